@@ -1,0 +1,49 @@
+# Everything a fresh machine needs: Python 3.11 or newer, make, and a package index. `make train` and `make test` do all.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+SERVING_VENV := .venv-serving
+
+.PHONY: train test check lint format quality tensorboard verify-serving clean
+
+# The constraints are the versions that were tested together; setup.cfg holds the ranges they come from.
+$(VENV)/installed: setup.cfg pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+train: $(VENV)/installed
+	$(BIN)/python tools/train.py
+
+test: $(VENV)/installed
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+check: lint test
+
+format: $(VENV)/installed
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+# DATA is a directory with the public data sets in folders of their own; see docs/quality.md.
+quality: $(VENV)/installed
+	$(BIN)/python tools/bench.py quality --data $(DATA)
+
+tensorboard: $(VENV)/installed
+	$(BIN)/tensorboard --logdir runs
+
+# What stock TensorFlow Serving 2.20.0 is built from, to load every kind of export with.
+$(SERVING_VENV)/installed:
+	$(PYTHON) -m venv $(SERVING_VENV)
+	$(SERVING_VENV)/bin/python -m pip install --quiet tensorflow-cpu==2.20.0
+	$(SERVING_VENV)/bin/python -m pip install --quiet --no-deps tensorflow-text==2.20.0
+	touch $@
+
+verify-serving: $(VENV)/installed $(SERVING_VENV)/installed
+	TFBERT_SERVING_PYTHON=$(CURDIR)/$(SERVING_VENV)/bin/python $(BIN)/python -m pytest tests/serving/test_older_tensorflow.py
+
+clean:
+	rm -rf $(VENV) $(SERVING_VENV)

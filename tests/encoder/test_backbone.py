@@ -1,0 +1,490 @@
+"""Encoders compute what they were trained to compute: against transformers' numbers, and against a BERT in numpy."""
+
+import json
+import math
+from pathlib import Path
+
+import keras
+import keras_hub
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+from tfbert.encoder import presets
+from tfbert.encoder.backbone import gelu_tanh, load_encoder, save_encoder, set_computation
+
+# Keras copies a variable for save_weights in a way that numpy 2 deprecates.
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")
+
+VOCABULARY = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "caf", "##é", "##e", "the", "."]
+CONFIG = {
+    "model_type": "bert",
+    "vocab_size": 12,  # more rows than tokens, as models padded to a round number have
+    "hidden_size": 12,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 3,
+    "intermediate_size": 20,
+    "max_position_embeddings": 9,
+    "type_vocab_size": 3,
+    "hidden_act": "gelu",
+    "layer_norm_eps": 1e-5,
+    "hidden_dropout_prob": 0.2,
+    "attention_probs_dropout_prob": 0.2,
+}
+UNCASED = {"do_lower_case": True}
+INPUTS = {
+    "token_ids": np.array([[2, 5, 6, 3, 0, 0, 0], [2, 8, 3, 11, 9, 7, 3]], "int32"),
+    "segment_ids": np.array([[0, 0, 0, 0, 0, 0, 0], [0, 0, 0, 1, 1, 2, 1]], "int32"),
+    "padding_mask": np.array([[1, 1, 1, 1, 0, 0, 0], [1, 1, 1, 1, 1, 1, 1]], "int32"),
+}
+REAL = INPUTS["padding_mask"].astype(bool)
+
+ERF = np.vectorize(math.erf)
+NUMPY_ACTIVATIONS = {
+    "gelu": lambda x: x * 0.5 * (1 + ERF(x / math.sqrt(2))),
+    "gelu_new": lambda x: x * 0.5 * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3))),
+    "relu": lambda x: np.maximum(x, 0),
+    "silu": lambda x: x / (1 + np.exp(-x)),
+}
+
+
+def numpy_bert(tensors, config, inputs):
+    """Compute BERT in float64 from a Hugging Face state dict."""
+    epsilon, act = config["layer_norm_eps"], NUMPY_ACTIVATIONS[config["hidden_act"]]
+    heads, hidden = config["num_attention_heads"], config["hidden_size"]
+
+    def dense(x, name):
+        return x @ tensors[f"{name}.weight"].T.astype("float64") + tensors[f"{name}.bias"]
+
+    def norm(x, name):
+        x = (x - x.mean(-1, keepdims=True)) / np.sqrt(x.var(-1, keepdims=True) + epsilon)
+        return x * tensors[f"{name}.LayerNorm.weight"] + tensors[f"{name}.LayerNorm.bias"]
+
+    def split(x):
+        return x.reshape(*x.shape[:2], heads, hidden // heads).transpose(0, 2, 1, 3)
+
+    x = tensors["embeddings.word_embeddings.weight"][inputs["token_ids"]].astype("float64")
+    x = x + tensors["embeddings.position_embeddings.weight"][: x.shape[1]]
+    x = norm(x + tensors["embeddings.token_type_embeddings.weight"][inputs["segment_ids"]], "embeddings")
+    for index in range(config["num_hidden_layers"]):
+        at = f"encoder.layer.{index}"
+        query, key, value = (split(dense(x, f"{at}.attention.self.{name}")) for name in ("query", "key", "value"))
+        logits = query @ key.transpose(0, 1, 3, 2) / math.sqrt(hidden // heads)
+        logits = logits - 1e9 * (1 - inputs["padding_mask"][:, None, None, :])
+        attention = np.exp(logits - logits.max(-1, keepdims=True))
+        context = (attention / attention.sum(-1, keepdims=True)) @ value
+        context = context.transpose(0, 2, 1, 3).reshape(x.shape)
+        x = norm(x + dense(context, f"{at}.attention.output.dense"), f"{at}.attention.output")
+        x = norm(x + dense(act(dense(x, f"{at}.intermediate.dense")), f"{at}.output.dense"), f"{at}.output")
+    return x, np.tanh(dense(x[:, 0], "pooler.dense"))
+
+
+def make_tensors(config):
+    """Draw every tensor of a BERT, biases and norms too, large enough for gelu's two forms to differ."""
+    hidden, intermediate, draw = config["hidden_size"], config["intermediate_size"], np.random.default_rng(7)
+    shapes = {
+        "embeddings.word_embeddings.weight": (config["vocab_size"], hidden),
+        "embeddings.position_embeddings.weight": (config["max_position_embeddings"], hidden),
+        "embeddings.token_type_embeddings.weight": (config["type_vocab_size"], hidden),
+    }
+    sizes = {"pooler.dense": (hidden, hidden)}
+    norms = ["embeddings"]
+    for at in (f"encoder.layer.{index}" for index in range(config["num_hidden_layers"])):
+        sizes |= {f"{at}.attention.self.{name}": (hidden, hidden) for name in ("query", "key", "value")}
+        sizes |= {f"{at}.attention.output.dense": (hidden, hidden), f"{at}.output.dense": (hidden, intermediate)}
+        sizes |= {f"{at}.intermediate.dense": (intermediate, hidden)}
+        norms += [f"{at}.attention.output", f"{at}.output"]
+    shapes |= {f"{name}.weight": size for name, size in sizes.items()}
+    shapes |= {f"{name}.bias": size[:1] for name, size in sizes.items()}
+    shapes |= {f"{name}.LayerNorm.{part}": (hidden,) for name in norms for part in ("weight", "bias")}
+    return {name: draw.normal(0, 0.5, shape).astype("float32") for name, shape in shapes.items()}
+
+
+def write(directory, config=(), tensors=None, tokenizer=UNCASED, vocabulary=VOCABULARY):
+    """Write a Hugging Face directory; a config value of None leaves the key out."""
+    config = {key: value for key, value in (CONFIG | dict(config)).items() if value is not None}
+    directory.mkdir(exist_ok=True)
+    (directory / "config.json").write_text(json.dumps(config))
+    save_file(make_tensors(CONFIG) if tensors is None else tensors, directory / "model.safetensors")
+    if vocabulary is not None:
+        (directory / "vocab.txt").write_text("".join(f"{token}\n" for token in vocabulary), encoding="utf-8")
+    if tokenizer is not None:
+        (directory / "tokenizer_config.json").write_text(json.dumps(tokenizer))
+    return directory
+
+
+def run(backbone):
+    segment_ids = np.minimum(INPUTS["segment_ids"], backbone.num_segments - 1)
+    return {name: value.numpy() for name, value in backbone(INPUTS | {"segment_ids": segment_ids}).items()}
+
+
+def assert_close(backbone, expected, tolerance=2e-5):
+    outputs = run(backbone)
+    np.testing.assert_allclose(outputs["sequence_output"][REAL], expected[0][REAL], atol=tolerance, rtol=0)
+    np.testing.assert_allclose(outputs["pooled_output"], expected[1], atol=tolerance, rtol=0)
+
+
+@pytest.mark.parametrize("epsilon", [1e-12, 1e-2])
+@pytest.mark.parametrize("activation", NUMPY_ACTIVATIONS)
+def test_activation_and_epsilon_of_the_config_are_computed(activation, epsilon, tmp_path):
+    config = CONFIG | {"hidden_act": activation, "layer_norm_eps": epsilon}
+    encoder = load_encoder(write(tmp_path, config))
+    assert_close(encoder.backbone, numpy_bert(make_tensors(config), config, INPUTS))
+    assert encoder.facts["activation"] == {"gelu_new": "gelu_tanh"}.get(activation, activation)
+    assert encoder.facts["layer_norm_epsilon"] == epsilon
+    other = numpy_bert(make_tensors(config), config | {"hidden_act": "gelu_new", "layer_norm_eps": 1e-12}, INPUTS)
+    if (activation, epsilon) != ("gelu_new", 1e-12):  # the check above can tell them apart
+        assert np.abs(run(encoder.backbone)["sequence_output"] - other[0])[REAL].max() > 1e-4
+
+
+def test_facts(tmp_path):
+    encoder = load_encoder(write(tmp_path))
+    assert encoder.vocabulary == VOCABULARY and encoder.source == str(tmp_path)
+    assert json.loads(json.dumps(encoder.facts)) == {
+        "kind": "huggingface",
+        "activation": "gelu",
+        "layer_norm_epsilon": 1e-5,
+        "has_pooler": True,
+        "vocabulary_size": 12,
+        "num_layers": 2,
+        "num_heads": 3,
+        "hidden_dim": 12,
+        "intermediate_dim": 20,
+        "max_sequence_length": 9,
+        "num_segments": 3,
+        "dropout": 0.2,
+    }
+
+
+def test_old_names_prefix_half_precision_and_extra_heads(tmp_path):
+    tensors = {name: value.astype("float16") for name, value in make_tensors(CONFIG).items()}
+    expected = numpy_bert({name: value.astype("float32") for name, value in tensors.items()}, CONFIG, INPUTS)
+    named = {
+        "bert." + name.replace("Norm.weight", "Norm.gamma").replace("Norm.bias", "Norm.beta"): value
+        for name, value in tensors.items()
+    }
+    named |= {"cls.predictions.bias": np.zeros(12, "float32"), "bert.embeddings.position_ids": np.arange(9)[None]}
+    encoder = load_encoder(write(tmp_path, tensors=named))
+    assert_close(encoder.backbone, expected)
+
+
+def test_without_pooler(tmp_path, caplog):
+    tensors = {name: value for name, value in make_tensors(CONFIG).items() if not name.startswith("pooler")}
+    first, again, other = (load_encoder(write(tmp_path, tensors=tensors), seed=seed) for seed in (1, 1, 2))
+    expected = numpy_bert(make_tensors(CONFIG), CONFIG, INPUTS)[0]
+    outputs = [run(encoder.backbone) for encoder in (first, again, other)]
+    np.testing.assert_allclose(outputs[0]["sequence_output"][REAL], expected[REAL], atol=2e-5)
+    assert first.facts["has_pooler"] is False and "the weights have no pooler" in caplog.text
+    np.testing.assert_array_equal(outputs[0]["pooled_output"], outputs[1]["pooled_output"])
+    assert np.abs(outputs[0]["pooled_output"] - outputs[2]["pooled_output"]).max() > 1e-3
+
+
+def test_computation_can_be_changed_after_a_call(tmp_path):
+    backbone = load_encoder(write(tmp_path)).backbone
+    run(backbone)
+    set_computation(backbone, "relu", 1e-3)
+    config = CONFIG | {"hidden_act": "relu", "layer_norm_eps": 1e-3}
+    assert_close(backbone, numpy_bert(make_tensors(CONFIG), config, INPUTS))
+    assert keras.activations.deserialize(keras.activations.serialize(gelu_tanh)) is gelu_tanh
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"model_type": "roberta"}, "model_type is 'roberta'; wanted 'bert'"),
+        ({"position_embedding_type": "relative_key"}, "position_embedding_type is 'relative_key'; wanted 'absolute'"),
+        ({"is_decoder": True}, "is_decoder is True; wanted false"),
+        ({"add_cross_attention": True}, "add_cross_attention is True; wanted false"),
+        ({"rescale_embeddings": True}, "rescale_embeddings is True; wanted false"),
+        ({"pad_token_id": 1}, "pad_token_id is 1; wanted 0"),
+        ({"pruned_heads": {"0": [1]}}, "pruned_heads is {'0': [1]}; wanted no pruned heads"),
+        (
+            {"quantization_config": {"bits": 4}},
+            "quantization_config is {'bits': 4}; wanted weights that are not quantized",
+        ),
+        (
+            {"auto_map": {"AutoModel": "m.M"}},
+            "auto_map is {'AutoModel': 'm.M'}; wanted a model without code of its own",
+        ),
+        ({"hidden_size": 13}, "hidden_size is 13; wanted a multiple of num_attention_heads, 3"),
+        ({"hidden_size": None}, "hidden_size is None; wanted a whole number above 0"),
+        ({"type_vocab_size": 0}, "type_vocab_size is 0; wanted a whole number above 0"),
+        ({"embedding_size": 6}, "embedding_size is 6; wanted hidden_size, 12"),
+        ({"layer_norm_eps": 0.0}, "layer_norm_eps is 0.0; wanted a number between 0 and 1"),
+        (
+            {"hidden_act": "quick_gelu"},
+            "hidden_act is 'quick_gelu'; wanted one of gelu, gelu_accurate, gelu_fast, gelu_new, gelu_python, "
+            "gelu_pytorch_tanh, relu, silu, swish",
+        ),
+    ],
+)
+def test_refused_configs(changed, said, tmp_path):
+    with pytest.raises(ValueError) as error:
+        load_encoder(write(tmp_path, changed))
+    assert str(error.value) == f"{tmp_path / 'config.json'}: {said}"
+
+
+KEY = "encoder.layer.1.attention.self.key.weight"
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda tensors: tensors.pop(KEY), f"no tensor '{KEY}'; wanted one of shape (12, 12)"),
+        (lambda tensors: tensors.pop("pooler.dense.bias"), "no tensor 'pooler.dense.bias'; wanted one of shape (12,)"),
+        (
+            lambda tensors: tensors.update({KEY: np.zeros((12, 4), "float32")}),
+            f"tensor '{KEY}' has shape (12, 4); config.json wants (12, 12)",
+        ),
+        (
+            lambda tensors: tensors.update({KEY: np.full((12, 12), np.nan, "float32")}),
+            f"tensor '{KEY}' holds NaN or infinity",
+        ),
+        (
+            lambda tensors: tensors.update({"encoder.layer.2.output.dense.bias": np.zeros(12, "float32")}),
+            "tensor 'encoder.layer.2.output.dense.bias' (one of 1) has no place in the BERT of config.json",
+        ),
+        (
+            lambda tensors: tensors.pop("embeddings.word_embeddings.weight"),
+            "0 tensors are called 'embeddings.word_embeddings.weight'; wanted one",
+        ),
+    ],
+)
+def test_refused_tensors(change, said, tmp_path):
+    tensors = make_tensors(CONFIG)
+    change(tensors)
+    with pytest.raises(ValueError) as error:
+        load_encoder(write(tmp_path, tensors=tensors))
+    assert str(error.value) == f"{tmp_path / 'model.safetensors'}: {said}"
+
+
+@pytest.mark.parametrize("content", [b"version https://git-lfs.github.com/spec/v1\n", None])
+def test_a_file_that_is_not_whole_is_refused(content, tmp_path):
+    path = write(tmp_path) / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:-100] if content is None else content)
+    with pytest.raises(ValueError, match=r"model\.safetensors: not a whole safetensors file"):
+        load_encoder(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("vocabulary", "said"),
+    [
+        ([*VOCABULARY, "a", "b", "c"], "13 tokens in the vocabulary; the embeddings have 12"),
+        ([*VOCABULARY, "the"], "token 10 is 'the', as 8 is; wanted one of its own"),
+        ([*VOCABULARY, "", "a"], "token 10 is ''; wanted one of its own"),
+        (VOCABULARY[:4], "no [MASK]; is it BERT's?"),
+        (VOCABULARY[1:] + ["[PAD]"], "[PAD] is not token 0; is it BERT's?"),
+    ],
+)
+def test_refused_vocabularies(vocabulary, said, tmp_path):
+    with pytest.raises(ValueError) as error:
+        load_encoder(write(tmp_path, vocabulary=vocabulary))
+    assert str(error.value) == f"{tmp_path}: {said}"
+
+
+FAST = {
+    "normalizer": {"type": "BertNormalizer", "lowercase": True, "strip_accents": False, "handle_chinese_chars": False},
+    "model": {"type": "WordPiece", "vocab": {token: token_id for token_id, token in enumerate(VOCABULARY)}},
+}
+
+
+@pytest.mark.parametrize(
+    ("tokenizer", "fast", "rules"),
+    [
+        ({"do_lower_case": True, "strip_accents": None}, None, (True, True, True)),
+        ({"do_lower_case": False}, None, (False, False, True)),
+        ({"do_lower_case": True, "strip_accents": False}, None, (True, False, True)),
+        ({"do_lower_case": False, "strip_accents": True, "tokenize_chinese_chars": False}, None, (False, True, False)),
+        ({"do_lower_case": False}, FAST, (False, False, True)),  # tokenizer_config.json goes first
+        ({"tokenizer_class": "PreTrainedTokenizerFast"}, FAST, (True, False, False)),
+        (None, FAST, (True, False, False)),
+    ],
+)
+def test_tokenizer_rules(tokenizer, fast, rules, tmp_path):
+    write(tmp_path, tokenizer=tokenizer, vocabulary=None if fast else VOCABULARY)
+    if fast:
+        (tmp_path / "tokenizer.json").write_text(json.dumps(fast))
+    encoder = load_encoder(tmp_path, load_weights=False)
+    assert (encoder.lowercase, encoder.strip_accents, encoder.split_on_cjk) == rules
+    assert encoder.vocabulary == VOCABULARY
+
+
+@pytest.mark.parametrize(
+    ("tokenizer", "vocabulary", "said"),
+    [
+        (None, VOCABULARY, "nothing says whether the model is cased; wanted a tokenizer_config.json with"),
+        ({"do_lower_case": True}, None, "no vocab.txt, and no tokenizer.json with a WordPiece vocabulary"),
+        (
+            {"tokenizer_class": "XLMRobertaTokenizer"},
+            VOCABULARY,
+            "tokenizer_class is 'XLMRobertaTokenizer'; wanted one",
+        ),
+        ({"do_basic_tokenize": False}, VOCABULARY, "do_basic_tokenize is false; wanted true"),
+    ],
+)
+def test_refused_tokenizers(tokenizer, vocabulary, said, tmp_path):
+    with pytest.raises(ValueError, match=said):
+        load_encoder(write(tmp_path, tokenizer=tokenizer, vocabulary=vocabulary))
+
+
+def test_dropout_reaches_the_layers(tmp_path, caplog):
+    write(tmp_path, {"attention_probs_dropout_prob": 0.3})
+    assert load_encoder(tmp_path).facts["dropout"] == 0.2
+    assert "attention dropout 0.3 is taken as 0.2" in caplog.text
+    encoder = load_encoder(tmp_path, dropout=0.0)
+    save_encoder(encoder, tmp_path / "saved")
+    for backbone in (encoder.backbone, load_encoder(tmp_path / "saved").backbone):
+        layer = backbone.transformer_layers[0]
+        assert backbone.embeddings_dropout.rate == layer._feedforward_dropout.rate == layer.dropout == 0.0
+        trained = backbone(INPUTS, training=True)["pooled_output"].numpy()
+        np.testing.assert_array_equal(trained, run(backbone)["pooled_output"])
+    assert load_encoder(tmp_path / "saved", dropout=0.4).backbone.transformer_layers[1]._feedforward_dropout.rate == 0.4
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"dtype": "float64"}, "dtype is 'float64'; wanted one of float32"),
+        ({"dropout": 1.0}, "dropout is 1.0; wanted 0"),
+    ],
+)
+def test_refused_options(options, said):
+    with pytest.raises(ValueError, match=said):
+        load_encoder("tiny", **options)
+
+
+@pytest.mark.parametrize("dtype", ["mixed_bfloat16", "mixed_float16"])
+def test_mixed_precision_keeps_float32_weights(dtype, tmp_path):
+    encoder = load_encoder(write(tmp_path), dtype=dtype)
+    assert {variable.dtype for variable in encoder.backbone.weights} == {"float32"}
+    outputs = run(encoder.backbone)
+    assert outputs["sequence_output"].dtype != np.float32
+    expected = numpy_bert(make_tensors(CONFIG), CONFIG, INPUTS)
+    np.testing.assert_allclose(outputs["pooled_output"].astype("float32"), expected[1], atol=0.1)
+    save_encoder(encoder, tmp_path / "saved")
+    assert_close(load_encoder(tmp_path / "saved").backbone, expected)  # float32 again, nothing lost
+
+
+def test_tiny_is_the_same_for_a_seed():
+    same, again, other = load_encoder("tiny"), load_encoder("tiny", seed=0), load_encoder("tiny", seed=1)
+    assert same.vocabulary == presets.tiny_vocabulary() and same.source == "tiny"
+    outputs = [run(encoder.backbone)["sequence_output"] for encoder in (same, again, other)]
+    np.testing.assert_array_equal(outputs[0], outputs[1])
+    assert np.abs(outputs[0] - outputs[2]).max() > 0.1
+
+
+def test_saved_and_loaded_computes_the_same(tmp_path):
+    encoder = load_encoder(write(tmp_path / "original", {"hidden_act": "silu"}, tokenizer={"do_lower_case": False}))
+    encoder.backbone.pooled_dense.bias.assign(np.arange(12) / 12)  # what is saved is what the weights are now
+    save_encoder(encoder, tmp_path / "saved")
+    loaded = load_encoder(tmp_path / "saved")
+    before, after = run(encoder.backbone), run(loaded.backbone)
+    for name in before:
+        np.testing.assert_array_equal(after[name], before[name])
+    assert loaded.facts == encoder.facts | {"kind": "tfbert"}
+    for name in ("vocabulary", "lowercase", "strip_accents", "split_on_cjk", "source"):
+        assert getattr(loaded, name) == getattr(encoder, name)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["original", "saved"]
+
+
+def test_kerasnlp_reads_what_is_saved(tmp_path):
+    encoder = load_encoder(write(tmp_path / "original"))
+    save_encoder(encoder, tmp_path / "saved")
+    backbone = keras_hub.models.BertBackbone.from_preset(str(tmp_path / "saved"))
+    for theirs, ours in zip(backbone.weights, encoder.backbone.weights, strict=True):
+        np.testing.assert_array_equal(theirs.numpy(), ours.numpy(), err_msg=ours.path)
+    tokenizer = keras_hub.models.BertTokenizer.from_preset(str(tmp_path / "saved"))
+    np.testing.assert_array_equal(tokenizer("Café the."), [5, 7, 8, 9])  # lowercased, accents off
+
+
+@pytest.mark.parametrize("lowercase", [True, False])
+def test_a_plain_kerasnlp_preset(lowercase, tmp_path):
+    tiny = load_encoder("tiny")
+    tiny.backbone.save_to_preset(str(tmp_path))
+    keras_hub.models.BertTokenizer(tiny.vocabulary, lowercase=lowercase).save_to_preset(str(tmp_path))
+    encoder = load_encoder(tmp_path)
+    assert (encoder.lowercase, encoder.strip_accents, encoder.split_on_cjk) == (lowercase, lowercase, True)
+    assert encoder.facts == tiny.facts | {"kind": "kerasnlp", "activation": "gelu_tanh"}
+    expected = run(keras_hub.models.BertBackbone.from_preset(str(tmp_path)))
+    np.testing.assert_array_equal(run(encoder.backbone)["sequence_output"], expected["sequence_output"])
+    (tmp_path / "model.weights.h5").write_bytes(b"cut")
+    with pytest.raises(ValueError, match="KerasNLP could not load it"):
+        load_encoder(tmp_path)
+
+
+def test_saving_replaces_an_encoder_but_nothing_else(tmp_path, monkeypatch):
+    encoder = load_encoder("tiny")
+    save_encoder(encoder, tmp_path / "saved")
+    other = load_encoder("tiny", seed=1)
+    with monkeypatch.context() as patch:
+        patch.setattr(keras_hub.models.BertTokenizer, "save_to_preset", lambda self, path: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            save_encoder(other, tmp_path / "saved")
+    kept = run(load_encoder(tmp_path / "saved").backbone)["pooled_output"]
+    np.testing.assert_array_equal(kept, run(encoder.backbone)["pooled_output"])  # the old one is still whole
+    save_encoder(other, tmp_path / "saved")
+    replaced = run(load_encoder(tmp_path / "saved").backbone)["pooled_output"]
+    np.testing.assert_array_equal(replaced, run(other.backbone)["pooled_output"])
+    assert [path.name for path in tmp_path.iterdir()] == ["saved"]
+    (tmp_path / "saved" / "notes.txt").touch()
+    with pytest.raises(ValueError, match="holds 'notes.txt'; wanted a new or empty directory, or a saved encoder"):
+        save_encoder(other, tmp_path / "saved")
+    with pytest.raises(ValueError, match="is a file; wanted a directory"):
+        save_encoder(other, tmp_path / "saved" / "notes.txt")
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"format": 2}, "format is 2; wanted 1; was a newer tfbert used?"),
+        ({"activation": "mish"}, "activation is 'mish'; wanted one of gelu, gelu_tanh, relu, silu"),
+        ({"lowercase": "yes"}, "lowercase is 'yes'; wanted a bool"),
+    ],
+)
+def test_refused_encoder_json(changed, said, tmp_path):
+    save_encoder(load_encoder("tiny"), tmp_path)
+    path = tmp_path / "encoder.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | changed))
+    with pytest.raises(ValueError) as error:
+        load_encoder(tmp_path)
+    assert str(error.value) == f"{path}: {said}"
+
+
+@pytest.fixture(scope="module")
+def minilm():
+    try:
+        return load_encoder("minilm")
+    except ValueError as error:
+        if "could not be downloaded" not in str(error):
+            raise
+        pytest.skip(f"neither in the cache nor to be had: {error}")
+
+
+def test_minilm_computes_what_transformers_computes(minilm):
+    expected = json.loads((Path(__file__).parent / "minilm_expected.json").read_text())["sequences"]
+    length = max(len(sequence["token_ids"]) for sequence in expected)
+    rows = {"token_ids": "token_ids", "segment_ids": "segment_ids", "padding_mask": "token_ids"}
+    inputs = {name: np.zeros((len(expected), length), "int32") for name in rows}
+    for row, sequence in enumerate(expected):
+        for name, key in rows.items():
+            values = sequence[key] if name != "padding_mask" else 1
+            inputs[name][row, : len(sequence["token_ids"])] = values
+    outputs = {name: value.numpy() for name, value in minilm.backbone(inputs).items()}
+    for row, sequence in enumerate(expected):
+        real = outputs["sequence_output"][row, : len(sequence["token_ids"])]
+        pooled = outputs["pooled_output"][row]
+        for token in sequence["sequence_output"]:
+            np.testing.assert_allclose(real[token["position"], :8], token["first_8"], atol=1e-4, rtol=0)
+            np.testing.assert_allclose(real[token["position"], -8:], token["last_8"], atol=1e-4, rtol=0)
+        np.testing.assert_allclose(pooled[:16], sequence["pooled_output_first_16"], atol=1e-4, rtol=0)
+        # Sums reach the values in between; 1e-6 a value, far below the 1e-3 of gelu's other form.
+        assert abs(np.abs(real).sum(dtype="float64") - sequence["sequence_output_abs_sum"]) < 1e-3 + 1e-6 * real.size
+        assert abs(real.sum(dtype="float64") - sequence["sequence_output_sum"]) < 1e-3 + 1e-6 * real.size
+        assert abs(pooled.sum(dtype="float64") - sequence["pooled_output_sum"]) < 1e-3
+
+
+def test_minilm_facts(minilm):
+    assert (minilm.facts["activation"], minilm.facts["layer_norm_epsilon"]) == ("gelu", 1e-12)
+    assert minilm.facts["has_pooler"] and minilm.facts["num_layers"] == 6 and minilm.facts["hidden_dim"] == 384
+    assert len(minilm.vocabulary) == minilm.facts["vocabulary_size"] == 30522
+    assert minilm.lowercase and minilm.strip_accents and minilm.split_on_cjk

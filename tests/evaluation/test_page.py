@@ -1,0 +1,398 @@
+"""The report page: what it shows, what it leaves out, and that nothing of the user's text gets out of hand."""
+
+import copy
+import html
+import re
+
+import numpy as np
+import pytest
+
+from tfbert.evaluation import page, plots
+
+SECTIONS = [
+    "curves",
+    "metrics",
+    "checks",
+    "labels",
+    "confusions",
+    "calibration",
+    "lengths",
+    "mistakes",
+    "cost",
+    "repeat",
+]
+# Rows are true: 95 + 105 examples in which 8 of `refund` went to `card?` and 7 the other way.
+CONFUSION = np.array([[87, 8], [7, 98]])
+
+
+def _metric(value, low=None, high=None):
+    return {"value": value, "low": low, "high": high}
+
+
+def _label(f1, precision, recall, num_examples, num_predicted):
+    counts = {"num_examples": num_examples, "num_predicted": num_predicted}
+    return {"precision": precision, "recall": recall, "f1": f1, **counts}
+
+
+@pytest.fixture
+def report():
+    return _report()
+
+
+@pytest.fixture
+def details():
+    return _details()
+
+
+def _report():
+    """A whole `report.json` with different values everywhere."""
+    test = {
+        "num_examples": 1200,
+        "metrics": {
+            "accuracy": _metric(0.925, 0.9102, 0.9398),
+            "macro_f1": _metric(0.9183, 0.9011, 0.9321),
+            "mcc": _metric(0.8512, 0.8301, 0.8723),
+            "loss": _metric(0.2345),
+            "calibration_error": _metric(0.0172),
+        },
+        "per_label": {"card?": _label(0.929, 0.925, 0.933, 105, 106), "refund": _label(0.921, 0.926, 0.916, 95, 94)},
+    }
+    validation = copy.deepcopy(test) | {"num_examples": 640}
+    validation["metrics"]["accuracy"] = _metric(0.9375, 0.9187, 0.9562)
+    history = [
+        {
+            "epoch": epoch,
+            "loss": 1.5 / epoch,
+            "learning_rate": 2e-4 / epoch,
+            "seconds": 61.0 + epoch,
+            "examples_per_second": 163.4,
+            "validation": {"accuracy": 0.9375 - 0.1 / epoch, "macro_f1": 0.92 - 0.1 / epoch, "loss": 0.3 + 0.2 / epoch},
+        }
+        for epoch in (1, 2, 3)
+    ]
+    return {
+        "task": "classification",
+        "encoder": {"name": "minilm", "num_layers": 12},
+        "seed": 7,
+        "config": {
+            "task": "classification",
+            "data": {"separator": "\t"},
+            "train": {"learning_rate": 2e-4, "epochs": 3},
+        },
+        "versions": {"tfbert": "0.1.0", "tensorflow": "2.18.0"},
+        "command": "python tools/train.py --task classification --set train.epochs=3",
+        "data": {
+            "train": {"path": "banking/train.csv", "sha256": "ab" * 32, "num_examples": 9003},
+            "test": {"path": "banking/test.csv", "sha256": "cd" * 32, "num_examples": 1200},
+        },
+        "checks": {"lines": ["21 to 187 examples a label"], "warnings": ["7 texts of test also stand in train"]},
+        "seconds": {"read": 0.42, "tokenize": 2.31, "train": 200.0, "export": 25.0},
+        "history": history,
+        "best_epoch": 3,
+        "validation": validation,
+        "test": test,
+        "seeds": {
+            "count": 3,
+            "seeds": [0, 1, 2],
+            "test": {"accuracy": {"mean": 0.9241, "std": 0.0032, "values": [0.92]}},
+        },
+        "peak_memory_bytes": 2_413_000_000,
+    }
+
+
+def _details():
+    bins = [
+        {"low": 0.0, "high": 0.5, "num_examples": 0, "mean_probability": None, "accuracy": None},
+        {"low": 0.5, "high": 0.75, "num_examples": 4, "mean_probability": 0.6, "accuracy": 0.5},
+        {"low": 0.75, "high": 1.0, "num_examples": 196, "mean_probability": 0.95, "accuracy": 0.94},
+    ]
+    mistake = {"text": "where is it", "label": "card?", "predicted": "refund", "where": "test.csv:41"}
+    return {
+        "labels": ["refund", "card?"],
+        "split": "test",
+        "confusion": CONFUSION,
+        "step_losses": [(step, 2.0 / step) for step in range(1, 200)],
+        "reliability": {"bins": bins, "calibration_error": 0.0172},
+        "lengths": {"train": np.array([8, 8, 20, 40]), "test": np.array([5, 9, 11])},
+        "sequence_length": 30,
+        "mistakes": [mistake | {"probability": 0.987, "label_probability": 0.004}],
+    }
+
+
+@pytest.fixture(scope="module")
+def text(tmp_path_factory):
+    """The page of the whole report with all details."""
+    path = tmp_path_factory.mktemp("page") / "report.html"
+    page.render(_report(), _details(), path)
+    return path.read_text(encoding="utf-8")
+
+
+@pytest.fixture
+def render(tmp_path):
+    def run(report, details):
+        page.render(report, details, tmp_path / "report.html")
+        return (tmp_path / "report.html").read_text(encoding="utf-8")
+
+    return run
+
+
+def _sections(text):
+    return re.findall(r'<section id="(\w+)">', text)
+
+
+def _rows(text, section):
+    """Return the cells of every body row in a section, as a reader sees them."""
+    part = re.search(rf'<section id="{section}">.*?\n</section>', text, re.DOTALL).group()
+    rows = [re.findall(r"<td.*?>(.*?)</td>", row, re.DOTALL) for row in re.findall(r"<tr.*?</tr>", part, re.DOTALL)]
+    return [[_visible(cell) for cell in row] for row in rows if row]
+
+
+def _visible(markup):
+    return " ".join(html.unescape(re.sub(r"<[^>]*>", " ", markup.replace("<wbr>", ""))).split())
+
+
+def test_shows_every_section_in_order_and_lists_it(text):
+    assert _sections(text) == SECTIONS
+    assert re.findall(r'<a href="#(\w+)">', text)[: len(SECTIONS) + 1] == ["result", *SECTIONS]
+
+
+def test_headline_reads_the_test_score(text):
+    seen = _visible(text)
+    assert "92.5 % accuracy on 1,200 test examples, 95% interval 91.0 to 94.0 %" in seen
+    assert "Over 3 seeds: 92.4 ± 0.3 %" in seen
+    assert "Of 100 new texts like these about 93 get the right label (95% interval 91 to 94)." in seen
+    assert "7 texts of test also stand in train" in seen.split("Learning curves")[1]
+    assert "Training took 3 min 20 s" in seen
+    assert "only" not in seen.split("Encoder")[0], "1,200 examples are not few"
+
+
+def test_near_perfect_scores_are_read_of_a_thousand(render, report, details):
+    report["test"]["metrics"]["accuracy"] = _metric(0.9964, 0.9921, 0.9988)
+    text = render(report, details)
+    assert "Of 1,000 new texts like these about 996 get the right label (95% interval 992 to 999)." in text
+
+
+def test_small_and_uneven_splits_are_warned_about(render, report, details):
+    report["test"] |= {"num_examples": 120}
+    report["test"]["metrics"]["macro_f1"] = _metric(0.7012)
+    seen = _visible(render(report, details))
+    assert "The test split has only 120 examples" in seen
+    assert "macro F1 is 70.1 %" in seen
+
+
+def test_metrics_of_both_splits_with_intervals_and_seeds(text):
+    rows = {row[0].split()[0]: row[1:] for row in _rows(text, "metrics")}
+    assert rows["accuracy"] == ["93.8 % 91.9 to 95.6", "92.5 % 91.0 to 94.0", "92.4 ± 0.3 %"]
+    assert rows["MCC"] == ["0.851 0.830 to 0.872", "0.851 0.830 to 0.872", "–"]
+    assert rows["loss"] == ["0.234", "0.234", "–"]
+
+
+def test_no_test_split_falls_back_to_validation_and_says_so(render, report, details):
+    report |= {"test": None, "seeds": None}
+    text = render(report, details | {"split": "validation"})
+    seen = _visible(text)
+    assert "93.8 % accuracy on 640 validation examples" in seen
+    assert "There is no test split." in seen
+    assert all(len(row) == 2 for row in _rows(text, "metrics"))
+
+
+def test_nothing_scored_says_so(render, report):
+    report |= {"test": None, "validation": None, "seeds": None}
+    for row in report["history"]:
+        row["validation"] = None
+    text = render(report, {})
+    assert "There is neither a test nor a validation split" in text
+    assert _sections(text) == ["curves", "checks", "cost", "repeat"]
+
+
+def test_the_least_report_renders(render):
+    assert _sections(render({"task": "classification"}, {})) == []
+
+
+@pytest.mark.parametrize(
+    "key, section",
+    [("confusion", "confusions"), ("reliability", "calibration"), ("lengths", "lengths"), ("mistakes", "mistakes")],
+)
+def test_a_section_without_its_details_is_left_out(render, report, details, key, section):
+    del details[key]
+    text = render(report, details)
+    assert _sections(text) == [name for name in SECTIONS if name != section]
+    assert f'href="#{section}"' not in text
+
+
+def test_user_text_is_escaped_everywhere(render, report, details):
+    evil = "<script>alert('x')</script>&amp;\" onload=\"y"
+    report["test"]["per_label"] = {evil: report["test"]["per_label"]["card?"]}
+    report["checks"] = {"lines": [evil], "warnings": [evil + "!"]}
+    report["config"]["data"]["separator"] = evil
+    report |= {"command": evil, "task": evil, "encoder": {"name": evil}, "versions": {evil: evil}}
+    report["data"] = {"test": {"path": evil, "sha256": evil, "num_examples": 1}}
+    details["labels"] = [evil, "card?"]
+    details["mistakes"] = [{"text": evil * 20, "label": evil, "predicted": evil, "where": evil}]
+    text = render(report, details)
+    assert "<script" not in text
+    assert not re.search(r'<[^>]*\sonload="', text)
+    assert text.count("&lt;script&gt;") > 25
+    tags = set(re.findall(r"<(\w+)", text))
+    assert "script" not in tags and {"table", "svg", "details"} <= tags
+
+
+def test_opens_without_a_network(text):
+    assert not re.search(r"https?://|\bsrc=|@import|//cdn|<link|<script", text)
+    assert all(target.startswith(("#", "data:image/png;base64,")) for target in re.findall(r'href="([^"]*)', text))
+    assert set(re.findall(r"url\((.)", text)) <= {"#"}
+    assert "default-src 'none'" in text
+
+
+def test_identifiers_in_the_plots_do_not_collide(text):
+    found = re.findall(r'\bid="([^"]*)"', text)
+    assert len(found) == len(set(found))
+
+
+def test_plots_take_their_colours_from_the_page(text):
+    drawings = re.findall(r"<svg.*?</svg>", text, re.DOTALL)
+    assert len(drawings) == 6
+    for drawing in drawings:
+        assert not re.search("#0[1-6]{1}0[1-6]{1}0[1-6]{1}", drawing)
+        assert "var(--ink)" in drawing or "var(--muted)" in drawing
+        assert "font-family" not in drawing and "DejaVu" not in drawing
+
+
+def test_labels_lowest_f1_first_and_unseen_last(render, report, details):
+    report["test"]["per_label"]["never seen"] = _label(0.0, 0.0, 0.0, 0, 3)
+    assert _rows(render(report, details), "labels") == [
+        ["refund", "92.1 %", "92.6 %", "91.6 %", "95", "94"],
+        ["card?", "92.9 %", "92.5 %", "93.3 %", "105", "106"],
+        ["never seen", "–", "0.0 %", "–", "0", "3"],
+    ]
+
+
+def test_most_confused_pairs_first(text):
+    assert _rows(text, "confusions") == [["refund", "card?", "8", "8.4 %"], ["card?", "refund", "7", "6.7 %"]]
+    assert "15 of 200 test examples got a wrong label" in _visible(text)
+    matrix = re.search(r'<svg[^>]*aria-label="Confusion.*?</svg>', text, re.DOTALL).group()
+    assert re.findall(r">(\d+)</text>", matrix) == ["87", "8", "7", "98"]
+
+
+def test_no_mistake_at_all(render, report, details):
+    text = render(report, details | {"confusion": np.diag([95, 105])})
+    assert "0 of 200 test examples got a wrong label." in _visible(text)
+
+
+def test_lengths_say_what_is_cut(text):
+    train, test = _rows(text, "lengths")
+    # One text of 40 tokens loses 10 of all 76.
+    assert train == ["train", "4", "14", "40", "40", "1 (25.0 %)", "10 (13.2 %)"]
+    assert test[-2:] == ["0 (0.0 %)", "0 (0.0 %)"]
+
+
+def test_calibration_reads_the_bins(text):
+    seen = _visible(text)
+    # (4 * 0.6 + 196 * 0.95) / 200 and (4 * 0.5 + 196 * 0.94) / 200.
+    assert "states a probability of 94.3 % on average and is right in 93.1 %" in seen
+    assert "Calibration error: 1.7 %" in seen
+
+
+def test_mistakes_show_text_probabilities_and_place(render, report, details):
+    long = "".join(chr(0x4E00 + i) for i in range(2500))
+    details["mistakes"].append({"text": long, "label": "refund", "predicted": "card?"})
+    text = render(report, details)
+    assert "where is it true card? (0.4 %) , predicted refund (98.7 %) · test.csv:41" in _visible(text)
+    assert long[:2000] in text and long[:2001] not in text
+    assert "and 500 more characters" in text
+
+
+def test_time_memory_config_and_command(text, report):
+    assert _rows(text, "cost") == [
+        ["read", "0.4 s", "0.2 %"],
+        ["tokenize", "2.3 s", "1.0 %"],
+        ["train", "3 min 20 s", "87.8 %"],
+        ["export", "25.0 s", "11.0 %"],
+        ["together", "3 min 48 s", ""],
+    ]
+    assert "Peak memory: 2.4 GB." in text
+    assert f"<pre>{report['command']}</pre>" in text
+    for name, value in [("learning_rate", "0.0002"), ("epochs", "3"), ("separator", "&#39;\\t&#39;")]:
+        assert f"<tr><td>{name}</td><td>{value}</td></tr>" in text
+
+
+def test_chinese_labels_stay_text_in_the_plots(render, report, details):
+    text = render(report, details | {"labels": ["体育", "财经 $x$"]})
+    matrix = re.search(r'<svg[^>]*aria-label="Confusion.*?</svg>', text, re.DOTALL).group()
+    assert matrix.count(">体育</text>") == 2 and matrix.count(">财经 $x$</text>") == 2
+
+
+@pytest.mark.parametrize("num_labels", [77, 150])
+def test_many_labels_stay_readable_and_small(render, report, details, num_labels):
+    rng = np.random.default_rng(0)
+    labels = [f"a_label_with_quite_a_long_name_{i}?" for i in range(num_labels)]
+    confusion = rng.integers(0, 3, (num_labels, num_labels)) + np.diag(np.full(num_labels, 90))
+    confusion[3, 5], confusion[5, 3] = 40, 30
+    per_label = {label: _label(0.5 + i / 1000, 0.6, 0.7, 100, 90) for i, label in enumerate(labels)}
+    report["test"]["per_label"] = per_label
+    details |= {"labels": labels, "confusion": confusion}
+    details["mistakes"] = details["mistakes"] * 60
+    text = render(report, details)
+    assert len(text.encode()) < 1_500_000
+    rows = _rows(text, "labels")
+    assert [row[0] for row in rows] == labels
+    assert f"The other {num_labels - 20} labels" in text
+    pairs = _rows(text, "confusions")
+    assert len(pairs) == 25
+    assert [row[:3] for row in pairs[:2]] == [[labels[3], labels[5], "40"], [labels[5], labels[3], "30"]]
+    matrix = re.search(r'<svg[^>]*aria-label="Confusion.*?</svg>', text, re.DOTALL).group()
+    names = re.findall(r">(a_label[^<]*|any other[^<]*)</text>", matrix)
+    shown = [plots.shorten(labels[3]), plots.shorten(labels[5])]
+    assert len(names) == 41 and names[:2] == shown and names[-1] == "any other label"
+    # The rows are complete: their cells sum to all examples of their labels.
+    kept = list(dict.fromkeys(label for row in pairs for label in row[:2]))[:20]
+    cells = [int(cell) for cell in re.findall(r">(\d+)</text>", matrix)]
+    assert sum(cells) == confusion[[labels.index(label) for label in kept]].sum()
+    assert f"All {num_labels} labels" in text and "data:image/png;base64," in text
+
+
+@pytest.mark.parametrize(
+    "function, value, text",
+    [
+        (page.percent, 0.925, "92.5 %"),
+        (page.percent, None, "–"),
+        (page.percent, float("nan"), "–"),
+        (page.number, 12345, "12,345"),
+        (page.number, 0.0002, "2e-4"),
+        (page.number, 0.23456, "0.235"),
+        (page.setting, 0.000123456, "0.000123456"),
+        (page.setting, None, "none"),
+        (page.setting, True, "true"),
+        (page.setting, "", "''"),
+        (page.duration, 59.96, "1 min 00 s"),
+        (page.duration, 7500, "2 h 05 min"),
+        (page.size, 1_500_000, "2 MB"),
+        (page.words, "macro_f1", "macro F1"),
+        (plots.shorten, "a" * 20 + "\n" + "b" * 20, "a" * 15 + "…" + "b" * 14),
+    ],
+)
+def test_numbers_are_written_for_people(function, value, text):
+    assert function(value) == text
+
+
+def test_loss_curve_leaves_out_what_is_not_a_number(render, report, details):
+    details["step_losses"] = [(1, 2.0), (2, float("nan")), (3, float("inf")), (4, 1.0)]
+    text = render(report, details)
+    assert _sections(text) == SECTIONS
+    assert not re.search(r"\b(nan|inf)\b", text)
+
+
+def test_smoothing_keeps_a_constant_and_averages_a_step():
+    np.testing.assert_allclose(plots._smooth(np.full(100, 3.0)), 3.0)
+    smooth = plots._smooth(np.r_[np.zeros(50), np.ones(50)])
+    # A window of 5 around place 49 holds three zeros and two ones.
+    assert smooth[49] == pytest.approx(0.4) and smooth[40] == 0 and smooth[60] == 1
+
+
+def test_half_a_surrogate_pair_does_not_stop_the_page(render, report, details):
+    details["mistakes"][0]["text"] = "a \ud83d b"
+    assert "a ? b" in render(report, details)
+
+
+def test_the_same_run_gives_the_same_page(text, render, report, details):
+    assert render(report, details) == text

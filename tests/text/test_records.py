@@ -1,0 +1,411 @@
+"""Readers: what is written is read back, and what is wrong is said with its place."""
+
+import csv
+import gzip
+import json
+import tracemalloc
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tfbert.config import DataConfig
+from tfbert.text.records import MAX_SKIPPED_KEPT, Record, read_records
+
+SKIP_WISH = " (--set data.bad_rows=skip leaves such rows out)"
+TEXT_NAMES = "text, sentence, review, utterance, query, message, content, comment, tweet, question, document, body"
+LABEL_NAMES = "label, labels, category, class, intent, sentiment, target, topic, emotion, polarity"
+TAKEN = ", which the first line was taken to name; wanted one of"
+NO_HEADER = "; lines of text, separator and label without column names are --set data.format=text"
+
+# Every character but lone surrogates, and often the ones that readers stumble over.
+AWKWARD = "\"'\\,;\t\n\r\0\x08\x0b\x0c\x12\x1c\x85\u2028\u2029\u200b\ufeff\ufffd@ é中😀"
+CHARACTERS = st.one_of(st.sampled_from(AWKWARD), st.characters(exclude_categories=["Cs"]))
+TEXTS = st.text(CHARACTERS, min_size=1).filter(lambda text: not text.isspace())
+ROWS = st.lists(st.tuples(TEXTS, TEXTS), min_size=1, max_size=5)
+ON_ONE_LINE = ROWS.map(
+    lambda rows: [tuple(value.translate({9: "x", 10: "y", 13: "z"}) for value in row) for row in rows]
+)
+REPEATABLE = settings(deadline=None, derandomize=True, max_examples=60)
+
+
+def write(path: Path, content: str | bytes) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content.encode() if isinstance(content, str) else content)
+    return path
+
+
+def pairs(path: Path, **settings) -> list[tuple[str, str | None]]:
+    return [(record.text, record.label) for record in read_records(path, DataConfig(**settings))]
+
+
+def stripped(rows) -> list[tuple[str, str]]:
+    return [(text, label.strip()) for text, label in rows]
+
+
+def message(path: Path, labelled: bool = True, **settings) -> str:
+    with pytest.raises(ValueError) as caught:
+        list(read_records(path, DataConfig(**settings), labelled=labelled))
+    return str(caught.value)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    return tmp_path_factory.mktemp("written")
+
+
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+@pytest.mark.parametrize("ending", ["\n", "\r\n", "\r"])
+@REPEATABLE
+@given(rows=ROWS)
+def test_csv_comes_back_as_written(folder, mark, ending, rows):
+    path = folder / "rows.csv"
+    with open(path, "w", newline="", encoding="utf-8") as file:
+        file.write(mark)
+        writer = csv.writer(file, lineterminator=ending, quoting=csv.QUOTE_ALL)
+        writer.writerows([("text", "label"), *rows])
+    assert pairs(path) == stripped(rows)
+
+
+@pytest.mark.parametrize("ascii_only", [True, False])
+@REPEATABLE
+@given(rows=ROWS)
+def test_jsonl_comes_back_as_written(folder, ascii_only, rows):
+    lines = [json.dumps({"label": label, "text": text}, ensure_ascii=ascii_only) for text, label in rows]
+    assert pairs(write(folder / "rows.jsonl", "\ufeff" + "\r\n".join(lines))) == stripped(rows)
+
+
+@pytest.mark.parametrize("ending", ["\n", "\r\n", "\r"])
+@REPEATABLE
+@given(rows=ON_ONE_LINE)
+def test_tsv_takes_quotes_as_text(folder, ending, rows):
+    lines = [f"{label}\t{text}" for text, label in [("text", "label"), *rows]]
+    assert pairs(write(folder / "rows.tsv", ending.join(lines))) == stripped(rows)
+
+
+@pytest.mark.parametrize("separator", ["\t", "@", "@@", " ||| "])
+@REPEATABLE
+@given(rows=ON_ONE_LINE)
+def test_text_is_split_at_the_last_separator(folder, separator, rows):
+    rows = [(text, "".join(c for c in label if c not in separator) + "!") for text, label in rows]
+    lines = "".join(f"{text}{separator}{label}\n" for text, label in rows)
+    expected = [tuple(line.rsplit(separator, 1)) for line in lines.split("\n")[:-1]]
+    assert pairs(write(folder / "rows.txt", "\ufeff" + lines), separator=separator) == stripped(expected)
+
+
+@REPEATABLE
+@given(rows=st.lists(TEXTS, min_size=1, max_size=4))
+def test_a_file_of_a_folder_is_one_text(tmp_path_factory, rows):
+    root = tmp_path_factory.mktemp("classes")
+    for number, text in enumerate(rows):
+        write(root / f"c{number % 2}" / f"{number}.txt", "\ufeff" + text)
+    expected = sorted((f"c{number % 2}/{number}.txt", text, f"c{number % 2}") for number, text in enumerate(rows))
+    found = [(record.where, record.text, record.label) for record in read_records(root, DataConfig())]
+    assert found == expected
+
+
+def test_a_lone_line_separator_inside_text_ends_no_line(tmp_path):
+    text = "one\u2028two\x85three\x0bfour\x0cfive\x1csix\x1eseven"
+    assert pairs(write(tmp_path / "a.txt", f"{text}\tx\n")) == [(text, "x")]
+    assert pairs(write(tmp_path / "a.jsonl", '{"text": "one\u2028two\x85", "label": "x"}')) == [
+        ("one\u2028two\x85", "x")
+    ]
+
+
+def test_where_is_the_line_on_which_a_record_starts(tmp_path):
+    content = 'text,label\r\n"a\r\nb",x\r\n\r\nc,y\r\n"d\re",x\r\nf,y'
+    records = list(read_records(write(tmp_path / "train.csv", content), DataConfig()))
+    assert records == [
+        Record("a\r\nb", "x", "train.csv:2"),
+        Record("c", "y", "train.csv:5"),
+        Record("d\re", "x", "train.csv:6"),
+        Record("f", "y", "train.csv:8"),
+    ]
+
+
+def test_where_is_relative_to_the_root(tmp_path):
+    path = write(tmp_path / "train" / "news" / "1.txt", "a")
+    assert [r.where for r in read_records(tmp_path / "train", DataConfig(), root=tmp_path)] == ["train/news/1.txt"]
+    csv_path = write(path.parent / "a.csv", "text,label\na,x\n")
+    assert [r.where for r in read_records(csv_path, DataConfig(), root=tmp_path)] == ["train/news/a.csv:2"]
+
+
+@pytest.mark.parametrize("name", ["a.csv.gz", "A.CSV.GZ"])
+def test_gzip_is_read_as_the_file_inside(tmp_path, name):
+    path = write(tmp_path / name, gzip.compress("\ufefftext,label\r\né,x\r\n".encode()))
+    assert pairs(path) == [("é", "x")]
+
+
+def test_long_fields_and_control_characters_survive(tmp_path):
+    text = "\x00\x08\x12" + "long " * 100_000
+    assert pairs(write(tmp_path / "a.csv", f"text,label\n{text},x\n")) == [(text, "x")]
+
+
+def test_labels_lose_edge_blanks_and_texts_do_not(tmp_path):
+    assert pairs(write(tmp_path / "a.csv", "text,label\n  a ,  x\xa0\n")) == [("  a ", "x")]
+
+
+def test_a_reader_starts_afresh_each_time(tmp_path):
+    reader = read_records(write(tmp_path / "a.csv", "text,label\na,x\n,y\nb,z\n"), DataConfig(bad_rows="skip"))
+    first, second = iter(reader), iter(reader)
+    assert [next(first).text, next(second).text, next(first).text, next(second).text] == ["a", "a", "b", "b"]
+    assert list(first) == list(second) == []
+    assert (reader.tally.num_skipped, len(reader.tally.skipped)) == (1, 1)
+
+
+@pytest.mark.parametrize(
+    ("value", "label"), [('"x"', "x"), ("7", "7"), ("-1", "-1"), ("true", "true"), ("false", "false"), ("0", "0")]
+)
+def test_jsonl_labels_may_be_numbers_and_truth_values(tmp_path, value, label):
+    assert pairs(write(tmp_path / "a.jsonl", f'{{"text": "a", "label": {value}}}\n')) == [("a", label)]
+
+
+@pytest.mark.parametrize(
+    ("header", "settings", "expected"),
+    [
+        ("text,label,other", {}, ("v0", "v1")),
+        (" Category , Sentence ,other", {}, ("v1", "v0")),
+        ("LABELS,id,Review", {}, ("v2", "v0")),
+        ("text,review,intent", {"text_column": "review"}, ("v1", "v2")),
+        ("text,topic,intent", {"label_column": "topic"}, ("v0", "v1")),
+        ("question,topic,intent", {"text_column": "topic"}, ("v1", "v2")),
+        ("content,body,x", {"label_column": "body"}, ("v0", "v1")),
+        ("#1 String,Quality,x", {"text_column": "#1 String", "label_column": "Quality"}, ("v0", "v1")),
+    ],
+)
+def test_columns_are_found_by_usual_names_or_given(tmp_path, header, settings, expected):
+    keys = header.split(",")
+    assert pairs(write(tmp_path / "a.csv", f"{header}\nv0,v1,v2\n"), **settings) == [expected]
+    line = json.dumps({key: f"v{i}" for i, key in enumerate(keys)})
+    assert pairs(write(tmp_path / "a.jsonl", line), **settings) == [expected]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "settings", "expected"),
+    [
+        ("a.csv", "text,review,label", {}, "more than one column could be the text: 'text', 'review'; wanted one, "
+         "such as --set data.text_column=text"),
+        ("a.csv", "text,text,label", {"text_column": "text"}, "more than one column could be the text: 'text', 'text'; "
+         "wanted one, such as a different name for each column"),
+        ("a.tsv", "text\tclass\ttopic", {}, "more than one column could be the label: 'class', 'topic'; wanted one, "
+         "such as --set data.label_column=class"),
+        ("a.csv", "I lost it,lost", {}, f"no text column among 'I lost it', 'lost'{TAKEN} {TEXT_NAMES}, "
+         f"or its name by --set data.text_column=...{NO_HEADER}"),
+        ("a.csv", "text,verdict", {}, f"no label column among 'text', 'verdict'{TAKEN} {LABEL_NAMES}, "
+         f"or its name by --set data.label_column=...{NO_HEADER}"),
+        ("a.csv", "text,label,verdict", {"label_column": "verdikt"}, "data.label_column=verdikt is not one of the "
+         "columns 'text', 'label', 'verdict'; nearest is 'verdict'"),
+        ("a.csv", "text,label", {"text_column": "text", "label_column": "text"},
+         "text and label are both 'text'; wanted two different ones"),
+        ("a.jsonl", '{"id": 3}', {}, f"no text key among 'id'; wanted one of {TEXT_NAMES}, or its name by "
+         "--set data.text_column=..."),
+        ("a.jsonl", "{}", {"text_column": "t"}, "data.text_column=t is not one of the keys none; nearest is none"),
+    ],
+)  # fmt: skip
+def test_columns_that_cannot_be_told_are_refused(tmp_path, name, content, settings, expected):
+    path = write(tmp_path / name, f"\n{content}\na,b\n")
+    assert message(path, **settings) == f"{name}:2: {expected}"
+    assert message(path, bad_rows="skip", **settings) == f"{name}:2: {expected}"
+
+
+QUOTES_WISH = (
+    "; wanted quotes around whole fields and inner ones doubled, or --set data.quoting=none where quotes are plain text"
+)
+
+
+@pytest.mark.parametrize("bad_rows", ["error", "skip"])
+@pytest.mark.parametrize(
+    ("rows", "start", "reason"),
+    [
+        ('a,x\n"b" c,y\n', 3, "',' expected after '\"'"),
+        ('a,x\n\n"b,y\nc,z\n', 4, "unexpected end of data"),
+        ('"a\nb",x\n"c,y\n"d" e,z\n', 4, "',' expected after '\"'"),
+    ],
+)
+def test_unbalanced_quotes_name_the_line_where_the_row_starts(tmp_path, bad_rows, rows, start, reason):
+    path = write(tmp_path / "a.csv", "text,label\n" + rows)
+    expected = f"a.csv:{start}: unbalanced double quotes in the row that starts here ({reason}){QUOTES_WISH}"
+    assert message(path, bad_rows=bad_rows) == expected
+
+
+def test_quoting_none_reads_quotes_as_text(tmp_path):
+    assert pairs(write(tmp_path / "a.csv", 'text,label\n"b" c,"y\n'), quoting="none") == [('"b" c', '"y')]
+    assert pairs(write(tmp_path / "a.tsv", 'text\tlabel\n"b\tc"\ty\n'), quoting="minimal") == [("b\tc", "y")]
+
+
+BLANK_WISH = "wanted at least one character that is not blank"
+
+
+@pytest.mark.parametrize(
+    ("name", "row", "expected"),
+    [
+        ("a.csv", ",x", f"text is ''; {BLANK_WISH}"),
+        ("a.csv", '" \n",x', f"text is ' \\n'; {BLANK_WISH}"),
+        ("a.csv", "a, ", f"label is ' '; {BLANK_WISH}"),
+        ("a.csv", "a", "1 column ('a'); wanted 2, as in the header"),
+        ("a.csv", "no, thanks,x", "3 columns ('no', ' thanks', 'x'); wanted 2, as in the header"),
+        ("a.tsv", "a\rb\tx", "1 column ('a'); wanted 2, as in the header"),
+        ("a.txt", "\t", f"text is ''; {BLANK_WISH}"),
+        ("a.txt", "a\t", f"label is ''; {BLANK_WISH}"),
+        ("a.txt", "nothing here", "no separator '\\t' in 'nothing here'; wanted the text, '\\t' and the label"),
+        ("a.txt", "a" * 50, f"no separator '\\t' in '{'a' * 37}...'; wanted the text, '\\t' and the label"),
+        ("a.jsonl", "{", "not JSON (Expecting property name enclosed in double quotes at column 2); wanted one "
+         "object on each line"),
+        ("a.jsonl", '["a", "x"]', '["a", "x"] is not an object; wanted one object on each line'),
+        ("a.jsonl", '{"text": "a"}', "no key 'label' among 'text'; wanted it in every object"),
+        ("a.jsonl", '{"label": "a"}', "no key 'text' among 'label'; wanted it in every object"),
+        ("a.jsonl", '{"text": null, "label": "x"}', "text is null; wanted a string"),
+        ("a.jsonl", '{"text": 5, "label": "x"}', "text is 5; wanted a string"),
+        ("a.jsonl", '{"text": "a", "label": 1.5}', "label is 1.5; wanted a string, a whole number, true or false"),
+        ("a.jsonl", '{"text": "a", "label": null}', "label is null; wanted a string, a whole number, true or false"),
+        ("a.jsonl", '{"text": "a", "label": ["é"]}', 'label is ["é"]; wanted a string, a whole number, true or false'),
+        ("a.jsonl", '{"text": "a\\ud83d", "label": "x"}', "'\\ud83d' in 'a\\ud83d' is half a character; wanted valid "
+         "Unicode"),
+    ],
+)  # fmt: skip
+def test_a_bad_row_is_an_error_with_its_place_or_is_skipped_and_kept(tmp_path, name, row, expected):
+    start = {"a.csv": "text,label\ngood,x\n", "a.tsv": "text\tlabel\ngood\tx\n", "a.txt": "good\tx\n\n"}
+    content = start.get(name, '{"text": "good", "label": "x"}\n\n')
+    path = write(tmp_path / name, f"{content}{row}\n")
+    assert message(path) == f"{name}:3: {expected}{SKIP_WISH}"
+    reader = read_records(path, DataConfig(bad_rows="skip"))
+    assert next((record.text, record.label) for record in reader) == ("good", "x")
+    assert len(list(reader)) == (2 if "\r" in row else 1)  # a lone CR ends a row: behind it a whole one is left
+    assert reader.tally.skipped[0] == f"{name}:3: {expected}"
+
+
+def test_skipped_rows_are_counted_in_full_and_kept_in_part(tmp_path):
+    content = "text,label\n" + "a,x\n,x\n" * 50
+    reader = read_records(write(tmp_path / "a.csv", content), DataConfig(bad_rows="skip"))
+    for _ in range(2):
+        assert len(list(reader)) == 50
+        assert reader.tally.num_skipped == 50
+        kept = [f"a.csv:{line}: text is ''; {BLANK_WISH}" for line in range(3, 3 + 2 * MAX_SKIPPED_KEPT, 2)]
+        assert reader.tally.skipped == kept
+
+
+@pytest.mark.parametrize("bad_rows", ["error", "skip"])
+def test_bytes_that_do_not_decode_name_line_and_byte(tmp_path, bad_rows):
+    path = write(tmp_path / "a.csv", b"text,label\nfine,x\n\xc3\xa3 \xa3 5,y\n")
+    assert message(path, bad_rows=bad_rows) == (
+        "a.csv:3: byte 0xA3 is not utf-8; wanted the file's own encoding (cp1252, mac_roman, ...) by "
+        "--set data.encoding=..., or --set data.encoding_errors=replace"
+    )
+
+
+def test_replaced_bytes_are_counted_and_others_left_alone(tmp_path):
+    path = write(tmp_path / "a.csv", b"text,label\n\xef\xbf\xbd ok,x\n\xa3 5 \xf0\x9f\x98 \xf0\x9f\x98\x80,y\n")
+    reader = read_records(path, DataConfig(encoding_errors="replace"))
+    assert [record.text for record in reader] == ["\ufffd ok", "\ufffd 5 \ufffd 😀"]
+    assert reader.tally.num_replaced == 2
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-32", "gb18030", "shift_jis", "cp1252", "utf-8-sig"])
+def test_other_encodings_are_read(tmp_path, encoding):
+    text = "Gru\xdf" if encoding == "cp1252" else "你好" if encoding == "gb18030" else "日本"
+    path = write(tmp_path / "a.csv", f"text,label\r\n{text},x\r\n".encode(encoding))
+    assert pairs(path, encoding=encoding) == [(text, "x")]
+
+
+def test_a_cut_utf_16_file_is_an_error_with_its_line(tmp_path):
+    path = write(tmp_path / "a.txt", "a\tx\nb\ty".encode("utf-16-le")[:-1])
+    assert message(path, encoding="utf-16-le").startswith("a.txt:2: byte 0x79 is not utf-16-le; wanted")
+    assert message(write(path, b"a\0\tx"), encoding="utf-16").startswith(
+        "a.txt: cannot be read: UTF-16 stream does not"
+    )
+
+
+@pytest.mark.parametrize("encoding", ["utf-9", "base64", "undefined"])
+def test_an_unknown_encoding_is_refused_before_reading(tmp_path, encoding):
+    with pytest.raises(
+        ValueError, match=f"^data.encoding={encoding}: wanted the name of a text encoding, such as utf-8"
+    ):
+        read_records(write(tmp_path / "a.csv", "text,label\na,x\n"), DataConfig(encoding=encoding))
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "expected"),
+    [
+        ("a.csv", "", "row below the line of column names"),
+        ("a.csv", "\ufefftext,label\r\n\r\n", "row below the line of column names"),
+        ("a.tsv", "\n\n", "row below the line of column names"),
+        ("a.jsonl", " \n", "line with a JSON object"),
+        ("a.txt", "\ufeff", "line of text, separator and label"),
+        ("a.txt", "b\n\tx\n", "line of text, separator and label; skipped 2, first: a.txt:1: no separator '\\t' in "
+         "'b'; wanted the text, '\\t' and the label"),
+    ],
+)  # fmt: skip
+def test_a_file_without_records_is_refused(tmp_path, name, content, expected):
+    path = write(tmp_path / name, content)
+    assert message(path, bad_rows="skip") == f"{name}: no records; wanted at least one {expected}"
+
+
+def test_paths_that_cannot_be_read_are_refused(tmp_path):
+    path = write(tmp_path / "a.json", "{}")
+    known = ".csv, .tsv, .jsonl, .txt (also with .gz), or --set data.format=..."
+    assert message(path) == f"{path}: the name tells no format; wanted {known}"
+    assert message(path, format="folder") == (
+        f"{path}: is a file; wanted a directory that holds one per class, as data.format=folder says"
+    )
+    assert message(tmp_path / "b.csv") == f"{tmp_path / 'b.csv'}: no such file or directory"
+    assert message(tmp_path, format="csv") == f"{tmp_path}: is a directory; wanted a file, as data.format=csv says"
+    wanted = "no records; wanted at least one directory per class with .txt files in it"
+    assert message(tmp_path) == f"{tmp_path.name}: {wanted}"
+    assert message(write(tmp_path / "c.csv.gz", b"text")) == "c.csv.gz: cannot be read: Not a gzipped file (b'te')"
+    cut = write(tmp_path / "d.csv.gz", gzip.compress(b"text,label\na,x\n" * 9)[:-9])
+    assert message(cut).startswith("d.csv.gz: cannot be read: Compressed file ended before")
+
+
+def test_a_folder_names_what_it_does_not_read(tmp_path):
+    for name in (
+        "b/2.txt",
+        "b/1.TXT",
+        "b/scan.pdf",
+        "a/3.txt",
+        "a/old/4.txt",
+        "README.md",
+        ".hidden/5.txt",
+        "a/.cache",
+    ):
+        write(tmp_path / name, f"text of {name}")
+    reader = read_records(tmp_path, DataConfig())
+    assert [record.where for record in reader] == ["a/3.txt", "b/1.TXT", "b/2.txt"]
+    assert reader.ignored == ("README.md", "a/old", "b/scan.pdf")
+    assert [file.name for file in reader.files] == ["3.txt", "1.TXT", "2.txt"]
+    assert message(write(tmp_path / "a" / "0.txt", " \n").parent.parent) == (
+        f"a/0.txt: text is ' \\n'; {BLANK_WISH}{SKIP_WISH}"
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "expected"),
+    [
+        ("a.csv", "text\na\nb\n", [("a", None), ("b", None)]),
+        ("a.csv", "text,label\na,x\nb,\n", [("a", "x"), ("b", None)]),
+        ("a.csv", "text,class,topic\na,x,y\n", [("a", None)]),
+        ("a.txt", "a\tx\nb\nc\t\n", [("a", "x"), ("b", None), ("c", None)]),
+        ("a.jsonl", '{"text": "a", "label": 2}\n{"text": "b"}\n{"text": "c", "label": []}\n',
+         [("a", "2"), ("b", None), ("c", None)]),
+    ],
+)  # fmt: skip
+def test_labels_may_be_missing_where_none_are_required(tmp_path, name, content, expected):
+    reader = read_records(write(tmp_path / name, content), DataConfig(), labelled=False)
+    assert [(record.text, record.label) for record in reader] == expected
+
+
+def test_memory_does_not_grow_with_the_file(tmp_path):
+    path = tmp_path / "big.csv"
+    row = '"' + "some words and\n a number, " * 40 + '",label {}\n'
+    with open(path, "w", encoding="utf-8") as file:
+        file.write("text,label\n")
+        file.writelines(row.format(number % 7) for number in range(55_000))
+    assert path.stat().st_size > 55_000_000
+    tracemalloc.start()
+    try:
+        num_records = sum(1 for _ in read_records(path, DataConfig()))
+        peak_bytes = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert num_records == 55_000
+    assert peak_bytes < 2_000_000

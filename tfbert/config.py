@@ -1,0 +1,307 @@
+"""One tree of frozen dataclasses that describes a run: defaults in, strict dotted overrides, JSON in and out.
+
+In: `section.field=value` strings, a `config.json`, a task's own defaults. Out: a `Config` that repeats the run.
+"""
+
+import dataclasses
+import difflib
+import hashlib
+import json
+import types
+import typing
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataConfig:
+    """Where the records are and how they are read.
+
+    Args:
+        path: file or directory; `None` means the task's own samples.
+        format: `auto` decides by the file name (`.csv .tsv .jsonl .txt`) or, for a directory of directories, `folder`.
+        text_column: name of the text column; `None` looks for the usual names and refuses ambiguity.
+        label_column: name of the label column; `None` likewise.
+        separator: between text and label in `text` files, which are split at the *last* one in a line.
+        quoting: `minimal` honours double quotes, `none` takes them as text, `auto` is minimal for csv and none for tsv.
+        encoding: of every file; a byte order mark is dropped.
+        encoding_errors: `strict` refuses bytes that do not decode, `replace` turns them into U+FFFD and counts them.
+        bad_rows: `error` stops at the first row that is not a record, `skip` leaves it out, counts it and lists it.
+        validation_fraction: of the texts, taken by hash where no validation split is given; 0 means none.
+        test_fraction: likewise for test, where the data is one file.
+    """
+
+    path: str | None = None
+    format: Literal["auto", "csv", "tsv", "jsonl", "text", "folder"] = "auto"
+    text_column: str | None = None
+    label_column: str | None = None
+    separator: str = "\t"
+    quoting: Literal["auto", "minimal", "none"] = "auto"
+    encoding: str = "utf-8"
+    encoding_errors: Literal["strict", "replace"] = "strict"
+    bad_rows: Literal["error", "skip"] = "error"
+    validation_fraction: float = 0.1
+    test_fraction: float = 0.1
+
+    def __post_init__(self):
+        if not self.separator:
+            raise ValueError("data.separator is empty; wanted at least one character, such as '\\t' or '@'")
+        for name in ("validation_fraction", "test_fraction"):
+            _require(0 <= getattr(self, name) < 1, f"data.{name}", getattr(self, name), "0 or more, below 1")
+        if self.validation_fraction + self.test_fraction >= 1:
+            raise ValueError(
+                f"data.validation_fraction={self.validation_fraction} and data.test_fraction={self.test_fraction} "
+                "leave nothing to train on; wanted a sum below 1"
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncoderConfig:
+    """Which BERT, and how it computes.
+
+    Args:
+        name: an encoder of `tools/train.py --list`, a KerasNLP preset name, `hf://owner/name`, or a directory.
+        sequence_length: longest input in tokens, [CLS] and [SEP] included; longer texts are cut and counted.
+        precision: of training's matrix products; `auto` takes bfloat16 where the processor multiplies it natively
+            and fast. Weights stay float32; evaluation and export are float32 always.
+        dropout: of hidden states and attention in training, 0 to below 1.
+    """
+
+    name: str = "minilm"
+    sequence_length: int = 128
+    precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    dropout: float = 0.1
+
+    def __post_init__(self):
+        _require(self.sequence_length >= 3, "encoder.sequence_length", self.sequence_length, "3 or more tokens")
+        _require(0 <= self.dropout < 1, "encoder.dropout", self.dropout, "0 or more, below 1")
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeadConfig:
+    """The layers between encoder and logits.
+
+    Args:
+        pooling: how a text becomes one vector: `mean` or `max` over its tokens, `cls` (first token), or `pooler`
+            (BERT's own pretrained dense layer over the first token).
+        dropout: on that vector in training, 0 to below 1.
+    """
+
+    pooling: Literal["mean", "max", "cls", "pooler"] = "mean"
+    dropout: float = 0.1
+
+    def __post_init__(self):
+        _require(0 <= self.dropout < 1, "head.dropout", self.dropout, "0 or more, below 1")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """Optimisation. Durations are epochs or fractions; steps are computed from them and logged.
+
+    Args:
+        seed: of weights, data order and dropout; a CPU run with the same seed repeats exactly.
+        epochs: passes over the training split.
+        batch_size: examples per forward pass.
+        accumulation_steps: batches whose gradients are averaged into one update.
+        optimizer: `adamw` (decoupled decay, none on biases and LayerNorm).
+        learning_rate: peak, of the head and of the last encoder layer.
+        head_learning_rate_factor: multiplies the learning rate of the new head's weights.
+        layer_decay: factor on the learning rate for every encoder layer further from the head, in (0, 1].
+        schedule: what follows warm-up: `linear` or `cosine` to zero, or `constant`.
+        warmup_fraction: of all updates, during which the learning rate rises from zero.
+        weight_decay: per unit of learning rate.
+        clip_norm: longest allowed gradient over all weights together; 0 means no clipping.
+        label_smoothing: probability mass spread over all labels, 0 to below 1.
+        class_weights: `balanced` weighs every label alike whatever its count.
+        ema_momentum: of the moving average of the weights that is evaluated and kept; 0 means none.
+        monitor: validation metric that chooses the best epoch (higher is better); `None` means the task's own.
+        patience_epochs: epochs without a gain after which training stops; 0 means never.
+        checkpoint_seconds: at least so long between two checkpoints inside an epoch; epochs always end with one.
+    """
+
+    seed: int = 0
+    epochs: int = 5
+    batch_size: int = 32
+    accumulation_steps: int = 1
+    optimizer: Literal["adamw"] = "adamw"
+    learning_rate: float = 2e-4
+    head_learning_rate_factor: float = 1.0
+    layer_decay: float = 1.0
+    schedule: Literal["linear", "cosine", "constant"] = "linear"
+    warmup_fraction: float = 0.1
+    weight_decay: float = 0.01
+    clip_norm: float = 1.0
+    label_smoothing: float = 0.0
+    class_weights: Literal["none", "balanced"] = "none"
+    ema_momentum: float = 0.0
+    monitor: str | None = None
+    patience_epochs: int = 0
+    checkpoint_seconds: float = 60.0
+
+    def __post_init__(self):
+        for name in ("epochs", "batch_size", "accumulation_steps"):
+            _require(getattr(self, name) >= 1, f"train.{name}", getattr(self, name), "1 or more")
+        _require(self.learning_rate > 0, "train.learning_rate", self.learning_rate, "more than 0")
+        _require(0 <= self.seed < 2**31, "train.seed", self.seed, "0 to 2147483647")
+        factor = self.head_learning_rate_factor
+        _require(factor > 0, "train.head_learning_rate_factor", factor, "more than 0")
+        _require(0 < self.layer_decay <= 1, "train.layer_decay", self.layer_decay, "more than 0, at most 1")
+        for name in ("warmup_fraction", "label_smoothing", "ema_momentum"):
+            _require(0 <= getattr(self, name) < 1, f"train.{name}", getattr(self, name), "0 or more, below 1")
+        for name in ("weight_decay", "clip_norm", "patience_epochs", "checkpoint_seconds"):
+            _require(getattr(self, name) >= 0, f"train.{name}", getattr(self, name), "0 or more")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """Everything that decides a run. `task` is the name of a file in `tfbert/tasks/`."""
+
+    task: str = "classification"
+    data: DataConfig = field(default_factory=DataConfig)
+    encoder: EncoderConfig = field(default_factory=EncoderConfig)
+    head: HeadConfig = field(default_factory=HeadConfig)
+    train: TrainConfig = field(default_factory=TrainConfig)
+
+    def to_dict(self) -> dict:
+        """Return the whole tree as plain dicts, ready for JSON."""
+        return dataclasses.asdict(self)
+
+    def fingerprint(self) -> str:
+        """Return 8 hex digits that change with any field, for run directories."""
+        return hashlib.sha256(json.dumps(self.to_dict(), sort_keys=True).encode()).hexdigest()[:8]
+
+
+def paths(node: type = Config, prefix: str = "") -> dict[str, Any]:
+    """Return every settable dotted path with the type of its value, in the order of definition."""
+    found = {}
+    for item, hint in typing.get_type_hints(node).items():
+        if dataclasses.is_dataclass(hint):
+            found |= paths(hint, f"{prefix}{item}.")
+        else:
+            found[f"{prefix}{item}"] = hint
+    return found
+
+
+def override(config: Config, values: Mapping[str, Any]) -> Config:
+    """Return `config` with the dotted paths of `values` replaced.
+
+    Args:
+        config: the tree to start from; it is not changed.
+        values: path to value, each of the type of its field (an int is taken for a float).
+
+    Raises:
+        ValueError: a path that does not exist (the nearest one is named), a value of the wrong type or out of range.
+    """
+    known = paths()
+    tree = config.to_dict()
+    for path, value in values.items():
+        if path not in known:
+            nearest = difflib.get_close_matches(path, known, n=1, cutoff=0.0)
+            raise ValueError(f"config has no field '{path}'; nearest is '{nearest[0]}'")
+        *sections, name = path.split(".")
+        node = tree
+        for section in sections:
+            node = node[section]
+        node[name] = _checked(path, value, known[path])
+    return from_dict(tree)
+
+
+def from_dict(tree: Mapping[str, Any]) -> Config:
+    """Return the `Config` that `to_dict` gave; missing fields take their defaults.
+
+    Raises:
+        ValueError: an unknown section or field, a value of the wrong type or out of range.
+    """
+    known = paths()
+    sections: dict[str, Any] = {}
+    for path, value in _flatten(tree):
+        if path not in known:
+            nearest = difflib.get_close_matches(path, known, n=1, cutoff=0.0)
+            raise ValueError(f"config has no field '{path}'; nearest is '{nearest[0]}'")
+        value = _checked(path, value, known[path])
+        section, _, name = path.rpartition(".")
+        (sections.setdefault(section, {}) if section else sections)[name] = value
+    for name, hint in typing.get_type_hints(Config).items():
+        if dataclasses.is_dataclass(hint) and name in sections:
+            sections[name] = hint(**sections[name])
+    return Config(**sections)
+
+
+def parse_assignments(assignments: Iterable[str]) -> dict[str, Any]:
+    """Read `section.field=value` strings, as `--set` gives them, into values of the fields' types.
+
+    Raises:
+        ValueError: no `=`, an unknown path, or text that is not a value of the field's type.
+    """
+    known = paths()
+    values = {}
+    for assignment in assignments:
+        path, equals, text = assignment.partition("=")
+        if not equals:
+            raise ValueError(f"--set {assignment}: wanted section.field=value")
+        path = path.strip()
+        hint = known.get(path)
+        values[path] = text if hint is None else _parsed(path, text, hint)
+    return values
+
+
+def _require(condition: bool, path: str, value: Any, wish: str) -> None:
+    if not condition:
+        raise ValueError(f"{path}={value}: wanted {wish}")
+
+
+def _flatten(tree: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, Any]]:
+    for name, value in tree.items():
+        if isinstance(value, Mapping):
+            yield from _flatten(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value
+
+
+def _alternatives(hint: Any) -> tuple:
+    is_union = isinstance(hint, types.UnionType) or typing.get_origin(hint) is typing.Union
+    return typing.get_args(hint) if is_union else (hint,)
+
+
+def _parsed(path: str, text: str, hint: Any) -> Any:
+    choices = _alternatives(hint)
+    if type(None) in choices and text in ("none", "None", "null", ""):
+        return None
+    for kind in choices:
+        if typing.get_origin(kind) is Literal or kind is str:
+            # A shell cannot easily pass a TAB, so the two-character escape is understood.
+            return text.replace("\\t", "\t") if kind is str else text
+        if kind is bool and text.lower() in ("true", "false"):
+            return text.lower() == "true"
+        if kind in (int, float):
+            try:
+                return kind(text)
+            except ValueError:
+                pass
+    raise ValueError(f"{path}={text}: wanted {_describe(hint)}")
+
+
+def _checked(path: str, value: Any, hint: Any) -> Any:
+    for kind in _alternatives(hint):
+        if typing.get_origin(kind) is Literal:
+            if value in typing.get_args(kind):
+                return value
+        elif kind is float and type(value) in (int, float):
+            return float(value)
+        elif type(value) is kind:
+            return value
+    raise ValueError(f"{path}={value!r}: wanted {_describe(hint)}")
+
+
+_IN_WORDS = {type(None): "none", str: "text", int: "a whole number", float: "a number"}
+
+
+def _describe(hint: Any) -> str:
+    names = []
+    for kind in _alternatives(hint):
+        if typing.get_origin(kind) is Literal:
+            names += [repr(choice) for choice in typing.get_args(kind)]
+        else:
+            names.append(_IN_WORDS.get(kind, str(kind)))
+    return " or ".join(names)

@@ -1,0 +1,54 @@
+"""The course of a training in, TensorBoard logs out."""
+
+from pathlib import Path
+
+import tensorflow as tf
+from tensorboard.plugins.hparams import api as hparams
+
+from tfbert.config import Config
+
+
+class Board:
+    """Writes one run's scalars and hyperparameters.
+
+    Args:
+        log_dir: of the run; made if missing.
+        config: whose values become the run's HParams.
+    """
+
+    def __init__(self, log_dir: Path, config: Config):
+        self._writer = tf.summary.create_file_writer(str(log_dir))
+        values = {
+            f"{section}.{name}": "none" if value is None else value
+            for section, fields in config.to_dict().items()
+            if isinstance(fields, dict)
+            for name, value in fields.items()
+        }
+        with self._writer.as_default():
+            hparams.hparams({"task": config.task, **values}, trial_id=config.fingerprint())
+
+    def epoch(self, entry: dict, updates: list) -> None:
+        """Write one epoch.
+
+        Args:
+            entry: of the history.
+            updates: `[update, loss, learning rate]` of each of its updates.
+        """
+        with self._writer.as_default():
+            for update, loss, rate in updates:
+                tf.summary.scalar("train/loss", loss, step=int(update))
+                tf.summary.scalar("train/learning_rate", rate, step=int(update))
+            tf.summary.scalar("epoch/train_loss", entry["loss"], step=entry["epoch"])
+            tf.summary.scalar("epoch/examples_per_second", entry["examples_per_second"], step=entry["epoch"])
+            for name, value in entry.get("validation", {}).items():
+                tf.summary.scalar(f"validation/{name}", value, step=entry["epoch"])
+        self._writer.flush()
+
+    def final(self, report: dict, step: int) -> None:
+        """Write the final scores of `validation` and `test` under `final/`, where the HParams table looks for them."""
+        with self._writer.as_default():
+            for split in ("validation", "test"):
+                for name, score in ((report.get(split) or {}).get("metrics") or {}).items():
+                    tf.summary.scalar(f"final/{split}_{name}", score["value"], step=step)
+        self._writer.flush()
+        self._writer.close()

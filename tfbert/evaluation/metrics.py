@@ -1,0 +1,135 @@
+"""Labels and probabilities in, scores with confidence intervals out.
+
+Scores are functions of the confusion matrix, equal to scikit-learn's by test; intervals are percentiles of the same
+score over resampled test sets.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+from sklearn import metrics as sklearn_metrics
+
+_RESAMPLES = 1000
+_CONFIDENCE = 0.95
+
+
+def softmax(logits: np.ndarray) -> np.ndarray:
+    """Return probabilities over the last axis, in float64."""
+    shifted = logits.astype(np.float64) - logits.max(axis=-1, keepdims=True)
+    exponentials = np.exp(shifted)
+    return exponentials / exponentials.sum(axis=-1, keepdims=True)
+
+
+def confusion_matrix(targets: np.ndarray, predicted: np.ndarray, num_classes: int) -> np.ndarray:
+    """Return counts `(num_classes, num_classes)`: rows are the true labels, columns the predicted ones."""
+    return sklearn_metrics.confusion_matrix(targets, predicted, labels=np.arange(num_classes))
+
+
+def accuracy(confusion: np.ndarray) -> np.ndarray:
+    """Return the fraction on the diagonal of `(..., classes, classes)`."""
+    return np.trace(confusion, axis1=-2, axis2=-1) / confusion.sum((-2, -1))
+
+
+def macro_f1(confusion: np.ndarray) -> np.ndarray:
+    """Return F1 averaged over the labels that occur as truth or prediction, as scikit-learn does by default.
+
+    Args:
+        confusion: `(..., classes, classes)`.
+    """
+    hits = np.diagonal(confusion, axis1=-2, axis2=-1)
+    total = confusion.sum(-1) + confusion.sum(-2)
+    occurs = total > 0
+    return (2 * hits / np.maximum(total, 1)).sum(-1) / occurs.sum(-1)
+
+
+def matthews(confusion: np.ndarray) -> np.ndarray:
+    """Return Matthews' correlation coefficient for any number of labels; 0 where it is not defined.
+
+    Source: Gorodkin 2004, "Comparing two K-category assignments by a K-category correlation coefficient".
+    """
+    confusion = confusion.astype(np.float64)
+    count = confusion.sum((-2, -1))
+    hits = np.trace(confusion, axis1=-2, axis2=-1)
+    true, predicted = confusion.sum(-1), confusion.sum(-2)
+    covariance = hits * count - (true * predicted).sum(-1)
+    spread = (count**2 - (true**2).sum(-1)) * (count**2 - (predicted**2).sum(-1))
+    return np.where(spread > 0, covariance / np.sqrt(np.maximum(spread, 1)), 0.0)
+
+
+def with_interval(score: Callable[[np.ndarray], np.ndarray], confusion: np.ndarray) -> dict[str, float]:
+    """Return a score of the confusion matrix with its 95 % bootstrap interval.
+
+    A resample of the test set only changes how often each (true, predicted) cell occurs, so cells are drawn instead of
+    examples. The draw has a fixed seed: the same predictions give the same interval.
+
+    Args:
+        score: confusion matrices `(..., classes, classes)` to scores `(...)`.
+        confusion: counts `(classes, classes)`, at least one.
+
+    Returns:
+        `value`, `low`, `high`.
+    """
+    filled = np.flatnonzero(confusion)
+    counts = confusion.ravel()[filled]
+    rng = np.random.default_rng(0)
+    scores = []
+    for _ in range(_RESAMPLES):
+        sample = np.zeros(confusion.size, np.int64)
+        sample[filled] = rng.multinomial(counts.sum(), counts / counts.sum())
+        scores.append(score(sample.reshape(confusion.shape)))
+    tail = 50 * (1 - _CONFIDENCE)
+    low, high = np.percentile(scores, [tail, 100 - tail])
+    value = float(score(confusion))
+    return {"value": value, "low": min(float(low), value), "high": max(float(high), value)}
+
+
+def per_label(confusion: np.ndarray, labels: list[str]) -> dict[str, dict]:
+    """Return precision, recall, F1 and the counts of every label; 0 where a ratio has no denominator."""
+    hits = np.diagonal(confusion)
+    true, predicted = confusion.sum(1), confusion.sum(0)
+    return {
+        label: {
+            "precision": float(hits[index] / max(predicted[index], 1)),
+            "recall": float(hits[index] / max(true[index], 1)),
+            "f1": float(2 * hits[index] / max(true[index] + predicted[index], 1)),
+            "num_examples": int(true[index]),
+            "num_predicted": int(predicted[index]),
+        }
+        for index, label in enumerate(labels)
+    }
+
+
+def reliability(targets: np.ndarray, probabilities: np.ndarray, num_bins: int = 10) -> dict:
+    """Compare how sure the model was with how often it was right.
+
+    Args:
+        targets: int `(examples,)`.
+        probabilities: `(examples, classes)`.
+        num_bins: equal steps of the highest probability from 0 to 1.
+
+    Returns:
+        `bins`, each with `low`, `high`, `num_examples`, `mean_probability`, `accuracy`, and `calibration_error`: the
+        mean gap weighted by the examples of the bin.
+
+    Source: Guo et al. 2017, "On Calibration of Modern Neural Networks", section 2.
+    """
+    top = probabilities.max(1)
+    right = probabilities.argmax(1) == targets
+    which = np.minimum((top * num_bins).astype(int), num_bins - 1)
+    bins, error = [], 0.0
+    for index in range(num_bins):
+        inside = which == index
+        count = int(inside.sum())
+        mean = float(top[inside].mean()) if count else 0.0
+        share = float(right[inside].mean()) if count else 0.0
+        error += count / len(targets) * abs(mean - share)
+        bins.append(
+            {
+                "low": index / num_bins,
+                "high": (index + 1) / num_bins,
+                "num_examples": count,
+                "mean_probability": mean,
+                "accuracy": share,
+            }
+        )
+    return {"bins": bins, "calibration_error": error}

@@ -1,0 +1,393 @@
+"""Write `report.html`: the content of `report.json` and the details behind it in, one file for people out.
+
+The page opens without a network: styles and plots are inside, nothing runs, and a policy in its head forbids both.
+"""
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import numpy as np
+from markupsafe import Markup, escape
+
+from tfbert.evaluation import plots
+
+_SECTIONS = {
+    "curves": "Learning curves",
+    "metrics": "Metrics",
+    "checks": "Data",
+    "labels": "Labels",
+    "confusions": "Confusions",
+    "calibration": "Calibration",
+    "lengths": "Lengths",
+    "mistakes": "Worst mistakes",
+    "cost": "Time and memory",
+    "repeat": "Repeat this run",
+}
+_MEANINGS = {
+    "accuracy": "share of examples that get the right label",
+    "macro_f1": "F1 averaged over the labels, rare ones counting as much as common ones",
+    "mcc": "correlation of predicted and true labels: 0 is chance, 1 is perfect",
+    "loss": "mean cross-entropy; lower is better",
+    "calibration_error": "how far stated probabilities are from the truth on average; lower is better",
+}
+_FRACTIONS = {"accuracy", "f1", "precision", "recall", "match", "calibration"}
+_LOWER_IS_BETTER = {"loss", "error", "perplexity"}
+_SPELLING = {"f1": "F1", "mcc": "MCC"}
+_FEW_EXAMPLES = 300
+_WORST_LABELS, _MOST_PAIRS, _WHOLE_MATRIX, _PART_MATRIX = 20, 25, 30, 20
+_FIRST_MISTAKES, _MOST_MISTAKES, _PREVIEW_CHARACTERS, _MOST_CHARACTERS = 10, 50, 240, 2000
+
+
+def render(report: dict, details: dict, path: Path) -> None:
+    """Write the report of a run as one self-contained HTML file.
+
+    Args:
+        report: the content of `report.json`; splits that were not scored are `None` or absent.
+        details: what is too large for `report.json`; a section whose keys are absent is left out. `labels`, `split`
+            (which one the others are about), `confusion` int `(labels, labels)` with true labels in rows,
+            `step_losses` (step, loss) pairs, `reliability`, `lengths` (split to int `(texts,)`, in tokens, special
+            tokens included), `sequence_length`, `mistakes` worst first.
+        path: the file to write; an existing one is replaced.
+    """
+    split = details.get("split") or ("test" if report.get("test") else "validation")
+    views = {
+        "curves": _curves(report, details),
+        "metrics": _metrics(report),
+        "checks": _checks(report),
+        "labels": _labels(report, split),
+        "confusions": _confusions(details),
+        "calibration": _calibration(details),
+        "lengths": _lengths(details),
+        "mistakes": _mistakes(details),
+        "cost": _cost(report),
+        "repeat": _repeat(report),
+    }
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {f.__name__: f for f in (percent, number, duration, words, setting, breakable)}
+    page = environment.get_template("page.html.jinja").render(
+        headline=_headline(report),
+        toc={name: heading for name, heading in _SECTIONS.items() if views[name]},
+        split=split,
+        **views,
+    )
+    # A text may hold half a surrogate pair, which no encoding can write.
+    path.write_bytes(page.encode("utf-8", errors="replace"))
+
+
+def percent(fraction: float | None, digits: int = 1) -> str:
+    """Return a fraction as percent, such as `92.5 %`; `–` for `None` and NaN."""
+    return "–" if fraction is None or math.isnan(fraction) else f"{100 * fraction:.{digits}f} %"
+
+
+def number(value: float | None) -> str:
+    """Return a number for a reader, such as `12,345`, `0.25` or `2e-4`; `–` for `None`."""
+    if value is None:
+        return "–"
+    if isinstance(value, float | np.floating):
+        return plots.short_number(value) if math.isfinite(value) else str(value)
+    return f"{value:,}"
+
+
+def setting(value: Any) -> str:
+    """Return a config value in full, as one would type it; text with odd white space is quoted."""
+    if isinstance(value, str):
+        return value if value.isprintable() and value.strip() == value != "" else repr(value)
+    return "none" if value is None else json.dumps(value, ensure_ascii=False, default=str)
+
+
+def score(name: str, value: float | None) -> str:
+    """Return a metric's value: shares as percent, everything else with three decimals."""
+    if value is None or math.isnan(value):
+        return "–"
+    return percent(value) if _is_fraction(name) else f"{value:.3f}"
+
+
+def duration(seconds: float) -> str:
+    """Return a duration such as `1.2 s`, `3 min 20 s` or `2 h 05 min`."""
+    if seconds < 59.95:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest:02d} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def size(num_bytes: float) -> str:
+    """Return a number of bytes such as `1.4 GB`, by thousands."""
+    for unit in ("bytes", "kB", "MB"):
+        if num_bytes < 999.5:
+            return f"{num_bytes:.0f} {unit}"
+        num_bytes /= 1000
+    return f"{num_bytes:,.1f} GB"
+
+
+def words(name: str) -> str:
+    """Return a metric's or field's name as words, such as `macro F1`."""
+    return " ".join(_SPELLING.get(word, word) for word in str(name).split("_"))
+
+
+def breakable(label: str) -> Markup:
+    """Return a label escaped; a long one may break after its underscores."""
+    label = escape(label)
+    return label.replace("_", Markup("_<wbr>")) if len(label) > 16 else label
+
+
+def _is_fraction(name: str) -> bool:
+    return not _FRACTIONS.isdisjoint(name.split("_"))
+
+
+def _is_gain(name: str) -> bool:
+    return _LOWER_IS_BETTER.isdisjoint(name.split("_"))
+
+
+def _interval(metric: Any) -> dict:
+    """Return a metric as `value`, `low` and `high`, whichever way the report holds it."""
+    if not isinstance(metric, Mapping):
+        metric = {"value": metric}
+    return {key: metric.get(key) for key in ("value", "low", "high")}
+
+
+def _headline(report: dict) -> dict:
+    """Return what stands on top: the score, one sentence about it, warnings and the facts of the run."""
+    split = next((name for name in ("test", "validation") if (report.get(name) or {}).get("metrics")), None)
+    config, encoder, seeds = (report.get(key) or {} for key in ("config", "encoder", "seeds"))
+    data, history = report.get("data") or {}, report.get("history") or []
+    warnings = [str(line) for line in (report.get("checks") or {}).get("warnings", [])]
+    view = {"task": report["task"], "encoder": encoder.get("name", "?"), "split": split, "warnings": warnings}
+    view |= {"metric": None, "notes": [], "sentence": None, "seeds": None}
+    if split:
+        scores = report[split]["metrics"]
+        gains = [name for name in scores if _is_gain(name)] or list(scores)
+        wanted = ("accuracy", (config.get("train") or {}).get("monitor"))
+        name = next((name for name in wanted if name in scores), gains[0])
+        view |= _score_view(name, scores, split, report[split].get("num_examples"))
+        over_seeds = (seeds.get(split) or {}).get(name)
+        if over_seeds:
+            view["seeds"] = f"Over {seeds['count']} seeds: {_spread(name, over_seeds)}"
+    facts = [("Encoder", ", ".join([view["encoder"], *(f"{words(k)} {number(v)}" for k, v in _scalars(encoder))]))]
+    counts = [f"{number(row['num_examples'])} {name}" for name, row in data.items() if row]
+    per_label = (report.get(split) or {}).get("per_label")
+    facts += [("Examples", ", ".join(counts)), ("Labels", number(len(per_label)) if per_label else "")]
+    if history:
+        best = report.get("best_epoch")
+        facts.append(("Epochs", f"{len(history)}" + (f", best: {best}" if best else "")))
+    seconds = (report.get("seconds") or {}).get("train")
+    facts.append(("Training took", duration(seconds) if seconds else ""))
+    facts.append(("Seed", str(report["seed"]) if report.get("seed") is not None else ""))
+    return view | {"facts": [fact for fact in facts if fact[1]]}
+
+
+def _scalars(encoder: Mapping) -> list:
+    return [(key, value) for key, value in encoder.items() if key != "name" and isinstance(value, int | float)]
+
+
+def _score_view(name: str, scores: Mapping, split: str, num_examples: int | None) -> dict:
+    """Return the headline's score, its interval, a sentence that reads it, and what makes it less sure."""
+    metric, notes = _interval(scores[name]), []
+    view = {"metric": words(name), "score": score(name, metric["value"]), "interval": None}
+    has_interval = metric["low"] is not None and metric["high"] is not None
+    if has_interval:
+        low = score(name, metric["low"])
+        view["interval"] = f"{low.removesuffix(' %')} to {score(name, metric['high'])}"
+    if name == "accuracy" and metric["value"] is not None:
+        # Near 100 of 100 the count is taken of more, so that "about 100" does not stand for 99.6 %.
+        base = 100 if 0.015 < metric["value"] < 0.985 else 1000
+        value, low, high = (f"{math.floor(base * (metric[k] or 0) + 0.5):,}" for k in ("value", "low", "high"))
+        sure = f" (95% interval {low} to {high})" if has_interval else ""
+        view["sentence"] = f"Of {base:,} new texts like these about {value} get the right label{sure}."
+    if split == "validation":
+        notes.append(
+            "There is no test split. This is the validation split, on which the best epoch was chosen, "
+            "so the score is likely to be a little too high."
+        )
+    if num_examples is not None and num_examples < _FEW_EXAMPLES:
+        notes.append(
+            f"The {split} split has only {number(num_examples)} examples, so the score is rough: "
+            f"do not choose between models by differences inside the interval."
+        )
+    f1 = _interval(scores.get("macro_f1"))["value"]
+    if name == "accuracy" and f1 is not None and metric["value"] is not None and f1 < metric["value"] - 0.05:
+        notes.append(f"Some labels do much worse than the average: macro F1 is {percent(f1)}. See Labels below.")
+    return view | {"notes": notes, "num_examples": num_examples}
+
+
+def _spread(name: str, over_seeds: Mapping) -> str:
+    mean = score(name, over_seeds["mean"])
+    return f"{mean.removesuffix(' %')} ± {score(name, over_seeds['std'])}"
+
+
+def _curves(report: dict, details: dict) -> dict | None:
+    """Return the plots of training and its numbers by epoch."""
+    history = report.get("history") or []
+    if not history:
+        return None
+    names = list(dict.fromkeys(name for row in history for name in row.get("validation") or {}))
+    shown = [name for name in names if _is_fraction(name) and _is_gain(name)][:3]
+    series = {words(name): [(row.get("validation") or {}).get(name) for row in history] for name in shown}
+    best = report.get("best_epoch")
+    rows = [
+        {
+            "epoch": row["epoch"],
+            "best": row["epoch"] == best,
+            "cells": [number(row.get("loss"))]
+            + [score(name, (row.get("validation") or {}).get(name)) for name in names]
+            + [number(row.get("learning_rate")), duration(row["seconds"]) if row.get("seconds") is not None else "–"]
+            + [f"{row['examples_per_second']:,.0f}" if row.get("examples_per_second") is not None else "–"],
+        }
+        for row in history
+    ]
+    columns = ["loss", *(f"validation {words(name)}" for name in names), "learning rate", "time", "examples/s"]
+    pictures = plots.learning_curves(history, details.get("step_losses") or [], series, best)
+    return {"plots": pictures, "columns": columns, "rows": rows}
+
+
+def _metrics(report: dict) -> dict | None:
+    """Return the metrics of both splits, with intervals and the spread over seeds."""
+    splits = [name for name in ("validation", "test") if (report.get(name) or {}).get("metrics")]
+    if not splits:
+        return None
+    names = list(dict.fromkeys(name for split in splits for name in report[split]["metrics"]))
+    seeds = report.get("seeds") or {}
+    rows = []
+    for name in names:
+        cells = []
+        for split in splits:
+            metric = _interval(report[split]["metrics"].get(name))
+            low, high = (score(name, metric[key]).removesuffix(" %") for key in ("low", "high"))
+            sure = "" if metric["low"] is None or metric["high"] is None else f"{low} to {high}"
+            cells.append({"value": score(name, metric["value"]), "interval": sure})
+        over_seeds = (seeds.get("test") or {}).get(name)
+        spread = _spread(name, over_seeds) if over_seeds else "–"
+        values = ", ".join(score(name, value) for value in (over_seeds or {}).get("values", []))
+        row = {"name": words(name), "meaning": _MEANINGS.get(name, ""), "cells": cells}
+        rows.append(row | {"spread": spread, "values": values})
+    heads = [{"name": name, "num_examples": report[name].get("num_examples")} for name in splits]
+    return {"splits": heads, "rows": rows, "num_seeds": seeds.get("count") if seeds.get("test") else None}
+
+
+def _checks(report: dict) -> dict | None:
+    """Return the files behind the run and what was found in them before training."""
+    checks = report.get("checks") or {}
+    warnings = [str(line) for line in checks.get("warnings", [])]
+    lines = [str(line) for line in checks.get("lines", []) if str(line) not in warnings]
+    files = [{"split": name, **row} for name, row in (report.get("data") or {}).items() if row]
+    return {"warnings": warnings, "lines": lines, "files": files} if warnings or lines or files else None
+
+
+def _labels(report: dict, split: str) -> dict | None:
+    """Return the labels by F1, lowest first; those without an example in the split come last, without one."""
+    per_label = (report.get(split) or {}).get("per_label") or {}
+    if not per_label:
+        return None
+    rows = [{"label": label, **row} for label, row in per_label.items()]
+    seen = sorted((row for row in rows if row["num_examples"]), key=lambda row: (row["f1"], -row["num_examples"]))
+    unseen = [row | {"f1": None, "recall": None} for row in rows if not row["num_examples"]]
+    rows = seen + unseen
+    first = len(rows) if len(rows) <= _WORST_LABELS + 5 else _WORST_LABELS
+    few = sum(row["num_examples"] < 10 for row in rows)
+    return {"first": rows[:first], "rest": rows[first:], "few": few, "unseen": len(unseen)}
+
+
+def _confusions(details: dict) -> dict | None:
+    """Return the most confused pairs of labels and the matrix, cut down to those pairs where it is large."""
+    if details.get("confusion") is None or not details.get("labels"):
+        return None
+    confusion, labels = np.asarray(details["confusion"]), list(details["labels"])
+    wrong = confusion - np.diag(np.diag(confusion))
+    share = wrong / np.maximum(confusion.sum(axis=1, keepdims=True), 1)
+    order = [divmod(int(i), len(labels)) for i in np.lexsort((-share.ravel(), -wrong.ravel())) if wrong.ravel()[i]]
+    pairs = [
+        {"true": labels[i], "predicted": labels[j], "count": int(wrong[i, j]), "share": float(share[i, j])}
+        for i, j in order[:_MOST_PAIRS]
+    ]
+    view = {
+        "pairs": pairs,
+        "num_pairs": len(order),
+        "num_wrong": int(wrong.sum()),
+        "num_examples": int(confusion.sum()),
+    }
+    view |= {"num_labels": len(labels), "matrix": None, "num_shown": len(labels), "picture": None}
+    if len(labels) <= _WHOLE_MATRIX:
+        return view | {"matrix": plots.heat_map(confusion, labels, labels)}
+    view["picture"] = plots.matrix_picture(confusion)
+    kept = list(dict.fromkeys(label for pair in order for label in pair))[:_PART_MATRIX]
+    if kept:
+        part = confusion[np.ix_(kept, kept)]
+        part = np.column_stack([part, confusion[kept].sum(axis=1) - part.sum(axis=1)])
+        names = [labels[i] for i in kept]
+        view |= {"matrix": plots.heat_map(part, names, [*names, "any other label"]), "num_shown": len(kept)}
+    return view
+
+
+def _calibration(details: dict) -> dict | None:
+    found = details.get("reliability")
+    if not found or not any(row["num_examples"] for row in found["bins"]):
+        return None
+    num_examples = sum(row["num_examples"] for row in found["bins"])
+    stated = sum(row["num_examples"] * row["mean_probability"] for row in found["bins"] if row["num_examples"])
+    right = sum(row["num_examples"] * row["accuracy"] for row in found["bins"] if row["num_examples"])
+    view = {"plot": plots.reliability(found["bins"]), "error": percent(found["calibration_error"])}
+    return view | {"stated": stated / num_examples, "right": right / num_examples}
+
+
+def _lengths(details: dict) -> dict | None:
+    """Return how long the texts are and what the cut takes from them."""
+    lengths = {split: np.asarray(values) for split, values in (details.get("lengths") or {}).items() if len(values)}
+    cut = details.get("sequence_length")
+    if not lengths:
+        return None
+    rows = []
+    for split, values in lengths.items():
+        over = np.maximum(values - cut, 0) if cut else np.zeros_like(values)
+        row = {"split": split, "num_texts": len(values), "num_cut": int((over > 0).sum()), "num_lost": int(over.sum())}
+        row |= {
+            "median": int(np.median(values)),
+            "p95": int(np.percentile(values, 95, method="inverted_cdf")),
+            "longest": int(values.max()),
+        }
+        rows.append(
+            row | {"texts": row["num_cut"] / len(values), "tokens": row["num_lost"] / max(int(values.sum()), 1)}
+        )
+    return {"rows": rows, "cut": cut, "plot": plots.length_histogram(lengths, cut)}
+
+
+def _mistakes(details: dict) -> dict | None:
+    """Return the worst mistakes, long texts cut into what is shown at once and what opens."""
+    rows = []
+    for mistake in (details.get("mistakes") or [])[:_MOST_MISTAKES]:
+        text = str(mistake["text"])
+        row = {"text": text[:_MOST_CHARACTERS], "num_left_out": max(0, len(text) - _MOST_CHARACTERS)}
+        row["preview"] = text[:_PREVIEW_CHARACTERS].rstrip() if len(text) > _PREVIEW_CHARACTERS + 40 else None
+        rows.append({"where": None, "probability": None, "label_probability": None} | mistake | row)
+    return {"first": rows[:_FIRST_MISTAKES], "rest": rows[_FIRST_MISTAKES:]} if rows else None
+
+
+def _cost(report: dict) -> dict | None:
+    stages = [(name, value) for name, value in (report.get("seconds") or {}).items() if value is not None]
+    memory = report.get("peak_memory_bytes")
+    if not stages and not memory:
+        return None
+    total = sum(value for _, value in stages)
+    rows = [{"stage": name, "seconds": value, "share": value / total if total else 0} for name, value in stages]
+    return {"rows": rows, "total": total, "memory": size(memory) if memory else None}
+
+
+def _repeat(report: dict) -> dict | None:
+    """Return the command, the config by section and the versions."""
+    sections: dict[str, Sequence] = {"run": []}
+    for name, value in (report.get("config") or {}).items():
+        if isinstance(value, Mapping):
+            sections[name] = list(value.items())
+        else:
+            sections["run"].append((name, value))
+    sections = {name: fields for name, fields in sections.items() if fields}
+    versions, command = report.get("versions") or {}, report.get("command")
+    return {"command": command, "config": sections, "versions": versions} if sections or versions or command else None

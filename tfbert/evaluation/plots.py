@@ -1,0 +1,341 @@
+"""Draw the plots of a run's report: arrays in, inline SVG out.
+
+The SVG keeps text as text and takes every colour from the page's CSS variables, so one drawing serves light and dark.
+"""
+
+import html
+import io
+import re
+import unicodedata
+import warnings
+from collections.abc import Mapping, Sequence
+
+import matplotlib.style
+import numpy as np
+from markupsafe import Markup
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+# Colours are placeholders: `_svg` turns each into the CSS variable of its name.
+INK, MUTED, LINE, PAPER, ACCENT, WARN = "#010101", "#020202", "#030303", "#040404", "#050505", "#060606"
+_VARIABLES = {INK: "ink", MUTED: "muted", LINE: "line", PAPER: "paper", ACCENT: "accent", WARN: "warn"}
+# An embedded picture cannot read CSS, so its two colours are middle tones that stand out on white and on black.
+_PICTURE_RIGHT, _PICTURE_WRONG = (58, 134, 209), (224, 112, 26)
+
+_STYLE = {
+    "svg.fonttype": "none",
+    "text.parse_math": False,  # a label may hold dollar signs
+    "axes.unicode_minus": False,
+    "font.size": 9,
+    "text.color": INK,
+    "axes.edgecolor": LINE,
+    "axes.labelcolor": MUTED,
+    "axes.titlesize": 9,
+    "axes.titlelocation": "left",
+    "axes.titlecolor": INK,
+    "axes.titlepad": 8,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": LINE,
+    "grid.linewidth": 0.6,
+    "xtick.color": LINE,
+    "ytick.color": LINE,
+    "xtick.labelcolor": MUTED,
+    "ytick.labelcolor": MUTED,
+    "xtick.labelsize": 8,
+    "ytick.labelsize": 8,
+    "axes.labelsize": 8,
+    "legend.fontsize": 8,
+    "legend.frameon": False,
+}
+_POINTS_PER_INCH = 72
+_WIDTH_POINTS, _HEIGHT_POINTS = 310, 195
+_MAX_POINTS = 400
+_CELL_FONT, _NAME_FONT = 7, 8
+
+
+def learning_curves(history: Sequence[Mapping], step_losses: Sequence, series: Mapping, best_epoch: int | None) -> list:
+    """Draw how training went: loss, validation metrics and learning rate, each where there is something to draw.
+
+    Args:
+        history: one mapping an epoch, as in `report.json`.
+        step_losses: (step, loss) pairs; empty draws the epochs' mean losses.
+        series: metric name to one score an epoch (`None` where it was not measured), each a fraction.
+        best_epoch: counted from 1; `None` marks none.
+
+    Returns:
+        The plots as SVG, in order.
+    """
+    epochs = [row["epoch"] for row in history]
+    pairs = np.array([pair for pair in step_losses or [] if np.isfinite(pair[1])], dtype=float).reshape(-1, 2)
+    plots = []
+    with _style():
+        if len(pairs) or any(row.get("loss") is not None for row in history):
+            plots.append(_loss_curve(history, pairs))
+        if series:
+            plots.append(_metric_curve(epochs, series, best_epoch))
+        rates = [row.get("learning_rate") for row in history]
+        if rates and None not in rates:
+            figure, axes = _axes(height=110)
+            axes.plot(epochs, rates, color=MUTED, linewidth=1.4, marker="o", markersize=3)
+            axes.set_title("Learning rate by epoch")
+            axes.set_ylim(bottom=0)
+            axes.yaxis.set_major_locator(MaxNLocator(3))
+            axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: short_number(value)))
+            _epoch_axis(axes, epochs)
+            plots.append(_svg(figure, "Learning rate by epoch"))
+    return plots
+
+
+def _loss_curve(history: Sequence[Mapping], pairs: np.ndarray) -> Markup:
+    """Draw the loss by step, smoothed over the raw one, with the validation loss at the end of each epoch."""
+    figure, axes = _axes()
+    if by_step := len(pairs) > 0:
+        steps, losses = _thin(pairs)
+        axes.plot(steps, losses, color=ACCENT, linewidth=0.8, alpha=0.3)
+        axes.plot(steps, _smooth(losses), color=ACCENT, linewidth=1.8, label="training, smoothed")
+        end = pairs[-1, 0] / max(len(history), 1)
+    else:
+        rows = [(row["epoch"], row["loss"]) for row in history if row.get("loss") is not None]
+        axes.plot(*zip(*rows, strict=True), color=ACCENT, linewidth=1.8, marker="o", markersize=4, label="training")
+        end = 1
+    # Epochs are equally long, so the n-th ends at n shares of the last step.
+    measured = [(i * end, (row.get("validation") or {}).get("loss")) for i, row in enumerate(history, start=1)]
+    measured = [pair for pair in measured if pair[1] is not None and np.isfinite(pair[1])]
+    if measured:
+        axes.plot(
+            *zip(*measured, strict=True), color=WARN, linestyle="--", marker="s", markersize=4, label="validation"
+        )
+        axes.legend(loc="upper right")
+    axes.set_ylim(bottom=0)
+    axes.set_title("Loss by step" if by_step else "Loss by epoch")
+    if by_step:
+        axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+    else:
+        _epoch_axis(axes, [row["epoch"] for row in history])
+    return _svg(figure, "Training and validation loss")
+
+
+def _metric_curve(epochs: Sequence[int], series: Mapping[str, Sequence], best_epoch: int | None) -> Markup:
+    """Draw validation metrics by epoch and mark the best epoch."""
+    figure, axes = _axes()
+    looks = [(ACCENT, "-", "o"), (INK, "--", "s"), (MUTED, ":", "^")]
+    for (name, values), (color, line, marker) in zip(series.items(), looks, strict=False):
+        values = [np.nan if value is None else value for value in values]
+        axes.plot(epochs, values, color=color, linestyle=line, marker=marker, markersize=4, linewidth=1.6, label=name)
+    if best_epoch in epochs:
+        axes.axvline(best_epoch, color=WARN, linewidth=1.2, linestyle=":", label=f"best epoch: {best_epoch}")
+    axes.legend(loc="best")
+    axes.margins(y=0.15)
+    axes.set_title("Validation metrics by epoch")
+    axes.yaxis.set_major_locator(MaxNLocator(5))
+    span = np.ptp(axes.get_ylim())
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:.{int(span < 0.04)}f} %"))
+    _epoch_axis(axes, epochs)
+    return _svg(figure, "Validation metrics by epoch")
+
+
+def heat_map(counts: np.ndarray, rows: Sequence[str], columns: Sequence[str]) -> Markup:
+    """Draw an annotated confusion matrix, cells shaded by their share of the row.
+
+    Args:
+        counts: int `(len(rows), len(columns))`; cell `[i, i]` is right, every other one wrong.
+        rows: true labels.
+        columns: predicted labels, `rows` first.
+    """
+    rows, columns = [shorten(name) for name in rows], [shorten(name) for name in columns]
+    row_points, column_points = ([text_em(name) * _NAME_FONT for name in names] for names in (rows, columns))
+    corner, num_columns = "true ↓  predicted →", len(columns)
+    left = max(*row_points, text_em(corner) * _NAME_FONT) + 10
+    # Names over the columns lean to the right by 45 degrees; the last ones reach past the matrix.
+    right = max(8, 0.71 * max(column_points[-3:]) - 4)
+    cell = min(38, max(12.5, (640 - left - right) / num_columns))
+    level = max(column_points) < cell - 4
+    top = 14 if level else 0.71 * max(column_points) + 12
+    width, height = left + num_columns * cell + right, top + len(rows) * cell + 4
+    with _style():
+        figure = Figure(figsize=(width / _POINTS_PER_INCH, height / _POINTS_PER_INCH))
+        axes = figure.add_axes((left / width, 4 / height, num_columns * cell / width, len(rows) * cell / height))
+        axes.set(xlim=(0, num_columns), ylim=(len(rows), 0), xticks=[], yticks=[])
+        axes.spines[:].set_visible(False)
+        axes.hlines(range(len(rows) + 1), 0, num_columns, color=LINE, linewidth=0.5, clip_on=False)
+        axes.vlines(range(num_columns + 1), 0, len(rows), color=LINE, linewidth=0.5, clip_on=False)
+        total = np.maximum(np.asarray(counts).sum(axis=1, keepdims=True), 1)
+        for (i, j), share in np.ndenumerate(np.asarray(counts) / total):
+            if counts[i, j]:
+                _cell(axes, i, j, int(counts[i, j]), share)
+        near = {"xycoords": "data", "textcoords": "offset points", "fontsize": _NAME_FONT, "annotation_clip": False}
+        for i, name in enumerate(rows):
+            axes.annotate(name, (0, i + 0.5), (-6, 0), ha="right", va="center", **near)
+        for j, name in enumerate(columns):
+            lean = {"ha": "center"} if level else {"ha": "left", "rotation": 45, "rotation_mode": "anchor"}
+            axes.annotate(name, (j + 0.5, 0), (0, 5), va="baseline", **lean, **near)
+        axes.annotate(corner, (0, 0), (-6, 5), ha="right", va="baseline", color=MUTED, **near)
+        return _svg(figure, "Confusion matrix: rows true, columns predicted")
+
+
+def _cell(axes: Axes, row: int, column: int, count: int, share: float) -> None:
+    """Draw one cell of a heat map; the square root of the share keeps rare mistakes visible."""
+    shade = 0.08 + 0.92 * share**0.5
+    color = ACCENT if row == column else WARN
+    axes.add_patch(Rectangle((column, row), 1, 1, color=color, alpha=round(shade, 2), linewidth=0, clip_on=False))
+    ink = PAPER if shade > 0.6 else INK
+    axes.text(column + 0.5, row + 0.5, f"{count}", ha="center", va="center_baseline", fontsize=_CELL_FONT, color=ink)
+
+
+def matrix_picture(confusion: np.ndarray) -> Markup:
+    """Draw a whole confusion matrix small and without names: blue is right, orange is wrong."""
+    confusion = np.asarray(confusion)
+    share = confusion / np.maximum(confusion.sum(axis=1, keepdims=True), 1)
+    pixels = np.zeros((*confusion.shape, 4), np.uint8)
+    pixels[..., :3] = _PICTURE_WRONG
+    np.einsum("iic->ic", pixels)[:, :3] = _PICTURE_RIGHT
+    pixels[..., 3] = np.where(confusion > 0, 255 * (0.45 + 0.55 * np.sqrt(share)), 0)
+    with _style():
+        figure, axes = _axes(width=330, height=330)
+        axes.imshow(pixels, interpolation="none")
+        axes.set(xticks=[], yticks=[], xlabel="predicted", ylabel="true")
+        axes.spines[:].set_visible(True)
+        return _svg(figure, "The whole confusion matrix")
+
+
+def reliability(bins: Sequence[Mapping]) -> Markup:
+    """Draw accuracy by stated probability over a histogram of the probabilities.
+
+    Args:
+        bins: mappings with `low`, `high`, `num_examples`, `mean_probability`, `accuracy`; empty bins may hold `None`.
+    """
+    filled = [row for row in bins if row["num_examples"]]
+    with _style():
+        figure = Figure(figsize=(_WIDTH_POINTS / _POINTS_PER_INCH, 300 / _POINTS_PER_INCH), layout="constrained")
+        top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=[2.4, 1])
+        top.plot([0, 1], [0, 1], color=MUTED, linewidth=1, linestyle="--", label="stated = true")
+        looks = ((True, "o-", ACCENT, "10 examples or more"), (False, "o", PAPER, "fewer than 10"))
+        for many, line, face, name in looks:
+            kept = [row for row in filled if (row["num_examples"] >= 10) == many]
+            if kept:
+                x, y = [row["mean_probability"] for row in kept], [row["accuracy"] for row in kept]
+                top.plot(x, y, line, color=ACCENT, linewidth=1.6, markersize=5, markerfacecolor=face, label=name)
+        top.set(xlim=(0, 1), ylim=(-0.02, 1.03), title="Accuracy by stated probability")
+        top.legend(loc="best")
+        widths = [row["high"] - row["low"] for row in bins]
+        counts = [row["num_examples"] for row in bins]
+        bottom.bar([row["low"] for row in bins], counts, widths, align="edge", color=ACCENT, edgecolor=PAPER)
+        bottom.set_title("Examples by stated probability")
+        bottom.yaxis.set_major_locator(MaxNLocator(3, integer=True))
+        bottom.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+        for axis in (top.yaxis, bottom.xaxis):
+            axis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:.0f} %"))
+        return _svg(figure, "Reliability diagram")
+
+
+def length_histogram(lengths: Mapping[str, np.ndarray], sequence_length: int | None) -> Markup:
+    """Draw how long the texts of each split are, as shares of the split, with the cut.
+
+    Args:
+        lengths: split to int `(texts,)`, in tokens; no array is empty.
+        sequence_length: where texts are cut; `None` draws no cut. The cut is left out where no text comes near it.
+    """
+    longest = max(int(np.max(values)) for values in lengths.values())
+    edge = max(float(np.percentile(values, 99.5)) for values in lengths.values())
+    if near := sequence_length is not None and sequence_length <= 2 * longest:
+        edge = max(1.1 * sequence_length, min(edge, 4 * sequence_length))
+    num_bins = int(min(40, max(edge, 4)))
+    bins = np.linspace(0, max(edge, 4) + 1, num_bins + 1)
+    looks = [{"color": ACCENT, "alpha": 0.45, "histtype": "stepfilled"}]
+    looks += [{"color": color, "linestyle": line, "histtype": "step"} for color, line in ((INK, "-"), (MUTED, "--"))]
+    with _style():
+        figure, axes = _axes(width=1.4 * _WIDTH_POINTS)
+        for (split, values), look in zip(lengths.items(), looks, strict=False):
+            values = np.minimum(values, bins[-1])
+            axes.hist(values, bins, weights=np.full(len(values), 1 / len(values)), linewidth=1.3, label=split, **look)
+        if near:
+            cut = f"cut at {sequence_length:,} tokens"
+            axes.axvline(sequence_length, color=WARN, linewidth=1.6, linestyle="--", label=cut)
+        axes.set(xlim=(0, bins[-1]), xlabel="tokens" + (", longer ones in the last bar" if longest > bins[-1] else ""))
+        axes.set_title("Share of texts by length")
+        axes.yaxis.set_major_locator(MaxNLocator(4))
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:.3g} %"))
+        axes.legend(loc="best")
+        return _svg(figure, "Lengths of the texts in tokens")
+
+
+def shorten(name: str, max_length: int = 30) -> str:
+    """Return `name` on one line, its middle replaced by an ellipsis where it is longer than `max_length`."""
+    name = " ".join("".join(c if c.isprintable() else " " for c in str(name)).split())
+    tail = max_length // 2 - 1
+    return name if len(name) <= max_length else f"{name[: max_length - tail - 1]}…{name[-tail:]}"
+
+
+def text_em(text: str) -> float:
+    """Estimate the width of `text` in ems of a sans-serif font; Chinese, Japanese and Korean take a whole em."""
+    return sum(1.0 if unicodedata.east_asian_width(c) in "WF" else 0.62 for c in text)
+
+
+def short_number(value: float) -> str:
+    """Return a number as a person writes it, such as `2e-4` or `0.05`."""
+    if value == 0 or 0.001 <= abs(value) < 10_000:
+        return f"{value:.3g}" if abs(value) < 100 else f"{value:,.0f}"
+    mantissa, exponent = f"{value:.2e}".split("e")
+    return f"{float(mantissa):g}e{int(exponent)}"
+
+
+def _style():
+    """Return a context in which matplotlib draws for this page, whatever the user's own settings are."""
+    return matplotlib.style.context(_STYLE, after_reset=True)
+
+
+def _axes(width: float = _WIDTH_POINTS, height: float = _HEIGHT_POINTS) -> tuple[Figure, Axes]:
+    """Return a figure of that many points with one pair of axes."""
+    figure = Figure(figsize=(width / _POINTS_PER_INCH, height / _POINTS_PER_INCH), layout="constrained")
+    return figure, figure.subplots()
+
+
+def _epoch_axis(axes: Axes, epochs: Sequence[int]) -> None:
+    """Put whole epochs on the x axis, with room at both ends."""
+    axes.xaxis.set_major_locator(MaxNLocator(8, integer=True, min_n_ticks=1))
+    axes.set_xlim(min(epochs) - 0.3, max(epochs) + 0.3)
+
+
+def _thin(pairs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Average neighbours until at most `_MAX_POINTS` are left."""
+    groups = np.array_split(pairs, min(len(pairs), _MAX_POINTS))
+    return tuple(np.array([group.mean(axis=0) for group in groups]).T)
+
+
+def _smooth(values: np.ndarray) -> np.ndarray:
+    """Return the centred moving mean over about a twentieth of the values; the window shrinks at both ends."""
+    window = np.ones(2 * (len(values) // 40) + 1)
+    return np.convolve(values, window, "same") / np.convolve(np.ones(len(values)), window, "same")
+
+
+def _svg(figure: Figure, title: str) -> Markup:
+    """Return the figure as an `<svg>` element that takes font and colours from the page around it."""
+    buffer = io.StringIO()
+    # Identifiers are hashed with this salt; two plots on one page must not share any.
+    with matplotlib.rc_context({"svg.hashsalt": title}), warnings.catch_warnings():
+        # The browser draws the text, with its own fonts; what matplotlib's font lacks does not matter.
+        warnings.filterwarnings("ignore", message="Glyph .* missing from")
+        figure.savefig(buffer, format="svg", transparent=True)
+    drawing = buffer.getvalue()
+    drawing = re.sub(r"<metadata>.*?</metadata>", "", drawing[drawing.index("<svg") :], flags=re.DOTALL)
+    drawing = re.sub(r"<[^<>]+>", lambda tag: _restyle(tag.group()), drawing)
+    width, height = (figure.get_size_inches() * 96).round(1)
+    view_box = re.search(r'viewBox="[^"]*"', drawing).group()
+    size = f'width="{width}" height="{height}" {view_box}'
+    head = f'<svg class="plot" role="img" aria-label="{html.escape(title)}" {size}>'
+    return Markup(head + drawing[drawing.index(">") + 1 :].strip())
+
+
+def _restyle(tag: str) -> str:
+    """Return one SVG tag without group names and fonts, its colours turned into CSS variables."""
+    if tag.startswith("<g "):
+        tag = re.sub(r' id="[^"]*"', "", tag)
+    # Depending on its release, matplotlib writes the font's names after the size or on their own.
+    tag = re.sub(r"font: ([\d.]+px)[^;\"]*", r"font-size: \1", re.sub(r"font-family: [^;\"]*;? ?", "", tag))
+    return re.sub("|".join(_VARIABLES), lambda color: f"var(--{_VARIABLES[color.group()]})", tag)

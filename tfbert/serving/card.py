@@ -1,0 +1,59 @@
+"""A report in, the model card that travels with a SavedModel out."""
+
+
+def model_card(report: dict, title: str, signatures: list[str]) -> str:
+    """Return Markdown: what the model does, on which data, how good, with what limits.
+
+    Args:
+        report: what `report.json` holds.
+        title: of the task.
+        signatures: names of the SavedModel's signatures.
+    """
+    data = "\n".join(
+        f"| {split} | {facts['path']} | {facts['num_examples']:,} | `{facts['sha256'][:16]}` |"
+        for split, facts in report["data"].items()
+    )
+    versions = ", ".join(f"{name} {version}" for name, version in report["versions"].items())
+    warnings = "\n".join(f"- {line}" for line in report["checks"]["warnings"]) or "- none"
+    encoder = report["encoder"]
+    return f"""# Model card
+
+{title[0].upper()}{title[1:]}; task `{report["task"]}`, fine-tuned with tfbert from the encoder `{encoder["name"]}`.
+
+## Use
+Input `text`: string, cut at {report["config"]["encoder"]["sequence_length"]} tokens; output `truncated` says where.
+Signatures: {", ".join(f"`{name}`" for name in signatures)}.
+
+## Data
+| split | path | examples | sha256 |
+|---|---|---|---|
+{data}
+
+## Scores
+{_scores(report)}
+
+## What the data checks warned of
+{warnings}
+
+## Limits
+- The scores hold for texts drawn like those of the test split, and for nothing else.
+- A text that belongs to no known label still gets one: look at `probability` before acting on it.
+- Out of the box the probabilities are not calibrated beyond what the reliability diagram of the report shows.
+
+## Made with
+{versions}; seed {report["seed"]}.
+
+## To fill in
+- Licence of the data:
+- Licence of this model (the encoder's own licence applies too):
+- Owner and contact:
+- Personal data in the training texts, and how it was handled:
+"""
+
+
+def _scores(report: dict) -> str:
+    rows = []
+    for split in ("validation", "test"):
+        for name, score in ((report.get(split) or {}).get("metrics") or {}).items():
+            rows.append(f"| {split} | {name} | {score['value']:.4f} | {score['low']:.4f} to {score['high']:.4f} |")
+    return "\n".join(["| split | metric | value | 95 % interval |", "|---|---|---|---|", *rows])

@@ -1,0 +1,84 @@
+"""A SavedModel directory in, the ops of its graph and the TensorFlow Serving releases that link them out."""
+
+import importlib.util
+from dataclasses import dataclass
+from pathlib import Path
+
+import tensorflow as tf
+from tensorflow.core.protobuf import saved_model_pb2
+from tensorflow.python.framework import op_def_registry
+
+# Ops outside TensorFlow's core that stock TensorFlow Serving links, with the oldest release whose sources were seen to
+# pin a tensorflow-text that has them. Source: `workspace.bzl` of the releases, and tensorflow-text's `ops_lib` at the
+# version each pins. Older releases may have some; that was not looked up.
+OLDEST_RELEASE = {
+    "CaseFoldUTF8": "2.12.1",
+    "NormalizeUTF8": "2.12.1",
+    "RegexSplitWithOffsets": "2.12.1",
+    "FastWordpieceTokenizeWithOffsets": "2.12.1",
+    "WordpieceTokenizeWithOffsets": "2.12.1",
+    "FastBertNormalize": "2.12.1",
+    "TFText>RoundRobinTrim": "2.20.0",
+}
+# Ops that call back into the Python process that made the graph: no server has it.
+_PYTHON_OPS = {"PyFunc", "PyFuncStateless", "EagerPyFunc", "NumpyFunction"}
+
+
+@dataclass(frozen=True)
+class OpList:
+    """The ops of one SavedModel.
+
+    Args:
+        core: names of TensorFlow's own.
+        custom: names of linked ops from tensorflow-text with the oldest TensorFlow Serving release that has them.
+        unknown: names nobody links; a server refuses the model.
+        jit_compiled: functions marked for XLA, which a server refuses unless started with XLA enabled.
+    """
+
+    core: tuple[str, ...]
+    custom: dict[str, str]
+    unknown: tuple[str, ...]
+    jit_compiled: tuple[str, ...]
+
+    @property
+    def oldest_release(self) -> str:
+        """The oldest TensorFlow Serving release whose op list covers this graph, as far as names tell."""
+        return max(self.custom.values(), default="2.12.1", key=lambda release: [int(n) for n in release.split(".")])
+
+
+def load_text_ops() -> None:
+    """Register the ops of tensorflow-text without its Python part, which imports Keras.
+
+    Raises:
+        FileNotFoundError: tensorflow-text is not installed.
+    """
+    spec = importlib.util.find_spec("tensorflow_text")
+    if spec is None:
+        raise FileNotFoundError("tensorflow-text is not installed; its op libraries are needed to load the model")
+    for library in sorted(Path(spec.origin).parent.glob("python/ops/*.so")):
+        tf.load_op_library(str(library))
+
+
+def list_ops(version_dir: Path) -> OpList:
+    """Read `saved_model.pb` and sort its ops.
+
+    Args:
+        version_dir: of the SavedModel.
+    """
+    saved = saved_model_pb2.SavedModel.FromString((version_dir / "saved_model.pb").read_bytes())
+    names: set[str] = set()
+    jit_compiled = []
+    for meta_graph in saved.meta_graphs:
+        graph = meta_graph.graph_def
+        names |= {node.op for node in graph.node}
+        own = {function.signature.name for function in graph.library.function}
+        for function in graph.library.function:
+            names |= {node.op for node in function.node_def}
+            if function.attr["_XlaMustCompile"].b:
+                jit_compiled.append(function.signature.name)
+        names -= own
+    custom = {name: OLDEST_RELEASE[name] for name in sorted(names) if name in OLDEST_RELEASE}
+    rest = sorted(names - custom.keys())
+    unknown = [name for name in rest if name in _PYTHON_OPS or op_def_registry.get(name) is None]
+    core = [name for name in rest if name not in unknown]
+    return OpList(tuple(core), custom, tuple(unknown), tuple(sorted(jit_compiled)))

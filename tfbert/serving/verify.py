@@ -1,0 +1,104 @@
+"""A SavedModel directory and the answers it must give in, a verdict out; run in a process of its own.
+
+`python -m tfbert.serving.verify DIRECTORY [EXPECTED.json]` loads the model as a server would: TensorFlow and the op
+libraries of tensorflow-text, with Keras made impossible to import. Exit code 1 says what is wrong.
+"""
+
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+# The longest sum over a hidden dimension is reordered when the batch is padded differently.
+_TOLERANCE = 1e-4
+
+
+def verify(version_dir: Path, texts: list[str], expected: dict[str, list]) -> dict:
+    """Check an export in a fresh process.
+
+    Args:
+        version_dir: of the SavedModel.
+        texts: to ask it.
+        expected: output name to values, as the trained model answered.
+
+    Returns:
+        What was checked: `num_texts`, `max_difference`, `warmup_requests`, `oldest_serving_release`, `custom_ops`.
+
+    Raises:
+        RuntimeError: the export does not load, answers differently, or holds an op that servers lack.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "expected.json"
+        path.write_text(json.dumps({"texts": texts, "expected": expected}), encoding="utf-8")
+        command = [sys.executable, "-m", "tfbert.serving.verify", str(version_dir.resolve()), str(path)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        reason = (done.stdout.strip() or done.stderr.strip()).splitlines()[-1]
+        raise RuntimeError(f"{version_dir}: the exported model does not pass verification: {reason}")
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def check(version_dir: Path, texts: list[str], expected: dict[str, list]) -> dict:
+    """Do in this process what `verify` does in a fresh one."""
+    import tensorflow as tf
+
+    from tfbert.serving.ops import list_ops, load_text_ops
+    from tfbert.serving.warmup import read_warmup
+
+    load_text_ops()
+    ops = list_ops(version_dir)
+    if ops.unknown or ops.jit_compiled:
+        raise RuntimeError(f"no stock server runs {', '.join(ops.unknown or ops.jit_compiled)}")
+    model = tf.saved_model.load(str(version_dir))
+    served = model.signatures["serving_default"]
+    difference = 0.0
+    if texts:
+        answers = served(text=tf.constant(texts))
+        for name, values in expected.items():
+            difference = max(difference, _difference(name, answers[name].numpy(), values))
+    num_requests = 0
+    for request in read_warmup(version_dir):
+        signature = model.signatures[request.model_spec.signature_name]
+        signature(**{name: tf.constant(tf.make_ndarray(tensor)) for name, tensor in request.inputs.items()})
+        num_requests += 1
+    return {
+        "num_texts": len(texts),
+        "max_difference": difference,
+        "warmup_requests": num_requests,
+        "oldest_serving_release": ops.oldest_release,
+        "custom_ops": ops.custom,
+        "num_core_ops": len(ops.core),
+    }
+
+
+def _difference(name: str, answered: np.ndarray, values: list) -> float:
+    if answered.dtype.kind in "OS":
+        decoded = [value.decode() for value in answered.ravel()]
+        wrong = [index for index, (a, b) in enumerate(zip(decoded, values, strict=True)) if a != b]
+        if wrong:
+            raise RuntimeError(f"{name} of text {wrong[0]}: {decoded[wrong[0]]!r}, wanted {values[wrong[0]]!r}")
+        return 0.0
+    gap = float(np.abs(answered.astype(np.float64) - np.asarray(values, np.float64)).max(initial=0.0))
+    if not gap <= _TOLERANCE:
+        raise RuntimeError(f"{name} differs from the trained model's by {gap:.2g}; wanted at most {_TOLERANCE}")
+    return gap
+
+
+def _main() -> int:
+    # A server has no Keras: whatever tried to import it here would fail there.
+    sys.modules["keras"] = sys.modules["keras_hub"] = None
+    version_dir = Path(sys.argv[1])
+    task = json.loads(Path(sys.argv[2]).read_text(encoding="utf-8")) if len(sys.argv) > 2 else {}
+    try:
+        print(json.dumps(check(version_dir, task.get("texts", []), task.get("expected", {}))))
+    except Exception as error:
+        print(str(error).replace("\n", " "))
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(_main())

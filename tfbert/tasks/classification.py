@@ -1,0 +1,147 @@
+"""One text, one label: intents, topics, sentiment.
+
+A record is a text and the name of its label. The served answer is the label, its probability and those of all labels.
+"""
+
+from collections.abc import Callable, Iterable
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tfbert.config import Config
+from tfbert.evaluation import metrics
+from tfbert.heads.pooled import PooledHead
+from tfbert.tasks.base import Task
+from tfbert.text.records import Record
+
+_WORST_MISTAKES = 30
+
+
+class Classification(Task):
+    """Single-label text classification: softmax over the labels of the training split."""
+
+    title = "one label for every text"
+    defaults = {}
+    search_space = {}
+    monitor = "accuracy"
+
+    def read_facts(self, records: Iterable[Record]) -> dict:
+        """Return `labels`, sorted by name so that the order does not depend on that of the rows.
+
+        Raises:
+            ValueError: fewer than two labels.
+        """
+        counts: dict[str, int] = {}
+        for record in records:
+            counts[record.label] = counts.get(record.label, 0) + 1
+        if len(counts) < 2:
+            raise ValueError(f"train has only the label {list(counts)}; wanted at least two labels to tell apart")
+        labels = sorted(counts)
+        return {"labels": labels, "counts": [counts[label] for label in labels]}
+
+    def target_of(self, facts: dict) -> Callable[[Record], int]:
+        """Return a function to a label's id, or -1 for a label train does not have, which the data checks refuse."""
+        ids = {label: index for index, label in enumerate(facts["labels"])}
+        return lambda record: ids.get(record.label, -1)
+
+    def example_weights(self, targets: np.ndarray, facts: dict, config: Config) -> np.ndarray | None:
+        """Return weights that make every label count alike for `balanced`, else `None`."""
+        if config.train.class_weights == "none":
+            return None
+        counts = np.bincount(targets, minlength=len(facts["labels"]))
+        return (len(targets) / (np.count_nonzero(counts) * counts[targets])).astype(np.float32)
+
+    def build_head(self, facts: dict, config: Config) -> keras.layers.Layer:
+        """Return a pooled head with one logit a label."""
+        head = config.head
+        return PooledHead(
+            len(facts["labels"]), pooling=head.pooling, dropout=head.dropout, seed=config.train.seed, name="head"
+        )
+
+    def loss(self, logits: tf.Tensor, targets: tf.Tensor, config: Config) -> tf.Tensor:
+        """Return cross entropy against the label, smoothed by `train.label_smoothing`."""
+        log_probabilities = tf.nn.log_softmax(logits)
+        nll = -tf.gather(log_probabilities, targets, batch_dims=1)
+        smoothing = config.train.label_smoothing
+        return (1 - smoothing) * nll - smoothing * tf.reduce_mean(log_probabilities, axis=-1)
+
+    def quick_scores(self, logits: np.ndarray, targets: np.ndarray, facts: dict) -> dict[str, float]:
+        """Return accuracy, macro F1, Matthews' correlation and the mean cross entropy in nats."""
+        confusion = self._confusion(logits, targets, facts)
+        log_likelihood = np.log(np.maximum(metrics.softmax(logits)[np.arange(len(targets)), targets], 1e-12))
+        return {
+            "accuracy": float(metrics.accuracy(confusion)),
+            "macro_f1": float(metrics.macro_f1(confusion)),
+            "mcc": float(metrics.matthews(confusion)),
+            "loss": float(-log_likelihood.mean()),
+        }
+
+    def scores(self, logits: np.ndarray, targets: np.ndarray, facts: dict) -> dict:
+        """Return the metrics with their intervals and precision, recall and F1 of every label."""
+        confusion = self._confusion(logits, targets, facts)
+        functions = {"accuracy": metrics.accuracy, "macro_f1": metrics.macro_f1, "mcc": metrics.matthews}
+        return {
+            "metrics": {name: metrics.with_interval(score, confusion) for name, score in functions.items()},
+            "per_label": metrics.per_label(confusion, facts["labels"]),
+        }
+
+    def details(self, logits: np.ndarray, targets: np.ndarray, facts: dict) -> dict:
+        """Return confusion matrix, reliability, and the mistakes the model was surest of."""
+        probabilities = metrics.softmax(logits)
+        predicted = probabilities.argmax(1)
+        wrong = np.flatnonzero(predicted != targets)
+        worst = wrong[np.argsort(-probabilities[wrong, predicted[wrong]], kind="stable")][:_WORST_MISTAKES]
+        labels = facts["labels"]
+        return {
+            "labels": labels,
+            "confusion": self._confusion(logits, targets, facts),
+            "reliability": metrics.reliability(targets, probabilities),
+            "worst": {
+                int(index): {
+                    "label": labels[targets[index]],
+                    "predicted": labels[predicted[index]],
+                    "probability": float(probabilities[index, predicted[index]]),
+                    "label_probability": float(probabilities[index, targets[index]]),
+                }
+                for index in worst
+            },
+        }
+
+    def decode(self, logits: tf.Tensor, facts: dict) -> dict[str, tf.Tensor]:
+        """Return `label`, `label_id`, `probability` `(batch,)` and `probabilities` `(batch, num_classes)`."""
+        probabilities = tf.nn.softmax(logits)
+        label_id = tf.argmax(logits, axis=-1, output_type=tf.int32)
+        return {
+            "label": tf.gather(tf.constant(facts["labels"]), label_id),
+            "label_id": label_id,
+            "probability": tf.reduce_max(probabilities, axis=-1),
+            "probabilities": probabilities,
+        }
+
+    def logits_of(self, answers: dict[str, np.ndarray]) -> np.ndarray:
+        """Return log probabilities, which are logits of the same probabilities."""
+        return np.log(np.maximum(answers["probabilities"], 1e-38))
+
+    def extra_signatures(self, answer_texts, facts: dict) -> dict:
+        """Return `labels` (ids to names) and `classify` (TF Serving's Classify and MultiInference calls)."""
+        names = tf.constant(facts["labels"])
+
+        @tf.function(input_signature=[tf.TensorSpec([None], tf.int32, name="label_id")])
+        def labels(label_id):
+            known = (label_id >= 0) & (label_id < len(facts["labels"]))
+            return {"label": tf.where(known, tf.gather(names, tf.where(known, label_id, 0)), "")}
+
+        @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="inputs")])
+        def classify(inputs):
+            parsed = tf.io.parse_example(inputs, {"text": tf.io.FixedLenFeature([], tf.string)})
+            scores = answer_texts(parsed["text"])["probabilities"]
+            return {"classes": tf.tile(names[None, :], [tf.shape(scores)[0], 1]), "scores": scores}
+
+        return {"labels": labels, "classify": classify}
+
+    def _confusion(self, logits: np.ndarray, targets: np.ndarray, facts: dict) -> np.ndarray:
+        return metrics.confusion_matrix(targets, logits.argmax(1), len(facts["labels"]))
+
+
+TASK = Classification()

@@ -1,0 +1,61 @@
+"""The state of a training in, one file out, and back: written aside and renamed, so that it is whole or not there."""
+
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from safetensors import safe_open
+from safetensors.numpy import save_file
+
+
+def save(path: Path, arrays: dict[str, np.ndarray], state: dict) -> None:
+    """Write arrays and a JSON-ready state to `path`, replacing what was there only when all is on disk.
+
+    Args:
+        path: of the file, in an existing directory.
+        arrays: by name; dtypes of NumPy.
+        state: what is not an array.
+    """
+    aside = path.with_name(f"{path.name}.{os.getpid()}.part")
+    contiguous = {name: np.ascontiguousarray(array).reshape(np.shape(array)) for name, array in arrays.items()}
+    save_file(contiguous, aside, metadata={"state": json.dumps(state)})
+    with open(aside, "rb") as stream:
+        os.fsync(stream.fileno())
+    os.replace(aside, path)
+
+
+def load(path: Path) -> tuple[dict[str, np.ndarray], dict]:
+    """Return the arrays and the state that `save` wrote.
+
+    Raises:
+        ValueError: the file is not a checkpoint.
+    """
+    try:
+        with safe_open(path, framework="numpy") as stream:
+            names = stream.keys()
+            return {name: stream.get_tensor(name) for name in names}, json.loads(stream.metadata()["state"])
+    except Exception as error:
+        # The library's own exception class for a broken header is not part of its public names.
+        raise ValueError(f"{path}: not a tfbert checkpoint ({error}); remove it to start over") from error
+
+
+def gather(prefix: str, variables: Sequence) -> dict[str, np.ndarray]:
+    """Return the values of variables by position and path, such as `model/0003:.../kernel`."""
+    return {f"{prefix}/{index:04d}:{v.path}": np.asarray(v) for index, v in enumerate(variables)}
+
+
+def scatter(prefix: str, variables: Sequence, arrays: dict[str, np.ndarray]) -> None:
+    """Assign what `gather` took.
+
+    Raises:
+        ValueError: the variables are not those that were saved.
+    """
+    wanted = [f"{prefix}/{index:04d}:{v.path}" for index, v in enumerate(variables)]
+    present = [name for name in arrays if name.startswith(f"{prefix}/")]
+    if sorted(present) != wanted:
+        odd = sorted(set(wanted) ^ set(present))
+        raise ValueError(f"checkpoint does not fit the model; first difference: '{odd[0] if odd else present}'")
+    for name, variable in zip(wanted, variables, strict=True):
+        variable.assign(arrays[name])

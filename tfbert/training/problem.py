@@ -1,0 +1,152 @@
+"""A config in; splits read, checked and tokenized out, with the encoder that fits them."""
+
+import hashlib
+import json
+import logging
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import tfbert.text.checks as checks
+from tfbert.config import Config
+from tfbert.encoder.backbone import Encoder, build_backbone, load_encoder
+from tfbert.encoder.precision import choose_policy
+from tfbert.encoder.presets import cache_dir
+from tfbert.tasks.base import Task, TaskModel, load_task
+from tfbert.text.datasets import TokenizedSplit, tokenize
+from tfbert.text.splits import Split, load_splits
+from tfbert.text.tokenizer import Tokenizer
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Problem:
+    """Everything about a training that does not depend on its seed.
+
+    Args:
+        config: of the run.
+        task: by `config.task`.
+        facts: what the task learned from the training records.
+        splits: records by split name; `train` is always there.
+        tokenized: the same splits as integers.
+        encoder: freshly loaded, float32; its weights are where every seed starts.
+        tokenizer: of that encoder.
+        checked: what is wrong with the data.
+        seconds: by stage.
+    """
+
+    config: Config
+    task: Task
+    facts: dict
+    splits: dict[str, Split]
+    tokenized: dict[str, TokenizedSplit]
+    encoder: Encoder
+    tokenizer: Tokenizer
+    checked: checks.DataReport
+    seconds: dict[str, float]
+
+    def identity(self, config: Config) -> str:
+        """Return a hash of the config and of the data's bytes: equal identities give equal weights on one machine."""
+        data = [(name, split.sha256) for name, split in self.splits.items()]
+        text = json.dumps([config.to_dict(), data, self.encoder.facts], sort_keys=True, default=str)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+
+def data_path(config: Config, task: Task) -> Path:
+    """Return where the records are: `data.path`, or the task's samples."""
+    return Path(config.data.path) if config.data.path else task.samples_dir
+
+
+def prepare(config: Config) -> Problem:
+    """Read, check and tokenize the data of a run and load its encoder.
+
+    Args:
+        config: of the run.
+
+    Raises:
+        ValueError: anything about data or encoder that a user has to mend; the message says where.
+    """
+    task = load_task(config.task)
+    started = time.monotonic()
+    splits = load_splits(config.data, data_path(config, task))
+    facts = task.read_facts(splits["train"])
+    seconds = {"read": time.monotonic() - started}
+    started = time.monotonic()
+    encoder = load_encoder(config.encoder.name, dropout=config.encoder.dropout, seed=config.train.seed)
+    check_length(config, encoder)
+    tokenizer = make_tokenizer(encoder)
+    seconds["load_encoder"] = time.monotonic() - started
+    started = time.monotonic()
+    tokenized = {
+        name: tokenize(
+            split,
+            tokenizer,
+            task.target_of(facts),
+            [task.name, name, split.sha256, split.note, json.dumps(config.to_dict()["data"]), json.dumps(facts)],
+            cache_dir() / "tokens",
+        )
+        for name, split in splits.items()
+    }
+    seconds["tokenize"] = time.monotonic() - started
+    lengths = {name: split.lengths() for name, split in tokenized.items()}
+    checked = checks.check(splits, lengths, config.encoder.sequence_length)
+    for line in checked.lines():
+        logger.info("%s", line)
+    return Problem(
+        config=config,
+        task=task,
+        facts=facts,
+        splits=splits,
+        tokenized=tokenized,
+        encoder=encoder,
+        tokenizer=tokenizer,
+        checked=checked,
+        seconds=seconds,
+    )
+
+
+def check_length(config: Config, encoder: Encoder) -> None:
+    """Refuse inputs longer than the encoder has positions for.
+
+    Raises:
+        ValueError: `encoder.sequence_length` is more than the encoder's `max_sequence_length`.
+    """
+    longest = encoder.backbone.max_sequence_length
+    if config.encoder.sequence_length > longest:
+        raise ValueError(
+            f"encoder.sequence_length={config.encoder.sequence_length}: "
+            f"{config.encoder.name} has positions for at most {longest} tokens"
+        )
+
+
+def make_tokenizer(encoder: Encoder) -> Tokenizer:
+    """Return the tokenizer an encoder was pretrained with."""
+    return Tokenizer(
+        encoder.vocabulary,
+        lowercase=encoder.lowercase,
+        strip_accents=encoder.strip_accents,
+        split_on_cjk=encoder.split_on_cjk,
+    )
+
+
+def build_models(problem: Problem, config: Config) -> tuple[TaskModel, TaskModel]:
+    """Return a model to train, in the configured precision, and one to evaluate, in float32.
+
+    They are one and the same where training is float32 too. Both start from the encoder's weights; the caller has set
+    Keras' random seed, on which the dropout of the run depends.
+    """
+    policy = choose_policy(config.encoder.precision)
+    evaluation_model = build_model(problem.task, problem.facts, problem.encoder.facts, config)
+    model = evaluation_model
+    if policy != "float32":
+        model = build_model(problem.task, problem.facts, problem.encoder.facts, config, policy)
+    for source, copy in zip(problem.encoder.backbone.weights, model.backbone.weights, strict=True):
+        copy.assign(source.value)
+    return model, evaluation_model
+
+
+def build_model(task: Task, facts: dict, encoder_facts: dict, config: Config, policy: str = "float32") -> TaskModel:
+    """Return a model with a new head on an encoder of this architecture with random weights."""
+    backbone = build_backbone(encoder_facts, dtype=policy, dropout=config.encoder.dropout)
+    return TaskModel(backbone, task.build_head(facts, config))

@@ -1,0 +1,302 @@
+"""A config in, a run directory out: trained, evaluated, reported, and repeatable from its own `config.json`."""
+
+import dataclasses
+import fcntl
+import importlib.metadata
+import json
+import logging
+import os
+import platform
+import resource
+import statistics
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tfbert.config import Config, from_dict, override
+from tfbert.evaluation import page
+from tfbert.evaluation.board import Board
+from tfbert.tasks.base import load_task
+from tfbert.text.tokenizer import Tokenizer
+from tfbert.training import checkpoint
+from tfbert.training.problem import Problem, build_model, build_models
+from tfbert.training.trainer import Progress, Trainer, predict_logits
+
+logger = logging.getLogger(__name__)
+
+REPORT = "report.json"
+_EVALUATION = "evaluation.npz"
+_PACKAGES = ("tfbert", "tensorflow", "tensorflow-text", "keras", "keras-hub", "numpy")
+
+
+def choose_run_dir(problem: Problem, runs_dir: Path) -> Path:
+    """Return the directory of an unfinished run of exactly this problem, or a new name.
+
+    Args:
+        problem: to train.
+        runs_dir: where runs are, such as `runs/`.
+
+    Returns:
+        `runs_dir/<task>/<time>-<hash>`; it exists already if a killed run is to be continued.
+    """
+    mark = problem.identity(problem.config)[:8]
+    folder = runs_dir / problem.task.name
+    for candidate in sorted(folder.glob(f"*-{mark}"), reverse=True):
+        if not (candidate / REPORT).exists():
+            return candidate
+    return folder / f"{time.strftime('%Y%m%d-%H%M%S')}-{mark}"
+
+
+def train(problem: Problem, run_dir: Path, num_seeds: int = 1, command: str = "") -> dict:
+    """Train, evaluate and report.
+
+    Args:
+        problem: prepared.
+        run_dir: of the run; made if missing, continued if a run of the same problem was killed in it.
+        num_seeds: how many trainings; beyond the first the seed is raised by one each, and each has a directory
+            `seed-N` of its own. The run is then that of the best validation score.
+        command: that repeats the run, for the report.
+
+    Returns:
+        What `report.json` holds.
+
+    Raises:
+        ValueError: the directory holds a finished run or another one; training diverged.
+    """
+    run_dir.mkdir(parents=True, exist_ok=True)
+    with _locked(run_dir):
+        if (run_dir / REPORT).exists():
+            raise ValueError(f"{run_dir}: holds a finished run; wanted a new --out directory")
+        if num_seeds == 1:
+            return _train_seed(problem, problem.config, run_dir, command)
+        reports = []
+        for seed in range(problem.config.train.seed, problem.config.train.seed + num_seeds):
+            config = override(problem.config, {"train.seed": seed})
+            seed_dir = run_dir / f"seed-{seed}"
+            seed_dir.mkdir(exist_ok=True)
+            finished = seed_dir / REPORT
+            logger.info("seed %d", seed)
+            reports.append(
+                json.loads(finished.read_text(encoding="utf-8"))
+                if finished.exists()
+                else _train_seed(problem, config, seed_dir, command)
+            )
+        return _join_seeds(problem, reports, run_dir, command)
+
+
+def _train_seed(problem: Problem, config: Config, run_dir: Path, command: str) -> dict:
+    _write_json(run_dir / "config.json", config.to_dict())
+    _store_model_facts(problem, run_dir)
+    tf.config.experimental.enable_op_determinism()
+    keras.utils.set_random_seed(config.train.seed)
+    model, evaluation_model = build_models(problem, config)
+    board = Board(run_dir / "tensorboard", config)
+
+    def log(entry: dict, updates: list) -> None:
+        board.epoch(entry, updates)
+        scores = "  ".join(f"{name} {value:.4f}" for name, value in entry.get("validation", {}).items())
+        logger.info("epoch %d  loss %.4f  validation: %s", entry["epoch"], entry["loss"], scores or "none")
+
+    trainer = Trainer(
+        task=problem.task,
+        facts=problem.facts,
+        model=model,
+        evaluation_model=evaluation_model,
+        config=config,
+        train=problem.tokenized["train"],
+        validation=problem.tokenized.get("validation"),
+        run_dir=run_dir,
+        identity=problem.identity(config),
+        log=log,
+    )
+    progress = trainer.train()
+    started = time.monotonic()
+    logits = {
+        name: predict_logits(evaluation_model, problem.tokenized[name], config.encoder.sequence_length, name)
+        for name in ("validation", "test")
+        if name in problem.tokenized
+    }
+    scores = {
+        name: problem.task.scores(values, problem.tokenized[name].targets, problem.facts)
+        for name, values in logits.items()
+    }
+    steps = np.asarray([(update, loss) for update, loss, _ in progress.losses])
+    np.savez(run_dir / _EVALUATION, step_losses=steps, **logits)
+    seconds = problem.seconds | {
+        "train": sum(entry["seconds"] for entry in progress.history),
+        "evaluate": time.monotonic() - started,
+    }
+    report = _report(problem, config, progress, scores, seconds, command)
+    _write_page(problem, report, run_dir, run_dir)
+    board.final(report, len(progress.losses))
+    # Written last: its presence means that nothing is left to do.
+    _write_json(run_dir / REPORT, report)
+    (run_dir / "checkpoint.safetensors").unlink()
+    return report
+
+
+def _report(problem: Problem, config: Config, progress: Progress, scores: dict, seconds: dict, command: str) -> dict:
+    data = {
+        name: {
+            "path": str(split.path),
+            "sha256": split.sha256,
+            "num_examples": len(problem.tokenized[name]),
+            "note": split.note,
+        }
+        for name, split in problem.splits.items()
+    }
+    counted = {name: {"num_examples": len(problem.tokenized[name]), **score} for name, score in scores.items()}
+    return {
+        "task": problem.task.name,
+        "encoder": {"name": config.encoder.name, **problem.encoder.facts},
+        "seed": config.train.seed,
+        "config": config.to_dict(),
+        "versions": _versions(),
+        "command": command,
+        "data": data,
+        "checks": {**problem.checked.to_dict(), "lines": problem.checked.lines(), "warnings": problem.checked.warnings},
+        "seconds": seconds,
+        "peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+        "history": progress.history,
+        "best_epoch": progress.best_epoch,
+        "validation": counted.get("validation"),
+        "test": counted.get("test"),
+        "seeds": None,
+    }
+
+
+def _write_page(problem: Problem, report: dict, evaluated_dir: Path, run_dir: Path) -> None:
+    evaluated = dict(np.load(evaluated_dir / _EVALUATION))
+    details = {
+        "step_losses": evaluated["step_losses"].tolist(),
+        "lengths": {name: split.lengths() for name, split in problem.tokenized.items()},
+        "sequence_length": problem.config.encoder.sequence_length,
+    }
+    shown = next((name for name in ("test", "validation") if name in evaluated), None)
+    if shown:
+        details |= problem.task.details(evaluated[shown], problem.tokenized[shown].targets, problem.facts)
+        worst = details.pop("worst")
+        records = problem.splits[shown].records_at(list(worst))
+        details["mistakes"] = [
+            {"text": record.text, "where": record.where, **mistake}
+            for record, mistake in zip(records, worst.values(), strict=True)
+        ]
+        details["split"] = shown
+    page.render(report, details, run_dir / "report.html")
+
+
+def _join_seeds(problem: Problem, reports: list[dict], run_dir: Path, command: str) -> dict:
+    def validation_score(report: dict) -> float:
+        return report["validation"]["metrics"][problem.task.monitor]["value"] if report["validation"] else 0.0
+
+    best = max(reports, key=validation_score)
+    seeds = {"count": len(reports), "seeds": [report["seed"] for report in reports], "best": best["seed"]}
+    for split in ("validation", "test"):
+        if best[split]:
+            values = {m: [r[split]["metrics"][m]["value"] for r in reports] for m in best[split]["metrics"]}
+            seeds[split] = {
+                metric: {"mean": statistics.mean(v), "std": statistics.stdev(v), "values": v}
+                for metric, v in values.items()
+            }
+    report = {**best, "seeds": seeds, "command": command}
+    _write_page(problem, report, run_dir / f"seed-{best['seed']}", run_dir)
+    _write_json(run_dir / REPORT, report)
+    return report
+
+
+def _store_model_facts(problem: Problem, run_dir: Path) -> None:
+    tokenizer = problem.tokenizer
+    _write_json(
+        run_dir / "model.json",
+        {
+            "facts": problem.facts,
+            "encoder": problem.encoder.facts,
+            "tokenizer": {
+                name: getattr(tokenizer, name) for name in ("vocabulary", "lowercase", "strip_accents", "split_on_cjk")
+            },
+            "samples": _sample_texts(problem),
+        },
+    )
+
+
+def _sample_texts(problem: Problem, count: int = 8) -> list[str]:
+    """Return a few real texts that the exported model is warmed up and verified with."""
+    split = problem.splits.get("validation") or problem.splits.get("test") or problem.splits["train"]
+    name = next(name for name, candidate in problem.splits.items() if candidate is split)
+    indices = np.linspace(0, len(problem.tokenized[name]) - 1, count).astype(int)
+    return [record.text for record in split.records_at(sorted({int(index) for index in indices}))]
+
+
+@dataclasses.dataclass(frozen=True)
+class FinishedRun:
+    """What a run directory holds, ready to predict or export.
+
+    Args:
+        config: of the run.
+        facts: of its task.
+        model: with the best weights, float32.
+        tokenizer: it was trained with.
+        report: of the run.
+        samples: a few real texts.
+    """
+
+    config: Config
+    facts: dict
+    model: keras.Model
+    tokenizer: Tokenizer
+    report: dict
+    samples: list[str]
+
+
+def load_run(run_dir: Path) -> FinishedRun:
+    """Open a finished run; of several seeds, the best.
+
+    Raises:
+        ValueError: there is no finished run in the directory.
+    """
+    if not (run_dir / REPORT).exists():
+        raise ValueError(f"{run_dir}: holds no finished run; wanted a directory with {REPORT}")
+    report = _read_json(run_dir / REPORT)
+    if report["seeds"]:
+        run_dir = run_dir / f"seed-{report['seeds']['best']}"
+    config = from_dict(_read_json(run_dir / "config.json"))
+    stored = _read_json(run_dir / "model.json")
+    model = build_model(load_task(config.task), stored["facts"], stored["encoder"], config)
+    arrays, _ = checkpoint.load(run_dir / "best.safetensors")
+    checkpoint.scatter("model", model.weights, arrays)
+    return FinishedRun(config, stored["facts"], model, Tokenizer(**stored["tokenizer"]), report, stored["samples"])
+
+
+def _versions() -> dict[str, str]:
+    found = {"python": platform.python_version()}
+    for package in _PACKAGES:
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            found[package] = "not installed"
+    return found
+
+
+@contextmanager
+def _locked(run_dir: Path) -> Iterator[None]:
+    with open(run_dir / ".lock", "w", encoding="utf-8") as stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise ValueError(f"{run_dir}: another process is training in it; wanted another --out directory") from error
+        yield
+
+
+def _write_json(path: Path, value: dict) -> None:
+    aside = path.with_name(f"{path.name}.{os.getpid()}.part")
+    aside.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    os.replace(aside, path)
+
+
+def _read_json(path: Path) -> dict:
+    return json.loads(path.read_text(encoding="utf-8"))

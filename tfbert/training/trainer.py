@@ -1,0 +1,332 @@
+"""A model and tokenized splits in, trained weights and a history out; killed at any moment, it goes on where it was.
+
+The loop is our own because Keras' `fit` can neither restart inside an epoch with the same batches nor weigh
+accumulated batches by their examples.
+"""
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import keras
+import numpy as np
+import tensorflow as tf
+from tqdm import tqdm
+
+from tfbert.config import Config
+from tfbert.tasks.base import Task, TaskModel
+from tfbert.text.datasets import TokenizedSplit, batches, plan_evaluation, plan_training
+from tfbert.training import checkpoint
+from tfbert.training.optimizers import build_optimizer
+
+_EVALUATION_BATCH_TOKENS = 8192
+_CHECKPOINT = "checkpoint.safetensors"
+_BEST = "best.safetensors"
+
+
+@dataclass
+class Progress:
+    """What a training remembers besides its arrays; JSON-ready.
+
+    Args:
+        epoch: 0-based, the one that is running.
+        update: updates done in it.
+        loss_sum: of its examples' weighted losses so far, with `weight_sum` the weights.
+        seconds: spent training in this epoch, over all processes.
+        best_score: of the monitored metric, `None` before the first epoch ends.
+        best_epoch: 1-based epoch of that score.
+        history: one dict an epoch.
+        losses: `[update of the run, mean loss, learning rate]` of every update.
+        finished: nothing is left to do.
+    """
+
+    epoch: int = 0
+    update: int = 0
+    loss_sum: float = 0.0
+    weight_sum: float = 0.0
+    seconds: float = 0.0
+    best_score: float | None = None
+    best_epoch: int = 0
+    history: list[dict] = field(default_factory=list)
+    losses: list[list[float]] = field(default_factory=list)
+    finished: bool = False
+
+
+def predict_logits(model: TaskModel, split: TokenizedSplit, sequence_length: int, title: str = "") -> np.ndarray:
+    """Return the logits of every example in the order of the split: float32 `(num_examples, ...)`.
+
+    Args:
+        model: computes in whatever precision it was built with.
+        split: to predict.
+        sequence_length: longest row in tokens.
+        title: of the progress bar; empty for none.
+    """
+    lengths = np.minimum(split.lengths(), sequence_length)
+    batch_size = max(1, _EVALUATION_BATCH_TOKENS // int(max(lengths.max(), 8)))
+    plan = plan_evaluation(lengths, batch_size)
+    forward = _forward(model)
+    logits = None
+    bar = tqdm(total=len(split), desc=title, unit="ex", leave=False, disable=None if title else True)
+    for indices, batch in zip(plan, batches(split, plan, sequence_length), strict=True):
+        part = forward({name: batch[name] for name in ("token_ids", "segment_ids", "padding_mask")}).numpy()
+        if logits is None:
+            logits = np.zeros((len(split), *part.shape[1:]), np.float32)
+        logits[indices] = part
+        bar.update(len(indices))
+    bar.close()
+    return logits
+
+
+def _forward(model: TaskModel) -> Callable:
+    # One traced function a model: tracing BERT anew for every evaluation would cost seconds.
+    if not hasattr(model, "traced_forward"):
+        model.traced_forward = tf.function(lambda inputs: model(inputs, training=False), reduce_retracing=True)
+    return model.traced_forward
+
+
+class Trainer:
+    """Trains one model on one split.
+
+    Args:
+        task: gives loss and scores.
+        facts: of the task.
+        model: in training precision.
+        evaluation_model: the same architecture in float32; may be `model` itself.
+        config: of the run.
+        train: to learn from.
+        validation: to choose the best epoch by; `None` keeps the last.
+        run_dir: existing directory for checkpoints.
+        identity: text that says which data and config this is; a checkpoint of another one is refused.
+        log: called at the end of every epoch with its history entry and its part of `Progress.losses`.
+    """
+
+    def __init__(
+        self,
+        *,
+        task: Task,
+        facts: dict,
+        model: TaskModel,
+        evaluation_model: TaskModel,
+        config: Config,
+        train: TokenizedSplit,
+        validation: TokenizedSplit | None,
+        run_dir: Path,
+        identity: str,
+        log: Callable[[dict, list], None] = lambda *_: None,
+    ):
+        self.task, self.facts, self.config = task, facts, config
+        self.model, self.evaluation_model = model, evaluation_model
+        self.train_split, self.validation = train, validation
+        self.run_dir, self.identity, self.log = run_dir, identity, log
+        self.monitor = config.train.monitor or task.monitor
+        self.weights = task.example_weights(train.targets, facts, config)
+        num_batches = math.ceil(len(train) / config.train.batch_size)
+        self.updates_per_epoch = math.ceil(num_batches / config.train.accumulation_steps)
+        self.optimizer = build_optimizer(model, config.train, self.updates_per_epoch * config.train.epochs)
+        self.loss_scale = keras.optimizers.LossScaleOptimizer(self.optimizer) if "float16" in _policy(model) else None
+        if self.loss_scale is not None:
+            self.loss_scale.build(model.trainable_variables)
+        self.sums = [tf.Variable(tf.zeros_like(v.value), trainable=False) for v in model.trainable_variables]
+        self.averages = self._start_averages()
+        self.progress = Progress()
+        # The gradient of a batch is that of its summed loss; dividing by the weights of the whole update makes
+        # accumulated batches equal one large batch even where the last is smaller.
+        self._accumulate = tf.function(self._accumulate_batch, reduce_retracing=True)
+        self._single = tf.function(self._single_batch, reduce_retracing=True)
+        # XLA fuses Adam's passes over all weights into one. float16 needs the branch of its loss scale instead.
+        self._update = tf.function(self._apply, jit_compile=self.loss_scale is None)
+
+    def train(self) -> Progress:
+        """Train to the end or to early stopping, and leave the best weights in both models.
+
+        Returns:
+            The progress, finished.
+
+        Raises:
+            ValueError: the loss is no longer a number, or a checkpoint of another run is in the way.
+        """
+        self._resume()
+        epochs = self.config.train.epochs
+        while not self.progress.finished:
+            self._train_epoch()
+            self._end_epoch()
+            p, patience = self.progress, self.config.train.patience_epochs
+            is_stale = patience and self.validation is not None and p.epoch - p.best_epoch >= patience
+            p.finished = p.epoch >= epochs or bool(is_stale)
+            self._save_checkpoint()
+        arrays, _ = checkpoint.load(self.run_dir / _BEST)
+        checkpoint.scatter("model", self._weights(self.model), arrays)
+        self._copy_weights()
+        return self.progress
+
+    def _train_epoch(self) -> None:
+        p, config = self.progress, self.config.train
+        lengths = np.minimum(self.train_split.lengths(), self.config.encoder.sequence_length)
+        plan = plan_training(lengths, config.batch_size, config.seed, p.epoch)
+        done_batches = p.update * config.accumulation_steps
+        rest = plan[done_batches:]
+        stream = iter(batches(self.train_split, rest, self.config.encoder.sequence_length, self.weights))
+        bar = tqdm(
+            total=len(self.train_split),
+            initial=sum(len(indices) for indices in plan[:done_batches]),
+            desc=f"epoch {p.epoch + 1}/{config.epochs}",
+            unit="ex",
+            leave=False,
+            mininterval=0.5,
+            disable=None,  # None: shown on a terminal only, so that log files stay readable
+        )
+        since_checkpoint = time.monotonic()
+        for start in range(0, len(rest), config.accumulation_steps):
+            started = time.monotonic()
+            group = rest[start : start + config.accumulation_steps]
+            loss = self._train_group(stream, group)
+            p.seconds += time.monotonic() - started
+            bar.update(sum(len(indices) for indices in group))
+            bar.set_postfix(loss=f"{loss:.3f}", refresh=False)
+            if time.monotonic() - since_checkpoint >= config.checkpoint_seconds and start + len(group) < len(rest):
+                self._save_checkpoint()
+                since_checkpoint = time.monotonic()
+        bar.close()
+
+    def _train_group(self, stream, group: list[np.ndarray]) -> float:
+        p = self.progress
+        rate = float(self.optimizer.learning_rate)
+        weight = sum(float(len(i) if self.weights is None else self.weights[i].sum()) for i in group)
+        scale = tf.constant(1.0 / weight, tf.float32)
+        if len(group) == 1 and self.config.train.accumulation_steps == 1:
+            loss_sum, gradients = self._single(next(stream), scale)
+            self._update(gradients)
+            loss_sum = float(loss_sum)
+        else:
+            loss_sum = sum(float(self._accumulate(next(stream), scale)) for _ in group)
+            self._update([total.value() for total in self.sums])
+            for total in self.sums:
+                total.assign(tf.zeros_like(total))
+        loss = loss_sum / weight
+        if not math.isfinite(loss):
+            self._explain_divergence(loss, rate)
+        p.update += 1
+        p.loss_sum += loss_sum
+        p.weight_sum += weight
+        p.losses.append([p.epoch * self.updates_per_epoch + p.update, loss, rate])
+        return loss
+
+    def _gradients(self, batch, scale):
+        with tf.GradientTape() as tape:
+            logits = self.model(batch, training=True)
+            losses = self.task.loss(logits, batch["targets"], self.config)
+            loss_sum = tf.reduce_sum(losses * batch["weights"])
+            objective = loss_sum * scale
+            if self.loss_scale is not None:
+                objective = self.loss_scale.scale_loss(objective)
+        variables = [v.value for v in self.model.trainable_variables]
+        return loss_sum, [tf.convert_to_tensor(g) for g in tape.gradient(objective, variables)]
+
+    def _single_batch(self, batch, scale):
+        return self._gradients(batch, scale)
+
+    def _accumulate_batch(self, batch, scale):
+        loss_sum, gradients = self._gradients(batch, scale)
+        for total, gradient in zip(self.sums, gradients, strict=True):
+            total.assign_add(gradient)
+        return loss_sum
+
+    def _apply(self, gradients):
+        optimizer = self.loss_scale or self.optimizer
+        optimizer.apply(gradients, self.model.trainable_variables)
+        momentum = self.config.train.ema_momentum
+        for average, variable in zip(self.averages, self.model.trainable_variables, strict=False):
+            average.assign(momentum * average + (1 - momentum) * variable.value)
+
+    def _start_averages(self) -> list[tf.Variable]:
+        if not self.config.train.ema_momentum:
+            return []
+        return [tf.Variable(v.value, trainable=False) for v in self.model.trainable_variables]
+
+    def _explain_divergence(self, loss: float, rate: float) -> None:
+        p, config = self.progress, self.config.train
+        raise ValueError(
+            f"loss became {loss} at update {p.update + 1} of epoch {p.epoch + 1} (learning rate {rate:.2g}, precision "
+            f"{_policy(self.model)}); wanted a finite number. Lower train.learning_rate={config.learning_rate:g}, "
+            f"raise train.warmup_fraction={config.warmup_fraction:g}, "
+            f"set train.clip_norm=1, or encoder.precision=float32"
+        )
+
+    def _end_epoch(self) -> None:
+        p = self.progress
+        trained = self._swap_in_averages()
+        entry = {
+            "epoch": p.epoch + 1,
+            "loss": p.loss_sum / p.weight_sum,
+            "learning_rate": float(self.optimizer.learning_rate),
+            "seconds": p.seconds,
+            "examples_per_second": len(self.train_split) / p.seconds,
+        }
+        score = None
+        if self.validation is not None:
+            self._copy_weights()
+            length = self.config.encoder.sequence_length
+            logits = predict_logits(self.evaluation_model, self.validation, length, "validation")
+            entry["validation"] = self.task.quick_scores(logits, self.validation.targets, self.facts)
+            if self.monitor not in entry["validation"]:
+                known = ", ".join(entry["validation"])
+                raise ValueError(f"train.monitor={self.monitor}: wanted one of {known}")
+            score = entry["validation"][self.monitor]
+        p.history.append(entry)
+        # Without validation every epoch is the best so far. A loss is better when lower.
+        better = score if self.monitor != "loss" or score is None else -score
+        if better is None or p.best_score is None or better > p.best_score:
+            p.best_score, p.best_epoch = better, p.epoch + 1
+            checkpoint.save(self.run_dir / _BEST, checkpoint.gather("model", self._weights(self.model)), {})
+        self._restore(trained)
+        self.log(entry, p.losses[p.epoch * self.updates_per_epoch :])
+        p.epoch, p.update, p.loss_sum, p.weight_sum, p.seconds = p.epoch + 1, 0, 0.0, 0.0, 0.0
+
+    def _swap_in_averages(self) -> list[np.ndarray]:
+        trained = [np.asarray(v) for v in self.model.trainable_variables] if self.averages else []
+        for average, variable in zip(self.averages, self.model.trainable_variables, strict=False):
+            variable.assign(average)
+        return trained
+
+    def _restore(self, trained: list[np.ndarray]) -> None:
+        for value, variable in zip(trained, self.model.trainable_variables, strict=False):
+            variable.assign(value)
+
+    def _weights(self, model: TaskModel) -> list:
+        return model.weights
+
+    def _copy_weights(self) -> None:
+        if self.evaluation_model is not self.model:
+            for source, copy in zip(self.model.weights, self.evaluation_model.weights, strict=True):
+                copy.assign(source.value)
+
+    def _state_variables(self) -> dict[str, list]:
+        # Beyond the weights `variables` holds the dropout generators' states.
+        optimizer = self.loss_scale or self.optimizer
+        return {"model": self.model.variables, "optimizer": optimizer.variables}
+
+    def _save_checkpoint(self) -> None:
+        arrays = {f"average/{index:04d}": average.numpy() for index, average in enumerate(self.averages)}
+        for prefix, variables in self._state_variables().items():
+            arrays |= checkpoint.gather(prefix, variables)
+        state = {"identity": self.identity, "progress": vars(self.progress)}
+        checkpoint.save(self.run_dir / _CHECKPOINT, arrays, state)
+
+    def _resume(self) -> None:
+        path = self.run_dir / _CHECKPOINT
+        if not path.exists():
+            return
+        arrays, state = checkpoint.load(path)
+        if state["identity"] != self.identity:
+            raise ValueError(f"{path}: is of another run (other data, config or seed); wanted an empty --out directory")
+        for prefix, variables in self._state_variables().items():
+            checkpoint.scatter(prefix, variables, arrays)
+        for index, average in enumerate(self.averages):
+            average.assign(arrays[f"average/{index:04d}"])
+        self.progress = Progress(**state["progress"])
+
+
+def _policy(model: TaskModel) -> str:
+    return model.backbone.dtype_policy.name

@@ -1,0 +1,56 @@
+"""What every tool does: quiet TensorFlow, log lines for a person, one clear line and exit code 2 for bad input."""
+
+import argparse
+import logging
+import os
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+# Read by TensorFlow's C++ part when it is loaded; its start-up notes mean nothing to a user.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+RUNS_DIR = Path("runs")
+SAVED_MODELS_DIR = Path("saved_models")
+
+
+def run(main: Callable[[argparse.Namespace], None], parser: argparse.ArgumentParser) -> None:
+    """Parse the command line, call `main`, and exit.
+
+    A `ValueError` or a missing file is the user's to mend: it is shown as one line, with exit code 2.
+    """
+    options = parser.parse_args()
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
+    logging.getLogger("tfbert").setLevel(logging.INFO)
+    _import_tensorflow_quietly()
+    try:
+        main(options)
+    except (ValueError, FileNotFoundError) as error:
+        if os.environ.get("TFBERT_DEBUG"):
+            raise
+        print(f"{parser.prog}: {' '.join(str(error).split())}", file=sys.stderr)
+        sys.exit(2)
+    except BrokenPipeError:
+        # The reader of our output, such as `head`, has gone. Nothing more can be written, not even at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except KeyboardInterrupt:
+        print(f"{parser.prog}: stopped; the same command goes on from the last checkpoint", file=sys.stderr)
+        sys.exit(130)
+
+
+def _import_tensorflow_quietly() -> None:
+    # The C++ libraries write start-up notes to file descriptor 2 that no setting silences. They are held back, and
+    # shown only when the import fails.
+    kept = os.dup(2)
+    with tempfile.TemporaryFile() as notes:
+        os.dup2(notes.fileno(), 2)
+        try:
+            import tensorflow_text  # noqa: F401
+        except BaseException:
+            notes.seek(0)
+            os.write(kept, notes.read())
+            raise
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)

@@ -1,0 +1,32 @@
+"""Export a finished run as the next version of a SavedModel, verified in a fresh process."""
+
+import argparse
+from pathlib import Path
+
+import common
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the command line of this tool."""
+    parser = argparse.ArgumentParser(prog="export", description=__doc__)
+    parser.add_argument("run", metavar="RUN", type=Path, help="directory of a finished run")
+    parser.add_argument("--name", help="of the model in saved_models/ (default: from the data's name)")
+    return parser
+
+
+def main(options: argparse.Namespace) -> None:
+    """Export and say where to."""
+    from tfbert.serving import deploy
+
+    name = options.name or deploy.default_name(options.run)
+    version_dir, checked = deploy.export_run(options.run, common.SAVED_MODELS_DIR / name)
+    print(version_dir)
+    print(
+        f"equal to the trained model on {checked['num_texts']} texts (largest difference "
+        f"{checked['max_difference']:.1e}); loads in TensorFlow Serving {checked['oldest_serving_release']} and later "
+        "as far as its ops tell"
+    )
+
+
+if __name__ == "__main__":
+    common.run(main, build_parser())

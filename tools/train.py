@@ -1,0 +1,88 @@
+"""Fine-tune BERT on a task: files in; a run directory with its report, and a SavedModel that serves, out."""
+
+import argparse
+import json
+import shlex
+import sys
+from pathlib import Path
+
+import common
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the command line of this tool."""
+    parser = argparse.ArgumentParser(prog="train", description=__doc__)
+    parser.add_argument("--task", default="classification", help="one of --list (default: %(default)s)")
+    parser.add_argument("--data", metavar="PATH", help="directory with train[, validation, test], or one file")
+    parser.add_argument("--encoder", metavar="NAME_OR_DIR", help="one of --list, hf://owner/name, or a directory")
+    parser.add_argument("--out", metavar="DIR", type=Path, help="run directory (default: runs/TASK/TIME-HASH)")
+    parser.add_argument("--name", help="of the SavedModel in saved_models/ (default: from the data's name)")
+    parser.add_argument("--seed", metavar="N", type=int, help="of weights, data order and dropout")
+    parser.add_argument("--seeds", metavar="K", type=int, default=1, help="train K seeds; export the best")
+    parser.add_argument("--config", metavar="FILE", type=Path, help="config.json of an earlier run")
+    parser.add_argument("--set", metavar="SECTION.FIELD=VALUE", action="append", default=[], help="any config field")
+    parser.add_argument("--no-export", action="store_true", help="stop after the report")
+    parser.add_argument("--list", action="store_true", help="print tasks, encoders and config fields, and exit")
+    return parser
+
+
+def print_list() -> None:
+    """Print what can be chosen, without loading TensorFlow for the encoders and fields."""
+    from tfbert.config import Config, paths
+    from tfbert.encoder.presets import list_encoders
+    from tfbert.tasks.base import list_tasks, load_task
+
+    print("tasks")
+    for name in list_tasks():
+        print(f"  {name:28}{load_task(name).title}")
+    print("encoders")
+    for name, description in list_encoders():
+        print(f"  {name:28}{description}")
+    print("config fields (--set)")
+    defaults = Config().to_dict()
+    for path in paths():
+        section, _, name = path.rpartition(".")
+        print(f"  {path:36}{(defaults[section] if section else defaults)[name]!r}")
+
+
+def read_config(options: argparse.Namespace):
+    """Return the config: task defaults, then --config, then --set and the options of their own."""
+    from tfbert.config import Config, from_dict, override, parse_assignments
+    from tfbert.tasks.base import load_task
+
+    if options.config:
+        config = from_dict(json.loads(options.config.read_text(encoding="utf-8")))
+    else:
+        config = override(Config(task=options.task), load_task(options.task).defaults)
+    values = parse_assignments(options.set)
+    given = {"data.path": options.data, "encoder.name": options.encoder, "train.seed": options.seed}
+    return override(config, values | {path: value for path, value in given.items() if value is not None})
+
+
+def main(options: argparse.Namespace) -> None:
+    """Train, report, export, and ask the reloaded SavedModel."""
+    if options.list:
+        print_list()
+        return
+    if options.seeds < 1:
+        raise ValueError(f"--seeds {options.seeds}: wanted 1 or more")
+    config = read_config(options)
+    from tfbert.serving import deploy
+    from tfbert.training import run
+    from tfbert.training.problem import data_path, prepare
+
+    problem = prepare(config)
+    run_dir = options.out or run.choose_run_dir(problem, common.RUNS_DIR)
+    report = run.train(problem, run_dir, options.seeds, shlex.join(["python", *sys.argv]))
+    print(deploy.summary(report))
+    print(f"report      {run_dir / 'report.html'}")
+    if not options.no_export:
+        name = options.name or data_path(config, problem.task).stem
+        version_dir, checked = deploy.export_run(run_dir, common.SAVED_MODELS_DIR / name)
+        print(f"saved model {version_dir}  (verified on {checked['num_texts']} texts in a fresh process)")
+        for text, answer in deploy.ask(version_dir, run.load_run(run_dir).samples[:2]):
+            print(f"  {text!r}\n    -> {json.dumps(answer, ensure_ascii=False)}")
+
+
+if __name__ == "__main__":
+    common.run(main, build_parser())
