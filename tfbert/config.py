@@ -7,6 +7,7 @@ import dataclasses
 import difflib
 import hashlib
 import json
+import math
 import types
 import typing
 from collections.abc import Iterable, Mapping
@@ -29,7 +30,7 @@ class DataConfig:
         encoding_errors: `strict` refuses bytes that do not decode, `replace` turns them into U+FFFD and counts them.
         bad_rows: `error` stops at the first row that is not a record, `skip` leaves it out, counts it and lists it.
         validation_fraction: of the texts, taken by hash where no validation split is given; 0 means none.
-        test_fraction: likewise for test, where the data is one file.
+        test_fraction: likewise for test.
     """
 
     path: str | None = None
@@ -86,10 +87,13 @@ class HeadConfig:
         pooling: how a text becomes one vector: `mean` or `max` over its tokens, `cls` (first token), or `pooler`
             (BERT's own pretrained dense layer over the first token).
         dropout: on that vector in training, 0 to below 1.
+        start: of the new weights: `probe` fits them to the untrained encoder's vectors, so that training improves on
+            the encoder instead of first forgetting it; `random` is the usual way.
     """
 
     pooling: Literal["mean", "max", "cls", "pooler"] = "mean"
     dropout: float = 0.1
+    start: Literal["probe", "random"] = "probe"
 
     def __post_init__(self):
         _require(0 <= self.dropout < 1, "head.dropout", self.dropout, "0 or more, below 1")
@@ -101,7 +105,7 @@ class TrainConfig:
 
     Args:
         seed: of weights, data order and dropout; a CPU run with the same seed repeats exactly.
-        epochs: passes over the training split.
+        epochs: passes over the training split; `None` means as many as show some 20,000 examples, 3 to 10.
         batch_size: examples per forward pass.
         accumulation_steps: batches whose gradients are averaged into one update.
         optimizer: `adamw` (decoupled decay, none on biases and LayerNorm).
@@ -117,11 +121,11 @@ class TrainConfig:
         ema_momentum: of the moving average of the weights that is evaluated and kept; 0 means none.
         monitor: validation metric that chooses the best epoch (higher is better); `None` means the task's own.
         patience_epochs: epochs without a gain after which training stops; 0 means never.
-        checkpoint_seconds: at least so long between two checkpoints inside an epoch; epochs always end with one.
+        checkpoint_seconds: at least so long between two checkpoints; 0 writes one after every update.
     """
 
     seed: int = 0
-    epochs: int = 5
+    epochs: int | None = None
     batch_size: int = 32
     accumulation_steps: int = 1
     optimizer: Literal["adamw"] = "adamw"
@@ -140,7 +144,8 @@ class TrainConfig:
     checkpoint_seconds: float = 60.0
 
     def __post_init__(self):
-        for name in ("epochs", "batch_size", "accumulation_steps"):
+        _require(self.epochs is None or self.epochs >= 1, "train.epochs", self.epochs, "1 or more, or none")
+        for name in ("batch_size", "accumulation_steps"):
             _require(getattr(self, name) >= 1, f"train.{name}", getattr(self, name), "1 or more")
         _require(self.learning_rate > 0, "train.learning_rate", self.learning_rate, "more than 0")
         _require(0 <= self.seed < 2**31, "train.seed", self.seed, "0 to 2147483647")
@@ -151,6 +156,10 @@ class TrainConfig:
             _require(0 <= getattr(self, name) < 1, f"train.{name}", getattr(self, name), "0 or more, below 1")
         for name in ("weight_decay", "clip_norm", "patience_epochs", "checkpoint_seconds"):
             _require(getattr(self, name) >= 0, f"train.{name}", getattr(self, name), "0 or more")
+
+    def num_epochs(self, num_examples: int) -> int:
+        """Return how many epochs a training split of this size gets."""
+        return self.epochs or min(10, max(3, round(20_000 / num_examples)))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -288,13 +297,15 @@ def _checked(path: str, value: Any, hint: Any) -> Any:
             if value in typing.get_args(kind):
                 return value
         elif kind is float and type(value) in (int, float):
-            return float(value)
+            # JSON has no infinity.
+            if math.isfinite(value):
+                return float(value)
         elif type(value) is kind:
             return value
     raise ValueError(f"{path}={value!r}: wanted {_describe(hint)}")
 
 
-_IN_WORDS = {type(None): "none", str: "text", int: "a whole number", float: "a number"}
+_IN_WORDS = {type(None): "none", str: "text", int: "a whole number", float: "a number", bool: "true or false"}
 
 
 def _describe(hint: Any) -> str:

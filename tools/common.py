@@ -18,7 +18,7 @@ SAVED_MODELS_DIR = Path("saved_models")
 def run(main: Callable[[argparse.Namespace], None], parser: argparse.ArgumentParser) -> None:
     """Parse the command line, call `main`, and exit.
 
-    A `ValueError` or a missing file is the user's to mend: it is shown as one line, with exit code 2.
+    A `ValueError` or a file that cannot be used is the user's to mend: it is shown as one line, with exit code 2.
     """
     options = parser.parse_args()
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
@@ -26,14 +26,14 @@ def run(main: Callable[[argparse.Namespace], None], parser: argparse.ArgumentPar
     _import_tensorflow_quietly()
     try:
         main(options)
-    except (ValueError, FileNotFoundError) as error:
+    except BrokenPipeError:
+        # The reader of our output, such as `head`, has gone. Nothing more can be written, not even at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except (ValueError, OSError) as error:
         if os.environ.get("TFBERT_DEBUG"):
             raise
         print(f"{parser.prog}: {' '.join(str(error).split())}", file=sys.stderr)
         sys.exit(2)
-    except BrokenPipeError:
-        # The reader of our output, such as `head`, has gone. Nothing more can be written, not even at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except KeyboardInterrupt:
         print(f"{parser.prog}: stopped; the same command goes on from the last checkpoint", file=sys.stderr)
         sys.exit(130)

@@ -77,7 +77,7 @@ def main(options: argparse.Namespace) -> None:
     print(deploy.summary(report))
     print(f"report      {run_dir / 'report.html'}")
     if not options.no_export:
-        name = options.name or data_path(config, problem.task).stem
+        name = options.name or data_path(config, problem.task).resolve().stem
         version_dir, checked = deploy.export_run(run_dir, common.SAVED_MODELS_DIR / name)
         print(f"saved model {version_dir}  (verified on {checked['num_texts']} texts in a fresh process)")
         for text, answer in deploy.ask(version_dir, run.load_run(run_dir).samples[:2]):

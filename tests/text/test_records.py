@@ -24,9 +24,8 @@ AWKWARD = "\"'\\,;\t\n\r\0\x08\x0b\x0c\x12\x1c\x85\u2028\u2029\u200b\ufeff\ufffd
 CHARACTERS = st.one_of(st.sampled_from(AWKWARD), st.characters(exclude_categories=["Cs"]))
 TEXTS = st.text(CHARACTERS, min_size=1).filter(lambda text: not text.isspace())
 ROWS = st.lists(st.tuples(TEXTS, TEXTS), min_size=1, max_size=5)
-ON_ONE_LINE = ROWS.map(
-    lambda rows: [tuple(value.translate({9: "x", 10: "y", 13: "z"}) for value in row) for row in rows]
-)
+NO_ENDS = str.maketrans("\t\n\r", "xyz")
+ON_ONE_LINE = ROWS.map(lambda rows: [(text.translate(NO_ENDS), label.translate(NO_ENDS)) for text, label in rows])
 REPEATABLE = settings(deadline=None, derandomize=True, max_examples=60)
 
 
@@ -108,9 +107,8 @@ def test_a_file_of_a_folder_is_one_text(tmp_path_factory, rows):
 def test_a_lone_line_separator_inside_text_ends_no_line(tmp_path):
     text = "one\u2028two\x85three\x0bfour\x0cfive\x1csix\x1eseven"
     assert pairs(write(tmp_path / "a.txt", f"{text}\tx\n")) == [(text, "x")]
-    assert pairs(write(tmp_path / "a.jsonl", '{"text": "one\u2028two\x85", "label": "x"}')) == [
-        ("one\u2028two\x85", "x")
-    ]
+    line = json.dumps({"text": text, "label": "x"}, ensure_ascii=False)
+    assert pairs(write(tmp_path / "a.jsonl", line)) == [(text, "x")]
 
 
 def test_where_is_the_line_on_which_a_record_starts(tmp_path):
@@ -209,11 +207,6 @@ def test_columns_that_cannot_be_told_are_refused(tmp_path, name, content, settin
     assert message(path, bad_rows="skip", **settings) == f"{name}:2: {expected}"
 
 
-QUOTES_WISH = (
-    "; wanted quotes around whole fields and inner ones doubled, or --set data.quoting=none where quotes are plain text"
-)
-
-
 @pytest.mark.parametrize("bad_rows", ["error", "skip"])
 @pytest.mark.parametrize(
     ("rows", "start", "reason"),
@@ -225,8 +218,10 @@ QUOTES_WISH = (
 )
 def test_unbalanced_quotes_name_the_line_where_the_row_starts(tmp_path, bad_rows, rows, start, reason):
     path = write(tmp_path / "a.csv", "text,label\n" + rows)
-    expected = f"a.csv:{start}: unbalanced double quotes in the row that starts here ({reason}){QUOTES_WISH}"
-    assert message(path, bad_rows=bad_rows) == expected
+    assert message(path, bad_rows=bad_rows) == (
+        f"a.csv:{start}: unbalanced double quotes in the row that starts here ({reason}); wanted quotes around whole "
+        "fields and inner ones doubled, or --set data.quoting=none where quotes are plain text"
+    )
 
 
 def test_quoting_none_reads_quotes_as_text(tmp_path):
@@ -345,13 +340,11 @@ def test_paths_that_cannot_be_read_are_refused(tmp_path):
     path = write(tmp_path / "a.json", "{}")
     known = ".csv, .tsv, .jsonl, .txt (also with .gz), or --set data.format=..."
     assert message(path) == f"{path}: the name tells no format; wanted {known}"
-    assert message(path, format="folder") == (
-        f"{path}: is a file; wanted a directory that holds one per class, as data.format=folder says"
-    )
+    folder_wish = "wanted a directory that holds one per class, as data.format=folder says"
+    assert message(path, format="folder") == f"{path}: is a file; {folder_wish}"
     assert message(tmp_path / "b.csv") == f"{tmp_path / 'b.csv'}: no such file or directory"
     assert message(tmp_path, format="csv") == f"{tmp_path}: is a directory; wanted a file, as data.format=csv says"
-    wanted = "no records; wanted at least one directory per class with .txt files in it"
-    assert message(tmp_path) == f"{tmp_path.name}: {wanted}"
+    assert message(tmp_path).endswith(": no records; wanted at least one directory per class with .txt files in it")
     assert message(write(tmp_path / "c.csv.gz", b"text")) == "c.csv.gz: cannot be read: Not a gzipped file (b'te')"
     cut = write(tmp_path / "d.csv.gz", gzip.compress(b"text,label\na,x\n" * 9)[:-9])
     assert message(cut).startswith("d.csv.gz: cannot be read: Compressed file ended before")
@@ -373,9 +366,8 @@ def test_a_folder_names_what_it_does_not_read(tmp_path):
     assert [record.where for record in reader] == ["a/3.txt", "b/1.TXT", "b/2.txt"]
     assert reader.ignored == ("README.md", "a/old", "b/scan.pdf")
     assert [file.name for file in reader.files] == ["3.txt", "1.TXT", "2.txt"]
-    assert message(write(tmp_path / "a" / "0.txt", " \n").parent.parent) == (
-        f"a/0.txt: text is ' \\n'; {BLANK_WISH}{SKIP_WISH}"
-    )
+    write(tmp_path / "a" / "0.txt", " \n")
+    assert message(tmp_path) == f"a/0.txt: text is ' \\n'; {BLANK_WISH}{SKIP_WISH}"
 
 
 @pytest.mark.parametrize(
@@ -402,10 +394,8 @@ def test_memory_does_not_grow_with_the_file(tmp_path):
         file.writelines(row.format(number % 7) for number in range(55_000))
     assert path.stat().st_size > 55_000_000
     tracemalloc.start()
-    try:
-        num_records = sum(1 for _ in read_records(path, DataConfig()))
-        peak_bytes = tracemalloc.get_traced_memory()[1]
-    finally:
-        tracemalloc.stop()
+    num_records = sum(1 for _ in read_records(path, DataConfig()))
+    peak_bytes = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
     assert num_records == 55_000
     assert peak_bytes < 2_000_000

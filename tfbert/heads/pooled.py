@@ -1,9 +1,17 @@
 """Encoder output in, one vector of logits a text out: the head of tasks that say something about a whole text."""
 
+import warnings
 from typing import Literal
 
 import keras
+import numpy as np
 from keras import ops
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import LogisticRegression
+
+# Inverse strength of the penalty, and the most iterations, of the probe that a head starts from.
+_PROBE_STRENGTH = 10.0
+_PROBE_ITERATIONS = 200
 
 
 class PooledHead(keras.layers.Layer):
@@ -67,3 +75,53 @@ class PooledHead(keras.layers.Layer):
     def call(self, encoded: dict, padding_mask, training: bool = False):
         """Return logits: float32 `(batch, num_outputs)`."""
         return self.logits(self.dropout(self.pool(encoded, padding_mask), training=training))
+
+
+class Embedder(keras.Model):
+    """The vectors that a head pools, without its logits.
+
+    Args:
+        backbone: KerasNLP's BERT.
+        head: whose pooling is used.
+    """
+
+    def __init__(self, backbone: keras.Model, head: PooledHead):
+        super().__init__(name="embedder")
+        self.backbone = backbone
+        self.head = head
+
+    def call(self, inputs, training: bool = False):
+        """Return float32 `(batch, hidden_dim)`.
+
+        Args:
+            inputs: int32 `token_ids`, `segment_ids`, `padding_mask` `(batch, length)`.
+            training: whether dropout is active.
+        """
+        return self.head.pool(self.backbone(inputs, training=training), inputs["padding_mask"])
+
+
+def start_with_probe(head: PooledHead, vectors: np.ndarray, targets: np.ndarray) -> None:
+    """Set a head's logits to those of logistic regression on the vectors of the untrained encoder.
+
+    Args:
+        head: built; its weights are changed.
+        vectors: pooled, float32 `(examples, hidden_dim)`.
+        targets: int `(examples,)`, of two classes or more. A class without examples keeps its random weights.
+
+    Source: Kumar et al. 2022, "Fine-Tuning can Distort Pretrained Features", section 3: train the head first, then all.
+        Ours takes one strength of the penalty for all data instead of choosing it on validation.
+    """
+    kernel, bias = (np.asarray(weight).copy() for weight in (head.logits.kernel, head.logits.bias))
+    # The penalty has a meaning only for vectors of length about 1; the head sees them as they are.
+    scale = np.linalg.norm(vectors, axis=1).mean()
+    probe = LogisticRegression(C=_PROBE_STRENGTH, max_iter=_PROBE_ITERATIONS)
+    with warnings.catch_warnings():
+        # Where the iterations end early the probe is a little worse, and training goes on from it all the same.
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        probe.fit(vectors / scale, targets)
+    weights, offsets = probe.coef_, probe.intercept_
+    if len(probe.classes_) == 2:
+        weights, offsets = np.concatenate([-weights, weights]) / 2, np.concatenate([-offsets, offsets]) / 2
+    kernel[:, probe.classes_] = weights.T / scale
+    bias[probe.classes_] = offsets
+    head.logits.set_weights([kernel, bias])

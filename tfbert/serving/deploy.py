@@ -1,6 +1,5 @@
 """A finished run in, a verified version of a SavedModel out."""
 
-import shutil
 from pathlib import Path
 
 from tfbert.serving.export import Servable, export
@@ -23,22 +22,20 @@ def export_run(run_dir: Path, model_dir: Path) -> tuple[Path, dict]:
 
     Raises:
         ValueError: there is no finished run.
-        RuntimeError: the export does not answer like the trained model; it is taken away again.
+        RuntimeError: the export does not answer like the trained model; there is no new version then.
     """
     run = load_run(run_dir)
     servable = _servable(run)
-    version_dir = export(servable, model_dir)
-    try:
-        return version_dir, verify(version_dir, run.samples, _expected(servable))
-    except RuntimeError:
-        shutil.rmtree(version_dir)
-        raise
+    checked = {}
+    expected = _expected(servable)
+    version_dir = export(servable, model_dir, lambda aside: checked.update(verify(aside, run.samples, expected)))
+    return version_dir, checked
 
 
 def default_name(run_dir: Path) -> str:
     """Return the SavedModel name a run gets when none is given: that of its data."""
     config = load_run(run_dir).config
-    return data_path(config, load_task(config.task)).stem
+    return data_path(config, load_task(config.task)).resolve().stem
 
 
 def ask(version_dir: Path, texts: list[str]) -> list[tuple[str, dict]]:

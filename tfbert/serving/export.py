@@ -4,7 +4,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -85,7 +85,7 @@ def next_version(model_dir: Path) -> int:
     return max(versions, default=0) + 1
 
 
-def export(servable: Servable, model_dir: Path) -> Path:
+def export(servable: Servable, model_dir: Path, check: Callable[[Path], None] = lambda _: None) -> Path:
     """Write the next version of a servable model.
 
     Everything is written aside, under a name that TensorFlow Serving ignores, and renamed when complete.
@@ -93,6 +93,8 @@ def export(servable: Servable, model_dir: Path) -> Path:
     Args:
         servable: what to export.
         model_dir: `saved_models/NAME`; made if missing.
+        check: called with the complete directory before it gets its number; what it raises keeps it from getting one,
+            so that a server that watches `model_dir` never sees a version that was not checked.
 
     Returns:
         The version's directory.
@@ -108,6 +110,7 @@ def export(servable: Servable, model_dir: Path) -> Path:
         (aside / "MODEL_CARD.md").write_text(card, encoding="utf-8")
         # mkdtemp made it for this user alone; the server usually runs as another.
         aside.chmod(0o755)
+        check(aside)
         return _publish(aside, model_dir)
     finally:
         shutil.rmtree(aside, ignore_errors=True)

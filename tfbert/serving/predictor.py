@@ -78,7 +78,8 @@ def read_lines(path: str) -> Iterator[str]:
             try:
                 text = line.decode("utf-8-sig" if number == 1 else "utf-8")
             except UnicodeDecodeError as error:
-                raise ValueError(f"{path}:{number}: byte {line[error.start]:#04x} is not UTF-8; wanted UTF-8") from None
+                byte = error.object[error.start]  # not `line`, of which the decoder has dropped the byte order mark
+                raise ValueError(f"{path}:{number}: byte {byte:#04x} is not UTF-8; wanted UTF-8") from None
             yield text.removesuffix("\n").removesuffix("\r")
 
 

@@ -36,7 +36,8 @@ def verify(version_dir: Path, texts: list[str], expected: dict[str, list]) -> di
         command = [sys.executable, "-m", "tfbert.serving.verify", str(version_dir.resolve()), str(path)]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
-        reason = (done.stdout.strip() or done.stderr.strip()).splitlines()[-1]
+        said = done.stdout.strip() or done.stderr.strip() or f"the process ended with exit code {done.returncode}"
+        reason = said.splitlines()[-1]
         raise RuntimeError(f"{version_dir}: the exported model does not pass verification: {reason}")
     return json.loads(done.stdout.splitlines()[-1])
 

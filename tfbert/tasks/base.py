@@ -63,6 +63,18 @@ class Task(abc.ABC):
     def build_head(self, facts: dict, config: Config) -> keras.layers.Layer:
         """Return the layer from encoder output to logits, not yet built."""
 
+    def start_head(  # noqa: B027  (to do nothing is right for most tasks)
+        self, model: "TaskModel", embed: Callable[[np.ndarray], np.ndarray], targets: np.ndarray, config: Config
+    ) -> None:
+        """Give a new head better weights than random ones, if the task knows any.
+
+        Args:
+            model: with the pretrained encoder, not yet trained.
+            embed: example indices to the vectors the head pools, float32 `(len(indices), hidden_dim)`.
+            targets: of all training examples.
+            config: of the run.
+        """
+
     @abc.abstractmethod
     def loss(self, logits: tf.Tensor, targets: tf.Tensor, config: Config) -> tf.Tensor:
         """Return the loss of each example: float32 `(batch,)`."""

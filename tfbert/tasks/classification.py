@@ -11,11 +11,13 @@ import tensorflow as tf
 
 from tfbert.config import Config
 from tfbert.evaluation import metrics
-from tfbert.heads.pooled import PooledHead
-from tfbert.tasks.base import Task
+from tfbert.heads.pooled import PooledHead, start_with_probe
+from tfbert.tasks.base import Task, TaskModel
 from tfbert.text.records import Record
 
 _WORST_MISTAKES = 30
+# Examples of each label that the head's start is fitted to: enough for a start, and quick on any data.
+_EXAMPLES_PER_LABEL = 50
 
 
 class Classification(Task):
@@ -58,6 +60,17 @@ class Classification(Task):
         return PooledHead(
             len(facts["labels"]), pooling=head.pooling, dropout=head.dropout, seed=config.train.seed, name="head"
         )
+
+    def start_head(
+        self, model: TaskModel, embed: Callable[[np.ndarray], np.ndarray], targets: np.ndarray, config: Config
+    ) -> None:
+        """Start with logistic regression on some examples of every label, unless `head.start` is `random`."""
+        if config.head.start == "random":
+            return
+        order = np.random.default_rng(config.train.seed).permutation(len(targets))
+        chosen = [order[targets[order] == label][:_EXAMPLES_PER_LABEL] for label in np.unique(targets)]
+        indices = np.concatenate(chosen)
+        start_with_probe(model.head, embed(indices), targets[indices])
 
     def loss(self, logits: tf.Tensor, targets: tf.Tensor, config: Config) -> tf.Tensor:
         """Return cross entropy against the label, smoothed by `train.label_smoothing`."""

@@ -17,6 +17,7 @@ from tfbert.text.records import Record
 from tfbert.text.splits import Split, near_duplicate_key
 
 MAX_EXAMPLES, SHOWN_EXAMPLES = 5, 3  # of a finding: kept for JSON, printed
+USUAL_LABELS = 10  # so many may well have one example each in a small trial
 QUANTILES = {"median": 0.5, "p90": 0.9, "p99": 0.99, "longest": 1.0}
 
 _SENTENCES = {
@@ -293,8 +294,8 @@ def _labels_line(counts: Mapping[str, int]) -> str:
 def _label_warnings(counts: Mapping[str, int], num_examples: int) -> Iterable[str]:
     if len(counts) == 1:
         yield f"train has one label only: {next(iter(counts))!r}"
-    if len(counts) > 1 and len(counts) * 2 > num_examples:
-        yield f"train has {len(counts):,} labels for {_count(num_examples, 'example')}: is it the label column?"
+    if len(counts) > USUAL_LABELS and len(counts) * 2 > num_examples:
+        yield f"train has {len(counts):,} labels for {num_examples:,} examples: is it the label column?"
     spelling: dict[str, str] = {}
     for label in counts:
         other = spelling.setdefault(" ".join(label.casefold().split()), label)

@@ -50,6 +50,12 @@ class TokenizedSplit:
         """Return the tokens of every example before cutting, [CLS] and [SEP] included: int64 `(num_examples,)`."""
         return np.diff(self.starts) + 2
 
+    def subset(self, indices: np.ndarray) -> "TokenizedSplit":
+        """Return a split of these examples in this order, held in memory."""
+        rows = [self.row(index) for index in indices]
+        starts = np.concatenate([[0], np.cumsum([len(row) for row in rows])]).astype(np.int64)
+        return TokenizedSplit(np.concatenate(rows), starts, self.targets[indices], self.special)
+
     def row(self, index: int) -> np.ndarray:
         """Return the token ids of one example."""
         return self.flat[self.starts[index] : self.starts[index + 1]]

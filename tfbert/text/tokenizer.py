@@ -70,7 +70,8 @@ class Tokenizer:
         ValueError: the vocabulary lacks one of [PAD] [UNK] [CLS] [SEP] [MASK] or holds an entry twice.
 
     Source: google-research/bert `tokenization.py` and the `tokenizers` library's BERT normalizer, which ids are tested
-    against. Ours keeps unassigned code points, which depend on the Unicode version, where the reference drops them.
+    against. Ours differs in the final sigma, which the library does not know (the Python code does), and in characters
+    newer than the library's Unicode, which it neither splits at, strips nor lower-cases.
     """
 
     def __init__(self, vocabulary: Sequence[str], *, lowercase: bool, strip_accents: bool, split_on_cjk: bool = True):

@@ -26,6 +26,12 @@ def save(path: Path, arrays: dict[str, np.ndarray], state: dict) -> None:
     os.replace(aside, path)
 
 
+def remove_parts(directory: Path) -> None:
+    """Remove the half-written files that killed processes left; no other process may be saving there."""
+    for part in directory.glob("*.part"):
+        part.unlink()
+
+
 def load(path: Path) -> tuple[dict[str, np.ndarray], dict]:
     """Return the arrays and the state that `save` wrote.
 

@@ -21,11 +21,12 @@ import tensorflow as tf
 from tfbert.config import Config, from_dict, override
 from tfbert.evaluation import page
 from tfbert.evaluation.board import Board
-from tfbert.tasks.base import load_task
+from tfbert.heads.pooled import Embedder
+from tfbert.tasks.base import TaskModel, load_task
 from tfbert.text.tokenizer import Tokenizer
 from tfbert.training import checkpoint
 from tfbert.training.problem import Problem, build_model, build_models
-from tfbert.training.trainer import Progress, Trainer, predict_logits
+from tfbert.training.trainer import CHECKPOINT, Progress, Trainer, predict_logits
 
 logger = logging.getLogger(__name__)
 
@@ -74,16 +75,17 @@ def train(problem: Problem, run_dir: Path, num_seeds: int = 1, command: str = ""
             raise ValueError(f"{run_dir}: holds a finished run; wanted a new --out directory")
         if num_seeds == 1:
             return _train_seed(problem, problem.config, run_dir, command)
+        _write_json(run_dir / "config.json", problem.config.to_dict())
         reports = []
         for seed in range(problem.config.train.seed, problem.config.train.seed + num_seeds):
             config = override(problem.config, {"train.seed": seed})
             seed_dir = run_dir / f"seed-{seed}"
             seed_dir.mkdir(exist_ok=True)
-            finished = seed_dir / REPORT
             logger.info("seed %d", seed)
+            is_finished = (seed_dir / REPORT).exists()
             reports.append(
-                json.loads(finished.read_text(encoding="utf-8"))
-                if finished.exists()
+                _finished_seed(problem, config, seed_dir)
+                if is_finished
                 else _train_seed(problem, config, seed_dir, command)
             )
         return _join_seeds(problem, reports, run_dir, command)
@@ -95,6 +97,8 @@ def _train_seed(problem: Problem, config: Config, run_dir: Path, command: str) -
     tf.config.experimental.enable_op_determinism()
     keras.utils.set_random_seed(config.train.seed)
     model, evaluation_model = build_models(problem, config)
+    if not (run_dir / CHECKPOINT).exists():
+        _start_head(problem, model, config)
     board = Board(run_dir / "tensorboard", config)
 
     def log(entry: dict, updates: list) -> None:
@@ -136,8 +140,18 @@ def _train_seed(problem: Problem, config: Config, run_dir: Path, command: str) -
     board.final(report, len(progress.losses))
     # Written last: its presence means that nothing is left to do.
     _write_json(run_dir / REPORT, report)
-    (run_dir / "checkpoint.safetensors").unlink()
+    (run_dir / CHECKPOINT).unlink()
     return report
+
+
+def _start_head(problem: Problem, model: TaskModel, config: Config) -> None:
+    split = problem.tokenized["train"]
+    embedder = Embedder(model.backbone, model.head)
+
+    def embed(indices: np.ndarray) -> np.ndarray:
+        return predict_logits(embedder, split.subset(indices), config.encoder.sequence_length, "start")
+
+    problem.task.start_head(model, embed, split.targets, config)
 
 
 def _report(problem: Problem, config: Config, progress: Progress, scores: dict, seconds: dict, command: str) -> dict:
@@ -190,9 +204,21 @@ def _write_page(problem: Problem, report: dict, evaluated_dir: Path, run_dir: Pa
     page.render(report, details, run_dir / "report.html")
 
 
+def _finished_seed(problem: Problem, config: Config, seed_dir: Path) -> dict:
+    report = _read_json(seed_dir / REPORT)
+    trained_on = {name: split["sha256"] for name, split in report["data"].items()}
+    if report["config"] != config.to_dict() or trained_on != {n: s.sha256 for n, s in problem.splits.items()}:
+        raise ValueError(f"{seed_dir}: is of another run (other data or config); wanted an empty --out directory")
+    return report
+
+
 def _join_seeds(problem: Problem, reports: list[dict], run_dir: Path, command: str) -> dict:
+    monitor = problem.config.train.monitor or problem.task.monitor
+
     def validation_score(report: dict) -> float:
-        return report["validation"]["metrics"][problem.task.monitor]["value"] if report["validation"] else 0.0
+        # By the metric that chose the epoch; a loss is better when lower.
+        score = report["history"][report["best_epoch"] - 1].get("validation", {}).get(monitor, 0.0)
+        return -score if monitor == "loss" else score
 
     best = max(reports, key=validation_score)
     seeds = {"count": len(reports), "seeds": [report["seed"] for report in reports], "best": best["seed"]}

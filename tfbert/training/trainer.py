@@ -7,7 +7,7 @@ accumulated batches by their examples.
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import keras
@@ -22,8 +22,9 @@ from tfbert.training import checkpoint
 from tfbert.training.optimizers import build_optimizer
 
 _EVALUATION_BATCH_TOKENS = 8192
-_CHECKPOINT = "checkpoint.safetensors"
+CHECKPOINT = "checkpoint.safetensors"
 _BEST = "best.safetensors"
+_INPUTS = ("token_ids", "segment_ids", "padding_mask")
 
 
 @dataclass
@@ -70,7 +71,7 @@ def predict_logits(model: TaskModel, split: TokenizedSplit, sequence_length: int
     logits = None
     bar = tqdm(total=len(split), desc=title, unit="ex", leave=False, disable=None if title else True)
     for indices, batch in zip(plan, batches(split, plan, sequence_length), strict=True):
-        part = forward({name: batch[name] for name in ("token_ids", "segment_ids", "padding_mask")}).numpy()
+        part = forward({name: batch[name] for name in _INPUTS}).numpy()
         if logits is None:
             logits = np.zeros((len(split), *part.shape[1:]), np.float32)
         logits[indices] = part
@@ -82,7 +83,8 @@ def predict_logits(model: TaskModel, split: TokenizedSplit, sequence_length: int
 def _forward(model: TaskModel) -> Callable:
     # One traced function a model: tracing BERT anew for every evaluation would cost seconds.
     if not hasattr(model, "traced_forward"):
-        model.traced_forward = tf.function(lambda inputs: model(inputs, training=False), reduce_retracing=True)
+        spec = {name: tf.TensorSpec([None, None], tf.int32) for name in _INPUTS}
+        model.traced_forward = tf.function(lambda inputs: model(inputs, training=False), input_signature=[spec])
     return model.traced_forward
 
 
@@ -122,19 +124,26 @@ class Trainer:
         self.run_dir, self.identity, self.log = run_dir, identity, log
         self.monitor = config.train.monitor or task.monitor
         self.weights = task.example_weights(train.targets, facts, config)
+        self.epochs = config.train.num_epochs(len(train))
         num_batches = math.ceil(len(train) / config.train.batch_size)
         self.updates_per_epoch = math.ceil(num_batches / config.train.accumulation_steps)
-        self.optimizer = build_optimizer(model, config.train, self.updates_per_epoch * config.train.epochs)
+        self.optimizer = build_optimizer(model, config.train, self.updates_per_epoch * self.epochs)
         self.loss_scale = keras.optimizers.LossScaleOptimizer(self.optimizer) if "float16" in _policy(model) else None
         if self.loss_scale is not None:
             self.loss_scale.build(model.trainable_variables)
         self.sums = [tf.Variable(tf.zeros_like(v.value), trainable=False) for v in model.trainable_variables]
         self.averages = self._start_averages()
         self.progress = Progress()
+        self.best: dict[str, np.ndarray] | None = None  # weights not yet on disk
+        self.checkpoint_time = time.monotonic()
         # The gradient of a batch is that of its summed loss; dividing by the weights of the whole update makes
         # accumulated batches equal one large batch even where the last is smaller.
-        self._accumulate = tf.function(self._accumulate_batch, reduce_retracing=True)
-        self._single = tf.function(self._single_batch, reduce_retracing=True)
+        # One graph for every shape, whichever comes first: graphs of their own would round differently, and a training
+        # that goes on after a kill meets the shapes in another order.
+        spec = batches(train, [], config.encoder.sequence_length, self.weights).element_spec
+        signature = [spec, tf.TensorSpec([], tf.float32)]
+        self._accumulate = tf.function(self._accumulate_batch, input_signature=signature)
+        self._single = tf.function(self._single_batch, input_signature=signature)
         # XLA fuses Adam's passes over all weights into one. float16 needs the branch of its loss scale instead.
         self._update = tf.function(self._apply, jit_compile=self.loss_scale is None)
 
@@ -145,17 +154,19 @@ class Trainer:
             The progress, finished.
 
         Raises:
-            ValueError: the loss is no longer a number, or a checkpoint of another run is in the way.
+            ValueError: the loss is no longer a number, a checkpoint of another run is in the way, or the task has no
+                metric of the name to monitor.
         """
         self._resume()
-        epochs = self.config.train.epochs
+        self._check_monitor()
         while not self.progress.finished:
             self._train_epoch()
             self._end_epoch()
             p, patience = self.progress, self.config.train.patience_epochs
             is_stale = patience and self.validation is not None and p.epoch - p.best_epoch >= patience
-            p.finished = p.epoch >= epochs or bool(is_stale)
-            self._save_checkpoint()
+            p.finished = p.epoch >= self.epochs or bool(is_stale)
+            if p.finished or self._is_checkpoint_due():
+                self._save_checkpoint()
         arrays, _ = checkpoint.load(self.run_dir / _BEST)
         checkpoint.scatter("model", self._weights(self.model), arrays)
         self._copy_weights()
@@ -171,13 +182,12 @@ class Trainer:
         bar = tqdm(
             total=len(self.train_split),
             initial=sum(len(indices) for indices in plan[:done_batches]),
-            desc=f"epoch {p.epoch + 1}/{config.epochs}",
+            desc=f"epoch {p.epoch + 1}/{self.epochs}",
             unit="ex",
             leave=False,
             mininterval=0.5,
             disable=None,  # None: shown on a terminal only, so that log files stay readable
         )
-        since_checkpoint = time.monotonic()
         for start in range(0, len(rest), config.accumulation_steps):
             started = time.monotonic()
             group = rest[start : start + config.accumulation_steps]
@@ -185,9 +195,8 @@ class Trainer:
             p.seconds += time.monotonic() - started
             bar.update(sum(len(indices) for indices in group))
             bar.set_postfix(loss=f"{loss:.3f}", refresh=False)
-            if time.monotonic() - since_checkpoint >= config.checkpoint_seconds and start + len(group) < len(rest):
+            if self._is_checkpoint_due() and start + len(group) < len(rest):
                 self._save_checkpoint()
-                since_checkpoint = time.monotonic()
         bar.close()
 
     def _train_group(self, stream, group: list[np.ndarray]) -> float:
@@ -206,7 +215,7 @@ class Trainer:
                 total.assign(tf.zeros_like(total))
         loss = loss_sum / weight
         if not math.isfinite(loss):
-            self._explain_divergence(loss, rate)
+            self._explain_divergence(f"loss became {loss} at update {p.update + 1}", rate)
         p.update += 1
         p.loss_sum += loss_sum
         p.weight_sum += weight
@@ -245,17 +254,30 @@ class Trainer:
             return []
         return [tf.Variable(v.value, trainable=False) for v in self.model.trainable_variables]
 
-    def _explain_divergence(self, loss: float, rate: float) -> None:
+    def _explain_divergence(self, what: str, rate: float) -> None:
         p, config = self.progress, self.config.train
         raise ValueError(
-            f"loss became {loss} at update {p.update + 1} of epoch {p.epoch + 1} (learning rate {rate:.2g}, precision "
-            f"{_policy(self.model)}); wanted a finite number. Lower train.learning_rate={config.learning_rate:g}, "
+            f"{what} of epoch {p.epoch + 1} (learning rate {rate:.2g}, precision "
+            f"{_policy(self.model)}); wanted finite numbers. Lower train.learning_rate={config.learning_rate:g}, "
             f"raise train.warmup_fraction={config.warmup_fraction:g}, "
             f"set train.clip_norm=1, or encoder.precision=float32"
         )
 
+    def _check_monitor(self) -> None:
+        # Before training, on one example: a misspelt name should not cost an epoch.
+        if self.validation is None or self.progress.finished:
+            return
+        split = replace(self.validation, starts=self.validation.starts[:2], targets=self.validation.targets[:1])
+        logits = predict_logits(self.evaluation_model, split, self.config.encoder.sequence_length)
+        known = self.task.quick_scores(logits, split.targets, self.facts)
+        if self.monitor not in known:
+            raise ValueError(f"train.monitor={self.monitor}: wanted one of {', '.join(known)}")
+
     def _end_epoch(self) -> None:
         p = self.progress
+        # The last update of all has no loss after it that would tell.
+        if not all(np.isfinite(np.asarray(v)).all() for v in self._weights(self.model)):
+            self._explain_divergence(f"weights are not finite after update {p.update}", p.losses[-1][2])
         trained = self._swap_in_averages()
         entry = {
             "epoch": p.epoch + 1,
@@ -270,16 +292,13 @@ class Trainer:
             length = self.config.encoder.sequence_length
             logits = predict_logits(self.evaluation_model, self.validation, length, "validation")
             entry["validation"] = self.task.quick_scores(logits, self.validation.targets, self.facts)
-            if self.monitor not in entry["validation"]:
-                known = ", ".join(entry["validation"])
-                raise ValueError(f"train.monitor={self.monitor}: wanted one of {known}")
             score = entry["validation"][self.monitor]
         p.history.append(entry)
         # Without validation every epoch is the best so far. A loss is better when lower.
         better = score if self.monitor != "loss" or score is None else -score
         if better is None or p.best_score is None or better > p.best_score:
             p.best_score, p.best_epoch = better, p.epoch + 1
-            checkpoint.save(self.run_dir / _BEST, checkpoint.gather("model", self._weights(self.model)), {})
+            self.best = checkpoint.gather("model", self._weights(self.model))
         self._restore(trained)
         self.log(entry, p.losses[p.epoch * self.updates_per_epoch :])
         p.epoch, p.update, p.loss_sum, p.weight_sum, p.seconds = p.epoch + 1, 0, 0.0, 0.0, 0.0
@@ -307,15 +326,24 @@ class Trainer:
         optimizer = self.loss_scale or self.optimizer
         return {"model": self.model.variables, "optimizer": optimizer.variables}
 
+    def _is_checkpoint_due(self) -> bool:
+        return time.monotonic() - self.checkpoint_time >= self.config.train.checkpoint_seconds
+
     def _save_checkpoint(self) -> None:
         arrays = {f"average/{index:04d}": average.numpy() for index, average in enumerate(self.averages)}
         for prefix, variables in self._state_variables().items():
             arrays |= checkpoint.gather(prefix, variables)
+        if self.best is not None:
+            # First, so that a checkpoint never speaks of best weights that are not there.
+            checkpoint.save(self.run_dir / _BEST, self.best, {})
+            self.best = None
         state = {"identity": self.identity, "progress": vars(self.progress)}
-        checkpoint.save(self.run_dir / _CHECKPOINT, arrays, state)
+        checkpoint.save(self.run_dir / CHECKPOINT, arrays, state)
+        self.checkpoint_time = time.monotonic()
 
     def _resume(self) -> None:
-        path = self.run_dir / _CHECKPOINT
+        path = self.run_dir / CHECKPOINT
+        checkpoint.remove_parts(self.run_dir)
         if not path.exists():
             return
         arrays, state = checkpoint.load(path)

@@ -1,0 +1,49 @@
+"""What tests share: a quiet TensorFlow, a cache of their own, and the vocabulary of the default encoder."""
+
+import os
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from tfbert.encoder import presets
+
+# Read by TensorFlow's C++ part when it is loaded.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+
+def pytest_configure(config):
+    """Give the session a private cache, so that it neither finds what earlier runs tokenized nor leaves anything.
+
+    Encoders that the user has downloaded are linked, not downloaded again. Workers of pytest-xdist inherit the cache.
+    """
+    if "TFBERT_CACHE" in os.environ:
+        return
+    theirs = presets.cache_dir() / "encoders"
+    private = tempfile.TemporaryDirectory(prefix="tfbert-tests-")
+    config.add_cleanup(private.cleanup)
+    encoders = Path(private.name) / "encoders"
+    encoders.mkdir()
+    for folder in theirs.glob("minilm-*"):
+        (encoders / folder.name).symlink_to(folder)
+    os.environ["TFBERT_CACHE"] = private.name
+    config.add_cleanup(lambda: os.environ.pop("TFBERT_CACHE"))
+
+
+@pytest.fixture(scope="session")
+def minilm_dir() -> Path:
+    """Return the directory of the default encoder; skips where it is neither in the cache nor to be had."""
+    try:
+        return presets.resolve("minilm").directory
+    except ValueError as error:
+        if "could not be downloaded" not in str(error):
+            raise
+        pytest.skip(f"neither in the cache nor to be had: {error}")
+
+
+@pytest.fixture(scope="session")
+def tiny_tokenizer():
+    """Return the tokenizer of the encoder `tiny`."""
+    from tfbert.text.tokenizer import Tokenizer
+
+    return Tokenizer(presets.tiny_vocabulary(), lowercase=True, strip_accents=True)

@@ -1,0 +1,70 @@
+"""Precision: which dtype policy a machine gets."""
+
+import pytest
+import tensorflow as tf
+
+from tfbert.encoder import precision
+from tfbert.encoder.precision import choose_policy
+
+
+@pytest.fixture
+def machine(monkeypatch, tmp_path):
+    """Pretend to be a machine with these processor flags and GPUs, given as compute capabilities."""
+
+    def pretend(flags="fpu sse2", gpus=()):
+        path = tmp_path / "cpuinfo"
+        path.write_text(f"processor\t: 0\nmodel name\t: amx_bf16 fan\nflags\t\t: {flags}\nbugs\t\t: none\n")
+        monkeypatch.setattr(precision, "Path", lambda asked: path if asked == "/proc/cpuinfo" else None)
+        details = [{} if gpu is None else {"compute_capability": gpu} for gpu in gpus]
+        monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: list(range(len(gpus))))
+        monkeypatch.setattr(tf.config.experimental, "get_device_details", lambda gpu: details[gpu])
+        return path
+
+    return pretend
+
+
+@pytest.mark.parametrize(
+    ("flags", "policy"),
+    [
+        ("fpu avx512f amx_bf16 amx_tile amx_int8", "mixed_bfloat16"),
+        ("fpu avx2", "float32"),
+        ("fpu avx512f avx512_bf16", "float32"),
+        ("fpu amx_tile amx_int8", "float32"),
+        ("", "float32"),
+    ],
+)
+def test_auto_goes_by_the_processors_flags(machine, flags, policy):
+    machine(flags)
+    assert choose_policy("auto") == policy
+
+
+def test_auto_is_float32_where_nothing_is_known(machine):
+    path = machine("fpu amx_bf16")
+    path.write_text("processor: 0\n")
+    assert choose_policy("auto") == "float32"
+    path.unlink()
+    assert choose_policy("auto") == "float32"
+
+
+@pytest.mark.parametrize(
+    ("gpus", "policy"),
+    [
+        ([(8, 0)], "mixed_bfloat16"),
+        ([(9, 0), (8, 6)], "mixed_bfloat16"),
+        ([(7, 5)], "float32"),
+        ([(9, 0), (7, 0)], "float32"),
+        ([(10, 0)], "mixed_bfloat16"),
+        ([None], "float32"),
+    ],
+)
+def test_auto_goes_by_the_gpus_where_there_are_any(machine, gpus, policy):
+    machine("fpu amx_bf16", gpus)
+    assert choose_policy("auto") == policy
+
+
+@pytest.mark.parametrize("flags", ["fpu", "fpu amx_bf16"])
+def test_a_precision_by_name_is_what_it_says(machine, flags):
+    machine(flags)
+    assert choose_policy("float32") == "float32"
+    assert choose_policy("bfloat16") == "mixed_bfloat16"
+    assert choose_policy("float16") == "mixed_float16"

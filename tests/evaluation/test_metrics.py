@@ -1,0 +1,164 @@
+"""Scores: equal to scikit-learn's on any predictions, with intervals that mean what they say."""
+
+import warnings
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn import metrics as reference
+
+from tfbert.evaluation import metrics
+
+REPEATABLE = settings(deadline=None, derandomize=True, max_examples=150)
+SCORES = {"accuracy": metrics.accuracy, "macro_f1": metrics.macro_f1, "matthews": metrics.matthews}
+
+
+@st.composite
+def confusions(draw):
+    """Draw small square counts, with empty rows and columns often enough, and at least one example."""
+    num_classes = draw(st.integers(2, 5))
+    count = st.one_of(st.just(0), st.integers(0, 3), st.integers(0, 400))
+    cells = draw(st.lists(count, min_size=num_classes**2, max_size=num_classes**2).filter(any))
+    return np.array(cells).reshape(num_classes, num_classes)
+
+
+def examples_of(confusion):
+    """Return targets and predictions that have this confusion matrix."""
+    true, predicted = np.indices(confusion.shape).reshape(2, -1).repeat(confusion.ravel(), axis=1)
+    return true, predicted
+
+
+@REPEATABLE
+@given(confusions())
+def test_scores_equal_scikit_learns(confusion):
+    targets, predicted = examples_of(confusion)
+    np.testing.assert_array_equal(metrics.confusion_matrix(targets, predicted, len(confusion)), confusion)
+    assert metrics.accuracy(confusion) == pytest.approx(reference.accuracy_score(targets, predicted), abs=1e-12)
+    assert metrics.macro_f1(confusion) == pytest.approx(reference.f1_score(targets, predicted, average="macro"))
+    with warnings.catch_warnings():
+        # A single label in truth and prediction together: the coefficient is 0 there, and scikit-learn says so aloud.
+        warnings.simplefilter("ignore", UserWarning)
+        expected = reference.matthews_corrcoef(targets, predicted)
+    assert metrics.matthews(confusion) == pytest.approx(expected, abs=1e-9)
+
+
+@REPEATABLE
+@given(confusions())
+def test_scores_of_a_label_equal_scikit_learns(confusion):
+    labels = [f"label {index}" for index in range(len(confusion))]
+    found = metrics.per_label(confusion, labels)
+    targets, predicted = examples_of(confusion)
+    columns = reference.precision_recall_fscore_support(
+        targets, predicted, labels=np.arange(len(labels)), zero_division=0
+    )
+    assert list(found) == labels
+    for label, precision, recall, f1, count in zip(labels, *columns, strict=True):
+        assert found[label]["precision"] == pytest.approx(precision)
+        assert found[label]["recall"] == pytest.approx(recall)
+        assert found[label]["f1"] == pytest.approx(f1)
+        assert found[label]["num_examples"] == count
+    assert [values["num_predicted"] for values in found.values()] == confusion.sum(0).tolist()
+
+
+@pytest.mark.parametrize("name", SCORES)
+def test_a_stack_of_confusion_matrices_is_scored_one_by_one(name):
+    stack = np.random.default_rng(0).integers(0, 9, (2, 3, 4, 4))
+    expected = [[SCORES[name](matrix) for matrix in row] for row in stack]
+    np.testing.assert_allclose(SCORES[name](stack), expected)
+
+
+def test_large_counts_do_not_overflow():
+    confusion = np.array([[3_000_000_000, 1_000_000_000], [500_000_000, 2_500_000_000]])
+    small = confusion // 500_000_000
+    for score in SCORES.values():
+        assert score(confusion) == pytest.approx(score(small))
+
+
+@settings(REPEATABLE, max_examples=8)
+@given(confusions())
+def test_an_interval_contains_its_value(confusion):
+    for score in SCORES.values():
+        found = metrics.with_interval(score, confusion)
+        assert set(found) == {"value", "low", "high"}
+        assert found["value"] == score(confusion)
+        assert -1 <= found["low"] <= found["value"] <= found["high"] <= 1 + 1e-12
+
+
+def test_an_interval_is_the_same_every_time():
+    confusion = np.array([[30, 5], [7, 41]])
+    found = metrics.with_interval(metrics.macro_f1, confusion)
+    np.random.default_rng().integers(9)
+    assert metrics.with_interval(metrics.macro_f1, confusion.copy()) == found
+
+
+@pytest.mark.parametrize(("right", "total"), [(830, 1000), (60, 100), (490, 500)])
+def test_the_interval_of_accuracy_is_close_to_wilsons(right, total):
+    found = metrics.with_interval(metrics.accuracy, np.array([[right - 20, total - right], [0, 20]]))
+    z, share = 1.959964, right / total
+    middle = (share + z**2 / (2 * total)) / (1 + z**2 / total)
+    reach = z * np.sqrt(share * (1 - share) / total + z**2 / (4 * total**2)) / (1 + z**2 / total)
+    # The two differ by terms of order 1 / total; the percentiles of 1000 draws add some noise.
+    assert found["low"] == pytest.approx(middle - reach, abs=2 / total + 0.12 * reach)
+    assert found["high"] == pytest.approx(middle + reach, abs=2 / total + 0.12 * reach)
+
+
+def test_intervals_cover_the_truth_about_as_often_as_they_say():
+    rng, truth, covered = np.random.default_rng(1), 0.8, 0
+    rounds = 40
+    for right in rng.binomial(300, truth, rounds):
+        found = metrics.with_interval(metrics.accuracy, np.array([[right, 300 - right], [0, 0]]))
+        covered += found["low"] <= truth <= found["high"]
+    # Of 40 at 95 %, fewer than 34 occur once in a hundred thousand times.
+    assert covered >= 34
+
+
+def test_an_interval_shrinks_with_the_test_set():
+    confusion = np.array([[8, 2], [3, 12]])
+    widths = []
+    for times in (1, 100):
+        found = metrics.with_interval(metrics.matthews, confusion * times)
+        widths.append(found["high"] - found["low"])
+    assert widths[0] / widths[1] == pytest.approx(10, rel=0.2)
+
+
+def test_a_perfect_score_has_no_room():
+    assert metrics.with_interval(metrics.accuracy, np.diag([3, 9])) == {"value": 1.0, "low": 1.0, "high": 1.0}
+
+
+def test_softmax_holds_at_the_extremes():
+    logits = np.array([[0, np.log(3), np.log(6)], [1e30, -1e30, 0], [-1e30, -1e30, -1e30], [88, 89, -1000]])
+    expected = [[0.1, 0.3, 0.6], [1, 0, 0], [1 / 3, 1 / 3, 1 / 3], [1 / (1 + np.e), np.e / (1 + np.e), 0]]
+    for dtype in (np.float64, np.float32):
+        found = metrics.softmax(logits.astype(dtype))
+        assert found.dtype == np.float64
+        np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-12)
+    sharp = metrics.softmax(np.array([[-300.0, 300.0]], np.float32))
+    assert sharp.tolist() == [[pytest.approx(0, abs=1e-200), 1.0]] and sharp[0, 0] > 0
+
+
+def test_softmax_of_several_axes_and_of_half_precision():
+    logits = np.array([[[60000.0, 0.0], [-60000.0, 60000.0]]], np.float16)
+    np.testing.assert_allclose(metrics.softmax(logits), [[[1, 0], [0, 1]]])
+
+
+def test_reliability_of_a_case_worked_by_hand():
+    top = np.array([0.55, 0.65, 0.65, 0.95, 1.0, 0.75])
+    probabilities = np.stack([top, 1 - top], axis=1)
+    # Right, wrong, right, right, right, wrong.
+    found = metrics.reliability(np.array([0, 1, 0, 0, 0, 1]), probabilities, num_bins=5)
+    assert [entry["num_examples"] for entry in found["bins"]] == [0, 0, 1, 3, 2]
+    assert [entry["low"] for entry in found["bins"]] == [0.0, 0.2, 0.4, 0.6, 0.8]
+    assert [entry["high"] for entry in found["bins"]] == [0.2, 0.4, 0.6, 0.8, 1.0]
+    assert [entry["accuracy"] for entry in found["bins"]] == pytest.approx([0, 0, 1, 1 / 3, 1])
+    means = [0, 0, 0.55, (0.65 + 0.65 + 0.75) / 3, 0.975]
+    assert [entry["mean_probability"] for entry in found["bins"]] == pytest.approx(means)
+    gaps = (1 * (1 - 0.55) + 3 * (means[3] - 1 / 3) + 2 * (1 - 0.975)) / 6
+    assert found["calibration_error"] == pytest.approx(gaps)
+
+
+@pytest.mark.parametrize("right", [True, False])
+def test_full_certainty_falls_into_the_last_bin(right):
+    found = metrics.reliability(np.array([2 if right else 0]), np.array([[0.0, 0.0, 1.0]]))
+    assert len(found["bins"]) == 10 and found["bins"][-1]["num_examples"] == 1
+    assert found["calibration_error"] == (0.0 if right else 1.0)

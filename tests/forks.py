@@ -1,0 +1,110 @@
+"""Runs the tools, each in a process of its own that is forked from this one, which has imported what they need.
+
+Importing TensorFlow takes longer than most of what the tests ask of a tool. In: one JSON list a line on standard
+input, of chains, each a list of steps that are done one after another; two chains go on at a time. Out: one JSON line
+with the exit code of every step, negative for a signal.
+
+A step has `tool`, `args`, `cwd`, `stdin`, `stdout`, `stderr` (paths), and maybe `kill`: `[file, n, moment]`, which
+sends SIGKILL to the process when the n-th checkpoint of that name is written, `before` or `after` it is in place.
+"""
+
+import gc
+import json
+import os
+import runpy
+import signal
+import sys
+import traceback
+from pathlib import Path
+
+TOOLS = Path(__file__).parents[1] / "tools"
+AT_ONCE = 2
+
+
+def kill_at(name, count, moment):
+    from tfbert.training import checkpoint
+
+    save, replace = checkpoint.save, os.replace
+    seen = 0
+
+    def counted_save(path, arrays, state):
+        nonlocal seen
+        seen += path.name == name
+        if path.name != name or seen != count:
+            return save(path, arrays, state)
+        if moment == "before":
+            os.replace = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+        try:
+            save(path, arrays, state)
+        finally:
+            os.replace = replace
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    checkpoint.save = counted_save
+
+
+def run_step(step):
+    os.chdir(step["cwd"])
+    os.dup2(os.open(step["stdin"], os.O_RDONLY), 0)
+    for descriptor, path in ((1, step["stdout"]), (2, step["stderr"])):
+        os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644), descriptor)
+    if step.get("kill"):
+        kill_at(*step["kill"])
+    tool = TOOLS / f"{step['tool']}.py"
+    sys.argv = [str(tool), *step["args"]]
+    try:
+        runpy.run_path(str(tool), run_name="__main__")
+        code = 0
+    except SystemExit as leaving:
+        code = leaving.code if isinstance(leaving.code, int) else int(leaving.code is not None)
+    except BaseException:
+        traceback.print_exc()
+        code = 1
+    sys.stdout.flush()
+    return code
+
+
+def fork(function):
+    child = os.fork()
+    if not child:
+        code = 70
+        try:
+            code = function()
+        finally:
+            os._exit(code)
+    return child
+
+
+def run_chain(steps):
+    for step in steps:
+        _, status = os.waitpid(fork(lambda step=step: run_step(step)), 0)
+        Path(step["stdout"] + ".code").write_text(str(os.waitstatus_to_exitcode(status)))
+    return 0
+
+
+def main():
+    import keras_hub  # noqa: F401
+    import tensorflow_text  # noqa: F401
+
+    from tfbert.serving import deploy, scoring  # noqa: F401
+    from tfbert.tasks.base import list_tasks, load_task
+
+    for name in list_tasks():
+        load_task(name)
+    sys.path.insert(0, str(TOOLS))
+    gc.freeze()
+    for line in sys.stdin:
+        running = set()
+        chains = json.loads(line)
+        for steps in chains:
+            if len(running) == AT_ONCE:
+                running.remove(os.wait()[0])
+            running.add(fork(lambda steps=steps: run_chain(steps)))
+        while running:
+            running.remove(os.wait()[0])
+        codes = [[int(Path(step["stdout"] + ".code").read_text()) for step in steps] for steps in chains]
+        print(json.dumps(codes), flush=True)
+
+
+if __name__ == "__main__":
+    main()

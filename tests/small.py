@@ -1,0 +1,167 @@
+"""What the tests of training, serving and the tools share: small data, small configs, and tools run as processes."""
+
+import csv
+import functools
+import importlib.util
+import itertools
+import json
+import os
+import random
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+TOOLS = ROOT / "tools"
+TOPICS = {
+    "card": ["card", "pin", "atm"],
+    "fee": ["fee", "cost", "price"],
+    "loan": ["loan", "rate", "house"],
+}
+COMMON = "the my is was please with today and for a".split()
+
+
+def rows(count, seed):
+    """Return texts with labels, different for every seed; every label occurs, not equally often."""
+    rng = random.Random(seed)
+    found = []
+    for index in range(count):
+        label = rng.choices(sorted(TOPICS), weights=[5, 3, 2])[0] if index >= len(TOPICS) else sorted(TOPICS)[index]
+        words = rng.choices(COMMON, k=rng.randint(1, 7)) + rng.choices(TOPICS[label], k=2)
+        rng.shuffle(words)
+        found.append((" ".join([*words, str(1000 * seed + index)]), label))
+    return found
+
+
+def write_csv(path, pairs):
+    with open(path, "w", newline="", encoding="utf-8") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(["text", "label"])
+        writer.writerows(pairs)
+
+
+def write_data(directory, train=24, validation=12, test=12):
+    """Write a data directory; a split of 0 rows is left out."""
+    directory.mkdir(parents=True, exist_ok=True)
+    for seed, (name, count) in enumerate({"train": train, "validation": validation, "test": test}.items(), 1):
+        if count:
+            write_csv(directory / f"{name}.csv", rows(count, seed))
+    return directory
+
+
+def config(data_dir, **values):
+    """Return a config of a small run; keywords are config paths with `__` for the dot."""
+    from tfbert.config import Config, override
+
+    base = {
+        "data.path": str(data_dir),
+        "encoder.name": "tiny",
+        "encoder.sequence_length": 32,
+        "encoder.precision": "float32",
+        "train.epochs": 2,
+        "train.batch_size": 8,
+        "train.learning_rate": 2e-3,
+    }
+    return override(Config(), base | {path.replace("__", "."): value for path, value in values.items()})
+
+
+def assignments(values):
+    """Return `--set` options for config paths."""
+    return [part for path, value in values.items() for part in ("--set", f"{path}={value}")]
+
+
+def load_tool(name):
+    """Import a tool, which finds `common` beside itself as it does when it is run."""
+    if str(TOOLS) not in sys.path:
+        sys.path.insert(0, str(TOOLS))
+    spec = importlib.util.spec_from_file_location(f"tools_{name}", TOOLS / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@functools.cache
+def finished_run():
+    """Return the directories of one run and of its SavedModel, made once in a session by every process."""
+    from tfbert.serving import deploy
+    from tfbert.training import run
+    from tfbert.training.problem import prepare
+
+    # Kept by the function itself, whose temporary directory goes when the process ends.
+    finished_run.folder = tempfile.TemporaryDirectory(prefix="tfbert-run-", ignore_cleanup_errors=True)
+    folder = Path(finished_run.folder.name)
+    problem = prepare(config(write_data(folder / "data", train=48), train__epochs=3))
+    run.train(problem, folder / "run", command="python tools/train.py")
+    deploy.export_run(folder / "run", folder / "model")
+    return folder / "run", folder / "model"
+
+
+@dataclass(frozen=True)
+class Done:
+    """A tool that has ended."""
+
+    code: int
+    out: str
+    err: str
+
+
+class Tools:
+    """Runs tools as processes that `forks.py` forks."""
+
+    def __init__(self, folder):
+        self._folder = folder
+        self._numbers = itertools.count()
+        self._notes = open(folder / "notes", "wb")  # noqa: SIM115 (open as long as the process)
+        self._process = subprocess.Popen(
+            [sys.executable, str(ROOT / "tests" / "forks.py")],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._notes,
+            cwd=ROOT,
+            env=os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"},
+            text=True,
+        )
+
+    def step(self, tool, *args, cwd, stdin=b"", kill=None):
+        """Return one step of a chain, for `run`."""
+        base = self._folder / str(next(self._numbers))
+        base.with_suffix(".in").write_bytes(stdin)
+        files = {name: str(base.with_suffix(suffix)) for name, suffix in FILES.items()}
+        return {"tool": tool, "args": [str(arg) for arg in args], "cwd": str(cwd), "kill": kill, **files}
+
+    def run(self, *chains):
+        """Do chains of steps and return a `Done` for every step of every chain."""
+        self._process.stdin.write(json.dumps(chains) + "\n")
+        self._process.stdin.flush()
+        codes = json.loads(self._process.stdout.readline())
+        read = [[(Path(step["stdout"]), Path(step["stderr"])) for step in steps] for steps in chains]
+        return [
+            [
+                Done(code, out.read_text(encoding="utf-8"), err.read_text(encoding="utf-8"))
+                for code, (out, err) in zip(of, files, strict=True)
+            ]
+            for of, files in zip(codes, read, strict=True)
+        ]
+
+    def __call__(self, tool, *args, cwd, stdin=b""):
+        """Run one tool."""
+        return self.run([self.step(tool, *args, cwd=cwd, stdin=stdin)])[0][0]
+
+    def close(self):
+        """End the process that forks."""
+        self._process.stdin.close()
+        self._process.wait()
+        self._process.stdout.close()
+        self._notes.close()
+
+
+FILES = {"stdin": ".in", "stdout": ".out", "stderr": ".err"}
+
+
+@functools.cache
+def tools():
+    """Return the session's `Tools`; they end with this process, whose end closes their input."""
+    tools.folder = tempfile.TemporaryDirectory(prefix="tfbert-tools-", ignore_cleanup_errors=True)
+    return Tools(Path(tools.folder.name))

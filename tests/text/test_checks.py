@@ -1,0 +1,247 @@
+"""Checks: every planted fault is counted, named with its places, and said in plain words."""
+
+import csv
+import json
+import os
+import tracemalloc
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tfbert.config import DataConfig
+from tfbert.text.checks import Finding, check
+from tfbert.text.splits import load_splits
+
+GIVEN = {"validation_fraction": 0.0, "test_fraction": 0.0}
+CLEAN = {
+    "train": [("one", "x"), ("two", "y"), ("three", "x")],
+    "validation": [("four", "x"), ("five", "y")],
+    "test": [("six", "y"), ("seven", "x")],
+}
+
+
+def report_of(folder: Path, token_lengths=None, sequence_length: int = 8, settings=None, **rows):
+    """Write `rows` by split into `folder` and check them."""
+    for name, pairs in rows.items():
+        with open(folder / f"{name}.csv", "w", newline="", encoding="utf-8") as file:
+            csv.writer(file, lineterminator="\n").writerows([("text", "label"), *pairs])
+    splits = load_splits(DataConfig(**GIVEN | (settings or {})), folder)
+    return check(splits, token_lengths, sequence_length)
+
+
+def test_clean_data_is_told_in_two_lines(tmp_path):
+    report = report_of(tmp_path, **CLEAN)
+    assert report.findings == ()
+    assert report.warnings == ()
+    assert report.lines() == [
+        "train 3  validation 2  test 2 examples, 2 labels (smallest 'y' 1, largest 'x' 2)",
+        "length of train: median 3 characters, 99% up to 5, longest 5",
+    ]
+
+
+def test_counts_and_lengths_are_right(tmp_path):
+    rows = {"train": [(f"{'a' * length} {length}", "xyz"[length % 3]) for length in range(1, 101)]}
+    report = report_of(tmp_path, **rows)
+    assert report.num_examples == {"train": 100}
+    assert report.class_counts == {"train": {"x": 33, "y": 34, "z": 33}}
+    lengths = sorted(len(text) for text, _ in rows["train"])
+    assert report.characters["train"] == {
+        "median": lengths[50],
+        "p90": lengths[90],
+        "p99": lengths[99],
+        "longest": 104,
+    }
+    assert report.tokens is None
+
+
+ONE = ("one", "x")
+PLANTED = [
+    (
+        {"train": [*CLEAN["train"], ("two", "y"), (" one\n", "x"), ("one", "x")]},
+        Finding("duplicate", ("train",), 3,
+                ("train.csv:5 = train.csv:3", "train.csv:6 = train.csv:2", "train.csv:8 = train.csv:2")),
+        "3 texts of train repeat an earlier one (exact): "
+        "train.csv:5 = train.csv:3, train.csv:6 = train.csv:2, train.csv:8 = train.csv:2",
+    ),
+    (
+        {"test": [("six", "y"), ("six", "y")]},
+        Finding("duplicate", ("test",), 1, ("test.csv:3 = test.csv:2",)),
+        "1 text of test repeats an earlier one (exact): test.csv:3 = test.csv:2",
+    ),
+    (
+        {"test": [("six", "y"), ("three", "x")]},
+        Finding("leak", ("train", "test"), 1, ("test.csv:3 = train.csv:4",)),
+        "1 text of test is also in train (exact): test.csv:3 = train.csv:4",
+    ),
+    (
+        {"test": [("four", "x"), ("five", "y")]},
+        Finding("leak", ("validation", "test"), 2, ("test.csv:2 = validation.csv:2", "test.csv:3 = validation.csv:3")),
+        "2 texts of test are also in validation (exact): test.csv:2 = validation.csv:2, test.csv:3 = validation.csv:3",
+    ),
+    (
+        {"validation": [("Three!", "x"), ("T-WO", "y")]},
+        Finding("near_leak", ("train", "validation"), 2,
+                ("validation.csv:2 = train.csv:4", "validation.csv:3 = train.csv:3")),
+        "2 texts of validation are also in train but for case or punctuation: "
+        "validation.csv:2 = train.csv:4, validation.csv:3 = train.csv:3",
+    ),
+    (
+        {"test": [("six", "y"), ("two", "x")]},
+        Finding("leak_conflict", ("train", "test"), 1, ("test.csv:3 'x' = train.csv:3 'y'",)),
+        "1 text of test has another label in train: test.csv:3 'x' = train.csv:3 'y'",
+    ),
+    (
+        {"train": [*CLEAN["train"], ("two", "x"), ("two", "x"), ("one", "y")]},
+        Finding("conflict", ("train",), 2, ("train.csv:5 'x' = train.csv:3 'y'", "train.csv:7 'y' = train.csv:2 'x'")),
+        "2 texts of train have more than one label: "
+        "train.csv:5 'x' = train.csv:3 'y', train.csv:7 'y' = train.csv:2 'x'",
+    ),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("planted", "finding", "line"), PLANTED)
+def test_planted_faults_are_found_with_their_places(tmp_path, planted, finding, line):
+    report = report_of(tmp_path, **CLEAN | planted)
+    assert finding in report.findings
+    assert line in report.warnings
+    assert line in report.lines()
+    assert len(report.findings) == (2 if "conflict" in finding.kind else 1)  # a conflict is a repeat or a leak too
+
+
+def test_a_leak_with_one_of_the_labels_of_train_is_no_conflict(tmp_path):
+    rows = CLEAN | {"train": [*CLEAN["train"], ("two", "x")], "test": [("two", "x"), ("six", "y")]}
+    kinds = {(finding.kind, finding.splits) for finding in report_of(tmp_path, **rows).findings}
+    assert kinds == {("duplicate", ("train",)), ("conflict", ("train",)), ("leak", ("train", "test"))}
+
+
+def test_many_faults_are_counted_in_full_and_shown_in_part(tmp_path):
+    texts = [(f"text {number}", "x") for number in range(1_200)]
+    report = report_of(tmp_path, train=texts, test=texts)
+    (finding,) = report.findings
+    assert (finding.count, len(finding.examples)) == (1_200, 5)
+    assert finding.examples[4] == "test.csv:6 = train.csv:6"
+    assert finding.line() == (
+        "1,200 texts of test are also in train (exact): "
+        "test.csv:2 = train.csv:2, test.csv:3 = train.csv:3, test.csv:4 = train.csv:4, ..."
+    )
+
+
+@pytest.mark.parametrize("name", ["validation", "test"])
+def test_a_label_unknown_to_train_is_refused(tmp_path, name):
+    with pytest.raises(ValueError) as caught:
+        report_of(tmp_path, train=[("a", "refund"), ("b", "lost_card")], **{name: [("c", "refund"), ("d", "refnd")]})
+    assert str(caught.value) == f"{name}.csv:3: label 'refnd' is not one of the 2 labels of train; nearest is 'refund'"
+
+
+def test_labels_that_a_split_lacks_are_named(tmp_path):
+    train = [(f"text {number}", f"l{number % 5}") for number in range(20)]
+    report = report_of(tmp_path, train=train, validation=[("v", "l0")], test=[(f"t{i}", f"l{i}") for i in range(4)])
+    assert report.missing_labels == {"validation": ["l1", "l2", "l3", "l4"], "test": ["l4"]}
+    assert report.warnings == (
+        "4 labels of train are not in validation: 'l1', 'l2', 'l3', ...",
+        "1 label of train is not in test: 'l4'",
+    )
+
+
+def test_doubtful_labels_are_said(tmp_path):
+    assert report_of(tmp_path, train=[("a", "x"), ("b", "x")]).warnings == ("train has one label only: 'x'",)
+    train = [("a", "Lost card"), ("b", "lost  card"), ("c", "-1"), ("d", "1")]
+    train += [(f"{number}", f"id{number}") for number in range(10)]
+    assert report_of(tmp_path, train=train).warnings == (
+        "train has 14 labels for 14 examples: is it the label column?",
+        "labels 'Lost card' and 'lost  card' differ only in case or blanks",
+    )
+
+
+def test_truncation_is_told_in_examples_and_tokens(tmp_path):
+    lengths = {"train": np.array([8, 9, 12]), "validation": np.array([3, 3]), "test": np.array([10, 4])}
+    report = report_of(tmp_path, lengths, **CLEAN)
+    assert report.tokens["train"] == {
+        "median": 9,
+        "p90": 12,
+        "p99": 12,
+        "longest": 12,
+        "num_tokens": 29,
+        "num_cut": 2,
+        "num_cut_tokens": 5,
+    }
+    assert report.lines()[1:] == [
+        "length of train: median 9 tokens, 99% up to 12, longest 12",
+        "2 of 3 texts of train are longer than sequence_length 8: 5 of 29 tokens are cut",
+        "1 of 2 texts of test is longer than sequence_length 8: 2 of 14 tokens are cut",
+    ]
+    with pytest.raises(ValueError, match=r"^token_lengths of test: 3 values; wanted 2, one a record$"):
+        report_of(tmp_path, lengths | {"test": np.array([1, 2, 3])}, **CLEAN)
+
+
+def test_skipped_rows_and_replaced_characters_are_told_once_a_file(tmp_path):
+    rows = [b"number %d \xff,%s" % (number, b"y" if number % 2 else b"x") for number in range(200)]
+    (tmp_path / "train.csv").write_bytes(b"\n".join([b"text,label", *rows, b",x"]))
+    settings = {"bad_rows": "skip", "encoding_errors": "replace", "validation_fraction": 0.2, "test_fraction": 0.2}
+    report = report_of(tmp_path, settings=settings)
+    assert sum(report.num_examples.values()) == 200
+    message = "train.csv:202: text is ''; wanted at least one character that is not blank"
+    assert (report.num_skipped, report.skipped) == ({"train.csv": 1}, {"train.csv": [message]})
+    assert report.num_replaced == {"train.csv": 200}
+    assert report.lines()[-2:] == [
+        f"1 row of train.csv was left out, first: {message}",
+        "200 characters of train.csv did not decode and were replaced by U+FFFD",
+    ]
+    assert "validation: 20% of train.csv by hash" in report.lines()
+
+
+def test_a_report_survives_json(tmp_path):
+    lengths = {name: np.arange(len(rows)) for name, rows in CLEAN.items()}
+    report = report_of(tmp_path, lengths, **CLEAN | {"test": [("six", "y"), ("one", "y")]})
+    tree = json.loads(json.dumps(report.to_dict()))
+    assert tree["num_examples"] == {"train": 3, "validation": 2, "test": 2}
+    assert tree["class_counts"]["train"] == {"x": 2, "y": 1}
+    assert tree["tokens"]["test"]["num_tokens"] == 1
+    assert tree["findings"] == [
+        {"kind": "leak", "splits": ["train", "test"], "count": 1, "examples": ["test.csv:3 = train.csv:2"]},
+        {
+            "kind": "leak_conflict",
+            "splits": ["train", "test"],
+            "count": 1,
+            "examples": ["test.csv:3 'y' = train.csv:2 'x'"],
+        },
+    ]
+
+
+def test_memory_is_a_few_bytes_per_record(tmp_path):
+    num_records = 10_000
+    with open(tmp_path / "train.csv", "w", encoding="utf-8") as file:
+        file.write("text,label\n")
+        file.writelines(f"number {number} {'of many words ' * 30},{number % 2}\n" for number in range(num_records))
+    splits = load_splits(DataConfig(**GIVEN), tmp_path)
+    tracemalloc.start()
+    report = check(splits, None, 128)
+    peak_bytes = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert report.num_examples == {"train": num_records}
+    assert peak_bytes < 100 * num_records + 500_000
+
+
+DATA = Path(os.environ.get("TFBERT_DATA") or Path(__file__).parents[2].parent / "shared" / "data")
+
+
+@pytest.mark.skipif(not DATA.is_dir(), reason="the real data sets are not there")
+@pytest.mark.parametrize(
+    ("name", "settings", "expected"),
+    [
+        ("banking77", {}, {("leak", "test"): 7}),
+        ("sst2", {"format": "text"}, {("leak", "test"): 2}),
+        ("financial_phrasebank/*.txt", {"separator": "@"}, {("duplicate", "train"): 8, ("conflict", "train"): 2}),
+        ("waimai_10k/*.csv", {}, {("conflict", "train"): 7}),
+        # Of the 101 that repeat an earlier one in any case, 100 do so to the letter.
+        ("bbc_news", {"encoding_errors": "replace"}, {("duplicate", "train"): 100}),
+    ],
+)
+def test_the_known_faults_of_real_data_are_found(name, settings, expected):
+    path = next(DATA.glob(name), None)
+    if path is None:
+        pytest.skip(f"{name} is not there")
+    report = check(load_splits(DataConfig(**GIVEN | settings), path), None, 128)
+    found = {(finding.kind, finding.splits[-1]): finding.count for finding in report.findings}
+    assert expected.items() <= found.items()

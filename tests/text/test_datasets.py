@@ -1,0 +1,246 @@
+"""Datasets: a split is tokenized once, planned the same under a seed, and every batch is what packing gives."""
+
+import dataclasses
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tfbert.text import datasets
+from tfbert.text.datasets import batches, plan_evaluation, plan_training, tokenize
+from tfbert.text.packing import pack_rows
+from tfbert.text.records import Record
+from tfbert.text.tokenizer import Tokenizer
+
+TEXTS = ["good people", "", "Bad time, no way!", " \t\n", "see you", "the first number is two " * 9, "é\u0301", "[SEP]"]
+RECORDS = [Record(text, f"label{index % 3}", f"train.csv:{index + 2}") for index, text in enumerate(TEXTS)]
+KEY = ["classification", "train", "0f5c", '{"labels": ["label0", "label1", "label2"]}']
+
+
+def target(record: Record) -> int:
+    return int(record.label[-1])
+
+
+def unread():
+    """Yield no record, and fail the test when asked for one."""
+    raise AssertionError("records were read a second time")
+    yield
+
+
+def entries(cache_dir: Path) -> list[str]:
+    return sorted(path.name for path in cache_dir.iterdir())
+
+
+@pytest.fixture
+def split(tiny_tokenizer, tmp_path):
+    return tokenize(RECORDS, tiny_tokenizer, target, KEY, tmp_path / "tokens")
+
+
+def assert_same(found, expected):
+    for name in ("flat", "starts", "targets"):
+        np.testing.assert_array_equal(getattr(found, name), getattr(expected, name))
+        assert getattr(found, name).dtype == getattr(expected, name).dtype
+    assert found.special == expected.special
+
+
+def test_rows_are_what_the_tokenizer_gives(split, tiny_tokenizer):
+    expected = tiny_tokenizer(tf.constant(TEXTS)).to_list()
+    assert [split.row(index).tolist() for index in range(len(split))] == expected
+    assert split.lengths().tolist() == [len(row) + 2 for row in expected]
+    assert split.targets.tolist() == [0, 1, 2, 0, 1, 2, 0, 1]
+    assert split.special == tiny_tokenizer.special and split.flat.dtype == np.uint16
+    assert [len(row) for row in expected][1::2] == [0, 0, 9 * 5, 5]
+
+
+def test_the_size_of_a_chunk_does_not_matter(split, tiny_tokenizer, tmp_path, monkeypatch):
+    for size in (1, 3, len(TEXTS), len(TEXTS) + 1):
+        monkeypatch.setattr(datasets, "_CHUNK_RECORDS", size)
+        assert_same(tokenize(iter(RECORDS), tiny_tokenizer, target, KEY, tmp_path / str(size)), split)
+
+
+def test_a_second_call_reads_no_record(split, tiny_tokenizer, tmp_path):
+    assert_same(tokenize(unread(), tiny_tokenizer, unread, KEY, tmp_path / "tokens"), split)
+    with pytest.raises(AssertionError, match="a second time"):
+        tokenize(unread(), tiny_tokenizer, target, KEY, tmp_path / "elsewhere")
+    assert entries(tmp_path / "elsewhere") == []
+
+
+def test_the_cache_tells_apart_what_gives_other_ids_or_targets(split, tiny_tokenizer, tmp_path, monkeypatch):
+    vocabulary = tiny_tokenizer.vocabulary
+    rules = {"lowercase": True, "strip_accents": True, "split_on_cjk": True}
+    tokenizers = [Tokenizer(vocabulary, **rules | {name: False}) for name in rules]
+    tokenizers.append(Tokenizer([*vocabulary[:-2], vocabulary[-1], vocabulary[-2]], **rules))
+    tokenizers.append(Tokenizer([*vocabulary, "qu"], **rules))
+    cache_dir = tmp_path / "tokens"
+    for index, tokenizer in enumerate(tokenizers):
+        tokenize(RECORDS, tokenizer, target, KEY, cache_dir)
+        assert len(entries(cache_dir)) == 2 + index
+    other_order = KEY[:3] + ['{"labels": ["label2", "label1", "label0"]}']
+    joined = [KEY[0] + KEY[1], *KEY[2:]]
+    for index, key in enumerate((other_order, joined, KEY[::-1], KEY[:3])):
+        found = tokenize(RECORDS, tiny_tokenizer, lambda record: 2 - target(record), key, cache_dir)
+        assert len(entries(cache_dir)) == 7 + index
+        assert found.targets.tolist() == [2, 1, 0, 2, 1, 0, 2, 1]
+    monkeypatch.setattr(datasets, "_TOKENIZATION_VERSION", "next")
+    tokenize(RECORDS, tiny_tokenizer, target, KEY, cache_dir)
+    assert len(entries(cache_dir)) == 11
+    monkeypatch.undo()
+    same = Tokenizer(tuple(vocabulary), **rules)
+    assert_same(tokenize(unread(), same, target, tuple(KEY), cache_dir), split)
+
+
+def test_a_split_of_empty_texts_only(tiny_tokenizer, tmp_path):
+    records = [Record("", "label1", "a.csv:2"), Record("\u200b", "label2", "a.csv:3")]
+    for given in (records, unread()):
+        split = tokenize(given, tiny_tokenizer, target, KEY, tmp_path)
+        assert split.lengths().tolist() == [2, 2] and split.row(1).tolist() == []
+        (batch,) = batches(split, [np.array([1, 0])], 16)
+        assert batch["targets"].numpy().tolist() == [2, 1]
+        assert batch["token_ids"].numpy().tolist() == [[2, 3, 0, 0, 0, 0, 0, 0]] * 2
+
+
+def test_a_large_vocabulary_is_stored_in_32_bits(tiny_tokenizer, tmp_path):
+    filling = [f"##filling{index}" for index in range(2**16)]
+    tokenizer = Tokenizer([*tiny_tokenizer.vocabulary, *filling, "zzz"], lowercase=True, strip_accents=True)
+    split = tokenize([Record("zzz good zzz", "label0", "a")], tokenizer, target, KEY, tmp_path)
+    last = len(tokenizer.vocabulary) - 1
+    assert last > 2**16 and split.row(0).tolist() == [last, tokenizer.vocabulary.index("good"), last]
+
+
+def test_a_lone_surrogate_does_not_stop_the_split(tiny_tokenizer, tmp_path):
+    split = tokenize([Record("good \ud83d bad", "label0", "a")], tiny_tokenizer, target, KEY, tmp_path)
+    vocabulary = tiny_tokenizer.vocabulary
+    assert [vocabulary[token_id] for token_id in split.row(0)] == ["good", "?", "bad"]
+
+
+def test_a_failure_leaves_nothing_behind(tiny_tokenizer, tmp_path):
+    def failing():
+        yield RECORDS[0]
+        raise ValueError("train.csv:3: no text")
+
+    with pytest.raises(ValueError, match="train.csv:3"):
+        tokenize(failing(), tiny_tokenizer, target, KEY, tmp_path)
+    assert entries(tmp_path) == []
+
+
+def test_an_error_of_the_file_system_is_not_taken_for_a_race(tiny_tokenizer, tmp_path, monkeypatch):
+    def full(source, destination):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(datasets.os, "rename", full)
+    with pytest.raises(OSError, match="No space left"):
+        tokenize(RECORDS, tiny_tokenizer, target, KEY, tmp_path)
+    assert entries(tmp_path) == []
+
+
+def test_two_at_once_get_the_same_split(split, tiny_tokenizer, tmp_path):
+    cache_dir, together, found = tmp_path / "race", threading.Barrier(3, timeout=60), []
+
+    def records():
+        yield from RECORDS
+        # All have begun, and none finds the others' result, before any of them may finish.
+        together.wait()
+
+    def work():
+        found.append(tokenize(records(), tiny_tokenizer, target, KEY, cache_dir))
+
+    threads = [threading.Thread(target=work) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(found) == 3 and len(entries(cache_dir)) == 1
+    for one in found:
+        assert_same(one, split)
+
+
+LENGTHS = np.random.default_rng(0).geometric(0.03, 5000) + 2
+
+
+def padding_fraction(plan, lengths=LENGTHS):
+    padded = sum(len(batch) * lengths[batch].max() for batch in plan)
+    return 1 - lengths.sum() / padded
+
+
+@pytest.mark.parametrize("num_examples", [1, 31, 32, 33, 1600, 1601, 5000])
+def test_a_plan_has_every_example_once(num_examples):
+    plan = plan_training(LENGTHS[:num_examples], 32, seed=3, epoch=1)
+    assert sorted(np.concatenate(plan)) == list(range(num_examples))
+    assert len(plan) == -(-num_examples // 32)
+    assert sorted(len(batch) for batch in plan)[1:] == [32] * (len(plan) - 1)
+
+
+def test_a_plan_depends_on_seed_and_epoch_and_on_nothing_else():
+    def key(seed, epoch):
+        return b"".join(batch.tobytes() for batch in plan_training(LENGTHS, 32, seed, epoch))
+
+    first = key(3, 1)
+    np.random.default_rng().random()
+    assert key(3, 1) == first
+    assert len({key(seed, epoch) for seed in (0, 1, 3) for epoch in (0, 1, 2)}) == 9
+
+
+def test_epochs_differ_in_who_is_together():
+    together = [{frozenset(batch.tolist()) for batch in plan_training(LENGTHS, 32, 0, epoch)} for epoch in (0, 1)]
+    assert not together[0] & together[1]
+
+
+def test_lengths_within_a_batch_are_alike():
+    shuffled = np.random.default_rng(1).permutation(len(LENGTHS))
+    at_random = padding_fraction([shuffled[index : index + 32] for index in range(0, len(shuffled), 32)])
+    planned = padding_fraction(plan_training(LENGTHS, 32, 0, 0))
+    assert at_random > 0.6 and planned < 0.1
+    # Short and long batches are mixed over the epoch.
+    longest = np.array([LENGTHS[batch].max() for batch in plan_training(LENGTHS, 32, 0, 0)])
+    halves = np.array_split(longest, 2)
+    assert halves[0].mean() == pytest.approx(halves[1].mean(), rel=0.3)
+    assert np.abs(np.diff(longest)).mean() > 20
+
+
+def test_evaluation_goes_from_long_to_short():
+    plan = plan_evaluation(LENGTHS, 64)
+    assert sorted(np.concatenate(plan)) == list(range(len(LENGTHS)))
+    assert (np.diff(LENGTHS[np.concatenate(plan)]) <= 0).all()
+    assert [len(batch) for batch in plan] == [64] * 78 + [8]
+
+
+def as_numpy(dataset):
+    return [{name: value.numpy() for name, value in batch.items()} for batch in dataset]
+
+
+def test_batches_are_what_packing_gives(split):
+    plan = [np.array([4, 0, 2]), np.array([1]), np.array([5, 7]), np.array([3, 6])]
+    weights = np.linspace(0.5, 2, len(split)).astype(np.float32)
+    found = as_numpy(batches(split, plan, 16, weights))
+    assert len(found) == len(plan)
+    for batch, indices in zip(found, plan, strict=True):
+        expected = pack_rows([split.row(index) for index in indices], split.special, 16)
+        for name, value in expected.items():
+            np.testing.assert_array_equal(batch[name], value)
+        assert batch["targets"].tolist() == [int(RECORDS[index].label[-1]) for index in indices]
+        np.testing.assert_array_equal(batch["weights"], weights[indices])
+    assert [batch["token_ids"].shape for batch in found] == [(3, 8), (1, 8), (2, 16), (2, 8)]
+    assert all(
+        batch["weights"].tolist() == [1.0] * len(batch["weights"]) for batch in as_numpy(batches(split, plan, 16))
+    )
+
+
+def test_targets_of_any_shape(split):
+    targets = np.arange(16, dtype=np.float32).reshape(8, 2)
+    (batch,) = batches(dataclasses.replace(split, targets=targets), [np.array([3, 1])], 16)
+    assert batch["targets"].numpy().tolist() == [[6, 7], [2, 3]]
+
+
+def test_a_plan_cut_anywhere_goes_on_with_the_same_batches(split):
+    def plan():
+        return plan_training(split.lengths(), 2, seed=1, epoch=4)
+
+    whole = as_numpy(batches(split, plan(), 12))
+    for cut in range(len(whole) + 1):
+        rest = as_numpy(batches(split, plan()[cut:], 12))
+        assert len(rest) == len(whole) - cut
+        for found, expected in zip(rest, whole[cut:], strict=True):
+            for name, value in expected.items():
+                np.testing.assert_array_equal(found[name], value)

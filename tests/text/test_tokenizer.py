@@ -1,0 +1,256 @@
+"""The tokenizer gives the ids of the reference, the `tokenizers` library, on whatever text.
+
+Three differences are known and meant, each with a test that says so: special tokens spelled out in a text, the capital
+sigma at the end of a Greek word, and characters newer than the library's Unicode.
+"""
+
+import unicodedata
+
+import pytest
+import tensorflow as tf
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tokenizers import BertWordPieceTokenizer
+
+from tfbert.encoder.presets import tiny_vocabulary
+from tfbert.text.tokenizer import SpecialTokens, Tokenizer
+
+RULES = {
+    "uncased": {"lowercase": True, "strip_accents": True},
+    "cased": {"lowercase": False, "strip_accents": False},
+    "lowercase with accents": {"lowercase": True, "strip_accents": False},
+    "no split of CJK": {"lowercase": True, "strip_accents": True, "split_on_cjk": False},
+}
+EMOJI = ["\N{GRINNING FACE}", "\N{BLACK HEART SUIT}\ufe0f", "👩\u200d👩\u200d👧\u200d👦", "👍🏽", "🇩🇪", "1\ufe0f\u20e3"]
+TEXTS = [
+    "",
+    " ",
+    "\t\n\r ",
+    "Hello, World! It's 3.14% of the $100k (or ~€90k); isn't it?",
+    "unaffable embeddings misunderstandings antidisestablishmentarianism",
+    "Café Crème ÀÉÎÕÜ naïve Ångström İstanbul ı ß ẞ Straße œuvre ŒUVRE Ǆ ǅ",
+    "cafe\u0301 n\u0303 a\u0328\u0301 \u0301 x\u0301\u0302\u0303",
+    "ﬁnance ﬂow oﬃce Ａ１！ｘ　ﾊﾝｶｸ ㎏ ½ ²",
+    "我爱北京天安门 abc中文def 日本語のテキスト、です。カタカナ 한국어 텍스트입니다",
+    "\u3400\u4dbf\u4e00\u9fa5\uf900\u2f00\u3007\U00020000\U0002a6d6\U0002f800 x\u4e00y",
+    " ".join(EMOJI) + "".join(EMOJI) + "good" + EMOJI[0] + "bad",
+    "zero\u200bwidth\u200cnon\u200djoiner \ufeffBOM\ufeff soft\u00adhyphen",
+    "word\u2060joiner \u200eleft\u202eright\u2066isolate\u180evowel",
+    "a\u00a0b\u2003c\u2009d\u202fe\u205ff\u3000g\u1680h\u2028i\u2029j\x0bk\x0cl\x85m\x1cn",
+    "nul\0l bell\x07 escape\x1b[0m delete\x7f c1\x80\x9f tab\tnew\nreturn\r",
+    "\ufffdreplaced\ufffd private\ue000use\U000f0000 \U0010fffd",
+    "Θάλασσα ἀρχή Москва Ёлка їжак שָׁלוֹם مَرْحَبًا हिन्दी में लिखा ภาษาไทย မြန်မာ አማርኛ ქართული",
+    "\u060cعرب\u061b\u061f \u05be\u05c3 \u0964\u0965 \u3001\u3002「」『』 ¡¿«»‹›“”„‘’–—…·•§¶ †‡ ‰ ※ ⁅⁆ \u166e ༺༻",
+    "^_^ `code` a|b {x} [y] <z> #tag @user $x +1 =2 ~3 \\n ° © ® ™ ± × ÷ ¬ ¨ ´ ¸",
+    "http://www.example.com/a_b?c=d&e=f#g user.name+tag@example.co.uk C:\\temp\\x.txt",
+    "y" * 100 + " " + "y" * 101 + " " + "Y" * 100,
+    "ñ" * 100 + " " + "ñ" * 101 + " n" + "\u0303" * 99 + " n" + "\u0303" * 100,
+    "ก" * 40 + " " + "कि" * 30 + " " + "ก" * 99 + " " + "ก" * 100 + " " + "ก" * 101,
+    "😀" * 100 + " " + "😀" * 101 + " 中" * 3 + "中" * 101,
+    "y" * 60 + "\u200b" * 60 + "y" * 40 + " z",
+    "##ing ing## [ UNK ] [MASK [mask]",
+]
+# Unassigned code points depend on the version of Unicode, and so does the class of some. What Unicode 3.2 already had
+# and has not been reclassified since is the same everywhere. Of the private use planes, the edges are enough.
+OLD = unicodedata.ucd_3_2_0
+SETTLED = [
+    character
+    for character in map(chr, range(0xF0010))
+    if unicodedata.category(character) == OLD.category(character) not in ("Cn", "Cs")
+]
+
+
+def reference(vocabulary, *, lowercase, strip_accents, split_on_cjk=True):
+    return BertWordPieceTokenizer(
+        vocab={token: index for index, token in enumerate(vocabulary)},
+        handle_chinese_chars=split_on_cjk,
+        strip_accents=strip_accents,
+        lowercase=lowercase,
+    )
+
+
+def reference_words(tokenizer, text):
+    normalised = tokenizer.normalizer.normalize_str(text)
+    return [word for word, _ in tokenizer._tokenizer.pre_tokenizer.pre_tokenize_str(normalised)]
+
+
+def encode(tokenizer, texts):
+    return tokenizer(tf.constant([text.encode() for text in texts], tf.string)).to_list()
+
+
+def words_of(tokenizer, texts):
+    ragged = tokenizer.words(tf.constant([text.encode() for text in texts], tf.string))
+    return [[word.decode() for word in words] for words in ragged.to_list()]
+
+
+def made_vocabulary():
+    """Return the special tokens, some words, and four in five characters of the sample in all their forms."""
+    text = "".join(TEXTS) + unicodedata.normalize("NFD", "".join(TEXTS))
+    characters = sorted({*text, *text.lower()} - {*"\0\t\n\r \x0b\x0c"})
+    kept = [character for index, character in enumerate(characters) if index % 5]
+    longer = ["hello", "ing", "##ing", "ก" * 40, "##กก", "कि", "##कि", "cafe", "café", "##x", "天安"]
+    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    return list(dict.fromkeys(special + kept + [f"##{one}" for one in kept] + longer))
+
+
+@pytest.fixture(scope="module", params=RULES)
+def rules(request):
+    return RULES[request.param]
+
+
+@pytest.fixture(scope="module")
+def pair(rules):
+    """Return our tokenizer and the reference over one vocabulary, made here."""
+    vocabulary = made_vocabulary()
+    return Tokenizer(vocabulary, **rules), reference(vocabulary, **rules)
+
+
+def assert_same_ids(ours, theirs, texts):
+    for text, ids in zip(texts, encode(ours, texts), strict=True):
+        assert ids == theirs.encode(text, add_special_tokens=False).ids, ascii(text)
+
+
+def test_ids_equal_the_references_with_a_made_vocabulary(pair):
+    assert_same_ids(*pair, TEXTS)
+    ids = encode(pair[0], TEXTS)
+    unknown = sum(row.count(pair[0].special.unknown) for row in ids)
+    known = sum(len(row) for row in ids) - unknown
+    assert known > 600 and unknown > 50  # else the comparison would say little
+
+
+def test_ids_equal_the_references_with_the_vocabulary_of_minilm(rules, minilm_dir):
+    vocabulary = (minilm_dir / "vocab.txt").read_text(encoding="utf-8").split("\n")[:-1]
+    assert len(vocabulary) == 30522
+    assert_same_ids(Tokenizer(vocabulary, **rules), reference(vocabulary, **rules), TEXTS)
+
+
+def test_every_settled_character_is_treated_as_by_the_reference(pair):
+    ours, theirs = pair
+    assert len(SETTLED) > 95_000
+    texts = [f"a{character}B" for character in SETTLED]
+    differing = [
+        ascii(text)
+        for text, words in zip(texts, words_of(ours, texts), strict=True)
+        if words != reference_words(theirs, text)
+    ]
+    assert differing == []
+
+
+# The capital sigma has a test of its own.
+LETTERS = st.one_of(
+    st.sampled_from([character for character in SETTLED if character != "Σ"]),
+    st.sampled_from([*EMOJI, *"aB é中.,-' \t\u0301\u200b\u200d\u00a0ßİ각\ufe0f"]),
+    st.characters(min_codepoint=0x20, max_codepoint=0x24F),
+)
+
+
+@settings(deadline=None, derandomize=True, max_examples=40)
+@given(texts=st.lists(st.lists(LETTERS, max_size=30).map("".join), min_size=1, max_size=6))
+def test_any_text_has_the_words_and_ids_of_the_reference(pair, texts):
+    ours, theirs = pair
+    assert words_of(ours, texts) == [reference_words(theirs, text) for text in texts]
+    assert_same_ids(ours, theirs, texts)
+
+
+def test_special_tokens_spelled_out_are_plain_characters():
+    # Known difference: the reference takes them for the tokens, with which a text could end its own segment.
+    vocabulary = [*tiny_vocabulary(), "sep", "cls"]
+    ours, theirs = Tokenizer(vocabulary, **RULES["uncased"]), reference(vocabulary, **RULES["uncased"])
+    text = "good [SEP] [CLS]bad"
+    spelled = [vocabulary.index(token) for token in ("good", "[", "sep", "]", "[", "cls", "]", "bad")]
+    assert encode(ours, [text]) == [spelled]
+    assert theirs.encode(text, add_special_tokens=False).ids == [
+        vocabulary.index(token) for token in ("good", "[SEP]", "[CLS]", "bad")
+    ]
+    every = " ".join(vocabulary[:5]) + "".join(vocabulary[:5])
+    assert not {*encode(ours, [every])[0]} & {ours.special.padding, ours.special.start, ours.special.end}
+
+
+def test_a_capital_sigma_at_the_end_of_a_word_is_final():
+    # Known difference: the library lower-cases character by character; the original Python code does as ours.
+    vocabulary = [*tiny_vocabulary(), "οδος", "οδοσ", "σ"]
+    ours, theirs = Tokenizer(vocabulary, **RULES["uncased"]), reference(vocabulary, **RULES["uncased"])
+    assert words_of(ours, ["ΟΔΟΣ ΣΟΦΟΣ Σ"]) == [["οδος", "σοφος", "σ"]] == ["ΟΔΟΣ ΣΟΦΟΣ Σ".lower().split()]
+    assert reference_words(theirs, "ΟΔΟΣ ΣΟΦΟΣ Σ") == ["οδοσ", "σοφοσ", "σ"]
+    assert encode(ours, ["ΟΔΟΣ Σ"]) == [[vocabulary.index("οδος"), vocabulary.index("σ")]]
+
+
+def test_what_is_newer_than_the_references_unicode():
+    # Known difference: TensorFlow's tables know punctuation, marks and pairs of case that came after Unicode 7; the
+    # library's do not. Both keep code points that are not assigned at all.
+    ours, theirs = (make(tiny_vocabulary(), **RULES["uncased"]) for make in (Tokenizer, reference))
+    assert words_of(ours, ["a\u2e43b", "a\U0001e8d0b"]) == [["a", "\u2e43", "b"], ["ab"]]
+    assert reference_words(theirs, "a\u2e43b") == ["a\u2e43b"]
+    assert words_of(ours, ["a\u0378b"]) == [reference_words(theirs, "a\u0378b")] == [["a\u0378b"]]
+
+
+def test_words_written_out():
+    tokenizer = Tokenizer(tiny_vocabulary(), **RULES["uncased"])
+    assert words_of(tokenizer, ["Don't\u00a0STOP,中文é!", "", "\u200b"]) == [
+        ["don", "'", "t", "stop", ",", "中", "文", "e", "!"],
+        [],
+        [],
+    ]
+
+
+def test_an_empty_batch(tiny_tokenizer):
+    assert encode(tiny_tokenizer, []) == []
+    assert encode(tiny_tokenizer, ["", "", "good"])[:2] == [[], []]
+
+
+INVALID = [b"good\xff bad", b"\xc3", b"good \xe4\xb8", b"\xed\xa0\x80x", b"\xf4\x90\x80\x80 x", b"\xc0\xafx", b"x\x80"]
+
+
+def test_bytes_that_are_not_utf_8_are_dropped(tiny_tokenizer):
+    expected = encode(tiny_tokenizer, [text.decode("utf-8", "replace").replace("\ufffd", "") for text in INVALID])
+    assert tiny_tokenizer(tf.constant(INVALID)).to_list() == expected
+    assert expected[0] == encode(tiny_tokenizer, ["good bad"])[0]
+
+
+@settings(deadline=None, derandomize=True, max_examples=60)
+@given(text=st.binary(max_size=24))
+def test_any_bytes_are_taken(tiny_tokenizer, text):
+    plain = text.decode("utf-8", "replace").replace("\ufffd", "")
+    assert tiny_tokenizer(tf.constant([text])).to_list() == encode(tiny_tokenizer, [plain])
+
+
+def test_the_same_inside_a_function_and_inside_a_pipeline(pair):
+    tokenizer = pair[0]
+    texts = tf.constant([text.encode() for text in TEXTS])
+    expected = encode(tokenizer, TEXTS)
+    ragged = tokenizer(texts)
+    assert ragged.dtype == tf.int32 and ragged.row_splits.dtype == tf.int64
+    function = tf.function(lambda text: tokenizer(text), input_signature=[tf.TensorSpec([None], tf.string)])
+    assert function(texts).to_list() == expected
+    dataset = tf.data.Dataset.from_tensor_slices(texts).batch(4).map(tokenizer, num_parallel_calls=2)
+    assert [row for batch in dataset for row in batch.to_list()] == expected
+
+
+def test_special_tokens_are_where_the_vocabulary_has_them():
+    vocabulary = ["a", "[MASK]", "[SEP]", "##b", "[CLS]", "[UNK]", "[PAD]"]
+    tokenizer = Tokenizer(tuple(vocabulary), lowercase=True, strip_accents=True)
+    assert tokenizer.special == SpecialTokens(padding=6, unknown=5, start=4, end=2, mask=1)
+    assert encode(tokenizer, ["abb c", "A" + "b" * 99, "A" + "b" * 100]) == [[0, 3, 3, 5], [0] + [3] * 99, [5]]
+
+
+def test_the_vocabulary_is_copied():
+    vocabulary = tiny_vocabulary()
+    tokenizer = Tokenizer(vocabulary, lowercase=True, strip_accents=True)
+    vocabulary.clear()
+    assert tokenizer.vocabulary == tiny_vocabulary()
+
+
+@pytest.mark.parametrize(
+    ("vocabulary", "expected"),
+    [
+        ([], "vocabulary of 0 entries lacks [PAD] [UNK] [CLS] [SEP] [MASK]"),
+        (["[PAD]", "[UNK]", "[CLS]", "a", "[MASK]"], "vocabulary of 5 entries lacks [SEP]"),
+        (["[pad]", "[UNK]", "[CLS]", "[SEP]", "[mask]", "b"], "vocabulary of 6 entries lacks [PAD] [MASK]"),
+        ([*tiny_vocabulary(), "good"], "vocabulary holds 'good' twice; ids would be ambiguous"),
+        ([*tiny_vocabulary(), "[SEP]", "the"], "vocabulary holds '[SEP]' twice; ids would be ambiguous"),
+    ],
+)
+def test_a_vocabulary_that_cannot_be_used_is_refused(vocabulary, expected):
+    with pytest.raises(ValueError) as caught:
+        Tokenizer(vocabulary, lowercase=True, strip_accents=True)
+    assert str(caught.value) == expected

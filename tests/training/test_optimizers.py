@@ -1,0 +1,121 @@
+"""Learning rates and updates against numbers worked out by hand."""
+
+import math
+
+import keras
+import numpy as np
+import pytest
+
+from tfbert.training import optimizers
+from tfbert.training.optimizers import LayerwiseAdamW, WarmupDecay
+
+
+@pytest.mark.parametrize(
+    ("schedule", "expected"),
+    [
+        # Two of six updates warm up: a half and the whole of the peak; four steps remain, counted from 0.
+        ("linear", [0.5, 1.0, 1.0, 0.75, 0.5, 0.25, 0.0, 0.0]),
+        ("cosine", [0.5, 1.0, 1.0, 0.5 + math.sqrt(0.125), 0.5, 0.5 - math.sqrt(0.125), 0.0, 0.0]),
+        ("constant", [0.5, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0]),
+    ],
+)
+def test_warmup_decay(schedule, expected):
+    rate = WarmupDecay(0.02, 2, 6, schedule)
+    found = [float(rate(step)) for step in range(8)]
+    np.testing.assert_allclose(found, 0.02 * np.array(expected), rtol=1e-6, atol=1e-9)
+
+
+def test_no_warmup_starts_at_the_peak():
+    assert float(WarmupDecay(0.3, 0, 10, "linear")(0)) == pytest.approx(0.3)
+
+
+def test_one_update_in_all_moves():
+    assert float(WarmupDecay(0.3, 0, 1, "linear")(0)) == pytest.approx(0.3)
+    assert float(WarmupDecay(0.3, 1, 1, "cosine")(0)) == pytest.approx(0.3)
+
+
+def test_schedule_survives_its_config():
+    schedule = WarmupDecay(0.02, 2, 6, "cosine")
+    again = keras.optimizers.schedules.deserialize(keras.optimizers.schedules.serialize(schedule))
+    assert [float(again(step)) for step in range(8)] == [float(schedule(step)) for step in range(8)]
+
+
+def numpy_adamw(value, gradients, rates, decay, beta_1=0.9, beta_2=0.999, epsilon=1e-6):
+    """Decoupled weight decay in float64, as Loshchilov and Hutter 2019 algorithm 2 has it."""
+    value, m, v = value.astype(np.float64), 0.0, 0.0
+    for step, (gradient, rate) in enumerate(zip(gradients, rates, strict=True), 1):
+        value = value - rate * decay * value
+        m = beta_1 * m + (1 - beta_1) * gradient
+        v = beta_2 * v + (1 - beta_2) * gradient**2
+        # Keras adds epsilon to the root of the uncorrected second moment.
+        corrected = rate * math.sqrt(1 - beta_2**step) / (1 - beta_1**step)
+        value = value - corrected * m / (np.sqrt(v) + epsilon)
+    return value
+
+
+def test_updates_equal_adamw_by_hand():
+    rng = np.random.default_rng(5)
+    names, factors, shape = ["kernel", "bias", "gamma", "table"], [1.0, 0.25, 3.0, 0.5], (3, 2)
+    variables = [keras.Variable(rng.normal(size=shape).astype("float32"), name=name) for name in names]
+    starts = [np.asarray(variable) for variable in variables]
+    schedule = WarmupDecay(0.1, 1, 4, "linear")
+    optimizer = LayerwiseAdamW(
+        factors=factors, learning_rate=schedule, weight_decay=0.2, beta_2=0.999, epsilon=1e-6
+    )
+    optimizer.exclude_from_weight_decay(var_list=variables[1:3])
+    optimizer.build(variables)
+    gradients = [[rng.normal(size=shape).astype(np.float32) for _ in variables] for _ in range(3)]
+    for step in gradients:
+        optimizer.apply([keras.ops.convert_to_tensor(g) for g in step], variables)
+    rates = np.array([0.1, 0.1, 0.1 * 2 / 3])
+    for index, (start, factor, decay) in enumerate(zip(starts, factors, [0.2, 0, 0, 0.2], strict=True)):
+        wanted = numpy_adamw(start, [step[index] for step in gradients], rates * factor, decay)
+        np.testing.assert_allclose(np.asarray(variables[index]), wanted, rtol=2e-6, atol=1e-7)
+
+
+@pytest.fixture(scope="module")
+def model(base_problem):
+    from tfbert.training.problem import build_models
+
+    return build_models(base_problem, base_problem.config)[0]
+
+
+def train_config(base_problem, **values):
+    import dataclasses
+
+    return dataclasses.replace(base_problem.config.train, **values)
+
+
+def test_factors_fall_with_the_distance_from_the_head(base_problem, model):
+    config = train_config(base_problem, layer_decay=0.5, head_learning_rate_factor=7.0)
+    factors = optimizers.learning_rate_factors(model, config)
+    found = {}
+    for variable, factor in zip(model.trainable_variables, factors, strict=True):
+        place = next((p for p in ("layer_0", "layer_1", "embedding", "head") if p in variable.path), variable.path)
+        found.setdefault(place, set()).add(factor)
+    # Two layers: the last has 1, the first a half, the embeddings a quarter.
+    assert found == {"layer_1": {1.0}, "layer_0": {0.5}, "embedding": {0.25}, "head": {7.0}}
+
+
+def test_decay_leaves_biases_and_norms_alone(base_problem, model):
+    optimizer = optimizers.build_optimizer(model, train_config(base_problem), 10)
+    decayed = {v.path.rpartition("/")[2] for v in model.trainable_variables if optimizer._use_weight_decay(v)}
+    left = {v.path.rpartition("/")[2] for v in model.trainable_variables if not optimizer._use_weight_decay(v)}
+    assert decayed == {"kernel", "embeddings"}
+    assert left == {"bias", "gamma", "beta"}
+
+
+def test_warmup_is_a_fraction_of_all_updates(base_problem, model):
+    config = train_config(base_problem, learning_rate=0.01, warmup_fraction=0.2)
+    optimizer = optimizers.build_optimizer(model, config, 20)
+    rates = [float(optimizer._learning_rate(step)) for step in (0, 3, 4, 12, 20)]
+    np.testing.assert_allclose(rates, [0.0025, 0.01, 0.01, 0.005, 0.0], rtol=1e-6, atol=1e-9)
+
+
+@pytest.mark.parametrize(("clip_norm", "factor"), [(1.0, 1 / 13), (26.0, 1.0), (0.0, 1.0)])
+def test_clip_norm_is_over_all_gradients_together(base_problem, model, clip_norm, factor):
+    optimizer = optimizers.build_optimizer(model, train_config(base_problem, clip_norm=clip_norm), 10)
+    gradients = [keras.ops.convert_to_tensor([5.0, 0.0]), keras.ops.convert_to_tensor([[12.0]])]
+    clipped = optimizer._clip_gradients(gradients)
+    np.testing.assert_allclose(np.asarray(clipped[0]), [5.0 * factor, 0.0], rtol=1e-6)
+    np.testing.assert_allclose(np.asarray(clipped[1]), [[12.0 * factor]], rtol=1e-6)
