@@ -31,7 +31,8 @@ def kill_at(name, count, moment):
         nonlocal seen
         seen += path.name == name
         if path.name != name or seen != count:
-            return save(path, arrays, state)
+            save(path, arrays, state)
+            return
         if moment == "before":
             os.replace = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
         try:

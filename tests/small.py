@@ -20,7 +20,7 @@ TOPICS = {
     "fee": ["fee", "cost", "price"],
     "loan": ["loan", "rate", "house"],
 }
-COMMON = "the my is was please with today and for a".split()
+COMMON = ["the", "my", "is", "was", "please", "with", "today", "and", "for", "a"]
 
 
 def rows(count, seed):

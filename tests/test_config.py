@@ -28,11 +28,12 @@ def other_value(path: str) -> Any:
     if typing.get_origin(hint) is typing.Literal:
         # The last choice; of a field with a single one, that one.
         return typing.get_args(hint)[-1]
-    if default is None or isinstance(default, str):
+    kind = next(kind for kind in (*typing.get_args(hint), hint) if kind is not type(None))
+    if kind is str:
         return f"{default} \t=.{path}é"
-    if isinstance(default, bool):
+    if kind is bool:
         return not default
-    return MOVED.get(path, default + (7 if isinstance(default, int) else 0.0625))
+    return MOVED.get(path, (default or 0) + (7 if kind is int else 0.0625))
 
 
 PATHS = list(paths())
@@ -133,10 +134,10 @@ def test_a_misspelt_path_names_the_nearest(path, nearest):
 
 
 WRONG_TYPES = [
-    ("train.epochs", 1.5, "a whole number"),
-    ("train.epochs", True, "a whole number"),
-    ("train.epochs", "3", "a whole number"),
-    ("train.epochs", None, "a whole number"),
+    ("train.batch_size", 1.5, "a whole number"),
+    ("train.batch_size", True, "a whole number"),
+    ("train.batch_size", "3", "a whole number"),
+    ("train.batch_size", None, "a whole number"),
     ("train.learning_rate", "1e-4", "a number"),
     ("train.learning_rate", False, "a number"),
     ("train.learning_rate", [1.0], "a number"),
@@ -163,7 +164,7 @@ def test_a_wrong_type_is_refused(path, value, wanted):
 def test_a_value_in_place_of_a_section_and_the_other_way_round_are_refused():
     assert message(from_dict, {"train": 3}) == "config has no field 'train'; nearest is 'train.seed'"
     assert message(override, DEFAULTS, {"train": 3}) == "config has no field 'train'; nearest is 'train.seed'"
-    assert message(override, DEFAULTS, {"train.epochs": {}}) == "train.epochs={}: wanted a whole number"
+    assert message(override, DEFAULTS, {"train.batch_size": {}}) == "train.batch_size={}: wanted a whole number"
 
 
 FRACTION = "0 or more, below 1"
@@ -173,8 +174,8 @@ OUT_OF_RANGE = [
     ("encoder.sequence_length", 2, "3 or more tokens"),
     ("encoder.dropout", 1.0, FRACTION),
     ("head.dropout", -0.5, FRACTION),
-    ("train.epochs", 0, "1 or more"),
-    ("train.batch_size", -4, "1 or more"),
+    ("train.epochs", 0, "1 or more, or none"),
+    ("train.batch_size", 0, "1 or more"),
     ("train.accumulation_steps", 0, "1 or more"),
     ("train.learning_rate", 0.0, "more than 0"),
     ("train.seed", -1, "0 to 2147483647"),
@@ -224,8 +225,10 @@ def test_what_only_two_fields_together_say_is_refused():
         ("train.class_weights=none", "train.class_weights", "none"),
         ("train.weight_decay=1", "train.weight_decay", 1.0),
         ("train.learning_rate=3e-5", "train.learning_rate", 3e-5),
+        ("train.batch_size=12", "train.batch_size", 12),
         ("train.epochs=12", "train.epochs", 12),
-        (" train.epochs = 12", "train.epochs", 12),
+        ("train.epochs=none", "train.epochs", None),
+        (" train.batch_size = 12", "train.batch_size", 12),
     ],
 )
 def test_assignments_are_read_by_the_type_of_the_field(assignment, path, value):
@@ -237,11 +240,12 @@ def test_assignments_are_read_by_the_type_of_the_field(assignment, path, value):
 @pytest.mark.parametrize(
     ("assignment", "expected"),
     [
-        ("train.epochs", "--set train.epochs: wanted section.field=value"),
-        ("train.epochs=", "train.epochs=: wanted a whole number"),
-        ("train.epochs=2.0", "train.epochs=2.0: wanted a whole number"),
-        ("train.epochs=none", "train.epochs=none: wanted a whole number"),
-        ("train.epochs=true", "train.epochs=true: wanted a whole number"),
+        ("train.batch_size", "--set train.batch_size: wanted section.field=value"),
+        ("train.batch_size=", "train.batch_size=: wanted a whole number"),
+        ("train.batch_size=2.0", "train.batch_size=2.0: wanted a whole number"),
+        ("train.batch_size=none", "train.batch_size=none: wanted a whole number"),
+        ("train.batch_size=true", "train.batch_size=true: wanted a whole number"),
+        ("train.epochs=some", "train.epochs=some: wanted a whole number or none"),
         ("train.learning_rate=fast", "train.learning_rate=fast: wanted a number"),
     ],
 )
@@ -250,7 +254,7 @@ def test_assignments_that_are_no_value_are_refused(assignment, expected):
 
 
 def test_the_last_of_two_assignments_to_one_path_counts():
-    assert parse_assignments(["train.epochs=2", "train.epochs=3"]) == {"train.epochs": 3}
+    assert parse_assignments(["train.batch_size=2", "train.batch_size=3"]) == {"train.batch_size": 3}
 
 
 def test_a_bool_field_is_read_and_checked(monkeypatch):
@@ -261,3 +265,11 @@ def test_a_bool_field_is_read_and_checked(monkeypatch):
     assert parse_assignments(["train.fast=false"]) == {"train.fast": False}
     assert message(parse_assignments, ["train.fast=1"]) == "train.fast=1: wanted true or false"
     assert message(override, DEFAULTS, {"train.fast": 1}) == "train.fast=1: wanted true or false"
+
+
+@pytest.mark.parametrize(
+    ("num_examples", "epochs"), [(1, 10), (2_000, 10), (2_500, 8), (4_000, 5), (7_000, 3), (3_000_000, 3)]
+)
+def test_epochs_follow_the_size_of_the_training_split_unless_given(num_examples, epochs):
+    assert TrainConfig().num_epochs(num_examples) == epochs
+    assert TrainConfig(epochs=4).num_epochs(num_examples) == 4

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import common
+import listing
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -26,32 +27,14 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def print_list() -> None:
-    """Print what can be chosen, without loading TensorFlow for the encoders and fields."""
-    from tfbert.config import Config, paths
-    from tfbert.encoder.presets import list_encoders
-    from tfbert.tasks.base import list_tasks, load_task
-
-    print("tasks")
-    for name in list_tasks():
-        print(f"  {name:28}{load_task(name).title}")
-    print("encoders")
-    for name, description in list_encoders():
-        print(f"  {name:28}{description}")
-    print("config fields (--set)")
-    defaults = Config().to_dict()
-    for path in paths():
-        section, _, name = path.rpartition(".")
-        print(f"  {path:36}{(defaults[section] if section else defaults)[name]!r}")
-
-
 def read_config(options: argparse.Namespace):
     """Return the config: task defaults, then --config, then --set and the options of their own."""
     from tfbert.config import Config, from_dict, override, parse_assignments
+    from tfbert.files import read_json
     from tfbert.tasks.base import load_task
 
     if options.config:
-        config = from_dict(json.loads(options.config.read_text(encoding="utf-8")))
+        config = from_dict(read_json(options.config))
     else:
         config = override(Config(task=options.task), load_task(options.task).defaults)
     values = parse_assignments(options.set)
@@ -62,7 +45,7 @@ def read_config(options: argparse.Namespace):
 def main(options: argparse.Namespace) -> None:
     """Train, report, export, and ask the reloaded SavedModel."""
     if options.list:
-        print_list()
+        listing.print_list()
         return
     if options.seeds < 1:
         raise ValueError(f"--seeds {options.seeds}: wanted 1 or more")

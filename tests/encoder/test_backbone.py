@@ -11,7 +11,8 @@ import pytest
 from safetensors.numpy import save_file
 
 from tfbert.encoder import presets
-from tfbert.encoder.backbone import gelu_tanh, load_encoder, save_encoder, set_computation
+from tfbert.encoder.backbone import load_encoder, save_encoder
+from tfbert.encoder.computation import gelu_tanh, set_computation
 
 # Keras copies a variable for save_weights in a way that numpy 2 deprecates.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")

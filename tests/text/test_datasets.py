@@ -1,7 +1,9 @@
 """Datasets: a split is tokenized once, planned the same under a seed, and every batch is what packing gives."""
 
 import dataclasses
+import os
 import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -244,3 +246,16 @@ def test_a_plan_cut_anywhere_goes_on_with_the_same_batches(split):
         for found, expected in zip(rest, whole[cut:], strict=True):
             for name, value in expected.items():
                 np.testing.assert_array_equal(found[name], value)
+
+
+def test_splits_that_nobody_opened_for_a_month_make_room(tiny_tokenizer, tmp_path):
+    tokenize(RECORDS, tiny_tokenizer, target, ["forgotten"], tmp_path)
+    (forgotten,) = tmp_path.iterdir()
+    tokenize(RECORDS, tiny_tokenizer, target, ["opened again"], tmp_path)
+    month_ago = time.time() - 31 * 24 * 3600
+    for entry in tmp_path.iterdir():
+        os.utime(entry, (month_ago, month_ago))
+    tokenize(unread(), tiny_tokenizer, target, ["opened again"], tmp_path)
+    tokenize(RECORDS, tiny_tokenizer, target, ["new"], tmp_path)
+    assert len(entries(tmp_path)) == 2
+    assert not forgotten.exists()

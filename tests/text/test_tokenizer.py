@@ -33,6 +33,7 @@ TEXTS = [
     "ﬁnance ﬂow oﬃce Ａ１！ｘ　ﾊﾝｶｸ ㎏ ½ ²",
     "我爱北京天安门 abc中文def 日本語のテキスト、です。カタカナ 한국어 텍스트입니다",
     "\u3400\u4dbf\u4e00\u9fa5\uf900\u2f00\u3007\U00020000\U0002a6d6\U0002f800 x\u4e00y",
+    "a\U0002a700b\U0002b734c\U0002b740d\U0002b81de\U0002b820f\U0002b91fg\U0002b920h\U0002cea1i\U0002ceb0j\U0002fa1dk",
     " ".join(EMOJI) + "".join(EMOJI) + "good" + EMOJI[0] + "bad",
     "zero\u200bwidth\u200cnon\u200djoiner \ufeffBOM\ufeff soft\u00adhyphen",
     "word\u2060joiner \u200eleft\u202eright\u2066isolate\u180evowel",

@@ -1,7 +1,7 @@
 """Small data, and trainings of it that take a second."""
 
+import dataclasses
 import os
-import types
 
 import keras
 import pytest
@@ -28,17 +28,21 @@ def base_problem(data_dir):
 
 @pytest.fixture
 def make_trainer(base_problem, tmp_path):
-    """Return a function from config paths to a trainer; `graph=False` runs it eagerly, which saves seconds of tracing.
+    """Return a function from config paths to a trainer.
 
-    The weights are those that the encoder starts with, the head's depend on the seed only.
+    Args of the function: `mode` is `real`, `graph` (without XLA, whose compilation takes seconds) or `eager` (for a few
+    updates, not to wait for tracing either); `examples` cuts the training split; the rest are config paths.
     """
     numbers = iter(range(100))
 
-    def make(graph=False, run_dir=None, validation=True, identity="identity", train=None, **values):
+    def make(mode="graph", run_dir=None, validation=True, identity="identity", examples=None, **values):
         values = {path.replace("__", "."): value for path, value in values.items()}
         config = override(base_problem.config, values)
         keras.utils.set_random_seed(config.train.seed)
         model, evaluation_model = build_models(base_problem, config)
+        train = base_problem.tokenized["train"]
+        train = dataclasses.replace(train, starts=train.starts[: (examples or len(train)) + 1])
+        train = dataclasses.replace(train, targets=train.targets[: len(train)])
         if run_dir is None:
             run_dir = tmp_path / f"run-{next(numbers)}"
             os.mkdir(run_dir)
@@ -48,20 +52,18 @@ def make_trainer(base_problem, tmp_path):
             model=model,
             evaluation_model=evaluation_model,
             config=config,
-            train=train or base_problem.tokenized["train"],
+            train=train,
             validation=base_problem.tokenized["validation"] if validation else None,
             run_dir=run_dir,
             identity=identity,
         )
-        if not graph:
+        if mode == "graph":
+            trainer._update = tf.function(trainer._apply)
+        elif mode == "eager":
             for name in ("_single", "_accumulate", "_update"):
                 setattr(trainer, name, getattr(trainer, name).python_function)
+        if mode != "real":
+            evaluation_model.traced_forward = lambda inputs: evaluation_model(inputs, training=False)
         return trainer
 
     return make
-
-
-@pytest.fixture(scope="session")
-def plain_problem(base_problem):
-    """Return the parts of a problem that tests change one by one."""
-    return types.SimpleNamespace(**vars(base_problem))

@@ -59,9 +59,7 @@ def test_updates_equal_adamw_by_hand():
     variables = [keras.Variable(rng.normal(size=shape).astype("float32"), name=name) for name in names]
     starts = [np.asarray(variable) for variable in variables]
     schedule = WarmupDecay(0.1, 1, 4, "linear")
-    optimizer = LayerwiseAdamW(
-        factors=factors, learning_rate=schedule, weight_decay=0.2, beta_2=0.999, epsilon=1e-6
-    )
+    optimizer = LayerwiseAdamW(factors=factors, learning_rate=schedule, weight_decay=0.2, beta_2=0.999, epsilon=1e-6)
     optimizer.exclude_from_weight_decay(var_list=variables[1:3])
     optimizer.build(variables)
     gradients = [[rng.normal(size=shape).astype(np.float32) for _ in variables] for _ in range(3)]

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfbert.text.datasets import plan_training
+from tfbert.text.datasets import batches, plan_training
 from tfbert.training import checkpoint
+from tfbert.training.trainer import predict_logits
 
 # The first update losses of the tiny encoder with seed 3 on the data of `small.write_data`. They change with the data,
 # the initial weights, the order of batches, dropout, the optimizer: with anything that decides a training.
@@ -32,25 +33,14 @@ def same(ones, others):
     return all(np.array_equal(a, b) for a, b in zip(ones, others, strict=True))
 
 
-def shorter(split, count):
-    """Return the first examples of a split."""
-    return dataclasses.replace(split, starts=split.starts[: count + 1], targets=split.targets[:count])
-
-
-@pytest.fixture
-def tiny_batches(base_problem):
-    """Return 20 examples: batches of 8 leave a smaller last one."""
-    return shorter(base_problem.tokenized["train"], 20)
-
-
 def test_golden_losses(make_trainer):
-    progress = make_trainer(graph=True, train__seed=3).train()
+    progress = make_trainer("real", train__seed=3).train()
     np.testing.assert_allclose(losses(progress)[:5], GOLDEN, atol=1e-4)
     assert [update for update, _, _ in progress.losses] == [1, 2, 3, 4, 5, 6]
 
 
 def test_same_seed_same_bits_and_other_seed_other_losses(make_trainer):
-    trainers = [make_trainer(train__seed=seed) for seed in (3, 3, 4)]
+    trainers = [make_trainer(train__seed=seed, examples=12) for seed in (3, 3, 4)]
     first, again, other = [trainer.train() for trainer in trainers]
     assert same(weights(trainers[0].model), weights(trainers[1].model))
     assert without_times(first.history) == without_times(again.history)
@@ -58,30 +48,29 @@ def test_same_seed_same_bits_and_other_seed_other_losses(make_trainer):
     assert not np.allclose(losses(first), losses(other), atol=1e-3)
 
 
-def test_graph_and_eager_agree(make_trainer):
-    # What lets most tests here run without tracing.
-    trainers = [make_trainer(graph=graph, train__epochs=1, encoder__dropout=0.0, head__dropout=0.0) for graph in (0, 1)]
-    eager, graph = [losses(trainer.train()) for trainer in trainers]
-    np.testing.assert_allclose(eager, graph, rtol=1e-4)
+def test_what_the_tests_run_is_what_is_run(make_trainer):
+    values = {"encoder__dropout": 0.0, "head__dropout": 0.0, "examples": 12, "train__epochs": 1}
+    real, graph, eager = [losses(make_trainer(mode, **values).train()) for mode in ("real", "graph", "eager")]
+    np.testing.assert_allclose(graph, real, rtol=1e-4)
+    np.testing.assert_allclose(eager, real, rtol=1e-4)
 
 
 def test_losses_do_not_depend_on_the_shapes_met_before(make_trainer, base_problem):
     # A function traced anew for a shape it has not met is another graph, which rounds in another way: a training that
     # goes on after a kill would part from one that was not killed.
-    trainer = make_trainer(graph=True)
-    lengths = base_problem.tokenized["train"].lengths()
-    plan = plan_training(np.minimum(lengths, 32), 8, 0, 0)
-    from tfbert.text.datasets import batches
-
-    scale = tf.constant(0.125)
-    for batch in batches(base_problem.tokenized["train"], plan, 32):
-        trainer._single(batch, scale)
-    assert len({batch["token_ids"].shape for batch in batches(base_problem.tokenized["train"], plan, 32)}) > 1
+    trainer = make_trainer("real")
+    train = base_problem.tokenized["train"]
+    plan = plan_training(np.minimum(train.lengths(), 32), 8, 0, 0)
+    shapes = set()
+    for batch in batches(train, plan, 32):
+        trainer._single(batch, tf.constant(0.125))
+        shapes.add(tuple(batch["token_ids"].shape))
+    assert len(shapes) > 1
     assert trainer._single.experimental_get_tracing_count() == 1
 
 
 @pytest.mark.parametrize("weighted", ["none", "balanced"])
-def test_accumulated_batches_equal_one_large_batch(make_trainer, tiny_batches, weighted, monkeypatch):
+def test_accumulated_batches_equal_one_large_batch(make_trainer, weighted):
     values = {
         "encoder__dropout": 0.0,
         "head__dropout": 0.0,
@@ -90,8 +79,8 @@ def test_accumulated_batches_equal_one_large_batch(make_trainer, tiny_batches, w
         "train__class_weights": weighted,
     }
     # One pool of batches sorted by length, so that four small batches and the large one hold the same examples.
-    large = make_trainer(train=tiny_batches, train__batch_size=32, **values)
-    small = make_trainer(train=tiny_batches, train__batch_size=8, train__accumulation_steps=4, **values)
+    large = make_trainer(examples=20, train__batch_size=32, **values)
+    small = make_trainer(examples=20, train__batch_size=8, train__accumulation_steps=4, **values)
     one, four = large.train(), small.train()
     assert len(one.losses) == len(four.losses) == 3
     np.testing.assert_allclose(losses(four), losses(one), rtol=1e-5)
@@ -99,13 +88,13 @@ def test_accumulated_batches_equal_one_large_batch(make_trainer, tiny_batches, w
         np.testing.assert_allclose(a, b, atol=2e-5)
 
 
-def test_a_last_group_of_fewer_batches_is_an_update(make_trainer, tiny_batches):
-    progress = make_trainer(train=tiny_batches, train__batch_size=8, train__accumulation_steps=2).train()
+def test_a_last_group_of_fewer_batches_is_an_update(make_trainer):
+    progress = make_trainer(examples=20, train__batch_size=8, train__accumulation_steps=2).train()
     assert [update for update, _, _ in progress.losses] == [1, 2, 3, 4]
 
 
 def test_averaged_weights_are_evaluated_and_kept(make_trainer, monkeypatch):
-    trainer = make_trainer(train__ema_momentum=0.5, train__epochs=1)
+    trainer = make_trainer(examples=20, train__ema_momentum=0.5, train__epochs=1)
     averages = [np.asarray(v, np.float64) for v in trainer.model.trainable_variables]
     apply, evaluated = trainer._update, []
 
@@ -125,8 +114,6 @@ def test_averaged_weights_are_evaluated_and_kept(make_trainer, monkeypatch):
     trainer.train()
     for variable, average in zip(trainer.model.trainable_variables, averages, strict=True):
         np.testing.assert_allclose(np.asarray(variable), average, atol=1e-6)
-    from tfbert.training.trainer import predict_logits
-
     # The model now has the kept weights; the logits that chose the epoch were theirs.
     kept = predict_logits(trainer.evaluation_model, trainer.validation, 32)
     np.testing.assert_allclose(evaluated[-1], kept, atol=1e-6)
@@ -151,7 +138,7 @@ def weights_by_epoch(trainer):
 
 
 def test_patience_stops_and_the_best_weights_come_back(make_trainer, monkeypatch):
-    trainer = make_trainer(train__epochs=8, train__patience_epochs=2)
+    trainer = make_trainer(examples=8, train__epochs=8, train__patience_epochs=2)
     scripted(monkeypatch, trainer, [0.3, 0.6, 0.6, 0.5, 0.9])
     by_epoch = weights_by_epoch(trainer)
     progress = trainer.train()
@@ -163,13 +150,13 @@ def test_patience_stops_and_the_best_weights_come_back(make_trainer, monkeypatch
 
 
 def test_a_monitored_loss_is_better_when_lower(make_trainer, monkeypatch):
-    trainer = make_trainer(train__epochs=3, train__monitor="loss")
+    trainer = make_trainer(examples=8, train__epochs=3, train__monitor="loss")
     scripted(monkeypatch, trainer, [0.7, 0.2, 0.5], name="loss")
     assert trainer.train().best_epoch == 2
 
 
 def test_without_validation_the_last_epoch_is_kept(make_trainer):
-    trainer = make_trainer(validation=False, train__patience_epochs=1)
+    trainer = make_trainer("eager", examples=8, validation=False, train__patience_epochs=1)
     by_epoch = weights_by_epoch(trainer)
     progress = trainer.train()
     assert progress.best_epoch == 2
@@ -199,10 +186,10 @@ def test_class_weights_by_hand(base_problem):
     assert base_problem.task.example_weights(targets, {"labels": ["a", "b", "c"]}, base_problem.config) is None
 
 
-def test_the_loss_of_an_epoch_is_the_weighted_mean(make_trainer, tiny_batches):
-    trainer = make_trainer(train=tiny_batches, train__class_weights="balanced", train__epochs=1)
+def test_the_loss_of_an_epoch_is_the_weighted_mean(make_trainer):
+    trainer = make_trainer(examples=20, train__class_weights="balanced", train__epochs=1)
     progress = trainer.train()
-    plan = plan_training(np.minimum(tiny_batches.lengths(), 32), 8, 0, 0)
+    plan = plan_training(np.minimum(trainer.train_split.lengths(), 32), 8, 0, 0)
     by_batch = [trainer.weights[indices].sum() for indices in plan]
     assert progress.history[0]["loss"] == pytest.approx(np.average(losses(progress), weights=by_batch), rel=1e-6)
 
@@ -210,22 +197,22 @@ def test_the_loss_of_an_epoch_is_the_weighted_mean(make_trainer, tiny_batches):
 @pytest.mark.parametrize("values", [{"train__learning_rate": 1e30}, {"train__learning_rate": 1e30, "train__epochs": 1}])
 def test_divergence_is_explained(make_trainer, values):
     with pytest.raises(ValueError, match="of epoch .*Lower train.learning_rate=1e.30.*clip_norm=1"):
-        make_trainer(**values).train()
+        make_trainer("eager", examples=8, train__schedule="constant", **values).train()
 
 
 def test_a_loss_that_is_no_number_stops(make_trainer, monkeypatch):
-    trainer = make_trainer()
+    trainer = make_trainer("eager", examples=12)
     loss = trainer.task.loss
     calls = iter(range(100))
     monkeypatch.setattr(
-        type(trainer.task), "loss", lambda self, *args: loss(*args) * (math.nan if next(calls) == 4 else 1.0)
+        type(trainer.task), "loss", lambda self, *args: loss(*args) * (math.nan if next(calls) == 3 else 1.0)
     )
     with pytest.raises(ValueError, match="loss became nan at update 2 of epoch 2 .*float32"):
         trainer.train()
 
 
 def test_weights_that_the_very_last_update_broke_are_not_kept(make_trainer):
-    trainer = make_trainer(train__epochs=1)
+    trainer = make_trainer("eager", examples=20, train__epochs=1)
     apply, calls = trainer._update, iter(range(100))
 
     def break_last(gradients):
@@ -238,30 +225,29 @@ def test_weights_that_the_very_last_update_broke_are_not_kept(make_trainer):
 
 
 def test_misspelt_monitor_is_told_before_training(make_trainer):
-    trainer = make_trainer(train__monitor="acuracy")
+    trainer = make_trainer("eager", train__monitor="acuracy")
     with pytest.raises(ValueError, match="train.monitor=acuracy: wanted one of accuracy, macro_f1, mcc, loss"):
         trainer.train()
     assert trainer.progress.losses == []
 
 
 @pytest.mark.parametrize("precision", ["bfloat16", "float16"])
-def test_low_precision_trains_and_evaluates_in_float32(make_trainer, tmp_path, precision, tiny_batches):
-    few = shorter(tiny_batches, 8)
+def test_low_precision_trains_and_evaluates_in_float32(make_trainer, precision):
     values = {"encoder__precision": precision, "train__epochs": 2, "train__checkpoint_seconds": 0.0}
-    trainer = make_trainer(train=few, **values)
+    trainer = make_trainer(examples=8, **values)
     assert trainer.model.backbone.dtype_policy.name == f"mixed_{precision}"
     assert trainer.evaluation_model.backbone.dtype_policy.name == "float32"
     saved = []
     save_checkpoint = trainer._save_checkpoint
-    trainer._save_checkpoint = lambda: save_checkpoint() or saved.append(
-        (trainer.run_dir / "checkpoint.safetensors").read_bytes()
+    trainer._save_checkpoint = lambda: (
+        save_checkpoint() or saved.append((trainer.run_dir / "checkpoint.safetensors").read_bytes())
     )
     progress = trainer.train()
     assert np.isfinite(losses(progress)).all()
     assert all(weight.dtype == np.float32 for weight in weights(trainer.model))
     assert same(weights(trainer.model), weights(trainer.evaluation_model))
     # From the checkpoint of epoch 1, the optimizer and its loss scale included, epoch 2 gives the same again.
-    again = make_trainer(train=few, **values)
+    again = make_trainer(examples=8, **values)
     (again.run_dir / "checkpoint.safetensors").write_bytes(saved[0])
     (again.run_dir / "best.safetensors").write_bytes((trainer.run_dir / "best.safetensors").read_bytes())
     assert again.train().losses == progress.losses

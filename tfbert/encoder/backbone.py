@@ -15,13 +15,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
 from keras_hub.models import BertBackbone, BertTokenizer
 from safetensors import SafetensorError, safe_open
 
 from tfbert.encoder import presets
+from tfbert.encoder.computation import FUNCTIONS, set_computation
 from tfbert.encoder.presets import EncoderSource
+from tfbert.files import read_json
 
 logger = logging.getLogger(__name__)
 
@@ -30,17 +31,6 @@ _DTYPES = ("float32", "mixed_bfloat16", "mixed_float16")
 _KERASNLP_ACTIVATION = "gelu_tanh"  # what KerasNLP builds, whatever the weights were trained with
 _KERASNLP_EPSILON = 1e-12
 _SAVED = {"config.json", "encoder.json", "metadata.json", "tokenizer.json", "assets", "model.weights.h5"}
-
-
-@keras.saving.register_keras_serializable("tfbert")
-def gelu_tanh(x):
-    """Compute gelu by its tanh formula, as the original BERT code does."""
-    return keras.activations.gelu(x, approximate=True)
-
-
-# `keras.activations.gelu` is the exact one: approximate=False is its default.
-_FUNCTIONS = {"gelu": keras.activations.gelu, "gelu_tanh": gelu_tanh}
-_FUNCTIONS |= {"relu": keras.activations.relu, "silu": keras.activations.silu}
 
 # Hugging Face's names -> ours. `gelu` is exact there (erf); the last four are spellings of one tanh formula.
 _ACTIVATIONS = {"gelu": "gelu", "gelu_python": "gelu", "relu": "relu", "silu": "silu", "swish": "silu"}
@@ -119,46 +109,6 @@ def load_encoder(
     source = presets.resolve(name)
     load = {"tiny": _load_tiny, "huggingface": _load_huggingface}.get(source.kind, _load_kerasnlp)
     return load(source, options, load_weights, seed)
-
-
-def build_backbone(facts: dict, *, dtype: str, dropout: float) -> BertBackbone:
-    """Return the architecture that an encoder's facts describe, with random weights.
-
-    Args:
-        facts: `Encoder.facts`, or what was stored of them with a run.
-        dtype: Keras dtype policy.
-        dropout: of hidden states and attention.
-    """
-    sizes = ("vocabulary_size", "num_layers", "num_heads", "hidden_dim", "intermediate_dim")
-    backbone = BertBackbone(
-        **{name: facts[name] for name in (*sizes, "max_sequence_length", "num_segments")},
-        dropout=dropout,
-        dtype=dtype,
-    )
-    set_computation(backbone, facts["activation"], facts["layer_norm_epsilon"])
-    return backbone
-
-
-def set_computation(backbone: BertBackbone, activation: str, layer_norm_epsilon: float) -> None:
-    """Give every layer an activation and an epsilon that KerasNLP's constructor does not take.
-
-    The backbone's own config has no place for either, so `from_config` and a `.keras` file fall back to KerasNLP's:
-    call this again after them, or use `save_encoder`. Weights are not touched. A model that was compiled or traced
-    before must be compiled again.
-
-    Args:
-        backbone: changed in place.
-        activation: `gelu` (exact), `gelu_tanh`, `relu`, `silu`.
-        layer_norm_epsilon: above 0.
-    """
-    function = _FUNCTIONS[activation]
-    backbone.embeddings_layer_norm.epsilon = layer_norm_epsilon
-    for layer in backbone.transformer_layers:
-        layer.activation = function
-        layer._feedforward_intermediate_dense.activation = function
-        layer.layer_norm_epsilon = layer_norm_epsilon
-        layer._self_attention_layer_norm.epsilon = layer_norm_epsilon
-        layer._feedforward_layer_norm.epsilon = layer_norm_epsilon
 
 
 def save_encoder(encoder: Encoder, directory: str | os.PathLike) -> None:
@@ -243,22 +193,22 @@ def _load_kerasnlp(source: EncoderSource, options: dict, load_weights: bool, see
 
 
 def _read_encoder_json(path: Path) -> dict[str, Any]:
-    said = presets.read_json(path)
+    said = read_json(path)
     if said.get("format") != _FORMAT:
         raise ValueError(f"{path}: format is {said.get('format')!r}; wanted {_FORMAT}; was a newer tfbert used?")
     wanted = {"lowercase": bool, "strip_accents": bool, "split_on_cjk": bool, "has_pooler": bool, "source": str}
     for key, kind in (wanted | {"activation": str, "layer_norm_epsilon": float}).items():
         if not isinstance(said.get(key), kind):
             raise ValueError(f"{path}: {key} is {said.get(key)!r}; wanted a {kind.__name__}")
-    if said["activation"] not in _FUNCTIONS:
-        raise ValueError(f"{path}: activation is {said['activation']!r}; wanted one of {', '.join(_FUNCTIONS)}")
+    if said["activation"] not in FUNCTIONS:
+        raise ValueError(f"{path}: activation is {said['activation']!r}; wanted one of {', '.join(FUNCTIONS)}")
     return said
 
 
 def _load_huggingface(source: EncoderSource, options: dict, load_weights: bool, seed: int) -> Encoder:
     """Load a Hugging Face directory without the transformers package."""
     path = source.directory / "config.json"
-    config = presets.read_json(path)
+    config = read_json(path)
     sizes, activation, epsilon = _check_config(config, path)
     dropout, attention = (config.get(f"{key}_dropout_prob", 0.1) for key in ("hidden", "attention_probs"))
     if "dropout" not in options and dropout != attention:
@@ -301,8 +251,8 @@ def _huggingface_tokenizer(directory: Path) -> tuple[list[str], tuple[bool, bool
     Newer versions of transformers write no vocab.txt: tokenizer.json holds both.
     """
     config_path, fast_path = directory / "tokenizer_config.json", directory / "tokenizer.json"
-    said = presets.read_json(config_path) if config_path.is_file() else {}
-    fast = presets.read_json(fast_path) if fast_path.is_file() else {}
+    said = read_json(config_path) if config_path.is_file() else {}
+    fast = read_json(fast_path) if fast_path.is_file() else {}
     name = said.get("tokenizer_class", _TOKENIZERS[0])
     if name not in _TOKENIZERS and not (fast and name == "PreTrainedTokenizerFast"):
         raise ValueError(f"{config_path}: tokenizer_class is {name!r}; wanted one of {', '.join(_TOKENIZERS)}")

@@ -22,7 +22,9 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
+
+from tfbert.files import read_json
 
 try:
     import fcntl
@@ -124,17 +126,6 @@ _TINY_WORDS = (
 _HUB_FILES = ["*.json", "vocab.txt", "model.safetensors", "*.weights.h5", "assets/tokenizer/vocabulary.txt"]
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """Read a JSON object, or raise a ValueError that names the file."""
-    try:
-        said = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ValueError(f"{path}: cannot be read as JSON: {error}") from error
-    if not isinstance(said, dict):
-        raise ValueError(f"{path}: is a {type(said).__name__}; wanted a JSON object")
-    return said
-
-
 def move_into_place(aside: Path, directory: Path) -> None:
     """Rename a finished directory to its name; one that is there already is put out of the way first, then removed."""
     try:
@@ -166,7 +157,11 @@ def tiny_vocabulary() -> list[str]:
 
 
 def check_vocabulary(vocabulary: list[str], where: str) -> None:
-    """Refuse a vocabulary that BERT's tokenizer could not work with: each token once, the special ones among them."""
+    """Refuse a vocabulary that BERT's tokenizer could not work with: each token once, the special ones among them.
+
+    Raises:
+        ValueError: an empty token, one that occurs twice, a special one missing, or [PAD] not first.
+    """
     ids: dict[str, int] = {}
     for token_id, token in enumerate(vocabulary):
         if not token or token in ids:

@@ -1,6 +1,5 @@
 """A run or a SavedModel and labelled data in, scores with intervals out."""
 
-import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -8,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from tfbert.config import Config, from_dict, override
+from tfbert.files import read_json
 from tfbert.serving.predictor import Predictor, find_version
 from tfbert.tasks.base import Task, load_task
 from tfbert.text.datasets import tokenize
@@ -36,8 +36,8 @@ def evaluate(path: Path, data: str, values: Mapping[str, Any]) -> dict:
     is_run = (path / REPORT).exists()
     assets = None if is_run else find_version(path) / "assets"
     run = load_run(path) if is_run else None
-    config = run.config if run else from_dict(_read_json(assets / "config.json"))
-    facts = run.facts if run else _read_json(assets / "facts.json")
+    config = run.config if run else from_dict(read_json(assets / "config.json"))
+    facts = run.facts if run else read_json(assets / "facts.json")
     config = override(config, {**values, "data.path": data})
     task = load_task(config.task)
     records = _records(config)
@@ -91,7 +91,3 @@ def _from_saved_model(predictor: Predictor, task: Task, facts: dict, records) ->
     if texts:
         flush()
     return np.concatenate(logits), np.asarray(targets)
-
-
-def _read_json(path: Path) -> dict:
-    return json.loads(path.read_text(encoding="utf-8"))

@@ -4,11 +4,13 @@ Batches are planned on the host from lengths alone. A plan can be cut at any bat
 training go on exactly where it was.
 """
 
+import contextlib
 import hashlib
 import json
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +25,8 @@ from tfbert.text.tokenizer import SpecialTokens, Tokenizer
 # Part of the cache key: raise it when the same text would give other ids.
 _TOKENIZATION_VERSION = 1
 _CHUNK_RECORDS = 2048
+# Tokenized splits that nobody opened for 30 days make room.
+_KEPT_SECONDS = 30 * 24 * 3600
 # How many batches are sorted by length together. More means less padding and less mixing.
 _POOL_BATCHES = 50
 
@@ -95,6 +99,8 @@ def tokenize(
                 raise
         finally:
             shutil.rmtree(aside, ignore_errors=True)
+        _remove_unused(cache_dir)
+    os.utime(entry)
     starts = np.load(entry / "starts.npy")
     dtype = _id_dtype(tokenizer)
     size = starts[-1]
@@ -160,6 +166,15 @@ def batches(
         "weights": tf.TensorSpec([None], tf.float32),
     }
     return tf.data.Dataset.from_generator(generate, output_signature=signature).prefetch(2)
+
+
+def _remove_unused(cache_dir: Path) -> None:
+    oldest = time.time() - _KEPT_SECONDS
+    for entry in cache_dir.iterdir():
+        # Another process may be removing the same.
+        with contextlib.suppress(FileNotFoundError):
+            if entry.stat().st_mtime < oldest:
+                shutil.rmtree(entry, ignore_errors=True)
 
 
 def _id_dtype(tokenizer: Tokenizer) -> type:

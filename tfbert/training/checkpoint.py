@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -49,7 +50,7 @@ def load(path: Path) -> tuple[dict[str, np.ndarray], dict]:
 
 def gather(prefix: str, variables: Sequence) -> dict[str, np.ndarray]:
     """Return the values of variables by position and path, such as `model/0003:.../kernel`."""
-    return {f"{prefix}/{index:04d}:{v.path}": np.asarray(v) for index, v in enumerate(variables)}
+    return {name: np.asarray(v) for name, v in zip(_names(prefix, variables), variables, strict=True)}
 
 
 def scatter(prefix: str, variables: Sequence, arrays: dict[str, np.ndarray]) -> None:
@@ -58,10 +59,16 @@ def scatter(prefix: str, variables: Sequence, arrays: dict[str, np.ndarray]) -> 
     Raises:
         ValueError: the variables are not those that were saved.
     """
-    wanted = [f"{prefix}/{index:04d}:{v.path}" for index, v in enumerate(variables)]
+    wanted = _names(prefix, variables)
     present = [name for name in arrays if name.startswith(f"{prefix}/")]
     if sorted(present) != wanted:
         odd = sorted(set(wanted) ^ set(present))
         raise ValueError(f"checkpoint does not fit the model; first difference: '{odd[0] if odd else present}'")
     for name, variable in zip(wanted, variables, strict=True):
         variable.assign(arrays[name])
+
+
+def _names(prefix: str, variables: Sequence) -> list[str]:
+    # Keras numbers generators and optimizers through the life of a process; another process counts from another number.
+    paths = [re.sub(r"^(seed_generator|[a-z_]*adam_?w|[a-z_]*optimizer)(_\d+)?/", r"\1/", v.path) for v in variables]
+    return [f"{prefix}/{index:04d}:{path}" for index, path in enumerate(paths)]

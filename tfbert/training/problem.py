@@ -9,7 +9,8 @@ from pathlib import Path
 
 import tfbert.text.checks as checks
 from tfbert.config import Config
-from tfbert.encoder.backbone import Encoder, build_backbone, load_encoder
+from tfbert.encoder.backbone import Encoder, load_encoder
+from tfbert.encoder.computation import build_backbone
 from tfbert.encoder.precision import choose_policy
 from tfbert.encoder.presets import cache_dir
 from tfbert.tasks.base import Task, TaskModel, load_task

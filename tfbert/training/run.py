@@ -3,9 +3,7 @@
 import dataclasses
 import fcntl
 import importlib.metadata
-import json
 import logging
-import os
 import platform
 import resource
 import statistics
@@ -21,6 +19,7 @@ import tensorflow as tf
 from tfbert.config import Config, from_dict, override
 from tfbert.evaluation import page
 from tfbert.evaluation.board import Board
+from tfbert.files import read_json, write_json
 from tfbert.heads.pooled import Embedder
 from tfbert.tasks.base import TaskModel, load_task
 from tfbert.text.tokenizer import Tokenizer
@@ -75,7 +74,7 @@ def train(problem: Problem, run_dir: Path, num_seeds: int = 1, command: str = ""
             raise ValueError(f"{run_dir}: holds a finished run; wanted a new --out directory")
         if num_seeds == 1:
             return _train_seed(problem, problem.config, run_dir, command)
-        _write_json(run_dir / "config.json", problem.config.to_dict())
+        write_json(run_dir / "config.json", problem.config.to_dict())
         reports = []
         for seed in range(problem.config.train.seed, problem.config.train.seed + num_seeds):
             config = override(problem.config, {"train.seed": seed})
@@ -92,7 +91,7 @@ def train(problem: Problem, run_dir: Path, num_seeds: int = 1, command: str = ""
 
 
 def _train_seed(problem: Problem, config: Config, run_dir: Path, command: str) -> dict:
-    _write_json(run_dir / "config.json", config.to_dict())
+    write_json(run_dir / "config.json", config.to_dict())
     _store_model_facts(problem, run_dir)
     tf.config.experimental.enable_op_determinism()
     keras.utils.set_random_seed(config.train.seed)
@@ -139,7 +138,7 @@ def _train_seed(problem: Problem, config: Config, run_dir: Path, command: str) -
     _write_page(problem, report, run_dir, run_dir)
     board.final(report, len(progress.losses))
     # Written last: its presence means that nothing is left to do.
-    _write_json(run_dir / REPORT, report)
+    write_json(run_dir / REPORT, report)
     (run_dir / CHECKPOINT).unlink()
     return report
 
@@ -205,7 +204,7 @@ def _write_page(problem: Problem, report: dict, evaluated_dir: Path, run_dir: Pa
 
 
 def _finished_seed(problem: Problem, config: Config, seed_dir: Path) -> dict:
-    report = _read_json(seed_dir / REPORT)
+    report = read_json(seed_dir / REPORT)
     trained_on = {name: split["sha256"] for name, split in report["data"].items()}
     if report["config"] != config.to_dict() or trained_on != {n: s.sha256 for n, s in problem.splits.items()}:
         raise ValueError(f"{seed_dir}: is of another run (other data or config); wanted an empty --out directory")
@@ -231,13 +230,13 @@ def _join_seeds(problem: Problem, reports: list[dict], run_dir: Path, command: s
             }
     report = {**best, "seeds": seeds, "command": command}
     _write_page(problem, report, run_dir / f"seed-{best['seed']}", run_dir)
-    _write_json(run_dir / REPORT, report)
+    write_json(run_dir / REPORT, report)
     return report
 
 
 def _store_model_facts(problem: Problem, run_dir: Path) -> None:
     tokenizer = problem.tokenizer
-    _write_json(
+    write_json(
         run_dir / "model.json",
         {
             "facts": problem.facts,
@@ -287,11 +286,11 @@ def load_run(run_dir: Path) -> FinishedRun:
     """
     if not (run_dir / REPORT).exists():
         raise ValueError(f"{run_dir}: holds no finished run; wanted a directory with {REPORT}")
-    report = _read_json(run_dir / REPORT)
+    report = read_json(run_dir / REPORT)
     if report["seeds"]:
         run_dir = run_dir / f"seed-{report['seeds']['best']}"
-    config = from_dict(_read_json(run_dir / "config.json"))
-    stored = _read_json(run_dir / "model.json")
+    config = from_dict(read_json(run_dir / "config.json"))
+    stored = read_json(run_dir / "model.json")
     model = build_model(load_task(config.task), stored["facts"], stored["encoder"], config)
     arrays, _ = checkpoint.load(run_dir / "best.safetensors")
     checkpoint.scatter("model", model.weights, arrays)
@@ -316,13 +315,3 @@ def _locked(run_dir: Path) -> Iterator[None]:
         except OSError as error:
             raise ValueError(f"{run_dir}: another process is training in it; wanted another --out directory") from error
         yield
-
-
-def _write_json(path: Path, value: dict) -> None:
-    aside = path.with_name(f"{path.name}.{os.getpid()}.part")
-    aside.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    os.replace(aside, path)
-
-
-def _read_json(path: Path) -> dict:
-    return json.loads(path.read_text(encoding="utf-8"))

@@ -1,0 +1,175 @@
+"""A config in, a run directory out: its report, its seeds, and that it repeats."""
+
+import json
+import math
+import statistics
+
+import pytest
+import small
+
+from tfbert.config import from_dict, override
+from tfbert.training import run
+from tfbert.training.problem import prepare
+
+
+def scripted_reports(monkeypatch, validation, test, monitor_scores=None):
+    """Let trainings be over at once, with these accuracies by seed; return the seeds that were trained."""
+    trained = []
+
+    def train_seed(problem, config, run_dir, command):
+        seed = config.train.seed
+        trained.append(seed)
+        scores = monitor_scores or validation
+        report = {
+            "seed": seed,
+            "config": config.to_dict(),
+            "data": {name: {"sha256": split.sha256} for name, split in problem.splits.items()},
+            "history": [{"validation": {"accuracy": 0.0, "loss": 9.0}}, {"validation": scores[seed]}],
+            "best_epoch": 2,
+            "validation": {"metrics": {"accuracy": {"value": validation[seed]["accuracy"]}}},
+            "test": {"metrics": {"accuracy": {"value": test[seed]}}},
+            "seeds": None,
+        }
+        run._write_json(run_dir / "report.json", report)
+        return report
+
+    monkeypatch.setattr(run, "_train_seed", train_seed)
+    monkeypatch.setattr(run, "_write_page", lambda *_: None)
+    return trained
+
+
+def accuracies(*values):
+    return [{"accuracy": value} for value in values]
+
+
+def test_seeds_are_summed_up_and_the_best_chosen_by_validation(base_problem, tmp_path, monkeypatch):
+    trained = scripted_reports(monkeypatch, accuracies(0.5, 0.8, 0.6), [0.9, 0.7, 0.2])
+    report = run.train(base_problem, tmp_path / "run", 3)
+    assert trained == [0, 1, 2]
+    assert report["seed"] == 1
+    seeds = report["seeds"]
+    assert (seeds["count"], seeds["seeds"], seeds["best"]) == (3, [0, 1, 2], 1)
+    test = seeds["test"]["accuracy"]
+    assert test == {"mean": pytest.approx(0.6), "std": pytest.approx(math.sqrt(0.13)), "values": [0.9, 0.7, 0.2]}
+    assert seeds["validation"]["accuracy"]["values"] == [0.5, 0.8, 0.6]
+    assert json.loads((tmp_path / "run" / "report.json").read_text()) == report
+    # The config repeats the run, as that of every run does.
+    assert from_dict(json.loads((tmp_path / "run" / "config.json").read_text())) == base_problem.config
+
+
+def test_seeds_are_chosen_by_the_metric_that_is_monitored(base_problem, tmp_path, monkeypatch, data_dir):
+    import dataclasses
+
+    monitored = dataclasses.replace(base_problem, config=override(base_problem.config, {"train.monitor": "loss"}))
+    scripted_reports(monkeypatch, accuracies(0.5, 0.8), [0.9, 0.7], [{"loss": 0.1}, {"loss": 0.4}])
+    assert run.train(monitored, tmp_path / "run", 2)["seeds"]["best"] == 0
+
+
+def test_finished_seeds_are_not_trained_again(base_problem, tmp_path, monkeypatch):
+    values = accuracies(0.5, 0.8), [0.9, 0.7]
+    trained = scripted_reports(monkeypatch, *values)
+    first = run.train(base_problem, tmp_path / "run", 2)
+    (tmp_path / "run" / "report.json").unlink()
+    (tmp_path / "run" / "seed-1" / "report.json").unlink()
+    assert run.train(base_problem, tmp_path / "run", 2) == first
+    assert trained == [0, 1, 1]
+
+
+def test_finished_seeds_of_another_config_or_other_data_are_refused(base_problem, tmp_path, monkeypatch):
+    import dataclasses
+
+    scripted_reports(monkeypatch, accuracies(0.5, 0.8), [0.9, 0.7])
+    run.train(base_problem, tmp_path / "run", 2)
+    (tmp_path / "run" / "report.json").unlink()
+    changed = override(base_problem.config, {"train.weight_decay": 0.5})
+    with pytest.raises(ValueError, match=r"seed-0: is of another run .*wanted an empty --out directory"):
+        run.train(dataclasses.replace(base_problem, config=changed), tmp_path / "run", 2)
+    path = small.write_data(tmp_path / "data", train=25)
+    other = dataclasses.replace(base_problem, splits=prepare(small.config(path)).splits)
+    with pytest.raises(ValueError, match="seed-0: is of another run"):
+        run.train(other, tmp_path / "run", 2)
+
+
+def test_run_directory_is_continued_only_while_unfinished(base_problem, tmp_path):
+    first = run.choose_run_dir(base_problem, tmp_path)
+    assert first.parent == tmp_path / "classification"
+    time, mark = first.name.rsplit("-", 1)
+    assert len(mark) == 8
+    # As if it was begun long ago, so that the name tells old from new.
+    old = first.with_name(f"20200101-000000-{mark}")
+    old.mkdir(parents=True)
+    assert run.choose_run_dir(base_problem, tmp_path) == old
+    (old / "report.json").write_text("{}")
+    assert run.choose_run_dir(base_problem, tmp_path) != old
+    import dataclasses
+
+    other = dataclasses.replace(base_problem, config=override(base_problem.config, {"train.seed": 1}))
+    (old / "report.json").unlink()
+    assert run.choose_run_dir(other, tmp_path) != old
+
+
+@pytest.fixture(scope="module")
+def real(data_dir, tmp_path_factory):
+    """Return the folder and results of real runs: two seeds, one from the config of the first, one with train only."""
+    folder = tmp_path_factory.mktemp("runs")
+    small.write_data(folder / "train-only", validation=0, test=0)
+    tools = small.tools()
+    options = {"encoder.sequence_length": 32, "train.batch_size": 8, "train.epochs": 1, "train.learning_rate": 2e-3}
+    common = ["--encoder", "tiny", "--no-export", *small.assignments(options)]
+    alone = [*common, "--data", "train-only", "--set", "data.validation_fraction=0", "--set", "data.test_fraction=0"]
+    chains = [
+        [
+            tools.step("train", *common, "--data", data_dir, "--out", "two", "--seeds", 2, cwd=folder),
+            tools.step("train", "--config", "two/seed-1/config.json", "--no-export", "--out", "again", cwd=folder),
+            tools.step("train", *common, "--data", data_dir, "--out", "two", cwd=folder),
+        ],
+        [tools.step("train", *alone, "--out", "alone", cwd=folder)],
+    ]
+    (two, again, refused), (alone,) = tools.run(*chains)
+    return folder, {"two": two, "again": again, "refused": refused, "alone": alone}
+
+
+def report_of(folder):
+    return json.loads((folder / "report.json").read_text())
+
+
+def test_two_seeds_for_real(real):
+    folder, done = real
+    assert done["two"].code == 0, done["two"].err
+    report = report_of(folder / "two")
+    parts = [report_of(folder / "two" / f"seed-{seed}") for seed in (0, 1)]
+    for split in ("validation", "test"):
+        for metric, found in report["seeds"][split].items():
+            values = [part[split]["metrics"][metric]["value"] for part in parts]
+            assert found == {"mean": statistics.mean(values), "std": statistics.stdev(values), "values": values}
+    assert report["seed"] == report["seeds"]["best"]
+    assert (folder / "two" / "report.html").stat().st_size > 1000
+    assert f"± {report['seeds']['test']['accuracy']['std']:.4f} over seeds" in done["two"].out
+
+
+def test_config_of_a_run_repeats_it(real):
+    folder, done = real
+    assert done["again"].code == 0, done["again"].err
+    first, again = report_of(folder / "two" / "seed-1"), report_of(folder / "again")
+    for name in ("config", "data", "validation", "test", "best_epoch", "encoder"):
+        assert again[name] == first[name]
+    assert [entry["loss"] for entry in again["history"]] == [entry["loss"] for entry in first["history"]]
+    weights = [(folder / name / "best.safetensors").read_bytes() for name in ("two/seed-1", "again")]
+    assert weights[0] == weights[1]
+
+
+def test_finished_directory_is_refused(real):
+    folder, done = real
+    assert done["refused"].code == 2
+    assert done["refused"].err.splitlines()[-1] == "train: two: holds a finished run; wanted a new --out directory"
+
+
+def test_data_without_validation_and_test(real):
+    folder, done = real
+    assert done["alone"].code == 0, done["alone"].err
+    report = report_of(folder / "alone")
+    assert (report["validation"], report["test"]) == (None, None)
+    assert report["data"].keys() == {"train"}
+    assert report["best_epoch"] == 1
+    assert "nothing was measured" in done["alone"].out
+    assert (folder / "alone" / "report.html").exists()

@@ -1,0 +1,55 @@
+"""What KerasNLP's BERT constructor does not take: sizes, activation and epsilon in, a backbone that computes so out."""
+
+import keras
+from keras_hub.models import BertBackbone
+
+
+@keras.saving.register_keras_serializable("tfbert")
+def gelu_tanh(x):
+    """Compute gelu by its tanh formula, as the original BERT code does."""
+    return keras.activations.gelu(x, approximate=True)
+
+
+# `keras.activations.gelu` is the exact one: approximate=False is its default.
+FUNCTIONS = {"gelu": keras.activations.gelu, "gelu_tanh": gelu_tanh}
+FUNCTIONS |= {"relu": keras.activations.relu, "silu": keras.activations.silu}
+
+
+def build_backbone(facts: dict, *, dtype: str, dropout: float) -> BertBackbone:
+    """Return the architecture that an encoder's facts describe, with random weights.
+
+    Args:
+        facts: `Encoder.facts`, or what was stored of them with a run.
+        dtype: Keras dtype policy.
+        dropout: of hidden states and attention.
+    """
+    sizes = ("vocabulary_size", "num_layers", "num_heads", "hidden_dim", "intermediate_dim")
+    backbone = BertBackbone(
+        **{name: facts[name] for name in (*sizes, "max_sequence_length", "num_segments")},
+        dropout=dropout,
+        dtype=dtype,
+    )
+    set_computation(backbone, facts["activation"], facts["layer_norm_epsilon"])
+    return backbone
+
+
+def set_computation(backbone: BertBackbone, activation: str, layer_norm_epsilon: float) -> None:
+    """Give every layer an activation and an epsilon that KerasNLP's constructor does not take.
+
+    The backbone's own config has no place for either, so `from_config` and a `.keras` file fall back to KerasNLP's:
+    call this again after them, or use `save_encoder`. Weights are not touched. A model that was compiled or traced
+    before must be compiled again.
+
+    Args:
+        backbone: changed in place.
+        activation: `gelu` (exact), `gelu_tanh`, `relu`, `silu`.
+        layer_norm_epsilon: above 0.
+    """
+    function = FUNCTIONS[activation]
+    backbone.embeddings_layer_norm.epsilon = layer_norm_epsilon
+    for layer in backbone.transformer_layers:
+        layer.activation = function
+        layer._feedforward_intermediate_dense.activation = function
+        layer.layer_norm_epsilon = layer_norm_epsilon
+        layer._self_attention_layer_norm.epsilon = layer_norm_epsilon
+        layer._feedforward_layer_norm.epsilon = layer_norm_epsilon
