@@ -105,7 +105,7 @@ class TrainConfig:
 
     Args:
         seed: of weights, data order and dropout; a CPU run with the same seed repeats exactly.
-        epochs: passes over the training split; `None` means as many as show some 20,000 examples, 3 to 10.
+        epochs: passes over the training split; `None` means as many as show some 8,000 examples, 3 to 10.
         batch_size: examples per forward pass.
         accumulation_steps: batches whose gradients are averaged into one update.
         optimizer: `adamw` (decoupled decay, none on biases and LayerNorm).
@@ -159,7 +159,7 @@ class TrainConfig:
 
     def num_epochs(self, num_examples: int) -> int:
         """Return how many epochs a training split of this size gets."""
-        return self.epochs or min(10, max(3, round(20_000 / num_examples)))
+        return self.epochs or min(10, max(3, round(8_000 / num_examples)))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,10 +9,10 @@ def print_list() -> None:
 
     print("tasks")
     for name in list_tasks():
-        print(f"  {name:28}{load_task(name).title}")
+        print(f"  {name:32}{load_task(name).title}")
     print("encoders")
     for name, description in list_encoders():
-        print(f"  {name:28}{description}")
+        print(f"  {name:32}{description}")
     print("config fields (--set)")
     defaults = Config().to_dict()
     for path in paths():

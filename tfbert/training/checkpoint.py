@@ -70,5 +70,5 @@ def scatter(prefix: str, variables: Sequence, arrays: dict[str, np.ndarray]) -> 
 
 def _names(prefix: str, variables: Sequence) -> list[str]:
     # Keras numbers generators and optimizers through the life of a process; another process counts from another number.
-    paths = [re.sub(r"^(seed_generator|[a-z_]*adam_?w|[a-z_]*optimizer)(_\d+)?/", r"\1/", v.path) for v in variables]
+    paths = [re.sub(r"(seed_generator|adam_w|optimizer)_\d+/", r"\1/", v.path) for v in variables]
     return [f"{prefix}/{index:04d}:{path}" for index, path in enumerate(paths)]

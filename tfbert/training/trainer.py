@@ -291,6 +291,8 @@ class Trainer:
             self._copy_weights()
             length = self.config.encoder.sequence_length
             logits = predict_logits(self.evaluation_model, self.validation, length, "validation")
+            if not np.isfinite(logits).all():
+                self._explain_divergence(f"validation logits are not finite after update {p.update}", p.losses[-1][2])
             entry["validation"] = self.task.quick_scores(logits, self.validation.targets, self.facts)
             score = entry["validation"][self.monitor]
         p.history.append(entry)
