@@ -16,7 +16,7 @@ train: $(VENV)/installed
 	$(BIN)/python tools/train.py
 
 test: $(VENV)/installed
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: $(VENV)/installed
 	$(BIN)/ruff check .

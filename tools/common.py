@@ -20,7 +20,8 @@ def run(main: Callable[[argparse.Namespace], None], parser: argparse.ArgumentPar
 
     A `ValueError` or a file that cannot be used is the user's to mend: it is shown as one line, with exit code 2.
     """
-    options = parser.parse_args()
+    # Intermixed: `predict MODEL --version 3 TEXT` has an option between its arguments.
+    options = parser.parse_intermixed_args()
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     logging.getLogger("tfbert").setLevel(logging.INFO)
     _import_tensorflow_quietly()

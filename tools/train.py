@@ -52,7 +52,7 @@ def main(options: argparse.Namespace) -> None:
     config = read_config(options)
     from tfbert.serving import deploy
     from tfbert.training import run
-    from tfbert.training.problem import data_path, prepare
+    from tfbert.training.problem import prepare
 
     problem = prepare(config)
     run_dir = options.out or run.choose_run_dir(problem, common.RUNS_DIR)
@@ -60,7 +60,7 @@ def main(options: argparse.Namespace) -> None:
     print(deploy.summary(report))
     print(f"report      {run_dir / 'report.html'}")
     if not options.no_export:
-        name = options.name or data_path(config, problem.task).resolve().stem
+        name = options.name or deploy.name_of(config)
         version_dir, checked = deploy.export_run(run_dir, common.SAVED_MODELS_DIR / name)
         print(f"saved model {version_dir}  (verified on {checked['num_texts']} texts in a fresh process)")
         for text, answer in deploy.ask(version_dir, run.load_run(run_dir).samples[:2]):

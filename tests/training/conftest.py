@@ -30,12 +30,12 @@ def base_problem(data_dir):
 def make_trainer(base_problem, tmp_path):
     """Return a function from config paths to a trainer.
 
-    Args of the function: `mode` is `real`, `graph` (without XLA, whose compilation takes seconds) or `eager` (for a few
-    updates, not to wait for tracing either); `examples` cuts the training split; the rest are config paths.
+    Args of the function: `mode` is `real` or `eager`, which for a few updates is faster than tracing and compiling;
+    `examples` cuts the training split; the rest are config paths.
     """
     numbers = iter(range(100))
 
-    def make(mode="graph", run_dir=None, validation=True, identity="identity", examples=None, **values):
+    def make(mode="eager", run_dir=None, validation=True, identity="identity", examples=None, **values):
         values = {path.replace("__", "."): value for path, value in values.items()}
         config = override(base_problem.config, values)
         keras.utils.set_random_seed(config.train.seed)
@@ -57,12 +57,9 @@ def make_trainer(base_problem, tmp_path):
             run_dir=run_dir,
             identity=identity,
         )
-        if mode == "graph":
-            trainer._update = tf.function(trainer._apply)
-        elif mode == "eager":
+        if mode == "eager":
             for name in ("_single", "_accumulate", "_update"):
                 setattr(trainer, name, getattr(trainer, name).python_function)
-        if mode != "real":
             evaluation_model.traced_forward = lambda inputs: evaluation_model(inputs, training=False)
         return trainer
 

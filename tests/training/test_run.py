@@ -30,7 +30,7 @@ def scripted_reports(monkeypatch, validation, test, monitor_scores=None):
             "test": {"metrics": {"accuracy": {"value": test[seed]}}},
             "seeds": None,
         }
-        run._write_json(run_dir / "report.json", report)
+        (run_dir / "report.json").write_text(json.dumps(report))
         return report
 
     monkeypatch.setattr(run, "_train_seed", train_seed)

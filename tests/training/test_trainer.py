@@ -13,7 +13,7 @@ from tfbert.training.trainer import predict_logits
 
 # The first update losses of the tiny encoder with seed 3 on the data of `small.write_data`. They change with the data,
 # the initial weights, the order of batches, dropout, the optimizer: with anything that decides a training.
-GOLDEN = [0.0, 0.0, 0.0, 0.0, 0.0]
+GOLDEN = [1.117791, 1.157110, 1.095913, 1.069628, 1.008182]
 TIMES = ("seconds", "examples_per_second")
 
 
@@ -34,9 +34,20 @@ def same(ones, others):
 
 
 def test_golden_losses(make_trainer):
-    progress = make_trainer("real", train__seed=3).train()
+    trainer = make_trainer("real", train__seed=3)
+    progress = trainer.train()
     np.testing.assert_allclose(losses(progress)[:5], GOLDEN, atol=1e-4)
     assert [update for update, _, _ in progress.losses] == [1, 2, 3, 4, 5, 6]
+    # What lets the other tests do without tracing.
+    eager = make_trainer(train__seed=3, examples=24, train__epochs=2).train()
+    np.testing.assert_allclose(losses(eager), losses(progress), rtol=1e-4)
+    # A function traced anew for a shape it has not met is another graph, which rounds in another way: a training that
+    # goes on after a kill, and meets the shapes in another order, would part from one that was not killed.
+    plan = plan_training(np.minimum(trainer.train_split.lengths(), 32), 8, 3, 0)
+    shapes = {tuple(batch["token_ids"].shape) for batch in batches(trainer.train_split, plan, 32)}
+    assert len(shapes) > 1
+    assert trainer._single.experimental_get_tracing_count() == 1
+    assert trainer.evaluation_model.traced_forward.experimental_get_tracing_count() == 1
 
 
 def test_same_seed_same_bits_and_other_seed_other_losses(make_trainer):
@@ -48,33 +59,12 @@ def test_same_seed_same_bits_and_other_seed_other_losses(make_trainer):
     assert not np.allclose(losses(first), losses(other), atol=1e-3)
 
 
-def test_what_the_tests_run_is_what_is_run(make_trainer):
-    values = {"encoder__dropout": 0.0, "head__dropout": 0.0, "examples": 12, "train__epochs": 1}
-    real, graph, eager = [losses(make_trainer(mode, **values).train()) for mode in ("real", "graph", "eager")]
-    np.testing.assert_allclose(graph, real, rtol=1e-4)
-    np.testing.assert_allclose(eager, real, rtol=1e-4)
-
-
-def test_losses_do_not_depend_on_the_shapes_met_before(make_trainer, base_problem):
-    # A function traced anew for a shape it has not met is another graph, which rounds in another way: a training that
-    # goes on after a kill would part from one that was not killed.
-    trainer = make_trainer("real")
-    train = base_problem.tokenized["train"]
-    plan = plan_training(np.minimum(train.lengths(), 32), 8, 0, 0)
-    shapes = set()
-    for batch in batches(train, plan, 32):
-        trainer._single(batch, tf.constant(0.125))
-        shapes.add(tuple(batch["token_ids"].shape))
-    assert len(shapes) > 1
-    assert trainer._single.experimental_get_tracing_count() == 1
-
-
 @pytest.mark.parametrize("weighted", ["none", "balanced"])
 def test_accumulated_batches_equal_one_large_batch(make_trainer, weighted):
     values = {
         "encoder__dropout": 0.0,
         "head__dropout": 0.0,
-        "train__epochs": 3,
+        "train__epochs": 2,
         "train__schedule": "constant",
         "train__class_weights": weighted,
     }
@@ -82,7 +72,7 @@ def test_accumulated_batches_equal_one_large_batch(make_trainer, weighted):
     large = make_trainer(examples=20, train__batch_size=32, **values)
     small = make_trainer(examples=20, train__batch_size=8, train__accumulation_steps=4, **values)
     one, four = large.train(), small.train()
-    assert len(one.losses) == len(four.losses) == 3
+    assert len(one.losses) == len(four.losses) == 2
     np.testing.assert_allclose(losses(four), losses(one), rtol=1e-5)
     for a, b in zip(weights(large.model), weights(small.model), strict=True):
         np.testing.assert_allclose(a, b, atol=2e-5)
@@ -156,7 +146,7 @@ def test_a_monitored_loss_is_better_when_lower(make_trainer, monkeypatch):
 
 
 def test_without_validation_the_last_epoch_is_kept(make_trainer):
-    trainer = make_trainer("eager", examples=8, validation=False, train__patience_epochs=1)
+    trainer = make_trainer(examples=8, validation=False, train__patience_epochs=1)
     by_epoch = weights_by_epoch(trainer)
     progress = trainer.train()
     assert progress.best_epoch == 2
@@ -197,11 +187,11 @@ def test_the_loss_of_an_epoch_is_the_weighted_mean(make_trainer):
 @pytest.mark.parametrize("values", [{"train__learning_rate": 1e30}, {"train__learning_rate": 1e30, "train__epochs": 1}])
 def test_divergence_is_explained(make_trainer, values):
     with pytest.raises(ValueError, match="of epoch .*Lower train.learning_rate=1e.30.*clip_norm=1"):
-        make_trainer("eager", examples=8, train__schedule="constant", **values).train()
+        make_trainer(examples=8, train__schedule="constant", **values).train()
 
 
 def test_a_loss_that_is_no_number_stops(make_trainer, monkeypatch):
-    trainer = make_trainer("eager", examples=12)
+    trainer = make_trainer(examples=12)
     loss = trainer.task.loss
     calls = iter(range(100))
     monkeypatch.setattr(
@@ -212,7 +202,7 @@ def test_a_loss_that_is_no_number_stops(make_trainer, monkeypatch):
 
 
 def test_weights_that_the_very_last_update_broke_are_not_kept(make_trainer):
-    trainer = make_trainer("eager", examples=20, train__epochs=1)
+    trainer = make_trainer(examples=20, train__epochs=1)
     apply, calls = trainer._update, iter(range(100))
 
     def break_last(gradients):
@@ -225,7 +215,7 @@ def test_weights_that_the_very_last_update_broke_are_not_kept(make_trainer):
 
 
 def test_misspelt_monitor_is_told_before_training(make_trainer):
-    trainer = make_trainer("eager", train__monitor="acuracy")
+    trainer = make_trainer(train__monitor="acuracy")
     with pytest.raises(ValueError, match="train.monitor=acuracy: wanted one of accuracy, macro_f1, mcc, loss"):
         trainer.train()
     assert trainer.progress.losses == []

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from tfbert.config import Config
 from tfbert.serving.export import Servable, export
 from tfbert.serving.predictor import Predictor
 from tfbert.serving.verify import verify
@@ -34,7 +35,11 @@ def export_run(run_dir: Path, model_dir: Path) -> tuple[Path, dict]:
 
 def default_name(run_dir: Path) -> str:
     """Return the SavedModel name a run gets when none is given: that of its data."""
-    config = load_run(run_dir).config
+    return name_of(load_run(run_dir).config)
+
+
+def name_of(config: Config) -> str:
+    """Return the name of a run's data, whatever way its path is written."""
     return data_path(config, load_task(config.task)).resolve().stem
 
 

@@ -74,7 +74,7 @@ def prepare(config: Config) -> Problem:
     facts = task.read_facts(splits["train"])
     seconds = {"read": time.monotonic() - started}
     started = time.monotonic()
-    encoder = load_encoder(config.encoder.name, dropout=config.encoder.dropout, seed=config.train.seed)
+    encoder = load_encoder(config.encoder.name, dropout=config.encoder.dropout)
     check_length(config, encoder)
     tokenizer = make_tokenizer(encoder)
     seconds["load_encoder"] = time.monotonic() - started

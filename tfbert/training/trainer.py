@@ -131,19 +131,18 @@ class Trainer:
         self.loss_scale = keras.optimizers.LossScaleOptimizer(self.optimizer) if "float16" in _policy(model) else None
         if self.loss_scale is not None:
             self.loss_scale.build(model.trainable_variables)
-        self.sums = [tf.Variable(tf.zeros_like(v.value), trainable=False) for v in model.trainable_variables]
+        summed = model.trainable_variables if config.train.accumulation_steps > 1 else []
+        self.sums = [tf.Variable(tf.zeros_like(v.value), trainable=False) for v in summed]
         self.averages = self._start_averages()
         self.progress = Progress()
         self.best: dict[str, np.ndarray] | None = None  # weights not yet on disk
         self.checkpoint_time = time.monotonic()
-        # The gradient of a batch is that of its summed loss; dividing by the weights of the whole update makes
-        # accumulated batches equal one large batch even where the last is smaller.
         # One graph for every shape, whichever comes first: graphs of their own would round differently, and a training
         # that goes on after a kill meets the shapes in another order.
         spec = batches(train, [], config.encoder.sequence_length, self.weights).element_spec
         signature = [spec, tf.TensorSpec([], tf.float32)]
         self._accumulate = tf.function(self._accumulate_batch, input_signature=signature)
-        self._single = tf.function(self._single_batch, input_signature=signature)
+        self._single = tf.function(self._gradients, input_signature=signature)
         # XLA fuses Adam's passes over all weights into one. float16 needs the branch of its loss scale instead.
         self._update = tf.function(self._apply, jit_compile=self.loss_scale is None)
 
@@ -204,7 +203,7 @@ class Trainer:
         rate = float(self.optimizer.learning_rate)
         weight = sum(float(len(i) if self.weights is None else self.weights[i].sum()) for i in group)
         scale = tf.constant(1.0 / weight, tf.float32)
-        if len(group) == 1 and self.config.train.accumulation_steps == 1:
+        if self.config.train.accumulation_steps == 1:
             loss_sum, gradients = self._single(next(stream), scale)
             self._update(gradients)
             loss_sum = float(loss_sum)
@@ -223,6 +222,8 @@ class Trainer:
         return loss
 
     def _gradients(self, batch, scale):
+        # Of the summed loss times `scale`, one over the weights of the whole update: so accumulated batches equal one
+        # large batch even where the last is smaller.
         with tf.GradientTape() as tape:
             logits = self.model(batch, training=True)
             losses = self.task.loss(logits, batch["targets"], self.config)
@@ -232,9 +233,6 @@ class Trainer:
                 objective = self.loss_scale.scale_loss(objective)
         variables = [v.value for v in self.model.trainable_variables]
         return loss_sum, [tf.convert_to_tensor(g) for g in tape.gradient(objective, variables)]
-
-    def _single_batch(self, batch, scale):
-        return self._gradients(batch, scale)
 
     def _accumulate_batch(self, batch, scale):
         loss_sum, gradients = self._gradients(batch, scale)

@@ -1,0 +1,52 @@
+"""A finished run and its SavedModel."""
+
+import shutil
+
+import pytest
+import small
+import tensorflow as tf
+
+from tfbert.serving import deploy
+from tfbert.training.run import load_run
+
+
+@pytest.fixture(scope="session")
+def run_dir():
+    return small.finished_run()[0]
+
+
+@pytest.fixture(scope="session")
+def model_dir():
+    return small.finished_run()[1]
+
+
+@pytest.fixture(scope="session")
+def version_dir(model_dir):
+    return model_dir / "1"
+
+
+@pytest.fixture(scope="session")
+def finished(run_dir):
+    return load_run(run_dir)
+
+
+@pytest.fixture(scope="session")
+def servable(finished):
+    return deploy._servable(finished)
+
+
+@pytest.fixture(scope="session")
+def expected(servable):
+    return deploy._expected(servable)
+
+
+@pytest.fixture(scope="session")
+def model(version_dir):
+    """Return the reloaded SavedModel, kept alive as long as its signatures are used."""
+    return tf.saved_model.load(str(version_dir))
+
+
+@pytest.fixture
+def copied(version_dir, tmp_path):
+    """Return a copy of the SavedModel that a test may damage."""
+    return shutil.copytree(version_dir, tmp_path / "copied")

@@ -1,0 +1,71 @@
+"""Loads a SavedModel under another TensorFlow, as the server built from it does, and compares its answers.
+
+Run by another environment's Python: `older_tensorflow.py VERSION_DIR EXPECTED.json`. The last line says what was done.
+"""
+
+import importlib.util
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+
+
+def load_text_ops():
+    """Register tensorflow-text's ops without its Python part, which would import Keras."""
+    folder = Path(importlib.util.find_spec("tensorflow_text").origin).parent
+    for library in sorted(folder.glob("python/ops/*.so")):
+        tf.load_op_library(str(library))
+
+
+def difference(answers, expected):
+    """Return the largest difference of numbers; texts must be equal."""
+    largest = 0.0
+    for name, values in expected.items():
+        found = answers[name]
+        if found.dtype == object:
+            assert [value.decode() for value in found] == values, name
+        else:
+            largest = max(largest, float(np.abs(found.astype(float) - np.array(values, float)).max()))
+    return largest
+
+
+def in_a_session(version_dir, texts):
+    """Return the answers of the way a server takes: a session on the graph, nothing of TensorFlow 2."""
+    with tf.compat.v1.Session(graph=tf.Graph()) as session:
+        loaded = tf.compat.v1.saved_model.load(session, ["serve"], version_dir)
+        signature = loaded.signature_def["serving_default"]
+        outputs = {name: info.name for name, info in signature.outputs.items()}
+        return session.run(outputs, {signature.inputs["text"].name: texts})
+
+
+def warmup_batches(version_dir, texts):
+    """Return the recorded batches, or the texts where tensorflow-serving-api cannot be imported."""
+    try:
+        from tensorflow_serving.apis import prediction_log_pb2
+    except ImportError:
+        return "texts", [texts]
+    path = str(Path(version_dir) / "assets.extra" / "tf_serving_warmup_requests")
+    logs = [prediction_log_pb2.PredictionLog.FromString(r.numpy()) for r in tf.data.TFRecordDataset(path)]
+    return "records", [tf.make_ndarray(log.predict_log.request.inputs["text"]) for log in logs]
+
+
+def main():
+    version_dir, task = sys.argv[1], json.loads(Path(sys.argv[2]).read_text(encoding="utf-8"))
+    load_text_ops()
+    texts = [text.encode() for text in task["texts"]]
+    by_session = in_a_session(version_dir, texts)
+    model = tf.saved_model.load(version_dir)
+    served = model.signatures["serving_default"]
+    by_function = {name: value.numpy() for name, value in served(text=tf.constant(texts)).items()}
+    kind, batches = warmup_batches(version_dir, texts)
+    for batch in batches:
+        served(text=tf.constant(batch))
+    differences = {"session": by_session, "function": by_function}
+    found = {name: difference(answers, task["expected"]) for name, answers in differences.items()}
+    print(json.dumps(found | {"tensorflow": tf.__version__, "warmup": kind, "num_batches": len(batches)}))
+
+
+if __name__ == "__main__":
+    main()

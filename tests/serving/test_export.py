@@ -1,0 +1,250 @@
+"""The SavedModel: what it takes, what it answers, and what lies in its directory."""
+
+import json
+import os
+import stat
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from tensorflow.core.protobuf import saved_model_pb2
+
+from tfbert.serving import export as exporting
+from tfbert.serving.export import export
+from tfbert.serving.ops import OLDEST_RELEASE, list_ops
+from tfbert.serving.warmup import read_warmup
+
+LABELS = ["card", "fee", "loan"]
+INPUTS = {
+    "serving_default": {"text": (tf.string, [None])},
+    "token_ids": {name: (tf.int32, [None, None]) for name in ("token_ids", "segment_ids", "padding_mask")},
+    "labels": {"label_id": (tf.int32, [None])},
+    "classify": {"inputs": (tf.string, [None])},
+}
+ANSWERS = {
+    "label": (tf.string, [None]),
+    "label_id": (tf.int32, [None]),
+    "probability": (tf.float32, [None]),
+    "probabilities": (tf.float32, [None, 3]),
+}
+OUTPUTS = {
+    "serving_default": ANSWERS | {"truncated": (tf.bool, [None])},
+    "token_ids": ANSWERS,
+    "labels": {"label": (tf.string, [None])},
+    "classify": {"classes": (tf.string, [None, 3]), "scores": (tf.float32, [None, 3])},
+}
+TEXTS = ["my card pin", "the loan rate for a house today", "", "😀 fee 价格", "A" * 300]
+
+
+def ask(model, texts):
+    encoded = [text if isinstance(text, bytes) else text.encode() for text in texts]
+    answers = model.signatures["serving_default"](text=tf.constant(encoded, tf.string, shape=[len(encoded)]))
+    return {name: tensor.numpy() for name, tensor in answers.items()}
+
+
+def metagraph(version_dir):
+    saved = saved_model_pb2.SavedModel.FromString((version_dir / "saved_model.pb").read_bytes())
+    (graph,) = saved.meta_graphs
+    return graph
+
+
+def shapes(tensors):
+    def dims(info):
+        return [None if dim.size == -1 else dim.size for dim in info.tensor_shape.dim]
+
+    return {name: (tf.as_dtype(info.dtype), dims(info)) for name, info in tensors.items()}
+
+
+@pytest.mark.parametrize("name", INPUTS)
+def test_signatures(version_dir, name):
+    signatures = metagraph(version_dir).signature_def
+    assert set(signatures) - {"__saved_model_init_op"} == set(INPUTS)
+    assert shapes(signatures[name].inputs) == INPUTS[name]
+    assert shapes(signatures[name].outputs) == OUTPUTS[name]
+    # The dtype alone would not tell a ragged output, which servers cannot send.
+    assert all(info.WhichOneof("encoding") == "name" for info in signatures[name].outputs.values())
+
+
+def test_answers(model):
+    answers = ask(model, TEXTS)
+    assert {name: len(values) for name, values in answers.items()} == dict.fromkeys(OUTPUTS["serving_default"], 5)
+    assert [label.decode() for label in answers["label"]] == [LABELS[index] for index in answers["label_id"]]
+    np.testing.assert_allclose(answers["probabilities"].sum(1), 1, atol=1e-6)
+    np.testing.assert_array_equal(answers["probabilities"].argmax(1), answers["label_id"])
+    np.testing.assert_array_equal(answers["probabilities"].max(1), answers["probability"])
+    # A single word of 300 letters is one unknown token.
+    assert answers["truncated"].tolist() == [False] * 5
+
+
+def test_answers_differ_between_texts(model):
+    probabilities = ask(model, TEXTS)["probabilities"]
+    assert len(np.unique(probabilities.round(6), axis=0)) == len(TEXTS)
+
+
+@pytest.mark.parametrize(("num_words", "truncated"), [(30, False), (31, True), (500, True)])
+def test_truncated_tells_where_tokens_were_cut(model, num_words, truncated):
+    # 32 tokens with [CLS] and [SEP] leave room for 30.
+    answers = ask(model, [" ".join(["a"] * num_words), "a"])
+    assert answers["truncated"].tolist() == [truncated, False]
+
+
+def test_answers_equal_the_trained_models(model, finished, expected):
+    answers = ask(model, finished.samples)
+    assert [label.decode() for label in answers["label"]] == expected["label"]
+    assert answers["label_id"].tolist() == expected["label_id"]
+    np.testing.assert_allclose(answers["probabilities"], expected["probabilities"], atol=1e-5)
+
+
+def test_token_ids_answer_like_texts(model, finished):
+    from tfbert.text.packing import pack_rows
+
+    rows = finished.tokenizer(tf.constant([text.encode() for text in TEXTS])).to_list()
+    packed = pack_rows(rows, finished.tokenizer.special, 32)
+    by_ids = model.signatures["token_ids"](**{name: tf.constant(values) for name, values in packed.items()})
+    by_text = ask(model, TEXTS)
+    assert by_ids["label"].numpy().tolist() == by_text["label"].tolist()
+    np.testing.assert_allclose(by_ids["probabilities"].numpy(), by_text["probabilities"], atol=1e-5)
+
+
+def test_neighbours_do_not_change_an_answer(model):
+    together = ask(model, TEXTS)["probabilities"]
+    alone = np.concatenate([ask(model, [text])["probabilities"] for text in TEXTS])
+    np.testing.assert_allclose(together, alone, atol=1e-5)
+    np.testing.assert_allclose(ask(model, TEXTS[::-1])["probabilities"][::-1], together, atol=1e-5)
+
+
+def test_bytes_that_are_not_utf8_are_dropped(model):
+    answers = ask(model, [b"my \xff\xfecard", "my card", b"\xff"])
+    np.testing.assert_allclose(answers["probabilities"][0], answers["probabilities"][1], atol=1e-6)
+    assert np.isfinite(answers["probabilities"]).all()
+
+
+def test_no_text_no_answer(model):
+    # A batch of none is answered with none; every output keeps its shape.
+    answers = ask(model, [])
+    found = {name: values.shape for name, values in answers.items()}
+    assert found == dict.fromkeys(answers, (0,)) | {"probabilities": (0, 3)}
+
+
+def test_classify_reads_examples(model):
+    def example(text):
+        feature = tf.train.Feature(bytes_list=tf.train.BytesList(value=[text.encode()]))
+        return tf.train.Example(features=tf.train.Features(feature={"text": feature})).SerializeToString()
+
+    answers = model.signatures["classify"](inputs=tf.constant([example(text) for text in TEXTS]))
+    assert answers["classes"].numpy().tolist() == [[label.encode() for label in LABELS]] * len(TEXTS)
+    np.testing.assert_allclose(answers["scores"].numpy(), ask(model, TEXTS)["probabilities"], atol=1e-6)
+
+
+def test_labels_by_id(model):
+    found = model.signatures["labels"](label_id=tf.constant([2, 0, 1, 3, -1, 2**31 - 1]))["label"].numpy()
+    assert found.tolist() == [b"loan", b"card", b"fee", b"", b"", b""]
+
+
+def reachable(library, name):
+    """Return the ops of a function and of all functions it calls."""
+    functions = {function.signature.name: function for function in library.function}
+    found, left, seen = set(), [name], set()
+    while left:
+        function = functions[left.pop()]
+        for node in function.node_def:
+            found.add(node.op)
+            called = {node.op, *(value.func.name for value in node.attr.values())}
+            called |= {func.name for value in node.attr.values() for func in value.list.func}
+            left += [name for name in called & functions.keys() if name not in seen]
+            seen |= called
+    return found
+
+
+def test_token_ids_need_no_custom_op(version_dir):
+    graph = metagraph(version_dir)
+    calls = {}
+    for name, signature in graph.signature_def.items():
+        nodes = {node.name: node for node in graph.graph_def.node}
+        for info in signature.outputs.values():
+            node = nodes[info.name.partition(":")[0]]
+            if "f" in node.attr:
+                calls[name] = node.attr["f"].func.name
+    custom = {
+        name: reachable(graph.graph_def.library, function) & OLDEST_RELEASE.keys() for name, function in calls.items()
+    }
+    assert custom["serving_default"]
+    assert custom["token_ids"] == set()
+
+
+def test_ops_are_known_and_not_compiled(version_dir):
+    ops = list_ops(version_dir)
+    assert (ops.unknown, ops.jit_compiled) == ((), ())
+    # The trimmer is what most releases lack.
+    assert "TFText>RoundRobinTrim" not in ops.custom
+    assert ops.oldest_release == "2.12.1"
+
+
+def test_files(version_dir, finished):
+    assets = version_dir / "assets"
+    assert (assets / "labels.txt").read_text(encoding="utf-8").splitlines() == LABELS
+    vocabulary = (assets / "vocabulary.txt").read_text(encoding="utf-8").split("\n")
+    assert vocabulary[:-1] == finished.tokenizer.vocabulary
+    assert json.loads((assets / "config.json").read_text(encoding="utf-8")) == finished.config.to_dict()
+    assert json.loads((assets / "facts.json").read_text(encoding="utf-8")) == finished.facts
+    assert json.loads((assets / "tokenizer.json").read_text(encoding="utf-8"))["lowercase"] is True
+    card = (version_dir / "MODEL_CARD.md").read_text(encoding="utf-8")
+    for split in ("validation", "test"):
+        for metric, score in finished.report[split]["metrics"].items():
+            interval = f"{score['low']:.4f} to {score['high']:.4f}"
+            assert f"| {split} | {metric} | {score['value']:.4f} | {interval} |" in card
+
+
+def test_warmup_records_replay(version_dir, model, finished, expected):
+    requests = list(read_warmup(version_dir))
+    assert [request.model_spec.signature_name for request in requests] == ["serving_default"] * 2
+    texts = [tf.make_ndarray(request.inputs["text"]).tolist() for request in requests]
+    assert [[text.decode() for text in batch] for batch in texts] == [finished.samples[:1], finished.samples]
+    answers = model.signatures["serving_default"](text=tf.constant(texts[1]))
+    assert [label.decode() for label in answers["label"].numpy()] == expected["label"]
+
+
+def test_others_may_read_it(version_dir):
+    for folder, folders, files in os.walk(version_dir):
+        for name in folders:
+            assert stat.S_IMODE(os.stat(os.path.join(folder, name)).st_mode) & 0o055 == 0o055
+        for name in files:
+            assert stat.S_IMODE(os.stat(os.path.join(folder, name)).st_mode) & 0o044 == 0o044
+    assert stat.S_IMODE(version_dir.stat().st_mode) == 0o755
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    """Leave out what takes time of an export: the graph."""
+    monkeypatch.setattr(exporting, "_Module", lambda servable: type("Empty", (), {"signatures_by_name": {}})())
+    monkeypatch.setattr(exporting.tf.saved_model, "save", lambda module, path, signatures: None)
+
+
+def test_versions_count_up(servable, tmp_path, quick):
+    assert [export(servable, tmp_path / "m").name for _ in range(2)] == ["1", "2"]
+    (tmp_path / "m" / "10").mkdir()
+    (tmp_path / "m" / "notes").mkdir()
+    assert export(servable, tmp_path / "m").name == "11"
+
+
+def test_interrupted_export_leaves_no_version(servable, tmp_path, quick, monkeypatch):
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(exporting, "write_warmup", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        export(servable, tmp_path / "m")
+    assert list((tmp_path / "m").iterdir()) == []
+
+
+def test_no_version_gets_its_number_before_it_was_checked(servable, tmp_path, quick):
+    def refuse(directory):
+        seen.append([entry.name for entry in (tmp_path / "m").iterdir() if entry.name.isdecimal()])
+        assert (directory / "assets" / "config.json").exists()
+        raise RuntimeError("differs")
+
+    seen = []
+    with pytest.raises(RuntimeError, match="differs"):
+        export(servable, tmp_path / "m", refuse)
+    assert seen == [[]]
+    assert list((tmp_path / "m").iterdir()) == []

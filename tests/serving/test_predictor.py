@@ -1,0 +1,163 @@
+"""Texts in, answers out: versions, order, lines, and memory that does not grow with the input."""
+
+import itertools
+import json
+import os
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import small
+
+from tfbert.serving.predictor import Predictor, find_version, read_lines
+
+
+@pytest.fixture(scope="module")
+def predictor(model_dir):
+    return Predictor(model_dir)
+
+
+def empty_versions(folder, *names):
+    for name in names:
+        (folder / name).mkdir(parents=True)
+        (folder / name / "saved_model.pb").touch()
+    return folder
+
+
+def test_the_highest_number_is_the_newest(tmp_path):
+    folder = empty_versions(tmp_path / "m", "9", "10", "2", ".writing-11", "notes")
+    (folder / "12").mkdir()  # not a model
+    assert find_version(folder).name == "10"
+    assert find_version(folder, 2).name == "2"
+    assert find_version(folder / "9").name == "9"
+    with pytest.raises(ValueError, match=r"m: has no version 3; there are 2, 9, 10"):
+        find_version(folder, 3)
+
+
+@pytest.mark.parametrize("name", ["missing", "empty"])
+def test_no_model(tmp_path, name):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ValueError, match=rf"{name}: holds no SavedModel; wanted saved_models/NAME or a version"):
+        find_version(tmp_path / name)
+
+
+def test_answers_are_in_order_and_json_ready(predictor):
+    texts = [f"my {word} {index}" for index, word in enumerate(["card", "fee", "loan", "", "pin", "价格", "rate"])]
+    found = list(predictor.answers(texts, batch_size=3))
+    assert [text for text, _ in found] == texts
+    together = predictor.predict(texts)
+    for row, (_, answer) in enumerate(json.loads(json.dumps(found))):
+        assert answer["label"] == together["label"][row].decode()
+        assert answer["label_id"] == together["label_id"][row]
+        assert answer["truncated"] is False
+        np.testing.assert_allclose(answer["probabilities"], together["probabilities"][row], atol=1e-5)
+
+
+def test_texts_are_read_as_they_are_needed(predictor):
+    read = []
+    endless = (read.append(number) or f"text {number}" for number in itertools.count())
+    answers = predictor.answers(endless, batch_size=4)
+    for _ in range(9):
+        next(answers)
+    assert len(read) == 12
+
+
+def test_a_text_that_no_encoding_has(predictor):
+    # Half of a surrogate pair, as JSON may bring it.
+    assert len(list(predictor.answers(["a \ud83d b"]))) == 1
+
+
+@pytest.mark.parametrize(
+    ("content", "lines"),
+    [
+        (b"", []),
+        (b"one\ntwo", ["one", "two"]),
+        (b"one\r\ntwo\r\n", ["one", "two"]),
+        (b"\xef\xbb\xbfone\n\xef\xbb\xbftwo\n", ["one", "\ufefftwo"]),
+        (b"\n \n\n", ["", " ", ""]),
+        # Other characters that Python or Unicode take for the end of a line are part of it.
+        ("a\u2028b\x0bc\x85d\re\n".encode(), ["a\u2028b\x0bc\x85d\re"]),
+    ],
+)
+def test_lines(tmp_path, content, lines):
+    path = tmp_path / "texts"
+    path.write_bytes(content)
+    assert list(read_lines(str(path))) == lines
+
+
+@pytest.mark.parametrize(
+    ("content", "where"),
+    [
+        (b"one\nt\xe9l\n", ":2: byte 0xe9"),
+        (b"\xef\xbb\xbfone \xfc\n", ":1: byte 0xfc"),
+        (b"\xff\xfeo\0", ":1: byte 0xff"),
+    ],
+)
+def test_line_that_is_not_utf8_is_named(tmp_path, content, where):
+    path = tmp_path / "texts"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=rf"texts{where} is not UTF-8; wanted UTF-8"):
+        list(read_lines(str(path)))
+
+
+def test_tool_streams_standard_input_and_stops_with_its_reader(version_dir, tmp_path):
+    # More than any pipe holds: without a reader it could not end, and must not complain that there is none.
+    text = tmp_path / "texts"
+    text.write_bytes(b"\xef\xbb\xbfmy card\r\n" + b"the fee for a loan\n" * 20000)
+    command = f"{sys.executable} {small.TOOLS / 'predict.py'} {version_dir} --file - < {text} | head -n 2"
+    done = subprocess.run(command, shell=True, capture_output=True, text=True, cwd=tmp_path, timeout=300)
+    assert done.stderr == ""
+    assert [json.loads(line)["text"] for line in done.stdout.splitlines()] == ["my card", "the fee for a loan"]
+
+
+def test_memory_does_not_grow_with_the_input(predictor):
+    def peak(count):
+        before = resident()
+        for _ in predictor.answers(("the fee for a loan " * 3 for _ in range(count)), batch_size=256):
+            pass
+        return resident() - before
+
+    peak(2048)
+    # 16,384 answers kept would be more than 16 MiB.
+    assert peak(16384) < 12 * 2**20
+
+
+def resident():
+    with open("/proc/self/statm") as stream:
+        return int(stream.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def test_tool_answers(small_tools, version_dir, tmp_path):
+    (tmp_path / "texts").write_text("my card\nthe fee\n")
+    step = small_tools.step
+    shutil.copytree(version_dir, tmp_path / "m" / "3")
+    steps = [
+        step("predict", "m", "my card", "the fee", cwd=tmp_path),
+        step("predict", "m/3", "--file", "texts", "--batch-size", 1, cwd=tmp_path),
+        step("predict", "m", "--version", 3, "--file", "-", cwd=tmp_path, stdin=b"my card\nthe fee"),
+        step("predict", "m", "--version", 4, "a", cwd=tmp_path),
+        step("predict", "m", "--file", "-", cwd=tmp_path, stdin=b"fine\nnot \xff fine\n"),
+        step("predict", "m", "a", "--file", "texts", cwd=tmp_path),
+        step("predict", "m", cwd=tmp_path),
+        step("predict", "m", "--file", "none", cwd=tmp_path),
+    ]
+    done = [found for (found,) in small_tools.run(*[[one] for one in steps])]
+    assert [one.code for one in done] == [0, 0, 0, 2, 2, 2, 2, 2], [one.err for one in done]
+    by_argument, by_file, by_pipe = [[json.loads(line) for line in one.out.splitlines()] for one in done[:3]]
+    assert [answer["text"] for answer in by_argument] == ["my card", "the fee"]
+    assert by_argument == by_pipe
+    assert [answer["label"] for answer in by_file] == [answer["label"] for answer in by_argument]
+    assert set(by_argument[0]) == {"text", "label", "label_id", "probability", "probabilities", "truncated"}
+    messages = [one.err for one in done[3:]]
+    assert [message.count("\n") for message in messages] == [1] * 5, messages
+    assert messages[0] == "predict: m: has no version 4; there are 3\n"
+    assert messages[1] == "predict: -:2: byte 0xff is not UTF-8; wanted UTF-8\n"
+    assert messages[2] == messages[3] == "predict: wanted either TEXT arguments or --file F, not both and not neither\n"
+    assert "No such file" in messages[4] and "none" in messages[4]
+
+
+@pytest.fixture
+def small_tools():
+    return small.tools()

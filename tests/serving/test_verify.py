@@ -1,0 +1,79 @@
+"""Verification lets good exports pass and says what is wrong with others."""
+
+import re
+
+import pytest
+import tensorflow as tf
+
+from tfbert.serving import verify as verifying
+from tfbert.serving.verify import check, verify
+
+
+def test_good_export_passes_in_a_fresh_process(version_dir, finished, expected):
+    checked = verify(version_dir, finished.samples, expected)
+    assert checked["num_texts"] == len(finished.samples) == 8
+    assert checked["max_difference"] < 1e-5
+    assert checked["warmup_requests"] == 2
+    assert checked["oldest_serving_release"] == "2.12.1"
+
+
+def test_a_failure_is_told_from_the_fresh_process(version_dir, finished, expected):
+    wrong = expected | {"label": [*expected["label"][:-1], "elsewhere"]}
+    with pytest.raises(RuntimeError, match=r"does not pass verification: label of text 7: .*, wanted 'elsewhere'"):
+        verify(version_dir, finished.samples, wrong)
+
+
+def test_a_process_that_says_nothing_is_told(version_dir, monkeypatch):
+    done = verifying.subprocess.CompletedProcess([], -11, "", "")
+    monkeypatch.setattr(verifying.subprocess, "run", lambda *_, **__: done)
+    with pytest.raises(RuntimeError, match="does not pass verification: the process ended with exit code -11"):
+        verify(version_dir, [], {})
+
+
+def test_changed_number(version_dir, finished, expected):
+    probabilities = [list(row) for row in expected["probabilities"]]
+    probabilities[3][1] += 0.001
+    with pytest.raises(
+        RuntimeError, match=re.escape("probabilities differs from the trained model's by 0.001; wanted")
+    ):
+        check(version_dir, finished.samples, expected | {"probabilities": probabilities})
+
+
+def test_number_that_is_none(version_dir, finished, expected):
+    probabilities = [[float("nan")] * 3, *expected["probabilities"][1:]]
+    with pytest.raises(RuntimeError, match="probabilities differs from the trained model's by nan"):
+        check(version_dir, finished.samples, expected | {"probabilities": probabilities})
+
+
+def test_missing_warmup(copied):
+    (copied / "assets.extra" / "tf_serving_warmup_requests").unlink()
+    with pytest.raises(Exception, match="tf_serving_warmup_requests"):
+        check(copied, [], {})
+
+
+def save(function, path):
+    module = tf.Module()
+    module.function = tf.function(function, input_signature=[tf.TensorSpec([None], tf.string, name="text")])
+    tf.saved_model.save(module, str(path), signatures={"serving_default": module.function})
+    return path
+
+
+def test_graph_that_calls_python(tmp_path):
+    def call(text):
+        upper = tf.py_function(lambda value: tf.strings.upper(value), [text], tf.string)
+        return {"label": tf.ensure_shape(upper, [None])}
+
+    with pytest.raises(RuntimeError, match="no stock server runs EagerPyFunc"):
+        check(save(call, tmp_path / "model"), [], {})
+
+
+def test_graph_with_a_compiled_function(tmp_path):
+    @tf.function(jit_compile=True)
+    def doubled(numbers):
+        return numbers * 2
+
+    def call(text):
+        return {"length": doubled(tf.strings.length(text))}
+
+    with pytest.raises(RuntimeError, match="no stock server runs .*doubled"):
+        check(save(call, tmp_path / "model"), [], {})

@@ -1,0 +1,178 @@
+"""The command line: what it is, and what it says when something is wrong with what it is given."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+import small
+
+HELP = {"-h", "--help"}
+# The names that users have in scripts: none goes away or changes without a thought.
+OPTIONS = {
+    "train": {
+        "--task", "--data", "--encoder", "--out", "--name", "--seed", "--seeds", "--config", "--set", "--no-export",
+        "--list",
+    },
+    "bench": {"what", "--data", "--only", "--out", "--repeat"},
+    "evaluate": {"model", "--data", "--set"},
+    "predict": {"model", "texts", "--file", "--version", "--batch-size"},
+    "export": {"run", "--name"},
+}  # fmt: skip
+SMALL = small.assignments({"encoder.name": "tiny", "encoder.sequence_length": 32, "train.epochs": 1})
+# Arguments of train, and the one line it answers with.
+MISTAKES = {
+    "task": (["--task", "clasification"], "task 'clasification' is not one of"),
+    "misspelt path": (["--set", "train.learning_rat=1"], "config has no field 'train.learning_rat'; nearest is"),
+    "no equals sign": (["--set", "train.epochs"], "--set train.epochs: wanted section.field=value"),
+    "type": (["--set", "train.epochs=two"], "train.epochs=two: wanted a whole number"),
+    "range": (["--set", "train.learning_rate=0"], "train.learning_rate=0.0: wanted more than 0"),
+    "choice": (["--set", "encoder.precision=half"], "encoder.precision='half': wanted 'auto' or"),
+    "data": (["--data", "nowhere.csv"], "nowhere.csv"),
+    "encoder": (["--data", "data", "--set", "encoder.name=tinny"], "tinny"),
+    "length": (["--data", "data", "--set", "encoder.sequence_length=65"], "positions for at most 64 tokens"),
+    "label": (["--data", "odd"], "test.csv:14: label 'cards' is not one of the 3 labels of train; nearest is 'card'"),
+    "config": (["--config", "none.json"], "none.json"),
+    "config is a directory": (["--config", "data"], "data"),
+    "broken config": (["--config", "broken.json"], "broken.json"),
+    "out is a file": (["--data", "data", "--out", "broken.json"], "broken.json"),
+    "seeds": (["--seeds", "0"], "--seeds 0: wanted 1 or more"),
+}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    path = tmp_path_factory.mktemp("tools")
+    small.write_data(path / "data")
+    odd = small.write_data(path / "odd")
+    with open(odd / "test.csv", "a") as stream:
+        stream.write("one more,cards\n")
+    (path / "broken.json").write_text('{"task": ')
+    return path
+
+
+@pytest.fixture(scope="module")
+def mistakes(folder):
+    """Make all mistakes at once."""
+    tools = small.tools()
+    steps = [tools.step("train", *SMALL, *arguments, cwd=folder) for arguments, _ in MISTAKES.values()]
+    return dict(zip(MISTAKES, [done for (done,) in tools.run(*[[step] for step in steps])], strict=True))
+
+
+@pytest.mark.parametrize("name", OPTIONS)
+def test_command_line(name):
+    parser = small.load_tool(name).build_parser()
+    found = set()
+    for action in parser._actions:
+        found |= set(action.option_strings or [action.dest])
+        assert action.help
+    assert found - HELP == OPTIONS[name]
+    assert parser.prog == name
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_mistake_is_one_clear_line(mistakes, mistake):
+    done, wanted = mistakes[mistake], MISTAKES[mistake][1]
+    assert done.code == 2, done.err
+    lines = done.err.splitlines()
+    # What the data checks have to say may come before an --out directory that cannot be used.
+    assert len(lines) == 1 or mistake == "out is a file", done.err
+    assert lines[-1].startswith("train: ")
+    assert wanted in lines[-1]
+    assert "Traceback" not in done.err
+    assert done.out == ""
+
+
+def test_a_mistake_in_a_process_of_its_own(tmp_path):
+    # The same without anything that the tests' own way to start tools might add or hide.
+    command = [sys.executable, small.TOOLS / "evaluate.py", "nowhere", "--data", "x.csv"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "evaluate: nowhere: holds no SavedModel; wanted saved_models/NAME or a version in it\n"
+
+
+@pytest.fixture(scope="module")
+def finished(folder):
+    """Do what a person does: train with an export, then export again, evaluate both, and get the data wrong."""
+    tools = small.tools()
+    run_dir, model_dir = small.finished_run()
+    test = run_dir.parent / "data" / "test.csv"
+    lines = test.read_text().splitlines(keepends=True)
+    (folder / "wrong.csv").write_text("".join([*lines[:3], "what,cards\n"]))
+
+    def step(tool, *args):
+        return tools.step(tool, *args, cwd=folder)
+
+    options = small.assignments({"train.batch_size": 8, "train.learning_rate": 2e-3})
+    chains = {
+        "train": [step("train", *SMALL, *options, "--data", "data")],
+        "export": [step("export", run_dir, "--name", "again")],
+        "evaluate run": [step("evaluate", run_dir, "--data", test)],
+        "evaluate model": [step("evaluate", model_dir, "--data", test)],
+        "evaluate directory": [step("evaluate", model_dir / "1", "--data", test.parent)],
+        "unknown label": [step("evaluate", run_dir, "--data", "wrong.csv")],
+        "unknown label of a model": [step("evaluate", model_dir, "--data", "wrong.csv")],
+        "no data": [step("evaluate", model_dir, "--data", "nowhere.csv")],
+        "no run": [step("export", "data")],
+        "list": [step("train", "--list")],
+    }
+    return dict(zip(chains, tools.run(*chains.values()), strict=True)), run_dir
+
+
+def test_train_says_where_everything_is(finished, folder):
+    (first,) = finished[0]["train"]
+    assert first.code == 0, first.err
+    assert "test accuracy" in first.out
+    assert "saved model saved_models/data/1  (verified on 8 texts in a fresh process)" in first.out
+    assert first.out.count("    -> {") == 2
+    assert (folder / "saved_models" / "data" / "1" / "saved_model.pb").exists()
+    assert len(list((folder / "runs" / "classification").iterdir())) == 1
+
+
+def test_run_and_saved_model_score_alike(finished):
+    done, run_dir = finished
+    by_run, by_model, by_directory = [
+        json.loads(done[f"evaluate {name}"][0].out) for name in ("run", "model", "directory")
+    ]
+    report = json.loads((run_dir / "report.json").read_text())
+    assert by_run["metrics"] == by_model["metrics"] == by_directory["metrics"] == report["test"]["metrics"]
+    assert by_run["per_label"] == by_model["per_label"] == report["test"]["per_label"]
+    assert by_run["num_examples"] == by_model["num_examples"] == report["test"]["num_examples"]
+
+
+def test_export_again(finished, folder):
+    (done,) = finished[0]["export"]
+    assert done.code == 0, done.err
+    assert done.out.splitlines()[0] == "saved_models/again/1"
+    assert "loads in TensorFlow Serving 2.12.1 and later" in done.out
+
+
+@pytest.mark.parametrize(
+    ("case", "message"),
+    [
+        ("unknown label", "evaluate: wrong.csv:4: label 'cards' is not one of the 3 labels"),
+        ("unknown label of a model", "evaluate: wrong.csv:4: label 'cards' is not one of the 3 labels"),
+        ("no data", "nowhere.csv"),
+        ("no run", "export: data: holds no finished run; wanted a directory with report.json"),
+    ],
+)
+def test_mistakes_of_the_other_tools(finished, case, message):
+    (done,) = finished[0][case]
+    assert (done.code, done.err.count("\n")) == (2, 1), done.err
+    assert message in done.err
+
+
+def test_list(finished):
+    (done,) = finished[0]["list"]
+    assert done.code == 0
+    for known in ("classification", "minilm", "tiny", "train.learning_rate", "0.0002"):
+        assert known in done.out
+
+
+def test_a_model_gets_the_name_of_its_data_wherever_that_is(tmp_path, monkeypatch):
+    from tfbert.serving import deploy
+
+    path = small.write_data(tmp_path / "tickets")
+    monkeypatch.chdir(path)
+    for given in (".", "../tickets", str(path)):
+        assert deploy.name_of(small.config(given)) == "tickets"
