@@ -268,7 +268,7 @@ def test_a_bool_field_is_read_and_checked(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("num_examples", "epochs"), [(1, 10), (2_000, 10), (2_500, 8), (4_000, 5), (7_000, 3), (3_000_000, 3)]
+    ("num_examples", "epochs"), [(1, 10), (800, 10), (1_000, 8), (1_600, 5), (2_700, 3), (3_000_000, 3)]
 )
 def test_epochs_follow_the_size_of_the_training_split_unless_given(num_examples, epochs):
     assert TrainConfig().num_epochs(num_examples) == epochs
