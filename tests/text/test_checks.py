@@ -40,6 +40,11 @@ def test_clean_data_is_told_in_two_lines(tmp_path):
     ]
 
 
+def test_labels_of_one_size_have_no_smallest(tmp_path):
+    report = report_of(tmp_path, train=[("a b", "x"), ("c d", "y")], test=[("e f", "x")])
+    assert report.lines()[0] == "train 2  test 1 examples, 2 labels (1 each)"
+
+
 def test_counts_and_lengths_are_right(tmp_path):
     rows = {"train": [(f"{'a' * length} {length}", "xyz"[length % 3]) for length in range(1, 101)]}
     report = report_of(tmp_path, **rows)

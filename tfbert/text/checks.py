@@ -287,6 +287,8 @@ def _labels_line(counts: Mapping[str, int]) -> str:
     if len(counts) == 1:
         return f"1 label ({next(iter(counts))!r})"
     smallest, largest = min(counts, key=counts.get), max(counts, key=counts.get)
+    if counts[smallest] == counts[largest]:
+        return f"{len(counts):,} labels ({counts[smallest]:,} each)"
     ends = f"smallest {smallest!r} {counts[smallest]:,}, largest {largest!r} {counts[largest]:,}"
     return f"{len(counts):,} labels ({ends})"
 
