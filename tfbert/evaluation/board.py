@@ -13,19 +13,19 @@ class Board:
 
     Args:
         log_dir: of the run; made if missing.
-        config: whose values become the run's HParams.
+        config: whose train, head and encoder values become the run's HParams.
     """
 
     def __init__(self, log_dir: Path, config: Config):
         self._writer = tf.summary.create_file_writer(str(log_dir))
-        values = {
+        tree = config.to_dict()
+        self._values = {
             f"{section}.{name}": "none" if value is None else value
-            for section, fields in config.to_dict().items()
-            if isinstance(fields, dict)
-            for name, value in fields.items()
+            for section in ("train", "head", "encoder")
+            for name, value in tree[section].items()
         }
         with self._writer.as_default():
-            hparams.hparams({"task": config.task, **values}, trial_id=config.fingerprint())
+            hparams.hparams(self._values, trial_id=config.fingerprint())
 
     def epoch(self, entry: dict, updates: list) -> None:
         """Write one epoch.
@@ -46,9 +46,17 @@ class Board:
 
     def final(self, report: dict, step: int) -> None:
         """Write the final scores of `validation` and `test` under `final/`, where the HParams table looks for them."""
+        scores = {
+            f"final/{split}_{name}": score["value"]
+            for split in ("validation", "test")
+            for name, score in ((report.get(split) or {}).get("metrics") or {}).items()
+        }
         with self._writer.as_default():
-            for split in ("validation", "test"):
-                for name, score in ((report.get(split) or {}).get("metrics") or {}).items():
-                    tf.summary.scalar(f"final/{split}_{name}", score["value"], step=step)
+            hparams.hparams_config(
+                hparams=[hparams.HParam(name) for name in self._values],
+                metrics=[hparams.Metric(name) for name in scores],
+            )
+            for name, value in scores.items():
+                tf.summary.scalar(name, value, step=step)
         self._writer.flush()
         self._writer.close()
