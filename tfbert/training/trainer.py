@@ -167,7 +167,7 @@ class Trainer:
             if p.finished or self._is_checkpoint_due():
                 self._save_checkpoint()
         arrays, _ = checkpoint.load(self.run_dir / _BEST)
-        checkpoint.scatter("model", self._weights(self.model), arrays)
+        checkpoint.scatter("model", self.model.weights, arrays)
         self._copy_weights()
         return self.progress
 
@@ -274,7 +274,7 @@ class Trainer:
     def _end_epoch(self) -> None:
         p = self.progress
         # The last update of all has no loss after it that would tell.
-        if not all(np.isfinite(np.asarray(v)).all() for v in self._weights(self.model)):
+        if not all(np.isfinite(np.asarray(v)).all() for v in self.model.weights):
             self._explain_divergence(f"weights are not finite after update {p.update}", p.losses[-1][2])
         trained = self._swap_in_averages()
         entry = {
@@ -298,7 +298,7 @@ class Trainer:
         better = score if self.monitor != "loss" or score is None else -score
         if better is None or p.best_score is None or better > p.best_score:
             p.best_score, p.best_epoch = better, p.epoch + 1
-            self.best = checkpoint.gather("model", self._weights(self.model))
+            self.best = checkpoint.gather("model", self.model.weights)
         self._restore(trained)
         self.log(entry, p.losses[p.epoch * self.updates_per_epoch :])
         p.epoch, p.update, p.loss_sum, p.weight_sum, p.seconds = p.epoch + 1, 0, 0.0, 0.0, 0.0
@@ -312,9 +312,6 @@ class Trainer:
     def _restore(self, trained: list[np.ndarray]) -> None:
         for value, variable in zip(trained, self.model.trainable_variables, strict=False):
             variable.assign(value)
-
-    def _weights(self, model: TaskModel) -> list:
-        return model.weights
 
     def _copy_weights(self) -> None:
         if self.evaluation_model is not self.model:
