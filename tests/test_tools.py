@@ -17,7 +17,7 @@ OPTIONS = {
     "bench": {"what", "--data", "--only", "--out", "--repeat"},
     "evaluate": {"model", "--data", "--set"},
     "predict": {"model", "texts", "--file", "--version", "--batch-size"},
-    "export": {"run", "--name"},
+    "export": {"run", "--name", "--vectors"},
 }  # fmt: skip
 SMALL = small.assignments({"encoder.name": "tiny", "encoder.sequence_length": 32, "train.epochs": 1})
 # Arguments of train, and the one line it answers with.
@@ -123,7 +123,7 @@ def test_train_says_where_everything_is(finished, folder):
     (first,) = finished[0]["train"]
     assert first.code == 0, first.err
     assert "test accuracy" in first.out
-    assert "saved model saved_models/data/1  (verified on 8 texts in a fresh process)" in first.out
+    assert "saved model saved_models/data/1  (verified on 8 requests in a fresh process)" in first.out
     assert first.out.count("    -> {") == 2
     assert (folder / "saved_models" / "data" / "1" / "saved_model.pb").exists()
     assert len(list((folder / "runs" / "classification").iterdir())) == 1

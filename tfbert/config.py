@@ -21,26 +21,36 @@ class DataConfig:
 
     Args:
         path: file or directory; `None` means the task's own samples.
-        format: `auto` decides by the file name (`.csv .tsv .jsonl .txt`) or, for a directory of directories, `folder`.
-        text_column: name of the text column; `None` looks for the usual names and refuses ambiguity.
-        label_column: name of the label column; `None` likewise.
+        format: `auto` decides by the file name (`.csv .tsv .jsonl .json .txt .conll`) or, for a directory of
+            directories, `folder`.
+        columns: names of columns or keys by role, such as `text=review,label=stars`; those that are not given are
+            looked for under their usual names, and ambiguity is refused.
         separator: between text and label in `text` files, which are split at the *last* one in a line.
         quoting: `minimal` honours double quotes, `none` takes them as text, `auto` is minimal for csv and none for tsv.
         encoding: of every file; a byte order mark is dropped.
         encoding_errors: `strict` refuses bytes that do not decode, `replace` turns them into U+FFFD and counts them.
+        tag_scheme: of the tags of words, `auto` if each file's own tags are to tell; `iobes` is also BILOU and BMES.
+        word_separator: between the words of CoNLL columns where they become a text; empty if they are characters of
+            a language that is written without blanks.
+        span_end: whether the end of a labelled span is its last character (`inclusive`) or the one behind it.
+        nested_spans: whether of labelled spans that overlap only the `outermost` are learned, which is counted, or
+            such records are refused.
         bad_rows: `error` stops at the first row that is not a record, `skip` leaves it out, counts it and lists it.
         validation_fraction: of the texts, taken by hash where no validation split is given; 0 means none.
         test_fraction: likewise for test.
     """
 
     path: str | None = None
-    format: Literal["auto", "csv", "tsv", "jsonl", "text", "folder"] = "auto"
-    text_column: str | None = None
-    label_column: str | None = None
+    format: Literal["auto", "csv", "tsv", "jsonl", "json", "text", "conll", "folder"] = "auto"
+    columns: str | None = None
     separator: str = "\t"
     quoting: Literal["auto", "minimal", "none"] = "auto"
     encoding: str = "utf-8"
     encoding_errors: Literal["strict", "replace"] = "strict"
+    tag_scheme: Literal["auto", "iob1", "iob2", "iobes"] = "auto"
+    word_separator: str = " "
+    span_end: Literal["exclusive", "inclusive"] = "exclusive"
+    nested_spans: Literal["outermost", "refuse"] = "outermost"
     bad_rows: Literal["error", "skip"] = "error"
     validation_fraction: float = 0.1
     test_fraction: float = 0.1
@@ -63,7 +73,10 @@ class EncoderConfig:
 
     Args:
         name: an encoder of `tools/train.py --list`, a KerasNLP preset name, `hf://owner/name`, or a directory.
-        sequence_length: longest input in tokens, [CLS] and [SEP] included; longer texts are cut and counted.
+        sequence_length: longest input in tokens, [CLS] and [SEP] included.
+        long_text: what becomes of longer texts where the task leaves the choice: `cut` keeps their beginning and
+            counts what is lost; `mean` and `max` read all of it in windows and join their logits so.
+        window_overlap_fraction: of a window, which it shares with the one before.
         precision: of training's matrix products; `auto` takes bfloat16 where the processor multiplies it natively
             and fast. Weights stay float32; evaluation and export are float32 always.
         dropout: of hidden states and attention in training, 0 to below 1.
@@ -71,12 +84,16 @@ class EncoderConfig:
 
     name: str = "minilm"
     sequence_length: int = 128
+    long_text: Literal["cut", "mean", "max"] = "cut"
+    window_overlap_fraction: float = 0.25
     precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     dropout: float = 0.1
 
     def __post_init__(self):
         _require(self.sequence_length >= 3, "encoder.sequence_length", self.sequence_length, "3 or more tokens")
         _require(0 <= self.dropout < 1, "encoder.dropout", self.dropout, "0 or more, below 1")
+        overlap = self.window_overlap_fraction
+        _require(0 <= overlap <= 0.9, "encoder.window_overlap_fraction", overlap, "0 to 0.9")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,8 +135,10 @@ class TrainConfig:
         clip_norm: longest allowed gradient over all weights together; 0 means no clipping.
         label_smoothing: probability mass spread over all labels, 0 to below 1.
         class_weights: `balanced` weighs every label alike whatever its count.
+        hard_negatives: wrong texts added to every record where the task learns by comparing: those that the untrained
+            encoder finds nearest; 0 means none but the other texts of the batch.
         ema_momentum: of the moving average of the weights that is evaluated and kept; 0 means none.
-        monitor: validation metric that chooses the best epoch (higher is better); `None` means the task's own.
+        monitor: validation metric that chooses the best epoch; `None` means the task's own.
         patience_epochs: epochs without a gain after which training stops; 0 means never.
         checkpoint_seconds: at least so long between two checkpoints; 0 writes one after every update.
     """
@@ -138,6 +157,7 @@ class TrainConfig:
     clip_norm: float = 1.0
     label_smoothing: float = 0.0
     class_weights: Literal["none", "balanced"] = "none"
+    hard_negatives: int = 0
     ema_momentum: float = 0.0
     monitor: str | None = None
     patience_epochs: int = 0
@@ -154,7 +174,7 @@ class TrainConfig:
         _require(0 < self.layer_decay <= 1, "train.layer_decay", self.layer_decay, "more than 0, at most 1")
         for name in ("warmup_fraction", "label_smoothing", "ema_momentum"):
             _require(0 <= getattr(self, name) < 1, f"train.{name}", getattr(self, name), "0 or more, below 1")
-        for name in ("weight_decay", "clip_norm", "patience_epochs", "checkpoint_seconds"):
+        for name in ("weight_decay", "clip_norm", "patience_epochs", "checkpoint_seconds", "hard_negatives"):
             _require(getattr(self, name) >= 0, f"train.{name}", getattr(self, name), "0 or more")
 
     def num_epochs(self, num_examples: int) -> int:

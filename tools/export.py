@@ -11,18 +11,23 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="export", description=__doc__)
     parser.add_argument("run", metavar="RUN", type=Path, help="directory of a finished run")
     parser.add_argument("--name", help="of the model in saved_models/ (default: from the data's name)")
+    parser.add_argument("--vectors", metavar="DIR", type=Path, help="write the index of matching for FAISS instead")
     return parser
 
 
 def main(options: argparse.Namespace) -> None:
     """Export and say where to."""
-    from tfbert.serving import deploy
+    from tfbert.serving import deploy, vectors
 
+    if options.vectors:
+        number = vectors.export_vectors(options.run, options.vectors)
+        print(f"{options.vectors}  ({number:,} vectors)")
+        return
     name = options.name or deploy.default_name(options.run)
     version_dir, checked = deploy.export_run(options.run, common.SAVED_MODELS_DIR / name)
     print(version_dir)
     print(
-        f"equal to the trained model on {checked['num_texts']} texts (largest difference "
+        f"equal to the trained model on {checked['num_items']} requests (largest difference "
         f"{checked['max_difference']:.1e}); loads in TensorFlow Serving {checked['oldest_serving_release']} and later "
         "as far as its ops tell"
     )

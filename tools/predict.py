@@ -12,8 +12,8 @@ def build_parser() -> argparse.ArgumentParser:
     """Return the command line of this tool."""
     parser = argparse.ArgumentParser(prog="predict", description=__doc__)
     parser.add_argument("model", metavar="SAVED_MODEL", type=Path, help="saved_models/NAME, or one version of it")
-    parser.add_argument("texts", metavar="TEXT", nargs="*", help="to ask")
-    parser.add_argument("--file", metavar="F", help="a text a line, - for standard input")
+    parser.add_argument("texts", metavar="TEXT", nargs="*", help="to ask; a JSON object where there are several inputs")
+    parser.add_argument("--file", metavar="F", help="a text, or such an object, a line; - for standard input")
     parser.add_argument("--version", metavar="N", type=int, help="of the model (default: the highest)")
     parser.add_argument("--batch-size", metavar="N", type=int, default=64, help="texts at once (default: %(default)s)")
     return parser
@@ -26,9 +26,11 @@ def main(options: argparse.Namespace) -> None:
     from tfbert.serving.predictor import Predictor, read_lines
 
     predictor = Predictor(options.model, options.version)
-    texts = options.texts or read_lines(options.file)
-    for text, answer in predictor.answers(texts, options.batch_size):
-        sys.stdout.write(json.dumps({"text": text, **answer}, ensure_ascii=False) + "\n")
+    lines = options.texts or read_lines(options.file)
+    place = options.file or "TEXT"
+    items = (predictor.item_of(line, f"{place}:{number}") for number, line in enumerate(lines, 1))
+    for item, answer in predictor.answers(items, options.batch_size):
+        sys.stdout.write(json.dumps({**item, **answer}, ensure_ascii=False) + "\n")
     sys.stdout.flush()
 
 

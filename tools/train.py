@@ -62,9 +62,10 @@ def main(options: argparse.Namespace) -> None:
     if not options.no_export:
         name = options.name or deploy.name_of(config)
         version_dir, checked = deploy.export_run(run_dir, common.SAVED_MODELS_DIR / name)
-        print(f"saved model {version_dir}  (verified on {checked['num_texts']} texts in a fresh process)")
-        for text, answer in deploy.ask(version_dir, run.load_run(run_dir).samples[:2]):
-            print(f"  {text!r}\n    -> {json.dumps(answer, ensure_ascii=False)}")
+        print(f"saved model {version_dir}  (verified on {checked['num_items']} requests in a fresh process)")
+        for item, answer in deploy.ask(version_dir, run.load_run(run_dir).samples[:2]):
+            asked = "  ".join(f"{value!r}" for value in item.values())
+            print(f"  {asked}\n    -> {json.dumps(answer, ensure_ascii=False)}")
 
 
 if __name__ == "__main__":

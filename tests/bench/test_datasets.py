@@ -6,7 +6,7 @@ from collections import Counter
 
 import pytest
 
-from tfbert.bench.datasets import DATA_SETS, draw_ten_a_label, write_clinc
+from tfbert.bench.datasets import DATA_SETS, copy_named, draw_ten_a_label, write_clinc, write_squad
 from tfbert.config import Config, override, parse_assignments
 from tfbert.text.splits import load_splits
 
@@ -54,11 +54,42 @@ def test_clinc_keeps_the_in_scope_pairs_of_every_split(tmp_path):
     write_clinc(tmp_path, target, 0)
 
     read = load_splits(Config().data, target)
-    assert {name: [[r.text, r.label] for r in split] for name, split in read.items()} == {
+    assert {name: [[r.text, r.target] for r in split] for name, split in read.items()} == {
         "train": splits["train"],
         "validation": splits["val"],
         "test": splits["test"],
     }
+
+
+def test_files_are_copied_to_the_names_of_their_splits(tmp_path):
+    names = {"one.conll": "a O\n", "two.test.annotated": "b O\n", "three.json.gz": "c"}
+    for name, content in names.items():
+        (tmp_path / name).write_text(content)
+    target = tmp_path / "target"
+    target.mkdir()
+    copy_named(train="one.conll", test="two.test.annotated as .conll", validation="three.json.gz")(tmp_path, target, 0)
+    assert {path.name: path.read_text() for path in target.iterdir()} == {
+        "train.conll": "a O\n",
+        "test.conll": "b O\n",
+        "validation.json.gz": "c",
+    }
+
+
+def test_squad_keeps_the_answerable_questions(tmp_path):
+    (tmp_path / "derived_train_v1.1_format_3838.json.gz").write_bytes(b"train")
+    items = [
+        {"id": "a", "is_impossible": False},
+        {"id": "b", "is_impossible": True},
+        {"id": "c", "is_impossible": False},
+    ]
+    document = {"data": [{"paragraphs": [{"context": "x", "qas": items}]}]}
+    (tmp_path / "dev-v2.0_16articles.json").write_text(json.dumps(document))
+    target = tmp_path / "target"
+    target.mkdir()
+    write_squad(tmp_path, target, 0)
+    assert (target / "train.json.gz").read_bytes() == b"train"
+    kept = json.loads((target / "test.json").read_text())["data"][0]["paragraphs"][0]["qas"]
+    assert [item["id"] for item in kept] == ["a", "c"]
 
 
 @pytest.mark.parametrize("entry", DATA_SETS, ids=lambda entry: entry.name)

@@ -4,8 +4,9 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from sklearn.linear_model import LogisticRegression, Ridge
 
-from tfbert.heads.pooled import PooledHead
+from tfbert.heads.pooled import PooledHead, start_with_label_probes, start_with_ridge
 
 POOLINGS = ["mean", "max", "cls", "pooler"]
 LENGTHS = [5, 1, 3]
@@ -124,3 +125,91 @@ def test_a_seed_decides_weights_and_dropout():
     for _ in range(2):
         np.testing.assert_array_equal(first(outputs, MASK, training=True), same(outputs, MASK, training=True))
     assert np.abs(first.logits.kernel).max() <= 0.04 + 1e-6 and not np.any(first.logits.bias)
+
+
+def drawn_vectors(number, seed=0):
+    """Draw vectors of lengths around 7, as an encoder's are longer than 1 too."""
+    return np.random.default_rng(seed).normal(0.5, 3, (number, 4)).astype(np.float32)
+
+
+def test_each_logit_starts_as_a_label_against_the_rest():
+    vectors = drawn_vectors(400)
+    noise = np.random.default_rng(1).normal(0, 2, (400, 3))
+    has_label = vectors[:, :3] + noise > [0.0, 3.0, 5.0]
+    head = make_head()
+    start_with_label_probes(head, vectors, has_label, has_label.mean(0))
+    scale = np.linalg.norm(vectors, axis=1).mean()
+    for label in range(3):
+        # Where the examples are as train is, nothing is corrected.
+        probe = LogisticRegression(C=10.0, max_iter=200).fit(vectors / scale, has_label[:, label])
+        expected = probe.decision_function(vectors / scale)
+        logits = vectors @ head.logits.kernel.numpy()[:, label] + head.logits.bias.numpy()[label]
+        np.testing.assert_allclose(logits, expected, rtol=1e-3, atol=1e-3)
+
+
+def test_more_examples_of_a_rare_label_do_not_make_it_likelier():
+    vectors = drawn_vectors(20_000)
+    noise = np.random.default_rng(1).logistic(0, 3, 20_000)
+    has_label = (vectors[:, :1] + noise[:, None] > 12) * np.ones((1, 3), bool)
+    rare = has_label[:, 0].mean()
+    assert 0.01 < rare < 0.1
+    chosen = np.concatenate([np.flatnonzero(has_label[:, 0])[:400], np.arange(600)])
+    probabilities = []
+    for prevalence in (rare, has_label[chosen, 0].mean()):
+        head = make_head()
+        start_with_label_probes(head, vectors[chosen], has_label[chosen], np.full(3, prevalence))
+        logits = vectors @ head.logits.kernel.numpy() + head.logits.bias.numpy()
+        probabilities.append((1 / (1 + np.exp(-logits))).mean(0))
+    np.testing.assert_allclose(probabilities[0], rare, rtol=0.25)
+    assert (probabilities[1] > 3 * rare).all()
+
+
+def test_a_label_that_no_example_has_starts_with_its_prevalence():
+    vectors, head = drawn_vectors(50), make_head()
+    before = head.logits.kernel.numpy()
+    has_label = np.stack([np.zeros(50), np.ones(50), vectors[:, 0] > 0], axis=1).astype(bool)
+    start_with_label_probes(head, vectors, has_label, np.array([0.01, 0.95, 0.5]))
+    after = head.logits.kernel.numpy()
+    np.testing.assert_array_equal(after[:, :2], before[:, :2])
+    assert np.abs(after[:, 2] - before[:, 2]).max() > 0.1
+    np.testing.assert_allclose(head.logits.bias.numpy()[:2], np.log([0.01 / 0.99, 0.95 / 0.05]), rtol=1e-5)
+
+
+def test_one_logit_starts_as_ridge_regression():
+    vectors = drawn_vectors(300)
+    targets = vectors @ [0.2, -0.1, 0.0, 0.05] + 0.7 + np.random.default_rng(1).normal(0, 1, 300)
+    scale = np.sqrt(np.mean(vectors**2, axis=0))
+    centred = vectors / scale - (vectors / scale).mean(0)
+
+    def left_out_error(penalty):
+        # Leaving one out divides its error by what the others leave of its influence.
+        influence = centred @ np.linalg.solve(centred.T @ centred + penalty * np.eye(4), centred.T) + 1 / 300
+        return np.mean(((targets - influence @ targets) / (1 - np.diag(influence))) ** 2)
+
+    best = min(300 * np.logspace(-4, 1, 11), key=left_out_error)
+    assert best < 300 * 0.2 / 0.8
+    for dropout, penalty in ((0.0, best), (0.2, 300 * 0.2 / 0.8)):
+        head = PooledHead(1, dropout=dropout)
+        head.build(4)
+        start_with_ridge(head, vectors, targets)
+        logits = vectors @ head.logits.kernel.numpy()[:, 0] + head.logits.bias.numpy()[0]
+        expected = Ridge(penalty).fit(vectors / scale, targets).predict(vectors / scale)
+        np.testing.assert_allclose(logits, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_ridge_regression_holds_under_dropout():
+    # Two features that are all but equal, and a target that is their difference: weights of 1000 would be exact.
+    vectors = drawn_vectors(300)
+    vectors[:, 1] = vectors[:, 0] + 1e-3 * vectors[:, 1]
+    vectors[:, 3] *= 1e-33
+    targets = 1000 * (vectors[:, 1] - vectors[:, 0])
+    errors = []
+    for dropout in (0.0, 0.1):
+        head = PooledHead(1, dropout=dropout)
+        head.build(4)
+        start_with_ridge(head, vectors, targets)
+        kept = np.random.default_rng(2).random((200, *vectors.shape)) < 0.9
+        logits = (vectors * kept / 0.9) @ head.logits.kernel.numpy()[:, 0] + head.logits.bias.numpy()[0]
+        errors.append(np.mean((logits - targets) ** 2) / targets.var())
+        assert np.abs(head.logits.kernel.numpy()[3]) < 1e-3
+    assert errors[0] > 2 and errors[1] < 1.05

@@ -7,6 +7,7 @@ import small
 import tensorflow as tf
 
 from tfbert.serving import deploy
+from tfbert.serving.export import Servable
 from tfbert.training.run import load_run
 
 
@@ -32,12 +33,14 @@ def finished(run_dir):
 
 @pytest.fixture(scope="session")
 def servable(finished):
-    return deploy._servable(finished)
+    return Servable(
+        answering=finished.answering, config=finished.config, report=finished.report, samples=finished.samples
+    )
 
 
 @pytest.fixture(scope="session")
-def expected(servable):
-    return deploy._expected(servable)
+def expected(finished):
+    return deploy.expected(finished)
 
 
 @pytest.fixture(scope="session")

@@ -13,6 +13,8 @@ from tfbert.serving import export as exporting
 from tfbert.serving.export import export
 from tfbert.serving.ops import OLDEST_RELEASE, list_ops
 from tfbert.serving.warmup import read_warmup
+from tfbert.text.packing import pad_rows
+from tfbert.training.answering import make_packer
 
 LABELS = ["card", "fee", "loan"]
 INPUTS = {
@@ -89,17 +91,18 @@ def test_truncated_tells_where_tokens_were_cut(model, num_words, truncated):
 
 
 def test_answers_equal_the_trained_models(model, finished, expected):
-    answers = ask(model, finished.samples)
+    answers = ask(model, [item["text"] for item in finished.samples])
     assert [label.decode() for label in answers["label"]] == expected["label"]
     assert answers["label_id"].tolist() == expected["label_id"]
     np.testing.assert_allclose(answers["probabilities"], expected["probabilities"], atol=1e-5)
 
 
 def test_token_ids_answer_like_texts(model, finished):
-    from tfbert.text.packing import pack_rows
-
-    rows = finished.tokenizer(tf.constant([text.encode() for text in TEXTS])).to_list()
-    packed = pack_rows(rows, finished.tokenizer.special, 32)
+    # Packed as training packs, in NumPy.
+    tokenizer = finished.answering.tokenizer
+    rows = tokenizer(tf.constant([text.encode() for text in TEXTS])).to_list()
+    framed = [make_packer(tokenizer, finished.config).row([np.array(row)]) for row in rows]
+    packed = pad_rows(*zip(*framed, strict=True), tokenizer.special.padding, 32)
     by_ids = model.signatures["token_ids"](**{name: tf.constant(values) for name, values in packed.items()})
     by_text = ask(model, TEXTS)
     assert by_ids["label"].numpy().tolist() == by_text["label"].tolist()
@@ -184,7 +187,7 @@ def test_files(version_dir, finished):
     assets = version_dir / "assets"
     assert (assets / "labels.txt").read_text(encoding="utf-8").splitlines() == LABELS
     vocabulary = (assets / "vocabulary.txt").read_text(encoding="utf-8").split("\n")
-    assert vocabulary[:-1] == finished.tokenizer.vocabulary
+    assert vocabulary[:-1] == finished.answering.tokenizer.vocabulary
     assert json.loads((assets / "config.json").read_text(encoding="utf-8")) == finished.config.to_dict()
     assert json.loads((assets / "facts.json").read_text(encoding="utf-8")) == finished.facts
     assert json.loads((assets / "tokenizer.json").read_text(encoding="utf-8"))["lowercase"] is True
@@ -197,9 +200,10 @@ def test_files(version_dir, finished):
 
 def test_warmup_records_replay(version_dir, model, finished, expected):
     requests = list(read_warmup(version_dir))
+    wanted = [item["text"] for item in finished.samples]
     assert [request.model_spec.signature_name for request in requests] == ["serving_default"] * 2
     texts = [tf.make_ndarray(request.inputs["text"]).tolist() for request in requests]
-    assert [[text.decode() for text in batch] for batch in texts] == [finished.samples[:1], finished.samples]
+    assert [[text.decode() for text in batch] for batch in texts] == [wanted[:1], wanted]
     answers = model.signatures["serving_default"](text=tf.constant(texts[1]))
     assert [label.decode() for label in answers["label"].numpy()] == expected["label"]
 

@@ -45,9 +45,9 @@ def test_no_model(tmp_path, name):
 
 def test_answers_are_in_order_and_json_ready(predictor):
     texts = [f"my {word} {index}" for index, word in enumerate(["card", "fee", "loan", "", "pin", "价格", "rate"])]
-    found = list(predictor.answers(texts, batch_size=3))
-    assert [text for text, _ in found] == texts
-    together = predictor.predict(texts)
+    found = list(predictor.answers(({"text": text} for text in texts), batch_size=3))
+    assert [item["text"] for item, _ in found] == texts
+    together = predictor([{"text": text} for text in texts])
     for row, (_, answer) in enumerate(json.loads(json.dumps(found))):
         assert answer["label"] == together["label"][row].decode()
         assert answer["label_id"] == together["label_id"][row]
@@ -57,7 +57,7 @@ def test_answers_are_in_order_and_json_ready(predictor):
 
 def test_texts_are_read_as_they_are_needed(predictor):
     read = []
-    endless = (read.append(number) or f"text {number}" for number in itertools.count())
+    endless = (read.append(number) or {"text": f"text {number}"} for number in itertools.count())
     answers = predictor.answers(endless, batch_size=4)
     for _ in range(9):
         next(answers)
@@ -66,7 +66,7 @@ def test_texts_are_read_as_they_are_needed(predictor):
 
 def test_a_text_that_no_encoding_has(predictor):
     # Half of a surrogate pair, as JSON may bring it.
-    assert len(list(predictor.answers(["a \ud83d b"]))) == 1
+    assert len(list(predictor.answers([{"text": "a \ud83d b"}]))) == 1
 
 
 @pytest.mark.parametrize(
@@ -115,7 +115,7 @@ def test_tool_streams_standard_input_and_stops_with_its_reader(version_dir, tmp_
 def test_memory_does_not_grow_with_the_input(predictor):
     def peak(count):
         before = resident()
-        for _ in predictor.answers(("the fee for a loan " * 3 for _ in range(count)), batch_size=256):
+        for _ in predictor.answers(({"text": "the fee for a loan " * 3} for _ in range(count)), batch_size=256):
             pass
         return resident() - before
 

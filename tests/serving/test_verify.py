@@ -11,7 +11,7 @@ from tfbert.serving.verify import check, verify
 
 def test_good_export_passes_in_a_fresh_process(version_dir, finished, expected):
     checked = verify(version_dir, finished.samples, expected)
-    assert checked["num_texts"] == len(finished.samples) == 8
+    assert checked["num_items"] == len(finished.samples) == 8
     assert checked["max_difference"] < 1e-5
     assert checked["warmup_requests"] == 2
     assert checked["oldest_serving_release"] == "2.12.1"
@@ -19,7 +19,7 @@ def test_good_export_passes_in_a_fresh_process(version_dir, finished, expected):
 
 def test_a_failure_is_told_from_the_fresh_process(version_dir, finished, expected):
     wrong = expected | {"label": [*expected["label"][:-1], "elsewhere"]}
-    with pytest.raises(RuntimeError, match=r"does not pass verification: label of text 7: .*, wanted 'elsewhere'"):
+    with pytest.raises(RuntimeError, match=r"does not pass verification: label, value 7: .*, wanted 'elsewhere'"):
         verify(version_dir, finished.samples, wrong)
 
 

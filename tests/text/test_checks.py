@@ -21,7 +21,7 @@ CLEAN = {
 }
 
 
-def report_of(folder: Path, token_lengths=None, sequence_length: int = 8, settings=None, **rows):
+def report_of(folder: Path, token_lengths=None, sequence_length: int | None = 8, settings=None, **rows):
     """Write `rows` by split into `folder` and check them."""
     for name, pairs in rows.items():
         with open(folder / f"{name}.csv", "w", newline="", encoding="utf-8") as file:
@@ -132,11 +132,35 @@ def test_many_faults_are_counted_in_full_and_shown_in_part(tmp_path):
     )
 
 
-@pytest.mark.parametrize("name", ["validation", "test"])
-def test_a_label_unknown_to_train_is_refused(tmp_path, name):
-    with pytest.raises(ValueError) as caught:
-        report_of(tmp_path, train=[("a", "refund"), ("b", "lost_card")], **{name: [("c", "refund"), ("d", "refnd")]})
-    assert str(caught.value) == f"{name}.csv:3: label 'refnd' is not one of the 2 labels of train; nearest is 'refund'"
+def test_labels_and_remarks_are_the_tasks_to_say(tmp_path):
+    rows = {"train": [("a", "x;y"), ("b", "x"), ("c", "none")], "test": [("d", "z")]}
+    for name, pairs in rows.items():
+        with open(tmp_path / f"{name}.csv", "w", newline="", encoding="utf-8") as file:
+            csv.writer(file, lineterminator="\n").writerows([("text", "label"), *pairs])
+    splits = load_splits(DataConfig(**GIVEN), tmp_path)
+
+    def labels_of(record):
+        return [] if record.target == "none" else record.target.split(";")
+
+    remarks = {"train": {"texts are odd": ["train.csv:2", "train.csv:4"]}, "test": {}}
+    report = check(splits, None, None, labels_of, remarks)
+    assert report.class_counts == {"train": {"x": 2, "y": 1}, "test": {"z": 1}}
+    assert report.remarks == {"train": {"texts are odd": ["train.csv:2", "train.csv:4"]}}
+    assert report.warnings == (
+        "2 labels of train are not in test: 'x', 'y'",
+        "train: 2 texts are odd: train.csv:2, train.csv:4",
+    )
+    assert check(splits, None, None, lambda _: ()).lines()[0] == "train 3  test 1 examples"
+
+
+def test_nothing_is_cut_where_long_texts_are_read_in_windows(tmp_path):
+    lengths = {"train": np.array([5, 9, 50])}
+    rows = {"train": CLEAN["train"]}
+    cut = report_of(tmp_path, lengths, 8, **rows)
+    assert (cut.tokens["train"]["num_cut"], cut.tokens["train"]["num_cut_tokens"]) == (2, 43)
+    whole = report_of(tmp_path, lengths, None, **rows)
+    assert (whole.tokens["train"]["num_cut"], whole.tokens["train"]["longest"]) == (0, 50)
+    assert whole.warnings == ()
 
 
 def test_labels_that_a_split_lacks_are_named(tmp_path):

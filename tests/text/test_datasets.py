@@ -11,10 +11,10 @@ import pytest
 import tensorflow as tf
 
 from tfbert.text import datasets
-from tfbert.text.datasets import batches, plan_evaluation, plan_training, tokenize
-from tfbert.text.packing import pack_rows
+from tfbert.text.datasets import Example, batches, plan_evaluation, plan_training, tokenize
+from tfbert.text.packing import Packer, pad_rows
 from tfbert.text.records import Record
-from tfbert.text.tokenizer import Tokenizer
+from tfbert.text.tokenizer import SpecialTokens, Tokenizer
 
 TEXTS = ["good people", "", "Bad time, no way!", " \t\n", "see you", "the first number is two " * 9, "é\u0301", "[SEP]"]
 RECORDS = [Record(text, f"label{index % 3}", f"train.csv:{index + 2}") for index, text in enumerate(TEXTS)]
@@ -22,7 +22,18 @@ KEY = ["classification", "train", "0f5c", '{"labels": ["label0", "label1", "labe
 
 
 def target(record: Record) -> int:
-    return int(record.label[-1])
+    return int(record.target[-1])
+
+
+def one_row(record, tokens, remark):
+    """Make one row of a record, cut to 16 tokens."""
+    special = SpecialTokens(padding=0, unknown=1, start=2, end=3, mask=4)
+    return [Example(*Packer(special, 16).row([text.ids for text in tokens]), target(record))]
+
+
+def backwards(record, tokens, remark):
+    (row,) = one_row(record, tokens, remark)
+    return [dataclasses.replace(row, target=2 - row.target)]
 
 
 def unread():
@@ -37,35 +48,85 @@ def entries(cache_dir: Path) -> list[str]:
 
 @pytest.fixture
 def split(tiny_tokenizer, tmp_path):
-    return tokenize(RECORDS, tiny_tokenizer, target, KEY, tmp_path / "tokens")
+    return tokenize(RECORDS, tiny_tokenizer, one_row, KEY, tmp_path / "tokens")
 
 
 def assert_same(found, expected):
-    for name in ("flat", "starts", "targets"):
+    for name in ("flat", "starts", "seconds", "targets", "units", "num_tokens"):
         np.testing.assert_array_equal(getattr(found, name), getattr(expected, name))
         assert getattr(found, name).dtype == getattr(expected, name).dtype
-    assert found.special == expected.special
+    assert (found.special, found.remarks) == (expected.special, expected.remarks)
 
 
 def test_rows_are_what_the_tokenizer_gives(split, tiny_tokenizer):
-    expected = tiny_tokenizer(tf.constant(TEXTS)).to_list()
-    assert [split.row(index).tolist() for index in range(len(split))] == expected
-    assert split.lengths().tolist() == [len(row) + 2 for row in expected]
+    ids = tiny_tokenizer(tf.constant(TEXTS)).to_list()
+    assert [split.row(index).tolist() for index in range(len(split))] == [[2, *row[:14], 3] for row in ids]
+    assert split.lengths().tolist() == [min(len(row) + 2, 16) for row in ids]
+    assert split.num_tokens.tolist() == [len(row) + 2 for row in ids]
+    assert split.seconds.tolist() == split.lengths().tolist()
     assert split.targets.tolist() == [0, 1, 2, 0, 1, 2, 0, 1]
+    assert split.units.tolist() == list(range(9))
     assert split.special == tiny_tokenizer.special and split.flat.dtype == np.uint16
-    assert [len(row) for row in expected][1::2] == [0, 0, 9 * 5, 5]
+    assert [len(row) for row in ids][1::2] == [0, 0, 9 * 5, 5]
+
+
+def by_words(record, tokens, remark):
+    """Make a row of every token, with the number of tokens before it, and say which records have many."""
+    if len(tokens[0].ids) > 4:
+        remark("texts are long")
+    ids = tokens[0].ids if len(tokens[0].ids) else np.array([9], np.int32)
+    return [Example(np.array([2, token, 3], np.int32), 3, index) for index, token in enumerate(ids)]
+
+
+def test_a_record_of_several_rows_is_one_unit_or_many(tiny_tokenizer, tmp_path):
+    lengths = [max(1, len(row)) for row in tiny_tokenizer(tf.constant(TEXTS)).to_list()]
+    rows = tokenize(RECORDS, tiny_tokenizer, by_words, KEY, tmp_path)
+    records = tokenize(RECORDS, tiny_tokenizer, by_words, KEY, tmp_path, by_record=True)
+    assert (len(rows), len(records)) == (sum(lengths), len(TEXTS))
+    assert records.units.tolist() == [0, *np.cumsum(lengths)]
+    assert records.remarks == rows.remarks == {"texts are long": [RECORDS[i].where for i in (2, 5, 7)]}
+    found, position = records.rows_of(np.array([4, 0]))
+    first, (many, few) = int(records.units[4]), (lengths[4], lengths[0])
+    assert found.tolist() == [*range(first, first + many), *range(few)]
+    assert position.tolist() == [0] * many + [1] * few
+    (batch,) = batches(records, [np.array([4, 0])], 16, np.arange(8, dtype=np.float32))
+    assert batch["targets"].numpy().tolist() == [*range(many), *range(few)]
+    assert batch["units"].numpy().tolist() == position.tolist()
+    assert batch["weights"].numpy().tolist() == [4, 0]
+    assert len(records.head(2)) == 2 and len(records.head(2).targets) == lengths[0] + lengths[1]
+
+
+def test_pairs_and_targets_by_token(tiny_tokenizer, tmp_path):
+    def make(record, tokens, remark):
+        ids, second = Packer(tiny_tokenizer.special, 16).row([text.ids for text in tokens])
+        return [Example(ids, second, np.arange(len(ids), dtype=np.int8) + 10 * target(record))]
+
+    pairs = [Record("good", "label1", "a:1", ("bad time",)), Record("see you", "label2", "a:2", ("good people",))]
+    split = tokenize(pairs, tiny_tokenizer, make, KEY, tmp_path, by_token=True)
+    (batch,) = batches(split, [np.array([1, 0])], 16)
+    mask, segments = batch["padding_mask"].numpy(), batch["segment_ids"].numpy()
+    for row, (record, first) in enumerate([(pairs[1], 20), (pairs[0], 10)]):
+        lengths = [len(text) for text in tiny_tokenizer(tf.constant(record.texts)).to_list()]
+        length = sum(lengths) + 3
+        assert split.num_tokens.tolist()[1 - row] == mask[row].sum() == length
+        assert segments[row].tolist() == [0] * (lengths[0] + 2) + [1] * (lengths[1] + 1) + [0] * (
+            len(mask[row]) - length
+        )
+        expected = [*range(first, first + length), *[-1] * (len(mask[row]) - length)]
+        assert batch["targets"].numpy()[row].tolist() == expected
+    assert split.head(1).targets_of(np.array([0]), 12).tolist()[0][:3] == [10, 11, 12]
 
 
 def test_the_size_of_a_chunk_does_not_matter(split, tiny_tokenizer, tmp_path, monkeypatch):
     for size in (1, 3, len(TEXTS), len(TEXTS) + 1):
         monkeypatch.setattr(datasets, "_CHUNK_RECORDS", size)
-        assert_same(tokenize(iter(RECORDS), tiny_tokenizer, target, KEY, tmp_path / str(size)), split)
+        assert_same(tokenize(iter(RECORDS), tiny_tokenizer, one_row, KEY, tmp_path / str(size)), split)
 
 
 def test_a_second_call_reads_no_record(split, tiny_tokenizer, tmp_path):
     assert_same(tokenize(unread(), tiny_tokenizer, unread, KEY, tmp_path / "tokens"), split)
     with pytest.raises(AssertionError, match="a second time"):
-        tokenize(unread(), tiny_tokenizer, target, KEY, tmp_path / "elsewhere")
+        tokenize(unread(), tiny_tokenizer, one_row, KEY, tmp_path / "elsewhere")
     assert entries(tmp_path / "elsewhere") == []
 
 
@@ -77,27 +138,27 @@ def test_the_cache_tells_apart_what_gives_other_ids_or_targets(split, tiny_token
     tokenizers.append(Tokenizer([*vocabulary, "qu"], **rules))
     cache_dir = tmp_path / "tokens"
     for index, tokenizer in enumerate(tokenizers):
-        tokenize(RECORDS, tokenizer, target, KEY, cache_dir)
+        tokenize(RECORDS, tokenizer, one_row, KEY, cache_dir)
         assert len(entries(cache_dir)) == 2 + index
     other_order = KEY[:3] + ['{"labels": ["label2", "label1", "label0"]}']
     joined = [KEY[0] + KEY[1], *KEY[2:]]
     for index, key in enumerate((other_order, joined, KEY[::-1], KEY[:3])):
-        found = tokenize(RECORDS, tiny_tokenizer, lambda record: 2 - target(record), key, cache_dir)
+        found = tokenize(RECORDS, tiny_tokenizer, backwards, key, cache_dir)
         assert len(entries(cache_dir)) == 7 + index
         assert found.targets.tolist() == [2, 1, 0, 2, 1, 0, 2, 1]
     monkeypatch.setattr(datasets, "_TOKENIZATION_VERSION", "next")
-    tokenize(RECORDS, tiny_tokenizer, target, KEY, cache_dir)
+    tokenize(RECORDS, tiny_tokenizer, one_row, KEY, cache_dir)
     assert len(entries(cache_dir)) == 11
     monkeypatch.undo()
     same = Tokenizer(tuple(vocabulary), **rules)
-    assert_same(tokenize(unread(), same, target, tuple(KEY), cache_dir), split)
+    assert_same(tokenize(unread(), same, one_row, tuple(KEY), cache_dir), split)
 
 
 def test_a_split_of_empty_texts_only(tiny_tokenizer, tmp_path):
     records = [Record("", "label1", "a.csv:2"), Record("\u200b", "label2", "a.csv:3")]
     for given in (records, unread()):
-        split = tokenize(given, tiny_tokenizer, target, KEY, tmp_path)
-        assert split.lengths().tolist() == [2, 2] and split.row(1).tolist() == []
+        split = tokenize(given, tiny_tokenizer, one_row, KEY, tmp_path)
+        assert split.lengths().tolist() == [2, 2] and split.row(1).tolist() == [2, 3]
         (batch,) = batches(split, [np.array([1, 0])], 16)
         assert batch["targets"].numpy().tolist() == [2, 1]
         assert batch["token_ids"].numpy().tolist() == [[2, 3, 0, 0, 0, 0, 0, 0]] * 2
@@ -106,15 +167,15 @@ def test_a_split_of_empty_texts_only(tiny_tokenizer, tmp_path):
 def test_a_large_vocabulary_is_stored_in_32_bits(tiny_tokenizer, tmp_path):
     filling = [f"##filling{index}" for index in range(2**16)]
     tokenizer = Tokenizer([*tiny_tokenizer.vocabulary, *filling, "zzz"], lowercase=True, strip_accents=True)
-    split = tokenize([Record("zzz good zzz", "label0", "a")], tokenizer, target, KEY, tmp_path)
+    split = tokenize([Record("zzz good zzz", "label0", "a")], tokenizer, one_row, KEY, tmp_path)
     last = len(tokenizer.vocabulary) - 1
-    assert last > 2**16 and split.row(0).tolist() == [last, tokenizer.vocabulary.index("good"), last]
+    assert last > 2**16 and split.row(0).tolist()[1:-1] == [last, tokenizer.vocabulary.index("good"), last]
 
 
 def test_a_lone_surrogate_does_not_stop_the_split(tiny_tokenizer, tmp_path):
-    split = tokenize([Record("good \ud83d bad", "label0", "a")], tiny_tokenizer, target, KEY, tmp_path)
+    split = tokenize([Record("good \ud83d bad", "label0", "a")], tiny_tokenizer, one_row, KEY, tmp_path)
     vocabulary = tiny_tokenizer.vocabulary
-    assert [vocabulary[token_id] for token_id in split.row(0)] == ["good", "?", "bad"]
+    assert [vocabulary[token_id] for token_id in split.row(0)] == ["[CLS]", "good", "?", "bad", "[SEP]"]
 
 
 def test_a_failure_leaves_nothing_behind(tiny_tokenizer, tmp_path):
@@ -123,7 +184,7 @@ def test_a_failure_leaves_nothing_behind(tiny_tokenizer, tmp_path):
         raise ValueError("train.csv:3: no text")
 
     with pytest.raises(ValueError, match="train.csv:3"):
-        tokenize(failing(), tiny_tokenizer, target, KEY, tmp_path)
+        tokenize(failing(), tiny_tokenizer, one_row, KEY, tmp_path)
     assert entries(tmp_path) == []
 
 
@@ -133,7 +194,7 @@ def test_an_error_of_the_file_system_is_not_taken_for_a_race(tiny_tokenizer, tmp
 
     monkeypatch.setattr(datasets.os, "rename", full)
     with pytest.raises(OSError, match="No space left"):
-        tokenize(RECORDS, tiny_tokenizer, target, KEY, tmp_path)
+        tokenize(RECORDS, tiny_tokenizer, one_row, KEY, tmp_path)
     assert entries(tmp_path) == []
 
 
@@ -146,7 +207,7 @@ def test_two_at_once_get_the_same_split(split, tiny_tokenizer, tmp_path):
         together.wait()
 
     def work():
-        found.append(tokenize(records(), tiny_tokenizer, target, KEY, cache_dir))
+        found.append(tokenize(records(), tiny_tokenizer, one_row, KEY, cache_dir))
 
     threads = [threading.Thread(target=work) for _ in range(3)]
     for thread in threads:
@@ -218,10 +279,10 @@ def test_batches_are_what_packing_gives(split):
     found = as_numpy(batches(split, plan, 16, weights))
     assert len(found) == len(plan)
     for batch, indices in zip(found, plan, strict=True):
-        expected = pack_rows([split.row(index) for index in indices], split.special, 16)
+        expected = pad_rows([split.row(index) for index in indices], split.seconds[indices], 0, 16)
         for name, value in expected.items():
             np.testing.assert_array_equal(batch[name], value)
-        assert batch["targets"].tolist() == [int(RECORDS[index].label[-1]) for index in indices]
+        assert batch["targets"].tolist() == [int(RECORDS[index].target[-1]) for index in indices]
         np.testing.assert_array_equal(batch["weights"], weights[indices])
     assert [batch["token_ids"].shape for batch in found] == [(3, 8), (1, 8), (2, 16), (2, 8)]
     assert all(
@@ -249,13 +310,13 @@ def test_a_plan_cut_anywhere_goes_on_with_the_same_batches(split):
 
 
 def test_splits_that_nobody_opened_for_a_month_make_room(tiny_tokenizer, tmp_path):
-    tokenize(RECORDS, tiny_tokenizer, target, ["forgotten"], tmp_path)
+    tokenize(RECORDS, tiny_tokenizer, one_row, ["forgotten"], tmp_path)
     (forgotten,) = tmp_path.iterdir()
-    tokenize(RECORDS, tiny_tokenizer, target, ["opened again"], tmp_path)
+    tokenize(RECORDS, tiny_tokenizer, one_row, ["opened again"], tmp_path)
     month_ago = time.time() - 31 * 24 * 3600
     for entry in tmp_path.iterdir():
         os.utime(entry, (month_ago, month_ago))
-    tokenize(unread(), tiny_tokenizer, target, ["opened again"], tmp_path)
-    tokenize(RECORDS, tiny_tokenizer, target, ["new"], tmp_path)
+    tokenize(unread(), tiny_tokenizer, one_row, ["opened again"], tmp_path)
+    tokenize(RECORDS, tiny_tokenizer, one_row, ["new"], tmp_path)
     assert len(entries(tmp_path)) == 2
     assert not forgotten.exists()

@@ -11,10 +11,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tfbert.config import DataConfig
-from tfbert.text.records import MAX_SKIPPED_KEPT, Record, read_records
+from tfbert.text.records import Record, read_records
+from tfbert.text.rows import MAX_SKIPPED_KEPT
 
 SKIP_WISH = " (--set data.bad_rows=skip leaves such rows out)"
-TEXT_NAMES = "text, sentence, review, utterance, query, message, content, comment, tweet, question, document, body"
+TEXT_NAMES = (
+    "text, sentence, review, utterance, query, message, content, comment, tweet, question, document, body, text1, "
+    "sentence1, sentence_1, question1, premise"
+)
 LABEL_NAMES = "label, labels, category, class, intent, sentiment, target, topic, emotion, polarity"
 TAKEN = ", which the first line was taken to name; wanted one of"
 NO_HEADER = "; lines of text, separator and label without column names are --set data.format=text"
@@ -36,16 +40,16 @@ def write(path: Path, content: str | bytes) -> Path:
 
 
 def pairs(path: Path, **settings) -> list[tuple[str, str | None]]:
-    return [(record.text, record.label) for record in read_records(path, DataConfig(**settings))]
+    return [(record.text, record.target) for record in read_records(path, DataConfig(**settings))]
 
 
 def stripped(rows) -> list[tuple[str, str]]:
     return [(text, label.strip()) for text, label in rows]
 
 
-def message(path: Path, labelled: bool = True, **settings) -> str:
+def message(path: Path, **settings) -> str:
     with pytest.raises(ValueError) as caught:
-        list(read_records(path, DataConfig(**settings), labelled=labelled))
+        list(read_records(path, DataConfig(**settings)))
     return str(caught.value)
 
 
@@ -100,7 +104,7 @@ def test_a_file_of_a_folder_is_one_text(tmp_path_factory, rows):
     for number, text in enumerate(rows):
         write(root / f"c{number % 2}" / f"{number}.txt", "\ufeff" + text)
     expected = sorted((f"c{number % 2}/{number}.txt", text, f"c{number % 2}") for number, text in enumerate(rows))
-    found = [(record.where, record.text, record.label) for record in read_records(root, DataConfig())]
+    found = [(record.where, record.text, record.target) for record in read_records(root, DataConfig())]
     assert found == expected
 
 
@@ -165,11 +169,11 @@ def test_jsonl_labels_may_be_numbers_and_truth_values(tmp_path, value, label):
         ("text,label,other", {}, ("v0", "v1")),
         (" Category , Sentence ,other", {}, ("v1", "v0")),
         ("LABELS,id,Review", {}, ("v2", "v0")),
-        ("text,review,intent", {"text_column": "review"}, ("v1", "v2")),
-        ("text,topic,intent", {"label_column": "topic"}, ("v0", "v1")),
-        ("question,topic,intent", {"text_column": "topic"}, ("v1", "v2")),
-        ("content,body,x", {"label_column": "body"}, ("v0", "v1")),
-        ("#1 String,Quality,x", {"text_column": "#1 String", "label_column": "Quality"}, ("v0", "v1")),
+        ("text,review,intent", {"columns": "text=review"}, ("v1", "v2")),
+        ("text,topic,intent", {"columns": "label=topic"}, ("v0", "v1")),
+        ("question,topic,intent", {"columns": "text=topic"}, ("v1", "v2")),
+        ("content,body,x", {"columns": "label=body"}, ("v0", "v1")),
+        ("#1 String,Quality,x", {"columns": "text=#1 String,label=Quality"}, ("v0", "v1")),
     ],
 )
 def test_columns_are_found_by_usual_names_or_given(tmp_path, header, settings, expected):
@@ -183,22 +187,20 @@ def test_columns_are_found_by_usual_names_or_given(tmp_path, header, settings, e
     ("name", "content", "settings", "expected"),
     [
         ("a.csv", "text,review,label", {}, "more than one column could be the text: 'text', 'review'; wanted one, "
-         "such as --set data.text_column=text"),
-        ("a.csv", "text,text,label", {"text_column": "text"}, "more than one column could be the text: 'text', 'text'; "
-         "wanted one, such as a different name for each column"),
+         "such as --set data.columns=text=text"),
+        ("a.csv", "text,text,label", {"columns": "text=text"}, "more than one column could be the text: 'text', "
+         "'text'; wanted one, such as a different name for each column"),
         ("a.tsv", "text\tclass\ttopic", {}, "more than one column could be the label: 'class', 'topic'; wanted one, "
-         "such as --set data.label_column=class"),
+         "such as --set data.columns=label=class"),
         ("a.csv", "I lost it,lost", {}, f"no text column among 'I lost it', 'lost'{TAKEN} {TEXT_NAMES}, "
-         f"or its name by --set data.text_column=...{NO_HEADER}"),
+         f"or its name by --set data.columns=text=...{NO_HEADER}"),
         ("a.csv", "text,verdict", {}, f"no label column among 'text', 'verdict'{TAKEN} {LABEL_NAMES}, "
-         f"or its name by --set data.label_column=...{NO_HEADER}"),
-        ("a.csv", "text,label,verdict", {"label_column": "verdikt"}, "data.label_column=verdikt is not one of the "
+         f"or its name by --set data.columns=label=...{NO_HEADER}"),
+        ("a.csv", "text,label,verdict", {"columns": "label=verdikt"}, "data.columns=label=verdikt is not one of the "
          "columns 'text', 'label', 'verdict'; nearest is 'verdict'"),
-        ("a.csv", "text,label", {"text_column": "text", "label_column": "text"},
-         "text and label are both 'text'; wanted two different ones"),
         ("a.jsonl", '{"id": 3}', {}, f"no text key among 'id'; wanted one of {TEXT_NAMES}, or its name by "
-         "--set data.text_column=..."),
-        ("a.jsonl", "{}", {"text_column": "t"}, "data.text_column=t is not one of the keys none; nearest is none"),
+         "--set data.columns=text=..."),
+        ("a.jsonl", "{}", {"columns": "text=t"}, "data.columns=text=t is not one of the keys none; nearest is none"),
     ],
 )  # fmt: skip
 def test_columns_that_cannot_be_told_are_refused(tmp_path, name, content, settings, expected):
@@ -265,7 +267,7 @@ def test_a_bad_row_is_an_error_with_its_place_or_is_skipped_and_kept(tmp_path, n
     path = write(tmp_path / name, f"{content}{row}\n")
     assert message(path) == f"{name}:3: {expected}{SKIP_WISH}"
     reader = read_records(path, DataConfig(bad_rows="skip"))
-    assert next((record.text, record.label) for record in reader) == ("good", "x")
+    assert next((record.text, record.target) for record in reader) == ("good", "x")
     assert len(list(reader)) == (2 if "\r" in row else 1)  # a lone CR ends a row: behind it a whole one is left
     assert reader.tally.skipped[0] == f"{name}:3: {expected}"
 
@@ -337,8 +339,8 @@ def test_a_file_without_records_is_refused(tmp_path, name, content, expected):
 
 
 def test_paths_that_cannot_be_read_are_refused(tmp_path):
-    path = write(tmp_path / "a.json", "{}")
-    known = ".csv, .tsv, .jsonl, .txt (also with .gz), or --set data.format=..."
+    path = write(tmp_path / "a.pdf", "{}")
+    known = ".csv, .tsv, .jsonl, .json, .txt, .conll (also with .gz), or --set data.format=..."
     assert message(path) == f"{path}: the name tells no format; wanted {known}"
     folder_wish = "wanted a directory that holds one per class, as data.format=folder says"
     assert message(path, format="folder") == f"{path}: is a file; {folder_wish}"
@@ -368,22 +370,6 @@ def test_a_folder_names_what_it_does_not_read(tmp_path):
     assert [file.name for file in reader.files] == ["3.txt", "1.TXT", "2.txt"]
     write(tmp_path / "a" / "0.txt", " \n")
     assert message(tmp_path) == f"a/0.txt: text is ' \\n'; {BLANK_WISH}{SKIP_WISH}"
-
-
-@pytest.mark.parametrize(
-    ("name", "content", "expected"),
-    [
-        ("a.csv", "text\na\nb\n", [("a", None), ("b", None)]),
-        ("a.csv", "text,label\na,x\nb,\n", [("a", "x"), ("b", None)]),
-        ("a.csv", "text,class,topic\na,x,y\n", [("a", None)]),
-        ("a.txt", "a\tx\nb\nc\t\n", [("a", "x"), ("b", None), ("c", None)]),
-        ("a.jsonl", '{"text": "a", "label": 2}\n{"text": "b"}\n{"text": "c", "label": []}\n',
-         [("a", "2"), ("b", None), ("c", None)]),
-    ],
-)  # fmt: skip
-def test_labels_may_be_missing_where_none_are_required(tmp_path, name, content, expected):
-    reader = read_records(write(tmp_path / name, content), DataConfig(), labelled=False)
-    assert [(record.text, record.label) for record in reader] == expected
 
 
 def test_memory_does_not_grow_with_the_file(tmp_path):

@@ -163,7 +163,7 @@ def test_classes_may_be_directories_with_names_of_splits(tmp_path):
         for number in range(40):
             write(tmp_path / name / f"{number}.txt", f"{name} text {number}")
     splits = load_splits(DataConfig(), tmp_path)
-    found = sorted((record.where, record.label) for split in splits.values() for record in split)
+    found = sorted((record.where, record.target) for split in splits.values() for record in split)
     assert found == sorted((f"{name}/{n}.txt", name) for name in ("dev", "test", "support") for n in range(40))
     assert list(splits) == SPLITS
 
@@ -179,13 +179,13 @@ def test_a_format_asked_for_chooses_between_files(tmp_path):
 
 def test_what_holds_no_train_is_refused(tmp_path):
     wish = (
-        "wanted a file train (.csv, .tsv, .jsonl, .txt, also with .gz), a directory per class with .txt files, or the "
-        "path of one file"
+        "wanted a file train (.csv, .tsv, .jsonl, .json, .txt, .conll, also with .gz), a directory per class with .txt "
+        "files, or the path of one file"
     )
     assert message(tmp_path) == f"{tmp_path}: no train among nothing; {wish}"
     write_csv(tmp_path / "test.csv", TEXTS)
-    write(tmp_path / "train.json", "[]")
-    assert message(tmp_path) == f"{tmp_path}: no train among test.csv, train.json; {wish}"
+    write(tmp_path / "train.pdf", "[]")
+    assert message(tmp_path) == f"{tmp_path}: no train among test.csv, train.pdf; {wish}"
     for name in "ghijk":
         write(tmp_path / name, "")
     assert message(tmp_path, format="folder") == f"{tmp_path}: no train among g, h, i, j, k, 2 more; {wish}"
@@ -237,7 +237,7 @@ def test_the_digest_is_that_of_the_bytes(tmp_path):
 
 
 DATA = Path(os.environ.get("TFBERT_DATA") or Path(__file__).parents[2].parent / "shared" / "data")
-MRPC = {"format": "tsv", "text_column": "#1 String", "label_column": "Quality"}
+MRPC = {"format": "tsv", "columns": "text=#1 String,label=Quality"}
 
 
 @pytest.mark.skipif(not DATA.is_dir(), reason="the real data sets are not there")
@@ -264,7 +264,7 @@ def test_real_files_give_their_published_numbers(name, settings, num_records, nu
     counts: dict[Path, int] = {}
     labels = set()
     for split in splits.values():
-        records = [record.label for record in split]
+        records = [record.target for record in split]
         counts[split.path] = counts.get(split.path, 0) + len(records)
         labels |= set(records)
     assert list(counts.values()) == num_records
@@ -275,4 +275,4 @@ def test_real_files_give_their_published_numbers(name, settings, num_records, nu
 def test_the_one_byte_of_bbc_news_that_is_not_utf_8_is_found():
     with pytest.raises(ValueError, match=r"^sports/199\.txt:5: byte 0xA3 is not utf-8; wanted "):
         for split in load_splits(DataConfig(), DATA / "bbc_news").values():
-            assert all(record.label for record in split)
+            assert all(record.target for record in split)

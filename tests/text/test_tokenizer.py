@@ -1,9 +1,13 @@
-"""The tokenizer gives the ids of the reference, the `tokenizers` library, on whatever text.
+"""The tokenizer gives the ids and offsets of the reference, the `tokenizers` library, on whatever text.
 
 Three differences are known and meant, each with a test that says so: special tokens spelled out in a text, the capital
-sigma at the end of a Greek word, and characters newer than the library's Unicode.
+sigma at the end of a Greek word, and characters newer than the library's Unicode. A fourth is about offsets: the
+library leaves out the accents at the end of a piece that were dropped.
 """
 
+import os
+import subprocess
+import sys
 import unicodedata
 
 import pytest
@@ -111,6 +115,20 @@ def assert_same_ids(ours, theirs, texts):
         assert ids == theirs.encode(text, add_special_tokens=False).ids, ascii(text)
 
 
+def with_dropped_marks(ours, text, end):
+    while ours.strip_accents and end < len(text) and unicodedata.category(text[end]) == "Mn":
+        end += 1
+    return end
+
+
+def assert_same_offsets(ours, theirs, texts):
+    tokens = ours.with_offsets(tf.constant([text.encode() for text in texts], tf.string))
+    for text, starts, ends in zip(texts, tokens.starts.to_list(), tokens.ends.to_list(), strict=True):
+        offsets = theirs.encode(text, add_special_tokens=False).offsets
+        expected = [(start, with_dropped_marks(ours, text, end)) for start, end in offsets]
+        assert list(zip(starts, ends, strict=True)) == expected, ascii(text)
+
+
 def test_ids_equal_the_references_with_a_made_vocabulary(pair):
     assert_same_ids(*pair, TEXTS)
     ids = encode(pair[0], TEXTS)
@@ -123,6 +141,17 @@ def test_ids_equal_the_references_with_the_vocabulary_of_minilm(rules, minilm_di
     vocabulary = (minilm_dir / "vocab.txt").read_text(encoding="utf-8").split("\n")[:-1]
     assert len(vocabulary) == 30522
     assert_same_ids(Tokenizer(vocabulary, **rules), reference(vocabulary, **rules), TEXTS)
+
+
+def test_offsets_equal_the_references(pair):
+    assert_same_offsets(*pair, TEXTS)
+    # Each character a piece of its own, so that no [UNK] hides one.
+    ours, _ = pair
+    rules = {name: getattr(ours, name) for name in ("lowercase", "strip_accents", "split_on_cjk")}
+    text = "".join(TEXTS) + unicodedata.normalize("NFD", "".join(TEXTS))
+    characters = sorted({*text, *text.lower()} - {*"\0\t\n\r \x0b\x0c"})
+    vocabulary = made_vocabulary()[:5] + characters + [f"##{character}" for character in characters]
+    assert_same_offsets(Tokenizer(vocabulary, **rules), reference(vocabulary, **rules), TEXTS)
 
 
 def test_every_settled_character_is_treated_as_by_the_reference(pair):
@@ -147,10 +176,11 @@ LETTERS = st.one_of(
 
 @settings(deadline=None, derandomize=True, max_examples=40)
 @given(texts=st.lists(st.lists(LETTERS, max_size=30).map("".join), min_size=1, max_size=6))
-def test_any_text_has_the_words_and_ids_of_the_reference(pair, texts):
+def test_any_text_has_the_words_ids_and_offsets_of_the_reference(pair, texts):
     ours, theirs = pair
     assert words_of(ours, texts) == [reference_words(theirs, text) for text in texts]
     assert_same_ids(ours, theirs, texts)
+    assert_same_offsets(ours, theirs, texts)
 
 
 def test_special_tokens_spelled_out_are_plain_characters():
@@ -255,3 +285,13 @@ def test_a_vocabulary_that_cannot_be_used_is_refused(vocabulary, expected):
     with pytest.raises(ValueError) as caught:
         Tokenizer(vocabulary, lowercase=True, strip_accents=True)
     assert str(caught.value) == expected
+
+
+def test_the_locale_of_the_process_does_not_matter():
+    # In a Turkish locale the lower case of I is a letter without a dot, which no English vocabulary has.
+    program = "import tensorflow as tf; from tfbert.text.tokenizer import Tokenizer as T\n"
+    program += "t = T(['[PAD]', '[UNK]', '[CLS]', '[SEP]', '[MASK]', 'title'], lowercase=True, strip_accents=False)\n"
+    program += "print(t(tf.constant(['TITLE'])).to_list())"
+    environment = os.environ | {"LC_ALL": "tr_TR.UTF-8", "TF_CPP_MIN_LOG_LEVEL": "3"}
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=environment, check=True)
+    assert done.stdout.split() == ["[[5]]"]

@@ -1,6 +1,5 @@
 """Small data, and trainings of it that take a second."""
 
-import dataclasses
 import os
 
 import keras
@@ -9,7 +8,7 @@ import small
 import tensorflow as tf
 
 from tfbert.config import override
-from tfbert.training.problem import build_models, prepare
+from tfbert.training.problem import build_models, make_answering, prepare
 from tfbert.training.trainer import Trainer
 
 # Whatever machine runs this, the same seed gives the same numbers.
@@ -40,9 +39,9 @@ def make_trainer(base_problem, tmp_path):
         config = override(base_problem.config, values)
         keras.utils.set_random_seed(config.train.seed)
         model, evaluation_model = build_models(base_problem, config)
+        answering = make_answering(base_problem, evaluation_model, config)
         train = base_problem.tokenized["train"]
-        train = dataclasses.replace(train, starts=train.starts[: (examples or len(train)) + 1])
-        train = dataclasses.replace(train, targets=train.targets[: len(train)])
+        train = train.head(examples or len(train))
         if run_dir is None:
             run_dir = tmp_path / f"run-{next(numbers)}"
             os.mkdir(run_dir)
@@ -50,17 +49,17 @@ def make_trainer(base_problem, tmp_path):
             task=base_problem.task,
             facts=base_problem.facts,
             model=model,
-            evaluation_model=evaluation_model,
+            answering=answering,
             config=config,
             train=train,
-            validation=base_problem.tokenized["validation"] if validation else None,
+            validation=base_problem.splits["validation"] if validation else None,
             run_dir=run_dir,
             identity=identity,
         )
         if mode == "eager":
             for name in ("_single", "_accumulate", "_update"):
                 setattr(trainer, name, getattr(trainer, name).python_function)
-            evaluation_model.traced_forward = lambda inputs: evaluation_model(inputs, training=False)
+            answering.answer = answering.answer.python_function
         return trainer
 
     return make

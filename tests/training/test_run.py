@@ -31,10 +31,11 @@ def scripted_reports(monkeypatch, validation, test, monitor_scores=None):
             "seeds": None,
         }
         (run_dir / "report.json").write_text(json.dumps(report))
+        (run_dir / "details.json").write_text("{}")
         return report
 
     monkeypatch.setattr(run, "_train_seed", train_seed)
-    monkeypatch.setattr(run, "_write_page", lambda *_: None)
+    monkeypatch.setattr(run.page, "render", lambda *_: None)
     return trained
 
 

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from tfbert.text.datasets import batches, plan_training
 from tfbert.training import checkpoint
-from tfbert.training.trainer import predict_logits
+from tfbert.training.answering import answer_all
 
 # The first update losses of the tiny encoder with seed 3 on the data of `small.write_data`. They change with the data,
 # the initial weights, the order of batches, dropout, the optimizer: with anything that decides a training.
@@ -47,7 +47,7 @@ def test_golden_losses(make_trainer):
     shapes = {tuple(batch["token_ids"].shape) for batch in batches(trainer.train_split, plan, 32)}
     assert len(shapes) > 1
     assert trainer._single.experimental_get_tracing_count() == 1
-    assert trainer.evaluation_model.traced_forward.experimental_get_tracing_count() == 1
+    assert trainer.answering.answer.experimental_get_tracing_count() == 1
 
 
 def test_same_seed_same_bits_and_other_seed_other_losses(make_trainer):
@@ -99,14 +99,14 @@ def test_averaged_weights_are_evaluated_and_kept(make_trainer, monkeypatch):
     monkeypatch.setattr(
         type(trainer.task),
         "quick_scores",
-        lambda self, logits, targets, facts: evaluated.append(logits) or quick_scores(logits, targets, facts),
+        lambda self, answers, *rest: evaluated.append(answers["probabilities"]) or quick_scores(answers, *rest),
     )
     trainer.train()
     for variable, average in zip(trainer.model.trainable_variables, averages, strict=True):
         np.testing.assert_allclose(np.asarray(variable), average, atol=1e-6)
-    # The model now has the kept weights; the logits that chose the epoch were theirs.
-    kept = predict_logits(trainer.evaluation_model, trainer.validation, 32)
-    np.testing.assert_allclose(evaluated[-1], kept, atol=1e-6)
+    # The model now has the kept weights; the answers that chose the epoch were theirs.
+    kept, _ = answer_all(trainer.answering, trainer.task, trainer.facts, trainer.validation)
+    np.testing.assert_allclose(evaluated[-1], kept["probabilities"], atol=1e-6)
 
 
 def scripted(monkeypatch, trainer, scores, name="accuracy"):
@@ -136,7 +136,7 @@ def test_patience_stops_and_the_best_weights_come_back(make_trainer, monkeypatch
     assert (len(progress.history), progress.best_epoch, progress.best_score) == (4, 2, 0.6)
     assert same(weights(trainer.model), by_epoch[1])
     assert not same(by_epoch[1], by_epoch[3])
-    assert same(weights(trainer.evaluation_model), by_epoch[1])
+    assert same(weights(trainer.answering.model), by_epoch[1])
 
 
 def test_a_monitored_loss_is_better_when_lower(make_trainer, monkeypatch):
@@ -162,7 +162,7 @@ def test_label_smoothing_by_hand(base_problem):
     log_sum = math.log(math.exp(2.0) + math.exp(-1.0) + math.exp(0.5))
     # The target has 0.7 + 0.3 / 3, every other label 0.3 / 3.
     wanted = -(0.1 * (2.0 - log_sum) + 0.1 * (-1.0 - log_sum) + 0.8 * (0.5 - log_sum))
-    loss = base_problem.task.loss(tf.constant(logits), tf.constant([2]), config)
+    loss = base_problem.task.loss(tf.constant(logits), {"targets": tf.constant([2])}, config)
     np.testing.assert_allclose(loss.numpy(), [wanted], rtol=1e-6)
 
 
@@ -170,10 +170,10 @@ def test_class_weights_by_hand(base_problem):
     train = dataclasses.replace(base_problem.config.train, class_weights="balanced")
     config = dataclasses.replace(base_problem.config, train=train)
     targets = np.array([0, 0, 0, 1, 1, 2])
-    found = base_problem.task.example_weights(targets, {"labels": ["a", "b", "c"]}, config)
+    found = base_problem.task.unit_weights(targets, {"labels": ["a", "b", "c"]}, config)
     # Six examples of three labels: each label has two in all, shared by its examples.
     np.testing.assert_allclose(found, [2 / 3, 2 / 3, 2 / 3, 1, 1, 2], rtol=1e-6)
-    assert base_problem.task.example_weights(targets, {"labels": ["a", "b", "c"]}, base_problem.config) is None
+    assert base_problem.task.unit_weights(targets, {"labels": ["a", "b", "c"]}, base_problem.config) is None
 
 
 def test_the_loss_of_an_epoch_is_the_weighted_mean(make_trainer):
@@ -226,7 +226,7 @@ def test_low_precision_trains_and_evaluates_in_float32(make_trainer, precision):
     values = {"encoder__precision": precision, "train__epochs": 2, "train__checkpoint_seconds": 0.0}
     trainer = make_trainer(examples=8, **values)
     assert trainer.model.backbone.dtype_policy.name == f"mixed_{precision}"
-    assert trainer.evaluation_model.backbone.dtype_policy.name == "float32"
+    assert trainer.answering.model.backbone.dtype_policy.name == "float32"
     saved = []
     save_checkpoint = trainer._save_checkpoint
     trainer._save_checkpoint = lambda: (
@@ -235,7 +235,7 @@ def test_low_precision_trains_and_evaluates_in_float32(make_trainer, precision):
     progress = trainer.train()
     assert np.isfinite(losses(progress)).all()
     assert all(weight.dtype == np.float32 for weight in weights(trainer.model))
-    assert same(weights(trainer.model), weights(trainer.evaluation_model))
+    assert same(weights(trainer.model), weights(trainer.answering.model))
     # From the checkpoint of epoch 1, the optimizer and its loss scale included, epoch 2 gives the same again.
     again = make_trainer(examples=8, **values)
     (again.run_dir / "checkpoint.safetensors").write_bytes(saved[0])

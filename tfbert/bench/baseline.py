@@ -6,7 +6,7 @@ from sklearn.linear_model import LogisticRegression
 from tfbert.config import Config
 from tfbert.heads.pooled import Embedder, PooledHead
 from tfbert.training.problem import prepare
-from tfbert.training.trainer import predict_logits
+from tfbert.training.trainer import predict_rows
 
 # Inverse strengths of the penalty to choose from on validation, and the one taken where there is no validation.
 _STRENGTHS = (1.0, 10.0, 100.0)
@@ -23,7 +23,7 @@ def frozen_accuracy(config: Config) -> float:
     embedder = Embedder(problem.encoder.backbone, PooledHead(1, pooling="mean"))
     vectors = {}
     for name, split in problem.tokenized.items():
-        pooled = predict_logits(embedder, split, config.encoder.sequence_length)
+        pooled = predict_rows(embedder, split, config.encoder.sequence_length, np.arange(len(split)))
         vectors[name] = pooled / np.linalg.norm(pooled, axis=1, keepdims=True)
     targets = {name: np.asarray(split.targets) for name, split in problem.tokenized.items()}
 

@@ -1,4 +1,4 @@
-"""Public data sets in, a table of test scores out, next to the frozen encoder with logistic regression.
+"""Public data sets in, a table of test scores out, next to those of a peer.
 
 Every training is `tools/train.py` in a process of its own, with default settings, and every number is read from the
 `report.json` it leaves. A run that is there already is not repeated, so a stopped table goes on where it was.
@@ -14,9 +14,8 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from tfbert.bench.baseline import frozen_accuracy
 from tfbert.bench.datasets import DATA_SETS, DataSet
-from tfbert.config import Config, override, parse_assignments
+from tfbert.files import read_json, write_json
 
 logger = logging.getLogger(__name__)
 
@@ -33,8 +32,9 @@ def measure(data_dir: Path, out_dir: Path, names: Sequence[str] = (), repeat: bo
         repeat: train everything a second time and compare the weights' bytes.
 
     Returns:
-        A dict a row: `name`, `num_examples`, `accuracy`, `macro_f1` (each `values`, `mean`, `std`, and the interval
-        `low`, `high` where there was one training), `frozen`, `seconds`, `peak_memory_bytes`, `repeats_equal`.
+        A dict a row: `name`, `task`, `num_examples`, `metrics` and `peer_metrics` (by metric, each `values`, `mean`,
+        `std`, and the interval `low`, `high` where there was one training of ours), `peer`, `seconds` and
+        `peer_seconds` a training, `peak_memory_bytes`, `repeats_equal`.
 
     Raises:
         ValueError: an unknown name, or a data set that was asked for by name and is not there.
@@ -54,29 +54,30 @@ def measure(data_dir: Path, out_dir: Path, names: Sequence[str] = (), repeat: bo
             continue
         rows.append(_row(entry, data_dir, out_dir, repeat))
         logger.info("%s", to_markdown(rows[-1:]).splitlines()[-1])
-        (out_dir / "quality.json").write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")
+        _keep(rows[-1], out_dir / "quality.json")
     return rows
 
 
 def to_markdown(rows: list[dict]) -> str:
     """Return the table."""
     lines = [
-        "| data | test examples | accuracy | macro F1 | frozen encoder + logistic regression | minutes a training "
-        "| peak memory | same seed, same weights |",
-        "|---|---|---|---|---|---|---|---|",
+        "| data | test examples | metric | tfbert | peer | which peer | minutes a training | peak memory "
+        "| same seed, same weights |",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
     for row in rows:
         equal = {None: "not tried", True: "equal", False: "DIFFERENT"}[row["repeats_equal"]]
-        lines.append(
-            f"| {row['name']} | {row['num_examples']:,} | {_score(row['accuracy'])} | {_score(row['macro_f1'])} "
-            f"| {row['frozen']:.3f} | {row['seconds'] / 60:.1f} | {row['peak_memory_bytes'] / 2**30:.1f} GiB "
-            f"| {equal} |"
-        )
+        for index, (metric, summary) in enumerate(row["metrics"].items()):
+            of_peer = row["peer_metrics"].get(metric)
+            cells = [row["name"], f"{row['num_examples']:,}", metric.replace("_", " "), _score(summary)]
+            cells += [_score(of_peer) if of_peer else "", row["peer"] if of_peer else ""]
+            first = [f"{row['seconds'] / 60:.1f}", f"{row['peak_memory_bytes'] / 2**30:.1f} GiB", equal]
+            lines.append("| " + " | ".join([*cells, *(["", "", ""] if index else first)]) + " |")
     return "\n".join(lines)
 
 
 def _row(entry: DataSet, data_dir: Path, out_dir: Path, repeat: bool) -> dict:
-    reports, frozen, equal, seconds = [], [], [], []
+    reports, of_peer, equal, seconds = [], [], [], []
     slug = "".join(c if c.isalnum() else "_" for c in entry.name)
     for draw in range(entry.num_draws):
         data = data_dir / entry.path
@@ -87,20 +88,29 @@ def _row(entry: DataSet, data_dir: Path, out_dir: Path, repeat: bool) -> dict:
         for seed in range(entry.num_seeds):
             run_dir = out_dir / f"{slug}-{draw}-{seed}"
             reports.append(_train(entry, data, run_dir, seed))
-            seconds.append(json.loads((run_dir / "wall.json").read_text(encoding="utf-8"))["seconds"])
+            seconds.append(read_json(run_dir / "wall.json")["seconds"])
             if repeat:
                 again = out_dir / f"{slug}-{draw}-{seed}-again"
                 _train(entry, data, again, seed)
                 equal.append(_sha256(run_dir / "best.safetensors") == _sha256(again / "best.safetensors"))
-        settings = parse_assignments(f"{path}={value}" for path, value in entry.settings.items())
-        frozen.append(frozen_accuracy(override(Config(), settings | {"data.path": str(data)})))
+            # A peer without training does the same for every seed.
+            if entry.peer and (entry.peer_has_seeds or seed == 0):
+                of_peer.append(entry.peer(run_dir))
+    found = [scores for scores in of_peer if scores]
+    metrics = {metric: [report["test"]["metrics"][metric] for report in reports] for metric in entry.metrics}
     return {
         "name": entry.name,
+        "task": entry.task,
         "num_examples": reports[0]["test"]["num_examples"],
-        "accuracy": _summary(reports, "accuracy"),
-        "macro_f1": _summary(reports, "macro_f1"),
-        "frozen": statistics.mean(frozen),
+        "metrics": {metric: _summary(scores) for metric, scores in metrics.items()},
+        "peer": entry.peer_name,
+        "peer_metrics": {
+            metric: _summary([{"value": scores[metric]} for scores in found])
+            for metric in entry.metrics
+            if found and metric in found[0]
+        },
         "seconds": statistics.median(seconds),
+        "peer_seconds": statistics.median(s["seconds"] for s in found) if found and "seconds" in found[0] else None,
         "peak_memory_bytes": max(report["peak_memory_bytes"] for report in reports),
         "repeats_equal": all(equal) if equal else None,
     }
@@ -109,7 +119,17 @@ def _row(entry: DataSet, data_dir: Path, out_dir: Path, repeat: bool) -> dict:
 def _train(entry: DataSet, data: Path, run_dir: Path, seed: int) -> dict:
     report = run_dir / "report.json"
     if not report.exists():
-        command = [sys.executable, str(_TRAIN), "--data", str(data), "--out", str(run_dir), "--no-export"]
+        command = [
+            sys.executable,
+            str(_TRAIN),
+            "--task",
+            entry.task,
+            "--data",
+            str(data),
+            "--out",
+            str(run_dir),
+            "--no-export",
+        ]
         command += ["--seed", str(seed)]
         for path, value in entry.settings.items():
             command += ["--set", f"{path}={value}"]
@@ -120,18 +140,26 @@ def _train(entry: DataSet, data: Path, run_dir: Path, seed: int) -> dict:
     return json.loads(report.read_text(encoding="utf-8"))
 
 
-def _summary(reports: list[dict], metric: str) -> dict:
-    scores = [report["test"]["metrics"][metric] for report in reports]
+def _keep(row: dict, path: Path) -> None:
+    """Put a row into the file, in the place of an older one of its name; rows of other names stay."""
+    rows = read_json(path)["rows"] if path.exists() else []
+    by_name = {other["name"]: other for other in rows} | {row["name"]: row}
+    order = [entry.name for entry in DATA_SETS]
+    write_json(path, {"rows": sorted(by_name.values(), key=lambda row: order.index(row["name"]))})
+
+
+def _summary(scores: list[dict]) -> dict:
     values = [score["value"] for score in scores]
     if len(values) == 1:
-        return {"values": values, "mean": values[0], "std": None, "low": scores[0]["low"], "high": scores[0]["high"]}
+        return {"values": values, "mean": values[0], "std": None} | {k: scores[0].get(k) for k in ("low", "high")}
     return {"values": values, "mean": statistics.mean(values), "std": statistics.stdev(values)}
 
 
 def _score(summary: dict) -> str:
-    if summary["std"] is None:
-        return f"{summary['mean']:.3f} ({summary['low']:.3f} to {summary['high']:.3f})"
-    return f"{summary['mean']:.3f} ± {summary['std']:.3f} ({len(summary['values'])} trainings)"
+    if summary["std"] is not None:
+        return f"{summary['mean']:.3f} ± {summary['std']:.3f} ({len(summary['values'])} trainings)"
+    interval = f" ({summary['low']:.3f} to {summary['high']:.3f})" if summary["low"] is not None else ""
+    return f"{summary['mean']:.3f}{interval}"
 
 
 def _sha256(path: Path) -> str:

@@ -83,6 +83,24 @@ def with_interval(score: Callable[[np.ndarray], np.ndarray], confusion: np.ndarr
     return {"value": value, "low": min(float(low), value), "high": max(float(high), value)}
 
 
+def resampled(score: Callable[[np.ndarray], float], num_records: int) -> dict[str, float]:
+    """Return a score of records with its 95 % bootstrap interval; records are drawn whole, with a fixed seed.
+
+    Args:
+        score: indices of records, some maybe several times, to the score of these records.
+        num_records: of the split, at least one.
+
+    Returns:
+        `value`, `low`, `high`.
+    """
+    rng = np.random.default_rng(0)
+    scores = [score(rng.integers(0, num_records, num_records)) for _ in range(_RESAMPLES)]
+    tail = 50 * (1 - _CONFIDENCE)
+    low, high = np.percentile(scores, [tail, 100 - tail])
+    value = float(score(np.arange(num_records)))
+    return {"value": value, "low": min(float(low), value), "high": max(float(high), value)}
+
+
 def per_label(confusion: np.ndarray, labels: list[str]) -> dict[str, dict]:
     """Return precision, recall, F1 and the counts of every label; 0 where a ratio has no denominator."""
     hits = np.diagonal(confusion)

@@ -3,7 +3,6 @@
 The page opens without a network: styles and plots are inside, nothing runs, and a policy in its head forbids both.
 """
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,9 +10,22 @@ from typing import Any
 
 import jinja2
 import numpy as np
-from markupsafe import Markup, escape
+from markupsafe import Markup
 
 from tfbert.evaluation import plots
+from tfbert.evaluation.wording import (
+    MEANINGS,
+    breakable,
+    duration,
+    is_fraction,
+    is_gain,
+    number,
+    percent,
+    score,
+    setting,
+    size,
+    words,
+)
 
 _SECTIONS = {
     "curves": "Learning curves",
@@ -21,22 +33,13 @@ _SECTIONS = {
     "checks": "Data",
     "labels": "Labels",
     "confusions": "Confusions",
+    "findings": "Findings",
     "calibration": "Calibration",
     "lengths": "Lengths",
     "mistakes": "Worst mistakes",
     "cost": "Time and memory",
     "repeat": "Repeat this run",
 }
-_MEANINGS = {
-    "accuracy": "share of examples that get the right label",
-    "macro_f1": "F1 averaged over the labels, rare ones counting as much as common ones",
-    "mcc": "correlation of predicted and true labels: 0 is chance, 1 is perfect",
-    "loss": "mean cross-entropy; lower is better",
-    "calibration_error": "how far stated probabilities are from the truth on average; lower is better",
-}
-_FRACTIONS = {"accuracy", "f1", "precision", "recall", "match", "calibration"}
-_LOWER_IS_BETTER = {"loss", "error", "perplexity"}
-_SPELLING = {"f1": "F1", "mcc": "MCC"}
 _FEW_EXAMPLES = 300
 _WORST_LABELS, _MOST_PAIRS, _WHOLE_MATRIX, _PART_MATRIX = 20, 25, 30, 20
 _FIRST_MISTAKES, _MOST_MISTAKES, _PREVIEW_CHARACTERS, _MOST_CHARACTERS = 10, 50, 240, 2000
@@ -50,7 +53,8 @@ def render(report: dict, details: dict, path: Path) -> None:
         details: what is too large for `report.json`; a section whose keys are absent is left out. `labels`, `split`
             (which one the others are about), `confusion` int `(labels, labels)` with true labels in rows,
             `step_losses` (step, loss) pairs, `reliability`, `lengths` (split to int `(texts,)`, in tokens, special
-            tokens included), `sequence_length`, `mistakes` worst first.
+            tokens included), `sequence_length`, `mistakes` worst first, and what a task draws of its own: `figures`,
+            each `title`, `svg` and `caption`, and `tables`, each `title`, `columns`, `rows` of cells and `caption`.
         path: the file to write; an existing one is replaced.
     """
     split = details.get("split") or ("test" if report.get("test") else "validation")
@@ -60,6 +64,7 @@ def render(report: dict, details: dict, path: Path) -> None:
         "checks": _checks(report),
         "labels": _labels(report, split),
         "confusions": _confusions(details),
+        "findings": _findings(details),
         "calibration": _calibration(details),
         "lengths": _lengths(details),
         "mistakes": _mistakes(details),
@@ -84,70 +89,6 @@ def render(report: dict, details: dict, path: Path) -> None:
     path.write_bytes(page.encode("utf-8", errors="replace"))
 
 
-def percent(fraction: float | None, digits: int = 1) -> str:
-    """Return a fraction as percent, such as `92.5 %`; `–` for `None` and NaN."""
-    return "–" if fraction is None or math.isnan(fraction) else f"{100 * fraction:.{digits}f} %"
-
-
-def number(value: float | None) -> str:
-    """Return a number for a reader, such as `12,345`, `0.25` or `2e-4`; `–` for `None`."""
-    if value is None:
-        return "–"
-    if isinstance(value, float | np.floating):
-        return plots.short_number(value) if math.isfinite(value) else str(value)
-    return f"{value:,}"
-
-
-def setting(value: Any) -> str:
-    """Return a config value in full, as one would type it; text with odd white space is quoted."""
-    if isinstance(value, str):
-        return value if value.isprintable() and value.strip() == value != "" else repr(value)
-    return "none" if value is None else json.dumps(value, ensure_ascii=False, default=str)
-
-
-def score(name: str, value: float | None) -> str:
-    """Return a metric's value: shares as percent, everything else with three decimals."""
-    if value is None or math.isnan(value):
-        return "–"
-    return percent(value) if _is_fraction(name) else f"{value:.3f}"
-
-
-def duration(seconds: float) -> str:
-    """Return a duration such as `1.2 s`, `3 min 20 s` or `2 h 05 min`."""
-    if seconds < 59.95:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest:02d} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
-
-
-def size(num_bytes: float) -> str:
-    """Return a number of bytes such as `1.4 GB`, by thousands."""
-    for unit in ("bytes", "kB", "MB"):
-        if num_bytes < 999.5:
-            return f"{num_bytes:.0f} {unit}"
-        num_bytes /= 1000
-    return f"{num_bytes:,.1f} GB"
-
-
-def words(name: str) -> str:
-    """Return a metric's or field's name as words, such as `macro F1`."""
-    return " ".join(_SPELLING.get(word, word) for word in str(name).split("_"))
-
-
-def breakable(label: str) -> Markup:
-    """Return a label escaped; a long one may break after its underscores."""
-    label = escape(label)
-    return label.replace("_", Markup("_<wbr>")) if len(label) > 16 else label
-
-
-def _is_fraction(name: str) -> bool:
-    return not _FRACTIONS.isdisjoint(name.split("_"))
-
-
-def _is_gain(name: str) -> bool:
-    return _LOWER_IS_BETTER.isdisjoint(name.split("_"))
-
-
 def _interval(metric: Any) -> dict:
     """Return a metric as `value`, `low` and `high`, whichever way the report holds it."""
     if not isinstance(metric, Mapping):
@@ -165,7 +106,7 @@ def _headline(report: dict) -> dict:
     view |= {"metric": None, "notes": [], "sentence": None, "seeds": None}
     if split:
         scores = report[split]["metrics"]
-        gains = [name for name in scores if _is_gain(name)] or list(scores)
+        gains = [name for name in scores if is_gain(name)] or list(scores)
         wanted = ("accuracy", (config.get("train") or {}).get("monitor"))
         name = next((name for name in wanted if name in scores), gains[0])
         view |= _score_view(name, scores, split, report[split].get("num_examples"))
@@ -230,7 +171,7 @@ def _curves(report: dict, details: dict) -> dict | None:
     if not history:
         return None
     names = list(dict.fromkeys(name for row in history for name in row.get("validation") or {}))
-    shown = [name for name in names if _is_fraction(name) and _is_gain(name)][:3]
+    shown = [name for name in names if is_fraction(name) and is_gain(name)][:3]
     series = {words(name): [(row.get("validation") or {}).get(name) for row in history] for name in shown}
     best = report.get("best_epoch")
     rows = [
@@ -267,7 +208,7 @@ def _metrics(report: dict) -> dict | None:
         over_seeds = (seeds.get("test") or {}).get(name)
         spread = _spread(name, over_seeds) if over_seeds else "–"
         values = ", ".join(score(name, value) for value in (over_seeds or {}).get("values", []))
-        row = {"name": words(name), "meaning": _MEANINGS.get(name, ""), "cells": cells}
+        row = {"name": words(name), "meaning": MEANINGS.get(name, ""), "cells": cells}
         rows.append(row | {"spread": spread, "values": values})
     heads = [{"name": name, "num_examples": report[name].get("num_examples")} for name in splits]
     return {"splits": heads, "rows": rows, "num_seeds": seeds.get("count") if seeds.get("test") else None}
@@ -325,6 +266,13 @@ def _confusions(details: dict) -> dict | None:
         names = [labels[i] for i in kept]
         view |= {"matrix": plots.heat_map(part, names, [*names, "any other label"]), "num_shown": len(kept)}
     return view
+
+
+def _findings(details: dict) -> dict | None:
+    """Return a task's own figures and tables."""
+    figures = [{**figure, "svg": Markup(figure["svg"])} for figure in details.get("figures") or []]
+    tables = details.get("tables") or []
+    return {"figures": figures, "tables": tables} if figures or tables else None
 
 
 def _calibration(details: dict) -> dict | None:

@@ -7,11 +7,15 @@ import keras
 import numpy as np
 from keras import ops
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.linear_model import LogisticRegression
+from sklearn.linear_model import LogisticRegression, RidgeCV
 
 # Inverse strength of the penalty, and the most iterations, of the probe that a head starts from.
 _PROBE_STRENGTH = 10.0
 _PROBE_ITERATIONS = 200
+# Penalties an example that ridge regression chooses from, for features whose mean square is 1.
+_RIDGE_PENALTIES = np.logspace(-4, 1, 11)
+# Of the largest feature, by which smaller ones are scaled too.
+_LEAST_SCALE = 1e-3
 
 
 class PooledHead(keras.layers.Layer):
@@ -89,6 +93,7 @@ class Embedder(keras.Model):
         super().__init__(name="embedder")
         self.backbone = backbone
         self.head = head
+        self.built = True
 
     def call(self, inputs, training: bool = False):
         """Return float32 `(batch, hidden_dim)`.
@@ -114,14 +119,73 @@ def start_with_probe(head: PooledHead, vectors: np.ndarray, targets: np.ndarray)
     kernel, bias = (np.asarray(weight).copy() for weight in (head.logits.kernel, head.logits.bias))
     # The penalty has a meaning only for vectors of length about 1; the head sees them as they are.
     scale = np.linalg.norm(vectors, axis=1).mean()
-    probe = LogisticRegression(C=_PROBE_STRENGTH, max_iter=_PROBE_ITERATIONS)
-    with warnings.catch_warnings():
-        # Where the iterations end early the probe is a little worse, and training goes on from it all the same.
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        probe.fit(vectors / scale, targets)
+    probe = _fitted(vectors / scale, targets)
     weights, offsets = probe.coef_, probe.intercept_
     if len(probe.classes_) == 2:
         weights, offsets = np.concatenate([-weights, weights]) / 2, np.concatenate([-offsets, offsets]) / 2
     kernel[:, probe.classes_] = weights.T / scale
     bias[probe.classes_] = offsets
     head.logits.set_weights([kernel, bias])
+
+
+def start_with_label_probes(
+    head: PooledHead, vectors: np.ndarray, has_label: np.ndarray, prevalence: np.ndarray
+) -> None:
+    """Set each logit of a head to logistic regression of one label against all texts without it.
+
+    Args:
+        head: built; its weights are changed.
+        vectors: pooled, float32 `(examples, hidden_dim)`.
+        has_label: bool `(examples, num_outputs)`. A label that all examples have or none keeps its random weights,
+            with a bias that gives its prevalence.
+        prevalence: of each label where the head will be used, above 0 and below 1, `(num_outputs,)`; the examples
+            may hold more of the rare labels.
+
+    Source: King and Zeng 2001, "Logistic Regression in Rare Events Data", section 4.1: the correction of the intercept
+        for examples chosen by their label. Ours ignores that choosing for one label shifts the others a little.
+    """
+    kernel, bias = (np.asarray(weight).copy() for weight in (head.logits.kernel, head.logits.bias))
+    scale = np.linalg.norm(vectors, axis=1).mean()
+    bias[:] = _log_odds(prevalence)
+    for label, targets in enumerate(has_label.T):
+        if targets.any() and not targets.all():
+            probe = _fitted(vectors / scale, targets)
+            kernel[:, label] = probe.coef_[0] / scale
+            bias[label] += probe.intercept_[0] - _log_odds(targets.mean())
+    head.logits.set_weights([kernel, bias])
+
+
+def start_with_ridge(head: PooledHead, vectors: np.ndarray, targets: np.ndarray) -> None:
+    """Set a head's only logit to ridge regression on the vectors of the untrained encoder.
+
+    The penalty is the best of some by leaving out one example at a time, but at least what the head's dropout amounts
+    to: weights that are best without dropout can be large ones that cancel each other, and no longer do with it.
+
+    Args:
+        head: built, with one output; its weights are changed.
+        vectors: pooled, float32 `(examples, hidden_dim)`.
+        targets: float `(examples,)`.
+
+    Source: Srivastava et al. 2014, "Dropout: A Simple Way to Prevent Neural Networks from Overfitting", section 9.1:
+        dropout before linear regression is on average a ridge penalty on features scaled to equal mean squares.
+    """
+    vectors, number = vectors.astype(np.float64), len(targets)
+    scale = np.sqrt(np.mean(vectors**2, axis=0))
+    # MiniLM has features near 1e-32, from which no weight should make anything.
+    scale = np.maximum(scale, _LEAST_SCALE * scale.max())
+    least = head.dropout.rate / (1 - head.dropout.rate)
+    penalties = number * np.unique(np.maximum(_RIDGE_PENALTIES, least))
+    probe = RidgeCV(penalties).fit(vectors / scale, targets.astype(np.float64))
+    head.logits.set_weights([(probe.coef_ / scale)[:, None], np.asarray([probe.intercept_])])
+
+
+def _fitted(vectors: np.ndarray, targets: np.ndarray) -> LogisticRegression:
+    probe = LogisticRegression(C=_PROBE_STRENGTH, max_iter=_PROBE_ITERATIONS)
+    with warnings.catch_warnings():
+        # Where the iterations end early the probe is a little worse, and training goes on from it all the same.
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        return probe.fit(vectors, targets)
+
+
+def _log_odds(share: np.ndarray) -> np.ndarray:
+    return np.log(share) - np.log1p(-share)

@@ -1,12 +1,13 @@
 """A report in, the model card that travels with a SavedModel out."""
 
 
-def model_card(report: dict, title: str, signatures: list[str]) -> str:
+def model_card(report: dict, title: str, inputs: list[str], signatures: list[str]) -> str:
     """Return Markdown: what the model does, on which data, how good, with what limits.
 
     Args:
         report: what `report.json` holds.
         title: of the task.
+        inputs: names of what it is asked.
         signatures: names of the SavedModel's signatures.
     """
     data = "\n".join(
@@ -15,13 +16,15 @@ def model_card(report: dict, title: str, signatures: list[str]) -> str:
     )
     versions = ", ".join(f"{name} {version}" for name, version in report["versions"].items())
     warnings = "\n".join(f"- {line}" for line in report["checks"]["warnings"]) or "- none"
-    encoder = report["encoder"]
+    encoder, encoder_config = report["encoder"], report["config"]["encoder"]
     return f"""# Model card
 
 {title[0].upper()}{title[1:]}; task `{report["task"]}`, fine-tuned with tfbert from the encoder `{encoder["name"]}`.
 
 ## Use
-Input `text`: string, cut at {report["config"]["encoder"]["sequence_length"]} tokens; output `truncated` says where.
+Inputs: {", ".join(f"`{name}`" for name in inputs)}, strings.
+The encoder reads {encoder_config["sequence_length"]} tokens at once.
+Output `truncated`, where there is one, says whose tokens were cut.
 Signatures: {", ".join(f"`{name}`" for name in signatures)}.
 
 ## Data
@@ -37,8 +40,8 @@ Signatures: {", ".join(f"`{name}`" for name in signatures)}.
 
 ## Limits
 - The scores hold for texts drawn like those of the test split, and for nothing else.
-- A text that belongs to no known label still gets one: look at `probability` before acting on it.
-- Out of the box the probabilities are not calibrated beyond what the reliability diagram of the report shows.
+- Whatever it is asked, the model answers: texts unlike those it was trained on get an answer too.
+- Probabilities, where there are some, are as reliable as the report's diagram shows, and no more.
 
 ## Made with
 {versions}; seed {report["seed"]}.

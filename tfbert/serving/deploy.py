@@ -7,8 +7,12 @@ from tfbert.serving.export import Servable, export
 from tfbert.serving.predictor import Predictor
 from tfbert.serving.verify import verify
 from tfbert.tasks.base import load_task
+from tfbert.text.items import Item
 from tfbert.training.problem import data_path
 from tfbert.training.run import FinishedRun, load_run
+
+# Longer lists are not shown after training.
+_SHORT = 10
 
 
 def export_run(run_dir: Path, model_dir: Path) -> tuple[Path, dict]:
@@ -26,10 +30,9 @@ def export_run(run_dir: Path, model_dir: Path) -> tuple[Path, dict]:
         RuntimeError: the export does not answer like the trained model; there is no new version then.
     """
     run = load_run(run_dir)
-    servable = _servable(run)
-    checked = {}
-    expected = _expected(servable)
-    version_dir = export(servable, model_dir, lambda aside: checked.update(verify(aside, run.samples, expected)))
+    servable = Servable(answering=run.answering, config=run.config, report=run.report, samples=run.samples)
+    wanted, checked = expected(run), {}
+    version_dir = export(servable, model_dir, lambda aside: checked.update(verify(aside, run.samples, wanted)))
     return version_dir, checked
 
 
@@ -43,11 +46,11 @@ def name_of(config: Config) -> str:
     return data_path(config, load_task(config.task)).resolve().stem
 
 
-def ask(version_dir: Path, texts: list[str]) -> list[tuple[str, dict]]:
+def ask(version_dir: Path, items: list[Item]) -> list[tuple[Item, dict]]:
     """Return the answers of the exported model, without the long lists of all labels."""
     return [
-        (text, {name: value for name, value in answer.items() if not isinstance(value, list)})
-        for text, answer in Predictor(version_dir).answers(texts)
+        (item, {name: value for name, value in answer.items() if not isinstance(value, list) or len(value) <= _SHORT})
+        for item, answer in Predictor(version_dir).answers(items)
     ]
 
 
@@ -67,29 +70,12 @@ def summary(report: dict) -> str:
     return "\n".join(lines)
 
 
-def _servable(run: FinishedRun) -> Servable:
-    return Servable(
-        task=load_task(run.config.task),
-        facts=run.facts,
-        model=run.model,
-        tokenizer=run.tokenizer,
-        config=run.config,
-        report=run.report,
-        samples=run.samples,
-    )
+def expected(run: FinishedRun) -> dict[str, list]:
+    """Return what the trained model answers to the run's samples, ready for JSON."""
+    return {name: _decoded(values.tolist()) for name, values in run.answering(run.samples).items()}
 
 
-def _expected(servable: Servable) -> dict[str, list]:
-    """Return what the trained model answers to the samples, by the path training and evaluation took."""
-    import tensorflow as tf
-
-    from tfbert.text.packing import pack_rows
-
-    length = servable.config.encoder.sequence_length
-    rows = servable.tokenizer(tf.constant([text.encode() for text in servable.samples])).to_list()
-    packed = pack_rows(rows, servable.tokenizer.special, length)
-    answers = servable.task.decode(servable.model(packed, training=False), servable.facts)
-    return {
-        name: [item.decode() if isinstance(item, bytes) else item for item in tensor.numpy().tolist()]
-        for name, tensor in answers.items()
-    }
+def _decoded(value):
+    if isinstance(value, list):
+        return [_decoded(item) for item in value]
+    return value.decode() if isinstance(value, bytes) else value

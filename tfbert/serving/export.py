@@ -13,9 +13,10 @@ import tensorflow as tf
 from tfbert.config import Config
 from tfbert.serving.card import model_card
 from tfbert.serving.warmup import write_warmup
-from tfbert.tasks.base import Task, TaskModel
-from tfbert.text.packing import pack
-from tfbert.text.tokenizer import Tokenizer
+from tfbert.text.items import Item
+from tfbert.training.answering import Answering
+
+_ROW_INPUTS = ("token_ids", "segment_ids", "padding_mask")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,59 +24,36 @@ class Servable:
     """All that goes into a SavedModel.
 
     Args:
-        task: decides what is answered.
-        facts: of the task.
-        model: trained, float32.
-        tokenizer: the one it was trained with.
+        answering: the trained model with its task and tokenizer.
         config: of the run.
         report: what `report.json` holds, for the model card.
-        samples: a few real texts, replayed when the server loads the model.
+        samples: a few real requests, replayed when the server loads the model.
     """
 
-    task: Task
-    facts: dict
-    model: TaskModel
-    tokenizer: Tokenizer
+    answering: Answering
     config: Config
     report: dict
-    samples: Sequence[str]
+    samples: Sequence[Item]
 
 
 class _Module(tf.Module):
     """Owns what the exported functions use, and nothing else: no Keras object is part of the SavedModel."""
 
-    def __init__(self, servable: Servable):
+    def __init__(self, answering: Answering):
         super().__init__()
-        self.weights = [weight.value for weight in servable.model.weights]
-        self.resources = servable.tokenizer.trackables()
-        task, facts = servable.task, servable.facts
-        sequence_length = servable.config.encoder.sequence_length
-        ids = tf.TensorSpec([None, None], tf.int32)
+        self.weights = [weight.value for weight in answering.model.weights]
+        self.resources = answering.tokenizer.trackables()
+        self.arrays = list(answering.arrays.values())
+        names = list(answering.specs)
 
-        def answer_tokens(inputs):
-            return task.decode(servable.model(inputs, training=False), facts)
+        def answer(**inputs):
+            return answering.answer(*(inputs[name] for name in names))
 
-        def answer_texts(text):
-            packed = pack(servable.tokenizer(text), servable.tokenizer.special, sequence_length)
-            truncated = packed.pop("truncated")
-            return answer_tokens(packed) | {"truncated": truncated}
-
-        @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="text")])
-        def serving_default(text):
-            return answer_texts(text)
-
-        @tf.function(
-            input_signature=[
-                tf.TensorSpec(ids.shape, ids.dtype, name=name) for name in ("token_ids", "segment_ids", "padding_mask")
-            ]
-        )
-        def token_ids(token_ids, segment_ids, padding_mask):
-            return answer_tokens({"token_ids": token_ids, "segment_ids": segment_ids, "padding_mask": padding_mask})
-
+        matrix = [tf.TensorSpec([None, None], tf.int32, name=name) for name in _ROW_INPUTS]
         self.signatures_by_name = {
-            "serving_default": serving_default,
-            "token_ids": token_ids,
-            **task.extra_signatures(answer_texts, facts),
+            "serving_default": tf.function(answer).get_concrete_function(**answering.specs),
+            "token_ids": tf.function(answering.answer_rows, input_signature=matrix),
+            **answering.extra_signatures(answer),
         }
 
 
@@ -102,11 +80,14 @@ def export(servable: Servable, model_dir: Path, check: Callable[[Path], None] = 
     model_dir.mkdir(parents=True, exist_ok=True)
     aside = Path(tempfile.mkdtemp(prefix=".writing-", dir=model_dir))
     try:
-        module = _Module(servable)
+        module = _Module(servable.answering)
         tf.saved_model.save(module, str(aside), signatures=module.signatures_by_name)
         _write_assets(servable, aside / "assets")
         write_warmup(aside, servable.samples)
-        card = model_card(servable.report, servable.task.title, sorted(module.signatures_by_name))
+        task = servable.answering.task
+        card = model_card(
+            servable.report, task.title, list(servable.answering.specs), sorted(module.signatures_by_name)
+        )
         (aside / "MODEL_CARD.md").write_text(card, encoding="utf-8")
         # mkdtemp made it for this user alone; the server usually runs as another.
         aside.chmod(0o755)
@@ -130,12 +111,12 @@ def _publish(aside: Path, model_dir: Path) -> Path:
 
 def _write_assets(servable: Servable, directory: Path) -> None:
     directory.mkdir(exist_ok=True)
-    tokenizer = servable.tokenizer
+    tokenizer, facts = servable.answering.tokenizer, servable.answering.facts
     rules = {name: getattr(tokenizer, name) for name in ("lowercase", "strip_accents", "split_on_cjk")}
-    documents = {"config.json": servable.config.to_dict(), "facts.json": servable.facts, "tokenizer.json": rules}
+    documents = {"config.json": servable.config.to_dict(), "facts.json": facts, "tokenizer.json": rules}
     for name, document in documents.items():
         text = json.dumps(document, indent=2, ensure_ascii=False)
         (directory / name).write_text(text + "\n", encoding="utf-8")
     (directory / "vocabulary.txt").write_text("".join(f"{t}\n" for t in tokenizer.vocabulary), encoding="utf-8")
-    if "labels" in servable.facts:
-        (directory / "labels.txt").write_text("".join(f"{t}\n" for t in servable.facts["labels"]), encoding="utf-8")
+    if "labels" in facts:
+        (directory / "labels.txt").write_text("".join(f"{t}\n" for t in facts["labels"]), encoding="utf-8")

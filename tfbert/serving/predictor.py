@@ -1,13 +1,16 @@
 """A SavedModel and a stream of texts in, a stream of answers out, in constant memory."""
 
 import itertools
+import json
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
 import tensorflow_text  # noqa: F401  (registers the tokenizer's ops)
+
+from tfbert.text.items import Item, batch_of, from_json
 
 
 def find_version(path: Path, version: int | None = None) -> Path:
@@ -47,24 +50,49 @@ class Predictor:
         # Kept: the signatures die with the object they were loaded with.
         self._model = tf.saved_model.load(str(self.version_dir))
         self._served = self._model.signatures["serving_default"]
+        specs = self._served.structured_input_signature[1]
+        self.input_ranks = {name: spec.shape.rank for name, spec in sorted(specs.items())}
 
-    def predict(self, texts: list[str]) -> dict[str, np.ndarray]:
-        """Return what the server would answer: output name to array with the batch first."""
-        encoded = tf.constant([text.encode("utf-8", "replace") for text in texts])
-        return {name: tensor.numpy() for name, tensor in self._served(text=encoded).items()}
+    def __call__(self, items: Sequence[Item]) -> dict[str, np.ndarray]:
+        """Return what the server would answer: output name to array with the item first."""
+        tensors = batch_of(items, list(self.input_ranks))
+        return {name: tensor.numpy() for name, tensor in self._served(**tensors).items()}
 
-    def answers(self, texts: Iterable[str], batch_size: int = 64) -> Iterator[tuple[str, dict]]:
-        """Yield each text with its JSON-ready answer, in order.
+    def answers(self, items: Iterable[Item], batch_size: int = 64) -> Iterator[tuple[Item, dict]]:
+        """Yield each item with its JSON-ready answer, in order.
 
         Args:
-            texts: any number, read as they are needed.
+            items: any number, read as they are needed.
             batch_size: how many are asked at once.
         """
-        stream = iter(texts)
+        stream = iter(items)
         while batch := list(itertools.islice(stream, batch_size)):
-            outputs = self.predict(batch)
-            for row, text in enumerate(batch):
-                yield text, {name: _plain(values[row]) for name, values in sorted(outputs.items())}
+            outputs = self(batch)
+            for row, item in enumerate(batch):
+                yield item, {name: _plain(values[row]) for name, values in sorted(outputs.items())}
+
+    def item_of(self, line: str, where: str) -> Item:
+        """Return what a line asks about: the line itself where the model takes one text, else a JSON object.
+
+        Raises:
+            ValueError: not an object, an input that is missing or unknown, or one that is not text.
+        """
+        if self.input_ranks == {"text": 1}:
+            return {"text": line}
+        wish = "wanted a JSON object with " + ", ".join(self.input_ranks)
+        try:
+            said = json.loads(line)
+        except ValueError as error:
+            raise ValueError(f"{where}: not JSON ({error}); {wish}") from None
+        if not isinstance(said, dict) or said.keys() != self.input_ranks.keys():
+            raise ValueError(f"{where}: {line[:80]}; {wish}")
+        for name, rank in self.input_ranks.items():
+            is_text = isinstance(said[name], str)
+            is_list = isinstance(said[name], list) and said[name] and all(isinstance(v, str) for v in said[name])
+            if not (is_text if rank == 1 else is_list):
+                kind = "a string" if rank == 1 else "a list of strings"
+                raise ValueError(f"{where}: {name} is {json.dumps(said[name])[:80]}; wanted {kind}")
+        return from_json(said)
 
 
 def read_lines(path: str) -> Iterator[str]:

@@ -1,22 +1,17 @@
 """A run or a SavedModel and labelled data in, scores with intervals out."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from tfbert.config import Config, from_dict, override
 from tfbert.files import read_json
 from tfbert.serving.predictor import Predictor, find_version
 from tfbert.tasks.base import Task, load_task
-from tfbert.text.datasets import tokenize
 from tfbert.text.records import Record, read_records
 from tfbert.text.splits import load_splits
+from tfbert.training.answering import answer_all
 from tfbert.training.run import REPORT, load_run
-from tfbert.training.trainer import predict_logits
-
-_BATCH_SIZE = 64
 
 
 def evaluate(path: Path, data: str, values: Mapping[str, Any]) -> dict:
@@ -40,54 +35,17 @@ def evaluate(path: Path, data: str, values: Mapping[str, Any]) -> dict:
     facts = run.facts if run else read_json(assets / "facts.json")
     config = override(config, {**values, "data.path": data})
     task = load_task(config.task)
-    records = _records(config)
-    if run:
-        logits, targets = _from_run(run, task, facts, config, records)
-    else:
-        logits, targets = _from_saved_model(Predictor(path), task, facts, records)
-    return {"model": str(path), "data": data, "num_examples": len(targets), **task.scores(logits, targets, facts)}
+    answers, gold = answer_all(
+        run.answering if run else Predictor(path), task, facts, _records(config, task), title="evaluate"
+    )
+    return {"model": str(path), "data": data, "num_examples": len(gold), **task.scores(answers, gold, facts)}
 
 
-def _records(config: Config):
+def _records(config: Config, task: Task) -> Iterable[Record]:
     path = Path(config.data.path)
     if not path.is_dir():
-        return read_records(path, config.data)
-    splits = load_splits(config.data, path)
+        return read_records(path, config.data, task.schema)
+    splits = load_splits(config.data, path, task.schema)
     if "test" not in splits:
         raise ValueError(f"{path}: has no test split; wanted one, or the file to score")
     return splits["test"]
-
-
-def _known(task: Task, facts: dict, records) -> Iterator[tuple[Record, int]]:
-    target_of = task.target_of(facts)
-    for record in records:
-        target = target_of(record)
-        if target == -1:
-            raise ValueError(f"{record.where}: label '{record.label}' is not one of the {len(facts['labels'])} labels")
-        yield record, target
-
-
-def _from_run(run, task: Task, facts: dict, config: Config, records) -> tuple[np.ndarray, np.ndarray]:
-    import tempfile
-
-    checked = (record for record, _ in _known(task, facts, records))
-    with tempfile.TemporaryDirectory() as folder:
-        split = tokenize(checked, run.tokenizer, task.target_of(facts), [], Path(folder))
-        return predict_logits(run.model, split, config.encoder.sequence_length, "evaluate"), split.targets
-
-
-def _from_saved_model(predictor: Predictor, task: Task, facts: dict, records) -> tuple[np.ndarray, np.ndarray]:
-    logits, targets, texts = [], [], []
-
-    def flush():
-        logits.append(task.logits_of(predictor.predict(texts)))
-        texts.clear()
-
-    for record, target in _known(task, facts, records):
-        texts.append(record.text)
-        targets.append(target)
-        if len(texts) == _BATCH_SIZE:
-            flush()
-    if texts:
-        flush()
-    return np.concatenate(logits), np.asarray(targets)

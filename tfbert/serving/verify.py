@@ -8,6 +8,7 @@ import json
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,23 +17,23 @@ import numpy as np
 _TOLERANCE = 1e-4
 
 
-def verify(version_dir: Path, texts: list[str], expected: dict[str, list]) -> dict:
+def verify(version_dir: Path, items: Sequence[Mapping], expected: dict[str, list]) -> dict:
     """Check an export in a fresh process.
 
     Args:
         version_dir: of the SavedModel.
-        texts: to ask it.
+        items: to ask it about.
         expected: output name to values, as the trained model answered.
 
     Returns:
-        What was checked: `num_texts`, `max_difference`, `warmup_requests`, `oldest_serving_release`, `custom_ops`.
+        What was checked: `num_items`, `max_difference`, `warmup_requests`, `oldest_serving_release`, `custom_ops`.
 
     Raises:
         RuntimeError: the export does not load, answers differently, or holds an op that servers lack.
     """
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "expected.json"
-        path.write_text(json.dumps({"texts": texts, "expected": expected}), encoding="utf-8")
+        path.write_text(json.dumps({"items": items, "expected": expected}), encoding="utf-8")
         command = [sys.executable, "-m", "tfbert.serving.verify", str(version_dir.resolve()), str(path)]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
@@ -42,12 +43,13 @@ def verify(version_dir: Path, texts: list[str], expected: dict[str, list]) -> di
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def check(version_dir: Path, texts: list[str], expected: dict[str, list]) -> dict:
+def check(version_dir: Path, items: Sequence[Mapping], expected: dict[str, list]) -> dict:
     """Do in this process what `verify` does in a fresh one."""
     import tensorflow as tf
 
     from tfbert.serving.ops import list_ops, load_text_ops
     from tfbert.serving.warmup import read_warmup
+    from tfbert.text.items import batch_of, from_json
 
     load_text_ops()
     ops = list_ops(version_dir)
@@ -56,8 +58,8 @@ def check(version_dir: Path, texts: list[str], expected: dict[str, list]) -> dic
     model = tf.saved_model.load(str(version_dir))
     served = model.signatures["serving_default"]
     difference = 0.0
-    if texts:
-        answers = served(text=tf.constant(texts))
+    if items:
+        answers = served(**batch_of([from_json(item) for item in items], list(items[0])))
         for name, values in expected.items():
             difference = max(difference, _difference(name, answers[name].numpy(), values))
     num_requests = 0
@@ -66,7 +68,7 @@ def check(version_dir: Path, texts: list[str], expected: dict[str, list]) -> dic
         signature(**{name: tf.constant(tf.make_ndarray(tensor)) for name, tensor in request.inputs.items()})
         num_requests += 1
     return {
-        "num_texts": len(texts),
+        "num_items": len(items),
         "max_difference": difference,
         "warmup_requests": num_requests,
         "oldest_serving_release": ops.oldest_release,
@@ -78,9 +80,10 @@ def check(version_dir: Path, texts: list[str], expected: dict[str, list]) -> dic
 def _difference(name: str, answered: np.ndarray, values: list) -> float:
     if answered.dtype.kind in "OS":
         decoded = [value.decode() for value in answered.ravel()]
+        values = np.asarray(values, dtype=object).ravel()
         wrong = [index for index, (a, b) in enumerate(zip(decoded, values, strict=True)) if a != b]
         if wrong:
-            raise RuntimeError(f"{name} of text {wrong[0]}: {decoded[wrong[0]]!r}, wanted {values[wrong[0]]!r}")
+            raise RuntimeError(f"{name}, value {wrong[0]}: {decoded[wrong[0]]!r}, wanted {values[wrong[0]]!r}")
         return 0.0
     gap = float(np.abs(answered.astype(np.float64) - np.asarray(values, np.float64)).max(initial=0.0))
     if not gap <= _TOLERANCE:
@@ -94,7 +97,7 @@ def _main() -> int:
     version_dir = Path(sys.argv[1])
     task = json.loads(Path(sys.argv[2]).read_text(encoding="utf-8")) if len(sys.argv) > 2 else {}
     try:
-        print(json.dumps(check(version_dir, task.get("texts", []), task.get("expected", {}))))
+        print(json.dumps(check(version_dir, task.get("items", []), task.get("expected", {}))))
     except Exception as error:
         print(str(error).replace("\n", " "))
         return 1

@@ -1,4 +1,4 @@
-"""Sample texts in, TensorFlow Serving's warm-up records out, and back.
+"""Sample requests in, TensorFlow Serving's warm-up records out, and back.
 
 A record that fails makes the server refuse the version: a missing op or a broken graph never becomes AVAILABLE.
 """
@@ -9,23 +9,26 @@ from pathlib import Path
 import tensorflow as tf
 from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
 
+from tfbert.text.items import Item, batch_of
+
 _FILE = Path("assets.extra") / "tf_serving_warmup_requests"
 
 
-def write_warmup(version_dir: Path, texts: Sequence[str]) -> None:
-    """Write one record for a single text and one for all of them as a batch.
+def write_warmup(version_dir: Path, items: Sequence[Item]) -> None:
+    """Write one record for a single item and one for all of them as a batch.
 
     Args:
         version_dir: of the SavedModel.
-        texts: at least one.
+        items: at least one.
     """
     path = version_dir / _FILE
     path.parent.mkdir(exist_ok=True)
     with tf.io.TFRecordWriter(str(path)) as writer:
-        for batch in ([texts[0]], list(texts)):
+        for batch in (items[:1], items):
             request = predict_pb2.PredictRequest()
             request.model_spec.signature_name = "serving_default"
-            request.inputs["text"].CopyFrom(tf.make_tensor_proto([text.encode() for text in batch]))
+            for name, tensor in batch_of(batch, list(batch[0])).items():
+                request.inputs[name].CopyFrom(tf.make_tensor_proto(tensor))
             log = prediction_log_pb2.PredictionLog(predict_log=prediction_log_pb2.PredictLog(request=request))
             writer.write(log.SerializeToString())
 

@@ -1,65 +1,90 @@
-"""One text, one label: intents, topics, sentiment.
+"""One text or a pair of texts, one label: intents, topics, sentiment, entailment, paraphrase.
 
-A record is a text and the name of its label. The served answer is the label, its probability and those of all labels.
+A record is a text, maybe a second one, and the name of its label. The served answer is the label, its probability and
+those of all labels.
 """
 
-from collections.abc import Callable, Iterable
+import bisect
+import difflib
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
-import keras
 import numpy as np
 import tensorflow as tf
 
 from tfbert.config import Config
 from tfbert.evaluation import metrics
-from tfbert.heads.pooled import PooledHead, start_with_probe
-from tfbert.tasks.base import Task, TaskModel
-from tfbert.text.records import Record
+from tfbert.heads.pooled import start_with_probe
+from tfbert.tasks.base import TaskModel
+from tfbert.tasks.base_pooled import PooledTask, has_pair
+from tfbert.text.records import LABEL, Record, label_of
+from tfbert.text.rows import Row
 
 _WORST_MISTAKES = 30
 # Examples of each label that the head's start is fitted to: enough for a start, and quick on any data.
 _EXAMPLES_PER_LABEL = 50
 
 
-class Classification(Task):
+class Classification(PooledTask):
     """Single-label text classification: softmax over the labels of the training split."""
 
-    title = "one label for every text"
+    title = "one label for every text or pair of texts"
     defaults = {}
     search_space = {}
     monitor = "accuracy"
 
+    def target_in(self, row: Row) -> str:
+        """Return the label of a row.
+
+        Raises:
+            ValueError: it is blank or no label.
+        """
+        return label_of(row.values.get("label"))
+
+    def labels_of(self, record: Record) -> Iterable[str]:
+        """Return the label."""
+        return (record.target,)
+
     def read_facts(self, records: Iterable[Record]) -> dict:
-        """Return `labels`, sorted by name so that the order does not depend on that of the rows.
+        """Return `labels`, sorted by name so that the order does not depend on that of the rows, and their `counts`.
 
         Raises:
             ValueError: fewer than two labels.
         """
+        pair, records = has_pair(records)
         counts: dict[str, int] = {}
         for record in records:
-            counts[record.label] = counts.get(record.label, 0) + 1
+            counts[record.target] = counts.get(record.target, 0) + 1
         if len(counts) < 2:
             raise ValueError(f"train has only the label {list(counts)}; wanted at least two labels to tell apart")
         labels = sorted(counts)
-        return {"labels": labels, "counts": [counts[label] for label in labels]}
+        return {"labels": labels, "counts": [counts[label] for label in labels], "has_pair": pair}
 
-    def target_of(self, facts: dict) -> Callable[[Record], int]:
-        """Return a function to a label's id, or -1 for a label train does not have, which the data checks refuse."""
-        ids = {label: index for index, label in enumerate(facts["labels"])}
-        return lambda record: ids.get(record.label, -1)
+    def target_of(self, record: Record, facts: dict) -> int:
+        """Return the label's id.
 
-    def example_weights(self, targets: np.ndarray, facts: dict, config: Config) -> np.ndarray | None:
+        Raises:
+            ValueError: train does not have the label; the nearest is named.
+        """
+        labels = facts["labels"]
+        position = bisect.bisect_left(labels, record.target)
+        if labels[position : position + 1] == [record.target]:
+            return position
+        nearest = difflib.get_close_matches(record.target, labels, n=1, cutoff=0.0)[0]
+        number = f"{len(labels):,} labels" if len(labels) != 1 else "1 label"
+        raise ValueError(
+            f"{record.where}: label {record.target!r} is not one of the {number} of train; nearest is {nearest!r}"
+        )
+
+    def num_outputs(self, facts: dict) -> int:
+        """Return one logit a label."""
+        return len(facts["labels"])
+
+    def unit_weights(self, targets: np.ndarray, facts: dict, config: Config) -> np.ndarray | None:
         """Return weights that make every label count alike for `balanced`, else `None`."""
         if config.train.class_weights == "none":
             return None
         counts = np.bincount(targets, minlength=len(facts["labels"]))
         return (len(targets) / (np.count_nonzero(counts) * counts[targets])).astype(np.float32)
-
-    def build_head(self, facts: dict, config: Config) -> keras.layers.Layer:
-        """Return a pooled head with one logit a label."""
-        head = config.head
-        return PooledHead(
-            len(facts["labels"]), pooling=head.pooling, dropout=head.dropout, seed=config.train.seed, name="head"
-        )
 
     def start_head(
         self, model: TaskModel, embed: Callable[[np.ndarray], np.ndarray], targets: np.ndarray, config: Config
@@ -72,17 +97,17 @@ class Classification(Task):
         indices = np.concatenate(chosen)
         start_with_probe(model.head, embed(indices), targets[indices])
 
-    def loss(self, logits: tf.Tensor, targets: tf.Tensor, config: Config) -> tf.Tensor:
+    def loss(self, logits: tf.Tensor, batch: Mapping[str, tf.Tensor], config: Config) -> tf.Tensor:
         """Return cross entropy against the label, smoothed by `train.label_smoothing`."""
         log_probabilities = tf.nn.log_softmax(logits)
-        nll = -tf.gather(log_probabilities, targets, batch_dims=1)
+        nll = -tf.gather(log_probabilities, batch["targets"], batch_dims=1)
         smoothing = config.train.label_smoothing
         return (1 - smoothing) * nll - smoothing * tf.reduce_mean(log_probabilities, axis=-1)
 
-    def quick_scores(self, logits: np.ndarray, targets: np.ndarray, facts: dict) -> dict[str, float]:
+    def quick_scores(self, answers: Mapping[str, np.ndarray], gold: Sequence, facts: dict) -> dict[str, float]:
         """Return accuracy, macro F1, Matthews' correlation and the mean cross entropy in nats."""
-        confusion = self._confusion(logits, targets, facts)
-        log_likelihood = np.log(np.maximum(metrics.softmax(logits)[np.arange(len(targets)), targets], 1e-12))
+        confusion = self._confusion(answers, gold, facts)
+        log_likelihood = np.log(np.maximum(answers["probabilities"][np.arange(len(gold)), gold], 1e-12))
         return {
             "accuracy": float(metrics.accuracy(confusion)),
             "macro_f1": float(metrics.macro_f1(confusion)),
@@ -90,25 +115,25 @@ class Classification(Task):
             "loss": float(-log_likelihood.mean()),
         }
 
-    def scores(self, logits: np.ndarray, targets: np.ndarray, facts: dict) -> dict:
+    def scores(self, answers: Mapping[str, np.ndarray], gold: Sequence, facts: dict) -> dict:
         """Return the metrics with their intervals and precision, recall and F1 of every label."""
-        confusion = self._confusion(logits, targets, facts)
+        confusion = self._confusion(answers, gold, facts)
         functions = {"accuracy": metrics.accuracy, "macro_f1": metrics.macro_f1, "mcc": metrics.matthews}
         return {
             "metrics": {name: metrics.with_interval(score, confusion) for name, score in functions.items()},
             "per_label": metrics.per_label(confusion, facts["labels"]),
         }
 
-    def details(self, logits: np.ndarray, targets: np.ndarray, facts: dict) -> dict:
+    def details(self, answers: Mapping[str, np.ndarray], gold: Sequence, facts: dict) -> dict:
         """Return confusion matrix, reliability, and the mistakes the model was surest of."""
-        probabilities = metrics.softmax(logits)
+        probabilities, targets = answers["probabilities"], np.asarray(gold)
         predicted = probabilities.argmax(1)
         wrong = np.flatnonzero(predicted != targets)
         worst = wrong[np.argsort(-probabilities[wrong, predicted[wrong]], kind="stable")][:_WORST_MISTAKES]
         labels = facts["labels"]
         return {
             "labels": labels,
-            "confusion": self._confusion(logits, targets, facts),
+            "confusion": self._confusion(answers, gold, facts),
             "reliability": metrics.reliability(targets, probabilities),
             "worst": {
                 int(index): {
@@ -132,11 +157,7 @@ class Classification(Task):
             "probabilities": probabilities,
         }
 
-    def logits_of(self, answers: dict[str, np.ndarray]) -> np.ndarray:
-        """Return log probabilities, which are logits of the same probabilities."""
-        return np.log(np.maximum(answers["probabilities"], 1e-38))
-
-    def extra_signatures(self, answer_texts, facts: dict) -> dict:
+    def extra_signatures(self, answer: Callable[..., dict], facts: dict) -> dict:
         """Return `labels` (ids to names) and `classify` (TF Serving's Classify and MultiInference calls)."""
         names = tf.constant(facts["labels"])
 
@@ -147,14 +168,14 @@ class Classification(Task):
 
         @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="inputs")])
         def classify(inputs):
-            parsed = tf.io.parse_example(inputs, {"text": tf.io.FixedLenFeature([], tf.string)})
-            scores = answer_texts(parsed["text"])["probabilities"]
+            features = {name: tf.io.FixedLenFeature([], tf.string) for name in self.input_ranks(facts)}
+            scores = answer(**tf.io.parse_example(inputs, features))["probabilities"]
             return {"classes": tf.tile(names[None, :], [tf.shape(scores)[0], 1]), "scores": scores}
 
         return {"labels": labels, "classify": classify}
 
-    def _confusion(self, logits: np.ndarray, targets: np.ndarray, facts: dict) -> np.ndarray:
-        return metrics.confusion_matrix(targets, logits.argmax(1), len(facts["labels"]))
+    def _confusion(self, answers: Mapping[str, np.ndarray], gold: Sequence, facts: dict) -> np.ndarray:
+        return metrics.confusion_matrix(np.asarray(gold), answers["label_id"], len(facts["labels"]))
 
 
-TASK = Classification()
+TASK = Classification(LABEL)

@@ -4,10 +4,10 @@ In: the splits, and the number of tokens of each text if it is known. Out: a `Da
 """
 
 import dataclasses
-import difflib
 import hashlib
 from array import array
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
@@ -17,6 +17,7 @@ from tfbert.text.records import Record
 from tfbert.text.splits import Split, near_duplicate_key
 
 MAX_EXAMPLES, SHOWN_EXAMPLES = 5, 3  # of a finding: kept for JSON, printed
+_LONGEST_TARGET = 60  # characters of a target in an example
 USUAL_LABELS = 10  # so many may well have one example each in a small trial
 QUANTILES = {"median": 0.5, "p90": 0.9, "p99": 0.99, "longest": 1.0}
 
@@ -27,6 +28,8 @@ _SENTENCES = {
     "near_leak": "{texts} of {1} {are} also in {0} but for case or punctuation",
     "leak_conflict": "{texts} of {1} {have} another label in {0}",
 }
+# Between the texts of one record, so that ("a b", "c") is not ("a", "b c").
+_BETWEEN_TEXTS = "\x1f"
 
 
 @dataclass(frozen=True)
@@ -63,13 +66,14 @@ class DataReport:
 
     Args:
         num_examples: records.
-        class_counts: records by label, in the order of the labels.
+        class_counts: records by label, in the order of the labels; a record may have several labels or none.
         missing_labels: labels of train that the split lacks, for the splits that lack any.
         findings: duplicates, conflicts and leaks, those that occur.
         characters: median, p90, p99 and longest length of the texts.
         tokens: likewise with special tokens and before cutting; with `num_tokens` in all, `num_cut` examples longer
             than `sequence_length` and the `num_cut_tokens` they lose. `None` where lengths in tokens were not given.
-        sequence_length: longest input in tokens.
+        sequence_length: longest input in tokens; `None` where longer ones are read in windows and nothing is cut.
+        remarks: what the task had to say of records when it made examples of them.
         num_skipped: bad rows left out, by file, for the files that have any.
         skipped: the first of their messages, by file.
         num_replaced: characters put for bytes that did not decode, by file, for the files that have any.
@@ -82,7 +86,8 @@ class DataReport:
     findings: tuple[Finding, ...]
     characters: dict[str, dict[str, int]]
     tokens: dict[str, dict[str, int]] | None
-    sequence_length: int
+    sequence_length: int | None
+    remarks: dict[str, dict[str, list[str]]]
     num_skipped: dict[str, int]
     skipped: dict[str, list[str]]
     num_replaced: dict[str, int]
@@ -95,7 +100,7 @@ class DataReport:
     def lines(self) -> list[str]:
         """Return the few lines that a person should read before training: what the data is, then the warnings."""
         sizes = "  ".join(f"{name} {number:,}" for name, number in self.num_examples.items())
-        lines = [f"{sizes} examples, {_labels_line(self.class_counts['train'])}"]
+        lines = [f"{sizes} examples{_labels_line(self.class_counts['train'])}"]
         lines += [f"{name}: {note}" for name, note in self.notes.items()]
         lengths, unit = (self.characters, "character") if self.tokens is None else (self.tokens, "token")
         train = lengths["train"]
@@ -114,6 +119,10 @@ class DataReport:
             found.append(f"{_count(len(labels), 'label')} of train {verb} not in {name}: {some}")
         found += _label_warnings(self.class_counts["train"], self.num_examples["train"])
         found += _cut_warnings(self.tokens or {}, self.num_examples, self.sequence_length)
+        for name, remarks in self.remarks.items():
+            found += [
+                f"{name}: {len(places):,} {what}: {_some(places, len(places))}" for what, places in remarks.items()
+            ]
         for file, number in self.num_skipped.items():
             verb = "was" if number == 1 else "were"
             found.append(f"{_count(number, 'row')} of {file} {verb} left out, first: {self.skipped[file][0]}")
@@ -124,7 +133,11 @@ class DataReport:
 
 
 def check(
-    splits: Mapping[str, Split], token_lengths: Mapping[str, np.ndarray] | None, sequence_length: int
+    splits: Mapping[str, Split],
+    token_lengths: Mapping[str, np.ndarray] | None,
+    sequence_length: int | None,
+    labels_of: Callable[[Record], Iterable[str]] = lambda record: (record.target,),
+    remarks: Mapping[str, Mapping[str, list[str]]] | None = None,
 ) -> DataReport:
     """Read every split once, a second time as far as examples need it, and report what is wrong.
 
@@ -134,26 +147,26 @@ def check(
         splits: by name; train must be among them.
         token_lengths: by split, for every record in order, its number of tokens with specials and before cutting;
             `None` where nothing has been tokenized.
-        sequence_length: longest input in tokens.
+        sequence_length: longest input in tokens; `None` if nothing is cut.
+        labels_of: the labels of a record that are counted.
+        remarks: by split, what is to be said of some records, and where these are.
 
     Raises:
-        ValueError: a label that train does not have, token lengths of another number than the records, or whatever
-            reading the files meets.
+        ValueError: token lengths of another number than the records, or whatever reading the files meets.
     """
-    label_ids: dict[str, int] = {}
-    train = _scan(splits["train"], label_ids, None)
-    scans = {name: train if name == "train" else _scan(split, label_ids, train) for name, split in splits.items()}
+    scans = {name: _scan(split, labels_of) for name, split in splits.items()}
     tallies = {split.reader.name: split.reader.tally for split in splits.values()}
-    counts = {name: _class_counts(scan, label_ids) for name, scan in scans.items()}
+    counts = {name: dict(sorted(scan.labels.items())) for name, scan in scans.items()}
     missing = {name: [label for label in counts["train"] if label not in of] for name, of in counts.items()}
     return DataReport(
-        num_examples={name: len(scan.labels) for name, scan in scans.items()},
+        num_examples={name: len(scan.exact) for name, scan in scans.items()},
         class_counts=counts,
         missing_labels={name: labels for name, labels in missing.items() if labels},
         findings=_findings(splits, scans),
         characters={name: _quantiles(scan.characters) for name, scan in scans.items()},
         tokens=_token_counts(token_lengths, scans, sequence_length),
         sequence_length=sequence_length,
+        remarks={name: dict(of) for name, of in (remarks or {}).items() if of},
         num_skipped={file: tally.num_skipped for file, tally in tallies.items() if tally.num_skipped},
         skipped={file: list(tally.skipped) for file, tally in tallies.items() if tally.num_skipped},
         num_replaced={file: tally.num_replaced for file, tally in tallies.items() if tally.num_replaced},
@@ -163,31 +176,25 @@ def check(
 
 @dataclass(frozen=True, eq=False)
 class _Scan:
-    """What is kept of a split: arrays with one value a record."""
+    """What is kept of a split: arrays with one value a record, and how often each label occurs."""
 
     exact: np.ndarray
     near: np.ndarray
-    labels: np.ndarray
+    targets: np.ndarray
     characters: np.ndarray
+    labels: Counter
 
 
-def _scan(split: Split, label_ids: dict[str, int], train: _Scan | None) -> _Scan:
-    """Read a split. Labels of train get the next ids; in any other split they must have one."""
-    exact, near, labels, characters = array("Q"), array("Q"), array("i"), array("q")
+def _scan(split: Split, labels_of: Callable[[Record], Iterable[str]]) -> _Scan:
+    exact, near, targets, characters = array("Q"), array("Q"), array("Q"), array("q")
+    labels: Counter = Counter()
     for record in split:
-        if train is None:
-            label_ids.setdefault(record.label, len(label_ids))
-        elif record.label not in label_ids:
-            nearest = difflib.get_close_matches(record.label, label_ids, n=1, cutoff=0.0)[0]
-            raise ValueError(
-                f"{record.where}: label {record.label!r} is not one of the {_count(len(label_ids), 'label')} of train; "
-                f"nearest is {nearest!r}"
-            )
-        exact.append(_digest(" ".join(record.text.split())))
-        near.append(_digest(near_duplicate_key(record.text)))
-        labels.append(label_ids[record.label])
-        characters.append(len(record.text))
-    return _Scan(*(np.asarray(values) for values in (exact, near, labels, characters)))
+        exact.append(_digest(_BETWEEN_TEXTS.join(" ".join(text.split()) for text in record.texts)))
+        near.append(_digest(_BETWEEN_TEXTS.join(map(near_duplicate_key, record.texts))))
+        targets.append(_digest(repr(record.target)))
+        characters.append(sum(map(len, record.texts)))
+        labels.update(labels_of(record))
+    return _Scan(*(np.asarray(values) for values in (exact, near, targets, characters)), labels)
 
 
 def _digest(text: str) -> int:
@@ -218,8 +225,12 @@ def _findings(splits: Mapping[str, Split], scans: Mapping[str, _Scan]) -> tuple[
 
 def _example(kind: str, record: Record, earlier: Record) -> str:
     if kind.endswith("conflict"):
-        return f"{record.where} {record.label!r} = {earlier.where} {earlier.label!r}"
+        return f"{record.where} {_brief(record.target)} = {earlier.where} {_brief(earlier.target)}"
     return f"{record.where} = {earlier.where}"
+
+
+def _brief(target: object) -> str:
+    return text if len(text := repr(target)) <= _LONGEST_TARGET else f"{text[: _LONGEST_TARGET - 3]}..."
 
 
 def _within(scan: _Scan) -> Iterable[tuple[str, int, np.ndarray, np.ndarray]]:
@@ -229,7 +240,7 @@ def _within(scan: _Scan) -> Iterable[tuple[str, int, np.ndarray, np.ndarray]]:
     repeats = np.flatnonzero(earliest != np.arange(len(earliest)))
     if len(repeats):
         yield "duplicate", len(repeats), repeats, earliest[repeats]
-    conflicts = np.flatnonzero(scan.labels != scan.labels[earliest])
+    conflicts = np.flatnonzero(scan.targets != scan.targets[earliest])
     if len(conflicts):
         _, at = np.unique(earliest[conflicts], return_index=True)
         conflicts = conflicts[np.sort(at)]  # the first of each text
@@ -239,7 +250,7 @@ def _within(scan: _Scan) -> Iterable[tuple[str, int, np.ndarray, np.ndarray]]:
 def _between(first: _Scan, second: _Scan) -> Iterable[tuple[str, int, np.ndarray, np.ndarray]]:
     """Yield kind, count, positions in the second split and, for each, one in the first."""
     leaks, partner = _common(first.exact, second.exact)
-    labelled = [scan.exact + scan.labels.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15) for scan in (first, second)]
+    labelled = [scan.exact + scan.targets * np.uint64(0x9E3779B97F4A7C15) for scan in (first, second)]
     near, near_partner = _common(first.near, second.near)
     for kind, chosen, partners in (
         ("leak", leaks, partner),
@@ -258,43 +269,40 @@ def _common(first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, np.ndarr
     return values[position] == second, first_at[position]
 
 
-def _class_counts(scan: _Scan, label_ids: Mapping[str, int]) -> dict[str, int]:
-    counts = np.bincount(scan.labels, minlength=len(label_ids)).tolist()
-    return {label: counts[label_ids[label]] for label in sorted(label_ids) if counts[label_ids[label]]}
-
-
 def _quantiles(lengths: np.ndarray) -> dict[str, int]:
     return {name: int(np.quantile(lengths, part, method="higher")) for name, part in QUANTILES.items()}
 
 
 def _token_counts(
-    token_lengths: Mapping[str, np.ndarray] | None, scans: Mapping[str, _Scan], sequence_length: int
+    token_lengths: Mapping[str, np.ndarray] | None, scans: Mapping[str, _Scan], sequence_length: int | None
 ) -> dict[str, dict[str, int]] | None:
     if token_lengths is None:
         return None
     found = {}
     for name, scan in scans.items():
         lengths = np.asarray(token_lengths[name], dtype=np.int64)
-        if len(lengths) != len(scan.labels):
-            raise ValueError(f"token_lengths of {name}: {len(lengths)} values; wanted {len(scan.labels)}, one a record")
-        excess = np.maximum(lengths - sequence_length, 0)
+        if len(lengths) != len(scan.exact):
+            raise ValueError(f"token_lengths of {name}: {len(lengths)} values; wanted {len(scan.exact)}, one a record")
+        excess = np.maximum(lengths - (sequence_length or lengths.max()), 0)
         sums = {"num_tokens": lengths.sum(), "num_cut": np.count_nonzero(excess), "num_cut_tokens": excess.sum()}
         found[name] = _quantiles(lengths) | {key: int(value) for key, value in sums.items()}
     return found
 
 
 def _labels_line(counts: Mapping[str, int]) -> str:
+    if not counts:
+        return ""
     if len(counts) == 1:
-        return f"1 label ({next(iter(counts))!r})"
+        return f", 1 label ({next(iter(counts))!r})"
     smallest, largest = min(counts, key=counts.get), max(counts, key=counts.get)
     if counts[smallest] == counts[largest]:
-        return f"{len(counts):,} labels ({counts[smallest]:,} each)"
+        return f", {len(counts):,} labels ({counts[smallest]:,} each)"
     ends = f"smallest {smallest!r} {counts[smallest]:,}, largest {largest!r} {counts[largest]:,}"
-    return f"{len(counts):,} labels ({ends})"
+    return f", {len(counts):,} labels ({ends})"
 
 
 def _label_warnings(counts: Mapping[str, int], num_examples: int) -> Iterable[str]:
-    if len(counts) == 1:
+    if list(counts.values()) == [num_examples]:
         yield f"train has one label only: {next(iter(counts))!r}"
     if len(counts) > USUAL_LABELS and len(counts) * 2 > num_examples:
         yield f"train has {len(counts):,} labels for {num_examples:,} examples: is it the label column?"
@@ -306,7 +314,7 @@ def _label_warnings(counts: Mapping[str, int], num_examples: int) -> Iterable[st
 
 
 def _cut_warnings(
-    tokens: Mapping[str, Mapping[str, int]], num_examples: Mapping[str, int], longest: int
+    tokens: Mapping[str, Mapping[str, int]], num_examples: Mapping[str, int], longest: int | None
 ) -> Iterable[str]:
     for name, of in tokens.items():
         if of["num_cut"]:

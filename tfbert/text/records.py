@@ -1,69 +1,115 @@
-"""Labelled texts from files: csv, tsv, jsonl, lines of `text<separator>label`, or a directory per class.
+"""Labelled texts from files: a path, a `DataConfig` and a task's `Schema` in, `Record` values out, streamed.
 
-In: a path and a `DataConfig`. Out: a `Reader`, which streams `Record` values afresh at every `iter()`.
+`rows.py` knows the formats; a schema says which columns a task wants and makes a record of a row.
 """
 
-import codecs
-import csv
-import difflib
 import functools
-import gzip
 import hashlib
 import json
-import re
-import zlib
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tfbert.config import DataConfig
+from tfbert.text import rows
+from tfbert.text.columns import Column, named_columns, shown, shown_json
+from tfbert.text.rows import FORMAT_OF_SUFFIX, Row, Tally, format_of
 
-FORMAT_OF_SUFFIX = {".csv": "csv", ".tsv": "tsv", ".jsonl": "jsonl", ".txt": "text"}
-USUAL_NAMES = {
-    "text": "text, sentence, review, utterance, query, message, content, comment, tweet, question, document, body",
-    "label": "label, labels, category, class, intent, sentiment, target, topic, emotion, polarity",
-}
-# A quote that is never closed makes one field of the rest of the file; this bounds what it can take of memory.
-LONGEST_FIELD = 2**24
-MAX_SKIPPED_KEPT = 20
-SHOWN_CHARACTERS, SHOWN_VALUES = 40, 8  # of a value, and of the columns of a row, in messages
+_BLANK = "wanted at least one character that is not blank"
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One labelled text.
+    """One labelled item of a file.
 
     Args:
-        text: as the file has it, edge blanks included.
-        label: without edge blanks; `None` where the file has no label, which only `labelled=False` allows.
+        text: the first or only text, as the file has it, edge blanks included.
+        target: what is to be learned of it, by the task: a label, a number, spans.
         where: `train.csv:41`, the line on which the record starts; in a folder `sports/199.txt`, its file.
+        others: further texts: the second of a pair, the choices.
+        group: records of one group stay in one split; `None` means that the text alone decides.
     """
 
     text: str
-    label: str | None
+    target: Any
     where: str
+    others: tuple[str, ...] = ()
+    group: str | None = None
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """All texts."""
+        return (self.text, *self.others)
 
 
-@dataclass(slots=True)
-class Tally:
-    """What one pass over a file left out or changed.
+@dataclass(frozen=True)
+class Schema:
+    """What a task wants of a file.
 
     Args:
-        num_skipped: bad rows left out.
-        skipped: the messages of the first 20 of them.
-        num_replaced: characters put as U+FFFD for bytes that did not decode.
+        columns: that make a record; in formats that know a text and a label only, these are the first and the last.
+        parse: makes a record of a row; a `ValueError` says what is wrong with it, without its place.
+        parser: where that depends on the config or on the whole file: makes `parse` for one file, of the config and
+            of what gives the file's rows afresh at every call.
     """
 
-    num_skipped: int = 0
-    skipped: list[str] = field(default_factory=list)
-    num_replaced: int = 0
+    columns: tuple[Column, ...]
+    parse: Callable[[Row], Record]
+    parser: Callable[[DataConfig, Callable[[], Iterator[Row]]], Callable[[Row], Record]] | None = None
 
-    def skip(self, message: str) -> None:
-        """Count a bad row, and keep its message if it is among the first."""
-        self.num_skipped += 1
-        if len(self.skipped) < MAX_SKIPPED_KEPT:
-            self.skipped.append(message)
+
+def text_of(row: Row, role: str = "text") -> str:
+    """Return a text of a row.
+
+    Raises:
+        ValueError: it is missing, no string, blank, or not valid Unicode.
+    """
+    value = row.values.get(role)
+    if not isinstance(value, str):
+        raise ValueError(f"{role} is {shown_json(value)}; wanted a string")
+    if not value or value.isspace():
+        raise ValueError(f"{role} is {shown(value)}; {_BLANK}")
+    if (position := rows.surrogate(value)) is not None:
+        raise ValueError(f"{value[position]!r} in {shown(value)} is half a character; wanted valid Unicode")
+    return value
+
+
+def optional_text_of(row: Row, role: str) -> str | None:
+    """Return a text of a row, or `None` where the row has no such column.
+
+    Raises:
+        ValueError: as `text_of`.
+    """
+    return text_of(row, role) if row.values.get(role) is not None else None
+
+
+def label_of(value: Any, role: str = "label") -> str:
+    """Return the name of a label without edge blanks; a whole number or truth value is taken for its name.
+
+    Raises:
+        ValueError: it is something else, blank, or not valid Unicode.
+    """
+    if isinstance(value, bool):
+        value = json.dumps(value)
+    elif isinstance(value, int):
+        value = str(value)
+    elif not isinstance(value, str):
+        raise ValueError(f"{role} is {shown_json(value)}; wanted a string, a whole number, true or false")
+    if not value.strip():
+        raise ValueError(f"{role} is {shown(value)}; {_BLANK}")
+    if (position := rows.surrogate(value)) is not None:
+        raise ValueError(f"{value[position]!r} in {shown(value)} is half a character; wanted valid Unicode")
+    return value.strip()
+
+
+TEXT = Column(
+    "text",
+    "text, sentence, review, utterance, query, message, content, comment, tweet, question, document, body, text1, "
+    "sentence1, sentence_1, question1, premise",
+)
+LABEL = Column("label", "label, labels, category, class, intent, sentiment, target, topic, emotion, polarity")
+LABELLED_TEXT = Schema((TEXT, LABEL), lambda row: Record(text_of(row), label_of(row.values.get("label")), row.where))
 
 
 class Reader:
@@ -75,16 +121,17 @@ class Reader:
         tally: what the pass begun last has skipped and replaced so far.
 
     Raises:
-        ValueError: on iterating, for no records, no text or label column, bytes that do not decode, unbalanced quotes
-            and, unless `data.bad_rows` is `skip`, the first row that is not a record.
+        ValueError: on iterating, for no records, columns that cannot be told, bytes that do not decode, unbalanced
+            quotes and, unless `data.bad_rows` is `skip`, the first row that is not a record.
     """
 
-    def __init__(self, path: Path, data: DataConfig, labelled: bool = True, root: Path | None = None):
-        self.path, self.data, self.labelled = path, data, labelled
+    def __init__(self, path: Path, data: DataConfig, schema: Schema, root: Path | None = None):
+        self.path, self.data, self.schema = path, data, schema
         self.format = _format(path, data)
         self._root = root or (path if path.is_dir() else path.parent)
         self.name = (path.name or str(path)) if path == self._root else path.relative_to(self._root).as_posix()
         self.tally = Tally()
+        named_columns(schema.columns, data.columns)
         try:
             " ".encode(data.encoding)
         except (LookupError, UnicodeError):
@@ -134,136 +181,66 @@ class Reader:
             digest.update(f"{name}\0{len(content)}\0".encode("utf-8", "surrogateescape") + content)
         return digest.hexdigest()
 
+    @functools.cached_property
+    def _parse(self) -> Callable[[Row], Record]:
+        if self.schema.parser is None:
+            return self.schema.parse
+        return self.schema.parser(self.data, lambda: (row for row in self._rows(Tally()) if isinstance(row, Row)))
+
     def _items(self, tally: Tally) -> Iterator[Record | str]:
         """Yield records, and a message for every bad row."""
+        for row in self._rows(tally):
+            if isinstance(row, str):
+                yield row
+                continue
+            try:
+                record = self._parse(row)
+            except ValueError as error:
+                record = f"{getattr(error, 'where', row.where)}: {error}"
+            yield record
+
+    def _rows(self, tally: Tally) -> Iterator[Row | str]:
+        columns = self.schema.columns
         if self.format == "folder":
             for label, path in _class_files(self.path):
                 name = path.relative_to(self._root).as_posix()
-                yield _record(name, "".join(_lines(path, name, self.data, tally)), label, self.labelled)
+                text = "".join(rows.read_lines(path, name, self.data, tally))
+                yield Row(name, {columns[0].role: text, columns[-1].role: label})
             return
-        lines = _lines(self.path, self.name, self.data, tally)
-        parse = {"jsonl": self._from_jsonl, "text": self._from_text}.get(self.format, self._from_table)
-        yield from parse(lines)
-
-    def _from_table(self, lines: Iterable[str]) -> Iterator[Record | str]:
-        csv.field_size_limit(max(csv.field_size_limit(), LONGEST_FIELD))  # of the whole process; it is never lowered
-        quoted = self.data.quoting == "minimal" or (self.data.quoting == "auto" and self.format == "csv")
-        quoting = csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE
-        rows = csv.reader(lines, delimiter="," if self.format == "csv" else "\t", quoting=quoting, strict=True)
-        num_columns, text_at, label_at = 0, 0, None
-        while True:
-            where = f"{self.name}:{rows.line_num + 1}"
-            try:
-                row = next(rows, None)
-            except csv.Error as error:
-                raise ValueError(_quote_message(where, error, quoted)) from None
-            if row is None:
-                break
-            if row and not num_columns:
-                num_columns = len(row)
-                text_at, label_at = self._find_columns(row, where)
-            elif row and len(row) != num_columns:
-                plural = "s" * (len(row) > 1)
-                yield f"{where}: {len(row)} column{plural} ({_listing(row)}); wanted {num_columns}, as in the header"
-            elif row:
-                yield _record(where, row[text_at], None if label_at is None else row[label_at], self.labelled)
-
-    def _from_text(self, lines: Iterable[str]) -> Iterator[Record | str]:
-        for number, ended in enumerate(lines, start=1):
-            where, line = f"{self.name}:{number}", ended.rstrip("\r\n")
-            text, separator, label = line.rpartition(self.data.separator)
-            if separator:
-                yield _record(where, text, label, self.labelled)
-            elif line and not self.labelled:
-                yield _record(where, line, None, False)
-            elif line:
-                wish = f"wanted the text, {self.data.separator!r} and the label"
-                yield f"{where}: no separator {self.data.separator!r} in {_short(line)}; {wish}"
-
-    def _from_jsonl(self, lines: Iterable[str]) -> Iterator[Record | str]:
-        text_key = label_key = None
-        for number, line in enumerate(lines, start=1):
-            where = f"{self.name}:{number}"
-            if not line.strip():
-                continue
-            try:
-                row = json.loads(line.rstrip("\r\n"))
-            except (ValueError, RecursionError) as error:
-                place = f" at column {error.colno}" if isinstance(error, json.JSONDecodeError) else ""
-                yield f"{where}: not JSON ({getattr(error, 'msg', error)}{place}); wanted one object on each line"
-                continue
-            if not isinstance(row, dict):
-                yield f"{where}: {_short_json(row)} is not an object; wanted one object on each line"
-                continue
-            if text_key is None:
-                keys = list(row)
-                text_at, label_at = self._find_columns(keys, where)
-                text_key, label_key = keys[text_at], None if label_at is None else keys[label_at]
-            yield _from_object(where, row, text_key, label_key, self.labelled)
-
-    def _find_columns(self, columns: Sequence[str], where: str) -> tuple[int, int | None]:
-        """Return the positions of text and label; the label's may be `None` where none is required."""
-        names = [column.strip() for column in columns]
-        given = {"text": self.data.text_column, "label": self.data.label_column}
-        found: dict[str, int | None] = {}
-        for role in sorted(given, key=lambda role: given[role] is None):  # named ones first: they are then taken
-            if given[role] is None:
-                usual = [i for i, name in enumerate(names) if name.lower() in USUAL_NAMES[role].split(", ")]
-                matches = [i for i in usual if i not in found.values()]
-            else:
-                matches = [i for i, name in enumerate(names) if name == given[role]]
-            if len(matches) != 1 and (role == "text" or self.labelled):
-                raise ValueError(f"{where}: {self._column_message(names, matches, role, given[role])}")
-            found[role] = matches[0] if len(matches) == 1 else None
-        if found["text"] == found["label"]:
-            raise ValueError(f"{where}: text and label are both {_short(given['text'])}; wanted two different ones")
-        return found["text"], found["label"]
-
-    def _column_message(self, names: list[str], matches: list[int], role: str, given: str | None) -> str:
-        option, noun = f"data.{role}_column", "key" if self.format == "jsonl" else "column"
-        if matches:
-            several = _listing([names[i] for i in matches])
-            wish = f"--set {option}={names[matches[0]]}" if given is None else f"a different name for each {noun}"
-            return f"more than one {noun} could be the {role}: {several}; wanted one, such as {wish}"
-        if given is not None:
-            nearest = _listing(difflib.get_close_matches(given, names, n=1, cutoff=0.0))
-            return f"{option}={given} is not one of the {noun}s {_listing(names)}; nearest is {nearest}"
-        message, hint = f"no {role} {noun} among {_listing(names)}", ""
-        if noun == "column":
-            message += ", which the first line was taken to name"
-            hint = "; lines of text, separator and label without column names are --set data.format=text"
-        wish = f"wanted one of {USUAL_NAMES[role]}, or its name by --set {option}=..."
-        return f"{message}; {wish}{hint}"
+        lines = rows.read_lines(self.path, self.name, self.data, tally)
+        if self.format in ("csv", "tsv"):
+            yield from rows.table_rows(lines, self.name, self.data, columns, self.format)
+        else:
+            yield from _ROWS[self.format](lines, self.name, self.data, columns)
 
 
-def read_records(path: Path, data: DataConfig, *, labelled: bool = True, root: Path | None = None) -> Reader:
-    """Return a reader of `path` that can be iterated any number of times, in memory that does not grow with the file.
+def read_records(path: Path, data: DataConfig, schema: Schema = LABELLED_TEXT, *, root: Path | None = None) -> Reader:
+    """Return a reader of `path` that can be iterated any number of times.
 
-    Lines end at LF, CRLF or a lone CR, and at nothing else. Lines without a character are no records.
+    Memory does not grow with the file, but for `json`. Lines end at LF, CRLF or a lone CR, and at nothing else. Lines
+    without a character are no records.
 
     Args:
-        path: a `.csv`, `.tsv`, `.jsonl` or `.txt` file, `.gz` or not, or a directory that holds one per class.
+        path: a file in one of the formats, `.gz` or not, or a directory that holds one per class.
         data: format, columns, encoding and what to do with bad rows.
-        labelled: whether a record must have a label. Where not, a label that is there is still given, a missing or
-            ambiguous label column is no error, and a `text` line without the separator is all text.
+        schema: of the task.
         root: directory that names in `where` are relative to; `None` means the file's own, or the directory read.
 
     Raises:
-        ValueError: no such path, a format that its name does not tell, or an unknown encoding.
+        ValueError: no such path, a format that its name does not tell, `data.columns` that the schema does not have, or
+            an unknown encoding.
     """
-    return Reader(Path(path), data, labelled, root)
+    return Reader(Path(path), data, schema, root)
 
 
-def format_of(path: Path) -> str | None:
-    """Return the format that a file's name tells (`csv`, `tsv`, `jsonl` or `text`), or `None`."""
-    return FORMAT_OF_SUFFIX.get(Path(path.name.lower().removesuffix(".gz")).suffix)
-
-
+_ROWS = {"jsonl": rows.jsonl_rows, "json": rows.json_rows, "text": rows.text_rows, "conll": rows.conll_rows}
 _WANTED = {
     "csv": "row below the line of column names",
     "tsv": "row below the line of column names",
     "jsonl": "line with a JSON object",
+    "json": "object in the array",
     "text": "line of text, separator and label",
+    "conll": "line of word and tag",
     "folder": "directory per class with .txt files in it",
 }
 
@@ -294,105 +271,3 @@ def _class_files(path: Path) -> Iterator[tuple[str, Path]]:
         if folder.is_dir():
             files = (file for file in _visible(folder) if file.is_file() and format_of(file) == "text")
             yield from ((folder.name, file) for file in files)
-
-
-def _mark(error: UnicodeError) -> tuple[str, int]:
-    """Put a lone surrogate, which no decoder gives, for bytes that do not decode: so their line is found afterwards."""
-    if not isinstance(error, UnicodeDecodeError):
-        raise error
-    return chr(0xDC00 + error.object[error.start]), error.end
-
-
-codecs.register_error("tfbert.mark", _mark)
-
-
-def _surrogate(text: str) -> int | None:
-    """Return the position of the first lone surrogate, or `None`."""
-    if text.isascii():
-        return None
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        return error.start
-    return None
-
-
-def _lines(path: Path, name: str, data: DataConfig, tally: Tally) -> Iterator[str]:
-    """Yield the lines of a file with their ends, without its byte order mark."""
-    opened = gzip.open if path.suffix.lower() == ".gz" else open
-    try:
-        with opened(path, "rt", encoding=data.encoding, errors="tfbert.mark", newline="") as file:
-            for number, line in enumerate(file, start=1):
-                text = line.removeprefix("\ufeff") if number == 1 else line
-                position = _surrogate(text)
-                yield text if position is None else _replaced(text, position, f"{name}:{number}", data, tally)
-    except (OSError, EOFError, UnicodeError, zlib.error) as error:
-        raise ValueError(f"{name}: cannot be read: {error}") from error
-
-
-def _replaced(line: str, position: int, where: str, data: DataConfig, tally: Tally) -> str:
-    if data.encoding_errors == "strict":
-        raise ValueError(
-            f"{where}: byte 0x{ord(line[position]) - 0xDC00:02X} is not {data.encoding}; wanted the file's own "
-            "encoding (cp1252, mac_roman, ...) by --set data.encoding=..., or --set data.encoding_errors=replace"
-        )
-    line, num_replaced = re.subn("[\udc00-\udcff]", "\ufffd", line)
-    tally.num_replaced += num_replaced
-    return line
-
-
-def _record(where: str, text: str, label: str | None, labelled: bool) -> Record | str:
-    """Return the record, or what is wrong with the row."""
-    if not text or text.isspace():
-        return f"{where}: text is {_short(text)}; wanted at least one character that is not blank"
-    stripped = (label or "").strip() or None
-    if stripped is None and labelled:
-        return f"{where}: label is {_short(label or '')}; wanted at least one character that is not blank"
-    for value in (text, stripped or ""):
-        if (position := _surrogate(value)) is not None:
-            return f"{where}: {value[position]!r} in {_short(value)} is half a character; wanted valid Unicode"
-    return Record(text, stripped, where)
-
-
-def _quote_message(where: str, error: csv.Error, quoted: bool) -> str:
-    if not quoted:
-        return f"{where}: {error}"
-    return (
-        f"{where}: unbalanced double quotes in the row that starts here ({error}); wanted quotes around whole fields "
-        "and inner ones doubled, or --set data.quoting=none where quotes are plain text"
-    )
-
-
-def _from_object(where: str, row: dict, text_key: str, label_key: str | None, labelled: bool) -> Record | str:
-    for key in (text_key, label_key) if labelled else (text_key,):
-        if key not in row:
-            return f"{where}: no key {_short(key)} among {_listing(list(row))}; wanted it in every object"
-    text, label = row[text_key], row.get(label_key)
-    if not isinstance(text, str):
-        return f"{where}: text is {_short_json(text)}; wanted a string"
-    if isinstance(label, bool):
-        label = json.dumps(label)
-    elif isinstance(label, int):
-        label = str(label)
-    elif not isinstance(label, str):
-        if labelled:
-            return f"{where}: label is {_short_json(label)}; wanted a string, a whole number, true or false"
-        label = None
-    return _record(where, text, label, labelled)
-
-
-def _cut(shown: str) -> str:
-    return shown if len(shown) <= SHOWN_CHARACTERS else f"{shown[: SHOWN_CHARACTERS - 3]}..."
-
-
-def _short(value: str) -> str:
-    return repr(_cut(value))
-
-
-def _short_json(value: Any) -> str:
-    return _cut(json.dumps(value, ensure_ascii=False)).encode(errors="backslashreplace").decode()
-
-
-def _listing(values: Sequence[str]) -> str:
-    shown = [_short(value) for value in values[:SHOWN_VALUES]] + ["..."] * (len(values) > SHOWN_VALUES)
-    return ", ".join(shown) or "none"

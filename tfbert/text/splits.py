@@ -12,7 +12,8 @@ from itertools import islice
 from pathlib import Path
 
 from tfbert.config import DataConfig
-from tfbert.text.records import FORMAT_OF_SUFFIX, Reader, Record, format_of, read_records
+from tfbert.text.records import LABELLED_TEXT, Reader, Record, Schema, read_records
+from tfbert.text.rows import FORMAT_OF_SUFFIX, format_of
 
 NAMES = ("train", "validation", "test")
 SPLIT_OF_STEM = {name: name for name in NAMES} | dict.fromkeys(("valid", "val", "dev"), "validation")
@@ -80,7 +81,7 @@ class Split:
             return
         low, high = self.interval
         for record in self.reader:
-            if low <= hash_fraction(record.text, self.salt) < high:
+            if low <= hash_fraction(record.group or record.text, self.salt) < high:
                 yield record
 
     @property
@@ -120,17 +121,18 @@ class Split:
         return [found[index] for index in wanted]
 
 
-def load_splits(data: DataConfig, path: Path) -> dict[str, Split]:
+def load_splits(data: DataConfig, path: Path, schema: Schema = LABELLED_TEXT) -> dict[str, Split]:
     """Return the splits of a file or directory, in the order train, validation, test.
 
     A directory gives the splits that files or directories of classes named `train`, `validation` (or `valid`, `val`,
     `dev`) and `test` are for. Anything else is one file or one directory per class. A split that is not given is
-    taken from train by a hash of each text, unless its fraction is 0: equal texts stay together, and further rows
-    move none of the others.
+    taken from train by a hash of each record's group or text, unless its fraction is 0: equal texts stay together, and
+    further rows move none of the others.
 
     Args:
         data: format, columns and fractions.
         path: the file or directory.
+        schema: of the task.
 
     Raises:
         ValueError: no such path, nothing readable in it, no train, two candidates for one split, a split without
@@ -141,7 +143,7 @@ def load_splits(data: DataConfig, path: Path) -> dict[str, Split]:
     given, ignored = _given_splits(data, path) if is_dir else ({"train": path}, [])
     splits = {}
     for name, source in given.items():
-        reader = read_records(source, data, root=path if is_dir else None)
+        reader = read_records(source, data, schema, root=path if is_dir else None)
         unread = [*(ignored if name == "train" else ()), *reader.ignored]
         note = f"ignored {_names(unread)}" if unread else ""
         if _stem(source) != name and len(given) > 1:

@@ -17,6 +17,7 @@ from tfbert.tasks.base import Task, TaskModel, load_task
 from tfbert.text.datasets import TokenizedSplit, tokenize
 from tfbert.text.splits import Split, load_splits
 from tfbert.text.tokenizer import Tokenizer
+from tfbert.training.answering import Answering, make_packer
 
 logger = logging.getLogger(__name__)
 
@@ -70,7 +71,7 @@ def prepare(config: Config) -> Problem:
     """
     task = load_task(config.task)
     started = time.monotonic()
-    splits = load_splits(config.data, data_path(config, task))
+    splits = load_splits(config.data, data_path(config, task), task.schema)
     facts = task.read_facts(splits["train"])
     seconds = {"read": time.monotonic() - started}
     started = time.monotonic()
@@ -79,19 +80,11 @@ def prepare(config: Config) -> Problem:
     tokenizer = make_tokenizer(encoder)
     seconds["load_encoder"] = time.monotonic() - started
     started = time.monotonic()
-    tokenized = {
-        name: tokenize(
-            split,
-            tokenizer,
-            task.target_of(facts),
-            [task.name, name, split.sha256, split.note, json.dumps(config.to_dict()["data"]), json.dumps(facts)],
-            cache_dir() / "tokens",
-        )
-        for name, split in splits.items()
-    }
+    tokenized = {name: tokenize_split(split, task, facts, tokenizer, config) for name, split in splits.items()}
     seconds["tokenize"] = time.monotonic() - started
-    lengths = {name: split.lengths() for name, split in tokenized.items()}
-    checked = checks.check(splits, lengths, config.encoder.sequence_length)
+    lengths = {name: split.num_tokens for name, split in tokenized.items()}
+    remarks = {name: split.remarks for name, split in tokenized.items()}
+    checked = checks.check(splits, lengths, task.cut_length(facts, config), task.labels_of, remarks)
     for line in checked.lines():
         logger.info("%s", line)
     return Problem(
@@ -105,6 +98,32 @@ def prepare(config: Config) -> Problem:
         checked=checked,
         seconds=seconds,
     )
+
+
+def tokenize_split(split: Split, task: Task, facts: dict, tokenizer: Tokenizer, config: Config) -> TokenizedSplit:
+    """Return a split as the rows that are learned from it.
+
+    Raises:
+        ValueError: a record that cannot be learned.
+    """
+    packer = make_packer(tokenizer, config)
+    tree = config.to_dict()
+    texts = [json.dumps(part) for part in (tree["data"], tree["encoder"], tree["head"], facts)]
+    return tokenize(
+        split,
+        tokenizer,
+        lambda record, tokens, remark: task.examples(record, tokens, packer, facts, config, remark),
+        [task.name, split.name, split.sha256, split.note, *texts],
+        cache_dir() / "tokens",
+        with_offsets=task.with_offsets,
+        by_record=task.by_record,
+        by_token=task.by_token,
+    )
+
+
+def make_answering(problem: Problem, model: TaskModel, config: Config) -> Answering:
+    """Return what answers with a model of this problem."""
+    return Answering(problem.task, problem.facts, model, problem.tokenizer, config)
 
 
 def check_length(config: Config, encoder: Encoder) -> None:

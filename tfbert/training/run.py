@@ -3,12 +3,13 @@
 import dataclasses
 import fcntl
 import importlib.metadata
+import json
 import logging
 import platform
 import resource
 import statistics
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -19,18 +20,23 @@ import tensorflow as tf
 from tfbert.config import Config, from_dict, override
 from tfbert.evaluation import page
 from tfbert.evaluation.board import Board
+from tfbert.evaluation.wording import is_gain
 from tfbert.files import read_json, write_json
 from tfbert.heads.pooled import Embedder
 from tfbert.tasks.base import TaskModel, load_task
+from tfbert.text.items import Item, from_json
 from tfbert.text.tokenizer import Tokenizer
-from tfbert.training import checkpoint
-from tfbert.training.problem import Problem, build_model, build_models
-from tfbert.training.trainer import CHECKPOINT, Progress, Trainer, predict_logits
+from tfbert.training import arrays, checkpoint
+from tfbert.training.answering import Answering, answer_all
+from tfbert.training.problem import Problem, build_model, build_models, make_answering
+from tfbert.training.trainer import CHECKPOINT, Progress, Trainer, predict_rows
 
 logger = logging.getLogger(__name__)
 
 REPORT = "report.json"
-_EVALUATION = "evaluation.npz"
+_DETAILS = "details.json"
+# How the texts of one record are shown.
+_BETWEEN_TEXTS = "\n\n"
 _PACKAGES = ("tfbert", "tensorflow", "tensorflow-text", "keras", "keras-hub", "numpy")
 
 
@@ -92,7 +98,6 @@ def train(problem: Problem, run_dir: Path, num_seeds: int = 1, command: str = ""
 
 def _train_seed(problem: Problem, config: Config, run_dir: Path, command: str) -> dict:
     write_json(run_dir / "config.json", config.to_dict())
-    _store_model_facts(problem, run_dir)
     tf.config.experimental.enable_op_determinism()
     keras.utils.set_random_seed(config.train.seed)
     model, evaluation_model = build_models(problem, config)
@@ -105,37 +110,35 @@ def _train_seed(problem: Problem, config: Config, run_dir: Path, command: str) -
         scores = "  ".join(f"{name} {value:.4f}" for name, value in entry.get("validation", {}).items())
         logger.info("epoch %d  loss %.4f  validation: %s", entry["epoch"], entry["loss"], scores or "none")
 
+    answering = make_answering(problem, evaluation_model, config)
+    train = problem.task.arrange(problem.tokenized["train"], _embedder(problem, model, config), problem.facts, config)
     trainer = Trainer(
         task=problem.task,
         facts=problem.facts,
         model=model,
-        evaluation_model=evaluation_model,
+        answering=answering,
         config=config,
-        train=problem.tokenized["train"],
-        validation=problem.tokenized.get("validation"),
+        train=train,
+        validation=problem.splits.get("validation"),
         run_dir=run_dir,
         identity=problem.identity(config),
         log=log,
+        refresh=lambda: answering.refresh(problem.splits),
     )
     progress = trainer.train()
     started = time.monotonic()
-    logits = {
-        name: predict_logits(evaluation_model, problem.tokenized[name], config.encoder.sequence_length, name)
-        for name in ("validation", "test")
-        if name in problem.tokenized
-    }
-    scores = {
-        name: problem.task.scores(values, problem.tokenized[name].targets, problem.facts)
-        for name, values in logits.items()
-    }
-    steps = np.asarray([(update, loss) for update, loss, _ in progress.losses])
-    np.savez(run_dir / _EVALUATION, step_losses=steps, **logits)
+    answering.refresh(problem.splits)
+    facts, evaluated = _evaluate(problem, answering)
+    _store_model_facts(problem, facts, run_dir)
+    arrays.save(run_dir, answering.arrays)
+    scores = {name: problem.task.scores(answers, gold, facts) for name, (answers, gold) in evaluated.items()}
     seconds = problem.seconds | {
         "train": sum(entry["seconds"] for entry in progress.history),
         "evaluate": time.monotonic() - started,
     }
     report = _report(problem, config, progress, scores, seconds, command)
-    _write_page(problem, report, run_dir, run_dir)
+    write_json(run_dir / _DETAILS, _details(problem, facts, evaluated, progress))
+    page.render(report, read_json(run_dir / _DETAILS), run_dir / "report.html")
     board.final(report, len(progress.losses))
     # Written last: its presence means that nothing is left to do.
     write_json(run_dir / REPORT, report)
@@ -143,14 +146,32 @@ def _train_seed(problem: Problem, config: Config, run_dir: Path, command: str) -
     return report
 
 
+def _evaluate(problem: Problem, answering: Answering) -> tuple[dict, dict[str, tuple[dict, list]]]:
+    """Return the facts with what validation decides, and answers and truth of the splits that were not learned."""
+    task, facts, evaluated = problem.task, problem.facts, {}
+    for name in ("validation", "test"):
+        if name not in problem.splits:
+            continue
+        split, total = problem.splits[name], len(problem.tokenized[name].num_tokens)
+        evaluated[name] = answer_all(answering, task, facts, split, total, name)
+        settled = task.settle(*evaluated[name], facts) if name == "validation" else facts
+        if settled != facts:
+            facts = settled
+            model, tokenizer = answering.model, answering.tokenizer
+            answering = Answering(task, facts, model, tokenizer, problem.config, answering.arrays)
+            evaluated[name] = answer_all(answering, task, facts, split, total, name)
+    return facts, evaluated
+
+
 def _start_head(problem: Problem, model: TaskModel, config: Config) -> None:
-    split = problem.tokenized["train"]
-    embedder = Embedder(model.backbone, model.head)
+    embed = _embedder(problem, model, config)
+    problem.task.start_head(model, embed, problem.tokenized["train"].targets, config)
 
-    def embed(indices: np.ndarray) -> np.ndarray:
-        return predict_logits(embedder, split.subset(indices), config.encoder.sequence_length, "start")
 
-    problem.task.start_head(model, embed, split.targets, config)
+def _embedder(problem: Problem, model: TaskModel, config: Config) -> Callable[[np.ndarray], np.ndarray]:
+    """Return what gives the vectors that the head pools for some rows of train."""
+    split, length = problem.tokenized["train"], config.encoder.sequence_length
+    return lambda rows: predict_rows(Embedder(model.backbone, model.head), split, length, rows)
 
 
 def _report(problem: Problem, config: Config, progress: Progress, scores: dict, seconds: dict, command: str) -> dict:
@@ -158,12 +179,12 @@ def _report(problem: Problem, config: Config, progress: Progress, scores: dict, 
         name: {
             "path": str(split.path),
             "sha256": split.sha256,
-            "num_examples": len(problem.tokenized[name]),
+            "num_examples": len(problem.tokenized[name].num_tokens),
             "note": split.note,
         }
         for name, split in problem.splits.items()
     }
-    counted = {name: {"num_examples": len(problem.tokenized[name]), **score} for name, score in scores.items()}
+    counted = {name: {"num_examples": data[name]["num_examples"], **score} for name, score in scores.items()}
     return {
         "task": problem.task.name,
         "encoder": {"name": config.encoder.name, **problem.encoder.facts},
@@ -183,24 +204,24 @@ def _report(problem: Problem, config: Config, progress: Progress, scores: dict, 
     }
 
 
-def _write_page(problem: Problem, report: dict, evaluated_dir: Path, run_dir: Path) -> None:
-    evaluated = dict(np.load(evaluated_dir / _EVALUATION))
-    details = {
-        "step_losses": evaluated["step_losses"].tolist(),
-        "lengths": {name: split.lengths() for name, split in problem.tokenized.items()},
-        "sequence_length": problem.config.encoder.sequence_length,
+def _details(problem: Problem, facts: dict, evaluated: dict[str, tuple[dict, list]], progress: Progress) -> dict:
+    """Return what the page draws beyond the report, ready for JSON."""
+    details: dict = {
+        "step_losses": [(update, loss) for update, loss, _ in progress.losses],
+        "lengths": {name: split.num_tokens for name, split in problem.tokenized.items()},
+        "sequence_length": problem.task.cut_length(facts, problem.config),
     }
     shown = next((name for name in ("test", "validation") if name in evaluated), None)
     if shown:
-        details |= problem.task.details(evaluated[shown], problem.tokenized[shown].targets, problem.facts)
+        details |= problem.task.details(*evaluated[shown], facts)
         worst = details.pop("worst")
         records = problem.splits[shown].records_at(list(worst))
         details["mistakes"] = [
-            {"text": record.text, "where": record.where, **mistake}
+            {"text": _BETWEEN_TEXTS.join(record.texts), "where": record.where, **mistake}
             for record, mistake in zip(records, worst.values(), strict=True)
         ]
         details["split"] = shown
-    page.render(report, details, run_dir / "report.html")
+    return json.loads(json.dumps(details, default=lambda value: value.tolist()))
 
 
 def _finished_seed(problem: Problem, config: Config, seed_dir: Path) -> dict:
@@ -212,12 +233,12 @@ def _finished_seed(problem: Problem, config: Config, seed_dir: Path) -> dict:
 
 
 def _join_seeds(problem: Problem, reports: list[dict], run_dir: Path, command: str) -> dict:
-    monitor = problem.config.train.monitor or problem.task.monitor
+    monitor = problem.config.train.monitor or problem.task.monitor_of(problem.facts)
 
     def validation_score(report: dict) -> float:
         # By the metric that chose the epoch; a loss is better when lower.
         score = report["history"][report["best_epoch"] - 1].get("validation", {}).get(monitor, 0.0)
-        return -score if monitor == "loss" else score
+        return score if is_gain(monitor) else -score
 
     best = max(reports, key=validation_score)
     seeds = {"count": len(reports), "seeds": [report["seed"] for report in reports], "best": best["seed"]}
@@ -229,32 +250,32 @@ def _join_seeds(problem: Problem, reports: list[dict], run_dir: Path, command: s
                 for metric, v in values.items()
             }
     report = {**best, "seeds": seeds, "command": command}
-    _write_page(problem, report, run_dir / f"seed-{best['seed']}", run_dir)
+    page.render(report, read_json(run_dir / f"seed-{best['seed']}" / _DETAILS), run_dir / "report.html")
     write_json(run_dir / REPORT, report)
     return report
 
 
-def _store_model_facts(problem: Problem, run_dir: Path) -> None:
+def _store_model_facts(problem: Problem, facts: dict, run_dir: Path) -> None:
     tokenizer = problem.tokenizer
     write_json(
         run_dir / "model.json",
         {
-            "facts": problem.facts,
+            "facts": facts,
             "encoder": problem.encoder.facts,
             "tokenizer": {
                 name: getattr(tokenizer, name) for name in ("vocabulary", "lowercase", "strip_accents", "split_on_cjk")
             },
-            "samples": _sample_texts(problem),
+            "samples": _samples(problem),
         },
     )
 
 
-def _sample_texts(problem: Problem, count: int = 8) -> list[str]:
-    """Return a few real texts that the exported model is warmed up and verified with."""
-    split = problem.splits.get("validation") or problem.splits.get("test") or problem.splits["train"]
-    name = next(name for name, candidate in problem.splits.items() if candidate is split)
-    indices = np.linspace(0, len(problem.tokenized[name]) - 1, count).astype(int)
-    return [record.text for record in split.records_at(sorted({int(index) for index in indices}))]
+def _samples(problem: Problem, count: int = 8) -> list[Item]:
+    """Return a few real requests that the exported model is warmed up and verified with."""
+    name = next(name for name in ("validation", "test", "train") if name in problem.splits)
+    indices = np.linspace(0, len(problem.tokenized[name].num_tokens) - 1, count).astype(int)
+    records = problem.splits[name].records_at(sorted({int(index) for index in indices}))
+    return [problem.task.inputs_of(record, problem.facts) for record in records]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -264,18 +285,16 @@ class FinishedRun:
     Args:
         config: of the run.
         facts: of its task.
-        model: with the best weights, float32.
-        tokenizer: it was trained with.
+        answering: with the best weights, float32.
         report: of the run.
-        samples: a few real texts.
+        samples: a few real requests.
     """
 
     config: Config
     facts: dict
-    model: keras.Model
-    tokenizer: Tokenizer
+    answering: Answering
     report: dict
-    samples: list[str]
+    samples: list[Item]
 
 
 def load_run(run_dir: Path) -> FinishedRun:
@@ -291,10 +310,13 @@ def load_run(run_dir: Path) -> FinishedRun:
         run_dir = run_dir / f"seed-{report['seeds']['best']}"
     config = from_dict(read_json(run_dir / "config.json"))
     stored = read_json(run_dir / "model.json")
-    model = build_model(load_task(config.task), stored["facts"], stored["encoder"], config)
-    arrays, _ = checkpoint.load(run_dir / "best.safetensors")
-    checkpoint.scatter("model", model.weights, arrays)
-    return FinishedRun(config, stored["facts"], model, Tokenizer(**stored["tokenizer"]), report, stored["samples"])
+    task, facts = load_task(config.task), stored["facts"]
+    model = build_model(task, facts, stored["encoder"], config)
+    weights, _ = checkpoint.load(run_dir / "best.safetensors")
+    checkpoint.scatter("model", model.weights, weights)
+    answering = Answering(task, facts, model, Tokenizer(**stored["tokenizer"]), config)
+    arrays.load(run_dir, answering.arrays)
+    return FinishedRun(config, facts, answering, report, [from_json(item) for item in stored["samples"]])
 
 
 def _versions() -> dict[str, str]:

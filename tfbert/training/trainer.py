@@ -4,9 +4,10 @@ The loop is our own because Keras' `fit` can neither restart inside an epoch wit
 accumulated batches by their examples.
 """
 
+import itertools
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -16,9 +17,13 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from tfbert.config import Config
+from tfbert.evaluation.wording import is_gain
 from tfbert.tasks.base import Task, TaskModel
 from tfbert.text.datasets import TokenizedSplit, batches, plan_evaluation, plan_training
+from tfbert.text.records import Record
+from tfbert.text.splits import Split
 from tfbert.training import checkpoint
+from tfbert.training.answering import Answering, answer_all
 from tfbert.training.optimizers import build_optimizer
 
 _EVALUATION_BATCH_TOKENS = 8192
@@ -55,37 +60,30 @@ class Progress:
     finished: bool = False
 
 
-def predict_logits(model: TaskModel, split: TokenizedSplit, sequence_length: int, title: str = "") -> np.ndarray:
-    """Return the logits of every example in the order of the split: float32 `(num_examples, ...)`.
+def predict_rows(model: keras.Model, split: TokenizedSplit, sequence_length: int, rows: np.ndarray) -> np.ndarray:
+    """Return what a model gives for some rows, in their order: float32 `(len(rows), ...)`.
 
     Args:
-        model: computes in whatever precision it was built with.
-        split: to predict.
+        model: packed rows to one array a row.
+        split: that has the rows.
         sequence_length: longest row in tokens.
-        title: of the progress bar; empty for none.
+        rows: indices.
     """
-    lengths = np.minimum(split.lengths(), sequence_length)
+    by_row = replace(split, units=np.arange(len(split.starts)))
+    lengths = by_row.lengths()[rows]
     batch_size = max(1, _EVALUATION_BATCH_TOKENS // int(max(lengths.max(), 8)))
     plan = plan_evaluation(lengths, batch_size)
-    forward = _forward(model)
-    logits = None
-    bar = tqdm(total=len(split), desc=title, unit="ex", leave=False, disable=None if title else True)
-    for indices, batch in zip(plan, batches(split, plan, sequence_length), strict=True):
+    forward = tf.function(
+        lambda inputs: model(inputs, training=False),
+        input_signature=[{name: tf.TensorSpec([None, None], tf.int32) for name in _INPUTS}],
+    )
+    found = None
+    for order, batch in zip(plan, batches(by_row, [rows[part] for part in plan], sequence_length), strict=True):
         part = forward({name: batch[name] for name in _INPUTS}).numpy()
-        if logits is None:
-            logits = np.zeros((len(split), *part.shape[1:]), np.float32)
-        logits[indices] = part
-        bar.update(len(indices))
-    bar.close()
-    return logits
-
-
-def _forward(model: TaskModel) -> Callable:
-    # One traced function a model: tracing BERT anew for every evaluation would cost seconds.
-    if not hasattr(model, "traced_forward"):
-        spec = {name: tf.TensorSpec([None, None], tf.int32) for name in _INPUTS}
-        model.traced_forward = tf.function(lambda inputs: model(inputs, training=False), input_signature=[spec])
-    return model.traced_forward
+        if found is None:
+            found = np.zeros((len(rows), *part.shape[1:]), np.float32)
+        found[order] = part
+    return found
 
 
 class Trainer:
@@ -95,13 +93,14 @@ class Trainer:
         task: gives loss and scores.
         facts: of the task.
         model: in training precision.
-        evaluation_model: the same architecture in float32; may be `model` itself.
+        answering: with the same architecture in float32, maybe the very same model.
         config: of the run.
         train: to learn from.
         validation: to choose the best epoch by; `None` keeps the last.
         run_dir: existing directory for checkpoints.
         identity: text that says which data and config this is; a checkpoint of another one is refused.
         log: called at the end of every epoch with its history entry and its part of `Progress.losses`.
+        refresh: called before each validation, when `answering` has the weights that are to be evaluated.
     """
 
     def __init__(
@@ -110,20 +109,21 @@ class Trainer:
         task: Task,
         facts: dict,
         model: TaskModel,
-        evaluation_model: TaskModel,
+        answering: Answering,
         config: Config,
         train: TokenizedSplit,
-        validation: TokenizedSplit | None,
+        validation: Split | None,
         run_dir: Path,
         identity: str,
         log: Callable[[dict, list], None] = lambda *_: None,
+        refresh: Callable[[], None] = lambda: None,
     ):
         self.task, self.facts, self.config = task, facts, config
-        self.model, self.evaluation_model = model, evaluation_model
+        self.model, self.answering = model, answering
         self.train_split, self.validation = train, validation
-        self.run_dir, self.identity, self.log = run_dir, identity, log
-        self.monitor = config.train.monitor or task.monitor
-        self.weights = task.example_weights(train.targets, facts, config)
+        self.run_dir, self.identity, self.log, self.refresh = run_dir, identity, log, refresh
+        self.monitor = config.train.monitor or task.monitor_of(facts)
+        self.weights = task.unit_weights(train.targets, facts, config)
         self.epochs = config.train.num_epochs(len(train))
         num_batches = math.ceil(len(train) / config.train.batch_size)
         self.updates_per_epoch = math.ceil(num_batches / config.train.accumulation_steps)
@@ -226,7 +226,7 @@ class Trainer:
         # large batch even where the last is smaller.
         with tf.GradientTape() as tape:
             logits = self.model(batch, training=True)
-            losses = self.task.loss(logits, batch["targets"], self.config)
+            losses = self.task.loss(logits, batch, self.config)
             loss_sum = tf.reduce_sum(losses * batch["weights"])
             objective = loss_sum * scale
             if self.loss_scale is not None:
@@ -265,9 +265,7 @@ class Trainer:
         # Before training, on one example: a misspelt name should not cost an epoch.
         if self.validation is None or self.progress.finished:
             return
-        split = replace(self.validation, starts=self.validation.starts[:2], targets=self.validation.targets[:1])
-        logits = predict_logits(self.evaluation_model, split, self.config.encoder.sequence_length)
-        known = self.task.quick_scores(logits, split.targets, self.facts)
+        known = self._validate(list(itertools.islice(self.validation, 2)))
         if self.monitor not in known:
             raise ValueError(f"train.monitor={self.monitor}: wanted one of {', '.join(known)}")
 
@@ -287,21 +285,27 @@ class Trainer:
         score = None
         if self.validation is not None:
             self._copy_weights()
-            length = self.config.encoder.sequence_length
-            logits = predict_logits(self.evaluation_model, self.validation, length, "validation")
-            if not np.isfinite(logits).all():
-                self._explain_divergence(f"validation logits are not finite after update {p.update}", p.losses[-1][2])
-            entry["validation"] = self.task.quick_scores(logits, self.validation.targets, self.facts)
+            self.refresh()
+            entry["validation"] = self._validate(self.validation, "validation")
             score = entry["validation"][self.monitor]
         p.history.append(entry)
-        # Without validation every epoch is the best so far. A loss is better when lower.
-        better = score if self.monitor != "loss" or score is None else -score
+        # Without validation every epoch is the best so far.
+        better = score if score is None or is_gain(self.monitor) else -score
         if better is None or p.best_score is None or better > p.best_score:
             p.best_score, p.best_epoch = better, p.epoch + 1
             self.best = checkpoint.gather("model", self.model.weights)
         self._restore(trained)
         self.log(entry, p.losses[p.epoch * self.updates_per_epoch :])
         p.epoch, p.update, p.loss_sum, p.weight_sum, p.seconds = p.epoch + 1, 0, 0.0, 0.0, 0.0
+
+    def _validate(self, records: Iterable[Record], title: str = "") -> dict[str, float]:
+        answers, gold = answer_all(self.answering, self.task, self.facts, records, None, title)
+        for name, values in answers.items():
+            if values.dtype.kind == "f" and not np.isfinite(values).all():
+                p = self.progress
+                rate = p.losses[-1][2] if p.losses else 0.0
+                self._explain_divergence(f"validation {name} is not finite after update {p.update}", rate)
+        return self.task.quick_scores(answers, gold, self.facts)
 
     def _swap_in_averages(self) -> list[np.ndarray]:
         trained = [np.asarray(v) for v in self.model.trainable_variables] if self.averages else []
@@ -314,8 +318,8 @@ class Trainer:
             variable.assign(value)
 
     def _copy_weights(self) -> None:
-        if self.evaluation_model is not self.model:
-            for source, copy in zip(self.model.weights, self.evaluation_model.weights, strict=True):
+        if self.answering.model is not self.model:
+            for source, copy in zip(self.model.weights, self.answering.model.weights, strict=True):
                 copy.assign(source.value)
 
     def _state_variables(self) -> dict[str, list]:

@@ -25,43 +25,56 @@ def difference(answers, expected):
     for name, values in expected.items():
         found = answers[name]
         if found.dtype == object:
-            assert [value.decode() for value in found] == values, name
+            assert [value.decode() for value in found.ravel()] == list(np.array(values, object).ravel()), name
         else:
             largest = max(largest, float(np.abs(found.astype(float) - np.array(values, float)).max()))
     return largest
 
 
-def in_a_session(version_dir, texts):
+def in_a_session(version_dir, inputs):
     """Return the answers of the way a server takes: a session on the graph, nothing of TensorFlow 2."""
     with tf.compat.v1.Session(graph=tf.Graph()) as session:
         loaded = tf.compat.v1.saved_model.load(session, ["serve"], version_dir)
         signature = loaded.signature_def["serving_default"]
         outputs = {name: info.name for name, info in signature.outputs.items()}
-        return session.run(outputs, {signature.inputs["text"].name: texts})
+        return session.run(outputs, {signature.inputs[name].name: values for name, values in inputs.items()})
 
 
-def warmup_batches(version_dir, texts):
-    """Return the recorded batches, or the texts where tensorflow-serving-api cannot be imported."""
+def warmup_batches(version_dir, inputs):
+    """Return the recorded batches, or the inputs where tensorflow-serving-api cannot be imported."""
     try:
         from tensorflow_serving.apis import prediction_log_pb2
     except ImportError:
-        return "texts", [texts]
+        return "inputs", [inputs]
     path = str(Path(version_dir) / "assets.extra" / "tf_serving_warmup_requests")
     logs = [prediction_log_pb2.PredictionLog.FromString(r.numpy()) for r in tf.data.TFRecordDataset(path)]
-    return "records", [tf.make_ndarray(log.predict_log.request.inputs["text"]) for log in logs]
+    requests = [log.predict_log.request.inputs for log in logs]
+    return "records", [{name: tf.make_ndarray(value) for name, value in request.items()} for request in requests]
+
+
+def padded(values):
+    """Return texts, or lists of texts of different lengths, as an array."""
+    if isinstance(values[0], str):
+        return np.array([text.encode() for text in values], object)
+    width = max(map(len, values))
+    return np.array([[text.encode() for text in [*of, *[""] * (width - len(of))]] for of in values], object)
+
+
+def call(served, inputs):
+    return served(**{name: tf.constant(values) for name, values in inputs.items()})
 
 
 def main():
     version_dir, task = sys.argv[1], json.loads(Path(sys.argv[2]).read_text(encoding="utf-8"))
     load_text_ops()
-    texts = [text.encode() for text in task["texts"]]
-    by_session = in_a_session(version_dir, texts)
+    inputs = {name: padded([item[name] for item in task["items"]]) for name in task["items"][0]}
+    by_session = in_a_session(version_dir, inputs)
     model = tf.saved_model.load(version_dir)
     served = model.signatures["serving_default"]
-    by_function = {name: value.numpy() for name, value in served(text=tf.constant(texts)).items()}
-    kind, batches = warmup_batches(version_dir, texts)
+    by_function = {name: value.numpy() for name, value in call(served, inputs).items()}
+    kind, batches = warmup_batches(version_dir, inputs)
     for batch in batches:
-        served(text=tf.constant(batch))
+        call(served, batch)
     differences = {"session": by_session, "function": by_function}
     found = {name: difference(answers, task["expected"]) for name, answers in differences.items()}
     print(json.dumps(found | {"tensorflow": tf.__version__, "warmup": kind, "num_batches": len(batches)}))

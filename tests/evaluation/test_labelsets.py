@@ -1,0 +1,198 @@
+"""Label sets: scores equal to scikit-learn's, and thresholds that are the best there are."""
+
+import warnings
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn import metrics as reference
+
+from tfbert.evaluation import labelsets
+from tfbert.evaluation.labelsets import LabelSets, best_threshold, best_thresholds
+
+REPEATABLE = settings(deadline=None, derandomize=True, max_examples=150)
+
+
+@st.composite
+def label_sets(draw):
+    """Draw truth, choice and probabilities in steps of a tenth, so that many are equal, and how often each counts."""
+    # One column alone scikit-learn would take for labels of two classes.
+    shape = (draw(st.integers(1, 12)), draw(st.integers(2, 4)))
+    rng = np.random.default_rng(draw(st.integers(0, 10**6)))
+    gold = rng.random(shape) < draw(st.sampled_from([0.0, 0.2, 0.6, 1.0]))
+    probabilities = (rng.integers(0, 11, shape) / 10).astype(np.float32)
+    weights = rng.integers(0, 4, shape[0])
+    weights[rng.integers(0, shape[0])] += 1
+    return LabelSets(gold, probabilities >= np.float32(0.5), probabilities), weights
+
+
+@REPEATABLE
+@given(label_sets())
+def test_scores_equal_scikit_learns_on_records_that_count_several_times(drawn):
+    sets, weights = drawn
+    gold, chosen, probabilities = (np.repeat(a, weights, axis=0) for a in (sets.gold, sets.chosen, sets.probabilities))
+    with warnings.catch_warnings():
+        # F1 of one that neither occurs nor is chosen, and precision of a label without examples: ours leave them out.
+        warnings.simplefilter("ignore")
+        micro = reference.f1_score(gold, chosen, average="micro", zero_division=0)
+        by_label = reference.f1_score(gold, chosen, average=None, zero_division=np.nan)
+        precisions = [reference.average_precision_score(g, p) for g, p in zip(gold.T, probabilities.T, strict=True)]
+    precisions = np.where(gold.any(0), precisions, np.nan)
+    assert sets.micro_f1(weights) == pytest.approx(micro)
+    occurs = gold.any(0) | chosen.any(0)
+    assert sets.macro_f1(weights) == pytest.approx(np.atleast_1d(by_label)[occurs].mean() if occurs.any() else 0)
+    np.testing.assert_allclose(sets.average_precisions(weights), precisions, rtol=1e-9)
+    mean = np.nanmean(precisions) if gold.any() else 0
+    assert sets.mean_average_precision(weights) == pytest.approx(mean)
+    assert sets.subset_accuracy(weights) == pytest.approx(reference.accuracy_score(gold, chosen))
+
+
+def test_average_precision_of_more_records_than_are_ranked_at_once():
+    rng = np.random.default_rng(4)
+    gold = rng.random((30_000, 5)) < [0.5, 0.01, 0.0, 0.2, 0.9]
+    probabilities = np.round(rng.random(gold.shape) * 0.7 + gold * 0.3, 2).astype(np.float32)
+    weights = rng.integers(0, 3, len(gold))
+    found = LabelSets(gold, probabilities >= np.float32(0.5), probabilities).average_precisions(weights)
+    for label in (0, 1, 3, 4):
+        expected = reference.average_precision_score(gold[:, label], probabilities[:, label], sample_weight=weights)
+        assert found[label] == pytest.approx(expected)
+    assert np.isnan(found[2])
+
+
+@REPEATABLE
+@given(label_sets())
+def test_scores_of_a_label_equal_scikit_learns(drawn):
+    sets, _ = drawn
+    names = [f"label {index}" for index in range(sets.gold.shape[1])]
+    found = sets.per_label(names)
+    assert list(found) == names
+    for index, name in enumerate(names):
+        gold, chosen = sets.gold[:, index], sets.chosen[:, index]
+        columns = reference.precision_recall_fscore_support(gold, chosen, average="binary", zero_division=0)
+        assert [found[name][key] for key in ("precision", "recall", "f1")] == pytest.approx(list(columns[:3]))
+        assert (found[name]["num_examples"], found[name]["num_predicted"]) == (gold.sum(), chosen.sum())
+
+
+def test_log_loss_equals_scikit_learns():
+    rng = np.random.default_rng(1)
+    gold, probabilities = rng.random((50, 3)) < 0.3, rng.random((50, 3)).astype(np.float32)
+    expected = reference.log_loss(gold.ravel(), probabilities.ravel())
+    assert LabelSets(gold, gold, probabilities).log_loss() == pytest.approx(expected, rel=1e-5)
+
+
+def test_intervals_hold_the_value_and_narrow_with_more_records():
+    rng = np.random.default_rng(2)
+    widths = []
+    for number in (60, 960):
+        gold = rng.random((number, 3)) < 0.3
+        probabilities = np.clip(gold * 0.3 + rng.random((number, 3)) * 0.6, 0, 1).astype(np.float32)
+        sets = LabelSets(gold, probabilities >= 0.5, probabilities)
+        for score in (sets.micro_f1, sets.macro_f1, sets.mean_average_precision, sets.subset_accuracy):
+            found = sets.with_interval(score)
+            assert found["low"] < found["value"] < found["high"]
+            assert found["value"] == score(np.ones(number, int))
+        widths.append(found["high"] - found["low"])
+    # With 16 times the records an interval is about a quarter as wide.
+    assert widths[1] == pytest.approx(widths[0] / 4, rel=0.3)
+
+
+@REPEATABLE
+@given(label_sets())
+def test_no_threshold_has_an_f1_higher_by_more_than_an_example(drawn):
+    sets, _ = drawn
+    gold, probabilities = sets.gold[:, 0], sets.probabilities[:, 0]
+    if not gold.any():
+        return
+
+    def f1(threshold):
+        return reference.f1_score(gold, probabilities >= np.float32(threshold), zero_division=0)
+
+    found = best_threshold(gold, probabilities)
+    values = np.unique(probabilities)
+    highest = max(f1(value) for value in values)
+    assert highest - 0.5 / gold.sum() - 1e-9 <= f1(found) <= highest + 1e-9
+    assert 0 <= found <= 1
+    # No probability is near it, unless there is no room at all.
+    gap = np.abs(np.append(values, 0.0) - found).min()
+    assert gap >= 0.049 or found == 0.0
+
+
+def test_thresholds_lie_in_the_middle_of_the_gap_nearest_to_the_usual_one():
+    gold = np.array([1, 1, 0, 0], bool)
+    assert best_threshold(gold, np.float32([0.9, 0.8, 0.2, 0.1])) == pytest.approx(0.5)
+    # 20 that have the label, 20 that have not, 10 that have. F1 is highest with the first 20, 40/50. One more makes it
+    # 40/51, lower by less than a sixtieth; one fewer makes it 38/49, lower by more.
+    gold = np.array([1] * 20 + [0] * 20 + [1] * 10, bool)
+    parts = np.linspace(0.99, 0.9, 20), np.linspace(0.65, 0.6, 20), np.linspace(0.5, 0.4, 10)
+    probabilities = np.concatenate(parts).astype(np.float32)
+    assert best_threshold(gold, probabilities, 0.99) == pytest.approx((0.9 + 0.65) / 2)
+    assert best_threshold(gold, probabilities, 0.1) == pytest.approx(parts[1][:2].mean())
+
+
+def test_a_threshold_parts_neighbouring_numbers():
+    lower = np.float32(0.5)
+    upper = np.nextafter(lower, np.float32(1))
+    found = best_threshold(np.array([True, False]), np.array([upper, lower]))
+    assert found == float(upper)
+    assert [p >= np.float32(found) for p in (upper, lower)] == [True, False]
+
+
+def test_rare_labels_share_the_threshold_of_all():
+    rng = np.random.default_rng(3)
+    gold = np.zeros((200, 3), bool)
+    gold[:80, 0] = gold[40:45, 1] = gold[:4, 2] = True
+    probabilities = (0.1 + 0.2 * gold + 0.1 * rng.random(gold.shape)).astype(np.float32)
+    probabilities[:, 1] += 0.5
+    thresholds, is_own = best_thresholds(gold, probabilities)
+    assert is_own == [True, True, False]
+    common = best_threshold(gold.ravel(), probabilities.ravel())
+    assert thresholds[2] == common
+    assert thresholds[0] == best_threshold(gold[:, 0], probabilities[:, 0], common)
+    # Up to one of the others is chosen with the five that have it, where the common threshold would choose all.
+    chosen = probabilities[:, 1] >= np.float32(thresholds[1])
+    assert chosen[gold[:, 1]].all() and chosen.sum() <= 6 and (probabilities[:, 1] > common).all()
+    assert 0.2 < thresholds[0] < 0.3
+    few = gold & (np.arange(200) < 2)[:, None]
+    assert few.sum() == 4 and best_thresholds(few, probabilities) == ([0.5] * 3, [False] * 3)
+
+
+def test_reliability_is_of_the_chosen_labels():
+    gold = np.array([[1, 0], [0, 0], [1, 1]], bool)
+    probabilities = np.float32([[0.95, 0.1], [0.91, 0.65], [0.2, 0.6]])
+    found = LabelSets(gold, probabilities >= np.float32(0.5), probabilities).reliability()
+    counts = [row["num_examples"] for row in found["bins"]]
+    assert counts == [0, 0, 0, 0, 0, 0, 2, 0, 0, 2]
+    assert found["bins"][9]["mean_probability"] == pytest.approx(0.93) and found["bins"][9]["accuracy"] == 0.5
+    assert found["bins"][6]["accuracy"] == 0.5
+    assert found["calibration_error"] == pytest.approx((2 * 0.43 + 2 * 0.125) / 4)
+
+
+def test_tables_count_what_is_mixed_up_and_what_goes_together():
+    gold = np.array([[1, 1, 0], [1, 1, 0], [0, 0, 1], [0, 0, 0]], bool)
+    chosen = np.array([[1, 1, 0], [1, 0, 1], [1, 0, 0], [0, 0, 0]], bool)
+    sets = LabelSets(gold, chosen, np.where(chosen, 0.9, 0.1).astype(np.float32))
+    thresholds, mixed, together = labelsets.tables(sets, ["a", "b", "c"], [0.5, 0.4, 0.3], [True, True, False])
+    assert [row[:4] for row in thresholds["rows"]] == [
+        ["a", 0.5, "its own F1", 2],
+        ["b", 0.4, "its own F1", 2],
+        ["c", 0.3, "all labels", 1],
+    ]
+    assert mixed["rows"] == [["b", "c", 1], ["c", "a", 1]]
+    assert together["rows"] == [["a", "b", 2, 1], ["a", "c", 0, 1]]
+    undecided = labelsets.tables(sets, ["a", "b", "c"], [0.5] * 3, None)[0]
+    assert {row[2] for row in undecided["rows"]} == {"nothing"} and "without a validation split" in undecided["caption"]
+
+
+def test_the_worst_mistakes_are_the_surest():
+    gold = np.array([[1, 0], [1, 0], [1, 1], [0, 0]], bool)
+    probabilities = np.float32([[0.9, 0.1], [0.3, 0.2], [0.8, 0.9], [0.1, 0.95]])
+    found = LabelSets(gold, probabilities >= np.float32(0.5), probabilities).worst(["a", "b"])
+    assert list(found) == [3, 1]
+    assert (found[3]["label"], found[3]["predicted"]) == ("no label", "b (95.0 %)")
+    assert (found[1]["label"], found[1]["predicted"]) == ("a (30.0 %)", "no label")
+
+
+def test_the_plot_is_drawn_for_texts_without_labels_too():
+    gold = np.array([[0, 0], [1, 1]], bool)
+    assert "<svg" in labelsets.sizes_plot(gold, np.zeros_like(gold))

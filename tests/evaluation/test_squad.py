@@ -1,0 +1,150 @@
+"""Exact match and F1 as the official script counts them, and the threshold between an answer and none."""
+
+import itertools
+
+import numpy as np
+import pytest
+
+from tfbert.evaluation import answer_findings, squad
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("The  Quick, brown-Fox!", "quick brownfox"),
+        ("an apple a day", "apple day"),
+        ("theatre", "theatre"),
+        ("A", ""),
+        ("U.S.", "us"),
+        ("the-end", "theend"),  # punctuation goes first, so that no article is left
+        ("«Ça»", "«ça»"),  # ASCII punctuation only
+        ("1,000", "1000"),
+    ],
+)
+def test_normalize(text, expected):
+    assert squad.normalize(text) == expected
+
+
+# Worked out by hand from the official script: exact match and F1 of each.
+OFFICIAL = [
+    ("Denver Broncos", ["Denver Broncos", "The Denver Broncos!"], 1.0, 1.0),
+    ("the broncos", ["Denver Broncos"], 0.0, 2 / 3),  # 1 of 1 and 1 of 2 words
+    ("in 1990 or 1990", ["1990"], 0.0, 0.4),  # a repeated word counts once: 1 of 4 and 1 of 1
+    ("Broncos of Denver", ["Denver Broncos", "Broncos of Denver Colorado"], 0.0, 6 / 7),  # best of 4/5 and 6/7
+    ("Carolina", ["Denver"], 0.0, 0.0),
+    ("", ["Denver"], 0.0, 0.0),
+    ("", [], 1.0, 1.0),
+    ("Denver", [], 0.0, 0.0),
+    ("the", [], 1.0, 1.0),  # nothing is left of it, as of no answer
+    ("", ["a"], 1.0, 1.0),  # a true answer of an article only is none in 2.0's script
+    ("我爱你", ["我爱她"], 0.0, 0.0),  # one word for the script
+]
+
+
+@pytest.mark.parametrize(("predicted", "gold", "exact", "f1"), OFFICIAL)
+def test_official_scores(predicted, gold, exact, f1):
+    assert squad.exact_match(predicted, gold) == exact
+    assert squad.f1(predicted, gold) == pytest.approx(f1)
+
+
+def test_score_all_keeps_the_order():
+    found = squad.score_all([case[0] for case in OFFICIAL], [case[1] for case in OFFICIAL])
+    assert found["exact_match"].tolist() == [case[2] for case in OFFICIAL]
+    assert found["f1"] == pytest.approx([case[3] for case in OFFICIAL])
+
+
+def reached(threshold, margins, answered, empty):
+    return np.where(margins > threshold, empty, answered).sum()
+
+
+def test_best_threshold_reaches_the_best_of_all():
+    rng = np.random.default_rng(0)
+    for _ in range(200):
+        count = rng.integers(1, 8)
+        margins = rng.integers(-3, 4, count).astype(float)
+        answered = rng.integers(0, 3, count) / 2
+        empty = rng.integers(0, 2, count).astype(float)
+        found = squad.best_threshold(margins, answered, empty)
+        candidates = [reached(t, margins, answered, empty) for t in np.arange(-4, 5, 0.5)]
+        assert reached(found, margins, answered, empty) == max(candidates)
+
+
+@pytest.mark.parametrize(
+    ("margins", "has_answer", "expected"),
+    [
+        ([-5.0, -1.0, 3.0, 5.0], [1, 1, 0, 0], 0.0),  # anything from -1 to 3 is as good; 0 is what it was without
+        ([-5.0, -3.0, -1.0, 5.0], [1, 1, 0, 0], -2.0),  # halfway between -3 and -1
+        ([1.0, 2.0, 4.0], [1, 1, 0], 3.0),
+        ([1.0, 2.0], [1, 1], 3.0),  # all are to be answered
+        ([-2.0, -1.0], [0, 0], -3.0),  # none is
+    ],
+)
+def test_best_threshold_by_hand(margins, has_answer, expected):
+    has_answer = np.array(has_answer, float)
+    assert squad.best_threshold(np.array(margins), has_answer, 1 - has_answer) == expected
+
+
+def test_threshold_curve_by_hand():
+    margins = np.array([-2.0, 0.0, 1.0, 3.0])
+    has_answer = np.array([True, False, True, False])
+    curve = squad.threshold_curve(margins, np.array([1.0, 0.0, 0.5, 0.0]), has_answer)
+    assert curve["threshold"].tolist() == [-2, 0, 1, 3]
+    assert curve["has_answer"].tolist() == [0.5, 0.5, 0.75, 0.75]
+    assert curve["no_answer"].tolist() == [1.0, 0.5, 0.5, 0.0]
+    assert curve["all"].tolist() == [0.75, 0.5, 0.625, 0.375]
+
+
+def test_threshold_curve_agrees_with_the_best_threshold():
+    rng = np.random.default_rng(1)
+    margins, has_answer = rng.normal(size=300), rng.random(300) < 0.5
+    answered = np.where(has_answer, rng.random(300), 0.0)
+    curve = squad.threshold_curve(margins, answered, has_answer, num_points=1000)
+    best = squad.best_threshold(margins, answered, 1.0 - has_answer)
+    assert reached(best, margins, answered, 1.0 - has_answer) / 300 == pytest.approx(curve["all"].max(), abs=1e-3)
+
+
+def test_the_figure_names_its_lines_and_leaves_out_margins_beyond_reason():
+    margins = np.array([-2.0, 0.0, 1.0, 1e9])
+    curve = squad.threshold_curve(margins, np.ones(4), np.array([True, False, True, False]))
+    drawing = str(answer_findings.threshold_figure(curve, 0.25)["svg"])
+    for text in ("all questions", "with an answer", "without an answer", "in use: 0.25"):
+        assert text in drawing
+    assert "1e9" not in drawing and "000000" not in drawing.replace("#000000", "")
+
+
+def test_every_order_of_true_answers_is_the_same():
+    for gold in itertools.permutations(["one two", "two", "three four five"]):
+        assert squad.f1("two three", gold) == pytest.approx(2 / 3)
+
+
+@pytest.mark.parametrize(
+    ("question", "expected"),
+    [
+        ("How many legs has a spider?", "how many"),
+        ("In what year, and how, did it end?", "what"),
+        ("To whom was it sold?", "whom"),
+        ("Who's there?", "who"),
+        ("The somewhat whole shown?", "other"),
+        ("谁来了?", "other"),
+    ],
+)
+def test_question_word(question, expected):
+    assert answer_findings.question_word(question) == expected
+
+
+SCORES = {"f1": np.array([1.0, 0.5, 0.0, 0.75]), "exact_match": np.array([1.0, 0.0, 0.0, 0.0])}
+
+
+def test_table_by_question_word_begins_with_the_most_frequent():
+    table = answer_findings.by_question_word(SCORES, ["Who?", "What is it?", "What?", "so what"])
+    assert table["rows"] == [["what", 3, "41.7 %", "0.0 %"], ["who", 1, "100.0 %", "100.0 %"]]
+
+
+def test_table_by_length_goes_by_the_first_answer():
+    table = answer_findings.by_length(SCORES, [[], ["a b c"], ["a", "b c d"], ["1 2 3 4 5 6 7 8 9 10 11"]])
+    assert table["rows"] == [
+        ["no answer", 1, "100.0 %", "100.0 %"],
+        ["1 word", 1, "0.0 %", "0.0 %"],
+        ["3 to 5 words", 1, "50.0 %", "0.0 %"],
+        ["more than 10 words", 1, "75.0 %", "0.0 %"],
+    ]

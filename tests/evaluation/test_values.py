@@ -1,0 +1,89 @@
+"""Scores of numbers: equal to scipy's, and defined where all values are equal."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+from sklearn import metrics as reference
+
+from tfbert.evaluation.values import Values, residual_histogram, scatter
+
+REPEATABLE = settings(deadline=None, derandomize=True, max_examples=150)
+
+
+@st.composite
+def values(draw):
+    """Draw true and predicted values with many ties, and how often each record counts."""
+    number = draw(st.integers(2, 30))
+    rng = np.random.default_rng(draw(st.integers(0, 10**6)))
+    true = rng.integers(0, draw(st.integers(1, 12)), number) / 2
+    predicted = np.round(true * draw(st.sampled_from([-1, 0.5, 1])) + rng.normal(0, 1, number), 1)
+    weights = rng.integers(0, 4, number)
+    weights[rng.integers(0, number)] += 1
+    scale = draw(st.sampled_from([1.0, 1e-30, 1e30]))
+    return Values(true * scale, predicted * scale), weights
+
+
+@REPEATABLE
+@given(values())
+def test_scores_equal_scipys_on_records_that_count_several_times(drawn):
+    found, weights = drawn
+    true, predicted = np.repeat(found.true, weights), np.repeat(found.predicted, weights)
+    assert found.mae(weights) == pytest.approx(reference.mean_absolute_error(true, predicted))
+    if np.ptp(true) == 0 or np.ptp(predicted) == 0:
+        assert found.pearson(weights) == found.spearman(weights) == 0.0
+        return
+    assert found.spearman(weights) == pytest.approx(stats.spearmanr(true, predicted).statistic, abs=1e-9)
+    size = np.abs(true).max()
+    assert found.pearson(weights) == pytest.approx(stats.pearsonr(true / size, predicted / size).statistic, abs=1e-9)
+
+
+@pytest.mark.parametrize("constant", [0.0, 0.1, 1e8 / 3])
+def test_correlations_are_0_where_all_values_are_equal(constant):
+    other = np.arange(7.0)
+    for found in (Values(np.full(7, constant), other), Values(other, np.full(7, constant))):
+        for score in (found.pearson, found.spearman):
+            assert found.with_interval(score) == {"value": 0.0, "low": 0.0, "high": 0.0}
+    one = Values(np.array([3.0]), np.array([5.0]))
+    assert one.pearson(np.array([1])) == one.spearman(np.array([1])) == 0.0
+    assert one.with_interval(one.mae) == {"value": 2.0, "low": 2.0, "high": 2.0}
+
+
+def test_intervals_hold_the_value():
+    rng = np.random.default_rng(0)
+    true = rng.normal(3, 2, 200)
+    found = Values(true, true + rng.normal(0, 1, 200))
+    for score in (found.pearson, found.spearman, found.mae):
+        interval = found.with_interval(score)
+        assert interval["low"] < interval["value"] < interval["high"]
+        assert interval["value"] == score(np.ones(200, int))
+    # Of about 200 records the mean of distances of half-normal errors lies within a twentieth or so.
+    assert interval["high"] - interval["low"] == pytest.approx(4 * np.sqrt((1 - 2 / np.pi) / 200), rel=0.25)
+
+
+def test_the_worst_are_furthest_off_and_right_ones_are_no_mistakes():
+    found = Values(np.array([1.0, 2.0, 3.0]), np.array([1.5, 2.0, 0.25])).worst()
+    assert [(index, row["label"], row["predicted"]) for index, row in found.items()] == [
+        (2, "3", "0.25"),
+        (0, "1", "1.5"),
+    ]
+
+
+def test_the_error_table_has_ranges_of_the_true_value():
+    true = np.repeat([1.0, 2.0, 3.0, 4.0, 5.0], 10)
+    rows = Values(true, true - np.tile([0.5, -1.5], 25)).error_table()["rows"]
+    assert sum(row[1] for row in rows) == 50
+    assert rows[0] == ["1 to 1", 10, 1.0, 1.5, 0.5, 1.0]
+    assert rows[-1][2] > 4 and rows[-1][4:] == [0.5, 1.0]
+    assert len(Values(np.full(4, 2.0), np.zeros(4)).error_table()["rows"]) == 1
+
+
+@pytest.mark.parametrize("number", [1, 3000])
+def test_plots_are_drawn_of_one_record_and_of_many(number):
+    rng = np.random.default_rng(0)
+    for predicted in (rng.normal(size=number), np.zeros(number)):
+        found = Values(np.zeros(number) if number == 1 else rng.normal(size=number), predicted)
+        drawing = scatter(found)
+        assert "<svg" in drawing and "<svg" in residual_histogram(found)
+        assert drawing.count("<use") <= 1600

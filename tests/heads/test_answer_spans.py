@@ -1,0 +1,152 @@
+"""The head with two logits a token, and the best spans of whole documents against a plain search."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tfbert.heads.spans import SpanHead, best_spans
+from tfbert.text.packing import Packer
+from tfbert.text.tokenizer import SpecialTokens
+
+SPECIAL = SpecialTokens(padding=9, unknown=8, start=7, end=6, mask=5)
+REPEATABLE = settings(deadline=None, derandomize=True, max_examples=30)
+
+
+def test_head_is_one_dense_layer_in_float32():
+    head = SpanHead(dropout=0.5, seed=3)
+    head.build(4)
+    sequence = np.random.default_rng(0).normal(size=(2, 3, 4)).astype("float32")
+    encoded = {"sequence_output": tf.constant(sequence, tf.bfloat16), "pooled_output": tf.zeros((2, 4))}
+    logits = head(encoded, tf.ones((2, 3), tf.int32))
+    kernel, bias = head.logits.get_weights()
+    rounded = tf.cast(encoded["sequence_output"], tf.float32).numpy()
+    np.testing.assert_allclose(logits, rounded @ kernel + bias, atol=1e-6)
+    assert logits.dtype == "float32" and kernel.shape == (4, 2)
+    keras.utils.set_random_seed(0)
+    trained = np.asarray(head(encoded, tf.ones((2, 3), tf.int32), training=True))
+    assert np.abs(trained - logits).max() > 1e-3
+
+
+def test_heads_of_one_seed_are_equal():
+    first, second, other = (SpanHead(seed=seed) for seed in (1, 1, 2))
+    for head in (first, second, other):
+        head.build(4)
+    np.testing.assert_array_equal(first.logits.kernel, second.logits.kernel)
+    assert np.abs(np.asarray(first.logits.kernel) - np.asarray(other.logits.kernel)).max() > 1e-3
+
+
+def ragged(rows):
+    flat = np.concatenate([*rows, np.zeros(0)]).astype(np.int32)
+    return tf.RaggedTensor.from_row_lengths(flat, [len(row) for row in rows])
+
+
+def in_windows(lengths, room, overlap):
+    documents = ragged([np.arange(10, 10 + length) for length in lengths])
+    return Packer(SPECIAL, 100, overlap).windows(documents, tf.constant(room))
+
+
+def found(windows, logits, offsets, may_begin, may_end, longest, count):
+    spans = best_spans(
+        tf.constant(logits, tf.float32),
+        windows,
+        tf.constant(offsets, tf.int32),
+        (tf.constant(may_begin, tf.bool), tf.constant(may_end, tf.bool)),
+        longest=longest,
+        count=count,
+    )
+    return {name: np.asarray(getattr(spans, name)) for name in spans.__dataclass_fields__}
+
+
+def searched(windows, logits, offsets, may_begin, may_end, longest):
+    """Return for each record every possible span with its logit, and the logit of none, by plain loops."""
+    lengths = windows.lengths.numpy()
+    begin = np.cumsum(lengths) - lengths
+    possible, none = [{} for _ in lengths], [np.inf] * len(lengths)
+    for row, (record, start) in enumerate(zip(windows.records.numpy(), windows.starts.numpy(), strict=True)):
+        none[record] = min(none[record], logits[row, 0].sum())
+        size = int(windows.token_ids.row_lengths()[row])
+        for i in range(size):
+            for j in range(i, min(size, i + longest)):
+                first, last = start + i, start + j
+                if may_begin[begin[record] + first] and may_end[begin[record] + last]:
+                    value = logits[row, offsets[row] + i, 0] + logits[row, offsets[row] + j, 1]
+                    possible[record][first, last] = max(value, possible[record].get((first, last), -np.inf))
+    return possible, none
+
+
+@REPEATABLE
+@given(
+    st.lists(st.integers(0, 17), min_size=1, max_size=4),
+    st.integers(1, 9),
+    st.floats(0, 0.9),
+    st.integers(1, 5),
+    st.integers(1, 4),
+    st.integers(0, 2**31),
+)
+def test_spans_equal_those_of_a_plain_search(lengths, room, overlap, longest, count, seed):
+    rng = np.random.default_rng(seed)
+    windows = in_windows(lengths, room, overlap)
+    num_windows = len(windows.records)
+    offsets = rng.integers(1, 4, num_windows)
+    logits = rng.normal(0, 3, (num_windows, room + 5, 2)).astype("float32")
+    may_begin, may_end = rng.random((2, sum(lengths))) < 0.8
+    answers = found(windows, logits, offsets, may_begin, may_end, longest, count)
+    possible, none = searched(windows, logits, offsets, may_begin, may_end, longest)
+    for record in range(len(lengths)):
+        ranked = sorted(possible[record], key=possible[record].get, reverse=True)
+        total = np.exp(none[record]) + sum(np.exp(value) for value in possible[record].values())
+        exists = answers["exists"][record]
+        assert exists.tolist() == [index < len(ranked) for index in range(count)]
+        got = list(zip(answers["first"][record][exists], answers["last"][record][exists], strict=True))
+        assert got == ranked[:count]
+        probabilities = [np.exp(possible[record][span]) / total for span in ranked[:count]]
+        np.testing.assert_allclose(answers["probability"][record][exists], probabilities, rtol=1e-4)
+        assert not answers["probability"][record][~exists].any()
+        assert answers["null_probability"][record] == pytest.approx(np.exp(none[record]) / total, rel=1e-4)
+        margin = none[record] - possible[record][ranked[0]] if ranked else 1e9
+        assert answers["null_margin"][record] == pytest.approx(margin, rel=1e-4, abs=1e-5)
+
+
+@REPEATABLE
+@given(st.lists(st.integers(1, 60), min_size=1, max_size=3), st.integers(8, 30), st.integers(1, 4), st.integers(0, 99))
+def test_where_windows_fall_changes_nothing(lengths, room, longest, seed):
+    """Logits of a token are its own, so that windows are all that could make a difference."""
+    rng = np.random.default_rng(seed)
+    of_token = rng.normal(0, 2, (100, 2)).astype("float32")
+    everywhere = np.ones(sum(lengths), bool)
+
+    def by_windows(room, overlap):
+        windows = in_windows(lengths, room, overlap)
+        rows = windows.token_ids.to_tensor(0).numpy()
+        logits = np.concatenate([np.tile(of_token[:2], (len(rows), 1, 1)), of_token[rows]], axis=1)
+        return found(windows, logits, np.full(len(rows), 2), everywhere, everywhere, longest, 3)
+
+    whole, parts = by_windows(60, 0.0), by_windows(room, 0.5)
+    for name in ("first", "last", "exists"):
+        np.testing.assert_array_equal(parts[name], whole[name])
+    for name in ("probability", "null_probability", "null_margin"):
+        np.testing.assert_allclose(parts[name], whole[name], rtol=1e-5)
+
+
+def test_probabilities_of_very_high_and_low_logits_are_numbers():
+    windows = in_windows([4], 8, 0.0)
+    logits = np.full((1, 6, 2), -300.0, "float32")
+    logits[0, 0] = 300.0
+    answers = found(windows, logits, [1], [True] * 4, [True] * 4, 2, 3)
+    assert answers["null_probability"] == [1.0] and answers["null_margin"] == [1200.0]
+    assert answers["probability"].tolist() == [[0.0, 0.0, 0.0]]
+    answers = found(windows, -logits, [1], [True] * 4, [True] * 4, 1, 3)
+    np.testing.assert_allclose(answers["probability"], [[0.25] * 3])
+
+
+def test_one_window_that_found_something_is_enough():
+    windows = in_windows([9], 5, 0.0)
+    logits = np.zeros((2, 6, 2), "float32")
+    logits[0, 0] = 5.0
+    logits[1, 2] = 2.0
+    answers = found(windows, logits, [1, 1], [True] * 9, [True] * 9, 2, 1)
+    assert (answers["first"], answers["last"]) == ([[5]], [[5]])
+    assert answers["null_margin"] == [-4.0]

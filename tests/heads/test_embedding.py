@@ -1,0 +1,84 @@
+"""The embedding head: vectors of length 1 in the direction that pooling gives, and no weights."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tfbert.heads.embedding import EmbeddingHead
+from tfbert.heads.pooled import Embedder, PooledHead
+
+MASK = np.array([[1, 1, 1, 0], [1, 1, 0, 0]], np.int32)
+
+
+def encoded():
+    rng = np.random.default_rng(5)
+    return {
+        "sequence_output": tf.constant(rng.normal(0, 3, (2, 4, 6)), tf.float32),
+        "pooled_output": tf.constant(rng.normal(0, 3, (2, 6)), tf.float32),
+    }
+
+
+def make_head(**options):
+    head = EmbeddingHead(**options)
+    head.build(6)
+    return head
+
+
+@pytest.mark.parametrize("pooling", ["mean", "max", "cls", "pooler"])
+def test_unit_vectors_in_the_direction_of_the_pooled_head(pooling):
+    head, pooled = make_head(pooling=pooling), PooledHead(1, pooling=pooling)
+    found = head(encoded(), MASK).numpy()
+    wanted = pooled.pool(encoded(), MASK).numpy()
+    np.testing.assert_allclose(found, wanted / np.linalg.norm(wanted, axis=1, keepdims=True), atol=1e-6)
+    np.testing.assert_allclose(np.linalg.norm(found, axis=1), 1, atol=1e-6)
+    assert head.uses_pooler == (pooling == "pooler")
+    assert found.dtype == np.float32
+
+
+def test_mean_is_over_real_tokens():
+    outputs = encoded()
+    sequence = outputs["sequence_output"].numpy()
+    wanted = np.stack([sequence[0, :3].mean(0), sequence[1, :2].mean(0)])
+    found = make_head()(outputs, MASK).numpy()
+    np.testing.assert_allclose(found, wanted / np.linalg.norm(wanted, axis=1, keepdims=True), atol=1e-6)
+
+
+def test_half_precision_comes_out_as_float32():
+    outputs = {name: tf.cast(value, tf.bfloat16) for name, value in encoded().items()}
+    found = make_head()(outputs, MASK)
+    assert found.dtype == "float32"
+    np.testing.assert_allclose(np.linalg.norm(found, axis=1), 1, atol=1e-6)
+
+
+def test_there_are_no_weights():
+    assert make_head().trainable_weights == []
+
+
+def test_dropout_is_active_in_training_only():
+    head = make_head(dropout=0.5, seed=1)
+    plain = head(encoded(), MASK).numpy()
+    dropped = head(encoded(), MASK, training=True).numpy()
+    assert (plain != 0).all()
+    assert 0 < (dropped == 0).sum() < dropped.size
+    np.testing.assert_allclose(np.linalg.norm(dropped, axis=1), 1, atol=1e-6)
+
+
+def test_a_vector_of_zeros_stays_finite_and_so_does_its_gradient():
+    sequence = tf.Variable(tf.zeros([1, 2, 6]))
+    with tf.GradientTape() as tape:
+        vectors = make_head()({"sequence_output": sequence, "pooled_output": None}, np.ones((1, 2), np.int32))
+        total = tf.reduce_sum(vectors)
+    assert vectors.numpy().tolist() == [[0.0] * 6]
+    assert np.isfinite(tape.gradient(total, sequence)).all()
+
+
+def test_the_embedder_takes_it():
+    class Backbone(tf.Module):
+        def __call__(self, inputs, training=False):
+            return encoded()
+
+    class Holder:
+        backbone, head = Backbone(), make_head()
+
+    found = Embedder.call(Holder, {"padding_mask": MASK})
+    np.testing.assert_allclose(found, make_head().pool(encoded(), MASK))

@@ -1,0 +1,176 @@
+"""The tagging head, its loss, the best legal tags against all legal ones, and the spans that tags mark."""
+
+import itertools
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tfbert.heads.tags import TagHead, best_tags, spans_of, tag_losses
+from tfbert.text.spans import Span, spans_of_tags, tags_of_types
+
+REPEATABLE = settings(deadline=None, derandomize=True, max_examples=60)
+NUM_TAGS = 5  # of two types
+SIGNATURE = [tf.TensorSpec([None, None, None]), tf.TensorSpec([None], tf.int32)]
+decode = tf.function(best_tags, input_signature=SIGNATURE, autograph=False)
+decode_words = tf.function(
+    best_tags, input_signature=[*SIGNATURE, tf.TensorSpec([None, None], tf.bool)], autograph=False
+)
+
+
+def encoded(dtype="float32"):
+    return {"sequence_output": tf.constant(np.random.default_rng(3).normal(0, 2, (2, 4, 6)), dtype)}
+
+
+def make_head(**options):
+    head = TagHead(NUM_TAGS, **options)
+    head.build(6)
+    return head
+
+
+def log_probabilities(*shape, seed=0, scale=2.0):
+    logits = np.random.default_rng(seed).normal(0, scale, (*shape, NUM_TAGS)).astype(np.float32)
+    return tf.nn.log_softmax(logits).numpy()
+
+
+def is_legal(tags, continues):
+    """Say whether a sequence of tag ids is legal, by the definition."""
+    before = 0
+    for tag, held in zip(tags, continues, strict=True):
+        goes_on = tag > 0 and tag % 2 == 0
+        if goes_on and before not in (tag, tag - 1):
+            return False
+        # Inside a word no entity begins, and none that is there may end.
+        if held and not goes_on and (tag != 0 or before != 0):
+            return False
+        before = tag
+    return True
+
+
+def test_logits():
+    head, outputs = make_head(), encoded()
+    head.logits.bias.assign([0.5, -1.0, 2.0, 0.0, 1.0])
+    expected = outputs["sequence_output"].numpy() @ head.logits.kernel.numpy() + [0.5, -1.0, 2.0, 0.0, 1.0]
+    np.testing.assert_allclose(head(outputs, None), expected, rtol=1e-5, atol=1e-6)
+    assert head.uses_pooler is False
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_half_precision_is_tagged_in_float32(dtype):
+    outputs = encoded(dtype)
+    in_full = {name: tf.cast(value, "float32") for name, value in outputs.items()}
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        found = make_head()(outputs, None)
+    finally:
+        keras.config.set_dtype_policy("float32")
+    assert found.dtype == tf.float32
+    np.testing.assert_array_equal(found, make_head()(in_full, None))
+
+
+def test_dropout_and_seed():
+    head, outputs = make_head(dropout=0.5, seed=5), encoded()
+    still = head(outputs, None).numpy()
+    assert not np.array_equal(head(outputs, None, training=True), still)
+    np.testing.assert_array_equal(head(outputs, None, training=False), still)
+    np.testing.assert_array_equal(make_head(seed=5)(outputs, None), still)
+    assert not np.array_equal(make_head(seed=6)(outputs, None), still)
+
+
+def test_loss_is_the_mean_over_what_is_learned():
+    scores = log_probabilities(3, 4)
+    targets = np.array([[-1, 0, 3, -1], [-1, 2, -1, -1], [-1, -1, -1, -1]])
+    expected = [-(scores[0, 1, 0] + scores[0, 2, 3]) / 2, -scores[1, 1, 2], 0]
+    np.testing.assert_allclose(tag_losses(tf.constant(scores), tf.constant(targets)), expected, rtol=1e-5)
+    smoothed = [-(scores[0, 1].mean() + scores[0, 2].mean()) / 2, -scores[1, 1].mean(), 0]
+    together = 0.9 * np.array(expected) + 0.1 * np.array(smoothed)
+    np.testing.assert_allclose(tag_losses(tf.constant(scores), tf.constant(targets), 0.1), together, rtol=1e-5)
+
+
+@given(st.integers(0, 10_000), st.lists(st.tuples(st.integers(0, 5), st.lists(st.booleans(), min_size=5, max_size=5))))
+@REPEATABLE
+def test_the_best_of_all_legal_sequences_is_found(seed, rows):
+    # At most 5 tokens of 5 tags: 3125 sequences, all of which can be looked at.
+    scores = log_probabilities(len(rows), 5, seed=seed)
+    lengths = np.array([length for length, _ in rows], np.int32)
+    held = np.array([of for _, of in rows], bool).reshape(-1, 5)
+    held[:, 0] = False  # no text begins inside a word
+    found = decode_words(scores, lengths, held).numpy()
+    assert found.shape == (len(rows), 5)
+    for row, length in enumerate(lengths):
+        legal = [t for t in itertools.product(range(NUM_TAGS), repeat=length) if is_legal(t, held[row, :length])]
+        best = max(legal, key=lambda tags: sum(scores[row, i, tag] for i, tag in enumerate(tags)))
+        assert found[row].tolist() == [*best, *[0] * (5 - length)]
+
+
+def test_what_each_token_wants_is_taken_where_that_is_legal():
+    tags = np.array([[0, 1, 2, 2, 1, 3, 4, 0], [3, 4, 4, 3, 3, 0, 0, 1]])
+    scores = np.log(np.where(np.arange(NUM_TAGS) == tags[..., None], 0.8, 0.05)).astype(np.float32)
+    assert decode(tf.constant(scores), tf.constant([8, 8])).numpy().tolist() == tags.tolist()
+
+
+def test_a_tag_that_cannot_follow_is_mended_by_what_is_likelier_over_the_whole():
+    def scores_of(*rows):
+        return tf.constant([[[np.log(p) for p in row] for row in rows]], tf.float32)
+
+    begun = [0.6, 0.3, 0.05, 0.03, 0.02]  # O, but maybe B-a
+    unsure, sure = [0.3, 0.1, 0.5, 0.05, 0.05], [0.01, 0.01, 0.96, 0.01, 0.01]  # I-a
+    assert decode(scores_of(begun, unsure), tf.constant([2])).numpy().tolist() == [[0, 0]]
+    assert decode(scores_of(begun, sure), tf.constant([2])).numpy().tolist() == [[1, 2]]
+    assert decode(scores_of(sure), tf.constant([1])).numpy().tolist() == [[0]]
+
+
+def test_sequences_do_not_depend_on_padding_and_batch():
+    scores, lengths = log_probabilities(3, 6), [6, 2, 0]
+    together = decode(tf.constant(scores), tf.constant(lengths)).numpy()
+    for row, length in enumerate(lengths):
+        alone = decode(tf.constant(scores[row : row + 1, :length]), tf.constant([length])).numpy()
+        assert together[row, :length].tolist() == alone[0].tolist()
+        assert not together[row, length:].any()
+    # Whatever is behind the end, even nonsense.
+    filled = np.where(np.arange(6)[None, :, None] < np.array(lengths)[:, None, None], scores, np.nan)
+    np.testing.assert_array_equal(decode(tf.constant(filled, tf.float32), tf.constant(lengths)), together)
+
+
+def test_no_token_and_no_row():
+    nothing = tf.zeros([2, 0, NUM_TAGS])
+    assert decode(nothing, tf.constant([0, 0])).shape == (2, 0)
+    assert decode(tf.zeros([0, 3, NUM_TAGS]), tf.zeros([0], tf.int32)).shape == (0, 3)
+
+
+def test_a_long_text_keeps_its_digits():
+    # Sums of 10,000 log probabilities are near -50,000, where float32 has steps of 0.004; here 0.001 decides.
+    scores = np.full((1, 10_000, 3), -6.0, np.float32)
+    scores[0, :, 0] = -5.0
+    scores[0, -2:, 1:] = [[-4.9995, -9.0], [-9.0, -4.9995]]
+    found = decode(tf.constant(scores), tf.constant([10_000])).numpy()
+    assert found[0, -2:].tolist() == [1, 2] and not found[0, :-2].any()
+
+
+@given(st.integers(0, 10_000), st.integers(1, 30))
+@REPEATABLE
+def test_spans_of_decoded_tags_are_those_that_the_tags_mark(seed, length):
+    scores = log_probabilities(1, length, seed=seed)
+    tags = decode(tf.constant(scores), tf.constant([length])).numpy()[0]
+    of_tags = scores[0, np.arange(length), tags]
+    found = spans_of(tf.constant(tags), tf.constant(of_tags))
+    names = np.array(tags_of_types("ab"))
+    expected = spans_of_tags(names[tags].tolist(), "iob2")
+    spans = zip(found.first.numpy(), found.last.numpy() + 1, np.array(["a", "b"])[found.kind], strict=True)
+    assert [Span(*span) for span in spans] == expected
+    means = [np.exp(of_tags[span.start : span.end].mean()) for span in expected]
+    np.testing.assert_allclose(found.probability, means, rtol=1e-5)
+
+
+def test_spans_of_texts_end_to_end():
+    tags = tf.constant([1, 2, 2, 1, 0, 3, 4])  # [1 2 2] ends its text; the next begins with an entity of the same type
+    log_probability = tf.math.log([0.9, 0.4, 0.6, 0.5, 0.1, 0.8, 0.2])
+    found = spans_of(tags, log_probability)
+    assert (found.first.numpy().tolist(), found.last.numpy().tolist()) == ([0, 3, 5], [2, 3, 6])
+    assert found.kind.numpy().tolist() == [0, 0, 1]
+    np.testing.assert_allclose(found.probability, [0.216 ** (1 / 3), 0.5, 0.4], rtol=1e-5)
+    empty = spans_of(tf.zeros([0], tf.int32), tf.zeros([0]))
+    assert empty.first.shape == empty.probability.shape == (0,)

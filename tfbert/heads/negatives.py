@@ -1,0 +1,146 @@
+"""Questions and answers in; which answers are wrong for a question, the nearest such, and the ranking loss out.
+
+Rows have a target each, int32 `(2 + MOST_RIGHT,)`: whether the row is a question, its answer or a wrong answer; the id
+of its text; and of a question the ids of right answers, its own first, 0 where there are no more.
+"""
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import numpy as np
+import tensorflow as tf
+
+from tfbert.heads.index import nearest
+from tfbert.text.datasets import TokenizedSplit
+
+MOST_RIGHT = 8
+_QUESTION, _ANSWER, _WRONG = 0, 1, 2
+# A wrong answer more similar to the question than this share of the right one's similarity may well be right too.
+_MOST_SIMILAR = 0.95
+# Candidates looked at for each wrong answer wanted, as some are right and others too similar.
+_CANDIDATES = 10
+_MASKED = -1e9
+
+
+def targets_of(ids: Sequence[int]) -> list[np.ndarray]:
+    """Return the targets of a record's rows.
+
+    Args:
+        ids: of its texts, above 0: the question, its answer, and any number of wrong answers.
+    """
+    question, answer, *wrong = ids
+    rows = [(_QUESTION, question, answer), (_ANSWER, answer, 0), *((_WRONG, text, 0) for text in wrong)]
+    return [np.asarray([*row, *[0] * (MOST_RIGHT - 1)], np.int32) for row in rows]
+
+
+def ranking_loss(vectors: tf.Tensor, targets: tf.Tensor, scale: float) -> tf.Tensor:
+    """Return the multiple negatives ranking loss of each record of a batch, in both directions.
+
+    A question has to be more similar to its answer than to every other answer and every other question of the batch,
+    and an answer to its question than to every other question; but never than to what is right as well: the same texts,
+    answers known to be right for the question, questions that share a right answer with it.
+
+    Args:
+        vectors: unit vectors of the rows, float32 `(rows, hidden_dim)`; each record has one question and one answer.
+        targets: of the rows.
+        scale: what similarities are multiplied by.
+
+    Returns:
+        float32 `(records,)`; 0 for a record in a batch without anything that is wrong for it.
+
+    Source: Henderson et al. 2017, "Efficient Natural Language Response Suggestion for Smart Reply", section 4.4, with
+        cosines times a scale, as Sentence-BERT's code has it; and Li et al. 2023, "Towards General Text Embeddings with
+        Multi-stage Contrastive Learning", section 3.3, for the other questions. Ours leaves out what is known to be
+        right, which both take for wrong.
+    """
+    mode = os.environ.get("TFX_LOSS", "all")
+    kind = targets[:, 0]
+    question, answer, wrong = (tf.where(kind == of)[:, 0] for of in (_QUESTION, _ANSWER, _WRONG))
+    q = tf.gather(vectors, question)
+    candidates = tf.concat([answer, wrong], axis=0)
+    ids, right = tf.gather(targets[:, 1], question), tf.gather(targets[:, 2:], question)
+    candidate_ids = tf.gather(targets[:, 1], candidates)
+    number = tf.shape(ids)[0]
+    is_right = tf.reduce_any(right[:, None, :] == candidate_ids[None, :, None], -1)
+    is_right |= ids[:, None] == candidate_ids[None, :]
+    same_question = ids[:, None] == ids[None, :]
+    is_right |= tf.pad(same_question, [[0, 0], [0, tf.shape(wrong)[0]]])
+    shared = tf.reduce_any((right[:, None, :, None] == right[None, :, None, :]) & (right > 0)[:, None, :, None], [2, 3])
+    to_answers = scale * tf.matmul(q, tf.gather(vectors, candidates), transpose_b=True)
+    own = tf.linalg.diag_part(to_answers[:, :number])
+    to_questions = scale * tf.matmul(q, q, transpose_b=True)
+    parts = [own[:, None], tf.where(is_right, _MASKED, to_answers)]
+    if mode == "all":
+        parts.append(tf.where(shared | same_question, _MASKED, to_questions))
+    loss = tf.reduce_logsumexp(tf.concat(parts, axis=1), axis=1) - own
+    if mode == "q":
+        return loss
+    back = tf.where(is_right[:, :number], _MASKED, to_answers[:, :number])
+    back = tf.reduce_logsumexp(tf.concat([own[None, :], back], axis=0), axis=0) - own
+    return (loss + back) / 2
+
+
+def with_all_right(split: TokenizedSplit) -> TokenizedSplit:
+    """Return a split whose questions know all their right answers, as far as there is place.
+
+    Args:
+        split: whose questions know the answer of their own record.
+    """
+    targets = np.array(split.targets)
+    question, answer = (np.flatnonzero(targets[:, 0] == kind) for kind in (_QUESTION, _ANSWER))
+    pairs = np.unique(np.stack([targets[question, 1], targets[answer, 1]], axis=1), axis=0)
+    ids, first, count = np.unique(pairs[:, 0], return_index=True, return_counts=True)
+    at = np.searchsorted(ids, targets[question, 1])
+    for place in range(1, MOST_RIGHT):
+        there = count[at] >= place
+        targets[question[there], 2 + place] = pairs[first[at[there]] + place - 1, 1]
+    return replace(split, targets=targets)
+
+
+def with_mined(split: TokenizedSplit, embed: Callable[[np.ndarray], np.ndarray], number: int) -> TokenizedSplit:
+    """Return a split that has in every record the answers nearest to its question among those that are wrong for it.
+
+    Args:
+        split: as `with_all_right` gives it.
+        embed: row numbers to vectors, float32 `(rows, hidden_dim)`, of any length above 0.
+        number: of wrong answers a record; there are fewer where nearly all answers are right.
+
+    Source: Moreira et al. 2024, "NV-Retriever", section 3: the positive-aware limit, 95 % of the right answer's
+        similarity.
+    """
+    if not number:
+        return split
+    targets = split.targets
+    question, answer = (np.flatnonzero(targets[:, 0] == kind) for kind in (_QUESTION, _ANSWER))
+    ids, first, which = np.unique(targets[answer, 1], return_index=True, return_inverse=True)
+    answers, questions = _unit(embed(answer[first])), _unit(embed(question))
+    limits = _MOST_SIMILAR * np.einsum("nd,nd->n", questions, answers[which])
+    mined = []
+    for record, (found, similar) in enumerate(nearest(questions, answers, number * _CANDIDATES)):
+        row = targets[question[record]]
+        is_wrong = ~np.isin(ids[found], row[1:]) & (similar < limits[record])
+        mined.append(answer[first[found[is_wrong][:number]]])
+    return _with_rows(split, mined)
+
+
+def _with_rows(split: TokenizedSplit, added: Sequence[np.ndarray]) -> TokenizedSplit:
+    """Return a split with copies of some rows at the end of each unit, as wrong answers."""
+    counts = np.asarray([len(rows) for rows in added])
+    own = np.diff(split.units)
+    units = np.concatenate([[0], np.cumsum(own + counts)])
+    is_added = np.arange(units[-1]) - np.repeat(units[:-1], own + counts) >= np.repeat(own, own + counts)
+    source = np.zeros(units[-1], np.int64)
+    source[~is_added], source[is_added] = np.arange(split.units[-1]), np.concatenate(added)
+    lengths = np.diff(split.starts)[source]
+    starts = np.concatenate([[0], np.cumsum(lengths)])
+    places = np.arange(starts[-1]) + np.repeat(split.starts[source] - starts[:-1], lengths)
+    targets = split.targets[source]
+    targets[is_added, 0] = _WRONG
+    return replace(
+        split, flat=split.flat[places], starts=starts, seconds=split.seconds[source], targets=targets, units=units
+    )
+
+
+def _unit(vectors: np.ndarray) -> np.ndarray:
+    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)

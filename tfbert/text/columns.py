@@ -1,0 +1,146 @@
+"""The names of a file's columns or keys in, what each of them is to the task out, and how messages show values."""
+
+import difflib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tfbert.config import DataConfig
+
+SHOWN_CHARACTERS, SHOWN_VALUES = 40, 8  # of a value, and of the columns of a row, in messages
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """Something a record is made of.
+
+    Args:
+        role: what it is to the task, such as `text` or `label`.
+        usual_names: names under which files have it, lower-case, separated by commas.
+        required: whether a file without it is refused; otherwise it is up to the task to do without.
+        several: whether it may be spread over several columns, given as `role=a|b|c`; its value is then a dict from
+            column name to value.
+    """
+
+    role: str
+    usual_names: str
+    required: bool = True
+    several: bool = False
+
+    def key_among(self, names: Sequence[str]) -> str | None:
+        """Return the first of the names that is a usual one, or `None`."""
+        usual = self.usual_names.split(", ")
+        return next((name for name in names if name.strip().lower() in usual), None)
+
+
+def named_columns(columns: Sequence[Column], given: str | None) -> dict[str, list[str]]:
+    """Read `data.columns`.
+
+    Args:
+        columns: of the task.
+        given: `role=name,role=name|name`, or `None`.
+
+    Returns:
+        The names of the columns of each role that was given.
+
+    Raises:
+        ValueError: no `=`, a role that the task does not have, a name twice, or several where one is wanted.
+    """
+    found: dict[str, list[str]] = {}
+    roles = {column.role: column for column in columns}
+    for part in (given or "").split(",") if given else ():
+        role, equals, name = part.partition("=")
+        role, names = role.strip(), [n.strip() for n in name.split("|")]
+        if not equals or not all(names):
+            raise ValueError(f"data.columns={given}: wanted role=name, several separated by commas")
+        if role not in roles:
+            known, nearest = ", ".join(roles), difflib.get_close_matches(role, roles, n=1, cutoff=0.0)[0]
+            raise ValueError(f"data.columns={given}: {role!r} is not one of {known}; nearest is {nearest!r}")
+        if len(names) > 1 and not roles[role].several:
+            raise ValueError(f"data.columns={given}: {role} is in one column; wanted one name")
+        for other, taken in found.items():
+            if set(taken) & set(names):
+                both = shown(next(n for n in names if n in taken))
+                raise ValueError(f"data.columns={given}: {other} and {role} are both {both}; wanted two different ones")
+        found[role] = names
+    return found
+
+
+class ColumnFinder:
+    """Finds the columns of each role among the names a file has.
+
+    Args:
+        columns: of the task.
+        data: its `columns` names some; the others are looked for under their usual names.
+        noun: what messages call a column: `column` or `key`.
+
+    Raises:
+        ValueError: `data.columns` cannot be read.
+    """
+
+    def __init__(self, columns: Sequence[Column], data: DataConfig, noun: str):
+        self.columns, self.noun, self.given = columns, noun, named_columns(columns, data.columns)
+
+    def find(self, header: Sequence[str], where: str) -> dict[str, int | dict[str, int]]:
+        """Return the position of each role's column; of one that is spread over several, name to position.
+
+        Raises:
+            ValueError: a required column that is not there, or more than one that could be it.
+        """
+        names = [name.strip() for name in header]
+        found: dict[str, int | dict[str, int]] = {}
+        taken: set[int] = set()
+        for column in sorted(self.columns, key=lambda column: column.role not in self.given):  # named ones first
+            given = self.given.get(column.role)
+            if given is None:
+                usual = column.usual_names.split(", ")
+                matches = [i for i, name in enumerate(names) if name.lower() in usual and i not in taken]
+            else:
+                matches = [i for i, name in enumerate(names) if name in given]
+            wanted = len(given) if given else 1
+            missing = given and set(given) - set(names)
+            if missing or len(matches) > wanted or (not matches and (column.required or given)):
+                raise ValueError(f"{where}: {self._message(names, [] if missing else matches, column, given)}")
+            if matches:
+                taken.update(matches)
+                found[column.role] = {names[i]: i for i in matches} if wanted > 1 else matches[0]
+        return found
+
+    def _message(self, names: list[str], matches: list[int], column: Column, given: list[str] | None) -> str:
+        option, noun, role = "data.columns", self.noun, column.role
+        if matches:
+            several = listing([names[i] for i in matches])
+            wish = (
+                f"--set {option}={role}={names[matches[0]]}" if given is None else f"a different name for each {noun}"
+            )
+            return f"more than one {noun} could be the {role}: {several}; wanted one, such as {wish}"
+        if given is not None:
+            absent = next(name for name in given if name not in names)
+            nearest = listing(difflib.get_close_matches(absent, names, n=1, cutoff=0.0))
+            return f"{option}={role}={absent} is not one of the {noun}s {listing(names)}; nearest is {nearest}"
+        message, hint = f"no {role} {noun} among {listing(names)}", ""
+        if noun == "column":
+            message += ", which the first line was taken to name"
+            hint = "; lines of text, separator and label without column names are --set data.format=text"
+        return f"{message}; wanted one of {column.usual_names}, or its name by --set {option}={role}=...{hint}"
+
+
+def shown(value: str) -> str:
+    """Return a value quoted, and cut where it is long, for a message."""
+    return repr(_cut(value))
+
+
+def shown_json(value: Any) -> str:
+    """Return a JSON value as JSON, cut where it is long, for a message."""
+    return _cut(json.dumps(value, ensure_ascii=False)).encode(errors="backslashreplace").decode()
+
+
+def listing(values: Sequence[str]) -> str:
+    """Return the first few values, quoted, for a message."""
+    found = [shown(value) for value in values[:SHOWN_VALUES]] + ["..."] * (len(values) > SHOWN_VALUES)
+    return ", ".join(found) or "none"
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= SHOWN_CHARACTERS else f"{text[: SHOWN_CHARACTERS - 3]}..."

@@ -1,0 +1,147 @@
+"""Rows of a file in, texts with labelled spans of characters out: CoNLL columns, JSON spans, CLUENER's layout."""
+
+import functools
+import json
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from tfbert.config import DataConfig
+from tfbert.text.columns import Column, shown, shown_json
+from tfbert.text.records import TEXT, Record, label_of, text_of
+from tfbert.text.rows import Row, RowError
+from tfbert.text.spans import Span, TagError, outermost, scheme_of, spans_of_tags
+
+COLUMNS = (
+    Column(TEXT.role, TEXT.usual_names, required=False),
+    Column("words", "words, tokens", required=False),
+    Column("tags", "tags, ner_tags", required=False),
+    Column("entities", "entities, spans, annotations, label, labels", required=False),
+)
+# Other tools' names for the parts of an entity.
+_START, _END, _LABEL = ("start", "start_offset"), ("end", "end_offset"), ("label", "type", "entity")
+
+
+class EntityRows:
+    """Makes records of the rows of one file; a record's target is the tuple of its spans, as the file has them.
+
+    Args:
+        data: says how spans and tags are written.
+        rows: the file's rows afresh at every call, from which the scheme of its tags is told if `data` does not.
+    """
+
+    def __init__(self, data: DataConfig, rows: Callable[[], Iterable[Row]]):
+        self._data, self._rows = data, rows
+
+    def __call__(self, row: Row) -> Record:
+        """Return the record of a row with `words` and `tags`, or with `text` and `entities`.
+
+        Raises:
+            RowError: a tag that is wrong, with the place of its word.
+            ValueError: everything else that is wrong with the row.
+        """
+        values = {role: _from_json(value) for role, value in row.values.items()}
+        has_spans = isinstance(values.get("entities"), list | dict)
+        if isinstance(values.get("words"), list) and (values.get("tags") is not None or not has_spans):
+            text, spans = self._of_words(row, values["words"], values.get("tags"))
+        elif has_spans:
+            text = text_of(row)
+            spans = [_checked(span, text, said, self._data) for span, said in self._spans(values["entities"])]
+        else:
+            given = shown_json(row.values.get("entities"))
+            raise ValueError(f"entities is {given}; wanted text and a list of entities, or lists of words and of tags")
+        if self._data.nested_spans == "refuse" and len(kept := outermost(spans)) < len(set(spans)):
+            inner = next(span for span in spans if span not in kept)
+            place = f"[{inner.start}:{inner.end}] {shown(text[inner.start : inner.end])}"
+            raise ValueError(f"entity {place} overlaps another; wanted none that do, as data.nested_spans=refuse says")
+        return Record(text, tuple(dict.fromkeys(spans)), row.where)
+
+    def _of_words(self, row: Row, words: list, tags: Any) -> tuple[str, list[Span]]:
+        """Return the text that words make, and their entities in it."""
+        if not isinstance(tags, list) or len(tags) != len(words):
+            count = len(tags) if isinstance(tags, list) else "no"
+            raise ValueError(f"{len(words)} words and {count} tags; wanted a tag for every word")
+        for value in (*words, *tags):
+            if not isinstance(value, str) or not value:
+                raise ValueError(f"{shown_json(value)} among words and tags; wanted strings")
+        separator = self._data.word_separator
+        text = text_of(Row(row.where, {"text": separator.join(words)}))
+        try:
+            found = spans_of_tags(tags, self._scheme)
+        except TagError as error:
+            word = shown(words[error.index])
+            lines = row.values.get("lines")
+            place = f"{row.where.rpartition(':')[0]}:{lines[error.index]}" if lines else row.where
+            raise RowError(f"{error} for the word {word}", place) from None
+        starts, position = [], 0
+        for word in words:
+            starts.append(position)
+            position += len(word) + len(separator)
+        last = [span.end - 1 for span in found]
+        return text, [
+            Span(starts[s.start], starts[i] + len(words[i]), s.label) for s, i in zip(found, last, strict=True)
+        ]
+
+    @functools.cached_property
+    def _scheme(self) -> str:
+        if self._data.tag_scheme != "auto":
+            return self._data.tag_scheme
+        tags = (row.values.get("tags") for row in self._rows())
+        return scheme_of([tag for tag in of if isinstance(tag, str)] for of in tags if isinstance(of, list))
+
+    def _spans(self, entities: list | Mapping) -> Iterable[tuple[Span, Any]]:
+        """Yield each entity with the text it says it has, or `None`.
+
+        Source: a dict is the layout of CLUENER2020, Xu et al. 2020: type to text to `[start, end]` pairs, in which
+            ends are inclusive.
+        """
+        if isinstance(entities, list):
+            inclusive = self._data.span_end == "inclusive"
+            for index, item in enumerate(entities):
+                yield _span_of(item, f"entities[{index}]", inclusive)
+            return
+        for label, by_text in entities.items():
+            if not isinstance(by_text, Mapping) or not all(isinstance(pairs, list) for pairs in by_text.values()):
+                raise ValueError(f"{shown(label)} is {shown_json(by_text)}; wanted texts with lists of [start, end]")
+            for said, pairs in by_text.items():
+                for pair in pairs:
+                    yield _span_of([*pair, label] if isinstance(pair, list) else pair, shown(label), True)[0], said
+
+
+def _from_json(value: Any) -> Any:
+    """Return what a cell of a table holds, if that is JSON; only lists and objects are of use here."""
+    if isinstance(value, str) and value[:1] in ("[", "{"):
+        try:
+            return json.loads(value)
+        except ValueError:
+            return value
+    return value
+
+
+def _span_of(item: Any, name: str, inclusive: bool) -> tuple[Span, Any]:
+    """Return the span that an entity of a file is, and the text it says it has."""
+    if isinstance(item, list):
+        start, end, label, said = (*item, None) if len(item) == 3 else (None, None, None, None)
+    elif isinstance(item, Mapping):
+        start, end, label = (next((item[key] for key in keys if key in item), None) for keys in (_START, _END, _LABEL))
+        said = item.get("text")
+    else:
+        start, end, label, said = None, None, None, None
+    if type(start) is not int or type(end) is not int or label is None:
+        raise ValueError(f"{name} is {shown_json(item)}; wanted start, end and label, whole numbers and a string")
+    return Span(start, end + inclusive, label_of(label)), said
+
+
+def _checked(span: Span, text: str, said: Any, data: DataConfig) -> Span:
+    """Return the span if it is one of the text."""
+    place = f"entity [{span.start}:{span.end}] {shown(span.label)}"
+    if not 0 <= span.start <= span.end <= len(text):
+        raise ValueError(f"{place} is outside of the text; wanted positions from 0 to {len(text)}")
+    if not text[span.start : span.end].strip():
+        raise ValueError(f"{place} is {shown(text[span.start : span.end])}; wanted at least one character, not blank")
+    found = text[span.start : span.end]
+    if isinstance(said, str) and said != found:
+        hint = ""
+        if text[span.start : span.end + 1] == said and data.span_end == "exclusive":
+            hint = ", or --set data.span_end=inclusive"
+        raise ValueError(f"{place} is {shown(found)} and says {shown(said)}; wanted the same{hint}")
+    return span
