@@ -259,7 +259,7 @@ def test_the_last_of_two_assignments_to_one_path_counts():
 
 def test_a_bool_field_is_read_and_checked(monkeypatch):
     # No field is a bool today; the reading of one is held all the same.
-    monkeypatch.setattr("tfbert.config.paths", lambda: {"train.fast": bool, "train.maybe": bool | None})
+    monkeypatch.setattr("tfbert.config.paths", lambda root: {"train.fast": bool, "train.maybe": bool | None})
     parsed = parse_assignments(["train.fast=True", "train.maybe=none"])
     assert parsed == {"train.fast": True, "train.maybe": None}
     assert parse_assignments(["train.fast=false"]) == {"train.fast": False}

@@ -17,10 +17,10 @@ ROOMS = [
     "text",
     "encoder",
     "heads",
-    "pretraining",
     "evaluation",
     "tasks",
     "training",
+    "pretraining",
     "search",
     "bench",
 ]

@@ -12,7 +12,9 @@ import types
 import typing
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
+
+Tree = TypeVar("Tree")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,7 +61,7 @@ class DataConfig:
         if not self.separator:
             raise ValueError("data.separator is empty; wanted at least one character, such as '\\t' or '@'")
         for name in ("validation_fraction", "test_fraction"):
-            _require(0 <= getattr(self, name) < 1, f"data.{name}", getattr(self, name), "0 or more, below 1")
+            require(0 <= getattr(self, name) < 1, f"data.{name}", getattr(self, name), "0 or more, below 1")
         if self.validation_fraction + self.test_fraction >= 1:
             raise ValueError(
                 f"data.validation_fraction={self.validation_fraction} and data.test_fraction={self.test_fraction} "
@@ -90,10 +92,10 @@ class EncoderConfig:
     dropout: float = 0.1
 
     def __post_init__(self):
-        _require(self.sequence_length >= 3, "encoder.sequence_length", self.sequence_length, "3 or more tokens")
-        _require(0 <= self.dropout < 1, "encoder.dropout", self.dropout, "0 or more, below 1")
+        require(self.sequence_length >= 3, "encoder.sequence_length", self.sequence_length, "3 or more tokens")
+        require(0 <= self.dropout < 1, "encoder.dropout", self.dropout, "0 or more, below 1")
         overlap = self.window_overlap_fraction
-        _require(0 <= overlap <= 0.9, "encoder.window_overlap_fraction", overlap, "0 to 0.9")
+        require(0 <= overlap <= 0.9, "encoder.window_overlap_fraction", overlap, "0 to 0.9")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,16 +115,15 @@ class HeadConfig:
     start: Literal["probe", "random"] = "probe"
 
     def __post_init__(self):
-        _require(0 <= self.dropout < 1, "head.dropout", self.dropout, "0 or more, below 1")
+        require(0 <= self.dropout < 1, "head.dropout", self.dropout, "0 or more, below 1")
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainConfig:
-    """Optimisation. Durations are epochs or fractions; steps are computed from them and logged.
+class OptimizationConfig:
+    """How weights are learned, whatever from. Durations are epochs or fractions; steps are computed and logged.
 
     Args:
         seed: of weights, data order and dropout; a CPU run with the same seed repeats exactly.
-        epochs: passes over the training split; `None` means as many as show some 8,000 examples, 3 to 10.
         batch_size: examples per forward pass.
         accumulation_steps: batches whose gradients are averaged into one update.
         optimizer: `adamw` (decoupled decay, none on biases and LayerNorm).
@@ -133,18 +134,12 @@ class TrainConfig:
         warmup_fraction: of all updates, during which the learning rate rises from zero.
         weight_decay: per unit of learning rate.
         clip_norm: longest allowed gradient over all weights together; 0 means no clipping.
-        label_smoothing: probability mass spread over all labels, 0 to below 1.
-        class_weights: `balanced` weighs every label alike whatever its count.
-        hard_negatives: wrong texts added to every record where the task learns by comparing: those that the untrained
-            encoder finds nearest; 0 means none but the other texts of the batch.
         ema_momentum: of the moving average of the weights that is evaluated and kept; 0 means none.
-        monitor: validation metric that chooses the best epoch; `None` means the task's own.
         patience_epochs: epochs without a gain after which training stops; 0 means never.
         checkpoint_seconds: at least so long between two checkpoints; 0 writes one after every update.
     """
 
     seed: int = 0
-    epochs: int | None = None
     batch_size: int = 32
     accumulation_steps: int = 1
     optimizer: Literal["adamw"] = "adamw"
@@ -155,27 +150,48 @@ class TrainConfig:
     warmup_fraction: float = 0.1
     weight_decay: float = 0.01
     clip_norm: float = 1.0
-    label_smoothing: float = 0.0
-    class_weights: Literal["none", "balanced"] = "none"
-    hard_negatives: int = 0
     ema_momentum: float = 0.0
-    monitor: str | None = None
     patience_epochs: int = 0
     checkpoint_seconds: float = 60.0
 
     def __post_init__(self):
-        _require(self.epochs is None or self.epochs >= 1, "train.epochs", self.epochs, "1 or more, or none")
         for name in ("batch_size", "accumulation_steps"):
-            _require(getattr(self, name) >= 1, f"train.{name}", getattr(self, name), "1 or more")
-        _require(self.learning_rate > 0, "train.learning_rate", self.learning_rate, "more than 0")
-        _require(0 <= self.seed < 2**31, "train.seed", self.seed, "0 to 2147483647")
+            require(getattr(self, name) >= 1, f"train.{name}", getattr(self, name), "1 or more")
+        require(self.learning_rate > 0, "train.learning_rate", self.learning_rate, "more than 0")
+        require(0 <= self.seed < 2**31, "train.seed", self.seed, "0 to 2147483647")
         factor = self.head_learning_rate_factor
-        _require(factor > 0, "train.head_learning_rate_factor", factor, "more than 0")
-        _require(0 < self.layer_decay <= 1, "train.layer_decay", self.layer_decay, "more than 0, at most 1")
-        for name in ("warmup_fraction", "label_smoothing", "ema_momentum"):
-            _require(0 <= getattr(self, name) < 1, f"train.{name}", getattr(self, name), "0 or more, below 1")
-        for name in ("weight_decay", "clip_norm", "patience_epochs", "checkpoint_seconds", "hard_negatives"):
-            _require(getattr(self, name) >= 0, f"train.{name}", getattr(self, name), "0 or more")
+        require(factor > 0, "train.head_learning_rate_factor", factor, "more than 0")
+        require(0 < self.layer_decay <= 1, "train.layer_decay", self.layer_decay, "more than 0, at most 1")
+        for name in ("warmup_fraction", "ema_momentum"):
+            require(0 <= getattr(self, name) < 1, f"train.{name}", getattr(self, name), "0 or more, below 1")
+        for name in ("weight_decay", "clip_norm", "patience_epochs", "checkpoint_seconds"):
+            require(getattr(self, name) >= 0, f"train.{name}", getattr(self, name), "0 or more")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig(OptimizationConfig):
+    """Fine-tuning on a task.
+
+    Args:
+        epochs: passes over the training split; `None` means as many as show some 8,000 examples, 3 to 10.
+        label_smoothing: probability mass spread over all labels, 0 to below 1.
+        class_weights: `balanced` weighs every label alike whatever its count.
+        hard_negatives: wrong texts added to every record where the task learns by comparing: those that the untrained
+            encoder finds nearest; 0 means none but the other texts of the batch.
+        monitor: validation metric that chooses the best epoch; `None` means the task's own.
+    """
+
+    epochs: int | None = None
+    label_smoothing: float = 0.0
+    class_weights: Literal["none", "balanced"] = "none"
+    hard_negatives: int = 0
+    monitor: str | None = None
+
+    def __post_init__(self):
+        super().__post_init__()
+        require(self.epochs is None or self.epochs >= 1, "train.epochs", self.epochs, "1 or more, or none")
+        require(0 <= self.label_smoothing < 1, "train.label_smoothing", self.label_smoothing, "0 or more, below 1")
+        require(self.hard_negatives >= 0, "train.hard_negatives", self.hard_negatives, "0 or more")
 
     def num_epochs(self, num_examples: int) -> int:
         """Return how many epochs a training split of this size gets."""
@@ -201,8 +217,18 @@ class Config:
         return hashlib.sha256(json.dumps(self.to_dict(), sort_keys=True).encode()).hexdigest()[:8]
 
 
+def require(condition: bool, path: str, value: Any, wish: str) -> None:
+    """Refuse a value unless a condition holds.
+
+    Raises:
+        ValueError: names the field, its value and the wish.
+    """
+    if not condition:
+        raise ValueError(f"{path}={value}: wanted {wish}")
+
+
 def paths(node: type = Config, prefix: str = "") -> dict[str, Any]:
-    """Return every settable dotted path with the type of its value, in the order of definition."""
+    """Return every settable dotted path of a tree with the type of its value, in the order of definition."""
     found = {}
     for item, hint in typing.get_type_hints(node).items():
         if dataclasses.is_dataclass(hint):
@@ -212,7 +238,7 @@ def paths(node: type = Config, prefix: str = "") -> dict[str, Any]:
     return found
 
 
-def override(config: Config, values: Mapping[str, Any]) -> Config:
+def override(config: Tree, values: Mapping[str, Any]) -> Tree:
     """Return `config` with the dotted paths of `values` replaced.
 
     Args:
@@ -222,8 +248,8 @@ def override(config: Config, values: Mapping[str, Any]) -> Config:
     Raises:
         ValueError: a path that does not exist (the nearest one is named), a value of the wrong type or out of range.
     """
-    known = paths()
-    tree = config.to_dict()
+    known = paths(type(config))
+    tree = dataclasses.asdict(config)
     for path, value in values.items():
         if path not in known:
             nearest = difflib.get_close_matches(path, known, n=1, cutoff=0.0)
@@ -233,16 +259,20 @@ def override(config: Config, values: Mapping[str, Any]) -> Config:
         for section in sections:
             node = node[section]
         node[name] = _checked(path, value, known[path])
-    return from_dict(tree)
+    return from_dict(tree, type(config))
 
 
-def from_dict(tree: Mapping[str, Any]) -> Config:
-    """Return the `Config` that `to_dict` gave; missing fields take their defaults.
+def from_dict(tree: Mapping[str, Any], root: type[Tree] = Config) -> Tree:
+    """Return the tree of dataclasses that `dataclasses.asdict` gave; missing fields take their defaults.
+
+    Args:
+        tree: names to values, or to further such dicts.
+        root: class of the whole tree.
 
     Raises:
         ValueError: an unknown section or field, a value of the wrong type or out of range.
     """
-    known = paths()
+    known = paths(root)
     sections: dict[str, Any] = {}
     for path, value in _flatten(tree):
         if path not in known:
@@ -251,19 +281,19 @@ def from_dict(tree: Mapping[str, Any]) -> Config:
         value = _checked(path, value, known[path])
         section, _, name = path.rpartition(".")
         (sections.setdefault(section, {}) if section else sections)[name] = value
-    for name, hint in typing.get_type_hints(Config).items():
+    for name, hint in typing.get_type_hints(root).items():
         if dataclasses.is_dataclass(hint) and name in sections:
             sections[name] = hint(**sections[name])
-    return Config(**sections)
+    return root(**sections)
 
 
-def parse_assignments(assignments: Iterable[str]) -> dict[str, Any]:
+def parse_assignments(assignments: Iterable[str], root: type = Config) -> dict[str, Any]:
     """Read `section.field=value` strings, as `--set` gives them, into values of the fields' types.
 
     Raises:
         ValueError: no `=`, an unknown path, or text that is not a value of the field's type.
     """
-    known = paths()
+    known = paths(root)
     values = {}
     for assignment in assignments:
         path, equals, text = assignment.partition("=")
@@ -273,11 +303,6 @@ def parse_assignments(assignments: Iterable[str]) -> dict[str, Any]:
         hint = known.get(path)
         values[path] = text if hint is None else _parsed(path, text, hint)
     return values
-
-
-def _require(condition: bool, path: str, value: Any, wish: str) -> None:
-    if not condition:
-        raise ValueError(f"{path}={value}: wanted {wish}")
 
 
 def _flatten(tree: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, Any]]:
@@ -298,6 +323,8 @@ def _parsed(path: str, text: str, hint: Any) -> Any:
     if type(None) in choices and text in ("none", "None", "null", ""):
         return None
     for kind in choices:
+        if kind == tuple[str, ...]:
+            return tuple(part for part in text.split(",") if part)
         if typing.get_origin(kind) is Literal or kind is str:
             # A shell cannot easily pass a TAB, so the two-character escape is understood.
             return text.replace("\\t", "\t") if kind is str else text
@@ -316,6 +343,9 @@ def _checked(path: str, value: Any, hint: Any) -> Any:
         if typing.get_origin(kind) is Literal:
             if value in typing.get_args(kind):
                 return value
+        elif kind == tuple[str, ...] and isinstance(value, (list, tuple)):
+            if all(type(part) is str for part in value):
+                return tuple(value)
         elif kind is float and type(value) in (int, float):
             # JSON has no infinity.
             if math.isfinite(value):
@@ -326,6 +356,7 @@ def _checked(path: str, value: Any, hint: Any) -> Any:
 
 
 _IN_WORDS = {type(None): "none", str: "text", int: "a whole number", float: "a number", bool: "true or false"}
+_IN_WORDS[tuple[str, ...]] = "texts with commas between"
 
 
 def _describe(hint: Any) -> str:
