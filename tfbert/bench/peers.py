@@ -11,10 +11,13 @@ import numpy as np
 
 from tfbert.bench.baseline import frozen_accuracy
 from tfbert.config import Config, from_dict
+from tfbert.encoder.backbone import load_encoder
 from tfbert.encoder.presets import resolve
 from tfbert.files import read_json, write_json
 from tfbert.tasks.base import Task, load_task
 from tfbert.text.splits import Split, load_splits
+from tfbert.training.answering import answer_all
+from tfbert.training.run import load_run
 
 logger = logging.getLogger(__name__)
 
@@ -28,6 +31,20 @@ Peer = Callable[[Path], dict[str, float] | None]
 def frozen(run_dir: Path) -> dict[str, float] | None:
     """Return the accuracy of logistic regression on the vectors of the untouched encoder."""
     return {"accuracy": frozen_accuracy(from_dict(read_json(run_dir / "config.json")))}
+
+
+def untouched(run_dir: Path) -> dict[str, float] | None:
+    """Return what a run of matching reaches with the encoder as it was before: same index, search and test split."""
+    finished = load_run(run_dir)
+    config, answering = finished.config, finished.answering
+    task = answering.task
+    splits = load_splits(config.data, Path(config.data.path or task.samples_dir), task.schema)
+    encoder = load_encoder(config.encoder.name)
+    for source, copy in zip(encoder.backbone.weights, answering.model.backbone.weights, strict=True):
+        copy.assign(source.value)
+    answering.refresh(splits)
+    answers, gold = answer_all(answering, task, finished.facts, splits["test"], None, "test, encoder untouched")
+    return task.quick_scores(answers, gold, finished.facts)
 
 
 def transformers(kind: str) -> Peer:

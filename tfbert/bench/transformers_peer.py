@@ -251,8 +251,9 @@ def main():
     trainer = Trainer(model=model, args=arguments, train_dataset=Rows(kind.rows(train, True)), data_collator=collator)
     trainer.train()
     trained = time.monotonic()
-    rows = kind.rows(test, False)
-    logits = trainer.predict(Rows(rows)).predictions
+    # With length grouping the Trainer predicts in an order of its own and does not undo it.
+    trainer.args.train_sampling_strategy = "sequential"
+    logits = trainer.predict(Rows(kind.rows(test, False))).predictions
     with open(job["out"], "w", encoding="utf-8") as stream:
         for prediction in kind.predictions(test, logits):
             stream.write(json.dumps(prediction) + "\n")
