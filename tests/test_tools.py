@@ -14,7 +14,7 @@ OPTIONS = {
         "--task", "--data", "--encoder", "--out", "--name", "--seed", "--seeds", "--config", "--set", "--no-export",
         "--list",
     },
-    "bench": {"what", "--data", "--only", "--out", "--repeat"},
+    "bench": {"what", "--data", "--only", "--out", "--seeds", "--repeat"},
     "evaluate": {"model", "--data", "--set"},
     "predict": {"model", "texts", "--file", "--version", "--batch-size"},
     "export": {"run", "--name", "--vectors"},

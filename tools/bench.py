@@ -9,10 +9,11 @@ import common
 def build_parser() -> argparse.ArgumentParser:
     """Return the command line of this tool."""
     parser = argparse.ArgumentParser(prog="bench", description=__doc__)
-    parser.add_argument("what", choices=["quality"], help="test scores next to the frozen encoder")
+    parser.add_argument("what", choices=["quality"], help="test scores next to those of a peer")
     parser.add_argument("--data", metavar="DIR", type=Path, required=True, help="directory with the data sets")
     parser.add_argument("--only", metavar="NAME", action="append", default=[], help="a row of the table")
     parser.add_argument("--out", metavar="DIR", type=Path, default=common.RUNS_DIR / "bench", help="for runs and JSON")
+    parser.add_argument("--seeds", metavar="K", type=int, help="trainings of a row at most (default: all it wants)")
     parser.add_argument("--repeat", action="store_true", help="train all twice and compare the weights")
     return parser
 
@@ -23,7 +24,10 @@ def main(options: argparse.Namespace) -> None:
 
     if not options.data.is_dir():
         raise ValueError(f"--data {options.data}: is no directory; wanted the one that holds the data sets")
-    print(quality.to_markdown(quality.measure(options.data, options.out, options.only, options.repeat)))
+    if options.seeds is not None and options.seeds < 1:
+        raise ValueError(f"--seeds {options.seeds}: wanted 1 or more")
+    rows = quality.measure(options.data, options.out, options.only, options.repeat, options.seeds)
+    print(quality.to_markdown(rows))
 
 
 if __name__ == "__main__":

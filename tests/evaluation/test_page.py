@@ -7,7 +7,7 @@ import re
 import numpy as np
 import pytest
 
-from tfbert.evaluation import page, plots
+from tfbert.evaluation import drawing, page, plots
 
 SECTIONS = [
     "curves",
@@ -252,10 +252,10 @@ def test_identifiers_in_the_plots_do_not_collide(text):
 def test_plots_take_their_colours_from_the_page(text):
     drawings = re.findall(r"<svg.*?</svg>", text, re.DOTALL)
     assert len(drawings) == 6
-    for drawing in drawings:
-        assert not re.search("#0[1-6]{1}0[1-6]{1}0[1-6]{1}", drawing)
-        assert "var(--ink)" in drawing or "var(--muted)" in drawing
-        assert "font-family" not in drawing and "DejaVu" not in drawing
+    for drawn in drawings:
+        assert not re.search("#0[1-6]{1}0[1-6]{1}0[1-6]{1}", drawn)
+        assert "var(--ink)" in drawn or "var(--muted)" in drawn
+        assert "font-family" not in drawn and "DejaVu" not in drawn
 
 
 def test_labels_lowest_f1_first_and_unseen_last(render, report, details):
@@ -342,7 +342,7 @@ def test_many_labels_stay_readable_and_small(render, report, details, num_labels
     assert [row[:3] for row in pairs[:2]] == [[labels[3], labels[5], "40"], [labels[5], labels[3], "30"]]
     matrix = re.search(r'<svg[^>]*aria-label="Confusion.*?</svg>', text, re.DOTALL).group()
     names = re.findall(r">(a_label[^<]*|any other[^<]*)</text>", matrix)
-    shown = [plots.shorten(labels[3]), plots.shorten(labels[5])]
+    shown = [drawing.shorten(labels[3]), drawing.shorten(labels[5])]
     assert len(names) == 41 and names[:2] == shown and names[-1] == "any other label"
     # The rows are complete: their cells sum to all examples of their labels.
     kept = list(dict.fromkeys(label for row in pairs for label in row[:2]))[:20]
@@ -368,7 +368,7 @@ def test_many_labels_stay_readable_and_small(render, report, details, num_labels
         (page.duration, 7500, "2 h 05 min"),
         (page.size, 1_500_000, "2 MB"),
         (page.words, "macro_f1", "macro F1"),
-        (plots.shorten, "a" * 20 + "\n" + "b" * 20, "a" * 15 + "…" + "b" * 14),
+        (drawing.shorten, "a" * 20 + "\n" + "b" * 20, "a" * 15 + "…" + "b" * 14),
     ],
 )
 def test_numbers_are_written_for_people(function, value, text):
@@ -383,8 +383,8 @@ def test_loss_curve_leaves_out_what_is_not_a_number(render, report, details):
 
 
 def test_smoothing_keeps_a_constant_and_averages_a_step():
-    np.testing.assert_allclose(plots._smooth(np.full(100, 3.0)), 3.0)
-    smooth = plots._smooth(np.r_[np.zeros(50), np.ones(50)])
+    np.testing.assert_allclose(plots.smooth(np.full(100, 3.0)), 3.0)
+    smooth = plots.smooth(np.r_[np.zeros(50), np.ones(50)])
     # A window of 5 around place 49 holds three zeros and two ones.
     assert smooth[49] == pytest.approx(0.4) and smooth[40] == 0 and smooth[60] == 1
 

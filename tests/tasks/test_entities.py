@@ -28,7 +28,7 @@ FACTS = {
     "types": ["person", "place"],
     "counts": [1, 1],
     "tags": tags_of_types(["person", "place"]),
-    "whole_words": True,
+    "borders": "words",
 }
 # What a piece is tagged as, wherever it stands; all others are O.
 TAG_OF_PIECE = {
@@ -111,25 +111,26 @@ def test_facts():
         record_of("none"),
     ]
     facts = TASK.read_facts(records)
-    assert facts == FACTS | {"counts": [2, 1]}  # the nested one is not learned, and its type is none
+    # The nested one is not learned, and its type is none.
+    assert facts == FACTS | {"counts": [2, 1], "borders": "blanks"}
     assert json.loads(json.dumps(facts)) == facts
     assert [list(TASK.labels_of(record)) for record in records] == [["person", "place"], ["family", "person"], []]
     with pytest.raises(ValueError, match="train has no entity; wanted at least one"):
         TASK.read_facts(records[2:])
 
 
-@pytest.mark.parametrize(("num_inside", "whole_words"), [(0, True), (1, True), (2, False)])
-def test_entities_may_begin_and_end_inside_words_if_those_of_train_do(num_inside, whole_words):
-    inside = [record_of("#Ada2016", ("Ada", "person"))] * num_inside
-    outside = [record_of("Ada, met", ("Ada", "person"))] * (100 - num_inside)
-    assert TASK.read_facts(inside + outside)["whole_words"] is whole_words
-
-
-def test_every_piece_of_a_text_has_its_tag(tokenizer):
-    record = record_of("Ada Lovelace met Marys in New York.", ("Ada Lovelace", "person"), ("New York", "place"))
-    (row,), remarks = made(tokenizer, record)
-    assert spelled(tokenizer, row)[:5] == [None, "ada/B-person", "love/I-person", "##lace/I-person", "met/O"]
-    assert spelled(tokenizer, row)[5:] == ["mary/O", "##s/O", "in/O", "new/B-place", "york/I-place", "./O", None]
+@pytest.mark.parametrize(
+    ("borders", "untagged"),
+    [("anywhere", ()), ("words", ("##lace", "##s")), ("blanks", ("##lace", "##s", "ada"))],
+)
+def test_every_piece_that_entities_may_begin_with_has_its_tag(tokenizer, borders, untagged):
+    record = record_of("Ada Lovelace met #Ada Marys in New York.", ("Ada Lovelace", "person"), ("New York", "place"))
+    (row,), remarks = made(tokenizer, record, facts=FACTS | {"borders": borders})
+    pieces = ["ada", "love", "##lace", "met", "#", "ada", "mary", "##s", "in", "new", "york", "."]
+    tags = ["B-person", "I-person", "I-person", "O", "O", "O", "O", "O", "O", "B-place", "I-place", "O"]
+    kept = [piece not in untagged or index == 0 for index, piece in enumerate(pieces)]
+    expected = [f"{piece}/{tag}" if keep else None for piece, tag, keep in zip(pieces, tags, kept, strict=True)]
+    assert spelled(tokenizer, row) == [None, *expected, None]
     assert row.target.dtype == np.int32 and remarks == []
 
 
@@ -183,7 +184,7 @@ def test_what_cannot_be_learned_or_found_is_said(tokenizer, text, entities, expe
 
 def test_an_entity_inside_a_piece_is_tagged_with_all_of_it(tokenizer):
     (row,), _ = made(tokenizer, record_of("met Loves", ("Lo", "person")))
-    assert spelled(tokenizer, row)[1:-1] == ["met/O", "love/B-person", "##s/O"]
+    assert spelled(tokenizer, row)[1:-1] == ["met/O", "love/B-person", None]
 
 
 def test_a_type_that_train_does_not_have(tokenizer):
@@ -236,14 +237,16 @@ def test_answers(ask):
     }
 
 
-def test_probability_is_the_geometric_mean_over_the_pieces(ask, tokenizer):
+def test_probability_is_the_geometric_mean_over_the_pieces_that_are_read(ask, tokenizer):
     scores = encoding_of(tokenizer).logits({"token_ids": tf.constant([[tokenizer.vocabulary.index("ada")]])}).numpy()
     of_ada = np.exp(scores[0, 0, 1]) / np.exp(scores[0, 0]).sum()
     assert ask("met Ada")["probability"][0, 0] == pytest.approx(of_ada, rel=1e-4)
     ids = [tokenizer.vocabulary.index(piece) for piece in ("ada", "love", "##lace")]
     scores = encoding_of(tokenizer).logits({"token_ids": tf.constant([ids])}).numpy()[0]
     chosen = (np.exp(scores) / np.exp(scores).sum(-1, keepdims=True))[np.arange(3), [1, 2, 2]]
-    assert ask("Ada Lovelace")["probability"][0, 0] == pytest.approx(chosen.prod() ** (1 / 3), rel=1e-4)
+    assert ask("Ada Lovelace")["probability"][0, 0] == pytest.approx(chosen[:2].prod() ** (1 / 2), rel=1e-4)
+    of_all = asking(encoding_of(tokenizer), FACTS | {"borders": "anywhere"})("Ada Lovelace")
+    assert of_all["probability"][0, 0] == pytest.approx(chosen.prod() ** (1 / 3), rel=1e-4)
 
 
 @pytest.mark.parametrize("texts", [[""], ["the old", "\u200b"]])
@@ -321,7 +324,7 @@ def random_ask(tokenizer):
         place = tf.range(tf.shape(packed["token_ids"])[1])[None, :]
         return tf.gather(seeds, (packed["token_ids"] * 7 + place * 3) % 64)
 
-    return asking(encoding_of(tokenizer, 9, 0.25, logits), FACTS | {"whole_words": False})
+    return asking(encoding_of(tokenizer, 9, 0.25, logits), FACTS | {"borders": "anywhere"})
 
 
 @given(st.lists(st.tuples(st.sampled_from(WORDS), st.integers(0, 4))))
@@ -344,12 +347,26 @@ def test_what_is_learned_is_what_is_answered(tokenizer, drawn):
     assert remarks == []
 
 
-def test_whole_words(tokenizer):
-    texts = ["#Ada2016 Adas", "2016Lovelace"]
-    in_words = found_in(asking(encoding_of(tokenizer))(*texts))
-    assert [[entity.text for entity in of] for of in in_words] == [["Ada2016", "Adas"], []]
-    anywhere = found_in(asking(encoding_of(tokenizer), FACTS | {"whole_words": False})(*texts))
-    assert [[entity.text for entity in of] for of in anywhere] == [["Ada2016", "Ada"], []]
+@pytest.mark.parametrize(
+    ("borders", "expected"),
+    [
+        ("blanks", [["Adas", "Mary"], ["York#Mary"]]),
+        ("words", [["Ada2016", "Adas", "Mary"], ["York", "Mary"]]),
+        ("anywhere", [["Ada2016", "Ada", "Mary"], ["York", "Mary"]]),
+    ],
+)
+def test_entities_begin_and_end_at_borders(tokenizer, borders, expected):
+    facts = FACTS | {"borders": borders}
+    scores = encoding_of(tokenizer).logits
+    # York begins a place here even without a new one before it.
+    york = tf.constant(tokenizer.vocabulary.index("york"))
+
+    def logits(packed):
+        begins = tf.one_hot(3, 5) * tf.cast(packed["token_ids"] == york, tf.float32)[:, :, None]
+        return scores(packed) + 9 * begins
+
+    found = found_in(asking(encoding_of(tokenizer, logits=logits), facts)("#Ada2016 Adas, Mary's", "(York#Mary)."))
+    assert [[entity.text for entity in of] for of in found] == expected
 
 
 def test_rows_that_are_packed_already(tokenizer):

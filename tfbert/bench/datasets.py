@@ -100,6 +100,7 @@ DATA_SETS = (
     DataSet(
         "wnut17",
         "wnut17",
+        {"train.epochs": "5"},
         prepare=copy_named(
             train="wnut17train.conll",
             validation="emerging.dev.conll",
@@ -113,6 +114,7 @@ DATA_SETS = (
     DataSet(
         "squad",
         "squad",
+        {"train.epochs": "2"},
         prepare=write_squad,
         task="answers",
         metrics=("f1", "exact_match"),

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from tfbert.bench.datasets import DATA_SETS, DataSet
@@ -22,7 +23,9 @@ logger = logging.getLogger(__name__)
 _TRAIN = Path(__file__).parents[2] / "tools" / "train.py"
 
 
-def measure(data_dir: Path, out_dir: Path, names: Sequence[str] = (), repeat: bool = False) -> list[dict]:
+def measure(
+    data_dir: Path, out_dir: Path, names: Sequence[str] = (), repeat: bool = False, most_seeds: int | None = None
+) -> list[dict]:
     """Train and score every data set that is there.
 
     Args:
@@ -30,6 +33,7 @@ def measure(data_dir: Path, out_dir: Path, names: Sequence[str] = (), repeat: bo
         out_dir: for runs, prepared data and `quality.json`.
         names: of the rows wanted; empty means all.
         repeat: train everything a second time and compare the weights' bytes.
+        most_seeds: trainings of a row with different seeds; `None` means as many as the row wants.
 
     Returns:
         A dict a row: `name`, `task`, `num_examples`, `metrics` and `peer_metrics` (by metric, each `values`, `mean`,
@@ -52,6 +56,8 @@ def measure(data_dir: Path, out_dir: Path, names: Sequence[str] = (), repeat: bo
                 raise ValueError(f"{data_dir / entry.path}: is not there; wanted the data of '{entry.name}'")
             logger.info("%s: no %s, left out", entry.name, data_dir / entry.path)
             continue
+        if most_seeds:
+            entry = replace(entry, num_seeds=min(entry.num_seeds, most_seeds))
         rows.append(_row(entry, data_dir, out_dir, repeat))
         logger.info("%s", to_markdown(rows[-1:]).splitlines()[-1])
         _keep(rows[-1], out_dir / "quality.json")

@@ -8,7 +8,7 @@ import numpy as np
 from markupsafe import Markup
 from matplotlib.ticker import FuncFormatter
 
-from tfbert.evaluation import plots
+from tfbert.evaluation import drawing
 
 _QUESTION_WORDS = ("how many", "how much", "how", "what", "which", "whose", "whom", "who", "when", "where", "why")
 _LENGTHS = {"1 word": 1, "2 words": 2, "3 to 5 words": 5, "6 to 10 words": 10, "more than 10 words": math.inf}
@@ -72,21 +72,21 @@ def threshold_figure(curve: Mapping[str, np.ndarray], threshold: float) -> dict:
 
 def _curve(curve: Mapping[str, np.ndarray], threshold: float) -> Markup:
     looks = {
-        "all": ("all questions", plots.ACCENT, "-", 1.8),
-        "has_answer": ("with an answer", plots.INK, "--", 1.3),
-        "no_answer": ("without an answer", plots.MUTED, ":", 1.5),
+        "all": ("all questions", drawing.ACCENT, "-", 1.8),
+        "has_answer": ("with an answer", drawing.INK, "--", 1.3),
+        "no_answer": ("without an answer", drawing.MUTED, ":", 1.5),
     }
     shown = np.abs(curve["threshold"]) < _LARGEST_MARGIN
-    with plots._style():
-        figure, axes = plots._axes(width=400)
+    with drawing.report_style():
+        figure, axes = drawing.new_axes(width=400)
         for name, (label, color, line, width) in looks.items():
             points = curve["threshold"][shown], curve[name][shown]
             axes.plot(*points, color=color, linestyle=line, linewidth=width, label=label, drawstyle="steps-post")
-        axes.axvline(threshold, color=plots.WARN, linewidth=1.2, linestyle=":", label=f"in use: {threshold:.2f}")
+        axes.axvline(threshold, color=drawing.WARN, linewidth=1.2, linestyle=":", label=f"in use: {threshold:.2f}")
         axes.set(ylim=(-0.02, 1.03), title="F1 by threshold", xlabel="margin above which no answer is given")
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:.0f} %"))
         axes.legend(loc="best")
-        return plots._svg(figure, "F1 by the threshold between an answer and none")
+        return drawing.to_svg(figure, "F1 by the threshold between an answer and none")
 
 
 def _row(name: str, scores: Mapping[str, np.ndarray], chosen: np.ndarray) -> list:

@@ -10,7 +10,7 @@ import numpy as np
 from markupsafe import Markup
 from matplotlib.ticker import MaxNLocator
 
-from tfbert.evaluation import metrics, plots
+from tfbert.evaluation import drawing, metrics
 
 # With fewer texts that have a label, a threshold of its own would follow their chance more than the label.
 FEWEST_FOR_OWN_THRESHOLD = 5
@@ -258,15 +258,15 @@ def sizes_plot(gold: np.ndarray, chosen: np.ndarray) -> Markup:
         chosen: likewise.
     """
     true, found = (np.bincount(sets.sum(1)) for sets in (gold, chosen))
-    with plots._style():
-        figure, axes = plots._axes()
-        axes.bar(np.arange(len(true)) - 0.2, true, 0.38, color=plots.MUTED, label="true")
-        axes.bar(np.arange(len(found)) + 0.2, found, 0.38, color=plots.ACCENT, label="chosen")
+    with drawing.report_style():
+        figure, axes = drawing.new_axes()
+        axes.bar(np.arange(len(true)) - 0.2, true, 0.38, color=drawing.MUTED, label="true")
+        axes.bar(np.arange(len(found)) + 0.2, found, 0.38, color=drawing.ACCENT, label="chosen")
         axes.set(title="Texts by their number of labels", xlabel="labels")
         axes.xaxis.set_major_locator(MaxNLocator(10, integer=True))
         axes.yaxis.set_major_locator(MaxNLocator(4, integer=True))
         axes.legend(loc="best")
-        return plots._svg(figure, "Texts by their number of labels")
+        return drawing.to_svg(figure, "Texts by their number of labels")
 
 
 def _threshold_table(

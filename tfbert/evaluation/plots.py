@@ -1,16 +1,7 @@
-"""Draw the plots of a run's report: arrays in, inline SVG out.
+"""Draw the plots of a run's report: arrays in, inline SVG out."""
 
-The SVG keeps text as text and takes every colour from the page's CSS variables, so one drawing serves light and dark.
-"""
-
-import html
-import io
-import re
-import unicodedata
-import warnings
 from collections.abc import Mapping, Sequence
 
-import matplotlib.style
 import numpy as np
 from markupsafe import Markup
 from matplotlib.axes import Axes
@@ -18,42 +9,26 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-# Colours are placeholders: `_svg` turns each into the CSS variable of its name.
-INK, MUTED, LINE, PAPER, ACCENT, WARN = "#010101", "#020202", "#030303", "#040404", "#050505", "#060606"
-_VARIABLES = {INK: "ink", MUTED: "muted", LINE: "line", PAPER: "paper", ACCENT: "accent", WARN: "warn"}
+from tfbert.evaluation.drawing import (
+    ACCENT,
+    INK,
+    LINE,
+    MUTED,
+    PAPER,
+    POINTS_PER_INCH,
+    WARN,
+    WIDTH_POINTS,
+    new_axes,
+    report_style,
+    short_number,
+    shorten,
+    text_em,
+    to_svg,
+)
+
 # An embedded picture cannot read CSS, so its two colours are middle tones that stand out on white and on black.
 _PICTURE_RIGHT, _PICTURE_WRONG = (58, 134, 209), (224, 112, 26)
 
-_STYLE = {
-    "svg.fonttype": "none",
-    "text.parse_math": False,  # a label may hold dollar signs
-    "axes.unicode_minus": False,
-    "font.size": 9,
-    "text.color": INK,
-    "axes.edgecolor": LINE,
-    "axes.labelcolor": MUTED,
-    "axes.titlesize": 9,
-    "axes.titlelocation": "left",
-    "axes.titlecolor": INK,
-    "axes.titlepad": 8,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "axes.axisbelow": True,
-    "grid.color": LINE,
-    "grid.linewidth": 0.6,
-    "xtick.color": LINE,
-    "ytick.color": LINE,
-    "xtick.labelcolor": MUTED,
-    "ytick.labelcolor": MUTED,
-    "xtick.labelsize": 8,
-    "ytick.labelsize": 8,
-    "axes.labelsize": 8,
-    "legend.fontsize": 8,
-    "legend.frameon": False,
-}
-_POINTS_PER_INCH = 72
-_WIDTH_POINTS, _HEIGHT_POINTS = 310, 195
 _MAX_POINTS = 400
 _CELL_FONT, _NAME_FONT = 7, 8
 
@@ -73,31 +48,31 @@ def learning_curves(history: Sequence[Mapping], step_losses: Sequence, series: M
     epochs = [row["epoch"] for row in history]
     pairs = np.array([pair for pair in step_losses or [] if np.isfinite(pair[1])], dtype=float).reshape(-1, 2)
     plots = []
-    with _style():
+    with report_style():
         if len(pairs) or any(row.get("loss") is not None for row in history):
             plots.append(_loss_curve(history, pairs))
         if series:
             plots.append(_metric_curve(epochs, series, best_epoch))
         rates = [row.get("learning_rate") for row in history]
         if rates and None not in rates:
-            figure, axes = _axes(height=110)
+            figure, axes = new_axes(height=110)
             axes.plot(epochs, rates, color=MUTED, linewidth=1.4, marker="o", markersize=3)
             axes.set_title("Learning rate by epoch")
             axes.set_ylim(bottom=0)
             axes.yaxis.set_major_locator(MaxNLocator(3))
             axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: short_number(value)))
             _epoch_axis(axes, epochs)
-            plots.append(_svg(figure, "Learning rate by epoch"))
+            plots.append(to_svg(figure, "Learning rate by epoch"))
     return plots
 
 
 def _loss_curve(history: Sequence[Mapping], pairs: np.ndarray) -> Markup:
     """Draw the loss by step, smoothed over the raw one, with the validation loss at the end of each epoch."""
-    figure, axes = _axes()
+    figure, axes = new_axes()
     if by_step := len(pairs) > 0:
         steps, losses = _thin(pairs)
         axes.plot(steps, losses, color=ACCENT, linewidth=0.8, alpha=0.3)
-        axes.plot(steps, _smooth(losses), color=ACCENT, linewidth=1.8, label="training, smoothed")
+        axes.plot(steps, smooth(losses), color=ACCENT, linewidth=1.8, label="training, smoothed")
         end = pairs[-1, 0] / max(len(history), 1)
     else:
         rows = [(row["epoch"], row["loss"]) for row in history if row.get("loss") is not None]
@@ -118,12 +93,12 @@ def _loss_curve(history: Sequence[Mapping], pairs: np.ndarray) -> Markup:
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
     else:
         _epoch_axis(axes, [row["epoch"] for row in history])
-    return _svg(figure, "Training and validation loss")
+    return to_svg(figure, "Training and validation loss")
 
 
 def _metric_curve(epochs: Sequence[int], series: Mapping[str, Sequence], best_epoch: int | None) -> Markup:
     """Draw validation metrics by epoch and mark the best epoch."""
-    figure, axes = _axes()
+    figure, axes = new_axes()
     looks = [(ACCENT, "-", "o"), (INK, "--", "s"), (MUTED, ":", "^")]
     for (name, values), (color, line, marker) in zip(series.items(), looks, strict=False):
         values = [np.nan if value is None else value for value in values]
@@ -137,7 +112,7 @@ def _metric_curve(epochs: Sequence[int], series: Mapping[str, Sequence], best_ep
     span = np.ptp(axes.get_ylim())
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:.{int(span < 0.04)}f} %"))
     _epoch_axis(axes, epochs)
-    return _svg(figure, "Validation metrics by epoch")
+    return to_svg(figure, "Validation metrics by epoch")
 
 
 def heat_map(counts: np.ndarray, rows: Sequence[str], columns: Sequence[str]) -> Markup:
@@ -158,8 +133,8 @@ def heat_map(counts: np.ndarray, rows: Sequence[str], columns: Sequence[str]) ->
     level = max(column_points) < cell - 4
     top = 14 if level else 0.71 * max(column_points) + 12
     width, height = left + num_columns * cell + right, top + len(rows) * cell + 4
-    with _style():
-        figure = Figure(figsize=(width / _POINTS_PER_INCH, height / _POINTS_PER_INCH))
+    with report_style():
+        figure = Figure(figsize=(width / POINTS_PER_INCH, height / POINTS_PER_INCH))
         axes = figure.add_axes((left / width, 4 / height, num_columns * cell / width, len(rows) * cell / height))
         axes.set(xlim=(0, num_columns), ylim=(len(rows), 0), xticks=[], yticks=[])
         axes.spines[:].set_visible(False)
@@ -176,7 +151,7 @@ def heat_map(counts: np.ndarray, rows: Sequence[str], columns: Sequence[str]) ->
             lean = {"ha": "center"} if level else {"ha": "left", "rotation": 45, "rotation_mode": "anchor"}
             axes.annotate(name, (j + 0.5, 0), (0, 5), va="baseline", **lean, **near)
         axes.annotate(corner, (0, 0), (-6, 5), ha="right", va="baseline", color=MUTED, **near)
-        return _svg(figure, "Confusion matrix: rows true, columns predicted")
+        return to_svg(figure, "Confusion matrix: rows true, columns predicted")
 
 
 def _cell(axes: Axes, row: int, column: int, count: int, share: float) -> None:
@@ -196,12 +171,12 @@ def matrix_picture(confusion: np.ndarray) -> Markup:
     pixels[..., :3] = _PICTURE_WRONG
     np.einsum("iic->ic", pixels)[:, :3] = _PICTURE_RIGHT
     pixels[..., 3] = np.where(confusion > 0, 255 * (0.45 + 0.55 * np.sqrt(share)), 0)
-    with _style():
-        figure, axes = _axes(width=330, height=330)
+    with report_style():
+        figure, axes = new_axes(width=330, height=330)
         axes.imshow(pixels, interpolation="none")
         axes.set(xticks=[], yticks=[], xlabel="predicted", ylabel="true")
         axes.spines[:].set_visible(True)
-        return _svg(figure, "The whole confusion matrix")
+        return to_svg(figure, "The whole confusion matrix")
 
 
 def reliability(bins: Sequence[Mapping]) -> Markup:
@@ -211,8 +186,8 @@ def reliability(bins: Sequence[Mapping]) -> Markup:
         bins: mappings with `low`, `high`, `num_examples`, `mean_probability`, `accuracy`; empty bins may hold `None`.
     """
     filled = [row for row in bins if row["num_examples"]]
-    with _style():
-        figure = Figure(figsize=(_WIDTH_POINTS / _POINTS_PER_INCH, 300 / _POINTS_PER_INCH), layout="constrained")
+    with report_style():
+        figure = Figure(figsize=(WIDTH_POINTS / POINTS_PER_INCH, 300 / POINTS_PER_INCH), layout="constrained")
         top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=[2.4, 1])
         top.plot([0, 1], [0, 1], color=MUTED, linewidth=1, linestyle="--", label="stated = true")
         looks = ((True, "o-", ACCENT, "10 examples or more"), (False, "o", PAPER, "fewer than 10"))
@@ -231,7 +206,7 @@ def reliability(bins: Sequence[Mapping]) -> Markup:
         bottom.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
         for axis in (top.yaxis, bottom.xaxis):
             axis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:.0f} %"))
-        return _svg(figure, "Reliability diagram")
+        return to_svg(figure, "Reliability diagram")
 
 
 def length_histogram(lengths: Mapping[str, np.ndarray], sequence_length: int | None) -> Markup:
@@ -249,8 +224,8 @@ def length_histogram(lengths: Mapping[str, np.ndarray], sequence_length: int | N
     bins = np.linspace(0, max(edge, 4) + 1, num_bins + 1)
     looks = [{"color": ACCENT, "alpha": 0.45, "histtype": "stepfilled"}]
     looks += [{"color": color, "linestyle": line, "histtype": "step"} for color, line in ((INK, "-"), (MUTED, "--"))]
-    with _style():
-        figure, axes = _axes(width=1.4 * _WIDTH_POINTS)
+    with report_style():
+        figure, axes = new_axes(width=1.4 * WIDTH_POINTS)
         for (split, values), look in zip(lengths.items(), looks, strict=False):
             values = np.minimum(values, bins[-1])
             axes.hist(values, bins, weights=np.full(len(values), 1 / len(values)), linewidth=1.3, label=split, **look)
@@ -262,38 +237,7 @@ def length_histogram(lengths: Mapping[str, np.ndarray], sequence_length: int | N
         axes.yaxis.set_major_locator(MaxNLocator(4))
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:.3g} %"))
         axes.legend(loc="best")
-        return _svg(figure, "Lengths of the texts in tokens")
-
-
-def shorten(name: str, max_length: int = 30) -> str:
-    """Return `name` on one line, its middle replaced by an ellipsis where it is longer than `max_length`."""
-    name = " ".join("".join(c if c.isprintable() else " " for c in str(name)).split())
-    tail = max_length // 2 - 1
-    return name if len(name) <= max_length else f"{name[: max_length - tail - 1]}…{name[-tail:]}"
-
-
-def text_em(text: str) -> float:
-    """Estimate the width of `text` in ems of a sans-serif font; Chinese, Japanese and Korean take a whole em."""
-    return sum(1.0 if unicodedata.east_asian_width(c) in "WF" else 0.62 for c in text)
-
-
-def short_number(value: float) -> str:
-    """Return a number as a person writes it, such as `2e-4` or `0.05`."""
-    if value == 0 or 0.001 <= abs(value) < 10_000:
-        return f"{value:.3g}" if abs(value) < 100 else f"{value:,.0f}"
-    mantissa, exponent = f"{value:.2e}".split("e")
-    return f"{float(mantissa):g}e{int(exponent)}"
-
-
-def _style():
-    """Return a context in which matplotlib draws for this page, whatever the user's own settings are."""
-    return matplotlib.style.context(_STYLE, after_reset=True)
-
-
-def _axes(width: float = _WIDTH_POINTS, height: float = _HEIGHT_POINTS) -> tuple[Figure, Axes]:
-    """Return a figure of that many points with one pair of axes."""
-    figure = Figure(figsize=(width / _POINTS_PER_INCH, height / _POINTS_PER_INCH), layout="constrained")
-    return figure, figure.subplots()
+        return to_svg(figure, "Lengths of the texts in tokens")
 
 
 def _epoch_axis(axes: Axes, epochs: Sequence[int]) -> None:
@@ -308,34 +252,7 @@ def _thin(pairs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return tuple(np.array([group.mean(axis=0) for group in groups]).T)
 
 
-def _smooth(values: np.ndarray) -> np.ndarray:
+def smooth(values: np.ndarray) -> np.ndarray:
     """Return the centred moving mean over about a twentieth of the values; the window shrinks at both ends."""
     window = np.ones(2 * (len(values) // 40) + 1)
     return np.convolve(values, window, "same") / np.convolve(np.ones(len(values)), window, "same")
-
-
-def _svg(figure: Figure, title: str) -> Markup:
-    """Return the figure as an `<svg>` element that takes font and colours from the page around it."""
-    buffer = io.StringIO()
-    # Identifiers are hashed with this salt; two plots on one page must not share any.
-    with matplotlib.rc_context({"svg.hashsalt": title}), warnings.catch_warnings():
-        # The browser draws the text, with its own fonts; what matplotlib's font lacks does not matter.
-        warnings.filterwarnings("ignore", message="Glyph .* missing from")
-        figure.savefig(buffer, format="svg", transparent=True)
-    drawing = buffer.getvalue()
-    drawing = re.sub(r"<metadata>.*?</metadata>", "", drawing[drawing.index("<svg") :], flags=re.DOTALL)
-    drawing = re.sub(r"<[^<>]+>", lambda tag: _restyle(tag.group()), drawing)
-    width, height = (figure.get_size_inches() * 96).round(1)
-    view_box = re.search(r'viewBox="[^"]*"', drawing).group()
-    size = f'width="{width}" height="{height}" {view_box}'
-    head = f'<svg class="plot" role="img" aria-label="{html.escape(title)}" {size}>'
-    return Markup(head + drawing[drawing.index(">") + 1 :].strip())
-
-
-def _restyle(tag: str) -> str:
-    """Return one SVG tag without group names and fonts, its colours turned into CSS variables."""
-    if tag.startswith("<g "):
-        tag = re.sub(r' id="[^"]*"', "", tag)
-    # Depending on its release, matplotlib writes the font's names after the size or on their own.
-    tag = re.sub(r"font: ([\d.]+px)[^;\"]*", r"font-size: \1", re.sub(r"font-family: [^;\"]*;? ?", "", tag))
-    return re.sub("|".join(_VARIABLES), lambda color: f"var(--{_VARIABLES[color.group()]})", tag)

@@ -8,7 +8,7 @@ import numpy as np
 from markupsafe import Markup
 from matplotlib.ticker import MaxNLocator
 
-from tfbert.evaluation import metrics, plots
+from tfbert.evaluation import drawing, metrics
 
 _MOST_MISTAKES = 30
 _RECALLED = (1, 5, 10)
@@ -142,17 +142,17 @@ def similarity_plot(ranking: Ranking, threshold: float) -> Markup:
     is_first, similar = ranking.first_rank() == 1, ranking.similarity
     low, high = float(similar.min()), float(similar.max())
     bins = np.linspace(low, high if high > low else low + 1e-3, 31)
-    with plots._style():
-        figure, axes = plots._axes()
-        kinds = ((is_first, plots.ACCENT, "first answer right"), (~is_first, plots.WARN, "first answer wrong"))
+    with drawing.report_style():
+        figure, axes = drawing.new_axes()
+        kinds = ((is_first, drawing.ACCENT, "first answer right"), (~is_first, drawing.WARN, "first answer wrong"))
         for of, color, name in kinds:
             axes.hist(similar[of], bins, color=color, alpha=0.5, label=name)
         if threshold > -1:
-            axes.axvline(threshold, color=plots.INK, linewidth=1.2, linestyle="--", label="threshold")
+            axes.axvline(threshold, color=drawing.INK, linewidth=1.2, linestyle="--", label="threshold")
         axes.set(title="Questions by similarity of the first answer", xlabel="similarity")
         axes.yaxis.set_major_locator(MaxNLocator(4, integer=True))
         axes.legend(loc="best")
-        return plots._svg(figure, "Questions by similarity of the first answer")
+        return drawing.to_svg(figure, "Questions by similarity of the first answer")
 
 
 def _with_interval(values: np.ndarray) -> dict[str, float]:

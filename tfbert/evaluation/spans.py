@@ -12,7 +12,7 @@ import numpy as np
 from markupsafe import Markup
 from matplotlib.ticker import FuncFormatter
 
-from tfbert.evaluation import metrics, plots
+from tfbert.evaluation import drawing, metrics, plots
 
 NOTHING = "(nothing)"
 KINDS = {
@@ -173,9 +173,9 @@ def draw_by_length(rows: Mapping[str, tuple[int, int, int]]) -> Markup:
     """
     places = np.arange(len(rows))
     hits, true, said = np.array(list(rows.values())).T
-    looks = {"recall": (true, plots.ACCENT, "-", "o"), "precision": (said, plots.INK, "--", "s")}
-    with plots._style():
-        figure, axes = plots._axes()
+    looks = {"recall": (true, drawing.ACCENT, "-", "o"), "precision": (said, drawing.INK, "--", "s")}
+    with drawing.report_style():
+        figure, axes = drawing.new_axes()
         for name, (total, color, line, marker) in looks.items():
             share = np.where(total > 0, hits / np.maximum(total, 1), np.nan)
             axes.plot(
@@ -187,7 +187,7 @@ def draw_by_length(rows: Mapping[str, tuple[int, int, int]]) -> Markup:
         axes.set_xticks(places, list(rows))
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:.0f} %"))
         axes.legend(loc="best")
-        return plots._svg(figure, "Recall and precision by length of the entity")
+        return drawing.to_svg(figure, "Recall and precision by length of the entity")
 
 
 Pairs = Sequence[tuple[Entity | None, Entity | None]]

@@ -10,7 +10,7 @@ import numpy as np
 from markupsafe import Markup
 from matplotlib.ticker import MaxNLocator
 
-from tfbert.evaluation import metrics, plots
+from tfbert.evaluation import drawing, metrics
 
 # More points than that make a page heavy and show nothing more.
 _MOST_POINTS = 1500
@@ -56,8 +56,8 @@ class Values:
         order = [int(i) for i in np.argsort(-distance, kind="stable")[:_MOST_MISTAKES] if distance[i] > 0]
         return {
             index: {
-                "label": plots.short_number(self.true[index]),
-                "predicted": plots.short_number(self.predicted[index]),
+                "label": drawing.short_number(self.true[index]),
+                "predicted": drawing.short_number(self.predicted[index]),
                 "probability": None,
                 "label_probability": None,
             }
@@ -72,7 +72,7 @@ class Values:
         for part in np.unique(which):
             inside = which == part
             true, predicted = self.true[inside], self.predicted[inside]
-            ends = f"{plots.short_number(true.min())} to {plots.short_number(true.max())}"
+            ends = f"{drawing.short_number(true.min())} to {drawing.short_number(true.max())}"
             error = predicted - true
             row = [ends, len(true), true.mean(), predicted.mean(), error.mean(), np.abs(error).mean()]
             rows.append([float(cell) if isinstance(cell, np.floating) else cell for cell in row])
@@ -87,30 +87,30 @@ def scatter(values: Values) -> Markup:
     if len(values.true) > _MOST_POINTS:
         shown = np.random.default_rng(0).choice(len(values.true), _MOST_POINTS, replace=False)
     ends = [min(values.true.min(), values.predicted.min()), max(values.true.max(), values.predicted.max())]
-    with plots._style():
-        figure, axes = plots._axes(width=300, height=290)
-        axes.plot(ends, ends, color=plots.MUTED, linewidth=1, linestyle="--", label="predicted = true")
-        look = {"color": plots.ACCENT, "alpha": 0.35, "linewidth": 0}
+    with drawing.report_style():
+        figure, axes = drawing.new_axes(width=300, height=290)
+        axes.plot(ends, ends, color=drawing.MUTED, linewidth=1, linestyle="--", label="predicted = true")
+        look = {"color": drawing.ACCENT, "alpha": 0.35, "linewidth": 0}
         axes.scatter(values.true[shown], values.predicted[shown], s=14, **look)
         axes.set(title="Predicted by true value", xlabel="true", ylabel="predicted")
         axes.legend(loc="upper left")
-        return plots._svg(figure, "Predicted by true value")
+        return drawing.to_svg(figure, "Predicted by true value")
 
 
 def residual_histogram(values: Values) -> Markup:
     """Draw how far off the predictions are, and to which side."""
     errors = values.predicted - values.true
     reach = max(float(np.abs(errors).max()), np.finfo(np.float32).tiny)
-    with plots._style():
-        figure, axes = plots._axes()
+    with drawing.report_style():
+        figure, axes = drawing.new_axes()
         # An odd number of bins puts the middle one around no error at all.
-        axes.hist(errors, np.linspace(-reach, reach, 32), color=plots.ACCENT, alpha=0.6)
-        axes.axvline(0, color=plots.MUTED, linewidth=1, linestyle="--")
-        axes.axvline(errors.mean(), color=plots.WARN, linewidth=1.4, label="mean")
+        axes.hist(errors, np.linspace(-reach, reach, 32), color=drawing.ACCENT, alpha=0.6)
+        axes.axvline(0, color=drawing.MUTED, linewidth=1, linestyle="--")
+        axes.axvline(errors.mean(), color=drawing.WARN, linewidth=1.4, label="mean")
         axes.set(title="Texts by predicted minus true value", xlabel="predicted minus true")
         axes.yaxis.set_major_locator(MaxNLocator(4, integer=True))
         axes.legend(loc="best")
-        return plots._svg(figure, "Texts by predicted minus true value")
+        return drawing.to_svg(figure, "Texts by predicted minus true value")
 
 
 def _correlation(first: np.ndarray, second: np.ndarray, weights: np.ndarray) -> float:

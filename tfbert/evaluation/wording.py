@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from markupsafe import Markup, escape
 
-from tfbert.evaluation.plots import short_number
+from tfbert.evaluation.drawing import short_number
 
 MEANINGS = {
     "accuracy": "share of examples that get the right label",

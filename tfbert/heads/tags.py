@@ -140,21 +140,23 @@ class TokenSpans:
     probability: tf.Tensor
 
 
-def spans_of(tags: tf.Tensor, log_probability: tf.Tensor) -> TokenSpans:
+def spans_of(tags: tf.Tensor, log_probability: tf.Tensor, counts: tf.Tensor | None = None) -> TokenSpans:
     """Return the entities that legal tags mark.
 
     Args:
         tags: int32 `(tokens,)`, of texts end to end.
         log_probability: float32 `(tokens,)`, of each token's tag. That of an entity is the mean over its tokens, so
             that its probability is their geometric mean.
+        counts: bool `(tokens,)`, tokens that this mean is over, the first of each entity at least; `None` means all.
     """
     begins = tags % 2 == 1
     goes_on = tf.concat([(tags[1:] > 0) & (tags[1:] % 2 == 0), [False]], axis=0)[: tf.size(tags)]
     first, last = (tf.cast(tf.where(mask)[:, 0], tf.int32) for mask in (begins, (tags > 0) & ~goes_on))
     # A token of no entity adds nothing to the one before it; those before the first have index -1, which is left out.
     index = tf.cumsum(tf.cast(begins, tf.int32)) - 1
-    total = tf.math.unsorted_segment_sum(tf.where(tags > 0, log_probability, 0.0), index, tf.size(first))
-    mean = total / tf.cast(last + 1 - first, tf.float32)
+    taken = tf.cast(tags > 0 if counts is None else counts & (tags > 0), tf.float32)
+    total = tf.math.unsorted_segment_sum(taken * log_probability, index, tf.size(first))
+    mean = total / tf.math.unsorted_segment_sum(taken, index, tf.size(first))
     return TokenSpans(first, last, (tf.gather(tags, first) - 1) // 2, tf.exp(mean))
 
 

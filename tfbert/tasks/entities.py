@@ -6,7 +6,7 @@ of the text: their texts, types, places and probabilities.
 
 import difflib
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import keras
 import numpy as np
@@ -18,16 +18,16 @@ from tfbert.evaluation.spans import Entity
 from tfbert.heads.tags import TagHead, best_tags, spans_of, tag_losses
 from tfbert.tasks.base import Encoding, Task
 from tfbert.tasks.base_windows import in_parts
+from tfbert.text import tokenizer
+from tfbert.text.borders import Borders, borders_of, cuts_unit_in_graph, goes_on
 from tfbert.text.datasets import Example, Tokens
 from tfbert.text.entity_rows import COLUMNS, EntityRows
 from tfbert.text.items import Item
 from tfbert.text.packing import Packer
 from tfbert.text.records import Record, Schema
 from tfbert.text.rows import Row
-from tfbert.text.spans import Span, cuts_word, outermost, tag_tokens, tags_of_types, token_ranges, trimmed
+from tfbert.text.spans import Span, outermost, tag_tokens, tags_of_types, token_ranges, trimmed
 
-# Up to this share of train's entities may begin or end inside a word before the model may do so too.
-_FEW_INSIDE_WORDS = 0.01
 # Behind the last entity of a text that has fewer than another of its batch.
 _PADDING = {"entity_text": "", "entity_label": "", "start": -1, "end": -1, "probability": 0.0}
 # A text of at least so many characters with a blank between each is no text as people write it.
@@ -37,8 +37,8 @@ _FEWEST_SPACED = 10
 class Entities(Task):
     """Named entity recognition: a tag for every word piece, the best legal sequence of tags, its spans.
 
-    The facts hold `types`, their `counts` and `tags`, and `whole_words`: whether entities begin and end with words, as
-    nearly all of train's do.
+    The facts hold `types`, their `counts` and `tags`, and `borders`: where entities begin and end, as nearly all of
+    train's do. Of what stands between borders only the first piece is learned and read; the others go with it.
     """
 
     title = "labelled parts of a text"
@@ -67,17 +67,20 @@ class Entities(Task):
         return sorted({span.label for span in record.target})
 
     def read_facts(self, records: Iterable[Record]) -> dict:
-        """Return `types`, sorted by name, their `counts`, `tags` and `whole_words`.
+        """Return `types`, sorted by name, their `counts`, `tags` and `borders`.
 
         Raises:
             ValueError: no entity.
         """
         counts: Counter = Counter()
-        num_inside = 0
-        for record in records:
-            for span in spans_in(record):
-                counts[span.label] += 1
-                num_inside += _is_inside_word(span, record.text)
+
+        def counted() -> Iterator[tuple[str, Span]]:
+            for record in records:
+                for span in spans_in(record):
+                    counts[span.label] += 1
+                    yield record.text, span
+
+        borders = borders_of(counted())
         if not counts:
             raise ValueError("train has no entity; wanted at least one")
         types = sorted(counts)
@@ -85,7 +88,7 @@ class Entities(Task):
             "types": types,
             "counts": [counts[kind] for kind in types],
             "tags": tags_of_types(types),
-            "whole_words": num_inside <= _FEW_INSIDE_WORDS * sum(counts.values()),
+            "borders": borders,
         }
 
     def input_ranks(self, facts: dict) -> dict[str, int]:
@@ -99,14 +102,15 @@ class Entities(Task):
     def examples(
         self, record: Record, tokens: Sequence[Tokens], packer: Packer, facts: dict, config: Config, remark: Callable
     ) -> list[Example]:
-        """Return a row for each window of the text, all of it, with a tag id for every word piece."""
+        """Return a row for each window of the text, all of it, with a tag id for every word piece that is learned."""
         (text,) = tokens
         spans = spans_in(record)
         ids = [self._type_id(record, span.label, facts) for span in spans]
         ranges = token_ranges(text.starts, text.ends, spans)
         room = packer.room(1)
-        _remark(record, spans, ranges, text, facts["whole_words"], room, remark)
-        tags = tag_tokens(ranges, ids, len(text.ids))
+        held = goes_on(record.text, text.starts, facts["borders"])
+        _remark(record, spans, ranges, text, held, room, remark)
+        tags = np.where(held, -1, tag_tokens(ranges, ids, len(text.ids)))
         rows = []
         for start in packer.window_starts(len(tags), room):
             within = slice(start, start + room)
@@ -119,13 +123,6 @@ class Entities(Task):
     def build_head(self, facts: dict, config: Config) -> keras.layers.Layer:
         """Return the head that tags."""
         return TagHead(len(facts["tags"]), dropout=config.head.dropout, seed=config.train.seed, name="head")
-
-    def unit_weights(self, targets: np.ndarray, facts: dict, config: Config) -> np.ndarray:
-        """Return weights by which every word piece counts alike, whatever the length of its row."""
-        # The targets of each row are between two of -1, those of [CLS] and [SEP].
-        first, last = np.flatnonzero(targets == -1).reshape(-1, 2).T
-        lengths = last - first - 1
-        return (lengths / max(lengths.mean(), 1e-9)).astype(np.float32)
 
     def loss(self, logits: tf.Tensor, batch: Mapping[str, tf.Tensor], config: Config) -> tf.Tensor:
         """Return the mean cross entropy of each row's tags, smoothed by `train.label_smoothing`."""
@@ -142,19 +139,20 @@ class Entities(Task):
         # What is not UTF-8 becomes U+FFFD here as it does in the tokenizer, so that places mean the same.
         texts = tf.strings.unicode_transcode(inputs["text"], "UTF-8", "UTF-8", errors="replace")
         tokens = encoding.tokenizer.with_offsets(texts)
+        codes = tf.strings.unicode_decode(texts, "UTF-8")
+        held = _held(tokens, codes, encoding.tokenizer.vocabulary, facts["borders"])
         log_probabilities = self._log_probabilities(tokens.ids, encoding, facts)
+        log_probabilities = log_probabilities.with_flat_values(
+            tf.where(held.flat_values[:, None], 0.0, log_probabilities.flat_values)
+        )
         lengths = tf.cast(tokens.ids.row_lengths(), tf.int32)
-        held = None
-        if facts["whole_words"]:
-            pieces = [piece.startswith("##") for piece in encoding.tokenizer.vocabulary]
-            held = tokens.ids.with_flat_values(tf.gather(tf.constant(pieces), tokens.ids.flat_values)).to_tensor()
-        tags = best_tags(log_probabilities.to_tensor(), lengths, held)
+        tags = best_tags(log_probabilities.to_tensor(), lengths, held.to_tensor())
         tags = tf.boolean_mask(tags, tf.sequence_mask(lengths, tf.shape(tags)[1]))
-        spans = spans_of(tags, tf.gather(log_probabilities.flat_values, tags, batch_dims=1))
+        spans = spans_of(tags, tf.gather(log_probabilities.flat_values, tags, batch_dims=1), ~held.flat_values)
         record = tf.gather(tf.cast(tokens.ids.value_rowids(), tf.int32), spans.first)
         start, end = tf.gather(tokens.starts.flat_values, spans.first), tf.gather(tokens.ends.flat_values, spans.last)
         found = {
-            "entity_text": _cut_out(texts, record, start, end),
+            "entity_text": _cut_out(codes, record, start, end),
             "entity_label": tf.gather(tf.constant(facts["types"]), spans.kind),
             "start": start,
             "end": end,
@@ -256,20 +254,26 @@ def found_in(answers: Mapping[str, np.ndarray]) -> list[list[Entity]]:
     return found
 
 
-def _cut_out(texts: tf.Tensor, record: tf.Tensor, start: tf.Tensor, end: tf.Tensor) -> tf.Tensor:
+def _held(
+    tokens: tokenizer.Tokens, codes: tf.RaggedTensor, vocabulary: Sequence[str], borders: Borders
+) -> tf.RaggedTensor:
+    """Say in the graph what `text.borders.goes_on` says: ragged bool `(batch, None)`."""
+    if borders == "blanks":
+        begin = tf.gather(tf.cast(codes.row_starts(), tf.int32), tf.cast(tokens.ids.value_rowids(), tf.int32))
+        return tokens.ids.with_flat_values(tf.gather(cuts_unit_in_graph(codes), begin + tokens.starts.flat_values))
+    pieces = tf.constant([borders == "words" and piece.startswith("##") for piece in vocabulary])
+    return tokens.ids.with_flat_values(tf.gather(pieces, tokens.ids.flat_values))
+
+
+def _cut_out(codes: tf.RaggedTensor, record: tf.Tensor, start: tf.Tensor, end: tf.Tensor) -> tf.Tensor:
     """Return characters of texts: string `(spans,)`, from `start` to `end` of the text at `record`, int32 `(spans,)`.
 
     `tf.strings.substr` would want a copy of the whole text for every span.
     """
-    codes = tf.strings.unicode_decode(texts, "UTF-8")
     begin = tf.gather(tf.cast(codes.row_starts(), tf.int32), record)
     places = tf.ragged.range(begin + start, begin + end)
     found = places.with_flat_values(tf.gather(codes.flat_values, places.flat_values))
     return tf.strings.unicode_encode(found, "UTF-8")
-
-
-def _is_inside_word(span: Span, text: str) -> bool:
-    return cuts_word(text, span.start) or cuts_word(text, span.end)
 
 
 def _remark(
@@ -277,7 +281,7 @@ def _remark(
     spans: Sequence[Span],
     ranges: Sequence[tuple[int, int]],
     tokens: Tokens,
-    whole_words: bool,
+    held: np.ndarray,
     room: int,
     remark: Callable,
 ) -> None:
@@ -294,7 +298,7 @@ def _remark(
             continue
         if tokens.starts[first] < span.start or tokens.ends[behind - 1] > span.end:
             remark("entities begin or end inside a word piece, which is tagged as theirs")
-        elif whole_words and _is_inside_word(span, record.text):
+        elif held[first] or held[behind : behind + 1].any():
             remark("entities begin or end inside a word and cannot be found exactly")
         elif tokens.starts[first] > span.start or tokens.ends[behind - 1] < span.end:
             remark("entities begin or end with characters that the encoder does not see")
