@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from tfbert.config import DataConfig
+from tfbert.text import checks
 from tfbert.text.checks import Finding, check
 from tfbert.text.splits import load_splits
 
@@ -94,12 +95,12 @@ PLANTED = [
     (
         {"test": [("six", "y"), ("two", "x")]},
         Finding("leak_conflict", ("train", "test"), 1, ("test.csv:3 'x' = train.csv:3 'y'",)),
-        "1 text of test has another label in train: test.csv:3 'x' = train.csv:3 'y'",
+        "1 text of test is labelled in another way in train: test.csv:3 'x' = train.csv:3 'y'",
     ),
     (
         {"train": [*CLEAN["train"], ("two", "x"), ("two", "x"), ("one", "y")]},
         Finding("conflict", ("train",), 2, ("train.csv:5 'x' = train.csv:3 'y'", "train.csv:7 'y' = train.csv:2 'x'")),
-        "2 texts of train have more than one label: "
+        "2 texts of train are labelled in more than one way: "
         "train.csv:5 'x' = train.csv:3 'y', train.csv:7 'y' = train.csv:2 'x'",
     ),
 ]  # fmt: skip
@@ -112,6 +113,20 @@ def test_planted_faults_are_found_with_their_places(tmp_path, planted, finding, 
     assert line in report.warnings
     assert line in report.lines()
     assert len(report.findings) == (2 if "conflict" in finding.kind else 1)  # a conflict is a repeat or a leak too
+
+
+@pytest.mark.parametrize(
+    ("target", "shown"),
+    [
+        (("a", "b"), "a, b"),
+        ((), "nothing"),
+        (0.5, "0.5"),
+        ("x", "'x'"),
+        (("long label",) * 9, "long label, " * 4 + "long labe..."),
+    ],
+)
+def test_a_target_is_shown_in_short(target, shown):
+    assert checks._brief(target) == shown
 
 
 def test_a_leak_with_one_of_the_labels_of_train_is_no_conflict(tmp_path):

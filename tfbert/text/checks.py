@@ -23,10 +23,10 @@ QUANTILES = {"median": 0.5, "p90": 0.9, "p99": 0.99, "longest": 1.0}
 
 _SENTENCES = {
     "duplicate": "{texts} of {0} {repeat} an earlier one (exact)",
-    "conflict": "{texts} of {0} {have} more than one label",
+    "conflict": "{texts} of {0} {are} labelled in more than one way",
     "leak": "{texts} of {1} {are} also in {0} (exact)",
     "near_leak": "{texts} of {1} {are} also in {0} but for case or punctuation",
-    "leak_conflict": "{texts} of {1} {have} another label in {0}",
+    "leak_conflict": "{texts} of {1} {are} labelled in another way in {0}",
 }
 # Between the texts of one record, so that ("a b", "c") is not ("a", "b c").
 _BETWEEN_TEXTS = "\x1f"
@@ -54,8 +54,8 @@ class Finding:
     def line(self) -> str:
         """Return the finding in words, with the first examples."""
         one = self.count == 1
-        words = {"repeat": "repeats", "have": "has", "are": "is"} if one else {}
-        words = {word: words.get(word, word) for word in ("repeat", "have", "are")}
+        words = {"repeat": "repeats", "are": "is"} if one else {}
+        words = {word: words.get(word, word) for word in ("repeat", "are")}
         said = _SENTENCES[self.kind].format(*self.splits, texts=_count(self.count, "text"), **words)
         return f"{said}: {_some(self.examples, self.count)}"
 
@@ -230,7 +230,8 @@ def _example(kind: str, record: Record, earlier: Record) -> str:
 
 
 def _brief(target: object) -> str:
-    return text if len(text := repr(target)) <= _LONGEST_TARGET else f"{text[: _LONGEST_TARGET - 3]}..."
+    text = (", ".join(map(str, target)) or "nothing") if isinstance(target, tuple) else repr(target)
+    return text if len(text) <= _LONGEST_TARGET else f"{text[: _LONGEST_TARGET - 3]}..."
 
 
 def _within(scan: _Scan) -> Iterable[tuple[str, int, np.ndarray, np.ndarray]]:
