@@ -4,8 +4,9 @@ Importing TensorFlow takes longer than most of what the tests ask of a tool. In:
 input, of chains, each a list of steps that are done one after another; two chains go on at a time. Out: one JSON line
 with the exit code of every step, negative for a signal.
 
-A step has `tool`, `args`, `cwd`, `stdin`, `stdout`, `stderr` (paths), and maybe `kill`: `[file, n, moment]`, which
-sends SIGKILL to the process when the n-th checkpoint of that name is written, `before` or `after` it is in place.
+A step has `tool`, `args`, `cwd`, `stdin`, `stdout`, `stderr` (paths), `env` (variables to set), and maybe `kill`:
+`[file, n, moment]`, which sends SIGKILL to the process when the n-th checkpoint of that name is written, `before` or
+`after` it is in place; or `["update", n, "before"]`, before the n-th update.
 """
 
 import gc
@@ -44,13 +45,31 @@ def kill_at(name, count, moment):
     checkpoint.save = counted_save
 
 
+def kill_before_update(count):
+    from tfbert.training.updates import Updater
+
+    update = Updater.update
+    seen = 0
+
+    def counted_update(*args):
+        nonlocal seen
+        seen += 1
+        if seen == count:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return update(*args)
+
+    Updater.update = counted_update
+
+
 def run_step(step):
+    os.environ.update(step["env"])
     os.chdir(step["cwd"])
     os.dup2(os.open(step["stdin"], os.O_RDONLY), 0)
     for descriptor, path in ((1, step["stdout"]), (2, step["stderr"])):
         os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644), descriptor)
     if step.get("kill"):
-        kill_at(*step["kill"])
+        name, count, moment = step["kill"]
+        kill_before_update(count) if name == "update" else kill_at(name, count, moment)
     tool = TOOLS / f"{step['tool']}.py"
     sys.argv = [str(tool), *step["args"]]
     try:
@@ -87,6 +106,7 @@ def main():
     import keras_hub  # noqa: F401
     import tensorflow_text  # noqa: F401
 
+    from tfbert.pretraining import adapt, commands  # noqa: F401
     from tfbert.serving import deploy, scoring  # noqa: F401
     from tfbert.tasks.base import list_tasks, load_task
 

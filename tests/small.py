@@ -124,12 +124,13 @@ class Tools:
             text=True,
         )
 
-    def step(self, tool, *args, cwd, stdin=b"", kill=None):
-        """Return one step of a chain, for `run`."""
+    def step(self, tool, *args, cwd, stdin=b"", kill=None, env=()):
+        """Return one step of a chain, for `run`; `env` has variables to set for it."""
         base = self._folder / str(next(self._numbers))
         base.with_suffix(".in").write_bytes(stdin)
         files = {name: str(base.with_suffix(suffix)) for name, suffix in FILES.items()}
-        return {"tool": tool, "args": [str(arg) for arg in args], "cwd": str(cwd), "kill": kill, **files}
+        said = {"tool": tool, "args": [str(arg) for arg in args], "cwd": str(cwd), "kill": kill, "env": dict(env)}
+        return said | files
 
     def run(self, *chains):
         """Do chains of steps and return a `Done` for every step of every chain."""

@@ -11,13 +11,17 @@ HELP = {"-h", "--help"}
 # The names that users have in scripts: none goes away or changes without a thought.
 OPTIONS = {
     "train": {
-        "--task", "--data", "--encoder", "--out", "--name", "--seed", "--seeds", "--config", "--set", "--no-export",
-        "--list",
+        "--task", "--data", "--encoder", "--out", "--name", "--seed", "--seeds", "--config", "--set", "--adapt",
+        "--no-export", "--list",
+    },
+    "pretrain": {
+        "what", "--corpus", "--prepared", "--encoder", "--from-scratch", "--vocabulary", "--size", "--out", "--show",
+        "--seed", "--config", "--set", "--beam",
     },
     "bench": {"what", "--data", "--only", "--out", "--seeds", "--repeat"},
     "evaluate": {"model", "--data", "--set"},
     "predict": {"model", "texts", "--file", "--version", "--batch-size"},
-    "export": {"run", "--name", "--vectors"},
+    "export": {"run", "--name", "--vectors", "--huggingface"},
 }  # fmt: skip
 SMALL = small.assignments({"encoder.name": "tiny", "encoder.sequence_length": 32, "train.epochs": 1})
 # Arguments of train, and the one line it answers with.

@@ -124,9 +124,11 @@ class OptimizationConfig:
 
     Args:
         seed: of weights, data order and dropout; a CPU run with the same seed repeats exactly.
-        batch_size: examples per forward pass.
+        batch_size: examples of a batch, which all devices and machines together share.
         accumulation_steps: batches whose gradients are averaged into one update.
-        optimizer: `adamw` (decoupled decay, none on biases and LayerNorm).
+        optimizer: `adamw`, `lamb` (for batches of thousands) or `adafactor` (half of Adam's memory; its learning rate
+            is relative to the size of the weights, some 10 to 100 times that of AdamW). None decays biases and
+            LayerNorm.
         learning_rate: peak, of the head and of the last encoder layer.
         head_learning_rate_factor: multiplies the learning rate of the new head's weights.
         layer_decay: factor on the learning rate for every encoder layer further from the head, in (0, 1].
@@ -135,14 +137,15 @@ class OptimizationConfig:
         weight_decay: per unit of learning rate.
         clip_norm: longest allowed gradient over all weights together; 0 means no clipping.
         ema_momentum: of the moving average of the weights that is evaluated and kept; 0 means none.
-        patience_epochs: epochs without a gain after which training stops; 0 means never.
         checkpoint_seconds: at least so long between two checkpoints; 0 writes one after every update.
+        distribution: `mirrored` over the devices of this machine, `multi_worker` over the machines of TF_CONFIG; `auto`
+            takes the latter if TF_CONFIG names several, the former if there are several GPUs.
     """
 
     seed: int = 0
     batch_size: int = 32
     accumulation_steps: int = 1
-    optimizer: Literal["adamw"] = "adamw"
+    optimizer: Literal["adamw", "lamb", "adafactor"] = "adamw"
     learning_rate: float = 2e-4
     head_learning_rate_factor: float = 1.0
     layer_decay: float = 1.0
@@ -151,8 +154,8 @@ class OptimizationConfig:
     weight_decay: float = 0.01
     clip_norm: float = 1.0
     ema_momentum: float = 0.0
-    patience_epochs: int = 0
     checkpoint_seconds: float = 60.0
+    distribution: Literal["auto", "none", "mirrored", "multi_worker"] = "auto"
 
     def __post_init__(self):
         for name in ("batch_size", "accumulation_steps"):
@@ -164,7 +167,7 @@ class OptimizationConfig:
         require(0 < self.layer_decay <= 1, "train.layer_decay", self.layer_decay, "more than 0, at most 1")
         for name in ("warmup_fraction", "ema_momentum"):
             require(0 <= getattr(self, name) < 1, f"train.{name}", getattr(self, name), "0 or more, below 1")
-        for name in ("weight_decay", "clip_norm", "patience_epochs", "checkpoint_seconds"):
+        for name in ("weight_decay", "clip_norm", "checkpoint_seconds"):
             require(getattr(self, name) >= 0, f"train.{name}", getattr(self, name), "0 or more")
 
 
@@ -174,6 +177,7 @@ class TrainConfig(OptimizationConfig):
 
     Args:
         epochs: passes over the training split; `None` means as many as show some 8,000 examples, 3 to 10.
+        patience_epochs: epochs without a gain after which training stops; 0 means never.
         label_smoothing: probability mass spread over all labels, 0 to below 1.
         class_weights: `balanced` weighs every label alike whatever its count.
         hard_negatives: wrong texts added to every record where the task learns by comparing: those that the untrained
@@ -182,6 +186,7 @@ class TrainConfig(OptimizationConfig):
     """
 
     epochs: int | None = None
+    patience_epochs: int = 0
     label_smoothing: float = 0.0
     class_weights: Literal["none", "balanced"] = "none"
     hard_negatives: int = 0
@@ -191,7 +196,8 @@ class TrainConfig(OptimizationConfig):
         super().__post_init__()
         require(self.epochs is None or self.epochs >= 1, "train.epochs", self.epochs, "1 or more, or none")
         require(0 <= self.label_smoothing < 1, "train.label_smoothing", self.label_smoothing, "0 or more, below 1")
-        require(self.hard_negatives >= 0, "train.hard_negatives", self.hard_negatives, "0 or more")
+        for name in ("patience_epochs", "hard_negatives"):
+            require(getattr(self, name) >= 0, f"train.{name}", getattr(self, name), "0 or more")
 
     def num_epochs(self, num_examples: int) -> int:
         """Return how many epochs a training split of this size gets."""
@@ -199,14 +205,8 @@ class TrainConfig(OptimizationConfig):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Config:
-    """Everything that decides a run. `task` is the name of a file in `tfbert/tasks/`."""
-
-    task: str = "classification"
-    data: DataConfig = field(default_factory=DataConfig)
-    encoder: EncoderConfig = field(default_factory=EncoderConfig)
-    head: HeadConfig = field(default_factory=HeadConfig)
-    train: TrainConfig = field(default_factory=TrainConfig)
+class RootConfig:
+    """What every whole tree can do."""
 
     def to_dict(self) -> dict:
         """Return the whole tree as plain dicts, ready for JSON."""
@@ -215,6 +215,17 @@ class Config:
     def fingerprint(self) -> str:
         """Return 8 hex digits that change with any field, for run directories."""
         return hashlib.sha256(json.dumps(self.to_dict(), sort_keys=True).encode()).hexdigest()[:8]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config(RootConfig):
+    """Everything that decides a run. `task` is the name of a file in `tfbert/tasks/`."""
+
+    task: str = "classification"
+    data: DataConfig = field(default_factory=DataConfig)
+    encoder: EncoderConfig = field(default_factory=EncoderConfig)
+    head: HeadConfig = field(default_factory=HeadConfig)
+    train: TrainConfig = field(default_factory=TrainConfig)
 
 
 def require(condition: bool, path: str, value: Any, wish: str) -> None:

@@ -2,6 +2,8 @@
 
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,32 @@ def read_json(path: Path) -> dict[str, Any]:
 
 def write_json(path: Path, value: dict[str, Any]) -> None:
     """Write a JSON object aside and rename it to `path`."""
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text aside and rename it to `path`."""
     aside = path.with_name(f"{path.name}.{os.getpid()}.part")
-    aside.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    aside.write_text(text, encoding="utf-8")
     os.replace(aside, path)
+
+
+@contextmanager
+def locked(directory: Path, doing: str) -> Iterator[None]:
+    """Hold a directory for this process; the system lets go of it when the process ends, however it ends.
+
+    Args:
+        directory: that is there; a file `.lock` is put into it.
+        doing: what another process that has it would be doing, such as `training in it`.
+
+    Raises:
+        ValueError: another process has it.
+    """
+    import fcntl  # not on every system; what only reads JSON goes without
+
+    with open(directory / ".lock", "w", encoding="utf-8") as stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise ValueError(f"{directory}: another process is {doing}; wanted another --out directory") from error
+        yield

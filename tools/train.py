@@ -22,6 +22,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--seeds", metavar="K", type=int, default=1, help="train K seeds; export the best")
     parser.add_argument("--config", metavar="FILE", type=Path, help="config.json of an earlier run")
     parser.add_argument("--set", metavar="SECTION.FIELD=VALUE", action="append", default=[], help="any config field")
+    parser.add_argument("--adapt", metavar="PATH", nargs="*", help="first pretrain on this or the task's own text")
     parser.add_argument("--no-export", action="store_true", help="stop after the report")
     parser.add_argument("--list", action="store_true", help="print tasks, encoders and config fields, and exit")
     return parser
@@ -33,10 +34,9 @@ def read_config(options: argparse.Namespace):
     from tfbert.files import read_json
     from tfbert.tasks.base import load_task
 
+    config = override(Config(task=options.task), load_task(options.task).defaults)
     if options.config:
         config = from_dict(read_json(options.config))
-    else:
-        config = override(Config(task=options.task), load_task(options.task).defaults)
     values = parse_assignments(options.set)
     given = {"data.path": options.data, "encoder.name": options.encoder, "train.seed": options.seed}
     return override(config, values | {path: value for path, value in given.items() if value is not None})
@@ -50,13 +50,21 @@ def main(options: argparse.Namespace) -> None:
     if options.seeds < 1:
         raise ValueError(f"--seeds {options.seeds}: wanted 1 or more")
     config = read_config(options)
+    from tfbert.pretraining import adapt
     from tfbert.serving import deploy
     from tfbert.training import run
     from tfbert.training.problem import prepare
 
-    problem = prepare(config)
-    run_dir = options.out or run.choose_run_dir(problem, common.RUNS_DIR)
-    report = run.train(problem, run_dir, options.seeds, shlex.join(["python", *sys.argv]))
+    problem, command = prepare(config), shlex.join(["python", *sys.argv])
+    if not problem.replicas.is_chief and options.adapt is None:
+        run.assist(problem, options.seeds)
+        return
+    if options.adapt is None:
+        run_dir = options.out or run.choose_run_dir(problem, common.RUNS_DIR)
+        report = run.train(problem, run_dir, options.seeds, command)
+    else:
+        run_dir = options.out or adapt.choose_run_dir(problem, options.adapt, common.RUNS_DIR)
+        report = adapt.train(problem, options.adapt, run_dir, options.seeds, command)
     print(deploy.summary(report))
     print(f"report      {run_dir / 'report.html'}")
     if not options.no_export:

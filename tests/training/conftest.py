@@ -58,7 +58,7 @@ def make_trainer(base_problem, tmp_path):
         )
         if mode == "eager":
             for name in ("_single", "_accumulate", "_update"):
-                setattr(trainer, name, getattr(trainer, name).python_function)
+                setattr(trainer.updater, name, getattr(trainer.updater, name).python_function)
             answering.answer = answering.answer.python_function
         return trainer
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from tfbert.training import optimizers
-from tfbert.training.optimizers import LayerwiseAdamW, WarmupDecay
+from tfbert.training.optimizers import LayerwiseAdafactor, LayerwiseAdamW, LayerwiseLamb, WarmupDecay
 
 
 @pytest.mark.parametrize(
@@ -69,6 +69,93 @@ def test_updates_equal_adamw_by_hand():
     for index, (start, factor, decay) in enumerate(zip(starts, factors, [0.2, 0, 0, 0.2], strict=True)):
         wanted = numpy_adamw(start, [step[index] for step in gradients], rates * factor, decay)
         np.testing.assert_allclose(np.asarray(variables[index]), wanted, rtol=2e-5, atol=2e-6)
+
+
+def numpy_lamb(value, gradients, rates, decay, is_fitted, beta_1=0.9, beta_2=0.999, epsilon=1e-6):
+    """You et al. 2020, algorithm 2, in float64; what is not fitted moves as in Adam."""
+    value, m, v = value.astype(np.float64), 0.0, 0.0
+    for step, (gradient, rate) in enumerate(zip(gradients, rates, strict=True), 1):
+        m = beta_1 * m + (1 - beta_1) * gradient
+        v = beta_2 * v + (1 - beta_2) * gradient**2
+        update = m / (1 - beta_1**step) / (np.sqrt(v / (1 - beta_2**step)) + epsilon) + decay * value
+        value = value - rate * (np.linalg.norm(value) / np.linalg.norm(update) if is_fitted else 1.0) * update
+    return value
+
+
+def numpy_adafactor(value, gradients, rates, decay, beta_2_decay=-0.8, epsilon_1=1e-30, epsilon_2=1e-3):
+    """Shazeer and Stern 2018, algorithms 4 and 5, in float64, with decoupled decay and the run's own schedule."""
+    value = value.astype(np.float64)
+    rows = columns = second = 0.0
+    for step, (gradient, rate) in enumerate(zip(gradients, rates, strict=True), 1):
+        value = value - rate * decay * value
+        kept, squared = 1 - step**beta_2_decay, gradient.astype(np.float64) ** 2 + epsilon_1
+        if value.ndim == 1:
+            second = kept * second + (1 - kept) * squared
+        else:
+            rows = kept * rows + (1 - kept) * squared.sum(-1)
+            columns = kept * columns + (1 - kept) * squared.sum(-2)
+            # Sums over a matrix, as the paper has them; ours are means.
+            second = rows[..., :, None] * columns[..., None, :] / rows.sum(-1)[..., None, None]
+        update = gradient / np.sqrt(second)
+        update = update / max(1.0, np.sqrt((update**2).mean()))
+        value = value - max(epsilon_2, np.sqrt((value**2).mean())) * rate * update
+    return value
+
+
+SHAPES = {"kernel": (3, 4), "bias": (5,), "deep": (2, 3, 4)}
+
+
+@pytest.mark.parametrize("kind", [LayerwiseLamb, LayerwiseAdafactor])
+def test_updates_equal_the_papers_by_hand(kind):
+    rng = np.random.default_rng(6)
+    variables = [keras.Variable(rng.normal(size=shape).astype("float32"), name=name) for name, shape in SHAPES.items()]
+    starts = [np.asarray(variable) for variable in variables]
+    own = {"beta_2": 0.999, "epsilon": 1e-6} if kind is LayerwiseLamb else {}
+    factors, schedule = [1.0, 0.25, 3.0], WarmupDecay(0.1, 1, 4, "linear")
+    optimizer = kind(factors=factors, learning_rate=schedule, weight_decay=0.2, **own)
+    optimizer.exclude_from_weight_decay(var_list=variables[1:2])
+    optimizer.build(variables)
+    gradients = [[rng.normal(size=v.shape).astype(np.float32) for v in variables] for _ in range(3)]
+    for step in gradients:
+        optimizer.apply([keras.ops.convert_to_tensor(g) for g in step], variables)
+    rates = np.array([0.1, 0.1, 0.1 * 2 / 3])
+    for index, (start, factor, decay) in enumerate(zip(starts, factors, [0.2, 0, 0.2], strict=True)):
+        of = [step[index] for step in gradients]
+        if kind is LayerwiseLamb:
+            wanted = numpy_lamb(start, of, rates * factor, decay, is_fitted=index != 1)
+        else:
+            wanted = numpy_adafactor(start, of, rates * factor, decay)
+        np.testing.assert_allclose(np.asarray(variables[index]), wanted, rtol=2e-5, atol=2e-6)
+
+
+def test_adafactor_keeps_no_second_moment_of_a_matrix():
+    variables = [keras.Variable(np.ones(shape, "float32"), name=name) for name, shape in SHAPES.items()]
+    optimizer = LayerwiseAdafactor(factors=[1.0] * 3, learning_rate=0.1)
+    optimizer.build(variables)
+    kept = sum(int(np.prod(v.shape)) for v in optimizer.variables) - 2  # the step and the learning rate
+    assert kept == (3 + 4) + 5 + (2 * 3 + 2 * 4)
+
+
+@pytest.mark.parametrize("kind", [LayerwiseAdamW, LayerwiseLamb, LayerwiseAdafactor])
+def test_what_is_to_stand_still_does(kind):
+    variables = [keras.Variable(np.ones((2, 2), "float32"), name=name) for name in ("still", "moving")]
+    optimizer = kind(factors=[1.0, 1.0], still_updates=[2, 0], learning_rate=0.1, weight_decay=0.1)
+    optimizer.build(variables)
+    seen = []
+    for _ in range(3):
+        optimizer.apply([keras.ops.ones((2, 2))] * 2, variables)
+        seen.append([float(np.asarray(variable)[0, 0]) for variable in variables])
+    assert [still for still, _ in seen[:2]] == [1.0, 1.0]
+    assert seen[2][0] < 1.0 and seen[0][1] < 1.0
+
+
+@pytest.mark.parametrize("name", ["adamw", "lamb", "adafactor"])
+def test_every_optimizer_lowers_the_loss_of_a_run(make_trainer, name):
+    rate = {"adamw": 2e-3, "lamb": 2e-2, "adafactor": 5e-2}[name]
+    values = {"train__optimizer": name, "train__learning_rate": rate, "train__epochs": 6}
+    trainer = make_trainer(examples=8, encoder__dropout=0.0, head__dropout=0.0, head__start="random", **values)
+    found = [loss for _, loss, _ in trainer.train().losses]
+    assert found[-1] < found[0] - 0.02
 
 
 @pytest.fixture(scope="module")

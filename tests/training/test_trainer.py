@@ -46,7 +46,7 @@ def test_golden_losses(make_trainer):
     plan = plan_training(np.minimum(trainer.train_split.lengths(), 32), 8, 3, 0)
     shapes = {tuple(batch["token_ids"].shape) for batch in batches(trainer.train_split, plan, 32)}
     assert len(shapes) > 1
-    assert trainer._single.experimental_get_tracing_count() == 1
+    assert trainer.updater._single.experimental_get_tracing_count() == 1
     assert trainer.answering.answer.experimental_get_tracing_count() == 1
 
 
@@ -86,7 +86,7 @@ def test_a_last_group_of_fewer_batches_is_an_update(make_trainer):
 def test_averaged_weights_are_evaluated_and_kept(make_trainer, monkeypatch):
     trainer = make_trainer(examples=20, train__ema_momentum=0.5, train__epochs=1)
     averages = [np.asarray(v, np.float64) for v in trainer.model.trainable_variables]
-    apply, evaluated = trainer._update, []
+    apply, evaluated = trainer.updater._update, []
 
     def follow(gradients):
         nonlocal averages
@@ -94,7 +94,7 @@ def test_averaged_weights_are_evaluated_and_kept(make_trainer, monkeypatch):
         now = [np.asarray(v, np.float64) for v in trainer.model.trainable_variables]
         averages = [0.5 * average + 0.5 * value for average, value in zip(averages, now, strict=True)]
 
-    trainer._update = follow
+    trainer.updater._update = follow
     quick_scores = trainer.task.quick_scores
     monkeypatch.setattr(
         type(trainer.task),
@@ -203,12 +203,12 @@ def test_a_loss_that_is_no_number_stops(make_trainer, monkeypatch):
 
 def test_weights_that_the_very_last_update_broke_are_not_kept(make_trainer):
     trainer = make_trainer(examples=20, train__epochs=1)
-    apply, calls = trainer._update, iter(range(100))
+    apply, calls = trainer.updater._update, iter(range(100))
 
     def break_last(gradients):
         apply([g * math.inf for g in gradients] if next(calls) == 2 else gradients)
 
-    trainer._update = break_last
+    trainer.updater._update = break_last
     with pytest.raises(ValueError, match="weights are not finite after update 3 of epoch 1"):
         trainer.train()
     assert not (trainer.run_dir / "best.safetensors").exists()

@@ -33,6 +33,15 @@ def frozen(run_dir: Path) -> dict[str, float] | None:
     return {"accuracy": frozen_accuracy(from_dict(read_json(run_dir / "config.json")))}
 
 
+def peers_python() -> Path | None:
+    """Return the Python of the peers' environment, or `None`, which is logged, where there is none."""
+    python = Path(os.environ.get("TFBERT_PEERS_PYTHON") or _PYTHON)
+    if python.exists():
+        return python
+    logger.info("no %s: the peer is left out; `make peers` builds its environment", python)
+    return None
+
+
 def untouched(run_dir: Path) -> dict[str, float] | None:
     """Return what a run of matching reaches with the encoder as it was before: same index, search and test split."""
     finished = load_run(run_dir)
@@ -55,9 +64,8 @@ def transformers(kind: str) -> Peer:
     """
 
     def peer(run_dir: Path) -> dict[str, float] | None:
-        python = Path(os.environ.get("TFBERT_PEERS_PYTHON") or _PYTHON)
-        if not python.exists():
-            logger.info("no %s: the peer is left out; `make peers` builds its environment", python)
+        python = peers_python()
+        if python is None:
             return None
         config = from_dict(read_json(run_dir / "config.json"))
         task, facts = load_task(config.task), read_json(run_dir / "model.json")["facts"]

@@ -1,11 +1,12 @@
 """The course of a training in, TensorBoard logs out."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import tensorflow as tf
 from tensorboard.plugins.hparams import api as hparams
 
-from tfbert.config import Config
+from tfbert.config import RootConfig
 
 
 class Board:
@@ -13,15 +14,16 @@ class Board:
 
     Args:
         log_dir: of the run; made if missing.
-        config: whose train, head and encoder values become the run's HParams.
+        config: whose values become the run's HParams.
+        sections: of the config that do.
     """
 
-    def __init__(self, log_dir: Path, config: Config):
+    def __init__(self, log_dir: Path, config: RootConfig, sections: Sequence[str] = ("train", "head", "encoder")):
         self._writer = tf.summary.create_file_writer(str(log_dir))
         tree = config.to_dict()
         self._values = {
             f"{section}.{name}": "none" if value is None else value
-            for section in ("train", "head", "encoder")
+            for section in sections
             for name, value in tree[section].items()
         }
         with self._writer.as_default():
@@ -42,6 +44,13 @@ class Board:
             tf.summary.scalar("epoch/examples_per_second", entry["examples_per_second"], step=entry["epoch"])
             for name, value in entry.get("validation", {}).items():
                 tf.summary.scalar(f"validation/{name}", value, step=entry["epoch"])
+        self._writer.flush()
+
+    def scalars(self, values: Mapping[str, float], step: int) -> None:
+        """Write values by name."""
+        with self._writer.as_default():
+            for name, value in values.items():
+                tf.summary.scalar(name, value, step=step)
         self._writer.flush()
 
     def final(self, report: dict, step: int) -> None:

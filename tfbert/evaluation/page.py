@@ -68,9 +68,22 @@ def render(report: dict, details: dict, path: Path) -> None:
         "calibration": _calibration(details),
         "lengths": _lengths(details),
         "mistakes": _mistakes(details),
-        "cost": _cost(report),
-        "repeat": _repeat(report),
+        "cost": cost_view(report),
+        "repeat": repeat_view(report),
     }
+    view = {"headline": _headline(report), "split": split, **views}
+    write_page("page.html.jinja", path, toc={n: heading for n, heading in _SECTIONS.items() if views[n]}, **view)
+
+
+def write_page(template: str, path: Path, **views) -> None:
+    """Write a page.
+
+    Args:
+        template: file in this folder, which extends `base.html.jinja`.
+        path: the file to write; an existing one is replaced.
+        **views: what the template shows, and for the base of it: `toc` (section to heading), `headline` with its
+            `facts`, `cost` and `repeat`.
+    """
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
         autoescape=True,
@@ -79,12 +92,7 @@ def render(report: dict, details: dict, path: Path) -> None:
         lstrip_blocks=True,
     )
     environment.filters |= {f.__name__: f for f in (percent, number, duration, words, setting, breakable)}
-    page = environment.get_template("page.html.jinja").render(
-        headline=_headline(report),
-        toc={name: heading for name, heading in _SECTIONS.items() if views[name]},
-        split=split,
-        **views,
-    )
+    page = environment.get_template(template).render(**views)
     # A text may hold half a surrogate pair, which no encoding can write.
     path.write_bytes(page.encode("utf-8", errors="replace"))
 
@@ -113,6 +121,8 @@ def _headline(report: dict) -> dict:
         over_seeds = (seeds.get(split) or {}).get(name)
         if over_seeds:
             view["seeds"] = f"Over {seeds['count']} seeds: {_spread(name, over_seeds)}"
+    if report.get("adaptation"):
+        view["notes"] = [report["adaptation"]["sentence"], *view["notes"]]
     facts = [("Encoder", ", ".join([view["encoder"], *(f"{words(k)} {number(v)}" for k, v in _scalars(encoder))]))]
     counts = [f"{number(row['num_examples'])} {name}" for name, row in data.items() if row]
     per_label = (report.get(split) or {}).get("per_label")
@@ -318,7 +328,8 @@ def _mistakes(details: dict) -> dict | None:
     return {"first": rows[:_FIRST_MISTAKES], "rest": rows[_FIRST_MISTAKES:]} if rows else None
 
 
-def _cost(report: dict) -> dict | None:
+def cost_view(report: dict) -> dict | None:
+    """Return how long every stage took, and how much memory all together."""
     stages = [(name, value) for name, value in (report.get("seconds") or {}).items() if value is not None]
     memory = report.get("peak_memory_bytes")
     if not stages and not memory:
@@ -328,7 +339,7 @@ def _cost(report: dict) -> dict | None:
     return {"rows": rows, "total": total, "memory": size(memory) if memory else None}
 
 
-def _repeat(report: dict) -> dict | None:
+def repeat_view(report: dict) -> dict | None:
     """Return the command, the config by section and the versions."""
     sections: dict[str, Sequence] = {"run": []}
     for name, value in (report.get("config") or {}).items():

@@ -29,7 +29,7 @@ from tfbert.evaluation.drawing import (
 # An embedded picture cannot read CSS, so its two colours are middle tones that stand out on white and on black.
 _PICTURE_RIGHT, _PICTURE_WRONG = (58, 134, 209), (224, 112, 26)
 
-_MAX_POINTS = 400
+_MAX_POINTS, _FEW_POINTS = 400, 50
 _CELL_FONT, _NAME_FONT = 7, 8
 
 
@@ -113,6 +113,41 @@ def _metric_curve(epochs: Sequence[int], series: Mapping[str, Sequence], best_ep
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:.{int(span < 0.04)}f} %"))
     _epoch_axis(axes, epochs)
     return to_svg(figure, "Validation metrics by epoch")
+
+
+def lines(
+    title: str, series: Mapping[str, Sequence], *, is_fraction: bool = False, mark: tuple | None = None
+) -> Markup:
+    """Draw values by update, up to three kinds of them.
+
+    Args:
+        title: of the plot.
+        series: name to `(update, value)` pairs; one of more than 50 is drawn smoothed over the raw one.
+        is_fraction: whether values are shown as percent, from zero.
+        mark: an update to draw a line at, and what it is.
+    """
+    with report_style():
+        figure, axes = new_axes()
+        looks = [(ACCENT, "-", "o"), (INK, "--", "s"), (MUTED, ":", "^")]
+        for (name, values), (color, line, marker) in zip(series.items(), looks, strict=False):
+            pairs = np.array(values, dtype=float).reshape(-1, 2)
+            if len(pairs) > _FEW_POINTS:
+                updates, raw = _thin(pairs)
+                axes.plot(updates, raw, color=color, linewidth=0.8, alpha=0.3)
+                axes.plot(updates, smooth(raw), color=color, linestyle=line, linewidth=1.8, label=name)
+            else:
+                look = {"color": color, "linestyle": line, "marker": marker, "markersize": 4}
+                axes.plot(*pairs.T, linewidth=1.6, label=name, **look)
+        if mark:
+            axes.axvline(mark[0], color=WARN, linewidth=1.2, linestyle=":", label=mark[1])
+        axes.legend(loc="best")
+        axes.set_title(title)
+        axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+        if is_fraction:
+            axes.set_ylim(bottom=0)
+            axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:.3g} %"))
+        return to_svg(figure, title)
 
 
 def heat_map(counts: np.ndarray, rows: Sequence[str], columns: Sequence[str]) -> Markup:

@@ -29,6 +29,11 @@ MEANINGS = {
     "recall_at_5": "share of questions with a right answer among the first 5",
     "recall_at_10": "share of questions with a right answer among the first 10",
     "ndcg_at_10": "like MRR, but gain falls with the logarithm of the rank",
+    "masked_word_loss": "mean cross-entropy of the masked words, in nats; lower is better",
+    "masked_word_accuracy": "share of the masked words that are guessed right at once",
+    "perplexity": "among how many equally likely words it would be guessing; lower is better",
+    "pair_loss": "mean cross-entropy of the pairs of segments; a coin has 0.693; lower is better",
+    "pair_accuracy": "share of the pairs that are told right: belong together or not",
     "calibration_error": "how far stated probabilities are from the truth on average; lower is better",
 }
 _FRACTIONS = {"accuracy", "f1", "precision", "recall", "match", "calibration", "mrr", "ndcg"}

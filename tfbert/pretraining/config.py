@@ -1,9 +1,17 @@
 """Everything that decides a pretraining, as one tree; read, overridden and written as `tfbert.config` does."""
 
+import re
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal
 
-from tfbert.config import OptimizationConfig, require
+from tfbert.config import OptimizationConfig, RootConfig, require
+
+# What is read where no corpus is named. So little text needs more of it to measure on.
+SAMPLES = {
+    "corpus.paths": (str(Path(__file__).parent.parent / "samples" / "pretraining" / "office.txt"),),
+    "corpus.held_out_fraction": 0.2,
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +53,9 @@ class ExamplesConfig:
         pairs: what the second segment of a row is: half of the time another document's text (`next_sentence`), half of
             the time swapped with the first (`sentence_order`), or there is `none` and a row is one segment.
         passes: over the corpus, each cut into rows in another way.
-        num_shards: files that the rows are spread over by hash; 0 means one for some 64 MB of text.
+        segmenter: `module:function` that takes a text and returns its words, for languages written without blanks;
+            `none` makes every ideograph a word. It decides which tokens are masked together.
+        num_shards: files that the rows are spread over by hash; 0 means one for some 4 MB of text, at most 500.
         seed: of the cuts and pairs.
     """
 
@@ -53,14 +63,20 @@ class ExamplesConfig:
     short_fraction: float = 0.1
     pairs: Literal["next_sentence", "sentence_order", "none"] = "next_sentence"
     passes: int = 1
+    segmenter: str | None = None
     num_shards: int = 0
     seed: int = 0
 
     def __post_init__(self):
-        require(self.sequence_length >= 8, "examples.sequence_length", self.sequence_length, "8 or more tokens")
+        length = self.sequence_length
+        require(8 <= length < 2**16, "examples.sequence_length", length, "8 to 65535 tokens")
         require(0 <= self.short_fraction < 1, "examples.short_fraction", self.short_fraction, "0 or more, below 1")
         require(self.passes >= 1, "examples.passes", self.passes, "1 or more")
-        require(self.num_shards >= 0, "examples.num_shards", self.num_shards, "0 or more")
+        require(0 <= self.num_shards <= 10_000, "examples.num_shards", self.num_shards, "0 to 10000")
+        require(0 <= self.seed < 2**31, "examples.seed", self.seed, "0 to 2147483647")
+        name = self.segmenter
+        wish = "module:function, such as jieba:lcut, or none"
+        require(name is None or re.fullmatch(r"[\w.]+:\w+", name), "examples.segmenter", name, wish)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,13 +87,10 @@ class ObjectiveConfig:
         mask_fraction: of a row's tokens that are to be guessed. Of these 80 % become [MASK], 10 % a random token, 10 %
             stay.
         masking: what is chosen at random: `token`, `whole_word` with all its pieces, or `span` of whole words.
-        segmenter: `module:function` that takes a text and returns its words, for languages written without blanks;
-            `none` makes every ideograph a word.
     """
 
     mask_fraction: float = 0.15
     masking: Literal["token", "whole_word", "span"] = "whole_word"
-    segmenter: str | None = None
 
     def __post_init__(self):
         require(0 < self.mask_fraction < 1, "objective.mask_fraction", self.mask_fraction, "more than 0, below 1")
@@ -125,27 +138,48 @@ class PretrainTrainConfig(OptimizationConfig):
     """How the weights are learned.
 
     Args:
-        epochs: passes over the rows, each with masks of its own.
+        epochs: passes over the rows, each with masks of its own; `None` means as many as show some 20,000 rows, 3 to
+            40.
         evaluations: on held-out text, evenly spread over the training, and one before it.
-        short_epochs_fraction: of the updates, the first ones, that only see rows cut to a quarter of their length.
+        patience_evaluations: evaluations without a gain after which training stops; 0 means never.
+        held_out_rows: measured on in every evaluation, a fixed sample; 0 means all that are held out.
+        head_updates_fraction: of the updates, the first ones, in which the encoder stays as it is, where it has
+            learned something and its heads have not: they learn to read it before they change it.
+        short_updates_fraction: of the updates, the first ones, that only see rows cut to a quarter of the sequence
+            length.
     """
 
-    epochs: int = 3
+    epochs: int | None = None
     evaluations: int = 10
-    short_epochs_fraction: float = 0.0
+    patience_evaluations: int = 0
+    held_out_rows: int = 1000
+    head_updates_fraction: float = 0.1
+    short_updates_fraction: float = 0.0
 
     def __post_init__(self):
         super().__post_init__()
-        require(self.epochs >= 1, "train.epochs", self.epochs, "1 or more")
+        require(self.epochs is None or self.epochs >= 1, "train.epochs", self.epochs, "1 or more, or none")
         require(self.evaluations >= 1, "train.evaluations", self.evaluations, "1 or more")
-        fraction = self.short_epochs_fraction
-        require(0 <= fraction < 1, "train.short_epochs_fraction", fraction, "0 or more, below 1")
+        for name in ("patience_evaluations", "held_out_rows"):
+            require(getattr(self, name) >= 0, f"train.{name}", getattr(self, name), "0 or more")
+        for name in ("head_updates_fraction", "short_updates_fraction"):
+            require(0 <= getattr(self, name) < 1, f"train.{name}", getattr(self, name), "0 or more, below 1")
+
+    def num_epochs(self, num_rows: int) -> int:
+        """Return how many epochs so many rows get."""
+        return self.epochs or min(40, max(3, round(20_000 / num_rows)))
 
 
 @dataclass(frozen=True, kw_only=True)
-class PretrainConfig:
-    """Everything that decides a pretraining."""
+class PretrainConfig(RootConfig):
+    """Everything that decides a pretraining.
 
+    Args:
+        prepared: directory of rows that `pretrain.py prepare` made, with their own `corpus` and `examples`; `None`
+            makes rows of the corpus.
+    """
+
+    prepared: str | None = None
     corpus: CorpusConfig = field(default_factory=CorpusConfig)
     examples: ExamplesConfig = field(default_factory=ExamplesConfig)
     objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)

@@ -132,11 +132,7 @@ class Reader:
         self.name = (path.name or str(path)) if path == self._root else path.relative_to(self._root).as_posix()
         self.tally = Tally()
         named_columns(schema.columns, data.columns)
-        try:
-            " ".encode(data.encoding)
-        except (LookupError, UnicodeError):
-            wish = "wanted the name of a text encoding, such as utf-8, cp1252 or gb18030"
-            raise ValueError(f"data.encoding={data.encoding}: {wish}") from None
+        rows.check_encoding(data.encoding, "data")
 
     def __iter__(self) -> Iterator[Record]:
         tally = self.tally = Tally()

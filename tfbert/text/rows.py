@@ -4,15 +4,17 @@ In: a path, a `DataConfig` and the columns that are wanted. Out: `Row` values an
 """
 
 import codecs
+import contextlib
 import csv
 import gzip
+import io
 import json
 import re
 import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, Protocol
 
 from tfbert.config import DataConfig
 from tfbert.text.columns import Column, ColumnFinder, listing, shown, shown_json
@@ -260,19 +262,63 @@ def conll_rows(lines: Iterable[str], name: str, data: DataConfig, columns: Seque
             words, tags, numbers, bad = [], [], [], None
 
 
-def read_lines(path: Path, name: str, data: DataConfig, tally: Tally) -> Iterator[str]:
-    """Yield the lines of a file with their ends, without its byte order mark.
+class Decoding(Protocol):
+    """What a config says of a file's bytes: `encoding`, and `encoding_errors`, `strict` or `replace`."""
+
+    encoding: str
+    encoding_errors: str
+
+
+def open_binary(path: Path | str) -> BinaryIO:
+    """Open a file of this machine for reading."""
+    return open(path, "rb")
+
+
+def check_encoding(encoding: str, section: str) -> None:
+    """Refuse what is no name of a text encoding.
 
     Raises:
-        ValueError: the file cannot be read, or bytes do not decode and `data.encoding_errors` is `strict`.
+        ValueError: it is none; `section` of the config is named.
     """
-    opened = gzip.open if path.suffix.lower() == ".gz" else open
     try:
-        with opened(path, "rt", encoding=data.encoding, errors="tfbert.mark", newline="") as file:
+        " ".encode(encoding)
+    except (LookupError, UnicodeError):
+        wish = "wanted the name of a text encoding, such as utf-8, cp1252 or gb18030"
+        raise ValueError(f"{section}.encoding={encoding}: {wish}") from None
+
+
+def read_lines(
+    path: Path | str,
+    name: str,
+    data: Decoding,
+    tally: Tally,
+    *,
+    section: str = "data",
+    open_bytes: Callable[[Any], BinaryIO] = open_binary,
+) -> Iterator[str]:
+    """Yield the lines of a file with their ends, without its byte order mark.
+
+    Args:
+        path: of the file; gzipped if its name ends in `.gz`.
+        name: how messages call it.
+        data: how bytes become text.
+        tally: counts what was replaced.
+        section: of the config that `data` is, for messages.
+        open_bytes: opens `path`, wherever it is.
+
+    Raises:
+        ValueError: the file cannot be read, or bytes do not decode and `encoding_errors` is `strict`.
+    """
+    try:
+        with contextlib.ExitStack() as stack:
+            stream = stack.enter_context(open_bytes(path))
+            if str(path).lower().endswith(".gz"):
+                stream = stack.enter_context(gzip.GzipFile(fileobj=stream))
+            file = io.TextIOWrapper(stream, encoding=data.encoding, errors="tfbert.mark", newline="")
             for number, line in enumerate(file, start=1):
                 text = line.removeprefix("\ufeff") if number == 1 else line
                 position = surrogate(text)
-                yield text if position is None else _replaced(text, position, f"{name}:{number}", data, tally)
+                yield text if position is None else _replaced(text, position, f"{name}:{number}", data, tally, section)
     except (OSError, EOFError, UnicodeError, zlib.error) as error:
         raise ValueError(f"{name}: cannot be read: {error}") from error
 
@@ -319,11 +365,12 @@ def _mark(error: UnicodeError) -> tuple[str, int]:
 codecs.register_error("tfbert.mark", _mark)
 
 
-def _replaced(line: str, position: int, where: str, data: DataConfig, tally: Tally) -> str:
+def _replaced(line: str, position: int, where: str, data: Decoding, tally: Tally, section: str) -> str:
     if data.encoding_errors == "strict":
+        setting = f"--set {section}.encoding"
         raise ValueError(
             f"{where}: byte 0x{ord(line[position]) - 0xDC00:02X} is not {data.encoding}; wanted the file's own "
-            "encoding (cp1252, mac_roman, ...) by --set data.encoding=..., or --set data.encoding_errors=replace"
+            f"encoding (cp1252, mac_roman, ...) by {setting}=..., or {setting}_errors=replace"
         )
     line, num_replaced = re.subn("[\udc00-\udcff]", "\ufffd", line)
     tally.num_replaced += num_replaced

@@ -3,12 +3,71 @@
 import json
 import os
 import re
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from safetensors import safe_open
 from safetensors.numpy import save_file
+
+CHECKPOINT, _BEST = "checkpoint.safetensors", "best.safetensors"
+
+
+class Keeper:
+    """Keeps the state of one training, and its best weights, in a run directory.
+
+    Args:
+        run_dir: existing.
+        identity: text that says which data and config this is; a checkpoint of another one is refused.
+        seconds: at least so long between two checkpoints.
+    """
+
+    def __init__(self, run_dir: Path, identity: str, seconds: float):
+        self.run_dir, self.identity, self.seconds = run_dir, identity, seconds
+        self._best: dict[str, np.ndarray] | None = None  # not yet on disk
+        self._saved_at = time.monotonic()
+
+    def is_due(self) -> bool:
+        """Say whether the last checkpoint is old enough for another."""
+        return time.monotonic() - self._saved_at >= self.seconds
+
+    def keep_best(self, arrays: dict[str, np.ndarray]) -> None:
+        """Take weights as the best so far; they are written with the next checkpoint."""
+        self._best = arrays
+
+    def save(self, arrays: dict[str, np.ndarray], progress: dict) -> None:
+        """Write a checkpoint of arrays and a JSON-ready progress."""
+        if self._best is not None:
+            # First, so that a checkpoint never speaks of best weights that are not there.
+            save(self.run_dir / _BEST, self._best, {})
+            self._best = None
+        save(self.run_dir / CHECKPOINT, arrays, {"identity": self.identity, "progress": progress})
+        self._saved_at = time.monotonic()
+
+    def resume(self) -> tuple[dict[str, np.ndarray], dict] | None:
+        """Return arrays and progress of the last checkpoint, or `None` if there is none.
+
+        Raises:
+            ValueError: the checkpoint is of another run, or is none.
+        """
+        path = self.run_dir / CHECKPOINT
+        remove_parts(self.run_dir)
+        if not path.exists():
+            return None
+        arrays, state = load(path)
+        if state["identity"] != self.identity:
+            raise ValueError(f"{path}: is of another run (other data, config or seed); wanted an empty --out directory")
+        return arrays, state["progress"]
+
+
+def load_best(run_dir: Path) -> dict[str, np.ndarray]:
+    """Return the best weights of a run.
+
+    Raises:
+        ValueError: there are none.
+    """
+    return load(run_dir / _BEST)[0]
 
 
 def save(path: Path, arrays: dict[str, np.ndarray], state: dict) -> None:
@@ -70,5 +129,5 @@ def scatter(prefix: str, variables: Sequence, arrays: dict[str, np.ndarray]) -> 
 
 def _names(prefix: str, variables: Sequence) -> list[str]:
     # Keras numbers generators and optimizers through the life of a process; another process counts from another number.
-    paths = [re.sub(r"(seed_generator|adam_w|optimizer)_\d+/", r"\1/", v.path) for v in variables]
+    paths = [re.sub(r"(seed_generator|adam_w|lamb|adafactor|optimizer)_\d+/", r"\1/", v.path) for v in variables]
     return [f"{prefix}/{index:04d}:{path}" for index, path in enumerate(paths)]

@@ -1,4 +1,4 @@
-"""Config in, optimizer out: AdamW with warm-up, decay, and a learning rate of its own for every layer."""
+"""Config in, optimizer out: with warm-up, decay, and a learning rate of its own for every layer."""
 
 import math
 import re
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import keras
 from keras import ops
 
-from tfbert.config import TrainConfig
+from tfbert.config import OptimizationConfig
 
 # Adam's own divisor guard; the original BERT's value.
 _EPSILON = 1e-6
@@ -56,21 +56,30 @@ class WarmupDecay(keras.optimizers.schedules.LearningRateSchedule):
         }
 
 
-class LayerwiseAdamW(keras.optimizers.AdamW):
-    """AdamW whose learning rate, and with it the decay, is multiplied by a factor that depends on the variable.
+class _Layerwise:
+    """Multiplies learning rate and decay of an optimizer by a factor that depends on the variable.
 
     Args:
         factors: one for each variable, in the order in which the optimizer is built with them.
-        **kwargs: of `keras.optimizers.AdamW`.
+        still_updates: by variable, the first updates in which it does not move; `None` means none for all.
+        **kwargs: of the optimizer.
     """
 
-    def __init__(self, *, factors: Sequence[float], **kwargs):
+    def __init__(self, *, factors: Sequence[float], still_updates: Sequence[int] | None = None, **kwargs):
         super().__init__(**kwargs)
         self.factors = tuple(factors)
+        self.still_updates = tuple(still_updates or [0] * len(self.factors))
+
+    def rate_of(self, variable, learning_rate):
+        """Return the learning rate of one variable in this update."""
+        index = self._get_variable_index(variable)
+        rate = learning_rate * self.factors[index]
+        still = self.still_updates[index]
+        return ops.where(self.iterations >= still, rate, 0.0) if still else rate
 
     def update_step(self, gradient, variable, learning_rate):
         """Decay one variable, then apply its gradient, both with the variable's own learning rate."""
-        rate = learning_rate * self.factors[self._get_variable_index(variable)]
+        rate = self.rate_of(variable, learning_rate)
         if self._use_weight_decay(variable):
             self.assign_sub(variable, variable * self.weight_decay * rate)
         super().update_step(gradient, variable, rate)
@@ -79,17 +88,91 @@ class LayerwiseAdamW(keras.optimizers.AdamW):
         """Do nothing: Keras would decay with one learning rate for all, before `update_step`."""
 
 
-def learning_rate_factors(model: keras.Model, config: TrainConfig) -> list[float]:
+class LayerwiseAdamW(_Layerwise, keras.optimizers.AdamW):
+    """AdamW with a factor on the learning rate of every variable."""
+
+
+class LayerwiseLamb(_Layerwise, keras.optimizers.Lamb):
+    """LAMB with a factor on the learning rate of every variable.
+
+    Source: You et al. 2020, "Large Batch Optimization for Deep Learning", algorithm 2, which ours follows where Keras
+        does not: decay is part of the step whose length is fitted to the weights, and what is not decayed (biases and
+        LayerNorm) is not fitted either but moved as Adam would, as in the authors' code.
+    """
+
+    def update_step(self, gradient, variable, learning_rate):
+        """Apply the gradient and the decay of one variable."""
+        index = self._get_variable_index(variable)
+        first, second = self._momentums[index], self._velocities[index]
+        self.assign_add(first, (gradient - first) * (1 - self.beta_1))
+        self.assign_add(second, (ops.square(gradient) - second) * (1 - self.beta_2))
+        step = ops.cast(self.iterations + 1, "float32")
+        corrected = first / (1 - ops.power(self.beta_1, step))
+        update = corrected / (ops.sqrt(second / (1 - ops.power(self.beta_2, step))) + self.epsilon)
+        rate = self.rate_of(variable, learning_rate)
+        if self._use_weight_decay(variable):
+            update = update + self.weight_decay * variable
+            lengths = ops.sqrt(ops.sum(ops.square(variable))), ops.sqrt(ops.sum(ops.square(update)))
+            is_safe = ops.logical_and(lengths[0] > 0, lengths[1] > 0)
+            rate = rate * ops.where(is_safe, lengths[0] / ops.where(is_safe, lengths[1], 1.0), 1.0)
+        self.assign_sub(variable, rate * update)
+
+
+class LayerwiseAdafactor(_Layerwise, keras.optimizers.Adafactor):
+    """Adafactor with a factor on the learning rate of every variable: of a matrix it keeps row and column means only.
+
+    Source: Shazeer and Stern 2018, "Adafactor", algorithms 4 and 5. Ours differs in that the schedule of the run is
+        the relative step size, without a ceiling of one over the root of the step, and in decoupled weight decay.
+        Keras follows the paper in what is computed, but holds a second moment of full size for every matrix too,
+        which is what Adafactor is there to save; ours does not.
+    """
+
+    def build(self, variables):
+        """Make the row and column means of matrices, and second moments of all else."""
+        if self.built:
+            return
+        # Keras' own `build` is passed over: it makes what this class is there to avoid.
+        keras.optimizers.Optimizer.build(self, variables)
+        self._means = []
+        for v in variables:
+            shapes = [v.shape[:-1], (*v.shape[:-2], v.shape[-1])] if len(v.shape) > 1 else [v.shape]
+            names = ("row", "column") if len(shapes) > 1 else ("second",)
+            made = [self.add_variable(shape, name=f"{v.name}_{n}") for shape, n in zip(shapes, names, strict=True)]
+            self._means.append(made)
+
+    def update_step(self, gradient, variable, learning_rate):
+        """Decay one variable, then apply its gradient."""
+        index = self._get_variable_index(variable)
+        rate = self.rate_of(variable, learning_rate)
+        if self._use_weight_decay(variable):
+            self.assign_sub(variable, variable * self.weight_decay * rate)
+        squared, means = ops.square(gradient) + self.epsilon_1, self._means[index]
+        axes = (-1, -2) if len(means) > 1 else (None,)
+        kept = 1 - ops.power(ops.cast(self.iterations + 1, "float32"), self.beta_2_decay)
+        for mean, axis in zip(means, axes, strict=True):
+            new = squared if axis is None else ops.mean(squared, axis=axis)
+            self.assign(mean, kept * mean + (1 - kept) * new)
+        second = means[0]
+        if len(means) > 1:
+            share = means[0] / ops.mean(means[0], axis=-1, keepdims=True)
+            second = ops.expand_dims(share, -1) * ops.expand_dims(means[1], -2)
+        update = gradient / ops.sqrt(second)
+        update = update / ops.maximum(1.0, self._rms(update) / self.clip_threshold)
+        self.assign_sub(variable, ops.maximum(self.epsilon_2, self._rms(variable)) * rate * update)
+
+
+def learning_rate_factors(model: keras.Model, config: OptimizationConfig) -> list[float]:
     """Return the factor on the learning rate of each trainable variable.
 
     The last encoder layer has 1, every layer below `layer_decay` times the one above, the embeddings lowest of all;
     the head has `head_learning_rate_factor`.
     """
     num_layers = model.backbone.num_layers
-    head = {variable.path for variable in model.head.trainable_variables}
+    # Not by what the head has: one that is tied to the token embedding has that too.
+    encoder = {variable.path for variable in model.backbone.variables}
 
     def factor(variable) -> float:
-        if variable.path in head:
+        if variable.path not in encoder:
             return config.head_learning_rate_factor
         if "embedding" in variable.path:
             return config.layer_decay**num_layers
@@ -99,24 +182,33 @@ def learning_rate_factors(model: keras.Model, config: TrainConfig) -> list[float
     return [factor(variable) for variable in model.trainable_variables]
 
 
-def build_optimizer(model: keras.Model, config: TrainConfig, total_steps: int) -> LayerwiseAdamW:
+def build_optimizer(
+    model: keras.Model, config: OptimizationConfig, total_steps: int, head_steps: int = 0
+) -> LayerwiseAdamW | LayerwiseLamb | LayerwiseAdafactor:
     """Return the optimizer of a run, built for the model's trainable variables.
 
     Args:
-        model: a `TaskModel`.
+        model: with a `backbone`; what is not in it is the head.
         config: of training.
         total_steps: updates of the whole training, from which warm-up and decay are laid out.
+        head_steps: the first updates, in which only the head moves.
     """
+    encoder = {variable.path for variable in model.backbone.variables}
     warmup_steps = round(config.warmup_fraction * total_steps)
-    optimizer = LayerwiseAdamW(
+    kind, own = _OPTIMIZERS[config.optimizer]
+    optimizer = kind(
         factors=learning_rate_factors(model, config),
+        still_updates=[head_steps if v.path in encoder else 0 for v in model.trainable_variables],
         learning_rate=WarmupDecay(config.learning_rate, warmup_steps, total_steps, config.schedule),
         weight_decay=config.weight_decay,
-        beta_2=_BETA_2,
-        epsilon=_EPSILON,
         global_clipnorm=config.clip_norm or None,
+        **own,
     )
-    undecayed = [v for v in model.trainable_variables if v.path.rpartition("/")[2] in ("bias", "gamma", "beta")]
+    undecayed = [v for v in model.trainable_variables if v.path.endswith(("bias", "gamma", "beta"))]
     optimizer.exclude_from_weight_decay(var_list=undecayed)
     optimizer.build(model.trainable_variables)
     return optimizer
+
+
+_ADAM = {"beta_2": _BETA_2, "epsilon": _EPSILON}
+_OPTIMIZERS = {"adamw": (LayerwiseAdamW, _ADAM), "lamb": (LayerwiseLamb, _ADAM), "adafactor": (LayerwiseAdafactor, {})}

@@ -18,6 +18,7 @@ from tfbert.text.datasets import TokenizedSplit, tokenize
 from tfbert.text.splits import Split, load_splits
 from tfbert.text.tokenizer import Tokenizer
 from tfbert.training.answering import Answering, make_packer
+from tfbert.training.distribution import Replicas, join
 
 logger = logging.getLogger(__name__)
 
@@ -36,6 +37,7 @@ class Problem:
         tokenizer: of that encoder.
         checked: what is wrong with the data.
         seconds: by stage.
+        replicas: that train together.
     """
 
     config: Config
@@ -47,6 +49,7 @@ class Problem:
     tokenizer: Tokenizer
     checked: checks.DataReport
     seconds: dict[str, float]
+    replicas: Replicas
 
     def identity(self, config: Config) -> str:
         """Return a hash of the config and of the data's bytes: equal identities give equal weights on one machine."""
@@ -61,7 +64,7 @@ def data_path(config: Config, task: Task) -> Path:
 
 
 def prepare(config: Config) -> Problem:
-    """Read, check and tokenize the data of a run and load its encoder.
+    """Join the other processes of a run, if there are any; read, check and tokenize its data and load its encoder.
 
     Args:
         config: of the run.
@@ -69,6 +72,8 @@ def prepare(config: Config) -> Problem:
     Raises:
         ValueError: anything about data or encoder that a user has to mend; the message says where.
     """
+    replicas = join(config.train.distribution)
+    replicas.check_batch_size(config.train.batch_size)
     task = load_task(config.task)
     started = time.monotonic()
     splits = load_splits(config.data, data_path(config, task), task.schema)
@@ -97,6 +102,7 @@ def prepare(config: Config) -> Problem:
         tokenizer=tokenizer,
         checked=checked,
         seconds=seconds,
+        replicas=replicas,
     )
 
 

@@ -1,16 +1,12 @@
 """A config in, a run directory out: trained, evaluated, reported, and repeatable from its own `config.json`."""
 
 import dataclasses
-import fcntl
-import importlib.metadata
 import json
 import logging
-import platform
 import resource
 import statistics
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 import keras
@@ -28,16 +24,16 @@ from tfbert.text.items import Item, from_json
 from tfbert.text.tokenizer import Tokenizer
 from tfbert.training import arrays, checkpoint
 from tfbert.training.answering import Answering, answer_all
+from tfbert.training.checkpoint import CHECKPOINT
 from tfbert.training.problem import Problem, build_model, build_models, make_answering
-from tfbert.training.trainer import CHECKPOINT, Progress, Trainer, predict_rows
+from tfbert.training.run_dir import REPORT, find_unfinished, opened, versions
+from tfbert.training.trainer import Progress, Trainer, predict_rows
 
 logger = logging.getLogger(__name__)
 
-REPORT = "report.json"
 _DETAILS = "details.json"
 # How the texts of one record are shown.
 _BETWEEN_TEXTS = "\n\n"
-_PACKAGES = ("tfbert", "tensorflow", "tensorflow-text", "keras", "keras-hub", "numpy")
 
 
 def choose_run_dir(problem: Problem, runs_dir: Path) -> Path:
@@ -50,12 +46,7 @@ def choose_run_dir(problem: Problem, runs_dir: Path) -> Path:
     Returns:
         `runs_dir/<task>/<time>-<hash>`; it exists already if a killed run is to be continued.
     """
-    mark = problem.identity(problem.config)[:8]
-    folder = runs_dir / problem.task.name
-    for candidate in sorted(folder.glob(f"*-{mark}"), reverse=True):
-        if not (candidate / REPORT).exists():
-            return candidate
-    return folder / f"{time.strftime('%Y%m%d-%H%M%S')}-{mark}"
+    return find_unfinished(runs_dir / problem.task.name, problem.identity(problem.config)[:8])
 
 
 def train(problem: Problem, run_dir: Path, num_seeds: int = 1, command: str = "") -> dict:
@@ -73,13 +64,13 @@ def train(problem: Problem, run_dir: Path, num_seeds: int = 1, command: str = ""
 
     Raises:
         ValueError: the directory holds a finished run or another one; training diverged.
+        ConnectionError: another process of the training is gone.
     """
-    run_dir.mkdir(parents=True, exist_ok=True)
-    with _locked(run_dir):
-        if (run_dir / REPORT).exists():
-            raise ValueError(f"{run_dir}: holds a finished run; wanted a new --out directory")
+    with opened(run_dir):
         if num_seeds == 1:
-            return _train_seed(problem, problem.config, run_dir, command)
+            report = _train_seed(problem, problem.config, run_dir, command)
+            problem.replicas.leave()
+            return report
         write_json(run_dir / "config.json", problem.config.to_dict())
         reports = []
         for seed in range(problem.config.train.seed, problem.config.train.seed + num_seeds):
@@ -87,20 +78,40 @@ def train(problem: Problem, run_dir: Path, num_seeds: int = 1, command: str = ""
             seed_dir = run_dir / f"seed-{seed}"
             seed_dir.mkdir(exist_ok=True)
             logger.info("seed %d", seed)
-            is_finished = (seed_dir / REPORT).exists()
+            is_finished = problem.replicas.told((seed_dir / REPORT).exists())
             reports.append(
                 _finished_seed(problem, config, seed_dir)
                 if is_finished
                 else _train_seed(problem, config, seed_dir, command)
             )
-        return _join_seeds(problem, reports, run_dir, command)
+        report = _join_seeds(problem, reports, run_dir, command)
+        problem.replicas.leave()
+        return report
+
+
+def assist(problem: Problem, num_seeds: int = 1) -> None:
+    """Take part in a training whose chief is another process; writes nothing.
+
+    Args:
+        problem: prepared, as the chief's.
+        num_seeds: as given to the chief.
+
+    Raises:
+        ValueError: training diverged.
+        ConnectionError: another process is gone.
+    """
+    for seed in range(problem.config.train.seed, problem.config.train.seed + num_seeds):
+        if num_seeds > 1 and problem.replicas.told(False):
+            continue
+        config = override(problem.config, {"train.seed": seed})
+        model, evaluation_model = _build(problem, config)
+        _trainer(problem, config, model, make_answering(problem, evaluation_model, config), Path()).train()
+    problem.replicas.leave()
 
 
 def _train_seed(problem: Problem, config: Config, run_dir: Path, command: str) -> dict:
     write_json(run_dir / "config.json", config.to_dict())
-    tf.config.experimental.enable_op_determinism()
-    keras.utils.set_random_seed(config.train.seed)
-    model, evaluation_model = build_models(problem, config)
+    model, evaluation_model = _build(problem, config)
     if not (run_dir / CHECKPOINT).exists():
         _start_head(problem, model, config)
     board = Board(run_dir / "tensorboard", config)
@@ -111,21 +122,7 @@ def _train_seed(problem: Problem, config: Config, run_dir: Path, command: str) -
         logger.info("epoch %d  loss %.4f  validation: %s", entry["epoch"], entry["loss"], scores or "none")
 
     answering = make_answering(problem, evaluation_model, config)
-    train = problem.task.arrange(problem.tokenized["train"], _embedder(problem, model, config), problem.facts, config)
-    trainer = Trainer(
-        task=problem.task,
-        facts=problem.facts,
-        model=model,
-        answering=answering,
-        config=config,
-        train=train,
-        validation=problem.splits.get("validation"),
-        run_dir=run_dir,
-        identity=problem.identity(config),
-        log=log,
-        refresh=lambda: answering.refresh(problem.splits),
-    )
-    progress = trainer.train()
+    progress = _trainer(problem, config, model, answering, run_dir, log).train()
     started = time.monotonic()
     answering.refresh(problem.splits)
     facts, evaluated = _evaluate(problem, answering)
@@ -140,10 +137,42 @@ def _train_seed(problem: Problem, config: Config, run_dir: Path, command: str) -
     write_json(run_dir / _DETAILS, _details(problem, facts, evaluated, progress))
     page.render(report, read_json(run_dir / _DETAILS), run_dir / "report.html")
     board.final(report, len(progress.losses))
-    # Written last: its presence means that nothing is left to do.
     write_json(run_dir / REPORT, report)
     (run_dir / CHECKPOINT).unlink()
     return report
+
+
+def _build(problem: Problem, config: Config) -> tuple[TaskModel, TaskModel]:
+    """Return the models of a seed, from which on the same seed gives the same numbers."""
+    tf.config.experimental.enable_op_determinism()
+    keras.utils.set_random_seed(config.train.seed)
+    return build_models(problem, config)
+
+
+def _trainer(
+    problem: Problem,
+    config: Config,
+    model: TaskModel,
+    answering: Answering,
+    run_dir: Path,
+    log: Callable[[dict, list], None] = lambda *_: None,
+) -> Trainer:
+    return Trainer(
+        task=problem.task,
+        facts=problem.facts,
+        model=model,
+        answering=answering,
+        config=config,
+        train=problem.task.arrange(
+            problem.tokenized["train"], _embedder(problem, model, config), problem.facts, config
+        ),
+        validation=problem.splits.get("validation"),
+        run_dir=run_dir,
+        identity=problem.identity(config),
+        log=log,
+        refresh=lambda: answering.refresh(problem.splits),
+        replicas=problem.replicas,
+    )
 
 
 def _evaluate(problem: Problem, answering: Answering) -> tuple[dict, dict[str, tuple[dict, list]]]:
@@ -190,7 +219,8 @@ def _report(problem: Problem, config: Config, progress: Progress, scores: dict, 
         "encoder": {"name": config.encoder.name, **problem.encoder.facts},
         "seed": config.train.seed,
         "config": config.to_dict(),
-        "versions": _versions(),
+        "versions": versions(),
+        "distribution": problem.replicas.to_dict(),
         "command": command,
         "data": data,
         "checks": {**problem.checked.to_dict(), "lines": problem.checked.lines(), "warnings": problem.checked.warnings},
@@ -255,6 +285,25 @@ def _join_seeds(problem: Problem, reports: list[dict], run_dir: Path, command: s
     return report
 
 
+def keep(run_dir: Path, adaptation: dict, command: str) -> dict:
+    """Make a run that is in a directory of another the result of the whole.
+
+    Args:
+        run_dir: of the whole.
+        adaptation: says in `kept` which directory, and in `sentence` why.
+        command: that repeats the whole.
+
+    Returns:
+        What `report.json` of the whole holds.
+    """
+    kept = run_dir / adaptation["kept"]
+    report = {**read_json(kept / REPORT), "adaptation": adaptation, "command": command}
+    trained = kept / f"seed-{report['seeds']['best']}" if report["seeds"] else kept
+    page.render(report, read_json(trained / _DETAILS), run_dir / "report.html")
+    write_json(run_dir / REPORT, report)
+    return report
+
+
 def _store_model_facts(problem: Problem, facts: dict, run_dir: Path) -> None:
     tokenizer = problem.tokenizer
     write_json(
@@ -306,34 +355,15 @@ def load_run(run_dir: Path) -> FinishedRun:
     if not (run_dir / REPORT).exists():
         raise ValueError(f"{run_dir}: holds no finished run; wanted a directory with {REPORT}")
     report = read_json(run_dir / REPORT)
+    if report.get("adaptation"):
+        run_dir = run_dir / report["adaptation"]["kept"]
     if report["seeds"]:
         run_dir = run_dir / f"seed-{report['seeds']['best']}"
     config = from_dict(read_json(run_dir / "config.json"))
     stored = read_json(run_dir / "model.json")
     task, facts = load_task(config.task), stored["facts"]
     model = build_model(task, facts, stored["encoder"], config)
-    weights, _ = checkpoint.load(run_dir / "best.safetensors")
-    checkpoint.scatter("model", model.weights, weights)
+    checkpoint.scatter("model", model.weights, checkpoint.load_best(run_dir))
     answering = Answering(task, facts, model, Tokenizer(**stored["tokenizer"]), config)
     arrays.load(run_dir, answering.arrays)
     return FinishedRun(config, facts, answering, report, [from_json(item) for item in stored["samples"]])
-
-
-def _versions() -> dict[str, str]:
-    found = {"python": platform.python_version()}
-    for package in _PACKAGES:
-        try:
-            found[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            found[package] = "not installed"
-    return found
-
-
-@contextmanager
-def _locked(run_dir: Path) -> Iterator[None]:
-    with open(run_dir / ".lock", "w", encoding="utf-8") as stream:
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise ValueError(f"{run_dir}: another process is training in it; wanted another --out directory") from error
-        yield

@@ -1,0 +1,114 @@
+"""What is written in Hugging Face's layout computes the same where it is read: by tfbert, and by PyTorch."""
+
+import json
+import os
+import subprocess
+
+import numpy as np
+import pytest
+from safetensors import safe_open
+
+from tfbert.encoder.backbone import Encoder, load_encoder, save_huggingface
+from tfbert.encoder.computation import build_backbone
+from tfbert.text.tokenizer import Tokenizer
+
+PEERS_PYTHON = os.environ.get("TFBERT_PEERS_PYTHON")
+# [CLS] and the others are not at the places that transformers takes for granted.
+VOCABULARY = ["[PAD]", "caf", "##é", "##e", "The", "the", ".", "中", "[MASK]", "[SEP]", "[CLS]", "[UNK]", "Caf"]
+TEXTS = ["Café the. 中文", "café The 中 .", "cafe caf. unknown"]
+INPUTS = {
+    "token_ids": np.array([[10, 1, 2, 9, 0, 0, 0], [10, 4, 9, 11, 7, 8, 9]], "int32"),
+    "segment_ids": np.array([[0, 0, 0, 0, 0, 0, 0], [0, 0, 0, 1, 1, 2, 1]], "int32"),
+    "padding_mask": np.array([[1, 1, 1, 1, 0, 0, 0], [1, 1, 1, 1, 1, 1, 1]], "int32"),
+}
+REAL = INPUTS["padding_mask"].astype(bool)
+
+SCRIPT = """
+import json, sys
+import torch
+from transformers import AutoModel, AutoTokenizer
+job = json.load(open(sys.argv[1]))
+model, tokenizer = AutoModel.from_pretrained(job["directory"]).eval(), AutoTokenizer.from_pretrained(job["directory"])
+names = {"token_ids": "input_ids", "segment_ids": "token_type_ids", "padding_mask": "attention_mask"}
+with torch.no_grad():
+    output = model(**{names[name]: torch.tensor(rows) for name, rows in job["inputs"].items()})
+answer = {"sequence_output": output[0].tolist(), "pooled_output": output[1].tolist()}
+answer["token_ids"] = [tokenizer(text)["input_ids"] for text in job["texts"]]
+answer["dropout"] = [model.config.hidden_dropout_prob, model.config.attention_probs_dropout_prob]
+print(json.dumps(answer))
+"""
+
+
+def make_encoder(activation="gelu_tanh", epsilon=1e-2, has_pooler=True, rules=(False, True, True), dropout=0.25):
+    """Return an encoder with all weights drawn, biases and norms too, large enough to tell computations apart."""
+    sizes = {"vocabulary_size": 15, "num_layers": 2, "num_heads": 3, "hidden_dim": 12, "intermediate_dim": 20}
+    sizes |= {"max_sequence_length": 9, "num_segments": 3}
+    facts = {"kind": "tiny", "activation": activation, "layer_norm_epsilon": epsilon, "has_pooler": has_pooler, **sizes}
+    backbone = build_backbone(facts, dtype="float32", dropout=dropout)
+    draw = np.random.default_rng(7)
+    for variable in backbone.weights:
+        variable.assign(draw.normal(0, 0.5, variable.shape))
+    return Encoder(backbone, VOCABULARY, *rules, "drawn", facts | {"dropout": dropout})
+
+
+def outputs_of(encoder):
+    return {name: value.numpy() for name, value in encoder.backbone(INPUTS).items()}
+
+
+@pytest.mark.parametrize("activation", ["gelu", "gelu_tanh", "relu", "silu"])
+def test_written_and_loaded_computes_the_same(activation, tmp_path):
+    encoder = make_encoder(activation)
+    save_huggingface(encoder, tmp_path / "written")
+    loaded = load_encoder(tmp_path / "written")
+    before, after = outputs_of(encoder), outputs_of(loaded)
+    for name in before:
+        np.testing.assert_array_equal(after[name], before[name])
+    assert loaded.facts == encoder.facts | {"kind": "huggingface"}
+    assert loaded.vocabulary == VOCABULARY
+    assert [path.name for path in tmp_path.iterdir()] == ["written"]
+
+
+@pytest.mark.parametrize("rules", [(True, True, True), (True, False, True), (False, False, False), (False, True, True)])
+def test_the_tokenizer_keeps_its_rules(rules, tmp_path):
+    save_huggingface(make_encoder(rules=rules), tmp_path)
+    loaded = load_encoder(tmp_path, load_weights=False)
+    assert (loaded.lowercase, loaded.strip_accents, loaded.split_on_cjk) == rules
+
+
+def test_a_pooler_that_is_random_is_not_written(tmp_path):
+    encoder = make_encoder(has_pooler=False)
+    save_huggingface(encoder, tmp_path)
+    with safe_open(tmp_path / "model.safetensors", framework="np") as file:
+        assert not any("pooler" in name for name in file.keys())  # noqa: SIM118 (it is no dict)
+    loaded = load_encoder(tmp_path)
+    assert not loaded.facts["has_pooler"]
+    np.testing.assert_array_equal(outputs_of(loaded)["sequence_output"], outputs_of(encoder)["sequence_output"])
+
+
+def test_writing_replaces_its_own_kind_but_nothing_else(tmp_path):
+    save_huggingface(make_encoder("relu"), tmp_path / "written")
+    save_huggingface(make_encoder("silu"), tmp_path / "written")
+    assert load_encoder(tmp_path / "written").facts["activation"] == "silu"
+    (tmp_path / "written" / "notes.txt").touch()
+    with pytest.raises(ValueError, match="holds 'notes.txt'; wanted a new or empty directory, or a saved encoder"):
+        save_huggingface(make_encoder(), tmp_path / "written")
+
+
+@pytest.mark.skipif(not PEERS_PYTHON, reason="TFBERT_PEERS_PYTHON names no Python that has PyTorch transformers")
+def test_transformers_computes_the_same(tmp_path):
+    job = {"inputs": {name: rows.tolist() for name, rows in INPUTS.items()}, "texts": TEXTS}
+    encoder = make_encoder(epsilon=1e-2, rules=(False, True, True))
+    save_huggingface(encoder, tmp_path / "written")
+    (tmp_path / "job.json").write_text(json.dumps(job | {"directory": str(tmp_path / "written")}))
+    # Nothing of this environment may be found by the other.
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+    command = [PEERS_PYTHON, "-c", SCRIPT, tmp_path / "job.json"]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment | {"HF_HUB_OFFLINE": "1"})
+    assert done.returncode == 0, done.stderr
+    found, ours = json.loads(done.stdout.splitlines()[-1]), outputs_of(encoder)
+    difference = np.abs(np.array(found["sequence_output"]) - ours["sequence_output"])[REAL]
+    assert difference.max() < 1e-4
+    np.testing.assert_allclose(found["pooled_output"], ours["pooled_output"], atol=1e-4)
+    assert found["dropout"] == [0.25, 0.25]
+    tokenizer = Tokenizer(VOCABULARY, lowercase=False, strip_accents=True)
+    assert found["token_ids"] == [[10, *ids, 9] for ids in tokenizer(TEXTS).to_list()]

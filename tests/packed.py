@@ -1,0 +1,60 @@
+"""What the tests of pretraining share: packed rows of the tiny encoder's vocabulary, made without a corpus."""
+
+import numpy as np
+
+from tfbert.encoder.presets import tiny_vocabulary
+from tfbert.pretraining.batches import Batcher
+from tfbert.pretraining.config import ObjectiveConfig
+from tfbert.pretraining.masking import Masker
+from tfbert.pretraining.rows import Rows
+from tfbert.text.tokenizer import SpecialTokens
+
+VOCABULARY = tiny_vocabulary()
+SPECIAL = SpecialTokens(padding=0, unknown=1, start=2, end=3, mask=4)
+WORDS = [index for index, token in enumerate(VOCABULARY) if token.isalpha()]
+PIECES = [index for index, token in enumerate(VOCABULARY) if token.startswith("##")]
+
+
+def make_rows(count, seed=0, longest=32, pairs=True):
+    """Return rows of different lengths; words come in a fixed order, so that there is something to learn."""
+    rng = np.random.default_rng(seed)
+    ids, continues, lengths, seconds, labels = [], [], [], [], []
+    for index in range(count):
+        has_pair = pairs and index % 5 > 0
+        parts = [_segment(rng, rng.integers(4, longest // 2 - 2)) for _ in range(1 + has_pair)]
+        row, flags = [2], [False]
+        second = None
+        for part in parts:
+            second = len(row) if len(row) > 1 else None
+            row += [*part, 3]
+            flags += [*(token in PIECES for token in part), False]
+        ids += row
+        continues += flags
+        lengths.append(len(row))
+        seconds.append(second or len(row))
+        labels.append(int(rng.integers(2)) if has_pair else -1)
+    return Rows(
+        token_ids=np.array(ids, np.uint16),
+        continues=np.array(continues),
+        starts=np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
+        second_starts=np.array(seconds, np.int32),
+        pair_labels=np.array(labels, np.int8),
+    )
+
+
+def _segment(rng, length):
+    start = rng.integers(len(WORDS))
+    part = [WORDS[(start + offset) % len(WORDS)] for offset in range(length)]
+    for place in range(1, length):
+        if rng.random() < 0.2:
+            part[place] = PIECES[rng.integers(len(PIECES))]
+    return part
+
+
+def masker(masking="whole_word", fraction=0.15, seed=0):
+    objective = ObjectiveConfig(masking=masking, mask_fraction=fraction)
+    return Masker(objective, SPECIAL, len(VOCABULARY), seed)
+
+
+def batcher(count, seed=0, **values):
+    return Batcher(make_rows(count, seed, **values), masker())

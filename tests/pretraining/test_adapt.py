@@ -1,0 +1,142 @@
+"""The guard of adapting: which encoder is kept, by which numbers, and that a killed run is not trained anew."""
+
+import json
+from dataclasses import dataclass, field
+
+import pytest
+
+from tfbert.config import Config, override
+from tfbert.pretraining import adapt
+from tfbert.tasks.classification import TASK
+from tfbert.text.records import Record
+from tfbert.training.distribution import Replicas
+
+RECORDS = [Record("one\ntwo", "a", "x:1"), Record("three", "b", "x:2")]
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What adapting needs of one."""
+
+    config: Config
+    task: object = TASK
+    facts: dict = field(default_factory=lambda: {"labels": ["a", "b"], "has_pair": False})
+    splits: dict = field(default_factory=lambda: {"train": RECORDS, "validation": []})
+    replicas: Replicas = Replicas()
+
+    def identity(self, config):
+        return "identity"
+
+
+@pytest.fixture
+def run(monkeypatch, tmp_path):
+    """Return a function from losses, scores and config paths to what adapting finds and which parts it did."""
+
+    def train(losses=(5.0, 4.0), scores=(0.5, 0.6), corpus=(), **values):
+        problem = Problem(override(Config(), {path.replace("__", "."): value for path, value in values.items()}))
+        done, left = [], iter(scores)
+        name = problem.config.train.monitor or "accuracy"
+
+        def pretrain(config, run_dir, command):
+            done.append(config)
+            report = {"config": config.to_dict(), "before": {"masked_word_loss": losses[0]}}
+            return write(run_dir, report | {"after": {"masked_word_loss": losses[1]}})
+
+        def train_task(problem, run_dir, num_seeds, command):
+            done.append(f"{run_dir.name} {problem.config.encoder.name}")
+            history = [{"validation": {name: 0.0}}, {"validation": {name: next(left)}}]
+            report = {"config": problem.config.to_dict(), "seeds": None, "history": history, "best_epoch": 2}
+            return write(run_dir, report)
+
+        monkeypatch.setattr(adapt.pretraining, "pretrain", pretrain)
+        monkeypatch.setattr(adapt.run, "train", train_task)
+        monkeypatch.setattr(adapt.run, "keep", lambda run_dir, adaptation, command: adaptation)
+        monkeypatch.setattr(adapt, "prepare", Problem)
+        return adapt.train(problem, corpus, tmp_path / "run"), done
+
+    return train
+
+
+def write(run_dir, report):
+    run_dir.mkdir()
+    (run_dir / "report.json").write_text(json.dumps(report))
+    return json.loads(json.dumps(report))
+
+
+@pytest.mark.parametrize(
+    ("losses", "scores", "monitor", "kept"),
+    [
+        ((5.0, 4.0), (0.5, 0.6), None, "adapted"),
+        ((5.0, 4.0), (0.6, 0.5), None, "original"),
+        ((5.0, 4.0), (0.5, 0.5), None, "original"),
+        ((5.0, 4.0), (0.5, 0.4), "loss", "adapted"),
+        ((5.0, 4.0), (0.4, 0.5), "loss", "original"),
+    ],
+)
+def test_which_encoder_is_kept(run, losses, scores, monitor, kept):
+    found, done = run(losses, scores, train__monitor=monitor)
+    assert found["kept"] == kept
+    assert found["validation"] == {"metric": monitor or "accuracy", "original": scores[0], "adapted": scores[1]}
+    assert [part.partition(" ")[0] for part in done[1:]] == ["original", "adapted"]
+    assert done[1].endswith(" minilm") and done[2].endswith("run/pretraining/encoder")
+    verdict = "the adapted encoder is kept" if kept == "adapted" else "the encoder as it came is kept"
+    assert found["sentence"].endswith(f"{scores[1]:.4f} with it and {scores[0]:.4f} without: {verdict}.")
+    assert "from 5.000 to 4.000" in found["sentence"]
+
+
+def test_without_a_gain_in_masked_words_nothing_more_is_trained(run):
+    found, done = run(losses=(4.0, 4.0))
+    assert (found["kept"], found["validation"]) == ("original", None)
+    assert len(done) == 2
+    assert found["sentence"].endswith("from 4.000 to 4.000, which is no gain: the encoder as it came is kept.")
+
+
+def test_the_texts_of_train_are_the_corpus(run, tmp_path):
+    _, (config, *_) = run(encoder__sequence_length=48, encoder__name="tiny", train__seed=7)
+    lines = (tmp_path / "run" / "texts.jsonl").read_text().splitlines()
+    assert [json.loads(line) for line in lines] == [{"text": "one\ntwo"}, {"text": "three"}]
+    assert config.corpus.paths == (str(tmp_path / "run" / "texts.jsonl"),)
+    assert (config.encoder.name, config.examples.sequence_length, config.train.seed) == ("tiny", 48, 7)
+
+
+def test_a_given_corpus_is_read_instead(run, tmp_path):
+    _, (config, *_) = run(corpus=["archive", "more.txt"])
+    assert config.corpus.paths == ("archive", "more.txt")
+    assert not (tmp_path / "run" / "texts.jsonl").exists()
+
+
+def test_what_a_killed_run_has_finished_is_not_done_again(run, tmp_path):
+    run()
+    found, done = run(losses=(0.0, 9.0), scores=())
+    assert done == []
+    assert (found["kept"], found["masked_word_loss"]) == ("adapted", {"before": 5.0, "after": 4.0})
+    with pytest.raises(ValueError, match="run/pretraining: is of another run"):
+        run(train__seed=1)
+
+
+def test_the_mean_over_seeds_counts():
+    seeds = {"validation": {"accuracy": {"mean": 0.7, "std": 0.1}}}
+    history = [{"validation": {"accuracy": 0.8, "loss": 0.3}}]
+    report = {"seeds": seeds, "history": history, "best_epoch": 1}
+    assert adapt.validation_score(report, "accuracy") == 0.7
+    assert adapt.validation_score(report, "loss") == 0.3
+    assert adapt.validation_score(report | {"seeds": None}, "accuracy") == 0.8
+
+
+def test_several_processes_do_not_adapt(tmp_path):
+    with pytest.raises(ValueError, match=r"--adapt: trains in one process, and TF_CONFIG names several; wanted "):
+        adapt.train(Problem(Config(), replicas=Replicas("multi_worker", None, 1, 2)), (), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_no_validation_split_no_adapting(tmp_path):
+    problem = Problem(Config(), splits={"train": []})
+    with pytest.raises(ValueError, match="no validation split to tell a gain by"):
+        adapt.train(problem, [], tmp_path)
+
+
+def test_another_corpus_is_another_run(tmp_path):
+    problem = Problem(Config())
+    marks = {adapt.choose_run_dir(problem, corpus, tmp_path).name[-8:] for corpus in ([], ["a"], ["a", "b"])}
+    assert len(marks) == 3
+    assert adapt.choose_run_dir(problem, [], tmp_path).parent == tmp_path / "classification"

@@ -1,0 +1,132 @@
+"""The heads compute what BERT's do, with the encoder's own activation, epsilon and token embedding."""
+
+import math
+
+import keras
+import numpy as np
+import packed
+import pytest
+import tensorflow as tf
+from safetensors.numpy import load_file, save_file
+
+from tfbert.encoder.backbone import load_encoder
+from tfbert.encoder.computation import set_computation
+from tfbert.pretraining.heads import PretrainingHead, PretrainingModel
+
+ERF = np.vectorize(math.erf)
+ACTIVATIONS = {
+    "gelu": lambda x: x * 0.5 * (1 + ERF(x / math.sqrt(2))),
+    "gelu_tanh": lambda x: x * 0.5 * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3))),
+    "relu": lambda x: np.maximum(x, 0),
+}
+
+
+def make_model(activation="gelu", epsilon=1e-12, with_pairs=True, seed=0, dtype="float32"):
+    keras.utils.set_random_seed(seed)
+    backbone = load_encoder("tiny", dropout=0.0, dtype=dtype).backbone
+    set_computation(backbone, activation, epsilon)
+    head = PretrainingHead(backbone, activation=activation, layer_norm_epsilon=epsilon, with_pairs=with_pairs)
+    model = PretrainingModel(backbone, head)
+    rng = np.random.default_rng(seed)
+    for _, variable in head.tensors():  # no zeros and ones, which would hide a mistake
+        variable.assign(rng.normal(0.2, 0.5, variable.shape))
+    return model
+
+
+@pytest.fixture(scope="module")
+def batch():
+    return {name: tf.constant(value) for name, value in packed.batcher(9).batch(np.arange(9), 1, 32).items()}
+
+
+# An epsilon of 0.3 is one that nobody has by accident.
+@pytest.mark.parametrize(("activation", "epsilon"), [("gelu", 0.3), ("gelu_tanh", 1e-12), ("relu", 1e-5)])
+def test_logits_by_hand(batch, activation, epsilon):
+    model = make_model(activation, epsilon)
+    logits = model(batch)
+    encoded = model.backbone({name: batch[name] for name in ("token_ids", "segment_ids", "padding_mask")})
+    weights = {name: np.asarray(variable, np.float64) for name, variable in model.head.tensors()}
+    at = np.take_along_axis(np.asarray(encoded["sequence_output"]), batch["positions"].numpy()[:, :, None], 1)
+    place = "cls.predictions.transform"
+    x = ACTIVATIONS[activation](at @ weights[f"{place}.dense.weight"] + weights[f"{place}.dense.bias"])
+    x = (x - x.mean(-1, keepdims=True)) / np.sqrt(x.var(-1, keepdims=True) + epsilon)
+    x = x * weights[f"{place}.LayerNorm.weight"] + weights[f"{place}.LayerNorm.bias"]
+    table = np.asarray(model.backbone.token_embedding.embeddings, np.float64)
+    np.testing.assert_allclose(logits["masked_words"], x @ table.T + weights["cls.predictions.bias"], atol=2e-5)
+    pooled = np.asarray(encoded["pooled_output"])
+    wanted = pooled @ weights["cls.seq_relationship.weight"] + weights["cls.seq_relationship.bias"]
+    np.testing.assert_allclose(logits["pairs"], wanted, atol=1e-5)
+    assert logits["masked_words"].dtype == logits["pairs"].dtype == tf.float32
+
+
+def test_sums_by_hand(batch):
+    model = make_model()
+    logits, sums = model(batch), {name: float(value) for name, value in model.sums(batch, training=False).items()}
+    words, pairs = (np.asarray(logits[name], np.float64) for name in ("masked_words", "pairs"))
+    words = words - np.log(np.exp(words).sum(-1, keepdims=True))
+    pairs = pairs - np.log(np.exp(pairs).sum(-1, keepdims=True))
+    weights, targets = batch["weights"].numpy(), batch["targets"].numpy()
+    loss = -np.take_along_axis(words, targets[..., None], -1)[..., 0]
+    assert sums["masked_words"] == pytest.approx((loss * weights).sum(), rel=1e-5)
+    assert sums["masked_words_right"] == ((words.argmax(-1) == targets) * weights).sum()
+    labels = batch["pair_labels"].numpy()
+    assert set(labels) == {-1, 0, 1}
+    told = [(row, label) for row, label in enumerate(labels) if label >= 0]
+    assert sums["pairs"] == pytest.approx(-sum(pairs[row, label] for row, label in told), rel=1e-5)
+    assert sums["pairs_right"] == sum(pairs[row].argmax() == label for row, label in told)
+
+
+def test_what_is_trained(batch):
+    with_pairs, without = make_model(), make_model(with_pairs=False)
+    names = {variable.path for variable in with_pairs.trainable_variables}
+    assert len(names) == len(with_pairs.trainable_variables) == len(with_pairs.weights)
+    assert not any("pooled" in variable.path for variable in without.trainable_variables)
+    # Five of the masked words' own, two of pairs; the token embedding is the encoder's and there once.
+    assert len(with_pairs.weights) == len(with_pairs.backbone.weights) + 7
+    assert set(without.sums(batch, training=False)) == {"masked_words", "masked_words_right"}
+    with tf.GradientTape() as tape:
+        sums = with_pairs.sums(batch, training=True)
+        total = sums["masked_words"] + sums["pairs"]
+    assert all(g is not None for g in tape.gradient(total, [v.value for v in with_pairs.trainable_variables]))
+
+
+def test_only_masked_positions_meet_the_vocabulary(batch):
+    logits = make_model()(batch)["masked_words"]
+    assert logits.shape == (*batch["positions"].shape, len(packed.VOCABULARY))
+    assert batch["positions"].shape[1] <= 0.15 * batch["token_ids"].shape[1] + 1
+
+
+def test_low_precision_gives_logits_in_float32(batch):
+    full, half = make_model()(batch), make_model(dtype="mixed_bfloat16")(batch)
+    assert half["masked_words"].dtype == tf.float32
+    difference = np.abs(np.asarray(half["masked_words"] - full["masked_words"])).max()
+    assert 0 < difference < 0.1 * np.abs(np.asarray(full["masked_words"])).max()
+
+
+def test_weights_survive_a_directory(tmp_path, batch):
+    one, other = make_model(seed=1), make_model(seed=2)
+    save_file(one.head.arrays(), tmp_path / "heads.safetensors")
+    assert load_file(tmp_path / "heads.safetensors")["cls.seq_relationship.weight"].shape == (2, 32)
+    assert not np.allclose(one(batch)["masked_words"], other(batch)["masked_words"])
+    found = other.head.load(tmp_path)
+    assert len(found) == 7
+    np.testing.assert_array_equal(one(batch)["masked_words"], other(batch)["masked_words"])
+    np.testing.assert_array_equal(one(batch)["pairs"], other(batch)["pairs"])
+
+
+def test_a_head_takes_what_is_there(tmp_path):
+    model = make_model(seed=1)
+    assert model.head.load(tmp_path) == []
+    arrays = model.head.arrays()
+    # As a Hugging Face model that was trained on masked words only.
+    kept = {name: value for name, value in arrays.items() if "seq" not in name}
+    save_file(kept | {"bert.other": np.zeros(2, np.float32)}, tmp_path / "model.safetensors")
+    other = make_model(seed=2)
+    pairs = np.asarray(other.head.pairs.kernel)
+    assert sorted(other.head.load(tmp_path)) == sorted(kept)
+    np.testing.assert_array_equal(other.head.pairs.kernel, pairs)
+    save_file(arrays | {"cls.predictions.bias": np.zeros(7, np.float32)}, tmp_path / "heads.safetensors")
+    with pytest.raises(ValueError, match="'cls.predictions.bias' has shape"):
+        other.head.load(tmp_path)
+    (tmp_path / "heads.safetensors").write_bytes(b"short")
+    with pytest.raises(ValueError, match="not a whole safetensors file"):
+        other.head.load(tmp_path)

@@ -1,0 +1,67 @@
+"""Where a sentence ends, in Latin script and in Chinese."""
+
+import time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tfbert.pretraining.sentences import sentences_of
+
+
+@pytest.mark.parametrize(
+    "marked",
+    [
+        "One sentence.",
+        "It rose. |It fell! |Did it? |Yes.",
+        "It rose.  \t|The Committee met.",
+        "A line\n|another line\r\n\n| a third\u2028|a fourth",
+        "It grew 3.5 percent. |In 1998. |Then 2 percent.",
+        "in percent. but not here.",
+        "Mr. Smith and Mrs. Jones of Acme Inc. Ltd. met Prof. Miller. |They left.",
+        "J. R. Smith came. |So did I. |We met.",
+        "On Dec. 3 the U.S. Treasury paid vs. Germany, e.g. Berlin, i.e. No. 5.",
+        "Apples, pears, etc. |The rest.",
+        '"It rose." |"Did it?" |(It did.) |[So.] |“Yes.” |‘No.’',
+        "He said: «Non.» |Él vino. |¿Vino? |¡Sí! |École.",
+        "1. First point. |2. Second point. |IV. Third. |(5) Fourth.",
+        "Wait... |What?! |No!!! |OK.",
+        "dots ... and more",
+        "no blank.Here and www.example.com/A.b",
+        "今天很好。|明天呢？|好！|“是的。”|他说：“走吧！”|然后走了；|完。",
+        "第一，好；|第二，不好……|结束",
+        "中文。 |English sentence. |中文 sentence. |１９９８年。",
+        "हम आए। |वे गए॥ |ठीक",
+        "它说. |中文也行",
+        "Москва. |Ёлка. и так. далее",
+        "ab. |中 b.",
+    ],
+)
+def test_sentences(marked):
+    expected = [part.strip() for part in marked.split("|")]
+    assert list(sentences_of(marked.replace("|", ""))) == expected
+
+
+@given(st.text(st.sampled_from("aB1. !?。”\"'(\n\t；中…-"), max_size=80))
+def test_nothing_but_blanks_is_lost(text):
+    found = list(sentences_of(text))
+    assert "".join("".join(found).split()) == "".join(text.split())
+    assert all(sentence and sentence == sentence.strip() for sentence in found)
+
+
+def test_a_sentence_without_end_is_cut_at_blanks():
+    words = " ".join(["word"] * 1000)
+    found = list(sentences_of(words))
+    assert " ".join(found) == words
+    assert all(500 <= len(sentence) <= 1000 for sentence in found[:-1])
+    assert list(map(len, sentences_of("字" * 2500))) == [1000, 1000, 500]
+
+
+@pytest.mark.parametrize(
+    "text", ["." * 10**6, "x" * 10**6 + ". Y", "! " * 10**6, "a " * 10**6, ". \t" * 10**5, "？" * 10**6]
+)
+def test_megabytes_of_anything_take_no_time(text):
+    started = time.process_time()
+    for _ in sentences_of(text):
+        pass
+    assert time.process_time() - started < 5

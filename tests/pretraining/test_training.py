@@ -1,0 +1,246 @@
+"""The loop of pretraining: that it learns, repeats, accumulates, stops, and says what it measured."""
+
+import dataclasses
+import math
+
+import keras
+import numpy as np
+import packed
+import pytest
+import tensorflow as tf
+
+from tfbert.config import override
+from tfbert.encoder.backbone import load_encoder
+from tfbert.pretraining.config import PretrainConfig
+from tfbert.pretraining.heads import PretrainingHead, PretrainingModel
+from tfbert.pretraining.training import PretrainingTrainer
+
+tf.config.experimental.enable_op_determinism()
+BASE = {
+    "encoder.name": "tiny",
+    "encoder.dropout": 0.0,
+    "encoder.precision": "float32",
+    "examples.sequence_length": 32,
+    "train.batch_size": 8,
+    "train.epochs": 2,
+    "train.evaluations": 2,
+    "train.learning_rate": 3e-3,
+    "train.warmup_fraction": 0.0,
+}
+HELD_OUT = packed.batcher(12, seed=9)
+
+
+@pytest.fixture
+def make_trainer(tmp_path):
+    """Return a function from config paths to a trainer whose functions are not traced, which for a few is faster."""
+    numbers = iter(range(100))
+
+    def make(count=24, is_traced=False, held_out=HELD_OUT, has_new_head=False, log=lambda *_: None, **values):
+        config = override(PretrainConfig(), BASE | {name.replace("__", "."): value for name, value in values.items()})
+        keras.utils.set_random_seed(config.train.seed)
+        backbone = load_encoder("tiny", dropout=config.encoder.dropout).backbone
+        pairs = config.examples.pairs != "none"
+        head = PretrainingHead(backbone, activation="gelu", layer_norm_epsilon=1e-12, with_pairs=pairs)
+        model = PretrainingModel(backbone, head)
+        run_dir = tmp_path / f"run-{next(numbers)}"
+        run_dir.mkdir()
+        train = dataclasses.replace(packed.batcher(count), masker=packed.masker(seed=config.train.seed))
+        trainer = PretrainingTrainer(
+            model=model,
+            evaluation_model=model,
+            config=config,
+            train=train,
+            held_out=held_out,
+            run_dir=run_dir,
+            identity="identity",
+            has_new_head=has_new_head,
+            log=log,
+        )
+        if not is_traced:
+            for name in ("_single", "_accumulate", "_update"):
+                setattr(trainer.updater, name, getattr(trainer.updater, name).python_function)
+            trainer._measure = trainer._measure.python_function
+        return trainer
+
+    return make
+
+
+def weights(trainer):
+    return [np.asarray(variable) for variable in trainer.model.weights]
+
+
+def same(ones, others):
+    return all(np.array_equal(a, b) for a, b in zip(ones, others, strict=True))
+
+
+def losses(progress):
+    return np.array([point["masked_word_loss"] for point in progress.curve])
+
+
+def test_it_learns_and_one_graph_serves_all_shapes(make_trainer):
+    # Measured on what is learned, with masks of its own: so few rows say nothing of others.
+    known = packed.batcher(24)
+    trainer = make_trainer(is_traced=True, held_out=known, train__epochs=12, train__evaluations=1)
+    progress = trainer.train()
+    before, after = (entry["held_out"] for entry in progress.evaluations)
+    assert before["masked_word_loss"] == pytest.approx(math.log(len(packed.VOCABULARY)), abs=0.1)
+    assert after["masked_word_loss"] < before["masked_word_loss"] - 0.15
+    assert losses(progress)[-5:].mean() < losses(progress)[:5].mean() - 0.15
+    widths = {batch["token_ids"].shape[1] for batch in trainer.train_rows.stream(list(trainer._plan(0))[:3])}
+    assert len(widths) > 1
+    assert trainer.updater._single.experimental_get_tracing_count() == 1
+    assert trainer._measure.experimental_get_tracing_count() == 1
+
+
+def test_same_seed_same_bits_and_other_seed_other_losses(make_trainer):
+    trainers = [make_trainer(train__epochs=1, encoder__dropout=0.1, train__seed=seed) for seed in (3, 3, 4)]
+    first, again, other = [trainer.train() for trainer in trainers]
+    assert same(weights(trainers[0]), weights(trainers[1]))
+    assert first.curve == again.curve
+    assert not np.allclose(losses(first), losses(other), atol=1e-3)
+
+
+def test_masks_are_drawn_anew_in_every_epoch(make_trainer):
+    trainer = make_trainer()
+    plan = list(trainer._plan(0))
+    assert [draw for _, draw, _ in plan] == [1, 1, 1, 2, 2, 2]
+    for epoch in (plan[:3], plan[3:]):
+        assert sorted(np.concatenate([rows for rows, _, _ in epoch])) == list(range(24))
+    # From any update on, the plan is the end of the whole.
+    for update in (1, 3, 4):
+        rest = list(trainer._plan(update))
+        assert len(rest) == 6 - update
+        assert all((a[0] == b[0]).all() and a[1:] == b[1:] for a, b in zip(rest, plan[update:], strict=True))
+
+
+def test_accumulated_batches_equal_one_large_batch(make_trainer):
+    # Rows without pairs and rows with: means over what there is in all batches of an update together.
+    values = {"train__schedule": "constant", "train__epochs": 2}
+    large = make_trainer(count=20, train__batch_size=32, **values)
+    small = make_trainer(count=20, train__batch_size=8, train__accumulation_steps=4, **values)
+    one, three = large.train(), small.train()
+    assert one.update == three.update == 2
+    np.testing.assert_allclose(losses(three), losses(one), rtol=1e-5)
+    for name in ("pair_loss", "pair_accuracy", "masked_word_accuracy"):
+        np.testing.assert_allclose([p[name] for p in three.curve], [p[name] for p in one.curve], rtol=1e-5)
+    for a, b in zip(weights(large), weights(small), strict=True):
+        np.testing.assert_allclose(a, b, atol=2e-4)
+
+
+def test_what_is_measured(make_trainer):
+    trainer = make_trainer(train__epochs=1)
+    found = trainer.measure()
+    batch = {name: tf.constant(v) for name, v in HELD_OUT.batch(np.arange(12), 0, 32).items()}
+    sums = {name: float(value) for name, value in trainer.model.sums(batch, training=False).items()}
+    masked, pairs = float(tf.reduce_sum(batch["weights"])), (batch["pair_labels"].numpy() >= 0).sum()
+    assert found == pytest.approx(
+        {
+            "masked_word_loss": sums["masked_words"] / masked,
+            "masked_word_accuracy": sums["masked_words_right"] / masked,
+            "pair_loss": sums["pairs"] / pairs,
+            "pair_accuracy": sums["pairs_right"] / pairs,
+            "perplexity": math.exp(sums["masked_words"] / masked),
+            "num_masked_words": masked,
+        },
+        rel=1e-5,
+    )
+    assert trainer.measure() == found
+
+
+def test_a_sample_of_the_held_out_rows(make_trainer):
+    trainer = make_trainer(train__held_out_rows=4)
+    lengths = HELD_OUT.lengths()[[0, 3, 7, 11]]
+    assert trainer.measure()["num_masked_words"] == sum(max(1, round(0.15 * (n - 3))) for n in lengths)
+
+
+def test_evaluations_are_evenly_spread_and_logged(make_trainer):
+    logged = []
+    trainer = make_trainer(train__epochs=3, train__evaluations=2, log=lambda *args: logged.append(args))
+    progress = trainer.train()
+    assert [entry["update"] for entry in progress.evaluations] == [0, 4, 9]
+    assert [[point["update"] for point in points] for _, points in logged] == [[], [1, 2, 3, 4], [5, 6, 7, 8, 9]]
+    assert progress.num_tokens == 3 * trainer.train_rows.lengths().sum()
+
+
+def scripted(trainer, values):
+    left = iter(values)
+    trainer.measure = lambda: {"masked_word_loss": next(left)}
+
+
+def test_patience_stops_and_the_best_weights_come_back(make_trainer):
+    trainer = make_trainer(train__epochs=6, train__evaluations=6, train__patience_evaluations=2)
+    scripted(trainer, [3.0, 2.0, 2.0, 2.5, 1.0])
+    seen = []
+    evaluate = trainer._evaluate
+    trainer._evaluate = lambda: (seen.append(weights(trainer)), evaluate())
+    progress = trainer.train()
+    assert (progress.update, progress.best_update, progress.best_loss) == (9, 3, 2.0)
+    assert same(weights(trainer), seen[1])
+    assert not same(seen[1], seen[3])
+
+
+def test_an_encoder_that_only_gets_worse_stays_as_it_was(make_trainer):
+    trainer = make_trainer(train__epochs=1)
+    scripted(trainer, [1.0, 2.0, 3.0])
+    start = weights(trainer)
+    assert trainer.train().best_update == 0
+    assert same(weights(trainer), start)
+
+
+def test_new_heads_learn_before_the_encoder(make_trainer):
+    trainer = make_trainer(train__epochs=4, train__head_updates_fraction=0.5, train__evaluations=2, has_new_head=True)
+    start, at = weights(trainer), {}
+    evaluate = trainer._evaluate
+    trainer._evaluate = lambda: (at.__setitem__(trainer.progress.update, weights(trainer)), evaluate())
+    progress = trainer.train()
+    assert list(at) == [0, 6, 12]
+    num_encoder = len(trainer.model.backbone.weights)
+    assert same(at[6][:num_encoder], start[:num_encoder])
+    assert not any(np.array_equal(a, b) for a, b in zip(at[6][num_encoder:], start[num_encoder:], strict=True))
+    assert not any(np.array_equal(a, b) for a, b in zip(at[12][:num_encoder], start[:num_encoder], strict=True))
+    assert make_trainer(train__head_updates_fraction=0.5).head_updates == 0
+    assert progress.finished
+
+
+def test_short_rows_first(make_trainer):
+    trainer = make_trainer(train__epochs=2, train__short_updates_fraction=0.5)
+    assert [limit for _, _, limit in trainer._plan(0)] == [8, 8, 8, 32, 32, 32]
+    progress = trainer.train()
+    lengths = trainer.train_rows.lengths()
+    assert progress.num_tokens == np.minimum(lengths, 8).sum() + lengths.sum()
+
+
+def test_moving_averages_are_measured_and_kept(make_trainer):
+    trainer = make_trainer(held_out=packed.batcher(24), train__epochs=1, train__evaluations=1, train__ema_momentum=0.5)
+    averages = [np.asarray(v, np.float64) for v in trainer.model.trainable_variables]
+    apply = trainer.updater._update
+
+    def follow(gradients):
+        nonlocal averages
+        apply(gradients)
+        now = [np.asarray(v, np.float64) for v in trainer.model.trainable_variables]
+        averages = [0.5 * average + 0.5 * value for average, value in zip(averages, now, strict=True)]
+
+    trainer.updater._update = follow
+    progress = trainer.train()
+    assert progress.best_update == 3
+    for variable, average in zip(trainer.model.trainable_variables, averages, strict=True):
+        np.testing.assert_allclose(np.asarray(variable), average, atol=1e-6)
+    assert trainer.measure()["masked_word_loss"] == pytest.approx(progress.best_loss, rel=1e-6)
+
+
+def test_divergence_is_explained(make_trainer):
+    with pytest.raises(ValueError, match="at update .*Lower train.learning_rate=1e.30.*clip_norm=1"):
+        make_trainer(train__learning_rate=1e30, train__schedule="constant").train()
+
+
+def test_rows_without_pairs(make_trainer):
+    held_out = packed.batcher(6, pairs=False)
+    progress = make_trainer(held_out=held_out, examples__pairs="none", train__epochs=1).train()
+    assert not any("pair" in name for name in [*progress.curve[0], *progress.evaluations[0]["held_out"]])
+
+
+def test_epochs_by_the_number_of_rows():
+    train = PretrainConfig().train
+    assert [train.num_epochs(count) for count in (10, 1000, 4000, 10**6)] == [40, 20, 5, 3]
+    assert dataclasses.replace(train, epochs=7).num_epochs(10) == 7

@@ -1,0 +1,46 @@
+"""The encoder of a run, of a pretraining, or of a name, for PyTorch."""
+
+import numpy as np
+import pytest
+import small
+
+from tfbert.encoder.backbone import load_encoder, save_encoder
+from tfbert.serving.encoders import export_huggingface
+from tfbert.training.run import load_run
+
+INPUTS = {
+    "token_ids": np.array([[2, 9, 30, 3], [2, 100, 3, 0]], "int32"),
+    "segment_ids": np.zeros((2, 4), "int32"),
+    "padding_mask": np.array([[1, 1, 1, 1], [1, 1, 1, 0]], "int32"),
+}
+
+
+def vectors(backbone):
+    return backbone(INPUTS)["sequence_output"].numpy()
+
+
+def test_the_encoder_of_a_run_is_the_fine_tuned_one(tmp_path):
+    run_dir, _ = small.finished_run()
+    export_huggingface(str(run_dir), tmp_path / "out")
+    loaded = load_encoder(tmp_path / "out")
+    finished = load_run(run_dir)
+    np.testing.assert_array_equal(vectors(loaded.backbone), vectors(finished.answering.model.backbone))
+    assert np.abs(vectors(loaded.backbone) - vectors(load_encoder("tiny").backbone)).max() > 1e-3
+    assert loaded.vocabulary == finished.answering.tokenizer.vocabulary
+    assert loaded.lowercase and loaded.strip_accents
+
+
+def test_the_encoder_of_a_pretraining_is_the_one_it_made(tmp_path):
+    encoder = load_encoder("tiny", seed=5)
+    save_encoder(encoder, tmp_path / "run" / "encoder")
+    export_huggingface(str(tmp_path / "run"), tmp_path / "out")
+    np.testing.assert_array_equal(vectors(load_encoder(tmp_path / "out").backbone), vectors(encoder.backbone))
+
+
+def test_an_encoder_by_name(tmp_path):
+    export_huggingface("tiny", tmp_path / "out")
+    np.testing.assert_array_equal(
+        vectors(load_encoder(tmp_path / "out").backbone), vectors(load_encoder("tiny").backbone)
+    )
+    with pytest.raises(ValueError, match="encoder 'tinny' is not known; nearest is 'tiny'"):
+        export_huggingface("tinny", tmp_path / "other")

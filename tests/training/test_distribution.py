@@ -1,0 +1,232 @@
+"""Training shared by processes and devices is the training of one: the same losses and weights, killed or not."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import small
+import tensorflow as tf
+from safetensors.numpy import load_file
+
+from tfbert.text.datasets import plan_training
+from tfbert.training.distribution import ALONE, Replicas, join, watched
+
+# Sums over two processes are added in another order than those of one.
+TOLERANCE = 1e-5
+OPTIONS = {
+    "encoder.sequence_length": 32,
+    "encoder.precision": "float32",
+    "encoder.dropout": 0.0,
+    "head.dropout": 0.0,
+    "train.batch_size": 8,
+    "train.epochs": 2,
+    "train.learning_rate": 2e-3,
+    "train.checkpoint_seconds": 0,
+    "train.class_weights": "balanced",
+}
+
+
+def free_ports(count):
+    sockets = [socket.socket() for _ in range(count)]
+    for each in sockets:
+        each.bind(("127.0.0.1", 0))
+    ports = [each.getsockname()[1] for each in sockets]
+    for each in sockets:
+        each.close()
+    return ports
+
+
+def tf_config(ports, index):
+    cluster = {"worker": [f"127.0.0.1:{port}" for port in ports]}
+    return {"TF_CONFIG": json.dumps({"cluster": cluster, "task": {"type": "worker", "index": index}})}
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """Train alone, and with two workers of which first one is killed, then the other."""
+    folder = tmp_path_factory.mktemp("distribution")
+    # The last batch of an epoch has a single example: too few for two.
+    data_dir = small.write_data(folder / "data", train=25)
+    tools = small.tools()
+
+    def step(name, **options):
+        arguments = ["--data", data_dir, "--encoder", "tiny", "--out", folder / name, "--no-export"]
+        return tools.step("train", *arguments, *small.assignments(OPTIONS), cwd=folder, **options)
+
+    kills = [(None, ["update", 2, "before"]), (["checkpoint.safetensors", 2, "after"], None), (None, None)]
+    ports = [free_ports(2) for _ in kills]
+    chains = [
+        [step("shared", kill=kill[index], env=tf_config(at, index)) for kill, at in zip(kills, ports, strict=True)]
+        for index in (0, 1)
+    ]
+    done = {"alone": tools.run([step("alone")])[0]}
+    done["shared"] = tools.run(*chains)
+    return folder, done
+
+
+def weights(folder):
+    return {name: a for name, a in load_file(folder / "best.safetensors").items() if "seed_generator" not in name}
+
+
+def report(folder):
+    return json.loads((folder / "report.json").read_text())
+
+
+def test_a_worker_or_the_chief_is_killed_and_training_goes_on(runs):
+    _, done = runs
+    chief, worker = done["shared"]
+    assert [each.code for each in chief] == [2, -9, 0], chief
+    assert [each.code for each in worker] == [-9, 2, 0], worker
+    for left in (chief[0], worker[1]):
+        assert "another worker of TF_CONFIG is gone" in left.err.splitlines()[-1]
+        assert "Traceback" not in left.err
+
+
+def test_two_workers_give_the_losses_and_weights_of_one(runs):
+    folder, _ = runs
+    one, two = report(folder / "alone"), report(folder / "shared")
+    assert one["distribution"] == {"kind": "none", "replicas": 1, "workers": 1}
+    assert two["distribution"] == {"kind": "multi_worker", "replicas": 2, "workers": 2}
+    for a, b in zip(one["history"], two["history"], strict=True):
+        assert b["loss"] == pytest.approx(a["loss"], rel=TOLERANCE)
+        assert b["validation"]["loss"] == pytest.approx(a["validation"]["loss"], rel=TOLERANCE)
+    ours, theirs = weights(folder / "alone"), weights(folder / "shared")
+    assert ours.keys() == theirs.keys()
+    for name, values in ours.items():
+        np.testing.assert_allclose(theirs[name], values, atol=TOLERANCE, err_msg=name)
+
+
+def test_only_the_chief_prints(runs):
+    _, done = runs
+    chief, worker = done["shared"]
+    assert "test accuracy" in chief[-1].out
+    assert "".join(each.out for each in worker) == ""
+
+
+MIRRORED = """
+import json, sys
+import keras, numpy as np, tensorflow as tf
+sys.path.insert(0, sys.argv[1])
+import small
+cpu = tf.config.list_physical_devices("CPU")[0]
+tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+from tfbert.training import run
+from tfbert.training.problem import prepare
+found = []
+for distribution, steps in (("none", 1), ("mirrored", 2)):
+    values = json.loads(sys.argv[3]) | {"train.distribution": distribution}
+    values |= {"train.accumulation_steps": steps, "train.batch_size": 8 // steps}
+    problem = prepare(small.config(sys.argv[2], **values))
+    model, evaluation_model = run._build(problem, problem.config)
+    answering = run.make_answering(problem, evaluation_model, problem.config)
+    trainer = run._trainer(problem, problem.config, model, answering, None)
+    plan = [np.arange(8), np.arange(8, 15), np.arange(15, 16)]
+    losses = []
+    for indices in plan:
+        group = [indices] if steps == 1 else [part for part in (indices[:4], indices[4:]) if len(part)]
+        losses.append(trainer._train_group(trainer.replicas.stream(group, trainer._batches), group))
+    weights = [v.numpy() for v in model.trainable_variables]
+    alone = alone if found else weights
+    difference = max(float(np.abs(a - b).max()) for a, b in zip(weights, alone, strict=True))
+    found.append([problem.replicas.to_dict(), losses, difference])
+print(json.dumps(found))
+"""
+
+
+def test_mirrored_devices_give_the_losses_and_weights_of_one(tmp_path):
+    data_dir = small.write_data(tmp_path / "data")
+    command = [sys.executable, "-c", MIRRORED, os.path.dirname(small.__file__), data_dir, json.dumps(OPTIONS)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    one, two = json.loads(done.stdout.splitlines()[-1])
+    assert (one[0]["kind"], one[0]["replicas"]) == ("none", 1)
+    assert (two[0]["kind"], two[0]["replicas"]) == ("mirrored", 2)
+    np.testing.assert_allclose(two[1], one[1], rtol=TOLERANCE)
+    assert two[2] < TOLERANCE
+
+
+class TwoByTwo:
+    """Stands for a strategy: two processes with two replicas each."""
+
+    num_replicas_in_sync = 4
+
+
+def test_parts_of_all_replicas_are_the_batch():
+    plan = plan_training(np.arange(5, 27), 8, 0, 0) + [np.array([3]), np.array([7, 9, 8])]
+    found = {}
+    for worker in range(2):
+        replicas = Replicas("multi_worker", TwoByTwo(), worker, 2)
+        found[worker] = list(replicas.stream(plan, iter))
+    for place, indices in enumerate(plan):
+        parts = found[0][place] + found[1][place]
+        counted = [part for part, share in parts if share == 1]
+        assert sorted(np.concatenate(counted)) == sorted(indices)
+        assert max(map(len, counted)) - min(map(len, counted)) <= 1
+        for part, share in parts:
+            assert len(part) > 0 and (share == 1 or len(indices) < 4)
+    assert [list(batch) for batch in ALONE.stream(plan, iter)] == [list(indices) for indices in plan]
+
+
+@pytest.mark.parametrize("worker", [0, 1])
+def test_dropout_differs_between_processes_and_repeats(make_trainer, monkeypatch, worker):
+    trainer = make_trainer(train__ema_momentum=0.5)
+    monkeypatch.setattr(Replicas, "from_chief", lambda self, arrays: arrays)
+    before = trainer.updater.arrays()
+    trainer.updater.replicas = Replicas("multi_worker", TwoByTwo(), worker, 2)
+    trainer.updater.share()
+    after = trainer.updater.arrays()
+    changed = {name for name in before if not np.array_equal(before[name], after[name])}
+    seeds = {name for name in before if name.endswith("seed_generator_state")}
+    assert seeds
+    assert changed == (seeds if worker else set())
+
+
+def test_fewer_examples_than_replicas_are_refused():
+    with pytest.raises(ValueError, match="train.batch_size=3: wanted 4 or more"):
+        Replicas("multi_worker", TwoByTwo(), 0, 2).check_batch_size(3)
+    ALONE.check_batch_size(1)
+
+
+CLUSTER = {"cluster": {"worker": ["a:1", "b:1"]}, "task": {"type": "worker", "index": 1}}
+
+
+@pytest.mark.parametrize(
+    ("said", "message"),
+    [
+        ("{", "TF_CONFIG={: JSONDecodeError"),
+        ('{"cluster": {}}', "KeyError: 'task'; wanted"),
+        (json.dumps(CLUSTER | {"task": {"type": "worker", "index": 2}}), "no worker 2 in the cluster; wanted"),
+        (json.dumps(CLUSTER | {"cluster": {"ps": ["a:1"], **CLUSTER["cluster"]}}), "a ps has no part in this training"),
+    ],
+)
+@pytest.mark.parametrize("kind", ["auto", "multi_worker"])
+def test_a_wrong_tf_config_is_one_clear_error(kind, said, message, monkeypatch):
+    monkeypatch.setenv("TF_CONFIG", said)
+    with pytest.raises(ValueError, match=message):
+        join(kind)
+
+
+def test_what_is_joined_without_a_cluster(monkeypatch):
+    monkeypatch.delenv("TF_CONFIG", raising=False)
+    assert join("auto") is join("none") is ALONE
+    with pytest.raises(ValueError, match="train.distribution=multi_worker: wanted TF_CONFIG in the environment"):
+        join("multi_worker")
+    with pytest.raises(ValueError, match="train.distribution=mirrored: wanted two devices or more"):
+        join("mirrored")
+    monkeypatch.setenv(
+        "TF_CONFIG", json.dumps({"cluster": {"worker": ["a:1"]}, "task": {"type": "worker", "index": 0}})
+    )
+    assert join("auto") is ALONE
+
+
+def test_a_lost_connection_says_what_to_do():
+    with pytest.raises(ConnectionError, match="is gone .*aborted by: reset.*start all again"), watched():
+        raise tf.errors.UnavailableError(
+            None, None, "Graph execution error:\nCollective ops is aborted by: reset\nmore"
+        )
+    with pytest.raises(tf.errors.InvalidArgumentError), watched():
+        raise tf.errors.InvalidArgumentError(None, None, "shapes")

@@ -1,0 +1,86 @@
+"""Packed rows in, masked batches for a `PretrainingModel` out: rows of like length together, cut where they are to be.
+
+Everything is drawn anew from seed, epoch and row whenever it is asked for, so that nothing needs to be stored to go on.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import tensorflow as tf
+
+from tfbert.pretraining.masking import Masker
+from tfbert.pretraining.rows import Rows
+from tfbert.text.packing import pad_rows
+
+_MATRIX = tf.TensorSpec([None, None], tf.int32)
+SPEC = dict.fromkeys(("token_ids", "segment_ids", "padding_mask", "positions", "targets"), _MATRIX)
+SPEC |= {"weights": tf.TensorSpec([None, None], tf.float32), "pair_labels": tf.TensorSpec([None], tf.int32)}
+
+
+@dataclass(frozen=True)
+class Batcher:
+    """Makes batches of rows.
+
+    Args:
+        rows: to take them from.
+        masker: hides what is to be guessed.
+    """
+
+    rows: Rows
+    masker: Masker
+
+    def lengths(self) -> np.ndarray:
+        """Return the tokens of every row: int64 `(rows,)`."""
+        return np.diff(self.rows.starts)
+
+    def batch(self, indices: np.ndarray, draw: int, limit: int) -> dict[str, np.ndarray]:
+        """Return one batch as `SPEC` has it.
+
+        Args:
+            indices: of its rows.
+            draw: of masks and cuts.
+            limit: longer rows are cut to so many tokens.
+        """
+        room = np.maximum(self.lengths()[indices] - limit, 0)
+        offsets = self.masker.offsets(indices, draw, room)
+        parts = [self._row(index, offset, limit) for index, offset in zip(indices, offsets, strict=True)]
+        padding = self.masker.special.padding
+        batch = pad_rows([ids for ids, _, _ in parts], [second for _, _, second in parts], padding, limit)
+        continues = np.zeros(batch["token_ids"].shape, bool)
+        for index, (_, flags, _) in enumerate(parts):
+            continues[index, : len(flags)] = flags
+        batch |= self.masker(batch["token_ids"], continues, indices, draw)
+        batch["pair_labels"] = self.rows.pair_labels[indices].astype(np.int32)
+        return batch
+
+    def seen(self, row: int, draw: int) -> np.ndarray:
+        """Return the token ids of one whole row as the encoder sees them: int32 `(length,)`."""
+        length = int(self.lengths()[row])
+        return self.batch(np.array([row]), draw, length)["token_ids"][0, :length]
+
+    def stream(self, plan: Iterable[tuple[np.ndarray, int, int]]) -> tf.data.Dataset:
+        """Return batches in the order of a plan of `(indices, draw, limit)`, made while others are learned from."""
+        made = tf.data.Dataset.from_generator(lambda: (self.batch(*part) for part in plan), output_signature=SPEC)
+        return made.prefetch(4)
+
+    def _row(self, index: int, offset: int, limit: int) -> tuple[np.ndarray, np.ndarray, int]:
+        """Return a row's token ids, which of them continue a word, and where its second segment begins."""
+        start, end = self.rows.starts[index : index + 2]
+        ids, continues = self.rows.token_ids[start:end], self.rows.continues[start:end]
+        second, length = int(self.rows.second_starts[index]), end - start
+        if length <= limit:
+            return ids, continues, second
+        if second == length:
+            kept = np.r_[0, 1 + offset : limit - 1 + offset, length - 1]
+            first = 1
+        else:
+            # Two segments are cut away from where they meet: what is to be told is whether they belong together.
+            room, sizes = limit - 3, (second - 2, length - second - 1)
+            after = min(sizes[1], max(room - sizes[0], room // 2))
+            before = min(sizes[0], room - after)
+            kept = np.r_[0, second - 1 - before : second + after, length - 1]
+            second, first = before + 2, 1
+        continues = continues[kept]
+        continues[first] = False  # a word that lost its beginning
+        return ids[kept], continues, min(second, limit)

@@ -1,0 +1,177 @@
+"""Encoder output in, guesses of masked words and of how two segments belong together out."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+from keras_hub.layers import MaskedLMHead
+from keras_hub.models import BertBackbone
+from safetensors import SafetensorError, safe_open
+
+from tfbert.encoder.backbone import HEADS
+from tfbert.encoder.computation import FUNCTIONS
+
+INPUTS = ("token_ids", "segment_ids", "padding_mask")
+_DEVIATION = 0.02
+
+
+class PretrainingHead(keras.layers.Layer):
+    """Guess masked words by the token embedding itself, and tell pairs of segments from random ones.
+
+    Args:
+        backbone: KerasNLP's BERT; its token embedding is the matrix that words are guessed with.
+        activation: of the encoder, as in `encoder.computation.FUNCTIONS`.
+        layer_norm_epsilon: of the encoder.
+        with_pairs: whether there are pairs to be told.
+        **kwargs: of `keras.layers.Layer`. Only the product with the vocabulary is in the backbone's precision, all else
+            in float32.
+
+    Source: Devlin et al. 2019, section 3.1, and google-research/bert `run_pretraining.py`. KerasNLP's own BERT for
+        masked words gives this head the exact gelu and an epsilon of 1e-5 whatever the encoder has; ours has the
+        encoder's, as the original.
+    """
+
+    def __init__(
+        self, backbone: BertBackbone, *, activation: str, layer_norm_epsilon: float, with_pairs: bool, **kwargs
+    ):
+        super().__init__(dtype="float32", **kwargs)
+        self.masked_words = MaskedLMHead(
+            token_embedding=backbone.token_embedding,
+            intermediate_activation=FUNCTIONS[activation],
+            layer_norm_epsilon=layer_norm_epsilon,
+            kernel_initializer=keras.initializers.TruncatedNormal(stddev=_DEVIATION),
+            dtype="float32",  # in mixed precision KerasNLP's head adds its bias in another type than its product
+            name="masked_words",
+        )
+        self.pairs = None
+        if with_pairs:
+            start = keras.initializers.TruncatedNormal(stddev=_DEVIATION)
+            self.pairs = keras.layers.Dense(2, kernel_initializer=start, dtype="float32", name="pairs")
+
+    def build(self, hidden_dim: int) -> None:
+        """Make the weights for an encoder of this width."""
+        self.masked_words.build((None, None, hidden_dim))
+        if self.pairs is not None:
+            self.pairs.build((None, hidden_dim))
+        self.built = True
+
+    def call(self, encoded: Mapping, positions) -> dict:
+        """Return logits.
+
+        Args:
+            encoded: `sequence_output` `(batch, length, hidden_dim)` and `pooled_output` `(batch, hidden_dim)`.
+            positions: int32 `(batch, num_positions)`, tokens to guess. No others meet the vocabulary.
+
+        Returns:
+            `masked_words` `(batch, num_positions, vocabulary_size)`, and where pairs are told `pairs` `(batch, 2)`, the
+            second for segments that do not belong together; both float32.
+        """
+        logits = {"masked_words": self.masked_words(encoded["sequence_output"], positions)}
+        if self.pairs is not None:
+            logits["pairs"] = self.pairs(keras.ops.cast(encoded["pooled_output"], "float32"))
+        return logits
+
+    def tensors(self) -> Iterator[tuple[str, Any]]:
+        """Yield the weights that are the head's own, by their names in a Hugging Face model."""
+        dense, norm = self.masked_words._intermediate_dense, self.masked_words._intermediate_layer_norm
+        place = "cls.predictions.transform"
+        yield f"{place}.dense.weight", dense.kernel
+        yield f"{place}.dense.bias", dense.bias
+        yield f"{place}.LayerNorm.weight", norm.gamma
+        yield f"{place}.LayerNorm.bias", norm.beta
+        yield "cls.predictions.bias", self.masked_words._bias
+        if self.pairs is not None:
+            yield "cls.seq_relationship.weight", self.pairs.kernel
+            yield "cls.seq_relationship.bias", self.pairs.bias
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Return the head's own weights as a Hugging Face model has them: kernels as `(outputs, inputs)`."""
+        return {name: np.ascontiguousarray(np.asarray(variable).T) for name, variable in self.tensors()}
+
+    def load(self, directory: Path) -> list[str]:
+        """Take the weights that an encoder's directory has for this head; what it does not have stays as it is.
+
+        Args:
+            directory: written by tfbert, or a Hugging Face model that was saved with its heads.
+
+        Returns:
+            The names of the tensors that were found.
+
+        Raises:
+            ValueError: the file is damaged, or a tensor has another shape.
+        """
+        path = next((p for p in (directory / HEADS, directory / "model.safetensors") if p.is_file()), None)
+        if path is None:
+            return []
+        found = []
+        try:
+            with safe_open(path, framework="np") as stream:
+                names = set(stream.keys())
+                for name, variable in self.tensors():
+                    if name not in names:
+                        continue
+                    value = stream.get_tensor(name).astype(np.float32).T
+                    if value.shape != tuple(variable.shape):
+                        raise ValueError(f"{path}: tensor {name!r} has shape {value.T.shape}; wanted {variable.shape}")
+                    variable.assign(value)
+                    found.append(name)
+        except SafetensorError as error:
+            raise ValueError(f"{path}: not a whole safetensors file: {error}") from error
+        return found
+
+
+class PretrainingModel(keras.Model):
+    """An encoder with the heads it is pretrained by.
+
+    Args:
+        backbone: KerasNLP's BERT.
+        head: on it.
+    """
+
+    def __init__(self, backbone: BertBackbone, head: PretrainingHead):
+        super().__init__(name="pretraining_model")
+        self.backbone = backbone
+        self.head = head
+        head.build(backbone.hidden_dim)
+        # Without pairs nothing depends on the pooler, and an optimizer slot would be wasted on it.
+        backbone.pooled_dense.trainable = head.pairs is not None
+        self.built = True
+
+    def call(self, inputs: Mapping[str, tf.Tensor], training: bool = False) -> dict:
+        """Return the logits of the head.
+
+        Args:
+            inputs: int32 `token_ids`, `segment_ids`, `padding_mask` `(rows, length)` and `positions`
+                `(rows, num_positions)`.
+            training: whether dropout is active.
+        """
+        encoded = self.backbone({name: inputs[name] for name in INPUTS}, training=training)
+        return self.head(encoded, inputs["positions"])
+
+    def sums(self, batch: Mapping[str, tf.Tensor], training: bool) -> dict[str, tf.Tensor]:
+        """Return cross-entropies and right guesses, summed over a batch: float32 scalars.
+
+        Args:
+            batch: inputs with `targets` int32 and `weights` float32 `(rows, num_positions)`, and `pair_labels` int32
+                `(rows,)`: 0 for segments that belong together, 1 for others, -1 where there is nothing to tell.
+            training: whether dropout is active.
+
+        Returns:
+            `masked_words`, `masked_words_right`, and with pairs `pairs`, `pairs_right`.
+        """
+        logits, batch = self(batch, training=training), dict(batch)
+        sums = _sums("masked_words", logits["masked_words"], batch["targets"], batch["weights"])
+        if "pairs" in logits:
+            labels = batch["pair_labels"]
+            is_pair = tf.cast(labels >= 0, tf.float32)
+            sums |= _sums("pairs", logits["pairs"], tf.maximum(labels, 0), is_pair)
+        return sums
+
+
+def _sums(name: str, logits: tf.Tensor, targets: tf.Tensor, weights: tf.Tensor) -> dict[str, tf.Tensor]:
+    losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=targets, logits=logits)
+    is_right = tf.cast(tf.argmax(logits, axis=-1, output_type=tf.int32) == targets, tf.float32)
+    return {name: tf.reduce_sum(losses * weights), f"{name}_right": tf.reduce_sum(is_right * weights)}

@@ -1,0 +1,120 @@
+"""Write `report.html` of a pretraining: the content of its `report.json` in, one file for people out."""
+
+from pathlib import Path
+
+from tfbert.evaluation import plots
+from tfbert.evaluation.page import cost_view, repeat_view, write_page
+from tfbert.evaluation.wording import MEANINGS, duration, number, percent, score, words
+
+_SECTIONS = {
+    "curves": "Learning curves",
+    "corpus": "Corpus",
+    "guesses": "Guesses",
+    "cost": "Time and memory",
+    "repeat": "Repeat this run",
+}
+
+
+def render(report: dict, path: Path) -> None:
+    """Write the report of a pretraining as one self-contained HTML file.
+
+    Args:
+        report: the content of `report.json`.
+        path: the file to write; an existing one is replaced.
+    """
+    views = {
+        "plots": _plots(report),
+        "evaluations": _evaluations(report),
+        "corpus": _corpus(report),
+        "guesses": report["guesses"],
+        "cost": cost_view(report),
+        "repeat": repeat_view(report),
+    }
+    toc = {name: heading for name, heading in _SECTIONS.items() if views.get(name, True)}
+    write_page("pretraining.html.jinja", path, toc=toc, headline=_headline(report), **views)
+
+
+def _headline(report: dict) -> dict:
+    before, after = report["before"], report["after"]
+    name, updates = report["encoder"]["name"], report["best_update"]
+    # Among equally likely words, so that a reader has something to picture.
+    sentence = (
+        f"Where a word is hidden, the encoder guesses {percent(after['masked_word_accuracy'])} of them right at once "
+        f"({percent(before['masked_word_accuracy'])} before), and is as unsure as among {after['perplexity']:,.1f} "
+        f"words (before: {before['perplexity']:,.0f})."
+    )
+    notes = []
+    if updates <= report["head_updates"]:
+        notes.append("No evaluation was better than the one before training: the encoder is unchanged.")
+    if report["head_updates"]:
+        notes.append(
+            f"In the first {number(report['head_updates'])} updates only the new heads learned. What is called before "
+            "was measured behind them, with the encoder as it came."
+        )
+    if report["lost_shards"]:
+        notes.append(f"Damaged and left out: {', '.join(report['lost_shards'])}.")
+    speed = report["tokens_per_second"]
+    facts = [
+        ("Encoder", "new" if name is None else name),
+        ("Updates", f"{number(report['history'][-1]['update'])}, best: {number(updates)}"),
+        ("Tokens learned from", number(report["history"][-1]["num_tokens"])),
+        ("Tokens per second", f"{speed:,.0f}" if speed else "–"),
+        ("Training took", duration(report["seconds"]["train"])),
+        ("Seed", str(report["seed"])),
+    ]
+    title = "A new encoder" if name is None else f"{name}, pretrained further"
+    view = {"title": title, "sentence": sentence, "notes": notes, "facts": facts}
+    view |= {"num_masked_words": int(after["num_masked_words"])}
+    return view | {key: f"{report[key]['masked_word_loss']:.3f}" for key in ("before", "after")}
+
+
+def _plots(report: dict) -> list:
+    history, curve = report["history"], report["curve"]
+
+    def held_out(name: str) -> list:
+        return [(row["update"], row["held_out"][name]) for row in history if name in row["held_out"]]
+
+    def learned(name: str) -> list:
+        return [(row["update"], row[name]) for row in curve if name in row]
+
+    best = (report["best_update"], f"best: {report['best_update']:,}")
+    found = []
+    for kind, title in (("masked_word", "masked words"), ("pair", "pairs of segments")):
+        for measure, is_fraction in (("loss", False), ("accuracy", True)):
+            name = f"{kind}_{measure}"
+            if held_out(name):
+                series = {"training": learned(name), "held out": held_out(name)}
+                series = {label: pairs for label, pairs in series.items() if pairs}
+                heading = f"{measure.capitalize()} of {title} by update"
+                found.append(plots.lines(heading, series, is_fraction=is_fraction, mark=best))
+    rates = learned("learning_rate")
+    return found + ([plots.lines("Learning rate by update", {"learning rate": rates})] if rates else [])
+
+
+def _evaluations(report: dict) -> dict:
+    """Return what was measured on held-out text, a row an evaluation."""
+    names = [name for name in report["history"][0]["held_out"] if name != "num_masked_words"]
+    columns = [{"name": name, "meaning": None} for name in ("update", "epoch", "tokens")]
+    columns += [{"name": words(name), "meaning": MEANINGS[name]} for name in names]
+    rows = [
+        {
+            "best": row["update"] == report["best_update"],
+            "cells": [number(row["update"]), f"{row['epoch']:.2f}", number(row["num_tokens"])]
+            + [score(name, row["held_out"].get(name)) for name in names],
+        }
+        for row in report["history"]
+    ]
+    return {"columns": [*columns, {"name": "time", "meaning": None}], "rows": _with_times(rows, report["history"])}
+
+
+def _with_times(rows: list[dict], history: list[dict]) -> list[dict]:
+    return [
+        {**row, "cells": [*row["cells"], duration(entry["seconds"])]} for row, entry in zip(rows, history, strict=True)
+    ]
+
+
+def _corpus(report: dict) -> dict:
+    splits = [{"name": words(name), **counts} for name, counts in report["rows"].items()]
+    counts = {name: value for name, value in report["corpus"].items() if isinstance(value, int) and value}
+    lines = [f"{words(name)}: {number(value)}" for name, value in counts.items()]
+    return {"splits": splits, "lines": [*lines, f"SHA-256 {report['corpus']['sha256']}"]}

@@ -1,0 +1,191 @@
+"""A config in; an encoder, old or new, and the corpus as rows of its tokens out."""
+
+import hashlib
+import json
+import logging
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import keras
+
+from tfbert.config import override
+from tfbert.encoder import presets
+from tfbert.encoder.backbone import Encoder, load_encoder, new_encoder
+from tfbert.encoder.computation import build_backbone
+from tfbert.encoder.precision import choose_policy
+from tfbert.pretraining.batches import Batcher
+from tfbert.pretraining.config import PretrainConfig
+from tfbert.pretraining.heads import PretrainingHead, PretrainingModel
+from tfbert.pretraining.masking import Masker
+from tfbert.pretraining.preparation import prepare as prepare_rows
+from tfbert.pretraining.rows import check_vocabulary, load_rows, read_index
+from tfbert.pretraining.vocabulary import train_vocabulary
+from tfbert.pretraining.wordpieces import WordPieces
+from tfbert.text.tokenizer import SpecialTokens
+
+logger = logging.getLogger(__name__)
+
+_SIZES = ("num_layers", "num_heads", "hidden_dim", "intermediate_dim", "max_sequence_length")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PretrainingProblem:
+    """Everything about a pretraining that is there before it.
+
+    Args:
+        config: of the run.
+        encoder: float32; its weights are where training starts.
+        index: what is said of the rows, as in their `index.json`.
+        train: rows to learn from.
+        held_out: rows to measure on.
+        seconds: by stage.
+    """
+
+    config: PretrainConfig
+    encoder: Encoder
+    index: dict
+    train: Batcher
+    held_out: Batcher
+    seconds: dict[str, float]
+
+    @property
+    def identity(self) -> str:
+        """A hash of config, rows and encoder: equal identities give equal weights on one machine."""
+        tree = self.config.to_dict()
+        for name in ("corpus", "prepared"):
+            tree.pop(name)  # its rows are there already, by hash; where its files are makes no difference
+        rows = {name: split["shards"] for name, split in self.index["splits"].items()}
+        text = json.dumps([tree, rows, self.index["vocabulary"], self.encoder.facts], sort_keys=True, default=str)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+
+def load_start(config: PretrainConfig, work_dir: Path) -> Encoder:
+    """Return the encoder that training starts from: one that is there, or a new one.
+
+    A new one's weights depend on Keras' random state, which is set from the seed.
+
+    Args:
+        config: of the run.
+        work_dir: where a vocabulary is trained to, if one has to be; made if missing.
+
+    Raises:
+        ValueError: the encoder or the vocabulary cannot be used, or they have no positions for such long rows.
+    """
+    wanted = config.encoder
+    keras.utils.set_random_seed(config.train.seed)
+    if wanted.name is not None:
+        if wanted.vocabulary is not None:
+            raise ValueError(
+                f"encoder.vocabulary={wanted.vocabulary}: {wanted.name} has a vocabulary of its own; a new encoder, "
+                "encoder.name=none, takes any"
+            )
+        encoder = load_encoder(wanted.name, dropout=wanted.dropout)
+    else:
+        encoder = new_encoder(
+            read_vocabulary(config, work_dir),
+            {name: getattr(wanted, name) for name in _SIZES},
+            lowercase=wanted.lowercase,
+            dropout=wanted.dropout,
+            name="none",
+        )
+    longest, length = encoder.backbone.max_sequence_length, config.examples.sequence_length
+    if length > longest:
+        raise ValueError(f"examples.sequence_length={length}: the encoder has positions for at most {longest} tokens")
+    return encoder
+
+
+def read_vocabulary(config: PretrainConfig, work_dir: Path) -> list[str]:
+    """Return the vocabulary of a new encoder: from its file, or trained on the corpus and kept in `work_dir`.
+
+    Raises:
+        ValueError: the file cannot be read or is no vocabulary of BERT's kind.
+    """
+    given = config.encoder.vocabulary
+    path = Path(given) if given else work_dir / "vocabulary.txt"
+    if not given and not path.is_file():
+        work_dir.mkdir(parents=True, exist_ok=True)
+        lowercase = config.encoder.lowercase
+        return train_vocabulary(config.corpus, config.encoder.vocabulary_size, path, lowercase=lowercase)
+    try:
+        vocabulary = path.read_text(encoding="utf-8").replace("\r\n", "\n").removesuffix("\n").split("\n")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path}: is not UTF-8 at byte {error.start}; wanted a token a line") from error
+    presets.check_vocabulary(vocabulary, str(path))
+    return vocabulary
+
+
+def word_pieces_of(encoder: Encoder) -> WordPieces:
+    """Return what makes the tokens of an encoder without TensorFlow."""
+    rules = {name: getattr(encoder, name) for name in ("lowercase", "strip_accents", "split_on_cjk")}
+    return WordPieces(encoder.vocabulary, **rules)
+
+
+def prepare(config: PretrainConfig, work_dir: Path) -> PretrainingProblem:
+    """Load the encoder and make its rows of the corpus, unless they are there.
+
+    Args:
+        config: of the run.
+        work_dir: where rows are put that were not prepared before; what is there is used again.
+
+    Raises:
+        ValueError: anything about corpus, vocabulary or encoder that a user has to mend; the message says where.
+    """
+    directory, index = work_dir / "rows", None
+    if config.prepared:
+        directory = Path(config.prepared)
+        index = read_index(directory)
+        # How the rows were made they know best.
+        said = {f"{section}.{name}": v for section, fields in index["config"].items() for name, v in fields.items()}
+        config = override(config, said)
+    started = time.monotonic()
+    encoder = load_start(config, work_dir)
+    word_pieces = word_pieces_of(encoder)
+    seconds = {"load_encoder": time.monotonic() - started}
+    started = time.monotonic()
+    if index is None:
+        index = prepare_rows(config.corpus, config.examples, word_pieces, directory)
+    check_vocabulary(index, word_pieces, directory)
+    ids = {token: encoder.vocabulary.index(token) for token in ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")}
+    special = SpecialTokens(*ids.values())
+    masker = Masker(config.objective, special, len(encoder.vocabulary), config.train.seed)
+    train, held_out = (Batcher(load_rows(directory, split), masker) for split in ("train", "held_out"))
+    seconds["prepare"] = time.monotonic() - started
+    longest, pairs = config.examples.sequence_length, config.examples.pairs
+    counts = f"{len(train.rows):,} to learn from, {len(held_out.rows):,} held out"
+    logger.info("rows: %s, of up to %d tokens, pairs: %s", counts, longest, pairs)
+    return PretrainingProblem(
+        config=config, encoder=encoder, index=index, train=train, held_out=held_out, seconds=seconds
+    )
+
+
+def build_models(problem: PretrainingProblem) -> tuple[PretrainingModel, PretrainingModel, bool]:
+    """Return a model to train, in the configured precision, one to evaluate, in float32, and whether heads were found.
+
+    They are one and the same where training is float32 too. Both start from the encoder's weights, and from those of
+    its heads where its directory has them.
+    """
+    config, encoder = problem.config, problem.encoder
+    keras.utils.set_random_seed(config.train.seed)
+    policy = choose_policy(config.encoder.precision)
+    models = []
+    for dtype in dict.fromkeys(("float32", policy)):
+        backbone = build_backbone(encoder.facts, dtype=dtype, dropout=config.encoder.dropout)
+        head = PretrainingHead(
+            backbone,
+            activation=encoder.facts["activation"],
+            layer_norm_epsilon=encoder.facts["layer_norm_epsilon"],
+            with_pairs=config.examples.pairs != "none",
+        )
+        models.append(PretrainingModel(backbone, head))
+        for source, copy in zip(encoder.backbone.weights, backbone.weights, strict=True):
+            copy.assign(source.value)
+    evaluation_model, model = models[0], models[-1]
+    found = []
+    if config.encoder.name is not None:
+        source = presets.resolve(config.encoder.name)
+        found = evaluation_model.head.load(source.directory) if source.directory else []
+        logger.info("heads: %s", f"{len(found)} tensors of the encoder's own" if found else "new ones")
+    for start, copy in zip(evaluation_model.weights, model.weights, strict=True):
+        copy.assign(start.value)
+    return model, evaluation_model, bool(found)

@@ -1,0 +1,41 @@
+"""An encoder, or the run that fine-tuned one, in; a directory that PyTorch transformers reads out."""
+
+from pathlib import Path
+
+from tfbert.encoder.backbone import Encoder, load_encoder, save_huggingface
+from tfbert.training.run import REPORT, load_run
+
+
+def export_huggingface(source: str, directory: Path) -> Encoder:
+    """Write an encoder in Hugging Face's layout.
+
+    Args:
+        source: name or directory of an encoder, or the directory of a finished run: of a pretraining what it made, of a
+            fine-tuning the encoder without its head.
+        directory: new or empty, or one that was written so before.
+
+    Returns:
+        What was written.
+
+    Raises:
+        ValueError: there is no such encoder; the directory holds something else.
+    """
+    path = Path(source)
+    if (path / "encoder" / "encoder.json").exists():
+        encoder = load_encoder(path / "encoder")
+    elif (path / REPORT).exists():
+        encoder = _fine_tuned(path)
+    else:
+        encoder = load_encoder(source)
+    save_huggingface(encoder, directory)
+    return encoder
+
+
+def _fine_tuned(run_dir: Path) -> Encoder:
+    finished = load_run(run_dir)
+    model, tokenizer = finished.answering.model, finished.answering.tokenizer
+    facts = {name: value for name, value in finished.report["encoder"].items() if name != "name"}
+    # A pooler that was random is none, unless the head trained it.
+    facts["has_pooler"] = facts["has_pooler"] or finished.config.head.pooling == "pooler"
+    rules = (tokenizer.lowercase, tokenizer.strip_accents, tokenizer.split_on_cjk)
+    return Encoder(model.backbone, list(tokenizer.vocabulary), *rules, str(run_dir), facts)

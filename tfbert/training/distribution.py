@@ -1,0 +1,276 @@
+"""TF_CONFIG and the devices at hand in; replicas that train one model as if they were one device out.
+
+Every process holds the weights once, reads its own part of every batch, and applies the same sums of gradients, so that
+all processes keep the same weights. TensorFlow's strategies run the replicas and sum over them; variables stay plain
+ones, which is what lets checkpoints, optimizers and single-device graphs be the same whatever the number of machines.
+"""
+
+import contextlib
+import functools
+import json
+import logging
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+logger = logging.getLogger(__name__)
+
+# One batch, or with several replicas each one's part of it, with 1; with 0 where the batch had too few for all.
+Parts = Any
+
+
+@dataclass(frozen=True)
+class Replicas:
+    """The devices that train together, as one of their processes sees them.
+
+    Args:
+        kind: `none`, `mirrored` (the devices of one machine) or `multi_worker` (several processes).
+        strategy: of TensorFlow; `None` for a single device.
+        worker: number of this process; 0 is the chief, which alone writes files.
+        num_workers: processes.
+    """
+
+    kind: str = "none"
+    strategy: tf.distribute.Strategy | None = None
+    worker: int = 0
+    num_workers: int = 1
+
+    @property
+    def count(self) -> int:
+        """The number of replicas in all processes."""
+        return self.strategy.num_replicas_in_sync if self.strategy else 1
+
+    @property
+    def is_chief(self) -> bool:
+        """Whether this process is the one that writes."""
+        return self.worker == 0
+
+    @property
+    def _num_local(self) -> int:
+        return self.count // self.num_workers
+
+    def check_batch_size(self, batch_size: int) -> None:
+        """Refuse batches that have too few examples for all replicas.
+
+        Raises:
+            ValueError: fewer examples than replicas.
+        """
+        if batch_size < self.count:
+            raise ValueError(
+                f"train.batch_size={batch_size}: wanted {self.count} or more, which is how many replicas share a batch"
+            )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what a report says."""
+        return {"kind": self.kind, "replicas": self.count, "workers": self.num_workers}
+
+    def stream(
+        self, plan: Sequence[np.ndarray], make: Callable[[Sequence[np.ndarray]], Iterable[Any]]
+    ) -> Iterator[Parts]:
+        """Yield the batches of a plan: whole ones on a single device, else the parts of this process' replicas.
+
+        Of every batch each replica takes every `count`-th unit, so that a part is like another in length. The same
+        plan gives the same parts; together they are the batch.
+
+        Args:
+            plan: unit indices of every whole batch.
+            make: batches in the order of a plan.
+        """
+        if self.strategy is None:
+            yield from make(plan)
+            return
+        ranks = range(self.worker * self._num_local, (self.worker + 1) * self._num_local)
+        cut = [[indices[rank :: self.count] for rank in ranks] for indices in plan]
+        # A graph cannot leave a replica out: one without units computes on some other and counts for nothing.
+        filled = [
+            part if len(part) else indices[:1] for parts, indices in zip(cut, plan, strict=True) for part in parts
+        ]
+        batches = iter(make(filled))
+        for parts in cut:
+            yield [(next(batches), tf.constant(float(len(part) > 0))) for part in parts]
+
+    def signature(self, batch_spec: Any) -> Any:
+        """Return the `tf.function` signature of what `stream` yields, from that of a batch."""
+        if self.strategy is None:
+            return batch_spec
+        return [(batch_spec, tf.TensorSpec([], tf.float32))] * self._num_local
+
+    def locally(self, function: Callable[[Any, Any], Any], parts: Parts) -> Any:
+        """Return the sum of what a function gives on the replicas of this process; for use inside `tf.function`.
+
+        Args:
+            function: of a batch and its share, which is 1.0 or a float32 scalar: takes them to a structure of tensors.
+            parts: from `stream`.
+        """
+        if self.strategy is None:
+            return function(parts, 1.0)
+        if self._num_local == 1:
+            return function(*parts[0])
+        first = self.worker * self._num_local
+        given = self.strategy.experimental_distribute_values_from_function(
+            lambda context: parts[context.replica_id_in_sync_group - first]
+        )
+        found = self.strategy.run(lambda part: function(*part), args=(given,))
+        # The sum is wanted where the weights are.
+        return tf.nest.map_structure(lambda value: tf.add_n(self.strategy.experimental_local_results(value)), found)
+
+    def total(self, values: Any) -> Any:
+        """Return the sum over all processes; every one must call it, with the same shapes. For inside `tf.function`.
+
+        Args:
+            values: structure of tensors, the same in every process but for their values.
+        """
+        if self.num_workers == 1:
+            return values
+        tensors = tf.nest.flatten(values)
+        summed: dict[int, tf.Tensor] = {}
+        for dtype in dict.fromkeys(tensor.dtype for tensor in tensors):
+            # One vector: a collective for every tensor would wait for the network as many times.
+            places = [place for place, tensor in enumerate(tensors) if tensor.dtype == dtype]
+            flat = self._all_reduce(tf.concat([tf.reshape(tensors[place], [-1]) for place in places], 0))
+            sizes = [tf.size(tensors[place]) for place in places]
+            for place, part in zip(places, tf.split(flat, sizes, num=len(sizes)), strict=True):
+                summed[place] = tf.reshape(part, tf.shape(tensors[place]))
+        return tf.nest.pack_sequence_as(values, [summed[place] for place in range(len(tensors))])
+
+    def _all_reduce(self, vector: tf.Tensor) -> tf.Tensor:
+        first = self.worker * self._num_local
+        # All replicas take part in a collective; the process' value is that of its first one.
+        given = self.strategy.experimental_distribute_values_from_function(
+            lambda context: tf.identity(vector) if context.replica_id_in_sync_group == first else tf.zeros_like(vector)
+        )
+
+        def reduce(value):
+            # The strategy asks a tensor for its device, which one from outside of the replica need not have.
+            return tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, tf.identity(value))
+
+        return self.strategy.experimental_local_results(self.strategy.run(reduce, args=(given,)))[0]
+
+    def from_chief(self, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Return the chief's arrays in every process; every one must call it, with the same names and shapes.
+
+        Args:
+            arrays: numbers; only the chief's values count.
+
+        Raises:
+            ConnectionError: another process is gone.
+        """
+        if self.num_workers == 1:
+            return dict(arrays)
+        # float64 has room for every integer that is met here: counts and seeds.
+        dtypes = {name: np.float32 if np.asarray(a).dtype == np.float32 else np.float64 for name, a in arrays.items()}
+        sent = {name: np.asarray(a, dtypes[name]) for name, a in arrays.items()}
+        if not self.is_chief:
+            sent = {name: np.zeros_like(a) for name, a in sent.items()}
+        with watched():
+            received = _traced_total(self)({name: tf.constant(a) for name, a in sent.items()})
+        return {name: received[name].numpy().astype(np.asarray(a).dtype) for name, a in arrays.items()}
+
+    def leave(self) -> None:
+        """Wait at the end until the chief has written what it has to, so that all end well or none.
+
+        Raises:
+            ConnectionError: the chief is gone.
+        """
+        with contextlib.suppress(ConnectionError) if self.is_chief else contextlib.nullcontext():
+            self.told(True)
+        # Who is here knows that the others have come so far, but not that they know it of him.
+        with contextlib.suppress(ConnectionError):
+            self.told(True)
+
+    def told(self, decision: bool) -> bool:
+        """Return what the chief decides, in every process; the others wait for it.
+
+        Raises:
+            ConnectionError: another process is gone.
+        """
+        return bool(self.from_chief({"decision": np.float32(decision)})["decision"])
+
+
+@functools.cache
+def _traced_total(replicas: Replicas) -> Callable[[Any], Any]:
+    return tf.function(replicas.total)
+
+
+@contextlib.contextmanager
+def watched() -> Iterator[None]:
+    """Give a context in which the loss of another process is an error that says what to do.
+
+    Raises:
+        ConnectionError: another process is gone.
+    """
+    try:
+        yield
+    except (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.CancelledError) as error:
+        reason = next((line.strip() for line in str(error).splitlines() if "aborted" in line), type(error).__name__)
+        raise ConnectionError(
+            f"another worker of TF_CONFIG is gone ({reason}); start all again: they go on from the checkpoint"
+        ) from error
+
+
+ALONE = Replicas()
+
+
+def join(kind: str) -> Replicas:
+    """Find the devices and processes that train together; to be called before TensorFlow computes anything.
+
+    Args:
+        kind: `auto`, `none`, `mirrored` or `multi_worker`, as in `OptimizationConfig.distribution`.
+
+    Returns:
+        The replicas; with `multi_worker`, once all processes that TF_CONFIG names are there.
+
+    Raises:
+        ValueError: TF_CONFIG is missing or wrong; `mirrored` finds a single device.
+    """
+    text = os.environ.get("TF_CONFIG", "")
+    if kind == "auto":
+        kind = "mirrored" if len(tf.config.list_physical_devices("GPU")) > 1 else "none"
+        if text and _read_cluster(text)[1] > 1:
+            kind = "multi_worker"
+    return ALONE if kind == "none" else _join(kind, text)
+
+
+@functools.cache
+def _join(kind: str, text: str) -> Replicas:
+    """Start a strategy, which a process can do only once."""
+    if kind == "mirrored":
+        devices = [device.name for device in tf.config.list_logical_devices("GPU")]
+        devices = devices or [device.name for device in tf.config.list_logical_devices("CPU")]
+        if len(devices) < 2:
+            raise ValueError("train.distribution=mirrored: wanted two devices or more; this machine has one")
+        strategy = tf.distribute.MirroredStrategy(devices)
+        logger.info("%d replicas on %s", len(devices), ", ".join(devices))
+        return Replicas(kind, strategy)
+    if not text:
+        raise ValueError("train.distribution=multi_worker: wanted TF_CONFIG in the environment; see docs/scale.md")
+    worker, num_workers = _read_cluster(text)
+    logger.info("worker %d of %d: waiting for all to be there", worker, num_workers)
+    strategy = tf.distribute.MultiWorkerMirroredStrategy()
+    logger.info("worker %d of %d: %d replicas", worker, num_workers, strategy.num_replicas_in_sync)
+    return Replicas(kind, strategy, worker, num_workers)
+
+
+def _read_cluster(text: str) -> tuple[int, int]:
+    """Return this process' number, and how many there are, from TF_CONFIG.
+
+    Raises:
+        ValueError: it is not JSON, or no cluster of a chief and workers, or this process is none of them.
+    """
+    wish = 'wanted {"cluster": {"worker": ["HOST:PORT", ...]}, "task": {"type": "worker", "index": 0}}'
+    try:
+        said = json.loads(text)
+        cluster, task = said["cluster"], said["task"]
+        places = [(kind, index) for kind in ("chief", "worker") for index in range(len(cluster.get(kind, [])))]
+        me = (task["type"], int(task["index"]))
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"TF_CONFIG={text}: {type(error).__name__}: {error}; {wish}") from error
+    others = sorted(set(cluster) - {"chief", "worker"})
+    if others or me not in places:
+        what = f"a {others[0]} has no part in this training" if others else f"no {me[0]} {me[1]} in the cluster"
+        raise ValueError(f"TF_CONFIG={text}: {what}; {wish}")
+    return places.index(me), len(places)

@@ -1,0 +1,79 @@
+"""Pretrain BERT on text: go on from an encoder, or start from nothing; an encoder that tasks take out."""
+
+import argparse
+import shlex
+import sys
+from pathlib import Path
+
+import common
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the command line of this tool."""
+    parser = argparse.ArgumentParser(prog="pretrain", description=__doc__)
+    parser.add_argument(
+        "what",
+        nargs="?",
+        choices=["train", "vocabulary", "prepare"],
+        default="train",
+        help="train an encoder (default), only its vocabulary, or only prepare rows, for another machine",
+    )
+    parser.add_argument("--corpus", metavar="PATH", nargs="+", help="files or directories (default: a small sample)")
+    parser.add_argument("--prepared", metavar="DIR", help="rows that `prepare` made, instead of a corpus")
+    start = parser.add_mutually_exclusive_group()
+    start.add_argument("--encoder", metavar="NAME_OR_DIR", help="to go on from, one of tools/train.py --list")
+    start.add_argument("--from-scratch", action="store_true", help="a new encoder of the sizes encoder.*")
+    parser.add_argument("--vocabulary", metavar="FILE", help="of a new encoder (default: trained on the corpus)")
+    parser.add_argument("--size", metavar="N", type=int, help="tokens of a vocabulary that is trained")
+    parser.add_argument("--out", metavar="PATH", type=Path, help="run directory; of `vocabulary` the file")
+    parser.add_argument("--show", metavar="N", type=int, help="print N rows with their masks, and train nothing")
+    parser.add_argument("--seed", metavar="N", type=int, help="of weights, order, masks and dropout")
+    parser.add_argument("--config", metavar="FILE", type=Path, help="config.json of an earlier run")
+    parser.add_argument("--set", metavar="SECTION.FIELD=VALUE", action="append", default=[], help="any config field")
+    parser.add_argument(
+        "--beam", metavar="OPTIONS", nargs="?", const="", help="prepare by Apache Beam, with its runner's options"
+    )
+    return parser
+
+
+def read_config(options: argparse.Namespace):
+    """Return the config: defaults, then --config, then --set and the options of their own."""
+    from tfbert.config import from_dict, override, parse_assignments
+    from tfbert.files import read_json
+    from tfbert.pretraining.config import SAMPLES, PretrainConfig
+
+    config = override(PretrainConfig(), {} if options.corpus or options.prepared else SAMPLES)
+    if options.config:
+        config = from_dict(read_json(options.config), PretrainConfig)
+    given = {
+        "corpus.paths": tuple(options.corpus) if options.corpus else None,
+        "prepared": options.prepared,
+        "encoder.name": options.encoder,
+        "encoder.vocabulary": options.vocabulary,
+        "encoder.vocabulary_size": options.size,
+        "train.seed": options.seed,
+    }
+    values = parse_assignments(options.set, PretrainConfig)
+    values |= {path: value for path, value in given.items() if value is not None}
+    return override(config, values | ({"encoder.name": None} if options.from_scratch else {}))
+
+
+def main(options: argparse.Namespace) -> None:
+    """Do what is asked and say where it is."""
+    config = read_config(options)
+    from tfbert.pretraining import commands, run
+
+    if options.what == "vocabulary":
+        print(commands.vocabulary(config, options.out))
+    elif options.what == "prepare":
+        print(commands.prepare(config, options.out, options.beam, options.show or 0))
+    else:
+        run_dir = options.out or run.choose_run_dir(config, common.RUNS_DIR)
+        if options.show:
+            print(commands.show(config, run_dir, options.show))
+        else:
+            print(commands.train(config, run_dir, shlex.join(["python", *sys.argv])))
+
+
+if __name__ == "__main__":
+    common.run(main, build_parser())
