@@ -7,6 +7,7 @@ import itertools
 import json
 import os
 import random
+import socket
 import subprocess
 import sys
 import tempfile
@@ -96,6 +97,18 @@ def finished_run():
     run.train(problem, folder / "run", command="python tools/train.py")
     deploy.export_run(folder / "run", folder / "model")
     return folder / "run", folder / "model"
+
+
+def two_workers():
+    """Return for two processes the variables that make them train together, over ports that are free."""
+    sockets = [socket.socket() for _ in range(2)]
+    for each in sockets:
+        each.bind(("127.0.0.1", 0))
+    places = [f"127.0.0.1:{each.getsockname()[1]}" for each in sockets]
+    for each in sockets:
+        each.close()
+    tasks = [{"cluster": {"worker": places}, "task": {"type": "worker", "index": index}} for index in range(2)]
+    return [{"TF_CONFIG": json.dumps(task)} for task in tasks]
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from safetensors import safe_open
 
 from tfbert.encoder.backbone import Encoder, load_encoder, save_huggingface
 from tfbert.encoder.computation import build_backbone
+from tfbert.pretraining.heads import PretrainingHead
 from tfbert.text.tokenizer import Tokenizer
 
 PEERS_PYTHON = os.environ.get("TFBERT_PEERS_PYTHON")
@@ -26,7 +27,7 @@ REAL = INPUTS["padding_mask"].astype(bool)
 SCRIPT = """
 import json, sys
 import torch
-from transformers import AutoModel, AutoTokenizer
+from transformers import AutoModel, AutoTokenizer, BertForPreTraining
 job = json.load(open(sys.argv[1]))
 model, tokenizer = AutoModel.from_pretrained(job["directory"]).eval(), AutoTokenizer.from_pretrained(job["directory"])
 names = {"token_ids": "input_ids", "segment_ids": "token_type_ids", "padding_mask": "attention_mask"}
@@ -34,6 +35,12 @@ with torch.no_grad():
     output = model(**{names[name]: torch.tensor(rows) for name, rows in job["inputs"].items()})
 answer = {"sequence_output": output[0].tolist(), "pooled_output": output[1].tolist()}
 answer["token_ids"] = [tokenizer(text)["input_ids"] for text in job["texts"]]
+if job["has_heads"]:
+    with torch.no_grad():
+        guess = BertForPreTraining.from_pretrained(job["directory"]).eval()(
+            **{names[name]: torch.tensor(rows) for name, rows in job["inputs"].items()}
+        )
+    answer["masked_words"], answer["pairs"] = guess.prediction_logits.tolist(), guess.seq_relationship_logits.tolist()
 answer["dropout"] = [model.config.hidden_dropout_prob, model.config.attention_probs_dropout_prob]
 print(json.dumps(answer))
 """
@@ -94,11 +101,43 @@ def test_writing_replaces_its_own_kind_but_nothing_else(tmp_path):
         save_huggingface(make_encoder(), tmp_path / "written")
 
 
+def make_head(encoder):
+    """Return a head with pairs, all of whose weights are drawn."""
+    facts = encoder.facts
+    head = PretrainingHead(
+        encoder.backbone,
+        activation=facts["activation"],
+        layer_norm_epsilon=facts["layer_norm_epsilon"],
+        with_pairs=True,
+    )
+    head.build(facts["hidden_dim"])
+    draw = np.random.default_rng(8)
+    for _, variable in head.tensors():
+        variable.assign(draw.normal(0, 0.5, variable.shape))
+    return head
+
+
+def test_heads_are_written_where_there_are_any(tmp_path):
+    encoder = make_encoder()
+    head = make_head(encoder)
+    save_huggingface(encoder, tmp_path / "written", head.arrays())
+    loaded = load_encoder(tmp_path / "written")
+    np.testing.assert_array_equal(outputs_of(loaded)["pooled_output"], outputs_of(encoder)["pooled_output"])
+    other = make_head(encoder)
+    for _, variable in other.tensors():
+        variable.assign(np.zeros(variable.shape))
+    assert len(other.load(tmp_path / "written")) == len(head.arrays()) == 7
+    for name, values in head.arrays().items():
+        np.testing.assert_array_equal(other.arrays()[name], values)
+
+
 @pytest.mark.skipif(not PEERS_PYTHON, reason="TFBERT_PEERS_PYTHON names no Python that has PyTorch transformers")
-def test_transformers_computes_the_same(tmp_path):
-    job = {"inputs": {name: rows.tolist() for name, rows in INPUTS.items()}, "texts": TEXTS}
+@pytest.mark.parametrize("has_heads", [False, True])
+def test_transformers_computes_the_same(has_heads, tmp_path):
+    job = {"inputs": {name: rows.tolist() for name, rows in INPUTS.items()}, "texts": TEXTS, "has_heads": has_heads}
     encoder = make_encoder(epsilon=1e-2, rules=(False, True, True))
-    save_huggingface(encoder, tmp_path / "written")
+    head = make_head(encoder)
+    save_huggingface(encoder, tmp_path / "written", head.arrays() if has_heads else None)
     (tmp_path / "job.json").write_text(json.dumps(job | {"directory": str(tmp_path / "written")}))
     # Nothing of this environment may be found by the other.
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
@@ -112,3 +151,8 @@ def test_transformers_computes_the_same(tmp_path):
     assert found["dropout"] == [0.25, 0.25]
     tokenizer = Tokenizer(VOCABULARY, lowercase=False, strip_accents=True)
     assert found["token_ids"] == [[10, *ids, 9] for ids in tokenizer(TEXTS).to_list()]
+    if has_heads:
+        positions = np.tile(np.arange(7, dtype="int32"), (2, 1))
+        logits = {name: value.numpy() for name, value in head(encoder.backbone(INPUTS), positions).items()}
+        assert np.abs(np.array(found["masked_words"]) - logits["masked_words"])[REAL].max() < 1e-4
+        np.testing.assert_allclose(found["pairs"], logits["pairs"], atol=1e-4)

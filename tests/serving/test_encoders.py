@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import small
+from safetensors import safe_open
 
 from tfbert.encoder.backbone import load_encoder, save_encoder
 from tfbert.serving.encoders import export_huggingface
@@ -32,9 +33,12 @@ def test_the_encoder_of_a_run_is_the_fine_tuned_one(tmp_path):
 
 def test_the_encoder_of_a_pretraining_is_the_one_it_made(tmp_path):
     encoder = load_encoder("tiny", seed=5)
-    save_encoder(encoder, tmp_path / "run" / "encoder")
+    heads = {"cls.predictions.bias": np.arange(3, dtype="float32")}
+    save_encoder(encoder, tmp_path / "run" / "encoder", heads)
     export_huggingface(str(tmp_path / "run"), tmp_path / "out")
     np.testing.assert_array_equal(vectors(load_encoder(tmp_path / "out").backbone), vectors(encoder.backbone))
+    with safe_open(tmp_path / "out" / "model.safetensors", framework="np") as file:
+        np.testing.assert_array_equal(file.get_tensor("cls.predictions.bias"), np.arange(3))
 
 
 def test_an_encoder_by_name(tmp_path):

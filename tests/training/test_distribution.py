@@ -2,7 +2,6 @@
 
 import json
 import os
-import socket
 import subprocess
 import sys
 
@@ -30,21 +29,6 @@ OPTIONS = {
 }
 
 
-def free_ports(count):
-    sockets = [socket.socket() for _ in range(count)]
-    for each in sockets:
-        each.bind(("127.0.0.1", 0))
-    ports = [each.getsockname()[1] for each in sockets]
-    for each in sockets:
-        each.close()
-    return ports
-
-
-def tf_config(ports, index):
-    cluster = {"worker": [f"127.0.0.1:{port}" for port in ports]}
-    return {"TF_CONFIG": json.dumps({"cluster": cluster, "task": {"type": "worker", "index": index}})}
-
-
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
     """Train alone, and with two workers of which first one is killed, then the other."""
@@ -58,9 +42,9 @@ def runs(tmp_path_factory):
         return tools.step("train", *arguments, *small.assignments(OPTIONS), cwd=folder, **options)
 
     kills = [(None, ["update", 2, "before"]), (["checkpoint.safetensors", 2, "after"], None), (None, None)]
-    ports = [free_ports(2) for _ in kills]
+    clusters = [small.two_workers() for _ in kills]
     chains = [
-        [step("shared", kill=kill[index], env=tf_config(at, index)) for kill, at in zip(kills, ports, strict=True)]
+        [step("shared", kill=kill[index], env=cluster[index]) for kill, cluster in zip(kills, clusters, strict=True)]
         for index in (0, 1)
     ]
     done = {"alone": tools.run([step("alone")])[0]}
@@ -128,7 +112,7 @@ for distribution, steps in (("none", 1), ("mirrored", 2)):
     losses = []
     for indices in plan:
         group = [indices] if steps == 1 else [part for part in (indices[:4], indices[4:]) if len(part)]
-        losses.append(trainer._train_group(trainer.replicas.stream(group, trainer._batches), group))
+        losses.append(trainer._train_group(trainer.replicas.stream(((i,) for i in group), trainer._batches), group))
     weights = [v.numpy() for v in model.trainable_variables]
     alone = alone if found else weights
     difference = max(float(np.abs(a - b).max()) for a, b in zip(weights, alone, strict=True))
@@ -156,19 +140,24 @@ class TwoByTwo:
 
 
 def test_parts_of_all_replicas_are_the_batch():
-    plan = plan_training(np.arange(5, 27), 8, 0, 0) + [np.array([3]), np.array([7, 9, 8])]
-    found = {}
+    plan = [*plan_training(np.arange(5, 27), 8, 0, 0), np.array([3]), np.array([7, 9, 8])]
+    found = []
     for worker in range(2):
         replicas = Replicas("multi_worker", TwoByTwo(), worker, 2)
-        found[worker] = list(replicas.stream(plan, iter))
+        found.append(list(replicas.stream(((indices, place) for place, indices in enumerate(plan)), iter)))
+    assert len(found[0]) == len(found[1]) == len(plan)
     for place, indices in enumerate(plan):
-        parts = found[0][place] + found[1][place]
-        counted = [part for part, share in parts if share == 1]
+        both = found[0][place] + found[1][place]
+        assert len(both) == 4 and {where for (_, where), _ in both} == {place}
+        counted = [part for (part, _), share in both if share == 1]
         assert sorted(np.concatenate(counted)) == sorted(indices)
         assert max(map(len, counted)) - min(map(len, counted)) <= 1
-        for part, share in parts:
+        for (part, _), share in both:
             assert len(part) > 0 and (share == 1 or len(indices) < 4)
-    assert [list(batch) for batch in ALONE.stream(plan, iter)] == [list(indices) for indices in plan]
+        assert [len(part) for part, _ in replicas.counted([found[1][place]])] == [
+            len(part) for (part, _), share in found[1][place] if share
+        ]
+    assert list(ALONE.stream(((indices,) for indices in plan), iter)) == [(indices,) for indices in plan]
 
 
 @pytest.mark.parametrize("worker", [0, 1])
@@ -189,6 +178,15 @@ def test_fewer_examples_than_replicas_are_refused():
     with pytest.raises(ValueError, match="train.batch_size=3: wanted 4 or more"):
         Replicas("multi_worker", TwoByTwo(), 0, 2).check_batch_size(3)
     ALONE.check_batch_size(1)
+
+
+def test_other_data_than_the_chiefs_is_refused(monkeypatch):
+    monkeypatch.setattr(Replicas, "from_chief", lambda self, arrays: heard or arrays)
+    heard = {}
+    Replicas().check_same("mine")
+    heard = {"identity": np.float64(7)}
+    with pytest.raises(ValueError, match="worker 1 has other data or another config than the chief"):
+        Replicas("multi_worker", TwoByTwo(), 1, 2).check_same("mine")
 
 
 CLUSTER = {"cluster": {"worker": ["a:1", "b:1"]}, "task": {"type": "worker", "index": 1}}

@@ -127,7 +127,9 @@ def save_encoder(encoder: Encoder, directory: str | os.PathLike, heads: dict[str
             save_file(heads, aside / HEADS)
 
 
-def save_huggingface(encoder: Encoder, directory: str | os.PathLike) -> None:
+def save_huggingface(
+    encoder: Encoder, directory: str | os.PathLike, heads: dict[str, np.ndarray] | None = None
+) -> None:
     """Write an encoder in Hugging Face's layout, for PyTorch transformers' `AutoModel` and `AutoTokenizer`.
 
     `load_encoder` reads it too. Written aside and renamed: the directory is there in full or not at all.
@@ -135,13 +137,14 @@ def save_huggingface(encoder: Encoder, directory: str | os.PathLike) -> None:
     Args:
         encoder: with its present weights.
         directory: new or empty, or one that was written so before, which is replaced.
+        heads: as for `save_encoder`; `AutoModelForMaskedLM` and `BertForPreTraining` read them.
 
     Raises:
         ValueError: the directory holds something else.
     """
     with _replaced(directory, huggingface.FILES) as aside:
         rules = tuple(getattr(encoder, key) for key in _RULES)
-        huggingface.write(aside, encoder.backbone, encoder.vocabulary, rules, encoder.facts)
+        huggingface.write(aside, encoder.backbone, encoder.vocabulary, rules, encoder.facts, heads or {})
 
 
 @contextmanager

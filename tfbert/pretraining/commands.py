@@ -10,6 +10,7 @@ from tfbert.pretraining.config import PretrainConfig
 from tfbert.pretraining.problem import load_start, word_pieces_of
 from tfbert.pretraining.problem import prepare as prepare_problem
 from tfbert.pretraining.vocabulary import train_vocabulary
+from tfbert.training.distribution import join
 
 # The epoch whose masks are shown.
 _SHOWN_DRAW = 1
@@ -82,7 +83,12 @@ def train(config: PretrainConfig, run_dir: Path, command: str) -> str:
 
     Raises:
         ValueError: corpus, vocabulary, encoder or directory cannot be used; training diverged.
+        ConnectionError: another process of the training is gone.
     """
+    replicas = join(config.train.distribution)
+    if not replicas.is_chief:
+        run.assist(config)
+        return f"worker {replicas.worker} of {replicas.num_workers}: done; worker 0 has the report"
     report = run.pretrain(config, run_dir, command)
     before, after = report["before"], report["after"]
     lines = [

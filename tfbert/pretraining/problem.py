@@ -23,6 +23,7 @@ from tfbert.pretraining.rows import check_vocabulary, load_rows, read_index
 from tfbert.pretraining.vocabulary import train_vocabulary
 from tfbert.pretraining.wordpieces import WordPieces
 from tfbert.text.tokenizer import SpecialTokens
+from tfbert.training.distribution import ALONE, Replicas
 
 logger = logging.getLogger(__name__)
 
@@ -40,6 +41,7 @@ class PretrainingProblem:
         train: rows to learn from.
         held_out: rows to measure on.
         seconds: by stage.
+        replicas: that train together.
     """
 
     config: PretrainConfig
@@ -48,6 +50,7 @@ class PretrainingProblem:
     train: Batcher
     held_out: Batcher
     seconds: dict[str, float]
+    replicas: Replicas
 
     @property
     def identity(self) -> str:
@@ -121,16 +124,18 @@ def word_pieces_of(encoder: Encoder) -> WordPieces:
     return WordPieces(encoder.vocabulary, **rules)
 
 
-def prepare(config: PretrainConfig, work_dir: Path) -> PretrainingProblem:
+def prepare(config: PretrainConfig, work_dir: Path, replicas: Replicas = ALONE) -> PretrainingProblem:
     """Load the encoder and make its rows of the corpus, unless they are there.
 
     Args:
         config: of the run.
         work_dir: where rows are put that were not prepared before; what is there is used again.
+        replicas: that will train; several processes need rows, and of a new encoder a vocabulary, that are there.
 
     Raises:
         ValueError: anything about corpus, vocabulary or encoder that a user has to mend; the message says where.
     """
+    _check_shared(config, replicas)
     directory, index = work_dir / "rows", None
     if config.prepared:
         directory = Path(config.prepared)
@@ -155,8 +160,23 @@ def prepare(config: PretrainConfig, work_dir: Path) -> PretrainingProblem:
     counts = f"{len(train.rows):,} to learn from, {len(held_out.rows):,} held out"
     logger.info("rows: %s, of up to %d tokens, pairs: %s", counts, longest, pairs)
     return PretrainingProblem(
-        config=config, encoder=encoder, index=index, train=train, held_out=held_out, seconds=seconds
+        config=config, encoder=encoder, index=index, train=train, held_out=held_out, seconds=seconds, replicas=replicas
     )
+
+
+def _check_shared(config: PretrainConfig, replicas: Replicas) -> None:
+    """Refuse what every process would have to make for itself."""
+    replicas.check_batch_size(config.train.batch_size)
+    if replicas.num_workers == 1:
+        return
+    if config.prepared is None:
+        raise ValueError(
+            "prepared=none: wanted --prepared DIR with rows for all workers; `pretrain prepare` makes them"
+        )
+    if config.encoder.name is None and config.encoder.vocabulary is None:
+        raise ValueError(
+            "encoder.vocabulary=none: wanted --vocabulary FILE for all workers; the rows were made with it"
+        )
 
 
 def build_models(problem: PretrainingProblem) -> tuple[PretrainingModel, PretrainingModel, bool]:

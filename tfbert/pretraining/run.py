@@ -4,6 +4,7 @@ import dataclasses
 import logging
 import resource
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import tensorflow as tf
@@ -18,6 +19,7 @@ from tfbert.pretraining.heads import PretrainingModel
 from tfbert.pretraining.problem import PretrainingProblem, build_models, prepare
 from tfbert.pretraining.training import PretrainingTrainer, Progress
 from tfbert.training.checkpoint import CHECKPOINT
+from tfbert.training.distribution import join
 from tfbert.training.run_dir import REPORT, find_unfinished, opened, versions
 
 logger = logging.getLogger(__name__)
@@ -52,18 +54,55 @@ def pretrain(config: PretrainConfig, run_dir: Path, command: str = "") -> dict:
 
     Raises:
         ValueError: corpus, vocabulary, encoder or directory cannot be used; training diverged.
+        ConnectionError: another process of the training is gone.
     """
+    replicas = join(config.train.distribution)
     with opened(run_dir):
-        problem = prepare(config, run_dir)
+        problem = prepare(config, run_dir, replicas)
         write_json(run_dir / "config.json", problem.config.to_dict())
-        return _train(problem, run_dir, command)
+        report = _train(problem, run_dir, command)
+        replicas.leave()
+        return report
+
+
+def assist(config: PretrainConfig) -> None:
+    """Take part in a pretraining whose chief is another process; writes nothing.
+
+    Args:
+        config: of the run, as the chief's.
+
+    Raises:
+        ValueError: rows, vocabulary or encoder cannot be used, or are not the chief's; training diverged.
+        ConnectionError: another process is gone.
+    """
+    replicas = join(config.train.distribution)
+    _trainer(prepare(config, Path(), replicas), Path())[0].train()
+    replicas.leave()
+
+
+def _trainer(
+    problem: PretrainingProblem, run_dir: Path, log: Callable[[dict, list[dict]], None] = lambda *_: None
+) -> tuple[PretrainingTrainer, PretrainingModel]:
+    """Return the trainer and the model in float32 that it evaluates."""
+    tf.config.experimental.enable_op_determinism()
+    model, evaluation_model, has_heads = build_models(problem)
+    trainer = PretrainingTrainer(
+        model=model,
+        evaluation_model=evaluation_model,
+        config=problem.config,
+        train=problem.train,
+        held_out=problem.held_out,
+        run_dir=run_dir,
+        identity=problem.identity,
+        has_new_head=problem.config.encoder.name is not None and not has_heads,
+        log=log,
+        replicas=problem.replicas,
+    )
+    return trainer, evaluation_model
 
 
 def _train(problem: PretrainingProblem, run_dir: Path, command: str) -> dict:
-    config = problem.config
-    tf.config.experimental.enable_op_determinism()
-    model, evaluation_model, has_heads = build_models(problem)
-    board = Board(run_dir / "tensorboard", config, ("train", "objective", "examples", "encoder"))
+    board = Board(run_dir / "tensorboard", problem.config, ("train", "objective", "examples", "encoder"))
 
     def log(entry: dict, points: list[dict]) -> None:
         for point in points:
@@ -81,17 +120,7 @@ def _train(problem: PretrainingProblem, run_dir: Path, command: str) -> dict:
             pairs,
         )
 
-    trainer = PretrainingTrainer(
-        model=model,
-        evaluation_model=evaluation_model,
-        config=config,
-        train=problem.train,
-        held_out=problem.held_out,
-        run_dir=run_dir,
-        identity=problem.identity,
-        has_new_head=config.encoder.name is not None and not has_heads,
-        log=log,
-    )
+    trainer, evaluation_model = _trainer(problem, run_dir, log)
     progress = trainer.train()
     started = time.monotonic()
     report = _report(problem, progress, trainer.head_updates, evaluation_model, command)
@@ -116,6 +145,7 @@ def _report(
         "seed": config.train.seed,
         "config": config.to_dict(),
         "versions": versions(),
+        "distribution": problem.replicas.to_dict(),
         "command": command,
         "corpus": index["corpus"],
         "rows": {name: {count: split[count] for count in counts} for name, split in index["splits"].items()},

@@ -17,6 +17,7 @@ from tfbert.pretraining.heads import PretrainingModel
 from tfbert.pretraining.masking import HELD_OUT_DRAW
 from tfbert.text.datasets import plan_evaluation, plan_training
 from tfbert.training import checkpoint
+from tfbert.training.distribution import ALONE, Parts, Replicas
 from tfbert.training.optimizers import build_optimizer
 from tfbert.training.updates import Updater
 
@@ -69,6 +70,7 @@ class PretrainingTrainer:
         identity: text that says which rows and config this is; a checkpoint of another one is refused.
         has_new_head: whether the encoder has learned something and its heads have not.
         log: called with every entry of `Progress.evaluations` and the points of the curve since the one before.
+        replicas: that share every batch. The chief alone measures, decides and writes.
     """
 
     def __init__(
@@ -83,7 +85,10 @@ class PretrainingTrainer:
         identity: str,
         has_new_head: bool = False,
         log: Callable[[dict, list[dict]], None] = lambda *_: None,
+        replicas: Replicas = ALONE,
     ):
+        replicas.check_batch_size(config.train.batch_size)
+        self.replicas = replicas
         self.model, self.evaluation_model, self.config = model, evaluation_model, config
         self.train_rows, self.held_out, self.log = train, held_out, log
         self.run_dir, self.keeper = run_dir, checkpoint.Keeper(run_dir, identity, config.train.checkpoint_seconds)
@@ -100,6 +105,7 @@ class PretrainingTrainer:
             optimizer=build_optimizer(model, config.train, self.num_updates, self.head_updates),
             config=config.train,
             batch_spec=SPEC,
+            replicas=replicas,
         )
         self._measure = tf.function(lambda batch: evaluation_model.sums(batch, training=False), input_signature=[SPEC])
         points = range(1, config.train.evaluations + 1)
@@ -114,23 +120,36 @@ class PretrainingTrainer:
             The progress, finished.
 
         Raises:
-            ValueError: the loss is no longer a number, or a checkpoint of another run is in the way.
+            ValueError: the loss is no longer a number, a checkpoint of another run is in the way, or a process has
+                other rows than the chief.
+            ConnectionError: another process is gone.
         """
-        if (found := self.keeper.resume()) is not None:
-            arrays, progress = found
-            self.updater.restore(arrays)
-            self.progress = Progress(**progress)
-        if not self.progress.evaluations:
-            self._evaluate()
+        self._start()
         if not self.progress.finished:
             self._train()
-        checkpoint.scatter("model", self.model.weights, checkpoint.load_best(self.run_dir))
-        self._copy_weights()
+        if self.replicas.is_chief:
+            checkpoint.scatter("model", self.model.weights, checkpoint.load_best(self.run_dir))
+            self._copy_weights()
         return self.progress
+
+    def _start(self) -> None:
+        """Begin, or go on, where the chief stands."""
+        self.replicas.check_same(self.keeper.identity)
+        if self.replicas.is_chief:
+            if (found := self.keeper.resume()) is not None:
+                arrays, progress = found
+                self.updater.restore(arrays)
+                self.progress = Progress(**progress)
+            if not self.progress.evaluations:
+                self._evaluate()
+        self.updater.share()
+        p = self.progress
+        said = self.replicas.from_chief({name: np.float64(getattr(p, name)) for name in ("update", "finished")})
+        p.update, p.finished = int(said["update"]), bool(said["finished"])
 
     def _train(self) -> None:
         p = self.progress
-        stream = iter(self.train_rows.stream(self._plan(p.update)))
+        stream = self.replicas.stream(self._plan(p.update), self.train_rows.stream)
         bar = tqdm(
             total=self.num_updates,
             initial=p.update,
@@ -148,8 +167,10 @@ class PretrainingTrainer:
             rate = f"{(p.num_tokens - tokens) / seconds:,.0f}"
             bar.set_postfix({"loss": f"{loss:.3f}", "tokens/s": rate}, refresh=False)
             if p.update in self._evaluated_at:
-                self._evaluate()
-            if p.finished or self.keeper.is_due():
+                if self.replicas.is_chief:
+                    self._evaluate()
+                p.finished = self.replicas.told(p.finished)
+            if self.replicas.is_chief and (p.finished or self.keeper.is_due()):
                 self.keeper.save(self.updater.arrays(), vars(p))
         bar.close()
 
@@ -172,15 +193,17 @@ class PretrainingTrainer:
         steps = self.config.train.accumulation_steps
         return min(steps, self.num_batches - update % self.updates_per_epoch * steps)
 
-    def _update(self, group: list[dict]) -> float:
+    def _update(self, group: list[Parts]) -> float:
         p, rate = self.progress, self.updater.learning_rate
-        counts = _counts(group, self.terms)
+        here = self.replicas.counted(group)
+        num_tokens = float(sum(int(tf.reduce_sum(batch["padding_mask"])) for batch in here))
+        counts = self.replicas.summed({**_counts(here, self.terms), "tokens": num_tokens})
         # An update without a single pair has no loss of pairs, whatever it would be divided by.
         sums = self.updater.update(group, {name: max(counts[name], 1.0) for name in self.terms})
         loss = sum(sums[name] / max(counts[name], 1.0) for name in self.terms)
         self.updater.check_loss(loss, f"update {p.update + 1}", rate)
         p.update += 1
-        p.num_tokens += sum(int(tf.reduce_sum(batch["padding_mask"])) for batch in group)
+        p.num_tokens += int(counts.pop("tokens"))
         p.sums, p.counts = _added(p.sums, sums), _added(p.counts, counts)
         if p.update % self._updates_a_point == 0 or p.update == self.num_updates:
             point = {"update": p.update, **_means(p.sums, p.counts), "learning_rate": rate}

@@ -2,12 +2,14 @@
 
 from pathlib import Path
 
-from tfbert.encoder.backbone import Encoder, load_encoder, save_huggingface
+from safetensors.numpy import load_file
+
+from tfbert.encoder.backbone import HEADS, Encoder, load_encoder, save_huggingface
 from tfbert.training.run import REPORT, load_run
 
 
 def export_huggingface(source: str, directory: Path) -> Encoder:
-    """Write an encoder in Hugging Face's layout.
+    """Write an encoder in Hugging Face's layout, with the heads it was pretrained with if its directory has them.
 
     Args:
         source: name or directory of an encoder, or the directory of a finished run: of a pretraining what it made, of a
@@ -22,12 +24,14 @@ def export_huggingface(source: str, directory: Path) -> Encoder:
     """
     path = Path(source)
     if (path / "encoder" / "encoder.json").exists():
-        encoder = load_encoder(path / "encoder")
-    elif (path / REPORT).exists():
-        encoder = _fine_tuned(path)
+        path = path / "encoder"
+        source = str(path)
+    if (path / REPORT).exists():
+        encoder, heads = _fine_tuned(path), {}
     else:
         encoder = load_encoder(source)
-    save_huggingface(encoder, directory)
+        heads = load_file(path / HEADS) if (path / HEADS).exists() else {}
+    save_huggingface(encoder, directory, heads)
     return encoder
 
 

@@ -215,7 +215,7 @@ def plan_evaluation(lengths: np.ndarray, batch_size: int) -> list[np.ndarray]:
 
 
 def batches(
-    split: TokenizedSplit, plan: Sequence[np.ndarray], sequence_length: int, weights: np.ndarray | None = None
+    split: TokenizedSplit, plan: Iterable[np.ndarray], sequence_length: int, weights: np.ndarray | None = None
 ) -> tf.data.Dataset:
     """Return packed batches in the order of `plan`.
 

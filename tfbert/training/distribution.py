@@ -5,12 +5,15 @@ all processes keep the same weights. TensorFlow's strategies run the replicas an
 ones, which is what lets checkpoints, optimizers and single-device graphs be the same whatever the number of machines.
 """
 
+import collections
 import contextlib
 import functools
+import hashlib
+import itertools
 import json
 import logging
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -53,6 +56,10 @@ class Replicas:
     def _num_local(self) -> int:
         return self.count // self.num_workers
 
+    @property
+    def _first(self) -> int:
+        return self.worker * self._num_local
+
     def check_batch_size(self, batch_size: int) -> None:
         """Refuse batches that have too few examples for all replicas.
 
@@ -68,30 +75,38 @@ class Replicas:
         """Return what a report says."""
         return {"kind": self.kind, "replicas": self.count, "workers": self.num_workers}
 
-    def stream(
-        self, plan: Sequence[np.ndarray], make: Callable[[Sequence[np.ndarray]], Iterable[Any]]
-    ) -> Iterator[Parts]:
+    def stream(self, plan: Iterable[tuple], make: Callable[[Iterable[tuple]], Iterable[Any]]) -> Iterator[Parts]:
         """Yield the batches of a plan: whole ones on a single device, else the parts of this process' replicas.
 
         Of every batch each replica takes every `count`-th unit, so that a part is like another in length. The same
         plan gives the same parts; together they are the batch.
 
         Args:
-            plan: unit indices of every whole batch.
-            make: batches in the order of a plan.
+            plan: of every whole batch the indices of its units, and whatever else it takes to make it.
+            make: batches in the order of a plan of that kind; may run ahead in another thread.
         """
         if self.strategy is None:
             yield from make(plan)
             return
-        ranks = range(self.worker * self._num_local, (self.worker + 1) * self._num_local)
-        cut = [[indices[rank :: self.count] for rank in ranks] for indices in plan]
-        # A graph cannot leave a replica out: one without units computes on some other and counts for nothing.
-        filled = [
-            part if len(part) else indices[:1] for parts, indices in zip(cut, plan, strict=True) for part in parts
-        ]
-        batches = iter(make(filled))
-        for parts in cut:
-            yield [(next(batches), tf.constant(float(len(part) > 0))) for part in parts]
+        shares: collections.deque[float] = collections.deque()
+
+        def parts() -> Iterator[tuple]:
+            for indices, *rest in plan:
+                for rank in range(self._first, self._first + self._num_local):
+                    part = indices[rank :: self.count]
+                    shares.append(float(len(part) > 0))
+                    # A graph cannot leave a replica out: one without units computes on another's and counts nothing.
+                    yield (part if len(part) else indices[:1], *rest)
+
+        batches = iter(make(parts()))
+        while found := list(itertools.islice(batches, self._num_local)):
+            yield [(batch, tf.constant(shares.popleft())) for batch in found]
+
+    def counted(self, group: Iterable[Parts]) -> list[Any]:
+        """Return the batches of a group that count in this process: whole ones, or its replicas' parts."""
+        if self.strategy is None:
+            return list(group)
+        return [batch for parts in group for batch, share in parts if share > 0]
 
     def signature(self, batch_spec: Any) -> Any:
         """Return the `tf.function` signature of what `stream` yields, from that of a batch."""
@@ -110,9 +125,8 @@ class Replicas:
             return function(parts, 1.0)
         if self._num_local == 1:
             return function(*parts[0])
-        first = self.worker * self._num_local
         given = self.strategy.experimental_distribute_values_from_function(
-            lambda context: parts[context.replica_id_in_sync_group - first]
+            lambda context: parts[context.replica_id_in_sync_group - self._first]
         )
         found = self.strategy.run(lambda part: function(*part), args=(given,))
         # The sum is wanted where the weights are.
@@ -138,11 +152,11 @@ class Replicas:
         return tf.nest.pack_sequence_as(values, [summed[place] for place in range(len(tensors))])
 
     def _all_reduce(self, vector: tf.Tensor) -> tf.Tensor:
-        first = self.worker * self._num_local
-        # All replicas take part in a collective; the process' value is that of its first one.
-        given = self.strategy.experimental_distribute_values_from_function(
-            lambda context: tf.identity(vector) if context.replica_id_in_sync_group == first else tf.zeros_like(vector)
-        )
+        # All replicas take part in a collective; what a process brings is in its first one.
+        def brought(context):
+            return vector if context.replica_id_in_sync_group == self._first else tf.zeros_like(vector)
+
+        given = self.strategy.experimental_distribute_values_from_function(brought)
 
         def reduce(value):
             # The strategy asks a tensor for its device, which one from outside of the replica need not have.
@@ -169,6 +183,33 @@ class Replicas:
         with watched():
             received = _traced_total(self)({name: tf.constant(a) for name, a in sent.items()})
         return {name: received[name].numpy().astype(np.asarray(a).dtype) for name, a in arrays.items()}
+
+    def summed(self, values: Mapping[str, float]) -> dict[str, float]:
+        """Return the sums of numbers over all processes; every one must call it, with the same names.
+
+        Raises:
+            ConnectionError: another process is gone.
+        """
+        if self.num_workers == 1:
+            return dict(values)
+        with watched():
+            found = _traced_total(self)({name: tf.constant(value, tf.float64) for name, value in values.items()})
+        return {name: float(value) for name, value in found.items()}
+
+    def check_same(self, identity: str) -> None:
+        """Refuse to train with processes that have other data or another config than the chief.
+
+        Args:
+            identity: text that tells data and config from others.
+
+        Raises:
+            ValueError: it is not the chief's.
+            ConnectionError: another process is gone.
+        """
+        # As much of a hash as a float64 keeps.
+        own = float(int(hashlib.sha256(identity.encode()).hexdigest()[:12], 16))
+        if self.from_chief({"identity": np.float64(own)})["identity"] != own:
+            raise ValueError(f"worker {self.worker} has other data or another config than the chief; wanted the same")
 
     def leave(self) -> None:
         """Wait at the end until the chief has written what it has to, so that all end well or none.

@@ -7,7 +7,7 @@ accumulated batches by their examples.
 import itertools
 import math
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -172,6 +172,7 @@ class Trainer:
 
     def _start(self) -> None:
         """Begin, or go on, where the chief stands."""
+        self.replicas.check_same(self.keeper.identity)
         if self.replicas.is_chief:
             self._resume()
             self._check_monitor()
@@ -187,7 +188,7 @@ class Trainer:
         plan = plan_training(lengths, config.batch_size, config.seed, p.epoch)
         done_batches = p.update * config.accumulation_steps
         rest = plan[done_batches:]
-        stream = self.replicas.stream(rest, self._batches)
+        stream = self.replicas.stream(((indices,) for indices in rest), self._batches)
         bar = tqdm(
             total=len(self.train_split),
             initial=sum(len(indices) for indices in plan[:done_batches]),
@@ -221,7 +222,8 @@ class Trainer:
         p.losses.append([p.epoch * self.updates_per_epoch + p.update, loss, rate])
         return loss
 
-    def _batches(self, plan: Sequence[np.ndarray]) -> tf.data.Dataset:
+    def _batches(self, plan: Iterable[tuple[np.ndarray]]) -> tf.data.Dataset:
+        plan = (indices for (indices,) in plan)
         return batches(self.train_split, plan, self.config.encoder.sequence_length, self.weights)
 
     def _losses(self, batch) -> dict[str, tf.Tensor]:

@@ -1,0 +1,57 @@
+"""Pretraining that two processes share is that of one: the same losses, counts and encoder."""
+
+import json
+
+import numpy as np
+import pytest
+import small
+from safetensors.numpy import load_file
+
+# Sums over two processes are added in another order than those of one.
+TOLERANCE = 1e-5
+OPTIONS = {
+    "encoder.precision": "float32",
+    "encoder.dropout": 0.0,
+    "examples.sequence_length": 32,
+    "train.batch_size": 50,
+    "train.accumulation_steps": 2,
+    "train.epochs": 1,
+    "train.evaluations": 2,
+    "train.learning_rate": 3e-3,
+}
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("shared")
+    tools = small.tools()
+
+    def step(*args, env=()):
+        return tools.step("pretrain", *args, "--encoder", "tiny", *small.assignments(OPTIONS), cwd=folder, env=env)
+
+    first, second = small.two_workers()
+    done = {"alone": tools.run([step("prepare", "--out", "rows"), step("--prepared", "rows", "--out", "alone")])[0]}
+    chains = [[step("--prepared", "rows", "--out", "both", env=env)] for env in (first, second)]
+    done["both"] = [each for (each,) in tools.run(*chains)]
+    return folder, done
+
+
+def test_two_workers_give_the_losses_counts_and_encoder_of_one(runs):
+    folder, done = runs
+    assert [each.code for each in (*done["alone"], *done["both"])] == [0] * 4, done
+    one, two = (json.loads((folder / name / "report.json").read_text()) for name in ("alone", "both"))
+    assert two["distribution"] == {"kind": "multi_worker", "replicas": 2, "workers": 2}
+    assert len(one["history"]) == len(two["history"]) > 2
+    for a, b in zip(one["history"], two["history"], strict=True):
+        assert b["num_tokens"] == a["num_tokens"]
+        assert b["held_out"] == pytest.approx(a["held_out"], rel=TOLERANCE)
+    assert two["curve"] == [pytest.approx(point, rel=TOLERANCE) for point in one["curve"]]
+    ours, theirs = (load_file(folder / name / "best.safetensors") for name in ("alone", "both"))
+    for name, values in ours.items():
+        np.testing.assert_allclose(theirs[name], values, atol=TOLERANCE, err_msg=name)
+
+
+def test_the_other_worker_says_who_has_the_report(runs):
+    chief, worker = runs[1]["both"]
+    assert "held-out masked words: loss" in chief.out
+    assert worker.out == "worker 1 of 2: done; worker 0 has the report\n"
