@@ -11,7 +11,7 @@ import numpy as np
 from tfbert.bench.peers import peers_python
 from tfbert.encoder.presets import resolve
 from tfbert.files import read_json, write_json
-from tfbert.pretraining.shards import load_rows
+from tfbert.pretraining.rows import load_rows
 
 logger = logging.getLogger(__name__)
 
