@@ -2,17 +2,16 @@
 
 from dataclasses import dataclass
 
-import keras
 import tensorflow as tf
-from keras import ops
 
+from tfbert.heads.tokens import TokenHead
 from tfbert.text.packing import Windows
 
 # The logit of what cannot be. Lower than any real one, and such that sums of two and differences stay finite.
 NEVER = -1e9
 
 
-class SpanHead(keras.layers.Layer):
+class SpanHead(TokenHead):
     """Say for every token how well a span begins and ends there, by one dense layer.
 
     Args:
@@ -23,33 +22,8 @@ class SpanHead(keras.layers.Layer):
     Source: Devlin et al. 2019, "BERT", section 4.2.
     """
 
-    uses_pooler = False
-
-    def __init__(self, *, dropout: float = 0.1, seed: int = 0, **kwargs):
-        super().__init__(dtype="float32", **kwargs)
-        self.dropout = keras.layers.Dropout(dropout, seed=seed, dtype="float32", name="dropout")
-        self.logits = keras.layers.Dense(
-            2,
-            kernel_initializer=keras.initializers.TruncatedNormal(stddev=0.02, seed=seed),
-            dtype="float32",
-            name="logits",
-        )
-
-    def build(self, hidden_dim: int) -> None:
-        """Make the weights for an encoder of this width."""
-        self.logits.build((None, None, hidden_dim))
-        self.built = True
-
-    def call(self, encoded: dict, padding_mask, training: bool = False):
-        """Return the logits of a span's first and last token: float32 `(rows, length, 2)`.
-
-        Args:
-            encoded: `sequence_output` `(rows, length, hidden_dim)`.
-            padding_mask: not needed here; whoever reads the logits knows which tokens count.
-            training: whether dropout is active.
-        """
-        sequence = ops.cast(encoded["sequence_output"], "float32")
-        return self.logits(self.dropout(sequence, training=training))
+    def __init__(self, **kwargs):
+        super().__init__(2, **kwargs)
 
 
 @dataclass(frozen=True)

@@ -5,53 +5,20 @@ Tag ids are those of `text.spans.tags_of_types`: 0 is O, an odd one begins an en
 
 from dataclasses import dataclass
 
-import keras
 import tensorflow as tf
-from keras import ops
+
+from tfbert.heads.tokens import TokenHead
 
 # The log probability of what is illegal; sums of a few of them stay finite.
 _NEVER = -1e9
 
 
-class TagHead(keras.layers.Layer):
-    """Say for every token how well each tag fits it, by one dense layer.
+class TagHead(TokenHead):
+    """Say for every token how well each tag fits it.
 
-    Args:
-        num_tags: logits a token.
-        dropout: on the encoder's output in training.
-        seed: of the dense layer's initial weights and of dropout.
-        **kwargs: of `keras.layers.Layer`. The head always computes in float32.
-
-    Source: Devlin et al. 2019, "BERT", section 5.3. It tags the first piece of every word; ours tags all pieces.
+    Source: Devlin et al. 2019, "BERT", section 5.3. It tags the first piece of every word, as ours does of every unit
+        between borders (`text.borders`).
     """
-
-    uses_pooler = False
-
-    def __init__(self, num_tags: int, *, dropout: float = 0.1, seed: int = 0, **kwargs):
-        super().__init__(dtype="float32", **kwargs)
-        self.dropout = keras.layers.Dropout(dropout, seed=seed, dtype="float32", name="dropout")
-        self.logits = keras.layers.Dense(
-            num_tags,
-            kernel_initializer=keras.initializers.TruncatedNormal(stddev=0.02, seed=seed),
-            dtype="float32",
-            name="logits",
-        )
-
-    def build(self, hidden_dim: int) -> None:
-        """Make the weights for an encoder of this width."""
-        self.logits.build((None, None, hidden_dim))
-        self.built = True
-
-    def call(self, encoded: dict, padding_mask, training: bool = False):
-        """Return logits: float32 `(rows, length, num_tags)`.
-
-        Args:
-            encoded: `sequence_output` `(rows, length, hidden_dim)`.
-            padding_mask: not needed here; whoever reads the logits knows which tokens count.
-            training: whether dropout is active.
-        """
-        sequence = ops.cast(encoded["sequence_output"], "float32")
-        return self.logits(self.dropout(sequence, training=training))
 
 
 def tag_losses(logits: tf.Tensor, targets: tf.Tensor, label_smoothing: float = 0.0) -> tf.Tensor:
