@@ -219,6 +219,26 @@ def test_a_branch_on_a_task_is_seen(code, is_branch):
     assert bool(branches_on_a_task(ast.parse(code))) is is_branch
 
 
+def environment_variables(tree: ast.Module) -> Iterator[str]:
+    """Yield the names of those that are read or set by `os.environ` or `os.getenv`."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and ast.unparse(node.func).startswith(("os.environ.", "os.getenv")):
+            yield from (arg.value for arg in node.args[:1] if isinstance(arg, ast.Constant))
+        elif isinstance(node, ast.Subscript) and ast.unparse(node.value) == "os.environ":
+            yield from (part.value for part in ast.walk(node.slice) if isinstance(part, ast.Constant))
+
+
+def test_what_decides_a_run_is_in_its_config_and_not_in_the_environment():
+    found = {name for path in python_files(PACKAGE) for name in environment_variables(parse(path))}
+    # Where things are, how many processes there are, and what a library of a peer wants.
+    assert found == {"TFBERT_CACHE", "TFBERT_PEERS_PYTHON", "XDG_CACHE_HOME", "TF_CONFIG", "TOKENIZERS_PARALLELISM"}
+
+
+@pytest.mark.parametrize("code", ["os.environ.get('A', 1)", "os.getenv('A')", "os.environ['A']", "os.environ.pop('A')"])
+def test_a_variable_of_the_environment_is_seen(code):
+    assert list(environment_variables(ast.parse(code))) == ["A"]
+
+
 def test_files_are_short():
     lengths = {str(path.relative_to(ROOT)): num_lines(path) for path in python_files(PACKAGE)}
     assert {path: length for path, length in lengths.items() if length > MAX_FILE_LINES} == {}

@@ -4,7 +4,6 @@ Rows have a target each, int32 `(2 + MOST_RIGHT,)`: whether the row is a questio
 of its text; and of a question the ids of right answers, its own first, 0 where there are no more.
 """
 
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
@@ -54,7 +53,6 @@ def ranking_loss(vectors: tf.Tensor, targets: tf.Tensor, scale: float) -> tf.Ten
         Multi-stage Contrastive Learning", section 3.3, for the other questions. Ours leaves out what is known to be
         right, which both take for wrong.
     """
-    mode = os.environ.get("TFX_LOSS", "all")
     kind = targets[:, 0]
     question, answer, wrong = (tf.where(kind == of)[:, 0] for of in (_QUESTION, _ANSWER, _WRONG))
     q = tf.gather(vectors, question)
@@ -70,12 +68,9 @@ def ranking_loss(vectors: tf.Tensor, targets: tf.Tensor, scale: float) -> tf.Ten
     to_answers = scale * tf.matmul(q, tf.gather(vectors, candidates), transpose_b=True)
     own = tf.linalg.diag_part(to_answers[:, :number])
     to_questions = scale * tf.matmul(q, q, transpose_b=True)
-    parts = [own[:, None], tf.where(is_right, _MASKED, to_answers)]
-    if mode == "all":
-        parts.append(tf.where(shared | same_question, _MASKED, to_questions))
-    loss = tf.reduce_logsumexp(tf.concat(parts, axis=1), axis=1) - own
-    if mode == "q":
-        return loss
+    wrong_answers = tf.where(is_right, _MASKED, to_answers)
+    wrong_questions = tf.where(shared | same_question, _MASKED, to_questions)
+    loss = tf.reduce_logsumexp(tf.concat([own[:, None], wrong_answers, wrong_questions], axis=1), axis=1) - own
     back = tf.where(is_right[:, :number], _MASKED, to_answers[:, :number])
     back = tf.reduce_logsumexp(tf.concat([own[None, :], back], axis=0), axis=0) - own
     return (loss + back) / 2
