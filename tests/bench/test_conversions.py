@@ -7,6 +7,7 @@ from collections import Counter
 
 from tfbert.bench.conversions import (
     copy_named,
+    draw_from_train,
     draw_ten_a_label,
     join_clinc,
     write_clinc,
@@ -16,7 +17,7 @@ from tfbert.bench.conversions import (
     write_squad2,
     write_tweet_values,
 )
-from tfbert.config import Config
+from tfbert.config import Config, override
 from tfbert.text.splits import load_splits
 
 
@@ -52,6 +53,27 @@ def test_draws_repeat_by_number_and_differ_between_numbers(tmp_path):
         draw_ten_a_label(source, tmp_path / folder, draw)
         drawn.append((tmp_path / folder / "train.csv").read_text(encoding="utf-8"))
     assert drawn[0] == drawn[1] != drawn[2]
+
+
+def test_draws_of_all_sizes_are_tested_on_what_the_whole_file_is_tested_on(tmp_path):
+    source = tmp_path / "sentences.txt"
+    rows = [(f"{label} news, a@b.com writes, number {i}", label) for label in ("good", "bad") for i in range(60)]
+    source.write_text("".join(f"{text}@{label}\n" for text, label in rows), encoding="utf-8")
+    drawn = {}
+    for name, number, draw in (("a", 5, 0), ("b", 5, 1), ("c", 9, 0), ("again", 5, 0)):
+        (tmp_path / name).mkdir()
+        draw_from_train(number, "@")(source, tmp_path / name, draw)
+        drawn[name] = {
+            split: [json.loads(line) for line in (tmp_path / name / f"{split}.jsonl").read_text().splitlines()]
+            for split in ("train", "test")
+        }
+    whole = load_splits(override(Config(), {"data.separator": "@"}).data, source)
+    expected = [{"text": record.text, "label": record.target} for record in whole["test"]]
+    assert all(splits["test"] == expected for splits in drawn.values()) and expected
+    train = {(record.text, record.target) for record in whole["train"]}
+    assert all({(row["text"], row["label"]) for row in splits["train"]} <= train for splits in drawn.values())
+    assert Counter(row["label"] for row in drawn["c"]["train"]) == {"good": 9, "bad": 9}
+    assert drawn["a"] == drawn["again"] and drawn["a"]["train"] != drawn["b"]["train"]
 
 
 def test_clinc_keeps_the_in_scope_pairs_of_every_split(tmp_path):

@@ -62,4 +62,4 @@ def test_a_finished_run_is_read_and_not_repeated(tmp_path, monkeypatch):
     run_dir.mkdir()
     (run_dir / "report.json").write_text('{"seed": 7}', encoding="utf-8")
     monkeypatch.setattr(quality.subprocess, "run", lambda *_, **__: pytest.fail("trained again"))
-    assert quality._train(quality.DATA_SETS[0], tmp_path, run_dir, 7) == {"seed": 7}
+    assert quality.train_once(quality.DATA_SETS[0], tmp_path, run_dir, 7) == {"seed": 7}

@@ -12,6 +12,9 @@ import random
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+from tfbert.config import DataConfig
+from tfbert.text.splits import load_splits
+
 # Shares of what is split by hash.
 _VALIDATION_FRACTION, _TEST_FRACTION = 0.1, 0.3
 # Articles of SQuAD 2.0's dev file that are learned from in `write_squad2`.
@@ -35,6 +38,31 @@ def draw_ten_a_label(source: Path, target: Path, draw: int) -> None:
         for label in sorted({row["category"] for row in rows}):
             writer.writerows(rng.sample([row for row in rows if row["category"] == label], 10))
     (target / "test.csv").write_bytes((source / "test.csv").read_bytes())
+
+
+def draw_from_train(number: int, separator: str) -> Callable[[Path, Path, int], None]:
+    """Return what writes a `train.jsonl` with some random examples of every label, and the test split as it is.
+
+    The splits are those that `tools/train.py` takes from the whole file, so that draws of all sizes are tested on the
+    same records.
+
+    Args:
+        number: of examples a label.
+        separator: between a line's text and its label.
+    """
+
+    def prepare(source: Path, target: Path, draw: int) -> None:
+        splits = load_splits(DataConfig(separator=separator), source)
+        by_label: dict[str, list[str]] = {}
+        for record in splits["train"]:
+            by_label.setdefault(record.target, []).append(record.text)
+        rng = random.Random(draw)
+        drawn = [(text, label) for label in sorted(by_label) for text in rng.sample(by_label[label], number)]
+        for name, rows in (("train", drawn), ("test", ((r.text, r.target) for r in splits["test"]))):
+            lines = [json.dumps({"text": text, "label": label}, ensure_ascii=False) + "\n" for text, label in rows]
+            (target / f"{name}.jsonl").write_text("".join(lines), encoding="utf-8")
+
+    return prepare
 
 
 def write_clinc(source: Path, target: Path, draw: int) -> None:

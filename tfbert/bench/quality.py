@@ -93,11 +93,11 @@ def _row(entry: DataSet, data_dir: Path, out_dir: Path, repeat: bool) -> dict:
             entry.prepare(data_dir / entry.path, data, draw)
         for seed in range(entry.num_seeds):
             run_dir = out_dir / f"{slug}-{draw}-{seed}"
-            reports.append(_train(entry, data, run_dir, seed))
+            reports.append(train_once(entry, data, run_dir, seed))
             seconds.append(read_json(run_dir / "wall.json")["seconds"])
             if repeat:
                 again = out_dir / f"{slug}-{draw}-{seed}-again"
-                _train(entry, data, again, seed)
+                train_once(entry, data, again, seed)
                 equal.append(_sha256(run_dir / "best.safetensors") == _sha256(again / "best.safetensors"))
             # A peer without training does the same for every seed.
             if entry.peer and (entry.peer_has_seeds or seed == 0):
@@ -122,7 +122,15 @@ def _row(entry: DataSet, data_dir: Path, out_dir: Path, repeat: bool) -> dict:
     }
 
 
-def _train(entry: DataSet, data: Path, run_dir: Path, seed: int) -> dict:
+def train_once(entry: DataSet, data: Path, run_dir: Path, seed: int) -> dict:
+    """Return the report of one training of a row, which is done if it is not there.
+
+    Args:
+        entry: says which task and settings.
+        data: what `--data` takes.
+        run_dir: of the run; `wall.json` in it will hold the `seconds` of the whole command.
+        seed: of the run.
+    """
     report = run_dir / "report.json"
     if not report.exists():
         command = [
