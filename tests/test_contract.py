@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfbert.config import Config, override, paths
+from tfbert.config import Config, override
 from tfbert.serving import deploy
 from tfbert.serving.predictor import Predictor
 from tfbert.serving.scoring import evaluate
+from tfbert.space import check_space
 from tfbert.tasks.base import list_tasks, load_task
 from tfbert.text.datasets import batches
 from tfbert.training import run
@@ -57,8 +58,9 @@ def test_the_name_is_that_of_the_file(task):
     assert task.samples_dir.is_dir()
 
 
-def test_defaults_and_search_space_name_config_paths(task):
-    assert set(task.defaults) | set(task.search_space) <= set(paths())
+def test_the_defaults_are_fit_and_the_search_space_can_be_searched_around_them(task):
+    check_space(task.search_space, override(Config(task=task.name), task.defaults))
+    assert "train.learning_rate" in task.search_space
     override(Config(), task.defaults)
 
 

@@ -14,6 +14,7 @@ PACKAGE = ROOT / "tfbert"
 ROOMS = [
     "files",
     "config",
+    "space",
     "text",
     "encoder",
     "heads",
@@ -26,7 +27,7 @@ ROOMS = [
 ]
 ROOMS += ["serving"]  # may import all
 HEAVY = ["tensorflow", "tensorflow_text", "keras", "keras_hub", "keras_tuner", "sklearn", "matplotlib"]
-LIGHT = ["tfbert", "tfbert.config", "tfbert.encoder.presets"]
+LIGHT = ["tfbert", "tfbert.config", "tfbert.space", "tfbert.encoder.presets"]
 if (PACKAGE / "serving" / "client.py").exists():
     LIGHT.append("tfbert.serving.client")
 MAX_FILE_LINES, MAX_FUNCTION_LINES, MAX_TOOL_LINES = 400, 60, 80

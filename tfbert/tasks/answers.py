@@ -16,6 +16,7 @@ import tensorflow as tf
 from tfbert.config import Config
 from tfbert.evaluation import answer_findings, metrics, squad
 from tfbert.heads.spans import NEVER, SpanHead, Spans, best_spans
+from tfbert.space import COMMON, Choice
 from tfbert.tasks.base import Encoding, Task
 from tfbert.tasks.base_windows import in_parts
 from tfbert.text.answer_spans import spans_of
@@ -69,7 +70,7 @@ class Answers(Task):
         Column("answer_start", "answer_start, start", required=False),
     )
     defaults = {"encoder.sequence_length": 384}
-    search_space = {}
+    search_space = COMMON | {"train.epochs": Choice(2, 3, 4), "train.batch_size": Choice(16, 32)}
     monitor = "f1"
     with_offsets = True
 

@@ -17,6 +17,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfbert.config import Config
+from tfbert.space import COMMON, Space
 from tfbert.text.columns import Column
 from tfbert.text.datasets import Example, TokenizedSplit, Tokens
 from tfbert.text.items import Item
@@ -57,7 +58,7 @@ class Task(abc.ABC):
         title: what it does, in a few words.
         columns: of a file that make a record; in formats that know a text and a label only, the first and the last.
         defaults: config paths and values that differ from the general ones.
-        search_space: over config paths.
+        search_space: config paths and what is worth trying for each.
         monitor: metric that chooses the best epoch, higher is better.
         with_offsets: whether examples are made with the places of the tokens in the text.
         by_record: whether the loss needs all rows of a record together.
@@ -67,7 +68,7 @@ class Task(abc.ABC):
     title: str
     columns: tuple[Column, ...]
     defaults: Mapping[str, Any] = {}
-    search_space: Mapping[str, Any] = {}
+    search_space: Space = COMMON
     monitor: str
     with_offsets = False
     by_record = False

@@ -14,6 +14,7 @@ import tensorflow as tf
 from tfbert.config import Config
 from tfbert.evaluation import metrics
 from tfbert.heads.pooled import start_with_probe
+from tfbert.space import COMMON, Choice
 from tfbert.tasks.base import TaskModel
 from tfbert.tasks.base_pooled import PooledTask, has_pair
 from tfbert.text.records import LABEL, Record, label_of
@@ -29,7 +30,7 @@ class Classification(PooledTask):
 
     title = "one label for every text or pair of texts"
     defaults = {}
-    search_space = {}
+    search_space = COMMON | {"head.pooling": Choice("mean", "cls", "max"), "train.label_smoothing": Choice(0.0, 0.1)}
     monitor = "accuracy"
 
     def target_in(self, row: Row) -> str:

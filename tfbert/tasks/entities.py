@@ -16,6 +16,7 @@ from tfbert.config import Config, DataConfig
 from tfbert.evaluation import spans as evaluation
 from tfbert.evaluation.spans import Entity
 from tfbert.heads.tags import TagHead, best_tags, spans_of, tag_losses
+from tfbert.space import COMMON, Choice
 from tfbert.tasks.base import Encoding, Task
 from tfbert.tasks.base_windows import in_parts
 from tfbert.text import tokenizer
@@ -44,7 +45,7 @@ class Entities(Task):
     title = "labelled parts of a text"
     columns = COLUMNS
     defaults = {}
-    search_space = {}
+    search_space = COMMON | {"train.epochs": Choice(3, 5, 8, 12)}
     monitor = "f1"
     with_offsets = True
     by_token = True

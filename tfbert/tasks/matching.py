@@ -18,6 +18,7 @@ from tfbert.evaluation.values import Values, scatter
 from tfbert.heads import index, negatives
 from tfbert.heads.embedding import EmbeddingHead
 from tfbert.heads.index import same_text
+from tfbert.space import COMMON, Choice, LogRange
 from tfbert.tasks.base import Encoding, Task
 from tfbert.text.columns import Column, shown_json
 from tfbert.text.datasets import Example, TokenizedSplit, Tokens
@@ -51,7 +52,13 @@ class Matching(Task):
     title = "the answers that match a text, or how alike two texts are"
     columns = (QUESTION, ANSWER, NEGATIVE, SCORE)
     defaults = {"head.dropout": 0.0}
-    search_space = {}
+    search_space = COMMON | {
+        # An encoder that was pretrained to compare texts forgets at rates that suit others.
+        "train.learning_rate": LogRange(1e-5, 3e-4),
+        # The other texts of a batch are what is wrong for a question.
+        "train.batch_size": Choice(16, 32, 64, 128),
+        "train.hard_negatives": Choice(0, 1, 3),
+    }
     monitor = "mrr_at_10"
     by_record = True
 

@@ -15,6 +15,7 @@ import tensorflow as tf
 from tfbert.config import Config
 from tfbert.evaluation import labelsets
 from tfbert.heads.pooled import start_with_label_probes
+from tfbert.space import COMMON, Choice
 from tfbert.tasks.base import TaskModel
 from tfbert.tasks.base_pooled import PooledTask, has_pair
 from tfbert.text.columns import Column, shown, shown_json
@@ -42,7 +43,7 @@ class Multilabel(PooledTask):
 
     title = "any number of labels for every text or pair of texts"
     defaults = {}
-    search_space = {}
+    search_space = COMMON | {"head.pooling": Choice("mean", "cls", "max")}
     # It needs no thresholds, which are only decided after training.
     monitor = "mean_average_precision"
 

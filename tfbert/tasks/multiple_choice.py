@@ -16,6 +16,7 @@ import tensorflow as tf
 from tfbert.config import Config
 from tfbert.evaluation import metrics
 from tfbert.heads.pooled import PooledHead, start_with_label_probes
+from tfbert.space import COMMON, Choice
 from tfbert.tasks.base import Encoding, Task, TaskModel
 from tfbert.text.columns import Column, listing, shown, shown_json
 from tfbert.text.datasets import Example, Tokens
@@ -45,7 +46,7 @@ class MultipleChoice(Task):
     title = "the right one of several choices for every question"
     columns = (QUESTION, CHOICES, ANSWER)
     defaults = {}
-    search_space = {}
+    search_space = COMMON | {"head.pooling": Choice("mean", "cls", "max")}
     monitor = "accuracy"
     by_record = True
 

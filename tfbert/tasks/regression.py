@@ -15,6 +15,7 @@ import tensorflow as tf
 from tfbert.config import Config
 from tfbert.evaluation.values import Values, residual_histogram, scatter
 from tfbert.heads.pooled import start_with_ridge
+from tfbert.space import COMMON, Choice
 from tfbert.tasks.base import TaskModel
 from tfbert.tasks.base_pooled import PooledTask, has_pair
 from tfbert.text.columns import Column, shown_json
@@ -41,7 +42,7 @@ class Regression(PooledTask):
 
     title = "a number for every text or pair of texts"
     defaults = {}
-    search_space = {}
+    search_space = COMMON | {"head.pooling": Choice("mean", "cls", "max")}
     monitor = "spearman"
 
     def target_in(self, row: Row) -> float:
