@@ -3,7 +3,7 @@
 Nothing is downloaded and nothing is part of the project: whoever has the files names their directory.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -51,6 +51,17 @@ class DataSet:
     peer: Peer | None = peers.frozen
     peer_name: str = "frozen encoder + logistic regression"
     peer_has_seeds: bool = False
+
+
+def check_names(names: Iterable[str], known: Sequence[str]) -> None:
+    """Refuse a name that is not among those of a table's rows.
+
+    Raises:
+        ValueError: there is one; all known ones are given.
+    """
+    for name in names:
+        if name not in known:
+            raise ValueError(f"--only '{name}' is not one of {', '.join(known)}")
 
 
 _TRANSFORMERS = {"peer_name": "transformers", "peer_has_seeds": True, "num_seeds": 3}

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from tfbert.bench.datasets import DATA_SETS, DataSet
+from tfbert.bench.datasets import DATA_SETS, DataSet, check_names
 from tfbert.files import read_json, write_json
 
 logger = logging.getLogger(__name__)
@@ -43,10 +43,7 @@ def measure(
     Raises:
         ValueError: an unknown name, or a data set that was asked for by name and is not there.
     """
-    known = [entry.name for entry in DATA_SETS]
-    for name in names:
-        if name not in known:
-            raise ValueError(f"--only '{name}' is not one of {', '.join(known)}")
+    check_names(names, [entry.name for entry in DATA_SETS])
     rows = []
     for entry in DATA_SETS:
         if names and entry.name not in names:

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from tfbert.bench.conversions import copy_named, draw_from_train
-from tfbert.bench.datasets import DataSet
+from tfbert.bench.datasets import DataSet, check_names
 from tfbert.bench.quality import train_once
 from tfbert.encoder.backbone import load_encoder, save_encoder
 from tfbert.evaluation.comparison import paired_bootstrap
@@ -104,12 +104,9 @@ def measure(data_dir: Path, out_dir: Path, names: list[str], num_seeds: int = 5)
     Raises:
         ValueError: an unknown name, or a corpus or data set that is not there.
     """
-    known = {transfer.name: transfer for transfer in TRANSFERS}
-    for name in names:
-        if name not in known:
-            raise ValueError(f"--only '{name}' is not one of {', '.join(known)}")
+    check_names(names, [transfer.name for transfer in TRANSFERS])
     rows = []
-    for transfer in known.values():
+    for transfer in TRANSFERS:
         if names and transfer.name not in names:
             continue
         for path in (transfer.name, *(entry.path for entry in transfer.tasks)):

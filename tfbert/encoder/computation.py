@@ -1,7 +1,9 @@
-"""What KerasNLP's BERT constructor does not take: sizes, activation and epsilon in, a backbone that computes so out."""
+"""What KerasNLP's BERT constructor does not take: activation, epsilon, attention in; a backbone that does so out."""
 
 import keras
 from keras_hub.models import BertBackbone
+
+from tfbert.encoder import attention
 
 
 @keras.saving.register_keras_serializable("tfbert")
@@ -34,7 +36,7 @@ def build_backbone(facts: dict, *, dtype: str, dropout: float) -> BertBackbone:
 
 
 def set_computation(backbone: BertBackbone, activation: str, layer_norm_epsilon: float) -> None:
-    """Give every layer an activation and an epsilon that KerasNLP's constructor does not take.
+    """Give every layer an activation and an epsilon that KerasNLP's constructor does not take, and faster attention.
 
     The backbone's own config has no place for either, so `from_config` and a `.keras` file fall back to KerasNLP's:
     call this again after them, or use `save_encoder`. Weights are not touched. A model that was compiled or traced
@@ -53,3 +55,4 @@ def set_computation(backbone: BertBackbone, activation: str, layer_norm_epsilon:
         layer.layer_norm_epsilon = layer_norm_epsilon
         layer._self_attention_layer_norm.epsilon = layer_norm_epsilon
         layer._feedforward_layer_norm.epsilon = layer_norm_epsilon
+        attention.use_in(layer._self_attention_layer)
