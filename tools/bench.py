@@ -18,7 +18,12 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--data", metavar="DIR", type=Path, required=True, help="directory with the data sets")
     parser.add_argument("--only", metavar="NAME", action="append", default=[], help="a row of the table, or a corpus")
     parser.add_argument("--out", metavar="DIR", type=Path, default=common.RUNS_DIR / "bench", help="for runs and JSON")
-    parser.add_argument("--seeds", metavar="K", type=int, help="trainings of a row at most, or repeats of a way")
+    parser.add_argument(
+        "--seeds",
+        metavar="K",
+        type=int,
+        help="trainings of a row at most (default: quality as the row says, transfer 5), or repeats of a way (3)",
+    )
     parser.add_argument("--repeat", action="store_true", help="train all twice and compare the weights")
     return parser
 

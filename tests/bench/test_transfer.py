@@ -1,6 +1,7 @@
 """What pretraining is worth to a task: trained from both encoders, on the same draws, compared on the same records."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -34,7 +35,8 @@ def places(tmp_path, monkeypatch):
     (data / "notes.csv").write_text("text,label\n" + "\n".join(rows), encoding="utf-8")
     run_dir = out / "letters" / "pretraining"
     run_dir.mkdir(parents=True)
-    save_encoder(load_encoder("tiny", seed=1), run_dir / "encoder")
+    pretrained = load_encoder("tiny", seed=1)
+    save_encoder(replace(pretrained, facts=pretrained.facts | {"pretraining": {"updates": 7}}), run_dir / "encoder")
     sides = {side: {"masked_word_loss": loss, "masked_word_accuracy": 1 / loss} for side, loss in SIDES}
     (run_dir / "report.json").write_text(json.dumps(sides), encoding="utf-8")
     monkeypatch.setattr(transfer, "TRANSFERS", (TRAINED_FROM_NOTHING,))
@@ -61,7 +63,9 @@ def test_a_task_is_trained_from_the_pretrained_encoder_and_from_random_weights(p
     assert [w.shape for w in weights[0]] == [w.shape for w in weights[1]]
     assert any((one != other).any() for one, other in zip(*weights, strict=True))
     assert row["difference"] == pytest.approx(row["after"][0] - row["before"][0])
-    assert json.loads((out / "transfer.json").read_text())["rows"] == [row]
+    assert [load_encoder(name).facts.get("pretraining") for name in encoders.values()] == [None, {"updates": 7}]
+    # In the folder of its corpus, so that the next `--only` leaves it.
+    assert json.loads((out / "letters" / "transfer.json").read_text())["rows"] == [row]
 
 
 def test_what_cannot_be_measured_is_refused(places):

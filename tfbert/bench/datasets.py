@@ -52,6 +52,20 @@ class DataSet:
     peer_name: str = "frozen encoder + logistic regression"
     peer_has_seeds: bool = False
 
+    @property
+    def slug(self) -> str:
+        """The name, fit for a directory."""
+        return "".join(c if c.isalnum() else "_" for c in self.name)
+
+    def data_of(self, data_dir: Path, out_dir: Path, draw: int) -> Path:
+        """Return what `--data` takes for one draw: the published path, or what is made of it below `out_dir`."""
+        if not self.prepare:
+            return data_dir / self.path
+        target = out_dir / "data" / f"{self.slug}-{draw}"
+        target.mkdir(parents=True, exist_ok=True)
+        self.prepare(data_dir / self.path, target, draw)
+        return target
+
 
 def check_names(names: Iterable[str], known: Sequence[str]) -> None:
     """Refuse a name that is not among those of a table's rows.

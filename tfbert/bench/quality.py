@@ -81,19 +81,14 @@ def to_markdown(rows: list[dict]) -> str:
 
 def _row(entry: DataSet, data_dir: Path, out_dir: Path, repeat: bool) -> dict:
     reports, of_peer, equal, seconds = [], [], [], []
-    slug = "".join(c if c.isalnum() else "_" for c in entry.name)
     for draw in range(entry.num_draws):
-        data = data_dir / entry.path
-        if entry.prepare:
-            data = out_dir / "data" / f"{slug}-{draw}"
-            data.mkdir(parents=True, exist_ok=True)
-            entry.prepare(data_dir / entry.path, data, draw)
+        data = entry.data_of(data_dir, out_dir, draw)
         for seed in range(entry.num_seeds):
-            run_dir = out_dir / f"{slug}-{draw}-{seed}"
+            run_dir = out_dir / f"{entry.slug}-{draw}-{seed}"
             reports.append(train_once(entry, data, run_dir, seed))
             seconds.append(read_json(run_dir / "wall.json")["seconds"])
             if repeat:
-                again = out_dir / f"{slug}-{draw}-{seed}-again"
+                again = out_dir / f"{entry.slug}-{draw}-{seed}-again"
                 train_once(entry, data, again, seed)
                 equal.append(_sha256(run_dir / "best.safetensors") == _sha256(again / "best.safetensors"))
             # A peer without training does the same for every seed.

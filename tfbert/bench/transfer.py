@@ -28,6 +28,7 @@ from tfbert.training.run import load_run
 logger = logging.getLogger(__name__)
 
 _TOOL = Path(__file__).parents[2] / "tools" / "pretrain.py"
+_WORD_METRICS = ("loss", "accuracy")
 _BEFORE, _AFTER, _RANDOM = "before", "after", "random-encoder"
 
 
@@ -89,11 +90,11 @@ TRANSFERS = (
 
 
 def measure(data_dir: Path, out_dir: Path, names: list[str], num_seeds: int = 5) -> list[dict]:
-    """Pretrain on every corpus that is there, and train its tasks with and without.
+    """Pretrain on every corpus wanted, and train its tasks with and without.
 
     Args:
         data_dir: holds corpora and data sets in folders of their own.
-        out_dir: for encoders, runs and `transfer.json`.
+        out_dir: for encoders and runs, and `transfer.json` with the rows, in a folder a corpus.
         names: of the corpora wanted; empty means all.
         num_seeds: trainings of each task from each encoder; where train is drawn, each has a draw of its own.
 
@@ -118,7 +119,7 @@ def measure(data_dir: Path, out_dir: Path, names: list[str], num_seeds: int = 5)
             row = {"corpus": transfer.name, "masked_words": masked_words}
             rows.append(row | _task_row(entry, encoders, data_dir, place, num_seeds))
             logger.info("%s", to_markdown(rows[-1:]).splitlines()[-1])
-            write_json(out_dir / "transfer.json", {"rows": rows})
+            write_json(place / "transfer.json", {"rows": [row for row in rows if row["corpus"] == transfer.name]})
     return rows
 
 
@@ -145,9 +146,6 @@ def verdict(row: Mapping[str, float]) -> str:
     return "loss" if row["high"] < 0 else "no gain that is sure"
 
 
-_WORD_METRICS = ("loss", "accuracy")
-
-
 def _pretrained(transfer: Transfer, corpus: Path, place: Path) -> tuple[dict, dict[str, str]]:
     """Return held-out numbers before and after, and the encoders of both sides."""
     run_dir = place / "pretraining"
@@ -164,24 +162,22 @@ def _pretrained(transfer: Transfer, corpus: Path, place: Path) -> tuple[dict, di
     if before is None:
         before = str(place / _RANDOM)
         if not Path(before).exists():
-            save_encoder(load_encoder(after, load_weights=False), before)
+            fresh = load_encoder(after, load_weights=False)
+            # The directory must not claim a pretraining that these weights have not seen.
+            facts = {name: fact for name, fact in fresh.facts.items() if name != "pretraining"}
+            save_encoder(replace(fresh, facts=facts), before)
     found = {name: [report[side][f"masked_word_{name}"] for side in (_BEFORE, _AFTER)] for name in _WORD_METRICS}
     return found, {_BEFORE: before, _AFTER: after}
 
 
 def _task_row(entry: DataSet, encoders: dict[str, str], data_dir: Path, place: Path, num_seeds: int) -> dict:
-    slug = "".join(c if c.isalnum() else "_" for c in entry.name)
     answers: dict[str, list[dict[str, np.ndarray]]] = {side: [] for side in encoders}
     values: dict[str, list[float]] = {side: [] for side in encoders}
     metric = entry.metrics[0]
     for seed in range(num_seeds):
-        data = data_dir / entry.path
-        if entry.prepare:
-            data = place / "data" / f"{slug}-{seed}"
-            data.mkdir(parents=True, exist_ok=True)
-            entry.prepare(data_dir / entry.path, data, seed)
+        data = entry.data_of(data_dir, place, seed)
         for side, encoder in encoders.items():
-            run_dir = place / f"{slug}-{seed}-{side}"
+            run_dir = place / f"{entry.slug}-{seed}-{side}"
             started = replace(entry, settings=dict(entry.settings) | {"encoder.name": encoder})
             report = train_once(started, data, run_dir, seed)
             values[side].append(report["test"]["metrics"][metric]["value"])

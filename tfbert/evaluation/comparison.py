@@ -5,10 +5,11 @@ from typing import TypeVar
 
 import numpy as np
 
+from tfbert.evaluation.metrics import bounds
+
 Answers = TypeVar("Answers")
 
 _RESAMPLES = 1000
-_CONFIDENCE = 0.95
 
 
 def paired_bootstrap(
@@ -55,11 +56,8 @@ def paired_bootstrap(
             for _ in range(num_resamples)
         ]
     )
-    tail = 50 * (1 - _CONFIDENCE)
-    low, high = np.percentile(drawn, [tail, 100 - tail])
     return {
         "difference": everything,
-        "low": min(float(low), everything),
-        "high": max(float(high), everything),
+        **bounds(drawn, everything),
         "better_fraction": float(np.mean((drawn > 0) + (drawn == 0) / 2)),
     }

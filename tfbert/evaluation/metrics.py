@@ -4,7 +4,7 @@ Scores are functions of the confusion matrix, equal to scikit-learn's by test; i
 score over resampled test sets.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from sklearn import metrics as sklearn_metrics
@@ -77,10 +77,8 @@ def with_interval(score: Callable[[np.ndarray], np.ndarray], confusion: np.ndarr
         sample = np.zeros(confusion.size, np.int64)
         sample[filled] = rng.multinomial(counts.sum(), counts / counts.sum())
         scores.append(score(sample.reshape(confusion.shape)))
-    tail = 50 * (1 - _CONFIDENCE)
-    low, high = np.percentile(scores, [tail, 100 - tail])
     value = float(score(confusion))
-    return {"value": value, "low": min(float(low), value), "high": max(float(high), value)}
+    return {"value": value, **bounds(scores, value)}
 
 
 def resampled(score: Callable[[np.ndarray], float], num_records: int) -> dict[str, float]:
@@ -95,10 +93,15 @@ def resampled(score: Callable[[np.ndarray], float], num_records: int) -> dict[st
     """
     rng = np.random.default_rng(0)
     scores = [score(rng.integers(0, num_records, num_records)) for _ in range(_RESAMPLES)]
-    tail = 50 * (1 - _CONFIDENCE)
-    low, high = np.percentile(scores, [tail, 100 - tail])
     value = float(score(np.arange(num_records)))
-    return {"value": value, "low": min(float(low), value), "high": max(float(high), value)}
+    return {"value": value, **bounds(scores, value)}
+
+
+def bounds(drawn: Sequence[float], value: float) -> dict[str, float]:
+    """Return `low` and `high` of the 95 % percentile interval of resampled numbers, with the number itself inside."""
+    tail = 50 * (1 - _CONFIDENCE)
+    low, high = np.percentile(drawn, [tail, 100 - tail])
+    return {"low": min(float(low), value), "high": max(float(high), value)}
 
 
 def per_label(confusion: np.ndarray, labels: list[str]) -> dict[str, dict]:
