@@ -6,12 +6,11 @@ import tensorflow as tf
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from tfbert.text.packing import Packer, pad_rows
+from tfbert.text.packing import INPUTS, Packer, in_halves, pad_rows
 from tfbert.text.tokenizer import SpecialTokens
 
 # Every id is another one, and padding is not 0, so that nothing is right by accident.
 SPECIAL = SpecialTokens(padding=9, unknown=8, start=7, end=6, mask=5)
-INPUTS = ("token_ids", "segment_ids", "padding_mask")
 REPEATABLE = settings(deadline=None, derandomize=True, max_examples=60)
 
 
@@ -179,3 +178,22 @@ def test_the_graph_takes_any_batch_and_length():
         expected = packer(6).pack([ragged(rows)])
         for name, value in packing(ragged(rows)).items():
             np.testing.assert_array_equal(value, expected[name])
+
+
+@pytest.mark.parametrize(
+    ("lengths", "widths"), [([3, 9, 2, 17, 8], [8, 20]), ([20, 20], [20, 20]), ([5, 1, 4], [8, 8]), ([7], [8, 8])]
+)
+def test_halves_have_every_row_once_and_no_more_padding_than_they_need(lengths, widths):
+    rows = rows_of(lengths)
+    whole = pad_rows(rows, [2] * len(rows), 9, 20)
+    halves, places = in_halves(whole | {"targets": np.arange(len(rows))})
+    assert [half["token_ids"].shape[0] for half in halves] == [len(rows) // 2, len(rows) - len(rows) // 2]
+    assert [half["token_ids"].shape[1] for half in halves if half["token_ids"].shape[0]] == widths[-len(rows) :]
+    width = whole["token_ids"].shape[1]
+    for name in INPUTS:
+        assert all(set(half) == set(INPUTS) for half in halves)
+        filler = 9 if name == "token_ids" else 0
+        joined = tf.concat(
+            [tf.pad(h[name], [[0, 0], [0, width - h[name].shape[1]]], constant_values=filler) for h in halves], 0
+        )
+        np.testing.assert_array_equal(tf.gather(joined, places), whole[name])

@@ -50,6 +50,19 @@ def test_golden_losses(make_trainer):
     assert trainer.answering.answer.experimental_get_tracing_count() == 1
 
 
+def test_rows_of_records_are_computed_in_halves_with_the_same_logits(make_trainer, monkeypatch):
+    trainer = make_trainer(encoder__dropout=0.0, head__dropout=0.0)
+    (batch,) = batches(trainer.train_split, [np.arange(9)], 32).take(1)
+    assert not trainer.task.by_record
+    widths = []
+    call = trainer.model.call
+    monkeypatch.setattr(trainer.model, "call", lambda i, **k: widths.append(i["token_ids"].shape[1]) or call(i, **k))
+    whole = trainer._logits(batch)
+    monkeypatch.setattr(trainer.task, "by_record", True)
+    np.testing.assert_allclose(trainer._logits(batch), whole, atol=1e-5)
+    assert len(widths) == 3 and widths[1] < widths[2] == widths[0]
+
+
 def test_same_seed_same_bits_and_other_seed_other_losses(make_trainer):
     trainers = [make_trainer(train__seed=seed, examples=12) for seed in (3, 3, 4)]
     first, again, other = [trainer.train() for trainer in trainers]

@@ -13,8 +13,8 @@ from safetensors import SafetensorError, safe_open
 
 from tfbert.encoder.backbone import HEADS
 from tfbert.encoder.computation import FUNCTIONS
+from tfbert.text.packing import INPUTS
 
-INPUTS = ("token_ids", "segment_ids", "padding_mask")
 _DEVIATION = 0.02
 
 

@@ -14,9 +14,8 @@ from tfbert.config import Config
 from tfbert.serving.card import model_card
 from tfbert.serving.warmup import write_warmup
 from tfbert.text.items import Item
+from tfbert.text.packing import INPUTS
 from tfbert.training.answering import Answering
-
-_ROW_INPUTS = ("token_ids", "segment_ids", "padding_mask")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +48,7 @@ class _Module(tf.Module):
         def answer(**inputs):
             return answering.answer(*(inputs[name] for name in names))
 
-        matrix = [tf.TensorSpec([None, None], tf.int32, name=name) for name in _ROW_INPUTS]
+        matrix = [tf.TensorSpec([None, None], tf.int32, name=name) for name in INPUTS]
         self.signatures_by_name = {
             "serving_default": tf.function(answer).get_concrete_function(**answering.specs),
             "token_ids": tf.function(answering.answer_rows, input_signature=matrix),

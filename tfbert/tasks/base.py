@@ -21,7 +21,7 @@ from tfbert.space import COMMON, Space
 from tfbert.text.columns import Column
 from tfbert.text.datasets import Example, TokenizedSplit, Tokens
 from tfbert.text.items import Item
-from tfbert.text.packing import Packer
+from tfbert.text.packing import INPUTS, Packer
 from tfbert.text.records import Record, Schema
 from tfbert.text.rows import Row
 from tfbert.text.tokenizer import Tokenizer
@@ -289,7 +289,7 @@ class TaskModel(keras.Model):
             inputs: int32 `token_ids`, `segment_ids`, `padding_mask` `(rows, length)`.
             training: whether dropout is active.
         """
-        packed = {name: inputs[name] for name in ("token_ids", "segment_ids", "padding_mask")}
+        packed = {name: inputs[name] for name in INPUTS}
         return self.head(self.backbone(packed, training=training), packed["padding_mask"], training=training)
 
 

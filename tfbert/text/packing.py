@@ -5,7 +5,7 @@ equal. In the graph only core TensorFlow operations are used: tensorflow-text's 
 Serving releases.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +13,8 @@ import tensorflow as tf
 
 from tfbert.text.tokenizer import SpecialTokens
 
+# What an encoder takes of a packed batch.
+INPUTS = ("token_ids", "segment_ids", "padding_mask")
 # Padded lengths in training are multiples of this, so that few shapes occur.
 _MULTIPLE = 8
 
@@ -178,6 +180,26 @@ def pad_rows(rows: Sequence[np.ndarray], seconds: Sequence[int], padding: int, l
         segment_ids[index, second : len(row)] = 1
         mask[index, : len(row)] = 1
     return {"token_ids": token_ids, "segment_ids": segment_ids, "padding_mask": mask}
+
+
+def in_halves(batch: Mapping[str, tf.Tensor]) -> tuple[list[dict[str, tf.Tensor]], tf.Tensor]:
+    """Cut a batch into its shorter and its longer rows, each half only as wide as it needs, inside the graph.
+
+    Args:
+        batch: int32 `token_ids`, `segment_ids`, `padding_mask` `(rows, length)`; anything else is left out.
+
+    Returns:
+        The halves, and for each row of the batch its place in both of them end to end: int32 `(rows,)`.
+    """
+    lengths = tf.reduce_sum(batch["padding_mask"], axis=1)
+    order = tf.argsort(lengths, stable=True)
+    middle = tf.shape(order)[0] // 2
+    halves = []
+    for rows in (order[:middle], order[middle:]):
+        longest = tf.maximum(1, tf.reduce_max(tf.gather(lengths, rows)))
+        width = tf.minimum(tf.shape(batch["token_ids"])[1], -(-longest // _MULTIPLE) * _MULTIPLE)
+        halves.append({name: tf.gather(batch[name], rows)[:, :width] for name in INPUTS})
+    return halves, tf.argsort(order, stable=True)
 
 
 def _kept(lengths: Sequence, room: int, smaller=min, larger=max) -> list:

@@ -20,6 +20,7 @@ from tfbert.config import Config
 from tfbert.evaluation.wording import is_gain
 from tfbert.tasks.base import Task, TaskModel
 from tfbert.text.datasets import TokenizedSplit, batches, plan_evaluation, plan_training
+from tfbert.text.packing import INPUTS, in_halves
 from tfbert.text.records import Record
 from tfbert.text.splits import Split
 from tfbert.training import checkpoint
@@ -29,7 +30,6 @@ from tfbert.training.optimizers import build_optimizer
 from tfbert.training.updates import Updater
 
 _EVALUATION_BATCH_TOKENS = 8192
-_INPUTS = ("token_ids", "segment_ids", "padding_mask")
 
 
 @dataclass
@@ -75,11 +75,11 @@ def predict_rows(model: keras.Model, split: TokenizedSplit, sequence_length: int
     plan = plan_evaluation(lengths, batch_size)
     forward = tf.function(
         lambda inputs: model(inputs, training=False),
-        input_signature=[{name: tf.TensorSpec([None, None], tf.int32) for name in _INPUTS}],
+        input_signature=[{name: tf.TensorSpec([None, None], tf.int32) for name in INPUTS}],
     )
     found = None
     for order, batch in zip(plan, batches(by_row, [rows[part] for part in plan], sequence_length), strict=True):
-        part = forward({name: batch[name] for name in _INPUTS}).numpy()
+        part = forward({name: batch[name] for name in INPUTS}).numpy()
         if found is None:
             found = np.zeros((len(rows), *part.shape[1:]), np.float32)
         found[order] = part
@@ -227,8 +227,15 @@ class Trainer:
         return batches(self.train_split, plan, self.config.encoder.sequence_length, self.weights)
 
     def _losses(self, batch) -> dict[str, tf.Tensor]:
-        losses = self.task.loss(self.model(batch, training=True), batch, self.config)
+        losses = self.task.loss(self._logits(batch), batch, self.config)
         return {"loss": tf.reduce_sum(losses * batch["weights"])}
+
+    def _logits(self, batch) -> tf.Tensor:
+        if not self.task.by_record:
+            return self.model(batch, training=True)
+        # Only whole records are planned by length: their rows may be a short question and a long answer.
+        halves, places = in_halves(batch)
+        return tf.gather(tf.concat([self.model(half, training=True) for half in halves], axis=0), places)
 
     def _place(self, update: int) -> str:
         return f"update {update} of epoch {self.progress.epoch + 1}"
