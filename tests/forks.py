@@ -5,8 +5,8 @@ input, of chains, each a list of steps that are done one after another; two chai
 with the exit code of every step, negative for a signal.
 
 A step has `tool`, `args`, `cwd`, `stdin`, `stdout`, `stderr` (paths), `env` (variables to set), and maybe `kill`:
-`[file, n, moment]`, which sends SIGKILL to the process when the n-th checkpoint of that name is written, `before` or
-`after` it is in place; or `["update", n, "before"]`, before the n-th update.
+`[file, n, moment]`, which sends SIGKILL to the process when a file of that name is written for the n-th time, `before`
+or `after` it is in place; or `["update", n, "before"]`, before the n-th update.
 """
 
 import gc
@@ -23,26 +23,21 @@ AT_ONCE = 2
 
 
 def kill_at(name, count, moment):
-    from tfbert.training import checkpoint
-
-    save, replace = checkpoint.save, os.replace
+    replace = os.replace
     seen = 0
 
-    def counted_save(path, arrays, state):
+    def counted_replace(source, target):
         nonlocal seen
-        seen += path.name == name
-        if path.name != name or seen != count:
-            save(path, arrays, state)
-            return
-        if moment == "before":
-            os.replace = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
-        try:
-            save(path, arrays, state)
-        finally:
-            os.replace = replace
-        os.kill(os.getpid(), signal.SIGKILL)
+        is_of_name = Path(target).name == name
+        seen += is_of_name
+        is_now = is_of_name and seen == count
+        if is_now and moment == "before":
+            os.kill(os.getpid(), signal.SIGKILL)
+        replace(source, target)
+        if is_now:
+            os.kill(os.getpid(), signal.SIGKILL)
 
-    checkpoint.save = counted_save
+    os.replace = counted_replace
 
 
 def kill_before_update(count):

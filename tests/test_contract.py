@@ -18,6 +18,7 @@ from tfbert.space import check_space
 from tfbert.tasks.base import list_tasks, load_task
 from tfbert.text.datasets import batches
 from tfbert.training import run
+from tfbert.training.finished import load_run
 from tfbert.training.problem import build_models, prepare
 
 REPORT_KEYS = {
@@ -123,13 +124,13 @@ def test_run_directory(run_dir):
 def test_fresh_process_verified_the_export(exported, run_dir):
     version_dir, checked = exported
     assert version_dir.name == "1"
-    assert checked["num_items"] == len(run.load_run(run_dir).samples) > 0
+    assert checked["num_items"] == len(load_run(run_dir).samples) > 0
     assert checked["max_difference"] <= 1e-4
     assert checked["warmup_requests"] > 0
 
 
 def test_reloaded_answers_equal_the_trained_models(exported, run_dir, task):
-    finished = run.load_run(run_dir)
+    finished = load_run(run_dir)
     answers = Predictor(exported[0])(finished.samples)
     expected = finished.answering(finished.samples)
     assert answers.keys() == expected.keys()
@@ -152,7 +153,7 @@ def test_scores_of_the_saved_model_are_those_of_the_report(exported, run_dir, ta
 
 @pytest.mark.skipif(not OLDER_PYTHON, reason="TFBERT_SERVING_PYTHON names no Python that has TensorFlow 2.20.0")
 def test_the_tensorflow_of_stock_servers_answers_alike(exported, run_dir, tmp_path):
-    finished = run.load_run(run_dir)
+    finished = load_run(run_dir)
     path = tmp_path / "expected.json"
     path.write_text(json.dumps({"items": finished.samples, "expected": deploy.expected(finished)}), encoding="utf-8")
     script = Path(__file__).with_name("older_tensorflow.py")

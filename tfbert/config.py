@@ -249,6 +249,13 @@ def paths(node: type = Config, prefix: str = "") -> dict[str, Any]:
     return found
 
 
+def value_at(config: "RootConfig", path: str) -> Any:
+    """Return the value of a dotted path that exists."""
+    for name in path.split("."):
+        config = getattr(config, name)
+    return config
+
+
 def override(config: Tree, values: Mapping[str, Any]) -> Tree:
     """Return `config` with the dotted paths of `values` replaced.
 

@@ -4,13 +4,14 @@ A space is data. Tasks have one each, files hold others, and what draws from it 
 """
 
 import difflib
+import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tfbert.config import Config, override, paths
+from tfbert.config import Config, override, paths, value_at
 from tfbert.files import read_json
 
 
@@ -109,6 +110,8 @@ class When:
 
 
 Dimension = Choice | Range | When
+# What `--set` calls the space of a search.
+_SPACE = "search.space."
 Space = Mapping[str, Dimension]
 
 # What is worth searching whatever the task: the learning rate above all, then how long and how many at once.
@@ -157,7 +160,7 @@ def active(space: Space, values: Mapping[str, Any], config: Config) -> dict[str,
     for path, value in values.items():
         dimension = space[path]
         if isinstance(dimension, When):
-            other = values.get(dimension.path, _value_at(config, dimension.path))
+            other = values.get(dimension.path, value_at(config, dimension.path))
             if other not in dimension.values:
                 continue
         kept[path] = value
@@ -191,6 +194,37 @@ def read_space(path: Path) -> dict[str, Dimension]:
         ValueError: the file is missing or damaged, or a value is no dimension.
     """
     return space_from_json(read_json(path), str(path))
+
+
+def space_of(assignments: Iterable[str], space: Space) -> tuple[Space, list[str]]:
+    """Take what is said of a space out of `--set` options.
+
+    Args:
+        assignments: `search.space.PATH=JSON` adds a dimension, in the place of one that is there, `null` removes one;
+            anything else is not looked at.
+        space: to change; it stays as it is.
+
+    Returns:
+        The space, and the other assignments.
+
+    Raises:
+        ValueError: no `=`, no JSON, or no dimension.
+    """
+    changed, rest = dict(space), []
+    for assignment in assignments:
+        if not assignment.startswith(_SPACE):
+            rest.append(assignment)
+            continue
+        path, equals, text = assignment.removeprefix(_SPACE).partition("=")
+        try:
+            said = json.loads(text)
+        except ValueError:
+            said = text
+        if said is None and equals:
+            changed.pop(path, None)
+        else:
+            changed[path] = _dimension(said, f"--set {_SPACE}{path}")
+    return changed, rest
 
 
 def _dimension(said: Any, where: str) -> Dimension:
@@ -242,15 +276,9 @@ def _check_condition(path: str, dimension: When, space: Space, config: Config) -
     other = space.get(dimension.path)
     possible = other.values if isinstance(other, Choice) else None
     if other is None:
-        possible = (_value_at(config, dimension.path),)
+        possible = (value_at(config, dimension.path),)
     if possible is not None and not set(possible) & set(dimension.values):
         raise ValueError(
             f"search space: {path} is for {dimension.path} in {list(dimension.values)}, but that is always in "
             f"{list(possible)}; wanted a value in common"
         )
-
-
-def _value_at(config: Config, path: str) -> Any:
-    for name in path.split("."):
-        config = getattr(config, name)
-    return config

@@ -24,6 +24,8 @@ def run(main: Callable[[argparse.Namespace], None], parser: argparse.ArgumentPar
     options = parser.parse_intermixed_args()
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     logging.getLogger("tfbert").setLevel(logging.INFO)
+    # It warns of every model after the first few that it traces one more, which is what we want of it.
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)
     _import_tensorflow_quietly()
     try:
         main(options)

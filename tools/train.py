@@ -47,14 +47,14 @@ def main(options: argparse.Namespace) -> None:
     if options.list:
         listing.print_list()
         return
-    if options.seeds < 1:
-        raise ValueError(f"--seeds {options.seeds}: wanted 1 or more")
     config = read_config(options)
     from tfbert.pretraining import adapt
     from tfbert.serving import deploy
-    from tfbert.training import run
+    from tfbert.training import finished, run
     from tfbert.training.problem import prepare
 
+    if options.seeds < 1:
+        raise ValueError(f"--seeds {options.seeds}: wanted 1 or more")
     problem, command = prepare(config), shlex.join(["python", *sys.argv])
     if not problem.replicas.is_chief and options.adapt is None:
         run.assist(problem, options.seeds)
@@ -71,7 +71,7 @@ def main(options: argparse.Namespace) -> None:
         name = options.name or deploy.name_of(config)
         version_dir, checked = deploy.export_run(run_dir, common.SAVED_MODELS_DIR / name)
         print(f"saved model {version_dir}  (verified on {checked['num_items']} requests in a fresh process)")
-        for item, answer in deploy.ask(version_dir, run.load_run(run_dir).samples[:2]):
+        for item, answer in deploy.ask(version_dir, finished.load_run(run_dir).samples[:2]):
             asked = "  ".join(f"{value!r}" for value in item.values())
             print(f"  {asked}\n    -> {json.dumps(answer, ensure_ascii=False)}")
 

@@ -8,7 +8,7 @@ import keras
 import keras_hub
 import numpy as np
 import pytest
-from safetensors.numpy import save_file
+from bert_files import CONFIG, VOCABULARY, make_tensors, write
 
 from tfbert.encoder import presets
 from tfbert.encoder.backbone import load_encoder, save_encoder
@@ -17,22 +17,6 @@ from tfbert.encoder.computation import gelu_tanh, set_computation
 # Keras copies a variable for save_weights in a way that numpy 2 deprecates.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")
 
-VOCABULARY = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "caf", "##é", "##e", "the", "."]
-CONFIG = {
-    "model_type": "bert",
-    "vocab_size": 12,  # more rows than tokens, as models padded to a round number have
-    "hidden_size": 12,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 3,
-    "intermediate_size": 20,
-    "max_position_embeddings": 9,
-    "type_vocab_size": 3,
-    "hidden_act": "gelu",
-    "layer_norm_eps": 1e-5,
-    "hidden_dropout_prob": 0.2,
-    "attention_probs_dropout_prob": 0.2,
-}
-UNCASED = {"do_lower_case": True}
 INPUTS = {
     "token_ids": np.array([[2, 5, 6, 3, 0, 0, 0], [2, 8, 3, 11, 9, 7, 3]], "int32"),
     "segment_ids": np.array([[0, 0, 0, 0, 0, 0, 0], [0, 0, 0, 1, 1, 2, 1]], "int32"),
@@ -78,40 +62,6 @@ def numpy_bert(tensors, config, inputs):
         x = norm(x + dense(context, f"{at}.attention.output.dense"), f"{at}.attention.output")
         x = norm(x + dense(act(dense(x, f"{at}.intermediate.dense")), f"{at}.output.dense"), f"{at}.output")
     return x, np.tanh(dense(x[:, 0], "pooler.dense"))
-
-
-def make_tensors(config):
-    """Draw every tensor of a BERT, biases and norms too, large enough for gelu's two forms to differ."""
-    hidden, intermediate, draw = config["hidden_size"], config["intermediate_size"], np.random.default_rng(7)
-    shapes = {
-        "embeddings.word_embeddings.weight": (config["vocab_size"], hidden),
-        "embeddings.position_embeddings.weight": (config["max_position_embeddings"], hidden),
-        "embeddings.token_type_embeddings.weight": (config["type_vocab_size"], hidden),
-    }
-    sizes = {"pooler.dense": (hidden, hidden)}
-    norms = ["embeddings"]
-    for at in (f"encoder.layer.{index}" for index in range(config["num_hidden_layers"])):
-        sizes |= {f"{at}.attention.self.{name}": (hidden, hidden) for name in ("query", "key", "value")}
-        sizes |= {f"{at}.attention.output.dense": (hidden, hidden), f"{at}.output.dense": (hidden, intermediate)}
-        sizes |= {f"{at}.intermediate.dense": (intermediate, hidden)}
-        norms += [f"{at}.attention.output", f"{at}.output"]
-    shapes |= {f"{name}.weight": size for name, size in sizes.items()}
-    shapes |= {f"{name}.bias": size[:1] for name, size in sizes.items()}
-    shapes |= {f"{name}.LayerNorm.{part}": (hidden,) for name in norms for part in ("weight", "bias")}
-    return {name: draw.normal(0, 0.5, shape).astype("float32") for name, shape in shapes.items()}
-
-
-def write(directory, config=(), tensors=None, tokenizer=UNCASED, vocabulary=VOCABULARY):
-    """Write a Hugging Face directory; a config value of None leaves the key out."""
-    config = {key: value for key, value in (CONFIG | dict(config)).items() if value is not None}
-    directory.mkdir(exist_ok=True)
-    (directory / "config.json").write_text(json.dumps(config))
-    save_file(make_tensors(CONFIG) if tensors is None else tensors, directory / "model.safetensors")
-    if vocabulary is not None:
-        (directory / "vocab.txt").write_text("".join(f"{token}\n" for token in vocabulary), encoding="utf-8")
-    if tokenizer is not None:
-        (directory / "tokenizer_config.json").write_text(json.dumps(tokenizer))
-    return directory
 
 
 def run(backbone):
@@ -187,145 +137,6 @@ def test_computation_can_be_changed_after_a_call(tmp_path):
     config = CONFIG | {"hidden_act": "relu", "layer_norm_eps": 1e-3}
     assert_close(backbone, numpy_bert(make_tensors(CONFIG), config, INPUTS))
     assert keras.activations.deserialize(keras.activations.serialize(gelu_tanh)) is gelu_tanh
-
-
-@pytest.mark.parametrize(
-    ("changed", "said"),
-    [
-        ({"model_type": "roberta"}, "model_type is 'roberta'; wanted 'bert'"),
-        ({"position_embedding_type": "relative_key"}, "position_embedding_type is 'relative_key'; wanted 'absolute'"),
-        ({"is_decoder": True}, "is_decoder is True; wanted false"),
-        ({"add_cross_attention": True}, "add_cross_attention is True; wanted false"),
-        ({"rescale_embeddings": True}, "rescale_embeddings is True; wanted false"),
-        ({"pad_token_id": 1}, "pad_token_id is 1; wanted 0"),
-        ({"pruned_heads": {"0": [1]}}, "pruned_heads is {'0': [1]}; wanted no pruned heads"),
-        (
-            {"quantization_config": {"bits": 4}},
-            "quantization_config is {'bits': 4}; wanted weights that are not quantized",
-        ),
-        (
-            {"auto_map": {"AutoModel": "m.M"}},
-            "auto_map is {'AutoModel': 'm.M'}; wanted a model without code of its own",
-        ),
-        ({"hidden_size": 13}, "hidden_size is 13; wanted a multiple of num_attention_heads, 3"),
-        ({"hidden_size": None}, "hidden_size is None; wanted a whole number above 0"),
-        ({"type_vocab_size": 0}, "type_vocab_size is 0; wanted a whole number above 0"),
-        ({"embedding_size": 6}, "embedding_size is 6; wanted hidden_size, 12"),
-        ({"layer_norm_eps": 0.0}, "layer_norm_eps is 0.0; wanted a number between 0 and 1"),
-        (
-            {"hidden_act": "quick_gelu"},
-            "hidden_act is 'quick_gelu'; wanted one of gelu, gelu_accurate, gelu_fast, gelu_new, gelu_python, "
-            "gelu_pytorch_tanh, relu, silu, swish",
-        ),
-    ],
-)
-def test_refused_configs(changed, said, tmp_path):
-    with pytest.raises(ValueError) as error:
-        load_encoder(write(tmp_path, changed))
-    assert str(error.value) == f"{tmp_path / 'config.json'}: {said}"
-
-
-KEY = "encoder.layer.1.attention.self.key.weight"
-
-
-@pytest.mark.parametrize(
-    ("change", "said"),
-    [
-        (lambda tensors: tensors.pop(KEY), f"no tensor '{KEY}'; wanted one of shape (12, 12)"),
-        (lambda tensors: tensors.pop("pooler.dense.bias"), "no tensor 'pooler.dense.bias'; wanted one of shape (12,)"),
-        (
-            lambda tensors: tensors.update({KEY: np.zeros((12, 4), "float32")}),
-            f"tensor '{KEY}' has shape (12, 4); config.json wants (12, 12)",
-        ),
-        (
-            lambda tensors: tensors.update({KEY: np.full((12, 12), np.nan, "float32")}),
-            f"tensor '{KEY}' holds NaN or infinity",
-        ),
-        (
-            lambda tensors: tensors.update({"encoder.layer.2.output.dense.bias": np.zeros(12, "float32")}),
-            "tensor 'encoder.layer.2.output.dense.bias' (one of 1) has no place in the BERT of config.json",
-        ),
-        (
-            lambda tensors: tensors.pop("embeddings.word_embeddings.weight"),
-            "0 tensors are called 'embeddings.word_embeddings.weight'; wanted one",
-        ),
-    ],
-)
-def test_refused_tensors(change, said, tmp_path):
-    tensors = make_tensors(CONFIG)
-    change(tensors)
-    with pytest.raises(ValueError) as error:
-        load_encoder(write(tmp_path, tensors=tensors))
-    assert str(error.value) == f"{tmp_path / 'model.safetensors'}: {said}"
-
-
-@pytest.mark.parametrize("content", [b"version https://git-lfs.github.com/spec/v1\n", None])
-def test_a_file_that_is_not_whole_is_refused(content, tmp_path):
-    path = write(tmp_path) / "model.safetensors"
-    path.write_bytes(path.read_bytes()[:-100] if content is None else content)
-    with pytest.raises(ValueError, match=r"model\.safetensors: not a whole safetensors file"):
-        load_encoder(tmp_path)
-
-
-@pytest.mark.parametrize(
-    ("vocabulary", "said"),
-    [
-        ([*VOCABULARY, "a", "b", "c"], "13 tokens in the vocabulary; the embeddings have 12"),
-        ([*VOCABULARY, "the"], "token 10 is 'the', as 8 is; wanted one of its own"),
-        ([*VOCABULARY, "", "a"], "token 10 is ''; wanted one of its own"),
-        (VOCABULARY[:4], "no [MASK]; is it BERT's?"),
-        (VOCABULARY[1:] + ["[PAD]"], "[PAD] is not token 0; is it BERT's?"),
-    ],
-)
-def test_refused_vocabularies(vocabulary, said, tmp_path):
-    with pytest.raises(ValueError) as error:
-        load_encoder(write(tmp_path, vocabulary=vocabulary))
-    assert str(error.value) == f"{tmp_path}: {said}"
-
-
-FAST = {
-    "normalizer": {"type": "BertNormalizer", "lowercase": True, "strip_accents": False, "handle_chinese_chars": False},
-    "model": {"type": "WordPiece", "vocab": {token: token_id for token_id, token in enumerate(VOCABULARY)}},
-}
-
-
-@pytest.mark.parametrize(
-    ("tokenizer", "fast", "rules"),
-    [
-        ({"do_lower_case": True, "strip_accents": None}, None, (True, True, True)),
-        ({"do_lower_case": False}, None, (False, False, True)),
-        ({"do_lower_case": True, "strip_accents": False}, None, (True, False, True)),
-        ({"do_lower_case": False, "strip_accents": True, "tokenize_chinese_chars": False}, None, (False, True, False)),
-        ({"do_lower_case": False}, FAST, (False, False, True)),  # tokenizer_config.json goes first
-        ({"tokenizer_class": "PreTrainedTokenizerFast"}, FAST, (True, False, False)),
-        (None, FAST, (True, False, False)),
-    ],
-)
-def test_tokenizer_rules(tokenizer, fast, rules, tmp_path):
-    write(tmp_path, tokenizer=tokenizer, vocabulary=None if fast else VOCABULARY)
-    if fast:
-        (tmp_path / "tokenizer.json").write_text(json.dumps(fast))
-    encoder = load_encoder(tmp_path, load_weights=False)
-    assert (encoder.lowercase, encoder.strip_accents, encoder.split_on_cjk) == rules
-    assert encoder.vocabulary == VOCABULARY
-
-
-@pytest.mark.parametrize(
-    ("tokenizer", "vocabulary", "said"),
-    [
-        (None, VOCABULARY, "nothing says whether the model is cased; wanted a tokenizer_config.json with"),
-        ({"do_lower_case": True}, None, "no vocab.txt, and no tokenizer.json with a WordPiece vocabulary"),
-        (
-            {"tokenizer_class": "XLMRobertaTokenizer"},
-            VOCABULARY,
-            "tokenizer_class is 'XLMRobertaTokenizer'; wanted one",
-        ),
-        ({"do_basic_tokenize": False}, VOCABULARY, "do_basic_tokenize is false; wanted true"),
-    ],
-)
-def test_refused_tokenizers(tokenizer, vocabulary, said, tmp_path):
-    with pytest.raises(ValueError, match=said):
-        load_encoder(write(tmp_path, tokenizer=tokenizer, vocabulary=vocabulary))
 
 
 def test_dropout_reaches_the_layers(tmp_path, caplog):
@@ -432,23 +243,6 @@ def test_saving_replaces_an_encoder_but_nothing_else(tmp_path, monkeypatch):
         save_encoder(other, tmp_path / "saved")
     with pytest.raises(ValueError, match="is a file; wanted a directory"):
         save_encoder(other, tmp_path / "saved" / "notes.txt")
-
-
-@pytest.mark.parametrize(
-    ("changed", "said"),
-    [
-        ({"format": 2}, "format is 2; wanted 1; was a newer tfbert used?"),
-        ({"activation": "mish"}, "activation is 'mish'; wanted one of gelu, gelu_tanh, relu, silu"),
-        ({"lowercase": "yes"}, "lowercase is 'yes'; wanted a bool"),
-    ],
-)
-def test_refused_encoder_json(changed, said, tmp_path):
-    save_encoder(load_encoder("tiny"), tmp_path)
-    path = tmp_path / "encoder.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | changed))
-    with pytest.raises(ValueError) as error:
-        load_encoder(tmp_path)
-    assert str(error.value) == f"{path}: {said}"
 
 
 @pytest.fixture(scope="module")

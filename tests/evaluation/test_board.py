@@ -11,7 +11,7 @@ REPORT = {"validation": {"metrics": {"accuracy": {"value": 0.75}}}, "test": {"me
 
 
 def test_a_run_is_found_with_its_scalars_and_hyperparameters(tmp_path):
-    board = Board(tmp_path, override(Config(), {"train.learning_rate": 3e-4, "train.monitor": "macro_f1"}))
+    board = Board.of_config(tmp_path, override(Config(), {"train.learning_rate": 3e-4, "train.monitor": "macro_f1"}))
     entry = {"epoch": 1, "loss": 1.5, "examples_per_second": 80.0, "validation": {"accuracy": 0.25}}
     board.epoch(entry, [[1, 2.0, 1e-4], [2, 1.0, 3e-4]])
     board.final(REPORT, 2)

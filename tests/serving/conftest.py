@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from tfbert.serving import deploy
 from tfbert.serving.export import Servable
-from tfbert.training.run import load_run
+from tfbert.training.finished import load_run
 
 
 @pytest.fixture(scope="session")

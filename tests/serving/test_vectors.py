@@ -11,6 +11,7 @@ from small import config, finished_run
 from tfbert.config import override
 from tfbert.serving.vectors import export_vectors
 from tfbert.training import run
+from tfbert.training.finished import load_run
 from tfbert.training.problem import prepare
 
 WORDS = ["card", "pin", "loan", "house", "fee", "rate"]
@@ -32,7 +33,7 @@ def test_faiss_finds_what_the_model_finds(run_dir, tmp_path):
     assert export_vectors(run_dir, tmp_path / "new" / "out") == 2 * len(WORDS)
     index = faiss.read_index(str(tmp_path / "new" / "out" / "vectors.faiss"))
     lines = (tmp_path / "new" / "out" / "vectors.jsonl").read_text(encoding="utf-8").splitlines()
-    answering = run.load_run(run_dir).answering
+    answering = load_run(run_dir).answering
     offset = float(answering.arrays["index_offset"].numpy())
     assert [json.loads(line) for line in lines[:2]] == [
         {"entry": 0, "answer": "the card", "question": "", "offset": 0.0},

@@ -20,6 +20,7 @@ from tfbert.text.records import Record, read_records
 from tfbert.text.rows import Row
 from tfbert.training import run
 from tfbert.training.answering import Answering
+from tfbert.training.finished import load_run
 from tfbert.training.problem import prepare
 
 PAIRS, SCORED = {"kind": "pairs", "threshold": -1.0}, {"kind": "scored", "low": 0.0, "high": 5.0}
@@ -244,7 +245,7 @@ def faq(tmp_path_factory):
 def test_the_index_is_part_of_the_saved_model(faq):
     model = tf.saved_model.load(str(faq.version))
     embed = model.signatures["embed"]
-    finished = run.load_run(faq.run)
+    finished = load_run(faq.run)
     of = {name: variable.numpy() for name, variable in finished.answering.arrays.items()}
     assert of["index_answers"].tolist() == [f"the {word}".encode() for word in WORDS]
     assert len(of["index_vectors"]) == 4 * len(WORDS)
@@ -262,7 +263,7 @@ def test_the_index_is_part_of_the_saved_model(faq):
 
 
 def test_the_served_answers_are_the_nearest(faq):
-    answering = run.load_run(faq.run).answering
+    answering = load_run(faq.run).answering
     of = {name: variable.numpy() for name, variable in answering.arrays.items()}
     texts = ["house 0 ??", "my fee", "qqq zzz"]
     answers = Predictor(faq.version)([{"text": text} for text in texts])
@@ -278,7 +279,7 @@ def test_the_served_answers_are_the_nearest(faq):
 
 
 def test_abstains_below_the_threshold(faq):
-    finished = run.load_run(faq.run)
+    finished = load_run(faq.run)
     of = finished.answering
     items = [{"text": "house 0 ??"}, {"text": "qqq zzz"}]
     best = of(items)["similarity"][:, 0]
@@ -310,7 +311,7 @@ def test_hard_negatives_are_rows_of_every_record(faq):
 
 
 def test_the_same_index_again_without_tracing_again(faq, tiny_tokenizer):
-    finished = run.load_run(faq.run)
+    finished = load_run(faq.run)
     of = finished.answering
     before = of([{"text": "pin"}])
     of.refresh({"train": [pair("only", "this"), pair("one", "that")]})

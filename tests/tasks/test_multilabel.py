@@ -13,6 +13,7 @@ from tfbert.evaluation.labelsets import best_threshold
 from tfbert.tasks.base import TaskModel, load_task
 from tfbert.text.records import Record, read_records
 from tfbert.training import run
+from tfbert.training.finished import load_run
 from tfbert.training.problem import prepare
 
 TASK = load_task("multilabel")
@@ -259,7 +260,7 @@ def run_dir(problem, tmp_path_factory):
 
 
 def test_a_run_learns_and_its_scores_are_those_of_its_answers(problem, run_dir):
-    finished = run.load_run(run_dir)
+    finished = load_run(run_dir)
     records = {name: list(problem.splits[name]) for name in ("validation", "test")}
     gold = {n: np.stack([TASK.gold_of(r, finished.facts) for r in of]) for n, of in records.items()}
     answers = {n: finished.answering([{"text": record.text} for record in of]) for n, of in records.items()}

@@ -13,6 +13,7 @@ from tfbert.config import Config, DataConfig, override
 from tfbert.tasks.base import TaskModel, load_task
 from tfbert.text.records import Record, read_records
 from tfbert.training import run
+from tfbert.training.finished import load_run
 from tfbert.training.problem import prepare
 
 TASK = load_task("regression")
@@ -210,7 +211,7 @@ def test_values_beyond_those_of_train_are_remarked(problem):
 
 
 def test_a_run_learns_values_in_their_own_units(problem, run_dir):
-    finished = run.load_run(run_dir)
+    finished = load_run(run_dir)
     records = list(problem.splits["validation"])
     answers = finished.answering([{"text": record.text} for record in records])
     gold = np.array([record.target for record in records])

@@ -105,7 +105,7 @@ for distribution, steps in (("none", 1), ("mirrored", 2)):
     values = json.loads(sys.argv[3]) | {"train.distribution": distribution}
     values |= {"train.accumulation_steps": steps, "train.batch_size": 8 // steps}
     problem = prepare(small.config(sys.argv[2], **values))
-    model, evaluation_model = run._build(problem, problem.config)
+    model, evaluation_model = run.build(problem, problem.config)
     answering = run.make_answering(problem, evaluation_model, problem.config)
     trainer = run._trainer(problem, problem.config, model, answering, None)
     plan = [np.arange(8), np.arange(8, 15), np.arange(15, 16)]

@@ -17,7 +17,7 @@ from tfbert.files import read_json, write_json
 from tfbert.tasks.base import Task, load_task
 from tfbert.text.splits import Split, load_splits
 from tfbert.training.answering import answer_all
-from tfbert.training.run import load_run
+from tfbert.training.finished import load_run
 
 logger = logging.getLogger(__name__)
 

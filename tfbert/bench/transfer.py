@@ -23,7 +23,7 @@ from tfbert.files import read_json, write_json
 from tfbert.tasks.base import Task
 from tfbert.text.splits import load_splits
 from tfbert.training.answering import answer_all
-from tfbert.training.run import load_run
+from tfbert.training.finished import load_run
 
 logger = logging.getLogger(__name__)
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import tensorflow as tf
 from tensorboard.plugins.hparams import api as hparams
@@ -14,20 +15,27 @@ class Board:
 
     Args:
         log_dir: of the run; made if missing.
-        config: whose values become the run's HParams.
-        sections: of the config that do.
+        values: of the run's HParams.
+        trial_id: that tells the run from others.
     """
 
-    def __init__(self, log_dir: Path, config: RootConfig, sections: Sequence[str] = ("train", "head", "encoder")):
+    def __init__(self, log_dir: Path, values: Mapping[str, Any], trial_id: str):
         self._writer = tf.summary.create_file_writer(str(log_dir))
-        tree = config.to_dict()
         self._values = {
-            f"{section}.{name}": "none" if value is None else value
-            for section in sections
-            for name, value in tree[section].items()
+            name: value if isinstance(value, bool | int | float | str) else str(value).lower()
+            for name, value in values.items()
         }
         with self._writer.as_default():
-            hparams.hparams(self._values, trial_id=config.fingerprint())
+            hparams.hparams(self._values, trial_id=trial_id)
+
+    @classmethod
+    def of_config(
+        cls, log_dir: Path, config: RootConfig, sections: Sequence[str] = ("train", "head", "encoder")
+    ) -> "Board":
+        """Return the board of a run whose HParams are some sections of its config."""
+        tree = config.to_dict()
+        values = {f"{section}.{name}": value for section in sections for name, value in tree[section].items()}
+        return cls(log_dir, values, config.fingerprint())
 
     def epoch(self, entry: dict, updates: list) -> None:
         """Write one epoch.
@@ -60,6 +68,10 @@ class Board:
             for split in ("validation", "test")
             for name, score in ((report.get(split) or {}).get("metrics") or {}).items()
         }
+        self.close(scores, step)
+
+    def close(self, scores: Mapping[str, float], step: int) -> None:
+        """Write what the HParams table and its parallel coordinates show of the run; nothing can follow."""
         with self._writer.as_default():
             hparams.hparams_config(
                 hparams=[hparams.HParam(name) for name in self._values],

@@ -102,7 +102,7 @@ def _trainer(
 
 
 def _train(problem: PretrainingProblem, run_dir: Path, command: str) -> dict:
-    board = Board(run_dir / "tensorboard", problem.config, ("train", "objective", "examples", "encoder"))
+    board = Board.of_config(run_dir / "tensorboard", problem.config, ("train", "objective", "examples", "encoder"))
 
     def log(entry: dict, points: list[dict]) -> None:
         for point in points:

@@ -8,8 +8,8 @@ from tfbert.serving.predictor import Predictor
 from tfbert.serving.verify import verify
 from tfbert.tasks.base import load_task
 from tfbert.text.items import Item
+from tfbert.training.finished import FinishedRun, load_run
 from tfbert.training.problem import data_path
-from tfbert.training.run import FinishedRun, load_run
 
 # Longer lists are not shown after training.
 _SHORT = 10

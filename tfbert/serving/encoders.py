@@ -5,7 +5,8 @@ from pathlib import Path
 from safetensors.numpy import load_file
 
 from tfbert.encoder.backbone import HEADS, Encoder, load_encoder, save_huggingface
-from tfbert.training.run import REPORT, load_run
+from tfbert.training.finished import load_run
+from tfbert.training.run_dir import REPORT
 
 
 def export_huggingface(source: str, directory: Path) -> Encoder:

@@ -11,7 +11,8 @@ from tfbert.tasks.base import Task, load_task
 from tfbert.text.records import Record, read_records
 from tfbert.text.splits import load_splits
 from tfbert.training.answering import answer_all
-from tfbert.training.run import REPORT, load_run
+from tfbert.training.finished import load_run
+from tfbert.training.run_dir import REPORT
 
 
 def evaluate(path: Path, data: str, values: Mapping[str, Any]) -> dict:

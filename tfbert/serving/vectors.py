@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tfbert.training.run import load_run
+from tfbert.training.finished import load_run
 
 # Up to so many vectors FAISS compares with all of them too, which is exact.
 _MOST_EXACT = 100_000

@@ -11,7 +11,7 @@ import numpy as np
 from safetensors import safe_open
 from safetensors.numpy import save_file
 
-CHECKPOINT, _BEST = "checkpoint.safetensors", "best.safetensors"
+CHECKPOINT, BEST = "checkpoint.safetensors", "best.safetensors"
 
 
 class Keeper:
@@ -40,7 +40,7 @@ class Keeper:
         """Write a checkpoint of arrays and a JSON-ready progress."""
         if self._best is not None:
             # First, so that a checkpoint never speaks of best weights that are not there.
-            save(self.run_dir / _BEST, self._best, {})
+            save(self.run_dir / BEST, self._best, {})
             self._best = None
         save(self.run_dir / CHECKPOINT, arrays, {"identity": self.identity, "progress": progress})
         self._saved_at = time.monotonic()
@@ -67,7 +67,7 @@ def load_best(run_dir: Path) -> dict[str, np.ndarray]:
     Raises:
         ValueError: there are none.
     """
-    return load(run_dir / _BEST)[0]
+    return load(run_dir / BEST)[0]
 
 
 def save(path: Path, arrays: dict[str, np.ndarray], state: dict) -> None:

@@ -4,8 +4,11 @@ import hashlib
 import json
 import logging
 import time
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
+
+import numpy as np
 
 import tfbert.text.checks as checks
 from tfbert.config import Config
@@ -21,6 +24,9 @@ from tfbert.training.answering import Answering, make_packer
 from tfbert.training.distribution import Replicas, join
 
 logger = logging.getLogger(__name__)
+
+# What may differ between two trainings of one problem: neither the records nor the rows made of them depend on it.
+_OF_TRAINING = ("train", "encoder.dropout", "encoder.precision", "head.dropout", "head.start", "head.pooling")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +44,7 @@ class Problem:
         checked: what is wrong with the data.
         seconds: by stage.
         replicas: that train together.
+        vectors: of the untrained encoder, by what they depend on, for trainings that want the same; `None` keeps none.
     """
 
     config: Config
@@ -50,12 +57,50 @@ class Problem:
     checked: checks.DataReport
     seconds: dict[str, float]
     replicas: Replicas
+    vectors: dict[bytes, np.ndarray] | None = None
+
+    def with_config(self, config: Config) -> "Problem":
+        """Return the problem of another config; what it shares with this one is not read, tokenized or loaded again.
+
+        Raises:
+            ValueError: as `prepare` does.
+        """
+        if _without(config, _OF_TRAINING) == _without(self.config, _OF_TRAINING):
+            return replace(self, config=config)
+        return replace(prepare(config), vectors=None if self.vectors is None else {})
+
+    def remembered(self, embed: Callable[[np.ndarray], np.ndarray], way: str) -> Callable[[np.ndarray], np.ndarray]:
+        """Return what gives the vectors of rows of train by the untrained encoder, kept in `vectors`.
+
+        Args:
+            embed: row numbers to vectors.
+            way: how they are computed, if there are several.
+        """
+
+        def vectors(rows: np.ndarray) -> np.ndarray:
+            if self.vectors is None:
+                return embed(rows)
+            key = hashlib.sha256(f"{way} {rows.dtype} ".encode() + rows.tobytes()).digest()
+            if key not in self.vectors:
+                self.vectors[key] = embed(rows)
+            return self.vectors[key]
+
+        return vectors
 
     def identity(self, config: Config) -> str:
         """Return a hash of the config and of the data's bytes: equal identities give equal weights on one machine."""
         data = [(name, split.sha256) for name, split in self.splits.items()]
         text = json.dumps([config.to_dict(), data, self.encoder.facts], sort_keys=True, default=str)
         return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _without(config: Config, left_out: tuple[str, ...]) -> dict:
+    """Return the tree of a config without some sections and fields."""
+    tree = config.to_dict()
+    for path in left_out:
+        section, _, name = path.partition(".")
+        tree[section].pop(name) if name else tree.pop(section)
+    return tree
 
 
 def data_path(config: Config, task: Task) -> Path:

@@ -1,6 +1,6 @@
 """A config in, a run directory out: trained, evaluated, reported, and repeatable from its own `config.json`."""
 
-import dataclasses
+import functools
 import json
 import logging
 import resource
@@ -13,19 +13,18 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfbert.config import Config, from_dict, override
+from tfbert.config import Config, override
 from tfbert.evaluation import page
 from tfbert.evaluation.board import Board
 from tfbert.evaluation.wording import is_gain
 from tfbert.files import read_json, write_json
 from tfbert.heads.pooled import Embedder
-from tfbert.tasks.base import TaskModel, load_task
-from tfbert.text.items import Item, from_json
-from tfbert.text.tokenizer import Tokenizer
-from tfbert.training import arrays, checkpoint
+from tfbert.tasks.base import TaskModel
+from tfbert.training import arrays
 from tfbert.training.answering import Answering, answer_all
 from tfbert.training.checkpoint import CHECKPOINT
-from tfbert.training.problem import Problem, build_model, build_models, make_answering
+from tfbert.training.finished import store
+from tfbert.training.problem import Problem, build_models, make_answering
 from tfbert.training.run_dir import REPORT, find_unfinished, opened, versions
 from tfbert.training.trainer import Progress, Trainer, predict_rows
 
@@ -104,29 +103,59 @@ def assist(problem: Problem, num_seeds: int = 1) -> None:
         if num_seeds > 1 and problem.replicas.told(False):
             continue
         config = override(problem.config, {"train.seed": seed})
-        model, evaluation_model = _build(problem, config)
+        model, evaluation_model = build(problem, config)
         _trainer(problem, config, model, make_answering(problem, evaluation_model, config), Path()).train()
     problem.replicas.leave()
 
 
-def _train_seed(problem: Problem, config: Config, run_dir: Path, command: str) -> dict:
+def fit(
+    problem: Problem,
+    config: Config,
+    run_dir: Path,
+    log: Callable[[dict, list], None] = lambda *_: None,
+    is_hopeless: Callable[[list[dict]], bool] = lambda history: False,
+    models: tuple[TaskModel, TaskModel] | None = None,
+) -> tuple[Answering, Progress]:
+    """Train once, without evaluating the result; `train` on the same directory goes on from there.
+
+    Args:
+        problem: prepared.
+        config: of this training, which may differ from the problem's in what leaves its data as they are.
+        run_dir: existing; of a killed training of the same config, which is continued.
+        log: called at the end of every epoch with its entry of the history and its updates.
+        is_hopeless: called after each epoch with the history; where it says so, training ends there.
+        models: as `build` gave them just now; `None` builds them.
+
+    Returns:
+        What answers with the best weights, and the course of training.
+
+    Raises:
+        Diverged: the numbers of the training are none any more.
+        ValueError: another training was in the directory.
+        ConnectionError: another process of the training is gone.
+    """
     write_json(run_dir / "config.json", config.to_dict())
-    model, evaluation_model = _build(problem, config)
+    model, evaluation_model = models or build(problem, config)
     if not (run_dir / CHECKPOINT).exists():
         _start_head(problem, model, config)
-    board = Board(run_dir / "tensorboard", config)
+    answering = make_answering(problem, evaluation_model, config)
+    progress = _trainer(problem, config, model, answering, run_dir, log, is_hopeless).train()
+    answering.refresh(problem.splits)
+    return answering, progress
+
+
+def _train_seed(problem: Problem, config: Config, run_dir: Path, command: str) -> dict:
+    board = Board.of_config(run_dir / "tensorboard", config)
 
     def log(entry: dict, updates: list) -> None:
         board.epoch(entry, updates)
         scores = "  ".join(f"{name} {value:.4f}" for name, value in entry.get("validation", {}).items())
         logger.info("epoch %d  loss %.4f  validation: %s", entry["epoch"], entry["loss"], scores or "none")
 
-    answering = make_answering(problem, evaluation_model, config)
-    progress = _trainer(problem, config, model, answering, run_dir, log).train()
+    answering, progress = fit(problem, config, run_dir, log)
     started = time.monotonic()
-    answering.refresh(problem.splits)
-    facts, evaluated = _evaluate(problem, answering)
-    _store_model_facts(problem, facts, run_dir)
+    facts, evaluated = evaluate(problem, answering)
+    store(problem, facts, run_dir)
     arrays.save(run_dir, answering.arrays)
     scores = {name: problem.task.scores(answers, gold, facts) for name, (answers, gold) in evaluated.items()}
     seconds = problem.seconds | {
@@ -142,8 +171,8 @@ def _train_seed(problem: Problem, config: Config, run_dir: Path, command: str) -
     return report
 
 
-def _build(problem: Problem, config: Config) -> tuple[TaskModel, TaskModel]:
-    """Return the models of a seed, from which on the same seed gives the same numbers."""
+def build(problem: Problem, config: Config) -> tuple[TaskModel, TaskModel]:
+    """Return a model to train and one to evaluate, from which on the same seed gives the same numbers."""
     tf.config.experimental.enable_op_determinism()
     keras.utils.set_random_seed(config.train.seed)
     return build_models(problem, config)
@@ -156,6 +185,7 @@ def _trainer(
     answering: Answering,
     run_dir: Path,
     log: Callable[[dict, list], None] = lambda *_: None,
+    is_hopeless: Callable[[list[dict]], bool] = lambda history: False,
 ) -> Trainer:
     return Trainer(
         task=problem.task,
@@ -171,11 +201,12 @@ def _trainer(
         identity=problem.identity(config),
         log=log,
         refresh=lambda: answering.refresh(problem.splits),
+        is_hopeless=is_hopeless,
         replicas=problem.replicas,
     )
 
 
-def _evaluate(problem: Problem, answering: Answering) -> tuple[dict, dict[str, tuple[dict, list]]]:
+def evaluate(problem: Problem, answering: Answering) -> tuple[dict, dict[str, tuple[dict, list]]]:
     """Return the facts with what validation decides, and answers and truth of the splits that were not learned."""
     task, facts, evaluated = problem.task, problem.facts, {}
     for name in ("validation", "test"):
@@ -200,7 +231,8 @@ def _start_head(problem: Problem, model: TaskModel, config: Config) -> None:
 def _embedder(problem: Problem, model: TaskModel, config: Config) -> Callable[[np.ndarray], np.ndarray]:
     """Return what gives the vectors that the head pools for some rows of train."""
     split, length = problem.tokenized["train"], config.encoder.sequence_length
-    return lambda rows: predict_rows(Embedder(model.backbone, model.head), split, length, rows)
+    embed = functools.partial(predict_rows, Embedder(model.backbone, model.head), split, length)
+    return problem.remembered(embed, f"{config.head.pooling} {model.backbone.dtype_policy.name}")
 
 
 def _report(problem: Problem, config: Config, progress: Progress, scores: dict, seconds: dict, command: str) -> dict:
@@ -302,68 +334,3 @@ def keep(run_dir: Path, adaptation: dict, command: str) -> dict:
     page.render(report, read_json(trained / _DETAILS), run_dir / "report.html")
     write_json(run_dir / REPORT, report)
     return report
-
-
-def _store_model_facts(problem: Problem, facts: dict, run_dir: Path) -> None:
-    tokenizer = problem.tokenizer
-    write_json(
-        run_dir / "model.json",
-        {
-            "facts": facts,
-            "encoder": problem.encoder.facts,
-            "tokenizer": {
-                name: getattr(tokenizer, name) for name in ("vocabulary", "lowercase", "strip_accents", "split_on_cjk")
-            },
-            "samples": _samples(problem),
-        },
-    )
-
-
-def _samples(problem: Problem, count: int = 8) -> list[Item]:
-    """Return a few real requests that the exported model is warmed up and verified with."""
-    name = next(name for name in ("validation", "test", "train") if name in problem.splits)
-    indices = np.linspace(0, len(problem.tokenized[name].num_tokens) - 1, count).astype(int)
-    records = problem.splits[name].records_at(sorted({int(index) for index in indices}))
-    return [problem.task.inputs_of(record, problem.facts) for record in records]
-
-
-@dataclasses.dataclass(frozen=True)
-class FinishedRun:
-    """What a run directory holds, ready to predict or export.
-
-    Args:
-        config: of the run.
-        facts: of its task.
-        answering: with the best weights, float32.
-        report: of the run.
-        samples: a few real requests.
-    """
-
-    config: Config
-    facts: dict
-    answering: Answering
-    report: dict
-    samples: list[Item]
-
-
-def load_run(run_dir: Path) -> FinishedRun:
-    """Open a finished run; of several seeds, the best.
-
-    Raises:
-        ValueError: there is no finished run in the directory.
-    """
-    if not (run_dir / REPORT).exists():
-        raise ValueError(f"{run_dir}: holds no finished run; wanted a directory with {REPORT}")
-    report = read_json(run_dir / REPORT)
-    if report.get("adaptation"):
-        run_dir = run_dir / report["adaptation"]["kept"]
-    if report["seeds"]:
-        run_dir = run_dir / f"seed-{report['seeds']['best']}"
-    config = from_dict(read_json(run_dir / "config.json"))
-    stored = read_json(run_dir / "model.json")
-    task, facts = load_task(config.task), stored["facts"]
-    model = build_model(task, facts, stored["encoder"], config)
-    checkpoint.scatter("model", model.weights, checkpoint.load_best(run_dir))
-    answering = Answering(task, facts, model, Tokenizer(**stored["tokenizer"]), config)
-    arrays.load(run_dir, answering.arrays)
-    return FinishedRun(config, facts, answering, report, [from_json(item) for item in stored["samples"]])

@@ -101,6 +101,7 @@ class Trainer:
         identity: text that says which data and config this is; a checkpoint of another one is refused.
         log: called at the end of every epoch with its history entry and its part of `Progress.losses`.
         refresh: called before each validation, when `answering` has the weights that are to be evaluated.
+        is_hopeless: called after each epoch with the history; where it says so, training ends there.
         replicas: that share every batch. The chief alone validates, decides and writes; the others have its weights at
             the start, and after the last update their own, which are the same.
     """
@@ -119,6 +120,7 @@ class Trainer:
         identity: str,
         log: Callable[[dict, list], None] = lambda *_: None,
         refresh: Callable[[], None] = lambda: None,
+        is_hopeless: Callable[[list[dict]], bool] = lambda history: False,
         replicas: Replicas = ALONE,
     ):
         replicas.check_batch_size(config.train.batch_size)
@@ -126,7 +128,7 @@ class Trainer:
         self.task, self.facts, self.config = task, facts, config
         self.model, self.answering = model, answering
         self.train_split, self.validation = train, validation
-        self.run_dir, self.log, self.refresh = run_dir, log, refresh
+        self.run_dir, self.log, self.refresh, self.is_hopeless = run_dir, log, refresh, is_hopeless
         self.monitor = config.train.monitor or task.monitor_of(facts)
         self.weights = task.unit_weights(train.targets, facts, config)
         self.epochs = config.train.num_epochs(len(train))
@@ -151,8 +153,8 @@ class Trainer:
             The progress, finished.
 
         Raises:
-            ValueError: the loss is no longer a number, a checkpoint of another run is in the way, or the task has no
-                metric of the name to monitor.
+            Diverged: the loss is no longer a number.
+            ValueError: a checkpoint of another run is in the way, or the task has no metric of the name to monitor.
             ConnectionError: another process is gone.
         """
         self._start()
@@ -161,7 +163,8 @@ class Trainer:
             self._end_epoch()
             p, patience = self.progress, self.config.train.patience_epochs
             is_stale = patience and self.validation is not None and p.epoch - p.best_epoch >= patience
-            p.finished = self.replicas.told(p.epoch >= self.epochs or bool(is_stale))
+            is_over = p.epoch >= self.epochs or bool(is_stale)
+            p.finished = self.replicas.told(is_over or (self.replicas.is_chief and self.is_hopeless(p.history)))
             if p.finished or self.keeper.is_due():
                 self._save_checkpoint()
         if not self.replicas.is_chief:
@@ -299,10 +302,13 @@ class Trainer:
 
     def _save_checkpoint(self) -> None:
         if self.replicas.is_chief:
-            self.keeper.save(self.updater.arrays(), vars(self.progress))
+            # Nothing is learned any more after the last, so that the best weights beside it are all that counts.
+            arrays = {} if self.progress.finished else self.updater.arrays()
+            self.keeper.save(arrays, vars(self.progress))
 
     def _resume(self) -> None:
         if (found := self.keeper.resume()) is not None:
             arrays, progress = found
-            self.updater.restore(arrays)
             self.progress = Progress(**progress)
+            if not self.progress.finished:
+                self.updater.restore(arrays)

@@ -20,6 +20,11 @@ from tfbert.training.distribution import ALONE, Parts, Replicas, watched
 
 Batch = Mapping[str, tf.Tensor]
 
+
+class Diverged(ValueError):
+    """The numbers of a training are none any more; other settings may do better."""
+
+
 # Between the dropout seeds of two processes; a prime, so that seeds that lie side by side stay apart.
 _SEED_STRIDE = 15_485_863
 
@@ -129,7 +134,7 @@ class Updater:
         """Say whether all weights are numbers; the loss of an update tells only of the weights before it."""
         return all(np.isfinite(np.asarray(v)).all() for v in self.model.weights)
 
-    def divergence(self, what: str, rate: float) -> ValueError:
+    def divergence(self, what: str, rate: float) -> Diverged:
         """Return the error that says what a user can do where numbers are none any more.
 
         Args:
@@ -137,7 +142,7 @@ class Updater:
             rate: the learning rate then.
         """
         config = self.config
-        return ValueError(
+        return Diverged(
             f"{what} (learning rate {rate:.2g}, precision {self.precision}); wanted finite numbers. Lower "
             f"train.learning_rate={config.learning_rate:g}, raise train.warmup_fraction={config.warmup_fraction:g}, "
             f"set train.clip_norm=1, or encoder.precision=float32"
@@ -152,7 +157,7 @@ class Updater:
             rate: the learning rate of the update.
 
         Raises:
-            ValueError: the loss is infinite or NaN.
+            Diverged: the loss is infinite or NaN.
         """
         if not math.isfinite(loss):
             raise self.divergence(f"loss became {loss} at {where}", rate)

@@ -1,0 +1,59 @@
+"""Searches whose trainings take no time."""
+
+from types import SimpleNamespace
+
+import pytest
+from keras_tuner import Objective
+from search_fakes import FITS, SPACE, quality
+
+from tfbert.config import Config
+from tfbert.search import loop
+from tfbert.search.loop import Searcher
+from tfbert.search.oracles import make_oracle
+from tfbert.search.plan import Plan
+from tfbert.training.trainer import Progress
+
+
+@pytest.fixture
+def trainings(monkeypatch):
+    """Replace training; returns the list of configs that were trained, in order."""
+    trained = []
+
+    def fit(problem, config, run_dir, log=lambda *_: None, is_hopeless=lambda history: False, models=None):
+        if config.train.batch_size > FITS:
+            raise MemoryError("no more")
+        trained.append(config)
+        history, epochs = [], config.train.epochs
+        for epoch in range(1, epochs + 1):
+            score = quality(config) * epoch / epochs
+            history.append({"epoch": epoch, "loss": 1.0, "examples_per_second": 1.0, "validation": {"f1": score}})
+            log(history[-1], [])
+            if is_hopeless(history):
+                break
+        for name in ("best", "checkpoint"):
+            (run_dir / f"{name}.safetensors").write_bytes(b"weights")
+        return None, Progress(history=history, best_epoch=len(history), finished=True)
+
+    monkeypatch.setattr(loop.run, "fit", fit)
+    # There is nothing to clear, and looking for it takes longer than all the rest.
+    monkeypatch.setattr(loop.keras.backend, "clear_session", lambda: None)
+    return trained
+
+
+@pytest.fixture
+def make_searcher(tmp_path, trainings):
+    """Return a function that makes a searcher of a plan, as a process that starts makes it."""
+
+    def make(space=SPACE, keep=True, name="tuner0", **values):
+        config = Config()
+        plan = Plan(config=config, space=space, **values)
+        plan.check()
+        objective = Objective("f1", "max")
+        problem = SimpleNamespace(tokenized={"train": range(100)}, config=config)
+        problem.with_config = lambda config: problem
+        oracle = make_oracle(plan, objective)
+        if keep:
+            oracle.keep_in(tmp_path / "oracle.json", plan.hours)
+        return Searcher(plan=plan, problem=problem, objective=objective, out_dir=tmp_path, oracle=oracle, tuner_id=name)
+
+    return make

@@ -1,0 +1,231 @@
+"""The loop over trials: it ends, it survives, it keeps little, and it says what it did."""
+
+import csv
+import dataclasses
+import os
+
+import pytest
+from search_fakes import FITS, GRID, SPACE, Killed, quality
+
+from tfbert.search import loop
+from tfbert.search.trials import FAILED, FINISHED, STOPPED, Trial, free_weights, ranked, read_trial, read_trials
+from tfbert.space import Choice
+from tfbert.training.updates import Diverged
+
+PLANS = {
+    "random": {"trials": 6},
+    "bayesian": {"trials": 5},
+    "hyperband": {},
+    "grid": {"space": GRID},
+}
+
+
+def values(trials):
+    return [trial.values for trial in trials]
+
+
+@pytest.mark.parametrize("algorithm", PLANS)
+def test_every_algorithm_ends_with_different_trials(make_searcher, trainings, tmp_path, algorithm):
+    make_searcher(algorithm=algorithm, **PLANS[algorithm]).search()
+    trials = read_trials(tmp_path)
+    assert all(trial.state == FINISHED for trial in trials)
+    assert [trial.score for trial in trials] == [pytest.approx(quality(config)) for config in trainings]
+    if algorithm == "hyperband":
+        # Successive halving gives the same values more epochs.
+        assert {trial.values["train.epochs"] for trial in trials} == {1, 3, 9}
+        assert len(set(map(repr, values(trials)))) == len(trials)
+    else:
+        wanted = PLANS[algorithm].get("trials") or 3 * (1 + 2)
+        assert len(trials) == len(set(map(repr, values(trials)))) == wanted
+    for trial in trials:
+        assert ("head.dropout" in trial.values) == (trial.values["head.pooling"] == "cls")
+
+
+@pytest.mark.parametrize("algorithm", PLANS)
+@pytest.mark.parametrize(
+    ("name", "moment"), [("oracle.json", "before"), ("oracle.json", "after"), ("trial.json", "after")]
+)
+def test_killed_whenever_it_writes_it_ends_as_if_it_had_not_been(
+    make_searcher, trainings, tmp_path, monkeypatch, algorithm, name, moment
+):
+    make_searcher(algorithm=algorithm, **PLANS[algorithm]).search()
+    whole = read_trials(tmp_path)
+    for path in sorted(tmp_path.rglob("*"), reverse=True):
+        path.rmdir() if path.is_dir() else path.unlink()
+    replace, seen = os.replace, 0
+
+    def kills(source, target):
+        nonlocal seen
+        is_it = os.path.basename(target) == name
+        seen += is_it
+        # Not at each write, or nothing would ever be done.
+        is_now = is_it and seen % 3 == 2
+        if is_now and moment == "before":
+            raise Killed
+        replace(source, target)
+        if is_now:
+            raise Killed
+
+    monkeypatch.setattr(os, "replace", kills)
+    kill_count = 0
+    while True:
+        try:
+            make_searcher(algorithm=algorithm, **PLANS[algorithm]).search()
+            break
+        except Killed:
+            kill_count += 1
+    trials = read_trials(tmp_path)
+    assert kill_count >= len(whole) // 2
+    assert [trial.id for trial in trials] == [trial.id for trial in whole]
+    assert values(trials) == values(whole)
+    assert [trial.score for trial in trials] == [trial.score for trial in whole]
+
+
+def test_more_trials_look_where_scores_are_better(make_searcher, tmp_path):
+    make_searcher(algorithm="bayesian", trials=12).search()
+    scores = [trial.score for trial in read_trials(tmp_path)]
+    by_chance, chosen = scores[:4], scores[6:]
+    assert sum(chosen) / len(chosen) > sum(by_chance) / len(by_chance)
+
+
+def test_a_trial_that_diverges_fails_and_the_search_goes_on(make_searcher, tmp_path, monkeypatch):
+    fit = loop.run.fit
+
+    def sometimes(problem, config, *args, **kwargs):
+        if config.head.pooling == "cls":
+            raise Diverged("loss became nan at update 3 of epoch 1")
+        return fit(problem, config, *args, **kwargs)
+
+    monkeypatch.setattr(loop.run, "fit", sometimes)
+    make_searcher(algorithm="grid", space=GRID).search()
+    trials = read_trials(tmp_path)
+    assert len(trials) == 9
+    for trial in trials:
+        failed = trial.values["head.pooling"] == "cls"
+        assert (trial.state, trial.score is None) == ((FAILED, True) if failed else (FINISHED, False))
+        assert trial.notes == (["loss became nan at update 3 of epoch 1"] if failed else [])
+
+
+def test_where_all_trials_fail_it_gives_up_with_the_reason(make_searcher, tmp_path, monkeypatch):
+    def never(*args, **kwargs):
+        raise Diverged("loss became nan")
+
+    monkeypatch.setattr(loop.run, "fit", never)
+    with pytest.raises(ValueError, match=r"given up: .*exceeded the limit of 10(.|\n)*loss became nan"):
+        make_searcher(algorithm="random", trials=30).search()
+    assert len(read_trials(tmp_path)) == 10
+
+
+def test_bad_data_stop_it_at_once(make_searcher, tmp_path, monkeypatch):
+    def refuses(*args, **kwargs):
+        raise ValueError("train.csv:41: label 'refnd' is not one of the 77 labels")
+
+    monkeypatch.setattr(loop.run, "fit", refuses)
+    with pytest.raises(ValueError, match=r"train\.csv:41"):
+        make_searcher(algorithm="random", trials=30).search()
+    assert len(read_trials(tmp_path)) == 1
+
+
+def test_out_of_memory_halves_the_batch_and_doubles_the_accumulation(make_searcher, trainings, tmp_path):
+    space = {"train.batch_size": Choice(8, 4 * FITS), "train.epochs": Choice(1, 2)}
+    searcher = make_searcher(algorithm="grid", space=space)
+    searcher.search()
+    assert [(c.train.batch_size, c.train.accumulation_steps) for c in trainings] == [(8, 1), (8, 1), (32, 4), (32, 4)]
+    large = read_trial(tmp_path, "0002")
+    assert large.values["train.batch_size"] == 4 * FITS and large.halvings == 2
+    assert large.notes == [
+        "out of memory with batches of 128; goes on with 64, more of them an update",
+        "out of memory with batches of 64; goes on with 32, more of them an update",
+    ]
+    assert searcher.values_of(large) == {**large.values, "train.batch_size": 32, "train.accumulation_steps": 4}
+
+
+@pytest.mark.parametrize("kept", [1, 3])
+def test_only_the_best_keep_their_weights(make_searcher, tmp_path, monkeypatch, kept):
+    most = 0
+    end = loop.Searcher._end
+
+    def counting(self, given):
+        nonlocal most
+        most = max(most, len(list(tmp_path.rglob("best.safetensors"))))
+        end(self, given)
+
+    monkeypatch.setattr(loop.Searcher, "_end", counting)
+    make_searcher(algorithm="random", trials=12, kept=kept, executions=2).search()
+    best = ranked(read_trials(tmp_path), True)[:kept]
+    # The second seed is a little better.
+    left = {tmp_path / "trials" / trial.id / "1" / "best.safetensors" for trial in best}
+    assert set(tmp_path.rglob("best.safetensors")) == left
+    # While a trial runs, its executions come on top.
+    assert most == kept + 2
+
+
+def test_executions_are_seeds_and_their_mean_counts(make_searcher, trainings, tmp_path):
+    make_searcher(algorithm="random", trials=2, executions=3).search()
+    assert [config.train.seed for config in trainings] == [0, 1, 2] * 2
+    for trial, of in zip(read_trials(tmp_path), (trainings[:3], trainings[3:]), strict=True):
+        assert trial.score == pytest.approx(sum(map(quality, of)) / 3)
+        assert len(trial.histories) == 3
+
+
+def test_a_hopeless_trial_ends_early(make_searcher, trainings, tmp_path):
+    searcher = make_searcher(algorithm="random", trials=14, stop_hopeless=True)
+    searcher.search()
+    trials = read_trials(tmp_path)
+    stopped = [trial for trial in trials if trial.state == STOPPED]
+    assert stopped and all(len(trial.histories[0]) < trial.epochs for trial in stopped)
+    assert all(len(trial.histories[0]) == trial.epochs for trial in trials if trial.state == FINISHED)
+    assert ranked(trials, True)[0].state == FINISHED
+
+
+def test_hours_are_kept_over_a_restart(make_searcher, tmp_path, monkeypatch):
+    now = [1000.0]
+    monkeypatch.setattr("tfbert.search.oracles.time.monotonic", lambda: now[0])
+    fit = loop.run.fit
+
+    def takes_half_an_hour(*args, **kwargs):
+        now[0] += 1800
+        if len(read_trials(tmp_path)) == 3:
+            raise Killed
+        return fit(*args, **kwargs)
+
+    monkeypatch.setattr(loop.run, "fit", takes_half_an_hour)
+    with pytest.raises(Killed):
+        make_searcher(algorithm="random", hours=2.2).search()
+    now[0] += 1e6  # nobody searched in between
+    monkeypatch.setattr(loop.run, "fit", lambda *a, **k: now.__setitem__(0, now[0] + 1800) or fit(*a, **k))
+    make_searcher(algorithm="random", hours=2.2).search()
+    # Two before it was killed; the third, whose first half hour is lost with the process; two more before 2.2 hours.
+    assert len(read_trials(tmp_path)) == 5
+
+
+def test_the_table_has_every_value_and_metric(make_searcher, tmp_path, caplog):
+    caplog.set_level("INFO")
+    make_searcher(algorithm="random", trials=3).search()
+    with open(tmp_path / "trials.csv", newline="", encoding="utf-8") as stream:
+        rows = list(csv.DictReader(stream))
+    assert list(rows[0]) == ["trial", "state", "score", *SPACE, "validation_f1", "seconds", "notes"]
+    for row, trial in zip(rows, read_trials(tmp_path), strict=True):
+        assert float(row["score"]) == trial.score and float(row["validation_f1"]) == trial.metrics["f1"]
+        assert float(row["train.learning_rate"]) == trial.values["train.learning_rate"]
+        assert row["head.dropout"] == str(trial.values.get("head.dropout", ""))
+    lines = [record.getMessage() for record in caplog.records]
+    assert lines[0].split() == ["trial", "f1", "best", "learning_rate", "epochs", "pooling", "dropout", "took", "left"]
+    assert len(lines) == 4 and len({len(line) for line in lines}) == 1
+
+
+def test_ranks():
+    trials = [Trial(id=f"{i}", values={"a": i % 3}, score=score) for i, score in enumerate([0.2, None, 0.5, 0.5, 0.1])]
+    assert [trial.id for trial in ranked(trials, True)] == ["2", "3", "4"]
+    assert [trial.id for trial in ranked(trials, False)] == ["4", "0", "2"]
+
+
+def test_a_running_trial_keeps_what_it_has(tmp_path):
+    trial = Trial(id="0", values={})
+    folder = tmp_path / "trials" / "0" / "0"
+    folder.mkdir(parents=True)
+    (folder / "checkpoint.safetensors").write_bytes(b"state")
+    free_weights(tmp_path, [trial], 1, True)
+    assert (folder / "checkpoint.safetensors").exists()
+    free_weights(tmp_path, [dataclasses.replace(trial, state=FAILED)], 1, True)
+    assert not (folder / "checkpoint.safetensors").exists()

@@ -1,0 +1,204 @@
+"""The best trials and the default config in, which of them is really best out: trained again on fresh seeds.
+
+The best of many trials is partly the luckiest. Here a few of them are trained again, and validation chooses by their
+mean. The test split decides nothing: its answers are kept unscored, until the winner's and the default's are scored
+once, against each other.
+"""
+
+import logging
+import statistics
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from tfbert.evaluation.comparison import paired_bootstrap
+from tfbert.evaluation.wording import score
+from tfbert.files import read_json, write_json
+from tfbert.search.loop import OUT_OF_MEMORY, Searcher
+from tfbert.search.trials import BEST, CHECKPOINT, Trial, ranked
+from tfbert.training import run
+from tfbert.training.updates import Diverged
+
+logger = logging.getLogger(__name__)
+
+CONFIRMED = "confirmed"
+DEFAULT = "default"
+_TOP = 3
+_RESULT = "result.json"
+
+
+@dataclass(kw_only=True)
+class Candidate:
+    """A config that may win, and how it did on fresh seeds.
+
+    Args:
+        name: `default`, or the id of a trial.
+        values: config paths to what differs from the default config.
+        scores: of the objective on validation, one a seed.
+        best_seed: of the highest of them.
+        failed: why it cannot win, if a training diverged.
+    """
+
+    name: str
+    values: dict[str, Any]
+    scores: list[float] = field(default_factory=list)
+    best_seed: int = 0
+    failed: str = ""
+
+    @property
+    def mean(self) -> float:
+        """Over the seeds."""
+        return statistics.mean(self.scores)
+
+
+def confirm(searcher: Searcher, trials: Sequence[Trial]) -> tuple[list[Candidate], Candidate]:
+    """Train the default config and the best trials on fresh seeds; return all of them, and the one with the best mean.
+
+    Args:
+        searcher: whose oracle has ended; its directory keeps the trainings, and weights of the best only.
+        trials: all.
+
+    Raises:
+        ValueError: no candidate can be trained.
+    """
+    best = ranked(trials, searcher.is_gain)
+    candidates = [Candidate(name=DEFAULT, values={})]
+    candidates += [Candidate(name=trial.id, values=searcher.values_of(trial)) for trial in best[:_TOP]]
+    sign = 1 if searcher.is_gain else -1
+    winner: Candidate | None = None
+    total = len(candidates) * searcher.plan.confirmations
+    with tqdm(total=total, desc="confirming", unit="training", leave=False, disable=None) as bar:
+        for candidate in candidates:
+            _train(searcher, candidate, bar)
+            if candidate.failed:
+                logger.info("%s failed: %s", candidate.name, candidate.failed)
+                continue
+            logger.info("%s: %s %s", candidate.name, searcher.objective.name, said_spread(searcher, candidate))
+            if winner is None or sign * candidate.mean > sign * winner.mean:
+                winner, beaten = candidate, winner
+            else:
+                beaten = candidate
+            if beaten:
+                _free(searcher, beaten)
+    if winner is None:
+        raise ValueError(f"not even the default config can be trained: {candidates[0].failed}")
+    return candidates, winner
+
+
+def compare(searcher: Searcher, ours: Candidate, theirs: Candidate, split: str) -> dict[str, Any]:
+    """Compare two candidates by their answers to a split, a seed of one beside the same seed of the other.
+
+    Returns:
+        What `paired_bootstrap` says, with `split`, and the `mean` and `values` of both as `ours` and `theirs`. The
+        difference is positive where ours is better.
+    """
+    task = searcher.problem.task
+    gold = [task.gold_of(record, searcher.problem.facts) for record in searcher.problem.splits[split]]
+    sign = 1 if searcher.is_gain else -1
+
+    def score_of(answered: tuple[dict, dict], records: np.ndarray) -> float:
+        facts, answers = answered
+        drawn = {name: values[records] for name, values in answers.items()}
+        return sign * task.quick_scores(drawn, [gold[record] for record in records], facts)[searcher.objective.name]
+
+    answers = {c.name: [_read_answers(folder, split) for folder in _folders(searcher, c)] for c in (ours, theirs)}
+    found = paired_bootstrap(score_of, answers[ours.name], answers[theirs.name], len(gold))
+    everything = np.arange(len(gold))
+    sides = {}
+    for side, candidate in (("ours", ours), ("theirs", theirs)):
+        values = [sign * score_of(answered, everything) for answered in answers[candidate.name]]
+        sides[side] = {"mean": statistics.mean(values), "values": values}
+    return {**found, "split": split, **sides}
+
+
+def best_run(searcher: Searcher, winner: Candidate) -> Path:
+    """Return the directory of the winner's best training, which has its weights."""
+    return _folder(searcher, winner, winner.best_seed)
+
+
+def said_spread(searcher: Searcher, candidate: Candidate) -> str:
+    """Return the mean of a candidate's scores, with their spread if there are several."""
+    mean = score(searcher.objective.name, candidate.mean)
+    if len(candidate.scores) == 1:
+        return mean
+    spread = score(searcher.objective.name, statistics.stdev(candidate.scores))
+    return f"{mean.removesuffix(' %')} ± {spread} ({len(candidate.scores)} seeds)"
+
+
+def _train(searcher: Searcher, candidate: Candidate, bar: tqdm) -> None:
+    seeds = _fresh_seeds(searcher)
+    for seed, folder in zip(seeds, _folders(searcher, candidate), strict=True):
+        result = folder / _RESULT
+        if not result.exists():
+            folder.mkdir(parents=True, exist_ok=True)
+            try:
+                said = _train_once(searcher, candidate, seed, folder)
+            except (Diverged, *OUT_OF_MEMORY) as error:
+                said = {"failed": f"seed {seed}: {error}"}
+            write_json(result, said)
+        said = read_json(result)
+        bar.update()
+        if said.get("failed"):
+            candidate.failed = said["failed"]
+            return
+        candidate.scores.append(said["score"])
+    sign = 1 if searcher.is_gain else -1
+    candidate.best_seed = max(zip(seeds, candidate.scores, strict=True), key=lambda pair: sign * pair[1])[0]
+    _free(searcher, candidate, but=candidate.best_seed)
+
+
+def _train_once(searcher: Searcher, candidate: Candidate, seed: int, folder: Path) -> dict:
+    config = searcher.plan.config_of(candidate.values, seed)
+    problem = searcher.problem.with_config(config)
+    started = time.monotonic()
+    answering, progress = run.fit(problem, config, folder)
+    facts, evaluated = run.evaluate(problem, answering)
+    for split, (answers, _) in evaluated.items():
+        _write_answers(folder, split, answers)
+    write_json(folder / "facts.json", facts)
+    best = progress.history[progress.best_epoch - 1]["validation"]
+    return {"score": best[searcher.objective.name], "seconds": time.monotonic() - started}
+
+
+def _fresh_seeds(searcher: Searcher) -> list[int]:
+    """Return seeds that no trial had."""
+    first = searcher.plan.config.train.seed + searcher.plan.executions
+    return list(range(first, first + searcher.plan.confirmations))
+
+
+def _folders(searcher: Searcher, candidate: Candidate) -> list[Path]:
+    return [_folder(searcher, candidate, seed) for seed in _fresh_seeds(searcher)]
+
+
+def _folder(searcher: Searcher, candidate: Candidate, seed: int) -> Path:
+    return searcher.out_dir / CONFIRMED / candidate.name / f"seed-{seed}"
+
+
+def _free(searcher: Searcher, candidate: Candidate, but: int | None = None) -> None:
+    for seed in _fresh_seeds(searcher):
+        if seed != but:
+            for name in (BEST, CHECKPOINT):
+                (_folder(searcher, candidate, seed) / name).unlink(missing_ok=True)
+
+
+def _write_answers(folder: Path, split: str, answers: Mapping[str, np.ndarray]) -> None:
+    # Texts as bytes of a fixed width, since NumPy reads objects back only by running what is in the file.
+    plain = {name: values.astype("S") if values.dtype == object else values for name, values in answers.items()}
+    np.savez_compressed(folder / f"{split}.npz", **plain)
+
+
+def _read_answers(folder: Path, split: str) -> tuple[dict, dict[str, np.ndarray]]:
+    with np.load(folder / f"{split}.npz") as stored:
+        answers = {name: stored[name] for name in stored.files}
+    texts = {name: values.astype(object) for name, values in answers.items() if values.dtype.kind == "S"}
+    return read_json(folder / "facts.json"), answers | texts
+
+
+def to_json(candidates: Sequence[Candidate]) -> list[dict]:
+    """Return the candidates, ready for JSON."""
+    return [asdict(candidate) | ({"mean": candidate.mean} if candidate.scores else {}) for candidate in candidates]

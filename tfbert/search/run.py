@@ -1,0 +1,200 @@
+"""A plan in, the best config out: trials, fresh seeds, one look at the test split, a model to export and a report."""
+
+import json
+import logging
+import shutil
+import time
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from tfbert.evaluation.wording import words
+from tfbert.files import read_json, write_json
+from tfbert.search import confirm, page, workers
+from tfbert.search import trials as records
+from tfbert.search.hypermodel import objective_of, searchable
+from tfbert.search.loop import Searcher
+from tfbert.search.oracles import make_oracle
+from tfbert.search.plan import Plan
+from tfbert.search.trials import BEST, CHECKPOINT, Trial, ranked
+from tfbert.training import run
+from tfbert.training.problem import Problem, prepare
+from tfbert.training.run_dir import REPORT, find_unfinished, opened, versions
+
+logger = logging.getLogger(__name__)
+
+BEST_RUN, BEST_CONFIG = "best", "best_config.json"
+_ORACLE, _PLAN = "oracle.json", "plan.json"
+
+
+def choose_out_dir(plan: Plan, runs_dir: Path) -> Path:
+    """Return the directory of an unfinished search of exactly this plan, or a new name."""
+    return find_unfinished(runs_dir / f"{plan.config.task}-search", plan.fingerprint())
+
+
+def search(plan: Plan, out_dir: Path, command: str = "", processes: workers.Processes | None = None) -> dict:
+    """Search, confirm, test and report, as the only process or as the chief of workers.
+
+    Args:
+        plan: of the search.
+        out_dir: made if missing; a search of the same plan that was killed in it goes on.
+        command: that repeats the search, for the report.
+        processes: the workers of this machine, if there are any.
+
+    Returns:
+        What `report.json` holds. `best` in the directory is a finished run, and `best_config.json` its config.
+
+    Raises:
+        ValueError: the plan or the data cannot be used, another search was in the directory, or no trial succeeds.
+    """
+    plan.check()
+    with opened(out_dir):
+        searcher = _searcher(plan, out_dir, "tuner0")
+        searcher.oracle.keep_in(out_dir / _ORACLE, plan.hours)
+        if workers.is_chief():
+            # Only a process that is gone can have left a sign of life from before.
+            shutil.rmtree(out_dir / workers.SIGNS, ignore_errors=True)
+            _serve(searcher, processes)
+        # What workers have left, which is nothing unless all of them are gone.
+        searcher.search()
+        return _conclude(searcher, command)
+
+
+def assist(plan: Plan, out_dir: Path) -> None:
+    """Run trials that the chief gives out, until there are no more.
+
+    Args:
+        plan: as the chief's.
+        out_dir: the very directory of the chief.
+
+    Raises:
+        ValueError: the plan or the data cannot be used.
+    """
+    plan.check()
+    out_dir.mkdir(parents=True, exist_ok=True)
+    name = workers.role()
+    searcher = _searcher(plan, out_dir, name)
+    with workers.heartbeat(out_dir, name):
+        workers.asking_the_chief(searcher).search()
+
+
+def _searcher(plan: Plan, out_dir: Path, name: str) -> Searcher:
+    said = json.loads(json.dumps(plan.to_json()))
+    path = out_dir / _PLAN
+    if path.exists() and read_json(path) != said:
+        raise ValueError(f"{out_dir}: is of another search (other config, space or options); wanted another --out")
+    write_json(path, said)
+    problem = searchable(prepare(plan.config))
+    objective = objective_of(problem)
+    oracle = make_oracle(plan, objective)
+    return Searcher(plan=plan, problem=problem, objective=objective, out_dir=out_dir, oracle=oracle, tuner_id=name)
+
+
+def _serve(searcher: Searcher, processes: workers.Processes | None) -> None:
+    if processes is None:
+        workers.serve(searcher)
+        return
+    processes.start()
+    try:
+        workers.serve(searcher, processes.killed)
+    finally:
+        processes.stop()
+
+
+def _conclude(searcher: Searcher, command: str) -> dict:
+    out_dir, started = searcher.out_dir, time.monotonic()
+    trials = records.read_trials(out_dir)
+    winner = _confirmed(searcher, trials) if searcher.plan.confirmations else _best_trial(searcher, trials)
+    seconds = {"trials": sum(trial.seconds for trial in trials), "confirm": time.monotonic() - started}
+    config = searcher.plan.config_of(winner["values"], winner["seed"])
+    started = time.monotonic()
+    tested = _tested(searcher.problem.with_config(config), winner.pop("folder"), out_dir / BEST_RUN, command)
+    write_json(out_dir / BEST_CONFIG, config.to_dict())
+    report = {
+        "task": config.task,
+        "plan": searcher.plan.to_json(),
+        "objective": {"name": searcher.objective.name, "is_gain": searcher.is_gain},
+        "trials": [asdict(trial) for trial in trials],
+        **winner,
+        **{name: tested[name] for name in ("validation", "test", "data", "checks", "encoder", "peak_memory_bytes")},
+        "seconds": {**seconds, "test": time.monotonic() - started},
+        "versions": versions(),
+        "command": command,
+        "config": config.to_dict(),
+    }
+    report["sentence"] = verdict(report)
+    logger.info("%s", report["sentence"])
+    page.render(report, out_dir / "report.html")
+    write_json(out_dir / REPORT, report)
+    return report
+
+
+def _confirmed(searcher: Searcher, trials: Sequence[Trial]) -> dict:
+    """Return the winner on fresh seeds, and how it compares with the default config."""
+    logger.info("the default config and the best trials again, on %d fresh seeds", searcher.plan.confirmations)
+    candidates, winner = confirm.confirm(searcher, trials)
+    default, comparison = candidates[0], None
+    if winner is not default and not default.failed:
+        split = "test" if "test" in searcher.problem.splits else "validation"
+        comparison = confirm.compare(searcher, winner, default, split)
+    return {
+        "winner": winner.name,
+        "values": winner.values,
+        "seed": winner.best_seed,
+        "candidates": confirm.to_json(candidates),
+        "comparison": comparison,
+        "folder": confirm.best_run(searcher, winner),
+    }
+
+
+def _best_trial(searcher: Searcher, trials: Sequence[Trial]) -> dict:
+    """Return the trial with the highest score, as it is.
+
+    Raises:
+        ValueError: none succeeded.
+    """
+    best = next(iter(ranked(trials, searcher.is_gain)), None)
+    if best is None:
+        raise ValueError(f"none of {len(trials)} trials succeeded; the last one: {'; '.join(trials[-1].notes)}")
+    execution = records.best_execution(best, searcher.is_gain)
+    return {
+        "winner": best.id,
+        "values": searcher.values_of(best),
+        "seed": searcher.plan.config.train.seed + execution,
+        "candidates": [],
+        "comparison": None,
+        "folder": records.trial_dir(searcher.out_dir, best.id) / str(execution),
+    }
+
+
+def _tested(problem: Problem, folder: Path, run_dir: Path, command: str) -> dict:
+    """Return the report of a finished run that a training becomes, as which it is evaluated on test."""
+    if not (run_dir / REPORT).exists():
+        run_dir.mkdir(exist_ok=True)
+        for name in (BEST, CHECKPOINT):
+            shutil.copyfile(folder / name, run_dir / name)
+        run.train(problem, run_dir, command=command)
+    return read_json(run_dir / REPORT)
+
+
+def verdict(report: dict) -> str:
+    """Return in one or two sentences what the search was worth."""
+    name, compared = report["objective"]["name"], report["comparison"]
+    if not report["candidates"]:
+        return (
+            f"The best of {len(report['trials'])} trials was taken as it is. The best of many is partly the luckiest: "
+            "its score on validation says more than is true, and whether it beats the defaults was not asked."
+        )
+    if report["winner"] == confirm.DEFAULT:
+        return "On fresh seeds no trial was better than the default config, which is kept."
+    if compared is None:
+        return (
+            f"The default config cannot be trained ({report['candidates'][0]['failed']}); trial {report['winner']} can."
+        )
+    low, high = (f"{compared[end]:+.4f}" for end in ("low", "high"))
+    found = f"{words(name)} on {compared['split']} {compared['difference']:+.4f} ({low} to {high}) against the defaults"
+    if compared["low"] > 0:
+        return f"Trial {report['winner']} really beats the default config: {found}."
+    if compared["high"] < 0:
+        return f"Trial {report['winner']} won on validation but is worse than the default config: {found}."
+    return f"Trial {report['winner']} won, but the difference may be chance: {found}."

@@ -1,0 +1,80 @@
+"""Search the hyperparameters of a task with Keras Tuner: data in; the best config, a report and a SavedModel out."""
+
+import argparse
+import json
+import shlex
+import sys
+from pathlib import Path
+
+import common
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the command line of this tool."""
+    parser = argparse.ArgumentParser(prog="search", description=__doc__)
+    parser.add_argument("--task", default="classification", help="as for tools/train.py (default: %(default)s)")
+    parser.add_argument("--data", metavar="PATH", help="directory with train[, validation, test], or one file")
+    parser.add_argument("--encoder", metavar="NAME_OR_DIR", help="as for tools/train.py")
+    parser.add_argument("--algorithm", default="bayesian", help="bayesian, hyperband, random or grid (%(default)s)")
+    parser.add_argument("--trials", metavar="N", type=int, help="most trials (default: 20, or the algorithm's own)")
+    parser.add_argument("--hours", metavar="H", type=float, help="begin no trial after so long")
+    parser.add_argument("--executions", metavar="K", type=int, default=1, help="seeds of a trial (%(default)s)")
+    parser.add_argument("--confirm", metavar="K", type=int, default=3, help="fresh seeds for the best (%(default)s)")
+    parser.add_argument("--keep", metavar="K", type=int, default=1, help="trials that keep weights (%(default)s)")
+    parser.add_argument("--stop-hopeless", action="store_true", help="end trials early that are worse than most")
+    parser.add_argument("--workers", metavar="N", type=int, help="processes on this machine that run trials")
+    parser.add_argument("--space", metavar="FILE", type=Path, help="JSON, instead of the task's own search space")
+    parser.add_argument("--out", metavar="DIR", type=Path, help="directory (default: runs/TASK-search/TIME-HASH)")
+    parser.add_argument("--name", help="of the SavedModel in saved_models/ (default: from the data's name)")
+    parser.add_argument("--config", metavar="FILE", type=Path, help="config.json of an earlier run, to search around")
+    parser.add_argument("--set", metavar="PATH=VALUE", action="append", default=[], help="config, or search.space.PATH")
+    parser.add_argument("--no-export", action="store_true", help="stop after the report")
+    return parser
+
+
+def read_plan(options: argparse.Namespace):
+    """Return the plan: the task's space and defaults, then files, then --set."""
+    from train import read_config
+
+    from tfbert.search.plan import Plan
+    from tfbert.space import read_space, space_of
+    from tfbert.tasks.base import load_task
+
+    space = read_space(options.space) if options.space else load_task(options.task).search_space
+    space, options.set = space_of(options.set, space)
+    options.seed = None
+    config = read_config(options)
+    names = {"confirmations": "confirm", "kept": "keep"} | {n: n for n in ("algorithm", "trials", "hours")}
+    names |= {name: name for name in ("executions", "stop_hopeless")}
+    plan = Plan(config=config, space=space, **{field: getattr(options, name) for field, name in names.items()})
+    plan.check()
+    return plan
+
+
+def main(options: argparse.Namespace) -> None:
+    """Search, confirm, export, and ask the reloaded SavedModel."""
+    plan = read_plan(options)
+    from tfbert.search import run, workers
+    from tfbert.serving import deploy
+    from tfbert.training import finished
+
+    out_dir = options.out or run.choose_out_dir(plan, common.RUNS_DIR)
+    if workers.role() and not workers.is_chief():
+        run.assist(plan, out_dir)
+        return
+    command = shlex.join(["python", *sys.argv])
+    processes = options.workers and workers.Processes(options.workers, [*sys.argv, "--out", str(out_dir)])
+    run.search(plan, out_dir, command, processes)
+    print(f"report      {out_dir / 'report.html'}")
+    print(f"config      {out_dir / run.BEST_CONFIG}")
+    if not options.no_export:
+        best = out_dir / run.BEST_RUN
+        name = options.name or deploy.name_of(plan.config)
+        version_dir, checked = deploy.export_run(best, common.SAVED_MODELS_DIR / name)
+        print(f"saved model {version_dir}  (verified on {checked['num_items']} requests in a fresh process)")
+        for item, answer in deploy.ask(version_dir, finished.load_run(best).samples[:2]):
+            print(f"  {'  '.join(map(repr, item.values()))}\n    -> {json.dumps(answer, ensure_ascii=False)}")
+
+
+if __name__ == "__main__":
+    common.run(main, build_parser())
