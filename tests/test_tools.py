@@ -19,6 +19,10 @@ OPTIONS = {
         "--seed", "--config", "--set", "--beam",
     },
     "bench": {"what", "--data", "--only", "--out", "--seeds", "--repeat"},
+    "search": {
+        "--task", "--data", "--encoder", "--algorithm", "--trials", "--hours", "--executions", "--confirm", "--keep",
+        "--stop-hopeless", "--workers", "--space", "--out", "--name", "--config", "--set", "--no-export",
+    },
     "evaluate": {"model", "--data", "--set"},
     "predict": {"model", "texts", "--file", "--version", "--batch-size"},
     "export": {"run", "--name", "--vectors", "--huggingface"},

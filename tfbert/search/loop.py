@@ -40,6 +40,7 @@ class Searcher:
         out_dir: of the search; trials have directories in `trials`.
         oracle: of Keras Tuner, or its client where another process has it.
         tuner_id: that tells this process from others.
+        is_alone: whether no other process runs trials or has the oracle.
     """
 
     plan: Plan
@@ -48,11 +49,17 @@ class Searcher:
     out_dir: Path
     oracle: Any
     tuner_id: str = "tuner0"
+    is_alone: bool = True
 
     @property
     def is_gain(self) -> bool:
         """Whether more of the objective is better."""
         return self.objective.direction == "max"
+
+    @property
+    def table(self) -> Table:
+        """The table that grows in the terminal."""
+        return Table(list(self.plan.space), self.objective.name)
 
     def search(self) -> None:
         """Run trials until the oracle has no more.
@@ -60,8 +67,8 @@ class Searcher:
         Raises:
             ValueError: the data or the space cannot be used, or far too many trials fail.
         """
-        table = Table(list(self.plan.searched), self.objective.name)
-        logger.info("%s", table.head())
+        if self.is_alone:
+            logger.info("%s", self.table.head())
         while True:
             given = self.oracle.create_trial(self.tuner_id)
             if given.status == "STOPPED":
@@ -79,7 +86,7 @@ class Searcher:
             records.free_weights(self.out_dir, known, self.plan.kept, self.is_gain)
             records.write_csv(self.out_dir, known, list(self.plan.space))
             best = records.ranked(known, self.is_gain)
-            logger.info("%s", table.row(trial, best[0].score if best else None, self._seconds_left(known)))
+            logger.info("%s", self.table.row(trial, best[0].score if best else None, self._seconds_left(known)))
             for note in trial.notes:
                 logger.info("  %s: %s", trial.id, note)
 
@@ -92,8 +99,8 @@ class Searcher:
             mean = sum(trial.seconds for trial in ended) / len(ended)
             found.append(max(0, self.plan.most_trials - len(ended)) * mean / at_once)
         # Where another process has the oracle, only that one knows when the search began.
-        if self.plan.hours and (spent := getattr(self.oracle, "seconds", None)) is not None:
-            found.append(max(0.0, 3600 * self.plan.hours - spent))
+        if self.plan.hours and self.is_alone:
+            found.append(max(0.0, 3600 * self.plan.hours - self.oracle.seconds))
         return min(found, default=None)
 
     def _end(self, given) -> None:

@@ -5,7 +5,7 @@ import logging
 import shutil
 import time
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from tfbert.evaluation.wording import words
@@ -55,7 +55,8 @@ def search(plan: Plan, out_dir: Path, command: str = "", processes: workers.Proc
             # Only a process that is gone can have left a sign of life from before.
             shutil.rmtree(out_dir / workers.SIGNS, ignore_errors=True)
             _serve(searcher, processes)
-        # What workers have left, which is nothing unless all of them are gone.
+            # What workers have left, which is nothing unless all of them are gone.
+            searcher = replace(searcher, is_alone=False)
         searcher.search()
         return _conclude(searcher, command)
 
@@ -74,7 +75,7 @@ def assist(plan: Plan, out_dir: Path) -> None:
     out_dir.mkdir(parents=True, exist_ok=True)
     name = workers.role()
     searcher = _searcher(plan, out_dir, name)
-    with workers.heartbeat(out_dir, name):
+    with workers.heartbeat(out_dir, name), workers.quiet():
         workers.asking_the_chief(searcher).search()
 
 
@@ -91,14 +92,15 @@ def _searcher(plan: Plan, out_dir: Path, name: str) -> Searcher:
 
 
 def _serve(searcher: Searcher, processes: workers.Processes | None) -> None:
-    if processes is None:
-        workers.serve(searcher)
-        return
-    processes.start()
-    try:
-        workers.serve(searcher, processes.killed)
-    finally:
-        processes.stop()
+    with workers.quiet():
+        if processes is None:
+            workers.serve(searcher)
+            return
+        processes.start()
+        try:
+            workers.serve(searcher, processes.killed)
+        finally:
+            processes.stop()
 
 
 def _conclude(searcher: Searcher, command: str) -> dict:

@@ -5,6 +5,7 @@ All of them see the same directory. Keras Tuner's own environment variables say 
 """
 
 import contextlib
+import io
 import logging
 import os
 import signal
@@ -63,7 +64,12 @@ def is_chief() -> bool:
 
 def asking_the_chief(searcher: Searcher) -> Searcher:
     """Return a searcher that takes its trials from the chief; its own oracle knows objective and space only."""
-    return replace(searcher, oracle=OracleClient(searcher.oracle))
+    return replace(searcher, oracle=OracleClient(searcher.oracle), is_alone=False)
+
+
+def quiet() -> contextlib.redirect_stdout:
+    """Return what keeps to itself, inside a `with` block, what Keras Tuner prints when it sends a condition."""
+    return contextlib.redirect_stdout(io.StringIO())
 
 
 @contextlib.contextmanager
@@ -160,6 +166,7 @@ def serve(searcher: Searcher, killed: Callable[[], list[str]] = list) -> None:
     except RuntimeError as error:
         raise ValueError(f"{_IP}:{_PORT}={address}: cannot be served ({error}); wanted a free port") from error
     server.start()
+    logger.info("%s", searcher.table.head())
     try:
         while not (servicer.stop_triggered and not oracle.ongoing_trials and not oracle.tuner_ids):
             time.sleep(_LOOK_SECONDS)

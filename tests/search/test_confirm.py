@@ -1,0 +1,123 @@
+"""Fresh seeds for the best trials and the default config, and one look at test."""
+
+import re
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from tfbert.search import confirm, loop
+from tfbert.search.confirm import DEFAULT
+from tfbert.search.run import verdict
+from tfbert.search.trials import Trial
+from tfbert.training.updates import Diverged
+
+RECORDS = 400
+
+
+@pytest.fixture
+def searcher(make_searcher, monkeypatch):
+    """Return a searcher of three seeds to confirm; how good a config is depends on `weight_decay` alone."""
+    searcher = make_searcher(algorithm="random", confirmations=3)
+    made = []
+
+    def fit(problem, config, run_dir, *args, **kwargs):
+        if config.train.weight_decay > 0.9:
+            raise Diverged("loss became nan")
+        made.append(config)
+        for name in ("best", "checkpoint"):
+            (run_dir / f"{name}.safetensors").write_bytes(b"weights")
+        score = config.train.weight_decay + 0.001 * config.train.seed
+        return config, SimpleNamespace(history=[{"validation": {"f1": score}}], best_epoch=1)
+
+    def evaluate(problem, config):
+        rng = np.random.default_rng(config.train.seed)
+        answers = {
+            "is_right": rng.random(RECORDS) < config.train.weight_decay,
+            "text": np.array([b"a", "ü".encode(), b"", b"b c"] * (RECORDS // 4), object),
+        }
+        return {"of": config.train.seed}, {name: (answers, [None] * RECORDS) for name in ("validation", "test")}
+
+    monkeypatch.setattr(loop.run, "fit", fit)
+    monkeypatch.setattr(loop.run, "evaluate", evaluate)
+    searcher.problem.splits = {"test": range(RECORDS), "validation": range(RECORDS)}
+    searcher.problem.facts = {}
+    searcher.problem.task = SimpleNamespace(
+        gold_of=lambda record, facts: record,
+        quick_scores=lambda answers, gold, facts: {"f1": float(answers["is_right"].mean())},
+    )
+    searcher.problem.made = made
+    return searcher
+
+
+def trial(name, decay, score, **values):
+    return Trial(id=name, values={"train.weight_decay": decay, **values}, score=score, state="finished")
+
+
+def test_the_mean_over_fresh_seeds_decides(searcher, tmp_path):
+    # The luckiest of the trials is the worst of the candidates.
+    trials = [trial("0", 0.3, 0.9), trial("1", 0.7, 0.8), trial("2", 0.5, 0.7), trial("3", 0.8, 0.1)]
+    candidates, winner = confirm.confirm(searcher, trials)
+    assert [candidate.name for candidate in candidates] == [DEFAULT, "0", "1", "2"]
+    assert winner.name == "1" and winner.scores == pytest.approx([0.701, 0.702, 0.703])
+    assert {config.train.seed for config in searcher.problem.made} == {1, 2, 3}, "0 was the trials' own"
+    assert winner.best_seed == 3
+    assert list(tmp_path.rglob("best.safetensors")) == [confirm.best_run(searcher, winner) / "best.safetensors"]
+    # Asked again, nothing is trained again.
+    number = len(searcher.problem.made)
+    again, same = confirm.confirm(searcher, trials)
+    assert len(searcher.problem.made) == number == 12
+    assert confirm.to_json(again) == confirm.to_json(candidates) and same == winner
+
+
+def test_the_comparison_is_of_the_stored_answers(searcher):
+    candidates, winner = confirm.confirm(searcher, [trial("0", 0.7, 0.9), trial("1", 0.6, 0.8)])
+    found = confirm.compare(searcher, winner, candidates[0], "test")
+    # The default weight decay is 0.01.
+    assert found["split"] == "test"
+    assert found["ours"]["mean"] == pytest.approx(0.7, abs=0.05) and found["theirs"]["mean"] < 0.05
+    assert found["difference"] == pytest.approx(found["ours"]["mean"] - found["theirs"]["mean"])
+    assert 0.55 < found["low"] < found["difference"] < found["high"] < 0.8 and found["better_fraction"] == 1
+    facts, answers = confirm._read_answers(confirm.best_run(searcher, winner), "test")
+    assert facts == {"of": winner.best_seed}
+    assert answers["text"][:4].tolist() == [b"a", "ü".encode(), b"", b"b c"]
+    assert answers["is_right"].dtype == bool and len(answers["is_right"]) == RECORDS
+
+
+def test_a_candidate_that_diverges_cannot_win(searcher):
+    candidates, winner = confirm.confirm(searcher, [trial("0", 0.95, 0.9), trial("1", 0.2, 0.8)])
+    assert (winner.name, candidates[1].failed) == ("1", "seed 1: loss became nan")
+
+
+def test_where_nothing_can_be_trained_it_says_so(searcher, monkeypatch):
+    def never(*args):
+        raise MemoryError("no more")
+
+    monkeypatch.setattr(loop.run, "fit", never)
+    with pytest.raises(ValueError, match="not even the default config can be trained: seed 1: no more"):
+        confirm.confirm(searcher, [trial("0", 0.5, 0.9)])
+
+
+COMPARED = {"split": "test", "difference": 0.02, "low": 0.01, "high": 0.03}
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ({"candidates": []}, "The best of 2 trials was taken as it is"),
+        ({"winner": DEFAULT}, "no trial was better than the default config, which is kept"),
+        ({"comparison": COMPARED}, r"Trial 7 really beats the default config: F1 on test \+0\.0200 \(\+0\.0100 to \+0"),
+        ({"comparison": COMPARED | {"low": -0.01}}, "Trial 7 won, but the difference may be chance"),
+        ({"comparison": COMPARED | {"low": -0.03, "high": -0.01}}, "won on validation but is worse than the default"),
+        ({"comparison": None}, r"The default config cannot be trained \(nan\); trial 7 can"),
+    ],
+)
+def test_the_verdict(values, expected):
+    report = {
+        "objective": {"name": "f1"},
+        "trials": [1, 2],
+        "candidates": [{"failed": "nan"}],
+        "winner": "7",
+        "comparison": COMPARED,
+    }
+    assert re.search(expected, verdict(report | values))

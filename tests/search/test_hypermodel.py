@@ -1,0 +1,91 @@
+"""Config paths as Keras Tuner's hyperparameters, and a tuner of one's own."""
+
+import keras_tuner
+import pytest
+import small
+from keras_tuner import HyperParameters
+
+from tfbert.config import Config, override
+from tfbert.search.hypermodel import HyperModel, declare, values_of
+from tfbert.space import Choice, LogRange, Range, When, check_space
+
+SPACE = {
+    "train.learning_rate": LogRange(1e-5, 1e-2),
+    "train.weight_decay": Range(0.0, 0.1),
+    "train.batch_size": Range(8, 64),
+    "train.accumulation_steps": LogRange(1, 16),
+    "train.epochs": Choice(2, None, 5),
+    "train.ema_momentum": Choice(0, 0.9),
+    "head.pooling": Choice("mean", "cls", "max"),
+    "train.monitor": Choice(None, "accuracy"),
+    "head.dropout": When("head.pooling", ("cls", "max"), Range(0.1, 0.5)),
+    "train.clip_norm": When("train.optimizer", ("adamw",), Choice(0.0, 1.0)),
+    "train.label_smoothing": When("train.epochs", (None, 5), Choice(0.1, 0.2)),
+}
+
+
+def drawn(space, config=None, seed=0):
+    """Return what Keras Tuner draws by chance, as config values."""
+    config = config or Config()
+    check_space(space, config)
+    hyperparameters = HyperParameters()
+    declare(space, config, hyperparameters)
+    drawing = HyperParameters()
+    for index, dimension in enumerate(hyperparameters.space):
+        drawing.merge([dimension])
+        if drawing.is_active(dimension):
+            drawing.values[dimension.name] = dimension.random_sample(1000 * seed + index)
+    return values_of(drawing, space, config)
+
+
+def test_all_that_is_drawn_fits_the_config_and_its_dimension():
+    found = [drawn(SPACE, seed=seed) for seed in range(60)]
+    for values in found:
+        config = override(Config(), values)
+        assert 1e-5 <= config.train.learning_rate <= 1e-2
+        assert isinstance(values["train.batch_size"], int) and 8 <= values["train.batch_size"] <= 64
+        assert isinstance(values["train.accumulation_steps"], int) and 1 <= values["train.accumulation_steps"] <= 16
+        assert ("head.dropout" in values) == (values["head.pooling"] != "mean")
+        assert ("train.label_smoothing" in values) == (values["train.epochs"] != 2)
+        assert "train.clip_norm" in values
+    for path, dimension in SPACE.items():
+        if isinstance(dimension, Choice):
+            assert {repr(values[path]) for values in found} == set(map(repr, dimension.values)), path
+    below = sum(values["train.learning_rate"] < 3e-4 for values in found)
+    assert 15 < below < 45, "each order of magnitude is as likely as the other"
+
+
+def test_defaults_are_those_of_the_config_where_it_is_in_the_space():
+    hyperparameters = HyperParameters()
+    config = override(Config(), {"train.learning_rate": 3e-3, "train.epochs": None, "head.pooling": "max"})
+    declare(SPACE, config, hyperparameters)
+    values = values_of(hyperparameters, SPACE, config)
+    assert (values["train.learning_rate"], values["train.epochs"], values["head.pooling"]) == (3e-3, None, "max")
+    # 32 is in the range, no decay of 0.3 is.
+    assert values["train.batch_size"] == 32
+
+
+def test_a_condition_on_a_field_that_is_not_searched():
+    space = {"head.dropout": When("head.pooling", ("cls",), Choice(0.1, 0.5)), "train.epochs": Choice(1, 2)}
+    assert "head.dropout" in drawn(space, override(Config(), {"head.pooling": "cls"}))
+
+
+def test_a_tuner_of_ones_own(tmp_path):
+    data_dir = small.write_data(tmp_path / "data", test=0)
+    space = {"train.learning_rate": Choice(2e-3, 4e-3), "train.epochs": Choice(1, 2)}
+    model = HyperModel(small.config(data_dir, train__batch_size=12), space)
+    assert (model.objective.name, model.objective.direction) == ("accuracy", "max")
+    tuner = keras_tuner.RandomSearch(
+        model, objective=model.objective, max_trials=1, directory=tmp_path, project_name="own", seed=1
+    )
+    tuner.search(verbose=0)
+    (trial,) = tuner.oracle.get_best_trials(1)
+    assert set(trial.hyperparameters.values) == set(space)
+    assert set(trial.metrics.metrics) == {"accuracy", "macro_f1", "mcc", "loss"}
+    assert 0 < trial.score <= 1
+
+
+def test_without_validation_there_is_nothing_to_compare_by(tmp_path):
+    data_dir = small.write_data(tmp_path / "data", validation=0)
+    with pytest.raises(ValueError, match=r"trials are compared on validation, but there is none; wanted data\.valid"):
+        HyperModel(small.config(data_dir, data__validation_fraction=0.0))

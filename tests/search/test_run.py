@@ -1,0 +1,94 @@
+"""A whole search by the tool, killed where it hurts, and what it leaves."""
+
+import csv
+import json
+
+import pytest
+import small
+
+OPTIONS = {
+    "encoder.sequence_length": 32,
+    "encoder.precision": "float32",
+    "train.batch_size": 8,
+    "train.checkpoint_seconds": 0,
+    "search.space.encoder.dropout": "null",
+    "search.space.train.learning_rate": '{"log_range": [0.0005, 0.005]}',
+    "search.space.train.epochs": "[1, 2]",
+    "search.space.train.batch_size": "null",
+    "search.space.train.layer_decay": "null",
+    "search.space.head.pooling": "null",
+    "search.space.train.label_smoothing": "null",
+}
+CHECKPOINT, ORACLE, RESULT = "checkpoint.safetensors", "oracle.json", "result.json"
+# One after another, in the same search. 24 examples are three updates an epoch.
+KILLS = [(ORACLE, 1, "after"), (CHECKPOINT, 2, "after"), (ORACLE, 2, "before"), (RESULT, 2, "after")]
+MISTAKES = {
+    "space": (["--set", "search.space.train.epoch=[1,2]"], "no field 'train.epoch'; nearest is 'train.epochs'"),
+    "dimension": (["--set", "search.space.train.epochs=3"], "--set search.space.train.epochs=3: wanted [value,"),
+    "no file": (["--space", "none.json"], "none.json"),
+    "algorithm": (["--algorithm", "genetic"], "--algorithm genetic: wanted one of bayesian"),
+    "hours": (["--hours", "-1"], "--hours -1: wanted more than 0"),
+    "another search": (["--out", "another"], "another: is of another search (other config, space or options)"),
+    "finished": (["--out", "search"], "holds a finished run"),
+}
+
+
+def arguments(out):
+    return ["--data", "data", "--encoder", "tiny", "--out", out, *small.assignments(OPTIONS), "--no-export"]
+
+
+@pytest.fixture(scope="module")
+def searched(tmp_path_factory):
+    """Do one search with all the kills; return its directory and what was said."""
+    folder = tmp_path_factory.mktemp("search")
+    small.write_data(folder / "data")
+    tools = small.tools()
+    more = ["--algorithm", "random", "--trials", "2", "--confirm", "1"]
+    steps = [tools.step("search", *arguments("search"), *more, cwd=folder, kill=kill) for kill in [*KILLS, None]]
+    (done,) = tools.run(steps)
+    return folder, done
+
+
+def test_it_goes_on_after_every_kill_and_counts_no_trial_twice(searched):
+    folder, done = searched
+    assert [step.code for step in done] == [-9] * len(KILLS) + [0], done[-1].err
+    report = json.loads((folder / "search" / "report.json").read_text())
+    assert [trial["id"] for trial in report["trials"]] == ["0", "1"]
+    assert {trial["state"] for trial in report["trials"]} == {"finished"}
+    state = json.loads((folder / "search" / ORACLE).read_text())["state"]
+    assert state["start_order"] == state["end_order"] == ["0", "1"]
+    assert {candidate["name"] for candidate in report["candidates"]} == {"default", "0", "1"}
+    for trial in report["trials"]:
+        assert len(trial["histories"][0]) == trial["epochs"] == trial["values"]["train.epochs"]
+
+
+def test_it_leaves_a_run_a_config_a_table_and_little_else(searched):
+    folder, done = searched
+    out = folder / "search"
+    report, best = (json.loads((path / "report.json").read_text()) for path in (out, out / "best"))
+    config = json.loads((out / "best_config.json").read_text())
+    assert best["config"] == config == report["config"]
+    assert report["test"] == best["test"] and best["test"]["num_examples"] == 12
+    for path, value in report["values"].items():
+        section, _, name = path.partition(".")
+        assert config[section][name] == value
+    assert config["train"]["seed"] == report["seed"] == 1
+    with open(out / "trials.csv", newline="", encoding="utf-8") as stream:
+        assert [row["state"] for row in csv.DictReader(stream)] == ["finished", "finished"]
+    weights = sorted(str(path.relative_to(out).parent) for path in out.rglob("best.safetensors"))
+    assert len(weights) == 3 and weights[0] == "best"
+    assert weights[1] == f"confirmed/{report['winner']}/seed-1" and weights[2].startswith("trials/")
+    page = (out / "report.html").read_text(encoding="utf-8")
+    assert report["sentence"].split(":")[0] in page and "train.learning_rate" in page
+    assert "report      search/report.html" in done[-1].out
+
+
+def test_mistakes_are_one_line(searched):
+    folder, _ = searched
+    (folder / "another").mkdir()
+    (folder / "another" / "plan.json").write_text("{}")
+    tools = small.tools()
+    chains = [[tools.step("search", *arguments("other"), *more, cwd=folder)] for more, _ in MISTAKES.values()]
+    for (step,), (_, expected) in zip(tools.run(*chains), MISTAKES.values(), strict=True):
+        assert step.code == 2 and expected in step.err.splitlines()[-1], step.err
+        assert "Traceback" not in step.err

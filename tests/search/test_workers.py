@@ -1,0 +1,130 @@
+"""A chief and its workers over loopback: threads where processes would be, and processes that do nothing."""
+
+import os
+import sys
+import threading
+import time
+
+import pytest
+from search_fakes import Killed
+
+from tfbert.search import loop, workers
+from tfbert.search.trials import FINISHED, read_trial, read_trials
+
+VARIABLES = ("KERASTUNER_TUNER_ID", "KERASTUNER_ORACLE_IP", "KERASTUNER_ORACLE_PORT")
+
+
+@pytest.fixture
+def cluster(monkeypatch):
+    """Set the variables of a chief, and have all that is set put back."""
+    for name in VARIABLES:
+        monkeypatch.setenv(name, "")
+    workers.Processes(0, [])
+    assert workers.is_chief()
+
+
+def in_threads(*functions):
+    threads = [threading.Thread(target=function, daemon=True) for function in functions]
+    for thread in threads:
+        thread.start()
+    return threads
+
+
+def test_roles(monkeypatch):
+    for name in VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+    assert workers.role() is None
+    monkeypatch.setenv("KERASTUNER_TUNER_ID", "worker7")
+    with pytest.raises(ValueError, match="KERASTUNER_ORACLE_IP is not set, though others"):
+        workers.role()
+    monkeypatch.setenv("KERASTUNER_ORACLE_IP", "127.0.0.1")
+    monkeypatch.setenv("KERASTUNER_ORACLE_PORT", "8000")
+    assert workers.role() == "worker7" and not workers.is_chief()
+    monkeypatch.setenv("KERASTUNER_TUNER_ID", "chief")
+    assert workers.is_chief()
+
+
+@pytest.mark.parametrize("is_seen_at_once", [True, False])
+def test_two_workers_share_the_trials_and_one_that_is_killed_loses_none(
+    make_searcher, trainings, tmp_path, cluster, monkeypatch, is_seen_at_once
+):
+    monkeypatch.setattr(workers, "_BEAT_SECONDS", 0.1)
+    monkeypatch.setattr(workers, "_GONE_SECONDS", 1e6 if is_seen_at_once else 1.5)
+    monkeypatch.setattr(workers, "_LOOK_SECONDS", 0.05)
+    monkeypatch.setattr(loop, "_IDLE_SECONDS", 0.05)
+    fit, ran, dead = loop.run.fit, {}, []
+
+    def fitting(problem, config, run_dir, *args, **kwargs):
+        name = threading.current_thread().worker
+        ran.setdefault(name, []).append(run_dir.parent.name)
+        if name == "worker1" and len(ran[name]) == 2:
+            dead.append(name)
+            raise Killed
+        time.sleep(0.2)
+        return fit(problem, config, run_dir, *args, **kwargs)
+
+    monkeypatch.setattr(loop.run, "fit", fitting)
+
+    def work(name):
+        threading.current_thread().worker = name
+        searcher = workers.asking_the_chief(make_searcher(algorithm="random", trials=8, keep=False, name=name))
+        beating = workers.heartbeat(tmp_path, name)
+        try:
+            with beating:
+                searcher.search()
+        except Killed:
+            if not is_seen_at_once:
+                # A process that is killed does not take its sign away.
+                (tmp_path / "workers" / name).touch()
+
+    chief = make_searcher(algorithm="random", trials=8, name="chief")
+    threads = in_threads(lambda: work("worker0"), lambda: work("worker1"))
+    workers.serve(chief, lambda: [dead.pop()] if dead and is_seen_at_once else [])
+    for thread in threads:
+        thread.join(timeout=20)
+        assert not thread.is_alive()
+    # What was given back when no worker was left is for the chief.
+    threading.current_thread().worker = "worker0"
+    chief.search()
+    trials = read_trials(tmp_path)
+    assert [trial.state for trial in trials] == [FINISHED] * 8
+    lost = ran["worker1"][1]
+    assert len(ran["worker1"]) == 2 and ran["worker0"].count(lost) == 1
+    assert sorted(ran["worker0"] + ran["worker1"][:1]) == [trial.id for trial in trials]
+    assert read_trial(tmp_path, lost).kills == 1
+    assert not chief.oracle.ongoing_trials and len(chief.oracle.end_order) == 8
+
+
+def test_a_trial_that_is_killed_twice_gets_half_the_batch(make_searcher, tmp_path):
+    searcher = make_searcher(algorithm="random", trials=3, name="chief")
+    given = searcher.oracle.create_trial("worker0")
+    trial = loop.Trial(id=given.trial_id, values={"train.epochs": 1})
+    loop.records.write_trial(tmp_path, trial)
+    workers._note_kill(searcher, trial.id)
+    assert (read_trial(tmp_path, trial.id).kills, read_trial(tmp_path, trial.id).halvings) == (1, 0)
+    workers._note_kill(searcher, trial.id)
+    found = read_trial(tmp_path, trial.id)
+    assert (found.kills, found.halvings) == (2, 1)
+    assert found.notes == [
+        "killed 2 times, maybe for lack of memory, with batches of 32; goes on with 16, more of them an update"
+    ]
+
+
+def test_processes_are_started_again_unless_they_say_that_their_input_is_bad(cluster, tmp_path):
+    code = (
+        "import os, signal, sys, pathlib\n"
+        f"mark = pathlib.Path({str(tmp_path)!r}) / os.environ['KERASTUNER_TUNER_ID']\n"
+        "if not mark.exists():\n    mark.touch(); os.kill(os.getpid(), signal.SIGKILL)\n"
+        "sys.exit(2 if mark.name == 'worker1' else 0)\n"
+    )
+    processes = workers.Processes(2, ["-c", code])
+    processes.start()
+    seen = set()
+    with pytest.raises(ValueError, match="worker1 could not go on; it said why above"):
+        while True:
+            seen.update(processes.killed())
+            time.sleep(0.05)
+    processes.stop()
+    assert {"worker1"} <= seen <= {"worker0", "worker1"}
+    assert all(process.poll() is not None for process in processes.running.values())
+    assert sys.executable and os.environ["KERASTUNER_TUNER_ID"] == "chief"
