@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 from markupsafe import Markup
-from matplotlib.ticker import FuncFormatter, MaxNLocator
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator
 
 from tfbert.evaluation.drawing import ACCENT, INK, MUTED, new_axes, report_style, short_number, shorten, to_svg
 from tfbert.evaluation.wording import setting, words
@@ -53,6 +53,7 @@ def by_value(trials: Sequence[Mapping[str, Any]], path: str, objective: str) -> 
             axes.plot(values, scores, "o", color=ACCENT, markersize=4)
             if min(values) > 0 and max(values) / min(values) >= 10:
                 axes.set_xscale("log")
+                axes.xaxis.set_major_locator(LogLocator(subs=(1, 3)))
             axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: short_number(value)))
             axes.xaxis.set_minor_formatter(FuncFormatter(lambda *_: ""))
         else:
