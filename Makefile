@@ -37,7 +37,8 @@ quality: $(VENV)/installed
 $(PEERS_VENV)/installed:
 	$(PYTHON) -m venv $(PEERS_VENV)
 	$(PEERS_VENV)/bin/python -m pip install --quiet torch==2.13.0
-	$(PEERS_VENV)/bin/python -m pip install --quiet transformers==5.23.0 accelerate==1.15.0 datasets==5.2.0
+	$(PEERS_VENV)/bin/python -m pip install --quiet transformers==5.23.0 accelerate==1.15.0 datasets==5.2.0 \
+		optuna==5.0.0
 	touch $@
 
 peers: $(PEERS_VENV)/installed

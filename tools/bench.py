@@ -11,9 +11,9 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="bench", description=__doc__)
     parser.add_argument(
         "what",
-        choices=["quality", "transfer", "prepare", "pretrain"],
-        help="test scores next to those of a peer, what pretraining is worth to tasks, or speed of preparing a corpus "
-        "or of learning from it",
+        choices=["quality", "transfer", "search", "prepare", "pretrain"],
+        help="test scores next to those of a peer, what pretraining or a search is worth to tasks, or speed of "
+        "preparing a corpus or of learning from it",
     )
     parser.add_argument("--data", metavar="DIR", type=Path, required=True, help="directory with the data sets")
     parser.add_argument("--only", metavar="NAME", action="append", default=[], help="a row of the table, or a corpus")
@@ -22,7 +22,7 @@ def build_parser() -> argparse.ArgumentParser:
         "--seeds",
         metavar="K",
         type=int,
-        help="trainings of a row at most (default: quality as the row says, transfer 5), or repeats of a way (3)",
+        help="trainings of a row at most (default: quality as the row says, transfer and search 5), or repeats (3)",
     )
     parser.add_argument("--repeat", action="store_true", help="train all twice and compare the weights")
     return parser
@@ -30,7 +30,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(options: argparse.Namespace) -> None:
     """Print the table."""
-    from tfbert.bench import preparation, pretraining, quality, transfer
+    from tfbert.bench import preparation, pretraining, quality, search, transfer
 
     if not options.data.is_dir():
         raise ValueError(f"--data {options.data}: is no directory; wanted the one that holds the data sets")
@@ -42,6 +42,9 @@ def main(options: argparse.Namespace) -> None:
     elif options.what == "transfer":
         rows = transfer.measure(options.data, options.out / "transfer", options.only, options.seeds or 5)
         print(transfer.to_markdown(rows))
+    elif options.what == "search":
+        rows = search.measure(options.data, options.out / "search", options.only, options.seeds or 5)
+        print(search.to_markdown(rows))
     elif options.what == "prepare":
         print(preparation.to_markdown(preparation.measure(options.data, options.out / "prepare")))
     else:

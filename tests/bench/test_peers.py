@@ -21,6 +21,19 @@ with open(job["out"], "w") as stream:
 json.dump({{"seconds": 7.5}}, open(job["out"].replace(".jsonl", ".summary.json"), "w"))
 """
 
+# The same for a search: with seed N it answers every record with label N.
+SEARCHING = """#!{python}
+import json, sys
+job = json.load(open(sys.argv[3]))
+assert sys.argv[2].endswith("optuna_peer.py")
+count = len(open(job["test"]).read().splitlines())
+for seed in job["seeds"]:
+    with open(job["out"].replace(".jsonl", f"-{{seed}}.jsonl"), "w") as stream:
+        said = json.dumps({{"label_id": seed, "probabilities": [0.8, 0.1, 0.1]}}) + "\\n"
+        stream.write(said * count)
+json.dump({{"seconds": 9.5, "best": {{"epochs": 2}}}}, open(job["out"].replace(".jsonl", ".summary.json"), "w"))
+"""
+
 
 def test_predictions_become_answers():
     found = peers.answers_of([{"n": 1, "texts": ["é"], "ends": [3]}, {"n": 0, "texts": [], "ends": []}])
@@ -56,3 +69,24 @@ def test_a_peer_gets_the_same_data_and_settings_and_our_scores(tmp_path, monkeyp
     share = sum(record["target"] == "card" for record in test) / len(test)
     assert 0 < found["accuracy"] == share < 1
     assert found["seconds"] == 7.5
+
+
+def test_optuna_gets_the_validation_records_too_and_every_seed_a_score(tmp_path, monkeypatch):
+    run_dir, _ = small.finished_run()
+    copied = tmp_path / "run"
+    copied.mkdir()
+    for name in ("config.json", "model.json", "report.json"):
+        (copied / name).write_bytes((run_dir / name).read_bytes())
+    python = tmp_path / "python"
+    python.write_text(SEARCHING.format(python=sys.executable))
+    os.chmod(python, os.stat(python).st_mode | stat.S_IXUSR)
+    monkeypatch.setenv("TFBERT_PEERS_PYTHON", str(python))
+    monkeypatch.setattr(peers, "resolve", lambda name: type("Source", (), {"directory": f"/of/{name}"}))
+    found = peers.optuna("sequence", copied, {"trials": 4, "ranges": {"epochs": [1, 2]}, "seeds": [1, 2, 0]})
+    job = read_json(copied / "peer" / "job.json")
+    assert (job["trials"], job["ranges"], job["kind"]) == (4, {"epochs": [1, 2]}, "sequence")
+    assert len((copied / "peer" / "validation.jsonl").read_text().splitlines()) == 12
+    test = [json.loads(line)["target"] for line in (copied / "peer" / "test.jsonl").read_text().splitlines()]
+    labels = ["card", "fee", "loan"]
+    assert found["test"]["accuracy"] == [test.count(labels[seed]) / len(test) for seed in (1, 2, 0)]
+    assert (found["seconds"], found["best"]) == (9.5, {"epochs": 2})

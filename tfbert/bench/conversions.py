@@ -40,15 +40,16 @@ def draw_ten_a_label(source: Path, target: Path, draw: int) -> None:
     (target / "test.csv").write_bytes((source / "test.csv").read_bytes())
 
 
-def draw_from_train(number: int, separator: str) -> Callable[[Path, Path, int], None]:
+def draw_from_train(number: int, separator: str = "\t", num_validation: int = 0) -> Callable[[Path, Path, int], None]:
     """Return what writes a `train.jsonl` with some random examples of every label, and the test split as it is.
 
-    The splits are those that `tools/train.py` takes from the whole file, so that draws of all sizes are tested on the
-    same records.
+    The splits are those that `tools/train.py` takes from the whole, so that draws of all sizes are tested on the same
+    records.
 
     Args:
         number: of examples a label.
-        separator: between a line's text and its label.
+        separator: between a line's text and its label, where the source is such a file.
+        num_validation: of other examples a label that a `validation.jsonl` has; 0 writes none.
     """
 
     def prepare(source: Path, target: Path, draw: int) -> None:
@@ -57,8 +58,14 @@ def draw_from_train(number: int, separator: str) -> Callable[[Path, Path, int], 
         for record in splits["train"]:
             by_label.setdefault(record.target, []).append(record.text)
         rng = random.Random(draw)
-        drawn = [(text, label) for label in sorted(by_label) for text in rng.sample(by_label[label], number)]
-        for name, rows in (("train", drawn), ("test", ((r.text, r.target) for r in splits["test"]))):
+        drawn: dict[str, list[tuple[str, str]]] = {"train": [], "validation": []}
+        for label in sorted(by_label):
+            texts = rng.sample(by_label[label], number + num_validation)
+            drawn["train"] += [(text, label) for text in texts[:number]]
+            drawn["validation"] += [(text, label) for text in texts[number:]]
+        for name, rows in (drawn | {"test": [(r.text, r.target) for r in splits["test"]]}).items():
+            if not rows:
+                continue
             lines = [json.dumps({"text": text, "label": label}, ensure_ascii=False) + "\n" for text, label in rows]
             (target / f"{name}.jsonl").write_text("".join(lines), encoding="utf-8")
 

@@ -4,8 +4,9 @@ import json
 import logging
 import os
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -21,8 +22,9 @@ from tfbert.training.finished import load_run
 
 logger = logging.getLogger(__name__)
 
-_SCRIPT = Path(__file__).with_name("transformers_peer.py")
+_TRANSFORMERS, _OPTUNA = (Path(__file__).with_name(f"{name}_peer.py") for name in ("transformers", "optuna"))
 _PYTHON = Path(".venv-peers") / "bin" / "python"
+FOLDER = "peer"
 
 # A finished run in, what the peer reaches on its data out: metric to value, with `seconds` if it was timed; or `None`.
 Peer = Callable[[Path], dict[str, float] | None]
@@ -67,21 +69,35 @@ def transformers(kind: str) -> Peer:
         python = peers_python()
         if python is None:
             return None
-        config = from_dict(read_json(run_dir / "config.json"))
-        task, facts = load_task(config.task), read_json(run_dir / "model.json")["facts"]
-        splits = load_splits(config.data, Path(config.data.path or task.samples_dir), task.schema)
-        out_dir = run_dir / "peer"
-        out_dir.mkdir(exist_ok=True)
-        predictions = out_dir / "predictions.jsonl"
-        if not predictions.with_suffix(".summary.json").exists():
-            write_json(out_dir / "job.json", _job(kind, config, splits, len(_history(run_dir)), out_dir))
-            command = [str(python), "-P", str(_SCRIPT.resolve()), str(out_dir / "job.json")]
-            logger.info("%s", " ".join(command))
-            subprocess.run(command, check=True)
-        summary = read_json(predictions.with_suffix(".summary.json"))
+        config, task, facts, splits = _of_run(run_dir)
+        job = {"epochs": len(_history(run_dir))}
+        predictions, summary = _done(python, _TRANSFORMERS, run_dir, _job(kind, config, splits, run_dir) | job)
         return _scores(task, facts, splits["test"], predictions) | {"seconds": summary["seconds"]}
 
     return peer
+
+
+def optuna(kind: str, run_dir: Path, search: Mapping[str, Any]) -> dict | None:
+    """Return what Optuna finds with PyTorch transformers, for a finished run's data and encoder.
+
+    Args:
+        kind: of model, as `transformers_peer.py` calls it.
+        run_dir: of the run.
+        search: `trials`, `ranges` and `seeds`, as `optuna_peer.py` wants them.
+
+    Returns:
+        `test`, metric to a value a seed; `seconds`; `best`, the values of the best trial. `None` without the peers'
+        environment.
+    """
+    python = peers_python()
+    if python is None:
+        return None
+    config, task, facts, splits = _of_run(run_dir)
+    predictions, summary = _done(python, _OPTUNA, run_dir, _job(kind, config, splits, run_dir) | search)
+    of_seeds = [predictions.with_name(f"{predictions.stem}-{seed}.jsonl") for seed in search["seeds"]]
+    scores = [_scores(task, facts, splits["test"], path) for path in of_seeds]
+    test = {name: [values[name] for values in scores] for name in scores[0]}
+    return {"test": test, "seconds": summary["seconds"], "best": summary["best"]}
 
 
 def answers_of(predictions: list[dict]) -> dict[str, np.ndarray]:
@@ -99,12 +115,34 @@ def answers_of(predictions: list[dict]) -> dict[str, np.ndarray]:
     return found
 
 
+def _of_run(run_dir: Path) -> tuple[Config, Task, dict, dict[str, Split]]:
+    """Return the config of a finished run, its task with the facts, and its data."""
+    config = from_dict(read_json(run_dir / "config.json"))
+    task, facts = load_task(config.task), read_json(run_dir / "model.json")["facts"]
+    return config, task, facts, load_splits(config.data, Path(config.data.path or task.samples_dir), task.schema)
+
+
+def _done(python: Path, script: Path, run_dir: Path, job: dict) -> tuple[Path, dict]:
+    """Return where a script wrote its predictions, and its summary; it is run if it has not been."""
+    predictions = Path(job["out"])
+    summary = predictions.with_suffix(".summary.json")
+    if not summary.exists():
+        path = run_dir / FOLDER / "job.json"
+        write_json(path, job)
+        command = [str(python), "-P", str(script.resolve()), str(path)]
+        logger.info("%s", " ".join(command))
+        subprocess.run(command, check=True)
+    return predictions, read_json(summary)
+
+
 def _history(run_dir: Path) -> list:
     return read_json(run_dir / "report.json")["history"]
 
 
-def _job(kind: str, config: Config, splits: dict[str, Split], epochs: int, out_dir: Path) -> dict:
-    for name in ("train", "test"):
+def _job(kind: str, config: Config, splits: dict[str, Split], run_dir: Path) -> dict:
+    out_dir = run_dir / FOLDER
+    out_dir.mkdir(exist_ok=True)
+    for name in splits:
         with open(out_dir / f"{name}.jsonl", "w", encoding="utf-8") as stream:
             for record in splits[name]:
                 stream.write(json.dumps({"texts": record.texts, "target": record.target}) + "\n")
@@ -112,11 +150,9 @@ def _job(kind: str, config: Config, splits: dict[str, Split], epochs: int, out_d
     return {
         "kind": kind,
         "encoder": str(resolve(config.encoder.name).directory),
-        "train": str(out_dir / "train.jsonl"),
-        "test": str(out_dir / "test.jsonl"),
+        **{name: str(out_dir / f"{name}.jsonl") for name in splits},
         "out": str(out_dir / "predictions.jsonl"),
         "seed": train.seed,
-        "epochs": epochs,
         "batch_size": train.batch_size * train.accumulation_steps,
         "learning_rate": train.learning_rate,
         "weight_decay": train.weight_decay,

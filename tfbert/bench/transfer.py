@@ -5,7 +5,6 @@ a `tools/train.py` in a process of its own. What is there already is not repeate
 """
 
 import logging
-import statistics
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -17,6 +16,7 @@ import numpy as np
 from tfbert.bench.conversions import copy_named, draw_from_train
 from tfbert.bench.datasets import DataSet, check_names
 from tfbert.bench.quality import train_once
+from tfbert.bench.wording import spread
 from tfbert.encoder.backbone import load_encoder, save_encoder
 from tfbert.evaluation.comparison import paired_bootstrap
 from tfbert.files import read_json, write_json
@@ -133,7 +133,7 @@ def to_markdown(rows: list[dict]) -> str:
     for row in rows:
         words = [f"{row['masked_words'][name][0]:.3f} → {row['masked_words'][name][1]:.3f}" for name in _WORD_METRICS]
         cells = [row["corpus"], *words, row["data"], f"{row['num_examples']:,}", row["metric"].replace("_", " ")]
-        cells += [_spread(row[side]) for side in (_BEFORE, _AFTER)]
+        cells += [spread(row[side]) for side in (_BEFORE, _AFTER)]
         cells += [f"{row['difference']:+.3f} ({row['low']:+.3f} to {row['high']:+.3f})", verdict(row)]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
@@ -202,9 +202,3 @@ def _score_of(task: Task, gold: list, facts: dict, metric: str):
         return task.quick_scores(drawn, [gold[record] for record in records], facts)[metric]
 
     return score
-
-
-def _spread(values: list[float]) -> str:
-    if len(values) == 1:
-        return f"{values[0]:.3f}"
-    return f"{statistics.mean(values):.3f} ± {statistics.stdev(values):.3f} ({len(values)} trainings)"

@@ -219,16 +219,11 @@ def read(path):
     return [json.loads(line) for line in Path(path).read_text(encoding="utf-8").splitlines()]
 
 
-def main():
-    """Train, predict, and write what was asked for."""
-    job = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
-    started = time.monotonic()
+def trained(job, kind, train):
+    """Return a Trainer that has trained a fresh model."""
     transformers.set_seed(job["seed"])
-    tokenizer = AutoTokenizer.from_pretrained(job["encoder"])
-    train, test = read(job["train"]), read(job["test"])
-    kind = KINDS[job["kind"]](job, tokenizer, train)
     options = {} if kind.labels is None else {"num_labels": len(kind.labels)}
-    model = kind.model_class.from_pretrained(job["encoder"], **options)
+    model = kind.model_class.from_pretrained(job["encoder"], **options, **job.get("model", {}))
     arguments = TrainingArguments(
         output_dir=str(Path(job["out"]).with_suffix(".trainer")),
         num_train_epochs=job["epochs"],
@@ -243,22 +238,38 @@ def main():
         save_strategy="no",
         report_to="none",
         use_cpu=True,
+        **job.get("arguments", {}),
     )
-    if job["kind"] == "tokens":
-        collator = transformers.DataCollatorForTokenClassification(tokenizer, pad_to_multiple_of=8)
-    else:
-        collator = transformers.DataCollatorWithPadding(tokenizer, pad_to_multiple_of=8)
+    collators = {"tokens": transformers.DataCollatorForTokenClassification}
+    collator = collators.get(job["kind"], transformers.DataCollatorWithPadding)(kind.tokenizer, pad_to_multiple_of=8)
     trainer = Trainer(model=model, args=arguments, train_dataset=Rows(kind.rows(train, True)), data_collator=collator)
     trainer.train()
-    trained = time.monotonic()
+    return trainer
+
+
+def predicted(trainer, kind, records):
+    """Return what a Trainer predicts of some records, a dict each."""
     # With length grouping the Trainer predicts in an order of its own and does not undo it.
     trainer.args.train_sampling_strategy = "sequential"
-    logits = trainer.predict(Rows(kind.rows(test, False))).predictions
-    with open(job["out"], "w", encoding="utf-8") as stream:
-        for prediction in kind.predictions(test, logits):
-            stream.write(json.dumps(prediction) + "\n")
+    return list(kind.predictions(records, trainer.predict(Rows(kind.rows(records, False))).predictions))
+
+
+def write(path, predictions):
+    """Write predictions as JSON lines."""
+    Path(path).write_text("".join(json.dumps(prediction) + "\n" for prediction in predictions), encoding="utf-8")
+
+
+def main():
+    """Train, predict, and write what was asked for."""
+    job = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
+    started = time.monotonic()
+    train, test = read(job["train"]), read(job["test"])
+    kind = KINDS[job["kind"]](job, AutoTokenizer.from_pretrained(job["encoder"]), train)
+    trainer = trained(job, kind, train)
+    train_seconds = time.monotonic() - started
+    write(job["out"], predicted(trainer, kind, test))
     summary = {
-        "train_seconds": trained - started,
+        "train_seconds": train_seconds,
         "seconds": time.monotonic() - started,
         "peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
         "versions": {"torch": torch.__version__, "transformers": transformers.__version__},

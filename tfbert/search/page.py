@@ -10,6 +10,7 @@ from markupsafe import Markup
 from tfbert.evaluation.page import cost_view, repeat_view, write_page
 from tfbert.evaluation.wording import duration, number, score, setting, words
 from tfbert.search import plots
+from tfbert.search.confirm import DEFAULT
 from tfbert.search.importance import importances
 
 _SECTIONS = {
@@ -63,7 +64,7 @@ def _headline(report: dict) -> dict:
         ("Encoder", report["encoder"]["name"]),
         ("Trials took", duration(report["seconds"]["trials"])),
     ]
-    winner = "the default config" if report["winner"] == "default" else f"trial {report['winner']}"
+    winner = "the default config" if report["winner"] == DEFAULT else f"trial {report['winner']}"
     view = {"title": f"Search: {report['task']}", "metric": words(name), "split": split, "interval": interval}
     view |= {"score": score(name, value), "sentence": report["sentence"], "facts": facts, "notes": []}
     if report["test"] is None:
@@ -90,7 +91,8 @@ def _confirmed(report: dict) -> dict | None:
     ]
     failed = [candidate for candidate in report["candidates"] if candidate["failed"]]
     view = {"rows": rows, "failed": failed, "comparison": None}
-    if compared := report["comparison"]:
+    compared = report["comparison"]
+    if compared and report["winner"] != DEFAULT:
         view["comparison"] = {
             "split": compared["split"],
             "ours": score(name, compared["ours"]["mean"]),

@@ -132,11 +132,11 @@ def _conclude(searcher: Searcher, command: str) -> dict:
 
 
 def _confirmed(searcher: Searcher, trials: Sequence[Trial]) -> dict:
-    """Return the winner on fresh seeds, and how it compares with the default config."""
+    """Return the winner on fresh seeds, and how it compares with the default config, which it may be itself."""
     logger.info("the default config and the best trials again, on %d fresh seeds", searcher.plan.confirmations)
     candidates, winner = confirm.confirm(searcher, trials)
     default, comparison = candidates[0], None
-    if winner is not default and not default.failed:
+    if not default.failed:
         split = "test" if "test" in searcher.problem.splits else "validation"
         comparison = confirm.compare(searcher, winner, default, split)
     return {
