@@ -91,10 +91,16 @@ def write_page(template: str, path: Path, **views) -> None:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.globals["is_number"] = _is_number
     environment.filters |= {f.__name__: f for f in (percent, number, duration, words, setting, breakable)}
     page = environment.get_template(template).render(**views)
     # A text may hold half a surrogate pair, which no encoding can write.
     path.write_bytes(page.encode("utf-8", errors="replace"))
+
+
+def _is_number(column: int, cell: Any) -> bool:
+    """Say whether a cell of a table is read as a number, and so aligned right; the first column names the row."""
+    return column > 0 and (not isinstance(cell, str) or cell[:1].isdigit() or cell in ("–", ""))
 
 
 def _interval(metric: Any) -> dict:
