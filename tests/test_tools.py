@@ -24,7 +24,22 @@ OPTIONS = {
         "--stop-hopeless", "--workers", "--space", "--out", "--name", "--config", "--set", "--no-export",
     },
     "evaluate": {"model", "--data", "--set"},
-    "predict": {"model", "texts", "--file", "--version", "--batch-size"},
+    "predict": {"model", "texts", "--file", "--server", "--version", "--batch-size"},
+    "serve": {
+        "--port", "--rest_api_port", "--host", "--grpc_socket_path", "--model_name", "--model_base_path",
+        "--model_config_file", "--model_config_file_poll_wait_seconds", "--file_system_poll_wait_seconds",
+        "--max_num_load_retries", "--load_retry_interval_micros", "--allow_version_labels_for_unavailable_models",
+        "--enable_model_warmup", "--num_request_iterations_for_warmup", "--enable_batching",
+        "--batching_parameters_file", "--rest_api_num_threads", "--grpc_max_threads", "--rest_api_timeout_in_ms",
+        "--rest_api_enable_cors_support", "--ssl_config_file", "--monitoring_config_file",
+        "--tensorflow_intra_op_parallelism", "--tensorflow_inter_op_parallelism", "--log_requests",
+        "--num_load_threads", "--num_unload_threads", "--flush_filesystem_caches",
+        "--enable_per_model_batching_parameters", "--tensorflow_session_parallelism",
+        "--tensorflow_session_config_file", "--saved_model_tags", "--use_alts_credentials", "--prefer_tflite_model",
+        "--xla_cpu_compilation_enabled", "--mixed_precision", "--enable_signature_method_name_check",
+        "--enable_profiler", "--enable_grpc_healthcheck_service", "--enable_serialization_as_tensor_content",
+        "--remove_unused_fields_from_bundle_metagraph", "--grpc_channel_arguments",
+    },
     "export": {"run", "--name", "--vectors", "--huggingface"},
 }  # fmt: skip
 SMALL = small.assignments({"encoder.name": "tiny", "encoder.sequence_length": 32, "train.epochs": 1})

@@ -15,8 +15,12 @@ RUNS_DIR = Path("runs")
 SAVED_MODELS_DIR = Path("saved_models")
 
 
-def run(main: Callable[[argparse.Namespace], None], parser: argparse.ArgumentParser) -> None:
-    """Parse the command line, call `main`, and exit.
+def run(
+    main: Callable[[argparse.Namespace], None],
+    parser: argparse.ArgumentParser,
+    is_light: Callable[[argparse.Namespace], bool] = lambda options: False,
+) -> None:
+    """Parse the command line, call `main`, and exit; without TensorFlow where `is_light` says so.
 
     A `ValueError` or a file that cannot be used is the user's to mend: it is shown as one line, with exit code 2.
     """
@@ -26,7 +30,8 @@ def run(main: Callable[[argparse.Namespace], None], parser: argparse.ArgumentPar
     logging.getLogger("tfbert").setLevel(logging.INFO)
     # It warns of every model after the first few that it traces one more, which is what we want of it.
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
-    _import_tensorflow_quietly()
+    if not is_light(options):
+        _import_tensorflow_quietly()
     try:
         main(options)
     except BrokenPipeError:

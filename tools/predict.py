@@ -1,8 +1,10 @@
-"""Ask a SavedModel: texts in, one JSON line each out."""
+"""Ask a SavedModel, or a server that has it: texts in, one JSON line each out."""
 
 import argparse
+import collections
 import json
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import common
@@ -11,9 +13,10 @@ import common
 def build_parser() -> argparse.ArgumentParser:
     """Return the command line of this tool."""
     parser = argparse.ArgumentParser(prog="predict", description=__doc__)
-    parser.add_argument("model", metavar="SAVED_MODEL", type=Path, help="saved_models/NAME, or one version of it")
+    parser.add_argument("model", metavar="SAVED_MODEL", help="saved_models/NAME, or one version of it; its name there")
     parser.add_argument("texts", metavar="TEXT", nargs="*", help="to ask; a JSON object where there are several inputs")
     parser.add_argument("--file", metavar="F", help="a text, or such an object, a line; - for standard input")
+    parser.add_argument("--server", metavar="HOST:PORT", help="of REST, instead of loading the model here")
     parser.add_argument("--version", metavar="N", type=int, help="of the model (default: the highest)")
     parser.add_argument("--batch-size", metavar="N", type=int, default=64, help="texts at once (default: %(default)s)")
     return parser
@@ -23,16 +26,37 @@ def main(options: argparse.Namespace) -> None:
     """Stream answers to standard output in the order of the texts."""
     if bool(options.texts) == bool(options.file):
         raise ValueError("wanted either TEXT arguments or --file F, not both and not neither")
-    from tfbert.serving.predictor import Predictor, read_lines
+    from tfbert.serving.lines import item_of, read_lines
 
-    predictor = Predictor(options.model, options.version)
+    asker = _Remote(options) if options.server else _local(options)
     lines = options.texts or read_lines(options.file)
     place = options.file or "TEXT"
-    items = (predictor.item_of(line, f"{place}:{number}") for number, line in enumerate(lines, 1))
-    for item, answer in predictor.answers(items, options.batch_size):
+    items = (item_of(line, f"{place}:{number}", asker.input_ranks) for number, line in enumerate(lines, 1))
+    for item, answer in asker.answers(items, options.batch_size):
         sys.stdout.write(json.dumps({**item, **answer}, ensure_ascii=False) + "\n")
     sys.stdout.flush()
 
 
+def _local(options: argparse.Namespace):
+    from tfbert.serving.predictor import Predictor
+
+    return Predictor(Path(options.model), options.version)
+
+
+class _Remote:
+    def __init__(self, options: argparse.Namespace):
+        from tfbert.serving.client import Client
+
+        self.client = Client(options.server, options.model, version=options.version, batch_size=options.batch_size)
+        self.input_ranks = self.client.input_ranks()
+
+    def answers(self, items, batch_size: int) -> Iterator[tuple[dict, dict]]:
+        """Yield each item with its answer."""
+        asked: collections.deque = collections.deque()
+        for answer in self.client.predict(item for item in items if asked.append(item) is None):
+            found = answer if isinstance(answer, dict) else {"output": answer}
+            yield asked.popleft(), dict(sorted(found.items()))
+
+
 if __name__ == "__main__":
-    common.run(main, build_parser())
+    common.run(main, build_parser(), lambda options: bool(options.server))

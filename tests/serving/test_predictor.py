@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 import small
 
-from tfbert.serving.predictor import Predictor, find_version, read_lines
+from tfbert.serving.lines import read_lines
+from tfbert.serving.predictor import Predictor, find_version
 
 
 @pytest.fixture(scope="module")

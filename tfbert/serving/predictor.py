@@ -1,8 +1,6 @@
 """A SavedModel and a stream of texts in, a stream of answers out, in constant memory."""
 
 import itertools
-import json
-import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
@@ -10,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_text  # noqa: F401  (registers the tokenizer's ops)
 
-from tfbert.text.items import Item, batch_of, from_json
+from tfbert.text.items import Item, batch_of
 
 
 def find_version(path: Path, version: int | None = None) -> Path:
@@ -70,45 +68,6 @@ class Predictor:
             outputs = self(batch)
             for row, item in enumerate(batch):
                 yield item, {name: _plain(values[row]) for name, values in sorted(outputs.items())}
-
-    def item_of(self, line: str, where: str) -> Item:
-        """Return what a line asks about: the line itself where the model takes one text, else a JSON object.
-
-        Raises:
-            ValueError: not an object, an input that is missing or unknown, or one that is not text.
-        """
-        if self.input_ranks == {"text": 1}:
-            return {"text": line}
-        wish = "wanted a JSON object with " + ", ".join(self.input_ranks)
-        try:
-            said = json.loads(line)
-        except ValueError as error:
-            raise ValueError(f"{where}: not JSON ({error}); {wish}") from None
-        if not isinstance(said, dict) or said.keys() != self.input_ranks.keys():
-            raise ValueError(f"{where}: {line[:80]}; {wish}")
-        for name, rank in self.input_ranks.items():
-            is_text = isinstance(said[name], str)
-            is_list = isinstance(said[name], list) and said[name] and all(isinstance(v, str) for v in said[name])
-            if not (is_text if rank == 1 else is_list):
-                kind = "a string" if rank == 1 else "a list of strings"
-                raise ValueError(f"{where}: {name} is {json.dumps(said[name])[:80]}; wanted {kind}")
-        return from_json(said)
-
-
-def read_lines(path: str) -> Iterator[str]:
-    """Yield the lines of a UTF-8 file, `-` for standard input; only LF and CRLF end a line.
-
-    Raises:
-        ValueError: a line is not UTF-8; file and line are named.
-    """
-    with open(sys.stdin.fileno() if path == "-" else path, "rb") as stream:
-        for number, line in enumerate(stream, 1):
-            try:
-                text = line.decode("utf-8-sig" if number == 1 else "utf-8")
-            except UnicodeDecodeError as error:
-                byte = error.object[error.start]  # not `line`, of which the decoder has dropped the byte order mark
-                raise ValueError(f"{path}:{number}: byte {byte:#04x} is not UTF-8; wanted UTF-8") from None
-            yield text.removesuffix("\n").removesuffix("\r")
 
 
 def _plain(value):

@@ -11,7 +11,8 @@ from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
 
 from tfbert.text.items import Item, batch_of
 
-_FILE = Path("assets.extra") / "tf_serving_warmup_requests"
+# Where a server looks for them, in the directory of a version.
+WARMUP_FILE = Path("assets.extra") / "tf_serving_warmup_requests"
 
 
 def write_warmup(version_dir: Path, items: Sequence[Item]) -> None:
@@ -21,7 +22,7 @@ def write_warmup(version_dir: Path, items: Sequence[Item]) -> None:
         version_dir: of the SavedModel.
         items: at least one.
     """
-    path = version_dir / _FILE
+    path = version_dir / WARMUP_FILE
     path.parent.mkdir(exist_ok=True)
     with tf.io.TFRecordWriter(str(path)) as writer:
         for batch in (items[:1], items):
@@ -35,5 +36,5 @@ def write_warmup(version_dir: Path, items: Sequence[Item]) -> None:
 
 def read_warmup(version_dir: Path) -> Iterator[predict_pb2.PredictRequest]:
     """Yield the recorded requests in order."""
-    for record in tf.data.TFRecordDataset(str(version_dir / _FILE)):
+    for record in tf.data.TFRecordDataset(str(version_dir / WARMUP_FILE)):
         yield prediction_log_pb2.PredictionLog.FromString(record.numpy()).predict_log.request

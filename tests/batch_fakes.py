@@ -1,0 +1,104 @@
+"""What the tests of batching share: a model that a gate holds back, and batchers that are closed in the end."""
+
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+
+from tfbert.serving.server.batching import Batcher, BatchingParameters
+
+LIMIT_SECONDS = 120
+
+
+class Model:
+    """Doubles `x`; while its gate is closed, a batch that has begun does not end."""
+
+    def __init__(self):
+        self.batches, self.lock = [], threading.Lock()
+        self.gate, self.begun = threading.Event(), threading.Semaphore(0)
+        self.gate.set()
+
+    def __call__(self, inputs):
+        with self.lock:
+            self.batches.append(inputs["x"])
+        self.begun.release()
+        assert self.gate.wait(LIMIT_SECONDS)
+        return {"y": 2 * inputs["x"], "length": np.full(len(inputs["x"]), len(inputs["x"]))}
+
+    @property
+    def sizes(self):
+        return [len(batch) for batch in self.batches]
+
+
+@pytest.fixture
+def model():
+    return Model()
+
+
+@pytest.fixture
+def start(model):
+    """Return what starts a batcher; all are closed at the end, and leave no thread."""
+    before, batchers = set(threading.enumerate()), []
+
+    def make(observer=None, num_batch_threads=1, **values):
+        batchers.append(Batcher(BatchingParameters(num_batch_threads=num_batch_threads, **values), observer))
+        return batchers[-1]
+
+    yield make
+    model.gate.set()
+    for batcher in batchers:
+        batcher.close()
+    assert not [thread for thread in set(threading.enumerate()) - before if thread.name.startswith("batch-")]
+
+
+@pytest.fixture
+def callers():
+    with ThreadPoolExecutor(32) as pool:
+        yield pool
+
+
+def rows(*values):
+    return {"x": np.array(values, np.int64)}
+
+
+def answer(batcher, model, *values, key="key", **more):
+    return batcher.run(key, model, rows(*values), **more)["y"].tolist()
+
+
+def until(condition):
+    """Wait for something that another thread is about to do."""
+    end = time.monotonic() + LIMIT_SECONDS
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.001)
+
+
+@pytest.fixture
+def queued(callers):
+    """Return what starts requests one after another, each once the one before is in the queue."""
+
+    def start_all(batcher, model, *requests, **more):
+        found = []
+        for values in requests:
+            expected = batcher.num_waiting_rows + len(values)
+            found.append(callers.submit(answer, batcher, model, *values, **more))
+            until(lambda expected=expected: batcher.num_waiting_rows == expected)
+        return found
+
+    return start_all
+
+
+@pytest.fixture
+def hold(callers, model):
+    """Return what keeps the only thread of a batcher busy until the gate opens."""
+
+    def busy(batcher):
+        model.gate.clear()
+        first = callers.submit(answer, batcher, model, 0, key="first")
+        assert model.begun.acquire(timeout=LIMIT_SECONDS)
+        model.batches.clear()
+        return first
+
+    return busy

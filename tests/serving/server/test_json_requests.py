@@ -1,0 +1,393 @@
+"""REST bodies that are read: what they ask for, in the real server's words where they cannot be understood."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from json_bodies import (
+    BOOL,
+    DOUBLE,
+    FLOAT,
+    HALF,
+    INFINITY,
+    INT8,
+    INT32,
+    INT64,
+    REPEATABLE,
+    STRING,
+    UINT8,
+    UINT32,
+    UINT64,
+    asked,
+    check_array,
+    message,
+    pretty,
+)
+
+from tfbert.serving.server.json_tensor import error_body, examples_request, parse_object, predict_request
+from tfbert.serving.server.status import Code, ServingError
+
+NOT_A_STRING = "'signature_name' key must be a string value."
+ONE_OF_TWO = "one of 'inputs' or 'instances' keys to exist"
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        (b"", "The document is empty"),
+        (b" \n\t", "The document is empty. at offset: 3"),
+        (b'{"a": x}', "Invalid value. at offset: 6"),
+        (b'{"a": [1, ]}', "Invalid value. at offset: 10"),
+        (b'{"a": [1,', "Invalid value. at offset: 9"),
+        ('{"ä": "é", b}'.encode(), "Missing a name for object member. at offset: 13"),
+        (b'{"a" 1}', "Missing a colon after a name of object member. at offset: 5"),
+        (b'{"a]": [[1], 2 3]}', "Missing a comma or ] after an array element. at offset: 15"),
+        (b'{"a": {"b[": [4]}; "c": 5}', "Missing a comma or } after an object member. at offset: 17"),
+        (b'{"a": "b', "Missing a closing quotation mark in string. at offset: 8"),
+        (b'{"a": "b\x01"}', "Invalid encoding in string. at offset: 8"),
+        (b'{"a": "b\xff"}', "Invalid encoding in string. at offset: 8"),
+        (b'{"a": "\\x"}', "Invalid escape character in string. at offset: 7"),
+        (b'{"a": "\\\\\\ud83d\\ude00", "b": "\\ud83d!"}', "The surrogate pair in string is invalid. at offset: 30"),
+        (b'{"a": "\\ude00"}', "The surrogate pair in string is invalid. at offset: 7"),
+        (b'{"a": -1e999}', "Number too big to be stored in double. at offset: 6"),
+        (b'{"a": [5, 1' + b"0" * 5000 + b"]}", "Number too big to be stored in double. at offset: 10"),
+    ],
+)
+def test_what_is_not_json_is_told_in_the_parsers_words(body, expected):
+    assert message(parse_object, body) == f"JSON Parse error: {expected}"
+
+
+def test_a_bad_hex_digit_is_told():
+    assert "Incorrect hex digit after \\u escape in string." in message(parse_object, b'{"a": "\\u12g4"}')
+
+
+@pytest.mark.parametrize(
+    ("body", "shown"),
+    [("[1, {}]", pretty("[1, {}]")), ('"é"', '"é"'), ("null", "null"), ("1.25", "1.25"), ("0.1", "0.1"), ("7", "7")]
+    + [("1e39", "1e+39"), ("NaN", "NaN"), ("-Infinity", "-Infinity")],
+)
+def test_what_is_no_object_is_shown(body, shown):
+    assert message(parse_object, body.encode()) == f"JSON Value: {shown} Is not object"
+
+
+def test_a_long_value_is_cut():
+    text = json.dumps(["a" * 200, "b" * 200, "c"], indent=4)
+    assert message(parse_object, text.encode()) == f"JSON Value: {text[:256]} Is not object"
+
+
+@pytest.mark.parametrize("rest", ["", " \n", "}", "x\\ud800", "[" * 1000])
+def test_what_follows_the_object_does_not_matter(rest):
+    body = '\ufeff \r\n{"a": "\\\\ud800 \\ud83d\\ude00\\n"}' + rest
+    assert parse_object(body.encode()) == {"a": "\\ud800 \U0001f600\n"}
+
+
+def test_numbers_keep_their_kind():
+    body = (
+        b'{"a": [2, 2.0, 2e0, -9223372036854775808, 18446744073709551615, 18446744073709551616, 1' + b"0" * 30 + b"]}"
+    )
+    found = parse_object(body)["a"]
+    assert found == [2, 2.0, 2.0, -(2**63), 2**64 - 1, 2.0**64, 1e30]
+    assert [type(value) for value in found] == [int, float, float, int, int, float, float]
+
+
+@pytest.mark.parametrize("opening", ["[", '{"a":', '[{"]}\\"":', '["\\\\",'])
+@pytest.mark.parametrize("times", [100, 200_000])
+def test_deep_nesting_is_refused(opening, times):
+    expected = "JSON Parse error: Nested deeper than 65 levels."
+    assert message(parse_object, b'{"instances": ' + opening.encode() * times) == expected
+
+
+def test_brackets_side_by_side_or_in_strings_are_not_deep():
+    body = json.dumps({"a": [[]] * 500, "b": "[" * 500 + '"' + "{" * 500})
+    assert parse_object(body.encode()) == json.loads(body)
+
+
+def test_many_quotes_take_no_quadratic_time():
+    expected = "JSON Parse error: Missing a closing quotation mark in string."
+    assert message(parse_object, b'{"a' + b'\\"[' * 1_000_000).startswith(expected)
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        ('{"signature_name": 5, "inputs": 1}', f"not formatted correctly. {NOT_A_STRING}"),
+        ('{"instances": [1], "inputs": 2}', f"Not formatted correctly expecting only {ONE_OF_TWO} "),
+        ('{"instances": {"x": 1}}', "Expecting 'instances' to be an list/array"),
+        ('{"instances": []}', "No values in 'instances' array"),
+    ],
+)
+def test_a_malformed_request_is_shown(body, expected):
+    assert message(asked, body) == f"JSON Value: {pretty(body)} {expected}"
+
+
+ELEMENT = "Failed to process element: {} of 'instances' list. "
+
+
+@pytest.mark.parametrize(
+    ("body", "inputs", "expected"),
+    [
+        ('{"signature_name": "s"}', {}, "Missing 'inputs' or 'instances' key"),
+        (
+            '{"instances": [1, 2]}',
+            {"x": INT32, "y": INT64},
+            "instances is a plain list, but expecting list of objects as multiple input tensors required as per "
+            "tensorinfo_map",
+        ),
+        (
+            '{"instances": [{"b64": "aGk="}]}',
+            {"x": STRING, "y": STRING},
+            "instances is a plain list, but expecting list of objects as multiple input tensors required as per "
+            "tensorinfo_map",
+        ),
+        (
+            '{"inputs": [1, 2]}',
+            {"x": INT32, "y": INT64},
+            "inputs is a plain value/list, but expecting an object as multiple input tensors required as per "
+            "tensorinfo_map",
+        ),
+        ('{"inputs": {"x": 1}}', {"x": INT32, "y": INT32}, "Missing named input: y in 'inputs' object."),
+        ('{"instances": [{"x": 1}, 2]}', {}, "Expecting object but got list at item 1 of input list"),
+        ('{"instances": [1, 2, {"x": 3}]}', {}, "Expecting value/list but got object at item 2 of input list"),
+        (
+            '{"instances": [{"x": 1}, {"x": 2, "z": 3}]}',
+            {},
+            ELEMENT.format("1 key: z") + "Error: INVALID_ARGUMENT: JSON object: does not have named input: z",
+        ),
+        (
+            '{"instances": [{"y": 1, "x": 2}, {"y": 3}]}',
+            {"y": INT32, "x": INT32},
+            ELEMENT.format(1) + 'JSON object: {\n    "y": 3\n} keys must be equal to: x,y',
+        ),
+        (
+            '{"instances": [[1, 2], [3, 4], [5, 6, 7]]}',
+            {},
+            ELEMENT.format(2) + "Error: INVALID_ARGUMENT: Expecting tensor size: 2 but got: 3",
+        ),
+        (
+            '{"instances": [{"x": [1, 2]}, {"x": [[3, 4]]}]}',
+            {},
+            ELEMENT.format("1 key: x") + "Error: INVALID_ARGUMENT: Expecting shape [2] but got: [1,2]",
+        ),
+        ('{"inputs": [[1, 2], [3]]}', {}, "Encountered list at unexpected size: 1 at level: 1 expected size: 2"),
+        ('{"inputs": [[], [3]]}', {}, "Encountered list at unexpected size: 1 at level: 1 expected size: 0"),
+        ('{"inputs": [1, [2]]}', {}, "Encountered list at unexpected level: 1 expected < 1"),
+        (
+            '{"inputs": [[1], 2]}',
+            {},
+            "JSON Value: 2 found at incorrect level: 2 in the JSON DOM. Expected at level: 2",
+        ),
+        (
+            '{"inputs": [[[1], [2]], [3, 4]]}',
+            {},
+            "JSON Value: 3 found at incorrect level: 3 in the JSON DOM. Expected at level: 3",
+        ),
+        ('{"inputs": "a"}', {"x": FLOAT}, 'JSON Value: "a" Type: String is not of expected type: float'),
+        ('{"inputs": null}', {"x": STRING}, "JSON Value: null Type: Null is not of expected type: string"),
+        ('{"inputs": true}', {"x": INT64}, "JSON Value: true Type: True is not of expected type: int64"),
+        ('{"inputs": false}', {"x": DOUBLE}, "JSON Value: false Type: False is not of expected type: double"),
+        ('{"inputs": 1}', {"x": BOOL}, "JSON Value: 1 Type: Number is not of expected type: bool"),
+        ('{"inputs": 2.0}', {}, "JSON Value: 2.0 Type: Number is not of expected type: int32"),
+        ('{"inputs": 3}', {"x": STRING}, "JSON Value: 3 Type: Number is not of expected type: string"),
+        (
+            '{"inputs": {"b64": "aGk="}}',
+            {},
+            'JSON Value: {\n    "b64": "aGk="\n} Type: Object is not of expected type: int32',
+        ),
+        ('{"inputs": 2147483648}', {}, "JSON Value: 2147483648 Type: Number is not of expected type: int32"),
+        ('{"inputs": [1, 300, "a"]}', {"x": INT8}, "JSON Value: 300 Type: Number is not of expected type: int8"),
+        ('{"inputs": [1, 2, -200]}', {"x": INT8}, "JSON Value: -200 Type: Number is not of expected type: int8"),
+        (
+            '{"inputs": [0.5, NaN, 1e39]}',
+            {"x": FLOAT},
+            "Cannot convert JSON value: 1e+39 to float without loss of precision.",
+        ),
+        ('{"inputs": 128}', {"x": INT8}, "JSON Value: 128 Type: Number is not of expected type: int8"),
+        ('{"inputs": -1}', {"x": UINT8}, "JSON Value: -1 Type: Number is not of expected type: uint8"),
+        (
+            '{"inputs": 9223372036854775808}',
+            {"x": INT64},
+            "JSON Value: 9223372036854775808 Type: Number is not of expected type: int64",
+        ),
+        (
+            '{"inputs": 16777216}',
+            {"x": FLOAT},
+            "Cannot convert JSON value: 16777216 to float without loss of precision.",
+        ),
+        ('{"inputs": -1e39}', {"x": FLOAT}, "Cannot convert JSON value: -1e+39 to float without loss of precision."),
+        (
+            '{"inputs": 9007199254740992}',
+            {"x": DOUBLE},
+            "Cannot convert JSON value: 9007199254740992 to double without loss of precision.",
+        ),
+        (
+            '{"inputs": [{"b64": 4}]}',
+            {"x": STRING},
+            'JSON Value: {\n    "b64": 4\n} not formatted correctly for base64 data',
+        ),
+        ('{"inputs": {"b64": "a"}}', {"x": STRING}, "Unable to base64 decode"),
+        ('{"inputs": {"b64": "aGk=="}}', {"x": STRING}, "Unable to base64 decode"),
+        ('{"inputs": {"b64": "aG*="}}', {"x": STRING}, "Unable to base64 decode"),
+        ('{"inputs": {"b64": "äöü"}}', {"x": STRING}, "Unable to base64 decode"),
+        (
+            '{"instances": [6]}',
+            {"x": HALF},
+            ELEMENT.format(0) + "Error: UNIMPLEMENTED: Conversion of JSON Value: 6 to type: half",
+        ),
+    ],
+)
+def test_a_request_that_does_not_fit_says_why(body, inputs, expected):
+    assert message(asked, body, **inputs) == expected
+
+
+@pytest.mark.parametrize(
+    ("value", "dtype", "name"), [("5", HALF, "half"), ("[]", 14, "bfloat16"), ("7", 18, "complex128")]
+)
+def test_a_dtype_that_json_cannot_give_is_unimplemented(value, dtype, name):
+    found = message(asked, f'{{"inputs": {value}}}', code=Code.UNIMPLEMENTED, x=dtype)
+    assert found == f"Conversion of JSON Value: {value} to type: {name}"
+
+
+def test_a_signature_is_asked_for_by_name():
+    names = []
+
+    def signature(name):
+        names.append(name)
+        return {"x": INT64} if name else {}
+
+    found = predict_request(b'{"signature_name": "tags", "instances": [8]}', signature)
+    assert (found.signature_name, found.is_row) == ("tags", True)
+    expected = "Failed to get input map for signature: DEFAULT"
+    assert message(predict_request, b'{"instances": [9]}', signature) == expected
+    assert names == ["tags", ""]
+
+    def unknown(name):
+        raise ServingError(Code.NOT_FOUND, "no such signature")
+
+    assert message(predict_request, b"{}", unknown, code=Code.NOT_FOUND) == "no such signature"
+
+
+@pytest.mark.parametrize(
+    ("body", "dtype", "kind", "expected"),
+    [
+        ('{"instances": [[1, 2], [3, 4], [5, 6]]}', INT32, np.int32, [[1, 2], [3, 4], [5, 6]]),
+        ('{"instances": [{"x": 7}, {"x": 8}]}', INT64, np.int64, [7, 8]),
+        ('{"instances": [1, 2.5, -3, 4e0]}', DOUBLE, np.float64, [1.0, 2.5, -3.0, 4.0]),
+        ('{"instances": [16777215, Infinity, 0.5]}', FLOAT, np.float32, [16777215.0, INFINITY, 0.5]),
+        ('{"instances": [true, false]}', BOOL, np.bool_, [True, False]),
+        ('{"instances": [[], []]}', INT32, np.int32, [[], []]),
+        ('{"instances": ["ä", {"b64": "/w=="}]}', STRING, object, ["ä".encode(), b"\xff"]),
+        ('{"instances": [{"x": {"b64": "aGk"}}, {"x": "\\u0000"}]}', STRING, object, [b"hi", b"\x00"]),
+        ('{"inputs": [[{"b64": "a G\\nk="}], ["ho"]]}', STRING, object, [[b"hi"], [b"ho"]]),
+        ('{"inputs": {"b64": ""}}', STRING, object, b""),
+        ('{"inputs": {"x": {"b64": "aG8="}, "other": [1, [2]]}}', STRING, object, b"ho"),
+        ('{"inputs": {"b64": "aGV5", "x": "named"}}', STRING, object, b"named"),
+        ('{"inputs": []}', FLOAT, np.float32, []),
+        ('{"inputs": [-2147483648, 2147483647]}', INT32, np.int32, [-(2**31), 2**31 - 1]),
+        ('{"inputs": [18446744073709551615]}', UINT64, np.uint64, [2**64 - 1]),
+        ('{"inputs": [4294967295]}', UINT32, np.uint32, [2**32 - 1]),
+    ],
+)
+def test_one_input_is_read(body, dtype, kind, expected):
+    found = asked(body, x=dtype)
+    assert found.is_row is ("instances" in body) and list(found.inputs) == ["x"]
+    check_array(found.inputs["x"], kind, np.array(expected, object).tolist() if kind is object else expected)
+
+
+def test_nan_is_read():
+    assert math.isnan(asked('{"inputs": NaN}', x=FLOAT).inputs["x"])
+
+
+def test_several_inputs_are_read_in_both_formats():
+    dtypes = {"ids": INT32, "text": STRING, "weight": FLOAT}
+    rows = [{"weight": 0.25, "ids": [1, 2], "text": "a"}, {"ids": [3, 4], "text": "b", "weight": 5}]
+    columns = {name: [row[name] for row in rows] for name in dtypes}
+    for body in ({"instances": rows}, {"inputs": {**columns, "unknown": None}}):
+        found = asked(json.dumps(body), **dtypes).inputs
+        assert list(found) == list(dtypes)
+        check_array(found["ids"], np.int32, [[1, 2], [3, 4]])
+        check_array(found["text"], object, [b"a", b"b"])
+        check_array(found["weight"], np.float32, [0.25, 5.0])
+
+
+@REPEATABLE
+@given(st.binary(max_size=40) | st.text(max_size=40).map(str.encode))
+def test_any_body_is_answered(body):
+    for parse in (parse_object, asked, examples_request):
+        for text in (body, b'{"instances": ' + body, b'{"inputs": ["' + body + b'"]}'):
+            try:
+                parse(text)
+            except ServingError as error:
+                assert error.code is Code.INVALID_ARGUMENT
+                assert json.loads(error_body(error.message)) == {"error": error.message}
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=3),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["b64", "x", "y"]), inner, max_size=2),
+    max_leaves=9,
+)
+
+
+@REPEATABLE
+@given(JSON, st.sampled_from([FLOAT, INT8, STRING, UINT64, BOOL, HALF]))
+def test_any_value_is_answered(value, dtype):
+    for key in ("instances", "inputs"):
+        try:
+            asked(json.dumps({key: value}), x=dtype)
+        except ServingError as error:
+            assert error.code in (Code.INVALID_ARGUMENT, Code.UNIMPLEMENTED)
+    try:
+        examples_request(json.dumps({"examples": [value], "context": {"x": value}}).encode())
+    except ServingError as error:
+        assert error.code is Code.INVALID_ARGUMENT
+
+
+def test_examples_have_typed_features_and_the_context():
+    body = b"""{
+        "signature_name": "classify",
+        "context": {"text": "all", "year": 2020, "shared": [1.5, NaN]},
+        "examples": [
+            {"text": ["a", {"b64": "/w=="}], "is_new": true, "count": [3, false], "rate": 2.0},
+            {"year": 2021.0, "none": []}
+        ]
+    }"""
+    found = examples_request(body)
+    assert found.signature_name == "classify" and len(found.examples) == 2
+    first, second = found.examples
+    assert list(first) == ["text", "year", "shared", "is_new", "count", "rate"]
+    check_array(first["text"], object, [b"a", b"\xff"])
+    check_array(first["year"], np.int64, [2020])
+    check_array(first["is_new"], np.int64, [1])
+    check_array(first["count"], np.int64, [3, 0])
+    check_array(first["rate"], np.float32, [2.0])
+    np.testing.assert_array_equal(first["shared"], np.array([1.5, np.nan], np.float32))
+    check_array(second["text"], object, [b"all"])
+    check_array(second["year"], np.float32, [2021.0])
+    check_array(second["none"], object, [])
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        ('{"signature_name": null}', f"JSON Value: {{}} not formatted correctly. {NOT_A_STRING}"),
+        ('{"context": {}}', "JSON Value: {} When method is classify, key 'examples' is expected and was not found"),
+        ('{"examples": {"a": 1}}', "JSON Value: {} Expecting 'examples' value to be an list/array"),
+        ('{"examples": []}', "JSON Value: {} 'examples' value is an empty array"),
+        ('{"examples": [[2]]}', "Example must be JSON object but got JSON Array"),
+        ('{"context": "a", "examples": [{}]}', "Example must be JSON object but got JSON String"),
+        ('{"examples": [{"a": null}]}', "Feature: a has element with unexpected JSON type: Null"),
+        ('{"examples": [{"a": [[3]]}]}', "Feature: a has element with unexpected JSON type: Array"),
+        ('{"examples": [{"a": {"b64": 4}}]}', "Feature: a has element with unexpected JSON type: Object"),
+        ('{"examples": [{"a": [5, 5.0]}]}', "Unexpected element type in feature: a expecting type: int64"),
+        ('{"examples": [{"a": [6.0, true]}]}', "Unexpected element type in feature: a expecting type: float"),
+        ('{"examples": [{"a": ["7", 7]}]}', "Unexpected element type in feature: a expecting type: bytes"),
+        ('{"examples": [{"a": 9223372036854775808}]}', "Feature: a has uint64 element. Only int64 is supported."),
+        ('{"examples": [{"a": 1e39}]}', "Cannot convert JSON value: 1e+39 to float without loss of precision."),
+        ('{"examples": [{"a": {"b64": "?"}}]}', "Unable to base64 decode"),
+    ],
+)
+def test_examples_that_are_none_say_why(body, expected):
+    assert message(examples_request, body.encode()) == expected.replace("{}", pretty(body), 1)

@@ -1,0 +1,134 @@
+"""The flags of `tensorflow_model_server`: a command line in, options out, with the real server's names and defaults."""
+
+import argparse
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What a server is started with; the names are those of the flags.
+
+    Args:
+        port: of gRPC; 0 for none.
+        rest_api_port: of REST; 0 for none.
+        host: that both listen on. The real server listens on every address.
+        grpc_socket_path: of a unix socket on which gRPC listens too.
+        model_name: of the one model, without a config file.
+        model_base_path: absolute directory with its numbered versions.
+        model_config_file: text proto of several models.
+        model_config_file_poll_wait_seconds: between two readings of it; 0 reads it once.
+        file_system_poll_wait_seconds: between two looks for new versions; 0 looks once.
+        max_num_load_retries: of a version that does not load.
+        load_retry_interval_micros: between two of them.
+        allow_version_labels_for_unavailable_models: whether labels may name versions that are not loaded yet.
+        enable_model_warmup: whether the requests that lie beside a model are answered before it is available.
+        num_request_iterations_for_warmup: how often; 0 means once.
+        enable_batching: whether requests are joined.
+        batching_parameters_file: text proto that says how.
+        rest_api_num_threads: that answer REST requests at once.
+        grpc_max_threads: that answer gRPC calls at once.
+        rest_api_timeout_in_ms: after which a REST request is given up.
+        rest_api_enable_cors_support: whether pages of other origins may ask.
+        ssl_config_file: text proto with the PEM texts of TLS, for gRPC.
+        monitoring_config_file: text proto that turns the metrics on.
+        tensorflow_intra_op_parallelism: threads of one operation; 0 means all cores.
+        tensorflow_inter_op_parallelism: operations at once; 0 means all cores.
+        log_requests: whether the access log has the bodies of requests, with numbers and addresses masked. The real
+            server has no such flag.
+    """
+
+    port: int = 8500
+    rest_api_port: int = 0
+    host: str = "127.0.0.1"
+    grpc_socket_path: str = ""
+    model_name: str = "default"
+    model_base_path: str = ""
+    model_config_file: str = ""
+    model_config_file_poll_wait_seconds: int = 0
+    file_system_poll_wait_seconds: int = 1
+    max_num_load_retries: int = 5
+    load_retry_interval_micros: int = 60_000_000
+    allow_version_labels_for_unavailable_models: bool = False
+    enable_model_warmup: bool = True
+    num_request_iterations_for_warmup: int = 0
+    enable_batching: bool = False
+    batching_parameters_file: str = ""
+    rest_api_num_threads: int = 4 * (os.cpu_count() or 1)
+    grpc_max_threads: int = 4 * (os.cpu_count() or 1)
+    rest_api_timeout_in_ms: int = 30_000
+    rest_api_enable_cors_support: bool = False
+    ssl_config_file: str = ""
+    monitoring_config_file: str = ""
+    tensorflow_intra_op_parallelism: int = 0
+    tensorflow_inter_op_parallelism: int = 0
+    log_requests: bool = False
+
+    def check(self) -> None:
+        """Refuse what the real server refuses.
+
+        Raises:
+            ValueError: options that do not fit together.
+        """
+        if not self.model_config_file and not self.model_base_path:
+            raise ValueError("--model_base_path is empty; wanted the directory of a model, or --model_config_file")
+        if self.port and self.port == self.rest_api_port:
+            raise ValueError(f"--rest_api_port={self.rest_api_port} is --port too; wanted another one")
+        if not self.port and not self.rest_api_port and not self.grpc_socket_path:
+            raise ValueError("--port=0 and --rest_api_port=0: nobody could ask; wanted one of them")
+        if self.batching_parameters_file and not self.enable_batching:
+            raise ValueError("--batching_parameters_file without --enable_batching=true has no effect; wanted both")
+        for name in ("rest_api_num_threads", "grpc_max_threads"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"--{name}={getattr(self, name)}: wanted 1 or more")
+
+
+# Known to the real server, and without a meaning here: what it does by itself, or what is TensorFlow's own.
+WITHOUT_EFFECT = (
+    "num_load_threads",
+    "num_unload_threads",
+    "flush_filesystem_caches",
+    "enable_per_model_batching_parameters",
+    "tensorflow_session_parallelism",
+    "tensorflow_session_config_file",
+    "saved_model_tags",
+    "use_alts_credentials",
+    "prefer_tflite_model",
+    "xla_cpu_compilation_enabled",
+    "mixed_precision",
+    "enable_signature_method_name_check",
+    "enable_profiler",
+    "enable_grpc_healthcheck_service",
+    "enable_serialization_as_tensor_content",
+    "remove_unused_fields_from_bundle_metagraph",
+    "grpc_channel_arguments",
+)
+
+
+def add_flags(parser: argparse.ArgumentParser) -> None:
+    """Add all flags to a parser."""
+    for field in fields(Options):
+        if field.type is bool or isinstance(field.default, bool):
+            parser.add_argument(f"--{field.name}", type=_bool, nargs="?", const=True, default=field.default)
+        else:
+            kind = type(field.default)
+            parser.add_argument(f"--{field.name}", type=kind, default=field.default, metavar=kind.__name__.upper())
+    for name in WITHOUT_EFFECT:
+        parser.add_argument(f"--{name}", nargs="?", const="true", help=argparse.SUPPRESS)
+
+
+def options_of(said: Mapping[str, Any]) -> tuple[Options, list[str]]:
+    """Return the options of a parsed command line, and which flags were given that have no effect here."""
+    names = {field.name for field in fields(Options)}
+    ignored = [name for name in WITHOUT_EFFECT if said.get(name) is not None]
+    return Options(**{name: value for name, value in said.items() if name in names}), ignored
+
+
+def _bool(text: str) -> bool:
+    if text.lower() in ("true", "1", "t"):
+        return True
+    if text.lower() in ("false", "0", "f"):
+        return False
+    raise argparse.ArgumentTypeError(f"{text!r} is neither true nor false")

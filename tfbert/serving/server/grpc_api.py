@@ -1,0 +1,103 @@
+"""The gRPC half of TensorFlow Serving's API: its two services, on any address."""
+
+import functools
+from collections.abc import Callable
+from concurrent import futures
+
+import grpc
+from tensorflow_serving.apis import model_service_pb2_grpc, prediction_service_pb2_grpc
+
+from tfbert.serving.server.access import FAILURE, log_failure
+from tfbert.serving.server.calls import Calls
+from tfbert.serving.server.status import Code, ServingError
+
+_MOST_MESSAGE_BYTES = 2**31 - 1
+_LONGEST_MESSAGE, _CUT = 1024, "...TRUNCATED"
+
+
+class _Prediction(prediction_service_pb2_grpc.PredictionServiceServicer):
+    def __init__(self, calls: Calls):
+        self.calls = calls
+
+    def Predict(self, request, context):
+        return _answered(self.calls, "Predict", request, context, self.calls.predict)
+
+    def Classify(self, request, context):
+        return _answered(self.calls, "Classify", request, context, self.calls.classify)
+
+    def Regress(self, request, context):
+        return _answered(self.calls, "Regress", request, context, self.calls.regress)
+
+    def MultiInference(self, request, context):
+        return _answered(self.calls, None, request, context, self.calls.multi_inference)
+
+    def GetModelMetadata(self, request, context):
+        return _answered(self.calls, None, request, context, _without_deadline(self.calls.metadata))
+
+
+class _Model(model_service_pb2_grpc.ModelServiceServicer):
+    def __init__(self, calls: Calls):
+        self.calls = calls
+
+    def GetModelStatus(self, request, context):
+        return _answered(self.calls, None, request, context, _without_deadline(self.calls.status))
+
+    def HandleReloadConfigRequest(self, request, context):
+        return _answered(self.calls, None, request, context, self.calls.reload)
+
+
+def start(
+    calls: Calls, addresses: list[str], num_threads: int, credentials: grpc.ServerCredentials | None = None
+) -> grpc.Server:
+    """Return a running server.
+
+    Args:
+        calls: that answer.
+        addresses: `host:port` or `unix:path` each.
+        num_threads: that answer at once.
+        credentials: of TLS on the first address; the others are local.
+
+    Raises:
+        ValueError: an address cannot be listened on.
+    """
+    options = [
+        ("grpc.max_receive_message_length", _MOST_MESSAGE_BYTES),
+        ("grpc.max_send_message_length", _MOST_MESSAGE_BYTES),
+        # Otherwise a second server would take a share of the calls without a word.
+        ("grpc.so_reuseport", 0),
+    ]
+    server = grpc.server(futures.ThreadPoolExecutor(num_threads, "grpc"), options=options)
+    prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(_Prediction(calls), server)
+    model_service_pb2_grpc.add_ModelServiceServicer_to_server(_Model(calls), server)
+    for index, address in enumerate(addresses):
+        try:
+            if credentials is not None and index == 0:
+                server.add_secure_port(address, credentials)
+            else:
+                server.add_insecure_port(address)
+        except RuntimeError as error:
+            raise ValueError(f"{address}: cannot be listened on ({error}); wanted a free port") from None
+    server.start()
+    return server
+
+
+def _without_deadline(answer: Callable) -> Callable:
+    return lambda request, seconds: answer(request)
+
+
+def _answered(calls: Calls, api: str | None, request, context: grpc.ServicerContext, answer: Callable):
+    """Return what is answered, or end the call with the status of what went wrong; count it if it has a name."""
+    bound = functools.partial(answer, request, context.time_remaining())
+    try:
+        if api is None:
+            return bound()
+        with calls.counted(request.model_spec.name, api, "GRPC"):
+            return bound()
+    except ServingError as error:
+        message = error.message
+        if len(message) > _LONGEST_MESSAGE:
+            message = message[:_LONGEST_MESSAGE] + _CUT
+        context.abort(error.code.grpc, message)
+    except Exception as error:
+        log_failure(error)
+        context.abort(Code.INTERNAL.grpc, FAILURE)

@@ -1,0 +1,275 @@
+"""One version of a SavedModel in, what its signatures answer out: TensorFlow's own session runs the graph.
+
+Nothing of the model is Python here. What an export needs of Python, or of an op that TensorFlow Serving lacks, fails.
+"""
+
+import contextlib
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+import tensorflow_text  # noqa: F401  (registers the tokenizer's ops)
+from google.protobuf.message import DecodeError
+from tensorflow.core.framework import types_pb2
+from tensorflow.core.protobuf.meta_graph_pb2 import SignatureDef
+from tensorflow_serving.apis.prediction_log_pb2 import PredictionLog
+
+from tfbert.serving.server.status import Code, ServingError
+from tfbert.serving.warmup import WARMUP_FILE
+
+logger = logging.getLogger(__name__)
+
+DEFAULT_SIGNATURE = "serving_default"
+_TAG = "serve"
+_MOST_RECORDS = 1000
+_CODES = {code.number: code for code in Code}
+
+
+class Servable:
+    """A loaded version. Any number of threads may run it at once.
+
+    Args:
+        name: of the model.
+        version: its number.
+        directory: with `saved_model.pb`.
+        session_config: threads, and what else a session can be told; `None` leaves that to TensorFlow.
+
+    Raises:
+        ServingError: the directory holds no SavedModel that can be loaded.
+
+    Source: TensorFlow Serving 2.20.0, `servables/tensorflow/predict_util.cc`, for what is checked and said. Ours checks
+        types before the session does, names the inputs whenever they differ and not only when their number does, and
+        refuses shapes that the signature rules out.
+    """
+
+    def __init__(
+        self, name: str, version: int, directory: Path, session_config: tf.compat.v1.ConfigProto | None = None
+    ):
+        self.name, self.version, self.directory = name, version, directory
+        graph = tf.Graph()
+        self._session = tf.compat.v1.Session(graph=graph, config=session_config)
+        try:
+            with _as_serving_errors():
+                loaded = tf.compat.v1.saved_model.loader.load(self._session, [_TAG], str(directory))
+        except BaseException:
+            self.close()
+            raise
+        # A graph that could still grow could not be shared by threads.
+        graph.finalize()
+        # Copies: a part of the message would keep the whole graph in memory.
+        self.signatures: Mapping[str, SignatureDef] = {
+            key: SignatureDef.FromString(signature.SerializeToString())
+            for key, signature in loaded.signature_def.items()
+        }
+
+    def signature(self, key: str) -> SignatureDef:
+        """Return a signature.
+
+        Args:
+            key: "" for the default one.
+
+        Raises:
+            ServingError: there is none of that key.
+        """
+        key = key or DEFAULT_SIGNATURE
+        if key not in self.signatures:
+            raise ServingError(Code.FAILED_PRECONDITION, f'Serving signature key "{key}" not found.')
+        return self.signatures[key]
+
+    def check(self, signature_key: str, inputs: Mapping[str, np.ndarray], output_names: Sequence[str] = ()) -> None:
+        """Refuse what `run` would refuse before it runs anything.
+
+        Args:
+            signature_key: "" for the default one.
+            inputs: by name.
+            output_names: that are wanted; empty means all.
+
+        Raises:
+            ServingError: there is no such signature, or names or types do not fit it.
+        """
+        signature = self.signature(signature_key)
+        _check_input_names(signature, inputs)
+        # The session numbers what it is fed by the names of the tensors.
+        by_tensor = sorted(inputs, key=lambda name: signature.inputs[name].name)
+        for index, name in enumerate(by_tensor):
+            wanted, given = signature.inputs[name].dtype, tf.as_dtype(inputs[name].dtype).as_datatype_enum
+            if wanted != given:
+                message = f"Expects arg[{index}] to be {_type_name(wanted)} but {_type_name(given)} is provided"
+                raise ServingError(Code.INVALID_ARGUMENT, message)
+        seen = set()
+        for name in output_names:
+            if name not in signature.outputs:
+                message = f"output tensor alias not found in signature: {name} Outputs expected to be in the set "
+                raise ServingError(Code.INVALID_ARGUMENT, f"{message}{_names(set(signature.outputs))}.")
+            if name in seen:
+                raise ServingError(Code.INVALID_ARGUMENT, f"duplicate output tensor alias: {name}")
+            seen.add(name)
+
+    def run(
+        self,
+        signature_key: str,
+        inputs: Mapping[str, np.ndarray],
+        output_names: Sequence[str] = (),
+        timeout_seconds: float | None = None,
+    ) -> dict[str, np.ndarray]:
+        """Return what a signature answers.
+
+        Args:
+            signature_key: "" for the default one.
+            inputs: by name, of the signature's types; texts as bytes or str.
+            output_names: that are wanted, and computed; empty means all.
+            timeout_seconds: after which the run is given up; `None` waits.
+
+        Returns:
+            Arrays by output name; texts as object arrays of bytes.
+
+        Raises:
+            ServingError: the inputs do not fit, time is up, or an op fails, with the code and the message of the op.
+        """
+        signature = self.signature(signature_key)
+        self.check(signature_key, inputs, output_names)
+        options = None
+        if timeout_seconds is not None:
+            if timeout_seconds <= 0:
+                raise ServingError(Code.DEADLINE_EXCEEDED, "Timed out waiting for notification")
+            # To the session, 0 would mean to wait for ever.
+            options = tf.compat.v1.RunOptions(timeout_in_ms=max(1, int(1000 * timeout_seconds)))
+        fetches = {name: signature.outputs[name].name for name in output_names or signature.outputs}
+        feeds = {signature.inputs[name].name: value for name, value in inputs.items()}
+        with _as_serving_errors():
+            found = self._session.run(fetches, feeds, options=options)
+        # A scalar comes as a number or as bytes.
+        return {
+            name: np.asarray(value, tf.as_dtype(signature.outputs[name].dtype).as_numpy_dtype)
+            for name, value in found.items()
+        }
+
+    def warm_up(self, num_iterations: int = 1, other: Callable[["Servable", PredictionLog], None] | None = None) -> int:
+        """Answer the requests that were recorded beside the model, so that the first client does not wait.
+
+        Args:
+            num_iterations: how often each is answered.
+            other: answers a record that is not of `Predict`, or raises; without it there may be no such record.
+
+        Returns:
+            The number of records; 0 where there is no file.
+
+        Raises:
+            ServingError: a record cannot be read or answered, or there are more than 1000.
+
+        Source: TensorFlow Serving 2.20.0, `servables/tensorflow/saved_model_warmup_util.cc`. Ours does not repeat a
+            record in the message that says it cannot be read.
+        """
+        path = self.directory / WARMUP_FILE
+        if not path.exists():
+            return 0
+        count = 0
+        for count, record in enumerate(_records(path), 1):
+            if count > _MOST_RECORDS:
+                message = f"Number of warmup records exceeds the maximum ({_MOST_RECORDS}) at {path}"
+                raise ServingError(Code.INVALID_ARGUMENT, message)
+            try:
+                log = PredictionLog.FromString(record)
+            except DecodeError:
+                message = f"Failed to parse warmup record {count} from {path}"
+                raise ServingError(Code.INVALID_ARGUMENT, message) from None
+            for _ in range(num_iterations):
+                self._replay(log, other)
+        logger.info("model %s version %d: answered %d warm-up records", self.name, self.version, count)
+        return count
+
+    def close(self) -> None:
+        """Free what the version holds. Nobody may use it any more."""
+        self._session.close()
+        # The session's devices have the weights; they go with the session itself.
+        self._session = None
+
+    def _replay(self, log: PredictionLog, other: Callable[["Servable", PredictionLog], None] | None) -> None:
+        kind = log.WhichOneof("log_type")
+        if kind == "predict_log":
+            request = log.predict_log.request
+            with _as_serving_errors():
+                inputs = {name: tf.make_ndarray(proto) for name, proto in request.inputs.items()}
+            self.run(request.model_spec.signature_name, inputs, list(request.output_filter))
+        elif kind is not None and other is not None:
+            other(self, log)
+        elif kind is not None:
+            number = PredictionLog.DESCRIPTOR.fields_by_name[kind].number
+            raise ServingError(Code.UNIMPLEMENTED, f"Unsupported log_type for warmup: {number}")
+
+
+def load(
+    name: str,
+    version: int,
+    directory: Path,
+    session_config: tf.compat.v1.ConfigProto | None = None,
+    num_warmup_iterations: int = 1,
+    other: Callable[[Servable, PredictionLog], None] | None = None,
+) -> Servable:
+    """Return a version that is loaded and warmed up.
+
+    Args:
+        name: of the model.
+        version: its number.
+        directory: with `saved_model.pb`.
+        session_config: as of `Servable`.
+        num_warmup_iterations: how often each warm-up record is answered; 0 for no warm-up.
+        other: as of `Servable.warm_up`.
+
+    Raises:
+        ServingError: it cannot be loaded, or a warm-up record fails.
+    """
+    servable = Servable(name, version, directory, session_config)
+    try:
+        if num_warmup_iterations:
+            servable.warm_up(num_warmup_iterations, other)
+    except BaseException:
+        servable.close()
+        raise
+    return servable
+
+
+def _check_input_names(signature: SignatureDef, inputs: Mapping[str, np.ndarray]) -> None:
+    given, wanted = set(inputs), set(signature.inputs)
+    if given != wanted:
+        message = f"input size does not match signature: {len(given)}!={len(wanted)} len({_names(given)}) != len("
+        message += f"{_names(wanted)}). Sent extra: {_names(given - wanted)}. "
+        message += f"Missing but required: {_names(wanted - given)}."
+        raise ServingError(Code.INVALID_ARGUMENT, message)
+
+
+def _names(names: set[str]) -> str:
+    return "{" + ",".join(sorted(names)) + "}"
+
+
+def _type_name(number: int) -> str:
+    """Return what TensorFlow's C++ part calls a type: `float` for DT_FLOAT."""
+    return types_pb2.DataType.Name(number).removeprefix("DT_").lower()
+
+
+def _records(path: Path) -> Iterator[bytes]:
+    with _as_serving_errors():
+        try:
+            for record in tf.data.TFRecordDataset(str(path)):
+                yield record.numpy()
+        except tf.errors.DataLossError as error:
+            message = f"{error.message}. Please verify your warmup data is in TFRecord format."
+            raise ServingError(Code.DATA_LOSS, message) from None
+
+
+@contextlib.contextmanager
+def _as_serving_errors() -> Iterator[None]:
+    """Turn what TensorFlow raises inside a `with` block into what a client is told."""
+    try:
+        yield
+    except tf.errors.OpError as error:
+        # Python's part adds where in its own code the graph was made, which is no business of a client.
+        plain = error.__context__ if isinstance(error.__context__, tf.errors.OpError) else error
+        raise ServingError(_CODES.get(plain.error_code, Code.UNKNOWN), plain.message) from error
+    except (TypeError, ValueError) as error:
+        raise ServingError(Code.INVALID_ARGUMENT, str(error)) from error
+    except (OSError, RuntimeError) as error:
+        # No file, or no graph with the tag.
+        raise ServingError(Code.NOT_FOUND, str(error)) from error
