@@ -19,7 +19,7 @@ from tfbert.serving.client import Client
 from tfbert.serving.server.flags import Options
 from tfbert.serving.server.server import Server
 
-CASES = int(os.environ.get("TFBERT_ABUSE", "300"))
+CASES = int(os.environ.get("TFBERT_ABUSE", "120"))
 SECRET = "Ada's password is Zaubereule"
 BODIES = [
     {"instances": [SECRET, "b"]},

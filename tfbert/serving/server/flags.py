@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
@@ -108,13 +109,15 @@ WITHOUT_EFFECT = (
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
-    """Add all flags to a parser."""
+    """Add all flags to a parser, each with what the docstring of `Options` says of it."""
+    helps = _helps()
     for field in fields(Options):
+        more = {"default": field.default, "help": helps[field.name]}
         if field.type is bool or isinstance(field.default, bool):
-            parser.add_argument(f"--{field.name}", type=_bool, nargs="?", const=True, default=field.default)
+            parser.add_argument(f"--{field.name}", type=_bool, nargs="?", const=True, metavar="BOOL", **more)
         else:
             kind = type(field.default)
-            parser.add_argument(f"--{field.name}", type=kind, default=field.default, metavar=kind.__name__.upper())
+            parser.add_argument(f"--{field.name}", type=kind, metavar=kind.__name__.upper(), **more)
     for name in WITHOUT_EFFECT:
         parser.add_argument(f"--{name}", nargs="?", const="true", help=argparse.SUPPRESS)
 
@@ -124,6 +127,11 @@ def options_of(said: Mapping[str, Any]) -> tuple[Options, list[str]]:
     names = {field.name for field in fields(Options)}
     ignored = [name for name in WITHOUT_EFFECT if said.get(name) is not None]
     return Options(**{name: value for name, value in said.items() if name in names}), ignored
+
+
+def _helps() -> dict[str, str]:
+    described = re.findall(r"^ {8}(\w+): ((?:.*\n(?: {12}.*\n)*))", Options.__doc__, re.MULTILINE)
+    return {name: " ".join(text.split()).rstrip(".") for name, text in described}
 
 
 def _bool(text: str) -> bool:
