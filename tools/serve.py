@@ -32,7 +32,7 @@ def main(options: argparse.Namespace) -> None:
     try:
         from tfbert.serving.server.server import Server
     except ModuleNotFoundError as error:
-        raise ValueError(f"{error}; wanted the extra `serve`: pip install 'tfbert[serve]'") from None
+        raise ValueError(f"{error}; wanted the extra `serve`: pip install '.[serve]' in the checkout") from None
 
     stopped = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):

@@ -1,13 +1,17 @@
 """Config paths as Keras Tuner's hyperparameters, and a tuner of one's own."""
 
+import dataclasses
+from types import SimpleNamespace
+
 import keras_tuner
 import pytest
 import small
 from keras_tuner import HyperParameters
 
 from tfbert.config import Config, override
-from tfbert.search.hypermodel import HyperModel, declare, values_of
+from tfbert.search.hypermodel import HyperModel, declare, searchable, values_of
 from tfbert.space import Choice, LogRange, Range, When, check_space
+from tfbert.training.problem import prepare
 
 SPACE = {
     "train.learning_rate": LogRange(1e-5, 1e-2),
@@ -83,6 +87,14 @@ def test_a_tuner_of_ones_own(tmp_path):
     assert set(trial.hyperparameters.values) == set(space)
     assert set(trial.metrics.metrics) == {"accuracy", "macro_f1", "mcc", "loss"}
     assert 0 < trial.score <= 1
+
+
+def test_a_training_of_several_processes_is_refused(tmp_path):
+    problem = prepare(small.config(small.write_data(tmp_path / "data")))
+    assert searchable(problem).vectors == {} and problem.vectors is None
+    several = dataclasses.replace(problem, replicas=SimpleNamespace(num_workers=2))
+    with pytest.raises(ValueError, match="a trial is trained by one process, and TF_CONFIG names several"):
+        searchable(several)
 
 
 def test_without_validation_there_is_nothing_to_compare_by(tmp_path):

@@ -129,8 +129,10 @@ def searchable(problem: Problem) -> Problem:
     """Return a problem whose trainings share what they can.
 
     Raises:
-        ValueError: there is no validation split, by which trials are compared.
+        ValueError: there is no validation split, by which trials are compared, or several processes share a training.
     """
+    if problem.replicas.num_workers > 1:
+        raise ValueError("a trial is trained by one process, and TF_CONFIG names several; wanted --workers or none")
     if "validation" not in problem.splits:
         raise ValueError("trials are compared on validation, but there is none; wanted data.validation_fraction > 0")
     return replace(problem, vectors={})
