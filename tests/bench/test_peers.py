@@ -35,6 +35,21 @@ json.dump({{"seconds": 9.5, "best": {{"epochs": 2}}}}, open(job["out"].replace("
 """
 
 
+def run_beside(tmp_path, monkeypatch, script):
+    """Return a copy of a finished run, beside which a script stands in for the Python of the peers' environment."""
+    run_dir, _ = small.finished_run()
+    copied = tmp_path / "run"
+    copied.mkdir()
+    for name in ("config.json", "model.json", "report.json"):
+        (copied / name).write_bytes((run_dir / name).read_bytes())
+    python = tmp_path / "python"
+    python.write_text(script.format(python=sys.executable))
+    os.chmod(python, os.stat(python).st_mode | stat.S_IXUSR)
+    monkeypatch.setenv("TFBERT_PEERS_PYTHON", str(python))
+    monkeypatch.setattr(peers, "resolve", lambda name: type("Source", (), {"directory": f"/of/{name}"}))
+    return copied
+
+
 def test_predictions_become_answers():
     found = peers.answers_of([{"n": 1, "texts": ["é"], "ends": [3]}, {"n": 0, "texts": [], "ends": []}])
     assert found["n"].tolist() == [1, 0]
@@ -50,18 +65,9 @@ def test_a_peer_without_its_environment_is_left_out(tmp_path, monkeypatch, caplo
 
 
 def test_a_peer_gets_the_same_data_and_settings_and_our_scores(tmp_path, monkeypatch):
-    run_dir, _ = small.finished_run()
-    copied = tmp_path / "run"
-    copied.mkdir()
-    for name in ("config.json", "model.json", "report.json"):
-        (copied / name).write_bytes((run_dir / name).read_bytes())
-    python = tmp_path / "python"
-    python.write_text(STAND_IN.format(python=sys.executable))
-    os.chmod(python, os.stat(python).st_mode | stat.S_IXUSR)
-    monkeypatch.setenv("TFBERT_PEERS_PYTHON", str(python))
-    monkeypatch.setattr(peers, "resolve", lambda name: type("Source", (), {"directory": f"/of/{name}"}))
+    copied = run_beside(tmp_path, monkeypatch, STAND_IN)
     found = peers.transformers("sequence")(copied)
-    report, job = read_json(run_dir / "report.json"), read_json(copied / "peer" / "job.json")
+    report, job = read_json(copied / "report.json"), read_json(copied / "peer" / "job.json")
     assert (job["epochs"], job["batch_size"], job["learning_rate"], job["sequence_length"]) == (3, 8, 2e-3, 32)
     assert job["encoder"] == "/of/tiny"
     test = [json.loads(line) for line in (copied / "peer" / "test.jsonl").read_text().splitlines()]
@@ -72,16 +78,7 @@ def test_a_peer_gets_the_same_data_and_settings_and_our_scores(tmp_path, monkeyp
 
 
 def test_optuna_gets_the_validation_records_too_and_every_seed_a_score(tmp_path, monkeypatch):
-    run_dir, _ = small.finished_run()
-    copied = tmp_path / "run"
-    copied.mkdir()
-    for name in ("config.json", "model.json", "report.json"):
-        (copied / name).write_bytes((run_dir / name).read_bytes())
-    python = tmp_path / "python"
-    python.write_text(SEARCHING.format(python=sys.executable))
-    os.chmod(python, os.stat(python).st_mode | stat.S_IXUSR)
-    monkeypatch.setenv("TFBERT_PEERS_PYTHON", str(python))
-    monkeypatch.setattr(peers, "resolve", lambda name: type("Source", (), {"directory": f"/of/{name}"}))
+    copied = run_beside(tmp_path, monkeypatch, SEARCHING)
     found = peers.optuna("sequence", copied, {"trials": 4, "ranges": {"epochs": [1, 2]}, "seeds": [1, 2, 0]})
     job = read_json(copied / "peer" / "job.json")
     assert (job["trials"], job["ranges"], job["kind"]) == (4, {"epochs": [1, 2]}, "sequence")
