@@ -19,13 +19,14 @@ RECORDS = 400
 def searcher(make_searcher, monkeypatch):
     """Return a searcher of three seeds to confirm; how good a config is depends on `weight_decay` alone."""
     searcher = make_searcher(algorithm="random", confirmations=3)
-    made = []
+    made, on_disk = [], []
 
     def fit(problem, config, run_dir, *args, **kwargs):
         if config.train.weight_decay > 0.9:
             raise Diverged("loss became nan")
         made.append(config)
         for name in ("best", "checkpoint"):
+            on_disk.append(len(list(searcher.out_dir.rglob("best.safetensors"))))
             (run_dir / f"{name}.safetensors").write_bytes(b"weights")
         score = config.train.weight_decay + 0.001 * config.train.seed
         return config, SimpleNamespace(history=[{"validation": {"f1": score}}], best_epoch=1)
@@ -46,7 +47,7 @@ def searcher(make_searcher, monkeypatch):
         gold_of=lambda record, facts: record,
         quick_scores=lambda answers, gold, facts: {"f1": float(answers["is_right"].mean())},
     )
-    searcher.problem.made = made
+    searcher.problem.made, searcher.problem.on_disk = made, on_disk
     return searcher
 
 
@@ -60,9 +61,12 @@ def test_the_mean_over_fresh_seeds_decides(searcher, tmp_path):
     candidates, winner = confirm.confirm(searcher, trials)
     assert [candidate.name for candidate in candidates] == [DEFAULT, "0", "1", "2"]
     assert winner.name == "1" and winner.scores == pytest.approx([0.701, 0.702, 0.703])
+    assert all(candidate.seconds > 0 for candidate in candidates)
     assert {config.train.seed for config in searcher.problem.made} == {1, 2, 3}, "0 was the trials' own"
     assert winner.best_seed == 3
     assert list(tmp_path.rglob("best.safetensors")) == [confirm.best_run(searcher, winner) / "best.safetensors"]
+    # Those of the best candidate so far, of the best training of this one, and of the one that is running.
+    assert max(searcher.problem.on_disk) == 3
     # Asked again, nothing is trained again.
     number = len(searcher.problem.made)
     again, same = confirm.confirm(searcher, trials)

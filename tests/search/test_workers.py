@@ -110,6 +110,25 @@ def test_a_trial_that_is_killed_twice_gets_half_the_batch(make_searcher, tmp_pat
     ]
 
 
+def test_a_trial_that_is_killed_with_batches_of_one_has_failed(make_searcher, tmp_path):
+    searcher = make_searcher(algorithm="random", trials=3, name="chief")
+    given = searcher.oracle.create_trial("worker0")
+    loop.records.write_trial(tmp_path, loop.Trial(id=given.trial_id, values={}, halvings=5, kills=11))
+    workers._note_kill(searcher, given.trial_id)
+    assert read_trial(tmp_path, given.trial_id).state == loop.FAILED
+    assert read_trial(tmp_path, given.trial_id).notes == ["killed 12 times, with batches of 1 in the end"]
+
+
+def test_a_worker_that_is_killed_again_and_again_is_given_up(cluster, monkeypatch):
+    monkeypatch.setattr(workers, "_MOST_RESTARTS", 2)
+    processes = workers.Processes(1, ["-c", "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"])
+    processes.start()
+    with pytest.raises(ValueError, match="worker0 was killed 3 times"):
+        while True:
+            processes.killed()
+            time.sleep(0.05)
+
+
 def test_processes_are_started_again_unless_they_say_that_their_input_is_bad(cluster, tmp_path):
     code = (
         "import os, signal, sys, pathlib\n"

@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
 from tqdm import tqdm
 
@@ -41,6 +42,7 @@ class Candidate:
         values: config paths to what differs from the default config.
         scores: of the objective on validation, one a seed.
         best_seed: of the highest of them.
+        seconds: of all its trainings and their answers.
         failed: why it cannot win, if a training diverged.
     """
 
@@ -48,6 +50,7 @@ class Candidate:
     values: dict[str, Any]
     scores: list[float] = field(default_factory=list)
     best_seed: int = 0
+    seconds: float = 0.0
     failed: str = ""
 
     @property
@@ -140,6 +143,8 @@ def _train(searcher: Searcher, candidate: Candidate, bar: tqdm) -> None:
                 said = _train_once(searcher, candidate, seed, folder)
             except (Diverged, *OUT_OF_MEMORY) as error:
                 said = {"failed": f"seed {seed}: {error}"}
+            finally:
+                keras.backend.clear_session()
             write_json(result, said)
         said = read_json(result)
         bar.update()
@@ -147,9 +152,11 @@ def _train(searcher: Searcher, candidate: Candidate, bar: tqdm) -> None:
             candidate.failed = said["failed"]
             return
         candidate.scores.append(said["score"])
-    sign = 1 if searcher.is_gain else -1
-    candidate.best_seed = max(zip(seeds, candidate.scores, strict=True), key=lambda pair: sign * pair[1])[0]
-    _free(searcher, candidate, but=candidate.best_seed)
+        candidate.seconds += said["seconds"]
+        best = (max if searcher.is_gain else min)(candidate.scores)
+        candidate.best_seed = seeds[candidate.scores.index(best)]
+        # At once, so that no more than these weights and those of one training are on the disk.
+        _free(searcher, candidate, but=candidate.best_seed)
 
 
 def _train_once(searcher: Searcher, candidate: Candidate, seed: int, folder: Path) -> dict:

@@ -104,10 +104,13 @@ def _serve(searcher: Searcher, processes: workers.Processes | None) -> None:
 
 
 def _conclude(searcher: Searcher, command: str) -> dict:
-    out_dir, started = searcher.out_dir, time.monotonic()
+    out_dir = searcher.out_dir
     trials = records.read_trials(out_dir)
     winner = _confirmed(searcher, trials) if searcher.plan.confirmations else _best_trial(searcher, trials)
-    seconds = {"trials": sum(trial.seconds for trial in trials), "confirm": time.monotonic() - started}
+    seconds = {
+        "trials": sum(trial.seconds for trial in trials),
+        "confirm": sum(candidate["seconds"] for candidate in winner["candidates"]),
+    }
     config = searcher.plan.config_of(winner["values"], winner["seed"])
     started = time.monotonic()
     tested = _tested(searcher.problem.with_config(config), winner.pop("folder"), out_dir / BEST_RUN, command)

@@ -38,8 +38,8 @@ _BEAT_SECONDS = 5.0
 _GONE_SECONDS = 60.0
 # A trial whose process is killed so often probably needs more memory than there is.
 _MOST_KILLS = 2
-# A worker that ends so at once would do so again.
-_BAD_INPUT = 2
+# One worker, however often its trials change: then it is not they that are too large.
+_MOST_RESTARTS = 10
 
 
 def role() -> str | None:
@@ -109,6 +109,7 @@ class Processes:
         os.environ |= {_ID: _CHIEF, _IP: "127.0.0.1", _PORT: str(port)}
         self.number, self.command = number, list(command)
         self.running: dict[str, subprocess.Popen] = {}
+        self.restarts: dict[str, int] = {}
 
     def start(self) -> None:
         """Start all of them."""
@@ -118,7 +119,7 @@ class Processes:
         """Return the workers that were killed since the last call, all of which are started again.
 
         Raises:
-            ValueError: a worker could not do its work, which it has said itself.
+            ValueError: a worker could not do its work, which it has said itself, or is killed again and again.
         """
         found = []
         for name, process in list(self.running.items()):
@@ -126,11 +127,16 @@ class Processes:
             if code is None:
                 continue
             del self.running[name]
-            if code == _BAD_INPUT:
+            if code > 0:
+                # It would end so again.
                 raise ValueError(f"{name} could not go on; it said why above")
-            if code:
-                reason = signal.Signals(-code).name if code < 0 else f"exit code {code}"
-                logger.info("%s ended by %s; another takes its place", name, reason)
+            if code < 0:
+                self.restarts[name] = self.restarts.get(name, 0) + 1
+                if self.restarts[name] > _MOST_RESTARTS:
+                    raise ValueError(
+                        f"{name} was killed {self.restarts[name]} times; wanted a machine that lets it live"
+                    )
+                logger.info("%s ended by %s; another takes its place", name, signal.Signals(-code).name)
                 found.append(name)
                 self.running[name] = self._start(name)
         return found
@@ -197,8 +203,12 @@ def _note_kill(searcher: Searcher, trial_id: str) -> None:
     if trial is None or trial.state != records.RUNNING:
         return
     trial.kills += 1
-    if trial.kills % _MOST_KILLS == 0:
-        halve(trial, searcher.config_of(trial), f"killed {trial.kills} times, maybe for lack of memory,")
+    config = searcher.config_of(trial)
+    if trial.kills % _MOST_KILLS == 0 and config.train.batch_size == 1:
+        trial.state = records.FAILED
+        trial.notes.append(f"killed {trial.kills} times, with batches of 1 in the end")
+    elif trial.kills % _MOST_KILLS == 0:
+        halve(trial, config, f"killed {trial.kills} times, maybe for lack of memory,")
         for folder in records.trial_dir(out_dir, trial_id).glob("*/"):
             (folder / records.CHECKPOINT).unlink(missing_ok=True)
     records.write_trial(out_dir, trial)
