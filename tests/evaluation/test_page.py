@@ -396,18 +396,3 @@ def test_half_a_surrogate_pair_does_not_stop_the_page(render, report, details):
 
 def test_the_same_run_gives_the_same_page(text, render, report, details):
     assert render(report, details) == text
-
-
-def test_numbers_of_a_tasks_own_table_stand_under_the_heads_they_belong_to(render, report, details):
-    rows = [["1 word", 1061, "64.4 %", "–", "PER"], ["no answer", 12, "3.0 %", "0.5", "LOC"]]
-    table = {
-        "title": "By length",
-        "columns": ["answer", "questions", "F1", "gain", "type"],
-        "rows": rows,
-        "caption": "C.",
-    }
-    (part,) = re.findall(r"<h3>By length</h3>.*?</table>", render(report, details | {"tables": [table]}), re.DOTALL)
-    heads = [bool(kind) for kind in re.findall(r"<th( class=\"n\")?>", part)]
-    cells = [kind == "n" for kind in re.findall(r"<td class=\"(\w+)\"", part)]
-    assert heads == [False, True, True, True, False] and cells == heads * 2
-    assert '<td class="n">1,061</td>' in part.replace("\n", "")
