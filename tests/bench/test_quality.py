@@ -61,5 +61,5 @@ def test_a_finished_run_is_read_and_not_repeated(tmp_path, monkeypatch):
     run_dir = tmp_path / "run"
     run_dir.mkdir()
     (run_dir / "report.json").write_text('{"seed": 7}', encoding="utf-8")
-    monkeypatch.setattr(quality.subprocess, "run", lambda *_, **__: pytest.fail("trained again"))
+    monkeypatch.setattr(quality, "run_tool", lambda *_, **__: pytest.fail("trained again"))
     assert quality.train_once(quality.DATA_SETS[0], tmp_path, run_dir, 7) == {"seed": 7}

@@ -8,19 +8,16 @@ import hashlib
 import json
 import logging
 import statistics
-import subprocess
-import sys
 import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from tfbert.bench.commands import run_tool
 from tfbert.bench.datasets import DATA_SETS, DataSet, check_names
 from tfbert.files import read_json, write_json
 
 logger = logging.getLogger(__name__)
-
-_TRAIN = Path(__file__).parents[2] / "tools" / "train.py"
 
 
 def measure(
@@ -125,23 +122,9 @@ def train_once(entry: DataSet, data: Path, run_dir: Path, seed: int) -> dict:
     """
     report = run_dir / "report.json"
     if not report.exists():
-        command = [
-            sys.executable,
-            str(_TRAIN),
-            "--task",
-            entry.task,
-            "--data",
-            str(data),
-            "--out",
-            str(run_dir),
-            "--no-export",
-        ]
-        command += ["--seed", str(seed)]
-        for path, value in entry.settings.items():
-            command += ["--set", f"{path}={value}"]
-        logger.info("%s", " ".join(command[1:]))
+        arguments = ["--task", entry.task, "--data", str(data), "--out", str(run_dir), "--no-export"]
         started = time.monotonic()
-        subprocess.run(command, check=True)
+        run_tool("train", [*arguments, "--seed", str(seed)], entry.settings)
         (run_dir / "wall.json").write_text(json.dumps({"seconds": time.monotonic() - started}), encoding="utf-8")
     return json.loads(report.read_text(encoding="utf-8"))
 

@@ -5,12 +5,11 @@ winner and of the default config, each trained with fresh seeds. What is there a
 """
 
 import logging
-import subprocess
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from tfbert.bench import peers
+from tfbert.bench.commands import run_tool
 from tfbert.bench.conversions import draw_from_train
 from tfbert.bench.datasets import DataSet, check_names
 from tfbert.bench.wording import spread
@@ -21,7 +20,6 @@ from tfbert.training.run_dir import REPORT
 
 logger = logging.getLogger(__name__)
 
-_TOOL = Path(__file__).parents[2] / "tools" / "search.py"
 _TRIALS = 20
 _ALGORITHMS = ("bayesian", "random")
 _OPTUNA = "Optuna + transformers"
@@ -98,12 +96,9 @@ def to_markdown(rows: list[dict]) -> str:
 
 def _searched(entry: DataSet, data: Path, out_dir: Path, algorithm: str, num_seeds: int, trials: int) -> dict:
     if not (out_dir / REPORT).exists():
-        command = [sys.executable, str(_TOOL), "--task", entry.task, "--data", str(data), "--out", str(out_dir)]
-        command += ["--algorithm", algorithm, "--trials", str(trials), "--confirm", str(num_seeds), "--no-export"]
-        for path, value in entry.settings.items():
-            command += ["--set", f"{path}={value}"]
-        logger.info("%s", " ".join(command[1:]))
-        subprocess.run(command, check=True)
+        arguments = ["--task", entry.task, "--data", str(data), "--out", str(out_dir), "--no-export"]
+        arguments += ["--algorithm", algorithm, "--trials", str(trials), "--confirm", str(num_seeds)]
+        run_tool("search", arguments, entry.settings)
     report = read_json(out_dir / REPORT)
     compared = report["comparison"]
     own = (path for path in out_dir.rglob("*") if path.is_file() and peers.FOLDER not in path.parts)

@@ -5,14 +5,13 @@ a `tools/train.py` in a process of its own. What is there already is not repeate
 """
 
 import logging
-import subprocess
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
+from tfbert.bench.commands import run_tool
 from tfbert.bench.conversions import copy_named, draw_from_train
 from tfbert.bench.datasets import DataSet, check_names
 from tfbert.bench.quality import train_once
@@ -27,7 +26,6 @@ from tfbert.training.finished import load_run
 
 logger = logging.getLogger(__name__)
 
-_TOOL = Path(__file__).parents[2] / "tools" / "pretrain.py"
 _WORD_METRICS = ("loss", "accuracy")
 _BEFORE, _AFTER, _RANDOM = "before", "after", "random-encoder"
 
@@ -150,12 +148,8 @@ def _pretrained(transfer: Transfer, corpus: Path, place: Path) -> tuple[dict, di
     """Return held-out numbers before and after, and the encoders of both sides."""
     run_dir = place / "pretraining"
     if not (run_dir / "report.json").exists():
-        command = [sys.executable, str(_TOOL), "--corpus", str(corpus), "--out", str(run_dir)]
-        command += ["--encoder", transfer.encoder] if transfer.encoder else ["--from-scratch"]
-        for path, value in transfer.settings.items():
-            command += ["--set", f"{path}={value}"]
-        logger.info("%s", " ".join(command[1:]))
-        subprocess.run(command, check=True)
+        start = ["--encoder", transfer.encoder] if transfer.encoder else ["--from-scratch"]
+        run_tool("pretrain", ["--corpus", str(corpus), "--out", str(run_dir), *start], transfer.settings)
     report = read_json(run_dir / "report.json")
     after = str(run_dir / "encoder")
     before = transfer.encoder
