@@ -13,6 +13,8 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 RUNS_DIR = Path("runs")
 SAVED_MODELS_DIR = Path("saved_models")
+# Part of the checkout, wherever the tool is called from.
+DEPLOY_DIR = Path(__file__).resolve().parent.parent / "deploy"
 
 
 def run(

@@ -1,4 +1,7 @@
-"""Export a finished run as the next version of a SavedModel, verified in a fresh process, or its encoder alone."""
+"""Export a finished run as the next version of a SavedModel, verified in a fresh process, or its encoder alone.
+
+With --deploy, what puts a model into production is written too: of the new version, or of one that is there already.
+"""
 
 import argparse
 from pathlib import Path
@@ -9,16 +12,21 @@ import common
 def build_parser() -> argparse.ArgumentParser:
     """Return the command line of this tool."""
     parser = argparse.ArgumentParser(prog="export", description=__doc__)
-    parser.add_argument("run", metavar="RUN", type=Path, help="directory of a finished run; --huggingface: or encoder")
+    what = "directory of a finished run; for --huggingface also an encoder, for --deploy also a SavedModel"
+    parser.add_argument("run", metavar="RUN", type=Path, help=what)
     parser.add_argument("--name", help="of the model in saved_models/ (default: from the data's name)")
     parser.add_argument("--vectors", metavar="DIR", type=Path, help="write the index of matching for FAISS instead")
     parser.add_argument("--huggingface", metavar="DIR", type=Path, help="write the encoder for PyTorch instead")
+    parser.add_argument(
+        "--deploy", metavar="DIR", type=Path, help="render Docker, Kubernetes, proxy and alerts into DIR"
+    )
+    parser.add_argument("--cores", metavar="N", type=int, help="of one server, for --deploy (default: 4)")
     return parser
 
 
 def main(options: argparse.Namespace) -> None:
     """Export and say where to."""
-    from tfbert.serving import deploy, encoders, vectors
+    from tfbert.serving import encoders, vectors
 
     if options.huggingface:
         facts = encoders.export_huggingface(str(options.run), options.huggingface).facts
@@ -28,14 +36,39 @@ def main(options: argparse.Namespace) -> None:
         number = vectors.export_vectors(options.run, options.vectors)
         print(f"{options.vectors}  ({number:,} vectors)")
         return
-    name = options.name or deploy.default_name(options.run)
-    version_dir, checked = deploy.export_run(options.run, common.SAVED_MODELS_DIR / name)
+    if options.deploy:
+        _deploy(options)
+    elif options.cores is not None:
+        raise ValueError("--cores says how to deploy; wanted --deploy DIR with it")
+    else:
+        _export(options.run, options.name)
+
+
+def _deploy(options: argparse.Namespace) -> None:
+    from tfbert.serving import deploy, deployment, predictor
+
+    wanted = deployment.Deployment(**({} if options.cores is None else {"cores": options.cores}))
+    if (options.run / "report.json").exists():
+        name = options.name or deploy.default_name(options.run)
+        deployment.check(name, options.deploy, wanted)
+        version_dir = _export(options.run, name)
+    else:
+        version_dir = predictor.find_version(options.run)
+    written = deployment.render(version_dir, common.DEPLOY_DIR, options.deploy, wanted)
+    print(f"{options.deploy}  ({len(written)} files; start with {options.deploy / 'README.md'})")
+
+
+def _export(run_dir: Path, name: str | None) -> Path:
+    from tfbert.serving import deploy
+
+    version_dir, checked = deploy.export_run(run_dir, common.SAVED_MODELS_DIR / (name or deploy.default_name(run_dir)))
     print(version_dir)
     print(
         f"equal to the trained model on {checked['num_items']} requests (largest difference "
         f"{checked['max_difference']:.1e}); loads in TensorFlow Serving {checked['oldest_serving_release']} and later "
         "as far as its ops tell"
     )
+    return version_dir
 
 
 if __name__ == "__main__":

@@ -72,10 +72,11 @@ def summary(report: dict) -> str:
 
 def expected(run: FinishedRun) -> dict[str, list]:
     """Return what the trained model answers to the run's samples, ready for JSON."""
-    return {name: _decoded(values.tolist()) for name, values in run.answering(run.samples).items()}
+    return {name: decoded(values.tolist()) for name, values in run.answering(run.samples).items()}
 
 
-def _decoded(value):
+def decoded(value):
+    """Return a value, or lists of values, with bytes as the UTF-8 text they are, ready for JSON."""
     if isinstance(value, list):
-        return [_decoded(item) for item in value]
+        return [decoded(item) for item in value]
     return value.decode() if isinstance(value, bytes) else value

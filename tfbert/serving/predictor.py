@@ -50,6 +50,7 @@ class Predictor:
         self._served = self._model.signatures["serving_default"]
         specs = self._served.structured_input_signature[1]
         self.input_ranks = {name: spec.shape.rank for name, spec in sorted(specs.items())}
+        self.output_names = sorted(self._served.structured_outputs)
 
     def __call__(self, items: Sequence[Item]) -> dict[str, np.ndarray]:
         """Return what the server would answer: output name to array with the item first."""

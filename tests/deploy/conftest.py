@@ -1,0 +1,25 @@
+"""One model's deployment, rendered."""
+
+import shutil
+
+import pytest
+import small
+
+from tfbert.serving import deployment
+
+NAME = "Bank.FAQ_1"
+
+
+@pytest.fixture(scope="session")
+def model_dir(tmp_path_factory):
+    """Return `saved_models/NAME` with a name that not every file takes as it is, and a version that is not 1."""
+    folder = tmp_path_factory.mktemp("models") / NAME
+    shutil.copytree(small.finished_run()[1] / "1", folder / "3")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def rendered(model_dir, tmp_path_factory):
+    out_dir = tmp_path_factory.mktemp("deploy") / "out"
+    deployment.render(model_dir / "3", small.ROOT / "deploy", out_dir, deployment.Deployment(cores=6))
+    return out_dir

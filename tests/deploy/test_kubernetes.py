@@ -1,0 +1,155 @@
+"""Manifests as they would be applied: valid for Kubernetes, and pointing to each other."""
+
+import kubernetes_validate
+import pytest
+from kustomize import build, containers, named
+
+OVERLAYS = ["cpu", "gpu", "keda", "canary"]
+# What Kubernetes itself does not define; their schemas come with their operators.
+CUSTOM = {"ScaledObject"}
+
+
+@pytest.fixture(scope="module")
+def overlays(rendered):
+    return {name: build(rendered / "kubernetes" / "overlays" / name) for name in OVERLAYS}
+
+
+@pytest.fixture(params=OVERLAYS)
+def objects(request, overlays):
+    return overlays[request.param]
+
+
+@pytest.mark.parametrize("release", ["1.29", "1.34"])
+def test_objects_are_valid(objects, release):
+    for entry in objects:
+        if entry["kind"] not in CUSTOM:
+            kubernetes_validate.validate(entry, release, strict=True)
+
+
+def test_a_misspelt_field_is_not_valid(overlays):
+    service = named(overlays["cpu"], "Service", "bank-faq-1")
+    with pytest.raises(kubernetes_validate.ValidationError, match="clusterIp"):
+        kubernetes_validate.validate({**service, "spec": {**service["spec"], "clusterIp": "None"}}, "1.34", strict=True)
+
+
+def test_no_name_stands_twice(objects):
+    names = [(entry["kind"], entry["metadata"]["name"]) for entry in objects]
+    assert len(set(names)) == len(names)
+
+
+def test_what_is_mounted_is_there(objects):
+    generated = {entry["metadata"]["name"]: entry for entry in objects if entry["kind"] in ("ConfigMap", "Secret")}
+    num_files = 0
+    for deployment in (entry for entry in objects if entry["kind"] == "Deployment"):
+        pod = deployment["spec"]["template"]["spec"]
+        volumes = {volume["name"]: volume for volume in pod["volumes"]}
+        for container in pod["containers"]:
+            for mount in container["volumeMounts"]:
+                volume = volumes[mount["name"]]
+                source = volume.get("configMap", {}).get("name") or volume.get("secret", {}).get("secretName")
+                if source is None or source == "bank-faq-1-tls":
+                    continue
+                files = generated[source].get("data") or generated[source]["stringData"]
+                num_files += 1
+                if "subPath" in mount:
+                    assert mount["subPath"] in files
+                for argument in [*container.get("command", ()), *container.get("args", ())]:
+                    _, _, path = argument.rpartition("=")
+                    if path.startswith(mount["mountPath"] + "/"):
+                        assert path.rpartition("/")[2] in files
+    assert num_files >= 6
+
+
+def test_services_budgets_and_policies_choose_pods_that_are_there(objects):
+    pods = [e["spec"]["template"]["metadata"]["labels"] for e in objects if e["kind"] == "Deployment"]
+    selectors = [e["spec"]["selector"] for e in objects if e["kind"] == "Service"]
+    selectors += [e["spec"]["selector"]["matchLabels"] for e in objects if e["kind"] == "PodDisruptionBudget"]
+    selectors += [e["spec"]["podSelector"]["matchLabels"] for e in objects if e["kind"] == "NetworkPolicy"]
+    assert len(selectors) >= 6
+    for selector in selectors:
+        assert any(selector.items() <= labels.items() for labels in pods), selector
+
+
+def test_every_pod_is_chosen_by_a_policy_and_only_the_proxy_and_prometheus_reach_the_servers(objects):
+    policies = [entry["spec"] for entry in objects if entry["kind"] == "NetworkPolicy"]
+    for entry in objects:
+        if entry["kind"] == "Deployment":
+            labels = entry["spec"]["template"]["metadata"]["labels"]
+            [policy] = [p for p in policies if p["podSelector"]["matchLabels"].items() <= labels.items()]
+            if labels["app.kubernetes.io/component"] == "serving":
+                assert policy["egress"] == []
+                assert all("from" in rule for rule in policy["ingress"])
+
+
+def test_as_many_threads_as_whole_cores(objects):
+    for container in (c for c in containers(objects) if c["name"] == "serving"):
+        resources = container["resources"]
+        assert resources["requests"] == resources["limits"]
+        assert resources["limits"]["cpu"] == "6"
+        assert "--tensorflow_intra_op_parallelism=6" in container["args"]
+
+
+def test_probes_ask_what_means_something(objects):
+    for container in (c for c in containers(objects) if c["name"] == "serving"):
+        for probe in ("startupProbe", "readinessProbe"):
+            assert container[probe]["httpGet"]["path"] == "/v1/models/Bank.FAQ_1/metadata"
+        assert container["livenessProbe"]["grpc"]["service"] == "PredictionService"
+        assert "--enable_grpc_healthcheck_service=true" in container["args"]
+
+
+def test_a_pod_waits_longer_than_it_is_told_to(objects):
+    for entry in (entry for entry in objects if entry["kind"] == "Deployment"):
+        pod = entry["spec"]["template"]["spec"]
+        waits = [int(c["lifecycle"]["preStop"]["exec"]["command"][1]) for c in pod["containers"] if "lifecycle" in c]
+        assert waits
+        assert pod["terminationGracePeriodSeconds"] >= max(waits) + 30
+
+
+def test_no_container_may_more_than_it_must(objects):
+    for container in containers(objects):
+        context = container["securityContext"]
+        assert not context["allowPrivilegeEscalation"]
+        assert context["readOnlyRootFilesystem"]
+        assert context["capabilities"]["drop"] == ["ALL"]
+        assert ":" in container["image"]
+        assert not container["image"].endswith(":latest")
+
+
+def test_gpu(overlays):
+    [container] = [c for c in containers(overlays["gpu"]) if c["name"] == "serving"]
+    assert container["image"] == "registry.example.com/bank-faq-1:3-gpu"
+    assert container["resources"]["limits"]["nvidia.com/gpu"] == "1"
+    assert {entry["name"] for entry in container["env"]} == {"TF_CPP_MIN_LOG_LEVEL", "TF_FORCE_GPU_ALLOW_GROWTH"}
+    assert named(overlays["gpu"], "HorizontalPodAutoscaler")["spec"]["maxReplicas"] == 2
+
+
+def test_keda_takes_the_place_of_the_autoscaler(overlays):
+    assert not [entry for entry in overlays["keda"] if entry["kind"] == "HorizontalPodAutoscaler"]
+    scaled = named(overlays["keda"], "ScaledObject")
+    assert scaled["spec"]["scaleTargetRef"]["name"] == "bank-faq-1"
+    assert 'model_name="Bank.FAQ_1"' in scaled["spec"]["triggers"][0]["metadata"]["query"]
+
+
+def test_the_canary_is_chosen_by_its_own_service_alone(overlays):
+    objects = overlays["canary"]
+    canary, stable = (named(objects, "Deployment", name) for name in ("bank-faq-1-canary", "bank-faq-1"))
+    labels = {d["metadata"]["name"]: d["spec"]["template"]["metadata"]["labels"] for d in (canary, stable)}
+    for name in labels:
+        selector = named(objects, "Service", name)["spec"]["selector"]
+        chosen = [other for other in labels if selector.items() <= labels[other].items()]
+        assert chosen == [name]
+    images = [c["image"] for c in containers([canary, stable])]
+    assert images == ["registry.example.com/bank-faq-1:4", "registry.example.com/bank-faq-1:3"]
+    assert canary["spec"]["replicas"] == 1
+
+
+def test_monitoring_scrapes_ports_that_are_there(rendered, overlays):
+    monitoring = build(rendered / "kubernetes" / "monitoring")
+    pods = [e["spec"]["template"] for e in overlays["cpu"] if e["kind"] == "Deployment"]
+    monitors = [entry for entry in monitoring if entry["kind"] == "PodMonitor"]
+    assert len(monitors) == 3
+    for monitor in monitors:
+        wanted = monitor["spec"]["selector"]["matchLabels"].items()
+        [pod] = [pod for pod in pods if wanted <= pod["metadata"]["labels"].items()]
+        ports = {port["name"] for container in pod["spec"]["containers"] for port in container["ports"]}
+        assert monitor["spec"]["podMetricsEndpoints"][0]["port"] in ports
