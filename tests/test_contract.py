@@ -3,20 +3,26 @@
 import json
 import os
 import subprocess
+import sys
 from pathlib import Path
 
 import keras
+import lupa
 import numpy as np
 import pytest
+import small
 import tensorflow as tf
+import yaml
+from tensorflow.core.protobuf import saved_model_pb2
 
 from tfbert.config import Config, override
-from tfbert.serving import deploy
+from tfbert.serving import deploy, deployment
 from tfbert.serving.predictor import Predictor
 from tfbert.serving.scoring import evaluate
 from tfbert.space import check_space
 from tfbert.tasks.base import list_tasks, load_task
 from tfbert.text.datasets import batches
+from tfbert.text.items import batch_of
 from tfbert.training import run
 from tfbert.training.finished import load_run
 from tfbert.training.problem import build_models, prepare
@@ -26,6 +32,7 @@ REPORT_KEYS = {
     "validation", "test", "seeds",
 }  # fmt: skip
 OLDER_PYTHON = os.environ.get("TFBERT_SERVING_PYTHON")
+needs_older = pytest.mark.skipif(not OLDER_PYTHON, reason="TFBERT_SERVING_PYTHON names no Python of TensorFlow 2.20.0")
 SMALL = {"encoder.name": "tiny", "encoder.sequence_length": 32, "encoder.precision": "float32"}
 
 
@@ -151,22 +158,73 @@ def test_scores_of_the_saved_model_are_those_of_the_report(exported, run_dir, ta
         assert found["metrics"][name] == pytest.approx(metric, abs=1e-3)
 
 
-@pytest.mark.skipif(not OLDER_PYTHON, reason="TFBERT_SERVING_PYTHON names no Python that has TensorFlow 2.20.0")
+def said_by(python, script, *arguments, cwd):
+    """Return the last line of a script beside this file, run by a Python that finds nothing of this environment."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+    command = [python, Path(__file__).with_name(script), *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=cwd)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+@needs_older
 def test_the_tensorflow_of_stock_servers_answers_alike(exported, run_dir, tmp_path):
     finished = load_run(run_dir)
     path = tmp_path / "expected.json"
     path.write_text(json.dumps({"items": finished.samples, "expected": deploy.expected(finished)}), encoding="utf-8")
-    script = Path(__file__).with_name("older_tensorflow.py")
-    # Nothing of this environment may be found by the other.
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
-    command = [OLDER_PYTHON, script, exported[0], path]
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
-    found = json.loads(done.stdout.splitlines()[-1])
+    found = said_by(OLDER_PYTHON, "older_tensorflow.py", exported[0], path, cwd=tmp_path)
     assert found["tensorflow"].startswith("2.20.")
     assert found["session"] < 1e-5
     assert found["function"] < 1e-5
     assert found["num_batches"] > 0
+
+
+@pytest.mark.parametrize("python", [sys.executable, pytest.param(OLDER_PYTHON, marks=needs_older)], ids=["own", "2.20"])
+def test_the_loader_of_stock_servers_answers_alike(exported, run_dir, tmp_path, python):
+    finished = load_run(run_dir)
+    # The C API hands out the graph, whose tensors the signature names.
+    saved = saved_model_pb2.SavedModel.FromString((exported[0] / "saved_model.pb").read_bytes())
+    signature = saved.meta_graphs[0].signature_def["serving_default"]
+    tensors, texts = batch_of(finished.samples, list(signature.inputs)), np.vectorize(bytes.decode, otypes=[object])
+    inputs = {info.name: texts(tensors[name].numpy()).tolist() for name, info in signature.inputs.items()}
+    outputs = {name: info.name for name, info in signature.outputs.items()}
+    path = tmp_path / "asked.json"
+    path.write_text(json.dumps({"inputs": inputs, "outputs": outputs}), encoding="utf-8")
+    found = said_by(python, "c_api.py", exported[0], path, cwd=tmp_path)
+    assert not found["has_python"]
+    assert found["tensorflow"].startswith("2.20." if python == OLDER_PYTHON else tf.__version__)
+    expected = finished.answering(finished.samples)
+    assert found["outputs"].keys() == expected.keys()
+    for name, values in expected.items():
+        answer = found["outputs"][name]
+        assert (answer["dtype"], answer["shape"]) == (values.dtype.name, list(values.shape))
+        if values.dtype.kind == "O":
+            assert answer["values"] == texts(values).ravel().tolist()
+        else:
+            np.testing.assert_allclose(answer["values"], values.ravel(), atol=1e-5, rtol=0)
+
+
+def test_a_deployment_fits_the_answers(exported, tmp_path, task):
+    deployment.render(exported[0], small.ROOT / "deploy", tmp_path / "out")
+    for path in (tmp_path / "out").rglob("*.yaml"):
+        assert list(yaml.safe_load_all(path.read_text(encoding="utf-8"))), path
+    json.loads((tmp_path / "out" / "config" / "dashboard.json").read_text(encoding="utf-8"))
+    # What the proxy would count in the answers that the model gives to its own examples.
+    lua = lupa.LuaRuntime()
+    lua.execute((tmp_path / "out" / "config" / "answers.lua").read_text(encoding="utf-8"))
+    body = (tmp_path / "out" / "examples" / "expected.json").read_text(encoding="utf-8")
+    answers = json.loads(body)["predictions"]
+    found = lua.globals().numbers_of(body)
+    silent = [answer for answer in answers if isinstance(answer, dict) and _says_nothing(answer)]
+    assert found["abstentions"] == len(silent)
+    # An empty list has no first number.
+    assert len(answers) - len(silent) <= found["answers"] <= len(answers)
+    assert sum(dict(found["labels"]).values()) == sum(isinstance(a, dict) and "label" in a for a in answers)
+
+
+def _says_nothing(answer):
+    by_name = {"abstain": True, "best_answer": "", "num_entities": 0, "num_labels": 0}
+    return any(answer.get(name) == value for name, value in by_name.items() if name in answer)
 
 
 def test_misspelt_task_names_the_nearest():

@@ -23,13 +23,12 @@ ROOMS = [
     "training",
     "pretraining",
     "search",
+    "serving",
     "bench",
 ]
-ROOMS += ["serving"]  # may import all
 HEAVY = ["tensorflow", "tensorflow_text", "keras", "keras_hub", "keras_tuner", "sklearn", "matplotlib"]
 LIGHT = ["tfbert", "tfbert.config", "tfbert.space", "tfbert.encoder.presets"]
-if (PACKAGE / "serving" / "client.py").exists():
-    LIGHT.append("tfbert.serving.client")
+LIGHT += ["tfbert.serving.client", "tfbert.serving.client_grpc"]
 MAX_FILE_LINES, MAX_FUNCTION_LINES, MAX_TOOL_LINES = 400, 60, 80
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef

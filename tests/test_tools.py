@@ -24,7 +24,7 @@ OPTIONS = {
         "--stop-hopeless", "--workers", "--space", "--out", "--name", "--config", "--set", "--no-export",
     },
     "evaluate": {"model", "--data", "--set"},
-    "predict": {"model", "texts", "--file", "--server", "--version", "--batch-size"},
+    "predict": {"model", "texts", "--file", "--server", "--header", "--ca", "--version", "--batch-size"},
     "serve": {
         "--port", "--rest_api_port", "--host", "--grpc_socket_path", "--model_name", "--model_base_path",
         "--model_config_file", "--model_config_file_poll_wait_seconds", "--file_system_poll_wait_seconds",
@@ -40,7 +40,7 @@ OPTIONS = {
         "--enable_profiler", "--enable_grpc_healthcheck_service", "--enable_serialization_as_tensor_content",
         "--remove_unused_fields_from_bundle_metagraph", "--grpc_channel_arguments",
     },
-    "export": {"run", "--name", "--vectors", "--huggingface"},
+    "export": {"run", "--name", "--vectors", "--huggingface", "--deploy", "--cores"},
 }  # fmt: skip
 SMALL = small.assignments({"encoder.name": "tiny", "encoder.sequence_length": 32, "train.epochs": 1})
 # Arguments of train, and the one line it answers with.
@@ -129,7 +129,10 @@ def finished(folder):
     options = small.assignments({"train.batch_size": 8, "train.learning_rate": 2e-3})
     chains = {
         "train": [step("train", *SMALL, *options, "--data", "data")],
-        "export": [step("export", run_dir, "--name", "again")],
+        "export": [step("export", run_dir, "--name", "again", "--deploy", "production", "--cores", 2)],
+        "deploy": [step("export", model_dir, "--deploy", "rendered"), step("export", model_dir, "--deploy", "data")],
+        "deploy under a bad name": [step("export", run_dir, "--name", "银行", "--deploy", "bad")],
+        "cores of nothing": [step("export", run_dir, "--cores", 2)],
         "evaluate run": [step("evaluate", run_dir, "--data", test)],
         "evaluate model": [step("evaluate", model_dir, "--data", test)],
         "evaluate directory": [step("evaluate", model_dir / "1", "--data", test.parent)],
@@ -168,6 +171,18 @@ def test_export_again(finished, folder):
     assert done.code == 0, done.err
     assert done.out.splitlines()[0] == "saved_models/again/1"
     assert "loads in TensorFlow Serving 2.12.1 and later" in done.out
+    assert "start with production/README.md)" in done.out
+    deployment = (folder / "production" / "kubernetes" / "base" / "serving.yaml").read_text()
+    assert "image: again:1" in deployment
+    assert 'cpu: "2"' in deployment
+
+
+def test_deploy_what_is_exported_already(finished, folder):
+    rendered, refused = finished[0]["deploy"]
+    assert rendered.code == 0, rendered.err
+    assert "image: model:1" in (folder / "rendered" / "kubernetes" / "base" / "serving.yaml").read_text()
+    assert (refused.code, refused.err.count("\n")) == (2, 1)
+    assert "export: data: is not empty; wanted a new directory" in refused.err
 
 
 @pytest.mark.parametrize(
@@ -176,6 +191,8 @@ def test_export_again(finished, folder):
         ("unknown label", "evaluate: wrong.csv:4: label 'cards' is not one of the 3 labels"),
         ("unknown label of a model", "evaluate: wrong.csv:4: label 'cards' is not one of the 3 labels"),
         ("no data", "nowhere.csv"),
+        ("deploy under a bad name", "export: model name '银行': wanted at most 40 of"),
+        ("cores of nothing", "export: --cores says how to deploy; wanted --deploy DIR with it"),
         ("no run", "export: data: holds no finished run; wanted a directory with report.json"),
     ],
 )

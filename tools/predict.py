@@ -16,7 +16,9 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("model", metavar="SAVED_MODEL", help="saved_models/NAME, or one version of it; its name there")
     parser.add_argument("texts", metavar="TEXT", nargs="*", help="to ask; a JSON object where there are several inputs")
     parser.add_argument("--file", metavar="F", help="a text, or such an object, a line; - for standard input")
-    parser.add_argument("--server", metavar="HOST:PORT", help="of REST, instead of loading the model here")
+    parser.add_argument("--server", metavar="HOST:PORT", help="of REST, or grpc://HOST:PORT; nothing is loaded here")
+    parser.add_argument("--header", metavar="NAME:VALUE", action="append", default=[], help="sent to the server")
+    parser.add_argument("--ca", metavar="FILE", help="certificates for https:// and grpcs:// (default: the system's)")
     parser.add_argument("--version", metavar="N", type=int, help="of the model (default: the highest)")
     parser.add_argument("--batch-size", metavar="N", type=int, default=64, help="texts at once (default: %(default)s)")
     return parser
@@ -47,7 +49,18 @@ class _Remote:
     def __init__(self, options: argparse.Namespace):
         from tfbert.serving.client import Client
 
-        self.client = Client(options.server, options.model, version=options.version, batch_size=options.batch_size)
+        for header in options.header:
+            if not all(header.partition(":")):
+                raise ValueError(f"--header '{header}': wanted NAME:VALUE")
+        parts = (header.partition(":") for header in options.header)
+        self.client = Client(
+            options.server,
+            options.model,
+            version=options.version,
+            batch_size=options.batch_size,
+            headers={name.strip().lower(): value.strip() for name, _, value in parts},
+            ca_path=options.ca,
+        )
         self.input_ranks = self.client.input_ranks()
 
     def answers(self, items, batch_size: int) -> Iterator[tuple[dict, dict]]:

@@ -4,21 +4,10 @@ local SHARE = << sampled_fraction >>  -- of the requests
 local LONGEST = 1048576               -- bytes of a body that are looked at
 
 -- A name in quotes cannot come from a text: JSON writes a text's own quotes with a backslash before them.
-local function count(body, pattern)
-  local number = 0
-  for _ in string.gmatch(body, pattern) do number = number + 1 end
-  return number
-end
-
 function numbers_of(body)
   local sum, answers, labels = 0, 0, {}
-<% if score %>
   -- Of a list, the first is the best.
   for value in string.gmatch(body, '"<< score >>":%s*%[?%s*(%-?%d[%d.eE+-]*)') do
-<% else %>
-  -- One output alone: its values are all there is.
-  for value in string.gmatch(body, '[%[,]%s*(%-?%d[%d.eE+-]*)') do
-<% endif %>
     sum = sum + tonumber(value)
     answers = answers + 1
   end
@@ -27,7 +16,11 @@ function numbers_of(body)
     labels[label] = (labels[label] or 0) + 1
   end
 <% endif %>
-  return {answers = answers, score_sum = sum, abstentions = count(body, '"abstain":%s*true'), labels = labels}
+  local abstentions = 0
+<% if nothing %>
+  for _ in string.gmatch(body, '"<< nothing[0] >>":%s*<< nothing[1] >>%D') do abstentions = abstentions + 1 end
+<% endif %>
+  return {answers = answers, score_sum = sum, abstentions = abstentions, labels = labels}
 end
 
 function envoy_on_request(handle)

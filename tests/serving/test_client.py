@@ -3,10 +3,12 @@
 import http.server
 import json
 import socket
+import ssl
 import threading
 from collections import deque
 
 import pytest
+from certificates import CERTIFICATE, KEY
 
 from tfbert.serving import client as clients
 from tfbert.serving.client import Client, ServerError
@@ -18,6 +20,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def do_POST(self):
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         self.server.seen.append((self.path, body))
+        self.server.keys.append(self.headers["x-api-key"])
         self.answer({"predictions": [{"of": instance} for instance in body["instances"]]})
 
     def do_GET(self):
@@ -45,7 +48,7 @@ def server(monkeypatch):
     monkeypatch.setattr(clients.time, "sleep", lambda seconds: waits.append(seconds))
     waits = []
     found = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    found.seen, found.answers, found.waits = [], deque(), waits
+    found.seen, found.answers, found.waits, found.keys = [], deque(), waits, []
     thread = threading.Thread(target=found.serve_forever, daemon=True)
     thread.start()
     yield found
@@ -67,6 +70,25 @@ def test_texts_go_in_batches_and_answers_come_in_order(server):
     assert server.seen == [
         (path, {"signature_name": "labels", "instances": sent[start : start + 2]}) for start in (0, 2, 4)
     ]
+
+
+def test_headers_are_sent_with_every_request(server):
+    list(client(server, batch_size=1, headers={"x-api-key": "secret"}).predict(["a", "b"]))
+    list(client(server).predict(["c"]))
+    assert server.keys == ["secret", "secret", None]
+
+
+def test_tls(server, tmp_path):
+    (tmp_path / "key").write_text(KEY, encoding="utf-8")
+    (tmp_path / "certificate").write_text(CERTIFICATE, encoding="utf-8")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(tmp_path / "certificate", tmp_path / "key")
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    address = f"https://localhost:{server.server_port}"
+    trusting = Client(address, ca_path=str(tmp_path / "certificate"))
+    assert list(trusting.predict(["a"])) == [{"of": "a"}]
+    with pytest.raises(ServerError, match="cannot be reached .*certificate verify failed"):
+        list(Client(address, retries=0).predict(["a"]))
 
 
 def test_what_was_turned_away_is_sent_again(server):

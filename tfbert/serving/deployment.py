@@ -26,8 +26,11 @@ RELEASES = {
     "python_release": "3.13",
 }
 
-# An answer's own number whose mean says how sure a model is, in order of preference.
-_SCORES = ("probability", "similarity", "label_probabilities")
+# The number of an answer whose mean is watched, in order of preference: how sure the model is, else what it says.
+_SCORES = ("probability", "similarity", "label_probabilities", "value")
+
+# What an answer that says "nothing" looks like in JSON, by the output that says it.
+_NOTHING = {"abstain": "true", "best_answer": '""', "num_entities": "0", "num_labels": "0"}
 
 _GIB = 2**30
 
@@ -121,7 +124,6 @@ def _facts(version_dir: Path, wanted: Deployment) -> dict:
     name = version_dir.parent.name
     config = read_json(version_dir / "assets" / "config.json")
     outputs = Predictor(version_dir).output_names
-    scores = [output for output in _SCORES if output in outputs]
     return {
         **RELEASES,
         **vars(wanted),
@@ -135,10 +137,10 @@ def _facts(version_dir: Path, wanted: Deployment) -> dict:
         "input_names": list(next(read_warmup(version_dir)).inputs),
         "memory_gib": _memory_gib(version_dir),
         "execution_batch": 32,
-        # `None`: the model answers with one number alone.
-        "score": scores[0] if scores else None,
+        "score": next((name for name in _SCORES if name in outputs), outputs[0]),
         "has_labels": "label" in outputs,
-        "has_abstain": "abstain" in outputs,
+        # `None`: the model always has an answer.
+        "nothing": next(((name, _NOTHING[name]) for name in outputs if name in _NOTHING), None),
         "thread_flags": _thread_flags(wanted.cores),
         "server_flags": _server_flags(wanted.cores),
         "requests_per_server": 10 * wanted.cores,

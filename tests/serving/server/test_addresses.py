@@ -6,32 +6,13 @@ import grpc
 import pytest
 import small
 import tensorflow as tf
+from certificates import CERTIFICATE, KEY
 from serving_ports import free_ports
 from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
 from tfbert.serving.client import Client
 from tfbert.serving.server.flags import Options
 from tfbert.serving.server.server import Server
-
-# Made for this test, for localhost; nothing else knows it.
-KEY = """-----BEGIN PRIVATE KEY-----
-MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQgVhfPluGHk1KlKKjm
-6br48UGNLUADDpeZJziCs7kQKxChRANCAATKN2ps8OEcQOcUtDZ6AqZuzbXW8OH6
-a4kY8LTd4QSFfD4jdvYF5SnSaolOdnsqt64YK7o/NNLJapJLj7QGa9/C
------END PRIVATE KEY-----
-"""
-CERTIFICATE = """-----BEGIN CERTIFICATE-----
-MIIBlTCCATugAwIBAgIUfFnUFWaZ8K2w8MSUCB3upnTzO8UwCgYIKoZIzj0EAwIw
-FDESMBAGA1UEAwwJbG9jYWxob3N0MCAXDTI2MTEyNTE3MDU1NFoYDzIxMjYxMTAx
-MTcwNTU0WjAUMRIwEAYDVQQDDAlsb2NhbGhvc3QwWTATBgcqhkjOPQIBBggqhkjO
-PQMBBwNCAATKN2ps8OEcQOcUtDZ6AqZuzbXW8OH6a4kY8LTd4QSFfD4jdvYF5SnS
-aolOdnsqt64YK7o/NNLJapJLj7QGa9/Co2kwZzAdBgNVHQ4EFgQUTbejjXWD6RZC
-k05YLHpcj3Sw/yswHwYDVR0jBBgwFoAUTbejjXWD6RZCk05YLHpcj3Sw/yswDwYD
-VR0TAQH/BAUwAwEB/zAUBgNVHREEDTALgglsb2NhbGhvc3QwCgYIKoZIzj0EAwID
-SAAwRQIgI5A43IGTy8nSe8tN61AGaOh0IFMPPvOxO11GuMAdassCIQCimY2ZyK0f
-ywHAvXRz/n5twdaXHOcpaNOFhw3RPn4xmw==
------END CERTIFICATE-----
-"""
 
 
 def one_line(pem):

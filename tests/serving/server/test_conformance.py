@@ -1,7 +1,8 @@
 """What TensorFlow Serving documents of its API, asked of a server over REST and gRPC.
 
 Without more it is ours. `TFBERT_SERVING_ADDR=host:grpc_port,host:rest_port` names another one, such as the real server;
-it has to serve the model that `tools/train.py` makes of the samples of an online bank under the name `conformance`.
+it has to serve the model that `tools/train.py` makes of the samples of an online bank under the name `conformance`, and
+to be started with `--enable_grpc_healthcheck_service=true`.
 """
 
 import gzip
@@ -15,6 +16,7 @@ import pytest
 import small
 import tensorflow as tf
 from google.protobuf import text_format
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 from serving_ports import free_ports
 from tensorflow.core.example.example_pb2 import Example
 from tensorflow_serving.apis import (
@@ -44,7 +46,13 @@ def addresses():
     ports = free_ports(2)
     _, model_dir = small.finished_run()
     server = Server(
-        Options(port=ports[0], rest_api_port=ports[1], model_name=NAME, model_base_path=str(model_dir.resolve()))
+        Options(
+            port=ports[0],
+            rest_api_port=ports[1],
+            model_name=NAME,
+            model_base_path=str(model_dir.resolve()),
+            enable_grpc_healthcheck_service=True,
+        )
     )
     yield [f"127.0.0.1:{port}" for port in ports]
     server.close()
@@ -327,3 +335,10 @@ def test_grpc_metadata_and_status(prediction, channel):
     status.model_spec.name = NAME
     (version,) = stub.GetModelStatus(status, timeout=60).model_version_status
     assert (version.version, version.state) == (1, get_model_status_pb2.ModelVersionStatus.AVAILABLE)
+
+
+@pytest.mark.parametrize("name", ["", "PredictionService", "ModelService"])
+def test_grpc_health(channel, name):
+    asked = health_pb2.HealthCheckRequest(service=name)
+    answer = health_pb2_grpc.HealthStub(channel).Check(asked, timeout=60)
+    assert answer.status == health_pb2.HealthCheckResponse.SERVING

@@ -31,6 +31,10 @@ def serving(model_dir, **options):
         server.close()
 
 
+def grpc_address(server):
+    return f"grpc://127.0.0.1:{server.options.port}"
+
+
 @pytest.fixture
 def model_dir(tmp_path):
     """Return a directory with version 1 of a model, to which a test may add."""
@@ -48,7 +52,7 @@ def add_version(model_dir, number, is_broken=False):
 
 
 def status(client):
-    versions = client._request("GET", client._path())["model_version_status"]
+    versions = client.transport.request("GET", client.transport.path)["model_version_status"]
     return {int(version["version"]): version["state"] for version in versions}
 
 
@@ -140,7 +144,7 @@ def test_reload_over_grpc_and_labels(model_dir):
             also = Client(client.address, "also", retries=0)
             assert also.is_ready() and client.is_ready()
             labelled = "/v1/models/also/labels/stable:predict"
-            assert "predictions" in also._request("POST", labelled, b'{"instances": ["a"]}')
+            assert "predictions" in also.transport.request("POST", labelled, b'{"instances": ["a"]}')
             del request.config.model_config_list.config[0]
             stub.HandleReloadConfigRequest(request, timeout=60)
             wait_for(lambda: not client.is_ready())
@@ -150,14 +154,39 @@ def test_reload_over_grpc_and_labels(model_dir):
             assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
 
 
+def test_the_client_gets_the_same_over_grpc_as_over_rest(model_dir):
+    with serving(model_dir) as (server, rest):
+        over_grpc = Client(grpc_address(server), "bank", retries=0)
+        assert over_grpc.is_ready() and over_grpc.metadata() == rest.metadata()
+        assert over_grpc.input_ranks("token_ids") == {"padding_mask": 2, "segment_ids": 2, "token_ids": 2}
+        row = {"token_ids": [2, 5, 3], "segment_ids": [0, 0, 0], "padding_mask": [1, 1, 1]}
+        asked = {
+            "serving_default": ["my card pin", "the loan rate for a house", "", "😀 fee 价格", b"bytes"] * 20,
+            "token_ids": [row, row | {"token_ids": [2, 6, 3]}],
+            "labels": [2, 0, 1],
+        }
+        for signature, items in asked.items():
+            answers = list(over_grpc.predict(items, signature))
+            assert answers == list(rest.predict(items, signature)) and len(answers) == len(items)
+        kinds = {name: type(value) for name, value in next(over_grpc.predict(["a"])).items()}
+        assert kinds == {"label": str, "label_id": int, "probability": float, "probabilities": list, "truncated": bool}
+        absent = Client(grpc_address(server), "nobody", retries=0)
+        with pytest.raises(ServerError, match="Servable not found for request") as caught:
+            absent.metadata()
+        assert caught.value.status == 404 and not absent.is_ready()
+
+
 def test_the_tool_asks_a_server(model_dir, tmp_path):
     (tmp_path / "texts").write_text("my card pin\nthe loan rate\n")
-    with serving(model_dir) as (_, client):
-        ask = ["bank", "--server", client.address, "--file", "texts", "--batch-size", "1"]
-        remote = small.tools()("predict", *ask, cwd=tmp_path)
+    with serving(model_dir) as (server, client):
+        rest, by_grpc = (
+            small.tools()("predict", "bank", "--server", address, "--file", "texts", "--batch-size", "1", cwd=tmp_path)
+            for address in (client.address, grpc_address(server))
+        )
         local = small.tools()("predict", model_dir, "--file", "texts", "--batch-size", "1", cwd=tmp_path)
-    assert (remote.code, local.code) == (0, 0), remote.err
-    for ours, theirs in zip(remote.out.splitlines(), local.out.splitlines(), strict=True):
+    assert (rest.code, by_grpc.code, local.code) == (0, 0, 0), rest.err + by_grpc.err
+    assert rest.out == by_grpc.out
+    for ours, theirs in zip(rest.out.splitlines(), local.out.splitlines(), strict=True):
         ours, theirs = json.loads(ours), json.loads(theirs)
         assert list(ours) == list(theirs) and ours["label"] == theirs["label"]
         assert ours["probabilities"] == pytest.approx(theirs["probabilities"], abs=1e-5)

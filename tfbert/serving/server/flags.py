@@ -31,6 +31,7 @@ class Options:
         batching_parameters_file: text proto that says how.
         rest_api_num_threads: that answer REST requests at once.
         grpc_max_threads: that answer gRPC calls at once.
+        enable_grpc_healthcheck_service: whether gRPC has the service `grpc.health.v1.Health`.
         rest_api_timeout_in_ms: after which a REST request is given up.
         rest_api_enable_cors_support: whether pages of other origins may ask.
         ssl_config_file: text proto with the PEM texts of TLS, for gRPC.
@@ -59,6 +60,7 @@ class Options:
     batching_parameters_file: str = ""
     rest_api_num_threads: int = 4 * (os.cpu_count() or 1)
     grpc_max_threads: int = 4 * (os.cpu_count() or 1)
+    enable_grpc_healthcheck_service: bool = False
     rest_api_timeout_in_ms: int = 30_000
     rest_api_enable_cors_support: bool = False
     ssl_config_file: str = ""
@@ -101,7 +103,6 @@ WITHOUT_EFFECT = (
     "mixed_precision",
     "enable_signature_method_name_check",
     "enable_profiler",
-    "enable_grpc_healthcheck_service",
     "enable_serialization_as_tensor_content",
     "remove_unused_fields_from_bundle_metagraph",
     "grpc_channel_arguments",

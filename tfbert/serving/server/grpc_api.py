@@ -1,11 +1,18 @@
-"""The gRPC half of TensorFlow Serving's API: its two services, on any address."""
+"""The gRPC half of TensorFlow Serving's API: its two services, health and reflection, on any address."""
 
 import functools
 from collections.abc import Callable
 from concurrent import futures
 
 import grpc
-from tensorflow_serving.apis import model_service_pb2_grpc, prediction_service_pb2_grpc
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+from tensorflow_serving.apis import (
+    model_service_pb2,
+    model_service_pb2_grpc,
+    prediction_service_pb2,
+    prediction_service_pb2_grpc,
+)
 
 from tfbert.serving.server.access import FAILURE, log_failure
 from tfbert.serving.server.calls import Calls
@@ -47,7 +54,11 @@ class _Model(model_service_pb2_grpc.ModelServiceServicer):
 
 
 def start(
-    calls: Calls, addresses: list[str], num_threads: int, credentials: grpc.ServerCredentials | None = None
+    calls: Calls,
+    addresses: list[str],
+    num_threads: int,
+    credentials: grpc.ServerCredentials | None = None,
+    with_health: bool = False,
 ) -> grpc.Server:
     """Return a running server.
 
@@ -56,6 +67,7 @@ def start(
         addresses: `host:port` or `unix:path` each.
         num_threads: that answer at once.
         credentials: of TLS on the first address; the others are local.
+        with_health: whether it answers those who ask how it is.
 
     Raises:
         ValueError: an address cannot be listened on.
@@ -69,6 +81,7 @@ def start(
     server = grpc.server(futures.ThreadPoolExecutor(num_threads, "grpc"), options=options)
     prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(_Prediction(calls), server)
     model_service_pb2_grpc.add_ModelServiceServicer_to_server(_Model(calls), server)
+    _add_described(server, with_health)
     for index, address in enumerate(addresses):
         try:
             if credentials is not None and index == 0:
@@ -79,6 +92,23 @@ def start(
             raise ValueError(f"{address}: cannot be listened on ({error}); wanted a free port") from None
     server.start()
     return server
+
+
+def _add_described(server: grpc.Server, with_health: bool) -> None:
+    """Add the services that tell of the others: health if wanted, and reflection.
+
+    Source: TensorFlow Serving 2.20.0, `model_servers/server.cc`, for the names. There they serve once the server is
+    up, whatever becomes of the models; so do ours.
+    """
+    files = [prediction_service_pb2.DESCRIPTOR, model_service_pb2.DESCRIPTOR]
+    if with_health:
+        servicer = health.HealthServicer()
+        for name in ("PredictionService", "ModelService"):
+            servicer.set(name, health_pb2.HealthCheckResponse.SERVING)
+        health_pb2_grpc.add_HealthServicer_to_server(servicer, server)
+        files.append(health_pb2.DESCRIPTOR)
+    names = [service.full_name for file in files for service in file.services_by_name.values()]
+    reflection.enable_server_reflection([*names, reflection.SERVICE_NAME], server)
 
 
 def _without_deadline(answer: Callable) -> Callable:

@@ -3,29 +3,32 @@
 import functools
 from pathlib import Path
 
-from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, text_format, wrappers_pb2
+from google.protobuf import text_format, wrappers_pb2
 from google.protobuf.message import Message
 
-_PACKAGE = "tensorflow.serving"
-_FIELD = descriptor_pb2.FieldDescriptorProto
-_SCALARS = {"string": _FIELD.TYPE_STRING, "bool": _FIELD.TYPE_BOOL, "int64": _FIELD.TYPE_INT64}
+from tfbert.serving.messages import message_classes
 
-# By message, the fields in the order of their numbers, which begin at 1, and what each is.
+_PACKAGE = "tensorflow.serving"
 # Source: TensorFlow Serving 2.20.0, `ssl_config.proto`, `monitoring_config.proto`, `session_bundle_config.proto`.
 _MESSAGES = {
-    "SSLConfig": {"server_key": "string", "server_cert": "string", "custom_ca": "string", "client_verify": "bool"},
-    "PrometheusConfig": {"enable": "bool", "path": "string"},
-    "MonitoringConfig": {"prometheus_config": f".{_PACKAGE}.PrometheusConfig"},
+    "SSLConfig": {
+        "server_key": "1 string",
+        "server_cert": "2 string",
+        "custom_ca": "3 string",
+        "client_verify": "4 bool",
+    },
+    "PrometheusConfig": {"enable": "1 bool", "path": "2 string"},
+    "MonitoringConfig": {"prometheus_config": f"1 .{_PACKAGE}.PrometheusConfig"},
     "BatchingParameters": {
-        "max_batch_size": ".google.protobuf.Int64Value",
-        "batch_timeout_micros": ".google.protobuf.Int64Value",
-        "max_enqueued_batches": ".google.protobuf.Int64Value",
-        "num_batch_threads": ".google.protobuf.Int64Value",
-        "thread_pool_name": ".google.protobuf.StringValue",
-        "allowed_batch_sizes": "repeated int64",
-        "pad_variable_length_inputs": "bool",
-        "enable_large_batch_splitting": ".google.protobuf.BoolValue",
-        "max_execution_batch_size": ".google.protobuf.Int64Value",
+        "max_batch_size": "1 .google.protobuf.Int64Value",
+        "batch_timeout_micros": "2 .google.protobuf.Int64Value",
+        "max_enqueued_batches": "3 .google.protobuf.Int64Value",
+        "num_batch_threads": "4 .google.protobuf.Int64Value",
+        "thread_pool_name": "5 .google.protobuf.StringValue",
+        "allowed_batch_sizes": "6 repeated int64",
+        "pad_variable_length_inputs": "7 bool",
+        "enable_large_batch_splitting": "8 .google.protobuf.BoolValue",
+        "max_execution_batch_size": "9 .google.protobuf.Int64Value",
     },
 }
 
@@ -44,24 +47,9 @@ def read_proto(path: Path, message: Message) -> Message:
 
 def empty(name: str) -> Message:
     """Return an empty `SSLConfig`, `MonitoringConfig` or `BatchingParameters`."""
-    return message_factory.GetMessageClass(_pool().FindMessageTypeByName(f"{_PACKAGE}.{name}"))()
+    return _classes()[name]()
 
 
 @functools.cache
-def _pool() -> descriptor_pool.DescriptorPool:
-    """Return a pool of its own: the default one may get the true files from elsewhere."""
-    file = descriptor_pb2.FileDescriptorProto(
-        name="tfbert_serving.proto", package=_PACKAGE, syntax="proto3", dependency=[wrappers_pb2.DESCRIPTOR.name]
-    )
-    for name, fields in _MESSAGES.items():
-        message = file.message_type.add(name=name)
-        for number, (field, kind) in enumerate(fields.items(), start=1):
-            is_repeated, scalar = kind.startswith("repeated "), kind.removeprefix("repeated ")
-            added = message.field.add(name=field, number=number, type=_SCALARS.get(scalar, _FIELD.TYPE_MESSAGE))
-            added.label = _FIELD.LABEL_REPEATED if is_repeated else _FIELD.LABEL_OPTIONAL
-            if scalar not in _SCALARS:
-                added.type_name = kind
-    pool = descriptor_pool.DescriptorPool()
-    pool.AddSerializedFile(wrappers_pb2.DESCRIPTOR.serialized_pb)
-    pool.AddSerializedFile(file.SerializeToString())
-    return pool
+def _classes() -> dict[str, type[Message]]:
+    return message_classes({_PACKAGE: _MESSAGES}, [wrappers_pb2.DESCRIPTOR])

@@ -65,7 +65,11 @@ class Server:
             self.calls = Calls(self.manager, metrics, batcher)
             if options.port or options.grpc_socket_path:
                 server = grpc_api.start(
-                    self.calls, _addresses(options), options.grpc_max_threads, _credentials(options)
+                    self.calls,
+                    _addresses(options),
+                    options.grpc_max_threads,
+                    _credentials(options),
+                    options.enable_grpc_healthcheck_service,
                 )
                 opened.callback(lambda: server.stop(_GRACE_SECONDS).wait())
             if options.rest_api_port:

@@ -1,0 +1,268 @@
+"""The client over gRPC: what it sends, what it sends again, and what it does not."""
+
+import itertools
+import socket
+import sys
+import threading
+import time
+from collections import deque
+from concurrent import futures
+
+import grpc
+import pytest
+import tensorflow as tf
+from certificates import CERTIFICATE, KEY
+from serving_ports import free_ports
+from tensorflow.core.framework import types_pb2
+from tensorflow_serving.apis import get_model_metadata_pb2, predict_pb2, prediction_service_pb2_grpc
+
+from tfbert.serving import client as clients
+from tfbert.serving.client import Client, ServerError
+
+FULL = "The batch scheduling queue to which this task was submitted is full; currently 2 batches enqueued"
+# The inputs of two signatures: to each its dtype and rank.
+SIGNATURES = {
+    "serving_default": {"text": (types_pb2.DT_STRING, 1)},
+    "pairs": {"question": (types_pb2.DT_STRING, 1), "number": (types_pb2.DT_INT32, 2)},
+}
+
+
+class Service(prediction_service_pb2_grpc.PredictionServiceServicer):
+    """Says what the test has put into `answers`, and echoes where there is nothing."""
+
+    def __init__(self):
+        self.seen, self.keys, self.answers, self.num_metadata = [], [], deque(), 0
+
+    def Predict(self, request, context):
+        inputs = {name: tf.make_ndarray(tensor).tolist() for name, tensor in request.inputs.items()}
+        self.seen.append((request.model_spec, inputs))
+        self.keys.append(dict(context.invocation_metadata()).get("x-api-key"))
+        if self.answers:
+            said = self.answers.popleft()
+            if isinstance(said, tuple):
+                context.abort(*said)
+            return said()
+        return response(**{f"of_{name}": values for name, values in inputs.items()})
+
+    def GetModelMetadata(self, request, context):
+        self.num_metadata += 1
+        found = get_model_metadata_pb2.SignatureDefMap()
+        for name, inputs in SIGNATURES.items():
+            for key, (dtype, rank) in inputs.items():
+                info = found.signature_def[name].inputs[key]
+                info.dtype = dtype
+                for _ in range(rank):
+                    info.tensor_shape.dim.add(size=-1)
+        answer = get_model_metadata_pb2.GetModelMetadataResponse(model_spec=request.model_spec)
+        answer.metadata["signature_def"].Pack(found)
+        return answer
+
+
+def response(**outputs):
+    answer = predict_pb2.PredictResponse()
+    for name, values in outputs.items():
+        answer.outputs[name].CopyFrom(tf.make_tensor_proto(values))
+    return answer
+
+
+def started(service, port, credentials=None):
+    server = grpc.server(futures.ThreadPoolExecutor(4), options=[("grpc.so_reuseport", 0)])
+    prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(service, server)
+    place = f"127.0.0.1:{port}"
+    assert port == (server.add_secure_port(place, credentials) if credentials else server.add_insecure_port(place))
+    server.start()
+    return server
+
+
+@pytest.fixture
+def service(monkeypatch):
+    found = Service()
+    found.waits = []
+    monkeypatch.setattr(clients.time, "sleep", found.waits.append)
+    (found.port,) = free_ports(1)
+    server = started(found, found.port)
+    yield found
+    server.stop(0).wait()
+
+
+def client(service, **options):
+    return Client(f"grpc://127.0.0.1:{service.port}", "bank cards", **options)
+
+
+def test_headers_are_sent_with_every_request(service):
+    list(client(service, batch_size=1, headers={"x-api-key": "secret"}).predict(["a", "b"]))
+    list(client(service).predict(["c"]))
+    assert service.keys == ["secret", "secret", None]
+
+
+def test_tls(tmp_path):
+    (tmp_path / "certificate").write_text(CERTIFICATE, encoding="utf-8")
+    [port] = free_ports(1)
+    server = started(Service(), port, grpc.ssl_server_credentials([(KEY.encode(), CERTIFICATE.encode())]))
+    address = f"grpcs://localhost:{port}"
+    assert list(Client(address, ca_path=str(tmp_path / "certificate")).predict(["a"])) == ["a"]
+    with pytest.raises(ServerError, match="cannot be reached"):
+        list(Client(address, retries=0).predict(["a"]))
+    server.stop(0).wait()
+
+
+def test_texts_go_in_batches_and_answers_come_in_order(service):
+    texts = ["a", b"b", "é", "d", "e"]
+    answers = list(client(service, batch_size=2, version=7).predict(iter(texts)))
+    assert answers == ["a", "b", "é", "d", "e"]
+    batches = [inputs["text"] for _, inputs in service.seen]
+    assert batches == [[b"a", b"b"], ["é".encode(), b"d"], [b"e"]]
+    spec = service.seen[0][0]
+    assert (spec.name, spec.signature_name, spec.version.value) == ("bank cards", "serving_default", 7)
+    assert service.num_metadata == 1
+    list(client(service).predict(["a"]))
+    assert not service.seen[-1][0].HasField("version")
+
+
+def test_items_of_several_inputs(service):
+    items = [{"question": "a", "number": [1, 2]}, {"number": (3, 4), "question": "b"}]
+    answers = list(client(service).predict(items, "pairs"))
+    assert answers == [{"of_number": [1, 2], "of_question": "a"}, {"of_number": [3, 4], "of_question": "b"}]
+    assert client(service).input_ranks("pairs") == {"number": 2, "question": 1}
+
+
+@pytest.mark.parametrize(
+    ("items", "signature", "message"),
+    [
+        (["a"], "pairs", "an item has str; wanted the inputs number, question"),
+        ([{"question": "a"}], "pairs", "an item has question; wanted the inputs number, question"),
+        ([{"txt": "a"}], "serving_default", "an item has txt; wanted the inputs text"),
+        (["a", 3], "serving_default", "input text: not all are values of DT_STRING"),
+        (["a", ["b"]], "serving_default", "input text: values of the shapes"),
+    ],
+)
+def test_items_that_do_not_fit_are_not_sent(service, items, signature, message):
+    with pytest.raises(ValueError, match=message):
+        list(client(service).predict(items, signature))
+    assert service.seen == []
+
+
+def test_an_unknown_signature(service):
+    with pytest.raises(ServerError, match="no signature 'X' among pairs, serving_default"):
+        list(client(service).predict(["a"], "X"))
+
+
+def test_what_was_turned_away_is_sent_again(service):
+    full, slow = (grpc.StatusCode.UNAVAILABLE, FULL), (grpc.StatusCode.RESOURCE_EXHAUSTED, "slow down")
+    service.answers.extend([full, slow])
+    assert list(client(service).predict(["a"])) == ["a"]
+    assert len(service.seen) == 3 and len(service.waits) == 2
+    assert 0.1 <= service.waits[0] <= 0.2 <= service.waits[1] <= 0.4
+    service.answers.extend([full] * 4)
+    with pytest.raises(ServerError, match="queue to which this task") as caught:
+        list(client(service).predict(["a"]))
+    assert caught.value.status == 503 and len(service.seen) == 7
+
+
+@pytest.mark.parametrize(
+    ("code", "status"),
+    [
+        ("INVALID_ARGUMENT", 400),
+        ("NOT_FOUND", 404),
+        ("INTERNAL", 500),
+        ("UNAVAILABLE", 503),
+        ("DEADLINE_EXCEEDED", 504),
+    ],
+)
+def test_what_may_have_been_answered_is_not_sent_again(service, code, status):
+    service.answers.append((grpc.StatusCode[code], "so it is"))
+    with pytest.raises(ServerError, match=f"grpc://127.0.0.1:{service.port}: so it is") as caught:
+        list(client(service).predict(["a"]))
+    assert (caught.value.status, len(service.seen)) == (status, 1)
+
+
+def test_an_answer_that_takes_too_long(service):
+    asked, goes_on = client(service), threading.Event()
+    # Connected, and with what it has to know.
+    assert list(asked.predict(["a"])) == ["a"]
+    asked.transport.timeout_seconds = 0.3
+    service.answers.append(lambda: goes_on.wait(30) and response(of_text=["a"]))
+    start = time.monotonic()
+    with pytest.raises(ServerError, match="Deadline Exceeded") as caught:
+        list(asked.predict(["a"]))
+    goes_on.set()
+    assert caught.value.status == 504 and len(service.seen) == 2
+    assert 0.25 < time.monotonic() - start < 20
+
+
+def test_nobody_there_until_somebody_is(service, monkeypatch):
+    (service.port,) = free_ports(1)
+    absent = client(service, retries=2)
+    with pytest.raises(ServerError, match=f"127.0.0.1:{service.port}: cannot be reached") as caught:
+        list(absent.predict(["a"]))
+    assert caught.value.status is None and len(service.waits) == 2 and not absent.is_ready()
+    # Left to itself, a channel would not try again within the second.
+    servers = []
+
+    def start_and_wait(seconds):
+        servers.append(started(service, service.port))
+        threading.Event().wait(0.5)
+
+    monkeypatch.setattr(clients.time, "sleep", start_and_wait)
+    assert list(client(service, retries=1).predict(["a"])) == ["a"]
+    assert len(servers) == 1
+    servers[0].stop(0).wait()
+
+
+def test_a_connection_that_breaks_is_not_tried_again():
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        name = "bank" * 100
+
+        def break_one():
+            with listening.accept()[0] as connection:
+                # Empty SETTINGS: enough of HTTP/2 to be sent a request, which the name is most of.
+                connection.sendall(bytes([0, 0, 0, 4, 0, 0, 0, 0, 0]))
+                sizes = (len(connection.recv(1000)) for _ in itertools.count())
+                next(total for total in itertools.accumulate(sizes) if total > 1.5 * len(name))
+
+        thread = threading.Thread(target=break_one, daemon=True)
+        thread.start()
+        asked = Client(f"grpc://127.0.0.1:{listening.getsockname()[1]}", name, timeout_seconds=20)
+        with pytest.raises(ServerError) as caught:
+            asked.metadata()
+        thread.join()
+        assert caught.value.status == 503
+        listening.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            listening.accept()
+
+
+def test_long_answers(service):
+    service.answers.append(lambda: response(of_text=["x" * 6_000_000]))
+    assert [len(answer) for answer in client(service).predict(["a"])] == [6_000_000]
+
+
+@pytest.mark.parametrize(
+    ("outputs", "message"),
+    [
+        ({"label": ["a", "b"]}, r"output label has the shape \(2,\); wanted one value for each of 1 items"),
+        ({"label": "a"}, r"output label has the shape \(\); wanted one value for each of 1 items"),
+        ({"label": tf.constant([1], tf.uint8)}, "output label: values of DT_UINT8 cannot be read"),
+    ],
+)
+def test_odd_answers(service, outputs, message):
+    service.answers.append(lambda: response(**outputs))
+    with pytest.raises(ServerError, match=message):
+        list(client(service).predict(["a"]))
+
+
+def test_rest_at_a_port_of_grpc(service):
+    address = f"127.0.0.1:{service.port}"
+    with pytest.raises(
+        ServerError, match=f"does not speak HTTP; if it is a port of gRPC, its address is grpc://{address}"
+    ):
+        list(Client(address).predict(["a"]))
+    assert service.waits == []
+
+
+def test_without_grpc_there_is_rest(monkeypatch):
+    monkeypatch.setitem(sys.modules, "grpc", None)
+    monkeypatch.delitem(sys.modules, "tfbert.serving.client_grpc", raising=False)
+    with pytest.raises(ValueError, match="grpc://localhost:1: .*grpc.*; wanted the extra `grpc`"):
+        Client("grpc://localhost:1")
+    assert Client("localhost:1").address == "localhost:1"
