@@ -82,6 +82,8 @@ class EncoderConfig:
         precision: of training's matrix products; `auto` takes bfloat16 where the processor multiplies it natively
             and fast. Weights stay float32; evaluation and export are float32 always.
         dropout: of hidden states and attention in training, 0 to below 1.
+        fast: whether attention and the work between matrix products take our faster ways, equal to KerasNLP's within
+            rounding; false computes by KerasNLP and Keras alone.
     """
 
     name: str = "minilm"
@@ -90,6 +92,7 @@ class EncoderConfig:
     window_overlap_fraction: float = 0.25
     precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     dropout: float = 0.1
+    fast: bool = True
 
     def __post_init__(self):
         require(self.sequence_length >= 3, "encoder.sequence_length", self.sequence_length, "3 or more tokens")

@@ -1,4 +1,4 @@
-"""Attention equals Keras' own in values and gradients, and its dropout drops as much as it says."""
+"""Attention equals Keras' own in values and gradients, with dropout and without."""
 
 import keras
 import numpy as np
@@ -6,6 +6,7 @@ import pytest
 import tensorflow as tf
 
 from tfbert.encoder import attention
+from tfbert.encoder.elementwise import draw_kept
 
 SHAPE = (2, 7, 12)
 MASKS = {
@@ -61,7 +62,7 @@ def test_the_gradient_with_dropout_is_that_of_the_values(name):
         tf.constant(np.random.default_rng(seed).normal(size=(2, 7, 3, 4)), tf.float32) for seed in range(3)
     )
     mask, rate, seed = MASKS[name], 0.4, tf.constant([5, 6])
-    kept = tf.cast(attention._draw([2, 3, 7, 7], rate, seed), tf.float32) / (1 - rate)
+    kept = tf.cast(draw_kept([2, 3, 7, 7], rate, seed), tf.float32) / (1 - rate)
 
     def step_by_step(query, key, value):
         agreement = tf.einsum("blhd,bmhd->bhlm", query, key)
@@ -81,19 +82,6 @@ def test_the_gradient_with_dropout_is_that_of_the_values(name):
         results.append([found, *tape.gradient(loss, [query, key, value])])
     for expected, found in zip(*results, strict=True):
         np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
-
-
-@pytest.mark.parametrize("rate", [0.1, 0.5, 0.9])
-def test_so_much_is_dropped(rate):
-    kept = attention._draw([5, 7, 101, 101], rate, tf.constant([1, 2])).numpy()
-    assert kept.shape == (5, 7, 101, 101)
-    # Five deviations of a binomial.
-    assert abs(kept.mean() - (1 - rate)) < 5 * np.sqrt(rate * (1 - rate) / kept.size)
-    assert kept.mean((0, 2, 3)).std() < 0.01 and kept.mean((0, 1, 2)).std() < 0.03
-
-
-def test_an_odd_number_of_weights_is_drawn_in_full():
-    assert attention._draw([1, 1, 3, 3], 0.5, tf.constant([1, 2])).shape == (1, 1, 3, 3)
 
 
 def test_every_call_drops_others_and_the_same_seed_the_same():

@@ -7,8 +7,7 @@ matrix products, are what attention costs. Keras differentiates every step and d
 import keras
 import tensorflow as tf
 
-# Dropout compares 16 random bits with a threshold: rates are exact to 1/65536, at half the cost of drawing floats.
-_BITS = 16
+from tfbert.encoder.elementwise import draw_kept
 
 
 def use_in(layer: keras.layers.MultiHeadAttention) -> None:
@@ -69,7 +68,7 @@ def _with_dropout(query, key, value, bias, rate, seed):
     @tf.custom_gradient
     def weighted(query, key, value):
         weights = _weights(query, key, bias)
-        is_kept = _draw(tf.shape(weights), rate, seed)
+        is_kept = draw_kept(tf.shape(weights), rate, seed)
         zero = tf.zeros([], weights.dtype)
         # What is kept counts for what is dropped. The factor is put on the small tensors, not on the weights.
         factor = tf.cast(1 / (1 - rate), weights.dtype)
@@ -88,11 +87,3 @@ def _with_dropout(query, key, value, bias, rate, seed):
         return found, gradient
 
     return weighted(query, key, value)
-
-
-def _draw(shape: tf.Tensor, rate: float, seed: tf.Tensor) -> tf.Tensor:
-    """Return which weights are kept: bool of a shape."""
-    count = tf.reduce_prod(shape)
-    words = tf.random.stateless_uniform([(count + 1) // 2], tf.cast(seed, tf.int32), None, None, tf.int32)
-    bits = tf.reshape(tf.bitcast(words, tf.uint16), [-1])[:count]
-    return tf.reshape(bits >= tf.constant(round(rate * 2**_BITS), tf.uint16), shape)

@@ -1,9 +1,9 @@
-"""What KerasNLP's BERT constructor does not take: activation, epsilon, attention in; a backbone that does so out."""
+"""What KerasNLP's BERT constructor does not take: activation, epsilon, faster ways in; a backbone that does so out."""
 
 import keras
 from keras_hub.models import BertBackbone
 
-from tfbert.encoder import attention
+from tfbert.encoder import block
 
 
 @keras.saving.register_keras_serializable("tfbert")
@@ -17,13 +17,14 @@ FUNCTIONS = {"gelu": keras.activations.gelu, "gelu_tanh": gelu_tanh}
 FUNCTIONS |= {"relu": keras.activations.relu, "silu": keras.activations.silu}
 
 
-def build_backbone(facts: dict, *, dtype: str, dropout: float) -> BertBackbone:
+def build_backbone(facts: dict, *, dtype: str, dropout: float, fast: bool = True) -> BertBackbone:
     """Return the architecture that an encoder's facts describe, with random weights.
 
     Args:
         facts: `Encoder.facts`, or what was stored of them with a run.
         dtype: Keras dtype policy.
         dropout: of hidden states and attention.
+        fast: as for `set_computation`.
     """
     sizes = ("vocabulary_size", "num_layers", "num_heads", "hidden_dim", "intermediate_dim")
     backbone = BertBackbone(
@@ -31,12 +32,12 @@ def build_backbone(facts: dict, *, dtype: str, dropout: float) -> BertBackbone:
         dropout=dropout,
         dtype=dtype,
     )
-    set_computation(backbone, facts["activation"], facts["layer_norm_epsilon"])
+    set_computation(backbone, facts["activation"], facts["layer_norm_epsilon"], fast)
     return backbone
 
 
-def set_computation(backbone: BertBackbone, activation: str, layer_norm_epsilon: float) -> None:
-    """Give every layer an activation and an epsilon that KerasNLP's constructor does not take, and faster attention.
+def set_computation(backbone: BertBackbone, activation: str, layer_norm_epsilon: float, fast: bool = True) -> None:
+    """Give every layer an activation and an epsilon that KerasNLP's constructor does not take, and make it faster.
 
     The backbone's own config has no place for either, so `from_config` and a `.keras` file fall back to KerasNLP's:
     call this again after them, or use `save_encoder`. Weights are not touched. A model that was compiled or traced
@@ -46,6 +47,8 @@ def set_computation(backbone: BertBackbone, activation: str, layer_norm_epsilon:
         backbone: changed in place.
         activation: `gelu` (exact), `gelu_tanh`, `relu`, `silu`.
         layer_norm_epsilon: above 0.
+        fast: whether layers compute by `block` and `attention`, equal to KerasNLP within rounding. False leaves them as
+            they are: KerasNLP's, unless an earlier call changed them.
     """
     function = FUNCTIONS[activation]
     backbone.embeddings_layer_norm.epsilon = layer_norm_epsilon
@@ -55,4 +58,5 @@ def set_computation(backbone: BertBackbone, activation: str, layer_norm_epsilon:
         layer.layer_norm_epsilon = layer_norm_epsilon
         layer._self_attention_layer_norm.epsilon = layer_norm_epsilon
         layer._feedforward_layer_norm.epsilon = layer_norm_epsilon
-        attention.use_in(layer._self_attention_layer)
+        if fast:
+            block.use_in(layer)

@@ -108,7 +108,7 @@ class PretrainedEncoderConfig:
         num_layers, num_heads, hidden_dim, intermediate_dim: sizes of a new encoder.
         max_sequence_length: positions that a new encoder has.
         dropout: of hidden states and attention in training, 0 to below 1.
-        precision: as in `tfbert.config.EncoderConfig`.
+        precision, fast: as in `tfbert.config.EncoderConfig`.
     """
 
     name: str | None = "minilm"
@@ -122,6 +122,7 @@ class PretrainedEncoderConfig:
     max_sequence_length: int = 512
     dropout: float = 0.1
     precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    fast: bool = True
 
     def __post_init__(self):
         sizes = ("num_layers", "num_heads", "hidden_dim", "intermediate_dim", "max_sequence_length")

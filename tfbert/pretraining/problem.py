@@ -189,8 +189,9 @@ def build_models(problem: PretrainingProblem) -> tuple[PretrainingModel, Pretrai
     keras.utils.set_random_seed(config.train.seed)
     policy = choose_policy(config.encoder.precision)
     models = []
+    options = {"dropout": config.encoder.dropout, "fast": config.encoder.fast}
     for dtype in dict.fromkeys(("float32", policy)):
-        backbone = build_backbone(encoder.facts, dtype=dtype, dropout=config.encoder.dropout)
+        backbone = build_backbone(encoder.facts, dtype=dtype, **options)
         head = PretrainingHead(
             backbone,
             activation=encoder.facts["activation"],

@@ -26,7 +26,8 @@ from tfbert.training.distribution import Replicas, join
 logger = logging.getLogger(__name__)
 
 # What may differ between two trainings of one problem: neither the records nor the rows made of them depend on it.
-_OF_TRAINING = ("train", "encoder.dropout", "encoder.precision", "head.dropout", "head.start", "head.pooling")
+_OF_TRAINING = ("train", "head.dropout", "head.start", "head.pooling")
+_OF_TRAINING += ("encoder.dropout", "encoder.precision", "encoder.fast")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -219,5 +220,6 @@ def build_models(problem: Problem, config: Config) -> tuple[TaskModel, TaskModel
 
 def build_model(task: Task, facts: dict, encoder_facts: dict, config: Config, policy: str = "float32") -> TaskModel:
     """Return a model with a new head on an encoder of this architecture with random weights."""
-    backbone = build_backbone(encoder_facts, dtype=policy, dropout=config.encoder.dropout)
+    options = {"dropout": config.encoder.dropout, "fast": config.encoder.fast}
+    backbone = build_backbone(encoder_facts, dtype=policy, **options)
     return TaskModel(backbone, task.build_head(facts, config))

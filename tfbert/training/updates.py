@@ -17,6 +17,7 @@ import tensorflow as tf
 from tfbert.config import OptimizationConfig
 from tfbert.training import checkpoint
 from tfbert.training.distribution import ALONE, Parts, Replicas, watched
+from tfbert.training.memory import keep_memory
 
 Batch = Mapping[str, tf.Tensor]
 
@@ -57,6 +58,7 @@ class Updater:
         batch_spec: Any,
         replicas: Replicas = ALONE,
     ):
+        keep_memory()
         self.model, self.losses, self.terms = model, losses, tuple(terms)
         self.optimizer, self.config, self.replicas = optimizer, config, replicas
         self.loss_scale = keras.optimizers.LossScaleOptimizer(optimizer) if "float16" in self.precision else None

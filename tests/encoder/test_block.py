@@ -1,0 +1,148 @@
+"""Layers and whole encoders equal KerasNLP's in values and gradients, in training too; and the switch turns all off."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from keras_hub.layers import TransformerEncoder
+from keras_hub.models import BertBackbone
+
+from tfbert.encoder import block
+from tfbert.encoder.computation import FUNCTIONS, build_backbone
+
+SHAPE = (2, 7, 12)
+PADDING = tf.constant([[1] * 7, [1] * 4 + [0] * 3])
+SIZES = {"vocabulary_size": 30, "num_layers": 2, "num_heads": 3, "hidden_dim": 12, "intermediate_dim": 20}
+FACTS = SIZES | {"max_sequence_length": 9, "num_segments": 2, "activation": "gelu_tanh", "layer_norm_epsilon": 1e-12}
+INPUTS = {
+    "token_ids": tf.constant(np.random.default_rng(0).integers(1, 30, (2, 7)), tf.int32),
+    "segment_ids": tf.constant([[0] * 7, [0, 0, 0, 1, 1, 1, 1]]),
+    "padding_mask": PADDING,
+}
+
+
+def a_layer(activation="gelu", dropout=0.0, dtype="float32"):
+    keras.utils.set_random_seed(3)
+    layer = TransformerEncoder(20, 3, dropout=dropout, activation=FUNCTIONS[activation], dtype=dtype)
+    layer.build(SHAPE)
+    randomize(layer)
+    return layer
+
+
+def randomize(layer):
+    for index, weight in enumerate(layer.trainable_weights):
+        weight.assign(np.random.default_rng(index).normal(scale=0.7, size=weight.shape))
+
+
+def fast(layer):
+    block.use_in(layer)
+    return layer
+
+
+def inputs():
+    return tf.constant(np.random.default_rng(9).normal(size=SHAPE), tf.float32)
+
+
+def with_gradients(layer, **options):
+    x = inputs()
+    weights = [weight.value for weight in layer.trainable_weights]
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        found = layer(x, **options)
+        loss = tf.reduce_sum(tf.sin(found))
+    return [found, *tape.gradient(loss, [x, *weights])]
+
+
+def assert_same(found, expected, tolerance=2e-5):
+    for one, other in zip(found, expected, strict=True):
+        np.testing.assert_allclose(one, other, rtol=tolerance, atol=tolerance)
+
+
+@pytest.mark.parametrize("activation", FUNCTIONS)
+def test_a_layer_computes_what_kerasnlp_computes(activation):
+    options = {"padding_mask": PADDING, "training": True}
+    found = with_gradients(fast(a_layer(activation)), **options)
+    assert_same(found, with_gradients(a_layer(activation), **options))
+    assert len(found) == 2 + 16
+
+
+def test_a_frozen_layer_hands_its_gradient_on():
+    layers = [a_layer(), fast(a_layer())]
+    for layer in layers:
+        layer.trainable = False
+    expected, found = (with_gradients(layer, padding_mask=PADDING, training=True) for layer in layers)
+    assert_same(found, expected)
+    assert len(found) == 2
+
+
+def test_masks_by_query_and_attention_scores_are_left_to_kerasnlp():
+    by_query = tf.constant(np.tril(np.ones((2, 7, 7))))
+    for options in ({"attention_mask": by_query}, {}):
+        options = {"training": True, **options}
+        assert_same([fast(a_layer())(inputs(), **options)], [a_layer()(inputs(), **options)])
+    options = {"padding_mask": PADDING, "return_attention_scores": True, "training": True}
+    assert_same(fast(a_layer())(inputs(), **options), a_layer()(inputs(), **options))
+
+
+@pytest.mark.parametrize("dtype", ["mixed_bfloat16", "mixed_float16"])
+def test_half_precision_is_near(dtype):
+    options = {"padding_mask": PADDING, "training": True}
+    found = fast(a_layer(dtype=dtype))(inputs(), **options)
+    assert found.dtype == dtype.removeprefix("mixed_")
+    np.testing.assert_allclose(tf.cast(found, tf.float32), a_layer()(inputs(), **options), rtol=0.1, atol=0.2)
+
+
+def test_dropout_drops_in_training_only_and_the_same_for_a_seed():
+    runs = []
+    for _ in range(2):
+        layer = fast(a_layer(dropout=0.3))
+        runs.append([layer(inputs(), padding_mask=PADDING, training=True).numpy() for _ in range(2)])
+    np.testing.assert_array_equal(runs[0], runs[1])
+    assert np.abs(runs[0][0] - runs[0][1]).max() > 0.1
+    answering = fast(a_layer(dropout=0.3))(inputs(), padding_mask=PADDING, training=False)
+    assert_same([answering], [a_layer()(inputs(), padding_mask=PADDING)])
+
+
+def a_backbone(dropout, **options):
+    keras.utils.set_random_seed(3)
+    backbone = build_backbone(FACTS, dtype="float32", dropout=dropout, **options)
+    randomize(backbone)
+    return backbone
+
+
+def gradients_of(backbone):
+    with tf.GradientTape() as tape:
+        found = backbone(INPUTS, training=True)
+        loss = tf.reduce_sum(tf.sin(found["sequence_output"])) + tf.reduce_sum(found["pooled_output"] ** 2)
+    gradients = tape.gradient(loss, [weight.value for weight in backbone.trainable_weights])
+    return [found["sequence_output"], *(tf.convert_to_tensor(gradient) for gradient in gradients)]
+
+
+def test_an_encoder_learns_what_kerasnlp_learns():
+    assert_same(gradients_of(a_backbone(0.0)), gradients_of(a_backbone(0.0, fast=False)), 1e-4)
+
+
+def test_without_the_fast_ways_it_is_kerasnlp_to_the_last_bit():
+    plain = []
+    for make in (lambda: a_backbone(0.2, fast=False), lambda: a_backbone(0.2)):
+        plain.append(make()(INPUTS, training=True)["sequence_output"].numpy())
+    keras.utils.set_random_seed(3)
+    by_kerasnlp = BertBackbone(**SIZES, max_sequence_length=9, dropout=0.2)
+    randomize(by_kerasnlp)
+    expected = by_kerasnlp(INPUTS, training=True)["sequence_output"].numpy()
+    np.testing.assert_array_equal(plain[0], expected)
+    assert np.abs(plain[1] - expected).max() > 0.1  # other draws: the fast ways were in use
+
+
+def test_nothing_hides_from_tensorflow_what_it_can_fuse_where_no_training_is():
+    backbone = a_backbone(0.2)
+    operations = {
+        training: {
+            operation.type
+            for operation in tf.function(lambda inputs, training=training: backbone(inputs, training=training))
+            .get_concrete_function(INPUTS)
+            .graph.get_operations()
+        }
+        for training in (False, True)
+    }
+    assert "IdentityN" in operations[True] and "IdentityN" not in operations[False]

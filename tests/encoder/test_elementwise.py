@@ -1,0 +1,87 @@
+"""What is done between matrix products equals Keras' own in values and gradients; dropout drops as much as it says."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tfbert.encoder.elementwise import add_and_norm, draw_kept, gelu
+
+SHAPE = (3, 5, 8)
+
+
+def normal(seed, shape=SHAPE, mean=0.0):
+    return tf.constant(np.random.default_rng(seed).normal(mean, size=shape), tf.float32)
+
+
+def with_gradients(function, tensors):
+    with tf.GradientTape() as tape:
+        tape.watch(tensors)
+        found = function(*tensors)
+        # Every number has a weight of its own, so that none can stand for another.
+        loss = tf.reduce_sum(tf.sin(3 * tf.cast(found, tf.float32)))
+    return [found, *tape.gradient(loss, tensors)]
+
+
+def assert_same(found, expected, rtol=1e-5, atol=1e-5):
+    for one, other in zip(found, expected, strict=True):
+        np.testing.assert_allclose(tf.cast(one, tf.float32), tf.cast(other, tf.float32), rtol=rtol, atol=atol)
+
+
+def test_gelu_is_the_exact_one_far_from_zero_too():
+    x = [tf.constant(np.linspace(-12, 12, 481), tf.float32)]
+    assert_same(with_gradients(gelu, x), with_gradients(keras.activations.gelu, x), atol=1e-6)
+
+
+def test_gelu_in_half_precision():
+    x = tf.constant(np.linspace(-6, 6, 241), tf.float32)
+    for dtype in (tf.bfloat16, tf.float16):
+        found = with_gradients(gelu, [tf.cast(x, dtype)])
+        assert {tensor.dtype for tensor in found} == {dtype}
+        assert_same(found[:1], with_gradients(keras.activations.gelu, [x])[:1], rtol=0.02, atol=0.02)
+
+
+def step_by_step(is_kept, rate, epsilon):
+    """Return what Keras' layers compute, one after another."""
+
+    def compute(x, residual, gamma, beta):
+        summed = x * tf.cast(is_kept, x.dtype) / (1 - rate) + residual
+        return keras.ops.layer_normalization(summed, gamma, beta, axis=-1, epsilon=epsilon)
+
+    return compute
+
+
+@pytest.mark.parametrize("epsilon", [1e-12, 1e-1])
+@pytest.mark.parametrize("rate", [0.0, 0.4])
+def test_add_and_norm_with_gradients(rate, epsilon):
+    seed = tf.constant([5, 6])
+    is_kept = draw_kept(SHAPE, rate, seed) if rate else tf.ones(SHAPE, tf.bool)
+    tensors = [normal(1, mean=2.0), normal(2), normal(3, SHAPE[-1:], mean=1.0), normal(4, SHAPE[-1:])]
+    found = with_gradients(lambda *given: add_and_norm(*given, epsilon=epsilon, rate=rate, seed=seed), tensors)
+    assert_same(found, with_gradients(step_by_step(is_kept, rate, epsilon), tensors), rtol=1e-4, atol=2e-5)
+
+
+@pytest.mark.parametrize("dtype", [tf.bfloat16, tf.float16])
+def test_add_and_norm_in_half_precision_keeps_its_weights_single(dtype):
+    tensors = [normal(1, mean=2.0), normal(2), normal(3, SHAPE[-1:], mean=1.0), normal(4, SHAPE[-1:])]
+    given = [tf.cast(tensor, dtype) for tensor in tensors[:2]] + tensors[2:]
+    found = with_gradients(lambda *given: add_and_norm(*given, epsilon=1e-12, rate=0.0, seed=None), given)
+    assert [tensor.dtype for tensor in found] == [dtype, dtype, dtype, tf.float32, tf.float32]
+    expected = step_by_step(tf.ones(SHAPE, tf.bool), 0.0, 1e-12)(*tensors)
+    np.testing.assert_allclose(tf.cast(found[0], tf.float32), expected, rtol=0.05, atol=0.05)
+
+
+@pytest.mark.parametrize("rate", [0.1, 0.5, 0.9])
+def test_so_much_is_dropped(rate):
+    kept = draw_kept([5, 7, 101, 101], rate, tf.constant([1, 2])).numpy()
+    assert kept.shape == (5, 7, 101, 101)
+    # Five deviations of a binomial.
+    assert abs(kept.mean() - (1 - rate)) < 5 * np.sqrt(rate * (1 - rate) / kept.size)
+    assert kept.mean((0, 2, 3)).std() < 0.01 and kept.mean((0, 1, 2)).std() < 0.03
+
+
+def test_an_odd_number_is_drawn_in_full_and_again_by_the_same_seed():
+    draws = [draw_kept([1, 1, 5, 3], 0.5, tf.constant(seed)).numpy() for seed in ([1, 2], [1, 2], [1, 3])]
+    assert draws[0].shape == (1, 1, 5, 3)
+    np.testing.assert_array_equal(draws[0], draws[1])
+    assert (draws[0] != draws[2]).any()

@@ -1,0 +1,31 @@
+"""Memory that is freed is used again."""
+
+import subprocess
+import sys
+
+import pytest
+
+# The second time, how many pages does the system have to hand out for 100 MB?
+COUNT = """
+import resource
+from tfbert.training.memory import keep_memory
+
+def pages():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    b"x" * 100_000_000
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+{first}
+pages()
+print(pages())
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="elsewhere memory is left to the system")
+def test_large_memory_is_kept_and_used_again():
+    pages = {}
+    for first in ("", "keep_memory()"):
+        code = COUNT.format(first=first)
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+        pages[first] = int(done.stdout)
+    assert pages[""] > 10 * pages["keep_memory()"]
