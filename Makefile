@@ -33,12 +33,14 @@ format: $(VENV)/installed
 quality: $(VENV)/installed
 	$(BIN)/python tools/bench.py quality --data $(DATA)
 
-# PyTorch transformers, in an environment of its own: `make quality` trains it on the same data.
-$(PEERS_VENV)/installed:
+# What tfbert is measured against, in an environment of its own; see docs/quality.md and docs/performance.md.
+# The versions that were tried stand here, so that a change of them installs anew.
+$(PEERS_VENV)/installed: Makefile
 	$(PYTHON) -m venv $(PEERS_VENV)
 	$(PEERS_VENV)/bin/python -m pip install --quiet torch==2.13.0
 	$(PEERS_VENV)/bin/python -m pip install --quiet transformers==5.23.0 accelerate==1.15.0 datasets==5.2.0 \
-		optuna==5.0.0
+		optuna==5.0.0 onnxruntime==1.32.0 onnx==1.23.2 onnxscript==0.7.2 fastapi==0.165.0 uvicorn==0.54.0 \
+		litserve==0.2.19
 	touch $@
 
 peers: $(PEERS_VENV)/installed

@@ -18,7 +18,9 @@ OPTIONS = {
         "what", "--corpus", "--prepared", "--encoder", "--from-scratch", "--vocabulary", "--size", "--out", "--show",
         "--seed", "--config", "--set", "--beam",
     },
-    "bench": {"what", "--data", "--only", "--out", "--seeds", "--repeat"},
+    "bench": {
+        "what", "--data", "--only", "--out", "--seeds", "--repeat", "--model", "--seconds", "--requests", "--swaps",
+    },
     "search": {
         "--task", "--data", "--encoder", "--algorithm", "--trials", "--hours", "--executions", "--confirm", "--keep",
         "--stop-hopeless", "--workers", "--space", "--out", "--name", "--config", "--set", "--no-export",

@@ -5,16 +5,23 @@ from pathlib import Path
 
 import common
 
+HELP = {
+    "quality": "test scores next to those of a peer",
+    "transfer": "what pretraining is worth to tasks",
+    "search": "what a search is worth",
+    "prepare": "speed of preparing a corpus",
+    "pretrain": "speed of learning from one",
+    "serve": "speed of answers inside one process",
+    "load": "servers under load",
+    "soak": "our server's memory under a long load while versions change",
+}
+
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the command line of this tool."""
     parser = argparse.ArgumentParser(prog="bench", description=__doc__)
-    parser.add_argument(
-        "what",
-        choices=["quality", "transfer", "search", "prepare", "pretrain"],
-        help="test scores next to those of a peer, what pretraining or a search is worth to tasks, or speed of "
-        "preparing a corpus or of learning from it",
-    )
+    said = "; ".join(f"{what}: {words}" for what, words in HELP.items())
+    parser.add_argument("what", choices=list(HELP), help=said)
     parser.add_argument("--data", metavar="DIR", type=Path, required=True, help="directory with the data sets")
     parser.add_argument("--only", metavar="NAME", action="append", default=[], help="a row of the table, or a corpus")
     parser.add_argument("--out", metavar="DIR", type=Path, default=common.RUNS_DIR / "bench", help="for runs and JSON")
@@ -22,34 +29,41 @@ def build_parser() -> argparse.ArgumentParser:
         "--seeds",
         metavar="K",
         type=int,
-        help="trainings of a row at most (default: quality as the row says, transfer and search 5), or repeats (3)",
+        help="trainings of a row at most (default: quality as the row says, transfer and search 5), or repeats "
+        "(pretrain 3, serve 5)",
     )
     parser.add_argument("--repeat", action="store_true", help="train all twice and compare the weights")
+    parser.add_argument("--model", metavar="RUN", type=Path, help="classification that serve, load and soak ask")
+    parser.add_argument("--seconds", metavar="S", type=float, default=60.0, help="of a row of load (default: 60)")
+    parser.add_argument("--requests", metavar="N", type=int, default=100_000, help="of soak (default: 100000)")
+    parser.add_argument("--swaps", metavar="N", type=int, default=50, help="of versions in soak (default: 50)")
     return parser
 
 
 def main(options: argparse.Namespace) -> None:
     """Print the table."""
-    from tfbert.bench import preparation, pretraining, quality, search, transfer
+    from tfbert.bench import load, preparation, pretraining, quality, search, serve, soak, transfer
 
     if not options.data.is_dir():
         raise ValueError(f"--data {options.data}: is no directory; wanted the one that holds the data sets")
-    if options.seeds is not None and options.seeds < 1:
-        raise ValueError(f"--seeds {options.seeds}: wanted 1 or more")
-    if options.what == "quality":
-        rows = quality.measure(options.data, options.out, options.only, options.repeat, options.seeds)
-        print(quality.to_markdown(rows))
-    elif options.what == "transfer":
-        rows = transfer.measure(options.data, options.out / "transfer", options.only, options.seeds or 5)
-        print(transfer.to_markdown(rows))
-    elif options.what == "search":
-        rows = search.measure(options.data, options.out / "search", options.only, options.seeds or 5)
-        print(search.to_markdown(rows))
-    elif options.what == "prepare":
-        print(preparation.to_markdown(preparation.measure(options.data, options.out / "prepare")))
-    else:
-        rows = pretraining.measure(options.data, options.out / "pretrain", options.seeds or 3)
-        print(pretraining.to_markdown(rows))
+    for name in ("seeds", "seconds", "requests", "swaps"):
+        value = getattr(options, name)
+        if value is not None and value < 1:
+            raise ValueError(f"--{name} {value}: wanted 1 or more")
+    data, out, only, seeds = options.data, options.out, options.only, options.seeds
+    soaking = (options.requests, options.swaps)
+    subjects = {
+        "quality": (quality, lambda: quality.measure(data, out, only, options.repeat, seeds)),
+        "transfer": (transfer, lambda: transfer.measure(data, out / "transfer", only, seeds or 5)),
+        "search": (search, lambda: search.measure(data, out / "search", only, seeds or 5)),
+        "prepare": (preparation, lambda: preparation.measure(data, out / "prepare")),
+        "pretrain": (pretraining, lambda: pretraining.measure(data, out / "pretrain", seeds or 3)),
+        "serve": (serve, lambda: serve.measure(data, out, options.model, serve.Plan(num_blocks=seeds or 5))),
+        "load": (load, lambda: load.measure(data, out, options.model, options.seconds)),
+        "soak": (soak, lambda: soak.measure(data, out, options.model, *soaking)),
+    }
+    subject, measure = subjects[options.what]
+    print(subject.to_markdown(measure()))
 
 
 if __name__ == "__main__":

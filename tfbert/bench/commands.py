@@ -8,7 +8,7 @@ from pathlib import Path
 
 logger = logging.getLogger(__name__)
 
-_TOOLS = Path(__file__).parents[2] / "tools"
+TOOLS = Path(__file__).parents[2] / "tools"
 
 
 def run_tool(name: str, arguments: Sequence[str], settings: Mapping[str, str]) -> None:
@@ -19,7 +19,7 @@ def run_tool(name: str, arguments: Sequence[str], settings: Mapping[str, str]) -
         arguments: of its command line.
         settings: config paths and values, as `--set` takes them.
     """
-    command = [sys.executable, str(_TOOLS / f"{name}.py"), *arguments]
+    command = [sys.executable, str(TOOLS / f"{name}.py"), *arguments]
     for path, value in settings.items():
         command += ["--set", f"{path}={value}"]
     logger.info("%s", " ".join(command[1:]))
