@@ -17,7 +17,7 @@ from tensorflow_serving.apis import model_management_pb2, model_service_pb2_grpc
 from tfbert.serving.client import Client, ServerError
 from tfbert.serving.server import rest_api
 from tfbert.serving.server.flags import Options, options_of
-from tfbert.serving.server.server import Server
+from tfbert.serving.server.server import Server, _listening
 
 
 @contextlib.contextmanager
@@ -243,3 +243,9 @@ def test_flags_that_have_no_effect_are_known():
         "x",
     )
     assert ignored == ["num_load_threads"]
+
+
+def test_small_answers_are_not_held_back():
+    # What asyncio asks before it turns Nagle's algorithm off.
+    with contextlib.closing(_listening(Options(rest_api_port=0))) as listening:
+        assert listening.proto == socket.IPPROTO_TCP

@@ -19,6 +19,7 @@ from tfbert.serving.server.calls import Calls
 from tfbert.serving.server.status import Code, ServingError
 
 _MOST_MESSAGE_BYTES = 2**31 - 1
+_LONGEST_SECONDS = 10**9
 _LONGEST_MESSAGE, _CUT = 1024, "...TRUNCATED"
 
 
@@ -117,7 +118,9 @@ def _without_deadline(answer: Callable) -> Callable:
 
 def _answered(calls: Calls, api: str | None, request, context: grpc.ServicerContext, answer: Callable):
     """Return what is answered, or end the call with the status of what went wrong; count it if it has a name."""
-    bound = functools.partial(answer, request, context.time_remaining())
+    seconds = context.time_remaining()
+    # A caller that names no deadline has one at the end of time, further off than a session can be told.
+    bound = functools.partial(answer, request, None if seconds is None or seconds > _LONGEST_SECONDS else seconds)
     try:
         if api is None:
             return bound()

@@ -4,6 +4,7 @@ Nothing of the model is Python here. What an export needs of Python, or of an op
 """
 
 import contextlib
+import gc
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -183,8 +184,10 @@ class Servable:
     def close(self) -> None:
         """Free what the version holds. Nobody may use it any more."""
         self._session.close()
-        # The session's devices have the weights; they go with the session itself.
+        # The session's devices have the weights; they go with the session itself, which Python's own objects hold in
+        # circles until it happens to look for such.
         self._session = None
+        gc.collect()
 
     def _replay(self, log: PredictionLog, other: Callable[["Servable", PredictionLog], None] | None) -> None:
         kind = log.WhichOneof("log_type")
