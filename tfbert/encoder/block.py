@@ -1,4 +1,4 @@
-"""One layer of BERT, built by KerasNLP, in; the same layer with fewer passes over memory in training out."""
+"""One layer of BERT, built by KerasNLP, in; the same layer in fewer passes over memory, and fewer steps, out."""
 
 import keras
 import tensorflow as tf
@@ -10,8 +10,6 @@ from tfbert.encoder import attention, elementwise
 def use_in(layer: TransformerEncoder) -> None:
     """Let a built layer that normalizes last compute by our functions; weights and random states stay what they are.
 
-    Outside of training only attention is ours, so that what is exported has the shapes that TensorFlow fuses.
-
     Source: KerasNLP's `TransformerEncoder.call`. Ours leaves to it what BERT does not ask for: attention
         scores, and masks by query.
     """
@@ -19,15 +17,20 @@ def use_in(layer: TransformerEncoder) -> None:
     by_kerasnlp = type(layer).call.__get__(layer)
 
     def call(inputs, padding_mask=None, attention_mask=None, training=None, return_attention_scores=False):
-        if not training or padding_mask is None or attention_mask is not None or return_attention_scores:
+        if padding_mask is None or attention_mask is not None or return_attention_scores:
             return by_kerasnlp(inputs, padding_mask, attention_mask, training, return_attention_scores)
-        x = layer._self_attention_layer(inputs, inputs, attention_mask=padding_mask[:, None], training=training)
-        middle = _add_and_norm(x, inputs, layer._self_attention_dropout, layer._self_attention_layer_norm)
-        x = _dense(middle, layer._feedforward_intermediate_dense)
-        x = layer._feedforward_output_dense(x)
-        return _add_and_norm(x, middle, layer._feedforward_dropout, layer._feedforward_layer_norm)
+        return (_learn if training else _answer)(layer, inputs, padding_mask)
 
     layer.call = call
+
+
+def _learn(layer: TransformerEncoder, inputs, padding_mask):
+    """Compute as in training: with dropout, and with gradients of our own between the matrix products."""
+    x = layer._self_attention_layer(inputs, inputs, attention_mask=padding_mask[:, None], training=True)
+    middle = _add_and_norm(x, inputs, layer._self_attention_dropout, layer._self_attention_layer_norm)
+    x = _dense(middle, layer._feedforward_intermediate_dense)
+    x = layer._feedforward_output_dense(x)
+    return _add_and_norm(x, middle, layer._feedforward_dropout, layer._feedforward_layer_norm)
 
 
 def _add_and_norm(x, residual, dropout: keras.layers.Dropout, norm: keras.layers.LayerNormalization):
@@ -40,3 +43,40 @@ def _dense(x, layer: keras.layers.Dense):
     """Compute what Keras' layer does, with our gelu in place of its own."""
     activation = elementwise.gelu if layer.activation is keras.activations.gelu else layer.activation
     return activation(keras.ops.matmul(x, layer.kernel) + layer.bias)
+
+
+def _answer(layer: TransformerEncoder, inputs, padding_mask):
+    """Compute as in answering, and in what is exported: products of two matrices, which TensorFlow joins with biases.
+
+    Keras writes them as `einsum` with reshapes and casts around. For a short text, whose products are small, such steps
+    are most of the time.
+    """
+    heads = layer._self_attention_layer
+    size = heads._key_dim
+    shape = tf.shape(inputs)
+    by_head = [shape[0], shape[1], heads._num_heads, size]
+    rows = tf.reshape(inputs, [-1, inputs.shape[-1]])
+    query, key, value = (
+        tf.reshape(_product(rows, dense), by_head)
+        for dense in (heads._query_dense, heads._key_dense, heads._value_dense)
+    )
+    scaled = query * tf.cast(heads._inverse_sqrt_key_dim, query.dtype)
+    found = attention.attend(scaled, key, value, padding_mask[:, None], rate=0.0, seed=None)
+    found = _product(tf.reshape(found, [-1, heads._num_heads * size]), heads._output_dense)
+    middle = _norm(found + rows, layer._self_attention_layer_norm)
+    wide = layer._feedforward_intermediate_dense
+    found = _product(wide.activation(_product(middle, wide)), layer._feedforward_output_dense)
+    return tf.reshape(_norm(found + middle, layer._feedforward_layer_norm), shape)
+
+
+def _product(rows, dense: keras.layers.Dense | keras.layers.EinsumDense):
+    """Return what a layer makes of rows `(number, size)` before its activation, its outputs in one row each."""
+    kernel = tf.cast(tf.reshape(dense.kernel, [rows.shape[-1], -1]), rows.dtype)
+    return tf.nn.bias_add(tf.matmul(rows, kernel), tf.cast(tf.reshape(dense.bias, [-1]), rows.dtype))
+
+
+def _norm(rows, norm: keras.layers.LayerNormalization):
+    summed = tf.cast(rows, tf.float32)
+    centred = summed - tf.reduce_mean(summed, axis=-1, keepdims=True)
+    inverse = tf.math.rsqrt(tf.reduce_mean(tf.square(centred), axis=-1, keepdims=True) + norm.epsilon)
+    return tf.cast(centred * (inverse * norm.gamma) + norm.beta, rows.dtype)
