@@ -16,7 +16,7 @@ import yaml
 from tensorflow.core.protobuf import saved_model_pb2
 
 from tfbert.config import Config, override
-from tfbert.serving import deploy, deployment
+from tfbert.serving import deployment, publish
 from tfbert.serving.predictor import Predictor
 from tfbert.serving.scoring import evaluate
 from tfbert.space import check_space
@@ -57,7 +57,7 @@ def run_dir(problem, tmp_path_factory):
 @pytest.fixture(scope="module")
 def exported(run_dir, tmp_path_factory):
     """Return the version's directory and what its verification in a fresh process found."""
-    return deploy.export_run(run_dir, tmp_path_factory.mktemp("models") / "model")
+    return publish.export_run(run_dir, tmp_path_factory.mktemp("models") / "model")
 
 
 def test_the_name_is_that_of_the_file(task):
@@ -171,7 +171,7 @@ def said_by(python, script, *arguments, cwd):
 def test_the_tensorflow_of_stock_servers_answers_alike(exported, run_dir, tmp_path):
     finished = load_run(run_dir)
     path = tmp_path / "expected.json"
-    path.write_text(json.dumps({"items": finished.samples, "expected": deploy.expected(finished)}), encoding="utf-8")
+    path.write_text(json.dumps({"items": finished.samples, "expected": publish.expected(finished)}), encoding="utf-8")
     found = said_by(OLDER_PYTHON, "older_tensorflow.py", exported[0], path, cwd=tmp_path)
     assert found["tensorflow"].startswith("2.20.")
     assert found["session"] < 1e-5

@@ -212,9 +212,9 @@ def test_list(finished):
 
 
 def test_a_model_gets_the_name_of_its_data_wherever_that_is(tmp_path, monkeypatch):
-    from tfbert.serving import deploy
+    from tfbert.serving import publish
 
     path = small.write_data(tmp_path / "tickets")
     monkeypatch.chdir(path)
     for given in (".", "../tickets", str(path)):
-        assert deploy.name_of(small.config(given)) == "tickets"
+        assert publish.name_of(small.config(given)) == "tickets"

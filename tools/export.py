@@ -45,11 +45,11 @@ def main(options: argparse.Namespace) -> None:
 
 
 def _deploy(options: argparse.Namespace) -> None:
-    from tfbert.serving import deploy, deployment, predictor
+    from tfbert.serving import deployment, predictor, publish
 
     wanted = deployment.Deployment(**({} if options.cores is None else {"cores": options.cores}))
     if (options.run / "report.json").exists():
-        name = options.name or deploy.default_name(options.run)
+        name = options.name or publish.default_name(options.run)
         deployment.check(name, options.deploy, wanted)
         version_dir = _export(options.run, name)
     else:
@@ -59,9 +59,11 @@ def _deploy(options: argparse.Namespace) -> None:
 
 
 def _export(run_dir: Path, name: str | None) -> Path:
-    from tfbert.serving import deploy
+    from tfbert.serving import publish
 
-    version_dir, checked = deploy.export_run(run_dir, common.SAVED_MODELS_DIR / (name or deploy.default_name(run_dir)))
+    version_dir, checked = publish.export_run(
+        run_dir, common.SAVED_MODELS_DIR / (name or publish.default_name(run_dir))
+    )
     print(version_dir)
     print(
         f"equal to the trained model on {checked['num_items']} requests (largest difference "

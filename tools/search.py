@@ -55,7 +55,7 @@ def main(options: argparse.Namespace) -> None:
     """Search, confirm, export, and ask the reloaded SavedModel."""
     plan = read_plan(options)
     from tfbert.search import run, workers
-    from tfbert.serving import deploy
+    from tfbert.serving import publish
     from tfbert.training import finished
 
     out_dir = options.out or run.choose_out_dir(plan, common.RUNS_DIR)
@@ -69,10 +69,10 @@ def main(options: argparse.Namespace) -> None:
     print(f"config      {out_dir / run.BEST_CONFIG}")
     if not options.no_export:
         best = out_dir / run.BEST_RUN
-        name = options.name or deploy.name_of(plan.config)
-        version_dir, checked = deploy.export_run(best, common.SAVED_MODELS_DIR / name)
+        name = options.name or publish.name_of(plan.config)
+        version_dir, checked = publish.export_run(best, common.SAVED_MODELS_DIR / name)
         print(f"saved model {version_dir}  (verified on {checked['num_items']} requests in a fresh process)")
-        for item, answer in deploy.ask(version_dir, finished.load_run(best).samples[:2]):
+        for item, answer in publish.ask(version_dir, finished.load_run(best).samples[:2]):
             print(f"  {'  '.join(map(repr, item.values()))}\n    -> {json.dumps(answer, ensure_ascii=False)}")
 
 

@@ -49,7 +49,7 @@ def main(options: argparse.Namespace) -> None:
         return
     config = read_config(options)
     from tfbert.pretraining import adapt
-    from tfbert.serving import deploy
+    from tfbert.serving import publish
     from tfbert.training import finished, run
     from tfbert.training.problem import prepare
 
@@ -65,13 +65,13 @@ def main(options: argparse.Namespace) -> None:
     else:
         run_dir = options.out or adapt.choose_run_dir(problem, options.adapt, common.RUNS_DIR)
         report = adapt.train(problem, options.adapt, run_dir, options.seeds, command)
-    print(deploy.summary(report))
+    print(publish.summary(report))
     print(f"report      {run_dir / 'report.html'}")
     if not options.no_export:
-        name = options.name or deploy.name_of(config)
-        version_dir, checked = deploy.export_run(run_dir, common.SAVED_MODELS_DIR / name)
+        name = options.name or publish.name_of(config)
+        version_dir, checked = publish.export_run(run_dir, common.SAVED_MODELS_DIR / name)
         print(f"saved model {version_dir}  (verified on {checked['num_items']} requests in a fresh process)")
-        for item, answer in deploy.ask(version_dir, finished.load_run(run_dir).samples[:2]):
+        for item, answer in publish.ask(version_dir, finished.load_run(run_dir).samples[:2]):
             asked = "  ".join(f"{value!r}" for value in item.values())
             print(f"  {asked}\n    -> {json.dumps(answer, ensure_ascii=False)}")
 

@@ -6,7 +6,7 @@ import pytest
 import small
 import tensorflow as tf
 
-from tfbert.serving import deploy
+from tfbert.serving import publish
 from tfbert.serving.export import Servable
 from tfbert.training.finished import load_run
 
@@ -40,7 +40,7 @@ def servable(finished):
 
 @pytest.fixture(scope="session")
 def expected(finished):
-    return deploy.expected(finished)
+    return publish.expected(finished)
 
 
 @pytest.fixture(scope="session")

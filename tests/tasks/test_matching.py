@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 
 from tfbert.config import Config, DataConfig, override
-from tfbert.serving import deploy
+from tfbert.serving import publish
 from tfbert.serving.predictor import Predictor
 from tfbert.serving.scoring import evaluate
 from tfbert.tasks.base import Encoding
@@ -238,7 +238,7 @@ def faq(tmp_path_factory):
         write(folder / f"{name}.csv", ["question", "answer"], rows)
     problem = prepare(config(folder, **{"train.hard_negatives": 2}))
     run.train(problem, folder / "run")
-    version_dir, _ = deploy.export_run(folder / "run", folder / "model")
+    version_dir, _ = publish.export_run(folder / "run", folder / "model")
     return SimpleNamespace(data=folder, run=folder / "run", version=version_dir, problem=problem)
 
 
@@ -331,7 +331,7 @@ def test_scored_pairs(tmp_path):
     report = run.train(problem, tmp_path / "run")
     assert report["test"]["metrics"].keys() == {"spearman", "pearson"}
     assert not (tmp_path / "run" / "arrays.safetensors").exists()
-    version_dir, _ = deploy.export_run(tmp_path / "run", tmp_path / "model")
+    version_dir, _ = publish.export_run(tmp_path / "run", tmp_path / "model")
     predictor = Predictor(version_dir)
     found = predictor([{"text": "a card", "text_pair": "a card"}, {"text": "a card", "text_pair": "the loan"}])
     assert found["similarity"][0] == pytest.approx(1, abs=1e-5)

@@ -16,7 +16,7 @@ from tfbert.bench.commands import run_tool
 from tfbert.bench.datasets import DATA_SETS
 from tfbert.config import DataConfig
 from tfbert.files import write_json
-from tfbert.serving import deploy
+from tfbert.serving import publish
 from tfbert.serving.encoders import export_huggingface
 from tfbert.text.records import Record
 from tfbert.text.splits import load_splits
@@ -77,7 +77,7 @@ def make_served(
     for stale in (model_dir, peer_dir):
         shutil.rmtree(stale, ignore_errors=True)
     peer_dir.mkdir(parents=True)
-    deploy.export_run(run_dir, model_dir)
+    publish.export_run(run_dir, model_dir)
     export_huggingface(str(run_dir), peer_dir / "encoder")
     _write_head(run, peer_dir)
     return Served(model_dir=model_dir, peer_dir=peer_dir, labels=run.facts["labels"])

@@ -11,8 +11,8 @@ import jinja2
 import tensorflow as tf
 
 from tfbert.files import read_json
-from tfbert.serving.deploy import decoded
 from tfbert.serving.predictor import Predictor
+from tfbert.serving.publish import decoded
 from tfbert.serving.warmup import read_warmup
 from tfbert.tasks.base import load_task
 from tfbert.text.items import from_json
