@@ -76,7 +76,5 @@ def _product(rows, dense: keras.layers.Dense | keras.layers.EinsumDense):
 
 
 def _norm(rows, norm: keras.layers.LayerNormalization):
-    summed = tf.cast(rows, tf.float32)
-    centred = summed - tf.reduce_mean(summed, axis=-1, keepdims=True)
-    inverse = tf.math.rsqrt(tf.reduce_mean(tf.square(centred), axis=-1, keepdims=True) + norm.epsilon)
+    centred, inverse = elementwise.centre(tf.cast(rows, tf.float32), norm.epsilon)
     return tf.cast(centred * (inverse * norm.gamma) + norm.beta, rows.dtype)

@@ -74,8 +74,7 @@ def add_and_norm(
     def normed(x, residual, gamma, beta):
         is_kept = draw_kept(tf.shape(x), rate, seed) if rate else None
         summed = tf.cast(_dropped(x, is_kept, rate) + residual, tf.float32)
-        centred = summed - tf.reduce_mean(summed, axis=-1, keepdims=True)
-        inverse = tf.math.rsqrt(tf.reduce_mean(tf.square(centred), axis=-1, keepdims=True) + epsilon)
+        centred, inverse = centre(summed, epsilon)
         normal = centred * inverse
 
         def gradient(of_result):
@@ -93,6 +92,20 @@ def add_and_norm(
         return tf.cast(normal * gamma + beta, x.dtype), gradient
 
     return normed(x, residual, gamma, beta)
+
+
+def centre(x: tf.Tensor, epsilon: float) -> tuple[tf.Tensor, tf.Tensor]:
+    """Return vectors less their mean, and one over their deviation.
+
+    Args:
+        x: float32 `(..., size)`.
+        epsilon: added to the variance.
+
+    Returns:
+        float32 `(..., size)` and `(..., 1)`.
+    """
+    centred = x - tf.reduce_mean(x, axis=-1, keepdims=True)
+    return centred, tf.math.rsqrt(tf.reduce_mean(tf.square(centred), axis=-1, keepdims=True) + epsilon)
 
 
 def _dropped(x: tf.Tensor, is_kept: tf.Tensor | None, rate: float) -> tf.Tensor:
