@@ -10,7 +10,8 @@ import urllib.error
 import urllib.request
 
 import pytest
-from serving_ports import free_ports
+
+from tfbert.bench.processes import free_ports
 
 
 @pytest.fixture(scope="module")

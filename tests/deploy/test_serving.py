@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 import yaml
 from google.protobuf import text_format
-from serving_ports import free_ports
 from tensorflow_serving.apis import model_management_pb2  # noqa: F401  (before its config, which imports it)
 from tensorflow_serving.config import model_server_config_pb2
 
+from tfbert.bench.processes import free_ports
 from tfbert.serving.server.flags import add_flags, options_of
 from tfbert.serving.server.server import Server
 

@@ -17,7 +17,6 @@ import small
 import tensorflow as tf
 from google.protobuf import text_format
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from serving_ports import free_ports
 from tensorflow.core.example.example_pb2 import Example
 from tensorflow_serving.apis import (
     classification_pb2,
@@ -29,6 +28,8 @@ from tensorflow_serving.apis import (
     prediction_service_pb2_grpc,
     regression_pb2,
 )
+
+from tfbert.bench.processes import free_ports
 
 NAME = "conformance"
 OUTPUTS = {"label", "label_id", "probability", "probabilities", "truncated"}
