@@ -20,3 +20,21 @@ def test_numbers_of_a_tasks_own_table_stand_under_the_heads_they_belong_to(tmp_p
     cells = [kind == "n" for kind in re.findall(r"<td class=\"(\w+)\"", part)]
     assert heads == [False, True, True, True, False] and cells == heads * 2
     assert '<td class="n">1,061</td>' in part.replace("\n", "")
+
+
+def test_texts_that_begin_with_a_digit_are_no_numbers(tmp_path):
+    rows = [["place", "88b Larkspur Gardens, Bristol", 3], ["date", "24/09", 2], ["range", "2 to 3", 1]]
+    table = {"title": "Confused", "columns": ["type", "such as", "number"], "rows": rows, "caption": "C."}
+    page.render({"task": "entities"}, {"tables": [table]}, tmp_path / "report.html")
+    text = (tmp_path / "report.html").read_text(encoding="utf-8")
+    cells = re.findall(r"<td class=\"(\w+)\"[^>]*>", text[text.index("Confused") :])
+    assert cells == ["name", "name", "n"] * 3
+
+
+def test_metrics_that_are_no_fractions_are_drawn_by_epoch_too(tmp_path):
+    history = [
+        {"epoch": epoch, "loss": 0.5, "validation": {"spearman": 0.7 + epoch / 50, "mae": 1.0}} for epoch in (1, 2, 3)
+    ]
+    page.render({"task": "regression", "history": history, "best_epoch": 3}, {}, tmp_path / "report.html")
+    (plot,) = re.findall(r"<svg.*?</svg>", (tmp_path / "report.html").read_text(encoding="utf-8"), re.DOTALL)[1:2]
+    assert "Validation metrics by epoch" in plot and "spearman" in plot and "mae" not in plot and "%</text>" not in plot

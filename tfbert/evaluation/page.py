@@ -4,6 +4,7 @@ The page opens without a network: styles and plots are inside, nothing runs, and
 """
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -41,6 +42,8 @@ _SECTIONS = {
     "repeat": "Repeat this run",
 }
 _FEW_EXAMPLES = 300
+# As tables have them: 1,234, -0.5, 2e-4, 75.4 %, none at all. Not a date, a house number or a range.
+_WRITTEN_NUMBER = re.compile(r"([-−+]?\d[\d.,]*(e[-+]?\d+)?( ?%)?|–|)")
 _WORST_LABELS, _MOST_PAIRS, _WHOLE_MATRIX, _PART_MATRIX = 20, 25, 30, 20
 _FIRST_MISTAKES, _MOST_MISTAKES, _PREVIEW_CHARACTERS, _MOST_CHARACTERS = 10, 50, 240, 2000
 
@@ -91,16 +94,20 @@ def write_page(template: str, path: Path, **views) -> None:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.globals["is_number"] = _is_number
+    environment.globals["number_columns"] = _number_columns
     environment.filters |= {f.__name__: f for f in (percent, number, duration, words, setting, breakable)}
     page = environment.get_template(template).render(**views)
     # A text may hold half a surrogate pair, which no encoding can write.
     path.write_bytes(page.encode("utf-8", errors="replace"))
 
 
-def _is_number(column: int, cell: Any) -> bool:
-    """Say whether a cell of a table is read as a number, and so aligned right; the first column names the row."""
-    return column > 0 and (not isinstance(cell, str) or cell[:1].isdigit() or cell in ("–", ""))
+def _number_columns(rows: Sequence[Sequence]) -> set[int]:
+    """Return which columns of a table hold numbers alone, and so are aligned right; the first one names the row."""
+    return {column for column, cells in enumerate(zip(*rows, strict=True)) if column and all(map(_is_number, cells))}
+
+
+def _is_number(cell: Any) -> bool:
+    return not isinstance(cell, str) or _WRITTEN_NUMBER.fullmatch(cell) is not None
 
 
 def _interval(metric: Any) -> dict:
@@ -187,7 +194,10 @@ def _curves(report: dict, details: dict) -> dict | None:
     if not history:
         return None
     names = list(dict.fromkeys(name for row in history for name in row.get("validation") or {}))
-    shown = [name for name in names if is_fraction(name) and is_gain(name)][:3]
+    gains = [name for name in names if is_gain(name)]
+    # Percent and correlations do not go on one axis.
+    fractions = [name for name in gains if is_fraction(name)]
+    shown = (fractions or gains)[:3]
     series = {words(name): [(row.get("validation") or {}).get(name) for row in history] for name in shown}
     best = report.get("best_epoch")
     rows = [
@@ -202,7 +212,7 @@ def _curves(report: dict, details: dict) -> dict | None:
         for row in history
     ]
     columns = ["loss", *(f"validation {words(name)}" for name in names), "learning rate", "time", "examples/s"]
-    pictures = plots.learning_curves(history, details.get("step_losses") or [], series, best)
+    pictures = plots.learning_curves(history, details.get("step_losses") or [], series, best, bool(fractions))
     return {"plots": pictures, "columns": columns, "rows": rows}
 
 

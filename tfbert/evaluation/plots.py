@@ -33,14 +33,21 @@ _MAX_POINTS, _FEW_POINTS = 400, 50
 _CELL_FONT, _NAME_FONT = 7, 8
 
 
-def learning_curves(history: Sequence[Mapping], step_losses: Sequence, series: Mapping, best_epoch: int | None) -> list:
+def learning_curves(
+    history: Sequence[Mapping],
+    step_losses: Sequence,
+    series: Mapping,
+    best_epoch: int | None,
+    is_fraction: bool = True,
+) -> list:
     """Draw how training went: loss, validation metrics and learning rate, each where there is something to draw.
 
     Args:
         history: one mapping an epoch, as in `report.json`.
         step_losses: (step, loss) pairs; empty draws the epochs' mean losses.
-        series: metric name to one score an epoch (`None` where it was not measured), each a fraction.
+        series: metric name to one score an epoch (`None` where it was not measured).
         best_epoch: counted from 1; `None` marks none.
+        is_fraction: whether the scores are shown as percent.
 
     Returns:
         The plots as SVG, in order.
@@ -52,7 +59,7 @@ def learning_curves(history: Sequence[Mapping], step_losses: Sequence, series: M
         if len(pairs) or any(row.get("loss") is not None for row in history):
             plots.append(_loss_curve(history, pairs))
         if series:
-            plots.append(_metric_curve(epochs, series, best_epoch))
+            plots.append(_metric_curve(epochs, series, best_epoch, is_fraction))
         rates = [row.get("learning_rate") for row in history]
         if rates and None not in rates:
             figure, axes = new_axes(height=110)
@@ -96,7 +103,9 @@ def _loss_curve(history: Sequence[Mapping], pairs: np.ndarray) -> Markup:
     return to_svg(figure, "Training and validation loss")
 
 
-def _metric_curve(epochs: Sequence[int], series: Mapping[str, Sequence], best_epoch: int | None) -> Markup:
+def _metric_curve(
+    epochs: Sequence[int], series: Mapping[str, Sequence], best_epoch: int | None, is_fraction: bool
+) -> Markup:
     """Draw validation metrics by epoch and mark the best epoch."""
     figure, axes = new_axes()
     looks = [(ACCENT, "-", "o"), (INK, "--", "s"), (MUTED, ":", "^")]
@@ -109,8 +118,11 @@ def _metric_curve(epochs: Sequence[int], series: Mapping[str, Sequence], best_ep
     axes.margins(y=0.15)
     axes.set_title("Validation metrics by epoch")
     axes.yaxis.set_major_locator(MaxNLocator(5))
-    span = np.ptp(axes.get_ylim())
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:.{int(span < 0.04)}f} %"))
+    digits = int(np.ptp(axes.get_ylim()) < 0.04)
+    if is_fraction:
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:.{digits}f} %"))
+    else:
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: short_number(value)))
     _epoch_axis(axes, epochs)
     return to_svg(figure, "Validation metrics by epoch")
 
