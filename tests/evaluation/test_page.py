@@ -160,7 +160,7 @@ def test_headline_reads_the_test_score(text):
     seen = _visible(text)
     assert "92.5 % accuracy on 1,200 test examples, 95% interval 91.0 to 94.0 %" in seen
     assert "Over 3 seeds: 92.4 ± 0.3 %" in seen
-    assert "Of 100 new texts like these about 93 get the right label (95% interval 91 to 94)." in seen
+    assert "Of 100 new ones like these about 93 are answered rightly (95% interval 91 to 94)." in seen
     assert "7 texts of test also stand in train" in seen.split("Learning curves")[1]
     assert "Training took 3 min 20 s" in seen
     assert "only" not in seen.split("Encoder")[0], "1,200 examples are not few"
@@ -169,7 +169,7 @@ def test_headline_reads_the_test_score(text):
 def test_near_perfect_scores_are_read_of_a_thousand(render, report, details):
     report["test"]["metrics"]["accuracy"] = _metric(0.9964, 0.9921, 0.9988)
     text = render(report, details)
-    assert "Of 1,000 new texts like these about 996 get the right label (95% interval 992 to 999)." in text
+    assert "Of 1,000 new ones like these about 996 are answered rightly (95% interval 992 to 999)." in text
 
 
 def test_small_and_uneven_splits_are_warned_about(render, report, details):

@@ -105,12 +105,12 @@ def test_threshold_is_best_of_all():
 def test_tables():
     ranking, _ = ranking_of(FOUND, SIMILARITY, GOLD)
     assert ranking.rank_table()["rows"] == [
-        ["1", 1, 0.25], ["2 to 3", 2, 0.5], ["4 to 5", 0, 0.0], ["6 to 10", 0, 0.0],
-        ["not among the first 10", 1, 0.25],
+        ["1", 1, "25.0 %"], ["2 to 3", 2, "50.0 %"], ["4 to 5", 0, "0.0 %"], ["6 to 10", 0, "0.0 %"],
+        ["not among the first 10", 1, "25.0 %"],
     ]  # fmt: skip
     rows = ranking.threshold_table(0.6)["rows"]
-    assert rows == [["every question", 4, 1.0, 0.25], ["the tuned threshold", 2, 0.5, 0.5]]
-    assert ranking.threshold_table(0.95)["rows"][1] == ["the tuned threshold", 0, 0.0, None]
+    assert rows == [["every question", 4, "100.0 %", "25.0 %"], ["the tuned threshold", 2, "50.0 %", "50.0 %"]]
+    assert ranking.threshold_table(0.95)["rows"][1] == ["the tuned threshold", 0, "0.0 %", "–"]
     assert "0.6000" in ranking.threshold_table(0.6)["caption"]
 
 

@@ -166,7 +166,7 @@ def _score_view(name: str, scores: Mapping, split: str, num_examples: int | None
         base = 100 if 0.015 < metric["value"] < 0.985 else 1000
         value, low, high = (f"{math.floor(base * (metric[k] or 0) + 0.5):,}" for k in ("value", "low", "high"))
         sure = f" (95% interval {low} to {high})" if has_interval else ""
-        view["sentence"] = f"Of {base:,} new texts like these about {value} get the right label{sure}."
+        view["sentence"] = f"Of {base:,} new ones like these about {value} are answered rightly{sure}."
     if split == "validation":
         notes.append(
             "There is no test split. This is the validation split, on which the best epoch was chosen, "

@@ -92,7 +92,7 @@ def _loss_curve(history: Sequence[Mapping], pairs: np.ndarray) -> Markup:
         axes.plot(
             *zip(*measured, strict=True), color=WARN, linestyle="--", marker="s", markersize=4, label="validation"
         )
-        axes.legend(loc="upper right")
+        axes.legend(loc="best")
     axes.set_ylim(bottom=0)
     axes.set_title("Loss by step" if by_step else "Loss by epoch")
     if by_step:

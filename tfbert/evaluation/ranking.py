@@ -1,6 +1,5 @@
 """Ranked answers and the right ones in; scores of the ranking, a threshold for abstaining, a plot and tables out."""
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -9,6 +8,7 @@ from markupsafe import Markup
 from matplotlib.ticker import MaxNLocator
 
 from tfbert.evaluation import drawing, metrics
+from tfbert.evaluation.wording import percent
 
 _MOST_MISTAKES = 30
 _RECALLED = (1, 5, 10)
@@ -89,7 +89,7 @@ class Ranking:
         return {
             "title": "Rank of the first right answer",
             "columns": ["rank", "questions", "share"],
-            "rows": [[name, int(of.sum()), float(of.mean())] for name, of in rows],
+            "rows": [[name, int(of.sum()), percent(of.mean())] for name, of in rows],
             "caption": "Questions at ranks 2 to 10 are those that showing more than one answer would help.",
         }
 
@@ -98,8 +98,8 @@ class Ranking:
         first = self.first_rank() == 1
         rows = []
         for name, given in (("every question", first | True), ("the tuned threshold", self.similarity >= threshold)):
-            share = float(first[given].mean()) if given.any() else math.nan
-            rows.append([name, int(given.sum()), float(given.mean()), share if given.any() else None])
+            share = first[given].mean() if given.any() else None
+            rows.append([name, int(given.sum()), percent(given.mean()), percent(share)])
         return {
             "title": "Abstaining",
             "columns": ["answered", "questions", "share", "first answer right"],

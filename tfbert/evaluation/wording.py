@@ -10,7 +10,7 @@ from markupsafe import Markup, escape
 from tfbert.evaluation.drawing import short_number
 
 MEANINGS = {
-    "accuracy": "share of examples that get the right label",
+    "accuracy": "share of examples that are answered rightly",
     "macro_f1": "F1 averaged over the labels, rare ones counting as much as common ones",
     "mcc": "correlation of predicted and true labels: 0 is chance, 1 is perfect",
     "loss": "mean cross-entropy; lower is better",

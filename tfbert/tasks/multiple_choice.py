@@ -15,6 +15,7 @@ import tensorflow as tf
 
 from tfbert.config import Config
 from tfbert.evaluation import metrics
+from tfbert.evaluation.wording import percent
 from tfbert.heads.pooled import PooledHead, start_with_label_probes
 from tfbert.space import COMMON, Choice
 from tfbert.tasks.base import Encoding, Task, TaskModel
@@ -269,7 +270,7 @@ def _table_by_number(right: np.ndarray, chosen: np.ndarray, gold: Sequence) -> d
     numbers = np.asarray([len(choices) for _, choices in gold])
     groups = [(str(number), numbers == number) for number in np.unique(numbers)]
     rows = [
-        [name, int(inside.sum()), float((right == chosen)[inside].mean()), float((1 / numbers[inside]).mean())]
+        [name, int(inside.sum()), percent((right == chosen)[inside].mean()), percent((1 / numbers[inside]).mean())]
         for name, inside in [*groups, ("all", np.ones(len(gold), bool))]
     ]
     caption = "Guessing is what choosing by chance would give. A model that is no better has learned nothing."
@@ -285,8 +286,8 @@ def _table_by_place(right: np.ndarray, chosen: np.ndarray) -> dict:
     rows = []
     for place in range(int(max(right.max(), chosen.max())) + 1):
         is_right = right == place
-        accuracy = float((chosen == place)[is_right].mean()) if is_right.any() else None
-        rows.append([place, int(is_right.sum()), int((chosen == place).sum()), accuracy])
+        accuracy = (chosen == place)[is_right].mean() if is_right.any() else None
+        rows.append([place, int(is_right.sum()), int((chosen == place).sum()), percent(accuracy)])
     caption = "The model sees one choice at a time and not its place. Places are counted from 0."
     return {
         "title": "Right and chosen by place",
