@@ -11,6 +11,7 @@ HELP = {
     "search": "what a search is worth",
     "prepare": "speed of preparing a corpus",
     "pretrain": "speed of learning from one",
+    "train": "speed of an epoch of fine-tuning",
     "serve": "speed of answers inside one process",
     "load": "servers under load",
     "soak": "our server's memory under a long load while versions change",
@@ -30,7 +31,7 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="K",
         type=int,
         help="trainings of a row at most (default: quality as the row says, transfer and search 5), or repeats "
-        "(pretrain 3, serve 5)",
+        "(train and pretrain 3, serve 5)",
     )
     parser.add_argument("--repeat", action="store_true", help="train all twice and compare the weights")
     parser.add_argument("--model", metavar="RUN", type=Path, help="classification that serve, load and soak ask")
@@ -42,7 +43,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(options: argparse.Namespace) -> None:
     """Print the table."""
-    from tfbert.bench import load, preparation, pretraining, quality, search, serve, soak, transfer
+    from tfbert.bench import load, preparation, pretraining, quality, search, serve, soak, training, transfer
 
     if not options.data.is_dir():
         raise ValueError(f"--data {options.data}: is no directory; wanted the one that holds the data sets")
@@ -58,6 +59,7 @@ def main(options: argparse.Namespace) -> None:
         "search": (search, lambda: search.measure(data, out / "search", only, seeds or 5)),
         "prepare": (preparation, lambda: preparation.measure(data, out / "prepare")),
         "pretrain": (pretraining, lambda: pretraining.measure(data, out / "pretrain", seeds or 3)),
+        "train": (training, lambda: training.measure(data, out / "train", only, seeds or 3)),
         "serve": (serve, lambda: serve.measure(data, out, options.model, serve.Plan(num_blocks=seeds or 5))),
         "load": (load, lambda: load.measure(data, out, options.model, options.seconds)),
         "soak": (soak, lambda: soak.measure(data, out, options.model, *soaking)),

@@ -4,6 +4,7 @@ import json
 import logging
 import os
 import subprocess
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -70,11 +71,41 @@ def transformers(kind: str) -> Peer:
         if python is None:
             return None
         config, task, facts, splits = _of_run(run_dir)
-        job = {"epochs": len(_history(run_dir))}
-        predictions, summary = _done(python, _TRANSFORMERS, run_dir, _job(kind, config, splits, run_dir) | job)
+        job = _job(kind, config, splits, run_dir / FOLDER) | {"epochs": len(_history(run_dir))}
+        predictions, summary = _done(python, _TRANSFORMERS, job)
         return _scores(task, facts, splits["test"], predictions) | {"seconds": summary["seconds"]}
 
     return peer
+
+
+def transformers_epoch(kind: str, run_dir: Path, out_dir: Path, arguments: Mapping[str, Any]) -> tuple[dict, dict]:
+    """Return what one epoch of PyTorch transformers took, and reached, on the data of a finished run.
+
+    Args:
+        kind: of model, as `transformers_peer.py` calls it.
+        run_dir: of the run, which says data, encoder, batch size and rate.
+        out_dir: for the job and its predictions.
+        arguments: further `TrainingArguments`.
+
+    Returns:
+        The summary that `transformers_peer.py` writes, and its test scores by metric.
+
+    Raises:
+        ValueError: the peers' environment is not there.
+    """
+    python = peers_python()
+    if python is None:
+        raise ValueError("the peers' environment is not there; wanted what `make peers` builds")
+    config, task, facts, splits = _of_run(run_dir)
+    job = _job(kind, config, splits, out_dir) | {"epochs": 1, "arguments": {**arguments, "disable_tqdm": True}}
+    predictions, summary = _done(python, _TRANSFORMERS, job)
+    return summary, _scores(task, facts, splits["test"], predictions)
+
+
+def job_of(run_dir: Path, out_dir: Path) -> dict[str, Any]:
+    """Return the job of a classification of texts for the data of a finished run, which are written to `out_dir`."""
+    config, _, _, splits = _of_run(run_dir)
+    return _job("sequence", config, splits, out_dir)
 
 
 def optuna(kind: str, run_dir: Path, search: Mapping[str, Any]) -> dict | None:
@@ -93,7 +124,7 @@ def optuna(kind: str, run_dir: Path, search: Mapping[str, Any]) -> dict | None:
     if python is None:
         return None
     config, task, facts, splits = _of_run(run_dir)
-    predictions, summary = _done(python, _OPTUNA, run_dir, _job(kind, config, splits, run_dir) | search)
+    predictions, summary = _done(python, _OPTUNA, _job(kind, config, splits, run_dir / FOLDER) | search)
     of_seeds = [predictions.with_name(f"{predictions.stem}-{seed}.jsonl") for seed in search["seeds"]]
     scores = [_scores(task, facts, splits["test"], path) for path in of_seeds]
     test = {name: [values[name] for values in scores] for name in scores[0]}
@@ -122,13 +153,13 @@ def _of_run(run_dir: Path) -> tuple[Config, Task, dict, dict[str, Split]]:
     return config, task, facts, load_splits(config.data, Path(config.data.path or task.samples_dir), task.schema)
 
 
-def _done(python: Path, script: Path, run_dir: Path, job: dict) -> tuple[Path, dict]:
+def _done(python: Path, script: Path, job: dict) -> tuple[Path, dict]:
     """Return where a script wrote its predictions, and its summary; it is run if it has not been."""
     predictions = Path(job["out"])
     summary = predictions.with_suffix(".summary.json")
     if not summary.exists():
-        path = run_dir / FOLDER / "job.json"
-        write_json(path, job)
+        path = predictions.with_name("job.json")
+        write_json(path, job | {"started_at": time.time()})
         command = [str(python), "-P", str(script.resolve()), str(path)]
         logger.info("%s", " ".join(command))
         subprocess.run(command, check=True)
@@ -139,8 +170,7 @@ def _history(run_dir: Path) -> list:
     return read_json(run_dir / "report.json")["history"]
 
 
-def _job(kind: str, config: Config, splits: dict[str, Split], run_dir: Path) -> dict:
-    out_dir = run_dir / FOLDER
+def _job(kind: str, config: Config, splits: dict[str, Split], out_dir: Path) -> dict:
     out_dir.mkdir(exist_ok=True)
     for name in splits:
         with open(out_dir / f"{name}.jsonl", "w", encoding="utf-8") as stream:

@@ -219,8 +219,19 @@ def read(path):
     return [json.loads(line) for line in Path(path).read_text(encoding="utf-8").splitlines()]
 
 
-def trained(job, kind, train):
+class Clock(transformers.TrainerCallback):
+    """Notes when the first update was done, and how long tokenizing and learning took."""
+
+    first_update_at = tokenize_seconds = learn_seconds = None
+
+    def on_step_end(self, *_, **__):
+        """Note the time of the first update, in seconds since 1970."""
+        self.first_update_at = self.first_update_at or time.time()
+
+
+def trained(job, kind, train, clock=None):
     """Return a Trainer that has trained a fresh model."""
+    clock = clock or Clock()
     transformers.set_seed(job["seed"])
     options = {} if kind.labels is None else {"num_labels": len(kind.labels)}
     model = kind.model_class.from_pretrained(job["encoder"], **options, **job.get("model", {}))
@@ -242,8 +253,13 @@ def trained(job, kind, train):
     )
     collators = {"tokens": transformers.DataCollatorForTokenClassification}
     collator = collators.get(job["kind"], transformers.DataCollatorWithPadding)(kind.tokenizer, pad_to_multiple_of=8)
-    trainer = Trainer(model=model, args=arguments, train_dataset=Rows(kind.rows(train, True)), data_collator=collator)
+    started = time.monotonic()
+    rows = Rows(kind.rows(train, True))
+    clock.tokenize_seconds = time.monotonic() - started
+    trainer = Trainer(model=model, args=arguments, train_dataset=rows, data_collator=collator, callbacks=[clock])
+    started = time.monotonic()
     trainer.train()
+    clock.learn_seconds = time.monotonic() - started
     return trainer
 
 
@@ -265,11 +281,14 @@ def main():
     started = time.monotonic()
     train, test = read(job["train"]), read(job["test"])
     kind = KINDS[job["kind"]](job, AutoTokenizer.from_pretrained(job["encoder"]), train)
-    trainer = trained(job, kind, train)
-    train_seconds = time.monotonic() - started
+    clock = Clock()
+    trainer = trained(job, kind, train, clock)
     write(job["out"], predicted(trainer, kind, test))
     summary = {
-        "train_seconds": train_seconds,
+        "num_examples": len(train),
+        "tokenize_seconds": clock.tokenize_seconds,
+        "learn_seconds": clock.learn_seconds,
+        "seconds_to_first_update": clock.first_update_at - job["started_at"],
         "seconds": time.monotonic() - started,
         "peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
         "versions": {"torch": torch.__version__, "transformers": transformers.__version__},

@@ -135,11 +135,14 @@ def fit(
         ConnectionError: another process of the training is gone.
     """
     write_json(run_dir / "config.json", config.to_dict())
+    started = time.monotonic()
     model, evaluation_model = models or build(problem, config)
     if not (run_dir / CHECKPOINT).exists():
         _start_head(problem, model, config)
     answering = make_answering(problem, evaluation_model, config)
-    progress = _trainer(problem, config, model, answering, run_dir, log, is_hopeless).train()
+    trainer = _trainer(problem, config, model, answering, run_dir, log, is_hopeless)
+    trainer.progress.start_seconds = time.monotonic() - started
+    progress = trainer.train()
     answering.refresh(problem.splits)
     return answering, progress
 
@@ -159,7 +162,9 @@ def _train_seed(problem: Problem, config: Config, run_dir: Path, command: str) -
     arrays.save(run_dir, answering.arrays)
     scores = {name: problem.task.scores(answers, gold, facts) for name, (answers, gold) in evaluated.items()}
     seconds = problem.seconds | {
+        "start": progress.start_seconds,
         "train": sum(entry["seconds"] for entry in progress.history),
+        "validate": sum(entry.get("validation_seconds", 0.0) for entry in progress.history),
         "evaluate": time.monotonic() - started,
     }
     report = _report(problem, config, progress, scores, seconds, command)
@@ -258,6 +263,7 @@ def _report(problem: Problem, config: Config, progress: Progress, scores: dict, 
         "checks": {**problem.checked.to_dict(), "lines": problem.checked.lines(), "warnings": problem.checked.warnings},
         "seconds": seconds,
         "peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+        "first_update_at": progress.first_update_at,
         "history": progress.history,
         "best_epoch": progress.best_epoch,
         "validation": counted.get("validation"),

@@ -45,6 +45,8 @@ class Progress:
         best_epoch: 1-based epoch of that score.
         history: one dict an epoch.
         losses: `[update of the run, mean loss, learning rate]` of every update.
+        start_seconds: spent before the first update on building models and starting the head.
+        first_update_at: when the first update was done, in seconds since 1970; `None` before.
         finished: nothing is left to do.
     """
 
@@ -57,6 +59,8 @@ class Progress:
     best_epoch: int = 0
     history: list[dict] = field(default_factory=list)
     losses: list[list[float]] = field(default_factory=list)
+    start_seconds: float = 0.0
+    first_update_at: float | None = None
     finished: bool = False
 
 
@@ -223,6 +227,7 @@ class Trainer:
         p.loss_sum += loss_sum
         p.weight_sum += weight
         p.losses.append([p.epoch * self.updates_per_epoch + p.update, loss, rate])
+        p.first_update_at = p.first_update_at or time.time()
         return loss
 
     def _batches(self, plan: Iterable[tuple[np.ndarray]]) -> tf.data.Dataset:
@@ -274,9 +279,11 @@ class Trainer:
         }
         score = None
         if self.validation is not None:
+            started = time.monotonic()
             self._copy_weights()
             self.refresh()
             entry["validation"] = self._validate(self.validation, "validation")
+            entry["validation_seconds"] = time.monotonic() - started
             score = entry["validation"][self.monitor]
         p.history.append(entry)
         # Without validation every epoch is the best so far.
