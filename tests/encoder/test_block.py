@@ -48,7 +48,8 @@ def with_gradients(layer, **options):
     weights = [weight.value for weight in layer.trainable_weights]
     with tf.GradientTape() as tape:
         tape.watch(x)
-        found = layer(x, **options)
+        # What a layer makes of padding has no meaning.
+        found = tf.boolean_mask(layer(x, **options), PADDING)
         loss = tf.reduce_sum(tf.sin(found))
     return [found, *tape.gradient(loss, [x, *weights])]
 
@@ -89,9 +90,10 @@ def test_masks_by_query_and_attention_scores_are_left_to_kerasnlp():
 @pytest.mark.parametrize("dtype", ["mixed_bfloat16", "mixed_float16"])
 def test_half_precision_is_near(dtype, training):
     options = {"padding_mask": PADDING, "training": training}
-    found = fast(a_layer(dtype=dtype))(inputs(), **options)
+    layers = fast(a_layer(dtype=dtype)), a_layer()
+    found, expected = (tf.boolean_mask(layer(inputs(), **options), PADDING) for layer in layers)
     assert found.dtype == dtype.removeprefix("mixed_")
-    np.testing.assert_allclose(tf.cast(found, tf.float32), a_layer()(inputs(), **options), rtol=0.1, atol=0.2)
+    np.testing.assert_allclose(tf.cast(found, tf.float32), expected, rtol=0.1, atol=0.2)
 
 
 def test_dropout_drops_in_training_only_and_the_same_for_a_seed():
@@ -101,8 +103,33 @@ def test_dropout_drops_in_training_only_and_the_same_for_a_seed():
         runs.append([layer(inputs(), padding_mask=PADDING, training=True).numpy() for _ in range(2)])
     np.testing.assert_array_equal(runs[0], runs[1])
     assert np.abs(runs[0][0] - runs[0][1]).max() > 0.1
-    answering = fast(a_layer(dropout=0.3))(inputs(), padding_mask=PADDING, training=False)
-    assert_same([answering], [a_layer()(inputs(), padding_mask=PADDING)])
+    answering, expected = (
+        tf.boolean_mask(layer(inputs(), padding_mask=PADDING, training=False), PADDING)
+        for layer in (fast(a_layer(dropout=0.3)), a_layer())
+    )
+    assert_same([answering], [expected])
+
+
+def test_padding_anywhere_changes_nothing_of_the_tokens():
+    layer = fast(a_layer())
+    alone = layer(inputs()[:, :4], padding_mask=tf.ones([2, 4], tf.int32), training=False)
+    noise = tf.random.stateless_normal([2, 3, 12], [1, 2])
+    for at_front in (True, False):
+        parts = [inputs()[:, :4], noise]
+        mask = [[1] * 4 + [0] * 3] * 2
+        if at_front:
+            parts, mask = parts[::-1], [row[::-1] for row in mask]
+        found = layer(tf.concat(parts, axis=1), padding_mask=tf.constant(mask), training=False)
+        assert_same([tf.boolean_mask(found, mask)], [tf.reshape(alone, [-1, 12])])
+
+
+def test_texts_without_any_token_are_no_error():
+    layer = fast(a_layer())
+    found = layer(inputs(), padding_mask=tf.constant([[0] * 7, [1] * 4 + [0] * 3]), training=False)
+    alone = layer(inputs()[1:, :4], padding_mask=tf.ones([1, 4], tf.int32), training=False)
+    assert_same([found[1, :4]], [alone[0]])
+    assert np.isfinite(layer(inputs(), padding_mask=tf.zeros([2, 7], tf.int32), training=False)).all()
+    assert layer(inputs()[:0], padding_mask=PADDING[:0], training=False).shape == (0, 7, 12)
 
 
 def a_backbone(dropout, **options):
