@@ -79,8 +79,9 @@ class EncoderConfig:
         long_text: what becomes of longer texts where the task leaves the choice: `cut` keeps their beginning and
             counts what is lost; `mean` and `max` read all of it in windows and join their logits so.
         window_overlap_fraction: of a window, which it shares with the one before.
-        precision: of training's matrix products; `auto` takes bfloat16 where the processor multiplies it natively
-            and fast. Weights stay float32; evaluation and export are float32 always.
+        precision: of training's matrix products; `auto` takes bfloat16 where there are instructions for it: AMX,
+            AVX-512 BF16, GPUs from compute capability 8.0 on. On a processor all else in training is float32, on a GPU
+            the layers between too are bfloat16. Weights stay float32; evaluation and export are float32 always.
         dropout: of hidden states and attention in training, 0 to below 1.
         fast: whether attention and the work between matrix products take our faster ways, equal to KerasNLP's within
             rounding; false computes by KerasNLP and Keras alone.

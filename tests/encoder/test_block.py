@@ -34,8 +34,8 @@ def randomize(layer):
         weight.assign(np.random.default_rng(index).normal(scale=0.7, size=weight.shape))
 
 
-def fast(layer):
-    block.use_in(layer)
+def fast(layer, products=None):
+    block.use_in(layer, products)
     return layer
 
 
@@ -94,6 +94,18 @@ def test_half_precision_is_near(dtype, training):
     found, expected = (tf.boolean_mask(layer(inputs(), **options), PADDING) for layer in layers)
     assert found.dtype == dtype.removeprefix("mixed_")
     np.testing.assert_allclose(tf.cast(found, tf.float32), expected, rtol=0.1, atol=0.2)
+
+
+def test_products_alone_in_half_precision_are_near_and_answers_are_not_touched():
+    plain, mixed = a_layer(), fast(a_layer(), products="bfloat16")
+    exact = with_gradients(plain, padding_mask=PADDING, training=True)
+    found = with_gradients(mixed, padding_mask=PADDING, training=True)
+    assert {gradient.dtype for gradient in found} == {tf.float32}
+    for one, other in zip(found, exact, strict=True):
+        scale = max(1, np.abs(other).max())  # the gradient of the keys' bias is 0
+        np.testing.assert_allclose(one / scale, other / scale, atol=0.03)
+    assert np.abs(found[0] - exact[0]).max() > 1e-4  # rounded: bfloat16 was in use
+    assert_same(*([with_gradients(layer, padding_mask=PADDING)[0]] for layer in (mixed, plain)))
 
 
 def test_dropout_drops_in_training_only_and_the_same_for_a_seed():

@@ -1,10 +1,10 @@
-"""Precision: which dtype policy a machine gets."""
+"""Precision: which dtype policy a machine gets, and what it multiplies in."""
 
 import pytest
 import tensorflow as tf
 
 from tfbert.encoder import precision
-from tfbert.encoder.precision import choose_policy
+from tfbert.encoder.precision import choose_precision
 
 
 @pytest.fixture
@@ -24,26 +24,33 @@ def machine(monkeypatch, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("flags", "policy"),
+    ("flags", "products"),
     [
-        ("fpu avx512f amx_bf16 amx_tile amx_int8", "mixed_bfloat16"),
-        ("fpu avx2", "float32"),
-        ("fpu avx512f avx512_bf16", "float32"),
-        ("fpu amx_tile amx_int8", "float32"),
-        ("", "float32"),
+        ("fpu avx512f amx_bf16 amx_tile amx_int8", "bfloat16"),
+        ("fpu avx2", None),
+        ("fpu avx512f avx512_bf16", "bfloat16"),
+        ("fpu amx_tile amx_int8", None),
+        ("", None),
     ],
 )
-def test_auto_goes_by_the_processors_flags(machine, flags, policy):
+def test_auto_goes_by_the_processors_flags(machine, flags, products):
     machine(flags)
-    assert choose_policy("auto") == policy
+    assert choose_precision("auto") == ("float32", products)
+
+
+def test_keras_layers_alone_want_amx(machine):
+    machine("fpu avx512_bf16")
+    assert choose_precision("auto", fast=False) == ("float32", None)
+    machine("fpu amx_bf16")
+    assert choose_precision("auto", fast=False) == ("mixed_bfloat16", None)
 
 
 def test_auto_is_float32_where_nothing_is_known(machine):
     path = machine("fpu amx_bf16")
     path.write_text("processor: 0\n")
-    assert choose_policy("auto") == "float32"
+    assert choose_precision("auto") == ("float32", None)
     path.unlink()
-    assert choose_policy("auto") == "float32"
+    assert choose_precision("auto") == ("float32", None)
 
 
 @pytest.mark.parametrize(
@@ -59,12 +66,15 @@ def test_auto_is_float32_where_nothing_is_known(machine):
 )
 def test_auto_goes_by_the_gpus_where_there_are_any(machine, gpus, policy):
     machine("fpu amx_bf16", gpus)
-    assert choose_policy("auto") == policy
+    assert choose_precision("auto") == (policy, None)
 
 
 @pytest.mark.parametrize("flags", ["fpu", "fpu amx_bf16"])
 def test_a_precision_by_name_is_what_it_says(machine, flags):
     machine(flags)
-    assert choose_policy("float32") == "float32"
-    assert choose_policy("bfloat16") == "mixed_bfloat16"
-    assert choose_policy("float16") == "mixed_float16"
+    assert choose_precision("float32") == ("float32", None)
+    assert choose_precision("float16") == ("mixed_float16", None)
+    assert choose_precision("bfloat16") == ("float32", "bfloat16")
+    assert choose_precision("bfloat16", fast=False) == ("mixed_bfloat16", None)
+    machine(flags, [(7, 5)])
+    assert choose_precision("bfloat16") == ("mixed_bfloat16", None)

@@ -243,11 +243,15 @@ def test_misspelt_monitor_is_told_before_training(make_trainer):
     assert trainer.progress.losses == []
 
 
-@pytest.mark.parametrize("precision", ["bfloat16", "float16"])
-def test_low_precision_trains_and_evaluates_in_float32(make_trainer, precision):
-    values = {"encoder__precision": precision, "train__epochs": 2, "train__checkpoint_seconds": 0.0}
+@pytest.mark.parametrize(
+    ("precision", "fast", "policy"),
+    [("bfloat16", True, "float32"), ("bfloat16", False, "mixed_bfloat16"), ("float16", True, "mixed_float16")],
+)
+def test_low_precision_trains_and_evaluates_in_float32(make_trainer, precision, fast, policy):
+    values = {"encoder__precision": precision, "encoder__fast": fast, "train__epochs": 2}
+    values["train__checkpoint_seconds"] = 0.0
     trainer = make_trainer(examples=8, **values)
-    assert trainer.model.backbone.dtype_policy.name == f"mixed_{precision}"
+    assert trainer.model.backbone.dtype_policy.name == policy
     assert trainer.answering.model.backbone.dtype_policy.name == "float32"
     saved = []
     save_checkpoint = trainer._save_checkpoint

@@ -4,29 +4,9 @@ A row of 256 tokens has 65,536 attention probabilities a head, so that on a proc
 matrix products, are what attention costs. Keras differentiates every step and draws 32 random bits a probability.
 """
 
-import keras
 import tensorflow as tf
 
 from tfbert.encoder.elementwise import draw_kept
-
-
-def use_in(layer: keras.layers.MultiHeadAttention) -> None:
-    """Let a built layer compute by `attend`; its weights, its dropout rate and its random state stay what they are.
-
-    Source: Keras' `MultiHeadAttention._compute_attention`, which it names as the place for an implementation of one's
-        own. Ours never gives attention scores, and leaves causal masks to Keras, as BERT has neither.
-    """
-    by_keras = type(layer)._compute_attention.__get__(layer)
-
-    def compute(query, key, value, attention_mask=None, training=None, *options, **named_options):
-        if any((*options, *named_options.values())):  # scores to be returned, or a causal mask
-            return by_keras(query, key, value, attention_mask, training, *options, **named_options)
-        rate = layer._dropout if training else 0.0
-        seed = layer._dropout_layer.seed_generator.next() if rate else None
-        scaled = query * tf.cast(layer._inverse_sqrt_key_dim, query.dtype)
-        return attend(scaled, key, value, attention_mask, rate, seed), None
-
-    layer._compute_attention = compute
 
 
 def attend(

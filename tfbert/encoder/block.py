@@ -7,42 +7,55 @@ from keras_hub.layers import TransformerEncoder
 from tfbert.encoder import attention, elementwise
 
 
-def use_in(layer: TransformerEncoder) -> None:
+def use_in(layer: TransformerEncoder, products: str | None = None) -> None:
     """Let a built layer that normalizes last compute by our functions; weights and random states stay what they are.
+
+    Args:
+        layer: changed in place.
+        products: dtype in which training multiplies matrices; `None` for the layer's own. What is between products,
+            and what is learned, stays in the layer's own.
 
     Source: KerasNLP's `TransformerEncoder.call`. Ours leaves to it what BERT does not ask for: attention
         scores, and masks by query.
     """
-    attention.use_in(layer._self_attention_layer)
     by_kerasnlp = type(layer).call.__get__(layer)
 
     def call(inputs, padding_mask=None, attention_mask=None, training=None, return_attention_scores=False):
         if padding_mask is None or attention_mask is not None or return_attention_scores:
             return by_kerasnlp(inputs, padding_mask, attention_mask, training, return_attention_scores)
-        return (_learn if training else _answer)(layer, inputs, padding_mask)
+        return _learn(layer, inputs, padding_mask, products) if training else _answer(layer, inputs, padding_mask)
 
     layer.call = call
 
 
-def _learn(layer: TransformerEncoder, inputs, padding_mask):
+def _learn(layer: TransformerEncoder, inputs, padding_mask, products: str | None):
     """Compute as in training: with dropout, and with gradients of our own between the matrix products."""
-    x = layer._self_attention_layer(inputs, inputs, attention_mask=padding_mask[:, None], training=True)
-    middle = _add_and_norm(x, inputs, layer._self_attention_dropout, layer._self_attention_layer_norm)
-    x = _dense(middle, layer._feedforward_intermediate_dense)
-    x = layer._feedforward_output_dense(x)
-    return _add_and_norm(x, middle, layer._feedforward_dropout, layer._feedforward_layer_norm)
+    heads = layer._self_attention_layer
+    shape, by_head = tf.shape(inputs), _shape_by_head(heads, inputs)
+    rows = tf.reshape(inputs, [-1, inputs.shape[-1]])
+    query, key, value = (
+        tf.reshape(_product(rows, dense, products), by_head)
+        for dense in (heads._query_dense, heads._key_dense, heads._value_dense)
+    )
+    rate = heads._dropout
+    seed = heads._dropout_layer.seed_generator.next() if rate else None
+    scaled = query * tf.cast(heads._inverse_sqrt_key_dim, query.dtype)
+    found = attention.attend(scaled, key, value, padding_mask[:, None], rate, seed)
+    found = _product(tf.reshape(found, [-1, heads._num_heads * heads._key_dim]), heads._output_dense, products)
+    middle = _add_and_norm(
+        tf.reshape(found, shape), inputs, layer._self_attention_dropout, layer._self_attention_layer_norm
+    )
+    wide = layer._feedforward_intermediate_dense
+    activation = elementwise.gelu if wide.activation is keras.activations.gelu else wide.activation
+    found = activation(_product(tf.reshape(middle, [-1, inputs.shape[-1]]), wide, products))
+    found = tf.reshape(_product(found, layer._feedforward_output_dense, products), shape)
+    return _add_and_norm(found, middle, layer._feedforward_dropout, layer._feedforward_layer_norm)
 
 
 def _add_and_norm(x, residual, dropout: keras.layers.Dropout, norm: keras.layers.LayerNormalization):
     gamma, beta = (tf.convert_to_tensor(weight.value) for weight in (norm.gamma, norm.beta))
     seed = dropout.seed_generator.next() if dropout.rate else None
     return elementwise.add_and_norm(x, residual, gamma, beta, epsilon=norm.epsilon, rate=dropout.rate, seed=seed)
-
-
-def _dense(x, layer: keras.layers.Dense):
-    """Compute what Keras' layer does, with our gelu in place of its own."""
-    activation = elementwise.gelu if layer.activation is keras.activations.gelu else layer.activation
-    return activation(keras.ops.matmul(x, layer.kernel) + layer.bias)
 
 
 def _answer(layer: TransformerEncoder, inputs, padding_mask):
@@ -55,9 +68,7 @@ def _answer(layer: TransformerEncoder, inputs, padding_mask):
     Source: leaving out padding around attention is from ByteDance's "Effective Transformer" (2020).
     """
     heads = layer._self_attention_layer
-    size = heads._key_dim
-    shape = tf.shape(inputs)
-    by_head = [shape[0], shape[1], heads._num_heads, size]
+    by_head = _shape_by_head(heads, inputs)
     places, row_of = _without_padding(padding_mask)
     rows = tf.gather(tf.reshape(inputs, [-1, inputs.shape[-1]]), places)
     query, key, value = (
@@ -66,11 +77,11 @@ def _answer(layer: TransformerEncoder, inputs, padding_mask):
     )
     scaled = query * tf.cast(heads._inverse_sqrt_key_dim, query.dtype)
     found = attention.attend(scaled, key, value, padding_mask[:, None], rate=0.0, seed=None)
-    found = tf.gather(tf.reshape(found, [-1, heads._num_heads * size]), places)
+    found = tf.gather(tf.reshape(found, [-1, heads._num_heads * heads._key_dim]), places)
     middle = _norm(_product(found, heads._output_dense) + rows, layer._self_attention_layer_norm)
     wide = layer._feedforward_intermediate_dense
     found = _product(wide.activation(_product(middle, wide)), layer._feedforward_output_dense)
-    return tf.reshape(tf.gather(_norm(found + middle, layer._feedforward_layer_norm), row_of), shape)
+    return tf.reshape(tf.gather(_norm(found + middle, layer._feedforward_layer_norm), row_of), tf.shape(inputs))
 
 
 def _without_padding(padding_mask):
@@ -88,10 +99,23 @@ def _without_padding(padding_mask):
     return tf.where(is_token)[:, 0], tf.cumsum(tf.cast(is_token, tf.int32)) - 1
 
 
-def _product(rows, dense: keras.layers.Dense | keras.layers.EinsumDense):
-    """Return what a layer makes of rows `(tokens, size)` before its activation, its outputs in one row each."""
-    kernel = tf.cast(tf.reshape(dense.kernel, [rows.shape[-1], -1]), rows.dtype)
-    return tf.nn.bias_add(tf.matmul(rows, kernel), tf.cast(tf.reshape(dense.bias, [-1]), rows.dtype))
+def _shape_by_head(heads: keras.layers.MultiHeadAttention, inputs) -> list:
+    shape = tf.shape(inputs)
+    return [shape[0], shape[1], heads._num_heads, heads._key_dim]
+
+
+def _product(rows, dense: keras.layers.Dense | keras.layers.EinsumDense, dtype: str | None = None):
+    """Return what a layer makes of rows `(tokens, size)` before its activation, its outputs in one row each.
+
+    Args:
+        rows: float.
+        dense: the layer.
+        dtype: to multiply in; `None` for that of the rows, which the result has in any case.
+    """
+    dtype = dtype or rows.dtype
+    kernel = tf.reshape(dense.kernel, [rows.shape[-1], -1])
+    found = tf.cast(tf.matmul(tf.cast(rows, dtype), tf.cast(kernel, dtype)), rows.dtype)
+    return tf.nn.bias_add(found, tf.cast(tf.reshape(dense.bias, [-1]), rows.dtype))
 
 
 def _norm(rows, norm: keras.layers.LayerNormalization):

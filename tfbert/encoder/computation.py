@@ -17,14 +17,17 @@ FUNCTIONS = {"gelu": keras.activations.gelu, "gelu_tanh": gelu_tanh}
 FUNCTIONS |= {"relu": keras.activations.relu, "silu": keras.activations.silu}
 
 
-def build_backbone(facts: dict, *, dtype: str, dropout: float, fast: bool = True) -> BertBackbone:
+def build_backbone(
+    facts: dict, *, dropout: float, dtype: str = "float32", products: str | None = None, fast: bool = True
+) -> BertBackbone:
     """Return the architecture that an encoder's facts describe, with random weights.
 
     Args:
         facts: `Encoder.facts`, or what was stored of them with a run.
-        dtype: Keras dtype policy.
         dropout: of hidden states and attention.
-        fast: as for `set_computation`.
+        dtype: Keras dtype policy.
+        products: as for `set_computation`.
+        fast: likewise.
     """
     sizes = ("vocabulary_size", "num_layers", "num_heads", "hidden_dim", "intermediate_dim")
     backbone = BertBackbone(
@@ -32,11 +35,17 @@ def build_backbone(facts: dict, *, dtype: str, dropout: float, fast: bool = True
         dropout=dropout,
         dtype=dtype,
     )
-    set_computation(backbone, facts["activation"], facts["layer_norm_epsilon"], fast)
+    set_computation(backbone, facts["activation"], facts["layer_norm_epsilon"], fast, products)
     return backbone
 
 
-def set_computation(backbone: BertBackbone, activation: str, layer_norm_epsilon: float, fast: bool = True) -> None:
+def set_computation(
+    backbone: BertBackbone,
+    activation: str,
+    layer_norm_epsilon: float,
+    fast: bool = True,
+    products: str | None = None,
+) -> None:
     """Give every layer an activation and an epsilon that KerasNLP's constructor does not take, and make it faster.
 
     The backbone's own config has no place for either, so `from_config` and a `.keras` file fall back to KerasNLP's:
@@ -49,6 +58,7 @@ def set_computation(backbone: BertBackbone, activation: str, layer_norm_epsilon:
         layer_norm_epsilon: above 0.
         fast: whether layers compute by `block` and `attention`, equal to KerasNLP within rounding. False leaves them as
             they are: KerasNLP's, unless an earlier call changed them.
+        products: dtype in which fast layers multiply matrices in training; `None` for that of the backbone's policy.
     """
     function = FUNCTIONS[activation]
     backbone.embeddings_layer_norm.epsilon = layer_norm_epsilon
@@ -59,4 +69,4 @@ def set_computation(backbone: BertBackbone, activation: str, layer_norm_epsilon:
         layer._self_attention_layer_norm.epsilon = layer_norm_epsilon
         layer._feedforward_layer_norm.epsilon = layer_norm_epsilon
         if fast:
-            block.use_in(layer)
+            block.use_in(layer, products)

@@ -13,7 +13,7 @@ from tfbert.config import override
 from tfbert.encoder import presets
 from tfbert.encoder.backbone import Encoder, load_encoder, new_encoder
 from tfbert.encoder.computation import build_backbone
-from tfbert.encoder.precision import choose_policy
+from tfbert.encoder.precision import Precision, choose_precision
 from tfbert.pretraining.batches import Batcher
 from tfbert.pretraining.config import PretrainConfig
 from tfbert.pretraining.heads import PretrainingHead, PretrainingModel
@@ -182,16 +182,16 @@ def _check_shared(config: PretrainConfig, replicas: Replicas) -> None:
 def build_models(problem: PretrainingProblem) -> tuple[PretrainingModel, PretrainingModel, bool]:
     """Return a model to train, in the configured precision, one to evaluate, in float32, and whether heads were found.
 
-    They are one and the same where training is float32 too. Both start from the encoder's weights, and from those of
-    its heads where its directory has them.
+    They are one and the same where training is float32 between its matrix products. Both start from the encoder's
+    weights, and from those of its heads where its directory has them.
     """
     config, encoder = problem.config, problem.encoder
     keras.utils.set_random_seed(config.train.seed)
-    policy = choose_policy(config.encoder.precision)
+    precision = choose_precision(config.encoder.precision, config.encoder.fast)
     models = []
     options = {"dropout": config.encoder.dropout, "fast": config.encoder.fast}
-    for dtype in dict.fromkeys(("float32", policy)):
-        backbone = build_backbone(encoder.facts, dtype=dtype, **options)
+    for each in dict.fromkeys((Precision("float32", precision.products), precision)):
+        backbone = build_backbone(encoder.facts, **each._asdict(), **options)
         head = PretrainingHead(
             backbone,
             activation=encoder.facts["activation"],

@@ -14,7 +14,7 @@ import tfbert.text.checks as checks
 from tfbert.config import Config
 from tfbert.encoder.backbone import Encoder, load_encoder
 from tfbert.encoder.computation import build_backbone
-from tfbert.encoder.precision import choose_policy
+from tfbert.encoder.precision import Precision, choose_precision
 from tfbert.encoder.presets import cache_dir
 from tfbert.tasks.base import Task, TaskModel, load_task
 from tfbert.text.datasets import TokenizedSplit, tokenize
@@ -28,6 +28,7 @@ logger = logging.getLogger(__name__)
 # What may differ between two trainings of one problem: neither the records nor the rows made of them depend on it.
 _OF_TRAINING = ("train", "head.dropout", "head.start", "head.pooling")
 _OF_TRAINING += ("encoder.dropout", "encoder.precision", "encoder.fast")
+_FLOAT32 = Precision("float32")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -205,21 +206,24 @@ def make_tokenizer(encoder: Encoder) -> Tokenizer:
 def build_models(problem: Problem, config: Config) -> tuple[TaskModel, TaskModel]:
     """Return a model to train, in the configured precision, and one to evaluate, in float32.
 
-    They are one and the same where training is float32 too. Both start from the encoder's weights; the caller has set
-    Keras' random seed, on which the dropout of the run depends.
+    They are one and the same where training is float32 between its matrix products. Both start from the encoder's
+    weights; the caller has set Keras' random seed, on which the dropout of the run depends.
     """
-    policy = choose_policy(config.encoder.precision)
-    evaluation_model = build_model(problem.task, problem.facts, problem.encoder.facts, config)
+    precision = choose_precision(config.encoder.precision, config.encoder.fast)
+    parts = (problem.task, problem.facts, problem.encoder.facts, config)
+    evaluation_model = build_model(*parts, Precision("float32", precision.products))
     model = evaluation_model
-    if policy != "float32":
-        model = build_model(problem.task, problem.facts, problem.encoder.facts, config, policy)
+    if precision.dtype != "float32":
+        model = build_model(*parts, precision)
     for source, copy in zip(problem.encoder.backbone.weights, model.backbone.weights, strict=True):
         copy.assign(source.value)
     return model, evaluation_model
 
 
-def build_model(task: Task, facts: dict, encoder_facts: dict, config: Config, policy: str = "float32") -> TaskModel:
+def build_model(
+    task: Task, facts: dict, encoder_facts: dict, config: Config, precision: Precision = _FLOAT32
+) -> TaskModel:
     """Return a model with a new head on an encoder of this architecture with random weights."""
     options = {"dropout": config.encoder.dropout, "fast": config.encoder.fast}
-    backbone = build_backbone(encoder_facts, dtype=policy, **options)
+    backbone = build_backbone(encoder_facts, **precision._asdict(), **options)
     return TaskModel(backbone, task.build_head(facts, config))
