@@ -13,6 +13,7 @@ HELP = {
     "pretrain": "speed of learning from one",
     "train": "speed of an epoch of fine-tuning",
     "serve": "speed of answers inside one process",
+    "predict": "speed of answering a file of texts",
     "load": "servers under load",
     "soak": "our server's memory under a long load while versions change",
 }
@@ -31,10 +32,11 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="K",
         type=int,
         help="trainings of a row at most (default: quality as the row says, transfer and search 5), or repeats "
-        "(train and pretrain 3, serve 5)",
+        "(train, pretrain and predict 3, serve 5)",
     )
     parser.add_argument("--repeat", action="store_true", help="train all twice and compare the weights")
-    parser.add_argument("--model", metavar="RUN", type=Path, help="classification that serve, load and soak ask")
+    parser.add_argument("--model", metavar="RUN", type=Path, help="classification that serve, predict, load, soak ask")
+    parser.add_argument("--lines", metavar="N", type=int, default=100_000, help="of predict (default: 100000)")
     parser.add_argument("--seconds", metavar="S", type=float, default=60.0, help="of a row of load (default: 60)")
     parser.add_argument("--requests", metavar="N", type=int, default=100_000, help="of soak (default: 100000)")
     parser.add_argument("--swaps", metavar="N", type=int, default=50, help="of versions in soak (default: 50)")
@@ -43,11 +45,22 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(options: argparse.Namespace) -> None:
     """Print the table."""
-    from tfbert.bench import load, preparation, pretraining, quality, search, serve, soak, training, transfer
+    from tfbert.bench import (
+        load,
+        prediction,
+        preparation,
+        pretraining,
+        quality,
+        search,
+        serve,
+        soak,
+        training,
+        transfer,
+    )
 
     if not options.data.is_dir():
         raise ValueError(f"--data {options.data}: is no directory; wanted the one that holds the data sets")
-    for name in ("seeds", "seconds", "requests", "swaps"):
+    for name in ("seeds", "lines", "seconds", "requests", "swaps"):
         value = getattr(options, name)
         if value is not None and value < 1:
             raise ValueError(f"--{name} {value}: wanted 1 or more")
@@ -61,6 +74,10 @@ def main(options: argparse.Namespace) -> None:
         "pretrain": (pretraining, lambda: pretraining.measure(data, out / "pretrain", seeds or 3)),
         "train": (training, lambda: training.measure(data, out / "train", only, seeds or 3)),
         "serve": (serve, lambda: serve.measure(data, out, options.model, serve.Plan(num_blocks=seeds or 5))),
+        "predict": (
+            prediction,
+            lambda: prediction.measure(data, out, options.model, options.lines, seeds or 3),
+        ),
         "load": (load, lambda: load.measure(data, out, options.model, options.seconds)),
         "soak": (soak, lambda: soak.measure(data, out, options.model, *soaking)),
     }

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import common
+from tqdm import tqdm
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -34,7 +35,9 @@ def main(options: argparse.Namespace) -> None:
     lines = options.texts or read_lines(options.file)
     place = options.file or "TEXT"
     items = (item_of(line, f"{place}:{number}", asker.input_ranks) for number, line in enumerate(lines, 1))
-    for item, answer in asker.answers(items, options.batch_size):
+    answers = asker.answers(items, options.batch_size)
+    # Where the answers are on the screen, they show how far it is; and a log file wants no bar.
+    for item, answer in tqdm(answers, unit="text", disable=True if sys.stdout.isatty() else None):
         sys.stdout.write(json.dumps({**item, **answer}, ensure_ascii=False) + "\n")
     sys.stdout.flush()
 
