@@ -16,7 +16,7 @@ import yaml
 from tensorflow.core.protobuf import saved_model_pb2
 
 from tfbert.config import Config, override
-from tfbert.serving import deployment, publish
+from tfbert.serving import deployment, litert, publish
 from tfbert.serving.predictor import Predictor
 from tfbert.serving.scoring import evaluate
 from tfbert.space import check_space
@@ -134,6 +134,22 @@ def test_fresh_process_verified_the_export(exported, run_dir):
     assert checked["num_items"] == len(load_run(run_dir).samples) > 0
     assert checked["max_difference"] <= 1e-4
     assert checked["warmup_requests"] > 0
+
+
+def test_litert_answers_nearly_the_same(run_dir, problem, tmp_path):
+    facts = litert.export_litert(run_dir, tmp_path / "lite")
+    assert {path.name for path in (tmp_path / "lite").iterdir()} == {"model.tflite", "litert.json", "vocabulary.txt"}
+    assert json.loads((tmp_path / "lite" / "litert.json").read_text()) == facts
+    compared = facts["compared"]
+    assert compared["split"] == "test" and 0 < compared["num_rows"] <= 500
+    for found in compared["outputs"].values():
+        assert found.get("equal_fraction", 1) > 0.9
+        # Of logits, probabilities and the user's units.
+        assert found.get("mean_difference", 0) < 0.1
+    ask = litert.reader((tmp_path / "lite" / "model.tflite").read_bytes())
+    row = {name: np.zeros([1, 32], np.int32) for name in facts["inputs"]}
+    row["padding_mask"][:, :3] = 1
+    assert ask(row).keys() == compared["outputs"].keys()
 
 
 def test_reloaded_answers_equal_the_trained_models(exported, run_dir, task):

@@ -1,8 +1,10 @@
-"""JSON files in and out: read with errors that name the file, written so that they are whole or not there."""
+"""Files and directories in and out: read with errors that name them, written so that they are whole or not there."""
 
 import json
 import os
-from collections.abc import Iterator
+import shutil
+import uuid
+from collections.abc import Iterator, Set
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -54,3 +56,41 @@ def locked(directory: Path, doing: str) -> Iterator[None]:
         except OSError as error:
             raise ValueError(f"{directory}: another process is {doing}; wanted another --out directory") from error
         yield
+
+
+@contextmanager
+def replaced(directory: str | os.PathLike, names: Set[str], what: str) -> Iterator[Path]:
+    """Give a directory to write into, which takes the place of `directory` if nothing is raised.
+
+    Args:
+        directory: new, empty, or written so before.
+        names: of the files that are written; one that holds others is not replaced.
+        what: they are, for messages: such as `a saved encoder`.
+
+    Raises:
+        ValueError: there is a file, or a directory that holds others than `names`.
+    """
+    directory = Path(directory).absolute()
+    if directory.exists() and not directory.is_dir():
+        raise ValueError(f"{directory}: is a file; wanted a directory for {what}")
+    others = {path.name for path in directory.iterdir()} - names if directory.is_dir() else ()
+    if others:
+        raise ValueError(f"{directory}: holds {min(others)!r}; wanted a new or empty directory, or {what}")
+    aside = directory.parent / f".{directory.name}.part-{uuid.uuid4().hex}"
+    aside.mkdir(parents=True)
+    try:
+        yield aside
+        move_into_place(aside, directory)
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def move_into_place(aside: Path, directory: Path) -> None:
+    """Rename a finished directory to its name; one that is there already is put out of the way first, then removed."""
+    try:
+        os.rename(aside, directory)  # replaces an empty directory
+    except OSError:
+        stale = directory.parent / f".{directory.name}.part-{uuid.uuid4().hex}"
+        os.rename(directory, stale)
+        os.rename(aside, directory)
+        shutil.rmtree(stale, ignore_errors=True)

@@ -1,5 +1,6 @@
-"""Export a finished run as the next version of a SavedModel, verified in a fresh process, or its encoder alone.
+"""Export a finished run as the next version of a SavedModel, verified in a fresh process, or in another form.
 
+Other forms are its encoder for PyTorch, its index for FAISS, and all of it for LiteRT.
 With --deploy, what puts a model into production is written too: of the new version, or of one that is there already.
 """
 
@@ -17,6 +18,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--name", help="of the model in saved_models/ (default: from the data's name)")
     parser.add_argument("--vectors", metavar="DIR", type=Path, help="write the index of matching for FAISS instead")
     parser.add_argument("--huggingface", metavar="DIR", type=Path, help="write the encoder for PyTorch instead")
+    parser.add_argument("--litert", metavar="DIR", type=Path, help="write 8-bit weights for LiteRT on devices instead")
     parser.add_argument(
         "--deploy", metavar="DIR", type=Path, help="render Docker, Kubernetes, proxy and alerts into DIR"
     )
@@ -26,7 +28,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(options: argparse.Namespace) -> None:
     """Export and say where to."""
-    from tfbert.serving import encoders, vectors
+    from tfbert.serving import encoders, litert, vectors
 
     if options.huggingface:
         facts = encoders.export_huggingface(str(options.run), options.huggingface).facts
@@ -35,6 +37,9 @@ def main(options: argparse.Namespace) -> None:
     if options.vectors:
         number = vectors.export_vectors(options.run, options.vectors)
         print(f"{options.vectors}  ({number:,} vectors)")
+        return
+    if options.litert:
+        print(f"{options.litert}  ({litert.summary(litert.export_litert(options.run, options.litert))})")
         return
     if options.deploy:
         _deploy(options)

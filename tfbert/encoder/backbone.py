@@ -8,10 +8,6 @@ import importlib.metadata
 import json
 import logging
 import os
-import shutil
-import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,7 +20,7 @@ from tfbert.encoder import huggingface, presets
 from tfbert.encoder.computation import FUNCTIONS, set_computation
 from tfbert.encoder.huggingface import SIZES
 from tfbert.encoder.presets import EncoderSource
-from tfbert.files import read_json
+from tfbert.files import read_json, replaced
 
 logger = logging.getLogger(__name__)
 
@@ -119,7 +115,7 @@ def save_encoder(encoder: Encoder, directory: str | os.PathLike, heads: dict[str
     computed = {key: encoder.facts[key] for key in ("activation", "layer_norm_epsilon", "has_pooler")}
     said = {"format": _FORMAT, "tfbert_version": version, "source": encoder.source, **rules, **computed}
     said |= {key: encoder.facts[key] for key in ("pretraining",) if key in encoder.facts}
-    with _replaced(directory, _SAVED) as aside:
+    with replaced(directory, _SAVED, "a saved encoder") as aside:
         encoder.backbone.save_to_preset(str(aside))
         BertTokenizer(encoder.vocabulary, **rules).save_to_preset(str(aside))
         (aside / "encoder.json").write_text(json.dumps(said, indent=1), encoding="utf-8")
@@ -142,31 +138,9 @@ def save_huggingface(
     Raises:
         ValueError: the directory holds something else.
     """
-    with _replaced(directory, huggingface.FILES) as aside:
+    with replaced(directory, huggingface.FILES, "a saved encoder") as aside:
         rules = tuple(getattr(encoder, key) for key in _RULES)
         huggingface.write(aside, encoder.backbone, encoder.vocabulary, rules, encoder.facts, heads or {})
-
-
-@contextmanager
-def _replaced(directory: str | os.PathLike, names: set[str]) -> Iterator[Path]:
-    """Give a directory to write into, which takes the place of `directory` if nothing is raised.
-
-    Raises:
-        ValueError: there is a file, or a directory that holds others than `names`.
-    """
-    directory = Path(directory).absolute()
-    if directory.exists() and not directory.is_dir():
-        raise ValueError(f"{directory}: is a file; wanted a directory to save the encoder in")
-    others = {path.name for path in directory.iterdir()} - names if directory.is_dir() else ()
-    if others:
-        raise ValueError(f"{directory}: holds {min(others)!r}; wanted a new or empty directory, or a saved encoder")
-    aside = directory.parent / f".{directory.name}.part-{uuid.uuid4().hex}"
-    aside.mkdir(parents=True)
-    try:
-        yield aside
-        presets.move_into_place(aside, directory)
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
 
 
 def new_encoder(vocabulary: list[str], sizes: dict[str, int], *, lowercase: bool, dropout: float, name: str) -> Encoder:

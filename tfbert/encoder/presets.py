@@ -24,7 +24,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from tfbert.files import read_json
+from tfbert.files import move_into_place, read_json
 
 try:
     import fcntl
@@ -124,17 +124,6 @@ _TINY_WORDS = (
 
 # What is taken of a repository on the Hugging Face hub: enough for either layout, and no pickled weights.
 _HUB_FILES = ["*.json", "vocab.txt", "model.safetensors", "*.weights.h5", "assets/tokenizer/vocabulary.txt"]
-
-
-def move_into_place(aside: Path, directory: Path) -> None:
-    """Rename a finished directory to its name; one that is there already is put out of the way first, then removed."""
-    try:
-        os.rename(aside, directory)  # replaces an empty directory
-    except OSError:
-        stale = directory.parent / f".{directory.name}.part-{uuid.uuid4().hex}"
-        os.rename(directory, stale)
-        os.rename(aside, directory)
-        shutil.rmtree(stale, ignore_errors=True)
 
 
 def list_encoders() -> list[tuple[str, str]]:

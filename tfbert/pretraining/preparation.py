@@ -23,8 +23,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from tfbert.encoder.presets import move_into_place
-from tfbert.files import locked, read_json, write_json
+from tfbert.files import locked, move_into_place, read_json, write_json
 from tfbert.pretraining import shards
 from tfbert.pretraining.config import CorpusConfig, ExamplesConfig
 from tfbert.pretraining.corpus import FACTS, Corpus, Document, Survey, describe

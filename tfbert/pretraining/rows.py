@@ -10,8 +10,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from tfbert.encoder.presets import move_into_place
-from tfbert.files import read_json, write_json
+from tfbert.files import move_into_place, read_json, write_json
 from tfbert.pretraining import shards
 from tfbert.pretraining.packing import NEXT, NO_PAIR
 from tfbert.pretraining.wordpieces import WordPieces

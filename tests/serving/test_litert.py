@@ -1,0 +1,37 @@
+"""LiteRT: what is written, and what is said where it cannot be. That every task's answers hold: test_contract.py."""
+
+import sys
+
+import pytest
+import small
+
+from tfbert.files import read_json
+from tfbert.serving import litert
+
+
+def test_what_8_bits_change_is_measured_and_said(tmp_path):
+    run_dir, _ = small.finished_run()
+    facts = litert.export_litert(run_dir, tmp_path / "lite")
+    assert facts["facts"]["labels"] == ["card", "fee", "loan"]
+    assert facts["tokenizer"] == {"lowercase": True, "strip_accents": True, "split_on_cjk": True}
+    compared = facts["compared"]
+    report = read_json(run_dir / "report.json")
+    assert compared["num_rows"] == report["test"]["num_examples"]
+    assert compared["float32"] == pytest.approx(report["test"]["metrics"][compared["metric"]]["value"])
+    assert compared["int8"] == pytest.approx(compared["float32"], abs=0.1)
+    said = litert.summary(facts)
+    assert f"on {compared['num_rows']} rows of test, label_id equal in " in said
+    assert f"{compared['metric']} {compared['float32']:.4f} in float32 and {compared['int8']:.4f} here" in said
+
+
+def test_a_directory_of_something_else_is_left_alone(tmp_path):
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(ValueError, match="holds 'notes.txt'; wanted a new or empty directory, or a LiteRT model"):
+        litert.export_litert(small.finished_run()[0], tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
+
+
+def test_without_litert_the_extra_is_named(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "ai_edge_litert.interpreter", None)
+    with pytest.raises(ValueError, match=r"wanted pip install 'tfbert\[litert\]'"):
+        litert.export_litert(small.finished_run()[0], tmp_path / "lite")
