@@ -1,6 +1,7 @@
 """Answers inside one process: the same texts for every way, compared with ours, and put into a table."""
 
 import contextlib
+import dataclasses
 import io
 import json
 import subprocess
@@ -14,6 +15,7 @@ from tfbert.bench import serve
 from tfbert.bench.processes import WORKERS
 from tfbert.bench.workers import asking
 from tfbert.files import read_json
+from tfbert.serving import litert
 from tfbert.serving.predictor import Predictor
 
 # Answers every text with label 0; writes the names of the ONNX files that it would make.
@@ -94,6 +96,15 @@ def test_peers_are_asked_the_same_and_compared_with_ours(measure, stand_in, monk
     for row in rows[1:]:
         assert row["equal_labels_fraction"] == pytest.approx(share)
         assert row["max_difference"] == pytest.approx(np.abs(ours["probabilities"] - [0.8, 0.1, 0.1]).max(), abs=1e-6)
+
+
+def test_litert_makes_the_same_tokens_and_nearly_the_same_answers(data_dir, served, tmp_path, monkeypatch, no_peers):
+    litert.export_litert(small.finished_run()[0], tmp_path / "lite")
+    monkeypatch.setattr(serve, "make_served", lambda *_: dataclasses.replace(served, litert_dir=tmp_path / "lite"))
+    _, row = serve.measure(data_dir, tmp_path / "out", None, PLAN)
+    assert row["way"] == "tfbert-litert"
+    assert row["equal_labels_fraction"] > 0.9
+    assert 0 < row["max_difference"] < 0.1
 
 
 @pytest.mark.parametrize(("way", "is_refused"), [("onnx", True), ("torch", True), ("onnx-int8", False)])

@@ -44,6 +44,7 @@ def test_what_the_peers_get_is_the_exported_model(tmp_path):
     np.testing.assert_allclose(theirs, ours["probabilities"].numpy(), atol=1e-5)
     facts = read_json(found.peer_dir / "model.json")
     assert facts["labels"] == found.labels == ["card", "fee", "loan"]
+    assert read_json(found.litert_dir / "litert.json")["facts"]["labels"] == found.labels
     assert (facts["sequence_length"], facts["num_heads"], facts["hidden_dim"]) == (32, 2, sequence.shape[-1])
 
 

@@ -24,9 +24,10 @@ from tfbert.text.records import Record
 
 logger = logging.getLogger(__name__)
 
-OURS, _BFLOAT16 = "tfbert", "torch-bfloat16"
+OURS, _LITERT, _BFLOAT16 = "tfbert", "tfbert-litert", "torch-bfloat16"
 WAYS = {
     OURS: "tfbert: SavedModel, TensorFlow",
+    _LITERT: "Rust tokenizer + tfbert's LiteRT, int8",
     "onnx": "Rust tokenizer + onnxruntime, float32",
     "onnx-int8": "Rust tokenizer + onnxruntime, int8",
     "torch": "Rust tokenizer + PyTorch, float32",
@@ -137,16 +138,20 @@ def _num_threads() -> int:
 def _commands(served: Served, out_dir: Path, texts: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
     """Return the command of every way's worker, with its job written."""
     commands = {OURS: [sys.executable, str(WORKERS / "saved_model.py")]}
+    models = {OURS: served.version_dir}
+    if served.litert_dir is not None:
+        commands[_LITERT] = [sys.executable, str(WORKERS / "litert_model.py")]
+        models[_LITERT] = served.litert_dir
     python = peers_python()
     if python is not None:
         has_bfloat16 = write_onnx(python, served)["has_bfloat16"]
         if not has_bfloat16:
             # There PyTorch computes it element by element.
             logger.info("%s is left out: the processor has no bfloat16", WAYS[_BFLOAT16])
-        ways = [way for way in WAYS if way != OURS and (way != _BFLOAT16 or has_bfloat16)]
+        ways = [way for way in WAYS if way not in (OURS, _LITERT) and (way != _BFLOAT16 or has_bfloat16)]
         commands |= {way: [str(python), str(WORKERS / "peer_answers.py")] for way in ways}
     for way, command in commands.items():
-        model = served.version_dir if way == OURS else served.peer_dir
+        model = models.get(way, served.peer_dir)
         path = out_dir / f"{way}.json"
         path.parent.mkdir(parents=True, exist_ok=True)
         write_json(path, {"way": way, "model": str(model), "num_threads": _num_threads(), "texts": texts})

@@ -1,8 +1,10 @@
 """Data and, if there is one, a finished run in; one model for both sides of the serving tables out, with texts to ask.
 
-Ours is the exported SavedModel. The peers get the encoder in Hugging Face's layout, and the head beside it.
+Ours is the exported SavedModel, and LiteRT's model where that is installed. The peers get the encoder in Hugging Face's
+layout, and the head beside it.
 """
 
+import importlib.util
 import logging
 import random
 import shutil
@@ -16,7 +18,7 @@ from tfbert.bench.commands import run_tool
 from tfbert.bench.datasets import DATA_SETS
 from tfbert.config import DataConfig
 from tfbert.files import write_json
-from tfbert.serving import publish
+from tfbert.serving import litert, publish
 from tfbert.serving.encoders import export_huggingface
 from tfbert.text.records import Record
 from tfbert.text.splits import load_splits
@@ -43,11 +45,13 @@ class Served:
         peer_dir: `encoder/` as transformers reads it; `head.npz` with `kernel` `(hidden_dim, num_classes)` and `bias`
             `(num_classes,)`, float32; `model.json` with `labels`, `sequence_length`, `num_heads` and `hidden_dim`.
         labels: by id.
+        litert_dir: with the LiteRT model; `None` where LiteRT is not installed.
     """
 
     model_dir: Path
     peer_dir: Path
     labels: list[str]
+    litert_dir: Path | None = None
 
     @property
     def version_dir(self) -> Path:
@@ -80,7 +84,11 @@ def make_served(
     publish.export_run(run_dir, model_dir)
     export_huggingface(str(run_dir), peer_dir / "encoder")
     _write_head(run, peer_dir)
-    return Served(model_dir=model_dir, peer_dir=peer_dir, labels=run.facts["labels"])
+    litert_dir = None
+    if importlib.util.find_spec("ai_edge_litert"):
+        litert_dir = out_dir / "litert"
+        logger.info("%s: %s", litert_dir, litert.summary(litert.export_litert(run_dir, litert_dir)))
+    return Served(model_dir=model_dir, peer_dir=peer_dir, labels=run.facts["labels"], litert_dir=litert_dir)
 
 
 def draw_records(data_dir: Path) -> dict[str, list[Record]]:
