@@ -19,7 +19,8 @@ OPTIONS = {
         "--seed", "--config", "--set", "--beam",
     },
     "bench": {
-        "what", "--data", "--only", "--out", "--seeds", "--repeat", "--model", "--seconds", "--requests", "--swaps",
+        "what", "--data", "--only", "--out", "--seeds", "--repeat", "--model", "--lines", "--seconds", "--requests",
+        "--swaps",
     },
     "search": {
         "--task", "--data", "--encoder", "--algorithm", "--trials", "--hours", "--executions", "--confirm", "--keep",
@@ -42,7 +43,7 @@ OPTIONS = {
         "--enable_profiler", "--enable_grpc_healthcheck_service", "--enable_serialization_as_tensor_content",
         "--remove_unused_fields_from_bundle_metagraph", "--grpc_channel_arguments",
     },
-    "export": {"run", "--name", "--vectors", "--huggingface", "--deploy", "--cores"},
+    "export": {"run", "--name", "--vectors", "--huggingface", "--litert", "--deploy", "--cores"},
 }  # fmt: skip
 SMALL = small.assignments({"encoder.name": "tiny", "encoder.sequence_length": 32, "train.epochs": 1})
 # Arguments of train, and the one line it answers with.

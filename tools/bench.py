@@ -1,29 +1,34 @@
 """Measure tfbert on public data sets and print the table."""
 
 import argparse
+import importlib
 from pathlib import Path
 
 import common
 
-HELP = {
-    "quality": "test scores next to those of a peer",
-    "transfer": "what pretraining is worth to tasks",
-    "search": "what a search is worth",
-    "prepare": "speed of preparing a corpus",
-    "pretrain": "speed of learning from one",
-    "train": "speed of an epoch of fine-tuning",
-    "serve": "speed of answers inside one process",
-    "predict": "speed of answering a file of texts",
-    "load": "servers under load",
-    "soak": "our server's memory under a long load while versions change",
+# What is measured, the module that does it, and how it is called.
+TABLES = {
+    "quality": ("quality", lambda t, o: t.measure(o.data, o.out, o.only, o.repeat, o.seeds)),
+    "transfer": ("transfer", lambda t, o: t.measure(o.data, o.out / "transfer", o.only, o.seeds or 5)),
+    "search": ("search", lambda t, o: t.measure(o.data, o.out / "search", o.only, o.seeds or 5)),
+    "prepare": ("preparation", lambda t, o: t.measure(o.data, o.out / "prepare")),
+    "pretrain": ("pretraining", lambda t, o: t.measure(o.data, o.out / "pretrain", o.seeds or 3)),
+    "train": ("training", lambda t, o: t.measure(o.data, o.out / "train", o.only, o.seeds or 3)),
+    "serve": ("serve", lambda t, o: t.measure(o.data, o.out, o.model, t.Plan(num_blocks=o.seeds or 5))),
+    "predict": ("prediction", lambda t, o: t.measure(o.data, o.out, o.model, o.lines, o.seeds or 3)),
+    "load": ("load", lambda t, o: t.measure(o.data, o.out, o.model, o.seconds)),
+    "soak": ("soak", lambda t, o: t.measure(o.data, o.out, o.model, o.requests, o.swaps)),
 }
+HELP = """quality: test scores next to those of a peer; transfer: what pretraining is worth to tasks; search: what a
+search is worth; prepare, pretrain, train: speed of preparing a corpus, of learning from it, and of fine-tuning; serve:
+of answers inside one process; predict: of a file of texts; load: servers under load; soak: our server's memory under a
+long load while versions change"""
 
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the command line of this tool."""
     parser = argparse.ArgumentParser(prog="bench", description=__doc__)
-    said = "; ".join(f"{what}: {words}" for what, words in HELP.items())
-    parser.add_argument("what", choices=list(HELP), help=said)
+    parser.add_argument("what", choices=list(TABLES), help=HELP)
     parser.add_argument("--data", metavar="DIR", type=Path, required=True, help="directory with the data sets")
     parser.add_argument("--only", metavar="NAME", action="append", default=[], help="a row of the table, or a corpus")
     parser.add_argument("--out", metavar="DIR", type=Path, default=common.RUNS_DIR / "bench", help="for runs and JSON")
@@ -45,44 +50,15 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(options: argparse.Namespace) -> None:
     """Print the table."""
-    from tfbert.bench import (
-        load,
-        prediction,
-        preparation,
-        pretraining,
-        quality,
-        search,
-        serve,
-        soak,
-        training,
-        transfer,
-    )
-
     if not options.data.is_dir():
         raise ValueError(f"--data {options.data}: is no directory; wanted the one that holds the data sets")
     for name in ("seeds", "lines", "seconds", "requests", "swaps"):
         value = getattr(options, name)
         if value is not None and value < 1:
             raise ValueError(f"--{name} {value}: wanted 1 or more")
-    data, out, only, seeds = options.data, options.out, options.only, options.seeds
-    soaking = (options.requests, options.swaps)
-    subjects = {
-        "quality": (quality, lambda: quality.measure(data, out, only, options.repeat, seeds)),
-        "transfer": (transfer, lambda: transfer.measure(data, out / "transfer", only, seeds or 5)),
-        "search": (search, lambda: search.measure(data, out / "search", only, seeds or 5)),
-        "prepare": (preparation, lambda: preparation.measure(data, out / "prepare")),
-        "pretrain": (pretraining, lambda: pretraining.measure(data, out / "pretrain", seeds or 3)),
-        "train": (training, lambda: training.measure(data, out / "train", only, seeds or 3)),
-        "serve": (serve, lambda: serve.measure(data, out, options.model, serve.Plan(num_blocks=seeds or 5))),
-        "predict": (
-            prediction,
-            lambda: prediction.measure(data, out, options.model, options.lines, seeds or 3),
-        ),
-        "load": (load, lambda: load.measure(data, out, options.model, options.seconds)),
-        "soak": (soak, lambda: soak.measure(data, out, options.model, *soaking)),
-    }
-    subject, measure = subjects[options.what]
-    print(subject.to_markdown(measure()))
+    module, measure = TABLES[options.what]
+    table = importlib.import_module(f"tfbert.bench.{module}")
+    print(table.to_markdown(measure(table, options)))
 
 
 if __name__ == "__main__":

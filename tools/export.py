@@ -19,9 +19,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--vectors", metavar="DIR", type=Path, help="write the index of matching for FAISS instead")
     parser.add_argument("--huggingface", metavar="DIR", type=Path, help="write the encoder for PyTorch instead")
     parser.add_argument("--litert", metavar="DIR", type=Path, help="write 8-bit weights for LiteRT on devices instead")
-    parser.add_argument(
-        "--deploy", metavar="DIR", type=Path, help="render Docker, Kubernetes, proxy and alerts into DIR"
-    )
+    parser.add_argument("--deploy", metavar="DIR", type=Path, help="render Docker, Kubernetes, proxy, alerts into DIR")
     parser.add_argument("--cores", metavar="N", type=int, help="of one server, for --deploy (default: 4)")
     return parser
 
