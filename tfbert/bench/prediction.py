@@ -19,6 +19,7 @@ from tfbert.bench.peers import peers_python
 from tfbert.bench.processes import WORKERS
 from tfbert.bench.serve import write_onnx
 from tfbert.bench.served import SHORT, Served, make_served
+from tfbert.bench.wording import median_range, median_ratio
 from tfbert.config import DataConfig
 from tfbert.files import write_json
 from tfbert.text.splits import load_splits
@@ -92,10 +93,9 @@ def to_markdown(rows: list[dict]) -> str:
         median = statistics.median(seconds)
         ratio, equal = "", ""
         if row is not ours:
-            pairs = zip(seconds, ours["seconds"], strict=True)
-            ratio = f"{statistics.median(theirs / own for theirs, own in pairs):.2f} times as fast"
+            ratio = f"{median_ratio(seconds, ours['seconds']):.2f} times as fast"
             equal = f"{row['equal_labels_fraction']:.4f}"
-        cells = [WAYS[row["way"]], f"{number:,}", f"{median:,.1f} ({min(seconds):,.1f} to {max(seconds):,.1f})"]
+        cells = [WAYS[row["way"]], f"{number:,}", median_range(seconds, ",.1f")]
         cells += [f"{number / median:,.0f}", f"{1000 * statistics.median(row['busy_seconds']) / number:.2f}"]
         lines.append(f"| {' | '.join([*cells, ratio, equal])} |")
     return "\n".join(lines)

@@ -19,6 +19,7 @@ import numpy as np
 from tfbert.bench.peers import peers_python
 from tfbert.bench.processes import WORKERS, Worker
 from tfbert.bench.served import SHORT, Served, draw_records, make_served
+from tfbert.bench.wording import median_range, median_ratio
 from tfbert.files import read_json, write_json
 from tfbert.text.records import Record
 
@@ -107,20 +108,18 @@ def to_markdown(rows: list[dict]) -> str:
         ours = next(other for other in rows if (other["data"], other["way"]) == (row["data"], OURS))
         ratio, equal, difference = "", "", ""
         if row is not ours:
-            one, many = _ratio(row["p50"], ours["p50"]), _ratio(ours["texts_per_second"], row["texts_per_second"])
+            one, many = (
+                median_ratio(row["p50"], ours["p50"]),
+                median_ratio(ours["texts_per_second"], row["texts_per_second"]),
+            )
             ratio = f"{one:.2f} / {many:.2f} times as fast"
             equal, difference = f"{row['equal_labels_fraction']:.3f}", f"{row['max_difference']:.1e}"
         accuracy = "" if row["accuracy"] is None else f"{row['accuracy']:.3f}"
         busy = [f"{statistics.median(row[name]):.1f}" for name in ("busy_single", "busy_batches")]
-        cells = [row["data"], WAYS[row["way"]], _range(row["p50"], ".1f"), f"{row['p99']:.1f}"]
-        cells += [_range(row["texts_per_second"], ",.0f"), " / ".join(busy), ratio, equal, difference, accuracy]
+        cells = [row["data"], WAYS[row["way"]], median_range(row["p50"], ".1f"), f"{row['p99']:.1f}"]
+        cells += [median_range(row["texts_per_second"], ",.0f"), " / ".join(busy), ratio, equal, difference, accuracy]
         lines.append(f"| {' | '.join(cells)} | {row['peak_memory_bytes'] / 2**30:.1f} GiB |")
     return "\n".join(lines)
-
-
-def _ratio(numerators: Sequence[float], denominators: Sequence[float]) -> float:
-    """Return the median over blocks of one divided by the other."""
-    return statistics.median(n / d for n, d in zip(numerators, denominators, strict=True))
 
 
 def write_onnx(python: Path, served: Served) -> dict:
@@ -207,7 +206,3 @@ def _check(rows: Sequence[dict]) -> None:
     for row in rows:
         if row["way"] in _FLOAT32 and row["max_difference"] > _SAME:
             raise RuntimeError(f"{row['way']} differs by {row['max_difference']:.1e} on {row['data']}: another model")
-
-
-def _range(values: Sequence[float], form: str) -> str:
-    return f"{statistics.median(values):{form}} ({min(values):{form}} to {max(values):{form}})"

@@ -18,6 +18,7 @@ from tfbert.bench import peers
 from tfbert.bench.commands import run_tool
 from tfbert.bench.datasets import DATA_SETS, DataSet, check_names
 from tfbert.bench.processes import WORKERS
+from tfbert.bench.wording import median_range, median_ratio
 from tfbert.encoder.backbone import load_encoder, save_encoder
 from tfbert.files import read_json, write_json
 from tfbert.training.run_dir import REPORT
@@ -111,9 +112,8 @@ def to_markdown(rows: list[dict]) -> str:
         speeds = row["examples_per_second"]
         ratio = ""
         if row is not ours:
-            pairs = zip(ours["examples_per_second"], speeds, strict=True)
-            ratio = f"{statistics.median(own / other for own, other in pairs):.2f} times as fast"
-        spread = f"{statistics.median(speeds):,.1f} ({min(speeds):,.1f} to {max(speeds):,.1f})"
+            ratio = f"{median_ratio(ours['examples_per_second'], speeds):.2f} times as fast"
+        spread = median_range(speeds, ",.1f")
         waiting = f"{statistics.median(row['seconds_to_first_update']):.1f}"
         scores = [value for value in row["score"] if value is not None]
         score = f"{statistics.mean(scores):.3f}" if scores else "not a whole epoch"
