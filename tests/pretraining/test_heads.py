@@ -21,11 +21,12 @@ ACTIVATIONS = {
 }
 
 
-def make_model(activation="gelu", epsilon=1e-12, with_pairs=True, seed=0, dtype="float32"):
+def make_model(activation="gelu", epsilon=1e-12, with_pairs=True, seed=0, dtype="float32", products=None):
     keras.utils.set_random_seed(seed)
     backbone = load_encoder("tiny", dropout=0.0, dtype=dtype).backbone
     set_computation(backbone, activation, epsilon)
-    head = PretrainingHead(backbone, activation=activation, layer_norm_epsilon=epsilon, with_pairs=with_pairs)
+    options = {"activation": activation, "layer_norm_epsilon": epsilon, "with_pairs": with_pairs}
+    head = PretrainingHead(backbone, **options, products=products)
     model = PretrainingModel(backbone, head)
     rng = np.random.default_rng(seed)
     for _, variable in head.tensors():  # no zeros and ones, which would hide a mistake
@@ -100,6 +101,27 @@ def test_low_precision_gives_logits_in_float32(batch):
     assert half["masked_words"].dtype == tf.float32
     difference = np.abs(np.asarray(half["masked_words"] - full["masked_words"])).max()
     assert 0 < difference < 0.1 * np.abs(np.asarray(full["masked_words"])).max()
+
+
+def gradients_of(model, batch):
+    with tf.GradientTape() as tape:
+        loss = model.sums(batch, training=True)["masked_words"]
+    weights = [variable.value for variable in model.trainable_variables]
+    return [tf.convert_to_tensor(gradient) for gradient in tape.gradient(loss, weights)]
+
+
+def test_products_of_its_own_are_the_same_in_float32_and_near_in_bfloat16(batch):
+    keras_own = make_model(with_pairs=False)
+    same, half = (make_model(with_pairs=False, products=dtype) for dtype in ("float32", "bfloat16"))
+    expected = gradients_of(keras_own, batch)
+    for found, wanted in zip(gradients_of(same, batch), expected, strict=True):
+        np.testing.assert_allclose(found, wanted, atol=1e-4, rtol=1e-4)
+    for found, wanted in zip(gradients_of(half, batch), expected, strict=True):
+        np.testing.assert_allclose(found, wanted, atol=0.05 * max(1, np.abs(wanted).max()))
+    logits = [model(batch, training=True)["masked_words"] for model in (keras_own, half)]
+    assert logits[1].dtype == tf.float32
+    assert np.abs(logits[1] - logits[0]).max() > 1e-3  # rounded: bfloat16 was in use
+    np.testing.assert_array_equal(half(batch)["masked_words"], keras_own(batch)["masked_words"])
 
 
 def test_weights_survive_a_directory(tmp_path, batch):

@@ -154,6 +154,14 @@ def test_the_cache_tells_apart_what_gives_other_ids_or_targets(split, tiny_token
     assert_same(tokenize(unread(), same, one_row, tuple(KEY), cache_dir), split)
 
 
+def test_the_tokens_of_a_split_in_chunks(tiny_tokenizer, tmp_path, monkeypatch):
+    split = tokenize(RECORDS, tiny_tokenizer, one_row, KEY, tmp_path)
+    found = split.token_ids()
+    assert found.tolist() == sorted({0, *(int(token) for token in split.flat)})
+    monkeypatch.setattr(datasets, "_CHUNK_TOKENS", 3)
+    np.testing.assert_array_equal(split.token_ids(), found)
+
+
 def test_a_split_of_empty_texts_only(tiny_tokenizer, tmp_path):
     records = [Record("", "label1", "a.csv:2"), Record("\u200b", "label2", "a.csv:3")]
     for given in (records, unread()):
@@ -161,7 +169,7 @@ def test_a_split_of_empty_texts_only(tiny_tokenizer, tmp_path):
         assert split.lengths().tolist() == [2, 2] and split.row(1).tolist() == [2, 3]
         (batch,) = batches(split, [np.array([1, 0])], 16)
         assert batch["targets"].numpy().tolist() == [2, 1]
-        assert batch["token_ids"].numpy().tolist() == [[2, 3, 0, 0, 0, 0, 0, 0]] * 2
+        assert batch["token_ids"].numpy().tolist() == [[2, 3]] * 2
 
 
 def test_a_large_vocabulary_is_stored_in_32_bits(tiny_tokenizer, tmp_path):
@@ -284,7 +292,8 @@ def test_batches_are_what_packing_gives(split):
             np.testing.assert_array_equal(batch[name], value)
         assert batch["targets"].tolist() == [int(RECORDS[index].target[-1]) for index in indices]
         np.testing.assert_array_equal(batch["weights"], weights[indices])
-    assert [batch["token_ids"].shape for batch in found] == [(3, 8), (1, 8), (2, 16), (2, 8)]
+    longest = [max(len(split.row(index)) for index in indices) for indices in plan]
+    assert [batch["token_ids"].shape for batch in found] == list(zip([3, 1, 2, 2], longest, strict=True))
     assert all(
         batch["weights"].tolist() == [1.0] * len(batch["weights"]) for batch in as_numpy(batches(split, plan, 16))
     )

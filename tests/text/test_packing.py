@@ -6,12 +6,20 @@ import tensorflow as tf
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from tfbert.text import packing
 from tfbert.text.packing import INPUTS, Packer, in_halves, pad_rows
 from tfbert.text.tokenizer import SpecialTokens
 
 # Every id is another one, and padding is not 0, so that nothing is right by accident.
 SPECIAL = SpecialTokens(padding=9, unknown=8, start=7, end=6, mask=5)
 REPEATABLE = settings(deadline=None, derandomize=True, max_examples=60)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def no_gpu():
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(packing, "_has_gpu", lambda: False)
+        yield
 
 
 def rows_of(lengths):
@@ -61,14 +69,13 @@ def test_both_ways_of_packing_agree_with_a_plain_loop(is_pair, lengths, sequence
     at_hand = pad_rows(*zip(*framed, strict=True), SPECIAL.padding, sequence_length)
     in_graph = pack.pack([ragged(firsts), *([ragged(seconds)] if is_pair else [])])
     longest = max(len(ids) for ids, _ in expected)
-    rounded = min(-(-longest // 8) * 8, sequence_length)
     assert list(at_hand) == list(INPUTS) and set(in_graph) == {*INPUTS, "truncated"}
     for name in INPUTS:
         assert in_graph[name].dtype == tf.int32 and at_hand[name].dtype == np.int32
-        assert in_graph[name].shape == (len(firsts), longest) and at_hand[name].shape == (len(firsts), rounded)
-        np.testing.assert_array_equal(in_graph[name], at_hand[name][:, :longest])
+        assert in_graph[name].shape == (len(firsts), longest) and at_hand[name].shape == (len(firsts), longest)
+        np.testing.assert_array_equal(in_graph[name], at_hand[name])
     for index, (ids, second) in enumerate(expected):
-        rest = rounded - len(ids)
+        rest = longest - len(ids)
         assert at_hand["token_ids"][index].tolist() == ids + [9] * rest
         assert at_hand["padding_mask"][index].tolist() == [1] * len(ids) + [0] * rest
         assert at_hand["segment_ids"][index].tolist() == [0] * second + [1] * (len(ids) - second) + [0] * rest
@@ -89,7 +96,16 @@ def test_an_id_beyond_16_bits_survives():
     rows = [np.array([70_000, 119_546], np.int32), np.array([65_535], np.uint16)]
     framed = [packer(8).row([row]) for row in rows]
     found = pad_rows(*zip(*framed, strict=True), SPECIAL.padding, 8)
-    assert found["token_ids"].tolist() == [[7, 70_000, 119_546, 6, 9, 9, 9, 9], [7, 65_535, 6, 9, 9, 9, 9, 9]]
+    assert found["token_ids"].tolist() == [[7, 70_000, 119_546, 6], [7, 65_535, 6, 9]]
+
+
+@pytest.mark.parametrize(("limit", "length"), [(20, 16), (14, 14), (12, 12)])
+def test_lengths_are_multiples_of_8_where_there_is_a_gpu(monkeypatch, limit, length):
+    monkeypatch.setattr(packing, "_has_gpu", lambda: True)
+    found = pad_rows(rows_of([12, 3]), [12, 3], SPECIAL.padding, limit)
+    assert {name: values.shape for name, values in found.items()} == dict.fromkeys(INPUTS, (2, length))
+    (shorter, longer), _ = packing.in_halves({name: tf.constant(values) for name, values in found.items()})
+    assert shorter["token_ids"].shape == (1, 8) and longer["token_ids"].shape == (1, length)
 
 
 def test_packing_an_empty_batch_in_the_graph():
@@ -181,7 +197,7 @@ def test_the_graph_takes_any_batch_and_length():
 
 
 @pytest.mark.parametrize(
-    ("lengths", "widths"), [([3, 9, 2, 17, 8], [8, 20]), ([20, 20], [20, 20]), ([5, 1, 4], [8, 8]), ([7], [8, 8])]
+    ("lengths", "widths"), [([3, 9, 2, 17, 8], [3, 17]), ([20, 20], [20, 20]), ([5, 1, 4], [1, 5]), ([7], [7, 7])]
 )
 def test_halves_have_every_row_once_and_no_more_padding_than_they_need(lengths, widths):
     rows = rows_of(lengths)

@@ -26,8 +26,9 @@ class PretrainingHead(keras.layers.Layer):
         activation: of the encoder, as in `encoder.computation.FUNCTIONS`.
         layer_norm_epsilon: of the encoder.
         with_pairs: whether there are pairs to be told.
-        **kwargs: of `keras.layers.Layer`. Only the product with the vocabulary is in the backbone's precision, all else
-            in float32.
+        products: dtype in which training multiplies by the vocabulary, which is nearly all of the head's work; `None`
+            for that of the backbone's policy. All else is in float32.
+        **kwargs: of `keras.layers.Layer`.
 
     Source: Devlin et al. 2019, section 3.1, and google-research/bert `run_pretraining.py`. KerasNLP's own BERT for
         masked words gives this head the exact gelu and an epsilon of 1e-5 whatever the encoder has; ours has the
@@ -35,9 +36,17 @@ class PretrainingHead(keras.layers.Layer):
     """
 
     def __init__(
-        self, backbone: BertBackbone, *, activation: str, layer_norm_epsilon: float, with_pairs: bool, **kwargs
+        self,
+        backbone: BertBackbone,
+        *,
+        activation: str,
+        layer_norm_epsilon: float,
+        with_pairs: bool,
+        products: str | None = None,
+        **kwargs,
     ):
         super().__init__(dtype="float32", **kwargs)
+        self.products = products
         self.masked_words = MaskedLMHead(
             token_embedding=backbone.token_embedding,
             intermediate_activation=FUNCTIONS[activation],
@@ -58,21 +67,33 @@ class PretrainingHead(keras.layers.Layer):
             self.pairs.build((None, hidden_dim))
         self.built = True
 
-    def call(self, encoded: Mapping, positions) -> dict:
+    def call(self, encoded: Mapping, positions, training: bool = False) -> dict:
         """Return logits.
 
         Args:
             encoded: `sequence_output` `(batch, length, hidden_dim)` and `pooled_output` `(batch, hidden_dim)`.
             positions: int32 `(batch, num_positions)`, tokens to guess. No others meet the vocabulary.
+            training: whether `products` counts.
 
         Returns:
             `masked_words` `(batch, num_positions, vocabulary_size)`, and where pairs are told `pairs` `(batch, 2)`, the
             second for segments that do not belong together; both float32.
         """
-        logits = {"masked_words": self.masked_words(encoded["sequence_output"], positions)}
+        guess = self._guess if training and self.products else self.masked_words
+        logits = {"masked_words": guess(encoded["sequence_output"], positions)}
         if self.pairs is not None:
             logits["pairs"] = self.pairs(keras.ops.cast(encoded["pooled_output"], "float32"))
         return logits
+
+    def _guess(self, sequence_output, positions):
+        """Compute what KerasNLP's head does, its product with the vocabulary in another dtype."""
+        words = self.masked_words
+        rows = tf.gather(sequence_output, positions, batch_dims=1)
+        rows = words._intermediate_layer_norm(words._intermediate_dense(rows))
+        rows, table = (tf.cast(part, self.products) for part in (rows, words.token_embedding.embeddings))
+        flat = tf.matmul(tf.reshape(rows, [-1, rows.shape[-1]]), table, transpose_b=True)
+        found = tf.reshape(flat, [*tf.unstack(tf.shape(positions)), table.shape[0]])
+        return tf.cast(found, tf.float32) + words._bias
 
     def tensors(self) -> Iterator[tuple[str, Any]]:
         """Yield the weights that are the head's own, by their names in a Hugging Face model."""
@@ -149,7 +170,7 @@ class PretrainingModel(keras.Model):
             training: whether dropout is active.
         """
         encoded = self.backbone({name: inputs[name] for name in INPUTS}, training=training)
-        return self.head(encoded, inputs["positions"])
+        return self.head(encoded, inputs["positions"], training=training)
 
     def sums(self, batch: Mapping[str, tf.Tensor], training: bool) -> dict[str, tf.Tensor]:
         """Return cross-entropies and right guesses, summed over a batch: float32 scalars.

@@ -197,6 +197,7 @@ def build_models(problem: PretrainingProblem) -> tuple[PretrainingModel, Pretrai
             activation=encoder.facts["activation"],
             layer_norm_epsilon=encoder.facts["layer_norm_epsilon"],
             with_pairs=config.examples.pairs != "none",
+            products=each.products,
         )
         models.append(PretrainingModel(backbone, head))
         for source, copy in zip(encoder.backbone.weights, backbone.weights, strict=True):

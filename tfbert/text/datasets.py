@@ -28,6 +28,8 @@ from tfbert.text.tokenizer import SpecialTokens, Tokenizer
 # Part of the cache key: raise it when the same text would give other ids.
 _TOKENIZATION_VERSION = 2
 _CHUNK_RECORDS = 2048
+# Tokens of a split that are looked at together, where there may be more than memory holds.
+_CHUNK_TOKENS = 2**22
 # Tokenized splits that nobody opened for 30 days make room.
 _KEPT_SECONDS = 30 * 24 * 3600
 # How many batches are sorted by length together. More means less padding and less mixing.
@@ -106,6 +108,13 @@ class TokenizedSplit:
     def row(self, index: int) -> np.ndarray:
         """Return the token ids of one row."""
         return self.flat[self.starts[index] : self.starts[index + 1]]
+
+    def token_ids(self) -> np.ndarray:
+        """Return the ids of all tokens that batches of this split have, padding included, each once and sorted."""
+        found = np.asarray([self.special.padding])
+        for start in range(0, len(self.flat), _CHUNK_TOKENS):
+            found = np.union1d(found, self.flat[start : start + _CHUNK_TOKENS])
+        return found
 
     def rows_of(self, units: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the rows of some units in their order, and for each the position of its unit among them."""
@@ -227,8 +236,8 @@ def batches(
 
     Returns:
         Dicts of int32 `token_ids`, `segment_ids`, `padding_mask` `(rows, length)`, `targets` `(rows, ...)`, int32
-        `units` `(rows,)`, the unit in this batch that a row is of, and float32 `weights` `(units,)`; `length` is a
-        multiple of 8 no longer than the longest row needs.
+        `units` `(rows,)`, the unit in this batch that a row is of, and float32 `weights` `(units,)`; `length` is as
+        `pad_rows` gives it.
     """
 
     def generate():

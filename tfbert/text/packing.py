@@ -5,6 +5,7 @@ equal. In the graph only core TensorFlow operations are used: tensorflow-text's 
 Serving releases.
 """
 
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -15,8 +16,6 @@ from tfbert.text.tokenizer import SpecialTokens
 
 # What an encoder takes of a packed batch.
 INPUTS = ("token_ids", "segment_ids", "padding_mask")
-# Padded lengths in training are multiples of this, so that few shapes occur.
-_MULTIPLE = 8
 
 
 @dataclass(frozen=True)
@@ -160,7 +159,7 @@ class Packer:
 
 
 def pad_rows(rows: Sequence[np.ndarray], seconds: Sequence[int], padding: int, limit: int) -> dict[str, np.ndarray]:
-    """Pad framed rows to a common length, a multiple of 8 where `limit` allows it.
+    """Pad framed rows to a common length, on a GPU a multiple of 8 where `limit` allows it.
 
     Args:
         rows: integer arrays with their special tokens.
@@ -172,7 +171,7 @@ def pad_rows(rows: Sequence[np.ndarray], seconds: Sequence[int], padding: int, l
         `token_ids`, `segment_ids`, `padding_mask`: int32 `(len(rows), length)`.
     """
     longest = max(len(row) for row in rows)
-    length = max(longest, min(-(-longest // _MULTIPLE) * _MULTIPLE, limit))
+    length = max(longest, min(_padded(longest), limit))
     token_ids = np.full((len(rows), length), padding, np.int32)
     segment_ids, mask = np.zeros_like(token_ids), np.zeros_like(token_ids)
     for index, (row, second) in enumerate(zip(rows, seconds, strict=True)):
@@ -197,9 +196,24 @@ def in_halves(batch: Mapping[str, tf.Tensor]) -> tuple[list[dict[str, tf.Tensor]
     halves = []
     for rows in (order[:middle], order[middle:]):
         longest = tf.maximum(1, tf.reduce_max(tf.gather(lengths, rows)))
-        width = tf.minimum(tf.shape(batch["token_ids"])[1], -(-longest // _MULTIPLE) * _MULTIPLE)
+        width = tf.minimum(tf.shape(batch["token_ids"])[1], _padded(longest))
         halves.append({name: tf.gather(batch[name], rows)[:, :width] for name in INPUTS})
     return halves, tf.argsort(order, stable=True)
+
+
+def _padded(length):
+    """Return the length to pad to; integer or tensor.
+
+    The matrix units of a GPU want multiples of 8. On a processor that would be a fifth more of the work for texts of
+    16 tokens.
+    """
+    multiple = 8 if _has_gpu() else 1
+    return -(-length // multiple) * multiple
+
+
+@functools.cache
+def _has_gpu() -> bool:
+    return bool(tf.config.list_physical_devices("GPU"))
 
 
 def _kept(lengths: Sequence, room: int, smaller=min, larger=max) -> list:

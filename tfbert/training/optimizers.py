@@ -8,6 +8,7 @@ import keras
 from keras import ops
 
 from tfbert.config import OptimizationConfig
+from tfbert.training.read_rows import ReadRows
 
 # Adam's own divisor guard; the original BERT's value.
 _EPSILON = 1e-6
@@ -183,7 +184,11 @@ def learning_rate_factors(model: keras.Model, config: OptimizationConfig) -> lis
 
 
 def build_optimizer(
-    model: keras.Model, config: OptimizationConfig, total_steps: int, head_steps: int = 0
+    model: keras.Model,
+    config: OptimizationConfig,
+    total_steps: int,
+    head_steps: int = 0,
+    rows: ReadRows | None = None,
 ) -> LayerwiseAdamW | LayerwiseLamb | LayerwiseAdafactor:
     """Return the optimizer of a run, built for the model's trainable variables.
 
@@ -192,6 +197,7 @@ def build_optimizer(
         config: of training.
         total_steps: updates of the whole training, from which warm-up and decay are laid out.
         head_steps: the first updates, in which only the head moves.
+        rows: that stand for the table which they are of, if there are any.
     """
     encoder = {variable.path for variable in model.backbone.variables}
     warmup_steps = round(config.warmup_fraction * total_steps)
@@ -206,7 +212,7 @@ def build_optimizer(
     )
     undecayed = [v for v in model.trainable_variables if v.path.endswith(("bias", "gamma", "beta"))]
     optimizer.exclude_from_weight_decay(var_list=undecayed)
-    optimizer.build(model.trainable_variables)
+    optimizer.build(rows.stand_in(model.trainable_variables) if rows else model.trainable_variables)
     return optimizer
 
 

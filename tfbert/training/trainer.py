@@ -27,6 +27,7 @@ from tfbert.training import checkpoint
 from tfbert.training.answering import Answering, answer_all
 from tfbert.training.distribution import ALONE, Replicas
 from tfbert.training.optimizers import build_optimizer
+from tfbert.training.read_rows import ReadRows
 from tfbert.training.updates import Updater
 
 _EVALUATION_BATCH_TOKENS = 8192
@@ -138,14 +139,16 @@ class Trainer:
         self.epochs = config.train.num_epochs(len(train))
         num_batches = math.ceil(len(train) / config.train.batch_size)
         self.updates_per_epoch = math.ceil(num_batches / config.train.accumulation_steps)
+        rows = ReadRows(model.backbone.token_embedding, train.token_ids())
         self.updater = Updater(
             model=model,
             losses=self._losses,
             terms=["loss"],
-            optimizer=build_optimizer(model, config.train, self.updates_per_epoch * self.epochs),
+            optimizer=build_optimizer(model, config.train, self.updates_per_epoch * self.epochs, rows=rows),
             config=config.train,
             batch_spec=self._batches([]).element_spec,
             replicas=replicas,
+            rows=rows,
         )
         self.progress = Progress()
         self.keeper = checkpoint.Keeper(run_dir, identity, config.train.checkpoint_seconds)

@@ -18,6 +18,7 @@ from tfbert.config import OptimizationConfig
 from tfbert.training import checkpoint
 from tfbert.training.distribution import ALONE, Parts, Replicas, watched
 from tfbert.training.memory import keep_memory
+from tfbert.training.read_rows import ReadRows
 
 Batch = Mapping[str, tf.Tensor]
 
@@ -38,10 +39,12 @@ class Updater:
         losses: called with a batch inside a gradient tape, training; gives float32 scalars by name, each summed over
             the batch.
         terms: the names of those that are trained on; the others are summed up and handed back.
-        optimizer: built for the model's trainable variables.
+        optimizer: built for the model's trainable variables, with `rows` in the place of their table.
         config: how many batches make an update, the moving average, and what the message about divergence names.
         batch_spec: `element_spec` of the batches.
         replicas: that share every batch.
+        rows: of the token embedding that the batches read, if these alone are learned. Between updates they are in the
+            model only where a method here says so.
 
     One graph serves every shape of batch, whichever comes first: graphs of their own would round differently, and a
     training that goes on after a kill meets the shapes in another order.
@@ -57,16 +60,18 @@ class Updater:
         config: OptimizationConfig,
         batch_spec: Any,
         replicas: Replicas = ALONE,
+        rows: ReadRows | None = None,
     ):
         keep_memory()
         self.model, self.losses, self.terms = model, losses, tuple(terms)
-        self.optimizer, self.config, self.replicas = optimizer, config, replicas
+        self.optimizer, self.config, self.replicas, self.rows = optimizer, config, replicas, rows
+        self._learned = rows.stand_in(model.trainable_variables) if rows else list(model.trainable_variables)
         self.loss_scale = keras.optimizers.LossScaleOptimizer(optimizer) if "float16" in self.precision else None
         if self.loss_scale is not None:
-            self.loss_scale.build(model.trainable_variables)
-        summed = model.trainable_variables if config.accumulation_steps > 1 else []
+            self.loss_scale.build(self._learned)
+        summed = self._learned if config.accumulation_steps > 1 else []
         self._sums = [tf.Variable(tf.zeros_like(v.value), trainable=False) for v in summed]
-        averaged = model.trainable_variables if config.ema_momentum else []
+        averaged = self._learned if config.ema_momentum else []
         self._averages = [tf.Variable(v.value, trainable=False) for v in averaged]
         signature = [replicas.signature(batch_spec), dict.fromkeys(self.terms, tf.TensorSpec([], tf.float32))]
         self._accumulate = tf.function(self._accumulate_batch, input_signature=signature)
@@ -121,19 +126,26 @@ class Updater:
             total.assign(tf.zeros_like(total))
         return {name: float(value) for name, value in sums.items()}
 
+    def complete_model(self) -> None:
+        """Let the model have the rows of its token embedding as they were learned."""
+        if self.rows:
+            self.rows.write()
+
     @contextlib.contextmanager
     def averages_in_place(self) -> Iterator[None]:
-        """Let the model have the moving averages of its weights inside a `with` block, if there are any."""
-        averaged = self.model.trainable_variables if self._averages else []
+        """Let the model have what was learned inside a `with` block: moving averages of it, if there are any."""
+        averaged = self._learned if self._averages else []
         trained = [np.asarray(v) for v in averaged]
         for average, variable in zip(self._averages, averaged, strict=True):
             variable.assign(average)
+        self.complete_model()
         yield
         for value, variable in zip(trained, averaged, strict=True):
             variable.assign(value)
 
     def has_finite_weights(self) -> bool:
         """Say whether all weights are numbers; the loss of an update tells only of the weights before it."""
+        self.complete_model()
         return all(np.isfinite(np.asarray(v)).all() for v in self.model.weights)
 
     def divergence(self, what: str, rate: float) -> Diverged:
@@ -165,7 +177,8 @@ class Updater:
             raise self.divergence(f"loss became {loss} at {where}", rate)
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """Return all that decides how training goes on, for a checkpoint."""
+        """Return all that decides how training goes on, for a checkpoint; the model has what was learned then."""
+        self.complete_model()
         found = {f"average/{index:04d}": average.numpy() for index, average in enumerate(self._averages)}
         for prefix, variables in self._state_variables().items():
             found |= checkpoint.gather(prefix, variables)
@@ -179,6 +192,8 @@ class Updater:
         """
         for prefix, variables in self._state_variables().items():
             checkpoint.scatter(prefix, variables, arrays)
+        if self.rows:
+            self.rows.read()
         for index, average in enumerate(self._averages):
             average.assign(arrays[f"average/{index:04d}"])
 
@@ -211,10 +226,11 @@ class Updater:
                 objective = functools.reduce(operator.add, [sums[name] * scales[name] for name in self.terms])
                 if self.loss_scale is not None:
                     objective = self.loss_scale.scale_loss(objective)
-            variables = [v.value for v in self.model.trainable_variables]
+            variables = [v.value for v in self._learned]
             return sums, [tf.convert_to_tensor(g) for g in tape.gradient(objective, variables)]
 
-        return self.replicas.locally(of_part, batch)
+        with self.rows.looked_up() if self.rows else contextlib.nullcontext():
+            return self.replicas.locally(of_part, batch)
 
     def _accumulate_batch(self, batch, scales):
         sums, gradients = self._gradients_here(batch, scales)
@@ -224,7 +240,7 @@ class Updater:
 
     def _apply(self, gradients):
         optimizer = self.loss_scale or self.optimizer
-        optimizer.apply(gradients, self.model.trainable_variables)
+        optimizer.apply(gradients, self._learned)
         momentum = self.config.ema_momentum
-        for average, variable in zip(self._averages, self.model.trainable_variables, strict=False):
+        for average, variable in zip(self._averages, self._learned, strict=False):
             average.assign(momentum * average + (1 - momentum) * variable.value)

@@ -1,0 +1,59 @@
+"""Learning only the rows of the token embedding that are read gives what learning all of them gives."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tfbert.text.datasets import TokenizedSplit
+from tfbert.training.read_rows import ReadRows
+
+# Without decay, which read rows alone have, and without dropout, whose draws depend on nothing here but are slow.
+PLAIN = {"train__weight_decay": 0.0, "encoder__dropout": 0.0, "head__dropout": 0.0, "train__epochs": 1}
+
+
+def weights_after(trainer):
+    trainer.train()
+    return [np.asarray(variable) for variable in trainer.model.weights]
+
+
+def test_a_training_learns_what_it_would_learn_with_the_whole_table(make_trainer, monkeypatch):
+    trainer = make_trainer(examples=24, **PLAIN)
+    table = trainer.model.backbone.token_embedding.embeddings
+    before, read = np.asarray(table), trainer.train_split.token_ids()
+    assert 0 < len(read) < len(before)
+    found = weights_after(trainer)
+    unread = np.setdiff1d(np.arange(len(before)), read)
+    np.testing.assert_array_equal(np.asarray(table)[unread], before[unread])
+    assert np.abs(np.asarray(table)[read] - before[read]).max() > 1e-3
+    monkeypatch.setattr(TokenizedSplit, "token_ids", lambda split: np.arange(len(before)))
+    expected = weights_after(make_trainer(examples=24, **PLAIN))
+    for one, other in zip(found, expected, strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-5)
+
+
+def test_the_optimizer_and_the_wire_have_the_read_rows_only(make_trainer):
+    trainer = make_trainer(examples=8)
+    read = len(trainer.train_split.token_ids())
+    size = trainer.model.backbone.hidden_dim
+    sizes = [tuple(variable.shape) for variable in trainer.updater.optimizer.variables]
+    assert sizes.count((read, size)) == 2  # Adam's two moments
+    assert (trainer.model.backbone.vocabulary_size, size) not in sizes
+
+
+def test_a_row_that_was_not_announced_is_an_error(make_trainer):
+    embedding = make_trainer(examples=8).model.backbone.token_embedding
+    rows = ReadRows(embedding, np.array([0, 5, 7]))
+    ids = tf.constant([[7, 0], [5, 5]])
+    with rows.looked_up():
+        np.testing.assert_array_equal(embedding(ids), tf.gather(embedding.embeddings.value, ids))
+        rows.learned.assign(rows.learned + 1)
+        with pytest.raises(tf.errors.InvalidArgumentError):
+            embedding(tf.constant([[6]]))
+    before = np.asarray(embedding.embeddings)
+    np.testing.assert_array_equal(embedding(tf.constant([6, 7])), before[[6, 7]])
+    rows.write()
+    before[[0, 5, 7]] += 1
+    np.testing.assert_array_equal(embedding.embeddings, before)
+    embedding.embeddings.assign(before * 2)
+    rows.read()
+    np.testing.assert_array_equal(rows.learned, before[[0, 5, 7]] * 2)
