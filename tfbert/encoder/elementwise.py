@@ -33,11 +33,11 @@ def gelu(x: tf.Tensor):
     Source: Hendrycks and Gimpel 2016, "Gaussian Error Linear Units", section 2: the exact form, as
         TensorFlow computes it.
     """
-    scaled = x * -math.sqrt(0.5)
-    share = 0.5 * tf.math.erfc(scaled)
+    share = 0.5 * tf.math.erfc(x * -math.sqrt(0.5))
 
     def gradient(of_result):
-        density = math.sqrt(0.5 / math.pi) * tf.exp(-tf.square(scaled))
+        # From x, not from what was made of it: these are the widest tensors that a step has to keep.
+        density = math.sqrt(0.5 / math.pi) * tf.exp(-0.5 * tf.square(x))
         return of_result * (share + x * density)
 
     return x * share, gradient
