@@ -29,7 +29,7 @@ from tfbert.training.problem import build_models, prepare
 
 REPORT_KEYS = {
     "task", "encoder", "seed", "config", "versions", "command", "data", "checks", "seconds", "history", "best_epoch",
-    "validation", "test", "seeds",
+    "untrained", "validation", "test", "seeds",
 }  # fmt: skip
 OLDER_PYTHON = os.environ.get("TFBERT_SERVING_PYTHON")
 needs_older = pytest.mark.skipif(not OLDER_PYTHON, reason="TFBERT_SERVING_PYTHON names no Python of TensorFlow 2.20.0")

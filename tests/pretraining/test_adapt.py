@@ -45,7 +45,8 @@ def run(monkeypatch, tmp_path):
         def train_task(problem, run_dir, num_seeds, command):
             done.append(f"{run_dir.name} {problem.config.encoder.name}")
             history = [{"validation": {name: 0.0}}, {"validation": {name: next(left)}}]
-            report = {"config": problem.config.to_dict(), "seeds": None, "history": history, "best_epoch": 2}
+            report = {"config": problem.config.to_dict(), "seeds": None, "history": history}
+            report |= {"best_epoch": 2, "untrained": None}
             return write(run_dir, report)
 
         monkeypatch.setattr(adapt.pretraining, "pretrain", pretrain)
@@ -117,7 +118,7 @@ def test_what_a_killed_run_has_finished_is_not_done_again(run, tmp_path):
 def test_the_mean_over_seeds_counts():
     seeds = {"validation": {"accuracy": {"mean": 0.7, "std": 0.1}}}
     history = [{"validation": {"accuracy": 0.8, "loss": 0.3}}]
-    report = {"seeds": seeds, "history": history, "best_epoch": 1}
+    report = {"seeds": seeds, "history": history, "best_epoch": 1, "untrained": None}
     assert adapt.validation_score(report, "accuracy") == 0.7
     assert adapt.validation_score(report, "loss") == 0.3
     assert adapt.validation_score(report | {"seeds": None}, "accuracy") == 0.8

@@ -10,6 +10,7 @@ from tfbert.search import confirm, loop
 from tfbert.search.confirm import DEFAULT
 from tfbert.search.run import verdict
 from tfbert.search.trials import Trial
+from tfbert.training.trainer import Progress
 from tfbert.training.updates import Diverged
 
 RECORDS = 400
@@ -29,7 +30,7 @@ def searcher(make_searcher, monkeypatch):
             on_disk.append(len(list(searcher.out_dir.rglob("best.safetensors"))))
             (run_dir / f"{name}.safetensors").write_bytes(b"weights")
         score = config.train.weight_decay + 0.001 * config.train.seed
-        return config, SimpleNamespace(history=[{"validation": {"f1": score}}], best_epoch=1)
+        return config, Progress(history=[{"validation": {"f1": score}}], best_epoch=1)
 
     def evaluate(problem, config):
         rng = np.random.default_rng(config.train.seed)

@@ -299,6 +299,21 @@ def test_report_and_saved_model_score_alike(faq):
     assert -1 <= json.loads((faq.run / "model.json").read_text(encoding="utf-8"))["facts"]["threshold"] <= 1
 
 
+@pytest.mark.parametrize(("later", "best_epoch"), [([0.4, 0.5], 0), ([0.4, 0.6], 2)])
+def test_training_has_to_do_better_than_the_encoder_as_it_came(faq, tmp_path, monkeypatch, later, best_epoch):
+    mrr = iter([0.0, 0.5, *later, 0.0, 0.0, 0.0])  # the first call asks for the names only
+    monkeypatch.setattr(type(TASK), "quick_scores", lambda *_: {"mrr_at_10": next(mrr)})
+    report = run.train(faq.problem, tmp_path / "run")
+    assert report["untrained"] == {"mrr_at_10": 0.5} and report["best_epoch"] == best_epoch
+    assert [entry["validation"]["mrr_at_10"] for entry in report["history"]] == later
+    start, kept = faq.problem.encoder.backbone.weights, load_run(tmp_path / "run").answering.model.backbone.weights
+    is_same = all(np.array_equal(one, other) for one, other in zip(start, kept, strict=True))
+    assert is_same == (best_epoch == 0)
+    text = " ".join((tmp_path / "run" / "report.html").read_text(encoding="utf-8").split())
+    said = "no epoch was better" if best_epoch == 0 else "60.0 % after the best epoch"
+    assert f"On validation, MRR at 10 was 50.0 % before training and {said}" in text
+
+
 def test_hard_negatives_are_rows_of_every_record(faq):
     problem = faq.problem
     split = problem.tokenized["train"]

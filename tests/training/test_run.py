@@ -26,6 +26,7 @@ def scripted_reports(monkeypatch, validation, test, monitor_scores=None):
             "data": {name: {"sha256": split.sha256} for name, split in problem.splits.items()},
             "history": [{"validation": {"accuracy": 0.0, "loss": 9.0}}, {"validation": scores[seed]}],
             "best_epoch": 2,
+            "untrained": None,
             "validation": {"metrics": {"accuracy": {"value": validation[seed]["accuracy"]}}},
             "test": {"metrics": {"accuracy": {"value": test[seed]}}},
             "seeds": None,

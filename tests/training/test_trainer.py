@@ -173,7 +173,7 @@ def test_without_validation_the_last_epoch_is_kept(make_trainer):
     trainer = make_trainer(examples=8, validation=False, train__patience_epochs=1)
     by_epoch = weights_by_epoch(trainer)
     progress = trainer.train()
-    assert progress.best_epoch == 2
+    assert progress.best_epoch == 2 and progress.untrained is None
     assert same(weights(trainer.model), by_epoch[1])
     assert "validation" not in progress.history[0]
 

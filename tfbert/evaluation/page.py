@@ -134,6 +134,8 @@ def _headline(report: dict) -> dict:
         over_seeds = (seeds.get(split) or {}).get(name)
         if over_seeds:
             view["seeds"] = f"Over {seeds['count']} seeds: {_spread(name, over_seeds)}"
+        if (report.get("untrained") or {}).get(name) is not None:
+            view["notes"].append(_gain_note(report, name))
     if report.get("adaptation"):
         view["notes"] = [report["adaptation"]["sentence"], *view["notes"]]
     facts = [("Encoder", ", ".join([view["encoder"], *(f"{words(k)} {number(v)}" for k, v in _scalars(encoder))]))]
@@ -147,6 +149,16 @@ def _headline(report: dict) -> dict:
     facts.append(("Training took", duration(seconds) if seconds else ""))
     facts.append(("Seed", str(report["seed"]) if report.get("seed") is not None else ""))
     return view | {"facts": [fact for fact in facts if fact[1]]}
+
+
+def _gain_note(report: dict, name: str) -> str:
+    """Return what training brought to a model that could answer before it."""
+    best, before = report["best_epoch"], score(name, report["untrained"][name])
+    said = f"On validation, {words(name)} was {before} before training"
+    if best:
+        return f"{said} and {score(name, report['history'][best - 1]['validation'][name])} after the best epoch."
+    wish = "A lower train.learning_rate or more examples may help."
+    return f"{said} and no epoch was better, so the encoder was kept as it came. {wish}"
 
 
 def _scalars(encoder: Mapping) -> list:
@@ -193,12 +205,16 @@ def _curves(report: dict, details: dict) -> dict | None:
     history = report.get("history") or []
     if not history:
         return None
-    names = list(dict.fromkeys(name for row in history for name in row.get("validation") or {}))
+    untrained = report.get("untrained")
+    measured = [{"epoch": 0, "validation": untrained}, *history] if untrained else history
+    names = list(dict.fromkeys(name for row in measured for name in row.get("validation") or {}))
     gains = [name for name in names if is_gain(name)]
     # Percent and correlations do not go on one axis.
     fractions = [name for name in gains if is_fraction(name)]
     shown = (fractions or gains)[:3]
-    series = {words(name): [(row.get("validation") or {}).get(name) for row in history] for name in shown}
+    series = {
+        words(name): {row["epoch"]: (row.get("validation") or {}).get(name) for row in measured} for name in shown
+    }
     best = report.get("best_epoch")
     rows = [
         {
@@ -209,7 +225,7 @@ def _curves(report: dict, details: dict) -> dict | None:
             + [number(row.get("learning_rate")), duration(row["seconds"]) if row.get("seconds") is not None else "–"]
             + [f"{row['examples_per_second']:,.0f}" if row.get("examples_per_second") is not None else "–"],
         }
-        for row in history
+        for row in measured
     ]
     columns = ["loss", *(f"validation {words(name)}" for name in names), "learning rate", "time", "examples/s"]
     pictures = plots.learning_curves(history, details.get("step_losses") or [], series, best, bool(fractions))

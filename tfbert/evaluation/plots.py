@@ -45,7 +45,7 @@ def learning_curves(
     Args:
         history: one mapping an epoch, as in `report.json`.
         step_losses: (step, loss) pairs; empty draws the epochs' mean losses.
-        series: metric name to one score an epoch (`None` where it was not measured).
+        series: metric name to scores by epoch (`None` where it was not measured), 0 standing for before training.
         best_epoch: counted from 1; `None` marks none.
         is_fraction: whether the scores are shown as percent.
 
@@ -59,7 +59,7 @@ def learning_curves(
         if len(pairs) or any(row.get("loss") is not None for row in history):
             plots.append(_loss_curve(history, pairs))
         if series:
-            plots.append(_metric_curve(epochs, series, best_epoch, is_fraction))
+            plots.append(_metric_curve(series, best_epoch, is_fraction))
         rates = [row.get("learning_rate") for row in history]
         if rates and None not in rates:
             figure, axes = new_axes(height=110)
@@ -103,15 +103,14 @@ def _loss_curve(history: Sequence[Mapping], pairs: np.ndarray) -> Markup:
     return to_svg(figure, "Training and validation loss")
 
 
-def _metric_curve(
-    epochs: Sequence[int], series: Mapping[str, Sequence], best_epoch: int | None, is_fraction: bool
-) -> Markup:
+def _metric_curve(series: Mapping[str, Mapping[int, float]], best_epoch: int | None, is_fraction: bool) -> Markup:
     """Draw validation metrics by epoch and mark the best epoch."""
     figure, axes = new_axes()
+    epochs = list(next(iter(series.values())))
     looks = [(ACCENT, "-", "o"), (INK, "--", "s"), (MUTED, ":", "^")]
     for (name, values), (color, line, marker) in zip(series.items(), looks, strict=False):
-        values = [np.nan if value is None else value for value in values]
-        axes.plot(epochs, values, color=color, linestyle=line, marker=marker, markersize=4, linewidth=1.6, label=name)
+        scores = [np.nan if value is None else value for value in values.values()]
+        axes.plot(epochs, scores, color=color, linestyle=line, marker=marker, markersize=4, linewidth=1.6, label=name)
     if best_epoch in epochs:
         axes.axvline(best_epoch, color=WARN, linewidth=1.2, linestyle=":", label=f"best epoch: {best_epoch}")
     axes.legend(loc="best")

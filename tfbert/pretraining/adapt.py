@@ -18,6 +18,7 @@ from tfbert.text.records import Record
 from tfbert.training import run
 from tfbert.training.problem import Problem, prepare
 from tfbert.training.run_dir import REPORT, find_unfinished, opened
+from tfbert.training.trainer import kept_scores
 
 logger = logging.getLogger(__name__)
 
@@ -85,7 +86,7 @@ def validation_score(report: dict, monitor: str) -> float:
     seeds = (report["seeds"] or {}).get("validation", {})
     if monitor in seeds:
         return seeds[monitor]["mean"]
-    return report["history"][report["best_epoch"] - 1]["validation"][monitor]
+    return kept_scores(report["history"], report["best_epoch"], report["untrained"])[monitor]
 
 
 def describe(adaptation: dict) -> str:

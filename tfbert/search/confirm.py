@@ -23,6 +23,7 @@ from tfbert.files import read_json, write_json
 from tfbert.search.loop import OUT_OF_MEMORY, Searcher
 from tfbert.search.trials import BEST, CHECKPOINT, Trial, ranked
 from tfbert.training import run
+from tfbert.training.trainer import kept_scores
 from tfbert.training.updates import Diverged
 
 logger = logging.getLogger(__name__)
@@ -168,7 +169,7 @@ def _train_once(searcher: Searcher, candidate: Candidate, seed: int, folder: Pat
     for split, (answers, _) in evaluated.items():
         _write_answers(folder, split, answers)
     write_json(folder / "facts.json", facts)
-    best = progress.history[progress.best_epoch - 1]["validation"]
+    best = kept_scores(progress.history, progress.best_epoch, progress.untrained)
     return {"score": best[searcher.objective.name], "seconds": time.monotonic() - started}
 
 

@@ -22,6 +22,7 @@ from tfbert.space import Choice, Dimension, LogRange, Space, When, active, check
 from tfbert.tasks.base import TaskModel, load_task
 from tfbert.training import run
 from tfbert.training.problem import Problem, prepare
+from tfbert.training.trainer import kept_scores
 
 # Hyperband's own word for how long a trial is trained.
 _RESOURCE = "tuner/epochs"
@@ -122,7 +123,7 @@ class HyperModel(keras_tuner.HyperModel):
                 models=self._models,
             )
         told.on_train_end()
-        return progress.history[progress.best_epoch - 1]["validation"]
+        return kept_scores(progress.history, progress.best_epoch, progress.untrained)
 
 
 def searchable(problem: Problem) -> Problem:

@@ -20,6 +20,7 @@ from tfbert.search.stopping import is_hopeless
 from tfbert.search.trials import FAILED, STOPPED, Table, Trial
 from tfbert.training import run
 from tfbert.training.problem import Problem
+from tfbert.training.trainer import kept_scores
 from tfbert.training.updates import Diverged
 
 logger = logging.getLogger(__name__)
@@ -193,7 +194,7 @@ class Searcher:
 
         log = board.epoch if board else lambda *_: None
         _, progress = run.fit(problem, config, folder, log, stops)
-        best = progress.history[progress.best_epoch - 1]["validation"]
+        best = kept_scores(progress.history, progress.best_epoch, progress.untrained)
         # Ended before its time by its own patience, it is as good as it gets; otherwise it was stopped.
         patience = config.train.patience_epochs
         is_stale = patience and len(progress.history) - progress.best_epoch >= patience

@@ -26,7 +26,7 @@ from tfbert.training.checkpoint import CHECKPOINT
 from tfbert.training.finished import store
 from tfbert.training.problem import Problem, build_models, make_answering
 from tfbert.training.run_dir import REPORT, find_unfinished, opened, versions
-from tfbert.training.trainer import Progress, Trainer, predict_rows
+from tfbert.training.trainer import Progress, Trainer, kept_scores, predict_rows
 
 logger = logging.getLogger(__name__)
 
@@ -266,6 +266,7 @@ def _report(problem: Problem, config: Config, progress: Progress, scores: dict, 
         "first_update_at": progress.first_update_at,
         "history": progress.history,
         "best_epoch": progress.best_epoch,
+        "untrained": progress.untrained,
         "validation": counted.get("validation"),
         "test": counted.get("test"),
         "seeds": None,
@@ -305,7 +306,8 @@ def _join_seeds(problem: Problem, reports: list[dict], run_dir: Path, command: s
 
     def validation_score(report: dict) -> float:
         # By the metric that chose the epoch; a loss is better when lower.
-        score = report["history"][report["best_epoch"] - 1].get("validation", {}).get(monitor, 0.0)
+        scores = kept_scores(report["history"], report["best_epoch"], report["untrained"]) or {}
+        score = scores.get(monitor, 0.0)
         return score if is_gain(monitor) else -score
 
     best = max(reports, key=validation_score)

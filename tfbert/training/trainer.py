@@ -7,7 +7,7 @@ accumulated batches by their examples.
 import itertools
 import math
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -42,8 +42,9 @@ class Progress:
         update: updates done in it.
         loss_sum: of its examples' weighted losses so far, with `weight_sum` the weights.
         seconds: spent training in this epoch, over all processes.
-        best_score: of the monitored metric, `None` before the first epoch ends.
-        best_epoch: 1-based epoch of that score.
+        best_score: of the monitored metric, `None` before anything was scored.
+        best_epoch: 1-based epoch of that score; 0 where none was better than `untrained`.
+        untrained: validation scores of the model as it came, where its head has nothing to learn.
         history: one dict an epoch.
         losses: `[update of the run, mean loss, learning rate]` of every update.
         start_seconds: spent before the first update on building models and starting the head.
@@ -58,11 +59,26 @@ class Progress:
     seconds: float = 0.0
     best_score: float | None = None
     best_epoch: int = 0
+    untrained: dict[str, float] | None = None
     history: list[dict] = field(default_factory=list)
     losses: list[list[float]] = field(default_factory=list)
     start_seconds: float = 0.0
     first_update_at: float | None = None
     finished: bool = False
+
+
+def kept_scores(history: list[dict], best_epoch: int, untrained: dict | None = None) -> dict[str, float] | None:
+    """Return the validation scores by which weights were kept, as a report or `Progress` has them.
+
+    Args:
+        history: one dict an epoch.
+        best_epoch: whose weights were kept, from 1; 0 for those of the model as it came.
+        untrained: the scores of the latter.
+
+    Returns:
+        Scores by name; `None` without a validation split.
+    """
+    return history[best_epoch - 1].get("validation") if best_epoch else untrained
 
 
 def predict_rows(model: keras.Model, split: TokenizedSplit, sequence_length: int, rows: np.ndarray) -> np.ndarray:
@@ -186,6 +202,7 @@ class Trainer:
         if self.replicas.is_chief:
             self._resume()
             self._check_monitor()
+            self._score_untrained()
         self.updater.share()
         p = self.progress
         said = {name: np.float64(getattr(p, name)) for name in ("epoch", "update", "finished")}
@@ -259,6 +276,26 @@ class Trainer:
         if self.monitor not in known:
             raise ValueError(f"train.monitor={self.monitor}: wanted one of {', '.join(known)}")
 
+    def _score_untrained(self) -> None:
+        """Score the model as it came, if it can answer already: training has to do better than that."""
+        p = self.progress
+        if self.validation is None or self.model.head.trainable_weights or p.history or p.untrained:
+            return
+        self._copy_weights()
+        self.refresh()
+        p.untrained = self._validate(self.validation, "untrained")
+        self._keep_if_best(p.untrained, 0)
+
+    def _keep_if_best(self, scores: Mapping[str, float] | None, epoch: int) -> None:
+        """Keep the weights if their scores are better than all before; without validation, always."""
+        p = self.progress
+        better = None
+        if scores is not None:
+            better = scores[self.monitor] if is_gain(self.monitor) else -scores[self.monitor]
+        if better is None or p.best_score is None or better > p.best_score:
+            p.best_score, p.best_epoch = better, epoch
+            self.keeper.keep_best(checkpoint.gather("model", self.model.weights))
+
     def _end_epoch(self) -> None:
         p = self.progress
         # The last update of all has no loss after it that would tell.
@@ -280,20 +317,14 @@ class Trainer:
             "seconds": p.seconds,
             "examples_per_second": len(self.train_split) / p.seconds,
         }
-        score = None
         if self.validation is not None:
             started = time.monotonic()
             self._copy_weights()
             self.refresh()
             entry["validation"] = self._validate(self.validation, "validation")
             entry["validation_seconds"] = time.monotonic() - started
-            score = entry["validation"][self.monitor]
         p.history.append(entry)
-        # Without validation every epoch is the best so far.
-        better = score if score is None or is_gain(self.monitor) else -score
-        if better is None or p.best_score is None or better > p.best_score:
-            p.best_score, p.best_epoch = better, p.epoch + 1
-            self.keeper.keep_best(checkpoint.gather("model", self.model.weights))
+        self._keep_if_best(entry.get("validation"), p.epoch + 1)
         return entry
 
     def _validate(self, records: Iterable[Record], title: str = "") -> dict[str, float]:
