@@ -22,6 +22,7 @@ from tensorflow_serving.apis.predict_pb2 import PredictRequest
 
 from tfbert.bench.commands import TOOLS
 from tfbert.bench.peers import peers_python
+from tfbert.bench.picture import Speed
 from tfbert.bench.processes import WORKERS, Worker, free_ports, server
 from tfbert.bench.serve import write_onnx
 from tfbert.bench.served import SHORT, Served, draw_records, make_served
@@ -40,6 +41,7 @@ WAYS = {
     "fastapi": "FastAPI + onnxruntime, REST",
     "litserve": "LitServe + onnxruntime, REST, batching",
 }
+_PEERS = ("fastapi", "litserve")
 _NUM_CLIENTS = (1, 8, 64)
 _NUM_BLOCKS = 3
 _WARM_UP_SECONDS = 3.0
@@ -123,6 +125,14 @@ def to_markdown(rows: list[dict]) -> str:
         cells += [f"{row['num_failed']:,}", f"{row['busy_clients_fraction']:.2f}"]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
+
+
+def speeds(rows: list[dict]) -> list[Speed]:
+    """Return what is drawn of the table: requests a second."""
+    return [
+        Speed(f"{row['num_clients']} clients", WAYS[row["way"]], row["requests_per_second"], row["way"] not in _PEERS)
+        for row in rows
+    ]
 
 
 def our_server(model_dir: Path, ports: Sequence[int], *more: str) -> list[str]:

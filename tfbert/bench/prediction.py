@@ -16,6 +16,7 @@ from pathlib import Path
 
 from tfbert.bench.commands import TOOLS
 from tfbert.bench.peers import peers_python
+from tfbert.bench.picture import Speed
 from tfbert.bench.processes import WORKERS
 from tfbert.bench.serve import write_onnx
 from tfbert.bench.served import SHORT, Served, make_served
@@ -99,6 +100,16 @@ def to_markdown(rows: list[dict]) -> str:
         cells += [f"{number / median:,.0f}", f"{1000 * statistics.median(row['busy_seconds']) / number:.2f}"]
         lines.append(f"| {' | '.join([*cells, ratio, equal])} |")
     return "\n".join(lines)
+
+
+def speeds(rows: list[dict]) -> list[Speed]:
+    """Return what is drawn of the table: lines a second."""
+    return [
+        Speed(
+            f"{row['num_lines']:,} lines", WAYS[row["way"]], [row["num_lines"] / s for s in row["seconds"]], not place
+        )
+        for place, row in enumerate(rows)
+    ]
 
 
 def _write_texts(data: Path, target: Path, number: int) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from tfbert.bench.peers import peers_python
+from tfbert.bench.picture import Speed
 from tfbert.encoder.presets import resolve
 from tfbert.files import read_json, write_json
 from tfbert.pretraining.rows import load_rows
@@ -74,6 +75,11 @@ def to_markdown(rows: list[dict]) -> str:
         spread = f"{median:,.0f} ({min(speeds):,.0f} to {max(speeds):,.0f})"
         lines.append(f"| {WAYS[row['way']]} | {spread} | {ratio} | {row['peak_memory_bytes'] / 2**30:.1f} GiB |")
     return "\n".join(lines)
+
+
+def speeds(rows: list[dict]) -> list[Speed]:
+    """Return what is drawn of the table: tokens a second."""
+    return [Speed(_CORPUS, WAYS[row["way"]], row["tokens_per_second"], row is rows[0]) for row in rows]
 
 
 def _rows(corpus: Path, out_dir: Path) -> Path:

@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from tfbert.bench.peers import peers_python
+from tfbert.bench.picture import Speed
 from tfbert.bench.processes import WORKERS, Worker
 from tfbert.bench.served import SHORT, Served, draw_records, make_served
 from tfbert.bench.wording import median_range, median_ratio
@@ -120,6 +121,19 @@ def to_markdown(rows: list[dict]) -> str:
         cells += [median_range(row["texts_per_second"], ",.0f"), " / ".join(busy), ratio, equal, difference, accuracy]
         lines.append(f"| {' | '.join(cells)} | {row['peak_memory_bytes'] / 2**30:.1f} GiB |")
     return "\n".join(lines)
+
+
+def speeds(rows: list[dict]) -> list[Speed]:
+    """Return what is drawn of the table: texts a second, one at a time and in batches."""
+    single = [
+        Speed(f"{row['data']}, one at a time", WAYS[row["way"]], [1000 / p50 for p50 in row["p50"]], row["way"] == OURS)
+        for row in rows
+    ]
+    batches = [
+        Speed(f"{row['data']}, 32 at once", WAYS[row["way"]], row["texts_per_second"], row["way"] == OURS)
+        for row in rows
+    ]
+    return [*single, *batches]
 
 
 def write_onnx(python: Path, served: Served) -> dict:

@@ -17,6 +17,7 @@ from typing import Any
 from tfbert.bench import peers
 from tfbert.bench.commands import run_tool
 from tfbert.bench.datasets import DATA_SETS, DataSet, check_names
+from tfbert.bench.picture import Speed
 from tfbert.bench.processes import WORKERS
 from tfbert.bench.wording import median_range, median_ratio
 from tfbert.encoder.backbone import load_encoder, save_encoder
@@ -125,6 +126,11 @@ def to_markdown(rows: list[dict]) -> str:
         cells = [row["data"], WAYS[row["way"]].name, spread, ratio, waiting, memory, row["metric"], score]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
+
+
+def speeds(rows: list[dict]) -> list[Speed]:
+    """Return what is drawn of the table: examples a second."""
+    return [Speed(row["data"], WAYS[row["way"]].name, row["examples_per_second"], row["way"] == OURS) for row in rows]
 
 
 def _is_there(way: Way, entry: DataSet, has_peers: bool) -> bool:
