@@ -36,14 +36,14 @@ def test_clean_data_is_told_in_two_lines(tmp_path):
     assert report.findings == ()
     assert report.warnings == ()
     assert report.lines() == [
-        "train 3  validation 2  test 2 examples, 2 labels (smallest 'y' 1, largest 'x' 2)",
+        "train 3, validation 2, test 2 examples, 2 labels (smallest 'y' 1, largest 'x' 2)",
         "length of train: median 3 characters, 99% up to 5, longest 5",
     ]
 
 
 def test_labels_of_one_size_have_no_smallest(tmp_path):
     report = report_of(tmp_path, train=[("a b", "x"), ("c d", "y")], test=[("e f", "x")])
-    assert report.lines()[0] == "train 2  test 1 examples, 2 labels (1 each)"
+    assert report.lines()[0] == "train 2, test 1 examples, 2 labels (1 each)"
 
 
 def test_counts_and_lengths_are_right(tmp_path):
@@ -165,7 +165,7 @@ def test_labels_and_remarks_are_the_tasks_to_say(tmp_path):
         "2 labels of train are not in test: 'x', 'y'",
         "train: 2 texts are odd: train.csv:2, train.csv:4",
     )
-    assert check(splits, None, None, lambda _: ()).lines()[0] == "train 3  test 1 examples"
+    assert check(splits, None, None, lambda _: ()).lines()[0] == "train 3, test 1 examples"
 
 
 def test_nothing_is_cut_where_long_texts_are_read_in_windows(tmp_path):

@@ -162,7 +162,8 @@ def _gain_note(report: dict, name: str) -> str:
 
 
 def _scalars(encoder: Mapping) -> list:
-    return [(key, value) for key, value in encoder.items() if key != "name" and isinstance(value, int | float)]
+    numbers = {key: value for key, value in encoder.items() if isinstance(value, int | float)}
+    return [(key, value) for key, value in numbers.items() if key != "name" and not isinstance(value, bool)]
 
 
 def _score_view(name: str, scores: Mapping, split: str, num_examples: int | None) -> dict:

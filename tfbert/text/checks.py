@@ -99,7 +99,7 @@ class DataReport:
 
     def lines(self) -> list[str]:
         """Return the few lines that a person should read before training: what the data is, then the warnings."""
-        sizes = "  ".join(f"{name} {number:,}" for name, number in self.num_examples.items())
+        sizes = ", ".join(f"{name} {number:,}" for name, number in self.num_examples.items())
         lines = [f"{sizes} examples{_labels_line(self.class_counts['train'])}"]
         lines += [f"{name}: {note}" for name, note in self.notes.items()]
         lengths, unit = (self.characters, "character") if self.tokens is None else (self.tokens, "token")
