@@ -57,3 +57,15 @@ def test_a_row_that_was_not_announced_is_an_error(make_trainer):
     embedding.embeddings.assign(before * 2)
     rows.read()
     np.testing.assert_array_equal(rows.learned, before[[0, 5, 7]] * 2)
+
+
+def test_moving_averages_of_the_rows_are_in_the_model_for_as_long_as_those_of_all_else(make_trainer):
+    trainer = make_trainer(examples=16, train__ema_momentum=0.5)
+    table, rows = trainer.model.backbone.token_embedding.embeddings, trainer.updater.rows
+    rows.learned.assign(rows.learned + 1)
+    trainer.updater.complete_model()
+    trained = np.asarray(table)
+    with trainer.updater.averages_in_place():
+        read = trainer.train_split.token_ids()
+        np.testing.assert_allclose(np.asarray(table)[read], trained[read] - 1, atol=1e-6)
+    np.testing.assert_array_equal(table, trained)

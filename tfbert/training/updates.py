@@ -142,6 +142,7 @@ class Updater:
         yield
         for value, variable in zip(trained, averaged, strict=True):
             variable.assign(value)
+        self.complete_model()
 
     def has_finite_weights(self) -> bool:
         """Say whether all weights are numbers; the loss of an update tells only of the weights before it."""
