@@ -6,31 +6,21 @@ from pathlib import Path
 
 import common
 
-# What is measured, the module that does it, and how it is called; and the unit of the speeds that are drawn, if any.
+# What is measured, the module that does it, and how it is called.
 TABLES = {
     "quality": ("quality", lambda t, o: t.measure(o.data, o.out, o.only, o.repeat, o.seeds)),
     "transfer": ("transfer", lambda t, o: t.measure(o.data, o.out / "transfer", o.only, o.seeds or 5)),
     "search": ("search", lambda t, o: t.measure(o.data, o.out / "search", o.only, o.seeds or 5)),
     "prepare": ("preparation", lambda t, o: t.measure(o.data, o.out / "prepare")),
-    "pretrain": ("pretraining", lambda t, o: t.measure(o.data, o.out / "pretrain", o.seeds or 3), "tokens a second"),
-    "train": (
-        "training",
-        lambda t, o: t.measure(o.data, o.out / "train", o.only, o.seeds or 3),
-        "examples a second",
-    ),
-    "serve": (
-        "serve",
-        lambda t, o: t.measure(o.data, o.out, o.model, t.Plan(num_blocks=o.seeds or 5)),
-        "texts a second",
-    ),
-    "predict": (
-        "prediction",
-        lambda t, o: t.measure(o.data, o.out, o.model, o.lines, o.seeds or 3),
-        "lines a second",
-    ),
-    "load": ("load", lambda t, o: t.measure(o.data, o.out, o.model, o.seconds), "requests a second"),
+    "pretrain": ("pretraining", lambda t, o: t.measure(o.data, o.out / "pretrain", o.seeds or 3)),
+    "train": ("training", lambda t, o: t.measure(o.data, o.out / "train", o.only, o.seeds or 3)),
+    "serve": ("serve", lambda t, o: t.measure(o.data, o.out, o.model, t.Plan(num_blocks=o.seeds or 5))),
+    "predict": ("prediction", lambda t, o: t.measure(o.data, o.out, o.model, o.lines, o.seeds or 3)),
+    "load": ("load", lambda t, o: t.measure(o.data, o.out, o.model, o.seconds)),
     "soak": ("soak", lambda t, o: t.measure(o.data, o.out, o.model, o.requests, o.swaps)),
 }
+# What is drawn, besides, and how many of it a second.
+DRAWN = {"pretrain": "tokens", "train": "examples", "serve": "texts", "predict": "lines", "load": "requests"}
 HELP = """quality: test scores next to those of a peer; transfer: what pretraining is worth to tasks; search: what a
 search is worth; prepare, pretrain, train: speed of preparing a corpus, of learning from it, and of fine-tuning; serve:
 of answers inside one process; predict: of a file of texts; load: servers under load; soak: our server's memory under a
@@ -68,14 +58,14 @@ def main(options: argparse.Namespace) -> None:
         value = getattr(options, name)
         if value is not None and value < 1:
             raise ValueError(f"--{name} {value}: wanted 1 or more")
-    module, measure, *unit = TABLES[options.what]
+    module, measure = TABLES[options.what]
     table = importlib.import_module(f"tfbert.bench.{module}")
     rows = measure(table, options)
     print(table.to_markdown(rows))
-    if unit:
+    if options.what in DRAWN:
         path = options.out / f"{options.what}.svg"
         picture = importlib.import_module("tfbert.bench.picture")
-        picture.draw(table.speeds(rows), *unit, path)
+        picture.draw(table.speeds(rows), f"{DRAWN[options.what]} a second", path)
         print(f"\n{path}")
 
 
