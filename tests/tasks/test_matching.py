@@ -312,6 +312,7 @@ def test_training_has_to_do_better_than_the_encoder_as_it_came(faq, tmp_path, mo
     text = " ".join((tmp_path / "run" / "report.html").read_text(encoding="utf-8").split())
     said = "no epoch was better" if best_epoch == 0 else "60.0 % after the best epoch"
     assert f"On validation, MRR at 10 was 50.0 % before training and {said}" in text
+    assert ("A lower train.learning_rate" in text) == (best_epoch == 0)
 
 
 def test_hard_negatives_are_rows_of_every_record(faq):

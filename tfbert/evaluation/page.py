@@ -135,7 +135,7 @@ def _headline(report: dict) -> dict:
         if over_seeds:
             view["seeds"] = f"Over {seeds['count']} seeds: {_spread(name, over_seeds)}"
         if (report.get("untrained") or {}).get(name) is not None:
-            view["notes"].append(_gain_note(report, name))
+            view |= _gain_view(report, name, view["notes"])
     if report.get("adaptation"):
         view["notes"] = [report["adaptation"]["sentence"], *view["notes"]]
     facts = [("Encoder", ", ".join([view["encoder"], *(f"{words(k)} {number(v)}" for k, v in _scalars(encoder))]))]
@@ -151,14 +151,15 @@ def _headline(report: dict) -> dict:
     return view | {"facts": [fact for fact in facts if fact[1]]}
 
 
-def _gain_note(report: dict, name: str) -> str:
-    """Return what training brought to a model that could answer before it."""
+def _gain_view(report: dict, name: str, notes: list[str]) -> dict:
+    """Return what training brought to a model that could answer before it: a sentence, or another note if nothing."""
     best, before = report["best_epoch"], score(name, report["untrained"][name])
     said = f"On validation, {words(name)} was {before} before training"
     if best:
-        return f"{said} and {score(name, report['history'][best - 1]['validation'][name])} after the best epoch."
+        after = score(name, report["history"][best - 1]["validation"][name])
+        return {"sentence": f"{said} and {after} after the best epoch."}
     wish = "A lower train.learning_rate or more examples may help."
-    return f"{said} and no epoch was better, so the encoder was kept as it came. {wish}"
+    return {"notes": [*notes, f"{said} and no epoch was better, so the encoder was kept as it came. {wish}"]}
 
 
 def _scalars(encoder: Mapping) -> list:

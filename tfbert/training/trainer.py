@@ -5,6 +5,7 @@ accumulated batches by their examples.
 """
 
 import itertools
+import logging
 import math
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -29,6 +30,8 @@ from tfbert.training.distribution import ALONE, Replicas
 from tfbert.training.optimizers import build_optimizer
 from tfbert.training.read_rows import ReadRows
 from tfbert.training.updates import Updater
+
+logger = logging.getLogger(__name__)
 
 _EVALUATION_BATCH_TOKENS = 8192
 
@@ -284,6 +287,8 @@ class Trainer:
         self._copy_weights()
         self.refresh()
         p.untrained = self._validate(self.validation, "untrained")
+        shown = "  ".join(f"{name} {value:.4f}" for name, value in p.untrained.items())
+        logger.info("before training  validation: %s", shown)
         self._keep_if_best(p.untrained, 0)
 
     def _keep_if_best(self, scores: Mapping[str, float] | None, epoch: int) -> None:
