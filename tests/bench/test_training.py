@@ -10,6 +10,7 @@ import small
 from tfbert.bench import peers, training
 from tfbert.bench.processes import WORKERS
 from tfbert.encoder.backbone import load_encoder, save_encoder
+from tfbert.encoder.presets import EncoderSource
 from tfbert.files import read_json, write_json
 
 
@@ -81,3 +82,17 @@ def test_kerasnlp_fits_the_records_of_a_run(tmp_path):
     assert found["seconds"] > 0 and found["peak_memory_bytes"] > 2**20
     # It began in 1970.
     assert found["seconds_to_first_update"] > 10**9
+
+
+def test_a_run_of_ours_makes_its_own_tokens(tmp_path, monkeypatch):
+    encoder = tmp_path / "usual" / "encoders" / "minilm-1"
+    encoder.mkdir(parents=True)
+    (encoder / "vocab.txt").write_text("[PAD]")
+    (tmp_path / "usual" / "tokens").mkdir()
+    monkeypatch.setattr(training, "resolve", lambda name: EncoderSource(name, "huggingface", encoder))
+    for _ in range(2):
+        cache = training.cache_without_tokens(tmp_path / "run")
+        assert [path.name for path in cache.iterdir()] == ["encoders"]
+        assert (cache / "encoders" / "minilm-1" / "vocab.txt").read_text() == "[PAD]"
+        (cache / "tokens").mkdir()
+    assert (encoder / "vocab.txt").exists()
