@@ -1,13 +1,15 @@
 """Classification: its records, pairs, long texts in windows, and what it refuses."""
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import small
 import tensorflow as tf
 
-from tfbert.config import override
+from tfbert.config import Config, override
+from tfbert.tasks import classification
 from tfbert.tasks.base import Encoding
 from tfbert.tasks.classification import TASK
 from tfbert.text.datasets import Tokens
@@ -119,3 +121,15 @@ def test_windows_are_joined_by_record(tmp_path, tiny_tokenizer, long_text):
         expected = np.exp(joined) / np.exp(joined).sum()
         np.testing.assert_allclose(answers["probabilities"][index], expected, rtol=1e-5)
     assert answers["truncated"].numpy().tolist() == [False, long_text == "cut"]
+
+
+@pytest.mark.parametrize(("num_labels", "of_each"), [(3, 50), (75, 20), (400, 10)])
+def test_a_head_starts_from_some_examples_of_every_label(monkeypatch, num_labels, of_each):
+    targets = np.random.default_rng(0).permutation(np.repeat(np.arange(num_labels), 60))
+    seen = []
+    monkeypatch.setattr(classification, "start_with_probe", lambda head, vectors, labels: seen.append(labels))
+    model = SimpleNamespace(head=None)
+    TASK.start_head(model, lambda rows: np.zeros((len(rows), 2)), targets, Config())
+    assert np.bincount(seen[0]).tolist() == [of_each] * num_labels
+    TASK.start_head(model, pytest.fail, targets, override(Config(), {"head.start": "random"}))
+    assert len(seen) == 1

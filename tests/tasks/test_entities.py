@@ -159,6 +159,11 @@ def test_every_entity_of_the_samples_can_be_learned():
             ]
 
 
+def test_the_head_learns_faster_than_the_encoder_unless_told_otherwise():
+    config = override(Config(task="entities"), TASK.defaults)
+    assert config.train.head_learning_rate_factor == 10.0
+
+
 def test_the_config_decides_how_rows_are_read(tmp_path):
     path = tmp_path / "train.jsonl"
     path.write_text(json.dumps({"text": "Ada met", "entities": [[0, 2, "person"]]}) + "\n")

@@ -45,7 +45,7 @@ class Way:
         name: for a reader.
         by: `OURS`, `_TRANSFORMERS` or `_KERASNLP`.
         options: of the peer's job.
-        once: whether it is done in the first repeat alone, because it takes long and is far from the fastest.
+        once: whether it is done in the first repeat alone; what transformers does best is repeated as often as ours.
     """
 
     name: str

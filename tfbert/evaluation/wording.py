@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -67,6 +68,11 @@ def score(name: str, value: float | None) -> str:
     if value is None or math.isnan(value):
         return "–"
     return percent(value) if is_fraction(name) else f"{value:.3f}"
+
+
+def score_line(scores: Mapping[str, float]) -> str:
+    """Return scores for a line of a log, such as `accuracy 0.9180  loss 0.2772`."""
+    return "  ".join(f"{name} {value:.4f}" for name, value in scores.items())
 
 
 def duration(seconds: float) -> str:

@@ -16,7 +16,7 @@ import tensorflow as tf
 from tfbert.config import Config, override
 from tfbert.evaluation import page
 from tfbert.evaluation.board import Board
-from tfbert.evaluation.wording import is_gain
+from tfbert.evaluation.wording import is_gain, score_line
 from tfbert.files import read_json, write_json
 from tfbert.heads.pooled import Embedder
 from tfbert.tasks.base import TaskModel
@@ -152,7 +152,7 @@ def _train_seed(problem: Problem, config: Config, run_dir: Path, command: str) -
 
     def log(entry: dict, updates: list) -> None:
         board.epoch(entry, updates)
-        scores = "  ".join(f"{name} {value:.4f}" for name, value in entry.get("validation", {}).items())
+        scores = score_line(entry.get("validation", {}))
         logger.info("epoch %d  loss %.4f  validation: %s", entry["epoch"], entry["loss"], scores or "none")
 
     answering, progress = fit(problem, config, run_dir, log)

@@ -18,7 +18,7 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from tfbert.config import Config
-from tfbert.evaluation.wording import is_gain
+from tfbert.evaluation.wording import is_gain, score_line
 from tfbert.tasks.base import Task, TaskModel
 from tfbert.text.datasets import TokenizedSplit, batches, plan_evaluation, plan_training
 from tfbert.text.packing import INPUTS, in_halves
@@ -287,8 +287,7 @@ class Trainer:
         self._copy_weights()
         self.refresh()
         p.untrained = self._validate(self.validation, "untrained")
-        shown = "  ".join(f"{name} {value:.4f}" for name, value in p.untrained.items())
-        logger.info("before training  validation: %s", shown)
+        logger.info("before training  validation: %s", score_line(p.untrained))
         self._keep_if_best(p.untrained, 0)
 
     def _keep_if_best(self, scores: Mapping[str, float] | None, epoch: int) -> None:
