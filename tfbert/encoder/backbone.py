@@ -8,10 +8,12 @@ import importlib.metadata
 import json
 import logging
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
 from keras_hub.models import BertBackbone, BertTokenizer
 from safetensors.numpy import save_file
@@ -181,7 +183,7 @@ def _load_tiny(source: EncoderSource, options: dict, load_weights: bool, seed: i
     vocabulary = presets.tiny_vocabulary()
     sizes = {"num_layers": 2, "num_heads": 2, "hidden_dim": 32, "intermediate_dim": 64, "max_sequence_length": 64}
     backbone = BertBackbone(vocabulary_size=len(vocabulary), **sizes, **options)
-    _randomize(backbone, seed)
+    _randomize(backbone.weights, seed)
     return _encoder(source, backbone, vocabulary, (True, True, True), "gelu", _KERASNLP_EPSILON)
 
 
@@ -195,7 +197,7 @@ def _load_kerasnlp(source: EncoderSource, options: dict, load_weights: bool, see
     except (OSError, ValueError, KeyError, ImportError, TypeError, RuntimeError) as error:
         raise ValueError(f"encoder {source.name!r}: KerasNLP could not load it: {error}") from error
     if not load_weights:
-        _randomize(backbone, seed)
+        _randomize(backbone.weights, seed)
     rules = {key: getattr(tokenizer, key) for key in _RULES}
     # KerasNLP leaves accents in by default; the uncased models were trained on text without them.
     rules["strip_accents"] = rules["strip_accents"] or rules["lowercase"]
@@ -231,17 +233,19 @@ def _load_huggingface(source: EncoderSource, options: dict, load_weights: bool, 
         logger.warning("%s: attention dropout %s is taken as %s, like the rest", path, attention, dropout)
     vocabulary, rules = huggingface.read_tokenizer(source.directory)
     backbone = BertBackbone(**sizes, **{"dropout": dropout, **options})
-    _randomize(backbone, seed)
     has_pooler = not load_weights or huggingface.load_weights(backbone, source.directory / "model.safetensors")
+    if not load_weights:
+        _randomize(backbone.weights, seed)
     if not has_pooler:
+        _randomize(backbone.pooled_dense.weights, seed)
         logger.warning("%s: the weights have no pooler; pooled_output comes from a random layer", source.name)
     return _encoder(source, backbone, vocabulary, rules, activation, epsilon, has_pooler)
 
 
-def _randomize(backbone: BertBackbone, seed: int) -> None:
+def _randomize(weights: Iterable[keras.Variable], seed: int) -> None:
     """Draw kernels and embeddings anew, normal with deviation 0.02 cut at two deviations, the same for a seed."""
     generator = np.random.default_rng(seed)
-    for variable in backbone.weights:
+    for variable in weights:
         if len(variable.shape) > 1 and not variable.path.endswith("bias"):
             draw = generator.standard_normal(variable.shape, dtype=np.float32)
             variable.assign(0.02 * np.clip(draw, -2, 2))

@@ -107,7 +107,9 @@ class PretrainingTrainer:
             batch_spec=SPEC,
             replicas=replicas,
         )
-        self._measure = tf.function(lambda batch: evaluation_model.sums(batch, training=False), input_signature=[SPEC])
+        self._measure = tf.function(
+            lambda batch: evaluation_model.sums(batch, training=False), input_signature=[SPEC], autograph=False
+        )
         points = range(1, config.train.evaluations + 1)
         self._evaluated_at = {round(point * self.num_updates / len(points)) for point in points} | {self.head_updates}
         self._updates_a_point = math.ceil(self.num_updates / _MAX_POINTS)

@@ -5,6 +5,7 @@ import re
 from collections.abc import Sequence
 
 import keras
+import tensorflow as tf
 from keras import ops
 
 from tfbert.config import OptimizationConfig
@@ -64,7 +65,13 @@ class _Layerwise:
         factors: one for each variable, in the order in which the optimizer is built with them.
         still_updates: by variable, the first updates in which it does not move; `None` means none for all.
         **kwargs: of the optimizer.
+
+    Attributes:
+        is_compiled: whether an update of all variables is worth XLA's time to compile: some seconds, for one pass over
+            memory instead of many.
     """
+
+    is_compiled = True
 
     def __init__(self, *, factors: Sequence[float], still_updates: Sequence[int] | None = None, **kwargs):
         super().__init__(**kwargs)
@@ -74,7 +81,8 @@ class _Layerwise:
     def rate_of(self, variable, learning_rate):
         """Return the learning rate of one variable in this update."""
         index = self._get_variable_index(variable)
-        rate = learning_rate * self.factors[index]
+        factor = self.factors[index]
+        rate = learning_rate * factor if factor != 1 else learning_rate
         still = self.still_updates[index]
         return ops.where(self.iterations >= still, rate, 0.0) if still else rate
 
@@ -90,7 +98,41 @@ class _Layerwise:
 
 
 class LayerwiseAdamW(_Layerwise, keras.optimizers.AdamW):
-    """AdamW with a factor on the learning rate of every variable."""
+    """AdamW with a factor on the learning rate of every variable.
+
+    What Keras computes by a dozen operations a variable, TensorFlow's own step of Adam does in one pass.
+    """
+
+    is_compiled = False
+
+    def apply(self, grads, trainable_variables=None):
+        """Update all variables."""
+        # The same for all of them.
+        step = tf.cast(self.iterations + 1, tf.float32)
+        self._constants = {
+            "beta1_power": tf.pow(self.beta_1, step),
+            "beta2_power": tf.pow(self.beta_2, step),
+            "beta1": tf.constant(self.beta_1),
+            "beta2": tf.constant(self.beta_2),
+            "epsilon": tf.constant(self.epsilon),
+        }
+        super().apply(grads, trainable_variables)
+
+    def update_step(self, gradient, variable, learning_rate):
+        """Decay one variable, then apply its gradient, both with the variable's own learning rate."""
+        index = self._get_variable_index(variable)
+        rate = tf.cast(self.rate_of(variable, learning_rate), tf.float32)
+        weights, first, second = (_handle(v) for v in (variable, self._momentums[index], self._velocities[index]))
+        if self._use_weight_decay(variable):
+            # Weights less a multiple of themselves.
+            tf.raw_ops.ResourceApplyGradientDescent(
+                var=weights, alpha=rate * self.weight_decay, delta=tf.convert_to_tensor(variable)
+            )
+        tf.raw_ops.ResourceApplyAdam(var=weights, m=first, v=second, lr=rate, grad=gradient, **self._constants)
+
+
+def _handle(variable: keras.Variable | tf.Variable) -> tf.Tensor:
+    return (variable.value if isinstance(variable, keras.Variable) else variable).handle
 
 
 class LayerwiseLamb(_Layerwise, keras.optimizers.Lamb):

@@ -100,6 +100,7 @@ def predict_rows(model: keras.Model, split: TokenizedSplit, sequence_length: int
     forward = tf.function(
         lambda inputs: model(inputs, training=False),
         input_signature=[{name: tf.TensorSpec([None, None], tf.int32) for name in INPUTS}],
+        autograph=False,
     )
     found = None
     for order, batch in zip(plan, batches(by_row, [rows[part] for part in plan], sequence_length), strict=True):
@@ -272,8 +273,8 @@ class Trainer:
         return f"update {update} of epoch {self.progress.epoch + 1}"
 
     def _check_monitor(self) -> None:
-        # Before training, on one example: a misspelt name should not cost an epoch.
-        if self.validation is None or self.progress.finished:
+        # Before training, on two examples: a misspelt name should not cost an epoch. The task knows its own.
+        if not self.config.train.monitor or self.validation is None or self.progress.finished:
             return
         known = self._validate(list(itertools.islice(self.validation, 2)))
         if self.monitor not in known:

@@ -74,11 +74,13 @@ class Updater:
         averaged = self._learned if config.ema_momentum else []
         self._averages = [tf.Variable(v.value, trainable=False) for v in averaged]
         signature = [replicas.signature(batch_spec), dict.fromkeys(self.terms, tf.TensorSpec([], tf.float32))]
-        self._accumulate = tf.function(self._accumulate_batch, input_signature=signature)
-        self._single = tf.function(self._gradients, input_signature=signature)
-        self._total = tf.function(replicas.total)
-        # XLA fuses Adam's passes over all weights into one. float16 needs the branch of its loss scale instead.
-        self._update = tf.function(self._apply, jit_compile=self.loss_scale is None)
+        # None of them has branches or loops that depend on tensors, which is what autograph takes its time to look for.
+        self._accumulate = tf.function(self._accumulate_batch, input_signature=signature, autograph=False)
+        self._single = tf.function(self._gradients, input_signature=signature, autograph=False)
+        self._total = tf.function(replicas.total, autograph=False)
+        # XLA cannot compile the branch that float16's loss scale needs.
+        is_compiled = optimizer.is_compiled and self.loss_scale is None
+        self._update = tf.function(self._apply, jit_compile=is_compiled, autograph=False)
 
     @property
     def precision(self) -> str:
