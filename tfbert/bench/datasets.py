@@ -147,7 +147,13 @@ DATA_SETS = (
         **_TRANSFORMERS,
     ),
     DataSet(
-        "squad 2.0 by article", "squad", prepare=write_squad2, task="answers", metrics=("f1", "exact_match"), peer=None
+        "squad 2.0 by article",
+        "squad",
+        {"train.epochs": "2"},
+        prepare=write_squad2,
+        task="answers",
+        metrics=("f1", "exact_match"),
+        peer=None,
     ),
     DataSet(
         "cluener",

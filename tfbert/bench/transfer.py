@@ -67,9 +67,12 @@ TRANSFERS = (
         # Every paragraph is a document, most of one sentence: there is no next one.
         {
             "encoder.vocabulary_size": "8000",
+            "encoder.dropout": "0",
             "examples.pairs": "none",
-            "train.learning_rate": "0.001",
-            "train.epochs": "10",
+            "train.learning_rate": "0.0004",
+            "train.warmup_fraction": "0.05",
+            "train.short_updates_fraction": "0.9",
+            "train.epochs": "24",
         },
         (
             DataSet(
