@@ -9,6 +9,7 @@ from keras_hub.models import BertBackbone
 from safetensors.numpy import load_file
 
 from tfbert.encoder.backbone import load_encoder
+from tfbert.pretraining.page import render
 
 TINY = ["--encoder", "tiny"]
 OPTIONS = {
@@ -114,6 +115,16 @@ def test_what_is_said_and_left(runs):
     page = (folder / "whole" / "report.html").read_text(encoding="utf-8")
     assert page.count("<svg") == 5 and "Loss of pairs of segments by update" in page
     assert "tiny, pretrained further" in page and f"{report['after']['masked_word_loss']:.3f}" in page
+
+
+@pytest.mark.parametrize(("better", "is_said"), [(0.01, False), (0.0, True)])
+def test_the_page_says_what_guessing_by_frequency_gives(runs, tmp_path, better, is_said):
+    report = report_of(runs[0] / "whole")
+    report["by_frequency"]["masked_word_loss"] = report["after"]["masked_word_loss"] + better
+    render(report, tmp_path / "report.html")
+    page = " ".join((tmp_path / "report.html").read_text(encoding="utf-8").split())
+    assert f"would be right, with a loss of {report['by_frequency']['masked_word_loss']:.3f}." in page
+    assert ("has not learned to read" in page) == is_said
 
 
 def test_the_encoder_is_the_best_one_and_says_where_it_is_from(runs):

@@ -127,6 +127,21 @@ def test_accumulated_batches_equal_one_large_batch(make_trainer):
         np.testing.assert_allclose(a, b, atol=2e-4)
 
 
+def test_guesses_by_frequency_by_hand(make_trainer):
+    trainer = make_trainer()
+    train, special = trainer.train_rows.rows.token_ids.tolist(), set(vars(packed.SPECIAL).values())
+    seen = {token: 1 + train.count(token) for token in range(len(packed.VOCABULARY)) if token not in special}
+    batch = HELD_OUT.batch(np.arange(12), 0, 32)
+    targets = batch["targets"][batch["weights"] > 0].tolist()
+    most = max(seen, key=seen.get)
+    assert trainer.by_frequency() == pytest.approx(
+        {
+            "masked_word_loss": -sum(math.log(seen[t] / sum(seen.values())) for t in targets) / len(targets),
+            "masked_word_accuracy": targets.count(most) / len(targets),
+        }
+    )
+
+
 def test_what_is_measured(make_trainer):
     trainer = make_trainer(train__epochs=1)
     found = trainer.measure()

@@ -43,7 +43,17 @@ def _headline(report: dict) -> dict:
         f"({percent(before['masked_word_accuracy'])} before), and is as unsure as among {after['perplexity']:,.1f} "
         f"words (before: {before['perplexity']:,.0f})."
     )
+    blind = report["by_frequency"]
+    sentence += (
+        f" By frequency alone, without reading, {percent(blind['masked_word_accuracy'])} would be right, "
+        f"with a loss of {blind['masked_word_loss']:.3f}."
+    )
     notes = []
+    if after["masked_word_loss"] >= blind["masked_word_loss"]:
+        notes.append(
+            "It does not guess better than by frequency, so it has not learned to read: it wants more updates, or a "
+            "lower learning rate."
+        )
     if updates <= report["head_updates"]:
         notes.append("No evaluation was better than the one before training: the encoder is unchanged.")
     if report["head_updates"]:
@@ -84,6 +94,9 @@ def _plots(report: dict) -> list:
             name = f"{kind}_{measure}"
             if held_out(name):
                 series = {"training": learned(name), "held out": held_out(name)}
+                if name in report["by_frequency"]:
+                    last = history[-1]["update"]
+                    series["by frequency"] = [(update, report["by_frequency"][name]) for update in (0, last)]
                 series = {label: pairs for label, pairs in series.items() if pairs}
                 heading = f"{measure.capitalize()} of {title} by update"
                 found.append(plots.lines(heading, series, is_fraction=is_fraction, mark=best))

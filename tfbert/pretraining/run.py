@@ -123,7 +123,7 @@ def _train(problem: PretrainingProblem, run_dir: Path, command: str) -> dict:
     trainer, evaluation_model = _trainer(problem, run_dir, log)
     progress = trainer.train()
     started = time.monotonic()
-    report = _report(problem, progress, trainer.head_updates, evaluation_model, command)
+    report = _report(problem, progress, trainer, evaluation_model, command)
     _save_encoder(problem, progress, evaluation_model, run_dir)
     report["seconds"]["report"] = time.monotonic() - started
     page.render(report, run_dir / "report.html")
@@ -135,9 +135,13 @@ def _train(problem: PretrainingProblem, run_dir: Path, command: str) -> dict:
 
 
 def _report(
-    problem: PretrainingProblem, progress: Progress, head_updates: int, model: PretrainingModel, command: str
+    problem: PretrainingProblem,
+    progress: Progress,
+    trainer: PretrainingTrainer,
+    model: PretrainingModel,
+    command: str,
 ) -> dict:
-    config, index = problem.config, problem.index
+    config, index, head_updates = problem.config, problem.index, trainer.head_updates
     measured = {entry["update"]: entry["held_out"] for entry in progress.evaluations}
     counts = ("num_documents", "num_rows", "num_tokens")
     return {
@@ -160,6 +164,7 @@ def _report(
         "head_updates": head_updates,
         "before": measured.get(head_updates, measured[0]),
         "after": measured[progress.best_update],
+        "by_frequency": trainer.by_frequency(),
         "guesses": guess(model, problem.held_out, problem.encoder.vocabulary, config.examples.sequence_length),
     }
 

@@ -3,7 +3,7 @@
 import itertools
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -239,19 +239,39 @@ class PretrainingTrainer:
 
     def measure(self) -> dict[str, float]:
         """Return losses, accuracies and perplexity on the held-out rows, whose masks are always the same ones."""
+        sums: dict[str, float] = {}
+        counts: dict[str, float] = {}
+        for batch in self._measured():
+            sums = _added(sums, {name: float(value) for name, value in self._measure(batch).items()})
+            counts = _added(counts, _counts([batch], self.terms))
+        found = _means(sums, counts)
+        return {**found, "perplexity": math.exp(min(found[LOSS], 700.0)), "num_masked_words": counts["masked_words"]}
+
+    def by_frequency(self) -> dict[str, float]:
+        """Return loss and accuracy of guesses that see no context: how often train has each word, the same everywhere.
+
+        What is measured has learned to read only as far as it is better than this.
+        """
+        masker = self.train_rows.masker
+        seen = np.bincount(self.train_rows.rows.token_ids, minlength=masker.vocabulary_size) + 1.0
+        seen[list(vars(masker.special).values())] = 0  # these are never asked for
+        losses = -np.log(np.maximum(seen, 1) / seen.sum())
+        sums, count = np.zeros(2), 0.0
+        for batch in self._measured():
+            targets, weights = batch["targets"].numpy(), batch["weights"].numpy()
+            sums += (losses[targets] * weights).sum(), ((targets == seen.argmax()) * weights).sum()
+            count += weights.sum()
+        return dict(zip((LOSS, "masked_word_accuracy"), (sums / count).tolist(), strict=True))
+
+    def _measured(self) -> Iterable[dict[str, tf.Tensor]]:
+        """Return batches of the held-out rows that are measured on."""
         lengths, limit = self.held_out.lengths(), self.config.examples.sequence_length
         wanted = self.config.train.held_out_rows or len(lengths)
         # Evenly spread, so that it is the same sample whenever it is taken.
         rows = np.linspace(0, len(lengths) - 1, min(wanted, len(lengths))).astype(np.int64)
         batch_size = max(1, _EVALUATION_BATCH_TOKENS // min(int(lengths[rows].max()), limit))
-        sums: dict[str, float] = {}
-        counts: dict[str, float] = {}
         plan = plan_evaluation(lengths[rows], batch_size)
-        for batch in self.held_out.stream([(rows[part], HELD_OUT_DRAW, limit) for part in plan]):
-            sums = _added(sums, {name: float(value) for name, value in self._measure(batch).items()})
-            counts = _added(counts, _counts([batch], self.terms))
-        found = _means(sums, counts)
-        return {**found, "perplexity": math.exp(min(found[LOSS], 700.0)), "num_masked_words": counts["masked_words"]}
+        return self.held_out.stream([(rows[part], HELD_OUT_DRAW, limit) for part in plan])
 
     def _copy_weights(self) -> None:
         if self.evaluation_model is not self.model:
