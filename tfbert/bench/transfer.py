@@ -69,10 +69,10 @@ TRANSFERS = (
             "encoder.vocabulary_size": "8000",
             "encoder.dropout": "0",
             "examples.pairs": "none",
+            "examples.sequence_length": "64",
             "train.learning_rate": "0.0004",
             "train.warmup_fraction": "0.05",
-            "train.short_updates_fraction": "0.9",
-            "train.epochs": "24",
+            "train.epochs": "8",
         },
         (
             DataSet(
