@@ -111,8 +111,6 @@ class PretrainingTrainer:
             lambda batch: evaluation_model.sums(batch, training=False), input_signature=[SPEC], autograph=False
         )
         points = range(1, config.train.evaluations + 1)
-        self._short_updates = round(config.train.short_updates_fraction * self.num_updates)
-        self._short_limit = max(_SHORTEST_LIMIT, config.examples.sequence_length // 4)
         self._evaluated_at = {round(point * self.num_updates / len(points)) for point in points} | {self.head_updates}
         self._updates_a_point = math.ceil(self.num_updates / _MAX_POINTS)
         self.progress = Progress()
@@ -163,8 +161,6 @@ class PretrainingTrainer:
             disable=None,  # None: shown on a terminal only, so that log files stay readable
         )
         while not p.finished:
-            if p.update == self._short_updates:
-                self._spread_positions()
             started, tokens = time.monotonic(), p.num_tokens
             loss = self._update(list(itertools.islice(stream, self._group_size(p.update))))
             seconds = time.monotonic() - started
@@ -184,13 +180,15 @@ class PretrainingTrainer:
         """Yield rows, draw and length limit of every batch from an update on."""
         config = self.config.train
         longest = self.config.examples.sequence_length
+        short_updates = round(config.short_updates_fraction * self.num_updates)
         epoch, within = divmod(update, self.updates_per_epoch)
         lengths = self.train_rows.lengths()
         while epoch < self.epochs:
             plan = plan_training(lengths, config.batch_size, config.seed, epoch)
             for index in range(within * config.accumulation_steps, len(plan)):
                 done = epoch * self.updates_per_epoch + index // config.accumulation_steps
-                yield plan[index], epoch + 1, self._short_limit if done < self._short_updates else longest
+                limit = max(_SHORTEST_LIMIT, longest // 4) if done < short_updates else longest
+                yield plan[index], epoch + 1, limit
             epoch, within = epoch + 1, 0
 
     def _group_size(self, update: int) -> int:
@@ -215,29 +213,12 @@ class PretrainingTrainer:
             p.sums, p.counts = {}, {}
         return loss
 
-    def _spread_positions(self) -> None:
-        """Let positions that short rows do not have, so that nothing was learned of them, begin as those that they do.
-
-        Only in a new encoder: another one has learned them before. Short rows never read what is changed here.
-
-        Source: Beltagy et al. 2020, "Longformer", section 5, on copying position embeddings to longer texts. Ours
-            leaves out the first, which is [CLS].
-        """
-        if not self._short_updates or self.config.encoder.name is not None:
-            return
-        table = self.model.backbone.position_embedding.position_embeddings
-        places = np.arange(table.shape[0])
-        learned = np.where(places < self._short_limit, places, 1 + (places - 1) % (self._short_limit - 1))
-        table.assign(tf.gather(table.value, learned))
-
     def _evaluate(self) -> None:
         p, config = self.progress, self.config.train
         # The last update of all has no loss after it that would tell.
         if not self.updater.has_finite_weights():
             raise self.updater.divergence(f"weights are not finite after update {p.update}", self.updater.learning_rate)
         since = p.evaluations[-1]["update"] if p.evaluations else -1
-        if p.update <= self._short_updates:
-            self._spread_positions()
         with self.updater.averages_in_place():
             self._copy_weights()
             entry = {
