@@ -72,7 +72,7 @@ TRANSFERS = (
             "examples.sequence_length": "64",
             "train.learning_rate": "0.0004",
             "train.warmup_fraction": "0.05",
-            "train.epochs": "8",
+            "train.epochs": "6",
         },
         (
             DataSet(
