@@ -18,6 +18,7 @@ from tfbert.bench.conversions import (
     write_tweet_values,
 )
 from tfbert.config import Config, override
+from tfbert.tasks import regression
 from tfbert.text.splits import load_splits
 
 
@@ -209,9 +210,12 @@ def test_tweets_become_signed_values(tmp_path):
     _gzipped(tmp_path / "tweets.csv.gz", rows, "mac_roman")
     target = _target(tmp_path)
     write_tweet_values(tmp_path / "tweets.csv.gz", target, 0)
-    with open(target / "tweets.csv", newline="", encoding="utf-8") as stream:
+    with open(target / "train.csv", newline="", encoding="utf-8") as stream:
         assert [(row["text"], float(row["value"])) for row in csv.DictReader(stream)] == [
             ("Ñ bad", -0.75),
             ("so so", 0.0),
             ("good", 0.5),
         ]
+    whole = override(Config(), {"data.validation_fraction": 0.0, "data.test_fraction": 0.0}).data
+    read = load_splits(whole, target, regression.TASK.schema)
+    assert sum(len(split) for split in read.values()) == 3

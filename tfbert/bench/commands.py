@@ -22,9 +22,14 @@ def run_tool(
         arguments: of its command line.
         settings: config paths and values, as `--set` takes them.
         environment: variables that it has besides ours.
+
+    Raises:
+        ChildProcessError: it failed; what it said stands above.
     """
     command = [sys.executable, str(TOOLS / f"{name}.py"), *arguments]
     for path, value in settings.items():
         command += ["--set", f"{path}={value}"]
     logger.info("%s", " ".join(command[1:]))
-    subprocess.run(command, check=True, env={**os.environ, **(environment or {})})
+    code = subprocess.run(command, check=False, env={**os.environ, **(environment or {})}).returncode
+    if code:
+        raise ChildProcessError(f"tools/{name}.py ended with exit code {code}; what it said is above")

@@ -206,7 +206,7 @@ def join_clinc(source: Path, target: Path, draw: int) -> None:
 def write_tweet_values(source: Path, target: Path, draw: int) -> None:
     """Write a regression set built from labelled tweets: minus to plus how sure the label is, 0 for neutral ones.
 
-    Tweets without a confidence are left out.
+    Tweets without a confidence are left out. Splits are taken by the hash of the text.
 
     Args:
         source: csv in Mac Roman with `sentiment`, `confidence` and `text`.
@@ -216,7 +216,7 @@ def write_tweet_values(source: Path, target: Path, draw: int) -> None:
     signs = {"negative": -1.0, "neutral": 0.0, "positive": 1.0}
     with (
         gzip.open(source, "rt", encoding="mac_roman", newline="") as stream,
-        open(target / "tweets.csv", "w", newline="", encoding="utf-8") as out,
+        open(target / "train.csv", "w", newline="", encoding="utf-8") as out,
     ):
         writer = csv.writer(out)
         writer.writerow(["text", "value"])
