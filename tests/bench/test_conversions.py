@@ -218,4 +218,4 @@ def test_tweets_become_signed_values(tmp_path):
         ]
     whole = override(Config(), {"data.validation_fraction": 0.0, "data.test_fraction": 0.0}).data
     read = load_splits(whole, target, regression.TASK.schema)
-    assert sum(len(split) for split in read.values()) == 3
+    assert [record.target for record in read["train"]] == [-0.75, 0.0, 0.5]
