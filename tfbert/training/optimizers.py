@@ -100,8 +100,8 @@ class _Layerwise:
 class LayerwiseAdamW(_Layerwise, keras.optimizers.AdamW):
     """AdamW with a factor on the learning rate of every variable.
 
-    What Keras computes by a dozen operations a variable, TensorFlow's own step of Adam does in one pass. It is right for
-    plain variables only, not for a strategy's, which `Replicas` never makes.
+    What Keras computes by a dozen operations a variable, TensorFlow's own step of Adam does in one pass. It takes
+    plain variables only, not those of a strategy, which `Replicas` never makes.
     """
 
     is_compiled = False
