@@ -24,7 +24,7 @@ def test_values_and_gradients_are_those_of_the_formula(name, rate):
     kept = tf.cast(draw_kept([2, 3, 7, 7], rate, seed), tf.float32) / (1 - rate)
 
     def step_by_step(query, key, value):
-        agreement = tf.einsum("blhd,bmhd->bhlm", query, key)
+        agreement = tf.einsum("blhd,bmhd->bhlm", query, key) / np.sqrt(query.shape[-1])
         if mask is not None:
             agreement += tf.where(tf.cast(mask, tf.bool), 0.0, -1e9)[:, None]
         return tf.einsum("bhlm,bmhd->blhd", tf.nn.softmax(agreement) * kept, value)

@@ -39,8 +39,7 @@ def _learn(layer: TransformerEncoder, inputs, padding_mask, products: str | None
     )
     rate = heads._dropout
     seed = heads._dropout_layer.seed_generator.next() if rate else None
-    scaled = query * tf.cast(heads._inverse_sqrt_key_dim, query.dtype)
-    found = attention.attend(scaled, key, value, padding_mask[:, None], rate, seed)
+    found = attention.attend(query, key, value, padding_mask[:, None], rate, seed)
     found = _product(tf.reshape(found, [-1, heads._num_heads * heads._key_dim]), heads._output_dense, products)
     middle = _add_and_norm(
         tf.reshape(found, shape), inputs, layer._self_attention_dropout, layer._self_attention_layer_norm
@@ -75,8 +74,7 @@ def _answer(layer: TransformerEncoder, inputs, padding_mask):
         tf.reshape(tf.gather(_product(rows, dense), row_of), by_head)
         for dense in (heads._query_dense, heads._key_dense, heads._value_dense)
     )
-    scaled = query * tf.cast(heads._inverse_sqrt_key_dim, query.dtype)
-    found = attention.attend(scaled, key, value, padding_mask[:, None], rate=0.0, seed=None)
+    found = attention.attend(query, key, value, padding_mask[:, None], rate=0.0, seed=None)
     found = tf.gather(tf.reshape(found, [-1, heads._num_heads * heads._key_dim]), places)
     middle = _norm(_product(found, heads._output_dense) + rows, layer._self_attention_layer_norm)
     wide = layer._feedforward_intermediate_dense
