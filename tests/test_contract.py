@@ -16,7 +16,7 @@ import yaml
 from tensorflow.core.protobuf import saved_model_pb2
 
 from tfbert.config import Config, override
-from tfbert.serving import deployment, litert, publish
+from tfbert.serving import deployment, fidelity, litert, publish
 from tfbert.serving.predictor import Predictor
 from tfbert.serving.scoring import evaluate
 from tfbert.space import check_space
@@ -150,6 +150,14 @@ def test_litert_answers_nearly_the_same(run_dir, problem, tmp_path):
     row = {name: np.zeros([1, 32], np.int32) for name in facts["inputs"]}
     row["padding_mask"][:, :3] = 1
     assert ask(row).keys() == compared["outputs"].keys()
+
+
+def test_matrices_in_bfloat16_answer_nearly_the_same(run_dir):
+    compared = fidelity.compare(load_run(run_dir), fidelity.by_rows(load_run(run_dir, "bfloat16").answering))
+    assert compared["split"] == "test" and compared["num_rows"] > 0
+    differences = [found.get("mean_difference", 0) for found in compared["outputs"].values()]
+    assert 0 < max(differences) < 0.1
+    assert all(found.get("equal_fraction", 1) > 0.9 for found in compared["outputs"].values())
 
 
 def test_reloaded_answers_equal_the_trained_models(exported, run_dir, task):

@@ -43,7 +43,7 @@ OPTIONS = {
         "--enable_profiler", "--enable_grpc_healthcheck_service", "--enable_serialization_as_tensor_content",
         "--remove_unused_fields_from_bundle_metagraph", "--grpc_channel_arguments",
     },
-    "export": {"run", "--name", "--vectors", "--huggingface", "--litert", "--deploy", "--cores"},
+    "export": {"run", "--name", "--precision", "--vectors", "--huggingface", "--litert", "--deploy", "--cores"},
 }  # fmt: skip
 SMALL = small.assignments({"encoder.name": "tiny", "encoder.sequence_length": 32, "train.epochs": 1})
 # Arguments of train, and the one line it answers with.
@@ -136,6 +136,10 @@ def finished(folder):
         "deploy": [step("export", model_dir, "--deploy", "rendered"), step("export", model_dir, "--deploy", "data")],
         "deploy under a bad name": [step("export", run_dir, "--name", "银行", "--deploy", "bad")],
         "cores of nothing": [step("export", run_dir, "--cores", 2)],
+        "precision of a form": [step("export", run_dir, "--litert", "lite", "--precision", "bfloat16")],
+        "precision of what is exported": [
+            step("export", model_dir, "--deploy", "narrow", "--precision", "bfloat16"),
+        ],
         "evaluate run": [step("evaluate", run_dir, "--data", test)],
         "evaluate model": [step("evaluate", model_dir, "--data", test)],
         "evaluate directory": [step("evaluate", model_dir / "1", "--data", test.parent)],
@@ -196,6 +200,8 @@ def test_deploy_what_is_exported_already(finished, folder):
         ("no data", "nowhere.csv"),
         ("deploy under a bad name", "export: model name '银行': wanted at most 40 of"),
         ("cores of nothing", "export: --cores says how to deploy; wanted --deploy DIR with it"),
+        ("precision of a form", "export: --precision is of a new SavedModel; wanted it without --litert"),
+        ("precision of what is exported", "export: --precision is of a new SavedModel; wanted a run with it, not "),
         ("no run", "export: data: holds no finished run; wanted a directory with report.json"),
     ],
 )

@@ -16,6 +16,8 @@ def build_parser() -> argparse.ArgumentParser:
     what = "directory of a finished run; for --huggingface also an encoder, for --deploy also a SavedModel"
     parser.add_argument("run", metavar="RUN", type=Path, help=what)
     parser.add_argument("--name", help="of the model in saved_models/ (default: from the data's name)")
+    narrower = "of the encoder's matrices: float32 (default), or bfloat16 where the server's processor multiplies it"
+    parser.add_argument("--precision", metavar="NAME", help=narrower)
     parser.add_argument("--vectors", metavar="DIR", type=Path, help="write the index of matching for FAISS instead")
     parser.add_argument("--huggingface", metavar="DIR", type=Path, help="write the encoder for PyTorch instead")
     parser.add_argument("--litert", metavar="DIR", type=Path, help="write 8-bit weights for LiteRT on devices instead")
@@ -28,6 +30,9 @@ def main(options: argparse.Namespace) -> None:
     """Export and say where to."""
     from tfbert.serving import encoders, litert, vectors
 
+    others = [form for form in ("huggingface", "vectors", "litert") if getattr(options, form)]
+    if options.precision is not None and others:
+        raise ValueError(f"--precision is of a new SavedModel; wanted it without --{others[0]}")
     if options.huggingface:
         facts = encoders.export_huggingface(str(options.run), options.huggingface).facts
         print(f"{options.huggingface}  ({facts['num_layers']} layers, hidden size {facts['hidden_dim']})")
@@ -44,7 +49,7 @@ def main(options: argparse.Namespace) -> None:
     elif options.cores is not None:
         raise ValueError("--cores says how to deploy; wanted --deploy DIR with it")
     else:
-        _export(options.run, options.name)
+        _export(options.run, options.name, options.precision)
 
 
 def _deploy(options: argparse.Namespace) -> None:
@@ -54,20 +59,23 @@ def _deploy(options: argparse.Namespace) -> None:
     if (options.run / "report.json").exists():
         name = options.name or publish.default_name(options.run)
         deployment.check(name, options.deploy, wanted)
-        version_dir = _export(options.run, name)
+        version_dir = _export(options.run, name, options.precision)
+    elif options.precision is not None:
+        raise ValueError(f"--precision is of a new SavedModel; wanted a run with it, not {options.run}")
     else:
         version_dir = predictor.find_version(options.run)
     written = deployment.render(version_dir, common.DEPLOY_DIR, options.deploy, wanted)
     print(f"{options.deploy}  ({len(written)} files; start with {options.deploy / 'README.md'})")
 
 
-def _export(run_dir: Path, name: str | None) -> Path:
-    from tfbert.serving import publish
+def _export(run_dir: Path, name: str | None, precision: str | None) -> Path:
+    from tfbert.serving import fidelity, publish
 
-    version_dir, checked = publish.export_run(
-        run_dir, common.SAVED_MODELS_DIR / (name or publish.default_name(run_dir))
-    )
+    model_dir = common.SAVED_MODELS_DIR / (name or publish.default_name(run_dir))
+    version_dir, checked = publish.export_run(run_dir, model_dir, precision or "float32")
     print(version_dir)
+    if "compared" in checked:
+        print(f"{precision} {fidelity.said(checked['compared'])}")
     print(
         f"equal to the trained model on {checked['num_items']} requests (largest difference "
         f"{checked['max_difference']:.1e}); loads in TensorFlow Serving {checked['oldest_serving_release']} and later "

@@ -15,7 +15,7 @@ from tfbert.bench import serve
 from tfbert.bench.processes import WORKERS
 from tfbert.bench.workers import asking
 from tfbert.files import read_json
-from tfbert.serving import litert
+from tfbert.serving import litert, publish
 from tfbert.serving.predictor import Predictor
 
 # Answers every text with label 0; writes the names of the ONNX files that it would make.
@@ -103,6 +103,15 @@ def test_litert_makes_the_same_tokens_and_nearly_the_same_answers(data_dir, serv
     monkeypatch.setattr(serve, "make_served", lambda *_: dataclasses.replace(served, litert_dir=tmp_path / "lite"))
     _, row = serve.measure(data_dir, tmp_path / "out", None, PLAN)
     assert row["way"] == "tfbert-litert"
+    assert row["equal_labels_fraction"] > 0.9
+    assert 0 < row["max_difference"] < 0.1
+
+
+def test_ours_in_bfloat16_is_asked_beside_ours(data_dir, served, tmp_path, monkeypatch, no_peers):
+    version_dir, _ = publish.export_run(small.finished_run()[0], tmp_path / "narrow", "bfloat16")
+    monkeypatch.setattr(serve, "make_served", lambda *_: dataclasses.replace(served, bfloat16_dir=version_dir))
+    ours, row = serve.measure(data_dir, tmp_path / "out", None, PLAN)
+    assert (ours["way"], row["way"]) == ("tfbert", "tfbert-bfloat16")
     assert row["equal_labels_fraction"] > 0.9
     assert 0 < row["max_difference"] < 0.1
 

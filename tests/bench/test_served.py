@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from tfbert.bench import served
 from tfbert.encoder.backbone import load_encoder
+from tfbert.encoder.precision import Precision
 from tfbert.files import read_json
 
 INPUTS = {
@@ -60,6 +61,17 @@ def test_a_run_that_the_peers_do_not_build_is_refused(tmp_path, section, field, 
     with pytest.raises(ValueError, match=words):
         served.make_served(tmp_path, tmp_path / "out", run_dir)
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("products", [None, "bfloat16"])
+def test_bfloat16_is_there_where_the_processor_has_it(tmp_path, monkeypatch, products):
+    monkeypatch.setattr(served, "choose_precision", lambda _: Precision("float32", products))
+    found = served.make_served(tmp_path, tmp_path / "out", small.finished_run()[0])
+    if products:
+        assert found.bfloat16_dir == tmp_path / "out" / "model-bfloat16" / "1"
+        assert "bfloat16" in (found.bfloat16_dir / "MODEL_CARD.md").read_text()
+    else:
+        assert found.bfloat16_dir is None
 
 
 def test_texts_are_drawn_in_an_order_that_stays(data_dir, caplog, monkeypatch):

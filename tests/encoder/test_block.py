@@ -108,6 +108,31 @@ def test_products_alone_in_half_precision_are_near_and_answers_are_not_touched()
     assert_same(*([with_gradients(layer, padding_mask=PADDING)[0]] for layer in (mixed, plain)))
 
 
+@pytest.mark.parametrize("activation", ["gelu", "relu"])
+def test_matrices_in_half_precision_answer_nearly_the_same_and_training_is_not_touched(activation):
+    plain, narrow = a_layer(activation), a_layer(activation)
+    block.use_in(narrow, matrices="bfloat16")
+    exact, found = (tf.boolean_mask(layer(inputs(), padding_mask=PADDING), PADDING) for layer in (plain, narrow))
+    assert found.dtype == tf.float32
+    np.testing.assert_allclose(found, exact, atol=0.05)
+    assert np.abs(found - exact).max() > 1e-4  # rounded: bfloat16 was in use
+    learned = [with_gradients(layer, padding_mask=PADDING, training=True) for layer in (narrow, plain)]
+    assert_same(*learned)
+
+
+def test_matrices_are_copied_as_they_are_and_read_as_such():
+    layer = a_layer()
+    block.use_in(layer, matrices="bfloat16")
+    answer = tf.function(lambda x: layer(x, padding_mask=PADDING)).get_concrete_function(inputs())
+    before = answer(inputs())[0].numpy()
+    shapes = sorted(v.shape.num_elements() for v in answer.graph.variables if v.dtype == tf.bfloat16)
+    assert shapes == [144] * 4 + [240] * 2
+    # Besides, biases and norms alone.
+    assert all(v.shape.num_elements() <= 20 for v in answer.graph.variables if v.dtype == tf.float32)
+    layer._feedforward_output_dense.kernel.assign(tf.zeros([20, 12]))
+    np.testing.assert_array_equal(answer(inputs())[0], before)
+
+
 def test_dropout_drops_in_training_only_and_the_same_for_a_seed():
     runs = []
     for _ in range(2):

@@ -10,6 +10,7 @@ import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 
 from tfbert.serving import export as exporting
+from tfbert.serving import fidelity, publish
 from tfbert.serving.export import export
 from tfbert.serving.ops import OLDEST_RELEASE, list_ops
 from tfbert.serving.warmup import read_warmup
@@ -252,3 +253,32 @@ def test_no_version_gets_its_number_before_it_was_checked(servable, tmp_path, qu
         export(servable, tmp_path / "m", refuse)
     assert seen == [[]]
     assert list((tmp_path / "m").iterdir()) == []
+
+
+def test_matrices_in_bfloat16_are_stored_as_such_alone_and_what_they_change_is_said(
+    version_dir, finished, run_dir, tmp_path
+):
+    narrow_dir, checked = publish.export_run(run_dir, tmp_path / "m", "bfloat16")
+    assert checked["num_items"] == len(finished.samples) and checked["max_difference"] <= 1e-4
+    stored = dict(tf.train.list_variables(str(narrow_dir / "variables" / "variables")))
+    reader = tf.train.load_checkpoint(str(narrow_dir / "variables" / "variables"))
+    kernels = {tuple(weight.shape) for weight in finished.answering.model.backbone.transformer_layers[0].weights}
+    dtypes = {name: reader.get_variable_to_dtype_map()[name] for name in stored}
+    matrices = [name for name, dtype in dtypes.items() if dtype == tf.bfloat16]
+    assert len(matrices) == 6 * len(finished.answering.model.backbone.transformer_layers)
+    assert {tuple(stored[name]) for name in matrices} <= kernels
+    sizes = [
+        (folder / "variables" / "variables.data-00000-of-00001").stat().st_size for folder in (version_dir, narrow_dir)
+    ]
+    saved = 2 * sum(int(np.prod(stored[name])) for name in matrices)
+    assert sizes[0] - sizes[1] == pytest.approx(saved, rel=0.05)
+    card = (narrow_dir / "MODEL_CARD.md").read_text(encoding="utf-8")
+    said = fidelity.said(checked["compared"])
+    assert said in card and "accuracy" in said and "in float32 and" in said
+    assert "bfloat16" not in (version_dir / "MODEL_CARD.md").read_text(encoding="utf-8")
+
+
+def test_an_unknown_precision_is_refused(run_dir, tmp_path):
+    with pytest.raises(ValueError, match="precision is 'half'; wanted float32 or bfloat16"):
+        publish.export_run(run_dir, tmp_path / "m", "half")
+    assert not (tmp_path / "m").exists()

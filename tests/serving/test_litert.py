@@ -18,10 +18,10 @@ def test_what_8_bits_change_is_measured_and_said(tmp_path):
     report = read_json(run_dir / "report.json")
     assert compared["num_rows"] == report["test"]["num_examples"]
     assert compared["float32"] == pytest.approx(report["test"]["metrics"][compared["metric"]]["value"])
-    assert compared["int8"] == pytest.approx(compared["float32"], abs=0.1)
+    assert compared["narrow"] == pytest.approx(compared["float32"], abs=0.1)
     said = litert.summary(facts)
     assert f"on {compared['num_rows']} rows of test, label_id equal in " in said
-    assert f"{compared['metric']} {compared['float32']:.4f} in float32 and {compared['int8']:.4f} here" in said
+    assert f"{compared['metric']} {compared['float32']:.4f} in float32 and {compared['narrow']:.4f} here" in said
 
 
 def test_a_directory_of_something_else_is_left_alone(tmp_path):

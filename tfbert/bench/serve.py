@@ -26,9 +26,10 @@ from tfbert.text.records import Record
 
 logger = logging.getLogger(__name__)
 
-OURS, _LITERT, _BFLOAT16 = "tfbert", "tfbert-litert", "torch-bfloat16"
+OURS, _OURS_BFLOAT16, _LITERT, _BFLOAT16 = "tfbert", "tfbert-bfloat16", "tfbert-litert", "torch-bfloat16"
 WAYS = {
     OURS: "tfbert: SavedModel, TensorFlow",
+    _OURS_BFLOAT16: "tfbert: SavedModel, matrices in bfloat16",
     _LITERT: "Rust tokenizer + tfbert's LiteRT, int8",
     "onnx": "Rust tokenizer + onnxruntime, float32",
     "onnx-int8": "Rust tokenizer + onnxruntime, int8",
@@ -150,8 +151,10 @@ def _num_threads() -> int:
 
 def _commands(served: Served, out_dir: Path, texts: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
     """Return the command of every way's worker, with its job written."""
-    commands = {OURS: [sys.executable, str(WORKERS / "saved_model.py")]}
     models = {OURS: served.version_dir}
+    if served.bfloat16_dir is not None:
+        models[_OURS_BFLOAT16] = served.bfloat16_dir
+    commands = {way: [sys.executable, str(WORKERS / "saved_model.py")] for way in models}
     if served.litert_dir is not None:
         commands[_LITERT] = [sys.executable, str(WORKERS / "litert_model.py")]
         models[_LITERT] = served.litert_dir
@@ -161,7 +164,8 @@ def _commands(served: Served, out_dir: Path, texts: Mapping[str, Sequence[str]])
         if not has_bfloat16:
             # There PyTorch computes it element by element.
             logger.info("%s is left out: the processor has no bfloat16", WAYS[_BFLOAT16])
-        ways = [way for way in WAYS if way not in (OURS, _LITERT) and (way != _BFLOAT16 or has_bfloat16)]
+        ours = (OURS, _OURS_BFLOAT16, _LITERT)
+        ways = [way for way in WAYS if way not in ours and (way != _BFLOAT16 or has_bfloat16)]
         commands |= {way: [str(python), str(WORKERS / "peer_answers.py")] for way in ways}
     for way, command in commands.items():
         model = models.get(way, served.peer_dir)

@@ -1,6 +1,7 @@
 """Data and, if there is one, a finished run in; one model for both sides of the serving tables out, with texts to ask.
 
-Ours is the exported SavedModel, and LiteRT's model where that is installed. The peers get the encoder in Hugging Face's
+Ours is the exported SavedModel, that with matrices in bfloat16 where the processor multiplies it, and LiteRT's model
+where that is installed. The peers get the encoder in Hugging Face's
 layout, and the head beside it.
 """
 
@@ -17,8 +18,9 @@ import numpy as np
 from tfbert.bench.commands import run_tool
 from tfbert.bench.datasets import DATA_SETS
 from tfbert.config import DataConfig
+from tfbert.encoder.precision import choose_precision
 from tfbert.files import write_json
-from tfbert.serving import litert, publish
+from tfbert.serving import fidelity, litert, publish
 from tfbert.serving.encoders import export_huggingface
 from tfbert.text.records import Record
 from tfbert.text.splits import load_splits
@@ -46,12 +48,14 @@ class Served:
             `(num_classes,)`, float32; `model.json` with `labels`, `sequence_length`, `num_heads` and `hidden_dim`.
         labels: by id.
         litert_dir: with the LiteRT model; `None` where LiteRT is not installed.
+        bfloat16_dir: version with matrices in bfloat16; `None` where the processor does not multiply it.
     """
 
     model_dir: Path
     peer_dir: Path
     labels: list[str]
     litert_dir: Path | None = None
+    bfloat16_dir: Path | None = None
 
     @property
     def version_dir(self) -> Path:
@@ -77,8 +81,8 @@ def make_served(
         run_dir = _trained(data_dir, out_dir, settings or {})
     run = load_run(run_dir)
     _check(run, run_dir)
-    model_dir, peer_dir = out_dir / "model", out_dir / "peer"
-    for stale in (model_dir, peer_dir):
+    model_dir, bfloat16_dir, peer_dir = out_dir / "model", out_dir / "model-bfloat16", out_dir / "peer"
+    for stale in (model_dir, bfloat16_dir, peer_dir):
         shutil.rmtree(stale, ignore_errors=True)
     peer_dir.mkdir(parents=True)
     publish.export_run(run_dir, model_dir)
@@ -88,7 +92,13 @@ def make_served(
     if importlib.util.find_spec("ai_edge_litert"):
         litert_dir = out_dir / "litert"
         logger.info("%s: %s", litert_dir, litert.summary(litert.export_litert(run_dir, litert_dir)))
-    return Served(model_dir=model_dir, peer_dir=peer_dir, labels=run.facts["labels"], litert_dir=litert_dir)
+    return Served(
+        model_dir=model_dir,
+        peer_dir=peer_dir,
+        labels=run.facts["labels"],
+        litert_dir=litert_dir,
+        bfloat16_dir=_export_bfloat16(run_dir, bfloat16_dir),
+    )
 
 
 def draw_records(data_dir: Path) -> dict[str, list[Record]]:
@@ -124,6 +134,15 @@ def _trained(data_dir: Path, out_dir: Path, settings: Mapping[str, str]) -> Path
         arguments = ["--data", str(data), "--out", str(run_dir), "--no-export"]
         run_tool("train", arguments, entry.settings | {"train.epochs": "1"} | settings)
     return run_dir
+
+
+def _export_bfloat16(run_dir: Path, model_dir: Path) -> Path | None:
+    if choose_precision("auto").products != "bfloat16":
+        logger.info("no model in bfloat16: the processor does not multiply it")
+        return None
+    version_dir, checked = publish.export_run(run_dir, model_dir, "bfloat16")
+    logger.info("%s: %s", version_dir, fidelity.said(checked["compared"]))
+    return version_dir
 
 
 def _check(run: FinishedRun, run_dir: Path) -> None:

@@ -45,6 +45,7 @@ def set_computation(
     layer_norm_epsilon: float,
     fast: bool = True,
     products: str | None = None,
+    matrices: str | None = None,
 ) -> None:
     """Give every layer an activation and an epsilon that KerasNLP's constructor does not take, and make it faster.
 
@@ -59,6 +60,8 @@ def set_computation(
         fast: whether layers compute by `block` and `attention`, equal to KerasNLP within rounding. False leaves them as
             they are: KerasNLP's, unless an earlier call changed them.
         products: dtype in which fast layers multiply matrices in training; `None` for that of the backbone's policy.
+        matrices: dtype in which fast layers multiply in answering, by copies of their weights as they are now; `None`
+            for the weights themselves.
     """
     function = FUNCTIONS[activation]
     backbone.embeddings_layer_norm.epsilon = layer_norm_epsilon
@@ -69,4 +72,4 @@ def set_computation(
         layer._self_attention_layer_norm.epsilon = layer_norm_epsilon
         layer._feedforward_layer_norm.epsilon = layer_norm_epsilon
         if fast:
-            block.use_in(layer, products)
+            block.use_in(layer, products, matrices)

@@ -1,7 +1,9 @@
 """A report in, the model card that travels with a SavedModel out."""
 
+from tfbert.serving.fidelity import said
 
-def model_card(report: dict, title: str, inputs: list[str], signatures: list[str]) -> str:
+
+def model_card(report: dict, title: str, inputs: list[str], signatures: list[str], compared: dict | None = None) -> str:
     """Return Markdown: what the model does, on which data, how good, with what limits.
 
     Args:
@@ -9,6 +11,7 @@ def model_card(report: dict, title: str, inputs: list[str], signatures: list[str
         title: of the task.
         inputs: names of what it is asked.
         signatures: names of the SavedModel's signatures.
+        compared: what matrices in bfloat16 change; `None` where they are float32.
     """
     data = "\n".join(
         f"| {split} | {facts['path']} | {facts['num_examples']:,} | `{facts['sha256'][:16]}` |"
@@ -34,7 +37,7 @@ Signatures: {", ".join(f"`{name}`" for name in signatures)}.
 
 ## Scores
 {_scores(report)}
-
+{_narrowed(compared)}
 ## What the data checks warned of
 {warnings}
 
@@ -51,6 +54,15 @@ Signatures: {", ".join(f"`{name}`" for name in signatures)}.
 - Licence of this model (the encoder's own licence applies too):
 - Owner and contact:
 - Personal data in the training texts, and how it was handled:
+"""
+
+
+def _narrowed(compared: dict | None) -> str:
+    if not compared:
+        return ""
+    return f"""
+The scores are those of float32. Here the encoder's matrices are bfloat16, which wants a processor that multiplies it:
+AMX or AVX-512 BF16. What that changes, {said(compared)}.
 """
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import tensorflow as tf
+from tensorflow.types.experimental import ConcreteFunction
 
 from tfbert.config import Config
 from tfbert.serving.card import model_card
@@ -27,12 +28,14 @@ class Servable:
         config: of the run.
         report: what `report.json` holds, for the model card.
         samples: a few real requests, replayed when the server loads the model.
+        compared: what its matrices in bfloat16 change, as `fidelity.compare` found it; `None` in float32.
     """
 
     answering: Answering
     config: Config
     report: dict
     samples: Sequence[Item]
+    compared: dict | None = None
 
 
 class _Module(tf.Module):
@@ -40,7 +43,6 @@ class _Module(tf.Module):
 
     def __init__(self, answering: Answering):
         super().__init__()
-        self.weights = [weight.value for weight in answering.model.weights]
         self.resources = answering.tokenizer.trackables()
         self.arrays = list(answering.arrays.values())
         names = list(answering.specs)
@@ -54,6 +56,15 @@ class _Module(tf.Module):
             "token_ids": tf.function(answering.answer_rows, input_signature=matrix),
             **answering.extra_signatures(answer),
         }
+        # What the functions read. The model has more, such as matrices of which they read a copy.
+        read = (variable for function in self.signatures_by_name.values() for variable in _variables(function))
+        self.weights = list({id(variable): variable for variable in read}.values())
+
+
+def _variables(function) -> list[tf.Variable]:
+    """Return the variables that a signature reads, itself or by what it calls."""
+    traced = function if isinstance(function, ConcreteFunction) else function.get_concrete_function()
+    return list(traced.variables)
 
 
 def next_version(model_dir: Path) -> int:
@@ -85,7 +96,11 @@ def export(servable: Servable, model_dir: Path, check: Callable[[Path], None] = 
         write_warmup(aside, servable.samples)
         task = servable.answering.task
         card = model_card(
-            servable.report, task.title, list(servable.answering.specs), sorted(module.signatures_by_name)
+            servable.report,
+            task.title,
+            list(servable.answering.specs),
+            sorted(module.signatures_by_name),
+            servable.compared,
         )
         (aside / "MODEL_CARD.md").write_text(card, encoding="utf-8")
         # mkdtemp made it for this user alone; the server usually runs as another.

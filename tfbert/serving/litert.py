@@ -1,27 +1,17 @@
 """A finished run in, a LiteRT model for devices out: token ids in, answers out, weights in 8 bits."""
 
-from collections.abc import Callable, Mapping
 from pathlib import Path
 
-import numpy as np
 import tensorflow as tf
 
 from tfbert.files import replaced, write_json
-from tfbert.tasks.base import load_task
-from tfbert.tasks.base_pooled import PooledTask
-from tfbert.text.datasets import TokenizedSplit
-from tfbert.text.packing import INPUTS, pad_rows
-from tfbert.text.splits import Split, load_splits
+from tfbert.serving.fidelity import Ask, compare, said
+from tfbert.text.packing import INPUTS
 from tfbert.training.answering import Answering
-from tfbert.training.finished import FinishedRun, load_run
-from tfbert.training.problem import data_path, tokenize_split
+from tfbert.training.finished import load_run
 
 MODEL, FACTS, VOCABULARY = "model.tflite", "litert.json", "vocabulary.txt"
 _RULES = ("lowercase", "strip_accents", "split_on_cjk")  # of the tokenizer
-# Compared with the model in float32, from all of the split.
-_MOST_ROWS = 500
-
-Ask = Callable[[Mapping[str, np.ndarray]], dict[str, np.ndarray]]
 
 
 def export_litert(run_dir: Path, directory: Path) -> dict:
@@ -58,7 +48,7 @@ def export_litert(run_dir: Path, directory: Path) -> dict:
             "tokenizer": {name: getattr(tokenizer, name) for name in _RULES},
             "inputs": list(INPUTS),
             "bytes": len(content),
-            "compared": _compared(run, module.answer_row, reader(content)),
+            "compared": compare(run, reader(content), run.config.encoder.sequence_length),
         }
         (aside / MODEL).write_bytes(content)
         (aside / VOCABULARY).write_text("".join(f"{token}\n" for token in tokenizer.vocabulary), encoding="utf-8")
@@ -68,16 +58,7 @@ def export_litert(run_dir: Path, directory: Path) -> dict:
 
 def summary(facts: dict) -> str:
     """Return in a line what `export_litert` found."""
-    compared = facts["compared"]
-    parts = [f"{facts['bytes'] / 2**20:.1f} MiB; on {compared['num_rows']} rows of {compared['split']}"]
-    for name, found in compared["outputs"].items():
-        if "equal_fraction" in found:
-            parts.append(f"{name} equal in {100 * found['equal_fraction']:.1f} %")
-        else:
-            parts.append(f"{name} off by {found['largest_difference']:.2g} at most")
-    if "metric" in compared:
-        parts.append(f"{compared['metric']} {compared['float32']:.4f} in float32 and {compared['int8']:.4f} here")
-    return ", ".join(parts)
+    return f"{facts['bytes'] / 2**20:.1f} MiB; {said(facts['compared'])}"
 
 
 def reader(content: bytes, num_threads: int = 1) -> Ask:
@@ -131,60 +112,3 @@ def _converted(module: _Module) -> bytes:
     converter = tf.lite.TFLiteConverter.from_concrete_functions([module.answer_row.get_concrete_function()], module)
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
     return converter.convert()
-
-
-def _compared(run: FinishedRun, answer_row: Callable, ask: Ask) -> dict:
-    """Return what 8 bits change of each output, and of the scores where rows are records."""
-    name, split, tokenized = _split(run)
-    num_rows = len(tokenized.starts) - 1
-    indices = np.unique(np.linspace(0, num_rows - 1, min(_MOST_ROWS, num_rows)).astype(int)).tolist()
-    rows = [_row(tokenized, index, run.config.encoder.sequence_length) for index in indices]
-    answers = [answer_row(*(tf.constant(row[name]) for name in INPUTS)) for row in rows] + [ask(row) for row in rows]
-    exact, found = {}, {}
-    for output in answers[0]:
-        both = _stacked([answer[output] for answer in answers])
-        exact[output], found[output] = both[: len(rows)], both[len(rows) :]
-    outputs = {output: _difference(found[output], values) for output, values in exact.items()}
-    compared: dict = {"split": name, "num_rows": len(indices), "outputs": outputs}
-    task = run.answering.task
-    if isinstance(task, PooledTask) and num_rows == len(tokenized.num_tokens):
-        gold = [task.gold_of(record, run.facts) for record in split.records_at(indices)]
-        compared["metric"] = task.monitor_of(run.facts)
-        for way, answers in (("float32", exact), ("int8", found)):
-            compared[way] = float(task.quick_scores(answers, gold, run.facts)[compared["metric"]])
-    return compared
-
-
-def _split(run: FinishedRun) -> tuple[str, Split, TokenizedSplit]:
-    config = run.config
-    task = load_task(config.task)
-    splits = load_splits(config.data, data_path(config, task), task.schema)
-    name = next((name for name in ("test", "validation") if name in splits), None)
-    if name is None:
-        raise ValueError(f"{data_path(config, task)}: has neither test nor validation; wanted one to compare on")
-    return name, splits[name], tokenize_split(splits[name], task, run.facts, run.answering.tokenizer, config)
-
-
-def _row(split: TokenizedSplit, index: int, length: int) -> dict[str, np.ndarray]:
-    padded = pad_rows([split.row(index)], split.seconds[[index]], split.special.padding, length)
-    missing = length - padded["token_ids"].shape[1]
-    filling = {"token_ids": split.special.padding}
-    return {
-        name: np.pad(padded[name], ((0, 0), (0, missing)), constant_values=filling.get(name, 0)).astype(np.int32)
-        for name in INPUTS
-    }
-
-
-def _stacked(rows: list) -> np.ndarray:
-    """Return rows `(1, ...)` as one array; some outputs are as wide as a row needs."""
-    arrays = [np.asarray(row) for row in rows]
-    shape = np.max([array.shape for array in arrays], axis=0)
-    return np.concatenate([np.pad(array, [(0, size) for size in shape - array.shape]) for array in arrays])
-
-
-def _difference(found: np.ndarray, exact: np.ndarray) -> dict[str, float]:
-    if exact.dtype.kind == "f":
-        difference = np.abs(found - exact)
-        return {"largest_difference": float(difference.max()), "mean_difference": float(difference.mean())}
-    same = (found == exact).reshape(len(exact), -1).all(axis=1)
-    return {"equal_fraction": float(same.mean())}

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from tfbert.config import Config
+from tfbert.serving import fidelity
 from tfbert.serving.export import Servable, export
 from tfbert.serving.predictor import Predictor
 from tfbert.serving.verify import verify
@@ -11,27 +12,37 @@ from tfbert.text.items import Item
 from tfbert.training.finished import FinishedRun, load_run
 from tfbert.training.problem import data_path
 
+PRECISIONS = ("float32", "bfloat16")
 # Longer lists are not shown after training.
 _SHORT = 10
 
 
-def export_run(run_dir: Path, model_dir: Path) -> tuple[Path, dict]:
+def export_run(run_dir: Path, model_dir: Path, precision: str = "float32") -> tuple[Path, dict]:
     """Export a run's best weights and check the export in a fresh process.
 
     Args:
         run_dir: of a finished run.
         model_dir: `saved_models/NAME`; made if missing.
+        precision: `float32`, or `bfloat16` for the matrices of the encoder's layers and the products with them.
 
     Returns:
-        The version's directory, and what `verify` found.
+        The version's directory, and what `verify` found; in bfloat16 also `compared`, what `fidelity.compare` found.
 
     Raises:
-        ValueError: there is no finished run.
+        ValueError: there is no finished run, or no such precision; or in bfloat16, its data are gone or have no split
+            to compare on.
         RuntimeError: the export does not answer like the trained model; there is no new version then.
     """
-    run = load_run(run_dir)
-    servable = Servable(answering=run.answering, config=run.config, report=run.report, samples=run.samples)
-    wanted, checked = expected(run), {}
+    if precision not in PRECISIONS:
+        raise ValueError(f"precision is {precision!r}; wanted {' or '.join(PRECISIONS)}")
+    run, compared = load_run(run_dir), None
+    if precision != "float32":
+        exact, run = run, load_run(run_dir, matrices=precision)
+        compared = fidelity.compare(exact, fidelity.by_rows(run.answering))
+    servable = Servable(
+        answering=run.answering, config=run.config, report=run.report, samples=run.samples, compared=compared
+    )
+    wanted, checked = expected(run), {"compared": compared} if compared else {}
     version_dir = export(servable, model_dir, lambda aside: checked.update(verify(aside, run.samples, wanted)))
     return version_dir, checked
 

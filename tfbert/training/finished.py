@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from tfbert.config import Config, from_dict
+from tfbert.encoder.computation import set_computation
 from tfbert.files import read_json, write_json
 from tfbert.tasks.base import load_task
 from tfbert.text.items import Item, from_json
@@ -25,7 +26,7 @@ class FinishedRun:
     Args:
         config: of the run.
         facts: of its task.
-        answering: with the best weights, float32.
+        answering: with the best weights; float32, but for products where other ones were asked for.
         report: of the run.
         samples: a few real requests.
     """
@@ -37,8 +38,12 @@ class FinishedRun:
     samples: list[Item]
 
 
-def load_run(run_dir: Path) -> FinishedRun:
+def load_run(run_dir: Path, matrices: str | None = None) -> FinishedRun:
     """Open a finished run; of several seeds, the best.
+
+    Args:
+        run_dir: of the run.
+        matrices: dtype in which the encoder's layers multiply by their matrices; `None` for float32.
 
     Raises:
         ValueError: there is no finished run in the directory.
@@ -55,6 +60,9 @@ def load_run(run_dir: Path) -> FinishedRun:
     task, facts = load_task(config.task), stored["facts"]
     model = build_model(task, facts, stored["encoder"], config)
     checkpoint.scatter("model", model.weights, checkpoint.load_best(run_dir))
+    if matrices:
+        encoder = stored["encoder"]
+        set_computation(model.backbone, encoder["activation"], encoder["layer_norm_epsilon"], matrices=matrices)
     answering = Answering(task, facts, model, Tokenizer(**stored["tokenizer"]), config)
     arrays.load(run_dir, answering.arrays)
     return FinishedRun(config, facts, answering, report, [from_json(item) for item in stored["samples"]])
