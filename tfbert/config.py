@@ -187,6 +187,9 @@ class TrainConfig(OptimizationConfig):
         hard_negatives: wrong texts added to every record where the task learns by comparing: those that the untrained
             encoder finds nearest; 0 means none but the other texts of the batch.
         monitor: validation metric that chooses the best epoch; `None` means the task's own.
+        part_tokens: tokens, padding included, that are learned from at once. A batch of more is cut into parts whose
+            gradients are added: the same update, in the memory of a part. `None` means 4,096, and on a GPU whole
+            batches, as does 0. A batch whose texts are compared with each other stays whole.
     """
 
     epochs: int | None = None
@@ -195,13 +198,14 @@ class TrainConfig(OptimizationConfig):
     class_weights: Literal["none", "balanced"] = "none"
     hard_negatives: int = 0
     monitor: str | None = None
+    part_tokens: int | None = None
 
     def __post_init__(self):
         super().__post_init__()
         require(self.epochs is None or self.epochs >= 1, "train.epochs", self.epochs, "1 or more, or none")
         require(0 <= self.label_smoothing < 1, "train.label_smoothing", self.label_smoothing, "0 or more, below 1")
-        for name in ("patience_epochs", "hard_negatives"):
-            require(getattr(self, name) >= 0, f"train.{name}", getattr(self, name), "0 or more")
+        for name in ("patience_epochs", "hard_negatives", "part_tokens"):
+            require((getattr(self, name) or 0) >= 0, f"train.{name}", getattr(self, name), "0 or more")
 
     def num_epochs(self, num_examples: int) -> int:
         """Return how many epochs a training split of this size gets."""

@@ -11,7 +11,7 @@ import pytest
 import tensorflow as tf
 
 from tfbert.text import datasets
-from tfbert.text.datasets import Example, batches, plan_evaluation, plan_training, tokenize
+from tfbert.text.datasets import Example, batches, cut_batch, plan_evaluation, plan_training, tokenize
 from tfbert.text.packing import Packer, pad_rows
 from tfbert.text.records import Record
 from tfbert.text.tokenizer import SpecialTokens, Tokenizer
@@ -268,6 +268,22 @@ def test_lengths_within_a_batch_are_alike():
     halves = np.array_split(longest, 2)
     assert halves[0].mean() == pytest.approx(halves[1].mean(), rel=0.3)
     assert np.abs(np.diff(longest)).mean() > 20
+
+
+def test_a_batch_is_cut_into_as_few_like_parts_as_fit():
+    indices, lengths = np.array([7, 3, 5, 1, 0, 2, 4]), np.array([9, 5, 10, 3, 20, 4, 0, 2])
+    rows = np.ones(8, int)
+    # Padded: 7 x 20 in one; 4 x 5 and 3 x 20 in two; 3 x 4, 2 x 9 and 2 x 20 in three.
+    cut = {
+        most: [part.tolist() for part in cut_batch(indices, lengths, rows, most)] for most in (0, 140, 139, 60, 59, 1)
+    }
+    assert cut[0] == cut[140] == [indices.tolist()]
+    assert cut[139] == cut[60] == [[7, 3, 5, 1], [0, 2, 4]]
+    assert cut[59] == [[7, 3, 5], [1, 0], [2, 4]]
+    assert cut[1] == [[index] for index in indices]
+    # A record of several rows counts with all of them.
+    rows[4] = 3
+    assert [part.tolist() for part in cut_batch(indices, lengths, rows, 79)] == [[7, 3], [5, 1], [0, 2], [4]]
 
 
 def test_evaluation_goes_from_long_to_short():

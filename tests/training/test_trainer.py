@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tfbert.tasks.base import load_task
 from tfbert.text.datasets import batches, plan_training
 from tfbert.training import checkpoint
 from tfbert.training.answering import answer_all
@@ -98,6 +99,51 @@ def test_accumulated_batches_equal_one_large_batch(make_trainer, weighted):
     np.testing.assert_allclose(losses(four), losses(one), rtol=1e-5)
     for a, b in zip(weights(large.model), weights(small.model), strict=True):
         np.testing.assert_allclose(a, b, atol=2e-5)
+
+
+@pytest.mark.parametrize("mode", ["eager", "real"])
+def test_a_batch_in_parts_is_learned_as_a_whole_one(make_trainer, mode):
+    values = {"encoder__dropout": 0.0, "head__dropout": 0.0, "train__epochs": 2, "train__accumulation_steps": 1}
+    trainers = [
+        make_trainer(mode, examples=20, train__batch_size=12, train__part_tokens=part_tokens, **values)
+        for part_tokens in (0, 40)
+    ]
+    seen = []
+    for trainer in trainers:
+        shapes = []
+        make = trainer._batches
+        trainer._batches = lambda plan, make=make, shapes=shapes: watched(make(plan), shapes)
+        seen.append(shapes)
+    whole, parts = [trainer.train() for trainer in trainers]
+    assert len(whole.losses) == len(parts.losses) == 4
+    np.testing.assert_allclose(losses(parts), losses(whole), rtol=1e-4)
+    for a, b in zip(weights(trainers[0].model), weights(trainers[1].model), strict=True):
+        np.testing.assert_allclose(a, b, atol=5e-5)
+    assert max(np.prod(shape) for shape in seen[0]) > 40 >= max(np.prod(shape) for shape in seen[1])
+    assert sum(rows for rows, _ in seen[0]) == sum(rows for rows, _ in seen[1]) == 40
+
+
+def watched(batches, shapes):
+    for batch in batches:
+        shapes.append(tuple(batch["token_ids"].shape))
+        yield batch
+
+
+def test_texts_that_are_compared_with_each_other_stay_together(make_trainer, monkeypatch):
+    trainer = make_trainer(train__part_tokens=1)
+    assert len(trainer._cut(np.arange(5))) == 5
+    monkeypatch.setattr(type(trainer.task), "by_batch", True)
+    assert len(trainer._cut(np.arange(5))) == 1
+    assert load_task("matching").by_batch
+
+
+@pytest.mark.parametrize(("gpus", "num_parts"), [([], 2), (["GPU:0"], 1)])
+def test_on_a_gpu_batches_are_whole_unless_told_otherwise(make_trainer, monkeypatch, gpus, num_parts):
+    trainer = make_trainer()
+    monkeypatch.setattr(trainer, "_lengths", np.full(64, 128))
+    monkeypatch.setattr(trainer, "_num_rows", np.ones(64, int))
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: gpus)
+    assert [len(part) for part in trainer._cut(np.arange(64))] == [64 // num_parts] * num_parts
 
 
 def test_a_last_group_of_fewer_batches_is_an_update(make_trainer):

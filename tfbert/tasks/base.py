@@ -62,6 +62,7 @@ class Task(abc.ABC):
         monitor: metric that chooses the best epoch, higher is better.
         with_offsets: whether examples are made with the places of the tokens in the text.
         by_record: whether the loss needs all rows of a record together.
+        by_batch: whether it needs all records of a batch together.
         by_token: whether there is a target for every token.
     """
 
@@ -72,6 +73,7 @@ class Task(abc.ABC):
     monitor: str
     with_offsets = False
     by_record = False
+    by_batch = False
     by_token = False
 
     @property

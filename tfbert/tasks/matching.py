@@ -61,6 +61,7 @@ class Matching(Task):
     }
     monitor = "mrr_at_10"
     by_record = True
+    by_batch = True
 
     def parse(self, row: Row) -> Record:
         """Return the record of a row: a question, its answer, wrong answers if there are any, and a score if there is.

@@ -217,6 +217,25 @@ def plan_training(lengths: np.ndarray, batch_size: int, seed: int, epoch: int) -
     return [batches[index] for index in rng.permutation(len(batches))]
 
 
+def cut_batch(indices: np.ndarray, lengths: np.ndarray, num_rows: np.ndarray, most_tokens: int) -> list[np.ndarray]:
+    """Return a batch in as few parts of like size as have at most so many tokens each, padding included.
+
+    Args:
+        indices: of the batch's units, like lengths together.
+        lengths: tokens of the longest row, by unit.
+        num_rows: by unit.
+        most_tokens: of a part; one of a single unit may have more. 0 leaves the batch whole.
+    """
+
+    def padded(part: np.ndarray) -> int:
+        return int(num_rows[part].sum() * lengths[part].max())
+
+    count = 1
+    while most_tokens and count < len(indices) and max(map(padded, np.array_split(indices, count))) > most_tokens:
+        count += 1
+    return np.array_split(indices, count)
+
+
 def plan_evaluation(lengths: np.ndarray, batch_size: int) -> list[np.ndarray]:
     """Return batches of example indices, longest first, so that memory is at its peak at once and not at the end."""
     order = np.argsort(-lengths, kind="stable")

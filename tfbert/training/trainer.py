@@ -20,7 +20,7 @@ from tqdm import tqdm
 from tfbert.config import Config
 from tfbert.evaluation.wording import is_gain, score_line
 from tfbert.tasks.base import Task, TaskModel
-from tfbert.text.datasets import TokenizedSplit, batches, plan_evaluation, plan_training
+from tfbert.text.datasets import TokenizedSplit, batches, cut_batch, plan_evaluation, plan_training
 from tfbert.text.packing import INPUTS, in_halves
 from tfbert.text.records import Record
 from tfbert.text.splits import Split
@@ -34,6 +34,8 @@ from tfbert.training.updates import Updater
 logger = logging.getLogger(__name__)
 
 _EVALUATION_BATCH_TOKENS = 8192
+# On a processor more at once is no faster.
+_PART_TOKENS = 4096
 
 
 @dataclass
@@ -156,6 +158,8 @@ class Trainer:
         self.run_dir, self.log, self.refresh, self.is_hopeless = run_dir, log, refresh, is_hopeless
         self.monitor = config.train.monitor or task.monitor_of(facts)
         self.weights = task.unit_weights(train.targets, facts, config)
+        self._lengths = np.minimum(train.lengths(), config.encoder.sequence_length)
+        self._num_rows = np.diff(train.units)
         self.epochs = config.train.num_epochs(len(train))
         num_batches = math.ceil(len(train) / config.train.batch_size)
         self.updates_per_epoch = math.ceil(num_batches / config.train.accumulation_steps)
@@ -215,11 +219,11 @@ class Trainer:
 
     def _train_epoch(self) -> None:
         p, config = self.progress, self.config.train
-        lengths = np.minimum(self.train_split.lengths(), self.config.encoder.sequence_length)
-        plan = plan_training(lengths, config.batch_size, config.seed, p.epoch)
+        plan = plan_training(self._lengths, config.batch_size, config.seed, p.epoch)
         done_batches = p.update * config.accumulation_steps
         rest = plan[done_batches:]
-        stream = self.replicas.stream(((indices,) for indices in rest), self._batches)
+        parts = [self._cut(indices) for indices in rest]
+        stream = self.replicas.stream(((part,) for part in itertools.chain(*parts)), self._batches)
         bar = tqdm(
             total=len(self.train_split),
             initial=sum(len(indices) for indices in plan[:done_batches]),
@@ -232,7 +236,8 @@ class Trainer:
         for start in range(0, len(rest), config.accumulation_steps):
             started = time.monotonic()
             group = rest[start : start + config.accumulation_steps]
-            loss = self._train_group(stream, group)
+            num_parts = sum(map(len, parts[start : start + len(group)]))
+            loss = self._train_group(itertools.islice(stream, num_parts), group)
             p.seconds += time.monotonic() - started
             bar.update(sum(len(indices) for indices in group))
             bar.set_postfix(loss=f"{loss:.3f}", refresh=False)
@@ -240,11 +245,20 @@ class Trainer:
                 self._save_checkpoint()
         bar.close()
 
-    def _train_group(self, stream, group: list[np.ndarray]) -> float:
+    def _cut(self, indices: np.ndarray) -> list[np.ndarray]:
+        """Return a batch in parts that are learned from one after the other."""
+        most = self.config.train.part_tokens
+        if most is None:
+            most = 0 if tf.config.list_physical_devices("GPU") else _PART_TOKENS
+        if self.task.by_batch:
+            most = 0
+        return cut_batch(indices, self._lengths, self._num_rows, most)
+
+    def _train_group(self, stream: Iterable, group: list[np.ndarray]) -> float:
         p = self.progress
         rate = self.updater.learning_rate
         weight = sum(float(len(i) if self.weights is None else self.weights[i].sum()) for i in group)
-        loss_sum = self.updater.update(itertools.islice(stream, len(group)), {"loss": weight})["loss"]
+        loss_sum = self.updater.update(stream, {"loss": weight})["loss"]
         loss = loss_sum / weight
         self.updater.check_loss(loss, self._place(p.update + 1), rate)
         p.update += 1

@@ -69,8 +69,7 @@ class Updater:
         self.loss_scale = keras.optimizers.LossScaleOptimizer(optimizer) if "float16" in self.precision else None
         if self.loss_scale is not None:
             self.loss_scale.build(self._learned)
-        summed = self._learned if config.accumulation_steps > 1 else []
-        self._sums = [tf.Variable(tf.zeros_like(v.value), trainable=False) for v in summed]
+        self._sums: list[tf.Variable] = []
         averaged = self._learned if config.ema_momentum else []
         self._averages = [tf.Variable(v.value, trainable=False) for v in averaged]
         signature = [replicas.signature(batch_spec), dict.fromkeys(self.terms, tf.TensorSpec([], tf.float32))]
@@ -96,7 +95,7 @@ class Updater:
         """Do one update, together with the other processes.
 
         Args:
-            batches: of the group, at most `accumulation_steps`, as `Replicas.stream` gives them.
+            batches: of the group, as `Replicas.stream` gives them.
             weights: by term, what its sum over the whole group is divided by, such as the number of its examples in all
                 processes; so accumulated batches equal one large batch even where the last is smaller.
 
@@ -108,14 +107,16 @@ class Updater:
         """
         scales = {name: tf.constant(1.0 / weights[name], tf.float32) for name in self.terms}
         with watched():
-            if self.config.accumulation_steps == 1:
-                (batch,) = batches
-                sums, gradients = self._single(batch, scales)
+            batches = list(batches)
+            if len(batches) == 1 and self.config.accumulation_steps == 1:
+                sums, gradients = self._single(batches[0], scales)
                 self._update(gradients)
                 return {name: float(value) for name, value in sums.items()}
             return self._update_accumulated(batches, scales)
 
     def _update_accumulated(self, batches: Iterable[Parts], scales: Mapping[str, tf.Tensor]) -> dict[str, float]:
+        if not self._sums:
+            self._sums = [tf.Variable(tf.zeros_like(v.value), trainable=False) for v in self._learned]
         totals: dict[str, float] = {}
         for batch in batches:
             for name, value in self._accumulate(batch, scales).items():
