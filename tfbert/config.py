@@ -188,7 +188,7 @@ class TrainConfig(OptimizationConfig):
             encoder finds nearest; 0 means none but the other texts of the batch.
         monitor: validation metric that chooses the best epoch; `None` means the task's own.
         part_tokens: tokens, padding included, that are learned from at once. A batch of more is cut into parts whose
-            gradients are added: the same update, in the memory of a part. `None` means 4,096, and on a GPU whole
+            gradients are added: the same update, in the memory of a part. `None` means 2,048, and on a GPU whole
             batches, as does 0. A batch whose texts are compared with each other stays whole.
     """
 

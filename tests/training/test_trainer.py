@@ -137,7 +137,7 @@ def test_texts_that_are_compared_with_each_other_stay_together(make_trainer, mon
     assert load_task("matching").by_batch
 
 
-@pytest.mark.parametrize(("gpus", "num_parts"), [([], 2), (["GPU:0"], 1)])
+@pytest.mark.parametrize(("gpus", "num_parts"), [([], 4), (["GPU:0"], 1)])
 def test_on_a_gpu_batches_are_whole_unless_told_otherwise(make_trainer, monkeypatch, gpus, num_parts):
     trainer = make_trainer()
     monkeypatch.setattr(trainer, "_lengths", np.full(64, 128))

@@ -35,7 +35,7 @@ logger = logging.getLogger(__name__)
 
 _EVALUATION_BATCH_TOKENS = 8192
 # On a processor more at once is no faster.
-_PART_TOKENS = 4096
+_PART_TOKENS = 2048
 
 
 @dataclass
