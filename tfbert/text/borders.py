@@ -5,6 +5,7 @@
 character is one.
 """
 
+import re
 from collections.abc import Iterable
 from typing import Literal
 
@@ -16,25 +17,27 @@ from tfbert.text.spans import Span, cuts_word
 Borders = Literal["blanks", "words", "anywhere"]
 
 # What BERT takes for a blank: Unicode's separators, tab and line ends.
-_BLANKS = [9, 10, 13, 32, 0xA0, 0x1680, *range(0x2000, 0x200B), 0x2028, 0x2029, 0x202F, 0x205F, 0x3000]
-_APOSTROPHES = [ord(character) for character in "'’"]
-_EDGES = [ord(character) for character in '.,;:!?…()[]{}<>"“”„«»‘`。，；：！？、（）《》「」【】'] + _APOSTROPHES
+_BLANKS = "".join(
+    map(chr, [9, 10, 13, 32, 0xA0, 0x1680, *range(0x2000, 0x200B), 0x2028, 0x2029, 0x202F, 0x205F, 0x3000])
+)
+_APOSTROPHES = "'’"
+_EDGES = '.,;:!?…()[]{}<>"“”„«»‘`。，；：！？、（）《》「」【】' + _APOSTROPHES
+_CHUNK, _APOSTROPHE = re.compile(f"[^{re.escape(_BLANKS)}]+"), re.compile(f"[{_APOSTROPHES}]")
 # Up to this share of the spans may break a rule that all others keep.
 _FEW = 0.01
 
 
 def cuts_unit(text: str) -> np.ndarray:
     """Say of each character whether it goes on with a unit between blanks: bool `(characters,)`."""
-    codes = np.fromiter(map(ord, text), np.int64, len(text))
-    is_blank = np.isin(codes, _BLANKS)
-    chunk = np.cumsum(is_blank)
-    core = np.flatnonzero(~is_blank & ~np.isin(codes, _EDGES))
-    first = np.full(len(text) + 1, len(text))
-    last = np.full(len(text) + 1, -1)
-    np.minimum.at(first, chunk[core], core)
-    np.maximum.at(last, chunk[core], core)
-    place = np.arange(len(text))
-    return (place > first[chunk]) & (place <= last[chunk]) & ~is_blank & ~np.isin(codes, _APOSTROPHES)
+    is_inside = np.zeros(len(text), bool)
+    for chunk in _CHUNK.finditer(text):
+        first = chunk.end() - len(chunk.group().lstrip(_EDGES))
+        end = chunk.start() + len(chunk.group().rstrip(_EDGES))
+        # Of punctuation alone nothing is left, and the end lies before the beginning.
+        is_inside[first + 1 : end] = True
+    for apostrophe in _APOSTROPHE.finditer(text):
+        is_inside[apostrophe.start()] = False
+    return is_inside
 
 
 def cuts_unit_in_graph(codes: tf.RaggedTensor) -> tf.Tensor:
@@ -93,5 +96,5 @@ def goes_on(text: str, starts: np.ndarray, borders: Borders) -> np.ndarray:
     return np.array([borders == "words" and cuts_word(text, int(start)) for start in starts], bool)
 
 
-def _is_in(values: tf.Tensor, known: list[int]) -> tf.Tensor:
-    return tf.reduce_any(values[:, None] == tf.constant(known, tf.int32)[None, :], axis=1)
+def _is_in(values: tf.Tensor, known: str) -> tf.Tensor:
+    return tf.reduce_any(values[:, None] == tf.constant([ord(character) for character in known])[None, :], axis=1)
