@@ -81,12 +81,12 @@ def test_every_pod_is_chosen_by_a_policy_and_only_the_proxy_and_prometheus_reach
                 assert all("from" in rule for rule in policy["ingress"])
 
 
-def test_as_many_threads_as_whole_cores(objects):
+def test_as_many_operations_at_once_as_whole_cores(objects):
     for container in (c for c in containers(objects) if c["name"] == "serving"):
         resources = container["resources"]
         assert resources["requests"] == resources["limits"]
         assert resources["limits"]["cpu"] == "6"
-        assert "--tensorflow_intra_op_parallelism=6" in container["args"]
+        assert {"--tensorflow_intra_op_parallelism=1", "--tensorflow_inter_op_parallelism=6"} <= set(container["args"])
 
 
 def test_probes_ask_what_means_something(objects):

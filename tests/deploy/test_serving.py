@@ -54,7 +54,7 @@ def test_the_servers_own_messages_take_the_files(rendered):
 def test_every_flag_is_known_and_fits_the_others(rendered):
     options, _ = parsed(flags(rendered))
     options.check()
-    assert options.tensorflow_intra_op_parallelism == 6
+    assert (options.tensorflow_intra_op_parallelism, options.tensorflow_inter_op_parallelism) == (1, 6)
 
 
 def test_metrics_are_where_prometheus_looks(rendered, server):

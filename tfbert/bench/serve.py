@@ -102,7 +102,7 @@ def to_markdown(rows: list[dict]) -> str:
     """Return the table: medians with ranges, and the median over blocks of ours divided by theirs."""
     lines = [
         "| texts | answered by | one text, p50 ms (range) | p99 ms | texts a second, 32 at once (range) "
-        "| core ms a text, one / 32 | tfbert is, one / 32 | equal labels | largest difference | accuracy "
+        "| core ms a text, one / 32 | tfbert's float32 is, one / 32 | equal labels | largest difference | accuracy "
         "| peak memory |",
         "|---|---|---|---|---|---|---|---|---|---|---|",
     ]

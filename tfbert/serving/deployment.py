@@ -40,7 +40,7 @@ class Deployment:
     """What a person may want otherwise.
 
     Args:
-        cores: of one server; whole ones, of which it has as many threads.
+        cores: of one server; whole ones, as many as operations run at once.
         requests_per_second: that one client may send to one proxy.
         body_bytes: of a request at most.
         sampled_fraction: of the answers over REST that drift is told from.
@@ -150,9 +150,10 @@ def _facts(version_dir: Path, wanted: Deployment) -> dict:
 
 
 def _thread_flags(cores: int) -> list[str]:
-    # By itself the server counts the cores of the node, not those it may use.
+    # By itself the server counts the cores of the node, not those it may use. A core for each request, not all of them
+    # for one: the products of a small encoder are too short for a second thread to pay for its waking.
     return [
-        f"--tensorflow_intra_op_parallelism={cores}",
+        "--tensorflow_intra_op_parallelism=1",
         f"--tensorflow_inter_op_parallelism={cores}",
         f"--rest_api_num_threads={4 * cores}",
         f"--grpc_max_threads={4 * cores}",
