@@ -187,8 +187,8 @@ class TrainConfig(OptimizationConfig):
         hard_negatives: wrong texts added to every record where the task learns by comparing: those that the untrained
             encoder finds nearest; 0 means none but the other texts of the batch.
         monitor: validation metric that chooses the best epoch; `None` means the task's own.
-        part_tokens: tokens, padding included, that are learned from at once. A batch of more is cut into parts whose
-            gradients are added: the same update, in the memory of a part. `None` means 2,048, and on a GPU whole
+        part_tokens: tokens, padding included, that a device learns from at once. A batch of more is cut into parts
+            whose gradients are added: the same update, in the memory of a part. `None` means 2,048, and on a GPU whole
             batches, as does 0. A batch whose texts are compared with each other stays whole.
     """
 

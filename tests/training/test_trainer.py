@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import types
 
 import numpy as np
 import pytest
@@ -144,6 +145,9 @@ def test_on_a_gpu_batches_are_whole_unless_told_otherwise(make_trainer, monkeypa
     monkeypatch.setattr(trainer, "_num_rows", np.ones(64, int))
     monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: gpus)
     assert [len(part) for part in trainer._cut(np.arange(64))] == [64 // num_parts] * num_parts
+    # What several devices share is larger.
+    monkeypatch.setattr(trainer, "replicas", types.SimpleNamespace(count=2))
+    assert len(trainer._cut(np.arange(64))) == max(1, num_parts // 2)
 
 
 def test_a_last_group_of_fewer_batches_is_an_update(make_trainer):

@@ -1,8 +1,7 @@
 """Data and, if there is one, a finished run in; one model for both sides of the serving tables out, with texts to ask.
 
 Ours is the exported SavedModel, that with matrices in bfloat16 where the processor multiplies it, and LiteRT's model
-where that is installed. The peers get the encoder in Hugging Face's
-layout, and the head beside it.
+where that is installed. The peers get the encoder in Hugging Face's layout, and the head beside it.
 """
 
 import importlib.util

@@ -252,7 +252,7 @@ class Trainer:
             most = 0 if tf.config.list_physical_devices("GPU") else _PART_TOKENS
         if self.task.by_batch:
             most = 0
-        return cut_batch(indices, self._lengths, self._num_rows, most)
+        return cut_batch(indices, self._lengths, self._num_rows, most * self.replicas.count)
 
     def _train_group(self, stream: Iterable, group: list[np.ndarray]) -> float:
         p = self.progress
