@@ -36,15 +36,12 @@ def main(options: argparse.Namespace) -> None:
     if options.huggingface:
         facts = encoders.export_huggingface(str(options.run), options.huggingface).facts
         print(f"{options.huggingface}  ({facts['num_layers']} layers, hidden size {facts['hidden_dim']})")
-        return
-    if options.vectors:
+    elif options.vectors:
         number = vectors.export_vectors(options.run, options.vectors)
         print(f"{options.vectors}  ({number:,} vectors)")
-        return
-    if options.litert:
+    elif options.litert:
         print(f"{options.litert}  ({litert.summary(litert.export_litert(options.run, options.litert))})")
-        return
-    if options.deploy:
+    elif options.deploy:
         _deploy(options)
     elif options.cores is not None:
         raise ValueError("--cores says how to deploy; wanted --deploy DIR with it")
@@ -69,18 +66,12 @@ def _deploy(options: argparse.Namespace) -> None:
 
 
 def _export(run_dir: Path, name: str | None, precision: str | None) -> Path:
-    from tfbert.serving import fidelity, publish
+    from tfbert.serving import publish
 
     model_dir = common.SAVED_MODELS_DIR / (name or publish.default_name(run_dir))
     version_dir, checked = publish.export_run(run_dir, model_dir, precision or "float32")
     print(version_dir)
-    if "compared" in checked:
-        print(f"{precision} {fidelity.said(checked['compared'])}")
-    print(
-        f"equal to the trained model on {checked['num_items']} requests (largest difference "
-        f"{checked['max_difference']:.1e}); loads in TensorFlow Serving {checked['oldest_serving_release']} and later "
-        "as far as its ops tell"
-    )
+    print(publish.said(checked))
     return version_dir
 
 

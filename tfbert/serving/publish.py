@@ -47,6 +47,17 @@ def export_run(run_dir: Path, model_dir: Path, precision: str = "float32") -> tu
     return version_dir, checked
 
 
+def said(checked: dict) -> str:
+    """Return in a line or two for a terminal what `export_run` found."""
+    lines = [f"bfloat16 {fidelity.said(checked['compared'])}"] if "compared" in checked else []
+    lines += [
+        f"equal to the trained model on {checked['num_items']} requests (largest difference "
+        f"{checked['max_difference']:.1e}); loads in TensorFlow Serving {checked['oldest_serving_release']} and later "
+        "as far as its ops tell"
+    ]
+    return "\n".join(lines)
+
+
 def default_name(run_dir: Path) -> str:
     """Return the SavedModel name a run gets when none is given: that of its data."""
     return name_of(load_run(run_dir).config)
