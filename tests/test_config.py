@@ -186,6 +186,7 @@ OUT_OF_RANGE = [
     ("train.weight_decay", -0.01, "0 or more"),
     ("train.clip_norm", -1.0, "0 or more"),
     ("train.patience_epochs", -1, "0 or more"),
+    ("train.trainable_layers", -1, "0 or more"),
     ("train.checkpoint_seconds", -1.0, "0 or more"),
 ]
 

@@ -181,6 +181,8 @@ class TrainConfig(OptimizationConfig):
 
     Args:
         epochs: passes over the training split; `None` means as many as show some 8,000 examples, 3 to 10.
+        trainable_layers: layers of the encoder that are learned, those nearest the head; `None` means all and the
+            embeddings, 0 the head alone. What is not learned computes without dropout.
         patience_epochs: epochs without a gain after which training stops; 0 means never.
         label_smoothing: probability mass spread over all labels, 0 to below 1.
         class_weights: `balanced` weighs every label alike whatever its count.
@@ -193,6 +195,7 @@ class TrainConfig(OptimizationConfig):
     """
 
     epochs: int | None = None
+    trainable_layers: int | None = None
     patience_epochs: int = 0
     label_smoothing: float = 0.0
     class_weights: Literal["none", "balanced"] = "none"
@@ -204,7 +207,7 @@ class TrainConfig(OptimizationConfig):
         super().__post_init__()
         require(self.epochs is None or self.epochs >= 1, "train.epochs", self.epochs, "1 or more, or none")
         require(0 <= self.label_smoothing < 1, "train.label_smoothing", self.label_smoothing, "0 or more, below 1")
-        for name in ("patience_epochs", "hard_negatives", "part_tokens"):
+        for name in ("trainable_layers", "patience_epochs", "hard_negatives", "part_tokens"):
             require((getattr(self, name) or 0) >= 0, f"train.{name}", getattr(self, name), "0 or more")
 
     def num_epochs(self, num_examples: int) -> int:

@@ -11,6 +11,7 @@ from keras_tuner import HyperParameters
 from tfbert.config import Config, override
 from tfbert.search.hypermodel import HyperModel, declare, searchable, values_of
 from tfbert.space import Choice, LogRange, Range, When, check_space
+from tfbert.training import run
 from tfbert.training.problem import prepare
 
 SPACE = {
@@ -87,6 +88,22 @@ def test_a_tuner_of_ones_own(tmp_path):
     assert set(trial.hyperparameters.values) == set(space)
     assert set(trial.metrics.metrics) == {"accuracy", "macro_f1", "mcc", "loss"}
     assert 0 < trial.score <= 1
+
+
+def test_trials_that_learn_the_head_alone_share_the_vectors_of_the_encoder(tmp_path, monkeypatch):
+    data_dir = small.write_data(tmp_path / "data", test=0)
+    space = {"train.learning_rate": Choice(2e-3, 4e-3)}
+    values = {"train__trainable_layers": 0, "train__epochs": 1, "head__start": "random"}
+    model = HyperModel(small.config(data_dir, **values), space)
+    asked = []
+    predict_rows = run.predict_rows
+    monkeypatch.setattr(run, "predict_rows", lambda *args: asked.append(len(args[-1])) or predict_rows(*args))
+    for rate in (2e-3, 4e-3):
+        hyperparameters = HyperParameters()
+        hyperparameters.Fixed("train.learning_rate", rate)
+        scores = model.fit(hyperparameters, model.build(hyperparameters))
+        assert 0 <= scores["accuracy"] <= 1
+    assert asked == [len(model.problem.tokenized["train"])]
 
 
 def test_a_training_of_several_processes_is_refused(tmp_path):

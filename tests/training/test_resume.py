@@ -13,6 +13,8 @@ OPTIONS = {
     "train.epochs": 2,
     "train.learning_rate": 2e-3,
     "train.checkpoint_seconds": 0,
+    # Batches of these eight are learned from in parts.
+    "train.part_tokens": 40,
     "train.ema_momentum": 0.5,
 }
 CHECKPOINT, BEST = "checkpoint.safetensors", "best.safetensors"

@@ -4,10 +4,11 @@ import json
 import math
 import statistics
 
+import numpy as np
 import pytest
 import small
 
-from tfbert.config import from_dict, override
+from tfbert.config import Config, from_dict, override
 from tfbert.training import run
 from tfbert.training.problem import prepare
 
@@ -108,6 +109,33 @@ def test_run_directory_is_continued_only_while_unfinished(base_problem, tmp_path
     other = dataclasses.replace(base_problem, config=override(base_problem.config, {"train.seed": 1}))
     (old / "report.json").unlink()
     assert run.choose_run_dir(other, tmp_path) != old
+
+
+@pytest.mark.parametrize("pooling", ["mean", "pooler"])
+def test_a_head_alone_is_learned_from_vectors_that_are_computed_once(base_problem, tmp_path, monkeypatch, pooling):
+    config = override(base_problem.config, {"train.trainable_layers": 0, "head.pooling": pooling})
+    problem = base_problem.with_config(config)
+    given, found = [], []
+    make = run.Trainer
+    monkeypatch.setattr(run, "Trainer", lambda **parts: given.append(parts["vectors"]) or make(**parts))
+    for name, most in {"held": 2**30, "not held": 0}.items():
+        monkeypatch.setattr(run, "_MOST_VECTOR_BYTES", most)
+        (tmp_path / name).mkdir()
+        found.append([loss for _, loss, _ in run.fit(problem, config, tmp_path / name)[1].losses])
+    assert len(found[0]) == 6
+    np.testing.assert_allclose(found[0], found[1], rtol=1e-5)
+    # The pooler has weights and learns with the head, so that its vectors do not stay as they are.
+    assert [vectors is not None for vectors in given] == [pooling == "mean", False]
+
+
+def test_what_leaves_nothing_to_learn_is_refused(base_problem, tmp_path):
+    config = override(base_problem.config, {"train.trainable_layers": 3})
+    with pytest.raises(ValueError, match=r"train.trainable_layers=3: tiny has 2 layers; wanted at most so many"):
+        run.fit(base_problem.with_config(config), config, tmp_path)
+    config = override(Config(task="matching"), {"encoder.name": "tiny", "encoder.sequence_length": 32})
+    with pytest.raises(ValueError, match=r"trainable_layers=0: matching has no weights outside the encoder; wanted 1"):
+        config = override(config, {"train.trainable_layers": 0})
+        run.fit(prepare(config), config, tmp_path)
 
 
 @pytest.fixture(scope="module")

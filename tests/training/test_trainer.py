@@ -124,6 +124,15 @@ def test_a_batch_in_parts_is_learned_as_a_whole_one(make_trainer, mode):
     assert sum(rows for rows, _ in seen[0]) == sum(rows for rows, _ in seen[1]) == 40
 
 
+@pytest.mark.parametrize(("num_layers", "learned"), [(0, {"head"}), (1, {"head", "transformer_layer_1"})])
+def test_only_the_layers_nearest_the_head_move(make_trainer, num_layers, learned):
+    trainer = make_trainer(examples=16, train__trainable_layers=num_layers, train__ema_momentum=0.5)
+    paths, before = [weight.path for weight in trainer.model.weights], weights(trainer.model)
+    trainer.train()
+    pairs = zip(paths, before, weights(trainer.model), strict=True)
+    assert {path.split("/")[0] for path, old, new in pairs if not np.array_equal(old, new)} == learned
+
+
 def watched(batches, shapes):
     for batch in batches:
         shapes.append(tuple(batch["token_ids"].shape))

@@ -1,6 +1,7 @@
 """What KerasNLP's BERT constructor does not take: activation, epsilon, faster ways in; a backbone that does so out."""
 
 import keras
+import tensorflow as tf
 from keras_hub.models import BertBackbone
 
 from tfbert.encoder import block
@@ -73,3 +74,46 @@ def set_computation(
         layer._feedforward_layer_norm.epsilon = layer_norm_epsilon
         if fast:
             block.use_in(layer, products, matrices)
+
+
+def check_layers(num_learned: int | None, num_layers: int, name: str) -> None:
+    """Refuse to learn more layers than an encoder has.
+
+    Args:
+        num_learned: layers to learn; `None` for all and the embeddings.
+        num_layers: of the encoder.
+        name: of the encoder.
+
+    Raises:
+        ValueError: it has fewer.
+    """
+    if num_learned is not None and num_learned > num_layers:
+        raise ValueError(
+            f"train.trainable_layers={num_learned}: {name} has {num_layers} layers; wanted at most so many"
+        )
+
+
+def freeze(backbone: BertBackbone, num_learned: int) -> None:
+    """Let only the layers nearest the head learn; those below, and the embeddings, answer alike in training and after.
+
+    Dropout is left out of what does not learn: it would disturb what nothing can make up for, and what is computed for
+    a text once would not be true for the next epoch.
+
+    Args:
+        backbone: changed in place, before anything of it is traced.
+        num_learned: layers that learn; 0 for none. The pooler is not one of them.
+    """
+    below = backbone.transformer_layers[: backbone.num_layers - num_learned]
+    for layer in (backbone.token_embedding, backbone.position_embedding, backbone.segment_embedding):
+        layer.trainable = False
+    backbone.embeddings_layer_norm.trainable = False
+    backbone.embeddings_dropout.rate = 0.0
+    for layer in below:
+        layer.trainable = False
+        layer._self_attention_layer._dropout = 0.0
+        layer._self_attention_dropout.rate = 0.0
+        layer._feedforward_dropout.rate = 0.0
+    # No gradient is computed of what is below this one.
+    last = below[-1] if below else backbone.embeddings_dropout
+    compute = last.call
+    last.call = lambda *args, **options: tf.stop_gradient(compute(*args, **options))

@@ -78,7 +78,16 @@ class PooledHead(keras.layers.Layer):
 
     def call(self, encoded: dict, padding_mask, training: bool = False):
         """Return logits: float32 `(batch, num_outputs)`."""
-        return self.logits(self.dropout(self.pool(encoded, padding_mask), training=training))
+        return self.logits_of(self.pool(encoded, padding_mask), training)
+
+    def logits_of(self, vectors, training: bool = False):
+        """Return logits: float32 `(batch, num_outputs)`.
+
+        Args:
+            vectors: as `pool` gives them.
+            training: whether dropout is active.
+        """
+        return self.logits(self.dropout(vectors, training=training))
 
 
 class Embedder(keras.Model):

@@ -21,7 +21,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfbert.files import read_json, write_json
-from tfbert.text.packing import pad_rows
+from tfbert.text.packing import INPUTS, pad_rows
 from tfbert.text.records import Record
 from tfbert.text.tokenizer import SpecialTokens, Tokenizer
 
@@ -243,7 +243,11 @@ def plan_evaluation(lengths: np.ndarray, batch_size: int) -> list[np.ndarray]:
 
 
 def batches(
-    split: TokenizedSplit, plan: Iterable[np.ndarray], sequence_length: int, weights: np.ndarray | None = None
+    split: TokenizedSplit,
+    plan: Iterable[np.ndarray],
+    sequence_length: int,
+    weights: np.ndarray | None = None,
+    vectors: np.ndarray | None = None,
 ) -> tf.data.Dataset:
     """Return packed batches in the order of `plan`.
 
@@ -252,29 +256,33 @@ def batches(
         plan: arrays of unit indices.
         sequence_length: longest row in tokens.
         weights: float32 weight by unit; `None` means 1 each.
+        vectors: float32 `(num_rows, size)` of all rows of the split, where these are learned from; `None` means tokens.
 
     Returns:
         Dicts of int32 `token_ids`, `segment_ids`, `padding_mask` `(rows, length)`, `targets` `(rows, ...)`, int32
         `units` `(rows,)`, the unit in this batch that a row is of, and float32 `weights` `(units,)`; `length` is as
-        `pad_rows` gives it.
+        `pad_rows` gives it. With `vectors` the first three give way to `vectors` `(rows, size)`.
     """
 
     def generate():
         for indices in plan:
             rows, units = split.rows_of(indices)
-            at_hand = [split.row(row) for row in rows]
-            batch = pad_rows(at_hand, split.seconds[rows], split.special.padding, sequence_length)
-            batch["targets"] = split.targets_of(rows, batch["token_ids"].shape[1])
+            if vectors is None:
+                at_hand = [split.row(row) for row in rows]
+                batch = pad_rows(at_hand, split.seconds[rows], split.special.padding, sequence_length)
+                batch["targets"] = split.targets_of(rows, batch["token_ids"].shape[1])
+            else:
+                batch = {"vectors": vectors[rows], "targets": split.targets[rows]}
             batch["units"] = units.astype(np.int32)
             batch["weights"] = np.ones(len(indices), np.float32) if weights is None else weights[indices]
             yield batch
 
-    matrix = tf.TensorSpec([None, None], tf.int32)
+    if vectors is None:
+        read = dict.fromkeys(INPUTS, tf.TensorSpec([None, None], tf.int32))
+    else:
+        read = {"vectors": tf.TensorSpec([None, vectors.shape[1]], tf.float32)}
     shape = [None, None] if split.by_token else [None, *split.targets.shape[1:]]
-    signature = {
-        "token_ids": matrix,
-        "segment_ids": matrix,
-        "padding_mask": matrix,
+    signature = read | {
         "targets": tf.TensorSpec(shape, split.targets.dtype),
         "units": tf.TensorSpec([None], tf.int32),
         "weights": tf.TensorSpec([None], tf.float32),

@@ -13,7 +13,7 @@ import numpy as np
 import tfbert.text.checks as checks
 from tfbert.config import Config
 from tfbert.encoder.backbone import Encoder, load_encoder
-from tfbert.encoder.computation import build_backbone
+from tfbert.encoder.computation import build_backbone, check_layers, freeze
 from tfbert.encoder.precision import Precision, choose_precision
 from tfbert.encoder.presets import cache_dir
 from tfbert.tasks.base import Task, TaskModel, load_task
@@ -128,7 +128,7 @@ def prepare(config: Config) -> Problem:
     seconds = {"read": time.monotonic() - started}
     started = time.monotonic()
     encoder = load_encoder(config.encoder.name, dropout=config.encoder.dropout)
-    check_length(config, encoder)
+    check_sizes(config, encoder)
     tokenizer = make_tokenizer(encoder)
     seconds["load_encoder"] = time.monotonic() - started
     started = time.monotonic()
@@ -179,12 +179,14 @@ def make_answering(problem: Problem, model: TaskModel, config: Config) -> Answer
     return Answering(problem.task, problem.facts, model, problem.tokenizer, config)
 
 
-def check_length(config: Config, encoder: Encoder) -> None:
-    """Refuse inputs longer than the encoder has positions for.
+def check_sizes(config: Config, encoder: Encoder) -> None:
+    """Refuse inputs longer than the encoder has positions for, and more layers to learn than it has.
 
     Raises:
-        ValueError: `encoder.sequence_length` is more than the encoder's `max_sequence_length`.
+        ValueError: `encoder.sequence_length` is more than the encoder's `max_sequence_length`, or
+            `train.trainable_layers` more than its `num_layers`.
     """
+    check_layers(config.train.trainable_layers, encoder.backbone.num_layers, config.encoder.name)
     longest = encoder.backbone.max_sequence_length
     if config.encoder.sequence_length > longest:
         raise ValueError(
@@ -208,6 +210,9 @@ def build_models(problem: Problem, config: Config) -> tuple[TaskModel, TaskModel
 
     They are one and the same where training is float32 between its matrix products. Both start from the encoder's
     weights; the caller has set Keras' random seed, on which the dropout of the run depends.
+
+    Raises:
+        ValueError: `train.trainable_layers` leaves nothing to learn, or is more than the encoder has.
     """
     precision = choose_precision(config.encoder.precision, config.encoder.fast)
     parts = (problem.task, problem.facts, problem.encoder.facts, config)
@@ -217,6 +222,15 @@ def build_models(problem: Problem, config: Config) -> tuple[TaskModel, TaskModel
         model = build_model(*parts, precision)
     for source, copy in zip(problem.encoder.backbone.weights, model.backbone.weights, strict=True):
         copy.assign(source.value)
+    num_learned = config.train.trainable_layers
+    if num_learned is not None:
+        check_layers(num_learned, model.backbone.num_layers, config.encoder.name)
+        freeze(model.backbone, num_learned)
+    if not model.trainable_weights:
+        raise ValueError(
+            f"train.trainable_layers={num_learned}: {problem.task.name} has no weights outside the encoder; "
+            "wanted 1 or more"
+        )
     return model, evaluation_model
 
 

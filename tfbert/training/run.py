@@ -18,8 +18,9 @@ from tfbert.evaluation import page
 from tfbert.evaluation.board import Board
 from tfbert.evaluation.wording import is_gain, score_line
 from tfbert.files import read_json, write_json
-from tfbert.heads.pooled import Embedder
+from tfbert.heads.pooled import Embedder, PooledHead
 from tfbert.tasks.base import TaskModel
+from tfbert.text.datasets import TokenizedSplit
 from tfbert.training import arrays
 from tfbert.training.answering import Answering, answer_all
 from tfbert.training.checkpoint import CHECKPOINT
@@ -31,6 +32,8 @@ from tfbert.training.trainer import Progress, Trainer, kept_scores, predict_rows
 logger = logging.getLogger(__name__)
 
 _DETAILS = "details.json"
+# Of the texts' vectors that are held while a head alone is learned; more are computed when they are needed.
+_MOST_VECTOR_BYTES = 2**30
 # How the texts of one record are shown.
 _BETWEEN_TEXTS = "\n\n"
 
@@ -192,15 +195,16 @@ def _trainer(
     log: Callable[[dict, list], None] = lambda *_: None,
     is_hopeless: Callable[[list[dict]], bool] = lambda history: False,
 ) -> Trainer:
+    embed = _embedder(problem, model, config)
+    train = problem.task.arrange(problem.tokenized["train"], embed, problem.facts, config)
     return Trainer(
         task=problem.task,
         facts=problem.facts,
         model=model,
         answering=answering,
         config=config,
-        train=problem.task.arrange(
-            problem.tokenized["train"], _embedder(problem, model, config), problem.facts, config
-        ),
+        train=train,
+        vectors=_vectors(model, train, embed),
         validation=problem.splits.get("validation"),
         run_dir=run_dir,
         identity=problem.identity(config),
@@ -238,6 +242,15 @@ def _embedder(problem: Problem, model: TaskModel, config: Config) -> Callable[[n
     split, length = problem.tokenized["train"], config.encoder.sequence_length
     embed = functools.partial(predict_rows, Embedder(model.backbone, model.head), split, length)
     return problem.remembered(embed, f"{config.head.pooling} {model.backbone.dtype_policy.name}")
+
+
+def _vectors(model: TaskModel, train: TokenizedSplit, embed: Callable[[np.ndarray], np.ndarray]) -> np.ndarray | None:
+    """Return what the head pools of all rows of train, if that stays as it is in training and is not too much."""
+    num_rows = len(train.starts) - 1
+    is_fixed = isinstance(model.head, PooledHead) and not model.backbone.trainable_weights
+    if not is_fixed or 4 * num_rows * model.backbone.hidden_dim > _MOST_VECTOR_BYTES:
+        return None
+    return embed(np.arange(num_rows))
 
 
 def _report(problem: Problem, config: Config, progress: Progress, scores: dict, seconds: dict, command: str) -> dict:

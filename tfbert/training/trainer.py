@@ -99,6 +99,7 @@ def predict_rows(model: keras.Model, split: TokenizedSplit, sequence_length: int
     lengths = by_row.lengths()[rows]
     batch_size = max(1, _EVALUATION_BATCH_TOKENS // int(max(lengths.max(), 8)))
     plan = plan_evaluation(lengths, batch_size)
+    bar = tqdm(total=len(rows), desc="vectors", unit="row", leave=False, disable=None)
     forward = tf.function(
         lambda inputs: model(inputs, training=False),
         input_signature=[{name: tf.TensorSpec([None, None], tf.int32) for name in INPUTS}],
@@ -110,6 +111,8 @@ def predict_rows(model: keras.Model, split: TokenizedSplit, sequence_length: int
         if found is None:
             found = np.zeros((len(rows), *part.shape[1:]), np.float32)
         found[order] = part
+        bar.update(len(order))
+    bar.close()
     return found
 
 
@@ -123,6 +126,8 @@ class Trainer:
         answering: with the same architecture in float32, maybe the very same model.
         config: of the run.
         train: to learn from.
+        vectors: of all its rows, as the head pools them, where nothing below the head is learned; `None` computes them
+            for every batch.
         validation: to choose the best epoch by; `None` keeps the last.
         run_dir: existing directory for checkpoints.
         identity: text that says which data and config this is; a checkpoint of another one is refused.
@@ -142,6 +147,7 @@ class Trainer:
         answering: Answering,
         config: Config,
         train: TokenizedSplit,
+        vectors: np.ndarray | None = None,
         validation: Split | None,
         run_dir: Path,
         identity: str,
@@ -154,7 +160,7 @@ class Trainer:
         self.replicas = replicas
         self.task, self.facts, self.config = task, facts, config
         self.model, self.answering = model, answering
-        self.train_split, self.validation = train, validation
+        self.train_split, self.vectors, self.validation = train, vectors, validation
         self.run_dir, self.log, self.refresh, self.is_hopeless = run_dir, log, refresh, is_hopeless
         self.monitor = config.train.monitor or task.monitor_of(facts)
         self.weights = task.unit_weights(train.targets, facts, config)
@@ -163,7 +169,8 @@ class Trainer:
         self.epochs = config.train.num_epochs(len(train))
         num_batches = math.ceil(len(train) / config.train.batch_size)
         self.updates_per_epoch = math.ceil(num_batches / config.train.accumulation_steps)
-        rows = ReadRows(model.backbone.token_embedding, train.token_ids())
+        embedding = model.backbone.token_embedding
+        rows = ReadRows(embedding, train.token_ids()) if embedding.trainable else None
         self.updater = Updater(
             model=model,
             losses=self._losses,
@@ -250,7 +257,7 @@ class Trainer:
         most = self.config.train.part_tokens
         if most is None:
             most = 0 if tf.config.list_physical_devices("GPU") else _PART_TOKENS
-        if self.task.by_batch:
+        if self.task.by_batch or self.vectors is not None:
             most = 0
         return cut_batch(indices, self._lengths, self._num_rows, most * self.replicas.count)
 
@@ -270,13 +277,15 @@ class Trainer:
 
     def _batches(self, plan: Iterable[tuple[np.ndarray]]) -> tf.data.Dataset:
         plan = (indices for (indices,) in plan)
-        return batches(self.train_split, plan, self.config.encoder.sequence_length, self.weights)
+        return batches(self.train_split, plan, self.config.encoder.sequence_length, self.weights, self.vectors)
 
     def _losses(self, batch) -> dict[str, tf.Tensor]:
         losses = self.task.loss(self._logits(batch), batch, self.config)
         return {"loss": tf.reduce_sum(losses * batch["weights"])}
 
     def _logits(self, batch) -> tf.Tensor:
+        if self.vectors is not None:
+            return self.model.head.logits_of(batch["vectors"], training=True)
         if not self.task.by_record:
             return self.model(batch, training=True)
         # Only whole records are planned by length: their rows may be a short question and a long answer.

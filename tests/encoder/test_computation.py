@@ -1,0 +1,101 @@
+"""What is frozen gets no gradient and answers alike in training and after; what is not learns as before."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tfbert.encoder.computation import build_backbone, check_layers, freeze
+
+FACTS = {
+    "vocabulary_size": 20,
+    "num_layers": 2,
+    "num_heads": 2,
+    "hidden_dim": 8,
+    "intermediate_dim": 12,
+    "max_sequence_length": 6,
+    "num_segments": 2,
+    "activation": "gelu",
+    "layer_norm_epsilon": 1e-12,
+}
+INPUTS = {
+    "token_ids": tf.constant([[3, 4, 5, 6, 7, 8], [9, 10, 11, 12, 0, 0], [13, 14, 15, 16, 17, 0]]),
+    "segment_ids": tf.constant([[0, 0, 0, 1, 1, 1], [0] * 6, [0] * 6]),
+    "padding_mask": tf.constant([[1] * 6, [1, 1, 1, 1, 0, 0], [1, 1, 1, 1, 1, 0]]),
+}
+
+
+def a_backbone(num_learned, fast=True, products=None):
+    keras.utils.set_random_seed(4)
+    backbone = build_backbone(FACTS, dropout=0.5, fast=fast, products=products)
+    for index, weight in enumerate(backbone.trainable_weights):
+        weight.assign(np.random.default_rng(index).normal(scale=0.5, size=weight.shape))
+    if num_learned is not None:
+        freeze(backbone, num_learned)
+    return backbone
+
+
+def parts(backbone):
+    """Return the first part of the path of every weight that is learned, each once."""
+    return list(dict.fromkeys(weight.path.split("/")[0] for weight in backbone.trainable_weights))
+
+
+def sequence(backbone, training=True):
+    return tf.boolean_mask(backbone(INPUTS, training=training)["sequence_output"], INPUTS["padding_mask"]).numpy()
+
+
+def test_the_layers_nearest_the_head_are_learned():
+    embeddings = ["token_embedding", "segment_embedding", "position_embedding", "embeddings_layer_norm"]
+    layers, pooler = ["transformer_layer_0", "transformer_layer_1"], ["pooled_dense"]
+    assert sorted(parts(a_backbone(None))) == sorted(embeddings + layers + pooler)
+    assert parts(a_backbone(2)) == layers + pooler
+    assert parts(a_backbone(1)) == layers[1:] + pooler
+    assert parts(a_backbone(0)) == pooler
+
+
+@pytest.mark.parametrize("fast", [True, False])
+@pytest.mark.parametrize("num_learned", [0, 1, 2])
+def test_what_is_frozen_computes_without_dropout_and_has_no_gradient(num_learned, fast):
+    backbone = a_backbone(num_learned, fast)
+    frozen = [backbone.embeddings_dropout.output, *(layer.output for layer in backbone.transformer_layers)]
+    below = keras.Model(backbone.inputs, dict(enumerate(frozen[: 3 - num_learned])))
+    learning, answering = below(INPUTS, training=True), below(INPUTS, training=False)
+    assert len(learning) == 3 - num_learned
+    for index, values in learning.items():
+        is_close = np.isclose(values, answering[index], rtol=1e-4, atol=1e-4)
+        assert is_close[INPUTS["padding_mask"].numpy() == 1].all()
+    is_random = not np.allclose(sequence(backbone), sequence(backbone), atol=1e-3)
+    assert is_random == (num_learned > 0)
+    with tf.GradientTape() as tape:
+        loss = tf.reduce_sum(tf.sin(backbone(INPUTS, training=True)["sequence_output"]))
+    gradients = tape.gradient(loss, [weight.value for weight in backbone.weights])
+    reached = {
+        weight.path.split("/")[0]
+        for weight, gradient in zip(backbone.weights, gradients, strict=True)
+        if gradient is not None
+    }
+    assert reached == {"transformer_layer_0", "transformer_layer_1"} - {
+        f"transformer_layer_{i}" for i in range(2 - num_learned)
+    }
+
+
+def test_without_freezing_there_is_dropout_everywhere():
+    backbone = a_backbone(None)
+    assert not np.allclose(sequence(backbone), sequence(backbone), atol=1e-3)
+    assert not np.allclose(sequence(backbone), sequence(backbone, training=False), atol=1e-3)
+
+
+def test_frozen_layers_multiply_in_what_training_does():
+    one, other = (sequence(a_backbone(0, products=products)) for products in (None, "bfloat16"))
+    assert not np.array_equal(one, other)
+    np.testing.assert_allclose(one, other, atol=0.2)
+
+
+@pytest.mark.parametrize("number", [None, 0, 12])
+def test_as_many_layers_as_there_are_can_be_learned(number):
+    check_layers(number, 12, "minilm")
+
+
+def test_more_layers_than_there_are_cannot_be_learned():
+    with pytest.raises(ValueError, match=r"train.trainable_layers=13: minilm has 12 layers; wanted at most so many"):
+        check_layers(13, 12, "minilm")
