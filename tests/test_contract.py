@@ -1,10 +1,7 @@
 """What every task owes: from its own samples to a SavedModel that answers like the trained model."""
 
 import json
-import os
-import subprocess
 import sys
-from pathlib import Path
 
 import keras
 import lupa
@@ -13,7 +10,7 @@ import pytest
 import small
 import tensorflow as tf
 import yaml
-from tensorflow.core.protobuf import saved_model_pb2
+from stock_servers import OLDER_PYTHON, asked_by_loader, assert_answers, needs_older, said_by
 
 from tfbert.config import Config, override
 from tfbert.serving import deployment, fidelity, litert, publish
@@ -22,7 +19,6 @@ from tfbert.serving.scoring import evaluate
 from tfbert.space import check_space
 from tfbert.tasks.base import list_tasks, load_task
 from tfbert.text.datasets import batches
-from tfbert.text.items import batch_of
 from tfbert.training import run
 from tfbert.training.finished import load_run
 from tfbert.training.problem import build_models, prepare
@@ -31,8 +27,6 @@ REPORT_KEYS = {
     "task", "encoder", "seed", "config", "versions", "command", "data", "checks", "seconds", "history", "best_epoch",
     "untrained", "validation", "test", "seeds",
 }  # fmt: skip
-OLDER_PYTHON = os.environ.get("TFBERT_SERVING_PYTHON")
-needs_older = pytest.mark.skipif(not OLDER_PYTHON, reason="TFBERT_SERVING_PYTHON names no Python of TensorFlow 2.20.0")
 SMALL = {"encoder.name": "tiny", "encoder.sequence_length": 32, "encoder.precision": "float32"}
 
 
@@ -182,15 +176,6 @@ def test_scores_of_the_saved_model_are_those_of_the_report(exported, run_dir, ta
         assert found["metrics"][name] == pytest.approx(metric, abs=1e-3)
 
 
-def said_by(python, script, *arguments, cwd):
-    """Return the last line of a script beside this file, run by a Python that finds nothing of this environment."""
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
-    command = [python, Path(__file__).with_name(script), *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=cwd)
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout.splitlines()[-1])
-
-
 @needs_older
 def test_the_tensorflow_of_stock_servers_answers_alike(exported, run_dir, tmp_path):
     finished = load_run(run_dir)
@@ -206,26 +191,10 @@ def test_the_tensorflow_of_stock_servers_answers_alike(exported, run_dir, tmp_pa
 @pytest.mark.parametrize("python", [sys.executable, pytest.param(OLDER_PYTHON, marks=needs_older)], ids=["own", "2.20"])
 def test_the_loader_of_stock_servers_answers_alike(exported, run_dir, tmp_path, python):
     finished = load_run(run_dir)
-    # The C API hands out the graph, whose tensors the signature names.
-    saved = saved_model_pb2.SavedModel.FromString((exported[0] / "saved_model.pb").read_bytes())
-    signature = saved.meta_graphs[0].signature_def["serving_default"]
-    tensors, texts = batch_of(finished.samples, list(signature.inputs)), np.vectorize(bytes.decode, otypes=[object])
-    inputs = {info.name: texts(tensors[name].numpy()).tolist() for name, info in signature.inputs.items()}
-    outputs = {name: info.name for name, info in signature.outputs.items()}
-    path = tmp_path / "asked.json"
-    path.write_text(json.dumps({"inputs": inputs, "outputs": outputs}), encoding="utf-8")
-    found = said_by(python, "c_api.py", exported[0], path, cwd=tmp_path)
+    found = asked_by_loader(python, exported[0], finished.samples, tmp_path)
     assert not found["has_python"]
     assert found["tensorflow"].startswith("2.20." if python == OLDER_PYTHON else tf.__version__)
-    expected = finished.answering(finished.samples)
-    assert found["outputs"].keys() == expected.keys()
-    for name, values in expected.items():
-        answer = found["outputs"][name]
-        assert (answer["dtype"], answer["shape"]) == (values.dtype.name, list(values.shape))
-        if values.dtype.kind == "O":
-            assert answer["values"] == texts(values).ravel().tolist()
-        else:
-            np.testing.assert_allclose(answer["values"], values.ravel(), atol=1e-5, rtol=0)
+    assert_answers(found["outputs"], finished.answering(finished.samples))
 
 
 def test_a_deployment_fits_the_answers(exported, tmp_path, task):

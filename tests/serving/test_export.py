@@ -3,9 +3,11 @@
 import json
 import os
 import stat
+import sys
 
 import numpy as np
 import pytest
+import stock_servers
 import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 
@@ -13,6 +15,7 @@ from tfbert.serving import export as exporting
 from tfbert.serving import fidelity, publish
 from tfbert.serving.export import export
 from tfbert.serving.ops import OLDEST_RELEASE, list_ops
+from tfbert.serving.predictor import Predictor
 from tfbert.serving.warmup import read_warmup
 from tfbert.text.packing import pad_rows
 from tfbert.training.answering import make_packer
@@ -272,6 +275,9 @@ def test_matrices_in_bfloat16_are_stored_as_such_alone_and_what_they_change_is_s
     ]
     saved = 2 * sum(int(np.prod(stored[name])) for name in matrices)
     assert sizes[0] - sizes[1] == pytest.approx(saved, rel=0.05)
+    # By the loader of stock servers it answers as TensorFlow's own functions do.
+    answered = stock_servers.asked_by_loader(sys.executable, narrow_dir, finished.samples, tmp_path)
+    stock_servers.assert_answers(answered["outputs"], Predictor(narrow_dir)(finished.samples))
     card = (narrow_dir / "MODEL_CARD.md").read_text(encoding="utf-8")
     said = fidelity.said(checked["compared"])
     assert said in card and "accuracy" in said and "in float32 and" in said
