@@ -226,11 +226,11 @@ def build_models(problem: Problem, config: Config) -> tuple[TaskModel, TaskModel
     if num_learned is not None:
         check_layers(num_learned, model.backbone.num_layers, config.encoder.name)
         freeze(model.backbone, num_learned)
-    if not model.trainable_weights:
-        raise ValueError(
-            f"train.trainable_layers={num_learned}: {problem.task.name} has no weights outside the encoder; "
-            "wanted 1 or more"
-        )
+        if not model.trainable_weights:
+            raise ValueError(
+                f"train.trainable_layers={num_learned}: {problem.task.name} has no weights outside the encoder; "
+                "wanted 1 or more"
+            )
     return model, evaluation_model
 
 
