@@ -1,6 +1,7 @@
 """What tests share: a quiet TensorFlow, a cache of their own, and the vocabulary of the default encoder."""
 
 import os
+import re
 import tempfile
 from pathlib import Path
 
@@ -8,6 +9,9 @@ import pytest
 
 from tfbert.encoder import presets
 
+CONTRACT = "test_contract.py"
+# In minutes of a process or more.
+SLOWEST = {CONTRACT, "test_run.py", "test_matching.py", "test_trainer.py", "test_serve.py", "test_served.py"}
 # Read by TensorFlow's C++ part when it is loaded.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
@@ -28,6 +32,29 @@ def pytest_configure(config):
         (encoders / folder.name).symlink_to(folder)
     os.environ["TFBERT_CACHE"] = private.name
     config.add_cleanup(lambda: os.environ.pop("TFBERT_CACHE"))
+
+
+def pytest_collection_modifyitems(items):
+    """Let what takes longest begin first, so that no process works on alone while the others have ended."""
+    items.sort(key=lambda item: item.path.name not in SLOWEST)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """Let `--dist loadfile` take files in that order, and of the contract the tests of one task as a file."""
+    from xdist.scheduler import LoadFileScheduling
+
+    if config.getvalue("dist") != "loadfile":
+        return None
+
+    class Scheduling(LoadFileScheduling):
+        def _split_scope(self, nodeid):
+            path, _, rest = nodeid.partition("::")
+            task = re.search(r"\[(\w+)", rest) if path.endswith(CONTRACT) else None
+            return f"{path}::{task[1]}" if task else path
+
+    config.option.loadscopereorder = False
+    return Scheduling(config, log)
 
 
 @pytest.fixture(scope="session")

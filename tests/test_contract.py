@@ -49,6 +49,17 @@ def run_dir(problem, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
+def finished(run_dir):
+    return load_run(run_dir)
+
+
+@pytest.fixture(scope="module")
+def expected(finished):
+    """Return what the trained model answers to the samples."""
+    return finished.answering(finished.samples)
+
+
+@pytest.fixture(scope="module")
 def exported(run_dir, tmp_path_factory):
     """Return the version's directory and what its verification in a fresh process found."""
     return publish.export_run(run_dir, tmp_path_factory.mktemp("models") / "model")
@@ -122,10 +133,10 @@ def test_run_directory(run_dir):
     assert "checkpoint.safetensors" not in names
 
 
-def test_fresh_process_verified_the_export(exported, run_dir):
+def test_fresh_process_verified_the_export(exported, finished):
     version_dir, checked = exported
     assert version_dir.name == "1"
-    assert checked["num_items"] == len(load_run(run_dir).samples) > 0
+    assert checked["num_items"] == len(finished.samples) > 0
     assert checked["max_difference"] <= 1e-4
     assert checked["warmup_requests"] > 0
 
@@ -146,18 +157,16 @@ def test_litert_answers_nearly_the_same(run_dir, problem, tmp_path):
     assert ask(row).keys() == compared["outputs"].keys()
 
 
-def test_matrices_in_bfloat16_answer_nearly_the_same(run_dir):
-    compared = fidelity.compare(load_run(run_dir), fidelity.by_rows(load_run(run_dir, "bfloat16").answering))
+def test_matrices_in_bfloat16_answer_nearly_the_same(run_dir, finished):
+    compared = fidelity.compare(finished, fidelity.by_rows(load_run(run_dir, "bfloat16").answering))
     assert compared["split"] == "test" and compared["num_rows"] > 0
     differences = [found.get("mean_difference", 0) for found in compared["outputs"].values()]
     assert 0 < max(differences) < 0.1
     assert all(found.get("equal_fraction", 1) > 0.9 for found in compared["outputs"].values())
 
 
-def test_reloaded_answers_equal_the_trained_models(exported, run_dir, task):
-    finished = load_run(run_dir)
+def test_reloaded_answers_equal_the_trained_models(exported, finished, expected):
     answers = Predictor(exported[0])(finished.samples)
-    expected = finished.answering(finished.samples)
     assert answers.keys() == expected.keys()
     for name, values in expected.items():
         assert len(values) == len(finished.samples)
@@ -177,8 +186,7 @@ def test_scores_of_the_saved_model_are_those_of_the_report(exported, run_dir, ta
 
 
 @needs_older
-def test_the_tensorflow_of_stock_servers_answers_alike(exported, run_dir, tmp_path):
-    finished = load_run(run_dir)
+def test_the_tensorflow_of_stock_servers_answers_alike(exported, finished, tmp_path):
     path = tmp_path / "expected.json"
     path.write_text(json.dumps({"items": finished.samples, "expected": publish.expected(finished)}), encoding="utf-8")
     found = said_by(OLDER_PYTHON, "older_tensorflow.py", exported[0], path, cwd=tmp_path)
@@ -189,12 +197,11 @@ def test_the_tensorflow_of_stock_servers_answers_alike(exported, run_dir, tmp_pa
 
 
 @pytest.mark.parametrize("python", [sys.executable, pytest.param(OLDER_PYTHON, marks=needs_older)], ids=["own", "2.20"])
-def test_the_loader_of_stock_servers_answers_alike(exported, run_dir, tmp_path, python):
-    finished = load_run(run_dir)
+def test_the_loader_of_stock_servers_answers_alike(exported, finished, expected, tmp_path, python):
     found = asked_by_loader(python, exported[0], finished.samples, tmp_path)
     assert not found["has_python"]
     assert found["tensorflow"].startswith("2.20." if python == OLDER_PYTHON else tf.__version__)
-    assert_answers(found["outputs"], finished.answering(finished.samples))
+    assert_answers(found["outputs"], expected)
 
 
 def test_a_deployment_fits_the_answers(exported, tmp_path, task):

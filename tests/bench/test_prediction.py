@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+from dataclasses import replace
 
 import pytest
 
@@ -27,12 +28,12 @@ for line in Path(job["texts"]).read_text().splitlines():
 @pytest.fixture
 def measure(data_dir, served, tmp_path, monkeypatch):
     monkeypatch.setattr(prediction, "make_served", lambda *_: served)
-    return lambda: prediction.measure(data_dir, tmp_path / "out", None, 150, 2)
+    return lambda num_repeats=1: prediction.measure(data_dir, tmp_path / "out", None, 150, num_repeats)
 
 
 def test_every_way_answers_the_same_lines(measure, stand_in, tmp_path):
     stand_in(STAND_IN)
-    ours, peer = measure()
+    ours, peer = measure(2)
     assert (ours["way"], peer["way"], ours["num_lines"]) == ("tfbert", "pipeline", 150)
     written = [json.loads(line) for line in (tmp_path / "out" / "predict" / "tfbert.jsonl").read_text().splitlines()]
     texts = (tmp_path / "out" / "predict" / "texts.txt").read_text().splitlines()
@@ -46,6 +47,13 @@ def test_every_way_answers_the_same_lines(measure, stand_in, tmp_path):
 
 def test_without_peers_ours_stands_alone(measure, no_peers):
     assert [row["way"] for row in measure()] == ["tfbert"]
+
+
+def test_ours_in_bfloat16_is_asked_where_it_is(served, tmp_path, no_peers):
+    ours = prediction._commands(served, tmp_path / "texts.txt", tmp_path)
+    both = prediction._commands(replace(served, bfloat16_dir=tmp_path / "narrow"), tmp_path / "texts.txt", tmp_path)
+    assert list(both) == ["tfbert", "tfbert-bfloat16"] and both["tfbert"] == ours["tfbert"]
+    assert both["tfbert-bfloat16"][2:] == [str(tmp_path / "narrow"), *ours["tfbert"][3:]]
 
 
 def test_a_command_that_fails_is_an_error(measure, stand_in):

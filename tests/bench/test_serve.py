@@ -15,8 +15,10 @@ from tfbert.bench import serve
 from tfbert.bench.processes import WORKERS
 from tfbert.bench.workers import asking
 from tfbert.files import read_json
-from tfbert.serving import litert, publish
+from tfbert.serving import litert
+from tfbert.serving.export import Servable, export
 from tfbert.serving.predictor import Predictor
+from tfbert.training.finished import load_run
 
 # Answers every text with label 0; writes the names of the ONNX files that it would make.
 STAND_IN = """
@@ -98,22 +100,18 @@ def test_peers_are_asked_the_same_and_compared_with_ours(measure, stand_in, monk
         assert row["max_difference"] == pytest.approx(np.abs(ours["probabilities"] - [0.8, 0.1, 0.1]).max(), abs=1e-6)
 
 
-def test_litert_makes_the_same_tokens_and_nearly_the_same_answers(data_dir, served, tmp_path, monkeypatch, no_peers):
-    litert.export_litert(small.finished_run()[0], tmp_path / "lite")
-    monkeypatch.setattr(serve, "make_served", lambda *_: dataclasses.replace(served, litert_dir=tmp_path / "lite"))
-    _, row = serve.measure(data_dir, tmp_path / "out", None, PLAN)
-    assert row["way"] == "tfbert-litert"
-    assert row["equal_labels_fraction"] > 0.9
-    assert 0 < row["max_difference"] < 0.1
-
-
-def test_ours_in_bfloat16_is_asked_beside_ours(data_dir, served, tmp_path, monkeypatch, no_peers):
-    version_dir, _ = publish.export_run(small.finished_run()[0], tmp_path / "narrow", "bfloat16")
-    monkeypatch.setattr(serve, "make_served", lambda *_: dataclasses.replace(served, bfloat16_dir=version_dir))
-    ours, row = serve.measure(data_dir, tmp_path / "out", None, PLAN)
-    assert (ours["way"], row["way"]) == ("tfbert", "tfbert-bfloat16")
-    assert row["equal_labels_fraction"] > 0.9
-    assert 0 < row["max_difference"] < 0.1
+def test_ours_with_fewer_bits_is_asked_beside_ours(data_dir, served, tmp_path, monkeypatch, no_peers):
+    run_dir = small.finished_run()[0]
+    litert.export_litert(run_dir, tmp_path / "lite")
+    run = load_run(run_dir, matrices="bfloat16")
+    servable = Servable(answering=run.answering, config=run.config, report=run.report, samples=run.samples)
+    forms = {"litert_dir": tmp_path / "lite", "bfloat16_dir": export(servable, tmp_path / "narrow")}
+    monkeypatch.setattr(serve, "make_served", lambda *_: dataclasses.replace(served, **forms))
+    ours, *others = serve.measure(data_dir, tmp_path / "out", None, PLAN)
+    assert [ours["way"], *(row["way"] for row in others)] == ["tfbert", "tfbert-bfloat16", "tfbert-litert"]
+    for row in others:
+        assert row["equal_labels_fraction"] > 0.9
+        assert 0 < row["max_difference"] < 0.1
 
 
 @pytest.mark.parametrize(("way", "is_refused"), [("onnx", True), ("torch", True), ("onnx-int8", False)])

@@ -29,13 +29,19 @@ def changed_run(tmp_path, section, field, value):
     return copied
 
 
-def test_what_the_peers_get_is_the_exported_model(tmp_path):
+def without_bfloat16(monkeypatch):
+    monkeypatch.setattr(served, "choose_precision", lambda _: Precision("float32", None))
+
+
+def test_what_the_peers_get_is_the_exported_model(tmp_path, monkeypatch):
+    without_bfloat16(monkeypatch)
     stale = [tmp_path / "out" / "model" / "1" / "saved_model.pb", tmp_path / "out" / "peer" / "int8.onnx"]
     for path in stale:
         path.parent.mkdir(parents=True)
         path.write_text("of another run")
     found = served.make_served(tmp_path, tmp_path / "out", small.finished_run()[0])
     assert found.version_dir == stale[0].parent and not stale[1].exists()
+    assert found.bfloat16_dir is None
     model = tf.saved_model.load(str(found.version_dir))
     ours = model.signatures["token_ids"](**{name: tf.constant(value) for name, value in INPUTS.items()})
     sequence = load_encoder(found.peer_dir / "encoder").backbone(INPUTS)["sequence_output"].numpy()
@@ -63,15 +69,14 @@ def test_a_run_that_the_peers_do_not_build_is_refused(tmp_path, section, field, 
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize("products", [None, "bfloat16"])
-def test_bfloat16_is_there_where_the_processor_has_it(tmp_path, monkeypatch, products):
-    monkeypatch.setattr(served, "choose_precision", lambda _: Precision("float32", products))
-    found = served.make_served(tmp_path, tmp_path / "out", small.finished_run()[0])
-    if products:
-        assert found.bfloat16_dir == tmp_path / "out" / "model-bfloat16" / "1"
-        assert "bfloat16" in (found.bfloat16_dir / "MODEL_CARD.md").read_text()
-    else:
-        assert found.bfloat16_dir is None
+def test_bfloat16_is_there_where_the_processor_has_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(served, "choose_precision", lambda _: Precision("float32", "bfloat16"))
+    version_dir = served._export_bfloat16(small.finished_run()[0], tmp_path / "model-bfloat16")
+    assert version_dir == tmp_path / "model-bfloat16" / "1"
+    assert "bfloat16" in (version_dir / "MODEL_CARD.md").read_text()
+    without_bfloat16(monkeypatch)
+    assert served._export_bfloat16(small.finished_run()[0], tmp_path / "none") is None
+    assert not (tmp_path / "none").exists()
 
 
 def test_texts_are_drawn_in_an_order_that_stays(data_dir, caplog, monkeypatch):

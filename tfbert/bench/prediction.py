@@ -27,9 +27,10 @@ from tfbert.text.splits import load_splits
 
 logger = logging.getLogger(__name__)
 
-OURS, _BFLOAT16 = "tfbert", "pipeline-bfloat16"
+OURS, _OURS_BFLOAT16, _BFLOAT16 = "tfbert", "tfbert-bfloat16", "pipeline-bfloat16"
 WAYS = {
     OURS: "tools/predict.py",
+    _OURS_BFLOAT16: "tools/predict.py, matrices in bfloat16",
     "pipeline": "transformers pipeline, float32",
     _BFLOAT16: "transformers pipeline, bfloat16",
 }
@@ -50,7 +51,7 @@ def measure(
 
     Returns:
         A dict a way: `way` (a key of `WAYS`), `num_lines`; of each repeat `seconds` of the whole command and
-        `busy_seconds` of a core; `equal_labels_fraction` to ours.
+        `busy_seconds` of a core; `equal_labels_fraction` to ours in float32.
 
     Raises:
         ValueError: the data or the run is not there, or the run is none that the peers can build.
@@ -82,10 +83,10 @@ def measure(
 
 
 def to_markdown(rows: list[dict]) -> str:
-    """Return the table: medians with ranges, and the median over repeats of theirs divided by ours."""
+    """Return the table: medians with ranges, and the median over repeats of theirs divided by ours in float32."""
     lines = [
-        "| a file of texts answered by | lines | seconds (range) | lines a second | core ms a line | tfbert is "
-        "| equal labels |",
+        "| a file of texts answered by | lines | seconds (range) | lines a second | core ms a line "
+        "| tfbert's float32 is | equal labels |",
         "|---|---|---|---|---|---|---|",
     ]
     ours = rows[0]
@@ -106,9 +107,12 @@ def speeds(rows: list[dict]) -> list[Speed]:
     """Return what is drawn of the table: lines a second."""
     return [
         Speed(
-            f"{row['num_lines']:,} lines", WAYS[row["way"]], [row["num_lines"] / s for s in row["seconds"]], not place
+            f"{row['num_lines']:,} lines",
+            WAYS[row["way"]],
+            [row["num_lines"] / seconds for seconds in row["seconds"]],
+            row["way"].startswith(OURS),
         )
-        for place, row in enumerate(rows)
+        for row in rows
     ]
 
 
@@ -122,13 +126,15 @@ def _write_texts(data: Path, target: Path, number: int) -> None:
 
 def _commands(served: Served, texts: Path, out_dir: Path) -> dict[str, list[str]]:
     options = ["--file", str(texts), "--batch-size", str(_BATCH_SIZE)]
-    commands = {OURS: [sys.executable, str(TOOLS / "predict.py"), str(served.model_dir), *options]}
+    models = {OURS: served.model_dir, _OURS_BFLOAT16: served.bfloat16_dir}
+    predict = [sys.executable, str(TOOLS / "predict.py")]
+    commands = {way: [*predict, str(model), *options] for way, model in models.items() if model is not None}
     python = peers_python()
     if python is None:
         return commands
     has_bfloat16 = write_onnx(python, served)["has_bfloat16"]
     for way in WAYS:
-        if way == OURS or (way == _BFLOAT16 and not has_bfloat16):
+        if way in models or (way == _BFLOAT16 and not has_bfloat16):
             continue
         job = {"model": str(served.peer_dir), "texts": str(texts), "batch_size": _BATCH_SIZE}
         path = out_dir / f"{way}.json"

@@ -127,11 +127,16 @@ def to_markdown(rows: list[dict]) -> str:
 def speeds(rows: list[dict]) -> list[Speed]:
     """Return what is drawn of the table: texts a second, one at a time and in batches."""
     single = [
-        Speed(f"{row['data']}, one at a time", WAYS[row["way"]], [1000 / p50 for p50 in row["p50"]], row["way"] == OURS)
+        Speed(
+            f"{row['data']}, one at a time",
+            WAYS[row["way"]],
+            [1000 / p50 for p50 in row["p50"]],
+            row["way"].startswith(OURS),
+        )
         for row in rows
     ]
     batches = [
-        Speed(f"{row['data']}, 32 at once", WAYS[row["way"]], row["texts_per_second"], row["way"] == OURS)
+        Speed(f"{row['data']}, 32 at once", WAYS[row["way"]], row["texts_per_second"], row["way"].startswith(OURS))
         for row in rows
     ]
     return [*single, *batches]
