@@ -27,7 +27,7 @@ REPORT_KEYS = {
     "task", "encoder", "seed", "config", "versions", "command", "data", "checks", "seconds", "history", "best_epoch",
     "untrained", "validation", "test", "seeds",
 }  # fmt: skip
-SMALL = {"encoder.name": "tiny", "encoder.sequence_length": 32, "encoder.precision": "float32"}
+SMALL = {"encoder.name": "tiny", "encoder.sequence_length": 64, "encoder.precision": "float32"}
 
 
 @pytest.fixture(scope="module", params=list_tasks())
@@ -152,7 +152,7 @@ def test_litert_answers_nearly_the_same(run_dir, problem, tmp_path):
         # Of logits, probabilities and the user's units.
         assert found.get("mean_difference", 0) < 0.1
     ask = litert.reader((tmp_path / "lite" / "model.tflite").read_bytes())
-    row = {name: np.zeros([1, 32], np.int32) for name in facts["inputs"]}
+    row = {name: np.zeros([1, SMALL["encoder.sequence_length"]], np.int32) for name in facts["inputs"]}
     row["padding_mask"][:, :3] = 1
     assert ask(row).keys() == compared["outputs"].keys()
 
