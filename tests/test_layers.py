@@ -28,7 +28,7 @@ ROOMS = [
 ]
 HEAVY = ["tensorflow", "tensorflow_text", "keras", "keras_hub", "keras_tuner", "sklearn", "matplotlib"]
 LIGHT = ["tfbert", "tfbert.config", "tfbert.space", "tfbert.encoder.presets"]
-LIGHT += ["tfbert.serving.client", "tfbert.serving.client_grpc"]
+LIGHT += ["tfbert.serving.client", "tfbert.serving.client_rest", "tfbert.serving.client_grpc"]
 MAX_FILE_LINES, MAX_FUNCTION_LINES, MAX_TOOL_LINES = 400, 60, 80
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef

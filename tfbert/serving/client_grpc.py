@@ -9,7 +9,7 @@ import grpc
 from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import Message
 
-from tfbert.serving.client import GRPC, GRPC_TLS, Connection, ServerError, inputs_of
+from tfbert.serving.connection import GRPC, GRPC_TLS, Connection, ServerError, inputs_of
 from tfbert.serving.server.status import Code
 from tfbert.serving.tensors import api_messages, of_tensor, to_tensor
 
