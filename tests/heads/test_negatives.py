@@ -7,7 +7,14 @@ import pytest
 import tensorflow as tf
 
 from tfbert.heads import negatives
-from tfbert.heads.negatives import MOST_RIGHT, ranking_loss, targets_of, with_all_right, with_mined
+from tfbert.heads.negatives import (
+    MOST_RIGHT,
+    ranking_loss,
+    targets_of,
+    with_all_right,
+    with_mined,
+    with_other_words,
+)
 from tfbert.text.datasets import TokenizedSplit
 
 
@@ -23,6 +30,42 @@ def rows_of(records):
         of[0, 3 : 3 + len(right)] = right
         rows.append(of)
     return np.concatenate(rows)
+
+
+def with_asked_otherwise(vectors, records, others, scale):
+    """Return vectors, targets and the slow losses where some records have their question in other words.
+
+    Args:
+        vectors: as many as there are rows then.
+        records: as for `rows_of`.
+        others: by record the id of that question and what is right for it.
+        scale: as for `slow_loss`.
+    """
+    kept, rows, asked, at = [], [], {}, 0
+    for number, record in enumerate(records):
+        of = rows_of([record])
+        kept += range(at, at + len(of))
+        rows.append(of)
+        at += len(of)
+        if number in others:
+            (ids, right), asked[number] = others[number], vectors[at]
+            rows.append(np.array([[3, ids, *right, *[0] * (MOST_RIGHT - len(right))]], np.int32))
+            at += 1
+    plain = vectors[kept]
+    starts = np.concatenate([[0], np.cumsum([len(ids) for ids, _ in records])])[:-1]
+    losses = slow_loss(plain, records, scale)
+    for number, vector in asked.items():
+        ids, right = records[number][0][0], {records[number][0][1], *records[number][1]}
+        own = scale * plain[starts[number]] @ vector
+        candidates = [own]
+        for other, theirs in asked.items():
+            if others[other][0] != ids and not right & set(others[other][1]):
+                candidates.append(scale * plain[starts[number]] @ theirs)
+        for (of, known), start in zip(records, starts, strict=True):
+            if of[0] != ids and not right & {of[1], *known}:
+                candidates.append(scale * plain[starts[number]] @ plain[start])
+        losses[number] = (losses[number] + np.log(np.exp(candidates).sum()) - own) / 2
+    return np.concatenate(rows), losses
 
 
 def slow_loss(vectors, records, scale):
@@ -74,6 +117,25 @@ def test_loss_equals_the_slow_one(name):
         np.testing.assert_allclose(found, 0, atol=1e-6)
 
 
+@pytest.mark.parametrize(
+    "others",
+    [
+        {0: (5, (11,))},
+        {0: (5, (11,)), 2: (6, (13,))},
+        {0: (5, (11, 12)), 1: (6, (12,)), 2: (7, (13,))},
+        {0: (2, (11, 12)), 2: (1, (13, 11))},
+        {},
+    ],
+)
+def test_a_question_is_near_to_itself_in_other_words(others):
+    records = RECORDS["wrong ones"]
+    rng = np.random.default_rng(len(others))
+    vectors = unit(rng.normal(size=(len(rows_of(records)) + len(others), 6)))
+    targets, losses = with_asked_otherwise(vectors.astype(np.float64), records, others, 5.0)
+    found = ranking_loss(tf.constant(vectors), tf.constant(targets), 5.0).numpy()
+    np.testing.assert_allclose(found, losses, rtol=1e-4, atol=1e-5)
+
+
 def test_gradients_are_finite_where_nothing_is_wrong():
     vectors = tf.Variable(unit(np.random.default_rng(0).normal(size=(4, 6))))
     with tf.GradientTape() as tape:
@@ -123,6 +185,27 @@ def test_of_many_right_answers_the_own_one_is_kept():
     questions = split.targets[split.targets[:, 0] == 0]
     assert questions[:, 2].tolist() == [100 + number for number in range(20)]
     assert (questions[:, 3:] >= 100).all()
+
+
+def test_other_words_are_a_question_with_the_same_answer():
+    records = [(1, 11), (2, 11, 99), (3, 12), (1, 11), (4, 11), (5, 13), (5, 13)]
+    split = with_all_right(split_of(records))
+    several = [with_other_words(split, seed) for seed in range(20)]
+    seen = {}
+    for found in several:
+        assert len(found) == len(split) and found.starts[-1] == len(found.flat)
+        for record, (start, end) in enumerate(zip(found.units[:-1], found.units[1:], strict=True)):
+            own = split.units[record + 1] - split.units[record]
+            assert found.targets[start : start + own].tolist() == (
+                split.targets[split.units[record] : split.units[record + 1]].tolist()
+            )
+            added = found.targets[start + own : end]
+            seen.setdefault(record, set()).update(added[:, 1].tolist())
+            for row, target in zip(range(start + own, end), added, strict=True):
+                source = np.flatnonzero((split.targets[:, 0] == 0) & (split.targets[:, 1] == target[1]))
+                assert target[0] == 3 and any(found.row(row).tolist() == split.row(at).tolist() for at in source)
+    assert seen == {0: {2, 4}, 1: {1, 4}, 2: set(), 3: {2, 4}, 4: {1, 2}, 5: set(), 6: set()}
+    assert np.array_equal(several[3].targets, with_other_words(split, 3).targets)
 
 
 def test_mined_answers_are_the_nearest_wrong_ones():

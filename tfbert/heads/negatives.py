@@ -1,7 +1,8 @@
 """Questions and answers in; which answers are wrong for a question, the nearest such, and the ranking loss out.
 
-Rows have a target each, int32 `(2 + MOST_RIGHT,)`: whether the row is a question, its answer or a wrong answer; the id
-of its text; and of a question the ids of right answers, its own first, 0 where there are no more.
+Rows have a target each, int32 `(2 + MOST_RIGHT,)`: whether the row is a question, its answer, a wrong answer or the
+question in other words; the id of its text; and of a question, in whatever words, the ids of right answers, its own
+first, 0 where there are no more.
 """
 
 from collections.abc import Callable, Sequence
@@ -14,7 +15,7 @@ from tfbert.heads.index import nearest
 from tfbert.text.datasets import TokenizedSplit
 
 MOST_RIGHT = 8
-_QUESTION, _ANSWER, _WRONG = 0, 1, 2
+_QUESTION, _ANSWER, _WRONG, _OTHER_WORDS = 0, 1, 2, 3
 # A wrong answer more similar to the question than this share of the right one's similarity may well be right too.
 _MOST_SIMILAR = 0.95
 # Candidates looked at for each wrong answer wanted, as some are right and others too similar.
@@ -38,7 +39,9 @@ def ranking_loss(vectors: tf.Tensor, targets: tf.Tensor, scale: float) -> tf.Ten
 
     A question has to be more similar to its answer than to every other answer and every other question of the batch,
     and an answer to its question than to every other question; but never than to what is right as well: the same texts,
-    answers known to be right for the question, questions that share a right answer with it.
+    answers known to be right for the question, questions that share a right answer with it. Where there is one of the
+    latter, in a row of its own, the question has to be more similar to it too than to the other questions: an index
+    finds answers by such.
 
     Args:
         vectors: unit vectors of the rows, float32 `(rows, hidden_dim)`; each record has one question and one answer.
@@ -62,18 +65,38 @@ def ranking_loss(vectors: tf.Tensor, targets: tf.Tensor, scale: float) -> tf.Ten
     number = tf.shape(ids)[0]
     is_right = tf.reduce_any(right[:, None, :] == candidate_ids[None, :, None], -1)
     is_right |= ids[:, None] == candidate_ids[None, :]
-    same_question = ids[:, None] == ids[None, :]
-    is_right |= tf.pad(same_question, [[0, 0], [0, tf.shape(wrong)[0]]])
-    shared = tf.reduce_any((right[:, None, :, None] == right[None, :, None, :]) & (right > 0)[:, None, :, None], [2, 3])
+    alike = _alike(targets, question, question)
+    is_right |= tf.pad(ids[:, None] == ids[None, :], [[0, 0], [0, tf.shape(wrong)[0]]])
     to_answers = scale * tf.matmul(q, tf.gather(vectors, candidates), transpose_b=True)
     own = tf.linalg.diag_part(to_answers[:, :number])
-    to_questions = scale * tf.matmul(q, q, transpose_b=True)
     wrong_answers = tf.where(is_right, _MASKED, to_answers)
-    wrong_questions = tf.where(shared | same_question, _MASKED, to_questions)
+    wrong_questions = tf.where(alike, _MASKED, scale * tf.matmul(q, q, transpose_b=True))
     loss = tf.reduce_logsumexp(tf.concat([own[:, None], wrong_answers, wrong_questions], axis=1), axis=1) - own
     back = tf.where(is_right[:, :number], _MASKED, to_answers[:, :number])
     back = tf.reduce_logsumexp(tf.concat([own[None, :], back], axis=0), axis=0) - own
-    return (loss + back) / 2
+    return _with_other_words((loss + back) / 2, vectors, targets, wrong_questions, scale)
+
+
+def _with_other_words(loss, vectors, targets, wrong_questions, scale: float):
+    """Return the mean of a record's loss and of what its question in other words adds, where it has such."""
+    kind = targets[:, 0]
+    question, others = (tf.where(kind == of)[:, 0] for of in (_QUESTION, _OTHER_WORDS))
+    # A record's rows follow its question.
+    record = tf.gather(tf.cumsum(tf.cast(kind == _QUESTION, tf.int32)) - 1, others)
+    to_others = scale * tf.matmul(tf.gather(vectors, question), tf.gather(vectors, others), transpose_b=True)
+    own = tf.gather_nd(to_others, tf.stack([record, tf.range(tf.size(record))], axis=1))
+    wrong_others = tf.where(_alike(targets, question, others), _MASKED, to_others)
+    wrong = tf.gather(tf.concat([wrong_others, wrong_questions], axis=1), record)
+    added = tf.reduce_logsumexp(tf.concat([own[:, None], wrong], axis=1), axis=1) - own
+    return tf.tensor_scatter_nd_add(loss, record[:, None], (added - tf.gather(loss, record)) / 2)
+
+
+def _alike(targets, ones, others):
+    """Say of each of some questions and each of others whether they are the same or share a right answer."""
+    ids, right = (tf.gather(targets[:, part], ones) for part in (1, slice(2, None)))
+    other_ids, other_right = (tf.gather(targets[:, part], others) for part in (1, slice(2, None)))
+    is_shared = (right[:, None, :, None] == other_right[None, :, None, :]) & (right > 0)[:, None, :, None]
+    return tf.reduce_any(is_shared, [2, 3]) | (ids[:, None] == other_ids[None, :])
 
 
 def with_all_right(split: TokenizedSplit) -> TokenizedSplit:
@@ -91,6 +114,27 @@ def with_all_right(split: TokenizedSplit) -> TokenizedSplit:
         there = count[at] >= place
         targets[question[there], 2 + place] = pairs[first[at[there]] + place - 1, 1]
     return replace(split, targets=targets)
+
+
+def with_other_words(split: TokenizedSplit, seed: int) -> TokenizedSplit:
+    """Return a split that has in every record, where there is one, another question that shares its right answer.
+
+    Args:
+        split: as `with_all_right` or `with_mined` gives it.
+        seed: chooses among several.
+    """
+    targets, rng = split.targets, np.random.default_rng(seed)
+    question, answer = (np.flatnonzero(targets[:, 0] == kind) for kind in (_QUESTION, _ANSWER))
+    ids, answer_ids = targets[question, 1], targets[answer, 1]
+    order = np.argsort(answer_ids, kind="stable")
+    first = np.searchsorted(answer_ids[order], answer_ids)
+    last = np.searchsorted(answer_ids[order], answer_ids, side="right")
+    added = []
+    for record, (start, end) in enumerate(zip(first, last, strict=True)):
+        others = order[start:end]
+        others = others[ids[others] != ids[record]]
+        added.append(question[rng.choice(others, 1)] if len(others) else question[:0])
+    return _with_rows(split, added, _OTHER_WORDS)
 
 
 def with_mined(split: TokenizedSplit, embed: Callable[[np.ndarray], np.ndarray], number: int) -> TokenizedSplit:
@@ -116,11 +160,11 @@ def with_mined(split: TokenizedSplit, embed: Callable[[np.ndarray], np.ndarray],
         row = targets[question[record]]
         is_wrong = ~np.isin(ids[found], row[1:]) & (similar < limits[record])
         mined.append(answer[first[found[is_wrong][:number]]])
-    return _with_rows(split, mined)
+    return _with_rows(split, mined, _WRONG)
 
 
-def _with_rows(split: TokenizedSplit, added: Sequence[np.ndarray]) -> TokenizedSplit:
-    """Return a split with copies of some rows at the end of each unit, as wrong answers."""
+def _with_rows(split: TokenizedSplit, added: Sequence[np.ndarray], kind: int) -> TokenizedSplit:
+    """Return a split with copies of some rows at the end of each unit, as rows of a kind."""
     counts = np.asarray([len(rows) for rows in added])
     own = np.diff(split.units)
     units = np.concatenate([[0], np.cumsum(own + counts)])
@@ -131,7 +175,7 @@ def _with_rows(split: TokenizedSplit, added: Sequence[np.ndarray]) -> TokenizedS
     starts = np.concatenate([[0], np.cumsum(lengths)])
     places = np.arange(starts[-1]) + np.repeat(split.starts[source] - starts[:-1], lengths)
     targets = split.targets[source]
-    targets[is_added, 0] = _WRONG
+    targets[is_added, 0] = kind
     return replace(
         split, flat=split.flat[places], starts=starts, seconds=split.seconds[source], targets=targets, units=units
     )

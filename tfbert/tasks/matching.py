@@ -142,11 +142,17 @@ class Matching(Task):
     def arrange(
         self, split: TokenizedSplit, embed: Callable[[np.ndarray], np.ndarray], facts: dict, config: Config
     ) -> TokenizedSplit:
-        """Return train with all right answers known to every question, and `train.hard_negatives` wrong ones added."""
+        """Return train with more known and added to every question.
+
+        All right answers are known; `train.hard_negatives` wrong answers are added, and another question with the same
+        answer, where there is one.
+        """
         if facts["kind"] == "scored":
             return split
         split = negatives.with_all_right(split)
-        return negatives.with_mined(split, embed, config.train.hard_negatives)
+        # First, since `embed` knows the rows by their numbers.
+        split = negatives.with_mined(split, embed, config.train.hard_negatives)
+        return negatives.with_other_words(split, config.train.seed)
 
     def loss(self, logits: tf.Tensor, batch: Mapping[str, tf.Tensor], config: Config) -> tf.Tensor:
         """Return the multiple negatives ranking loss, or the squared error of the cosine of scored pairs."""
