@@ -45,7 +45,8 @@ def main(options: argparse.Namespace) -> None:
 def _local(options: argparse.Namespace):
     from tfbert.serving.predictor import Predictor
 
-    return Predictor(Path(options.model), options.version)
+    # Whoever writes lines to standard input may wait for the answers before the next.
+    return Predictor(Path(options.model), options.version, num_pooled=1 if options.file == "-" else 16)
 
 
 class _Remote:

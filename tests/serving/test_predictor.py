@@ -44,7 +44,9 @@ def test_no_model(tmp_path, name):
         find_version(tmp_path / name)
 
 
-def test_answers_are_in_order_and_json_ready(predictor):
+@pytest.mark.parametrize("num_pooled", [1, 2, 16])
+def test_answers_are_in_order_and_json_ready(predictor, monkeypatch, num_pooled):
+    monkeypatch.setattr(predictor, "num_pooled", num_pooled)
     texts = [f"my {word} {index}" for index, word in enumerate(["card", "fee", "loan", "", "pin", "价格", "rate"])]
     found = list(predictor.answers(({"text": text} for text in texts), batch_size=3))
     assert [item["text"] for item, _ in found] == texts
@@ -54,6 +56,16 @@ def test_answers_are_in_order_and_json_ready(predictor):
         assert answer["label_id"] == together["label_id"][row]
         assert answer["truncated"] is False
         np.testing.assert_allclose(answer["probabilities"], together["probabilities"][row], atol=1e-5)
+
+
+def test_texts_of_like_length_are_asked_at_once(predictor, monkeypatch):
+    asked = []
+    monkeypatch.setattr(predictor, "num_pooled", 2)
+    monkeypatch.setattr(predictor, "_served", lambda text: asked.append([len(t) for t in text.numpy()]) or {"n": text})
+    texts = ["a" * length for length in (1, 9, 2, 8, 3, 7, 4, 6, 30)]
+    found = list(predictor.answers(({"text": text} for text in texts), batch_size=4))
+    assert asked == [[9, 8, 7, 6], [4, 3, 2, 1], [30]]
+    assert [answer["n"] for _, answer in found] == texts
 
 
 def test_texts_are_read_as_they_are_needed(predictor):
