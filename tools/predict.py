@@ -45,8 +45,9 @@ def main(options: argparse.Namespace) -> None:
 def _local(options: argparse.Namespace):
     from tfbert.serving.predictor import Predictor
 
-    # Whoever writes lines to standard input may wait for the answers before the next.
-    return Predictor(Path(options.model), options.version, num_pooled=1 if options.file == "-" else 16)
+    # Whoever writes lines into a pipe may wait for their answers before the next.
+    num_pooled = 16 if options.file and Path(options.file).is_file() else 1
+    return Predictor(Path(options.model), options.version, num_pooled)
 
 
 class _Remote:
