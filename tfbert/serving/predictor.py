@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_text  # noqa: F401  (registers the tokenizer's ops)
 
-from tfbert.text.items import Item, batch_of
+from tfbert.text.items import Item, batch_of, rough_lengths
 
 
 def find_version(path: Path, version: int | None = None) -> Path:
@@ -68,8 +68,7 @@ class Predictor:
         """
         stream = iter(items)
         while pool := list(itertools.islice(stream, self.num_pooled * batch_size)):
-            # In characters, which is near enough; what is next to it in length pads it least.
-            order = sorted(range(len(pool)), key=lambda index, pool=pool: len(str(pool[index])), reverse=True)
+            order = np.argsort(-rough_lengths(pool), kind="stable").tolist()
             answers: list[dict] = [{}] * len(pool)
             for start in range(0, len(order), batch_size):
                 batch = order[start : start + batch_size]

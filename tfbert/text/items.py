@@ -2,8 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 
+import numpy as np
 import tensorflow as tf
 
+# Of UTF-8: enough to sort by and to size a batch, in English as in Chinese.
+_BYTES_PER_TOKEN = 3.5
 # One text, or several such as choices.
 Input = str | tuple[str, ...]
 Item = Mapping[str, Input]
@@ -26,6 +29,12 @@ def batch_of(items: Sequence[Item], names: Sequence[str]) -> dict[str, tf.Tensor
             encoded = [[*map(_bytes, value), *[b""] * (width - len(value))] for value in values]
         tensors[name] = tf.constant(encoded, tf.string)
     return tensors
+
+
+def rough_lengths(items: Sequence[Item]) -> np.ndarray:
+    """Return about how many tokens each item has, float64 `(items,)`: enough to put those of like length together."""
+    texts = ((value if isinstance(value, str) else "".join(value) for value in item.values()) for item in items)
+    return np.asarray([sum(len(_bytes(text)) for text in of) / _BYTES_PER_TOKEN + 3 for of in texts])
 
 
 def from_json(item: Mapping) -> dict[str, Input]:

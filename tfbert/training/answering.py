@@ -10,7 +10,7 @@ from tqdm import tqdm
 
 from tfbert.config import Config
 from tfbert.tasks.base import Encoding, Task, TaskModel
-from tfbert.text.items import Item, batch_of
+from tfbert.text.items import Item, batch_of, rough_lengths
 from tfbert.text.packing import Packer
 from tfbert.text.records import Record
 from tfbert.text.tokenizer import Tokenizer
@@ -19,8 +19,6 @@ _BATCH_TOKENS = 8192
 _MOST_RECORDS = 256
 # Records that are sorted by length together, so that batches are of like length and memory does not grow with a file.
 _POOL_RECORDS = 4096
-# Of UTF-8: enough to sort by and to size a batch, in English as in Chinese.
-_BYTES_PER_TOKEN = 3.5
 
 Ask = Callable[[Sequence[Item]], dict[str, np.ndarray]]
 
@@ -150,8 +148,7 @@ def answer_all(
 
 def _alike(items: Sequence[Item]) -> Iterator[np.ndarray]:
     """Yield indices of items of like length, longest first, few of the long and many of the short."""
-    texts = ((value if isinstance(value, str) else "".join(value) for value in item.values()) for item in items)
-    num_tokens = np.asarray([sum(len(t.encode("utf-8", "replace")) for t in of) / _BYTES_PER_TOKEN + 3 for of in texts])
+    num_tokens = rough_lengths(items)
     order = np.argsort(-num_tokens, kind="stable")
     start = 0
     while start < len(order):
