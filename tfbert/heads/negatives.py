@@ -125,15 +125,21 @@ def with_other_words(split: TokenizedSplit, seed: int) -> TokenizedSplit:
     """
     targets, rng = split.targets, np.random.default_rng(seed)
     question, answer = (np.flatnonzero(targets[:, 0] == kind) for kind in (_QUESTION, _ANSWER))
-    ids, answer_ids = targets[question, 1], targets[answer, 1]
-    order = np.argsort(answer_ids, kind="stable")
-    first = np.searchsorted(answer_ids[order], answer_ids)
-    last = np.searchsorted(answer_ids[order], answer_ids, side="right")
-    added = []
-    for record, (start, end) in enumerate(zip(first, last, strict=True)):
-        others = order[start:end]
-        others = others[ids[others] != ids[record]]
-        added.append(question[rng.choice(others, 1)] if len(others) else question[:0])
+    ids, answer_ids = targets[question, 1].astype(np.int64), targets[answer, 1].astype(np.int64)
+    # A number an answer and question: in their order an answer's records stand together, and in it those of a question.
+    step = ids.max(initial=0) + 1
+    pairs = answer_ids * step + ids
+    order = np.argsort(pairs, kind="stable")
+    of_answer, of_next, own, after_own = (
+        np.searchsorted(pairs[order], wanted)
+        for wanted in (answer_ids * step, (answer_ids + 1) * step, pairs, pairs + 1)
+    )
+    num_own = after_own - own
+    num_others = of_next - of_answer - num_own
+    # Drawn as if the records of the question itself were not there, and moved behind them where they come before.
+    drawn = of_answer + rng.integers(np.maximum(num_others, 1))
+    drawn += num_own * (drawn >= own)
+    added = [question[order[place : place + (number > 0)]] for place, number in zip(drawn, num_others, strict=True)]
     return _with_rows(split, added, _OTHER_WORDS)
 
 
