@@ -13,6 +13,7 @@ PACKAGE = ROOT / "tfbert"
 # Data flows one way: a module imports from its own room and from those before it.
 ROOMS = [
     "files",
+    "imports",
     "config",
     "space",
     "text",
@@ -27,7 +28,7 @@ ROOMS = [
     "bench",
 ]
 HEAVY = ["tensorflow", "tensorflow_text", "keras", "keras_hub", "keras_tuner", "sklearn", "matplotlib"]
-LIGHT = ["tfbert", "tfbert.config", "tfbert.space", "tfbert.encoder.presets"]
+LIGHT = ["tfbert", "tfbert.imports", "tfbert.config", "tfbert.space", "tfbert.encoder.presets"]
 LIGHT += ["tfbert.serving.client", "tfbert.serving.client_rest", "tfbert.serving.client_grpc"]
 MAX_FILE_LINES, MAX_FUNCTION_LINES, MAX_TOOL_LINES = 400, 60, 80
 

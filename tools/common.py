@@ -50,13 +50,16 @@ def run(
 
 
 def _import_tensorflow_quietly() -> None:
+    from tfbert.imports import kept_to_the_end
+
     # The C++ libraries write start-up notes to file descriptor 2 that no setting silences. They are held back, and
     # shown only when the import fails.
     kept = os.dup(2)
     with tempfile.TemporaryFile() as notes:
         os.dup2(notes.fileno(), 2)
         try:
-            import tensorflow_text  # noqa: F401
+            with kept_to_the_end():
+                import tensorflow_text  # noqa: F401
         except BaseException:
             notes.seek(0)
             os.write(kept, notes.read())
