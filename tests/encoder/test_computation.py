@@ -1,11 +1,17 @@
-"""What is frozen gets no gradient and answers alike in training and after; what is not learns as before."""
+"""What is frozen gets no gradient and answers alike in training and after; what is not learns as before.
+
+Weights that are set later are not drawn, and what is drawn beside them is what it would have been.
+"""
+
+import contextlib
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from keras_hub.models import BertBackbone
 
-from tfbert.encoder.computation import build_backbone, check_layers, freeze
+from tfbert.encoder.computation import build_backbone, check_layers, freeze, no_weights_drawn
 
 FACTS = {
     "vocabulary_size": 20,
@@ -33,6 +39,26 @@ def a_backbone(num_learned, fast=True, products=None):
     if num_learned is not None:
         freeze(backbone, num_learned)
     return backbone
+
+
+def two_backbones_and_a_layer(context):
+    """Return matrices of the first backbone, which is made in a context, and all weights of what is made after it."""
+    keras.utils.set_random_seed(5)
+    sizes = {name: FACTS[name] for name in list(FACTS)[:7]}
+    with context:
+        first = BertBackbone(**sizes)
+    second, dense = BertBackbone(**sizes), keras.layers.Dense(3)
+    dense.build((None, 4))
+    matrices = [weight for weight in first.weights if weight.path.endswith(("embeddings", "kernel"))]
+    return [[weight.numpy() for weight in of] for of in (matrices, [*second.weights, *dense.weights])]
+
+
+def test_no_weights_are_drawn_and_others_are_as_ever():
+    (none, later), (drawn, as_ever) = map(two_backbones_and_a_layer, (no_weights_drawn(), contextlib.nullcontext()))
+    assert len(none) == len(drawn) == 2 + 2 * 6 + 1 + 1
+    assert all(weight.any() for weight in drawn) and not any(weight.any() for weight in none)
+    for one, other in zip(later, as_ever, strict=True):
+        np.testing.assert_array_equal(one, other)
 
 
 def parts(backbone):

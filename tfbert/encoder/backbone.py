@@ -19,7 +19,7 @@ from keras_hub.models import BertBackbone, BertTokenizer
 from safetensors.numpy import save_file
 
 from tfbert.encoder import huggingface, presets
-from tfbert.encoder.computation import FUNCTIONS, set_computation
+from tfbert.encoder.computation import FUNCTIONS, no_weights_drawn, set_computation
 from tfbert.encoder.huggingface import SIZES
 from tfbert.encoder.presets import EncoderSource
 from tfbert.files import read_json, replaced
@@ -182,7 +182,8 @@ def _load_tiny(source: EncoderSource, options: dict, load_weights: bool, seed: i
     """Build the random encoder for tests; `load_weights` makes no difference."""
     vocabulary = presets.tiny_vocabulary()
     sizes = {"num_layers": 2, "num_heads": 2, "hidden_dim": 32, "intermediate_dim": 64, "max_sequence_length": 64}
-    backbone = BertBackbone(vocabulary_size=len(vocabulary), **sizes, **options)
+    with no_weights_drawn():
+        backbone = BertBackbone(vocabulary_size=len(vocabulary), **sizes, **options)
     _randomize(backbone.weights, seed)
     return _encoder(source, backbone, vocabulary, (True, True, True), "gelu", _KERASNLP_EPSILON)
 
@@ -192,7 +193,8 @@ def _load_kerasnlp(source: EncoderSource, options: dict, load_weights: bool, see
     preset = source.preset or str(source.directory)
     said = _read_encoder_json(source.directory / "encoder.json") if source.kind == "tfbert" else {}
     try:
-        backbone = BertBackbone.from_preset(preset, load_weights=load_weights, **options)
+        with no_weights_drawn():
+            backbone = BertBackbone.from_preset(preset, load_weights=load_weights, **options)
         tokenizer = BertTokenizer.from_preset(preset)
     except (OSError, ValueError, KeyError, ImportError, TypeError, RuntimeError) as error:
         raise ValueError(f"encoder {source.name!r}: KerasNLP could not load it: {error}") from error
@@ -232,7 +234,8 @@ def _load_huggingface(source: EncoderSource, options: dict, load_weights: bool, 
     if "dropout" not in options and dropout != attention:
         logger.warning("%s: attention dropout %s is taken as %s, like the rest", path, attention, dropout)
     vocabulary, rules = huggingface.read_tokenizer(source.directory)
-    backbone = BertBackbone(**sizes, **{"dropout": dropout, **options})
+    with no_weights_drawn():
+        backbone = BertBackbone(**sizes, **{"dropout": dropout, **options})
     has_pooler = not load_weights or huggingface.load_weights(backbone, source.directory / "model.safetensors")
     if not load_weights:
         _randomize(backbone.weights, seed)

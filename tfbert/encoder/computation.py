@@ -1,5 +1,8 @@
 """What KerasNLP's BERT constructor does not take: activation, epsilon, faster ways in; a backbone that does so out."""
 
+import contextlib
+from collections.abc import Iterator
+
 import keras
 import tensorflow as tf
 from keras_hub.models import BertBackbone
@@ -21,7 +24,7 @@ FUNCTIONS |= {"relu": keras.activations.relu, "silu": keras.activations.silu}
 def build_backbone(
     facts: dict, *, dropout: float, dtype: str = "float32", products: str | None = None, fast: bool = True
 ) -> BertBackbone:
-    """Return the architecture that an encoder's facts describe, with random weights.
+    """Return the architecture that an encoder's facts describe, with weights that are yet to be set.
 
     Args:
         facts: `Encoder.facts`, or what was stored of them with a run.
@@ -31,13 +34,29 @@ def build_backbone(
         fast: likewise.
     """
     sizes = ("vocabulary_size", "num_layers", "num_heads", "hidden_dim", "intermediate_dim")
-    backbone = BertBackbone(
-        **{name: facts[name] for name in (*sizes, "max_sequence_length", "num_segments")},
-        dropout=dropout,
-        dtype=dtype,
-    )
+    with no_weights_drawn():
+        backbone = BertBackbone(
+            **{name: facts[name] for name in (*sizes, "max_sequence_length", "num_segments")},
+            dropout=dropout,
+            dtype=dtype,
+        )
     set_computation(backbone, facts["activation"], facts["layer_norm_epsilon"], fast, products)
     return backbone
+
+
+@contextlib.contextmanager
+def no_weights_drawn() -> Iterator[None]:
+    """Let backbones that are made inside begin with zeros where KerasNLP's BERT draws.
+
+    For those whose weights are all set afterwards: to draw them takes three times as long as all the rest.
+    """
+    initializer = keras.initializers.TruncatedNormal
+    draw = initializer.__call__
+    initializer.__call__ = lambda self, shape, dtype=None: keras.ops.zeros(shape, dtype)
+    try:
+        yield
+    finally:
+        initializer.__call__ = draw
 
 
 def set_computation(

@@ -247,7 +247,7 @@ def conll_rows(lines: Iterable[str], name: str, data: DataConfig, columns: Seque
     words, tags, numbers, bad = [], [], [], None
     for number, ended in enumerate(_chained_end(lines), start=1):
         # Only TAB and blank separate: a word may be a zero-width or other odd character.
-        cells = [cell for cell in re.split(r"[\t ]+", ended.strip("\r\n\t ")) if cell]
+        cells = [cell for cell in ended.rstrip("\r\n").replace("\t", " ").split(" ") if cell]
         if cells and cells[0] == "-DOCSTART-":
             continue
         if cells:
