@@ -1,6 +1,8 @@
 """What is imported for good is left alone by the garbage collector; all else is collected as ever."""
 
 import gc
+import subprocess
+import sys
 import weakref
 
 import pytest
@@ -40,3 +42,18 @@ def test_an_import_that_fails_keeps_nothing():
     with pytest.raises(ImportError), kept_to_the_end():
         raise ImportError("no such library")
     assert gc.isenabled() and gc.get_freeze_count() == 0
+
+
+ALONE = """
+import sys
+from tfbert.imports import import_tensorflow_alone
+import_tensorflow_alone()
+import tfbert.serving.predictor
+print(sorted({name.partition(".")[0] for name in sys.modules if sys.modules[name]} & {"keras", "sklearn"}))
+print("tensorflow" in sys.modules)
+"""
+
+
+def test_a_model_is_asked_without_keras_and_what_it_brings():
+    done = subprocess.run([sys.executable, "-c", ALONE], capture_output=True, text=True, check=False)
+    assert done.stdout.splitlines() == ["[]", "True"], done.stderr

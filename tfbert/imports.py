@@ -3,6 +3,7 @@
 import atexit
 import contextlib
 import gc
+import sys
 from collections.abc import Iterator
 
 
@@ -21,3 +22,14 @@ def kept_to_the_end() -> Iterator[None]:
         gc.freeze()
     finally:
         gc.enable()
+
+
+def import_tensorflow_alone() -> None:
+    """Import TensorFlow as a server has it: without Keras, which it would bring, and which brings scikit-learn.
+
+    Whatever asks for Keras later in this process fails with an ImportError, unless it was there before.
+    """
+    for name in ("keras", "keras_hub"):
+        sys.modules.setdefault(name, None)
+    with kept_to_the_end():
+        import tensorflow  # noqa: F401

@@ -20,10 +20,11 @@ DEPLOY_DIR = Path(__file__).resolve().parent.parent / "deploy"
 def run(
     main: Callable[[argparse.Namespace], None],
     parser: argparse.ArgumentParser,
-    is_light: Callable[[argparse.Namespace], bool] = lambda options: False,
+    needs: Callable[[argparse.Namespace], str] = lambda options: "keras",
 ) -> None:
-    """Parse the command line, call `main`, and exit; without TensorFlow where `is_light` says so.
+    """Parse the command line, call `main`, and exit.
 
+    What `main` needs is imported for it: "nothing", "tensorflow" alone, as a server has it, or "keras" too.
     A `ValueError` or a file that cannot be used is the user's to mend: it is shown as one line, with exit code 2.
     """
     # Intermixed: `predict MODEL --version 3 TEXT` has an option between its arguments.
@@ -32,8 +33,7 @@ def run(
     logging.getLogger("tfbert").setLevel(logging.INFO)
     # It warns of every model after the first few that it traces one more, which is what we want of it.
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
-    if not is_light(options):
-        _import_tensorflow_quietly()
+    _import_quietly(needs(options))
     try:
         main(options)
     except BrokenPipeError:
@@ -49,8 +49,8 @@ def run(
         sys.exit(130)
 
 
-def _import_tensorflow_quietly() -> None:
-    from tfbert.imports import kept_to_the_end
+def _import_quietly(needed: str) -> None:
+    from tfbert.imports import import_tensorflow_alone, kept_to_the_end
 
     # The C++ libraries write start-up notes to file descriptor 2 that no setting silences. They are held back, and
     # shown only when the import fails.
@@ -58,8 +58,11 @@ def _import_tensorflow_quietly() -> None:
     with tempfile.TemporaryFile() as notes:
         os.dup2(notes.fileno(), 2)
         try:
-            with kept_to_the_end():
-                import tensorflow_text  # noqa: F401
+            if needed == "tensorflow":
+                import_tensorflow_alone()
+            elif needed == "keras":
+                with kept_to_the_end():
+                    import tensorflow_text  # noqa: F401
         except BaseException:
             notes.seek(0)
             os.write(kept, notes.read())

@@ -77,4 +77,4 @@ class _Remote:
 
 
 if __name__ == "__main__":
-    common.run(main, build_parser(), lambda options: bool(options.server))
+    common.run(main, build_parser(), lambda options: "nothing" if options.server else "tensorflow")

@@ -1,5 +1,6 @@
 """A SavedModel directory in, the ops of its graph and the TensorFlow Serving releases that link them out."""
 
+import functools
 import importlib.util
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,8 +47,9 @@ class OpList:
         return max(self.custom.values(), default="2.12.1", key=lambda release: [int(n) for n in release.split(".")])
 
 
+@functools.cache
 def load_text_ops() -> None:
-    """Register the ops of tensorflow-text without its Python part, which imports Keras.
+    """Register the ops of tensorflow-text, in which exports tokenize, without its Python part, which imports Keras.
 
     Raises:
         FileNotFoundError: tensorflow-text is not installed.

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
-import tensorflow_text  # noqa: F401  (registers the tokenizer's ops)
 
+from tfbert.serving.ops import load_text_ops
 from tfbert.text.items import Item, batch_of, rough_lengths
 
 
@@ -47,6 +47,7 @@ class Predictor:
 
     def __init__(self, path: Path, version: int | None = None, num_pooled: int = 1):
         self.version_dir, self.num_pooled = find_version(path, version), num_pooled
+        load_text_ops()
         # Kept: the signatures die with the object they were loaded with.
         self._model = tf.saved_model.load(str(self.version_dir))
         self._served = self._model.signatures["serving_default"]

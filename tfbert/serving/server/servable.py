@@ -11,12 +11,12 @@ from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
-import tensorflow_text  # noqa: F401  (registers the tokenizer's ops)
 from google.protobuf.message import DecodeError
 from tensorflow.core.framework import types_pb2
 from tensorflow.core.protobuf.meta_graph_pb2 import SignatureDef
 from tensorflow_serving.apis.prediction_log_pb2 import PredictionLog
 
+from tfbert.serving.ops import load_text_ops
 from tfbert.serving.server.status import Code, ServingError
 from tfbert.serving.warmup import WARMUP_FILE
 
@@ -49,6 +49,7 @@ class Servable:
         self, name: str, version: int, directory: Path, session_config: tf.compat.v1.ConfigProto | None = None
     ):
         self.name, self.version, self.directory = name, version, directory
+        load_text_ops()
         graph = tf.Graph()
         self._session = tf.compat.v1.Session(graph=graph, config=session_config)
         try:
