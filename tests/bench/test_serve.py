@@ -75,18 +75,6 @@ def test_the_table_has_medians_and_the_median_of_the_ratios_of_blocks():
     ]
 
 
-def test_without_peers_ours_is_scored_as_the_run_was(measure, no_peers, tmp_path):
-    (row,) = measure()
-    run_dir, _ = small.finished_run()
-    assert (row["data"], row["way"], row["num_texts"]) == ("banking77", "tfbert", 12)
-    assert row["accuracy"] == pytest.approx(read_json(run_dir / "report.json")["test"]["metrics"]["accuracy"]["value"])
-    assert (row["equal_labels_fraction"], row["max_difference"]) == (1.0, 0.0)
-    assert [len(row[name]) for name in ("p50", "texts_per_second", "busy_single", "busy_batches")] == [2] * 4
-    assert min(row["busy_single"] + row["busy_batches"]) > 0
-    assert 0 < min(row["p50"]) <= row["p99"] and row["peak_memory_bytes"] > 2**20
-    assert read_json(tmp_path / "out" / "serve" / "serve.json")["rows"] == [row]
-
-
 def test_peers_are_asked_the_same_and_compared_with_ours(measure, stand_in, monkeypatch, served):
     stand_in(STAND_IN)
     monkeypatch.setattr(serve, "_SAME", 1.0)
@@ -100,15 +88,26 @@ def test_peers_are_asked_the_same_and_compared_with_ours(measure, stand_in, monk
         assert row["max_difference"] == pytest.approx(np.abs(ours["probabilities"] - [0.8, 0.1, 0.1]).max(), abs=1e-6)
 
 
-def test_ours_with_fewer_bits_is_asked_beside_ours(data_dir, served, tmp_path, monkeypatch, no_peers):
+def test_without_peers_ours_is_scored_as_the_run_was_and_asked_with_fewer_bits(
+    data_dir, served, tmp_path, monkeypatch, no_peers
+):
     run_dir = small.finished_run()[0]
     litert.export_litert(run_dir, tmp_path / "lite")
     run = load_run(run_dir, matrices="bfloat16")
     servable = Servable(answering=run.answering, config=run.config, report=run.report, samples=run.samples)
     forms = {"litert_dir": tmp_path / "lite", "bfloat16_dir": export(servable, tmp_path / "narrow")}
     monkeypatch.setattr(serve, "make_served", lambda *_: dataclasses.replace(served, **forms))
-    ours, *others = serve.measure(data_dir, tmp_path / "out", None, PLAN)
-    assert [ours["way"], *(row["way"] for row in others)] == ["tfbert", "tfbert-bfloat16", "tfbert-litert"]
+    rows = serve.measure(data_dir, tmp_path / "out", None, PLAN)
+    assert [row["way"] for row in rows] == ["tfbert", "tfbert-bfloat16", "tfbert-litert"]
+    assert read_json(tmp_path / "out" / "serve" / "serve.json")["rows"] == rows
+    for row in rows:
+        assert (row["data"], row["num_texts"]) == ("banking77", 12)
+        assert [len(row[name]) for name in ("p50", "texts_per_second", "busy_single", "busy_batches")] == [2] * 4
+        assert min(row["busy_single"] + row["busy_batches"]) > 0
+        assert 0 < min(row["p50"]) <= row["p99"] and row["peak_memory_bytes"] > 2**20
+    ours, *others = rows
+    assert ours["accuracy"] == pytest.approx(read_json(run_dir / "report.json")["test"]["metrics"]["accuracy"]["value"])
+    assert (ours["equal_labels_fraction"], ours["max_difference"]) == (1.0, 0.0)
     for row in others:
         assert row["equal_labels_fraction"] > 0.9
         assert 0 < row["max_difference"] < 0.1
