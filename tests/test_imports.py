@@ -49,11 +49,12 @@ import sys
 from tfbert.imports import import_tensorflow_alone
 import_tensorflow_alone()
 import tfbert.serving.predictor
+import tfbert.serving.server.servable
 print(sorted({name.partition(".")[0] for name in sys.modules if sys.modules[name]} & {"keras", "sklearn"}))
 print("tensorflow" in sys.modules)
 """
 
 
-def test_a_model_is_asked_without_keras_and_what_it_brings():
+def test_a_model_is_asked_and_served_without_keras_and_what_it_brings():
     done = subprocess.run([sys.executable, "-c", ALONE], capture_output=True, text=True, check=False)
     assert done.stdout.splitlines() == ["[]", "True"], done.stderr

@@ -7,6 +7,7 @@ import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
 
 # Read by TensorFlow's C++ part when it is loaded; its start-up notes mean nothing to a user.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -20,11 +21,11 @@ DEPLOY_DIR = Path(__file__).resolve().parent.parent / "deploy"
 def run(
     main: Callable[[argparse.Namespace], None],
     parser: argparse.ArgumentParser,
-    needs: Callable[[argparse.Namespace], str] = lambda options: "keras",
+    needs: Callable[[argparse.Namespace], Literal["nothing", "tensorflow", "keras"]] = lambda options: "keras",
 ) -> None:
     """Parse the command line, call `main`, and exit.
 
-    What `main` needs is imported for it: "nothing", "tensorflow" alone, as a server has it, or "keras" too.
+    What `main` needs is imported for it: TensorFlow alone, as a server has it, or Keras too, or nothing.
     A `ValueError` or a file that cannot be used is the user's to mend: it is shown as one line, with exit code 2.
     """
     # Intermixed: `predict MODEL --version 3 TEXT` has an option between its arguments.
@@ -33,7 +34,9 @@ def run(
     logging.getLogger("tfbert").setLevel(logging.INFO)
     # It warns of every model after the first few that it traces one more, which is what we want of it.
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
-    _import_quietly(needs(options))
+    needed = needs(options)
+    if needed != "nothing":
+        _import_quietly(with_keras=needed == "keras")
     try:
         main(options)
     except BrokenPipeError:
@@ -49,7 +52,7 @@ def run(
         sys.exit(130)
 
 
-def _import_quietly(needed: str) -> None:
+def _import_quietly(with_keras: bool) -> None:
     from tfbert.imports import import_tensorflow_alone, kept_to_the_end
 
     # The C++ libraries write start-up notes to file descriptor 2 that no setting silences. They are held back, and
@@ -58,11 +61,11 @@ def _import_quietly(needed: str) -> None:
     with tempfile.TemporaryFile() as notes:
         os.dup2(notes.fileno(), 2)
         try:
-            if needed == "tensorflow":
-                import_tensorflow_alone()
-            elif needed == "keras":
+            if with_keras:
                 with kept_to_the_end():
                     import tensorflow_text  # noqa: F401
+            else:
+                import_tensorflow_alone()
         except BaseException:
             notes.seek(0)
             os.write(kept, notes.read())
