@@ -1,5 +1,6 @@
 """What tests share: a quiet TensorFlow, a cache of their own, and the vocabulary of the default encoder."""
 
+import gc
 import os
 import re
 import tempfile
@@ -37,6 +38,12 @@ def pytest_configure(config):
 def pytest_collection_modifyitems(items):
     """Let what takes longest begin first, so that no process works on alone while the others have ended."""
     items.sort(key=lambda item: item.path.name not in SLOWEST)
+
+
+def pytest_collection_finish():
+    """Keep Python's garbage collector away from what was imported: libraries stay, and it looks through them often."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -57,7 +57,7 @@ def make_trainer(tmp_path):
             log=log,
         )
         if not is_traced:
-            for name in ("_single", "_accumulate", "_update"):
+            for name in ("_gradients", "_add", "_update"):
                 setattr(trainer.updater, name, getattr(trainer.updater, name).python_function)
             trainer._measure = trainer._measure.python_function
         return trainer
@@ -88,7 +88,7 @@ def test_it_learns_and_one_graph_serves_all_shapes(make_trainer):
     assert losses(progress)[-5:].mean() < losses(progress)[:5].mean() - 0.15
     widths = {batch["token_ids"].shape[1] for batch in trainer.train_rows.stream(list(trainer._plan(0))[:3])}
     assert len(widths) > 1
-    assert trainer.updater._single.experimental_get_tracing_count() == 1
+    assert trainer.updater._gradients.experimental_get_tracing_count() == 1
     assert trainer._measure.experimental_get_tracing_count() == 1
 
 

@@ -57,7 +57,7 @@ def make_trainer(base_problem, tmp_path):
             identity=identity,
         )
         if mode == "eager":
-            for name in ("_single", "_accumulate", "_update"):
+            for name in ("_gradients", "_add", "_update"):
                 setattr(trainer.updater, name, getattr(trainer.updater, name).python_function)
             answering.answer = answering.answer.python_function
         return trainer

@@ -69,13 +69,12 @@ class Updater:
         self.loss_scale = keras.optimizers.LossScaleOptimizer(optimizer) if "float16" in self.precision else None
         if self.loss_scale is not None:
             self.loss_scale.build(self._learned)
-        self._sums: list[tf.Variable] = []
         averaged = self._learned if config.ema_momentum else []
         self._averages = [tf.Variable(v.value, trainable=False) for v in averaged]
         signature = [replicas.signature(batch_spec), dict.fromkeys(self.terms, tf.TensorSpec([], tf.float32))]
         # None of them has branches or loops that depend on tensors, which is what autograph takes its time to look for.
-        self._accumulate = tf.function(self._accumulate_batch, input_signature=signature, autograph=False)
-        self._single = tf.function(self._gradients, input_signature=signature, autograph=False)
+        self._gradients = tf.function(self._gradients_here, input_signature=signature, autograph=False)
+        self._add = tf.function(functools.partial(tf.nest.map_structure, tf.add), autograph=False)
         self._total = tf.function(replicas.total, autograph=False)
         # XLA cannot compile the branch that float16's loss scale needs.
         is_compiled = optimizer.is_compiled and self.loss_scale is None
@@ -107,27 +106,14 @@ class Updater:
         """
         scales = {name: tf.constant(1.0 / weights[name], tf.float32) for name in self.terms}
         with watched():
-            batches = list(batches)
-            if len(batches) == 1 and self.config.accumulation_steps == 1:
-                sums, gradients = self._single(batches[0], scales)
-                self._update(gradients)
-                return {name: float(value) for name, value in sums.items()}
-            return self._update_accumulated(batches, scales)
-
-    def _update_accumulated(self, batches: Iterable[Parts], scales: Mapping[str, tf.Tensor]) -> dict[str, float]:
-        if not self._sums:
-            self._sums = [tf.Variable(tf.zeros_like(v.value), trainable=False) for v in self._learned]
-        totals: dict[str, float] = {}
-        for batch in batches:
-            for name, value in self._accumulate(batch, scales).items():
-                totals[name] = totals.get(name, 0) + float(value)
-        # Once for the whole group: what goes over the wire is as much as for a single batch.
-        sums = {name: tf.constant(value, tf.float64) for name, value in totals.items()}
-        gradients, sums = self._total([[total.value() for total in self._sums], sums])
-        self._update(gradients)
-        for total in self._sums:
-            total.assign(tf.zeros_like(total))
-        return {name: float(value) for name, value in sums.items()}
+            # By the one graph for every batch of a group: another for sums would take seconds to trace.
+            found = (self._gradients(batch, scales) for batch in batches)
+            sums, gradients = functools.reduce(self._add, found)
+            if self.replicas.num_workers > 1:
+                # Once for the whole group: what goes over the wire is as much as for a single batch.
+                sums, gradients = self._total([sums, gradients])
+            self._update(gradients)
+            return {name: float(value) for name, value in sums.items()}
 
     def complete_model(self) -> None:
         """Let the model have the rows of its token embedding as they were learned."""
@@ -220,9 +206,6 @@ class Updater:
         optimizer = self.loss_scale or self.optimizer
         return {"model": self.model.variables, "optimizer": optimizer.variables}
 
-    def _gradients(self, batch, scales):
-        return self.replicas.total(self._gradients_here(batch, scales))
-
     def _gradients_here(self, batch, scales):
         def of_part(part, share):
             with tf.GradientTape() as tape:
@@ -235,12 +218,6 @@ class Updater:
 
         with self.rows.looked_up() if self.rows else contextlib.nullcontext():
             return self.replicas.locally(of_part, batch)
-
-    def _accumulate_batch(self, batch, scales):
-        sums, gradients = self._gradients_here(batch, scales)
-        for total, gradient in zip(self._sums, gradients, strict=True):
-            total.assign_add(gradient)
-        return sums
 
     def _apply(self, gradients):
         optimizer = self.loss_scale or self.optimizer
