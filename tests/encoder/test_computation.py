@@ -11,7 +11,7 @@ import pytest
 import tensorflow as tf
 from keras_hub.models import BertBackbone
 
-from tfbert.encoder.computation import build_backbone, check_layers, freeze, no_weights_drawn
+from tfbert.encoder.computation import answering_in, build_backbone, check_layers, freeze, no_weights_drawn
 
 FACTS = {
     "vocabulary_size": 20,
@@ -115,6 +115,19 @@ def test_frozen_layers_multiply_in_what_training_does():
     one, other = (sequence(a_backbone(0, products=products)) for products in (None, "bfloat16"))
     assert not np.array_equal(one, other)
     np.testing.assert_allclose(one, other, atol=0.2)
+
+
+def test_answers_are_in_another_dtype_for_a_while():
+    backbone = a_backbone(1)
+    before, calls = sequence(backbone, training=False), [layer.call for layer in backbone.transformer_layers]
+    with answering_in(backbone, "bfloat16"):
+        inside = sequence(backbone, training=False)
+    assert not np.array_equal(inside, before)
+    np.testing.assert_allclose(inside, before, atol=0.2)
+    with answering_in(backbone, None):
+        np.testing.assert_array_equal(sequence(backbone, training=False), before)
+    # What lets no gradient through is there again, too.
+    assert [layer.call for layer in backbone.transformer_layers] == calls
 
 
 @pytest.mark.parametrize("number", [None, 0, 12])

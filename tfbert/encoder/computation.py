@@ -95,6 +95,25 @@ def set_computation(
             block.use_in(layer, products, matrices)
 
 
+@contextlib.contextmanager
+def answering_in(backbone: BertBackbone, matrices: str | None) -> Iterator[None]:
+    """Let what is traced inside answer by copies of the layers' matrices as they are now, in another dtype.
+
+    Args:
+        backbone: the same again afterwards.
+        matrices: dtype; `None` changes nothing.
+    """
+    layers = backbone.transformer_layers if matrices else []
+    calls = [layer.call for layer in layers]
+    for layer in layers:
+        block.use_in(layer, matrices=matrices)
+    try:
+        yield
+    finally:
+        for layer, call in zip(layers, calls, strict=True):
+            layer.call = call
+
+
 def check_layers(num_learned: int | None, num_layers: int, name: str) -> None:
     """Refuse to learn more layers than an encoder has.
 

@@ -1,6 +1,5 @@
 """A config in, a run directory out: trained, evaluated, reported, and repeatable from its own `config.json`."""
 
-import functools
 import json
 import logging
 import resource
@@ -14,6 +13,8 @@ import numpy as np
 import tensorflow as tf
 
 from tfbert.config import Config, override
+from tfbert.encoder.computation import answering_in
+from tfbert.encoder.precision import choose_precision
 from tfbert.evaluation import page
 from tfbert.evaluation.board import Board
 from tfbert.evaluation.wording import is_gain, score_line
@@ -233,15 +234,23 @@ def evaluate(problem: Problem, answering: Answering) -> tuple[dict, dict[str, tu
 
 
 def _start_head(problem: Problem, model: TaskModel, config: Config) -> None:
-    embed = _embedder(problem, model, config)
+    # It need not be more exact than the learning that follows.
+    products = choose_precision(config.encoder.precision, config.encoder.fast).products
+    embed = _embedder(problem, model, config, products)
     problem.task.start_head(model, embed, problem.tokenized["train"].targets, config)
 
 
-def _embedder(problem: Problem, model: TaskModel, config: Config) -> Callable[[np.ndarray], np.ndarray]:
-    """Return what gives the vectors that the head pools for some rows of train."""
+def _embedder(
+    problem: Problem, model: TaskModel, config: Config, products: str | None = None
+) -> Callable[[np.ndarray], np.ndarray]:
+    """Return what gives the vectors that the head pools for some rows of train, by matrix products in a dtype."""
     split, length = problem.tokenized["train"], config.encoder.sequence_length
-    embed = functools.partial(predict_rows, Embedder(model.backbone, model.head), split, length)
-    return problem.remembered(embed, f"{config.head.pooling} {model.backbone.dtype_policy.name}")
+
+    def embed(rows: np.ndarray) -> np.ndarray:
+        with answering_in(model.backbone, products):
+            return predict_rows(Embedder(model.backbone, model.head), split, length, rows)
+
+    return problem.remembered(embed, f"{config.head.pooling} {model.backbone.dtype_policy.name} {products}")
 
 
 def _vectors(model: TaskModel, train: TokenizedSplit, embed: Callable[[np.ndarray], np.ndarray]) -> np.ndarray | None:
