@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from tfbert.pretraining.masking import Masker
 from tfbert.pretraining.rows import Rows
+from tfbert.text.datasets import made_ahead
 from tfbert.text.packing import pad_rows
 
 _MATRIX = tf.TensorSpec([None, None], tf.int32)
@@ -61,8 +62,7 @@ class Batcher:
 
     def stream(self, plan: Iterable[tuple[np.ndarray, int, int]]) -> tf.data.Dataset:
         """Return batches in the order of a plan of `(indices, draw, limit)`, made while others are learned from."""
-        made = tf.data.Dataset.from_generator(lambda: (self.batch(*part) for part in plan), output_signature=SPEC)
-        return made.prefetch(4)
+        return made_ahead(lambda: (self.batch(*part) for part in plan), SPEC, 4)
 
     def _row(self, index: int, offset: int, limit: int) -> tuple[np.ndarray, np.ndarray, int]:
         """Return a row's token ids, which of them continue a word, and where its second segment begins."""

@@ -287,7 +287,21 @@ def batches(
         "units": tf.TensorSpec([None], tf.int32),
         "weights": tf.TensorSpec([None], tf.float32),
     }
-    return tf.data.Dataset.from_generator(generate, output_signature=signature).prefetch(2)
+    return made_ahead(generate, signature, 2)
+
+
+def made_ahead(generate: Callable[[], Iterable[Any]], signature: Any, number: int) -> tf.data.Dataset:
+    """Return what a function yields, made in another thread while what came before is used.
+
+    Args:
+        generate: called for every pass over it.
+        signature: `tf.TensorSpec`s of what it yields.
+        number: of items that are made ahead.
+    """
+    options = tf.data.Options()
+    # There is nothing to tune, and whoever is done would wait for the tuner, which looks ever more seldom.
+    options.autotune.enabled = False
+    return tf.data.Dataset.from_generator(generate, output_signature=signature).prefetch(number).with_options(options)
 
 
 def _remove_unused(cache_dir: Path) -> None:
