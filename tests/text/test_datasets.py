@@ -334,6 +334,11 @@ def test_a_plan_cut_anywhere_goes_on_with_the_same_batches(split):
                 np.testing.assert_array_equal(found[name], value)
 
 
+def test_nobody_who_is_done_waits_for_a_tuner(split):
+    # It would be waited for by chance, and for seconds: what can be told for sure is that there is none.
+    assert batches(split, [np.array([0])], 16).options().autotune.enabled is False
+
+
 def test_splits_that_nobody_opened_for_a_month_make_room(tiny_tokenizer, tmp_path):
     tokenize(RECORDS, tiny_tokenizer, one_row, ["forgotten"], tmp_path)
     (forgotten,) = tmp_path.iterdir()
