@@ -44,8 +44,8 @@ def main():
     # Libraries may print what they like.
     out = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
-    # It would warn of weights that are set below, and list all the classes that it knows: this one is not among them.
-    logging.set_verbosity_error()
+    # It would list all the classes that it knows, as an error: this one is not among them.
+    logging.set_verbosity(logging.CRITICAL)
     torch.set_num_threads(job["num_threads"])
     directory = Path(job["model"])
     facts = json.loads((directory / "model.json").read_text(encoding="utf-8"))
