@@ -15,7 +15,7 @@ from typing import BinaryIO
 
 from tfbert.pretraining.config import CorpusConfig
 from tfbert.text.columns import shown, shown_json
-from tfbert.text.rows import Tally, check_encoding, open_binary, read_lines, surrogate
+from tfbert.text.lines import Tally, check_encoding, open_binary, read_lines, surrogate
 
 _JSONL = (".jsonl", ".ndjson")
 _TABLES = (".csv", ".tsv", ".json")

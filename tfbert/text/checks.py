@@ -13,6 +13,7 @@ from itertools import combinations
 
 import numpy as np
 
+from tfbert.text.interpretation import Interpretation
 from tfbert.text.records import Record
 from tfbert.text.splits import Split, near_duplicate_key
 
@@ -78,6 +79,8 @@ class DataReport:
         skipped: the first of their messages, by file.
         num_replaced: characters put for bytes that did not decode, by file, for the files that have any.
         notes: where the records come from, if there is anything to say of it.
+        files: how each file was interpreted, by file.
+        unread: columns of text that are not read, one sentence for each file.
     """
 
     num_examples: dict[str, int]
@@ -92,6 +95,8 @@ class DataReport:
     skipped: dict[str, list[str]]
     num_replaced: dict[str, int]
     notes: dict[str, str]
+    files: dict[str, dict] = dataclasses.field(default_factory=dict)
+    unread: tuple[str, ...] = ()
 
     def to_dict(self) -> dict:
         """Return everything as plain values, ready for JSON."""
@@ -117,6 +122,7 @@ class DataReport:
             verb = "is" if len(labels) == 1 else "are"
             some = _some([repr(label) for label in labels], len(labels))
             found.append(f"{_count(len(labels), 'label')} of train {verb} not in {name}: {some}")
+        found += self.unread
         found += _label_warnings(self.class_counts["train"], self.num_examples["train"])
         found += _cut_warnings(self.tokens or {}, self.num_examples, self.sequence_length)
         for name, remarks in self.remarks.items():
@@ -138,6 +144,7 @@ def check(
     sequence_length: int | None,
     labels_of: Callable[[Record], Iterable[str]] = lambda record: (record.target,),
     remarks: Mapping[str, Mapping[str, list[str]]] | None = None,
+    interpretation: Interpretation | None = None,
 ) -> DataReport:
     """Read every split once, a second time as far as examples need it, and report what is wrong.
 
@@ -150,6 +157,7 @@ def check(
         sequence_length: longest input in tokens; `None` if nothing is cut.
         labels_of: the labels of a record that are counted.
         remarks: by split, what is to be said of some records, and where these are.
+        interpretation: how the files were read.
 
     Raises:
         ValueError: token lengths of another number than the records, or whatever reading the files meets.
@@ -171,6 +179,8 @@ def check(
         skipped={file: list(tally.skipped) for file, tally in tallies.items() if tally.num_skipped},
         num_replaced={file: tally.num_replaced for file, tally in tallies.items() if tally.num_replaced},
         notes={name: split.note for name, split in splits.items() if split.note},
+        files=interpretation.to_dict() if interpretation else {},
+        unread=tuple(interpretation.warnings) if interpretation else (),
     )
 
 
