@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 import tfbert.text.checks as checks
-from tfbert.config import Config
+from tfbert.config import Config, override
 from tfbert.encoder.backbone import Encoder, load_encoder
 from tfbert.encoder.computation import build_backbone, check_layers, freeze
 from tfbert.encoder.precision import Precision, choose_precision
@@ -122,6 +122,7 @@ def prepare(config: Config) -> Problem:
     replicas = join(config.train.distribution)
     replicas.check_batch_size(config.train.batch_size)
     task = load_task(config.task)
+    config = override(config, {"task": task.name})  # it may be an alias
     started = time.monotonic()
     splits = load_splits(config.data, data_path(config, task), task.schema)
     facts = task.read_facts(splits["train"])
@@ -136,7 +137,9 @@ def prepare(config: Config) -> Problem:
     seconds["tokenize"] = time.monotonic() - started
     lengths = {name: split.num_tokens for name, split in tokenized.items()}
     remarks = {name: split.remarks for name, split in tokenized.items()}
-    checked = checks.check(splits, lengths, task.cut_length(facts, config), task.labels_of, remarks)
+    checked = checks.check(
+        splits, lengths, task.cut_length(facts, config), task.labels_of, remarks, task.several_labels
+    )
     for line in checked.lines():
         logger.info("%s", line)
     return Problem(
