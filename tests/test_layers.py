@@ -15,6 +15,7 @@ ROOMS = [
     "files",
     "imports",
     "nearest",
+    "fields",
     "config",
     "space",
     "text",

@@ -6,13 +6,12 @@ In: `section.field=value` strings, a `config.json`, a task's own defaults. Out: 
 import dataclasses
 import hashlib
 import json
-import math
-import types
 import typing
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
 
+from tfbert.fields import checked, flatten, parsed
 from tfbert.nearest import did_you_mean_path
 
 Tree = TypeVar("Tree")
@@ -26,11 +25,16 @@ class DataConfig:
         path: file or directory; `None` means the task's own samples.
         format: `auto` decides by the file name (`.csv .tsv .jsonl .json .txt .conll`) or, for a directory of
             directories, `folder`.
-        columns: names of columns or keys by role, such as `text=review,label=stars`; those that are not given are
-            looked for under their usual names, and ambiguity is refused.
+        columns: names of columns or keys by role, such as `text=review,label=stars` or, in JSON,
+            `{"text": "review"}`; those that are not given are looked for under their usual names, and ambiguity is
+            refused.
+        ignored_columns: names of columns that are left out on purpose, with commas between them or as a JSON list. A
+            column that seems to matter and is neither read nor listed here stops the run.
+        delimiter: between the columns of csv and tsv; `auto` finds it among `,` `;` TAB and `|`.
+        header: whether the first line of csv and tsv names the columns; with `none` they are called 1, 2, ....
         separator: between text and label in `text` files, which are split at the *last* one in a line.
         quoting: `minimal` honours double quotes, `none` takes them as text, `auto` is minimal for csv and none for tsv.
-        encoding: of every file; a byte order mark is dropped.
+        encoding: of every file; a byte order mark is dropped. Where it is UTF-8, UTF-16 files are recognized and read.
         encoding_errors: `strict` refuses bytes that do not decode, `replace` turns them into U+FFFD and counts them.
         tag_scheme: of the tags of words, `auto` if each file's own tags are to tell; `iobes` is also BILOU and BMES.
         word_separator: between the words of CoNLL columns where they become a text; empty if they are characters of
@@ -46,6 +50,9 @@ class DataConfig:
     path: str | None = None
     format: Literal["auto", "csv", "tsv", "jsonl", "json", "text", "conll", "folder"] = "auto"
     columns: str | None = None
+    ignored_columns: str | None = None
+    delimiter: str = "auto"
+    header: Literal["auto", "none"] = "auto"
     separator: str = "\t"
     quoting: Literal["auto", "minimal", "none"] = "auto"
     encoding: str = "utf-8"
@@ -287,7 +294,7 @@ def override(config: Tree, values: Mapping[str, Any]) -> Tree:
         node = tree
         for section in sections:
             node = node[section]
-        node[name] = _checked(path, value, known[path])
+        node[name] = checked(path, value, known[path])
     return from_dict(tree, type(config))
 
 
@@ -303,10 +310,10 @@ def from_dict(tree: Mapping[str, Any], root: type[Tree] = Config) -> Tree:
     """
     known = paths(root)
     sections: dict[str, Any] = {}
-    for path, value in _flatten(tree):
+    for path, value in flatten(tree):
         if path not in known:
             raise ValueError(f"config has no field '{path}'{did_you_mean_path(path, known)}")
-        value = _checked(path, value, known[path])
+        value = checked(path, value, known[path])
         section, _, name = path.rpartition(".")
         (sections.setdefault(section, {}) if section else sections)[name] = value
     for name, hint in typing.get_type_hints(root).items():
@@ -329,69 +336,5 @@ def parse_assignments(assignments: Iterable[str], root: type = Config) -> dict[s
             raise ValueError(f"--set {assignment}: wanted section.field=value")
         path = path.strip()
         hint = known.get(path)
-        values[path] = text if hint is None else _parsed(path, text, hint)
+        values[path] = text if hint is None else parsed(path, text, hint)
     return values
-
-
-def _flatten(tree: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, Any]]:
-    for name, value in tree.items():
-        if isinstance(value, Mapping):
-            yield from _flatten(value, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}", value
-
-
-def _alternatives(hint: Any) -> tuple:
-    is_union = isinstance(hint, types.UnionType) or typing.get_origin(hint) is typing.Union
-    return typing.get_args(hint) if is_union else (hint,)
-
-
-def _parsed(path: str, text: str, hint: Any) -> Any:
-    choices = _alternatives(hint)
-    if type(None) in choices and text in ("none", "None", "null", ""):
-        return None
-    for kind in choices:
-        if kind == tuple[str, ...]:
-            return tuple(part for part in text.split(",") if part)
-        if typing.get_origin(kind) is Literal or kind is str:
-            # A shell cannot easily pass a TAB, so the two-character escape is understood.
-            return text.replace("\\t", "\t") if kind is str else text
-        if kind is bool and text.lower() in ("true", "false"):
-            return text.lower() == "true"
-        if kind in (int, float):
-            try:
-                return kind(text)
-            except ValueError:
-                pass
-    raise ValueError(f"{path}={text}: wanted {_describe(hint)}")
-
-
-def _checked(path: str, value: Any, hint: Any) -> Any:
-    for kind in _alternatives(hint):
-        if typing.get_origin(kind) is Literal:
-            if value in typing.get_args(kind):
-                return value
-        elif kind == tuple[str, ...] and isinstance(value, (list, tuple)):
-            if all(type(part) is str for part in value):
-                return tuple(value)
-        elif kind is float and type(value) in (int, float):
-            # JSON has no infinity.
-            if math.isfinite(value):
-                return float(value)
-        elif type(value) is kind:
-            return value
-    raise ValueError(f"{path}={value!r}: wanted {_describe(hint)}")
-
-
-_IN_WORDS = {type(None): "none", str: "text", int: "a whole number", float: "a number", bool: "true or false"}
-_IN_WORDS[tuple[str, ...]] = "texts with commas between"
-
-
-def _describe(hint: Any) -> str:
-    names = []
-    for kind in _alternatives(hint):
-        if typing.get_origin(kind) is Literal:
-            names += [repr(choice) for choice in typing.get_args(kind)]
-        else:
-            names.append(_IN_WORDS.get(kind, str(kind)))
-    return " or ".join(names)

@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tfbert.config import DataConfig
+from tfbert.text.lines import MAX_SKIPPED_KEPT
 from tfbert.text.records import Record, read_records
-from tfbert.text.rows import MAX_SKIPPED_KEPT
 
 SKIP_WISH = " (--set data.bad_rows=skip leaves such rows out)"
 TEXT_NAMES = (
@@ -21,7 +21,7 @@ TEXT_NAMES = (
 )
 LABEL_NAMES = "label, labels, category, class, intent, sentiment, target, topic, emotion, polarity"
 TAKEN = ", which the first line was taken to name; wanted one of"
-NO_HEADER = "; lines of text, separator and label without column names are --set data.format=text"
+NO_HEADER = "; if the first line is already a record, --set data.header=none"
 
 # Every character but lone surrogates, and often the ones that readers stumble over.
 AWKWARD = "\"'\\,;\t\n\r\0\x08\x0b\x0c\x12\x1c\x85\u2028\u2029\u200b\ufeff\ufffd@ é中😀"
@@ -256,7 +256,10 @@ BLANK_WISH = "wanted at least one character that is not blank"
         ("a.jsonl", '{"text": 5, "label": "x"}', "text is 5; wanted a string"),
         ("a.jsonl", '{"text": "a", "label": 1.5}', "label is 1.5; wanted a string, a whole number, true or false"),
         ("a.jsonl", '{"text": "a", "label": null}', "label is null; wanted a string, a whole number, true or false"),
-        ("a.jsonl", '{"text": "a", "label": ["é"]}', 'label is ["é"]; wanted a string, a whole number, true or false'),
+        ("a.jsonl", '{"text": "a", "label": ["é", "è"]}', 'label is ["é", "è"]; wanted one label; for several labels '
+         "of a text use --task multilabel"),
+        ("a.jsonl", '{"text": "a", "label": []}', "label is []; wanted one label; for several labels of a text use "
+         "--task multilabel"),
         ("a.jsonl", '{"text": "a\\ud83d", "label": "x"}', "'\\ud83d' in 'a\\ud83d' is half a character; wanted valid "
          "Unicode"),
     ],
@@ -286,8 +289,8 @@ def test_skipped_rows_are_counted_in_full_and_kept_in_part(tmp_path):
 def test_bytes_that_do_not_decode_name_line_and_byte(tmp_path, bad_rows):
     path = write(tmp_path / "a.csv", b"text,label\nfine,x\n\xc3\xa3 \xa3 5,y\n")
     assert message(path, bad_rows=bad_rows) == (
-        "a.csv:3: byte 0xA3 is not utf-8; wanted the file's own encoding (cp1252, mac_roman, ...) by "
-        "--set data.encoding=..., or --set data.encoding_errors=replace"
+        "a.csv:3: byte 0xA3 is not valid utf-8; name the file's own encoding, such as gb18030 (Chinese) or cp1252 "
+        "(Western European), by --set data.encoding=..., or use --set data.encoding_errors=replace"
     )
 
 
@@ -307,7 +310,7 @@ def test_other_encodings_are_read(tmp_path, encoding):
 
 def test_a_cut_utf_16_file_is_an_error_with_its_line(tmp_path):
     path = write(tmp_path / "a.txt", "a\tx\nb\ty".encode("utf-16-le")[:-1])
-    assert message(path, encoding="utf-16-le").startswith("a.txt:2: byte 0x79 is not utf-16-le; wanted")
+    assert message(path, encoding="utf-16-le").startswith("a.txt:2: byte 0x79 is not valid utf-16-le; name")
     assert message(write(path, b"a\0\tx"), encoding="utf-16").startswith(
         "a.txt: cannot be read: UTF-16 stream does not"
     )

@@ -75,7 +75,7 @@ def test_a_json_array_and_lines_in_a_json_file(tmp_path):
     ("content", "expected"),
     [
         ("{", "a.json: not JSON (Expecting property name"),
-        ('{"text": "a",\n "b": 1}', 'a.json: {"text": "a", "b": 1}; wanted an array of objects, or SQuAD'),
+        ('{"id": "a",\n "b": 1}', "a.json: an object with the keys 'id', 'b'; wanted an array of objects, an object"),
         ("[3]", "a.json[0]: 3 is not an object; wanted an array of objects"),
         ('[{"body": "a"}, {"text": "a"}]', "a.json[1]: no key 'body' among 'text'; wanted it in every object"),
         ("[]", "a.json: no records; wanted at least one object in the array"),
@@ -90,13 +90,14 @@ def question(number, **values):
 
 
 def test_squad_gives_a_row_a_question(tmp_path):
-    impossible = question(2, is_impossible=True, plausible_answers=[{"text": "b", "answer_start": 0}])
+    impossible = question(2, answers=[], is_impossible=True, plausible_answers=[{"text": "b", "answer_start": 0}])
     paragraphs = [{"context": "one", "qas": [question(1), impossible]}, {"context": "two", "qas": [question(3)]}]
     found = read(tmp_path / "a.json", {"version": "v2.0", "data": [{"title": "t", "paragraphs": paragraphs}]}, ANY)
     assert [where for where, _, _ in found] == ["a.json:q1", "a.json:q2", "a.json:q3"]
     values = [value for _, _, value in found]
     assert [value["context"] for value in values] == ["one", "one", "two"]
     assert [value["question"] for value in values] == ["Q1?", "Q2?", "Q3?"]
+    assert [value["is_impossible"] for value in values] == [None, True, None]
     assert [value["answers"] for value in values] == [
         [{"text": "a", "answer_start": 1}],
         [],

@@ -15,7 +15,7 @@ from typing import BinaryIO
 from tfbert.nearest import did_you_mean
 from tfbert.pretraining.config import CorpusConfig
 from tfbert.text.columns import listing, shown, shown_json
-from tfbert.text.rows import Tally, check_encoding, open_binary, read_lines, surrogate
+from tfbert.text.lines import Tally, check_encoding, open_binary, read_lines, surrogate
 
 _JSONL = (".jsonl", ".ndjson")
 _TABLES = (".csv", ".tsv", ".json")

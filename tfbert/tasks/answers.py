@@ -19,8 +19,8 @@ from tfbert.heads.spans import NEVER, SpanHead, Spans, best_spans
 from tfbert.space import COMMON, Choice
 from tfbert.tasks.base import Encoding, Task
 from tfbert.tasks.base_windows import in_parts
-from tfbert.text.answer_spans import spans_of
-from tfbert.text.columns import Column
+from tfbert.text.answer_spans import is_impossible, spans_of
+from tfbert.text.columns import Column, shown
 from tfbert.text.datasets import Example, Tokens
 from tfbert.text.items import Item
 from tfbert.text.packing import Packer
@@ -69,6 +69,7 @@ class Answers(Task):
         Column("context", "context, passage, paragraph, document"),
         Column("answers", "answers, answer, answer_text"),
         Column("answer_start", "answer_start, start", required=False),
+        Column("is_impossible", "is_impossible, unanswerable", required=False),
     )
     defaults = {"encoder.sequence_length": 384}
     search_space = COMMON | {"train.epochs": Choice(2, 3, 4), "train.batch_size": Choice(16, 32)}
@@ -79,10 +80,14 @@ class Answers(Task):
         """Return the record of a row.
 
         Raises:
-            ValueError: a text is missing or blank, or an answer is not where the row says.
+            ValueError: a text is missing or blank, an answer is not where the row says, or there is an answer to a
+                question that is marked as impossible.
         """
         question, context = text_of(row, "question"), text_of(row, "context")
         spans = spans_of(row.values.get("answers"), row.values.get("answer_start"), context)
+        if is_impossible(row.values.get("is_impossible")) and spans:
+            answer = shown(context[slice(*spans[0])])
+            raise ValueError(f"is_impossible is true beside the answer {answer}; remove one of them")
         return Record(question, spans, row.where, (context,), group=context)
 
     def read_facts(self, records: Iterable[Record]) -> dict:

@@ -17,7 +17,7 @@ from tfbert.nearest import did_you_mean
 from tfbert.space import COMMON, Choice
 from tfbert.tasks.base import TaskModel
 from tfbert.tasks.base_pooled import PooledTask, has_pair
-from tfbert.text.records import LABEL, Record, label_of
+from tfbert.text.records import LABEL, Record, one_label_of
 from tfbert.text.rows import Row
 
 _WORST_MISTAKES = 30
@@ -41,7 +41,7 @@ class Classification(PooledTask):
         Raises:
             ValueError: it is blank or no label.
         """
-        return label_of(row.values.get("label"))
+        return one_label_of(row.values.get("label"))
 
     def labels_of(self, record: Record) -> Iterable[str]:
         """Return the label."""

@@ -32,7 +32,7 @@ ANSWER = Column(
     "answer", "answer, response, reply, passage, document, positive, text2, text_pair, sentence2, sentence_2, answers"
 )
 NEGATIVE = Column("negative", "negative, negatives, hard_negative, wrong, wrong_answer", required=False)
-SCORE = Column("score", "score, similarity, similarity_score, relatedness", required=False)
+SCORE = Column("score", "score, similarity, similarity_score, relatedness", required=False, is_number=True)
 # How many answers are served.
 _MOST_FOUND = 10
 # What cosines are multiplied by before the softmax.

@@ -5,6 +5,7 @@ reaches a threshold of their own, and the probabilities of all.
 """
 
 import bisect
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -18,6 +19,7 @@ from tfbert.nearest import did_you_mean
 from tfbert.space import COMMON, Choice
 from tfbert.tasks.base import TaskModel
 from tfbert.tasks.base_pooled import PooledTask, has_pair
+from tfbert.text.cells import structured
 from tfbert.text.columns import Column, shown, shown_json
 from tfbert.text.records import Record, label_of
 from tfbert.text.rows import Row
@@ -25,6 +27,8 @@ from tfbert.text.rows import Row
 LABELS = Column("labels", "labels, label, tags, categories, classes, topics, aspects, genres, keywords", several=True)
 # Between the labels of one cell. A comma is none: names such as "food, drink" have it.
 _SEPARATORS = ";|"
+# Between the numbers of a cell that is a vector.
+_VECTOR_GAPS = re.compile(r"[\s,]+")
 _HELD, _NOT_HELD = ("1", "1.0", "true"), ("", "0", "0.0", "false")
 # What `balanced` weighs an example at most, so that a label with three examples does not lead the whole training.
 _MOST_WEIGHT = 20.0
@@ -212,9 +216,12 @@ class Multilabel(PooledTask):
 
 def _names_in(value: Any) -> list[str]:
     """Return the names of the labels in a list, a cell, or several columns of yes and no."""
+    if isinstance(value, str) and (held := structured(value)) is not None:
+        value = held
     if isinstance(value, Mapping):
         return [label_of(name, "labels") for name, cell in value.items() if _is_held(name, cell)]
     if isinstance(value, list):
+        _refuse_vector(value, value)
         return [label_of(name, f"labels[{index}]") for index, name in enumerate(value)]
     if not isinstance(value, str):
         if value is None:
@@ -225,7 +232,20 @@ def _names_in(value: Any) -> list[str]:
         wish = "wanted one of them between labels, or a list in jsonl where they are part of names"
         raise ValueError(f"labels is {shown(value)}, with {' and '.join(separators)}; {wish}")
     names = value.split(separators[0]) if separators else [value]
+    _refuse_vector(names if separators else _VECTOR_GAPS.split(value.strip()), value)
     return [label_of(name, "labels") for name in names if name.strip()]
+
+
+def _refuse_vector(items: Sequence, value: Any) -> None:
+    """Refuse a vector with a 0 or 1 for each label, which would be learned as labels with these names.
+
+    Raises:
+        ValueError: all items are 0 or 1 and one is repeated, as no list of names or ids would have it.
+    """
+    digits = ["1" if item is True else "0" if item is False else str(item).strip() for item in items]
+    if len(digits) > len(set(digits)) and set(digits) <= {"0", "1", "0.0", "1.0"}:
+        wish = "wanted names of labels, or a column for each label by --set data.columns=labels=NAME|NAME|..."
+        raise ValueError(f"labels is {shown_json(value)}, a vector of 0 and 1; {wish}")
 
 
 def _is_held(name: str, cell: Any) -> bool:

@@ -3,6 +3,7 @@
 from collections import Counter
 from typing import Any
 
+from tfbert.text.cells import structured
 from tfbert.text.columns import shown, shown_json
 
 _WISH = (
@@ -10,6 +11,7 @@ _WISH = (
 )
 _START_KEYS = ("answer_start", "start")
 _EXCERPT_CHARACTERS = 20
+_TRUE, _FALSE = ("true", "1", "1.0", "yes"), ("false", "0", "0.0", "no", "", "nan", "null", "none")
 
 Span = tuple[int, int]
 
@@ -19,7 +21,8 @@ def spans_of(answers: Any, start: Any, context: str) -> tuple[Span, ...]:
 
     Args:
         answers: a list of `{"text", "answer_start"}` or of strings, `{"text": [...], "answer_start": [...]}`, or one
-            string; `None`, blank or an empty list where there is no answer.
+            string, which may hold such a list as JSON or as Python prints it; `None`, blank or an empty list where
+            there is no answer.
         start: first character of the answer, if `answers` is one string and the file says where it is; a whole number,
             maybe as text; `None` otherwise.
         context: in which the answers are.
@@ -33,8 +36,28 @@ def spans_of(answers: Any, start: Any, context: str) -> tuple[Span, ...]:
     """
     if answers is None or (isinstance(answers, str) and not answers.strip()):
         return ()
+    if isinstance(answers, str) and answers not in context:
+        held = structured(answers)
+        answers = answers if held is None else held
     found = [_span(text, place, context) for text, place in _pairs(answers, start)]
     return tuple(span for span, _ in Counter(found).most_common())
+
+
+def is_impossible(value: Any) -> bool:
+    """Return what a file says of whether the context has no answer.
+
+    Args:
+        value: `true` or `false`, 0 or 1, also as text, as spreadsheets write them; `None`, blank or NaN say nothing.
+
+    Raises:
+        ValueError: something else.
+    """
+    if value is None or value != value:  # NaN, by which pandas writes what is missing
+        return False
+    text = str(value).strip().lower()
+    if isinstance(value, list | dict) or text not in (*_TRUE, *_FALSE):
+        raise ValueError(f"is_impossible is {shown_json(value)}; wanted true or false")
+    return text in _TRUE
 
 
 def _pairs(answers: Any, start: Any) -> list[tuple[Any, Any]]:

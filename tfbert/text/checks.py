@@ -13,6 +13,7 @@ from itertools import combinations
 
 import numpy as np
 
+from tfbert.text.interpretation import Interpretation
 from tfbert.text.label_checks import label_warnings
 from tfbert.text.records import Record
 from tfbert.text.splits import Split, near_duplicate_key
@@ -79,6 +80,8 @@ class DataReport:
         skipped: the first of their messages, by file.
         num_replaced: characters put for bytes that did not decode, by file, for the files that have any.
         notes: where the records come from, if there is anything to say of it.
+        files: how each file was interpreted, by file.
+        unread: columns of text that are not read, one sentence for each file.
     """
 
     num_examples: dict[str, int]
@@ -94,6 +97,8 @@ class DataReport:
     skipped: dict[str, list[str]]
     num_replaced: dict[str, int]
     notes: dict[str, str]
+    files: dict[str, dict] = dataclasses.field(default_factory=dict)
+    unread: tuple[str, ...] = ()
 
     def to_dict(self) -> dict:
         """Return everything as plain values, ready for JSON."""
@@ -119,6 +124,7 @@ class DataReport:
             verb = "is" if len(labels) == 1 else "are"
             some = _some([repr(label) for label in labels], len(labels))
             found.append(f"{_count(len(labels), 'label')} of train {verb} not in {name}: {some}")
+        found += self.unread
         found += self.label_warnings
         found += _cut_warnings(self.tokens or {}, self.num_examples, self.sequence_length)
         for name, remarks in self.remarks.items():
@@ -140,6 +146,7 @@ def check(
     sequence_length: int | None,
     labels_of: Callable[[Record], Iterable[str]] = lambda record: (record.target,),
     remarks: Mapping[str, Mapping[str, list[str]]] | None = None,
+    interpretation: Interpretation | None = None,
     several_labels: bool = False,
 ) -> DataReport:
     """Read every split once, a second time as far as examples need it, and report what is wrong.
@@ -153,6 +160,7 @@ def check(
         sequence_length: longest input in tokens; `None` if nothing is cut.
         labels_of: the labels of a record that are counted.
         remarks: by split, what is to be said of some records, and where these are.
+        interpretation: how the files were read.
         several_labels: whether a record may have several labels.
 
     Raises:
@@ -178,6 +186,8 @@ def check(
         skipped={file: list(tally.skipped) for file, tally in tallies.items() if tally.num_skipped},
         num_replaced={file: tally.num_replaced for file, tally in tallies.items() if tally.num_replaced},
         notes={name: split.note for name, split in splits.items() if split.note},
+        files=interpretation.to_dict() if interpretation else {},
+        unread=tuple(interpretation.warnings) if interpretation else (),
     )
 
 

@@ -1,6 +1,8 @@
 """The names of a file's columns or keys in, what each of them is to the task out, and how messages show values."""
 
 import json
+import re
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -21,12 +23,14 @@ class Column:
         required: whether a file without it is refused; otherwise it is up to the task to do without.
         several: whether it may be spread over several columns, given as `role=a|b|c`; its value is then a dict from
             column name to value.
+        is_number: whether its values are numbers.
     """
 
     role: str
     usual_names: str
     required: bool = True
     several: bool = False
+    is_number: bool = False
 
     def key_among(self, names: Sequence[str]) -> str | None:
         """Return the first of the names that is a usual one, or `None`."""
@@ -39,7 +43,8 @@ def named_columns(columns: Sequence[Column], given: str | None) -> dict[str, lis
 
     Args:
         columns: of the task.
-        given: `role=name,role=name|name`, or `None`.
+        given: `role=name,role=name|name`, a JSON object `{"role": "name", "role": ["name", "name"]}`, or `None`. A
+            comma separates only where a role follows, so names may hold commas.
 
     Returns:
         The names of the columns of each role that was given.
@@ -49,10 +54,8 @@ def named_columns(columns: Sequence[Column], given: str | None) -> dict[str, lis
     """
     found: dict[str, list[str]] = {}
     roles = {column.role: column for column in columns}
-    for part in (given or "").split(",") if given else ():
-        role, equals, name = part.partition("=")
-        role, names = role.strip(), [n.strip() for n in name.split("|")]
-        if not equals or not all(names):
+    for role, names in _assigned(given):
+        if not role or not names or not all(names):
             raise ValueError(f"data.columns={given}: wanted role=name, several separated by commas")
         if role not in roles:
             known, hint = ", ".join(roles), did_you_mean(role, roles)
@@ -65,6 +68,23 @@ def named_columns(columns: Sequence[Column], given: str | None) -> dict[str, lis
                 raise ValueError(f"data.columns={given}: {other} and {role} are both {both}; wanted two different ones")
         found[role] = names
     return found
+
+
+def _assigned(given: str | None) -> list[tuple[str, list[str]]]:
+    """Return roles with the names given for them; no role where there is no `=`."""
+    if not given:
+        return []
+    if given.lstrip().startswith("{"):
+        try:
+            tree = json.loads(given)
+        except ValueError as error:
+            raise ValueError(f"data.columns={given}: not a JSON object ({error})") from None
+        pairs = [(role, names if isinstance(names, list) else [names]) for role, names in tree.items()]
+        if not all(isinstance(name, str) for _, names in pairs for name in names):
+            raise ValueError(f"data.columns={given}: expected a name or a list of names for each role")
+        return [(role.strip(), [name.strip() for name in names]) for role, names in pairs]
+    parts = (part.partition("=") for part in re.split(r",(?=\s*\w+\s*=)", given))
+    return [(role.strip() if equals else "", [n.strip() for n in name.split("|")]) for role, equals, name in parts]
 
 
 class ColumnFinder:
@@ -81,6 +101,7 @@ class ColumnFinder:
 
     def __init__(self, columns: Sequence[Column], data: DataConfig, noun: str):
         self.columns, self.noun, self.given = columns, noun, named_columns(columns, data.columns)
+        self.ignored = set(listed_names(data.ignored_columns, "data.ignored_columns"))
 
     def find(self, header: Sequence[str], where: str) -> dict[str, int | dict[str, int]]:
         """Return the position of each role's column; of one that is spread over several, name to position.
@@ -95,7 +116,11 @@ class ColumnFinder:
             given = self.given.get(column.role)
             if given is None:
                 usual = column.usual_names.split(", ")
-                matches = [i for i, name in enumerate(names) if name.lower() in usual and i not in taken]
+                matches = [
+                    i
+                    for i, name in enumerate(names)
+                    if name.lower() in usual and i not in taken and name not in self.ignored
+                ]
             else:
                 matches = [i for i, name in enumerate(names) if name in given]
             wanted = len(given) if given else 1
@@ -107,23 +132,75 @@ class ColumnFinder:
                 found[column.role] = {names[i]: i for i in matches} if wanted > 1 else matches[0]
         return found
 
+    def by_position(self, num_columns: int, where: str) -> dict[str, int | dict[str, int]]:
+        """Return the position of each role's column in a table that does not name its columns.
+
+        They are called 1, 2, ... in `data.columns`; without it the required columns are taken in their order.
+
+        Raises:
+            ValueError: another number of columns, or whatever `find` raises.
+        """
+        if self.given:
+            return self.find([str(number) for number in range(1, num_columns + 1)], where)
+        required = [column.role for column in self.columns if column.required]
+        if len(required) != num_columns:
+            numbered = ",".join(f"{role}={number}" for number, role in enumerate(required, start=1))
+            raise ValueError(
+                f"{where}: {num_columns} columns without names for {' and '.join(required)}; say which is which by "
+                f"number, such as --set data.columns={numbered}"
+            )
+        return {role: position for position, role in enumerate(required)}
+
     def _message(self, names: list[str], matches: list[int], column: Column, given: list[str] | None) -> str:
-        option, noun, role = "data.columns", self.noun, column.role
+        path, noun, role = "data.columns", self.noun, column.role
         if matches:
             several = listing([names[i] for i in matches])
-            wish = (
-                f"--set {option}={role}={names[matches[0]]}" if given is None else f"a different name for each {noun}"
-            )
+            wish = option(path, f"{role}={names[matches[0]]}") if given is None else f"a different name for each {noun}"
             return f"more than one {noun} could be the {role}: {several}; wanted one, such as {wish}"
         if given is not None:
             absent = next(name for name in given if name not in names)
             hint = did_you_mean(absent, names)
-            return f"{option}={role}={absent} is not one of the {noun}s {listing(names)}{hint}"
+            return f"{path}={role}={absent} is not one of the {noun}s {listing(names)}{hint}"
         message, hint = f"no {role} {noun} among {listing(names)}", ""
         if noun == "column":
             message += ", which the first line was taken to name"
-            hint = "; lines of text, separator and label without column names are --set data.format=text"
-        return f"{message}; wanted one of {column.usual_names}, or its name by --set {option}={role}=...{hint}"
+            hint = "; if the first line is already a record, --set data.header=none"
+        return f"{message}; wanted one of {column.usual_names}, or its name by --set {path}={role}=...{hint}"
+
+
+def listed_names(value: str | None, path: str) -> tuple[str, ...]:
+    """Return the names that a config field lists.
+
+    Args:
+        value: names with commas between them, or a JSON list where a name holds a comma; `None` lists none.
+        path: of the field, for messages.
+
+    Raises:
+        ValueError: a JSON list of something else than strings.
+    """
+    if not value or not value.strip():
+        return ()
+    if not value.lstrip().startswith("["):
+        return tuple(name.strip() for name in value.split(",") if name.strip())
+    try:
+        names = json.loads(value)
+    except ValueError:
+        names = None
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise ValueError(f"{path}={value}: expected names separated by commas, or a JSON list of strings")
+    return tuple(names)
+
+
+def joined_names(names: Sequence[str]) -> str:
+    """Return names as `listed_names` reads them."""
+    if any("," in name or name.startswith("[") for name in names):
+        return json.dumps(list(names), ensure_ascii=False)
+    return ",".join(names)
+
+
+def option(path: str, value: str) -> str:
+    """Return a config setting as it is typed in a shell."""
+    return f"--set {shlex.quote(f'{path}={value}')}"
 
 
 def shown(value: str) -> str:

@@ -1,13 +1,14 @@
 """Rows of a file in, texts with labelled spans of characters out: CoNLL columns, JSON spans, CLUENER's layout."""
 
 import functools
-import json
+import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from tfbert.config import DataConfig
+from tfbert.text.cells import structured
 from tfbert.text.columns import Column, shown, shown_json
-from tfbert.text.records import TEXT, Record, label_of, text_of
+from tfbert.text.records import TEXT, Record, one_label_of, text_of
 from tfbert.text.rows import Row, RowError
 from tfbert.text.spans import Span, TagError, outermost, scheme_of, spans_of_tags
 
@@ -18,7 +19,7 @@ COLUMNS = (
     Column("entities", "entities, spans, annotations, label, labels", required=False),
 )
 # Other tools' names for the parts of an entity.
-_START, _END, _LABEL = ("start", "start_offset"), ("end", "end_offset"), ("label", "type", "entity")
+_START, _END, _LABEL = ("start", "start_offset"), ("end", "end_offset"), ("label", "type", "entity", "labels")
 
 
 class EntityRows:
@@ -39,7 +40,8 @@ class EntityRows:
             RowError: a tag that is wrong, with the place of its word.
             ValueError: everything else that is wrong with the row.
         """
-        values = {role: _from_json(value) for role, value in row.values.items()}
+        # A text may be in brackets; words, tags and entities are lists or objects.
+        values = {role: value if role == TEXT.role else _held(value) for role, value in row.values.items()}
         has_spans = isinstance(values.get("entities"), list | dict)
         if isinstance(values.get("words"), list) and (values.get("tags") is not None or not has_spans):
             text, spans = self._of_words(row, values["words"], values.get("tags"))
@@ -47,8 +49,7 @@ class EntityRows:
             text = text_of(row)
             spans = [_checked(span, text, said, self._data) for span, said in self._spans(values["entities"])]
         else:
-            given = shown_json(row.values.get("entities"))
-            raise ValueError(f"entities is {given}; wanted text and a list of entities, or lists of words and of tags")
+            raise ValueError(_missing(row))
         if self._data.nested_spans == "refuse" and len(kept := outermost(spans)) < len(set(spans)):
             inner = next(span for span in spans if span not in kept)
             place = f"[{inner.start}:{inner.end}] {shown(text[inner.start : inner.end])}"
@@ -107,14 +108,22 @@ class EntityRows:
                     yield _span_of([*pair, label] if isinstance(pair, list) else pair, shown(label), True)[0], said
 
 
-def _from_json(value: Any) -> Any:
-    """Return what a cell of a table holds, if that is JSON; only lists and objects are of use here."""
-    if isinstance(value, str) and value[:1] in ("[", "{"):
-        try:
-            return json.loads(value)
-        except ValueError:
-            return value
-    return value
+def _held(value: Any) -> Any:
+    """Return the list or object that a cell of a table holds, or the value itself."""
+    held = structured(value) if isinstance(value, str) else None
+    return value if held is None else held
+
+
+def _missing(row: Row) -> str:
+    """Return what a row lacks that has neither entities nor words with tags."""
+    entities = row.values.get("entities")
+    wish = "wanted text and a list of entities, or lists of words and of tags"
+    hint = ""
+    if isinstance(entities, str) and re.fullmatch(r"O|[BIESLUM][-_]\S+", entities.strip()):
+        hint = "; for a word and its tag on each line use --set data.format=conll"
+    if not row.values:
+        return f"no column or key that the task reads; {wish} (see data.columns)"
+    return f"entities is {shown_json(entities)}; {wish}{hint}"
 
 
 def _span_of(item: Any, name: str, inclusive: bool) -> tuple[Span, Any]:
@@ -128,7 +137,7 @@ def _span_of(item: Any, name: str, inclusive: bool) -> tuple[Span, Any]:
         start, end, label, said = None, None, None, None
     if type(start) is not int or type(end) is not int or label is None:
         raise ValueError(f"{name} is {shown_json(item)}; wanted start, end and label, whole numbers and a string")
-    return Span(start, end + inclusive, label_of(label)), said
+    return Span(start, end + inclusive, one_label_of(label)), said
 
 
 def _checked(span: Span, text: str, said: Any, data: DataConfig) -> Span:

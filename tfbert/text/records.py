@@ -5,18 +5,26 @@
 
 import functools
 import hashlib
+import itertools
 import json
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tfbert.config import DataConfig
-from tfbert.text import rows
+from tfbert.text.cells import structured
 from tfbert.text.columns import Column, named_columns, shown, shown_json
-from tfbert.text.rows import FORMAT_OF_SUFFIX, Row, Tally, format_of
+from tfbert.text.conll_rows import conll_rows, looks_like_conll
+from tfbert.text.json_rows import json_rows, jsonl_rows
+from tfbert.text.layout import Layout
+from tfbert.text.lines import Tally, check_encoding, read_lines, surrogate
+from tfbert.text.rows import FORMAT_OF_SUFFIX, Row, format_of, table_rows, text_rows
 
 _BLANK = "wanted at least one character that is not blank"
+_MAX_LOOKED_AHEAD = 1000  # rows after a bad one, to see whether any is a record
+_MAX_CLASSES = 8  # shown of a directory per class
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +78,7 @@ def text_of(row: Row, role: str = "text") -> str:
         raise ValueError(f"{role} is {shown_json(value)}; wanted a string")
     if not value or value.isspace():
         raise ValueError(f"{role} is {shown(value)}; {_BLANK}")
-    if (position := rows.surrogate(value)) is not None:
+    if (position := surrogate(value)) is not None:
         raise ValueError(f"{value[position]!r} in {shown(value)} is half a character; wanted valid Unicode")
     return value
 
@@ -98,9 +106,24 @@ def label_of(value: Any, role: str = "label") -> str:
         raise ValueError(f"{role} is {shown_json(value)}; wanted a string, a whole number, true or false")
     if not value.strip():
         raise ValueError(f"{role} is {shown(value)}; {_BLANK}")
-    if (position := rows.surrogate(value)) is not None:
+    if (position := surrogate(value)) is not None:
         raise ValueError(f"{value[position]!r} in {shown(value)} is half a character; wanted valid Unicode")
     return value.strip()
+
+
+def one_label_of(value: Any, role: str = "label") -> str:
+    """Return the name of a label, which may be the only one of a list.
+
+    Annotation tools write lists of labels also where each text has one; tables may hold such a list in a cell.
+
+    Raises:
+        ValueError: several labels or none, or as `label_of`.
+    """
+    several = structured(value) if isinstance(value, str) else value
+    if isinstance(several, list) and len(several) != 1:
+        wish = "wanted one label; for several labels of a text use --task multilabel"
+        raise ValueError(f"{role} is {shown_json(several)}; {wish}")
+    return label_of(several[0] if isinstance(several, list) else value, role)
 
 
 TEXT = Column(
@@ -109,7 +132,9 @@ TEXT = Column(
     "sentence1, sentence_1, question1, premise",
 )
 LABEL = Column("label", "label, labels, category, class, intent, sentiment, target, topic, emotion, polarity")
-LABELLED_TEXT = Schema((TEXT, LABEL), lambda row: Record(text_of(row), label_of(row.values.get("label")), row.where))
+LABELLED_TEXT = Schema(
+    (TEXT, LABEL), lambda row: Record(text_of(row), one_label_of(row.values.get("label")), row.where)
+)
 
 
 class Reader:
@@ -127,27 +152,53 @@ class Reader:
 
     def __init__(self, path: Path, data: DataConfig, schema: Schema, root: Path | None = None):
         self.path, self.data, self.schema = path, data, schema
-        self.format = _format(path, data)
+        self.format = _format(path, data, schema)
         self._root = root or (path if path.is_dir() else path.parent)
         self.name = (path.name or str(path)) if path == self._root else path.relative_to(self._root).as_posix()
         self.tally = Tally()
         named_columns(schema.columns, data.columns)
-        rows.check_encoding(data.encoding, "data")
+        check_encoding(data.encoding, "data")
+        if data.delimiter != "auto" and (len(data.delimiter) != 1 or data.delimiter in '"\r\n'):
+            raise ValueError(f"data.delimiter={data.delimiter}: expected auto, or one character such as ';'")
 
     def __iter__(self) -> Iterator[Record]:
         tally = self.tally = Tally()
         num_records = 0
-        for item in self._items(tally):
+        items = self._items(tally, Layout(self.name))
+        for item in items:
             if isinstance(item, Record):
                 num_records += 1
                 yield item
             elif self.data.bad_rows == "error":
-                raise ValueError(f"{item} (--set data.bad_rows=skip leaves such rows out)")
+                # Where no row is a record, to leave such rows out would leave nothing.
+                further = itertools.islice(items, _MAX_LOOKED_AHEAD)
+                helps = num_records or any(isinstance(other, Record) for other in further)
+                raise ValueError(f"{item}{' (--set data.bad_rows=skip leaves such rows out)' if helps else ''}")
             else:
                 tally.skip(item)
         if not num_records:
             skipped = f"; skipped {tally.num_skipped}, first: {tally.skipped[0]}" if tally.skipped else ""
             raise ValueError(f"{self.name}: no records; wanted at least one {_WANTED[self.format]}{skipped}")
+
+    @functools.cached_property
+    def layout(self) -> Layout:
+        """How the file is interpreted, from a pass over all of it; of a directory per class, from its names alone.
+
+        Raises:
+            ValueError: columns that cannot be told, bytes that do not decode, or unbalanced quotes.
+        """
+        layout, tally = Layout(self.name, encoding=self.data.encoding), Tally()
+        if self.format == "folder":
+            counts = Counter(label for label, _ in _class_files(self.path))
+            several = [f"{shown(label)} {number:,}" for label, number in itertools.islice(counts.items(), _MAX_CLASSES)]
+            several += ["..."] * (len(counts) > _MAX_CLASSES)
+            layout.kind = f"a directory for each of {len(counts):,} labels ({', '.join(several)})"
+            layout.used = {"label": ["directory names"], "text": [".txt files"]}
+            return layout
+        for _ in self._rows(tally, layout):
+            pass
+        layout.encoding = tally.encoding
+        return layout
 
     @property
     def files(self) -> tuple[Path, ...]:
@@ -181,11 +232,14 @@ class Reader:
     def _parse(self) -> Callable[[Row], Record]:
         if self.schema.parser is None:
             return self.schema.parse
-        return self.schema.parser(self.data, lambda: (row for row in self._rows(Tally()) if isinstance(row, Row)))
+        return self.schema.parser(self.data, self._good_rows)
 
-    def _items(self, tally: Tally) -> Iterator[Record | str]:
+    def _good_rows(self) -> Iterator[Row]:
+        return (row for row in self._rows(Tally(), Layout(self.name)) if isinstance(row, Row))
+
+    def _items(self, tally: Tally, layout: Layout) -> Iterator[Record | str]:
         """Yield records, and a message for every bad row."""
-        for row in self._rows(tally):
+        for row in self._rows(tally, layout):
             if isinstance(row, str):
                 yield row
                 continue
@@ -195,19 +249,19 @@ class Reader:
                 record = f"{getattr(error, 'where', row.where)}: {error}"
             yield record
 
-    def _rows(self, tally: Tally) -> Iterator[Row | str]:
+    def _rows(self, tally: Tally, layout: Layout) -> Iterator[Row | str]:
         columns = self.schema.columns
         if self.format == "folder":
             for label, path in _class_files(self.path):
                 name = path.relative_to(self._root).as_posix()
-                text = "".join(rows.read_lines(path, name, self.data, tally))
+                text = "".join(read_lines(path, name, self.data, tally))
                 yield Row(name, {columns[0].role: text, columns[-1].role: label})
             return
-        lines = rows.read_lines(self.path, self.name, self.data, tally)
+        lines = read_lines(self.path, self.name, self.data, tally)
         if self.format in ("csv", "tsv"):
-            yield from rows.table_rows(lines, self.name, self.data, columns, self.format)
+            yield from table_rows(lines, self.name, self.data, columns, self.format, layout)
         else:
-            yield from _ROWS[self.format](lines, self.name, self.data, columns)
+            yield from _ROWS[self.format](lines, self.name, self.data, columns, layout)
 
 
 def read_records(path: Path, data: DataConfig, schema: Schema = LABELLED_TEXT, *, root: Path | None = None) -> Reader:
@@ -229,7 +283,7 @@ def read_records(path: Path, data: DataConfig, schema: Schema = LABELLED_TEXT, *
     return Reader(Path(path), data, schema, root)
 
 
-_ROWS = {"jsonl": rows.jsonl_rows, "json": rows.json_rows, "text": rows.text_rows, "conll": rows.conll_rows}
+_ROWS = {"jsonl": jsonl_rows, "json": json_rows, "text": text_rows, "conll": conll_rows}
 _WANTED = {
     "csv": "row below the line of column names",
     "tsv": "row below the line of column names",
@@ -241,7 +295,7 @@ _WANTED = {
 }
 
 
-def _format(path: Path, data: DataConfig) -> str:
+def _format(path: Path, data: DataConfig, schema: Schema) -> str:
     if not path.exists():
         raise ValueError(f"{path}: no such file or directory")
     if path.is_dir():
@@ -254,6 +308,9 @@ def _format(path: Path, data: DataConfig) -> str:
     if found is None:
         known = ", ".join(FORMAT_OF_SUFFIX)
         raise ValueError(f"{path}: the name tells no format; wanted {known} (also with .gz), or --set data.format=...")
+    may_have_tags = data.format == "auto" and found in ("text", "tsv") and any(c.role == "tags" for c in schema.columns)
+    if may_have_tags and looks_like_conll(read_lines(path, path.name, data, Tally())):
+        return "conll"
     return found
 
 

@@ -1,23 +1,20 @@
-"""Files -> rows: csv, tsv, jsonl, json, CoNLL columns, lines of `text<separator>label`, or a directory per class.
+"""Rows of a file: csv, tsv and other tables, or lines of `text<separator>label`.
 
-In: a path, a `DataConfig` and the columns that are wanted. Out: `Row` values and a message for every bad row.
+In: lines, a `DataConfig` and the columns that are wanted. Out: `Row` values and a message for every bad row.
+`json_rows.py` and `conll_rows.py` do the same for their formats.
 """
 
-import codecs
-import contextlib
 import csv
-import gzip
-import io
-import json
+import itertools
 import re
-import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, Protocol
+from typing import Any, NamedTuple
 
 from tfbert.config import DataConfig
-from tfbert.text.columns import Column, ColumnFinder, listing, shown, shown_json
+from tfbert.text.columns import Column, ColumnFinder, listing, option, shown
+from tfbert.text.layout import Layout
 
 FORMAT_OF_SUFFIX = {
     ".csv": "csv",
@@ -29,7 +26,10 @@ FORMAT_OF_SUFFIX = {
 }
 # A quote that is never closed makes one field of the rest of the file; this bounds what it can take of memory.
 LONGEST_FIELD = 2**24
-MAX_SKIPPED_KEPT = 20
+_DELIMITERS = {"csv": ",;\t|", "tsv": "\t,;|"}  # in the order of preference
+_DELIMITER_LINE = re.compile(r'"?sep=(.)"?\s*')  # Excel's first line that names the delimiter
+_SNIFFED_LINES = 20  # of which the first row must end for its delimiter to be found
+_FASTTEXT = re.compile(r"(?:^|(?<=\s))__label__(\S+)(?:\s+|$)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,280 +58,175 @@ class RowError(ValueError):
         self.where = where
 
 
-@dataclass(slots=True)
-class Tally:
-    """What one pass over a file left out or changed.
-
-    Args:
-        num_skipped: bad rows left out.
-        skipped: the messages of the first 20 of them.
-        num_replaced: characters put as U+FFFD for bytes that did not decode.
-    """
-
-    num_skipped: int = 0
-    skipped: list[str] = field(default_factory=list)
-    num_replaced: int = 0
-
-    def skip(self, message: str) -> None:
-        """Count a bad row, and keep its message if it is among the first."""
-        self.num_skipped += 1
-        if len(self.skipped) < MAX_SKIPPED_KEPT:
-            self.skipped.append(message)
-
-
 def format_of(path: Path) -> str | None:
     """Return the format that a file's name tells, such as `csv` or `text`, or `None`."""
     return FORMAT_OF_SUFFIX.get(Path(path.name.lower().removesuffix(".gz")).suffix)
 
 
-def table_rows(lines: Iterable[str], name: str, data: DataConfig, columns: Sequence[Column], kind: str) -> Iterator:
+def table_rows(
+    lines: Iterable[str],
+    name: str,
+    data: DataConfig,
+    columns: Sequence[Column],
+    kind: str,
+    layout: Layout | None = None,
+) -> Iterator[Row | str]:
     """Yield the rows of a `csv` or `tsv` file, as `kind` says, below the line that names its columns.
+
+    Args:
+        lines: of the file.
+        name: of the file, for messages.
+        data: `delimiter`, `quoting`, `header` and `columns` say how to read it.
+        columns: that are wanted.
+        kind: `csv` or `tsv`, which decides what delimiter and quoting are usual.
+        layout: filled with how the file was interpreted.
 
     Raises:
         ValueError: the columns cannot be told, or quotes are unbalanced.
     """
     csv.field_size_limit(max(csv.field_size_limit(), LONGEST_FIELD))  # of the whole process; it is never lowered
-    quoted = data.quoting == "minimal" or (data.quoting == "auto" and kind == "csv")
-    quoting = csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE
-    rows = csv.reader(lines, delimiter="," if kind == "csv" else "\t", quoting=quoting, strict=True)
+    layout = layout or Layout(name)
     finder = ColumnFinder(columns, data, "column")
-    num_columns, found = 0, {}
+    table = _table(iter(lines), data, finder, kind)
+    rows = csv.reader(table.lines, **table.dialect)
+    has_names, names, found, unused = data.header == "auto", [], {}, []
     while True:
-        where = f"{name}:{rows.line_num + 1}"
+        where = f"{name}:{rows.line_num + 1 + table.num_dropped}"
         try:
             row = next(rows, None)
         except csv.Error as error:
-            raise ValueError(_quote_message(where, error, quoted)) from None
+            raise ValueError(_quote_message(where, error, table.dialect["quoting"])) from None
         if row is None:
             break
-        if row and not num_columns:
-            num_columns, found = len(row), finder.find(row, where)
-        elif row and len(row) != num_columns:
+        if row and not names:
+            found = finder.find(row, where) if has_names else finder.by_position(len(row), where)
+            names = [cell.strip() for cell in row] if has_names else [str(n + 1) for n in range(len(row))]
+            layout.kind = f"{kind} with {_in_words(table.dialect['delimiter'])} between columns"
+            layout.header = f"column names on line {where.rpartition(':')[2]}" if has_names else "no column names"
+            layout.uses(names, found)
+            unused = [(position, layout.unused[key]) for position, key in enumerate(names) if key in layout.unused]
+            if has_names:
+                continue
+        if not row:
+            continue
+        if len(row) != len(names):
             plural = "s" * (len(row) > 1)
-            yield f"{where}: {len(row)} column{plural} ({listing(row)}); wanted {num_columns}, as in the header"
-        elif row:
+            yield f"{where}: {len(row)} column{plural} ({listing(row)}); wanted {len(names)}, as in the header"
+        elif has_names and [cell.strip().casefold() for cell in row] == [each.casefold() for each in names]:
+            yield f"{where}: repeats the line of column names ({listing(row)}); remove it"
+        else:
+            for position, values in unused:
+                if values.is_needed:
+                    values.see(row[position])
             yield Row(where, _pick(row, found))
 
 
-def text_rows(lines: Iterable[str], name: str, data: DataConfig, columns: Sequence[Column]) -> Iterator:
+class _Table(NamedTuple):
+    lines: Iterator[str]
+    dialect: dict[str, Any]
+    num_dropped: int  # lines before the first that is read
+
+
+def _table(lines: Iterator[str], data: DataConfig, finder: ColumnFinder, kind: str) -> _Table:
+    """Decide what separates columns and whether quotes count."""
+    head = list(itertools.islice(lines, _SNIFFED_LINES))
+    declared = _DELIMITER_LINE.fullmatch(head[0]) if head and kind in _DELIMITERS else None
+    num_dropped = 1 if declared else 0
+    if data.delimiter != "auto":
+        delimiter = data.delimiter
+    elif declared:
+        delimiter = declared[1]
+    else:
+        usual = _DELIMITERS[kind]
+        delimiter = max(usual, key=lambda each: (*_fit(head, each, data, finder, kind), -usual.index(each)))
+    dialect = {"delimiter": delimiter, "quoting": _quoting(data, kind, delimiter), "strict": True}
+    return _Table(itertools.chain(head[num_dropped:], lines), dialect, num_dropped)
+
+
+def _fit(head: list[str], delimiter: str, data: DataConfig, finder: ColumnFinder, kind: str) -> tuple[int, int]:
+    """Return how many of the wanted columns a delimiter gives, -1 if not all required ones, and how many columns."""
+    try:
+        rows = csv.reader(head, delimiter=delimiter, quoting=_quoting(data, kind, delimiter), strict=True)
+        row = next((row for row in rows if row), [])
+    except csv.Error:
+        return -1, 0
+    try:
+        return len(finder.find(row, "") if data.header == "auto" else finder.by_position(len(row), "")), len(row)
+    except ValueError:
+        return -1, len(row)
+
+
+def _quoting(data: DataConfig, kind: str, delimiter: str) -> int:
+    # A tsv file that is separated by something else was written by a tool that writes csv.
+    quoted = data.quoting == "minimal" or (data.quoting == "auto" and (kind == "csv" or delimiter != "\t"))
+    return csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE
+
+
+def _in_words(delimiter: str) -> str:
+    return {"\t": "TAB", " ": "blank"}.get(delimiter, repr(delimiter))
+
+
+def text_rows(
+    lines: Iterable[str], name: str, data: DataConfig, columns: Sequence[Column], layout: Layout | None = None
+) -> Iterator[Row | str]:
     """Yield the rows of lines of text, separator and label, which are split at the last separator.
 
-    The text is the first of the columns, the label the last.
+    The text is the first of the columns, the label the last. A first line that names the two is passed over, and may
+    name them in the other order. Lines with fastText's `__label__` are read as fastText does.
+
+    Source: the layout of fastText's supervised mode, Joulin et al. 2017.
     """
-    for number, ended in enumerate(lines, start=1):
-        line = ended.rstrip("\r\n")
+    layout = layout or Layout(name)
+    stream = ((number, ended.rstrip("\r\n")) for number, ended in enumerate(lines, start=1))
+    first = next(((number, line) for number, line in stream if line), None)
+    if first is None:
+        return
+    roles, header = (columns[0].role, columns[-1].role), _header_order(first[1], data, columns)
+    layout.used = {role: [place] for role, place in zip(roles, ("before the last", "after the last"), strict=True)}
+    layout.kind = f"lines of text, {_in_words(data.separator)} and label"
+    layout.header = f"column names on line {first[0]}" if header else "no column names"
+    rest = stream if header else itertools.chain([first], stream)
+    if _FASTTEXT.search(first[1]):
+        layout.kind = "fastText lines"
+        layout.used = {roles[1]: ["words with __label__"], roles[0]: ["the other words"]}
+        yield from _fasttext_rows(rest, name, roles)
+        return
+    for number, line in rest:
         text, separator, label = line.rpartition(data.separator)
-        if separator:
-            yield Row(f"{name}:{number}", {columns[0].role: text, columns[-1].role: label})
+        if separator and header and line == first[1]:
+            yield f"{name}:{number}: repeats the line of column names ({shown(line)}); remove it"
+        elif separator:
+            values = (label, text) if header == (1, 0) else (text, label)
+            yield Row(f"{name}:{number}", dict(zip(roles, values, strict=True)))
         elif line:
-            wish = f"wanted the text, {data.separator!r} and the label"
-            yield f"{name}:{number}: no separator {data.separator!r} in {shown(line)}; {wish}"
+            yield f"{name}:{number}: {_no_separator(line, data)}"
 
 
-def jsonl_rows(lines: Iterable[str], name: str, data: DataConfig, columns: Sequence[Column]) -> Iterator:
-    """Yield the rows of a file with a JSON object on each line.
-
-    Raises:
-        ValueError: the keys of the first object do not tell the columns.
-    """
-
-    def objects() -> Iterator[tuple[str, Any] | str]:
-        for number, line in enumerate(lines, start=1):
-            where = f"{name}:{number}"
-            if not line.strip():
-                continue
-            try:
-                yield where, json.loads(line.rstrip("\r\n"))
-            except (ValueError, RecursionError) as error:
-                place = f" at column {error.colno}" if isinstance(error, json.JSONDecodeError) else ""
-                yield f"{where}: not JSON ({getattr(error, 'msg', error)}{place}); wanted one object on each line"
-
-    return object_rows(objects(), data, columns, "wanted one object on each line")
-
-
-def json_rows(lines: Iterable[str], name: str, data: DataConfig, columns: Sequence[Column]) -> Iterator:
-    """Yield the rows of a JSON file: an array of objects, SQuAD's layout, or in truth an object on each line.
-
-    An array and SQuAD's layout are read whole, into memory of some ten times the file.
-
-    Raises:
-        ValueError: not JSON, another layout, or keys that do not tell the columns.
-    """
-    stream = iter(lines)
-    first = next((line for line in stream if line.strip()), "")
-    try:
-        is_jsonl = isinstance(json.loads(first), dict) and "data" not in json.loads(first)
-    except (ValueError, RecursionError):
-        is_jsonl = False
-    if is_jsonl:
-        yield from jsonl_rows(_chained(first, stream), name, data, columns)
-        return
-    try:
-        document = json.loads(first + "".join(stream))
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{name}: not JSON ({error}); wanted an array of objects, or SQuAD's layout") from None
-    if isinstance(document, dict) and isinstance(document.get("data"), list):
-        yield from squad_rows(document["data"], name)
-        return
-    if not isinstance(document, list):
-        raise ValueError(f"{name}: {shown_json(document)}; wanted an array of objects, or SQuAD's layout with 'data'")
-    objects = ((f"{name}[{index}]", item) for index, item in enumerate(document))
-    yield from object_rows(objects, data, columns, "wanted an array of objects")
-
-
-def object_rows(objects: Iterable, data: DataConfig, columns: Sequence[Column], wish: str) -> Iterator:
-    """Yield a row for each pair of place and JSON object, and pass messages on.
-
-    Raises:
-        ValueError: the keys of the first object do not tell the columns.
-    """
-    finder = ColumnFinder(columns, data, "key")
-    keys: dict[str, Any] | None = None
-    for item in objects:
-        if isinstance(item, str):
-            yield item
-            continue
-        where, value = item
-        if not isinstance(value, dict):
-            yield f"{where}: {shown_json(value)} is not an object; {wish}"
-            continue
-        if keys is None:
-            names = list(value)
-            found = finder.find(names, where)
-            keys = {r: list(at) if isinstance(at, dict) else names[at] for r, at in found.items()}
-        absent = next(
-            (c for c in columns if c.required and isinstance(keys[c.role], str) and keys[c.role] not in value), None
-        )
-        if absent:
-            yield f"{where}: no key {shown(keys[absent.role])} among {listing(list(value))}; wanted it in every object"
-            continue
-        # What is not required may be in some objects only.
-        keys |= {c.role: c.key_among(value) for c in columns if keys.get(c.role) is None}
-        yield Row(where, {role: _value(value, key) for role, key in keys.items() if key is not None})
-
-
-def squad_rows(articles: list, name: str) -> Iterator:
-    """Yield a row for each question of SQuAD's layout, with `question`, `context`, `answers` and `id`.
-
-    `where` names the question by its id, as the files are often one line.
-
-    Source: Rajpurkar et al. 2016 and 2018, the JSON layout of SQuAD 1.1 and 2.0.
-    """
-    for a, article in enumerate(articles):
-        paragraphs = article.get("paragraphs") if isinstance(article, dict) else None
-        if not isinstance(paragraphs, list):
-            yield f"{name}: data[{a}] has no list 'paragraphs'; wanted SQuAD's layout"
-            continue
-        for p, paragraph in enumerate(paragraphs):
-            place = f"{name}: data[{a}].paragraphs[{p}]"
-            if not isinstance(paragraph, dict) or not isinstance(paragraph.get("qas"), list):
-                yield f"{place} has no list 'qas'; wanted SQuAD's layout"
-                continue
-            for q, item in enumerate(paragraph["qas"]):
-                if not isinstance(item, dict):
-                    yield f"{place}.qas[{q}] is {shown_json(item)}; wanted an object with a question"
-                    continue
-                values = {key: item.get(key) for key in ("question", "answers", "id")}
-                values["answers"] = [] if item.get("is_impossible") else values["answers"]
-                where = f"{name}:{item['id']}" if item.get("id") else f"{place}.qas[{q}]"
-                yield Row(where, values | {"context": paragraph.get("context")})
-
-
-def conll_rows(lines: Iterable[str], name: str, data: DataConfig, columns: Sequence[Column]) -> Iterator:
-    """Yield a row for each sentence of CoNLL columns: `words` and `tags`, the first and last column of its lines.
-
-    A line without words ends a sentence. `-DOCSTART-` lines are no sentence. `lines` holds the line numbers.
-
-    Source: the layout of the CoNLL-2002 and 2003 shared tasks, Tjong Kim Sang and De Meulder 2003.
-    """
-    words, tags, numbers, bad = [], [], [], None
-    for number, ended in enumerate(_chained_end(lines), start=1):
-        # Only TAB and blank separate: a word may be a zero-width or other odd character.
-        cells = [cell for cell in ended.rstrip("\r\n").replace("\t", " ").split(" ") if cell]
-        if cells and cells[0] == "-DOCSTART-":
-            continue
-        if cells:
-            bad = bad or (
-                None if len(cells) > 1 else f"{name}:{number}: {shown(cells[0])} has no tag; wanted word, tag"
-            )
-            words.append(cells[0])
-            tags.append(cells[-1])
-            numbers.append(number)
-        elif words:
-            yield bad or Row(f"{name}:{numbers[0]}", {"words": words, "tags": tags, "lines": numbers})
-            words, tags, numbers, bad = [], [], [], None
-
-
-class Decoding(Protocol):
-    """What a config says of a file's bytes: `encoding`, and `encoding_errors`, `strict` or `replace`."""
-
-    encoding: str
-    encoding_errors: str
-
-
-def open_binary(path: Path | str) -> BinaryIO:
-    """Open a file of this machine for reading."""
-    return open(path, "rb")
-
-
-def check_encoding(encoding: str, section: str) -> None:
-    """Refuse what is no name of a text encoding.
-
-    Raises:
-        ValueError: it is none; `section` of the config is named.
-    """
-    try:
-        " ".encode(encoding)
-    except (LookupError, UnicodeError):
-        wish = "wanted the name of a text encoding, such as utf-8, cp1252 or gb18030"
-        raise ValueError(f"{section}.encoding={encoding}: {wish}") from None
-
-
-def read_lines(
-    path: Path | str,
-    name: str,
-    data: Decoding,
-    tally: Tally,
-    *,
-    section: str = "data",
-    open_bytes: Callable[[Any], BinaryIO] = open_binary,
-) -> Iterator[str]:
-    """Yield the lines of a file with their ends, without its byte order mark.
-
-    Args:
-        path: of the file; gzipped if its name ends in `.gz`.
-        name: how messages call it.
-        data: how bytes become text.
-        tally: counts what was replaced.
-        section: of the config that `data` is, for messages.
-        open_bytes: opens `path`, wherever it is.
-
-    Raises:
-        ValueError: the file cannot be read, or bytes do not decode and `encoding_errors` is `strict`.
-    """
-    try:
-        with contextlib.ExitStack() as stack:
-            stream = stack.enter_context(open_bytes(path))
-            if str(path).lower().endswith(".gz"):
-                stream = stack.enter_context(gzip.GzipFile(fileobj=stream))
-            file = io.TextIOWrapper(stream, encoding=data.encoding, errors="tfbert.mark", newline="")
-            for number, line in enumerate(file, start=1):
-                text = line.removeprefix("\ufeff") if number == 1 else line
-                position = surrogate(text)
-                yield text if position is None else _replaced(text, position, f"{name}:{number}", data, tally, section)
-    except (OSError, EOFError, UnicodeError, zlib.error) as error:
-        raise ValueError(f"{name}: cannot be read: {error}") from error
-
-
-def surrogate(text: str) -> int | None:
-    """Return the position of the first lone surrogate, or `None`."""
-    if text.isascii():
+def _header_order(line: str, data: DataConfig, columns: Sequence[Column]) -> tuple[int, int] | None:
+    """Return the order of text and label in a line that names them, or `None` if the line names nothing."""
+    text, separator, label = line.rpartition(data.separator)
+    if not separator:
         return None
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        return error.start
-    return None
+    if columns[0].key_among([text]) and columns[-1].key_among([label]):
+        return 0, 1
+    return (1, 0) if columns[0].key_among([label]) and columns[-1].key_among([text]) else None
+
+
+def _fasttext_rows(lines: Iterable[tuple[int, str]], name: str, roles: tuple[str, str]) -> Iterator[Row | str]:
+    for number, line in lines:
+        labels, text = _FASTTEXT.findall(line), _FASTTEXT.sub("", line)
+        if labels:
+            label = labels[0] if len(labels) == 1 else labels
+            yield Row(f"{name}:{number}", dict(zip(roles, (text, label), strict=True)))
+        elif line:
+            yield f"{name}:{number}: no __label__ in {shown(line)}; wanted one, as on the first line"
+
+
+def _no_separator(line: str, data: DataConfig) -> str:
+    hint = next((each for each in ",;|@" if each in line and each != data.separator), None)
+    advice = f"; for another separator, such as {hint!r}: {option('data.separator', hint)}" if hint else ""
+    wish = f"wanted the text, {data.separator!r} and the label"
+    return f"no separator {data.separator!r} in {shown(line)}; {wish}{advice}"
 
 
 def _pick(cells: Sequence, found: Mapping[str, int | dict[str, int]]) -> dict[str, Any]:
@@ -341,44 +236,8 @@ def _pick(cells: Sequence, found: Mapping[str, int | dict[str, int]]) -> dict[st
     }
 
 
-def _value(item: Mapping, key: str | list[str]) -> Any:
-    return {name: item.get(name) for name in key} if isinstance(key, list) else item.get(key)
-
-
-def _chained(first: str, rest: Iterable[str]) -> Iterator[str]:
-    yield first
-    yield from rest
-
-
-def _chained_end(lines: Iterable[str]) -> Iterator[str]:
-    yield from lines
-    yield ""
-
-
-def _mark(error: UnicodeError) -> tuple[str, int]:
-    """Put a lone surrogate, which no decoder gives, for bytes that do not decode: so their line is found afterwards."""
-    if not isinstance(error, UnicodeDecodeError):
-        raise error
-    return chr(0xDC00 + error.object[error.start]), error.end
-
-
-codecs.register_error("tfbert.mark", _mark)
-
-
-def _replaced(line: str, position: int, where: str, data: Decoding, tally: Tally, section: str) -> str:
-    if data.encoding_errors == "strict":
-        setting = f"--set {section}.encoding"
-        raise ValueError(
-            f"{where}: byte 0x{ord(line[position]) - 0xDC00:02X} is not {data.encoding}; wanted the file's own "
-            f"encoding (cp1252, mac_roman, ...) by {setting}=..., or {setting}_errors=replace"
-        )
-    line, num_replaced = re.subn("[\udc00-\udcff]", "\ufffd", line)
-    tally.num_replaced += num_replaced
-    return line
-
-
-def _quote_message(where: str, error: csv.Error, quoted: bool) -> str:
-    if not quoted:
+def _quote_message(where: str, error: csv.Error, quoting: int) -> str:
+    if quoting == csv.QUOTE_NONE:
         return f"{where}: {error}"
     return (
         f"{where}: unbalanced double quotes in the row that starts here ({error}); wanted quotes around whole fields "

@@ -197,7 +197,18 @@ def _given_splits(data: DataConfig, path: Path) -> tuple[dict[str, Path], list[s
     if not candidates and data.format in ("auto", "folder") and _has_classes(path) and not all_named:
         return {"train": path}, []
     if "train" not in candidates:
+        named = [entry.name for entry in entries if SPLIT_OF_STEM.get(_stem(entry)) == "train"]
+        if any(file.suffix == ".ann" for folder in (path, *map(path.joinpath, named)) for file in _entries(folder)):
+            raise ValueError(
+                f"{path}: .ann files, brat's standoff format, are not read; convert them to CoNLL columns or to JSON "
+                'lines with {"text", "entities": [{"start", "end", "label"}]}'
+            )
         known = ", ".join(FORMAT_OF_SUFFIX)
+        for name in named:
+            raise ValueError(
+                f"{path}: {name} is {_what_is(path / name)}; wanted a file train ({known}, also with .gz), or in the "
+                "directory one directory per class with .txt files"
+            )
         raise ValueError(
             f"{path}: no train among {_names([entry.name for entry in entries])}; wanted a file train ({known}, also "
             "with .gz), a directory per class with .txt files, or the path of one file"
@@ -210,6 +221,14 @@ def _given_splits(data: DataConfig, path: Path) -> tuple[dict[str, Path], list[s
             raise ValueError(f"{path}: more than one candidate for {name}: {listed}; wanted one")
     chosen = {name: candidates[name][0] for name in NAMES if name in candidates}
     return chosen, [entry.name for entry in entries if entry not in chosen.values()]
+
+
+def _entries(path: Path) -> list[Path]:
+    return list(path.iterdir()) if path.is_dir() else []
+
+
+def _what_is(path: Path) -> str:
+    return "a directory without a directory per class" if path.is_dir() else "a file whose name tells no format"
 
 
 def _may_be_split(entry: Path, data: DataConfig) -> bool:

@@ -18,6 +18,7 @@ from tfbert.encoder.precision import Precision, choose_precision
 from tfbert.encoder.presets import cache_dir
 from tfbert.tasks.base import Task, TaskModel, load_task
 from tfbert.text.datasets import TokenizedSplit, tokenize
+from tfbert.text.interpretation import interpret
 from tfbert.text.splits import Split, load_splits
 from tfbert.text.tokenizer import Tokenizer
 from tfbert.training.answering import Answering, make_packer
@@ -125,6 +126,11 @@ def prepare(config: Config) -> Problem:
     config = override(config, {"task": task.name})  # it may be an alias
     started = time.monotonic()
     splits = load_splits(config.data, data_path(config, task), task.schema)
+    interpretation = interpret(splits, config.data, task.columns)
+    for line in interpretation.lines():
+        logger.info("%s", line)
+    if interpretation.refusal:
+        raise ValueError(interpretation.refusal)
     facts = task.read_facts(splits["train"])
     seconds = {"read": time.monotonic() - started}
     started = time.monotonic()
@@ -138,7 +144,13 @@ def prepare(config: Config) -> Problem:
     lengths = {name: split.num_tokens for name, split in tokenized.items()}
     remarks = {name: split.remarks for name, split in tokenized.items()}
     checked = checks.check(
-        splits, lengths, task.cut_length(facts, config), task.labels_of, remarks, task.several_labels
+        splits,
+        lengths,
+        task.cut_length(facts, config),
+        task.labels_of,
+        remarks,
+        interpretation,
+        several_labels=task.several_labels,
     )
     for line in checked.lines():
         logger.info("%s", line)

@@ -1,0 +1,95 @@
+"""Rows of CoNLL columns: lines with a word and its tag in, sentences out."""
+
+import itertools
+import re
+from collections.abc import Iterable, Iterator, Sequence
+
+from tfbert.config import DataConfig
+from tfbert.text.columns import Column, listing, shown
+from tfbert.text.layout import Layout, Values
+from tfbert.text.rows import Row
+
+_TAG = re.compile(r"O|[BIESLUM][-_]\S+")
+_METADATA = re.compile(r"#\s*[\w.:-]+\s*=")
+_WORD_NAMES = frozenset(["word", "words", "token", "tokens", "text", "form"])
+_TAG_NAMES = frozenset(["tag", "tags", "label", "labels", "ner", "ner_tag", "ner_tags", "entity", "iob", "bio"])
+_SNIFFED_LINES, _LEAST_SHARE = 200, 0.9  # lines looked at, and the share of them that must have a tag
+
+
+def looks_like_conll(lines: Iterable[str]) -> bool:
+    """Say whether lines have a word first and a tag such as `O` or `B-PER` last, as hardly any other text has.
+
+    Args:
+        lines: of a file; the first 200 are read.
+    """
+    cells = [line.split() for line in itertools.islice(lines, _SNIFFED_LINES)]
+    cells = [found for found in cells if found and found[0] != "-DOCSTART-" and not found[0].startswith("#")]
+    num_tagged = sum(len(found) > 1 and _TAG.fullmatch(found[-1]) is not None for found in cells)
+    return num_tagged >= 2 and num_tagged >= _LEAST_SHARE * len(cells)
+
+
+def conll_rows(
+    lines: Iterable[str], name: str, data: DataConfig, columns: Sequence[Column], layout: Layout | None = None
+) -> Iterator[Row | str]:
+    """Yield a row for each sentence of CoNLL columns: `words` and `tags`, the first and last column of its lines.
+
+    A line without words or a `-DOCSTART-` line ends a sentence. Comments before a sentence, as in CoNLL-U, and a first
+    line that names the columns are passed over and counted. `lines` holds the line numbers.
+
+    Source: the layout of the CoNLL-2002 and 2003 shared tasks, Tjong Kim Sang and De Meulder 2003; comments as in
+        CoNLL-U, Universal Dependencies.
+    """
+    layout = layout or Layout(name)
+    layout.kind, layout.header, header = "CoNLL columns", "no column names", None
+    words, tags, numbers, bad = [], [], [], None
+    for number, ended in enumerate(itertools.chain(lines, [""]), start=1):
+        line = ended.rstrip("\r\n")
+        cells = _cells(line)
+        if cells and not words and _is_comment(line, cells):
+            layout.count("comment lines passed over")
+            continue
+        if cells and _is_header(cells):
+            if not layout.used and not words:
+                header, layout.header = cells, f"column names on line {number}"
+                continue
+            bad = bad or (f"{name}:{number}: repeats the line of column names ({listing(cells)}); remove it")
+        is_document = bool(cells) and cells[0] == "-DOCSTART-"
+        if is_document:
+            layout.count("-DOCSTART- lines passed over")
+        if cells and not is_document:
+            layout.used = layout.used or _columns(cells, header, layout)
+            bad = bad or _problem(line, cells, f"{name}:{number}")
+            words.append(cells[0])
+            tags.append(cells[-1])
+            numbers.append(number)
+        elif words:
+            yield bad or Row(f"{name}:{numbers[0]}", {"words": words, "tags": tags, "lines": numbers})
+            words, tags, numbers, bad = [], [], [], None
+
+
+def _cells(line: str) -> list[str]:
+    # Only TAB and blank separate: a word may be a zero-width or other odd character.
+    return [cell for cell in line.replace("\t", " ").split(" ") if cell]
+
+
+def _is_comment(line: str, cells: list[str]) -> bool:
+    # A sentence may well begin with the word "#" or with a hashtag, which then has a tag.
+    return line.startswith("#") and (_METADATA.match(line) is not None or _TAG.fullmatch(cells[-1]) is None)
+
+
+def _is_header(cells: list[str]) -> bool:
+    return len(cells) > 1 and cells[0].lower() in _WORD_NAMES and cells[-1].lower() in _TAG_NAMES
+
+
+def _columns(cells: list[str], header: list[str] | None, layout: Layout) -> dict[str, list[str]]:
+    names = header if header and len(header) == len(cells) else [f"column {n}" for n in range(1, len(cells) + 1)]
+    layout.unused = {column: Values() for column in names[1:-1]}
+    return {"words": [names[0]], "tags": [names[-1]]}
+
+
+def _problem(line: str, cells: list[str], where: str) -> str | None:
+    """Return what is wrong with a line of word and tag, or `None`."""
+    first, tab, _ = line.partition("\t")
+    if tab and not first.strip(" "):
+        return f"{where}: the word before the tag {shown(cells[-1])} is empty; wanted word, tag"
+    return None if len(cells) > 1 else f"{where}: {shown(cells[0])} has no tag; wanted word, tag"

@@ -1,0 +1,261 @@
+"""Rows of JSON: an object on each line, an array of objects, pandas' layouts, SQuAD's layout.
+
+In: lines, a `DataConfig` and the columns that are wanted. Out: `Row` values and a message for every bad row.
+"""
+
+import itertools
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from tfbert.config import DataConfig
+from tfbert.text.columns import Column, ColumnFinder, listing, shown, shown_json
+from tfbert.text.layout import Layout, Values
+from tfbert.text.rows import Row
+
+_ON_LINES, _IN_ARRAY = "wanted one object on each line", "wanted an array of objects"
+_LAYOUTS = "wanted an array of objects, an object with such an array, a layout of pandas' to_json, or SQuAD's layout"
+_SPLIT_NAMES = ("train", "validation", "valid", "val", "dev", "test")
+
+
+def jsonl_rows(
+    lines: Iterable[str], name: str, data: DataConfig, columns: Sequence[Column], layout: Layout | None = None
+) -> Iterator[Row | str]:
+    """Yield the rows of a file with a JSON object on each line.
+
+    Raises:
+        ValueError: the keys of the first object do not tell the columns.
+    """
+
+    def objects() -> Iterator[tuple[str, Any] | str]:
+        for number, line in enumerate(lines, start=1):
+            where = f"{name}:{number}"
+            if not line.strip():
+                continue
+            try:
+                yield where, json.loads(line.rstrip("\r\n"))
+            except (ValueError, RecursionError) as error:
+                place = f" at column {error.colno}" if isinstance(error, json.JSONDecodeError) else ""
+                yield f"{where}: not JSON ({getattr(error, 'msg', error)}{place}); {_ON_LINES}"
+
+    layout = layout or Layout(name)
+    layout.kind = "an object on each line"
+    return object_rows(objects(), data, columns, _ON_LINES, layout)
+
+
+def json_rows(
+    lines: Iterable[str], name: str, data: DataConfig, columns: Sequence[Column], layout: Layout | None = None
+) -> Iterator[Row | str]:
+    """Yield the rows of a JSON file: objects in an array or wrapped in an object, pandas' layouts, or SQuAD's layout.
+
+    A file that in truth has an object on each line is streamed; any other is read whole, into memory of some ten times
+    the file.
+
+    Raises:
+        ValueError: not JSON, another layout, or keys that do not tell the columns.
+    """
+    layout = layout or Layout(name)
+    stream = iter(lines)
+    head = list(itertools.islice((line for line in stream if line.strip()), 2))
+    if len(head) == 2 and isinstance(_loaded(head[0]), dict):
+        yield from jsonl_rows(itertools.chain(head, stream), name, data, columns, layout)
+        return
+    try:
+        document = json.loads("".join([*head, *stream]))
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{name}: not JSON ({error}); {_LAYOUTS}") from None
+    if isinstance(document, dict) and _is_squad(document.get("data")):
+        layout.kind, layout.noun = "SQuAD's layout", "key"
+        yield from squad_rows(document["data"], name, layout)
+        return
+    layout.kind, items = _items(document, name, data, columns)
+    yield from object_rows(items, data, columns, _IN_ARRAY, layout)
+
+
+def _items(
+    document: Any, name: str, data: DataConfig, columns: Sequence[Column]
+) -> tuple[str, Iterable[tuple[str, Any]]]:
+    """Return the layout of a document in words, and its objects with their places.
+
+    Source: the `orient`s of pandas.DataFrame.to_json; `datasets.Dataset.to_dict` for lists by column.
+
+    Raises:
+        ValueError: none of the layouts that are known.
+    """
+    if isinstance(document, list):
+        return "an array of objects", ((f"{name}[{index}]", item) for index, item in enumerate(document))
+    if not isinstance(document, dict):
+        raise ValueError(f"{name}: {shown_json(document)}; {_LAYOUTS}")
+    names, table = document.get("columns"), document.get("data")
+    is_of_columns = _names_columns(list(document), data, columns)
+    if is_of_columns and any(isinstance(value, str) for value in document.values()):
+        return "one object", [(f"{name}:1", document)]
+    if isinstance(names, list) and isinstance(table, list):
+        rows = (dict(zip(names, row, strict=False)) if isinstance(row, list) else row for row in table)
+        return "pandas' split layout", ((f"{name}: data[{index}]", row) for index, row in enumerate(rows))
+    lists = {key: value for key, value in document.items() if _holds(value, dict)}
+    if len(lists) == 1:
+        (key, objects), *_ = lists.items()
+        return f"an array of objects under {shown(key)}", (
+            (f"{name}: {key}[{index}]", item) for index, item in enumerate(objects)
+        )
+    if len(lists) > 1:
+        wish = "wanted one array; write each to a file of its own"
+        wish += " (train, validation, test)" if set(lists) & set(_SPLIT_NAMES) else ""
+        raise ValueError(f"{name}: several arrays of objects, under {listing(list(lists))}; {wish}")
+    return _by_key(document, name, is_of_columns)
+
+
+def _by_key(document: dict, name: str, is_of_columns: bool) -> tuple[str, Iterable[tuple[str, Any]]]:
+    """Return the objects of a document whose keys are columns or rows."""
+    inner = list(document.values())
+    if is_of_columns and inner and all(isinstance(value, dict) for value in inner):
+        keys = dict.fromkeys(key for value in inner for key in value)
+        rows = ((f"{name}: row {shown(key)}", {c: v.get(key) for c, v in document.items()}) for key in keys)
+        return "pandas' columns layout", rows
+    if is_of_columns and inner and all(isinstance(value, list) for value in inner):
+        lengths = {column: len(value) for column, value in document.items()}
+        if len(set(lengths.values())) > 1:
+            counts = ", ".join(f"{shown(column)} {number}" for column, number in lengths.items())
+            raise ValueError(f"{name}: lists of different lengths by column ({counts}); wanted one value for each row")
+        rows = (
+            (f"{name}: row {i}", dict(zip(document, row, strict=True)))
+            for i, row in enumerate(zip(*inner, strict=True))
+        )
+        return "a list for each column", rows
+    if inner and all(isinstance(value, dict) for value in inner):
+        return "an object for each key", ((f"{name}: {shown(key)}", value) for key, value in document.items())
+    raise ValueError(f"{name}: an object with the keys {listing(list(document))}; {_LAYOUTS}")
+
+
+def _names_columns(keys: list[str], data: DataConfig, columns: Sequence[Column]) -> bool:
+    try:
+        return bool(ColumnFinder(columns, data, "key").find(keys, ""))
+    except ValueError:
+        return False
+
+
+def _loaded(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _holds(value: Any, kind: type) -> bool:
+    return isinstance(value, list) and bool(value) and isinstance(value[0], kind)
+
+
+def _is_squad(articles: Any) -> bool:
+    """Say whether a document's `data` is SQuAD's, maybe a broken one: a list of titles or paragraphs."""
+    is_squad = _holds(articles, dict) and any(isinstance(a, dict) and "paragraphs" in a for a in articles)
+    return is_squad or (_holds(articles, dict) and set(articles[0]) <= {"title", "paragraphs"})
+
+
+def object_rows(
+    objects: Iterable, data: DataConfig, columns: Sequence[Column], wish: str, layout: Layout
+) -> Iterator[Row | str]:
+    """Yield a row for each pair of place and JSON object, and pass messages on.
+
+    Args:
+        objects: pairs of place and value; messages about what is no object are strings.
+        data: `columns` names keys.
+        columns: that are wanted.
+        wish: what was expected, for messages.
+        layout: filled with how the file was interpreted.
+
+    Raises:
+        ValueError: the keys of the first object do not tell the columns.
+    """
+    finder = ColumnFinder(columns, data, "key")
+    keys: dict[str, Any] = {}
+    known: set[str] = set()
+    layout.noun = "key"
+    for item in objects:
+        if isinstance(item, str):
+            yield item
+            continue
+        where, value = item
+        if not isinstance(value, dict):
+            yield f"{where}: {shown_json(value)} is not an object; {wish}"
+            continue
+        if not keys:
+            _refuse_tools_export(value, where)
+            names = list(value)
+            found = finder.find(names, where)
+            layout.uses(names, found)
+            keys = {r: list(at) if isinstance(at, dict) else names[at] for r, at in found.items()}
+        if not value.keys() <= known:
+            known |= value.keys()
+            _add_late(value, keys, finder, layout)
+        absent = next(
+            (c for c in columns if c.required and isinstance(keys[c.role], str) and keys[c.role] not in value), None
+        )
+        if absent:
+            yield f"{where}: no key {shown(keys[absent.role])} among {listing(list(value))}; wanted it in every object"
+        elif _repeats_names(value, keys):
+            yield f"{where}: holds the names of the keys instead of values; remove it"
+        else:
+            for name, values in layout.unused.items():
+                if values.is_needed:
+                    values.see(value.get(name))
+            yield Row(where, {role: _value(value, key) for role, key in keys.items()})
+
+
+def _add_late(value: Mapping[str, Any], keys: dict[str, Any], finder: ColumnFinder, layout: Layout) -> None:
+    """Take in keys that earlier objects did not have: what is not required may be in some objects only."""
+    read = {name for key in keys.values() for name in ([key] if isinstance(key, str) else key)}
+    unread = [name for name in value if name not in read]
+    for column in finder.columns:
+        free = [name for name in unread if name not in finder.ignored]
+        if column.role not in keys and (key := column.key_among(free)) is not None:
+            keys[column.role] = key
+            layout.used[column.role] = [key]
+            unread.remove(key)
+            layout.unused.pop(key, None)
+    for name in unread:
+        layout.unused.setdefault(name, Values())
+
+
+def _repeats_names(value: Mapping[str, Any], keys: Mapping[str, Any]) -> bool:
+    named = [key for key in keys.values() if isinstance(key, str) and value.get(key) is not None]
+    return len(named) > 1 and all(value[key] == key for key in named)
+
+
+def _refuse_tools_export(value: Mapping[str, Any], where: str) -> None:
+    """Explain the layout of an annotation tool that cannot be read, where the missing columns would not tell."""
+    if isinstance(value.get("data"), dict) and isinstance(value.get("annotations", value.get("completions")), list):
+        raise ValueError(
+            f"{where}: this is Label Studio's JSON export, which is not read; export as JSON_MIN, CSV or CONLL2003"
+        )
+
+
+def squad_rows(articles: list, name: str, layout: Layout) -> Iterator[Row | str]:
+    """Yield a row for each question of SQuAD's layout, with `question`, `context`, `answers`, `is_impossible`, `id`.
+
+    `where` names the question by its id, as the files are often one line.
+
+    Source: Rajpurkar et al. 2016 and 2018, the JSON layout of SQuAD 1.1 and 2.0.
+    """
+    layout.used = {role: [role] for role in ("question", "context", "answers")}
+    for a, article in enumerate(articles):
+        paragraphs = article.get("paragraphs") if isinstance(article, dict) else None
+        if not isinstance(paragraphs, list):
+            yield f"{name}: data[{a}] has no list 'paragraphs'; wanted SQuAD's layout"
+            continue
+        for p, paragraph in enumerate(paragraphs):
+            place = f"{name}: data[{a}].paragraphs[{p}]"
+            if not isinstance(paragraph, dict) or not isinstance(paragraph.get("qas"), list):
+                yield f"{place} has no list 'qas'; wanted SQuAD's layout"
+                continue
+            for q, item in enumerate(paragraph["qas"]):
+                if not isinstance(item, dict):
+                    yield f"{place}.qas[{q}] is {shown_json(item)}; wanted an object with a question"
+                    continue
+                values = {key: item.get(key) for key in ("question", "answers", "is_impossible", "id")}
+                where = f"{name}:{item['id']}" if item.get("id") else f"{place}.qas[{q}]"
+                yield Row(where, values | {"context": paragraph.get("context")})
+
+
+def _value(item: Mapping, key: str | list[str]) -> Any:
+    return {name: item.get(name) for name in key} if isinstance(key, list) else item.get(key)
