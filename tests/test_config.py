@@ -110,18 +110,20 @@ def test_equal_configs_have_equal_fingerprints():
 
 
 @pytest.mark.parametrize(
-    ("path", "nearest"),
+    ("path", "hint"),
     [
-        ("train.learning_rat", "train.learning_rate"),
-        ("learning_rate", "train.learning_rate"),
-        ("encoder.sequence_len", "encoder.sequence_length"),
-        ("Data.path", "data.path"),
-        ("head.pooling.mean", "head.pooling"),
-        ("tasks", "task"),
+        ("train.learning_rat", "; did you mean 'train.learning_rate'?"),
+        ("learning_rate", "; did you mean 'train.learning_rate'?"),
+        ("seed", "; did you mean 'train.seed'?"),
+        ("encoder.sequence_len", "; did you mean 'encoder.sequence_length'?"),
+        ("Data.path", "; did you mean 'data.path'? (case and blanks count)"),
+        ("head.pooling.mean", "; did you mean 'head.pooling'?"),
+        ("tasks", "; did you mean 'task'?"),
+        ("gpu", ""),
     ],
 )
-def test_a_misspelt_path_names_the_nearest(path, nearest):
-    expected = f"config has no field '{path}'; nearest is '{nearest}'"
+def test_a_misspelt_path_names_a_similar_one(path, hint):
+    expected = f"config has no field '{path}'{hint}"
     assert message(override, DEFAULTS, {path: "x"}) == expected
     assert message(override, DEFAULTS, parse_assignments([f"{path}=x"])) == expected
     tree: Any = "x"
@@ -159,8 +161,9 @@ def test_a_wrong_type_is_refused(path, value, wanted):
 
 
 def test_a_value_in_place_of_a_section_and_the_other_way_round_are_refused():
-    assert message(from_dict, {"train": 3}) == "config has no field 'train'; nearest is 'train.seed'"
-    assert message(override, DEFAULTS, {"train": 3}) == "config has no field 'train'; nearest is 'train.seed'"
+    expected = "config has no field 'train'; 'train' is a section, and 'train.seed' is a field of it"
+    assert message(from_dict, {"train": 3}) == expected
+    assert message(override, DEFAULTS, {"train": 3}) == expected
     assert message(override, DEFAULTS, {"train.batch_size": {}}) == "train.batch_size={}: wanted a whole number"
 
 

@@ -227,6 +227,8 @@ def _says_nothing(answer):
     return any(answer.get(name) == value for name, value in by_name.items() if name in answer)
 
 
-def test_misspelt_task_names_the_nearest():
-    with pytest.raises(ValueError, match="task 'clasification' is not one of .*; nearest is 'classification'"):
+def test_misspelt_task_names_a_similar_one():
+    with pytest.raises(ValueError, match=r"task 'clasification' is not one of .*; did you mean 'classification'\?$"):
         load_task("clasification")
+    with pytest.raises(ValueError, match=r"task 'weather' is not one of .*regression$"):
+        load_task("weather")

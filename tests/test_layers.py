@@ -14,6 +14,7 @@ PACKAGE = ROOT / "tfbert"
 ROOMS = [
     "files",
     "imports",
+    "nearest",
     "fields",
     "config",
     "space",

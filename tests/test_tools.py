@@ -49,7 +49,7 @@ SMALL = small.assignments({"encoder.name": "tiny", "encoder.sequence_length": 32
 # Arguments of train, and the one line it answers with.
 MISTAKES = {
     "task": (["--task", "clasification"], "task 'clasification' is not one of"),
-    "misspelt path": (["--set", "train.learning_rat=1"], "config has no field 'train.learning_rat'; nearest is"),
+    "misspelt path": (["--set", "train.learning_rat=1"], "config has no field 'train.learning_rat'; did you mean"),
     "no equals sign": (["--set", "train.epochs"], "--set train.epochs: wanted section.field=value"),
     "type": (["--set", "train.epochs=two"], "train.epochs=two: wanted a whole number"),
     "range": (["--set", "train.learning_rate=0"], "train.learning_rate=0.0: wanted more than 0"),
@@ -57,7 +57,10 @@ MISTAKES = {
     "data": (["--data", "nowhere.csv"], "nowhere.csv"),
     "encoder": (["--data", "data", "--set", "encoder.name=tinny"], "tinny"),
     "length": (["--data", "data", "--set", "encoder.sequence_length=65"], "positions for at most 64 tokens"),
-    "label": (["--data", "odd"], "test.csv:14: label 'cards' is not one of the 3 labels of train; nearest is 'card'"),
+    "label": (
+        ["--data", "odd"],
+        "label 'cards' is not one of the 3 labels of train; did you mean 'card'?",
+    ),
     "config": (["--config", "none.json"], "none.json"),
     "config is a directory": (["--config", "data"], "data"),
     "broken config": (["--config", "broken.json"], "broken.json"),
@@ -216,6 +219,7 @@ def test_list(finished):
     assert done.code == 0
     for known in ("classification", "minilm", "tiny", "train.learning_rate", "0.0002"):
         assert known in done.out
+    assert "labelled parts of a text (also: ner, " in done.out
 
 
 def test_a_model_gets_the_name_of_its_data_wherever_that_is(tmp_path, monkeypatch):

@@ -4,7 +4,6 @@ In: `section.field=value` strings, a `config.json`, a task's own defaults. Out: 
 """
 
 import dataclasses
-import difflib
 import hashlib
 import json
 import typing
@@ -13,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
 
 from tfbert.fields import checked, flatten, parsed
+from tfbert.nearest import did_you_mean_path
 
 Tree = TypeVar("Tree")
 
@@ -283,14 +283,13 @@ def override(config: Tree, values: Mapping[str, Any]) -> Tree:
         values: path to value, each of the type of its field (an int is taken for a float).
 
     Raises:
-        ValueError: a path that does not exist (the nearest one is named), a value of the wrong type or out of range.
+        ValueError: a path that does not exist (a similar one is named), a value of the wrong type or out of range.
     """
     known = paths(type(config))
     tree = dataclasses.asdict(config)
     for path, value in values.items():
         if path not in known:
-            nearest = difflib.get_close_matches(path, known, n=1, cutoff=0.0)
-            raise ValueError(f"config has no field '{path}'; nearest is '{nearest[0]}'")
+            raise ValueError(f"config has no field '{path}'{did_you_mean_path(path, known)}")
         *sections, name = path.split(".")
         node = tree
         for section in sections:
@@ -313,8 +312,7 @@ def from_dict(tree: Mapping[str, Any], root: type[Tree] = Config) -> Tree:
     sections: dict[str, Any] = {}
     for path, value in flatten(tree):
         if path not in known:
-            nearest = difflib.get_close_matches(path, known, n=1, cutoff=0.0)
-            raise ValueError(f"config has no field '{path}'; nearest is '{nearest[0]}'")
+            raise ValueError(f"config has no field '{path}'{did_you_mean_path(path, known)}")
         value = checked(path, value, known[path])
         section, _, name = path.rpartition(".")
         (sections.setdefault(section, {}) if section else sections)[name] = value

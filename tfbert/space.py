@@ -3,7 +3,6 @@
 A space is data. Tasks have one each, files hold others, and what draws from it is somebody else's.
 """
 
-import difflib
 import json
 import math
 from collections.abc import Iterable, Mapping
@@ -13,6 +12,7 @@ from typing import Any
 
 from tfbert.config import Config, override, paths, value_at
 from tfbert.files import read_json
+from tfbert.nearest import did_you_mean_path
 
 
 @dataclass(frozen=True)
@@ -133,7 +133,7 @@ def check_space(space: Space, config: Config) -> None:
         config: that is searched around.
 
     Raises:
-        ValueError: the space is empty; a path does not exist, in which case the nearest is named; a dimension has
+        ValueError: the space is empty; a path does not exist, in which case a similar one is named; a dimension has
             nothing to choose, or a value that the field does not take; a condition can never hold.
     """
     if not space:
@@ -254,8 +254,7 @@ _RANGES = {"range": Range, "log_range": LogRange}
 def _check_path(path: str) -> None:
     known = paths()
     if path not in known:
-        nearest = difflib.get_close_matches(path, known, n=1, cutoff=0.0)[0]
-        raise ValueError(f"search space: config has no field '{path}'; nearest is '{nearest}'")
+        raise ValueError(f"search space: config has no field '{path}'{did_you_mean_path(path, known)}")
 
 
 def _check_value(config: Config, path: str, value: Any) -> None:

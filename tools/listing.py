@@ -9,7 +9,9 @@ def print_list() -> None:
 
     print("tasks")
     for name in list_tasks():
-        print(f"  {name:32}{load_task(name).title}")
+        task = load_task(name)
+        also = f" (also: {', '.join(task.aliases)})" if task.aliases else ""
+        print(f"  {name:32}{task.title}{also}")
     print("encoders")
     for name, description in list_encoders():
         print(f"  {name:32}{description}")

@@ -34,12 +34,12 @@ def read_config(options: argparse.Namespace):
     from tfbert.files import read_json
     from tfbert.tasks.base import load_task
 
-    config = override(Config(task=options.task), load_task(options.task).defaults)
-    if options.config:
-        config = from_dict(read_json(options.config))
-    values = parse_assignments(options.set)
+    task = load_task(options.task)
+    config = from_dict(read_json(options.config)) if options.config else override(Config(task=task.name), task.defaults)
     given = {"data.path": options.data, "encoder.name": options.encoder, "train.seed": options.seed}
-    return override(config, values | {path: value for path, value in given.items() if value is not None})
+    values = {path: value for path, value in given.items() if value is not None}
+    config = override(config, parse_assignments(options.set) | values)
+    return override(config, {"task": load_task(config.task).name})  # --set or --config may have an alias
 
 
 def main(options: argparse.Namespace) -> None:

@@ -278,8 +278,8 @@ WANTED = "wanted a name of --list, hf://owner/name, kaggle://..., or a directory
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("minilmm", f"encoder 'minilmm' is not known; nearest is 'minilm'; {WANTED}"),
-        ("Bert-base-en", f"encoder 'Bert-base-en' is not known; nearest is 'bert_base_en'; {WANTED}"),
+        ("minilmm", f"encoder 'minilmm' is not known; {WANTED}; did you mean 'minilm'?"),
+        ("Bert-base-en", f"encoder 'Bert-base-en' is not known; {WANTED}; did you mean 'bert_base_en'?"),
         ("qqqqq", f"encoder 'qqqqq' is not known; {WANTED}"),
         ("", f"encoder '' is empty; {WANTED}"),
         ("owner/name", f"encoder 'owner/name': no such directory (on the hub: hf://owner/name); {WANTED}"),

@@ -127,7 +127,7 @@ MISTAKES = {
     "encoding": ({"a.txt": "a"}, ("",), {"encoding": "utf-9"}, "corpus.encoding=utf-9: wanted the name of a text enc"),
     "not JSON": ({"a.jsonl": '{"text": "a"}\n{"te'}, ("",), {}, "a.jsonl:2: not JSON (Unterminated string starting"),
     "no object": ({"a.jsonl": "[1]"}, ("",), {}, "a.jsonl:1: [1] is not an object; wanted one with the key 'text'"),
-    "key": ({"a.jsonl": '{"txt": "a"}'}, ("",), {}, "a.jsonl:1: no key 'text'; nearest is 'txt' (--set corpus.text_"),
+    "key": ({"a.jsonl": '{"txt": "a"}'}, ("",), {}, "a.jsonl:1: no key 'text' among 'txt'; name the key"),
     "no key": ({"a.jsonl": "{}"}, ("",), {}, "a.jsonl:1: no key 'text'"),
     "number": ({"a.jsonl": '{"text": 7}'}, ("",), {}, "a.jsonl:1: text is 7; wanted a string"),
     "half": ({"a.jsonl": '{"text": "a\\ud800"}'}, ("",), {}, "a.jsonl:1: '\\ud800' in 'a\\ud800' is half a character"),

@@ -36,7 +36,7 @@ MISTAKES = {
     "binary": (["--corpus", "binary.bin"], "binary.bin"),
     "encoder": (["--encoder", "tinny"], "tinny"),
     "length": (["--set", "examples.sequence_length=65"], "the encoder has positions for at most 64 tokens"),
-    "path": (["--set", "objective.mask_fracton=0.1"], "nearest is 'objective.mask_fraction'"),
+    "path": (["--set", "objective.mask_fracton=0.1"], "did you mean 'objective.mask_fraction'?"),
     "vocabulary of another": (["--prepared", "rows"], "prepare the corpus anew for this encoder"),
     "two vocabularies": (["--vocabulary", "vocabulary.txt"], "tiny has a vocabulary of its own"),
     "no vocabulary": (["--from-scratch", "--vocabulary", "empty.txt"], "empty.txt: token 0 is ''"),

@@ -19,7 +19,10 @@ SPACE = {"train.learning_rate": LogRange(1e-5, 1e-3)}
         ({"kept": 0}, "--keep 0: wanted 1 or more"),
         ({"hours": 0.0}, "--hours 0: wanted more than 0"),
         ({"space": {}}, "the search space is empty"),
-        ({"space": {"train.learning_rat": Choice(1, 2)}}, "no field 'train.learning_rat'; nearest is 'train.learning_"),
+        (
+            {"space": {"train.learning_rat": Choice(1, 2)}},
+            "'train.learning_rat'; did you mean 'train.learning_rate'",
+        ),
         ({"space": {"train.seed": Range(0, 9)}}, "train.seed is no hyperparameter; --executions tries several seeds"),
         ({"space": {"data.validation_fraction": Choice(0.1, 0.2)}}, "data.validation_fraction changes the problem"),
         ({"algorithm": "hyperband"}, "--algorithm hyperband: wanted train.epochs in the space or the config"),

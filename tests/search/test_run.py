@@ -23,7 +23,7 @@ CHECKPOINT, ORACLE, RESULT = "checkpoint.safetensors", "oracle.json", "result.js
 # One after another, in the same search. 24 examples are three updates an epoch.
 KILLS = [(ORACLE, 1, "after"), (CHECKPOINT, 2, "after"), (ORACLE, 2, "before"), (RESULT, 2, "after")]
 MISTAKES = {
-    "space": (["--set", "search.space.train.epoch=[1,2]"], "no field 'train.epoch'; nearest is 'train.epochs'"),
+    "space": (["--set", "search.space.train.epoch=[1,2]"], "no field 'train.epoch'; did you mean 'train.epochs'?"),
     "dimension": (["--set", "search.space.train.epochs=3"], "--set search.space.train.epochs=3: wanted [value,"),
     "no file": (["--space", "none.json"], "none.json"),
     "algorithm": (["--algorithm", "genetic"], "--algorithm genetic: wanted one of bayesian"),

@@ -58,7 +58,7 @@ def test_one_text_among_pairs_is_refused():
 
 @pytest.mark.parametrize("label", ["refnd", "a", "zzz", "refunds"])
 def test_a_label_unknown_to_train_is_refused(label):
-    with pytest.raises(ValueError, match=rf"^test.csv:3: label '{label}' is not one of the 3 labels of train; nearest"):
+    with pytest.raises(ValueError, match=rf"^test.csv:3: label '{label}' is not one of the 3 labels of train"):
         TASK.target_of(Record("x", label, "test.csv:3"), FACTS)
     assert [TASK.target_of(Record("x", known, "w"), FACTS) for known in FACTS["labels"]] == [0, 1, 2]
 
@@ -67,7 +67,7 @@ def test_the_nearest_label_is_named(tmp_path):
     data = small.write_data(tmp_path / "data")
     with open(data / "test.csv", "a", encoding="utf-8") as stream:
         stream.write("another text,laon\n")
-    with pytest.raises(ValueError, match=r"test.csv:14: label 'laon' is not .* nearest is 'loan'$"):
+    with pytest.raises(ValueError, match=r"test.csv:14: label 'laon' is not .* did you mean 'loan'\?$"):
         prepare(small.config(data))
 
 

@@ -121,7 +121,7 @@ def test_an_entity_inside_a_piece_is_tagged_with_all_of_it(tokenizer):
 
 def test_a_type_that_train_does_not_have(tokenizer):
     record = record_of("Ada met", ("Ada", "persn"))
-    message = "train.jsonl:7: entity type 'persn' is not one of the 2 of train; nearest is 'person'"
+    message = "train.jsonl:7: entity type 'persn' is not one of the 2 of train; did you mean 'person'?"
     with pytest.raises(ValueError, match=message):
         made(tokenizer, record)
     with pytest.raises(ValueError, match=message):

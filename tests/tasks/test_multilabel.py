@@ -157,11 +157,11 @@ def test_train_without_a_difference_is_refused():
         facts_of(["a", "b"], ["a", "b"])
 
 
-def test_an_unknown_label_is_refused_with_the_nearest():
+def test_an_unknown_label_is_refused_with_a_similar_one():
     facts = facts_of(["refund"], ["card"])
     with pytest.raises(ValueError) as caught:
         TASK.gold_of(Record("t", ("card", "refnd"), "test.csv:41"), facts)
-    assert str(caught.value) == "test.csv:41: label 'refnd' is not one of the 2 labels of train; nearest is 'refund'"
+    assert str(caught.value) == "test.csv:41: label 'refnd' is not one of the 2 labels of train; did you mean 'refund'?"
 
 
 def test_targets_tell_labels_by_sign_and_balanced_weights_by_size():
@@ -339,12 +339,14 @@ def test_texts_of_any_number_of_labels_are_counted_in_the_checks(problem):
     assert sum(counts.values()) != problem.checked.num_examples["train"]
 
 
-def test_labels_that_commas_seem_to_join_are_remarked(tmp_path):
+def test_labels_that_commas_seem_to_join_are_warned_of(tmp_path):
     rows = "x,toxic\ny,obscene\nz,\nw,obscene;toxic\nv,toxic\n" + 'u,"toxic, obscene"\ns,"good, bad"\n'
     write(tmp_path / "train.csv", "text,labels\n" + rows)
     write(tmp_path / "test.csv", "text,labels\nr,toxic\n")
     values = {"data.path": str(tmp_path), "encoder.name": "tiny", "encoder.sequence_length": 16}
     values |= {"data.validation_fraction": 0.0}
     found = prepare(override(Config(task="multilabel"), values)).checked.warnings
-    wish = "(labels of one cell are separated by ; or |)"
-    assert f"train: 1 texts have a label that is other labels with commas between them {wish}: train.csv:7" in found
+    assert [warning for warning in found if "joined" in warning] == [
+        "1 label looks like several joined by commas: 'toxic, obscene' (1 record, first train.csv:7) "
+        "(labels of one cell are separated by ; or |)"
+    ]

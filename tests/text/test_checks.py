@@ -194,7 +194,7 @@ def test_doubtful_labels_are_said(tmp_path):
     train += [(f"{number}", f"id{number}") for number in range(10)]
     assert report_of(tmp_path, train=train).warnings == (
         "train has 14 labels for 14 examples: is it the label column?",
-        "labels 'Lost card' and 'lost  card' differ only in case or blanks",
+        "labels 'Lost card' (train.csv:2) and 'lost  card' (train.csv:3) differ only in case or blanks",
     )
 
 

@@ -197,10 +197,10 @@ def test_columns_are_found_by_usual_names_or_given(tmp_path, header, settings, e
         ("a.csv", "text,verdict", {}, f"no label column among 'text', 'verdict'{TAKEN} {LABEL_NAMES}, "
          f"or its name by --set data.columns=label=...{NO_HEADER}"),
         ("a.csv", "text,label,verdict", {"columns": "label=verdikt"}, "data.columns=label=verdikt is not one of the "
-         "columns 'text', 'label', 'verdict'; nearest is 'verdict'"),
+         "columns 'text', 'label', 'verdict'; did you mean 'verdict'?"),
         ("a.jsonl", '{"id": 3}', {}, f"no text key among 'id'; wanted one of {TEXT_NAMES}, or its name by "
          "--set data.columns=text=..."),
-        ("a.jsonl", "{}", {"columns": "text=t"}, "data.columns=text=t is not one of the keys none; nearest is none"),
+        ("a.jsonl", "{}", {"columns": "text=t"}, "data.columns=text=t is not one of the keys none"),
     ],
 )  # fmt: skip
 def test_columns_that_cannot_be_told_are_refused(tmp_path, name, content, settings, expected):

@@ -50,7 +50,7 @@ def test_columns_are_read_from_their_option(given, expected):
     [
         ("text", "wanted role=name, several separated by commas"),
         ("text=", "wanted role=name, several separated by commas"),
-        ("tex=a", "'tex' is not one of text, tags; nearest is 'text'"),
+        ("tex=a", "'tex' is not one of text, tags; did you mean 'text'?"),
         ("text=a|b", "text is in one column; wanted one name"),
         ("text=a,tags=b|a", "text and tags are both 'a'; wanted two different ones"),
     ],

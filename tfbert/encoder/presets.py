@@ -4,7 +4,6 @@ Imports neither TensorFlow nor Keras, so that `--list` and a wrong name are answ
 """
 
 import contextlib
-import difflib
 import errno
 import hashlib
 import json
@@ -25,6 +24,7 @@ from pathlib import Path
 from typing import Literal
 
 from tfbert.files import move_into_place, read_json
+from tfbert.nearest import did_you_mean
 
 try:
     import fcntl
@@ -181,7 +181,7 @@ def resolve(name: str | os.PathLike) -> EncoderSource:
         Where it is.
 
     Raises:
-        ValueError: the name is unknown (the nearest is named), the directory holds no encoder that can be read, or
+        ValueError: the name is unknown (a similar one is named), the directory holds no encoder that can be read, or
             the download failed or is not the file that was published.
     """
     name = os.fspath(name)
@@ -211,8 +211,7 @@ def _unknown(name: str) -> str:
         is_hub = re.fullmatch(r"\w[\w.-]*/[\w.-]+", name)
         return f"encoder {name!r}: no such directory{f' (on the hub: hf://{name})' if is_hub else ''}; {wanted}"
     known = [known for known, _ in list_encoders()]
-    nearest = difflib.get_close_matches(name.lower().replace("-", "_"), known, n=1, cutoff=0.5)
-    return f"encoder {name!r} is not known{f'; nearest is {nearest[0]!r}' if nearest else ''}; {wanted}"
+    return f"encoder {name!r} is not known; {wanted}{did_you_mean(name, known)}"
 
 
 def _directory_kind(directory: Path) -> Literal["tfbert", "kerasnlp", "huggingface"]:

@@ -3,7 +3,6 @@
 Memory holds the document at hand and some 100 bytes for every document before it.
 """
 
-import difflib
 import hashlib
 import json
 import os
@@ -13,8 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from tfbert.nearest import did_you_mean
 from tfbert.pretraining.config import CorpusConfig
-from tfbert.text.columns import shown, shown_json
+from tfbert.text.columns import listing, shown, shown_json
 from tfbert.text.lines import Tally, check_encoding, open_binary, read_lines, surrogate
 
 _JSONL = (".jsonl", ".ndjson")
@@ -308,9 +308,8 @@ def _json_text(line: str, where: str, key: str) -> str:
     if not isinstance(found, dict):
         raise ValueError(f"{where}: {shown_json(found)} is not an object; wanted one with the key {key!r}")
     if key not in found:
-        nearest = difflib.get_close_matches(key, found, n=1, cutoff=0.0)
-        hint = f"; nearest is {nearest[0]!r} (--set corpus.text_key={nearest[0]})" if nearest else ""
-        raise ValueError(f"{where}: no key {key!r}{hint}")
+        wish = f"name the key of the text by --set corpus.text_key=...{did_you_mean(key, found)}"
+        raise ValueError(f"{where}: no key {key!r} among {listing(list(found))}; {wish}")
     text = found[key]
     if not isinstance(text, str):
         raise ValueError(f"{where}: {key} is {shown_json(text)}; wanted a string")

@@ -63,6 +63,7 @@ class Answers(Task):
     """
 
     title = "an answer out of a text to every question about it"
+    aliases = ("qa", "question_answering", "extractive_qa", "reading_comprehension", "squad")
     columns = (
         Column("question", "question, query"),
         Column("context", "context, passage, paragraph, document"),

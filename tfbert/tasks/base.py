@@ -4,12 +4,14 @@ A task is one file in this folder that ends with `TASK = ...`; the name of the f
 """
 
 import abc
-import difflib
+import functools
 import importlib
+import logging
 import pkgutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import keras
@@ -17,6 +19,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfbert.config import Config
+from tfbert.nearest import did_you_mean
 from tfbert.space import COMMON, Space
 from tfbert.text.columns import Column
 from tfbert.text.datasets import Example, TokenizedSplit, Tokens
@@ -25,6 +28,8 @@ from tfbert.text.packing import INPUTS, Packer
 from tfbert.text.records import Record, Schema
 from tfbert.text.rows import Row
 from tfbert.text.tokenizer import Tokenizer
+
+logger = logging.getLogger(__name__)
 
 SAMPLES_DIR = Path(__file__).parent.parent / "samples"
 
@@ -64,6 +69,8 @@ class Task(abc.ABC):
         by_record: whether the loss needs all rows of a record together.
         by_batch: whether it needs all records of a batch together.
         by_token: whether there is a target for every token.
+        aliases: other names that users know the task by, in lower case and with underscores.
+        several_labels: whether a record may have several labels.
     """
 
     title: str
@@ -75,6 +82,8 @@ class Task(abc.ABC):
     by_record = False
     by_batch = False
     by_token = False
+    aliases: tuple[str, ...] = ()
+    several_labels = False
 
     @property
     def name(self) -> str:
@@ -302,13 +311,24 @@ def list_tasks() -> list[str]:
 
 
 def load_task(name: str) -> Task:
-    """Return the task whose file has this name.
+    """Return the task whose file has this name, or one of whose aliases it is, such as `ner`.
 
     Raises:
-        ValueError: there is no such file; the nearest name is given.
+        ValueError: there is no such task; a similar name is given.
     """
     known = list_tasks()
-    if name not in known:
-        nearest = difflib.get_close_matches(name, known, n=1, cutoff=0.0)[0]
-        raise ValueError(f"task '{name}' is not one of {', '.join(known)}; nearest is '{nearest}'")
-    return importlib.import_module(f"tfbert.tasks.{name}").TASK
+    return _module(name if name in known else _task_of_alias(name, tuple(known))).TASK
+
+
+@functools.cache  # so that a process says only once which task is meant
+def _task_of_alias(name: str, known: tuple[str, ...]) -> str:
+    plain = "_".join(name.casefold().replace("-", " ").replace("_", " ").split())
+    names = {task: task for task in known} | {alias: task for task in known for alias in _module(task).TASK.aliases}
+    if plain not in names:
+        raise ValueError(f"task '{name}' is not one of {', '.join(known)}{did_you_mean(plain, names)}")
+    logger.info("task '%s' is '%s'", name, names[plain])
+    return names[plain]
+
+
+def _module(name: str) -> ModuleType:
+    return importlib.import_module(f"tfbert.tasks.{name}")

@@ -5,7 +5,6 @@ those of all labels.
 """
 
 import bisect
-import difflib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
@@ -14,6 +13,7 @@ import tensorflow as tf
 from tfbert.config import Config
 from tfbert.evaluation import metrics
 from tfbert.heads.pooled import start_with_probe
+from tfbert.nearest import did_you_mean
 from tfbert.space import COMMON, Choice
 from tfbert.tasks.base import TaskModel
 from tfbert.tasks.base_pooled import PooledTask, has_pair
@@ -30,6 +30,7 @@ class Classification(PooledTask):
     """Single-label text classification: softmax over the labels of the training split."""
 
     title = "one label for every text or pair of texts"
+    aliases = ("intent", "intents", "sentiment", "topic", "text_classification", "sequence_classification")
     defaults = {}
     search_space = COMMON | {"head.pooling": Choice("mean", "cls", "max"), "train.label_smoothing": Choice(0.0, 0.1)}
     monitor = "accuracy"
@@ -65,17 +66,15 @@ class Classification(PooledTask):
         """Return the label's id.
 
         Raises:
-            ValueError: train does not have the label; the nearest is named.
+            ValueError: train does not have the label; a similar one is named.
         """
         labels = facts["labels"]
         position = bisect.bisect_left(labels, record.target)
         if labels[position : position + 1] == [record.target]:
             return position
-        nearest = difflib.get_close_matches(record.target, labels, n=1, cutoff=0.0)[0]
         number = f"{len(labels):,} labels" if len(labels) != 1 else "1 label"
-        raise ValueError(
-            f"{record.where}: label {record.target!r} is not one of the {number} of train; nearest is {nearest!r}"
-        )
+        hint = did_you_mean(record.target, labels)
+        raise ValueError(f"{record.where}: label {record.target!r} is not one of the {number} of train{hint}")
 
     def num_outputs(self, facts: dict) -> int:
         """Return one logit a label."""

@@ -4,7 +4,6 @@ A record is a text of any length and its labelled spans of characters. The serve
 of the text: their texts, types, places and probabilities.
 """
 
-import difflib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
@@ -16,6 +15,7 @@ from tfbert.config import Config, DataConfig
 from tfbert.evaluation import spans as evaluation
 from tfbert.evaluation.spans import Entity
 from tfbert.heads.tags import TagHead, best_tags, spans_of, tag_losses
+from tfbert.nearest import did_you_mean
 from tfbert.space import COMMON, Choice
 from tfbert.tasks.base import Encoding, Task
 from tfbert.tasks.base_windows import in_parts
@@ -43,6 +43,7 @@ class Entities(Task):
     """
 
     title = "labelled parts of a text"
+    aliases = ("ner", "named_entity_recognition", "token_classification", "sequence_labeling", "sequence_labelling")
     columns = COLUMNS
     # The head starts from nothing: no probe of the untrained encoder goes before. On wnut17 it learned too slowly with
     # the encoder's own rate.
@@ -219,10 +220,8 @@ class Entities(Task):
         types = facts["types"]
         if label in types:
             return types.index(label)
-        nearest = difflib.get_close_matches(label, types, n=1, cutoff=0.0)[0]
-        raise ValueError(
-            f"{record.where}: entity type {label!r} is not one of the {len(types)} of train; nearest is {nearest!r}"
-        )
+        hint = did_you_mean(label, types)
+        raise ValueError(f"{record.where}: entity type {label!r} is not one of the {len(types)} of train{hint}")
 
     def _log_probabilities(self, ids: tf.RaggedTensor, encoding: Encoding, facts: dict) -> tf.RaggedTensor:
         """Return those of all tags for every token, joined over windows: ragged float32 `(batch, None, tags)`."""

@@ -51,6 +51,7 @@ class Matching(Task):
     """
 
     title = "the answers that match a text, or how alike two texts are"
+    aliases = ("faq", "retrieval", "search", "semantic_search", "ranking")
     columns = (QUESTION, ANSWER, NEGATIVE, SCORE)
     defaults = {"head.dropout": 0.0}
     search_space = COMMON | {

@@ -5,7 +5,6 @@ reaches a threshold of their own, and the probabilities of all.
 """
 
 import bisect
-import difflib
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
@@ -16,13 +15,12 @@ import tensorflow as tf
 from tfbert.config import Config
 from tfbert.evaluation import labelsets
 from tfbert.heads.pooled import start_with_label_probes
+from tfbert.nearest import did_you_mean
 from tfbert.space import COMMON, Choice
 from tfbert.tasks.base import TaskModel
 from tfbert.tasks.base_pooled import PooledTask, has_pair
 from tfbert.text.cells import structured
 from tfbert.text.columns import Column, shown, shown_json
-from tfbert.text.datasets import Example, Tokens
-from tfbert.text.packing import Packer
 from tfbert.text.records import Record, label_of
 from tfbert.text.rows import Row
 
@@ -48,6 +46,8 @@ class Multilabel(PooledTask):
     """
 
     title = "any number of labels for every text or pair of texts"
+    aliases = ("multi_label", "multi_label_classification", "multilabel_classification")
+    several_labels = True
     defaults = {}
     search_space = COMMON | {"head.pooling": Choice("mean", "cls", "max")}
     # It needs no thresholds, which are only decided after training.
@@ -97,7 +97,7 @@ class Multilabel(PooledTask):
         """Return the labels with their weights, as the class describes.
 
         Raises:
-            ValueError: train does not have one of the labels; the nearest is named.
+            ValueError: train does not have one of the labels; a similar one is named.
         """
         ids = [_label_id(label, record, facts["labels"]) for label in record.target]
         counts, number = np.asarray(facts["counts"]), facts["num_examples"]
@@ -112,15 +112,6 @@ class Multilabel(PooledTask):
     def num_outputs(self, facts: dict) -> int:
         """Return one logit a label."""
         return len(facts["labels"])
-
-    def examples(
-        self, record: Record, tokens: Sequence[Tokens], packer: Packer, facts: dict, config: Config, remark: Callable
-    ) -> list[Example]:
-        """Return the rows, and remark on labels that look like several joined by commas."""
-        if any(_is_joined(label, facts["labels"]) for label in record.target):
-            wish = f"labels of one cell are separated by {' or '.join(_SEPARATORS)}"
-            remark(f"texts have a label that is other labels with commas between them ({wish})")
-        return super().examples(record, tokens, packer, facts, config, remark)
 
     def start_head(
         self, model: TaskModel, embed: Callable[[np.ndarray], np.ndarray], targets: np.ndarray, config: Config
@@ -276,16 +267,12 @@ def _is_label(name: str, labels: Sequence[str]) -> bool:
     return labels[position : position + 1] == [name]
 
 
-def _is_joined(label: str, labels: Sequence[str]) -> bool:
-    return "," in label and all(_is_label(part.strip(), labels) for part in label.split(","))
-
-
 def _label_id(label: str, record: Record, labels: Sequence[str]) -> int:
     if _is_label(label, labels):
         return bisect.bisect_left(labels, label)
-    nearest = difflib.get_close_matches(label, labels, n=1, cutoff=0.0)[0]
     number = f"{len(labels):,} labels" if len(labels) != 1 else "1 label"
-    raise ValueError(f"{record.where}: label {label!r} is not one of the {number} of train; nearest is {nearest!r}")
+    hint = did_you_mean(label, labels)
+    raise ValueError(f"{record.where}: label {label!r} is not one of the {number} of train{hint}")
 
 
 def _weights(targets: np.ndarray, config: Config) -> np.ndarray:

@@ -46,6 +46,7 @@ class MultipleChoice(Task):
     """
 
     title = "the right one of several choices for every question"
+    aliases = ("multiplechoice", "mcq", "swag", "race")
     columns = (QUESTION, CHOICES, ANSWER)
     defaults = {}
     search_space = COMMON | {"head.pooling": Choice("mean", "cls", "max")}

@@ -41,6 +41,7 @@ class Regression(PooledTask):
     """A number for every text: least squares on values of mean 0 and variance 1, mapped back in the graph."""
 
     title = "a number for every text or pair of texts"
+    aliases = ("sts", "semantic_similarity", "similarity", "score", "rating", "text_regression")
     defaults = {}
     search_space = COMMON | {"head.pooling": Choice("mean", "cls", "max")}
     monitor = "spearman"

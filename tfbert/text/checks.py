@@ -14,12 +14,12 @@ from itertools import combinations
 import numpy as np
 
 from tfbert.text.interpretation import Interpretation
+from tfbert.text.label_checks import label_warnings
 from tfbert.text.records import Record
 from tfbert.text.splits import Split, near_duplicate_key
 
 MAX_EXAMPLES, SHOWN_EXAMPLES = 5, 3  # of a finding: kept for JSON, printed
 _LONGEST_TARGET = 60  # characters of a target in an example
-USUAL_LABELS = 10  # so many may well have one example each in a small trial
 QUANTILES = {"median": 0.5, "p90": 0.9, "p99": 0.99, "longest": 1.0}
 
 _SENTENCES = {
@@ -69,6 +69,7 @@ class DataReport:
         num_examples: records.
         class_counts: records by label, in the order of the labels; a record may have several labels or none.
         missing_labels: labels of train that the split lacks, for the splits that lack any.
+        label_warnings: what is doubtful about the labels of train, one sentence each.
         findings: duplicates, conflicts and leaks, those that occur.
         characters: median, p90, p99 and longest length of the texts.
         tokens: likewise with special tokens and before cutting; with `num_tokens` in all, `num_cut` examples longer
@@ -86,6 +87,7 @@ class DataReport:
     num_examples: dict[str, int]
     class_counts: dict[str, dict[str, int]]
     missing_labels: dict[str, list[str]]
+    label_warnings: tuple[str, ...]
     findings: tuple[Finding, ...]
     characters: dict[str, dict[str, int]]
     tokens: dict[str, dict[str, int]] | None
@@ -102,7 +104,7 @@ class DataReport:
         """Return everything as plain values, ready for JSON."""
         return dataclasses.asdict(self)
 
-    def lines(self) -> list[str]:
+    def lines(self, *, with_warnings: bool = True) -> list[str]:
         """Return the few lines that a person should read before training: what the data is, then the warnings."""
         sizes = ", ".join(f"{name} {number:,}" for name, number in self.num_examples.items())
         lines = [f"{sizes} examples{_labels_line(self.class_counts['train'])}"]
@@ -111,31 +113,38 @@ class DataReport:
         train = lengths["train"]
         median, longest = _count(train["median"], unit), f"{train['longest']:,}"
         lines.append(f"length of train: median {median}, 99% up to {train['p99']:,}, longest {longest}")
-        return lines + list(self.warnings)
+        return lines + list(self.warnings if with_warnings else ())
 
     @property
     def warnings(self) -> tuple[str, ...]:
         """What may spoil the model or its score, one sentence each, leaks first."""
+        return tuple(sentence for _, sentence in self.table())
+
+    def table(self) -> list[tuple[str, str]]:
+        """Return a kind and a sentence for each warning, leaks first."""
         order = ("leak_conflict", "leak", "near_leak", "conflict", "duplicate")
-        found = [finding.line() for finding in sorted(self.findings, key=lambda finding: order.index(finding.kind))]
+        ordered = sorted(self.findings, key=lambda finding: order.index(finding.kind))
+        found = [(finding.kind.replace("_", " "), finding.line()) for finding in ordered]
         for name, labels in self.missing_labels.items():
             verb = "is" if len(labels) == 1 else "are"
             some = _some([repr(label) for label in labels], len(labels))
-            found.append(f"{_count(len(labels), 'label')} of train {verb} not in {name}: {some}")
-        found += self.unread
-        found += _label_warnings(self.class_counts["train"], self.num_examples["train"])
-        found += _cut_warnings(self.tokens or {}, self.num_examples, self.sequence_length)
+            found.append(("missing label", f"{_count(len(labels), 'label')} of train {verb} not in {name}: {some}"))
+        found += [("unused column", sentence) for sentence in self.unread]
+        found += [("label", sentence) for sentence in self.label_warnings]
+        cut = _cut_warnings(self.tokens or {}, self.num_examples, self.sequence_length)
+        found += [("cut text", sentence) for sentence in cut]
         for name, remarks in self.remarks.items():
-            found += [
-                f"{name}: {len(places):,} {what}: {_some(places, len(places))}" for what, places in remarks.items()
-            ]
+            for what, places in remarks.items():
+                found.append(("record", f"{name}: {len(places):,} {what}: {_some(places, len(places))}"))
         for file, number in self.num_skipped.items():
             verb = "was" if number == 1 else "were"
-            found.append(f"{_count(number, 'row')} of {file} {verb} left out, first: {self.skipped[file][0]}")
+            first = self.skipped[file][0]
+            found.append(("left out", f"{_count(number, 'row')} of {file} {verb} left out, first: {first}"))
         for file, number in self.num_replaced.items():
             verb = "was" if number == 1 else "were"
-            found.append(f"{_count(number, 'character')} of {file} did not decode and {verb} replaced by U+FFFD")
-        return tuple(found)
+            replaced = f"{_count(number, 'character')} of {file} did not decode and {verb} replaced by U+FFFD"
+            found.append(("encoding", replaced))
+        return found
 
 
 def check(
@@ -145,6 +154,7 @@ def check(
     labels_of: Callable[[Record], Iterable[str]] = lambda record: (record.target,),
     remarks: Mapping[str, Mapping[str, list[str]]] | None = None,
     interpretation: Interpretation | None = None,
+    several_labels: bool = False,
 ) -> DataReport:
     """Read every split once, a second time as far as examples need it, and report what is wrong.
 
@@ -158,6 +168,7 @@ def check(
         labels_of: the labels of a record that are counted.
         remarks: by split, what is to be said of some records, and where these are.
         interpretation: how the files were read.
+        several_labels: whether a record may have several labels.
 
     Raises:
         ValueError: token lengths of another number than the records, or whatever reading the files meets.
@@ -170,6 +181,9 @@ def check(
         num_examples={name: len(scan.exact) for name, scan in scans.items()},
         class_counts=counts,
         missing_labels={name: labels for name, labels in missing.items() if labels},
+        label_warnings=label_warnings(
+            counts["train"], scans["train"].places, len(scans["train"].exact), several_labels
+        ),
         findings=_findings(splits, scans),
         characters={name: _quantiles(scan.characters) for name, scan in scans.items()},
         tokens=_token_counts(token_lengths, scans, sequence_length),
@@ -186,25 +200,29 @@ def check(
 
 @dataclass(frozen=True, eq=False)
 class _Scan:
-    """What is kept of a split: arrays with one value a record, and how often each label occurs."""
+    """What is kept of a split: arrays with one value a record, how often each label occurs, and where it first does."""
 
     exact: np.ndarray
     near: np.ndarray
     targets: np.ndarray
     characters: np.ndarray
     labels: Counter
+    places: dict[str, str]
 
 
 def _scan(split: Split, labels_of: Callable[[Record], Iterable[str]]) -> _Scan:
     exact, near, targets, characters = array("Q"), array("Q"), array("Q"), array("q")
     labels: Counter = Counter()
+    places: dict[str, str] = {}
     for record in split:
         exact.append(_digest(_BETWEEN_TEXTS.join(" ".join(text.split()) for text in record.texts)))
         near.append(_digest(_BETWEEN_TEXTS.join(map(near_duplicate_key, record.texts))))
         targets.append(_digest(repr(record.target)))
         characters.append(sum(map(len, record.texts)))
-        labels.update(labels_of(record))
-    return _Scan(*(np.asarray(values) for values in (exact, near, targets, characters)), labels)
+        for label in labels_of(record):
+            labels[label] += 1
+            places.setdefault(label, record.where)
+    return _Scan(*(np.asarray(values) for values in (exact, near, targets, characters)), labels, places)
 
 
 def _digest(text: str) -> int:
@@ -310,18 +328,6 @@ def _labels_line(counts: Mapping[str, int]) -> str:
         return f", {len(counts):,} labels ({counts[smallest]:,} each)"
     ends = f"smallest {smallest!r} {counts[smallest]:,}, largest {largest!r} {counts[largest]:,}"
     return f", {len(counts):,} labels ({ends})"
-
-
-def _label_warnings(counts: Mapping[str, int], num_examples: int) -> Iterable[str]:
-    if list(counts.values()) == [num_examples]:
-        yield f"train has one label only: {next(iter(counts))!r}"
-    if len(counts) > USUAL_LABELS and len(counts) * 2 > num_examples:
-        yield f"train has {len(counts):,} labels for {num_examples:,} examples: is it the label column?"
-    spelling: dict[str, str] = {}
-    for label in counts:
-        other = spelling.setdefault(" ".join(label.casefold().split()), label)
-        if other != label:
-            yield f"labels {other!r} and {label!r} differ only in case or blanks"
 
 
 def _cut_warnings(

@@ -1,6 +1,5 @@
 """The names of a file's columns or keys in, what each of them is to the task out, and how messages show values."""
 
-import difflib
 import json
 import re
 import shlex
@@ -9,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tfbert.config import DataConfig
+from tfbert.nearest import did_you_mean
 
 SHOWN_CHARACTERS, SHOWN_VALUES = 40, 8  # of a value, and of the columns of a row, in messages
 
@@ -58,8 +58,8 @@ def named_columns(columns: Sequence[Column], given: str | None) -> dict[str, lis
         if not role or not names or not all(names):
             raise ValueError(f"data.columns={given}: wanted role=name, several separated by commas")
         if role not in roles:
-            known, nearest = ", ".join(roles), difflib.get_close_matches(role, roles, n=1, cutoff=0.0)[0]
-            raise ValueError(f"data.columns={given}: {role!r} is not one of {known}; nearest is {nearest!r}")
+            known, hint = ", ".join(roles), did_you_mean(role, roles)
+            raise ValueError(f"data.columns={given}: {role!r} is not one of {known}{hint}")
         if len(names) > 1 and not roles[role].several:
             raise ValueError(f"data.columns={given}: {role} is in one column; wanted one name")
         for other, taken in found.items():
@@ -159,8 +159,8 @@ class ColumnFinder:
             return f"more than one {noun} could be the {role}: {several}; wanted one, such as {wish}"
         if given is not None:
             absent = next(name for name in given if name not in names)
-            nearest = listing(difflib.get_close_matches(absent, names, n=1, cutoff=0.0))
-            return f"{path}={role}={absent} is not one of the {noun}s {listing(names)}; nearest is {nearest}"
+            hint = did_you_mean(absent, names)
+            return f"{path}={role}={absent} is not one of the {noun}s {listing(names)}{hint}"
         message, hint = f"no {role} {noun} among {listing(names)}", ""
         if noun == "column":
             message += ", which the first line was taken to name"

@@ -3,12 +3,12 @@
 In: splits, a `DataConfig` and the columns of the task. Out: an `Interpretation`.
 """
 
-import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from tfbert.config import DataConfig
+from tfbert.nearest import did_you_mean
 from tfbert.text.columns import Column, listed_names, listing, named_columns, shown
 from tfbert.text.layout import Layout
 from tfbert.text.splits import Split
@@ -84,8 +84,7 @@ def interpret(
         if role:
             raise ValueError(f"data.ignored_columns: {shown(name)} is read as the {role}; name another column for it")
         if name not in known and of_training:
-            nearest = difflib.get_close_matches(name, known, n=1)
-            hint = f"; did you mean {shown(nearest[0])}?" if nearest else f"; unused columns are {listing(known)}"
+            hint = did_you_mean(name, known) or f"; unused columns are {listing(known)}"
             raise ValueError(f"data.ignored_columns: no file has a column {shown(name)}{hint}")
     given = named_columns(columns, data.columns)
     refusals = [refusal for layout in layouts.values() if (refusal := layout.refusal(columns, ignored, given))]

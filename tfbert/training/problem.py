@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 import tfbert.text.checks as checks
-from tfbert.config import Config
+from tfbert.config import Config, override
 from tfbert.encoder.backbone import Encoder, load_encoder
 from tfbert.encoder.computation import build_backbone, check_layers, freeze
 from tfbert.encoder.precision import Precision, choose_precision
@@ -111,11 +111,12 @@ def data_path(config: Config, task: Task) -> Path:
     return Path(config.data.path) if config.data.path else task.samples_dir
 
 
-def prepare(config: Config) -> Problem:
+def prepare(config: Config, *, log_warnings: bool = True) -> Problem:
     """Join the other processes of a run, if there are any; read, check and tokenize its data and load its encoder.
 
     Args:
         config: of the run.
+        log_warnings: whether the warnings of the data checks are logged here; otherwise the caller shows them.
 
     Raises:
         ValueError: anything about data or encoder that a user has to mend; the message says where.
@@ -123,6 +124,7 @@ def prepare(config: Config) -> Problem:
     replicas = join(config.train.distribution)
     replicas.check_batch_size(config.train.batch_size)
     task = load_task(config.task)
+    config = override(config, {"task": task.name})  # it may be an alias
     started = time.monotonic()
     splits = load_splits(config.data, data_path(config, task), task.schema)
     interpretation = interpret(splits, config.data, task.columns)
@@ -142,8 +144,16 @@ def prepare(config: Config) -> Problem:
     seconds["tokenize"] = time.monotonic() - started
     lengths = {name: split.num_tokens for name, split in tokenized.items()}
     remarks = {name: split.remarks for name, split in tokenized.items()}
-    checked = checks.check(splits, lengths, task.cut_length(facts, config), task.labels_of, remarks, interpretation)
-    for line in checked.lines():
+    checked = checks.check(
+        splits,
+        lengths,
+        task.cut_length(facts, config),
+        task.labels_of,
+        remarks,
+        interpretation,
+        several_labels=task.several_labels,
+    )
+    for line in checked.lines(with_warnings=log_warnings):
         logger.info("%s", line)
     return Problem(
         config=config,

@@ -1,0 +1,123 @@
+"""What is doubtful about the labels of train: labels that look alike, stand for a missing value, or are several in one.
+
+In: how often each label occurs and where it first does. Out: sentences for the data checks.
+"""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from decimal import Decimal
+
+from tfbert.nearest import code_point_difference, differs_visibly, look_alike_key
+
+_USUAL_LABELS = 10  # so many may well have one example each in a small trial
+_SHOWN_LABELS = 3
+# What pandas, R, databases and spreadsheets write where a value is missing or could not be computed.
+# Source: pandas 2.2, `STR_NA_VALUES`; Excel's error values.
+_MISSING = frozenset(
+    [
+        *("nan", "NaN", "NAN", "-nan", "-NaN", "null", "Null", "NULL", "(null)", "nil", "None", "NA", "N/A", "n/a"),
+        *("<NA>", "<na>", "NaT", "\\N", "undefined", "#N/A", "#N/A N/A", "#NA", "#VALUE!", "#REF!", "#DIV/0!"),
+        *("#NAME?", "#NUM!", "#NULL!", "1.#IND", "-1.#IND", "1.#QNAN", "-1.#QNAN"),
+    ]
+)
+_NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,3})?")
+# Between labels that were joined into one, with their names. Between the labels of one cell there has to be ; or |.
+_JOINTS = {",": "commas", "/": "slashes", "#": "number signs"}
+_LINE_END = re.compile(r"[\r\n]+")
+_HINT = "labels of one cell are separated by ; or |"
+
+
+def label_warnings(
+    counts: Mapping[str, int], places: Mapping[str, str], num_examples: int, several_labels: bool
+) -> tuple[str, ...]:
+    """Return what may be wrong with the labels of train, one sentence each.
+
+    Args:
+        counts: records by label.
+        places: of the first record with each label.
+        num_examples: records of train.
+        several_labels: whether a record may have several labels, so that one label may be several that were joined.
+    """
+    found = []
+    if list(counts.values()) == [num_examples]:
+        found.append(f"train has one label only: {next(iter(counts))!r}")
+    if len(counts) > _USUAL_LABELS and len(counts) * 2 > num_examples:
+        found.append(f"train has {len(counts):,} labels for {num_examples:,} examples: is it the label column?")
+    found += _look_alikes(counts, places)
+    found += _equal_numbers(counts, places)
+    found += _missing_values(counts, places)
+    if several_labels:
+        found += _joined(counts, places)
+    return tuple(found)
+
+
+def _look_alikes(labels: Iterable[str], places: Mapping[str, str]) -> Iterable[str]:
+    for first, other in _pairs(labels, look_alike_key):
+        both = f"labels {first!r} ({places[first]}) and {other!r} ({places[other]})"
+        if differs_visibly(first, other):
+            yield f"{both} differ only in case or blanks"
+        else:
+            yield f"{both} look alike but differ in {code_point_difference(first, other)}"
+
+
+def _equal_numbers(labels: Iterable[str], places: Mapping[str, str]) -> Iterable[str]:
+    numbers = [label for label in labels if _NUMBER.fullmatch(label)]
+    for first, other in _pairs(numbers, Decimal):
+        yield f"labels {first!r} ({places[first]}) and {other!r} ({places[other]}) are the same number"
+
+
+def _missing_values(counts: Mapping[str, int], places: Mapping[str, str]) -> Iterable[str]:
+    missing = [label for label in counts if label in _MISSING]
+    if missing:
+        labels, what = ("labels", "what exports write") if len(missing) > 1 else ("label", "what an export writes")
+        told = _counted(missing, counts, places, len(missing))
+        verb = "are" if len(missing) > 1 else "is"
+        yield f"{labels} {told} {verb} {what} for a missing value: remove these records if their label is unknown"
+
+
+def _joined(counts: Mapping[str, int], places: Mapping[str, str]) -> Iterable[str]:
+    """Find labels all of whose parts are labels themselves or parts of other labels, and those with line breaks."""
+    for joint, name in _JOINTS.items():
+        parts = {label: set(_parts(label.split(joint))) for label in counts if joint in label}
+        num_labels: dict[str, int] = {}
+        for of_label in parts.values():
+            for part in of_label:
+                num_labels[part] = num_labels.get(part, 0) + 1
+        joined = [
+            label
+            for label, of_label in parts.items()
+            if len(of_label) > 1 and all(part in counts or num_labels[part] > 1 for part in of_label)
+        ]
+        yield from _joined_warning(joined, name, counts, places)
+    broken = [label for label in counts if len(_parts(_LINE_END.split(label))) > 1]
+    yield from _joined_warning(broken, "line breaks", counts, places)
+
+
+def _joined_warning(
+    labels: Sequence[str], name: str, counts: Mapping[str, int], places: Mapping[str, str]
+) -> Iterable[str]:
+    if labels:
+        number = f"{len(labels):,} labels look" if len(labels) > 1 else "1 label looks"
+        told = _counted(labels, counts, places, _SHOWN_LABELS)
+        yield f"{number} like several joined by {name}: {told} ({_HINT})"
+
+
+def _parts(parts: Iterable[str]) -> list[str]:
+    return [part.strip() for part in parts if part.strip()]
+
+
+def _pairs(labels: Iterable[str], key_of) -> Iterable[tuple[str, str]]:
+    """Yield each label whose key an earlier one has, behind that one."""
+    first: dict = {}
+    for label in labels:
+        other = first.setdefault(key_of(label), label)
+        if other != label:
+            yield other, label
+
+
+def _counted(labels: Sequence[str], counts: Mapping[str, int], places: Mapping[str, str], most: int) -> str:
+    told = [
+        f"{label!r} ({counts[label]:,} {'record' if counts[label] == 1 else 'records'}, first {places[label]})"
+        for label in labels[:most]
+    ]
+    return ", ".join([*told, *(["..."] if len(labels) > most else [])])
