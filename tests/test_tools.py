@@ -27,6 +27,7 @@ OPTIONS = {
         "--stop-hopeless", "--workers", "--space", "--out", "--name", "--config", "--set", "--no-export",
     },
     "evaluate": {"model", "--data", "--set"},
+    "check": {"--task", "--data", "--encoder", "--config", "--set", "--json"},
     "predict": {"model", "texts", "--file", "--server", "--header", "--ca", "--version", "--batch-size"},
     "serve": {
         "--port", "--rest_api_port", "--host", "--grpc_socket_path", "--model_name", "--model_base_path",
