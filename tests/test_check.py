@@ -60,7 +60,10 @@ def test_data_without_a_warning(folder):
             ["--data", "flagged.csv"],
             "flagged.csv: column 'rejected' has the name of a label or flag ('0' 30, '1' 30) but",
         ),
-        (["--data", "clean", "--task", "entities"], "no column or key that the task reads"),
+        (
+            ["--data", "clean", "--task", "entities"],
+            'train.csv:2: entities is "card"; wanted text and a list of entities',
+        ),
         (["--data", "nowhere"], "nowhere: no such file or directory"),
     ],
 )
