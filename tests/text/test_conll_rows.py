@@ -33,7 +33,7 @@ def test_a_document_line_ends_a_sentence(tmp_path):
         ("a.conll:2", "Ada lives in Ulm", [(0, 3, "PER"), (13, 16, "LOC")]),
         ("a.conll:7", "Ulm", [(0, 3, "LOC")]),
     ]
-    assert lines(path)[0] == "CoNLL columns, utf-8, no column names, 2 -DOCSTART- lines passed over"
+    assert lines(path)[0] == "CoNLL columns, utf-8, no column names, 2 -DOCSTART- lines skipped"
 
 
 def test_comments_before_a_sentence_are_passed_over_and_hashtags_are_not(tmp_path):
@@ -44,7 +44,7 @@ def test_comments_before_a_sentence_are_passed_over_and_hashtags_are_not(tmp_pat
         ("a.conll:9", "#ulm #"),
         ("a.conll:12", "# Ulm"),
     ]
-    assert lines(path)[0].endswith("3 comment lines passed over")
+    assert lines(path)[0].endswith("3 comment lines skipped")
 
 
 def test_column_names_above_the_columns_are_no_sentence(tmp_path):

@@ -53,7 +53,7 @@ def test_a_directory_per_class_lists_the_classes(tmp_path):
         ("is_duplicate", ["1.0", "0.0", "0.0"], "has the name of a label or flag", "data.columns=score=is_duplicate"),
         ("Label", ["same", "same", "other"], "has the name of a label or flag", "data.ignored_columns=Label"),
         ("ok", ["yes", "no", "yes"], "holds flags ('yes' 2, 'no' 1)", "data.ignored_columns=ok"),
-        ("grade", [0, 3, 3, 0], "holds grades ('0' 2, '3' 2)", "use it by --set data.columns=score=grade"),
+        ("grade", [0, 3, 3, 0], "holds grades ('0' 2, '3' 2)", "to use it: --set data.columns=score=grade"),
         ("says", ["entailment", "neutral"], "holds labels", "data.ignored_columns=says"),
         ("part", ["train", "test"], "names splits ('test' 1, 'train' 1)", "write each split to a file of its own"),
         ("state", ["accept", "reject"], "holds verdicts", "remove the records that were not accepted"),

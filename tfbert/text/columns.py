@@ -162,10 +162,11 @@ class ColumnFinder:
             hint = did_you_mean(absent, names)
             return f"{path}={role}={absent} is not one of the {noun}s {listing(names)}{hint}"
         message, hint = f"no {role} {noun} among {listing(names)}", ""
+        each = f", or one {noun} for each by --set {path}={role}=A|B|..." if column.several else ""
         if noun == "column":
             message += ", which the first line was taken to name"
             hint = "; if the first line is already a record, --set data.header=none"
-        return f"{message}; wanted one of {column.usual_names}, or its name by --set {path}={role}=...{hint}"
+        return f"{message}; wanted one of {column.usual_names}, or its name by --set {path}={role}=...{each}{hint}"
 
 
 def listed_names(value: str | None, path: str) -> tuple[str, ...]:

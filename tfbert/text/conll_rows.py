@@ -46,7 +46,7 @@ def conll_rows(
         line = ended.rstrip("\r\n")
         cells = _cells(line)
         if cells and not words and _is_comment(line, cells):
-            layout.count("comment lines passed over")
+            layout.count("comment line")
             continue
         if cells and _is_header(cells):
             if not layout.used and not words:
@@ -55,7 +55,7 @@ def conll_rows(
             bad = bad or (f"{name}:{number}: repeats the line of column names ({listing(cells)}); remove it")
         is_document = bool(cells) and cells[0] == "-DOCSTART-"
         if is_document:
-            layout.count("-DOCSTART- lines passed over")
+            layout.count("-DOCSTART- line")
         if cells and not is_document:
             layout.used = layout.used or _columns(cells, header, layout)
             bad = bad or _problem(line, cells, f"{name}:{number}")

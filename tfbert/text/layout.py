@@ -93,7 +93,7 @@ class Layout:
         noun: what a column is called: `column` or `key`.
         used: names of the columns by role.
         unused: the other columns with what they hold.
-        notes: what else a reader should know, such as comment lines that were passed over.
+        notes: lines that were skipped on purpose, by what they are, such as `comment line`.
     """
 
     name: str
@@ -114,12 +114,12 @@ class Layout:
         self.unused = {name: Values() for name in names if name not in read}
 
     def count(self, note: str) -> None:
-        """Count something that is reported as a number and a noun, such as `comment lines passed over`."""
+        """Count a line that is skipped, by what it is."""
         self.notes[note] = self.notes.get(note, 0) + 1
 
     def lines(self) -> list[str]:
         """Return two lines that say how the file was read and from which columns."""
-        notes = [f"{number:,} {what}" for what, number in self.notes.items()]
+        notes = [f"{number:,} {what}{'s' * (number != 1)} skipped" for what, number in self.notes.items()]
         first = ", ".join(part for part in (self.kind, self.encoding, self.header, *notes) if part)
         read = ", ".join(f"{role} from {' | '.join(map(shown, names))}" for role, names in self.used.items())
         unused = listing(list(self.unused)) if self.unused else "none"
@@ -148,9 +148,10 @@ class Layout:
         told = ", and ".join(f"{self.noun} {shown(name)} {reason}" for name, reason in reasons.items())
         advice = [self._use(columns, name) for name in reasons]
         without = option("data.ignored_columns", joined_names([*ignored, *reasons]))
-        advice.append(f"train without {'it' if len(reasons) == 1 else 'them'} by {without}")
+        one = len(reasons) == 1
+        advice.append(f"to train without {'it' if one else 'them'}: {without}")
         advice = list(dict.fromkeys(part for part in advice if part))
-        return f"{self.name}: {told} but is not used; {', or '.join(advice)}"
+        return f"{self.name}: {told} but {'is' if one else 'are'} not used; {'; '.join(advice)}"
 
     def _use(self, columns: Sequence[Column], name: str) -> str:
         """Return how a column can be used instead of being left out."""
@@ -163,7 +164,7 @@ class Layout:
         for column in columns:
             fits = are_numbers if column.is_number else column.key_among([name])
             if column.role not in self.used and fits:
-                return f"use it by {option('data.columns', f'{column.role}={name}')}"
+                return f"to use it: {option('data.columns', f'{column.role}={name}')}"
         return ""
 
 
