@@ -27,7 +27,9 @@ OPTIONS = {
         "--stop-hopeless", "--workers", "--space", "--out", "--name", "--config", "--set", "--no-export",
     },
     "evaluate": {"model", "--data", "--set"},
-    "predict": {"model", "texts", "--file", "--server", "--header", "--ca", "--version", "--batch-size"},
+    "predict": {
+        "model", "texts", "--file", "--columns", "--set", "--server", "--header", "--ca", "--version", "--batch-size",
+    },
     "serve": {
         "--port", "--rest_api_port", "--host", "--grpc_socket_path", "--model_name", "--model_base_path",
         "--model_config_file", "--model_config_file_poll_wait_seconds", "--file_system_poll_wait_seconds",
