@@ -27,6 +27,7 @@ OPTIONS = {
         "--stop-hopeless", "--workers", "--space", "--out", "--name", "--config", "--set", "--no-export",
     },
     "evaluate": {"model", "--data", "--set"},
+    "check": {"--task", "--data", "--encoder", "--config", "--set", "--json"},
     "predict": {
         "model", "texts", "--file", "--columns", "--set", "--server", "--header", "--ca", "--version", "--batch-size",
     },

@@ -1,5 +1,6 @@
 """Questions about a text: what files may say, what is read of them before training, and the official scores."""
 
+import csv
 import json
 
 import numpy as np
@@ -101,6 +102,61 @@ def test_squads_layout(tmp_path):
     assert TASK.gold_of(first, {}) == Gold("Who slept?", ("cat", "the cat"))
     assert TASK.gold_of(second, {}) == Gold("Who flew?", ())
     assert TASK.inputs_of(first, {}) == {"question": "Who slept?", "context": CONTEXT}
+
+
+@pytest.mark.parametrize(
+    ("flag", "is_true"),
+    [
+        (True, True), ("true", True), ("True", True), (1, True), ("1", True),
+        (False, False), ("False", False), ("false", False), (0, False), ("0", False), (0.0, False), (None, False),
+        ("", False), (float("nan"), False), ("nan", False),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("layout", ["squad", "jsonl"])
+def test_an_impossible_question_has_no_answer_in_any_layout(tmp_path, layout, flag, is_true):
+    asked = {"id": "q1", "question": "Who slept?", "is_impossible": flag}
+    for answers in ([], [at("cat", 56)]):
+        item = asked | {"answers": answers}
+        if layout == "squad":
+            document, where = {"data": [{"paragraphs": [{"context": CONTEXT, "qas": [item]}]}]}, "train.json:q1"
+        else:
+            document, where = item | {"context": CONTEXT}, "train.jsonl:1"
+        path = tmp_path / where.partition(":")[0]
+        path.write_text(json.dumps(document))
+        if is_true and answers:
+            with pytest.raises(ValueError) as caught:
+                read(path)
+            assert str(caught.value) == f"{where}: is_impossible is true beside the answer 'cat'; remove one of them"
+        else:
+            assert [record.target for record in read(path)] == [((56, 59),) if answers else ()]
+
+
+@pytest.mark.parametrize("flag", ["maybe", 2, [], {"a": 1}])
+def test_another_flag_is_refused(tmp_path, flag):
+    path = tmp_path / "train.jsonl"
+    path.write_text(json.dumps({"question": "Who?", "context": CONTEXT, "answers": [], "is_impossible": flag}))
+    with pytest.raises(ValueError, match=r"train.jsonl:1: is_impossible is .*; wanted true or false"):
+        read(path)
+
+
+@pytest.mark.parametrize(
+    "cell",
+    [
+        '{"text": ["cat"], "answer_start": [56]}',
+        "{'text': ['cat'], 'answer_start': [56]}",
+        "{'text': array(['cat'], dtype=object), 'answer_start': array([56])}",
+        '[{"text": "cat", "answer_start": 56}]',
+    ],
+)
+def test_a_cell_may_hold_the_answers_of_json(tmp_path, cell):
+    path = tmp_path / "train.csv"
+    with open(path, "w", newline="") as stream:
+        csv.writer(stream).writerows([("question", "context", "answers"), ("Who?", CONTEXT, cell)])
+    assert [record.target for record in read(path)] == [((56, 59),)]
+
+
+def test_an_answer_in_brackets_is_an_answer():
+    assert spans_of("[1, 2]", None, "as shown in [1, 2] before") == ((12, 18),)
 
 
 def test_lines_of_json_name_the_bad_one(tmp_path):

@@ -75,6 +75,13 @@ def test_usual_columns(tmp_path, header):
     assert (record.text, record.others, record.target) == ("How?", ("So.",), None)
 
 
+def test_a_cell_may_hold_a_list_of_wrong_answers(tmp_path):
+    path = tmp_path / "train.csv"
+    path.write_text("question,answer,negative\nHow?,So.,\"['Not so.', 'Never.']\"\nWhy?,Because.,[sic]\n")
+    first, second = read_records(path, DataConfig(), TASK.schema)
+    assert (first.others, second.others) == (("So.", "Not so.", "Never."), ("Because.", "[sic]"))
+
+
 def test_facts():
     pair, scored = Record("q", None, "a:1", ("a",)), Record("q", 2.0, "a:2", ("b",))
     assert TASK.read_facts([pair, Record("q", None, "a:3", ("b",))]) == PAIRS

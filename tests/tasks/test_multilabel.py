@@ -1,5 +1,6 @@
 """Multi-label classification: what a record's labels are, what is learned of them, and what is chosen and served."""
 
+import csv
 import json
 
 import numpy as np
@@ -58,6 +59,53 @@ def test_labels_from_a_cell(tmp_path, separator):
     rows = "".join(f'"t{i}","{cell.format(separator)}"\n' for i, cell in enumerate(cells))
     path = write(tmp_path / "a.csv", "text,labels\n" + rows)
     assert targets(path) == [("a", "b"), (), ("food, drink",), ("a",), ("a",)]
+
+
+@pytest.mark.parametrize(
+    "cells",
+    [
+        ['["food", "staff"]', "[]", '["noise"]'],
+        ["['food', 'staff']", "[]", "['noise']"],
+        ["['food' 'staff']", "[]", "['noise']"],
+        ["{'staff', 'food'}", "{}", "{'noise'}"],
+        ["('food', 'staff')", "()", "('noise',)"],
+        ["frozenset({'food', 'staff'})", "set()", "array(['noise'], dtype=object)"],
+    ],
+)
+def test_labels_from_a_cell_that_holds_a_list(tmp_path, cells):
+    path = tmp_path / "a.csv"
+    with open(path, "w", encoding="utf-8", newline="") as stream:
+        csv.writer(stream).writerows([("text", "labels"), *((f"t{i}", cell) for i, cell in enumerate(cells))])
+    assert targets(path) == [("food", "staff"), (), ("noise",)]
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [[0, 1, 0], [1, 1], [0.0, 1.0, 0.0], [True, False, False], "[0, 1, 0]", "[0 1 0]", "[1. 0. 1.]", "0 1 0", "1,0,1"],
+)
+def test_a_vector_of_0_and_1_is_refused(tmp_path, labels):
+    found = message(jsonl(tmp_path / "a.jsonl", ["a"], labels))
+    assert found.startswith("a.jsonl:2: labels is ")
+    assert found.endswith(
+        "a vector of 0 and 1; wanted names of labels, or a column for each label by --set "
+        "data.columns=labels=NAME|NAME|..."
+    )
+
+
+def test_ids_of_labels_are_no_vector(tmp_path):
+    assert targets(jsonl(tmp_path / "a.jsonl", [0, 1], [12], [1, 0], "0", "1;0")) == [
+        ("0", "1"),
+        ("12",),
+        ("0", "1"),
+        ("0",),
+        ("0", "1"),
+    ]
+
+
+@pytest.mark.parametrize("cell", ["[food, staff]", "{food}", "(food, staff)", "['food', staff]", "['food', 'sta"])
+def test_brackets_that_are_no_list_are_refused(tmp_path, cell):
+    assert 'wanted JSON such as ["a", "b"]' in message(jsonl(tmp_path / "a.jsonl", cell))
+    assert targets(jsonl(tmp_path / "b.jsonl", "(other)")) == [("(other)",)]
 
 
 def test_labels_from_a_column_each(tmp_path):

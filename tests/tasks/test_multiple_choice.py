@@ -91,6 +91,11 @@ def test_bad_rows(choices, answer, message):
         parse(choices, answer)
 
 
+@pytest.mark.parametrize("cell", ['["red", "green"]', "['red', 'green']", "['red' 'green']"])
+def test_a_cell_may_hold_the_choices(cell):
+    assert parse(cell, 1).others == ("red", "green")
+
+
 def test_files_name_the_bad_line(tmp_path):
     path = tmp_path / "train.csv"
     path.write_text("question,A,B,C,answer\nWhich?,red,green,,B\nWhich?,red,,,A\n")

@@ -124,8 +124,9 @@ def test_every_task_with_labels_warns(tmp_path, name):
     task, lines = load_task(name), [{"text": f"{letter} word", **RECORDS[name][letter == "b"]} for letter in "abac"]
     (tmp_path / "train.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
     data = DataConfig(validation_fraction=0.0, test_fraction=0.0)
-    splits = load_splits(data, tmp_path, task.schema)
-    report = check(splits, None, None, task.labels_of, several_labels=task.several_labels)
+    report = check(
+        load_splits(data, tmp_path, task.schema), None, None, task.labels_of, several_labels=task.several_labels
+    )
     expected = (
         "labels 'billing' (train.jsonl:1) and 'billing\\u200b' (train.jsonl:2) look alike but differ in "
         "U+200B ZERO WIDTH SPACE (only in the second)"

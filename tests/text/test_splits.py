@@ -185,13 +185,19 @@ def test_what_holds_no_train_is_refused(tmp_path):
     assert message(tmp_path) == f"{tmp_path}: no train among nothing; {wish}"
     write_csv(tmp_path / "test.csv", TEXTS)
     write(tmp_path / "train.pdf", "[]")
-    assert message(tmp_path) == f"{tmp_path}: no train among test.csv, train.pdf; {wish}"
+    expected = f"{tmp_path}: train.pdf is a file whose name tells no format; wanted a file train (.csv, "
+    assert message(tmp_path).startswith(expected)
     for name in "ghijk":
         write(tmp_path / name, "")
-    assert message(tmp_path, format="folder") == f"{tmp_path}: no train among g, h, i, j, k, 2 more; {wish}"
+    (tmp_path / "train.pdf").unlink()
+    assert message(tmp_path, format="folder") == f"{tmp_path}: no train among g, h, i, j, k, 1 more; {wish}"
     write(tmp_path / "in" / "train" / "1.txt", "no classes here")
     write(tmp_path / "in" / "test" / "2.txt", "nor here")
-    assert message(tmp_path / "in") == f"{tmp_path / 'in'}: no train among test, train; {wish}"
+    expected = f"{tmp_path / 'in'}: train is a directory without a directory per class; wanted a file train (.csv, "
+    assert message(tmp_path / "in").startswith(expected)
+    write(tmp_path / "in" / "train" / "1.ann", "T1\tPER 0 2\tno")
+    expected = f"{tmp_path / 'in'}: .ann files, brat's standoff format, are not read; convert them to CoNLL columns or "
+    assert message(tmp_path / "in").startswith(expected)
     assert message(tmp_path / "no") == f"{tmp_path / 'no'}: no such file or directory"
 
 

@@ -1,5 +1,6 @@
 """A run or a SavedModel and labelled data in, scores with intervals out."""
 
+import logging
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -8,11 +9,14 @@ from tfbert.config import Config, from_dict, override
 from tfbert.files import read_json
 from tfbert.serving.predictor import Predictor, find_version
 from tfbert.tasks.base import Task, load_task
+from tfbert.text.interpretation import interpret
 from tfbert.text.records import Record, read_records
-from tfbert.text.splits import load_splits
+from tfbert.text.splits import Split, load_splits
 from tfbert.training.answering import answer_all
 from tfbert.training.finished import load_run
 from tfbert.training.run_dir import REPORT
+
+logger = logging.getLogger(__name__)
 
 
 def evaluate(path: Path, data: str, values: Mapping[str, Any]) -> dict:
@@ -44,9 +48,16 @@ def evaluate(path: Path, data: str, values: Mapping[str, Any]) -> dict:
 
 def _records(config: Config, task: Task) -> Iterable[Record]:
     path = Path(config.data.path)
-    if not path.is_dir():
-        return read_records(path, config.data, task.schema)
-    splits = load_splits(config.data, path, task.schema)
-    if "test" not in splits:
-        raise ValueError(f"{path}: has no test split; wanted one, or the file to score")
-    return splits["test"]
+    if path.is_dir():
+        splits = load_splits(config.data, path, task.schema)
+        if "test" not in splits:
+            raise ValueError(f"{path}: has no test split; wanted one, or the file to score")
+        split = splits["test"]
+    else:
+        split = Split("test", read_records(path, config.data, task.schema))
+    interpretation = interpret({"test": split}, config.data, task.columns, of_training=False)
+    for line in interpretation.lines() + interpretation.warnings:
+        logger.info("%s", line)
+    if interpretation.refusal:
+        raise ValueError(interpretation.refusal)
+    return split

@@ -20,6 +20,7 @@ from tfbert.heads.embedding import EmbeddingHead
 from tfbert.heads.index import same_text
 from tfbert.space import COMMON, Choice, LogRange
 from tfbert.tasks.base import Encoding, Task
+from tfbert.text.cells import structured
 from tfbert.text.columns import Column, shown_json
 from tfbert.text.datasets import Example, TokenizedSplit, Tokens
 from tfbert.text.input_columns import ANCHOR, MATCH
@@ -287,9 +288,10 @@ def _wrong_in(value: Any) -> tuple[str, ...]:
     """Return the wrong answers of a cell, which may be empty, or of a list."""
     if value is None or (isinstance(value, str) and not value.strip()):
         return ()
-    if not isinstance(value, list):
-        value = [value]
-    return tuple(text_of(Row("", {"negative": text}), "negative") for text in value)
+    held = structured(value) if isinstance(value, str) else value
+    if not isinstance(held, list):
+        held = [value]
+    return tuple(text_of(Row("", {"negative": text}), "negative") for text in held)
 
 
 def _score_in(row: Row) -> float | None:

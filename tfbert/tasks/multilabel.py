@@ -27,6 +27,8 @@ from tfbert.text.rows import Row
 LABELS = Column("labels", "labels, label, tags, categories, classes, topics, aspects, genres, keywords", several=True)
 # Between the labels of one cell. A comma is none: names such as "food, drink" have it.
 _SEPARATORS = ";|"
+# What may be a list in some notation; a label in parentheses is none.
+_BRACKETED = re.compile(r"\[.*\]|\{.*\}|\(.*,.*\)", re.DOTALL)
 # Between the numbers of a cell that is a vector.
 _VECTOR_GAPS = re.compile(r"[\s,]+")
 _HELD, _NOT_HELD = ("1", "1.0", "true"), ("", "0", "0.0", "false")
@@ -216,8 +218,12 @@ class Multilabel(PooledTask):
 
 def _names_in(value: Any) -> list[str]:
     """Return the names of the labels in a list, a cell, or several columns of yes and no."""
-    if isinstance(value, str) and (held := structured(value)) is not None:
-        value = held
+    if isinstance(value, str):
+        held = structured(value)
+        if held is None and _BRACKETED.fullmatch(value.strip()):
+            wish = 'wanted JSON such as ["a", "b"], or names separated by ; or |'
+            raise ValueError(f"labels is {shown(value)}, brackets that cannot be read as a list; {wish}")
+        value = value if held is None else held
     if isinstance(value, Mapping):
         return [label_of(name, "labels") for name, cell in value.items() if _is_held(name, cell)]
     if isinstance(value, list):

@@ -19,6 +19,7 @@ from tfbert.evaluation.wording import percent
 from tfbert.heads.pooled import PooledHead, start_with_label_probes
 from tfbert.space import COMMON, Choice
 from tfbert.tasks.base import Encoding, Task, TaskModel
+from tfbert.text.cells import structured
 from tfbert.text.columns import Column, listing, shown, shown_json
 from tfbert.text.datasets import Example, Tokens
 from tfbert.text.input_columns import CHOICES, STEM
@@ -215,11 +216,11 @@ def _choices_in(value: Any) -> dict[int, str]:
         cells = {number: cell for number, cell in enumerate(value.values()) if cell not in (None, "")}
         return {number: _choice(cell, number) for number, cell in cells.items() if str(cell).strip()}
     if isinstance(value, str):
-        try:
-            value = json.loads(value)
-        except ValueError:
+        held = structured(value)
+        if held is None:
             wish = "wanted a JSON list, or a column for each choice by --set data.columns=choices=A|B|C"
-            raise ValueError(f"choices is {shown(value)}; {wish}") from None
+            raise ValueError(f"choices is {shown(value)}; {wish}")
+        value = held
     if not isinstance(value, list):
         raise ValueError(f"choices is {shown_json(value)}; wanted a list of strings")
     return {number: _choice(choice, number) for number, choice in enumerate(value)}

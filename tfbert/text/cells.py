@@ -8,15 +8,18 @@ import json
 import re
 from typing import Any
 
+from tfbert.text.columns import shown
+
 _BRACKETS = {"[": "]", "(": ")", "{": "}"}
-_EMPTY = ("set()", "frozenset()")
 _QUOTED = r"'(?:[^'\\]|\\.)*'" + "|" + r'"(?:[^"\\]|\\.)*"'
 _NUMBER = r"[+-]?\d+(?:\.\d*)?"
 # NumPy prints no commas between items, and breaks long lines.
 _NUMPY_LIST = re.compile(rf"\[\s*(?:(?:{_QUOTED}|{_NUMBER})(?:\s+|(?=\s*\])))+\s*\]")
 _NUMPY_ITEM = re.compile(f"{_QUOTED}|{_NUMBER}")
-# Around lists in cells that pandas wrote from NumPy arrays.
+# Around lists in cells that pandas wrote from NumPy arrays, and around a whole cell.
 _ARRAY = re.compile(rf"\barray\(\s*(\[(?:{_QUOTED}|[^\[\]'\"])*\])\s*(?:,\s*dtype=[\w<>'\"]+)?\s*\)")
+_WRAPPED = re.compile(r"(?:frozenset|set|tuple|list|array|Index)\((.*?)(?:,\s*dtype=[\w<>'\"]+)?\)", re.DOTALL)
+_LIST_BEGINNING = re.compile(rf"[\[({{]\s*(?:{_QUOTED})\s*[,:]")
 
 
 def structured(cell: str) -> Any:
@@ -28,25 +31,23 @@ def structured(cell: str) -> Any:
         cell: of a table.
 
     Raises:
-        ValueError: the cell begins and ends with brackets around quoted items but cannot be read.
+        ValueError: the cell begins with a bracket before a quoted item but cannot be read, as when it was cut.
     """
     text = cell.strip()
-    if text in _EMPTY:
-        return []
-    if not text or _BRACKETS.get(text[0]) != text[-1]:
-        return None
-    if text == "{}":
-        return []
-    value = _parsed(text)
+    if wrapped := _WRAPPED.fullmatch(text):
+        text = wrapped[1].strip() or "[]"
+    value = _parsed(text) if text and _BRACKETS.get(text[0]) == text[-1] else None
     if isinstance(value, tuple):
-        value = list(value)
-    elif isinstance(value, set | frozenset):
-        value = sorted(value, key=str)
-    elif not isinstance(value, list | dict):
-        value = None  # brackets around one value are plain text: "(sic)"
-    if value is None and re.match(rf"[\[({{]\s*(?:{_QUOTED})\s*[,:\])}}]", text):
-        raise ValueError('brackets around quoted items that cannot be read as a list; use JSON such as ["a", "b"]')
-    return value
+        return list(value)
+    if isinstance(value, set | frozenset):
+        return sorted(value, key=str)
+    if value == {}:
+        return []  # how an empty set is often written
+    if isinstance(value, list | dict):
+        return value
+    if _LIST_BEGINNING.match(text):
+        raise ValueError(f'{shown(cell)} begins like a list but cannot be read as one; wanted JSON such as ["a", "b"]')
+    return None  # plain text, maybe in brackets, such as "(sic)"
 
 
 def _parsed(text: str) -> Any:

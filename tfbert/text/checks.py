@@ -104,7 +104,7 @@ class DataReport:
         """Return everything as plain values, ready for JSON."""
         return dataclasses.asdict(self)
 
-    def lines(self) -> list[str]:
+    def lines(self, *, with_warnings: bool = True) -> list[str]:
         """Return the few lines that a person should read before training: what the data is, then the warnings."""
         sizes = ", ".join(f"{name} {number:,}" for name, number in self.num_examples.items())
         lines = [f"{sizes} examples{_labels_line(self.class_counts['train'])}"]
@@ -113,31 +113,38 @@ class DataReport:
         train = lengths["train"]
         median, longest = _count(train["median"], unit), f"{train['longest']:,}"
         lines.append(f"length of train: median {median}, 99% up to {train['p99']:,}, longest {longest}")
-        return lines + list(self.warnings)
+        return lines + list(self.warnings if with_warnings else ())
 
     @property
     def warnings(self) -> tuple[str, ...]:
         """What may spoil the model or its score, one sentence each, leaks first."""
+        return tuple(sentence for _, sentence in self.table())
+
+    def table(self) -> list[tuple[str, str]]:
+        """Return a kind and a sentence for each warning, leaks first."""
         order = ("leak_conflict", "leak", "near_leak", "conflict", "duplicate")
-        found = [finding.line() for finding in sorted(self.findings, key=lambda finding: order.index(finding.kind))]
+        ordered = sorted(self.findings, key=lambda finding: order.index(finding.kind))
+        found = [(finding.kind.replace("_", " "), finding.line()) for finding in ordered]
         for name, labels in self.missing_labels.items():
             verb = "is" if len(labels) == 1 else "are"
             some = _some([repr(label) for label in labels], len(labels))
-            found.append(f"{_count(len(labels), 'label')} of train {verb} not in {name}: {some}")
-        found += self.unread
-        found += self.label_warnings
-        found += _cut_warnings(self.tokens or {}, self.num_examples, self.sequence_length)
+            found.append(("missing label", f"{_count(len(labels), 'label')} of train {verb} not in {name}: {some}"))
+        found += [("unused column", sentence) for sentence in self.unread]
+        found += [("label", sentence) for sentence in self.label_warnings]
+        cut = _cut_warnings(self.tokens or {}, self.num_examples, self.sequence_length)
+        found += [("cut text", sentence) for sentence in cut]
         for name, remarks in self.remarks.items():
-            found += [
-                f"{name}: {len(places):,} {what}: {_some(places, len(places))}" for what, places in remarks.items()
-            ]
+            for what, places in remarks.items():
+                found.append(("record", f"{name}: {len(places):,} {what}: {_some(places, len(places))}"))
         for file, number in self.num_skipped.items():
             verb = "was" if number == 1 else "were"
-            found.append(f"{_count(number, 'row')} of {file} {verb} left out, first: {self.skipped[file][0]}")
+            first = self.skipped[file][0]
+            found.append(("left out", f"{_count(number, 'row')} of {file} {verb} left out, first: {first}"))
         for file, number in self.num_replaced.items():
             verb = "was" if number == 1 else "were"
-            found.append(f"{_count(number, 'character')} of {file} did not decode and {verb} replaced by U+FFFD")
-        return tuple(found)
+            replaced = f"{_count(number, 'character')} of {file} did not decode and {verb} replaced by U+FFFD"
+            found.append(("encoding", replaced))
+        return found
 
 
 def check(

@@ -90,6 +90,7 @@ def _columns(cells: list[str], header: list[str] | None, layout: Layout) -> dict
 def _problem(line: str, cells: list[str], where: str) -> str | None:
     """Return what is wrong with a line of word and tag, or `None`."""
     first, tab, _ = line.partition("\t")
-    if tab and not first.strip(" "):
+    is_blank = not first.strip(" ") if tab else line.startswith(" ") and len(cells) == 1
+    if is_blank and _TAG.fullmatch(cells[-1]):
         return f"{where}: the word before the tag {shown(cells[-1])} is empty; wanted word, tag"
     return None if len(cells) > 1 else f"{where}: {shown(cells[0])} has no tag; wanted word, tag"

@@ -60,13 +60,17 @@ class Interpretation:
         }
 
 
-def interpret(splits: Mapping[str, Split], data: DataConfig, columns: Sequence[Column]) -> Interpretation:
+def interpret(
+    splits: Mapping[str, Split], data: DataConfig, columns: Sequence[Column], *, of_training: bool = True
+) -> Interpretation:
     """Read the files of all splits once and say how they were interpreted.
 
     Args:
         splits: by name; those taken from one file share it.
         data: how the files are read.
         columns: of the task.
+        of_training: whether `data` was written for these files. Other files, read by the config of a trained model,
+            need not have the columns that it ignores.
 
     Raises:
         ValueError: a file cannot be read, or `data.ignored_columns` names a column that is read or that no file has.
@@ -79,7 +83,7 @@ def interpret(splits: Mapping[str, Split], data: DataConfig, columns: Sequence[C
         role = next((role for each in layouts.values() for role, names in each.used.items() if name in names), None)
         if role:
             raise ValueError(f"data.ignored_columns: {shown(name)} is read as the {role}; name another column for it")
-        if name not in known:
+        if name not in known and of_training:
             hint = did_you_mean(name, known) or f"; unused columns are {listing(known)}"
             raise ValueError(f"data.ignored_columns: no file has a column {shown(name)}{hint}")
     given = named_columns(columns, data.columns)

@@ -14,7 +14,8 @@ from tfbert.text.layout import Layout, Values
 from tfbert.text.rows import Row
 
 _ON_LINES, _IN_ARRAY = "wanted one object on each line", "wanted an array of objects"
-_LAYOUTS = "wanted an array of objects, an object with such an array, a layout of pandas' to_json, or SQuAD's layout"
+_LAYOUTS = "wanted an array of objects, an object with such an array, or a layout of pandas' to_json"
+_SQUAD_KEYS = {"paragraphs", "context", "qas", "question", "answers", "is_impossible", "id"}
 _SPLIT_NAMES = ("train", "validation", "valid", "val", "dev", "test")
 
 
@@ -65,6 +66,8 @@ def json_rows(
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{name}: not JSON ({error}); {_LAYOUTS}") from None
     if isinstance(document, dict) and _is_squad(document.get("data")):
+        if columns and not {"question", "context"} <= {column.role for column in columns}:
+            raise ValueError(f"{name}: is in SQuAD's layout, which --task answers reads; wanted {_LAYOUTS[7:]}")
         layout.kind, layout.noun = "SQuAD's layout", "key"
         yield from squad_rows(document["data"], name, layout)
         return
@@ -252,6 +255,8 @@ def squad_rows(articles: list, name: str, layout: Layout) -> Iterator[Row | str]
                 if not isinstance(item, dict):
                     yield f"{place}.qas[{q}] is {shown_json(item)}; wanted an object with a question"
                     continue
+                for key in (article.keys() | paragraph.keys() | item.keys()) - _SQUAD_KEYS:
+                    layout.unused.setdefault(key, Values())
                 values = {key: item.get(key) for key in ("question", "answers", "is_impossible", "id")}
                 where = f"{name}:{item['id']}" if item.get("id") else f"{place}.qas[{q}]"
                 yield Row(where, values | {"context": paragraph.get("context")})

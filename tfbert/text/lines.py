@@ -23,8 +23,9 @@ _MARKS = {
     codecs.BOM_UTF16_LE: "utf-16",
     codecs.BOM_UTF16_BE: "utf-16",
 }
-# In the sample, all at even or all at odd positions. A stray NUL character in UTF-8 text makes no UTF-16 of it.
-_FEWEST_NULS = 4
+# NUL bytes of the sample at even or at odd positions, and how many times those on the other side they must be. Stray
+# NUL characters in UTF-8 text make no UTF-16 of it.
+_FEWEST_NULS, _NULS_RATIO = 4, 4
 
 
 @dataclass(slots=True)
@@ -90,12 +91,12 @@ def detect_encoding(sample: bytes, encoding: str) -> str:
     marked = next((name for mark, name in _MARKS.items() if sample.startswith(mark)), None)
     if marked or sample.startswith(codecs.BOM_UTF8):
         return marked or encoding
-    sides = [position % 2 for position, byte in enumerate(sample) if byte == 0]
-    if len(sides) < _FEWEST_NULS or len(set(sides)) > 1:
-        return encoding
     # The upper byte of an ASCII character comes second in little-endian files. Even Chinese files have ASCII
-    # characters, between columns and at the ends of lines.
-    return "utf-16-le" if sides[0] else "utf-16-be"
+    # characters, between columns and at the ends of lines, and few characters whose lower byte is 0.
+    even, odd = sample[::2].count(0), sample[1::2].count(0)
+    fewer, more, found = (even, odd, "utf-16-le") if odd > even else (odd, even, "utf-16-be")
+    is_utf16 = more >= _FEWEST_NULS and more >= _NULS_RATIO * fewer
+    return found if is_utf16 and "\0" not in sample.decode(found, "replace") else encoding
 
 
 def read_lines(

@@ -74,6 +74,8 @@ def text_of(row: Row, role: str = "text") -> str:
         ValueError: it is missing, no string, blank, or not valid Unicode.
     """
     value = row.values.get(role)
+    if role not in row.values:
+        raise ValueError(f"no column or key for the {role}; name it by --set data.columns={role}=...")
     if not isinstance(value, str):
         raise ValueError(f"{role} is {shown_json(value)}; wanted a string")
     if not value or value.isspace():

@@ -89,7 +89,7 @@ def table_rows(
     finder = ColumnFinder(columns, data, "column")
     table = _table(iter(lines), data, finder, kind)
     rows = csv.reader(table.lines, **table.dialect)
-    has_names, names, found, unused = data.header == "auto", [], {}, []
+    has_names, names, plain_names, found, unused = data.header == "auto", [], [], {}, []
     while True:
         where = f"{name}:{rows.line_num + 1 + table.num_dropped}"
         try:
@@ -103,6 +103,7 @@ def table_rows(
             names = [cell.strip() for cell in row] if has_names else [str(n + 1) for n in range(len(row))]
             layout.kind = f"{kind} with {_in_words(table.dialect['delimiter'])} between columns"
             layout.header = f"column names on line {where.rpartition(':')[2]}" if has_names else "no column names"
+            plain_names = [_plain(cell) for cell in names]
             layout.uses(names, found)
             unused = [(position, layout.unused[key]) for position, key in enumerate(names) if key in layout.unused]
             if has_names:
@@ -112,7 +113,7 @@ def table_rows(
         if len(row) != len(names):
             plural = "s" * (len(row) > 1)
             yield f"{where}: {len(row)} column{plural} ({listing(row)}); wanted {len(names)}, as in the header"
-        elif has_names and [cell.strip().casefold() for cell in row] == [each.casefold() for each in names]:
+        elif has_names and [_plain(cell) for cell in row] == plain_names:
             yield f"{where}: repeats the line of column names ({listing(row)}); remove it"
         else:
             for position, values in unused:
@@ -191,9 +192,10 @@ def text_rows(
         layout.used = {roles[1]: ["words with __label__"], roles[0]: ["the other words"]}
         yield from _fasttext_rows(rest, name, roles)
         return
+    label_names = set(columns[-1].usual_names.split(", ")) | set(columns[0].usual_names.split(", "))
     for number, line in rest:
         text, separator, label = line.rpartition(data.separator)
-        if separator and header and line == first[1]:
+        if separator and _plain(label) in label_names and _header_order(line, data, columns):
             yield f"{name}:{number}: repeats the line of column names ({shown(line)}); remove it"
         elif separator:
             values = (label, text) if header == (1, 0) else (text, label)
@@ -204,8 +206,8 @@ def text_rows(
 
 def _header_order(line: str, data: DataConfig, columns: Sequence[Column]) -> tuple[int, int] | None:
     """Return the order of text and label in a line that names them, or `None` if the line names nothing."""
-    text, separator, label = line.rpartition(data.separator)
-    if not separator:
+    text, separator, label = map(_plain, line.rpartition(data.separator))
+    if not text or not label:
         return None
     if columns[0].key_among([text]) and columns[-1].key_among([label]):
         return 0, 1
@@ -227,6 +229,11 @@ def _no_separator(line: str, data: DataConfig) -> str:
     advice = f"; for another separator, such as {hint!r}: {option('data.separator', hint)}" if hint else ""
     wish = f"wanted the text, {data.separator!r} and the label"
     return f"no separator {data.separator!r} in {shown(line)}; {wish}{advice}"
+
+
+def _plain(name: str) -> str:
+    # Files that were put together may have a byte order mark in the middle.
+    return name.removeprefix("\ufeff").strip().casefold()
 
 
 def _pick(cells: Sequence, found: Mapping[str, int | dict[str, int]]) -> dict[str, Any]:

@@ -111,11 +111,12 @@ def data_path(config: Config, task: Task) -> Path:
     return Path(config.data.path) if config.data.path else task.samples_dir
 
 
-def prepare(config: Config) -> Problem:
+def prepare(config: Config, *, log_warnings: bool = True) -> Problem:
     """Join the other processes of a run, if there are any; read, check and tokenize its data and load its encoder.
 
     Args:
         config: of the run.
+        log_warnings: whether the warnings of the data checks are logged here; otherwise the caller shows them.
 
     Raises:
         ValueError: anything about data or encoder that a user has to mend; the message says where.
@@ -152,7 +153,7 @@ def prepare(config: Config) -> Problem:
         interpretation,
         several_labels=task.several_labels,
     )
-    for line in checked.lines():
+    for line in checked.lines(with_warnings=log_warnings):
         logger.info("%s", line)
     return Problem(
         config=config,

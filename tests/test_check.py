@@ -1,0 +1,74 @@
+"""tools/check.py: what training would say of the data, as a table and as JSON, and what it would refuse."""
+
+import json
+
+import pytest
+import small
+
+ENCODER = ("--encoder", "tiny", "--set", "encoder.sequence_length=32")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    path = tmp_path_factory.mktemp("check")
+    small.write_data(path / "data")
+    with open(path / "data" / "test.csv", "a", encoding="utf-8") as stream:
+        stream.write("leaked text,card\n")
+    with open(path / "data" / "train.csv", "a", encoding="utf-8") as stream:
+        stream.write("leaked text,card\n")
+    small.write_data(path / "clean")
+    rows = "".join(f"{text},{label},{i % 2}\n" for i, (text, label) in enumerate(small.rows(60, 5)))
+    (path / "flagged.csv").write_text(f"text,label,rejected\n{rows}", encoding="utf-8")
+    return path
+
+
+def check(folder, *args):
+    return small.tools()("check", *args, *ENCODER, "--json", "found.json", cwd=folder)
+
+
+def test_lines_and_table_and_json_agree(folder):
+    done = check(folder, "--data", "data")
+    found = json.loads((folder / "found.json").read_text(encoding="utf-8"))
+    assert done.code == 0
+    lines = done.err.splitlines()
+    assert lines[:2] == [
+        "train.csv, validation.csv, test.csv: csv with ',' between columns, utf-8, column names on line 1",
+        "train.csv, validation.csv, test.csv: reads text from 'text', label from 'label'; unused columns: none",
+    ]
+    assert lines[2].startswith("train 25, validation 12, test 13 examples, 3 labels")
+    leak = "1 text of test is also in train (exact): test.csv:14 = train.csv:26"
+    assert found["warnings"][0] == ["leak", leak]
+    assert done.out.splitlines()[0].split() == ["warning", "what", "was", "found"]
+    assert leak in " ".join(done.out.split())
+    assert leak not in done.err
+    assert (found["refused"], found["task"], found["encoder"]) == (None, "classification", "tiny")
+    assert found["num_examples"] == {"train": 25, "validation": 12, "test": 13}
+    assert found["files"]["test.csv"]["used"] == {"text": ["text"], "label": ["label"]}
+    assert not list(folder.glob("runs/*")) and not list(folder.glob("saved_models/*"))
+
+
+def test_data_without_a_warning(folder):
+    done = check(folder, "--data", "clean")
+    assert (done.code, done.out) == (0, "no warnings\n")
+    assert json.loads((folder / "found.json").read_text(encoding="utf-8"))["warnings"] == []
+
+
+@pytest.mark.parametrize(
+    ("args", "reason"),
+    [
+        (
+            ["--data", "flagged.csv"],
+            "flagged.csv: column 'rejected' has the name of a label or flag ('0' 30, '1' 30) but",
+        ),
+        (["--data", "clean", "--task", "entities"], "no column or key that the task reads"),
+        (["--data", "nowhere"], "nowhere: no such file or directory"),
+    ],
+)
+def test_what_training_would_refuse_is_refused(folder, args, reason):
+    done = check(folder, *args)
+    assert (done.code, done.out) == (2, "")
+    last = done.err.splitlines()[-1]
+    assert last.startswith("check: ") and reason in last
+    assert json.loads((folder / "found.json").read_text(encoding="utf-8"))["refused"] == last.removeprefix("check: ")
+    trained = small.tools()("train", *args, *ENCODER, cwd=folder)
+    assert (trained.code, trained.err.splitlines()[-1]) == (2, last.replace("check: ", "train: ", 1))

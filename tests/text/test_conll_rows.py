@@ -1,0 +1,99 @@
+"""CoNLL columns as they are found: document lines, comments, column names, empty words, other file names."""
+
+import pytest
+
+from tfbert.config import DataConfig
+from tfbert.tasks import classification, entities
+from tfbert.text.conll_rows import looks_like_conll
+from tfbert.text.records import read_records
+
+SENTENCE = "Ada\tB-PER\nlives\tO\nin\tO\nUlm\tB-LOC\n"
+
+
+def read(path, content, **settings):
+    path.write_text(content, encoding="utf-8")
+    reader = read_records(path, DataConfig(**settings), entities.TASK.schema)
+    return [(record.where, record.text, [tuple(span) for span in record.target]) for record in reader]
+
+
+def message(path, content):
+    with pytest.raises(ValueError) as caught:
+        read(path, content)
+    return str(caught.value).replace(" (--set data.bad_rows=skip leaves such rows out)", "")
+
+
+def lines(path):
+    return read_records(path, DataConfig(), entities.TASK.schema).layout.lines()
+
+
+def test_a_document_line_ends_a_sentence(tmp_path):
+    path = tmp_path / "a.conll"
+    found = read(path, f"-DOCSTART- -X- O\n{SENTENCE}-DOCSTART- -X- O\nUlm B-LOC\n")
+    assert found == [
+        ("a.conll:2", "Ada lives in Ulm", [(0, 3, "PER"), (13, 16, "LOC")]),
+        ("a.conll:7", "Ulm", [(0, 3, "LOC")]),
+    ]
+    assert lines(path)[0] == "CoNLL columns, utf-8, no column names, 2 -DOCSTART- lines passed over"
+
+
+def test_comments_before_a_sentence_are_passed_over_and_hashtags_are_not(tmp_path):
+    path = tmp_path / "a.conll"
+    content = f"# newdoc id = 7\n# text = I am O\n{SENTENCE}\n# id 5239 domain\n#ulm B-LOC\n# O\n\n# O\nUlm B-LOC\n"
+    assert [(where, text) for where, text, _ in read(path, content)] == [
+        ("a.conll:3", "Ada lives in Ulm"),
+        ("a.conll:9", "#ulm #"),
+        ("a.conll:12", "# Ulm"),
+    ]
+    assert lines(path)[0].endswith("3 comment lines passed over")
+
+
+def test_column_names_above_the_columns_are_no_sentence(tmp_path):
+    path = tmp_path / "a.conll"
+    assert [text for _, text, _ in read(path, f"Word\tPOS\tTag\n{SENTENCE}".replace("\tO", "\tX\tO"))] == [
+        "Ada lives in Ulm"
+    ]
+    assert lines(path)[0] == "CoNLL columns, utf-8, column names on line 1"
+    assert message(path, f"{SENTENCE}\nword\ttag\n{SENTENCE}") == (
+        "a.conll:6: repeats the line of column names ('word', 'tag'); remove it"
+    )
+
+
+@pytest.mark.parametrize("line", [" \tO", "\tO", "  O"])
+def test_an_empty_word_is_named(tmp_path, line):
+    expected = "a.conll:2: the word before the tag 'O' is empty; wanted word, tag"
+    assert message(tmp_path / "a.conll", f"Ada\tB-PER\n{line}\n") == expected
+    assert message(tmp_path / "a.conll", "Ada\tB-PER\nUlm\n") == "a.conll:2: 'Ulm' has no tag; wanted word, tag"
+
+
+@pytest.mark.parametrize(("name", "separator"), [("a.txt", "\t"), ("a.txt", " "), ("a.tsv", "\t"), ("a.TSV", " ")])
+def test_words_and_tags_are_recognized_in_files_named_otherwise(tmp_path, name, separator):
+    found = read(tmp_path / name, SENTENCE.replace("\t", separator))
+    assert found == [(f"{name}:1", "Ada lives in Ulm", [(0, 3, "PER"), (13, 16, "LOC")])]
+    assert lines(tmp_path / name)[1] == "reads words from 'column 1', tags from 'column 2'; unused columns: none"
+
+
+def test_other_tasks_read_such_files_as_their_names_say(tmp_path):
+    (tmp_path / "a.txt").write_text(SENTENCE, encoding="utf-8")
+    reader = read_records(tmp_path / "a.txt", DataConfig(), classification.TASK.schema)
+    assert [record.target for record in reader] == ["B-PER", "O", "O", "B-LOC"]
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        ([SENTENCE], True),
+        (["a text\tlabel", "another\tO"], False),
+        (["text\tentities", 'Ada in Ulm\t[[0, 3, "PER"]]'], False),
+        (["I said O"], False),
+        ([], False),
+    ],
+)
+def test_only_words_and_tags_look_like_conll(content, expected):
+    assert looks_like_conll("\n".join(content).splitlines()) is expected
+
+
+def test_a_tag_where_entities_are_wanted_names_the_format(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text("text,label\nAda,B-PER\nlives,O\n", encoding="utf-8")
+    with pytest.raises(ValueError, match="for a word and its tag on each line use --set data.format=conll"):
+        list(read_records(path, DataConfig(), entities.TASK.schema))

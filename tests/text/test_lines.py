@@ -1,0 +1,64 @@
+"""Encodings of files: UTF-16 and UTF-32 are recognized, and nothing else is guessed."""
+
+import codecs
+
+import pytest
+
+from tfbert.config import DataConfig
+from tfbert.text.lines import Tally, detect_encoding, read_lines
+
+LINES = ["text,label\r\n", "où est ma carte,card\r\n", "退款在哪里,退款\r\n"]
+
+
+def read(path, content, **settings):
+    path.write_bytes(content)
+    tally = Tally()
+    return list(read_lines(path, path.name, DataConfig(**settings), tally)), tally.encoding
+
+
+@pytest.mark.parametrize(
+    ("mark", "encoding", "found"),
+    [
+        (codecs.BOM_UTF16_LE, "utf-16-le", "utf-16"),
+        (codecs.BOM_UTF16_BE, "utf-16-be", "utf-16"),
+        (codecs.BOM_UTF32_LE, "utf-32-le", "utf-32"),
+        (codecs.BOM_UTF32_BE, "utf-32-be", "utf-32"),
+        (b"", "utf-16-le", "utf-16-le"),
+        (b"", "utf-16-be", "utf-16-be"),
+        (codecs.BOM_UTF8, "utf-8", "utf-8"),
+        (b"", "utf-8", "utf-8"),
+    ],
+)
+def test_utf_16_and_32_are_read_without_being_named(tmp_path, mark, encoding, found):
+    assert read(tmp_path / "a.csv", mark + "".join(LINES).encode(encoding)) == (LINES, found)
+
+
+def test_utf_16_is_recognized_in_a_gzipped_file(tmp_path):
+    import gzip
+
+    content = gzip.compress("".join(LINES).encode("utf-16"))
+    assert read(tmp_path / "a.csv.gz", content) == (LINES, "utf-16")
+
+
+@pytest.mark.parametrize(
+    ("sample", "encoding", "found"),
+    [
+        (b"a\0b\0c", "utf-8", "utf-8"),  # two NUL characters in a text
+        (b"\0\0\0\0\0\0", "utf-8", "utf-8"),
+        (codecs.BOM_UTF8 + "abcdef".encode("utf-16-le"), "utf-8", "utf-8"),
+        (codecs.BOM_UTF16_LE, "cp1252", "cp1252"),
+        ("abcdef".encode("utf-16-le"), "UTF8", "utf-16-le"),
+        (b"", "utf-8", "utf-8"),
+    ],
+)
+def test_what_is_not_clearly_utf_16_stays_as_configured(sample, encoding, found):
+    assert detect_encoding(sample, encoding) == found
+
+
+def test_bytes_that_do_not_decode_name_encodings_to_try(tmp_path):
+    with pytest.raises(ValueError) as caught:
+        read(tmp_path / "a.txt", "退款".encode("gb18030"))
+    assert str(caught.value) == (
+        "a.txt:1: byte 0xCD is not valid utf-8; name the file's own encoding, such as gb18030 (Chinese) or cp1252 "
+        "(Western European), by --set data.encoding=..., or use --set data.encoding_errors=replace"
+    )

@@ -1,0 +1,165 @@
+"""Tables whose delimiter, header or layout is not the usual one, and lines of text and label."""
+
+import csv
+import io
+
+import pytest
+
+from tfbert.config import DataConfig
+from tfbert.text.columns import Column
+from tfbert.text.records import LABELLED_TEXT, Record, Schema, read_records
+
+RECORDS = [("late, again; sorry", "delivery"), ("charged | twice", "fee"), ("ok", "other")]
+THREE = Schema(
+    (Column("text", "text"), Column("extra", "extra", required=False), Column("label", "label")),
+    lambda row: Record(row.values["text"], row.values["label"], row.where),
+)
+
+
+def write(path, content):
+    path.write_text(content, encoding="utf-8")
+    return path
+
+
+def pairs(path, schema=LABELLED_TEXT, **settings):
+    return [(record.text, record.target) for record in read_records(path, DataConfig(**settings), schema)]
+
+
+def layout(path, **settings):
+    reader = read_records(path, DataConfig(**settings))
+    return reader.layout.lines()
+
+
+def message(path, **settings):
+    with pytest.raises(ValueError) as caught:
+        pairs(path, **settings)
+    return str(caught.value)
+
+
+def table(delimiter, quoting=csv.QUOTE_MINIMAL, header=("text", "label")):
+    stream = io.StringIO()
+    csv.writer(stream, delimiter=delimiter, quoting=quoting, lineterminator="\n").writerows([header, *RECORDS])
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize("quoting", [csv.QUOTE_MINIMAL, csv.QUOTE_ALL])
+@pytest.mark.parametrize(("delimiter", "word"), [(",", "','"), (";", "';'"), ("\t", "TAB"), ("|", "'|'")])
+def test_the_delimiter_of_a_csv_file_is_found(tmp_path, delimiter, word, quoting):
+    path = write(tmp_path / "a.csv", table(delimiter, quoting))
+    assert pairs(path) == RECORDS
+    assert layout(path) == [
+        f"csv with {word} between columns, utf-8, column names on line 1",
+        "reads text from 'text', label from 'label'; unused columns: none",
+    ]
+
+
+def test_the_delimiter_is_found_beside_other_columns_and_given_names(tmp_path):
+    content = "Nr;Was, genau?;Thema\n1;zu spät, wieder;Lieferung\n2;doppelt;Gebühr\n"
+    path = write(tmp_path / "a.csv", content)
+    expected = [("zu spät, wieder", "Lieferung"), ("doppelt", "Gebühr")]
+    assert pairs(path, columns="text=Was, genau?,label=Thema") == expected
+    assert "among 'Nr', 'Was, genau?', 'Thema'" in message(path)
+
+
+def test_a_first_line_may_name_the_delimiter_and_lines_keep_their_numbers(tmp_path):
+    path = write(tmp_path / "a.csv", "sep=;\ntext;label\nlate;delivery\n;fee\n")
+    assert message(path).startswith("a.csv:4: text is ''")
+    assert pairs(path, bad_rows="skip") == [("late", "delivery")]
+
+
+def test_a_delimiter_can_be_set(tmp_path):
+    path = write(tmp_path / "a.csv", table("^"))
+    assert pairs(path, delimiter="^") == RECORDS
+    assert "'text^label'" in message(path)
+    with pytest.raises(ValueError, match="^data.delimiter=;;: expected auto, or one character such as ';'$"):
+        read_records(path, DataConfig(delimiter=";;"))
+
+
+def test_a_tsv_file_with_commas_is_read_as_csv_is(tmp_path):
+    assert pairs(write(tmp_path / "a.tsv", table(","))) == RECORDS
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        "text=What happened, in your words?,label=Topic",
+        ' text = What happened, in your words? , label = "Topic" '.replace('"', ""),
+        '{"text": "What happened, in your words?", "label": "Topic"}',
+    ],
+)
+def test_a_column_with_a_comma_in_its_name_can_be_named(tmp_path, given):
+    header = ("What happened, in your words?", "Topic")
+    assert pairs(write(tmp_path / "a.csv", table(",", header=header)), columns=given) == RECORDS
+
+
+def test_a_table_without_column_names(tmp_path):
+    path = write(tmp_path / "a.csv", '"late, again",delivery\nok,other\n')
+    assert message(path).endswith("; if the first line is already a record, --set data.header=none")
+    assert pairs(path, header="none") == [("late, again", "delivery"), ("ok", "other")]
+    assert layout(path, header="none")[0] == "csv with ',' between columns, utf-8, no column names"
+    path = write(tmp_path / "b.csv", "1,delivery,late\n2,other,ok\n")
+    assert message(path, header="none") == (
+        "b.csv:1: 3 columns without names for text and label; say which is which by number, such as "
+        "--set data.columns=text=1,label=2"
+    )
+    assert pairs(path, header="none", columns="text=3,label=2") == [("late", "delivery"), ("ok", "other")]
+
+
+@pytest.mark.parametrize("again", ["text,label", " Text , LABEL", "\ufefftext,label"])
+def test_a_second_line_of_column_names_is_no_record(tmp_path, again):
+    path = write(tmp_path / "a.csv", f"text,label\nlate,delivery\n{again}\nok,other\n")
+    assert message(path).startswith("a.csv:3: repeats the line of column names (")
+    assert pairs(path, bad_rows="skip") == [("late", "delivery"), ("ok", "other")]
+
+
+def test_json_objects_that_repeat_the_names_of_keys_are_no_records(tmp_path):
+    path = write(tmp_path / "a.jsonl", '{"text": "a", "label": "x"}\n{"text": "text", "label": "label"}\n')
+    assert message(path).startswith("a.jsonl:2: holds the names of the keys instead of values")
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        ("text\tlabel\nlate\tdelivery\n", [("late", "delivery")]),
+        ("Label\tText\ndelivery\tlate\n", [("late", "delivery")]),
+        ("late\tdelivery\n", [("late", "delivery")]),
+    ],
+)
+def test_column_names_above_lines_of_text_and_label(tmp_path, content, expected):
+    assert pairs(write(tmp_path / "a.txt", content)) == expected
+
+
+def test_column_names_amid_lines_of_text_and_label_are_no_record(tmp_path):
+    path = write(tmp_path / "a.txt", "late\tdelivery\ntext\tlabel\nok\tother\n")
+    assert message(path).startswith("a.txt:2: repeats the line of column names ('text\\tlabel'); remove it")
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        ("__label__fee charged twice\n__label__other ok\n", [("charged twice", "fee"), ("ok", "other")]),
+        ("__label__fee\tcharged twice\n\n__label__other\tok\n", [("charged twice", "fee"), ("ok", "other")]),
+        ("charged twice __label__fee\n", [("charged twice ", "fee")]),
+    ],
+)
+def test_fasttext_lines_are_read(tmp_path, content, expected):
+    assert pairs(write(tmp_path / "a.txt", content)) == expected
+
+
+def test_fasttext_lines_with_several_labels_or_none_are_refused(tmp_path):
+    path = write(tmp_path / "a.txt", "__label__fee ok\n__label__fee __label__late both\nnone\n")
+    assert message(path).startswith('a.txt:2: label is ["fee", "late"]; wanted one label; for several labels of a text')
+    reader = read_records(path, DataConfig(bad_rows="skip"))
+    assert [record.text for record in reader] == ["ok"]
+    assert reader.tally.skipped[1] == "a.txt:3: no __label__ in 'none'; wanted one, as on the first line"
+
+
+def test_leaving_rows_out_is_not_suggested_where_none_would_be_left(tmp_path):
+    path = write(tmp_path / "a.txt", "late,delivery\nok,other\n")
+    assert message(path) == (
+        "a.txt:1: no separator '\\t' in 'late,delivery'; wanted the text, '\\t' and the label; for another separator, "
+        "such as ',': --set data.separator=,"
+    )
+    assert pairs(path, separator=",") == [("late", "delivery"), ("ok", "other")]
+    path = write(tmp_path / "b.txt", "late,delivery\nok\tother\n")
+    assert message(path).endswith("(--set data.bad_rows=skip leaves such rows out)")

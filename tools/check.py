@@ -1,0 +1,63 @@
+"""Read and check the data of a task as training would, without training: lines, a table of warnings, a JSON file."""
+
+import argparse
+import shutil
+import textwrap
+from pathlib import Path
+
+import common
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the command line of this tool."""
+    parser = argparse.ArgumentParser(
+        prog="check", description=__doc__, epilog="The exit code is 2 where training would refuse the data, else 0."
+    )
+    parser.add_argument("--task", default="classification", help="as for tools/train.py (default: %(default)s)")
+    parser.add_argument("--data", metavar="PATH", help="directory with train[, validation, test], or one file")
+    parser.add_argument("--encoder", metavar="NAME_OR_DIR", help="as for tools/train.py; counts tokens")
+    parser.add_argument("--config", metavar="FILE", type=Path, help="config.json of a run")
+    parser.add_argument("--set", metavar="SECTION.FIELD=VALUE", action="append", default=[], help="any config field")
+    parser.add_argument("--json", metavar="FILE", type=Path, help="write everything that was found to this file")
+    return parser
+
+
+def main(options: argparse.Namespace) -> None:
+    """Print what training would print before it starts, then the warnings."""
+    from train import read_config
+
+    from tfbert.files import write_json
+    from tfbert.training.problem import prepare
+
+    options.seed, result = None, {}
+    try:
+        config = read_config(options)
+        result = {"task": config.task, "data": config.to_dict()["data"], "encoder": config.encoder.name}
+        checked = prepare(config, log_warnings=False).checked
+        result |= {"refused": None, "warnings": [list(row) for row in checked.table()], **checked.to_dict()}
+    except ValueError as error:
+        result |= {"refused": " ".join(str(error).split())}
+        raise
+    finally:
+        if options.json and result:
+            write_json(options.json, result)
+    print_table(checked.table())
+
+
+def print_table(rows: list[tuple[str, str]]) -> None:
+    """Print a kind and a sentence in each row, wrapped to the width of the terminal."""
+    if not rows:
+        print("no warnings")
+        return
+    width = max(len(kind) for kind, _ in rows)
+    room = max(shutil.get_terminal_size().columns - width - 2, 40)
+    print(f"{'warning':{width}}  what was found\n{'-' * width}  {'-' * (room - 1)}")
+    for kind, sentence in rows:
+        first, *rest = textwrap.wrap(sentence, room, break_long_words=False) or [""]
+        print(f"{kind:{width}}  {first}")
+        for line in rest:
+            print(f"{'':{width}}  {line}")
+
+
+if __name__ == "__main__":
+    common.run(main, build_parser())
