@@ -12,8 +12,10 @@ import tensorflow as tf
 import yaml
 from stock_servers import OLDER_PYTHON, asked_by_loader, assert_answers, needs_older, said_by
 
-from tfbert.config import Config, override
+from tfbert.config import Config, DataConfig, override
 from tfbert.serving import deployment, fidelity, litert, publish
+from tfbert.serving.lines import items_of
+from tfbert.serving.padding import without_padding
 from tfbert.serving.predictor import Predictor
 from tfbert.serving.scoring import evaluate
 from tfbert.space import check_space
@@ -174,6 +176,25 @@ def test_reloaded_answers_equal_the_trained_models(exported, finished, expected)
             assert answers[name].tolist() == values.tolist()
         else:
             np.testing.assert_allclose(answers[name], values, atol=1e-5)
+
+
+def test_its_samples_are_asked_about_as_they_were_learned(problem, task):
+    reader = problem.splits["test"].reader
+    items = list(items_of([], str(reader.path), task.input_ranks(problem.facts), DataConfig()))
+    assert items == [task.inputs_of(record, problem.facts) for record in reader]
+
+
+def test_answers_without_padding_do_not_depend_on_the_batch(exported, finished):
+    predictor, samples = Predictor(exported[0]), finished.samples
+    together, alone = (
+        [without_padding(item, answer) for item, answer in predictor.answers(samples, batch_size)]
+        for batch_size in (len(samples), 1)
+    )
+    lengths = [
+        [{name: len(value) for name, value in answer.items() if isinstance(value, list)} for answer in answers]
+        for answers in (together, alone)
+    ]
+    assert lengths[0] == lengths[1]
 
 
 def test_scores_of_the_saved_model_are_those_of_the_report(exported, run_dir, task):

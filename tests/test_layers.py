@@ -31,7 +31,7 @@ ROOMS = [
 ]
 HEAVY = ["tensorflow", "tensorflow_text", "keras", "keras_hub", "keras_tuner", "sklearn", "matplotlib"]
 LIGHT = ["tfbert", "tfbert.imports", "tfbert.config", "tfbert.space", "tfbert.encoder.presets"]
-LIGHT += ["tfbert.serving.client", "tfbert.serving.client_rest", "tfbert.serving.client_grpc"]
+LIGHT += ["tfbert.serving.client", "tfbert.serving.client_rest", "tfbert.serving.client_grpc", "tfbert.serving.lines"]
 MAX_FILE_LINES, MAX_FUNCTION_LINES, MAX_TOOL_LINES = 400, 60, 80
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef

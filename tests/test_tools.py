@@ -28,7 +28,9 @@ OPTIONS = {
     },
     "evaluate": {"model", "--data", "--set"},
     "check": {"--task", "--data", "--encoder", "--config", "--set", "--json"},
-    "predict": {"model", "texts", "--file", "--server", "--header", "--ca", "--version", "--batch-size"},
+    "predict": {
+        "model", "texts", "--file", "--columns", "--set", "--server", "--header", "--ca", "--version", "--batch-size",
+    },
     "serve": {
         "--port", "--rest_api_port", "--host", "--grpc_socket_path", "--model_name", "--model_base_path",
         "--model_config_file", "--model_config_file_poll_wait_seconds", "--file_system_poll_wait_seconds",

@@ -15,8 +15,10 @@ def build_parser() -> argparse.ArgumentParser:
     """Return the command line of this tool."""
     parser = argparse.ArgumentParser(prog="predict", description=__doc__)
     parser.add_argument("model", metavar="SAVED_MODEL", help="saved_models/NAME, or one version of it; its name there")
-    parser.add_argument("texts", metavar="TEXT", nargs="*", help="to ask; a JSON object where there are several inputs")
-    parser.add_argument("--file", metavar="F", help="a text, or such an object, a line; - for standard input")
+    parser.add_argument("texts", metavar="TEXT", nargs="*", help="a text, or a JSON object with the model's inputs")
+    parser.add_argument("--file", metavar="F", help=".csv, .tsv, .jsonl, .json, or a TEXT per line (- for stdin)")
+    parser.add_argument("--columns", metavar="INPUT=NAME", help="columns or keys of the inputs, such as text=review")
+    parser.add_argument("--set", metavar="data.FIELD=VALUE", action="append", default=[], help="how the file is read")
     parser.add_argument("--server", metavar="HOST:PORT", help="of REST, or grpc://HOST:PORT; nothing is loaded here")
     parser.add_argument("--header", metavar="NAME:VALUE", action="append", default=[], help="sent to the server")
     parser.add_argument("--ca", metavar="FILE", help="certificates for https:// and grpcs:// (default: the system's)")
@@ -29,16 +31,15 @@ def main(options: argparse.Namespace) -> None:
     """Stream answers to standard output in the order of the texts."""
     if bool(options.texts) == bool(options.file):
         raise ValueError("wanted either TEXT arguments or --file F, not both and not neither")
-    from tfbert.serving.lines import item_of, read_lines
+    from tfbert.serving import lines, padding
 
+    data = lines.reading(options.columns, options.set)
     asker = _Remote(options) if options.server else _local(options)
-    lines = options.texts or read_lines(options.file)
-    place = options.file or "TEXT"
-    items = (item_of(line, f"{place}:{number}", asker.input_ranks) for number, line in enumerate(lines, 1))
+    items = lines.items_of(options.texts, options.file, asker.input_ranks, data)
     answers = asker.answers(items, options.batch_size)
     # Where the answers are on the screen, they show how far it is; and a log file wants no bar.
-    for item, answer in tqdm(answers, unit="text", disable=True if sys.stdout.isatty() else None):
-        sys.stdout.write(json.dumps({**item, **answer}, ensure_ascii=False) + "\n")
+    for item, answer in tqdm(answers, unit="text", disable=sys.stdout.isatty() or None):
+        sys.stdout.write(json.dumps({**item, **padding.without_padding(item, answer)}, ensure_ascii=False) + "\n")
     sys.stdout.flush()
 
 
@@ -72,8 +73,7 @@ class _Remote:
         """Yield each item with its answer."""
         asked: collections.deque = collections.deque()
         for answer in self.client.predict(item for item in items if asked.append(item) is None):
-            found = answer if isinstance(answer, dict) else {"output": answer}
-            yield asked.popleft(), dict(sorted(found.items()))
+            yield asked.popleft(), dict(sorted(answer.items())) if isinstance(answer, dict) else {"output": answer}
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from pathlib import Path
 from tfbert.config import Config
 from tfbert.serving import fidelity
 from tfbert.serving.export import Servable, export
+from tfbert.serving.padding import without_padding
 from tfbert.serving.predictor import Predictor
 from tfbert.serving.verify import verify
 from tfbert.tasks.base import load_task
@@ -72,7 +73,8 @@ def ask(version_dir: Path, items: list[Item]) -> list[tuple[Item, dict]]:
     """Return the answers of the exported model, without the long lists of all labels."""
     return [
         (item, {name: value for name, value in answer.items() if not isinstance(value, list) or len(value) <= _SHORT})
-        for item, answer in Predictor(version_dir).answers(items)
+        for item, padded in Predictor(version_dir).answers(items)
+        for answer in [without_padding(item, padded)]
     ]
 
 

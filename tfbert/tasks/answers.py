@@ -22,6 +22,7 @@ from tfbert.tasks.base_windows import in_parts
 from tfbert.text.answer_spans import is_impossible, spans_of
 from tfbert.text.columns import Column, shown
 from tfbert.text.datasets import Example, Tokens
+from tfbert.text.input_columns import CONTEXT, QUESTION
 from tfbert.text.items import Item
 from tfbert.text.packing import Packer
 from tfbert.text.records import Record, text_of
@@ -65,8 +66,8 @@ class Answers(Task):
     title = "an answer out of a text to every question about it"
     aliases = ("qa", "question_answering", "extractive_qa", "reading_comprehension", "squad")
     columns = (
-        Column("question", "question, query"),
-        Column("context", "context, passage, paragraph, document"),
+        QUESTION,
+        CONTEXT,
         Column("answers", "answers, answer, answer_text"),
         Column("answer_start", "answer_start, start", required=False),
         Column("is_impossible", "is_impossible, unanswerable", required=False),

@@ -12,12 +12,11 @@ from tfbert.heads.pooled import PooledHead
 from tfbert.tasks.base import Encoding, Task
 from tfbert.text.columns import Column
 from tfbert.text.datasets import Example, Tokens
+from tfbert.text.input_columns import TEXT_PAIR
 from tfbert.text.items import Item
 from tfbert.text.packing import Packer
 from tfbert.text.records import TEXT, Record, optional_text_of, text_of
 from tfbert.text.rows import Row
-
-TEXT_PAIR = Column("text_pair", "text_pair, text2, sentence2, sentence_2, question2, hypothesis", required=False)
 
 
 class PooledTask(Task):

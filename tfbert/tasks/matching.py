@@ -23,15 +23,12 @@ from tfbert.tasks.base import Encoding, Task
 from tfbert.text.cells import structured
 from tfbert.text.columns import Column, shown_json
 from tfbert.text.datasets import Example, TokenizedSplit, Tokens
+from tfbert.text.input_columns import ANCHOR, MATCH
 from tfbert.text.items import Item
 from tfbert.text.packing import Packer
 from tfbert.text.records import Record, text_of
 from tfbert.text.rows import Row
 
-QUESTION = Column("question", "question, query, text, text1, sentence1, sentence_1, anchor, utterance, message")
-ANSWER = Column(
-    "answer", "answer, response, reply, passage, document, positive, text2, text_pair, sentence2, sentence_2, answers"
-)
 NEGATIVE = Column("negative", "negative, negatives, hard_negative, wrong, wrong_answer", required=False)
 SCORE = Column("score", "score, similarity, similarity_score, relatedness", required=False, is_number=True)
 # How many answers are served.
@@ -52,7 +49,7 @@ class Matching(Task):
 
     title = "the answers that match a text, or how alike two texts are"
     aliases = ("faq", "retrieval", "search", "semantic_search", "ranking")
-    columns = (QUESTION, ANSWER, NEGATIVE, SCORE)
+    columns = (ANCHOR, MATCH, NEGATIVE, SCORE)
     defaults = {"head.dropout": 0.0}
     search_space = COMMON | {
         # An encoder that was pretrained to compare texts forgets at rates that suit others.

@@ -22,13 +22,12 @@ from tfbert.tasks.base import Encoding, Task, TaskModel
 from tfbert.text.cells import structured
 from tfbert.text.columns import Column, listing, shown, shown_json
 from tfbert.text.datasets import Example, Tokens
+from tfbert.text.input_columns import CHOICES, STEM
 from tfbert.text.items import Item
 from tfbert.text.packing import Packer
 from tfbert.text.records import Record, text_of
 from tfbert.text.rows import Row
 
-QUESTION = Column("question", "question, query, prompt, stem, context, text, sentence, premise, problem, goal")
-CHOICES = Column("choices", "choices, options, endings, alternatives, candidates", several=True)
 ANSWER = Column("answer", "answer, label, correct, correct_answer, answer_key, answerkey, target, solution, gold")
 _LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 _WORST_MISTAKES = 30
@@ -47,7 +46,7 @@ class MultipleChoice(Task):
 
     title = "the right one of several choices for every question"
     aliases = ("multiplechoice", "mcq", "swag", "race")
-    columns = (QUESTION, CHOICES, ANSWER)
+    columns = (STEM, CHOICES, ANSWER)
     defaults = {}
     search_space = COMMON | {"head.pooling": Choice("mean", "cls", "max")}
     monitor = "accuracy"

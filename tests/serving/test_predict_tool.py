@@ -1,0 +1,114 @@
+"""`tools/predict.py`: files of any kind in, answers without padding out, from a model here or behind a server."""
+
+import http.server
+import json
+import threading
+
+import pytest
+import small
+
+METADATA = {
+    "signature_def": {"signature_def": {"serving_default": {"inputs": {"text": {"tensor_shape": {"dim": [{}]}}}}}}
+}
+# As a server pads: to the most labels of a text in the request.
+ANSWERS = {
+    "food": {"labels": ["food", ""], "label_probabilities": [0.9, 0.0], "num_labels": 1},
+    "both": {"labels": ["food", "staff"], "label_probabilities": [0.9, 0.8], "num_labels": 2},
+    "none": {"labels": ["", ""], "label_probabilities": [0.0, 0.0], "num_labels": 0},
+}
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    """Answers as a server with a model of several labels does."""
+
+    def do_GET(self):
+        self.answer({"metadata": METADATA})
+
+    def do_POST(self):
+        instances = json.loads(self.rfile.read(int(self.headers["Content-Length"])))["instances"]
+        self.answer({"predictions": [ANSWERS[instance["text"]] for instance in instances]})
+
+    def answer(self, said):
+        text = json.dumps(said).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(text)))
+        self.end_headers()
+        self.wfile.write(text)
+
+    def log_message(self, *args):
+        pass
+
+
+@pytest.fixture
+def address():
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield f"127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+def predicted(capsys, *arguments):
+    tool = small.load_tool("predict")
+    tool.main(tool.build_parser().parse_args([str(argument) for argument in arguments]))
+    return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "options"),
+    [
+        ("a.csv", "id,text\n1,food\n2,both\n3,none\n", []),
+        ("a.tsv", "id\treview\n1\tfood\n2\tboth\n3\tnone\n", ["--columns", "text=review"]),
+        ("a.csv", "opinion|id\nfood|1\nboth|2\nnone|3\n", ["--set", "data.columns=text=opinion"]),
+        ("a.jsonl", '{"text": "food"}\n{"text": "both"}\n{"text": "none"}\n', []),
+        ("a.txt", 'food\n{"text": "both", "id": 2}\nnone\n', []),
+    ],
+)
+def test_a_server_is_asked_about_rows_and_answers_lose_their_padding(address, tmp_path, capsys, name, content, options):
+    (tmp_path / name).write_text(content, encoding="utf-8")
+    found = predicted(capsys, "m", "--server", address, "--file", tmp_path / name, *options)
+    assert found == [
+        {"text": "food", "label_probabilities": [0.9], "labels": ["food"], "num_labels": 1},
+        {"text": "both", "label_probabilities": [0.9, 0.8], "labels": ["food", "staff"], "num_labels": 2},
+        {"text": "none", "label_probabilities": [], "labels": [], "num_labels": 0},
+    ]
+
+
+def test_tables_and_objects_are_asked_about_here(version_dir, tmp_path):
+    texts = ["my card", "the fee, today"]
+    (tmp_path / "a.csv").write_text('id;text;label\n1;my card;card\n2;"the fee, today";fee\n', encoding="utf-8")
+    (tmp_path / "a.jsonl").write_text("".join(json.dumps({"message": text}) + "\n" for text in texts))
+    (tmp_path / "b.jsonl").write_text('{"id": 1}\n')
+    (tmp_path / "c.csv").write_text("id,label\n1,card\n")
+    tools = small.tools()
+
+    def step(*arguments, stdin=b""):
+        return [tools.step("predict", version_dir, *arguments, cwd=tmp_path, stdin=stdin)]
+
+    lines = "".join(json.dumps({"text": text}) + "\n" for text in texts).encode()
+    done = tools.run(
+        step(*texts),
+        step("--file", "a.csv"),
+        step("--file", "a.jsonl"),
+        step("--file", "-", stdin=lines),
+        step(json.dumps({"text": texts[0]}), texts[1]),
+        step("--file", "b.jsonl"),
+        step("--file", "c.csv"),
+        step('{"title": "my card"}'),
+        step("--set", "train.epochs=2", "a"),
+    )
+    done = [one for (one,) in done]
+    assert [one.code for one in done] == [0] * 5 + [2] * 4, [one.err for one in done]
+    by_text, *others = [[json.loads(line) for line in one.out.splitlines()] for one in done[:5]]
+    assert [answer["text"] for answer in by_text] == texts
+    for answers in others:
+        assert [(a["text"], a["label"]) for a in answers] == [(a["text"], a["label"]) for a in by_text]
+    assert "a.csv: unused columns: 'id', 'label'\n" in done[1].err
+    assert [one.err.count("\n") for one in done[5:]] == [1] * 4
+    messages = [one.err for one in done[5:]]
+    assert messages[0].startswith("predict: b.jsonl:1: no text key among 'id'; wanted one of text, ")
+    assert messages[1].startswith("predict: c.csv:1: no text column among 'id', 'label'")
+    assert messages[2].startswith("predict: TEXT:1: a JSON object with the keys 'title'; expected a JSON object with ")
+    assert messages[3] == "predict: --set train.epochs: expected a field of data, such as data.encoding\n"
