@@ -20,6 +20,7 @@ from tfbert.serving.server.metrics import Metrics
 from tfbert.serving.server.models import ModelManager
 from tfbert.serving.server.servable import DEFAULT_SIGNATURE, Servable
 from tfbert.serving.server.status import Code, ServingError
+from tfbert.serving.server.tensor_protos import to_array
 
 _EXAMPLES = "inputs"
 _CLASSES, _SCORES, _VALUES = "classes", "scores", "outputs"
@@ -108,7 +109,9 @@ class Calls:
         _check_spec(request)
         spec = request.model_spec
         with self.servable(spec) as servable:
-            inputs = {name: _array(name, proto) for name, proto in request.inputs.items()}
+            dtypes = {name: proto.dtype for name, proto in request.inputs.items()}
+            servable.check_types(spec.signature_name, dtypes, list(request.output_filter))
+            inputs = {name: to_array(name, proto) for name, proto in request.inputs.items()}
             outputs = self.run(servable, spec.signature_name, inputs, list(request.output_filter), seconds)
             response = PredictResponse(model_spec=_resolved(spec, servable))
             for name, value in outputs.items():
@@ -287,14 +290,6 @@ def _serialized(given: input_pb2.Input) -> np.ndarray:
     if not found:
         raise ServingError(Code.INVALID_ARGUMENT, "Input is empty.")
     return np.array(found, object)
-
-
-def _array(name: str, proto) -> np.ndarray:
-    try:
-        return tf.make_ndarray(proto)
-    except Exception as error:
-        # Whatever a proto of a client may hold; of some types NumPy knows nothing and says so in ways of its own.
-        raise ServingError(Code.INVALID_ARGUMENT, f"Tensor {name} cannot be read: {type(error).__name__}") from None
 
 
 def _dtype_of(value: np.ndarray) -> tf.DType:

@@ -12,12 +12,12 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 from google.protobuf.message import DecodeError
-from tensorflow.core.framework import types_pb2
 from tensorflow.core.protobuf.meta_graph_pb2 import SignatureDef
 from tensorflow_serving.apis.prediction_log_pb2 import PredictionLog
 
 from tfbert.serving.ops import load_text_ops
 from tfbert.serving.server.status import Code, ServingError
+from tfbert.serving.server.tensor_protos import to_array, type_name
 from tfbert.serving.warmup import WARMUP_FILE
 
 logger = logging.getLogger(__name__)
@@ -91,14 +91,28 @@ class Servable:
         Raises:
             ServingError: there is no such signature, or names or types do not fit it.
         """
+        dtypes = {name: tf.as_dtype(value.dtype).as_datatype_enum for name, value in inputs.items()}
+        self.check_types(signature_key, dtypes, output_names)
+
+    def check_types(self, signature_key: str, dtypes: Mapping[str, int], output_names: Sequence[str] = ()) -> None:
+        """Do what `check` does, for inputs that are not arrays yet.
+
+        Args:
+            signature_key: "" for the default one.
+            dtypes: number of the DataType of each input by name.
+            output_names: that are wanted; empty means all.
+
+        Raises:
+            ServingError: there is no such signature, or names or types do not fit it.
+        """
         signature = self.signature(signature_key)
-        _check_input_names(signature, inputs)
+        _check_input_names(signature, set(dtypes))
         # The session numbers what it is fed by the names of the tensors.
-        by_tensor = sorted(inputs, key=lambda name: signature.inputs[name].name)
+        by_tensor = sorted(dtypes, key=lambda name: signature.inputs[name].name)
         for index, name in enumerate(by_tensor):
-            wanted, given = signature.inputs[name].dtype, tf.as_dtype(inputs[name].dtype).as_datatype_enum
+            wanted, given = signature.inputs[name].dtype, dtypes[name]
             if wanted != given:
-                message = f"Expects arg[{index}] to be {_type_name(wanted)} but {_type_name(given)} is provided"
+                message = f"Expects arg[{index}] to be {type_name(wanted)} but {type_name(given)} is provided"
                 raise ServingError(Code.INVALID_ARGUMENT, message)
         seen = set()
         for name in output_names:
@@ -194,8 +208,7 @@ class Servable:
         kind = log.WhichOneof("log_type")
         if kind == "predict_log":
             request = log.predict_log.request
-            with _as_serving_errors():
-                inputs = {name: tf.make_ndarray(proto) for name, proto in request.inputs.items()}
+            inputs = {name: to_array(name, proto) for name, proto in request.inputs.items()}
             self.run(request.model_spec.signature_name, inputs, list(request.output_filter))
         elif kind is not None and other is not None:
             other(self, log)
@@ -235,8 +248,8 @@ def load(
     return servable
 
 
-def _check_input_names(signature: SignatureDef, inputs: Mapping[str, np.ndarray]) -> None:
-    given, wanted = set(inputs), set(signature.inputs)
+def _check_input_names(signature: SignatureDef, given: set[str]) -> None:
+    wanted = set(signature.inputs)
     if given != wanted:
         message = f"input size does not match signature: {len(given)}!={len(wanted)} len({_names(given)}) != len("
         message += f"{_names(wanted)}). Sent extra: {_names(given - wanted)}. "
@@ -246,11 +259,6 @@ def _check_input_names(signature: SignatureDef, inputs: Mapping[str, np.ndarray]
 
 def _names(names: set[str]) -> str:
     return "{" + ",".join(sorted(names)) + "}"
-
-
-def _type_name(number: int) -> str:
-    """Return what TensorFlow's C++ part calls a type: `float` for DT_FLOAT."""
-    return types_pb2.DataType.Name(number).removeprefix("DT_").lower()
 
 
 def _records(path: Path) -> Iterator[bytes]:
