@@ -188,12 +188,12 @@ def test_a_small_message_with_an_impossible_tensor_is_refused_at_once(server, re
 )
 @pytest.mark.parametrize("message", [b"\xff\xff", b"\x0a\x7f", b"\x0a\x05\x0a\x03\xff\xfe\xfd"])
 def test_a_message_that_cannot_be_decoded_is_the_clients_fault(server, caplog, method, message):
-    with grpc.insecure_channel(f"127.0.0.1:{server.options.port}") as channel:
-        with pytest.raises(grpc.RpcError) as caught:
-            if "Reflection" in method:
-                list(channel.stream_stream(f"/{method}")(iter([message]), timeout=20))
-            else:
-                channel.unary_unary(f"/{method}")(message, timeout=20)
+    address = f"127.0.0.1:{server.options.port}"
+    with grpc.insecure_channel(address) as channel, pytest.raises(grpc.RpcError) as caught:
+        if "Reflection" in method:
+            list(channel.stream_stream(f"/{method}")(iter([message]), timeout=20))
+        else:
+            channel.unary_unary(f"/{method}")(message, timeout=20)
     assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
     assert caught.value.details() == "The message cannot be decoded as the request of this method"
     assert not any(record.exc_info or record.levelname == "ERROR" for record in caplog.records)
