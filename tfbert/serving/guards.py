@@ -24,9 +24,8 @@ def with_checked_rows(
     """
 
     def checked(token_ids: tf.Tensor, segment_ids: tf.Tensor, padding_mask: tf.Tensor) -> dict[str, tf.Tensor]:
-        token_ids, segment_ids, padding_mask = (
-            tf.ensure_shape(each, [None, None]) for each in (token_ids, segment_ids, padding_mask)
-        )
+        rows = token_ids, segment_ids, padding_mask
+        token_ids, segment_ids, padding_mask = (tf.ensure_shape(each, [None, None]) for each in rows)
         shapes = [tf.shape(each) for each in (token_ids, segment_ids, padding_mask)]
         is_token = tf.reduce_any(tf.equal(padding_mask, 1), axis=1)
         checks = {
@@ -42,9 +41,10 @@ def with_checked_rows(
         asserted = [
             tf.raw_ops.Assert(condition=condition, data=[message], summarize=1) for message, condition in checks.items()
         ]
-        # Nothing is computed, and nothing else can fail, before all of it is known to be right.
+        # Nothing is computed, and nothing else can fail, before all of it is known to be right. The model reads the
+        # rows themselves: behind `ensure_shape` TensorFlow would add in another order, and round otherwise.
         with tf.control_dependencies(asserted):
-            return answer(*(tf.identity(each) for each in (token_ids, segment_ids, padding_mask)))
+            return answer(*(tf.identity(each) for each in rows))
 
     matrix = [tf.TensorSpec([None, None], tf.int32, name=name) for name in INPUTS]
     return tf.function(checked, input_signature=matrix)

@@ -144,7 +144,7 @@ def start(
             else:
                 server.add_insecure_port(address)
         except RuntimeError as error:
-            raise ValueError(f"{address}: cannot be listened on ({error}); wanted a free port") from None
+            raise ValueError(f"cannot listen on {address} ({error}); choose a free port or path") from None
     server.start()
     return server
 
