@@ -6,13 +6,14 @@ import socket
 import threading
 import time
 
+import grpc
 import pytest
 import small
 import uvicorn
 
 from tfbert.bench.processes import free_ports
 from tfbert.serving.client import Client
-from tfbert.serving.server import connections, grpc_api, rest_api
+from tfbert.serving.server import connections, grpc_api, grpc_messages, rest_api
 from tfbert.serving.server.connections import TimedConnection
 from tfbert.serving.server.flags import Options
 from tfbert.serving.server.server import Server
@@ -30,8 +31,10 @@ def server():
         patch.setattr(rest_api, "_LINGER_SECONDS", 0.2)
         patch.setattr(rest_api, "MOST_BODY_BYTES", 100_000)
         patch.setattr(grpc_api, "HANDSHAKE_SECONDS", 1)
+        patch.setattr(grpc_messages, "MESSAGE_SECONDS", 3.0)
         model_dir = small.finished_run()[1].resolve()
-        found = Server(Options(port=ports[0], rest_api_port=ports[1], model_name="m", model_base_path=str(model_dir)))
+        options = {"model_name": "m", "model_base_path": str(model_dir), "grpc_max_threads": 2}
+        found = Server(Options(port=ports[0], rest_api_port=ports[1], **options))
         yield found
         found.close()
 
@@ -121,6 +124,29 @@ def test_a_body_without_a_length_is_refused_once_it_is_too_long(server, stream):
 def test_a_grpc_connection_that_says_nothing_is_closed(server):
     with socket.create_connection(("127.0.0.1", server.options.port), timeout=30) as stream:
         rest_of(stream)
+
+
+def test_grpc_calls_without_a_message_hold_up_nobody_and_are_cancelled(server):
+    over = threading.Event()
+
+    def nothing():
+        over.wait()
+        yield from ()
+
+    with grpc.insecure_channel(f"127.0.0.1:{server.options.port}") as channel:
+        method = "/tensorflow.serving.PredictionService/Predict"
+        # More than there are threads to answer.
+        calls = [channel.stream_unary(method).future(nothing()) for _ in range(6)]
+        time.sleep(0.3)
+        client = Client(f"grpc://127.0.0.1:{server.options.port}", "m", retries=0, timeout_seconds=30)
+        assert [answer["label"] for answer in client.predict(["my card pin"])] == ["card"]
+        assert not any(call.done() for call in calls)
+        assert [call.exception(timeout=30).code() for call in calls] == [grpc.StatusCode.CANCELLED] * 6
+        over.set()
+        # A call that ends without a message.
+        with pytest.raises(grpc.RpcError) as caught:
+            channel.stream_unary(method)(iter([]), timeout=30)
+        assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
 
 
 def test_who_does_not_read_the_answer_is_disconnected(monkeypatch):

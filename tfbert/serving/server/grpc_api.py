@@ -1,11 +1,10 @@
 """The gRPC half of TensorFlow Serving's API: its two services, health and reflection, on any address."""
 
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent import futures
 
 import grpc
-from google.protobuf.message import DecodeError
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 from tensorflow_serving.apis import (
@@ -17,6 +16,7 @@ from tensorflow_serving.apis import (
 
 from tfbert.serving.server.access import FAILURE, log_failure
 from tfbert.serving.server.calls import Calls
+from tfbert.serving.server.grpc_messages import MOST_WAITING, Messages
 from tfbert.serving.server.status import Code, ServingError
 
 _MOST_MESSAGE_BYTES = 2**31 - 1
@@ -24,8 +24,6 @@ _LONGEST_SECONDS = 10**9
 _LONGEST_MESSAGE, _CUT = 1024, "...TRUNCATED"
 # The documented time that a connection has to begin to speak HTTP/2, and with TLS to agree on its keys.
 HANDSHAKE_SECONDS = 10
-# Stands for a message that cannot be decoded.
-_UNDECODABLE = object()
 
 
 class _Prediction(prediction_service_pb2_grpc.PredictionServiceServicer):
@@ -59,53 +57,6 @@ class _Model(model_service_pb2_grpc.ModelServiceServicer):
         return _answered(self.calls, None, request, context, self.calls.reload)
 
 
-class _RefuseUndecodable(grpc.ServerInterceptor):
-    """Ends calls whose message cannot be decoded with INVALID_ARGUMENT.
-
-    Left alone, gRPC logs a traceback for each and answers INTERNAL, as if the fault were the server's.
-    """
-
-    def intercept_service(self, continuation, handler_call_details):
-        handler = continuation(handler_call_details)
-        if handler is None or handler.request_deserializer is None:
-            return handler
-        kind = ("stream" if handler.request_streaming else "unary", "stream" if handler.response_streaming else "unary")
-        behavior = getattr(handler, "_".join(kind))
-
-        # Keeps the attributes by which a behavior asks for other threads.
-        @functools.wraps(behavior)
-        def checked(request, context, *more):
-            if handler.request_streaming:
-                return behavior(_decoded(request, context), context, *more)
-            if request is _UNDECODABLE:
-                _refuse_undecodable(context)
-            return behavior(request, context, *more)
-
-        make = getattr(grpc, f"{'_'.join(kind)}_rpc_method_handler")
-        return make(checked, _lenient(handler.request_deserializer), handler.response_serializer)
-
-
-def _lenient(deserialize: Callable[[bytes], object]) -> Callable[[bytes], object]:
-    def decode(data: bytes) -> object:
-        try:
-            return deserialize(data)
-        except (DecodeError, ValueError):
-            return _UNDECODABLE
-
-    return decode
-
-
-def _decoded(requests: Iterator, context: grpc.ServicerContext) -> Iterator:
-    for request in requests:
-        if request is _UNDECODABLE:
-            _refuse_undecodable(context)
-        yield request
-
-
-def _refuse_undecodable(context: grpc.ServicerContext) -> None:
-    context.abort(Code.INVALID_ARGUMENT.grpc, "The message cannot be decoded as the request of this method")
-
-
 def start(
     calls: Calls,
     addresses: list[str],
@@ -132,8 +83,8 @@ def start(
         ("grpc.so_reuseport", 0),
         ("grpc.server_handshake_timeout_ms", 1000 * HANDSHAKE_SECONDS),
     ]
-    threads = futures.ThreadPoolExecutor(num_threads, "grpc")
-    server = grpc.server(threads, interceptors=[_RefuseUndecodable()], options=options)
+    threads = futures.ThreadPoolExecutor(num_threads + MOST_WAITING, "grpc")
+    server = grpc.server(threads, interceptors=[Messages(num_threads)], options=options)
     prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(_Prediction(calls), server)
     model_service_pb2_grpc.add_ModelServiceServicer_to_server(_Model(calls), server)
     _add_described(server, with_health)
