@@ -149,6 +149,31 @@ def request_of(signature="", **inputs):
 
 
 TEXTS, NUMBERS = 7, 3
+NO_TOKENS = {"token_ids": [2, 5, 3], "segment_ids": [0, 0, 0], "padding_mask": [0, 0, 0]}
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        (NO_TOKENS, "padding_mask must have at least one 1 in each row"),
+        (dict.fromkeys(NO_TOKENS, []), "padding_mask must have at least one 1 in each row"),
+        (NO_TOKENS | {"token_ids": [2, -5, 3], "padding_mask": [1, 1, 1]}, "token_ids must be from 0 to 189"),
+    ],
+)
+def test_token_ids_that_are_none_are_refused(server, row, message):
+    connection = http.client.HTTPConnection("127.0.0.1", server.options.rest_api_port, timeout=60)
+    body = {"signature_name": "token_ids", "inputs": {name: [values] for name, values in row.items()}}
+    connection.request("POST", "/v1/models/m:predict", json.dumps(body))
+    response = connection.getresponse()
+    text = response.read().decode()
+    connection.close()
+    assert response.status == 400 and json.loads(text) == {"error": f"assertion failed: [{message}]"}
+    tensors = {name: (NUMBERS, [1, len(values)], {"int_val": values}) for name, values in row.items()}
+    address = f"127.0.0.1:{server.options.port}"
+    with grpc.insecure_channel(address) as channel, pytest.raises(grpc.RpcError) as caught:
+        prediction_service_pb2_grpc.PredictionServiceStub(channel).Predict(request_of("token_ids", **tensors))
+    assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert caught.value.details() == f"assertion failed: [{message}]"
 
 
 @pytest.mark.parametrize(

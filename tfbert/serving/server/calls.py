@@ -96,7 +96,14 @@ class Calls:
             servable.check(signature, inputs, output_names)
             key = (servable.name, servable.version, signature, tuple(output_names))
             execute: Callable = lambda joined: servable.run(signature, joined, output_names)  # noqa: E731
-            return self.batcher.run(key, execute, inputs, seconds)
+            try:
+                return self.batcher.run(key, execute, inputs, seconds)
+            except ServingError as error:
+                # The graph refuses a batch for one row, which may be of another request: ask again without the others.
+                if error.code is not Code.INVALID_ARGUMENT or error.__cause__ is None:
+                    raise
+                left = None if seconds is None else seconds - (time.monotonic() - started)
+                return servable.run(signature, inputs, output_names, left)
         finally:
             self.metrics.run(servable.name, "Predict", time.monotonic() - started)
 
