@@ -21,10 +21,11 @@ def model_dir(tmp_path_factory):
     base = tmp_path_factory.mktemp("half_plus_two")
     v1 = tf.compat.v1
     with tf.Graph().as_default(), v1.Session() as session:
-        serialized = v1.placeholder(tf.string, name="tf_example")
+        serialized = v1.placeholder(tf.string, [None], name="tf_example")
         parsed = tf.io.parse_example(serialized, {"x": tf.io.FixedLenFeature([1], tf.float32)})
         # Clients feed a tensor that has a value without them, too.
         x = tf.identity(parsed["x"], name="x")
+        assert x.shape.as_list() == [None, 1]
         a, b = (v1.get_variable(name, initializer=value) for name, value in (("a", 0.5), ("b", 2.0)))
         y = tf.add(a * x, b, name="y")
         session.run(v1.global_variables_initializer())
