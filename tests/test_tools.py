@@ -44,7 +44,9 @@ OPTIONS = {
         "--tensorflow_session_config_file", "--saved_model_tags", "--use_alts_credentials", "--prefer_tflite_model",
         "--xla_cpu_compilation_enabled", "--mixed_precision", "--enable_signature_method_name_check",
         "--enable_profiler", "--enable_grpc_healthcheck_service", "--enable_serialization_as_tensor_content",
-        "--remove_unused_fields_from_bundle_metagraph", "--grpc_channel_arguments",
+        "--remove_unused_fields_from_bundle_metagraph", "--grpc_channel_arguments", "--platform_config_file",
+        "--per_process_gpu_memory_fraction", "--num_tflite_pools", "--num_tflite_interpreters_per_pool",
+        "--xla_gpu_compilation_enabled", "--thread_pool_factory_config_file", "--skip_initialize_tpu", "--version",
     },
     "export": {"run", "--name", "--precision", "--vectors", "--huggingface", "--litert", "--deploy", "--cores"},
 }  # fmt: skip

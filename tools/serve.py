@@ -29,6 +29,8 @@ def main(options: argparse.Namespace) -> None:
     log = logging.getLogger("tfbert")
     for name in ignored:
         log.warning("--%s has no effect here", name)
+    if said.exposure:
+        log.warning("%s", said.exposure)
     try:
         from tfbert.serving.server.server import Server
     except ModuleNotFoundError as error:

@@ -13,9 +13,9 @@ from tensorflow.types.experimental import ConcreteFunction
 
 from tfbert.config import Config
 from tfbert.serving.card import model_card
+from tfbert.serving.guards import with_checked_rows
 from tfbert.serving.warmup import write_warmup
 from tfbert.text.items import Item
-from tfbert.text.packing import INPUTS
 from tfbert.training.answering import Answering
 
 
@@ -48,12 +48,14 @@ class _Module(tf.Module):
         names = list(answering.specs)
 
         def answer(**inputs):
-            return answering.answer(*(inputs[name] for name in names))
+            # A server does not compare an input's rank with the signature, and texts of texts would become more texts.
+            return answering.answer(*(tf.ensure_shape(inputs[name], answering.specs[name].shape) for name in names))
 
-        matrix = [tf.TensorSpec([None, None], tf.int32, name=name) for name in INPUTS]
+        backbone = answering.model.backbone
+        sizes = backbone.vocabulary_size, backbone.num_segments, backbone.max_sequence_length
         self.signatures_by_name = {
             "serving_default": tf.function(answer).get_concrete_function(**answering.specs),
-            "token_ids": tf.function(answering.answer_rows, input_signature=matrix),
+            "token_ids": with_checked_rows(answering.answer_rows, *sizes),
             **answering.extra_signatures(answer),
         }
         # What the functions read. The model has more, such as matrices of which they read a copy.

@@ -2,12 +2,12 @@
 
 import functools
 import importlib.util
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
 import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
-from tensorflow.python.framework import op_def_registry
 
 # Ops outside TensorFlow's core that stock TensorFlow Serving links, with the oldest release whose sources were seen to
 # pin a tensorflow-text that has them. Source: `workspace.bzl` of the releases, and tensorflow-text's `ops_lib` at the
@@ -21,8 +21,32 @@ OLDEST_RELEASE = {
     "FastBertNormalize": "2.12.1",
     "TFText>RoundRobinTrim": "2.20.0",
 }
-# Ops that call back into the Python process that made the graph: no server has it.
-_PYTHON_OPS = {"PyFunc", "PyFuncStateless", "EagerPyFunc", "NumpyFunction"}
+# Ops of TensorFlow's core that servers have; the file says where the list is from. What pip's TensorFlow registers is
+# more: ops of its Python part, of tests, of TPUs and other hardware, which no stock server can run on a CPU.
+_STOCK_OPS = Path(__file__).with_name("stock_ops.txt")
+# What keeps other ops out, for those whose names tell.
+_REASONS = (
+    (r"(Eager)?PyFunc|PyFuncStateless|NumpyFunction", "calls back into the Python process that made the graph"),
+    (r"_.*", "is an internal op, which TensorFlow itself adds to a graph that it runs"),
+    (r"Xla.*", "is compiled by XLA, which a stock server does not do on demand"),
+    (r"(Nccl|Collective).*", "communicates with other devices or workers"),
+    (r"DTensor.*|CopyToMesh.*|Relayout.*", "is part of DTensor"),
+    (r".*T(PU|pu).*", "needs a TPU"),
+    (r"Risc.*", "is one of the experimental RISC ops, which have no kernel"),
+)
+
+
+@functools.cache
+def stock_ops() -> frozenset[str]:
+    """Return the names of the ops of TensorFlow's core that a stock TensorFlow Serving runs on a CPU."""
+    lines = _STOCK_OPS.read_text(encoding="utf-8").splitlines()
+    return frozenset(line for line in lines if line and not line.startswith("#"))
+
+
+def why_unknown(name: str) -> str:
+    """Return why a stock server does not run an op that is in neither list."""
+    found = (reason for pattern, reason in _REASONS if re.fullmatch(pattern, name))
+    return next(found, "is neither among the core ops with a CPU kernel nor among those of tensorflow-text it links")
 
 
 @dataclass(frozen=True)
@@ -32,7 +56,8 @@ class OpList:
     Args:
         core: names of TensorFlow's own.
         custom: names of linked ops from tensorflow-text with the oldest TensorFlow Serving release that has them.
-        unknown: names nobody links; a server refuses the model.
+        unknown: names of all other ops; a server refuses the model. TensorFlow Serving also links the inference ops of
+            TensorFlow Decision Forests, which no model here has; they are unknown too.
         jit_compiled: functions marked for XLA, which a server refuses unless started with XLA enabled.
     """
 
@@ -81,6 +106,6 @@ def list_ops(version_dir: Path) -> OpList:
         names -= own
     custom = {name: OLDEST_RELEASE[name] for name in sorted(names) if name in OLDEST_RELEASE}
     rest = sorted(names - custom.keys())
-    unknown = [name for name in rest if name in _PYTHON_OPS or op_def_registry.get(name) is None]
-    core = [name for name in rest if name not in unknown]
+    core = [name for name in rest if name in stock_ops()]
+    unknown = [name for name in rest if name not in stock_ops()]
     return OpList(tuple(core), custom, tuple(unknown), tuple(sorted(jit_compiled)))

@@ -49,14 +49,20 @@ def check(version_dir: Path, items: Sequence[Mapping], expected: dict[str, list]
     """Do in this process what `verify` does in a fresh one."""
     import tensorflow as tf
 
-    from tfbert.serving.ops import list_ops, load_text_ops
+    from tfbert.serving.ops import list_ops, load_text_ops, why_unknown
     from tfbert.serving.warmup import read_warmup
     from tfbert.text.items import batch_of, from_json
 
     load_text_ops()
     ops = list_ops(version_dir)
-    if ops.unknown or ops.jit_compiled:
-        raise RuntimeError(f"no stock server runs {', '.join(ops.unknown or ops.jit_compiled)}")
+    if ops.unknown:
+        each = "; ".join(f"{name}, which {why_unknown(name)}" for name in ops.unknown)
+        raise RuntimeError(f"no stock server runs {each}")
+    if ops.jit_compiled:
+        names = ", ".join(ops.jit_compiled)
+        raise RuntimeError(
+            f"no stock server runs {names}, marked for XLA (jit_compile), unless started with it enabled"
+        )
     model = tf.saved_model.load(str(version_dir))
     served = model.signatures["serving_default"]
     difference = 0.0

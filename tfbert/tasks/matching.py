@@ -222,7 +222,8 @@ class Matching(Task):
 
         @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="text")], autograph=False)
         def embed(text):
-            return {"embedding": _embedded(text, encoding)[0]}
+            # A server does not compare the rank with the signature.
+            return {"embedding": _embedded(tf.ensure_shape(text, [None]), encoding)[0]}
 
         return {"embed": embed}
 

@@ -116,7 +116,7 @@ def test_grpc_answers_every_message_with_a_fault_of_the_client_or_an_answer(serv
     valid.inputs["text"].dtype = 7
     valid.inputs["text"].tensor_shape.dim.add(size=2)
     whole = valid.SerializeToString()
-    allowed = {"INVALID_ARGUMENT", "NOT_FOUND", "FAILED_PRECONDITION", "INTERNAL", "UNIMPLEMENTED"}
+    allowed = {"INVALID_ARGUMENT", "NOT_FOUND", "FAILED_PRECONDITION", "UNIMPLEMENTED"}
     address = f"127.0.0.1:{server.options.port}"
     with grpc.insecure_channel(address) as channel:
         raw = channel.unary_unary("/tensorflow.serving.PredictionService/Predict")
@@ -126,17 +126,102 @@ def test_grpc_answers_every_message_with_a_fault_of_the_client_or_an_answer(serv
                 message[rng.randrange(len(message))] = rng.randrange(256)
             message = bytes(message[: rng.randrange(len(message) + 1)] if rng.random() < 0.2 else message)
             try:
-                readable = predict_pb2.PredictRequest.FromString(message) is not None
-            except Exception:
-                readable = False
-            try:
                 raw(message, timeout=60)
             except grpc.RpcError as error:
-                # gRPC itself says INTERNAL where a message cannot be read; what can be read is answered by us.
-                assert error.code().name in allowed - ({"INTERNAL"} if readable else set()), (case, message, error)
+                assert error.code().name in allowed, (case, message, error)
         answer = prediction_service_pb2_grpc.PredictionServiceStub(channel).Predict(valid, timeout=60)
         assert len(answer.outputs["label"].string_val) == 2
     assert not any("Zaubereule" in record.getMessage() for record in caplog.records)
+    assert not any(record.exc_info for record in caplog.records)
+
+
+def request_of(signature="", **inputs):
+    """Return a request whose inputs are a dtype, a shape and values."""
+    request = predict_pb2.PredictRequest()
+    request.model_spec.name, request.model_spec.signature_name = "m", signature
+    for name, (dtype, shape, values) in inputs.items():
+        request.inputs[name].dtype = dtype
+        for size in shape:
+            request.inputs[name].tensor_shape.dim.add(size=size)
+        for field, value in values.items():
+            getattr(request.inputs[name], field).extend(value)
+    return request
+
+
+TEXTS, NUMBERS = 7, 3
+NO_TOKENS = {"token_ids": [2, 5, 3], "segment_ids": [0, 0, 0], "padding_mask": [0, 0, 0]}
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        (NO_TOKENS, "padding_mask must have at least one 1 in each row"),
+        (dict.fromkeys(NO_TOKENS, []), "padding_mask must have at least one 1 in each row"),
+        (NO_TOKENS | {"token_ids": [2, -5, 3], "padding_mask": [1, 1, 1]}, "token_ids must be from 0 to 189"),
+    ],
+)
+def test_token_ids_that_are_none_are_refused(server, row, message):
+    connection = http.client.HTTPConnection("127.0.0.1", server.options.rest_api_port, timeout=60)
+    body = {"signature_name": "token_ids", "inputs": {name: [values] for name, values in row.items()}}
+    connection.request("POST", "/v1/models/m:predict", json.dumps(body))
+    response = connection.getresponse()
+    text = response.read().decode()
+    connection.close()
+    assert response.status == 400 and json.loads(text) == {"error": f"assertion failed: [{message}]"}
+    tensors = {name: (NUMBERS, [1, len(values)], {"int_val": values}) for name, values in row.items()}
+    address = f"127.0.0.1:{server.options.port}"
+    with grpc.insecure_channel(address) as channel, pytest.raises(grpc.RpcError) as caught:
+        prediction_service_pb2_grpc.PredictionServiceStub(channel).Predict(request_of("token_ids", **tensors))
+    assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert caught.value.details() == f"assertion failed: [{message}]"
+
+
+@pytest.mark.parametrize(
+    ("request_", "message"),
+    [
+        # Once filled with 400 million empty texts: 32 seconds and 3 GB for 38 bytes.
+        (request_of(text=(TEXTS, [400_000_000], {})), "Tensor text has 0 values for the shape [400000000]; all values"),
+        (request_of(text=(TEXTS, [2**62], {"string_val": [b"a"]})), "Tensor text has 1 values for the shape"),
+        (request_of(text=(TEXTS, [-7], {"string_val": [b"a"]})), "has the shape [-7]; expected sizes of 0 or more"),
+        (request_of(text=(TEXTS, [0, 2**40], {})), "Tensor text has 0 values for the shape [0, 1099511627776]"),
+        # What does not fit the signature is not built either.
+        (request_of(text=(NUMBERS, [2**40], {})), "Expects arg[0] to be string but int32 is provided"),
+        (request_of(text=(9999, [2**40], {})), "to be string but unknown dtype enum (9999) is provided"),
+        (request_of(other=(TEXTS, [2**40], {})), "Sent extra: {other}. Missing but required: {text}."),
+        (request_of("labels", label_id=(NUMBERS, [2**40], {"int_val": [1]})), "Tensor label_id has 1 values"),
+    ],
+)
+def test_a_small_message_with_an_impossible_tensor_is_refused_at_once(server, request_, message):
+    with grpc.insecure_channel(f"127.0.0.1:{server.options.port}") as channel:
+        stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
+        with pytest.raises(grpc.RpcError) as caught:
+            stub.Predict(request_, timeout=20)
+    assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert message in caught.value.details()
+
+
+@pytest.mark.parametrize(
+    "method",
+    [
+        "tensorflow.serving.PredictionService/Predict",
+        "tensorflow.serving.PredictionService/Classify",
+        "tensorflow.serving.PredictionService/GetModelMetadata",
+        "tensorflow.serving.ModelService/GetModelStatus",
+        "tensorflow.serving.ModelService/HandleReloadConfigRequest",
+        "grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
+    ],
+)
+@pytest.mark.parametrize("message", [b"\xff\xff", b"\x0a\x7f", b"\x0a\x05\x0a\x03\xff\xfe\xfd"])
+def test_a_message_that_cannot_be_decoded_is_the_clients_fault(server, caplog, method, message):
+    address = f"127.0.0.1:{server.options.port}"
+    with grpc.insecure_channel(address) as channel, pytest.raises(grpc.RpcError) as caught:
+        if "Reflection" in method:
+            list(channel.stream_stream(f"/{method}")(iter([message]), timeout=20))
+        else:
+            channel.unary_unary(f"/{method}")(message, timeout=20)
+    assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert caught.value.details() == "The message cannot be decoded as the request of this method"
+    assert not any(record.exc_info or record.levelname == "ERROR" for record in caplog.records)
 
 
 def test_streams_that_are_no_http_are_survived(server):

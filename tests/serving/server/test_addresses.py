@@ -79,9 +79,9 @@ def test_tls_unix_socket_and_a_config_file_that_changes(files):
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [
-        ("ssl_config_file", "server_keys: 'x'", "wanted a text proto of SSLConfig"),
-        ("monitoring_config_file", "prometheus_config { enable: 3 }", "wanted a text proto of MonitoringConfig"),
-        ("model_config_file", "models {}", "wanted a text proto of ModelServerConfig"),
+        ("ssl_config_file", "server_keys: 'x'", "expected a text proto of SSLConfig"),
+        ("monitoring_config_file", "prometheus_config { enable: 3 }", "expected a text proto of MonitoringConfig"),
+        ("model_config_file", "models {}", "expected a text proto of ModelServerConfig"),
     ],
 )
 def test_files_that_are_none(files, name, text, message):

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from batch_fakes import LIMIT_SECONDS, Model, answer, rows, until
 
-from tfbert.serving.server.status import ServingError
+from tfbert.serving.server.calls import Calls
+from tfbert.serving.server.status import Code, ServingError
 
 # Longer than any test: what waits for so long waits for something else.
 FOREVER_MICROS = 10**15
@@ -226,3 +227,35 @@ def test_closing_finishes_what_waits_and_refuses_more(start, model, queued):
     with pytest.raises(ServingError, match="UNAVAILABLE: The batcher is closed"):
         answer(batcher, model, 4)
     batcher.close()
+
+
+class Refusing:
+    """A servable whose graph refuses a batch for any negative number in it."""
+
+    name, version = "m", 1
+
+    def __init__(self):
+        self.sizes = []
+
+    def check(self, *_):
+        pass
+
+    def run(self, signature, inputs, output_names, seconds=None):
+        self.sizes.append(len(inputs["x"]))
+        if (inputs["x"] < 0).any():
+            raise ServingError(Code.INVALID_ARGUMENT, "x is negative")
+        return {"y": 2 * inputs["x"]}
+
+
+def test_a_request_that_the_graph_refuses_fails_alone(start, callers):
+    calls, servable = Calls(None, batcher=start(max_batch_size=3, batch_timeout_micros=FOREVER_MICROS)), Refusing()
+    good, bad, also = (callers.submit(calls.run, servable, "", rows(*values)) for values in ([1], [-5], [7]))
+    assert good.result(LIMIT_SECONDS)["y"].tolist() == [2] and also.result(LIMIT_SECONDS)["y"].tolist() == [14]
+    with pytest.raises(ServingError, match="INVALID_ARGUMENT: x is negative"):
+        bad.result(LIMIT_SECONDS)
+    # Together, then each of the three alone.
+    assert servable.sizes == [3, 1, 1, 1]
+    # What the batcher itself refuses is not asked again.
+    with pytest.raises(ServingError, match="Task size 4 is larger than maximum input batch size 3"):
+        calls.run(servable, "", rows(1, 2, 3, 4))
+    assert servable.sizes == [3, 1, 1, 1]

@@ -210,7 +210,7 @@ def test_what_a_parameter_file_does_not_say_has_its_default(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("max_batch_size: 32", "wanted a text proto of BatchingParameters"),
+        ("max_batch_size: 32", "expected a text proto of BatchingParameters"),
         ("max_batchsize { value: 32 }", 'has no field named "max_batchsize"'),
         ("max_batch_size {}", "max_batch_size must be positive; was 0"),
         ("num_batch_threads { value: -1 }", "num_batch_threads must be positive; was -1"),
@@ -242,9 +242,9 @@ def test_a_wrong_parameter_file_is_refused(tmp_path, text, message):
     path.write_text(text)
     with pytest.raises(ValueError) as caught:
         read_parameters(path)
-    assert str(caught.value).startswith(f"{path}: ") and message in str(caught.value)
+    assert str(path) in str(caught.value) and message in str(caught.value)
 
 
 def test_a_parameter_file_that_is_not_there_is_refused(tmp_path):
-    with pytest.raises(ValueError, match="none.pbtxt.*wanted a text proto"):
+    with pytest.raises(ValueError, match="NOT_FOUND: .*none.pbtxt; No such file or directory"):
         read_parameters(tmp_path / "none.pbtxt")

@@ -138,10 +138,13 @@ def test_what_an_op_says(small):
     code, message = refused(small.run, "number", {"text": np.array(["1", "two"], object)})
     assert code is Code.INVALID_ARGUMENT
     assert message.startswith("StringToNumberOp could not correctly convert string: two")
-    # No files of the machine that made the model.
-    assert ".py" not in message
-    code, message = refused(small.run, "", inputs() | {"x": np.ones([2, 3], np.float32)})
-    assert code is Code.INVALID_ARGUMENT and "(2, 3)" in message
+    # Neither files of the machine that made the model, nor nodes of its graph.
+    assert ".py" not in message and "node" not in message and "[[" not in message
+    sizes = "Matrix size-incompatible: In[0]: [2,3], In[1]: [2,1]"
+    assert refused(small.run, "", inputs() | {"x": np.ones([2, 3], np.float32)}) == (Code.INVALID_ARGUMENT, sizes)
+    # The op quotes what is no text.
+    code, message = refused(small.run, "number", {"text": np.array([b"\xff"], object)})
+    assert (code, message) == (Code.INVALID_ARGUMENT, "StringToNumberOp could not correctly convert string: \ufffd")
 
 
 def test_time_is_up(small):

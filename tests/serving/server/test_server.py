@@ -223,7 +223,7 @@ def test_a_model_that_cannot_be_loaded_or_an_address_that_is_taken(model_dir, tm
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        with pytest.raises(ValueError, match=f"127.0.0.1:{port}: cannot be listened on"):
+        with pytest.raises(ValueError, match=f"--rest_api_port={port}: cannot listen on 127.0.0.1:{port}"):
             Server(Options(port=0, rest_api_port=port, model_base_path=str(model_dir)))
 
 

@@ -20,6 +20,7 @@ from tfbert.serving.server.metrics import Metrics
 from tfbert.serving.server.models import ModelManager
 from tfbert.serving.server.servable import DEFAULT_SIGNATURE, Servable
 from tfbert.serving.server.status import Code, ServingError
+from tfbert.serving.server.tensor_protos import to_array
 
 _EXAMPLES = "inputs"
 _CLASSES, _SCORES, _VALUES = "classes", "scores", "outputs"
@@ -95,7 +96,14 @@ class Calls:
             servable.check(signature, inputs, output_names)
             key = (servable.name, servable.version, signature, tuple(output_names))
             execute: Callable = lambda joined: servable.run(signature, joined, output_names)  # noqa: E731
-            return self.batcher.run(key, execute, inputs, seconds)
+            try:
+                return self.batcher.run(key, execute, inputs, seconds)
+            except ServingError as error:
+                # The graph refuses a batch for one row, which may be of another request: ask again without the others.
+                if error.code is not Code.INVALID_ARGUMENT or error.__cause__ is None:
+                    raise
+                left = None if seconds is None else seconds - (time.monotonic() - started)
+                return servable.run(signature, inputs, output_names, left)
         finally:
             self.metrics.run(servable.name, "Predict", time.monotonic() - started)
 
@@ -108,7 +116,9 @@ class Calls:
         _check_spec(request)
         spec = request.model_spec
         with self.servable(spec) as servable:
-            inputs = {name: _array(name, proto) for name, proto in request.inputs.items()}
+            dtypes = {name: proto.dtype for name, proto in request.inputs.items()}
+            servable.check_types(spec.signature_name, dtypes, list(request.output_filter))
+            inputs = {name: to_array(name, proto) for name, proto in request.inputs.items()}
             outputs = self.run(servable, spec.signature_name, inputs, list(request.output_filter), seconds)
             response = PredictResponse(model_spec=_resolved(spec, servable))
             for name, value in outputs.items():
@@ -287,14 +297,6 @@ def _serialized(given: input_pb2.Input) -> np.ndarray:
     if not found:
         raise ServingError(Code.INVALID_ARGUMENT, "Input is empty.")
     return np.array(found, object)
-
-
-def _array(name: str, proto) -> np.ndarray:
-    try:
-        return tf.make_ndarray(proto)
-    except Exception as error:
-        # Whatever a proto of a client may hold; of some types NumPy knows nothing and says so in ways of its own.
-        raise ServingError(Code.INVALID_ARGUMENT, f"Tensor {name} cannot be read: {type(error).__name__}") from None
 
 
 def _dtype_of(value: np.ndarray) -> tf.DType:

@@ -1,11 +1,16 @@
 """The flags of `tensorflow_model_server`: a command line in, options out, with the real server's names and defaults."""
 
 import argparse
+import importlib.metadata
+import ipaddress
 import os
 import re
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
+
+API_RELEASE = "2.20.0"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -15,7 +20,7 @@ class Options:
     Args:
         port: of gRPC; 0 for none.
         rest_api_port: of REST; 0 for none.
-        host: that both listen on. The real server listens on every address.
+        host: that both listen on. The real server listens on every address, which is `0.0.0.0`.
         grpc_socket_path: of a unix socket on which gRPC listens too.
         model_name: of the one model, without a config file.
         model_base_path: absolute directory with its numbered versions.
@@ -87,8 +92,29 @@ class Options:
             if getattr(self, name) < 1:
                 raise ValueError(f"--{name}={getattr(self, name)}: wanted 1 or more")
 
+    @property
+    def exposure(self) -> str:
+        """One line about who can reach the server, and to do what; "" if only this machine can."""
+        try:
+            is_local = self.host == "localhost" or ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            is_local = False
+        if is_local:
+            return ""
+        where = [f"{kind} port {port}" for kind, port in (("gRPC", self.port), ("REST", self.rest_api_port)) if port]
+        if not where:
+            return ""
+        who = f"--host={self.host}: everyone who can reach this machine can query the models ({', '.join(where)})"
+        more = " and, over gRPC, make the server load or unload models" if self.port else ""
+        is_encrypted = self.ssl_config_file and not self.rest_api_port
+        without = (
+            "no password" if is_encrypted else f"no password and {'over REST ' * bool(self.ssl_config_file)}no TLS"
+        )
+        return f"{who}{more}; there is {without}"
+
 
 # Known to the real server, and without a meaning here: what it does by itself, or what is TensorFlow's own.
+# Source: TensorFlow Serving 2.20.0, `model_servers/main.cc`. All its flags are here or in `Options`, but for `version`.
 WITHOUT_EFFECT = (
     "num_load_threads",
     "num_unload_threads",
@@ -106,7 +132,26 @@ WITHOUT_EFFECT = (
     "enable_serialization_as_tensor_content",
     "remove_unused_fields_from_bundle_metagraph",
     "grpc_channel_arguments",
+    "platform_config_file",
+    "per_process_gpu_memory_fraction",
+    "num_tflite_pools",
+    "num_tflite_interpreters_per_pool",
+    "xla_gpu_compilation_enabled",
+    "thread_pool_factory_config_file",
+    "skip_initialize_tpu",
 )
+
+
+class _Version(argparse.Action):
+    """Prints the versions and ends, as the real server does."""
+
+    def __call__(self, parser, namespace, values, option_string=None):
+        if not values:
+            return
+        found = [f"TensorFlow ModelServer: tfbert {_version_of('tfbert')} (the API of {API_RELEASE})"]
+        found.append(f"TensorFlow Library: {_version_of('tensorflow')}")
+        sys.stdout.write("\n".join(found) + "\n")
+        parser.exit(0)
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
@@ -119,6 +164,8 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         else:
             kind = type(field.default)
             parser.add_argument(f"--{field.name}", type=kind, metavar=kind.__name__.upper(), **more)
+    version = {"action": _Version, "type": _bool, "nargs": "?", "const": True, "metavar": "BOOL"}
+    parser.add_argument("--version", default=argparse.SUPPRESS, help="print the versions and exit", **version)
     for name in WITHOUT_EFFECT:
         parser.add_argument(f"--{name}", nargs="?", const="true", help=argparse.SUPPRESS)
 
@@ -128,6 +175,13 @@ def options_of(said: Mapping[str, Any]) -> tuple[Options, list[str]]:
     names = {field.name for field in fields(Options)}
     ignored = [name for name in WITHOUT_EFFECT if said.get(name) is not None]
     return Options(**{name: value for name, value in said.items() if name in names}), ignored
+
+
+def _version_of(package: str) -> str:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return "from a checkout" if package == "tfbert" else "not installed"
 
 
 def _helps() -> dict[str, str]:

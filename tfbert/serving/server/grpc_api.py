@@ -16,11 +16,14 @@ from tensorflow_serving.apis import (
 
 from tfbert.serving.server.access import FAILURE, log_failure
 from tfbert.serving.server.calls import Calls
+from tfbert.serving.server.grpc_messages import MOST_WAITING, Messages
 from tfbert.serving.server.status import Code, ServingError
 
 _MOST_MESSAGE_BYTES = 2**31 - 1
 _LONGEST_SECONDS = 10**9
 _LONGEST_MESSAGE, _CUT = 1024, "...TRUNCATED"
+# The documented time that a connection has to begin to speak HTTP/2, and with TLS to agree on its keys.
+HANDSHAKE_SECONDS = 10
 
 
 class _Prediction(prediction_service_pb2_grpc.PredictionServiceServicer):
@@ -78,8 +81,10 @@ def start(
         ("grpc.max_send_message_length", _MOST_MESSAGE_BYTES),
         # Otherwise a second server would take a share of the calls without a word.
         ("grpc.so_reuseport", 0),
+        ("grpc.server_handshake_timeout_ms", 1000 * HANDSHAKE_SECONDS),
     ]
-    server = grpc.server(futures.ThreadPoolExecutor(num_threads, "grpc"), options=options)
+    threads = futures.ThreadPoolExecutor(num_threads + MOST_WAITING, "grpc")
+    server = grpc.server(threads, interceptors=[Messages(num_threads)], options=options)
     prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(_Prediction(calls), server)
     model_service_pb2_grpc.add_ModelServiceServicer_to_server(_Model(calls), server)
     _add_described(server, with_health)
@@ -90,7 +95,7 @@ def start(
             else:
                 server.add_insecure_port(address)
         except RuntimeError as error:
-            raise ValueError(f"{address}: cannot be listened on ({error}); wanted a free port") from None
+            raise ValueError(f"cannot listen on {address} ({error}); choose a free port or path") from None
     server.start()
     return server
 

@@ -33,16 +33,25 @@ _MESSAGES = {
 }
 
 
+class InvalidFileError(ValueError):
+    """A text proto cannot be read; the message begins with TensorFlow Serving's."""
+
+
 def read_proto(path: Path, message: Message) -> Message:
     """Return a message read from a text proto.
 
     Raises:
-        ValueError: the file cannot be read, or is none of this message.
+        InvalidFileError: the file cannot be read, or is none of this message.
+
+    Source: TensorFlow Serving 2.20.0, `util/proto_util.h`, `ParseProtoTextFile`. Ours adds what is wrong, and where.
     """
     try:
         return text_format.Parse(path.read_text(encoding="utf-8"), message)
-    except (OSError, UnicodeDecodeError, text_format.ParseError) as error:
-        raise ValueError(f"{path}: {error}; wanted a text proto of {message.DESCRIPTOR.name}") from error
+    except OSError as error:
+        raise InvalidFileError(f"NOT_FOUND: {path}; {error.strerror or error}") from error
+    except (ValueError, text_format.ParseError) as error:
+        reason = f"{' '.join(str(error).split()).rstrip('.')}; expected a text proto of {message.DESCRIPTOR.name}"
+        raise InvalidFileError(f"INVALID_ARGUMENT: Invalid protobuf file: '{path}' ({reason})") from error
 
 
 def empty(name: str) -> Message:

@@ -1,6 +1,7 @@
 """The REST half of TensorFlow Serving's API, as an ASGI application."""
 
 import asyncio
+import contextlib
 import json
 import re
 import time
@@ -41,7 +42,12 @@ _CORS = (
     (b"access-control-allow-methods", b"POST, GET"),
     (b"access-control-allow-headers", b"Content-Type"),
 )
-_TOO_LARGE = 413
+_TOO_LARGE, _TOO_SLOW = 413, 408
+# The documented time in which the whole body of a request has to arrive.
+BODY_SECONDS = 60.0
+# How long a client that still sends what was refused is listened to: closed at once, the connection would break before
+# the client has read the answer.
+_LINGER_SECONDS = 2.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,22 +79,24 @@ class RestApi:
             await _live(receive, send)
             return
         started = time.monotonic()
+        more = list(_CORS) if self.with_cors else []
         try:
-            body = await _body(receive)
-            status, answer, kind = await self._answered(scope, body)
-        except _TooLargeError:
-            body, kind = b"", _JSON
-            wish = f"request body has more than {MOST_BODY_BYTES:,} bytes; wanted fewer"
-            status, answer = _TOO_LARGE, json_tensor.error_body(wish)
+            async with asyncio.timeout(BODY_SECONDS):
+                body = await _body(scope, receive)
         except _GoneError:
             return
+        except (_TooLargeError, TimeoutError) as error:
+            status, wish = _TOO_LARGE, f"request body has more than {MOST_BODY_BYTES:,} bytes; wanted fewer"
+            if isinstance(error, TimeoutError):
+                status, wish = _TOO_SLOW, f"request body did not arrive within {BODY_SECONDS:g} seconds"
+            await _refuse(scope, receive, send, status, json_tensor.error_body(wish), more)
+            self.access.log(scope["method"], scope["path"], status, time.monotonic() - started, 0)
+            return
+        status, answer, kind = await self._answered(scope, body)
         headers = [kind, (b"content-length", str(len(answer)).encode())]
-        await send({"type": "http.response.start", "status": status, "headers": headers + self._cors()})
+        await send({"type": "http.response.start", "status": status, "headers": headers + more})
         await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else answer})
         self.access.log(scope["method"], scope["path"], status, time.monotonic() - started, len(body), body)
-
-    def _cors(self) -> list[tuple[bytes, bytes]]:
-        return list(_CORS) if self.with_cors else []
 
     async def _answered(self, scope: dict, body: bytes) -> tuple[int, bytes, tuple[bytes, bytes]]:
         method, path = (
@@ -174,13 +182,16 @@ class _GoneError(Exception):
     """The client has hung up."""
 
 
-async def _body(receive: Callable[[], Awaitable]) -> bytes:
+async def _body(scope: dict, receive: Callable[[], Awaitable]) -> bytes:
     """Return the body of a request.
 
     Raises:
-        _TooLargeError: it has too many bytes; all of them were read, so that the client hears the answer.
+        _TooLargeError: it has too many bytes, by its header or as far as it was read.
         _GoneError: the client hung up before its end.
     """
+    # The protocol has checked that it is a number.
+    if int(dict(scope["headers"]).get(b"content-length", 0)) > MOST_BODY_BYTES:
+        raise _TooLargeError
     parts, size = [], 0
     while True:
         message = await receive()
@@ -188,13 +199,27 @@ async def _body(receive: Callable[[], Awaitable]) -> bytes:
             raise _GoneError
         part = message.get("body", b"")
         size += len(part)
-        if size <= MOST_BODY_BYTES:
-            parts.append(part)
+        if size > MOST_BODY_BYTES:
+            raise _TooLargeError
+        parts.append(part)
         if not message.get("more_body"):
-            break
-    if size > MOST_BODY_BYTES:
-        raise _TooLargeError
-    return b"".join(parts)
+            return b"".join(parts)
+
+
+async def _refuse(
+    scope: dict, receive: Callable, send: Callable, status: int, answer: bytes, more: list[tuple[bytes, bytes]]
+) -> None:
+    """Answer a request whose body was not read to its end, and close the connection."""
+    headers = [_JSON, (b"content-length", str(len(answer)).encode()), (b"connection", b"close"), *more]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": answer, "more_body": True})
+    # A client that asks first has sent no body, and asking for one would tell it to.
+    if status == _TOO_LARGE and b"expect" not in dict(scope["headers"]):
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_LINGER_SECONDS):
+                while (await receive()).get("more_body"):
+                    pass
+    await send({"type": "http.response.body"})
 
 
 async def _live(receive: Callable[[], Awaitable], send: Callable[[dict], Awaitable]) -> None:

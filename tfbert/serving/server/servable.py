@@ -3,7 +3,6 @@
 Nothing of the model is Python here. What an export needs of Python, or of an op that TensorFlow Serving lacks, fails.
 """
 
-import contextlib
 import gc
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -12,12 +11,14 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 from google.protobuf.message import DecodeError
-from tensorflow.core.framework import types_pb2
 from tensorflow.core.protobuf.meta_graph_pb2 import SignatureDef
+from tensorflow.python.client import pywrap_tf_session
 from tensorflow_serving.apis.prediction_log_pb2 import PredictionLog
 
 from tfbert.serving.ops import load_text_ops
+from tfbert.serving.server.failures import as_serving_errors
 from tfbert.serving.server.status import Code, ServingError
+from tfbert.serving.server.tensor_protos import to_array, type_name
 from tfbert.serving.warmup import WARMUP_FILE
 
 logger = logging.getLogger(__name__)
@@ -25,7 +26,6 @@ logger = logging.getLogger(__name__)
 DEFAULT_SIGNATURE = "serving_default"
 _TAG = "serve"
 _MOST_RECORDS = 1000
-_CODES = {code.number: code for code in Code}
 
 
 class Servable:
@@ -42,7 +42,7 @@ class Servable:
 
     Source: TensorFlow Serving 2.20.0, `servables/tensorflow/predict_util.cc`, for what is checked and said. Ours checks
         types before the session does, names the inputs whenever they differ and not only when their number does, and
-        refuses shapes that the signature rules out.
+        leaves the names of graph nodes out of messages. As there, shapes are not compared with the signature.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class Servable:
         graph = tf.Graph()
         self._session = tf.compat.v1.Session(graph=graph, config=session_config)
         try:
-            with _as_serving_errors():
+            with as_serving_errors():
                 loaded = tf.compat.v1.saved_model.loader.load(self._session, [_TAG], str(directory))
         except BaseException:
             self.close()
@@ -91,14 +91,28 @@ class Servable:
         Raises:
             ServingError: there is no such signature, or names or types do not fit it.
         """
+        dtypes = {name: tf.as_dtype(value.dtype).as_datatype_enum for name, value in inputs.items()}
+        self.check_types(signature_key, dtypes, output_names)
+
+    def check_types(self, signature_key: str, dtypes: Mapping[str, int], output_names: Sequence[str] = ()) -> None:
+        """Do what `check` does, for inputs that are not arrays yet.
+
+        Args:
+            signature_key: "" for the default one.
+            dtypes: number of the DataType of each input by name.
+            output_names: that are wanted; empty means all.
+
+        Raises:
+            ServingError: there is no such signature, or names or types do not fit it.
+        """
         signature = self.signature(signature_key)
-        _check_input_names(signature, inputs)
+        _check_input_names(signature, set(dtypes))
         # The session numbers what it is fed by the names of the tensors.
-        by_tensor = sorted(inputs, key=lambda name: signature.inputs[name].name)
+        by_tensor = sorted(dtypes, key=lambda name: signature.inputs[name].name)
         for index, name in enumerate(by_tensor):
-            wanted, given = signature.inputs[name].dtype, tf.as_dtype(inputs[name].dtype).as_datatype_enum
+            wanted, given = signature.inputs[name].dtype, dtypes[name]
             if wanted != given:
-                message = f"Expects arg[{index}] to be {_type_name(wanted)} but {_type_name(given)} is provided"
+                message = f"Expects arg[{index}] to be {type_name(wanted)} but {type_name(given)} is provided"
                 raise ServingError(Code.INVALID_ARGUMENT, message)
         seen = set()
         for name in output_names:
@@ -138,10 +152,16 @@ class Servable:
                 raise ServingError(Code.DEADLINE_EXCEEDED, "Timed out waiting for notification")
             # To the session, 0 would mean to wait for ever.
             options = tf.compat.v1.RunOptions(timeout_in_ms=max(1, int(1000 * timeout_seconds)))
-        fetches = {name: signature.outputs[name].name for name in output_names or signature.outputs}
-        feeds = {signature.inputs[name].name: value for name, value in inputs.items()}
-        with _as_serving_errors():
-            found = self._session.run(fetches, feeds, options=options)
+        fed = {
+            info.name: np.asarray(inputs[name], tf.as_dtype(info.dtype).as_numpy_dtype)
+            for name, info in signature.inputs.items()
+        }
+        tensors = {name: signature.outputs[name].name for name in output_names or signature.outputs}
+        # A session cannot fetch what it is fed, where an output is an input that is handed back.
+        found = {name: fed[tensor] for name, tensor in tensors.items() if tensor in fed}
+        fetches = {name: tensor for name, tensor in tensors.items() if tensor not in fed}
+        with as_serving_errors({info.name.partition(":")[0]: name for name, info in signature.inputs.items()}):
+            found |= zip(fetches, self._run(list(fetches.values()), fed, options), strict=True)
         # A scalar comes as a number or as bytes.
         return {
             name: np.asarray(value, tf.as_dtype(signature.outputs[name].dtype).as_numpy_dtype)
@@ -190,12 +210,34 @@ class Servable:
         self._session = None
         gc.collect()
 
+    def _run(self, fetches: Sequence[str], fed: Mapping[str, np.ndarray], options) -> list:
+        """Do what `Session.run` does once it has compared what is fed with the static shapes in the graph.
+
+        TensorFlow Serving's session does not compare them: its own tests feed `(3,)` for `(None, 1)`. Nor can nodes
+        without a static shape be put in between, as signatures may feed tensors that also have a value of their own.
+
+        Args:
+            fetches: names of tensors, none of them fed.
+            fed: by the name of the tensor.
+            options: a `RunOptions`, or `None`.
+
+        Returns:
+            What was fetched, in order.
+        """
+        tensor_of = self._session.graph.get_tensor_by_name
+        feeds = {tensor_of(name).ref(): value for name, value in fed.items()}
+        buffer = None if options is None else pywrap_tf_session.TF_NewBufferFromString(options.SerializeToString())
+        try:
+            return self._session._do_run(None, [], [tensor_of(name) for name in fetches], feeds, buffer, None)
+        finally:
+            if buffer is not None:
+                pywrap_tf_session.TF_DeleteBuffer(buffer)
+
     def _replay(self, log: PredictionLog, other: Callable[["Servable", PredictionLog], None] | None) -> None:
         kind = log.WhichOneof("log_type")
         if kind == "predict_log":
             request = log.predict_log.request
-            with _as_serving_errors():
-                inputs = {name: tf.make_ndarray(proto) for name, proto in request.inputs.items()}
+            inputs = {name: to_array(name, proto) for name, proto in request.inputs.items()}
             self.run(request.model_spec.signature_name, inputs, list(request.output_filter))
         elif kind is not None and other is not None:
             other(self, log)
@@ -235,8 +277,8 @@ def load(
     return servable
 
 
-def _check_input_names(signature: SignatureDef, inputs: Mapping[str, np.ndarray]) -> None:
-    given, wanted = set(inputs), set(signature.inputs)
+def _check_input_names(signature: SignatureDef, given: set[str]) -> None:
+    wanted = set(signature.inputs)
     if given != wanted:
         message = f"input size does not match signature: {len(given)}!={len(wanted)} len({_names(given)}) != len("
         message += f"{_names(wanted)}). Sent extra: {_names(given - wanted)}. "
@@ -248,32 +290,11 @@ def _names(names: set[str]) -> str:
     return "{" + ",".join(sorted(names)) + "}"
 
 
-def _type_name(number: int) -> str:
-    """Return what TensorFlow's C++ part calls a type: `float` for DT_FLOAT."""
-    return types_pb2.DataType.Name(number).removeprefix("DT_").lower()
-
-
 def _records(path: Path) -> Iterator[bytes]:
-    with _as_serving_errors():
+    with as_serving_errors():
         try:
             for record in tf.data.TFRecordDataset(str(path)):
                 yield record.numpy()
         except tf.errors.DataLossError as error:
             message = f"{error.message}. Please verify your warmup data is in TFRecord format."
             raise ServingError(Code.DATA_LOSS, message) from None
-
-
-@contextlib.contextmanager
-def _as_serving_errors() -> Iterator[None]:
-    """Turn what TensorFlow raises inside a `with` block into what a client is told."""
-    try:
-        yield
-    except tf.errors.OpError as error:
-        # Python's part adds where in its own code the graph was made, which is no business of a client.
-        plain = error.__context__ if isinstance(error.__context__, tf.errors.OpError) else error
-        raise ServingError(_CODES.get(plain.error_code, Code.UNKNOWN), plain.message) from error
-    except (TypeError, ValueError) as error:
-        raise ServingError(Code.INVALID_ARGUMENT, str(error)) from error
-    except (OSError, RuntimeError) as error:
-        # No file, or no graph with the tag.
-        raise ServingError(Code.NOT_FOUND, str(error)) from error

@@ -16,10 +16,11 @@ from tfbert.serving.server import grpc_api, servable
 from tfbert.serving.server.access import Access
 from tfbert.serving.server.batching import Batcher, BatchingParameters, read_parameters
 from tfbert.serving.server.calls import Calls
+from tfbert.serving.server.connections import TimedConnection
 from tfbert.serving.server.flags import Options
 from tfbert.serving.server.metrics import Metrics
 from tfbert.serving.server.models import ModelManager
-from tfbert.serving.server.protos import empty, read_proto
+from tfbert.serving.server.protos import InvalidFileError, empty, read_proto
 from tfbert.serving.server.rest_api import RestApi
 from tfbert.serving.server.status import ServingError
 from tfbert.serving.server.versions import config_of
@@ -38,45 +39,49 @@ class Server:
     Args:
         options: checked.
 
-    Attributes:
-        rest_port: of REST, also where 0 was asked for and any free port taken; 0 without REST.
-        grpc_port: likewise of gRPC.
-
     Raises:
-        ValueError: a file or directory cannot be used, no version of a model loads, or an address is taken.
+        ValueError: an address is taken, which is found out first; a file or directory cannot be used, or no version of
+            a model loads.
     """
 
     def __init__(self, options: Options):
         self.options = options
-        with ExitStack() as opened:
-            metrics = Metrics()
-            self.manager = _manager(options, metrics)
-            opened.callback(self.manager.close)
-            try:
-                # As the real server: nobody is answered before every model is there.
-                self.manager.wait_until_available()
-            except ServingError as error:
-                raise ValueError(f"Failed to start server. Error: {error}") from None
-            batcher = None
-            if options.enable_batching:
-                parameters = _parameters(options)
-                batcher = Batcher(parameters, observer=metrics.batch)
-                opened.callback(batcher.close)
-            self.calls = Calls(self.manager, metrics, batcher)
-            if options.port or options.grpc_socket_path:
-                server = grpc_api.start(
-                    self.calls,
-                    _addresses(options),
-                    options.grpc_max_threads,
-                    _credentials(options),
-                    options.enable_grpc_healthcheck_service,
-                )
-                opened.callback(lambda: server.stop(_GRACE_SECONDS).wait())
-            if options.rest_api_port:
-                opened.enter_context(_rest(options, self.calls))
-            if options.model_config_file and options.model_config_file_poll_wait_seconds:
-                opened.enter_context(_rereading(options, self.manager))
-            self._opened = opened.pop_all()
+        check_ports(options)
+        try:
+            with ExitStack() as opened:
+                self._open(opened)
+                self._opened = opened.pop_all()
+        except (ServingError, InvalidFileError) as error:
+            raise ValueError(f"Failed to start server. Error: {error}") from None
+
+    def _open(self, opened: ExitStack) -> None:
+        options = self.options
+        metrics = Metrics()
+        # Read before the models are loaded, which takes time.
+        parameters = _parameters(options) if options.enable_batching else None
+        credentials, metrics_path = _credentials(options), _metrics_path(options)
+        self.manager = _manager(options, metrics)
+        opened.callback(self.manager.close)
+        # As the real server: nobody is answered before every model is there.
+        self.manager.wait_until_available()
+        batcher = None
+        if parameters is not None:
+            batcher = Batcher(parameters, observer=metrics.batch)
+            opened.callback(batcher.close)
+        self.calls = Calls(self.manager, metrics, batcher)
+        if options.port or options.grpc_socket_path:
+            server = grpc_api.start(
+                self.calls,
+                _addresses(options),
+                options.grpc_max_threads,
+                credentials,
+                options.enable_grpc_healthcheck_service,
+            )
+            opened.callback(lambda: server.stop(_GRACE_SECONDS).wait())
+        if options.rest_api_port:
+            opened.enter_context(_rest(options, self.calls, metrics_path))
+        if options.model_config_file and options.model_config_file_poll_wait_seconds:
+            opened.enter_context(_rereading(options, self.manager))
 
     def close(self) -> None:
         """Stop listening, finish what is being answered, and unload the models."""
@@ -143,20 +148,23 @@ def _metrics_path(options: Options) -> str | None:
 
 
 @contextmanager
-def _rest(options: Options, calls: Calls) -> Iterator[None]:
+def _rest(options: Options, calls: Calls, metrics_path: str | None) -> Iterator[None]:
     """Answer REST requests inside a `with` block."""
     application = RestApi(
         calls=calls,
         num_threads=options.rest_api_num_threads,
         timeout_seconds=options.rest_api_timeout_in_ms / 1000,
         with_cors=options.rest_api_enable_cors_support,
-        metrics_path=_metrics_path(options),
+        metrics_path=metrics_path,
         access=Access(options.log_requests),
     )
     # Bound here, as the library would end the process where the address is taken.
     listening = _listening(options)
     config = uvicorn.Config(
         application,
+        http=TimedConnection,
+        # Nothing here speaks it.
+        ws="none",
         log_config=None,
         log_level="critical",
         access_log=False,
@@ -176,24 +184,54 @@ def _rest(options: Options, calls: Calls) -> Iterator[None]:
         thread.join()
 
 
+def check_ports(options: Options) -> None:
+    """Find out whether the ports are free, which need not wait for the models.
+
+    They are not kept, as whoever connected would wait until the models are loaded, and think that the server is up.
+
+    Raises:
+        ValueError: an address is taken, or none of this machine.
+    """
+    for flag in ("port", "rest_api_port"):
+        if getattr(options, flag):
+            _bound(options.host, getattr(options, flag), flag).close()
+    path = options.grpc_socket_path
+    if path and not Path(path).absolute().parent.is_dir():
+        raise ValueError(f"--grpc_socket_path={path}: there is no directory {Path(path).absolute().parent}")
+
+
+def _bound(host: str, port: int, flag: str) -> socket.socket:
+    """Return a socket that takes connections.
+
+    Args:
+        host: name or address of this machine.
+        port: not 0.
+        flag: that named the port.
+
+    Raises:
+        ValueError: the address is taken, or none of this machine.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    # With the protocol named, asyncio knows it for TCP and sends small answers at once, not after 40 ms.
+    found = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        found.bind((host, port))
+        found.listen(_WAITING_CONNECTIONS)
+    except (OSError, OverflowError) as error:
+        found.close()
+        reason = getattr(error, "strerror", None) or str(error)
+        raise ValueError(f"--{flag}={port}: cannot listen on {host}:{port} ({reason}); choose a free port") from None
+    return found
+
+
 def _listening(options: Options) -> socket.socket:
     """Return a socket that takes connections from now on; they wait until somebody answers.
 
     Raises:
         ValueError: the address is taken, or none of this machine.
     """
-    family = socket.AF_INET6 if ":" in options.host else socket.AF_INET
-    # With the protocol named, asyncio knows it for TCP and sends small answers at once, not after 40 ms.
-    found = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        found.bind((options.host, options.rest_api_port))
-        found.listen(_WAITING_CONNECTIONS)
-    except OSError as error:
-        found.close()
-        address = f"{options.host}:{options.rest_api_port}"
-        raise ValueError(f"{address}: cannot be listened on ({error}); wanted a free port") from None
-    return found
+    return _bound(options.host, options.rest_api_port, "rest_api_port")
 
 
 @contextmanager

@@ -1,0 +1,79 @@
+"""What an export refuses in its graph, in our server and over the loader of stock servers alike."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tfbert.serving.server.servable import Servable
+from tfbert.serving.server.status import Code, ServingError
+
+ROWS = {
+    "token_ids": [[2, 5, 3, 0], [2, 9, 8, 3]],
+    "segment_ids": [[0, 0, 0, 0], [0, 0, 1, 1]],
+    "padding_mask": [[1, 1, 1, 0], [1, 1, 1, 1]],
+}
+SAME_SHAPE = "token_ids, segment_ids and padding_mask must have the same shape, (rows, tokens)"
+# The encoder `tiny` has 64 positions, 2 segments and 190 tokens.
+BAD = {
+    "a mask of zeros": (ROWS | {"padding_mask": [[1, 1, 1, 0], [0, 0, 0, 0]]}, "padding_mask must have at least one 1"),
+    "no tokens": ({name: [[], []] for name in ROWS}, "padding_mask must have at least one 1 in each row"),
+    "a negative id": (ROWS | {"token_ids": [[2, 5, 3, 0], [2, -9, 8, 3]]}, "token_ids must be from 0 to 189"),
+    "an id too large": (ROWS | {"token_ids": [[2, 5, 3, 0], [2, 190, 8, 3]]}, "token_ids must be from 0 to 189"),
+    "a negative segment": (ROWS | {"segment_ids": [[0] * 4, [0, 0, -1, 0]]}, "segment_ids must be from 0 to 1"),
+    "a segment too large": (ROWS | {"segment_ids": [[0] * 4, [0, 0, 2, 0]]}, "segment_ids must be from 0 to 1"),
+    "a mask of other numbers": (ROWS | {"padding_mask": [[1, 1, 1, 0], [1, 1, 2, 1]]}, "padding_mask must be 0 or 1"),
+    "a negative mask": (ROWS | {"padding_mask": [[1, 1, 1, 0], [1, 1, -1, 1]]}, "padding_mask must be 0 or 1"),
+    "another width": (ROWS | {"segment_ids": [[0, 0], [0, 0]]}, SAME_SHAPE),
+    "another number of rows": (ROWS | {"padding_mask": [[1, 1, 1, 0]]}, SAME_SHAPE),
+    "a long row": ({name: [[1] * 65] for name in ROWS}, "token_ids must have at most 64 tokens in a row"),
+}
+
+
+@pytest.fixture(scope="module")
+def served(version_dir):
+    found = Servable("m", 1, version_dir)
+    yield found
+    found.close()
+
+
+def arrays(rows):
+    return {name: np.array(values, np.int32) for name, values in rows.items()}
+
+
+def test_rows_as_training_packs_them_are_answered(served, model):
+    found = served.run("token_ids", arrays(ROWS))
+    assert np.isfinite(found["probabilities"]).all() and found["probabilities"].shape == (2, 3)
+    expected = model.signatures["token_ids"](**{name: tf.constant(values) for name, values in arrays(ROWS).items()})
+    np.testing.assert_allclose(found["probabilities"], expected["probabilities"], atol=1e-6)
+    # As many rows as none.
+    assert served.run("token_ids", {name: np.zeros([0, 3], np.int32) for name in ROWS})["probability"].shape == (0,)
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_rows_that_are_none_are_refused_by_the_graph(served, model, name):
+    rows, message = BAD[name]
+    with pytest.raises(ServingError) as caught:
+        served.run("token_ids", arrays(rows))
+    assert caught.value.code is Code.INVALID_ARGUMENT
+    assert message in caught.value.message and "node" not in caught.value.message
+    # Without a server of ours too.
+    with pytest.raises(tf.errors.InvalidArgumentError, match="assertion failed: ") as raised:
+        model.signatures["token_ids"](**{key: tf.constant(values) for key, values in arrays(rows).items()})
+    assert message in raised.value.message
+
+
+@pytest.mark.parametrize(
+    ("signature", "inputs", "shapes"),
+    [
+        ("serving_default", {"text": np.array([["a", "b"]], object)}, "text [1,2] is not compatible with expected"),
+        ("serving_default", {"text": np.array("a", object)}, "text [] is not compatible with expected shape [?]"),
+        ("token_ids", arrays(ROWS) | {"token_ids": np.array([2, 5], np.int32)}, "token_ids [2] is not compatible with"),
+        ("token_ids", {name: np.ones([1, 2, 3], np.int32) for name in ROWS}, " [1,2,3] is not compatible with "),
+    ],
+)
+def test_another_rank_is_refused_by_the_graph(served, signature, inputs, shapes):
+    with pytest.raises(ServingError) as caught:
+        served.run(signature, inputs)
+    assert caught.value.code is Code.INVALID_ARGUMENT
+    assert caught.value.message.startswith("Shape of tensor ") and shapes in caught.value.message
+    assert "_arg_" not in caught.value.message and "node" not in caught.value.message
