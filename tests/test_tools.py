@@ -56,7 +56,7 @@ MISTAKES = {
     "choice": (["--set", "encoder.precision=half"], "encoder.precision='half': wanted 'auto' or"),
     "data": (["--data", "nowhere.csv"], "nowhere.csv"),
     "encoder": (["--data", "data", "--set", "encoder.name=tinny"], "tinny"),
-    "length": (["--data", "data", "--set", "encoder.sequence_length=65"], "positions for at most 64 tokens"),
+    "length": (["--data", "data", "--set", "encoder.sequence_length=513"], "positions for at most 512 tokens"),
     "label": (["--data", "odd"], "test.csv:14: label 'cards' is not one of the 3 labels of train; nearest is 'card'"),
     "config": (["--config", "none.json"], "none.json"),
     "config is a directory": (["--config", "data"], "data"),
