@@ -125,6 +125,9 @@ def prepare(config: Config) -> Problem:
     started = time.monotonic()
     splits = load_splits(config.data, data_path(config, task), task.schema)
     facts = task.read_facts(splits["train"])
+    # Splits that were cut from the file of train have no label that train lacks.
+    given = [split for name, split in splits.items() if name != "train" and split.interval is None]
+    task.require_known_labels(given, facts)
     seconds = {"read": time.monotonic() - started}
     started = time.monotonic()
     encoder = load_encoder(config.encoder.name, dropout=config.encoder.dropout)
