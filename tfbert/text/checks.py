@@ -15,10 +15,12 @@ import numpy as np
 
 from tfbert.text.records import Record
 from tfbert.text.splits import Split, near_duplicate_key
+from tfbert.text.unknown_tokens import UnknownTokens
 
 MAX_EXAMPLES, SHOWN_EXAMPLES = 5, 3  # of a finding: kept for JSON, printed
 _LONGEST_TARGET = 60  # characters of a target in an example
 USUAL_LABELS = 10  # so many may well have one example each in a small trial
+USUAL_EXAMPLES = 10  # where a label has so many, it is no small trial, and one example of another is too few
 QUANTILES = {"median": 0.5, "p90": 0.9, "p99": 0.99, "longest": 1.0}
 
 _SENTENCES = {
@@ -28,6 +30,9 @@ _SENTENCES = {
     "near_leak": "{texts} of {1} {are} also in {0} but for case or punctuation",
     "leak_conflict": "{texts} of {1} {are} labelled in another way in {0}",
 }
+# Shares from which on a finding can change what a score means; below, it concerns too few records to matter.
+_DISTORTING_RECORDS, _DISTORTING_DUPLICATES, _DISTORTING_CUTS = 0.01, 0.05, 0.1
+_DISTORTING_TOKENS = 0.05
 # Between the texts of one record, so that ("a b", "c") is not ("a", "b c").
 _BETWEEN_TEXTS = "\x1f"
 
@@ -78,6 +83,7 @@ class DataReport:
         skipped: the first of their messages, by file.
         num_replaced: characters put for bytes that did not decode, by file, for the files that have any.
         notes: where the records come from, if there is anything to say of it.
+        unknown: share of tokens that the encoder does not know. `None` where nothing has been tokenized.
     """
 
     num_examples: dict[str, int]
@@ -92,6 +98,7 @@ class DataReport:
     skipped: dict[str, list[str]]
     num_replaced: dict[str, int]
     notes: dict[str, str]
+    unknown: UnknownTokens | None = None
 
     def to_dict(self) -> dict:
         """Return everything as plain values, ready for JSON."""
@@ -106,30 +113,48 @@ class DataReport:
         train = lengths["train"]
         median, longest = _count(train["median"], unit), f"{train['longest']:,}"
         lines.append(f"length of train: median {median}, 99% up to {train['p99']:,}, longest {longest}")
+        if self.unknown is not None:
+            lines.append(self.unknown.line())
         return lines + list(self.warnings)
 
     @property
     def warnings(self) -> tuple[str, ...]:
         """What may spoil the model or its score, one sentence each, leaks first."""
+        return tuple(line for line, _ in self._weighed())
+
+    @property
+    def score_warnings(self) -> tuple[str, ...]:
+        """Those of the warnings that concern enough records to change what the scores mean."""
+        return tuple(line for line, is_distorting in self._weighed() if is_distorting)
+
+    def _weighed(self) -> Iterable[tuple[str, bool]]:
+        """Yield every warning and whether it can distort a score."""
         order = ("leak_conflict", "leak", "near_leak", "conflict", "duplicate")
-        found = [finding.line() for finding in sorted(self.findings, key=lambda finding: order.index(finding.kind))]
+        for finding in sorted(self.findings, key=lambda finding: order.index(finding.kind)):
+            yield finding.line(), _distorts(finding, self.num_examples)
+        counts, num_train = self.class_counts["train"], self.num_examples["train"]
         for name, labels in self.missing_labels.items():
             verb = "is" if len(labels) == 1 else "are"
             some = _some([repr(label) for label in labels], len(labels))
-            found.append(f"{_count(len(labels), 'label')} of train {verb} not in {name}: {some}")
-        found += _label_warnings(self.class_counts["train"], self.num_examples["train"])
-        found += _cut_warnings(self.tokens or {}, self.num_examples, self.sequence_length)
+            line = f"{_count(len(labels), 'label')} of train {verb} not in {name}: {some}"
+            yield line, sum(counts[label] for label in labels) >= _DISTORTING_RECORDS * num_train
+        yield from _label_warnings(counts, num_train)
+        yield from _cut_warnings(self.tokens or {}, self.num_examples, self.sequence_length)
+        if self.unknown is not None:
+            yield from ((line, True) for line in self.unknown.warnings)
         for name, remarks in self.remarks.items():
-            found += [
-                f"{name}: {len(places):,} {what}: {_some(places, len(places))}" for what, places in remarks.items()
-            ]
+            for what, places in remarks.items():
+                line = f"{name}: {len(places):,} {what}: {_some(places, len(places))}"
+                yield line, len(places) >= _DISTORTING_TOKENS * self.num_examples[name]
+        total = sum(self.num_examples.values())
         for file, number in self.num_skipped.items():
             verb = "was" if number == 1 else "were"
-            found.append(f"{_count(number, 'row')} of {file} {verb} left out, first: {self.skipped[file][0]}")
+            line = f"{_count(number, 'row')} of {file} {verb} left out, first: {self.skipped[file][0]}"
+            yield line, number >= _DISTORTING_RECORDS * total
         for file, number in self.num_replaced.items():
             verb = "was" if number == 1 else "were"
-            found.append(f"{_count(number, 'character')} of {file} did not decode and {verb} replaced by U+FFFD")
-        return tuple(found)
+            line = f"{_count(number, 'character')} of {file} did not decode and {verb} replaced by U+FFFD"
+            yield line, number >= _DISTORTING_TOKENS * total
 
 
 def check(
@@ -138,6 +163,7 @@ def check(
     sequence_length: int | None,
     labels_of: Callable[[Record], Iterable[str]] = lambda record: (record.target,),
     remarks: Mapping[str, Mapping[str, list[str]]] | None = None,
+    unknown: UnknownTokens | None = None,
 ) -> DataReport:
     """Read every split once, a second time as far as examples need it, and report what is wrong.
 
@@ -150,6 +176,7 @@ def check(
         sequence_length: longest input in tokens; `None` if nothing is cut.
         labels_of: the labels of a record that are counted.
         remarks: by split, what is to be said of some records, and where these are.
+        unknown: tokens that the encoder does not know, if anything has been tokenized.
 
     Raises:
         ValueError: token lengths of another number than the records, or whatever reading the files meets.
@@ -171,6 +198,7 @@ def check(
         skipped={file: list(tally.skipped) for file, tally in tallies.items() if tally.num_skipped},
         num_replaced={file: tally.num_replaced for file, tally in tallies.items() if tally.num_replaced},
         notes={name: split.note for name, split in splits.items() if split.note},
+        unknown=unknown,
     )
 
 
@@ -302,27 +330,44 @@ def _labels_line(counts: Mapping[str, int]) -> str:
     return f", {len(counts):,} labels ({ends})"
 
 
-def _label_warnings(counts: Mapping[str, int], num_examples: int) -> Iterable[str]:
+def _distorts(finding: Finding, num_examples: Mapping[str, int]) -> bool:
+    """Return whether a finding concerns so many records that scores mean something else than they seem to."""
+    split = finding.splits[-1]
+    if finding.kind == "duplicate":  # those of train change what is learned, not how it is measured
+        return split != "train" and finding.count >= _DISTORTING_DUPLICATES * num_examples[split]
+    return finding.count >= _DISTORTING_RECORDS * num_examples[split]
+
+
+def _label_warnings(counts: Mapping[str, int], num_examples: int) -> Iterable[tuple[str, bool]]:
     if list(counts.values()) == [num_examples]:
-        yield f"train has one label only: {next(iter(counts))!r}"
+        yield f"train has one label only: {next(iter(counts))!r}", True
     if len(counts) > USUAL_LABELS and len(counts) * 2 > num_examples:
-        yield f"train has {len(counts):,} labels for {num_examples:,} examples: is it the label column?"
+        yield f"train has {len(counts):,} labels for {num_examples:,} examples: is it the label column?", True
+    single = [label for label, count in counts.items() if count == 1]
+    if single and max(counts.values()) >= USUAL_EXAMPLES:
+        names = _some([repr(label) for label in single], len(single))
+        advice = "add examples of them, or merge or remove these labels"
+        line = f"{_count(len(single), 'label')} with one example in train, too few to learn from ({advice}): {names}"
+        yield line, len(single) >= _DISTORTING_RECORDS * num_examples
     spelling: dict[str, str] = {}
     for label in counts:
         other = spelling.setdefault(" ".join(label.casefold().split()), label)
         if other != label:
-            yield f"labels {other!r} and {label!r} differ only in case or blanks"
+            is_frequent = min(counts[other], counts[label]) >= _DISTORTING_RECORDS * num_examples
+            yield f"labels {other!r} and {label!r} differ only in case or blanks", is_frequent
 
 
 def _cut_warnings(
     tokens: Mapping[str, Mapping[str, int]], num_examples: Mapping[str, int], longest: int | None
-) -> Iterable[str]:
+) -> Iterable[tuple[str, bool]]:
     for name, of in tokens.items():
         if of["num_cut"]:
             verb = "is" if of["num_cut"] == 1 else "are"
             texts = f"{of['num_cut']:,} of {_count(num_examples[name], 'text')} of {name}"
             cut = f"{of['num_cut_tokens']:,} of {_count(of['num_tokens'], 'token')} are cut"
-            yield f"{texts} {verb} longer than sequence_length {longest}: {cut}"
+            is_much = of["num_cut_tokens"] >= _DISTORTING_TOKENS * of["num_tokens"]
+            line = f"{texts} {verb} longer than sequence_length {longest}: {cut}"
+            yield line, is_much and of["num_cut"] >= _DISTORTING_CUTS * num_examples[name]
 
 
 def _some(examples: Sequence[str], count: int) -> str:

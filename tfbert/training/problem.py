@@ -20,6 +20,7 @@ from tfbert.tasks.base import Task, TaskModel, load_task
 from tfbert.text.datasets import TokenizedSplit, tokenize
 from tfbert.text.splits import Split, load_splits
 from tfbert.text.tokenizer import Tokenizer
+from tfbert.text.unknown_tokens import measure_unknown
 from tfbert.training.answering import Answering, make_packer
 from tfbert.training.distribution import Replicas, join
 
@@ -137,9 +138,11 @@ def prepare(config: Config) -> Problem:
     started = time.monotonic()
     tokenized = {name: tokenize_split(split, task, facts, tokenizer, config) for name, split in splits.items()}
     seconds["tokenize"] = time.monotonic() - started
+    unknown = measure_unknown(splits, tokenized, tokenizer, config.encoder.name)
+    unknown.require_at_most(config.data.max_unknown_fraction)
     lengths = {name: split.num_tokens for name, split in tokenized.items()}
     remarks = {name: split.remarks for name, split in tokenized.items()}
-    checked = checks.check(splits, lengths, task.cut_length(facts, config), task.labels_of, remarks)
+    checked = checks.check(splits, lengths, task.cut_length(facts, config), task.labels_of, remarks, unknown)
     for line in checked.lines():
         logger.info("%s", line)
     return Problem(
