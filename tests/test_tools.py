@@ -66,6 +66,12 @@ MISTAKES = {
 }
 
 
+UNKNOWN = (
+    "evaluate: wrong.csv:4: label 'cards' is not one of the 3 labels of train; nearest is 'card'. 1 record with this "
+    "label: add examples of it to train, or remove or relabel this record\n"
+)
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     path = tmp_path_factory.mktemp("tools")
@@ -195,8 +201,8 @@ def test_deploy_what_is_exported_already(finished, folder):
 @pytest.mark.parametrize(
     ("case", "message"),
     [
-        ("unknown label", "evaluate: wrong.csv:4: label 'cards' is not one of the 3 labels"),
-        ("unknown label of a model", "evaluate: wrong.csv:4: label 'cards' is not one of the 3 labels"),
+        ("unknown label", UNKNOWN),
+        ("unknown label of a model", UNKNOWN),
         ("no data", "nowhere.csv"),
         ("deploy under a bad name", "export: model name '银行': wanted at most 40 of"),
         ("cores of nothing", "export: --cores says how to deploy; wanted --deploy DIR with it"),

