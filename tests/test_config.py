@@ -171,6 +171,8 @@ FRACTION = "0 or more, below 1"
 OUT_OF_RANGE = [
     ("data.validation_fraction", -0.1, FRACTION),
     ("data.test_fraction", 1.0, FRACTION),
+    ("data.max_unknown_fraction", -0.1, "0 to 1"),
+    ("data.max_unknown_fraction", 1.1, "0 to 1"),
     ("encoder.sequence_length", 2, "3 or more tokens"),
     ("encoder.dropout", 1.0, FRACTION),
     ("head.dropout", -0.5, FRACTION),

@@ -83,6 +83,12 @@ def test_facts_are_ready_for_json(problem):
     assert json.loads(json.dumps(problem.facts)) == problem.facts
 
 
+def test_labels_that_are_counted_are_those_of_the_facts(problem, task):
+    counted = {label for record in problem.splits["train"] for label in task.labels_of(record)}
+    assert counted == set(task.known_labels(problem.facts))
+    assert bool(counted) == (task.schema.labels_of is not None)
+
+
 def test_loss_falls_on_a_repeated_batch(problem, task):
     keras.utils.set_random_seed(0)
     config = override(problem.config, {"encoder.dropout": 0.0, "head.dropout": 0.0})

@@ -63,7 +63,7 @@ MISTAKES = {
     "choice": (["--set", "encoder.precision=half"], "encoder.precision='half': wanted 'auto' or"),
     "data": (["--data", "nowhere.csv"], "nowhere.csv"),
     "encoder": (["--data", "data", "--set", "encoder.name=tinny"], "tinny"),
-    "length": (["--data", "data", "--set", "encoder.sequence_length=65"], "positions for at most 64 tokens"),
+    "length": (["--data", "data", "--set", "encoder.sequence_length=513"], "positions for at most 512 tokens"),
     "label": (
         ["--data", "odd"],
         "label 'cards' is not one of the 3 labels of train; did you mean 'card'?",
@@ -74,6 +74,12 @@ MISTAKES = {
     "out is a file": (["--data", "data", "--out", "broken.json"], "broken.json"),
     "seeds": (["--seeds", "0"], "--seeds 0: wanted 1 or more"),
 }
+
+
+UNKNOWN = (
+    "evaluate: wrong.csv:4: label 'cards' is not one of the 3 labels of train; did you mean 'card'? 1 record with this "
+    "label: add examples of it to train, or remove or relabel this record\n"
+)
 
 
 @pytest.fixture(scope="module")
@@ -204,8 +210,8 @@ def test_deploy_what_is_exported_already(finished, folder):
 @pytest.mark.parametrize(
     ("case", "message"),
     [
-        ("unknown label", "evaluate: wrong.csv:4: label 'cards' is not one of the 3 labels"),
-        ("unknown label of a model", "evaluate: wrong.csv:4: label 'cards' is not one of the 3 labels"),
+        ("unknown label", UNKNOWN),
+        ("unknown label of a model", UNKNOWN),
         ("no data", "nowhere.csv"),
         ("deploy under a bad name", "export: model name '银行': wanted at most 40 of"),
         ("cores of nothing", "export: --cores says how to deploy; wanted --deploy DIR with it"),

@@ -37,14 +37,13 @@ class DataConfig:
         encoding: of every file; a byte order mark is dropped. Where it is UTF-8, UTF-16 files are recognized and read.
         encoding_errors: `strict` refuses bytes that do not decode, `replace` turns them into U+FFFD and counts them.
         tag_scheme: of the tags of words, `auto` if each file's own tags are to tell; `iobes` is also BILOU and BMES.
-        word_separator: between the words of CoNLL columns where they become a text; empty if they are characters of
-            a language that is written without blanks.
+        word_separator: between the words of CoNLL columns that become a text; empty for a language without blanks.
         span_end: whether the end of a labelled span is its last character (`inclusive`) or the one behind it.
-        nested_spans: whether of labelled spans that overlap only the `outermost` are learned, which is counted, or
-            such records are refused.
+        nested_spans: of labelled spans that overlap, learn only the `outermost` and count the rest, or `refuse` them.
         bad_rows: `error` stops at the first row that is not a record, `skip` leaves it out, counts it and lists it.
         validation_fraction: of the texts, taken by hash where no validation split is given; 0 means none.
         test_fraction: likewise for test.
+        max_unknown_fraction: largest share of tokens in a split that the encoder may not know ([UNK]), 0 to 1.
     """
 
     path: str | None = None
@@ -64,12 +63,14 @@ class DataConfig:
     bad_rows: Literal["error", "skip"] = "error"
     validation_fraction: float = 0.1
     test_fraction: float = 0.1
+    max_unknown_fraction: float = 0.3
 
     def __post_init__(self):
         if not self.separator:
             raise ValueError("data.separator is empty; wanted at least one character, such as '\\t' or '@'")
         for name in ("validation_fraction", "test_fraction"):
             require(0 <= getattr(self, name) < 1, f"data.{name}", getattr(self, name), "0 or more, below 1")
+        require(0 <= self.max_unknown_fraction <= 1, "data.max_unknown_fraction", self.max_unknown_fraction, "0 to 1")
         if self.validation_fraction + self.test_fraction >= 1:
             raise ValueError(
                 f"data.validation_fraction={self.validation_fraction} and data.test_fraction={self.test_fraction} "

@@ -19,3 +19,8 @@ def test_settings_are_config_fields(entry):
 
 def test_names_are_different():
     assert len({entry.name for entry in DATA_SETS}) == len(DATA_SETS)
+
+
+def test_chinese_texts_are_trained_on_with_an_english_encoder():
+    settings = {entry.name: entry.settings.get("data.max_unknown_fraction") for entry in DATA_SETS}
+    assert {name for name, value in settings.items() if value == "1"} == {"waimai_10k", "cluener"}

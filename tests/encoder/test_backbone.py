@@ -186,6 +186,17 @@ def test_tiny_is_the_same_for_a_seed():
     assert np.abs(outputs[0] - outputs[2]).max() > 0.1
 
 
+def test_tiny_has_positions_for_the_default_length_of_every_task():
+    encoder = load_encoder("tiny")
+    assert encoder.facts["max_sequence_length"] == encoder.backbone.max_sequence_length == 512
+    (positions,) = (weight for weight in encoder.backbone.weights if "position_embedding" in weight.path)
+    values = np.asarray(positions.value)
+    assert values.shape == (512, 32)
+    assert len(np.unique(values[:, 0])) > 450  # a few are cut at two deviations and so alike
+    for part in (values[:64], values[64:]):
+        assert 0.015 < part.std() < 0.02 and np.abs(part).max() <= np.float32(0.04)
+
+
 def test_saved_and_loaded_computes_the_same(tmp_path):
     encoder = load_encoder(write(tmp_path / "original", {"hidden_act": "silu"}, tokenizer={"do_lower_case": False}))
     encoder.backbone.pooled_dense.bias.assign(np.arange(12) / 12)  # what is saved is what the weights are now

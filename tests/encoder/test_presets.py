@@ -393,6 +393,12 @@ def test_list_names_every_preset_of_kerasnlp():
         assert ours - theirs == set()
 
 
+def test_the_list_says_which_encoder_is_the_default_and_that_it_is_english():
+    described = dict(presets.list_encoders())
+    assert [name for name, about in described.items() if "the default" in about] == ["minilm"]
+    assert "the default, for English text only" in described["minilm"]
+
+
 def test_tiny_vocabulary():
     vocabulary = presets.tiny_vocabulary()
     presets.check_vocabulary(vocabulary, "tiny")

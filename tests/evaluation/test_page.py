@@ -166,6 +166,38 @@ def test_headline_reads_the_test_score(text):
     assert "only" not in seen.split("Encoder")[0], "1,200 examples are not few"
 
 
+DOUBT = "The data checks warn , and the score above may not mean what it seems to:"
+
+
+def _result(text):
+    return _visible(re.search(r'<header id="result">.*?</header>', text, re.DOTALL).group())
+
+
+def test_the_score_is_doubted_only_for_what_can_distort_it(render, report, details):
+    cut, leak = "1 of 21 texts of test is longer than sequence_length 30", "30 texts of test are also in train"
+    report["checks"] = {"lines": [cut], "warnings": [cut], "score_warnings": []}
+    seen = _result(render(report, details))
+    assert "The data checks found 1 thing to look at , too little to change the score noticeably." in seen
+    assert DOUBT not in seen and cut not in seen
+    report["checks"] = {"lines": [leak, cut], "warnings": [leak, cut], "score_warnings": [leak]}
+    text = render(report, details)
+    assert f"{DOUBT} {leak} and 1 more" in _result(text)
+    assert "too little" not in text and cut in _visible(text)
+    del report["checks"]["score_warnings"]
+    assert f"{DOUBT} {leak} {cut}" in _result(render(report, details))
+    report["checks"] = {"lines": [], "warnings": [], "score_warnings": []}
+    seen = _result(render(report, details))
+    assert DOUBT not in seen and "to look at" not in seen
+
+
+def test_nothing_is_said_about_a_score_that_is_not_there(render, report, details):
+    report |= {"test": None, "validation": None}
+    report["checks"] = {"lines": ["a", "b"], "warnings": ["a", "b"], "score_warnings": ["a"]}
+    seen = _result(render(report, {}))
+    assert "The data checks found 2 things to look at ." in seen
+    assert DOUBT not in seen
+
+
 def test_near_perfect_scores_are_read_of_a_thousand(render, report, details):
     report["test"]["metrics"]["accuracy"] = _metric(0.9964, 0.9921, 0.9988)
     text = render(report, details)

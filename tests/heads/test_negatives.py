@@ -163,6 +163,8 @@ def split_of(records):
         targets=targets,
         units=np.concatenate([[0], np.cumsum([len(ids) for ids in records])]),
         num_tokens=np.arange(len(records)),
+        num_text_tokens=np.int64(0),
+        num_unknown_tokens=np.int64(0),
         remarks={},
         special=SimpleNamespace(padding=0),
     )

@@ -35,7 +35,7 @@ MISTAKES = {
     "empty corpus": (["--corpus", "empty.txt"], "empty"),
     "binary": (["--corpus", "binary.bin"], "binary.bin"),
     "encoder": (["--encoder", "tinny"], "tinny"),
-    "length": (["--set", "examples.sequence_length=65"], "the encoder has positions for at most 64 tokens"),
+    "length": (["--set", "examples.sequence_length=513"], "the encoder has positions for at most 512 tokens"),
     "path": (["--set", "objective.mask_fracton=0.1"], "did you mean 'objective.mask_fraction'?"),
     "vocabulary of another": (["--prepared", "rows"], "prepare the corpus anew for this encoder"),
     "two vocabularies": (["--vocabulary", "vocabulary.txt"], "tiny has a vocabulary of its own"),

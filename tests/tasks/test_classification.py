@@ -67,7 +67,7 @@ def test_the_nearest_label_is_named(tmp_path):
     data = small.write_data(tmp_path / "data")
     with open(data / "test.csv", "a", encoding="utf-8") as stream:
         stream.write("another text,laon\n")
-    with pytest.raises(ValueError, match=r"test.csv:14: label 'laon' is not .* did you mean 'loan'\?$"):
+    with pytest.raises(ValueError, match=r"test.csv:14: label 'laon' is not .* did you mean 'loan'\? 1 record with"):
         prepare(small.config(data))
 
 

@@ -46,7 +46,7 @@ def test_facts():
     # The nested one is not learned, and its type is none.
     assert facts == FACTS | {"counts": [2, 1], "borders": "blanks"}
     assert json.loads(json.dumps(facts)) == facts
-    assert [list(TASK.labels_of(record)) for record in records] == [["person", "place"], ["family", "person"], []]
+    assert [list(TASK.labels_of(record)) for record in records] == [["person", "place"], ["person"], []]
     with pytest.raises(ValueError, match="train has no entity; wanted at least one"):
         TASK.read_facts(records[2:])
 

@@ -235,6 +235,64 @@ def test_skipped_rows_and_replaced_characters_are_told_once_a_file(tmp_path):
     assert "validation: 20% of train.csv by hash" in report.lines()
 
 
+def test_one_truncated_text_of_many_says_nothing_about_the_score(tmp_path):
+    rows = {"train": [(f"text {number}", "xy"[number % 2]) for number in range(21)]}
+    lengths = np.full(21, 6)
+    lengths[3] = 60
+    report = report_of(tmp_path, {"train": lengths}, 8, **rows)
+    line = "1 of 21 texts of train is longer than sequence_length 8: 52 of 180 tokens are cut"
+    assert (report.warnings, report.score_warnings) == ((line,), ())
+    lengths[:3] = 60
+    report = report_of(tmp_path, {"train": lengths}, 8, **rows)
+    assert report.warnings == report.score_warnings
+    assert report.warnings == ("4 of 21 texts of train are longer than sequence_length 8: 208 of 342 tokens are cut",)
+
+
+def score_warnings(folder, **rows):
+    report = report_of(folder, **rows)
+    assert set(report.score_warnings) <= set(report.warnings)
+    return len(report.warnings), [line.split(":")[0] for line in report.score_warnings]
+
+
+def test_warnings_concern_the_score_where_they_concern_enough_records(tmp_path):
+    train = [(f"text {number}", "xy"[number % 2]) for number in range(500)]
+    test = [(f"other {number}", "xy"[number % 2]) for number in range(200)]
+    assert score_warnings(tmp_path, train=train, test=test) == (0, [])
+    # One leak, near leak, conflict, duplicate or missing label does not make a difference; several do.
+    assert score_warnings(tmp_path, train=train, test=[*test, train[0]]) == (1, [])
+    assert score_warnings(tmp_path, train=train, test=[*test, *train[:3]]) == (
+        1, ["3 texts of test are also in train (exact)"],
+    )  # fmt: skip
+    assert score_warnings(tmp_path, train=train, test=[*test, ("Text 1", "y"), ("Text 3", "y"), ("Text 5", "y")]) == (
+        1, ["3 texts of test are also in train but for case or punctuation"],
+    )  # fmt: skip
+    assert score_warnings(tmp_path, train=train, test=[*test, *[(text, "x") for text, _ in test[1:7:2]]]) == (
+        2, ["3 texts of test are labelled in more than one way"],
+    )  # fmt: skip
+    assert score_warnings(tmp_path, train=[*train, *train[:100]], test=test) == (1, [])
+    assert score_warnings(tmp_path, train=train, test=[*test, *test[:20]]) == (
+        1, ["20 texts of test repeat an earlier one (exact)"],
+    )  # fmt: skip
+    assert score_warnings(tmp_path, train=[*train, *[(f"z {n}", "z") for n in range(4)]], test=test) == (1, [])
+    assert score_warnings(tmp_path, train=[*train, *[(f"z {n}", "z") for n in range(6)]], test=test) == (
+        1, ["1 label of train is not in test"],
+    )  # fmt: skip
+    assert score_warnings(tmp_path, train=[*train, ("z", "X")], test=[*test, ("y", "X")]) == (2, [])
+    several = [(f"z {n}", "X") for n in range(6)]
+    assert score_warnings(tmp_path, train=[*train, *several], test=[*test, ("y", "X")]) == (
+        1, ["labels 'X' (train.csv:502) and 'x' (train.csv:2) differ only in case or blanks"],
+    )  # fmt: skip
+
+
+def test_labels_with_one_example_are_named_with_what_to_do(tmp_path):
+    train = [(f"text {number}", "x") for number in range(9)] + [("a", "y"), ("b", "z")]
+    advice = "too few to learn from (add examples of them, or merge or remove these labels)"
+    assert report_of(tmp_path, train=train).warnings == ()
+    assert report_of(tmp_path, train=[*train, ("text 9", "x")]).warnings == (
+        f"2 labels with one example in train, {advice}: 'y', 'z'",
+    )
+
+
 def test_a_report_survives_json(tmp_path):
     lengths = {name: np.arange(len(rows)) for name, rows in CLEAN.items()}
     report = report_of(tmp_path, lengths, **CLEAN | {"test": [("six", "y"), ("one", "y")]})

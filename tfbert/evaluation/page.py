@@ -122,8 +122,12 @@ def _headline(report: dict) -> dict:
     split = next((name for name in ("test", "validation") if (report.get(name) or {}).get("metrics")), None)
     config, encoder, seeds = (report.get(key) or {} for key in ("config", "encoder", "seeds"))
     data, history = report.get("data") or {}, report.get("history") or []
-    warnings = [str(line) for line in (report.get("checks") or {}).get("warnings", [])]
-    view = {"task": report["task"], "encoder": encoder.get("name", "?"), "split": split, "warnings": warnings}
+    checks = report.get("checks") or {}
+    warnings = [str(line) for line in checks.get("warnings", [])]
+    # Reports of earlier versions do not say which warnings concern the score.
+    score_warnings = [str(line) for line in checks.get("score_warnings", warnings)]
+    view = {"task": report["task"], "encoder": encoder.get("name", "?"), "split": split}
+    view |= {"score_warnings": score_warnings, "num_warnings": len(warnings)}
     view |= {"metric": None, "notes": [], "sentence": None, "seeds": None}
     if split:
         scores = report[split]["metrics"]

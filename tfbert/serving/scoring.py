@@ -40,9 +40,10 @@ def evaluate(path: Path, data: str, values: Mapping[str, Any]) -> dict:
     facts = run.facts if run else read_json(assets / "facts.json")
     config = override(config, {**values, "data.path": data})
     task = load_task(config.task)
-    answers, gold = answer_all(
-        run.answering if run else Predictor(path), task, facts, _records(config, task), title="evaluate"
-    )
+    records = _records(config, task)
+    task.require_known_labels([records], facts)
+    answering = run.answering if run else Predictor(path)
+    answers, gold = answer_all(answering, task, facts, records, title="evaluate")
     return {"model": str(path), "data": data, "num_examples": len(gold), **task.scores(answers, gold, facts)}
 
 

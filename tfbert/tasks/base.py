@@ -24,6 +24,7 @@ from tfbert.space import COMMON, Space
 from tfbert.text.columns import Column
 from tfbert.text.datasets import Example, TokenizedSplit, Tokens
 from tfbert.text.items import Item
+from tfbert.text.labels import require_known
 from tfbert.text.packing import INPUTS, Packer
 from tfbert.text.records import Record, Schema
 from tfbert.text.rows import Row
@@ -71,6 +72,7 @@ class Task(abc.ABC):
         by_token: whether there is a target for every token.
         aliases: other names that users know the task by, in lower case and with underscores.
         several_labels: whether a record may have several labels.
+        label_noun: what its labels are called in messages.
     """
 
     title: str
@@ -84,6 +86,7 @@ class Task(abc.ABC):
     by_token = False
     aliases: tuple[str, ...] = ()
     several_labels = False
+    label_noun = "label"
 
     @property
     def name(self) -> str:
@@ -102,7 +105,12 @@ class Task(abc.ABC):
     @property
     def schema(self) -> Schema:
         """What the task wants of a file."""
-        return Schema(self.columns, self.parse)
+        return Schema(self.columns, self.parse, labels_of=self.counted_labels_of)
+
+    @property
+    def counted_labels_of(self) -> Callable[[Record], Iterable[str]] | None:
+        """The method `labels_of`, or `None` where the task does not override it and so has no labels."""
+        return None if type(self).labels_of is Task.labels_of else self.labels_of
 
     @abc.abstractmethod
     def parse(self, row: Row) -> Record:
@@ -113,8 +121,21 @@ class Task(abc.ABC):
         """
 
     def labels_of(self, record: Record) -> Iterable[str]:
-        """Return the labels of a record that the data checks count."""
+        """Return the labels of a record that are learned: the data checks count them, and a cut keeps each in train."""
         return ()
+
+    def known_labels(self, facts: dict) -> Sequence[str]:
+        """Return the labels of train; a task that overrides `labels_of` overrides this as well."""
+        return ()
+
+    def require_known_labels(self, splits: Iterable[Iterable[Record]], facts: dict) -> None:
+        """Check that train has every label of other splits; one error reports all labels that it lacks.
+
+        Raises:
+            ValueError: there are records with labels that train lacks.
+        """
+        if self.counted_labels_of is not None:
+            require_known(splits, self.labels_of, self.known_labels(facts), self.label_noun)
 
     @abc.abstractmethod
     def read_facts(self, records: Iterable[Record]) -> dict:

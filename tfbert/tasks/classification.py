@@ -47,6 +47,10 @@ class Classification(PooledTask):
         """Return the label."""
         return (record.target,)
 
+    def known_labels(self, facts: dict) -> Sequence[str]:
+        """Return `labels`."""
+        return facts["labels"]
+
     def read_facts(self, records: Iterable[Record]) -> dict:
         """Return `labels`, sorted by name so that the order does not depend on that of the rows, and their `counts`.
 

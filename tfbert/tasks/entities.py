@@ -52,11 +52,12 @@ class Entities(Task):
     monitor = "f1"
     with_offsets = True
     by_token = True
+    label_noun = "entity type"
 
     @property
     def schema(self) -> Schema:
         """What the task wants of a file: how its rows are read depends on the config and on the file's tags."""
-        return Schema(self.columns, self.parse, EntityRows)
+        return Schema(self.columns, self.parse, EntityRows, self.labels_of)
 
     def parse(self, row: Row) -> Record:
         """Return the record of a row that stands alone, read by the default config.
@@ -67,8 +68,12 @@ class Entities(Task):
         return EntityRows(DataConfig(), lambda: (row,))(row)
 
     def labels_of(self, record: Record) -> Iterable[str]:
-        """Return each type that the record has."""
-        return sorted({span.label for span in record.target})
+        """Return each type that is learned from the record; what lies inside a longer entity is not."""
+        return sorted({span.label for span in spans_in(record)})
+
+    def known_labels(self, facts: dict) -> Sequence[str]:
+        """Return `types`."""
+        return facts["types"]
 
     def read_facts(self, records: Iterable[Record]) -> dict:
         """Return `types`, sorted by name, their `counts`, `tags` and `borders`.

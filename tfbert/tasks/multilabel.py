@@ -65,6 +65,10 @@ class Multilabel(PooledTask):
         """Return the labels."""
         return record.target
 
+    def known_labels(self, facts: dict) -> Sequence[str]:
+        """Return `labels`."""
+        return facts["labels"]
+
     def read_facts(self, records: Iterable[Record]) -> dict:
         """Return `labels`, sorted by name, their `counts` among `num_examples`, and `thresholds` as yet undecided.
 

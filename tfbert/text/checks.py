@@ -3,148 +3,28 @@
 In: the splits, and the number of tokens of each text if it is known. Out: a `DataReport`, for a person and for JSON.
 """
 
-import dataclasses
 import hashlib
 from array import array
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from itertools import combinations
 
 import numpy as np
 
+from tfbert.text.data_report import DataReport, Finding
 from tfbert.text.interpretation import Interpretation
 from tfbert.text.label_checks import label_warnings
 from tfbert.text.records import Record
 from tfbert.text.splits import Split, near_duplicate_key
+from tfbert.text.unknown_tokens import UnknownTokens
 
-MAX_EXAMPLES, SHOWN_EXAMPLES = 5, 3  # of a finding: kept for JSON, printed
+MAX_EXAMPLES = 5  # of a finding, kept for JSON
 _LONGEST_TARGET = 60  # characters of a target in an example
 QUANTILES = {"median": 0.5, "p90": 0.9, "p99": 0.99, "longest": 1.0}
 
-_SENTENCES = {
-    "duplicate": "{texts} of {0} {repeat} an earlier one (exact)",
-    "conflict": "{texts} of {0} {are} labelled in more than one way",
-    "leak": "{texts} of {1} {are} also in {0} (exact)",
-    "near_leak": "{texts} of {1} {are} also in {0} but for case or punctuation",
-    "leak_conflict": "{texts} of {1} {are} labelled in another way in {0}",
-}
 # Between the texts of one record, so that ("a b", "c") is not ("a", "b c").
 _BETWEEN_TEXTS = "\x1f"
-
-
-@dataclass(frozen=True)
-class Finding:
-    """Something found in the texts of one split or of a pair.
-
-    Args:
-        kind: `duplicate` and `conflict` (one text, two labels) lie within a split; `leak` (a text of the second split
-            is in the first), `near_leak` (likewise by its near-duplicate key, without the leaks) and `leak_conflict`
-            (a leak whose label the first split does not give that text) between two. Texts are one text where they
-            differ in blanks at most, which no tokenizer of BERT sees.
-        splits: name of the split, or the names of both.
-        count: records of the last-named split; of a `conflict` the different texts.
-        examples: up to five, each a pair `record = earlier record`, with the labels where these differ.
-    """
-
-    kind: str
-    splits: tuple[str, ...]
-    count: int
-    examples: tuple[str, ...]
-
-    def line(self) -> str:
-        """Return the finding in words, with the first examples."""
-        one = self.count == 1
-        words = {"repeat": "repeats", "are": "is"} if one else {}
-        words = {word: words.get(word, word) for word in ("repeat", "are")}
-        said = _SENTENCES[self.kind].format(*self.splits, texts=_count(self.count, "text"), **words)
-        return f"{said}: {_some(self.examples, self.count)}"
-
-
-@dataclass(frozen=True)
-class DataReport:
-    """What the data of a run is and what is wrong with it. Every mapping is by split unless it says otherwise.
-
-    Args:
-        num_examples: records.
-        class_counts: records by label, in the order of the labels; a record may have several labels or none.
-        missing_labels: labels of train that the split lacks, for the splits that lack any.
-        label_warnings: what is doubtful about the labels of train, one sentence each.
-        findings: duplicates, conflicts and leaks, those that occur.
-        characters: median, p90, p99 and longest length of the texts.
-        tokens: likewise with special tokens and before cutting; with `num_tokens` in all, `num_cut` examples longer
-            than `sequence_length` and the `num_cut_tokens` they lose. `None` where lengths in tokens were not given.
-        sequence_length: longest input in tokens; `None` where longer ones are read in windows and nothing is cut.
-        remarks: what the task had to say of records when it made examples of them.
-        num_skipped: bad rows left out, by file, for the files that have any.
-        skipped: the first of their messages, by file.
-        num_replaced: characters put for bytes that did not decode, by file, for the files that have any.
-        notes: where the records come from, if there is anything to say of it.
-        files: how each file was interpreted, by file.
-        unread: columns of text that are not read, one sentence for each file.
-    """
-
-    num_examples: dict[str, int]
-    class_counts: dict[str, dict[str, int]]
-    missing_labels: dict[str, list[str]]
-    label_warnings: tuple[str, ...]
-    findings: tuple[Finding, ...]
-    characters: dict[str, dict[str, int]]
-    tokens: dict[str, dict[str, int]] | None
-    sequence_length: int | None
-    remarks: dict[str, dict[str, list[str]]]
-    num_skipped: dict[str, int]
-    skipped: dict[str, list[str]]
-    num_replaced: dict[str, int]
-    notes: dict[str, str]
-    files: dict[str, dict] = dataclasses.field(default_factory=dict)
-    unread: tuple[str, ...] = ()
-
-    def to_dict(self) -> dict:
-        """Return everything as plain values, ready for JSON."""
-        return dataclasses.asdict(self)
-
-    def lines(self, *, with_warnings: bool = True) -> list[str]:
-        """Return the few lines that a person should read before training: what the data is, then the warnings."""
-        sizes = ", ".join(f"{name} {number:,}" for name, number in self.num_examples.items())
-        lines = [f"{sizes} examples{_labels_line(self.class_counts['train'])}"]
-        lines += [f"{name}: {note}" for name, note in self.notes.items()]
-        lengths, unit = (self.characters, "character") if self.tokens is None else (self.tokens, "token")
-        train = lengths["train"]
-        median, longest = _count(train["median"], unit), f"{train['longest']:,}"
-        lines.append(f"length of train: median {median}, 99% up to {train['p99']:,}, longest {longest}")
-        return lines + list(self.warnings if with_warnings else ())
-
-    @property
-    def warnings(self) -> tuple[str, ...]:
-        """What may spoil the model or its score, one sentence each, leaks first."""
-        return tuple(sentence for _, sentence in self.table())
-
-    def table(self) -> list[tuple[str, str]]:
-        """Return a kind and a sentence for each warning, leaks first."""
-        order = ("leak_conflict", "leak", "near_leak", "conflict", "duplicate")
-        ordered = sorted(self.findings, key=lambda finding: order.index(finding.kind))
-        found = [(finding.kind.replace("_", " "), finding.line()) for finding in ordered]
-        for name, labels in self.missing_labels.items():
-            verb = "is" if len(labels) == 1 else "are"
-            some = _some([repr(label) for label in labels], len(labels))
-            found.append(("missing label", f"{_count(len(labels), 'label')} of train {verb} not in {name}: {some}"))
-        found += [("unused column", sentence) for sentence in self.unread]
-        found += [("label", sentence) for sentence in self.label_warnings]
-        cut = _cut_warnings(self.tokens or {}, self.num_examples, self.sequence_length)
-        found += [("cut text", sentence) for sentence in cut]
-        for name, remarks in self.remarks.items():
-            for what, places in remarks.items():
-                found.append(("record", f"{name}: {len(places):,} {what}: {_some(places, len(places))}"))
-        for file, number in self.num_skipped.items():
-            verb = "was" if number == 1 else "were"
-            first = self.skipped[file][0]
-            found.append(("left out", f"{_count(number, 'row')} of {file} {verb} left out, first: {first}"))
-        for file, number in self.num_replaced.items():
-            verb = "was" if number == 1 else "were"
-            replaced = f"{_count(number, 'character')} of {file} did not decode and {verb} replaced by U+FFFD"
-            found.append(("encoding", replaced))
-        return found
 
 
 def check(
@@ -155,6 +35,7 @@ def check(
     remarks: Mapping[str, Mapping[str, list[str]]] | None = None,
     interpretation: Interpretation | None = None,
     several_labels: bool = False,
+    unknown: UnknownTokens | None = None,
 ) -> DataReport:
     """Read every split once, a second time as far as examples need it, and report what is wrong.
 
@@ -169,6 +50,7 @@ def check(
         remarks: by split, what is to be said of some records, and where these are.
         interpretation: how the files were read.
         several_labels: whether a record may have several labels.
+        unknown: tokens that the encoder does not know, if anything has been tokenized.
 
     Raises:
         ValueError: token lengths of another number than the records, or whatever reading the files meets.
@@ -195,6 +77,7 @@ def check(
         notes={name: split.note for name, split in splits.items() if split.note},
         files=interpretation.to_dict() if interpretation else {},
         unread=tuple(interpretation.warnings) if interpretation else (),
+        unknown=unknown,
     )
 
 
@@ -316,34 +199,3 @@ def _token_counts(
         sums = {"num_tokens": lengths.sum(), "num_cut": np.count_nonzero(excess), "num_cut_tokens": excess.sum()}
         found[name] = _quantiles(lengths) | {key: int(value) for key, value in sums.items()}
     return found
-
-
-def _labels_line(counts: Mapping[str, int]) -> str:
-    if not counts:
-        return ""
-    if len(counts) == 1:
-        return f", 1 label ({next(iter(counts))!r})"
-    smallest, largest = min(counts, key=counts.get), max(counts, key=counts.get)
-    if counts[smallest] == counts[largest]:
-        return f", {len(counts):,} labels ({counts[smallest]:,} each)"
-    ends = f"smallest {smallest!r} {counts[smallest]:,}, largest {largest!r} {counts[largest]:,}"
-    return f", {len(counts):,} labels ({ends})"
-
-
-def _cut_warnings(
-    tokens: Mapping[str, Mapping[str, int]], num_examples: Mapping[str, int], longest: int | None
-) -> Iterable[str]:
-    for name, of in tokens.items():
-        if of["num_cut"]:
-            verb = "is" if of["num_cut"] == 1 else "are"
-            texts = f"{of['num_cut']:,} of {_count(num_examples[name], 'text')} of {name}"
-            cut = f"{of['num_cut_tokens']:,} of {_count(of['num_tokens'], 'token')} are cut"
-            yield f"{texts} {verb} longer than sequence_length {longest}: {cut}"
-
-
-def _some(examples: Sequence[str], count: int) -> str:
-    return ", ".join([*examples[:SHOWN_EXAMPLES], *(["..."] if count > SHOWN_EXAMPLES else [])])
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"

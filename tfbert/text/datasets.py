@@ -25,8 +25,8 @@ from tfbert.text.packing import INPUTS, pad_rows
 from tfbert.text.records import Record
 from tfbert.text.tokenizer import SpecialTokens, Tokenizer
 
-# Part of the cache key: raise it when the same text would give other ids.
-_TOKENIZATION_VERSION = 2
+# Part of the cache key: raise it when the same text would give other ids, or when other arrays are stored.
+_TOKENIZATION_VERSION = 3
 _CHUNK_RECORDS = 2048
 # Tokens of a split that are looked at together, where there may be more than memory holds.
 _CHUNK_TOKENS = 2**22
@@ -83,6 +83,8 @@ class TokenizedSplit:
         units: int64 `(num_units + 1,)`, the first row of each unit. Units are what batches are made of: rows, or
             records with all their rows.
         num_tokens: int64 `(num_records,)`, tokens of each record before anything was cut, special ones included.
+        num_text_tokens: int64 `()`, tokens of all texts before anything was cut, special ones excluded.
+        num_unknown_tokens: int64 `()`, how many of these are [UNK].
         remarks: what was said of records: remark to places.
         special: ids of the special tokens.
         by_token: whether there is a target for every token.
@@ -94,6 +96,8 @@ class TokenizedSplit:
     targets: np.ndarray
     units: np.ndarray
     num_tokens: np.ndarray
+    num_text_tokens: np.ndarray
+    num_unknown_tokens: np.ndarray
     remarks: dict[str, list[str]]
     special: SpecialTokens
     by_token: bool = False
@@ -326,9 +330,10 @@ def _write(
     by_token: bool,
 ) -> None:
     lengths, seconds, targets, num_rows, num_tokens = [], [], [], [0], []
+    counts = np.zeros(2, np.int64)
     remarks: dict[str, list[str]] = {}
     with open(directory / "tokens.bin", "wb") as stream:
-        for record, texts in _tokenized(records, tokenizer, with_offsets):
+        for record, texts in _tokenized(records, tokenizer, with_offsets, counts):
             made = make_examples(
                 record, texts, lambda what, place=record.where: remarks.setdefault(what, []).append(place)
             )
@@ -346,14 +351,19 @@ def _write(
         targets=np.concatenate(targets) if by_token else np.asarray(targets),
         records=np.asarray(num_rows, np.int64),
         num_tokens=np.asarray(num_tokens, np.int64),
+        num_text_tokens=counts[0],
+        num_unknown_tokens=counts[1],
     )
     write_json(directory / "remarks.json", remarks)
 
 
 def _tokenized(
-    records: Iterable[Record], tokenizer: Tokenizer, with_offsets: bool
+    records: Iterable[Record], tokenizer: Tokenizer, with_offsets: bool, counts: np.ndarray
 ) -> Iterator[tuple[Record, list[Tokens]]]:
-    """Yield records with their tokenized texts; tokenizing many at once saves most of its cost."""
+    """Yield records with their tokenized texts; tokenizing many at once saves most of its cost.
+
+    Adds the number of tokens, and of unknown ones among them, to `counts`.
+    """
     stream = iter(records)
     while chunk := list(itertools.islice(stream, _CHUNK_RECORDS)):
         texts = tf.constant([text.encode("utf-8", "replace") for record in chunk for text in record.texts])
@@ -364,8 +374,10 @@ def _tokenized(
                 for ragged in (found.ids, found.starts, found.ends)
             ]
         else:
-            ids = tokenizer(texts)
-            parts = [(ids.flat_values.numpy(), ids.row_splits.numpy())]
+            found = tokenizer(texts)
+            parts = [(found.flat_values.numpy(), found.row_splits.numpy())]
+        ids, _ = parts[0]
+        counts += len(ids), np.count_nonzero(ids == tokenizer.special.unknown)
         index = 0
         for record in chunk:
             of_record = []

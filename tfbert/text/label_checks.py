@@ -10,6 +10,7 @@ from decimal import Decimal
 from tfbert.nearest import code_point_difference, differs_visibly, look_alike_key
 
 _USUAL_LABELS = 10  # so many may well have one example each in a small trial
+_USUAL_EXAMPLES = 10  # where a label has so many, it is no small trial, and one example of another is too few
 _SHOWN_LABELS = 3
 # What pandas, R, databases and spreadsheets write where a value is missing or could not be computed.
 # Source: pandas 2.2, `STR_NA_VALUES`; Excel's error values.
@@ -29,8 +30,8 @@ _HINT = "labels of one cell are separated by ; or |"
 
 def label_warnings(
     counts: Mapping[str, int], places: Mapping[str, str], num_examples: int, several_labels: bool
-) -> tuple[str, ...]:
-    """Return what may be wrong with the labels of train, one sentence each.
+) -> tuple[tuple[str, int], ...]:
+    """Return what may be wrong with the labels of train: a sentence, and how many records it concerns.
 
     Args:
         counts: records by label.
@@ -40,9 +41,11 @@ def label_warnings(
     """
     found = []
     if list(counts.values()) == [num_examples]:
-        found.append(f"train has one label only: {next(iter(counts))!r}")
+        found.append((f"train has one label only: {next(iter(counts))!r}", num_examples))
     if len(counts) > _USUAL_LABELS and len(counts) * 2 > num_examples:
-        found.append(f"train has {len(counts):,} labels for {num_examples:,} examples: is it the label column?")
+        many = f"train has {len(counts):,} labels for {num_examples:,} examples: is it the label column?"
+        found.append((many, num_examples))
+    found += _single_examples(counts)
     found += _look_alikes(counts, places)
     found += _equal_numbers(counts, places)
     found += _missing_values(counts, places)
@@ -51,31 +54,43 @@ def label_warnings(
     return tuple(found)
 
 
-def _look_alikes(labels: Iterable[str], places: Mapping[str, str]) -> Iterable[str]:
-    for first, other in _pairs(labels, look_alike_key):
+def _single_examples(counts: Mapping[str, int]) -> Iterable[tuple[str, int]]:
+    single = [label for label, count in counts.items() if count == 1]
+    if single and max(counts.values()) >= _USUAL_EXAMPLES:
+        names = ", ".join([*map(repr, single[:_SHOWN_LABELS]), *(["..."] if len(single) > _SHOWN_LABELS else [])])
+        number = f"{len(single):,} labels" if len(single) > 1 else "1 label"
+        advice = "add examples of them, or merge or remove these labels"
+        yield f"{number} with one example in train, too few to learn from ({advice}): {names}", len(single)
+
+
+def _look_alikes(counts: Mapping[str, int], places: Mapping[str, str]) -> Iterable[tuple[str, int]]:
+    for first, other in _pairs(counts, look_alike_key):
+        num_records = min(counts[first], counts[other])
         both = f"labels {first!r} ({places[first]}) and {other!r} ({places[other]})"
         if differs_visibly(first, other):
-            yield f"{both} differ only in case or blanks"
+            yield f"{both} differ only in case or blanks", num_records
         else:
-            yield f"{both} look alike but differ in {code_point_difference(first, other)}"
+            yield f"{both} look alike but differ in {code_point_difference(first, other)}", num_records
 
 
-def _equal_numbers(labels: Iterable[str], places: Mapping[str, str]) -> Iterable[str]:
-    numbers = [label for label in labels if _NUMBER.fullmatch(label)]
+def _equal_numbers(counts: Mapping[str, int], places: Mapping[str, str]) -> Iterable[tuple[str, int]]:
+    numbers = [label for label in counts if _NUMBER.fullmatch(label)]
     for first, other in _pairs(numbers, Decimal):
-        yield f"labels {first!r} ({places[first]}) and {other!r} ({places[other]}) are the same number"
+        both = f"labels {first!r} ({places[first]}) and {other!r} ({places[other]})"
+        yield f"{both} are the same number", min(counts[first], counts[other])
 
 
-def _missing_values(counts: Mapping[str, int], places: Mapping[str, str]) -> Iterable[str]:
+def _missing_values(counts: Mapping[str, int], places: Mapping[str, str]) -> Iterable[tuple[str, int]]:
     missing = [label for label in counts if label in _MISSING]
     if missing:
         labels, what = ("labels", "what exports write") if len(missing) > 1 else ("label", "what an export writes")
         told = _counted(missing, counts, places, len(missing))
         verb = "are" if len(missing) > 1 else "is"
-        yield f"{labels} {told} {verb} {what} for a missing value: remove these records if their label is unknown"
+        advice = "remove these records if their label is unknown"
+        yield f"{labels} {told} {verb} {what} for a missing value: {advice}", sum(map(counts.get, missing))
 
 
-def _joined(counts: Mapping[str, int], places: Mapping[str, str]) -> Iterable[str]:
+def _joined(counts: Mapping[str, int], places: Mapping[str, str]) -> Iterable[tuple[str, int]]:
     """Find labels all of whose parts are labels themselves or parts of other labels, and those with line breaks."""
     for joint, name in _JOINTS.items():
         parts = {label: set(_parts(label.split(joint))) for label in counts if joint in label}
@@ -95,11 +110,11 @@ def _joined(counts: Mapping[str, int], places: Mapping[str, str]) -> Iterable[st
 
 def _joined_warning(
     labels: Sequence[str], name: str, counts: Mapping[str, int], places: Mapping[str, str]
-) -> Iterable[str]:
+) -> Iterable[tuple[str, int]]:
     if labels:
         number = f"{len(labels):,} labels look" if len(labels) > 1 else "1 label looks"
         told = _counted(labels, counts, places, _SHOWN_LABELS)
-        yield f"{number} like several joined by {name}: {told} ({_HINT})"
+        yield f"{number} like several joined by {name}: {told} ({_HINT})", sum(map(counts.get, labels))
 
 
 def _parts(parts: Iterable[str]) -> list[str]:

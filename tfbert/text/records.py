@@ -8,7 +8,7 @@ import hashlib
 import itertools
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -60,11 +60,13 @@ class Schema:
         parse: makes a record of a row; a `ValueError` says what is wrong with it, without its place.
         parser: where that depends on the config or on the whole file: makes `parse` for one file, of the config and
             of what gives the file's rows afresh at every call.
+        labels_of: labels of a record that have to be in train for it to be learned; `None` where there are none.
     """
 
     columns: tuple[Column, ...]
     parse: Callable[[Row], Record]
     parser: Callable[[DataConfig, Callable[[], Iterator[Row]]], Callable[[Row], Record]] | None = None
+    labels_of: Callable[[Record], Iterable[str]] | None = None
 
 
 def text_of(row: Row, role: str = "text") -> str:

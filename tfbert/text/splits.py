@@ -12,6 +12,7 @@ from itertools import islice
 from pathlib import Path
 
 from tfbert.config import DataConfig
+from tfbert.text.labels import label_names, some, texts_to_keep
 from tfbert.text.records import LABELLED_TEXT, Reader, Record, Schema, read_records
 from tfbert.text.rows import FORMAT_OF_SUFFIX, format_of
 
@@ -20,7 +21,9 @@ SPLIT_OF_STEM = {name: name for name in NAMES} | dict.fromkeys(("valid", "val", 
 # Each split that is taken beside given ones has a hash of its own: a train.csv that is itself the remainder of a hash
 # split has no text below its test fraction, so the hash that made it would find none for validation.
 SALTS = {"validation": "validation\n", "test": "test\n"}
-SHOWN_NAMES = 5
+# Different texts of every label that a cut leaves in train, if there are that many. One is enough to train at all, and
+# is what is kept where two would leave nothing for another split.
+KEPT_TEXTS = 2
 
 
 class _LettersAndDigits(dict):
@@ -67,6 +70,7 @@ class Split:
         note: what a report should say of where the records come from, or empty.
         interval: of `hash_fraction`, the end exclusive; `None` means every record.
         salt: of the hash.
+        kept: fractions of texts that are in train whatever the interval says.
     """
 
     name: str
@@ -74,6 +78,7 @@ class Split:
     note: str = ""
     interval: tuple[float, float] | None = None
     salt: str = ""
+    kept: frozenset[float] = frozenset()
 
     def __iter__(self) -> Iterator[Record]:
         if self.interval is None:
@@ -81,8 +86,13 @@ class Split:
             return
         low, high = self.interval
         for record in self.reader:
-            if low <= hash_fraction(record.group or record.text, self.salt) < high:
+            fraction = self.fraction_of(record)
+            if self.name == "train" if fraction in self.kept else low <= fraction < high:
                 yield record
+
+    def fraction_of(self, record: Record) -> float:
+        """Return the number in [0, 1] that decides which split a record of this file is in."""
+        return hash_fraction(record.group or record.text, self.salt)
 
     @property
     def path(self) -> Path:
@@ -127,7 +137,8 @@ def load_splits(data: DataConfig, path: Path, schema: Schema = LABELLED_TEXT) ->
     A directory gives the splits that files or directories of classes named `train`, `validation` (or `valid`, `val`,
     `dev`) and `test` are for. Anything else is one file or one directory per class. A split that is not given is
     taken from train by a hash of each record's group or text, unless its fraction is 0: equal texts stay together, and
-    further rows move none of the others.
+    further rows move none of the others. Only texts of labels that train would have too few examples of stay in train
+    against their hash.
 
     Args:
         data: format, columns and fractions.
@@ -136,7 +147,7 @@ def load_splits(data: DataConfig, path: Path, schema: Schema = LABELLED_TEXT) ->
 
     Raises:
         ValueError: no such path, nothing readable in it, no train, two candidates for one split, a split without
-            records, or whatever reading its first record meets.
+            records, or whatever reading its first record meets (every record where a file with labels is cut).
     """
     path = Path(path)
     is_dir = path.is_dir()
@@ -149,36 +160,70 @@ def load_splits(data: DataConfig, path: Path, schema: Schema = LABELLED_TEXT) ->
         if _stem(source) != name and len(given) > 1:
             note = _joined(f"it is {source.name}", note)
         splits[name] = Split(name, reader, note)
-    splits = _completed(data, splits)
+    splits = _completed(data, splits, schema)
     for split in splits.values():
         _require_record(split)
     return splits
 
 
-def _completed(data: DataConfig, given: dict[str, Split]) -> dict[str, Split]:
+def _completed(data: DataConfig, given: dict[str, Split], schema: Schema) -> dict[str, Split]:
     """Add the splits that are missing, out of train."""
     fractions = {"test": data.test_fraction, "validation": data.validation_fraction}
     missing = {name: fraction for name, fraction in fractions.items() if name not in given and fraction}
     if not missing:
         return {name: given[name] for name in NAMES if name in given}
-    train, splits, low = given["train"], dict(given), 0.0
     # With both missing the data is one file, cut as it always was; with one, that one has a hash of its own.
-    salt = "" if len(given) == 1 else SALTS[next(iter(missing))]
-    for name, fraction in missing.items():
-        splits[name] = replace(
-            train, name=name, note=_share(fraction, train), interval=(low, low + fraction), salt=salt
-        )
-        low += fraction
-    note = _joined(_share(1 - low, train), train.note)
-    splits["train"] = replace(train, note=note, interval=(low, math.inf), salt=salt)
+    train = replace(given["train"], salt="" if len(given) == 1 else SALTS[next(iter(missing))])
+    for number in range(KEPT_TEXTS, 0, -1):
+        stay = {}
+        if schema.labels_of is not None:
+            stay = texts_to_keep(train.reader, schema.labels_of, train.fraction_of, sum(missing.values()), number)
+        cut = _cut(train, missing, stay)
+        if not stay or all(map(_has_record, cut.values())):
+            break
+    splits = given | cut
     return {name: splits[name] for name in NAMES if name in splits}
 
 
+def _cut(train: Split, missing: dict[str, float], stay: dict[str, tuple[float, ...]]) -> dict[str, Split]:
+    """Return train and the missing splits, cut from train.
+
+    Args:
+        train: as it was given, with the salt of the hash.
+        missing: split to its fraction.
+        stay: fractions of the texts that stay in train against their hash, by the label that needs them.
+    """
+    kept = frozenset(fraction for texts in stay.values() for fraction in texts)
+    splits, low = {}, 0.0
+    for name, fraction in missing.items():
+        interval = (low, low + fraction)
+        num_kept = sum(interval[0] <= text < interval[1] for text in kept)
+        note = _share(fraction, train)
+        if num_kept:
+            note += f", less {_texts(num_kept)} kept in train"
+        splits[name] = replace(train, name=name, note=note, interval=interval, kept=kept)
+        low += fraction
+    note = _share(1 - low, train)
+    if kept:
+        note += f", plus {_texts(len(kept))} so that train has examples of {label_names(stay)}"
+    splits["train"] = replace(train, note=_joined(note, train.note), interval=(low, math.inf), kept=kept)
+    return splits
+
+
+def _has_record(split: Split) -> bool:
+    return next(iter(split), None) is not None
+
+
 def _require_record(split: Split) -> None:
-    if next(iter(split), None) is not None:
+    if _has_record(split):
         return
     if split.name == "train":
         raise ValueError(f"train has no records ({split.note}); wanted more data, or smaller fractions for the others")
+    if split.kept:
+        raise ValueError(
+            f"{split.name} has no records ({split.note}): all its texts stay in train, which would lack their labels "
+            f"otherwise; add examples of these labels, or set data.{split.name}_fraction=0 for no such split"
+        )
     raise ValueError(
         f"{split.name} has no records ({split.note}); wanted more data, a larger data.{split.name}_fraction, "
         "or 0 for no such split"
@@ -256,6 +301,8 @@ def _joined(first: str, second: str) -> str:
 
 
 def _names(names: Iterable[str]) -> str:
-    names = list(names)
-    rest = len(names) - SHOWN_NAMES
-    return ", ".join(names[:SHOWN_NAMES] + ([f"{rest} more"] if rest > 0 else [])) or "nothing"
+    return some(list(names)) or "nothing"
+
+
+def _texts(number: int) -> str:
+    return f"{number:,} text" if number == 1 else f"{number:,} texts"

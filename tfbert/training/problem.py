@@ -18,9 +18,10 @@ from tfbert.encoder.precision import Precision, choose_precision
 from tfbert.encoder.presets import cache_dir
 from tfbert.tasks.base import Task, TaskModel, load_task
 from tfbert.text.datasets import TokenizedSplit, tokenize
-from tfbert.text.interpretation import interpret
+from tfbert.text.interpretation import Interpretation, interpret
 from tfbert.text.splits import Split, load_splits
 from tfbert.text.tokenizer import Tokenizer
+from tfbert.text.unknown_tokens import measure_unknown
 from tfbert.training.answering import Answering, make_packer
 from tfbert.training.distribution import Replicas, join
 
@@ -126,13 +127,11 @@ def prepare(config: Config, *, log_warnings: bool = True) -> Problem:
     task = load_task(config.task)
     config = override(config, {"task": task.name})  # it may be an alias
     started = time.monotonic()
-    splits = load_splits(config.data, data_path(config, task), task.schema)
-    interpretation = interpret(splits, config.data, task.columns)
-    for line in interpretation.lines():
-        logger.info("%s", line)
-    if interpretation.refusal:
-        raise ValueError(interpretation.refusal)
+    splits, interpretation = _read_splits(config, task)
     facts = task.read_facts(splits["train"])
+    # Splits that were cut from the file of train have no label that train lacks.
+    given = [split for name, split in splits.items() if name != "train" and split.interval is None]
+    task.require_known_labels(given, facts)
     seconds = {"read": time.monotonic() - started}
     started = time.monotonic()
     encoder = load_encoder(config.encoder.name, dropout=config.encoder.dropout)
@@ -142,6 +141,8 @@ def prepare(config: Config, *, log_warnings: bool = True) -> Problem:
     started = time.monotonic()
     tokenized = {name: tokenize_split(split, task, facts, tokenizer, config) for name, split in splits.items()}
     seconds["tokenize"] = time.monotonic() - started
+    unknown = measure_unknown(splits, tokenized, tokenizer, config.encoder.name)
+    unknown.require_at_most(config.data.max_unknown_fraction)
     lengths = {name: split.num_tokens for name, split in tokenized.items()}
     remarks = {name: split.remarks for name, split in tokenized.items()}
     checked = checks.check(
@@ -152,6 +153,7 @@ def prepare(config: Config, *, log_warnings: bool = True) -> Problem:
         remarks,
         interpretation,
         several_labels=task.several_labels,
+        unknown=unknown,
     )
     for line in checked.lines(with_warnings=log_warnings):
         logger.info("%s", line)
@@ -167,6 +169,17 @@ def prepare(config: Config, *, log_warnings: bool = True) -> Problem:
         seconds=seconds,
         replicas=replicas,
     )
+
+
+def _read_splits(config: Config, task: Task) -> tuple[dict[str, Split], Interpretation]:
+    """Return the splits, and how their files were interpreted, which is logged before anything is learned of them."""
+    splits = load_splits(config.data, data_path(config, task), task.schema)
+    interpretation = interpret(splits, config.data, task.columns)
+    for line in interpretation.lines():
+        logger.info("%s", line)
+    if interpretation.refusal:
+        raise ValueError(interpretation.refusal)
+    return splits, interpretation
 
 
 def tokenize_split(split: Split, task: Task, facts: dict, tokenizer: Tokenizer, config: Config) -> TokenizedSplit:

@@ -1,0 +1,102 @@
+"""Labels and splits: which texts a cut must leave in train, and which labels of other splits train does not have."""
+
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable
+
+from tfbert.nearest import did_you_mean
+from tfbert.text.columns import shown
+from tfbert.text.records import Record
+
+SHOWN_LABELS = 5
+
+LabelsOf = Callable[[Record], Iterable[str]]
+
+
+def texts_to_keep(
+    records: Iterable[Record], labels_of: LabelsOf, fraction_of: Callable[[Record], float], begin: float, number: int
+) -> dict[str, tuple[float, ...]]:
+    """Return which texts have to stay in train so that train has examples of every label.
+
+    Texts are identified by their hash fraction, which near-duplicates share, so whole groups of them move together.
+    The choice depends on the set of records only, not on their order. A label gets back only as many texts as it
+    lacks, those with the largest fractions; a label that train has enough examples of moves none. Memory grows with
+    the number of labels, not with the number of records.
+
+    Args:
+        records: of all splits that are cut from one file.
+        labels_of: the labels of a record.
+        fraction_of: the hash fraction of a record.
+        begin: fractions from here on are in train anyway.
+        number: of different texts that train should have of every label, if there are that many.
+
+    Returns:
+        For every label that lacks texts, the fractions of those that have to stay.
+    """
+    inside: dict[str, tuple[float, ...]] = {}
+    outside: dict[str, tuple[float, ...]] = {}
+    for record in records:
+        fraction = fraction_of(record)
+        texts = inside if fraction >= begin else outside
+        for label in labels_of(record):
+            known = texts.get(label, ())
+            if fraction not in known:
+                texts[label] = tuple(sorted((*known, fraction), reverse=True)[:number])
+    kept = {label: texts[: number - len(inside.get(label, ()))] for label, texts in sorted(outside.items())}
+    return {label: texts for label, texts in kept.items() if texts}
+
+
+def require_known(
+    splits: Iterable[Iterable[Record]], labels_of: LabelsOf, known: Collection[str], noun: str = "label"
+) -> None:
+    """Check that train has every label of the other splits, and report all labels that it lacks at once.
+
+    Args:
+        splits: the records to check.
+        labels_of: the labels of a record.
+        known: the labels of train.
+        noun: what the labels are called in messages.
+
+    Raises:
+        ValueError: there are records with labels that train lacks. The message starts with the place of the first.
+    """
+    known = dict.fromkeys(known)
+    counts: Counter = Counter()
+    places: dict[str, str] = {}
+    num_records = 0
+    for split in splits:
+        for record in split:
+            unknown = {label for label in labels_of(record) if label not in known}
+            num_records += bool(unknown)
+            for label in sorted(unknown):
+                counts[label] += 1
+                places.setdefault(label, record.where)
+    if not counts:
+        return
+    first, place = next(iter(places.items()))
+    if len(known) == 1:
+        said = f"in train, whose only {noun} is {shown(next(iter(known)))}"
+    else:
+        said = f"one of the {len(known):,} {noun}s of train{did_you_mean(first, known)}"
+    message = f"{place}: {noun} {shown(first)} is not {said}{' ' if said.endswith('?') else '. '}"
+    if len(counts) == 1:
+        message += f"{_records(num_records)} with this {noun}: add examples of it to train, "
+    else:
+        listed = [f"{shown(label)} ({counts[label]:,}, first {where})" for label, where in places.items()]
+        message += f"Train lacks {len(counts):,} {noun}s of {_records(num_records)}: {some(listed)}. "
+        message += f"Add examples of these {noun}s to train, "
+    raise ValueError(f"{message}or remove or relabel {'this record' if num_records == 1 else 'these records'}")
+
+
+def label_names(labels: Iterable[str]) -> str:
+    """Return the first few labels, quoted, and how many there are besides."""
+    return some([shown(label) for label in labels])
+
+
+def some(items: list[str]) -> str:
+    """Return the first few items, and how many there are besides."""
+    rest = len(items) - SHOWN_LABELS
+    return ", ".join(items[:SHOWN_LABELS] + ([f"{rest:,} more"] if rest > 0 else []))
+
+
+def _records(number: int) -> str:
+    return f"{number:,} record{'' if number == 1 else 's'}"
