@@ -49,7 +49,8 @@ class Encoder:
         source: the name or directory it was loaded from, as the user wrote it; kept when saved and loaded again.
         facts: `kind`, `activation`, `layer_norm_epsilon`, `has_pooler` (False: the weights came without a pooler, so
             pooled_dense is random), `dropout`, and the sizes under KerasNLP's names; where tfbert pretrained it,
-            `pretraining`: on what and how long. All fit in JSON.
+            `pretraining`: on what and how long; of a `hf://` name, `commit`: the hash of the files' commit on the
+            Hugging Face hub. All fit in JSON.
     """
 
     backbone: BertBackbone
@@ -170,6 +171,7 @@ def _encoder(source, backbone, vocabulary, rules, activation, epsilon, has_poole
     set_computation(backbone, activation, epsilon)
     facts = {"kind": source.kind, "activation": activation, "layer_norm_epsilon": epsilon, "has_pooler": has_pooler}
     facts |= {key: getattr(backbone, key) for key in (*SIZES, "dropout")}
+    facts |= {"commit": source.commit} if source.commit else {}
     if len(vocabulary) > backbone.vocabulary_size:
         raise ValueError(
             f"{source.name}: {len(vocabulary)} tokens in the vocabulary; the embeddings have {backbone.vocabulary_size}"
