@@ -198,7 +198,7 @@ def _load_kerasnlp(source: EncoderSource, options: dict, load_weights: bool, see
         with no_weights_drawn():
             backbone = BertBackbone.from_preset(preset, load_weights=load_weights, **options)
         tokenizer = BertTokenizer.from_preset(preset)
-    except (OSError, ValueError, KeyError, ImportError, TypeError, RuntimeError) as error:
+    except (OSError, ValueError, KeyError, ImportError, TypeError, RuntimeError, AttributeError) as error:
         raise ValueError(f"encoder {source.name!r}: KerasNLP could not load it: {error}") from error
     if not load_weights:
         _randomize(backbone.weights, seed)
