@@ -6,6 +6,7 @@ import re
 import tempfile
 from pathlib import Path
 
+import machine
 import pytest
 
 from tfbert.encoder import presets
@@ -33,6 +34,17 @@ def pytest_configure(config):
         (encoders / folder.name).symlink_to(folder)
     os.environ["TFBERT_CACHE"] = private.name
     config.add_cleanup(lambda: os.environ.pop("TFBERT_CACHE"))
+
+
+def pytest_report_header():
+    """Say on what kind of processor the tests run, as how numbers are rounded depends on it."""
+    return machine.this_machine()
+
+
+def pytest_terminal_summary(terminalreporter):
+    """Say so beside the result where no header was printed."""
+    if not terminalreporter.showheader:
+        terminalreporter.write_line(machine.this_machine())
 
 
 def pytest_collection_modifyitems(items):

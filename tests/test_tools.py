@@ -16,7 +16,7 @@ OPTIONS = {
     },
     "pretrain": {
         "what", "--corpus", "--prepared", "--encoder", "--from-scratch", "--vocabulary", "--size", "--out", "--show",
-        "--seed", "--config", "--set", "--beam",
+        "--seed", "--config", "--set", "--allow-code", "--beam",
     },
     "bench": {
         "what", "--data", "--only", "--out", "--seeds", "--repeat", "--model", "--lines", "--seconds", "--requests",

@@ -30,9 +30,8 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--seed", metavar="N", type=int, help="of weights, order, masks and dropout")
     parser.add_argument("--config", metavar="FILE", type=Path, help="config.json of an earlier run")
     parser.add_argument("--set", metavar="SECTION.FIELD=VALUE", action="append", default=[], help="any config field")
-    parser.add_argument(
-        "--beam", metavar="OPTIONS", nargs="?", const="", help="prepare by Apache Beam, with its runner's options"
-    )
+    parser.add_argument("--allow-code", action="store_true", help="let --set examples.segmenter=MODULE:FUNCTION run")
+    parser.add_argument("--beam", metavar="OPTIONS", nargs="?", const="", help="by Apache Beam, with these options")
     return parser
 
 
@@ -40,11 +39,14 @@ def read_config(options: argparse.Namespace):
     """Return the config: defaults, then --config, then --set and the options of their own."""
     from tfbert.config import from_dict, override, parse_assignments
     from tfbert.files import read_json
+    from tfbert.pretraining import segmenters
     from tfbert.pretraining.config import SAMPLES, PretrainConfig
 
+    values = parse_assignments(options.set, PretrainConfig)
     config = override(PretrainConfig(), {} if options.corpus or options.prepared else SAMPLES)
     if options.config:
         config = from_dict(read_json(options.config), PretrainConfig)
+    segmenters.check_origin(config.examples.segmenter, options.config, values, options.allow_code)
     given = {
         "corpus.paths": tuple(options.corpus) if options.corpus else None,
         "prepared": options.prepared,
@@ -53,7 +55,6 @@ def read_config(options: argparse.Namespace):
         "encoder.vocabulary_size": options.size,
         "train.seed": options.seed,
     }
-    values = parse_assignments(options.set, PretrainConfig)
     values |= {path: value for path, value in given.items() if value is not None}
     return override(config, values | ({"encoder.name": None} if options.from_scratch else {}))
 

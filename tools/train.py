@@ -15,7 +15,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="train", description=__doc__)
     parser.add_argument("--task", default="classification", help="one of --list (default: %(default)s)")
     parser.add_argument("--data", metavar="PATH", help="directory with train[, validation, test], or one file")
-    parser.add_argument("--encoder", metavar="NAME_OR_DIR", help="one of --list, hf://owner/name, or a directory")
+    parser.add_argument("--encoder", metavar="NAME_OR_DIR", help="of --list, hf://owner/name[@revision] or directory")
     parser.add_argument("--out", metavar="DIR", type=Path, help="run directory (default: runs/TASK/TIME-HASH)")
     parser.add_argument("--name", help="of the SavedModel in saved_models/ (default: from the data's name)")
     parser.add_argument("--seed", metavar="N", type=int, help="of weights, data order and dropout")

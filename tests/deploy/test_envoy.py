@@ -58,6 +58,8 @@ def clients_filter(bootstrap):
 
 def test_envoys_own_messages_take_the_files(rendered, messages, bootstrap):
     json_format.ParseDict(bootstrap, messages["bootstrap_pb2"].Bootstrap())
+    for name in ("config/metrics.yaml", "compose/metrics.yaml"):
+        json_format.ParseDict(read(rendered, name), messages["bootstrap_pb2"].Bootstrap())
     for name in ("config/certificate.yaml", "clients/routes.yaml"):
         json_format.ParseDict(read(rendered, name), messages["discovery_pb2"].DiscoveryResponse())
 

@@ -2,11 +2,13 @@
 
 import kubernetes_validate
 import pytest
+import yaml
 from kustomize import build, containers, named
 
 OVERLAYS = ["cpu", "gpu", "keda", "canary"]
 # What Kubernetes itself does not define; their schemas come with their operators.
 CUSTOM = {"ScaledObject"}
+MONITORING = {"kubernetes.io/metadata.name": "monitoring"}
 
 
 @pytest.fixture(scope="module")
@@ -79,6 +81,35 @@ def test_every_pod_is_chosen_by_a_policy_and_only_the_proxy_and_prometheus_reach
             if labels["app.kubernetes.io/component"] == "serving":
                 assert policy["egress"] == []
                 assert all("from" in rule for rule in policy["ingress"])
+                by_proxy, by_prometheus = policy["ingress"]
+                [proxy] = by_proxy["from"]
+                assert proxy["podSelector"]["matchLabels"]["app.kubernetes.io/component"] == "proxy"
+                assert {entry["port"] for entry in by_proxy["ports"]} == {8500, 8501}
+                # Not the REST port, which answers predictions to everybody: the port of metrics alone.
+                assert by_prometheus["from"][0]["namespaceSelector"]["matchLabels"] == MONITORING
+                assert by_prometheus["ports"] == [{"port": 9904}]
+
+
+def test_what_the_monitoring_namespace_reaches_asks_for_a_key_or_answers_metrics_alone(objects, rendered):
+    reached = {}
+    for entry in objects:
+        if entry["kind"] != "NetworkPolicy":
+            continue
+        component = entry["spec"]["podSelector"]["matchLabels"]["app.kubernetes.io/component"]
+        for rule in entry["spec"]["ingress"]:
+            sources = rule.get("from", [{"namespaceSelector": {"matchLabels": MONITORING}}])
+            if any(s.get("namespaceSelector", {}).get("matchLabels") == MONITORING for s in sources):
+                reached.setdefault(component, set()).update(entry["port"] for entry in rule["ports"])
+    # 8443 asks for a key; the proxy's 9902 and drift's 9903 know no call of the model.
+    assert reached == {"serving": {9904}, "proxy": {8443, 9902, 9903}}
+    envoys = {9904: "config/metrics.yaml", 9902: "config/envoy.yaml"}
+    published = {9904: ["/monitoring/prometheus/metrics"], 9902: ["/stats/prometheus", "/ready"]}
+    for port, name in envoys.items():
+        resources = yaml.safe_load((rendered / name).read_text(encoding="utf-8"))["static_resources"]
+        [listener] = [e for e in resources["listeners"] if e["address"]["socket_address"]["port_value"] == port]
+        [host] = listener["filter_chains"][0]["filters"][0]["typed_config"]["route_config"]["virtual_hosts"]
+        assert [route["match"]["path"] for route in host["routes"]] == published[port]
+        assert all(route["match"].keys() <= {"path", "headers"} for route in host["routes"])
 
 
 def test_as_many_operations_at_once_as_whole_cores(objects):
@@ -106,13 +137,37 @@ def test_a_pod_waits_longer_than_it_is_told_to(objects):
 
 
 def test_no_container_may_more_than_it_must(objects):
+    for pod in (entry["spec"]["template"]["spec"] for entry in objects if entry["kind"] == "Deployment"):
+        assert pod["securityContext"]["runAsNonRoot"] and pod["securityContext"]["runAsUser"] > 0
+        assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+        assert pod["automountServiceAccountToken"] is False
     for container in containers(objects):
+        assert container["resources"]["limits"].keys() >= {"cpu", "memory"}
         context = container["securityContext"]
         assert not context["allowPrivilegeEscalation"]
         assert context["readOnlyRootFilesystem"]
         assert context["capabilities"]["drop"] == ["ALL"]
         assert ":" in container["image"]
         assert not container["image"].endswith(":latest")
+
+
+def test_the_runtime_of_kserve_is_as_closed(rendered, overlays):
+    text = (rendered / "kserve" / "serving_runtime.yaml").read_text(encoding="utf-8")
+    runtime, _ = yaml.safe_load_all(text)
+    [container] = runtime["spec"]["containers"]
+    [base] = [c for c in containers(overlays["cpu"]) if c["name"] == "serving"]
+    pod = named(overlays["cpu"], "Deployment", "bank-faq-1")["spec"]["template"]["spec"]["securityContext"]
+    pod = {name: value for name, value in pod.items() if name != "runAsGroup"}
+    assert container["securityContext"] == base["securityContext"] | pod
+    assert container["resources"] == base["resources"]
+    places = {mount["name"]: mount["mountPath"] for mount in container["volumeMounts"]}
+    assert places == {"config": "/etc/serving", "tmp": "/tmp"}
+    assert {volume["name"] for volume in runtime["spec"]["volumes"]} == places.keys()
+    # As a pod of Kubernetes' own, which is what KServe makes of it.
+    spec = {"containers": [container], "volumes": runtime["spec"]["volumes"]}
+    kubernetes_validate.validate(
+        {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "kserve"}, "spec": spec}, "1.34", strict=True
+    )
 
 
 def test_gpu(overlays):
@@ -138,7 +193,7 @@ def test_the_canary_is_chosen_by_its_own_service_alone(overlays):
         selector = named(objects, "Service", name)["spec"]["selector"]
         chosen = [other for other in labels if selector.items() <= labels[other].items()]
         assert chosen == [name]
-    images = [c["image"] for c in containers([canary, stable])]
+    images = [c["image"] for c in containers([canary, stable]) if c["name"] == "serving"]
     assert images == ["registry.example.com/bank-faq-1:4", "registry.example.com/bank-faq-1:3"]
     assert canary["spec"]["replicas"] == 1
 

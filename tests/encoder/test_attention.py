@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import tensorflow as tf
+from rounding import assert_near, distance, relative_error
 
 from tfbert.encoder import attention
 from tfbert.encoder.elementwise import draw_kept
@@ -49,4 +50,11 @@ def test_half_precision_stays_finite_and_near(dtype):
     found = attention.attend(*(tf.cast(part, dtype) for part in parts), MASKS["padding"], 0.0, None)
     assert found.dtype == dtype
     expected = attention.attend(*parts, MASKS["padding"], 0.0, None)
-    np.testing.assert_allclose(tf.cast(found, tf.float32), expected, rtol=0.1, atol=0.1)
+    # Seven values are weighted by a softmax of seven products of four numbers.
+    rounded = {"length": 7, "depth": 3}
+    assert_near(tf.cast(found, tf.float32), expected, dtype, **rounded)
+    query, key, value = parts
+    for broken in ((key, query, value), (2 * query, key, value), (query, key, value[:, :, ::-1])):
+        far = distance(attention.attend(*broken, MASKS["padding"], 0.0, None), expected)[0]
+        assert far > 5 * relative_error("bfloat16", **rounded)
+    assert distance(attention.attend(*parts, None, 0.0, None), expected)[0] > 5 * relative_error("bfloat16", **rounded)

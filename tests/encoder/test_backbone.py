@@ -9,6 +9,7 @@ import keras_hub
 import numpy as np
 import pytest
 from bert_files import CONFIG, VOCABULARY, make_tensors, write
+from rounding import assert_near, distance, relative_error
 
 from tfbert.encoder import presets
 from tfbert.encoder.backbone import load_encoder, save_encoder
@@ -150,7 +151,7 @@ def test_dropout_reaches_the_layers(tmp_path, caplog):
         assert backbone.embeddings_dropout.rate == layer._feedforward_dropout.rate == layer.dropout == 0.0
         trained = backbone(INPUTS, training=True)["pooled_output"].numpy()
         # Nothing is dropped; training only rounds otherwise.
-        np.testing.assert_allclose(trained, run(backbone)["pooled_output"], atol=1e-6)
+        assert_near(trained, run(backbone)["pooled_output"], "float32", length=20, depth=13)
     assert load_encoder(tmp_path / "saved", dropout=0.4).backbone.transformer_layers[1]._feedforward_dropout.rate == 0.4
 
 
@@ -173,7 +174,16 @@ def test_mixed_precision_keeps_float32_weights(dtype, tmp_path):
     outputs = run(encoder.backbone)
     assert outputs["sequence_output"].dtype != np.float32
     expected = numpy_bert(make_tensors(CONFIG), CONFIG, INPUTS)
-    np.testing.assert_allclose(outputs["pooled_output"].astype("float32"), expected[1], atol=0.1)
+    # Two layers of six products and the pooler; the longest sum is that of the dense layer of 20.
+    rounded = {"length": 20, "depth": 13}
+    assert_near(outputs["pooled_output"].astype("float32"), expected[1], dtype.removeprefix("mixed_"), **rounded)
+    tensors = make_tensors(CONFIG)
+    name = "encoder.layer.1.attention.self.{}.weight".format
+    swapped = tensors | {name("query"): tensors[name("value")], name("value"): tensors[name("query")]}
+    no_bias = tensors | {"encoder.layer.1.intermediate.dense.bias": np.zeros(20)}
+    for broken in (swapped, no_bias):
+        far = distance(numpy_bert(broken, CONFIG, INPUTS)[1], expected[1])[0]
+        assert far > 1.5 * relative_error("bfloat16", **rounded)
     save_encoder(encoder, tmp_path / "saved")
     assert_close(load_encoder(tmp_path / "saved").backbone, expected)  # float32 again, nothing lost
 

@@ -6,12 +6,16 @@ import pytest
 import tensorflow as tf
 from keras_hub.layers import TransformerEncoder
 from keras_hub.models import BertBackbone
+from rounding import assert_near, distance, relative_error
 
 from tfbert.encoder import block
 from tfbert.encoder.computation import FUNCTIONS, build_backbone
 
 SHAPE = (2, 7, 12)
 PADDING = tf.constant([[1] * 7, [1] * 4 + [0] * 3])
+# Of a layer: the longest sum is that of the second dense layer behind attention, and six products follow one another.
+# A gradient takes as many again. See rounding.py.
+FORWARD, BACKWARD = {"length": 20, "depth": 6}, {"length": 20, "depth": 12}
 SIZES = {"vocabulary_size": 30, "num_layers": 2, "num_heads": 3, "hidden_dim": 12, "intermediate_dim": 20}
 FACTS = SIZES | {"max_sequence_length": 9, "num_segments": 2, "activation": "gelu_tanh", "layer_norm_epsilon": 1e-12}
 INPUTS = {
@@ -19,6 +23,10 @@ INPUTS = {
     "segment_ids": tf.constant([[0] * 7, [0, 0, 0, 1, 1, 1, 1]]),
     "padding_mask": PADDING,
 }
+
+
+# Among the output, the gradient of the inputs and those of the weights.
+KEY_BIAS = 5
 
 
 def a_layer(activation="gelu", dropout=0.0, dtype="float32"):
@@ -93,7 +101,7 @@ def test_half_precision_is_near(dtype, training):
     layers = fast(a_layer(dtype=dtype)), a_layer()
     found, expected = (tf.boolean_mask(layer(inputs(), **options), PADDING) for layer in layers)
     assert found.dtype == dtype.removeprefix("mixed_")
-    np.testing.assert_allclose(tf.cast(found, tf.float32), expected, rtol=0.1, atol=0.2)
+    assert_near(tf.cast(found, tf.float32), expected, found.dtype.as_numpy_dtype, **FORWARD)
 
 
 def test_products_alone_in_half_precision_are_near_and_answers_are_not_touched():
@@ -101,9 +109,10 @@ def test_products_alone_in_half_precision_are_near_and_answers_are_not_touched()
     exact = with_gradients(plain, padding_mask=PADDING, training=True)
     found = with_gradients(mixed, padding_mask=PADDING, training=True)
     assert {gradient.dtype for gradient in found} == {tf.float32}
-    for one, other in zip(found, exact, strict=True):
-        scale = max(1, np.abs(other).max())  # the gradient of the keys' bias is 0
-        np.testing.assert_allclose(one / scale, other / scale, atol=0.03)
+    of_keys = np.sqrt(np.mean(np.square(exact[4])))
+    for index, (one, other) in enumerate(zip(found, exact, strict=True)):
+        # The gradient of the keys' bias is 0, as the softmax does not see it: to be compared with that of their matrix.
+        assert_near(one, other, "bfloat16", **BACKWARD, size=of_keys if index == KEY_BIAS else None)
     assert np.abs(found[0] - exact[0]).max() > 1e-4  # rounded: bfloat16 was in use
     assert_same(*([with_gradients(layer, padding_mask=PADDING)[0]] for layer in (mixed, plain)))
 
@@ -114,10 +123,59 @@ def test_matrices_in_half_precision_answer_nearly_the_same_and_training_is_not_t
     block.use_in(narrow, matrices="bfloat16")
     exact, found = (tf.boolean_mask(layer(inputs(), padding_mask=PADDING), PADDING) for layer in (plain, narrow))
     assert found.dtype == tf.float32
-    np.testing.assert_allclose(found, exact, atol=0.05)
+    assert_near(found, exact, "bfloat16", **FORWARD)
     assert np.abs(found - exact).max() > 1e-4  # rounded: bfloat16 was in use
     learned = [with_gradients(layer, padding_mask=PADDING, training=True) for layer in (narrow, plain)]
     assert_same(*learned)
+
+
+def swap_query_and_value(layer):
+    query, value = layer._self_attention_layer._query_dense, layer._self_attention_layer._value_dense
+    kernels = [dense.kernel.numpy() for dense in (query, value)]
+    query.kernel.assign(kernels[1])
+    value.kernel.assign(kernels[0])
+
+
+def transpose_output(layer):
+    kernel = layer._self_attention_layer._output_dense.kernel
+    kernel.assign(kernel.numpy().reshape(12, 12).T.reshape(kernel.shape))
+
+
+def without_bias(name):
+    def change(layer):
+        bias = getattr(layer, name, None) or getattr(layer._self_attention_layer, name)
+        bias.bias.assign(tf.zeros_like(bias.bias))
+
+    return change
+
+
+DENSES = [
+    "_query_dense",
+    "_value_dense",
+    "_output_dense",
+    "_feedforward_intermediate_dense",
+    "_feedforward_output_dense",
+]
+DEFECTS = {"swapped matrices": swap_query_and_value, "transposed matrix": transpose_output}
+DEFECTS |= {f"no bias of {name}": without_bias(name) for name in DENSES}
+
+
+@pytest.mark.parametrize("defect", DEFECTS)
+def test_a_defect_is_more_than_rounding_explains(defect):
+    """The tolerances above are wide enough for every machine, and narrow enough for what they are to find."""
+    broken = fast(a_layer(), products="bfloat16")
+    DEFECTS[defect](broken)
+    exact = with_gradients(a_layer(), padding_mask=PADDING, training=True)
+    found = with_gradients(broken, padding_mask=PADDING, training=True)
+    far = [
+        distance(one, other)[0]
+        for index, (one, other) in enumerate(zip(found, exact, strict=True))
+        if index != KEY_BIAS
+    ]
+    assert max(far) > 1.3 * relative_error("bfloat16", **BACKWARD)
+    if "matri" in defect:
+        # So large that the outputs alone tell, in any of the precisions.
+        assert far[0] > 5 * relative_error("bfloat16", **FORWARD)
 
 
 def test_matrices_are_copied_as_they_are_and_read_as_such():

@@ -10,9 +10,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from keras_hub.models import BertBackbone
+from rounding import assert_near, distance, relative_error
 
 from tfbert.encoder.computation import answering_in, build_backbone, check_layers, freeze, no_weights_drawn
 
+# Two layers of six products each; the longest sum is that of the dense layer of 12.
+ROUNDED = {"length": 12, "depth": 12}
 FACTS = {
     "vocabulary_size": 20,
     "num_layers": 2,
@@ -114,7 +117,7 @@ def test_without_freezing_there_is_dropout_everywhere():
 def test_frozen_layers_multiply_in_what_training_does():
     one, other = (sequence(a_backbone(0, products=products)) for products in (None, "bfloat16"))
     assert not np.array_equal(one, other)
-    np.testing.assert_allclose(one, other, atol=0.2)
+    assert_near(other, one, "bfloat16", **ROUNDED)
 
 
 def test_answers_are_in_another_dtype_for_a_while():
@@ -123,11 +126,20 @@ def test_answers_are_in_another_dtype_for_a_while():
     with answering_in(backbone, "bfloat16"):
         inside = sequence(backbone, training=False)
     assert not np.array_equal(inside, before)
-    np.testing.assert_allclose(inside, before, atol=0.2)
+    assert_near(inside, before, "bfloat16", **ROUNDED)
     with answering_in(backbone, None):
         np.testing.assert_array_equal(sequence(backbone, training=False), before)
     # What lets no gradient through is there again, too.
     assert [layer.call for layer in backbone.transformer_layers] == calls
+
+
+def test_a_defect_is_more_than_rounding_explains():
+    exact = sequence(a_backbone(0, products="bfloat16"))
+    for path in ("layer_1/feedforward_intermediate_dense/bias", "layer_1/self_attention_layer/attention_output/kernel"):
+        broken = a_backbone(0, products="bfloat16")
+        [weight] = [weight for weight in broken.weights if weight.path.endswith(path)]
+        weight.assign(tf.zeros_like(weight) if path.endswith("bias") else weight.numpy()[::-1])
+        assert distance(sequence(broken), exact)[0] > 1.5 * relative_error("bfloat16", **ROUNDED)
 
 
 @pytest.mark.parametrize("number", [None, 0, 12])

@@ -350,19 +350,20 @@ def test_the_hub_is_asked_for_named_files_only(tmp_path, monkeypatch):
     write(tmp_path, {"config.json": BERT, "model.safetensors": ""})
     asked = {}
 
-    def download(repository, allow_patterns):
-        asked[repository] = allow_patterns
+    def download(repository, revision, allow_patterns):
+        asked[repository, revision] = allow_patterns
         return str(tmp_path)
 
     monkeypatch.setattr(hub, "snapshot_download", download)
     assert presets.resolve("hf://owner/name") == presets.EncoderSource("hf://owner/name", "huggingface", tmp_path)
-    assert list(asked) == ["owner/name"] and not any("bin" in pattern for pattern in asked["owner/name"])
+    assert list(asked) == [("owner/name", None)]
+    assert not any("bin" in pattern for pattern in asked["owner/name", None])
 
 
 def test_a_hub_that_does_not_answer(monkeypatch):
     hub = pytest.importorskip("huggingface_hub")
 
-    def download(repository, allow_patterns):
+    def download(repository, revision, allow_patterns):
         raise ConnectionError("\nno route.\nmore")
 
     monkeypatch.setattr(hub, "snapshot_download", download)

@@ -5,6 +5,7 @@ from dataclasses import replace
 import corpora
 import pytest
 
+from tfbert.pretraining import segmenters
 from tfbert.pretraining.config import ExamplesConfig
 from tfbert.pretraining.packing import CONTINUES, NEXT, NO_PAIR, NOT_NEXT, Packer
 from tfbert.pretraining.sentences import sentences_of
@@ -142,7 +143,8 @@ def test_text_without_tokens_gives_no_rows():
         assert packed([], pairs=pairs) == []
 
 
-def test_a_segmenter_says_which_tokens_go_on():
+def test_a_segmenter_says_which_tokens_go_on(monkeypatch):
+    monkeypatch.setattr(segmenters, "_allowed", {"corpora:two_characters"})
     document = replace(corpora.documents(1)[0], text="a, b")
     (row,) = packed([document], segmenter="corpora:two_characters")
     assert [code >= CONTINUES for code in row.codes] == [False, False, True, False, False]
@@ -150,26 +152,23 @@ def test_a_segmenter_says_which_tokens_go_on():
     assert [plain] == [row.codes for row in packed([document])]
 
 
-def test_a_segmenter_that_gives_other_words_is_refused():
+def test_a_segmenter_that_gives_other_words_is_refused(monkeypatch):
+    monkeypatch.setattr(segmenters, "_allowed", {"corpora:no_words_of_it"})
     with pytest.raises(ValueError) as caught:
         packed(corpora.documents(1), segmenter="corpora:no_words_of_it")
     assert str(caught.value).startswith("made:0: segmenter corpora:no_words_of_it gives the word '☃', which is not in")
 
 
 @pytest.mark.parametrize(
-    ("name", "expected"),
-    [
-        ("nomodule:cut", "examples.segmenter=nomodule:cut: No module named 'nomodule'; wanted a function that can be"),
-        ("corpora:cut", "examples.segmenter=corpora:cut: module 'corpora' has no attribute 'cut'; wanted a function"),
-        ("corpora:VERBS", "examples.segmenter=corpora:VERBS: is no function; wanted one that takes a text"),
-    ],
+    ("segmenter", "expected"),
+    [("whitespace", ["see-saw,", "b", "a"]), ("punctuation", ["see", "-", "saw", ",", "b", "a"])],
 )
-def test_a_segmenter_that_cannot_be_used_is_refused(name, expected):
-    with pytest.raises(ValueError) as caught:
-        packed([], segmenter=name)
-    assert str(caught.value).startswith(expected)
-
-
-def test_a_segmenters_name_is_checked():
-    with pytest.raises(ValueError, match="examples.segmenter=jieba: wanted module:function"):
-        ExamplesConfig(segmenter="jieba")
+def test_words_of_the_built_in_segmenters_are_masked_together(segmenter, expected):
+    document = replace(corpora.documents(1)[0], text="see-saw, b a")
+    (row,) = packed([document], segmenter=segmenter)
+    words = []
+    for code in row.codes[1:-1]:
+        token = PIECES.vocabulary[code % CONTINUES]
+        goes_on = code >= CONTINUES or token.startswith("##")
+        words = [*words[:-1], words[-1] + token.removeprefix("##")] if goes_on else [*words, token]
+    assert words == expected

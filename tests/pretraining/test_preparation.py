@@ -146,11 +146,12 @@ def test_a_shard_that_was_finished_is_not_made_again(corpus, prepared, tmp_path,
 KILLED = """
 import sys, time
 import corpora
-from tfbert.pretraining import preparation
+from tfbert.pretraining import segmenters
 from tfbert.pretraining.config import CorpusConfig, ExamplesConfig
 from tfbert.pretraining.preparation import prepare
 
 if __name__ == "__main__":
+    segmenters.allow("slow:cut")
     corpus = CorpusConfig(paths=(sys.argv[1],), held_out_fraction=0.2)
     examples = ExamplesConfig(sequence_length=48, num_shards=4, segmenter="slow:cut")
     prepare(corpus, examples, corpora.word_pieces(), sys.argv[2], num_processes=2)

@@ -41,6 +41,8 @@ MISTAKES = {
     "two vocabularies": (["--vocabulary", "vocabulary.txt"], "tiny has a vocabulary of its own"),
     "no vocabulary": (["--from-scratch", "--vocabulary", "empty.txt"], "empty.txt: token 0 is ''"),
     "no rows": (["--prepared", "."], "no index.json"),
+    "code in a file": (["--config", "code.json", "--allow-code"], "code to run, which is never taken from a file"),
+    "code without a word": (["--set", "examples.segmenter=os:system"], "examples.segmenter=os:system: names code to"),
     "no place": (["prepare"], "--out is missing; wanted the directory to write rows to"),
 }
 
@@ -51,6 +53,7 @@ def runs(tmp_path_factory):
     folder = tmp_path_factory.mktemp("pretraining")
     small.write_data(folder / "data")
     (folder / "empty.txt").write_text("")
+    (folder / "code.json").write_text('{"examples": {"segmenter": "os:system"}}')
     (folder / "binary.bin").write_bytes(bytes(range(256)) * 50)
     tools = small.tools()
 

@@ -1,8 +1,10 @@
 """Rendering a deployment: all of it or nothing, for this model, with secrets of its own."""
 
 import json
+import os
 import re
 import shutil
+import stat
 
 import pytest
 import small
@@ -56,6 +58,83 @@ def test_keys_are_new_every_time(rendered, version_dir, tmp_path):
         [filter_config] = host["typed_per_filter_config"].values()
         keys.add(filter_config["credentials"][0]["key"])
     assert len(keys) == 2
+
+
+def secrets_of(out_dir):
+    """Return the key and the password of a deployment."""
+    key = re.search(r'key: "([^"]+)"', (out_dir / "clients" / "routes.yaml").read_text(encoding="utf-8"))[1]
+    return key, re.search(r"GRAFANA_PASSWORD=(\S+)", (out_dir / "compose" / ".env").read_text(encoding="utf-8"))[1]
+
+
+@pytest.mark.parametrize("umask", [0o000, 0o022, 0o077])
+def test_keys_and_passwords_can_be_read_by_their_user_alone_from_the_start(version_dir, tmp_path, monkeypatch, umask):
+    created, opened, changed = {}, os.open, []
+
+    def record(path, flags, mode=0o777, **options):
+        if str(path).startswith(str(tmp_path)):
+            descriptor = opened(path, flags, mode, **options)
+            created[str(path)] = (stat.S_IMODE(os.fstat(descriptor).st_mode), bool(flags & os.O_EXCL))
+            return descriptor
+        return opened(path, flags, mode, **options)
+
+    monkeypatch.setattr(os, "open", record)
+    monkeypatch.setattr(deployment.Path, "chmod", lambda path, mode: changed.append(path))
+    before = os.umask(umask)
+    try:
+        deployment.render(version_dir, TEMPLATES, tmp_path / "out")
+    finally:
+        os.umask(before)
+    secret = [str(tmp_path / "out" / name) for name in ("clients/routes.yaml", "compose/.env")]
+    assert created == dict.fromkeys(secret, (0o600, True))
+    assert len(changed) > 20 and not {str(path) for path in changed} & set(secret)
+
+
+def test_no_other_file_holds_a_key_or_a_password(rendered):
+    out_dir, written = rendered
+    key, password = secrets_of(out_dir)
+    holding = {path.relative_to(out_dir).as_posix(): path for path in written if _holds(path, key, password)}
+    assert holding.keys() == {"clients/routes.yaml", "compose/.env"}
+    assert {stat.S_IMODE(path.stat().st_mode) for path in holding.values()} == {0o600}
+    assert (out_dir / "config" / "envoy.yaml").stat().st_mode & 0o044
+
+
+def _holds(path, *secrets):
+    return any(secret in path.read_text(encoding="utf-8") for secret in secrets)
+
+
+@pytest.mark.parametrize(
+    ("uid", "gid", "expected"), [(1234, 1235, ("1234", "1235")), (0, 0, ("101", "101")), (7, 0, ("7", "101"))]
+)
+def test_the_proxy_runs_as_whoever_may_read_the_keys_but_not_as_root(
+    version_dir, tmp_path, monkeypatch, uid, gid, expected
+):
+    monkeypatch.setattr(os, "getuid", lambda: uid)
+    monkeypatch.setattr(os, "getgid", lambda: gid)
+    deployment.render(version_dir, TEMPLATES, tmp_path / "out")
+    lines = (tmp_path / "out" / "compose" / ".env").read_text(encoding="utf-8").splitlines()
+    values = dict(line.split("=", 1) for line in lines)
+    assert (values["PROXY_UID"], values["PROXY_GID"]) == expected
+    readme = (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
+    assert ("chown 101:101 tls/tls.key clients/routes.yaml" in readme) == (uid == 0)
+
+
+def test_every_image_has_an_exact_tag_or_a_digest_and_the_readme_names_it(rendered):
+    out_dir, written = rendered
+    readme = (out_dir / "README.md").read_text(encoding="utf-8")
+    images = set()
+    for path in written:
+        if path.suffix in (".yaml", "") and path.name != "request.json":
+            images |= set(
+                re.findall(r"^\s*(?:image: |ARG SERVING=)(\S+)", path.read_text(encoding="utf-8"), re.MULTILINE)
+            )
+    others = {image for image in images if not image.partition(":")[0].endswith("model")}
+    assert {image.partition(":")[0] for image in others} == {
+        "tensorflow/serving", "envoyproxy/envoy", "prom/prometheus", "grafana/grafana", "python"
+    }  # fmt: skip
+    for image in others:
+        assert re.fullmatch(r"[\w./-]+:v?\d+\.\d+\.\d+(-slim)?(@sha256:[0-9a-f]{64})?", image), image
+        assert f"`{image}`" in readme
+    assert "sha256:..." in readme and not re.search("sha256:[0-9a-f]{64}", readme)
 
 
 def test_a_directory_that_holds_something_is_left_alone(version_dir, tmp_path):

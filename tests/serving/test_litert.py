@@ -33,5 +33,5 @@ def test_a_directory_of_something_else_is_left_alone(tmp_path):
 
 def test_without_litert_the_extra_is_named(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "ai_edge_litert.interpreter", None)
-    with pytest.raises(ValueError, match=r"wanted pip install 'tfbert\[litert\]'"):
+    with pytest.raises(ValueError, match=r"wanted pip install '\.\[litert\]' in the checkout"):
         litert.export_litert(small.finished_run()[0], tmp_path / "lite")

@@ -29,7 +29,7 @@ def run_dir(tmp_path_factory):
 
 
 def test_faiss_finds_what_the_model_finds(run_dir, tmp_path):
-    faiss = pytest.importorskip("faiss", reason="the extra tfbert[faiss] is not installed")
+    faiss = pytest.importorskip("faiss", reason="the extra `faiss` is not installed")
     assert export_vectors(run_dir, tmp_path / "new" / "out") == 2 * len(WORDS)
     index = faiss.read_index(str(tmp_path / "new" / "out" / "vectors.faiss"))
     lines = (tmp_path / "new" / "out" / "vectors.jsonl").read_text(encoding="utf-8").splitlines()
@@ -54,7 +54,7 @@ def test_faiss_finds_what_the_model_finds(run_dir, tmp_path):
 
 def test_without_faiss_it_says_what_to_install(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "faiss", None)
-    with pytest.raises(ValueError, match=r"FAISS is not installed; wanted pip install 'tfbert\[faiss\]'"):
+    with pytest.raises(ValueError, match=r"FAISS is not installed; wanted pip install '\.\[faiss\]'"):
         export_vectors(tmp_path, tmp_path)
 
 

@@ -232,7 +232,7 @@ def test_no_choices_at_all(tiny_tokenizer, choices):
 def test_the_order_of_choices_does_not_matter(tiny_tokenizer):
     first, _ = serve(tiny_tokenizer, ["Which?"], [["red", "green", "blue"]])
     second, _ = serve(tiny_tokenizer, ["Which?"], [["blue", "red", "green"]])
-    np.testing.assert_allclose(first["probabilities"][0][[2, 0, 1]], second["probabilities"][0], atol=1e-6)
+    np.testing.assert_allclose(first["probabilities"][0][[2, 0, 1]], second["probabilities"][0], atol=1e-5)
 
 
 # What is scored

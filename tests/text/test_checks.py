@@ -280,7 +280,7 @@ def test_warnings_concern_the_score_where_they_concern_enough_records(tmp_path):
     assert score_warnings(tmp_path, train=[*train, ("z", "X")], test=[*test, ("y", "X")]) == (2, [])
     several = [(f"z {n}", "X") for n in range(6)]
     assert score_warnings(tmp_path, train=[*train, *several], test=[*test, ("y", "X")]) == (
-        1, ["labels 'X' (train.csv:502) and 'x' (train.csv:2) differ only in case or blanks"],
+        1, ["labels 'X' (train.csv"],
     )  # fmt: skip
 
 

@@ -16,6 +16,10 @@ from tfbert.training.answering import answer_all
 # The first update losses of the tiny encoder with seed 3 on the data of `small.write_data`. They change with the data,
 # the initial weights, the order of batches, dropout, the optimizer: with anything that decides a training.
 GOLDEN = [1.117826, 1.156896, 1.092957, 1.065117, 1.006783]
+# The head starts where an iterative solver stops (logistic regression, at a gradient of 1e-4), and rounding decides
+# where that is: losses are off by some 1e-4 from the first one on. A learning rate that is 5 % larger changes them by
+# far more.
+GOLDEN_TOLERANCE = 5e-4
 TIMES = ("seconds", "validation_seconds", "examples_per_second")
 
 
@@ -38,11 +42,13 @@ def same(ones, others):
 def test_golden_losses(make_trainer):
     trainer = make_trainer("real", train__seed=3)
     progress = trainer.train()
-    np.testing.assert_allclose(losses(progress)[:5], GOLDEN, atol=1e-4)
+    np.testing.assert_allclose(losses(progress)[:5], GOLDEN, rtol=0, atol=GOLDEN_TOLERANCE)
     assert [update for update, _, _ in progress.losses] == [1, 2, 3, 4, 5, 6]
     # What lets the other tests do without tracing.
     eager = make_trainer(train__seed=3, examples=24, train__epochs=2).train()
     np.testing.assert_allclose(losses(eager), losses(progress), rtol=1e-4)
+    faster = make_trainer(train__seed=3, examples=24, train__epochs=2, train__learning_rate=1.05 * 2e-3).train()
+    assert np.abs(losses(faster)[:5] - GOLDEN).max() > 5 * GOLDEN_TOLERANCE
     # A function traced anew for a shape it has not met is another graph, which rounds in another way: a training that
     # goes on after a kill, and meets the shapes in another order, would part from one that was not killed.
     plan = plan_training(np.minimum(trainer.train_split.lengths(), 32), 8, 3, 0)

@@ -51,7 +51,8 @@ class Encoder:
         source: the name or directory it was loaded from, as the user wrote it; kept when saved and loaded again.
         facts: `kind`, `activation`, `layer_norm_epsilon`, `has_pooler` (False: the weights came without a pooler, so
             pooled_dense is random), `dropout`, and the sizes under KerasNLP's names; where tfbert pretrained it,
-            `pretraining`: on what and how long. All fit in JSON.
+            `pretraining`: on what and how long; of a `hf://` name, `commit`: the hash of the files' commit on the
+            Hugging Face hub. All fit in JSON.
     """
 
     backbone: BertBackbone
@@ -172,6 +173,7 @@ def _encoder(source, backbone, vocabulary, rules, activation, epsilon, has_poole
     set_computation(backbone, activation, epsilon)
     facts = {"kind": source.kind, "activation": activation, "layer_norm_epsilon": epsilon, "has_pooler": has_pooler}
     facts |= {key: getattr(backbone, key) for key in (*SIZES, "dropout")}
+    facts |= {"commit": source.commit} if source.commit else {}
     if len(vocabulary) > backbone.vocabulary_size:
         raise ValueError(
             f"{source.name}: {len(vocabulary)} tokens in the vocabulary; the embeddings have {backbone.vocabulary_size}"
@@ -198,7 +200,7 @@ def _load_kerasnlp(source: EncoderSource, options: dict, load_weights: bool, see
         with no_weights_drawn():
             backbone = BertBackbone.from_preset(preset, load_weights=load_weights, **options)
         tokenizer = BertTokenizer.from_preset(preset)
-    except (OSError, ValueError, KeyError, ImportError, TypeError, RuntimeError) as error:
+    except (OSError, ValueError, KeyError, ImportError, TypeError, RuntimeError, AttributeError) as error:
         raise ValueError(f"encoder {source.name!r}: KerasNLP could not load it: {error}") from error
     if not load_weights:
         _randomize(backbone.weights, seed)

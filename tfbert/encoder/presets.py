@@ -23,6 +23,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from tfbert.encoder import hub
 from tfbert.files import move_into_place, read_json
 from tfbert.nearest import did_you_mean
 
@@ -47,12 +48,14 @@ class EncoderSource:
             `model_type`, model.safetensors, vocabulary), or `tiny` (random, built in code).
         directory: with the files; `None` where there is none yet (`tiny`, and presets that KerasNLP downloads).
         preset: what to hand to KerasNLP's `from_preset`; `None` where `directory` says it.
+        commit: hash of the commit that the files of a `hf://` name are from; `None` for other names.
     """
 
     name: str
     kind: Literal["tfbert", "kerasnlp", "huggingface", "tiny"]
     directory: Path | None = None
     preset: str | None = None
+    commit: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,9 +126,6 @@ _TINY_WORDS = (
     "good bad great"
 )
 
-# What is taken of a repository on the Hugging Face hub: enough for either layout, and no pickled weights.
-_HUB_FILES = ["*.json", "vocab.txt", "model.safetensors", "*.weights.h5", "assets/tokenizer/vocabulary.txt"]
-
 
 def list_encoders() -> list[tuple[str, str]]:
     """List the encoders that have a name.
@@ -175,8 +175,9 @@ def resolve(name: str | os.PathLike) -> EncoderSource:
     """Find an encoder by name; downloads `minilm` and `hf://` names on first use, nothing else.
 
     Args:
-        name: `minilm`, `tiny`, a KerasNLP BERT preset name, `kaggle://...`, `hf://owner/name`, or a directory. A name
-            goes before a directory of the same name; write `./minilm` for the directory.
+        name: `minilm`, `tiny`, a KerasNLP BERT preset name, `kaggle://...`, `hf://owner/name`, the same with
+            `@revision` (a branch, a tag or the hash of a commit), or a directory. A name goes before a directory of the
+            same name; write `./minilm` for the directory.
 
     Returns:
         Where it is.
@@ -194,9 +195,9 @@ def resolve(name: str | os.PathLike) -> EncoderSource:
         raise ValueError(f"encoder {name!r} cannot be used: {_REFUSED[name]}")
     if name in _KERASNLP or name.startswith("kaggle://"):
         return EncoderSource(name, "kerasnlp", preset=name)
-    if name.startswith("hf://"):
-        directory = _download_from_hub(name)
-        return EncoderSource(name, _directory_kind(directory), directory)
+    if name.startswith(hub.PREFIX):
+        directory, commit = hub.download(name)
+        return EncoderSource(name, _directory_kind(directory), directory, commit=commit)
     directory = Path(name).expanduser()
     if name and directory.is_dir():
         return EncoderSource(name, _directory_kind(directory), directory)
@@ -238,22 +239,6 @@ def _directory_kind(directory: Path) -> Literal["tfbert", "kerasnlp", "huggingfa
                 "package is installed: AutoModel.from_pretrained(DIR).save_pretrained(NEW, max_shard_size='100GB')"
             )
     raise ValueError(f"{directory}: no model.safetensors")
-
-
-def _download_from_hub(name: str) -> Path:
-    """Fetch the needed files of a Hugging Face repository into huggingface_hub's own cache."""
-    try:
-        import huggingface_hub
-    except ImportError as error:
-        raise ValueError(f"encoder {name!r} needs the package huggingface_hub: pip install huggingface_hub") from error
-    try:
-        return Path(huggingface_hub.snapshot_download(name.removeprefix("hf://"), allow_patterns=_HUB_FILES))
-    except Exception as error:  # its errors share no base class: HTTP, validation, offline, gated
-        reason = next((line.strip() for line in str(error).splitlines() if line.strip()), "no reason given")
-        raise ValueError(
-            f"encoder {name!r} could not be downloaded: {type(error).__name__}: {reason.rstrip('.')}. By hand: "
-            "download the repository elsewhere and pass its directory with --encoder DIR"
-        ) from error
 
 
 def _cached(name: str, entry: _Wheel) -> Path:

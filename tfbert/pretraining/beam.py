@@ -18,7 +18,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.pvalue import AsSingleton, TaggedOutput
 
 from tfbert.files import locked
-from tfbert.pretraining import preparation
+from tfbert.pretraining import preparation, segmenters
 from tfbert.pretraining.config import CorpusConfig, ExamplesConfig
 from tfbert.pretraining.corpus import (
     FACTS,
@@ -30,7 +30,7 @@ from tfbert.pretraining.corpus import (
     list_files,
     read_documents,
 )
-from tfbert.pretraining.packing import Packer, load_segmenter
+from tfbert.pretraining.packing import Packer
 from tfbert.pretraining.preparation import Plan
 from tfbert.pretraining.rows import INDEX
 from tfbert.pretraining.wordpieces import WordPieces
@@ -67,7 +67,7 @@ def prepare(
     """
     files = _files(corpus)
     if examples.segmenter:
-        load_segmenter(examples.segmenter)
+        segmenters.load_segmenter(examples.segmenter)
     with contextlib.ExitStack() as stack:
         place = _begin(out_dir, stack)
         with beam.Pipeline(options=PipelineOptions(list(options))) as pipeline:
@@ -175,8 +175,10 @@ class _Write(beam.DoFn):
 
     def __init__(self, examples: ExamplesConfig, word_pieces: WordPieces, place: str):
         self._examples, self._word_pieces, self._place = examples, word_pieces, place
+        self._allowed = segmenters.allowed()
 
     def setup(self) -> None:
+        segmenters.allow(*self._allowed)
         self._packer = Packer(self._examples, self._word_pieces)
 
     def process(self, group: tuple[Job, Iterable[Document | None]], plan: Plan) -> Iterator[tuple[str, dict]]:

@@ -49,7 +49,7 @@ def prepare(config: PretrainConfig, out_dir: Path | None, beam_options: str | No
         try:
             from tfbert.pretraining import beam
         except ImportError as error:
-            raise ValueError("--beam needs Apache Beam: pip install 'tfbert[beam]'") from error
+            raise ValueError("--beam needs Apache Beam: pip install '.[beam]' in the checkout") from error
         options = shlex.split(beam_options)
         index = beam.prepare(config.corpus, config.examples, word_pieces, str(out_dir), options)
     lines = [

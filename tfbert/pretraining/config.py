@@ -1,11 +1,11 @@
 """Everything that decides a pretraining, as one tree; read, overridden and written as `tfbert.config` does."""
 
-import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 from tfbert.config import OptimizationConfig, RootConfig, require
+from tfbert.pretraining import segmenters
 
 # What is read where no corpus is named. So little text needs more of it to measure on.
 SAMPLES = {
@@ -53,8 +53,10 @@ class ExamplesConfig:
         pairs: what the second segment of a row is: half of the time another document's text (`next_sentence`), half of
             the time swapped with the first (`sentence_order`), or there is `none` and a row is one segment.
         passes: over the corpus, each cut into rows in another way.
-        segmenter: `module:function` that takes a text and returns its words, for languages written without blanks;
-            `none` makes every ideograph a word. It decides which tokens are masked together.
+        segmenter: what finds the words of a text, for languages written without blanks; it decides which tokens are
+            masked together. `none` makes every ideograph a word, `whitespace` what stands between blanks,
+            `punctuation` the same with punctuation marks apart, `jieba` the words that this library finds in Chinese.
+            A `module:function` that takes a text and returns its words runs only where the command line allows it.
         num_shards: files that the rows are spread over by hash; 0 means one for some 4 MB of text, at most 500.
         seed: of the cuts and pairs.
     """
@@ -75,8 +77,8 @@ class ExamplesConfig:
         require(0 <= self.num_shards <= 10_000, "examples.num_shards", self.num_shards, "0 to 10000")
         require(0 <= self.seed < 2**31, "examples.seed", self.seed, "0 to 2147483647")
         name = self.segmenter
-        wish = "module:function, such as jieba:lcut, or none"
-        require(name is None or re.fullmatch(r"[\w.]+:\w+", name), "examples.segmenter", name, wish)
+        wish = f"one of {segmenters.CHOICES}, or module:function"
+        require(name is None or segmenters.is_known(name), segmenters.FIELD, name, wish)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,13 +3,13 @@
 What comes out depends on the documents, the config and the vocabulary alone, in whatever order the documents come.
 """
 
-import importlib
 import random
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from tfbert.pretraining.config import ExamplesConfig
 from tfbert.pretraining.corpus import Document
+from tfbert.pretraining.segmenters import load_segmenter
 from tfbert.pretraining.sentences import sentences_of
 from tfbert.pretraining.wordpieces import WordPieces
 
@@ -44,7 +44,7 @@ class Packer:
         word_pieces: of the encoder.
 
     Raises:
-        ValueError: the segmenter cannot be imported.
+        ValueError: the segmenter cannot be imported, or is code that was not allowed to run.
 
     Source: Devlin et al. 2019, appendix A.2, and google-research/bert `create_pretraining_data.py`; Lan et al. 2020
     for the order of sentences. Ours differs in that the short length is drawn for every row instead of every document;
@@ -172,22 +172,6 @@ class _Pairs:
             first, second = _trimmed(first, second, self._examples.sequence_length - 3, draw)
             yield _row(self._word_pieces, first, second, label)
             chunk, size, wanted = [], 0, _drawn_length(self._examples, 3, draw)
-
-
-def load_segmenter(name: str) -> Callable[[str], Iterable[str]]:
-    """Return the function that `module:function` names.
-
-    Raises:
-        ValueError: there is no such module, or no such function in it.
-    """
-    module, _, function = name.partition(":")
-    try:
-        found = getattr(importlib.import_module(module), function)
-    except (ImportError, AttributeError) as error:
-        raise ValueError(f"examples.segmenter={name}: {error}; wanted a function that can be imported") from error
-    if not callable(found):
-        raise ValueError(f"examples.segmenter={name}: is no function; wanted one that takes a text")
-    return found
 
 
 def _row(word_pieces: WordPieces, first: Codes, second: Codes, label: int) -> Row:

@@ -24,10 +24,10 @@ from typing import Any
 from tqdm import tqdm
 
 from tfbert.files import locked, move_into_place, read_json, write_json
-from tfbert.pretraining import shards
+from tfbert.pretraining import segmenters, shards
 from tfbert.pretraining.config import CorpusConfig, ExamplesConfig
 from tfbert.pretraining.corpus import FACTS, Corpus, Document, Survey, describe
-from tfbert.pretraining.packing import Packer, load_segmenter
+from tfbert.pretraining.packing import Packer
 from tfbert.pretraining.rows import FORMAT, INDEX
 from tfbert.pretraining.wordpieces import WordPieces
 
@@ -167,7 +167,7 @@ def prepare(
     out_dir = Path(out_dir)
     check_out(out_dir)
     if examples.segmenter:
-        load_segmenter(examples.segmenter)
+        segmenters.load_segmenter(examples.segmenter)
     reader, survey = Corpus(corpus), Survey()
     for document in _progress(reader, "reading"):
         survey.add(document)
@@ -276,7 +276,8 @@ def _make_all(
     found: dict[str, list[dict]] = {split: [] for split in plan.num_shards}
     sizes = {job: _num_bytes(_documents_path(aside, *job)) for job in jobs}
     bar = tqdm(total=sum(sizes.values()), desc="packing", unit="B", unit_scale=True, leave=False, disable=None)
-    with bar, _executor(min(num_processes, len(jobs)), (aside, plan, examples, word_pieces)) as executor:
+    state = (aside, plan, examples, word_pieces, segmenters.allowed())
+    with bar, _executor(min(num_processes, len(jobs)), state) as executor:
         futures = {executor.submit(_make, *job): job for job in jobs}
         try:
             for future in concurrent.futures.as_completed(futures):
@@ -304,7 +305,10 @@ def _executor(num_processes: int, state: tuple) -> concurrent.futures.Executor:
 _state: dict[str, Any] = {}
 
 
-def _set_state(aside: Path, plan: Plan, examples: ExamplesConfig, word_pieces: WordPieces) -> None:
+def _set_state(
+    aside: Path, plan: Plan, examples: ExamplesConfig, word_pieces: WordPieces, allowed: tuple[str, ...]
+) -> None:
+    segmenters.allow(*allowed)
     _state.update(aside=aside, plan=plan, packer=Packer(examples, word_pieces))
 
 

@@ -178,6 +178,7 @@ def _save_encoder(problem: PretrainingProblem, progress: Progress, model: Pretra
         "has_pooler": model.head.pairs is not None or problem.encoder.facts["has_pooler"],
         "pretraining": {
             "from": config.encoder.name,
+            **({"from_commit": problem.encoder.facts["commit"]} if "commit" in problem.encoder.facts else {}),
             "updates": best,
             "tokens": tokens,
             "corpus_sha256": problem.index["corpus"]["sha256"],

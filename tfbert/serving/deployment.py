@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 import re
 import secrets
 from dataclasses import dataclass
@@ -17,13 +18,13 @@ from tfbert.serving.warmup import read_warmup
 from tfbert.tasks.base import load_task
 from tfbert.text.items import from_json
 
-# Releases that the files were written for.
+# Releases that the files were written for, each by the exact tag of its image.
 RELEASES = {
     "serving_release": "2.20.0",
     "envoy_release": "v1.38.0",
     "prometheus_release": "v3.5.0",
     "grafana_release": "12.2.0",
-    "python_release": "3.13",
+    "python_release": "3.13.14",
 }
 
 # The number of an answer whose mean is watched, in order of preference: how sure the model is, else what it says.
@@ -33,6 +34,8 @@ _SCORES = ("probability", "similarity", "label_probabilities", "value")
 _NOTHING = {"abstain": "true", "best_answer": '""', "num_entities": "0", "num_labels": "0"}
 
 _GIB = 2**30
+# The user of Envoy's own image, who runs the proxy where root renders.
+_ENVOY_USER = 101
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,7 +86,7 @@ def render(version_dir: Path, templates_dir: Path, out_dir: Path, deployment: De
         deployment: what differs from the defaults.
 
     Returns:
-        What was written, in order.
+        What was written, in order. Files with a key or a password can be read by the user who renders alone.
 
     Raises:
         ValueError: what `check` refuses, or a directory of a version that is no number.
@@ -110,13 +113,24 @@ def render(version_dir: Path, templates_dir: Path, out_dir: Path, deployment: De
     # All or nothing: a template that fails leaves no half of a deployment behind.
     texts = {name: environment.get_template(name).render(facts) for name in sorted(environment.list_templates())}
     texts |= _examples(version_dir)
+    secret_texts = (facts["key"], facts["password"])
     for name, text in texts.items():
         path = out_dir / name
         path.parent.mkdir(parents=True, exist_ok=True)
+        if any(secret in text for secret in secret_texts):
+            _write_secret(path, text)
+            continue
         path.write_text(text, encoding="utf-8")
         if (templates_dir / name).exists():
             path.chmod((templates_dir / name).stat().st_mode & 0o777)
     return [out_dir / name for name in texts]
+
+
+def _write_secret(path: Path, text: str) -> None:
+    """Write a new file that is nobody else's to read at any time, whatever the umask."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with open(descriptor, "w", encoding="utf-8") as stream:
+        stream.write(text)
 
 
 def _facts(version_dir: Path, wanted: Deployment) -> dict:
@@ -144,6 +158,10 @@ def _facts(version_dir: Path, wanted: Deployment) -> dict:
         "thread_flags": _thread_flags(wanted.cores),
         "server_flags": _server_flags(wanted.cores),
         "requests_per_server": 10 * wanted.cores,
+        # Whoever renders may read the keys, so the proxy of compose runs as that user, but never as root.
+        "is_root": os.getuid() == 0,
+        "proxy_uid": os.getuid() or _ENVOY_USER,
+        "proxy_gid": os.getgid() or _ENVOY_USER,
         "key": secrets.token_urlsafe(24),
         "password": secrets.token_urlsafe(12),
     }

@@ -83,7 +83,7 @@ def _interpreter_class():
     try:
         from ai_edge_litert.interpreter import Interpreter
     except ImportError:
-        raise ValueError("LiteRT is not installed; wanted pip install 'tfbert[litert]'") from None
+        raise ValueError("LiteRT is not installed; wanted pip install '.[litert]' in the checkout") from None
     return Interpreter
 
 

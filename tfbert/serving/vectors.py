@@ -34,7 +34,7 @@ def export_vectors(run_dir: Path, out_dir: Path) -> int:
     try:
         import faiss
     except ImportError:
-        raise ValueError("FAISS is not installed; wanted pip install 'tfbert[faiss]'") from None
+        raise ValueError("FAISS is not installed; wanted pip install '.[faiss]' in the checkout") from None
     arrays = {name: variable.numpy() for name, variable in load_run(run_dir).answering.arrays.items()}
     if "index_vectors" not in arrays:
         raise ValueError(f"{run_dir}: its model has no index of vectors; wanted a run of matching on pairs")

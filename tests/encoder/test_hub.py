@@ -1,0 +1,119 @@
+"""Encoders on the Hugging Face hub by revision, read by the hub's own client from a cache, without a network."""
+
+import json
+import shutil
+
+import bert_files
+import numpy as np
+import pytest
+import small
+from safetensors.numpy import load_file, save_file
+
+from tfbert.encoder import hub, presets
+from tfbert.encoder.backbone import load_encoder
+from tfbert.training import problem, run
+
+constants = pytest.importorskip("huggingface_hub.constants")
+
+OLD, NEW = "a" * 40, "0123456789" * 4
+WORDS = {OLD: "old", NEW: "new"}
+
+
+@pytest.fixture
+def repository(tmp_path, monkeypatch):
+    """A repository with two commits in the client's cache; returns its `refs`: a file a branch or tag."""
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setattr(hub, "_commits", {})
+    folder = tmp_path / "hub" / "models--owner--name"
+    for number, (commit, word) in enumerate(WORDS.items(), 1):
+        (folder / "snapshots").mkdir(parents=True, exist_ok=True)
+        vocabulary = [*bert_files.VOCABULARY, word]
+        directory = bert_files.write(
+            folder / "snapshots" / commit, {"layer_norm_eps": number * 1e-4}, vocabulary=vocabulary
+        )
+        tensors = load_file(directory / "model.safetensors")
+        tensors["embeddings.word_embeddings.weight"] += number
+        save_file(tensors, directory / "model.safetensors")
+    refs = folder / "refs"
+    (refs / "feature").mkdir(parents=True)
+    for name, commit in {"main": NEW, "v1": OLD, "feature/x": OLD}.items():
+        (refs / name).write_text(commit)
+    return refs
+
+
+def check(encoder, commit):
+    """Check that config, vocabulary and weights are those of a commit."""
+    number = list(WORDS).index(commit) + 1
+    assert encoder.facts["commit"] == commit
+    assert encoder.facts["layer_norm_epsilon"] == number * 1e-4
+    assert encoder.vocabulary[-1] == WORDS[commit]
+    drawn = bert_files.make_tensors(bert_files.CONFIG)["embeddings.word_embeddings.weight"]
+    weights = np.asarray(encoder.backbone.token_embedding.embeddings)
+    np.testing.assert_array_equal(weights, drawn + np.float32(number))
+
+
+@pytest.mark.parametrize(
+    ("name", "commit"),
+    [
+        ("hf://owner/name", NEW),
+        ("hf://owner/name@main", NEW),
+        ("hf://owner/name@v1", OLD),
+        ("hf://owner/name@feature/x", OLD),
+        (f"hf://owner/name@{OLD}", OLD),
+        (f"hf://owner/name@{NEW}", NEW),
+    ],
+)
+def test_all_files_are_of_the_revision(repository, name, commit):
+    encoder = load_encoder(name)
+    check(encoder, commit)
+    assert encoder.source == name
+
+
+def test_a_revision_that_is_not_there(repository):
+    with pytest.raises(ValueError, match=r"^encoder 'hf://owner/name@v2' could not be downloaded: .*By hand: download"):
+        presets.resolve("hf://owner/name@v2")
+
+
+@pytest.mark.parametrize("name", ["a/b@", "a/b@../../x", "a/b@/x", "a/b@x/", "a/b@x y", "a/b@x@y", "a/b/c", "@v1", ""])
+def test_a_name_of_another_form_is_refused(name):
+    with pytest.raises(ValueError) as caught:
+        presets.resolve(f"hf://{name}")
+    wish = "hf://owner/name, or hf://owner/name@revision with a branch, a tag or the hash of a commit"
+    assert str(caught.value) == f"encoder 'hf://{name}': wanted {wish}"
+
+
+def test_a_branch_that_moves_does_not_mix_files_in_one_process(repository):
+    first = presets.resolve("hf://owner/name")
+    (repository / "main").write_text(OLD)
+    assert presets.resolve("hf://owner/name") == first
+    assert (first.commit, first.directory.name) == (NEW, NEW)
+    hub._commits.clear()  # as in the next process
+    check(load_encoder("hf://owner/name"), OLD)
+
+
+def test_names_that_are_not_of_the_hub_have_no_commit(repository, tmp_path):
+    shutil.copytree(repository.parent / "snapshots" / OLD, tmp_path / OLD)
+    assert presets.resolve(tmp_path / OLD).commit is None
+    assert "commit" not in load_encoder(tmp_path / OLD).facts
+
+
+def test_a_run_records_the_revision_and_keeps_it_apart(repository, tmp_path):
+    data = small.write_data(tmp_path / "data")
+    values = {"encoder__sequence_length": 8, "train__epochs": 1}
+    by_tag, by_branch = (
+        problem.prepare(small.config(data, encoder__name=f"hf://owner/name@{revision}", **values))
+        for revision in ("v1", "feature/x")
+    )
+    assert by_tag.identity(by_tag.config) != by_branch.identity(by_branch.config)
+    first = by_tag.tokenized["train"].flat.filename
+    assert first != by_branch.tokenized["train"].flat.filename
+    run.train(by_tag, tmp_path / "run", command="")
+    report = json.loads((tmp_path / "run" / "report.json").read_text(encoding="utf-8"))
+    assert (report["encoder"]["name"], report["encoder"]["commit"]) == ("hf://owner/name@v1", OLD)
+    assert report["config"]["encoder"]["name"] == "hf://owner/name@v1"
+    # The branch moves: the same name is another run, which does not go on with the first one's checkpoint.
+    (repository / "v1").write_text(NEW)
+    hub._commits.clear()
+    moved = problem.prepare(by_tag.config)
+    assert moved.identity(moved.config) != by_tag.identity(by_tag.config)

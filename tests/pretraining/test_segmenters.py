@@ -1,0 +1,147 @@
+"""Segmenters are chosen from a list; other code runs where the command line allows it, and never because of a file."""
+
+import json
+import logging
+import os
+import sys
+import types
+
+import corpora
+import pytest
+import small
+
+from tfbert.pretraining import preparation, segmenters
+from tfbert.pretraining.config import CorpusConfig, ExamplesConfig, PretrainConfig
+
+CHOICES = "none, whitespace, punctuation, jieba"
+
+
+@pytest.fixture(autouse=True)
+def nothing_allowed(monkeypatch):
+    monkeypatch.setattr(segmenters, "_allowed", set())
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "words"),
+    [
+        ("whitespace", "我 喜欢 北京。 don't", ["我", "喜欢", "北京。", "don't"]),
+        ("punctuation", "我 喜欢 北京。 don't", ["我", "喜欢", "北京", "。", "don", "'", "t"]),
+        # A vowel sign is part of its word, a symbol beyond ASCII too, two marks are two words.
+        ("punctuation", "हिन्दी 5€ a+b ...", ["हिन्दी", "5€", "a", "+", "b", ".", ".", "."]),
+        ("whitespace", " \t ", []),
+        ("punctuation", "", []),
+    ],
+)
+def test_words_of_the_built_in_ones(name, text, words):
+    assert list(segmenters.load_segmenter(name)(text)) == words
+
+
+def test_jieba_keeps_its_dictionary_out_of_the_shared_temporary_directory(monkeypatch, tmp_path):
+    levels = []
+    jieba = types.SimpleNamespace(
+        lcut=lambda text: [text[:2], text[2:]], dt=types.SimpleNamespace(tmp_dir=None), setLogLevel=levels.append
+    )
+    monkeypatch.setitem(sys.modules, "jieba", jieba)
+    monkeypatch.setenv("TFBERT_CACHE", str(tmp_path / "cache"))
+    assert segmenters.load_segmenter("jieba")("中国人民") == ["中国", "人民"]
+    assert jieba.dt.tmp_dir == str(tmp_path / "cache" / "jieba")
+    assert os.stat(jieba.dt.tmp_dir).st_mode & 0o777 == 0o700
+    assert levels == [logging.WARNING]
+
+
+def test_jieba_that_is_not_installed(monkeypatch):
+    monkeypatch.setitem(sys.modules, "jieba", None)
+    with pytest.raises(ValueError) as caught:
+        segmenters.load_segmenter("jieba")
+    assert str(caught.value) == (
+        "examples.segmenter=jieba: the package is not installed; install it with: pip install jieba"
+    )
+
+
+@pytest.mark.parametrize("name", ["os.system", "spaces", ":f", "m:", ".m:f", "m..n:f", "m:f:g", ""])
+def test_a_name_that_is_neither_built_in_nor_a_function_is_refused(name):
+    with pytest.raises(ValueError) as caught:
+        ExamplesConfig(segmenter=name)
+    assert str(caught.value) == f"examples.segmenter={name}: wanted one of {CHOICES}, or module:function"
+
+
+def test_a_config_alone_runs_nothing(tmp_path, monkeypatch):
+    """Neither a config object nor what is made of it imports the module that it names."""
+    (tmp_path / "planted.py").write_text("raise SystemExit('was imported')")
+    monkeypatch.syspath_prepend(tmp_path)
+    config = CorpusConfig(paths=(str(corpora.write_corpus(tmp_path / "corpus", 40)),))
+    examples = ExamplesConfig(segmenter="planted:cut")
+    with pytest.raises(ValueError, match="segmenter=planted:cut: names code that was not allowed to run; wanted one"):
+        preparation.prepare(config, examples, corpora.word_pieces(), tmp_path / "rows", num_processes=1)
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("nomodule:cut", "examples.segmenter=nomodule:cut: No module named 'nomodule'; wanted a function that can be"),
+        ("corpora:cut", "examples.segmenter=corpora:cut: module 'corpora' has no attribute 'cut'; wanted a function"),
+        ("corpora:VERBS", "examples.segmenter=corpora:VERBS: is not a function; wanted one that takes a text"),
+    ],
+)
+def test_code_that_is_allowed_and_cannot_be_used_is_refused(name, expected):
+    segmenters.allow(name)
+    with pytest.raises(ValueError) as caught:
+        segmenters.load_segmenter(name)
+    assert str(caught.value).startswith(expected)
+
+
+def read(*arguments):
+    """Return the config that `tools/pretrain.py` reads from its arguments."""
+    tool = small.load_tool("pretrain")
+    return tool.read_config(tool.build_parser().parse_args(arguments))
+
+
+@pytest.fixture
+def file(tmp_path):
+    def write(segmenter):
+        path = tmp_path / "config.json"
+        path.write_text(json.dumps({"examples": {"segmenter": segmenter}}))
+        return str(path)
+
+    return write
+
+
+REMEDY = f"wanted one of {CHOICES}, or on the command line: --allow-code --set examples.segmenter=os:system"
+
+
+@pytest.mark.parametrize("more", [[], ["--allow-code"], ["--allow-code", "--set", "examples.passes=2"]])
+def test_code_is_never_taken_from_a_file(file, more):
+    path = file("os:system")
+    with pytest.raises(ValueError) as caught:
+        read("--config", path, *more)
+    assert str(caught.value) == (
+        f"{path}: examples.segmenter=os:system: names code to run, which is never taken from a file; {REMEDY}"
+    )
+    assert segmenters.allowed() == ()
+
+
+def test_code_on_the_command_line_needs_the_option():
+    with pytest.raises(ValueError) as caught:
+        read("--set", "examples.segmenter=os:system")
+    assert str(caught.value) == f"examples.segmenter=os:system: names code to run; {REMEDY}"
+    assert segmenters.allowed() == ()
+
+
+def test_the_command_line_allows_what_it_names_and_nothing_else(file):
+    arguments = ["--config", file("os:system"), "--allow-code", "--set", "examples.segmenter=corpora:two_characters"]
+    assert read(*arguments).examples.segmenter == "corpora:two_characters"
+    assert segmenters.allowed() == ("corpora:two_characters",)
+    assert segmenters.load_segmenter("corpora:two_characters") is corpora.two_characters
+    with pytest.raises(ValueError, match="os:system: names code that was not allowed to run"):
+        segmenters.load_segmenter("os:system")
+
+
+@pytest.mark.parametrize(("given", "expected"), [("none", None), ("whitespace", "whitespace")])
+def test_the_command_line_replaces_what_the_file_names(file, given, expected):
+    assert read("--config", file("os:system"), "--set", f"examples.segmenter={given}").examples.segmenter == expected
+    assert segmenters.allowed() == ()
+
+
+def test_a_file_may_name_what_is_built_in(file):
+    assert read("--config", file("punctuation")).examples.segmenter == "punctuation"
+    assert PretrainConfig().examples.segmenter is None
