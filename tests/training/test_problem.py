@@ -55,8 +55,8 @@ def test_labels_of_given_splits_that_train_lacks_are_reported_together(tmp_path)
     write(tmp_path / "data" / "test.csv", [("my cards", "cards"), ("a loan", "loan"), ("cost", "fee")])
     assert refused(tmp_path / "data") == (
         "validation.csv:3: label 'loan' is not one of the 2 labels of train. Train lacks 2 labels of 3 "
-        "records: 'loan' (2, first validation.csv:3), 'cards' (1, first test.csv:2). Add examples of these labels to train, "
-        "or remove or relabel these records"
+        "records: 'loan' (2, first validation.csv:3), 'cards' (1, first test.csv:2). Add examples of these labels to "
+        "train, or remove or relabel these records"
     )
 
 
