@@ -6,7 +6,8 @@ with the exit code of every step, negative for a signal.
 
 A step has `tool`, `args`, `cwd`, `stdin`, `stdout`, `stderr` (paths), `env` (variables to set), and maybe `kill`:
 `[file, n, moment]`, which sends SIGKILL to the process when a file of that name is written for the n-th time, `before`
-or `after` it is in place; or `["update", n, "before"]`, before the n-th update.
+or `after` it is in place; or `["update", n, "before"]`, before the n-th update, maybe with the number of another signal
+behind it.
 """
 
 import gc
@@ -40,7 +41,7 @@ def kill_at(name, count, moment):
     os.replace = counted_replace
 
 
-def kill_before_update(count):
+def kill_before_update(count, number=signal.SIGKILL):
     from tfbert.training.updates import Updater
 
     update = Updater.update
@@ -50,7 +51,7 @@ def kill_before_update(count):
         nonlocal seen
         seen += 1
         if seen == count:
-            os.kill(os.getpid(), signal.SIGKILL)
+            os.kill(os.getpid(), number)
         return update(*args)
 
     Updater.update = counted_update
@@ -63,8 +64,8 @@ def run_step(step):
     for descriptor, path in ((1, step["stdout"]), (2, step["stderr"])):
         os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644), descriptor)
     if step.get("kill"):
-        name, count, moment = step["kill"]
-        kill_before_update(count) if name == "update" else kill_at(name, count, moment)
+        name, count, moment, *number = step["kill"]
+        kill_before_update(count, *number) if name == "update" else kill_at(name, count, moment)
     tool = TOOLS / f"{step['tool']}.py"
     sys.argv = [str(tool), *step["args"]]
     try:

@@ -24,7 +24,7 @@ OPTIONS = {
     },
     "search": {
         "--task", "--data", "--encoder", "--algorithm", "--trials", "--hours", "--executions", "--confirm", "--keep",
-        "--stop-hopeless", "--workers", "--space", "--out", "--name", "--config", "--set", "--no-export",
+        "--stop-hopeless", "--workers", "--space", "--out", "--name", "--config", "--set", "--no-export", "--restart",
     },
     "evaluate": {"model", "--data", "--set"},
     "check": {"--task", "--data", "--encoder", "--config", "--set", "--json"},
@@ -73,6 +73,8 @@ MISTAKES = {
     "broken config": (["--config", "broken.json"], "broken.json"),
     "out is a file": (["--data", "data", "--out", "broken.json"], "broken.json"),
     "seeds": (["--seeds", "0"], "--seeds 0: wanted 1 or more"),
+    "name elsewhere": (["--data", "data", "--name", "../../x"], "--name '../../x': expected the name of one directory"),
+    "no name": (["--data", "data", "--name", ""], "--name '': expected the name of one directory"),
 }
 
 
@@ -163,6 +165,8 @@ def finished(folder):
         "no data": [step("evaluate", model_dir, "--data", "nowhere.csv")],
         "no run": [step("export", "data")],
         "list": [step("train", "--list")],
+        "name of an export": [step("export", run_dir, "--name", "a/b")],
+        "name of a search": [step("search", "--data", "data", "--name", "..")],
     }
     return dict(zip(chains, tools.run(*chains.values()), strict=True)), run_dir
 
@@ -217,6 +221,8 @@ def test_deploy_what_is_exported_already(finished, folder):
         ("cores of nothing", "export: --cores says how to deploy; wanted --deploy DIR with it"),
         ("precision of a form", "export: --precision is of a new SavedModel; wanted it without --litert"),
         ("precision of what is exported", "export: --precision is of a new SavedModel; wanted a run with it, not "),
+        ("name of an export", "export: --name 'a/b': expected the name of one directory"),
+        ("name of a search", "search: --name '..': expected the name of one directory"),
         ("no run", "export: data: holds no finished run; wanted a directory with report.json"),
     ],
 )

@@ -77,4 +77,4 @@ def main(options: argparse.Namespace) -> None:
 
 
 if __name__ == "__main__":
-    common.run(main, build_parser())
+    common.run(main, build_parser(), resumes=True)

@@ -1,17 +1,18 @@
 """Search the hyperparameters of a task with Keras Tuner: data in; the best config, a report and a SavedModel out."""
 
 import argparse
-import json
+import os
 import shlex
 import sys
 from pathlib import Path
 
 import common
+import exporting
 
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the command line of this tool."""
-    parser = argparse.ArgumentParser(prog="search", description=__doc__)
+    parser = argparse.ArgumentParser(prog="search", description=__doc__, allow_abbrev=False)
     parser.add_argument("--task", default="classification", help="as for tools/train.py (default: %(default)s)")
     parser.add_argument("--data", metavar="PATH", help="directory with train[, validation, test], or one file")
     parser.add_argument("--encoder", metavar="NAME_OR_DIR", help="as for tools/train.py")
@@ -28,6 +29,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--name", help="of the SavedModel in saved_models/ (default: from the data's name)")
     parser.add_argument("--config", metavar="FILE", type=Path, help="config.json of an earlier run, to search around")
     parser.add_argument("--set", metavar="PATH=VALUE", action="append", default=[], help="config, or search.space.PATH")
+    parser.add_argument("--restart", action="store_true", help="drop an unfinished search and start over")
     parser.add_argument("--no-export", action="store_true", help="stop after the report")
     return parser
 
@@ -56,25 +58,23 @@ def main(options: argparse.Namespace) -> None:
     plan = read_plan(options)
     from tfbert.search import run, workers
     from tfbert.serving import publish
-    from tfbert.training import finished
 
-    out_dir = options.out or run.choose_out_dir(plan, common.RUNS_DIR)
+    name = None if options.no_export else options.name or publish.name_of(plan.config)
+    out_dir = options.out or run.choose_out_dir(plan, common.RUNS_DIR, options.restart)
     if workers.role() and not workers.is_chief():
         run.assist(plan, out_dir)
         return
-    command = shlex.join(["python", *sys.argv])
     processes = options.workers and workers.Processes(options.workers, [*sys.argv, "--out", str(out_dir)])
-    run.search(plan, out_dir, command, processes)
-    print(f"report      {out_dir / 'report.html'}")
-    print(f"config      {out_dir / run.BEST_CONFIG}")
-    if not options.no_export:
-        best = out_dir / run.BEST_RUN
-        name = options.name or publish.name_of(plan.config)
-        version_dir, checked = publish.export_run(best, common.SAVED_MODELS_DIR / name)
-        print(f"saved model {version_dir}  (verified on {checked['num_items']} requests in a fresh process)")
-        for item, answer in publish.ask(version_dir, finished.load_run(best).samples[:2]):
-            print(f"  {'  '.join(map(repr, item.values()))}\n    -> {json.dumps(answer, ensure_ascii=False)}")
+    run.search(plan, out_dir, shlex.join(["python", *sys.argv]), processes, name is not None, options.restart)
+    print(f"report      {out_dir / 'report.html'}\nconfig      {out_dir / run.BEST_CONFIG}")
+    if name is not None:
+        exporting.export(out_dir / run.BEST_RUN, name, out_dir)
+
+
+def is_worker() -> bool:
+    """Say whether this process runs trials for a chief, which ends it by SIGTERM when there are no more."""
+    return "chief" not in os.environ.get("KERASTUNER_TUNER_ID", "chief")
 
 
 if __name__ == "__main__":
-    common.run(main, build_parser())
+    common.run(main, build_parser(), resumes=True, catches_sigterm=not is_worker())

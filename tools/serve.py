@@ -7,6 +7,7 @@ import argparse
 import logging
 import signal
 import threading
+from pathlib import Path
 
 import common
 
@@ -36,6 +37,7 @@ def main(options: argparse.Namespace) -> None:
     except ModuleNotFoundError as error:
         raise ValueError(f"{error}; wanted the extra `serve`: pip install '.[serve]' in the checkout") from None
 
+    _check_files(said)
     stopped = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stopped.set())
@@ -47,6 +49,15 @@ def main(options: argparse.Namespace) -> None:
     stopped.wait()
     log.info("finishing what is being answered")
     server.close()
+
+
+def _check_files(said) -> None:
+    """Refuse to start with a damaged model; one that arrives later is only logged, as in TensorFlow Serving."""
+    from tfbert.serving import loading, predictor
+
+    base = Path(said.model_base_path or "")
+    if said.model_base_path and any(base.glob("*/saved_model.pb")):
+        loading.check(predictor.find_version(base))
 
 
 if __name__ == "__main__":

@@ -1,12 +1,12 @@
 """Fine-tune BERT on a task: files in; a run directory with its report, and a SavedModel that serves, out."""
 
 import argparse
-import json
 import shlex
 import sys
 from pathlib import Path
 
 import common
+import exporting
 import listing
 
 
@@ -50,31 +50,28 @@ def main(options: argparse.Namespace) -> None:
     config = read_config(options)
     from tfbert.pretraining import adapt
     from tfbert.serving import publish
-    from tfbert.training import finished, run
+    from tfbert.training import run
     from tfbert.training.problem import prepare
 
     if options.seeds < 1:
         raise ValueError(f"--seeds {options.seeds}: wanted 1 or more")
+    # Before training, which a name that cannot be used would waste.
+    name = None if options.no_export else options.name or publish.name_of(config)
     problem, command = prepare(config), shlex.join(["python", *sys.argv])
     if not problem.replicas.is_chief and options.adapt is None:
         run.assist(problem, options.seeds)
         return
     if options.adapt is None:
-        run_dir = options.out or run.choose_run_dir(problem, common.RUNS_DIR)
-        report = run.train(problem, run_dir, options.seeds, command)
+        run_dir = options.out or run.choose_run_dir(problem, common.RUNS_DIR, options.seeds)
+        report = run.train(problem, run_dir, options.seeds, command, exports=name is not None)
     else:
-        run_dir = options.out or adapt.choose_run_dir(problem, options.adapt, common.RUNS_DIR)
-        report = adapt.train(problem, options.adapt, run_dir, options.seeds, command)
+        run_dir = options.out or adapt.choose_run_dir(problem, options.adapt, common.RUNS_DIR, options.seeds)
+        report = adapt.train(problem, options.adapt, run_dir, options.seeds, command, exports=name is not None)
     print(publish.summary(report))
     print(f"report      {run_dir / 'report.html'}")
-    if not options.no_export:
-        name = options.name or publish.name_of(config)
-        version_dir, checked = publish.export_run(run_dir, common.SAVED_MODELS_DIR / name)
-        print(f"saved model {version_dir}  (verified on {checked['num_items']} requests in a fresh process)")
-        for item, answer in publish.ask(version_dir, finished.load_run(run_dir).samples[:2]):
-            asked = "  ".join(f"{value!r}" for value in item.values())
-            print(f"  {asked}\n    -> {json.dumps(answer, ensure_ascii=False)}")
+    if name is not None:
+        exporting.export(run_dir, name, run_dir)
 
 
 if __name__ == "__main__":
-    common.run(main, build_parser())
+    common.run(main, build_parser(), resumes=True)

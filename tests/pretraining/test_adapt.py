@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pytest
 
@@ -14,6 +15,12 @@ from tfbert.training.distribution import Replicas
 RECORDS = [Record("one\ntwo", "a", "x:1"), Record("three", "b", "x:2")]
 
 
+class Split(list):
+    """Records with what tells them from others."""
+
+    path, sha256 = Path("data/train.csv"), "1"
+
+
 @dataclass(frozen=True)
 class Problem:
     """What adapting needs of one."""
@@ -21,7 +28,7 @@ class Problem:
     config: Config
     task: object = TASK
     facts: dict = field(default_factory=lambda: {"labels": ["a", "b"], "has_pair": False})
-    splits: dict = field(default_factory=lambda: {"train": RECORDS, "validation": []})
+    splits: dict = field(default_factory=lambda: {"train": Split(RECORDS), "validation": Split()})
     replicas: Replicas = Replicas()
 
     def identity(self, config):
@@ -32,7 +39,10 @@ class Problem:
 def run(monkeypatch, tmp_path):
     """Return a function from losses, scores and config paths to what adapting finds and which parts it did."""
 
-    def train(losses=(5.0, 4.0), scores=(0.5, 0.6), corpus=(), **values):
+    def found(run_dir, adaptation, command):
+        return adaptation
+
+    def train(losses=(5.0, 4.0), scores=(0.5, 0.6), corpus=(), keep=found, **values):
         problem = Problem(override(Config(), {path.replace("__", "."): value for path, value in values.items()}))
         done, left = [], iter(scores)
         name = problem.config.train.monitor or "accuracy"
@@ -51,7 +61,7 @@ def run(monkeypatch, tmp_path):
 
         monkeypatch.setattr(adapt.pretraining, "pretrain", pretrain)
         monkeypatch.setattr(adapt.run, "train", train_task)
-        monkeypatch.setattr(adapt.run, "keep", lambda run_dir, adaptation, command: adaptation)
+        monkeypatch.setattr(adapt.run, "keep", keep)
         monkeypatch.setattr(adapt, "prepare", Problem)
         return adapt.train(problem, corpus, tmp_path / "run"), done
 
@@ -122,6 +132,17 @@ def test_the_mean_over_seeds_counts():
     assert adapt.validation_score(report, "accuracy") == 0.7
     assert adapt.validation_score(report, "loss") == 0.3
     assert adapt.validation_score(report | {"seeds": None}, "accuracy") == 0.8
+
+
+def test_parts_of_a_killed_run_on_other_data_are_not_compared_with_new_ones(run, monkeypatch):
+    def killed(*args):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt, match="holds no checkpoint"):
+        run(scores=(0.5, 0.6), keep=killed)
+    monkeypatch.setattr(Split, "sha256", "2")
+    with pytest.raises(ValueError, match=r"data/train\.csv: has changed since .*run was begun"):
+        run(scores=(0.7, 0.8))
 
 
 def test_several_processes_do_not_adapt(tmp_path):

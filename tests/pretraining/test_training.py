@@ -2,6 +2,8 @@
 
 import dataclasses
 import math
+import os
+import signal
 
 import keras
 import numpy as np
@@ -14,6 +16,7 @@ from tfbert.encoder.backbone import load_encoder
 from tfbert.pretraining.config import PretrainConfig
 from tfbert.pretraining.heads import PretrainingHead, PretrainingModel
 from tfbert.pretraining.training import PretrainingTrainer
+from tfbert.training.interrupts import Stopped
 
 tf.config.experimental.enable_op_determinism()
 BASE = {
@@ -259,3 +262,47 @@ def test_epochs_by_the_number_of_rows():
     train = PretrainConfig().train
     assert [train.num_epochs(count) for count in (10, 1000, 4000, 10**6)] == [40, 20, 5, 3]
     assert dataclasses.replace(train, epochs=7).num_epochs(10) == 7
+
+
+# 24 rows are three updates an epoch; updates 3 and 6 are evaluated.
+@pytest.mark.parametrize(
+    ("where", "count", "place"),
+    [
+        ("update", 2, "update 2"),
+        ("update", 3, "update 3"),
+        ("measured", 2, "update 3, during evaluation"),
+        ("update", 6, "update 6"),
+        ("measured", 3, "update 6, during evaluation"),
+    ],
+)
+def test_stopped_by_a_signal_it_goes_on_to_the_same_bits(make_trainer, where, count, place):
+    options = {"train__checkpoint_seconds": 1e9, "train__ema_momentum": 0.5}
+
+    def make():
+        keras.backend.clear_session()  # as in a process of its own, whose layers have the same names
+        return make_trainer(**options)
+
+    whole = make()
+    expected = whole.train()
+    trainer = make()
+    owner, name = (trainer.updater, "update") if where == "update" else (trainer, "_measured")
+    function, seen = getattr(owner, name), []
+
+    def sending(*args):
+        seen.append(where)
+        if len(seen) == count:
+            os.kill(os.getpid(), signal.SIGINT)
+        return function(*args)
+
+    setattr(owner, name, sending)
+    with pytest.raises(Stopped) as stopped:
+        trainer.train()
+    saved = trainer.run_dir / "checkpoint.safetensors"
+    assert (stopped.value.message, stopped.value.exit_code) == (f"stopped after {place}; saved {saved}", 130)
+    again = make()
+    again.run_dir = again.keeper.run_dir = trainer.run_dir
+    progress = again.train()
+    assert (trainer.run_dir / "best.safetensors").read_bytes() == (whole.run_dir / "best.safetensors").read_bytes()
+    assert same(weights(again), weights(whole))
+    found = [[(entry["update"], entry["held_out"]) for entry in p.evaluations] for p in (progress, expected)]
+    assert found[0] == found[1] and progress.curve == expected.curve

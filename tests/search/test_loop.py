@@ -7,9 +7,11 @@ import os
 import pytest
 from search_fakes import FITS, GRID, SPACE, Killed, quality
 
+from tfbert.files import WriteError
 from tfbert.search import loop
 from tfbert.search.trials import FAILED, FINISHED, STOPPED, Trial, free_weights, ranked, read_trial, read_trials
 from tfbert.space import Choice
+from tfbert.training.interrupts import Stopped
 from tfbert.training.updates import Diverged
 
 PLANS = {
@@ -138,6 +140,35 @@ def test_out_of_memory_halves_the_batch_and_doubles_the_accumulation(make_search
         "out of memory with batches of 64; goes on with 32, more of them an update",
     ]
     assert searcher.values_of(large) == {**large.values, "train.batch_size": 32, "train.accumulation_steps": 4}
+
+
+def test_a_full_disk_is_not_taken_for_too_little_memory(make_searcher, tmp_path, monkeypatch):
+    def full(*args, **kwargs):
+        raise loop.tf.errors.ResourceExhaustedError(None, None, "events.v2; No space left on device")
+
+    monkeypatch.setattr(loop.run, "fit", full)
+    with pytest.raises(WriteError, match=r"trials/\w+/0: cannot be written: the disk is full"):
+        make_searcher(algorithm="random", trials=3).search()
+    (trial,) = read_trials(tmp_path)
+    assert (trial.state, trial.halvings) == (loop.records.RUNNING, 0)
+
+
+def test_a_trial_that_a_signal_stopped_goes_on(make_searcher, trainings, tmp_path, monkeypatch):
+    fit, stopped = loop.run.fit, []
+
+    def once(*args, **kwargs):
+        if len(trainings) == 1 and not stopped:
+            stopped.append(True)
+            raise Stopped("saved")
+        return fit(*args, **kwargs)
+
+    monkeypatch.setattr(loop.run, "fit", once)
+    with pytest.raises(Stopped):
+        make_searcher(algorithm="random", trials=3).search()
+    assert [trial.state for trial in read_trials(tmp_path)] == [FINISHED, loop.records.RUNNING]
+    make_searcher(algorithm="random", trials=3).search()
+    assert [trial.state for trial in read_trials(tmp_path)] == [FINISHED] * 3
+    assert len(trainings) == 3
 
 
 @pytest.mark.parametrize("kept", [1, 3])

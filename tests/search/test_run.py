@@ -83,6 +83,62 @@ def test_it_leaves_a_run_a_config_a_table_and_little_else(searched):
     assert "report      search/report.html" in done[-1].out
 
 
+@pytest.fixture(scope="module")
+def other_data(tmp_path_factory):
+    """Kill two searches in their second trial, with --out and without, and go on with other data in the same file."""
+    folder = tmp_path_factory.mktemp("other")
+    before, after = (small.write_data(folder / name, train=24 + more) for name, more in (("before", 0), ("after", 3)))
+    small.write_data(folder / "data")
+    tools = small.tools()
+
+    def step(*more, kill=None):
+        base = [part for part in arguments("search") if part not in ("--out", "search")]
+        more = ["--algorithm", "random", "--trials", "2", "--confirm", "0", *more]
+        return tools.step("search", *base, *more, cwd=folder, kill=kill)
+
+    # The oracle is written when it gives out a trial and when it ends: the third time is the second trial.
+    kill, out = (ORACLE, 3, "after"), ["--out", "out"]
+    killed = [found for (found,) in tools.run([step(*out, kill=kill)], [step(kill=kill)])]
+    trials = [read_all(path) for path in places(folder)]
+    (folder / "data" / "train.csv").write_bytes((after / "train.csv").read_bytes())
+    refused = [found for (found,) in tools.run([step(*out)], [step()])]
+    untouched = [read_all(path) for path in places(folder)] == trials
+    restarted = [found for (found,) in tools.run([step(*out, "--restart")], [step("--restart")])]
+    (folder / "data" / "train.csv").write_bytes((before / "train.csv").read_bytes())
+    return folder, killed, refused, untouched, restarted, tools.run([step()])[0][0]
+
+
+def places(folder):
+    return [folder / "out", *sorted((folder / "runs" / "classification-search").iterdir())]
+
+
+def read_all(path):
+    return {trial.name: (trial / "trial.json").read_text() for trial in (path / "trials").iterdir()}
+
+
+def test_trials_of_other_data_are_not_compared(other_data):
+    folder, killed, refused, untouched, _, _ = other_data
+    assert [step.code for step in killed] == [-9, -9], killed[0].err
+    assert [step.code for step in refused] == [2, 2]
+    for step, place in zip(refused, ("out", "runs/classification-search/"), strict=True):
+        last = step.err.splitlines()[-1]
+        assert last.startswith(f"search: data/train.csv: has changed since {place}") and "--restart drops" in last
+        assert "Traceback" not in step.err
+    assert untouched
+
+
+def test_a_restart_drops_the_trials_of_other_data(other_data):
+    folder, _, _, _, restarted, resumed = other_data
+    assert [step.code for step in restarted] == [0, 0], restarted[0].err
+    for path in (folder / "out", places(folder)[-1]):
+        report = json.loads((path / "report.json").read_text())
+        assert report["data"]["train"]["num_examples"] == 27 and len(report["trials"]) == 2
+    # Without --out the search that was begun on the data that are back goes on, and kept its first trial.
+    assert resumed.code == 0, resumed.err
+    report = json.loads((places(folder)[1] / "report.json").read_text())
+    assert report["data"]["train"]["num_examples"] == 24 and len(report["trials"]) == 2
+
+
 def test_mistakes_are_one_line(searched):
     folder, _ = searched
     (folder / "another").mkdir()

@@ -147,3 +147,18 @@ def test_processes_are_started_again_unless_they_say_that_their_input_is_bad(clu
     assert {"worker1"} <= seen <= {"worker0", "worker1"}
     assert all(process.poll() is not None for process in processes.running.values())
     assert sys.executable and os.environ["KERASTUNER_TUNER_ID"] == "chief"
+
+
+def test_a_worker_that_sigterm_ended_is_started_again(cluster, tmp_path):
+    code = (
+        "import pathlib, sys\n"
+        f"mark = pathlib.Path({str(tmp_path)!r}) / 'mark'\n"
+        "if not mark.exists():\n    mark.touch(); sys.exit(143)\n"
+    )
+    processes = workers.Processes(1, ["-c", code])
+    processes.start()
+    seen = []
+    while processes.running:
+        seen += processes.killed()
+        time.sleep(0.02)
+    assert seen == ["worker0"] and processes.restarts == {"worker0": 1}

@@ -2,8 +2,10 @@
 
 import json
 import os
+import signal
 import stat
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,6 +13,7 @@ import stock_servers
 import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 
+from tfbert.files import WriteError
 from tfbert.serving import export as exporting
 from tfbert.serving import fidelity, publish
 from tfbert.serving.export import export
@@ -19,6 +22,7 @@ from tfbert.serving.predictor import Predictor
 from tfbert.serving.warmup import read_warmup
 from tfbert.text.packing import pad_rows
 from tfbert.training.answering import make_packer
+from tfbert.training.interrupts import Stopped
 
 LABELS = ["card", "fee", "loan"]
 INPUTS = {
@@ -288,3 +292,51 @@ def test_an_unknown_precision_is_refused(run_dir, tmp_path):
     with pytest.raises(ValueError, match="precision is 'half'; wanted float32 or bfloat16"):
         publish.export_run(run_dir, tmp_path / "m", "half")
     assert not (tmp_path / "m").exists()
+
+
+@pytest.fixture
+def instant(monkeypatch):
+    """Let exports write next to nothing."""
+    monkeypatch.setattr(exporting, "_Module", lambda answering: SimpleNamespace(signatures_by_name={}))
+    monkeypatch.setattr(exporting.tf.saved_model, "save", lambda module, path, signatures: None)
+    monkeypatch.setattr(exporting, "model_card", lambda *_: "card")
+    return exporting
+
+
+def test_what_killed_exports_left_is_removed_and_what_goes_on_is_not(servable, tmp_path, instant):
+    for name in (".writing-1", ".writing-2"):
+        (tmp_path / name / "variables").mkdir(parents=True)
+    (tmp_path / "notes").mkdir()
+    seen = []
+
+    def export_too(aside):
+        """Be another export that begins while this one is writing."""
+        seen.append(sorted(path.name for path in tmp_path.iterdir()))
+        if len(seen) == 1:
+            export(servable, tmp_path, export_too)
+            assert aside.is_dir()
+
+    assert export(servable, tmp_path, export_too).name == "2"
+    assert [[name.startswith(".writing-") for name in names].count(True) for names in seen] == [1, 2]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["1", "2", "notes"]
+
+
+def test_a_full_disk_leaves_no_version(servable, tmp_path, instant, monkeypatch):
+    def save(module, path, signatures):
+        raise tf.errors.ResourceExhaustedError(None, None, f"{path}/variables/variables; No space left on device")
+
+    monkeypatch.setattr(exporting.tf.saved_model, "save", save)
+    with pytest.raises(WriteError, match=rf"^{tmp_path}: cannot be written: the disk is full; free some space"):
+        export(servable, tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_signal_during_the_export_says_what_is_there(run_dir, tmp_path, instant, monkeypatch):
+    def save(module, path, signatures):
+        raise Stopped(number=signal.SIGTERM)
+
+    monkeypatch.setattr(exporting.tf.saved_model, "save", save)
+    with pytest.raises(Stopped) as stopped:
+        publish.export_run(run_dir, tmp_path)
+    assert stopped.value.message == f"stopped during the export; {run_dir} holds the finished run"
+    assert stopped.value.exit_code == 143 and list(tmp_path.iterdir()) == []

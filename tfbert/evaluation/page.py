@@ -27,6 +27,7 @@ from tfbert.evaluation.wording import (
     size,
     words,
 )
+from tfbert.files import writing
 
 _SECTIONS = {
     "curves": "Learning curves",
@@ -98,7 +99,8 @@ def write_page(template: str, path: Path, **views) -> None:
     environment.filters |= {f.__name__: f for f in (percent, number, duration, words, setting, breakable)}
     page = environment.get_template(template).render(**views)
     # A text may hold half a surrogate pair, which no encoding can write.
-    path.write_bytes(page.encode("utf-8", errors="replace"))
+    with writing(path):
+        path.write_bytes(page.encode("utf-8", errors="replace"))
 
 
 def _number_columns(rows: Sequence[Sequence]) -> set[int]:

@@ -11,13 +11,13 @@ from pathlib import Path
 
 from tfbert.config import RootConfig, override
 from tfbert.evaluation.wording import is_gain
-from tfbert.files import read_json
+from tfbert.files import read_json, writing
 from tfbert.pretraining import run as pretraining
 from tfbert.pretraining.config import PretrainConfig
 from tfbert.text.records import Record
 from tfbert.training import run
 from tfbert.training.problem import Problem, prepare
-from tfbert.training.run_dir import REPORT, find_unfinished, opened
+from tfbert.training.run_dir import REPORT, check_data, find_unfinished, opened
 from tfbert.training.trainer import kept_scores
 
 logger = logging.getLogger(__name__)
@@ -28,13 +28,25 @@ _PRETRAINING, _TEXTS = "pretraining", "texts.jsonl"
 _HELD_OUT_FRACTION = 0.1
 
 
-def choose_run_dir(problem: Problem, corpus: Sequence[str], runs_dir: Path) -> Path:
+def choose_run_dir(problem: Problem, corpus: Sequence[str], runs_dir: Path, num_seeds: int = 1) -> Path:
     """Return the directory of an unfinished run of exactly this problem and corpus, or a new name."""
     text = json.dumps([problem.identity(problem.config), *corpus])
-    return find_unfinished(runs_dir / problem.task.name, hashlib.sha256(text.encode()).hexdigest()[:8])
+    mark = hashlib.sha256(text.encode()).hexdigest()[:8]
+    return find_unfinished(runs_dir / problem.task.name, mark, _identity(problem, corpus, num_seeds))
 
 
-def train(problem: Problem, corpus: Sequence[str], run_dir: Path, num_seeds: int = 1, command: str = "") -> dict:
+def _identity(problem: Problem, corpus: Sequence[str], num_seeds: int) -> str:
+    return json.dumps([problem.identity(problem.config), *corpus, num_seeds])
+
+
+def train(
+    problem: Problem,
+    corpus: Sequence[str],
+    run_dir: Path,
+    num_seeds: int = 1,
+    command: str = "",
+    exports: bool = False,
+) -> dict:
     """Pretrain the encoder further, train the task from both, and keep the better one.
 
     Args:
@@ -44,13 +56,15 @@ def train(problem: Problem, corpus: Sequence[str], run_dir: Path, num_seeds: int
             `adapted` and `pretraining` in it are runs of their own.
         num_seeds: trainings of the task from each encoder.
         command: that repeats the run, for the report.
+        exports: as for `training.run.train`.
 
     Returns:
         The report of the training that is kept, with `adaptation`: which one that is, and both numbers of both tests.
 
     Raises:
-        ValueError: there is no validation split; several processes train; corpus or directory cannot be used; training
-            diverged.
+        ValueError: there is no validation split; several processes train; corpus or directory cannot be used; the data
+            have changed since the run was begun; training diverged.
+        Stopped: a signal stopped the process; the message says what was saved.
     """
     if problem.replicas.num_workers > 1:
         raise ValueError(
@@ -59,7 +73,10 @@ def train(problem: Problem, corpus: Sequence[str], run_dir: Path, num_seeds: int
         )
     if "validation" not in problem.splits:
         raise ValueError("--adapt: there is no validation split to tell a gain by; wanted data.validation_fraction > 0")
-    with opened(run_dir):
+    with opened(run_dir, _identity(problem, corpus, num_seeds), exports):
+        if (run_dir / REPORT).exists():
+            return read_json(run_dir / REPORT)
+        check_data(run_dir, problem.splits)
         config = _pretrain_config(problem, corpus, run_dir)
         place = run_dir / _PRETRAINING
         pretrained = _finished(place, config) or pretraining.pretrain(config, place, command)
@@ -141,6 +158,6 @@ def _pretrain_config(problem: Problem, corpus: Sequence[str], run_dir: Path) -> 
 
 def _write_texts(records: Iterable[Record], path: Path) -> None:
     """Write every text of some records as a document."""
-    with open(path, "w", encoding="utf-8", errors="replace") as stream:
+    with writing(path), open(path, "w", encoding="utf-8", errors="replace") as stream:
         for record in records:
             stream.writelines(json.dumps({"text": text}, ensure_ascii=False) + "\n" for text in record.texts if text)

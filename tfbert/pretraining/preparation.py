@@ -23,7 +23,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from tfbert.files import locked, move_into_place, read_json, write_json
+from tfbert.files import locked, move_into_place, read_json, write_json, writing
 from tfbert.pretraining import segmenters, shards
 from tfbert.pretraining.config import CorpusConfig, ExamplesConfig
 from tfbert.pretraining.corpus import FACTS, Corpus, Document, Survey, describe
@@ -249,7 +249,7 @@ def clear(aside: Path) -> None:
 
 
 def _append(path: Path, buffer: bytearray) -> None:
-    with open(path, "ab") as stream:
+    with writing(path), open(path, "ab") as stream:
         stream.write(buffer)
     buffer.clear()
 
@@ -327,7 +327,8 @@ def _make(split: str, number: int) -> dict[str, Any]:
     if said.is_file():
         return read_json(said)
     content, facts = make_shard(_read_documents(_documents_path(aside, split, number)), split, _state["packer"])
-    (aside / name).write_bytes(content)
+    with writing(aside / name):
+        (aside / name).write_bytes(content)
     write_json(said, {"name": name} | facts)
     return {"name": name} | facts
 

@@ -55,6 +55,7 @@ def pretrain(config: PretrainConfig, run_dir: Path, command: str = "") -> dict:
     Raises:
         ValueError: corpus, vocabulary, encoder or directory cannot be used; training diverged.
         ConnectionError: another process of the training is gone.
+        Stopped: a signal stopped the process; the message says what was saved.
     """
     replicas = join(config.train.distribution)
     with opened(run_dir):

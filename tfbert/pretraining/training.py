@@ -16,7 +16,7 @@ from tfbert.pretraining.config import PretrainConfig
 from tfbert.pretraining.heads import PretrainingModel
 from tfbert.pretraining.masking import HELD_OUT_DRAW
 from tfbert.text.datasets import plan_evaluation, plan_training
-from tfbert.training import checkpoint
+from tfbert.training import checkpoint, interrupts
 from tfbert.training.distribution import ALONE, Parts, Replicas
 from tfbert.training.optimizers import build_optimizer
 from tfbert.training.updates import Updater
@@ -125,10 +125,12 @@ class PretrainingTrainer:
             ValueError: the loss is no longer a number, a checkpoint of another run is in the way, or a process has
                 other rows than the chief.
             ConnectionError: another process is gone.
+            Stopped: a signal stopped the process, after a checkpoint was saved.
         """
         self._start()
         if not self.progress.finished:
-            self._train()
+            with interrupts.deferred() as self.updater.request:
+                self._train()
         if self.replicas.is_chief:
             checkpoint.scatter("model", self.model.weights, checkpoint.load_best(self.run_dir))
             self._copy_weights()
@@ -142,8 +144,12 @@ class PretrainingTrainer:
                 arrays, progress = found
                 self.updater.restore(arrays)
                 self.progress = Progress(**progress)
-            if not self.progress.evaluations:
+            evaluations = self.progress.evaluations
+            # A signal may have stopped the process between an update and the evaluation after it.
+            if not evaluations or (self._is_evaluated_now() and evaluations[-1]["update"] < self.progress.update):
                 self._evaluate()
+                if self.progress.finished:
+                    self.keeper.save(self.updater.arrays(), vars(self.progress))
         self.updater.share()
         p = self.progress
         said = self.replicas.from_chief({name: np.float64(getattr(p, name)) for name in ("update", "finished")})
@@ -168,13 +174,39 @@ class PretrainingTrainer:
             bar.update()
             rate = f"{(p.num_tokens - tokens) / seconds:,.0f}"
             bar.set_postfix({"loss": f"{loss:.3f}", "tokens/s": rate}, refresh=False)
-            if p.update in self._evaluated_at:
+            if self.updater.must_stop:
+                self._stop(f"update {p.update:,}")
+            if self._is_evaluated_now():
                 if self.replicas.is_chief:
-                    self._evaluate()
+                    self._evaluate_or_stop()
                 p.finished = self.replicas.told(p.finished)
             if self.replicas.is_chief and (p.finished or self.keeper.is_due()):
                 self.keeper.save(self.updater.arrays(), vars(p))
         bar.close()
+        self.updater.request.check(self.keeper.said(f"update {p.update:,}, the last"))
+
+    def _is_evaluated_now(self) -> bool:
+        return self.progress.update in self._evaluated_at
+
+    def _evaluate_or_stop(self) -> None:
+        try:
+            self._evaluate()
+        except interrupts.Stopped:
+            # Between two batches of the evaluation, which has changed nothing: it is repeated from this checkpoint.
+            self.keeper.save(self.updater.arrays(), vars(self.progress))
+            place = f"update {self.progress.update:,}, during evaluation"
+            raise self.updater.stopped(self.keeper.said(place)) from None
+
+    def _stop(self, place: str) -> None:
+        """Save a checkpoint in the chief, and stop all processes.
+
+        Raises:
+            Stopped: always.
+        """
+        if self.replicas.is_chief:
+            self.keeper.save(self.updater.arrays(), vars(self.progress))
+        self.replicas.leave()
+        raise self.updater.stopped(self.keeper.said(place))
 
     def _plan(self, update: int) -> Iterator[tuple[np.ndarray, int, int]]:
         """Yield rows, draw and length limit of every batch from an update on."""
@@ -242,6 +274,7 @@ class PretrainingTrainer:
         sums: dict[str, float] = {}
         counts: dict[str, float] = {}
         for batch in self._measured():
+            self.updater.request.check()
             sums = _added(sums, {name: float(value) for name, value in self._measure(batch).items()})
             counts = _added(counts, _counts([batch], self.terms))
         found = _means(sums, counts)

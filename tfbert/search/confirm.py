@@ -8,6 +8,8 @@ once, against each other.
 import logging
 import statistics
 import time
+import zipfile
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -19,7 +21,7 @@ from tqdm import tqdm
 
 from tfbert.evaluation.comparison import paired_bootstrap
 from tfbert.evaluation.wording import score
-from tfbert.files import read_json, write_json
+from tfbert.files import WriteError, is_disk_full, read_json, write_json, writing
 from tfbert.search.loop import OUT_OF_MEMORY, Searcher
 from tfbert.search.trials import BEST, CHECKPOINT, Trial, ranked
 from tfbert.training import run
@@ -143,6 +145,8 @@ def _train(searcher: Searcher, candidate: Candidate, bar: tqdm) -> None:
             try:
                 said = _train_once(searcher, candidate, seed, folder)
             except (Diverged, *OUT_OF_MEMORY) as error:
+                if is_disk_full(error):
+                    raise WriteError(f"{folder}: cannot be written: the disk is full; free some space") from error
                 said = {"failed": f"seed {seed}: {error}"}
             finally:
                 keras.backend.clear_session()
@@ -197,12 +201,19 @@ def _free(searcher: Searcher, candidate: Candidate, but: int | None = None) -> N
 def _write_answers(folder: Path, split: str, answers: Mapping[str, np.ndarray]) -> None:
     # Texts as bytes of a fixed width, since NumPy reads objects back only by running what is in the file.
     plain = {name: values.astype("S") if values.dtype == object else values for name, values in answers.items()}
-    np.savez_compressed(folder / f"{split}.npz", **plain)
+    path = folder / f"{split}.npz"
+    with writing(path):
+        np.savez_compressed(path, **plain)
 
 
 def _read_answers(folder: Path, split: str) -> tuple[dict, dict[str, np.ndarray]]:
-    with np.load(folder / f"{split}.npz") as stored:
-        answers = {name: stored[name] for name in stored.files}
+    path = folder / f"{split}.npz"
+    try:
+        with np.load(path) as stored:
+            answers = {name: stored[name] for name in stored.files}
+    except (zipfile.BadZipFile, zlib.error, EOFError, ValueError) as error:
+        advice = f"remove {folder} to train this candidate again"
+        raise ValueError(f"{path}: damaged ({error}); {advice}") from error
     texts = {name: values.astype(object) for name, values in answers.items() if values.dtype.kind == "S"}
     return read_json(folder / "facts.json"), answers | texts
 

@@ -13,6 +13,7 @@ from keras_tuner import Objective
 
 from tfbert.config import Config
 from tfbert.evaluation.board import Board
+from tfbert.files import WriteError, is_disk_full
 from tfbert.search import trials as records
 from tfbert.search.hypermodel import values_of
 from tfbert.search.plan import Plan
@@ -147,6 +148,8 @@ class Searcher:
             try:
                 return self._fit(trial, config, folder, board if execution == 0 else None)
             except OUT_OF_MEMORY as error:
+                if is_disk_full(error):
+                    raise WriteError(f"{folder}: cannot be written: the disk is full; free some space") from error
                 if config.train.batch_size == 1:
                     raise Diverged(f"out of memory even with batches of 1: {error}") from None
                 halve(trial, config, "out of memory")

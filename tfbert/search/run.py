@@ -17,22 +17,40 @@ from tfbert.search.loop import Searcher
 from tfbert.search.oracles import make_oracle
 from tfbert.search.plan import Plan
 from tfbert.search.trials import BEST, CHECKPOINT, Trial, ranked
+from tfbert.tasks.base import load_task
+from tfbert.text.splits import load_splits
 from tfbert.training import run
-from tfbert.training.problem import Problem, prepare
-from tfbert.training.run_dir import REPORT, find_unfinished, opened, versions
+from tfbert.training.interrupts import Stopped
+from tfbert.training.problem import Problem, data_path, prepare
+from tfbert.training.run_dir import DATA, REPORT, check_data, find_unfinished, new_name, opened, versions
 
 logger = logging.getLogger(__name__)
 
 BEST_RUN, BEST_CONFIG = "best", "best_config.json"
 _ORACLE, _PLAN = "oracle.json", "plan.json"
+_BOARD = "tensorboard"
 
 
-def choose_out_dir(plan: Plan, runs_dir: Path) -> Path:
-    """Return the directory of an unfinished search of exactly this plan, or a new name."""
-    return find_unfinished(runs_dir / f"{plan.config.task}-search", plan.fingerprint())
+def choose_out_dir(plan: Plan, runs_dir: Path, restart: bool = False) -> Path:
+    """Return the directory of an unfinished search of exactly this plan, or a new name.
+
+    Args:
+        plan: of the search.
+        runs_dir: where runs are, such as `runs/`.
+        restart: whether it has to be a new one.
+    """
+    folder, mark = runs_dir / f"{plan.config.task}-search", plan.fingerprint()
+    return folder / new_name(mark) if restart else find_unfinished(folder, mark, mark)
 
 
-def search(plan: Plan, out_dir: Path, command: str = "", processes: workers.Processes | None = None) -> dict:
+def search(
+    plan: Plan,
+    out_dir: Path,
+    command: str = "",
+    processes: workers.Processes | None = None,
+    exports: bool = False,
+    restart: bool = False,
+) -> dict:
     """Search, confirm, test and report, as the only process or as the chief of workers.
 
     Args:
@@ -40,25 +58,42 @@ def search(plan: Plan, out_dir: Path, command: str = "", processes: workers.Proc
         out_dir: made if missing; a search of the same plan that was killed in it goes on.
         command: that repeats the search, for the report.
         processes: the workers of this machine, if there are any.
+        exports: whether `best` will be exported; if a process that was to do so ended before it had, the same call
+            returns the report of the finished search.
+        restart: whether to drop an unfinished search in the directory, such as one on data that have changed since.
 
     Returns:
         What `report.json` holds. `best` in the directory is a finished run, and `best_config.json` its config.
 
     Raises:
-        ValueError: the plan or the data cannot be used, another search was in the directory, or no trial succeeds.
+        ValueError: the plan or the data cannot be used, another search or one on other data was in the directory, or no
+            trial succeeds.
+        WriteError: the disk is full.
+        Stopped: a signal stopped the process; the message says what was saved.
     """
     plan.check()
-    with opened(out_dir):
+    with opened(out_dir, plan.fingerprint(), exports):
+        if (out_dir / REPORT).exists():
+            task = load_task(plan.config.task)
+            check_data(out_dir, load_splits(plan.config.data, data_path(plan.config, task), task.schema))
+            return read_json(out_dir / REPORT)
+        if restart:
+            _drop(out_dir)
         searcher = _searcher(plan, out_dir, "tuner0")
         searcher.oracle.keep_in(out_dir / _ORACLE, plan.hours)
-        if workers.is_chief():
-            # Only a process that is gone can have left a sign of life from before.
-            shutil.rmtree(out_dir / workers.SIGNS, ignore_errors=True)
-            _serve(searcher, processes)
-            # What workers have left, which is nothing unless all of them are gone.
-            searcher = replace(searcher, is_alone=False)
-        searcher.search()
-        return _conclude(searcher, command)
+        try:
+            if workers.is_chief():
+                # Only a process that is gone can have left a sign of life from before.
+                shutil.rmtree(out_dir / workers.SIGNS, ignore_errors=True)
+                _serve(searcher, processes)
+                # What workers have left, which is nothing unless all of them are gone.
+                searcher = replace(searcher, is_alone=False)
+            searcher.search()
+            return _conclude(searcher, command)
+        except KeyboardInterrupt as error:
+            ended = sum(trial.state != records.RUNNING for trial in records.read_trials(out_dir))
+            message = getattr(error, "message", "") or "stopped"
+            raise Stopped.by(error, f"{message}; {ended} trials have ended and are kept in {out_dir}") from error
 
 
 def assist(plan: Plan, out_dir: Path) -> None:
@@ -72,6 +107,8 @@ def assist(plan: Plan, out_dir: Path) -> None:
         ValueError: the plan or the data cannot be used.
     """
     plan.check()
+    if (out_dir / REPORT).exists():
+        return
     out_dir.mkdir(parents=True, exist_ok=True)
     name = workers.role()
     searcher = _searcher(plan, out_dir, name)
@@ -84,11 +121,25 @@ def _searcher(plan: Plan, out_dir: Path, name: str) -> Searcher:
     path = out_dir / _PLAN
     if path.exists() and read_json(path) != said:
         raise ValueError(f"{out_dir}: is of another search (other config, space or options); wanted another --out")
-    write_json(path, said)
     problem = searchable(prepare(plan.config))
+    if (out_dir / _ORACLE).exists() and not (out_dir / DATA).exists():
+        logger.warning("%s: does not say on which data it was begun; they are taken to be the same", out_dir)
+    try:
+        check_data(out_dir, problem.splits)
+    except ValueError as error:
+        raise ValueError(f"{error}; --restart drops the trials that there are, and starts over") from error
+    write_json(path, said)
     objective = objective_of(problem)
     oracle = make_oracle(plan, objective)
     return Searcher(plan=plan, problem=problem, objective=objective, out_dir=out_dir, oracle=oracle, tuner_id=name)
+
+
+def _drop(out_dir: Path) -> None:
+    """Remove all that an unfinished search has left in its directory."""
+    for name in (_BOARD, confirm.CONFIRMED, records.TRIALS, workers.SIGNS, BEST_RUN):
+        shutil.rmtree(out_dir / name, ignore_errors=True)
+    for name in (_ORACLE, DATA, BEST_CONFIG, records.TABLE, _PLAN):
+        (out_dir / name).unlink(missing_ok=True)
 
 
 def _serve(searcher: Searcher, processes: workers.Processes | None) -> None:

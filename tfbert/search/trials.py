@@ -13,6 +13,7 @@ from tfbert.files import read_json, write_json, write_text
 from tfbert.training.checkpoint import BEST, CHECKPOINT
 
 TRIALS = "trials"
+TABLE = "trials.csv"
 _RECORD = "trial.json"
 RUNNING, FINISHED, STOPPED, FAILED = "running", "finished", "stopped early", "failed"
 _LONGEST_CELL = 24
@@ -118,7 +119,7 @@ def write_csv(out_dir: Path, trials: Sequence[Trial], paths: Sequence[str]) -> N
         score = "" if trial.score is None else trial.score
         row = [trial.id, trial.state, score, *values, *scores, f"{trial.seconds:.1f}", "; ".join(trial.notes)]
         table.writerow(row)
-    write_text(out_dir / "trials.csv", text.getvalue())
+    write_text(out_dir / TABLE, text.getvalue())
 
 
 class Table:

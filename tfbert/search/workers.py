@@ -126,6 +126,9 @@ class Processes:
             code = process.poll()
             if code is None:
                 continue
+            if code == 128 + signal.SIGTERM:
+                # It has saved a checkpoint, from which another process goes on.
+                code = -signal.SIGTERM
             del self.running[name]
             if code > 0:
                 # It would end so again.

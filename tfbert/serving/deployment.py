@@ -11,7 +11,7 @@ from pathlib import Path
 import jinja2
 import tensorflow as tf
 
-from tfbert.files import read_json
+from tfbert.files import read_json, writing
 from tfbert.serving.predictor import Predictor
 from tfbert.serving.publish import decoded
 from tfbert.serving.warmup import read_warmup
@@ -118,9 +118,11 @@ def render(version_dir: Path, templates_dir: Path, out_dir: Path, deployment: De
         path = out_dir / name
         path.parent.mkdir(parents=True, exist_ok=True)
         if any(secret in text for secret in secret_texts):
-            _write_secret(path, text)
+            with writing(path):
+                _write_secret(path, text)
             continue
-        path.write_text(text, encoding="utf-8")
+        with writing(path):
+            path.write_text(text, encoding="utf-8")
         if (templates_dir / name).exists():
             path.chmod((templates_dir / name).stat().st_mode & 0o777)
     return [out_dir / name for name in texts]

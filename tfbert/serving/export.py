@@ -1,10 +1,11 @@
 """A trained model in, a SavedModel directory that stock TensorFlow Serving loads out: raw text in, answers out."""
 
+import contextlib
 import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,11 +13,15 @@ import tensorflow as tf
 from tensorflow.types.experimental import ConcreteFunction
 
 from tfbert.config import Config
+from tfbert.files import writing
 from tfbert.serving.card import model_card
 from tfbert.serving.guards import with_checked_rows
 from tfbert.serving.warmup import write_warmup
 from tfbert.text.items import Item
 from tfbert.training.answering import Answering
+
+# TensorFlow Serving takes directories whose names are numbers, and ignores these.
+_ASIDE = ".writing-"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,7 +83,8 @@ def next_version(model_dir: Path) -> int:
 def export(servable: Servable, model_dir: Path, check: Callable[[Path], None] = lambda _: None) -> Path:
     """Write the next version of a servable model.
 
-    Everything is written aside, under a name that TensorFlow Serving ignores, and renamed when complete.
+    Everything is written aside, under a name that TensorFlow Serving ignores, and renamed when complete. What exports
+    that were killed have left aside is removed.
 
     Args:
         servable: what to export.
@@ -88,10 +94,12 @@ def export(servable: Servable, model_dir: Path, check: Callable[[Path], None] = 
 
     Returns:
         The version's directory.
+
+    Raises:
+        WriteError: the disk is full.
     """
     model_dir.mkdir(parents=True, exist_ok=True)
-    aside = Path(tempfile.mkdtemp(prefix=".writing-", dir=model_dir))
-    try:
+    with writing(model_dir), _aside(model_dir) as aside:
         module = _Module(servable.answering)
         tf.saved_model.save(module, str(aside), signatures=module.signatures_by_name)
         _write_assets(servable, aside / "assets")
@@ -109,8 +117,52 @@ def export(servable: Servable, model_dir: Path, check: Callable[[Path], None] = 
         aside.chmod(0o755)
         check(aside)
         return _publish(aside, model_dir)
+
+
+@contextlib.contextmanager
+def _aside(model_dir: Path) -> Iterator[Path]:
+    """Make a directory in `model_dir` that is removed at the end unless it was renamed.
+
+    It is locked as long as this process lives, by which others tell it from what killed processes have left.
+    """
+    with _locked(model_dir) as is_locked:
+        if is_locked:
+            for path in model_dir.glob(f"{_ASIDE}*"):
+                with _locked(path, wait=False) as is_left:
+                    if is_left:
+                        shutil.rmtree(path, ignore_errors=True)
+        aside = Path(tempfile.mkdtemp(prefix=_ASIDE, dir=model_dir))
+        holding = contextlib.ExitStack()
+        holding.enter_context(_locked(aside))
+    with holding:
+        try:
+            yield aside
+        finally:
+            shutil.rmtree(aside, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _locked(directory: Path, wait: bool = True) -> Iterator[bool]:
+    """Hold a directory against other processes; give whether it is held, which not every file system can tell."""
+    try:
+        import fcntl  # not on every system
+    except ImportError:
+        yield False
+        return
+    try:
+        descriptor = os.open(directory, os.O_RDONLY)
+    except OSError:
+        yield False
+        return
+    try:
+        is_locked = True
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except OSError:
+            is_locked = False
+        yield is_locked
     finally:
-        shutil.rmtree(aside, ignore_errors=True)
+        os.close(descriptor)
 
 
 def _publish(aside: Path, model_dir: Path) -> Path:

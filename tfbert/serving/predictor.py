@@ -5,8 +5,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
-import tensorflow as tf
 
+from tfbert.serving.loading import load
 from tfbert.serving.ops import load_text_ops
 from tfbert.text.items import Item, batch_of, rough_lengths
 
@@ -42,14 +42,14 @@ class Predictor:
             waits for more than the rest of its batch.
 
     Raises:
-        ValueError: there is no such version.
+        ValueError: there is no such version, or a file of it is damaged.
     """
 
     def __init__(self, path: Path, version: int | None = None, num_pooled: int = 1):
         self.version_dir, self.num_pooled = find_version(path, version), num_pooled
         load_text_ops()
         # Kept: the signatures die with the object they were loaded with.
-        self._model = tf.saved_model.load(str(self.version_dir))
+        self._model = load(self.version_dir)
         self._served = self._model.signatures["serving_default"]
         specs = self._served.structured_input_signature[1]
         self.input_ranks = {name: spec.shape.rank for name, spec in sorted(specs.items())}

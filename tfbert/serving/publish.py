@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from tfbert.config import Config
+from tfbert.files import check_name
 from tfbert.serving import fidelity
 from tfbert.serving.export import Servable, export
 from tfbert.serving.padding import without_padding
@@ -11,7 +12,9 @@ from tfbert.serving.verify import verify
 from tfbert.tasks.base import load_task
 from tfbert.text.items import Item
 from tfbert.training.finished import FinishedRun, load_run
+from tfbert.training.interrupts import Stopped
 from tfbert.training.problem import data_path
+from tfbert.training.run_dir import exported
 
 PRECISIONS = ("float32", "bfloat16")
 # Longer lists are not shown after training.
@@ -33,7 +36,18 @@ def export_run(run_dir: Path, model_dir: Path, precision: str = "float32") -> tu
         ValueError: there is no finished run, or no such precision; or in bfloat16, its data are gone or have no split
             to compare on.
         RuntimeError: the export does not answer like the trained model; there is no new version then.
+        WriteError: the disk is full; there is no new version then.
+        Stopped: a signal stopped the process.
     """
+    try:
+        found = _export_run(run_dir, model_dir, precision)
+        exported(run_dir)
+        return found
+    except KeyboardInterrupt as error:
+        raise Stopped.by(error, f"stopped during the export; {run_dir} holds the finished run") from error
+
+
+def _export_run(run_dir: Path, model_dir: Path, precision: str) -> tuple[Path, dict]:
     if precision not in PRECISIONS:
         raise ValueError(f"precision is {precision!r}; wanted {' or '.join(PRECISIONS)}")
     run, compared = load_run(run_dir), None
@@ -65,8 +79,13 @@ def default_name(run_dir: Path) -> str:
 
 
 def name_of(config: Config) -> str:
-    """Return the name of a run's data, whatever way its path is written."""
-    return data_path(config, load_task(config.task)).resolve().stem
+    """Return the name of a run's data, whatever way its path is written.
+
+    Raises:
+        ValueError: the data have no name that a directory can have, such as those in the root directory.
+    """
+    path = data_path(config, load_task(config.task)).resolve()
+    return check_name(path.stem, f"{path}: the name of the data would be that of the model; use --name:")
 
 
 def ask(version_dir: Path, items: list[Item]) -> list[tuple[Item, dict]]:

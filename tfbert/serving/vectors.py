@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from tfbert.files import writing
 from tfbert.training.finished import load_run
 
 # Up to so many vectors FAISS compares with all of them too, which is exact.
@@ -46,7 +47,8 @@ def export_vectors(run_dir: Path, out_dir: Path) -> int:
         index = faiss.IndexHNSWFlat(size, _NEIGHBOURS, faiss.METRIC_INNER_PRODUCT)
     index.add(vectors)
     out_dir.mkdir(parents=True, exist_ok=True)
-    faiss.write_index(index, str(out_dir / "vectors.faiss"))
+    with writing(out_dir / "vectors.faiss"):
+        faiss.write_index(index, str(out_dir / "vectors.faiss"))
     _write_lines(arrays, out_dir / "vectors.jsonl")
     return len(vectors)
 
@@ -54,7 +56,7 @@ def export_vectors(run_dir: Path, out_dir: Path) -> int:
 def _write_lines(arrays: Mapping[str, np.ndarray], path: Path) -> None:
     answers = [answer.decode() for answer in arrays["index_answers"]]
     offset = float(f"{arrays['index_offset']:.6g}")
-    with open(path, "w", encoding="utf-8") as stream:
+    with writing(path), open(path, "w", encoding="utf-8") as stream:
         for entry, question in zip(arrays["index_entries"].tolist(), arrays["index_questions"], strict=True):
             line = {"entry": entry, "answer": answers[entry], "question": question.decode()}
             line["offset"] = offset if question else 0.0

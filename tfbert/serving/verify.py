@@ -1,7 +1,8 @@
 """A SavedModel directory and the answers it must give in, a verdict out; run in a process of its own.
 
 `python -m tfbert.serving.verify DIRECTORY [EXPECTED.json]` loads the model as a server would: TensorFlow and the op
-libraries of tensorflow-text, with Keras made impossible to import. Exit code 1 says what is wrong.
+libraries of tensorflow-text, with Keras made impossible to import. What is wrong is said in one line: with exit code 2
+where a file is missing or damaged, with 1 where the model does not answer as it must or no server could run it.
 """
 
 import json
@@ -17,6 +18,8 @@ from tfbert.imports import import_tensorflow_alone
 
 # The longest sum over a hidden dimension is reordered when the batch is padded differently.
 _TOLERANCE = 1e-4
+# Exit code where a file cannot be used; 1 says that the model does not answer as it must.
+_DAMAGED = 2
 
 
 def verify(version_dir: Path, items: Sequence[Mapping], expected: dict[str, list]) -> dict:
@@ -32,6 +35,7 @@ def verify(version_dir: Path, items: Sequence[Mapping], expected: dict[str, list
 
     Raises:
         RuntimeError: the export does not load, answers differently, or holds an op that servers lack.
+        ValueError: a file of the export is missing or damaged.
     """
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "expected.json"
@@ -41,7 +45,8 @@ def verify(version_dir: Path, items: Sequence[Mapping], expected: dict[str, list
     if done.returncode:
         said = done.stdout.strip() or done.stderr.strip() or f"the process ended with exit code {done.returncode}"
         reason = said.splitlines()[-1]
-        raise RuntimeError(f"{version_dir}: the exported model does not pass verification: {reason}")
+        kind = ValueError if done.returncode == _DAMAGED else RuntimeError
+        raise kind(f"{version_dir}: the exported model does not pass verification: {reason}")
     return json.loads(done.stdout.splitlines()[-1])
 
 
@@ -49,11 +54,13 @@ def check(version_dir: Path, items: Sequence[Mapping], expected: dict[str, list]
     """Do in this process what `verify` does in a fresh one."""
     import tensorflow as tf
 
+    from tfbert.serving.loading import check_graph, load
     from tfbert.serving.ops import list_ops, load_text_ops, why_unknown
     from tfbert.serving.warmup import read_warmup
     from tfbert.text.items import batch_of, from_json
 
     load_text_ops()
+    check_graph(version_dir)
     ops = list_ops(version_dir)
     if ops.unknown:
         each = "; ".join(f"{name}, which {why_unknown(name)}" for name in ops.unknown)
@@ -63,7 +70,7 @@ def check(version_dir: Path, items: Sequence[Mapping], expected: dict[str, list]
         raise RuntimeError(
             f"no stock server runs {names}, marked for XLA (jit_compile), unless started with it enabled"
         )
-    model = tf.saved_model.load(str(version_dir))
+    model = load(version_dir)
     served = model.signatures["serving_default"]
     difference = 0.0
     if items:
@@ -103,12 +110,12 @@ def _main() -> int:
     # Whatever tried to import Keras here would fail in a server.
     import_tensorflow_alone()
     version_dir = Path(sys.argv[1])
-    task = json.loads(Path(sys.argv[2]).read_text(encoding="utf-8")) if len(sys.argv) > 2 else {}
     try:
+        task = json.loads(Path(sys.argv[2]).read_text(encoding="utf-8")) if len(sys.argv) > 2 else {}
         print(json.dumps(check(version_dir, task.get("items", []), task.get("expected", {}))))
     except Exception as error:
-        print(str(error).replace("\n", " "))
-        return 1
+        print(" ".join(str(error).split()))
+        return _DAMAGED if isinstance(error, ValueError | OSError) else 1
     return 0
 
 

@@ -35,7 +35,7 @@ def load(run_dir: Path, arrays: Mapping[str, tf.Variable]) -> None:
     """
     if not arrays:
         return
-    stored, _ = checkpoint.load(run_dir / _FILE)
+    stored, _ = checkpoint.load(run_dir / _FILE, checkpoint.TRAIN_AGAIN)
     for name, variable in arrays.items():
         if variable.dtype == tf.string:
             whole, ends = stored[name + _BYTES].tobytes(), stored[name + _ENDS]

@@ -1,5 +1,7 @@
 """The state of a training in, one file out, and back: written aside and renamed, so that it is whole or not there."""
 
+import contextlib
+import hashlib
 import json
 import os
 import re
@@ -11,7 +13,12 @@ import numpy as np
 from safetensors import safe_open
 from safetensors.numpy import save_file
 
+from tfbert.files import writing
+
 CHECKPOINT, BEST = "checkpoint.safetensors", "best.safetensors"
+_CHECKSUM = "sha256"
+_START_OVER = "remove it to start over"
+TRAIN_AGAIN = "restore it from a copy, or train again with another --out directory"
 
 
 class Keeper:
@@ -45,11 +52,21 @@ class Keeper:
         save(self.run_dir / CHECKPOINT, arrays, {"identity": self.identity, "progress": progress})
         self._saved_at = time.monotonic()
 
+    def said(self, place: str) -> str:
+        """Return what a user is told whose training was stopped by a signal.
+
+        Args:
+            place: in the training, that the last checkpoint is of.
+        """
+        # Workers beyond the first have no directory.
+        what = self.run_dir / CHECKPOINT if self.run_dir != Path() else "a checkpoint (by worker 0)"
+        return f"stopped after {place}; saved {what}"
+
     def resume(self) -> tuple[dict[str, np.ndarray], dict] | None:
         """Return arrays and progress of the last checkpoint, or `None` if there is none.
 
         Raises:
-            ValueError: the checkpoint is of another run, or is none.
+            ValueError: the checkpoint is of another run, or is none; it or the best weights beside it are damaged.
         """
         path = self.run_dir / CHECKPOINT
         remove_parts(self.run_dir)
@@ -58,6 +75,9 @@ class Keeper:
         arrays, state = load(path)
         if state["identity"] != self.identity:
             raise ValueError(f"{path}: is of another run (other data, config or seed); wanted an empty --out directory")
+        if (self.run_dir / BEST).exists():
+            # They are needed at the end of training, which is late to learn of damage.
+            load(self.run_dir / BEST, f"remove it and {path.name} to start over")
         return arrays, state["progress"]
 
 
@@ -65,9 +85,9 @@ def load_best(run_dir: Path) -> dict[str, np.ndarray]:
     """Return the best weights of a run.
 
     Raises:
-        ValueError: there are none.
+        ValueError: there are none, or they are damaged.
     """
-    return load(run_dir / BEST)[0]
+    return load(run_dir / BEST, TRAIN_AGAIN)[0]
 
 
 def save(path: Path, arrays: dict[str, np.ndarray], state: dict) -> None:
@@ -76,14 +96,35 @@ def save(path: Path, arrays: dict[str, np.ndarray], state: dict) -> None:
     Args:
         path: of the file, in an existing directory.
         arrays: by name; dtypes of NumPy.
-        state: what is not an array.
+        state: what is not an array; the name `sha256` in it is taken by the checksum of all that is written.
+
+    Raises:
+        WriteError: the disk is full; what was at `path` is still there.
     """
     aside = path.with_name(f"{path.name}.{os.getpid()}.part")
     contiguous = {name: np.ascontiguousarray(array).reshape(np.shape(array)) for name, array in arrays.items()}
-    save_file(contiguous, aside, metadata={"state": json.dumps(state)})
-    with open(aside, "rb") as stream:
-        os.fsync(stream.fileno())
-    os.replace(aside, path)
+    # One entry of metadata: the order of several is not the same in every process, and equal runs write equal bytes.
+    metadata = {"state": json.dumps(state | {_CHECKSUM: _checksum(contiguous, state)})}
+    try:
+        with writing(path):
+            save_file(contiguous, aside, metadata=metadata)
+            with open(aside, "rb") as stream:
+                os.fsync(stream.fileno())
+            os.replace(aside, path)
+    except Exception:
+        with contextlib.suppress(OSError):
+            aside.unlink(missing_ok=True)
+        raise
+
+
+def _checksum(arrays: dict[str, np.ndarray], state: dict) -> str:
+    """Return the SHA-256 of names, dtypes, shapes and bytes of contiguous arrays and of a state, as hex digits."""
+    digest = hashlib.sha256(json.dumps(state, sort_keys=True).encode())
+    for name in sorted(arrays):
+        array = arrays[name]
+        digest.update(f"{name} {array.dtype} {array.shape}".encode())
+        digest.update(array.reshape(-1).view(np.uint8).data)
+    return digest.hexdigest()
 
 
 def remove_parts(directory: Path) -> None:
@@ -92,19 +133,27 @@ def remove_parts(directory: Path) -> None:
         part.unlink()
 
 
-def load(path: Path) -> tuple[dict[str, np.ndarray], dict]:
-    """Return the arrays and the state that `save` wrote.
+def load(path: Path, advice: str = _START_OVER) -> tuple[dict[str, np.ndarray], dict]:
+    """Return the arrays and the state that `save` wrote. Files of versions that wrote no checksum are not checked.
+
+    Args:
+        path: of the file.
+        advice: what a user can do if it cannot be used.
 
     Raises:
-        ValueError: the file is not a checkpoint.
+        ValueError: the file is not a checkpoint, or is damaged.
     """
     try:
         with safe_open(path, framework="numpy") as stream:
-            names = stream.keys()
-            return {name: stream.get_tensor(name) for name in names}, json.loads(stream.metadata()["state"])
+            arrays = {name: stream.get_tensor(name) for name in stream.keys()}  # noqa: SIM118 (it is no dict)
+            state = dict(json.loads(stream.metadata()["state"]))
     except Exception as error:
         # The library's own exception class for a broken header is not part of its public names.
-        raise ValueError(f"{path}: not a tfbert checkpoint ({error}); remove it to start over") from error
+        raise ValueError(f"{path}: not a tfbert checkpoint ({error}); {advice}") from error
+    checksum = state.pop(_CHECKSUM, None)
+    if checksum is not None and checksum != _checksum(arrays, state):
+        raise ValueError(f"{path}: damaged: its content is not what was written (SHA-256 differs); {advice}")
+    return arrays, state
 
 
 def gather(prefix: str, variables: Sequence) -> dict[str, np.ndarray]:

@@ -16,6 +16,7 @@ from tfbert.encoder.backbone import Encoder, load_encoder
 from tfbert.encoder.computation import build_backbone, check_layers, freeze
 from tfbert.encoder.precision import Precision, choose_precision
 from tfbert.encoder.presets import cache_dir
+from tfbert.files import writing
 from tfbert.tasks.base import Task, TaskModel, load_task
 from tfbert.text.datasets import TokenizedSplit, tokenize
 from tfbert.text.interpretation import Interpretation, interpret
@@ -67,11 +68,17 @@ class Problem:
         """Return the problem of another config; what it shares with this one is not read, tokenized or loaded again.
 
         Raises:
-            ValueError: as `prepare` does.
+            ValueError: as `prepare` does; the same files have changed since they were read.
         """
         if _without(config, _OF_TRAINING) == _without(self.config, _OF_TRAINING):
             return replace(self, config=config)
-        return replace(prepare(config), vectors=None if self.vectors is None else {})
+        other = prepare(config)
+        for name, split in other.splits.items() if config.data == self.config.data else ():
+            if name not in self.splits or split.sha256 != self.splits[name].sha256:
+                raise ValueError(
+                    f"{split.path}: has changed since it was read; results on different data do not compare"
+                )
+        return replace(other, vectors=None if self.vectors is None else {})
 
     def remembered(self, embed: Callable[[np.ndarray], np.ndarray], way: str) -> Callable[[np.ndarray], np.ndarray]:
         """Return what gives the vectors of rows of train by the untrained encoder, kept in `vectors`.
@@ -191,16 +198,17 @@ def tokenize_split(split: Split, task: Task, facts: dict, tokenizer: Tokenizer, 
     packer = make_packer(tokenizer, config)
     tree = config.to_dict()
     texts = [json.dumps(part) for part in (tree["data"], tree["encoder"], tree["head"], facts)]
-    return tokenize(
-        split,
-        tokenizer,
-        lambda record, tokens, remark: task.examples(record, tokens, packer, facts, config, remark),
-        [task.name, split.name, split.sha256, split.note, *texts],
-        cache_dir() / "tokens",
-        with_offsets=task.with_offsets,
-        by_record=task.by_record,
-        by_token=task.by_token,
-    )
+    with writing(cache_dir() / "tokens"):
+        return tokenize(
+            split,
+            tokenizer,
+            lambda record, tokens, remark: task.examples(record, tokens, packer, facts, config, remark),
+            [task.name, split.name, split.sha256, split.note, *texts],
+            cache_dir() / "tokens",
+            with_offsets=task.with_offsets,
+            by_record=task.by_record,
+            by_token=task.by_token,
+        )
 
 
 def make_answering(problem: Problem, model: TaskModel, config: Config) -> Answering:

@@ -39,20 +39,26 @@ _MOST_VECTOR_BYTES = 2**30
 _BETWEEN_TEXTS = "\n\n"
 
 
-def choose_run_dir(problem: Problem, runs_dir: Path) -> Path:
+def choose_run_dir(problem: Problem, runs_dir: Path, num_seeds: int = 1) -> Path:
     """Return the directory of an unfinished run of exactly this problem, or a new name.
 
     Args:
         problem: to train.
         runs_dir: where runs are, such as `runs/`.
+        num_seeds: as for `train`.
 
     Returns:
         `runs_dir/<task>/<time>-<hash>`; it exists already if a killed run is to be continued.
     """
-    return find_unfinished(runs_dir / problem.task.name, problem.identity(problem.config)[:8])
+    identity = problem.identity(problem.config)
+    return find_unfinished(runs_dir / problem.task.name, identity[:8], _identity(problem, num_seeds))
 
 
-def train(problem: Problem, run_dir: Path, num_seeds: int = 1, command: str = "") -> dict:
+def _identity(problem: Problem, num_seeds: int) -> str:
+    return f"{problem.identity(problem.config)} {num_seeds}"
+
+
+def train(problem: Problem, run_dir: Path, num_seeds: int = 1, command: str = "", exports: bool = False) -> dict:
     """Train, evaluate and report.
 
     Args:
@@ -61,6 +67,8 @@ def train(problem: Problem, run_dir: Path, num_seeds: int = 1, command: str = ""
         num_seeds: how many trainings; beyond the first the seed is raised by one each, and each has a directory
             `seed-N` of its own. The run is then that of the best validation score.
         command: that repeats the run, for the report.
+        exports: whether the run will be exported; if a process that was to do so ended before it had, the same call
+            returns the report of the finished run.
 
     Returns:
         What `report.json` holds.
@@ -68,8 +76,12 @@ def train(problem: Problem, run_dir: Path, num_seeds: int = 1, command: str = ""
     Raises:
         ValueError: the directory holds a finished run or another one; training diverged.
         ConnectionError: another process of the training is gone.
+        Stopped: a signal stopped the process; the message says what was saved.
     """
-    with opened(run_dir):
+    with opened(run_dir, _identity(problem, num_seeds), exports):
+        if problem.replicas.told((run_dir / REPORT).exists()):
+            problem.replicas.leave()
+            return read_json(run_dir / REPORT)
         if num_seeds == 1:
             report = _train_seed(problem, problem.config, run_dir, command)
             problem.replicas.leave()
@@ -102,7 +114,11 @@ def assist(problem: Problem, num_seeds: int = 1) -> None:
     Raises:
         ValueError: training diverged.
         ConnectionError: another process is gone.
+        Stopped: a signal stopped this process or another one.
     """
+    if problem.replicas.told(False):
+        problem.replicas.leave()
+        return
     for seed in range(problem.config.train.seed, problem.config.train.seed + num_seeds):
         if num_seeds > 1 and problem.replicas.told(False):
             continue
@@ -137,6 +153,7 @@ def fit(
         Diverged: the numbers of the training are none any more.
         ValueError: another training was in the directory.
         ConnectionError: another process of the training is gone.
+        Stopped: a signal stopped the process; the message says what was saved.
     """
     write_json(run_dir / "config.json", config.to_dict())
     started = time.monotonic()

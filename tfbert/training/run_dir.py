@@ -1,47 +1,130 @@
 """Run directories: one process in each, named after time and config, so that an unfinished one is found again."""
 
 import importlib.metadata
+import logging
 import platform
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from tfbert.files import locked
+from tfbert.files import locked, read_json, write_json
+from tfbert.text.splits import Split
+from tfbert.training.checkpoint import CHECKPOINT
+from tfbert.training.interrupts import Stopped
 
-# Written last: its presence means that nothing is left to do.
+logger = logging.getLogger(__name__)
+
+# Written last: its presence means that training and evaluation are done.
 REPORT = "report.json"
+# Present from the beginning of a run that is to be exported until it has been.
+UNEXPORTED = "unexported.json"
+DATA = "data.json"
 _PACKAGES = ("tfbert", "tensorflow", "tensorflow-text", "keras", "keras-hub", "numpy")
 
 
-def find_unfinished(folder: Path, mark: str) -> Path:
-    """Return the newest run in a folder that has this mark and no report, or a new name.
+def find_unfinished(folder: Path, mark: str, identity: str = "") -> Path:
+    """Return the newest run in a folder that has this mark and is not done, or a new name.
 
     Args:
         folder: of runs.
         mark: short text that tells one config and data from others.
+        identity: as of `opened`; a run of this identity that has a report and was not exported is not done either.
 
     Returns:
         `folder/<time>-<mark>`; it exists already if a killed run is to be continued.
     """
     for candidate in sorted(folder.glob(f"*-{mark}"), reverse=True):
-        if not (candidate / REPORT).exists():
+        if not (candidate / REPORT).exists() or _awaits_export(candidate, identity):
             return candidate
-    return folder / f"{time.strftime('%Y%m%d-%H%M%S')}-{mark}"
+    return folder / new_name(mark)
+
+
+def new_name(mark: str) -> str:
+    """Return the name of a run directory that begins now."""
+    return f"{time.strftime('%Y%m%d-%H%M%S')}-{mark}"
 
 
 @contextmanager
-def opened(run_dir: Path) -> Iterator[None]:
+def opened(run_dir: Path, identity: str = "", exports: bool = False) -> Iterator[None]:
     """Hold a run directory, which is made if missing, against other processes.
 
+    A finished run may be opened again only by the same run, and only if a process that was to export it ended before
+    it had: what is left to do then is the export.
+
+    Args:
+        run_dir: of the run.
+        identity: text that tells this run from others.
+        exports: whether the run is to be exported when it is finished; `exported` says that it has been.
+
     Raises:
-        ValueError: another process holds it, or there is a finished run in it.
+        ValueError: another process holds it, or there is a finished run in it that is another one or was exported.
+        Stopped: a signal stopped the process; the message says what was saved.
     """
     run_dir.mkdir(parents=True, exist_ok=True)
     with locked(run_dir, "training in it"):
         if (run_dir / REPORT).exists():
-            raise ValueError(f"{run_dir}: holds a finished run; wanted a new --out directory")
-        yield
+            if not _awaits_export(run_dir, identity):
+                raise ValueError(f"{run_dir}: holds a finished run; wanted a new --out directory")
+            logger.info("%s: training is finished; what is left is the export", run_dir)
+        elif exports:
+            write_json(run_dir / UNEXPORTED, {"identity": identity})
+        else:
+            exported(run_dir)
+        try:
+            yield
+        except KeyboardInterrupt as error:
+            if isinstance(error, Stopped) and error.message:
+                raise
+            raise Stopped.by(error, _what_is_saved(run_dir)) from error
+
+
+def exported(run_dir: Path) -> None:
+    """Note that a finished run has been exported, so that its directory is not opened again."""
+    (run_dir / UNEXPORTED).unlink(missing_ok=True)
+
+
+def _awaits_export(run_dir: Path, identity: str) -> bool:
+    path = run_dir / UNEXPORTED
+    return bool(identity) and path.exists() and read_json(path).get("identity") == identity
+
+
+def _what_is_saved(run_dir: Path) -> str:
+    if (run_dir / REPORT).exists():
+        return f"stopped; {run_dir} holds the finished run"
+    newest = max(run_dir.rglob(CHECKPOINT), key=lambda path: path.stat().st_mtime, default=None)
+    if newest is None:
+        return f"stopped; {run_dir} holds no checkpoint"
+    return f"stopped; the last checkpoint is {newest}, written {time.time() - newest.stat().st_mtime:.0f} seconds ago"
+
+
+def check_data(run_dir: Path, splits: Mapping[str, Split]) -> None:
+    """Refuse to go on in a directory with other data than it was begun with; results on different data do not compare.
+
+    Args:
+        run_dir: existing; what the data are is written there at first.
+        splits: of the data, as they are now.
+
+    Raises:
+        ValueError: a file has changed, or a split has been added or is missing.
+    """
+    now = {name: {"path": str(split.path), "sha256": split.sha256} for name, split in splits.items()}
+    path = run_dir / DATA
+    if not path.exists():
+        write_json(path, now)
+        return
+    before = read_json(path)
+    for name in sorted(now.keys() | before.keys()):
+        if name not in now or name not in before:
+            what = f"was added, as the {name} split," if name in now else f"was the {name} split and is missing"
+        elif now[name]["sha256"] != before[name]["sha256"]:
+            what = "has changed"
+        else:
+            continue
+        raise ValueError(
+            f"{(now.get(name) or before[name])['path']}: {what} since {run_dir} was begun, and results on different "
+            "data cannot be compared; restore the data, or use another --out directory"
+        )
 
 
 def versions() -> dict[str, str]:

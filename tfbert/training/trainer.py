@@ -24,7 +24,7 @@ from tfbert.text.datasets import TokenizedSplit, batches, cut_batch, plan_evalua
 from tfbert.text.packing import INPUTS, in_halves
 from tfbert.text.records import Record
 from tfbert.text.splits import Split
-from tfbert.training import checkpoint
+from tfbert.training import checkpoint, interrupts
 from tfbert.training.answering import Answering, answer_all
 from tfbert.training.distribution import ALONE, Replicas
 from tfbert.training.optimizers import build_optimizer
@@ -194,17 +194,21 @@ class Trainer:
             Diverged: the loss is no longer a number.
             ValueError: a checkpoint of another run is in the way, or the task has no metric of the name to monitor.
             ConnectionError: another process is gone.
+            Stopped: a signal stopped the process, after a checkpoint was saved.
         """
         self._start()
-        while not self.progress.finished:
-            self._train_epoch()
-            self._end_epoch()
-            p, patience = self.progress, self.config.train.patience_epochs
-            is_stale = patience and self.validation is not None and p.epoch - p.best_epoch >= patience
-            is_over = p.epoch >= self.epochs or bool(is_stale)
-            p.finished = self.replicas.told(is_over or (self.replicas.is_chief and self.is_hopeless(p.history)))
-            if p.finished or self.keeper.is_due():
-                self._save_checkpoint()
+        p = self.progress
+        with interrupts.deferred() as self.updater.request:
+            while not p.finished:
+                self._train_epoch()
+                self._end_epoch()
+                patience = self.config.train.patience_epochs
+                is_stale = patience and self.validation is not None and p.epoch - p.best_epoch >= patience
+                is_over = p.epoch >= self.epochs or bool(is_stale)
+                p.finished = self.replicas.told(is_over or (self.replicas.is_chief and self.is_hopeless(p.history)))
+                if p.finished or self.keeper.is_due():
+                    self._save_checkpoint()
+            self.updater.request.check(self.keeper.said(f"epoch {p.epoch}, the last"))
         if not self.replicas.is_chief:
             return p
         checkpoint.scatter("model", self.model.weights, checkpoint.load_best(self.run_dir))
@@ -248,6 +252,10 @@ class Trainer:
             p.seconds += time.monotonic() - started
             bar.update(sum(len(indices) for indices in group))
             bar.set_postfix(loss=f"{loss:.3f}", refresh=False)
+            if self.updater.must_stop:
+                self._save_checkpoint()
+                self.replicas.leave()
+                raise self.updater.stopped(self.keeper.said(self._place(p.update)))
             if self.keeper.is_due() and start + len(group) < len(rest):
                 self._save_checkpoint()
         bar.close()
@@ -330,8 +338,13 @@ class Trainer:
         if not self.updater.has_finite_weights():
             raise self.updater.divergence(f"weights are not finite after {self._place(p.update)}", p.losses[-1][2])
         if self.replicas.is_chief:
-            with self.updater.averages_in_place():
-                entry = self._close_epoch()
+            try:
+                with self.updater.averages_in_place():
+                    entry = self._close_epoch()
+            except interrupts.Stopped:
+                # Between two batches of validation, which has changed nothing: it is repeated from this checkpoint.
+                self._save_checkpoint()
+                raise self.updater.stopped(self.keeper.said(f"{self._place(p.update)}, during validation")) from None
             self.log(entry, p.losses[p.epoch * self.updates_per_epoch :])
         p.epoch, p.update, p.loss_sum, p.weight_sum, p.seconds = p.epoch + 1, 0, 0.0, 0.0, 0.0
 
@@ -356,7 +369,11 @@ class Trainer:
         return entry
 
     def _validate(self, records: Iterable[Record], title: str = "") -> dict[str, float]:
-        answers, gold = answer_all(self.answering, self.task, self.facts, records, None, title)
+        def ask(items):
+            self.updater.request.check()
+            return self.answering(items)
+
+        answers, gold = answer_all(ask, self.task, self.facts, records, None, title)
         for name, values in answers.items():
             if values.dtype.kind == "f" and not np.isfinite(values).all():
                 p = self.progress

@@ -7,6 +7,7 @@ import contextlib
 import functools
 import math
 import operator
+import signal
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -15,7 +16,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfbert.config import OptimizationConfig
-from tfbert.training import checkpoint
+from tfbert.training import checkpoint, interrupts
 from tfbert.training.distribution import ALONE, Parts, Replicas, watched
 from tfbert.training.memory import keep_memory
 from tfbert.training.read_rows import ReadRows
@@ -46,6 +47,9 @@ class Updater:
         rows: of the token embedding that the batches read, if these alone are learned. Between updates they are in the
             model only where a method here says so.
 
+    Attributes:
+        request: of a signal that asks this process to stop. Several processes stop after the same update.
+
     One graph serves every shape of batch, whichever comes first: graphs of their own would round differently, and a
     training that goes on after a kill meets the shapes in another order.
     """
@@ -63,6 +67,7 @@ class Updater:
         rows: ReadRows | None = None,
     ):
         keep_memory()
+        self.request, self._others_stop = interrupts.Request(), False
         self.model, self.losses, self.terms = model, losses, tuple(terms)
         self.optimizer, self.config, self.replicas, self.rows = optimizer, config, replicas, rows
         self._learned = rows.stand_in(model.trainable_variables) if rows else list(model.trainable_variables)
@@ -111,9 +116,24 @@ class Updater:
             sums, gradients = functools.reduce(self._add, found)
             if self.replicas.num_workers > 1:
                 # Once for the whole group: what goes over the wire is as much as for a single batch.
-                sums, gradients = self._total([sums, gradients])
+                asked = tf.constant(float(bool(self.request)))
+                sums, gradients, asked = self._total([sums, gradients, asked])
+                self._others_stop = float(asked) > 0
             self._update(gradients)
             return {name: float(value) for name, value in sums.items()}
+
+    @property
+    def must_stop(self) -> bool:
+        """Whether training has to stop after the last update: all processes agree on it."""
+        return self._others_stop if self.replicas.num_workers > 1 else bool(self.request)
+
+    def stopped(self, message: str) -> interrupts.Stopped:
+        """Return the error to stop with.
+
+        Args:
+            message: what the chief has saved.
+        """
+        return interrupts.Stopped(message, self.request.number or signal.SIGTERM)
 
     def complete_model(self) -> None:
         """Let the model have the rows of its token embedding as they were learned."""
@@ -128,10 +148,12 @@ class Updater:
         for average, variable in zip(self._averages, averaged, strict=True):
             variable.assign(average)
         self.complete_model()
-        yield
-        for value, variable in zip(trained, averaged, strict=True):
-            variable.assign(value)
-        self.complete_model()
+        try:
+            yield
+        finally:
+            for value, variable in zip(trained, averaged, strict=True):
+                variable.assign(value)
+            self.complete_model()
 
     def has_finite_weights(self) -> bool:
         """Say whether all weights are numbers; the loss of an update tells only of the weights before it."""

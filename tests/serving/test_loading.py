@@ -1,0 +1,86 @@
+"""A damaged SavedModel is named by its file, in one line, by whoever loads it."""
+
+import subprocess
+import sys
+
+import pytest
+import small
+
+from tfbert.serving import loading
+from tfbert.serving.predictor import Predictor
+from tfbert.serving.verify import check, verify
+
+DATA, INDEX, GRAPH = "variables/variables.data-00000-of-00001", "variables/variables.index", "saved_model.pb"
+
+
+def cut(content):
+    return content[: len(content) // 3]
+
+
+def flip(content):
+    place = len(content) // 2
+    return content[:place] + bytes([content[place] ^ 0x40]) + content[place + 1 :]
+
+
+DAMAGES = {
+    "data cut short": (DATA, cut),
+    "data with a flipped bit": (DATA, flip),
+    "no data": (DATA, None),
+    "empty data": (DATA, lambda content: b""),
+    "index cut short": (INDEX, cut),
+    "no index": (INDEX, None),
+    "graph cut short": (GRAPH, cut),
+    "graph of nothing": (GRAPH, lambda content: b""),
+}
+
+
+def damage(version_dir, how):
+    name, change = DAMAGES[how]
+    path = version_dir / name
+    path.unlink() if change is None else path.write_bytes(change(path.read_bytes()))
+    return path
+
+
+@pytest.mark.parametrize("how", DAMAGES)
+def test_the_file_is_named(copied, how):
+    path = damage(copied, how)
+    for load in (loading.load, loading.check, lambda version_dir: check(version_dir, [], {})):
+        with pytest.raises(ValueError) as error:
+            load(copied)
+        assert str(error.value).startswith(f"{path}: damaged (")
+        assert str(error.value).endswith("; restore it from a copy, or export the run again")
+
+
+def test_a_whole_model_passes(copied):
+    loading.check(copied)
+    assert Predictor(copied).output_names[0] == "label"
+
+
+def test_tools_say_it_in_one_line(copied, tmp_path):
+    path = damage(copied, "data cut short")
+    (tmp_path / "models").mkdir()
+    copied.rename(tmp_path / "models" / "1")
+    path = tmp_path / "models" / "1" / DATA
+    (tmp_path / "test.csv").write_text("text,label\nmy card,card\n")
+    tools = small.tools()
+    steps = {
+        "predict": ["models", "my card"],
+        "evaluate": ["models", "--data", "test.csv"],
+        "serve": ["--port", "0", "--rest_api_port", "1", "--model_base_path", tmp_path / "models"],
+    }
+    done = tools.run(*[[tools.step(name, *arguments, cwd=tmp_path)] for name, arguments in steps.items()])
+    for name, (step,) in zip(steps, done, strict=True):
+        place = path if name == "serve" else path.relative_to(tmp_path)
+        assert (step.code, step.out) == (2, ""), step.err
+        assert step.err.count("\n") == 1 and step.err.startswith(f"{name}: {place}: damaged (")
+
+
+def test_verification_in_a_process_of_its_own(copied):
+    path = damage(copied, "data with a flipped bit")
+    with pytest.raises(ValueError, match=rf"copied: the exported model does not pass verification: {path}: damaged"):
+        verify(copied, [], {})
+    command = [sys.executable, "-m", "tfbert.serving.verify", str(copied)]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=small.ROOT)
+    assert done.returncode == 2
+    assert done.stdout.startswith(f"{path}: damaged (") and done.stdout.count("\n") == 1
+    assert "Traceback" not in done.stderr

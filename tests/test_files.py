@@ -1,0 +1,84 @@
+"""Names, and writes that fail: the message names the file, and what was there before stays."""
+
+import errno
+import os
+
+import pytest
+
+from tfbert import files
+
+FULL = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+class LibraryError(Exception):
+    """Stands for TensorFlow's and safetensors' own errors."""
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "../../x", "a/b", "/tmp/x", "a\\b", "a\nb", "a\0b", "é" * 128])
+def test_names_that_are_not_of_one_directory(name):
+    with pytest.raises(ValueError, match=r"--name .*: expected the name of one directory"):
+        files.check_name(name, "--name")
+
+
+@pytest.mark.parametrize("name", ["tickets", "v1.2", "..x", "a b", "银行", "-", "x" * 255])
+def test_names_of_one_directory(name):
+    assert files.check_name(name, "--name") == name
+
+
+def test_a_full_disk_is_told_from_other_errors():
+    wrapped = RuntimeError("save failed")
+    wrapped.__cause__ = FULL
+    text = LibraryError("Error while serializing: I/O error: No space left on device (os error 28)")
+    quota = OSError(errno.EDQUOT, "Disk quota exceeded")
+    assert all(map(files.is_disk_full, (FULL, wrapped, text, quota)))
+    assert not any(map(files.is_disk_full, (None, OSError(errno.EACCES, "no"), ValueError("x"), MemoryError())))
+
+
+@pytest.mark.parametrize("error", [FULL, LibraryError("x; No space left on device")])
+def test_a_full_disk_names_what_was_written(tmp_path, error):
+    with pytest.raises(files.WriteError) as found, files.writing(tmp_path / "report.json"):
+        raise error
+    assert str(found.value) == (
+        f"{tmp_path / 'report.json'}: cannot be written: the disk is full; "
+        "free some space and run the same command again"
+    )
+
+
+def test_other_write_errors_are_named_unless_they_name_a_file(tmp_path):
+    with (
+        pytest.raises(files.WriteError, match=r"a: cannot be written: Input/output error"),
+        files.writing(tmp_path / "a"),
+    ):
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+    with pytest.raises(FileNotFoundError, match="gone"), files.writing(tmp_path / "a"):
+        (tmp_path / "gone" / "x").read_bytes()
+    with pytest.raises(LibraryError), files.writing(tmp_path / "a"):
+        raise LibraryError("diverged")
+
+
+def test_a_write_that_fails_leaves_the_file_and_nothing_else(tmp_path, monkeypatch):
+    path = tmp_path / "report.json"
+    files.write_json(path, {"n": 1})
+
+    def write_text(aside, text, encoding):
+        aside.write_bytes(b"half")
+        raise FULL
+
+    monkeypatch.setattr(files.Path, "write_text", write_text)
+    with pytest.raises(files.WriteError, match=r"report\.json: cannot be written: the disk is full"):
+        files.write_json(path, {"n": 2})
+    assert files.read_json(path) == {"n": 1} and os.listdir(tmp_path) == ["report.json"]
+
+
+def test_space_is_asked_for_before_it_is_needed(tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(files.os, "posix_fallocate", lambda descriptor, start, size: asked.append((start, size)))
+    files.check_space(tmp_path, 1000, tmp_path / "weights.h5")
+
+    def refuse(*_):
+        raise FULL
+
+    monkeypatch.setattr(files.os, "posix_fallocate", refuse)
+    with pytest.raises(files.WriteError, match=r"weights\.h5: cannot be written: the disk is full"):
+        files.check_space(tmp_path, 1000, tmp_path / "weights.h5")
+    assert asked == [(0, 1000)] and os.listdir(tmp_path) == []

@@ -1,0 +1,104 @@
+"""Tools that are stopped or killed, as a person stops them, and started again by the same command."""
+
+import signal
+
+import pytest
+import small
+
+from tfbert.training import interrupts
+
+OPTIONS = small.assignments(
+    {
+        "encoder.sequence_length": 32,
+        "encoder.precision": "float32",
+        "train.batch_size": 8,
+        "train.epochs": 2,
+        "train.learning_rate": 2e-3,
+    }
+)
+# Before the fourth update, the first of epoch 2, which is done before the process stops.
+SIGNALS = {"ctrl-c": (signal.SIGINT, 130), "sigterm": (signal.SIGTERM, 143)}
+AFTER_TRAINING = ("report.json", 1, "after")
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("stopping")
+    small.write_data(folder / "data")
+    tools = small.tools()
+    (folder / "saved_models" / "left" / ".writing-abc").mkdir(parents=True)
+
+    def train(*more, kill=None):
+        return tools.step("train", "--data", "data", "--encoder", "tiny", *OPTIONS, *more, cwd=folder, kill=kill)
+
+    chains = {"whole": [train("--out", "whole", "--no-export")]}
+    for name, (number, _) in SIGNALS.items():
+        out = ["--out", name, "--no-export"]
+        chains[name] = [train(*out, kill=("update", 4, "before", number)), train(*out)]
+    left = ["--out", "left", "--name", "left"]
+    chains["with --out"] = [train(*left, kill=AFTER_TRAINING), train(*left), train(*left)]
+    found = ["--name", "found", "--seeds", 1]
+    chains["without --out"] = [train(*found, kill=AFTER_TRAINING), train(*found)]
+    return folder, dict(zip(chains, tools.run(*chains.values()), strict=True))
+
+
+@pytest.mark.parametrize("name", SIGNALS)
+def test_a_signal_saves_what_was_learned(done, name):
+    folder, steps = done
+    stopped, continued = steps[name]
+    assert stopped.code == SIGNALS[name][1], stopped.err
+    last = stopped.err.splitlines()[-1]
+    assert last.startswith(
+        f"train: stopped after update 1 of epoch 2; saved {name}/checkpoint.safetensors; continue with: python "
+    )
+    assert last.endswith(f"--out {name} --no-export") and "Traceback" not in stopped.err
+    assert continued.code == 0, continued.err
+    # The epoch before the signal is not learned again.
+    assert "epoch 2  loss" in continued.err and "epoch 1  loss" not in continued.err
+    best = [(folder / run / "best.safetensors").read_bytes() for run in (name, "whole")]
+    assert best[0] == best[1]
+
+
+def test_killed_before_the_export_the_same_command_exports(done):
+    folder, steps = done
+    killed, exported, refused = steps["with --out"]
+    assert killed.code == -9
+    assert exported.code == 0, exported.err
+    assert "left: training is finished; what is left is the export" in exported.err
+    assert "epoch 1  loss" not in exported.err
+    assert "saved model saved_models/left/1  (verified" in exported.out and exported.out.count("    -> {") == 2
+    # What an export that was killed had left is gone.
+    assert [path.name for path in (folder / "saved_models" / "left").iterdir()] == ["1"]
+    assert (refused.code, refused.err.splitlines()[-1]) == (
+        2,
+        "train: left: holds a finished run; wanted a new --out directory",
+    )
+
+
+def test_without_out_the_run_is_found_again(done):
+    folder, steps = done
+    killed, exported = steps["without --out"]
+    assert killed.code == -9
+    assert exported.code == 0, exported.err
+    assert len(list((folder / "runs" / "classification").iterdir())) == 1
+    assert [path.name for path in (folder / "saved_models" / "found").iterdir()] == ["1"]
+
+
+@pytest.mark.parametrize("catches", [True, False])
+def test_a_worker_of_a_search_is_ended_silently(monkeypatch, catches):
+    tool = small.load_tool("search")
+    monkeypatch.setenv("KERASTUNER_TUNER_ID", "chief" if catches else "worker0")
+    assert tool.is_worker() is not catches
+    monkeypatch.setattr("sys.argv", ["search"])
+    before, seen = signal.getsignal(signal.SIGTERM), []
+    try:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        tool.common.run(
+            lambda options: seen.append(signal.getsignal(signal.SIGTERM)),
+            tool.build_parser(),
+            lambda options: "nothing",
+            catches_sigterm=not tool.is_worker(),
+        )
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert seen == [interrupts.raise_stopped if catches else signal.SIG_DFL]
