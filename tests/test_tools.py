@@ -51,7 +51,7 @@ OPTIONS = {
     "export": {"run", "--name", "--precision", "--vectors", "--huggingface", "--litert", "--deploy", "--cores"},
 }  # fmt: skip
 # Lines that may come before the error: how files were interpreted, and what the data are.
-BEFORE = ("train.csv", "test.csv", "wrong.csv", "train 24, ", "length of train")
+BEFORE = ("train.csv", "test.csv", "wrong.csv", "train 24, ", "length of train", "unknown tokens")
 SMALL = small.assignments({"encoder.name": "tiny", "encoder.sequence_length": 32, "train.epochs": 1})
 # Arguments of train, and the one line it answers with.
 MISTAKES = {
@@ -80,7 +80,7 @@ MISTAKES = {
 
 UNKNOWN = (
     "evaluate: wrong.csv:4: label 'cards' is not one of the 3 labels of train; did you mean 'card'? 1 record with this "
-    "label: add examples of it to train, or remove or relabel this record\n"
+    "label: add examples of it to train, or remove or relabel this record"
 )
 
 

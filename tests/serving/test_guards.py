@@ -13,7 +13,7 @@ ROWS = {
     "padding_mask": [[1, 1, 1, 0], [1, 1, 1, 1]],
 }
 SAME_SHAPE = "token_ids, segment_ids and padding_mask must have the same shape, (rows, tokens)"
-# The encoder `tiny` has 64 positions, 2 segments and 190 tokens.
+# The encoder `tiny` has 512 positions, 2 segments and 190 tokens.
 BAD = {
     "a mask of zeros": (ROWS | {"padding_mask": [[1, 1, 1, 0], [0, 0, 0, 0]]}, "padding_mask must have at least one 1"),
     "no tokens": ({name: [[], []] for name in ROWS}, "padding_mask must have at least one 1 in each row"),
@@ -25,7 +25,7 @@ BAD = {
     "a negative mask": (ROWS | {"padding_mask": [[1, 1, 1, 0], [1, 1, -1, 1]]}, "padding_mask must be 0 or 1"),
     "another width": (ROWS | {"segment_ids": [[0, 0], [0, 0]]}, SAME_SHAPE),
     "another number of rows": (ROWS | {"padding_mask": [[1, 1, 1, 0]]}, SAME_SHAPE),
-    "a long row": ({name: [[1] * 65] for name in ROWS}, "token_ids must have at most 64 tokens in a row"),
+    "a long row": ({name: [[1] * 513] for name in ROWS}, "token_ids must have at most 512 tokens in a row"),
 }
 
 

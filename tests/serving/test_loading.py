@@ -72,7 +72,9 @@ def test_tools_say_it_in_one_line(copied, tmp_path):
     for name, (step,) in zip(steps, done, strict=True):
         place = path if name == "serve" else path.relative_to(tmp_path)
         assert (step.code, step.out) == (2, ""), step.err
-        assert step.err.count("\n") == 1 and step.err.startswith(f"{name}: {place}: damaged (")
+        *before, last = step.err.splitlines()
+        assert last.startswith(f"{name}: {place}: damaged (")
+        assert all(line.startswith("test.csv: ") for line in before), step.err  # how the data were read
 
 
 def test_verification_in_a_process_of_its_own(copied):
