@@ -76,6 +76,7 @@ def check(
         num_replaced={file: tally.num_replaced for file, tally in tallies.items() if tally.num_replaced},
         notes={name: split.note for name, split in splits.items() if split.note},
         files=interpretation.to_dict() if interpretation else {},
+        interpreted=tuple(interpretation.lines()) if interpretation else (),
         unread=tuple(interpretation.warnings) if interpretation else (),
         unknown=unknown,
     )

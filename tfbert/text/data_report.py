@@ -70,6 +70,7 @@ class DataReport:
         num_replaced: characters put for bytes that did not decode, by file, for the files that have any.
         notes: where the records come from, if there is anything to say of it.
         files: how each file was interpreted, by file.
+        interpreted: the same in lines for a person, which stand above those of `lines`.
         unread: columns of text that are not read, one sentence for each file.
         unknown: share of tokens that the encoder does not know. `None` where nothing has been tokenized.
     """
@@ -88,6 +89,7 @@ class DataReport:
     num_replaced: dict[str, int]
     notes: dict[str, str]
     files: dict[str, dict] = dataclasses.field(default_factory=dict)
+    interpreted: tuple[str, ...] = ()
     unread: tuple[str, ...] = ()
     unknown: UnknownTokens | None = None
 

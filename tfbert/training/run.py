@@ -301,7 +301,7 @@ def _report(problem: Problem, config: Config, progress: Progress, scores: dict, 
         "data": data,
         "checks": {
             **problem.checked.to_dict(),
-            "lines": problem.checked.lines(),
+            "lines": [*problem.checked.interpreted, *problem.checked.lines()],
             "warnings": problem.checked.warnings,
             "score_warnings": problem.checked.score_warnings,
         },
