@@ -77,7 +77,7 @@ def code_point_difference(first: str, second: str) -> str:
 
 def differs_visibly(first: str, second: str) -> bool:
     """Say whether two texts that look alike differ in nothing but case and blanks, which a reader can see."""
-    plain = [_ASCII_BLANKS.sub(" ", text.casefold()).strip() for text in (first, second)]
+    plain = [_ASCII_BLANKS.sub(" ", text.lower()).strip() for text in (first, second)]
     return plain[0] == plain[1]
 
 

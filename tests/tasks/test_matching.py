@@ -57,7 +57,7 @@ def test_records():
         ({"question": "q", "answer": "a", "negative": "b", "score": "1"}, r"there is a negative and a score"),
         ({"question": "q", "answer": "a", "score": "high"}, r'score is "high"; wanted a number'),
         ({"question": "q", "answer": "a", "score": "nan"}, r'score is "nan"; wanted a number'),
-        ({"question": "q", "answer": "a", "score": True}, r"score is true; wanted a number"),
+        ({"question": "q", "answer": "a", "score": "yes"}, r'score is "yes"; wanted a number'),
         ({"question": "q", "answer": "a", "score": ""}, r'score is ""; wanted a number'),
         ({"question": "q", "answer": "a", "score": [1]}, r"score is \[1\]; wanted a number"),
     ],

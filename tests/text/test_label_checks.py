@@ -106,7 +106,14 @@ def test_labels_that_are_several_in_one(labels, expected):
 
 @pytest.mark.parametrize(
     "labels",
-    [["food, drink", "staff"], ["R&D/Sales", "R&D/Law", "R&D"], ["C#", "C", "#1"], ["and/or", "x"], ["a,", "a"]],
+    [
+        ["food, drink", "staff"],
+        ["R&D/Sales", "R&D/Law", "R&D"],
+        ["C#", "C", "#1"],
+        ["and/or", "x"],
+        ["a,", "a"],
+        ["food, drink", "food"],
+    ],
 )
 def test_names_with_such_characters_are_left_alone(labels):
     assert warnings_of(*labels) == ()

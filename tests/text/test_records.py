@@ -189,7 +189,7 @@ def test_columns_are_found_by_usual_names_or_given(tmp_path, header, settings, e
         ("a.csv", "text,review,label", {}, "more than one column could be the text: 'text', 'review'; wanted one, "
          "such as --set data.columns=text=text"),
         ("a.csv", "text,text,label", {"columns": "text=text"}, "more than one column could be the text: 'text', "
-         "'text'; wanted one, such as a different name for each column"),
+         "'text'; wanted different names; rename one of them"),
         ("a.tsv", "text\tclass\ttopic", {}, "more than one column could be the label: 'class', 'topic'; wanted one, "
          "such as --set data.columns=label=class"),
         ("a.csv", "I lost it,lost", {}, f"no text column among 'I lost it', 'lost'{TAKEN} {TEXT_NAMES}, "

@@ -51,7 +51,7 @@ def test_columns_are_read_from_their_option(given, expected):
         ("text", "wanted role=name, several separated by commas"),
         ("text=", "wanted role=name, several separated by commas"),
         ("tex=a", "'tex' is not one of text, tags; did you mean 'text'?"),
-        ("text=a|b", "text is in one column; wanted one name"),
+        ("text=a|b", 'text is in one column; wanted one name; where a name holds |, use JSON such as {"text": "a|b"}'),
         ("text=a,tags=b|a", "text and tags are both 'a'; wanted two different ones"),
     ],
 )

@@ -151,7 +151,7 @@ def test_fasttext_lines_with_several_labels_or_none_are_refused(tmp_path):
     assert message(path).startswith('a.txt:2: label is ["fee", "late"]; wanted one label; for several labels of a text')
     reader = read_records(path, DataConfig(bad_rows="skip"))
     assert [record.text for record in reader] == ["ok"]
-    assert reader.tally.skipped[1] == "a.txt:3: no __label__ in 'none'; wanted one, as on the first line"
+    assert reader.tally.skipped[1] == "a.txt:3: no __label__ in 'none'; wanted one, as in other lines"
 
 
 def test_leaving_rows_out_is_not_suggested_where_none_would_be_left(tmp_path):

@@ -58,6 +58,9 @@ def check_origin(stored: str | None, file: Path | None, given: Mapping[str, Any]
     name = given.get(FIELD, stored)
     if name is None or name in BUILT_IN:
         return
+    if ":" not in name:
+        known = ", ".join(BUILT_IN)
+        raise ValueError(f"{FIELD}={name}: expected one of {known}, or MODULE:FUNCTION{did_you_mean(name, BUILT_IN)}")
     if FIELD not in given:
         raise ValueError(
             f"{file}: {FIELD}={name}: names code to run, which is never taken from a file; {_wanted(name)}"

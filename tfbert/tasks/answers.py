@@ -68,7 +68,7 @@ class Answers(Task):
     columns = (
         QUESTION,
         CONTEXT,
-        Column("answers", "answers, answer, answer_text"),
+        Column("answers", "answers, answer, answer_text", is_target=True),
         Column("answer_start", "answer_start, start", required=False),
         Column("is_impossible", "is_impossible, unanswerable", required=False),
     )

@@ -30,7 +30,9 @@ from tfbert.text.records import Record, text_of
 from tfbert.text.rows import Row
 
 NEGATIVE = Column("negative", "negative, negatives, hard_negative, wrong, wrong_answer", required=False)
-SCORE = Column("score", "score, similarity, similarity_score, relatedness", required=False, is_number=True)
+SCORE = Column(
+    "score", "score, similarity, similarity_score, relatedness", required=False, is_number=True, is_target=True
+)
 # How many answers are served.
 _MOST_FOUND = 10
 # What cosines are multiplied by before the softmax.
@@ -296,12 +298,13 @@ def _wrong_in(value: Any) -> tuple[str, ...]:
 
 
 def _score_in(row: Row) -> float | None:
-    """Return the score of a row, or `None` where there is no such column."""
+    """Return the score of a row, or `None` where there is no such column; true counts 1 and false 0."""
     value = row.values.get("score")
     if value is None:
         return None
     try:
-        score = float("nan") if isinstance(value, bool | list) else float(value)
+        said = {"true": 1.0, "false": 0.0}.get(str(value).strip().lower(), value)
+        score = float("nan") if isinstance(said, list) else float(said)
     except (TypeError, ValueError):
         score = float("nan")
     if not np.isfinite(score):

@@ -24,7 +24,12 @@ from tfbert.text.columns import Column, shown, shown_json
 from tfbert.text.records import Record, label_of
 from tfbert.text.rows import Row
 
-LABELS = Column("labels", "labels, label, tags, categories, classes, topics, aspects, genres, keywords", several=True)
+LABELS = Column(
+    "labels",
+    "labels, label, tags, categories, classes, topics, aspects, genres, keywords",
+    several=True,
+    is_target=True,
+)
 # Between the labels of one cell. A comma is none: names such as "food, drink" have it.
 _SEPARATORS = ";|"
 # What may be a list in some notation; a label in parentheses is none.

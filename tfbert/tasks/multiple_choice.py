@@ -28,7 +28,9 @@ from tfbert.text.packing import Packer
 from tfbert.text.records import Record, text_of
 from tfbert.text.rows import Row
 
-ANSWER = Column("answer", "answer, label, correct, correct_answer, answer_key, answerkey, target, solution, gold")
+ANSWER = Column(
+    "answer", "answer, label, correct, correct_answer, answer_key, answerkey, target, solution, gold", is_target=True
+)
 _LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 _WORST_MISTAKES = 30
 # Records that the head's start is fitted to: enough for a start, and quick on any data.

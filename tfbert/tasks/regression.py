@@ -25,7 +25,9 @@ from tfbert.text.records import Record
 from tfbert.text.rows import Row
 
 VALUE = Column(
-    "value", "value, score, rating, stars, similarity, relatedness, grade, points, price, urgency, label, target"
+    "value",
+    "value, score, rating, stars, similarity, relatedness, grade, points, price, urgency, label, target",
+    is_target=True,
 )
 # What Python takes for a number beyond that, such as 1_000 or nan, is a mistake in a file.
 _NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)(e[+-]?[0-9]+)?", re.IGNORECASE)

@@ -14,7 +14,7 @@ _BRACKETS = {"[": "]", "(": ")", "{": "}"}
 _QUOTED = r"'(?:[^'\\]|\\.)*'" + "|" + r'"(?:[^"\\]|\\.)*"'
 _NUMBER = r"[+-]?\d+(?:\.\d*)?"
 # NumPy prints no commas between items, and breaks long lines.
-_NUMPY_LIST = re.compile(rf"\[\s*(?:(?:{_QUOTED}|{_NUMBER})(?:\s+|(?=\s*\])))+\s*\]")
+_NUMPY_LIST = re.compile(rf"\[\s*+(?:(?:{_QUOTED}|{_NUMBER})(?:\s++|(?=\])))++\]")
 _NUMPY_ITEM = re.compile(f"{_QUOTED}|{_NUMBER}")
 # Around lists in cells that pandas wrote from NumPy arrays, and around a whole cell.
 _ARRAY = re.compile(rf"\barray\(\s*(\[(?:{_QUOTED}|[^\[\]'\"])*\])\s*(?:,\s*dtype=[\w<>'\"]+)?\s*\)")
@@ -37,14 +37,13 @@ def structured(cell: str) -> Any:
     if wrapped := _WRAPPED.fullmatch(text):
         text = wrapped[1].strip() or "[]"
     value = _parsed(text) if text and _BRACKETS.get(text[0]) == text[-1] else None
-    if isinstance(value, tuple):
-        return list(value)
-    if isinstance(value, set | frozenset):
-        return sorted(value, key=str)
     if value == {}:
         return []  # how an empty set is often written
-    if isinstance(value, list | dict):
-        return value
+    if isinstance(value, list | tuple | set | frozenset | dict):
+        try:
+            return _as_json(value)
+        except TypeError:
+            raise ValueError(f"{shown(cell)} holds something else than texts, numbers, true and false") from None
     if _LIST_BEGINNING.match(text):
         raise ValueError(f'{shown(cell)} begins like a list but cannot be read as one; wanted JSON such as ["a", "b"]')
     return None  # plain text, maybe in brackets, such as "(sic)"
@@ -55,15 +54,41 @@ def _parsed(text: str) -> Any:
         return json.loads(text)
     except (ValueError, RecursionError):
         pass
-    if _NUMPY_LIST.fullmatch(text):
-        # Python would join strings that stand side by side.
-        return [ast.literal_eval(item) for item in _NUMPY_ITEM.findall(text)]
     try:
+        if _NUMPY_LIST.fullmatch(text):
+            # Python would join strings that stand side by side.
+            return [_item(item) for item in _NUMPY_ITEM.findall(text)]
         return ast.literal_eval(_ARRAY.sub(_with_commas, text))
     except (ValueError, SyntaxError, RecursionError, MemoryError, TypeError):
         return None
 
 
+def _item(text: str) -> Any:
+    # NumPy pads numbers with zeros, which Python does not read.
+    return ast.literal_eval(text) if text[0] in "'\"" else float(text) if "." in text else int(text)
+
+
+def _as_json(value: Any) -> Any:
+    """Return a literal of Python as JSON has it: lists for tuples and sets, texts for bytes.
+
+    Raises:
+        TypeError: it holds what JSON does not have, such as `...` or a complex number.
+    """
+    if isinstance(value, set | frozenset):
+        value = sorted(value, key=str)
+    if isinstance(value, list | tuple):
+        return [_as_json(item) for item in value]
+    if isinstance(value, dict):
+        if not all(isinstance(key, str) for key in value):
+            raise TypeError
+        return {key: _as_json(item) for key, item in value.items()}
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "replace")
+    if value is not None and not isinstance(value, str | int | float):
+        raise TypeError
+    return value
+
+
 def _with_commas(match: re.Match) -> str:
     items = match.group(1)
-    return repr([ast.literal_eval(item) for item in _NUMPY_ITEM.findall(items)]) if "," not in items else items
+    return repr([_item(item) for item in _NUMPY_ITEM.findall(items)]) if "," not in items else items

@@ -24,6 +24,7 @@ class Column:
         several: whether it may be spread over several columns, given as `role=a|b|c`; its value is then a dict from
             column name to value.
         is_number: whether its values are numbers.
+        is_target: whether it is what the task learns to predict.
     """
 
     role: str
@@ -31,6 +32,7 @@ class Column:
     required: bool = True
     several: bool = False
     is_number: bool = False
+    is_target: bool = False
 
     def key_among(self, names: Sequence[str]) -> str | None:
         """Return the first of the names that is a usual one, or `None`."""
@@ -61,7 +63,8 @@ def named_columns(columns: Sequence[Column], given: str | None) -> dict[str, lis
             known, hint = ", ".join(roles), did_you_mean(role, roles)
             raise ValueError(f"data.columns={given}: {role!r} is not one of {known}{hint}")
         if len(names) > 1 and not roles[role].several:
-            raise ValueError(f"data.columns={given}: {role} is in one column; wanted one name")
+            wish = f'wanted one name; where a name holds |, use JSON such as {{"{role}": "a|b"}}'
+            raise ValueError(f"data.columns={given}: {role} is in one column; {wish}")
         for other, taken in found.items():
             if set(taken) & set(names):
                 both = shown(next(n for n in names if n in taken))
@@ -155,8 +158,10 @@ class ColumnFinder:
         path, noun, role = "data.columns", self.noun, column.role
         if matches:
             several = listing([names[i] for i in matches])
-            wish = option(path, f"{role}={names[matches[0]]}") if given is None else f"a different name for each {noun}"
-            return f"more than one {noun} could be the {role}: {several}; wanted one, such as {wish}"
+            is_unique = len({names[i] for i in matches}) > 1
+            wish = option(path, f"{role}={names[matches[0]]}") if is_unique else "different names; rename one of them"
+            such = "one, such as " if is_unique else ""
+            return f"more than one {noun} could be the {role}: {several}; wanted {such}{wish}"
         if given is not None:
             absent = next(name for name in given if name not in names)
             hint = did_you_mean(absent, names)
@@ -211,7 +216,7 @@ def shown(value: str) -> str:
 
 def shown_json(value: Any) -> str:
     """Return a JSON value as JSON, cut where it is long, for a message."""
-    return _cut(json.dumps(value, ensure_ascii=False)).encode(errors="backslashreplace").decode()
+    return _cut(json.dumps(value, ensure_ascii=False, default=repr)).encode(errors="backslashreplace").decode()
 
 
 def listing(values: Sequence[str]) -> str:

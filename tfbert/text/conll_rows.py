@@ -45,7 +45,7 @@ def conll_rows(
     for number, ended in enumerate(itertools.chain(lines, [""]), start=1):
         line = ended.rstrip("\r\n")
         cells = _cells(line)
-        if cells and not words and _is_comment(line, cells):
+        if cells and _is_comment(line, cells, is_inside=bool(words)):
             layout.count("comment line")
             continue
         if cells and _is_header(cells):
@@ -53,7 +53,7 @@ def conll_rows(
                 header, layout.header = cells, f"column names on line {number}"
                 continue
             bad = bad or (f"{name}:{number}: repeats the line of column names ({listing(cells)}); remove it")
-        is_document = bool(cells) and cells[0] == "-DOCSTART-"
+        is_document = bool(cells) and cells[0].upper().startswith("-DOCSTART-")
         if is_document:
             layout.count("-DOCSTART- line")
         if cells and not is_document:
@@ -72,9 +72,12 @@ def _cells(line: str) -> list[str]:
     return [cell for cell in line.replace("\t", " ").split(" ") if cell]
 
 
-def _is_comment(line: str, cells: list[str]) -> bool:
-    # A sentence may well begin with the word "#" or with a hashtag, which then has a tag.
-    return line.startswith("#") and (_METADATA.match(line) is not None or _TAG.fullmatch(cells[-1]) is None)
+def _is_comment(line: str, cells: list[str], *, is_inside: bool) -> bool:
+    # A sentence may well begin with the word "#" or with a hashtag, which then has a tag. Inside a sentence a hashtag
+    # without a tag is a mistake, not a comment.
+    begins = line.startswith(("# ", "#begin ", "#end ")) if is_inside else line.startswith("#")
+    has_tag = _TAG.fullmatch(cells[-1]) is not None and not (_METADATA.match(line) and not is_inside)
+    return begins and not has_tag
 
 
 def _is_header(cells: list[str]) -> bool:

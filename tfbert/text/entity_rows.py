@@ -15,8 +15,8 @@ from tfbert.text.spans import Span, TagError, outermost, scheme_of, spans_of_tag
 COLUMNS = (
     Column(TEXT.role, TEXT.usual_names, required=False),
     Column("words", "words, tokens", required=False),
-    Column("tags", "tags, ner_tags", required=False),
-    Column("entities", "entities, spans, annotations, label, labels", required=False),
+    Column("tags", "tags, ner_tags", required=False, is_target=True),
+    Column("entities", "entities, spans, annotations, label, labels", required=False, is_target=True),
 )
 # Other tools' names for the parts of an entity.
 _START, _END, _LABEL = ("start", "start_offset"), ("end", "end_offset"), ("label", "type", "entity", "labels")

@@ -37,7 +37,8 @@ def jsonl_rows(
                 yield where, json.loads(line.rstrip("\r\n"))
             except (ValueError, RecursionError) as error:
                 place = f" at column {error.colno}" if isinstance(error, json.JSONDecodeError) else ""
-                yield f"{where}: not JSON ({getattr(error, 'msg', error)}{place}); {_ON_LINES}"
+                hint = "" if number > 1 else "; for a single array or object use --set data.format=json"
+                yield f"{where}: not JSON ({getattr(error, 'msg', error)}{place}); {_ON_LINES}{hint}"
 
     layout = layout or Layout(name)
     layout.kind = "an object on each line"

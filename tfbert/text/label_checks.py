@@ -16,14 +16,17 @@ _SHOWN_LABELS = 3
 # Source: pandas 2.2, `STR_NA_VALUES`; Excel's error values.
 _MISSING = frozenset(
     [
-        *("nan", "NaN", "NAN", "-nan", "-NaN", "null", "Null", "NULL", "(null)", "nil", "None", "NA", "N/A", "n/a"),
-        *("<NA>", "<na>", "NaT", "\\N", "undefined", "#N/A", "#N/A N/A", "#NA", "#VALUE!", "#REF!", "#DIV/0!"),
-        *("#NAME?", "#NUM!", "#NULL!", "1.#IND", "-1.#IND", "1.#QNAN", "-1.#QNAN"),
+        *("nan", "NaN", "NAN", "-nan", "-NaN", "null", "Null", "NULL", "(null)", "nil", "None", "NONE", "NA", "N/A"),
+        *("n/a", "N.A.", "<NA>", "<null>", "NaT", "\\N", "undefined", "#N/A", "#N/A N/A", "#NA", "#VALUE!"),
+        *("#REF!", "#DIV/0!", "#ERROR!", "#NAME?", "#NUM!", "#NULL!"),
+        *("1.#IND", "-1.#IND", "1.#QNAN", "-1.#QNAN"),
     ]
 )
 _NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,3})?")
 # Between labels that were joined into one, with their names. Between the labels of one cell there has to be ; or |.
-_JOINTS = {",": "commas", "/": "slashes", "#": "number signs"}
+_COMMAS = {",": "commas", "，": "full-width commas", "、": "enumeration commas"}
+_COMMAS |= {"；": "full-width semicolons", "｜": "full-width bars"}
+_JOINTS = _COMMAS | {"/": "slashes", "#": "number signs", "+": "plus signs", "&": "ampersands", "\t": "TABs"}
 _LINE_END = re.compile(r"[\r\n]+")
 _HINT = "labels of one cell are separated by ; or |"
 
@@ -81,7 +84,8 @@ def _equal_numbers(counts: Mapping[str, int], places: Mapping[str, str]) -> Iter
 
 
 def _missing_values(counts: Mapping[str, int], places: Mapping[str, str]) -> Iterable[tuple[str, int]]:
-    missing = [label for label in counts if label in _MISSING]
+    folded = {word.casefold() for word in _MISSING} - {"none", "na", "undefined"}
+    missing = [label for label in counts if label in _MISSING or (label.casefold() in folded)]
     if missing:
         labels, what = ("labels", "what exports write") if len(missing) > 1 else ("label", "what an export writes")
         told = _counted(missing, counts, places, len(missing))
@@ -101,11 +105,16 @@ def _joined(counts: Mapping[str, int], places: Mapping[str, str]) -> Iterable[tu
         joined = [
             label
             for label, of_label in parts.items()
-            if len(of_label) > 1 and all(part in counts or num_labels[part] > 1 for part in of_label)
+            if len(of_label) > 1 and _seem_labels(label, joint, [p in counts or num_labels[p] > 1 for p in of_label])
         ]
         yield from _joined_warning(joined, name, counts, places)
     broken = [label for label in counts if len(_parts(_LINE_END.split(label))) > 1]
     yield from _joined_warning(broken, "line breaks", counts, places)
+
+
+def _seem_labels(label: str, joint: str, is_known: Sequence[bool]) -> bool:
+    # A name such as "food, drink" has a blank after its comma, and one that was joined by a program has none.
+    return all(is_known) or (joint in _COMMAS and f"{joint} " not in label and any(is_known))
 
 
 def _joined_warning(

@@ -12,16 +12,16 @@ from typing import Any
 
 from tfbert.text.columns import Column, joined_names, listing, option, shown
 
-_MAX_DISTINCT = 20  # values of a column that are told apart; a column with more is no label or flag
-_MAX_SHOWN = 6
+_MAX_DISTINCT = 200  # values of a column that are told apart; a column with more is no label or flag
+_MAX_SHOWN, _MAX_REASONS = 6, 3
 # Words in the name of a column that tells what a record means or whether it counts.
-_LABEL_NAME = re.compile(r"(?<![a-z])(labels?|class|target|gold|gt|truth|intent|sentiment|category)(?![a-z])")
+_LABEL_NAME = re.compile(r"(?<![a-z])(labels?|class|target|gold|gt|truth|intent|sentiment|category)(?![a-z]|_id$)")
 _FLAG_NAME = re.compile(
     r"(?<![a-z])(split|fold|partition|flag|flagged|duplicate|impossible|answerable|unanswerable|relevance|relevant"
     r"|relevancy|verdict|reject|rejected|accept|accepted|match|matches|correct|valid|invalid|judge?ment)(?![a-z])"
-    r"|^(answers?|subset|set|status|ignore|exclude|deleted)$"
+    r"|^(answers?|subset|set|ignore|exclude|deleted)$"
 )
-_FLAG = re.compile(r"[01](\.0)?|true|false|yes|no|[ynft]")
+_FLAG = re.compile(r"[01](\.0)?|true|false|yes|no|是|否|对|错|不是|不对")
 _VERDICT = re.compile(r"accept(ed)?|reject(ed)?|ignored?")
 _SPLIT = re.compile(r"train(ing)?|dev|val(id|idation)?|test(ing)?|eval")
 _OPINION = re.compile(
@@ -30,7 +30,11 @@ _OPINION = re.compile(
     r"|supported|refuted"
 )
 _MOST_GRADES = 11  # different numbers of a scale such as 0 to 10
-_NUMBER = re.compile(r"[+-]?\d+(\.\d+)?")
+_NUMBER = re.compile(r"[+-]?\d+(\.\d+)?|true|false")
+_FRACTION = re.compile(r"[+-]?\d*\.\d*[1-9]\d*")
+_MISSING = frozenset(["nan", "null", "none", "na", "n/a", "<na>"])
+# Two characters of a language that is written without blanks count as a word.
+_CJK_WORD = re.compile("[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]{2}")
 _SEEN_TEXTS, _FEWEST_WORDS = 50, 3.0  # values looked at, and their mean number of words, of a column of texts
 
 
@@ -43,12 +47,16 @@ class Values:
         is_open: whether `counts` is still complete.
         num_texts: values of which words were counted, the first 50.
         num_words: theirs together.
+        num_fractions: those of them that are numbers with a fractional part, as similarities are.
+        has_structure: whether a value is a list or an object.
     """
 
     counts: dict[str, int] = field(default_factory=dict)
     is_open: bool = True
     num_texts: int = 0
     num_words: int = 0
+    num_fractions: int = 0
+    has_structure: bool = False
 
     def see(self, value: Any) -> None:
         """Take in one more value of the column."""
@@ -56,14 +64,15 @@ class Values:
             return
         if isinstance(value, list | dict):
             self.counts.clear()
-            self.is_open = False
+            self.is_open, self.has_structure = False, True
             return
         text = json.dumps(value) if isinstance(value, bool) else str(value).strip()
-        if not text:
+        if not text or text.lower() in _MISSING:
             return
         if self.num_texts < _SEEN_TEXTS:
             self.num_texts += 1
-            self.num_words += len(text.split())
+            self.num_words += max(len(text.split()), len(_CJK_WORD.findall(text)))
+            self.num_fractions += _FRACTION.fullmatch(text) is not None
         if self.is_open:
             self.counts[text] = self.counts.get(text, 0) + 1
             if len(self.counts) > _MAX_DISTINCT:
@@ -74,6 +83,12 @@ class Values:
     def is_needed(self) -> bool:
         """Whether further values can still change anything."""
         return self.is_open or self.num_texts < _SEEN_TEXTS
+
+    @property
+    def may_be_label(self) -> bool:
+        """Whether there are few enough values for a label, or lists as of labels."""
+        repeats = 2 * len(self.counts) <= sum(self.counts.values())
+        return self.has_structure or (self.is_open and (repeats or not self.is_text))
 
     @property
     def is_text(self) -> bool:
@@ -138,14 +153,15 @@ class Layout:
             given: roles for which the user named a column. Where the target is among them, the choice between several
                 columns of labels has been made.
         """
-        required = [column.role for column in columns if column.required]
-        telling = [_FLAG_NAME] if required and required[-1] in given else [_FLAG_NAME, _LABEL_NAME]
+        has_chosen = any(column.is_target and column.role in given for column in columns)
+        telling = [_FLAG_NAME] if has_chosen else [_FLAG_NAME, _LABEL_NAME]
         wants_number = any(column.is_number and column.role not in self.used for column in columns)
         reasons = {name: _reason(name, values, telling, wants_number) for name, values in self.unused.items()}
         reasons = {name: reason for name, reason in reasons.items() if reason and name not in ignored}
         if not reasons:
             return ""
-        told = ", and ".join(f"{self.noun} {shown(name)} {reason}" for name, reason in reasons.items())
+        told = ", and ".join([f"{self.noun} {shown(name)} {reason}" for name, reason in reasons.items()][:_MAX_REASONS])
+        told += f", and {len(reasons) - _MAX_REASONS} more" if len(reasons) > _MAX_REASONS else ""
         advice = [self._use(columns, name) for name in reasons]
         without = option("data.ignored_columns", joined_names([*ignored, *reasons]))
         one = len(reasons) == 1
@@ -185,7 +201,7 @@ def _reason(name: str, values: Values, telling: Sequence[re.Pattern], wants_numb
         return ""  # it tells no records apart
     if _all_match(_SPLIT, words):
         return f"names splits ({_counted(counts)})"
-    if any(pattern.search(name.strip().casefold()) for pattern in telling):
+    if values.may_be_label and any(pattern.search(name.strip().casefold()) for pattern in telling):
         return f"has the name of a label or flag{f' ({_counted(counts)})' if counts else ''}"
     if _all_match(_FLAG, words):
         return f"holds flags ({_counted(counts)})"
@@ -194,6 +210,8 @@ def _reason(name: str, values: Values, telling: Sequence[re.Pattern], wants_numb
     are_grades = len(counts) <= _MOST_GRADES and _all_match(_NUMBER, counts)
     if wants_number and are_grades and sum(counts.values()) >= 2 * len(counts):
         return f"holds grades ({_counted(counts)})"
+    if wants_number and 2 * values.num_fractions > values.num_texts:
+        return "holds numbers with fractions"
     return ""
 
 

@@ -135,7 +135,9 @@ TEXT = Column(
     "text, sentence, review, utterance, query, message, content, comment, tweet, question, document, body, text1, "
     "sentence1, sentence_1, question1, premise",
 )
-LABEL = Column("label", "label, labels, category, class, intent, sentiment, target, topic, emotion, polarity")
+LABEL = Column(
+    "label", "label, labels, category, class, intent, sentiment, target, topic, emotion, polarity", is_target=True
+)
 LABELLED_TEXT = Schema(
     (TEXT, LABEL), lambda row: Record(text_of(row), one_label_of(row.values.get("label")), row.where)
 )

@@ -27,7 +27,7 @@ FORMAT_OF_SUFFIX = {
 # A quote that is never closed makes one field of the rest of the file; this bounds what it can take of memory.
 LONGEST_FIELD = 2**24
 _DELIMITERS = {"csv": ",;\t|", "tsv": "\t,;|"}  # in the order of preference
-_DELIMITER_LINE = re.compile(r'"?sep=(.)"?\s*')  # Excel's first line that names the delimiter
+_DELIMITER_LINE = re.compile(r'"?sep=(.)"?\s*', re.IGNORECASE)  # Excel's first line that names the delimiter
 _SNIFFED_LINES = 20  # of which the first row must end for its delimiter to be found
 _FASTTEXT = re.compile(r"(?:^|(?<=\s))__label__(\S+)(?:\s+|$)")
 
@@ -108,12 +108,14 @@ def table_rows(
             unused = [(position, layout.unused[key]) for position, key in enumerate(names) if key in layout.unused]
             if has_names:
                 continue
+            if _names_roles(row, found, columns):
+                raise ValueError(f"{where}: names the columns ({listing(row)}); leave out data.header=none")
         if not row:
             continue
         if len(row) != len(names):
             plural = "s" * (len(row) > 1)
             yield f"{where}: {len(row)} column{plural} ({listing(row)}); wanted {len(names)}, as in the header"
-        elif has_names and [_plain(cell) for cell in row] == plain_names:
+        elif has_names and (sorted(map(_plain, row)) == sorted(plain_names) or _names_roles(row, found, columns)):
             yield f"{where}: repeats the line of column names ({listing(row)}); remove it"
         else:
             for position, values in unused:
@@ -179,15 +181,16 @@ def text_rows(
     """
     layout = layout or Layout(name)
     stream = ((number, ended.rstrip("\r\n")) for number, ended in enumerate(lines, start=1))
-    first = next(((number, line) for number, line in stream if line), None)
-    if first is None:
+    head = list(itertools.islice(((number, line) for number, line in stream if line), _SNIFFED_LINES))
+    if not head:
         return
+    first, stream = head[0], itertools.chain(head[1:], stream)
     roles, header = (columns[0].role, columns[-1].role), _header_order(first[1], data, columns)
     layout.used = {role: [place] for role, place in zip(roles, ("before the last", "after the last"), strict=True)}
     layout.kind = f"lines of text, {_in_words(data.separator)} and label"
     layout.header = f"column names on line {first[0]}" if header else "no column names"
     rest = stream if header else itertools.chain([first], stream)
-    if _FASTTEXT.search(first[1]):
+    if any(_FASTTEXT.search(line) for _, line in head):
         layout.kind = "fastText lines"
         layout.used = {roles[1]: ["words with __label__"], roles[0]: ["the other words"]}
         yield from _fasttext_rows(rest, name, roles)
@@ -221,7 +224,7 @@ def _fasttext_rows(lines: Iterable[tuple[int, str]], name: str, roles: tuple[str
             label = labels[0] if len(labels) == 1 else labels
             yield Row(f"{name}:{number}", dict(zip(roles, (text, label), strict=True)))
         elif line:
-            yield f"{name}:{number}: no __label__ in {shown(line)}; wanted one, as on the first line"
+            yield f"{name}:{number}: no __label__ in {shown(line)}; wanted one, as in other lines"
 
 
 def _no_separator(line: str, data: DataConfig) -> str:
@@ -229,6 +232,13 @@ def _no_separator(line: str, data: DataConfig) -> str:
     advice = f"; for another separator, such as {hint!r}: {option('data.separator', hint)}" if hint else ""
     wish = f"wanted the text, {data.separator!r} and the label"
     return f"no separator {data.separator!r} in {shown(line)}; {wish}{advice}"
+
+
+def _names_roles(row: Sequence[str], found: Mapping[str, int | dict[str, int]], columns: Sequence[Column]) -> bool:
+    """Say whether all that is read of a row are usual names of columns, as in the header of another file."""
+    usual = {name for column in columns for name in column.usual_names.split(", ")}
+    cells = [_plain(row[at]) for at in found.values() if isinstance(at, int)]
+    return len(cells) > 1 and len(set(cells)) == len(cells) and all(cell in usual for cell in cells)
 
 
 def _plain(name: str) -> str:

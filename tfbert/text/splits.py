@@ -20,6 +20,7 @@ NAMES = ("train", "validation", "test")
 SPLIT_OF_STEM = {name: name for name in NAMES} | dict.fromkeys(("valid", "val", "dev"), "validation")
 # Each split that is taken beside given ones has a hash of its own: a train.csv that is itself the remainder of a hash
 # split has no text below its test fraction, so the hash that made it would find none for validation.
+_SUSPICIOUSLY_RARE = 10  # texts that are kept in train for their rare labels, where no others are left
 SALTS = {"validation": "validation\n", "test": "test\n"}
 # Different texts of every label that a cut leaves in train, if there are that many. One is enough to train at all, and
 # is what is kept where two would leave nothing for another split.
@@ -219,6 +220,12 @@ def _require_record(split: Split) -> None:
         return
     if split.name == "train":
         raise ValueError(f"train has no records ({split.note}); wanted more data, or smaller fractions for the others")
+    if len(split.kept) >= _SUSPICIOUSLY_RARE:
+        raise ValueError(
+            f"{split.reader.name}: nearly every text has a label of its own, so none is left for {split.name}: is the "
+            "right column read as the label? In lines of text and label the label comes last; in tables it is named by "
+            "data.columns"
+        )
     if split.kept:
         raise ValueError(
             f"{split.name} has no records ({split.note}): all its texts stay in train, which would lack their labels "

@@ -11,9 +11,9 @@ from tfbert.serving.server.status import Code, ServingError
 
 # A message may leave out values that repeat its last one, so a few bytes can describe a tensor of any size. These are
 # the most elements that are filled in. Strings are the texts to tokenize, which costs more than numbers do.
-MOST_FILLED_NUMBERS = 2**18
-MOST_FILLED_STRINGS = 2**10
-MOST_FILLED_BYTES = 2**20
+MOST_FILLED_NUMBERS = 2**12
+MOST_FILLED_STRINGS = 2**6
+MOST_FILLED_BYTES = 2**16
 # NumPy has no more.
 _MOST_DIMENSIONS = 64
 # The field that holds the values of a type, and how many of its entries make one value.
