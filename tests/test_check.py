@@ -41,7 +41,7 @@ def test_lines_and_table_and_json_agree(folder):
     assert done.out.splitlines()[0].split() == ["warning", "what", "was", "found"]
     assert leak in " ".join(done.out.split())
     assert leak not in done.err
-    assert (found["refused"], found["task"], found["encoder"]) == (None, "classification", "tiny")
+    assert (found["refused"], found["task"], found["encoder"]) == ([], "classification", "tiny")
     assert found["num_examples"] == {"train": 25, "validation": 12, "test": 13}
     assert found["files"]["test.csv"]["used"] == {"text": ["text"], "label": ["label"]}
     assert not list(folder.glob("runs/*")) and not list(folder.glob("saved_models/*"))
@@ -69,9 +69,23 @@ def test_data_without_a_warning(folder):
 )
 def test_what_training_would_refuse_is_refused(folder, args, reason):
     done = check(folder, *args)
-    assert (done.code, done.out) == (2, "")
+    assert done.code == 2
     last = done.err.splitlines()[-1]
     assert last.startswith("check: ") and reason in last
-    assert json.loads((folder / "found.json").read_text(encoding="utf-8"))["refused"] == last.removeprefix("check: ")
+    found = json.loads((folder / "found.json").read_text(encoding="utf-8"))
+    assert found["refused"][0] == last.removeprefix("check: ")
     trained = small.tools()("train", *args, *ENCODER, cwd=folder)
     assert (trained.code, trained.err.splitlines()[-1]) == (2, last.replace("check: ", "train: ", 1))
+
+
+def test_all_reasons_are_reported_together(folder):
+    rows = "".join(f"退款在哪里{i},{'ab'[i % 2]},{i % 2}\n" for i in range(60))
+    (folder / "chinese.csv").write_text(f"text,label,rejected\n{rows}", encoding="utf-8")
+    done = check(folder, "--data", "chinese.csv")
+    found = json.loads((folder / "found.json").read_text(encoding="utf-8"))
+    assert (done.code, len(found["refused"])) == (2, 2)
+    assert found["refused"][0].startswith("chinese.csv: column 'rejected' has the name of a label or flag")
+    assert found["refused"][1].startswith("the encoder tiny cannot read parts of the text: [UNK] is ")
+    assert found["files"]["chinese.csv"]["unused"] == ["rejected"]
+    assert found["num_examples"]["train"] > 0
+    assert [line.split()[0] for line in done.out.splitlines() if line.startswith("refused")] == ["refused"] * 2

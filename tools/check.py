@@ -29,19 +29,21 @@ def main(options: argparse.Namespace) -> None:
     from tfbert.files import write_json
     from tfbert.training.problem import prepare
 
-    options.seed, result = None, {}
+    options.seed, result, refusals = None, {}, []
     try:
         config = read_config(options)
         result = {"task": config.task, "data": config.to_dict()["data"], "encoder": config.encoder.name}
-        checked = prepare(config, log_warnings=False).checked
-        result |= {"refused": None, "warnings": [list(row) for row in checked.table()], **checked.to_dict()}
+        checked = prepare(config, log_warnings=False, refusals=refusals).checked
+        result |= {"warnings": [list(row) for row in checked.table()], **checked.to_dict()}
+        print_table([("refused", reason) for reason in refusals] + checked.table())
     except ValueError as error:
-        result |= {"refused": " ".join(str(error).split())}
-        raise
+        refusals.append(str(error))
     finally:
-        if options.json and result:
+        result["refused"] = [" ".join(reason.split()) for reason in refusals]
+        if options.json:
             write_json(options.json, result)
-    print_table(checked.table())
+    if refusals:
+        raise ValueError(refusals[0])
 
 
 def print_table(rows: list[tuple[str, str]]) -> None:
@@ -49,14 +51,15 @@ def print_table(rows: list[tuple[str, str]]) -> None:
     if not rows:
         print("no warnings")
         return
+    rows = [("warning", "what was found"), *rows]
     width = max(len(kind) for kind, _ in rows)
-    room = max(shutil.get_terminal_size().columns - width - 2, 40)
-    print(f"{'warning':{width}}  what was found\n{'-' * width}  {'-' * (room - 1)}")
-    for kind, sentence in rows:
-        first, *rest = textwrap.wrap(sentence, room, break_long_words=False) or [""]
-        print(f"{kind:{width}}  {first}")
-        for line in rest:
-            print(f"{'':{width}}  {line}")
+    room = max(shutil.get_terminal_size().columns - width - 3, 40)
+    for number, (kind, sentence) in enumerate(rows):
+        for line in textwrap.wrap(sentence, room, break_long_words=False):
+            print(f"{kind:{width}}  {line}")
+            kind = ""
+        if number == 0:
+            print(f"{'-' * width}  {'-' * room}")
 
 
 if __name__ == "__main__":

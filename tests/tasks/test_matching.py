@@ -75,6 +75,11 @@ def test_usual_columns(tmp_path, header):
     assert (record.text, record.others, record.target) == ("How?", ("So.",), None)
 
 
+@pytest.mark.parametrize(("score", "expected"), [(True, 1.0), ("False", 0.0), ("0.5", 0.5), (2, 2.0)])
+def test_scores(score, expected):
+    assert parse(question="q", answer="a", score=score).target == expected
+
+
 def test_a_cell_may_hold_a_list_of_wrong_answers(tmp_path):
     path = tmp_path / "train.csv"
     path.write_text("question,answer,negative\nHow?,So.,\"['Not so.', 'Never.']\"\nWhy?,Because.,[sic]\n")

@@ -31,6 +31,30 @@ def test_a_cell_is_read_as_the_value_it_holds(cell, expected):
     assert structured(cell) == expected
 
 
+@pytest.mark.parametrize(
+    ("cell", "expected"),
+    [
+        ("[b'late', b'wet']", ["late", "wet"]),
+        ("[01 02]", [1, 2]),
+        ("[-1. .5]", None),
+        ("['a', ('b', {'c'})]", ["a", ["b", ["c"]]]),
+        ("[1_000]", [1000]),
+        ("[None, True]", [None, True]),
+        (f"['a'{' ' * 40_000}x]", None),
+        (f"[{'9' * 6_000}]", None),
+        ("[" * 100_000, None),
+    ],
+)
+def test_literals_of_python_become_those_of_json(cell, expected):
+    assert structured(cell) == expected
+
+
+@pytest.mark.parametrize("cell", ["['a', 'b', ...]", "[1j, 2]", "{1: 'a', (1, 2): 'b'}", "[{1: 'a'}]"])
+def test_what_json_does_not_have_is_refused(cell):
+    with pytest.raises(ValueError, match="holds something else than texts, numbers, true and false"):
+        structured(cell)
+
+
 @pytest.mark.parametrize("cell", ["", " ", "plain", "(sic)", "[?]", "3", '"quoted"', "food; staff", "a [note]", "{x}"])
 def test_plain_text_holds_no_value(cell):
     assert structured(cell) is None

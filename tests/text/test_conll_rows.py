@@ -47,6 +47,12 @@ def test_comments_before_a_sentence_are_passed_over_and_hashtags_are_not(tmp_pat
     assert lines(path)[0].endswith("3 comment lines skipped")
 
 
+def test_comments_inside_a_sentence(tmp_path):
+    content = "Ada B-PER\n# newpar id = p2\nlives O\n#end document\n-docstart- -X- O\nUlm B-LOC\n"
+    assert [text for _, text, _ in read(tmp_path / "a.conll", content)] == ["Ada lives", "Ulm"]
+    assert message(tmp_path / "a.conll", "Ada B-PER\n#ulm\n") == "a.conll:2: '#ulm' has no tag; wanted word, tag"
+
+
 def test_column_names_above_the_columns_are_no_sentence(tmp_path):
     path = tmp_path / "a.conll"
     assert [text for _, text, _ in read(path, f"Word\tPOS\tTag\n{SENTENCE}".replace("\tO", "\tX\tO"))] == [

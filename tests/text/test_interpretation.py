@@ -42,7 +42,7 @@ def test_a_directory_per_class_lists_the_classes(tmp_path):
         (tmp_path / place).parent.mkdir(exist_ok=True)
         (tmp_path / place).write_text("notes", encoding="utf-8")
     assert interpreted(tmp_path).lines()[0] == (
-        f"{tmp_path.name}: a directory for each of 2 labels ('Desktop' 1, 'Documents' 2), utf-8"
+        f"{tmp_path.name}: a directory for each label: 'Desktop' 1, 'Documents' 2, utf-8"
     )
 
 
@@ -57,6 +57,10 @@ def test_a_directory_per_class_lists_the_classes(tmp_path):
         ("says", ["entailment", "neutral"], "holds labels", "data.ignored_columns=says"),
         ("part", ["train", "test"], "names splits ('test' 1, 'train' 1)", "write each split to a file of its own"),
         ("state", ["accept", "reject"], "holds verdicts", "remove the records that were not accepted"),
+        ("是否匹配", ["是", "否", "是"], "holds flags", "data.ignored_columns="),
+        ("ok", [1, 0, "nan", 1], "holds flags ('1' 2, '0' 1)", "--set data.columns=score=ok"),
+        ("paraphrase", ["true", "false"], "holds flags", "--set data.columns=score=paraphrase"),
+        ("sim", [0.31, 0.92, 0.5], "holds numbers with fractions", "--set data.columns=score=sim"),
     ],
 )
 def test_an_unused_column_that_seems_to_matter_stops_a_run(tmp_path, column, values, reason, advice):
@@ -75,6 +79,39 @@ def test_an_unused_column_that_seems_to_matter_stops_a_run(tmp_path, column, val
 )  # fmt: skip
 def test_an_unused_column_that_tells_no_records_apart_stops_nothing(tmp_path, column, values):
     assert interpreted(pairs(tmp_path / "a.csv", column, values), "matching").refusal == ""
+
+
+def test_naming_the_answer_says_nothing_about_a_column_of_labels(tmp_path):
+    rows = ["a question,a sentence,exact", "b question,b sentence,none", "c question,c sentence,exact"]
+    path = table(tmp_path / "a.csv", "Question,Sentence,Label", *rows)
+    refusal = interpreted(path, "matching", columns="answer=Sentence").refusal
+    assert refusal.startswith("a.csv: column 'Label' has the name of a label or flag ('exact' 2, 'none' 1) but")
+
+
+@pytest.mark.parametrize(
+    ("column", "values"),
+    [
+        ("Answer", [f"it takes {i} days until it is there" for i in range(9)]),
+        ("category_id", [1, 2, 3, 1]),
+        ("country", ["n", "t", "n"]),
+        ("status", ["open", "closed", "open"]),
+    ],
+)
+def test_ordinary_columns_beside_a_label_stop_nothing(tmp_path, column, values):
+    rows = [f"text {i},{'ab'[i % 2]},{value}" for i, value in enumerate(values)]
+    assert interpreted(table(tmp_path / "a.csv", f"text,label,{column}", *rows)).refusal == ""
+
+
+def test_columns_of_chinese_sentences_are_warned_of(tmp_path):
+    path = table(tmp_path / "a.csv", "标题,text,label", "银行下调了存款利率,late,a", "央行公布新的货币政策,ok,b")
+    assert interpreted(path).warnings[0].startswith("a.csv: column '标题' holds text that is not read")
+
+
+def test_the_refusals_of_all_files_are_told(tmp_path):
+    for name in ("train", "test"):
+        table(tmp_path / f"{name}.csv", f"text,label,{name}_ok", "late,a,0", "ok,b,1")
+    refusal = interpreted(tmp_path).refusal
+    assert "train.csv: column 'train_ok'" in refusal and ". test.csv: column 'test_ok'" in refusal
 
 
 def test_a_flag_late_in_a_file_is_seen(tmp_path):

@@ -201,6 +201,12 @@ def test_what_holds_no_train_is_refused(tmp_path):
     assert message(tmp_path / "no") == f"{tmp_path / 'no'}: no such file or directory"
 
 
+def test_brat_is_named_in_directories_below_too(tmp_path):
+    write(tmp_path / "train" / "day1" / "a.txt", "Ada in Ulm")
+    write(tmp_path / "train" / "day1" / "a.ann", "T1\tPER 0 3\tAda")
+    assert message(tmp_path).startswith(f"{tmp_path / 'train'}: .ann files, brat's standoff format, are not read")
+
+
 def test_a_split_without_records_is_refused(tmp_path):
     path = write_csv(tmp_path / "data.csv", ["a", "b", "c"])
     assert message(path, validation_fraction=1e-4, test_fraction=0.0) == (

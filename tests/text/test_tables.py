@@ -112,6 +112,28 @@ def test_a_second_line_of_column_names_is_no_record(tmp_path, again):
     assert pairs(path, bad_rows="skip") == [("late", "delivery"), ("ok", "other")]
 
 
+@pytest.mark.parametrize("again", ["label,text", "review,sentiment"])
+def test_the_header_of_another_file_is_no_record(tmp_path, again):
+    path = write(tmp_path / "a.csv", f"text,label\nlate,delivery\n{again}\nok,other\n")
+    assert message(path).startswith("a.csv:3: repeats the line of column names (")
+
+
+def test_column_names_are_not_read_as_a_record_where_none_are_expected(tmp_path):
+    path = write(tmp_path / "a.csv", "review,sentiment\nlate,bad\n")
+    assert message(path, header="none") == (
+        "a.csv:1: names the columns ('review', 'sentiment'); leave out data.header=none"
+    )
+
+
+def test_columns_of_the_same_name_are_to_be_renamed(tmp_path):
+    path = write(tmp_path / "a.csv", "text,label,label\nlate,a,b\n")
+    expected = (
+        "a.csv:1: more than one column could be the label: 'label', 'label'; wanted different names; rename one of them"
+    )
+    assert message(path) == expected
+    assert message(path, columns="label=label") == expected
+
+
 def test_json_objects_that_repeat_the_names_of_keys_are_no_records(tmp_path):
     path = write(tmp_path / "a.jsonl", '{"text": "a", "label": "x"}\n{"text": "text", "label": "label"}\n')
     assert message(path).startswith("a.jsonl:2: holds the names of the keys instead of values")
@@ -140,6 +162,7 @@ def test_column_names_amid_lines_of_text_and_label_are_no_record(tmp_path):
         ("__label__fee charged twice\n__label__other ok\n", [("charged twice", "fee"), ("ok", "other")]),
         ("__label__fee\tcharged twice\n\n__label__other\tok\n", [("charged twice", "fee"), ("ok", "other")]),
         ("charged twice __label__fee\n", [("charged twice ", "fee")]),
+        ("text\tlabel\n__label__fee\tcharged twice\n", [("charged twice", "fee")]),
     ],
 )
 def test_fasttext_lines_are_read(tmp_path, content, expected):

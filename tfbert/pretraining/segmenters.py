@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from tfbert.encoder.presets import cache_dir
+from tfbert.nearest import did_you_mean
 
 FIELD = "examples.segmenter"
 BUILT_IN = ("whitespace", "punctuation", "jieba")

@@ -88,4 +88,4 @@ def interpret(
             raise ValueError(f"data.ignored_columns: no file has a column {shown(name)}{hint}")
     given = named_columns(columns, data.columns)
     refusals = [refusal for layout in layouts.values() if (refusal := layout.refusal(columns, ignored, given))]
-    return Interpretation(layouts, ignored, refusals[0] if refusals else "")
+    return Interpretation(layouts, ignored, ". ".join(refusals))

@@ -32,7 +32,7 @@ _OPINION = re.compile(
 _MOST_GRADES = 11  # different numbers of a scale such as 0 to 10
 _NUMBER = re.compile(r"[+-]?\d+(\.\d+)?|true|false")
 _FRACTION = re.compile(r"[+-]?\d*\.\d*[1-9]\d*")
-_MISSING = frozenset(["nan", "null", "none", "na", "n/a", "<na>"])
+_MISSING = frozenset(["nan", "null", "n/a", "<na>"])
 # Two characters of a language that is written without blanks count as a word.
 _CJK_WORD = re.compile("[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]{2}")
 _SEEN_TEXTS, _FEWEST_WORDS = 50, 3.0  # values looked at, and their mean number of words, of a column of texts

@@ -25,6 +25,10 @@ from tfbert.text.rows import FORMAT_OF_SUFFIX, Row, format_of, table_rows, text_
 _BLANK = "wanted at least one character that is not blank"
 _MAX_LOOKED_AHEAD = 1000  # rows after a bad one, to see whether any is a record
 _MAX_CLASSES = 8  # shown of a directory per class
+BRAT_ADVICE = (
+    ".ann files, brat's standoff format, are not read; convert them to CoNLL columns or to JSON lines with "
+    '{"text", "entities": [{"start", "end", "label"}]}'
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,7 +202,7 @@ class Reader:
             counts = Counter(label for label, _ in _class_files(self.path))
             several = [f"{shown(label)} {number:,}" for label, number in itertools.islice(counts.items(), _MAX_CLASSES)]
             several += ["..."] * (len(counts) > _MAX_CLASSES)
-            layout.kind = f"a directory for each of {len(counts):,} labels ({', '.join(several)})"
+            layout.kind = f"a directory for each label: {', '.join(several)}"
             layout.used = {"label": ["directory names"], "text": [".txt files"]}
             return layout
         for _ in self._rows(tally, layout):
@@ -307,6 +311,13 @@ def _format(path: Path, data: DataConfig, schema: Schema) -> str:
     if path.is_dir():
         if data.format not in ("auto", "folder"):
             raise ValueError(f"{path}: is a directory; wanted a file, as data.format={data.format} says")
+        if any(file.suffix == ".ann" for folder in _visible(path) if folder.is_dir() for file in _visible(folder)):
+            raise ValueError(f"{path}: {BRAT_ADVICE}")
+        if any(column.role == "tags" for column in schema.columns):
+            raise ValueError(
+                f"{path}: a directory per class holds one label for each text, and entities are wanted; give a file "
+                "with CoNLL columns or JSON lines"
+            )
         return "folder"
     if data.format == "folder":
         raise ValueError(f"{path}: is a file; wanted a directory that holds one per class, as data.format=folder says")

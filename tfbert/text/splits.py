@@ -13,7 +13,7 @@ from pathlib import Path
 
 from tfbert.config import DataConfig
 from tfbert.text.labels import label_names, some, texts_to_keep
-from tfbert.text.records import LABELLED_TEXT, Reader, Record, Schema, read_records
+from tfbert.text.records import BRAT_ADVICE, LABELLED_TEXT, Reader, Record, Schema, read_records
 from tfbert.text.rows import FORMAT_OF_SUFFIX, format_of
 
 NAMES = ("train", "validation", "test")
@@ -251,10 +251,7 @@ def _given_splits(data: DataConfig, path: Path) -> tuple[dict[str, Path], list[s
     if "train" not in candidates:
         named = [entry.name for entry in entries if SPLIT_OF_STEM.get(_stem(entry)) == "train"]
         if any(file.suffix == ".ann" for folder in (path, *map(path.joinpath, named)) for file in _entries(folder)):
-            raise ValueError(
-                f"{path}: .ann files, brat's standoff format, are not read; convert them to CoNLL columns or to JSON "
-                'lines with {"text", "entities": [{"start", "end", "label"}]}'
-            )
+            raise ValueError(f"{path}: {BRAT_ADVICE}")
         known = ", ".join(FORMAT_OF_SUFFIX)
         for name in named:
             raise ValueError(

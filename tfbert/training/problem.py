@@ -1,10 +1,11 @@
 """A config in; splits read, checked and tokenized out, with the encoder that fits them."""
 
+import contextlib
 import hashlib
 import json
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -119,12 +120,14 @@ def data_path(config: Config, task: Task) -> Path:
     return Path(config.data.path) if config.data.path else task.samples_dir
 
 
-def prepare(config: Config, *, log_warnings: bool = True) -> Problem:
+def prepare(config: Config, *, log_warnings: bool = True, refusals: list[str] | None = None) -> Problem:
     """Join the other processes of a run, if there are any; read, check and tokenize its data and load its encoder.
 
     Args:
         config: of the run.
         log_warnings: whether the warnings of the data checks are logged here; otherwise the caller shows them.
+        refusals: takes in why training should not start, as far as reading can go on nevertheless; with `None` the
+            first reason is raised.
 
     Raises:
         ValueError: anything about data or encoder that a user has to mend; the message says where.
@@ -134,7 +137,7 @@ def prepare(config: Config, *, log_warnings: bool = True) -> Problem:
     task = load_task(config.task)
     config = override(config, {"task": task.name})  # it may be an alias
     started = time.monotonic()
-    splits, interpretation = _read_splits(config, task)
+    splits, interpretation = _read_splits(config, task, refusals)
     facts = task.read_facts(splits["train"])
     # Splits that were cut from the file of train have no label that train lacks.
     given = [split for name, split in splits.items() if name != "train" and split.interval is None]
@@ -149,7 +152,8 @@ def prepare(config: Config, *, log_warnings: bool = True) -> Problem:
     tokenized = {name: tokenize_split(split, task, facts, tokenizer, config) for name, split in splits.items()}
     seconds["tokenize"] = time.monotonic() - started
     unknown = measure_unknown(splits, tokenized, tokenizer, config.encoder.name)
-    unknown.require_at_most(config.data.max_unknown_fraction)
+    with _collected(refusals):
+        unknown.require_at_most(config.data.max_unknown_fraction)
     lengths = {name: split.num_tokens for name, split in tokenized.items()}
     remarks = {name: split.remarks for name, split in tokenized.items()}
     checked = checks.check(
@@ -178,14 +182,26 @@ def prepare(config: Config, *, log_warnings: bool = True) -> Problem:
     )
 
 
-def _read_splits(config: Config, task: Task) -> tuple[dict[str, Split], Interpretation]:
+@contextlib.contextmanager
+def _collected(refusals: list[str] | None) -> Iterator[None]:
+    """Take in what is raised inside instead of raising it, if there is a list for it."""
+    try:
+        yield
+    except ValueError as error:
+        if refusals is None:
+            raise
+        refusals.append(str(error))
+
+
+def _read_splits(config: Config, task: Task, refusals: list[str] | None) -> tuple[dict[str, Split], Interpretation]:
     """Return the splits, and how their files were interpreted, which is logged before anything is learned of them."""
     splits = load_splits(config.data, data_path(config, task), task.schema)
     interpretation = interpret(splits, config.data, task.columns)
     for line in interpretation.lines():
         logger.info("%s", line)
-    if interpretation.refusal:
-        raise ValueError(interpretation.refusal)
+    with _collected(refusals):
+        if interpretation.refusal:
+            raise ValueError(interpretation.refusal)
     return splits, interpretation
 
 

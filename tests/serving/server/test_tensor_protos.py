@@ -55,9 +55,9 @@ def test_values_that_repeat_the_last_one_may_be_left_out():
     [
         (proto("STRING", [400_000_000]), "has 0 values for the shape [400000000]; all values of a tensor of more than"),
         (proto("STRING", [2**62, 2**62], string_val=[b"a"]), "has 1 values for the shape"),
-        (proto("STRING", [1025], string_val=[b"a"]), "of more than 1,024 elements or 1,048,576 bytes must be sent"),
-        (proto("STRING", [1000], string_val=[b"a" * 2000]), "of more than 1,024 elements or 1,048,576 bytes must be"),
-        (proto("INT32", [2**18 + 1], int_val=[1]), "of more than 262,144 elements must be sent"),
+        (proto("STRING", [1025], string_val=[b"a"]), "of more than 64 elements or 65,536 bytes must be sent"),
+        (proto("STRING", [1000], string_val=[b"a" * 2000]), "of more than 64 elements or 65,536 bytes must be"),
+        (proto("INT32", [2**18 + 1], int_val=[1]), "of more than 4,096 elements must be sent"),
         (proto("INT32", [0, 2**40]), "has 0 values for the shape [0, 1099511627776]"),
         (proto("INT32", [-1], int_val=[1]), "has the shape [-1]; expected sizes of 0 or more"),
         (proto("INT32", [1], int_val=[1, 2]), "has 2 values for the shape [1], which takes 1"),
