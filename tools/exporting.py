@@ -15,16 +15,22 @@ def export(run_dir: Path, name: str, whole_dir: Path) -> None:
         whole_dir: of the training or search that the run is the result of.
 
     Raises:
+        ValueError: another process is exporting it, or has done so meanwhile.
         Stopped: a signal stopped the process.
     """
+    from tfbert.files import locked
     from tfbert.serving import publish
     from tfbert.training import finished
     from tfbert.training.interrupts import Stopped
-    from tfbert.training.run_dir import exported
+    from tfbert.training.run_dir import UNEXPORTED, exported
 
-    version_dir, checked = publish.export_run(run_dir, common.SAVED_MODELS_DIR / name)
-    try:
+    # Training has let go of the directory, so the same command may have been started again.
+    with locked(whole_dir, "exporting it"):
+        if not (whole_dir / UNEXPORTED).exists():
+            raise ValueError(f"{whole_dir}: has been exported by another process")
+        version_dir, checked = publish.export_run(run_dir, common.SAVED_MODELS_DIR / name)
         exported(whole_dir)
+    try:
         print(f"saved model {version_dir}  (verified on {checked['num_items']} requests in a fresh process)")
         for item, answer in publish.ask(version_dir, finished.load_run(run_dir).samples[:2]):
             print(f"  {'  '.join(map(repr, item.values()))}\n    -> {json.dumps(answer, ensure_ascii=False)}")

@@ -78,6 +78,12 @@ def test_words_and_tags_are_recognized_in_files_named_otherwise(tmp_path, name, 
     assert lines(tmp_path / name)[1] == "reads words from 'column 1', tags from 'column 2'; unused columns: none"
 
 
+def test_tags_without_a_prefix_are_refused_by_name(tmp_path):
+    content = "Ada\tPER\nlives\tO\nin\tO\nUlm\tLOC\n.\tO\n"
+    expected = "tag 'PER' is neither O nor B-, I-, E- or S- with a type for the word 'Ada'"
+    assert message(tmp_path / "a.txt", content) == f"a.txt:1: {expected}"
+
+
 def test_other_tasks_read_such_files_as_their_names_say(tmp_path):
     (tmp_path / "a.txt").write_text(SENTENCE, encoding="utf-8")
     reader = read_records(tmp_path / "a.txt", DataConfig(), classification.TASK.schema)

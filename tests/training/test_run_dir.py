@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import small
 
-from tfbert.files import read_json
+from tfbert.files import locked, read_json
 from tfbert.training.interrupts import Stopped
 from tfbert.training.run_dir import REPORT, check_data, exported, find_unfinished, opened
 
@@ -95,3 +96,16 @@ def test_data_that_change_are_named(tmp_path):
         with pytest.raises(ValueError, match=message):
             check_data(tmp_path, splits)
     assert read_json(tmp_path / "data.json")["test"]["sha256"] == "1"
+
+
+def test_one_process_exports_a_run(tmp_path):
+    exporting = small.load_tool("exporting")
+    finish(tmp_path / "run")
+    with (
+        locked(tmp_path / "run", "exporting it"),
+        pytest.raises(ValueError, match="run: another process is exporting it"),
+    ):
+        exporting.export(tmp_path / "run", "model", tmp_path / "run")
+    exported(tmp_path / "run")
+    with pytest.raises(ValueError, match="run: has been exported by another process$"):
+        exporting.export(tmp_path / "run", "model", tmp_path / "run")

@@ -25,7 +25,11 @@ def looks_like_conll(lines: Iterable[str]) -> bool:
     cells = [line.split() for line in itertools.islice(lines, _SNIFFED_LINES)]
     cells = [found for found in cells if found and found[0] != "-DOCSTART-" and not found[0].startswith("#")]
     num_tagged = sum(len(found) > 1 and _TAG.fullmatch(found[-1]) is not None for found in cells)
-    return num_tagged >= 2 and num_tagged >= _LEAST_SHARE * len(cells)
+    # Tags without B- and I- are refused with their line later; most words of such a file still have the tag O.
+    num_outside = sum(len(found) > 1 and found[-1] == "O" for found in cells)
+    num_columns = sum(len(found) == len(cells[0]) > 1 for found in cells)
+    is_plain = 2 * num_outside >= len(cells) and num_columns >= _LEAST_SHARE * len(cells)
+    return num_tagged >= 2 and (num_tagged >= _LEAST_SHARE * len(cells) or is_plain)
 
 
 def conll_rows(
