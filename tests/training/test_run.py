@@ -2,6 +2,8 @@
 
 import json
 import math
+import os
+import signal
 import statistics
 
 import numpy as np
@@ -10,6 +12,7 @@ import small
 
 from tfbert.config import Config, from_dict, override
 from tfbert.training import run
+from tfbert.training.interrupts import Stopped
 from tfbert.training.problem import prepare
 
 
@@ -91,6 +94,22 @@ def test_finished_seeds_of_another_config_or_other_data_are_refused(base_problem
     other = dataclasses.replace(base_problem, splits=prepare(small.config(path)).splits)
     with pytest.raises(ValueError, match="seed-0: is of another run"):
         run.train(other, tmp_path / "run", 2)
+
+
+def test_a_signal_before_training_lets_the_start_of_the_head_end(base_problem, tmp_path, monkeypatch):
+    start, ended = run._start_head, []
+
+    def sending(*args):
+        os.kill(os.getpid(), signal.SIGINT)
+        start(*args)
+        ended.append("the start of the head")
+
+    monkeypatch.setattr(run, "_start_head", sending)
+    with pytest.raises(Stopped) as stopped:
+        run.fit(base_problem, base_problem.config, tmp_path)
+    assert ended == ["the start of the head"]
+    assert (stopped.value.number, stopped.value.exit_code) == (signal.SIGINT, 130)
+    assert not (tmp_path / "best.safetensors").exists()
 
 
 def test_run_directory_is_continued_only_while_unfinished(base_problem, tmp_path):

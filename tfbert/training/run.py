@@ -22,7 +22,7 @@ from tfbert.files import read_json, write_json
 from tfbert.heads.pooled import Embedder, PooledHead
 from tfbert.tasks.base import TaskModel
 from tfbert.text.datasets import TokenizedSplit
-from tfbert.training import arrays
+from tfbert.training import arrays, interrupts
 from tfbert.training.answering import Answering, answer_all
 from tfbert.training.checkpoint import CHECKPOINT
 from tfbert.training.finished import store
@@ -157,9 +157,13 @@ def fit(
     """
     write_json(run_dir / "config.json", config.to_dict())
     started = time.monotonic()
-    model, evaluation_model = models or build(problem, config)
-    if not (run_dir / CHECKPOINT).exists():
-        _start_head(problem, model, config)
+    # An exception in the middle of what TensorFlow builds and traces has ended a process by a segmentation fault.
+    with interrupts.deferred() as request:
+        model, evaluation_model = models or build(problem, config)
+        request.check()
+        if not (run_dir / CHECKPOINT).exists():
+            _start_head(problem, model, config)
+        request.check()
     answering = make_answering(problem, evaluation_model, config)
     trainer = _trainer(problem, config, model, answering, run_dir, log, is_hopeless)
     trainer.progress.start_seconds = time.monotonic() - started
