@@ -9,12 +9,13 @@ from collections import deque
 
 import pytest
 from certificates import CERTIFICATE, KEY
+from json_handler import JsonHandler
 
 from tfbert.serving import client as clients
 from tfbert.serving.client import Client, ServerError
 
 
-class Handler(http.server.BaseHTTPRequestHandler):
+class Handler(JsonHandler):
     """Says what the test has put into `server.answers`, and echoes where there is nothing."""
 
     def do_POST(self):
@@ -33,14 +34,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.close_connection = True
             self.connection.shutdown(socket.SHUT_RDWR)
             return
-        text = said if isinstance(said, bytes) else json.dumps(said).encode()
-        self.send_response(status)
-        self.send_header("Content-Length", str(len(text)))
-        self.end_headers()
-        self.wfile.write(text)
-
-    def log_message(self, *args):
-        pass
+        self.send_json(said, status)
 
 
 @pytest.fixture

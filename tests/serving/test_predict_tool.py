@@ -6,6 +6,7 @@ import threading
 
 import pytest
 import small
+from json_handler import JsonHandler
 
 METADATA = {
     "signature_def": {"signature_def": {"serving_default": {"inputs": {"text": {"tensor_shape": {"dim": [{}]}}}}}}
@@ -18,25 +19,15 @@ ANSWERS = {
 }
 
 
-class Handler(http.server.BaseHTTPRequestHandler):
+class Handler(JsonHandler):
     """Answers as a server with a model of several labels does."""
 
     def do_GET(self):
-        self.answer({"metadata": METADATA})
+        self.send_json({"metadata": METADATA})
 
     def do_POST(self):
         instances = json.loads(self.rfile.read(int(self.headers["Content-Length"])))["instances"]
-        self.answer({"predictions": [ANSWERS[instance["text"]] for instance in instances]})
-
-    def answer(self, said):
-        text = json.dumps(said).encode()
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(text)))
-        self.end_headers()
-        self.wfile.write(text)
-
-    def log_message(self, *args):
-        pass
+        self.send_json({"predictions": [ANSWERS[instance["text"]] for instance in instances]})
 
 
 @pytest.fixture

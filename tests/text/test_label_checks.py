@@ -15,7 +15,7 @@ HINT = "(labels of one cell are separated by ; or |)"
 
 
 def warnings_of(*labels, several=True):
-    """Return what is said of labels, each in a record of its own, the first on line 2."""
+    """Return the warnings about some labels. Each is in a record of its own; the first record is on line 2."""
     counts, places = {}, {}
     for line, label in enumerate(labels, start=2):
         counts[label] = counts.get(label, 0) + 1

@@ -284,7 +284,7 @@ def _load_huggingface(source: EncoderSource, options: dict, load_weights: bool, 
 
 
 def _randomize(weights: Iterable[keras.Variable], seed: int, num_first_positions: int | None = None) -> None:
-    """Draw kernels and embeddings anew, normal with deviation 0.02 cut at two deviations, the same for a seed.
+    """Draw new kernels and embeddings, normal with deviation 0.02 cut at two deviations, the same for a seed.
 
     Args:
         weights: of a backbone.

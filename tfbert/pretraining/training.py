@@ -183,7 +183,7 @@ class PretrainingTrainer:
             if self.replicas.is_chief and (p.finished or self.keeper.is_due()):
                 self.keeper.save(self.updater.arrays(), vars(p))
         bar.close()
-        self.updater.request.check(self.keeper.said(f"update {p.update:,}, the last"))
+        self.updater.request.check(self.keeper.message(f"update {p.update:,}, the last"))
 
     def _is_evaluated_now(self) -> bool:
         return self.progress.update in self._evaluated_at
@@ -195,7 +195,7 @@ class PretrainingTrainer:
             # Between two batches of the evaluation, which has changed nothing: it is repeated from this checkpoint.
             self.keeper.save(self.updater.arrays(), vars(self.progress))
             place = f"update {self.progress.update:,}, during evaluation"
-            raise self.updater.stopped(self.keeper.said(place)) from None
+            raise self.updater.stopped(self.keeper.message(place)) from None
 
     def _stop(self, place: str) -> None:
         """Save a checkpoint in the chief, and stop all processes.
@@ -206,7 +206,7 @@ class PretrainingTrainer:
         if self.replicas.is_chief:
             self.keeper.save(self.updater.arrays(), vars(self.progress))
         self.replicas.leave()
-        raise self.updater.stopped(self.keeper.said(place))
+        raise self.updater.stopped(self.keeper.message(place))
 
     def _plan(self, update: int) -> Iterator[tuple[np.ndarray, int, int]]:
         """Yield rows, draw and length limit of every batch from an update on."""

@@ -303,8 +303,8 @@ def _score_in(row: Row) -> float | None:
     if value is None:
         return None
     try:
-        said = {"true": 1.0, "false": 0.0}.get(str(value).strip().lower(), value)
-        score = float("nan") if isinstance(said, list) else float(said)
+        number = {"true": 1.0, "false": 0.0}.get(str(value).strip().lower(), value)
+        score = float("nan") if isinstance(number, list) else float(number)
     except (TypeError, ValueError):
         score = float("nan")
     if not np.isfinite(score):

@@ -9,7 +9,8 @@ from tfbert.text.columns import Column, listing, shown
 from tfbert.text.layout import Layout, Values
 from tfbert.text.rows import Row
 
-_TAG = re.compile(r"O|[BIESLUM][-_]\S+")
+# A tag of the word at the beginning, in the middle or outside of an entity, in any scheme.
+TAG = re.compile(r"O|[BIESLUM][-_]\S+")
 _METADATA = re.compile(r"#\s*[\w.:-]+\s*=")
 _WORD_NAMES = frozenset(["word", "words", "token", "tokens", "text", "form"])
 _TAG_NAMES = frozenset(["tag", "tags", "label", "labels", "ner", "ner_tag", "ner_tags", "entity", "iob", "bio"])
@@ -24,7 +25,7 @@ def looks_like_conll(lines: Iterable[str]) -> bool:
     """
     cells = [line.split() for line in itertools.islice(lines, _SNIFFED_LINES)]
     cells = [found for found in cells if found and found[0] != "-DOCSTART-" and not found[0].startswith("#")]
-    num_tagged = sum(len(found) > 1 and _TAG.fullmatch(found[-1]) is not None for found in cells)
+    num_tagged = sum(len(found) > 1 and TAG.fullmatch(found[-1]) is not None for found in cells)
     # Tags without B- and I- are refused with their line later; most words of such a file still have the tag O.
     num_outside = sum(len(found) > 1 and found[-1] == "O" for found in cells)
     num_columns = sum(len(found) == len(cells[0]) > 1 for found in cells)
@@ -80,7 +81,7 @@ def _is_comment(line: str, cells: list[str], *, is_inside: bool) -> bool:
     # A sentence may well begin with the word "#" or with a hashtag, which then has a tag. Inside a sentence a hashtag
     # without a tag is a mistake, not a comment.
     begins = line.startswith(("# ", "#begin ", "#end ")) if is_inside else line.startswith("#")
-    has_tag = _TAG.fullmatch(cells[-1]) is not None and not (_METADATA.match(line) and not is_inside)
+    has_tag = TAG.fullmatch(cells[-1]) is not None and not (_METADATA.match(line) and not is_inside)
     return begins and not has_tag
 
 
@@ -98,6 +99,6 @@ def _problem(line: str, cells: list[str], where: str) -> str | None:
     """Return what is wrong with a line of word and tag, or `None`."""
     first, tab, _ = line.partition("\t")
     is_blank = not first.strip(" ") if tab else line.startswith(" ") and len(cells) == 1
-    if is_blank and _TAG.fullmatch(cells[-1]):
+    if is_blank and TAG.fullmatch(cells[-1]):
         return f"{where}: the word before the tag {shown(cells[-1])} is empty; wanted word, tag"
     return None if len(cells) > 1 else f"{where}: {shown(cells[0])} has no tag; wanted word, tag"

@@ -1,13 +1,13 @@
 """Rows of a file in, texts with labelled spans of characters out: CoNLL columns, JSON spans, CLUENER's layout."""
 
 import functools
-import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from tfbert.config import DataConfig
 from tfbert.text.cells import structured
 from tfbert.text.columns import Column, shown, shown_json
+from tfbert.text.conll_rows import TAG
 from tfbert.text.records import TEXT, Record, one_label_of, text_of
 from tfbert.text.rows import Row, RowError
 from tfbert.text.spans import Span, TagError, outermost, scheme_of, spans_of_tags
@@ -119,7 +119,7 @@ def _missing(row: Row) -> str:
     entities = row.values.get("entities")
     wish = "wanted text and a list of entities, or lists of words and of tags"
     hint = ""
-    if isinstance(entities, str) and re.fullmatch(r"O|[BIESLUM][-_]\S+", entities.strip()):
+    if isinstance(entities, str) and TAG.fullmatch(entities.strip()):
         hint = "; for a word and its tag on each line use --set data.format=conll"
     if not row.values:
         return f"no column or key that the task reads; {wish} (see data.columns)"

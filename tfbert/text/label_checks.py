@@ -22,6 +22,8 @@ _MISSING = frozenset(
         *("1.#IND", "-1.#IND", "1.#QNAN", "-1.#QNAN"),
     ]
 )
+# In any case, but for words that may well be the name of a label.
+_MISSING_FOLDED = frozenset(map(str.casefold, _MISSING)) - {"none", "na", "undefined"}
 _NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,3})?")
 # Between labels that were joined into one, with their names. Between the labels of one cell there has to be ; or |.
 _COMMAS = {",": "commas", "，": "full-width commas", "、": "enumeration commas"}
@@ -29,6 +31,11 @@ _COMMAS |= {"；": "full-width semicolons", "｜": "full-width bars"}
 _JOINTS = _COMMAS | {"/": "slashes", "#": "number signs", "+": "plus signs", "&": "ampersands", "\t": "TABs"}
 _LINE_END = re.compile(r"[\r\n]+")
 _HINT = "labels of one cell are separated by ; or |"
+
+
+def stands_for_missing(value: str) -> bool:
+    """Say whether a value is what pandas, R, databases or spreadsheets write where there is none."""
+    return value in _MISSING or value.casefold() in _MISSING_FOLDED
 
 
 def label_warnings(
@@ -84,8 +91,7 @@ def _equal_numbers(counts: Mapping[str, int], places: Mapping[str, str]) -> Iter
 
 
 def _missing_values(counts: Mapping[str, int], places: Mapping[str, str]) -> Iterable[tuple[str, int]]:
-    folded = {word.casefold() for word in _MISSING} - {"none", "na", "undefined"}
-    missing = [label for label in counts if label in _MISSING or (label.casefold() in folded)]
+    missing = [label for label in counts if stands_for_missing(label)]
     if missing:
         labels, what = ("labels", "what exports write") if len(missing) > 1 else ("label", "what an export writes")
         told = _counted(missing, counts, places, len(missing))

@@ -11,8 +11,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tfbert.text.columns import Column, joined_names, listing, option, shown
+from tfbert.text.label_checks import stands_for_missing
 
-_MAX_DISTINCT = 200  # values of a column that are told apart; a column with more is no label or flag
+_MAX_DISTINCT = 200  # values of a column that are described apart; a column with more is no label or flag
 _MAX_SHOWN, _MAX_REASONS = 6, 3
 # Words in the name of a column that tells what a record means or whether it counts.
 _LABEL_NAME = re.compile(r"(?<![a-z])(labels?|class|target|gold|gt|truth|intent|sentiment|category)(?![a-z]|_id$)")
@@ -32,7 +33,6 @@ _OPINION = re.compile(
 _MOST_GRADES = 11  # different numbers of a scale such as 0 to 10
 _NUMBER = re.compile(r"[+-]?\d+(\.\d+)?|true|false")
 _FRACTION = re.compile(r"[+-]?\d*\.\d*[1-9]\d*")
-_MISSING = frozenset(["nan", "null", "n/a", "<na>"])
 # Two characters of a language that is written without blanks count as a word.
 _CJK_WORD = re.compile("[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]{2}")
 _SEEN_TEXTS, _FEWEST_WORDS = 50, 3.0  # values looked at, and their mean number of words, of a column of texts
@@ -67,7 +67,7 @@ class Values:
             self.is_open, self.has_structure = False, True
             return
         text = json.dumps(value) if isinstance(value, bool) else str(value).strip()
-        if not text or text.lower() in _MISSING:
+        if not text or stands_for_missing(text):
             return
         if self.num_texts < _SEEN_TEXTS:
             self.num_texts += 1
@@ -160,14 +160,16 @@ class Layout:
         reasons = {name: reason for name, reason in reasons.items() if reason and name not in ignored}
         if not reasons:
             return ""
-        told = ", and ".join([f"{self.noun} {shown(name)} {reason}" for name, reason in reasons.items()][:_MAX_REASONS])
-        told += f", and {len(reasons) - _MAX_REASONS} more" if len(reasons) > _MAX_REASONS else ""
+        described = ", and ".join(
+            [f"{self.noun} {shown(name)} {reason}" for name, reason in reasons.items()][:_MAX_REASONS]
+        )
+        described += f", and {len(reasons) - _MAX_REASONS} more" if len(reasons) > _MAX_REASONS else ""
         advice = [self._use(columns, name) for name in reasons]
         without = option("data.ignored_columns", joined_names([*ignored, *reasons]))
         one = len(reasons) == 1
         advice.append(f"to train without {'it' if one else 'them'}: {without}")
         advice = list(dict.fromkeys(part for part in advice if part))
-        return f"{self.name}: {told} but {'is' if one else 'are'} not used; {'; '.join(advice)}"
+        return f"{self.name}: {described} but {'is' if one else 'are'} not used; {'; '.join(advice)}"
 
     def _use(self, columns: Sequence[Column], name: str) -> str:
         """Return how a column can be used instead of being left out."""
@@ -217,5 +219,5 @@ def _reason(name: str, values: Values, telling: Sequence[re.Pattern], wants_numb
 
 def _counted(counts: Mapping[str, int]) -> str:
     ranked = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
-    told = [f"{shown(value)} {number:,}" for value, number in ranked[:_MAX_SHOWN]]
-    return ", ".join(told + ["..."] * (len(ranked) > _MAX_SHOWN))
+    described = [f"{shown(value)} {number:,}" for value, number in ranked[:_MAX_SHOWN]]
+    return ", ".join(described + ["..."] * (len(ranked) > _MAX_SHOWN))

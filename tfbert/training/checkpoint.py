@@ -52,11 +52,11 @@ class Keeper:
         save(self.run_dir / CHECKPOINT, arrays, {"identity": self.identity, "progress": progress})
         self._saved_at = time.monotonic()
 
-    def said(self, place: str) -> str:
-        """Return what a user is told whose training was stopped by a signal.
+    def message(self, place: str) -> str:
+        """Return the message for a user when a signal has stopped training.
 
         Args:
-            place: in the training, that the last checkpoint is of.
+            place: where in training the last checkpoint was made, such as `update 2 of epoch 1`.
         """
         # Workers beyond the first have no directory.
         what = self.run_dir / CHECKPOINT if self.run_dir != Path() else "a checkpoint (by worker 0)"

@@ -208,7 +208,7 @@ class Trainer:
                 p.finished = self.replicas.told(is_over or (self.replicas.is_chief and self.is_hopeless(p.history)))
                 if p.finished or self.keeper.is_due():
                     self._save_checkpoint()
-            self.updater.request.check(self.keeper.said(f"epoch {p.epoch}, the last"))
+            self.updater.request.check(self.keeper.message(f"epoch {p.epoch}, the last"))
         if not self.replicas.is_chief:
             return p
         checkpoint.scatter("model", self.model.weights, checkpoint.load_best(self.run_dir))
@@ -255,7 +255,7 @@ class Trainer:
             if self.updater.must_stop:
                 self._save_checkpoint()
                 self.replicas.leave()
-                raise self.updater.stopped(self.keeper.said(self._place(p.update)))
+                raise self.updater.stopped(self.keeper.message(self._place(p.update)))
             if self.keeper.is_due() and start + len(group) < len(rest):
                 self._save_checkpoint()
         bar.close()
@@ -344,7 +344,7 @@ class Trainer:
             except interrupts.Stopped:
                 # Between two batches of validation, which has changed nothing: it is repeated from this checkpoint.
                 self._save_checkpoint()
-                raise self.updater.stopped(self.keeper.said(f"{self._place(p.update)}, during validation")) from None
+                raise self.updater.stopped(self.keeper.message(f"{self._place(p.update)}, during validation")) from None
             self.log(entry, p.losses[p.epoch * self.updates_per_epoch :])
         p.epoch, p.update, p.loss_sum, p.weight_sum, p.seconds = p.epoch + 1, 0, 0.0, 0.0, 0.0
 
