@@ -1,6 +1,7 @@
-"""Encoder output in, one vector of logits a text out: the head of tasks that say something about a whole text."""
+"""Pooled head: one vector per text, then a dense layer; and the probes that its weights can start from."""
 
 import warnings
+from collections.abc import Mapping
 from typing import Literal
 
 import keras
@@ -8,6 +9,8 @@ import numpy as np
 from keras import ops
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression, RidgeCV
+
+from tfbert.heads.base import Head
 
 # Inverse strength of the penalty, and the most iterations, of the probe that a head starts from.
 _PROBE_STRENGTH = 10.0
@@ -18,47 +21,30 @@ _RIDGE_PENALTIES = np.logspace(-4, 1, 11)
 _LEAST_SCALE = 1e-3
 
 
-class PooledHead(keras.layers.Layer):
-    """Pool the tokens of a text into one vector, then a dense layer.
+Pooling = Literal["mean", "max", "cls", "pooler"]
+
+
+class PoolingHead(Head):
+    """A head that pools the tokens of a text into one vector, with dropout on it.
 
     Args:
-        num_outputs: logits a text.
-        pooling: `mean`, `max`, `cls` or `pooler`, as in `HeadConfig`.
-        dropout: on the pooled vector in training.
-        seed: of the dense layer's initial weights and of dropout.
-        **kwargs: of `keras.layers.Layer`. The head always computes in float32.
+        pooling: `mean` or `max` over the tokens, `cls` (first token) or `pooler` (BERT's own layer over it).
+        dropout: fraction of the pooled vector that is dropped in training.
+        seed: random seed of dropout.
+        **kwargs: arguments of `keras.layers.Layer`.
     """
 
-    def __init__(
-        self,
-        num_outputs: int,
-        *,
-        pooling: Literal["mean", "max", "cls", "pooler"] = "mean",
-        dropout: float = 0.1,
-        seed: int = 0,
-        **kwargs,
-    ):
-        super().__init__(dtype="float32", **kwargs)
+    def __init__(self, *, pooling: Pooling = "mean", dropout: float = 0.1, seed: int = 0, **kwargs):
+        super().__init__(**kwargs)
         self.pooling = pooling
         self.dropout = keras.layers.Dropout(dropout, seed=seed, dtype="float32", name="dropout")
-        self.logits = keras.layers.Dense(
-            num_outputs,
-            kernel_initializer=keras.initializers.TruncatedNormal(stddev=0.02, seed=seed),
-            dtype="float32",
-            name="logits",
-        )
 
     @property
     def uses_pooler(self) -> bool:
-        """Whether BERT's own pooler has any influence, and therefore a gradient."""
+        """Whether BERT's own pooler has any influence on the scores."""
         return self.pooling == "pooler"
 
-    def build(self, hidden_dim: int) -> None:
-        """Make the weights for an encoder of this width."""
-        self.logits.build((None, hidden_dim))
-        self.built = True
-
-    def pool(self, encoded: dict, padding_mask):
+    def pool(self, encoded: Mapping, padding_mask):
         """Return float32 `(batch, hidden_dim)`.
 
         Args:
@@ -76,42 +62,44 @@ class PooledHead(keras.layers.Layer):
             return ops.max(sequence + (mask - 1.0) * 1e9, axis=1)
         return ops.sum(sequence * mask, axis=1) / ops.sum(mask, axis=1)
 
-    def call(self, encoded: dict, padding_mask, training: bool = False):
-        """Return logits: float32 `(batch, num_outputs)`."""
-        return self.logits_of(self.pool(encoded, padding_mask), training)
 
-    def logits_of(self, vectors, training: bool = False):
+class PooledHead(PoolingHead):
+    """Pool the tokens of a text into one vector, then a dense layer.
+
+    Args:
+        num_outputs: logits per text.
+        seed: random seed of the dense layer's initial weights and of dropout.
+        **kwargs: arguments of `PoolingHead`.
+    """
+
+    pools = True
+
+    def __init__(self, num_outputs: int, *, seed: int = 0, **kwargs):
+        super().__init__(seed=seed, **kwargs)
+        self.logits = keras.layers.Dense(
+            num_outputs,
+            kernel_initializer=keras.initializers.TruncatedNormal(stddev=0.02, seed=seed),
+            dtype="float32",
+            name="logits",
+        )
+
+    def build(self, hidden_dim: int) -> None:
+        """Make the weights for an encoder of this width."""
+        self.logits.build((None, hidden_dim))
+        self.built = True
+
+    def call(self, encoded: Mapping, inputs: Mapping, training: bool = False):
+        """Return logits: float32 `(batch, num_outputs)`."""
+        return self.scores_of(self.pool(encoded, inputs["padding_mask"]), training)
+
+    def scores_of(self, vectors, training: bool = False):
         """Return logits: float32 `(batch, num_outputs)`.
 
         Args:
-            vectors: as `pool` gives them.
+            vectors: pooled, float32 `(batch, hidden_dim)`.
             training: whether dropout is active.
         """
         return self.logits(self.dropout(vectors, training=training))
-
-
-class Embedder(keras.Model):
-    """The vectors that a head pools, without its logits.
-
-    Args:
-        backbone: KerasNLP's BERT.
-        head: whose pooling is used.
-    """
-
-    def __init__(self, backbone: keras.Model, head: PooledHead):
-        super().__init__(name="embedder")
-        self.backbone = backbone
-        self.head = head
-        self.built = True
-
-    def call(self, inputs, training: bool = False):
-        """Return float32 `(batch, hidden_dim)`.
-
-        Args:
-            inputs: int32 `token_ids`, `segment_ids`, `padding_mask` `(batch, length)`.
-            training: whether dropout is active.
-        """
-        return self.head.pool(self.backbone(inputs, training=training), inputs["padding_mask"])
 
 
 def start_with_probe(head: PooledHead, vectors: np.ndarray, targets: np.ndarray) -> None:

@@ -1,23 +1,25 @@
-"""Encoder output in, logits of every token out, by one dense layer; what they mean is for others to say."""
+"""Token head: one dense layer that gives logits for every token."""
+
+from collections.abc import Mapping
 
 import keras
 from keras import ops
 
+from tfbert.heads.base import Head
 
-class TokenHead(keras.layers.Layer):
-    """Say so many things of every token.
+
+class TokenHead(Head):
+    """Dense layer that gives `num_logits` logits for every token.
 
     Args:
-        num_logits: of a token.
-        dropout: on the encoder's output in training.
-        seed: of the dense layer's initial weights and of dropout.
-        **kwargs: of `keras.layers.Layer`. The head always computes in float32.
+        num_logits: logits per token.
+        dropout: fraction of the encoder's output that is dropped in training.
+        seed: random seed of the dense layer's initial weights and of dropout.
+        **kwargs: arguments of `keras.layers.Layer`.
     """
 
-    uses_pooler = False
-
     def __init__(self, num_logits: int, *, dropout: float = 0.1, seed: int = 0, **kwargs):
-        super().__init__(dtype="float32", **kwargs)
+        super().__init__(**kwargs)
         self.dropout = keras.layers.Dropout(dropout, seed=seed, dtype="float32", name="dropout")
         self.logits = keras.layers.Dense(
             num_logits,
@@ -31,13 +33,7 @@ class TokenHead(keras.layers.Layer):
         self.logits.build((None, None, hidden_dim))
         self.built = True
 
-    def call(self, encoded: dict, padding_mask, training: bool = False):
-        """Return logits: float32 `(rows, length, num_logits)`.
-
-        Args:
-            encoded: `sequence_output` `(rows, length, hidden_dim)`.
-            padding_mask: not needed here; whoever reads the logits knows which tokens count.
-            training: whether dropout is active.
-        """
+    def call(self, encoded: Mapping, inputs: Mapping, training: bool = False):
+        """Return logits: float32 `(sequences, length, num_logits)`."""
         sequence = ops.cast(encoded["sequence_output"], "float32")
         return self.logits(self.dropout(sequence, training=training))

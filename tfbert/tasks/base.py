@@ -1,75 +1,63 @@
-"""What every task is: records in, examples, a head, a loss, decoded answers and their scores out.
+"""Tasks: what a problem on text files is, and the same problem fitted to its training data.
 
-A task is one file in this folder that ends with `TASK = ...`; the name of the file is the name of the task.
+A task is one file in this folder that ends with `TASK = ...`; the name of the file is the name of the task. A `Task`
+describes files and has no state. Its method `fit` returns a `FittedTask`, which holds everything that was learned from
+the training records before training, such as the labels, and makes examples, losses, outputs and evaluations with it.
 """
 
 import abc
+import dataclasses
 import functools
 import importlib
 import logging
 import pkgutil
+import typing
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, ClassVar
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from tfbert.config import Config
+from tfbert.config import Config, value_at
+from tfbert.evaluation.metric import Evaluation, Metric
+from tfbert.heads.base import Head
 from tfbert.nearest import did_you_mean
 from tfbert.space import COMMON, Space
+from tfbert.tasks.base_decision import Decision, Index
+from tfbert.tasks.base_options import Options
+from tfbert.tasks.base_outputs import Outputs
 from tfbert.text.columns import Column
-from tfbert.text.datasets import Example, TokenizedSplit, Tokens
-from tfbert.text.items import Item
+from tfbert.text.datasets import RecordSequences, Target, TokenizedSplit, Warn
+from tfbert.text.inputs import Input, Item
 from tfbert.text.labels import require_known
-from tfbert.text.packing import INPUTS, Packer
+from tfbert.text.preprocessor import Preprocessor, Sequences
 from tfbert.text.records import Record, Schema
 from tfbert.text.rows import Row
-from tfbert.text.tokenizer import Tokenizer
 
 logger = logging.getLogger(__name__)
 
 SAMPLES_DIR = Path(__file__).parent.parent / "samples"
 
-
-@dataclass(frozen=True)
-class Encoding:
-    """What a task's `answer` works with inside the graph.
-
-    Args:
-        tokenizer: text to ids.
-        packer: ids to rows.
-        logits: packed rows (`token_ids`, `segment_ids`, `padding_mask`) to what the head gives for them.
-        config: of the run.
-        arrays: the task's own, as its `arrays` method gave them.
-    """
-
-    tokenizer: Tokenizer
-    packer: Packer
-    logits: Callable[[Mapping[str, tf.Tensor]], tf.Tensor]
-    config: Config
-    arrays: Mapping[str, tf.Variable] = field(default_factory=dict)
+# Indices of sequences to the vectors that an encoder pools for them, float32 `(sequences, hidden_dim)`.
+Embed = Callable[[np.ndarray], np.ndarray]
 
 
 class Task(abc.ABC):
     """A named problem on text files.
 
-    Everything a task learns from the training records before training, such as its labels, is one JSON-ready dict, its
-    `facts`: they are stored with the run and handed to every other method.
-
     Attributes:
-        title: what it does, in a few words.
-        columns: of a file that make a record; in formats that know a text and a label only, the first and the last.
+        title: what the task does, in a few words.
+        columns: the columns of a file that make a record; formats that know a text and a label only have the first and
+            the last.
+        inputs: all inputs that a model of the task may have.
+        options: the class of its options.
+        data_options: paths of the config's data section that this task reads and others do not.
         defaults: config paths and values that differ from the general ones.
-        search_space: config paths and what is worth trying for each.
-        monitor: metric that chooses the best epoch, higher is better.
-        with_offsets: whether examples are made with the places of the tokens in the text.
-        by_record: whether the loss needs all rows of a record together.
-        by_batch: whether it needs all records of a batch together.
-        by_token: whether there is a target for every token.
+        search_space: config paths and the values worth trying for each.
         aliases: other names that users know the task by, in lower case and with underscores.
         several_labels: whether a record may have several labels.
         label_noun: what its labels are called in messages.
@@ -77,13 +65,11 @@ class Task(abc.ABC):
 
     title: str
     columns: tuple[Column, ...]
+    inputs: tuple[Input, ...]
+    options: type[Options]
+    data_options: tuple[str, ...] = ()
     defaults: Mapping[str, Any] = {}
     search_space: Space = COMMON
-    monitor: str
-    with_offsets = False
-    by_record = False
-    by_batch = False
-    by_token = False
     aliases: tuple[str, ...] = ()
     several_labels = False
     label_noun = "label"
@@ -91,26 +77,22 @@ class Task(abc.ABC):
     @property
     def name(self) -> str:
         """The name of the task's file."""
-        return type(self).__module__.rpartition(".")[2]
-
-    def monitor_of(self, facts: dict) -> str:
-        """Return the metric that chooses the best epoch, higher is better, where it depends on the data."""
-        return self.monitor
+        return _name_of(type(self))
 
     @property
     def samples_dir(self) -> Path:
-        """Where the hand-written samples of this task are."""
+        """The directory with the hand-written samples of this task."""
         return SAMPLES_DIR / self.name
 
     @property
     def schema(self) -> Schema:
-        """What the task wants of a file."""
-        return Schema(self.columns, self.parse, labels_of=self.counted_labels_of)
+        """What the task expects of a file."""
+        return Schema(self.columns, self.parse, labels_of=self.labels_of if self.has_labels else None)
 
     @property
-    def counted_labels_of(self) -> Callable[[Record], Iterable[str]] | None:
-        """The method `labels_of`, or `None` where the task does not override it and so has no labels."""
-        return None if type(self).labels_of is Task.labels_of else self.labels_of
+    def has_labels(self) -> bool:
+        """Whether records have labels out of a set that train has to cover."""
+        return type(self).labels_of is not Task.labels_of
 
     @abc.abstractmethod
     def parse(self, row: Row) -> Record:
@@ -124,205 +106,278 @@ class Task(abc.ABC):
         """Return the labels of a record that are learned: the data checks count them, and a cut keeps each in train."""
         return ()
 
-    def known_labels(self, facts: dict) -> Sequence[str]:
-        """Return the labels of train; a task that overrides `labels_of` overrides this as well."""
+    def truth_of(self, record: Record) -> Any:
+        """Return the target of a record for a reader of its prediction, ready for JSON."""
+        return record.target
+
+    @abc.abstractmethod
+    def fit(self, records: Iterable[Record], options: Options) -> "FittedTask":
+        """Read the training records once and return the task fitted to them.
+
+        Raises:
+            ValueError: nothing can be learned from these records, such as a single label, or not with these options.
+        """
+
+
+@dataclass(frozen=True, kw_only=True)
+class FittedTask(abc.ABC):
+    """A task that knows its training data: a frozen dataclass, stored with the run and with the SavedModel.
+
+    Args:
+        options: what the user has set.
+
+    Attributes:
+        outputs: what is served.
+        metrics: what is measured, on every epoch or in the report.
+        targets: what is learned of each sequence, by name.
+        by_record: whether all sequences of a record belong to one example.
+        by_batch: whether the loss compares the examples of a batch, so that a batch cannot be split.
+        predicts_by_sequence: whether what is predicted for a sequence is what is predicted for its record.
+        decision: what validation decides after training, such as thresholds; `None` for tasks without.
+        index: what is searched to answer; `None` for tasks without.
+    """
+
+    options: Options
+    outputs: ClassVar[Outputs]
+    metrics: ClassVar[tuple[Metric, ...]]
+    targets: ClassVar[Mapping[str, Target]]
+    by_record: ClassVar[bool] = False
+    by_batch: ClassVar[bool] = False
+    predicts_by_sequence: ClassVar[bool] = False
+
+    @property
+    def name(self) -> str:
+        """The name of the task."""
+        return _name_of(type(self))
+
+    @property
+    def definition(self) -> Task:
+        """The task that was fitted."""
+        return load_task(self.name)
+
+    @property
+    @abc.abstractmethod
+    def inputs(self) -> tuple[Input, ...]:
+        """The served inputs."""
+
+    @property
+    @abc.abstractmethod
+    def monitor(self) -> Metric:
+        """The metric that chooses the best epoch where the user has not chosen one."""
+
+    @property
+    def known_labels(self) -> Sequence[str]:
+        """The labels of train, by id; empty for tasks without labels."""
         return ()
 
-    def require_known_labels(self, splits: Iterable[Iterable[Record]], facts: dict) -> None:
+    @property
+    def cuts_texts(self) -> bool:
+        """Whether the texts of a record together are cut to the sequence length; other tasks report their cuts."""
+        return False
+
+    @property
+    def decision(self) -> Decision | None:
+        """What validation decides after training."""
+        return None
+
+    @property
+    def index(self) -> Index | None:
+        """What is searched to answer."""
+        return None
+
+    @abc.abstractmethod
+    def inputs_of(self, record: Record, *, training: bool = False) -> Item:
+        """Return the inputs of a record: those of a request for its answer, or those that it is learned from.
+
+        Raises:
+            ValueError: the record does not have the inputs of the training data.
+        """
+
+    @abc.abstractmethod
+    def sequences(self, inputs: Mapping[str, tf.Tensor], preprocessor: Preprocessor) -> Sequences:
+        """Return the token sequences of a batch of inputs, in the graph.
+
+        Args:
+            inputs: tensors by name, as `text.inputs.batch_of` makes them of what `inputs_of` returns.
+            preprocessor: makes sequences of texts.
+        """
+
+    @abc.abstractmethod
+    def targets_of(
+        self, record: Record, sequences: RecordSequences, warn: Warn
+    ) -> Sequence[Mapping[str, Any] | None]:
+        """Return the targets of each sequence of a record, by name.
+
+        Args:
+            record: a labelled record.
+            sequences: its sequences.
+            warn: called with a remark on the record, in the plural.
+
+        Returns:
+            One for each sequence; `None` for a sequence that is not learned from.
+
+        Raises:
+            ValueError: a target that cannot be learned, such as a label that train does not have.
+        """
+
+    @abc.abstractmethod
+    def head(self, seed: int) -> Head:
+        """Return a new head, not yet built.
+
+        Args:
+            seed: random seed of its weights and its dropout.
+        """
+
+    def initialize_head(self, head: Head, embed: Embed, split: TokenizedSplit, seed: int) -> None:  # noqa: B027
+        """Give a new head better weights than random ones, if the task knows any.
+
+        Args:
+            head: built.
+            embed: by the pretrained encoder.
+            split: train.
+            seed: random seed, for drawing the examples that the weights are fitted to.
+        """
+
+    def augment(self, split: TokenizedSplit, embed: Embed, seed: int) -> TokenizedSplit:
+        """Return the training split as it is learned from, such as with hard negatives in every example.
+
+        Args:
+            split: train.
+            embed: by the pretrained encoder.
+            seed: random seed.
+
+        Returns:
+            A split with as many examples, the same whenever the same run is started again.
+        """
+        return split
+
+    def example_weights(self, split: TokenizedSplit) -> np.ndarray | None:
+        """Return a float32 weight for each example, with mean 1; `None` means 1 each."""
+        return None
+
+    @abc.abstractmethod
+    def loss(self, scores: tf.Tensor, batch: Mapping[str, tf.Tensor]) -> tf.Tensor:
+        """Return the loss of each example: float32 `(examples,)`.
+
+        Args:
+            scores: what the head returns for the sequences of the batch.
+            batch: as `text.batches.batches` makes it.
+        """
+
+    @abc.abstractmethod
+    def decode(self, scores: tf.Tensor, sequences: Sequences, context: "Context") -> dict[str, tf.Tensor]:
+        """Return the outputs of each record, in the graph, dense with the batch first.
+
+        Where the task has a decision, these are what the decision is applied to.
+
+        Args:
+            scores: what the head returns for the sequences.
+            sequences: as `sequences` made them.
+            context: what else there is in the graph.
+        """
+
+    @abc.abstractmethod
+    def decode_sequences(self, scores: tf.Tensor, padding_mask: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Return the outputs of the `token_ids` signature for packed sequences: dense, with the sequence first."""
+
+    @abc.abstractmethod
+    def gold(self, record: Record) -> Any:
+        """Return what the prediction should be, as `evaluate` takes it.
+
+        Raises:
+            ValueError: a target that the model cannot predict; the message has the record's place.
+        """
+
+    @abc.abstractmethod
+    def evaluate(
+        self, outputs: Mapping[str, np.ndarray], gold: Sequence, decided: Mapping[str, np.ndarray]
+    ) -> Evaluation:
+        """Compare outputs with the truth.
+
+        Args:
+            outputs: by name, with the record first.
+            gold: of each record.
+            decided: the values of the decision; empty for tasks without.
+        """
+
+    def signatures(self, served: "Served") -> dict[str, Any]:
+        """Return the task's own serving signatures by name, besides those that every task has."""
+        return {}
+
+    def require_known_labels(self, splits: Iterable[Iterable[Record]]) -> None:
         """Check that train has every label of other splits; one error reports all labels that it lacks.
 
         Raises:
             ValueError: there are records with labels that train lacks.
         """
-        if self.counted_labels_of is not None:
-            require_known(splits, self.labels_of, self.known_labels(facts), self.label_noun)
+        task = self.definition
+        if task.has_labels:
+            require_known(splits, task.labels_of, self.known_labels, task.label_noun)
 
-    @abc.abstractmethod
-    def read_facts(self, records: Iterable[Record]) -> dict:
-        """Read the training records once and return what the other methods need to know of them.
+    def to_json(self) -> dict:
+        """Return everything the fitted task holds, ready for JSON."""
+        return {"task": self.name, "kind": type(self).__name__, **dataclasses.asdict(self)}
 
-        Raises:
-            ValueError: nothing can be learned from these records, such as a single label.
-        """
-
-    @abc.abstractmethod
-    def input_ranks(self, facts: dict) -> dict[str, int]:
-        """Return the served inputs by name: 1 for a text of each item, 2 for several, such as choices."""
-
-    @abc.abstractmethod
-    def inputs_of(self, record: Record, facts: dict) -> Item:
-        """Return what a request for a record's answer holds, by the names of the served inputs."""
-
-    @abc.abstractmethod
-    def examples(
-        self, record: Record, tokens: Sequence[Tokens], packer: Packer, facts: dict, config: Config, remark: Callable
-    ) -> list[Example]:
-        """Return the rows that are learned from a record, one or more.
-
-        Args:
-            record: labelled.
-            tokens: of each of its texts.
-            packer: makes rows of them.
-            facts: of the task.
-            config: of the run.
-            remark: called with what is to be said of the record, and where, if not at its beginning.
+    def metric(self, name: str) -> Metric:
+        """Return a metric by its name.
 
         Raises:
-            ValueError: the target is none that can be learned, such as a label train does not have.
+            ValueError: the task has no such metric; a similar one is named.
         """
-
-    def cut_length(self, facts: dict, config: Config) -> int | None:
-        """Return the tokens beyond which a record is cut, or `None` if all of it is read."""
-        return config.encoder.sequence_length
-
-    @abc.abstractmethod
-    def build_head(self, facts: dict, config: Config) -> keras.layers.Layer:
-        """Return the layer from encoder output to logits, not yet built."""
-
-    def start_head(  # noqa: B027  (to do nothing is right for most tasks)
-        self, model: "TaskModel", embed: Callable[[np.ndarray], np.ndarray], targets: np.ndarray, config: Config
-    ) -> None:
-        """Give a new head better weights than random ones, if the task knows any.
-
-        Args:
-            model: with the pretrained encoder, not yet trained.
-            embed: row indices to the vectors the head pools, float32 `(len(indices), hidden_dim)`.
-            targets: of all training rows.
-            config: of the run.
-        """
-
-    def arrange(
-        self, split: TokenizedSplit, embed: Callable[[np.ndarray], np.ndarray], facts: dict, config: Config
-    ) -> TokenizedSplit:
-        """Return the training split as it is learned from, such as with hard negatives in every unit.
-
-        Args:
-            split: of train, as `examples` made it.
-            embed: as in `start_head`, by the untrained encoder.
-            facts: of the task.
-            config: of the run.
-
-        Returns:
-            A split with as many units. It has to be the same whenever the same run is started again.
-        """
-        return split
-
-    def unit_weights(self, targets: np.ndarray, facts: dict, config: Config) -> np.ndarray | None:
-        """Return a float32 weight by unit of training, mean 1, or `None` for all alike."""
-        return None
-
-    @abc.abstractmethod
-    def loss(self, logits: tf.Tensor, batch: Mapping[str, tf.Tensor], config: Config) -> tf.Tensor:
-        """Return the loss of each unit.
-
-        Args:
-            logits: of the head, for every row.
-            batch: as `text.datasets.batches` makes it.
-            config: of the run.
-
-        Returns:
-            float32 `(units,)`.
-        """
-
-    def array_specs(self, facts: dict) -> dict[str, tf.TensorSpec]:
-        """Return type and shape of what `answer` needs besides model and facts, by name; any size may be `None`."""
-        return {}
-
-    def arrays(
-        self,
-        splits: Mapping[str, Iterable[Record]],
-        embed: Callable[[Sequence[str]], np.ndarray],
-        facts: dict,
-        config: Config,
-    ) -> dict[str, np.ndarray]:
-        """Return the values of `array_specs`, made before every evaluation and kept with the model.
-
-        Args:
-            splits: all of the run; what is taken from validation and test must not give their targets away.
-            embed: texts to what the head gives for a row of each, with the model as it is now.
-            facts: of the task.
-            config: of the run.
-        """
-        return {}
-
-    @abc.abstractmethod
-    def answer(self, inputs: Mapping[str, tf.Tensor], encoding: Encoding, facts: dict) -> dict[str, tf.Tensor]:
-        """Return the served answers to raw texts inside the graph, each dense with the batch first.
-
-        Args:
-            inputs: by name, string `(batch,)`, or `(batch, number)` for an input of several texts, padded with "".
-            encoding: tokenizer, packer and model.
-            facts: of the task.
-        """
-
-    @abc.abstractmethod
-    def answer_rows(self, logits: tf.Tensor, padding_mask: tf.Tensor, facts: dict) -> dict[str, tf.Tensor]:
-        """Return what the `token_ids` signature answers to packed rows: dense, with the row first."""
-
-    @abc.abstractmethod
-    def gold_of(self, record: Record, facts: dict) -> Any:
-        """Return what the answer should be, as `scores` wants it.
-
-        Raises:
-            ValueError: the target is none that the model can give; the message has the record's place.
-        """
-
-    @abc.abstractmethod
-    def quick_scores(self, answers: Mapping[str, np.ndarray], gold: Sequence, facts: dict) -> dict[str, float]:
-        """Return the metrics without intervals, for every epoch."""
-
-    @abc.abstractmethod
-    def scores(self, answers: Mapping[str, np.ndarray], gold: Sequence, facts: dict) -> dict:
-        """Return `metrics` (name to `value`, `low`, `high`) and `per_label`, ready for `report.json`."""
-
-    @abc.abstractmethod
-    def details(self, answers: Mapping[str, np.ndarray], gold: Sequence, facts: dict) -> dict:
-        """Return what the report page draws beyond `scores`, with `worst`: record index to a mistake's fields."""
-
-    def settle(self, answers: Mapping[str, np.ndarray], gold: Sequence, facts: dict) -> dict:
-        """Return facts with what is decided after training by the validation split, such as thresholds."""
-        return facts
-
-    def extra_signatures(self, answer: Callable[..., dict], facts: dict) -> dict[str, Any]:
-        """Return the task's own serving signatures by name, besides those every task has.
-
-        Args:
-            answer: graph function from the inputs by name to what `serving_default` answers.
-            facts: of the task.
-        """
-        return {}
-
-    def model_signatures(self, encoding: Encoding, facts: dict) -> dict[str, Any]:
-        """Return further serving signatures by name, those that need the model itself, such as a text's vector."""
-        return {}
+        metrics = {metric.name: metric for metric in self.metrics}
+        if name not in metrics:
+            raise ValueError(f"train.monitor={name}: wanted one of {', '.join(metrics)}{did_you_mean(name, metrics)}")
+        return metrics[name]
 
 
-class TaskModel(keras.Model):
-    """An encoder with a head.
+@dataclass(frozen=True)
+class Context:
+    """What the decoding of a batch may need besides scores and sequences.
 
     Args:
-        backbone: KerasNLP's BERT.
-        head: from its output to logits.
+        inputs: of the batch, by name.
+        vocabulary: the piece of each token id.
+        index: the variables of the task's index, by name.
     """
 
-    def __init__(self, backbone: keras.Model, head: keras.layers.Layer):
-        super().__init__(name="task_model")
-        self.backbone = backbone
-        self.head = head
-        head.build(backbone.hidden_dim)
-        # Without influence on the logits there is no gradient, and an optimizer slot would be wasted on it.
-        backbone.pooled_dense.trainable = head.uses_pooler
-        self.built = True
+    inputs: Mapping[str, tf.Tensor]
+    vocabulary: Sequence[str]
+    index: Mapping[str, tf.Variable]
 
-    def call(self, inputs: Mapping[str, tf.Tensor], training: bool = False):
-        """Return logits.
 
-        Args:
-            inputs: int32 `token_ids`, `segment_ids`, `padding_mask` `(rows, length)`.
-            training: whether dropout is active.
-        """
-        packed = {name: inputs[name] for name in INPUTS}
-        return self.head(self.backbone(packed, training=training), packed["padding_mask"], training=training)
+@dataclass(frozen=True)
+class Served:
+    """What serving signatures are made of.
+
+    Args:
+        predict: graph function from the inputs by name to the outputs.
+        preprocessor: makes sequences of texts.
+        model: packed sequences to scores, in the graph.
+        decided: the variables of the task's decision, by name.
+    """
+
+    predict: Callable[..., dict[str, tf.Tensor]]
+    preprocessor: Preprocessor
+    model: Callable[[Mapping[str, tf.Tensor]], tf.Tensor]
+    decided: Mapping[str, tf.Variable]
+
+
+def fitted_from_json(stored: Mapping[str, Any]) -> FittedTask:
+    """Return the fitted task that `to_json` described.
+
+    Raises:
+        ValueError: another version of tfbert has stored it.
+    """
+    stored = dict(stored)
+    task = load_task(stored.pop("task"))
+    kind = stored.pop("kind")
+    fitted = vars(_module(task.name)).get(kind)
+    fields = {field.name for field in dataclasses.fields(fitted)} if fitted else set()
+    if fields != stored.keys():
+        raise ValueError(f"task {task.name}: stored by another version of tfbert; train or export the model again")
+    options = typing.get_type_hints(fitted)["options"](**stored.pop("options"))
+    values = {name: tuple(value) if isinstance(value, list) else value for name, value in stored.items()}
+    return fitted(options=options, **values)
 
 
 def list_tasks() -> list[str]:
@@ -341,7 +396,35 @@ def load_task(name: str) -> Task:
     return _module(name if name in known else _task_of_alias(name, tuple(known))).TASK
 
 
-@functools.cache  # so that a process says only once which task is meant
+def check_options(config: Config) -> None:
+    """Refuse options that are set and that the task of a config does not use.
+
+    Raises:
+        ValueError: names the option, the task, and the tasks that use the option.
+    """
+    task = load_task(config.task)
+    users: dict[str, list[str]] = {}
+    for name in list_tasks():
+        for path in used_options(load_task(name)):
+            users.setdefault(path, []).append(name)
+    used = used_options(task)
+    for path, names in users.items():
+        value = value_at(config, path)
+        if path not in used and value != value_at(Config(), path):
+            raise ValueError(f"{path}={value}: {task.name} does not use it; {_listed(names)}")
+
+
+def used_options(task: Task) -> set[str]:
+    """Return the config paths of the options that a task uses and that not every task needs to."""
+    return {*task.options.paths().values(), *task.data_options}
+
+
+def _listed(names: Sequence[str]) -> str:
+    *others, last = names
+    return f"{', '.join(others)} and {last} do" if others else f"only {last} does"
+
+
+@functools.cache  # so that a process logs only once which task is meant
 def _task_of_alias(name: str, known: tuple[str, ...]) -> str:
     plain = "_".join(name.casefold().replace("-", " ").replace("_", " ").split())
     names = {task: task for task in known} | {alias: task for task in known for alias in _module(task).TASK.aliases}
@@ -349,6 +432,10 @@ def _task_of_alias(name: str, known: tuple[str, ...]) -> str:
         raise ValueError(f"task '{name}' is not one of {', '.join(known)}{did_you_mean(plain, names)}")
     logger.info("task '%s' is '%s'", name, names[plain])
     return names[plain]
+
+
+def _name_of(kind: type) -> str:
+    return kind.__module__.rpartition(".")[2]
 
 
 def _module(name: str) -> ModuleType:

@@ -1,29 +1,51 @@
-"""What tasks share that say something about a whole text or a pair of texts: one vector a text, then a dense layer."""
+"""What tasks share that predict something about a whole text or a pair of texts: one vector per text, a dense layer."""
 
 import abc
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import itertools
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-import keras
 import tensorflow as tf
 
-from tfbert.config import Config
 from tfbert.heads.pooled import PooledHead
-from tfbert.tasks.base import Encoding, Task
+from tfbert.tasks.base import Context, FittedTask, Served, Task
+from tfbert.tasks.base_options import LearnedHeadOptions, option
 from tfbert.text.columns import Column
-from tfbert.text.datasets import Example, Tokens
+from tfbert.text.datasets import RecordSequences, Warn
 from tfbert.text.input_columns import TEXT_PAIR
-from tfbert.text.items import Item
-from tfbert.text.packing import Packer
+from tfbert.text.inputs import Input, Item, Text
+from tfbert.text.preprocessor import Preprocessor, Sequences
 from tfbert.text.records import TEXT, Record, optional_text_of, text_of
 from tfbert.text.rows import Row
 
 
-class PooledTask(Task):
-    """A text, or a pair told apart by segment ids, in; something about the whole out.
+@dataclass(frozen=True, kw_only=True)
+class PooledOptions(LearnedHeadOptions):
+    """Options of tasks on whole texts; their meaning is documented in the config."""
 
-    The facts hold `has_pair`. A subclass adds the column of its target, which it reads in `target_in`.
-    """
+    pooling: str = option("head.pooling")
+    start: str = option("head.start")
+    long_text: str = option("encoder.long_text")
+    window_overlap_fraction: float = option("encoder.window_overlap_fraction")
+
+    def check(self) -> None:
+        """Refuse an overlap of windows where there are no windows.
+
+        Raises:
+            ValueError: `encoder.window_overlap_fraction` is set, but long texts are cut.
+        """
+        if self.long_text == "cut" and self.window_overlap_fraction != PooledOptions.window_overlap_fraction:
+            raise ValueError(
+                f"encoder.window_overlap_fraction={self.window_overlap_fraction}: there are no windows with "
+                "encoder.long_text=cut; set encoder.long_text to mean or max"
+            )
+
+
+class PooledTask(Task):
+    """A text, or a pair of texts told apart by segment ids, and something about the whole."""
+
+    inputs = (Text("text"), Text("text_pair", required=False))
 
     def __init__(self, target_column: Column):
         self.columns = (TEXT, TEXT_PAIR, target_column)
@@ -36,22 +58,6 @@ class PooledTask(Task):
             ValueError: what is wrong with it.
         """
 
-    @abc.abstractmethod
-    def target_of(self, record: Record, facts: dict) -> Any:
-        """Return what the model should learn of a record: a number, or an array of a fixed shape.
-
-        Raises:
-            ValueError: the model cannot learn it, such as a label that train does not have.
-        """
-
-    @abc.abstractmethod
-    def num_outputs(self, facts: dict) -> int:
-        """Return the number of logits a text."""
-
-    @abc.abstractmethod
-    def decode(self, logits: tf.Tensor, facts: dict) -> dict[str, tf.Tensor]:
-        """Return the answers, in the graph, from logits `(batch, num_outputs)`."""
-
     def parse(self, row: Row) -> Record:
         """Return the record of a row, with the second text if the row has one.
 
@@ -61,78 +67,111 @@ class PooledTask(Task):
         pair = optional_text_of(row, TEXT_PAIR.role)
         return Record(text_of(row), self.target_in(row), row.where, () if pair is None else (pair,))
 
-    def input_ranks(self, facts: dict) -> dict[str, int]:
-        """Return `text`, and `text_pair` where the model learned from pairs."""
-        return {"text": 1, "text_pair": 1} if facts["has_pair"] else {"text": 1}
 
-    def inputs_of(self, record: Record, facts: dict) -> Item:
+@dataclass(frozen=True, kw_only=True)
+class FittedPooledTask(FittedTask):
+    """A task on whole texts that knows its training data.
+
+    Args:
+        has_pair: whether records have two texts.
+    """
+
+    options: PooledOptions
+    has_pair: bool
+
+    predicts_by_sequence = True
+
+    def __post_init__(self):
+        if self.has_pair and self.options.long_text != "cut":
+            raise ValueError(
+                f"encoder.long_text={self.options.long_text}: pairs of texts are always cut; wanted cut, or records "
+                "with one text"
+            )
+
+    @property
+    def inputs(self) -> tuple[Input, ...]:
+        """`text`, and `text_pair` where the model learned from pairs."""
+        return PooledTask.inputs if self.has_pair else PooledTask.inputs[:1]
+
+    @property
+    def cuts_texts(self) -> bool:
+        """Whether texts are cut to the sequence length; otherwise they are read in windows."""
+        return self.options.long_text == "cut"
+
+    @property
+    @abc.abstractmethod
+    def num_scores(self) -> int:
+        """The number of scores per text."""
+
+    @abc.abstractmethod
+    def target_of(self, record: Record) -> Any:
+        """Return what the model should learn of a record: a number, or an array of a fixed shape.
+
+        Raises:
+            ValueError: the model cannot learn it, such as a label that train does not have.
+        """
+
+    @abc.abstractmethod
+    def decode_texts(self, scores: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Return the outputs for texts, in the graph, from scores `(batch, num_scores)`."""
+
+    def inputs_of(self, record: Record, *, training: bool = False) -> Item:
         """Return the record's texts.
 
         Raises:
             ValueError: a text without its second, or the other way round.
         """
-        if bool(record.others) != facts["has_pair"]:
-            wish = "two texts, as the first record of train has" if facts["has_pair"] else "one text, as in train"
-            raise ValueError(f"{record.where}: {1 + len(record.others)} text; wanted {wish}")
+        if bool(record.others) != self.has_pair:
+            expected = "two texts, as the first record of train has" if self.has_pair else "one text, as in train"
+            raise ValueError(f"{record.where}: {1 + len(record.others)} text; wanted {expected}")
         return dict(zip(("text", "text_pair"), record.texts, strict=False))
 
-    def gold_of(self, record: Record, facts: dict) -> Any:
+    def sequences(self, inputs: Mapping[str, tf.Tensor], preprocessor: Preprocessor) -> Sequences:
+        """Return one sequence for each record, or one for each window of a long text."""
+        texts = {name: preprocessor.tokenize(text) for name, text in inputs.items()}
+        if self.options.long_text == "cut":
+            return preprocessor.pack([text.ids for text in texts.values()], texts=texts)
+        ((name, text),) = texts.items()
+        return preprocessor.read_in_windows(name, text)
+
+    def targets_of(self, record: Record, sequences: RecordSequences, warn: Warn) -> Sequence[Mapping[str, Any]]:
+        """Return the record's target for each of its sequences."""
+        (name,) = self.targets
+        return [{name: self.target_of(record)}] * len(sequences)
+
+    def gold(self, record: Record) -> Any:
         """Return the target."""
-        return self.target_of(record, facts)
+        return self.target_of(record)
 
-    def examples(
-        self, record: Record, tokens: Sequence[Tokens], packer: Packer, facts: dict, config: Config, remark: Callable
-    ) -> list[Example]:
-        """Return one row, or one for each window of a long text, all with the record's target."""
-        self.inputs_of(record, facts)
-        target = self.target_of(record, facts)
-        segments = [text.ids for text in tokens]
-        if facts["has_pair"] or config.encoder.long_text == "cut":
-            return [Example(*packer.row(segments), target)]
-        ids, room = segments[0], packer.room(1)
-        starts = packer.window_starts(len(ids), room)
-        return [Example(*packer.row([ids[start : start + room]]), target) for start in starts]
-
-    def cut_length(self, facts: dict, config: Config) -> int | None:
-        """Return the sequence length, or `None` if long texts are read in windows."""
-        return super().cut_length(facts, config) if facts["has_pair"] or config.encoder.long_text == "cut" else None
-
-    def build_head(self, facts: dict, config: Config) -> keras.layers.Layer:
+    def head(self, seed: int) -> PooledHead:
         """Return a pooled head."""
-        head, seed = config.head, config.train.seed
-        return PooledHead(self.num_outputs(facts), pooling=head.pooling, dropout=head.dropout, seed=seed, name="head")
+        options = self.options
+        return PooledHead(self.num_scores, pooling=options.pooling, dropout=options.dropout, seed=seed, name="head")
 
-    def answer(self, inputs: Mapping[str, tf.Tensor], encoding: Encoding, facts: dict) -> dict[str, tf.Tensor]:
-        """Return what `decode` gives, and `truncated`: where tokens were cut."""
-        segments = [encoding.tokenizer(inputs[name]) for name in self.input_ranks(facts)]
-        join = encoding.config.encoder.long_text
-        if facts["has_pair"] or join == "cut":
-            packed = encoding.packer.pack(segments)
-            truncated = packed.pop("truncated")
-            return self.decode(encoding.logits(packed), facts) | {"truncated": truncated}
-        windows = encoding.packer.windows(segments[0], encoding.packer.room(1))
-        packed = encoding.packer.pack([windows.token_ids])
-        packed.pop("truncated")
-        over_windows = tf.math.segment_mean if join == "mean" else tf.math.segment_max
-        logits = over_windows(encoding.logits(packed), windows.records)
-        return self.decode(logits, facts) | {"truncated": tf.zeros_like(windows.lengths, tf.bool)}
+    def decode(self, scores: tf.Tensor, sequences: Sequences, context: Context) -> dict[str, tf.Tensor]:
+        """Return what `decode_texts` returns, and `truncated`: where tokens were cut."""
+        if sequences.windows is None:
+            return self.decode_texts(scores) | {"truncated": sequences.is_cut}
+        over_windows = tf.math.segment_mean if self.options.long_text == "mean" else tf.math.segment_max
+        scores = over_windows(scores, sequences.windows.records)
+        return self.decode_texts(scores) | {"truncated": tf.zeros_like(sequences.windows.lengths, tf.bool)}
 
-    def answer_rows(self, logits: tf.Tensor, padding_mask: tf.Tensor, facts: dict) -> dict[str, tf.Tensor]:
-        """Return what `decode` gives for each row."""
-        return self.decode(logits, facts)
+    def decode_sequences(self, scores: tf.Tensor, padding_mask: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Return what `decode_texts` returns for each sequence."""
+        return self.decode_texts(scores)
+
+    def predict_examples(self, served: Served, examples: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Return the outputs for serialized `tf.train.Example`s, string `(batch,)`, in the graph."""
+        features = {each.name: tf.io.FixedLenFeature([], tf.string) for each in self.inputs}
+        return served.predict(**tf.io.parse_example(examples, features))
 
 
 def has_pair(records: Iterable[Record]) -> tuple[bool, Iterable[Record]]:
-    """Return whether the first record has two texts, and the records again.
+    """Return whether the first record has two texts, and all records again.
 
     Args:
-        records: at least one.
+        records: one or more.
     """
     stream = iter(records)
     first = next(stream)
-
-    def again():
-        yield first
-        yield from stream
-
-    return bool(first.others), again()
+    return bool(first.others), itertools.chain([first], stream)

@@ -1,47 +1,35 @@
-"""Where a labelled part of a text may begin or end: a text in, which of its characters go on with a unit out.
+"""Unit borders: where a labelled part of a text may begin or end.
 
-`blanks`: a unit is what stands between blanks, less the punctuation at its edges and parted before apostrophes, such as
-`@ada`, `Wal-Mart` or the `Ada` and `'s` of `(Ada's`. `words`: a unit is what BERT takes for a word. `anywhere`: every
-character is one.
+`blanks`: a unit is what stands between whitespace, without the punctuation at its edges and split before apostrophes,
+such as `@ada`, `Wal-Mart` or the `Ada` and `'s` of `(Ada's`. `words`: a unit is what BERT takes for a word. `anywhere`:
+every character is a unit.
 """
 
-import re
-from collections.abc import Iterable
+import itertools
+from collections.abc import Iterable, Sequence
 from typing import Literal
 
 import numpy as np
 import tensorflow as tf
 
+from tfbert.text.preprocessor import TokenizedText
 from tfbert.text.spans import Span, cuts_word
 
 Borders = Literal["blanks", "words", "anywhere"]
 
-# What BERT takes for a blank: Unicode's separators, tab and line ends.
+# What BERT takes for whitespace: Unicode's separators, tab and line ends.
 _BLANKS = "".join(
     map(chr, [9, 10, 13, 32, 0xA0, 0x1680, *range(0x2000, 0x200B), 0x2028, 0x2029, 0x202F, 0x205F, 0x3000])
 )
 _APOSTROPHES = "'’"
 _EDGES = '.,;:!?…()[]{}<>"“”„«»‘`。，；：！？、（）《》「」【】' + _APOSTROPHES
-_CHUNK, _APOSTROPHE = re.compile(f"[^{re.escape(_BLANKS)}]+"), re.compile(f"[{_APOSTROPHES}]")
-# Up to this share of the spans may break a rule that all others keep.
+# Up to this fraction of the spans may break a rule that all others keep.
 _FEW = 0.01
+_CHUNK_TEXTS = 2048
 
 
-def cuts_unit(text: str) -> np.ndarray:
-    """Say of each character whether it goes on with a unit between blanks: bool `(characters,)`."""
-    is_inside = np.zeros(len(text), bool)
-    for chunk in _CHUNK.finditer(text):
-        first = chunk.end() - len(chunk.group().lstrip(_EDGES))
-        end = chunk.start() + len(chunk.group().rstrip(_EDGES))
-        # Of punctuation alone nothing is left, and the end lies before the beginning.
-        is_inside[first + 1 : end] = True
-    for apostrophe in _APOSTROPHE.finditer(text):
-        is_inside[apostrophe.start()] = False
-    return is_inside
-
-
-def cuts_unit_in_graph(codes: tf.RaggedTensor) -> tf.Tensor:
-    """Say what `cuts_unit` says, for a batch.
+def continues_unit(codes: tf.RaggedTensor) -> tf.Tensor:
+    """Return whether each character continues the unit of the previous one, for units between whitespace.
 
     Args:
         codes: ragged int32 `(batch, None)`, the characters of each text.
@@ -68,32 +56,43 @@ def borders_of(spans: Iterable[tuple[str, Span]]) -> Borders:
     """Return the strictest rule that all but a few spans keep.
 
     Args:
-        spans: each with its text.
+        spans: each with its text; those of a text follow each other.
     """
     total = num_in_chunks = num_in_words = 0
-    of_text: tuple[str, np.ndarray] = ("", np.zeros(0, bool))
-    for text, span in spans:
-        if of_text[0] is not text:
-            of_text = text, cuts_unit(text)
-        total += 1
-        num_in_chunks += any(position < len(text) and of_text[1][position] for position in span[:2])
-        num_in_words += any(cuts_word(text, position) for position in span[:2])
+    by_text = ((text, [span for _, span in group]) for text, group in itertools.groupby(spans, key=lambda each: each[0]))
+    while chunk := list(itertools.islice(by_text, _CHUNK_TEXTS)):
+        codes = tf.strings.unicode_decode([text.encode("utf-8", "replace") for text, _ in chunk], "UTF-8")
+        continues, begins = continues_unit(codes).numpy(), codes.row_starts().numpy()
+        for (text, of_text), begin in zip(chunk, begins, strict=True):
+            for span in of_text:
+                positions = [position for position in span[:2] if position < len(text)]
+                total += 1
+                num_in_chunks += bool(continues[begin + np.asarray(positions, int)].any())
+                num_in_words += any(cuts_word(text, position) for position in positions)
     if num_in_chunks <= _FEW * total:
         return "blanks"
     return "words" if num_in_words <= _FEW * total else "anywhere"
 
 
-def goes_on(text: str, starts: np.ndarray, borders: Borders) -> np.ndarray:
-    """Say of each token whether it goes on with the unit of the one before: bool `(tokens,)`.
+def continuing_tokens(
+    text: TokenizedText, texts: tf.Tensor, borders: Borders, vocabulary: Sequence[str]
+) -> tf.RaggedTensor:
+    """Return whether each token continues the unit of the previous one: ragged bool `(records, None)`.
 
     Args:
-        text: that the tokens are of.
-        starts: int `(tokens,)`, first character of each.
-        borders: rule.
+        text: the tokens of one text per record, with offsets.
+        texts: string `(records,)`, valid UTF-8.
+        borders: the rule.
+        vocabulary: the piece of each token id.
     """
     if borders == "blanks":
-        return cuts_unit(text)[starts] if len(starts) else np.zeros(0, bool)
-    return np.array([borders == "words" and cuts_word(text, int(start)) for start in starts], bool)
+        codes = tf.strings.unicode_decode(texts, "UTF-8")
+        begin = tf.gather(tf.cast(codes.row_starts(), tf.int32), tf.cast(text.ids.value_rowids(), tf.int32))
+        flags = tf.gather(continues_unit(codes), begin + text.starts.flat_values)
+    else:
+        pieces = tf.constant([borders == "words" and piece.startswith("##") for piece in vocabulary])
+        flags = tf.gather(pieces, text.ids.flat_values)
+    return text.ids.with_flat_values(flags)
 
 
 def _is_in(values: tf.Tensor, known: str) -> tf.Tensor:

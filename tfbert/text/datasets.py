@@ -1,8 +1,4 @@
-"""Tokenized splits in, `tf.data` batches out: token ids once on disk, batches of like length, the same under a seed.
-
-Batches are planned on the host from lengths alone. A plan can be cut at any batch, which is what lets a killed
-training go on exactly where it was.
-"""
+"""Tokenized splits: records as token sequences and targets, computed once and kept on disk."""
 
 import contextlib
 import hashlib
@@ -12,8 +8,8 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,29 +17,87 @@ import numpy as np
 import tensorflow as tf
 
 from tfbert.files import read_json, write_json
-from tfbert.text.packing import INPUTS, pad_rows
+from tfbert.text.inputs import Item, batch_of
+from tfbert.text.preprocessor import Preprocessor, Sequences
 from tfbert.text.records import Record
-from tfbert.text.tokenizer import SpecialTokens, Tokenizer
+from tfbert.text.tokenizer import SpecialTokens
 
 # Part of the cache key: raise it when the same text would give other ids, or when other arrays are stored.
-_TOKENIZATION_VERSION = 3
+_TOKENIZATION_VERSION = 4
 _CHUNK_RECORDS = 2048
 # Tokens of a split that are looked at together, where there may be more than memory holds.
 _CHUNK_TOKENS = 2**22
 # Tokenized splits that nobody opened for 30 days make room.
 _KEPT_SECONDS = 30 * 24 * 3600
-# How many batches are sorted by length together. More means less padding and less mixing.
-_POOL_BATCHES = 50
 
 
 @dataclass(frozen=True)
-class Tokens:
-    """One text as token ids, without special tokens.
+class Target:
+    """What is learned of each sequence, under one name.
+
+    Args:
+        dtype: NumPy's name of the type.
+        shape: of one sequence's target; `(None,)` for a vector whose length differs.
+        per_token: whether there is one value for each token of the sequence, special tokens included.
+        padding: fills up vectors of differing lengths.
+    """
+
+    dtype: str
+    shape: tuple[int | None, ...] = ()
+    per_token: bool = False
+    padding: int = -1
+
+    @property
+    def is_ragged(self) -> bool:
+        """Whether sequences have targets of different lengths."""
+        return self.per_token or self.shape == (None,)
+
+
+@dataclass(frozen=True)
+class Ragged:
+    """Vectors of different lengths, end to end.
+
+    Args:
+        values: `(sum of all lengths,)`; may be memory-mapped.
+        starts: int64 `(number + 1,)`, the position of each vector in `values`.
+    """
+
+    values: np.ndarray
+    starts: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.starts) - 1
+
+    def __getitem__(self, index: int) -> np.ndarray:
+        return self.values[self.starts[index] : self.starts[index + 1]]
+
+    def lengths(self) -> np.ndarray:
+        """Return the length of each vector: int64 `(number,)`."""
+        return np.diff(self.starts)
+
+    def head(self, number: int) -> "Ragged":
+        """Return the first vectors."""
+        return Ragged(self.values[: self.starts[number]], self.starts[: number + 1])
+
+    def take(self, indices: np.ndarray) -> "Ragged":
+        """Return vectors in the order of their indices."""
+        lengths = self.lengths()[indices]
+        starts = np.concatenate([[0], np.cumsum(lengths)])
+        places = np.arange(starts[-1]) + np.repeat(self.starts[indices] - starts[:-1], lengths)
+        return Ragged(self.values[places], starts)
+
+
+Values = np.ndarray | Ragged
+
+
+@dataclass(frozen=True)
+class TextTokens:
+    """One text as tokens, without special tokens.
 
     Args:
         ids: int32 `(tokens,)`.
-        starts: int32 `(tokens,)`, first character of each token in the text; `None` where offsets were not wanted.
-        ends: likewise, behind the last character.
+        starts: int32 `(tokens,)`, the first character of each token in the text; `None` without offsets.
+        ends: likewise, exclusive.
     """
 
     ids: np.ndarray
@@ -52,260 +106,211 @@ class Tokens:
 
 
 @dataclass(frozen=True)
-class Example:
-    """One row to learn from.
+class RecordSequences:
+    """The sequences of one record.
 
     Args:
-        token_ids: with special tokens, no longer than the sequence length.
-        second: where the second segment begins; behind the row if there is none.
-        target: what the task learns of this row: a number, an array of a fixed shape, or one value a token.
+        token_ids: int32 vectors with special tokens.
+        texts: the tokenized texts by the name of the input, one or several.
+        window_starts: the first token of each window in the text; empty where texts are not read in windows.
+        window_lengths: the number of text tokens in each window.
+        token_values: further values of the tokens of the text, by name.
     """
 
-    token_ids: np.ndarray
-    second: int
-    target: Any
+    token_ids: Sequence[np.ndarray]
+    texts: Mapping[str, Sequence[TextTokens]]
+    window_starts: Sequence[int] = ()
+    window_lengths: Sequence[int] = ()
+    token_values: Mapping[str, np.ndarray] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.token_ids)
 
 
-# What makes the rows of a record out of its tokenized texts. The last argument is called with what is to be said of
-# the record, such as that a part of it cannot be learned.
-MakeExamples = Callable[[Record, Sequence[Tokens], Callable[[str], None]], Iterable[Example]]
+# Called with a remark on a record, such as that a part of it cannot be learned, and optionally its place.
+Warn = Callable[..., None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """How the records of a split become sequences and targets.
+
+    Args:
+        preprocessor: used by `sequences`.
+        inputs_of: the inputs of a record.
+        sequences: the sequences of a batch of inputs.
+        targets_of: the targets of each sequence of a record by name; `None` for a sequence that is not learned from.
+        targets: what these targets are.
+        by_record: whether all sequences of a record belong to one example.
+        key: strings that identify the records and everything that decides what is made of them.
+    """
+
+    preprocessor: Preprocessor
+    inputs_of: Callable[[Record], Item]
+    sequences: Callable[[Mapping[str, tf.Tensor]], Sequences]
+    targets_of: Callable[[Record, RecordSequences, Warn], Sequence[Mapping[str, Any] | None]]
+    targets: Mapping[str, Target]
+    by_record: bool
+    key: Sequence[str]
+
+    def fingerprint(self) -> str:
+        """Return 32 hex digits that change with anything that decides the tokenized split."""
+        tokenizer = self.preprocessor.tokenizer
+        rules = [_TOKENIZATION_VERSION, tokenizer.lowercase, tokenizer.strip_accents, tokenizer.split_on_cjk]
+        targets = {name: [target.dtype, target.shape, target.per_token] for name, target in self.targets.items()}
+        text = json.dumps([rules, targets, self.by_record, tokenizer.vocabulary, list(self.key)])
+        return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
 @dataclass(frozen=True)
 class TokenizedSplit:
-    """A split as integers. A record is one row or several: windows of a long text, or choices.
+    """A split as integers. An example, which batches are made of, is one sequence or all sequences of a record.
 
     Args:
-        flat: token ids of all rows end to end, with special tokens; memory-mapped uint16 or int32.
-        starts: int64 `(num_rows + 1,)`, where each row begins in `flat`.
-        seconds: int32 `(num_rows,)`, where the second segment of each row begins, counted from the row's start.
-        targets: what the task learns, `(num_rows, ...)`, or of all tokens in `flat` end to end.
-        units: int64 `(num_units + 1,)`, the first row of each unit. Units are what batches are made of: rows, or
-            records with all their rows.
-        num_tokens: int64 `(num_records,)`, tokens of each record before anything was cut, special ones included.
-        num_text_tokens: int64 `()`, tokens of all texts before anything was cut, special ones excluded.
+        sequences: token ids with special tokens, memory-mapped uint16 or int32.
+        second_starts: int32 `(num_sequences,)`, position of the second segment in each sequence.
+        targets: what is learned of each sequence, by name: arrays `(num_sequences, ...)` or ragged.
+        features: numbers that the head reads beside the tokens, by name: `(num_sequences, ...)`.
+        examples: int64 `(num_examples + 1,)`, the first sequence of each example.
+        num_tokens: int64 `(num_records,)`, tokens of each record before anything was cut, special tokens included.
+        num_text_tokens: int64 `()`, tokens of all texts before anything was cut, special tokens excluded.
         num_unknown_tokens: int64 `()`, how many of these are [UNK].
-        remarks: what was said of records: remark to places.
+        remarks: remarks on records, each with the places of the records.
         special: ids of the special tokens.
-        by_token: whether there is a target for every token.
+        target_specs: what the targets are.
     """
 
-    flat: np.ndarray
-    starts: np.ndarray
-    seconds: np.ndarray
-    targets: np.ndarray
-    units: np.ndarray
+    sequences: Ragged
+    second_starts: np.ndarray
+    targets: Mapping[str, Values]
+    features: Mapping[str, np.ndarray]
+    examples: np.ndarray
     num_tokens: np.ndarray
     num_text_tokens: np.ndarray
     num_unknown_tokens: np.ndarray
     remarks: dict[str, list[str]]
     special: SpecialTokens
-    by_token: bool = False
+    target_specs: Mapping[str, Target]
 
     def __len__(self) -> int:
-        return len(self.units) - 1
+        return len(self.examples) - 1
+
+    @property
+    def num_sequences(self) -> int:
+        """The number of sequences of all examples."""
+        return len(self.sequences)
 
     def lengths(self) -> np.ndarray:
-        """Return the tokens of every unit's longest row: int64 `(num_units,)`."""
-        return np.maximum.reduceat(np.diff(self.starts), self.units[:-1])
-
-    def row(self, index: int) -> np.ndarray:
-        """Return the token ids of one row."""
-        return self.flat[self.starts[index] : self.starts[index + 1]]
+        """Return the tokens of the longest sequence of each example: int64 `(num_examples,)`."""
+        return np.maximum.reduceat(self.sequences.lengths(), self.examples[:-1])
 
     def token_ids(self) -> np.ndarray:
         """Return the ids of all tokens that batches of this split have, padding included, each once and sorted."""
-        found = np.asarray([self.special.padding])
-        for start in range(0, len(self.flat), _CHUNK_TOKENS):
-            found = np.union1d(found, self.flat[start : start + _CHUNK_TOKENS])
-        return found
+        ids = np.asarray([self.special.padding])
+        for start in range(0, len(self.sequences.values), _CHUNK_TOKENS):
+            ids = np.union1d(ids, self.sequences.values[start : start + _CHUNK_TOKENS])
+        return ids
 
-    def rows_of(self, units: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return the rows of some units in their order, and for each the position of its unit among them."""
-        counts = self.units[units + 1] - self.units[units]
-        position = np.repeat(np.arange(len(units)), counts)
+    def sequences_of(self, examples: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the sequences of some examples in order, and for each the position of its example among them."""
+        counts = self.examples[examples + 1] - self.examples[examples]
+        position = np.repeat(np.arange(len(examples)), counts)
         within = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
-        return self.units[units][position] + within, position
+        return self.examples[examples][position] + within, position
 
-    def head(self, num_units: int) -> "TokenizedSplit":
-        """Return the split's first units."""
-        num_rows = self.units[num_units]
-        targets = self.targets[: self.starts[num_rows] if self.by_token else num_rows]
-        starts, seconds = self.starts[: num_rows + 1], self.seconds[:num_rows]
-        return replace(self, starts=starts, seconds=seconds, targets=targets, units=self.units[: num_units + 1])
+    def head(self, num_examples: int) -> "TokenizedSplit":
+        """Return the first examples of the split."""
+        number = self.examples[num_examples]
+        return replace(
+            self,
+            sequences=self.sequences.head(number),
+            second_starts=self.second_starts[:number],
+            targets={name: _head(values, number) for name, values in self.targets.items()},
+            features={name: values[:number] for name, values in self.features.items()},
+            examples=self.examples[: num_examples + 1],
+        )
 
-    def targets_of(self, rows: np.ndarray, length: int) -> np.ndarray:
-        """Return the targets of rows; those of tokens padded to `length` with -1."""
-        if not self.by_token:
-            return self.targets[rows]
-        padded = np.full((len(rows), length), -1, self.targets.dtype)
-        for index, row in enumerate(rows):
-            part = self.targets[self.starts[row] : self.starts[row + 1]]
-            padded[index, : len(part)] = part
-        return padded
+    def take(self, sequences: np.ndarray, examples: np.ndarray) -> "TokenizedSplit":
+        """Return a split of other examples.
+
+        Args:
+            sequences: the sequence of this split that each of the new ones is.
+            examples: the first of the new sequences of each example, as the attribute.
+        """
+        return replace(
+            self,
+            sequences=self.sequences.take(sequences),
+            second_starts=self.second_starts[sequences],
+            targets={name: _take(values, sequences) for name, values in self.targets.items()},
+            features={name: values[sequences] for name, values in self.features.items()},
+            examples=examples,
+        )
 
 
-def tokenize(
-    records: Iterable[Record],
-    tokenizer: Tokenizer,
-    make_examples: MakeExamples,
-    cache_key: Sequence[str],
-    cache_dir: Path,
-    *,
-    with_offsets: bool = False,
-    by_record: bool = False,
-    by_token: bool = False,
-) -> TokenizedSplit:
+def _head(values: Values, number: int) -> Values:
+    return values.head(number) if isinstance(values, Ragged) else values[:number]
+
+
+def _take(values: Values, indices: np.ndarray) -> Values:
+    return values.take(indices) if isinstance(values, Ragged) else values[indices]
+
+
+def tokenize(records: Iterable[Record], recipe: Recipe, cache_dir: Path) -> TokenizedSplit:
     """Tokenize a split in one streaming pass, or open what an earlier run left.
 
     Args:
         records: read once, in chunks; never held in memory as a whole.
-        tokenizer: text to ids.
-        make_examples: a record's rows.
-        cache_key: strings that identify the records and what is made of them, such as the files' hashes, the labels
-            and the sequence length.
-        cache_dir: holds one directory a tokenized split; made if missing.
-        with_offsets: whether `make_examples` needs the places of the tokens in the text.
-        by_record: whether all rows of a record have to be in one batch.
-        by_token: whether a target is one value a token.
+        recipe: how records become sequences and targets.
+        cache_dir: holds one directory for each tokenized split; made if missing.
 
     Returns:
         The split, memory-mapped from `cache_dir`.
     """
-    facts = [_TOKENIZATION_VERSION, tokenizer.lowercase, tokenizer.strip_accents, tokenizer.split_on_cjk]
-    facts += [with_offsets, by_record, by_token]
-    digest = hashlib.sha256(json.dumps([facts, tokenizer.vocabulary, list(cache_key)]).encode()).hexdigest()[:32]
-    entry = cache_dir / digest
+    fingerprint = recipe.fingerprint()
+    entry = cache_dir / fingerprint
     if not entry.is_dir():
         cache_dir.mkdir(parents=True, exist_ok=True)
-        aside = Path(tempfile.mkdtemp(prefix=f"{digest}.", dir=cache_dir))
+        temporary_dir = Path(tempfile.mkdtemp(prefix=f"{fingerprint}.", dir=cache_dir))
         try:
-            _write(records, tokenizer, make_examples, aside, with_offsets, by_token)
-            os.rename(aside, entry)
+            _write(records, recipe, temporary_dir)
+            os.rename(temporary_dir, entry)
         except OSError:
             # Another process may have finished the same split first; its result is as good.
             if not entry.is_dir():
                 raise
         finally:
-            shutil.rmtree(aside, ignore_errors=True)
+            shutil.rmtree(temporary_dir, ignore_errors=True)
         _remove_unused(cache_dir)
     os.utime(entry)
-    arrays = dict(np.load(entry / "rows.npz"))
-    dtype, size = _id_dtype(tokenizer), arrays["starts"][-1]
-    flat = np.memmap(entry / "tokens.bin", dtype=dtype, mode="r", shape=(size,)) if size else np.zeros(0, dtype)
-    records_at = arrays.pop("records")
-    units = records_at if by_record else np.arange(len(arrays["starts"]))
-    remarks = read_json(entry / "remarks.json")
+    return _read(entry, recipe)
+
+
+def _read(entry: Path, recipe: Recipe) -> TokenizedSplit:
+    arrays = dict(np.load(entry / "arrays.npz"))
+    dtype, size = _id_dtype(recipe), arrays["starts"][-1]
+    ids = np.memmap(entry / "tokens.bin", dtype=dtype, mode="r", shape=(size,)) if size else np.zeros(0, dtype)
+    targets: dict[str, Values] = {}
+    for name, target in recipe.targets.items():
+        values = arrays[f"target {name}"]
+        if target.is_ragged:
+            # Values of tokens begin where the tokens do.
+            starts = arrays["starts"] if target.per_token else arrays[f"starts {name}"]
+            targets[name] = Ragged(values, starts)
+        else:
+            targets[name] = values
     return TokenizedSplit(
-        flat=flat, **arrays, units=units, remarks=remarks, special=tokenizer.special, by_token=by_token
+        sequences=Ragged(ids, arrays["starts"]),
+        second_starts=arrays["second_starts"],
+        targets=targets,
+        features={name.split(" ", 1)[1]: values for name, values in arrays.items() if name.startswith("feature ")},
+        examples=arrays["records"] if recipe.by_record else np.arange(len(arrays["starts"])),
+        num_tokens=arrays["num_tokens"],
+        num_text_tokens=arrays["num_text_tokens"],
+        num_unknown_tokens=arrays["num_unknown_tokens"],
+        remarks=read_json(entry / "remarks.json"),
+        special=recipe.preprocessor.special,
+        target_specs=recipe.targets,
     )
-
-
-def plan_training(lengths: np.ndarray, batch_size: int, seed: int, epoch: int) -> list[np.ndarray]:
-    """Return one epoch's batches as arrays of unit indices, each unit once, like lengths together.
-
-    Args:
-        lengths: tokens by unit.
-        batch_size: units a batch; the last one may be smaller.
-        seed: of the run.
-        epoch: 0-based; every epoch has its own order.
-    """
-    rng = np.random.default_rng([seed, epoch])
-    order = rng.permutation(len(lengths))
-    pool = batch_size * _POOL_BATCHES
-    batches = []
-    for start in range(0, len(order), pool):
-        part = order[start : start + pool]
-        part = part[np.argsort(lengths[part], kind="stable")]
-        batches += [part[index : index + batch_size] for index in range(0, len(part), batch_size)]
-    return [batches[index] for index in rng.permutation(len(batches))]
-
-
-def cut_batch(indices: np.ndarray, lengths: np.ndarray, num_rows: np.ndarray, most_tokens: int) -> list[np.ndarray]:
-    """Return a batch in as few parts of like size as have at most so many tokens each, padding included.
-
-    Args:
-        indices: of the batch's units, like lengths together.
-        lengths: tokens of the longest row, by unit.
-        num_rows: by unit.
-        most_tokens: of a part; one of a single unit may have more. 0 leaves the batch whole.
-    """
-
-    def padded(part: np.ndarray) -> int:
-        return int(num_rows[part].sum() * lengths[part].max())
-
-    count = 1
-    while most_tokens and count < len(indices) and max(map(padded, np.array_split(indices, count))) > most_tokens:
-        count += 1
-    return np.array_split(indices, count)
-
-
-def plan_evaluation(lengths: np.ndarray, batch_size: int) -> list[np.ndarray]:
-    """Return batches of example indices, longest first, so that memory is at its peak at once and not at the end."""
-    order = np.argsort(-lengths, kind="stable")
-    return [order[index : index + batch_size] for index in range(0, len(order), batch_size)]
-
-
-def batches(
-    split: TokenizedSplit,
-    plan: Iterable[np.ndarray],
-    sequence_length: int,
-    weights: np.ndarray | None = None,
-    vectors: np.ndarray | None = None,
-) -> tf.data.Dataset:
-    """Return packed batches in the order of `plan`.
-
-    Args:
-        split: what the plan's indices point into.
-        plan: arrays of unit indices.
-        sequence_length: longest row in tokens.
-        weights: float32 weight by unit; `None` means 1 each.
-        vectors: float32 `(num_rows, size)` of all rows of the split, where these are learned from; `None` means tokens.
-
-    Returns:
-        Dicts of int32 `token_ids`, `segment_ids`, `padding_mask` `(rows, length)`, `targets` `(rows, ...)`, int32
-        `units` `(rows,)`, the unit in this batch that a row is of, and float32 `weights` `(units,)`; `length` is as
-        `pad_rows` gives it. With `vectors` the first three give way to `vectors` `(rows, size)`.
-    """
-
-    def generate():
-        for indices in plan:
-            rows, units = split.rows_of(indices)
-            if vectors is None:
-                at_hand = [split.row(row) for row in rows]
-                batch = pad_rows(at_hand, split.seconds[rows], split.special.padding, sequence_length)
-                batch["targets"] = split.targets_of(rows, batch["token_ids"].shape[1])
-            else:
-                batch = {"vectors": vectors[rows], "targets": split.targets[rows]}
-            batch["units"] = units.astype(np.int32)
-            batch["weights"] = np.ones(len(indices), np.float32) if weights is None else weights[indices]
-            yield batch
-
-    if vectors is None:
-        read = dict.fromkeys(INPUTS, tf.TensorSpec([None, None], tf.int32))
-    else:
-        read = {"vectors": tf.TensorSpec([None, vectors.shape[1]], tf.float32)}
-    shape = [None, None] if split.by_token else [None, *split.targets.shape[1:]]
-    signature = read | {
-        "targets": tf.TensorSpec(shape, split.targets.dtype),
-        "units": tf.TensorSpec([None], tf.int32),
-        "weights": tf.TensorSpec([None], tf.float32),
-    }
-    return made_ahead(generate, signature, 2)
-
-
-def made_ahead(generate: Callable[[], Iterable[Any]], signature: Any, number: int) -> tf.data.Dataset:
-    """Return what a function yields, made in another thread while what came before is used.
-
-    Args:
-        generate: called for every pass over it.
-        signature: `tf.TensorSpec`s of what it yields.
-        number: of items that are made ahead.
-    """
-    options = tf.data.Options()
-    # There is nothing to tune, and whoever is done would wait for the tuner, which looks ever more seldom.
-    options.autotune.enabled = False
-    return tf.data.Dataset.from_generator(generate, output_signature=signature).prefetch(number).with_options(options)
 
 
 def _remove_unused(cache_dir: Path) -> None:
@@ -317,71 +322,115 @@ def _remove_unused(cache_dir: Path) -> None:
                 shutil.rmtree(entry, ignore_errors=True)
 
 
-def _id_dtype(tokenizer: Tokenizer) -> type:
-    return np.uint16 if len(tokenizer.vocabulary) <= 2**16 else np.int32
+def _id_dtype(recipe: Recipe) -> type:
+    return np.uint16 if len(recipe.preprocessor.tokenizer.vocabulary) <= 2**16 else np.int32
 
 
-def _write(
-    records: Iterable[Record],
-    tokenizer: Tokenizer,
-    make_examples: MakeExamples,
-    directory: Path,
-    with_offsets: bool,
-    by_token: bool,
-) -> None:
-    lengths, seconds, targets, num_rows, num_tokens = [], [], [], [0], []
+def _write(records: Iterable[Record], recipe: Recipe, directory: Path) -> None:
+    lengths, second_starts, num_sequences, num_tokens = [], [], [0], []
+    targets: dict[str, list] = {name: [] for name in recipe.targets}
+    features: dict[str, list] = {}
     counts = np.zeros(2, np.int64)
     remarks: dict[str, list[str]] = {}
     with open(directory / "tokens.bin", "wb") as stream:
-        for record, texts in _tokenized(records, tokenizer, with_offsets, counts):
-            made = make_examples(
-                record, texts, lambda what, place=record.where: remarks.setdefault(what, []).append(place)
-            )
-            for example in made:
-                stream.write(example.token_ids.astype(_id_dtype(tokenizer)).tobytes())
-                lengths.append(len(example.token_ids))
-                seconds.append(example.second)
-                targets.append(example.target)
-            num_rows.append(len(lengths))
-            num_tokens.append(sum(len(text.ids) for text in texts) + 1 + len(texts))
-    np.savez(
-        directory / "rows.npz",
-        starts=np.cumsum([0, *lengths]).astype(np.int64),
-        seconds=np.asarray(seconds, np.int32),
-        targets=np.concatenate(targets) if by_token else np.asarray(targets),
-        records=np.asarray(num_rows, np.int64),
-        num_tokens=np.asarray(num_tokens, np.int64),
-        num_text_tokens=counts[0],
-        num_unknown_tokens=counts[1],
-    )
+        for chunk in _chunks(records, recipe):
+            counts += chunk.num_text_tokens.sum(), chunk.num_unknown_tokens
+            num_tokens.append(chunk.num_text_tokens + 1 + chunk.num_texts)
+            for index, record in enumerate(chunk.records):
+                warn = _Remarks(remarks, record.where)
+                learned = recipe.targets_of(record, chunk.sequences_of(index), warn)
+                first = chunk.first_sequences[index]
+                kept = [first + at for at, each in enumerate(learned) if each is not None]
+                for name, values in targets.items():
+                    dtype = recipe.targets[name].dtype
+                    values += [np.asarray(each[name], dtype) for each in learned if each is not None]
+                for sequence in kept:
+                    ids = chunk.token_ids[sequence]
+                    stream.write(ids.astype(_id_dtype(recipe)).tobytes())
+                    lengths.append(len(ids))
+                second_starts += chunk.second_starts[kept].tolist()
+                for name, values in chunk.features.items():
+                    features.setdefault(name, []).append(values[kept])
+                num_sequences.append(len(lengths))
+    stored = {
+        "starts": np.cumsum([0, *lengths]).astype(np.int64),
+        "second_starts": np.asarray(second_starts, np.int32),
+        "records": np.asarray(num_sequences, np.int64),
+        "num_tokens": np.concatenate(num_tokens).astype(np.int64),
+        "num_text_tokens": counts[0],
+        "num_unknown_tokens": counts[1],
+    }
+    for name, values in targets.items():
+        if recipe.targets[name].is_ragged:
+            stored[f"target {name}"] = np.concatenate(values) if values else np.zeros(0, recipe.targets[name].dtype)
+            stored[f"starts {name}"] = np.cumsum([0, *map(len, values)]).astype(np.int64)
+        else:
+            stored[f"target {name}"] = np.asarray(values)
+    stored |= {f"feature {name}": np.concatenate(values) for name, values in features.items()}
+    np.savez(directory / "arrays.npz", **stored)
     write_json(directory / "remarks.json", remarks)
 
 
-def _tokenized(
-    records: Iterable[Record], tokenizer: Tokenizer, with_offsets: bool, counts: np.ndarray
-) -> Iterator[tuple[Record, list[Tokens]]]:
-    """Yield records with their tokenized texts; tokenizing many at once saves most of its cost.
+class _Remarks:
+    """Collects remarks on one record."""
 
-    Adds the number of tokens, and of unknown ones among them, to `counts`.
-    """
+    def __init__(self, remarks: dict[str, list[str]], where: str):
+        self._remarks, self._where = remarks, where
+
+    def __call__(self, remark: str, place: str | None = None) -> None:
+        self._remarks.setdefault(remark, []).append(self._where if place is None else place)
+
+
+class _Chunk:
+    """The sequences of some records as NumPy arrays."""
+
+    def __init__(self, records: Sequence[Record], sequences: Sequences, unknown_id: int):
+        self.records, number = records, len(records)
+        self.token_ids = _numpy(sequences.token_ids)
+        self.second_starts = sequences.second_starts.numpy()
+        self.features = {name: values.numpy() for name, values in sequences.features.items()}
+        owners = np.arange(number) if sequences.records is None else sequences.records.numpy()
+        self.first_sequences = np.searchsorted(owners, np.arange(number + 1))
+        self._windows = sequences.windows
+        if sequences.windows is not None:
+            self._window_starts = sequences.windows.starts.numpy()
+            self._window_lengths = sequences.windows.token_ids.row_lengths().numpy()
+        self._token_values = {name: _numpy(values) for name, values in sequences.token_values.items()}
+        self._texts = {}
+        self.num_texts, self.num_text_tokens = np.zeros(number, np.int64), np.zeros(number, np.int64)
+        self.num_unknown_tokens = 0
+        for name, text in sequences.texts.items():
+            parts = [_numpy(part) for part in (text.ids, text.starts, text.ends) if part is not None]
+            text_owners = np.arange(number) if text.records is None else text.records.numpy()
+            self._texts[name] = parts, np.searchsorted(text_owners, np.arange(number + 1))
+            np.add.at(self.num_texts, text_owners, 1)
+            np.add.at(self.num_text_tokens, text_owners, parts[0].lengths())
+            self.num_unknown_tokens += np.count_nonzero(parts[0].values == unknown_id)
+
+    def sequences_of(self, index: int) -> RecordSequences:
+        """Return the sequences of a record."""
+        begin, end = self.first_sequences[index], self.first_sequences[index + 1]
+        has_windows = self._windows is not None
+        return RecordSequences(
+            token_ids=[self.token_ids[at] for at in range(begin, end)],
+            texts={
+                name: [TextTokens(*(part[at] for part in parts)) for at in range(first[index], first[index + 1])]
+                for name, (parts, first) in self._texts.items()
+            },
+            window_starts=self._window_starts[begin:end].tolist() if has_windows else (),
+            window_lengths=self._window_lengths[begin:end].tolist() if has_windows else (),
+            token_values={name: values[index] for name, values in self._token_values.items()},
+        )
+
+
+def _chunks(records: Iterable[Record], recipe: Recipe) -> Iterator[_Chunk]:
+    """Yield records in chunks; tokenizing many together saves most of its cost."""
     stream = iter(records)
     while chunk := list(itertools.islice(stream, _CHUNK_RECORDS)):
-        texts = tf.constant([text.encode("utf-8", "replace") for record in chunk for text in record.texts])
-        if with_offsets:
-            found = tokenizer.with_offsets(texts)
-            parts = [
-                (ragged.flat_values.numpy(), ragged.row_splits.numpy())
-                for ragged in (found.ids, found.starts, found.ends)
-            ]
-        else:
-            found = tokenizer(texts)
-            parts = [(found.flat_values.numpy(), found.row_splits.numpy())]
-        ids, _ = parts[0]
-        counts += len(ids), np.count_nonzero(ids == tokenizer.special.unknown)
-        index = 0
-        for record in chunk:
-            of_record = []
-            for _ in record.texts:
-                of_record.append(Tokens(*(flat[splits[index] : splits[index + 1]] for flat, splits in parts)))
-                index += 1
-            yield record, of_record
+        items = [recipe.inputs_of(record) for record in chunk]
+        sequences = recipe.sequences(batch_of(items, list(items[0])))
+        yield _Chunk(chunk, sequences, recipe.preprocessor.special.unknown)
+
+
+def _numpy(ragged: tf.RaggedTensor) -> Ragged:
+    return Ragged(ragged.flat_values.numpy(), ragged.row_splits.numpy())

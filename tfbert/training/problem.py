@@ -1,4 +1,4 @@
-"""A config in; splits read, checked and tokenized out, with the encoder that fits them."""
+"""Problems: the data of a run, read, checked and tokenized, with the task fitted to it and the encoder."""
 
 import contextlib
 import hashlib
@@ -7,24 +7,21 @@ import logging
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 
 import tfbert.text.checks as checks
 from tfbert.config import Config, override
 from tfbert.encoder.backbone import Encoder, load_encoder
-from tfbert.encoder.computation import build_backbone, check_layers, freeze
-from tfbert.encoder.precision import Precision, choose_precision
-from tfbert.encoder.presets import cache_dir
-from tfbert.files import writing
-from tfbert.tasks.base import Task, TaskModel, load_task
-from tfbert.text.datasets import TokenizedSplit, tokenize
+from tfbert.models.build import check_sizes, make_tokenizer
+from tfbert.models.data import data_path, tokenize_split
+from tfbert.tasks.base import FittedTask, Task, check_options, load_task
+from tfbert.text.datasets import TokenizedSplit
+from tfbert.text.inputs import Item
 from tfbert.text.interpretation import Interpretation, interpret
 from tfbert.text.splits import Split, load_splits
 from tfbert.text.tokenizer import Tokenizer
 from tfbert.text.unknown_tokens import measure_unknown
-from tfbert.training.answering import Answering, make_packer
 from tfbert.training.distribution import Replicas, join
 
 logger = logging.getLogger(__name__)
@@ -32,7 +29,6 @@ logger = logging.getLogger(__name__)
 # What may differ between two trainings of one problem: neither the records nor the rows made of them depend on it.
 _OF_TRAINING = ("train", "head.dropout", "head.start", "head.pooling")
 _OF_TRAINING += ("encoder.dropout", "encoder.precision", "encoder.fast")
-_FLOAT32 = Precision("float32")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,8 +37,7 @@ class Problem:
 
     Args:
         config: of the run.
-        task: by `config.task`.
-        facts: what the task learned from the training records.
+        task: fitted to the training records.
         splits: records by split name; `train` is always there.
         tokenized: the same splits as integers.
         encoder: freshly loaded, float32; its weights are where every seed starts.
@@ -54,8 +49,7 @@ class Problem:
     """
 
     config: Config
-    task: Task
-    facts: dict
+    task: FittedTask
     splits: dict[str, Split]
     tokenized: dict[str, TokenizedSplit]
     encoder: Encoder
@@ -72,7 +66,8 @@ class Problem:
             ValueError: as `prepare` does; the same files have changed since they were read.
         """
         if _without(config, _OF_TRAINING) == _without(self.config, _OF_TRAINING):
-            return replace(self, config=config)
+            options = load_task(config.task).options.from_config(config)
+            return replace(self, config=config, task=replace(self.task, options=options))
         other = prepare(config)
         for name, split in other.splits.items() if config.data == self.config.data else ():
             if name not in self.splits or split.sha256 != self.splits[name].sha256:
@@ -80,6 +75,13 @@ class Problem:
                     f"{split.path}: has changed since it was read; results on different data do not compare"
                 )
         return replace(other, vectors=None if self.vectors is None else {})
+
+    def samples(self, count: int = 8) -> list[Item]:
+        """Return the inputs of a few records, evenly spread over a split that was not learned if there is one."""
+        name = next(name for name in ("validation", "test", "train") if name in self.splits)
+        indices = np.linspace(0, len(self.tokenized[name].num_tokens) - 1, count).astype(int)
+        records = self.splits[name].records_at(sorted({int(index) for index in indices}))
+        return [self.task.inputs_of(record) for record in records]
 
     def remembered(self, embed: Callable[[np.ndarray], np.ndarray], way: str) -> Callable[[np.ndarray], np.ndarray]:
         """Return what gives the vectors of rows of train by the untrained encoder, kept in `vectors`.
@@ -115,11 +117,6 @@ def _without(config: Config, left_out: tuple[str, ...]) -> dict:
     return tree
 
 
-def data_path(config: Config, task: Task) -> Path:
-    """Return where the records are: `data.path`, or the task's samples."""
-    return Path(config.data.path) if config.data.path else task.samples_dir
-
-
 def prepare(config: Config, *, log_warnings: bool = True, refusals: list[str] | None = None) -> Problem:
     """Join the other processes of a run, if there are any; read, check and tokenize its data and load its encoder.
 
@@ -136,12 +133,14 @@ def prepare(config: Config, *, log_warnings: bool = True, refusals: list[str] | 
     replicas.check_batch_size(config.train.batch_size)
     task = load_task(config.task)
     config = override(config, {"task": task.name})  # it may be an alias
+    check_options(config)
+    options = task.options.from_config(config)
     started = time.monotonic()
     splits, interpretation = _read_splits(config, task, refusals)
-    facts = task.read_facts(splits["train"])
+    fitted = task.fit(splits["train"], options)
     # Splits that were cut from the file of train have no label that train lacks.
     given = [split for name, split in splits.items() if name != "train" and split.interval is None]
-    task.require_known_labels(given, facts)
+    fitted.require_known_labels(given)
     seconds = {"read": time.monotonic() - started}
     started = time.monotonic()
     encoder = load_encoder(config.encoder.name, dropout=config.encoder.dropout)
@@ -149,7 +148,7 @@ def prepare(config: Config, *, log_warnings: bool = True, refusals: list[str] | 
     tokenizer = make_tokenizer(encoder)
     seconds["load_encoder"] = time.monotonic() - started
     started = time.monotonic()
-    tokenized = {name: tokenize_split(split, task, facts, tokenizer, config) for name, split in splits.items()}
+    tokenized = {name: tokenize_split(split, fitted, tokenizer, config) for name, split in splits.items()}
     seconds["tokenize"] = time.monotonic() - started
     unknown = measure_unknown(splits, tokenized, tokenizer, config.encoder.name)
     with _collected(refusals):
@@ -159,7 +158,7 @@ def prepare(config: Config, *, log_warnings: bool = True, refusals: list[str] | 
     checked = checks.check(
         splits,
         lengths,
-        task.cut_length(facts, config),
+        config.encoder.sequence_length if fitted.cuts_texts else None,
         task.labels_of,
         remarks,
         interpretation,
@@ -170,8 +169,7 @@ def prepare(config: Config, *, log_warnings: bool = True, refusals: list[str] | 
         logger.info("%s", line)
     return Problem(
         config=config,
-        task=task,
-        facts=facts,
+        task=fitted,
         splits=splits,
         tokenized=tokenized,
         encoder=encoder,
@@ -195,7 +193,7 @@ def _collected(refusals: list[str] | None) -> Iterator[None]:
 
 def _read_splits(config: Config, task: Task, refusals: list[str] | None) -> tuple[dict[str, Split], Interpretation]:
     """Return the splits, and how their files were interpreted, which is logged before anything is learned of them."""
-    splits = load_splits(config.data, data_path(config, task), task.schema)
+    splits = load_splits(config.data, data_path(config), task.schema)
     interpretation = interpret(splits, config.data, task.columns)
     for line in interpretation.lines():
         logger.info("%s", line)
@@ -203,94 +201,3 @@ def _read_splits(config: Config, task: Task, refusals: list[str] | None) -> tupl
         if interpretation.refusal:
             raise ValueError(interpretation.refusal)
     return splits, interpretation
-
-
-def tokenize_split(split: Split, task: Task, facts: dict, tokenizer: Tokenizer, config: Config) -> TokenizedSplit:
-    """Return a split as the rows that are learned from it.
-
-    Raises:
-        ValueError: a record that cannot be learned.
-    """
-    packer = make_packer(tokenizer, config)
-    tree = config.to_dict()
-    texts = [json.dumps(part) for part in (tree["data"], tree["encoder"], tree["head"], facts)]
-    with writing(cache_dir() / "tokens"):
-        return tokenize(
-            split,
-            tokenizer,
-            lambda record, tokens, remark: task.examples(record, tokens, packer, facts, config, remark),
-            [task.name, split.name, split.sha256, split.note, *texts],
-            cache_dir() / "tokens",
-            with_offsets=task.with_offsets,
-            by_record=task.by_record,
-            by_token=task.by_token,
-        )
-
-
-def make_answering(problem: Problem, model: TaskModel, config: Config) -> Answering:
-    """Return what answers with a model of this problem."""
-    return Answering(problem.task, problem.facts, model, problem.tokenizer, config)
-
-
-def check_sizes(config: Config, encoder: Encoder) -> None:
-    """Refuse inputs longer than the encoder has positions for, and more layers to learn than it has.
-
-    Raises:
-        ValueError: `encoder.sequence_length` is more than the encoder's `max_sequence_length`, or
-            `train.trainable_layers` more than its `num_layers`.
-    """
-    check_layers(config.train.trainable_layers, encoder.backbone.num_layers, config.encoder.name)
-    longest = encoder.backbone.max_sequence_length
-    if config.encoder.sequence_length > longest:
-        raise ValueError(
-            f"encoder.sequence_length={config.encoder.sequence_length}: "
-            f"{config.encoder.name} has positions for at most {longest} tokens"
-        )
-
-
-def make_tokenizer(encoder: Encoder) -> Tokenizer:
-    """Return the tokenizer an encoder was pretrained with."""
-    return Tokenizer(
-        encoder.vocabulary,
-        lowercase=encoder.lowercase,
-        strip_accents=encoder.strip_accents,
-        split_on_cjk=encoder.split_on_cjk,
-    )
-
-
-def build_models(problem: Problem, config: Config) -> tuple[TaskModel, TaskModel]:
-    """Return a model to train, in the configured precision, and one to evaluate, in float32.
-
-    They are one and the same where training is float32 between its matrix products. Both start from the encoder's
-    weights; the caller has set Keras' random seed, on which the dropout of the run depends.
-
-    Raises:
-        ValueError: `train.trainable_layers` leaves nothing to learn, or is more than the encoder has.
-    """
-    precision = choose_precision(config.encoder.precision, config.encoder.fast)
-    parts = (problem.task, problem.facts, problem.encoder.facts, config)
-    evaluation_model = build_model(*parts, Precision("float32", precision.products))
-    model = evaluation_model
-    if precision.dtype != "float32":
-        model = build_model(*parts, precision)
-    for source, copy in zip(problem.encoder.backbone.weights, model.backbone.weights, strict=True):
-        copy.assign(source.value)
-    num_learned = config.train.trainable_layers
-    if num_learned is not None:
-        check_layers(num_learned, model.backbone.num_layers, config.encoder.name)
-        freeze(model.backbone, num_learned)
-        if not model.trainable_weights:
-            raise ValueError(
-                f"train.trainable_layers={num_learned}: {problem.task.name} has no weights outside the encoder; "
-                "wanted 1 or more"
-            )
-    return model, evaluation_model
-
-
-def build_model(
-    task: Task, facts: dict, encoder_facts: dict, config: Config, precision: Precision = _FLOAT32
-) -> TaskModel:
-    """Return a model with a new head on an encoder of this architecture with random weights."""
-    options = {"dropout": config.encoder.dropout, "fast": config.encoder.fast}
-    backbone = build_backbone(encoder_facts, **precision._asdict(), **options)
-    return TaskModel(backbone, task.build_head(facts, config))

@@ -17,20 +17,24 @@ from tfbert.encoder.computation import answering_in
 from tfbert.encoder.precision import choose_precision
 from tfbert.evaluation import page
 from tfbert.evaluation.board import Board
-from tfbert.evaluation.wording import is_gain, score_line
+from tfbert.evaluation.metric import Evaluation
+from tfbert.evaluation.wording import score_line
 from tfbert.files import read_json, write_json
-from tfbert.heads.pooled import Embedder, PooledHead
-from tfbert.tasks.base import TaskModel
+from tfbert.models.build import build_models
+from tfbert.models.predictions import write_predictions
+from tfbert.models.predictor import Predictor, predict_all
+from tfbert.models.saved_run import REPORT, save_run
+from tfbert.models.task_model import Embedder, TaskModel, embed_sequences
 from tfbert.text.datasets import TokenizedSplit
-from tfbert.training import arrays, interrupts
-from tfbert.training.answering import Answering, answer_all
+from tfbert.training import interrupts
 from tfbert.training.checkpoint import CHECKPOINT
-from tfbert.training.finished import store
-from tfbert.training.problem import Problem, build_models, make_answering
-from tfbert.training.run_dir import REPORT, find_unfinished, opened, versions
-from tfbert.training.trainer import Progress, Trainer, kept_scores, predict_rows
+from tfbert.training.problem import Problem
+from tfbert.training.run_dir import find_unfinished, opened, versions
+from tfbert.training.trainer import Progress, Trainer, kept_scores, monitored
 
 logger = logging.getLogger(__name__)
+
+PREDICTIONS = "predictions.jsonl"
 
 _DETAILS = "details.json"
 # Of the texts' vectors that are held while a head alone is learned; more are computed when they are needed.
@@ -124,7 +128,7 @@ def assist(problem: Problem, num_seeds: int = 1) -> None:
             continue
         config = override(problem.config, {"train.seed": seed})
         model, evaluation_model = build(problem, config)
-        _trainer(problem, config, model, make_answering(problem, evaluation_model, config), Path()).train()
+        _trainer(problem, config, model, Predictor(problem.task, evaluation_model, problem.tokenizer, config), Path()).train()
     problem.replicas.leave()
 
 
@@ -135,7 +139,7 @@ def fit(
     log: Callable[[dict, list], None] = lambda *_: None,
     is_hopeless: Callable[[list[dict]], bool] = lambda history: False,
     models: tuple[TaskModel, TaskModel] | None = None,
-) -> tuple[Answering, Progress]:
+) -> tuple[Predictor, Progress]:
     """Train once, without evaluating the result; `train` on the same directory goes on from there.
 
     Args:
@@ -164,7 +168,7 @@ def fit(
         if not (run_dir / CHECKPOINT).exists():
             _start_head(problem, model, config)
         request.check()
-    answering = make_answering(problem, evaluation_model, config)
+    answering = Predictor(problem.task, evaluation_model, problem.tokenizer, config)
     trainer = _trainer(problem, config, model, answering, run_dir, log, is_hopeless)
     trainer.progress.start_seconds = time.monotonic() - started
     progress = trainer.train()
@@ -182,10 +186,16 @@ def _train_seed(problem: Problem, config: Config, run_dir: Path, command: str) -
 
     answering, progress = fit(problem, config, run_dir, log)
     started = time.monotonic()
-    facts, evaluated = evaluate(problem, answering)
-    store(problem, facts, run_dir)
-    arrays.save(run_dir, answering.arrays)
-    scores = {name: problem.task.scores(answers, gold, facts) for name, (answers, gold) in evaluated.items()}
+    predictions = predict_held_out(problem, answering)
+    save_run(run_dir, answering, problem.encoder.facts, problem.samples())
+    decided = answering.decided_values()
+    evaluations = {
+        name: problem.task.evaluate(outputs, gold, decided) for name, (outputs, gold) in predictions.items()
+    }
+    with open(run_dir / PREDICTIONS, "w", encoding="utf-8") as stream:
+        for name, (outputs, _) in predictions.items():
+            write_predictions(stream, problem.task, name, problem.splits[name], outputs)
+    scores = {name: evaluation.scores() for name, evaluation in evaluations.items()}
     seconds = problem.seconds | {
         "start": progress.start_seconds,
         "train": sum(entry["seconds"] for entry in progress.history),
@@ -193,7 +203,7 @@ def _train_seed(problem: Problem, config: Config, run_dir: Path, command: str) -
         "evaluate": time.monotonic() - started,
     }
     report = _report(problem, config, progress, scores, seconds, command)
-    write_json(run_dir / _DETAILS, _details(problem, facts, evaluated, progress))
+    write_json(run_dir / _DETAILS, _details(problem, evaluations, progress))
     page.render(report, read_json(run_dir / _DETAILS), run_dir / "report.html")
     board.final(report, len(progress.losses))
     write_json(run_dir / REPORT, report)
@@ -205,23 +215,22 @@ def build(problem: Problem, config: Config) -> tuple[TaskModel, TaskModel]:
     """Return a model to train and one to evaluate, from which on the same seed gives the same numbers."""
     tf.config.experimental.enable_op_determinism()
     keras.utils.set_random_seed(config.train.seed)
-    return build_models(problem, config)
+    return build_models(problem.task, problem.encoder, config)
 
 
 def _trainer(
     problem: Problem,
     config: Config,
     model: TaskModel,
-    answering: Answering,
+    answering: Predictor,
     run_dir: Path,
     log: Callable[[dict, list], None] = lambda *_: None,
     is_hopeless: Callable[[list[dict]], bool] = lambda history: False,
 ) -> Trainer:
     embed = _embedder(problem, model, config)
-    train = problem.task.arrange(problem.tokenized["train"], embed, problem.facts, config)
+    train = problem.task.augment(problem.tokenized["train"], embed, config.train.seed)
     return Trainer(
         task=problem.task,
-        facts=problem.facts,
         model=model,
         answering=answering,
         config=config,
@@ -237,28 +246,24 @@ def _trainer(
     )
 
 
-def evaluate(problem: Problem, answering: Answering) -> tuple[dict, dict[str, tuple[dict, list]]]:
-    """Return the facts with what validation decides, and answers and truth of the splits that were not learned."""
-    task, facts, evaluated = problem.task, problem.facts, {}
+def predict_held_out(problem: Problem, predictor: Predictor) -> dict[str, tuple[dict, list]]:
+    """Return outputs and truth of the splits that were not learned; fit the decision of the task to validation."""
+    predictions = {}
     for name in ("validation", "test"):
-        if name not in problem.splits:
-            continue
-        split, total = problem.splits[name], len(problem.tokenized[name].num_tokens)
-        evaluated[name] = answer_all(answering, task, facts, split, total, name)
-        settled = task.settle(*evaluated[name], facts) if name == "validation" else facts
-        if settled != facts:
-            facts = settled
-            model, tokenizer = answering.model, answering.tokenizer
-            answering = Answering(task, facts, model, tokenizer, problem.config, answering.arrays)
-            evaluated[name] = answer_all(answering, task, facts, split, total, name)
-    return facts, evaluated
+        if name in problem.splits:
+            total = len(problem.tokenized[name].num_tokens)
+            outputs, gold = predict_all(predictor.decode, problem.task, problem.splits[name], total, name)
+            if name == "validation":
+                predictor.decide(outputs, gold)
+            predictions[name] = predictor.apply_decision(outputs), gold
+    return predictions
 
 
 def _start_head(problem: Problem, model: TaskModel, config: Config) -> None:
     # It need not be more exact than the learning that follows.
     products = choose_precision(config.encoder.precision, config.encoder.fast).products
     embed = _embedder(problem, model, config, products)
-    problem.task.start_head(model, embed, problem.tokenized["train"].targets, config)
+    problem.task.initialize_head(model.head, embed, problem.tokenized["train"], config.train.seed)
 
 
 def _embedder(
@@ -267,17 +272,17 @@ def _embedder(
     """Return what gives the vectors that the head pools for some rows of train, by matrix products in a dtype."""
     split, length = problem.tokenized["train"], config.encoder.sequence_length
 
-    def embed(rows: np.ndarray) -> np.ndarray:
+    def embed(sequences: np.ndarray) -> np.ndarray:
         with answering_in(model.backbone, products):
-            return predict_rows(Embedder(model.backbone, model.head), split, length, rows)
+            return embed_sequences(Embedder(model.backbone, model.head), split, length, sequences)
 
     return problem.remembered(embed, f"{config.head.pooling} {model.backbone.dtype_policy.name} {products}")
 
 
 def _vectors(model: TaskModel, train: TokenizedSplit, embed: Callable[[np.ndarray], np.ndarray]) -> np.ndarray | None:
     """Return what the head pools of all rows of train, if that stays as it is in training and is not too much."""
-    num_rows = len(train.starts) - 1
-    is_fixed = isinstance(model.head, PooledHead) and not model.backbone.trainable_weights
+    num_rows = train.num_sequences
+    is_fixed = model.head.pools and not model.backbone.trainable_weights
     if not is_fixed or 4 * num_rows * model.backbone.hidden_dim > _MOST_VECTOR_BYTES:
         return None
     return embed(np.arange(num_rows))
@@ -318,19 +323,20 @@ def _report(problem: Problem, config: Config, progress: Progress, scores: dict, 
         "validation": counted.get("validation"),
         "test": counted.get("test"),
         "seeds": None,
+        "metrics": [metric.to_json() for metric in problem.task.metrics],
     }
 
 
-def _details(problem: Problem, facts: dict, evaluated: dict[str, tuple[dict, list]], progress: Progress) -> dict:
+def _details(problem: Problem, evaluations: dict[str, Evaluation], progress: Progress) -> dict:
     """Return what the page draws beyond the report, ready for JSON."""
     details: dict = {
         "step_losses": [(update, loss) for update, loss, _ in progress.losses],
         "lengths": {name: split.num_tokens for name, split in problem.tokenized.items()},
-        "sequence_length": problem.task.cut_length(facts, problem.config),
+        "sequence_length": problem.config.encoder.sequence_length if problem.task.cuts_texts else None,
     }
-    shown = next((name for name in ("test", "validation") if name in evaluated), None)
+    shown = next((name for name in ("test", "validation") if name in evaluations), None)
     if shown:
-        details |= problem.task.details(*evaluated[shown], facts)
+        details |= evaluations[shown].sections()
         worst = details.pop("worst")
         records = problem.splits[shown].records_at(list(worst))
         details["mistakes"] = [
@@ -350,13 +356,12 @@ def _finished_seed(problem: Problem, config: Config, seed_dir: Path) -> dict:
 
 
 def _join_seeds(problem: Problem, reports: list[dict], run_dir: Path, command: str) -> dict:
-    monitor = problem.config.train.monitor or problem.task.monitor_of(problem.facts)
+    metric = monitored(problem.task, problem.config)
 
     def validation_score(report: dict) -> float:
         # By the metric that chose the epoch; a loss is better when lower.
         scores = kept_scores(report["history"], report["best_epoch"], report["untrained"]) or {}
-        score = scores.get(monitor, 0.0)
-        return score if is_gain(monitor) else -score
+        return metric.sign * scores.get(metric.name, 0.0)
 
     best = max(reports, key=validation_score)
     seeds = {"count": len(reports), "seeds": [report["seed"] for report in reports], "best": best["seed"]}

@@ -9,14 +9,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tfbert.files import locked, read_json, write_json
+from tfbert.models.saved_run import REPORT
 from tfbert.text.splits import Split
 from tfbert.training.checkpoint import CHECKPOINT
 from tfbert.training.interrupts import Stopped
 
 logger = logging.getLogger(__name__)
 
-# Written last: its presence means that training and evaluation are done.
-REPORT = "report.json"
 # Present from the beginning of a run that is to be exported until it has been.
 UNEXPORTED = "unexported.json"
 DATA = "data.json"

@@ -9,7 +9,7 @@ import logging
 import math
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import keras
@@ -18,14 +18,18 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from tfbert.config import Config
-from tfbert.evaluation.wording import is_gain, score_line
-from tfbert.tasks.base import Task, TaskModel
-from tfbert.text.datasets import TokenizedSplit, batches, cut_batch, plan_evaluation, plan_training
-from tfbert.text.packing import INPUTS, in_halves
+from tfbert.evaluation.metric import Metric
+from tfbert.evaluation.wording import score_line
+from tfbert.models import weights
+from tfbert.models.predictor import Predictor, predict_all
+from tfbert.models.task_model import TaskModel
+from tfbert.tasks.base import FittedTask
+from tfbert.text.batches import batches, micro_batches, plan_training
+from tfbert.text.datasets import TokenizedSplit
+from tfbert.text.preprocessor import in_halves
 from tfbert.text.records import Record
 from tfbert.text.splits import Split
 from tfbert.training import checkpoint, interrupts
-from tfbert.training.answering import Answering, answer_all
 from tfbert.training.distribution import ALONE, Replicas
 from tfbert.training.optimizers import build_optimizer
 from tfbert.training.read_rows import ReadRows
@@ -33,7 +37,6 @@ from tfbert.training.updates import Updater
 
 logger = logging.getLogger(__name__)
 
-_EVALUATION_BATCH_TOKENS = 8192
 # On a processor more at once is no faster.
 _PART_TOKENS = 2048
 
@@ -86,34 +89,13 @@ def kept_scores(history: list[dict], best_epoch: int, untrained: dict | None = N
     return history[best_epoch - 1].get("validation") if best_epoch else untrained
 
 
-def predict_rows(model: keras.Model, split: TokenizedSplit, sequence_length: int, rows: np.ndarray) -> np.ndarray:
-    """Return what a model gives for some rows, in their order: float32 `(len(rows), ...)`.
+def monitored(task: FittedTask, config: Config) -> Metric:
+    """Return the metric that chooses the best epoch.
 
-    Args:
-        model: packed rows to one array a row.
-        split: that has the rows.
-        sequence_length: longest row in tokens.
-        rows: indices.
+    Raises:
+        ValueError: `train.monitor` is no metric of the task.
     """
-    by_row = replace(split, units=np.arange(len(split.starts)))
-    lengths = by_row.lengths()[rows]
-    batch_size = max(1, _EVALUATION_BATCH_TOKENS // int(max(lengths.max(), 8)))
-    plan = plan_evaluation(lengths, batch_size)
-    bar = tqdm(total=len(rows), desc="vectors", unit="row", leave=False, disable=None)
-    forward = tf.function(
-        lambda inputs: model(inputs, training=False),
-        input_signature=[{name: tf.TensorSpec([None, None], tf.int32) for name in INPUTS}],
-        autograph=False,
-    )
-    found = None
-    for order, batch in zip(plan, batches(by_row, [rows[part] for part in plan], sequence_length), strict=True):
-        part = forward({name: batch[name] for name in INPUTS}).numpy()
-        if found is None:
-            found = np.zeros((len(rows), *part.shape[1:]), np.float32)
-        found[order] = part
-        bar.update(len(order))
-    bar.close()
-    return found
+    return task.metric(config.train.monitor) if config.train.monitor else task.monitor
 
 
 class Trainer:
@@ -121,7 +103,6 @@ class Trainer:
 
     Args:
         task: gives loss and scores.
-        facts: of the task.
         model: in training precision.
         answering: with the same architecture in float32, maybe the very same model.
         config: of the run.
@@ -141,10 +122,9 @@ class Trainer:
     def __init__(
         self,
         *,
-        task: Task,
-        facts: dict,
+        task: FittedTask,
         model: TaskModel,
-        answering: Answering,
+        answering: Predictor,
         config: Config,
         train: TokenizedSplit,
         vectors: np.ndarray | None = None,
@@ -158,14 +138,14 @@ class Trainer:
     ):
         replicas.check_batch_size(config.train.batch_size)
         self.replicas = replicas
-        self.task, self.facts, self.config = task, facts, config
+        self.task, self.config = task, config
         self.model, self.answering = model, answering
         self.train_split, self.vectors, self.validation = train, vectors, validation
         self.run_dir, self.log, self.refresh, self.is_hopeless = run_dir, log, refresh, is_hopeless
-        self.monitor = config.train.monitor or task.monitor_of(facts)
-        self.weights = task.unit_weights(train.targets, facts, config)
+        self.metric = monitored(task, config)
+        self.weights = task.example_weights(train)
         self._lengths = np.minimum(train.lengths(), config.encoder.sequence_length)
-        self._num_rows = np.diff(train.units)
+        self._num_rows = np.diff(train.examples)
         self.epochs = config.train.num_epochs(len(train))
         num_batches = math.ceil(len(train) / config.train.batch_size)
         self.updates_per_epoch = math.ceil(num_batches / config.train.accumulation_steps)
@@ -211,7 +191,7 @@ class Trainer:
             self.updater.request.check(self.keeper.message(f"epoch {p.epoch}, the last"))
         if not self.replicas.is_chief:
             return p
-        checkpoint.scatter("model", self.model.weights, checkpoint.load_best(self.run_dir))
+        weights.scatter("model", self.model.weights, weights.load_best(self.run_dir))
         self._copy_weights()
         return self.progress
 
@@ -220,7 +200,6 @@ class Trainer:
         self.replicas.check_same(self.keeper.identity)
         if self.replicas.is_chief:
             self._resume()
-            self._check_monitor()
             self._score_untrained()
         self.updater.share()
         p = self.progress
@@ -267,7 +246,7 @@ class Trainer:
             most = 0 if tf.config.list_physical_devices("GPU") else _PART_TOKENS
         if self.task.by_batch or self.vectors is not None:
             most = 0
-        return cut_batch(indices, self._lengths, self._num_rows, most * self.replicas.count)
+        return micro_batches(indices, self._lengths, self._num_rows, most * self.replicas.count)
 
     def _train_group(self, stream: Iterable, group: list[np.ndarray]) -> float:
         p = self.progress
@@ -288,12 +267,12 @@ class Trainer:
         return batches(self.train_split, plan, self.config.encoder.sequence_length, self.weights, self.vectors)
 
     def _losses(self, batch) -> dict[str, tf.Tensor]:
-        losses = self.task.loss(self._logits(batch), batch, self.config)
+        losses = self.task.loss(self._logits(batch), batch)
         return {"loss": tf.reduce_sum(losses * batch["weights"])}
 
     def _logits(self, batch) -> tf.Tensor:
         if self.vectors is not None:
-            return self.model.head.logits_of(batch["vectors"], training=True)
+            return self.model.head.scores_of(batch["vectors"], training=True)
         if not self.task.by_record:
             return self.model(batch, training=True)
         # Only whole records are planned by length: their rows may be a short question and a long answer.
@@ -302,14 +281,6 @@ class Trainer:
 
     def _place(self, update: int) -> str:
         return f"update {update} of epoch {self.progress.epoch + 1}"
-
-    def _check_monitor(self) -> None:
-        # Before training, on two examples: a misspelt name should not cost an epoch. The task knows its own.
-        if not self.config.train.monitor or self.validation is None or self.progress.finished:
-            return
-        known = self._validate(list(itertools.islice(self.validation, 2)))
-        if self.monitor not in known:
-            raise ValueError(f"train.monitor={self.monitor}: wanted one of {', '.join(known)}")
 
     def _score_untrained(self) -> None:
         """Score the model as it came, if it can answer already: training has to do better than that."""
@@ -327,10 +298,10 @@ class Trainer:
         p = self.progress
         better = None
         if scores is not None:
-            better = scores[self.monitor] if is_gain(self.monitor) else -scores[self.monitor]
+            better = self.metric.sign * scores[self.metric.name]
         if better is None or p.best_score is None or better > p.best_score:
             p.best_score, p.best_epoch = better, epoch
-            self.keeper.keep_best(checkpoint.gather("model", self.model.weights))
+            self.keeper.keep_best(weights.gather("model", self.model.weights))
 
     def _end_epoch(self) -> None:
         p = self.progress
@@ -371,15 +342,16 @@ class Trainer:
     def _validate(self, records: Iterable[Record], title: str = "") -> dict[str, float]:
         def ask(items):
             self.updater.request.check()
-            return self.answering(items)
+            return self.answering.decode(items)
 
-        answers, gold = answer_all(ask, self.task, self.facts, records, None, title)
-        for name, values in answers.items():
+        outputs, gold = predict_all(ask, self.task, records, None, title)
+        for name, values in outputs.items():
             if values.dtype.kind == "f" and not np.isfinite(values).all():
                 p = self.progress
                 rate = p.losses[-1][2] if p.losses else 0.0
                 raise self.updater.divergence(f"validation {name} is not finite after {self._place(p.update)}", rate)
-        return self.task.quick_scores(answers, gold, self.facts)
+        decided = self.answering.decided_values()
+        return self.task.evaluate(self.answering.apply_decision(outputs), gold, decided).values()
 
     def _copy_weights(self) -> None:
         if self.answering.model is not self.model:

@@ -16,7 +16,8 @@ import numpy as np
 import tensorflow as tf
 
 from tfbert.config import OptimizationConfig
-from tfbert.training import checkpoint, interrupts
+from tfbert.models import weights
+from tfbert.training import interrupts
 from tfbert.training.distribution import ALONE, Parts, Replicas, watched
 from tfbert.training.memory import keep_memory
 from tfbert.training.read_rows import ReadRows
@@ -193,7 +194,7 @@ class Updater:
         self.complete_model()
         found = {f"average/{index:04d}": average.numpy() for index, average in enumerate(self._averages)}
         for prefix, variables in self._state_variables().items():
-            found |= checkpoint.gather(prefix, variables)
+            found |= weights.gather(prefix, variables)
         return found
 
     def restore(self, arrays: dict[str, np.ndarray]) -> None:
@@ -203,7 +204,7 @@ class Updater:
             ValueError: they are of another model or optimizer.
         """
         for prefix, variables in self._state_variables().items():
-            checkpoint.scatter(prefix, variables, arrays)
+            weights.scatter(prefix, variables, arrays)
         if self.rows:
             self.rows.read()
         for index, average in enumerate(self._averages):

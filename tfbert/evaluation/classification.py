@@ -1,0 +1,75 @@
+"""Evaluation of single labels: accuracy, F1 and Matthews' correlation, calibration, confusions, worst mistakes."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from tfbert.evaluation import metrics
+from tfbert.evaluation.metric import Evaluation, Metric
+
+_WORST_MISTAKES = 30
+
+ACCURACY = Metric("accuracy", "higher", "fraction", "share of examples that are answered rightly")
+MACRO_F1 = Metric(
+    "macro_f1", "higher", "fraction", "F1 averaged over the labels, rare ones counting as much as common ones"
+)
+MCC = Metric("mcc", "higher", "correlation", "correlation of predicted and true labels: 0 is chance, 1 is perfect")
+LOSS = Metric("loss", "lower", "nats", "mean cross-entropy")
+METRICS = (ACCURACY, MACRO_F1, MCC, LOSS)
+
+
+class LabelEvaluation(Evaluation):
+    """One predicted and one true label for each record.
+
+    Args:
+        label_ids: predicted, int `(records,)`.
+        probabilities: of every label, float32 `(records, labels)`.
+        gold: true label ids, int `(records,)`.
+        labels: by id.
+    """
+
+    def __init__(self, label_ids: np.ndarray, probabilities: np.ndarray, gold: Sequence[int], labels: Sequence[str]):
+        self._predicted, self._probabilities, self._labels = label_ids, probabilities, list(labels)
+        self._gold = np.asarray(gold)
+        self._confusion = metrics.confusion_matrix(self._gold, label_ids, len(labels))
+
+    def values(self) -> dict[str, float]:
+        """Return accuracy, macro F1, Matthews' correlation and the mean cross entropy in nats."""
+        likelihood = self._probabilities[np.arange(len(self._gold)), self._gold]
+        return {
+            "accuracy": float(metrics.accuracy(self._confusion)),
+            "macro_f1": float(metrics.macro_f1(self._confusion)),
+            "mcc": float(metrics.matthews(self._confusion)),
+            "loss": float(-np.log(np.maximum(likelihood, 1e-12)).mean()),
+        }
+
+    def intervals(self) -> dict[str, dict[str, float]]:
+        """Return accuracy, macro F1 and Matthews' correlation with their intervals."""
+        functions = {"accuracy": metrics.accuracy, "macro_f1": metrics.macro_f1, "mcc": metrics.matthews}
+        return {name: metrics.with_interval(score, self._confusion) for name, score in functions.items()}
+
+    def per_label(self) -> dict[str, dict]:
+        """Return precision, recall and F1 of every label."""
+        return metrics.per_label(self._confusion, self._labels)
+
+    def sections(self) -> dict:
+        """Return confusion matrix, reliability, and the mistakes the model was surest of."""
+        probabilities = self._probabilities
+        predicted = probabilities.argmax(1)
+        wrong = np.flatnonzero(predicted != self._gold)
+        worst = wrong[np.argsort(-probabilities[wrong, predicted[wrong]], kind="stable")][:_WORST_MISTAKES]
+        return {
+            "labels": self._labels,
+            "confusion": self._confusion,
+            "reliability": metrics.reliability(self._gold, probabilities),
+            "worst": {int(index): self._mistake(index, predicted[index]) for index in worst},
+        }
+
+    def _mistake(self, record: int, predicted: int) -> Mapping:
+        gold = self._gold[record]
+        return {
+            "label": self._labels[gold],
+            "predicted": self._labels[predicted],
+            "probability": float(self._probabilities[record, predicted]),
+            "label_probability": float(self._probabilities[record, gold]),
+        }

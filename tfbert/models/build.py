@@ -1,0 +1,73 @@
+"""Building models: an encoder with a task's head, in the precision of the training and in float32."""
+
+from tfbert.config import Config
+from tfbert.encoder.backbone import Encoder
+from tfbert.encoder.computation import build_backbone, check_layers, freeze
+from tfbert.encoder.precision import Precision, choose_precision
+from tfbert.models.task_model import TaskModel
+from tfbert.tasks.base import FittedTask
+from tfbert.text.tokenizer import Tokenizer
+
+_FLOAT32 = Precision("float32")
+
+
+def check_sizes(config: Config, encoder: Encoder) -> None:
+    """Refuse inputs longer than the encoder has positions for, and more layers to learn than it has.
+
+    Raises:
+        ValueError: `encoder.sequence_length` is more than the encoder's `max_sequence_length`, or
+            `train.trainable_layers` more than its `num_layers`.
+    """
+    check_layers(config.train.trainable_layers, encoder.backbone.num_layers, config.encoder.name)
+    longest = encoder.backbone.max_sequence_length
+    if config.encoder.sequence_length > longest:
+        raise ValueError(
+            f"encoder.sequence_length={config.encoder.sequence_length}: "
+            f"{config.encoder.name} has positions for at most {longest} tokens"
+        )
+
+
+def make_tokenizer(encoder: Encoder) -> Tokenizer:
+    """Return the tokenizer an encoder was pretrained with."""
+    return Tokenizer(
+        encoder.vocabulary,
+        lowercase=encoder.lowercase,
+        strip_accents=encoder.strip_accents,
+        split_on_cjk=encoder.split_on_cjk,
+    )
+
+
+def build_models(task: FittedTask, encoder: Encoder, config: Config) -> tuple[TaskModel, TaskModel]:
+    """Return a model to train, in the configured precision, and one to evaluate, in float32.
+
+    They are the same model where training is float32 between its matrix products. Both start from the encoder's
+    weights; the caller has set Keras' random seed, on which the dropout of the run depends.
+
+    Raises:
+        ValueError: `train.trainable_layers` leaves nothing to learn, or is more than the encoder has.
+    """
+    precision = choose_precision(config.encoder.precision, config.encoder.fast)
+    parts = (task, encoder.facts, config)
+    evaluation_model = build_model(*parts, Precision("float32", precision.products))
+    model = evaluation_model
+    if precision.dtype != "float32":
+        model = build_model(*parts, precision)
+    for source, copy in zip(encoder.backbone.weights, model.backbone.weights, strict=True):
+        copy.assign(source.value)
+    num_learned = config.train.trainable_layers
+    if num_learned is not None:
+        check_layers(num_learned, model.backbone.num_layers, config.encoder.name)
+        freeze(model.backbone, num_learned)
+        if not model.trainable_weights:
+            raise ValueError(
+                f"train.trainable_layers={num_learned}: {task.name} has no weights outside the encoder; "
+                "wanted 1 or more"
+            )
+    return model, evaluation_model
+
+
+def build_model(task: FittedTask, encoder_facts: dict, config: Config, precision: Precision = _FLOAT32) -> TaskModel:
+    """Return a model with a new head on an encoder of this architecture with random weights."""
+    options = {"dropout": config.encoder.dropout, "fast": config.encoder.fast}
+    backbone = build_backbone(encoder_facts, **precision._asdict(), **options)
+    return TaskModel(backbone, task.head(config.train.seed))

@@ -1,0 +1,89 @@
+"""Saving a trained model in its run directory, and loading it again as a predictor."""
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+
+from tfbert.config import Config, from_dict
+from tfbert.encoder.computation import set_computation
+from tfbert.files import read_json, write_json
+from tfbert.models import variables, weights
+from tfbert.models.build import build_model
+from tfbert.models.predictor import Predictor
+from tfbert.tasks.base import FittedTask, fitted_from_json
+from tfbert.text.inputs import Item, from_json
+from tfbert.text.tokenizer import Tokenizer
+
+# Written last: its presence means that training and evaluation are done.
+REPORT = "report.json"
+_MODEL = "model.json"
+
+
+@dataclasses.dataclass(frozen=True)
+class SavedRun:
+    """A finished run, ready to predict or export.
+
+    Args:
+        config: the config of the run.
+        predictor: with the best weights; float32, except for products in another dtype where that was asked for.
+        report: what `report.json` holds.
+        samples: a few real requests.
+    """
+
+    config: Config
+    predictor: Predictor
+    report: dict
+    samples: list[Item]
+
+    @property
+    def task(self) -> FittedTask:
+        """The fitted task."""
+        return self.predictor.task
+
+
+def load_run(run_dir: Path, matrices: str | None = None) -> SavedRun:
+    """Open a finished run; of several seeds, the best.
+
+    Args:
+        run_dir: the directory of the run.
+        matrices: dtype in which the encoder's layers multiply by their matrices; `None` for float32.
+
+    Raises:
+        ValueError: there is no finished run in the directory, or one of another version of tfbert.
+    """
+    if not (run_dir / REPORT).exists():
+        raise ValueError(f"{run_dir}: holds no finished run; wanted a directory with {REPORT}")
+    report = read_json(run_dir / REPORT)
+    if report.get("adaptation"):
+        run_dir = run_dir / report["adaptation"]["kept"]
+    if report["seeds"]:
+        run_dir = run_dir / f"seed-{report['seeds']['best']}"
+    config = from_dict(read_json(run_dir / "config.json"))
+    stored = read_json(run_dir / _MODEL)
+    if "task" not in stored:
+        raise ValueError(f"{run_dir}: an earlier version of tfbert trained this run; train again")
+    task = fitted_from_json(stored["task"])
+    model = build_model(task, stored["encoder"], config)
+    weights.scatter("model", model.weights, weights.load_best(run_dir))
+    if matrices:
+        encoder = stored["encoder"]
+        set_computation(model.backbone, encoder["activation"], encoder["layer_norm_epsilon"], matrices=matrices)
+    predictor = Predictor(task, model, Tokenizer(**stored["tokenizer"]), config)
+    variables.load(run_dir, predictor.index | predictor.decided)
+    return SavedRun(config, predictor, report, [from_json(item) for item in stored["samples"]])
+
+
+def save_run(run_dir: Path, predictor: Predictor, encoder: dict, samples: Sequence[Item]) -> None:
+    """Write what `load_run` needs besides config, weights and report.
+
+    Args:
+        run_dir: the directory of the run.
+        predictor: with its index and its decision.
+        encoder: architecture of the encoder.
+        samples: a few real requests, which an export is warmed up and verified with.
+    """
+    tokenizer = predictor.tokenizer
+    rules = {name: getattr(tokenizer, name) for name in ("vocabulary", "lowercase", "strip_accents", "split_on_cjk")}
+    model = {"task": predictor.task.to_json(), "encoder": encoder, "tokenizer": rules, "samples": list(samples)}
+    write_json(run_dir / _MODEL, model)
+    variables.save(run_dir, predictor.index | predictor.decided)

@@ -1,0 +1,102 @@
+"""The Keras model of a task: an encoder with a head, and what its head pools."""
+
+from collections.abc import Callable, Mapping, Sequence
+
+import keras
+import numpy as np
+import tensorflow as tf
+from tqdm import tqdm
+
+from tfbert.heads.base import Head
+from tfbert.heads.pooled import PoolingHead
+from tfbert.text.batches import batches, plan_evaluation
+from tfbert.text.datasets import TokenizedSplit
+from tfbert.text.preprocessor import INPUTS
+
+_BATCH_TOKENS = 8192
+
+
+class TaskModel(keras.Model):
+    """An encoder with a head.
+
+    Args:
+        backbone: KerasNLP's BERT.
+        head: from its output to scores.
+    """
+
+    def __init__(self, backbone: keras.Model, head: Head):
+        super().__init__(name="task_model")
+        self.backbone = backbone
+        self.head = head
+        head.build(backbone.hidden_dim)
+        # Without influence on the scores there is no gradient, and an optimizer slot would be wasted on it.
+        backbone.pooled_dense.trainable = head.uses_pooler
+        self.built = True
+
+    def call(self, inputs: Mapping[str, tf.Tensor], training: bool = False):
+        """Return the head's scores.
+
+        Args:
+            inputs: int32 `token_ids`, `segment_ids`, `padding_mask` `(sequences, length)`, and any features that the
+                head reads.
+            training: whether dropout is active.
+        """
+        packed = {name: inputs[name] for name in INPUTS}
+        return self.head(self.backbone(packed, training=training), dict(inputs), training=training)
+
+
+class Embedder(keras.Model):
+    """The vectors that a head pools, without its scores.
+
+    Args:
+        backbone: KerasNLP's BERT.
+        head: the head whose pooling is used.
+    """
+
+    def __init__(self, backbone: keras.Model, head: PoolingHead):
+        super().__init__(name="embedder")
+        self.backbone = backbone
+        self.head = head
+        self.built = True
+
+    def call(self, inputs: Mapping[str, tf.Tensor], training: bool = False):
+        """Return float32 `(sequences, hidden_dim)`.
+
+        Args:
+            inputs: int32 `token_ids`, `segment_ids`, `padding_mask` `(sequences, length)`.
+            training: whether dropout is active.
+        """
+        return self.head.pool(self.backbone(inputs, training=training), inputs["padding_mask"])
+
+
+def embed_sequences(
+    model: Callable, split: TokenizedSplit, sequence_length: int, sequences: Sequence[int] | np.ndarray
+) -> np.ndarray:
+    """Return what a model computes for some sequences, in their order: float32 `(len(sequences), ...)`.
+
+    Args:
+        model: packed sequences to one array each.
+        split: the split that has the sequences.
+        sequence_length: the longest sequence in tokens.
+        sequences: indices, one or more.
+    """
+    sequences = np.asarray(sequences)
+    single = split.take(sequences, np.arange(len(sequences) + 1))
+    lengths = single.lengths()
+    batch_size = max(1, _BATCH_TOKENS // int(max(lengths.max(), 8)))
+    plan = plan_evaluation(lengths, batch_size)
+    bar = tqdm(total=len(sequences), desc="vectors", unit="sequence", leave=False, disable=None)
+    forward = tf.function(
+        lambda inputs: model(inputs, training=False),
+        input_signature=[{name: tf.TensorSpec([None, None], tf.int32) for name in INPUTS}],
+        autograph=False,
+    )
+    vectors = None
+    for order, batch in zip(plan, batches(single, plan, sequence_length), strict=True):
+        part = forward({name: batch[name] for name in INPUTS}).numpy()
+        if vectors is None:
+            vectors = np.zeros((len(sequences), *part.shape[1:]), np.float32)
+        vectors[order] = part
+        bar.update(len(order))
+    bar.close()
+    return vectors

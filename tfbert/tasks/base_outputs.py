@@ -1,0 +1,125 @@
+"""What each task serves: the outputs by name, with their types and roles.
+
+They are declared apart from the tasks because a client of a server reads answers without TensorFlow.
+"""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+Role = Literal["answer", "confidence", "abstain", "evidence", "note"]
+
+
+@dataclass(frozen=True)
+class Output:
+    """One served output.
+
+    Args:
+        name: the key in an answer.
+        dtype: `string`, `int32`, `float32` or `bool`.
+        description: what it holds, in a few words.
+        role: `answer`; `confidence`, how sure the model is of it; `abstain`, which says that there is no answer;
+            `evidence`, what the answer was chosen from; or a `note`.
+        is_list: whether a record has several values.
+        length_from: of a list that is padded, where its own length is found: the name of an output with the number
+            of values, of an `int32` list that is -1 in padding, or of an input with as many values.
+        abstain_value: of an `abstain` output, the value that says that there is no answer.
+        is_label: whether it is the one label of a record, out of a fixed set.
+    """
+
+    name: str
+    dtype: Literal["string", "int32", "float32", "bool"]
+    description: str
+    role: Role = "note"
+    is_list: bool = False
+    length_from: str | None = None
+    abstain_value: Any = None
+    is_label: bool = False
+
+
+Outputs = tuple[Output, ...]
+
+_TRUNCATED = Output("truncated", "bool", "whether tokens of the record were cut")
+CLASSIFICATION: Outputs = (
+    Output("label", "string", "the most probable label", "answer", is_label=True),
+    Output("label_id", "int32", "its position among the labels", "evidence"),
+    Output("probability", "float32", "its probability", "confidence"),
+    Output("probabilities", "float32", "the probability of every label", "evidence", is_list=True),
+    _TRUNCATED,
+)
+REGRESSION: Outputs = (
+    Output("value", "float32", "the number, in the units of the data", "answer"),
+    _TRUNCATED,
+)
+MULTILABEL: Outputs = (
+    Output("labels", "string", "the chosen labels, most probable first", "answer", True, "num_labels"),
+    Output("label_probabilities", "float32", "their probabilities", "confidence", True, "num_labels"),
+    Output("num_labels", "int32", "how many labels were chosen", "abstain", abstain_value=0),
+    Output("probabilities", "float32", "the probability of every label", "evidence", is_list=True),
+    _TRUNCATED,
+)
+MULTIPLE_CHOICE: Outputs = (
+    Output("choice", "string", 'the most probable choice; "" where there is none', "answer"),
+    Output("choice_index", "int32", "its position among the choices; -1 where there is none", "evidence"),
+    Output("probability", "float32", "its probability", "confidence"),
+    Output("probabilities", "float32", "the probability of every choice", "evidence", True, "choices"),
+    _TRUNCATED,
+)
+MATCHING_PAIRS: Outputs = (
+    Output("answer", "string", "the nearest answers, best first", "answer", is_list=True),
+    Output("similarity", "float32", "their similarities to the text", "confidence", is_list=True),
+    Output("matched_question", "string", "the known question that found each; empty for the answer itself", "evidence", True),
+    Output("abstain", "bool", "whether even the best is too far away", "abstain", abstain_value=True),
+    _TRUNCATED,
+)
+MATCHING_SCORED: Outputs = (
+    Output("similarity", "float32", "how alike the two texts are, -1 to 1", "answer"),
+    _TRUNCATED,
+)
+ENTITIES: Outputs = (
+    Output("entity_text", "string", "the entities in order", "answer", True, "num_entities"),
+    Output("entity_label", "string", "their types", "answer", True, "num_entities"),
+    Output("start", "int32", "first character of each", "evidence", True, "num_entities"),
+    Output("end", "int32", "end of each, exclusive", "evidence", True, "num_entities"),
+    Output("probability", "float32", "their probabilities", "confidence", True, "num_entities"),
+    Output("num_entities", "int32", "how many entities were found", "abstain", abstain_value=0),
+)
+ANSWERS: Outputs = (
+    Output("best_answer", "string", 'the answer; "" for none', "abstain", abstain_value=""),
+    Output("answer", "string", "the best spans, best first", "answer", True, "start"),
+    Output("start", "int32", "first character of each", "evidence", True, "start"),
+    Output("end", "int32", "end of each, exclusive", "evidence", True, "start"),
+    Output("probability", "float32", "their probabilities", "confidence", True, "start"),
+    Output("no_answer_probability", "float32", "the probability that there is no answer", "evidence"),
+    Output("no_answer_margin", "float32", "by how much no answer beats the best span, in logits", "evidence"),
+    Output("truncated", "bool", "whether the question was cut"),
+)
+ALL = (CLASSIFICATION, REGRESSION, MULTILABEL, MULTIPLE_CHOICE, MATCHING_PAIRS, MATCHING_SCORED, ENTITIES, ANSWERS)
+
+
+def declared(names: Collection[str]) -> Outputs:
+    """Return the outputs that have exactly these names; none where no task has them."""
+    return next((outputs for outputs in ALL if {output.name for output in outputs} == set(names)), ())
+
+
+def without_padding(item: Mapping, answer: Mapping) -> dict:
+    """Return an answer with its lists cut to what belongs to the item alone: in a batch, they are as long as the longest.
+
+    Args:
+        item: what was asked, by input.
+        answer: as JSON holds it, by output.
+    """
+    lengths: dict[str, int] = {}
+    for output in declared(answer):
+        if output.length_from in answer:
+            measure = answer[output.length_from]
+            if isinstance(measure, list):
+                lengths[output.name] = sum(value != -1 for value in measure)
+            elif isinstance(measure, int):
+                lengths[output.name] = measure
+        elif output.length_from in item:
+            lengths[output.name] = len(item[output.length_from])
+    return {
+        name: value[: lengths[name]] if name in lengths and isinstance(value, list) else value
+        for name, value in answer.items()
+    }
