@@ -68,7 +68,13 @@ MULTIPLE_CHOICE: Outputs = (
 MATCHING_PAIRS: Outputs = (
     Output("answer", "string", "the nearest answers, best first", "answer", is_list=True),
     Output("similarity", "float32", "their similarities to the text", "confidence", is_list=True),
-    Output("matched_question", "string", "the known question that found each; empty for the answer itself", "evidence", True),
+    Output(
+        "matched_question",
+        "string",
+        "the known question that found each; empty for the answer itself",
+        "evidence",
+        True,
+    ),
     Output("abstain", "bool", "whether even the best is too far away", "abstain", abstain_value=True),
     _TRUNCATED,
 )
@@ -103,7 +109,7 @@ def declared(names: Collection[str]) -> Outputs:
 
 
 def without_padding(item: Mapping, answer: Mapping) -> dict:
-    """Return an answer with its lists cut to what belongs to the item alone: in a batch, they are as long as the longest.
+    """Return an answer with its lists cut to what belongs to the item alone; in a batch all have the same length.
 
     Args:
         item: what was asked, by input.
