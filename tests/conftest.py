@@ -6,8 +6,8 @@ import re
 import tempfile
 from pathlib import Path
 
-import machine
 import pytest
+from support import machine
 
 from tfbert.encoder import presets
 

@@ -2,10 +2,10 @@
 
 import math
 
-import batch_fakes
 import numpy as np
 import pytest
-from batch_fakes import LIMIT_SECONDS, answer, rows, until
+from support import batch_fakes
+from support.batch_fakes import LIMIT_SECONDS, answer, rows, until
 
 from tfbert.serving.server import batching
 from tfbert.serving.server.batching import BatchingParameters, read_parameters

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from json_bodies import (
+from support.json_bodies import (
     BOOL,
     DOUBLE,
     FLOAT,

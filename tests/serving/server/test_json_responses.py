@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
-from json_bodies import INFINITY, NUMBERS, REPEATABLE, STRING, asked, message
+from support.json_bodies import INFINITY, NUMBERS, REPEATABLE, STRING, asked, message
 
 from tfbert.serving.server import json_body
 from tfbert.serving.server.json_tensor import classify_response, error_body, predict_response, regress_response

@@ -1,9 +1,9 @@
 """Configs of a running server: labels, what a reload loads and unloads, and what is refused as a whole."""
 
 import pytest
-import version_fakes
+from support import version_fakes
+from support.version_fakes import PATIENCE_SECONDS, Loader, config_for, publish, refused, states, until, used
 from tensorflow_serving.config.model_server_config_pb2 import TENSORFLOW, ModelServerConfig
-from version_fakes import PATIENCE_SECONDS, Loader, config_for, publish, refused, states, until, used
 
 from tfbert.serving.server.models import ModelManager
 from tfbert.serving.server.status import Code

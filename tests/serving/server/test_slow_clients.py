@@ -8,8 +8,8 @@ import time
 
 import grpc
 import pytest
-import small
 import uvicorn
+from support import small
 
 from tfbert.bench.processes import free_ports
 from tfbert.serving.client import Client
