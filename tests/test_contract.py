@@ -7,10 +7,10 @@ import keras
 import lupa
 import numpy as np
 import pytest
-import small
 import tensorflow as tf
 import yaml
-from stock_servers import OLDER_PYTHON, asked_by_loader, assert_answers, needs_older, said_by
+from support import small
+from support.stock_servers import OLDER_PYTHON, asked_by_loader, assert_answers, needs_older, said_by
 
 from tfbert.config import Config, DataConfig, override
 from tfbert.serving import deployment, fidelity, litert, publish

@@ -3,8 +3,8 @@
 import shutil
 
 import pytest
-import small
 import tensorflow as tf
+from support import small
 
 from tfbert.serving import publish
 from tfbert.serving.export import Servable

@@ -7,8 +7,8 @@ import shutil
 import stat
 
 import pytest
-import small
 import yaml
+from support import small
 
 from tfbert.serving import deployment
 from tfbert.serving.predictor import Predictor

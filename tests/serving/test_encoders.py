@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
-import small
 from safetensors import safe_open
+from support import small
 
 from tfbert.encoder.backbone import load_encoder, save_encoder
 from tfbert.serving.encoders import export_huggingface

@@ -9,8 +9,8 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-import stock_servers
 import tensorflow as tf
+from support import stock_servers
 from tensorflow.core.protobuf import saved_model_pb2
 
 from tfbert.files import WriteError

@@ -3,7 +3,7 @@
 import sys
 
 import pytest
-import small
+from support import small
 
 from tfbert.files import read_json
 from tfbert.serving import litert

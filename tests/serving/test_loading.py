@@ -4,7 +4,7 @@ import subprocess
 import sys
 
 import pytest
-import small
+from support import small
 
 from tfbert.serving import loading
 from tfbert.serving.predictor import Predictor

@@ -9,7 +9,7 @@ import sys
 
 import numpy as np
 import pytest
-import small
+from support import small
 
 from tfbert.serving.lines import read_lines
 from tfbert.serving.predictor import Predictor, find_version
