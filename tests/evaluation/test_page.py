@@ -8,7 +8,10 @@ import numpy as np
 import pytest
 
 from tfbert.evaluation import drawing, page
+from tfbert.evaluation.classification import METRICS
+from tfbert.evaluation.metric import Metric
 
+CALIBRATION_ERROR = Metric("calibration_error", "lower", "fraction", "distance of probabilities from the truth")
 SECTIONS = [
     "curves",
     "metrics",
@@ -97,6 +100,7 @@ def _report():
             "test": {"accuracy": {"mean": 0.9241, "std": 0.0032, "values": [0.92]}},
         },
         "peak_memory_bytes": 2_413_000_000,
+        "metrics": [metric.to_json() for metric in (*METRICS, CALIBRATION_ERROR)],
     }
 
 

@@ -62,7 +62,7 @@ def searcher(make_searcher, monkeypatch):
         assert decided["threshold"] in (1, 2, 3), "the thresholds of this seed"
         return SimpleNamespace(values=lambda: {"f1": float(outputs["is_right"].mean())})
 
-    searcher.problem.task = SimpleNamespace(gold=lambda record: record, evaluate=evaluate, metric=lambda name: f1)
+    searcher.problem.task = SimpleNamespace(gold=lambda record: record, evaluate=evaluate, monitor=f1)
     searcher.problem.made, searcher.problem.on_disk = made, on_disk
     return searcher
 

@@ -71,7 +71,7 @@ def render(report: dict, details: dict, path: Path) -> None:
 
 def _metrics_of(report: dict) -> dict[str, Metric]:
     """Return the metrics that a report declares, by name."""
-    return {fields["name"]: Metric.from_json(fields) for fields in report["metrics"]}
+    return {fields["name"]: Metric.from_json(fields) for fields in report.get("metrics") or []}
 
 
 def write_page(template: str, path: Path, **views) -> None:
