@@ -1,4 +1,4 @@
-"""The pooled head: what each pooling reads and what it ignores, dropout, seeds, and linear probes as initial weights."""
+"""The pooled head: what each pooling reads and ignores, dropout, seeds, and linear probes as initial weights."""
 
 import keras
 import numpy as np

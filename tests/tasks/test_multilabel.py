@@ -7,9 +7,9 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-import small
 import tensorflow as tf
 from sklearn import metrics as reference
+from support import small
 
 from tfbert.config import Config, DataConfig, override
 from tfbert.evaluation.labelsets import ThresholdSource, best_threshold

@@ -7,9 +7,9 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-import small
 import tensorflow as tf
 from scipy import stats
+from support import small
 
 from tfbert.config import Config, DataConfig, override
 from tfbert.models.saved_run import load_run

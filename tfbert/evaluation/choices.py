@@ -7,7 +7,7 @@ import numpy as np
 from tfbert.evaluation import metrics
 from tfbert.evaluation.classification import ACCURACY, LOSS
 from tfbert.evaluation.metric import Evaluation
-from tfbert.evaluation.wording import percent
+from tfbert.evaluation.formatting import percent
 
 _WORST_MISTAKES = 30
 
