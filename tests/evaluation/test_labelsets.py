@@ -170,7 +170,8 @@ def test_rare_labels_share_the_threshold_of_all():
 def test_reliability_is_of_the_chosen_labels():
     gold = np.array([[1, 0], [0, 0], [1, 1]], bool)
     probabilities = np.float32([[0.95, 0.1], [0.91, 0.65], [0.2, 0.6]])
-    found = LabelSets(gold, probabilities >= np.float32(0.5), probabilities).reliability()
+    undecided = {"thresholds": np.float32([0.5, 0.5]), "sources": np.full(2, ThresholdSource.UNDECIDED)}
+    found = LabelSetEvaluation(probabilities, gold, labels=["a", "b"], **undecided).sections()["reliability"]
     counts = [row["num_examples"] for row in found["bins"]]
     assert counts == [0, 0, 0, 0, 0, 0, 2, 0, 0, 2]
     assert found["bins"][9]["mean_probability"] == pytest.approx(0.93) and found["bins"][9]["accuracy"] == 0.5

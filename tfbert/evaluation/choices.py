@@ -6,8 +6,8 @@ import numpy as np
 
 from tfbert.evaluation import metrics
 from tfbert.evaluation.classification import ACCURACY, LOSS
-from tfbert.evaluation.metric import Evaluation
 from tfbert.evaluation.formatting import percent
+from tfbert.evaluation.metric import Evaluation
 
 _WORST_MISTAKES = 30
 

@@ -19,7 +19,6 @@ DEFAULT_THRESHOLD = 0.5
 # A threshold fitted to fewer texts that have the label would fit their noise.
 MIN_EXAMPLES_FOR_OWN_THRESHOLD = 5
 _MAX_ROWS, _MAX_PAIRS, _WORST_MISTAKES = 100, 25, 30
-_NUM_BINS = 10
 _CACHED_NUMBERS = 2**16
 
 MICRO_F1 = Metric(
@@ -144,7 +143,7 @@ class LabelSetEvaluation(Evaluation):
         caption = "Many texts without any label, or with too many, speak of thresholds that do not fit these texts."
         plot = sizes_plot(sets.gold, sets.chosen)
         return {
-            "reliability": sets.reliability(),
+            "reliability": metrics.reliability_of(sets.probabilities[sets.chosen], sets.gold[sets.chosen]),
             "figures": [{"title": "Labels a text", "svg": plot, "caption": caption}],
             "tables": tables(sets, self._labels, self._thresholds, self._sources),
             "worst": sets.worst(self._labels),
@@ -234,25 +233,6 @@ class LabelSets:
         """Return the mean binary cross entropy in nats."""
         given = np.where(self.gold, self.probabilities, 1 - self.probabilities)
         return float(-np.log(np.maximum(given, 1e-7)).mean())
-
-    def reliability(self) -> dict:
-        """Compare the probabilities of the chosen labels with how often they are right.
-
-        Returns:
-            `bins` and `calibration_error`, as `metrics.reliability` returns them.
-        """
-        stated, right = self.probabilities[self.chosen], self.gold[self.chosen]
-        bin_of = np.minimum((stated * _NUM_BINS).astype(int), _NUM_BINS - 1)
-        bins, error = [], 0.0
-        for index in range(_NUM_BINS):
-            inside = bin_of == index
-            count = int(inside.sum())
-            mean = float(stated[inside].mean()) if count else 0.0
-            share = float(right[inside].mean()) if count else 0.0
-            error += count / max(len(stated), 1) * abs(mean - share)
-            ends = {"low": index / _NUM_BINS, "high": (index + 1) / _NUM_BINS}
-            bins.append(ends | {"num_examples": count, "mean_probability": mean, "accuracy": share})
-        return {"bins": bins, "calibration_error": error}
 
     def worst(self, labels: Sequence[str]) -> dict[int, dict]:
         """Return the records with the most confident wrong decision on a label, worst first, for `sections`."""
