@@ -8,7 +8,7 @@ from markupsafe import Markup
 from matplotlib.ticker import MaxNLocator
 
 from tfbert.evaluation import drawing, metrics
-from tfbert.evaluation.wording import percent
+from tfbert.evaluation.formatting import percent
 
 _MOST_MISTAKES = 30
 _RECALLED = (1, 5, 10)

@@ -18,7 +18,6 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, ClassVar
 
-import keras
 import numpy as np
 import tensorflow as tf
 

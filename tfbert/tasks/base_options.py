@@ -44,7 +44,7 @@ class Options:
         """Return the config paths that do not hold for all tasks."""
         return {field.metadata[_PATH] for field in dataclasses.fields(cls) if not field.metadata[_IS_COMMON]}
 
-    def check(self) -> None:  # noqa: B027  (most options fit together, whatever their values)
+    def check(self) -> None:
         """Refuse options that contradict each other.
 
         Raises:
