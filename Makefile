@@ -4,28 +4,39 @@ VENV := .venv
 BIN := $(VENV)/bin
 SERVING_VENV := .venv-serving
 PEERS_VENV := .venv-peers
+# An idle process takes tests from the other one, so that both end at about the same time.
+PYTEST := $(BIN)/python -m pytest -n 2 --dist worksteal
 
-.PHONY: train test check lint format quality peers tensorboard verify-serving clean
+.PHONY: train test test-all check lint format quality peers tensorboard verify-serving clean
 
 # The constraints are the versions that were tested together; setup.cfg holds the ranges they come from.
 $(VENV)/installed: setup.cfg pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable .
+	touch $@
+
+# Tests and lint need more than training does.
+$(VENV)/installed-dev: $(VENV)/installed
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	touch $@
 
 train: $(VENV)/installed
 	$(BIN)/python tools/train.py
 
-test: $(VENV)/installed
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+test: $(VENV)/installed-dev
+	$(PYTEST) -m 'not slow'
 
-lint: $(VENV)/installed
+# The slow tests after all others.
+test-all: test
+	$(PYTEST) -m slow
+
+lint: $(VENV)/installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
 check: lint test
 
-format: $(VENV)/installed
+format: $(VENV)/installed-dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
@@ -55,7 +66,7 @@ $(SERVING_VENV)/installed:
 	$(SERVING_VENV)/bin/python -m pip install --quiet --no-deps tensorflow-text==2.20.0
 	touch $@
 
-verify-serving: $(VENV)/installed $(SERVING_VENV)/installed
+verify-serving: $(VENV)/installed-dev $(SERVING_VENV)/installed
 	TFBERT_SERVING_PYTHON=$(CURDIR)/$(SERVING_VENV)/bin/python $(BIN)/python -m pytest tests/test_contract.py -k stock_servers
 
 clean:

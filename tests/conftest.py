@@ -2,18 +2,14 @@
 
 import gc
 import os
-import re
 import tempfile
 from pathlib import Path
 
-import machine
 import pytest
+from support import machine
 
 from tfbert.encoder import presets
 
-CONTRACT = "test_contract.py"
-# In minutes of a process or more.
-SLOWEST = {CONTRACT, "test_run.py", "test_matching.py", "test_trainer.py", "test_serve.py", "test_served.py"}
 # Read by TensorFlow's C++ part when it is loaded.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
@@ -47,33 +43,10 @@ def pytest_terminal_summary(terminalreporter):
         terminalreporter.write_line(machine.this_machine())
 
 
-def pytest_collection_modifyitems(items):
-    """Let what takes longest begin first, so that no process works on alone while the others have ended."""
-    items.sort(key=lambda item: item.path.name not in SLOWEST)
-
-
 def pytest_collection_finish():
     """Keep Python's garbage collector away from what was imported: libraries stay, and it looks through them often."""
     gc.collect()
     gc.freeze()
-
-
-@pytest.hookimpl(optionalhook=True)
-def pytest_xdist_make_scheduler(config, log):
-    """Let `--dist loadfile` take files in that order, and of the contract the tests of one task as a file."""
-    from xdist.scheduler import LoadFileScheduling
-
-    if config.getvalue("dist") != "loadfile":
-        return None
-
-    class Scheduling(LoadFileScheduling):
-        def _split_scope(self, nodeid):
-            path, _, rest = nodeid.partition("::")
-            task = re.search(r"\[(\w+)", rest) if path.endswith(CONTRACT) else None
-            return f"{path}::{task[1]}" if task else path
-
-    config.option.loadscopereorder = False
-    return Scheduling(config, log)
 
 
 @pytest.fixture(scope="session")

@@ -3,7 +3,7 @@
 import json
 
 import pytest
-import small
+from support import small
 
 ENCODER = ("--encoder", "tiny", "--set", "encoder.sequence_length=32")
 

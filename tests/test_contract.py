@@ -2,33 +2,52 @@
 
 import json
 import sys
+import typing
 
 import keras
 import lupa
 import numpy as np
 import pytest
-import small
 import tensorflow as tf
 import yaml
-from stock_servers import OLDER_PYTHON, asked_by_loader, assert_answers, needs_older, said_by
+from support import small
+from support.stock_servers import OLDER_PYTHON, asked_by_loader, assert_answers, needs_older, said_by
 
-from tfbert.config import Config, DataConfig, override
+from tfbert.config import Config, DataConfig, override, paths, value_at
+from tfbert.models.build import build_models
+from tfbert.models.saved_run import load_run
 from tfbert.serving import deployment, fidelity, litert, publish
 from tfbert.serving.lines import items_of
-from tfbert.serving.padding import without_padding
-from tfbert.serving.predictor import Predictor
+from tfbert.serving.saved_predictor import SavedPredictor
 from tfbert.serving.scoring import evaluate
 from tfbert.space import check_space
-from tfbert.tasks.base import list_tasks, load_task
-from tfbert.text.datasets import batches
+from tfbert.tasks.base import check_options, fitted_from_json, list_tasks, load_task, used_options
+from tfbert.tasks.base_outputs import without_padding
+from tfbert.text.batches import batches
 from tfbert.training import run
-from tfbert.training.finished import load_run
-from tfbert.training.problem import build_models, prepare
+from tfbert.training.problem import prepare
 
 REPORT_KEYS = {
     "task", "encoder", "seed", "config", "versions", "command", "data", "checks", "seconds", "history", "best_epoch",
-    "untrained", "validation", "test", "seeds",
+    "untrained", "validation", "test", "seeds", "metrics",
 }  # fmt: skip
+# Values that differ from the default, of every option that not all tasks use.
+OTHER_VALUES = {
+    "data.nested_spans": "refuse",
+    "data.span_end": "inclusive",
+    "data.tag_scheme": "iobes",
+    "data.word_separator": "",
+    "encoder.long_text": "mean",
+    "encoder.window_overlap_fraction": 0.5,
+    "head.dropout": 0.3,
+    "head.pooling": "cls",
+    "head.start": "random",
+    "train.class_weights": "balanced",
+    "train.hard_negatives": 2,
+    "train.head_learning_rate_factor": 3.0,
+    "train.label_smoothing": 0.1,
+    "train.part_tokens": 512,
+}
 SMALL = {"encoder.name": "tiny", "encoder.sequence_length": 64, "encoder.precision": "float32"}
 
 
@@ -58,7 +77,7 @@ def finished(run_dir):
 @pytest.fixture(scope="module")
 def expected(finished):
     """Return what the trained model answers to the samples."""
-    return finished.answering(finished.samples)
+    return finished.predictor(finished.samples)
 
 
 @pytest.fixture(scope="module")
@@ -79,27 +98,83 @@ def test_the_defaults_are_fit_and_the_search_space_can_be_searched_around_them(t
     override(Config(), task.defaults)
 
 
-def test_facts_are_ready_for_json(problem):
-    assert json.loads(json.dumps(problem.facts)) == problem.facts
+def test_a_fitted_task_survives_json(problem):
+    assert fitted_from_json(json.loads(json.dumps(problem.task.to_json()))) == problem.task
 
 
-def test_labels_that_are_counted_are_those_of_the_facts(problem, task):
+def test_labels_that_are_counted_are_those_of_the_fitted_task(problem, task):
     counted = {label for record in problem.splits["train"] for label in task.labels_of(record)}
-    assert counted == set(task.known_labels(problem.facts))
+    assert counted == set(problem.task.known_labels)
     assert bool(counted) == (task.schema.labels_of is not None)
+
+
+def test_options_are_read_from_their_config_fields(task):
+    """Every option has the type and the default of its config field, and takes its value."""
+    options = task.options.from_config(Config())
+    for name, path in task.options.paths().items():
+        assert getattr(options, name) == value_at(Config(), path), path
+        assert typing.get_type_hints(task.options)[name] == plain(paths()[path]), path
+    assert set(task.data_options) <= {path for path in paths() if path.startswith("data.")}
+    assert set(task.defaults) <= set(paths())
+
+
+def plain(hint):
+    """Return `str` for a choice of texts, as which options hold it."""
+    return str if typing.get_origin(hint) is typing.Literal else hint
+
+
+ALL_OPTIONS = sorted({path for name in list_tasks() for path in used_options(load_task(name))})
+
+
+@pytest.mark.parametrize("path", ALL_OPTIONS)
+def test_an_option_is_used_or_refused(task, path):
+    value = OTHER_VALUES[path]
+    config = override(Config(task=task.name), {path: value})
+    if path in used_options(task):
+        check_options(config)
+        return
+    users = [name for name in list_tasks() if path in used_options(load_task(name))]
+    with pytest.raises(ValueError) as caught:
+        check_options(config)
+    message = str(caught.value)
+    assert message.startswith(f"{path}={value}: {task.name} does not use it; ")
+    assert all(name in message for name in users)
+
+
+def test_what_is_served_and_measured_is_declared(problem, finished, expected):
+    declared = {output.name: output for output in problem.task.outputs}
+    assert declared.keys() == expected.keys()
+    kinds = {"O": "string", "f": "float32", "i": "int32", "b": "bool"}
+    for name, values in expected.items():
+        assert kinds[values.dtype.kind] == declared[name].dtype, name
+        assert (values.ndim == 2) == declared[name].is_list, name
+    metrics = {metric.name for metric in problem.task.metrics}
+    measured = set(finished.report["history"][0]["validation"]) | set(finished.report["test"]["metrics"])
+    assert measured <= metrics
+    assert problem.task.monitor in problem.task.metrics
+    assert {metric["name"] for metric in finished.report["metrics"]} == metrics
+    assert all(metric.better in ("higher", "lower") and metric.description for metric in problem.task.metrics)
+
+
+def test_predictions_are_saved_with_the_run(run_dir, problem, task):
+    lines = [json.loads(line) for line in (run_dir / "predictions.jsonl").read_text(encoding="utf-8").splitlines()]
+    records = [(name, record) for name in ("validation", "test") for record in problem.splits[name]]
+    assert [(line["split"], line["id"]) for line in lines] == [(name, record.where) for name, record in records]
+    assert [line["gold"] for line in lines] == [json.loads(json.dumps(task.truth_of(record))) for _, record in records]
+    assert all(line["outputs"].keys() == {output.name for output in problem.task.outputs} for line in lines)
 
 
 def test_loss_falls_on_a_repeated_batch(problem, task):
     keras.utils.set_random_seed(0)
     config = override(problem.config, {"encoder.dropout": 0.0, "head.dropout": 0.0})
-    model, _ = build_models(problem, config)
+    model, _ = build_models(problem.task, problem.encoder, config)
     optimizer = keras.optimizers.Adam(0.003)
     batch = next(iter(batches(problem.tokenized["train"], [np.arange(16)], 32)))
 
     @tf.function
     def step():
         with tf.GradientTape() as tape:
-            losses = task.loss(model(batch, training=True), batch, config)
+            losses = problem.task.loss(model(batch, training=True), batch)
             loss = tf.reduce_mean(losses)
         variables = model.trainable_variables
         optimizer.apply(tape.gradient(loss, [variable.value for variable in variables]), variables)
@@ -123,7 +198,7 @@ def test_report(problem, task, run_dir):
         assert (data["path"], data["sha256"]) == (str(split.path), split.sha256)
         assert data["num_examples"] == len(problem.tokenized[name].num_tokens)
     assert all(seconds >= 0 for seconds in report["seconds"].values())
-    assert task.monitor in report["history"][0]["validation"]
+    assert problem.task.monitor.name in report["history"][0]["validation"]
     for name in ("validation", "test"):
         scores = report[name]
         assert scores["num_examples"] == len(problem.tokenized[name].num_tokens)
@@ -150,23 +225,23 @@ def test_fresh_process_verified_the_export(exported, finished):
 
 
 def test_litert_answers_nearly_the_same(run_dir, problem, tmp_path):
-    facts = litert.export_litert(run_dir, tmp_path / "lite")
+    description = litert.export_litert(run_dir, tmp_path / "lite")
     assert {path.name for path in (tmp_path / "lite").iterdir()} == {"model.tflite", "litert.json", "vocabulary.txt"}
-    assert json.loads((tmp_path / "lite" / "litert.json").read_text()) == facts
-    compared = facts["compared"]
+    assert json.loads((tmp_path / "lite" / "litert.json").read_text()) == description
+    compared = description["compared"]
     assert compared["split"] == "test" and 0 < compared["num_rows"] <= 500
     for found in compared["outputs"].values():
         assert found.get("equal_fraction", 1) > 0.9
         # Of logits, probabilities and the user's units.
         assert found.get("mean_difference", 0) < 0.1
     ask = litert.reader((tmp_path / "lite" / "model.tflite").read_bytes())
-    row = {name: np.zeros([1, SMALL["encoder.sequence_length"]], np.int32) for name in facts["inputs"]}
+    row = {name: np.zeros([1, SMALL["encoder.sequence_length"]], np.int32) for name in description["inputs"]}
     row["padding_mask"][:, :3] = 1
     assert ask(row).keys() == compared["outputs"].keys()
 
 
 def test_matrices_in_bfloat16_answer_nearly_the_same(run_dir, finished):
-    compared = fidelity.compare(finished, fidelity.by_rows(load_run(run_dir, "bfloat16").answering))
+    compared = fidelity.compare(finished, fidelity.by_sequences(load_run(run_dir, "bfloat16").predictor))
     assert compared["split"] == "test" and compared["num_rows"] > 0
     differences = [found.get("mean_difference", 0) for found in compared["outputs"].values()]
     assert 0 < max(differences) < 0.1
@@ -174,7 +249,7 @@ def test_matrices_in_bfloat16_answer_nearly_the_same(run_dir, finished):
 
 
 def test_reloaded_answers_equal_the_trained_models(exported, finished, expected):
-    answers = Predictor(exported[0])(finished.samples)
+    answers = SavedPredictor(exported[0])(finished.samples)
     assert answers.keys() == expected.keys()
     for name, values in expected.items():
         assert len(values) == len(finished.samples)
@@ -186,12 +261,14 @@ def test_reloaded_answers_equal_the_trained_models(exported, finished, expected)
 
 def test_its_samples_are_asked_about_as_they_were_learned(problem, task):
     reader = problem.splits["test"].reader
-    items = list(items_of([], str(reader.path), task.input_ranks(problem.facts), DataConfig()))
-    assert items == [task.inputs_of(record, problem.facts) for record in reader]
+    items = list(
+        items_of([], str(reader.path), {each.name: 1 + each.many for each in problem.task.inputs}, DataConfig())
+    )
+    assert items == [problem.task.inputs_of(record) for record in reader]
 
 
 def test_answers_without_padding_do_not_depend_on_the_batch(exported, finished):
-    predictor, samples = Predictor(exported[0]), finished.samples
+    predictor, samples = SavedPredictor(exported[0]), finished.samples
     together, alone = (
         [without_padding(item, answer) for item, answer in predictor.answers(samples, batch_size)]
         for batch_size in (len(samples), 1)
@@ -231,7 +308,7 @@ def test_the_loader_of_stock_servers_answers_alike(exported, finished, expected,
     assert_answers(found["outputs"], expected)
 
 
-def test_a_deployment_fits_the_answers(exported, tmp_path, task):
+def test_a_deployment_fits_the_answers(exported, tmp_path, finished):
     deployment.render(exported[0], small.ROOT / "deploy", tmp_path / "out")
     for path in (tmp_path / "out").rglob("*.yaml"):
         assert list(yaml.safe_load_all(path.read_text(encoding="utf-8"))), path
@@ -242,16 +319,15 @@ def test_a_deployment_fits_the_answers(exported, tmp_path, task):
     body = (tmp_path / "out" / "examples" / "expected.json").read_text(encoding="utf-8")
     answers = json.loads(body)["predictions"]
     found = lua.globals().numbers_of(body)
-    silent = [answer for answer in answers if isinstance(answer, dict) and _says_nothing(answer)]
+    silent = [answer for answer in answers if isinstance(answer, dict) and _abstains(answer, finished.task.outputs)]
     assert found["abstentions"] == len(silent)
     # An empty list has no first number.
     assert len(answers) - len(silent) <= found["answers"] <= len(answers)
     assert sum(dict(found["labels"]).values()) == sum(isinstance(a, dict) and "label" in a for a in answers)
 
 
-def _says_nothing(answer):
-    by_name = {"abstain": True, "best_answer": "", "num_entities": 0, "num_labels": 0}
-    return any(answer.get(name) == value for name, value in by_name.items() if name in answer)
+def _abstains(answer, outputs):
+    return any(answer[output.name] == output.abstain_value for output in outputs if output.role == "abstain")
 
 
 def test_misspelt_task_names_a_similar_one():

@@ -48,7 +48,7 @@ ALONE = """
 import sys
 from tfbert.imports import import_tensorflow_alone
 import_tensorflow_alone()
-import tfbert.serving.predictor
+import tfbert.serving.saved_predictor
 import tfbert.serving.server.servable
 print(sorted({name.partition(".")[0] for name in sys.modules if sys.modules[name]} & {"keras", "sklearn"}))
 print("tensorflow" in sys.modules)

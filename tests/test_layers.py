@@ -23,6 +23,7 @@ ROOMS = [
     "heads",
     "evaluation",
     "tasks",
+    "models",
     "training",
     "pretraining",
     "search",
@@ -32,7 +33,7 @@ ROOMS = [
 HEAVY = ["tensorflow", "tensorflow_text", "keras", "keras_hub", "keras_tuner", "sklearn", "matplotlib"]
 LIGHT = ["tfbert", "tfbert.imports", "tfbert.config", "tfbert.space", "tfbert.encoder.presets"]
 LIGHT += ["tfbert.serving.client", "tfbert.serving.client_rest", "tfbert.serving.client_grpc", "tfbert.serving.lines"]
-MAX_FILE_LINES, MAX_FUNCTION_LINES, MAX_TOOL_LINES = 400, 60, 80
+MAX_FILE_LINES, MAX_FUNCTION_LINES, MAX_TOOL_LINES = 400, 60, 90
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 

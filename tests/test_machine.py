@@ -3,8 +3,8 @@
 import subprocess
 import sys
 
-import machine
 import pytest
+from support import machine
 
 CPUINFO = """processor	: 0
 model name	: Some CPU @ 2 GHz

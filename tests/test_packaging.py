@@ -1,7 +1,10 @@
-"""What is installed: ranges that the tested versions are in, and no advice to install another project's package."""
+"""What is installed: versions that were tested, no more than a make target needs, and nobody else's package."""
 
 import configparser
+import os
 import re
+import shlex
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -75,3 +78,53 @@ def test_nobody_is_told_to_install_the_package_of_that_name_from_the_index():
 def test_such_advice_is_seen(text, is_found):
     # The name is put in here, so that this file is not found itself.
     assert bool(OTHERS.search(text.format("tfbert"))) is is_found
+
+
+def dry_run(venv, *targets):
+    """Return the commands that make would run, split into words, with its environment in the directory `venv`."""
+    # `make test` passes its own options on in the environment.
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS"))}
+    command = ["make", "--dry-run", f"VENV={venv}", *targets]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True)
+    return [shlex.split(line) for line in done.stdout.splitlines()]
+
+
+def installed(commands):
+    """Return what the commands install, in their order."""
+    return [words[-1] for words in commands if words[1:4] == ["-m", "pip", "install"]]
+
+
+@pytest.mark.parametrize(
+    ("targets", "expected"),
+    [
+        (["train"], ["."]),
+        (["tensorboard"], ["."]),
+        (["test"], [".", ".[dev]"]),
+        (["lint"], [".", ".[dev]"]),
+        (["check"], [".", ".[dev]"]),
+        (["train", "test"], [".", ".[dev]"]),
+        (["test", "train"], [".", ".[dev]"]),
+    ],
+)
+def test_make_installs_no_more_than_a_target_needs(tmp_path, targets, expected):
+    assert installed(dry_run(tmp_path / "venv", *targets)) == expected
+
+
+def test_make_adds_what_is_missing_and_repeats_nothing(tmp_path):
+    (tmp_path / "installed").touch()
+    assert installed(dry_run(tmp_path, "train")) == []
+    assert installed(dry_run(tmp_path, "test")) == [".[dev]"]
+    (tmp_path / "installed-dev").touch()
+    assert installed(dry_run(tmp_path, "train", "test", "lint")) == []
+
+
+def test_make_clean_removes_the_environment(tmp_path):
+    [words] = dry_run(tmp_path / "venv", "clean")
+    assert words[:2] == ["rm", "-rf"] and str(tmp_path / "venv") in words
+
+
+def test_all_tests_are_the_fast_ones_and_then_the_slow_ones(tmp_path):
+    runs = [words for words in dry_run(tmp_path / "venv", "test-all") if "pytest" in words]
+    assert [words[words.index("-m", 2) + 1] for words in runs] == ["not slow", "slow"]
+    assert [words for words in dry_run(tmp_path / "venv", "test") if "pytest" in words] == runs[:1]
+    assert (ROOT / ".ci" / "run").read_text(encoding="utf-8").endswith("\nmake test-all\n")

@@ -3,7 +3,7 @@
 import signal
 
 import pytest
-import small
+from support import small
 
 from tfbert.training import interrupts
 

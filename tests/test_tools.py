@@ -5,7 +5,7 @@ import subprocess
 import sys
 
 import pytest
-import small
+from support import small
 
 HELP = {"-h", "--help"}
 # The names that users have in scripts: none goes away or changes without a thought.

@@ -1,14 +1,78 @@
-"""Values of config fields: text as typed, or JSON, in; a value of the field's type out."""
+"""Fields of a config: declared with a description and allowed values, and read from typed text or JSON."""
 
+import dataclasses
 import math
 import types
 import typing
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any, Literal
 
 
+@dataclass(frozen=True)
+class Bounds:
+    """The numbers that a field takes.
+
+    Args:
+        wish: the bounds in words, for messages and lists.
+        low: the lowest number.
+        high: the highest number.
+        low_excluded: whether `low` itself is not allowed.
+        high_excluded: whether `high` itself is not allowed.
+    """
+
+    wish: str
+    low: float = -math.inf
+    high: float = math.inf
+    low_excluded: bool = False
+    high_excluded: bool = False
+
+    def allow(self, value: float) -> bool:
+        """Return whether a number lies within the bounds."""
+        is_above = value > self.low if self.low_excluded else value >= self.low
+        return is_above and (value < self.high if self.high_excluded else value <= self.high)
+
+
+def at_least(low: float) -> Bounds:
+    """Return the bounds of numbers from `low` on."""
+    return Bounds(f"{low} or more", low)
+
+
+POSITIVE = Bounds("more than 0", 0, low_excluded=True)
+# A part of something that is never all of it.
+FRACTION = Bounds("0 or more, below 1", 0, 1, high_excluded=True)
+SEED = Bounds("0 to 2147483647", 0, 2**31 - 1)
+
+
+def setting(default: Any, description: str, bounds: Bounds | None = None) -> Any:
+    """Return a field of a config dataclass.
+
+    Args:
+        default: its default.
+        description: what it decides, for a user; shown by `--list`.
+        bounds: of a number; `None` in the field has to be allowed by its type.
+    """
+    return dataclasses.field(default=default, metadata={"description": description, "bounds": bounds})
+
+
+def check_bounds(config: Any, section: str) -> None:
+    """Refuse numbers outside the bounds of their fields.
+
+    Args:
+        config: a dataclass whose fields were made by `setting`.
+        section: the name of its section, for messages.
+
+    Raises:
+        ValueError: names the field, its value and its bounds.
+    """
+    for each in dataclasses.fields(config):
+        bounds, value = each.metadata.get("bounds"), getattr(config, each.name)
+        if bounds is not None and value is not None and not bounds.allow(value):
+            raise ValueError(f"{section}.{each.name}={value}: wanted {bounds.wish}")
+
+
 def flatten(tree: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, Any]]:
-    """Yield dotted path and value of every leaf of nested dicts."""
+    """Yield the dotted path and the value of every leaf of nested dicts."""
     for name, value in tree.items():
         if isinstance(value, Mapping):
             yield from flatten(value, f"{prefix}{name}.")
@@ -22,15 +86,15 @@ def _alternatives(hint: Any) -> tuple:
 
 
 def parsed(path: str, text: str, hint: Any) -> Any:
-    """Return the value that a text is for a field.
+    """Return the value of a field that a user has typed.
 
     Args:
-        path: of the field, for messages.
-        text: as typed by a user.
+        path: the field, for messages.
+        text: what was typed.
         hint: type annotation of the field.
 
     Raises:
-        ValueError: the text is no value of this type.
+        ValueError: the text is not a value of this type.
     """
     choices = _alternatives(hint)
     if type(None) in choices and text in ("none", "None", "null", ""):
@@ -48,14 +112,14 @@ def parsed(path: str, text: str, hint: Any) -> Any:
                 return kind(text)
             except ValueError:
                 pass
-    raise ValueError(f"{path}={text}: wanted {_describe(hint)}")
+    raise ValueError(f"{path}={text}: wanted {type_in_words(hint)}")
 
 
 def checked(path: str, value: Any, hint: Any) -> Any:
     """Return a value from JSON in the type of its field.
 
     Args:
-        path: of the field, for messages.
+        path: the field, for messages.
         value: of any type that JSON has.
         hint: type annotation of the field; an int is taken for a float.
 
@@ -75,14 +139,15 @@ def checked(path: str, value: Any, hint: Any) -> Any:
                 return float(value)
         elif type(value) is kind:
             return value
-    raise ValueError(f"{path}={value!r}: wanted {_describe(hint)}")
+    raise ValueError(f"{path}={value!r}: wanted {type_in_words(hint)}")
 
 
 _IN_WORDS = {type(None): "none", str: "text", int: "a whole number", float: "a number", bool: "true or false"}
 _IN_WORDS[tuple[str, ...]] = "texts with commas between"
 
 
-def _describe(hint: Any) -> str:
+def type_in_words(hint: Any) -> str:
+    """Return the type of a field, or its choices, as a user reads it."""
     names = []
     for kind in _alternatives(hint):
         if typing.get_origin(kind) is Literal:

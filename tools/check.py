@@ -13,7 +13,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="check", description=__doc__, epilog="The exit code is 2 where training would refuse the data, else 0."
     )
-    parser.add_argument("--task", default="classification", help="as for tools/train.py (default: %(default)s)")
+    parser.add_argument("--task", help="as for tools/train.py (default: classification, or the task of --config)")
     parser.add_argument("--data", metavar="PATH", help="directory with train[, validation, test], or one file")
     parser.add_argument("--encoder", metavar="NAME_OR_DIR", help="as for tools/train.py; counts tokens")
     parser.add_argument("--config", metavar="FILE", type=Path, help="config.json of a run")

@@ -50,7 +50,7 @@ def main(options: argparse.Namespace) -> None:
 
 
 def _deploy(options: argparse.Namespace) -> None:
-    from tfbert.serving import deployment, predictor, publish
+    from tfbert.serving import deployment, publish, saved_predictor
 
     wanted = deployment.Deployment(**({} if options.cores is None else {"cores": options.cores}))
     if (options.run / "report.json").exists():
@@ -60,7 +60,7 @@ def _deploy(options: argparse.Namespace) -> None:
     elif options.precision is not None:
         raise ValueError(f"--precision is of a new SavedModel; wanted a run with it, not {options.run}")
     else:
-        version_dir = predictor.find_version(options.run)
+        version_dir = saved_predictor.find_version(options.run)
     written = deployment.render(version_dir, common.DEPLOY_DIR, options.deploy, wanted)
     print(f"{options.deploy}  ({len(written)} files; start with {options.deploy / 'README.md'})")
 

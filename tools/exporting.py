@@ -19,8 +19,8 @@ def export(run_dir: Path, name: str, whole_dir: Path) -> None:
         Stopped: a signal stopped the process.
     """
     from tfbert.files import locked
+    from tfbert.models import saved_run
     from tfbert.serving import publish
-    from tfbert.training import finished
     from tfbert.training.interrupts import Stopped
     from tfbert.training.run_dir import UNEXPORTED, exported
 
@@ -32,7 +32,7 @@ def export(run_dir: Path, name: str, whole_dir: Path) -> None:
         exported(whole_dir)
     try:
         print(f"saved model {version_dir}  (verified on {checked['num_items']} requests in a fresh process)")
-        for item, answer in publish.ask(version_dir, finished.load_run(run_dir).samples[:2]):
+        for item, answer in publish.ask(version_dir, saved_run.load_run(run_dir).samples[:2]):
             print(f"  {'  '.join(map(repr, item.values()))}\n    -> {json.dumps(answer, ensure_ascii=False)}")
     except KeyboardInterrupt as error:
         raise Stopped.by(error, f"stopped; all is done: the SavedModel is {version_dir}", is_done=True) from error

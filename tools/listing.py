@@ -1,22 +1,51 @@
-"""What `tools/train.py --list` prints."""
+"""What `--list` prints: tasks, encoders, and the config fields with their defaults, allowed values and meaning."""
+
+import shutil
+import textwrap
+from collections.abc import Iterable
 
 
-def print_list() -> None:
-    """Print what can be chosen, without loading TensorFlow for the encoders and fields."""
-    from tfbert.config import Config, paths
+def print_list(task: str | None) -> None:
+    """Print what can be chosen for training.
+
+    Args:
+        task: whose config fields are printed; `None` prints the tasks and encoders too, and the fields of the default.
+    """
     from tfbert.encoder.presets import list_encoders
     from tfbert.tasks.base import list_tasks, load_task
+    from tfbert.tasks.base_config import DEFAULT_TASK, list_options
 
     print("tasks")
     for name in list_tasks():
-        task = load_task(name)
-        also = f" (also: {', '.join(task.aliases)})" if task.aliases else ""
-        print(f"  {name:32}{task.title}{also}")
+        definition = load_task(name)
+        also = f" (also: {', '.join(definition.aliases)})" if definition.aliases else ""
+        print(f"  {name:32}{definition.title}{also}")
     print("encoders")
     for name, description in list_encoders():
         print(f"  {name:32}{description}")
-    print("config fields (--set)")
-    defaults = Config().to_dict()
-    for path in paths():
-        section, _, name = path.rpartition(".")
-        print(f"  {path:36}{(defaults[section] if section else defaults)[name]!r}")
+    name = load_task(task or DEFAULT_TASK).name
+    print(f"config fields (--set) of {name}, with their defaults")
+    print_fields(list_options(name))
+
+
+def print_pretraining_list() -> None:
+    """Print the config fields of pretraining."""
+    from tfbert.config import describe, value_at
+    from tfbert.pretraining.config import PretrainConfig
+
+    print("config fields (--set), with their defaults")
+    config = PretrainConfig()
+    print_fields((path, value_at(config, path), *about) for path, about in describe(PretrainConfig).items())
+
+
+def print_fields(fields: Iterable[tuple]) -> None:
+    """Print config fields: path and default, and below them the allowed values and the description.
+
+    Args:
+        fields: path, default, allowed values and description of each.
+    """
+    width = max(60, shutil.get_terminal_size().columns - 1)
+    for path, default, allowed, description in fields:
+        print(f"  {path:36}{default!r}")
+        text = f"{description} ({allowed})"
+        print(textwrap.fill(text, width, initial_indent=" " * 6, subsequent_indent=" " * 6))

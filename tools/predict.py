@@ -31,7 +31,8 @@ def main(options: argparse.Namespace) -> None:
     """Stream answers to standard output in the order of the texts."""
     if bool(options.texts) == bool(options.file):
         raise ValueError("wanted either TEXT arguments or --file F, not both and not neither")
-    from tfbert.serving import lines, padding
+    from tfbert.serving import lines
+    from tfbert.tasks.base_outputs import without_padding
 
     data = lines.reading(options.columns, options.set)
     asker = _Remote(options) if options.server else _local(options)
@@ -39,16 +40,16 @@ def main(options: argparse.Namespace) -> None:
     answers = asker.answers(items, options.batch_size)
     # Where the answers are on the screen, they show how far it is; and a log file wants no bar.
     for item, answer in tqdm(answers, unit="text", disable=sys.stdout.isatty() or None):
-        sys.stdout.write(json.dumps({**item, **padding.without_padding(item, answer)}, ensure_ascii=False) + "\n")
+        sys.stdout.write(json.dumps({**item, **without_padding(item, answer)}, ensure_ascii=False) + "\n")
     sys.stdout.flush()
 
 
 def _local(options: argparse.Namespace):
-    from tfbert.serving.predictor import Predictor
+    from tfbert.serving.saved_predictor import SavedPredictor
 
     # Whoever writes lines into a pipe may wait for their answers before the next.
     num_pooled = 16 if options.file and Path(options.file).is_file() else 1
-    return Predictor(Path(options.model), options.version, num_pooled)
+    return SavedPredictor(Path(options.model), options.version, num_pooled)
 
 
 class _Remote:

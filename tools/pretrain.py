@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import common
+import listing
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -31,6 +32,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--config", metavar="FILE", type=Path, help="config.json of an earlier run")
     parser.add_argument("--set", metavar="SECTION.FIELD=VALUE", action="append", default=[], help="any config field")
     parser.add_argument("--allow-code", action="store_true", help="let --set examples.segmenter=MODULE:FUNCTION run")
+    parser.add_argument("--list", action="store_true", help="print the config fields and exit")
     parser.add_argument("--beam", metavar="OPTIONS", nargs="?", const="", help="by Apache Beam, with these options")
     return parser
 
@@ -61,6 +63,9 @@ def read_config(options: argparse.Namespace):
 
 def main(options: argparse.Namespace) -> None:
     """Do what is asked and say where it is."""
+    if options.list:
+        listing.print_pretraining_list()
+        return
     config = read_config(options)
     from tfbert.pretraining import commands, run
 

@@ -13,7 +13,7 @@ import exporting
 def build_parser() -> argparse.ArgumentParser:
     """Return the command line of this tool."""
     parser = argparse.ArgumentParser(prog="search", description=__doc__, allow_abbrev=False)
-    parser.add_argument("--task", default="classification", help="as for tools/train.py (default: %(default)s)")
+    parser.add_argument("--task", help="as for tools/train.py (default: classification, or the task of --config)")
     parser.add_argument("--data", metavar="PATH", help="directory with train[, validation, test], or one file")
     parser.add_argument("--encoder", metavar="NAME_OR_DIR", help="as for tools/train.py")
     parser.add_argument("--algorithm", default="bayesian", help="bayesian, hyperband, random or grid (%(default)s)")
@@ -42,10 +42,11 @@ def read_plan(options: argparse.Namespace):
     from tfbert.space import read_space, space_of
     from tfbert.tasks.base import load_task
 
-    space = read_space(options.space) if options.space else load_task(options.task).search_space
-    space, options.set = space_of(options.set, space)
-    options.seed = None
+    assignments, options.seed = options.set, None
+    _, options.set = space_of(assignments, {})  # the config first, as its task has the space
     config = read_config(options)
+    space = read_space(options.space) if options.space else load_task(config.task).search_space
+    space, _ = space_of(assignments, space)
     names = {"confirmations": "confirm", "kept": "keep"} | {n: n for n in ("algorithm", "trials", "hours")}
     names |= {name: name for name in ("executions", "stop_hopeless")}
     plan = Plan(config=config, space=space, **{field: getattr(options, name) for field, name in names.items()})

@@ -53,11 +53,11 @@ def main(options: argparse.Namespace) -> None:
 
 def _check_files(said) -> None:
     """Refuse to start with a damaged model; one that arrives later is only logged, as in TensorFlow Serving."""
-    from tfbert.serving import loading, predictor
+    from tfbert.serving import loading, saved_predictor
 
     base = Path(said.model_base_path or "")
     if said.model_base_path and any(base.glob("*/saved_model.pb")):
-        loading.check(predictor.find_version(base))
+        loading.check(saved_predictor.find_version(base))
 
 
 if __name__ == "__main__":

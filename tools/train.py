@@ -13,7 +13,7 @@ import listing
 def build_parser() -> argparse.ArgumentParser:
     """Return the command line of this tool."""
     parser = argparse.ArgumentParser(prog="train", description=__doc__)
-    parser.add_argument("--task", default="classification", help="one of --list (default: %(default)s)")
+    parser.add_argument("--task", help="one of --list (default: classification, or the task of --config)")
     parser.add_argument("--data", metavar="PATH", help="directory with train[, validation, test], or one file")
     parser.add_argument("--encoder", metavar="NAME_OR_DIR", help="of --list, hf://owner/name[@revision] or directory")
     parser.add_argument("--out", metavar="DIR", type=Path, help="run directory (default: runs/TASK/TIME-HASH)")
@@ -24,28 +24,24 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--set", metavar="SECTION.FIELD=VALUE", action="append", default=[], help="any config field")
     parser.add_argument("--adapt", metavar="PATH", nargs="*", help="first pretrain on this or the task's own text")
     parser.add_argument("--no-export", action="store_true", help="stop after the report")
-    parser.add_argument("--list", action="store_true", help="print tasks, encoders and config fields, and exit")
+    parser.add_argument("--list", action="store_true", help="print tasks, encoders and config fields (of --task), and exit")
     return parser
 
 
 def read_config(options: argparse.Namespace):
-    """Return the config: task defaults, then --config, then --set and the options of their own."""
-    from tfbert.config import Config, from_dict, override, parse_assignments
-    from tfbert.files import read_json
-    from tfbert.tasks.base import load_task
+    """Return the config: task defaults or --config, then --set and the options of their own."""
+    from tfbert.config import parse_assignments
+    from tfbert.tasks import base_config
 
-    task = load_task(options.task)
-    config = from_dict(read_json(options.config)) if options.config else override(Config(task=task.name), task.defaults)
     given = {"data.path": options.data, "encoder.name": options.encoder, "train.seed": options.seed}
     values = {path: value for path, value in given.items() if value is not None}
-    config = override(config, parse_assignments(options.set) | values)
-    return override(config, {"task": load_task(config.task).name})  # --set or --config may have an alias
+    return base_config.read_config(options.task, options.config, parse_assignments(options.set) | values)
 
 
 def main(options: argparse.Namespace) -> None:
     """Train, report, export, and ask the reloaded SavedModel."""
     if options.list:
-        listing.print_list()
+        listing.print_list(options.task)
         return
     config = read_config(options)
     from tfbert.pretraining import adapt

@@ -6,7 +6,7 @@ import stat
 import sys
 
 import pytest
-import small
+from support import small
 
 from tfbert.bench.served import Served
 

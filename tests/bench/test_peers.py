@@ -5,7 +5,7 @@ import os
 import stat
 import sys
 
-import small
+from support import small
 
 from tfbert.bench import peers
 from tfbert.files import read_json

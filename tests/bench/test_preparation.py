@@ -4,8 +4,8 @@ import os
 import stat
 import sys
 
-import corpora
 import pytest
+from support import corpora
 
 from tfbert.bench import preparation
 from tfbert.files import read_json

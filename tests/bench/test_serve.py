@@ -9,7 +9,7 @@ import sys
 
 import numpy as np
 import pytest
-import small
+from support import small
 
 from tfbert.bench import serve
 from tfbert.bench.processes import WORKERS

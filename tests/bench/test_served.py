@@ -5,8 +5,8 @@ import shutil
 
 import numpy as np
 import pytest
-import small
 import tensorflow as tf
+from support import small
 
 from tfbert.bench import served
 from tfbert.encoder.backbone import load_encoder

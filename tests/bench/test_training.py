@@ -5,7 +5,7 @@ import subprocess
 import sys
 
 import pytest
-import small
+from support import small
 
 from tfbert.bench import peers, training
 from tfbert.bench.processes import WORKERS

@@ -3,7 +3,7 @@
 import shutil
 
 import pytest
-import small
+from support import small
 
 from tfbert.serving import deployment
 

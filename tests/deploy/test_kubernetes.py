@@ -3,7 +3,7 @@
 import kubernetes_validate
 import pytest
 import yaml
-from kustomize import build, containers, named
+from support.kustomize import build, containers, named
 
 OVERLAYS = ["cpu", "gpu", "keda", "canary"]
 # What Kubernetes itself does not define; their schemas come with their operators.

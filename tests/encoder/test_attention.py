@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import tensorflow as tf
-from rounding import assert_near, distance, relative_error
+from support.rounding import assert_near, distance, relative_error
 
 from tfbert.encoder import attention
 from tfbert.encoder.elementwise import draw_kept

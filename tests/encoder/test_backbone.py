@@ -8,8 +8,8 @@ import keras
 import keras_hub
 import numpy as np
 import pytest
-from bert_files import CONFIG, VOCABULARY, make_tensors, write
-from rounding import assert_near, distance, relative_error
+from support.bert_files import CONFIG, VOCABULARY, make_tensors, write
+from support.rounding import assert_near, distance, relative_error
 
 from tfbert.encoder import presets
 from tfbert.encoder.backbone import load_encoder, save_encoder

@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from bert_files import CONFIG, VOCABULARY, make_tensors, write
+from support.bert_files import CONFIG, VOCABULARY, make_tensors, write
 
 from tfbert.encoder.backbone import load_encoder, save_encoder
 

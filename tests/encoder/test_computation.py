@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from keras_hub.models import BertBackbone
-from rounding import assert_near, distance, relative_error
+from support.rounding import assert_near, distance, relative_error
 
 from tfbert.encoder.computation import answering_in, build_backbone, check_layers, freeze, no_weights_drawn
 

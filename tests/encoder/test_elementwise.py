@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from rounding import assert_near, distance, relative_error
+from support.rounding import assert_near, distance, relative_error
 
 from tfbert.encoder.elementwise import add_and_norm, draw_kept, gelu
 

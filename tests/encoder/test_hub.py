@@ -3,11 +3,10 @@
 import json
 import shutil
 
-import bert_files
 import numpy as np
 import pytest
-import small
 from safetensors.numpy import load_file, save_file
+from support import bert_files, small
 
 from tfbert.encoder import hub, presets
 from tfbert.encoder.backbone import load_encoder

@@ -7,8 +7,11 @@ import re
 import numpy as np
 import pytest
 
-from tfbert.evaluation import drawing, page, plots
+from tfbert.evaluation import drawing, page
+from tfbert.evaluation.classification import METRICS
+from tfbert.evaluation.metric import Metric
 
+CALIBRATION_ERROR = Metric("calibration_error", "lower", "fraction", "distance of probabilities from the truth")
 SECTIONS = [
     "curves",
     "metrics",
@@ -97,6 +100,7 @@ def _report():
             "test": {"accuracy": {"mean": 0.9241, "std": 0.0032, "values": [0.92]}},
         },
         "peak_memory_bytes": 2_413_000_000,
+        "metrics": [metric.to_json() for metric in (*METRICS, CALIBRATION_ERROR)],
     }
 
 
@@ -383,42 +387,11 @@ def test_many_labels_stay_readable_and_small(render, report, details, num_labels
     assert f"All {num_labels} labels" in text and "data:image/png;base64," in text
 
 
-@pytest.mark.parametrize(
-    "function, value, text",
-    [
-        (page.percent, 0.925, "92.5 %"),
-        (page.percent, None, "–"),
-        (page.percent, float("nan"), "–"),
-        (page.number, 12345, "12,345"),
-        (page.number, 0.0002, "2e-4"),
-        (page.number, 0.23456, "0.235"),
-        (page.setting, 0.000123456, "0.000123456"),
-        (page.setting, None, "none"),
-        (page.setting, True, "true"),
-        (page.setting, "", "''"),
-        (page.duration, 59.96, "1 min 00 s"),
-        (page.duration, 7500, "2 h 05 min"),
-        (page.size, 1_500_000, "2 MB"),
-        (page.words, "macro_f1", "macro F1"),
-        (drawing.shorten, "a" * 20 + "\n" + "b" * 20, "a" * 15 + "…" + "b" * 14),
-    ],
-)
-def test_numbers_are_written_for_people(function, value, text):
-    assert function(value) == text
-
-
 def test_loss_curve_leaves_out_what_is_not_a_number(render, report, details):
     details["step_losses"] = [(1, 2.0), (2, float("nan")), (3, float("inf")), (4, 1.0)]
     text = render(report, details)
     assert _sections(text) == SECTIONS
     assert not re.search(r"\b(nan|inf)\b", text)
-
-
-def test_smoothing_keeps_a_constant_and_averages_a_step():
-    np.testing.assert_allclose(plots.smooth(np.full(100, 3.0)), 3.0)
-    smooth = plots.smooth(np.r_[np.zeros(50), np.ones(50)])
-    # A window of 5 around place 49 holds three zeros and two ones.
-    assert smooth[49] == pytest.approx(0.4) and smooth[40] == 0 and smooth[60] == 1
 
 
 def test_half_a_surrogate_pair_does_not_stop_the_page(render, report, details):

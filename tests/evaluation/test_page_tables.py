@@ -3,6 +3,7 @@
 import re
 
 from tfbert.evaluation import page
+from tfbert.evaluation.metric import Metric
 
 
 def test_numbers_of_a_tasks_own_table_stand_under_the_heads_they_belong_to(tmp_path):
@@ -35,6 +36,9 @@ def test_metrics_that_are_no_fractions_are_drawn_by_epoch_too(tmp_path):
     history = [
         {"epoch": epoch, "loss": 0.5, "validation": {"spearman": 0.7 + epoch / 50, "mae": 1.0}} for epoch in (1, 2, 3)
     ]
-    page.render({"task": "regression", "history": history, "best_epoch": 3}, {}, tmp_path / "report.html")
+    metrics = [Metric("spearman", "higher", "correlation", "order"), Metric("mae", "lower", "target", "distance")]
+    report = {"task": "regression", "history": history, "best_epoch": 3}
+    report["metrics"] = [metric.to_json() for metric in metrics]
+    page.render(report, {}, tmp_path / "report.html")
     (plot,) = re.findall(r"<svg.*?</svg>", (tmp_path / "report.html").read_text(encoding="utf-8"), re.DOTALL)[1:2]
     assert "Validation metrics by epoch" in plot and "spearman" in plot and "mae" not in plot and "%</text>" not in plot

@@ -3,8 +3,8 @@
 import dataclasses
 
 import numpy as np
-import packed
 import pytest
+from support import packed
 
 from tfbert.pretraining.batches import SPEC
 

@@ -1,7 +1,7 @@
 """The pipeline writes the bytes that the local preparation writes. Skipped where Apache Beam is not installed."""
 
-import corpora
 import pytest
+from support import corpora
 
 from tfbert.pretraining import preparation
 from tfbert.pretraining.config import CorpusConfig, ExamplesConfig

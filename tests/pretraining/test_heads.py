@@ -4,11 +4,11 @@ import math
 
 import keras
 import numpy as np
-import packed
 import pytest
 import tensorflow as tf
-from rounding import assert_near, distance, relative_error
 from safetensors.numpy import load_file, save_file
+from support import packed
+from support.rounding import assert_near, distance, relative_error
 
 from tfbert.encoder.backbone import load_encoder
 from tfbert.encoder.computation import set_computation

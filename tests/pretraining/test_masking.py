@@ -1,9 +1,9 @@
 """Masks: how many, of what, where never, and that they depend on seed, draw and row alone."""
 
 import numpy as np
-import packed
 import pytest
-from packed import SPECIAL, VOCABULARY
+from support import packed
+from support.packed import SPECIAL, VOCABULARY
 
 MASKINGS = ["token", "whole_word", "span"]
 LENGTH = 64

@@ -2,8 +2,8 @@
 
 from dataclasses import replace
 
-import corpora
 import pytest
+from support import corpora
 
 from tfbert.pretraining import segmenters
 from tfbert.pretraining.config import ExamplesConfig

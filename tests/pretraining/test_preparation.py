@@ -9,9 +9,9 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-import corpora
 import numpy as np
 import pytest
+from support import corpora
 
 from tfbert.pretraining import preparation
 from tfbert.pretraining.config import CorpusConfig, ExamplesConfig
@@ -145,7 +145,7 @@ def test_a_shard_that_was_finished_is_not_made_again(corpus, prepared, tmp_path,
 
 KILLED = """
 import sys, time
-import corpora
+from support import corpora
 from tfbert.pretraining import segmenters
 from tfbert.pretraining.config import CorpusConfig, ExamplesConfig
 from tfbert.pretraining.preparation import prepare

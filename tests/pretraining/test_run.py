@@ -4,9 +4,9 @@ import json
 
 import numpy as np
 import pytest
-import small
 from keras_hub.models import BertBackbone
 from safetensors.numpy import load_file
+from support import small
 
 from tfbert.encoder.backbone import load_encoder
 from tfbert.pretraining.page import render

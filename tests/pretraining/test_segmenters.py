@@ -6,9 +6,8 @@ import os
 import sys
 import types
 
-import corpora
 import pytest
-import small
+from support import corpora, small
 
 from tfbert.pretraining import preparation, segmenters
 from tfbert.pretraining.config import CorpusConfig, ExamplesConfig, PretrainConfig
@@ -78,16 +77,16 @@ def test_a_config_alone_runs_nothing(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("name", "expected"),
     [
-        ("nomodule:cut", "examples.segmenter=nomodule:cut: No module named 'nomodule'; wanted a function that can be"),
-        ("corpora:cut", "examples.segmenter=corpora:cut: module 'corpora' has no attribute 'cut'; wanted a function"),
-        ("corpora:VERBS", "examples.segmenter=corpora:VERBS: is not a function; wanted one that takes a text"),
+        ("nomodule:cut", "No module named 'nomodule'; wanted a function that can be"),
+        ("support.corpora:cut", "module 'support.corpora' has no attribute 'cut'; wanted a function"),
+        ("support.corpora:VERBS", "is not a function; wanted one that takes a text"),
     ],
 )
 def test_code_that_is_allowed_and_cannot_be_used_is_refused(name, expected):
     segmenters.allow(name)
     with pytest.raises(ValueError) as caught:
         segmenters.load_segmenter(name)
-    assert str(caught.value).startswith(expected)
+    assert str(caught.value).startswith(f"examples.segmenter={name}: {expected}")
 
 
 def read(*arguments):
@@ -128,10 +127,11 @@ def test_code_on_the_command_line_needs_the_option():
 
 
 def test_the_command_line_allows_what_it_names_and_nothing_else(file):
-    arguments = ["--config", file("os:system"), "--allow-code", "--set", "examples.segmenter=corpora:two_characters"]
-    assert read(*arguments).examples.segmenter == "corpora:two_characters"
-    assert segmenters.allowed() == ("corpora:two_characters",)
-    assert segmenters.load_segmenter("corpora:two_characters") is corpora.two_characters
+    value = "examples.segmenter=support.corpora:two_characters"
+    arguments = ["--config", file("os:system"), "--allow-code", "--set", value]
+    assert read(*arguments).examples.segmenter == "support.corpora:two_characters"
+    assert segmenters.allowed() == ("support.corpora:two_characters",)
+    assert segmenters.load_segmenter("support.corpora:two_characters") is corpora.two_characters
     with pytest.raises(ValueError, match="os:system: names code that was not allowed to run"):
         segmenters.load_segmenter("os:system")
 

@@ -3,10 +3,10 @@
 import gzip
 import struct
 
-import corpora
 import numpy as np
 import pytest
 import tensorflow as tf
+from support import corpora
 
 from tfbert.pretraining.config import ExamplesConfig
 from tfbert.pretraining.packing import CONTINUES, Packer, Row

@@ -4,8 +4,8 @@ import json
 
 import numpy as np
 import pytest
-import small
 from safetensors.numpy import load_file
+from support import small
 
 # Sums over two processes are added in another order than those of one.
 TOLERANCE = 1e-5

@@ -7,9 +7,9 @@ import signal
 
 import keras
 import numpy as np
-import packed
 import pytest
 import tensorflow as tf
+from support import packed
 
 from tfbert.config import override
 from tfbert.encoder.backbone import load_encoder

@@ -2,8 +2,8 @@
 
 from collections import Counter
 
-import corpora
 import pytest
+from support import corpora
 
 from tfbert.pretraining.config import CorpusConfig
 from tfbert.pretraining.vocabulary import SPECIAL_TOKENS, pieces_of, train_vocabulary

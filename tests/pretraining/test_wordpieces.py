@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from nasty import LETTERS, RULES, TEXTS, made_vocabulary
+from support.awkward_texts import LETTERS, RULES, TEXTS, made_vocabulary
 
 from tfbert.encoder.presets import tiny_vocabulary
 from tfbert.pretraining.wordpieces import WordPieces

@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 from keras_tuner import Objective
-from search_fakes import FITS, SPACE, quality
+from support.search_fakes import FITS, SPACE, quality
 
 from tfbert.config import Config
 from tfbert.search import loop

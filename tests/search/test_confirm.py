@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from tfbert.evaluation.metric import Metric
 from tfbert.search import confirm, loop
 from tfbert.search.confirm import DEFAULT
 from tfbert.search.run import verdict
@@ -14,6 +15,16 @@ from tfbert.training.trainer import Progress
 from tfbert.training.updates import Diverged
 
 RECORDS = 400
+
+
+class FakePredictor:
+    """Has the decision of a training, as a predictor does."""
+
+    def __init__(self, config):
+        self.config, self.decided = config, {}
+
+    def decided_values(self):
+        return self.decided
 
 
 @pytest.fixture
@@ -30,24 +41,28 @@ def searcher(make_searcher, monkeypatch):
             on_disk.append(len(list(searcher.out_dir.rglob("best.safetensors"))))
             (run_dir / f"{name}.safetensors").write_bytes(b"weights")
         score = config.train.weight_decay + 0.001 * config.train.seed
-        return config, Progress(history=[{"validation": {"f1": score}}], best_epoch=1)
+        return FakePredictor(config), Progress(history=[{"validation": {"f1": score}}], best_epoch=1)
 
-    def evaluate(problem, config):
+    def predict_held_out(problem, predictor):
+        config = predictor.config
         rng = np.random.default_rng(config.train.seed)
-        answers = {
+        outputs = {
             "is_right": rng.random(RECORDS) < config.train.weight_decay,
             "text": np.array([b"a", "ü".encode(), b"", b"b c"] * (RECORDS // 4), object),
         }
-        return {"of": config.train.seed}, {name: (answers, [None] * RECORDS) for name in ("validation", "test")}
+        predictor.decided = {"threshold": np.float32(config.train.seed)}
+        return {name: (outputs, [None] * RECORDS) for name in ("validation", "test")}
 
     monkeypatch.setattr(loop.run, "fit", fit)
-    monkeypatch.setattr(loop.run, "evaluate", evaluate)
+    monkeypatch.setattr(loop.run, "predict_held_out", predict_held_out)
     searcher.problem.splits = {"test": range(RECORDS), "validation": range(RECORDS)}
-    searcher.problem.facts = {}
-    searcher.problem.task = SimpleNamespace(
-        gold_of=lambda record, facts: record,
-        quick_scores=lambda answers, gold, facts: {"f1": float(answers["is_right"].mean())},
-    )
+    f1 = Metric("f1", "higher", "fraction", "share of right answers")
+
+    def evaluate(outputs, gold, decided):
+        assert decided["threshold"] in (1, 2, 3), "the thresholds of this seed"
+        return SimpleNamespace(values=lambda: {"f1": float(outputs["is_right"].mean())})
+
+    searcher.problem.task = SimpleNamespace(gold=lambda record: record, evaluate=evaluate, monitor=f1)
     searcher.problem.made, searcher.problem.on_disk = made, on_disk
     return searcher
 
@@ -83,10 +98,10 @@ def test_the_comparison_is_of_the_stored_answers(searcher):
     assert found["ours"]["mean"] == pytest.approx(0.7, abs=0.05) and found["theirs"]["mean"] < 0.05
     assert found["difference"] == pytest.approx(found["ours"]["mean"] - found["theirs"]["mean"])
     assert 0.55 < found["low"] < found["difference"] < found["high"] < 0.8 and found["better_fraction"] == 1
-    facts, answers = confirm._read_answers(confirm.best_run(searcher, winner), "test")
-    assert facts == {"of": winner.best_seed}
-    assert answers["text"][:4].tolist() == [b"a", "ü".encode(), b"", b"b c"]
-    assert answers["is_right"].dtype == bool and len(answers["is_right"]) == RECORDS
+    outputs, decided = confirm._read_outputs(confirm.best_run(searcher, winner), "test")
+    assert decided == {"threshold": winner.best_seed}
+    assert outputs["text"][:4].tolist() == [b"a", "ü".encode(), b"", b"b c"]
+    assert outputs["is_right"].dtype == bool and len(outputs["is_right"]) == RECORDS
 
 
 def test_a_candidate_that_diverges_cannot_win(searcher):
@@ -119,7 +134,7 @@ COMPARED = {"split": "test", "difference": 0.02, "low": 0.01, "high": 0.03}
 )
 def test_the_verdict(values, expected):
     report = {
-        "objective": {"name": "f1"},
+        "objective": {"name": "f1", "better": "higher", "unit": "fraction", "description": "share"},
         "trials": [1, 2],
         "candidates": [{"failed": "nan"}],
         "winner": "7",

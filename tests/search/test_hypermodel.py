@@ -5,8 +5,8 @@ from types import SimpleNamespace
 
 import keras_tuner
 import pytest
-import small
 from keras_tuner import HyperParameters
+from support import small
 
 from tfbert.config import Config, override
 from tfbert.search.hypermodel import HyperModel, declare, searchable, values_of

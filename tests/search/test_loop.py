@@ -5,7 +5,7 @@ import dataclasses
 import os
 
 import pytest
-from search_fakes import FITS, GRID, SPACE, Killed, quality
+from support.search_fakes import FITS, GRID, SPACE, Killed, quality
 
 from tfbert.files import WriteError
 from tfbert.search import loop

@@ -6,7 +6,7 @@ import threading
 import time
 
 import pytest
-from search_fakes import Killed
+from support.search_fakes import Killed
 
 from tfbert.search import loop, workers
 from tfbert.search.trials import FINISHED, read_trial, read_trials

@@ -3,12 +3,12 @@
 import shutil
 
 import pytest
-import small
 import tensorflow as tf
+from support import small
 
 from tfbert.serving import publish
 from tfbert.serving.export import Servable
-from tfbert.training.finished import load_run
+from tfbert.models.saved_run import load_run
 
 
 @pytest.fixture(scope="session")
@@ -34,7 +34,7 @@ def finished(run_dir):
 @pytest.fixture(scope="session")
 def servable(finished):
     return Servable(
-        answering=finished.answering, config=finished.config, report=finished.report, samples=finished.samples
+        predictor=finished.predictor, config=finished.config, report=finished.report, samples=finished.samples
     )
 
 

@@ -8,8 +8,8 @@ import threading
 from collections import deque
 
 import pytest
-from certificates import CERTIFICATE, KEY
-from json_handler import JsonHandler
+from support.certificates import CERTIFICATE, KEY
+from support.json_handler import JsonHandler
 
 from tfbert.serving import client as clients
 from tfbert.serving.client import Client, ServerError

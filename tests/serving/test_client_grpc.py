@@ -11,7 +11,7 @@ from concurrent import futures
 import grpc
 import pytest
 import tensorflow as tf
-from certificates import CERTIFICATE, KEY
+from support.certificates import CERTIFICATE, KEY
 from tensorflow.core.framework import types_pb2
 from tensorflow_serving.apis import get_model_metadata_pb2, predict_pb2, prediction_service_pb2_grpc
 

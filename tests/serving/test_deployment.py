@@ -7,11 +7,11 @@ import shutil
 import stat
 
 import pytest
-import small
 import yaml
+from support import small
 
 from tfbert.serving import deployment
-from tfbert.serving.predictor import Predictor
+from tfbert.serving.saved_predictor import SavedPredictor
 
 TEMPLATES = small.ROOT / "deploy"
 
@@ -41,7 +41,7 @@ def test_examples_are_the_models_own_answers(rendered, version_dir):
     examples = rendered[0] / "examples"
     questions = json.loads((examples / "request.json").read_text(encoding="utf-8"))["instances"]
     expected = json.loads((examples / "expected.json").read_text(encoding="utf-8"))["predictions"]
-    answers = [answer for _, answer in Predictor(version_dir).answers({"text": text} for text in questions)]
+    answers = [answer for _, answer in SavedPredictor(version_dir).answers({"text": text} for text in questions)]
     assert expected == answers
 
 

@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
-import small
 from safetensors import safe_open
+from support import small
 
 from tfbert.encoder.backbone import load_encoder, save_encoder
 from tfbert.serving.encoders import export_huggingface
@@ -25,9 +25,9 @@ def test_the_encoder_of_a_run_is_the_fine_tuned_one(tmp_path):
     export_huggingface(str(run_dir), tmp_path / "out")
     loaded = load_encoder(tmp_path / "out")
     finished = load_run(run_dir)
-    np.testing.assert_array_equal(vectors(loaded.backbone), vectors(finished.answering.model.backbone))
+    np.testing.assert_array_equal(vectors(loaded.backbone), vectors(finished.predictor.model.backbone))
     assert np.abs(vectors(loaded.backbone) - vectors(load_encoder("tiny").backbone)).max() > 1e-3
-    assert loaded.vocabulary == finished.answering.tokenizer.vocabulary
+    assert loaded.vocabulary == finished.predictor.tokenizer.vocabulary
     assert loaded.lowercase and loaded.strip_accents
 
 

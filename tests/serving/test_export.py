@@ -9,8 +9,8 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-import stock_servers
 import tensorflow as tf
+from support import stock_servers
 from tensorflow.core.protobuf import saved_model_pb2
 
 from tfbert.files import WriteError
@@ -18,10 +18,9 @@ from tfbert.serving import export as exporting
 from tfbert.serving import fidelity, publish
 from tfbert.serving.export import export
 from tfbert.serving.ops import OLDEST_RELEASE, list_ops
-from tfbert.serving.predictor import Predictor
+from tfbert.serving.saved_predictor import SavedPredictor
 from tfbert.serving.warmup import read_warmup
-from tfbert.text.packing import pad_rows
-from tfbert.training.answering import make_packer
+from tfbert.tasks.base import fitted_from_json
 from tfbert.training.interrupts import Stopped
 
 LABELS = ["card", "fee", "loan"]
@@ -106,12 +105,9 @@ def test_answers_equal_the_trained_models(model, finished, expected):
 
 
 def test_token_ids_answer_like_texts(model, finished):
-    # Packed as training packs, in NumPy.
-    tokenizer = finished.answering.tokenizer
-    rows = tokenizer(tf.constant([text.encode() for text in TEXTS])).to_list()
-    framed = [make_packer(tokenizer, finished.config).row([np.array(row)]) for row in rows]
-    packed = pad_rows(*zip(*framed, strict=True), tokenizer.special.padding, 32)
-    by_ids = model.signatures["token_ids"](**{name: tf.constant(values) for name, values in packed.items()})
+    preprocessor = finished.predictor.preprocessor
+    packed = preprocessor.pack([preprocessor.tokenizer(tf.constant([text.encode() for text in TEXTS]))]).dense()
+    by_ids = model.signatures["token_ids"](**packed)
     by_text = ask(model, TEXTS)
     assert by_ids["label"].numpy().tolist() == by_text["label"].tolist()
     np.testing.assert_allclose(by_ids["probabilities"].numpy(), by_text["probabilities"], atol=1e-5)
@@ -195,9 +191,10 @@ def test_files(version_dir, finished):
     assets = version_dir / "assets"
     assert (assets / "labels.txt").read_text(encoding="utf-8").splitlines() == LABELS
     vocabulary = (assets / "vocabulary.txt").read_text(encoding="utf-8").split("\n")
-    assert vocabulary[:-1] == finished.answering.tokenizer.vocabulary
+    assert vocabulary[:-1] == finished.predictor.tokenizer.vocabulary
     assert json.loads((assets / "config.json").read_text(encoding="utf-8")) == finished.config.to_dict()
-    assert json.loads((assets / "facts.json").read_text(encoding="utf-8")) == finished.facts
+    stored = json.loads((assets / "task.json").read_text(encoding="utf-8"))
+    assert fitted_from_json(stored) == finished.task and not (assets / "decided.json").exists()
     assert json.loads((assets / "tokenizer.json").read_text(encoding="utf-8"))["lowercase"] is True
     card = (version_dir / "MODEL_CARD.md").read_text(encoding="utf-8")
     for split in ("validation", "test"):
@@ -269,10 +266,10 @@ def test_matrices_in_bfloat16_are_stored_as_such_alone_and_what_they_change_is_s
     assert checked["num_items"] == len(finished.samples) and checked["max_difference"] <= 1e-4
     stored = dict(tf.train.list_variables(str(narrow_dir / "variables" / "variables")))
     reader = tf.train.load_checkpoint(str(narrow_dir / "variables" / "variables"))
-    kernels = {tuple(weight.shape) for weight in finished.answering.model.backbone.transformer_layers[0].weights}
+    kernels = {tuple(weight.shape) for weight in finished.predictor.model.backbone.transformer_layers[0].weights}
     dtypes = {name: reader.get_variable_to_dtype_map()[name] for name in stored}
     matrices = [name for name, dtype in dtypes.items() if dtype == tf.bfloat16]
-    assert len(matrices) == 6 * len(finished.answering.model.backbone.transformer_layers)
+    assert len(matrices) == 6 * len(finished.predictor.model.backbone.transformer_layers)
     assert {tuple(stored[name]) for name in matrices} <= kernels
     sizes = [
         (folder / "variables" / "variables.data-00000-of-00001").stat().st_size for folder in (version_dir, narrow_dir)
@@ -281,7 +278,7 @@ def test_matrices_in_bfloat16_are_stored_as_such_alone_and_what_they_change_is_s
     assert sizes[0] - sizes[1] == pytest.approx(saved, rel=0.05)
     # By the loader of stock servers it answers as TensorFlow's own functions do.
     answered = stock_servers.asked_by_loader(sys.executable, narrow_dir, finished.samples, tmp_path)
-    stock_servers.assert_answers(answered["outputs"], Predictor(narrow_dir)(finished.samples))
+    stock_servers.assert_answers(answered["outputs"], SavedPredictor(narrow_dir)(finished.samples))
     card = (narrow_dir / "MODEL_CARD.md").read_text(encoding="utf-8")
     said = fidelity.said(checked["compared"])
     assert said in card and "accuracy" in said and "in float32 and" in said
@@ -297,7 +294,7 @@ def test_an_unknown_precision_is_refused(run_dir, tmp_path):
 @pytest.fixture
 def instant(monkeypatch):
     """Let exports write next to nothing."""
-    monkeypatch.setattr(exporting, "_Module", lambda answering: SimpleNamespace(signatures_by_name={}))
+    monkeypatch.setattr(exporting, "_Module", lambda predictor: SimpleNamespace(signatures_by_name={}))
     monkeypatch.setattr(exporting.tf.saved_model, "save", lambda module, path, signatures: None)
     monkeypatch.setattr(exporting, "model_card", lambda *_: "card")
     return exporting

@@ -3,7 +3,7 @@
 import sys
 
 import pytest
-import small
+from support import small
 
 from tfbert.files import read_json
 from tfbert.serving import litert
@@ -11,15 +11,15 @@ from tfbert.serving import litert
 
 def test_what_8_bits_change_is_measured_and_said(tmp_path):
     run_dir, _ = small.finished_run()
-    facts = litert.export_litert(run_dir, tmp_path / "lite")
-    assert facts["facts"]["labels"] == ["card", "fee", "loan"]
-    assert facts["tokenizer"] == {"lowercase": True, "strip_accents": True, "split_on_cjk": True}
-    compared = facts["compared"]
+    description = litert.export_litert(run_dir, tmp_path / "lite")
+    assert description["task"]["labels"] == ["card", "fee", "loan"]
+    assert description["tokenizer"] == {"lowercase": True, "strip_accents": True, "split_on_cjk": True}
+    compared = description["compared"]
     report = read_json(run_dir / "report.json")
     assert compared["num_rows"] == report["test"]["num_examples"]
     assert compared["float32"] == pytest.approx(report["test"]["metrics"][compared["metric"]]["value"])
     assert compared["narrow"] == pytest.approx(compared["float32"], abs=0.1)
-    said = litert.summary(facts)
+    said = litert.summary(description)
     assert f"on {compared['num_rows']} rows of test, label_id equal in " in said
     assert f"{compared['metric']} {compared['float32']:.4f} in float32 and {compared['narrow']:.4f} here" in said
 

@@ -4,10 +4,10 @@ import subprocess
 import sys
 
 import pytest
-import small
+from support import small
 
 from tfbert.serving import loading
-from tfbert.serving.predictor import Predictor
+from tfbert.serving.saved_predictor import SavedPredictor
 from tfbert.serving.verify import check, verify
 
 DATA, INDEX, GRAPH = "variables/variables.data-00000-of-00001", "variables/variables.index", "saved_model.pb"
@@ -53,7 +53,7 @@ def test_the_file_is_named(copied, how):
 
 def test_a_whole_model_passes(copied):
     loading.check(copied)
-    assert Predictor(copied).output_names[0] == "label"
+    assert SavedPredictor(copied).output_names[0] == "label"
 
 
 def test_tools_say_it_in_one_line(copied, tmp_path):

@@ -5,8 +5,8 @@ import json
 import threading
 
 import pytest
-import small
-from json_handler import JsonHandler
+from support import small
+from support.json_handler import JsonHandler
 
 METADATA = {
     "signature_def": {"signature_def": {"serving_default": {"inputs": {"text": {"tensor_shape": {"dim": [{}]}}}}}}

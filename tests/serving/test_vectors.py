@@ -6,7 +6,7 @@ import sys
 import numpy as np
 import pytest
 import tensorflow as tf
-from small import config, finished_run
+from support.small import config, finished_run
 
 from tfbert.config import override
 from tfbert.serving.vectors import export_vectors

@@ -4,7 +4,7 @@ import json
 import logging
 
 import pytest
-import small
+from support import small
 
 from tfbert.config import Config, override
 from tfbert.search import run as search_run

@@ -9,7 +9,6 @@ import pytest
 from tfbert.config import DataConfig
 from tfbert.evaluation.squad import f1
 from tfbert.tasks.answers import TASK, Gold
-from tfbert.text.answer_spans import spans_of
 from tfbert.text.records import Record, read_records
 
 CONTEXT = "The cat sat on the mat. The dog sat on the log, and the cat slept."
@@ -21,63 +20,6 @@ CONTEXT = "The cat sat on the mat. The dog sat on the log, and the cat slept."
 def at(text, start=None, context=CONTEXT):
     start = context.index(text) if start is None else start
     return {"text": text, "answer_start": start}
-
-
-@pytest.mark.parametrize(
-    ("answers", "start", "expected"),
-    [
-        ([at("The dog")], None, ["The dog"]),
-        ([{"text": "The dog", "start": 24}], None, ["The dog"]),
-        (at("The dog"), None, ["The dog"]),
-        ("The dog", None, ["The dog"]),
-        (["The dog", "slept"], None, ["The dog", "slept"]),
-        ("cat", "56", ["cat"]),
-        ({"text": ["cat", "mat"], "answer_start": [4, 19]}, None, ["cat", "mat"]),
-        ({"text": [], "answer_start": []}, None, []),
-        ({"text": ["mat"]}, None, ["mat"]),
-        ([at("log"), at("mat"), at("mat")], None, ["mat", "log"]),  # the most frequent first, each once
-        ([], None, []),
-        (None, None, []),
-        ("", None, []),
-        (" ", "", []),
-    ],
-)
-def test_layouts_of_answers(answers, start, expected):
-    spans = spans_of(answers, start, CONTEXT)
-    assert [CONTEXT[first:end] for first, end in spans] == expected
-
-
-def test_the_place_that_is_named_is_taken():
-    assert spans_of([at("cat", 56)], None, CONTEXT) == ((56, 59),)
-    assert spans_of("sat on", 32, CONTEXT) == ((32, 38),)
-
-
-@pytest.mark.parametrize(
-    ("answers", "start", "message"),
-    [
-        (
-            [at("cat", 5)],
-            None,
-            r"answer 'cat' is not at answer_start 5, where the context has 'at '; the nearest is at 4",
-        ),
-        ([at("cat", 40)], None, r"the nearest is at 56"),
-        ([at("cat", 900)], None, r"beyond the context's 66 characters; the nearest is at 56"),
-        ([at("The bird", 0)], None, r"answer 'The bird' is not in the context; wanted a part of it"),
-        ("the dog", None, r"answer 'the dog' is not in the context"),
-        ("cat", None, r"answer 'cat' is in the context 2 times, at 4, 56; wanted an answer_start that says which"),
-        ([at("cat", -1)], None, r"answer_start is -1; wanted the first character's number"),
-        ([at("cat", True)], None, r"answer_start is true"),
-        ("cat", "four", r'answer_start is "four"'),
-        ([""], None, r"an answer is ''; wanted at least one character that is not blank"),
-        ([{"answer_start": 3}], None, r"an answer is null; wanted a list of"),
-        ([7], None, r"an answer is 7; wanted a list of"),
-        (7, None, r"answers are 7; wanted a list of"),
-        ({"text": ["cat"], "answer_start": [4, 5]}, None, r"answers have 1 texts and the starts \[4, 5\]; wanted one"),
-    ],
-)
-def test_bad_answers(answers, start, message):
-    with pytest.raises(ValueError, match=message):
-        spans_of(answers, start, CONTEXT)
 
 
 def read(path):
@@ -153,10 +95,6 @@ def test_a_cell_may_hold_the_answers_of_json(tmp_path, cell):
     with open(path, "w", newline="") as stream:
         csv.writer(stream).writerows([("question", "context", "answers"), ("Who?", CONTEXT, cell)])
     assert [record.target for record in read(path)] == [((56, 59),)]
-
-
-def test_an_answer_in_brackets_is_an_answer():
-    assert spans_of("[1, 2]", None, "as shown in [1, 2] before") == ((12, 18),)
 
 
 def test_lines_of_json_name_the_bad_one(tmp_path):

@@ -5,8 +5,8 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-import small
 import tensorflow as tf
+from support import small
 
 from tfbert.config import Config, override
 from tfbert.tasks import classification

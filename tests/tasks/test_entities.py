@@ -4,9 +4,9 @@ import json
 
 import numpy as np
 import pytest
-import tagged
 import tensorflow as tf
-from tagged import FACTS, made
+from support import tagged
+from support.tagged import FACTS, made
 
 from tfbert.config import Config, override
 from tfbert.evaluation.spans import Entity

@@ -4,11 +4,11 @@ import random
 
 import numpy as np
 import pytest
-import tagged
 import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tagged import FACTS, made
+from support import tagged
+from support.tagged import FACTS, made
 
 from tfbert.config import Config
 from tfbert.evaluation.spans import Entity

@@ -5,9 +5,9 @@ import json
 
 import numpy as np
 import pytest
-import small
 import tensorflow as tf
 from sklearn import metrics as reference
+from support import small
 
 from tfbert.config import Config, DataConfig, override
 from tfbert.evaluation.labelsets import best_threshold

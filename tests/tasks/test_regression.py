@@ -5,9 +5,9 @@ import json
 
 import numpy as np
 import pytest
-import small
 import tensorflow as tf
 from scipy import stats
+from support import small
 
 from tfbert.config import Config, DataConfig, override
 from tfbert.tasks.base import TaskModel, load_task

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from tfbert.config import DataConfig
-from tfbert.text.columns import Column, named_columns
+from tfbert.text.columns import Column
 from tfbert.text.records import Record, Schema, read_records
 
 COLUMNS = (Column("text", "text, body"), Column("tags", "tags, topics", required=False, several=True))
@@ -31,18 +31,6 @@ def test_several_columns_are_one_role(tmp_path):
     line = '{"red": 0, "body": "a", "blue": true}\n{"body": "b", "blue": 3}'
     expected = [("a.jsonl:1", "a", {"red": 0, "blue": True}), ("a.jsonl:2", "b", {"red": None, "blue": 3})]
     assert read(tmp_path / "a.jsonl", line, columns="tags=red|blue") == expected
-
-
-@pytest.mark.parametrize(
-    ("given", "expected"),
-    [
-        ("tags=a|b|c, text = x y ", {"tags": ["a", "b", "c"], "text": ["x y"]}),
-        ("text=#1 String", {"text": ["#1 String"]}),
-        (None, {}),
-    ],
-)
-def test_columns_are_read_from_their_option(given, expected):
-    assert named_columns(COLUMNS, given) == expected
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ import pytest
 import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from nasty import LETTERS, RULES, SETTLED, TEXTS, made_vocabulary
+from support.awkward_texts import LETTERS, RULES, SETTLED, TEXTS, made_vocabulary
 from tokenizers import BertWordPieceTokenizer
 
 from tfbert.encoder.presets import tiny_vocabulary

@@ -4,8 +4,8 @@ import os
 
 import keras
 import pytest
-import small
 import tensorflow as tf
+from support import small
 
 from tfbert.config import override
 from tfbert.training.problem import build_models, make_answering, prepare

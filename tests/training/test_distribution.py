@@ -1,15 +1,14 @@
 """Training shared by processes and devices is the training of one: the same losses and weights, killed or not."""
 
 import json
-import os
 import subprocess
 import sys
 
 import numpy as np
 import pytest
-import small
 import tensorflow as tf
 from safetensors.numpy import load_file
+from support import small
 
 from tfbert.text.datasets import plan_training
 from tfbert.training.distribution import ALONE, Replicas, join, watched
@@ -95,7 +94,7 @@ MIRRORED = """
 import json, sys
 import keras, numpy as np, tensorflow as tf
 sys.path.insert(0, sys.argv[1])
-import small
+from support import small
 cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
 from tfbert.training import run
@@ -123,7 +122,7 @@ print(json.dumps(found))
 
 def test_mirrored_devices_give_the_losses_and_weights_of_one(tmp_path):
     data_dir = small.write_data(tmp_path / "data")
-    command = [sys.executable, "-c", MIRRORED, os.path.dirname(small.__file__), data_dir, json.dumps(OPTIONS)]
+    command = [sys.executable, "-c", MIRRORED, small.ROOT / "tests", data_dir, json.dumps(OPTIONS)]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     one, two = json.loads(done.stdout.splitlines()[-1])

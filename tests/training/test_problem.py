@@ -5,7 +5,7 @@ import csv
 import keras
 import numpy as np
 import pytest
-import small
+from support import small
 
 from tfbert.encoder import presets
 from tfbert.tasks.base import list_tasks

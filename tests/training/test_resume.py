@@ -4,7 +4,7 @@ import fcntl
 import json
 
 import pytest
-import small
+from support import small
 
 OPTIONS = {
     "encoder.sequence_length": 32,

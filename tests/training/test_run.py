@@ -8,7 +8,7 @@ import statistics
 
 import numpy as np
 import pytest
-import small
+from support import small
 
 from tfbert.config import Config, from_dict, override
 from tfbert.training import run

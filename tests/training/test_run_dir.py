@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-import small
+from support import small
 
 from tfbert.files import locked, read_json
 from tfbert.training.interrupts import Stopped

@@ -14,19 +14,8 @@ import numpy as np
 from markupsafe import Markup
 
 from tfbert.evaluation import plots
-from tfbert.evaluation.wording import (
-    MEANINGS,
-    breakable,
-    duration,
-    is_fraction,
-    is_gain,
-    number,
-    percent,
-    score,
-    setting,
-    size,
-    words,
-)
+from tfbert.evaluation.formatting import breakable, duration, number, percent, setting, size, words
+from tfbert.evaluation.metric import Metric
 from tfbert.files import writing
 
 _SECTIONS = {
@@ -61,10 +50,11 @@ def render(report: dict, details: dict, path: Path) -> None:
             each `title`, `svg` and `caption`, and `tables`, each `title`, `columns`, `rows` of cells and `caption`.
         path: the file to write; an existing one is replaced.
     """
+    metrics = _metrics_of(report)
     split = details.get("split") or ("test" if report.get("test") else "validation")
     views = {
-        "curves": _curves(report, details),
-        "metrics": _metrics(report),
+        "curves": _curves(report, details, metrics),
+        "metrics": _scores(report, metrics),
         "checks": _checks(report),
         "labels": _labels(report, split),
         "confusions": _confusions(details),
@@ -75,8 +65,13 @@ def render(report: dict, details: dict, path: Path) -> None:
         "cost": cost_view(report),
         "repeat": repeat_view(report),
     }
-    view = {"headline": _headline(report), "split": split, **views}
+    view = {"headline": _headline(report, metrics), "split": split, **views}
     write_page("page.html.jinja", path, toc={n: heading for n, heading in _SECTIONS.items() if views[n]}, **view)
+
+
+def _metrics_of(report: dict) -> dict[str, Metric]:
+    """Return the metrics that a report declares, by name."""
+    return {fields["name"]: Metric.from_json(fields) for fields in report.get("metrics") or []}
 
 
 def write_page(template: str, path: Path, **views) -> None:
@@ -119,7 +114,7 @@ def _interval(metric: Any) -> dict:
     return {key: metric.get(key) for key in ("value", "low", "high")}
 
 
-def _headline(report: dict) -> dict:
+def _headline(report: dict, metrics: Mapping[str, Metric]) -> dict:
     """Return what stands on top: the score, one sentence about it, warnings and the facts of the run."""
     split = next((name for name in ("test", "validation") if (report.get(name) or {}).get("metrics")), None)
     config, encoder, seeds = (report.get(key) or {} for key in ("config", "encoder", "seeds"))
@@ -133,15 +128,15 @@ def _headline(report: dict) -> dict:
     view |= {"metric": None, "notes": [], "sentence": None, "seeds": None}
     if split:
         scores = report[split]["metrics"]
-        gains = [name for name in scores if is_gain(name)] or list(scores)
+        gains = [name for name in scores if metrics[name].better == "higher"] or list(scores)
         wanted = ("accuracy", (config.get("train") or {}).get("monitor"))
         name = next((name for name in wanted if name in scores), gains[0])
-        view |= _score_view(name, scores, split, report[split].get("num_examples"))
+        view |= _score_view(metrics[name], scores, split, report[split].get("num_examples"))
         over_seeds = (seeds.get(split) or {}).get(name)
         if over_seeds:
-            view["seeds"] = f"Over {seeds['count']} seeds: {_spread(name, over_seeds)}"
+            view["seeds"] = f"Over {seeds['count']} seeds: {_spread(metrics[name], over_seeds)}"
         if (report.get("untrained") or {}).get(name) is not None:
-            view |= _gain_view(report, name, view["notes"])
+            view |= _gain_view(report, metrics[name], view["notes"])
     if report.get("adaptation"):
         view["notes"] = [report["adaptation"]["sentence"], *view["notes"]]
     facts = [("Encoder", ", ".join([view["encoder"], *(f"{words(k)} {number(v)}" for k, v in _scalars(encoder))]))]
@@ -157,15 +152,15 @@ def _headline(report: dict) -> dict:
     return view | {"facts": [fact for fact in facts if fact[1]]}
 
 
-def _gain_view(report: dict, name: str, notes: list[str]) -> dict:
+def _gain_view(report: dict, metric: Metric, notes: list[str]) -> dict:
     """Return what training brought to a model that could answer before it: a sentence, or another note if nothing."""
-    best, before = report["best_epoch"], score(name, report["untrained"][name])
-    said = f"On validation, {words(name)} was {before} before training"
+    best, before = report["best_epoch"], metric.format(report["untrained"][metric.name])
+    start = f"On validation, {words(metric.name)} was {before} before training"
     if best:
-        after = score(name, report["history"][best - 1]["validation"][name])
-        return {"sentence": f"{said} and {after} after the best epoch."}
-    wish = "A lower train.learning_rate or more examples may help."
-    return {"notes": [*notes, f"{said} and no epoch was better, so the encoder was kept as it came. {wish}"]}
+        after = metric.format(report["history"][best - 1]["validation"][metric.name])
+        return {"sentence": f"{start} and {after} after the best epoch."}
+    advice = "A lower train.learning_rate or more examples may help."
+    return {"notes": [*notes, f"{start} and no epoch was better, so the encoder was kept as it came. {advice}"]}
 
 
 def _scalars(encoder: Mapping) -> list:
@@ -173,14 +168,15 @@ def _scalars(encoder: Mapping) -> list:
     return [(key, value) for key, value in numbers.items() if key != "name" and not isinstance(value, bool)]
 
 
-def _score_view(name: str, scores: Mapping, split: str, num_examples: int | None) -> dict:
+def _score_view(declared: Metric, scores: Mapping, split: str, num_examples: int | None) -> dict:
     """Return the headline's score, its interval, a sentence that reads it, and what makes it less sure."""
+    name = declared.name
     metric, notes = _interval(scores[name]), []
-    view = {"metric": words(name), "score": score(name, metric["value"]), "interval": None}
+    view = {"metric": words(name), "score": declared.format(metric["value"]), "interval": None}
     has_interval = metric["low"] is not None and metric["high"] is not None
     if has_interval:
-        low = score(name, metric["low"])
-        view["interval"] = f"{low.removesuffix(' %')} to {score(name, metric['high'])}"
+        low = declared.format(metric["low"])
+        view["interval"] = f"{low.removesuffix(' %')} to {declared.format(metric['high'])}"
     if name == "accuracy" and metric["value"] is not None:
         # Near 100 of 100 the count is taken of more, so that "about 100" does not stand for 99.6 %.
         base = 100 if 0.015 < metric["value"] < 0.985 else 1000
@@ -203,12 +199,12 @@ def _score_view(name: str, scores: Mapping, split: str, num_examples: int | None
     return view | {"notes": notes, "num_examples": num_examples}
 
 
-def _spread(name: str, over_seeds: Mapping) -> str:
-    mean = score(name, over_seeds["mean"])
-    return f"{mean.removesuffix(' %')} ± {score(name, over_seeds['std'])}"
+def _spread(metric: Metric, over_seeds: Mapping) -> str:
+    mean = metric.format(over_seeds["mean"])
+    return f"{mean.removesuffix(' %')} ± {metric.format(over_seeds['std'])}"
 
 
-def _curves(report: dict, details: dict) -> dict | None:
+def _curves(report: dict, details: dict, metrics: Mapping[str, Metric]) -> dict | None:
     """Return the plots of training and its numbers by epoch."""
     history = report.get("history") or []
     if not history:
@@ -216,9 +212,9 @@ def _curves(report: dict, details: dict) -> dict | None:
     untrained = report.get("untrained")
     measured = [{"epoch": 0, "validation": untrained}, *history] if untrained else history
     names = list(dict.fromkeys(name for row in measured for name in row.get("validation") or {}))
-    gains = [name for name in names if is_gain(name)]
+    gains = [name for name in names if metrics[name].better == "higher"]
     # Percent and correlations do not go on one axis.
-    fractions = [name for name in gains if is_fraction(name)]
+    fractions = [name for name in gains if metrics[name].unit == "fraction"]
     shown = (fractions or gains)[:3]
     series = {
         words(name): {row["epoch"]: (row.get("validation") or {}).get(name) for row in measured} for name in shown
@@ -229,7 +225,7 @@ def _curves(report: dict, details: dict) -> dict | None:
             "epoch": row["epoch"],
             "best": row["epoch"] == best,
             "cells": [number(row.get("loss"))]
-            + [score(name, (row.get("validation") or {}).get(name)) for name in names]
+            + [metrics[name].format((row.get("validation") or {}).get(name)) for name in names]
             + [number(row.get("learning_rate")), duration(row["seconds"]) if row.get("seconds") is not None else "–"]
             + [f"{row['examples_per_second']:,.0f}" if row.get("examples_per_second") is not None else "–"],
         }
@@ -240,7 +236,7 @@ def _curves(report: dict, details: dict) -> dict | None:
     return {"plots": pictures, "columns": columns, "rows": rows}
 
 
-def _metrics(report: dict) -> dict | None:
+def _scores(report: dict, metrics: Mapping[str, Metric]) -> dict | None:
     """Return the metrics of both splits, with intervals and the spread over seeds."""
     splits = [name for name in ("validation", "test") if (report.get(name) or {}).get("metrics")]
     if not splits:
@@ -251,14 +247,14 @@ def _metrics(report: dict) -> dict | None:
     for name in names:
         cells = []
         for split in splits:
-            metric = _interval(report[split]["metrics"].get(name))
-            low, high = (score(name, metric[key]).removesuffix(" %") for key in ("low", "high"))
-            sure = "" if metric["low"] is None or metric["high"] is None else f"{low} to {high}"
-            cells.append({"value": score(name, metric["value"]), "interval": sure})
+            value = _interval(report[split]["metrics"].get(name))
+            low, high = (metrics[name].format(value[key]).removesuffix(" %") for key in ("low", "high"))
+            interval = "" if value["low"] is None or value["high"] is None else f"{low} to {high}"
+            cells.append({"value": metrics[name].format(value["value"]), "interval": interval})
         over_seeds = (seeds.get("test") or {}).get(name)
-        spread = _spread(name, over_seeds) if over_seeds else "–"
-        values = ", ".join(score(name, value) for value in (over_seeds or {}).get("values", []))
-        row = {"name": words(name), "meaning": MEANINGS.get(name, ""), "cells": cells}
+        spread = _spread(metrics[name], over_seeds) if over_seeds else "–"
+        values = ", ".join(metrics[name].format(value) for value in (over_seeds or {}).get("values", []))
+        row = {"name": words(name), "meaning": metrics[name].meaning, "cells": cells}
         rows.append(row | {"spread": spread, "values": values})
     heads = [{"name": name, "num_examples": report[name].get("num_examples")} for name in splits]
     return {"splits": heads, "rows": rows, "num_seeds": seeds.get("count") if seeds.get("test") else None}

@@ -8,8 +8,8 @@ from markupsafe import Markup
 from matplotlib.ticker import MaxNLocator
 
 from tfbert.evaluation import drawing, metrics
+from tfbert.evaluation.formatting import percent
 from tfbert.evaluation.metric import Evaluation, Metric
-from tfbert.evaluation.wording import percent
 from tfbert.text.records import normalize_whitespace
 
 _WORST_MISTAKES = 30

@@ -54,7 +54,9 @@ class Predictor:
         signature = list(self.specs.values())
         self.predict = tf.function(self._predict, input_signature=signature, autograph=False)
         self._decode = tf.function(self._decode_inputs, input_signature=signature, autograph=False)
-        self._embed = tf.function(self._embed_texts, input_signature=[tf.TensorSpec([None], tf.string)], autograph=False)
+        self._embed = tf.function(
+            self._embed_texts, input_signature=[tf.TensorSpec([None], tf.string)], autograph=False
+        )
 
     def __call__(self, items: Sequence[Item]) -> dict[str, np.ndarray]:
         """Return the served outputs for some items: output name to array with the item first."""

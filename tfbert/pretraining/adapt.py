@@ -10,15 +10,15 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from tfbert.config import RootConfig, override
-from tfbert.evaluation.wording import is_gain
 from tfbert.files import read_json, writing
 from tfbert.pretraining import run as pretraining
 from tfbert.pretraining.config import PretrainConfig
 from tfbert.text.records import Record
 from tfbert.training import run
 from tfbert.training.problem import Problem, prepare
-from tfbert.training.run_dir import REPORT, check_data, find_unfinished, opened
-from tfbert.training.trainer import kept_scores
+from tfbert.models.saved_run import REPORT
+from tfbert.training.run_dir import check_data, find_unfinished, opened
+from tfbert.training.trainer import kept_scores, monitored
 
 logger = logging.getLogger(__name__)
 
@@ -87,11 +87,10 @@ def train(
         if after < before:
             adapted = prepare(override(problem.config, {"encoder.name": str(place / pretraining.ENCODER)}))
             reports[ADAPTED] = _train_task(adapted, run_dir / ADAPTED, num_seeds, command)
-            monitor = problem.config.train.monitor or problem.task.monitor_of(problem.facts)
-            scores = {name: validation_score(report, monitor) for name, report in reports.items()}
-            sign = 1 if is_gain(monitor) else -1
-            adaptation["validation"] = {"metric": monitor, **scores}
-            if sign * scores[ADAPTED] > sign * scores[ORIGINAL]:
+            metric = monitored(problem.task, problem.config)
+            scores = {name: validation_score(report, metric.name) for name, report in reports.items()}
+            adaptation["validation"] = {"metric": metric.name, **scores}
+            if metric.sign * scores[ADAPTED] > metric.sign * scores[ORIGINAL]:
                 adaptation["kept"] = ADAPTED
         adaptation["sentence"] = describe(adaptation)
         logger.info("%s", adaptation["sentence"])

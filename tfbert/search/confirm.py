@@ -20,8 +20,8 @@ import numpy as np
 from tqdm import tqdm
 
 from tfbert.evaluation.comparison import paired_bootstrap
-from tfbert.evaluation.wording import score
 from tfbert.files import WriteError, is_disk_full, read_json, write_json, writing
+from tfbert.search.hypermodel import metric_of
 from tfbert.search.loop import OUT_OF_MEMORY, Searcher
 from tfbert.search.trials import BEST, CHECKPOINT, Trial, ranked
 from tfbert.training import run
@@ -34,6 +34,7 @@ CONFIRMED = "confirmed"
 DEFAULT = "default"
 _TOP = 3
 _RESULT = "result.json"
+_DECIDED = "decided.npz"
 
 
 @dataclass(kw_only=True)
@@ -103,23 +104,23 @@ def compare(searcher: Searcher, ours: Candidate, theirs: Candidate, split: str) 
         What `paired_bootstrap` says, with `split`, and the `mean` and `values` of both as `ours` and `theirs`. The
         difference is positive where ours is better.
     """
-    task = searcher.problem.task
-    gold = [task.gold_of(record, searcher.problem.facts) for record in searcher.problem.splits[split]]
-    sign = 1 if searcher.is_gain else -1
+    task, metric = searcher.problem.task, metric_of(searcher.problem)
+    gold = [task.gold(record) for record in searcher.problem.splits[split]]
 
-    def score_of(answered: tuple[dict, dict], records: np.ndarray) -> float:
-        facts, answers = answered
-        drawn = {name: values[records] for name, values in answers.items()}
-        return sign * task.quick_scores(drawn, [gold[record] for record in records], facts)[searcher.objective.name]
+    def score_of(predicted: tuple[dict, dict], records: np.ndarray) -> float:
+        outputs, decided = predicted
+        drawn = {name: values[records] for name, values in outputs.items()}
+        evaluation = task.evaluate(drawn, [gold[record] for record in records], decided)
+        return metric.sign * evaluation.values()[metric.name]
 
-    answers = {c.name: [_read_answers(folder, split) for folder in _folders(searcher, c)] for c in (ours, theirs)}
-    found = paired_bootstrap(score_of, answers[ours.name], answers[theirs.name], len(gold))
+    outputs = {c.name: [_read_outputs(folder, split) for folder in _folders(searcher, c)] for c in (ours, theirs)}
+    compared = paired_bootstrap(score_of, outputs[ours.name], outputs[theirs.name], len(gold))
     everything = np.arange(len(gold))
     sides = {}
     for side, candidate in (("ours", ours), ("theirs", theirs)):
-        values = [sign * score_of(answered, everything) for answered in answers[candidate.name]]
+        values = [metric.sign * score_of(predicted, everything) for predicted in outputs[candidate.name]]
         sides[side] = {"mean": statistics.mean(values), "values": values}
-    return {**found, "split": split, **sides}
+    return {**compared, "split": split, **sides}
 
 
 def best_run(searcher: Searcher, winner: Candidate) -> Path:
@@ -129,10 +130,11 @@ def best_run(searcher: Searcher, winner: Candidate) -> Path:
 
 def said_spread(searcher: Searcher, candidate: Candidate) -> str:
     """Return the mean of a candidate's scores, with their spread if there are several."""
-    mean = score(searcher.objective.name, candidate.mean)
+    metric = metric_of(searcher.problem)
+    mean = metric.format(candidate.mean)
     if len(candidate.scores) == 1:
         return mean
-    spread = score(searcher.objective.name, statistics.stdev(candidate.scores))
+    spread = metric.format(statistics.stdev(candidate.scores))
     return f"{mean.removesuffix(' %')} ± {spread} ({len(candidate.scores)} seeds)"
 
 
@@ -168,11 +170,11 @@ def _train_once(searcher: Searcher, candidate: Candidate, seed: int, folder: Pat
     config = searcher.plan.config_of(candidate.values, seed)
     problem = searcher.problem.with_config(config)
     started = time.monotonic()
-    answering, progress = run.fit(problem, config, folder)
-    facts, evaluated = run.evaluate(problem, answering)
-    for split, (answers, _) in evaluated.items():
-        _write_answers(folder, split, answers)
-    write_json(folder / "facts.json", facts)
+    predictor, progress = run.fit(problem, config, folder)
+    predictions = run.predict_held_out(problem, predictor)
+    for split, (outputs, _) in predictions.items():
+        _write_arrays(folder / f"{split}.npz", outputs)
+    _write_arrays(folder / _DECIDED, predictor.decided_values())
     best = kept_scores(progress.history, progress.best_epoch, progress.untrained)
     return {"score": best[searcher.objective.name], "seconds": time.monotonic() - started}
 
@@ -198,24 +200,27 @@ def _free(searcher: Searcher, candidate: Candidate, but: int | None = None) -> N
                 (_folder(searcher, candidate, seed) / name).unlink(missing_ok=True)
 
 
-def _write_answers(folder: Path, split: str, answers: Mapping[str, np.ndarray]) -> None:
+def _write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
     # Texts as bytes of a fixed width, since NumPy reads objects back only by running what is in the file.
-    plain = {name: values.astype("S") if values.dtype == object else values for name, values in answers.items()}
-    path = folder / f"{split}.npz"
+    plain = {name: values.astype("S") if values.dtype == object else values for name, values in arrays.items()}
     with writing(path):
         np.savez_compressed(path, **plain)
 
 
-def _read_answers(folder: Path, split: str) -> tuple[dict, dict[str, np.ndarray]]:
-    path = folder / f"{split}.npz"
+def _read_outputs(folder: Path, split: str) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """Return the outputs for a split, and the values of the task's decision."""
+    outputs, decided = _read_arrays(folder / f"{split}.npz"), _read_arrays(folder / _DECIDED)
+    texts = {name: values.astype(object) for name, values in outputs.items() if values.dtype.kind == "S"}
+    return outputs | texts, decided
+
+
+def _read_arrays(path: Path) -> dict[str, np.ndarray]:
     try:
         with np.load(path) as stored:
-            answers = {name: stored[name] for name in stored.files}
-    except (zipfile.BadZipFile, zlib.error, EOFError, ValueError) as error:
-        advice = f"remove {folder} to train this candidate again"
+            return {name: stored[name] for name in stored.files}
+    except (OSError, zipfile.BadZipFile, zlib.error, EOFError, ValueError) as error:
+        advice = f"remove {path.parent} to train this candidate again"
         raise ValueError(f"{path}: damaged ({error}); {advice}") from error
-    texts = {name: values.astype(object) for name, values in answers.items() if values.dtype.kind == "S"}
-    return read_json(folder / "facts.json"), answers | texts
 
 
 def to_json(candidates: Sequence[Candidate]) -> list[dict]:

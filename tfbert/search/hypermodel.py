@@ -17,12 +17,13 @@ import keras_tuner
 from keras_tuner import HyperParameters
 
 from tfbert.config import Config, override, value_at
-from tfbert.evaluation.wording import is_gain
+from tfbert.evaluation.metric import Metric
+from tfbert.models.task_model import TaskModel
 from tfbert.space import Choice, Dimension, LogRange, Space, When, active, check_space
-from tfbert.tasks.base import TaskModel, load_task
+from tfbert.tasks.base import load_task
 from tfbert.training import run
 from tfbert.training.problem import Problem, prepare
-from tfbert.training.trainer import kept_scores
+from tfbert.training.trainer import kept_scores, monitored
 
 # Hyperband's own word for how long a trial is trained.
 _RESOURCE = "tuner/epochs"
@@ -141,8 +142,17 @@ def searchable(problem: Problem) -> Problem:
 
 def objective_of(problem: Problem) -> keras_tuner.Objective:
     """Return the metric by which trials are compared, with its direction."""
-    monitor = problem.config.train.monitor or problem.task.monitor_of(problem.facts)
-    return keras_tuner.Objective(monitor, "max" if is_gain(monitor) else "min")
+    metric = metric_of(problem)
+    return keras_tuner.Objective(metric.name, "max" if metric.better == "higher" else "min")
+
+
+def metric_of(problem: Problem) -> Metric:
+    """Return the metric by which trials are compared.
+
+    Raises:
+        ValueError: `train.monitor` is no metric of the task.
+    """
+    return monitored(problem.task, problem.config)
 
 
 def _declare(path: str, dimension: Dimension, config: Config, hyperparameters: HyperParameters) -> None:

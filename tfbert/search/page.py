@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 from markupsafe import Markup
 
+from tfbert.evaluation.formatting import duration, number, setting, words
+from tfbert.evaluation.metric import Metric
 from tfbert.evaluation.page import cost_view, repeat_view, write_page
-from tfbert.evaluation.wording import duration, number, score, setting, words
 from tfbert.search import plots
 from tfbert.search.confirm import DEFAULT
 from tfbert.search.importance import importances
@@ -33,11 +34,11 @@ def render(report: dict, path: Path) -> None:
     """
     paths = list(report["plan"]["space"])
     scored = [trial for trial in report["trials"] if trial["score"] is not None]
-    name, is_gain = report["objective"]["name"], report["objective"]["is_gain"]
+    metric = Metric.from_json(report["objective"])
     views = {
-        "course": [plots.history(scored, name, is_gain)],
+        "course": [plots.history(scored, metric.name, metric.better == "higher")],
         "confirmed": _confirmed(report),
-        "importance": _importance(scored, paths, name),
+        "importance": _importance(scored, paths, metric.name),
         "winner": [(field, setting(value)) for field, value in report["values"].items()],
         "trials": _trials(report, paths),
         "cost": cost_view(report),
@@ -48,13 +49,13 @@ def render(report: dict, path: Path) -> None:
 
 
 def _headline(report: dict) -> dict:
-    name, plan = report["objective"]["name"], report["plan"]
+    declared, plan = Metric.from_json(report["objective"]), report["plan"]
     split = "test" if report["test"] else "validation"
-    metric = report[split]["metrics"].get(name)
+    metric = report[split]["metrics"].get(declared.name)
     value = metric["value"] if metric else None
     interval = None
     if metric and metric.get("low") is not None:
-        interval = f"{score(name, metric['low']).removesuffix(' %')} to {score(name, metric['high'])}"
+        interval = f"{declared.format(metric['low']).removesuffix(' %')} to {declared.format(metric['high'])}"
     states = [trial["state"] for trial in report["trials"]]
     counts = [f"{states.count(state)} {state}" for state in dict.fromkeys(states)]
     facts = [
@@ -65,8 +66,8 @@ def _headline(report: dict) -> dict:
         ("Trials took", duration(report["seconds"]["trials"])),
     ]
     winner = "the default config" if report["winner"] == DEFAULT else f"trial {report['winner']}"
-    view = {"title": f"Search: {report['task']}", "metric": words(name), "split": split, "interval": interval}
-    view |= {"score": score(name, value), "sentence": report["sentence"], "facts": facts, "notes": []}
+    view = {"title": f"Search: {report['task']}", "metric": words(declared.name), "split": split, "interval": interval}
+    view |= {"score": declared.format(value), "sentence": report["sentence"], "facts": facts, "notes": []}
     if report["test"] is None:
         view["notes"] = ["There is no test split. What validation says of a winner that it chose is too good."]
     return view | {"winner": winner, "num_examples": report[split]["num_examples"]}
@@ -76,16 +77,18 @@ def _confirmed(report: dict) -> dict | None:
     """Return the candidates with their scores on fresh seeds, the highest mean first."""
     if not report["candidates"]:
         return None
-    name, sign = report["objective"]["name"], 1 if report["objective"]["is_gain"] else -1
+    metric = Metric.from_json(report["objective"])
     tried = [candidate for candidate in report["candidates"] if "mean" in candidate and not candidate["failed"]]
-    tried.sort(key=lambda candidate: -sign * candidate["mean"])
+    tried.sort(key=lambda candidate: -metric.sign * candidate["mean"])
     rows = [
         {
             "name": candidate["name"],
             "best": candidate["name"] == report["winner"],
-            "mean": score(name, candidate["mean"]),
-            "spread": score(name, float(np.std(candidate["scores"], ddof=1))) if len(candidate["scores"]) > 1 else "–",
-            "scores": ", ".join(score(name, value) for value in candidate["scores"]),
+            "mean": metric.format(candidate["mean"]),
+            "spread": metric.format(float(np.std(candidate["scores"], ddof=1)))
+            if len(candidate["scores"]) > 1
+            else "–",
+            "scores": ", ".join(metric.format(value) for value in candidate["scores"]),
         }
         for candidate in tried
     ]
@@ -95,8 +98,8 @@ def _confirmed(report: dict) -> dict | None:
     if compared and report["winner"] != DEFAULT:
         view["comparison"] = {
             "split": compared["split"],
-            "ours": score(name, compared["ours"]["mean"]),
-            "theirs": score(name, compared["theirs"]["mean"]),
+            "ours": metric.format(compared["ours"]["mean"]),
+            "theirs": metric.format(compared["theirs"]["mean"]),
             "better": compared["better_fraction"],
         }
     return view
@@ -114,21 +117,21 @@ def _importance(scored: Sequence[dict], paths: Sequence[str], name: str) -> dict
 
 def _trials(report: dict, paths: Sequence[str]) -> dict:
     """Return all trials, best first, those without a score last."""
-    name, sign = report["objective"]["name"], 1 if report["objective"]["is_gain"] else -1
+    metric = Metric.from_json(report["objective"])
     order = sorted(
-        report["trials"], key=lambda trial: (trial["score"] is None, -sign * (trial["score"] or 0), trial["id"])
+        report["trials"], key=lambda trial: (trial["score"] is None, -metric.sign * (trial["score"] or 0), trial["id"])
     )
     rows = [
         {
             "best": trial["id"] == report["winner"],
-            "cells": [trial["id"], score(name, trial["score"])]
+            "cells": [trial["id"], metric.format(trial["score"])]
             + [_cell(trial["values"][path]) if path in trial["values"] else "–" for path in paths]
             + [duration(trial["seconds"])],
             "note": "; ".join(([] if trial["state"] == "finished" else [trial["state"]]) + trial["notes"]),
         }
         for trial in order
     ]
-    heads = ["trial", words(name), *(Markup("<wbr>.").join(path.split(".")) for path in paths), "time"]
+    heads = ["trial", words(metric.name), *(Markup("<wbr>.").join(path.split(".")) for path in paths), "time"]
     return {"columns": heads, "rows": rows}
 
 

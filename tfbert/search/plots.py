@@ -8,7 +8,7 @@ from markupsafe import Markup
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator
 
 from tfbert.evaluation.drawing import ACCENT, INK, MUTED, new_axes, report_style, short_number, shorten, to_svg
-from tfbert.evaluation.wording import setting, words
+from tfbert.evaluation.formatting import setting, words
 
 
 def history(trials: Sequence[Mapping[str, Any]], objective: str, is_gain: bool) -> Markup:

@@ -8,11 +8,13 @@ from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from tfbert.evaluation.wording import words
+from tfbert.evaluation.formatting import words
 from tfbert.files import read_json, write_json
+from tfbert.models.data import data_path
+from tfbert.models.saved_run import REPORT
 from tfbert.search import confirm, page, workers
 from tfbert.search import trials as records
-from tfbert.search.hypermodel import objective_of, searchable
+from tfbert.search.hypermodel import metric_of, objective_of, searchable
 from tfbert.search.loop import Searcher
 from tfbert.search.oracles import make_oracle
 from tfbert.search.plan import Plan
@@ -21,8 +23,8 @@ from tfbert.tasks.base import load_task
 from tfbert.text.splits import load_splits
 from tfbert.training import run
 from tfbert.training.interrupts import Stopped
-from tfbert.training.problem import Problem, data_path, prepare
-from tfbert.training.run_dir import DATA, REPORT, check_data, find_unfinished, new_name, opened, versions
+from tfbert.training.problem import Problem, prepare
+from tfbert.training.run_dir import DATA, check_data, find_unfinished, new_name, opened, versions
 
 logger = logging.getLogger(__name__)
 
@@ -75,7 +77,7 @@ def search(
     with opened(out_dir, plan.fingerprint(), exports):
         if (out_dir / REPORT).exists():
             task = load_task(plan.config.task)
-            check_data(out_dir, load_splits(plan.config.data, data_path(plan.config, task), task.schema))
+            check_data(out_dir, load_splits(plan.config.data, data_path(plan.config), task.schema))
             return read_json(out_dir / REPORT)
         if restart:
             _drop(out_dir)
@@ -169,7 +171,7 @@ def _conclude(searcher: Searcher, command: str) -> dict:
     report = {
         "task": config.task,
         "plan": searcher.plan.to_json(),
-        "objective": {"name": searcher.objective.name, "is_gain": searcher.is_gain},
+        "objective": metric_of(searcher.problem).to_json(),
         "trials": [asdict(trial) for trial in trials],
         **winner,
         **{name: tested[name] for name in ("validation", "test", "data", "checks", "encoder", "peak_memory_bytes")},

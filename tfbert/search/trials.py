@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tfbert.evaluation.wording import duration, number, setting
+from tfbert.evaluation.formatting import duration, number, setting
 from tfbert.files import read_json, write_json, write_text
 from tfbert.training.checkpoint import BEST, CHECKPOINT
 

@@ -1,34 +1,43 @@
-"""A report in, the model card that travels with a SavedModel out."""
+"""The model card that travels with a SavedModel."""
 
 from tfbert.serving.fidelity import said
+from tfbert.tasks.base import FittedTask
 
 
-def model_card(report: dict, title: str, inputs: list[str], signatures: list[str], compared: dict | None = None) -> str:
+def model_card(report: dict, task: FittedTask, signatures: list[str], compared: dict | None = None) -> str:
     """Return Markdown: what the model does, on which data, how good, with what limits.
 
     Args:
         report: what `report.json` holds.
-        title: of the task.
-        inputs: names of what it is asked.
+        task: the fitted task.
         signatures: names of the SavedModel's signatures.
         compared: what matrices in bfloat16 change; `None` where they are float32.
     """
     data = "\n".join(
-        f"| {split} | {facts['path']} | {facts['num_examples']:,} | `{facts['sha256'][:16]}` |"
-        for split, facts in report["data"].items()
+        f"| {split} | {file['path']} | {file['num_examples']:,} | `{file['sha256'][:16]}` |"
+        for split, file in report["data"].items()
     )
     versions = ", ".join(f"{name} {version}" for name, version in report["versions"].items())
     warnings = "\n".join(f"- {line}" for line in report["checks"]["warnings"]) or "- none"
     encoder, encoder_config = report["encoder"], report["config"]["encoder"]
+    title = task.definition.title
+    inputs = ", ".join(f"`{each.name}`, {each.kind}" for each in task.inputs)
+    outputs = "\n".join(
+        f"| `{output.name}` | {output.dtype}{', a list' * output.is_list} | {output.role} | {output.description} |"
+        for output in task.outputs
+    )
     return f"""# Model card
 
-{title[0].upper()}{title[1:]}; task `{report["task"]}`, fine-tuned with tfbert from the encoder `{encoder["name"]}`.
+{title[0].upper()}{title[1:]}; task `{task.name}`, fine-tuned with tfbert from the encoder `{encoder["name"]}`.
 
 ## Use
-Inputs: {", ".join(f"`{name}`" for name in inputs)}, strings.
+Inputs: {inputs}.
 The encoder reads {encoder_config["sequence_length"]} tokens at once.
-Output `truncated`, where there is one, says whose tokens were cut.
 Signatures: {", ".join(f"`{name}`" for name in signatures)}.
+
+| output | type | role | what it holds |
+|---|---|---|---|
+{outputs}
 
 ## Data
 | split | path | examples | sha256 |

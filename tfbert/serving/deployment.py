@@ -12,11 +12,12 @@ import jinja2
 import tensorflow as tf
 
 from tfbert.files import read_json, writing
-from tfbert.serving.predictor import Predictor
 from tfbert.serving.publish import decoded
+from tfbert.serving.saved_predictor import SavedPredictor
 from tfbert.serving.warmup import read_warmup
-from tfbert.tasks.base import load_task
-from tfbert.text.items import from_json
+from tfbert.tasks.base import fitted_from_json
+from tfbert.tasks.base_outputs import Outputs
+from tfbert.text.inputs import from_json
 
 # Releases that the files were written for, each by the exact tag of its image.
 RELEASES = {
@@ -26,12 +27,6 @@ RELEASES = {
     "grafana_release": "12.2.0",
     "python_release": "3.13.14",
 }
-
-# The number of an answer whose mean is watched, in order of preference: how sure the model is, else what it says.
-_SCORES = ("probability", "similarity", "label_probabilities", "value")
-
-# What an answer that says "nothing" looks like in JSON, by the output that says it.
-_NOTHING = {"abstain": "true", "best_answer": '""', "num_entities": "0", "num_labels": "0"}
 
 _GIB = 2**30
 # The user of Envoy's own image, who runs the proxy where root renders.
@@ -95,7 +90,7 @@ def render(version_dir: Path, templates_dir: Path, out_dir: Path, deployment: De
     check(version_dir.resolve().parent.name, out_dir, deployment)
     if not version_dir.name.isdecimal():
         raise ValueError(f"{version_dir}: is no version; wanted saved_models/NAME/VERSION")
-    facts = _facts(version_dir, deployment)
+    values = _values(version_dir, deployment)
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(templates_dir),
         undefined=jinja2.StrictUndefined,
@@ -111,9 +106,9 @@ def render(version_dir: Path, templates_dir: Path, out_dir: Path, deployment: De
         comment_end_string="#>",
     )
     # All or nothing: a template that fails leaves no half of a deployment behind.
-    texts = {name: environment.get_template(name).render(facts) for name in sorted(environment.list_templates())}
+    texts = {name: environment.get_template(name).render(values) for name in sorted(environment.list_templates())}
     texts |= _examples(version_dir)
-    secret_texts = (facts["key"], facts["password"])
+    secret_texts = (values["key"], values["password"])
     for name, text in texts.items():
         path = out_dir / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -135,11 +130,18 @@ def _write_secret(path: Path, text: str) -> None:
         stream.write(text)
 
 
-def _facts(version_dir: Path, wanted: Deployment) -> dict:
+def _watched(outputs: Outputs) -> str:
+    """Return the output whose mean tells of drift: how sure the model is, else the number that it answers."""
+    by_role = {output.role: output.name for output in reversed(outputs)}
+    return by_role.get("confidence", by_role["answer"])
+
+
+def _values(version_dir: Path, wanted: Deployment) -> dict:
+    """Return what the templates are rendered with."""
     version_dir = version_dir.resolve()
     name = version_dir.parent.name
-    config = read_json(version_dir / "assets" / "config.json")
-    outputs = Predictor(version_dir).output_names
+    task = fitted_from_json(read_json(version_dir / "assets" / "task.json"))
+    abstaining = next((output for output in task.outputs if output.role == "abstain"), None)
     return {
         **RELEASES,
         **vars(wanted),
@@ -149,14 +151,14 @@ def _facts(version_dir: Path, wanted: Deployment) -> dict:
         "service": re.sub("[^a-z0-9]+", "-", name.lower()).strip("-"),
         "version": int(version_dir.name),
         "model_dir": str(version_dir.parent),
-        "title": load_task(config["task"]).title,
+        "title": task.definition.title,
         "input_names": list(next(read_warmup(version_dir)).inputs),
         "memory_gib": _memory_gib(version_dir),
         "execution_batch": 32,
-        "score": next((name for name in _SCORES if name in outputs), outputs[0]),
-        "has_labels": "label" in outputs,
+        "score": _watched(task.outputs),
+        "has_labels": any(output.is_label for output in task.outputs),
         # `None`: the model always has an answer.
-        "nothing": next(((name, _NOTHING[name]) for name in outputs if name in _NOTHING), None),
+        "nothing": (abstaining.name, json.dumps(abstaining.abstain_value)) if abstaining else None,
         "thread_flags": _thread_flags(wanted.cores),
         "server_flags": _server_flags(wanted.cores),
         "requests_per_server": 10 * wanted.cores,
@@ -210,7 +212,7 @@ def _examples(version_dir: Path) -> dict[str, str]:
     *_, request = read_warmup(version_dir)
     columns = {name: decoded(tf.make_ndarray(tensor).tolist()) for name, tensor in sorted(request.inputs.items())}
     rows = [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
-    answers = [answer for _, answer in Predictor(version_dir).answers(map(from_json, rows))]
+    answers = [answer for _, answer in SavedPredictor(version_dir).answers(map(from_json, rows))]
     documents = {
         "examples/request.json": {"instances": [_bare(row) for row in rows]},
         "examples/expected.json": {"predictions": [_bare(answer) for answer in answers]},

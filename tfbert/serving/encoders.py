@@ -5,8 +5,7 @@ from pathlib import Path
 from safetensors.numpy import load_file
 
 from tfbert.encoder.backbone import HEADS, Encoder, load_encoder, save_huggingface
-from tfbert.training.finished import load_run
-from tfbert.training.run_dir import REPORT
+from tfbert.models.saved_run import REPORT, load_run
 
 
 def export_huggingface(source: str, directory: Path) -> Encoder:
@@ -37,10 +36,10 @@ def export_huggingface(source: str, directory: Path) -> Encoder:
 
 
 def _fine_tuned(run_dir: Path) -> Encoder:
-    finished = load_run(run_dir)
-    model, tokenizer = finished.answering.model, finished.answering.tokenizer
-    facts = {name: value for name, value in finished.report["encoder"].items() if name != "name"}
+    run = load_run(run_dir)
+    model, tokenizer = run.predictor.model, run.predictor.tokenizer
+    facts = {name: value for name, value in run.report["encoder"].items() if name != "name"}
     # A pooler that was random is none, unless the head trained it.
-    facts["has_pooler"] = facts["has_pooler"] or finished.config.head.pooling == "pooler"
+    facts["has_pooler"] = facts["has_pooler"] or model.head.uses_pooler
     rules = (tokenizer.lowercase, tokenizer.strip_accents, tokenizer.split_on_cjk)
     return Encoder(model.backbone, list(tokenizer.vocabulary), *rules, str(run_dir), facts)

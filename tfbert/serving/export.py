@@ -1,4 +1,4 @@
-"""A trained model in, a SavedModel directory that stock TensorFlow Serving loads out: raw text in, answers out."""
+"""Exports a trained model as a SavedModel that stock TensorFlow Serving loads: raw text in, decoded answers out."""
 
 import contextlib
 import json
@@ -14,11 +14,12 @@ from tensorflow.types.experimental import ConcreteFunction
 
 from tfbert.config import Config
 from tfbert.files import writing
+from tfbert.models.predictor import Predictor
 from tfbert.serving.card import model_card
+from tfbert.serving.decided import decided_to_json
 from tfbert.serving.guards import with_checked_rows
 from tfbert.serving.warmup import write_warmup
-from tfbert.text.items import Item
-from tfbert.training.answering import Answering
+from tfbert.text.inputs import Item
 
 # TensorFlow Serving takes directories whose names are numbers, and ignores these.
 _ASIDE = ".writing-"
@@ -29,14 +30,14 @@ class Servable:
     """All that goes into a SavedModel.
 
     Args:
-        answering: the trained model with its task and tokenizer.
-        config: of the run.
+        predictor: the trained model with its task and tokenizer.
+        config: the config of the run.
         report: what `report.json` holds, for the model card.
         samples: a few real requests, replayed when the server loads the model.
         compared: what its matrices in bfloat16 change, as `fidelity.compare` found it; `None` in float32.
     """
 
-    answering: Answering
+    predictor: Predictor
     config: Config
     report: dict
     samples: Sequence[Item]
@@ -46,24 +47,24 @@ class Servable:
 class _Module(tf.Module):
     """Owns what the exported functions use, and nothing else: no Keras object is part of the SavedModel."""
 
-    def __init__(self, answering: Answering):
+    def __init__(self, predictor: Predictor):
         super().__init__()
-        self.resources = answering.tokenizer.trackables()
-        self.arrays = list(answering.arrays.values())
-        names = list(answering.specs)
+        self.resources = predictor.tokenizer.trackables()
+        specs = predictor.specs
 
-        def answer(**inputs):
+        def predict(**inputs):
             # A server does not compare an input's rank with the signature, and texts of texts would become more texts.
-            return answering.answer(*(tf.ensure_shape(inputs[name], answering.specs[name].shape) for name in names))
+            return predictor.predict(*(tf.ensure_shape(inputs[name], spec.shape) for name, spec in specs.items()))
 
-        backbone = answering.model.backbone
+        backbone = predictor.model.backbone
         sizes = backbone.vocabulary_size, backbone.num_segments, backbone.max_sequence_length
         self.signatures_by_name = {
-            "serving_default": tf.function(answer).get_concrete_function(**answering.specs),
-            "token_ids": with_checked_rows(answering.answer_rows, *sizes),
-            **answering.extra_signatures(answer),
+            "serving_default": tf.function(predict).get_concrete_function(**specs),
+            "token_ids": with_checked_rows(predictor.predict_sequences, *sizes),
+            **predictor.signatures(predict),
         }
-        # What the functions read. The model has more, such as matrices of which they read a copy.
+        # What the functions read, an index and thresholds included. The model has more, such as matrices of which they
+        # read a copy.
         read = (variable for function in self.signatures_by_name.values() for variable in _variables(function))
         self.weights = list({id(variable): variable for variable in read}.values())
 
@@ -100,17 +101,12 @@ def export(servable: Servable, model_dir: Path, check: Callable[[Path], None] = 
     """
     model_dir.mkdir(parents=True, exist_ok=True)
     with writing(model_dir), _aside(model_dir) as aside:
-        module = _Module(servable.answering)
+        module = _Module(servable.predictor)
         tf.saved_model.save(module, str(aside), signatures=module.signatures_by_name)
         _write_assets(servable, aside / "assets")
         write_warmup(aside, servable.samples)
-        task = servable.answering.task
         card = model_card(
-            servable.report,
-            task.title,
-            list(servable.answering.specs),
-            sorted(module.signatures_by_name),
-            servable.compared,
+            servable.report, servable.predictor.task, sorted(module.signatures_by_name), servable.compared
         )
         (aside / "MODEL_CARD.md").write_text(card, encoding="utf-8")
         # mkdtemp made it for this user alone; the server usually runs as another.
@@ -179,12 +175,14 @@ def _publish(aside: Path, model_dir: Path) -> Path:
 
 def _write_assets(servable: Servable, directory: Path) -> None:
     directory.mkdir(exist_ok=True)
-    tokenizer, facts = servable.answering.tokenizer, servable.answering.facts
+    tokenizer, task = servable.predictor.tokenizer, servable.predictor.task
     rules = {name: getattr(tokenizer, name) for name in ("lowercase", "strip_accents", "split_on_cjk")}
-    documents = {"config.json": servable.config.to_dict(), "facts.json": facts, "tokenizer.json": rules}
+    documents = {"config.json": servable.config.to_dict(), "task.json": task.to_json(), "tokenizer.json": rules}
+    if servable.predictor.decided:
+        documents["decided.json"] = decided_to_json(servable.predictor.decided_values())
     for name, document in documents.items():
         text = json.dumps(document, indent=2, ensure_ascii=False)
         (directory / name).write_text(text + "\n", encoding="utf-8")
     (directory / "vocabulary.txt").write_text("".join(f"{t}\n" for t in tokenizer.vocabulary), encoding="utf-8")
-    if "labels" in facts:
-        (directory / "labels.txt").write_text("".join(f"{t}\n" for t in facts["labels"]), encoding="utf-8")
+    if task.known_labels:
+        (directory / "labels.txt").write_text("".join(f"{t}\n" for t in task.known_labels), encoding="utf-8")

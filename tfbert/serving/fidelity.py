@@ -1,18 +1,16 @@
-"""A model in float32 and one with fewer bits in, what they answer differently on a run's own data out."""
+"""Comparison of a model in float32 with one of fewer bits, on the data of its run."""
 
 from collections.abc import Callable, Mapping
 
 import numpy as np
 import tensorflow as tf
 
-from tfbert.tasks.base import load_task
-from tfbert.tasks.base_pooled import PooledTask
+from tfbert.models.data import data_path, tokenize_split
+from tfbert.models.predictor import Predictor
+from tfbert.models.saved_run import SavedRun
 from tfbert.text.datasets import TokenizedSplit
-from tfbert.text.packing import INPUTS, pad_rows
+from tfbert.text.preprocessor import INPUTS, dense_batch
 from tfbert.text.splits import Split, load_splits
-from tfbert.training.answering import Answering
-from tfbert.training.finished import FinishedRun
-from tfbert.training.problem import data_path, tokenize_split
 
 # Compared, from all of the split.
 _MOST_ROWS = 500
@@ -21,7 +19,7 @@ _MOST_ROWS = 500
 Ask = Callable[[Mapping[str, np.ndarray]], Mapping[str, np.ndarray]]
 
 
-def compare(run: FinishedRun, ask: Ask, length: int = 0) -> dict:
+def compare(run: SavedRun, ask: Ask, length: int = 0) -> dict:
     """Ask a run's model and one with fewer bits about the same rows.
 
     Args:
@@ -38,10 +36,10 @@ def compare(run: FinishedRun, ask: Ask, length: int = 0) -> dict:
         ValueError: the data are gone, or have no split to compare on.
     """
     name, split, tokenized = _split(run)
-    num_rows = len(tokenized.starts) - 1
+    num_rows = tokenized.num_sequences
     indices = np.unique(np.linspace(0, num_rows - 1, min(_MOST_ROWS, num_rows)).astype(int)).tolist()
     rows = [_row(tokenized, index, length) for index in indices]
-    exact_ask = by_rows(run.answering)
+    exact_ask = by_sequences(run.predictor)
     answers = [exact_ask(row) for row in rows] + [ask(row) for row in rows]
     exact, found = {}, {}
     for output in answers[0]:
@@ -49,12 +47,13 @@ def compare(run: FinishedRun, ask: Ask, length: int = 0) -> dict:
         exact[output], found[output] = both[: len(rows)], both[len(rows) :]
     outputs = {output: _difference(found[output], values) for output, values in exact.items()}
     compared: dict = {"split": name, "num_rows": len(indices), "outputs": outputs}
-    task = run.answering.task
-    if isinstance(task, PooledTask) and num_rows == len(tokenized.num_tokens):
-        gold = [task.gold_of(record, run.facts) for record in split.records_at(indices)]
-        compared["metric"] = task.monitor_of(run.facts)
-        for name, answers in (("float32", exact), ("narrow", found)):
-            compared[name] = float(task.quick_scores(answers, gold, run.facts)[compared["metric"]])
+    task = run.task
+    if task.predicts_by_sequence and num_rows == len(tokenized.num_tokens):
+        gold = [task.gold(record) for record in split.records_at(indices)]
+        compared["metric"] = task.monitor.name
+        for name, outputs in (("float32", exact), ("narrow", found)):
+            evaluation = task.evaluate(outputs, gold, run.predictor.decided_values())
+            compared[name] = float(evaluation.values()[task.monitor.name])
     return compared
 
 
@@ -71,10 +70,10 @@ def said(compared: dict) -> str:
     return ", ".join(parts)
 
 
-def by_rows(answering: Answering) -> Ask:
+def by_sequences(predictor: Predictor) -> Ask:
     """Return what asks a model about rows, without the outputs that are texts: numbers say the same."""
     matrix = [tf.TensorSpec([None, None], tf.int32, name=name) for name in INPUTS]
-    answer = tf.function(answering.answer_rows, input_signature=matrix, autograph=False)
+    answer = tf.function(predictor.predict_sequences, input_signature=matrix, autograph=False)
 
     def ask(row: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         answers = answer(*(tf.constant(row[name]) for name in INPUTS))
@@ -83,25 +82,20 @@ def by_rows(answering: Answering) -> Ask:
     return ask
 
 
-def _split(run: FinishedRun) -> tuple[str, Split, TokenizedSplit]:
+def _split(run: SavedRun) -> tuple[str, Split, TokenizedSplit]:
     config = run.config
-    task = load_task(config.task)
-    splits = load_splits(config.data, data_path(config, task), task.schema)
+    splits = load_splits(config.data, data_path(config), run.task.definition.schema)
     name = next((name for name in ("test", "validation") if name in splits), None)
     if name is None:
-        raise ValueError(f"{data_path(config, task)}: has neither test nor validation; wanted one to compare on")
-    return name, splits[name], tokenize_split(splits[name], task, run.facts, run.answering.tokenizer, config)
+        raise ValueError(f"{data_path(config)}: has neither test nor validation; wanted one to compare on")
+    return name, splits[name], tokenize_split(splits[name], run.task, run.predictor.tokenizer, config)
 
 
 def _row(split: TokenizedSplit, index: int, length: int) -> dict[str, np.ndarray]:
-    row = split.row(index)
-    padded = pad_rows([row], split.seconds[[index]], split.special.padding, max(length, len(row)))
-    missing = max(0, length - padded["token_ids"].shape[1])
-    filling = {"token_ids": split.special.padding}
-    return {
-        name: np.pad(padded[name], ((0, 0), (0, missing)), constant_values=filling.get(name, 0)).astype(np.int32)
-        for name in INPUTS
-    }
+    ids = split.sequences[index].astype(np.int32)
+    row = tf.RaggedTensor.from_row_lengths(ids, [len(ids)])
+    dense = dense_batch(row, tf.constant(split.second_starts[[index]]), split.special.padding, max(length, len(ids)))
+    return {name: values.numpy() for name, values in dense.items()}
 
 
 def _stacked(rows: list) -> np.ndarray:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
-from tfbert.text.packing import INPUTS
+from tfbert.text.preprocessor import INPUTS
 
 
 def with_checked_rows(

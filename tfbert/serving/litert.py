@@ -5,12 +5,12 @@ from pathlib import Path
 import tensorflow as tf
 
 from tfbert.files import replaced, write_json
+from tfbert.models.predictor import Predictor
+from tfbert.models.saved_run import load_run
 from tfbert.serving.fidelity import Ask, compare, said
-from tfbert.text.packing import INPUTS
-from tfbert.training.answering import Answering
-from tfbert.training.finished import load_run
+from tfbert.text.preprocessor import INPUTS
 
-MODEL, FACTS, VOCABULARY = "model.tflite", "litert.json", "vocabulary.txt"
+MODEL, DESCRIPTION, VOCABULARY = "model.tflite", "litert.json", "vocabulary.txt"
 _RULES = ("lowercase", "strip_accents", "split_on_cjk")  # of the tokenizer
 
 
@@ -18,7 +18,7 @@ def export_litert(run_dir: Path, directory: Path) -> dict:
     """Write `model.tflite`, which answers as the signature `token_ids` does, and what is needed around it.
 
     It takes one row of `encoder.sequence_length` tokens at a time, filled up with [PAD], and answers by numbers: what
-    they stand for is among the task's facts in `litert.json`. Matrices are stored in 8 bits and multiplied as such;
+    they stand for is in the fitted task in `litert.json`. Matrices are stored in 8 bits and multiplied as such;
     what flows between them is float32. `litert.json` also has the tokenizer's rules, and what 8 bits changed on the
     run's test split (validation, where there is no test).
 
@@ -37,13 +37,12 @@ def export_litert(run_dir: Path, directory: Path) -> dict:
     """
     _interpreter_class()
     run = load_run(run_dir)
-    tokenizer = run.answering.tokenizer
-    with replaced(directory, {MODEL, FACTS, VOCABULARY}, "a LiteRT model") as aside:
-        module = _Module(run.answering, run.config.encoder.sequence_length)
+    tokenizer = run.predictor.tokenizer
+    with replaced(directory, {MODEL, DESCRIPTION, VOCABULARY}, "a LiteRT model") as aside:
+        module = _Module(run.predictor, run.config.encoder.sequence_length)
         content = _converted(module)
-        facts = {
-            "task": run.config.task,
-            "facts": run.facts,
+        description = {
+            "task": run.task.to_json(),
             "sequence_length": run.config.encoder.sequence_length,
             "tokenizer": {name: getattr(tokenizer, name) for name in _RULES},
             "inputs": list(INPUTS),
@@ -52,13 +51,13 @@ def export_litert(run_dir: Path, directory: Path) -> dict:
         }
         (aside / MODEL).write_bytes(content)
         (aside / VOCABULARY).write_text("".join(f"{token}\n" for token in tokenizer.vocabulary), encoding="utf-8")
-        write_json(aside / FACTS, facts)
-    return facts
+        write_json(aside / DESCRIPTION, description)
+    return description
 
 
-def summary(facts: dict) -> str:
+def summary(description: dict) -> str:
     """Return in a line what `export_litert` found."""
-    return f"{facts['bytes'] / 2**20:.1f} MiB; {said(facts['compared'])}"
+    return f"{description['bytes'] / 2**20:.1f} MiB; {said(description['compared'])}"
 
 
 def reader(content: bytes, num_threads: int = 1) -> Ask:
@@ -90,22 +89,23 @@ def _interpreter_class():
 class _Module(tf.Module):
     """Owns the weights, so that the converter finds them."""
 
-    def __init__(self, answering: Answering, length: int):
+    def __init__(self, predictor: Predictor, length: int):
         super().__init__()
-        self.weights = [weight.value for weight in answering.model.weights]
+        self.weights = [weight.value for weight in predictor.model.weights]
+        self.decided = list(predictor.decided.values())
         row = [tf.TensorSpec([1, length], tf.int32, name=name) for name in INPUTS]
-        self.answer_row = tf.function(_Numbers(answering), input_signature=row, autograph=False)
+        self.answer_row = tf.function(_Numbers(predictor), input_signature=row, autograph=False)
 
 
 class _Numbers:
     """Answers rows by numbers alone: LiteRT cannot choose among texts."""
 
-    def __init__(self, answering: Answering):
-        self._answering = answering
+    def __init__(self, predictor: Predictor):
+        self._predictor = predictor
 
     def __call__(self, token_ids: tf.Tensor, segment_ids: tf.Tensor, padding_mask: tf.Tensor) -> dict[str, tf.Tensor]:
-        answers = self._answering.answer_rows(token_ids, segment_ids, padding_mask)
-        return {name: value for name, value in answers.items() if value.dtype != tf.string}
+        outputs = self._predictor.predict_sequences(token_ids, segment_ids, padding_mask)
+        return {name: value for name, value in outputs.items() if value.dtype != tf.string}
 
 
 def _converted(module: _Module) -> bytes:

@@ -4,16 +4,15 @@ from pathlib import Path
 
 from tfbert.config import Config
 from tfbert.files import check_name
+from tfbert.models.data import data_path
+from tfbert.models.saved_run import SavedRun, load_run
 from tfbert.serving import fidelity
 from tfbert.serving.export import Servable, export
-from tfbert.serving.padding import without_padding
-from tfbert.serving.predictor import Predictor
+from tfbert.serving.saved_predictor import SavedPredictor
 from tfbert.serving.verify import verify
-from tfbert.tasks.base import load_task
-from tfbert.text.items import Item
-from tfbert.training.finished import FinishedRun, load_run
+from tfbert.tasks.base_outputs import without_padding
+from tfbert.text.inputs import Item
 from tfbert.training.interrupts import Stopped
-from tfbert.training.problem import data_path
 from tfbert.training.run_dir import exported
 
 PRECISIONS = ("float32", "bfloat16")
@@ -53,9 +52,9 @@ def _export_run(run_dir: Path, model_dir: Path, precision: str) -> tuple[Path, d
     run, compared = load_run(run_dir), None
     if precision != "float32":
         exact, run = run, load_run(run_dir, matrices=precision)
-        compared = fidelity.compare(exact, fidelity.by_rows(run.answering))
+        compared = fidelity.compare(exact, fidelity.by_sequences(run.predictor))
     servable = Servable(
-        answering=run.answering, config=run.config, report=run.report, samples=run.samples, compared=compared
+        predictor=run.predictor, config=run.config, report=run.report, samples=run.samples, compared=compared
     )
     wanted, checked = expected(run), {"compared": compared} if compared else {}
     version_dir = export(servable, model_dir, lambda aside: checked.update(verify(aside, run.samples, wanted)))
@@ -84,7 +83,7 @@ def name_of(config: Config) -> str:
     Raises:
         ValueError: the data have no name that a directory can have, such as those in the root directory.
     """
-    path = data_path(config, load_task(config.task)).resolve()
+    path = data_path(config).resolve()
     return check_name(path.stem, f"{path}: the name of the data would be that of the model; use --name:")
 
 
@@ -92,7 +91,7 @@ def ask(version_dir: Path, items: list[Item]) -> list[tuple[Item, dict]]:
     """Return the answers of the exported model, without the long lists of all labels."""
     return [
         (item, {name: value for name, value in answer.items() if not isinstance(value, list) or len(value) <= _SHORT})
-        for item, padded in Predictor(version_dir).answers(items)
+        for item, padded in SavedPredictor(version_dir).answers(items)
         for answer in [without_padding(item, padded)]
     ]
 
@@ -113,9 +112,9 @@ def summary(report: dict) -> str:
     return "\n".join(lines)
 
 
-def expected(run: FinishedRun) -> dict[str, list]:
+def expected(run: SavedRun) -> dict[str, list]:
     """Return what the trained model answers to the run's samples, ready for JSON."""
-    return {name: decoded(values.tolist()) for name, values in run.answering(run.samples).items()}
+    return {name: decoded(values.tolist()) for name, values in run.predictor(run.samples).items()}
 
 
 def decoded(value):

@@ -7,14 +7,14 @@ from typing import Any
 
 from tfbert.config import Config, from_dict, override
 from tfbert.files import read_json
-from tfbert.serving.predictor import Predictor, find_version
-from tfbert.tasks.base import Task, load_task
+from tfbert.models.predictor import predict_all
+from tfbert.models.saved_run import REPORT, load_run
+from tfbert.serving.decided import decided_from_json
+from tfbert.serving.saved_predictor import SavedPredictor, find_version
+from tfbert.tasks.base import FittedTask, Task, fitted_from_json
 from tfbert.text.interpretation import interpret
 from tfbert.text.records import Record, read_records
 from tfbert.text.splits import Split, load_splits
-from tfbert.training.answering import answer_all
-from tfbert.training.finished import load_run
-from tfbert.training.run_dir import REPORT
 
 logger = logging.getLogger(__name__)
 
@@ -37,14 +37,22 @@ def evaluate(path: Path, data: str, values: Mapping[str, Any]) -> dict:
     assets = None if is_run else find_version(path) / "assets"
     run = load_run(path) if is_run else None
     config = run.config if run else from_dict(read_json(assets / "config.json"))
-    facts = run.facts if run else read_json(assets / "facts.json")
+    task = run.task if run else _exported_task(assets)
     config = override(config, {**values, "data.path": data})
-    task = load_task(config.task)
-    records = _records(config, task)
-    task.require_known_labels([records], facts)
-    answering = run.answering if run else Predictor(path)
-    answers, gold = answer_all(answering, task, facts, records, title="evaluate")
-    return {"model": str(path), "data": data, "num_examples": len(gold), **task.scores(answers, gold, facts)}
+    records = _records(config, task.definition)
+    task.require_known_labels([records])
+    predictor = run.predictor if run else SavedPredictor(path)
+    decided = run.predictor.decided_values() if run else decided_from_json(assets / "decided.json")
+    outputs, gold = predict_all(predictor, task, records, title="evaluate")
+    scores = task.evaluate(outputs, gold, decided).scores()
+    return {"model": str(path), "data": data, "num_examples": len(gold), **scores}
+
+
+def _exported_task(assets: Path) -> FittedTask:
+    path = assets / "task.json"
+    if not path.exists():
+        raise ValueError(f"{assets.parent}: an earlier version of tfbert exported this model; export the run again")
+    return fitted_from_json(read_json(path))
 
 
 def _records(config: Config, task: Task) -> Iterable[Record]:

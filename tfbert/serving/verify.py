@@ -57,7 +57,7 @@ def check(version_dir: Path, items: Sequence[Mapping], expected: dict[str, list]
     from tfbert.serving.loading import check_graph, load
     from tfbert.serving.ops import list_ops, load_text_ops, why_unknown
     from tfbert.serving.warmup import read_warmup
-    from tfbert.text.items import batch_of, from_json
+    from tfbert.text.inputs import batch_of, from_json
 
     load_text_ops()
     check_graph(version_dir)

@@ -9,7 +9,7 @@ from pathlib import Path
 import tensorflow as tf
 from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
 
-from tfbert.text.items import Item, batch_of
+from tfbert.text.inputs import Item, batch_of
 
 # Where a server looks for them, in the directory of a version.
 WARMUP_FILE = Path("assets.extra") / "tf_serving_warmup_requests"

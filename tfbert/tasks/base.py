@@ -18,7 +18,6 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, ClassVar
 
-import keras
 import numpy as np
 import tensorflow as tf
 
@@ -204,9 +203,7 @@ class FittedTask(abc.ABC):
         """
 
     @abc.abstractmethod
-    def targets_of(
-        self, record: Record, sequences: RecordSequences, warn: Warn
-    ) -> Sequence[Mapping[str, Any] | None]:
+    def targets_of(self, record: Record, sequences: RecordSequences, warn: Warn) -> Sequence[Mapping[str, Any] | None]:
         """Return the targets of each sequence of a record, by name.
 
         Args:

@@ -34,7 +34,7 @@ class Options:
         """Return the config path of each option, by the name of its field."""
         return {field.name: field.metadata[_PATH] for field in dataclasses.fields(cls)}
 
-    def check(self) -> None:  # noqa: B027  (most options fit together, whatever their values)
+    def check(self) -> None:
         """Refuse options that contradict each other.
 
         Raises:

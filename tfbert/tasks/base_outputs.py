@@ -44,31 +44,44 @@ CLASSIFICATION: Outputs = (
     Output("label", "string", "the most probable label", "answer", is_label=True),
     Output("label_id", "int32", "its position among the labels", "evidence"),
     Output("probability", "float32", "its probability", "confidence"),
-    Output("probabilities", "float32", "the probability of every label", "evidence", is_list=True),
+    Output("probabilities", "float32", "of every label, in the order of `assets/labels.txt`", "evidence", is_list=True),
     _TRUNCATED,
 )
 REGRESSION: Outputs = (
-    Output("value", "float32", "the number, in the units of the data", "answer"),
+    Output("value", "float32", "in the units of the data, never outside the range of train", "answer"),
     _TRUNCATED,
 )
 MULTILABEL: Outputs = (
-    Output("labels", "string", "the chosen labels, most probable first", "answer", True, "num_labels"),
-    Output("label_probabilities", "float32", "their probabilities", "confidence", True, "num_labels"),
+    Output(
+        "labels",
+        "string",
+        'those that reach their threshold, most probable first; padded with ""',
+        "answer",
+        True,
+        "num_labels",
+    ),
+    Output("label_probabilities", "float32", "their probabilities; padded with 0", "confidence", True, "num_labels"),
     Output("num_labels", "int32", "how many labels were chosen", "abstain", abstain_value=0),
-    Output("probabilities", "float32", "the probability of every label", "evidence", is_list=True),
+    Output("probabilities", "float32", "of every label, in the order of `assets/labels.txt`", "evidence", is_list=True),
     _TRUNCATED,
 )
 MULTIPLE_CHOICE: Outputs = (
     Output("choice", "string", 'the most probable choice; "" where there is none', "answer"),
     Output("choice_index", "int32", "its position among the choices; -1 where there is none", "evidence"),
     Output("probability", "float32", "its probability", "confidence"),
-    Output("probabilities", "float32", "the probability of every choice", "evidence", True, "choices"),
+    Output("probabilities", "float32", "of every choice; 0 for an empty one", "evidence", True, "choices"),
     _TRUNCATED,
 )
 MATCHING_PAIRS: Outputs = (
-    Output("answer", "string", "the nearest answers, best first", "answer", is_list=True),
+    Output("answer", "string", "the 10 nearest answers, or all of a smaller index, best first", "answer", is_list=True),
     Output("similarity", "float32", "their similarities to the text", "confidence", is_list=True),
-    Output("matched_question", "string", "the known question that found each; empty for the answer itself", "evidence", True),
+    Output(
+        "matched_question",
+        "string",
+        'the known question that found each; "" for the answer itself',
+        "evidence",
+        True,
+    ),
     Output("abstain", "bool", "whether even the best is too far away", "abstain", abstain_value=True),
     _TRUNCATED,
 )
@@ -77,21 +90,39 @@ MATCHING_SCORED: Outputs = (
     _TRUNCATED,
 )
 ENTITIES: Outputs = (
-    Output("entity_text", "string", "the entities in order", "answer", True, "num_entities"),
-    Output("entity_label", "string", "their types", "answer", True, "num_entities"),
-    Output("start", "int32", "first character of each", "evidence", True, "num_entities"),
-    Output("end", "int32", "end of each, exclusive", "evidence", True, "num_entities"),
-    Output("probability", "float32", "their probabilities", "confidence", True, "num_entities"),
+    Output(
+        "entity_text", "string", 'the entities in the order of the text; padded with ""', "answer", True, "num_entities"
+    ),
+    Output("entity_label", "string", 'their types; padded with ""', "answer", True, "num_entities"),
+    Output(
+        "start",
+        "int32",
+        "first Unicode character of the text as sent; padded with -1",
+        "evidence",
+        True,
+        "num_entities",
+    ),
+    Output("end", "int32", "end in Unicode characters, exclusive; padded with -1", "evidence", True, "num_entities"),
+    Output("probability", "float32", "their probabilities; padded with 0", "confidence", True, "num_entities"),
     Output("num_entities", "int32", "how many entities were found", "abstain", abstain_value=0),
 )
 ANSWERS: Outputs = (
     Output("best_answer", "string", 'the answer; "" for none', "abstain", abstain_value=""),
-    Output("answer", "string", "the best spans, best first", "answer", True, "start"),
-    Output("start", "int32", "first character of each", "evidence", True, "start"),
-    Output("end", "int32", "end of each, exclusive", "evidence", True, "start"),
-    Output("probability", "float32", "their probabilities", "confidence", True, "start"),
+    Output(
+        "answer", "string", 'the 5 best spans, best first; they may overlap; padded with ""', "answer", True, "start"
+    ),
+    Output(
+        "start", "int32", "first Unicode character of the context as sent; padded with -1", "evidence", True, "start"
+    ),
+    Output("end", "int32", "end in Unicode characters, exclusive; padded with -1", "evidence", True, "start"),
+    Output("probability", "float32", "their probabilities; padded with 0", "confidence", True, "start"),
     Output("no_answer_probability", "float32", "the probability that there is no answer", "evidence"),
-    Output("no_answer_margin", "float32", "by how much no answer beats the best span, in logits", "evidence"),
+    Output(
+        "no_answer_margin",
+        "float32",
+        "logit of no answer less that of the best span; above the threshold there is no answer",
+        "evidence",
+    ),
     Output("truncated", "bool", "whether the question was cut"),
 )
 ALL = (CLASSIFICATION, REGRESSION, MULTILABEL, MULTIPLE_CHOICE, MATCHING_PAIRS, MATCHING_SCORED, ENTITIES, ANSWERS)
@@ -103,7 +134,7 @@ def declared(names: Collection[str]) -> Outputs:
 
 
 def without_padding(item: Mapping, answer: Mapping) -> dict:
-    """Return an answer with its lists cut to what belongs to the item alone: in a batch, they are as long as the longest.
+    """Return an answer with its lists cut to what belongs to the item alone; in a batch all have the same length.
 
     Args:
         item: what was asked, by input.

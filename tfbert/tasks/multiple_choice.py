@@ -15,7 +15,7 @@ import tensorflow as tf
 
 from tfbert.config import Config
 from tfbert.evaluation import metrics
-from tfbert.evaluation.wording import percent
+from tfbert.evaluation.formatting import percent
 from tfbert.heads.pooled import PooledHead, start_with_label_probes
 from tfbert.space import COMMON, Choice
 from tfbert.tasks.base import Encoding, Task, TaskModel

@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfbert.text.datasets import Ragged, TokenizedSplit
-from tfbert.text.preprocessor import INPUTS, dense_batch, padded_length
+from tfbert.text.preprocessor import dense_batch, padded_length
 
 # How many batches are sorted by length together. More means less padding and less mixing.
 _POOL_BATCHES = 50

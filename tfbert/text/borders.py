@@ -59,7 +59,9 @@ def borders_of(spans: Iterable[tuple[str, Span]]) -> Borders:
         spans: each with its text; those of a text follow each other.
     """
     total = num_in_chunks = num_in_words = 0
-    by_text = ((text, [span for _, span in group]) for text, group in itertools.groupby(spans, key=lambda each: each[0]))
+    by_text = (
+        (text, [span for _, span in group]) for text, group in itertools.groupby(spans, key=lambda each: each[0])
+    )
     while chunk := list(itertools.islice(by_text, _CHUNK_TEXTS)):
         codes = tf.strings.unicode_decode([text.encode("utf-8", "replace") for text, _ in chunk], "UTF-8")
         continues, begins = continues_unit(codes).numpy(), codes.row_starts().numpy()

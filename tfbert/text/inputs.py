@@ -28,6 +28,11 @@ class Input:
     required: bool = True
 
     @property
+    def kind(self) -> str:
+        """What a value is, for a reader: `text`, `number` or `category`."""
+        return type(self).__name__.lower() + ("s" if self.many else "")
+
+    @property
     def spec(self) -> tf.TensorSpec:
         """The served tensor: `(batch,)`, or `(batch, values)` for an input of several values."""
         return tf.TensorSpec([None] * (2 if self.many else 1), self._dtype, name=self.name)

@@ -185,7 +185,9 @@ class Preprocessor:
             **fields,
         )
 
-    def windows(self, token_ids: tf.RaggedTensor, room: int | tf.Tensor, overlap_fraction: float | None = None) -> Windows:
+    def windows(
+        self, token_ids: tf.RaggedTensor, room: int | tf.Tensor, overlap_fraction: float | None = None
+    ) -> Windows:
         """Cut texts into overlapping windows: evenly spread, the last one at the end of the text.
 
         Args:

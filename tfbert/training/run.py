@@ -17,8 +17,8 @@ from tfbert.encoder.computation import answering_in
 from tfbert.encoder.precision import choose_precision
 from tfbert.evaluation import page
 from tfbert.evaluation.board import Board
+from tfbert.evaluation.formatting import score_line
 from tfbert.evaluation.metric import Evaluation
-from tfbert.evaluation.wording import score_line
 from tfbert.files import read_json, write_json
 from tfbert.models.build import build_models
 from tfbert.models.predictions import write_predictions
@@ -128,7 +128,9 @@ def assist(problem: Problem, num_seeds: int = 1) -> None:
             continue
         config = override(problem.config, {"train.seed": seed})
         model, evaluation_model = build(problem, config)
-        _trainer(problem, config, model, Predictor(problem.task, evaluation_model, problem.tokenizer, config), Path()).train()
+        _trainer(
+            problem, config, model, Predictor(problem.task, evaluation_model, problem.tokenizer, config), Path()
+        ).train()
     problem.replicas.leave()
 
 
@@ -189,9 +191,7 @@ def _train_seed(problem: Problem, config: Config, run_dir: Path, command: str) -
     predictions = predict_held_out(problem, answering)
     save_run(run_dir, answering, problem.encoder.facts, problem.samples())
     decided = answering.decided_values()
-    evaluations = {
-        name: problem.task.evaluate(outputs, gold, decided) for name, (outputs, gold) in predictions.items()
-    }
+    evaluations = {name: problem.task.evaluate(outputs, gold, decided) for name, (outputs, gold) in predictions.items()}
     with open(run_dir / PREDICTIONS, "w", encoding="utf-8") as stream:
         for name, (outputs, _) in predictions.items():
             write_predictions(stream, problem.task, name, problem.splits[name], outputs)

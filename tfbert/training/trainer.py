@@ -12,14 +12,13 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import keras
 import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
 from tfbert.config import Config
+from tfbert.evaluation.formatting import score_line
 from tfbert.evaluation.metric import Metric
-from tfbert.evaluation.wording import score_line
 from tfbert.models import weights
 from tfbert.models.predictor import Predictor, predict_all
 from tfbert.models.task_model import TaskModel

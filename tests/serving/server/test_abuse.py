@@ -11,7 +11,7 @@ import socket
 
 import grpc
 import pytest
-import small
+from support import small
 from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
 from tfbert.bench.processes import free_ports

@@ -4,9 +4,9 @@ import time
 
 import grpc
 import pytest
-import small
 import tensorflow as tf
-from certificates import CERTIFICATE, KEY
+from support import small
+from support.certificates import CERTIFICATE, KEY
 from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
 from tfbert.bench.processes import free_ports

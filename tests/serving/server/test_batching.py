@@ -4,10 +4,10 @@ import random
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
-import batch_fakes
 import numpy as np
 import pytest
-from batch_fakes import LIMIT_SECONDS, Model, answer, rows, until
+from support import batch_fakes
+from support.batch_fakes import LIMIT_SECONDS, Model, answer, rows, until
 
 from tfbert.serving.server.calls import Calls
 from tfbert.serving.server.status import Code, ServingError

@@ -13,10 +13,10 @@ import os
 import grpc
 import numpy as np
 import pytest
-import small
 import tensorflow as tf
 from google.protobuf import text_format
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+from support import small
 from tensorflow.core.example.example_pb2 import Example
 from tensorflow_serving.apis import (
     classification_pb2,

@@ -5,7 +5,7 @@ import re
 import socket
 
 import pytest
-import small
+from support import small
 
 from tfbert.bench.processes import free_ports
 from tfbert.serving.server.flags import Options, add_flags, options_of

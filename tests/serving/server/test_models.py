@@ -6,9 +6,9 @@ import threading
 import time
 
 import pytest
-import version_fakes
 from google.protobuf import json_format
-from version_fakes import PATIENCE_SECONDS, config_for, publish, refused, states, until, used
+from support import version_fakes
+from support.version_fakes import PATIENCE_SECONDS, config_for, publish, refused, states, until, used
 
 from tfbert.serving.server.models import ModelManager
 from tfbert.serving.server.status import Code

@@ -10,7 +10,7 @@ import time
 
 import grpc
 import pytest
-import small
+from support import small
 from tensorflow_serving.apis import model_management_pb2, model_service_pb2_grpc
 
 from tfbert.bench.processes import free_ports

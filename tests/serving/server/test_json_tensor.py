@@ -2,12 +2,14 @@
 
 import json
 import math
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from json_bodies import (
+from support.json_bodies import (
     BOOL,
     DOUBLE,
     FLOAT,
@@ -27,87 +29,12 @@ from json_bodies import (
     pretty,
 )
 
+from tfbert.serving.server import json_tensor
 from tfbert.serving.server.json_tensor import error_body, examples_request, parse_object, predict_request
 from tfbert.serving.server.status import Code, ServingError
 
 NOT_A_STRING = "'signature_name' key must be a string value."
 ONE_OF_TWO = "one of 'inputs' or 'instances' keys to exist"
-
-
-@pytest.mark.parametrize(
-    ("body", "expected"),
-    [
-        (b"", "The document is empty"),
-        (b" \n\t", "The document is empty. at offset: 3"),
-        (b'{"a": x}', "Invalid value. at offset: 6"),
-        (b'{"a": [1, ]}', "Invalid value. at offset: 10"),
-        (b'{"a": [1,', "Invalid value. at offset: 9"),
-        ('{"ä": "é", b}'.encode(), "Missing a name for object member. at offset: 13"),
-        (b'{"a" 1}', "Missing a colon after a name of object member. at offset: 5"),
-        (b'{"a]": [[1], 2 3]}', "Missing a comma or ] after an array element. at offset: 15"),
-        (b'{"a": {"b[": [4]}; "c": 5}', "Missing a comma or } after an object member. at offset: 17"),
-        (b'{"a": "b', "Missing a closing quotation mark in string. at offset: 8"),
-        (b'{"a": "b\x01"}', "Invalid encoding in string. at offset: 8"),
-        (b'{"a": "b\xff"}', "Invalid encoding in string. at offset: 8"),
-        (b'{"a": "\\x"}', "Invalid escape character in string. at offset: 7"),
-        (b'{"a": "\\\\\\ud83d\\ude00", "b": "\\ud83d!"}', "The surrogate pair in string is invalid. at offset: 30"),
-        (b'{"a": "\\ude00"}', "The surrogate pair in string is invalid. at offset: 7"),
-        (b'{"a": -1e999}', "Number too big to be stored in double. at offset: 6"),
-        (b'{"a": [5, 1' + b"0" * 5000 + b"]}", "Number too big to be stored in double. at offset: 10"),
-    ],
-)
-def test_what_is_not_json_is_told_in_the_parsers_words(body, expected):
-    assert message(parse_object, body) == f"JSON Parse error: {expected}"
-
-
-def test_a_bad_hex_digit_is_told():
-    assert "Incorrect hex digit after \\u escape in string." in message(parse_object, b'{"a": "\\u12g4"}')
-
-
-@pytest.mark.parametrize(
-    ("body", "shown"),
-    [("[1, {}]", pretty("[1, {}]")), ('"é"', '"é"'), ("null", "null"), ("1.25", "1.25"), ("0.1", "0.1"), ("7", "7")]
-    + [("1e39", "1e+39"), ("NaN", "NaN"), ("-Infinity", "-Infinity")],
-)
-def test_what_is_no_object_is_shown(body, shown):
-    assert message(parse_object, body.encode()) == f"JSON Value: {shown} Is not object"
-
-
-def test_a_long_value_is_cut():
-    text = json.dumps(["a" * 200, "b" * 200, "c"], indent=4)
-    assert message(parse_object, text.encode()) == f"JSON Value: {text[:256]} Is not object"
-
-
-@pytest.mark.parametrize("rest", ["", " \n", "}", "x\\ud800", "[" * 1000])
-def test_what_follows_the_object_does_not_matter(rest):
-    body = '\ufeff \r\n{"a": "\\\\ud800 \\ud83d\\ude00\\n"}' + rest
-    assert parse_object(body.encode()) == {"a": "\\ud800 \U0001f600\n"}
-
-
-def test_numbers_keep_their_kind():
-    body = (
-        b'{"a": [2, 2.0, 2e0, -9223372036854775808, 18446744073709551615, 18446744073709551616, 1' + b"0" * 30 + b"]}"
-    )
-    found = parse_object(body)["a"]
-    assert found == [2, 2.0, 2.0, -(2**63), 2**64 - 1, 2.0**64, 1e30]
-    assert [type(value) for value in found] == [int, float, float, int, int, float, float]
-
-
-@pytest.mark.parametrize("opening", ["[", '{"a":', '[{"]}\\"":', '["\\\\",'])
-@pytest.mark.parametrize("times", [100, 200_000])
-def test_deep_nesting_is_refused(opening, times):
-    expected = "JSON Parse error: Nested deeper than 65 levels."
-    assert message(parse_object, b'{"instances": ' + opening.encode() * times) == expected
-
-
-def test_brackets_side_by_side_or_in_strings_are_not_deep():
-    body = json.dumps({"a": [[]] * 500, "b": "[" * 500 + '"' + "{" * 500})
-    assert parse_object(body.encode()) == json.loads(body)
-
-
-def test_many_quotes_take_no_quadratic_time():
-    expected = "JSON Parse error: Missing a closing quotation mark in string."
-    assert message(parse_object, b'{"a' + b'\\"[' * 1_000_000).startswith(expected)
 
 
 @pytest.mark.parametrize(
@@ -240,14 +167,6 @@ ELEMENT = "Failed to process element: {} of 'instances' list. "
 )
 def test_a_request_that_does_not_fit_says_why(body, inputs, expected):
     assert message(asked, body, **inputs) == expected
-
-
-@pytest.mark.parametrize(
-    ("value", "dtype", "name"), [("5", HALF, "half"), ("[]", 14, "bfloat16"), ("7", 18, "complex128")]
-)
-def test_a_dtype_that_json_cannot_give_is_unimplemented(value, dtype, name):
-    found = message(asked, f'{{"inputs": {value}}}', code=Code.UNIMPLEMENTED, x=dtype)
-    assert found == f"Conversion of JSON Value: {value} to type: {name}"
 
 
 def test_a_signature_is_asked_for_by_name():
@@ -391,3 +310,8 @@ def test_examples_have_typed_features_and_the_context():
 )
 def test_examples_that_are_none_say_why(body, expected):
     assert message(examples_request, body.encode()) == expected.replace("{}", pretty(body), 1)
+
+
+def test_it_needs_no_tensorflow():
+    program = f"import sys, {json_tensor.__name__}\nassert 'tensorflow' not in sys.modules"
+    subprocess.run([sys.executable, "-c", program], check=True)

@@ -19,7 +19,7 @@ import sys
 import traceback
 from pathlib import Path
 
-TOOLS = Path(__file__).parents[1] / "tools"
+TOOLS = Path(__file__).parents[2] / "tools"
 AT_ONCE = 2
 
 

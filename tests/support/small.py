@@ -14,7 +14,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 TOOLS = ROOT / "tools"
 TOPICS = {
     "card": ["card", "pin", "atm"],
@@ -121,14 +121,14 @@ class Done:
 
 
 class Tools:
-    """Runs tools as processes that `forks.py` forks."""
+    """Runs tools as processes that `forked_tools.py` forks."""
 
     def __init__(self, folder):
         self._folder = folder
         self._numbers = itertools.count()
         self._notes = open(folder / "notes", "wb")  # noqa: SIM115 (open as long as the process)
         self._process = subprocess.Popen(
-            [sys.executable, str(ROOT / "tests" / "forks.py")],
+            [sys.executable, str(Path(__file__).with_name("forked_tools.py"))],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._notes,

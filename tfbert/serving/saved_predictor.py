@@ -1,4 +1,4 @@
-"""A SavedModel and a stream of texts in, a stream of answers out, in constant memory."""
+"""A loaded SavedModel as a predictor: items in, outputs out, in constant memory."""
 
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
@@ -8,7 +8,7 @@ import numpy as np
 
 from tfbert.serving.loading import load
 from tfbert.serving.ops import load_text_ops
-from tfbert.text.items import Item, batch_of, rough_lengths
+from tfbert.text.inputs import Item, batch_of, rough_lengths
 
 
 def find_version(path: Path, version: int | None = None) -> Path:
@@ -32,14 +32,14 @@ def find_version(path: Path, version: int | None = None) -> Path:
     return path / str(versions[-1] if version is None else version)
 
 
-class Predictor:
+class SavedPredictor:
     """A loaded SavedModel.
 
     Args:
         path: `saved_models/NAME`, or a version's own directory.
         version: a number; `None` takes the highest.
-        num_pooled: batches that `answers` reads together, to ask about items of like length at once; with 1 no item
-            waits for more than the rest of its batch.
+        num_pooled: batches that `answers` reads together, to group items of similar length; with 1 no item waits for
+            more than the rest of its batch.
 
     Raises:
         ValueError: there is no such version, or a file of it is damaged.

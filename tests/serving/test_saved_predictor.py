@@ -9,15 +9,15 @@ import sys
 
 import numpy as np
 import pytest
-import small
+from support import small
 
 from tfbert.serving.lines import read_lines
-from tfbert.serving.predictor import Predictor, find_version
+from tfbert.serving.saved_predictor import SavedPredictor, find_version
 
 
 @pytest.fixture(scope="module")
 def predictor(model_dir):
-    return Predictor(model_dir)
+    return SavedPredictor(model_dir)
 
 
 def empty_versions(folder, *names):

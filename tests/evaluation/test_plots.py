@@ -1,0 +1,103 @@
+"""Plots of the report: what is drawn, what is left out, and what they say in words."""
+
+import re
+
+import numpy as np
+import pytest
+
+from tfbert.evaluation import plots
+from tfbert.evaluation.drawing import text_em
+
+
+def texts(svg):
+    """Return the texts of a drawing, in order."""
+    return re.findall(r"<text[^>]*>([^<]*)</text>", str(svg))
+
+
+def title(svg):
+    return re.search(r'aria-label="([^"]*)"', str(svg))[1]
+
+
+def test_smoothing_keeps_a_constant_and_averages_a_step():
+    np.testing.assert_allclose(plots.smooth(np.full(100, 3.0)), 3.0)
+    smooth = plots.smooth(np.r_[np.zeros(50), np.ones(50)])
+    # A window of 5 around place 49 holds three zeros and two ones.
+    assert smooth[49] == pytest.approx(0.4) and smooth[40] == 0 and smooth[60] == 1
+
+
+HISTORY = [
+    {"epoch": 1, "loss": 1.5, "learning_rate": 2e-4, "validation": {"loss": 1.2, "accuracy": 0.5}},
+    {"epoch": 2, "loss": 0.7, "learning_rate": 1e-4, "validation": {"loss": 0.9, "accuracy": 0.75}},
+]
+SERIES = {"accuracy": {0: 0.25, 1: 0.5, 2: 0.75}}
+
+
+def test_learning_curves_are_drawn_of_what_there_is():
+    drawn = plots.learning_curves(HISTORY, [(1, 2.0), (2, 1.0)], SERIES, 2)
+    assert list(map(title, drawn)) == [
+        "Training and validation loss",
+        "Validation metrics by epoch",
+        "Learning rate by epoch",
+    ]
+    loss, metric, rate = map(texts, drawn)
+    assert {"Loss by step", "training, smoothed", "validation"} <= set(loss)
+    assert {"best epoch: 2", "accuracy"} <= set(metric) and any(text.endswith(" %") for text in metric)
+    assert "Learning rate by epoch" in rate and any(text.endswith("e-4") for text in rate)
+    # Without losses by step those of the epochs, without validation no metric, without rates no rate.
+    rows = [{"epoch": row["epoch"], "loss": row["loss"]} for row in HISTORY]
+    [loss] = plots.learning_curves(rows, [], {}, None)
+    assert "Loss by epoch" in texts(loss) and "validation" not in texts(loss)
+    assert plots.learning_curves([{"epoch": 1}], [], {}, None) == []
+
+
+def test_scores_that_are_no_shares_are_not_percent():
+    [curve] = plots.learning_curves([{"epoch": 1}], [], {"mae": {0: 5.0, 1: 2.0}}, None, is_fraction=False)
+    assert "mae" in texts(curve) and not any("%" in text or "best epoch" in text for text in texts(curve))
+
+
+def test_lines_are_smoothed_where_there_are_many():
+    few = plots.lines("Loss", {"a": [(1, 2.0), (2, 1.0)]}, mark=(2, "warm-up ends"))
+    many = plots.lines("Loss", {"a": [(step, 1 / step) for step in range(1, 100)]})
+    assert {"Loss", "a", "warm-up ends"} <= set(texts(few))
+    # The raw values are drawn pale behind the smoothed ones.
+    assert "opacity: 0.3" not in str(few) and "opacity: 0.3" in str(many)
+    assert any(text.endswith(" %") for text in texts(plots.lines("Share", {"a": [(1, 0.5)]}, is_fraction=True)))
+
+
+def test_a_heat_map_has_a_number_in_every_cell_that_is_not_empty():
+    drawn = texts(plots.heat_map(np.array([[8, 1, 0], [0, 27, 3]]), ["card", "fee"], ["card", "fee", "loan"]))
+    assert sorted(text for text in drawn if text.isdigit()) == ["1", "27", "3", "8"]
+    assert drawn.count("card") == drawn.count("fee") == 2 and drawn.count("loan") == 1
+
+
+def test_a_matrix_without_names_is_a_picture():
+    drawn = plots.matrix_picture(np.array([[8, 1], [0, 0]]))
+    assert "<image" in str(drawn) and set(texts(drawn)) == {"predicted", "true"}
+
+
+def test_a_reliability_diagram_tells_few_examples_from_many():
+    edges = [{"low": low, "high": low + 0.5} for low in (0.0, 0.5)]
+    many, few = (
+        edge | {"num_examples": n, "mean_probability": 0.6, "accuracy": 0.4}
+        for edge, n in zip(edges, (10, 9), strict=True)
+    )
+    empty = edges[0] | {"num_examples": 0, "mean_probability": None, "accuracy": None}
+    assert {"10 examples or more", "fewer than 10"} <= set(texts(plots.reliability([many, few])))
+    only_few = texts(plots.reliability([empty, few]))
+    assert "fewer than 10" in only_few and "10 examples or more" not in only_few
+
+
+def test_the_cut_is_drawn_where_texts_come_near_it():
+    lengths = {"train": np.array([5, 20, 90]), "test": np.array([7, 30])}
+    assert "cut at 64 tokens" in texts(plots.length_histogram(lengths, 64))
+    assert "cut at 64 tokens" not in texts(plots.length_histogram({"train": np.array([5, 20])}, 64))
+    assert {"train", "test"} <= set(texts(plots.length_histogram(lengths, None)))
+    long_one = {"train": np.r_[np.full(999, 10), 5000]}
+    assert "tokens, longer ones in the last bar" in texts(plots.length_histogram(long_one, None))
+
+
+def test_names_over_narrow_columns_lean():
+    wide, long_name = np.eye(2, dtype=int), "a label of thirty characters.."
+    assert "rotate(-45 " not in str(plots.heat_map(wide, ["a", "b"], ["a", "b"]))
+    assert text_em(long_name) * 8 > 38
+    assert "rotate(-45 " in str(plots.heat_map(wide, ["a", long_name], ["a", long_name]))

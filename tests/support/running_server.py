@@ -1,0 +1,27 @@
+"""The Python server in this process, with the model that a test run exported."""
+
+import contextlib
+from collections.abc import Iterator
+
+from support import small
+from tfbert.bench.processes import free_ports
+from tfbert.serving.client import Client
+from tfbert.serving.server.flags import Options
+from tfbert.serving.server.server import Server
+
+
+@contextlib.contextmanager
+def running(**options) -> Iterator[Server]:
+    """Serve the model as `m` over gRPC and REST; the options are the server's own."""
+    ports = free_ports(2)
+    defaults = {"model_name": "m", "model_base_path": str(small.finished_run()[1].resolve())}
+    server = Server(Options(port=ports[0], rest_api_port=ports[1], **defaults | options))
+    try:
+        yield server
+    finally:
+        server.close()
+
+
+def client_of(server: Server, **options) -> Client:
+    """Return a client over REST that asks once."""
+    return Client(f"127.0.0.1:{server.options.rest_api_port}", "m", retries=0, **options)

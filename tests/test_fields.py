@@ -1,0 +1,97 @@
+"""Values of config fields: typed in a shell or read from JSON, by the annotation of the field."""
+
+from typing import Literal
+
+import pytest
+
+from tfbert.fields import checked, flatten, parsed
+
+Choice = Literal["adamw", "lamb"]
+NAMES = tuple[str, ...]
+
+
+def refused(function, *args):
+    with pytest.raises(ValueError) as caught:
+        function(*args)
+    return str(caught.value)
+
+
+def test_a_tree_becomes_dotted_paths():
+    tree = {"train": {"epochs": 3, "ema": {"momentum": None}}, "task": "answers", "empty": {}}
+    assert dict(flatten(tree)) == {"train.epochs": 3, "train.ema.momentum": None, "task": "answers"}
+
+
+@pytest.mark.parametrize(
+    ("text", "hint", "expected"),
+    [
+        ("3", int, 3),
+        ("-3", int | None, -3),
+        ("2e-4", float, 2e-4),
+        ("3", float, 3.0),
+        ("none", int | None, None),
+        ("", float | None, None),
+        ("null", str | None, None),
+        ("none", str, "none"),
+        ("TRUE", bool, True),
+        ("false", bool | None, False),
+        ("a\\tb", str, "a\tb"),
+        ("lamb", Choice, "lamb"),
+        ("a,,b", NAMES, ("a", "b")),
+        ("", NAMES, ()),
+        ("5", int | Literal["auto"], 5),
+        ("auto", int | Literal["auto"], "auto"),
+    ],
+)
+def test_typed_text_is_read_by_the_fields_type(text, hint, expected):
+    found = parsed("x.y", text, hint)
+    assert found == expected and type(found) is type(expected)
+
+
+@pytest.mark.parametrize(
+    ("text", "hint", "wanted"),
+    [
+        ("three", int, "a whole number"),
+        ("1.5", int, "a whole number"),
+        ("", float, "a number"),
+        ("yes", bool, "true or false"),
+        ("x", int | None, "a whole number or none"),
+    ],
+)
+def test_typed_text_of_another_type_is_refused(text, hint, wanted):
+    assert refused(parsed, "x.y", text, hint) == f"x.y={text}: wanted {wanted}"
+
+
+@pytest.mark.parametrize(
+    ("value", "hint", "expected"),
+    [
+        (3, int, 3),
+        (3, float, 3.0),
+        (None, int | None, None),
+        (True, bool, True),
+        ("lamb", Choice, "lamb"),
+        (["a", "b"], NAMES, ("a", "b")),
+        ([], NAMES, ()),
+        ("a", str | None, "a"),
+    ],
+)
+def test_values_of_json_get_the_fields_type(value, hint, expected):
+    found = checked("x.y", value, hint)
+    assert found == expected and type(found) is type(expected)
+
+
+@pytest.mark.parametrize(
+    ("value", "hint", "wanted"),
+    [
+        (True, int, "a whole number"),
+        (3.0, int, "a whole number"),
+        (float("inf"), float, "a number"),
+        (float("nan"), float | None, "a number or none"),
+        (True, float, "a number"),
+        (None, str, "text"),
+        ("sgd", Choice, "'adamw' or 'lamb'"),
+        (["a", 3], NAMES, "texts with commas between"),
+        ("a", NAMES, "texts with commas between"),
+    ],
+)
+def test_values_of_another_type_are_refused(value, hint, wanted):
+    assert refused(checked, "x.y", value, hint) == f"x.y={value!r}: wanted {wanted}"

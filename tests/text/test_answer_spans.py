@@ -1,0 +1,87 @@
+"""What files say of answers in a context: layouts, places, and what is refused."""
+
+import pytest
+
+from tfbert.text.answer_spans import is_impossible, spans_of
+
+CONTEXT = "The cat sat on the mat. The dog sat on the log, and the cat slept."
+
+
+def at(text, start=None):
+    return {"text": text, "answer_start": CONTEXT.index(text) if start is None else start}
+
+
+@pytest.mark.parametrize(
+    ("answers", "start", "expected"),
+    [
+        ([at("The dog")], None, ["The dog"]),
+        ([{"text": "The dog", "start": 24}], None, ["The dog"]),
+        (at("The dog"), None, ["The dog"]),
+        ("The dog", None, ["The dog"]),
+        (["The dog", "slept"], None, ["The dog", "slept"]),
+        ("cat", "56", ["cat"]),
+        ({"text": ["cat", "mat"], "answer_start": [4, 19]}, None, ["cat", "mat"]),
+        ({"text": [], "answer_start": []}, None, []),
+        ({"text": ["mat"]}, None, ["mat"]),
+        ([at("log"), at("mat"), at("mat")], None, ["mat", "log"]),  # the most frequent first, each once
+        ([], None, []),
+        (None, None, []),
+        ("", None, []),
+        (" ", "", []),
+    ],
+)
+def test_layouts_of_answers(answers, start, expected):
+    spans = spans_of(answers, start, CONTEXT)
+    assert [CONTEXT[first:end] for first, end in spans] == expected
+
+
+def test_the_place_that_is_named_is_taken():
+    assert spans_of([at("cat", 56)], None, CONTEXT) == ((56, 59),)
+    assert spans_of("sat on", 32, CONTEXT) == ((32, 38),)
+
+
+@pytest.mark.parametrize(
+    ("answers", "start", "message"),
+    [
+        (
+            [at("cat", 5)],
+            None,
+            r"answer 'cat' is not at answer_start 5, where the context has 'at '; the nearest is at 4",
+        ),
+        ([at("cat", 40)], None, r"the nearest is at 56"),
+        ([at("cat", 900)], None, r"beyond the context's 66 characters; the nearest is at 56"),
+        ([at("The bird", 0)], None, r"answer 'The bird' is not in the context; wanted a part of it"),
+        ("the dog", None, r"answer 'the dog' is not in the context"),
+        ("cat", None, r"answer 'cat' is in the context 2 times, at 4, 56; wanted an answer_start that says which"),
+        ([at("cat", -1)], None, r"answer_start is -1; wanted the first character's number"),
+        ([at("cat", True)], None, r"answer_start is true"),
+        ("cat", "four", r'answer_start is "four"'),
+        ([""], None, r"an answer is ''; wanted at least one character that is not blank"),
+        ([{"answer_start": 3}], None, r"an answer is null; wanted a list of"),
+        ([7], None, r"an answer is 7; wanted a list of"),
+        (7, None, r"answers are 7; wanted a list of"),
+        ({"text": ["cat"], "answer_start": [4, 5]}, None, r"answers have 1 texts and the starts \[4, 5\]; wanted one"),
+    ],
+)
+def test_bad_answers(answers, start, message):
+    with pytest.raises(ValueError, match=message):
+        spans_of(answers, start, CONTEXT)
+
+
+def test_an_answer_in_brackets_is_an_answer():
+    assert spans_of("[1, 2]", None, "as shown in [1, 2] before") == ((12, 18),)
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [(True, True), ("TRUE", True), (1, True), ("1.0", True), (False, False), (0, False), ("no", False)]
+    + [(None, False), ("", False), (float("nan"), False), ("null", False)],
+)
+def test_a_flag_says_that_there_is_no_answer(value, expected):
+    assert is_impossible(value) is expected
+
+
+@pytest.mark.parametrize("value", ["maybe", 2, [], {}, "0.5"])
+def test_another_flag_is_refused(value):
+    with pytest.raises(ValueError, match="^is_impossible is .*; wanted true or false$"):
+        is_impossible(value)

@@ -1,0 +1,67 @@
+"""Formatting of names and numbers for the reader of a report or a log."""
+
+import json
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from markupsafe import Markup, escape
+
+from tfbert.evaluation.drawing import short_number
+
+_SPELLING = {"f1": "F1", "mcc": "MCC", "mae": "MAE", "mrr": "MRR", "ndcg": "nDCG"}
+
+
+def percent(fraction: float | None, digits: int = 1) -> str:
+    """Return a fraction as percent, such as `92.5 %`; `–` for `None` and NaN."""
+    return "–" if fraction is None or math.isnan(fraction) else f"{100 * fraction:.{digits}f} %"
+
+
+def number(value: float | None) -> str:
+    """Return a number for a reader, such as `12,345`, `0.25` or `2e-4`; `–` for `None`."""
+    if value is None:
+        return "–"
+    if isinstance(value, float | np.floating):
+        return short_number(value) if math.isfinite(value) else str(value)
+    return f"{value:,}"
+
+
+def setting(value: Any) -> str:
+    """Return a config value in full, as one would type it; text with odd white space is quoted."""
+    if isinstance(value, str):
+        return value if value.isprintable() and value.strip() == value != "" else repr(value)
+    return "none" if value is None else json.dumps(value, ensure_ascii=False, default=str)
+
+
+def score_line(scores: Mapping[str, float]) -> str:
+    """Return scores for a line of a log, such as `accuracy 0.9180  loss 0.2772`."""
+    return "  ".join(f"{name} {value:.4f}" for name, value in scores.items())
+
+
+def duration(seconds: float) -> str:
+    """Return a duration such as `1.2 s`, `3 min 20 s` or `2 h 05 min`."""
+    if seconds < 59.95:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest:02d} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def size(num_bytes: float) -> str:
+    """Return a number of bytes such as `1.4 GB`, by thousands."""
+    for unit in ("bytes", "kB", "MB"):
+        if num_bytes < 999.5:
+            return f"{num_bytes:.0f} {unit}"
+        num_bytes /= 1000
+    return f"{num_bytes:,.1f} GB"
+
+
+def words(name: str) -> str:
+    """Return a metric's or field's name as words, such as `macro F1`."""
+    return " ".join(_SPELLING.get(word, word) for word in str(name).split("_"))
+
+
+def breakable(label: str) -> Markup:
+    """Return a label escaped; a long one may break after its underscores."""
+    label = escape(label)
+    return label.replace("_", Markup("_<wbr>")) if len(label) > 16 else label

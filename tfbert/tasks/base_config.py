@@ -1,0 +1,45 @@
+"""The config of a task: its defaults or the config of an earlier run, with what a user sets."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from tfbert.config import Config, describe, from_dict, override, value_at
+from tfbert.files import read_json
+from tfbert.tasks.base import list_tasks, load_task, used_options
+
+DEFAULT_TASK = "classification"
+
+
+def read_config(task: str | None, path: Path | None, values: Mapping[str, Any]) -> Config:
+    """Return a config: the defaults of the task, or a stored config, with values replaced.
+
+    Args:
+        task: name or alias, as `--task` gives it; `None` where the stored config or the values name it.
+        path: `config.json` of an earlier run; `None` starts from the defaults.
+        values: config paths to values.
+
+    Raises:
+        ValueError: the task, the stored config and the values name different tasks, or one of them cannot be used.
+    """
+    stored = from_dict(read_json(path)) if path else None
+    named = {"--task": task, f"--config {path}": stored and stored.task, "--set task=": values.get("task")}
+    tasks = {source: load_task(name).name for source, name in named.items() if name is not None}
+    if len(set(tasks.values())) > 1:
+        contradiction = " and ".join(f"{source} ({name})" for source, name in tasks.items())
+        raise ValueError(f"{contradiction} name different tasks; wanted one task")
+    definition = load_task(next(iter(tasks.values()), DEFAULT_TASK))
+    base = stored or override(Config(), definition.defaults)
+    return override(base, {**values, "task": definition.name})
+
+
+def list_options(task: str) -> list[tuple[str, Any, str, str]]:
+    """Return the config fields that a task uses, each with its default for the task, allowed values and description."""
+    definition = load_task(task)
+    others = {path for name in list_tasks() for path in used_options(load_task(name))} - used_options(definition)
+    config = override(Config(task=definition.name), definition.defaults)
+    return [
+        (path, value_at(config, path), allowed, description)
+        for path, (allowed, description) in describe().items()
+        if path not in others
+    ]
