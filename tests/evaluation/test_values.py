@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy import stats
 from sklearn import metrics as reference
 
-from tfbert.evaluation.values import Values, residual_histogram, scatter
+from tfbert.evaluation.values import METRICS, ValueEvaluation, Values, residual_histogram, scatter
 
 REPEATABLE = settings(deadline=None, derandomize=True, max_examples=150)
 
@@ -87,3 +87,25 @@ def test_plots_are_drawn_of_one_record_and_of_many(number):
         drawing = scatter(found)
         assert "<svg" in drawing and "<svg" in residual_histogram(found)
         assert drawing.count("<use") <= 1600
+
+
+def test_an_evaluation_has_the_declared_metrics_and_what_the_page_draws():
+    rng = np.random.default_rng(0)
+    gold = rng.normal(100, 20, 50)
+    predicted = (gold + rng.normal(0, 5, 50)).astype(np.float32)
+    evaluation = ValueEvaluation(predicted, gold, 4.0)
+    values, intervals = evaluation.values(), evaluation.intervals()
+    assert values["pearson"] == pytest.approx(stats.pearsonr(gold, predicted).statistic)
+    assert values["spearman"] == pytest.approx(stats.spearmanr(gold, predicted).statistic)
+    assert values["loss"] == pytest.approx(reference.mean_squared_error(gold, predicted) / 16)
+    assert intervals["mae"]["value"] == pytest.approx(reference.mean_absolute_error(gold, predicted))
+    assert intervals["pearson"] == Values(gold, predicted).with_interval(Values(gold, predicted).pearson)
+    declared = [metric.name for metric in METRICS]
+    assert [name for name in declared if name in intervals] == list(intervals) == ["spearman", "pearson", "mae"]
+    assert {metric.name for metric in METRICS if metric.every_epoch} == values.keys()
+    assert values.keys() | intervals.keys() == set(declared)
+    assert evaluation.per_label() == {}
+    sections = evaluation.sections()
+    assert [figure["title"] for figure in sections["figures"]] == ["Predicted and true values", "Errors"]
+    assert [table["title"] for table in sections["tables"]] == ["Errors by true value"]
+    assert next(iter(sections["worst"])) == np.abs(predicted - gold).argmax()
