@@ -1,4 +1,4 @@
-"""Predicted and true answers in, exact match, F1 and the threshold between an answer and none out."""
+"""SQuAD's official scores of predicted answers, and the threshold between an answer and none."""
 
 import re
 import string
@@ -12,7 +12,7 @@ _WITHOUT_PUNCTUATION = str.maketrans("", "", string.punctuation)
 
 
 def normalize(text: str) -> str:
-    """Return an answer in lower case without ASCII punctuation, English articles and extra blanks.
+    """Return an answer in lower case without ASCII punctuation, English articles and extra whitespace.
 
     Source: `normalize_answer` of SQuAD's official `evaluate-v2.0.py`; the same.
     """
@@ -23,8 +23,8 @@ def exact_match(predicted: str, gold: Sequence[str]) -> float:
     """Return 1.0 if an answer equals one of the true ones after `normalize`, else 0.0.
 
     Args:
-        predicted: "" says that there is no answer.
-        gold: the true answers; none where the question has no answer.
+        predicted: "" means no answer.
+        gold: the true answers; empty where the question has no answer.
     """
     return float(normalize(predicted) in map(normalize, _possible(gold)))
 
@@ -32,14 +32,14 @@ def exact_match(predicted: str, gold: Sequence[str]) -> float:
 def f1(predicted: str, gold: Sequence[str]) -> float:
     """Return the best F1 of the words of an answer against those of each true one, after `normalize`.
 
-    Words are what blanks separate: in a language without blanks an answer is one word, and this is its exact match.
+    Words are separated by whitespace: in a language without spaces an answer is one word, and F1 equals exact match.
 
     Args:
-        predicted: "" says that there is no answer.
-        gold: the true answers; none where the question has no answer, which is then worth 1.0 for "".
+        predicted: "" means no answer.
+        gold: the true answers; empty where the question has no answer: then "" scores 1.0.
 
     Source: `compute_f1` and `get_raw_scores` of SQuAD's official `evaluate-v2.0.py`; the same. The script for 1.1
-        differs from it only in true answers of nothing but punctuation and articles, which 2.0 does not count.
+        differs only in true answers of nothing but punctuation and articles, which 2.0 does not count.
     """
     return max(_f1(normalize(predicted).split(), normalize(answer).split()) for answer in _possible(gold))
 
@@ -51,27 +51,27 @@ def score_all(predicted: Sequence[str], gold: Sequence[Sequence[str]]) -> dict[s
 
 
 def best_threshold(margins: np.ndarray, answered: np.ndarray, empty: np.ndarray) -> float:
-    """Return the margin above which "no answer" should be said.
+    """Return the margin above which no answer should be given.
 
     Args:
-        margins: by how much "no answer" beats the best answer, `(records,)`, at least one.
-        answered: what the best answer of each record is worth, such as its F1.
-        empty: what it is worth to say that there is none.
+        margins: by how much no answer beats the best answer, `(records,)`, at least one.
+        answered: the score of each record's best answer, such as its F1.
+        empty: the score of each record if no answer is given.
 
     Returns:
-        The threshold for the highest sum: 0 if that is one, else the middle of the gap between two margins. Of
-        several the nearest to 0.
+        The threshold with the highest total score: 0 if it is one, else the middle of the gap between two margins. Of
+        several thresholds, the one nearest to 0.
 
-    Source: `find_best_thresh` of SQuAD's official `evaluate-v2.0.py`, which ours equals in the score that is reached.
-        It returns a margin that occurred, the first that is best.
+    Source: `find_best_thresh` of SQuAD's official `evaluate-v2.0.py`; ours reaches the same score. The script returns
+        a margin that occurred, the first that is best.
     """
     order = np.argsort(margins, kind="stable")
     margins = np.asarray(margins, np.float64)[order]
-    # What is reached when the records of the `cut` lowest margins are answered, for every cut.
+    # The gain when the records with the `cut` lowest margins are answered, for every cut.
     gained = np.concatenate([[0.0], np.cumsum(np.asarray(answered)[order] - np.asarray(empty)[order])])
     lows = np.concatenate([[-np.inf], margins])
     highs = np.concatenate([margins, [np.inf]])
-    gained = np.where(lows < highs, gained, -np.inf)  # records of one margin cannot be told apart
+    gained = np.where(lows < highs, gained, -np.inf)  # no threshold separates equal margins
     cuts = np.flatnonzero(gained > gained.max() - 1e-9)
     thresholds = [_within(lows[cut], highs[cut]) for cut in cuts]
     return float(min(thresholds, key=abs))
@@ -83,22 +83,23 @@ def threshold_curve(
     """Return how scores change with the threshold.
 
     Args:
-        margins: by how much "no answer" beats the best answer, `(records,)`.
-        answered: what the best answer of each record is worth; 0 where there is none to be found.
-        has_answer: bool `(records,)`; both kinds must be there.
-        num_points: at most.
+        margins: by how much no answer beats the best answer, `(records,)`.
+        answered: the score of each record's best answer; 0 where the question has no answer.
+        has_answer: bool `(records,)`, with both values.
+        num_points: most thresholds of the curve.
 
     Returns:
-        `threshold` and, for each, the mean over `all` records, over `has_answer` and over `no_answer`.
+        `threshold` and, for each, the mean over `all` records, over those with (`has_answer`) and those without
+        (`no_answer`).
     """
-    # The margins themselves, so that the curve is drawn where records change sides.
+    # The margins themselves, because these are where the scores change.
     thresholds = np.unique(np.quantile(margins, np.linspace(0, 1, num_points), method="nearest"))
     kept = margins[None, :] <= thresholds[:, None]
-    found = np.where(kept, answered, 0.0)[:, has_answer].mean(1)
-    refused = 1.0 - kept[:, ~has_answer].mean(1)
+    with_answer = np.where(kept, answered, 0.0)[:, has_answer].mean(1)
+    without_answer = 1.0 - kept[:, ~has_answer].mean(1)
     share = has_answer.mean()
-    whole = share * found + (1 - share) * refused
-    return {"threshold": thresholds, "all": whole, "has_answer": found, "no_answer": refused}
+    together = share * with_answer + (1 - share) * without_answer
+    return {"threshold": thresholds, "all": together, "has_answer": with_answer, "no_answer": without_answer}
 
 
 def _possible(gold: Sequence[str]) -> Sequence[str]:

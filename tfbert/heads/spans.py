@@ -1,23 +1,21 @@
-"""Encoder output in, two logits a token out, and from these the best spans of whole documents, inside the graph."""
+"""Span head: two logits for every token, for the first and the last of a span, and the best spans of whole texts."""
 
 from dataclasses import dataclass
 
 import tensorflow as tf
 
 from tfbert.heads.tokens import TokenHead
-from tfbert.text.packing import Windows
+from tfbert.text.preprocessor import Windows
 
-# The logit of what cannot be. Lower than any real one, and such that sums of two and differences stay finite.
+# The logit of what is impossible: lower than any real logit, while sums of two and differences stay finite.
 NEVER = -1e9
 
 
 class SpanHead(TokenHead):
-    """Say for every token how well a span begins and ends there, by one dense layer.
+    """Dense layer that gives two logits for every token: that a span begins there, and that it ends there.
 
     Args:
-        dropout: on the encoder's output in training.
-        seed: of the dense layer's initial weights and of dropout.
-        **kwargs: of `keras.layers.Layer`. The head always computes in float32.
+        **kwargs: arguments of `TokenHead` but the number of logits.
 
     Source: Devlin et al. 2019, "BERT", section 4.2.
     """
@@ -31,12 +29,14 @@ class Spans:
     """The best spans of each record, best first.
 
     Args:
-        first: int32 `(records, count)`, first token of each in its record; 0 where there is none.
-        last: likewise the last token, which is part of the span.
-        exists: bool `(records, count)`, false behind the last span of a record that has fewer.
-        probability: float32 `(records, count)`, 0 where there is none.
-        null_probability: float32 `(records,)`, of no span at all.
-        null_margin: float32 `(records,)`, logit of no span less that of the best; very high where there is no span.
+        first: int32 `(records, num_spans)`, the position of the span's first token in its record; 0 where there is no
+            span.
+        last: likewise the last token, inclusive.
+        exists: bool `(records, num_spans)`, false after the last span of a record that has fewer.
+        probability: float32 `(records, num_spans)`, 0 where there is no span.
+        null_probability: float32 `(records,)`, the probability that no span is right.
+        null_margin: float32 `(records,)`, the logit of no span minus that of the best span; very high where there is
+            no span.
     """
 
     first: tf.Tensor
@@ -53,49 +53,49 @@ def best_spans(
     offsets: tf.Tensor,
     bounds: tuple[tf.Tensor, tf.Tensor],
     *,
-    longest: int,
-    count: int,
+    max_tokens: int,
+    num_spans: int,
 ) -> Spans:
-    """Find the spans of whole records by the logits of their windows.
+    """Return the best spans of whole records, from the logits of their windows.
 
-    A span's logit is the sum of those of its first and last token; where several windows hold it, the highest counts.
-    No span at all has the lowest sum of the first token's logits ([CLS]) over the record's windows: one window that
-    has found something is enough. Probabilities are a softmax over all possible spans of the record and no span.
+    The logit of a span is the sum of those of its first and last token; where several windows contain it, the highest
+    counts. The logit of no span is the lowest sum of the first token's logits ([CLS]) over the record's windows: one
+    window with an answer is enough. Probabilities are a softmax over all possible spans of the record and no span.
 
-    Memory is `longest` numbers a token, whatever the length of the record.
+    Memory is `max_tokens` numbers per token, whatever the length of the record.
 
     Args:
         logits: float32 `(windows, length, 2)`.
-        windows: of all records. Where windows overlap by `longest - 1` tokens or more, the result does not depend on
-            where they fall, but for what the encoder makes of it.
-        offsets: int32 `(windows,)`, where in its row each window's first token is.
+        windows: of all records. Where windows overlap by `max_tokens - 1` tokens or more, the result depends on their
+            positions only as far as the encoder's output does.
+        offsets: int32 `(windows,)`, the position of each window's first token in its sequence.
         bounds: bool `(tokens of all records,)` each: whether a span may begin, and whether it may end, at a token.
-        longest: tokens of a span, 1 or more.
-        count: spans wanted a record.
+        max_tokens: the longest span, 1 or more.
+        num_spans: spans to return for each record.
 
     Source: `write_predictions` of google-research/bert `run_squad.py`, for version 2. It takes only the 20 best first
-        and last tokens of each window and a softmax over the 20 best spans; ours looks at all spans and can therefore
-        neither miss one nor state a probability that depends on how many are wanted.
+        and last tokens of each window and a softmax over the 20 best spans; ours considers all spans, so that none is
+        missed and a probability does not depend on how many spans are returned.
     """
-    begin = tf.cumsum(windows.lengths, exclusive=True)
-    scores = _span_logits(logits, windows, offsets, bounds, begin, longest)  # (tokens, longest)
-    each_window = tf.reduce_sum(logits[:, 0, :], axis=1)
-    null = tf.math.segment_min(each_window, windows.records)
-    best, step = tf.math.top_k(scores, k=min(count, longest))
-    width = min(count, longest)
+    begins = tf.cumsum(windows.lengths, exclusive=True)
+    scores = _span_logits(logits, windows, offsets, bounds, max_tokens)  # (tokens, max_tokens)
+    cls_logits = tf.reduce_sum(logits[:, 0, :], axis=1)
+    null = tf.math.segment_min(cls_logits, windows.records)
+    width = min(num_spans, max_tokens)
+    best, step = tf.math.top_k(scores, k=width)
     by_record = tf.RaggedTensor.from_row_lengths(best, windows.lengths, validate=False).to_tensor(NEVER)
     flat = tf.reshape(by_record, [tf.shape(null)[0], tf.shape(by_record)[1] * width])
-    value, index = tf.math.top_k(tf.pad(flat, [[0, 0], [0, count]], constant_values=NEVER), k=count)
+    value, index = tf.math.top_k(tf.pad(flat, [[0, 0], [0, num_spans]], constant_values=NEVER), k=num_spans)
     exists = value > NEVER / 2
     first = tf.where(exists, index // width, 0)
-    # One more at the end, so that there is something to point at even if no record has a token.
+    # One value is added, so that there is something to gather even if no record has a token.
     steps = tf.concat([tf.reshape(step, [-1]), [0]], axis=0)
-    chosen = tf.where(exists, (begin[:, None] + first) * width + index % width, 0)
+    chosen = tf.where(exists, (begins[:, None] + first) * width + index % width, 0)
     last = tf.where(exists, first + tf.gather(steps, chosen), 0)
     peak = tf.maximum(value[:, 0], null)
     record = tf.repeat(tf.range(tf.shape(null)[0]), windows.lengths)
-    of_token = tf.reduce_sum(tf.exp(scores - tf.gather(peak, record)[:, None]), axis=1)
-    total = tf.math.unsorted_segment_sum(of_token, record, tf.shape(null)[0]) + tf.exp(null - peak)
+    by_token = tf.reduce_sum(tf.exp(scores - tf.gather(peak, record)[:, None]), axis=1)
+    total = tf.math.unsorted_segment_sum(by_token, record, tf.shape(null)[0]) + tf.exp(null - peak)
     return Spans(
         first=first,
         last=last,
@@ -107,28 +107,24 @@ def best_spans(
 
 
 def _span_logits(
-    logits: tf.Tensor,
-    windows: Windows,
-    offsets: tf.Tensor,
-    bounds: tuple[tf.Tensor, tf.Tensor],
-    begin: tf.Tensor,
-    longest: int,
+    logits: tf.Tensor, windows: Windows, offsets: tf.Tensor, bounds: tuple[tf.Tensor, tf.Tensor], max_tokens: int
 ) -> tf.Tensor:
-    """Return the logit of the span from each token of all records over 1 to `longest` tokens: `(tokens, longest)`."""
+    """Return the logits of the spans of 1 to `max_tokens` tokens from each token on: `(tokens, max_tokens)`."""
     tokens = windows.token_ids
-    count = tf.size(tokens.flat_values)
+    num_window_tokens = tf.size(tokens.flat_values)
     window = tf.cast(tokens.value_rowids(), tf.int32)
-    within = tf.range(count) - tf.gather(tf.cast(tokens.row_starts(), tf.int32), window)
-    position = window * tf.shape(logits)[1] + tf.gather(offsets, window) + within
-    at_token = tf.gather(tf.reshape(logits, [-1, 2]), position)  # (tokens of all windows, 2)
-    steps = tf.range(longest)
-    # Beyond the end of the window these point at something else, which `fits` leaves out.
-    ahead = tf.minimum(tf.range(count)[:, None] + steps, count - 1)
-    fits = steps < (tf.gather(tf.cast(tokens.row_lengths(), tf.int32), window) - within)[:, None]
-    sums = tf.where(fits, at_token[:, :1] + tf.gather(at_token[:, 1], ahead), NEVER)
-    total = tf.reduce_sum(windows.lengths)
-    in_all = tf.gather(begin, tf.gather(windows.records, window)) + tf.gather(windows.starts, window) + within
-    merged = tf.math.unsorted_segment_max(sums, in_all, total)
+    in_window = tf.range(num_window_tokens) - tf.gather(tf.cast(tokens.row_starts(), tf.int32), window)
+    position = window * tf.shape(logits)[1] + tf.gather(offsets, window) + in_window
+    by_token = tf.gather(tf.reshape(logits, [-1, 2]), position)  # (tokens of all windows, 2)
+    steps = tf.range(max_tokens)
+    # Beyond the end of the window these point to other tokens, which `fits` excludes.
+    ahead = tf.minimum(tf.range(num_window_tokens)[:, None] + steps, num_window_tokens - 1)
+    fits = steps < (tf.gather(tf.cast(tokens.row_lengths(), tf.int32), window) - in_window)[:, None]
+    sums = tf.where(fits, by_token[:, :1] + tf.gather(by_token[:, 1], ahead), NEVER)
+    num_tokens = tf.reduce_sum(windows.lengths)
+    begins = tf.cumsum(windows.lengths, exclusive=True)
+    token = tf.gather(begins, tf.gather(windows.records, window)) + tf.gather(windows.starts, window) + in_window
+    merged = tf.math.unsorted_segment_max(sums, token, num_tokens)
     may_begin, may_end = bounds
-    ahead = tf.minimum(tf.range(total)[:, None] + steps, total - 1)
+    ahead = tf.minimum(tf.range(num_tokens)[:, None] + steps, num_tokens - 1)
     return tf.where(may_begin[:, None] & tf.gather(may_end, ahead), tf.maximum(merged, NEVER), NEVER)

@@ -414,7 +414,7 @@ def check_options(config: Config) -> None:
 
 def used_options(task: Task) -> set[str]:
     """Return the config paths of the options that a task uses and that not every task needs to."""
-    return {*task.options.paths().values(), *task.data_options}
+    return {*task.options.own_paths(), *task.data_options}
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -6,12 +6,17 @@ from typing import Any, Self
 
 from tfbert.config import Config, value_at
 
-_PATH = "path"
+_PATH, _IS_COMMON = "path", "is_common"
 
 
-def option(path: str) -> Any:
-    """Return a field of an `Options` class that takes its value and its default from a config path."""
-    return dataclasses.field(default=value_at(Config(), path), metadata={_PATH: path})
+def option(path: str, *, is_common: bool = False) -> Any:
+    """Return a field of an `Options` class that takes its value and its default from a config path.
+
+    Args:
+        path: dotted.
+        is_common: whether the path holds for all tasks, so that none refuses it.
+    """
+    return dataclasses.field(default=value_at(Config(), path), metadata={_PATH: path, _IS_COMMON: is_common})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +38,11 @@ class Options:
     def paths(cls) -> dict[str, str]:
         """Return the config path of each option, by the name of its field."""
         return {field.name: field.metadata[_PATH] for field in dataclasses.fields(cls)}
+
+    @classmethod
+    def own_paths(cls) -> set[str]:
+        """Return the config paths that do not hold for all tasks."""
+        return {field.metadata[_PATH] for field in dataclasses.fields(cls) if not field.metadata[_IS_COMMON]}
 
     def check(self) -> None:
         """Refuse options that contradict each other.

@@ -1,66 +1,73 @@
-"""Names, places, products, references: labelled parts of a text, with their places in it.
+"""Entities: labelled parts of a text with their positions, such as names, places, products and references.
 
-A record is a text of any length and its labelled spans of characters. The served answer is the spans over all windows
-of the text: their texts, types, places and probabilities.
+A record is a text of any length and its labelled spans of characters. The outputs are the spans over all windows of the
+text: their texts, types, positions and probabilities.
 """
 
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
-import keras
 import numpy as np
 import tensorflow as tf
 
-from tfbert.config import Config, DataConfig
-from tfbert.evaluation import spans as evaluation
-from tfbert.evaluation.spans import Entity
+from tfbert.config import DataConfig
+from tfbert.evaluation import entities as evaluation
+from tfbert.evaluation.entities import Entity
+from tfbert.evaluation.metric import Evaluation
 from tfbert.heads.tags import TagHead, best_tags, spans_of, tag_losses
 from tfbert.nearest import did_you_mean
 from tfbert.space import COMMON, Choice
-from tfbert.tasks.base import Encoding, Task
-from tfbert.tasks.base_windows import in_parts
-from tfbert.text import tokenizer
-from tfbert.text.borders import Borders, borders_of, cuts_unit_in_graph, goes_on
-from tfbert.text.datasets import Example, Tokens
+from tfbert.tasks import base_outputs
+from tfbert.tasks.base import Context, FittedTask, Task
+from tfbert.tasks.base_options import LearnedHeadOptions, option
+from tfbert.text.borders import Borders, borders_of, continuing_tokens
+from tfbert.text.datasets import RecordSequences, Target, TextTokens, Warn
 from tfbert.text.entity_rows import COLUMNS, EntityRows
-from tfbert.text.items import Item
-from tfbert.text.packing import Packer
+from tfbert.text.inputs import Input, Item, Text
+from tfbert.text.preprocessor import Preprocessor, Sequences
 from tfbert.text.records import Record, Schema
 from tfbert.text.rows import Row
 from tfbert.text.spans import Span, outermost, tag_tokens, tags_of_types, token_ranges, trimmed
 
-# Behind the last entity of a text that has fewer than another of its batch.
+# Values after the last entity of a text that has fewer entities than another text of its batch.
 _PADDING = {"entity_text": "", "entity_label": "", "start": -1, "end": -1, "probability": 0.0}
-# A text of at least so many characters with a blank between each is no text as people write it.
+# The name of the token values that tell whether a token continues the unit of the previous one.
+_CONTINUES = "continues"
+# A text of at least this many single characters with a space between each is probably a mistake.
 _FEWEST_SPACED = 10
 
 
-class Entities(Task):
-    """Named entity recognition: a tag for every word piece, the best legal sequence of tags, its spans.
+@dataclass(frozen=True, kw_only=True)
+class EntitiesOptions(LearnedHeadOptions):
+    """Options of entities."""
 
-    The facts hold `types`, their `counts` and `tags`, and `borders`: where entities begin and end, as nearly all of
-    train's do. Of what stands between borders only the first piece is learned and read; the others go with it.
-    """
+    label_smoothing: float = option("train.label_smoothing")
+    window_overlap_fraction: float = option("encoder.window_overlap_fraction")
+
+
+class Entities(Task):
+    """Named entity recognition: a tag for every word piece, the best legal sequence of tags, and its spans."""
 
     title = "labelled parts of a text"
     aliases = ("ner", "named_entity_recognition", "token_classification", "sequence_labeling", "sequence_labelling")
     columns = COLUMNS
-    # The head starts from nothing: no probe of the untrained encoder goes before. On wnut17 it learned too slowly with
-    # the encoder's own rate.
+    inputs = (Text("text"),)
+    options = EntitiesOptions
+    data_options = ("data.tag_scheme", "data.word_separator", "data.span_end", "data.nested_spans")
+    # The head starts with random weights, without a probe of the pretrained encoder. On wnut17 it learned too slowly at
+    # the encoder's learning rate.
     defaults = {"train.head_learning_rate_factor": 10.0}
     search_space = COMMON | {"train.epochs": Choice(3, 5, 8, 12)}
-    monitor = "f1"
-    with_offsets = True
-    by_token = True
     label_noun = "entity type"
 
     @property
     def schema(self) -> Schema:
-        """What the task wants of a file: how its rows are read depends on the config and on the file's tags."""
+        """What the task expects of a file: how its rows are read depends on the config and on the file's tags."""
         return Schema(self.columns, self.parse, EntityRows, self.labels_of)
 
     def parse(self, row: Row) -> Record:
-        """Return the record of a row that stands alone, read by the default config.
+        """Return the record of a single row, read with the default config.
 
         Raises:
             ValueError: what is wrong with the row.
@@ -68,76 +75,109 @@ class Entities(Task):
         return EntityRows(DataConfig(), lambda: (row,))(row)
 
     def labels_of(self, record: Record) -> Iterable[str]:
-        """Return each type that is learned from the record; what lies inside a longer entity is not."""
+        """Return the types that are learned from the record; entities inside a longer one are not learned."""
         return sorted({span.label for span in spans_in(record)})
 
-    def known_labels(self, facts: dict) -> Sequence[str]:
-        """Return `types`."""
-        return facts["types"]
+    def truth_of(self, record: Record) -> list[dict[str, Any]]:
+        """Return the entities of the file, each with its text."""
+        return [{"text": record.text[span.start : span.end], **span._asdict()} for span in record.target]
 
-    def read_facts(self, records: Iterable[Record]) -> dict:
-        """Return `types`, sorted by name, their `counts`, `tags` and `borders`.
+    def fit(self, records: Iterable[Record], options: EntitiesOptions) -> "FittedEntities":
+        """Return the task with its types, sorted by name, and the borders of nearly all entities.
 
         Raises:
-            ValueError: no entity.
+            ValueError: no record has an entity.
         """
-        counts: Counter = Counter()
+        types: set[str] = set()
 
-        def counted() -> Iterator[tuple[str, Span]]:
+        def learned() -> Iterator[tuple[str, Span]]:
             for record in records:
                 for span in spans_in(record):
-                    counts[span.label] += 1
+                    types.add(span.label)
                     yield record.text, span
 
-        borders = borders_of(counted())
-        if not counts:
+        borders = borders_of(learned())
+        if not types:
             raise ValueError("train has no entity; wanted at least one")
-        types = sorted(counts)
-        return {
-            "types": types,
-            "counts": [counts[kind] for kind in types],
-            "tags": tags_of_types(types),
-            "borders": borders,
-        }
+        return FittedEntities(options=options, types=tuple(sorted(types)), borders=borders)
 
-    def input_ranks(self, facts: dict) -> dict[str, int]:
-        """Return `text`."""
-        return {"text": 1}
 
-    def inputs_of(self, record: Record, facts: dict) -> Item:
+@dataclass(frozen=True, kw_only=True)
+class FittedEntities(FittedTask):
+    """Entities with the types of train and the borders of its entities.
+
+    Only the first piece of a unit between borders is learned and read; the other pieces belong to the same entity.
+
+    Args:
+        types: sorted by name; the position is the type's id.
+        borders: where entities begin and end.
+    """
+
+    options: EntitiesOptions
+    types: tuple[str, ...]
+    borders: Borders
+
+    outputs = base_outputs.ENTITIES
+    metrics = evaluation.METRICS
+    monitor = evaluation.F1
+    targets = {"tag_id": Target("int32", per_token=True)}
+
+    @property
+    def inputs(self) -> tuple[Input, ...]:
+        """`text`."""
+        return Entities.inputs
+
+    @property
+    def known_labels(self) -> Sequence[str]:
+        """The types, by id."""
+        return self.types
+
+    @property
+    def tags(self) -> list[str]:
+        """The tags of tokens, by tag id."""
+        return tags_of_types(self.types)
+
+    def inputs_of(self, record: Record, *, training: bool = False) -> Item:
         """Return the record's text."""
         return {"text": record.text}
 
-    def examples(
-        self, record: Record, tokens: Sequence[Tokens], packer: Packer, facts: dict, config: Config, remark: Callable
-    ) -> list[Example]:
-        """Return a row for each window of the text, all of it, with a tag id for every word piece that is learned."""
-        (text,) = tokens
+    def sequences(self, inputs: Mapping[str, tf.Tensor], preprocessor: Preprocessor) -> Sequences:
+        """Return a sequence for each window of the text, and which tokens continue a unit."""
+        texts = _valid(inputs["text"])
+        text = preprocessor.tokenize(texts, with_offsets=True)
+        continues = continuing_tokens(text, texts, self.borders, preprocessor.tokenizer.vocabulary)
+        return replace(preprocessor.read_in_windows("text", text), token_values={_CONTINUES: continues})
+
+    def targets_of(self, record: Record, sequences: RecordSequences, warn: Warn) -> Sequence[Mapping[str, np.ndarray]]:
+        """Return a tag id for every token of each window: -1 for tokens that continue a unit and special tokens.
+
+        Raises:
+            ValueError: train does not have the type of an entity.
+        """
+        (text,) = sequences.texts["text"]
+        continues = sequences.token_values[_CONTINUES]
         spans = spans_in(record)
-        ids = [self._type_id(record, span.label, facts) for span in spans]
+        ids = [self._type_id(record, span.label) for span in spans]
         ranges = token_ranges(text.starts, text.ends, spans)
-        room = packer.room(1)
-        held = goes_on(record.text, text.starts, facts["borders"])
-        _remark(record, spans, ranges, text, held, room, remark)
-        tags = np.where(held, -1, tag_tokens(ranges, ids, len(text.ids)))
-        rows = []
-        for start in packer.window_starts(len(tags), room):
-            within = slice(start, start + room)
-            rows.append(Example(*packer.row([text.ids[within]]), np.pad(tags[within], 1, constant_values=-1)))
-        return rows
+        _warn_of_spans(record, spans, warn)
+        _warn_of_tokens(spans, ranges, text, continues, warn)
+        for first, end in ranges:
+            if end - first > max(sequences.window_lengths):
+                warn("entities are longer than a window")
+        _warn_of_text(record, text, warn)
+        tag_ids = np.where(continues, -1, tag_tokens(ranges, ids, len(text.ids)))
+        windows = zip(sequences.window_starts, sequences.window_lengths, strict=True)
+        return [{"tag_id": np.pad(tag_ids[start : start + length], 1, constant_values=-1)} for start, length in windows]
 
-    def cut_length(self, facts: dict, config: Config) -> None:
-        """Return `None`: all of a text is read."""
+    def head(self, seed: int) -> TagHead:
+        """Return a tag head."""
+        return TagHead(len(self.tags), dropout=self.options.dropout, seed=seed, name="head")
 
-    def build_head(self, facts: dict, config: Config) -> keras.layers.Layer:
-        """Return the head that tags."""
-        return TagHead(len(facts["tags"]), dropout=config.head.dropout, seed=config.train.seed, name="head")
+    def loss(self, scores: tf.Tensor, batch: Mapping[str, tf.Tensor]) -> tf.Tensor:
+        """Return the mean cross entropy of each sequence's tags, smoothed by `train.label_smoothing`."""
+        return tag_losses(scores, batch["tag_id"], self.options.label_smoothing)
 
-    def loss(self, logits: tf.Tensor, batch: Mapping[str, tf.Tensor], config: Config) -> tf.Tensor:
-        """Return the mean cross entropy of each row's tags, smoothed by `train.label_smoothing`."""
-        return tag_losses(logits, batch["targets"], config.train.label_smoothing)
-
-    def answer(self, inputs: Mapping[str, tf.Tensor], encoding: Encoding, facts: dict) -> dict[str, tf.Tensor]:
+    def decode(self, scores: tf.Tensor, sequences: Sequences, context: Context) -> dict[str, tf.Tensor]:
         """Return the entities of each text in order, padded with "", -1 and 0, and their number.
 
         Returns:
@@ -145,177 +185,170 @@ class Entities(Task):
             exclusive, `probability` float32, all `(batch, most entities of a text, at least 1)`, and `num_entities`
             int32 `(batch,)`.
         """
-        # What is not UTF-8 becomes U+FFFD here as it does in the tokenizer, so that places mean the same.
-        texts = tf.strings.unicode_transcode(inputs["text"], "UTF-8", "UTF-8", errors="replace")
-        tokens = encoding.tokenizer.with_offsets(texts)
-        codes = tf.strings.unicode_decode(texts, "UTF-8")
-        held = _held(tokens, codes, encoding.tokenizer.vocabulary, facts["borders"])
-        log_probabilities = self._log_probabilities(tokens.ids, encoding, facts)
+        text, continues = sequences.texts["text"], sequences.token_values[_CONTINUES]
+        log_probabilities = _merged_log_probabilities(scores, sequences)
+        # What the model says of a token that continues a unit does not count.
         log_probabilities = log_probabilities.with_flat_values(
-            tf.where(held.flat_values[:, None], 0.0, log_probabilities.flat_values)
+            tf.where(continues.flat_values[:, None], 0.0, log_probabilities.flat_values)
         )
-        lengths = tf.cast(tokens.ids.row_lengths(), tf.int32)
-        tags = best_tags(log_probabilities.to_tensor(), lengths, held.to_tensor())
+        lengths = sequences.windows.lengths
+        tags = best_tags(log_probabilities.to_tensor(), lengths, continues.to_tensor())
         tags = tf.boolean_mask(tags, tf.sequence_mask(lengths, tf.shape(tags)[1]))
-        spans = spans_of(tags, tf.gather(log_probabilities.flat_values, tags, batch_dims=1), ~held.flat_values)
-        record = tf.gather(tf.cast(tokens.ids.value_rowids(), tf.int32), spans.first)
-        start, end = tf.gather(tokens.starts.flat_values, spans.first), tf.gather(tokens.ends.flat_values, spans.last)
-        found = {
-            "entity_text": _cut_out(codes, record, start, end),
-            "entity_label": tf.gather(tf.constant(facts["types"]), spans.kind),
+        spans = spans_of(
+            tags, tf.gather(log_probabilities.flat_values, tags, batch_dims=1), counts=~continues.flat_values
+        )
+        record = tf.gather(tf.cast(text.ids.value_rowids(), tf.int32), spans.first)
+        start, end = tf.gather(text.starts.flat_values, spans.first), tf.gather(text.ends.flat_values, spans.last)
+        codes = tf.strings.unicode_decode(_valid(context.inputs["text"]), "UTF-8")
+        entities = {
+            "entity_text": _substrings(codes, record, start, end),
+            "entity_label": tf.gather(tf.constant(self.types), spans.type_id),
             "start": start,
             "end": end,
             "probability": spans.probability,
         }
-        num_entities = tf.math.unsorted_segment_sum(tf.ones_like(spans.first), record, tf.shape(texts)[0])
-        # One column at least: not every client and server knows what to do with arrays without elements.
-        missing = tf.maximum(0, 1 - tf.reduce_max(tf.pad(num_entities, [[0, 1]])))
-        dense = {}
-        for name, values in found.items():
-            filling = _PADDING[name]
-            by_text = tf.RaggedTensor.from_row_lengths(values, num_entities).to_tensor(filling)
-            dense[name] = tf.pad(by_text, [[0, 0], [0, missing]], constant_values=filling)
-        return dense | {"num_entities": num_entities}
+        return _by_record(entities, record, tf.shape(lengths)[0])
 
-    def answer_rows(self, logits: tf.Tensor, padding_mask: tf.Tensor, facts: dict) -> dict[str, tf.Tensor]:
-        """Return the best legal tags of each row and their probabilities.
+    def decode_sequences(self, scores: tf.Tensor, padding_mask: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Return the best legal tags of each sequence and their probabilities.
 
         Returns:
-            `tag` string, `tag_id` int32 and `probability` float32, all `(rows, length)`; "", -1 and 0 for [CLS], [SEP]
-            and padding.
+            `tag` string, `tag_id` int32 and `probability` float32, all `(sequences, length)`; "", -1 and 0 for [CLS],
+            [SEP] and padding.
         """
-        # [CLS] is first, [SEP] the last that is not padding.
+        # [CLS] is the first token, [SEP] the last that is not padding.
         lengths = tf.maximum(tf.reduce_sum(padding_mask, axis=1) - 2, 0)
-        log_probabilities = tf.nn.log_softmax(logits[:, 1:])
+        log_probabilities = tf.nn.log_softmax(scores[:, 1:])
         tags = best_tags(log_probabilities, lengths)
         inside = tf.sequence_mask(lengths, tf.shape(tags)[1])
         probability = tf.exp(tf.gather(log_probabilities, tags, batch_dims=2))
         first = [[0, 0], [1, 0]]
+        names = tf.gather(tf.constant(self.tags), tags)
         return {
-            "tag": tf.pad(tf.where(inside, tf.gather(tf.constant(facts["tags"]), tags), ""), first, constant_values=""),
+            "tag": tf.pad(tf.where(inside, names, ""), first, constant_values=""),
             "tag_id": tf.pad(tf.where(inside, tags, -1), first, constant_values=-1),
             "probability": tf.pad(tf.where(inside, probability, 0.0), first),
         }
 
-    def gold_of(self, record: Record, facts: dict) -> tuple[Entity, ...]:
+    def gold(self, record: Record) -> tuple[Entity, ...]:
         """Return the true entities.
 
         Raises:
-            ValueError: train does not have the type of one.
+            ValueError: train does not have the type of an entity.
         """
         spans = spans_in(record)
         for span in spans:
-            self._type_id(record, span.label, facts)
+            self._type_id(record, span.label)
         return tuple(Entity(*span, record.text[span.start : span.end]) for span in spans)
 
-    def quick_scores(self, answers: Mapping[str, np.ndarray], gold: Sequence, facts: dict) -> dict[str, float]:
-        """Return F1, precision and recall over all entities."""
-        counts = evaluation.count(gold, found_in(answers))
-        return {name: function(counts) for name, function in evaluation.FUNCTIONS.items()}
+    def evaluate(
+        self, outputs: Mapping[str, np.ndarray], gold: Sequence[Sequence[Entity]], decided: Mapping[str, np.ndarray]
+    ) -> Evaluation:
+        """Compare the entities with the true ones."""
+        return evaluation.EntityEvaluation(predicted_entities(outputs), gold, self.types)
 
-    def scores(self, answers: Mapping[str, np.ndarray], gold: Sequence, facts: dict) -> dict:
-        """Return the metrics with their intervals, and those of every type."""
-        return evaluation.scores(gold, found_in(answers), facts["types"])
-
-    def details(self, answers: Mapping[str, np.ndarray], gold: Sequence, facts: dict) -> dict:
-        """Return what kinds of mistakes there are, which types are confused, and the worst mistakes."""
-        return evaluation.findings(gold, found_in(answers), facts["types"])
-
-    def _type_id(self, record: Record, label: str, facts: dict) -> int:
-        types = facts["types"]
-        if label in types:
-            return types.index(label)
-        hint = did_you_mean(label, types)
-        raise ValueError(f"{record.where}: entity type {label!r} is not one of the {len(types)} of train{hint}")
-
-    def _log_probabilities(self, ids: tf.RaggedTensor, encoding: Encoding, facts: dict) -> tf.RaggedTensor:
-        """Return those of all tags for every token, joined over windows: ragged float32 `(batch, None, tags)`."""
-        windows = encoding.packer.windows(ids, encoding.packer.room(1))
-        packed = encoding.packer.pack([windows.token_ids])
-        packed.pop("truncated")
-        logits = in_parts(encoding.logits, packed, len(facts["tags"]))[:, 1:]
-        sizes = tf.cast(windows.token_ids.row_lengths(), tf.int32)
-        of_tokens = tf.boolean_mask(logits, tf.sequence_mask(sizes, tf.shape(logits)[1]))
-        merged = windows.merge(tf.nn.log_softmax(of_tokens))
-        return merged.with_flat_values(tf.nn.log_softmax(merged.flat_values))
+    def _type_id(self, record: Record, label: str) -> int:
+        if label in self.types:
+            return self.types.index(label)
+        hint = did_you_mean(label, self.types)
+        raise ValueError(f"{record.where}: entity type {label!r} is not one of the {len(self.types)} of train{hint}")
 
 
 def spans_in(record: Record) -> list[Span]:
-    """Return the spans that are learned of a record: without edge blanks, the outermost of those that overlap."""
+    """Return the spans of a record that are learned: trimmed of whitespace, the outermost of overlapping ones."""
     return outermost(dict.fromkeys(trimmed(span, record.text) for span in record.target))
 
 
-def found_in(answers: Mapping[str, np.ndarray]) -> list[list[Entity]]:
-    """Return the entities that a model found in each text."""
-    names = ("start", "end", "entity_label", "entity_text", "probability")
-    columns = [answers[name] for name in names]
-    found = []
-    for row, number in enumerate(answers["num_entities"]):
-        starts, ends, labels, texts, probabilities = (column[row, :number] for column in columns)
-        found.append(
+def predicted_entities(outputs: Mapping[str, np.ndarray]) -> list[list[Entity]]:
+    """Return the entities of each text."""
+    columns = [outputs[name] for name in ("start", "end", "entity_label", "entity_text", "probability")]
+    entities = []
+    for index, number in enumerate(outputs["num_entities"]):
+        values = zip(*(column[index, :number] for column in columns), strict=True)
+        entities.append(
             [
                 Entity(int(start), int(end), label.decode(), text.decode(), float(probability))
-                for start, end, label, text, probability in zip(starts, ends, labels, texts, probabilities, strict=True)
+                for start, end, label, text, probability in values
             ]
         )
-    return found
+    return entities
 
 
-def _held(
-    tokens: tokenizer.Tokens, codes: tf.RaggedTensor, vocabulary: Sequence[str], borders: Borders
-) -> tf.RaggedTensor:
-    """Say in the graph what `text.borders.goes_on` says: ragged bool `(batch, None)`."""
-    if borders == "blanks":
-        begin = tf.gather(tf.cast(codes.row_starts(), tf.int32), tf.cast(tokens.ids.value_rowids(), tf.int32))
-        return tokens.ids.with_flat_values(tf.gather(cuts_unit_in_graph(codes), begin + tokens.starts.flat_values))
-    pieces = tf.constant([borders == "words" and piece.startswith("##") for piece in vocabulary])
-    return tokens.ids.with_flat_values(tf.gather(pieces, tokens.ids.flat_values))
+def _valid(texts: tf.Tensor) -> tf.Tensor:
+    # Bytes that are not UTF-8 become U+FFFD here as in the tokenizer, so that positions mean the same.
+    return tf.strings.unicode_transcode(texts, "UTF-8", "UTF-8", errors="replace")
 
 
-def _cut_out(codes: tf.RaggedTensor, record: tf.Tensor, start: tf.Tensor, end: tf.Tensor) -> tf.Tensor:
-    """Return characters of texts: string `(spans,)`, from `start` to `end` of the text at `record`, int32 `(spans,)`.
+def _merged_log_probabilities(scores: tf.Tensor, sequences: Sequences) -> tf.RaggedTensor:
+    """Return those of all tags for every token, merged over windows: ragged float32 `(records, None, tags)`."""
+    windows, logits = sequences.windows, scores[:, 1:]
+    sizes = tf.cast(windows.token_ids.row_lengths(), tf.int32)
+    by_token = tf.boolean_mask(logits, tf.sequence_mask(sizes, tf.shape(logits)[1]))
+    merged = windows.merge(tf.nn.log_softmax(by_token))
+    return merged.with_flat_values(tf.nn.log_softmax(merged.flat_values))
 
-    `tf.strings.substr` would want a copy of the whole text for every span.
+
+def _by_record(entities: Mapping[str, tf.Tensor], record: tf.Tensor, num_records: tf.Tensor) -> dict[str, tf.Tensor]:
+    """Return values of entities with the record first, padded, and `num_entities`.
+
+    Args:
+        entities: `(entities,)` each, by name.
+        record: int32 `(entities,)`, the record of each entity, ascending.
+        num_records: records of the batch.
+    """
+    num_entities = tf.math.unsorted_segment_sum(tf.ones_like(record), record, num_records)
+    # At least one column: not every client and server can handle arrays without elements.
+    missing = tf.maximum(0, 1 - tf.reduce_max(tf.pad(num_entities, [[0, 1]])))
+    dense = {}
+    for name, values in entities.items():
+        padding = _PADDING[name]
+        by_record = tf.RaggedTensor.from_row_lengths(values, num_entities).to_tensor(padding)
+        dense[name] = tf.pad(by_record, [[0, 0], [0, missing]], constant_values=padding)
+    return dense | {"num_entities": num_entities}
+
+
+def _substrings(codes: tf.RaggedTensor, record: tf.Tensor, start: tf.Tensor, end: tf.Tensor) -> tf.Tensor:
+    """Return characters `start` to `end` of the text of each span's record: string `(spans,)`.
+
+    `tf.strings.substr` would need a copy of the whole text for every span.
     """
     begin = tf.gather(tf.cast(codes.row_starts(), tf.int32), record)
-    places = tf.ragged.range(begin + start, begin + end)
-    found = places.with_flat_values(tf.gather(codes.flat_values, places.flat_values))
-    return tf.strings.unicode_encode(found, "UTF-8")
+    positions = tf.ragged.range(begin + start, begin + end)
+    characters = positions.with_flat_values(tf.gather(codes.flat_values, positions.flat_values))
+    return tf.strings.unicode_encode(characters, "UTF-8")
 
 
-def _remark(
-    record: Record,
-    spans: Sequence[Span],
-    ranges: Sequence[tuple[int, int]],
-    tokens: Tokens,
-    held: np.ndarray,
-    room: int,
-    remark: Callable,
-) -> None:
-    """Say what of a record's spans is left out or cannot be found exactly."""
-    given = {trimmed(span, record.text) for span in record.target}
-    for _ in range(len(given) - len(spans)):
-        remark("entities overlap another that is longer, and are left out")
+def _warn_of_spans(record: Record, spans: Sequence[Span], warn: Warn) -> None:
+    """Report the spans of a file that are changed or left out."""
+    for _ in range(len({trimmed(span, record.text) for span in record.target}) - len(spans)):
+        warn("entities overlap another that is longer, and are left out")
     for span in record.target:
         if trimmed(span, record.text) != span:
-            remark("entities begin or end with a blank, which is left out")
-    for span, (first, behind) in zip(spans, ranges, strict=True):
-        if first == behind:
-            remark("entities have no word piece of their own and cannot be found")
-            continue
-        if tokens.starts[first] < span.start or tokens.ends[behind - 1] > span.end:
-            remark("entities begin or end inside a word piece, which is tagged as theirs")
-        elif held[first] or held[behind : behind + 1].any():
-            remark("entities begin or end inside a word and cannot be found exactly")
-        elif tokens.starts[first] > span.start or tokens.ends[behind - 1] < span.end:
-            remark("entities begin or end with characters that the encoder does not see")
-        if behind - first > room:
-            remark("entities are longer than a window")
-    if not len(tokens.ids):
-        remark("texts have no word piece")
+            warn("entities begin or end with a blank, which is left out")
+
+
+def _warn_of_tokens(
+    spans: Sequence[Span], ranges: Sequence[tuple[int, int]], text: TextTokens, continues: np.ndarray, warn: Warn
+) -> None:
+    """Report spans that the model cannot find exactly, because tokens do not begin or end where they do."""
+    for span, (first, end) in zip(spans, ranges, strict=True):
+        if first == end:
+            warn("entities have no word piece of their own and cannot be found")
+        elif text.starts[first] < span.start or text.ends[end - 1] > span.end:
+            warn("entities begin or end inside a word piece, which is tagged as theirs")
+        elif continues[first] or continues[end : end + 1].any():
+            warn("entities begin or end inside a word and cannot be found exactly")
+        elif text.starts[first] > span.start or text.ends[end - 1] < span.end:
+            warn("entities begin or end with characters that the encoder does not see")
+
+
+def _warn_of_text(record: Record, text: TextTokens, warn: Warn) -> None:
+    """Report a text that is probably not as its author meant it."""
+    if not len(text.ids):
+        warn("texts have no word piece")
     characters = record.text.split(" ")
     if len(characters) >= _FEWEST_SPACED and all(len(character) == 1 for character in characters):
-        remark("texts are characters with a blank between each; --set data.word_separator= joins them")
+        warn("texts are characters with a blank between each; --set data.word_separator= joins them")
 
 
 TASK = Entities()

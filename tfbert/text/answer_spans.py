@@ -1,4 +1,4 @@
-"""What a file says of the answers to a question in, spans of characters of the context out."""
+"""Answers to a question as files give them, in any layout, and their spans of characters in the context."""
 
 from collections import Counter
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 from tfbert.text.cells import structured
 from tfbert.text.columns import shown, shown_json
 
-_WISH = (
+_EXPECTED = (
     'wanted a list of {"text", "answer_start"}, of strings, or one string; [] or null where the context has no answer'
 )
 _START_KEYS = ("answer_start", "start")
@@ -17,42 +17,43 @@ Span = tuple[int, int]
 
 
 def spans_of(answers: Any, start: Any, context: str) -> tuple[Span, ...]:
-    """Return the different true answers, the most frequent first, of equally frequent ones the first.
+    """Return the distinct true answers, the most frequent first; equally frequent answers stay in order.
 
     Args:
         answers: a list of `{"text", "answer_start"}` or of strings, `{"text": [...], "answer_start": [...]}`, or one
-            string, which may hold such a list as JSON or as Python prints it; `None`, blank or an empty list where
-            there is no answer.
-        start: first character of the answer, if `answers` is one string and the file says where it is; a whole number,
-            maybe as text; `None` otherwise.
-        context: in which the answers are.
+            string, which may hold such a list as JSON or as Python prints it; `None`, an empty list or a string of
+            whitespace where there is no answer.
+        start: the first character of the answer, if `answers` is one string and the file gives its position; a whole
+            number, possibly as text; `None` otherwise.
+        context: the text that contains the answers.
 
     Returns:
-        First character and the one behind the last, of each.
+        The first character and the end, exclusive, of each answer.
 
     Raises:
-        ValueError: another layout, an answer that is not where it is said to be, not in the context at all, or in it
-            several times when nothing says which.
+        ValueError: another layout, an answer that is not at its stated position or not in the context at all, or an
+            answer without a position that occurs several times.
     """
     if answers is None or (isinstance(answers, str) and not answers.strip()):
         return ()
     if isinstance(answers, str) and answers not in context:
-        held = structured(answers)
-        answers = answers if held is None else held
-    found = [_span(text, place, context) for text, place in _pairs(answers, start)]
-    return tuple(span for span, _ in Counter(found).most_common())
+        parsed = structured(answers)
+        answers = answers if parsed is None else parsed
+    spans = [_span(text, position, context) for text, position in _pairs(answers, start)]
+    return tuple(span for span, _ in Counter(spans).most_common())
 
 
 def is_impossible(value: Any) -> bool:
-    """Return what a file says of whether the context has no answer.
+    """Return whether a file marks a question as one without an answer.
 
     Args:
-        value: `true` or `false`, 0 or 1, also as text, as spreadsheets write them; `None`, blank or NaN say nothing.
+        value: `true` or `false`, 0 or 1, also as text, as spreadsheets write them; `None`, whitespace and NaN count as
+            false.
 
     Raises:
-        ValueError: something else.
+        ValueError: any other value.
     """
-    if value is None or value != value:  # NaN, by which pandas writes what is missing
+    if value is None or value != value:  # NaN, which pandas writes for a missing value
         return False
     text = str(value).strip().lower()
     if isinstance(value, list | dict) or text not in (*_TRUE, *_FALSE):
@@ -61,20 +62,21 @@ def is_impossible(value: Any) -> bool:
 
 
 def _pairs(answers: Any, start: Any) -> list[tuple[Any, Any]]:
-    """Return texts and what is said of their starts, from any of the layouts."""
+    """Return the texts of answers and their stated starts, from any of the layouts."""
     if isinstance(answers, str):
         return [(answers, start)]
     if isinstance(answers, dict) and isinstance(texts := answers.get("text"), list):
-        # As the library `datasets` writes SQuAD.
+        # The layout of SQuAD in the library `datasets`.
         starts = _start_in(answers)
         starts = [None] * len(texts) if starts is None else starts
         if not isinstance(starts, list) or len(starts) != len(texts):
-            said = f"answers have {len(texts)} texts and the starts {shown_json(starts)}"
-            raise ValueError(f"{said}; wanted one start for each text")
+            raise ValueError(
+                f"answers have {len(texts)} texts and the starts {shown_json(starts)}; wanted one start for each text"
+            )
         return list(zip(texts, starts, strict=True))
     answers = [answers] if isinstance(answers, dict) else answers
     if not isinstance(answers, list):
-        raise ValueError(f"answers are {shown_json(answers)}; {_WISH}")
+        raise ValueError(f"answers are {shown_json(answers)}; {_EXPECTED}")
     return [(item.get("text"), _start_in(item)) if isinstance(item, dict) else (item, None) for item in answers]
 
 
@@ -84,24 +86,26 @@ def _start_in(item: dict) -> Any:
 
 def _span(text: Any, start: Any, context: str) -> Span:
     if not isinstance(text, str):
-        raise ValueError(f"an answer is {shown_json(text)}; {_WISH}")
+        raise ValueError(f"an answer is {shown_json(text)}; {_EXPECTED}")
     if not text.strip():
         raise ValueError(f"an answer is {shown(text)}; wanted at least one character that is not blank")
-    places = _places(text, context)
-    if not places:
+    positions = _positions(text, context)
+    if not positions:
         raise ValueError(f"answer {shown(text)} is not in the context; wanted a part of it, letter by letter")
     if start is None or start == "":
-        if len(places) > 1:
-            several = ", ".join(map(str, places[:5])) + ", ..." * (len(places) > 5)
-            wish = "wanted an answer_start that says which"
-            raise ValueError(f"answer {shown(text)} is in the context {len(places)} times, at {several}; {wish}")
-        return places[0], places[0] + len(text)
+        if len(positions) > 1:
+            several = ", ".join(map(str, positions[:5])) + ", ..." * (len(positions) > 5)
+            raise ValueError(
+                f"answer {shown(text)} is in the context {len(positions)} times, at {several}; "
+                "wanted an answer_start that says which"
+            )
+        return positions[0], positions[0] + len(text)
     start = _number(start)
-    if start not in places:
-        there = context[start : start + max(len(text), 1)][:_EXCERPT_CHARACTERS]
-        nearest = min(places, key=lambda place: abs(place - start))
-        said = f"where the context has {there!r}" if there else f"beyond the context's {len(context)} characters"
-        raise ValueError(f"answer {shown(text)} is not at answer_start {start}, {said}; the nearest is at {nearest}")
+    if start not in positions:
+        actual = context[start : start + max(len(text), 1)][:_EXCERPT_CHARACTERS]
+        nearest = min(positions, key=lambda position: abs(position - start))
+        place = f"where the context has {actual!r}" if actual else f"beyond the context's {len(context)} characters"
+        raise ValueError(f"answer {shown(text)} is not at answer_start {start}, {place}; the nearest is at {nearest}")
     return start, start + len(text)
 
 
@@ -113,10 +117,10 @@ def _number(start: Any) -> int:
     return start
 
 
-def _places(text: str, context: str) -> list[int]:
-    """Return every position at which a text begins, overlapping ones too."""
-    places, at = [], context.find(text)
-    while at >= 0:
-        places.append(at)
-        at = context.find(text, at + 1)
-    return places
+def _positions(text: str, context: str) -> list[int]:
+    """Return every position at which a text begins, including overlapping occurrences."""
+    positions, position = [], context.find(text)
+    while position >= 0:
+        positions.append(position)
+        position = context.find(text, position + 1)
+    return positions

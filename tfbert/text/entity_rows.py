@@ -1,4 +1,4 @@
-"""Rows of a file in, texts with labelled spans of characters out: CoNLL columns, JSON spans, CLUENER's layout."""
+"""Records with labelled spans of characters, from CoNLL columns, JSON spans or CLUENER's layout."""
 
 import functools
 from collections.abc import Callable, Iterable, Mapping
@@ -18,16 +18,17 @@ COLUMNS = (
     Column("tags", "tags, ner_tags", required=False, is_target=True),
     Column("entities", "entities, spans, annotations, label, labels", required=False, is_target=True),
 )
-# Other tools' names for the parts of an entity.
+# Names of the parts of an entity in the files of various tools.
 _START, _END, _LABEL = ("start", "start_offset"), ("end", "end_offset"), ("label", "type", "entity", "labels")
 
 
 class EntityRows:
-    """Makes records of the rows of one file; a record's target is the tuple of its spans, as the file has them.
+    """Makes records from the rows of one file; a record's target is the tuple of its spans, as they are in the file.
 
     Args:
-        data: says how spans and tags are written.
-        rows: the file's rows afresh at every call, from which the scheme of its tags is told if `data` does not.
+        data: how spans and tags are written.
+        rows: returns the file's rows from the first on at every call; the scheme of the tags is detected from them if
+            `data` does not give it.
     """
 
     def __init__(self, data: DataConfig, rows: Callable[[], Iterable[Row]]):
@@ -37,17 +38,17 @@ class EntityRows:
         """Return the record of a row with `words` and `tags`, or with `text` and `entities`.
 
         Raises:
-            RowError: a tag that is wrong, with the place of its word.
-            ValueError: everything else that is wrong with the row.
+            RowError: an invalid tag, with the place of its word.
+            ValueError: anything else that is wrong with the row.
         """
         # A text may be in brackets; words, tags and entities are lists or objects.
-        values = {role: value if role == TEXT.role else _held(value) for role, value in row.values.items()}
+        values = {role: value if role == TEXT.role else _parsed(value) for role, value in row.values.items()}
         has_spans = isinstance(values.get("entities"), list | dict)
         if isinstance(values.get("words"), list) and (values.get("tags") is not None or not has_spans):
-            text, spans = self._of_words(row, values["words"], values.get("tags"))
+            text, spans = self._from_words(row, values["words"], values.get("tags"))
         elif has_spans:
             text = text_of(row)
-            spans = [_checked(span, text, said, self._data) for span, said in self._spans(values["entities"])]
+            spans = [_checked(span, text, stated, self._data) for span, stated in self._spans(values["entities"])]
         else:
             raise ValueError(_missing(row))
         if self._data.nested_spans == "refuse" and len(kept := outermost(spans)) < len(set(spans)):
@@ -56,8 +57,8 @@ class EntityRows:
             raise ValueError(f"entity {place} overlaps another; wanted none that do, as data.nested_spans=refuse says")
         return Record(text, tuple(dict.fromkeys(spans)), row.where)
 
-    def _of_words(self, row: Row, words: list, tags: Any) -> tuple[str, list[Span]]:
-        """Return the text that words make, and their entities in it."""
+    def _from_words(self, row: Row, words: list, tags: Any) -> tuple[str, list[Span]]:
+        """Return the text that words make, and the entities in it."""
         if not isinstance(tags, list) or len(tags) != len(words):
             count = len(tags) if isinstance(tags, list) else "no"
             raise ValueError(f"{len(words)} words and {count} tags; wanted a tag for every word")
@@ -67,7 +68,7 @@ class EntityRows:
         separator = self._data.word_separator
         text = text_of(Row(row.where, {"text": separator.join(words)}))
         try:
-            found = spans_of_tags(tags, self._scheme)
+            word_spans = spans_of_tags(tags, self._scheme)
         except TagError as error:
             word = shown(words[error.index])
             lines = row.values.get("lines")
@@ -77,23 +78,22 @@ class EntityRows:
         for word in words:
             starts.append(position)
             position += len(word) + len(separator)
-        last = [span.end - 1 for span in found]
         return text, [
-            Span(starts[s.start], starts[i] + len(words[i]), s.label) for s, i in zip(found, last, strict=True)
+            Span(starts[span.start], starts[span.end - 1] + len(words[span.end - 1]), span.label) for span in word_spans
         ]
 
     @functools.cached_property
     def _scheme(self) -> str:
         if self._data.tag_scheme != "auto":
             return self._data.tag_scheme
-        tags = (row.values.get("tags") for row in self._rows())
-        return scheme_of([tag for tag in of if isinstance(tag, str)] for of in tags if isinstance(of, list))
+        sentences = (row.values.get("tags") for row in self._rows())
+        return scheme_of([tag for tag in tags if isinstance(tag, str)] for tags in sentences if isinstance(tags, list))
 
     def _spans(self, entities: list | Mapping) -> Iterable[tuple[Span, Any]]:
-        """Yield each entity with the text it says it has, or `None`.
+        """Yield each entity with the text that the file states for it, or `None`.
 
-        Source: a dict is the layout of CLUENER2020, Xu et al. 2020: type to text to `[start, end]` pairs, in which
-            ends are inclusive.
+        Source: a dict has the layout of CLUENER2020, Xu et al. 2020: type to text to `[start, end]` pairs with
+            inclusive ends.
         """
         if isinstance(entities, list):
             inclusive = self._data.span_end == "inclusive"
@@ -103,54 +103,58 @@ class EntityRows:
         for label, by_text in entities.items():
             if not isinstance(by_text, Mapping) or not all(isinstance(pairs, list) for pairs in by_text.values()):
                 raise ValueError(f"{shown(label)} is {shown_json(by_text)}; wanted texts with lists of [start, end]")
-            for said, pairs in by_text.items():
+            for stated, pairs in by_text.items():
                 for pair in pairs:
-                    yield _span_of([*pair, label] if isinstance(pair, list) else pair, shown(label), True)[0], said
+                    yield _span_of([*pair, label] if isinstance(pair, list) else pair, shown(label), True)[0], stated
 
 
-def _held(value: Any) -> Any:
-    """Return the list or object that a cell of a table holds, or the value itself."""
-    held = structured(value) if isinstance(value, str) else None
-    return value if held is None else held
+def _parsed(value: Any) -> Any:
+    """Return the list or object that a cell of a table contains, or the value itself."""
+    parsed = structured(value) if isinstance(value, str) else None
+    return value if parsed is None else parsed
 
 
 def _missing(row: Row) -> str:
-    """Return what a row lacks that has neither entities nor words with tags."""
+    """Return the message for a row that has neither entities nor words with tags."""
     entities = row.values.get("entities")
-    wish = "wanted text and a list of entities, or lists of words and of tags"
+    expected = "wanted text and a list of entities, or lists of words and of tags"
     hint = ""
     if isinstance(entities, str) and TAG.fullmatch(entities.strip()):
         hint = "; for a word and its tag on each line use --set data.format=conll"
     if not row.values:
-        return f"no column or key that the task reads; {wish} (see data.columns)"
-    return f"entities is {shown_json(entities)}; {wish}{hint}"
+        return f"no column or key that the task reads; {expected} (see data.columns)"
+    return f"entities is {shown_json(entities)}; {expected}{hint}"
 
 
 def _span_of(item: Any, name: str, inclusive: bool) -> tuple[Span, Any]:
-    """Return the span that an entity of a file is, and the text it says it has."""
+    """Return the span of an entity of a file, and the text that the file states for it."""
     if isinstance(item, list):
-        start, end, label, said = (*item, None) if len(item) == 3 else (None, None, None, None)
+        start, end, label, stated = (*item, None) if len(item) == 3 else (None, None, None, None)
     elif isinstance(item, Mapping):
         start, end, label = (next((item[key] for key in keys if key in item), None) for keys in (_START, _END, _LABEL))
-        said = item.get("text")
+        stated = item.get("text")
     else:
-        start, end, label, said = None, None, None, None
+        start, end, label, stated = None, None, None, None
     if type(start) is not int or type(end) is not int or label is None:
         raise ValueError(f"{name} is {shown_json(item)}; wanted start, end and label, whole numbers and a string")
-    return Span(start, end + inclusive, one_label_of(label)), said
+    return Span(start, end + inclusive, one_label_of(label)), stated
 
 
-def _checked(span: Span, text: str, said: Any, data: DataConfig) -> Span:
-    """Return the span if it is one of the text."""
+def _checked(span: Span, text: str, stated: Any, data: DataConfig) -> Span:
+    """Return a span after checking that it lies in the text and has the stated text.
+
+    Raises:
+        ValueError: it does not.
+    """
     place = f"entity [{span.start}:{span.end}] {shown(span.label)}"
     if not 0 <= span.start <= span.end <= len(text):
         raise ValueError(f"{place} is outside of the text; wanted positions from 0 to {len(text)}")
     if not text[span.start : span.end].strip():
         raise ValueError(f"{place} is {shown(text[span.start : span.end])}; wanted at least one character, not blank")
-    found = text[span.start : span.end]
-    if isinstance(said, str) and said != found:
+    actual = text[span.start : span.end]
+    if isinstance(stated, str) and stated != actual:
         hint = ""
-        if text[span.start : span.end + 1] == said and data.span_end == "exclusive":
+        if text[span.start : span.end + 1] == stated and data.span_end == "exclusive":
             hint = ", or --set data.span_end=inclusive"
-        raise ValueError(f"{place} is {shown(found)} and says {shown(said)}; wanted the same{hint}")
+        raise ValueError(f"{place} is {shown(actual)} and says {shown(stated)}; wanted the same{hint}")
     return span

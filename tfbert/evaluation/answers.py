@@ -1,0 +1,225 @@
+"""Evaluation of extracted answers: exact match and F1, by kind of question and length, threshold, worst mistakes."""
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from markupsafe import Markup
+from matplotlib.ticker import FuncFormatter
+
+from tfbert.evaluation import drawing, metrics, squad
+from tfbert.evaluation.metric import Evaluation, Metric
+
+F1 = Metric("f1", "higher", "fraction", "harmonic mean of precision and recall")
+EXACT_MATCH = Metric(
+    "exact_match", "higher", "fraction", "share of answers equal to a true one but for case, articles and punctuation"
+)
+METRICS = (
+    F1,
+    EXACT_MATCH,
+    Metric("has_answer_f1", "higher", "fraction", "F1 over the questions that have an answer"),
+    Metric("has_answer_exact_match", "higher", "fraction", "exact match over the questions that have an answer"),
+    Metric("no_answer_accuracy", "higher", "fraction", "share of the questions without an answer that get none"),
+)
+_WORST_MISTAKES = 30
+_NO_ANSWER = "(no answer)"
+_QUESTION_WORDS = ("how many", "how much", "how", "what", "which", "whose", "whom", "who", "when", "where", "why")
+_LENGTHS = {"1 word": 1, "2 words": 2, "3 to 5 words": 5, "6 to 10 words": 10, "more than 10 words": math.inf}
+# A context without a word has no answer by any threshold; its margin would squeeze all others together in a figure.
+_LARGEST_MARGIN = 1e3
+
+
+@dataclass(frozen=True, slots=True)
+class Gold:
+    """What the answer to a record should be.
+
+    Args:
+        question: for the report.
+        answers: the true answers, the most frequent first; empty where the context has no answer.
+    """
+
+    question: str
+    answers: tuple[str, ...]
+
+
+class AnswerEvaluation(Evaluation):
+    """The predicted and the true answers of each record.
+
+    Args:
+        outputs: the served outputs by name.
+        gold: of each record.
+        threshold: the margin above which no answer is given; infinity where there is always an answer.
+    """
+
+    def __init__(self, outputs: Mapping[str, np.ndarray], gold: Sequence[Gold], threshold: float):
+        self._outputs, self._gold, self._threshold = outputs, gold, threshold
+        self._best = _texts(outputs["answer"][:, 0])
+
+    def values(self) -> dict[str, float]:
+        """Return the metrics with the threshold that is best for these records."""
+        margins = self._outputs["no_answer_margin"]
+        threshold = np.float32(best_threshold(self._best, margins, self._gold))
+        predicted = ["" if margin > threshold else text for text, margin in zip(self._best, margins, strict=True)]
+        return {name: float(values.mean()) for name, values in _by_kind(predicted, self._gold).items()}
+
+    def intervals(self) -> dict[str, dict[str, float]]:
+        """Return the metrics with the threshold in use, with intervals over resampled records.
+
+        Those by kind of question are there only if some questions have an answer and some have none.
+        """
+        by_kind = _by_kind(_texts(self._outputs["best_answer"]), self._gold)
+        return {
+            name: metrics.resampled(lambda records, values=values: float(values[records].mean()), len(values))
+            for name, values in by_kind.items()
+        }
+
+    def sections(self) -> dict:
+        """Return scores by kind of question and by length, the threshold's curve, reliability, the worst mistakes."""
+        outputs, gold = self._outputs, [item.answers for item in self._gold]
+        predicted = _texts(outputs["best_answer"])
+        scores = squad.score_all(predicted, gold)
+        is_answered = np.array([bool(text) for text in predicted])
+        stated = np.where(is_answered, outputs["probability"][:, 0], outputs["no_answer_probability"])
+        order = np.lexsort((-stated, scores["f1"]))
+        worst = [int(index) for index in order if scores["f1"][index] < 1][:_WORST_MISTAKES]
+        return {
+            "reliability": metrics.reliability((scores["exact_match"] < 1).astype(int), stated[:, None]),
+            "tables": [by_question_word(scores, [item.question for item in self._gold]), by_length(scores, gold)],
+            "figures": self._figures(),
+            "worst": {
+                index: {
+                    "label": " / ".join(gold[index]) or _NO_ANSWER,
+                    "predicted": predicted[index] or _NO_ANSWER,
+                    "probability": float(stated[index]),
+                    "label_probability": None,
+                }
+                for index in worst
+            },
+        }
+
+    def _figures(self) -> list[dict]:
+        """Return the curve of the threshold, if there is one and some questions have an answer and some have none."""
+        gold = [item.answers for item in self._gold]
+        has_answer = np.array([bool(answers) for answers in gold])
+        if math.isinf(self._threshold) or has_answer.all() or not has_answer.any():
+            return []
+        best = squad.score_all(self._best, gold)["f1"]
+        curve = squad.threshold_curve(self._outputs["no_answer_margin"], best, has_answer)
+        return [threshold_figure(curve, self._threshold)]
+
+
+def best_threshold(best_answers: Sequence[str], margins: np.ndarray, gold: Sequence[Gold]) -> float:
+    """Return the margin above which no answer should be given, for the highest F1.
+
+    Args:
+        best_answers: the text of the best span of each record.
+        margins: the logit of no answer minus that of the best span, float32 `(records,)`.
+        gold: of each record.
+
+    Returns:
+        Infinity where every question has an answer.
+    """
+    if all(item.answers for item in gold):
+        return math.inf
+    best = squad.score_all(best_answers, [item.answers for item in gold])["f1"]
+    empty = np.array([squad.f1("", item.answers) for item in gold])
+    return squad.best_threshold(margins, best, empty)
+
+
+def by_question_word(scores: Mapping[str, np.ndarray], questions: Sequence[str]) -> dict:
+    """Return a table of the scores by question word, the most frequent first.
+
+    Args:
+        scores: `f1` and `exact_match` of every record.
+        questions: of the same records.
+    """
+    words = np.array([question_word(question) for question in questions])
+    rows = [_row(word, scores, words == word) for word in np.unique(words)]
+    rows.sort(key=lambda row: -row[1])
+    caption = "The first English question word of each question; other languages are all other."
+    return _table("By question word", "question word", rows, caption)
+
+
+def by_length(scores: Mapping[str, np.ndarray], answers: Sequence[Sequence[str]]) -> dict:
+    """Return a table of the scores by the length of the true answer.
+
+    Args:
+        scores: `f1` and `exact_match` of every record.
+        answers: the true answers of the same records, the most frequent first.
+    """
+    sizes = np.array([len(texts[0].split()) if texts else 0 for texts in answers])
+    rows, low = [], -1
+    for name, most in {"no answer": 0, **_LENGTHS}.items():
+        chosen = (sizes > low) & (sizes <= most)
+        low = most
+        if chosen.any():
+            rows.append(_row(name, scores, chosen))
+    caption = "Words, as blanks separate them, of the true answer; of several true answers, of the most frequent."
+    return _table("By length of the answer", "true answer", rows, caption)
+
+
+def question_word(question: str) -> str:
+    """Return the first English question word of a question; `other` where there is none."""
+    words = " ".join(["", *re.findall(r"[^\W_]+", question.lower()), ""])
+    places = {word: words.find(f" {word} ") for word in _QUESTION_WORDS}
+    # Of two at the same position the longer one, such as "how many", comes first in the tuple.
+    return min((word for word, place in places.items() if place >= 0), key=places.get, default="other")
+
+
+def threshold_figure(curve: Mapping[str, np.ndarray], threshold: float) -> dict:
+    """Return a figure of F1 by the threshold between an answer and none.
+
+    Args:
+        curve: as `squad.threshold_curve` returns it.
+        threshold: the one in use.
+    """
+    caption = (
+        "The margin is the logit of no answer less that of the best answer; a lower threshold refuses more. "
+        "The one in use is the best on validation."
+    )
+    return {"title": "An answer or none", "svg": _curve(curve, threshold), "caption": caption}
+
+
+def _curve(curve: Mapping[str, np.ndarray], threshold: float) -> Markup:
+    looks = {
+        "all": ("all questions", drawing.ACCENT, "-", 1.8),
+        "has_answer": ("with an answer", drawing.INK, "--", 1.3),
+        "no_answer": ("without an answer", drawing.MUTED, ":", 1.5),
+    }
+    shown = np.abs(curve["threshold"]) < _LARGEST_MARGIN
+    with drawing.report_style():
+        figure, axes = drawing.new_axes(width=400)
+        for name, (label, color, line, width) in looks.items():
+            points = curve["threshold"][shown], curve[name][shown]
+            axes.plot(*points, color=color, linestyle=line, linewidth=width, label=label, drawstyle="steps-post")
+        axes.axvline(threshold, color=drawing.WARN, linewidth=1.2, linestyle=":", label=f"in use: {threshold:.2f}")
+        axes.set(ylim=(-0.02, 1.03), title="F1 by threshold", xlabel="margin above which no answer is given")
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:.0f} %"))
+        axes.legend(loc="best")
+        return drawing.to_svg(figure, "F1 by the threshold between an answer and none")
+
+
+def _row(name: str, scores: Mapping[str, np.ndarray], chosen: np.ndarray) -> list:
+    shares = [f"{100 * scores[metric][chosen].mean():.1f} %" for metric in ("f1", "exact_match")]
+    return [str(name), int(chosen.sum()), *shares]
+
+
+def _table(title: str, first: str, rows: list, caption: str) -> dict:
+    return {"title": title, "columns": [first, "questions", "F1", "exact match"], "rows": rows, "caption": caption}
+
+
+def _by_kind(predicted: Sequence[str], gold: Sequence[Gold]) -> dict[str, np.ndarray]:
+    """Return the values that each metric averages: of all records, and of those with and those without an answer."""
+    scores = squad.score_all(predicted, [item.answers for item in gold])
+    values = {"f1": scores["f1"], "exact_match": scores["exact_match"]}
+    has_answer = np.array([bool(item.answers) for item in gold])
+    if has_answer.all() or not has_answer.any():
+        return values
+    of_answers = {f"has_answer_{name}": scores[name][has_answer] for name in values}
+    return values | of_answers | {"no_answer_accuracy": scores["exact_match"][~has_answer]}
+
+
+def _texts(values: np.ndarray) -> list[str]:
+    return [value.decode("utf-8", "replace") for value in values]
