@@ -4,18 +4,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from tfbert.evaluation.metric import Evaluation, Metric
-from tfbert.evaluation.values import Values, scatter
+from tfbert.evaluation.metric import Evaluation
+from tfbert.evaluation.values import PEARSON, SPEARMAN, Values, scatter
 
-SPEARMAN = Metric(
-    "spearman",
-    "higher",
-    "correlation",
-    "correlation of the order of predicted and true values: 0 is none, 1 is perfect",
-)
-PEARSON = Metric(
-    "pearson", "higher", "correlation", "linear correlation of predicted and true values: 0 is none, 1 is perfect"
-)
 METRICS = (SPEARMAN, PEARSON)
 
 

@@ -14,6 +14,7 @@ import tensorflow as tf
 
 from tfbert.evaluation import ranking, similarity
 from tfbert.evaluation.metric import Evaluation
+from tfbert.evaluation.values import SPEARMAN
 from tfbert.heads import negatives
 from tfbert.heads.embedding import EmbeddingHead
 from tfbert.heads.index import AnswerIndex, search
@@ -270,7 +271,7 @@ class FittedScored(FittedMatching):
 
     outputs = base_outputs.MATCHING_SCORED
     metrics = similarity.METRICS
-    monitor = similarity.SPEARMAN
+    monitor = SPEARMAN
     targets = {"similarity": Target("float32")}
 
     @property
