@@ -24,9 +24,10 @@ import tensorflow as tf
 from tfbert.config import Config, value_at
 from tfbert.evaluation.metric import Evaluation, Metric
 from tfbert.heads.base import Head
+from tfbert.heads.index import Index
 from tfbert.nearest import did_you_mean
 from tfbert.space import COMMON, Space
-from tfbert.tasks.base_decision import Decision, Index
+from tfbert.tasks.base_decision import Decision
 from tfbert.tasks.base_options import Options
 from tfbert.tasks.base_outputs import Outputs
 from tfbert.text.columns import Column
