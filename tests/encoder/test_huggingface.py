@@ -9,7 +9,7 @@ import pytest
 from safetensors import safe_open
 
 from tfbert.encoder.backbone import Encoder, load_encoder, save_huggingface
-from tfbert.encoder.computation import build_backbone
+from tfbert.encoder.bert import build_encoder
 from tfbert.pretraining.heads import PretrainingHead
 from tfbert.text.tokenizer import Tokenizer
 
@@ -51,7 +51,7 @@ def make_encoder(activation="gelu_tanh", epsilon=1e-2, has_pooler=True, rules=(F
     sizes = {"vocabulary_size": 15, "num_layers": 2, "num_heads": 3, "hidden_dim": 12, "intermediate_dim": 20}
     sizes |= {"max_sequence_length": 9, "num_segments": 3}
     facts = {"kind": "tiny", "activation": activation, "layer_norm_epsilon": epsilon, "has_pooler": has_pooler, **sizes}
-    backbone = build_backbone(facts, dtype="float32", dropout=dropout)
+    backbone = build_encoder(facts, dtype="float32", dropout=dropout)
     draw = np.random.default_rng(7)
     for variable in backbone.weights:
         variable.assign(draw.normal(0, 0.5, variable.shape))

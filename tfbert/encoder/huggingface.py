@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from keras_hub.models import BertBackbone
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
+from tfbert.encoder.bert import BertEncoder
 from tfbert.files import read_json, write_json
 
 FILES = {"config.json", "model.safetensors", "vocab.txt", "tokenizer_config.json"}
@@ -107,7 +107,7 @@ def read_tokenizer(directory: Path) -> tuple[list[str], tuple[bool, bool, bool]]
     return sorted(ids, key=ids.get), rules
 
 
-def load_weights(backbone: BertBackbone, path: Path) -> bool:
+def load_weights(backbone: BertEncoder, path: Path) -> bool:
     """Assign all tensors of a file, each checked for its shape.
 
     Returns:
@@ -142,7 +142,7 @@ def load_weights(backbone: BertBackbone, path: Path) -> bool:
     return has_pooler
 
 
-def _tensors(backbone: BertBackbone, has_pooler: bool) -> Iterator[tuple[Any, str, tuple[int, ...]]]:
+def _tensors(backbone: BertEncoder, has_pooler: bool) -> Iterator[tuple[Any, str, tuple[int, ...]]]:
     """Yield each variable with the name and shape of its tensor; a 2-d shape of a Dense is (outputs, inputs)."""
     hidden, intermediate = backbone.hidden_dim, backbone.intermediate_dim
 
@@ -160,15 +160,15 @@ def _tensors(backbone: BertBackbone, has_pooler: bool) -> Iterator[tuple[Any, st
     yield segments.embeddings, "embeddings.token_type_embeddings.weight", (backbone.num_segments, hidden)
     yield from norm(backbone.embeddings_layer_norm, "embeddings")
     for index, layer in enumerate(backbone.transformer_layers):
-        place, attention = f"encoder.layer.{index}", layer._self_attention_layer
+        place, attention = f"encoder.layer.{index}", layer.parts.attention
         yield from dense(attention.query_dense, f"{place}.attention.self.query", hidden, hidden)
         yield from dense(attention.key_dense, f"{place}.attention.self.key", hidden, hidden)
         yield from dense(attention.value_dense, f"{place}.attention.self.value", hidden, hidden)
         yield from dense(attention.output_dense, f"{place}.attention.output.dense", hidden, hidden)
-        yield from norm(layer._self_attention_layer_norm, f"{place}.attention.output")
-        yield from dense(layer._feedforward_intermediate_dense, f"{place}.intermediate.dense", intermediate, hidden)
-        yield from dense(layer._feedforward_output_dense, f"{place}.output.dense", hidden, intermediate)
-        yield from norm(layer._feedforward_layer_norm, f"{place}.output")
+        yield from norm(layer.parts.attention_norm, f"{place}.attention.output")
+        yield from dense(layer.parts.feedforward_in, f"{place}.intermediate.dense", intermediate, hidden)
+        yield from dense(layer.parts.feedforward_out, f"{place}.output.dense", hidden, intermediate)
+        yield from norm(layer.parts.feedforward_norm, f"{place}.output")
     if has_pooler:
         yield from dense(backbone.pooled_dense, "pooler.dense", hidden, hidden)
 
@@ -193,7 +193,7 @@ def _turned(matrix: np.ndarray, name: str) -> np.ndarray:
 
 def write(
     directory: Path,
-    backbone: BertBackbone,
+    backbone: BertEncoder,
     vocabulary: list[str],
     rules: tuple[bool, bool, bool],
     facts: dict[str, Any],

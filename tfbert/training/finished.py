@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 
 from tfbert.config import Config, from_dict
-from tfbert.encoder.computation import set_computation
 from tfbert.files import read_json, write_json
 from tfbert.tasks.base import load_task
 from tfbert.text.items import Item, from_json
@@ -60,9 +59,7 @@ def load_run(run_dir: Path, matrices: str | None = None) -> FinishedRun:
     task, facts = load_task(config.task), stored["facts"]
     model = build_model(task, facts, stored["encoder"], config)
     checkpoint.scatter("model", model.weights, checkpoint.load_best(run_dir))
-    if matrices:
-        encoder = stored["encoder"]
-        set_computation(model.backbone, encoder["activation"], encoder["layer_norm_epsilon"], matrices=matrices)
+    model.backbone.copy_kernels(matrices)
     answering = Answering(task, facts, model, Tokenizer(**stored["tokenizer"]), config)
     arrays.load(run_dir, answering.arrays)
     return FinishedRun(config, facts, answering, report, [from_json(item) for item in stored["samples"]])

@@ -14,9 +14,11 @@ import numpy as np
 import tfbert.text.checks as checks
 from tfbert.config import Config, override
 from tfbert.encoder.backbone import Encoder, load_encoder
-from tfbert.encoder.computation import build_backbone, check_layers, freeze
+from tfbert.encoder.bert import build_encoder
 from tfbert.encoder.precision import Precision, choose_precision
 from tfbert.encoder.presets import cache_dir
+from tfbert.encoder.tuning import check_layers
+from tfbert.encoder.weights import copy_weights
 from tfbert.files import writing
 from tfbert.tasks.base import Task, TaskModel, load_task
 from tfbert.text.datasets import TokenizedSplit, tokenize
@@ -269,16 +271,15 @@ def build_models(problem: Problem, config: Config) -> tuple[TaskModel, TaskModel
     """
     precision = choose_precision(config.encoder.precision, config.encoder.fast)
     parts = (problem.task, problem.facts, problem.encoder.facts, config)
-    evaluation_model = build_model(*parts, Precision("float32", precision.products))
+    evaluation_model = build_model(*parts, Precision("float32", precision.product_dtype))
     model = evaluation_model
     if precision.dtype != "float32":
         model = build_model(*parts, precision)
-    for source, copy in zip(problem.encoder.backbone.weights, model.backbone.weights, strict=True):
-        copy.assign(source.value)
+    copy_weights(problem.encoder.backbone, model.backbone)
     num_learned = config.train.trainable_layers
     if num_learned is not None:
         check_layers(num_learned, model.backbone.num_layers, config.encoder.name)
-        freeze(model.backbone, num_learned)
+        model.backbone.freeze(num_learned)
         if not model.trainable_weights:
             raise ValueError(
                 f"train.trainable_layers={num_learned}: {problem.task.name} has no weights outside the encoder; "
@@ -292,5 +293,5 @@ def build_model(
 ) -> TaskModel:
     """Return a model with a new head on an encoder of this architecture with random weights."""
     options = {"dropout": config.encoder.dropout, "fast": config.encoder.fast}
-    backbone = build_backbone(encoder_facts, **precision._asdict(), **options)
+    backbone = build_encoder(encoder_facts, **precision._asdict(), **options)
     return TaskModel(backbone, task.build_head(facts, config))

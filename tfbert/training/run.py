@@ -13,7 +13,6 @@ import numpy as np
 import tensorflow as tf
 
 from tfbert.config import Config, override
-from tfbert.encoder.computation import answering_in
 from tfbert.encoder.precision import choose_precision
 from tfbert.evaluation import page
 from tfbert.evaluation.board import Board
@@ -256,7 +255,7 @@ def evaluate(problem: Problem, answering: Answering) -> tuple[dict, dict[str, tu
 
 def _start_head(problem: Problem, model: TaskModel, config: Config) -> None:
     # It need not be more exact than the learning that follows.
-    products = choose_precision(config.encoder.precision, config.encoder.fast).products
+    products = choose_precision(config.encoder.precision, config.encoder.fast).product_dtype
     embed = _embedder(problem, model, config, products)
     problem.task.start_head(model, embed, problem.tokenized["train"].targets, config)
 
@@ -268,7 +267,7 @@ def _embedder(
     split, length = problem.tokenized["train"], config.encoder.sequence_length
 
     def embed(rows: np.ndarray) -> np.ndarray:
-        with answering_in(model.backbone, products):
+        with model.backbone.kernels_copied(products):
             return predict_rows(Embedder(model.backbone, model.head), split, length, rows)
 
     return problem.remembered(embed, f"{config.head.pooling} {model.backbone.dtype_policy.name} {products}")
