@@ -9,7 +9,7 @@ import json
 import logging
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from tfbert.encoder.activations import ACTIVATIONS
 from tfbert.encoder.bert import KERASNLP_ACTIVATION, KERASNLP_EPSILON, BertEncoder
 from tfbert.encoder.huggingface import SIZES
 from tfbert.encoder.presets import EncoderSource
+from tfbert.encoder.spec import EncoderSpec
 from tfbert.files import check_space, read_json, replaced, sha256_of
 
 logger = logging.getLogger(__name__)
@@ -50,10 +51,7 @@ class Encoder:
         strip_accents: accents are taken off before it is split.
         split_on_cjk: every Chinese character is a word.
         source: the name or directory it was loaded from, as the user wrote it; kept when saved and loaded again.
-        facts: `kind`, `activation`, `layer_norm_epsilon`, `has_pooler` (False: the weights came without a pooler, so
-            pooled_dense is random), `dropout`, and the sizes under KerasNLP's names; where tfbert pretrained it,
-            `pretraining`: on what and how long; of a `hf://` name, `commit`: the hash of the files' commit on the
-            Hugging Face hub. All fit in JSON.
+        spec: its architecture and origin.
     """
 
     backbone: BertEncoder
@@ -62,7 +60,7 @@ class Encoder:
     strip_accents: bool
     split_on_cjk: bool
     source: str
-    facts: dict[str, Any] = field(default_factory=dict)
+    spec: EncoderSpec
 
 
 def load_encoder(
@@ -119,9 +117,9 @@ def save_encoder(encoder: Encoder, directory: str | os.PathLike, heads: dict[str
     except importlib.metadata.PackageNotFoundError:  # run from a checkout
         version = None
     rules = {key: getattr(encoder, key) for key in _RULES}
-    computed = {key: encoder.facts[key] for key in ("activation", "layer_norm_epsilon", "has_pooler")}
-    said = {"format": _FORMAT, "tfbert_version": version, "source": encoder.source, **rules, **computed}
-    said |= {key: encoder.facts[key] for key in ("pretraining",) if key in encoder.facts}
+    spec = encoder.spec.to_json()
+    kept = {key: spec[key] for key in ("activation", "layer_norm_epsilon", "has_pooler", "pretraining") if key in spec}
+    document = {"format": _FORMAT, "tfbert_version": version, "source": encoder.source, **rules, **kept}
     with replaced(directory, _SAVED, "a saved encoder") as aside:
         # HDF5 crashes the process when it cannot write to the end.
         num_bytes = sum(np.asarray(weight).nbytes for weight in encoder.backbone.weights)
@@ -130,8 +128,8 @@ def save_encoder(encoder: Encoder, directory: str | os.PathLike, heads: dict[str
         BertTokenizer(encoder.vocabulary, **rules).save_to_preset(str(aside))
         if heads:
             save_file(heads, aside / HEADS)
-        said["sha256"] = {name: sha256_of(aside / name) for name in (_WEIGHTS, HEADS) if (aside / name).exists()}
-        (aside / "encoder.json").write_text(json.dumps(said, indent=1), encoding="utf-8")
+        document["sha256"] = {name: sha256_of(aside / name) for name in (_WEIGHTS, HEADS) if (aside / name).exists()}
+        (aside / "encoder.json").write_text(json.dumps(document, indent=1), encoding="utf-8")
 
 
 def save_huggingface(
@@ -151,7 +149,7 @@ def save_huggingface(
     """
     with replaced(directory, huggingface.FILES, "a saved encoder") as aside:
         rules = tuple(getattr(encoder, key) for key in _RULES)
-        huggingface.write(aside, encoder.backbone, encoder.vocabulary, rules, encoder.facts, heads or {})
+        huggingface.write(aside, encoder.backbone, encoder.vocabulary, rules, encoder.spec, heads or {})
 
 
 def new_encoder(vocabulary: list[str], sizes: dict[str, int], *, lowercase: bool, dropout: float, name: str) -> Encoder:
@@ -175,17 +173,15 @@ def new_encoder(vocabulary: list[str], sizes: dict[str, int], *, lowercase: bool
 
 
 def _encoder(source, backbone: BertEncoder, vocabulary, rules, has_pooler=True) -> Encoder:
-    """Check the vocabulary, gather the facts."""
-    facts = {"kind": source.kind, "activation": backbone.activation}
-    facts |= {"layer_norm_epsilon": backbone.layer_norm_epsilon, "has_pooler": has_pooler}
-    facts |= {key: getattr(backbone, key) for key in (*SIZES, "dropout")}
-    facts |= {"commit": source.commit} if source.commit else {}
+    """Check the vocabulary, and describe the encoder."""
+    computed = {key: getattr(backbone, key) for key in (*SIZES, "dropout", "activation", "layer_norm_epsilon")}
+    spec = EncoderSpec(kind=source.kind, has_pooler=has_pooler, commit=source.commit, **computed)
     if len(vocabulary) > backbone.vocabulary_size:
         raise ValueError(
             f"{source.name}: {len(vocabulary)} tokens in the vocabulary; the embeddings have {backbone.vocabulary_size}"
         )
     presets.check_vocabulary(vocabulary, source.name)
-    return Encoder(backbone, vocabulary, *rules, source.name, facts)
+    return Encoder(backbone, vocabulary, *rules, source.name, spec)
 
 
 def _load_tiny(source: EncoderSource, options: dict, load_weights: bool, seed: int) -> Encoder:
@@ -220,8 +216,8 @@ def _load_kerasnlp(source: EncoderSource, options: dict, load_weights: bool, see
     rules["strip_accents"] = rules["strip_accents"] or rules["lowercase"]
     rules = [said.get(key, value) for key, value in rules.items()]
     encoder = _encoder(source, backbone, list(tokenizer.vocabulary), rules, said.get("has_pooler", True))
-    facts = encoder.facts | {key: said[key] for key in ("pretraining",) if key in said}
-    return dataclasses.replace(encoder, source=said.get("source", source.name), facts=facts)
+    spec = dataclasses.replace(encoder.spec, pretraining=said.get("pretraining"))
+    return dataclasses.replace(encoder, source=said.get("source", source.name), spec=spec)
 
 
 def _check_files(directory: Path, said: dict[str, Any]) -> None:

@@ -12,6 +12,7 @@ from keras_hub.models import Backbone, BertBackbone
 from tfbert.encoder.activations import ACTIVATIONS
 from tfbert.encoder.extension_points import ExtensionPoint
 from tfbert.encoder.layer import EncoderLayer
+from tfbert.encoder.spec import EncoderSpec
 from tfbert.encoder.tuning import TuningMethod
 from tfbert.encoder.weights import copy_weights
 
@@ -301,17 +302,17 @@ class BertEncoder(Backbone):
 
 
 def build_encoder(
-    facts: dict, *, dropout: float, dtype: str = "float32", product_dtype: str | None = None, fast: bool = True
+    spec: EncoderSpec, *, dropout: float, dtype: str = "float32", product_dtype: str | None = None, fast: bool = True
 ) -> BertEncoder:
-    """Return the architecture that an encoder's facts describe, with weights that are yet to be set.
+    """Return an encoder with the architecture of a spec, with weights that are yet to be set.
 
     Args:
-        facts: `Encoder.facts`, or what was stored of them with a run.
+        spec: its own dropout is not used.
         dropout: as for `BertEncoder`.
         dtype: Keras dtype policy.
         product_dtype: as for `EncoderLayer`.
         fast: as for `EncoderLayer`.
     """
-    architecture = {name: facts[name] for name in (*_SIZES, "activation", "layer_norm_epsilon")}
+    architecture = {name: getattr(spec, name) for name in (*_SIZES, "activation", "layer_norm_epsilon")}
     options = {"dropout": dropout, "dtype": dtype, "product_dtype": product_dtype, "fast": fast}
     return BertEncoder(**architecture | options, draw_weights=False)

@@ -12,6 +12,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from tfbert.encoder.bert import BertEncoder
+from tfbert.encoder.spec import EncoderSpec
 from tfbert.files import read_json, write_json
 
 FILES = {"config.json", "model.safetensors", "vocab.txt", "tokenizer_config.json"}
@@ -196,7 +197,7 @@ def write(
     backbone: BertEncoder,
     vocabulary: list[str],
     rules: tuple[bool, bool, bool],
-    facts: dict[str, Any],
+    spec: EncoderSpec,
     heads: dict[str, np.ndarray],
 ) -> None:
     """Write the four files of `FILES` that PyTorch transformers' `AutoModel` and `AutoTokenizer` read.
@@ -206,7 +207,7 @@ def write(
         backbone: with its present weights; they are written as float32.
         vocabulary: token of each id.
         rules: lowercase, strip_accents, split_on_cjk.
-        facts: of the encoder. Without `has_pooler` no pooler is written, and transformers starts a random one.
+        spec: of the encoder. Without `has_pooler` no pooler is written, and transformers starts a random one.
         heads: tensors of the heads it was pretrained with, by their names here; empty where there are none.
     """
     config = {theirs: getattr(backbone, ours) for ours, theirs in SIZES.items()}
@@ -215,14 +216,14 @@ def write(
     architecture = "BertForPreTraining" if "cls.seq_relationship.weight" in heads else "BertForMaskedLM"
     config["architectures"] = [architecture if heads else "BertModel"]
     prefix = "bert." if heads else ""
-    config |= {"hidden_act": _ACTIVATIONS_OUT[facts["activation"]], "layer_norm_eps": facts["layer_norm_epsilon"]}
+    config |= {"hidden_act": _ACTIVATIONS_OUT[spec.activation], "layer_norm_eps": spec.layer_norm_epsilon}
     config |= dict.fromkeys(("hidden_dropout_prob", "attention_probs_dropout_prob"), backbone.dropout)
     config |= {"position_embedding_type": "absolute", "initializer_range": 0.02}
     said = dict(zip(("do_lower_case", "strip_accents", "tokenize_chinese_chars"), rules, strict=True))
     said |= {"tokenizer_class": "BertTokenizer", "model_max_length": backbone.max_sequence_length}
     said |= {f"{name.lower()}_token": f"[{name}]" for name in ("PAD", "UNK", "CLS", "SEP", "MASK")}
     tensors = dict(heads)
-    for variable, name, shape in _tensors(backbone, facts["has_pooler"]):
+    for variable, name, shape in _tensors(backbone, spec.has_pooler):
         ours = np.reshape(variable, shape if "embeddings." in name else shape[::-1])
         tensors[prefix + name] = np.ascontiguousarray(_turned(ours, name))
     # The metadata says whose convention the tensors follow; older versions of transformers refuse a file without.

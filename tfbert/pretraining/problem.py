@@ -60,7 +60,8 @@ class PretrainingProblem:
         for name in ("corpus", "prepared"):
             tree.pop(name)  # its rows are there already, by hash; where its files are makes no difference
         rows = {name: split["shards"] for name, split in self.index["splits"].items()}
-        text = json.dumps([tree, rows, self.index["vocabulary"], self.encoder.facts], sort_keys=True, default=str)
+        parts = [tree, rows, self.index["vocabulary"], self.encoder.spec.to_json()]
+        text = json.dumps(parts, sort_keys=True, default=str)
         return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -192,11 +193,11 @@ def build_models(problem: PretrainingProblem) -> tuple[PretrainingModel, Pretrai
     models = []
     options = {"dropout": config.encoder.dropout, "fast": config.encoder.fast}
     for each in dict.fromkeys((Precision("float32", precision.product_dtype), precision)):
-        backbone = build_encoder(encoder.facts, **each._asdict(), **options)
+        backbone = build_encoder(encoder.spec, **each._asdict(), **options)
         head = PretrainingHead(
             backbone,
-            activation=encoder.facts["activation"],
-            layer_norm_epsilon=encoder.facts["layer_norm_epsilon"],
+            activation=encoder.spec.activation,
+            layer_norm_epsilon=encoder.spec.layer_norm_epsilon,
             with_pairs=config.examples.pairs != "none",
             product_dtype=each.product_dtype,
         )

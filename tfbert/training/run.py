@@ -295,7 +295,7 @@ def _report(problem: Problem, config: Config, progress: Progress, scores: dict, 
     counted = {name: {"num_examples": data[name]["num_examples"], **score} for name, score in scores.items()}
     return {
         "task": problem.task.name,
-        "encoder": {"name": config.encoder.name, **problem.encoder.facts},
+        "encoder": {"name": config.encoder.name, **problem.encoder.spec.to_json()},
         "seed": config.train.seed,
         "config": config.to_dict(),
         "versions": versions(),
