@@ -11,7 +11,7 @@ import pytest
 import small
 import uvicorn
 
-from tfbert.bench.processes import free_ports
+from benchmarks.processes import free_ports
 from tfbert.serving.client import Client
 from tfbert.serving.server import connections, grpc_api, grpc_messages, rest_api
 from tfbert.serving.server.connections import TimedConnection
