@@ -38,7 +38,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--repeat", action="store_true", help="quality: train twice and compare the weights")
     parser.add_argument("--model", metavar="RUN", type=Path, help="serve, load: run of a classification")
-    parser.add_argument("--seconds", metavar="S", type=float, default=60.0, help="load: seconds a row (default: 60)")
+    parser.add_argument("--seconds", metavar="S", type=float, default=60.0, help="load: seconds per row (default: 60)")
     return parser
 
 

@@ -3,6 +3,7 @@
 All servers run at once and take turns in short blocks. Clients share the processor with them.
 """
 
+import logging
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -15,6 +16,8 @@ from benchmarks.options import Options
 from benchmarks.processes import Worker, free_ports, peers_python, server, tool_command, worker_command
 from benchmarks.served_model import SHORT, ServedModel, export, texts_of
 from benchmarks.tables import Row, Table, median, speedup
+
+logger = logging.getLogger(__name__)
 
 _MODEL = "served"
 _PREDICT_PATH, _PEER_PATH = f"/v1/models/{_MODEL}:predict", "/predict"
@@ -86,7 +89,10 @@ def send(target: Target, texts: Sequence[str], num_clients: int, seconds: float,
     job = {"port": target.port, "path": target.path, "num_clients": num_clients, "texts": texts}
     with Worker(worker_command("load_client", job, out_dir / "clients.json")) as clients:
         time.sleep(seconds)
-        return clients.finish()
+        measured = clients.finish()
+    for failure in measured["failures"]:
+        logger.warning("port %d: %s", target.port, failure)
+    return measured
 
 
 def row_of(num_clients: int, system: str, blocks: Sequence[dict]) -> Row:

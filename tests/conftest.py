@@ -13,7 +13,7 @@ from tfbert.encoder import presets
 
 CONTRACT = "test_contract.py"
 # In minutes of a process or more.
-SLOWEST = {CONTRACT, "test_run.py", "test_matching.py", "test_trainer.py", "test_serve.py", "test_served.py"}
+SLOWEST = {CONTRACT, "test_run.py", "test_matching.py", "test_trainer.py", "test_serve.py"}
 # Read by TensorFlow's C++ part when it is loaded.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
