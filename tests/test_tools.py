@@ -18,10 +18,6 @@ OPTIONS = {
         "what", "--corpus", "--prepared", "--encoder", "--from-scratch", "--vocabulary", "--size", "--out", "--show",
         "--seed", "--config", "--set", "--allow-code", "--beam",
     },
-    "bench": {
-        "what", "--data", "--only", "--out", "--seeds", "--repeat", "--model", "--lines", "--seconds", "--requests",
-        "--swaps",
-    },
     "search": {
         "--task", "--data", "--encoder", "--algorithm", "--trials", "--hours", "--executions", "--confirm", "--keep",
         "--stop-hopeless", "--workers", "--space", "--out", "--name", "--config", "--set", "--no-export", "--restart",

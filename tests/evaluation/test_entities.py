@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import precision_recall_fscore_support
+from tfbert.evaluation.spans import FUNCTIONS, NOTHING, Entity, count, findings, kind_of, partners, scores
 
 from tfbert.evaluation import page
-from tfbert.evaluation.spans import FUNCTIONS, NOTHING, Entity, count, findings, kind_of, partners, scores
 from tfbert.text.spans import Span, outermost, spans_of_tags
 
 REPEATABLE = settings(deadline=None, derandomize=True, max_examples=50)

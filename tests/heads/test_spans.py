@@ -6,9 +6,9 @@ import pytest
 import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tfbert.text.packing import Packer
 
 from tfbert.heads.spans import SpanHead, best_spans
-from tfbert.text.packing import Packer
 from tfbert.text.tokenizer import SpecialTokens
 
 SPECIAL = SpecialTokens(padding=9, unknown=8, start=7, end=6, mask=5)

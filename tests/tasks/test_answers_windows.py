@@ -7,13 +7,13 @@ import pytest
 import tensorflow as tf
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from tfbert.tasks.base_windows import in_parts
+from tfbert.text.packing import Packer, pad_rows
 
 from tfbert.config import Config, override
 from tfbert.tasks.answers import TASK
 from tfbert.tasks.base import Encoding
-from tfbert.tasks.base_windows import in_parts
 from tfbert.text.datasets import Tokens
-from tfbert.text.packing import Packer, pad_rows
 from tfbert.text.records import Record
 
 REPEATABLE = settings(deadline=None, derandomize=True, max_examples=25)

@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tensorflow as tf
+from tfbert.text.packing import Packer, pad_rows
 
 from tfbert.text import datasets
 from tfbert.text.datasets import Example, batches, cut_batch, plan_evaluation, plan_training, tokenize
-from tfbert.text.packing import Packer, pad_rows
 from tfbert.text.records import Record
 from tfbert.text.tokenizer import SpecialTokens, Tokenizer
 
