@@ -52,6 +52,7 @@ def test_the_table():
     ]
 
 
+@pytest.mark.slow
 def test_versions_change_and_no_request_fails(data_dir, served, tmp_path, monkeypatch):
     monkeypatch.setattr(soak, "make_served", lambda *_: served)
     found = soak.measure(data_dir, tmp_path / "out", None, num_requests=200, num_swaps=2)

@@ -156,7 +156,9 @@ def test_a_segmenter_that_gives_other_words_is_refused(monkeypatch):
     monkeypatch.setattr(segmenters, "_allowed", {"support.corpora:no_words_of_it"})
     with pytest.raises(ValueError) as caught:
         packed(corpora.documents(1), segmenter="support.corpora:no_words_of_it")
-    assert str(caught.value).startswith("made:0: segmenter support.corpora:no_words_of_it gives the word '☃', which is not in")
+    assert str(caught.value).startswith(
+        "made:0: segmenter support.corpora:no_words_of_it gives the word '☃', which is not in"
+    )
 
 
 @pytest.mark.parametrize(
