@@ -6,7 +6,7 @@ import stat
 import sys
 
 import pytest
-import small
+from support import small
 
 from benchmarks.options import Options
 from benchmarks.served_model import ServedModel

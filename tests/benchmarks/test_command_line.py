@@ -4,7 +4,7 @@ import subprocess
 import sys
 
 import pytest
-import small
+from support import small
 
 from benchmarks.__main__ import BENCHMARKS, build_parser, main
 

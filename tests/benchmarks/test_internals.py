@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import small
+from support import small
 import tensorflow as tf
 
 from benchmarks import internals

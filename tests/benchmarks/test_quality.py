@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import small
+from support import small
 
 from benchmarks import quality, transformers_peer
 from benchmarks.datasets import DataSet

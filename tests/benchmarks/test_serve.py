@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import small
+from support import small
 from tfbert.serving.predictor import Predictor
 
 from benchmarks import serve, served_model

@@ -4,7 +4,7 @@ import json
 from dataclasses import replace
 
 import pytest
-import small
+from support import small
 
 from benchmarks import internals, train, transformers_peer
 from benchmarks.processes import run_worker
