@@ -314,7 +314,9 @@ class FittedTask(abc.ABC):
 
     def to_json(self) -> dict:
         """Return everything the fitted task holds, ready for JSON."""
-        return {"task": self.name, "kind": type(self).__name__, **dataclasses.asdict(self)}
+        fields = dataclasses.asdict(self)
+        lists = {name: list(value) if isinstance(value, tuple) else value for name, value in fields.items()}
+        return {"task": self.name, "kind": type(self).__name__, **lists}
 
     def metric(self, name: str) -> Metric:
         """Return a metric that is measured after every epoch, by its name.
