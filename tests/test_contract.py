@@ -175,8 +175,8 @@ def test_predictions_are_saved_with_the_run(run_dir, problem, task):
 
 def test_loss_falls_on_a_repeated_batch(problem, task):
     keras.utils.set_random_seed(0)
-    config = override(problem.config, {"encoder.dropout": 0.0, "head.dropout": 0.0})
-    model, _ = build_models(problem.task, problem.encoder, config)
+    problem = problem.with_config(override(problem.config, {"encoder.dropout": 0.0, "head.dropout": 0.0}))
+    model, _ = build_models(problem.task, problem.encoder, problem.config)
     optimizer = keras.optimizers.Adam(0.003)
     batch = next(iter(batches(problem.tokenized["train"], [np.arange(16)], 32)))
 
