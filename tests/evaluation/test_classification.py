@@ -42,12 +42,12 @@ def test_a_label_of_probability_0_has_a_finite_loss():
 def test_scores_of_each_label():
     gold, probabilities = drawn()
     predicted = probabilities.argmax(1)
-    found = LabelEvaluation(predicted, probabilities, gold, LABELS).per_label()
+    scores = LabelEvaluation(predicted, probabilities, gold, LABELS).per_label()
     precision, recall, f1, counts = reference.precision_recall_fscore_support(gold, predicted)
     for index, label in enumerate(LABELS):
         expected = [precision[index], recall[index], f1[index]]
-        assert [found[label][name] for name in ("precision", "recall", "f1")] == pytest.approx(expected)
-        assert found[label]["num_examples"] == counts[index]
+        assert [scores[label][name] for name in ("precision", "recall", "f1")] == pytest.approx(expected)
+        assert scores[label]["num_examples"] == counts[index]
 
 
 def test_sections_have_the_confusions_and_the_most_confident_mistakes_first():

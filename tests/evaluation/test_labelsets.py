@@ -60,11 +60,11 @@ def test_average_precision_of_more_records_than_are_ranked_at_once():
     gold = rng.random((30_000, 5)) < [0.5, 0.01, 0.0, 0.2, 0.9]
     probabilities = np.round(rng.random(gold.shape) * 0.7 + gold * 0.3, 2).astype(np.float32)
     weights = rng.integers(0, 3, len(gold))
-    found = LabelSets(gold, probabilities >= np.float32(0.5), probabilities).average_precisions(weights)
+    precisions = LabelSets(gold, probabilities >= np.float32(0.5), probabilities).average_precisions(weights)
     for label in (0, 1, 3, 4):
         expected = reference.average_precision_score(gold[:, label], probabilities[:, label], sample_weight=weights)
-        assert found[label] == pytest.approx(expected)
-    assert np.isnan(found[2])
+        assert precisions[label] == pytest.approx(expected)
+    assert np.isnan(precisions[2])
 
 
 @REPEATABLE
@@ -72,13 +72,13 @@ def test_average_precision_of_more_records_than_are_ranked_at_once():
 def test_scores_of_a_label_equal_scikit_learns(drawn):
     sets, _ = drawn
     names = [f"label {index}" for index in range(sets.gold.shape[1])]
-    found = sets.per_label(names)
-    assert list(found) == names
+    scores = sets.per_label(names)
+    assert list(scores) == names
     for index, name in enumerate(names):
         gold, chosen = sets.gold[:, index], sets.chosen[:, index]
         columns = reference.precision_recall_fscore_support(gold, chosen, average="binary", zero_division=0)
-        assert [found[name][key] for key in ("precision", "recall", "f1")] == pytest.approx(list(columns[:3]))
-        assert (found[name]["num_examples"], found[name]["num_predicted"]) == (gold.sum(), chosen.sum())
+        assert [scores[name][key] for key in ("precision", "recall", "f1")] == pytest.approx(list(columns[:3]))
+        assert (scores[name]["num_examples"], scores[name]["num_predicted"]) == (gold.sum(), chosen.sum())
 
 
 def test_log_loss_equals_scikit_learns():
@@ -96,10 +96,10 @@ def test_intervals_hold_the_value_and_narrow_with_more_records():
         probabilities = np.clip(gold * 0.3 + rng.random((number, 3)) * 0.6, 0, 1).astype(np.float32)
         sets = LabelSets(gold, probabilities >= 0.5, probabilities)
         for score in (sets.micro_f1, sets.macro_f1, sets.mean_average_precision, sets.subset_accuracy):
-            found = sets.with_interval(score)
-            assert found["low"] < found["value"] < found["high"]
-            assert found["value"] == score(np.ones(number, int))
-        widths.append(found["high"] - found["low"])
+            interval = sets.with_interval(score)
+            assert interval["low"] < interval["value"] < interval["high"]
+            assert interval["value"] == score(np.ones(number, int))
+        widths.append(interval["high"] - interval["low"])
     # With 16 times the records an interval is about a quarter as wide.
     assert widths[1] == pytest.approx(widths[0] / 4, rel=0.3)
 
@@ -115,14 +115,14 @@ def test_no_threshold_has_an_f1_higher_by_more_than_an_example(drawn):
     def f1(threshold):
         return reference.f1_score(gold, probabilities >= np.float32(threshold), zero_division=0)
 
-    found = best_threshold(gold, probabilities)
+    threshold = best_threshold(gold, probabilities)
     values = np.unique(probabilities)
     highest = max(f1(value) for value in values)
-    assert highest - 0.5 / gold.sum() - 1e-9 <= f1(found) <= highest + 1e-9
-    assert 0 <= found <= 1
+    assert highest - 0.5 / gold.sum() - 1e-9 <= f1(threshold) <= highest + 1e-9
+    assert 0 <= threshold <= 1
     # No probability is near it, unless there is no room at all.
-    gap = np.abs(np.append(values, 0.0) - found).min()
-    assert gap >= 0.049 or found == 0.0
+    gap = np.abs(np.append(values, 0.0) - threshold).min()
+    assert gap >= 0.049 or threshold == 0.0
 
 
 def test_thresholds_lie_in_the_middle_of_the_gap_nearest_to_the_usual_one():
@@ -140,9 +140,9 @@ def test_thresholds_lie_in_the_middle_of_the_gap_nearest_to_the_usual_one():
 def test_a_threshold_parts_neighbouring_numbers():
     lower = np.float32(0.5)
     upper = np.nextafter(lower, np.float32(1))
-    found = best_threshold(np.array([True, False]), np.array([upper, lower]))
-    assert found == upper
-    assert [p >= found for p in (upper, lower)] == [True, False]
+    threshold = best_threshold(np.array([True, False]), np.array([upper, lower]))
+    assert threshold == upper
+    assert [p >= threshold for p in (upper, lower)] == [True, False]
 
 
 def test_rare_labels_share_the_threshold_of_all():
@@ -171,12 +171,14 @@ def test_reliability_is_of_the_chosen_labels():
     gold = np.array([[1, 0], [0, 0], [1, 1]], bool)
     probabilities = np.float32([[0.95, 0.1], [0.91, 0.65], [0.2, 0.6]])
     undecided = {"thresholds": np.float32([0.5, 0.5]), "sources": np.full(2, ThresholdSource.UNDECIDED)}
-    found = LabelSetEvaluation(probabilities, gold, labels=["a", "b"], **undecided).sections()["reliability"]
-    counts = [row["num_examples"] for row in found["bins"]]
+    reliability = LabelSetEvaluation(probabilities, gold, labels=["a", "b"], **undecided).sections()["reliability"]
+    counts = [row["num_examples"] for row in reliability["bins"]]
     assert counts == [0, 0, 0, 0, 0, 0, 2, 0, 0, 2]
-    assert found["bins"][9]["mean_probability"] == pytest.approx(0.93) and found["bins"][9]["accuracy"] == 0.5
-    assert found["bins"][6]["accuracy"] == 0.5
-    assert found["calibration_error"] == pytest.approx((2 * 0.43 + 2 * 0.125) / 4)
+    assert (
+        reliability["bins"][9]["mean_probability"] == pytest.approx(0.93) and reliability["bins"][9]["accuracy"] == 0.5
+    )
+    assert reliability["bins"][6]["accuracy"] == 0.5
+    assert reliability["calibration_error"] == pytest.approx((2 * 0.43 + 2 * 0.125) / 4)
 
 
 def test_tables_count_what_is_mixed_up_and_what_goes_together():
@@ -200,10 +202,10 @@ def test_tables_count_what_is_mixed_up_and_what_goes_together():
 def test_the_worst_mistakes_are_the_surest():
     gold = np.array([[1, 0], [1, 0], [1, 1], [0, 0]], bool)
     probabilities = np.float32([[0.9, 0.1], [0.3, 0.2], [0.8, 0.9], [0.1, 0.95]])
-    found = LabelSets(gold, probabilities >= np.float32(0.5), probabilities).worst(["a", "b"])
-    assert list(found) == [3, 1]
-    assert (found[3]["label"], found[3]["predicted"]) == ("no label", "b (95.0 %)")
-    assert (found[1]["label"], found[1]["predicted"]) == ("a (30.0 %)", "no label")
+    worst = LabelSets(gold, probabilities >= np.float32(0.5), probabilities).worst(["a", "b"])
+    assert list(worst) == [3, 1]
+    assert (worst[3]["label"], worst[3]["predicted"]) == ("no label", "b (95.0 %)")
+    assert (worst[1]["label"], worst[1]["predicted"]) == ("a (30.0 %)", "no label")
 
 
 def test_the_plot_is_drawn_for_texts_without_labels_too():

@@ -1,19 +1,25 @@
-"""Entities: what is read and learned of a text, and that what cannot be learned is said."""
+"""Entities: what is read and learned of a text, and that what cannot be learned is reported."""
 
+import dataclasses
 import json
 
 import numpy as np
 import pytest
 import tensorflow as tf
 from support import tagged
-from support.tagged import FACTS, made
+from support.tagged import fitted, learned
+from support.tokenized import remarks_of
 
 from tfbert.config import Config, override
-from tfbert.evaluation.spans import Entity
-from tfbert.tasks.entities import TASK, spans_in
-from tfbert.text.packing import Packer, pad_rows
+from tfbert.evaluation.entities import Entity
+from tfbert.tasks.base import fitted_from_json, used_options
+from tfbert.tasks.entities import TASK, EntitiesOptions, spans_in
+from tfbert.text.batches import batches
+from tfbert.text.preprocessor import Preprocessor
 from tfbert.text.records import Record, read_records
 from tfbert.text.spans import Span
+
+OPTIONS = EntitiesOptions()
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +28,7 @@ def tokenizer():
 
 
 def record_of(text, *entities):
-    """Return a record of a text and (words, label) pairs, each found behind the one before."""
+    """Return a record of a text and (words, label) pairs, each searched for after the one before."""
     spans, position = [], 0
     for words, label in entities:
         position = text.index(words, position)
@@ -30,25 +36,96 @@ def record_of(text, *entities):
     return Record(text, tuple(spans), "train.jsonl:7")
 
 
-def spelled(tokenizer, row):
-    """Return each piece of a row with its tag; -1 has none."""
-    tags = [FACTS["tags"][target] if target >= 0 else None for target in row.target]
-    return [f"{tokenizer.vocabulary[i]}/{tag}" if tag else None for i, tag in zip(row.token_ids, tags, strict=True)]
+def spelled(tokenizer, split, index=0):
+    """Return each piece of a sequence with its tag; `None` for a piece that is not learned."""
+    tags, pieces = fitted().tags, [tokenizer.vocabulary[token] for token in split.sequences[index]]
+    tag_ids = split.targets["tag_id"][index]
+    return [f"{piece}/{tags[tag]}" if tag >= 0 else None for piece, tag in zip(pieces, tag_ids, strict=True)]
 
 
-def test_facts():
+# What is read
+
+
+def test_types_and_borders():
     records = [
         record_of("Ada met Mary in York", ("Mary", "person"), ("York", "place")),
         record_of("Ada Lovelace", ("Ada Lovelace", "person"), ("Lovelace", "family")),
         record_of("none"),
     ]
-    facts = TASK.read_facts(records)
-    # The nested one is not learned, and its type is none.
-    assert facts == FACTS | {"counts": [2, 1], "borders": "blanks"}
-    assert json.loads(json.dumps(facts)) == facts
+    task = TASK.fit(iter(records), OPTIONS)
+    # The nested entity is not learned, and neither is its type.
+    assert task == fitted(borders="blanks")
+    assert (task.known_labels, task.tags) == (
+        ("person", "place"),
+        ["O", "B-person", "I-person", "B-place", "I-place"],
+    )
     assert [list(TASK.labels_of(record)) for record in records] == [["person", "place"], ["person"], []]
     with pytest.raises(ValueError, match="train has no entity; wanted at least one"):
-        TASK.read_facts(records[2:])
+        TASK.fit(records[2:], OPTIONS)
+
+
+def test_stored_and_restored():
+    options = EntitiesOptions(
+        dropout=0.3, part_tokens=7, head_learning_rate_factor=2.0, label_smoothing=0.1, window_overlap_fraction=0.5
+    )
+    task = TASK.fit([record_of("#Ada", ("Ada", "b")), record_of("#Ada", ("Ada", "a"))], options)
+    assert (task.types, task.borders, task.options) == (("a", "b"), "words", options)
+    assert fitted_from_json(json.loads(json.dumps(task.to_json()))) == task
+
+
+def test_options_that_entities_use():
+    data = {"data.tag_scheme", "data.word_separator", "data.span_end", "data.nested_spans"}
+    learning = {"train.part_tokens", "train.head_learning_rate_factor", "train.label_smoothing", "head.dropout"}
+    # All others that only some tasks use are refused, such as head.pooling and train.class_weights.
+    assert used_options(TASK) == data | learning | {"encoder.window_overlap_fraction"}
+    used = {"train.label_smoothing": 0.1, "encoder.window_overlap_fraction": 0.5, "head.dropout": 0.0}
+    config = override(Config(task="entities"), used)
+    assert EntitiesOptions.from_config(config) == EntitiesOptions(
+        label_smoothing=0.1, window_overlap_fraction=0.5, dropout=0.0
+    )
+
+
+@pytest.mark.parametrize(("dropout", "is_exact"), [(0.0, True), (0.5, False)])
+def test_the_head_has_the_options_dropout(dropout, is_exact):
+    head = fitted(dropout=dropout).head(seed=3)
+    head.build(4)
+    encoded = {"sequence_output": tf.random.stateless_normal((2, 5, 4), (0, 1))}
+    scores = head(encoded, {})
+    assert scores.shape == (2, 5, 5)
+    assert np.array_equal(head(encoded, {}, training=True), scores) is is_exact
+    same = fitted().head(seed=3)
+    same.build(4)
+    np.testing.assert_array_equal(same(encoded, {}), scores)
+
+
+def test_the_head_learns_faster_than_the_encoder_by_default():
+    config = override(Config(task="entities"), TASK.defaults)
+    assert EntitiesOptions.from_config(config).head_learning_rate_factor == 10.0
+
+
+def test_the_config_decides_how_rows_are_read(tmp_path):
+    path = tmp_path / "train.jsonl"
+    path.write_text(json.dumps({"text": "Ada met", "entities": [[0, 2, "person"]]}) + "\n")
+    for end, expected in (("exclusive", "Ad"), ("inclusive", "Ada")):
+        data = override(Config(), {"data.span_end": end}).data
+        (record,) = read_records(path, data, TASK.schema)
+        assert fitted().gold(record)[0].text == expected
+
+
+def test_every_entity_of_the_samples_can_be_learned():
+    task = None
+    for name in ("train", "validation", "test"):
+        records = list(read_records(TASK.samples_dir / f"{name}.jsonl", Config().data, TASK.schema))
+        task = task or TASK.fit(records, OPTIONS)
+        for record in records:
+            truth = sorted(TASK.truth_of(record), key=lambda entity: entity["start"])
+            assert [(e.start, e.end, e.label, e.text) for e in task.gold(record)] == [
+                (entity["start"], entity["end"], entity["label"], entity["text"]) for entity in truth
+            ]
+            json.dumps(truth)
+
+
+# What is learned
 
 
 @pytest.mark.parametrize(
@@ -57,30 +134,35 @@ def test_facts():
 )
 def test_every_piece_that_entities_may_begin_with_has_its_tag(tokenizer, borders, untagged):
     record = record_of("Ada Lovelace met #Ada Marys in New York.", ("Ada Lovelace", "person"), ("New York", "place"))
-    (row,), remarks = made(tokenizer, record, facts=FACTS | {"borders": borders})
+    split = learned(tokenizer, record, task=fitted(borders))
     pieces = ["ada", "love", "##lace", "met", "#", "ada", "mary", "##s", "in", "new", "york", "."]
     tags = ["B-person", "I-person", "I-person", "O", "O", "O", "O", "O", "O", "B-place", "I-place", "O"]
     kept = [piece not in untagged or index == 0 for index, piece in enumerate(pieces)]
     expected = [f"{piece}/{tag}" if keep else None for piece, tag, keep in zip(pieces, tags, kept, strict=True)]
-    assert spelled(tokenizer, row) == [None, *expected, None]
-    assert row.target.dtype == np.int32 and remarks == []
+    assert spelled(tokenizer, split) == [None, *expected, None]
+    assert split.targets["tag_id"].values.dtype == np.int32 and split.remarks == {}
 
 
 def test_nothing_of_a_long_text_is_left_out(tokenizer):
     text = " ".join(["the Ada Lovelace met"] * 30)
     record = record_of(text, *[("Ada Lovelace", "person")] * 30)
-    (whole,), _ = made(tokenizer, record, 200)
-    rows, remarks = made(tokenizer, record, 20)
-    assert len(whole.target) == 152 and remarks == []
-    tags, seen = whole.target[1:-1], np.zeros(150, bool)
-    packer = Packer(tokenizer.special, 20)
-    for row, start in zip(rows, packer.window_starts(150, 18), strict=True):
-        assert len(row.token_ids) == len(row.target) == 20
-        assert row.target[0] == row.target[-1] == -1
-        # A window that begins inside an entity goes on with it.
-        np.testing.assert_array_equal(row.target[1:-1], tags[start : start + 18])
+    whole = learned(tokenizer, record, 200)
+    split = learned(tokenizer, record, 20)
+    assert len(whole) == 1 and whole.sequences.lengths().tolist() == [152] and split.remarks == {}
+    tags, seen = whole.targets["tag_id"][0][1:-1], np.zeros(150, bool)
+    ids = tf.RaggedTensor.from_row_lengths(tokenizer(tf.constant([text])).flat_values, [150])
+    starts = Preprocessor(tokenizer, 20).windows(ids, 18).starts.numpy()
+    assert len(starts) == len(split) > 8
+    for index, start in enumerate(starts):
+        tag_ids = split.targets["tag_id"][index]
+        assert len(split.sequences[index]) == len(tag_ids) == 20
+        assert tag_ids[0] == tag_ids[-1] == -1
+        # A window that begins inside an entity continues it.
+        np.testing.assert_array_equal(tag_ids[1:-1], tags[start : start + 18])
         seen[start : start + 18] = True
     assert seen.all()
+    # A larger overlap makes more windows.
+    assert len(learned(tokenizer, record, 20, overlap=0.5)) > len(split)
 
 
 @pytest.mark.parametrize(
@@ -105,69 +187,64 @@ def test_nothing_of_a_long_text_is_left_out(tokenizer):
         ("the " * 80, [("the " * 79 + "the", "place")], "entities are longer than a window"),
     ],
 )
-def test_what_cannot_be_learned_or_found_is_said(tokenizer, text, entities, expected):
-    position, spans = 0, []
-    for words, label in entities:
-        spans.append(Span(text.index(words), text.index(words) + len(words), label))
-    rows, remarks = made(tokenizer, Record(text, tuple(spans), "train.jsonl:7"))
-    assert len(remarks) == 1 and remarks[0].startswith(expected), (remarks, position)
-    assert rows
+def test_what_cannot_be_learned_or_found_is_reported(tokenizer, text, entities, expected):
+    spans = [Span(text.index(words), text.index(words) + len(words), label) for words, label in entities]
+    split = learned(tokenizer, Record(text, tuple(spans), "train.jsonl:7"))
+    (remark,) = remarks_of(split)
+    assert remark.startswith(expected)
+    assert len(split)
+
+
+def test_a_remark_is_made_for_every_entity(tokenizer):
+    record = record_of("Loves met Loves #Ada2016", ("Lo", "person"), ("met Lo", "person"), ("Ada", "person"))
+    remarks = learned(tokenizer, record).remarks
+    assert {remark.partition(",")[0]: places for remark, places in remarks.items()} == {
+        "entities begin or end inside a word piece": ["train.jsonl:7"] * 2,
+        "entities begin or end inside a word and cannot be found exactly": ["train.jsonl:7"],
+    }
 
 
 def test_an_entity_inside_a_piece_is_tagged_with_all_of_it(tokenizer):
-    (row,), _ = made(tokenizer, record_of("met Loves", ("Lo", "person")))
-    assert spelled(tokenizer, row)[1:-1] == ["met/O", "love/B-person", None]
+    split = learned(tokenizer, record_of("met Loves", ("Lo", "person")))
+    assert spelled(tokenizer, split)[1:-1] == ["met/O", "love/B-person", None]
 
 
 def test_a_type_that_train_does_not_have(tokenizer):
     record = record_of("Ada met", ("Ada", "persn"))
     message = "train.jsonl:7: entity type 'persn' is not one of the 2 of train; did you mean 'person'?"
     with pytest.raises(ValueError, match=message):
-        made(tokenizer, record)
+        learned(tokenizer, record)
     with pytest.raises(ValueError, match=message):
-        TASK.gold_of(record, FACTS)
+        fitted().gold(record)
 
 
-def test_gold_is_the_outermost_without_edge_blanks():
+def test_gold_is_the_outermost_without_whitespace_at_the_edges():
     record = record_of("met Ada Lovelace in", (" Ada Lovelace", "person"), ("Lovelace", "place"))
-    assert TASK.gold_of(record, FACTS) == (Entity(4, 16, "person", "Ada Lovelace"),)
+    assert fitted().gold(record) == (Entity(4, 16, "person", "Ada Lovelace"),)
     assert spans_in(record) == [Span(4, 16, "person")]
 
 
-def test_loss_is_the_cross_entropy_of_the_tags(tokenizer):
-    rows = [*made(tokenizer, record_of("Ada met", ("Ada", "person")))[0], *made(tokenizer, record_of("in the cafe"))[0]]
-    batch = pad_rows([row.token_ids for row in rows], [row.second for row in rows], 0, 64)
-    targets = np.full(batch["token_ids"].shape, -1)
-    for index, row in enumerate(rows):
-        targets[index, : len(row.target)] = row.target
-    logits = np.random.default_rng(0).normal(size=(*targets.shape, 5)).astype(np.float32)
+@pytest.mark.parametrize("smoothing", [0.0, 0.2])
+def test_loss_is_the_cross_entropy_of_the_tags(tokenizer, smoothing):
+    records = [record_of("Ada met", ("Ada", "person")), record_of("in the cafe")]
+    task = fitted(label_smoothing=smoothing)
+    splits = [learned(tokenizer, record, task=task) for record in records]
+    losses = []
+    logits = np.random.default_rng(0).normal(size=(2, 5, 5)).astype(np.float32)
+    for index, split in enumerate(splits):
+        (batch,) = batches(split, [np.array([0])], 64)
+        length = batch["token_ids"].shape[1]
+        losses += task.loss(tf.constant(logits[index : index + 1, :length]), batch).numpy().tolist()
     log_p = logits - np.log(np.exp(logits).sum(-1, keepdims=True))
-    expected = [-(log_p[0, 1, 1] + log_p[0, 2, 0]) / 2, -(log_p[1, 1, 0] + log_p[1, 2, 0] + log_p[1, 3, 0]) / 3]
-    found = TASK.loss(tf.constant(logits), batch | {"targets": tf.constant(targets)}, Config())
-    np.testing.assert_allclose(found, expected, rtol=1e-5)
+    hits = [(log_p[0, 1, 1] + log_p[0, 2, 0]) / 2, (log_p[1, 1, 0] + log_p[1, 2, 0] + log_p[1, 3, 0]) / 3]
+    spread = [log_p[0, 1:3].mean(), log_p[1, 1:4].mean()]
+    expected = -(1 - smoothing) * np.array(hits) - smoothing * np.array(spread)
+    np.testing.assert_allclose(losses, expected, rtol=1e-5)
 
 
-def test_every_entity_of_the_samples_can_be_learned():
-    facts = None
-    for name in ("train", "validation", "test"):
-        config = Config().data
-        records = list(read_records(TASK.samples_dir / f"{name}.jsonl", config, TASK.schema))
-        facts = facts or TASK.read_facts(records)
-        for record in records:
-            assert [record.text[e.start : e.end] for e in TASK.gold_of(record, facts)] == [
-                record.text[span.start : span.end] for span in sorted(record.target)
-            ]
-
-
-def test_the_head_learns_faster_than_the_encoder_unless_told_otherwise():
-    config = override(Config(task="entities"), TASK.defaults)
-    assert config.train.head_learning_rate_factor == 10.0
-
-
-def test_the_config_decides_how_rows_are_read(tmp_path):
-    path = tmp_path / "train.jsonl"
-    path.write_text(json.dumps({"text": "Ada met", "entities": [[0, 2, "person"]]}) + "\n")
-    for end, expected in (("exclusive", "Ad"), ("inclusive", "Ada")):
-        data = override(Config(), {"data.span_end": end}).data
-        (record,) = read_records(path, data, TASK.schema)
-        assert TASK.gold_of(record, FACTS)[0].text == expected
+def test_declarations_are_those_of_the_task():
+    task = fitted()
+    assert [each.name for each in task.inputs] == ["text"] == [each.name for each in TASK.inputs]
+    assert (task.name, task.definition, task.monitor.name, task.decision) == ("entities", TASK, "f1", None)
+    assert not task.cuts_texts
+    assert dataclasses.replace(task, borders="anywhere") != task

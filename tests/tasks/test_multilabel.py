@@ -96,9 +96,9 @@ def test_labels_from_a_cell_that_holds_a_list(tmp_path, cells):
     [[0, 1, 0], [1, 1], [0.0, 1.0, 0.0], [True, False, False], "[0, 1, 0]", "[0 1 0]", "[1. 0. 1.]", "0 1 0", "1,0,1"],
 )
 def test_a_vector_of_0_and_1_is_refused(tmp_path, labels):
-    found = message(jsonl(tmp_path / "a.jsonl", ["a"], labels))
-    assert found.startswith("a.jsonl:2: labels is ")
-    assert found.endswith(
+    error = message(jsonl(tmp_path / "a.jsonl", ["a"], labels))
+    assert error.startswith("a.jsonl:2: labels is ")
+    assert error.endswith(
         "a vector of 0 and 1; wanted names of labels, or a column for each label by --set "
         "data.columns=labels=NAME|NAME|..."
     )
@@ -122,8 +122,8 @@ def test_brackets_that_are_no_list_are_refused(tmp_path, cell):
 
 def test_labels_from_a_column_each(tmp_path):
     path = write(tmp_path / "a.csv", "comment,toxic,obscene,id\nx,1,0,5\ny,true,TRUE,6\nz,0.0,,7\nw,false,1.0,8\n")
-    found = targets(path, columns="text=comment,labels=toxic|obscene")
-    assert found == [("toxic",), ("obscene", "toxic"), (), ("obscene",)]
+    labels = targets(path, columns="text=comment,labels=toxic|obscene")
+    assert labels == [("toxic",), ("obscene", "toxic"), (), ("obscene",)]
     lines = [{"text": "x", "toxic": 1, "obscene": False}, {"text": "y", "toxic": None, "obscene": True}, {"text": "z"}]
     path = write(tmp_path / "a.jsonl", "".join(json.dumps(line) + "\n" for line in lines))
     assert targets(path, columns="labels=toxic|obscene") == [("toxic",), ("obscene",), ()]
@@ -151,8 +151,8 @@ def test_what_is_no_labels_is_refused_with_its_place(tmp_path, labels, expected)
 
 def test_a_column_of_a_label_with_another_number_is_refused(tmp_path):
     path = write(tmp_path / "a.csv", "text,toxic,obscene\nx,1,0\ny,0,2\n")
-    found = message(path, columns="labels=toxic|obscene")
-    assert found == "a.csv:3: label 'obscene' is \"2\"; wanted 1, 0, true, false or nothing"
+    error = message(path, columns="labels=toxic|obscene")
+    assert error == "a.csv:3: label 'obscene' is \"2\"; wanted 1, 0, true, false or nothing"
 
 
 def test_labels_are_counted():

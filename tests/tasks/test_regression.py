@@ -81,14 +81,14 @@ def test_what_is_no_number_is_refused_with_its_place(tmp_path, value, expected):
 
 @pytest.mark.parametrize("value", ["null", "true", "[3]", '{"a": 1}'])
 def test_json_that_is_no_number_is_refused(tmp_path, value):
-    found = message(write_jsonl(tmp_path / "a.jsonl", "1", value))
-    assert found == f"a.jsonl:2: value is {value}; wanted a number, such as 3 or -0.25"
+    error = message(write_jsonl(tmp_path / "a.jsonl", "1", value))
+    assert error == f"a.jsonl:2: value is {value}; wanted a number, such as 3 or -0.25"
 
 
 @pytest.mark.parametrize("value", ["NaN", "-Infinity", "1e400", "1" + "0" * 400])
 def test_json_numbers_that_are_not_finite_are_refused(tmp_path, value):
-    found = message(write_jsonl(tmp_path / "a.jsonl", "1", value))
-    assert found.startswith("a.jsonl:2: value is ") and found.endswith("; wanted a finite number, up to 3.4e+38")
+    error = message(write_jsonl(tmp_path / "a.jsonl", "1", value))
+    assert error.startswith("a.jsonl:2: value is ") and error.endswith("; wanted a finite number, up to 3.4e+38")
 
 
 def test_mean_scale_and_range_are_those_of_train():

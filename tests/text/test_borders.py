@@ -1,25 +1,32 @@
-"""Where labelled parts of a text may begin and end: the same by character, by token and in the graph."""
+"""Where labelled parts of a text may begin and end: by character, by token, and the rule of a set of spans."""
+
+import re
 
 import numpy as np
 import pytest
 import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support import tagged
 
-from tfbert.text.borders import borders_of, cuts_unit, cuts_unit_in_graph, goes_on
+from tfbert.text.borders import borders_of, continues_unit, continuing_tokens
+from tfbert.text.preprocessor import Preprocessor
 from tfbert.text.spans import Span
+
+EDGES = ".,;:!?…()[]{}<>\"“”„«»‘’'`。，；：！？、（）《》「」【】"
 
 
 @tf.function(input_signature=[tf.TensorSpec([None], tf.string)], autograph=False)
-def in_graph(texts):
+def flags_of(texts):
     codes = tf.strings.unicode_decode(texts, "UTF-8")
-    return codes.with_flat_values(cuts_unit_in_graph(codes))
+    return codes.with_flat_values(continues_unit(codes))
 
 
 def units(text):
-    """Return a text with a bar between its units; blanks and what is at edges are units of their own."""
+    """Return a text with a bar between its units; whitespace and punctuation at edges are units of their own."""
+    (flags,) = flags_of(tf.constant([text])).to_list()
     return "".join(
-        ("" if cut or not place else "|") + c for place, (c, cut) in enumerate(zip(text, cuts_unit(text), strict=True))
+        ("" if flag or not index else "|") + c for index, (c, flag) in enumerate(zip(text, flags, strict=True))
     )
 
 
@@ -37,29 +44,46 @@ def units(text):
         ("", ""),
     ],
 )
-def test_units_between_blanks(text, expected):
+def test_units_between_whitespace(text, expected):
     assert units(text) == expected
+
+
+def plainly(text):
+    """Return whether each character continues a unit, by stripping one chunk after another."""
+    inside = [False] * len(text)
+    for chunk in re.finditer(r"[^ \t\u00a0\u3000]+", text):
+        first = chunk.end() - len(chunk.group().lstrip(EDGES))
+        end = chunk.start() + len(chunk.group().rstrip(EDGES))
+        inside[first + 1 : end] = [True] * len(inside[first + 1 : end])
+    return [flag and character not in "'’" for flag, character in zip(inside, text, strict=True)]
 
 
 @given(st.lists(st.text(alphabet="aé京'’.,(@#-/ \t\u00a0\u3000👩", max_size=12), min_size=1, max_size=5))
 @settings(deadline=None, derandomize=True, max_examples=200)
-def test_the_graph_says_the_same(texts):
-    found = in_graph(tf.constant(texts)).to_list()
-    assert found == [cuts_unit(text).tolist() for text in texts]
+def test_units_agree_with_a_plain_loop(texts):
+    assert flags_of(tf.constant(texts)).to_list() == [plainly(text) for text in texts]
 
 
 def test_no_texts():
-    assert in_graph(tf.constant([], tf.string)).to_list() == []
-    assert in_graph(tf.constant([""])).to_list() == [[]]
+    assert flags_of(tf.constant([], tf.string)).to_list() == []
+    assert flags_of(tf.constant([""])).to_list() == [[]]
 
 
-def test_tokens_that_go_on():
-    text, starts = "#Ada2016 met", np.array([0, 1, 4, 9])
-    assert goes_on(text, starts, "blanks").tolist() == [False, True, True, False]
-    assert goes_on(text, starts, "words").tolist() == [False, False, True, False]
-    assert goes_on(text, starts, "anywhere").tolist() == [False] * 4
-    for borders in ("blanks", "words", "anywhere"):
-        assert goes_on("", np.array([], int), borders).shape == (0,)
+def test_tokens_that_continue_a_unit():
+    tokenizer = tagged.tokenizer()
+    texts = tf.constant(["#Ada2016 met", "", "Adas's"])
+    tokens = Preprocessor(tokenizer, 16).tokenize(texts, with_offsets=True)
+    pieces = [[tokenizer.vocabulary[token] for token in ids] for ids in tokens.ids.to_list()]
+    assert pieces == [["#", "ada", "##2016", "met"], [], ["ada", "##s", "[UNK]", "[UNK]"]]
+
+    def continuing(borders):
+        flags = continuing_tokens(tokens, texts, borders, tokenizer.vocabulary)
+        assert flags.dtype == tf.bool
+        return flags.to_list()
+
+    assert continuing("blanks") == [[False, True, True, False], [], [False, True, False, True]]
+    assert continuing("words") == [[False, False, True, False], [], [False, True, False, False]]
+    assert continuing("anywhere") == [[False] * 4, [], [False] * 4]
 
 
 @pytest.mark.parametrize(
@@ -73,6 +97,26 @@ def test_tokens_that_go_on():
     ],
 )
 @pytest.mark.parametrize("number", [1, 2])
-def test_a_rule_may_be_broken_by_one_in_a_hundred(few, text, expected, number):
+def test_a_rule_may_be_broken_by_one_span_in_a_hundred(few, text, expected, number):
     spans = [("Mary, Ada", Span(0, 4, "x"))] * (100 - number) + [(text, few)] * number
     assert borders_of(spans) == (expected if number > 1 else "blanks")
+
+
+def test_the_rule_does_not_depend_on_the_size_of_a_chunk(monkeypatch):
+    texts = [f"#Ada{index} met" for index in range(7)]
+    spans = [(text, Span(1, 4, "x")) for text in texts] + [(texts[-1], Span(6, 9, "x"))]
+    assert borders_of(iter(spans)) == "anywhere"
+    at_words = [(text, Span(1, len(text) - 4, "x")) for text in texts]
+    for size in (1, 3, 7):
+        monkeypatch.setattr("tfbert.text.borders._CHUNK_TEXTS", size)
+        assert borders_of(iter(spans)) == "anywhere"
+        assert borders_of(iter(at_words)) == "words"
+    assert borders_of([]) == "blanks"
+    assert borders_of([("half \ud83d Ada", Span(7, 10, "x"))]) == "blanks"
+
+
+def test_positions_are_those_of_python():
+    text = "👩\u200d🚀 Ada-京 e\u0301"
+    assert np.flatnonzero(np.asarray(flags_of(tf.constant([text])).to_list()[0])).tolist() == [
+        index for index, flag in enumerate(plainly(text)) if flag
+    ]

@@ -53,7 +53,7 @@ class LabelOptions(PooledOptions):
 
 
 class PooledTask(Task):
-    """A text, or a pair of texts told apart by segment ids, and something about the whole."""
+    """Tasks that predict something about a whole text, or about a pair of texts, which differ in their segment ids."""
 
     inputs = (Text("text"), Text("text_pair", required=False))
 

@@ -98,7 +98,7 @@ class Multilabel(PooledTask):
 class Thresholds(Decision):
     """A label is chosen where its probability reaches its threshold, the one of about the highest F1 on validation.
 
-    The variables are `thresholds`, float32 `(labels,)`, and `threshold_sources`, int32 `(labels,)`, which are numbers
+    The variables are `thresholds`, float32 `(labels,)`, and `threshold_sources`, int32 `(labels,)`, which are values
     of `labelsets.ThresholdSource`.
 
     Args:

@@ -270,7 +270,7 @@ def in_parts(
 
     _, parts = tf.while_loop(lambda part, _: part < num_parts, step, (0, parts), parallel_iterations=1)
     joined = parts.concat()
-    joined.set_shape(shapes[0])
+    joined.set_shape([None, *shapes[0][1:]])
     return joined
 
 

@@ -1,4 +1,4 @@
-"""Entities that are answered: they lie where they say, wherever windows fall, and are scored."""
+"""Entities as they are served: they are where they say, whatever the windows, and they are scored."""
 
 import random
 
@@ -8,19 +8,19 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support import tagged
-from support.tagged import FACTS, made
+from support.tagged import fitted, learned
+from support.tokenized import remarks_of
 
-from tfbert.config import Config
-from tfbert.evaluation.spans import Entity
-from tfbert.tasks.base import Encoding
-from tfbert.tasks.entities import TASK, found_in
-from tfbert.text.packing import Packer
+from tfbert.evaluation.entities import Entity
+from tfbert.tasks.base import Context
+from tfbert.tasks.entities import predicted_entities
+from tfbert.text.preprocessor import Preprocessor
 from tfbert.text.records import Record
 from tfbert.text.spans import Span, outermost
 
 REPEATABLE = settings(deadline=None, derandomize=True, max_examples=150)
 WORDS = ["the", "Ada", "Lovelace", "marys", "New", "York", "京都", ",", "#ada2016", "old"]
-# What a piece is tagged as, wherever it stands; all others are O.
+# The tag of a piece, wherever it is; all others are O.
 TAG_OF_PIECE = {
     **{"ada": "B-person", "mary": "B-person", "love": "I-person", "##lace": "I-person", "##2016": "I-person"},
     **{"new": "B-place", "york": "I-place", "京": "B-place", "都": "I-place", "cafe": "B-place"},
@@ -32,112 +32,114 @@ def tokenizer():
     return tagged.tokenizer()
 
 
-def encoding_of(tokenizer, sequence_length=64, overlap=0.25, logits=None):
-    """Return an encoding whose logits are those of each piece alone, but for what every window makes of its place."""
-    scores = np.random.default_rng(0).normal(0, 0.3, (len(tokenizer.vocabulary), len(FACTS["tags"])))
+def model_of(tokenizer):
+    """Return a model whose scores are those of each piece alone, whatever its window."""
+    tags = fitted().tags
+    scores = np.random.default_rng(0).normal(0, 0.3, (len(tokenizer.vocabulary), len(tags)))
     for index, piece in enumerate(tokenizer.vocabulary):
-        # What goes on with a word is less sure, so that words are tagged by how they begin.
-        scores[index, FACTS["tags"].index(TAG_OF_PIECE.get(piece, "O"))] += 2 if piece.startswith("##") else 5
+        # Pieces that continue a word have lower scores, so that words are tagged by their beginning.
+        scores[index, tags.index(TAG_OF_PIECE.get(piece, "O"))] += 2 if piece.startswith("##") else 5
     scores = tf.constant(scores, tf.float32)
-    packer = Packer(tokenizer.special, sequence_length, overlap)
-    logits = logits or (lambda packed: tf.gather(scores, packed["token_ids"]))
-    return Encoding(tokenizer, packer, logits, Config())
+    return lambda packed: tf.gather(scores, packed["token_ids"])
 
 
-def asking(encoding, facts=FACTS):
-    """Return what answers texts, in a graph as when it is served."""
-    served = tf.function(
-        lambda text: TASK.answer({"text": text}, encoding, facts),
-        input_signature=[tf.TensorSpec([None], tf.string)],
-        autograph=False,
-    )
+def predicting(tokenizer, model, task=None, sequence_length=64, overlap=0.25):
+    """Return the predictions for texts, in a graph as when it is served."""
+    task, preprocessor = task or fitted(), Preprocessor(tokenizer, sequence_length, overlap)
 
-    def ask(*texts):
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string)], autograph=False)
+    def served(text):
+        inputs = {"text": text}
+        sequences = task.sequences(inputs, preprocessor)
+        return task.decode(sequences.scores(model), sequences, Context(inputs, tokenizer.vocabulary, {}))
+
+    def predict(*texts):
         encoded = [text if isinstance(text, bytes) else text.encode() for text in texts]
         return {name: value.numpy() for name, value in served(tf.constant(encoded, tf.string, [len(texts)])).items()}
 
-    return ask
+    return predict
 
 
 @pytest.fixture(scope="module")
-def ask(tokenizer):
-    return asking(encoding_of(tokenizer))
+def predict(tokenizer):
+    return predicting(tokenizer, model_of(tokenizer))
 
 
-# What is answered
+# What is served
 
 
-def test_answers(ask):
+def test_entities(predict):
     texts = ["Mary met Ada Lovelace in New York.", "the old", "", "京都, the CAFE\u0301! 👩\u200d Marys"]
-    answers = ask(*texts)
-    assert answers["num_entities"].tolist() == [3, 0, 0, 3]
-    assert [[entity[:4] for entity in of] for of in found_in(answers)] == [
+    outputs = predict(*texts)
+    assert outputs["num_entities"].tolist() == [3, 0, 0, 3]
+    assert [[entity[:4] for entity in of] for of in predicted_entities(outputs)] == [
         [(0, 4, "person", "Mary"), (9, 21, "person", "Ada Lovelace"), (25, 33, "place", "New York")],
         [],
         [],
         [(0, 2, "place", "京都"), (8, 13, "place", "CAFE\u0301"), (18, 23, "person", "Marys")],
     ]
-    assert answers["entity_text"].tolist()[1] == answers["entity_label"].tolist()[2] == [b"", b"", b""]
-    assert (answers["start"][1:3] == -1).all() and (answers["end"][1:3] == -1).all()
-    assert not answers["probability"][1:3].any()
-    assert {name: value.dtype.name for name, value in answers.items()} == {
+    assert outputs["entity_text"].tolist()[1] == outputs["entity_label"].tolist()[2] == [b"", b"", b""]
+    assert (outputs["start"][1:3] == -1).all() and (outputs["end"][1:3] == -1).all()
+    assert not outputs["probability"][1:3].any()
+    assert {name: value.dtype.name for name, value in outputs.items()} == {
         **{"entity_text": "object", "entity_label": "object", "start": "int32", "end": "int32"},
         **{"probability": "float32", "num_entities": "int32"},
     }
 
 
-def test_probability_is_the_geometric_mean_over_the_pieces_that_are_read(ask, tokenizer):
-    scores = encoding_of(tokenizer).logits({"token_ids": tf.constant([[tokenizer.vocabulary.index("ada")]])}).numpy()
+def test_probability_is_the_geometric_mean_over_the_pieces_that_are_read(predict, tokenizer):
+    model = model_of(tokenizer)
+    scores = model({"token_ids": tf.constant([[tokenizer.vocabulary.index("ada")]])}).numpy()
     of_ada = np.exp(scores[0, 0, 1]) / np.exp(scores[0, 0]).sum()
-    assert ask("met Ada")["probability"][0, 0] == pytest.approx(of_ada, rel=1e-4)
+    assert predict("met Ada")["probability"][0, 0] == pytest.approx(of_ada, rel=1e-4)
     ids = [tokenizer.vocabulary.index(piece) for piece in ("ada", "love", "##lace")]
-    scores = encoding_of(tokenizer).logits({"token_ids": tf.constant([ids])}).numpy()[0]
+    scores = model({"token_ids": tf.constant([ids])}).numpy()[0]
     chosen = (np.exp(scores) / np.exp(scores).sum(-1, keepdims=True))[np.arange(3), [1, 2, 2]]
-    assert ask("Ada Lovelace")["probability"][0, 0] == pytest.approx(chosen[:2].prod() ** (1 / 2), rel=1e-4)
-    of_all = asking(encoding_of(tokenizer), FACTS | {"borders": "anywhere"})("Ada Lovelace")
+    assert predict("Ada Lovelace")["probability"][0, 0] == pytest.approx(chosen[:2].prod() ** (1 / 2), rel=1e-4)
+    of_all = predicting(tokenizer, model, fitted("anywhere"))("Ada Lovelace")
     assert of_all["probability"][0, 0] == pytest.approx(chosen.prod() ** (1 / 3), rel=1e-4)
 
 
 @pytest.mark.parametrize("texts", [[""], ["the old", "\u200b"]])
-def test_no_entity_has_one_column_of_padding(ask, texts):
-    answers = ask(*texts)
-    assert answers["num_entities"].shape == (len(texts),) and not answers["num_entities"].any()
-    assert {value.shape for name, value in answers.items() if name != "num_entities"} == {(len(texts), 1)}
+def test_no_entity_has_one_column_of_padding(predict, texts):
+    outputs = predict(*texts)
+    assert outputs["num_entities"].shape == (len(texts),) and not outputs["num_entities"].any()
+    assert {value.shape for name, value in outputs.items() if name != "num_entities"} == {(len(texts), 1)}
 
 
-def test_bytes_that_are_no_utf8_are_one_character_each(ask):
+def test_bytes_that_are_not_utf8_are_one_character_each(predict):
     sent = b"\xff\xfe Ada \xe4\xba met \xe4\xba\xac\xc3"
-    answers, text = ask(sent, b"\xed\xa0\x80 Mary"), sent.decode(errors="replace")
-    ada, kyo = found_in(answers)[0]
+    outputs, text = predict(sent, b"\xed\xa0\x80 Mary"), sent.decode(errors="replace")
+    ada, kyo = predicted_entities(outputs)[0]
     assert text[ada.start : ada.end] == ada.text == "Ada" and text[kyo.start : kyo.end] == kyo.text
-    assert found_in(answers)[1][0].text == "Mary"
+    assert predicted_entities(outputs)[1][0].text == "Mary"
 
 
 @pytest.mark.parametrize(("sequence_length", "overlap"), [(3, 0.0), (9, 0.5), (14, 0.25), (21, 0.0)])
-def test_the_answer_does_not_depend_on_where_windows_fall(tokenizer, ask, sequence_length, overlap):
+def test_entities_do_not_depend_on_where_windows_fall(tokenizer, predict, sequence_length, overlap):
     text = " ".join(["Mary met Ada Lovelace, the older, in New York."] * 7)  # 13 pieces each
-    expected = ask(text)
+    expected = predict(text)
     assert expected["num_entities"].tolist() == [21]
-    found = found_in(expected)[0]
+    found = predicted_entities(expected)[0]
     assert [text[entity.start : entity.end] for entity in found] == [entity.text for entity in found]
     assert [entity.text for entity in found] == ["Mary", "Ada Lovelace", "New York"] * 7
-    answers = asking(encoding_of(tokenizer, sequence_length, overlap))(text, "in New York")
-    assert answers["num_entities"].tolist() == [21, 1]
+    outputs = predicting(tokenizer, model_of(tokenizer), None, sequence_length, overlap)(text, "in New York")
+    assert outputs["num_entities"].tolist() == [21, 1]
     for name in ("start", "end", "entity_text", "entity_label"):
-        assert answers[name][0].tolist() == expected[name][0].tolist()
-    np.testing.assert_allclose(answers["probability"][0], expected["probability"][0], rtol=1e-4)
+        assert outputs[name][0].tolist() == expected[name][0].tolist()
+    np.testing.assert_allclose(outputs["probability"][0], expected["probability"][0], rtol=1e-4)
 
 
 def test_a_window_counts_by_what_it_sees_around_a_piece(tokenizer):
-    # Windows of ten pieces with half in common. Each sees an entity in its first piece, which is wrong.
-    def logits(packed):
+    # Windows of ten pieces that share half. Each sees an entity in its first piece, which is wrong.
+    def model(packed):
         first = tf.one_hot(1, tf.shape(packed["token_ids"])[1])[None, :, None]
         return (
             tf.where(first == 1.0, [0.0, 4.0, 0.0, 0.0, 0.0], [3.0, 0.0, 0.0, 0.0, 0.0])
             * tf.ones_like(tf.cast(packed["token_ids"], tf.float32))[:, :, None]
         )
 
-    found = found_in(asking(encoding_of(tokenizer, 12, 0.5, logits))("the " * 30))[0]
+    found = predicted_entities(predicting(tokenizer, model, None, 12, 0.5)("the " * 30))[0]
     assert [(entity.start, entity.end) for entity in found] == [(0, 3)]
 
 
@@ -153,11 +155,11 @@ def test_a_window_counts_by_what_it_sees_around_a_piece(tokenizer):
     )
 )
 @REPEATABLE
-def test_the_text_of_an_entity_is_where_it_says(random_ask, parts):
+def test_the_text_of_an_entity_is_where_it_says(predict_at_random, parts):
     sent = "".join(parts).encode("utf-8", "replace")
     text = sent.decode()
-    answers = random_ask(*([sent] * 3 + [b"Ada"]))
-    for found in found_in(answers)[:3]:
+    outputs = predict_at_random(*([sent] * 3 + [b"Ada"]))
+    for found in predicted_entities(outputs)[:3]:
         assert all(text[entity.start : entity.end] == entity.text != "" for entity in found)
         assert all(one.start < one.end for one in found)
         # Pieces may share a character that became several, so ends may overlap, but order stays.
@@ -165,35 +167,34 @@ def test_the_text_of_an_entity_is_where_it_says(random_ask, parts):
 
 
 @pytest.fixture(scope="module")
-def random_ask(tokenizer):
-    """Return what finds entities nearly everywhere, at random places, in short windows."""
+def predict_at_random(tokenizer):
+    """Return what predicts entities nearly everywhere, at random places, in short windows."""
     seeds = tf.constant(np.random.default_rng(0).normal(0, 3, (64, 5)), tf.float32)
 
-    def logits(packed):
+    def model(packed):
         place = tf.range(tf.shape(packed["token_ids"])[1])[None, :]
         return tf.gather(seeds, (packed["token_ids"] * 7 + place * 3) % 64)
 
-    return asking(encoding_of(tokenizer, 9, 0.25, logits), FACTS | {"borders": "anywhere"})
+    return predicting(tokenizer, model, fitted("anywhere"), 9)
 
 
 @given(st.lists(st.tuples(st.sampled_from(WORDS), st.integers(0, 4))))
 @settings(deadline=None, derandomize=True, max_examples=25)
-def test_what_is_learned_is_what_is_answered(tokenizer, drawn):
-    # The targets of the rows as logits: the answer must be the entities they were made of.
+def test_what_is_learned_is_what_is_predicted(tokenizer, drawn):
+    # The targets as scores: the predictions must be the entities that the targets were made of.
     text, spans = "", []
     for word, kind in drawn:
         if kind in (1, 2):
-            spans.append(Span(len(text), len(text) + len(word), FACTS["types"][kind - 1]))
+            spans.append(Span(len(text), len(text) + len(word), fitted().types[kind - 1]))
         text += f"{word} "
     record = Record(text or "the", tuple(spans), "here")
-    rows, remarks = made(tokenizer, record, 9)
-    length = max(len(row.target) for row in rows)
-    targets = np.stack([np.pad(row.target, (0, length - len(row.target)), constant_values=-1) for row in rows])
-    encoding = encoding_of(tokenizer, 9, 0.25, lambda packed: 9 * tf.one_hot(tf.constant(targets), 5))
-    answers = TASK.answer({"text": tf.constant([record.text])}, encoding, FACTS)
-    found = found_in({name: value.numpy() for name, value in answers.items()})[0]
-    assert [Span(*entity.key) for entity in found] == outermost(spans)
-    assert remarks == []
+    split = learned(tokenizer, record, 9)
+    tag_ids = [split.targets["tag_id"][index] for index in range(len(split))]
+    length = max(map(len, tag_ids))
+    padded = np.stack([np.pad(each, (0, length - len(each)), constant_values=-1) for each in tag_ids])
+    outputs = predicting(tokenizer, lambda packed: 9 * tf.one_hot(tf.constant(padded), 5), None, 9)(record.text)
+    assert [Span(*entity.key) for entity in predicted_entities(outputs)[0]] == outermost(spans)
+    assert remarks_of(split) == []
 
 
 @pytest.mark.parametrize(
@@ -205,32 +206,31 @@ def test_what_is_learned_is_what_is_answered(tokenizer, drawn):
     ],
 )
 def test_entities_begin_and_end_at_borders(tokenizer, borders, expected):
-    facts = FACTS | {"borders": borders}
-    scores = encoding_of(tokenizer).logits
-    # York begins a place here even without a new one before it.
+    scores = model_of(tokenizer)
+    # York begins a place here even without New before it.
     york = tf.constant(tokenizer.vocabulary.index("york"))
 
-    def logits(packed):
+    def model(packed):
         begins = tf.one_hot(3, 5) * tf.cast(packed["token_ids"] == york, tf.float32)[:, :, None]
         return scores(packed) + 9 * begins
 
-    found = found_in(asking(encoding_of(tokenizer, logits=logits), facts)("#Ada2016 Adas, Mary's", "(York#Mary)."))
+    predict = predicting(tokenizer, model, fitted(borders))
+    found = predicted_entities(predict("#Ada2016 Adas, Mary's", "(York#Mary)."))
     assert [[entity.text for entity in of] for of in found] == expected
 
 
-def test_rows_that_are_packed_already(tokenizer):
-    encoding = encoding_of(tokenizer)
-    packed = encoding.packer.pack([tokenizer(tf.constant(["Ada Lovelace met", "York", ""]))])
-    served = tf.function(lambda logits, mask: TASK.answer_rows(logits, mask, FACTS), autograph=False)
-    rows = {k: v.numpy() for k, v in served(encoding.logits(packed), packed["padding_mask"]).items()}
+def test_sequences_that_are_packed_already(tokenizer):
+    packed = Preprocessor(tokenizer, 64).pack([tokenizer(tf.constant(["Ada Lovelace met", "York", ""]))]).dense()
+    served = tf.function(fitted().decode_sequences, autograph=False)
+    rows = {name: value.numpy() for name, value in served(model_of(tokenizer)(packed), packed["padding_mask"]).items()}
     assert rows["tag_id"].tolist() == [[-1, 1, 2, 2, 0, -1], [-1, rows["tag_id"][1, 1], -1, -1, -1, -1], [-1] * 6]
-    assert rows["tag_id"][1, 1] in (0, 1, 3)  # what goes on with nothing is something else
+    assert rows["tag_id"][1, 1] in (0, 1, 3)  # a continuing tag is illegal at the beginning
     assert rows["tag"][0].tolist() == [b"", b"B-person", b"I-person", b"I-person", b"O", b""]
     assert rows["tag"][2].tolist() == [b""] * 6
     np.testing.assert_array_equal(rows["probability"] > 0, rows["tag_id"] >= 0)
 
 
-def test_thousands_of_random_texts(random_ask):
+def test_thousands_of_random_texts(predict_at_random):
     rng = random.Random(0)
     pools = [
         "abcxyz ",
@@ -250,28 +250,28 @@ def test_thousands_of_random_texts(random_ask):
     num_entities = 0
     for start in range(0, len(texts), 500):
         part = texts[start : start + 500]
-        for text, found in zip(part, found_in(random_ask(*part)), strict=True):
+        for text, found in zip(part, predicted_entities(predict_at_random(*part)), strict=True):
             num_entities += len(found)
             assert all(text[entity.start : entity.end] == entity.text != "" for entity in found)
     assert num_entities > 3000
 
 
-# How it is scored
+# How they are scored
 
 
-def test_scores_and_details(ask):
+def test_evaluation(predict):
     texts = ["Mary met Ada", "in New York", "the older"]
     gold = [
         (Entity(0, 4, "person", "Mary"), Entity(9, 12, "place", "Ada")),
         (Entity(3, 11, "place", "New York"),),
         (Entity(4, 9, "person", "older"),),
     ]
-    answers = ask(*texts)
-    quick = TASK.quick_scores(answers, gold, FACTS)
-    assert quick == pytest.approx({"f1": 4 / 7, "precision": 2 / 3, "recall": 1 / 2})
-    scores = TASK.scores(answers, gold, FACTS)
-    assert {name: metric["value"] for name, metric in scores["metrics"].items()} == pytest.approx(quick)
+    evaluation = fitted().evaluate(predict(*texts), gold, {})
+    values = evaluation.values()
+    assert values == pytest.approx({"f1": 4 / 7, "precision": 2 / 3, "recall": 1 / 2})
+    scores = evaluation.scores()
+    assert {name: metric["value"] for name, metric in scores["metrics"].items()} == pytest.approx(values)
     assert {name: row["num_predicted"] for name, row in scores["per_label"].items()} == {"person": 2, "place": 1}
-    worst = TASK.details(answers, gold, FACTS)["worst"]
+    worst = evaluation.sections()["worst"]
     assert list(worst) == [0, 2]
     assert (worst[0]["label"], worst[0]["predicted"]) == ("Mary [person]; Ada [place]", "Mary [person]; Ada [person]")
