@@ -1,15 +1,18 @@
 """Small data, and trainings of it that take a second."""
 
+import dataclasses
 import os
 
 import keras
 import pytest
 import tensorflow as tf
 from support import small
+from support.eager import run_eagerly
 
 from tfbert.config import override
+from tfbert.training.checkpoint import Checkpoints
+from tfbert.training.fine_tuning import task_trainer
 from tfbert.training.problem import build_models, make_answering, prepare
-from tfbert.training.trainer import Trainer
 
 # Whatever machine runs this, the same seed gives the same numbers.
 tf.config.experimental.enable_op_determinism()
@@ -34,31 +37,23 @@ def make_trainer(base_problem, tmp_path):
     """
     numbers = iter(range(100))
 
-    def make(mode="eager", run_dir=None, validation=True, identity="identity", examples=None, **values):
+    def make(mode="eager", run_dir=None, validation=True, fingerprint="fingerprint", examples=None, **values):
         values = {path.replace("__", "."): value for path, value in values.items()}
         config = override(base_problem.config, values)
         keras.utils.set_random_seed(config.train.seed)
         model, evaluation_model = build_models(base_problem, config)
         answering = make_answering(base_problem, evaluation_model, config)
         train = base_problem.tokenized["train"]
-        train = train.head(examples or len(train))
+        tokenized = base_problem.tokenized | {"train": train.head(examples or len(train))}
+        splits = {name: split for name, split in base_problem.splits.items() if validation or name != "validation"}
+        problem = dataclasses.replace(base_problem, tokenized=tokenized, splits=splits)
         if run_dir is None:
             run_dir = tmp_path / f"run-{next(numbers)}"
             os.mkdir(run_dir)
-        trainer = Trainer(
-            task=base_problem.task,
-            facts=base_problem.facts,
-            model=model,
-            answering=answering,
-            config=config,
-            train=train,
-            validation=base_problem.splits["validation"] if validation else None,
-            run_dir=run_dir,
-            identity=identity,
-        )
+        checkpoints = Checkpoints(run_dir, fingerprint, config.train.checkpoint_seconds)
+        trainer = task_trainer(problem, config, model, answering, checkpoints)
         if mode == "eager":
-            for name in ("_gradients", "_add", "_update"):
-                setattr(trainer.updater, name, getattr(trainer.updater, name).python_function)
+            run_eagerly(trainer)
             answering.answer = answering.answer.python_function
         return trainer
 

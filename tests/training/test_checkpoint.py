@@ -62,7 +62,7 @@ def test_files_of_versions_without_checksums_are_loaded(tmp_path):
 
 
 def test_damaged_best_weights_are_told_when_they_are_loaded_and_when_training_goes_on(tmp_path):
-    keeper = checkpoint.Keeper(tmp_path, "mine", 0)
+    keeper = checkpoint.Checkpoints(tmp_path, "mine", 0)
     keeper.keep_best({"model/kernel": ARRAYS["model/kernel"]})
     keeper.save(ARRAYS, STATE["progress"])
     assert keeper.resume()[1]["name"] == "é"

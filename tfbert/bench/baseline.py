@@ -5,8 +5,8 @@ from sklearn.linear_model import LogisticRegression
 
 from tfbert.config import Config
 from tfbert.heads.pooled import Embedder, PooledHead
+from tfbert.training.fine_tuning import predict_rows
 from tfbert.training.problem import prepare
-from tfbert.training.trainer import predict_rows
 
 # Inverse strengths of the penalty to choose from on validation, and the one taken where there is no validation.
 _STRENGTHS = (1.0, 10.0, 100.0)

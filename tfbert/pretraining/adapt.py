@@ -10,15 +10,14 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from tfbert.config import RootConfig, override
-from tfbert.evaluation.wording import is_gain
 from tfbert.files import read_json, writing
 from tfbert.pretraining import run as pretraining
 from tfbert.pretraining.config import PretrainConfig
 from tfbert.text.records import Record
 from tfbert.training import run
+from tfbert.training.fine_tuning import EpochHistory, monitor_of
 from tfbert.training.problem import Problem, prepare
 from tfbert.training.run_dir import REPORT, check_data, find_unfinished, opened
-from tfbert.training.trainer import kept_scores
 
 logger = logging.getLogger(__name__)
 
@@ -87,11 +86,10 @@ def train(
         if after < before:
             adapted = prepare(override(problem.config, {"encoder.name": str(place / pretraining.ENCODER)}))
             reports[ADAPTED] = _train_task(adapted, run_dir / ADAPTED, num_seeds, command)
-            monitor = problem.config.train.monitor or problem.task.monitor_of(problem.facts)
-            scores = {name: validation_score(report, monitor) for name, report in reports.items()}
-            sign = 1 if is_gain(monitor) else -1
-            adaptation["validation"] = {"metric": monitor, **scores}
-            if sign * scores[ADAPTED] > sign * scores[ORIGINAL]:
+            monitor = monitor_of(problem, problem.config)
+            scores = {name: validation_score(report, monitor.name) for name, report in reports.items()}
+            adaptation["validation"] = {"metric": monitor.name, **scores}
+            if monitor.improves(scores[ADAPTED], scores[ORIGINAL]):
                 adaptation["kept"] = ADAPTED
         adaptation["sentence"] = describe(adaptation)
         logger.info("%s", adaptation["sentence"])
@@ -103,7 +101,7 @@ def validation_score(report: dict, monitor: str) -> float:
     seeds = (report["seeds"] or {}).get("validation", {})
     if monitor in seeds:
         return seeds[monitor]["mean"]
-    return kept_scores(report["history"], report["best_epoch"], report["untrained"])[monitor]
+    return EpochHistory(report["history"], report["best_epoch"], report["untrained"]).best_scores[monitor]
 
 
 def describe(adaptation: dict) -> str:

@@ -4,7 +4,7 @@ import dataclasses
 import logging
 import resource
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import tensorflow as tf
@@ -16,11 +16,13 @@ from tfbert.pretraining import page
 from tfbert.pretraining.config import PretrainConfig
 from tfbert.pretraining.guesses import guess
 from tfbert.pretraining.heads import PretrainingModel
+from tfbert.pretraining.objective import HeldOutEvaluation, PretrainingObjective, held_out_history
 from tfbert.pretraining.problem import PretrainingProblem, build_models, prepare
-from tfbert.pretraining.training import PretrainingTrainer, Progress
-from tfbert.training.checkpoint import CHECKPOINT
+from tfbert.training.checkpoint import CHECKPOINT, Checkpoints
 from tfbert.training.distribution import join
+from tfbert.training.progress import Progress
 from tfbert.training.run_dir import REPORT, find_unfinished, opened, versions
+from tfbert.training.trainer import Trainer
 
 logger = logging.getLogger(__name__)
 
@@ -62,7 +64,7 @@ def pretrain(config: PretrainConfig, run_dir: Path, command: str = "") -> dict:
         problem = prepare(config, run_dir, replicas)
         write_json(run_dir / "config.json", problem.config.to_dict())
         report = _train(problem, run_dir, command)
-        replicas.leave()
+        replicas.barrier()
         return report
 
 
@@ -77,35 +79,27 @@ def assist(config: PretrainConfig) -> None:
         ConnectionError: another process is gone.
     """
     replicas = join(config.train.distribution)
-    _trainer(prepare(config, Path(), replicas), Path())[0].train()
-    replicas.leave()
+    _trainer(prepare(config, Path(), replicas), Path()).train()
+    replicas.barrier()
 
 
 def _trainer(
-    problem: PretrainingProblem, run_dir: Path, log: Callable[[dict, list[dict]], None] = lambda *_: None
-) -> tuple[PretrainingTrainer, PretrainingModel]:
-    """Return the trainer and the model in float32 that it evaluates."""
+    problem: PretrainingProblem, run_dir: Path, log: Callable[[dict, Sequence[dict]], None] = lambda *_: None
+) -> Trainer:
     tf.config.experimental.enable_op_determinism()
+    config = problem.config
     model, evaluation_model, has_heads = build_models(problem)
-    trainer = PretrainingTrainer(
-        model=model,
-        evaluation_model=evaluation_model,
-        config=problem.config,
-        train=problem.train,
-        held_out=problem.held_out,
-        run_dir=run_dir,
-        identity=problem.identity,
-        has_new_head=problem.config.encoder.name is not None and not has_heads,
-        log=log,
-        replicas=problem.replicas,
-    )
-    return trainer, evaluation_model
+    has_new_head = config.encoder.name is not None and not has_heads
+    objective = PretrainingObjective(model, config, problem.train, has_new_head)
+    evaluation = HeldOutEvaluation(evaluation_model, objective, problem.held_out, log)
+    checkpoints = Checkpoints(run_dir, problem.identity, config.train.checkpoint_seconds)
+    return Trainer(model, [objective], evaluation, config.train, checkpoints, problem.replicas)
 
 
 def _train(problem: PretrainingProblem, run_dir: Path, command: str) -> dict:
     board = Board.of_config(run_dir / "tensorboard", problem.config, ("train", "objective", "examples", "encoder"))
 
-    def log(entry: dict, points: list[dict]) -> None:
+    def log(entry: dict, points: Sequence[dict]) -> None:
         for point in points:
             values = {f"train/{name}": value for name, value in point.items() if name != "update"}
             board.scalars(values, point["update"])
@@ -121,11 +115,11 @@ def _train(problem: PretrainingProblem, run_dir: Path, command: str) -> dict:
             pairs,
         )
 
-    trainer, evaluation_model = _trainer(problem, run_dir, log)
+    trainer = _trainer(problem, run_dir, log)
     progress = trainer.train()
     started = time.monotonic()
-    report = _report(problem, progress, trainer, evaluation_model, command)
-    _save_encoder(problem, progress, evaluation_model, run_dir)
+    report = _report(problem, trainer, command)
+    _save_encoder(problem, progress, trainer.evaluation.model, run_dir)
     report["seconds"]["report"] = time.monotonic() - started
     page.render(report, run_dir / "report.html")
     metrics = {name: {"value": value} for name, value in report["after"].items()}
@@ -135,15 +129,11 @@ def _train(problem: PretrainingProblem, run_dir: Path, command: str) -> dict:
     return report
 
 
-def _report(
-    problem: PretrainingProblem,
-    progress: Progress,
-    trainer: PretrainingTrainer,
-    model: PretrainingModel,
-    command: str,
-) -> dict:
-    config, index, head_updates = problem.config, problem.index, trainer.head_updates
-    measured = {entry["update"]: entry["held_out"] for entry in progress.evaluations}
+def _report(problem: PretrainingProblem, trainer: Trainer, command: str) -> dict:
+    config, index, head_updates = problem.config, problem.index, trainer.num_head_updates
+    progress, evaluation = trainer.progress, trainer.evaluation
+    scores = {point.update: point.scores for point in progress.history}
+    longest, vocabulary = config.examples.sequence_length, problem.encoder.vocabulary
     counts = ("num_documents", "num_rows", "num_tokens")
     return {
         "encoder": {"name": config.encoder.name, **problem.encoder.facts},
@@ -158,30 +148,29 @@ def _report(
         "seconds": problem.seconds | {"train": progress.seconds},
         "tokens_per_second": progress.num_tokens / progress.seconds if progress.seconds else None,
         "peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
-        "history": progress.evaluations,
+        "history": held_out_history(progress.history),
         "curve": progress.curve,
         "best_update": progress.best_update,
         # The encoder is what it was until its new heads have learned to read it.
         "head_updates": head_updates,
-        "before": measured.get(head_updates, measured[0]),
-        "after": measured[progress.best_update],
-        "by_frequency": trainer.by_frequency(),
-        "guesses": guess(model, problem.held_out, problem.encoder.vocabulary, config.examples.sequence_length),
+        "before": scores.get(head_updates, scores[0]),
+        "after": progress.best.scores,
+        "by_frequency": evaluation.by_frequency(),
+        "guesses": guess(evaluation.model, problem.held_out, vocabulary, longest),
     }
 
 
 def _save_encoder(problem: PretrainingProblem, progress: Progress, model: PretrainingModel, run_dir: Path) -> None:
     """Write the encoder with its best weights, and what it was pretrained on."""
-    config, best = problem.config, progress.best_update
-    tokens = next(entry["num_tokens"] for entry in progress.evaluations if entry["update"] == best)
+    config, best = problem.config, progress.best
     facts = problem.encoder.facts | {
         # A pooler that nothing depended on has not moved: it is the encoder's own, or as random as a new one.
         "has_pooler": model.head.pairs is not None or problem.encoder.facts["has_pooler"],
         "pretraining": {
             "from": config.encoder.name,
             **({"from_commit": problem.encoder.facts["commit"]} if "commit" in problem.encoder.facts else {}),
-            "updates": best,
-            "tokens": tokens,
+            "updates": best.update,
+            "tokens": best.num_tokens,
             "corpus_sha256": problem.index["corpus"]["sha256"],
             "run": problem.identity[:16],
         },

@@ -25,7 +25,6 @@ from tfbert.files import WriteError, is_disk_full, read_json, write_json, writin
 from tfbert.search.loop import OUT_OF_MEMORY, Searcher
 from tfbert.search.trials import BEST, CHECKPOINT, Trial, ranked
 from tfbert.training import run
-from tfbert.training.trainer import kept_scores
 from tfbert.training.updates import Diverged
 
 logger = logging.getLogger(__name__)
@@ -168,13 +167,12 @@ def _train_once(searcher: Searcher, candidate: Candidate, seed: int, folder: Pat
     config = searcher.plan.config_of(candidate.values, seed)
     problem = searcher.problem.with_config(config)
     started = time.monotonic()
-    answering, progress = run.fit(problem, config, folder)
+    answering, course = run.fit(problem, config, folder)
     facts, evaluated = run.evaluate(problem, answering)
     for split, (answers, _) in evaluated.items():
         _write_answers(folder, split, answers)
     write_json(folder / "facts.json", facts)
-    best = kept_scores(progress.history, progress.best_epoch, progress.untrained)
-    return {"score": best[searcher.objective.name], "seconds": time.monotonic() - started}
+    return {"score": course.best_scores[searcher.objective.name], "seconds": time.monotonic() - started}
 
 
 def _fresh_seeds(searcher: Searcher) -> list[int]:

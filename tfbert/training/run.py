@@ -9,32 +9,33 @@ from collections.abc import Callable
 from pathlib import Path
 
 import keras
-import numpy as np
 import tensorflow as tf
 
 from tfbert.config import Config, override
-from tfbert.encoder.computation import answering_in
-from tfbert.encoder.precision import choose_precision
 from tfbert.evaluation import page
 from tfbert.evaluation.board import Board
-from tfbert.evaluation.wording import is_gain, score_line
+from tfbert.evaluation.wording import score_line
 from tfbert.files import read_json, write_json
-from tfbert.heads.pooled import Embedder, PooledHead
 from tfbert.tasks.base import TaskModel
-from tfbert.text.datasets import TokenizedSplit
 from tfbert.training import arrays, interrupts
 from tfbert.training.answering import Answering, answer_all
-from tfbert.training.checkpoint import CHECKPOINT
+from tfbert.training.checkpoint import CHECKPOINT, Checkpoints
+from tfbert.training.fine_tuning import (
+    Callbacks,
+    EpochHistory,
+    epoch_history,
+    initialize_head,
+    monitor_of,
+    task_trainer,
+)
 from tfbert.training.finished import store
 from tfbert.training.problem import Problem, build_models, make_answering
+from tfbert.training.progress import Progress
 from tfbert.training.run_dir import REPORT, find_unfinished, opened, versions
-from tfbert.training.trainer import Progress, Trainer, kept_scores, predict_rows
 
 logger = logging.getLogger(__name__)
 
 _DETAILS = "details.json"
-# Of the texts' vectors that are held while a head alone is learned; more are computed when they are needed.
-_MOST_VECTOR_BYTES = 2**30
 # How the texts of one record are shown.
 _BETWEEN_TEXTS = "\n\n"
 
@@ -79,12 +80,12 @@ def train(problem: Problem, run_dir: Path, num_seeds: int = 1, command: str = ""
         Stopped: a signal stopped the process; the message says what was saved.
     """
     with opened(run_dir, _identity(problem, num_seeds), exports):
-        if problem.replicas.told((run_dir / REPORT).exists()):
-            problem.replicas.leave()
+        if problem.replicas.broadcast_decision((run_dir / REPORT).exists()):
+            problem.replicas.barrier()
             return read_json(run_dir / REPORT)
         if num_seeds == 1:
             report = _train_seed(problem, problem.config, run_dir, command)
-            problem.replicas.leave()
+            problem.replicas.barrier()
             return report
         write_json(run_dir / "config.json", problem.config.to_dict())
         reports = []
@@ -93,14 +94,14 @@ def train(problem: Problem, run_dir: Path, num_seeds: int = 1, command: str = ""
             seed_dir = run_dir / f"seed-{seed}"
             seed_dir.mkdir(exist_ok=True)
             logger.info("seed %d", seed)
-            is_finished = problem.replicas.told((seed_dir / REPORT).exists())
+            is_finished = problem.replicas.broadcast_decision((seed_dir / REPORT).exists())
             reports.append(
                 _finished_seed(problem, config, seed_dir)
                 if is_finished
                 else _train_seed(problem, config, seed_dir, command)
             )
         report = _join_seeds(problem, reports, run_dir, command)
-        problem.replicas.leave()
+        problem.replicas.barrier()
         return report
 
 
@@ -116,16 +117,17 @@ def assist(problem: Problem, num_seeds: int = 1) -> None:
         ConnectionError: another process is gone.
         Stopped: a signal stopped this process or another one.
     """
-    if problem.replicas.told(False):
-        problem.replicas.leave()
+    if problem.replicas.broadcast_decision(False):
+        problem.replicas.barrier()
         return
     for seed in range(problem.config.train.seed, problem.config.train.seed + num_seeds):
-        if num_seeds > 1 and problem.replicas.told(False):
+        if num_seeds > 1 and problem.replicas.broadcast_decision(False):
             continue
         config = override(problem.config, {"train.seed": seed})
         model, evaluation_model = build(problem, config)
-        _trainer(problem, config, model, make_answering(problem, evaluation_model, config), Path()).train()
-    problem.replicas.leave()
+        answering = make_answering(problem, evaluation_model, config)
+        task_trainer(problem, config, model, answering, _checkpoints(problem, config, Path())).train()
+    problem.replicas.barrier()
 
 
 def fit(
@@ -133,28 +135,36 @@ def fit(
     config: Config,
     run_dir: Path,
     log: Callable[[dict, list], None] = lambda *_: None,
-    is_hopeless: Callable[[list[dict]], bool] = lambda history: False,
+    should_stop_early: Callable[[list[dict]], bool] = lambda history: False,
     models: tuple[TaskModel, TaskModel] | None = None,
-) -> tuple[Answering, Progress]:
-    """Train once, without evaluating the result; `train` on the same directory goes on from there.
+) -> tuple[Answering, EpochHistory]:
+    """Train once, without evaluating the result; resume if an unfinished training of the same config is in `run_dir`.
 
     Args:
         problem: prepared.
-        config: of this training, which may differ from the problem's in what leaves its data as they are.
-        run_dir: existing; of a killed training of the same config, which is continued.
-        log: called at the end of every epoch with its entry of the history and its updates.
-        is_hopeless: called after each epoch with the history; where it says so, training ends there.
-        models: as `build` gave them just now; `None` builds them.
-
-    Returns:
-        What answers with the best weights, and the course of training.
+        config: may differ from the problem's in what does not change its data.
+        run_dir: exists.
+        log: as for `Callbacks`.
+        should_stop_early: as for `Callbacks`.
+        models: what `build` has just returned; `None` builds them.
 
     Raises:
-        Diverged: the numbers of the training are none any more.
+        Diverged: the loss, a weight or an output became NaN or infinite.
         ValueError: another training was in the directory.
         ConnectionError: another process of the training is gone.
         Stopped: a signal stopped the process; the message says what was saved.
     """
+    answering, progress = _fit(problem, config, run_dir, Callbacks(log, should_stop_early), models)
+    return answering, EpochHistory.of(progress)
+
+
+def _fit(
+    problem: Problem,
+    config: Config,
+    run_dir: Path,
+    callbacks: Callbacks,
+    models: tuple[TaskModel, TaskModel] | None = None,
+) -> tuple[Answering, Progress]:
     write_json(run_dir / "config.json", config.to_dict())
     started = time.monotonic()
     # An exception in the middle of what TensorFlow builds and traces has ended a process by a segmentation fault.
@@ -162,14 +172,18 @@ def fit(
         model, evaluation_model = models or build(problem, config)
         request.check()
         if not (run_dir / CHECKPOINT).exists():
-            _start_head(problem, model, config)
+            initialize_head(problem, model, config)
         request.check()
     answering = make_answering(problem, evaluation_model, config)
-    trainer = _trainer(problem, config, model, answering, run_dir, log, is_hopeless)
+    trainer = task_trainer(problem, config, model, answering, _checkpoints(problem, config, run_dir), callbacks)
     trainer.progress.start_seconds = time.monotonic() - started
     progress = trainer.train()
     answering.refresh(problem.splits)
     return answering, progress
+
+
+def _checkpoints(problem: Problem, config: Config, run_dir: Path) -> Checkpoints:
+    return Checkpoints(run_dir, problem.identity(config), config.train.checkpoint_seconds)
 
 
 def _train_seed(problem: Problem, config: Config, run_dir: Path, command: str) -> dict:
@@ -180,7 +194,7 @@ def _train_seed(problem: Problem, config: Config, run_dir: Path, command: str) -
         scores = score_line(entry.get("validation", {}))
         logger.info("epoch %d  loss %.4f  validation: %s", entry["epoch"], entry["loss"], scores or "none")
 
-    answering, progress = fit(problem, config, run_dir, log)
+    answering, progress = _fit(problem, config, run_dir, Callbacks(log))
     started = time.monotonic()
     facts, evaluated = evaluate(problem, answering)
     store(problem, facts, run_dir)
@@ -188,14 +202,14 @@ def _train_seed(problem: Problem, config: Config, run_dir: Path, command: str) -
     scores = {name: problem.task.scores(answers, gold, facts) for name, (answers, gold) in evaluated.items()}
     seconds = problem.seconds | {
         "start": progress.start_seconds,
-        "train": sum(entry["seconds"] for entry in progress.history),
-        "validate": sum(entry.get("validation_seconds", 0.0) for entry in progress.history),
+        "train": progress.seconds,
+        "validate": sum(entry.get("validation_seconds", 0.0) for entry in epoch_history(progress.history)),
         "evaluate": time.monotonic() - started,
     }
     report = _report(problem, config, progress, scores, seconds, command)
     write_json(run_dir / _DETAILS, _details(problem, facts, evaluated, progress))
     page.render(report, read_json(run_dir / _DETAILS), run_dir / "report.html")
-    board.final(report, len(progress.losses))
+    board.final(report, progress.update)
     write_json(run_dir / REPORT, report)
     (run_dir / CHECKPOINT).unlink()
     return report
@@ -206,35 +220,6 @@ def build(problem: Problem, config: Config) -> tuple[TaskModel, TaskModel]:
     tf.config.experimental.enable_op_determinism()
     keras.utils.set_random_seed(config.train.seed)
     return build_models(problem, config)
-
-
-def _trainer(
-    problem: Problem,
-    config: Config,
-    model: TaskModel,
-    answering: Answering,
-    run_dir: Path,
-    log: Callable[[dict, list], None] = lambda *_: None,
-    is_hopeless: Callable[[list[dict]], bool] = lambda history: False,
-) -> Trainer:
-    embed = _embedder(problem, model, config)
-    train = problem.task.arrange(problem.tokenized["train"], embed, problem.facts, config)
-    return Trainer(
-        task=problem.task,
-        facts=problem.facts,
-        model=model,
-        answering=answering,
-        config=config,
-        train=train,
-        vectors=_vectors(model, train, embed),
-        validation=problem.splits.get("validation"),
-        run_dir=run_dir,
-        identity=problem.identity(config),
-        log=log,
-        refresh=lambda: answering.refresh(problem.splits),
-        is_hopeless=is_hopeless,
-        replicas=problem.replicas,
-    )
 
 
 def evaluate(problem: Problem, answering: Answering) -> tuple[dict, dict[str, tuple[dict, list]]]:
@@ -254,35 +239,6 @@ def evaluate(problem: Problem, answering: Answering) -> tuple[dict, dict[str, tu
     return facts, evaluated
 
 
-def _start_head(problem: Problem, model: TaskModel, config: Config) -> None:
-    # It need not be more exact than the learning that follows.
-    products = choose_precision(config.encoder.precision, config.encoder.fast).products
-    embed = _embedder(problem, model, config, products)
-    problem.task.start_head(model, embed, problem.tokenized["train"].targets, config)
-
-
-def _embedder(
-    problem: Problem, model: TaskModel, config: Config, products: str | None = None
-) -> Callable[[np.ndarray], np.ndarray]:
-    """Return what gives the vectors that the head pools for some rows of train, by matrix products in a dtype."""
-    split, length = problem.tokenized["train"], config.encoder.sequence_length
-
-    def embed(rows: np.ndarray) -> np.ndarray:
-        with answering_in(model.backbone, products):
-            return predict_rows(Embedder(model.backbone, model.head), split, length, rows)
-
-    return problem.remembered(embed, f"{config.head.pooling} {model.backbone.dtype_policy.name} {products}")
-
-
-def _vectors(model: TaskModel, train: TokenizedSplit, embed: Callable[[np.ndarray], np.ndarray]) -> np.ndarray | None:
-    """Return what the head pools of all rows of train, if that stays as it is in training and is not too much."""
-    num_rows = len(train.starts) - 1
-    is_fixed = isinstance(model.head, PooledHead) and not model.backbone.trainable_weights
-    if not is_fixed or 4 * num_rows * model.backbone.hidden_dim > _MOST_VECTOR_BYTES:
-        return None
-    return embed(np.arange(num_rows))
-
-
 def _report(problem: Problem, config: Config, progress: Progress, scores: dict, seconds: dict, command: str) -> dict:
     data = {
         name: {
@@ -294,6 +250,7 @@ def _report(problem: Problem, config: Config, progress: Progress, scores: dict, 
         for name, split in problem.splits.items()
     }
     counted = {name: {"num_examples": data[name]["num_examples"], **score} for name, score in scores.items()}
+    course = EpochHistory.of(progress)
     return {
         "task": problem.task.name,
         "encoder": {"name": config.encoder.name, **problem.encoder.facts},
@@ -312,9 +269,7 @@ def _report(problem: Problem, config: Config, progress: Progress, scores: dict, 
         "seconds": seconds,
         "peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
         "first_update_at": progress.first_update_at,
-        "history": progress.history,
-        "best_epoch": progress.best_epoch,
-        "untrained": progress.untrained,
+        **vars(course),
         "validation": counted.get("validation"),
         "test": counted.get("test"),
         "seeds": None,
@@ -324,7 +279,7 @@ def _report(problem: Problem, config: Config, progress: Progress, scores: dict, 
 def _details(problem: Problem, facts: dict, evaluated: dict[str, tuple[dict, list]], progress: Progress) -> dict:
     """Return what the page draws beyond the report, ready for JSON."""
     details: dict = {
-        "step_losses": [(update, loss) for update, loss, _ in progress.losses],
+        "step_losses": [(point["update"], point["loss"]) for point in progress.curve],
         "lengths": {name: split.num_tokens for name, split in problem.tokenized.items()},
         "sequence_length": problem.task.cut_length(facts, problem.config),
     }
@@ -350,13 +305,12 @@ def _finished_seed(problem: Problem, config: Config, seed_dir: Path) -> dict:
 
 
 def _join_seeds(problem: Problem, reports: list[dict], run_dir: Path, command: str) -> dict:
-    monitor = problem.config.train.monitor or problem.task.monitor_of(problem.facts)
+    monitor = monitor_of(problem, problem.config)
 
     def validation_score(report: dict) -> float:
-        # By the metric that chose the epoch; a loss is better when lower.
-        scores = kept_scores(report["history"], report["best_epoch"], report["untrained"]) or {}
-        score = scores.get(monitor, 0.0)
-        return score if is_gain(monitor) else -score
+        # By the metric that chose the epoch.
+        scores = EpochHistory(report["history"], report["best_epoch"], report["untrained"]).best_scores or {}
+        return monitor.sign * scores.get(monitor.name, 0.0)
 
     best = max(reports, key=validation_score)
     seeds = {"count": len(reports), "seeds": [report["seed"] for report in reports], "best": best["seed"]}
