@@ -37,10 +37,9 @@ BASE = {
 HELD_OUT = packed.batcher(12, seed=9)
 
 
-@pytest.fixture
-def make_trainer(tmp_path):
+@pytest.fixture(scope="module")
+def make_trainer(tmp_path_factory):
     """Return a function from config paths to a trainer whose functions are not traced, which for a few is faster."""
-    numbers = iter(range(100))
 
     def make(count=24, is_traced=False, held_out=HELD_OUT, has_new_head=False, log=lambda *_: None, **values):
         config = override(PretrainConfig(), BASE | {name.replace("__", "."): value for name, value in values.items()})
@@ -49,8 +48,7 @@ def make_trainer(tmp_path):
         pairs = config.examples.pairs != "none"
         head = PretrainingHead(backbone, activation="gelu", layer_norm_epsilon=1e-12, with_pairs=pairs)
         model = PretrainingModel(backbone, head)
-        run_dir = tmp_path / f"run-{next(numbers)}"
-        run_dir.mkdir()
+        run_dir = tmp_path_factory.mktemp("run")
         train = dataclasses.replace(packed.batcher(count), masker=packed.masker(seed=config.train.seed))
         objective = PretrainingObjective(model, config, train, has_new_head)
         evaluation = HeldOutEvaluation(model, objective, held_out, log)
@@ -263,6 +261,25 @@ def test_epochs_by_the_number_of_rows():
     assert dataclasses.replace(train, epochs=7).num_epochs(10) == 7
 
 
+@pytest.fixture(scope="module")
+def make_interruptible(make_trainer):
+    """Return a function that makes the same trainer as another process would."""
+
+    def make():
+        keras.backend.clear_session()  # so that layers have the same names
+        return make_trainer(train__checkpoint_seconds=1e9, train__ema_momentum=0.5)
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def whole(make_interruptible):
+    """Return a trainer that nothing has stopped."""
+    trainer = make_interruptible()
+    trainer.train()
+    return trainer
+
+
 # 24 rows are three updates an epoch; updates 3 and 6 are evaluated.
 @pytest.mark.parametrize(
     ("where", "count", "place"),
@@ -274,16 +291,8 @@ def test_epochs_by_the_number_of_rows():
         ("measured", 3, "update 6, during evaluation"),
     ],
 )
-def test_stopped_by_a_signal_it_goes_on_to_the_same_bits(make_trainer, where, count, place):
-    options = {"train__checkpoint_seconds": 1e9, "train__ema_momentum": 0.5}
-
-    def make():
-        keras.backend.clear_session()  # as in a process of its own, whose layers have the same names
-        return make_trainer(**options)
-
-    whole = make()
-    expected = whole.train()
-    trainer = make()
+def test_stopped_by_a_signal_it_goes_on_to_the_same_bits(make_interruptible, whole, where, count, place):
+    trainer = make_interruptible()
     owner, name = (trainer.updater, "update") if where == "update" else (trainer.evaluation, "_batches")
     function, seen = getattr(owner, name), []
 
@@ -298,11 +307,11 @@ def test_stopped_by_a_signal_it_goes_on_to_the_same_bits(make_trainer, where, co
         trainer.train()
     saved = trainer.checkpoints.run_dir / "checkpoint.safetensors"
     assert (stopped.value.message, stopped.value.exit_code) == (f"stopped after {place}; saved {saved}", 130)
-    again = make()
+    again = make_interruptible()
     again.checkpoints.run_dir = trainer.checkpoints.run_dir
     progress = again.train()
     best = [each.checkpoints.run_dir / "best.safetensors" for each in (trainer, whole)]
     assert best[0].read_bytes() == best[1].read_bytes()
     assert same(weights(again), weights(whole))
-    found = [[(point.update, point.scores) for point in p.history] for p in (progress, expected)]
-    assert found[0] == found[1] and progress.curve == expected.curve
+    found = [[(point.update, point.scores) for point in p.history] for p in (progress, whole.progress)]
+    assert found[0] == found[1] and progress.curve == whole.progress.curve

@@ -1,7 +1,6 @@
 """Small data, and trainings of it that take a second."""
 
 import dataclasses
-import os
 
 import keras
 import pytest
@@ -28,14 +27,13 @@ def base_problem(data_dir):
     return prepare(small.config(data_dir))
 
 
-@pytest.fixture
-def make_trainer(base_problem, tmp_path):
+@pytest.fixture(scope="session")
+def make_trainer(base_problem, tmp_path_factory):
     """Return a function from config paths to a trainer.
 
     Args of the function: `mode` is `real` or `eager`, which for a few updates is faster than tracing and compiling;
     `examples` cuts the training split; the rest are config paths.
     """
-    numbers = iter(range(100))
 
     def make(mode="eager", run_dir=None, validation=True, fingerprint="fingerprint", examples=None, **values):
         values = {path.replace("__", "."): value for path, value in values.items()}
@@ -47,9 +45,7 @@ def make_trainer(base_problem, tmp_path):
         tokenized = base_problem.tokenized | {"train": train.head(examples or len(train))}
         splits = {name: split for name, split in base_problem.splits.items() if validation or name != "validation"}
         problem = dataclasses.replace(base_problem, tokenized=tokenized, splits=splits)
-        if run_dir is None:
-            run_dir = tmp_path / f"run-{next(numbers)}"
-            os.mkdir(run_dir)
+        run_dir = run_dir or tmp_path_factory.mktemp("run")
         checkpoints = Checkpoints(run_dir, fingerprint, config.train.checkpoint_seconds)
         trainer = task_trainer(problem, config, model, answering, checkpoints)
         if mode == "eager":

@@ -49,8 +49,9 @@ def send_at(trainer, where, count, number=signal.SIGTERM):
     setattr(owner, name, sending)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def whole(make_trainer):
+    """Return the best weights and the history of a training that nothing stopped."""
     trainer = make_trainer(**OPTIONS)
     history = trainer.train().history
     return (run_dir_of(trainer) / BEST).read_bytes(), [(point.loss, point.scores) for point in history]

@@ -2,11 +2,11 @@
 
 import pytest
 
-from tfbert.training.monitoring import Monitor, Schedule
+from tfbert.training.monitoring import Monitor, Schedule, improves
 
 
 @pytest.mark.parametrize(
-    ("better", "score", "best", "improves"),
+    ("better", "score", "best", "expected"),
     [
         ("higher", 0.6, 0.5, True),
         ("higher", 0.5, 0.6, False),
@@ -18,9 +18,9 @@ from tfbert.training.monitoring import Monitor, Schedule
         ("lower", 9.0, None, True),
     ],
 )
-def test_a_direction_is_declared_and_an_equal_score_is_no_improvement(better, score, best, improves):
+def test_a_direction_is_declared_and_an_equal_score_is_no_improvement(better, score, best, expected):
     # A name that says nothing: the direction is not guessed from it.
-    assert Monitor("rmse", better).improves(score, best) is improves
+    assert improves(Monitor("rmse", better), score, best) is expected
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Write `report.html` of a pretraining: the content of its `report.json` in, one file for people out."""
+"""The report page of a pretraining: `report.html`, made from the content of `report.json`."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""A config in; an encoder, old or new, and the corpus as rows of its tokens out."""
+"""What a pretraining starts from: an encoder, pretrained or new, and the corpus as rows of its tokens."""
 
 import hashlib
 import json
@@ -53,8 +53,8 @@ class PretrainingProblem:
     replicas: Replicas
 
     @property
-    def identity(self) -> str:
-        """A hash of config, rows and encoder: equal identities give equal weights on one machine."""
+    def fingerprint(self) -> str:
+        """A hash of config, rows and encoder: equal fingerprints give equal weights on one machine."""
         tree = self.config.to_dict()
         for name in ("corpus", "prepared"):
             tree.pop(name)  # its rows are there already, by hash; where its files are makes no difference

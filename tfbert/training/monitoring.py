@@ -27,9 +27,10 @@ class Monitor:
         """What a score is multiplied by so that more is better."""
         return 1 if self.better == "higher" else -1
 
-    def improves(self, score: float, best: float | None) -> bool:
-        """Return whether a score is better than the best so far; an equal one is not."""
-        return best is None or self.sign * score > self.sign * best
+
+def improves(monitor: Monitor, score: float, best: float | None) -> bool:
+    """Return whether a score is better than the best so far; an equal one is not."""
+    return best is None or monitor.sign * score > monitor.sign * best
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,8 +1,7 @@
-"""A config in, a run directory out: trained, evaluated, reported, and repeatable from its own `config.json`."""
+"""Fine-tuning runs: training from one or several seeds, evaluation, and the report."""
 
 import json
 import logging
-import resource
 import statistics
 import time
 from collections.abc import Callable
@@ -17,13 +16,12 @@ from tfbert.evaluation.board import Board
 from tfbert.evaluation.wording import score_line
 from tfbert.files import read_json, write_json
 from tfbert.tasks.base import TaskModel
-from tfbert.training import arrays, interrupts
+from tfbert.training import arrays, driver, interrupts
 from tfbert.training.answering import Answering, answer_all
 from tfbert.training.checkpoint import CHECKPOINT, Checkpoints
 from tfbert.training.fine_tuning import (
     Callbacks,
     EpochHistory,
-    epoch_history,
     initialize_head,
     monitor_of,
     task_trainer,
@@ -31,7 +29,7 @@ from tfbert.training.fine_tuning import (
 from tfbert.training.finished import store
 from tfbert.training.problem import Problem, build_models, make_answering
 from tfbert.training.progress import Progress
-from tfbert.training.run_dir import REPORT, find_unfinished, opened, versions
+from tfbert.training.run_dir import REPORT, find_unfinished
 
 logger = logging.getLogger(__name__)
 
@@ -44,18 +42,18 @@ def choose_run_dir(problem: Problem, runs_dir: Path, num_seeds: int = 1) -> Path
     """Return the directory of an unfinished run of exactly this problem, or a new name.
 
     Args:
-        problem: to train.
-        runs_dir: where runs are, such as `runs/`.
+        problem: prepared.
+        runs_dir: holds the runs of all tasks, such as `runs/`.
         num_seeds: as for `train`.
 
     Returns:
-        `runs_dir/<task>/<time>-<hash>`; it exists already if a killed run is to be continued.
+        `runs_dir/<task>/<time>-<hash>`; it exists already if it is an unfinished run to resume.
     """
-    identity = problem.identity(problem.config)
-    return find_unfinished(runs_dir / problem.task.name, identity[:8], _identity(problem, num_seeds))
+    mark = problem.identity(problem.config)[:8]
+    return find_unfinished(runs_dir / problem.task.name, mark, _fingerprint(problem, num_seeds))
 
 
-def _identity(problem: Problem, num_seeds: int) -> str:
+def _fingerprint(problem: Problem, num_seeds: int) -> str:
     return f"{problem.identity(problem.config)} {num_seeds}"
 
 
@@ -64,12 +62,12 @@ def train(problem: Problem, run_dir: Path, num_seeds: int = 1, command: str = ""
 
     Args:
         problem: prepared.
-        run_dir: of the run; made if missing, continued if a run of the same problem was killed in it.
-        num_seeds: how many trainings; beyond the first the seed is raised by one each, and each has a directory
-            `seed-N` of its own. The run is then that of the best validation score.
-        command: that repeats the run, for the report.
-        exports: whether the run will be exported; if a process that was to do so ended before it had, the same call
-            returns the report of the finished run.
+        run_dir: created if missing; an unfinished run of the same problem in it is resumed.
+        num_seeds: number of trainings, each with a seed one higher than the one before. Of several, each has its own
+            directory `seed-N`, and the best by its validation score becomes the result of the run.
+        command: repeats the run.
+        exports: whether the caller will export the run; if it ends before it has, the same call returns the report of
+            the finished run.
 
     Returns:
         What `report.json` holds.
@@ -79,55 +77,54 @@ def train(problem: Problem, run_dir: Path, num_seeds: int = 1, command: str = ""
         ConnectionError: another process of the training is gone.
         Stopped: a signal stopped the process; the message says what was saved.
     """
-    with opened(run_dir, _identity(problem, num_seeds), exports):
-        if problem.replicas.broadcast_decision((run_dir / REPORT).exists()):
-            problem.replicas.barrier()
-            return read_json(run_dir / REPORT)
+
+    def work() -> dict:
         if num_seeds == 1:
-            report = _train_seed(problem, problem.config, run_dir, command)
-            problem.replicas.barrier()
-            return report
-        write_json(run_dir / "config.json", problem.config.to_dict())
+            return _train_seed(problem, problem.config, run_dir, command)
+        write_json(run_dir / driver.CONFIG, problem.config.to_dict())
         reports = []
-        for seed in range(problem.config.train.seed, problem.config.train.seed + num_seeds):
-            config = override(problem.config, {"train.seed": seed})
-            seed_dir = run_dir / f"seed-{seed}"
+        for config in _seed_configs(problem, num_seeds):
+            seed_dir = run_dir / f"seed-{config.train.seed}"
             seed_dir.mkdir(exist_ok=True)
-            logger.info("seed %d", seed)
+            logger.info("seed %d", config.train.seed)
             is_finished = problem.replicas.broadcast_decision((seed_dir / REPORT).exists())
             reports.append(
                 _finished_seed(problem, config, seed_dir)
                 if is_finished
                 else _train_seed(problem, config, seed_dir, command)
             )
-        report = _join_seeds(problem, reports, run_dir, command)
-        problem.replicas.barrier()
-        return report
+        return _join_seeds(problem, reports, run_dir, command)
+
+    return driver.execute(run_dir, problem.replicas, work, _fingerprint(problem, num_seeds), exports)
 
 
 def assist(problem: Problem, num_seeds: int = 1) -> None:
     """Take part in a training whose chief is another process; writes nothing.
 
     Args:
-        problem: prepared, as the chief's.
-        num_seeds: as given to the chief.
+        problem: prepared like the chief's.
+        num_seeds: the same as the chief's.
 
     Raises:
         ValueError: training diverged.
         ConnectionError: another process is gone.
         Stopped: a signal stopped this process or another one.
     """
-    if problem.replicas.broadcast_decision(False):
-        problem.replicas.barrier()
-        return
-    for seed in range(problem.config.train.seed, problem.config.train.seed + num_seeds):
-        if num_seeds > 1 and problem.replicas.broadcast_decision(False):
-            continue
-        config = override(problem.config, {"train.seed": seed})
-        model, evaluation_model = build(problem, config)
-        answering = make_answering(problem, evaluation_model, config)
-        task_trainer(problem, config, model, answering, _checkpoints(problem, config, Path())).train()
-    problem.replicas.barrier()
+
+    def work() -> None:
+        for config in _seed_configs(problem, num_seeds):
+            if num_seeds > 1 and problem.replicas.broadcast_decision(False):
+                continue
+            model, evaluation_model = build(problem, config)
+            answering = make_answering(problem, evaluation_model, config)
+            task_trainer(problem, config, model, answering, _checkpoints(problem, config, Path())).train()
+
+    driver.assist(problem.replicas, work)
+
+
+def _seed_configs(problem: Problem, num_seeds: int) -> list[Config]:
+    first = problem.config.train.seed
+    return [override(problem.config, {"train.seed": seed}) for seed in range(first, first + num_seeds)]
 
 
 def fit(
@@ -154,6 +151,7 @@ def fit(
         ConnectionError: another process of the training is gone.
         Stopped: a signal stopped the process; the message says what was saved.
     """
+    write_json(run_dir / driver.CONFIG, config.to_dict())
     answering, progress = _fit(problem, config, run_dir, Callbacks(log, should_stop_early), models)
     return answering, EpochHistory.of(progress)
 
@@ -165,7 +163,6 @@ def _fit(
     callbacks: Callbacks,
     models: tuple[TaskModel, TaskModel] | None = None,
 ) -> tuple[Answering, Progress]:
-    write_json(run_dir / "config.json", config.to_dict())
     started = time.monotonic()
     # An exception in the middle of what TensorFlow builds and traces has ended a process by a segmentation fault.
     with interrupts.deferred() as request:
@@ -187,36 +184,42 @@ def _checkpoints(problem: Problem, config: Config, run_dir: Path) -> Checkpoints
 
 
 def _train_seed(problem: Problem, config: Config, run_dir: Path, command: str) -> dict:
-    board = Board.of_config(run_dir / "tensorboard", config)
+    return _FineTuningRun(problem, config).carry_out(run_dir, command)
 
-    def log(entry: dict, updates: list) -> None:
-        board.epoch(entry, updates)
-        scores = score_line(entry.get("validation", {}))
-        logger.info("epoch %d  loss %.4f  validation: %s", entry["epoch"], entry["loss"], scores or "none")
 
-    answering, progress = _fit(problem, config, run_dir, Callbacks(log))
-    started = time.monotonic()
-    facts, evaluated = evaluate(problem, answering)
-    store(problem, facts, run_dir)
-    arrays.save(run_dir, answering.arrays)
-    scores = {name: problem.task.scores(answers, gold, facts) for name, (answers, gold) in evaluated.items()}
-    seconds = problem.seconds | {
-        "start": progress.start_seconds,
-        "train": progress.seconds,
-        "validate": sum(entry.get("validation_seconds", 0.0) for entry in epoch_history(progress.history)),
-        "evaluate": time.monotonic() - started,
-    }
-    report = _report(problem, config, progress, scores, seconds, command)
-    write_json(run_dir / _DETAILS, _details(problem, facts, evaluated, progress))
-    page.render(report, read_json(run_dir / _DETAILS), run_dir / "report.html")
-    board.final(report, progress.update)
-    write_json(run_dir / REPORT, report)
-    (run_dir / CHECKPOINT).unlink()
-    return report
+class _FineTuningRun(driver.Run):
+    """A training of a task from one seed."""
+
+    board_sections = ("train", "head", "encoder")
+    report_stage = "evaluate"
+
+    def __init__(self, problem: Problem, config: Config):
+        self.problem, self.config, self.encoder, self.replicas = problem, config, problem.encoder, problem.replicas
+
+    def train(self, run_dir: Path, board: Board) -> Progress:
+        def log(entry: dict, updates: list) -> None:
+            board.epoch(entry, updates)
+            scores = score_line(entry.get("validation", {}))
+            logger.info("epoch %d  loss %.4f  validation: %s", entry["epoch"], entry["loss"], scores or "none")
+
+        self._answering, progress = _fit(self.problem, self.config, run_dir, Callbacks(log))
+        return progress
+
+    def report(self, progress: Progress, run_dir: Path) -> dict:
+        answering, problem = self._answering, self.problem
+        facts, evaluated = evaluate(problem, answering)
+        store(problem, facts, run_dir)
+        arrays.save(run_dir, answering.arrays)
+        write_json(run_dir / _DETAILS, _details(problem, facts, evaluated, progress))
+        scores = {name: problem.task.scores(answers, gold, facts) for name, (answers, gold) in evaluated.items()}
+        return _report(problem, progress, scores)
+
+    def render(self, report: dict, run_dir: Path) -> None:
+        page.render(report, read_json(run_dir / _DETAILS), run_dir / driver.PAGE)
 
 
 def build(problem: Problem, config: Config) -> tuple[TaskModel, TaskModel]:
-    """Return a model to train and one to evaluate, from which on the same seed gives the same numbers."""
+    """Seed all random states and return a model to train and one to evaluate; the same seed gives the same numbers."""
     tf.config.experimental.enable_op_determinism()
     keras.utils.set_random_seed(config.train.seed)
     return build_models(problem, config)
@@ -239,7 +242,9 @@ def evaluate(problem: Problem, answering: Answering) -> tuple[dict, dict[str, tu
     return facts, evaluated
 
 
-def _report(problem: Problem, config: Config, progress: Progress, scores: dict, seconds: dict, command: str) -> dict:
+def _report(problem: Problem, progress: Progress, scores: dict[str, dict]) -> dict:
+    """Return what `report.json` holds beyond what every run reports."""
+    checked, course = problem.checked, EpochHistory.of(progress)
     data = {
         name: {
             "path": str(split.path),
@@ -249,29 +254,26 @@ def _report(problem: Problem, config: Config, progress: Progress, scores: dict, 
         }
         for name, split in problem.splits.items()
     }
-    counted = {name: {"num_examples": data[name]["num_examples"], **score} for name, score in scores.items()}
-    course = EpochHistory.of(progress)
+    with_counts = {name: {"num_examples": data[name]["num_examples"], **score} for name, score in scores.items()}
+    seconds = {
+        "start": progress.start_seconds,
+        "train": progress.seconds,
+        "validate": sum(entry.get("validation_seconds", 0.0) for entry in course.history),
+    }
     return {
         "task": problem.task.name,
-        "encoder": {"name": config.encoder.name, **problem.encoder.facts},
-        "seed": config.train.seed,
-        "config": config.to_dict(),
-        "versions": versions(),
-        "distribution": problem.replicas.to_dict(),
-        "command": command,
         "data": data,
         "checks": {
-            **problem.checked.to_dict(),
-            "lines": [*problem.checked.interpreted, *problem.checked.lines()],
-            "warnings": problem.checked.warnings,
-            "score_warnings": problem.checked.score_warnings,
+            **checked.to_dict(),
+            "lines": [*checked.interpreted, *checked.lines()],
+            "warnings": checked.warnings,
+            "score_warnings": checked.score_warnings,
         },
-        "seconds": seconds,
-        "peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+        "seconds": problem.seconds | seconds,
         "first_update_at": progress.first_update_at,
         **vars(course),
-        "validation": counted.get("validation"),
-        "test": counted.get("test"),
+        "validation": with_counts.get("validation"),
+        "test": with_counts.get("test"),
         "seeds": None,
     }
 
@@ -322,25 +324,25 @@ def _join_seeds(problem: Problem, reports: list[dict], run_dir: Path, command: s
                 for metric, v in values.items()
             }
     report = {**best, "seeds": seeds, "command": command}
-    page.render(report, read_json(run_dir / f"seed-{best['seed']}" / _DETAILS), run_dir / "report.html")
+    page.render(report, read_json(run_dir / f"seed-{best['seed']}" / _DETAILS), run_dir / driver.PAGE)
     write_json(run_dir / REPORT, report)
     return report
 
 
 def keep(run_dir: Path, adaptation: dict, command: str) -> dict:
-    """Make a run that is in a directory of another the result of the whole.
+    """Make a run in a subdirectory the result of the run that contains it.
 
     Args:
-        run_dir: of the whole.
-        adaptation: says in `kept` which directory, and in `sentence` why.
-        command: that repeats the whole.
+        run_dir: of the containing run.
+        adaptation: has the name of the subdirectory in `kept` and the reason in `sentence`.
+        command: repeats the containing run.
 
     Returns:
-        What `report.json` of the whole holds.
+        What `report.json` of the containing run holds.
     """
     kept = run_dir / adaptation["kept"]
     report = {**read_json(kept / REPORT), "adaptation": adaptation, "command": command}
     trained = kept / f"seed-{report['seeds']['best']}" if report["seeds"] else kept
-    page.render(report, read_json(trained / _DETAILS), run_dir / "report.html")
+    page.render(report, read_json(trained / _DETAILS), run_dir / driver.PAGE)
     write_json(run_dir / REPORT, report)
     return report

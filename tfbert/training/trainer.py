@@ -16,7 +16,7 @@ from tqdm import tqdm
 from tfbert.config import OptimizationConfig
 from tfbert.training import checkpoint, interrupts
 from tfbert.training.distribution import ALONE, Replicas
-from tfbert.training.monitoring import Evaluation, NotFinite
+from tfbert.training.monitoring import Evaluation, NotFinite, improves
 from tfbert.training.objectives import Objective
 from tfbert.training.optimizers import build_optimizer
 from tfbert.training.progress import EvaluationPoint, Progress, Sums, add
@@ -254,7 +254,7 @@ class Trainer:
         """Keep the weights if their score is better than all before; without scores, always."""
         p, monitor = self.progress, self.evaluation.monitor
         score = None if point.scores is None else point.scores[monitor.name]
-        if score is None or monitor.improves(score, p.best_score):
+        if score is None or improves(monitor, score, p.best_score):
             p.best_score, p.best_update = score, point.update
             self.checkpoints.keep_best(checkpoint.gather("model", self.model.weights))
 
