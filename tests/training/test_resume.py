@@ -78,7 +78,7 @@ def test_nothing_half_written_stays(runs):
 def stopped(make_trainer, tmp_path):
     """Return a run directory in which a training stands after its first update."""
     trainer = make_trainer("eager", run_dir=tmp_path, examples=8, fingerprint="mine")
-    trainer._save_checkpoint()
+    trainer.checkpoints.save(trainer.updater.arrays(), trainer.progress.to_dict())
     return tmp_path
 
 

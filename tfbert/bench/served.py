@@ -136,7 +136,7 @@ def _trained(data_dir: Path, out_dir: Path, settings: Mapping[str, str]) -> Path
 
 
 def _export_bfloat16(run_dir: Path, model_dir: Path) -> Path | None:
-    if choose_precision("auto").products != "bfloat16":
+    if choose_precision("auto").product_dtype != "bfloat16":
         logger.info("no model in bfloat16: the processor does not multiply it")
         return None
     version_dir, checked = publish.export_run(run_dir, model_dir, "bfloat16")

@@ -151,18 +151,17 @@ class _PretrainingRun(driver.Run):
 
     def _save_encoder(self, progress: Progress, run_dir: Path) -> None:
         """Write the encoder with its best weights, and what it was pretrained on."""
-        best, model, facts = progress.best, self._trainer.evaluation.model, self.encoder.facts
-        facts = facts | {
-            # A pooler without influence on the loss has not changed: it is the encoder's own, or as random as new.
-            "has_pooler": model.head.pairs is not None or facts["has_pooler"],
-            "pretraining": {
-                "from": self.config.encoder.name,
-                **({"from_commit": facts["commit"]} if "commit" in facts else {}),
-                "updates": best.update,
-                "tokens": best.num_tokens,
-                "corpus_sha256": self.problem.index["corpus"]["sha256"],
-                "run": self.problem.fingerprint[:16],
-            },
+        best, model, start = progress.best, self._trainer.evaluation.model, self.encoder.spec
+        pretraining = {
+            "from": self.config.encoder.name,
+            **({"from_commit": start.commit} if start.commit else {}),
+            "updates": best.update,
+            "tokens": best.num_tokens,
+            "corpus_sha256": self.problem.index["corpus"]["sha256"],
+            "run": self.problem.fingerprint[:16],
         }
-        encoder = dataclasses.replace(self.encoder, backbone=model.backbone, facts=facts)
+        # A pooler without influence on the loss has not changed: it is the encoder's own, or as random as a new one.
+        has_pooler = model.head.pairs is not None or start.has_pooler
+        spec = dataclasses.replace(start, has_pooler=has_pooler, pretraining=pretraining)
+        encoder = dataclasses.replace(self.encoder, backbone=model.backbone, spec=spec)
         save_encoder(encoder, run_dir / ENCODER, model.head.arrays())

@@ -70,7 +70,7 @@ class Run(abc.ABC):
         progress = self.train(run_dir, board)
         started = time.monotonic()
         report = {
-            "encoder": {"name": self.config.encoder.name, **self.encoder.facts},
+            "encoder": {"name": self.config.encoder.name, **self.encoder.spec.to_json()},
             "seed": self.config.train.seed,
             "config": self.config.to_dict(),
             "versions": versions(),

@@ -15,7 +15,6 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from tfbert.config import Config
-from tfbert.encoder.computation import answering_in
 from tfbert.encoder.precision import choose_precision
 from tfbert.evaluation.wording import is_gain, score_line
 from tfbert.heads.pooled import Embedder, PooledHead
@@ -301,7 +300,7 @@ def task_trainer(
 def initialize_head(problem: Problem, model: TaskModel, config: Config) -> None:
     """Give a new head better weights than random ones, if the task knows any."""
     # They need not be more exact than the training that follows.
-    products = choose_precision(config.encoder.precision, config.encoder.fast).products
+    products = choose_precision(config.encoder.precision, config.encoder.fast).product_dtype
     embed = _embedder(problem, model, config, products)
     problem.task.start_head(model, embed, problem.tokenized["train"].targets, config)
 
@@ -343,7 +342,7 @@ def _embedder(
     split, length = problem.tokenized["train"], config.encoder.sequence_length
 
     def embed(rows: np.ndarray) -> np.ndarray:
-        with answering_in(model.backbone, products):
+        with model.backbone.kernels_copied(products):
             return predict_rows(Embedder(model.backbone, model.head), split, length, rows)
 
     return problem.remembered(embed, f"{config.head.pooling} {model.backbone.dtype_policy.name} {products}")

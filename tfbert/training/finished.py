@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from tfbert.config import Config, from_dict
-from tfbert.encoder.computation import set_computation
+from tfbert.encoder.spec import EncoderSpec
 from tfbert.files import read_json, write_json
 from tfbert.tasks.base import load_task
 from tfbert.text.items import Item, from_json
@@ -58,11 +58,9 @@ def load_run(run_dir: Path, matrices: str | None = None) -> FinishedRun:
     config = from_dict(read_json(run_dir / "config.json"))
     stored = read_json(run_dir / _MODEL)
     task, facts = load_task(config.task), stored["facts"]
-    model = build_model(task, facts, stored["encoder"], config)
+    model = build_model(task, facts, EncoderSpec.from_json(stored["encoder"]), config)
     checkpoint.scatter("model", model.weights, checkpoint.load_best(run_dir))
-    if matrices:
-        encoder = stored["encoder"]
-        set_computation(model.backbone, encoder["activation"], encoder["layer_norm_epsilon"], matrices=matrices)
+    model.backbone.copy_kernels(matrices)
     answering = Answering(task, facts, model, Tokenizer(**stored["tokenizer"]), config)
     arrays.load(run_dir, answering.arrays)
     return FinishedRun(config, facts, answering, report, [from_json(item) for item in stored["samples"]])
@@ -81,7 +79,7 @@ def store(problem: Problem, facts: dict, run_dir: Path) -> None:
         run_dir / _MODEL,
         {
             "facts": facts,
-            "encoder": problem.encoder.facts,
+            "encoder": problem.encoder.spec.to_json(),
             "tokenizer": {
                 name: getattr(tokenizer, name) for name in ("vocabulary", "lowercase", "strip_accents", "split_on_cjk")
             },

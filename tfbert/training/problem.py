@@ -14,9 +14,12 @@ import numpy as np
 import tfbert.text.checks as checks
 from tfbert.config import Config, override
 from tfbert.encoder.backbone import Encoder, load_encoder
-from tfbert.encoder.computation import build_backbone, check_layers, freeze
+from tfbert.encoder.bert import build_encoder
 from tfbert.encoder.precision import Precision, choose_precision
 from tfbert.encoder.presets import cache_dir
+from tfbert.encoder.spec import EncoderSpec
+from tfbert.encoder.tuning import check_layers
+from tfbert.encoder.weights import copy_weights
 from tfbert.files import writing
 from tfbert.tasks.base import Task, TaskModel, load_task
 from tfbert.text.datasets import TokenizedSplit, tokenize
@@ -102,7 +105,7 @@ class Problem:
     def identity(self, config: Config) -> str:
         """Return a hash of the config and of the data's bytes: equal identities give equal weights on one machine."""
         data = [(name, split.sha256) for name, split in self.splits.items()]
-        text = json.dumps([config.to_dict(), data, self.encoder.facts], sort_keys=True, default=str)
+        text = json.dumps([config.to_dict(), data, self.encoder.spec.to_json()], sort_keys=True, default=str)
         return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -268,17 +271,16 @@ def build_models(problem: Problem, config: Config) -> tuple[TaskModel, TaskModel
         ValueError: `train.trainable_layers` leaves nothing to learn, or is more than the encoder has.
     """
     precision = choose_precision(config.encoder.precision, config.encoder.fast)
-    parts = (problem.task, problem.facts, problem.encoder.facts, config)
-    evaluation_model = build_model(*parts, Precision("float32", precision.products))
+    parts = (problem.task, problem.facts, problem.encoder.spec, config)
+    evaluation_model = build_model(*parts, Precision("float32", precision.product_dtype))
     model = evaluation_model
     if precision.dtype != "float32":
         model = build_model(*parts, precision)
-    for source, copy in zip(problem.encoder.backbone.weights, model.backbone.weights, strict=True):
-        copy.assign(source.value)
+    copy_weights(problem.encoder.backbone, model.backbone)
     num_learned = config.train.trainable_layers
     if num_learned is not None:
         check_layers(num_learned, model.backbone.num_layers, config.encoder.name)
-        freeze(model.backbone, num_learned)
+        model.backbone.freeze(num_learned)
         if not model.trainable_weights:
             raise ValueError(
                 f"train.trainable_layers={num_learned}: {problem.task.name} has no weights outside the encoder; "
@@ -288,9 +290,9 @@ def build_models(problem: Problem, config: Config) -> tuple[TaskModel, TaskModel
 
 
 def build_model(
-    task: Task, facts: dict, encoder_facts: dict, config: Config, precision: Precision = _FLOAT32
+    task: Task, facts: dict, spec: EncoderSpec, config: Config, precision: Precision = _FLOAT32
 ) -> TaskModel:
     """Return a model with a new head on an encoder of this architecture with random weights."""
     options = {"dropout": config.encoder.dropout, "fast": config.encoder.fast}
-    backbone = build_backbone(encoder_facts, **precision._asdict(), **options)
+    backbone = build_encoder(spec, **precision._asdict(), **options)
     return TaskModel(backbone, task.build_head(facts, config))

@@ -14,13 +14,14 @@ import numpy as np
 from tqdm import tqdm
 
 from tfbert.config import OptimizationConfig
+from tfbert.encoder.active_embedding import ActiveEmbedding
+from tfbert.encoder.weights import copy_weights
 from tfbert.training import checkpoint, interrupts
 from tfbert.training.distribution import ALONE, Replicas
 from tfbert.training.monitoring import Evaluation, NotFinite, improves
 from tfbert.training.objectives import Objective
 from tfbert.training.optimizers import build_optimizer
 from tfbert.training.progress import EvaluationPoint, Progress, Sums, add
-from tfbert.training.read_rows import ReadRows
 from tfbert.training.updates import Updater
 
 
@@ -56,9 +57,9 @@ class Trainer:
         first = self.objectives[0]
         self.num_updates = first.num_updates
         self.num_head_updates = max(objective.num_head_updates for objective in self.objectives)
-        rows = _read_rows(model, self.objectives)
-        optimizer = build_optimizer(model, config, self.num_updates, self.num_head_updates, rows)
-        self.updater = Updater(model, self.objectives, optimizer, config, replicas, rows)
+        embedding = _active_embedding(model, self.objectives)
+        optimizer = build_optimizer(model, config, self.num_updates, self.num_head_updates, embedding)
+        self.updater = Updater(model, self.objectives, optimizer, config, replicas, embedding)
         self.progress = Progress()
 
     def train(self) -> Progress:
@@ -260,8 +261,8 @@ class Trainer:
 
     def _copy_weights(self) -> None:
         if self.evaluation.model is not self.model:
-            for source, copy in zip(self.model.weights, self.evaluation.model.weights, strict=True):
-                copy.assign(source.value)
+            for source, target in zip(self.model.layers, self.evaluation.model.layers, strict=True):
+                copy_weights(source, target)
 
     def _save_checkpoint(self) -> None:
         if self.replicas.is_chief:
@@ -270,9 +271,11 @@ class Trainer:
             self.checkpoints.save(arrays, self.progress.to_dict())
 
 
-def _read_rows(model: keras.Model, objectives: Sequence[Objective]) -> ReadRows | None:
-    """Return the rows of the token embedding that are trained apart, if no objective needs the whole table."""
-    embedding, ids = model.backbone.token_embedding, [objective.token_ids() for objective in objectives]
-    if not embedding.trainable or any(each is None for each in ids):
+def _active_embedding(model: keras.Model, objectives: Sequence[Objective]) -> ActiveEmbedding | None:
+    """Return the rows of the token embedding that the objectives read, unless one of them needs the whole table."""
+    if not model.backbone.token_embedding.trainable:
         return None
-    return ReadRows(embedding, functools.reduce(np.union1d, ids))
+    token_ids = [objective.token_ids() for objective in objectives]
+    if any(each is None for each in token_ids):
+        return None
+    return ActiveEmbedding(model, functools.reduce(np.union1d, token_ids))

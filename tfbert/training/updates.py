@@ -15,12 +15,12 @@ import numpy as np
 import tensorflow as tf
 
 from tfbert.config import OptimizationConfig
+from tfbert.encoder.active_embedding import ActiveEmbedding
 from tfbert.training import checkpoint, interrupts
 from tfbert.training.distribution import ALONE, Replicas, translated_worker_errors
 from tfbert.training.memory import keep_memory
 from tfbert.training.objectives import Group, Objective
 from tfbert.training.progress import Sums
-from tfbert.training.read_rows import ReadRows
 
 
 class Diverged(ValueError):
@@ -37,11 +37,11 @@ class Updater:
     Args:
         model: built, with a `backbone` whose dtype policy tells the precision.
         objectives: their weighted losses are added.
-        optimizer: built for the model's trainable variables, with `rows` in the place of their table.
+        optimizer: built for the model's trainable variables, with the rows of `active_embedding` in place of the table.
         config: moving average, and settings that the message about divergence names.
         replicas: devices that share every batch.
-        rows: rows of the token embedding that the batches look up, if these alone are trained. Between updates they are
-            in the model only where a method here says so.
+        active_embedding: the rows of the token embedding that the batches read, if only these are trained. The table of
+            the model gets their values only in the methods that say so.
 
     Attributes:
         request: whether a signal has asked this process to stop. Several processes stop after the same update.
@@ -57,13 +57,15 @@ class Updater:
         optimizer: keras.optimizers.Optimizer,
         config: OptimizationConfig,
         replicas: Replicas = ALONE,
-        rows: ReadRows | None = None,
+        active_embedding: ActiveEmbedding | None = None,
     ):
         keep_memory()
         self.request, self._others_stop = interrupts.Request(), False
         self.model, self.objectives, self.optimizer, self.config = model, tuple(objectives), optimizer, config
-        self.replicas, self.rows = replicas, rows
-        self._trained = rows.stand_in(model.trainable_variables) if rows else list(model.trainable_variables)
+        self.replicas, self.active_embedding = replicas, active_embedding
+        self._trained = list(model.trainable_variables)
+        if active_embedding:
+            self._trained = active_embedding.substitute(self._trained)
         self.loss_scale = keras.optimizers.LossScaleOptimizer(optimizer) if "float16" in self.precision else None
         if self.loss_scale is not None:
             self.loss_scale.build(self._trained)
@@ -138,8 +140,8 @@ class Updater:
 
     def complete_model(self) -> None:
         """Write the trained rows of the token embedding into the model."""
-        if self.rows:
-            self.rows.write()
+        if self.active_embedding:
+            self.active_embedding.write_table()
 
     @contextlib.contextmanager
     def averages_in_place(self) -> Iterator[None]:
@@ -205,8 +207,8 @@ class Updater:
         """
         for prefix, variables in self._state_variables().items():
             checkpoint.scatter(prefix, variables, arrays)
-        if self.rows:
-            self.rows.read()
+        if self.active_embedding:
+            self.active_embedding.read_table()
         for index, average in enumerate(self._averages):
             average.assign(arrays[f"average/{index:04d}"])
 
@@ -244,7 +246,7 @@ class Updater:
             return sums, [tf.convert_to_tensor(gradient) for gradient in gradients]
 
         def gradients_of(batches, scales):
-            with self.rows.looked_up() if self.rows else contextlib.nullcontext():
+            with self.active_embedding.in_use() if self.active_embedding else contextlib.nullcontext():
                 return self.replicas.sum_local(functools.partial(of_shard, scales=scales), batches)
 
         scales = dict.fromkeys(objective.terms, tf.TensorSpec([], tf.float32))
