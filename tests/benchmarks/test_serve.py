@@ -10,13 +10,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from support import small
-from tfbert.serving.saved_predictor import SavedPredictor
 
 from benchmarks import serve, served_model
 from benchmarks.processes import ROOT
 from benchmarks.tables import Row
 from benchmarks.workers import protocol
 from tfbert.files import read_json
+from tfbert.serving.saved_predictor import SavedPredictor
 
 # Predicts label 0 for every text, and writes the names of the ONNX files.
 STAND_IN = """
