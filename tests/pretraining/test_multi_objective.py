@@ -8,12 +8,14 @@ from support import packed, small
 from support.eager import run_eagerly
 
 from tfbert.config import override
+from tfbert.models.build import build_models
+from tfbert.models.predictor import Predictor
 from tfbert.pretraining.config import PretrainConfig
 from tfbert.pretraining.heads import PretrainingHead, PretrainingModel
 from tfbert.pretraining.objective import PretrainingObjective
 from tfbert.training.checkpoint import BEST, CHECKPOINT, Checkpoints
-from tfbert.training.fine_tuning import Callbacks, TaskEvaluation, TaskObjective
-from tfbert.training.problem import build_models, make_answering, prepare
+from tfbert.training.fine_tuning import Callbacks, TaskEvaluator, TaskObjective
+from tfbert.training.problem import prepare
 from tfbert.training.trainer import Trainer
 
 tf.config.experimental.enable_op_determinism()
@@ -44,23 +46,23 @@ def make_trainer(problem, tmp_path):
         keras.backend.clear_session()  # as in a process of its own, whose layers have the same names
         config = problem.config
         keras.utils.set_random_seed(config.train.seed)
-        model = TwoHeads(build_models(problem, config)[0])
-        task = TaskObjective(model.task_model, problem.task, problem.facts, config, problem.tokenized["train"])
+        model = TwoHeads(build_models(problem.task, problem.encoder, config)[0])
+        task = TaskObjective(model.task_model, problem.task, config, problem.tokenized["train"])
         # Two updates per epoch, where the task has three: the objectives go through their data independently.
         pretrain_config = override(
             PretrainConfig(), {"examples.pairs": "none", "examples.sequence_length": 32, "train.batch_size": 8}
         )
         words = PretrainingObjective(model.pretraining_model, pretrain_config, packed.batcher(16, pairs=False))
         words.weight = weight
-        answering = make_answering(problem, model.task_model, config)
-        evaluation = TaskEvaluation(problem, config, answering, task, Callbacks())
+        predictor = Predictor(problem.task, model.task_model, problem.tokenizer, config)
+        evaluation = TaskEvaluator(problem, config, predictor, task, Callbacks())
         evaluation.model = model
         (tmp_path / name).mkdir(exist_ok=True)
         checkpoints = Checkpoints(tmp_path / name, "fingerprint", config.train.checkpoint_seconds)
         trainer = Trainer(model, [task, words], evaluation, config.train, checkpoints)
         if eager:
             run_eagerly(trainer)
-            answering.answer = answering.answer.python_function
+            predictor._decode = predictor._decode.python_function
         return trainer
 
     return make

@@ -87,7 +87,7 @@ def test_it_learns_and_one_graph_serves_all_shapes(make_trainer):
     widths = {batch["token_ids"].shape[1] for batch in objective.batches(objective.plan(0))}
     assert len(widths) > 1
     assert trainer.updater._gradients["pretraining"].experimental_get_tracing_count() == 1
-    assert trainer.evaluation._sums.experimental_get_tracing_count() == 1
+    assert trainer.evaluator._sums.experimental_get_tracing_count() == 1
 
 
 def test_same_seed_same_bits_and_other_seed_other_losses(make_trainer):
@@ -132,7 +132,7 @@ def test_guesses_by_frequency_by_hand(make_trainer):
     batch = HELD_OUT.batch(np.arange(12), 0, 32)
     targets = batch["targets"][batch["weights"] > 0].tolist()
     most = max(seen, key=seen.get)
-    assert trainer.evaluation.by_frequency() == pytest.approx(
+    assert trainer.evaluator.by_frequency() == pytest.approx(
         {
             "masked_word_loss": -sum(math.log(seen[t] / sum(seen.values())) for t in targets) / len(targets),
             "masked_word_accuracy": targets.count(most) / len(targets),
@@ -142,7 +142,7 @@ def test_guesses_by_frequency_by_hand(make_trainer):
 
 def test_what_is_measured(make_trainer):
     trainer = make_trainer(train__epochs=1)
-    found = trainer.evaluation.measure()
+    found = trainer.evaluator.measure()
     batch = {name: tf.constant(v) for name, v in HELD_OUT.batch(np.arange(12), 0, 32).items()}
     sums = {name: float(value) for name, value in trainer.model.sums(batch, training=False).items()}
     masked, pairs = float(tf.reduce_sum(batch["weights"])), (batch["pair_labels"].numpy() >= 0).sum()
@@ -157,13 +157,13 @@ def test_what_is_measured(make_trainer):
         },
         rel=1e-5,
     )
-    assert trainer.evaluation.measure() == found
+    assert trainer.evaluator.measure() == found
 
 
 def test_a_sample_of_the_held_out_rows(make_trainer):
     trainer = make_trainer(train__held_out_rows=4)
     lengths = HELD_OUT.lengths()[[0, 3, 7, 11]]
-    assert trainer.evaluation.measure()["num_masked_words"] == sum(max(1, round(0.15 * (n - 3))) for n in lengths)
+    assert trainer.evaluator.measure()["num_masked_words"] == sum(max(1, round(0.15 * (n - 3))) for n in lengths)
 
 
 def test_evaluations_are_evenly_spread_and_logged(make_trainer):
@@ -177,15 +177,15 @@ def test_evaluations_are_evenly_spread_and_logged(make_trainer):
 
 def scripted(trainer, values):
     left = iter(values)
-    trainer.evaluation.measure = lambda check: {"masked_word_loss": next(left)}
+    trainer.evaluator.measure = lambda check: {"masked_word_loss": next(left)}
 
 
 def test_patience_stops_and_the_best_weights_come_back(make_trainer):
     trainer = make_trainer(train__epochs=6, train__evaluations=6, train__patience_evaluations=2)
     scripted(trainer, [3.0, 2.0, 2.0, 2.5, 1.0])
     seen = []
-    measure = trainer.evaluation.measure
-    trainer.evaluation.measure = lambda check: seen.append(weights(trainer)) or measure(check)
+    measure = trainer.evaluator.measure
+    trainer.evaluator.measure = lambda check: seen.append(weights(trainer)) or measure(check)
     progress = trainer.train()
     assert (progress.update, progress.best_update, progress.best_score) == (9, 3, 2.0)
     assert same(weights(trainer), seen[1])
@@ -203,8 +203,8 @@ def test_an_encoder_that_only_gets_worse_stays_as_it_was(make_trainer):
 def test_new_heads_learn_before_the_encoder(make_trainer):
     trainer = make_trainer(train__epochs=4, train__head_updates_fraction=0.5, train__evaluations=2, has_new_head=True)
     start, at = weights(trainer), {}
-    measure = trainer.evaluation.measure
-    trainer.evaluation.measure = lambda check: at.update({trainer.progress.update: weights(trainer)}) or measure(check)
+    measure = trainer.evaluator.measure
+    trainer.evaluator.measure = lambda check: at.update({trainer.progress.update: weights(trainer)}) or measure(check)
     progress = trainer.train()
     assert list(at) == [0, 6, 12]
     num_encoder = len(trainer.model.backbone.weights)
@@ -241,7 +241,7 @@ def test_moving_averages_are_measured_and_kept(make_trainer):
     assert progress.best_update == 3
     for variable, average in zip(trainer.model.trainable_variables, averages, strict=True):
         np.testing.assert_allclose(np.asarray(variable), average, atol=1e-6)
-    assert trainer.evaluation.measure()["masked_word_loss"] == pytest.approx(progress.best_score, rel=1e-6)
+    assert trainer.evaluator.measure()["masked_word_loss"] == pytest.approx(progress.best_score, rel=1e-6)
 
 
 def test_divergence_is_explained(make_trainer):

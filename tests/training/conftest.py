@@ -9,9 +9,11 @@ from support import small
 from support.eager import run_eagerly
 
 from tfbert.config import override
+from tfbert.models.build import build_models
+from tfbert.models.predictor import Predictor
 from tfbert.training.checkpoint import Checkpoints
 from tfbert.training.fine_tuning import task_trainer
-from tfbert.training.problem import build_models, make_answering, prepare
+from tfbert.training.problem import prepare
 
 # Whatever machine runs this, the same seed gives the same numbers.
 tf.config.experimental.enable_op_determinism()
@@ -42,20 +44,20 @@ def make_trainer(base_problem, tmp_path_factory):
         values = {path.replace("__", "."): value for path, value in values.items()}
         config = override(base_problem.config, values)
         keras.utils.set_random_seed(config.train.seed)
-        model, evaluation_model = build_models(base_problem, config)
+        model, evaluation_model = build_models(base_problem.task, base_problem.encoder, config)
         if change:
             change(model)
-        answering = make_answering(base_problem, evaluation_model, config)
+        predictor = Predictor(base_problem.task, evaluation_model, base_problem.tokenizer, config)
         train = base_problem.tokenized["train"]
         tokenized = base_problem.tokenized | {"train": train.head(examples or len(train))}
         splits = {name: split for name, split in base_problem.splits.items() if validation or name != "validation"}
         problem = dataclasses.replace(base_problem, tokenized=tokenized, splits=splits)
         run_dir = run_dir or tmp_path_factory.mktemp("run")
         checkpoints = Checkpoints(run_dir, fingerprint, config.train.checkpoint_seconds)
-        trainer = task_trainer(problem, config, model, answering, checkpoints)
+        trainer = task_trainer(problem, config, model, predictor, checkpoints)
         if mode == "eager":
             run_eagerly(trainer)
-            answering.answer = answering.answer.python_function
+            predictor._decode = predictor._decode.python_function
         return trainer
 
     return make

@@ -101,15 +101,16 @@ tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfigur
 from tfbert.training import run
 from tfbert.training.checkpoint import Checkpoints
 from tfbert.training.fine_tuning import task_trainer
-from tfbert.training.problem import make_answering, prepare
+from tfbert.models.predictor import Predictor
+from tfbert.training.problem import prepare
 found = []
 for distribution, steps in (("none", 1), ("mirrored", 2)):
     values = json.loads(sys.argv[3]) | {"train.distribution": distribution}
     values |= {"train.accumulation_steps": steps, "train.batch_size": 8 // steps}
     problem = prepare(small.config(sys.argv[2], **values))
     model, evaluation_model = run.build(problem, problem.config)
-    answering = make_answering(problem, evaluation_model, problem.config)
-    trainer = task_trainer(problem, problem.config, model, answering, Checkpoints(Path(), "fingerprint", 0))
+    predictor = Predictor(problem.task, evaluation_model, problem.tokenizer, problem.config)
+    trainer = task_trainer(problem, problem.config, model, predictor, Checkpoints(Path(), "fingerprint", 0))
     (objective,), replicas = trainer.objectives, problem.replicas
     plan = [np.arange(8), np.arange(8, 15), np.arange(15, 16)]
     losses = []

@@ -6,8 +6,8 @@ import math
 import numpy as np
 import pytest
 import tensorflow as tf
-from tfbert.training.answering import answer_all
 
+from tfbert.models.predictor import predict_all
 from tfbert.tasks.base import load_task
 from tfbert.training import checkpoint
 from tfbert.training.fine_tuning import EpochHistory
@@ -56,7 +56,7 @@ def test_golden_losses(make_trainer):
     assert len({tuple(batch["token_ids"].shape) for batch in found}) > 1
     trainer.updater.update({"task": Group(found, {"loss": 24.0})})
     assert trainer.updater._gradients["task"].experimental_get_tracing_count() == 1
-    assert trainer.evaluation.answering.answer.experimental_get_tracing_count() == 1
+    assert trainer.evaluator.predictor._decode.experimental_get_tracing_count() == 1
 
 
 def test_rows_of_records_are_computed_in_halves_with_the_same_logits(make_trainer, monkeypatch):
@@ -187,7 +187,7 @@ def test_averaged_weights_are_evaluated_and_kept(make_trainer, monkeypatch):
         averages = [0.5 * average + 0.5 * value for average, value in zip(averages, now, strict=True)]
 
     trainer.updater._apply = follow
-    (objective,), evaluation = trainer.objectives, trainer.evaluation
+    (objective,), evaluator = trainer.objectives, trainer.evaluator
     quick_scores = objective.task.quick_scores
     monkeypatch.setattr(
         type(objective.task),
@@ -198,7 +198,7 @@ def test_averaged_weights_are_evaluated_and_kept(make_trainer, monkeypatch):
     for variable, average in zip(trainer.model.trainable_variables, averages, strict=True):
         np.testing.assert_allclose(np.asarray(variable), average, atol=1e-6)
     # The model now has the kept weights; the answers that chose the epoch were theirs.
-    kept, _ = answer_all(evaluation.answering, objective.task, evaluation.problem.facts, evaluation.validation)
+    kept, _ = predict_all(evaluator.predictor, objective.task, evaluator.validation)
     np.testing.assert_allclose(evaluated[-1], kept["probabilities"], atol=1e-6)
 
 
@@ -211,8 +211,8 @@ def scripted(monkeypatch, trainer, scores, name="accuracy"):
 
 def weights_by_epoch(trainer):
     found = []
-    measure = trainer.evaluation.measure
-    trainer.evaluation.measure = lambda check: found.append(weights(trainer.model)) or measure(check)
+    measure = trainer.evaluator.measure
+    trainer.evaluator.measure = lambda check: found.append(weights(trainer.model)) or measure(check)
     return found
 
 
@@ -225,7 +225,7 @@ def test_patience_stops_and_the_best_weights_come_back(make_trainer, monkeypatch
     assert (len(progress.history), progress.best.epoch, progress.best_score) == (4, 2, 0.6)
     assert same(weights(trainer.model), by_epoch[1])
     assert not same(by_epoch[1], by_epoch[3])
-    assert same(weights(trainer.evaluation.model), by_epoch[1])
+    assert same(weights(trainer.evaluator.model), by_epoch[1])
 
 
 def test_a_monitored_loss_is_better_when_lower(make_trainer, monkeypatch):
@@ -318,7 +318,7 @@ def test_low_precision_trains_and_evaluates_in_float32(make_trainer, precision, 
     values["train__checkpoint_seconds"] = 0.0
     trainer = make_trainer(examples=8, **values)
     assert trainer.model.backbone.dtype_policy.name == policy
-    assert trainer.evaluation.model.backbone.dtype_policy.name == "float32"
+    assert trainer.evaluator.model.backbone.dtype_policy.name == "float32"
     saved, run_dir = [], trainer.checkpoints.run_dir
     save = trainer.checkpoints.save
     trainer.checkpoints.save = lambda *args: (
@@ -327,7 +327,7 @@ def test_low_precision_trains_and_evaluates_in_float32(make_trainer, precision, 
     progress = trainer.train()
     assert np.isfinite(losses(progress)).all()
     assert all(weight.dtype == np.float32 for weight in weights(trainer.model))
-    assert same(weights(trainer.model), weights(trainer.evaluation.model))
+    assert same(weights(trainer.model), weights(trainer.evaluator.model))
     # From the checkpoint of epoch 1, the optimizer and its loss scale included, epoch 2 gives the same again.
     again = make_trainer(examples=8, **values)
     again_dir = again.checkpoints.run_dir
