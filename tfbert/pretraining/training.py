@@ -11,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
+from tfbert.encoder.weights import copy_weights
 from tfbert.pretraining.batches import SPEC, Batcher
 from tfbert.pretraining.config import PretrainConfig
 from tfbert.pretraining.heads import PretrainingModel
@@ -308,8 +309,8 @@ class PretrainingTrainer:
 
     def _copy_weights(self) -> None:
         if self.evaluation_model is not self.model:
-            for source, copy in zip(self.model.weights, self.evaluation_model.weights, strict=True):
-                copy.assign(source.value)
+            copy_weights(self.model.backbone, self.evaluation_model.backbone)
+            copy_weights(self.model.head, self.evaluation_model.head)
 
 
 def _counts(group: list[dict], terms: list[str]) -> dict[str, float]:
