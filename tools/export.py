@@ -34,8 +34,8 @@ def main(options: argparse.Namespace) -> None:
     if options.precision is not None and others:
         raise ValueError(f"--precision is of a new SavedModel; wanted it without --{others[0]}")
     if options.huggingface:
-        facts = encoders.export_huggingface(str(options.run), options.huggingface).facts
-        print(f"{options.huggingface}  ({facts['num_layers']} layers, hidden size {facts['hidden_dim']})")
+        spec = encoders.export_huggingface(str(options.run), options.huggingface).spec
+        print(f"{options.huggingface}  ({spec.num_layers} layers, hidden size {spec.hidden_dim})")
     elif options.vectors:
         number = vectors.export_vectors(options.run, options.vectors)
         print(f"{options.vectors}  ({number:,} vectors)")

@@ -24,7 +24,9 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--set", metavar="SECTION.FIELD=VALUE", action="append", default=[], help="any config field")
     parser.add_argument("--adapt", metavar="PATH", nargs="*", help="first pretrain on this or the task's own text")
     parser.add_argument("--no-export", action="store_true", help="stop after the report")
-    parser.add_argument("--list", action="store_true", help="print tasks, encoders and config fields (of --task), and exit")
+    parser.add_argument(
+        "--list", action="store_true", help="print tasks, encoders and config fields (of --task), and exit"
+    )
     return parser
 
 

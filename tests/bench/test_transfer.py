@@ -36,7 +36,7 @@ def places(tmp_path, monkeypatch):
     run_dir = out / "letters" / "pretraining"
     run_dir.mkdir(parents=True)
     pretrained = load_encoder("tiny", seed=1)
-    save_encoder(replace(pretrained, facts=pretrained.facts | {"pretraining": {"updates": 7}}), run_dir / "encoder")
+    save_encoder(replace(pretrained, spec=replace(pretrained.spec, pretraining={"updates": 7})), run_dir / "encoder")
     sides = {side: {"masked_word_loss": loss, "masked_word_accuracy": 1 / loss} for side, loss in SIDES}
     (run_dir / "report.json").write_text(json.dumps(sides), encoding="utf-8")
     monkeypatch.setattr(transfer, "TRANSFERS", (TRAINED_FROM_NOTHING,))
@@ -63,7 +63,7 @@ def test_a_task_is_trained_from_the_pretrained_encoder_and_from_random_weights(p
     assert [w.shape for w in weights[0]] == [w.shape for w in weights[1]]
     assert any((one != other).any() for one, other in zip(*weights, strict=True))
     assert row["difference"] == pytest.approx(row["after"][0] - row["before"][0])
-    assert [load_encoder(name).facts.get("pretraining") for name in encoders.values()] == [None, {"updates": 7}]
+    assert [load_encoder(name).spec.pretraining for name in encoders.values()] == [None, {"updates": 7}]
     # In the folder of its corpus, so that the next `--only` leaves it.
     assert json.loads((out / "letters" / "transfer.json").read_text())["rows"] == [row]
 

@@ -1,10 +1,10 @@
 """Encoders compute what they were trained to compute: against transformers' numbers, and against a BERT in numpy."""
 
+import dataclasses
 import json
 import math
 from pathlib import Path
 
-import keras
 import keras_hub
 import numpy as np
 import pytest
@@ -13,7 +13,7 @@ from support.rounding import assert_near, distance, relative_error
 
 from tfbert.encoder import presets
 from tfbert.encoder.backbone import load_encoder, save_encoder
-from tfbert.encoder.computation import gelu_tanh, set_computation
+from tfbert.encoder.weights import named_weights
 
 # Keras copies a variable for save_weights in a way that numpy 2 deprecates.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")
@@ -82,17 +82,17 @@ def test_activation_and_epsilon_of_the_config_are_computed(activation, epsilon, 
     config = CONFIG | {"hidden_act": activation, "layer_norm_eps": epsilon}
     encoder = load_encoder(write(tmp_path, config))
     assert_close(encoder.backbone, numpy_bert(make_tensors(config), config, INPUTS))
-    assert encoder.facts["activation"] == {"gelu_new": "gelu_tanh"}.get(activation, activation)
-    assert encoder.facts["layer_norm_epsilon"] == epsilon
+    assert encoder.spec.activation == {"gelu_new": "gelu_tanh"}.get(activation, activation)
+    assert encoder.spec.layer_norm_epsilon == epsilon
     other = numpy_bert(make_tensors(config), config | {"hidden_act": "gelu_new", "layer_norm_eps": 1e-12}, INPUTS)
     if (activation, epsilon) != ("gelu_new", 1e-12):  # the check above can tell them apart
         assert np.abs(run(encoder.backbone)["sequence_output"] - other[0])[REAL].max() > 1e-4
 
 
-def test_facts(tmp_path):
+def test_the_spec_describes_the_encoder(tmp_path):
     encoder = load_encoder(write(tmp_path))
     assert encoder.vocabulary == VOCABULARY and encoder.source == str(tmp_path)
-    assert json.loads(json.dumps(encoder.facts)) == {
+    assert json.loads(json.dumps(encoder.spec.to_json())) == {
         "kind": "huggingface",
         "activation": "gelu",
         "layer_norm_epsilon": 1e-5,
@@ -126,33 +126,27 @@ def test_without_pooler(tmp_path, caplog):
     expected = numpy_bert(make_tensors(CONFIG), CONFIG, INPUTS)[0]
     outputs = [run(encoder.backbone) for encoder in (first, again, other)]
     np.testing.assert_allclose(outputs[0]["sequence_output"][REAL], expected[REAL], atol=2e-5)
-    assert first.facts["has_pooler"] is False and "the weights have no pooler" in caplog.text
+    assert first.spec.has_pooler is False and "the weights have no pooler" in caplog.text
     np.testing.assert_array_equal(outputs[0]["pooled_output"], outputs[1]["pooled_output"])
     assert np.abs(outputs[0]["pooled_output"] - outputs[2]["pooled_output"]).max() > 1e-3
 
 
-def test_computation_can_be_changed_after_a_call(tmp_path):
-    backbone = load_encoder(write(tmp_path)).backbone
-    run(backbone)
-    set_computation(backbone, "relu", 1e-3)
-    config = CONFIG | {"hidden_act": "relu", "layer_norm_eps": 1e-3}
-    assert_close(backbone, numpy_bert(make_tensors(CONFIG), config, INPUTS))
-    assert keras.activations.deserialize(keras.activations.serialize(gelu_tanh)) is gelu_tanh
-
-
 def test_dropout_reaches_the_layers(tmp_path, caplog):
     write(tmp_path, {"attention_probs_dropout_prob": 0.3})
-    assert load_encoder(tmp_path).facts["dropout"] == 0.2
+    assert load_encoder(tmp_path).spec.dropout == 0.2
     assert "attention dropout 0.3 is taken as 0.2" in caplog.text
     encoder = load_encoder(tmp_path, dropout=0.0)
     save_encoder(encoder, tmp_path / "saved")
     for backbone in (encoder.backbone, load_encoder(tmp_path / "saved").backbone):
         layer = backbone.transformer_layers[0]
-        assert backbone.embeddings_dropout.rate == layer._feedforward_dropout.rate == layer.dropout == 0.0
+        assert backbone.embeddings_dropout.rate == layer.parts.feedforward_dropout.rate == layer.dropout == 0.0
         trained = backbone(INPUTS, training=True)["pooled_output"].numpy()
         # Nothing is dropped; training only rounds otherwise.
         assert_near(trained, run(backbone)["pooled_output"], "float32", length=20, depth=13)
-    assert load_encoder(tmp_path / "saved", dropout=0.4).backbone.transformer_layers[1]._feedforward_dropout.rate == 0.4
+    assert (
+        load_encoder(tmp_path / "saved", dropout=0.4).backbone.transformer_layers[1].parts.feedforward_dropout.rate
+        == 0.4
+    )
 
 
 @pytest.mark.parametrize(
@@ -198,7 +192,7 @@ def test_tiny_is_the_same_for_a_seed():
 
 def test_tiny_has_positions_for_the_default_length_of_every_task():
     encoder = load_encoder("tiny")
-    assert encoder.facts["max_sequence_length"] == encoder.backbone.max_sequence_length == 512
+    assert encoder.spec.max_sequence_length == encoder.backbone.max_sequence_length == 512
     (positions,) = (weight for weight in encoder.backbone.weights if "position_embedding" in weight.path)
     values = np.asarray(positions.value)
     assert values.shape == (512, 32)
@@ -215,7 +209,7 @@ def test_saved_and_loaded_computes_the_same(tmp_path):
     before, after = run(encoder.backbone), run(loaded.backbone)
     for name in before:
         np.testing.assert_array_equal(after[name], before[name])
-    assert loaded.facts == encoder.facts | {"kind": "tfbert"}
+    assert loaded.spec == dataclasses.replace(encoder.spec, kind="tfbert")
     for name in ("vocabulary", "lowercase", "strip_accents", "split_on_cjk", "source"):
         assert getattr(loaded, name) == getattr(encoder, name)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["original", "saved"]
@@ -225,8 +219,10 @@ def test_kerasnlp_reads_what_is_saved(tmp_path):
     encoder = load_encoder(write(tmp_path / "original"))
     save_encoder(encoder, tmp_path / "saved")
     backbone = keras_hub.models.BertBackbone.from_preset(str(tmp_path / "saved"))
-    for theirs, ours in zip(backbone.weights, encoder.backbone.weights, strict=True):
-        np.testing.assert_array_equal(theirs.numpy(), ours.numpy(), err_msg=ours.path)
+    theirs, ours = named_weights(backbone), named_weights(encoder.backbone)
+    assert list(theirs) == list(ours)
+    for name, weight in ours.items():
+        np.testing.assert_array_equal(theirs[name].numpy(), weight.numpy(), err_msg=name)
     tokenizer = keras_hub.models.BertTokenizer.from_preset(str(tmp_path / "saved"))
     np.testing.assert_array_equal(tokenizer("Café the."), [5, 7, 8, 9])  # lowercased, accents off
 
@@ -238,7 +234,7 @@ def test_a_plain_kerasnlp_preset(lowercase, tmp_path):
     keras_hub.models.BertTokenizer(tiny.vocabulary, lowercase=lowercase).save_to_preset(str(tmp_path))
     encoder = load_encoder(tmp_path)
     assert (encoder.lowercase, encoder.strip_accents, encoder.split_on_cjk) == (lowercase, lowercase, True)
-    assert encoder.facts == tiny.facts | {"kind": "kerasnlp", "activation": "gelu_tanh"}
+    assert encoder.spec == dataclasses.replace(tiny.spec, kind="kerasnlp", activation="gelu_tanh")
     expected = run(keras_hub.models.BertBackbone.from_preset(str(tmp_path)))
     found = run(encoder.backbone)["sequence_output"][REAL]
     np.testing.assert_allclose(found, expected["sequence_output"][REAL], atol=1e-5)
@@ -301,8 +297,8 @@ def test_minilm_computes_what_transformers_computes(minilm):
         assert abs(pooled.sum(dtype="float64") - sequence["pooled_output_sum"]) < 1e-3
 
 
-def test_minilm_facts(minilm):
-    assert (minilm.facts["activation"], minilm.facts["layer_norm_epsilon"]) == ("gelu", 1e-12)
-    assert minilm.facts["has_pooler"] and minilm.facts["num_layers"] == 6 and minilm.facts["hidden_dim"] == 384
-    assert len(minilm.vocabulary) == minilm.facts["vocabulary_size"] == 30522
+def test_the_spec_of_minilm(minilm):
+    assert (minilm.spec.activation, minilm.spec.layer_norm_epsilon) == ("gelu", 1e-12)
+    assert minilm.spec.has_pooler and minilm.spec.num_layers == 6 and minilm.spec.hidden_dim == 384
+    assert len(minilm.vocabulary) == minilm.spec.vocabulary_size == 30522
     assert minilm.lowercase and minilm.strip_accents and minilm.split_on_cjk

@@ -55,4 +55,4 @@ def test_a_class_of_another_module_is_refused(load_changed, file, name):
 
 @pytest.mark.parametrize("file", ["config.json", "tokenizer.json"])
 def test_the_module_is_not_imported_where_the_class_is_known(load_changed, file):
-    assert load_changed(file, module="planted").facts["num_layers"] == 2
+    assert load_changed(file, module="planted").spec.num_layers == 2

@@ -44,8 +44,8 @@ def repository(tmp_path, monkeypatch):
 def check(encoder, commit):
     """Check that config, vocabulary and weights are those of a commit."""
     number = list(WORDS).index(commit) + 1
-    assert encoder.facts["commit"] == commit
-    assert encoder.facts["layer_norm_epsilon"] == number * 1e-4
+    assert encoder.spec.commit == commit
+    assert encoder.spec.layer_norm_epsilon == number * 1e-4
     assert encoder.vocabulary[-1] == WORDS[commit]
     drawn = bert_files.make_tensors(bert_files.CONFIG)["embeddings.word_embeddings.weight"]
     weights = np.asarray(encoder.backbone.token_embedding.embeddings)
@@ -94,7 +94,7 @@ def test_a_branch_that_moves_does_not_mix_files_in_one_process(repository):
 def test_names_that_are_not_of_the_hub_have_no_commit(repository, tmp_path):
     shutil.copytree(repository.parent / "snapshots" / OLD, tmp_path / OLD)
     assert presets.resolve(tmp_path / OLD).commit is None
-    assert "commit" not in load_encoder(tmp_path / OLD).facts
+    assert load_encoder(tmp_path / OLD).spec.commit is None
 
 
 def test_a_run_records_the_revision_and_keeps_it_apart(repository, tmp_path):

@@ -1,5 +1,6 @@
 """What is written in Hugging Face's layout computes the same where it is read: by tfbert, and by PyTorch."""
 
+import dataclasses
 import json
 import os
 import subprocess
@@ -9,7 +10,8 @@ import pytest
 from safetensors import safe_open
 
 from tfbert.encoder.backbone import Encoder, load_encoder, save_huggingface
-from tfbert.encoder.computation import build_backbone
+from tfbert.encoder.bert import build_encoder
+from tfbert.encoder.spec import EncoderSpec
 from tfbert.pretraining.heads import PretrainingHead
 from tfbert.text.tokenizer import Tokenizer
 
@@ -50,12 +52,13 @@ def make_encoder(activation="gelu_tanh", epsilon=1e-2, has_pooler=True, rules=(F
     """Return an encoder with all weights drawn, biases and norms too, large enough to tell computations apart."""
     sizes = {"vocabulary_size": 15, "num_layers": 2, "num_heads": 3, "hidden_dim": 12, "intermediate_dim": 20}
     sizes |= {"max_sequence_length": 9, "num_segments": 3}
-    facts = {"kind": "tiny", "activation": activation, "layer_norm_epsilon": epsilon, "has_pooler": has_pooler, **sizes}
-    backbone = build_backbone(facts, dtype="float32", dropout=dropout)
+    computed = {"activation": activation, "layer_norm_epsilon": epsilon, "has_pooler": has_pooler}
+    spec = EncoderSpec(kind="tiny", dropout=dropout, **computed, **sizes)
+    backbone = build_encoder(spec, dtype="float32", dropout=dropout)
     draw = np.random.default_rng(7)
     for variable in backbone.weights:
         variable.assign(draw.normal(0, 0.5, variable.shape))
-    return Encoder(backbone, VOCABULARY, *rules, "drawn", facts | {"dropout": dropout})
+    return Encoder(backbone, VOCABULARY, *rules, "drawn", spec)
 
 
 def outputs_of(encoder):
@@ -70,7 +73,7 @@ def test_written_and_loaded_computes_the_same(activation, tmp_path):
     before, after = outputs_of(encoder), outputs_of(loaded)
     for name in before:
         np.testing.assert_array_equal(after[name], before[name])
-    assert loaded.facts == encoder.facts | {"kind": "huggingface"}
+    assert loaded.spec == dataclasses.replace(encoder.spec, kind="huggingface")
     assert loaded.vocabulary == VOCABULARY
     assert [path.name for path in tmp_path.iterdir()] == ["written"]
 
@@ -88,14 +91,14 @@ def test_a_pooler_that_is_random_is_not_written(tmp_path):
     with safe_open(tmp_path / "model.safetensors", framework="np") as file:
         assert not any("pooler" in name for name in file.keys())  # noqa: SIM118 (it is no dict)
     loaded = load_encoder(tmp_path)
-    assert not loaded.facts["has_pooler"]
+    assert not loaded.spec.has_pooler
     np.testing.assert_array_equal(outputs_of(loaded)["sequence_output"], outputs_of(encoder)["sequence_output"])
 
 
 def test_writing_replaces_its_own_kind_but_nothing_else(tmp_path):
     save_huggingface(make_encoder("relu"), tmp_path / "written")
     save_huggingface(make_encoder("silu"), tmp_path / "written")
-    assert load_encoder(tmp_path / "written").facts["activation"] == "silu"
+    assert load_encoder(tmp_path / "written").spec.activation == "silu"
     (tmp_path / "written" / "notes.txt").touch()
     with pytest.raises(ValueError, match="holds 'notes.txt'; wanted a new or empty directory, or a saved encoder"):
         save_huggingface(make_encoder(), tmp_path / "written")
@@ -103,14 +106,14 @@ def test_writing_replaces_its_own_kind_but_nothing_else(tmp_path):
 
 def make_head(encoder):
     """Return a head with pairs, all of whose weights are drawn."""
-    facts = encoder.facts
+    spec = encoder.spec
     head = PretrainingHead(
         encoder.backbone,
-        activation=facts["activation"],
-        layer_norm_epsilon=facts["layer_norm_epsilon"],
+        activation=spec.activation,
+        layer_norm_epsilon=spec.layer_norm_epsilon,
         with_pairs=True,
     )
-    head.build(facts["hidden_dim"])
+    head.build(spec.hidden_dim)
     draw = np.random.default_rng(8)
     for _, variable in head.tensors():
         variable.assign(draw.normal(0, 0.5, variable.shape))

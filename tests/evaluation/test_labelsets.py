@@ -9,7 +9,14 @@ from hypothesis import strategies as st
 from sklearn import metrics as reference
 
 from tfbert.evaluation import labelsets
-from tfbert.evaluation.labelsets import LabelSets, best_threshold, best_thresholds
+from tfbert.evaluation.labelsets import (
+    METRICS,
+    LabelSetEvaluation,
+    LabelSets,
+    ThresholdSource,
+    best_threshold,
+    best_thresholds,
+)
 
 REPEATABLE = settings(deadline=None, derandomize=True, max_examples=150)
 
@@ -53,11 +60,11 @@ def test_average_precision_of_more_records_than_are_ranked_at_once():
     gold = rng.random((30_000, 5)) < [0.5, 0.01, 0.0, 0.2, 0.9]
     probabilities = np.round(rng.random(gold.shape) * 0.7 + gold * 0.3, 2).astype(np.float32)
     weights = rng.integers(0, 3, len(gold))
-    found = LabelSets(gold, probabilities >= np.float32(0.5), probabilities).average_precisions(weights)
+    precisions = LabelSets(gold, probabilities >= np.float32(0.5), probabilities).average_precisions(weights)
     for label in (0, 1, 3, 4):
         expected = reference.average_precision_score(gold[:, label], probabilities[:, label], sample_weight=weights)
-        assert found[label] == pytest.approx(expected)
-    assert np.isnan(found[2])
+        assert precisions[label] == pytest.approx(expected)
+    assert np.isnan(precisions[2])
 
 
 @REPEATABLE
@@ -65,13 +72,13 @@ def test_average_precision_of_more_records_than_are_ranked_at_once():
 def test_scores_of_a_label_equal_scikit_learns(drawn):
     sets, _ = drawn
     names = [f"label {index}" for index in range(sets.gold.shape[1])]
-    found = sets.per_label(names)
-    assert list(found) == names
+    scores = sets.per_label(names)
+    assert list(scores) == names
     for index, name in enumerate(names):
         gold, chosen = sets.gold[:, index], sets.chosen[:, index]
         columns = reference.precision_recall_fscore_support(gold, chosen, average="binary", zero_division=0)
-        assert [found[name][key] for key in ("precision", "recall", "f1")] == pytest.approx(list(columns[:3]))
-        assert (found[name]["num_examples"], found[name]["num_predicted"]) == (gold.sum(), chosen.sum())
+        assert [scores[name][key] for key in ("precision", "recall", "f1")] == pytest.approx(list(columns[:3]))
+        assert (scores[name]["num_examples"], scores[name]["num_predicted"]) == (gold.sum(), chosen.sum())
 
 
 def test_log_loss_equals_scikit_learns():
@@ -89,10 +96,10 @@ def test_intervals_hold_the_value_and_narrow_with_more_records():
         probabilities = np.clip(gold * 0.3 + rng.random((number, 3)) * 0.6, 0, 1).astype(np.float32)
         sets = LabelSets(gold, probabilities >= 0.5, probabilities)
         for score in (sets.micro_f1, sets.macro_f1, sets.mean_average_precision, sets.subset_accuracy):
-            found = sets.with_interval(score)
-            assert found["low"] < found["value"] < found["high"]
-            assert found["value"] == score(np.ones(number, int))
-        widths.append(found["high"] - found["low"])
+            interval = sets.with_interval(score)
+            assert interval["low"] < interval["value"] < interval["high"]
+            assert interval["value"] == score(np.ones(number, int))
+        widths.append(interval["high"] - interval["low"])
     # With 16 times the records an interval is about a quarter as wide.
     assert widths[1] == pytest.approx(widths[0] / 4, rel=0.3)
 
@@ -108,14 +115,14 @@ def test_no_threshold_has_an_f1_higher_by_more_than_an_example(drawn):
     def f1(threshold):
         return reference.f1_score(gold, probabilities >= np.float32(threshold), zero_division=0)
 
-    found = best_threshold(gold, probabilities)
+    threshold = best_threshold(gold, probabilities)
     values = np.unique(probabilities)
     highest = max(f1(value) for value in values)
-    assert highest - 0.5 / gold.sum() - 1e-9 <= f1(found) <= highest + 1e-9
-    assert 0 <= found <= 1
+    assert highest - 0.5 / gold.sum() - 1e-9 <= f1(threshold) <= highest + 1e-9
+    assert 0 <= threshold <= 1
     # No probability is near it, unless there is no room at all.
-    gap = np.abs(np.append(values, 0.0) - found).min()
-    assert gap >= 0.049 or found == 0.0
+    gap = np.abs(np.append(values, 0.0) - threshold).min()
+    assert gap >= 0.049 or threshold == 0.0
 
 
 def test_thresholds_lie_in_the_middle_of_the_gap_nearest_to_the_usual_one():
@@ -133,9 +140,9 @@ def test_thresholds_lie_in_the_middle_of_the_gap_nearest_to_the_usual_one():
 def test_a_threshold_parts_neighbouring_numbers():
     lower = np.float32(0.5)
     upper = np.nextafter(lower, np.float32(1))
-    found = best_threshold(np.array([True, False]), np.array([upper, lower]))
-    assert found == float(upper)
-    assert [p >= np.float32(found) for p in (upper, lower)] == [True, False]
+    threshold = best_threshold(np.array([True, False]), np.array([upper, lower]))
+    assert threshold == upper
+    assert [p >= threshold for p in (upper, lower)] == [True, False]
 
 
 def test_rare_labels_share_the_threshold_of_all():
@@ -144,8 +151,9 @@ def test_rare_labels_share_the_threshold_of_all():
     gold[:80, 0] = gold[40:45, 1] = gold[:4, 2] = True
     probabilities = (0.1 + 0.2 * gold + 0.1 * rng.random(gold.shape)).astype(np.float32)
     probabilities[:, 1] += 0.5
-    thresholds, is_own = best_thresholds(gold, probabilities)
-    assert is_own == [True, True, False]
+    thresholds, sources = best_thresholds(gold, probabilities)
+    assert thresholds.dtype == np.float32 and sources.dtype == np.int32
+    assert sources.tolist() == [ThresholdSource.OWN, ThresholdSource.OWN, ThresholdSource.SHARED]
     common = best_threshold(gold.ravel(), probabilities.ravel())
     assert thresholds[2] == common
     assert thresholds[0] == best_threshold(gold[:, 0], probabilities[:, 0], common)
@@ -154,45 +162,78 @@ def test_rare_labels_share_the_threshold_of_all():
     assert chosen[gold[:, 1]].all() and chosen.sum() <= 6 and (probabilities[:, 1] > common).all()
     assert 0.2 < thresholds[0] < 0.3
     few = gold & (np.arange(200) < 2)[:, None]
-    assert few.sum() == 4 and best_thresholds(few, probabilities) == ([0.5] * 3, [False] * 3)
+    assert few.sum() == 4
+    thresholds, sources = best_thresholds(few, probabilities)
+    assert thresholds.tolist() == [0.5] * 3 and sources.tolist() == [ThresholdSource.SHARED] * 3
 
 
 def test_reliability_is_of_the_chosen_labels():
     gold = np.array([[1, 0], [0, 0], [1, 1]], bool)
     probabilities = np.float32([[0.95, 0.1], [0.91, 0.65], [0.2, 0.6]])
-    found = LabelSets(gold, probabilities >= np.float32(0.5), probabilities).reliability()
-    counts = [row["num_examples"] for row in found["bins"]]
+    undecided = {"thresholds": np.float32([0.5, 0.5]), "sources": np.full(2, ThresholdSource.UNDECIDED)}
+    reliability = LabelSetEvaluation(probabilities, gold, labels=["a", "b"], **undecided).sections()["reliability"]
+    counts = [row["num_examples"] for row in reliability["bins"]]
     assert counts == [0, 0, 0, 0, 0, 0, 2, 0, 0, 2]
-    assert found["bins"][9]["mean_probability"] == pytest.approx(0.93) and found["bins"][9]["accuracy"] == 0.5
-    assert found["bins"][6]["accuracy"] == 0.5
-    assert found["calibration_error"] == pytest.approx((2 * 0.43 + 2 * 0.125) / 4)
+    assert (
+        reliability["bins"][9]["mean_probability"] == pytest.approx(0.93) and reliability["bins"][9]["accuracy"] == 0.5
+    )
+    assert reliability["bins"][6]["accuracy"] == 0.5
+    assert reliability["calibration_error"] == pytest.approx((2 * 0.43 + 2 * 0.125) / 4)
 
 
 def test_tables_count_what_is_mixed_up_and_what_goes_together():
     gold = np.array([[1, 1, 0], [1, 1, 0], [0, 0, 1], [0, 0, 0]], bool)
     chosen = np.array([[1, 1, 0], [1, 0, 1], [1, 0, 0], [0, 0, 0]], bool)
     sets = LabelSets(gold, chosen, np.where(chosen, 0.9, 0.1).astype(np.float32))
-    thresholds, mixed, together = labelsets.tables(sets, ["a", "b", "c"], [0.5, 0.4, 0.3], [True, True, False])
+    sources = np.array([ThresholdSource.OWN, ThresholdSource.OWN, ThresholdSource.SHARED])
+    values = np.float32([0.5, 0.25, 0.375])
+    thresholds, mixed, together = labelsets.tables(sets, ["a", "b", "c"], values, sources)
     assert [row[:4] for row in thresholds["rows"]] == [
         ["a", 0.5, "its own F1", 2],
-        ["b", 0.4, "its own F1", 2],
-        ["c", 0.3, "all labels", 1],
+        ["b", 0.25, "its own F1", 2],
+        ["c", 0.375, "all labels", 1],
     ]
     assert mixed["rows"] == [["b", "c", 1], ["c", "a", 1]]
     assert together["rows"] == [["a", "b", 2, 1], ["a", "c", 0, 1]]
-    undecided = labelsets.tables(sets, ["a", "b", "c"], [0.5] * 3, None)[0]
+    undecided = labelsets.tables(sets, ["a", "b", "c"], values, np.full(3, ThresholdSource.UNDECIDED))[0]
     assert {row[2] for row in undecided["rows"]} == {"nothing"} and "without a validation split" in undecided["caption"]
 
 
 def test_the_worst_mistakes_are_the_surest():
     gold = np.array([[1, 0], [1, 0], [1, 1], [0, 0]], bool)
     probabilities = np.float32([[0.9, 0.1], [0.3, 0.2], [0.8, 0.9], [0.1, 0.95]])
-    found = LabelSets(gold, probabilities >= np.float32(0.5), probabilities).worst(["a", "b"])
-    assert list(found) == [3, 1]
-    assert (found[3]["label"], found[3]["predicted"]) == ("no label", "b (95.0 %)")
-    assert (found[1]["label"], found[1]["predicted"]) == ("a (30.0 %)", "no label")
+    worst = LabelSets(gold, probabilities >= np.float32(0.5), probabilities).worst(["a", "b"])
+    assert list(worst) == [3, 1]
+    assert (worst[3]["label"], worst[3]["predicted"]) == ("no label", "b (95.0 %)")
+    assert (worst[1]["label"], worst[1]["predicted"]) == ("a (30.0 %)", "no label")
 
 
 def test_the_plot_is_drawn_for_texts_without_labels_too():
     gold = np.array([[0, 0], [1, 1]], bool)
     assert "<svg" in labelsets.sizes_plot(gold, np.zeros_like(gold))
+
+
+def test_an_evaluation_has_the_declared_metrics_and_what_the_page_draws():
+    rng = np.random.default_rng(5)
+    gold = rng.random((80, 2)) < [0.5, 0.2]
+    probabilities = (0.6 * rng.random((80, 2)) + 0.4 * gold).astype(np.float32)
+    thresholds = np.float32([0.5, 0.25])
+    sources = np.array([ThresholdSource.OWN, ThresholdSource.SHARED])
+    evaluation = LabelSetEvaluation(probabilities, gold, labels=["a", "b"], thresholds=thresholds, sources=sources)
+    chosen = probabilities >= thresholds
+    values, intervals = evaluation.values(), evaluation.intervals()
+    assert values["micro_f1"] == pytest.approx(reference.f1_score(gold, chosen, average="micro"))
+    assert values["macro_f1"] == pytest.approx(reference.f1_score(gold, chosen, average="macro"))
+    assert values["subset_accuracy"] == pytest.approx(reference.accuracy_score(gold, chosen))
+    assert values["mean_average_precision"] == pytest.approx(reference.average_precision_score(gold, probabilities))
+    assert values["loss"] == pytest.approx(reference.log_loss(gold.ravel(), probabilities.ravel()), rel=1e-5)
+    for name, interval in intervals.items():
+        assert interval["low"] < interval["value"] == values[name] < interval["high"]
+    declared = [metric.name for metric in METRICS]
+    assert list(values) == declared and list(intervals) == declared[:-1]
+    assert evaluation.per_label()["b"]["num_examples"] == gold[:, 1].sum()
+    sections = evaluation.sections()
+    assert sections["tables"][0]["rows"][1][:3] == ["b", 0.25, "all labels"]
+    assert [figure["title"] for figure in sections["figures"]] == ["Labels a text"]
+    assert sum(row["num_examples"] for row in sections["reliability"]["bins"]) == chosen.sum()
+    assert set(sections["worst"]) <= set(np.flatnonzero((gold != chosen).any(1)))

@@ -24,5 +24,6 @@ def test_values_are_written_in_their_unit():
 
 
 def test_a_metric_survives_json():
-    metric = Metric("rmse", "lower", "target", "distance")
-    assert Metric.from_json(metric.to_json()) == metric
+    for every_epoch in (True, False):
+        metric = Metric("rmse", "lower", "target", "distance", every_epoch)
+        assert Metric.from_json(metric.to_json()) == metric

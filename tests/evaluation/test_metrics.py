@@ -126,22 +126,6 @@ def test_a_perfect_score_has_no_room():
     assert metrics.with_interval(metrics.accuracy, np.diag([3, 9])) == {"value": 1.0, "low": 1.0, "high": 1.0}
 
 
-def test_softmax_holds_at_the_extremes():
-    logits = np.array([[0, np.log(3), np.log(6)], [1e30, -1e30, 0], [-1e30, -1e30, -1e30], [88, 89, -1000]])
-    expected = [[0.1, 0.3, 0.6], [1, 0, 0], [1 / 3, 1 / 3, 1 / 3], [1 / (1 + np.e), np.e / (1 + np.e), 0]]
-    for dtype in (np.float64, np.float32):
-        found = metrics.softmax(logits.astype(dtype))
-        assert found.dtype == np.float64
-        np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-12)
-    sharp = metrics.softmax(np.array([[-300.0, 300.0]], np.float32))
-    assert sharp.tolist() == [[pytest.approx(0, abs=1e-200), 1.0]] and sharp[0, 0] > 0
-
-
-def test_softmax_of_several_axes_and_of_half_precision():
-    logits = np.array([[[60000.0, 0.0], [-60000.0, 60000.0]]], np.float16)
-    np.testing.assert_allclose(metrics.softmax(logits), [[[1, 0], [0, 1]]])
-
-
 def test_reliability_of_a_case_worked_by_hand():
     top = np.array([0.55, 0.65, 0.65, 0.95, 1.0, 0.75])
     probabilities = np.stack([top, 1 - top], axis=1)
@@ -162,3 +146,12 @@ def test_full_certainty_falls_into_the_last_bin(right):
     found = metrics.reliability(np.array([2 if right else 0]), np.array([[0.0, 0.0, 1.0]]))
     assert len(found["bins"]) == 10 and found["bins"][-1]["num_examples"] == 1
     assert found["calibration_error"] == (0.0 if right else 1.0)
+
+
+def test_reliability_of_predictions_of_which_there_may_be_several_or_none_for_a_record():
+    found = metrics.reliability_of(np.float32([0.95, 0.91, 0.65, 0.6]), np.array([True, False, False, True]))
+    assert [row["num_examples"] for row in found["bins"]] == [0, 0, 0, 0, 0, 0, 2, 0, 0, 2]
+    assert found["bins"][9]["mean_probability"] == pytest.approx(0.93) and found["bins"][9]["accuracy"] == 0.5
+    assert found["calibration_error"] == pytest.approx((2 * 0.43 + 2 * 0.125) / 4)
+    none = metrics.reliability_of(np.zeros(0, np.float32), np.zeros(0, bool))
+    assert none["calibration_error"] == 0 and {row["num_examples"] for row in none["bins"]} == {0}

@@ -1,39 +1,46 @@
-"""Scores of a ranking against scikit-learn and by hand, the threshold for abstaining, tables and plot."""
+"""Scores of rankings against scikit-learn and by hand, the threshold for abstaining, tables, plot and mistakes."""
 
 import numpy as np
 import pytest
 from sklearn.metrics import ndcg_score
 
-from tfbert.evaluation.ranking import Ranking, ranking_of, similarity_plot
+from tfbert.evaluation.ranking import METRICS, Ranking, RankingEvaluation, ranking_of, similarity_plot
 
 GOLD = [("q1", "a"), ("q2", "b"), ("q3", "c"), ("q1", "d"), ("q4", "e")]
-FOUND = [list("xaxd"), list("bxyz"), list("xyzw"), list("xaxd"), ["x", "y", "e", ""]]
+ANSWERS = np.array(
+    [[b"x", b" a\n", b"x", b"d"], [b"b", b"x", b"y", b"z"], [b"x", b"y", b"z", b"w"], [b"x", b"a", b"x", b"d"],
+     [b"x  x", b"y", b"e", b""]], object,
+)  # fmt: skip
 SIMILARITY = np.array([[0.9, 0.8, 0.7, 0.6], [0.8, 0.3, 0.2, 0.1], [0.4, 0.3, 0.2, 0.1], [0.9] * 4, [0.5, 0.4, 0.3, 0]])
 
 
+def means(ranking):
+    return {name: values.mean() for name, values in ranking.by_question().items()}
+
+
 def test_every_question_counts_once_with_all_its_right_answers():
-    ranking, records = ranking_of(FOUND, SIMILARITY, GOLD)
+    ranking, records = ranking_of(ANSWERS, SIMILARITY, GOLD)
     assert records.tolist() == [0, 1, 2, 4]
     assert ranking.is_right.tolist() == [[False, True, False, True], [True] + [False] * 3, [False] * 4,
                                          [False, False, True, False]]  # fmt: skip
     assert ranking.num_right.tolist() == [2, 1, 1, 1]
     assert ranking.similarity.tolist() == [0.9, 0.8, 0.4, 0.5]
     assert ranking.first_rank().tolist() == [2, 1, 0, 3]
-    means = ranking.means()
-    assert means["mrr_at_10"] == pytest.approx((1 / 2 + 1 + 0 + 1 / 3) / 4)
-    assert (means["recall_at_1"], means["recall_at_5"], means["recall_at_10"]) == (0.25, 0.75, 0.75)
+    scores = means(ranking)
+    assert scores["mrr_at_10"] == pytest.approx((1 / 2 + 1 + 0 + 1 / 3) / 4)
+    assert (scores["recall_at_1"], scores["recall_at_5"], scores["recall_at_10"]) == (0.25, 0.75, 0.75)
     first = (1 / np.log2(3) + 1 / np.log2(5)) / (1 + 1 / np.log2(3))
-    assert means["ndcg_at_10"] == pytest.approx((first + 1 + 0 + 1 / np.log2(4)) / 4)
+    assert scores["ndcg_at_10"] == pytest.approx((first + 1 + 0 + 1 / np.log2(4)) / 4)
 
 
 def test_padding_is_no_answer():
-    ranking, _ = ranking_of([["", ""]], np.zeros((1, 2)), [("q", "")])
+    ranking, _ = ranking_of(np.array([[b"", b""]], object), np.zeros((1, 2)), [("q", "")])
     assert not ranking.is_right.any()
 
 
 def test_nothing_found():
-    ranking, _ = ranking_of([[], []], np.zeros((2, 0)), [("q", "a"), ("r", "b")])
-    assert set(ranking.means().values()) == {0.0}
+    ranking, _ = ranking_of(np.zeros((2, 0), object), np.zeros((2, 0)), [("q", "a"), ("r", "b")])
+    assert set(means(ranking).values()) == {0.0}
     assert ranking.best_threshold() == -1.0
     assert ranking.similarity.tolist() == [-1.0, -1.0]
 
@@ -41,10 +48,10 @@ def test_nothing_found():
 def test_recall_counts_the_last_rank():
     is_right = np.zeros((3, 10), bool)
     is_right[0, 4] = is_right[1, 5] = is_right[2, 9] = True
-    means = Ranking(is_right, np.ones(3, int), np.zeros(3)).means()
-    assert means["recall_at_5"] == pytest.approx(1 / 3)
-    assert means["recall_at_10"] == 1.0
-    assert means["mrr_at_10"] == pytest.approx((1 / 5 + 1 / 6 + 1 / 10) / 3)
+    scores = means(Ranking(is_right, np.ones(3, int), np.zeros(3)))
+    assert scores["recall_at_5"] == pytest.approx(1 / 3)
+    assert scores["recall_at_10"] == 1.0
+    assert scores["mrr_at_10"] == pytest.approx((1 / 5 + 1 / 6 + 1 / 10) / 3)
 
 
 def test_ndcg_equals_scikit_learns():
@@ -54,16 +61,19 @@ def test_ndcg_equals_scikit_learns():
     score = rng.random((40, 30))
     order = np.argsort(-score, axis=1)[:, :10]
     ranking = Ranking(np.take_along_axis(relevant, order, 1), relevant.sum(1), np.zeros(40))
-    assert ranking.means()["ndcg_at_10"] == pytest.approx(ndcg_score(relevant, score, k=10))
+    assert means(ranking)["ndcg_at_10"] == pytest.approx(ndcg_score(relevant, score, k=10))
 
 
-def test_intervals_hold_the_mean_and_are_repeatable():
-    ranking, _ = ranking_of(FOUND, SIMILARITY, GOLD)
-    found = ranking.with_intervals()
-    for name, mean in ranking.means().items():
-        assert found[name]["value"] == pytest.approx(mean)
-        assert found[name]["low"] < mean < found[name]["high"]
-    assert found == ranking.with_intervals()
+def test_intervals_hold_the_value_and_are_repeatable():
+    evaluation = RankingEvaluation(ANSWERS, SIMILARITY, GOLD, 0.6)
+    intervals, values = evaluation.intervals(), evaluation.values()
+    assert values == means(ranking_of(ANSWERS, SIMILARITY, GOLD)[0])
+    for name, mean in values.items():
+        assert intervals[name]["value"] == pytest.approx(mean)
+        assert intervals[name]["low"] < mean < intervals[name]["high"]
+    assert intervals == evaluation.intervals()
+    assert [metric.name for metric in METRICS] == list(values) == list(intervals)
+    assert evaluation.scores() == {"metrics": intervals, "per_label": {}}
 
 
 def with_similarities(similarity, right):
@@ -103,7 +113,7 @@ def test_threshold_is_best_of_all():
 
 
 def test_tables():
-    ranking, _ = ranking_of(FOUND, SIMILARITY, GOLD)
+    ranking, _ = ranking_of(ANSWERS, SIMILARITY, GOLD)
     assert ranking.rank_table()["rows"] == [
         ["1", 1, "25.0 %"], ["2 to 3", 2, "50.0 %"], ["4 to 5", 0, "0.0 %"], ["6 to 10", 0, "0.0 %"],
         ["not among the first 10", 1, "25.0 %"],
@@ -115,13 +125,28 @@ def test_tables():
 
 
 def test_worst_are_wrong_and_similar_first():
-    ranking, _ = ranking_of(FOUND, SIMILARITY, GOLD)
+    ranking, _ = ranking_of(ANSWERS, SIMILARITY, GOLD)
     assert ranking.worst() == [0, 3, 2]
 
 
 def test_plot_draws_both_kinds_and_the_threshold():
-    ranking, _ = ranking_of(FOUND, SIMILARITY, GOLD)
+    ranking, _ = ranking_of(ANSWERS, SIMILARITY, GOLD)
     drawn = similarity_plot(ranking, 0.6)
     assert drawn.startswith("<svg")
     assert all(text in drawn for text in ("first answer right", "first answer wrong", "threshold"))
     assert ">threshold<" not in similarity_plot(with_similarities([0.5, 0.5], [1, 0]), -1.0)
+
+
+def test_the_report_shows_similarities_ranks_abstaining_and_mistakes():
+    evaluation = RankingEvaluation(ANSWERS, SIMILARITY, GOLD, 0.6)
+    ranking, _ = ranking_of(ANSWERS, SIMILARITY, GOLD)
+    sections = evaluation.sections()
+    assert sections["tables"] == [ranking.rank_table(), ranking.threshold_table(0.6)]
+    assert [figure["svg"] for figure in sections["figures"]] == [similarity_plot(ranking, 0.6)]
+    # Records 0, 2 and 4 are the first of the questions with a wrong first answer; answers are shown as they are.
+    assert [(record, each["label"], each["predicted"]) for record, each in sections["worst"].items()] == [
+        (0, "a", "x"), (4, "e", "x  x"), (2, "c", "x"),
+    ]  # fmt: skip
+    empty = RankingEvaluation(np.zeros((2, 0), object), np.zeros((2, 0)), [("q", "a"), ("r", "b")], -1.0)
+    assert empty.sections()["worst"] == {}
+    assert set(empty.values().values()) == {0.0}

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy import stats
 from sklearn import metrics as reference
 
-from tfbert.evaluation.values import Values, residual_histogram, scatter
+from tfbert.evaluation.values import METRICS, ValueEvaluation, Values, residual_histogram, scatter
 
 REPEATABLE = settings(deadline=None, derandomize=True, max_examples=150)
 
@@ -28,23 +28,23 @@ def values(draw):
 @REPEATABLE
 @given(values())
 def test_scores_equal_scipys_on_records_that_count_several_times(drawn):
-    found, weights = drawn
-    true, predicted = np.repeat(found.true, weights), np.repeat(found.predicted, weights)
-    assert found.mae(weights) == pytest.approx(reference.mean_absolute_error(true, predicted))
+    sample, weights = drawn
+    true, predicted = np.repeat(sample.true, weights), np.repeat(sample.predicted, weights)
+    assert sample.mae(weights) == pytest.approx(reference.mean_absolute_error(true, predicted))
     if np.ptp(true) == 0 or np.ptp(predicted) == 0:
-        assert found.pearson(weights) == found.spearman(weights) == 0.0
+        assert sample.pearson(weights) == sample.spearman(weights) == 0.0
         return
-    assert found.spearman(weights) == pytest.approx(stats.spearmanr(true, predicted).statistic, abs=1e-9)
+    assert sample.spearman(weights) == pytest.approx(stats.spearmanr(true, predicted).statistic, abs=1e-9)
     size = np.abs(true).max()
-    assert found.pearson(weights) == pytest.approx(stats.pearsonr(true / size, predicted / size).statistic, abs=1e-9)
+    assert sample.pearson(weights) == pytest.approx(stats.pearsonr(true / size, predicted / size).statistic, abs=1e-9)
 
 
 @pytest.mark.parametrize("constant", [0.0, 0.1, 1e8 / 3])
 def test_correlations_are_0_where_all_values_are_equal(constant):
     other = np.arange(7.0)
-    for found in (Values(np.full(7, constant), other), Values(other, np.full(7, constant))):
-        for score in (found.pearson, found.spearman):
-            assert found.with_interval(score) == {"value": 0.0, "low": 0.0, "high": 0.0}
+    for sample in (Values(np.full(7, constant), other), Values(other, np.full(7, constant))):
+        for score in (sample.pearson, sample.spearman):
+            assert sample.with_interval(score) == {"value": 0.0, "low": 0.0, "high": 0.0}
     one = Values(np.array([3.0]), np.array([5.0]))
     assert one.pearson(np.array([1])) == one.spearman(np.array([1])) == 0.0
     assert one.with_interval(one.mae) == {"value": 2.0, "low": 2.0, "high": 2.0}
@@ -53,9 +53,9 @@ def test_correlations_are_0_where_all_values_are_equal(constant):
 def test_intervals_hold_the_value():
     rng = np.random.default_rng(0)
     true = rng.normal(3, 2, 200)
-    found = Values(true, true + rng.normal(0, 1, 200))
-    for score in (found.pearson, found.spearman, found.mae):
-        interval = found.with_interval(score)
+    sample = Values(true, true + rng.normal(0, 1, 200))
+    for score in (sample.pearson, sample.spearman, sample.mae):
+        interval = sample.with_interval(score)
         assert interval["low"] < interval["value"] < interval["high"]
         assert interval["value"] == score(np.ones(200, int))
     # Of about 200 records the mean of distances of half-normal errors lies within a twentieth or so.
@@ -63,8 +63,8 @@ def test_intervals_hold_the_value():
 
 
 def test_the_worst_are_furthest_off_and_right_ones_are_no_mistakes():
-    found = Values(np.array([1.0, 2.0, 3.0]), np.array([1.5, 2.0, 0.25])).worst()
-    assert [(index, row["label"], row["predicted"]) for index, row in found.items()] == [
+    worst = Values(np.array([1.0, 2.0, 3.0]), np.array([1.5, 2.0, 0.25])).worst()
+    assert [(index, row["label"], row["predicted"]) for index, row in worst.items()] == [
         (2, "3", "0.25"),
         (0, "1", "1.5"),
     ]
@@ -83,7 +83,29 @@ def test_the_error_table_has_ranges_of_the_true_value():
 def test_plots_are_drawn_of_one_record_and_of_many(number):
     rng = np.random.default_rng(0)
     for predicted in (rng.normal(size=number), np.zeros(number)):
-        found = Values(np.zeros(number) if number == 1 else rng.normal(size=number), predicted)
-        drawing = scatter(found)
-        assert "<svg" in drawing and "<svg" in residual_histogram(found)
+        sample = Values(np.zeros(number) if number == 1 else rng.normal(size=number), predicted)
+        drawing = scatter(sample)
+        assert "<svg" in drawing and "<svg" in residual_histogram(sample)
         assert drawing.count("<use") <= 1600
+
+
+def test_an_evaluation_has_the_declared_metrics_and_what_the_page_draws():
+    rng = np.random.default_rng(0)
+    gold = rng.normal(100, 20, 50)
+    predicted = (gold + rng.normal(0, 5, 50)).astype(np.float32)
+    evaluation = ValueEvaluation(predicted, gold, 4.0)
+    values, intervals = evaluation.values(), evaluation.intervals()
+    assert values["pearson"] == pytest.approx(stats.pearsonr(gold, predicted).statistic)
+    assert values["spearman"] == pytest.approx(stats.spearmanr(gold, predicted).statistic)
+    assert values["loss"] == pytest.approx(reference.mean_squared_error(gold, predicted) / 16)
+    assert intervals["mae"]["value"] == pytest.approx(reference.mean_absolute_error(gold, predicted))
+    assert intervals["pearson"] == Values(gold, predicted).with_interval(Values(gold, predicted).pearson)
+    declared = [metric.name for metric in METRICS]
+    assert [name for name in declared if name in intervals] == list(intervals) == ["spearman", "pearson", "mae"]
+    assert {metric.name for metric in METRICS if metric.every_epoch} == values.keys()
+    assert values.keys() | intervals.keys() == set(declared)
+    assert evaluation.per_label() == {}
+    sections = evaluation.sections()
+    assert [figure["title"] for figure in sections["figures"]] == ["Predicted and true values", "Errors"]
+    assert [table["title"] for table in sections["tables"]] == ["Errors by true value"]
+    assert next(iter(sections["worst"])) == np.abs(predicted - gold).argmax()

@@ -5,9 +5,11 @@ import pytest
 import tensorflow as tf
 
 from tfbert.heads.embedding import EmbeddingHead
-from tfbert.heads.pooled import Embedder, PooledHead
+from tfbert.heads.pooled import PooledHead
+from tfbert.models.task_model import Embedder
 
 MASK = np.array([[1, 1, 1, 0], [1, 1, 0, 0]], np.int32)
+INPUTS = {"padding_mask": MASK}
 
 
 def encoded():
@@ -27,7 +29,7 @@ def make_head(**options):
 @pytest.mark.parametrize("pooling", ["mean", "max", "cls", "pooler"])
 def test_unit_vectors_in_the_direction_of_the_pooled_head(pooling):
     head, pooled = make_head(pooling=pooling), PooledHead(1, pooling=pooling)
-    found = head(encoded(), MASK).numpy()
+    found = head(encoded(), INPUTS).numpy()
     wanted = pooled.pool(encoded(), MASK).numpy()
     np.testing.assert_allclose(found, wanted / np.linalg.norm(wanted, axis=1, keepdims=True), atol=1e-6)
     np.testing.assert_allclose(np.linalg.norm(found, axis=1), 1, atol=1e-6)
@@ -39,13 +41,13 @@ def test_mean_is_over_real_tokens():
     outputs = encoded()
     sequence = outputs["sequence_output"].numpy()
     wanted = np.stack([sequence[0, :3].mean(0), sequence[1, :2].mean(0)])
-    found = make_head()(outputs, MASK).numpy()
+    found = make_head()(outputs, INPUTS).numpy()
     np.testing.assert_allclose(found, wanted / np.linalg.norm(wanted, axis=1, keepdims=True), atol=1e-6)
 
 
 def test_half_precision_comes_out_as_float32():
     outputs = {name: tf.cast(value, tf.bfloat16) for name, value in encoded().items()}
-    found = make_head()(outputs, MASK)
+    found = make_head()(outputs, INPUTS)
     assert found.dtype == "float32"
     np.testing.assert_allclose(np.linalg.norm(found, axis=1), 1, atol=1e-6)
 
@@ -56,8 +58,8 @@ def test_there_are_no_weights():
 
 def test_dropout_is_active_in_training_only():
     head = make_head(dropout=0.5, seed=1)
-    plain = head(encoded(), MASK).numpy()
-    dropped = head(encoded(), MASK, training=True).numpy()
+    plain = head(encoded(), INPUTS).numpy()
+    dropped = head(encoded(), INPUTS, training=True).numpy()
     assert (plain != 0).all()
     assert 0 < (dropped == 0).sum() < dropped.size
     np.testing.assert_allclose(np.linalg.norm(dropped, axis=1), 1, atol=1e-6)
@@ -66,7 +68,8 @@ def test_dropout_is_active_in_training_only():
 def test_a_vector_of_zeros_stays_finite_and_so_does_its_gradient():
     sequence = tf.Variable(tf.zeros([1, 2, 6]))
     with tf.GradientTape() as tape:
-        vectors = make_head()({"sequence_output": sequence, "pooled_output": None}, np.ones((1, 2), np.int32))
+        inputs = {"padding_mask": np.ones((1, 2), np.int32)}
+        vectors = make_head()({"sequence_output": sequence, "pooled_output": None}, inputs)
         total = tf.reduce_sum(vectors)
     assert vectors.numpy().tolist() == [[0.0] * 6]
     assert np.isfinite(tape.gradient(total, sequence)).all()
@@ -80,5 +83,5 @@ def test_the_embedder_takes_it():
     class Holder:
         backbone, head = Backbone(), make_head()
 
-    found = Embedder.call(Holder, {"padding_mask": MASK})
+    found = Embedder.call(Holder, INPUTS)
     np.testing.assert_allclose(found, make_head().pool(encoded(), MASK))

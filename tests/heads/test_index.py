@@ -1,11 +1,12 @@
-"""The index: what is in it, and that searching it in the graph and in blocks finds what looking at all would."""
+"""The index: what is in it, and that searches in the graph and in blocks equal a comparison with every vector."""
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from tfbert.heads import index
-from tfbert.heads.index import SPECS, USUAL_OFFSET, build, nearest, search, tuned_offset
+from tfbert.heads.index import DEFAULT_OFFSET, AnswerIndex, build_index, nearest, search, tuned_offset
+from tfbert.text.records import Record
 
 
 def unit(vectors):
@@ -29,10 +30,10 @@ PAIRS = [
 
 
 def test_entries_are_the_different_answers():
-    found = build(iter(PAIRS), iter(["me", "nobody", "nobody\n"]), embed)
-    assert found.keys() == SPECS.keys()
-    assert found["index_answers"].tolist() == [b"so", b"because", b"therefore", b"me", b"nobody"]
-    assert found["index_questions"].tolist() == [
+    found = build_index(iter(PAIRS), iter(["me", "nobody", "nobody\n"]), embed)
+    assert found.keys() == AnswerIndex.specs.keys()
+    assert found["answers"].tolist() == [b"so", b"because", b"therefore", b"me", b"nobody"]
+    assert found["questions"].tolist() == [
         b"",
         b"How?",
         b"How so?",
@@ -44,13 +45,40 @@ def test_entries_are_the_different_answers():
         b"Who?",
         b"",
     ]
-    assert found["index_entries"].tolist() == [0, 0, 0, 1, 1, 2, 2, 3, 3, 4]
+    assert found["entries"].tolist() == [0, 0, 0, 1, 1, 2, 2, 3, 3, 4]
     texts = ["so", "How?", "How so?", "because", "Why?", "therefore", "Why?", "me", "Who?", "nobody"]
-    np.testing.assert_array_equal(found["index_vectors"], embed(texts))
-    assert found["index_offset"] == np.float32(USUAL_OFFSET)
-    for name, spec in SPECS.items():
+    np.testing.assert_array_equal(found["vectors"], embed(texts))
+    assert found["offset"] == np.float32(DEFAULT_OFFSET)
+    for name, spec in AnswerIndex.specs.items():
         assert spec.shape.is_compatible_with(found[name].shape)
         assert tf.constant(found[name]).dtype == spec.dtype
+
+
+def record(question, answer):
+    return Record(question, None, f"file:{question}", (answer, "wrong"))
+
+
+def test_questions_of_validation_and_test_are_not_in_the_index():
+    splits = {
+        "train": [record("t1", "x"), record("t2", "y"), record("t3", "x")],
+        "validation": [record("v1", "y"), record("v2", "w")],
+        "test": [record("s1", "x"), record("s2", "u")],
+    }
+    embedded = []
+
+    def recorded(texts):
+        embedded.extend(texts)
+        return embed(texts)
+
+    built = AnswerIndex().build(splits, recorded)
+    assert built["answers"].tolist() == [b"x", b"y", b"w", b"u"]
+    assert built["questions"].tolist() == [b"", b"t1", b"t3", b"", b"t2", b"", b""]
+    # Those of validation become vectors all the same: they decide the offset.
+    assert embedded == ["x", "t1", "t3", "y", "t2", "w", "u", "v1", "v2"]
+    vectors = embed(["v1", "v2"])
+    assert built["offset"] == tuned_offset(built, vectors, [["y"], ["w"]])
+    only = AnswerIndex().build({"train": splits["train"]}, embed)
+    assert only["answers"].tolist() == [b"x", b"y"] and only["offset"] == np.float32(DEFAULT_OFFSET)
 
 
 def random_index(rng, num_entries):
@@ -59,23 +87,23 @@ def random_index(rng, num_entries):
     entries = np.repeat(np.arange(num_entries), counts + 1).astype(np.int32)
     is_answer = np.concatenate([[True], entries[1:] != entries[:-1]])
     return {
-        "index_vectors": unit(rng.normal(size=(len(entries), 8))),
-        "index_entries": entries,
-        "index_questions": np.array([b"" if own else b"q%d" % i for i, own in enumerate(is_answer)], object),
-        "index_answers": np.array([b"a%d" % i for i in range(num_entries)], object),
-        "index_offset": np.float32(rng.choice([0, 0.3, 0.6])),
+        "vectors": unit(rng.normal(size=(len(entries), 8))),
+        "entries": entries,
+        "questions": np.array([b"" if own else b"q%d" % i for i, own in enumerate(is_answer)], object),
+        "answers": np.array([b"a%d" % i for i in range(num_entries)], object),
+        "offset": np.float32(rng.choice([0, 0.3, 0.6])),
     }
 
 
 def slowly(vector, of, most):
     """Look at every vector of every entry, in Python."""
     rows = []
-    similar = of["index_vectors"] @ vector
-    for entry, answer in enumerate(of["index_answers"]):
-        there = np.flatnonzero(of["index_entries"] == entry)
+    similar = of["vectors"] @ vector
+    for entry, answer in enumerate(of["answers"]):
+        there = np.flatnonzero(of["entries"] == entry)
         asked = there[1:]
-        matched = of["index_questions"][asked[similar[asked].argmax()]] if len(asked) else b""
-        best = max([similar[there[0]], *(similar[asked] - of["index_offset"])])
+        matched = of["questions"][asked[similar[asked].argmax()]] if len(asked) else b""
+        best = max([similar[there[0]], *(similar[asked] - of["offset"])])
         rows.append((float(best), answer, matched))
     return sorted(rows, key=lambda row: -row[0])[:most]
 
@@ -84,7 +112,8 @@ def slowly(vector, of, most):
 def searching():
     """Return a search in a graph that is traced once, over variables that take indexes of any size."""
     variables = {
-        name: tf.Variable(tf.zeros([0] * spec.shape.rank, spec.dtype), shape=spec.shape) for name, spec in SPECS.items()
+        name: tf.Variable(tf.zeros([0] * spec.shape.rank, spec.dtype), shape=spec.shape)
+        for name, spec in AnswerIndex.specs.items()
     }
     traced = []
 
@@ -117,7 +146,9 @@ def test_search_finds_the_nearest_of_all(searching, num_entries):
 
 
 def test_search_of_nothing(searching):
-    empty = {name: np.zeros([0] * spec.shape.rank, spec.dtype.as_numpy_dtype) for name, spec in SPECS.items()}
+    empty = {
+        name: np.zeros([0] * spec.shape.rank, spec.dtype.as_numpy_dtype) for name, spec in AnswerIndex.specs.items()
+    }
     assert [found.shape for found in searching(unit(np.ones((2, 8))), empty)] == [(2, 0)] * 3
     of = random_index(np.random.default_rng(0), 4)
     assert [found.shape for found in searching(np.zeros((0, 8), np.float32), of)] == [(0, 4)] * 3
@@ -125,7 +156,7 @@ def test_search_of_nothing(searching):
 
 def test_the_earlier_of_equal_entries_is_first(searching):
     of = random_index(np.random.default_rng(0), 12)
-    of["index_vectors"][:], of["index_offset"] = unit(np.ones(8)), np.float32(0)
+    of["vectors"][:], of["offset"] = unit(np.ones(8)), np.float32(0)
     answers, _, _ = searching(unit(np.ones((1, 8))), of)
     assert answers[0].tolist() == [b"a%d" % place for place in range(10)]
 
@@ -153,8 +184,7 @@ def test_tuned_offset_is_the_best_of_all(monkeypatch, block):
 
     def score(offset):
         found = [
-            [answer.decode() for _, answer, _ in slowly(vector, of | {"index_offset": offset}, 10)]
-            for vector in vectors
+            [answer.decode() for _, answer, _ in slowly(vector, of | {"offset": offset}, 10)] for vector in vectors
         ]
         ranks = [
             [place for place, answer in enumerate(row, 1) if answer in of_row]
@@ -170,11 +200,11 @@ def test_tuned_offset_is_the_best_of_all(monkeypatch, block):
 def test_tuned_offset_trusts_the_kind_that_is_right():
     # Entry 0 is right for the text by its question, entry 1 by its answer only, entry 2 never.
     of = {
-        "index_vectors": unit(np.array([[0, 1], [4, 3], [5, 1], [0, 1], [1, 0]])),
-        "index_entries": np.array([0, 0, 1, 2, 2], np.int32),
-        "index_questions": np.array([b"", b"q", b"", b"", b"r"], object),
-        "index_answers": np.array([b"a", b"b", b"c"], object),
+        "vectors": unit(np.array([[0, 1], [4, 3], [5, 1], [0, 1], [1, 0]])),
+        "entries": np.array([0, 0, 1, 2, 2], np.int32),
+        "questions": np.array([b"", b"q", b"", b"", b"r"], object),
+        "answers": np.array([b"a", b"b", b"c"], object),
     }
     text = unit(np.array([[4, 2]]))
     assert tuned_offset(of, text, [["a"]]) == np.float32(0)  # 0.984 against 0.965: only the smallest keeps it first
-    assert tuned_offset(of, text, [["b"]]) == np.float32(USUAL_OFFSET)
+    assert tuned_offset(of, text, [["b"]]) == np.float32(DEFAULT_OFFSET)

@@ -1,4 +1,4 @@
-"""The ranking loss: against a slow one in Python, and that nothing right is ever taken for wrong."""
+"""The ranking loss: against a slow one in Python, and that nothing right is ever a negative; what is added to train."""
 
 from types import SimpleNamespace
 
@@ -6,70 +6,89 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfbert.heads import negatives
+from tfbert.heads import index
 from tfbert.heads.negatives import (
-    MOST_RIGHT,
+    ANSWER,
+    MAX_POSITIVES,
+    NEGATIVE,
+    PARAPHRASE,
+    QUESTION,
+    TARGETS,
     ranking_loss,
     targets_of,
-    with_all_right,
-    with_mined,
-    with_other_words,
+    with_all_positives,
+    with_hard_negatives,
+    with_paraphrases,
 )
-from tfbert.text.datasets import TokenizedSplit
+from tfbert.text.datasets import Ragged, TokenizedSplit
 
 
 def unit(vectors):
     return (vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)).astype(np.float32)
 
 
-def rows_of(records):
-    """Return the targets of records, each the ids of a question, its answer and wrong answers, and its right ones."""
-    rows = []
-    for ids, right in records:
-        of = np.stack(targets_of(ids))
-        of[0, 3 : 3 + len(right)] = right
-        rows.append(of)
-    return np.concatenate(rows)
+def padded(ids):
+    return [*ids, *[0] * (MAX_POSITIVES - len(ids))]
 
 
-def with_asked_otherwise(vectors, records, others, scale):
-    """Return vectors, targets and the slow losses where some records have their question in other words.
+def batch_of(records, paraphrases=None):
+    """Return the targets of records as a batch has them.
 
     Args:
-        vectors: as many as there are rows then.
-        records: as for `rows_of`.
-        others: by record the id of that question and what is right for it.
+        records: for each, the ids of a question, its answer and negatives, and further right answers.
+        paraphrases: by record, the id of another question at the end of its example, and what is right for it.
+    """
+    role, text_id, positive_ids, example = [], [], [], []
+    for number, (ids, right) in enumerate(records):
+        targets = targets_of(ids)
+        role += [each["role"] for each in targets]
+        text_id += [each["text_id"] for each in targets]
+        positive_ids += [padded([ids[1], *right]), *[each["positive_ids"] for each in targets[1:]]]
+        if number in (paraphrases or {}):
+            other, right_for_it = paraphrases[number]
+            role.append(PARAPHRASE)
+            text_id.append(other)
+            positive_ids.append(padded(right_for_it))
+        example += [number] * (len(role) - len(example))
+    columns = {"role": role, "text_id": text_id, "positive_ids": positive_ids, "example": example}
+    return {name: np.asarray(values, np.int32) for name, values in columns.items()}
+
+
+def loss_of(vectors, batch, scale):
+    return ranking_loss(tf.constant(vectors), {name: tf.constant(values) for name, values in batch.items()}, scale)
+
+
+def slow_loss_with_paraphrases(vectors, batch, records, paraphrases, scale):
+    """Return the loss of each record, some of which have a paraphrase.
+
+    Args:
+        vectors: as many as the batch has sequences.
+        batch: as `batch_of` makes it of `records` and `paraphrases`.
+        records: as for `batch_of`.
+        paraphrases: likewise.
         scale: as for `slow_loss`.
     """
-    kept, rows, asked, at = [], [], {}, 0
-    for number, record in enumerate(records):
-        of = rows_of([record])
-        kept += range(at, at + len(of))
-        rows.append(of)
-        at += len(of)
-        if number in others:
-            (ids, right), asked[number] = others[number], vectors[at]
-            rows.append(np.array([[3, ids, *right, *[0] * (MOST_RIGHT - len(right))]], np.int32))
-            at += 1
-    plain = vectors[kept]
+    is_paraphrase = batch["role"] == PARAPHRASE
+    plain = vectors[~is_paraphrase]
+    added = dict(zip(batch["example"][is_paraphrase], vectors[is_paraphrase], strict=True))
     starts = np.concatenate([[0], np.cumsum([len(ids) for ids, _ in records])])[:-1]
     losses = slow_loss(plain, records, scale)
-    for number, vector in asked.items():
+    for number, vector in added.items():
         ids, right = records[number][0][0], {records[number][0][1], *records[number][1]}
         own = scale * plain[starts[number]] @ vector
         candidates = [own]
-        for other, theirs in asked.items():
-            if others[other][0] != ids and not right & set(others[other][1]):
+        for other, theirs in added.items():
+            if paraphrases[other][0] != ids and not right & set(paraphrases[other][1]):
                 candidates.append(scale * plain[starts[number]] @ theirs)
-        for (of, known), start in zip(records, starts, strict=True):
-            if of[0] != ids and not right & {of[1], *known}:
+        for (other_ids, known), start in zip(records, starts, strict=True):
+            if other_ids[0] != ids and not right & {other_ids[1], *known}:
                 candidates.append(scale * plain[starts[number]] @ plain[start])
         losses[number] = (losses[number] + np.log(np.exp(candidates).sum()) - own) / 2
-    return np.concatenate(rows), losses
+    return losses
 
 
 def slow_loss(vectors, records, scale):
-    """Return the loss of each record, counting what is wrong for it one by one."""
+    """Return the loss of each record, counting its negatives one by one."""
     at, texts = 0, []
     for ids, right in records:
         texts.append((ids, {ids[1], *right}, vectors[at : at + len(ids)]))
@@ -109,16 +128,16 @@ RECORDS = {
 @pytest.mark.parametrize("name", RECORDS)
 def test_loss_equals_the_slow_one(name):
     records = RECORDS[name]
-    targets = rows_of(records)
-    vectors = unit(np.random.default_rng(len(name)).normal(size=(len(targets), 6)))
-    found = ranking_loss(tf.constant(vectors), tf.constant(targets), 5.0).numpy()
-    np.testing.assert_allclose(found, slow_loss(vectors.astype(np.float64), records, 5.0), rtol=1e-4, atol=1e-5)
+    batch = batch_of(records)
+    vectors = unit(np.random.default_rng(len(name)).normal(size=(len(batch["role"]), 6)))
+    losses = loss_of(vectors, batch, 5.0).numpy()
+    np.testing.assert_allclose(losses, slow_loss(vectors.astype(np.float64), records, 5.0), rtol=1e-4, atol=1e-5)
     if name in ("alone", "all the same"):
-        np.testing.assert_allclose(found, 0, atol=1e-6)
+        np.testing.assert_allclose(losses, 0, atol=1e-6)
 
 
 @pytest.mark.parametrize(
-    "others",
+    "paraphrases",
     [
         {0: (5, (11,))},
         {0: (5, (11,)), 2: (6, (13,))},
@@ -127,135 +146,152 @@ def test_loss_equals_the_slow_one(name):
         {},
     ],
 )
-def test_a_question_is_near_to_itself_in_other_words(others):
+def test_a_question_is_near_to_its_paraphrase(paraphrases):
     records = RECORDS["wrong ones"]
-    rng = np.random.default_rng(len(others))
-    vectors = unit(rng.normal(size=(len(rows_of(records)) + len(others), 6)))
-    targets, losses = with_asked_otherwise(vectors.astype(np.float64), records, others, 5.0)
-    found = ranking_loss(tf.constant(vectors), tf.constant(targets), 5.0).numpy()
-    np.testing.assert_allclose(found, losses, rtol=1e-4, atol=1e-5)
+    batch = batch_of(records, paraphrases)
+    vectors = unit(np.random.default_rng(len(paraphrases)).normal(size=(len(batch["role"]), 6)))
+    expected = slow_loss_with_paraphrases(vectors.astype(np.float64), batch, records, paraphrases, 5.0)
+    np.testing.assert_allclose(loss_of(vectors, batch, 5.0), expected, rtol=1e-4, atol=1e-5)
 
 
-def test_gradients_are_finite_where_nothing_is_wrong():
+def test_gradients_are_finite_without_negatives():
+    batch = {name: tf.constant(values) for name, values in batch_of(RECORDS["all the same"]).items()}
     vectors = tf.Variable(unit(np.random.default_rng(0).normal(size=(4, 6))))
     with tf.GradientTape() as tape:
-        loss = tf.reduce_sum(ranking_loss(vectors, tf.constant(rows_of(RECORDS["all the same"])), 20.0))
+        loss = tf.reduce_sum(ranking_loss(vectors, batch, 20.0))
     np.testing.assert_allclose(tf.convert_to_tensor(tape.gradient(loss, vectors)), 0, atol=1e-6)
 
 
 def test_targets():
-    question, answer, wrong = targets_of([7, 8, 9])
-    assert question.tolist() == [0, 7, 8, *[0] * (MOST_RIGHT - 1)]
-    assert answer.tolist() == [1, 8, 0, *[0] * (MOST_RIGHT - 1)]
-    assert wrong.tolist() == [2, 9, 0, *[0] * (MOST_RIGHT - 1)]
-    assert question.dtype == np.int32
+    targets = targets_of([7, 8, 9, 10])
+    assert [(each["role"], each["text_id"]) for each in targets] == [
+        (QUESTION, 7), (ANSWER, 8), (NEGATIVE, 9), (NEGATIVE, 10),
+    ]  # fmt: skip
+    assert [each["positive_ids"].tolist() for each in targets] == [padded([8]), padded([]), padded([]), padded([])]
+    assert all(each.keys() == TARGETS.keys() for each in targets)
+    assert TARGETS["positive_ids"].shape == targets[0]["positive_ids"].shape
 
 
 def split_of(records):
-    """Return a split whose rows are of different lengths and have tokens of their own."""
-    targets = rows_of([(ids, ()) for ids in records])
-    lengths = 2 + np.arange(len(targets)) % 4
+    """Return a split whose sequences have different lengths and tokens of their own.
+
+    Args:
+        records: for each, the ids of a question, its answer and negatives.
+    """
+    targets = batch_of([(ids, ()) for ids in records])
+    del targets["example"]
+    lengths = 2 + np.arange(len(targets["role"])) % 4
     starts = np.concatenate([[0], np.cumsum(lengths)])
     return TokenizedSplit(
-        flat=np.arange(100, 100 + starts[-1], dtype=np.uint16),
-        starts=starts,
-        seconds=lengths.astype(np.int32),
+        sequences=Ragged(np.arange(100, 100 + starts[-1], dtype=np.uint16), starts),
+        second_starts=lengths.astype(np.int32),
         targets=targets,
-        units=np.concatenate([[0], np.cumsum([len(ids) for ids in records])]),
+        features={},
+        examples=np.concatenate([[0], np.cumsum([len(ids) for ids in records])]),
         num_tokens=np.arange(len(records)),
         num_text_tokens=np.int64(0),
         num_unknown_tokens=np.int64(0),
         remarks={},
         special=SimpleNamespace(padding=0),
+        target_specs=TARGETS,
     )
 
 
+def examples_of(split):
+    """Return for each example the role and the text id of each of its sequences."""
+    pairs = np.stack([split.targets["role"], split.targets["text_id"]], axis=1).tolist()
+    return [pairs[start:end] for start, end in zip(split.examples[:-1], split.examples[1:], strict=True)]
+
+
+def assert_copied(split, augmented, role):
+    """Check that every sequence of a role is a copy of one of the same text, and that all others are as they were."""
+    texts = {}
+    for sequence, text_id in enumerate(split.targets["text_id"]):
+        texts.setdefault(int(text_id), []).append(split.sequences[sequence].tolist())
+    for sequence, text_id in enumerate(augmented.targets["text_id"]):
+        token_ids = augmented.sequences[sequence].tolist()
+        assert token_ids in texts[int(text_id)]
+        assert augmented.second_starts[sequence] == len(token_ids)
+    assert augmented.sequences.starts[-1] == len(augmented.sequences.values)
+    assert len(augmented) == len(split)
+    for example in range(len(split)):
+        own = np.arange(split.examples[example], split.examples[example + 1])
+        kept = augmented.examples[example] + np.arange(len(own))
+        for name in TARGETS:
+            np.testing.assert_array_equal(augmented.targets[name][kept], split.targets[name][own])
+            assert augmented.targets[name].dtype == split.targets[name].dtype == np.int32
+        for before, after in zip(own, kept, strict=True):
+            assert split.sequences[before].tolist() == augmented.sequences[after].tolist()
+        added = np.arange(kept[-1] + 1, augmented.examples[example + 1])
+        assert (augmented.targets["role"][added] == role).all()
+
+
 def test_questions_learn_all_their_right_answers():
-    split = with_all_right(split_of([(1, 11), (2, 12, 99), (1, 13), (3, 12), (1, 11), (2, 14)]))
+    before = split_of([(1, 11), (2, 12, 99), (1, 13), (3, 12), (1, 11), (2, 14)])
+    split = with_all_positives(before)
+    is_question = split.targets["role"] == QUESTION
     right = {}
-    for row in split.targets:
-        if row[0] == 0:
-            right.setdefault(int(row[1]), []).append(set(row[2:].tolist()) - {0})
+    for text_id, positive_ids in zip(
+        split.targets["text_id"][is_question], split.targets["positive_ids"][is_question], strict=True
+    ):
+        right.setdefault(int(text_id), []).append(set(positive_ids.tolist()) - {0})
     assert right == {1: [{11, 13}] * 3, 2: [{12, 14}] * 2, 3: [{12}]}
-    own = [row[2] for row in split.targets if row[0] == 0]
-    assert own == [11, 12, 13, 12, 11, 14]
+    assert split.targets["positive_ids"][is_question, 0].tolist() == [11, 12, 13, 12, 11, 14]
+    assert not split.targets["positive_ids"][~is_question].any()
+    # The tokenized split itself, which other trainings read, stays as it is.
+    assert not before.targets["positive_ids"][:, 1:].any()
 
 
 def test_of_many_right_answers_the_own_one_is_kept():
-    records = [(1, 100 + number) for number in range(20)]
-    split = with_all_right(split_of(records))
-    questions = split.targets[split.targets[:, 0] == 0]
-    assert questions[:, 2].tolist() == [100 + number for number in range(20)]
-    assert (questions[:, 3:] >= 100).all()
+    split = with_all_positives(split_of([(1, 100 + number) for number in range(20)]))
+    positive_ids = split.targets["positive_ids"][split.targets["role"] == QUESTION]
+    assert positive_ids[:, 0].tolist() == [100 + number for number in range(20)]
+    assert (positive_ids[:, 1:] >= 100).all()
 
 
-def test_other_words_are_a_question_with_the_same_answer():
-    records = [(1, 11), (2, 11, 99), (3, 12), (1, 11), (4, 11), (5, 13), (5, 13)]
-    split = with_all_right(split_of(records))
-    several = [with_other_words(split, seed) for seed in range(20)]
+def test_a_paraphrase_is_another_question_with_the_same_answer():
+    split = with_all_positives(split_of([(1, 11), (2, 11, 99), (3, 12), (1, 11), (4, 11), (5, 13), (5, 13)]))
+    augmented = [with_paraphrases(split, seed) for seed in range(20)]
     seen = {}
-    for found in several:
-        assert len(found) == len(split) and found.starts[-1] == len(found.flat)
-        for record, (start, end) in enumerate(zip(found.units[:-1], found.units[1:], strict=True)):
-            own = split.units[record + 1] - split.units[record]
-            assert found.targets[start : start + own].tolist() == (
-                split.targets[split.units[record] : split.units[record + 1]].tolist()
-            )
-            added = found.targets[start + own : end]
-            seen.setdefault(record, set()).update(added[:, 1].tolist())
-            for row, target in zip(range(start + own, end), added, strict=True):
-                source = np.flatnonzero((split.targets[:, 0] == 0) & (split.targets[:, 1] == target[1]))
-                assert target[0] == 3 and any(found.row(row).tolist() == split.row(at).tolist() for at in source)
+    for each in augmented:
+        assert_copied(split, each, PARAPHRASE)
+        for example, (before, after) in enumerate(zip(examples_of(split), examples_of(each), strict=True)):
+            seen.setdefault(example, set()).update(text_id for _, text_id in after[len(before) :])
+            assert len(after) <= len(before) + 1
+        # A paraphrase knows what is right for it.
+        for sequence in np.flatnonzero(each.targets["role"] == PARAPHRASE):
+            assert set(each.targets["positive_ids"][sequence].tolist()) == {11, 0}
     assert seen == {0: {2, 4}, 1: {1, 4}, 2: set(), 3: {2, 4}, 4: {1, 2}, 5: set(), 6: set()}
-    assert np.array_equal(several[3].targets, with_other_words(split, 3).targets)
+    assert examples_of(augmented[3]) == examples_of(with_paraphrases(split, 3))
 
 
-def test_mined_answers_are_the_nearest_wrong_ones():
+def test_hard_negatives_are_the_nearest_wrong_answers():
     # Questions 1 to 4; answer 12 is right for 1 as well, 15 nearly as near to it as its own.
-    records = [(1, 11), (2, 12), (3, 13), (1, 12), (4, 15)]
-    split = with_all_right(split_of(records))
+    split = with_all_positives(split_of([(1, 11), (2, 12), (3, 13), (1, 12), (4, 15)]))
     angles = {1: 0, 11: 20, 12: 25, 13: 60, 15: 21, 2: 30, 3: 65, 4: 90}
 
-    def embed(rows):
-        turned = np.radians([angles[int(split.targets[row, 1])] for row in rows])
+    def embed(sequences):
+        turned = np.radians([angles[int(split.targets["text_id"][sequence])] for sequence in sequences])
         return 3 * np.stack([np.cos(turned), np.sin(turned)], axis=1).astype(np.float32)
 
-    mined = with_mined(split, embed, 1)
-    found = [
-        mined.targets[start:end, :2].tolist() for start, end in zip(mined.units[:-1], mined.units[1:], strict=True)
-    ]
+    mined = with_hard_negatives(split, embed, 1)
     # For 2, 15 (9 degrees away) is too near to 12 (5 degrees); the next is 11. 13 is the own of 3, then come 12 and 15.
-    assert found == [
-        [[0, 1], [1, 11], [2, 13]],
-        [[0, 2], [1, 12], [2, 13]],
-        [[0, 3], [1, 13], [2, 12]],
-        [[0, 1], [1, 12], [2, 13]],
-        [[0, 4], [1, 15]],
+    assert examples_of(mined) == [
+        [[QUESTION, 1], [ANSWER, 11], [NEGATIVE, 13]],
+        [[QUESTION, 2], [ANSWER, 12], [NEGATIVE, 13]],
+        [[QUESTION, 3], [ANSWER, 13], [NEGATIVE, 12]],
+        [[QUESTION, 1], [ANSWER, 12], [NEGATIVE, 13]],
+        [[QUESTION, 4], [ANSWER, 15]],
     ]
-    assert len(mined) == len(split)
-    texts = {int(split.targets[row, 1]): split.row(row).tolist() for row in range(len(split.targets))}
-    for row, target in enumerate(mined.targets):
-        if target[0] == 2:
-            assert mined.row(row).tolist() in [
-                split.row(at).tolist() for at in range(len(split.targets)) if split.targets[at, 1] == target[1]
-            ]
-            assert mined.seconds[row] == len(mined.row(row))
-        assert target[1] in texts
-    for unit_number in range(len(split)):
-        before, after = (s.row(s.units[unit_number]).tolist() for s in (split, mined))
-        assert before == after
-    assert with_mined(split, embed, 0) is split
+    assert_copied(split, mined, NEGATIVE)
+    assert with_hard_negatives(split, embed, 0) is split
 
 
 def test_mining_does_not_depend_on_blocks(monkeypatch):
-    split = with_all_right(split_of([(number, 100 + number // 2) for number in range(1, 40)]))
-    vectors = unit(np.random.default_rng(0).normal(size=(len(split.targets), 4)))
-    first = with_mined(split, lambda rows: vectors[rows], 2)
-    monkeypatch.setattr(negatives, "nearest", lambda *args: iter(list(negatives_nearest(*args))))
-    second = with_mined(split, lambda rows: vectors[rows], 2)
-    np.testing.assert_array_equal(first.targets, second.targets)
-    wrong = first.targets[first.targets[:, 0] == 2]
-    assert 0 < len(wrong) <= 2 * len(split)
-
-
-negatives_nearest = negatives.nearest
+    split = with_all_positives(split_of([(number, 100 + number // 2) for number in range(1, 40)]))
+    vectors = unit(np.random.default_rng(0).normal(size=(split.num_sequences, 4)))
+    whole = with_hard_negatives(split, lambda sequences: vectors[sequences], 2)
+    monkeypatch.setattr(index, "_BLOCK_VALUES", 50)  # of 20 answers: 2 questions at once
+    in_blocks = with_hard_negatives(split, lambda sequences: vectors[sequences], 2)
+    assert examples_of(whole) == examples_of(in_blocks)
+    assert 0 < np.count_nonzero(whole.targets["role"] == NEGATIVE) <= 2 * len(split)

@@ -1,4 +1,4 @@
-"""The pooled head: what each pooling reads, and what it leaves alone."""
+"""The pooled head: what each pooling reads and ignores, dropout, seeds, and linear probes as initial weights."""
 
 import keras
 import numpy as np
@@ -6,11 +6,12 @@ import pytest
 import tensorflow as tf
 from sklearn.linear_model import LogisticRegression, Ridge
 
-from tfbert.heads.pooled import PooledHead, start_with_label_probes, start_with_ridge
+from tfbert.heads.pooled import PooledHead, PoolingHead, start_with_label_probes, start_with_probe, start_with_ridge
 
 POOLINGS = ["mean", "max", "cls", "pooler"]
 LENGTHS = [5, 1, 3]
 MASK = (np.arange(5) < np.array(LENGTHS)[:, None]).astype("int32")
+BATCH = {"padding_mask": MASK}
 
 
 def encoded(dtype="float32"):
@@ -46,7 +47,10 @@ def test_pooling_and_logits(pooling):
     np.testing.assert_allclose(head.pool(outputs, MASK), pooled, rtol=1e-6)
     head.logits.bias.assign([0.5, -1.0, 2.0])
     expected = pooled @ head.logits.kernel.numpy() + [0.5, -1.0, 2.0]
-    np.testing.assert_allclose(head(outputs, MASK), expected, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(head(outputs, BATCH), expected, rtol=1e-5, atol=1e-6)
+    # Training with a frozen encoder computes the scores from vectors that are pooled once.
+    assert head.pools
+    np.testing.assert_array_equal(head.scores_of(head.pool(outputs, MASK)), head(outputs, BATCH))
 
 
 @pytest.mark.parametrize("pooling", POOLINGS)
@@ -76,11 +80,11 @@ def test_half_precision_is_pooled_in_float32(pooling, dtype):
     outputs = encoded(dtype)
     in_full = {name: tf.cast(value, "float32") for name, value in outputs.items()}
     head = make_head(pooling)
-    assert head.pool(outputs, MASK).dtype == head(outputs, MASK).dtype == tf.float32
+    assert head.pool(outputs, MASK).dtype == head(outputs, BATCH).dtype == tf.float32
     np.testing.assert_allclose(head.pool(outputs, MASK), expected_pool(pooling, in_full), rtol=1e-6)
     keras.config.set_dtype_policy("mixed_bfloat16")
     try:
-        assert make_head(pooling)(outputs, MASK).dtype == tf.float32
+        assert make_head(pooling)(outputs, BATCH).dtype == tf.float32
     finally:
         keras.config.set_dtype_policy("float32")
 
@@ -90,7 +94,7 @@ def test_gradients_reach_what_is_pooled_and_nothing_else(pooling):
     head, outputs = make_head(pooling), encoded()
     with tf.GradientTape() as tape:
         tape.watch(outputs)
-        loss = tf.reduce_sum(head(outputs, MASK, training=True) ** 2)
+        loss = tf.reduce_sum(head(outputs, BATCH, training=True) ** 2)
     used, weights = tape.gradient(loss, [outputs, head.trainable_weights])
     assert len(weights) == 2 and all(np.abs(weight).max() > 0 for weight in weights)
     assert head.uses_pooler == (pooling == "pooler")
@@ -109,12 +113,12 @@ def test_gradients_reach_what_is_pooled_and_nothing_else(pooling):
 
 def test_dropout_is_active_in_training_only():
     head, outputs = make_head("mean", dropout=0.5), encoded()
-    still = head(outputs, MASK).numpy()
-    np.testing.assert_array_equal(head(outputs, MASK, training=False), still)
-    drawn = [head(outputs, MASK, training=True).numpy() for _ in range(2)]
+    still = head(outputs, BATCH).numpy()
+    np.testing.assert_array_equal(head(outputs, BATCH, training=False), still)
+    drawn = [head(outputs, BATCH, training=True).numpy() for _ in range(2)]
     assert not np.array_equal(drawn[0], still) and not np.array_equal(drawn[0], drawn[1])
     without = make_head("mean", dropout=0.0)
-    np.testing.assert_array_equal(without(outputs, MASK, training=True), without(outputs, MASK))
+    np.testing.assert_array_equal(without(outputs, BATCH, training=True), without(outputs, BATCH))
 
 
 def test_a_seed_decides_weights_and_dropout():
@@ -123,13 +127,37 @@ def test_a_seed_decides_weights_and_dropout():
     np.testing.assert_array_equal(first.logits.kernel, same.logits.kernel)
     assert not np.array_equal(first.logits.kernel, other.logits.kernel)
     for _ in range(2):
-        np.testing.assert_array_equal(first(outputs, MASK, training=True), same(outputs, MASK, training=True))
+        np.testing.assert_array_equal(first(outputs, BATCH, training=True), same(outputs, BATCH, training=True))
     assert np.abs(first.logits.kernel).max() <= 0.04 + 1e-6 and not np.any(first.logits.bias)
 
 
+def test_a_head_that_only_pools_has_no_weights():
+    head, outputs = PoolingHead(pooling="max", dropout=0.2), encoded()
+    head.build(4)
+    assert not head.weights and not head.pools and head.dropout.rate == 0.2
+    np.testing.assert_array_equal(head.pool(outputs, MASK), expected_pool("max", outputs))
+
+
 def drawn_vectors(number, seed=0):
-    """Draw vectors of lengths around 7, as an encoder's are longer than 1 too."""
+    """Draw vectors of lengths around 7: those of an encoder are longer than 1 too."""
     return np.random.default_rng(seed).normal(0.5, 3, (number, 4)).astype(np.float32)
+
+
+@pytest.mark.parametrize("label_ids", [[0, 1, 2], [0, 2]])
+def test_logits_start_as_logistic_regression_of_the_labels_at_hand(label_ids):
+    vectors, head = drawn_vectors(400), make_head()
+    before = head.logits.kernel.numpy()
+    noise = np.random.default_rng(1).normal(0, 2, (400, 3))
+    targets = np.asarray(label_ids)[(vectors[:, :3] + noise)[:, : len(label_ids)].argmax(1)]
+    start_with_probe(head, vectors, targets)
+    scale = np.linalg.norm(vectors, axis=1).mean()
+    probe = LogisticRegression(C=10.0, max_iter=200).fit(vectors / scale, targets)
+    logits = (vectors @ head.logits.kernel.numpy() + head.logits.bias.numpy())[:, label_ids]
+    probabilities = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+    np.testing.assert_allclose(probabilities, probe.predict_proba(vectors / scale), rtol=1e-3, atol=1e-4)
+    absent = sorted({0, 1, 2} - set(label_ids))
+    np.testing.assert_array_equal(head.logits.kernel.numpy()[:, absent], before[:, absent])
+    assert not head.logits.bias.numpy()[absent].any()
 
 
 def test_each_logit_starts_as_a_label_against_the_rest():

@@ -11,7 +11,8 @@ from support import packed
 from support.rounding import assert_near, distance, relative_error
 
 from tfbert.encoder.backbone import load_encoder
-from tfbert.encoder.computation import set_computation
+from tfbert.encoder.bert import BertEncoder
+from tfbert.encoder.weights import copy_weights
 from tfbert.pretraining.heads import PretrainingHead, PretrainingModel
 
 ERF = np.vectorize(math.erf)
@@ -27,12 +28,13 @@ ACTIVATIONS = {
 FORWARD, BACKWARD = {"length": 64, "depth": 14}, {"length": 64, "depth": 28}
 
 
-def make_model(activation="gelu", epsilon=1e-12, with_pairs=True, seed=0, dtype="float32", products=None):
+def make_model(activation="gelu", epsilon=1e-12, with_pairs=True, seed=0, dtype="float32", product_dtype=None):
     keras.utils.set_random_seed(seed)
-    backbone = load_encoder("tiny", dropout=0.0, dtype=dtype).backbone
-    set_computation(backbone, activation, epsilon)
+    tiny = load_encoder("tiny", dropout=0.0, dtype=dtype).backbone
+    backbone = BertEncoder.from_config({**tiny.get_config(), "activation": activation, "layer_norm_epsilon": epsilon})
+    copy_weights(tiny, backbone)
     options = {"activation": activation, "layer_norm_epsilon": epsilon, "with_pairs": with_pairs}
-    head = PretrainingHead(backbone, **options, products=products)
+    head = PretrainingHead(backbone, **options, product_dtype=product_dtype)
     model = PretrainingModel(backbone, head)
     rng = np.random.default_rng(seed)
     for _, variable in head.tensors():  # no zeros and ones, which would hide a mistake
@@ -108,7 +110,7 @@ def test_low_precision_gives_logits_in_float32(batch):
     assert np.abs(np.asarray(half["masked_words"] - full["masked_words"])).max() > 0
     assert_near(half["masked_words"], full["masked_words"], "bfloat16", **FORWARD)
     model = make_model()
-    bias = model.head.masked_words._bias
+    bias = dict(model.head.tensors())["cls.predictions.bias"]
     bias.assign(tf.zeros_like(bias))
     far = distance(model(batch)["masked_words"], full["masked_words"])[0]
     assert far > 1.5 * relative_error("bfloat16", **FORWARD)
@@ -123,7 +125,7 @@ def gradients_of(model, batch):
 
 def test_products_of_its_own_are_the_same_in_float32_and_near_in_bfloat16(batch):
     keras_own = make_model(with_pairs=False)
-    same, half = (make_model(with_pairs=False, products=dtype) for dtype in ("float32", "bfloat16"))
+    same, half = (make_model(with_pairs=False, product_dtype=dtype) for dtype in ("float32", "bfloat16"))
     expected = gradients_of(keras_own, batch)
     for found, wanted in zip(gradients_of(same, batch), expected, strict=True):
         np.testing.assert_allclose(found, wanted, atol=1e-4, rtol=1e-4)
@@ -137,8 +139,8 @@ def test_products_of_its_own_are_the_same_in_float32_and_near_in_bfloat16(batch)
     assert logits[1].dtype == tf.float32
     assert np.abs(logits[1] - logits[0]).max() > 1e-3  # rounded: bfloat16 was in use
     np.testing.assert_array_equal(half(batch)["masked_words"], keras_own(batch)["masked_words"])
-    dense = half.head.masked_words._intermediate_dense
-    dense.kernel.assign(tf.transpose(dense.kernel))
+    kernel = dict(half.head.tensors())["cls.predictions.transform.dense.weight"]
+    kernel.assign(tf.transpose(kernel))
     broken = [distance(*pair)[0] for pair in zip(gradients_of(half, batch), expected, strict=True)]
     assert np.median(broken) > 1.5 * relative_error("bfloat16", **BACKWARD)
 

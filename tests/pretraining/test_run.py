@@ -134,7 +134,7 @@ def test_the_encoder_is_the_best_one_and_says_where_it_is_from(runs):
     folder, _ = runs
     directory, report = folder / "whole" / "encoder", report_of(folder / "whole")
     encoder = load_encoder(str(directory))
-    said = encoder.facts["pretraining"]
+    said = encoder.spec.pretraining
     assert (said["from"], said["updates"]) == ("tiny", report["best_update"])
     assert said["tokens"] == report["history"][-1]["num_tokens"]
     assert said["corpus_sha256"] == report["corpus"]["sha256"]
@@ -146,14 +146,14 @@ def test_the_encoder_is_the_best_one_and_says_where_it_is_from(runs):
             np.testing.assert_array_equal(np.asarray(weight), array)
     start = load_encoder("tiny").backbone
     assert not np.array_equal(start.weights[0], encoder.backbone.weights[0])
-    assert encoder.facts["has_pooler"] and encoder.facts["activation"] == "gelu"
+    assert encoder.spec.has_pooler and encoder.spec.activation == "gelu"
 
 
 def test_a_task_takes_the_encoder(runs):
     folder, done = runs
     assert done["whole"][1].code == 0, done["whole"][1].err
     facts = report_of(folder / "task")["encoder"]
-    assert facts["pretraining"] == load_encoder(str(folder / "whole" / "encoder")).facts["pretraining"]
+    assert facts["pretraining"] == load_encoder(str(folder / "whole" / "encoder")).spec.pretraining
 
 
 def test_going_on_starts_where_it_ended(runs):
@@ -177,7 +177,7 @@ def test_a_new_encoder_with_a_vocabulary_of_its_own(runs):
     assert trained.code == 0, trained.err
     encoder, report = load_encoder(str(folder / "new" / "encoder")), report_of(folder / "new")
     assert encoder.vocabulary == (folder / "vocabulary.txt").read_text(encoding="utf-8").split("\n")[:-1]
-    assert (encoder.backbone.num_layers, encoder.backbone.hidden_dim, encoder.facts["activation"]) == (
+    assert (encoder.backbone.num_layers, encoder.backbone.hidden_dim, encoder.spec.activation) == (
         1,
         16,
         "gelu_tanh",
@@ -185,7 +185,7 @@ def test_a_new_encoder_with_a_vocabulary_of_its_own(runs):
     # As unsure as among all tokens: nothing was known before.
     assert report["before"]["perplexity"] == pytest.approx(400, rel=0.05)
     assert report["head_updates"] == 0 and report["encoder"]["has_pooler"] is False
-    assert encoder.facts["has_pooler"]
+    assert encoder.spec.has_pooler
 
 
 @pytest.mark.parametrize("moment", KILLS)

@@ -9,9 +9,9 @@ import tensorflow as tf
 from support.small import config, finished_run
 
 from tfbert.config import override
+from tfbert.models.saved_run import load_run
 from tfbert.serving.vectors import export_vectors
 from tfbert.training import run
-from tfbert.training.finished import load_run
 from tfbert.training.problem import prepare
 
 WORDS = ["card", "pin", "loan", "house", "fee", "rate"]
@@ -33,23 +33,23 @@ def test_faiss_finds_what_the_model_finds(run_dir, tmp_path):
     assert export_vectors(run_dir, tmp_path / "new" / "out") == 2 * len(WORDS)
     index = faiss.read_index(str(tmp_path / "new" / "out" / "vectors.faiss"))
     lines = (tmp_path / "new" / "out" / "vectors.jsonl").read_text(encoding="utf-8").splitlines()
-    answering = load_run(run_dir).answering
-    offset = float(answering.arrays["index_offset"].numpy())
+    predictor = load_run(run_dir).predictor
+    offset = float(predictor.index["offset"].numpy())
     assert [json.loads(line) for line in lines[:2]] == [
         {"entry": 0, "answer": "the card", "question": "", "offset": 0.0},
         {"entry": 0, "answer": "the card", "question": "card 0", "offset": pytest.approx(offset)},
     ]
     texts = ["card 2", "my house"]
-    similar, numbers = index.search(answering.embed(texts), len(lines))
-    wanted = answering([{"text": text} for text in texts])
+    similar, numbers = index.search(predictor.embed(texts), len(lines))
+    expected = predictor([{"text": text} for text in texts])
     for row in range(len(texts)):
         by_entry = {}
         for value, number in zip(similar[row], numbers[row], strict=True):
-            of = json.loads(lines[number])
-            by_entry[of["answer"]] = max(by_entry.get(of["answer"], -2), value - of["offset"])
+            line = json.loads(lines[number])
+            by_entry[line["answer"]] = max(by_entry.get(line["answer"], -2), value - line["offset"])
         order = sorted(by_entry, key=by_entry.get, reverse=True)
-        assert order == [answer.decode() for answer in wanted["answer"][row]]
-        np.testing.assert_allclose([by_entry[answer] for answer in order], wanted["similarity"][row], atol=1e-5)
+        assert order == [answer.decode() for answer in expected["answer"][row]]
+        np.testing.assert_allclose([by_entry[answer] for answer in order], expected["similarity"][row], atol=1e-5)
 
 
 def test_without_faiss_it_says_what_to_install(monkeypatch, tmp_path):

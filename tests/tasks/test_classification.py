@@ -1,5 +1,6 @@
-"""Classification: its records, pairs, long texts in windows, and what it refuses."""
+"""Classification: its records, pairs, long texts in windows, losses, outputs, and what it refuses."""
 
+import dataclasses
 import json
 from types import SimpleNamespace
 
@@ -10,19 +11,42 @@ from support import small
 
 from tfbert.config import Config, override
 from tfbert.tasks import classification
-from tfbert.tasks.base import Encoding
-from tfbert.tasks.classification import TASK
-from tfbert.text.datasets import Tokens
-from tfbert.text.packing import Packer
+from tfbert.tasks.base import Context, Served, fitted_from_json, used_options
+from tfbert.tasks.base_pooled import LabelOptions
+from tfbert.tasks.classification import TASK, FittedClassification
+from tfbert.text.datasets import RecordSequences
+from tfbert.text.preprocessor import Preprocessor
 from tfbert.text.records import Record, read_records
 from tfbert.training.problem import prepare
 
-FACTS = {"labels": ["fee", "lost card", "refund"], "counts": [1, 1, 1], "has_pair": False}
+LABELS = ("fee", "lost card", "refund")
+CONTEXT = Context({}, (), {})
+
+
+def fitted(*, has_pair=False, **options):
+    return FittedClassification(options=LabelOptions(**options), has_pair=has_pair, labels=LABELS)
 
 
 def records_in(path, content, **settings):
     path.write_text(content, encoding="utf-8")
     return list(read_records(path, small.config(path, **settings).data, TASK.schema))
+
+
+def serialized_examples(*features):
+    """Return `tf.train.Example`s with texts, as TF Serving's Classify calls send them."""
+    return tf.constant(
+        [
+            tf.train.Example(
+                features=tf.train.Features(
+                    feature={
+                        name: tf.train.Feature(bytes_list=tf.train.BytesList(value=[text.encode()]))
+                        for name, text in each.items()
+                    }
+                )
+            ).SerializeToString()
+            for each in features
+        ]
+    )
 
 
 def test_a_second_text_is_found_by_its_usual_names_or_given(tmp_path):
@@ -47,20 +71,77 @@ def test_a_bad_pair_is_refused(tmp_path, content, message):
         records_in(tmp_path / "a.csv", content)
 
 
+def test_labels_are_sorted_by_name():
+    options = LabelOptions(dropout=0.3)
+    task = TASK.fit([Record("a", "y", "t:1"), Record("b", "x", "t:2"), Record("c", "y", "t:3")], options)
+    assert task == FittedClassification(options=options, has_pair=False, labels=("x", "y"))
+    assert task.known_labels == ("x", "y") and task.num_scores == 2
+    with pytest.raises(
+        ValueError, match=r"^train has only the label \['x'\]; wanted at least two labels to tell apart"
+    ):
+        TASK.fit([Record("a", "x", "t:1"), Record("b", "x", "t:2")], options)
+
+
+def test_it_is_the_same_after_json():
+    options = LabelOptions(
+        dropout=0.3,
+        part_tokens=64,
+        head_learning_rate_factor=2.0,
+        pooling="max",
+        start="random",
+        long_text="mean",
+        window_overlap_fraction=0.5,
+        label_smoothing=0.2,
+        class_weights="balanced",
+    )
+    assert not any(getattr(options, field.name) == field.default for field in dataclasses.fields(options))
+    for task in (
+        FittedClassification(options=options, has_pair=False, labels=LABELS),
+        fitted(has_pair=True, label_smoothing=0.5),
+    ):
+        assert fitted_from_json(json.loads(json.dumps(task.to_json()))) == task
+
+
+def test_its_options_are_those_of_whole_texts_with_labels():
+    assert used_options(TASK) == {
+        "encoder.long_text", "encoder.window_overlap_fraction", "head.dropout", "head.pooling", "head.start",
+        "train.class_weights", "train.head_learning_rate_factor", "train.label_smoothing", "train.part_tokens",
+    }  # fmt: skip
+
+
+def test_an_overlap_without_windows_is_refused():
+    config = override(Config(), {"encoder.window_overlap_fraction": 0.5})
+    with pytest.raises(
+        ValueError, match="window_overlap_fraction=0.5: there are no windows with encoder.long_text=cut"
+    ):
+        LabelOptions.from_config(config)
+    options = LabelOptions.from_config(override(config, {"encoder.long_text": "max"}))
+    assert (options.long_text, options.window_overlap_fraction) == ("max", 0.5)
+
+
 def test_one_text_among_pairs_is_refused():
-    facts = TASK.read_facts([Record("a", "x", "t:1", ("b",)), Record("c", "y", "t:2", ("d",))])
-    assert facts == {"labels": ["x", "y"], "counts": [1, 1], "has_pair": True}
+    records = [Record("a", "x", "t:1", ("b",)), Record("c", "y", "t:2", ("d",))]
+    task = TASK.fit(records, LabelOptions())
+    assert task.has_pair and [each.name for each in task.inputs] == ["text", "text_pair"]
+    assert task.inputs_of(records[0]) == {"text": "a", "text_pair": "b"}
     with pytest.raises(ValueError, match=r"t:9: 1 text; wanted two texts, as the first record of train has"):
-        TASK.inputs_of(Record("a", "x", "t:9"), facts)
+        task.inputs_of(Record("a", "x", "t:9"))
     with pytest.raises(ValueError, match=r"t:9: 2 text; wanted one text, as in train"):
-        TASK.inputs_of(Record("a", "x", "t:9", ("b",)), facts | {"has_pair": False})
+        fitted().inputs_of(Record("a", "x", "t:9", ("b",)))
+
+
+def test_windows_of_pairs_are_refused():
+    with pytest.raises(
+        ValueError, match="encoder.long_text=mean: pairs of texts are always cut; wanted cut, or records"
+    ):
+        TASK.fit([Record("a", "x", "t:1", ("b",)), Record("c", "y", "t:2", ("d",))], LabelOptions(long_text="mean"))
 
 
 @pytest.mark.parametrize("label", ["refnd", "a", "zzz", "refunds"])
 def test_a_label_unknown_to_train_is_refused(label):
     with pytest.raises(ValueError, match=rf"^test.csv:3: label '{label}' is not one of the 3 labels of train"):
-        TASK.target_of(Record("x", label, "test.csv:3"), FACTS)
-    assert [TASK.target_of(Record("x", known, "w"), FACTS) for known in FACTS["labels"]] == [0, 1, 2]
+        fitted().target_of(Record("x", label, "test.csv:3"))
+    assert [fitted().gold(Record("x", known, "w")) for known in LABELS] == [0, 1, 2]
 
 
 def test_the_nearest_label_is_named(tmp_path):
@@ -80,56 +161,125 @@ def test_pairs_become_two_segments(tmp_path):
     split = problem.tokenized["train"]
     both = [problem.tokenizer(tf.constant([text])).to_list()[0] for text in ("my card 3 train", "the fee is low")]
     special = problem.tokenizer.special
-    assert split.row(3).tolist() == [special.start, *both[0], special.end, *both[1], special.end]
-    assert split.seconds[3] == len(both[0]) + 2
+    assert split.sequences[3].tolist() == [special.start, *both[0], special.end, *both[1], special.end]
+    assert split.second_starts[3] == len(both[0]) + 2
+    assert split.targets["label_id"].tolist() == [0, 1, 0, 1, 0, 1]
 
 
-IDS = np.arange(10, 30, dtype=np.int32)
+FIVE = "the first number is two "
 
 
-@pytest.mark.parametrize(("long_text", "num_rows"), [("cut", 1), ("mean", 4), ("max", 4)])
-def test_long_texts_are_cut_or_become_windows(tmp_path, tiny_tokenizer, long_text, num_rows):
-    config = override(small.config(tmp_path), {"encoder.long_text": long_text, "encoder.sequence_length": 8})
-    packer = Packer(tiny_tokenizer.special, 8, 0.25)
-    record = Record("any", "refund", "a:1")
-    rows = TASK.examples(record, [Tokens(IDS)], packer, FACTS, config, lambda *_: None)
-    starts = packer.window_starts(20, 6)[:num_rows]
-    assert [row.token_ids[1:-1].tolist() for row in rows] == [IDS[start : start + 6].tolist() for start in starts]
-    assert [row.target for row in rows] == [2] * num_rows
-    assert TASK.cut_length(FACTS, config) == (8 if long_text == "cut" else None)
+@pytest.mark.parametrize(("long_text", "starts"), [("cut", [0]), ("mean", [0, 4, 9, 14]), ("max", [0, 4, 9, 14])])
+def test_long_texts_are_cut_or_become_windows(tiny_tokenizer, long_text, starts):
+    task = fitted(long_text=long_text)
+    ids = tiny_tokenizer(tf.constant([4 * FIVE])).to_list()[0]
+    assert len(ids) == 20
+    sequences = task.sequences({"text": tf.constant([4 * FIVE])}, Preprocessor(tiny_tokenizer, 8, 0.25))
+    token_ids = sequences.token_ids.to_list()
+    assert [row[1:-1] for row in token_ids] == [ids[start : start + 6] for start in starts]
+    targets = task.targets_of(Record(4 * FIVE, "refund", "a:1"), RecordSequences(token_ids, {}), pytest.fail)
+    assert targets == [{"label_id": 2}] * len(starts)
+    assert task.cuts_texts == (long_text == "cut")
 
 
 @pytest.mark.parametrize("long_text", ["cut", "mean", "max"])
-def test_windows_are_joined_by_record(tmp_path, tiny_tokenizer, long_text):
-    config = override(small.config(tmp_path), {"encoder.long_text": long_text, "encoder.sequence_length": 8})
-    packer = Packer(tiny_tokenizer.special, 8, 0.25)
+def test_windows_are_joined_by_record(tiny_tokenizer, long_text):
+    task = fitted(long_text=long_text)
 
     def logits(packed):
-        # Something of each row that differs between rows, and is not the same for each label.
+        # Differs between sequences, and between labels.
         total = tf.cast(tf.reduce_sum(packed["token_ids"] * packed["padding_mask"], 1), tf.float32) / 100
         return tf.stack([total, -total, total**2 / 10], axis=1)
 
-    texts = ["good people see you", "the first number is two " * 6]
-    encoding = Encoding(tiny_tokenizer, packer, logits, config)
-    answers = TASK.answer({"text": tf.constant(texts)}, encoding, FACTS)
-    for index, text in enumerate(texts):
-        ids = np.array(tiny_tokenizer(tf.constant([text])).to_list()[0])
-        starts = packer.window_starts(len(ids), 6) if long_text != "cut" else [0]
+    texts = ["good people see you", 6 * FIVE]
+    sequences = task.sequences({"text": tf.constant(texts)}, Preprocessor(tiny_tokenizer, 8, 0.25))
+    outputs = task.decode(sequences.scores(logits), sequences, CONTEXT)
+    for index, starts in enumerate([[0], [0, 4, 9, 14, 19, 24]]):
+        ids = np.array(tiny_tokenizer(tf.constant([texts[index]])).to_list()[0])
+        starts = starts[:1] if long_text == "cut" else starts
         totals = np.array([(ids[start : start + 6].sum() + 2 + 3) / 100 for start in starts])
         by_window = np.stack([totals, -totals, totals**2 / 10], axis=1)
         joined = by_window.max(0) if long_text == "max" else by_window.mean(0)
         expected = np.exp(joined) / np.exp(joined).sum()
-        np.testing.assert_allclose(answers["probabilities"][index], expected, rtol=1e-5)
-    assert answers["truncated"].numpy().tolist() == [False, long_text == "cut"]
+        np.testing.assert_allclose(outputs["probabilities"][index], expected, rtol=1e-5)
+    assert outputs["truncated"].numpy().tolist() == [False, long_text == "cut"]
+
+
+def test_loss_is_cross_entropy_with_smoothing():
+    scores = np.array([[2.0, -1.0, 0.5], [0.0, 1.0, 3.0]], np.float32)
+    batch = {"label_id": tf.constant([0, 1], tf.int64)}
+    nll = np.log(np.exp(scores).sum(1, keepdims=True)) - scores
+    right = nll[[0, 1], [0, 1]]
+    np.testing.assert_allclose(fitted().loss(tf.constant(scores), batch), right, rtol=1e-5)
+    smooth = fitted(label_smoothing=0.3).loss(tf.constant(scores), batch)
+    np.testing.assert_allclose(smooth, 0.7 * right + 0.3 * nll.mean(1), rtol=1e-5)
+
+
+def test_balanced_weights_make_every_label_count_alike():
+    split = SimpleNamespace(targets={"label_id": np.array([0, 0, 0, 2])})
+    assert fitted().example_weights(split) is None
+    weights = fitted(class_weights="balanced").example_weights(split)
+    np.testing.assert_allclose(weights, [2 / 3, 2 / 3, 2 / 3, 2])
+    assert weights.dtype == np.float32
+
+
+def test_the_head_has_the_options():
+    head = fitted(pooling="max", dropout=0.4).head(seed=0)
+    head.build(4)
+    assert head.pooling == "max" and head.dropout.rate == 0.4 and head.logits.kernel.shape == (4, 3)
 
 
 @pytest.mark.parametrize(("num_labels", "of_each"), [(3, 50), (75, 20), (400, 10)])
 def test_a_head_starts_from_some_examples_of_every_label(monkeypatch, num_labels, of_each):
     targets = np.random.default_rng(0).permutation(np.repeat(np.arange(num_labels), 60))
+    split = SimpleNamespace(targets={"label_id": targets})
     seen = []
     monkeypatch.setattr(classification, "start_with_probe", lambda head, vectors, labels: seen.append(labels))
-    model = SimpleNamespace(head=None)
-    TASK.start_head(model, lambda rows: np.zeros((len(rows), 2)), targets, Config())
+    fitted().initialize_head(None, lambda indices: np.zeros((len(indices), 2)), split, 0)
     assert np.bincount(seen[0]).tolist() == [of_each] * num_labels
-    TASK.start_head(model, pytest.fail, targets, override(Config(), {"head.start": "random"}))
+    fitted(start="random").initialize_head(None, pytest.fail, split, 0)
     assert len(seen) == 1
+
+
+def test_outputs_are_the_most_probable_label_and_all_probabilities():
+    scores = tf.constant([[1.0, 3.0, 0.0], [0.5, 0.25, -4.0]])
+    outputs = {name: value.numpy() for name, value in fitted().decode_sequences(scores, None).items()}
+    expected = np.exp(scores) / np.exp(scores).sum(1, keepdims=True)
+    np.testing.assert_allclose(outputs["probabilities"], expected, rtol=1e-5)
+    np.testing.assert_allclose(outputs["probability"], expected.max(1), rtol=1e-5)
+    assert outputs["label"].tolist() == [b"lost card", b"fee"]
+    assert outputs["label_id"].tolist() == [1, 0] and outputs["label_id"].dtype == np.int32
+
+
+def test_evaluation_is_of_the_outputs():
+    scores = tf.constant([[1.0, 3.0, 0.0], [0.5, 0.25, -4.0], [0.0, 0.0, 1.0], [0.0, 2.0, 0.0]])
+    outputs = {name: value.numpy() for name, value in fitted().decode_texts(scores).items()}
+    evaluation = fitted().evaluate(outputs, [1, 0, 2, 0], {})
+    values = evaluation.values()
+    assert values["accuracy"] == 0.75
+    assert values["loss"] == pytest.approx(-np.log(outputs["probabilities"][[0, 1, 2, 3], [1, 0, 2, 0]]).mean())
+    assert list(evaluation.per_label()) == list(LABELS)
+    names = {metric.name for metric in FittedClassification.metrics}
+    assert names == values.keys() | evaluation.intervals().keys() and FittedClassification.monitor.name in values
+
+
+@pytest.mark.parametrize("has_pair", [False, True])
+def test_signatures_of_its_own(has_pair):
+    requests = []
+    probabilities = tf.constant([[0.1, 0.7, 0.2], [0.3, 0.3, 0.4]])
+
+    def predict(**inputs):
+        requests.append({name: value.numpy().tolist() for name, value in inputs.items()})
+        return {"probabilities": probabilities}
+
+    served = Served(predict, None, None, {})
+    signatures = fitted(has_pair=has_pair).signatures(served)
+    assert signatures.keys() == {"labels", "classify"}
+    labels = signatures["labels"](tf.constant([2, -1, 3, 0]))
+    assert labels["label"].numpy().tolist() == [b"refund", b"", b"", b"fee"]
+    names = ["text", "text_pair"] if has_pair else ["text"]
+    examples = serialized_examples(*({name: f"{row} {name}" for name in names} for row in ("one", "two")))
+    outputs = signatures["classify"].python_function(examples)
+    assert requests == [{name: [f"one {name}".encode(), f"two {name}".encode()] for name in names}]
+    assert outputs["classes"].numpy().tolist() == [[label.encode() for label in LABELS]] * 2
+    np.testing.assert_array_equal(outputs["scores"], probabilities)

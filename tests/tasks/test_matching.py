@@ -1,6 +1,7 @@
-"""Matching: what files may say, what the index holds and must not hold, and both kinds of data from file to server."""
+"""Matching: what files may say, what is learned and decided, and pairs and scored pairs from file to server."""
 
 import csv
+import dataclasses
 import json
 from types import SimpleNamespace
 
@@ -9,21 +10,24 @@ import pytest
 import tensorflow as tf
 
 from tfbert.config import Config, DataConfig, override
+from tfbert.evaluation.ranking import RankingEvaluation
+from tfbert.heads.negatives import ANSWER, NEGATIVE, PARAPHRASE, QUESTION
+from tfbert.models.saved_run import load_run
 from tfbert.serving import publish
-from tfbert.serving.predictor import Predictor
+from tfbert.serving.saved_predictor import SavedPredictor
 from tfbert.serving.scoring import evaluate
-from tfbert.tasks.base import Encoding
-from tfbert.tasks.matching import TASK
-from tfbert.text.datasets import Tokens
-from tfbert.text.packing import Packer
+from tfbert.tasks.base import Context, Served, check_options, fitted_from_json, used_options
+from tfbert.tasks.matching import TASK, FittedPairs, FittedScored, MatchingOptions
+from tfbert.text.datasets import RecordSequences, TextTokens
+from tfbert.text.inputs import batch_of
+from tfbert.text.preprocessor import Preprocessor
 from tfbert.text.records import Record, read_records
 from tfbert.text.rows import Row
 from tfbert.training import run
-from tfbert.training.answering import Answering
-from tfbert.training.finished import load_run
 from tfbert.training.problem import prepare
 
-PAIRS, SCORED = {"kind": "pairs", "threshold": -1.0}, {"kind": "scored", "low": 0.0, "high": 5.0}
+PAIRS = FittedPairs(options=MatchingOptions())
+SCORED = FittedScored(options=MatchingOptions(), lowest=0.0, highest=5.0)
 
 # What files may say
 
@@ -87,106 +91,153 @@ def test_a_cell_may_hold_a_list_of_wrong_answers(tmp_path):
     assert (first.others, second.others) == (("So.", "Not so.", "Never."), ("Because.", "[sic]"))
 
 
-def test_facts():
+def test_fit_finds_pairs_or_scores():
     pair, scored = Record("q", None, "a:1", ("a",)), Record("q", 2.0, "a:2", ("b",))
-    assert TASK.read_facts([pair, Record("q", None, "a:3", ("b",))]) == PAIRS
-    assert TASK.read_facts([scored, Record("q", -1.0, "a:3", ("a",))]) == {"kind": "scored", "low": -1.0, "high": 2.0}
+    options = MatchingOptions(pooling="max")
+    assert TASK.fit([pair, Record("q", None, "a:3", ("b",))], options) == FittedPairs(options=options)
+    assert TASK.fit([scored, Record("q", -1.0, "a:3", ("a",))], options) == FittedScored(
+        options=options, lowest=-1.0, highest=2.0
+    )
     with pytest.raises(ValueError, match="train has one answer only; wanted at least two"):
-        TASK.read_facts([pair, Record("r", None, "a:3", (" a ",))])
+        TASK.fit([pair, Record("r", None, "a:3", (" a ",))], options)
     with pytest.raises(ValueError, match="every score of train is 2; wanted different ones"):
-        TASK.read_facts([scored, scored])
+        TASK.fit([scored, scored], options)
     for records in ([pair, scored], [scored, pair]):
         with pytest.raises(ValueError, match="no score; wanted one in every row of train, or in none"):
-            TASK.read_facts([*records, pair])
+            TASK.fit([*records, pair], options)
 
 
 def test_what_train_does_not_have_is_refused():
     pair, scored = Record("q", None, "a:1", ("a",)), Record("q", 2.0, "a:2", ("b",))
-    assert TASK.inputs_of(pair, PAIRS) == {"text": "q"}
-    assert TASK.inputs_of(scored, SCORED) == {"text": "q", "text_pair": "b"}
+    assert PAIRS.inputs_of(pair) == {"text": "q"}
+    assert SCORED.inputs_of(scored) == SCORED.inputs_of(scored, training=True) == {"text": "q", "text_pair": "b"}
+    for training in (False, True):
+        with pytest.raises(ValueError, match="a:1: no score; wanted one, as in train"):
+            SCORED.inputs_of(pair, training=training)
+        with pytest.raises(ValueError, match="a:2: a score; wanted none, as in train"):
+            PAIRS.inputs_of(scored, training=training)
     with pytest.raises(ValueError, match="a:1: no score; wanted one, as in train"):
-        TASK.gold_of(pair, SCORED)
+        SCORED.gold(pair)
     with pytest.raises(ValueError, match="a:2: a score; wanted none, as in train"):
-        TASK.gold_of(scored, PAIRS)
-    assert TASK.gold_of(scored, SCORED) == 2.0
-    assert TASK.gold_of(Record(" q  r", None, "a:1", ("a ",)), PAIRS) == ("q r", "a")
+        PAIRS.gold(scored)
+    assert SCORED.gold(scored) == TASK.truth_of(scored) == 2.0
+    assert PAIRS.gold(Record(" q  r", None, "a:1", ("a ",))) == ("q r", "a")
+    assert TASK.truth_of(pair) == "a"
+    assert [each.name for each in PAIRS.inputs] == ["text"]
+    assert [each.name for each in SCORED.inputs] == ["text", "text_pair"]
+
+
+# Options
+
+
+@pytest.mark.parametrize("fitted", [PAIRS, SCORED])
+def test_it_is_the_same_after_json(fitted):
+    options = MatchingOptions(pooling="max", dropout=0.3, hard_negatives=2 * (fitted is PAIRS))
+    fitted = dataclasses.replace(fitted, options=options)
+    assert fitted_from_json(json.loads(json.dumps(fitted.to_json()))) == fitted
+
+
+def test_options_without_effect_do_not_exist():
+    assert used_options(TASK) == {"head.pooling", "head.dropout", "train.hard_negatives"}
+    for path, value in {
+        "train.part_tokens": 64, "train.head_learning_rate_factor": 2.0, "head.start": "random",
+        "train.label_smoothing": 0.1, "train.class_weights": "balanced", "encoder.long_text": "mean",
+    }.items():  # fmt: skip
+        with pytest.raises(ValueError, match=f"{path}={value}: matching does not use it"):
+            check_options(override(Config(task="matching"), {path: value}))
+
+
+def test_hard_negatives_of_scored_pairs_are_refused():
+    records = [Record("q", 1.0, "a:1", ("a",)), Record("q", 2.0, "a:2", ("b",))]
+    with pytest.raises(ValueError, match="train.hard_negatives=2: has no effect on pairs with a score, as in train"):
+        TASK.fit(records, MatchingOptions(hard_negatives=2))
+
+
+@pytest.mark.parametrize("fitted", [PAIRS, SCORED])
+def test_the_head_has_the_options(fitted):
+    head = dataclasses.replace(fitted, options=MatchingOptions(pooling="max", dropout=0.4)).head(seed=0)
+    assert head.pooling == "max" and head.dropout.rate == 0.4
 
 
 # What is learned
 
 
-def examples(texts, facts, packer, score=None):
-    said = []
-    tokens = [Tokens(np.arange(10, 10 + len(text.split()), dtype=np.int32)) for text in texts]
-    record = Record(texts[0], score, "here", tuple(texts[1:]))
-    return TASK.examples(record, tokens, packer, facts, Config(), said.append), said
+def sequences_of(task, records, preprocessor, training=True):
+    items = [task.inputs_of(record, training=training) for record in records]
+    return task.sequences(batch_of(items, list(items[0])), preprocessor)
 
 
-def test_a_row_for_each_text(tiny_tokenizer):
-    packer = Packer(tiny_tokenizer.special, 8)
-    rows, said = examples(["a b", "c d e", "f"], PAIRS, packer)
+def record_of(*texts, score=None):
+    return Record(texts[0], score, "here", texts[1:])
+
+
+def test_a_sequence_for_each_text(tiny_tokenizer):
+    records = [record_of("my card", "the new house"), record_of("a", "the fee is low and the card is new", "no", "yes")]
+    sequences = sequences_of(PAIRS, records, Preprocessor(tiny_tokenizer, 8))
+    texts = [text for record in records for text in record.texts]
     special = tiny_tokenizer.special
-    assert [row.token_ids.tolist() for row in rows] == [
-        [special.start, *range(10, 10 + number), special.end] for number in (2, 3, 1)
+    ids = [each[:6] for each in tiny_tokenizer(tf.constant(texts)).to_list()]
+    assert sequences.token_ids.to_list() == [[special.start, *each, special.end] for each in ids]
+    assert sequences.records.numpy().tolist() == [0, 0, 1, 1, 1, 1]
+    assert sequences.is_cut.numpy().tolist() == [False, False, False, True, False, False]
+    served = sequences_of(PAIRS, records, Preprocessor(tiny_tokenizer, 8), training=False)
+    assert served.token_ids.to_list() == [sequences.token_ids.to_list()[place] for place in (0, 2)]
+    assert served.records is None
+
+
+def test_scored_pairs_are_two_sequences_each(tiny_tokenizer):
+    records = [
+        record_of("my card", "the house", score=1.0),
+        record_of("the fee is low and the card is new", "", score=2),
     ]
-    assert [row.target[0] for row in rows] == [0, 1, 2]
-    assert rows[0].target[2] == rows[1].target[1] != rows[2].target[1]
-    assert min(row.target[1] for row in rows) > 0
-    assert said == []
-    _, said = examples(["a b c d e f g", "c", "a b c d e f g h"], PAIRS, packer)
-    assert said == [
-        "questions have more than 6 tokens and lose their end", "answers have more than 6 tokens and lose their end",
-    ]  # fmt: skip
+    sequences = sequences_of(SCORED, records, Preprocessor(tiny_tokenizer, 8))
+    ids = [each[1:-1] for each in sequences.token_ids.to_list()]
+    assert ids == [each[:6] for each in tiny_tokenizer(tf.constant([t for r in records for t in r.texts])).to_list()]
+    assert sequences.records.numpy().tolist() == [0, 0, 1, 1]
 
 
-def test_texts_that_differ_in_blanks_have_one_id(tiny_tokenizer):
-    packer = Packer(tiny_tokenizer.special, 8)
-    (first, answer), _ = examples(["How  so?", "so"], PAIRS, packer)
-    (second, other), _ = examples([" How so?\n", "So"], PAIRS, packer)
-    assert first.target[1] == second.target[1]
-    assert answer.target[1] != other.target[1]
+def targets(task, record, lengths, room=6):
+    """Return the targets of a record whose texts have these lengths in tokens, and the remarks on it."""
+    remarks = []
+    texts = [TextTokens(np.arange(length)) for length in lengths]
+    token_ids = [np.arange(min(length, room) + 2) for length in lengths]
+    return task.targets_of(record, RecordSequences(token_ids, {"texts": texts}), remarks.append), remarks
 
 
-def test_loss_of_scored_pairs_is_the_squared_error_of_the_cosine(tiny_tokenizer):
-    rows, _ = examples(["a b", "c"], SCORED, Packer(tiny_tokenizer.special, 8), score=4.0)
-    assert [row.target for row in rows] == [pytest.approx(0.8)] * 2  # of 0 to 5
+def test_targets_of_pairs_are_roles_and_ids():
+    learned, remarks = targets(PAIRS, record_of("a b", "c d e", "f"), (2, 3, 6))
+    assert [each["role"] for each in learned] == [QUESTION, ANSWER, NEGATIVE]
+    question, answer, negative = (each["text_id"] for each in learned)
+    assert learned[0]["positive_ids"][0] == answer and len({question, answer, negative}) == 3
+    assert min(question, answer, negative) > 0
+    assert remarks == []
+
+
+@pytest.mark.parametrize(
+    ("lengths", "cut"), [((7, 3, 2), ["questions"]), ((6, 7, 6), ["answers"]), ((9, 1, 8), ["questions", "answers"])]
+)
+@pytest.mark.parametrize("task", [PAIRS, SCORED])
+def test_it_is_said_whose_end_is_lost(task, lengths, cut):
+    _, remarks = targets(task, record_of("a", "b", "c", score=1.0), lengths)
+    assert remarks == [f"{noun} have more than 6 tokens and lose their end" for noun in cut]
+
+
+def test_texts_that_differ_in_whitespace_have_one_id():
+    (first, answer), _ = targets(PAIRS, record_of("How  so?", "so"), (1, 1))
+    (second, other), _ = targets(PAIRS, record_of(" How so?\n", "So"), (1, 1))
+    assert first["text_id"] == second["text_id"]
+    assert answer["text_id"] != other["text_id"]
+
+
+def test_loss_of_scored_pairs_is_the_squared_error_of_the_cosine():
+    learned, _ = targets(SCORED, record_of("a b", "c", score=4.0), (2, 1))
+    assert learned == [{"similarity": pytest.approx(0.8)}] * 2  # of 0 to 5
     vectors = np.array([[1, 0], [0.6, 0.8], [0, 1], [0, -1]], np.float32)
-    batch = {"targets": tf.constant([0.8, 0.8, 0.25, 0.25]), "units": tf.constant([0, 0, 1, 1])}
-    np.testing.assert_allclose(TASK.loss(tf.constant(vectors), batch, Config()), [0.04, 1.5625], rtol=1e-5)
+    batch = {"similarity": tf.constant([0.8, 0.8, 0.25, 0.25]), "example": tf.constant([0, 0, 1, 1])}
+    np.testing.assert_allclose(SCORED.loss(tf.constant(vectors), batch), [0.04, 1.5625], rtol=1e-5)
 
 
-# What the index holds
-
-
-def pair(question, *answers):
-    return Record(question, None, f"file:{question}", answers)
-
-
-SPLITS = {
-    "train": [pair("t1", "x"), pair("t2", "y", "z"), pair("t3", "x")],
-    "validation": [pair("v1", "y"), pair("v2", "w")],
-    "test": [pair("s1", "x"), pair("s2", "u")],
-}
-
-
-def test_questions_of_validation_and_test_are_not_in_the_index():
-    asked = []
-
-    def embed(texts):
-        asked.extend(texts)
-        return np.zeros((len(texts), 4), np.float32)
-
-    found = TASK.arrays(SPLITS, embed, PAIRS, Config())
-    assert found["index_answers"].tolist() == [b"x", b"y", b"w", b"u"]
-    assert found["index_questions"].tolist() == [b"", b"t1", b"t3", b"", b"t2", b"", b""]
-    # Those of validation become vectors all the same: they decide the offset.
-    assert sorted(asked) == ["t1", "t2", "t3", "u", "v1", "v2", "w", "x", "y"]
-    only = TASK.arrays({"train": SPLITS["train"]}, embed, PAIRS, Config())
-    assert only["index_answers"].tolist() == [b"x", b"y"]
-    assert TASK.arrays(SPLITS, embed, SCORED, Config()) == TASK.array_specs(SCORED) == {}
-
-
-# What is scored
+# What is answered and scored
 
 ANSWERS = {
     "answer": np.array([[b"x", b"y"], [b"y", b" x"], [b"x", b"y"]], object),
@@ -195,26 +246,65 @@ ANSWERS = {
 GOLD = [("q", "x"), ("r", "x"), ("s", "w")]
 
 
-def test_scores_of_pairs():
-    found = TASK.scores(ANSWERS, GOLD, PAIRS)
-    assert found["metrics"]["mrr_at_10"]["value"] == 0.5
-    assert found["metrics"]["recall_at_1"]["value"] == pytest.approx(1 / 3)
-    assert TASK.quick_scores(ANSWERS, GOLD, PAIRS)["mrr_at_10"] == 0.5
-    assert TASK.settle(ANSWERS, GOLD, PAIRS) == {"kind": "pairs", "threshold": pytest.approx(0.85)}
-    details = TASK.details(ANSWERS, GOLD, PAIRS)
-    assert list(details["worst"]) == [1, 2]
-    assert (details["worst"][1]["label"], details["worst"][1]["predicted"]) == ("x", "y")
-    assert len(details["figures"]) == 1 and len(details["tables"]) == 2
+def test_evaluation_of_pairs():
+    evaluation = PAIRS.evaluate(ANSWERS, GOLD, {"threshold": np.float32(0.85)})
+    assert evaluation.values()["mrr_at_10"] == 0.5
+    assert evaluation.values()["recall_at_1"] == pytest.approx(1 / 3)
+    assert {metric.name for metric in PAIRS.metrics} == evaluation.values().keys() == evaluation.intervals().keys()
+    assert PAIRS.monitor.name == "mrr_at_10" and PAIRS.monitor in PAIRS.metrics
+    sections = evaluation.sections()
+    assert list(sections["worst"]) == [1, 2]
+    assert (sections["worst"][1]["label"], sections["worst"][1]["predicted"]) == ("x", "y")
+    assert "0.8500" in sections["tables"][1]["caption"]
 
 
-def test_scores_of_scored_pairs():
-    answers = {"similarity": np.array([0.1, 0.4, 0.35, 0.8], np.float32)}
-    gold = [0.0, 1.0, 2.0, 5.0]
-    assert TASK.quick_scores(answers, gold, SCORED)["spearman"] == pytest.approx(0.8)
-    assert TASK.scores(answers, gold, SCORED)["metrics"]["spearman"]["value"] == pytest.approx(0.8)
-    assert TASK.settle(answers, gold, SCORED) == SCORED
-    assert TASK.monitor_of(SCORED) == "spearman" and TASK.monitor_of(PAIRS) == "mrr_at_10"
-    assert TASK.details(answers, gold, SCORED)["worst"] == {}
+def test_the_threshold_is_decided_on_validation_and_applied_in_the_graph():
+    decision = PAIRS.decision
+    fitted = decision.fit(ANSWERS, GOLD)
+    assert fitted == {"threshold": pytest.approx(0.85)} and decision.initial() == {"threshold": -1.0}
+    for value in (fitted, decision.initial()):
+        assert value["threshold"].dtype == decision.specs["threshold"].dtype.as_numpy_dtype
+    outputs = {name: tf.constant(values) for name, values in ANSWERS.items()}
+    for values, expected in ((fitted, [False, True, True]), (decision.initial(), [False] * 3)):
+        decided = decision.apply(outputs, {name: tf.Variable(value) for name, value in values.items()})
+        assert decided.pop("abstain").numpy().tolist() == expected
+        assert decided == outputs
+    assert SCORED.decision is None and SCORED.index is None
+
+
+def test_evaluation_of_scored_pairs():
+    outputs = {"similarity": np.array([0.1, 0.4, 0.35, 0.8], np.float32)}
+    evaluation = SCORED.evaluate(outputs, [0.0, 1.0, 2.0, 5.0], {})
+    assert evaluation.values()["spearman"] == pytest.approx(0.8)
+    assert evaluation.intervals()["spearman"]["value"] == pytest.approx(0.8)
+    assert {metric.name for metric in SCORED.metrics} == evaluation.values().keys() == evaluation.intervals().keys()
+    assert SCORED.monitor.name == "spearman"
+    assert evaluation.sections()["worst"] == {}
+
+
+def test_similarities_of_scored_pairs(tiny_tokenizer):
+    records = [record_of("my card", "my card", score=1.0), record_of("the fee is low and the card is new", "", score=2)]
+    sequences = sequences_of(SCORED, records, Preprocessor(tiny_tokenizer, 8))
+    vectors = tf.constant([[1, 0], [1, 0], [0.6, 0.8], [0, 1.0]])
+    outputs = SCORED.decode(vectors, sequences, Context({}, (), {}))
+    np.testing.assert_allclose(outputs["similarity"], [1, 0.8], rtol=1e-6)
+    assert outputs["truncated"].numpy().tolist() == [False, True]
+    assert outputs.keys() == {output.name for output in SCORED.outputs}
+
+
+def test_the_signature_embed_returns_the_vectors_of_texts(tiny_tokenizer):
+    def model(packed):
+        return tf.cast(packed["token_ids"] * packed["padding_mask"], tf.float32)[:, :4]
+
+    served = Served(None, Preprocessor(tiny_tokenizer, 8), model, {})
+    for task in (PAIRS, SCORED):
+        signatures = task.signatures(served)
+        assert signatures.keys() == {"embed"}
+        vectors = signatures["embed"](tf.constant(["my new card", "the house is low"]))["embedding"]
+        ids = tiny_tokenizer(tf.constant(["my new card", "the house is low"])).to_list()
+        start = tiny_tokenizer.special.start
+        assert vectors.numpy().tolist() == [[start, *each[:3]] for each in ids]
+        assert task.decode_sequences(vectors, None) == {"embedding": vectors}
 
 
 # From file to server
@@ -254,100 +344,121 @@ def faq(tmp_path_factory):
     return SimpleNamespace(data=folder, run=folder / "run", version=version_dir, problem=problem)
 
 
+def index_of(run_dir):
+    """Return the predictor of a run, and the values of its index."""
+    predictor = load_run(run_dir).predictor
+    return predictor, {name: variable.numpy() for name, variable in predictor.index.items()}
+
+
 def test_the_index_is_part_of_the_saved_model(faq):
     model = tf.saved_model.load(str(faq.version))
     embed = model.signatures["embed"]
-    finished = load_run(faq.run)
-    of = {name: variable.numpy() for name, variable in finished.answering.arrays.items()}
-    assert of["index_answers"].tolist() == [f"the {word}".encode() for word in WORDS]
-    assert len(of["index_vectors"]) == 4 * len(WORDS)
-    questions = [text for text in of["index_questions"].tolist() if text]
+    _, index = index_of(faq.run)
+    assert index["answers"].tolist() == [f"the {word}".encode() for word in WORDS]
+    assert len(index["vectors"]) == 4 * len(WORDS)
+    questions = [text for text in index["questions"].tolist() if text]
     assert len(questions) == 3 * len(WORDS) and all(b" 0 " in text for text in questions)
     vectors = embed(text=tf.constant([b"the pin", *questions[:4]]))["embedding"].numpy()
     np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
-    np.testing.assert_allclose(vectors[0], of["index_vectors"][4], atol=1e-5)
-    np.testing.assert_allclose(vectors[1:], of["index_vectors"][[1, 2, 3, 5]], atol=1e-5)
-    rows = model.signatures["token_ids"](**{
+    np.testing.assert_allclose(vectors[0], index["vectors"][4], atol=1e-5)
+    np.testing.assert_allclose(vectors[1:], index["vectors"][[1, 2, 3, 5]], atol=1e-5)
+    outputs = model.signatures["token_ids"](**{
         name: tf.constant([[2, 7, 3]] if name == "token_ids" else [[1, 1, 1]] if name == "padding_mask" else [[0] * 3])
         for name in ("token_ids", "segment_ids", "padding_mask")
     })  # fmt: skip
-    assert rows["embedding"].shape == (1, vectors.shape[1])
+    assert outputs["embedding"].shape == (1, vectors.shape[1])
 
 
 def test_the_served_answers_are_the_nearest(faq):
-    answering = load_run(faq.run).answering
-    of = {name: variable.numpy() for name, variable in answering.arrays.items()}
+    predictor, index = index_of(faq.run)
     texts = ["house 0 ??", "my fee", "qqq zzz"]
-    answers = Predictor(faq.version)([{"text": text} for text in texts])
-    for row, vector in enumerate(answering.embed(texts)):
-        similar = of["index_vectors"] @ vector - np.where(of["index_questions"] == b"", 0, of["index_offset"])
-        by_entry = np.array([similar[of["index_entries"] == entry].max() for entry in range(len(WORDS))])
+    outputs = SavedPredictor(faq.version)([{"text": text} for text in texts])
+    for row, vector in enumerate(predictor.embed(texts)):
+        similarity = index["vectors"] @ vector - np.where(index["questions"] == b"", 0, index["offset"])
+        by_entry = np.array([similarity[index["entries"] == entry].max() for entry in range(len(WORDS))])
         order = np.argsort(-by_entry)
-        assert answers["answer"][row].tolist() == of["index_answers"][order].tolist()
-        np.testing.assert_allclose(answers["similarity"][row], by_entry[order], atol=1e-5)
-    assert answers["answer"].shape == (3, 10)
-    known = answers["answer"][0].tolist().index(b"the house")
-    assert answers["matched_question"][0, known] == b"house 0 ??"
+        assert outputs["answer"][row].tolist() == index["answers"][order].tolist()
+        np.testing.assert_allclose(outputs["similarity"][row], by_entry[order], atol=1e-5)
+    assert outputs["answer"].shape == (3, 10)
+    known = outputs["answer"][0].tolist().index(b"the house")
+    assert outputs["matched_question"][0, known] == b"house 0 ??"
 
 
 def test_abstains_below_the_threshold(faq):
-    finished = load_run(faq.run)
-    of = finished.answering
+    predictor, _ = index_of(faq.run)
     items = [{"text": "house 0 ??"}, {"text": "qqq zzz"}]
-    best = of(items)["similarity"][:, 0]
+    best = predictor(items)["similarity"][:, 0]
     for threshold in (-1.0, float(best.mean()), 1.5):
-        facts = of.facts | {"threshold": threshold}
-        asked = Answering(TASK, facts, of.model, of.tokenizer, finished.config, of.arrays)
-        assert asked(items)["abstain"].tolist() == (best < threshold).tolist()
+        predictor.decided["threshold"].assign(threshold)
+        assert predictor(items)["abstain"].tolist() == (best < threshold).tolist()
     assert best[0] != best[1]
+    # A threshold is a variable, not a constant of the graph.
+    assert predictor.predict.experimental_get_tracing_count() == 1
+
+
+def test_the_threshold_is_that_of_validation_and_exported(faq):
+    predictor, _ = index_of(faq.run)
+    records = list(faq.problem.splits["validation"])
+    outputs = predictor.decode([predictor.task.inputs_of(record) for record in records])
+    expected = predictor.task.decision.fit(outputs, [predictor.task.gold(record) for record in records])
+    threshold = predictor.decided_values()["threshold"]
+    assert threshold == pytest.approx(expected["threshold"], abs=1e-6) and -1 <= threshold <= 1
+    served = SavedPredictor(faq.version)([{"text": word} for word in WORDS])
+    assert served["abstain"].tolist() == (served["similarity"][:, 0] < threshold).tolist()
 
 
 def test_report_and_saved_model_score_alike(faq):
     report = json.loads((faq.run / "report.json").read_text(encoding="utf-8"))
     assert set(report["history"][0]["validation"]) == set(report["test"]["metrics"])
-    found = evaluate(faq.version, str(faq.data / "test.csv"), {})
+    scores = evaluate(faq.version, str(faq.data / "test.csv"), {})
     for name, metric in report["test"]["metrics"].items():
-        assert found["metrics"][name]["value"] == pytest.approx(metric["value"], abs=1e-6)
-    assert -1 <= json.loads((faq.run / "model.json").read_text(encoding="utf-8"))["facts"]["threshold"] <= 1
+        assert scores["metrics"][name]["value"] == pytest.approx(metric["value"], abs=1e-6)
 
 
 @pytest.mark.parametrize(("later", "best_epoch"), [([0.4, 0.5], 0), ([0.4, 0.6], 2)])
 def test_training_has_to_do_better_than_the_encoder_as_it_came(faq, tmp_path, monkeypatch, later, best_epoch):
-    mrr = iter([0.5, *later, 0.0, 0.0, 0.0])
-    monkeypatch.setattr(type(TASK), "quick_scores", lambda *_: {"mrr_at_10": next(mrr)})
+    mrr = iter([0.5, *later])
+    monkeypatch.setattr(RankingEvaluation, "values", lambda self: {"mrr_at_10": next(mrr)})
     report = run.train(faq.problem, tmp_path / "run")
     assert report["untrained"] == {"mrr_at_10": 0.5} and report["best_epoch"] == best_epoch
     assert [entry["validation"]["mrr_at_10"] for entry in report["history"]] == later
-    start, kept = faq.problem.encoder.backbone.weights, load_run(tmp_path / "run").answering.model.backbone.weights
+    start = faq.problem.encoder.backbone.weights
+    kept = load_run(tmp_path / "run").predictor.model.backbone.weights
     is_same = all(np.array_equal(one, other) for one, other in zip(start, kept, strict=True))
     assert is_same == (best_epoch == 0)
     text = " ".join((tmp_path / "run" / "report.html").read_text(encoding="utf-8").split())
-    said = "no epoch was better" if best_epoch == 0 else "60.0 % after the best epoch"
-    assert f"On validation, MRR at 10 was 50.0 % before training and {said}" in text
+    outcome = "no epoch was better" if best_epoch == 0 else "60.0 % after the best epoch"
+    assert f"On validation, MRR at 10 was 50.0 % before training and {outcome}" in text
     assert ("A lower train.learning_rate" in text) == (best_epoch == 0)
 
 
-def test_hard_negatives_are_rows_of_every_record(faq):
-    problem = faq.problem
-    split = problem.tokenized["train"]
-    vectors = np.random.default_rng(0).normal(size=(len(split.targets), 8)).astype(np.float32)
-    arranged = TASK.arrange(split, lambda rows: vectors[rows], problem.facts, problem.config)
-    assert len(arranged) == len(split) == 3 * len(WORDS)
-    # Every answer has three questions, so that each of these has other words.
-    none = TASK.arrange(split, lambda rows: vectors[rows], problem.facts, Config())
-    assert len(none.targets) == 3 * len(split) == 1.5 * len(split.targets)
-    assert len(none.targets) < len(arranged.targets) <= 5 * len(split)
+def test_examples_are_augmented_with_hard_negatives_and_paraphrases(faq):
+    split = faq.problem.tokenized["train"]
+    vectors = np.random.default_rng(0).normal(size=(split.num_sequences, 8)).astype(np.float32)
+
+    def roles(hard_negatives):
+        task = dataclasses.replace(PAIRS, options=MatchingOptions(hard_negatives=hard_negatives))
+        augmented = task.augment(split, lambda sequences: vectors[sequences], 0)
+        assert len(augmented) == len(split) == 3 * len(WORDS)
+        return np.bincount(augmented.targets["role"], minlength=4)
+
+    # Every answer has three questions, so that each of these has a paraphrase.
+    number = len(split)
+    assert roles(0)[[QUESTION, ANSWER, NEGATIVE, PARAPHRASE]].tolist() == [number, number, 0, number]
+    with_negatives = roles(2)
+    assert with_negatives[[QUESTION, ANSWER, PARAPHRASE]].tolist() == [number] * 3
+    assert 0 < with_negatives[NEGATIVE] <= 2 * number
 
 
-def test_the_same_index_again_without_tracing_again(faq, tiny_tokenizer):
-    finished = load_run(faq.run)
-    of = finished.answering
-    before = of([{"text": "pin"}])
-    of.refresh({"train": [pair("only", "this"), pair("one", "that")]})
-    after = of([{"text": "only"}])
+def test_another_index_needs_no_other_graph(faq):
+    predictor, _ = index_of(faq.run)
+    before = predictor([{"text": "pin"}])
+    records = [Record("only", None, "a:1", ("this",)), Record("one", None, "a:2", ("that",))]
+    predictor.refresh({"train": records})
+    after = predictor([{"text": "only"}])
     assert before["answer"].shape == (1, 10)
     assert after["answer"].tolist() == [[b"this", b"that"]]
-    assert of.answer.experimental_get_tracing_count() == 1
+    assert predictor.predict.experimental_get_tracing_count() == 1
 
 
 def test_scored_pairs(tmp_path):
@@ -359,23 +470,11 @@ def test_scored_pairs(tmp_path):
     problem = prepare(config(tmp_path, **{"train.epochs": 1}))
     report = run.train(problem, tmp_path / "run")
     assert report["test"]["metrics"].keys() == {"spearman", "pearson"}
-    assert not (tmp_path / "run" / "arrays.safetensors").exists()
+    assert not (tmp_path / "run" / "variables.safetensors").exists()
     version_dir, _ = publish.export_run(tmp_path / "run", tmp_path / "model")
-    predictor = Predictor(version_dir)
-    found = predictor([{"text": "a card", "text_pair": "a card"}, {"text": "a card", "text_pair": "the loan"}])
-    assert found["similarity"][0] == pytest.approx(1, abs=1e-5)
-    assert found["similarity"][1] < 1
-    assert found.keys() == {"similarity", "truncated"}
-
-
-def test_truncated_says_whose_end_is_lost(tiny_tokenizer):
-    encoding = Encoding(
-        tiny_tokenizer,
-        Packer(tiny_tokenizer.special, 8),
-        lambda packed: (
-            tf.one_hot(tf.shape(packed["token_ids"])[:1] * 0, 4) + tf.zeros_like(packed["token_ids"][:, :1], tf.float32)
-        ),
-        Config(),
-    )
-    served = TASK.answer({"text": tf.constant(["a", "b " * 9]), "text_pair": tf.constant(["c", "d"])}, encoding, SCORED)
-    assert served["truncated"].numpy().tolist() == [False, True]
+    items = [{"text": "a card", "text_pair": "a card"}, {"text": "a card", "text_pair": "the loan"}]
+    outputs = SavedPredictor(version_dir)(items)
+    assert outputs["similarity"][0] == pytest.approx(1, abs=1e-5)
+    vectors = load_run(tmp_path / "run").predictor.embed(["a card", "the loan"])
+    assert outputs["similarity"][1] == pytest.approx(vectors[0] @ vectors[1], abs=1e-5) and outputs["similarity"][1] < 1
+    assert outputs.keys() == {"similarity", "truncated"}

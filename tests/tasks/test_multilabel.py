@@ -1,7 +1,9 @@
-"""Multi-label classification: what a record's labels are, what is learned of them, and what is chosen and served."""
+"""Multi-label classification: labels in files, what is learned from them, and what is chosen and served."""
 
 import csv
+import dataclasses
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,14 +12,14 @@ from sklearn import metrics as reference
 from support import small
 
 from tfbert.config import Config, DataConfig, override
-from tfbert.evaluation.labelsets import best_threshold
-from tfbert.tasks.base import TaskModel, load_task
+from tfbert.evaluation.labelsets import ThresholdSource, best_threshold
+from tfbert.models.saved_run import load_run
+from tfbert.tasks.base import Served, fitted_from_json, used_options
+from tfbert.tasks.base_pooled import LabelOptions
+from tfbert.tasks.multilabel import TASK, FittedMultilabel
 from tfbert.text.records import Record, read_records
 from tfbert.training import run
-from tfbert.training.finished import load_run
 from tfbert.training.problem import prepare
-
-TASK = load_task("multilabel")
 
 
 def write(path, content):
@@ -36,11 +38,21 @@ def message(path, **settings):
 
 
 def jsonl(path, *labels):
-    return write(path, "".join(json.dumps({"text": f"t{i}", "labels": of}) + "\n" for i, of in enumerate(labels)))
+    lines = [json.dumps({"text": f"t{i}", "labels": each}) for i, each in enumerate(labels)]
+    return write(path, "".join(line + "\n" for line in lines))
 
 
-def facts_of(*labels):
-    return TASK.read_facts([Record(f"t{i}", tuple(of), f"train.jsonl:{i + 1}") for i, of in enumerate(labels)])
+def fit(*labels, **options):
+    records = [Record(f"t{i}", tuple(of), f"train.jsonl:{i + 1}") for i, of in enumerate(labels)]
+    return TASK.fit(records, LabelOptions(**options))
+
+
+def applied(task, logits, **decided):
+    """Return the served outputs for logits, with decided values that differ from the initial ones."""
+    values = dict(task.decision.initial()) | decided
+    variables = {name: tf.Variable(value) for name, value in values.items()}
+    outputs = task.decision.apply(task.decode_texts(tf.constant(logits)), variables)
+    return {name: value.numpy() for name, value in outputs.items()}
 
 
 def logits_of(probabilities):
@@ -84,9 +96,9 @@ def test_labels_from_a_cell_that_holds_a_list(tmp_path, cells):
     [[0, 1, 0], [1, 1], [0.0, 1.0, 0.0], [True, False, False], "[0, 1, 0]", "[0 1 0]", "[1. 0. 1.]", "0 1 0", "1,0,1"],
 )
 def test_a_vector_of_0_and_1_is_refused(tmp_path, labels):
-    found = message(jsonl(tmp_path / "a.jsonl", ["a"], labels))
-    assert found.startswith("a.jsonl:2: labels is ")
-    assert found.endswith(
+    error = message(jsonl(tmp_path / "a.jsonl", ["a"], labels))
+    assert error.startswith("a.jsonl:2: labels is ")
+    assert error.endswith(
         "a vector of 0 and 1; wanted names of labels, or a column for each label by --set "
         "data.columns=labels=NAME|NAME|..."
     )
@@ -110,8 +122,8 @@ def test_brackets_that_are_no_list_are_refused(tmp_path, cell):
 
 def test_labels_from_a_column_each(tmp_path):
     path = write(tmp_path / "a.csv", "comment,toxic,obscene,id\nx,1,0,5\ny,true,TRUE,6\nz,0.0,,7\nw,false,1.0,8\n")
-    found = targets(path, columns="text=comment,labels=toxic|obscene")
-    assert found == [("toxic",), ("obscene", "toxic"), (), ("obscene",)]
+    labels = targets(path, columns="text=comment,labels=toxic|obscene")
+    assert labels == [("toxic",), ("obscene", "toxic"), (), ("obscene",)]
     lines = [{"text": "x", "toxic": 1, "obscene": False}, {"text": "y", "toxic": None, "obscene": True}, {"text": "z"}]
     path = write(tmp_path / "a.jsonl", "".join(json.dumps(line) + "\n" for line in lines))
     assert targets(path, columns="labels=toxic|obscene") == [("toxic",), ("obscene",), ()]
@@ -139,120 +151,183 @@ def test_what_is_no_labels_is_refused_with_its_place(tmp_path, labels, expected)
 
 def test_a_column_of_a_label_with_another_number_is_refused(tmp_path):
     path = write(tmp_path / "a.csv", "text,toxic,obscene\nx,1,0\ny,0,2\n")
-    found = message(path, columns="labels=toxic|obscene")
-    assert found == "a.csv:3: label 'obscene' is \"2\"; wanted 1, 0, true, false or nothing"
+    error = message(path, columns="labels=toxic|obscene")
+    assert error == "a.csv:3: label 'obscene' is \"2\"; wanted 1, 0, true, false or nothing"
 
 
-def test_facts_count_the_labels():
-    facts = facts_of(["b", "a"], [], ["b"])
-    assert facts["labels"] == ["a", "b"] and facts["counts"] == [1, 2] and facts["num_examples"] == 3
-    assert facts["thresholds"] == [0.5, 0.5] and facts["own_thresholds"] is None and facts["has_pair"] is False
-    assert facts_of(["spam"], [])["labels"] == ["spam"]
+def test_labels_are_counted():
+    options = LabelOptions(dropout=0.3)
+    task = fit(["b", "a"], [], ["b"], dropout=0.3)
+    assert task == FittedMultilabel(options=options, has_pair=False, labels=("a", "b"), counts=(1, 2), num_examples=3)
+    assert task.known_labels == ("a", "b") and task.num_scores == 2
+    assert fit(["spam"], []).labels == ("spam",)
+
+
+def test_it_is_the_same_after_json():
+    options = LabelOptions(
+        dropout=0.3,
+        part_tokens=64,
+        head_learning_rate_factor=2.0,
+        pooling="max",
+        start="random",
+        long_text="mean",
+        window_overlap_fraction=0.5,
+        label_smoothing=0.2,
+        class_weights="balanced",
+    )
+    assert not any(getattr(options, field.name) == field.default for field in dataclasses.fields(options))
+    labels = {"labels": ("a", "b; c"), "counts": (3, 5), "num_examples": 7}
+    for task in (
+        FittedMultilabel(options=options, has_pair=False, **labels),
+        FittedMultilabel(options=LabelOptions(), has_pair=True, **labels),
+    ):
+        assert fitted_from_json(json.loads(json.dumps(task.to_json()))) == task
+
+
+def test_its_options_are_those_of_whole_texts_with_labels():
+    assert used_options(TASK) == set(LabelOptions.paths().values())
+    assert {"train.class_weights", "train.label_smoothing", "head.pooling", "head.start"} < used_options(TASK)
 
 
 def test_train_without_a_difference_is_refused():
     with pytest.raises(ValueError, match="train has no labels; wanted at least one label that some texts have"):
-        facts_of([], [])
+        fit([], [])
     with pytest.raises(ValueError, match="every text of train has the same labels: 'a', 'b'; wanted"):
-        facts_of(["a", "b"], ["a", "b"])
+        fit(["a", "b"], ["b", "a"])
 
 
 def test_an_unknown_label_is_refused_with_a_similar_one():
-    facts = facts_of(["refund"], ["card"])
     with pytest.raises(ValueError) as caught:
-        TASK.gold_of(Record("t", ("card", "refnd"), "test.csv:41"), facts)
+        fit(["refund"], ["card"]).gold(Record("t", ("card", "refnd"), "test.csv:41"))
     assert str(caught.value) == "test.csv:41: label 'refnd' is not one of the 2 labels of train; did you mean 'refund'?"
+    with pytest.raises(ValueError, match="label 'zzz' is not one of the 1 label of train$"):
+        fit(["refund"], []).gold(Record("t", ("zzz",), "test.csv:41"))
 
 
-def test_targets_tell_labels_by_sign_and_balanced_weights_by_size():
-    facts = facts_of(["a", "b"], ["a"], ["a"], [])
-    target = TASK.target_of(Record("t", ("b",), "x:1"), facts)
-    # Half of the weight of four texts lies on those with a label, half on those without.
-    np.testing.assert_allclose(target, [-4 / 2 / 1, 4 / 2 / 1])
-    np.testing.assert_allclose(TASK.target_of(Record("t", ("a",), "x:1"), facts), [4 / 2 / 3, -4 / 2 / 3], rtol=1e-3)
-    np.testing.assert_array_equal(TASK.gold_of(Record("t", ("b",), "x:1"), facts), [False, True])
-    rare = facts_of(["a"], *[[]] * 999)
-    assert TASK.target_of(Record("t", ("a",), "x:1"), rare) == 20.0
+def test_targets_are_which_labels_a_record_has():
+    task = fit(["a", "b"], ["c"], [])
+    for labels, expected in ((("c", "a"), [True, False, True]), ((), [False] * 3)):
+        record = Record("t", labels, "x:1")
+        (target,) = task.targets_of(record, [None], pytest.fail)
+        assert target["has_label"].tolist() == task.gold(record).tolist() == expected
+    spec = task.targets["has_label"]
+    assert target["has_label"].dtype == np.dtype(spec.dtype) and target["has_label"].shape == spec.shape
 
 
-def loss(**values):
-    logits = tf.constant([[2.0, -1.0], [0.5, 0.0]])
-    batch = {"targets": tf.constant([[3.0, -0.5], [-1.0, 2.0]], tf.float16)}
-    return TASK.loss(logits, batch, override(Config(), {f"train.{name}": value for name, value in values.items()}))
+SCORES = np.array([[2.0, -1.0], [0.5, 0.0]])
+HAS_LABEL = np.array([[True, False], [False, True]])
 
 
-def test_loss_is_binary_cross_entropy_a_text():
-    def of(probability, wanted):
-        return -wanted * np.log(probability) - (1 - wanted) * np.log(1 - probability)
-
-    p = 1 / (1 + np.exp(-np.array([[2.0, -1.0], [0.5, 0.0]])))
-    wanted = np.array([[1, 0], [0, 1]])
-    np.testing.assert_allclose(loss(), of(p, wanted).mean(1), rtol=1e-5)
-    np.testing.assert_allclose(loss(label_smoothing=0.2), of(p, 0.1 + 0.8 * wanted).mean(1), rtol=1e-5)
-    weights = np.array([[3, 0.5], [1, 2]])
-    np.testing.assert_allclose(loss(class_weights="balanced"), (weights * of(p, wanted)).mean(1), rtol=1e-5)
+def loss(task):
+    return task.loss(tf.constant(SCORES, tf.float32), {"has_label": tf.constant(HAS_LABEL)})
 
 
-def test_answers_are_the_labels_that_reach_their_thresholds():
-    facts = facts_of(["a", "b", "c"], []) | {"thresholds": [0.5, 0.2, 0.9]}
+def test_loss_is_binary_cross_entropy_averaged_over_the_labels():
+    def cross_entropy(expected):
+        probability = 1 / (1 + np.exp(-SCORES))
+        return -expected * np.log(probability) - (1 - expected) * np.log(1 - probability)
+
+    labels = ["a", "b"], ["a"], ["a"], []
+    np.testing.assert_allclose(loss(fit(*labels)), cross_entropy(1.0 * HAS_LABEL).mean(1), rtol=1e-5)
+    smooth = cross_entropy(0.1 + 0.8 * HAS_LABEL).mean(1)
+    np.testing.assert_allclose(loss(fit(*labels, label_smoothing=0.2)), smooth, rtol=1e-5)
+    # Half of the weight of four texts lies on those with the label, half on those without.
+    weights = np.array([[4 / 2 / 3, 4 / 2 / 3], [4 / 2 / 1, 4 / 2 / 1]])
+    weighted = (weights * cross_entropy(1.0 * HAS_LABEL)).mean(1)
+    np.testing.assert_allclose(loss(fit(*labels, class_weights="balanced")), weighted, rtol=1e-3)
+
+
+def test_balanced_weights_have_a_limit():
+    rare = [["a", "b"], *[["b"], []] * 500]
+    balanced, plain = (loss(fit(*rare, class_weights=weights)).numpy() for weights in ("balanced", "none"))
+    with_label, without = np.log1p(np.exp(-2.0)), np.log1p(np.exp(0.5))
+    # A text with `a` would weigh 500, and one without it a half; `b` is about as frequent as not.
+    np.testing.assert_allclose(balanced[0] - plain[0], (20 - 1) * with_label / 2, rtol=5e-3)
+    np.testing.assert_allclose(balanced[1] - plain[1], (0.5 - 1) * without / 2, rtol=5e-3)
+
+
+def test_outputs_are_the_labels_that_reach_their_thresholds():
+    task = fit(["a", "b", "c"], [])
     probabilities = [[0.6, 0.3, 0.95], [0.4, 0.1, 0.8], [0.1, 0.7, 0.1]]
-    found = {name: value.numpy() for name, value in TASK.decode(logits_of(probabilities), facts).items()}
-    assert found["labels"].tolist() == [[b"c", b"a", b"b"], [b"", b"", b""], [b"b", b"", b""]]
-    np.testing.assert_allclose(found["label_probabilities"], [[0.95, 0.6, 0.3], [0, 0, 0], [0.7, 0, 0]], rtol=1e-5)
-    assert found["num_labels"].tolist() == [3, 0, 1] and found["num_labels"].dtype == np.int32
-    np.testing.assert_allclose(found["probabilities"], probabilities, rtol=1e-5)
+    outputs = applied(task, logits_of(probabilities), thresholds=np.float32([0.5, 0.2, 0.9]))
+    assert outputs.keys() == {"labels", "label_probabilities", "num_labels", "probabilities"}
+    assert outputs["labels"].tolist() == [[b"c", b"a", b"b"], [b"", b"", b""], [b"b", b"", b""]]
+    np.testing.assert_allclose(outputs["label_probabilities"], [[0.95, 0.6, 0.3], [0, 0, 0], [0.7, 0, 0]], rtol=1e-5)
+    assert outputs["num_labels"].tolist() == [3, 0, 1] and outputs["num_labels"].dtype == np.int32
+    np.testing.assert_allclose(outputs["probabilities"], probabilities, rtol=1e-5)
+
+
+def test_what_else_is_decoded_passes_the_decision():
+    task = fit(["a", "b"], [])
+    outputs = task.decode_texts(tf.constant([[1.0, -1.0]])) | {"truncated": tf.constant([True])}
+    served = task.decision.apply(outputs, task.decision.initial())
+    assert {output.name for output in task.outputs} == served.keys()
+    assert served["truncated"].numpy().tolist() == [True]
+    assert served["labels"].numpy().tolist() == [[b"a"]]
 
 
 @pytest.mark.parametrize("batch", [0, 2])
-def test_answers_without_any_label_have_one_column(batch):
-    facts = facts_of(["a", "b"], [])
-    found = TASK.decode(tf.fill([batch, 2], -3.0), facts)
-    assert found["labels"].shape == found["label_probabilities"].shape == (batch, 1)
-    assert found["num_labels"].numpy().tolist() == [0] * batch
+def test_outputs_without_any_label_have_one_column(batch):
+    outputs = applied(fit(["a", "b"], []), np.full([batch, 2], -3.0, np.float32))
+    assert outputs["labels"].shape == outputs["label_probabilities"].shape == (batch, 1)
+    assert outputs["num_labels"].tolist() == [0] * batch
 
 
 def test_labels_of_equal_probability_are_ordered_by_their_logits():
-    found = TASK.decode(tf.constant([[40.0, 60.0, 50.0]]), facts_of(["a", "b", "c"], []))
-    assert found["probabilities"].numpy().tolist() == [[1.0, 1.0, 1.0]]
-    assert found["labels"].numpy().tolist() == [[b"b", b"c", b"a"]]
+    outputs = applied(fit(["a", "b", "c"], []), [[40.0, 60.0, 50.0]])
+    assert outputs["probabilities"].tolist() == [[1.0, 1.0, 1.0]]
+    assert outputs["labels"].tolist() == [[b"b", b"c", b"a"]]
 
 
-def test_thresholds_are_settled_on_the_answers_and_used():
+def test_nothing_is_decided_before_validation():
+    initial = fit(["a", "b"], []).decision.initial()
+    assert initial["thresholds"].tolist() == [0.5, 0.5]
+    assert initial["threshold_sources"].tolist() == [ThresholdSource.UNDECIDED] * 2
+
+
+def test_thresholds_are_fitted_to_raw_outputs_and_used():
     rng = np.random.default_rng(0)
     gold = list(rng.random((60, 2)) < [0.5, 0.3])
     probabilities = (0.2 + 0.1 * np.stack(gold) + 0.05 * rng.random((60, 2))).astype(np.float32)
-    before = facts_of(["a"], ["b"])
-    facts = TASK.settle({"probabilities": probabilities}, gold, before)
-    assert before["thresholds"] == [0.5, 0.5]
-    assert facts == json.loads(json.dumps(facts))
-    assert facts["own_thresholds"] == [True, True]
-    assert facts["thresholds"][0] == pytest.approx(0.275, abs=0.01)
-    assert TASK.quick_scores({"probabilities": probabilities}, gold, before)["micro_f1"] == 0
-    assert TASK.quick_scores({"probabilities": probabilities}, gold, facts)["micro_f1"] == 1
-    assert (TASK.decode(logits_of(probabilities), facts)["num_labels"].numpy() == np.stack(gold).sum(1)).all()
+    task = fit(["a"], ["b"])
+    raw = {name: value.numpy() for name, value in task.decode_texts(logits_of(probabilities)).items()}
+    before, decided = task.decision.initial(), task.decision.fit(raw, gold)
+    assert decided["threshold_sources"].tolist() == [ThresholdSource.OWN] * 2
+    assert decided["thresholds"][0] == pytest.approx(0.275, abs=0.01)
+    for name, spec in task.decision.specs.items():
+        for values in (before, decided):
+            assert (values[name].shape, values[name].dtype) == (tuple(spec.shape), spec.dtype.as_numpy_dtype)
+    assert task.evaluate(raw, gold, before).values()["micro_f1"] == 0
+    assert task.evaluate(raw, gold, decided).values()["micro_f1"] == 1
+    chosen = applied(task, logits_of(probabilities), **decided)
+    assert (chosen["num_labels"] == np.stack(gold).sum(1)).all()
 
 
 def test_signatures_of_its_own():
-    facts = facts_of(["a", "b"], []) | {"thresholds": [0.25, 0.75]}
+    task = fit(["a", "b"], [])
+    thresholds = tf.Variable([0.25, 0.75])
     probabilities = tf.constant([[0.1, 0.2], [0.3, 0.4]])
-    asked = []
+    requests = []
 
-    def answer(text):
-        asked.append(text.numpy().tolist())
+    def predict(text):
+        requests.append(text.numpy().tolist())
         return {"probabilities": probabilities}
 
-    signatures = TASK.extra_signatures(answer, facts)
-    found = signatures["labels"](tf.constant([1, -1, 2, 0]))
-    assert found["label"].numpy().tolist() == [b"b", b"", b"", b"a"]
-    assert found["threshold"].numpy().tolist() == [0.75, 0, 0, 0.25]
+    signatures = task.signatures(Served(predict, None, None, {"thresholds": thresholds}))
+    outputs = signatures["labels"](tf.constant([1, -1, 2, 0]))
+    assert outputs["label"].numpy().tolist() == [b"b", b"", b"", b"a"]
+    assert outputs["threshold"].numpy().tolist() == [0.75, 0, 0, 0.25]
+    # A variable, not a constant of the graph.
+    thresholds.assign([0.5, 0.5])
+    assert signatures["labels"](tf.constant([1]))["threshold"].numpy().tolist() == [0.5]
     serialized = []
     for text in (b"one", b"two"):
         feature = tf.train.Feature(bytes_list=tf.train.BytesList(value=[text]))
         serialized.append(tf.train.Example(features=tf.train.Features(feature={"text": feature})).SerializeToString())
-    found = signatures["classify"].python_function(tf.constant(serialized))
-    assert asked == [[b"one", b"two"]]
-    assert found["classes"].numpy().tolist() == [[b"a", b"b"]] * 2
-    np.testing.assert_array_equal(found["scores"], probabilities)
+    outputs = signatures["classify"].python_function(tf.constant(serialized))
+    assert requests == [[b"one", b"two"]]
+    assert outputs["classes"].numpy().tolist() == [[b"a", b"b"]] * 2
+    np.testing.assert_array_equal(outputs["scores"], probabilities)
 
 
 @pytest.mark.parametrize("weights", ["none", "balanced"])
@@ -260,21 +335,29 @@ def test_the_head_starts_with_the_prevalence_of_train(weights):
     rng = np.random.default_rng(0)
     vectors = rng.normal(size=(1500, 4)).astype(np.float32)
     has_label = np.stack([vectors[:, 0] + rng.normal(0, 0.3, 1500) > 1.5, rng.random(1500) < 0.5], axis=1)
-    facts = {"labels": ["a", "b"], "counts": has_label.sum(0).tolist(), "num_examples": 1500, "has_pair": False}
-    names = [tuple(np.array(["a", "b"])[row]) for row in has_label]
-    rows = np.stack([TASK.target_of(Record("t", of, "x:1"), facts) for of in names])
-    config = override(Config(), {"train.class_weights": weights})
-    head = TASK.build_head(facts, config)
+    counts = tuple(int(count) for count in has_label.sum(0))
+    task = FittedMultilabel(
+        options=LabelOptions(class_weights=weights), has_pair=False, labels=("a", "b"), counts=counts, num_examples=1500
+    )
+    head = task.head(seed=0)
     head.build(4)
-    model = object.__new__(TaskModel)
-    object.__setattr__(model, "head", head)
-    TASK.start_head(model, lambda indices: vectors[indices], rows, config)
+    task.initialize_head(head, lambda indices: vectors[indices], SimpleNamespace(targets={"has_label": has_label}), 0)
     probabilities = 1 / (1 + np.exp(-(vectors @ head.logits.kernel.numpy() + head.logits.bias.numpy())))
     assert reference.roc_auc_score(has_label[:, 0], probabilities[:, 0]) > 0.97
     if weights == "none":
         np.testing.assert_allclose(probabilities.mean(0), has_label.mean(0), atol=0.03)
     else:
         assert probabilities[:, 0].mean() > 1.5 * has_label[:, 0].mean()
+
+
+def test_the_head_keeps_random_weights_where_that_is_asked_for():
+    task = fit(["a"], ["b"], start="random", pooling="cls", dropout=0.4)
+    head = task.head(seed=0)
+    head.build(4)
+    before = head.logits.kernel.numpy()
+    task.initialize_head(head, pytest.fail, None, 0)
+    np.testing.assert_array_equal(head.logits.kernel, before)
+    assert head.pooling == "cls" and head.dropout.rate == 0.4
 
 
 @pytest.fixture(scope="module")
@@ -307,27 +390,28 @@ def run_dir(problem, tmp_path_factory):
     return path
 
 
-def test_a_run_learns_and_its_scores_are_those_of_its_answers(problem, run_dir):
-    finished = load_run(run_dir)
+def test_a_run_learns_and_its_scores_are_those_of_its_outputs(problem, run_dir):
+    saved = load_run(run_dir)
+    task, decided = saved.task, saved.predictor.decided_values()
+    assert task == problem.task
     records = {name: list(problem.splits[name]) for name in ("validation", "test")}
-    gold = {n: np.stack([TASK.gold_of(r, finished.facts) for r in of]) for n, of in records.items()}
-    answers = {n: finished.answering([{"text": record.text} for record in of]) for n, of in records.items()}
-    labels = finished.facts["labels"]
+    gold = {name: np.stack([task.gold(record) for record in split]) for name, split in records.items()}
+    outputs = {name: saved.predictor([task.inputs_of(record) for record in split]) for name, split in records.items()}
     expected = [
-        best_threshold(g, p, finished.facts["thresholds"][0])
-        for g, p in zip(gold["validation"].T, answers["validation"]["probabilities"].T, strict=True)
+        best_threshold(has_label, probabilities, decided["thresholds"][0])
+        for has_label, probabilities in zip(gold["validation"].T, outputs["validation"]["probabilities"].T, strict=True)
     ]
-    assert finished.facts["own_thresholds"] == [True] * 3
-    # The probabilities are those of other batches, the middle of the gaps is all but the same.
-    np.testing.assert_allclose(finished.facts["thresholds"], expected, atol=1e-5)
-    chosen = [{name.decode() for name in row if name} for row in answers["test"]["labels"]]
-    as_rows = np.array([[label in of for label in labels] for of in chosen])
-    found = {name: metric["value"] for name, metric in finished.report["test"]["metrics"].items()}
-    assert found["micro_f1"] == pytest.approx(reference.f1_score(gold["test"], as_rows, average="micro"))
-    assert found["macro_f1"] == pytest.approx(reference.f1_score(gold["test"], as_rows, average="macro"))
-    assert found["subset_accuracy"] == pytest.approx(reference.accuracy_score(gold["test"], as_rows))
-    precision = reference.average_precision_score(gold["test"], answers["test"]["probabilities"])
-    assert found["mean_average_precision"] == pytest.approx(precision, abs=1e-4)
+    assert decided["threshold_sources"].tolist() == [ThresholdSource.OWN] * 3
+    # The batches and so the last digits of the probabilities differ from those that the thresholds were fitted to.
+    np.testing.assert_allclose(decided["thresholds"], expected, atol=1e-5)
+    chosen = [{name.decode() for name in row if name} for row in outputs["test"]["labels"]]
+    has_label = np.array([[label in names for label in task.labels] for names in chosen])
+    scores = {name: metric["value"] for name, metric in saved.report["test"]["metrics"].items()}
+    assert scores["micro_f1"] == pytest.approx(reference.f1_score(gold["test"], has_label, average="micro"))
+    assert scores["macro_f1"] == pytest.approx(reference.f1_score(gold["test"], has_label, average="macro"))
+    assert scores["subset_accuracy"] == pytest.approx(reference.accuracy_score(gold["test"], has_label))
+    precision = reference.average_precision_score(gold["test"], outputs["test"]["probabilities"])
+    assert scores["mean_average_precision"] == pytest.approx(precision, abs=1e-4)
     assert precision > gold["test"].mean() + 0.2
     page = (run_dir / "report.html").read_text(encoding="utf-8")
     assert "Thresholds" in page and "Labels a text" in page
@@ -335,7 +419,7 @@ def test_a_run_learns_and_its_scores_are_those_of_its_answers(problem, run_dir):
 
 def test_texts_of_any_number_of_labels_are_counted_in_the_checks(problem):
     counts = problem.checked.class_counts["train"]
-    assert counts == dict(zip(problem.facts["labels"], problem.facts["counts"], strict=True))
+    assert counts == dict(zip(problem.task.labels, problem.task.counts, strict=True))
     assert sum(counts.values()) != problem.checked.num_examples["train"]
 
 
@@ -345,8 +429,8 @@ def test_labels_that_commas_seem_to_join_are_warned_of(tmp_path):
     write(tmp_path / "test.csv", "text,labels\nr,toxic\n")
     values = {"data.path": str(tmp_path), "encoder.name": "tiny", "encoder.sequence_length": 16}
     values |= {"data.validation_fraction": 0.0}
-    found = prepare(override(Config(task="multilabel"), values)).checked.warnings
-    assert [warning for warning in found if "joined" in warning] == [
+    warnings = prepare(override(Config(task="multilabel"), values)).checked.warnings
+    assert [warning for warning in warnings if "joined" in warning] == [
         "1 label looks like several joined by commas: 'toxic, obscene' (1 record, first train.csv:7) "
         "(labels of one cell are separated by ; or |)"
     ]

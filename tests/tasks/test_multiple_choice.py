@@ -1,20 +1,23 @@
-"""Multiple choice: what files may say, a softmax over the choices of each question, and what is served."""
+"""Multiple choice: its files, a sequence for each choice, a softmax over the choices of each question, its outputs."""
 
+import dataclasses
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import tensorflow as tf
+from sklearn.metrics import roc_auc_score
 
-from tfbert.config import Config, DataConfig, override
-from tfbert.tasks.base import Encoding
-from tfbert.tasks.multiple_choice import TASK
-from tfbert.text.datasets import Tokens
-from tfbert.text.packing import Packer
+from tfbert.config import DataConfig
+from tfbert.tasks.base import Context, fitted_from_json, used_options
+from tfbert.tasks.multiple_choice import TASK, FittedMultipleChoice, MultipleChoiceOptions
+from tfbert.text.datasets import Recipe, tokenize
+from tfbert.text.preprocessor import Preprocessor
 from tfbert.text.records import Record, read_records
 from tfbert.text.rows import Row
 
-# What files may say
+# Files
 
 
 def parse(choices, answer, question="Which?"):
@@ -43,7 +46,7 @@ def parse(choices, answer, question="Which?"):
         ({"sol1": "red", "sol2": None, "sol3": "blue"}, "C", 1),
     ],
 )
-def test_answers(choices, answer, target):
+def test_answers_in_files(choices, answer, target):
     if target is None:
         with pytest.raises(ValueError, match=r"answer 'B' could be choice 0 \('B'\) and choice 1 \('A'\); wanted what"):
             parse(choices, answer)
@@ -107,126 +110,214 @@ def test_files_name_the_bad_line(tmp_path):
     assert [record.target for record in read_records(path, DataConfig(), TASK.schema)] == [1]
 
 
-# What is learned
-
-QUESTION, CHOICES = np.arange(10, 16, dtype=np.int32), [np.arange(40, 42), np.arange(50, 58), np.arange(60, 61)]
-
-
-def examples(packer, special_target=1, choices=CHOICES):
-    record = Record("q", special_target, "here", tuple("abc"[: len(choices)]))
-    said = []
-    tokens = [Tokens(QUESTION), *(Tokens(ids.astype(np.int32)) for ids in choices)]
-    return TASK.examples(record, tokens, packer, {}, Config(), said.append), said
+def test_inputs_and_gold_are_the_question_and_its_choices():
+    record = Record("q", 2, "here", ("a", "b", "c"))
+    assert fitted().inputs_of(record) == {"question": "q", "choices": ("a", "b", "c")}
+    assert fitted().gold(record) == (2, ("a", "b", "c"))
+    assert [(each.name, each.many) for each in fitted().inputs] == [("question", False), ("choices", True)]
 
 
-def test_a_row_for_each_choice(tiny_tokenizer):
+# Options
+
+
+def fitted(**options):
+    return TASK.fit([], MultipleChoiceOptions(**options))
+
+
+def test_it_is_the_same_after_json():
+    options = MultipleChoiceOptions(
+        dropout=0.3, part_tokens=64, head_learning_rate_factor=2.0, pooling="max", start="random", label_smoothing=0.2
+    )
+    assert not any(getattr(options, field.name) == field.default for field in dataclasses.fields(options))
+    task = TASK.fit([], options)
+    assert task == FittedMultipleChoice(options=options)
+    assert fitted_from_json(json.loads(json.dumps(task.to_json()))) == task
+
+
+def test_its_options_are_those_of_a_pooled_head_and_its_loss():
+    assert used_options(TASK) == {
+        "head.dropout", "head.pooling", "head.start",
+        "train.head_learning_rate_factor", "train.label_smoothing", "train.part_tokens",
+    }  # fmt: skip
+
+
+# Sequences and targets
+
+
+def tokenized(tokenizer, tmp_path, records, sequence_length):
+    task, preprocessor = fitted(), Preprocessor(tokenizer, sequence_length)
+    recipe = Recipe(
+        preprocessor=preprocessor,
+        inputs_of=task.inputs_of,
+        sequences=lambda inputs: task.sequences(inputs, preprocessor),
+        targets_of=task.targets_of,
+        targets=task.targets,
+        by_record=task.by_record,
+        key=[repr(records), str(sequence_length)],
+    )
+    return tokenize(records, recipe, tmp_path)
+
+
+def test_a_sequence_for_each_choice(tiny_tokenizer, tmp_path):
+    records = [
+        Record("Which colour is it?", 1, "a:1", ("red", "dark green", "the first one")),
+        Record("Is it so?", 0, "a:2", ("yes", "no")),
+    ]
+    split = tokenized(tiny_tokenizer, tmp_path, records, 48)
     special = tiny_tokenizer.special
-    rows, said = examples(Packer(special, 32))
-    assert [row.target for row in rows] == [0, 1, 0]
-    assert [row.second for row in rows] == [8, 8, 8]
-    assert rows[0].token_ids.tolist() == [special.start, *QUESTION, special.end, 40, 41, special.end]
-    assert rows[2].token_ids.tolist() == [special.start, *QUESTION, special.end, 60, special.end]
-    assert said == []
+    expected = []
+    for record in records:
+        question, *choices = tiny_tokenizer(tf.constant(record.texts)).to_list()
+        for choice in choices:
+            expected.append(([special.start, *question, special.end, *choice, special.end], len(question) + 2))
+    assert [split.sequences[index].tolist() for index in range(5)] == [token_ids for token_ids, _ in expected]
+    assert split.second_starts.tolist() == [second_start for _, second_start in expected]
+    assert split.targets["is_right"].tolist() == [False, True, False, True, False]
+    assert split.examples.tolist() == [0, 3, 5]
+    assert split.remarks == {}
+    # The question counts once, however many choices it has.
+    assert split.num_tokens[1] == len(tiny_tokenizer(tf.constant(records[1].texts)).flat_values) + 4
+    assert not fitted().cuts_texts
 
 
-def test_what_is_cut_is_said(tiny_tokenizer):
-    _, said = examples(Packer(tiny_tokenizer.special, 16))
-    assert said == ["questions with a choice have more than 13 tokens together, and the longer is cut"]
-    alike = [np.array([1, 2, 3, 4, 5, 6, 7, 8]), np.array([1, 2, 3, 4, 5, 6, 7, 9])]
-    rows, said = examples(Packer(tiny_tokenizer.special, 13), choices=alike)
-    assert said[1:] == ["questions have choices that are the same to the encoder"]
-    assert rows[0].token_ids.tolist() == rows[1].token_ids.tolist()
+def test_cut_and_equal_choices_are_warned_of(tiny_tokenizer, tmp_path):
+    question, first, second = "the first number is two", "is the is the is the is two", "is the is the is the is the"
+    assert [len(ids) for ids in tiny_tokenizer(tf.constant([question, first, second])).to_list()] == [5, 8, 8]
+    records = [Record(question, 0, "a:1", (first, "two", second)), Record(question, 0, "a:2", ("two", "the"))]
+    split = tokenized(tiny_tokenizer, tmp_path, records, 16)
+    assert split.remarks == {} and max(split.sequences.lengths()) == 16
+    cut = "questions with a choice have more than {} tokens together, and the longer is cut"
+    split = tokenized(tiny_tokenizer, tmp_path, records, 15)
+    assert split.remarks == {
+        cut.format(12): ["a:1"],
+        "questions have choices that are the same to the encoder": ["a:1"],
+    }
+    assert split.sequences[0].tolist() == split.sequences[2].tolist()
+    # All sequences are used nevertheless.
+    assert split.targets["is_right"].tolist() == [True, False, False, True, False]
+    records = [Record(question, 0, "a:1", ("two", first, "the"))]
+    assert tokenized(tiny_tokenizer, tmp_path, records, 12).remarks == {cut.format(9): ["a:1"]}
+
+
+# Learning
 
 
 def test_loss_is_cross_entropy_within_each_question():
-    logits = np.array([1.0, 3.0, -2.0, 40.0, 39.0, 0.5, 0.25], np.float32)
-    units = [0, 0, 0, 2, 2, 1, 1]  # of any number of choices, in any order
+    scores = np.array([1.0, 3.0, -2.0, 40.0, 39.0, 0.5, 0.25], np.float32)
     batch = {
-        "units": tf.constant(units),
-        "targets": tf.constant([0, 1, 0, 0, 1, 1, 0], tf.int64),
+        "example": tf.constant([0, 0, 0, 2, 2, 1, 1]),  # any number of choices, in any order
+        "is_right": tf.constant([False, True, False, False, True, True, False]),
         "weights": tf.ones(3),
     }
     parts = [np.array([1.0, 3.0, -2.0]), np.array([0.5, 0.25]), np.array([40.0, 39.0])]
     nll = [np.log(np.exp(part).sum()) - part for part in parts]
     right = np.array([nll[0][1], nll[1][0], nll[2][1]])
-    found = TASK.loss(tf.constant(logits[:, None]), batch, Config())
-    np.testing.assert_allclose(found, right, rtol=1e-5)
-    smooth = TASK.loss(tf.constant(logits[:, None]), batch, override(Config(), {"train.label_smoothing": 0.1}))
+    np.testing.assert_allclose(fitted().loss(tf.constant(scores[:, None]), batch), right, rtol=1e-5)
+    smooth = fitted(label_smoothing=0.1).loss(tf.constant(scores[:, None]), batch)
     np.testing.assert_allclose(smooth, 0.9 * right + 0.1 * np.array([each.mean() for each in nll]), rtol=1e-5)
 
 
 def test_loss_has_finite_gradients_for_far_logits():
-    logits = tf.Variable([[200.0], [-200.0], [0.0], [1.0]])
-    batch = {"units": tf.constant([0, 0, 1, 1]), "targets": tf.constant([0, 1, 1, 0]), "weights": tf.ones(2)}
+    scores = tf.Variable([[200.0], [-200.0], [0.0], [1.0]])
+    is_right = tf.constant([False, True, True, False])
+    batch = {"example": tf.constant([0, 0, 1, 1]), "is_right": is_right, "weights": tf.ones(2)}
     with tf.GradientTape() as tape:
-        loss = tf.reduce_sum(TASK.loss(logits, batch, Config()))
-    gradient = tape.gradient(loss, logits)[:, 0]
+        loss = tf.reduce_sum(fitted().loss(scores, batch))
+    gradient = tape.gradient(loss, scores)[:, 0]
     share = 1 / (1 + np.exp(1))
     np.testing.assert_allclose(gradient, [1, -1, share - 1, 1 - share], atol=1e-6)
 
 
-# What is answered
+@pytest.mark.parametrize("start", ["probe", "random"])
+def test_the_head_starts_with_right_against_wrong_choices_unless_it_should_not(start):
+    rng = np.random.default_rng(0)
+    vectors = rng.normal(size=(4000, 4)).astype(np.float32)
+    # Of every four choices, the one that is furthest along the first axis.
+    is_right = np.zeros(4000, bool)
+    is_right[np.arange(0, 4000, 4) + vectors[:, 0].reshape(-1, 4).argmax(1)] = True
+    task = fitted(start=start, pooling="cls", dropout=0.4)
+    head = task.head(seed=0)
+    head.build(4)
+    before = head.logits.kernel.numpy()
+    embedded = []
+
+    def embed(indices):
+        embedded.append(indices)
+        return vectors[indices]
+
+    task.initialize_head(head, embed, SimpleNamespace(targets={"is_right": is_right}), 0)
+    assert (head.pooling, head.dropout.rate) == ("cls", 0.4)
+    if start == "random":
+        assert embedded == []
+        np.testing.assert_array_equal(head.logits.kernel, before)
+        return
+    (indices,) = embedded
+    assert np.count_nonzero(is_right[indices]) == 1000 and len(set(indices.tolist())) == len(indices) == 4000
+    logits = vectors @ head.logits.kernel.numpy()[:, 0] + head.logits.bias.numpy()
+    assert roc_auc_score(is_right, logits) > 0.85
+    assert np.mean(1 / (1 + np.exp(-logits))) == pytest.approx(0.25, abs=0.01)
 
 
-def encoding_of(tokenizer, sequence_length):
-    """Return an encoding whose logit is a sum over the tokens of the second segment."""
-    of_token = np.random.default_rng(0).normal(0, 1, len(tokenizer.vocabulary)).astype("float32")
-
-    def logits(packed):
-        values = tf.gather(of_token, packed["token_ids"]) * tf.cast(packed["segment_ids"], tf.float32)
-        return tf.reduce_sum(values, axis=1, keepdims=True)
-
-    return Encoding(tokenizer, Packer(tokenizer.special, sequence_length), logits, Config()), of_token
+# Outputs
 
 
 def serve(tokenizer, questions, choices, sequence_length=48):
-    encoding, of_token = encoding_of(tokenizer, sequence_length)
-    specs = [tf.TensorSpec([None], tf.string), tf.TensorSpec([None, None], tf.string)]
-    served = tf.function(
-        lambda q, c: TASK.answer({"question": q, "choices": c}, encoding, {}), autograph=False, input_signature=specs
-    )
-    questions, choices = tf.constant(questions, tf.string), tf.constant(choices, tf.string)
-    return {name: value.numpy() for name, value in served(questions, choices).items()}, of_token
+    """Return the outputs of a model whose logit is a sum over the tokens of the second segment, and its summands."""
+    of_token = np.random.default_rng(0).normal(0, 1, len(tokenizer.vocabulary)).astype("float32")
+    task, preprocessor = fitted(), Preprocessor(tokenizer, sequence_length)
+
+    def model(packed):
+        values = tf.gather(of_token, packed["token_ids"]) * tf.cast(packed["segment_ids"], tf.float32)
+        return tf.reduce_sum(values, axis=1, keepdims=True)
+
+    @tf.function(autograph=False, input_signature=[each.spec for each in task.inputs])
+    def predict(questions, choices):
+        inputs = {"question": questions, "choices": choices}
+        sequences = task.sequences(inputs, preprocessor)
+        return task.decode(sequences.scores(model), sequences, Context(inputs, (), {}))
+
+    outputs = predict(tf.constant(questions, tf.string), tf.constant(choices, tf.string))
+    return {name: value.numpy() for name, value in outputs.items()}, of_token
 
 
-def test_served_answers(tiny_tokenizer):
+def test_served_outputs(tiny_tokenizer):
     choices = [["red", "dark green", "blue"], ["yes", "no", ""], ["", "", ""], ["a", " ", "b"]]
-    answers, of_token = serve(tiny_tokenizer, ["Which colour?", "Is it so?", "Nothing?", "Which letter?"], choices)
+    outputs, of_token = serve(tiny_tokenizer, ["Which colour?", "Is it so?", "Nothing?", "Which letter?"], choices)
 
     def logit(text):
         return of_token[tiny_tokenizer(tf.constant([text])).flat_values.numpy()].sum()
 
     end = of_token[tiny_tokenizer.special.end]
-    for row, of in enumerate(choices):
-        there = [index for index, choice in enumerate(of) if choice.strip()]
-        exponentials = np.exp([logit(of[index]) + end for index in there])
+    for row, texts in enumerate(choices):
+        given = [index for index, choice in enumerate(texts) if choice.strip()]
+        exponentials = np.exp([logit(texts[index]) + end for index in given])
         expected = np.zeros(3)
-        expected[there] = exponentials / exponentials.sum()
-        np.testing.assert_allclose(answers["probabilities"][row], expected, atol=1e-5)
-        best = int(expected.argmax()) if there else -1
-        assert answers["choice_index"][row] == best
-        assert answers["choice"][row] == (of[best].encode() if there else b"")
-        assert answers["probability"][row] == pytest.approx(expected.max(), abs=1e-5)
-    assert not answers["truncated"].any()
-    assert {name: values.dtype.kind for name, values in answers.items()} == {
+        expected[given] = exponentials / exponentials.sum()
+        np.testing.assert_allclose(outputs["probabilities"][row], expected, atol=1e-5)
+        best = int(expected.argmax()) if given else -1
+        assert outputs["choice_index"][row] == best
+        assert outputs["choice"][row] == (texts[best].encode() if given else b"")
+        assert outputs["probability"][row] == pytest.approx(expected.max(), abs=1e-5)
+    assert not outputs["truncated"].any()
+    assert {name: values.dtype.kind for name, values in outputs.items()} == {
         "choice_index": "i", "choice": "O", "probability": "f", "probabilities": "f", "truncated": "b",
     }  # fmt: skip
-    assert answers["choice_index"].dtype == np.int32
+    assert outputs["choice_index"].dtype == np.int32
 
 
 def test_truncated_tells_which_question(tiny_tokenizer):
-    answers, _ = serve(tiny_tokenizer, ["Which?", "Which?"], [["red", "x " * 40], ["red", "green"]], 32)
-    assert answers["truncated"].tolist() == [True, False]
+    outputs, _ = serve(tiny_tokenizer, ["Which?", "Which?"], [["red", "x " * 40], ["red", "green"]], 32)
+    assert outputs["truncated"].tolist() == [True, False]
 
 
 @pytest.mark.parametrize("choices", [np.zeros((2, 0)), np.full((2, 2), "")])
 def test_no_choices_at_all(tiny_tokenizer, choices):
-    answers, _ = serve(tiny_tokenizer, ["Which?", "Who?"], choices.astype(str).astype(object))
-    assert answers["choice_index"].tolist() == [-1, -1]
-    assert answers["choice"].tolist() == [b"", b""]
-    assert answers["probability"].tolist() == [0.0, 0.0]
-    assert answers["probabilities"].shape == choices.shape
-    assert not answers["truncated"].any()
+    outputs, _ = serve(tiny_tokenizer, ["Which?", "Who?"], choices.astype(str).astype(object))
+    assert outputs["choice_index"].tolist() == [-1, -1]
+    assert outputs["choice"].tolist() == [b"", b""]
+    assert outputs["probability"].tolist() == [0.0, 0.0]
+    assert outputs["probabilities"].shape == choices.shape
+    assert not outputs["truncated"].any()
 
 
 def test_the_order_of_choices_does_not_matter(tiny_tokenizer):
@@ -235,46 +326,13 @@ def test_the_order_of_choices_does_not_matter(tiny_tokenizer):
     np.testing.assert_allclose(first["probabilities"][0][[2, 0, 1]], second["probabilities"][0], atol=1e-5)
 
 
-# What is scored
-
-ANSWERS = {
-    "choice_index": np.array([0, 1, 1, 0]),
-    "probabilities": np.array([[0.7, 0.3, 0.0], [0.2, 0.5, 0.3], [0.1, 0.9, 0.0], [0.6, 0.4, 0.0]], np.float32),
-}
-GOLD = [(0, ("a", "b")), (2, ("c", "d", "e")), (0, ("f", "g")), (1, ("h", "i"))]
+def test_sequences_that_are_packed_have_logits():
+    outputs = fitted().decode_sequences(tf.constant([[1.5], [-2.0]]), None)
+    assert {name: value.numpy().tolist() for name, value in outputs.items()} == {"logit": [1.5, -2.0]}
 
 
-def test_scores():
-    found = TASK.scores(ANSWERS, GOLD, {})["metrics"]["accuracy"]
-    assert found["value"] == 0.25
-    assert found["low"] == 0.0 and 0.5 <= found["high"] <= 1.0
-    quick = TASK.quick_scores(ANSWERS, GOLD, {})
-    assert quick["accuracy"] == 0.25
-    assert quick["loss"] == pytest.approx(-np.log([0.7, 0.3, 0.1, 0.4]).mean(), rel=1e-5)
-
-
-def test_details():
-    details = TASK.details(ANSWERS, GOLD, {})
-    by_number, by_place = (table["rows"] for table in details["tables"])
-    assert by_number == [
-        ["2", 3, "33.3 %", "50.0 %"],
-        ["3", 1, "0.0 %", "33.3 %"],
-        ["all", 4, "25.0 %", "45.8 %"],
-    ]
-    assert by_place == [[0, 2, 2, "50.0 %"], [1, 1, 2, "0.0 %"], [2, 1, 0, "0.0 %"]]
-    worst = details["worst"]
-    assert list(worst) == [2, 3, 1]
-    assert worst[2] == {
-        "label": "f", "predicted": "g", "probability": pytest.approx(0.9), "label_probability": pytest.approx(0.1),
-    }  # fmt: skip
-
-
-def test_facts_and_inputs():
-    records = [
-        Record("q", 0, "here", ("a", "b")),
-        Record("q", 0, "here", ("a", "b", "c")),
-        Record("q", 0, "x", ("a", "b")),
-    ]
-    assert TASK.read_facts(records) == {"num_choices": {"2": 2, "3": 1}}
-    assert TASK.inputs_of(records[1], {}) == {"question": "q", "choices": ("a", "b", "c")}
-    assert TASK.gold_of(records[1], {}) == (0, ("a", "b", "c"))
+def test_evaluation_is_of_the_outputs():
+    outputs = {"choice_index": np.array([0, 1]), "probabilities": np.float32([[0.7, 0.3, 0.0], [0.2, 0.5, 0.3]])}
+    evaluation = fitted().evaluate(outputs, [(0, ("a", "b")), (2, ("c", "d", "e"))], {})
+    assert evaluation.values()["accuracy"] == 0.5
+    assert evaluation.sections()["worst"][1]["label"] == "e"

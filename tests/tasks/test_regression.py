@@ -1,7 +1,9 @@
-"""Regression: which numbers are read, in which scale they are learned and answered, and what is refused."""
+"""Regression: which numbers are read, the scale in which they are learned and predicted, and what is refused."""
 
 import csv
+import dataclasses
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,14 +12,14 @@ from scipy import stats
 from support import small
 
 from tfbert.config import Config, DataConfig, override
-from tfbert.tasks.base import TaskModel, load_task
+from tfbert.models.saved_run import load_run
+from tfbert.tasks.base import Served, fitted_from_json, used_options
+from tfbert.tasks.base_pooled import PooledOptions
+from tfbert.tasks.regression import TASK, FittedRegression
+from tfbert.text.datasets import RecordSequences
 from tfbert.text.records import Record, read_records
 from tfbert.training import run
-from tfbert.training.finished import load_run
 from tfbert.training.problem import prepare
-
-TASK = load_task("regression")
-FACTS = {"mean": 3.0, "scale": 2.0, "lowest": 1.0, "highest": 5.0, "has_pair": False}
 
 
 def read(path, **settings):
@@ -41,8 +43,14 @@ def message(path, **settings):
     return str(caught.value).removesuffix(" (--set data.bad_rows=skip leaves such rows out)")
 
 
-def facts_of(*values):
-    return TASK.read_facts([Record(f"t{i}", value, f"train.csv:{i + 2}") for i, value in enumerate(values)])
+def fit(*values):
+    records = [Record(f"t{i}", value, f"train.csv:{i + 2}") for i, value in enumerate(values)]
+    return TASK.fit(records, PooledOptions(dropout=0.3))
+
+
+def fitted(*, has_pair=False, **options):
+    distribution = {"mean": 3.0, "scale": 2.0, "lowest": 1.0, "highest": 5.0}
+    return FittedRegression(options=PooledOptions(**options), has_pair=has_pair, **distribution)
 
 
 def test_numbers_are_read(tmp_path):
@@ -73,89 +81,117 @@ def test_what_is_no_number_is_refused_with_its_place(tmp_path, value, expected):
 
 @pytest.mark.parametrize("value", ["null", "true", "[3]", '{"a": 1}'])
 def test_json_that_is_no_number_is_refused(tmp_path, value):
-    found = message(write_jsonl(tmp_path / "a.jsonl", "1", value))
-    assert found == f"a.jsonl:2: value is {value}; wanted a number, such as 3 or -0.25"
+    error = message(write_jsonl(tmp_path / "a.jsonl", "1", value))
+    assert error == f"a.jsonl:2: value is {value}; wanted a number, such as 3 or -0.25"
 
 
 @pytest.mark.parametrize("value", ["NaN", "-Infinity", "1e400", "1" + "0" * 400])
 def test_json_numbers_that_are_not_finite_are_refused(tmp_path, value):
-    found = message(write_jsonl(tmp_path / "a.jsonl", "1", value))
-    assert found.startswith("a.jsonl:2: value is ") and found.endswith("; wanted a finite number, up to 3.4e+38")
+    error = message(write_jsonl(tmp_path / "a.jsonl", "1", value))
+    assert error.startswith("a.jsonl:2: value is ") and error.endswith("; wanted a finite number, up to 3.4e+38")
 
 
-def test_facts_are_mean_and_spread():
-    facts = facts_of(1.0, 2.0, 6.0)
-    assert (facts["mean"], facts["lowest"], facts["highest"], facts["has_pair"]) == (3.0, 1.0, 6.0, False)
-    assert facts["scale"] == pytest.approx(np.sqrt(14 / 3))
-    assert facts == json.loads(json.dumps(facts))
+def test_mean_scale_and_range_are_those_of_train():
+    task = fit(1.0, 2.0, 6.0)
+    assert (task.mean, task.lowest, task.highest, task.has_pair) == (3.0, 1.0, 6.0, False)
+    assert task.scale == pytest.approx(np.sqrt(14 / 3))
+    assert task.options == PooledOptions(dropout=0.3) and task.num_scores == 1
+
+
+def test_it_is_the_same_after_json():
+    options = PooledOptions(
+        dropout=0.3,
+        part_tokens=64,
+        head_learning_rate_factor=2.0,
+        pooling="max",
+        start="random",
+        long_text="mean",
+        window_overlap_fraction=0.5,
+    )
+    assert not any(getattr(options, field.name) == field.default for field in dataclasses.fields(options))
+    for task in (
+        FittedRegression(options=options, has_pair=False, mean=0.1, scale=1 / 3, lowest=-2e30, highest=7.0),
+        fitted(has_pair=True),
+    ):
+        assert fitted_from_json(json.loads(json.dumps(task.to_json()))) == task
 
 
 def test_values_that_do_not_differ_are_refused():
     with pytest.raises(ValueError, match="^every value of train is 0.1; wanted at least two that differ$"):
-        facts_of(0.1, 0.1, 0.1)
+        fit(0.1, 0.1, 0.1)
     with pytest.raises(ValueError, match="^values of train, 1700000000 to 1700000060, have too many digits for float"):
-        facts_of(1.7e9, 1.7e9 + 60)
-    assert facts_of(1.7e9, 1.71e9)["scale"] == 5e6
+        fit(1.7e9, 1.7e9 + 60)
+    assert fit(1.7e9, 1.71e9).scale == 5e6
 
 
 def test_the_loss_is_in_standard_deviations():
-    targets = [TASK.target_of(Record("t", value, "x:1"), FACTS) for value in (3.0, 5.0, 0.0)]
+    targets = [fitted().target_of(Record("t", value, "x:1")) for value in (3.0, 5.0, 0.0)]
     assert targets == [0.0, 1.0, -1.5] and targets[0].dtype == np.float32
-    batch = {"targets": tf.constant(targets)}
-    found = TASK.loss(tf.constant([[0.5], [1.0], [0.5]]), batch, Config())
-    np.testing.assert_allclose(found, [0.25, 0.0, 4.0])
+    losses = fitted().loss(tf.constant([[0.5], [1.0], [0.5]]), {"value": tf.constant(targets)})
+    np.testing.assert_allclose(losses, [0.25, 0.0, 4.0])
 
 
-def test_answers_are_in_the_units_of_the_data_and_in_their_range():
-    found = TASK.decode(tf.constant([[0.0], [0.5], [9.0], [-9.0]]), FACTS)
-    assert list(found) == ["value"] and found["value"].dtype == tf.float32
-    assert found["value"].numpy().tolist() == [3.0, 4.0, 5.0, 1.0]
+def test_values_outside_of_train_are_warned_of():
+    warnings = []
+    sequences = RecordSequences([np.array([2, 3])] * 2, {})
+    for value, target in ((1.0, -1.0), (5.0, 1.0), (5.5, 1.25), (0.0, -1.5)):
+        targets = fitted().targets_of(Record("t", value, "x:1"), sequences, warnings.append)
+        assert targets == [{"value": target}] * 2
+    assert warnings == ["values lie outside of 1 to 5, the range of train and of answers"] * 2
 
 
-def test_scores_are_of_the_answers():
+def test_outputs_are_in_the_units_of_the_data_and_in_their_range():
+    outputs = fitted().decode_sequences(tf.constant([[0.0], [0.5], [9.0], [-9.0]]), None)
+    assert list(outputs) == ["value"] and outputs["value"].dtype == tf.float32
+    assert outputs["value"].numpy().tolist() == [3.0, 4.0, 5.0, 1.0]
+
+
+def test_evaluation_is_of_the_outputs():
     rng = np.random.default_rng(0)
-    gold = list(rng.integers(1, 6, 80).astype(float))
-    answers = {"value": (np.asarray(gold) + rng.normal(0, 1, 80)).astype(np.float32)}
-    metrics = TASK.scores(answers, gold, FACTS)["metrics"]
-    assert metrics["spearman"]["value"] == pytest.approx(stats.spearmanr(gold, answers["value"]).statistic)
-    assert metrics["pearson"]["value"] == pytest.approx(stats.pearsonr(gold, answers["value"]).statistic)
-    assert metrics["mae"]["value"] == pytest.approx(np.abs(answers["value"] - gold).mean())
-    quick = TASK.quick_scores(answers, gold, FACTS)
-    assert quick["spearman"] == metrics["spearman"]["value"] and TASK.monitor in quick
-    assert quick["loss"] == pytest.approx(np.mean((answers["value"] - gold) ** 2) / 4)
+    gold = [fitted().gold(Record("t", value, "x:1")) for value in rng.integers(1, 6, 80).astype(float)]
+    outputs = {"value": (np.asarray(gold) + rng.normal(0, 1, 80)).astype(np.float32)}
+    evaluation = fitted().evaluate(outputs, gold, {})
+    values, intervals = evaluation.values(), evaluation.intervals()
+    assert intervals["spearman"]["value"] == pytest.approx(stats.spearmanr(gold, outputs["value"]).statistic)
+    assert values["spearman"] == intervals["spearman"]["value"]
+    assert values["loss"] == pytest.approx(np.mean((outputs["value"] - gold) ** 2) / 4)
 
 
-@pytest.mark.parametrize(("option", "value"), [("label_smoothing", 0.1), ("class_weights", "balanced")])
-def test_options_of_labels_are_refused(option, value):
-    with pytest.raises(ValueError, match=f"train.{option}={value}: there are no labels in regression; wanted"):
-        TASK.build_head(FACTS, override(Config(), {f"train.{option}": value}))
+def test_the_mean_distance_cannot_choose_an_epoch():
+    assert fitted().metric("pearson").better == "higher" and fitted().metric("loss").better == "lower"
+    with pytest.raises(ValueError, match="^train.monitor=mae: wanted one of spearman, pearson, loss"):
+        fitted().metric("mae")
 
 
-def test_the_head_starts_with_ridge_regression_unless_it_should_not():
+def test_options_of_labels_are_none_of_its_own():
+    assert used_options(TASK) == set(PooledOptions.paths().values())
+    assert used_options(TASK).isdisjoint({"train.label_smoothing", "train.class_weights"})
+
+
+@pytest.mark.parametrize("start", ["probe", "random"])
+def test_the_head_starts_with_ridge_regression_unless_it_should_not(start):
     rng = np.random.default_rng(0)
     vectors = rng.normal(size=(300, 4)).astype(np.float32)
-    targets = (vectors @ [1.0, -0.5, 0.2, 0.0] + 0.3).astype(np.float32)
-    for start in ("probe", "random"):
-        config = override(Config(), {"head.start": start, "head.dropout": 0.0})
-        head = TASK.build_head(FACTS, config)
-        head.build(4)
-        model = object.__new__(TaskModel)
-        object.__setattr__(model, "head", head)
-        before = head.logits.kernel.numpy()
-        TASK.start_head(model, lambda indices: vectors[indices], targets, config)
-        if start == "probe":
-            np.testing.assert_allclose(head.logits.kernel.numpy()[:, 0], [1.0, -0.5, 0.2, 0.0], atol=0.01)
-            np.testing.assert_allclose(head.logits.bias, [0.3], atol=0.01)
-        else:
-            np.testing.assert_array_equal(head.logits.kernel, before)
+    split = SimpleNamespace(targets={"value": (vectors @ [1.0, -0.5, 0.2, 0.0] + 0.3).astype(np.float32)})
+    task = fitted(start=start, dropout=0.0, pooling="cls")
+    head = task.head(seed=0)
+    head.build(4)
+    before = head.logits.kernel.numpy()
+    task.initialize_head(head, lambda indices: vectors[indices], split, 0)
+    assert (head.pooling, head.dropout.rate) == ("cls", 0.0)
+    if start == "probe":
+        np.testing.assert_allclose(head.logits.kernel.numpy()[:, 0], [1.0, -0.5, 0.2, 0.0], atol=0.01)
+        np.testing.assert_allclose(head.logits.bias, [0.3], atol=0.01)
+    else:
+        np.testing.assert_array_equal(head.logits.kernel, before)
 
 
 @pytest.mark.parametrize("has_pair", [False, True])
 def test_regress_takes_examples_and_gives_numbers(has_pair):
-    asked = {}
+    requests = {}
 
-    def answer(**inputs):
-        asked.update({name: value.numpy().tolist() for name, value in inputs.items()})
+    def predict(**inputs):
+        requests.update({name: value.numpy().tolist() for name, value in inputs.items()})
         return {"value": tf.constant([1.5, 2.5]), "truncated": tf.constant([False, True])}
 
     names = ["text", "text_pair"] if has_pair else ["text"]
@@ -165,11 +201,11 @@ def test_regress_takes_examples_and_gives_numbers(has_pair):
             name: tf.train.Feature(bytes_list=tf.train.BytesList(value=[f"{row} {name}".encode()])) for name in names
         }
         serialized.append(tf.train.Example(features=tf.train.Features(feature=features)).SerializeToString())
-    regress = TASK.extra_signatures(answer, FACTS | {"has_pair": has_pair})["regress"]
+    regress = fitted(has_pair=has_pair).signatures(Served(predict, None, None, {}))["regress"]
     assert [spec.name for spec in regress.input_signature] == ["inputs"]
-    found = regress.python_function(tf.constant(serialized))
-    assert list(found) == ["outputs"] and found["outputs"].numpy().tolist() == [1.5, 2.5]
-    assert asked == {name: [f"one {name}".encode(), f"two {name}".encode()] for name in names}
+    outputs = regress.python_function(tf.constant(serialized))
+    assert list(outputs) == ["outputs"] and outputs["outputs"].numpy().tolist() == [1.5, 2.5]
+    assert requests == {name: [f"one {name}".encode(), f"two {name}".encode()] for name in names}
 
 
 @pytest.fixture(scope="module")
@@ -211,17 +247,18 @@ def test_values_beyond_those_of_train_are_remarked(problem):
 
 
 def test_a_run_learns_values_in_their_own_units(problem, run_dir):
-    finished = load_run(run_dir)
+    saved = load_run(run_dir)
+    assert saved.task == problem.task
     records = list(problem.splits["validation"])
-    answers = finished.answering([{"text": record.text} for record in records])
+    predicted = saved.predictor([saved.task.inputs_of(record) for record in records])["value"]
     gold = np.array([record.target for record in records])
-    assert answers["value"].shape == (40,)
-    assert 100 <= answers["value"].min() < answers["value"].max() <= 120
-    found = {name: metric["value"] for name, metric in finished.report["validation"]["metrics"].items()}
-    assert found["mae"] == pytest.approx(np.abs(answers["value"] - gold).mean(), rel=1e-4)
-    assert found["spearman"] == pytest.approx(stats.spearmanr(gold, answers["value"]).statistic, abs=1e-3)
+    assert predicted.shape == (40,)
+    assert 100 <= predicted.min() < predicted.max() <= 120
+    scores = {name: metric["value"] for name, metric in saved.report["validation"]["metrics"].items()}
+    assert scores["mae"] == pytest.approx(np.abs(predicted - gold).mean(), rel=1e-4)
+    assert scores["spearman"] == pytest.approx(stats.spearmanr(gold, predicted).statistic, abs=1e-3)
     # Far better than the mean of train for all.
-    assert found["spearman"] > 0.6 and found["mae"] < 0.7 * np.abs(gold - gold.mean()).mean()
+    assert scores["spearman"] > 0.6 and scores["mae"] < 0.7 * np.abs(gold - gold.mean()).mean()
     page = (run_dir / "report.html").read_text(encoding="utf-8")
     assert "Predicted and true values" in page and "Errors by true value" in page
-    assert finished.report["test"]["per_label"] == {}
+    assert saved.report["test"]["per_label"] == {}

@@ -30,15 +30,18 @@ def make_trainer(base_problem, tmp_path):
     """Return a function from config paths to a trainer.
 
     Args of the function: `mode` is `real` or `eager`, which for a few updates is faster than tracing and compiling;
-    `examples` cuts the training split; the rest are config paths.
+    `examples` cuts the training split; `change` is called with the model before there is an optimizer; the rest are
+    config paths.
     """
     numbers = iter(range(100))
 
-    def make(mode="eager", run_dir=None, validation=True, identity="identity", examples=None, **values):
+    def make(mode="eager", run_dir=None, validation=True, identity="identity", examples=None, change=None, **values):
         values = {path.replace("__", "."): value for path, value in values.items()}
         config = override(base_problem.config, values)
         keras.utils.set_random_seed(config.train.seed)
         model, evaluation_model = build_models(base_problem, config)
+        if change:
+            change(model)
         answering = make_answering(base_problem, evaluation_model, config)
         train = base_problem.tokenized["train"]
         train = train.head(examples or len(train))

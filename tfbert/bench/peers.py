@@ -15,6 +15,7 @@ from tfbert.bench.baseline import frozen_accuracy
 from tfbert.config import Config, from_dict
 from tfbert.encoder.backbone import load_encoder
 from tfbert.encoder.presets import resolve
+from tfbert.encoder.weights import copy_weights
 from tfbert.files import read_json, write_json
 from tfbert.tasks.base import Task, load_task
 from tfbert.text.splits import Split, load_splits
@@ -52,8 +53,7 @@ def untouched(run_dir: Path) -> dict[str, float] | None:
     task = answering.task
     splits = load_splits(config.data, Path(config.data.path or task.samples_dir), task.schema)
     encoder = load_encoder(config.encoder.name)
-    for source, copy in zip(encoder.backbone.weights, answering.model.backbone.weights, strict=True):
-        copy.assign(source.value)
+    copy_weights(encoder.backbone, answering.model.backbone)
     answering.refresh(splits)
     answers, gold = answer_all(answering, task, finished.facts, splits["test"], None, "test, encoder untouched")
     return task.quick_scores(answers, gold, finished.facts)

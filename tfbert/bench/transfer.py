@@ -161,8 +161,7 @@ def _pretrained(transfer: Transfer, corpus: Path, place: Path) -> tuple[dict, di
         if not Path(before).exists():
             fresh = load_encoder(after, load_weights=False)
             # The directory must not claim a pretraining that these weights have not seen.
-            facts = {name: fact for name, fact in fresh.facts.items() if name != "pretraining"}
-            save_encoder(replace(fresh, facts=facts), before)
+            save_encoder(replace(fresh, spec=replace(fresh.spec, pretraining=None)), before)
     found = {name: [report[side][f"masked_word_{name}"] for side in (_BEFORE, _AFTER)] for name in _WORD_METRICS}
     return found, {_BEFORE: before, _AFTER: after}
 

@@ -9,7 +9,7 @@ import json
 import logging
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,18 +18,18 @@ import numpy as np
 from keras_hub.models import BertBackbone, BertTokenizer
 from safetensors.numpy import save_file
 
-from tfbert.encoder import checksums, huggingface, presets
-from tfbert.encoder.computation import FUNCTIONS, no_weights_drawn, set_computation
+from tfbert.encoder import checksums, huggingface, kerasnlp, presets
+from tfbert.encoder.activations import ACTIVATIONS
+from tfbert.encoder.bert import KERASNLP_ACTIVATION, KERASNLP_EPSILON, BertEncoder
 from tfbert.encoder.huggingface import SIZES
 from tfbert.encoder.presets import EncoderSource
+from tfbert.encoder.spec import EncoderSpec
 from tfbert.files import check_space, read_json, replaced, sha256_of
 
 logger = logging.getLogger(__name__)
 
 _FORMAT = 1
 _DTYPES = ("float32", "mixed_bfloat16", "mixed_float16")
-_KERASNLP_ACTIVATION = "gelu_tanh"  # what KerasNLP builds, whatever the weights were trained with
-_KERASNLP_EPSILON = 1e-12
 # Room for groups and attributes in a file of weights.
 _HDF5_OVERHEAD_BYTES = 2**20
 _RULES = ("lowercase", "strip_accents", "split_on_cjk")  # of an encoder's tokenizer
@@ -51,19 +51,16 @@ class Encoder:
         strip_accents: accents are taken off before it is split.
         split_on_cjk: every Chinese character is a word.
         source: the name or directory it was loaded from, as the user wrote it; kept when saved and loaded again.
-        facts: `kind`, `activation`, `layer_norm_epsilon`, `has_pooler` (False: the weights came without a pooler, so
-            pooled_dense is random), `dropout`, and the sizes under KerasNLP's names; where tfbert pretrained it,
-            `pretraining`: on what and how long; of a `hf://` name, `commit`: the hash of the files' commit on the
-            Hugging Face hub. All fit in JSON.
+        spec: its architecture and origin.
     """
 
-    backbone: BertBackbone
+    backbone: BertEncoder
     vocabulary: list[str]
     lowercase: bool
     strip_accents: bool
     split_on_cjk: bool
     source: str
-    facts: dict[str, Any] = field(default_factory=dict)
+    spec: EncoderSpec
 
 
 def load_encoder(
@@ -120,9 +117,9 @@ def save_encoder(encoder: Encoder, directory: str | os.PathLike, heads: dict[str
     except importlib.metadata.PackageNotFoundError:  # run from a checkout
         version = None
     rules = {key: getattr(encoder, key) for key in _RULES}
-    computed = {key: encoder.facts[key] for key in ("activation", "layer_norm_epsilon", "has_pooler")}
-    said = {"format": _FORMAT, "tfbert_version": version, "source": encoder.source, **rules, **computed}
-    said |= {key: encoder.facts[key] for key in ("pretraining",) if key in encoder.facts}
+    spec = encoder.spec.to_json()
+    kept = {key: spec[key] for key in ("activation", "layer_norm_epsilon", "has_pooler", "pretraining") if key in spec}
+    document = {"format": _FORMAT, "tfbert_version": version, "source": encoder.source, **rules, **kept}
     with replaced(directory, _SAVED, "a saved encoder") as aside:
         # HDF5 crashes the process when it cannot write to the end.
         num_bytes = sum(np.asarray(weight).nbytes for weight in encoder.backbone.weights)
@@ -131,8 +128,8 @@ def save_encoder(encoder: Encoder, directory: str | os.PathLike, heads: dict[str
         BertTokenizer(encoder.vocabulary, **rules).save_to_preset(str(aside))
         if heads:
             save_file(heads, aside / HEADS)
-        said["sha256"] = {name: sha256_of(aside / name) for name in (_WEIGHTS, HEADS) if (aside / name).exists()}
-        (aside / "encoder.json").write_text(json.dumps(said, indent=1), encoding="utf-8")
+        document["sha256"] = {name: sha256_of(aside / name) for name in (_WEIGHTS, HEADS) if (aside / name).exists()}
+        (aside / "encoder.json").write_text(json.dumps(document, indent=1), encoding="utf-8")
 
 
 def save_huggingface(
@@ -152,7 +149,7 @@ def save_huggingface(
     """
     with replaced(directory, huggingface.FILES, "a saved encoder") as aside:
         rules = tuple(getattr(encoder, key) for key in _RULES)
-        huggingface.write(aside, encoder.backbone, encoder.vocabulary, rules, encoder.facts, heads or {})
+        huggingface.write(aside, encoder.backbone, encoder.vocabulary, rules, encoder.spec, heads or {})
 
 
 def new_encoder(vocabulary: list[str], sizes: dict[str, int], *, lowercase: bool, dropout: float, name: str) -> Encoder:
@@ -170,33 +167,30 @@ def new_encoder(vocabulary: list[str], sizes: dict[str, int], *, lowercase: bool
     Raises:
         ValueError: the vocabulary is not one of BERT's kind.
     """
-    backbone = BertBackbone(vocabulary_size=len(vocabulary), **sizes, dropout=dropout)
+    backbone = BertEncoder(vocabulary_size=len(vocabulary), **sizes, dropout=dropout)
     source, rules = EncoderSource(name, "tfbert"), (lowercase, lowercase, True)
-    return _encoder(source, backbone, vocabulary, rules, _KERASNLP_ACTIVATION, _KERASNLP_EPSILON, has_pooler=False)
+    return _encoder(source, backbone, vocabulary, rules, has_pooler=False)
 
 
-def _encoder(source, backbone, vocabulary, rules, activation, epsilon, has_pooler=True) -> Encoder:
-    """Set activation and epsilon, check the vocabulary, gather the facts."""
-    set_computation(backbone, activation, epsilon)
-    facts = {"kind": source.kind, "activation": activation, "layer_norm_epsilon": epsilon, "has_pooler": has_pooler}
-    facts |= {key: getattr(backbone, key) for key in (*SIZES, "dropout")}
-    facts |= {"commit": source.commit} if source.commit else {}
+def _encoder(source, backbone: BertEncoder, vocabulary, rules, has_pooler=True) -> Encoder:
+    """Check the vocabulary, and describe the encoder."""
+    computed = {key: getattr(backbone, key) for key in (*SIZES, "dropout", "activation", "layer_norm_epsilon")}
+    spec = EncoderSpec(kind=source.kind, has_pooler=has_pooler, commit=source.commit, **computed)
     if len(vocabulary) > backbone.vocabulary_size:
         raise ValueError(
             f"{source.name}: {len(vocabulary)} tokens in the vocabulary; the embeddings have {backbone.vocabulary_size}"
         )
     presets.check_vocabulary(vocabulary, source.name)
-    return Encoder(backbone, vocabulary, *rules, source.name, facts)
+    return Encoder(backbone, vocabulary, *rules, source.name, spec)
 
 
 def _load_tiny(source: EncoderSource, options: dict, load_weights: bool, seed: int) -> Encoder:
     """Build the random encoder for tests; `load_weights` makes no difference."""
     vocabulary = presets.tiny_vocabulary()
     sizes = {"num_layers": 2, "num_heads": 2, "hidden_dim": 32, "intermediate_dim": 64, "max_sequence_length": 512}
-    with no_weights_drawn():
-        backbone = BertBackbone(vocabulary_size=len(vocabulary), **sizes, **options)
+    backbone = BertEncoder(len(vocabulary), **sizes, activation="gelu", draw_weights=False, **options)
     _randomize(backbone.weights, seed, _TINY_POSITIONS)
-    return _encoder(source, backbone, vocabulary, (True, True, True), "gelu", _KERASNLP_EPSILON)
+    return _encoder(source, backbone, vocabulary, (True, True, True))
 
 
 def _load_kerasnlp(source: EncoderSource, options: dict, load_weights: bool, seed: int) -> Encoder:
@@ -206,25 +200,24 @@ def _load_kerasnlp(source: EncoderSource, options: dict, load_weights: bool, see
     if source.directory:
         _check_files(source.directory, said)
     try:
-        with no_weights_drawn():
-            backbone = BertBackbone.from_preset(preset, load_weights=load_weights, **options)
+        by_kerasnlp = BertBackbone.from_preset(preset, load_weights=load_weights, **options)
         tokenizer = BertTokenizer.from_preset(preset)
     except (OSError, ValueError, KeyError, ImportError, TypeError, RuntimeError, AttributeError) as error:
         raise ValueError(f"encoder {source.name!r}: KerasNLP could not load it: {error}") from error
     if source.preset:
         _check_download(source.preset)
+    activation = said.get("activation", KERASNLP_ACTIVATION)
+    epsilon = said.get("layer_norm_epsilon", KERASNLP_EPSILON)
+    backbone = BertEncoder.from_kerasnlp(by_kerasnlp, activation=activation, layer_norm_epsilon=epsilon)
     if not load_weights:
         _randomize(backbone.weights, seed)
     rules = {key: getattr(tokenizer, key) for key in _RULES}
     # KerasNLP leaves accents in by default; the uncased models were trained on text without them.
     rules["strip_accents"] = rules["strip_accents"] or rules["lowercase"]
     rules = [said.get(key, value) for key, value in rules.items()]
-    activation = said.get("activation", _KERASNLP_ACTIVATION)
-    epsilon = said.get("layer_norm_epsilon", _KERASNLP_EPSILON)
-    vocabulary = list(tokenizer.vocabulary)
-    encoder = _encoder(source, backbone, vocabulary, rules, activation, epsilon, said.get("has_pooler", True))
-    facts = encoder.facts | {key: said[key] for key in ("pretraining",) if key in said}
-    return dataclasses.replace(encoder, source=said.get("source", source.name), facts=facts)
+    encoder = _encoder(source, backbone, list(tokenizer.vocabulary), rules, said.get("has_pooler", True))
+    spec = dataclasses.replace(encoder.spec, pretraining=said.get("pretraining"))
+    return dataclasses.replace(encoder, source=said.get("source", source.name), spec=spec)
 
 
 def _check_files(directory: Path, said: dict[str, Any]) -> None:
@@ -240,10 +233,7 @@ def _check_files(directory: Path, said: dict[str, Any]) -> None:
 def _check_download(preset: str) -> None:
     """Compare the files of a preset in KerasNLP's cache with what they were when they were first seen."""
     try:
-        # Not one of its public names, which have nothing that tells where the files are.
-        from keras_hub.src.utils import preset_utils
-
-        directory = Path(preset_utils.get_file(preset, "config.json")).parent
+        directory = kerasnlp.preset_dir(preset)
     except Exception as error:
         logger.warning("%s: its files are not checked for damage: they cannot be found: %s", preset, error)
         return
@@ -258,8 +248,8 @@ def _read_encoder_json(path: Path) -> dict[str, Any]:
     for key, kind in (wanted | {"activation": str, "layer_norm_epsilon": float}).items():
         if not isinstance(said.get(key), kind):
             raise ValueError(f"{path}: {key} is {said.get(key)!r}; wanted a {kind.__name__}")
-    if said["activation"] not in FUNCTIONS:
-        raise ValueError(f"{path}: activation is {said['activation']!r}; wanted one of {', '.join(FUNCTIONS)}")
+    if said["activation"] not in ACTIVATIONS:
+        raise ValueError(f"{path}: activation is {said['activation']!r}; wanted one of {', '.join(ACTIVATIONS)}")
     return said
 
 
@@ -272,15 +262,15 @@ def _load_huggingface(source: EncoderSource, options: dict, load_weights: bool, 
     if "dropout" not in options and dropout != attention:
         logger.warning("%s: attention dropout %s is taken as %s, like the rest", path, attention, dropout)
     vocabulary, rules = huggingface.read_tokenizer(source.directory)
-    with no_weights_drawn():
-        backbone = BertBackbone(**sizes, **{"dropout": dropout, **options})
+    options = {"dropout": dropout, "activation": activation, "layer_norm_epsilon": epsilon, **options}
+    backbone = BertEncoder(**sizes, draw_weights=False, **options)
     has_pooler = not load_weights or huggingface.load_weights(backbone, source.directory / "model.safetensors")
     if not load_weights:
         _randomize(backbone.weights, seed)
     if not has_pooler:
         _randomize(backbone.pooled_dense.weights, seed)
         logger.warning("%s: the weights have no pooler; pooled_output comes from a random layer", source.name)
-    return _encoder(source, backbone, vocabulary, rules, activation, epsilon, has_pooler)
+    return _encoder(source, backbone, vocabulary, rules, has_pooler)
 
 
 def _randomize(weights: Iterable[keras.Variable], seed: int, num_first_positions: int | None = None) -> None:

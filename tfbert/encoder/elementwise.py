@@ -105,6 +105,17 @@ def add_and_norm(
     return normed(x, residual, gamma, beta)
 
 
+def dropout(x: tf.Tensor, rate: float, seed: tf.Tensor | None) -> tf.Tensor:
+    """Return x with some values set to 0 and the others scaled up to keep the mean.
+
+    Args:
+        x: float.
+        rate: probability of 0 for each value, 0 to below 1.
+        seed: integer `(2,)`; not used where `rate` is 0.
+    """
+    return _dropped(x, draw_kept(tf.shape(x), rate, seed) if rate else None, rate)
+
+
 def centre(x: tf.Tensor, epsilon: float) -> tuple[tf.Tensor, tf.Tensor]:
     """Return vectors less their mean, and one over their deviation.
 

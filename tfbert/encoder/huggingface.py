@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from keras_hub.models import BertBackbone
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
+from tfbert.encoder.bert import BertEncoder
+from tfbert.encoder.spec import EncoderSpec
 from tfbert.files import read_json, write_json
 
 FILES = {"config.json", "model.safetensors", "vocab.txt", "tokenizer_config.json"}
@@ -107,7 +108,7 @@ def read_tokenizer(directory: Path) -> tuple[list[str], tuple[bool, bool, bool]]
     return sorted(ids, key=ids.get), rules
 
 
-def load_weights(backbone: BertBackbone, path: Path) -> bool:
+def load_weights(backbone: BertEncoder, path: Path) -> bool:
     """Assign all tensors of a file, each checked for its shape.
 
     Returns:
@@ -142,7 +143,7 @@ def load_weights(backbone: BertBackbone, path: Path) -> bool:
     return has_pooler
 
 
-def _tensors(backbone: BertBackbone, has_pooler: bool) -> Iterator[tuple[Any, str, tuple[int, ...]]]:
+def _tensors(backbone: BertEncoder, has_pooler: bool) -> Iterator[tuple[Any, str, tuple[int, ...]]]:
     """Yield each variable with the name and shape of its tensor; a 2-d shape of a Dense is (outputs, inputs)."""
     hidden, intermediate = backbone.hidden_dim, backbone.intermediate_dim
 
@@ -160,15 +161,15 @@ def _tensors(backbone: BertBackbone, has_pooler: bool) -> Iterator[tuple[Any, st
     yield segments.embeddings, "embeddings.token_type_embeddings.weight", (backbone.num_segments, hidden)
     yield from norm(backbone.embeddings_layer_norm, "embeddings")
     for index, layer in enumerate(backbone.transformer_layers):
-        place, attention = f"encoder.layer.{index}", layer._self_attention_layer
+        place, attention = f"encoder.layer.{index}", layer.parts.attention
         yield from dense(attention.query_dense, f"{place}.attention.self.query", hidden, hidden)
         yield from dense(attention.key_dense, f"{place}.attention.self.key", hidden, hidden)
         yield from dense(attention.value_dense, f"{place}.attention.self.value", hidden, hidden)
         yield from dense(attention.output_dense, f"{place}.attention.output.dense", hidden, hidden)
-        yield from norm(layer._self_attention_layer_norm, f"{place}.attention.output")
-        yield from dense(layer._feedforward_intermediate_dense, f"{place}.intermediate.dense", intermediate, hidden)
-        yield from dense(layer._feedforward_output_dense, f"{place}.output.dense", hidden, intermediate)
-        yield from norm(layer._feedforward_layer_norm, f"{place}.output")
+        yield from norm(layer.parts.attention_norm, f"{place}.attention.output")
+        yield from dense(layer.parts.feedforward_in, f"{place}.intermediate.dense", intermediate, hidden)
+        yield from dense(layer.parts.feedforward_out, f"{place}.output.dense", hidden, intermediate)
+        yield from norm(layer.parts.feedforward_norm, f"{place}.output")
     if has_pooler:
         yield from dense(backbone.pooled_dense, "pooler.dense", hidden, hidden)
 
@@ -193,10 +194,10 @@ def _turned(matrix: np.ndarray, name: str) -> np.ndarray:
 
 def write(
     directory: Path,
-    backbone: BertBackbone,
+    backbone: BertEncoder,
     vocabulary: list[str],
     rules: tuple[bool, bool, bool],
-    facts: dict[str, Any],
+    spec: EncoderSpec,
     heads: dict[str, np.ndarray],
 ) -> None:
     """Write the four files of `FILES` that PyTorch transformers' `AutoModel` and `AutoTokenizer` read.
@@ -206,7 +207,7 @@ def write(
         backbone: with its present weights; they are written as float32.
         vocabulary: token of each id.
         rules: lowercase, strip_accents, split_on_cjk.
-        facts: of the encoder. Without `has_pooler` no pooler is written, and transformers starts a random one.
+        spec: of the encoder. Without `has_pooler` no pooler is written, and transformers starts a random one.
         heads: tensors of the heads it was pretrained with, by their names here; empty where there are none.
     """
     config = {theirs: getattr(backbone, ours) for ours, theirs in SIZES.items()}
@@ -215,14 +216,14 @@ def write(
     architecture = "BertForPreTraining" if "cls.seq_relationship.weight" in heads else "BertForMaskedLM"
     config["architectures"] = [architecture if heads else "BertModel"]
     prefix = "bert." if heads else ""
-    config |= {"hidden_act": _ACTIVATIONS_OUT[facts["activation"]], "layer_norm_eps": facts["layer_norm_epsilon"]}
+    config |= {"hidden_act": _ACTIVATIONS_OUT[spec.activation], "layer_norm_eps": spec.layer_norm_epsilon}
     config |= dict.fromkeys(("hidden_dropout_prob", "attention_probs_dropout_prob"), backbone.dropout)
     config |= {"position_embedding_type": "absolute", "initializer_range": 0.02}
     said = dict(zip(("do_lower_case", "strip_accents", "tokenize_chinese_chars"), rules, strict=True))
     said |= {"tokenizer_class": "BertTokenizer", "model_max_length": backbone.max_sequence_length}
     said |= {f"{name.lower()}_token": f"[{name}]" for name in ("PAD", "UNK", "CLS", "SEP", "MASK")}
     tensors = dict(heads)
-    for variable, name, shape in _tensors(backbone, facts["has_pooler"]):
+    for variable, name, shape in _tensors(backbone, spec.has_pooler):
         ours = np.reshape(variable, shape if "embeddings." in name else shape[::-1])
         tensors[prefix + name] = np.ascontiguousarray(_turned(ours, name))
     # The metadata says whose convention the tensors follow; older versions of transformers refuse a file without.

@@ -13,11 +13,11 @@ class Precision(NamedTuple):
 
     Args:
         dtype: Keras dtype policy.
-        products: dtype of the matrix products of fast layers; `None` for that of the policy.
+        product_dtype: dtype of the matrix products of fast layers; `None` for that of the policy.
     """
 
     dtype: str
-    products: str | None = None
+    product_dtype: str | None = None
 
 
 def choose_precision(precision: str, fast: bool = True) -> Precision:
@@ -29,8 +29,8 @@ def choose_precision(precision: str, fast: bool = True) -> Precision:
     Args:
         precision: `float32`, `bfloat16`, `float16` or `auto`. `auto` is bfloat16 where it is multiplied by instructions
             of its own (AMX, or AVX-512 BF16 with fast layers; compute capability 8.0 on a GPU), else float32.
-        fast: whether layers compute by `encoder.block`. KerasNLP's own were measured to be slower in bfloat16 on
-            processors without AMX.
+        fast: as for `EncoderLayer`. KerasNLP's functions were measured to be slower in bfloat16 on processors without
+            AMX.
     """
     gpus = tf.config.list_physical_devices("GPU")
     if precision == "auto":

@@ -22,10 +22,10 @@ class LabelEvaluation(Evaluation):
     """One predicted and one true label for each record.
 
     Args:
-        label_ids: predicted, int `(records,)`.
-        probabilities: of every label, float32 `(records, labels)`.
+        label_ids: predicted label ids, int `(records,)`.
+        probabilities: the probability of each label, float32 `(records, labels)`.
         gold: true label ids, int `(records,)`.
-        labels: by id.
+        labels: names by id.
     """
 
     def __init__(self, label_ids: np.ndarray, probabilities: np.ndarray, gold: Sequence[int], labels: Sequence[str]):
@@ -34,7 +34,7 @@ class LabelEvaluation(Evaluation):
         self._confusion = metrics.confusion_matrix(self._gold, label_ids, len(labels))
 
     def values(self) -> dict[str, float]:
-        """Return accuracy, macro F1, Matthews' correlation and the mean cross entropy in nats."""
+        """Return accuracy, macro F1, Matthews' correlation and the mean cross-entropy in nats."""
         likelihood = self._probabilities[np.arange(len(self._gold)), self._gold]
         return {
             "accuracy": float(metrics.accuracy(self._confusion)),
@@ -49,11 +49,11 @@ class LabelEvaluation(Evaluation):
         return {name: metrics.with_interval(score, self._confusion) for name, score in functions.items()}
 
     def per_label(self) -> dict[str, dict]:
-        """Return precision, recall and F1 of every label."""
+        """Return precision, recall and F1 of each label."""
         return metrics.per_label(self._confusion, self._labels)
 
     def sections(self) -> dict:
-        """Return confusion matrix, reliability, and the mistakes the model was surest of."""
+        """Return the confusion matrix, reliability, and the most confident mistakes."""
         probabilities = self._probabilities
         predicted = probabilities.argmax(1)
         wrong = np.flatnonzero(predicted != self._gold)

@@ -16,15 +16,18 @@ class Metric:
     Args:
         name: the key in reports and in `train.monitor`, lower case with underscores.
         better: the direction in which the metric improves.
-        unit: `fraction` from 0 to 1, shown as a percentage; `correlation` from -1 to 1; `nats`; `count`; or `target`,
-            the unit of the values that are predicted.
+        unit: `fraction` from 0 to 1, shown as a percentage; `correlation` from -1 to 1; `nats`; `count`; `target`, the
+            unit of the values that are predicted; or `variance`, the variance of these values in train.
         description: what the metric measures, in a few words.
+        every_epoch: whether it is measured after every epoch, so that it can choose the best one, and not only in the
+            report.
     """
 
     name: str
     better: Better
-    unit: Literal["fraction", "correlation", "nats", "count", "target"]
+    unit: Literal["fraction", "correlation", "nats", "count", "target", "variance"]
     description: str
+    every_epoch: bool = True
 
     @property
     def sign(self) -> int:
@@ -42,12 +45,12 @@ class Metric:
             return "–"
         return f"{100 * value:.1f} %" if self.unit == "fraction" else f"{value:.3f}"
 
-    def to_json(self) -> dict[str, str]:
+    def to_json(self) -> dict[str, str | bool]:
         """Return the fields, ready for JSON."""
         return asdict(self)
 
     @classmethod
-    def from_json(cls, fields: Mapping[str, str]) -> "Metric":
+    def from_json(cls, fields: Mapping[str, str | bool]) -> "Metric":
         """Return the metric that `to_json` described."""
         return cls(**fields)
 

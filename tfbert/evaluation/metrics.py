@@ -1,7 +1,6 @@
-"""Labels and probabilities in, scores with confidence intervals out.
+"""Scores of a confusion matrix, bootstrap confidence intervals, and reliability.
 
-Scores are functions of the confusion matrix, equal to scikit-learn's by test; intervals are percentiles of the same
-score over resampled test sets.
+Tests compare the scores with scikit-learn's. Intervals are percentiles of the same score over resampled test sets.
 """
 
 from collections.abc import Callable, Sequence
@@ -11,13 +10,6 @@ from sklearn import metrics as sklearn_metrics
 
 _RESAMPLES = 1000
 _CONFIDENCE = 0.95
-
-
-def softmax(logits: np.ndarray) -> np.ndarray:
-    """Return probabilities over the last axis, in float64."""
-    shifted = logits.astype(np.float64) - logits.max(axis=-1, keepdims=True)
-    exponentials = np.exp(shifted)
-    return exponentials / exponentials.sum(axis=-1, keepdims=True)
 
 
 def confusion_matrix(targets: np.ndarray, predicted: np.ndarray, num_classes: int) -> np.ndarray:
@@ -121,36 +113,48 @@ def per_label(confusion: np.ndarray, labels: list[str]) -> dict[str, dict]:
 
 
 def reliability(targets: np.ndarray, probabilities: np.ndarray, num_bins: int = 10) -> dict:
-    """Compare how sure the model was with how often it was right.
+    """Compare the probabilities of the most probable classes with how often they are right.
 
     Args:
-        targets: int `(examples,)`.
+        targets: int `(examples,)`, at least one.
         probabilities: `(examples, classes)`.
         num_bins: equal steps of the highest probability from 0 to 1.
 
     Returns:
+        As `reliability_of`.
+    """
+    return reliability_of(probabilities.max(1), probabilities.argmax(1) == targets, num_bins)
+
+
+def reliability_of(confidences: np.ndarray, is_right: np.ndarray, num_bins: int = 10) -> dict:
+    """Compare the probabilities of predictions with how often they are right.
+
+    Args:
+        confidences: the probability of each prediction, `(predictions,)`.
+        is_right: bool `(predictions,)`.
+        num_bins: equal steps of the probability from 0 to 1.
+
+    Returns:
         `bins`, each with `low`, `high`, `num_examples`, `mean_probability`, `accuracy`, and `calibration_error`: the
-        mean gap weighted by the examples of the bin.
+        mean gap weighted by the predictions in the bin.
 
     Source: Guo et al. 2017, "On Calibration of Modern Neural Networks", section 2.
     """
-    top = probabilities.max(1)
-    right = probabilities.argmax(1) == targets
-    which = np.minimum((top * num_bins).astype(int), num_bins - 1)
+    bin_of = np.minimum((confidences * num_bins).astype(int), num_bins - 1)
     bins, error = [], 0.0
     for index in range(num_bins):
-        inside = which == index
+        inside = bin_of == index
         count = int(inside.sum())
-        mean = float(top[inside].mean()) if count else 0.0
-        share = float(right[inside].mean()) if count else 0.0
-        error += count / len(targets) * abs(mean - share)
+        mean = float(confidences[inside].mean()) if count else 0.0
+        accuracy_inside = float(is_right[inside].mean()) if count else 0.0
+        error += count / max(len(confidences), 1) * abs(mean - accuracy_inside)
         bins.append(
             {
                 "low": index / num_bins,
                 "high": (index + 1) / num_bins,
                 "num_examples": count,
                 "mean_probability": mean,
-                "accuracy": share,
+                "accuracy": accuracy_inside,
             }
         )
     return {"bins": bins, "calibration_error": error}

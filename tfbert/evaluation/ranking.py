@@ -1,4 +1,4 @@
-"""Ranked answers and the right ones in; scores of the ranking, a threshold for abstaining, a plot and tables out."""
+"""Evaluation of ranked answers: MRR, recall, nDCG, the threshold for abstaining, ranks, similarities, mistakes."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -9,18 +9,28 @@ from matplotlib.ticker import MaxNLocator
 
 from tfbert.evaluation import drawing, metrics
 from tfbert.evaluation.formatting import percent
+from tfbert.evaluation.metric import Evaluation, Metric
+from tfbert.text.records import normalize_whitespace
 
-_MOST_MISTAKES = 30
-_RECALLED = (1, 5, 10)
+_WORST_MISTAKES = 30
+
+MRR_AT_10 = Metric(
+    "mrr_at_10", "higher", "fraction", "mean of one over the rank of the first right answer, 0 beyond rank 10"
+)
+RECALL_AT_1 = Metric("recall_at_1", "higher", "fraction", "share of questions with a right answer in first place")
+RECALL_AT_5 = Metric("recall_at_5", "higher", "fraction", "share of questions with a right answer among the first 5")
+RECALL_AT_10 = Metric("recall_at_10", "higher", "fraction", "share of questions with a right answer among the first 10")
+NDCG_AT_10 = Metric("ndcg_at_10", "higher", "fraction", "like MRR, but gain falls with the logarithm of the rank")
+METRICS = (MRR_AT_10, RECALL_AT_1, RECALL_AT_5, RECALL_AT_10, NDCG_AT_10)
 
 
 @dataclass(frozen=True)
 class Ranking:
-    """What was found for every question.
+    """The answers found for each question.
 
     Args:
-        is_right: bool `(questions, found)`, whether the answer at each rank is a right one, best rank first.
-        num_right: int `(questions,)`, how many right answers there are, found or not; at least one each.
+        is_right: bool `(questions, answers)`, whether the answer at each rank is a right one, best rank first.
+        num_right: int `(questions,)`, the number of right answers, found or not; at least one each.
         similarity: float `(questions,)`, of the first answer; -1 where none was found.
     """
 
@@ -35,40 +45,32 @@ class Ranking:
         return np.where(self.is_right.any(1), self.is_right.argmax(1) + 1, 0)
 
     def by_question(self) -> dict[str, np.ndarray]:
-        """Return the metrics of every question, by name, float `(questions,)`; a mean of them is the metric.
+        """Return the metrics of each question, by name, float `(questions,)`; their mean is the metric of a split.
 
         `mrr_at_10` is one over the rank of the first right answer, `recall_at_K` whether one is among the first K, and
-        `ndcg_at_10` the gain of all that are, against that of a perfect ranking.
+        `ndcg_at_10` the gain of all that are, relative to that of a perfect ranking.
 
         Source: Järvelin and Kekäläinen 2002, "Cumulated gain-based evaluation of IR techniques", with gains 0 and 1 and
-            the discount of one over the logarithm of rank plus 1, as scikit-learn's `ndcg_score` has it.
+            a discount of one over the logarithm of rank plus 1, as in scikit-learn's `ndcg_score`.
         """
         rank = self.first_rank()
         discount = 1 / np.log2(np.arange(10) + 2)
         top = self.is_right[:, :10]
         ideal = np.cumsum(discount)[np.minimum(self.num_right, 10) - 1]
         by_name = {"mrr_at_10": np.where((rank > 0) & (rank <= 10), 1 / np.maximum(rank, 1), 0.0)}
-        by_name |= {f"recall_at_{most}": ((rank > 0) & (rank <= most)).astype(float) for most in _RECALLED}
+        by_name |= {f"recall_at_{k}": ((rank > 0) & (rank <= k)).astype(float) for k in (1, 5, 10)}
         return by_name | {"ndcg_at_10": top @ discount[: top.shape[1]] / ideal}
-
-    def means(self) -> dict[str, float]:
-        """Return the metrics."""
-        return {name: float(values.mean()) for name, values in self.by_question().items()}
-
-    def with_intervals(self) -> dict[str, dict[str, float]]:
-        """Return the metrics with their 95 % bootstrap intervals over the questions."""
-        return {name: _with_interval(values) for name, values in self.by_question().items()}
 
     def best_threshold(self) -> float:
         """Return the similarity below which it is best not to answer, and -1 if it is best to answer always.
 
-        It is that of the highest F1: precision is the share of right ones among the first answers that are given,
-        recall that among all questions. It lies half way between the similarities that it parts.
+        It maximizes F1, where precision is the share of right ones among the first answers that are given, and recall
+        their share of all questions. It lies halfway between the two similarities that it separates.
         """
         order = np.argsort(-self.similarity, kind="stable")
         similarity, is_right = self.similarity[order], self.first_rank()[order] == 1
         f1 = 2 * np.cumsum(is_right) / (np.arange(1, len(order) + 1) + len(order))
-        # Questions that are equally similar cannot be parted.
+        # No threshold separates questions that are equally similar.
         f1[:-1][similarity[:-1] == similarity[1:]] = -1.0
         last = int(len(f1) - 1 - np.argmax(f1[::-1]))
         if last == len(order) - 1 or not is_right.any():
@@ -78,10 +80,10 @@ class Ranking:
     def worst(self) -> list[int]:
         """Return questions whose first answer is wrong, the most similar one first."""
         wrong = np.flatnonzero(self.first_rank() != 1)
-        return wrong[np.argsort(-self.similarity[wrong], kind="stable")][:_MOST_MISTAKES].tolist()
+        return wrong[np.argsort(-self.similarity[wrong], kind="stable")][:_WORST_MISTAKES].tolist()
 
     def rank_table(self) -> dict:
-        """Return what a report lists of the ranks at which the first right answer was found."""
+        """Return a table of the ranks of the first right answer, for the report."""
         rank, rows = self.first_rank(), []
         for name, low, high in (("1", 1, 1), ("2 to 3", 2, 3), ("4 to 5", 4, 5), ("6 to 10", 6, 10)):
             rows.append((name, (rank >= low) & (rank <= high)))
@@ -89,12 +91,12 @@ class Ranking:
         return {
             "title": "Rank of the first right answer",
             "columns": ["rank", "questions", "share"],
-            "rows": [[name, int(of.sum()), percent(of.mean())] for name, of in rows],
+            "rows": [[name, int(has_rank.sum()), percent(has_rank.mean())] for name, has_rank in rows],
             "caption": "Questions at ranks 2 to 10 are those that showing more than one answer would help.",
         }
 
     def threshold_table(self, threshold: float) -> dict:
-        """Return what a report lists of abstaining below a threshold."""
+        """Return a table of what abstaining below a threshold does, for the report."""
         first = self.first_rank() == 1
         rows = []
         for name, given in (("every question", first | True), ("the tuned threshold", self.similarity >= threshold)):
@@ -109,26 +111,71 @@ class Ranking:
         }
 
 
-def ranking_of(
-    found: Sequence[Sequence[str]], similarity: np.ndarray, gold: Sequence[tuple[str, str]]
-) -> tuple[Ranking, np.ndarray]:
-    """Compare what was found with what is right; a question that is there several times has several right answers.
+class RankingEvaluation(Evaluation):
+    """Ranked answers to the question of each record, compared with the right ones.
 
     Args:
-        found: of every record, the answers, best first, padded with "".
-        similarity: float `(records, found)`.
-        gold: of every record, the question and a right answer, written as in `found`.
+        answers: UTF-8 `(records, answers)`, best first, padded with empty strings.
+        similarity: float32 `(records, answers)`.
+        gold: the question and the right answer of each record, with whitespace normalized.
+        threshold: the similarity below which the model abstains.
+    """
+
+    def __init__(self, answers: np.ndarray, similarity: np.ndarray, gold: Sequence[tuple[str, str]], threshold: float):
+        self._ranking, self._records = ranking_of(answers, similarity, gold)
+        self._answers, self._gold, self._threshold = answers, gold, threshold
+
+    def values(self) -> dict[str, float]:
+        """Return the mean of each metric over the questions."""
+        return {name: float(values.mean()) for name, values in self._ranking.by_question().items()}
+
+    def intervals(self) -> dict[str, dict[str, float]]:
+        """Return the metrics with their bootstrap intervals over the questions."""
+        return {name: _with_interval(values) for name, values in self._ranking.by_question().items()}
+
+    def sections(self) -> dict:
+        """Return similarities, ranks, what abstaining does, and the mistakes with the highest similarity."""
+        caption = "The further apart the two are, the better the threshold tells when not to answer."
+        plot = {"title": "Similarity", "svg": similarity_plot(self._ranking, self._threshold), "caption": caption}
+        worst = [int(self._records[question]) for question in self._ranking.worst()]
+        return {
+            "figures": [plot],
+            "tables": [self._ranking.rank_table(), self._ranking.threshold_table(self._threshold)],
+            "worst": {record: self._mistake(record) for record in worst if self._answers.shape[1]},
+        }
+
+    def _mistake(self, record: int) -> dict:
+        return {
+            "label": self._gold[record][1],
+            "predicted": _decoded(self._answers[record, 0]),
+            "probability": None,
+            "label_probability": None,
+        }
+
+
+def ranking_of(
+    answers: np.ndarray, similarity: np.ndarray, gold: Sequence[tuple[str, str]]
+) -> tuple[Ranking, np.ndarray]:
+    """Compare answers with the right ones; a question that several records ask has several right answers.
+
+    Args:
+        answers: UTF-8 `(records, answers)`, best first, padded with empty strings.
+        similarity: float `(records, answers)`.
+        gold: the question and a right answer of each record, with whitespace normalized.
 
     Returns:
-        The ranking of every different question, and the first record of each, int `(questions,)`.
+        The ranking of each different question, and the first record of each, int `(questions,)`.
     """
     first: dict[str, int] = {}
     right: dict[str, set[str]] = {}
     for record, (question, answer) in enumerate(gold):
         first.setdefault(question, record)
         right.setdefault(question, set()).add(answer)
+    is_right = []
+    for question, record in first.items():
+        texts = [normalize_whitespace(_decoded(answer)) for answer in answers[record]]
+        is_right.append([text != "" and text in right[question] for text in texts])
     records = np.fromiter(first.values(), np.int64)
-    is_right = [[answer != "" and answer in right[question] for answer in found[at]] for question, at in first.items()]
     width = similarity.shape[1]
     return Ranking(
         np.asarray(is_right, bool).reshape(len(records), width),
@@ -138,15 +185,15 @@ def ranking_of(
 
 
 def similarity_plot(ranking: Ranking, threshold: float) -> Markup:
-    """Draw how similar right and wrong first answers are, with the threshold of abstaining."""
-    is_first, similar = ranking.first_rank() == 1, ranking.similarity
-    low, high = float(similar.min()), float(similar.max())
+    """Draw how similar right and wrong first answers are, and the threshold for abstaining."""
+    is_first, similarity = ranking.first_rank() == 1, ranking.similarity
+    low, high = float(similarity.min()), float(similarity.max())
     bins = np.linspace(low, high if high > low else low + 1e-3, 31)
     with drawing.report_style():
         figure, axes = drawing.new_axes()
         kinds = ((is_first, drawing.ACCENT, "first answer right"), (~is_first, drawing.WARN, "first answer wrong"))
-        for of, color, name in kinds:
-            axes.hist(similar[of], bins, color=color, alpha=0.5, label=name)
+        for is_shown, color, name in kinds:
+            axes.hist(similarity[is_shown], bins, color=color, alpha=0.5, label=name)
         if threshold > -1:
             axes.axvline(threshold, color=drawing.INK, linewidth=1.2, linestyle="--", label="threshold")
         axes.set(title="Questions by similarity of the first answer", xlabel="similarity")
@@ -158,3 +205,7 @@ def similarity_plot(ranking: Ranking, threshold: float) -> Markup:
 def _with_interval(values: np.ndarray) -> dict[str, float]:
     score: Callable[[np.ndarray], float] = lambda records: float(values[records].mean())  # noqa: E731
     return metrics.resampled(score, len(values))
+
+
+def _decoded(text: bytes) -> str:
+    return text.decode("utf-8", "replace")

@@ -1,7 +1,7 @@
-"""True and predicted numbers in; correlations, distances, plots and a table of errors out.
+"""Evaluation of numbers: correlations, mean absolute error, plots, errors by range and the worst predictions.
 
-Scores are equal to scipy's by test. They are functions of how often each record counts, so that a resampled split
-costs no sorting.
+Tests compare the scores with scipy's. They are functions of how often each record counts, so that resampling a split
+for an interval needs no sorting.
 """
 
 from collections.abc import Callable
@@ -11,18 +11,73 @@ from markupsafe import Markup
 from matplotlib.ticker import MaxNLocator
 
 from tfbert.evaluation import drawing, metrics
+from tfbert.evaluation.metric import Evaluation, Metric
 
-# More points than that make a page heavy and show nothing more.
-_MOST_POINTS = 1500
-_NUM_RANGES, _MOST_MISTAKES = 5, 30
+# More points make the page large without showing more.
+_MAX_POINTS = 1500
+_NUM_RANGES, _WORST_MISTAKES = 5, 30
+
+SPEARMAN = Metric(
+    "spearman",
+    "higher",
+    "correlation",
+    "correlation of the order of predicted and true values: 0 is none, 1 is perfect",
+)
+PEARSON = Metric(
+    "pearson", "higher", "correlation", "linear correlation of predicted and true values: 0 is none, 1 is perfect"
+)
+MAE = Metric("mae", "lower", "target", "mean distance from the true value, in its units", every_epoch=False)
+LOSS = Metric("loss", "lower", "variance", "mean squared error, in squared standard deviations of the values of train")
+METRICS = (SPEARMAN, PEARSON, MAE, LOSS)
+
+
+class ValueEvaluation(Evaluation):
+    """One predicted and one true number for each record.
+
+    Args:
+        predicted: float `(records,)`.
+        gold: the true values, float `(records,)`.
+        scale: the standard deviation of the values of train.
+    """
+
+    def __init__(self, predicted: np.ndarray, gold: np.ndarray, scale: float):
+        self._values, self._scale = Values(gold, predicted), scale
+
+    def values(self) -> dict[str, float]:
+        """Return the correlations and the mean squared error in squared standard deviations."""
+        once = np.ones(len(self._values.true), np.int64)
+        errors = (self._values.predicted - self._values.true) / self._scale
+        return {
+            "spearman": self._values.spearman(once),
+            "pearson": self._values.pearson(once),
+            "loss": float(np.mean(errors**2)),
+        }
+
+    def intervals(self) -> dict[str, dict[str, float]]:
+        """Return both correlations and the mean absolute error with their intervals."""
+        functions = {"spearman": self._values.spearman, "pearson": self._values.pearson, "mae": self._values.mae}
+        return {name: self._values.with_interval(score) for name, score in functions.items()}
+
+    def sections(self) -> dict:
+        """Return plots of values and errors, errors by range, and the predictions that are furthest off."""
+        against = "Points on the dashed line are right. A flat cloud means that the model hardly tells the texts apart."
+        errors = "A mean far from 0: the values of these texts lie elsewhere than those of train."
+        return {
+            "figures": [
+                {"title": "Predicted and true values", "svg": scatter(self._values), "caption": against},
+                {"title": "Errors", "svg": residual_histogram(self._values), "caption": errors},
+            ],
+            "tables": [self._values.error_table()],
+            "worst": self._values.worst(),
+        }
 
 
 class Values:
-    """The numbers of every record of a split.
+    """The true and the predicted numbers of the records of a split.
 
     Args:
         true: float `(records,)`, at least one.
-        predicted: likewise.
+        predicted: float `(records,)`.
     """
 
     def __init__(self, true: np.ndarray, predicted: np.ndarray):
@@ -30,7 +85,7 @@ class Values:
         self._groups = [np.unique(values, return_inverse=True)[1] for values in (self.true, self.predicted)]
 
     def pearson(self, weights: np.ndarray) -> float:
-        """Return the linear correlation; 0 where it is not defined, which is where all values are equal.
+        """Return the linear correlation; 0 if it is not defined because all values are equal.
 
         Args:
             weights: how often each record counts, int `(records,)`.
@@ -38,22 +93,22 @@ class Values:
         return _correlation(self.true, self.predicted, weights)
 
     def spearman(self, weights: np.ndarray) -> float:
-        """Return the correlation of the ranks, equal values sharing their mean rank; 0 where it is not defined."""
+        """Return the correlation of the ranks, where equal values share their mean rank; 0 if it is not defined."""
         return _correlation(*(_ranks(groups, weights) for groups in self._groups), weights)
 
     def mae(self, weights: np.ndarray) -> float:
-        """Return the mean distance of the predicted value from the true one."""
+        """Return the mean absolute error."""
         return float(weights @ np.abs(self.predicted - self.true) / weights.sum())
 
     def with_interval(self, score: Callable[[np.ndarray], float]) -> dict[str, float]:
-        """Return a score of these values, one of the methods above, with its 95 % bootstrap interval."""
+        """Return one of the scores above with its 95 % bootstrap interval."""
         number = len(self.true)
         return metrics.resampled(lambda records: score(np.bincount(records, minlength=number)), number)
 
     def worst(self) -> dict[int, dict]:
-        """Return the records whose prediction is furthest off, furthest first, as `Task.details` wants them."""
+        """Return the records with the largest errors, largest first, for `sections`."""
         distance = np.abs(self.predicted - self.true)
-        order = [int(i) for i in np.argsort(-distance, kind="stable")[:_MOST_MISTAKES] if distance[i] > 0]
+        order = [int(i) for i in np.argsort(-distance, kind="stable")[:_WORST_MISTAKES] if distance[i] > 0]
         return {
             index: {
                 "label": drawing.short_number(self.true[index]),
@@ -65,12 +120,12 @@ class Values:
         }
 
     def error_table(self) -> dict:
-        """Return the errors in up to five ranges of the true value, of about as many records each, as a table."""
+        """Return a table of the errors in up to five ranges of the true value with about equally many records."""
         edges = np.unique(np.quantile(self.true, np.linspace(0, 1, _NUM_RANGES + 1)))
-        which = np.clip(np.searchsorted(edges, self.true, side="right") - 1, 0, max(len(edges) - 2, 0))
+        range_of = np.clip(np.searchsorted(edges, self.true, side="right") - 1, 0, max(len(edges) - 2, 0))
         rows = []
-        for part in np.unique(which):
-            inside = which == part
+        for index in np.unique(range_of):
+            inside = range_of == index
             true, predicted = self.true[inside], self.predicted[inside]
             ends = f"{drawing.short_number(true.min())} to {drawing.short_number(true.max())}"
             error = predicted - true
@@ -82,10 +137,10 @@ class Values:
 
 
 def scatter(values: Values) -> Markup:
-    """Draw predicted against true values, on a line where they are equal; of many records, some by chance."""
+    """Draw predicted against true values, of many records a random sample."""
     shown = slice(None)
-    if len(values.true) > _MOST_POINTS:
-        shown = np.random.default_rng(0).choice(len(values.true), _MOST_POINTS, replace=False)
+    if len(values.true) > _MAX_POINTS:
+        shown = np.random.default_rng(0).choice(len(values.true), _MAX_POINTS, replace=False)
     ends = [min(values.true.min(), values.predicted.min()), max(values.true.max(), values.predicted.max())]
     with drawing.report_style():
         figure, axes = drawing.new_axes(width=300, height=290)
@@ -98,12 +153,12 @@ def scatter(values: Values) -> Markup:
 
 
 def residual_histogram(values: Values) -> Markup:
-    """Draw how far off the predictions are, and to which side."""
+    """Draw a histogram of the errors with their signs."""
     errors = values.predicted - values.true
     reach = max(float(np.abs(errors).max()), np.finfo(np.float32).tiny)
     with drawing.report_style():
         figure, axes = drawing.new_axes()
-        # An odd number of bins puts the middle one around no error at all.
+        # The middle one of an odd number of bins is centred on 0.
         axes.hist(errors, np.linspace(-reach, reach, 32), color=drawing.ACCENT, alpha=0.6)
         axes.axvline(0, color=drawing.MUTED, linewidth=1, linestyle="--")
         axes.axvline(errors.mean(), color=drawing.WARN, linewidth=1.4, label="mean")
@@ -114,18 +169,23 @@ def residual_histogram(values: Values) -> Markup:
 
 
 def _correlation(first: np.ndarray, second: np.ndarray, weights: np.ndarray) -> float:
-    # Values that are all equal have a mean that may differ from them in the last digit, and so would vary.
-    there = weights > 0
-    if np.ptp(first[there]) == 0 or np.ptp(second[there]) == 0:
+    # The mean of equal values may differ from them in the last digit, and they would seem to vary.
+    counted = weights > 0
+    if np.ptp(first[counted]) == 0 or np.ptp(second[counted]) == 0:
         return 0.0
     first, second = (values - weights @ values / weights.sum() for values in (first, second))
-    # Each scaled by its largest, so that squares of very large or small values stay numbers.
+    # Scaled so that the squares of very large or very small values neither overflow nor vanish.
     first, second = (values / np.abs(values).max() for values in (first, second))
     spread = np.sqrt((weights @ first**2) * (weights @ second**2))
     return float(np.clip(weights @ (first * second) / spread, -1, 1))
 
 
 def _ranks(groups: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Return the rank of each record from 1, the mean one among equals, where records count more than once."""
+    """Return the 1-based rank of each record; equal values share their mean rank.
+
+    Args:
+        groups: the index of each record's value among the sorted distinct values.
+        weights: how often each record counts.
+    """
     sizes = np.bincount(groups, weights)
     return (np.cumsum(sizes) - (sizes - 1) / 2)[groups]

@@ -1,190 +1,205 @@
-"""Questions and answers in; which answers are wrong for a question, the nearest such, and the ranking loss out.
+"""Learning to rank by positives and negatives: the loss, and the hard negatives and paraphrases added to train.
 
-Rows have a target each, int32 `(2 + MOST_RIGHT,)`: whether the row is a question, its answer, a wrong answer or the
-question in other words; the id of its text; and of a question, in whatever words, the ids of right answers, its own
-first, 0 where there are no more.
+The sequences of an example are a question, its answer, and any number of negatives: answers that are wrong for the
+question. Each has three targets: its `role` in the example, the `text_id` of its text, and `positive_ids`, for a
+question the text ids of the answers known to be right, that of its own example first, padded with 0.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
 import tensorflow as tf
 
 from tfbert.heads.index import nearest
-from tfbert.text.datasets import TokenizedSplit
+from tfbert.text.datasets import Target, TokenizedSplit
 
-MOST_RIGHT = 8
-_QUESTION, _ANSWER, _WRONG, _OTHER_WORDS = 0, 1, 2, 3
-# A wrong answer more similar to the question than this share of the right one's similarity may well be right too.
-_MOST_SIMILAR = 0.95
-# Candidates looked at for each wrong answer wanted, as some are right and others too similar.
+MAX_POSITIVES = 8
+TARGETS = {
+    "role": Target("int32"),
+    "text_id": Target("int32"),
+    "positive_ids": Target("int32", (MAX_POSITIVES,)),
+}
+# A paraphrase is another question with the same answer.
+QUESTION, ANSWER, NEGATIVE, PARAPHRASE = range(4)
+# An answer that is more similar to the question than this fraction of the right answer's similarity may well be right.
+_MAX_SIMILARITY_FRACTION = 0.95
+# Candidates for each hard negative, as some are right and others too similar.
 _CANDIDATES = 10
 _MASKED = -1e9
 
+Batch = Mapping[str, tf.Tensor]
 
-def targets_of(ids: Sequence[int]) -> list[np.ndarray]:
-    """Return the targets of a record's rows.
+
+def targets_of(text_ids: Sequence[int]) -> list[dict[str, int | np.ndarray]]:
+    """Return the targets of a record's sequences.
 
     Args:
-        ids: of its texts, above 0: the question, its answer, and any number of wrong answers.
+        text_ids: ids above 0 of its texts: the question, its answer, and any number of negatives.
     """
-    question, answer, *wrong = ids
-    rows = [(_QUESTION, question, answer), (_ANSWER, answer, 0), *((_WRONG, text, 0) for text in wrong)]
-    return [np.asarray([*row, *[0] * (MOST_RIGHT - 1)], np.int32) for row in rows]
+    _, answer, *negatives = text_ids
+    roles = [QUESTION, ANSWER, *[NEGATIVE] * len(negatives)]
+    targets = []
+    for role, text_id in zip(roles, text_ids, strict=True):
+        positive_ids = np.zeros(MAX_POSITIVES, np.int32)
+        positive_ids[0] = answer if role == QUESTION else 0
+        targets.append({"role": role, "text_id": text_id, "positive_ids": positive_ids})
+    return targets
 
 
-def ranking_loss(vectors: tf.Tensor, targets: tf.Tensor, scale: float) -> tf.Tensor:
-    """Return the multiple negatives ranking loss of each record of a batch, in both directions.
+def ranking_loss(vectors: tf.Tensor, batch: Batch, scale: float) -> tf.Tensor:
+    """Return the multiple negatives ranking loss of each example of a batch, in both directions.
 
     A question has to be more similar to its answer than to every other answer and every other question of the batch,
-    and an answer to its question than to every other question; but never than to what is right as well: the same texts,
-    answers known to be right for the question, questions that share a right answer with it. Where there is one of the
-    latter, in a row of its own, the question has to be more similar to it too than to the other questions: an index
-    finds answers by such.
+    and an answer has to be more similar to its question than to every other question. What is right as well is left
+    out: equal texts, answers known to be right for the question, and questions that share a right answer with it. A
+    paraphrase in the example has to be more similar to the question than the other questions are, since an index finds
+    answers by such questions.
 
     Args:
-        vectors: unit vectors of the rows, float32 `(rows, hidden_dim)`; each record has one question and one answer.
-        targets: of the rows.
-        scale: what similarities are multiplied by.
+        vectors: unit vectors of the sequences, float32 `(sequences, hidden_dim)`; each example has one question and one
+            answer.
+        batch: the targets, and `example`, the example of each sequence.
+        scale: factor on the similarities.
 
     Returns:
-        float32 `(records,)`; 0 for a record in a batch without anything that is wrong for it.
+        float32 `(examples,)`; 0 for an example without any negative in the batch.
 
     Source: Henderson et al. 2017, "Efficient Natural Language Response Suggestion for Smart Reply", section 4.4, with
         cosines times a scale, as Sentence-BERT's code has it; and Li et al. 2023, "Towards General Text Embeddings with
         Multi-stage Contrastive Learning", section 3.3, for the other questions. Ours leaves out what is known to be
-        right, which both take for wrong.
+        right, which both count as negatives.
     """
-    kind = targets[:, 0]
-    question, answer, wrong = (tf.where(kind == of)[:, 0] for of in (_QUESTION, _ANSWER, _WRONG))
+    question, answer, negative = (_sequences_of(batch, role) for role in (QUESTION, ANSWER, NEGATIVE))
     q = tf.gather(vectors, question)
-    candidates = tf.concat([answer, wrong], axis=0)
-    ids, right = tf.gather(targets[:, 1], question), tf.gather(targets[:, 2:], question)
-    candidate_ids = tf.gather(targets[:, 1], candidates)
+    candidates = tf.concat([answer, negative], axis=0)
+    ids, positive_ids = (tf.gather(batch[name], question) for name in ("text_id", "positive_ids"))
+    candidate_ids = tf.gather(batch["text_id"], candidates)
     number = tf.shape(ids)[0]
-    is_right = tf.reduce_any(right[:, None, :] == candidate_ids[None, :, None], -1)
-    is_right |= ids[:, None] == candidate_ids[None, :]
-    alike = _alike(targets, question, question)
-    is_right |= tf.pad(ids[:, None] == ids[None, :], [[0, 0], [0, tf.shape(wrong)[0]]])
+    is_positive = tf.reduce_any(positive_ids[:, None, :] == candidate_ids[None, :, None], -1)
+    is_positive |= ids[:, None] == candidate_ids[None, :]
+    is_positive |= tf.pad(ids[:, None] == ids[None, :], [[0, 0], [0, tf.shape(negative)[0]]])
     to_answers = scale * tf.matmul(q, tf.gather(vectors, candidates), transpose_b=True)
     own = tf.linalg.diag_part(to_answers[:, :number])
-    wrong_answers = tf.where(is_right, _MASKED, to_answers)
-    wrong_questions = tf.where(alike, _MASKED, scale * tf.matmul(q, q, transpose_b=True))
+    wrong_answers = tf.where(is_positive, _MASKED, to_answers)
+    are_related = _are_related(batch, question, question)
+    wrong_questions = tf.where(are_related, _MASKED, scale * tf.matmul(q, q, transpose_b=True))
     loss = tf.reduce_logsumexp(tf.concat([own[:, None], wrong_answers, wrong_questions], axis=1), axis=1) - own
-    back = tf.where(is_right[:, :number], _MASKED, to_answers[:, :number])
+    back = tf.where(is_positive[:, :number], _MASKED, to_answers[:, :number])
     back = tf.reduce_logsumexp(tf.concat([own[None, :], back], axis=0), axis=0) - own
-    return _with_other_words((loss + back) / 2, vectors, targets, wrong_questions, scale)
+    return _with_paraphrases((loss + back) / 2, vectors, batch, wrong_questions, scale)
 
 
-def _with_other_words(loss, vectors, targets, wrong_questions, scale: float):
-    """Return the mean of a record's loss and of what its question in other words adds, where it has such."""
-    kind = targets[:, 0]
-    question, others = (tf.where(kind == of)[:, 0] for of in (_QUESTION, _OTHER_WORDS))
-    # A record's rows follow its question.
-    record = tf.gather(tf.cumsum(tf.cast(kind == _QUESTION, tf.int32)) - 1, others)
-    to_others = scale * tf.matmul(tf.gather(vectors, question), tf.gather(vectors, others), transpose_b=True)
-    own = tf.gather_nd(to_others, tf.stack([record, tf.range(tf.size(record))], axis=1))
-    wrong_others = tf.where(_alike(targets, question, others), _MASKED, to_others)
-    wrong = tf.gather(tf.concat([wrong_others, wrong_questions], axis=1), record)
+def _with_paraphrases(
+    loss: tf.Tensor, vectors: tf.Tensor, batch: Batch, wrong_questions: tf.Tensor, scale: float
+) -> tf.Tensor:
+    """Return the mean of an example's loss and of that of its paraphrase, where it has one."""
+    question, paraphrase = (_sequences_of(batch, role) for role in (QUESTION, PARAPHRASE))
+    example = tf.gather(batch["example"], paraphrase)
+    to_paraphrases = scale * tf.matmul(tf.gather(vectors, question), tf.gather(vectors, paraphrase), transpose_b=True)
+    own = tf.gather_nd(to_paraphrases, tf.stack([example, tf.range(tf.size(example))], axis=1))
+    wrong_paraphrases = tf.where(_are_related(batch, question, paraphrase), _MASKED, to_paraphrases)
+    wrong = tf.gather(tf.concat([wrong_paraphrases, wrong_questions], axis=1), example)
     added = tf.reduce_logsumexp(tf.concat([own[:, None], wrong], axis=1), axis=1) - own
-    return tf.tensor_scatter_nd_add(loss, record[:, None], (added - tf.gather(loss, record)) / 2)
+    return tf.tensor_scatter_nd_add(loss, example[:, None], (added - tf.gather(loss, example)) / 2)
 
 
-def _alike(targets, ones, others):
-    """Say of each of some questions and each of others whether they are the same or share a right answer."""
-    ids, right = (tf.gather(targets[:, part], ones) for part in (1, slice(2, None)))
-    other_ids, other_right = (tf.gather(targets[:, part], others) for part in (1, slice(2, None)))
-    is_shared = (right[:, None, :, None] == other_right[None, :, None, :]) & (right > 0)[:, None, :, None]
+def _are_related(batch: Batch, questions: tf.Tensor, others: tf.Tensor) -> tf.Tensor:
+    """Return whether questions are equal or share a right answer: bool `(questions, others)`."""
+    ids, positive_ids = (tf.gather(batch[name], questions) for name in ("text_id", "positive_ids"))
+    other_ids, other_positive_ids = (tf.gather(batch[name], others) for name in ("text_id", "positive_ids"))
+    is_shared = positive_ids[:, None, :, None] == other_positive_ids[None, :, None, :]
+    is_shared &= (positive_ids > 0)[:, None, :, None]
     return tf.reduce_any(is_shared, [2, 3]) | (ids[:, None] == other_ids[None, :])
 
 
-def with_all_right(split: TokenizedSplit) -> TokenizedSplit:
-    """Return a split whose questions know all their right answers, as far as there is place.
+def _sequences_of(batch: Batch, role: int) -> tf.Tensor:
+    return tf.where(batch["role"] == role)[:, 0]
+
+
+def with_all_positives(split: TokenizedSplit) -> TokenizedSplit:
+    """Return a split whose questions know all their right answers, up to `MAX_POSITIVES`.
 
     Args:
-        split: whose questions know the answer of their own record.
+        split: made with `targets_of`, so that questions know the answer of their own record only.
     """
-    targets = np.array(split.targets)
-    question, answer = (np.flatnonzero(targets[:, 0] == kind) for kind in (_QUESTION, _ANSWER))
-    pairs = np.unique(np.stack([targets[question, 1], targets[answer, 1]], axis=1), axis=0)
+    question, answer = (np.flatnonzero(split.targets["role"] == role) for role in (QUESTION, ANSWER))
+    text_id, positive_ids = split.targets["text_id"], np.array(split.targets["positive_ids"])
+    pairs = np.unique(np.stack([text_id[question], text_id[answer]], axis=1), axis=0)
     ids, first, count = np.unique(pairs[:, 0], return_index=True, return_counts=True)
-    at = np.searchsorted(ids, targets[question, 1])
-    for place in range(1, MOST_RIGHT):
-        there = count[at] >= place
-        targets[question[there], 2 + place] = pairs[first[at[there]] + place - 1, 1]
-    return replace(split, targets=targets)
+    at = np.searchsorted(ids, text_id[question])
+    for place in range(1, MAX_POSITIVES):
+        has_place = count[at] >= place
+        positive_ids[question[has_place], place] = pairs[first[at[has_place]] + place - 1, 1]
+    return replace(split, targets={**split.targets, "positive_ids": positive_ids})
 
 
-def with_other_words(split: TokenizedSplit, seed: int) -> TokenizedSplit:
-    """Return a split that has in every record, where there is one, another question that shares its right answer.
+def with_paraphrases(split: TokenizedSplit, seed: int) -> TokenizedSplit:
+    """Return a split that has in every example another question that shares its right answer, where there is one.
 
     Args:
-        split: as `with_all_right` or `with_mined` gives it.
-        seed: chooses among several.
+        split: as `with_all_positives` or `with_hard_negatives` returned it.
+        seed: random seed, for choosing one of several.
     """
-    targets, rng = split.targets, np.random.default_rng(seed)
-    question, answer = (np.flatnonzero(targets[:, 0] == kind) for kind in (_QUESTION, _ANSWER))
-    ids, answer_ids = targets[question, 1].astype(np.int64), targets[answer, 1].astype(np.int64)
-    # A number an answer and question: in their order an answer's records stand together, and in it those of a question.
+    rng = np.random.default_rng(seed)
+    question, answer = (np.flatnonzero(split.targets["role"] == role) for role in (QUESTION, ANSWER))
+    ids, answer_ids = (split.targets["text_id"][sequences].astype(np.int64) for sequences in (question, answer))
+    # One number for answer and question: in its order the examples of an answer stand together, and among them those of
+    # a question.
     step = ids.max(initial=0) + 1
     pairs = answer_ids * step + ids
     order = np.argsort(pairs, kind="stable")
-    of_answer, of_next, own, after_own = (
-        np.searchsorted(pairs[order], wanted)
-        for wanted in (answer_ids * step, (answer_ids + 1) * step, pairs, pairs + 1)
+    same_answer, next_answer, same_pair, next_pair = (
+        np.searchsorted(pairs[order], value) for value in (answer_ids * step, (answer_ids + 1) * step, pairs, pairs + 1)
     )
-    num_own = after_own - own
-    num_others = of_next - of_answer - num_own
-    # Drawn as if the records of the question itself were not there, and moved behind them where they come before.
-    drawn = of_answer + rng.integers(np.maximum(num_others, 1))
-    drawn += num_own * (drawn >= own)
+    num_equal = next_pair - same_pair
+    num_others = next_answer - same_answer - num_equal
+    # Drawn as if the examples of the question itself were not there, then moved past them where they come first.
+    drawn = same_answer + rng.integers(np.maximum(num_others, 1))
+    drawn += num_equal * (drawn >= same_pair)
     added = [question[order[place : place + (number > 0)]] for place, number in zip(drawn, num_others, strict=True)]
-    return _with_rows(split, added, _OTHER_WORDS)
+    return _with_sequences(split, added, PARAPHRASE)
 
 
-def with_mined(split: TokenizedSplit, embed: Callable[[np.ndarray], np.ndarray], number: int) -> TokenizedSplit:
-    """Return a split that has in every record the answers nearest to its question among those that are wrong for it.
+def with_hard_negatives(
+    split: TokenizedSplit, embed: Callable[[np.ndarray], np.ndarray], number: int
+) -> TokenizedSplit:
+    """Return a split that has in every example the answers nearest to its question among those that are wrong for it.
 
     Args:
-        split: as `with_all_right` gives it.
-        embed: row numbers to vectors, float32 `(rows, hidden_dim)`, of any length above 0.
-        number: of wrong answers a record; there are fewer where nearly all answers are right.
+        split: as `with_all_positives` returned it.
+        embed: indices of sequences to vectors, float32 `(sequences, hidden_dim)`, of any length above 0.
+        number: hard negatives of each example; there are fewer where nearly all answers are right.
 
     Source: Moreira et al. 2024, "NV-Retriever", section 3: the positive-aware limit, 95 % of the right answer's
         similarity.
     """
     if not number:
         return split
-    targets = split.targets
-    question, answer = (np.flatnonzero(targets[:, 0] == kind) for kind in (_QUESTION, _ANSWER))
-    ids, first, which = np.unique(targets[answer, 1], return_index=True, return_inverse=True)
+    text_id, positive_ids = split.targets["text_id"], split.targets["positive_ids"]
+    question, answer = (np.flatnonzero(split.targets["role"] == role) for role in (QUESTION, ANSWER))
+    ids, first, which = np.unique(text_id[answer], return_index=True, return_inverse=True)
     answers, questions = _unit(embed(answer[first])), _unit(embed(question))
-    limits = _MOST_SIMILAR * np.einsum("nd,nd->n", questions, answers[which])
+    limits = _MAX_SIMILARITY_FRACTION * np.einsum("nd,nd->n", questions, answers[which])
     mined = []
-    for record, (found, similar) in enumerate(nearest(questions, answers, number * _CANDIDATES)):
-        row = targets[question[record]]
-        is_wrong = ~np.isin(ids[found], row[1:]) & (similar < limits[record])
-        mined.append(answer[first[found[is_wrong][:number]]])
-    return _with_rows(split, mined, _WRONG)
+    for example, (candidates, similarity) in enumerate(nearest(questions, answers, number * _CANDIDATES)):
+        sequence = question[example]
+        known = [text_id[sequence], *positive_ids[sequence]]
+        is_wrong = ~np.isin(ids[candidates], known) & (similarity < limits[example])
+        mined.append(answer[first[candidates[is_wrong][:number]]])
+    return _with_sequences(split, mined, NEGATIVE)
 
 
-def _with_rows(split: TokenizedSplit, added: Sequence[np.ndarray], kind: int) -> TokenizedSplit:
-    """Return a split with copies of some rows at the end of each unit, as rows of a kind."""
-    counts = np.asarray([len(rows) for rows in added])
-    own = np.diff(split.units)
-    units = np.concatenate([[0], np.cumsum(own + counts)])
-    is_added = np.arange(units[-1]) - np.repeat(units[:-1], own + counts) >= np.repeat(own, own + counts)
-    source = np.zeros(units[-1], np.int64)
-    source[~is_added], source[is_added] = np.arange(split.units[-1]), np.concatenate(added)
-    lengths = np.diff(split.starts)[source]
-    starts = np.concatenate([[0], np.cumsum(lengths)])
-    places = np.arange(starts[-1]) + np.repeat(split.starts[source] - starts[:-1], lengths)
-    targets = split.targets[source]
-    targets[is_added, 0] = kind
-    return replace(
-        split, flat=split.flat[places], starts=starts, seconds=split.seconds[source], targets=targets, units=units
-    )
+def _with_sequences(split: TokenizedSplit, added: Sequence[np.ndarray], role: int) -> TokenizedSplit:
+    """Return a split with copies of some sequences at the end of each example, in another role."""
+    counts = np.asarray([len(sequences) for sequences in added])
+    own = np.diff(split.examples)
+    examples = np.concatenate([[0], np.cumsum(own + counts)])
+    is_added = np.arange(examples[-1]) - np.repeat(examples[:-1], own + counts) >= np.repeat(own, own + counts)
+    source = np.zeros(examples[-1], np.int64)
+    source[~is_added], source[is_added] = np.arange(split.examples[-1]), np.concatenate(added)
+    taken = split.take(source, examples)
+    return replace(taken, targets={**taken.targets, "role": np.where(is_added, role, taken.targets["role"])})
 
 
 def _unit(vectors: np.ndarray) -> np.ndarray:

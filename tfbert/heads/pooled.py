@@ -1,4 +1,4 @@
-"""Pooled head: one vector per text, then a dense layer; and the probes that its weights can start from."""
+"""Pooled head: one vector per text, then a dense layer; and linear probes that its weights can be initialized from."""
 
 import warnings
 from collections.abc import Mapping
@@ -12,13 +12,13 @@ from sklearn.linear_model import LogisticRegression, RidgeCV
 
 from tfbert.heads.base import Head
 
-# Inverse strength of the penalty, and the most iterations, of the probe that a head starts from.
-_PROBE_STRENGTH = 10.0
+# scikit-learn's C, the inverse regularization strength, and the iteration limit of logistic regression.
+_PROBE_C = 10.0
 _PROBE_ITERATIONS = 200
-# Penalties an example that ridge regression chooses from, for features whose mean square is 1.
+# Penalties per example that ridge regression chooses from, for features whose mean square is 1.
 _RIDGE_PENALTIES = np.logspace(-4, 1, 11)
-# Of the largest feature, by which smaller ones are scaled too.
-_LEAST_SCALE = 1e-3
+# The smallest scale of a feature, as a fraction of the largest one.
+_MIN_SCALE = 1e-3
 
 
 Pooling = Literal["mean", "max", "cls", "pooler"]
@@ -29,7 +29,7 @@ class PoolingHead(Head):
 
     Args:
         pooling: `mean` or `max` over the tokens, `cls` (first token) or `pooler` (BERT's own layer over it).
-        dropout: fraction of the pooled vector that is dropped in training.
+        dropout: fraction of the pooled vector that is dropped in training, 0 to below 1.
         seed: random seed of dropout.
         **kwargs: arguments of `keras.layers.Layer`.
     """
@@ -45,12 +45,12 @@ class PoolingHead(Head):
         return self.pooling == "pooler"
 
     def pool(self, encoded: Mapping, padding_mask):
-        """Return float32 `(batch, hidden_dim)`.
+        """Return one vector per text: float32 `(batch, hidden_dim)`.
 
         Args:
             encoded: `sequence_output` `(batch, length, hidden_dim)` and `pooled_output` `(batch, hidden_dim)`.
-            padding_mask: int32 `(batch, length)`, 1 for a real token. [CLS] and [SEP] count as real, as they did when
-                the default encoder was trained to pool by mean.
+            padding_mask: int32 `(batch, length)`, 0 for padding. [CLS] and [SEP] are pooled too, as when the default
+                encoder was trained with mean pooling.
         """
         if self.pooling == "pooler":
             return ops.cast(encoded["pooled_output"], "float32")
@@ -103,20 +103,21 @@ class PooledHead(PoolingHead):
 
 
 def start_with_probe(head: PooledHead, vectors: np.ndarray, targets: np.ndarray) -> None:
-    """Set a head's logits to those of logistic regression on the vectors of the untrained encoder.
+    """Initialize a head with logistic regression on vectors of the pretrained encoder.
 
     Args:
-        head: built; its weights are changed.
-        vectors: pooled, float32 `(examples, hidden_dim)`.
-        targets: int `(examples,)`, of two classes or more. A class without examples keeps its random weights.
+        head: a head that is built; its weights are changed.
+        vectors: pooled vectors, float32 `(examples, hidden_dim)`.
+        targets: label ids, int `(examples,)`, two or more distinct ones. A label without examples keeps its random
+            weights.
 
-    Source: Kumar et al. 2022, "Fine-Tuning can Distort Pretrained Features", section 3: train the head first, then all.
-        Ours takes one strength of the penalty for all data instead of choosing it on validation.
+    Source: Kumar et al. 2022, "Fine-Tuning can Distort Pretrained Features", section 3: train the head first, then
+        everything. Ours uses the same regularization for all data instead of choosing it on validation data.
     """
     kernel, bias = (np.asarray(weight).copy() for weight in (head.logits.kernel, head.logits.bias))
-    # The penalty has a meaning only for vectors of length about 1; the head sees them as they are.
+    # The penalty is meant for vectors of length about 1; the head receives them unscaled.
     scale = np.linalg.norm(vectors, axis=1).mean()
-    probe = _fitted(vectors / scale, targets)
+    probe = _logistic_regression(vectors / scale, targets)
     weights, offsets = probe.coef_, probe.intercept_
     if len(probe.classes_) == 2:
         weights, offsets = np.concatenate([-weights, weights]) / 2, np.concatenate([-offsets, offsets]) / 2
@@ -128,39 +129,39 @@ def start_with_probe(head: PooledHead, vectors: np.ndarray, targets: np.ndarray)
 def start_with_label_probes(
     head: PooledHead, vectors: np.ndarray, has_label: np.ndarray, prevalence: np.ndarray
 ) -> None:
-    """Set each logit of a head to logistic regression of one label against all texts without it.
+    """Initialize each logit of a head with logistic regression of the examples with a label against those without.
 
     Args:
-        head: built; its weights are changed.
-        vectors: pooled, float32 `(examples, hidden_dim)`.
-        has_label: bool `(examples, num_outputs)`. A label that all examples have or none keeps its random weights,
-            with a bias that gives its prevalence.
-        prevalence: of each label where the head will be used, above 0 and below 1, `(num_outputs,)`; the examples
-            may hold more of the rare labels.
+        head: a head that is built; its weights are changed.
+        vectors: pooled vectors, float32 `(examples, hidden_dim)`.
+        has_label: bool `(examples, num_outputs)`. A label that all examples or none have keeps its random weights, and
+            its bias is the log-odds of the prevalence.
+        prevalence: the fraction of texts that have each label where the head will be used, `(num_outputs,)`, above 0
+            and below 1. Rare labels may be more frequent among the examples.
 
-    Source: King and Zeng 2001, "Logistic Regression in Rare Events Data", section 4.1: the correction of the intercept
-        for examples chosen by their label. Ours ignores that choosing for one label shifts the others a little.
+    Source: King and Zeng 2001, "Logistic Regression in Rare Events Data", section 4.1: correction of the intercept for
+        examples that are selected by their label. Ours ignores that selecting for one label slightly shifts the others.
     """
     kernel, bias = (np.asarray(weight).copy() for weight in (head.logits.kernel, head.logits.bias))
     scale = np.linalg.norm(vectors, axis=1).mean()
     bias[:] = _log_odds(prevalence)
     for label, targets in enumerate(has_label.T):
         if targets.any() and not targets.all():
-            probe = _fitted(vectors / scale, targets)
+            probe = _logistic_regression(vectors / scale, targets)
             kernel[:, label] = probe.coef_[0] / scale
             bias[label] += probe.intercept_[0] - _log_odds(targets.mean())
     head.logits.set_weights([kernel, bias])
 
 
 def start_with_ridge(head: PooledHead, vectors: np.ndarray, targets: np.ndarray) -> None:
-    """Set a head's only logit to ridge regression on the vectors of the untrained encoder.
+    """Initialize a head with one logit with ridge regression on vectors of the pretrained encoder.
 
-    The penalty is the best of some by leaving out one example at a time, but at least what the head's dropout amounts
-    to: weights that are best without dropout can be large ones that cancel each other, and no longer do with it.
+    The penalty is chosen by leave-one-out cross-validation, but is at least the one that the head's dropout amounts to.
+    Without this lower bound the best weights can be large and cancel each other, which they no longer do under dropout.
 
     Args:
-        head: built, with one output; its weights are changed.
-        vectors: pooled, float32 `(examples, hidden_dim)`.
+        head: a head with one output that is built; its weights are changed.
+        vectors: pooled vectors, float32 `(examples, hidden_dim)`.
         targets: float `(examples,)`.
 
     Source: Srivastava et al. 2014, "Dropout: A Simple Way to Prevent Neural Networks from Overfitting", section 9.1:
@@ -168,21 +169,21 @@ def start_with_ridge(head: PooledHead, vectors: np.ndarray, targets: np.ndarray)
     """
     vectors, number = vectors.astype(np.float64), len(targets)
     scale = np.sqrt(np.mean(vectors**2, axis=0))
-    # MiniLM has features near 1e-32, from which no weight should make anything.
-    scale = np.maximum(scale, _LEAST_SCALE * scale.max())
-    least = head.dropout.rate / (1 - head.dropout.rate)
-    penalties = number * np.unique(np.maximum(_RIDGE_PENALTIES, least))
+    # MiniLM has features near 1e-32, which would be scaled up to noise.
+    scale = np.maximum(scale, _MIN_SCALE * scale.max())
+    min_penalty = head.dropout.rate / (1 - head.dropout.rate)
+    penalties = number * np.unique(np.maximum(_RIDGE_PENALTIES, min_penalty))
     probe = RidgeCV(penalties).fit(vectors / scale, targets.astype(np.float64))
     head.logits.set_weights([(probe.coef_ / scale)[:, None], np.asarray([probe.intercept_])])
 
 
-def _fitted(vectors: np.ndarray, targets: np.ndarray) -> LogisticRegression:
-    probe = LogisticRegression(C=_PROBE_STRENGTH, max_iter=_PROBE_ITERATIONS)
+def _logistic_regression(vectors: np.ndarray, targets: np.ndarray) -> LogisticRegression:
+    probe = LogisticRegression(C=_PROBE_C, max_iter=_PROBE_ITERATIONS)
     with warnings.catch_warnings():
-        # Where the iterations end early the probe is a little worse, and training goes on from it all the same.
+        # A probe that has not converged is slightly worse, but still a good start.
         warnings.simplefilter("ignore", ConvergenceWarning)
         return probe.fit(vectors, targets)
 
 
-def _log_odds(share: np.ndarray) -> np.ndarray:
-    return np.log(share) - np.log1p(-share)
+def _log_odds(fraction: np.ndarray) -> np.ndarray:
+    return np.log(fraction) - np.log1p(-fraction)

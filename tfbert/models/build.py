@@ -2,8 +2,11 @@
 
 from tfbert.config import Config
 from tfbert.encoder.backbone import Encoder
-from tfbert.encoder.computation import build_backbone, check_layers, freeze
+from tfbert.encoder.bert import build_encoder
 from tfbert.encoder.precision import Precision, choose_precision
+from tfbert.encoder.spec import EncoderSpec
+from tfbert.encoder.tuning import check_layers
+from tfbert.encoder.weights import copy_weights
 from tfbert.models.task_model import TaskModel
 from tfbert.tasks.base import FittedTask
 from tfbert.text.tokenizer import Tokenizer
@@ -47,17 +50,16 @@ def build_models(task: FittedTask, encoder: Encoder, config: Config) -> tuple[Ta
         ValueError: `train.trainable_layers` leaves nothing to learn, or is more than the encoder has.
     """
     precision = choose_precision(config.encoder.precision, config.encoder.fast)
-    parts = (task, encoder.facts, config)
-    evaluation_model = build_model(*parts, Precision("float32", precision.products))
+    parts = (task, encoder.spec, config)
+    evaluation_model = build_model(*parts, Precision("float32", precision.product_dtype))
     model = evaluation_model
     if precision.dtype != "float32":
         model = build_model(*parts, precision)
-    for source, copy in zip(encoder.backbone.weights, model.backbone.weights, strict=True):
-        copy.assign(source.value)
+    copy_weights(encoder.backbone, model.backbone)
     num_learned = config.train.trainable_layers
     if num_learned is not None:
         check_layers(num_learned, model.backbone.num_layers, config.encoder.name)
-        freeze(model.backbone, num_learned)
+        model.backbone.freeze(num_learned)
         if not model.trainable_weights:
             raise ValueError(
                 f"train.trainable_layers={num_learned}: {task.name} has no weights outside the encoder; "
@@ -66,8 +68,8 @@ def build_models(task: FittedTask, encoder: Encoder, config: Config) -> tuple[Ta
     return model, evaluation_model
 
 
-def build_model(task: FittedTask, encoder_facts: dict, config: Config, precision: Precision = _FLOAT32) -> TaskModel:
+def build_model(task: FittedTask, spec: EncoderSpec, config: Config, precision: Precision = _FLOAT32) -> TaskModel:
     """Return a model with a new head on an encoder of this architecture with random weights."""
     options = {"dropout": config.encoder.dropout, "fast": config.encoder.fast}
-    backbone = build_backbone(encoder_facts, **precision._asdict(), **options)
+    backbone = build_encoder(spec, **precision._asdict(), **options)
     return TaskModel(backbone, task.head(config.train.seed))

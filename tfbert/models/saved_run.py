@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tfbert.config import Config, from_dict
-from tfbert.encoder.computation import set_computation
+from tfbert.encoder.spec import EncoderSpec
 from tfbert.files import read_json, write_json
 from tfbert.models import variables, weights
 from tfbert.models.build import build_model
@@ -63,17 +63,15 @@ def load_run(run_dir: Path, matrices: str | None = None) -> SavedRun:
     if "task" not in stored:
         raise ValueError(f"{run_dir}: an earlier version of tfbert trained this run; train again")
     task = fitted_from_json(stored["task"])
-    model = build_model(task, stored["encoder"], config)
+    model = build_model(task, EncoderSpec.from_json(stored["encoder"]), config)
     weights.scatter("model", model.weights, weights.load_best(run_dir))
-    if matrices:
-        encoder = stored["encoder"]
-        set_computation(model.backbone, encoder["activation"], encoder["layer_norm_epsilon"], matrices=matrices)
+    model.backbone.copy_kernels(matrices)
     predictor = Predictor(task, model, Tokenizer(**stored["tokenizer"]), config)
     variables.load(run_dir, predictor.index | predictor.decided)
     return SavedRun(config, predictor, report, [from_json(item) for item in stored["samples"]])
 
 
-def save_run(run_dir: Path, predictor: Predictor, encoder: dict, samples: Sequence[Item]) -> None:
+def save_run(run_dir: Path, predictor: Predictor, encoder: EncoderSpec, samples: Sequence[Item]) -> None:
     """Write what `load_run` needs besides config, weights and report.
 
     Args:
@@ -84,6 +82,11 @@ def save_run(run_dir: Path, predictor: Predictor, encoder: dict, samples: Sequen
     """
     tokenizer = predictor.tokenizer
     rules = {name: getattr(tokenizer, name) for name in ("vocabulary", "lowercase", "strip_accents", "split_on_cjk")}
-    model = {"task": predictor.task.to_json(), "encoder": encoder, "tokenizer": rules, "samples": list(samples)}
+    model = {
+        "task": predictor.task.to_json(),
+        "encoder": encoder.to_json(),
+        "tokenizer": rules,
+        "samples": list(samples),
+    }
     write_json(run_dir / _MODEL, model)
     variables.save(run_dir, predictor.index | predictor.decided)

@@ -11,12 +11,12 @@ from pathlib import Path
 
 from tfbert.config import RootConfig, override
 from tfbert.files import read_json, writing
+from tfbert.models.saved_run import REPORT
 from tfbert.pretraining import run as pretraining
 from tfbert.pretraining.config import PretrainConfig
 from tfbert.text.records import Record
 from tfbert.training import run
 from tfbert.training.problem import Problem, prepare
-from tfbert.models.saved_run import REPORT
 from tfbert.training.run_dir import check_data, find_unfinished, opened
 from tfbert.training.trainer import kept_scores, monitored
 

@@ -8,11 +8,12 @@ import keras
 import numpy as np
 import tensorflow as tf
 from keras_hub.layers import MaskedLMHead
-from keras_hub.models import BertBackbone
 from safetensors import SafetensorError, safe_open
 
+from tfbert.encoder import kerasnlp
+from tfbert.encoder.activations import ACTIVATIONS
 from tfbert.encoder.backbone import HEADS
-from tfbert.encoder.computation import FUNCTIONS
+from tfbert.encoder.bert import BertEncoder
 from tfbert.text.packing import INPUTS
 
 _DEVIATION = 0.02
@@ -22,12 +23,12 @@ class PretrainingHead(keras.layers.Layer):
     """Guess masked words by the token embedding itself, and tell pairs of segments from random ones.
 
     Args:
-        backbone: KerasNLP's BERT; its token embedding is the matrix that words are guessed with.
-        activation: of the encoder, as in `encoder.computation.FUNCTIONS`.
+        backbone: encoder whose token embedding is the matrix that words are predicted with.
+        activation: of the encoder, as in `encoder.activations.ACTIVATIONS`.
         layer_norm_epsilon: of the encoder.
         with_pairs: whether there are pairs to be told.
-        products: dtype in which training multiplies by the vocabulary, which is nearly all of the head's work; `None`
-            for that of the backbone's policy. All else is in float32.
+        product_dtype: dtype in which training multiplies by the vocabulary, which is nearly all of the head's work;
+            `None` for that of the backbone's policy. All else is in float32.
         **kwargs: of `keras.layers.Layer`.
 
     Source: Devlin et al. 2019, section 3.1, and google-research/bert `run_pretraining.py`. KerasNLP's own BERT for
@@ -37,19 +38,19 @@ class PretrainingHead(keras.layers.Layer):
 
     def __init__(
         self,
-        backbone: BertBackbone,
+        backbone: BertEncoder,
         *,
         activation: str,
         layer_norm_epsilon: float,
         with_pairs: bool,
-        products: str | None = None,
+        product_dtype: str | None = None,
         **kwargs,
     ):
         super().__init__(dtype="float32", **kwargs)
-        self.products = products
+        self.product_dtype = product_dtype
         self.masked_words = MaskedLMHead(
             token_embedding=backbone.token_embedding,
-            intermediate_activation=FUNCTIONS[activation],
+            intermediate_activation=ACTIVATIONS[activation],
             layer_norm_epsilon=layer_norm_epsilon,
             kernel_initializer=keras.initializers.TruncatedNormal(stddev=_DEVIATION),
             dtype="float32",  # in mixed precision KerasNLP's head adds its bias in another type than its product
@@ -73,13 +74,13 @@ class PretrainingHead(keras.layers.Layer):
         Args:
             encoded: `sequence_output` `(batch, length, hidden_dim)` and `pooled_output` `(batch, hidden_dim)`.
             positions: int32 `(batch, num_positions)`, tokens to guess. No others meet the vocabulary.
-            training: whether `products` counts.
+            training: whether `product_dtype` is used.
 
         Returns:
             `masked_words` `(batch, num_positions, vocabulary_size)`, and where pairs are told `pairs` `(batch, 2)`, the
             second for segments that do not belong together; both float32.
         """
-        guess = self._guess if training and self.products else self.masked_words
+        guess = self._guess if training and self.product_dtype else self.masked_words
         logits = {"masked_words": guess(encoded["sequence_output"], positions)}
         if self.pairs is not None:
             logits["pairs"] = self.pairs(keras.ops.cast(encoded["pooled_output"], "float32"))
@@ -87,23 +88,23 @@ class PretrainingHead(keras.layers.Layer):
 
     def _guess(self, sequence_output, positions):
         """Compute what KerasNLP's head does, its product with the vocabulary in another dtype."""
-        words = self.masked_words
+        words, parts = self.masked_words, kerasnlp.masked_word_parts(self.masked_words)
         rows = tf.gather(sequence_output, positions, batch_dims=1)
-        rows = words._intermediate_layer_norm(words._intermediate_dense(rows))
-        rows, table = (tf.cast(part, self.products) for part in (rows, words.token_embedding.embeddings))
+        rows = parts.norm(parts.dense(rows))
+        rows, table = (tf.cast(part, self.product_dtype) for part in (rows, words.token_embedding.embeddings))
         flat = tf.matmul(tf.reshape(rows, [-1, rows.shape[-1]]), table, transpose_b=True)
         found = tf.reshape(flat, [*tf.unstack(tf.shape(positions)), table.shape[0]])
-        return tf.cast(found, tf.float32) + words._bias
+        return tf.cast(found, tf.float32) + parts.bias
 
     def tensors(self) -> Iterator[tuple[str, Any]]:
         """Yield the weights that are the head's own, by their names in a Hugging Face model."""
-        dense, norm = self.masked_words._intermediate_dense, self.masked_words._intermediate_layer_norm
+        dense, norm, bias = kerasnlp.masked_word_parts(self.masked_words)
         place = "cls.predictions.transform"
         yield f"{place}.dense.weight", dense.kernel
         yield f"{place}.dense.bias", dense.bias
         yield f"{place}.LayerNorm.weight", norm.gamma
         yield f"{place}.LayerNorm.bias", norm.beta
-        yield "cls.predictions.bias", self.masked_words._bias
+        yield "cls.predictions.bias", bias
         if self.pairs is not None:
             yield "cls.seq_relationship.weight", self.pairs.kernel
             yield "cls.seq_relationship.bias", self.pairs.bias
@@ -148,11 +149,11 @@ class PretrainingModel(keras.Model):
     """An encoder with the heads it is pretrained by.
 
     Args:
-        backbone: KerasNLP's BERT.
+        backbone: the encoder.
         head: on it.
     """
 
-    def __init__(self, backbone: BertBackbone, head: PretrainingHead):
+    def __init__(self, backbone: BertEncoder, head: PretrainingHead):
         super().__init__(name="pretraining_model")
         self.backbone = backbone
         self.head = head

@@ -12,8 +12,9 @@ import keras
 from tfbert.config import override
 from tfbert.encoder import presets
 from tfbert.encoder.backbone import Encoder, load_encoder, new_encoder
-from tfbert.encoder.computation import build_backbone
+from tfbert.encoder.bert import build_encoder
 from tfbert.encoder.precision import Precision, choose_precision
+from tfbert.encoder.weights import copy_weights
 from tfbert.pretraining.batches import Batcher
 from tfbert.pretraining.config import PretrainConfig
 from tfbert.pretraining.heads import PretrainingHead, PretrainingModel
@@ -59,7 +60,8 @@ class PretrainingProblem:
         for name in ("corpus", "prepared"):
             tree.pop(name)  # its rows are there already, by hash; where its files are makes no difference
         rows = {name: split["shards"] for name, split in self.index["splits"].items()}
-        text = json.dumps([tree, rows, self.index["vocabulary"], self.encoder.facts], sort_keys=True, default=str)
+        parts = [tree, rows, self.index["vocabulary"], self.encoder.spec.to_json()]
+        text = json.dumps(parts, sort_keys=True, default=str)
         return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -190,24 +192,22 @@ def build_models(problem: PretrainingProblem) -> tuple[PretrainingModel, Pretrai
     precision = choose_precision(config.encoder.precision, config.encoder.fast)
     models = []
     options = {"dropout": config.encoder.dropout, "fast": config.encoder.fast}
-    for each in dict.fromkeys((Precision("float32", precision.products), precision)):
-        backbone = build_backbone(encoder.facts, **each._asdict(), **options)
+    for each in dict.fromkeys((Precision("float32", precision.product_dtype), precision)):
+        backbone = build_encoder(encoder.spec, **each._asdict(), **options)
         head = PretrainingHead(
             backbone,
-            activation=encoder.facts["activation"],
-            layer_norm_epsilon=encoder.facts["layer_norm_epsilon"],
+            activation=encoder.spec.activation,
+            layer_norm_epsilon=encoder.spec.layer_norm_epsilon,
             with_pairs=config.examples.pairs != "none",
-            products=each.products,
+            product_dtype=each.product_dtype,
         )
         models.append(PretrainingModel(backbone, head))
-        for source, copy in zip(encoder.backbone.weights, backbone.weights, strict=True):
-            copy.assign(source.value)
+        copy_weights(encoder.backbone, backbone)
     evaluation_model, model = models[0], models[-1]
     found = []
     if config.encoder.name is not None:
         source = presets.resolve(config.encoder.name)
         found = evaluation_model.head.load(source.directory) if source.directory else []
         logger.info("heads: %s", f"{len(found)} tensors of the encoder's own" if found else "new ones")
-    for start, copy in zip(evaluation_model.weights, model.weights, strict=True):
-        copy.assign(start.value)
+    copy_weights(evaluation_model.head, model.head)
     return model, evaluation_model, bool(found)

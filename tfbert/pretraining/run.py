@@ -146,7 +146,7 @@ def _report(
     measured = {entry["update"]: entry["held_out"] for entry in progress.evaluations}
     counts = ("num_documents", "num_rows", "num_tokens")
     return {
-        "encoder": {"name": config.encoder.name, **problem.encoder.facts},
+        "encoder": {"name": config.encoder.name, **problem.encoder.spec.to_json()},
         "seed": config.train.seed,
         "config": config.to_dict(),
         "versions": versions(),
@@ -174,17 +174,17 @@ def _save_encoder(problem: PretrainingProblem, progress: Progress, model: Pretra
     """Write the encoder with its best weights, and what it was pretrained on."""
     config, best = problem.config, progress.best_update
     tokens = next(entry["num_tokens"] for entry in progress.evaluations if entry["update"] == best)
-    facts = problem.encoder.facts | {
-        # A pooler that nothing depended on has not moved: it is the encoder's own, or as random as a new one.
-        "has_pooler": model.head.pairs is not None or problem.encoder.facts["has_pooler"],
-        "pretraining": {
-            "from": config.encoder.name,
-            **({"from_commit": problem.encoder.facts["commit"]} if "commit" in problem.encoder.facts else {}),
-            "updates": best,
-            "tokens": tokens,
-            "corpus_sha256": problem.index["corpus"]["sha256"],
-            "run": problem.identity[:16],
-        },
+    start = problem.encoder.spec
+    pretraining = {
+        "from": config.encoder.name,
+        **({"from_commit": start.commit} if start.commit else {}),
+        "updates": best,
+        "tokens": tokens,
+        "corpus_sha256": problem.index["corpus"]["sha256"],
+        "run": problem.identity[:16],
     }
-    encoder = dataclasses.replace(problem.encoder, backbone=model.backbone, facts=facts)
+    # A pooler that nothing depended on has not moved: it is the encoder's own, or as random as a new one.
+    has_pooler = model.head.pairs is not None or start.has_pooler
+    spec = dataclasses.replace(start, has_pooler=has_pooler, pretraining=pretraining)
+    encoder = dataclasses.replace(problem.encoder, backbone=model.backbone, spec=spec)
     save_encoder(encoder, run_dir / ENCODER, model.head.arrays())

@@ -1,10 +1,12 @@
 """An encoder, or the run that fine-tuned one, in; a directory that PyTorch transformers reads out."""
 
+import dataclasses
 from pathlib import Path
 
 from safetensors.numpy import load_file
 
 from tfbert.encoder.backbone import HEADS, Encoder, load_encoder, save_huggingface
+from tfbert.encoder.spec import EncoderSpec
 from tfbert.models.saved_run import REPORT, load_run
 
 
@@ -38,8 +40,8 @@ def export_huggingface(source: str, directory: Path) -> Encoder:
 def _fine_tuned(run_dir: Path) -> Encoder:
     run = load_run(run_dir)
     model, tokenizer = run.predictor.model, run.predictor.tokenizer
-    facts = {name: value for name, value in run.report["encoder"].items() if name != "name"}
+    spec = EncoderSpec.from_json({name: value for name, value in run.report["encoder"].items() if name != "name"})
     # A pooler that was random is none, unless the head trained it.
-    facts["has_pooler"] = facts["has_pooler"] or model.head.uses_pooler
+    spec = dataclasses.replace(spec, has_pooler=spec.has_pooler or model.head.uses_pooler)
     rules = (tokenizer.lowercase, tokenizer.strip_accents, tokenizer.split_on_cjk)
-    return Encoder(model.backbone, list(tokenizer.vocabulary), *rules, str(run_dir), facts)
+    return Encoder(model.backbone, list(tokenizer.vocabulary), *rules, str(run_dir), spec)

@@ -24,9 +24,10 @@ import tensorflow as tf
 from tfbert.config import Config, value_at
 from tfbert.evaluation.metric import Evaluation, Metric
 from tfbert.heads.base import Head
+from tfbert.heads.index import Index
 from tfbert.nearest import did_you_mean
 from tfbert.space import COMMON, Space
-from tfbert.tasks.base_decision import Decision, Index
+from tfbert.tasks.base_decision import Decision
 from tfbert.tasks.base_options import Options
 from tfbert.tasks.base_outputs import Outputs
 from tfbert.text.columns import Column
@@ -316,12 +317,12 @@ class FittedTask(abc.ABC):
         return {"task": self.name, "kind": type(self).__name__, **dataclasses.asdict(self)}
 
     def metric(self, name: str) -> Metric:
-        """Return a metric by its name.
+        """Return a metric that is measured after every epoch, by its name.
 
         Raises:
             ValueError: the task has no such metric; a similar one is named.
         """
-        metrics = {metric.name: metric for metric in self.metrics}
+        metrics = {metric.name: metric for metric in self.metrics if metric.every_epoch}
         if name not in metrics:
             raise ValueError(f"train.monitor={name}: wanted one of {', '.join(metrics)}{did_you_mean(name, metrics)}")
         return metrics[name]

@@ -1,6 +1,7 @@
 """What tasks share that predict something about a whole text or a pair of texts: one vector per text, a dense layer."""
 
 import abc
+import bisect
 import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from typing import Any
 import tensorflow as tf
 
 from tfbert.heads.pooled import PooledHead
+from tfbert.nearest import did_you_mean
 from tfbert.tasks.base import Context, FittedTask, Served, Task
 from tfbert.tasks.base_options import LearnedHeadOptions, option
 from tfbert.text.columns import Column
@@ -42,8 +44,16 @@ class PooledOptions(LearnedHeadOptions):
             )
 
 
+@dataclass(frozen=True, kw_only=True)
+class LabelOptions(PooledOptions):
+    """Options of tasks that label whole texts."""
+
+    label_smoothing: float = option("train.label_smoothing")
+    class_weights: str = option("train.class_weights")
+
+
 class PooledTask(Task):
-    """A text, or a pair of texts told apart by segment ids, and something about the whole."""
+    """Tasks that predict something about a whole text, or about a pair of texts, which differ in their segment ids."""
 
     inputs = (Text("text"), Text("text_pair", required=False))
 
@@ -164,6 +174,52 @@ class FittedPooledTask(FittedTask):
         """Return the outputs for serialized `tf.train.Example`s, string `(batch,)`, in the graph."""
         features = {each.name: tf.io.FixedLenFeature([], tf.string) for each in self.inputs}
         return served.predict(**tf.io.parse_example(examples, features))
+
+
+@dataclass(frozen=True, kw_only=True)
+class FittedLabelTask(FittedPooledTask):
+    """A task that labels whole texts and knows its labels.
+
+    Args:
+        labels: sorted by name; the position is the label's id.
+    """
+
+    options: LabelOptions
+    labels: tuple[str, ...]
+
+    @property
+    def known_labels(self) -> Sequence[str]:
+        """The labels, by id."""
+        return self.labels
+
+    @property
+    def num_scores(self) -> int:
+        """One logit per label."""
+        return len(self.labels)
+
+    def label_id_of(self, label: str, record: Record) -> int:
+        """Return the id of a label of a record.
+
+        Raises:
+            ValueError: train does not have the label; a similar one is named.
+        """
+        position = bisect.bisect_left(self.labels, label)
+        if self.labels[position : position + 1] == (label,):
+            return position
+        number = f"{len(self.labels):,} label{'' if len(self.labels) == 1 else 's'}"
+        hint = did_you_mean(label, self.labels)
+        raise ValueError(f"{record.where}: label {label!r} is not one of the {number} of train{hint}")
+
+    def classify_signature(self, served: Served) -> Any:
+        """Return `classify`: all labels and their probabilities, for TF Serving's Classify and MultiInference calls."""
+        names = tf.constant(self.labels)
+
+        @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="inputs")])
+        def classify(inputs):
+            scores = self.predict_examples(served, inputs)["probabilities"]
+            return {"classes": tf.tile(names[None, :], [tf.shape(scores)[0], 1]), "scores": scores}
+
+        return classify
 
 
 def has_pair(records: Iterable[Record]) -> tuple[bool, Iterable[Record]]:

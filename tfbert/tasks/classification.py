@@ -1,10 +1,9 @@
 """Classification: one text or a pair of texts, one label: intents, topics, sentiment, entailment, paraphrase.
 
-A record is a text, maybe a second one, and the name of its label. The served answer is the label, its probability and
-those of all labels.
+A record is a text, optionally a second text, and the name of its label. The served outputs are the most probable label,
+its probability, and the probabilities of all labels.
 """
 
-import bisect
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,12 +14,10 @@ import tensorflow as tf
 from tfbert.evaluation import classification as evaluation
 from tfbert.evaluation.metric import Evaluation
 from tfbert.heads.pooled import PooledHead, start_with_probe
-from tfbert.nearest import did_you_mean
 from tfbert.space import COMMON, Choice
 from tfbert.tasks import base_outputs
 from tfbert.tasks.base import Embed, Served
-from tfbert.tasks.base_options import option
-from tfbert.tasks.base_pooled import FittedPooledTask, PooledOptions, PooledTask, has_pair
+from tfbert.tasks.base_pooled import FittedLabelTask, LabelOptions, PooledTask, has_pair
 from tfbert.text.datasets import Target, TokenizedSplit
 from tfbert.text.records import LABEL, Record, one_label_of
 from tfbert.text.rows import Row
@@ -30,27 +27,19 @@ from tfbert.text.rows import Row
 _MAX_EXAMPLES, _MIN_EXAMPLES, _EXAMPLES_OF_LABELS = 50, 10, 1500
 
 
-@dataclass(frozen=True, kw_only=True)
-class ClassificationOptions(PooledOptions):
-    """Options of classification."""
-
-    label_smoothing: float = option("train.label_smoothing")
-    class_weights: str = option("train.class_weights")
-
-
 class Classification(PooledTask):
     """Single-label text classification: softmax over the labels of the training split."""
 
     title = "one label for every text or pair of texts"
     aliases = ("intent", "intents", "sentiment", "topic", "text_classification", "sequence_classification")
-    options = ClassificationOptions
+    options = LabelOptions
     search_space = COMMON | {"head.pooling": Choice("mean", "cls", "max"), "train.label_smoothing": Choice(0.0, 0.1)}
 
     def target_in(self, row: Row) -> str:
         """Return the label of a row.
 
         Raises:
-            ValueError: it is blank or no label.
+            ValueError: the label is empty or not a name.
         """
         return one_label_of(row.values.get("label"))
 
@@ -58,46 +47,27 @@ class Classification(PooledTask):
         """Return the label."""
         return (record.target,)
 
-    def fit(self, records: Iterable[Record], options: ClassificationOptions) -> "FittedClassification":
+    def fit(self, records: Iterable[Record], options: LabelOptions) -> "FittedClassification":
         """Return the task with its labels, sorted by name so that the order does not depend on that of the rows.
 
         Raises:
             ValueError: fewer than two labels.
         """
         pair, records = has_pair(records)
-        counts: dict[str, int] = {}
-        for record in records:
-            counts[record.target] = counts.get(record.target, 0) + 1
-        if len(counts) < 2:
-            raise ValueError(f"train has only the label {list(counts)}; wanted at least two labels to tell apart")
-        return FittedClassification(options=options, has_pair=pair, labels=tuple(sorted(counts)))
+        labels = tuple(sorted({record.target for record in records}))
+        if len(labels) < 2:
+            raise ValueError(f"train has only the label {list(labels)}; wanted at least two labels to tell apart")
+        return FittedClassification(options=options, has_pair=pair, labels=labels)
 
 
 @dataclass(frozen=True, kw_only=True)
-class FittedClassification(FittedPooledTask):
-    """Classification that knows its labels.
-
-    Args:
-        labels: sorted by name; the position is the label's id.
-    """
-
-    options: ClassificationOptions
-    labels: tuple[str, ...]
+class FittedClassification(FittedLabelTask):
+    """Classification that knows its labels."""
 
     outputs = base_outputs.CLASSIFICATION
     metrics = evaluation.METRICS
     monitor = evaluation.ACCURACY
     targets = {"label_id": Target("int64")}
-
-    @property
-    def known_labels(self) -> Sequence[str]:
-        """The labels, by id."""
-        return self.labels
-
-    @property
-    def num_scores(self) -> int:
-        """One logit per label."""
-        return len(self.labels)
 
     def target_of(self, record: Record) -> int:
         """Return the label's id.
@@ -105,11 +75,7 @@ class FittedClassification(FittedPooledTask):
         Raises:
             ValueError: train does not have the label; a similar one is named.
         """
-        position = bisect.bisect_left(self.labels, record.target)
-        if self.labels[position : position + 1] == (record.target,):
-            return position
-        number, hint = f"{len(self.labels):,} labels", did_you_mean(record.target, self.labels)
-        raise ValueError(f"{record.where}: label {record.target!r} is not one of the {number} of train{hint}")
+        return self.label_id_of(record.target, record)
 
     def example_weights(self, split: TokenizedSplit) -> np.ndarray | None:
         """Return weights that make every label count alike for `balanced`, else `None`."""
@@ -162,12 +128,7 @@ class FittedClassification(FittedPooledTask):
             known = (label_id >= 0) & (label_id < len(self.labels))
             return {"label": tf.where(known, tf.gather(names, tf.where(known, label_id, 0)), "")}
 
-        @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="inputs")])
-        def classify(inputs):
-            scores = self.predict_examples(served, inputs)["probabilities"]
-            return {"classes": tf.tile(names[None, :], [tf.shape(scores)[0], 1]), "scores": scores}
-
-        return {"labels": labels, "classify": classify}
+        return {"labels": labels, "classify": self.classify_signature(served)}
 
 
 TASK = Classification(LABEL)

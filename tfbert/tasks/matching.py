@@ -1,93 +1,102 @@
-"""A text and what matches it: answers of an FAQ, passages for questions, replies; or how alike two texts are.
+"""Matching: a text and what matches it, such as the answers of an FAQ or passages; or how alike two texts are.
 
-A record is a question with an answer, maybe with answers that are wrong; the served answer is the nearest of all known
-answers, which are part of the model. Or it is two texts and a score; then their similarity is served.
+A record is a question with an answer and maybe wrong answers. Served are the nearest of all known answers, which are
+part of the model. Or a record is two texts and a score, and their similarity is served.
 """
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-import keras
 import numpy as np
 import tensorflow as tf
 
-from tfbert.config import Config
-from tfbert.evaluation import ranking
-from tfbert.evaluation.values import Values, scatter
-from tfbert.heads import index, negatives
+from tfbert.evaluation import ranking, similarity
+from tfbert.evaluation.metric import Evaluation
+from tfbert.evaluation.values import SPEARMAN
+from tfbert.heads import negatives
 from tfbert.heads.embedding import EmbeddingHead
-from tfbert.heads.index import same_text
+from tfbert.heads.index import AnswerIndex, search
 from tfbert.space import COMMON, Choice, LogRange
-from tfbert.tasks.base import Encoding, Task
+from tfbert.tasks import base_outputs
+from tfbert.tasks.base import Context, Embed, FittedTask, Served, Task
+from tfbert.tasks.base_decision import Decision
+from tfbert.tasks.base_options import Options, option
 from tfbert.text.cells import structured
 from tfbert.text.columns import Column, shown_json
-from tfbert.text.datasets import Example, TokenizedSplit, Tokens
+from tfbert.text.datasets import RecordSequences, Target, TokenizedSplit, Warn
 from tfbert.text.input_columns import ANCHOR, MATCH
-from tfbert.text.items import Item
-from tfbert.text.packing import Packer
-from tfbert.text.records import Record, text_of
+from tfbert.text.inputs import Input, Item, Text
+from tfbert.text.preprocessor import Preprocessor, Sequences
+from tfbert.text.records import Record, normalize_whitespace, text_of
 from tfbert.text.rows import Row
 
 NEGATIVE = Column("negative", "negative, negatives, hard_negative, wrong, wrong_answer", required=False)
 SCORE = Column(
     "score", "score, similarity, similarity_score, relatedness", required=False, is_number=True, is_target=True
 )
-# How many answers are served.
-_MOST_FOUND = 10
-# What cosines are multiplied by before the softmax.
+# Answers that are served for each text.
+_MAX_ANSWERS = 10
+# Factor on cosines before the softmax.
 _SCALE = 20.0
 
 
+@dataclass(frozen=True, kw_only=True)
+class MatchingOptions(Options):
+    """Options of matching, whose head has no weights and whose examples are compared with each other."""
+
+    pooling: str = option("head.pooling")
+    dropout: float = option("head.dropout")
+    hard_negatives: int = option("train.hard_negatives")
+
+
 class Matching(Task):
-    """One encoder for questions and answers, compared by the cosine of their vectors.
-
-    The facts say by `kind` whether train has `pairs`, with `threshold`, the similarity below which the model abstains,
-    or `scored` ones, with `low` and `high`, the scores that stand for a cosine of 0 and of 1.
-
-    A target of pairs is int32 `(2 + MOST_RIGHT,)`: what a row is, the id of its text, and of a question the ids of
-    its right answers; see `heads.negatives`.
-    """
+    """One encoder for questions and answers, compared by the cosine of their vectors."""
 
     title = "the answers that match a text, or how alike two texts are"
     aliases = ("faq", "retrieval", "search", "semantic_search", "ranking")
     columns = (ANCHOR, MATCH, NEGATIVE, SCORE)
+    inputs = (Text("text"), Text("text_pair", required=False))
+    options = MatchingOptions
     defaults = {"head.dropout": 0.0}
     search_space = COMMON | {
         # An encoder that was pretrained to compare texts forgets at rates that suit others.
         "train.learning_rate": LogRange(1e-5, 3e-4),
-        # The other texts of a batch are what is wrong for a question.
+        # The other texts of a batch are the negatives of a question.
         "train.batch_size": Choice(16, 32, 64, 128),
         "train.hard_negatives": Choice(0, 1, 3),
     }
-    monitor = "mrr_at_10"
-    by_record = True
-    by_batch = True
 
     def parse(self, row: Row) -> Record:
         """Return the record of a row: a question, its answer, wrong answers if there are any, and a score if there is.
 
         Raises:
-            ValueError: a text is missing or blank, a wrong answer is the right one, or the score is no number.
+            ValueError: a text is missing or blank, a wrong answer is the right one, or the score is not a number.
         """
         question, answer = text_of(row, "question"), text_of(row, "answer")
         wrong, score = _wrong_in(row.values.get("negative")), _score_in(row)
-        if any(same_text(text) == same_text(answer) for text in wrong):
+        if any(normalize_whitespace(text) == normalize_whitespace(answer) for text in wrong):
             raise ValueError(f"negative is {shown_json(answer)} as is the answer; wanted another text")
         if wrong and score is not None:
             raise ValueError("there is a negative and a score; wanted one of them")
         return Record(question, score, row.where, (answer, *wrong))
 
-    def read_facts(self, records: Iterable[Record]) -> dict:
-        """Return `kind` and what belongs to it.
+    def truth_of(self, record: Record) -> Any:
+        """Return the right answer, or the score."""
+        return record.others[0] if record.target is None else record.target
+
+    def fit(self, records: Iterable[Record], options: MatchingOptions) -> "FittedPairs | FittedScored":
+        """Return the task for pairs, or for scored pairs, according to what train has.
 
         Raises:
-            ValueError: all answers or all scores are the same, or some records have a score and some have none.
+            ValueError: all answers or all scores are the same, some records have a score and some have none, or an
+                option has no effect with scored pairs.
         """
         answers, scores = set(), []
         for number, record in enumerate(records, start=1):
             if len(answers) < 2:
-                answers.add(same_text(record.others[0]))
+                answers.add(normalize_whitespace(record.others[0]))
             if record.target is not None:
                 scores.append(record.target)
             if scores and len(scores) < number:
@@ -95,206 +104,235 @@ class Matching(Task):
         if not scores:
             if len(answers) < 2:
                 raise ValueError("train has one answer only; wanted at least two to tell apart")
-            return {"kind": "pairs", "threshold": -1.0}
+            return FittedPairs(options=options)
         if min(scores) == max(scores):
             raise ValueError(f"every score of train is {scores[0]:g}; wanted different ones")
-        return {"kind": "scored", "low": min(scores), "high": max(scores)}
+        if options.hard_negatives:
+            raise ValueError(
+                f"train.hard_negatives={options.hard_negatives}: has no effect on pairs with a score, as in train; "
+                "wanted 0"
+            )
+        return FittedScored(options=options, lowest=min(scores), highest=max(scores))
 
-    def input_ranks(self, facts: dict) -> dict[str, int]:
-        """Return `text`, and `text_pair` where train has scored pairs."""
-        return {"text": 1} if facts["kind"] == "pairs" else {"text": 1, "text_pair": 1}
 
-    def inputs_of(self, record: Record, facts: dict) -> Item:
-        """Return the question, or the two texts.
+@dataclass(frozen=True, kw_only=True)
+class FittedMatching(FittedTask):
+    """What matching of pairs and of scored pairs share: one sequence for each text, and a unit vector of each."""
 
-        Raises:
-            ValueError: a score where train has none, or the other way round.
-        """
-        if (record.target is None) != (facts["kind"] == "pairs"):
-            said, wish = ("no score", "one") if record.target is None else ("a score", "none")
-            raise ValueError(f"{record.where}: {said}; wanted {wish}, as in train")
-        return dict(zip(self.input_ranks(facts), record.texts, strict=False))
+    options: MatchingOptions
 
-    def examples(
-        self, record: Record, tokens: Sequence[Tokens], packer: Packer, facts: dict, config: Config, remark: Callable
-    ) -> list[Example]:
-        """Return a row for each text; all have the score as target, or what they are and the ids of their texts."""
-        self.inputs_of(record, facts)
-        if len(tokens[0].ids) > packer.room(1):
-            remark(f"questions have more than {packer.room(1)} tokens and lose their end")
-        if any(len(text.ids) > packer.room(1) for text in tokens[1:]):
-            remark(f"answers have more than {packer.room(1)} tokens and lose their end")
-        rows = [packer.row([text.ids]) for text in tokens]
-        if facts["kind"] == "scored":
-            share = (record.target - facts["low"]) / (facts["high"] - facts["low"])
-            return [Example(*row, np.float32(share)) for row in rows]
-        targets = negatives.targets_of([_id_of(text) for text in record.texts])
-        return [Example(*row, target) for row, target in zip(rows, targets, strict=True)]
+    by_record = True
+    # Pairs are compared with each other. Scored pairs are not, but both learn from whole batches.
+    by_batch = True
 
-    def cut_length(self, facts: dict, config: Config) -> int | None:
-        """Return `None`: a record's texts are in rows of their own, so what is cut is counted where rows are made."""
-        return None
-
-    def build_head(self, facts: dict, config: Config) -> keras.layers.Layer:
+    def head(self, seed: int) -> EmbeddingHead:
         """Return a head without weights that gives unit vectors."""
-        head = config.head
-        return EmbeddingHead(pooling=head.pooling, dropout=head.dropout, seed=config.train.seed, name="head")
+        return EmbeddingHead(pooling=self.options.pooling, dropout=self.options.dropout, seed=seed, name="head")
 
-    def arrange(
-        self, split: TokenizedSplit, embed: Callable[[np.ndarray], np.ndarray], facts: dict, config: Config
-    ) -> TokenizedSplit:
-        """Return train with more known and added to every question.
+    def decode_sequences(self, scores: tf.Tensor, padding_mask: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Return `embedding`, float32 `(sequences, hidden_dim)`."""
+        return {"embedding": scores}
 
-        All right answers are known; `train.hard_negatives` wrong answers are added, and another question with the same
-        answer, where there is one.
-        """
-        if facts["kind"] == "scored":
-            return split
-        split = negatives.with_all_right(split)
-        # First, since `embed` knows the rows by their numbers.
-        split = negatives.with_mined(split, embed, config.train.hard_negatives)
-        return negatives.with_other_words(split, config.train.seed)
-
-    def loss(self, logits: tf.Tensor, batch: Mapping[str, tf.Tensor], config: Config) -> tf.Tensor:
-        """Return the multiple negatives ranking loss, or the squared error of the cosine of scored pairs."""
-        if batch["targets"].dtype == tf.float32:
-            pairs = tf.reshape(logits, [-1, 2, logits.shape[-1]])
-            return tf.square(tf.reduce_sum(pairs[:, 0] * pairs[:, 1], axis=-1) - batch["targets"][::2])
-        return negatives.ranking_loss(logits, batch["targets"], _SCALE)
-
-    def monitor_of(self, facts: dict) -> str:
-        """Return `mrr_at_10`, or `spearman` for scored pairs."""
-        return self.monitor if facts["kind"] == "pairs" else "spearman"
-
-    def array_specs(self, facts: dict) -> dict[str, tf.TensorSpec]:
-        """Return those of the index."""
-        return index.SPECS if facts["kind"] == "pairs" else {}
-
-    def arrays(
-        self,
-        splits: Mapping[str, Iterable[Record]],
-        embed: Callable[[Sequence[str]], np.ndarray],
-        facts: dict,
-        config: Config,
-    ) -> dict[str, np.ndarray]:
-        """Return the index: the answers of all splits, found by their own vectors and by the questions of train.
-
-        Questions of validation and test are not in it, so that none of them finds its answer through itself. Those of
-        validation decide the offset of questions against answers.
-        """
-        if facts["kind"] == "scored":
-            return {}
-        pairs = ((record.text, record.others[0]) for record in splits["train"])
-        held_out = (splits[name] for name in ("validation", "test") if name in splits)
-        found = index.build(pairs, (record.others[0] for split in held_out for record in split), embed)
-        right: dict[str, list[str]] = {}
-        for record in splits.get("validation", ()):
-            right.setdefault(record.text, []).append(record.others[0])
-        if right:
-            found["index_offset"] = index.tuned_offset(found, embed(list(right)), list(right.values()))
-        return found
-
-    def answer(self, inputs: Mapping[str, tf.Tensor], encoding: Encoding, facts: dict) -> dict[str, tf.Tensor]:
-        """Return the answers nearest to a text, or the similarity of two.
-
-        Returns:
-            For pairs `answer`, `matched_question` string and `similarity` float32 `(batch, found)`, best first, `found`
-            being 10 or all entries of a smaller index; `abstain` bool `(batch,)`, true where the best similarity is
-            below the threshold. For scored pairs `similarity` float32 `(batch,)`. For both `truncated` bool `(batch,)`.
-        """
-        vectors, truncated = _embedded(inputs["text"], encoding)
-        if facts["kind"] == "scored":
-            others, also = _embedded(inputs["text_pair"], encoding)
-            return {"similarity": tf.reduce_sum(vectors * others, axis=-1), "truncated": truncated | also}
-        answers, questions, similarity = index.search(vectors, encoding.arrays, _MOST_FOUND)
-        return {
-            "matched_question": questions,
-            "answer": answers,
-            "similarity": similarity,
-            "abstain": tf.reduce_all(similarity < facts["threshold"], axis=-1),
-            "truncated": truncated,
-        }
-
-    def answer_rows(self, logits: tf.Tensor, padding_mask: tf.Tensor, facts: dict) -> dict[str, tf.Tensor]:
-        """Return `embedding`, float32 `(rows, hidden_dim)`."""
-        return {"embedding": logits}
-
-    def model_signatures(self, encoding: Encoding, facts: dict) -> dict[str, Any]:
+    def signatures(self, served: Served) -> dict[str, Any]:
         """Return `embed`: `text` to `embedding`, a float32 unit vector of each."""
 
         @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="text")], autograph=False)
         def embed(text):
             # A server does not compare the rank with the signature.
-            return {"embedding": _embedded(tf.ensure_shape(text, [None]), encoding)[0]}
+            tokens = served.preprocessor.tokenize(tf.ensure_shape(text, [None]))
+            return {"embedding": served.preprocessor.pack([tokens.ids]).scores(served.model)}
 
         return {"embed": embed}
 
-    def gold_of(self, record: Record, facts: dict) -> Any:
-        """Return the score, or the question and its answer."""
-        self.inputs_of(record, facts)
-        return record.target if facts["kind"] == "scored" else (same_text(record.text), same_text(record.others[0]))
 
-    def settle(self, answers: Mapping[str, np.ndarray], gold: Sequence, facts: dict) -> dict:
-        """Return facts with the `threshold` that is best on the validation split."""
-        if facts["kind"] == "scored":
-            return facts
-        return facts | {"threshold": _ranking(answers, gold)[0].best_threshold()}
+@dataclass(frozen=True, kw_only=True)
+class FittedPairs(FittedMatching):
+    """Matching of questions with answers. Learned are all texts of a record; served is a text."""
 
-    def quick_scores(self, answers: Mapping[str, np.ndarray], gold: Sequence, facts: dict) -> dict[str, float]:
-        """Return the metrics of `scores`."""
-        if facts["kind"] == "pairs":
-            return _ranking(answers, gold)[0].means()
-        values = Values(np.asarray(gold), answers["similarity"])
-        once = np.ones(len(gold), np.int64)
-        return {"spearman": values.spearman(once), "pearson": values.pearson(once)}
+    outputs = base_outputs.MATCHING_PAIRS
+    metrics = ranking.METRICS
+    monitor = ranking.MRR_AT_10
+    targets = negatives.TARGETS
 
-    def scores(self, answers: Mapping[str, np.ndarray], gold: Sequence, facts: dict) -> dict:
-        """Return the metrics with their intervals."""
-        if facts["kind"] == "pairs":
-            return {"metrics": _ranking(answers, gold)[0].with_intervals(), "per_label": {}}
-        values = Values(np.asarray(gold), answers["similarity"])
-        functions = {"spearman": values.spearman, "pearson": values.pearson}
-        found = {name: values.with_interval(score) for name, score in functions.items()}
-        return {"metrics": found, "per_label": {}}
+    @property
+    def inputs(self) -> tuple[Input, ...]:
+        """`text`."""
+        return Matching.inputs[:1]
 
-    def details(self, answers: Mapping[str, np.ndarray], gold: Sequence, facts: dict) -> dict:
-        """Return ranks, abstaining and mistakes; for scored pairs similarities by score."""
-        if facts["kind"] == "scored":
-            values = Values(np.asarray(gold), answers["similarity"])
-            caption = "Only the order counts: a similarity is no score."
-            return {
-                "figures": [{"title": "Similarity by score", "svg": scatter(values), "caption": caption}],
-                "worst": {},
-            }
-        found, records = _ranking(answers, gold)
-        threshold = facts["threshold"]
-        caption = "The further apart the two are, the better the threshold tells when not to answer."
-        plot = {"title": "Similarity", "svg": ranking.similarity_plot(found, threshold), "caption": caption}
-        worst = [int(records[question]) for question in found.worst()]
+    @property
+    def decision(self) -> "AbstainThreshold":
+        """The similarity below which the model abstains."""
+        return AbstainThreshold()
+
+    @property
+    def index(self) -> AnswerIndex:
+        """The known answers."""
+        return AnswerIndex()
+
+    def inputs_of(self, record: Record, *, training: bool = False) -> Item:
+        """Return the question; in training all texts of the record.
+
+        Raises:
+            ValueError: the record has a score.
+        """
+        if record.target is not None:
+            raise ValueError(f"{record.where}: a score; wanted none, as in train")
+        return {"texts": record.texts} if training else {"text": record.text}
+
+    def sequences(self, inputs: Mapping[str, tf.Tensor], preprocessor: Preprocessor) -> Sequences:
+        """Return one sequence for each text."""
+        if "texts" in inputs:
+            return _sequences_of_texts(inputs["texts"], inputs["texts"] != "", preprocessor)
+        text = preprocessor.tokenize(inputs["text"])
+        return preprocessor.pack([text.ids], texts={"text": text})
+
+    def targets_of(self, record: Record, sequences: RecordSequences, warn: Warn) -> Sequence[Mapping[str, Any]]:
+        """Return the role of each text, its id, and for the question the id of its answer."""
+        _warn_of_cuts(sequences, warn)
+        return negatives.targets_of([_id_of(text) for text in record.texts])
+
+    def augment(self, split: TokenizedSplit, embed: Embed, seed: int) -> TokenizedSplit:
+        """Return train with more known about each question, and more to compare it with.
+
+        All right answers are known; `train.hard_negatives` wrong answers are added, and another question with the same
+        answer, where there is one.
+        """
+        split = negatives.with_all_positives(split)
+        # First, since `embed` takes indices of the original sequences.
+        split = negatives.with_hard_negatives(split, embed, self.options.hard_negatives)
+        return negatives.with_paraphrases(split, seed)
+
+    def loss(self, scores: tf.Tensor, batch: Mapping[str, tf.Tensor]) -> tf.Tensor:
+        """Return the multiple negatives ranking loss."""
+        return negatives.ranking_loss(scores, batch, _SCALE)
+
+    def decode(self, scores: tf.Tensor, sequences: Sequences, context: Context) -> dict[str, tf.Tensor]:
+        """Return the nearest answers, up to 10, best first.
+
+        Returns:
+            `answer`, `matched_question` string and `similarity` float32 `(batch, answers)`; `truncated` bool
+            `(batch,)`.
+        """
+        answers, questions, similarities = search(scores, context.index, _MAX_ANSWERS)
         return {
-            "figures": [plot],
-            "tables": [found.rank_table(), found.threshold_table(threshold)],
-            "worst": {
-                record: {
-                    "label": gold[record][1],
-                    "predicted": _text(answers["answer"][record, 0]),
-                    "probability": None,
-                    "label_probability": None,
-                }
-                for record in worst
-                if answers["answer"].shape[1]
-            },
+            "answer": answers,
+            "similarity": similarities,
+            "matched_question": questions,
+            "truncated": sequences.is_cut,
         }
+
+    def gold(self, record: Record) -> tuple[str, str]:
+        """Return the question and its answer, with whitespace normalized.
+
+        Raises:
+            ValueError: the record has a score.
+        """
+        self.inputs_of(record)
+        return normalize_whitespace(record.text), normalize_whitespace(record.others[0])
+
+    def evaluate(
+        self, outputs: Mapping[str, np.ndarray], gold: Sequence[tuple[str, str]], decided: Mapping[str, np.ndarray]
+    ) -> Evaluation:
+        """Compare the answers with the right ones."""
+        threshold = float(decided["threshold"])
+        return ranking.RankingEvaluation(outputs["answer"], outputs["similarity"], gold, threshold)
+
+
+class AbstainThreshold(Decision):
+    """The similarity of the best answer below which a model abstains."""
+
+    specs = {"threshold": tf.TensorSpec([], tf.float32)}
+
+    def initial(self) -> dict[str, np.ndarray]:
+        """Return a threshold below every similarity."""
+        return {"threshold": np.float32(-1.0)}
+
+    def fit(self, outputs: Mapping[str, np.ndarray], gold: Sequence[tuple[str, str]]) -> dict[str, np.ndarray]:
+        """Return the threshold with the highest F1 of answering rightly."""
+        answers, _ = ranking.ranking_of(outputs["answer"], outputs["similarity"], gold)
+        return {"threshold": np.float32(answers.best_threshold())}
+
+    def apply(self, outputs: Mapping[str, tf.Tensor], decided: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        """Return the outputs with `abstain`, bool `(batch,)`: true where even the best answer is too far away."""
+        return {**outputs, "abstain": tf.reduce_all(outputs["similarity"] < decided["threshold"], axis=-1)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class FittedScored(FittedMatching):
+    """Matching of two texts with a score.
+
+    Args:
+        lowest: the lowest score of train, for which the model learns a cosine of 0.
+        highest: the highest score of train, for which it learns a cosine of 1.
+    """
+
+    lowest: float
+    highest: float
+
+    outputs = base_outputs.MATCHING_SCORED
+    metrics = similarity.METRICS
+    monitor = SPEARMAN
+    targets = {"similarity": Target("float32")}
+
+    @property
+    def inputs(self) -> tuple[Input, ...]:
+        """`text` and `text_pair`."""
+        return Matching.inputs
+
+    def inputs_of(self, record: Record, *, training: bool = False) -> Item:
+        """Return the two texts.
+
+        Raises:
+            ValueError: the record has no score.
+        """
+        if record.target is None:
+            raise ValueError(f"{record.where}: no score; wanted one, as in train")
+        return dict(zip(("text", "text_pair"), record.texts, strict=True))
+
+    def sequences(self, inputs: Mapping[str, tf.Tensor], preprocessor: Preprocessor) -> Sequences:
+        """Return two sequences for each record, one for each text."""
+        texts = tf.stack([inputs["text"], inputs["text_pair"]], axis=1)
+        return _sequences_of_texts(texts, tf.ones(tf.shape(texts), tf.bool), preprocessor)
+
+    def targets_of(self, record: Record, sequences: RecordSequences, warn: Warn) -> Sequence[Mapping[str, Any]]:
+        """Return the cosine to learn, for both texts."""
+        _warn_of_cuts(sequences, warn)
+        cosine = (record.target - self.lowest) / (self.highest - self.lowest)
+        return [{"similarity": cosine}] * len(sequences)
+
+    def loss(self, scores: tf.Tensor, batch: Mapping[str, tf.Tensor]) -> tf.Tensor:
+        """Return the squared error of the cosine."""
+        return tf.square(_cosines(scores) - batch["similarity"][::2])
+
+    def decode(self, scores: tf.Tensor, sequences: Sequences, context: Context) -> dict[str, tf.Tensor]:
+        """Return `similarity` float32 and `truncated` bool `(batch,)`."""
+        is_cut = tf.reduce_any(tf.reshape(sequences.is_cut, [-1, 2]), axis=1)
+        return {"similarity": _cosines(scores), "truncated": is_cut}
+
+    def gold(self, record: Record) -> float:
+        """Return the score.
+
+        Raises:
+            ValueError: the record has no score.
+        """
+        self.inputs_of(record)
+        return record.target
+
+    def evaluate(
+        self, outputs: Mapping[str, np.ndarray], gold: Sequence[float], decided: Mapping[str, np.ndarray]
+    ) -> Evaluation:
+        """Compare the similarities with the scores."""
+        return similarity.SimilarityEvaluation(outputs["similarity"], gold)
 
 
 def _wrong_in(value: Any) -> tuple[str, ...]:
-    """Return the wrong answers of a cell, which may be empty, or of a list."""
+    """Return the wrong answers in a cell, which may be empty, or in a list."""
     if value is None or (isinstance(value, str) and not value.strip()):
         return ()
-    held = structured(value) if isinstance(value, str) else value
-    if not isinstance(held, list):
-        held = [value]
-    return tuple(text_of(Row("", {"negative": text}), "negative") for text in held)
+    texts = structured(value) if isinstance(value, str) else value
+    if not isinstance(texts, list):
+        texts = [value]
+    return tuple(text_of(Row("", {"negative": text}), "negative") for text in texts)
 
 
 def _score_in(row: Row) -> float | None:
@@ -313,25 +351,31 @@ def _score_in(row: Row) -> float | None:
 
 
 def _id_of(text: str) -> int:
-    """Return a number above 0 that texts share which differ in blanks at most, and others only by rare chance."""
-    digest = hashlib.blake2b(same_text(text).encode("utf-8", "surrogatepass"), digest_size=4).digest()
+    """Return a number above 0 that is the same for texts that differ in whitespace at most, and rarely for others."""
+    digest = hashlib.blake2b(normalize_whitespace(text).encode("utf-8", "surrogatepass"), digest_size=4).digest()
     return int.from_bytes(digest, "little") % (2**31 - 1) + 1
 
 
-def _embedded(texts: tf.Tensor, encoding: Encoding) -> tuple[tf.Tensor, tf.Tensor]:
-    """Return the unit vectors of texts, and which of these were cut."""
-    packed = encoding.packer.pack([encoding.tokenizer(texts)])
-    truncated = packed.pop("truncated")
-    return encoding.logits(packed), truncated
+def _sequences_of_texts(texts: tf.Tensor, is_text: tf.Tensor, preprocessor: Preprocessor) -> Sequences:
+    """Return one sequence for each of the texts `(records, texts)` that are not padding."""
+    tokens = preprocessor.tokenize_many(texts, is_text)
+    return preprocessor.pack([tokens.ids], records=tokens.records, texts={"texts": tokens})
 
 
-def _ranking(answers: Mapping[str, np.ndarray], gold: Sequence) -> tuple[ranking.Ranking, np.ndarray]:
-    found = [[same_text(_text(answer)) for answer in row] for row in answers["answer"]]
-    return ranking.ranking_of(found, answers["similarity"], gold)
+def _warn_of_cuts(sequences: RecordSequences, warn: Warn) -> None:
+    """Remark on a question, the first text of a record, or answers that lose their end."""
+    room = max(map(len, sequences.token_ids)) - 2
+    is_cut = [len(text.ids) > room for text in sequences.texts["texts"]]
+    if is_cut[0]:
+        warn(f"questions have more than {room} tokens and lose their end")
+    if any(is_cut[1:]):
+        warn(f"answers have more than {room} tokens and lose their end")
 
 
-def _text(value: bytes) -> str:
-    return value.decode("utf-8", "replace")
+def _cosines(vectors: tf.Tensor) -> tf.Tensor:
+    """Return the cosine of the two unit vectors of each record."""
+    pairs = tf.reshape(vectors, [-1, 2, vectors.shape[-1]])
+    return tf.reduce_sum(pairs[:, 0] * pairs[:, 1], axis=-1)
 
 
 TASK = Matching()

@@ -1,30 +1,31 @@
-"""A question and some choices, one of which is right: exams, endings of a story, replies, next steps.
+"""Multiple choice: a question and some choices, one of which is right: exams, endings of stories, replies, next steps.
 
-A record is a question, two choices or more, and which of them is right. The served answer is the choice, its number and
-the probabilities of all.
+A record is a question, two or more choices, and the index of the right one. The served outputs are the most probable
+choice, its index, and the probabilities of all choices.
 """
 
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-import keras
 import numpy as np
 import tensorflow as tf
 
-from tfbert.config import Config
-from tfbert.evaluation import metrics
-from tfbert.evaluation.formatting import percent
+from tfbert.evaluation import choices as evaluation
+from tfbert.evaluation.metric import Evaluation
 from tfbert.heads.pooled import PooledHead, start_with_label_probes
 from tfbert.space import COMMON, Choice
-from tfbert.tasks.base import Encoding, Task, TaskModel
+from tfbert.tasks import base_outputs
+from tfbert.tasks.base import Context, Embed, FittedTask, Task
+from tfbert.tasks.base_options import LearnedHeadOptions, option
 from tfbert.text.cells import structured
 from tfbert.text.columns import Column, listing, shown, shown_json
-from tfbert.text.datasets import Example, Tokens
+from tfbert.text.datasets import RecordSequences, Target, TokenizedSplit, Warn
 from tfbert.text.input_columns import CHOICES, STEM
-from tfbert.text.items import Item
-from tfbert.text.packing import Packer
+from tfbert.text.inputs import Item, Text
+from tfbert.text.preprocessor import Preprocessor, Sequences
 from tfbert.text.records import Record, text_of
 from tfbert.text.rows import Row
 
@@ -32,197 +33,193 @@ ANSWER = Column(
     "answer", "answer, label, correct, correct_answer, answer_key, answerkey, target, solution, gold", is_target=True
 )
 _LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
-_WORST_MISTAKES = 30
-# Records that the head's start is fitted to: enough for a start, and quick on any data.
-_START_RECORDS = 1000
-# The logit of what is no choice.
-_NO_CHOICE = -1e9
+# Records that the initial head is fitted to.
+_MAX_RECORDS = 1000
+# The logit of padding, which is not a choice.
+_PADDING_LOGIT = -1e9
+
+
+@dataclass(frozen=True, kw_only=True)
+class MultipleChoiceOptions(LearnedHeadOptions):
+    """Options of multiple choice."""
+
+    pooling: str = option("head.pooling")
+    start: str = option("head.start")
+    label_smoothing: float = option("train.label_smoothing")
 
 
 class MultipleChoice(Task):
-    """Multiple choice: a row for each choice, one logit a row, a softmax over the choices of a record.
+    """Multiple choice: a sequence and a logit for each choice, and a softmax over the choices of a record.
 
-    Source: Devlin et al. 2019, "BERT", section 4.4 (SWAG). Ours takes a different number of choices in every record,
-        and uses BERT's pooler only if `head.pooling` says so.
+    Source: Devlin et al. 2019, "BERT", section 4.4 (SWAG). Ours allows a different number of choices in every record,
+        and uses BERT's pooler only if `head.pooling` is `pooler`.
     """
 
     title = "the right one of several choices for every question"
     aliases = ("multiplechoice", "mcq", "swag", "race")
     columns = (STEM, CHOICES, ANSWER)
-    defaults = {}
+    inputs = (Text("question"), Text("choices", many=True))
+    options = MultipleChoiceOptions
     search_space = COMMON | {"head.pooling": Choice("mean", "cls", "max")}
-    monitor = "accuracy"
-    by_record = True
 
     def parse(self, row: Row) -> Record:
-        """Return the record of a row, whose target is the number of the right choice, from 0.
+        """Return the record of a row, whose target is the index of the right choice.
 
         Raises:
-            ValueError: fewer than two choices, an empty one, one that is there twice, or an answer that names none of
-                them or two.
+            ValueError: there are fewer than two choices, an empty choice or one that occurs twice, or the answer names
+                none of them or two.
         """
         question = text_of(row, "question")
-        numbered = _choices_in(row.values.get("choices"))
-        choices = tuple(numbered.values())
+        choice_by_number = _choices_in(row.values.get("choices"))
+        choices = tuple(choice_by_number.values())
         if len(choices) < 2:
             raise ValueError(f"choices are {listing(choices)}; wanted at least two")
-        if len({_plain(choice) for choice in choices}) < len(choices):
+        if len({_normalized(choice) for choice in choices}) < len(choices):
             raise ValueError(f"choices {listing(choices)} have one twice; wanted different ones")
         names = list(row.values["choices"]) if isinstance(row.values["choices"], Mapping) else ()
-        number = _answer_in(row.values.get("answer"), numbered, names)
-        return Record(question, list(numbered).index(number), row.where, choices)
+        number = _answer_in(row.values.get("answer"), choice_by_number, names)
+        return Record(question, list(choice_by_number).index(number), row.where, choices)
 
-    def read_facts(self, records: Iterable[Record]) -> dict:
-        """Return how many records have each `num_choices`; keys are strings, as JSON has them."""
-        counts: dict[int, int] = {}
-        for record in records:
-            counts[len(record.others)] = counts.get(len(record.others), 0) + 1
-        return {"num_choices": {str(number): counts[number] for number in sorted(counts)}}
+    def fit(self, records: Iterable[Record], options: MultipleChoiceOptions) -> "FittedMultipleChoice":
+        """Return the task, which learns nothing before training."""
+        return FittedMultipleChoice(options=options)
 
-    def input_ranks(self, facts: dict) -> dict[str, int]:
-        """Return `question` and `choices`."""
-        return {"question": 1, "choices": 2}
 
-    def inputs_of(self, record: Record, facts: dict) -> Item:
-        """Return the record's texts."""
+@dataclass(frozen=True, kw_only=True)
+class FittedMultipleChoice(FittedTask):
+    """Multiple choice with its options."""
+
+    options: MultipleChoiceOptions
+
+    outputs = base_outputs.MULTIPLE_CHOICE
+    metrics = evaluation.METRICS
+    monitor = evaluation.ACCURACY
+    inputs = MultipleChoice.inputs
+    targets = {"is_right": Target("bool")}
+    by_record = True
+
+    def inputs_of(self, record: Record, *, training: bool = False) -> Item:
+        """Return the question and the choices."""
         return {"question": record.text, "choices": record.others}
 
-    def examples(
-        self, record: Record, tokens: Sequence[Tokens], packer: Packer, facts: dict, config: Config, remark: Callable
-    ) -> list[Example]:
-        """Return a row for each choice, with target 1 for the right one and 0 for the others."""
-        question, *choices = [text.ids for text in tokens]
-        rows = [packer.row([question, choice]) for choice in choices]
-        longest = max(len(question) + len(choice) for choice in choices)
-        if longest > packer.room(2):
-            remark(f"questions with a choice have more than {packer.room(2)} tokens together, and the longer is cut")
-        if len({row.tobytes() for row, _ in rows}) < len(rows):
-            remark("questions have choices that are the same to the encoder")
-        return [Example(*row, int(index == record.target)) for index, row in enumerate(rows)]
-
-    def cut_length(self, facts: dict, config: Config) -> int | None:
-        """Return `None`: no row holds all texts of a record, so what is cut is counted where rows are made."""
-        return None
-
-    def build_head(self, facts: dict, config: Config) -> keras.layers.Layer:
-        """Return a pooled head with one logit a row."""
-        return PooledHead(
-            1, pooling=config.head.pooling, dropout=config.head.dropout, seed=config.train.seed, name="head"
+    def sequences(self, inputs: Mapping[str, tf.Tensor], preprocessor: Preprocessor) -> Sequences:
+        """Return a sequence of the question and the choice for each choice; whitespace is not a choice."""
+        question = preprocessor.tokenize(inputs["question"])
+        choices = preprocessor.tokenize_many(inputs["choices"], _is_choice(inputs["choices"]))
+        return preprocessor.pack(
+            [tf.gather(question.ids, choices.records), choices.ids],
+            records=choices.records,
+            texts={"question": question, "choices": choices},
         )
 
-    def start_head(
-        self, model: TaskModel, embed: Callable[[np.ndarray], np.ndarray], targets: np.ndarray, config: Config
-    ) -> None:
+    def targets_of(self, record: Record, sequences: RecordSequences, warn: Warn) -> Sequence[Mapping[str, Any]]:
+        """Return for each choice whether it is right; warn of choices that are cut or that the encoder cannot tell."""
+        (question,), choices = sequences.texts["question"], sequences.texts["choices"]
+        for token_ids, choice in zip(sequences.token_ids, choices, strict=True):
+            # Without [CLS] and twice [SEP]. A sequence that is cut uses all the room there is.
+            num_kept = len(token_ids) - 3
+            if num_kept < len(question.ids) + len(choice.ids):
+                warn(f"questions with a choice have more than {num_kept} tokens together, and the longer is cut")
+                break
+        if len({token_ids.tobytes() for token_ids in sequences.token_ids}) < len(sequences):
+            warn("questions have choices that are the same to the encoder")
+        return [{"is_right": index == record.target} for index in range(len(sequences))]
+
+    def head(self, seed: int) -> PooledHead:
+        """Return a pooled head with one logit per sequence."""
+        return PooledHead(1, pooling=self.options.pooling, dropout=self.options.dropout, seed=seed, name="head")
+
+    def initialize_head(self, head: PooledHead, embed: Embed, split: TokenizedSplit, seed: int) -> None:
         """Start with logistic regression of right against wrong choices, unless `head.start` is `random`."""
-        if config.head.start == "random":
+        if self.options.start == "random":
             return
-        right = np.flatnonzero(targets)
-        order = np.random.default_rng(config.train.seed).permutation(len(right))[:_START_RECORDS]
-        wrong = np.flatnonzero(targets == 0)
-        chosen = np.random.default_rng(config.train.seed).permutation(len(wrong))[: 3 * len(order)]
-        rows = np.sort(np.concatenate([right[order], wrong[chosen]]))
-        is_right = targets[rows, None] > 0
-        start_with_label_probes(model.head, embed(rows), is_right, is_right.mean(0))
+        is_right = split.targets["is_right"]
+        right, wrong = np.flatnonzero(is_right), np.flatnonzero(~is_right)
+        right = right[np.random.default_rng(seed).permutation(len(right))[:_MAX_RECORDS]]
+        wrong = wrong[np.random.default_rng(seed).permutation(len(wrong))[: 3 * len(right)]]
+        indices = np.sort(np.concatenate([right, wrong]))
+        has_label = is_right[indices, None]
+        start_with_label_probes(head, embed(indices), has_label, has_label.mean(0))
 
-    def loss(self, logits: tf.Tensor, batch: Mapping[str, tf.Tensor], config: Config) -> tf.Tensor:
-        """Return cross entropy over the choices of each record, smoothed by `train.label_smoothing`."""
-        records, number = batch["units"], tf.shape(batch["weights"])[0]
-        highest = tf.math.unsorted_segment_max(logits[:, 0], records, number)
-        shifted = logits[:, 0] - tf.gather(tf.stop_gradient(highest), records)
-        total = tf.math.log(tf.math.unsorted_segment_sum(tf.exp(shifted), records, number))
-        nll = tf.gather(total, records) - shifted
-        smoothing = config.train.label_smoothing
-        right = tf.math.unsorted_segment_sum(nll * tf.cast(batch["targets"], tf.float32), records, number)
-        return (1 - smoothing) * right + smoothing * tf.math.unsorted_segment_mean(nll, records, number)
+    def loss(self, scores: tf.Tensor, batch: Mapping[str, tf.Tensor]) -> tf.Tensor:
+        """Return cross-entropy over the choices of each record, smoothed by `train.label_smoothing`."""
+        record, number = batch["example"], tf.shape(batch["weights"])[0]
+        highest = tf.math.unsorted_segment_max(scores[:, 0], record, number)
+        shifted = scores[:, 0] - tf.gather(tf.stop_gradient(highest), record)
+        total = tf.math.log(tf.math.unsorted_segment_sum(tf.exp(shifted), record, number))
+        nll = tf.gather(total, record) - shifted
+        smoothing = self.options.label_smoothing
+        nll_of_right = tf.math.unsorted_segment_sum(nll * tf.cast(batch["is_right"], tf.float32), record, number)
+        return (1 - smoothing) * nll_of_right + smoothing * tf.math.unsorted_segment_mean(nll, record, number)
 
-    def answer(self, inputs: Mapping[str, tf.Tensor], encoding: Encoding, facts: dict) -> dict[str, tf.Tensor]:
-        """Return the most probable choice. A choice that is "" or blank is none.
+    def decode(self, scores: tf.Tensor, sequences: Sequences, context: Context) -> dict[str, tf.Tensor]:
+        """Return the most probable choice.
 
         Returns:
-            `choice` string, `choice_index` int32, `probability` float32 and `truncated` bool `(batch,)`; where there is
-            no choice they are "", -1, 0 and false. `probabilities` float32 `(batch, choices)`, 0 for what is none.
+            `choice` string, `choice_index` int32, `probability` float32 and `truncated` bool `(batch,)`, which are "",
+            -1, 0 and false for a record without choices; `probabilities` float32 `(batch, choices)`, 0 for padding.
         """
-        choices = inputs["choices"]
-        is_choice = tf.strings.length(tf.strings.strip(choices)) > 0
-        at = tf.where(is_choice)
-        questions = tf.gather(encoding.tokenizer(inputs["question"]), at[:, 0])
-        packed = encoding.packer.pack([questions, encoding.tokenizer(tf.boolean_mask(choices, is_choice))])
-        truncated = packed.pop("truncated")
-        # A column more that is no choice, so that there is a maximum even without choices.
+        choices = context.inputs["choices"]
+        is_choice = _is_choice(choices)
+        positions = tf.where(is_choice)
+        # With another column that is not a choice there is a maximum even without choices.
         shape = tf.shape(choices, tf.int64) + [0, 1]
         is_choice, choices = tf.pad(is_choice, [[0, 0], [0, 1]]), tf.pad(choices, [[0, 0], [0, 1]], constant_values="")
-        logits = tf.where(is_choice, tf.scatter_nd(at, encoding.logits(packed)[:, 0], shape), _NO_CHOICE)
+        logits = tf.where(is_choice, tf.scatter_nd(positions, scores[:, 0], shape), _PADDING_LOGIT)
         probabilities = tf.where(is_choice, tf.nn.softmax(logits), 0.0)
         index = tf.argmax(logits, axis=-1, output_type=tf.int32)
-        chosen = tf.where(tf.gather(is_choice, index, batch_dims=1), index, -1)
-        at_last = tf.where(chosen < 0, tf.cast(shape[1], tf.int32) - 1, chosen)
+        index = tf.where(tf.gather(is_choice, index, batch_dims=1), index, -1)
+        column = tf.where(index < 0, tf.cast(shape[1], tf.int32) - 1, index)
         return {
-            "choice_index": chosen,
-            "choice": tf.gather(choices, at_last, batch_dims=1),
-            "probability": tf.gather(probabilities, at_last, batch_dims=1),
+            "choice_index": index,
+            "choice": tf.gather(choices, column, batch_dims=1),
+            "probability": tf.gather(probabilities, column, batch_dims=1),
             "probabilities": probabilities[:, :-1],
-            "truncated": tf.scatter_nd(at[:, :1], tf.cast(truncated, tf.int32), shape[:1]) > 0,
+            "truncated": tf.scatter_nd(positions[:, :1], tf.cast(sequences.is_cut, tf.int32), shape[:1]) > 0,
         }
 
-    def answer_rows(self, logits: tf.Tensor, padding_mask: tf.Tensor, facts: dict) -> dict[str, tf.Tensor]:
-        """Return `logit` float32 `(rows,)`: among the rows of one question the highest is the choice."""
-        return {"logit": logits[:, 0]}
+    def decode_sequences(self, scores: tf.Tensor, padding_mask: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Return `logit`, float32 `(sequences,)`: the choice of a question has the highest of its sequences."""
+        return {"logit": scores[:, 0]}
 
-    def gold_of(self, record: Record, facts: dict) -> tuple[int, tuple[str, ...]]:
-        """Return the number of the right choice, and the choices."""
+    def gold(self, record: Record) -> tuple[int, tuple[str, ...]]:
+        """Return the index of the right choice, and the choices."""
         return record.target, record.others
 
-    def quick_scores(self, answers: Mapping[str, np.ndarray], gold: Sequence, facts: dict) -> dict[str, float]:
-        """Return accuracy and the mean cross entropy in nats."""
-        right = [right for right, _ in gold]
-        probability = answers["probabilities"][np.arange(len(gold)), right]
-        return {
-            "accuracy": float(np.mean(answers["choice_index"] == right)),
-            "loss": float(-np.log(np.maximum(probability, 1e-12)).mean()),
-        }
+    def evaluate(
+        self,
+        outputs: Mapping[str, np.ndarray],
+        gold: Sequence[tuple[int, tuple[str, ...]]],
+        decided: Mapping[str, np.ndarray],
+    ) -> Evaluation:
+        """Compare the choices with the right ones."""
+        return evaluation.ChoiceEvaluation(
+            outputs["choice_index"],
+            outputs["probabilities"],
+            gold=np.asarray([right for right, _ in gold]),
+            choices=[choices for _, choices in gold],
+        )
 
-    def scores(self, answers: Mapping[str, np.ndarray], gold: Sequence, facts: dict) -> dict:
-        """Return accuracy with its interval."""
-        is_right = answers["choice_index"] == [right for right, _ in gold]
-        accuracy = metrics.resampled(lambda records: float(is_right[records].mean()), len(gold))
-        return {"metrics": {"accuracy": accuracy}, "per_label": {}}
 
-    def details(self, answers: Mapping[str, np.ndarray], gold: Sequence, facts: dict) -> dict:
-        """Return accuracy next to guessing and by place, reliability, and the mistakes the model was surest of."""
-        right, chosen = np.asarray([right for right, _ in gold]), answers["choice_index"]
-        probabilities = answers["probabilities"]
-        rows = np.arange(len(gold))
-        wrong = rows[chosen != right]
-        worst = wrong[np.argsort(-probabilities[wrong, chosen[wrong]], kind="stable")][:_WORST_MISTAKES]
-        return {
-            "reliability": metrics.reliability(right, probabilities),
-            "tables": [_table_by_number(right, chosen, gold), _table_by_place(right, chosen)],
-            "worst": {
-                int(index): {
-                    "label": gold[index][1][right[index]],
-                    "predicted": gold[index][1][chosen[index]],
-                    "probability": float(probabilities[index, chosen[index]]),
-                    "label_probability": float(probabilities[index, right[index]]),
-                }
-                for index in worst
-            },
-        }
+def _is_choice(choices: tf.Tensor) -> tf.Tensor:
+    """Return which of the padded choices are more than whitespace, bool of the same shape."""
+    return tf.strings.length(tf.strings.strip(choices)) > 0
 
 
 def _choices_in(value: Any) -> dict[int, str]:
     """Return the choices of a list, a cell with a JSON list, or several columns, by their numbers from 0.
 
-    A number that is missing is that of an empty cell.
+    Empty cells have a number but are left out.
     """
     if isinstance(value, Mapping):
         cells = {number: cell for number, cell in enumerate(value.values()) if cell not in (None, "")}
         return {number: _choice(cell, number) for number, cell in cells.items() if str(cell).strip()}
     if isinstance(value, str):
-        held = structured(value)
-        if held is None:
-            wish = "wanted a JSON list, or a column for each choice by --set data.columns=choices=A|B|C"
-            raise ValueError(f"choices is {shown(value)}; {wish}")
-        value = held
+        parsed = structured(value)
+        if parsed is None:
+            expected = "wanted a JSON list, or a column for each choice by --set data.columns=choices=A|B|C"
+            raise ValueError(f"choices is {shown(value)}; {expected}")
+        value = parsed
     if not isinstance(value, list):
         raise ValueError(f"choices is {shown_json(value)}; wanted a list of strings")
     return {number: _choice(choice, number) for number, choice in enumerate(value)}
@@ -238,66 +235,35 @@ def _answer_in(value: Any, choices: Mapping[int, str], names: Sequence[str]) -> 
     """Return the number of the right choice.
 
     Args:
-        value: a whole number; or text: a choice itself, a letter, the name of its column, or a whole number.
+        value: a whole number, or text: a choice itself, a letter, the name of its column, or a whole number.
         choices: by number.
-        names: of the columns, if the choices are in several.
+        names: the columns of the choices; empty unless each has its own.
     """
-    wish = "wanted a choice itself, its number from 0, or its letter from A"
+    expected = "wanted a choice itself, its number from 0, or its letter from A"
     if isinstance(value, bool) or not isinstance(value, int | str):
-        raise ValueError(f"answer is {shown_json(value)}; {wish}")
-    said = value.strip() if isinstance(value, str) else ""
+        raise ValueError(f"answer is {shown_json(value)}; {expected}")
+    text = value.strip() if isinstance(value, str) else ""
     if isinstance(value, int):
-        found = {value}
+        numbers = {value}
     else:
-        found = {number for number, choice in choices.items() if _plain(choice) == _plain(said)}
-        found |= {names.index(said)} if said in names else set()
-        found |= {_LETTERS.index(said.upper())} if len(said) == 1 and said.upper() in _LETTERS else set()
-        found |= {int(said)} if re.fullmatch(r"[0-9]{1,9}", said) else set()
-    known = found & choices.keys()
+        numbers = {number for number, choice in choices.items() if _normalized(choice) == _normalized(text)}
+        numbers |= {names.index(text)} if text in names else set()
+        numbers |= {_LETTERS.index(text.upper())} if len(text) == 1 and text.upper() in _LETTERS else set()
+        numbers |= {int(text)} if re.fullmatch(r"[0-9]{1,9}", text) else set()
+    known = numbers & choices.keys()
     if len(known) == 1:
         return known.pop()
     if known:
         both = " and ".join(f"choice {number} ({shown(choices[number])})" for number in sorted(known))
-        raise ValueError(f"answer {shown(said)} could be {both}; wanted what can be one only, such as a letter")
-    if found:
+        raise ValueError(f"answer {shown(text)} could be {both}; wanted what can be one only, such as a letter")
+    if numbers:
         last = f"{max(choices)} or {_LETTERS[max(choices)]}" if max(choices) < len(_LETTERS) else f"{max(choices)}"
         raise ValueError(f"answer is {shown_json(value)}, which no choice has; the first is 0, the last {last}")
-    raise ValueError(f"answer is {shown_json(value)}, none of {listing(list(choices.values()))}; {wish}")
+    raise ValueError(f"answer is {shown_json(value)}, none of {listing(list(choices.values()))}; {expected}")
 
 
-def _plain(text: str) -> str:
+def _normalized(text: str) -> str:
     return " ".join(text.split())
-
-
-def _table_by_number(right: np.ndarray, chosen: np.ndarray, gold: Sequence) -> dict:
-    numbers = np.asarray([len(choices) for _, choices in gold])
-    groups = [(str(number), numbers == number) for number in np.unique(numbers)]
-    rows = [
-        [name, int(inside.sum()), percent((right == chosen)[inside].mean()), percent((1 / numbers[inside]).mean())]
-        for name, inside in [*groups, ("all", np.ones(len(gold), bool))]
-    ]
-    caption = "Guessing is what choosing by chance would give. A model that is no better has learned nothing."
-    return {
-        "title": "Accuracy by number of choices",
-        "columns": ["choices", "questions", "accuracy", "guessing"],
-        "rows": rows,
-        "caption": caption,
-    }
-
-
-def _table_by_place(right: np.ndarray, chosen: np.ndarray) -> dict:
-    rows = []
-    for place in range(int(max(right.max(), chosen.max())) + 1):
-        is_right = right == place
-        accuracy = (chosen == place)[is_right].mean() if is_right.any() else None
-        rows.append([place, int(is_right.sum()), int((chosen == place).sum()), percent(accuracy)])
-    caption = "The model sees one choice at a time and not its place. Places are counted from 0."
-    return {
-        "title": "Right and chosen by place",
-        "columns": ["place", "times right", "times chosen", "accuracy where right"],
-        "rows": rows,
-        "caption": caption,
-    }
 
 
 TASK = MultipleChoice()

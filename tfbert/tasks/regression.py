@@ -1,26 +1,27 @@
-"""One text or a pair of texts, one number: a rating, a price, how urgent a message or how similar two sentences are.
+"""Regression: one text or a pair of texts, one number: a rating, a price, an urgency, the similarity of two sentences.
 
-A record is a text, maybe a second one, and a number. The served answer is a number in the same units.
+A record is a text, optionally a second text, and a number. The served output is a number in the same units.
 """
 
 import math
 import re
 from array import array
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
-import keras
 import numpy as np
 import tensorflow as tf
 
-from tfbert.config import Config
-from tfbert.evaluation.values import Values, residual_histogram, scatter
-from tfbert.heads.pooled import start_with_ridge
+from tfbert.evaluation import values as evaluation
+from tfbert.evaluation.metric import Evaluation
+from tfbert.heads.pooled import PooledHead, start_with_ridge
 from tfbert.space import COMMON, Choice
-from tfbert.tasks.base import TaskModel
-from tfbert.tasks.base_pooled import PooledTask, has_pair
+from tfbert.tasks import base_outputs
+from tfbert.tasks.base import Embed, Served
+from tfbert.tasks.base_pooled import FittedPooledTask, PooledOptions, PooledTask, has_pair
 from tfbert.text.columns import Column, shown_json
-from tfbert.text.datasets import Example, Tokens
-from tfbert.text.packing import Packer
+from tfbert.text.datasets import RecordSequences, Target, TokenizedSplit, Warn
 from tfbert.text.records import Record
 from tfbert.text.rows import Row
 
@@ -29,39 +30,38 @@ VALUE = Column(
     "value, score, rating, stars, similarity, relatedness, grade, points, price, urgency, label, target",
     is_target=True,
 )
-# What Python takes for a number beyond that, such as 1_000 or nan, is a mistake in a file.
+# Python accepts more, such as 1_000 or nan, which in a file is a mistake.
 _NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)(e[+-]?[0-9]+)?", re.IGNORECASE)
-_WISH = "wanted a number, such as 3 or -0.25"
+_EXPECTED = "wanted a number, such as 3 or -0.25"
 _LARGEST = float(np.finfo(np.float32).max)
-# Steps between float32 numbers as large as the values, at most, in standard deviations of the values.
-_COARSEST = 0.01
-# Examples that the head's start is fitted to.
-_START_EXAMPLES = 4000
+# Largest distance between neighbouring float32 numbers of the size of the values, in standard deviations of the values.
+_MAX_SPACING = 0.01
+# Examples that the initial head is fitted to.
+_MAX_EXAMPLES = 4000
 
 
 class Regression(PooledTask):
-    """A number for every text: least squares on values of mean 0 and variance 1, mapped back in the graph."""
+    """A number for each text: least squares on standardized values, mapped back to their units in the graph."""
 
     title = "a number for every text or pair of texts"
     aliases = ("sts", "semantic_similarity", "similarity", "score", "rating", "text_regression")
-    defaults = {}
+    options = PooledOptions
     search_space = COMMON | {"head.pooling": Choice("mean", "cls", "max")}
-    monitor = "spearman"
 
     def target_in(self, row: Row) -> float:
         """Return the value of a row.
 
         Raises:
-            ValueError: it is no number, or one that float32 does not hold.
+            ValueError: the value is not a number, or float32 cannot hold it.
         """
         value = row.values.get("value")
         is_number = isinstance(value, int | float) and not isinstance(value, bool)
         if isinstance(value, str):
             is_number = _NUMBER.fullmatch(value.strip()) is not None
         if not is_number:
-            decimal = isinstance(value, str) and _NUMBER.fullmatch(value.strip().replace(",", ".", 1))
-            hint = ", with a point and no separators of thousands" if decimal else ""
-            raise ValueError(f"value is {shown_json(value)}; {_WISH}{hint}")
+            has_comma = isinstance(value, str) and _NUMBER.fullmatch(value.strip().replace(",", ".", 1))
+            hint = ", with a point and no separators of thousands" if has_comma else ""
+            raise ValueError(f"value is {shown_json(value)}; {_EXPECTED}{hint}")
         try:
             number = float(value)
         except OverflowError:
@@ -70,11 +70,11 @@ class Regression(PooledTask):
             raise ValueError(f"value is {shown_json(value)}; wanted a finite number, up to {_LARGEST:.3g}")
         return number
 
-    def read_facts(self, records: Iterable[Record]) -> dict:
-        """Return `mean` and `scale` (standard deviation) of the values, and the `lowest` and `highest`.
+    def fit(self, records: Iterable[Record], options: PooledOptions) -> "FittedRegression":
+        """Return the task with the mean, the standard deviation and the range of the values.
 
         Raises:
-            ValueError: all values are equal, or so close to each other that float32 hardly tells them apart.
+            ValueError: all values are equal, or too close to each other for float32 to tell them apart.
         """
         pair, records = has_pair(records)
         values = np.asarray(array("d", (record.target for record in records)))
@@ -82,108 +82,90 @@ class Regression(PooledTask):
         scale = float(values.std())
         if lowest == highest:
             raise ValueError(f"every value of train is {lowest:g}; wanted at least two that differ")
-        if np.spacing(np.float32(max(-lowest, highest))) > _COARSEST * scale:
-            wish = f"wanted less in common, such as what they are above {lowest:.10g}"
+        if np.spacing(np.float32(max(-lowest, highest))) > _MAX_SPACING * scale:
+            hint = f"wanted less in common, such as what they are above {lowest:.10g}"
             raise ValueError(
-                f"values of train, {lowest:.10g} to {highest:.10g}, have too many digits for float32; {wish}"
+                f"values of train, {lowest:.10g} to {highest:.10g}, have too many digits for float32; {hint}"
             )
-        return {"mean": float(values.mean()), "scale": scale, "lowest": lowest, "highest": highest, "has_pair": pair}
+        return FittedRegression(
+            options=options,
+            has_pair=pair,
+            mean=float(values.mean()),
+            scale=scale,
+            lowest=lowest,
+            highest=highest,
+        )
 
-    def target_of(self, record: Record, facts: dict) -> np.float32:
-        """Return the value in standard deviations from the mean of train."""
-        return np.float32((record.target - facts["mean"]) / facts["scale"])
 
-    def gold_of(self, record: Record, facts: dict) -> float:
-        """Return the value in its own units."""
-        return record.target
+@dataclass(frozen=True, kw_only=True)
+class FittedRegression(FittedPooledTask):
+    """Regression that knows the distribution of the training values.
 
-    def num_outputs(self, facts: dict) -> int:
-        """Return 1."""
+    Args:
+        mean: the mean of the values.
+        scale: their standard deviation.
+        lowest: the smallest value, below which nothing is predicted.
+        highest: the largest value, above which nothing is predicted.
+    """
+
+    mean: float
+    scale: float
+    lowest: float
+    highest: float
+
+    outputs = base_outputs.REGRESSION
+    metrics = evaluation.METRICS
+    monitor = evaluation.SPEARMAN
+    targets = {"value": Target("float32")}
+
+    @property
+    def num_scores(self) -> int:
+        """A single score: the standardized value."""
         return 1
 
-    def examples(
-        self, record: Record, tokens: Sequence[Tokens], packer: Packer, facts: dict, config: Config, remark: Callable
-    ) -> list[Example]:
-        """Return the rows, and remark on a value outside of the range of train."""
-        if not facts["lowest"] <= record.target <= facts["highest"]:
-            remark(
-                f"values lie outside of {facts['lowest']:g} to {facts['highest']:g}, the range of train and of answers"
-            )
-        return super().examples(record, tokens, packer, facts, config, remark)
+    def target_of(self, record: Record) -> np.float32:
+        """Return the standardized value: the distance from the mean of train in standard deviations."""
+        return np.float32((record.target - self.mean) / self.scale)
 
-    def build_head(self, facts: dict, config: Config) -> keras.layers.Layer:
-        """Return a pooled head with one logit.
+    def targets_of(self, record: Record, sequences: RecordSequences, warn: Warn) -> Sequence[Mapping[str, Any]]:
+        """Return the standardized value for each sequence; warn of one outside the range of train."""
+        if not self.lowest <= record.target <= self.highest:
+            warn(f"values lie outside of {self.lowest:g} to {self.highest:g}, the range of train and of answers")
+        return super().targets_of(record, sequences, warn)
 
-        Raises:
-            ValueError: an option that only labels have.
-        """
-        for name, none in (("label_smoothing", 0.0), ("class_weights", "none")):
-            value = getattr(config.train, name)
-            if value != none:
-                raise ValueError(f"train.{name}={value}: there are no labels in regression; wanted {none}")
-        return super().build_head(facts, config)
+    def gold(self, record: Record) -> float:
+        """Return the value in the units of the data."""
+        return record.target
 
-    def start_head(
-        self, model: TaskModel, embed: Callable[[np.ndarray], np.ndarray], targets: np.ndarray, config: Config
-    ) -> None:
+    def initialize_head(self, head: PooledHead, embed: Embed, split: TokenizedSplit, seed: int) -> None:
         """Start with ridge regression on some of the examples, unless `head.start` is `random`."""
-        if config.head.start == "random":
+        if self.options.start == "random":
             return
-        indices = np.random.default_rng(config.train.seed).permutation(len(targets))[:_START_EXAMPLES]
-        start_with_ridge(model.head, embed(indices), targets[indices])
+        values = split.targets["value"]
+        indices = np.random.default_rng(seed).permutation(len(values))[:_MAX_EXAMPLES]
+        start_with_ridge(head, embed(indices), values[indices])
 
-    def loss(self, logits: tf.Tensor, batch: Mapping[str, tf.Tensor], config: Config) -> tf.Tensor:
-        """Return the squared error in standard deviations."""
-        return tf.square(logits[:, 0] - batch["targets"])
+    def loss(self, scores: tf.Tensor, batch: Mapping[str, tf.Tensor]) -> tf.Tensor:
+        """Return the squared error in squared standard deviations."""
+        return tf.square(scores[:, 0] - batch["value"])
 
-    def quick_scores(self, answers: Mapping[str, np.ndarray], gold: Sequence, facts: dict) -> dict[str, float]:
-        """Return the correlations, and as `loss` the mean squared error in standard deviations.
+    def decode_texts(self, scores: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Return `value`, float32 `(batch,)`, in the units of the data and within the range of train."""
+        value = scores[:, 0] * self.scale + self.mean
+        return {"value": tf.clip_by_value(value, self.lowest, self.highest)}
 
-        The mean distance is not among them: less of it is better, and an epoch is chosen by what is higher.
-        """
-        values, once = Values(np.asarray(gold), answers["value"]), np.ones(len(gold), np.int64)
-        errors = (values.predicted - values.true) / facts["scale"]
-        return {
-            "spearman": values.spearman(once),
-            "pearson": values.pearson(once),
-            "loss": float(np.mean(errors**2)),
-        }
+    def evaluate(
+        self, outputs: Mapping[str, np.ndarray], gold: Sequence[float], decided: Mapping[str, np.ndarray]
+    ) -> Evaluation:
+        """Compare the values with the true ones."""
+        return evaluation.ValueEvaluation(outputs["value"], np.asarray(gold), self.scale)
 
-    def scores(self, answers: Mapping[str, np.ndarray], gold: Sequence, facts: dict) -> dict:
-        """Return Spearman's and Pearson's correlation and the mean distance, with their intervals."""
-        values = Values(np.asarray(gold), answers["value"])
-        functions = {"spearman": values.spearman, "pearson": values.pearson, "mae": values.mae}
-        return {
-            "metrics": {name: values.with_interval(score) for name, score in functions.items()},
-            "per_label": {},
-        }
-
-    def details(self, answers: Mapping[str, np.ndarray], gold: Sequence, facts: dict) -> dict:
-        """Return plots of values and errors, errors by range, and the predictions that are furthest off."""
-        values = Values(np.asarray(gold), answers["value"])
-        against = "Points on the dashed line are right. A flat cloud means that the model hardly tells the texts apart."
-        errors = "A mean far from 0: the values of these texts lie elsewhere than those of train."
-        return {
-            "figures": [
-                {"title": "Predicted and true values", "svg": scatter(values), "caption": against},
-                {"title": "Errors", "svg": residual_histogram(values), "caption": errors},
-            ],
-            "tables": [values.error_table()],
-            "worst": values.worst(),
-        }
-
-    def decode(self, logits: tf.Tensor, facts: dict) -> dict[str, tf.Tensor]:
-        """Return `value` float32 `(batch,)`, in the units of the data and never outside the range that train has."""
-        value = logits[:, 0] * facts["scale"] + facts["mean"]
-        return {"value": tf.clip_by_value(value, facts["lowest"], facts["highest"])}
-
-    def extra_signatures(self, answer: Callable[..., dict], facts: dict) -> dict:
-        """Return `regress` (TF Serving's Regress and MultiInference calls)."""
+    def signatures(self, served: Served) -> dict[str, Any]:
+        """Return `regress`, for TF Serving's Regress and MultiInference calls."""
 
         @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="inputs")])
         def regress(inputs):
-            features = {name: tf.io.FixedLenFeature([], tf.string) for name in self.input_ranks(facts)}
-            return {"outputs": answer(**tf.io.parse_example(inputs, features))["value"]}
+            return {"outputs": self.predict_examples(served, inputs)["value"]}
 
         return {"regress": regress}
 

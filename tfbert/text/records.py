@@ -91,6 +91,11 @@ def text_of(row: Row, role: str = "text") -> str:
     return value
 
 
+def normalize_whitespace(text: str) -> str:
+    """Return a text without edge whitespace and with single spaces inside: BERT's tokenizers see no difference."""
+    return " ".join(text.split())
+
+
 def optional_text_of(row: Row, role: str) -> str | None:
     """Return a text of a row, or `None` where the row has no such column.
 

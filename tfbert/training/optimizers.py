@@ -1,7 +1,6 @@
 """Config in, optimizer out: with warm-up, decay, and a learning rate of its own for every layer."""
 
 import math
-import re
 from collections.abc import Sequence
 
 import keras
@@ -9,7 +8,8 @@ import tensorflow as tf
 from keras import ops
 
 from tfbert.config import OptimizationConfig
-from tfbert.training.read_rows import ReadRows
+from tfbert.encoder.active_embedding import ActiveEmbedding
+from tfbert.encoder.tuning import EMBEDDINGS, HEAD, POOLER, encoder_groups, layer_group
 
 # Adam's own divisor guard; the original BERT's value.
 _EPSILON = 1e-6
@@ -205,25 +205,36 @@ class LayerwiseAdafactor(_Layerwise, keras.optimizers.Adafactor):
         self.assign_sub(variable, ops.maximum(self.epsilon_2, self._rms(variable)) * rate * update)
 
 
+def learning_rate_groups(model: keras.Model) -> list[str]:
+    """Return the learning-rate group of each trainable variable, in their order.
+
+    A variable of the encoder is in the group of its layer, in that of the embeddings or in that of the pooler, unless
+    the encoder's tuning method puts it into another one. All other variables are in the group of the head.
+
+    Args:
+        model: built, with a `backbone`.
+    """
+    # By the encoder's variables, not by the head's: a head that is tied to the token embedding has that too.
+    groups = encoder_groups(model.backbone)
+    return [groups.get(variable.path, HEAD) for variable in model.trainable_variables]
+
+
 def learning_rate_factors(model: keras.Model, config: OptimizationConfig) -> list[float]:
     """Return the factor on the learning rate of each trainable variable.
 
     The last encoder layer has 1, every layer below `layer_decay` times the one above, the embeddings lowest of all;
     the head has `head_learning_rate_factor`.
+
+    Raises:
+        ValueError: the tuning method of the encoder names a group that does not exist.
     """
     num_layers = model.backbone.num_layers
-    # Not by what the head has: one that is tied to the token embedding has that too.
-    encoder = {variable.path for variable in model.backbone.variables}
-
-    def factor(variable) -> float:
-        if variable.path not in encoder:
-            return config.head_learning_rate_factor
-        if "embedding" in variable.path:
-            return config.layer_decay**num_layers
-        layer = re.search(r"transformer_layer_(\d+)", variable.path)
-        return config.layer_decay ** (num_layers - 1 - int(layer[1])) if layer else 1.0
-
-    return [factor(variable) for variable in model.trainable_variables]
+    factors = {HEAD: config.head_learning_rate_factor, POOLER: 1.0, EMBEDDINGS: config.layer_decay**num_layers}
+    factors |= {layer_group(index): config.layer_decay ** (num_layers - 1 - index) for index in range(num_layers)}
+    groups = learning_rate_groups(model)
+    if unknown := set(groups) - factors.keys():
+        raise ValueError(f"learning-rate group {min(unknown)!r} is not one of {', '.join(factors)}")
+    return [factors[group] for group in groups]
 
 
 def build_optimizer(
@@ -231,7 +242,7 @@ def build_optimizer(
     config: OptimizationConfig,
     total_steps: int,
     head_steps: int = 0,
-    rows: ReadRows | None = None,
+    active_embedding: ActiveEmbedding | None = None,
 ) -> LayerwiseAdamW | LayerwiseLamb | LayerwiseAdafactor:
     """Return the optimizer of a run, built for the model's trainable variables.
 
@@ -240,22 +251,22 @@ def build_optimizer(
         config: of training.
         total_steps: updates of the whole training, from which warm-up and decay are laid out.
         head_steps: the first updates, in which only the head moves.
-        rows: that stand for the table which they are of, if there are any.
+        active_embedding: its rows take the place of the token embedding; `None` trains the whole table.
     """
-    encoder = {variable.path for variable in model.backbone.variables}
     warmup_steps = round(config.warmup_fraction * total_steps)
     kind, own = _OPTIMIZERS[config.optimizer]
     optimizer = kind(
         factors=learning_rate_factors(model, config),
-        still_updates=[head_steps if v.path in encoder else 0 for v in model.trainable_variables],
+        still_updates=[0 if group == HEAD else head_steps for group in learning_rate_groups(model)],
         learning_rate=WarmupDecay(config.learning_rate, warmup_steps, total_steps, config.schedule),
         weight_decay=config.weight_decay,
         global_clipnorm=config.clip_norm or None,
         **own,
     )
-    undecayed = [v for v in model.trainable_variables if v.path.endswith(("bias", "gamma", "beta"))]
+    variables = list(model.trainable_variables)
+    undecayed = [v for v in variables if v.path.endswith(("bias", "gamma", "beta"))]
     optimizer.exclude_from_weight_decay(var_list=undecayed)
-    optimizer.build(rows.stand_in(model.trainable_variables) if rows else model.trainable_variables)
+    optimizer.build(active_embedding.substitute(variables) if active_embedding else variables)
     return optimizer
 
 

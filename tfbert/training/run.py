@@ -13,7 +13,6 @@ import numpy as np
 import tensorflow as tf
 
 from tfbert.config import Config, override
-from tfbert.encoder.computation import answering_in
 from tfbert.encoder.precision import choose_precision
 from tfbert.evaluation import page
 from tfbert.evaluation.board import Board
@@ -189,7 +188,7 @@ def _train_seed(problem: Problem, config: Config, run_dir: Path, command: str) -
     answering, progress = fit(problem, config, run_dir, log)
     started = time.monotonic()
     predictions = predict_held_out(problem, answering)
-    save_run(run_dir, answering, problem.encoder.facts, problem.samples())
+    save_run(run_dir, answering, problem.encoder.spec, problem.samples())
     decided = answering.decided_values()
     evaluations = {name: problem.task.evaluate(outputs, gold, decided) for name, (outputs, gold) in predictions.items()}
     with open(run_dir / PREDICTIONS, "w", encoding="utf-8") as stream:
@@ -261,7 +260,7 @@ def predict_held_out(problem: Problem, predictor: Predictor) -> dict[str, tuple[
 
 def _start_head(problem: Problem, model: TaskModel, config: Config) -> None:
     # It need not be more exact than the learning that follows.
-    products = choose_precision(config.encoder.precision, config.encoder.fast).products
+    products = choose_precision(config.encoder.precision, config.encoder.fast).product_dtype
     embed = _embedder(problem, model, config, products)
     problem.task.initialize_head(model.head, embed, problem.tokenized["train"], config.train.seed)
 
@@ -273,7 +272,7 @@ def _embedder(
     split, length = problem.tokenized["train"], config.encoder.sequence_length
 
     def embed(sequences: np.ndarray) -> np.ndarray:
-        with answering_in(model.backbone, products):
+        with model.backbone.kernels_copied(products):
             return embed_sequences(Embedder(model.backbone, model.head), split, length, sequences)
 
     return problem.remembered(embed, f"{config.head.pooling} {model.backbone.dtype_policy.name} {products}")
@@ -301,7 +300,7 @@ def _report(problem: Problem, config: Config, progress: Progress, scores: dict, 
     counted = {name: {"num_examples": data[name]["num_examples"], **score} for name, score in scores.items()}
     return {
         "task": problem.task.name,
-        "encoder": {"name": config.encoder.name, **problem.encoder.facts},
+        "encoder": {"name": config.encoder.name, **problem.encoder.spec.to_json()},
         "seed": config.train.seed,
         "config": config.to_dict(),
         "versions": versions(),

@@ -17,6 +17,8 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from tfbert.config import Config
+from tfbert.encoder.active_embedding import ActiveEmbedding
+from tfbert.encoder.weights import copy_weights
 from tfbert.evaluation.formatting import score_line
 from tfbert.evaluation.metric import Metric
 from tfbert.models import weights
@@ -31,7 +33,6 @@ from tfbert.text.splits import Split
 from tfbert.training import checkpoint, interrupts
 from tfbert.training.distribution import ALONE, Replicas
 from tfbert.training.optimizers import build_optimizer
-from tfbert.training.read_rows import ReadRows
 from tfbert.training.updates import Updater
 
 logger = logging.getLogger(__name__)
@@ -148,17 +149,16 @@ class Trainer:
         self.epochs = config.train.num_epochs(len(train))
         num_batches = math.ceil(len(train) / config.train.batch_size)
         self.updates_per_epoch = math.ceil(num_batches / config.train.accumulation_steps)
-        embedding = model.backbone.token_embedding
-        rows = ReadRows(embedding, train.token_ids()) if embedding.trainable else None
+        rows = ActiveEmbedding(model, train.token_ids()) if model.backbone.token_embedding.trainable else None
         self.updater = Updater(
             model=model,
             losses=self._losses,
             terms=["loss"],
-            optimizer=build_optimizer(model, config.train, self.updates_per_epoch * self.epochs, rows=rows),
+            optimizer=build_optimizer(model, config.train, self.updates_per_epoch * self.epochs, active_embedding=rows),
             config=config.train,
             batch_spec=self._batches([]).element_spec,
             replicas=replicas,
-            rows=rows,
+            active_embedding=rows,
         )
         self.progress = Progress()
         self.keeper = checkpoint.Keeper(run_dir, identity, config.train.checkpoint_seconds)
@@ -354,8 +354,8 @@ class Trainer:
 
     def _copy_weights(self) -> None:
         if self.answering.model is not self.model:
-            for source, copy in zip(self.model.weights, self.answering.model.weights, strict=True):
-                copy.assign(source.value)
+            copy_weights(self.model.backbone, self.answering.model.backbone)
+            copy_weights(self.model.head, self.answering.model.head)
 
     def _save_checkpoint(self) -> None:
         if self.replicas.is_chief:

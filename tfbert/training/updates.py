@@ -16,11 +16,11 @@ import numpy as np
 import tensorflow as tf
 
 from tfbert.config import OptimizationConfig
+from tfbert.encoder.active_embedding import ActiveEmbedding
 from tfbert.models import weights
 from tfbert.training import interrupts
 from tfbert.training.distribution import ALONE, Parts, Replicas, watched
 from tfbert.training.memory import keep_memory
-from tfbert.training.read_rows import ReadRows
 
 Batch = Mapping[str, tf.Tensor]
 
@@ -41,12 +41,12 @@ class Updater:
         losses: called with a batch inside a gradient tape, training; gives float32 scalars by name, each summed over
             the batch.
         terms: the names of those that are trained on; the others are summed up and handed back.
-        optimizer: built for the model's trainable variables, with `rows` in the place of their table.
+        optimizer: built for the model's trainable variables, with the rows of `active_embedding` in place of the table.
         config: how many batches make an update, the moving average, and what the message about divergence names.
         batch_spec: `element_spec` of the batches.
         replicas: that share every batch.
-        rows: of the token embedding that the batches read, if these alone are learned. Between updates they are in the
-            model only where a method here says so.
+        active_embedding: the rows of the token embedding that the batches read, if only these are learned. The table
+            of the model gets their values only in the methods that say so.
 
     Attributes:
         request: of a signal that asks this process to stop. Several processes stop after the same update.
@@ -65,13 +65,15 @@ class Updater:
         config: OptimizationConfig,
         batch_spec: Any,
         replicas: Replicas = ALONE,
-        rows: ReadRows | None = None,
+        active_embedding: ActiveEmbedding | None = None,
     ):
         keep_memory()
         self.request, self._others_stop = interrupts.Request(), False
         self.model, self.losses, self.terms = model, losses, tuple(terms)
-        self.optimizer, self.config, self.replicas, self.rows = optimizer, config, replicas, rows
-        self._learned = rows.stand_in(model.trainable_variables) if rows else list(model.trainable_variables)
+        self.optimizer, self.config, self.replicas = optimizer, config, replicas
+        self.active_embedding, self._learned = active_embedding, list(model.trainable_variables)
+        if active_embedding:
+            self._learned = active_embedding.substitute(self._learned)
         self.loss_scale = keras.optimizers.LossScaleOptimizer(optimizer) if "float16" in self.precision else None
         if self.loss_scale is not None:
             self.loss_scale.build(self._learned)
@@ -138,8 +140,8 @@ class Updater:
 
     def complete_model(self) -> None:
         """Let the model have the rows of its token embedding as they were learned."""
-        if self.rows:
-            self.rows.write()
+        if self.active_embedding:
+            self.active_embedding.write_table()
 
     @contextlib.contextmanager
     def averages_in_place(self) -> Iterator[None]:
@@ -205,8 +207,8 @@ class Updater:
         """
         for prefix, variables in self._state_variables().items():
             weights.scatter(prefix, variables, arrays)
-        if self.rows:
-            self.rows.read()
+        if self.active_embedding:
+            self.active_embedding.read_table()
         for index, average in enumerate(self._averages):
             average.assign(arrays[f"average/{index:04d}"])
 
@@ -239,7 +241,7 @@ class Updater:
             variables = [v.value for v in self._learned]
             return sums, [tf.convert_to_tensor(g) for g in tape.gradient(objective, variables)]
 
-        with self.rows.looked_up() if self.rows else contextlib.nullcontext():
+        with self.active_embedding.in_use() if self.active_embedding else contextlib.nullcontext():
             return self.replicas.locally(of_part, batch)
 
     def _apply(self, gradients):

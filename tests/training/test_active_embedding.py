@@ -1,11 +1,13 @@
 """Learning only the rows of the token embedding that are read gives what learning all of them gives."""
 
+import keras
+import keras_hub
 import numpy as np
 import pytest
 import tensorflow as tf
 
+from tfbert.encoder.active_embedding import ActiveEmbedding
 from tfbert.text.datasets import TokenizedSplit
-from tfbert.training.read_rows import ReadRows
 
 # Without decay, which read rows alone have, and without dropout, whose draws depend on nothing here but are slow.
 PLAIN = {"train__weight_decay": 0.0, "encoder__dropout": 0.0, "head__dropout": 0.0, "train__epochs": 1}
@@ -41,28 +43,47 @@ def test_the_optimizer_and_the_wire_have_the_read_rows_only(make_trainer):
 
 
 def test_a_row_that_was_not_announced_is_an_error(make_trainer):
-    embedding = make_trainer(examples=8).model.backbone.token_embedding
-    rows = ReadRows(embedding, np.array([0, 5, 7]))
+    model = make_trainer(examples=8).model
+    encoder, table = model.backbone, model.backbone.token_embedding.embeddings
+    active = ActiveEmbedding(model, np.array([0, 5, 7]))
     ids = tf.constant([[7, 0], [5, 5]])
-    with rows.looked_up():
-        np.testing.assert_array_equal(embedding(ids), tf.gather(embedding.embeddings.value, ids))
-        rows.learned.assign(rows.learned + 1)
+    expected = encoder.embed(ids, ids * 0)
+    with active.in_use():
+        np.testing.assert_array_equal(encoder.embed(ids, ids * 0), expected)
+        np.testing.assert_array_equal(active.look_up(ids), tf.gather(table.value, ids))
+        active.rows.assign(active.rows * 2)
+        assert np.abs(encoder.embed(ids, ids * 0) - expected).max() > 0.1
         with pytest.raises(tf.errors.InvalidArgumentError):
-            embedding(tf.constant([[6]]))
-    before = np.asarray(embedding.embeddings)
-    np.testing.assert_array_equal(embedding(tf.constant([6, 7])), before[[6, 7]])
-    rows.write()
-    before[[0, 5, 7]] += 1
-    np.testing.assert_array_equal(embedding.embeddings, before)
-    embedding.embeddings.assign(before * 2)
-    rows.read()
-    np.testing.assert_array_equal(rows.learned, before[[0, 5, 7]] * 2)
+            encoder.embed(tf.constant([[6]]), tf.constant([[0]]))
+    before = np.asarray(table)
+    np.testing.assert_array_equal(encoder.embed(ids, ids * 0), expected)
+    active.write_table()
+    before[[0, 5, 7]] *= 2
+    np.testing.assert_array_equal(table, before)
+    table.assign(before * 2)
+    active.read_table()
+    np.testing.assert_array_equal(active.rows, before[[0, 5, 7]] * 2)
+
+
+class TiedHead(keras.layers.Layer):
+    def __init__(self, encoder):
+        super().__init__(name="tied_head")
+        self.words = keras_hub.layers.MaskedLMHead(token_embedding=encoder.token_embedding)
+
+
+def test_a_head_that_is_tied_to_the_token_embedding_is_refused(make_trainer):
+    trainer = make_trainer(examples=8)
+    model = trainer.model
+    ActiveEmbedding(model, np.array([0, 5, 7]))
+    model.words = TiedHead(model.backbone)
+    with pytest.raises(ValueError, match="tied_head is tied to the token embedding"):
+        ActiveEmbedding(model, np.array([0, 5, 7]))
 
 
 def test_moving_averages_of_the_rows_are_in_the_model_for_as_long_as_those_of_all_else(make_trainer):
     trainer = make_trainer(examples=16, train__ema_momentum=0.5)
-    table, rows = trainer.model.backbone.token_embedding.embeddings, trainer.updater.rows
-    rows.learned.assign(rows.learned + 1)
+    table, active = trainer.model.backbone.token_embedding.embeddings, trainer.updater.active_embedding
+    active.rows.assign(active.rows + 1)
     trainer.updater.complete_model()
     trained = np.asarray(table)
     with trainer.updater.averages_in_place():

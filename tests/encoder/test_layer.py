@@ -8,8 +8,9 @@ from keras_hub.layers import TransformerEncoder
 from keras_hub.models import BertBackbone
 from support.rounding import assert_near, distance, relative_error
 
-from tfbert.encoder import block
-from tfbert.encoder.computation import FUNCTIONS, build_backbone
+from tfbert.encoder.activations import ACTIVATIONS
+from tfbert.encoder.bert import BertEncoder
+from tfbert.encoder.layer import EncoderLayer
 
 SHAPE = (2, 7, 12)
 PADDING = tf.constant([[1] * 7, [1] * 4 + [0] * 3])
@@ -17,7 +18,6 @@ PADDING = tf.constant([[1] * 7, [1] * 4 + [0] * 3])
 # A gradient takes as many again. See rounding.py.
 FORWARD, BACKWARD = {"length": 20, "depth": 6}, {"length": 20, "depth": 12}
 SIZES = {"vocabulary_size": 30, "num_layers": 2, "num_heads": 3, "hidden_dim": 12, "intermediate_dim": 20}
-FACTS = SIZES | {"max_sequence_length": 9, "num_segments": 2, "activation": "gelu_tanh", "layer_norm_epsilon": 1e-12}
 INPUTS = {
     "token_ids": tf.constant(np.random.default_rng(0).integers(1, 30, (2, 7)), tf.int32),
     "segment_ids": tf.constant([[0] * 7, [0, 0, 0, 1, 1, 1, 1]]),
@@ -29,22 +29,23 @@ INPUTS = {
 KEY_BIAS = 5
 
 
-def a_layer(activation="gelu", dropout=0.0, dtype="float32"):
+def a_layer(activation="gelu", dropout=0.0, dtype="float32", kind=TransformerEncoder, **options):
+    """Return a layer of KerasNLP's."""
     keras.utils.set_random_seed(3)
-    layer = TransformerEncoder(20, 3, dropout=dropout, activation=FUNCTIONS[activation], dtype=dtype)
+    layer = kind(20, 3, dropout=dropout, activation=ACTIVATIONS[activation], dtype=dtype, **options)
     layer.build(SHAPE)
     randomize(layer)
     return layer
 
 
+def fast(*args, **options):
+    """Return a layer of ours with the same weights."""
+    return a_layer(*args, kind=EncoderLayer, **options)
+
+
 def randomize(layer):
     for index, weight in enumerate(layer.trainable_weights):
         weight.assign(np.random.default_rng(index).normal(scale=0.7, size=weight.shape))
-
-
-def fast(layer, products=None):
-    block.use_in(layer, products)
-    return layer
 
 
 def inputs():
@@ -68,16 +69,16 @@ def assert_same(found, expected, tolerance=2e-5):
 
 
 @pytest.mark.parametrize("training", [True, False])
-@pytest.mark.parametrize("activation", FUNCTIONS)
+@pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_a_layer_computes_what_kerasnlp_computes(activation, training):
     options = {"padding_mask": PADDING, "training": training}
-    found = with_gradients(fast(a_layer(activation)), **options)
+    found = with_gradients(fast(activation), **options)
     assert_same(found, with_gradients(a_layer(activation), **options))
     assert len(found) == 2 + 16
 
 
 def test_a_frozen_layer_hands_its_gradient_on():
-    layers = [a_layer(), fast(a_layer())]
+    layers = [a_layer(), fast()]
     for layer in layers:
         layer.trainable = False
     expected, found = (with_gradients(layer, padding_mask=PADDING, training=True) for layer in layers)
@@ -89,23 +90,23 @@ def test_masks_by_query_and_attention_scores_are_left_to_kerasnlp():
     by_query = tf.constant(np.tril(np.ones((2, 7, 7))))
     for options in ({"attention_mask": by_query}, {}):
         options = {"training": True, **options}
-        assert_same([fast(a_layer())(inputs(), **options)], [a_layer()(inputs(), **options)])
+        assert_same([fast()(inputs(), **options)], [a_layer()(inputs(), **options)])
     options = {"padding_mask": PADDING, "return_attention_scores": True, "training": True}
-    assert_same(fast(a_layer())(inputs(), **options), a_layer()(inputs(), **options))
+    assert_same(fast()(inputs(), **options), a_layer()(inputs(), **options))
 
 
 @pytest.mark.parametrize("training", [True, False])
 @pytest.mark.parametrize("dtype", ["mixed_bfloat16", "mixed_float16"])
 def test_half_precision_is_near(dtype, training):
     options = {"padding_mask": PADDING, "training": training}
-    layers = fast(a_layer(dtype=dtype)), a_layer()
+    layers = fast(dtype=dtype), a_layer()
     found, expected = (tf.boolean_mask(layer(inputs(), **options), PADDING) for layer in layers)
     assert found.dtype == dtype.removeprefix("mixed_")
     assert_near(tf.cast(found, tf.float32), expected, found.dtype.as_numpy_dtype, **FORWARD)
 
 
 def test_products_alone_in_half_precision_are_near_and_answers_are_not_touched():
-    plain, mixed = a_layer(), fast(a_layer(), products="bfloat16")
+    plain, mixed = a_layer(), fast(product_dtype="bfloat16")
     exact = with_gradients(plain, padding_mask=PADDING, training=True)
     found = with_gradients(mixed, padding_mask=PADDING, training=True)
     assert {gradient.dtype for gradient in found} == {tf.float32}
@@ -119,8 +120,8 @@ def test_products_alone_in_half_precision_are_near_and_answers_are_not_touched()
 
 @pytest.mark.parametrize("activation", ["gelu", "relu"])
 def test_matrices_in_half_precision_answer_nearly_the_same_and_training_is_not_touched(activation):
-    plain, narrow = a_layer(activation), a_layer(activation)
-    block.use_in(narrow, matrices="bfloat16")
+    plain, narrow = a_layer(activation), fast(activation)
+    narrow.copy_kernels("bfloat16")
     exact, found = (tf.boolean_mask(layer(inputs(), padding_mask=PADDING), PADDING) for layer in (plain, narrow))
     assert found.dtype == tf.float32
     assert_near(found, exact, "bfloat16", **FORWARD)
@@ -130,40 +131,34 @@ def test_matrices_in_half_precision_answer_nearly_the_same_and_training_is_not_t
 
 
 def swap_query_and_value(layer):
-    query, value = layer._self_attention_layer._query_dense, layer._self_attention_layer._value_dense
-    kernels = [dense.kernel.numpy() for dense in (query, value)]
-    query.kernel.assign(kernels[1])
-    value.kernel.assign(kernels[0])
+    query, value = layer.products["query"], layer.products["value"]
+    kernels = [product.kernel.numpy() for product in (query, value)]
+    query.assign_kernel(kernels[1])
+    value.assign_kernel(kernels[0])
 
 
 def transpose_output(layer):
-    kernel = layer._self_attention_layer._output_dense.kernel
-    kernel.assign(kernel.numpy().reshape(12, 12).T.reshape(kernel.shape))
+    product = layer.products["attention_output"]
+    product.assign_kernel(tf.transpose(product.kernel))
 
 
 def without_bias(name):
     def change(layer):
-        bias = getattr(layer, name, None) or getattr(layer._self_attention_layer, name)
-        bias.bias.assign(tf.zeros_like(bias.bias))
+        bias = layer.products[name].dense.bias
+        bias.assign(tf.zeros_like(bias))
 
     return change
 
 
-DENSES = [
-    "_query_dense",
-    "_value_dense",
-    "_output_dense",
-    "_feedforward_intermediate_dense",
-    "_feedforward_output_dense",
-]
+PRODUCTS = ["query", "value", "attention_output", "feedforward_in", "feedforward_out"]
 DEFECTS = {"swapped matrices": swap_query_and_value, "transposed matrix": transpose_output}
-DEFECTS |= {f"no bias of {name}": without_bias(name) for name in DENSES}
+DEFECTS |= {f"no bias of {name}": without_bias(name) for name in PRODUCTS}
 
 
 @pytest.mark.parametrize("defect", DEFECTS)
 def test_a_defect_is_more_than_rounding_explains(defect):
     """The tolerances above are wide enough for every machine, and narrow enough for what they are to find."""
-    broken = fast(a_layer(), products="bfloat16")
+    broken = fast(product_dtype="bfloat16")
     DEFECTS[defect](broken)
     exact = with_gradients(a_layer(), padding_mask=PADDING, training=True)
     found = with_gradients(broken, padding_mask=PADDING, training=True)
@@ -179,34 +174,34 @@ def test_a_defect_is_more_than_rounding_explains(defect):
 
 
 def test_matrices_are_copied_as_they_are_and_read_as_such():
-    layer = a_layer()
-    block.use_in(layer, matrices="bfloat16")
+    layer = fast()
+    layer.copy_kernels("bfloat16")
     answer = tf.function(lambda x: layer(x, padding_mask=PADDING)).get_concrete_function(inputs())
     before = answer(inputs())[0].numpy()
     shapes = sorted(v.shape.num_elements() for v in answer.graph.variables if v.dtype == tf.bfloat16)
     assert shapes == [144] * 4 + [240] * 2
     # Besides, biases and norms alone.
     assert all(v.shape.num_elements() <= 20 for v in answer.graph.variables if v.dtype == tf.float32)
-    layer._feedforward_output_dense.kernel.assign(tf.zeros([20, 12]))
+    layer.products["feedforward_out"].assign_kernel(tf.zeros([20, 12]))
     np.testing.assert_array_equal(answer(inputs())[0], before)
 
 
 def test_dropout_drops_in_training_only_and_the_same_for_a_seed():
     runs = []
     for _ in range(2):
-        layer = fast(a_layer(dropout=0.3))
+        layer = fast(dropout=0.3)
         runs.append([layer(inputs(), padding_mask=PADDING, training=True).numpy() for _ in range(2)])
     np.testing.assert_array_equal(runs[0], runs[1])
     assert np.abs(runs[0][0] - runs[0][1]).max() > 0.1
     answering, expected = (
         tf.boolean_mask(layer(inputs(), padding_mask=PADDING, training=False), PADDING)
-        for layer in (fast(a_layer(dropout=0.3)), a_layer())
+        for layer in (fast(dropout=0.3), a_layer())
     )
     assert_same([answering], [expected])
 
 
 def test_padding_anywhere_changes_nothing_of_the_tokens():
-    layer = fast(a_layer())
+    layer = fast()
     alone = layer(inputs()[:, :4], padding_mask=tf.ones([2, 4], tf.int32), training=False)
     noise = tf.random.stateless_normal([2, 3, 12], [1, 2])
     for at_front in (True, False):
@@ -219,7 +214,7 @@ def test_padding_anywhere_changes_nothing_of_the_tokens():
 
 
 def test_texts_without_any_token_are_no_error():
-    layer = fast(a_layer())
+    layer = fast()
     found = layer(inputs(), padding_mask=tf.constant([[0] * 7, [1] * 4 + [0] * 3]), training=False)
     alone = layer(inputs()[1:, :4], padding_mask=tf.ones([1, 4], tf.int32), training=False)
     assert_same([found[1, :4]], [alone[0]])
@@ -229,7 +224,7 @@ def test_texts_without_any_token_are_no_error():
 
 def a_backbone(dropout, **options):
     keras.utils.set_random_seed(3)
-    backbone = build_backbone(FACTS, dtype="float32", dropout=dropout, **options)
+    backbone = BertEncoder(**SIZES, max_sequence_length=9, dropout=dropout, **options)
     randomize(backbone)
     return backbone
 

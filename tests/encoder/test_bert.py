@@ -1,0 +1,259 @@
+"""Freezing, kernels in another dtype, initial weights, and the encoder's config.
+
+What is frozen gets no gradient and computes alike in training and inference; what is not learns as before.
+"""
+
+import inspect
+import json
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from keras_hub.layers import TransformerEncoder
+from keras_hub.models import BertBackbone
+from rounding import assert_near, distance, relative_error
+
+from tfbert.encoder.activations import ACTIVATIONS
+from tfbert.encoder.bert import BertEncoder
+from tfbert.encoder.layer import EncoderLayer
+from tfbert.encoder.tuning import check_layers
+
+# Two layers of six products each; the longest sum is that of the dense layer of 12.
+ROUNDED = {"length": 12, "depth": 12}
+SIZES = {
+    "vocabulary_size": 20,
+    "num_layers": 2,
+    "num_heads": 2,
+    "hidden_dim": 8,
+    "intermediate_dim": 12,
+    "max_sequence_length": 6,
+    "num_segments": 2,
+}
+INPUTS = {
+    "token_ids": tf.constant([[3, 4, 5, 6, 7, 8], [9, 10, 11, 12, 0, 0], [13, 14, 15, 16, 17, 0]]),
+    "segment_ids": tf.constant([[0, 0, 0, 1, 1, 1], [0] * 6, [0] * 6]),
+    "padding_mask": tf.constant([[1] * 6, [1, 1, 1, 1, 0, 0], [1, 1, 1, 1, 1, 0]]),
+}
+
+
+def an_encoder(num_learned, fast=True, product_dtype=None):
+    keras.utils.set_random_seed(4)
+    options = {"activation": "gelu", "fast": fast, "product_dtype": product_dtype}
+    backbone = BertEncoder(**SIZES, dropout=0.5, draw_weights=False, **options)
+    for index, weight in enumerate(backbone.trainable_weights):
+        weight.assign(np.random.default_rng(index).normal(scale=0.5, size=weight.shape))
+    if num_learned is not None:
+        backbone.freeze(num_learned)
+    return backbone
+
+
+def an_encoder_and_later_weights(draw_weights):
+    """Return matrices of an encoder, and all weights of what is made after it."""
+    keras.utils.set_random_seed(5)
+    first = BertEncoder(**SIZES, draw_weights=draw_weights)
+    second, dense = BertBackbone(**SIZES), keras.layers.Dense(3)
+    dense.build((None, 4))
+    matrices = [weight for weight in first.weights if weight.path.endswith(("embeddings", "kernel"))]
+    return [[weight.numpy() for weight in weights] for weights in (matrices, [*second.weights, *dense.weights])]
+
+
+def test_weights_need_not_be_drawn_and_what_is_drawn_later_is_the_same():
+    (undrawn, later), (drawn, expected) = map(an_encoder_and_later_weights, (False, True))
+    assert len(undrawn) == len(drawn) == 2 + 2 * 6 + 1 + 1
+    assert all(weight.any() for weight in drawn) and not any(weight.any() for weight in undrawn)
+    for one, other in zip(later, expected, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_initial_weights_are_those_of_kerasnlp():
+    encoders = []
+    for kind in (BertEncoder, BertBackbone):
+        keras.utils.set_random_seed(6)
+        encoders.append(kind(**SIZES, dropout=0.2))
+    ours, theirs = (encoder.variables for encoder in encoders)
+    assert len(ours) == len(theirs) == 5 + 1 + 2 * (16 + 3) + 2  # with seven states of dropout
+    for one, other in zip(ours, theirs, strict=True):
+        assert "seed_generator" in one.path or one.path == other.path
+        np.testing.assert_array_equal(one, other, err_msg=one.path)
+
+
+def parts(backbone):
+    """Return the first part of the path of every weight that is learned, each once."""
+    return list(dict.fromkeys(weight.path.split("/")[0] for weight in backbone.trainable_weights))
+
+
+def sequence(backbone, training=True):
+    return tf.boolean_mask(backbone(INPUTS, training=training)["sequence_output"], INPUTS["padding_mask"]).numpy()
+
+
+def hidden_states(encoder, training):
+    """Return the embeddings of `INPUTS` and the output of every layer."""
+    states = [encoder.embed(INPUTS["token_ids"], INPUTS["segment_ids"], training)]
+    for layer in encoder.transformer_layers:
+        states.append(layer(states[-1], padding_mask=INPUTS["padding_mask"], training=training))
+    return states
+
+
+def test_the_layers_nearest_the_head_are_learned():
+    embeddings = ["token_embedding", "segment_embedding", "position_embedding", "embeddings_layer_norm"]
+    layers, pooler = ["transformer_layer_0", "transformer_layer_1"], ["pooled_dense"]
+    assert sorted(parts(an_encoder(None))) == sorted(embeddings + layers + pooler)
+    assert parts(an_encoder(2)) == layers + pooler
+    assert parts(an_encoder(1)) == layers[1:] + pooler
+    assert parts(an_encoder(0)) == pooler
+
+
+@pytest.mark.parametrize("fast", [True, False])
+@pytest.mark.parametrize("num_learned", [0, 1, 2])
+def test_what_is_frozen_computes_without_dropout_and_has_no_gradient(num_learned, fast):
+    backbone = an_encoder(num_learned, fast)
+    learning, answering = (hidden_states(backbone, training)[: 3 - num_learned] for training in (True, False))
+    assert len(learning) == 3 - num_learned
+    for one, other in zip(learning, answering, strict=True):
+        is_close = np.isclose(one, other, rtol=1e-4, atol=1e-4)
+        assert is_close[INPUTS["padding_mask"].numpy() == 1].all()
+    is_random = not np.allclose(sequence(backbone), sequence(backbone), atol=1e-3)
+    assert is_random == (num_learned > 0)
+    with tf.GradientTape() as tape:
+        loss = tf.reduce_sum(tf.sin(backbone(INPUTS, training=True)["sequence_output"]))
+    gradients = tape.gradient(loss, [weight.value for weight in backbone.weights])
+    reached = {
+        weight.path.split("/")[0]
+        for weight, gradient in zip(backbone.weights, gradients, strict=True)
+        if gradient is not None
+    }
+    assert reached == {"transformer_layer_0", "transformer_layer_1"} - {
+        f"transformer_layer_{i}" for i in range(2 - num_learned)
+    }
+
+
+def test_without_freezing_there_is_dropout_everywhere():
+    backbone = an_encoder(None)
+    assert not np.allclose(sequence(backbone), sequence(backbone), atol=1e-3)
+    assert not np.allclose(sequence(backbone), sequence(backbone, training=False), atol=1e-3)
+
+
+def test_frozen_layers_multiply_in_what_training_does():
+    one, other = (sequence(an_encoder(0, product_dtype=products)) for products in (None, "bfloat16"))
+    assert not np.array_equal(one, other)
+    assert_near(other, one, "bfloat16", **ROUNDED)
+
+
+def test_inference_multiplies_in_another_dtype_for_a_while():
+    backbone = an_encoder(1)
+    before = sequence(backbone, training=False)
+    with backbone.kernels_copied("bfloat16"):
+        inside = sequence(backbone, training=False)
+    assert not np.array_equal(inside, before)
+    assert_near(inside, before, "bfloat16", **ROUNDED)
+    np.testing.assert_array_equal(sequence(backbone, training=False), before)
+    with backbone.kernels_copied(None):
+        np.testing.assert_array_equal(sequence(backbone, training=False), before)
+
+
+ARGUMENTS = {
+    "vocabulary_size": 21,
+    "num_layers": 1,
+    "num_heads": 3,
+    "hidden_dim": 9,
+    "intermediate_dim": 7,
+    "dropout": 0.4,
+    "max_sequence_length": 6,
+    "num_segments": 3,
+    "activation": "relu",
+    "layer_norm_epsilon": 0.3,
+    "draw_weights": False,
+    "fast": False,
+    "product_dtype": "bfloat16",
+    "dtype": "mixed_bfloat16",
+    "name": "some_encoder",
+    "trainable": False,
+}
+LAYER_ARGUMENTS = {
+    "intermediate_dim": 7,
+    "num_heads": 3,
+    "dropout": 0.4,
+    "activation": "gelu_tanh",
+    "layer_norm_epsilon": 0.3,
+    "kernel_initializer": "he_normal",
+    "bias_initializer": "ones",
+    "fast": False,
+    "product_dtype": "bfloat16",
+    "dtype": "mixed_bfloat16",
+    "name": "some_layer",
+    "trainable": False,
+}
+
+
+def arguments_of(*kinds):
+    """Return the default of every named argument of the constructors of some classes."""
+    signatures = [inspect.signature(kind.__init__) for kind in kinds]
+    parameters = {name: parameter for signature in signatures for name, parameter in signature.parameters.items()}
+    variadic = (inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL)
+    return {name: p.default for name, p in parameters.items() if p.kind not in variadic and name != "self"}
+
+
+def test_every_argument_of_the_encoder_is_in_its_config():
+    defaults = arguments_of(BertEncoder)
+    assert ARGUMENTS.keys() == defaults.keys() | {"name", "trainable"}
+    assert all(ARGUMENTS[name] != default for name, default in defaults.items())
+    encoder = BertEncoder(**ARGUMENTS)
+    again = BertEncoder.from_config(json.loads(json.dumps(encoder.get_config())))
+    assert again.get_config() == encoder.get_config()
+    for one in (encoder, again):
+        assert one.dtype_policy.name == "mixed_bfloat16"
+        assert {name: getattr(one, name) for name in ARGUMENTS if name != "dtype"} == {
+            name: value for name, value in ARGUMENTS.items() if name != "dtype"
+        }
+        layer = one.transformer_layers[0]
+        assert (layer.layer_norm_epsilon, layer.fast, layer.product_dtype) == (0.3, False, "bfloat16")
+        assert layer.activation is keras.activations.relu and one.embeddings_layer_norm.epsilon == 0.3
+        assert layer.parts.attention.dropout == one.embeddings_dropout.rate == 0.4
+        assert layer.dtype_policy.name == "mixed_bfloat16"
+
+
+def test_every_argument_of_a_layer_is_in_its_config():
+    defaults = arguments_of(TransformerEncoder, EncoderLayer)
+    assert LAYER_ARGUMENTS.keys() == (defaults.keys() | {"dtype", "name", "trainable"}) - {"normalize_first"}
+    assert all(defaults.get(name) != value for name, value in LAYER_ARGUMENTS.items())
+    layer = EncoderLayer(**LAYER_ARGUMENTS | {"activation": ACTIVATIONS["gelu_tanh"]})
+    again = keras.layers.deserialize(json.loads(json.dumps(keras.layers.serialize(layer))))
+    assert type(again) is EncoderLayer and again.get_config() == layer.get_config()
+    assert again.activation is ACTIVATIONS["gelu_tanh"]
+    assert again.product_dtype == "bfloat16" and again.fast is False
+    with pytest.raises(ValueError, match="normalize_first"):
+        EncoderLayer(7, 3, normalize_first=True)
+
+
+def test_an_unknown_activation_is_refused():
+    with pytest.raises(ValueError, match="activation is 'tanh'; wanted one of gelu, gelu_tanh, relu, silu"):
+        BertEncoder(**SIZES, activation="tanh")
+
+
+def test_a_keras_file_keeps_weights_and_computation(tmp_path):
+    encoder = an_encoder(None, product_dtype="bfloat16")
+    encoder.save(tmp_path / "encoder.keras")
+    again = keras.models.load_model(tmp_path / "encoder.keras")
+    assert type(again) is BertEncoder and again.get_config() == encoder.get_config()
+    np.testing.assert_array_equal(sequence(again, training=False), sequence(encoder, training=False))
+    assert again.activation == "gelu"
+
+
+def test_a_defect_is_more_than_rounding_explains():
+    exact = sequence(an_encoder(0, product_dtype="bfloat16"))
+    for path in ("layer_1/feedforward_intermediate_dense/bias", "layer_1/self_attention_layer/attention_output/kernel"):
+        broken = an_encoder(0, product_dtype="bfloat16")
+        [weight] = [weight for weight in broken.weights if weight.path.endswith(path)]
+        weight.assign(tf.zeros_like(weight) if path.endswith("bias") else weight.numpy()[::-1])
+        assert distance(sequence(broken), exact)[0] > 1.5 * relative_error("bfloat16", **ROUNDED)
+
+
+@pytest.mark.parametrize("number", [None, 0, 12])
+def test_as_many_layers_as_there_are_can_be_learned(number):
+    check_layers(number, 12, "minilm")
+
+
+def test_more_layers_than_there_are_cannot_be_learned():
+    with pytest.raises(ValueError, match=r"train.trainable_layers=13: minilm has 12 layers; wanted at most so many"):
+        check_layers(13, 12, "minilm")

@@ -1,0 +1,93 @@
+"""The private attributes of KerasNLP and Keras that tfbert reads exist in the installed versions."""
+
+import configparser
+import importlib.metadata
+from pathlib import Path
+
+import keras
+import keras_hub
+import pytest
+import tensorflow as tf
+from packaging.specifiers import SpecifierSet
+
+from tfbert.encoder import kerasnlp
+
+ROOT = Path(__file__).parents[2]
+PRIVATE = {
+    "TransformerEncoder": [
+        "_self_attention_layer",
+        "_self_attention_dropout",
+        "_self_attention_layer_norm",
+        "_feedforward_intermediate_dense",
+        "_feedforward_output_dense",
+        "_feedforward_dropout",
+        "_feedforward_layer_norm",
+    ],
+    "MultiHeadAttention": ["_dropout_layer", "_compute_attention"],
+    "MaskedLMHead": ["_intermediate_dense", "_intermediate_layer_norm", "_bias"],
+}
+
+
+def built():
+    """Return a built object of each class whose private attributes are read."""
+    layer = keras_hub.layers.TransformerEncoder(6, 2, dropout=0.1)
+    layer.build((None, None, 4))
+    head = keras_hub.layers.MaskedLMHead(vocabulary_size=5)
+    head.build((None, None, 4))
+    return {
+        "TransformerEncoder": layer,
+        "MultiHeadAttention": getattr(layer, "_self_attention_layer", None),
+        "MaskedLMHead": head,
+    }
+
+
+@pytest.mark.parametrize("package", kerasnlp.SUPPORTED_VERSIONS)
+def test_the_installed_version_is_supported_and_setup_says_the_same(package):
+    first, after = kerasnlp.SUPPORTED_VERSIONS[package]
+    assert importlib.metadata.version(package) in SpecifierSet(f">={first},<{after}")
+    setup = configparser.ConfigParser()
+    setup.read(ROOT / "setup.cfg")
+    assert f"{package} >={first},<{after}" in setup["options"]["install_requires"].splitlines()
+
+
+@pytest.mark.parametrize(("kind", "attribute"), [(kind, name) for kind, names in PRIVATE.items() for name in names])
+def test_a_private_attribute_exists(kind, attribute):
+    versions = f"keras {keras.__version__}, keras-hub {keras_hub.__version__}"
+    assert hasattr(built()[kind], attribute), (
+        f"{kind} has no {attribute} in {versions}; adapt tfbert/encoder/kerasnlp.py"
+    )
+
+
+def test_the_parts_are_what_they_are_called():
+    layer, head = (built()[kind] for kind in ("TransformerEncoder", "MaskedLMHead"))
+    parts = kerasnlp.layer_parts(layer)
+    kinds = kerasnlp.LayerParts.__annotations__
+    assert all(isinstance(part, kinds[name]) for name, part in parts._asdict().items())
+    assert parts.feedforward_in.units == 6 and parts.feedforward_out.units == 4
+    assert isinstance(kerasnlp.score_dropout(parts.attention), keras.layers.Dropout)
+    assert {part.name for part in parts} == {
+        "self_attention_layer",
+        "self_attention_dropout",
+        "self_attention_layer_norm",
+        "feedforward_intermediate_dense",
+        "feedforward_output_dense",
+        "feedforward_dropout",
+        "feedforward_layer_norm",
+    }
+    dense, norm, bias = kerasnlp.masked_word_parts(head)
+    assert dense.kernel.shape == (4, 4) and norm.gamma.shape == (4,) and bias.shape == (5,)
+    query = tf.ones([1, 3, 2, 2])
+    attended, scores = kerasnlp.attend(parts.attention, query, query, query, tf.ones([1, 1, 3], tf.bool), False, True)
+    assert attended.shape == (1, 3, 2, 2) and scores.shape == (1, 2, 3, 3)
+
+
+def test_no_other_file_reads_private_attributes_of_kerasnlp_or_imports_its_internals():
+    names = {f".{name}" for attributes in PRIVATE.values() for name in attributes} | {"keras_hub.src", "keras.src"}
+    found = {
+        f"{path.relative_to(ROOT)}: {name}"
+        for folder in ("tfbert", "tools")
+        for path in (ROOT / folder).rglob("*.py")
+        for name in names
+        if name in path.read_text(encoding="utf-8")
+    }
+    assert {line for line in found if not line.startswith("tfbert/encoder/kerasnlp.py")} == set()

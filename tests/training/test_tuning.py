@@ -1,0 +1,67 @@
+"""A tuning method is trained alone by the ordinary trainer, at its own learning rate, and merged afterwards."""
+
+import numpy as np
+import pytest
+from tunings import LowRankTuning
+
+from tfbert.encoder.tuning import EMBEDDINGS, HEAD, layer_group
+from tfbert.training import optimizers
+
+INPUTS = ("token_ids", "segment_ids", "padding_mask")
+
+
+def tune(method):
+    """Return what attaches a tuning method to a model and freezes its head."""
+
+    def change(model):
+        model.head.trainable = False
+        model.backbone.tune(method)
+
+    return change
+
+
+@pytest.mark.parametrize("fast", [True, False])
+def test_a_low_rank_update_is_trained_alone_and_merged(make_trainer, fast):
+    method = LowRankTuning()
+    trainer = make_trainer(
+        change=tune(method), encoder__fast=fast, validation=False, train__epochs=1, train__learning_rate=0.05
+    )
+    model = trainer.model
+    before = {weight.path: np.asarray(weight) for weight in model.weights}
+    trained = {weight.path for weight in model.trainable_weights}
+    assert trained == set(method.groups()) and len(trained) == 2 * 2 * 2
+    losses = [loss for _, loss, _ in trainer.train().losses]
+    assert losses[-1] != losses[0]
+    changed = {weight.path for weight in model.weights if not np.array_equal(weight, before[weight.path])}
+    assert changed == trained
+    batch = next(iter(trainer._batches([(np.arange(6),)])))
+    inputs = {name: batch[name] for name in INPUTS}
+    unmerged = model(inputs).numpy()
+    model.backbone.merge()
+    assert not trained & {weight.path for weight in model.weights}
+    np.testing.assert_allclose(model(inputs), unmerged, rtol=1e-4, atol=1e-4)
+    query = model.backbone.transformer_layers[0].products["query"].dense.kernel
+    assert np.abs(query - before[query.path]).max() > 1e-4
+
+
+def test_learning_rate_groups(make_trainer):
+    model = make_trainer(examples=8).model
+    groups = optimizers.learning_rate_groups(model)
+    by_path = {v.path: group for v, group in zip(model.trainable_variables, groups, strict=True)}
+    assert by_path["embeddings_layer_norm/gamma"] == by_path["token_embedding/embeddings"] == EMBEDDINGS
+    assert by_path["transformer_layer_1/feedforward_output_dense/bias"] == layer_group(1) == "layer_1"
+    heads = {path for path, group in by_path.items() if group == HEAD}
+    assert heads == {variable.path for variable in model.head.trainable_variables}
+    assert set(groups) == {EMBEDDINGS, HEAD, "layer_0", "layer_1"}
+
+
+def test_a_method_chooses_the_group_of_its_variables(make_trainer):
+    method = LowRankTuning()
+    values = {"train__layer_decay": 0.5, "train__head_learning_rate_factor": 7.0}
+    trainer = make_trainer(examples=8, change=tune(method), **values)
+    assert set(trainer.updater.optimizer.factors) == {7.0}
+    method.groups = lambda: dict.fromkeys(LowRankTuning.groups(method), layer_group(0))
+    assert set(optimizers.learning_rate_factors(trainer.model, trainer.config.train)) == {0.5}
+    method.groups = lambda: dict.fromkeys(LowRankTuning.groups(method), "adapters")
+    with pytest.raises(ValueError, match="group 'adapters' is not one of head, pooler, embeddings, layer_0, layer_1"):
+        optimizers.learning_rate_factors(trainer.model, trainer.config.train)

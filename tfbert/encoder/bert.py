@@ -1,0 +1,318 @@
+"""The encoder: KerasNLP's BERT, with any activation and epsilon, fast layers, extension points and frozen layers."""
+
+import contextlib
+from collections.abc import Iterator, Mapping
+from typing import Any, Protocol
+
+import keras
+import tensorflow as tf
+from keras_hub.layers import PositionEmbedding
+from keras_hub.models import Backbone, BertBackbone
+
+from tfbert.encoder.activations import ACTIVATIONS
+from tfbert.encoder.extension_points import ExtensionPoint
+from tfbert.encoder.layer import EncoderLayer
+from tfbert.encoder.spec import EncoderSpec
+from tfbert.encoder.tuning import TuningMethod
+from tfbert.encoder.weights import copy_weights
+
+_INPUTS = ("token_ids", "segment_ids", "padding_mask")
+# What KerasNLP's `BertBackbone` computes with, whatever the weights were trained with.
+KERASNLP_ACTIVATION, KERASNLP_EPSILON = "gelu_tanh", 1e-12
+_INITIAL_DEVIATION = 0.02
+# The arguments that KerasNLP's encoder has too.
+_SIZES = ("vocabulary_size", "num_layers", "num_heads", "hidden_dim", "intermediate_dim")
+_SIZES += ("max_sequence_length", "num_segments")
+
+
+@keras.saving.register_keras_serializable("tfbert")
+class Undrawn(keras.initializers.TruncatedNormal):
+    """Begin with zeros, for weights that are all set later: drawing them takes longer than making all the rest.
+
+    It takes a seed from Keras' random state as `TruncatedNormal` does, so that what is drawn afterwards is the same
+    with either.
+    """
+
+    def __call__(self, shape, dtype=None):
+        """Return zeros."""
+        return keras.ops.zeros(shape, dtype)
+
+
+class TokenLookup(Protocol):
+    """Looks up token embeddings in place of the whole table."""
+
+    def look_up(self, token_ids: tf.Tensor) -> tf.Tensor:
+        """Return float32 `(batch, length, hidden_dim)` for integer `(batch, length)`."""
+
+
+@keras.saving.register_keras_serializable("tfbert")
+class BertEncoder(Backbone):
+    """BERT with the weights of KerasNLP's `BertBackbone`, under the same names, and a computation of its own.
+
+    Args:
+        vocabulary_size: rows of the token embedding.
+        num_layers: encoder layers.
+        num_heads: attention heads of each layer.
+        hidden_dim: size of a token's vector; a multiple of `num_heads`.
+        intermediate_dim: size of the feed-forward sublayers.
+        dropout: rate for hidden states and attention probabilities, 0 to below 1.
+        max_sequence_length: rows of the position embedding.
+        num_segments: rows of the segment embedding.
+        activation: a name in `ACTIVATIONS`.
+        layer_norm_epsilon: added to variances, above 0.
+        draw_weights: whether embeddings and kernels begin with random values; False is for weights that are all set
+            later.
+        fast: as for `EncoderLayer`.
+        product_dtype: as for `EncoderLayer`.
+        dtype: Keras dtype policy.
+        **kwargs: of `keras.Model`.
+
+    Attributes:
+        token_lookup: replaces the lookup in the token embedding; `None` for none.
+        tuning: the tuning method that was attached; `None` for none.
+        num_frozen_layers: the number of layers, from the first, that are frozen along with the embeddings; `None` where
+            nothing is frozen.
+
+    Raises:
+        ValueError: the activation is unknown.
+
+    Source: Devlin et al. 2019, "BERT", and KerasNLP's `BertBackbone`, which always computes gelu by its tanh formula
+        and LayerNorm with an epsilon of 1e-12.
+    """
+
+    def __init__(
+        self,
+        vocabulary_size: int,
+        num_layers: int,
+        num_heads: int,
+        hidden_dim: int,
+        intermediate_dim: int,
+        dropout: float = 0.1,
+        max_sequence_length: int = 512,
+        num_segments: int = 2,
+        *,
+        activation: str = KERASNLP_ACTIVATION,
+        layer_norm_epsilon: float = KERASNLP_EPSILON,
+        draw_weights: bool = True,
+        fast: bool = True,
+        product_dtype: str | None = None,
+        dtype: str | None = None,
+        **kwargs,
+    ):
+        if activation not in ACTIVATIONS:
+            raise ValueError(f"activation is {activation!r}; wanted one of {', '.join(ACTIVATIONS)}")
+        self.vocabulary_size, self.num_layers, self.num_heads = vocabulary_size, num_layers, num_heads
+        self.hidden_dim, self.intermediate_dim, self.dropout = hidden_dim, intermediate_dim, dropout
+        self.max_sequence_length, self.num_segments = max_sequence_length, num_segments
+        self.activation, self.layer_norm_epsilon = activation, layer_norm_epsilon
+        self.fast, self.product_dtype = fast, product_dtype
+        self.draw_weights = draw_weights
+        self.token_lookup: TokenLookup | None = None
+        self.tuning: TuningMethod | None = None
+        self.num_frozen_layers: int | None = None
+        self._extensions: list[keras.layers.Layer] = []
+        self._make_layers(dtype)
+        inputs = {name: keras.Input((None,), dtype="int32", name=name) for name in _INPUTS}
+        super().__init__(inputs=inputs, outputs=self._compute(inputs), dtype=dtype, **kwargs)
+
+    def _make_layers(self, dtype) -> None:
+        # In the order of KerasNLP, so that the same random state gives the same weights and the same dropout.
+        options = {"dtype": dtype, "name": "token_embedding", "embeddings_initializer": self._initializer()}
+        self.token_embedding = keras.layers.ReversibleEmbedding(self.vocabulary_size, self.hidden_dim, **options)
+        self.position_embedding = PositionEmbedding(
+            self.max_sequence_length, initializer=self._initializer(), dtype=dtype, name="position_embedding"
+        )
+        options |= {"name": "segment_embedding", "embeddings_initializer": self._initializer()}
+        self.segment_embedding = keras.layers.Embedding(self.num_segments, self.hidden_dim, **options)
+        self.embeddings_add = keras.layers.Add(dtype=dtype, name="embeddings_add")
+        self.embeddings_layer_norm = keras.layers.LayerNormalization(
+            epsilon=self.layer_norm_epsilon, dtype=dtype, name="embeddings_layer_norm"
+        )
+        self.embeddings_dropout = keras.layers.Dropout(self.dropout, dtype=dtype, name="embeddings_dropout")
+        self.transformer_layers = [
+            EncoderLayer(
+                self.intermediate_dim,
+                self.num_heads,
+                dropout=self.dropout,
+                activation=ACTIVATIONS[self.activation],
+                layer_norm_epsilon=self.layer_norm_epsilon,
+                kernel_initializer=self._initializer(),
+                fast=self.fast,
+                product_dtype=self.product_dtype,
+                dtype=dtype,
+                name=f"transformer_layer_{index}",
+            )
+            for index in range(self.num_layers)
+        ]
+        options = {"kernel_initializer": self._initializer(), "dtype": dtype, "name": "pooled_dense"}
+        self.pooled_dense = keras.layers.Dense(self.hidden_dim, activation="tanh", **options)
+
+    def _initializer(self) -> keras.initializers.Initializer:
+        """Return an initializer with a seed of its own."""
+        kind = keras.initializers.TruncatedNormal if self.draw_weights else Undrawn
+        return kind(stddev=_INITIAL_DEVIATION)
+
+    def embed(self, token_ids: tf.Tensor, segment_ids: tf.Tensor, training: bool | None = None) -> tf.Tensor:
+        """Return what the first layer gets: float `(batch, length, hidden_dim)`.
+
+        Args:
+            token_ids: integer `(batch, length)`.
+            segment_ids: integer `(batch, length)`.
+            training: whether dropout is active; it never is where the embeddings are frozen.
+        """
+        if self.token_lookup is None:
+            tokens = self.token_embedding(token_ids)
+        else:
+            tokens = tf.cast(self.token_lookup.look_up(token_ids), self.token_embedding.compute_dtype)
+        embeddings = (tokens, self.position_embedding(tokens), self.segment_embedding(segment_ids))
+        normed = self.embeddings_layer_norm(self.embeddings_add(embeddings))
+        return self.embeddings_dropout(normed, training=bool(training) and self.num_frozen_layers is None)
+
+    def call(self, inputs: Mapping[str, tf.Tensor], training: bool | None = None) -> dict[str, tf.Tensor]:
+        """Encode a batch.
+
+        Args:
+            inputs: integer `token_ids`, `segment_ids` and `padding_mask`, each `(batch, length)`. The mask is nonzero
+                for tokens.
+            training: whether to compute as in training, with dropout.
+
+        Returns:
+            float `sequence_output` `(batch, length, hidden_dim)`, without meaning at padding, and `pooled_output`
+            `(batch, hidden_dim)`.
+        """
+        return self._compute(inputs, training)
+
+    def _compute(self, inputs, training=None):
+        x = self.embed(inputs["token_ids"], inputs["segment_ids"], training)
+        for index, layer in enumerate(self.transformer_layers):
+            x = self._without_gradient(x, index)
+            x = layer(x, padding_mask=inputs["padding_mask"], training=training)
+        x = self._without_gradient(x, self.num_layers)
+        return {"sequence_output": x, "pooled_output": self.pooled_dense(x[:, 0, :])}
+
+    def _without_gradient(self, x, num_layers: int):
+        # Nothing below the last frozen layer learns, so that no gradient is computed for it.
+        return tf.stop_gradient(x) if num_layers == self.num_frozen_layers else x
+
+    def freeze(self, num_layers_to_train: int) -> None:
+        """Let only the last layers learn; those below them, and the embeddings, compute without dropout in training.
+
+        Dropout would disturb what cannot adapt to it, and what is computed once for a text would not hold in the next
+        epoch.
+
+        Args:
+            num_layers_to_train: 0 for none. The pooler is not one of them, and keeps learning.
+        """
+        assert 0 <= num_layers_to_train <= self.num_layers
+        self.num_frozen_layers = self.num_layers - num_layers_to_train
+        for layer in (self.token_embedding, self.position_embedding, self.segment_embedding):
+            layer.trainable = False
+        self.embeddings_layer_norm.trainable = False
+        for layer in self.transformer_layers[: self.num_frozen_layers]:
+            layer.freeze()
+
+    def copy_kernels(self, dtype: str | None) -> None:
+        """Let the fast layers infer by copies of their kernels as they are now, in another dtype.
+
+        What was traced before is not changed.
+
+        Args:
+            dtype: of the copies; `None` returns to the kernels themselves.
+        """
+        for layer in self.transformer_layers:
+            layer.copy_kernels(dtype)
+
+    @contextlib.contextmanager
+    def kernels_copied(self, dtype: str | None) -> Iterator[None]:
+        """Let what is traced in a `with` block infer by copies of the kernels; `None` makes no copies."""
+        self.copy_kernels(dtype)
+        try:
+            yield
+        finally:
+            self.copy_kernels(None)
+
+    def extend(self, point: ExtensionPoint, extension: keras.layers.Layer) -> None:
+        """Attach an extension to a point of one of the layers; the encoder has its weights from then on.
+
+        Args:
+            point: without an extension.
+            extension: built; follows the protocol of the point.
+
+        Raises:
+            ValueError: the point has an extension.
+        """
+        if point.extension is not None:
+            raise ValueError(f"{extension.name}: the extension point has {point.extension.name} already")
+        point.extension = extension
+        self._extensions.append(extension)
+
+    def remove_extension(self, point: ExtensionPoint) -> None:
+        """Detach the extension of a point; the encoder no longer has its weights."""
+        self._extensions.remove(point.extension)
+        point.extension = None
+
+    def tune(self, method: TuningMethod) -> None:
+        """Attach a tuning method, which decides what is trained.
+
+        Raises:
+            ValueError: another one is attached.
+        """
+        if self.tuning is not None:
+            raise ValueError("the encoder has a tuning method already")
+        method.attach(self)
+        self.tuning = method
+
+    def merge(self) -> None:
+        """Fold the tuning method into the weights where it can be, and detach it where it was."""
+        if self.tuning is not None:
+            self.tuning.merge(self)
+            self.tuning = None
+
+    @classmethod
+    def from_kerasnlp(cls, backbone: BertBackbone, **options) -> "BertEncoder":
+        """Return an encoder with the sizes, the dtype and the weights of KerasNLP's.
+
+        Args:
+            backbone: KerasNLP's.
+            **options: what KerasNLP's encoder does not have, such as `activation`.
+        """
+        sizes = {name: getattr(backbone, name) for name in (*_SIZES, "dropout")}
+        encoder = cls(**sizes, dtype=backbone.dtype_policy, draw_weights=False, **options)
+        copy_weights(backbone, encoder)
+        return encoder
+
+    def save_to_preset(self, preset_dir: str, max_shard_size: float = 10) -> None:
+        """Write sizes and weights as a preset that KerasNLP's `BertBackbone.from_preset` reads.
+
+        It does not hold the activation, the epsilon or extensions.
+
+        Args:
+            preset_dir: made if missing.
+            max_shard_size: GB of a file of weights.
+        """
+        sizes = {name: getattr(self, name) for name in (*_SIZES, "dropout")}
+        backbone = BertBackbone(**sizes, dtype=self.dtype_policy)
+        copy_weights(self, backbone)
+        backbone.save_to_preset(preset_dir, max_shard_size)
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the arguments of the constructor."""
+        names = (*_SIZES, "dropout", "activation", "layer_norm_epsilon", "draw_weights", "fast", "product_dtype")
+        return {**super().get_config(), **{name: getattr(self, name) for name in names}}
+
+
+def build_encoder(
+    spec: EncoderSpec, *, dropout: float, dtype: str = "float32", product_dtype: str | None = None, fast: bool = True
+) -> BertEncoder:
+    """Return an encoder with the architecture of a spec, with weights that are yet to be set.
+
+    Args:
+        spec: its own dropout is not used.
+        dropout: as for `BertEncoder`.
+        dtype: Keras dtype policy.
+        product_dtype: as for `EncoderLayer`.
+        fast: as for `EncoderLayer`.
+    """
+    architecture = {name: getattr(spec, name) for name in (*_SIZES, "activation", "layer_norm_epsilon")}
+    options = {"dropout": dropout, "dtype": dtype, "product_dtype": product_dtype, "fast": fast}
+    return BertEncoder(**architecture | options, draw_weights=False)

@@ -1,0 +1,55 @@
+"""Tuning methods: what is trained of an encoder, and with which learning rate."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from tfbert.encoder.bert import BertEncoder
+
+# Learning-rate groups. Each encoder layer has one too: `layer_group`.
+HEAD, POOLER, EMBEDDINGS = "head", "pooler", "embeddings"
+
+
+class TuningMethod(Protocol):
+    """Adapts an encoder by its extension points, such as LoRA, adapters or prefix tuning."""
+
+    def attach(self, encoder: "BertEncoder") -> None:
+        """Attach extensions by `BertEncoder.extend`, and set which of the encoder's own weights are trainable."""
+
+    def groups(self) -> Mapping[str, str]:
+        """Return the learning-rate group by path, for the method's own variables and for others that it moves."""
+
+    def merge(self, encoder: "BertEncoder") -> None:
+        """Fold the extensions into the encoder's weights where possible, and remove those from their points."""
+
+
+def layer_group(index: int) -> str:
+    """Return the learning-rate group of an encoder layer, 0 for the first."""
+    return f"layer_{index}"
+
+
+def encoder_groups(encoder: "BertEncoder") -> dict[str, str]:
+    """Return the learning-rate group of every variable of an encoder by its path."""
+    embeddings = (encoder.token_embedding, encoder.position_embedding, encoder.segment_embedding)
+    parts = [(EMBEDDINGS, part) for part in (*embeddings, encoder.embeddings_layer_norm)]
+    parts += [(layer_group(index), layer) for index, layer in enumerate(encoder.transformer_layers)]
+    parts.append((POOLER, encoder.pooled_dense))
+    groups = {variable.path: group for group, part in parts for variable in part.variables}
+    return groups | dict(encoder.tuning.groups() if encoder.tuning else {})
+
+
+def check_layers(num_layers_to_train: int | None, num_layers: int, name: str) -> None:
+    """Refuse to train more layers than an encoder has.
+
+    Args:
+        num_layers_to_train: `None` for all and the embeddings.
+        num_layers: layers of the encoder.
+        name: the encoder's name.
+
+    Raises:
+        ValueError: it has fewer.
+    """
+    if num_layers_to_train is not None and num_layers_to_train > num_layers:
+        raise ValueError(
+            f"train.trainable_layers={num_layers_to_train}: {name} has {num_layers} layers; wanted at most so many"
+        )
