@@ -40,18 +40,17 @@ format: $(VENV)/installed-dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-# DATA is a directory with the public data sets in folders of their own; see docs/quality.md.
+# DATA is a directory with one folder per public data set; see docs/results.md.
 quality: $(VENV)/installed
-	$(BIN)/python tools/bench.py quality --data $(DATA)
+	$(BIN)/python -m benchmarks quality --data $(DATA)
 
-# What tfbert is measured against, in an environment of its own; see docs/quality.md and docs/performance.md.
+# The libraries that benchmarks compare with, in an environment of their own; see docs/results.md.
 # The versions that were tried stand here, so that a change of them installs anew.
 $(PEERS_VENV)/installed: Makefile
 	$(PYTHON) -m venv $(PEERS_VENV)
 	$(PEERS_VENV)/bin/python -m pip install --quiet torch==2.13.0
-	$(PEERS_VENV)/bin/python -m pip install --quiet transformers==5.23.0 accelerate==1.15.0 datasets==5.2.0 \
-		optuna==5.0.0 onnxruntime==1.32.0 onnx==1.23.2 onnxscript==0.7.2 fastapi==0.165.0 uvicorn==0.54.0 \
-		litserve==0.2.19
+	$(PEERS_VENV)/bin/python -m pip install --quiet transformers==5.23.0 accelerate==1.15.0 \
+		onnxruntime==1.32.0 onnx==1.23.2 onnxscript==0.7.2 fastapi==0.165.0 uvicorn==0.54.0 litserve==0.2.19
 	touch $@
 
 peers: $(PEERS_VENV)/installed

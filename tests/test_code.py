@@ -15,8 +15,7 @@ ARGUMENTS = {"shell": True, "allow_pickle": True, "safe_mode": False, "trust_rem
 BY_NAME = {
     "tfbert/tasks/base.py",  # the files of the package's own folder
     "tfbert/pretraining/segmenters.py",  # allowed on the command line, see tests/pretraining/test_segmenters.py
-    "tools/bench.py",  # a table in the tool
-    "tfbert/bench/optuna_peer.py",  # the file beside it
+    "benchmarks/__main__.py",  # the choices of its command line, and `common` beside the tools
 }
 
 
@@ -55,7 +54,7 @@ def imports_by_name(tree):
 
 
 def sources():
-    for folder in ("tfbert", "tools", "deploy"):
+    for folder in ("tfbert", "tools", "benchmarks", "deploy"):
         for path in sorted((ROOT / folder).rglob("*.py")):
             yield path.relative_to(ROOT).as_posix(), ast.parse(path.read_text(encoding="utf-8"))
 

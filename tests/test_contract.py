@@ -20,6 +20,7 @@ from tfbert.serving import deployment, fidelity, litert, publish
 from tfbert.serving.lines import items_of
 from tfbert.serving.saved_predictor import SavedPredictor
 from tfbert.serving.scoring import evaluate
+from tfbert.serving.verify import check
 from tfbert.space import check_space
 from tfbert.tasks.base import check_options, fitted_from_json, list_tasks, load_task, used_options
 from tfbert.tasks.base_outputs import without_padding
@@ -82,8 +83,16 @@ def expected(finished):
 
 @pytest.fixture(scope="module")
 def exported(run_dir, tmp_path_factory):
-    """Return the version's directory and what its verification in a fresh process found."""
-    return publish.export_run(run_dir, tmp_path_factory.mktemp("models") / "model")
+    """Return the version's directory and what its verification found."""
+    with pytest.MonkeyPatch.context() as patch:
+        # In this process: one that imports TensorFlow for each task takes long, and test_verify.py has one.
+        patch.setattr(publish, "verify", check)
+        return publish.export_run(run_dir, tmp_path_factory.mktemp("models") / "model")
+
+
+@pytest.fixture(scope="module")
+def predictor(exported):
+    return SavedPredictor(exported[0])
 
 
 def test_the_name_is_that_of_the_file(task):
@@ -216,7 +225,7 @@ def test_run_directory(run_dir):
     assert "checkpoint.safetensors" not in names
 
 
-def test_fresh_process_verified_the_export(exported, finished):
+def test_the_export_was_verified(exported, finished):
     version_dir, checked = exported
     assert version_dir.name == "1"
     assert checked["num_items"] == len(finished.samples) > 0
@@ -248,8 +257,8 @@ def test_matrices_in_bfloat16_answer_nearly_the_same(run_dir, finished):
     assert all(found.get("equal_fraction", 1) > 0.9 for found in compared["outputs"].values())
 
 
-def test_reloaded_answers_equal_the_trained_models(exported, finished, expected):
-    answers = SavedPredictor(exported[0])(finished.samples)
+def test_reloaded_answers_equal_the_trained_models(predictor, finished, expected):
+    answers = predictor(finished.samples)
     assert answers.keys() == expected.keys()
     for name, values in expected.items():
         assert len(values) == len(finished.samples)
@@ -267,8 +276,8 @@ def test_its_samples_are_asked_about_as_they_were_learned(problem, task):
     assert items == [problem.task.inputs_of(record) for record in reader]
 
 
-def test_answers_without_padding_do_not_depend_on_the_batch(exported, finished):
-    predictor, samples = SavedPredictor(exported[0]), finished.samples
+def test_answers_without_padding_do_not_depend_on_the_batch(predictor, finished):
+    samples = finished.samples
     together, alone = (
         [without_padding(item, answer) for item, answer in predictor.answers(samples, batch_size)]
         for batch_size in (len(samples), 1)
@@ -308,7 +317,8 @@ def test_the_loader_of_stock_servers_answers_alike(exported, finished, expected,
     assert_answers(found["outputs"], expected)
 
 
-def test_a_deployment_fits_the_answers(exported, tmp_path, finished):
+def test_a_deployment_fits_the_answers(exported, predictor, finished, tmp_path, monkeypatch):
+    monkeypatch.setattr(deployment, "SavedPredictor", lambda version_dir: predictor)
     deployment.render(exported[0], small.ROOT / "deploy", tmp_path / "out")
     for path in (tmp_path / "out").rglob("*.yaml"):
         assert list(yaml.safe_load_all(path.read_text(encoding="utf-8"))), path

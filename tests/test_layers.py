@@ -10,6 +10,9 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "tfbert"
+BENCHMARKS = ROOT / "benchmarks"
+# What modules of benchmarks other than `internals` may import from the package.
+PUBLIC = {"tfbert.files", "tfbert.serving.litert", "tfbert.serving.predictor"}
 # Data flows one way: a module imports from its own room and from those before it.
 ROOMS = [
     "files",
@@ -28,7 +31,6 @@ ROOMS = [
     "pretraining",
     "search",
     "serving",
-    "bench",
 ]
 HEAVY = ["tensorflow", "tensorflow_text", "keras", "keras_hub", "keras_tuner", "sklearn", "matplotlib"]
 LIGHT = ["tfbert", "tfbert.imports", "tfbert.config", "tfbert.space", "tfbert.encoder.presets"]
@@ -76,7 +78,7 @@ def against_the_order(path: Path, root: Path = ROOT) -> list[str]:
     for line, name in imported(parse(path), package):
         top, other = name.partition(".")[0], room_of(name)
         is_later = other not in ROOMS or not room or ROOMS.index(other) > ROOMS.index(room)
-        if top == "tools" or (top == "tfbert" and other and is_later):
+        if top in ("tools", "benchmarks") or (top == "tfbert" and other and is_later):
             found.append(f"{module}:{line} imports {name}")
     return found
 
@@ -181,6 +183,7 @@ def test_modules_import_from_rooms_before_their_own():
         ("config.py", "from tfbert.text import records", True),
         ("serving/export.py", "from tfbert.training import run", False),
         ("serving/export.py", "import tools.common", True),
+        ("serving/export.py", "from benchmarks.processes import free_ports", True),
         ("__init__.py", "import tfbert.config", True),
         ("training/run.py", "from tfbert.attic import old", True),
     ],
@@ -192,6 +195,28 @@ def test_an_import_against_the_order_is_seen(tmp_path, place, code, is_against):
     assert bool(against_the_order(path, tmp_path)) is is_against
 
 
+def test_nothing_but_benchmarks_imports_benchmarks():
+    found = [
+        f"{path.relative_to(ROOT)}:{line}"
+        for path in python_files(PACKAGE) + python_files(ROOT / "tools")
+        for line, name in imported(parse(path), module_name(path).rpartition(".")[0])
+        if name.partition(".")[0] == "benchmarks"
+    ]
+    assert found == []
+
+
+def test_benchmarks_reach_inside_the_package_in_one_module():
+    found, num_imports = [], 0
+    for path in python_files(BENCHMARKS):
+        for line, name in imported(parse(path), module_name(path).rpartition(".")[0]):
+            num_imports += name.startswith("tfbert.")
+            is_public = any(f"{name}.".startswith(f"{module}.") for module in PUBLIC)
+            if name.startswith("tfbert.") and not is_public and path.name != "internals.py":
+                found.append(f"{path.relative_to(ROOT)}:{line} imports {name}")
+    assert found == []
+    assert num_imports > 20
+
+
 @pytest.mark.parametrize("module", LIGHT)
 def test_importing_it_imports_nothing_heavy(module):
     program = f"import sys, {module}\nprint(*sorted(set({HEAVY}) & set(sys.modules)))"
@@ -201,7 +226,7 @@ def test_importing_it_imports_nothing_heavy(module):
 
 def test_tasks_are_not_told_apart_outside_their_folder():
     outside = [path for path in python_files(PACKAGE) if "tasks" not in path.relative_to(PACKAGE).parts[:1]]
-    outside += python_files(ROOT / "tools")
+    outside += python_files(ROOT / "tools") + python_files(BENCHMARKS)
     found = [f"{path.relative_to(ROOT)}:{line}" for path in outside for line in branches_on_a_task(parse(path))]
     assert found == []
 
@@ -234,8 +259,10 @@ def environment_variables(tree: ast.Module) -> Iterator[str]:
 
 def test_what_decides_a_run_is_in_its_config_and_not_in_the_environment():
     found = {name for path in python_files(PACKAGE) for name in environment_variables(parse(path))}
-    # Where things are, how many processes there are, and what a library of a peer wants.
-    assert found == {"TFBERT_CACHE", "TFBERT_PEERS_PYTHON", "XDG_CACHE_HOME", "TF_CONFIG", "TOKENIZERS_PARALLELISM"}
+    # Where things are, and how many processes there are.
+    assert found == {"TFBERT_CACHE", "XDG_CACHE_HOME", "TF_CONFIG"}
+    found = {name for path in python_files(BENCHMARKS) for name in environment_variables(parse(path))}
+    assert found == {"TFBERT_PEERS_PYTHON"}
 
 
 @pytest.mark.parametrize("code", ["os.environ.get('A', 1)", "os.getenv('A')", "os.environ['A']", "os.environ.pop('A')"])
@@ -244,7 +271,8 @@ def test_a_variable_of_the_environment_is_seen(code):
 
 
 def test_files_are_short():
-    lengths = {str(path.relative_to(ROOT)): num_lines(path) for path in python_files(PACKAGE)}
+    paths = python_files(PACKAGE) + python_files(BENCHMARKS)
+    lengths = {str(path.relative_to(ROOT)): num_lines(path) for path in paths}
     assert {path: length for path, length in lengths.items() if length > MAX_FILE_LINES} == {}
 
 
@@ -256,7 +284,7 @@ def test_tools_are_thin():
 def test_functions_are_short():
     lengths = {
         f"{path.relative_to(ROOT)}:{name}": function.end_lineno - function.lineno + 1
-        for path in python_files(PACKAGE) + python_files(ROOT / "tools")
+        for path in python_files(PACKAGE) + python_files(ROOT / "tools") + python_files(BENCHMARKS)
         for name, function in functions(parse(path))
     }
     assert len(lengths) > 100
@@ -264,7 +292,8 @@ def test_functions_are_short():
 
 
 def test_public_functions_say_what_they_raise():
-    found = [f"{path.relative_to(ROOT)}:{name}" for path in python_files(PACKAGE) for name in undocumented(parse(path))]
+    paths = python_files(PACKAGE) + python_files(BENCHMARKS)
+    found = [f"{path.relative_to(ROOT)}:{name}" for path in paths for name in undocumented(parse(path))]
     assert found == []
 
 

@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+from setuptools import find_packages
 
 ROOT = Path(__file__).parents[1]
 # Folders and files that a user reads or gets messages from, and the tests, which repeat these messages.
-PLACES = ["tfbert", "tools", "tests", "docs", "deploy", ".ci", "saved_models"]
+PLACES = ["tfbert", "tools", "benchmarks", "tests", "docs", "deploy", ".ci", "saved_models"]
 TEXT = {".py", ".md", ".cfg", ".toml", ".txt", ".yaml", ".sh", ".jinja", ".json", ".lua", ".config", ""}
 # The name `tfbert` on the public package index is that of another project.
 OTHERS = re.compile(r"pip3? install(?: +-\S+)* +['\"]?tfbert\b|\btfbert\[")
@@ -54,6 +55,15 @@ def test_tested_versions_are_in_the_ranges():
 def test_a_tensorflow_text_that_cannot_be_imported_is_not_installed(version, is_allowed):
     [text] = [r for r in requirements() if r.name == "tensorflow-text"]
     assert (version in text.specifier) is is_allowed
+
+
+def test_users_install_the_package_and_nothing_beside_it():
+    parser = configparser.ConfigParser()
+    parser.read(ROOT / "setup.cfg", encoding="utf-8")
+    include = parser["options.packages.find"]["include"].split()
+    found = find_packages(str(ROOT), include=include)
+    assert {"tfbert", "tfbert.serving", "tfbert.training"} <= set(found)
+    assert {name.partition(".")[0] for name in found} == {"tfbert"}
 
 
 def test_nobody_is_told_to_install_the_package_of_that_name_from_the_index():

@@ -18,10 +18,6 @@ OPTIONS = {
         "what", "--corpus", "--prepared", "--encoder", "--from-scratch", "--vocabulary", "--size", "--out", "--show",
         "--seed", "--config", "--set", "--allow-code", "--beam",
     },
-    "bench": {
-        "what", "--data", "--only", "--out", "--seeds", "--repeat", "--model", "--lines", "--seconds", "--requests",
-        "--swaps",
-    },
     "search": {
         "--task", "--data", "--encoder", "--algorithm", "--trials", "--hours", "--executions", "--confirm", "--keep",
         "--stop-hopeless", "--workers", "--space", "--out", "--name", "--config", "--set", "--no-export", "--restart",
@@ -240,12 +236,3 @@ def test_list(finished):
     for known in ("classification", "minilm", "tiny", "train.learning_rate", "0.0002"):
         assert known in done.out
     assert "labelled parts of a text (also: ner, " in done.out
-
-
-def test_a_model_gets_the_name_of_its_data_wherever_that_is(tmp_path, monkeypatch):
-    from tfbert.serving import publish
-
-    path = small.write_data(tmp_path / "tickets")
-    monkeypatch.chdir(path)
-    for given in (".", "../tickets", str(path)):
-        assert publish.name_of(small.config(given)) == "tickets"

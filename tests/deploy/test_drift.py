@@ -11,7 +11,7 @@ import urllib.request
 
 import pytest
 
-from tfbert.bench.processes import free_ports
+from benchmarks.processes import free_ports
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ from google.protobuf import text_format
 from tensorflow_serving.apis import model_management_pb2  # noqa: F401  (before its config, which imports it)
 from tensorflow_serving.config import model_server_config_pb2
 
-from tfbert.bench.processes import free_ports
+from benchmarks.processes import free_ports
 from tfbert.serving.server.flags import add_flags, options_of
 from tfbert.serving.server.server import Server
 

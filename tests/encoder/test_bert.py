@@ -12,7 +12,7 @@ import pytest
 import tensorflow as tf
 from keras_hub.layers import TransformerEncoder
 from keras_hub.models import BertBackbone
-from rounding import assert_near, distance, relative_error
+from support.rounding import assert_near, distance, relative_error
 
 from tfbert.encoder.activations import ACTIVATIONS
 from tfbert.encoder.bert import BertEncoder

@@ -4,8 +4,8 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from rounding import assert_near
-from tunings import Adapter, LowRank, LowRankTuning, Prefix
+from support.rounding import assert_near
+from support.tunings import Adapter, LowRank, LowRankTuning, Prefix
 
 from tfbert.encoder.bert import BertEncoder
 from tfbert.encoder.layer import EncoderLayer

@@ -6,8 +6,9 @@ import re
 
 import numpy as np
 import pytest
+from markupsafe import Markup
 
-from tfbert.evaluation import drawing, page
+from tfbert.evaluation import drawing, page, plots
 from tfbert.evaluation.classification import METRICS
 from tfbert.evaluation.metric import Metric
 
@@ -140,6 +141,13 @@ def render(tmp_path):
     return run
 
 
+@pytest.fixture
+def render_text(render, monkeypatch):
+    """Render without drawing, which takes most of the time, for tests that read the text around the plots."""
+    monkeypatch.setattr(plots, "to_svg", lambda figure, title: Markup(f'<svg aria-label="{html.escape(title)}"></svg>'))
+    return render
+
+
 def _sections(text):
     return re.findall(r'<section id="(\w+)">', text)
 
@@ -177,41 +185,41 @@ def _result(text):
     return _visible(re.search(r'<header id="result">.*?</header>', text, re.DOTALL).group())
 
 
-def test_the_score_is_doubted_only_for_what_can_distort_it(render, report, details):
+def test_the_score_is_doubted_only_for_what_can_distort_it(render_text, report, details):
     cut, leak = "1 of 21 texts of test is longer than sequence_length 30", "30 texts of test are also in train"
     report["checks"] = {"lines": [cut], "warnings": [cut], "score_warnings": []}
-    seen = _result(render(report, details))
+    seen = _result(render_text(report, details))
     assert "The data checks found 1 thing to look at , too little to change the score noticeably." in seen
     assert DOUBT not in seen and cut not in seen
     report["checks"] = {"lines": [leak, cut], "warnings": [leak, cut], "score_warnings": [leak]}
-    text = render(report, details)
+    text = render_text(report, details)
     assert f"{DOUBT} {leak} and 1 more" in _result(text)
     assert "too little" not in text and cut in _visible(text)
     del report["checks"]["score_warnings"]
-    assert f"{DOUBT} {leak} {cut}" in _result(render(report, details))
+    assert f"{DOUBT} {leak} {cut}" in _result(render_text(report, details))
     report["checks"] = {"lines": [], "warnings": [], "score_warnings": []}
-    seen = _result(render(report, details))
+    seen = _result(render_text(report, details))
     assert DOUBT not in seen and "to look at" not in seen
 
 
-def test_nothing_is_said_about_a_score_that_is_not_there(render, report, details):
+def test_nothing_is_said_about_a_score_that_is_not_there(render_text, report, details):
     report |= {"test": None, "validation": None}
     report["checks"] = {"lines": ["a", "b"], "warnings": ["a", "b"], "score_warnings": ["a"]}
-    seen = _result(render(report, {}))
+    seen = _result(render_text(report, {}))
     assert "The data checks found 2 things to look at ." in seen
     assert DOUBT not in seen
 
 
-def test_near_perfect_scores_are_read_of_a_thousand(render, report, details):
+def test_near_perfect_scores_are_read_of_a_thousand(render_text, report, details):
     report["test"]["metrics"]["accuracy"] = _metric(0.9964, 0.9921, 0.9988)
-    text = render(report, details)
+    text = render_text(report, details)
     assert "Of 1,000 new ones like these about 996 are answered rightly (95% interval 992 to 999)." in text
 
 
-def test_small_and_uneven_splits_are_warned_about(render, report, details):
+def test_small_and_uneven_splits_are_warned_about(render_text, report, details):
     report["test"] |= {"num_examples": 120}
     report["test"]["metrics"]["macro_f1"] = _metric(0.7012)
-    seen = _visible(render(report, details))
+    seen = _visible(render_text(report, details))
     assert "The test split has only 120 examples" in seen
     assert "macro F1 is 70.1 %" in seen
 
@@ -223,9 +231,9 @@ def test_metrics_of_both_splits_with_intervals_and_seeds(text):
     assert rows["loss"] == ["0.234", "0.234", "–"]
 
 
-def test_no_test_split_falls_back_to_validation_and_says_so(render, report, details):
+def test_no_test_split_falls_back_to_validation_and_says_so(render_text, report, details):
     report |= {"test": None, "seeds": None}
-    text = render(report, details | {"split": "validation"})
+    text = render_text(report, details | {"split": "validation"})
     seen = _visible(text)
     assert "93.8 % accuracy on 640 validation examples" in seen
     assert "There is no test split." in seen
@@ -249,9 +257,9 @@ def test_the_least_report_renders(render):
     "key, section",
     [("confusion", "confusions"), ("reliability", "calibration"), ("lengths", "lengths"), ("mistakes", "mistakes")],
 )
-def test_a_section_without_its_details_is_left_out(render, report, details, key, section):
+def test_a_section_without_its_details_is_left_out(render_text, report, details, key, section):
     del details[key]
-    text = render(report, details)
+    text = render_text(report, details)
     assert _sections(text) == [name for name in SECTIONS if name != section]
     assert f'href="#{section}"' not in text
 
@@ -294,9 +302,9 @@ def test_plots_take_their_colours_from_the_page(text):
         assert "font-family" not in drawn and "DejaVu" not in drawn
 
 
-def test_labels_lowest_f1_first_and_unseen_last(render, report, details):
+def test_labels_lowest_f1_first_and_unseen_last(render_text, report, details):
     report["test"]["per_label"]["never seen"] = _label(0.0, 0.0, 0.0, 0, 3)
-    assert _rows(render(report, details), "labels") == [
+    assert _rows(render_text(report, details), "labels") == [
         ["refund", "92.1 %", "92.6 %", "91.6 %", "95", "94"],
         ["card?", "92.9 %", "92.5 %", "93.3 %", "105", "106"],
         ["never seen", "–", "0.0 %", "–", "0", "3"],
@@ -310,8 +318,8 @@ def test_most_confused_pairs_first(text):
     assert re.findall(r">(\d+)</text>", matrix) == ["87", "8", "7", "98"]
 
 
-def test_no_mistake_at_all(render, report, details):
-    text = render(report, details | {"confusion": np.diag([95, 105])})
+def test_no_mistake_at_all(render_text, report, details):
+    text = render_text(report, details | {"confusion": np.diag([95, 105])})
     assert "0 of 200 test examples got a wrong label." in _visible(text)
 
 
@@ -329,10 +337,10 @@ def test_calibration_reads_the_bins(text):
     assert "Calibration error: 1.7 %" in seen
 
 
-def test_mistakes_show_text_probabilities_and_place(render, report, details):
+def test_mistakes_show_text_probabilities_and_place(render_text, report, details):
     long = "".join(chr(0x4E00 + i) for i in range(2500))
     details["mistakes"].append({"text": long, "label": "refund", "predicted": "card?"})
-    text = render(report, details)
+    text = render_text(report, details)
     assert "where is it true card? (0.4 %) , predicted refund (98.7 %) · test.csv:41" in _visible(text)
     assert long[:2000] in text and long[:2001] not in text
     assert "and 500 more characters" in text
@@ -394,9 +402,9 @@ def test_loss_curve_leaves_out_what_is_not_a_number(render, report, details):
     assert not re.search(r"\b(nan|inf)\b", text)
 
 
-def test_half_a_surrogate_pair_does_not_stop_the_page(render, report, details):
+def test_half_a_surrogate_pair_does_not_stop_the_page(render_text, report, details):
     details["mistakes"][0]["text"] = "a \ud83d b"
-    assert "a ? b" in render(report, details)
+    assert "a ? b" in render_text(report, details)
 
 
 def test_the_same_run_gives_the_same_page(text, render, report, details):

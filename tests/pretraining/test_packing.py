@@ -144,19 +144,21 @@ def test_text_without_tokens_gives_no_rows():
 
 
 def test_a_segmenter_says_which_tokens_go_on(monkeypatch):
-    monkeypatch.setattr(segmenters, "_allowed", {"corpora:two_characters"})
+    monkeypatch.setattr(segmenters, "_allowed", {"support.corpora:two_characters"})
     document = replace(corpora.documents(1)[0], text="a, b")
-    (row,) = packed([document], segmenter="corpora:two_characters")
+    (row,) = packed([document], segmenter="support.corpora:two_characters")
     assert [code >= CONTINUES for code in row.codes] == [False, False, True, False, False]
     plain = [code % CONTINUES for code in row.codes]
     assert [plain] == [row.codes for row in packed([document])]
 
 
 def test_a_segmenter_that_gives_other_words_is_refused(monkeypatch):
-    monkeypatch.setattr(segmenters, "_allowed", {"corpora:no_words_of_it"})
+    monkeypatch.setattr(segmenters, "_allowed", {"support.corpora:no_words_of_it"})
     with pytest.raises(ValueError) as caught:
-        packed(corpora.documents(1), segmenter="corpora:no_words_of_it")
-    assert str(caught.value).startswith("made:0: segmenter corpora:no_words_of_it gives the word '☃', which is not in")
+        packed(corpora.documents(1), segmenter="support.corpora:no_words_of_it")
+    assert str(caught.value).startswith(
+        "made:0: segmenter support.corpora:no_words_of_it gives the word '☃', which is not in"
+    )
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,6 @@
 """The loop over trials: it ends, it survives, it keeps little, and it says what it did."""
 
 import csv
-import dataclasses
 import os
 
 import pytest
@@ -9,7 +8,7 @@ from support.search_fakes import FITS, GRID, SPACE, Killed, quality
 
 from tfbert.files import WriteError
 from tfbert.search import loop
-from tfbert.search.trials import FAILED, FINISHED, STOPPED, Trial, free_weights, ranked, read_trial, read_trials
+from tfbert.search.trials import FAILED, FINISHED, STOPPED, ranked, read_trial, read_trials
 from tfbert.space import Choice
 from tfbert.training.interrupts import Stopped
 from tfbert.training.updates import Diverged
@@ -243,20 +242,3 @@ def test_the_table_has_every_value_and_metric(make_searcher, tmp_path, caplog):
     lines = [record.getMessage() for record in caplog.records]
     assert lines[0].split() == ["trial", "f1", "best", "learning_rate", "epochs", "pooling", "dropout", "took", "left"]
     assert len(lines) == 4 and len({len(line) for line in lines}) == 1
-
-
-def test_ranks():
-    trials = [Trial(id=f"{i}", values={"a": i % 3}, score=score) for i, score in enumerate([0.2, None, 0.5, 0.5, 0.1])]
-    assert [trial.id for trial in ranked(trials, True)] == ["2", "3", "4"]
-    assert [trial.id for trial in ranked(trials, False)] == ["4", "0", "2"]
-
-
-def test_a_running_trial_keeps_what_it_has(tmp_path):
-    trial = Trial(id="0", values={})
-    folder = tmp_path / "trials" / "0" / "0"
-    folder.mkdir(parents=True)
-    (folder / "checkpoint.safetensors").write_bytes(b"state")
-    free_weights(tmp_path, [trial], 1, True)
-    assert (folder / "checkpoint.safetensors").exists()
-    free_weights(tmp_path, [dataclasses.replace(trial, state=FAILED)], 1, True)
-    assert not (folder / "checkpoint.safetensors").exists()

@@ -6,9 +6,9 @@ import pytest
 import tensorflow as tf
 from support import small
 
+from tfbert.models.saved_run import load_run
 from tfbert.serving import publish
 from tfbert.serving.export import Servable
-from tfbert.models.saved_run import load_run
 
 
 @pytest.fixture(scope="session")

@@ -1,54 +1,21 @@
 """The client: what it sends, what it sends again, and what it does not."""
 
-import http.server
-import json
 import socket
-import ssl
-import threading
-from collections import deque
 
 import pytest
-from support.certificates import CERTIFICATE, KEY
-from support.json_handler import JsonHandler
+from support.json_server import EchoHandler, running
 
 from tfbert.serving import client as clients
 from tfbert.serving.client import Client, ServerError
 
 
-class Handler(JsonHandler):
-    """Says what the test has put into `server.answers`, and echoes where there is nothing."""
-
-    def do_POST(self):
-        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        self.server.seen.append((self.path, body))
-        self.server.keys.append(self.headers["x-api-key"])
-        self.answer({"predictions": [{"of": instance} for instance in body["instances"]]})
-
-    def do_GET(self):
-        self.server.seen.append((self.path, None))
-        self.answer({"metadata": {"signature_def": {}}})
-
-    def answer(self, usual):
-        status, said = self.server.answers.popleft() if self.server.answers else (200, usual)
-        if status is None:
-            self.close_connection = True
-            self.connection.shutdown(socket.SHUT_RDWR)
-            return
-        self.send_json(said, status)
-
-
 @pytest.fixture
 def server(monkeypatch):
-    monkeypatch.setattr(clients.time, "sleep", lambda seconds: waits.append(seconds))
     waits = []
-    found = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    found.seen, found.answers, found.waits, found.keys = [], deque(), waits, []
-    thread = threading.Thread(target=found.serve_forever, daemon=True)
-    thread.start()
-    yield found
-    found.shutdown()
-    found.server_close()
-    thread.join()
+    monkeypatch.setattr(clients.time, "sleep", waits.append)
+    with running(EchoHandler) as found:
+        found.waits = waits
+        yield found
 
 
 def client(server, **options):
@@ -69,20 +36,7 @@ def test_texts_go_in_batches_and_answers_come_in_order(server):
 def test_headers_are_sent_with_every_request(server):
     list(client(server, batch_size=1, headers={"x-api-key": "secret"}).predict(["a", "b"]))
     list(client(server).predict(["c"]))
-    assert server.keys == ["secret", "secret", None]
-
-
-def test_tls(server, tmp_path):
-    (tmp_path / "key").write_text(KEY, encoding="utf-8")
-    (tmp_path / "certificate").write_text(CERTIFICATE, encoding="utf-8")
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(tmp_path / "certificate", tmp_path / "key")
-    server.socket = context.wrap_socket(server.socket, server_side=True)
-    address = f"https://localhost:{server.server_port}"
-    trusting = Client(address, ca_path=str(tmp_path / "certificate"))
-    assert list(trusting.predict(["a"])) == [{"of": "a"}]
-    with pytest.raises(ServerError, match="cannot be reached .*certificate verify failed"):
-        list(Client(address, retries=0).predict(["a"]))
+    assert [headers["x-api-key"] for headers in server.headers] == ["secret", "secret", None]
 
 
 def test_what_was_turned_away_is_sent_again(server):
@@ -104,13 +58,6 @@ def test_what_may_have_been_answered_is_not_sent_again(server, status):
     assert (caught.value.status, len(server.seen)) == (status, 1)
 
 
-def test_a_connection_that_breaks_is_an_error(server):
-    server.answers.append((None, {}))
-    with pytest.raises(ServerError, match="no answer"):
-        list(client(server).predict(["a"]))
-    assert len(server.seen) == 1
-
-
 def test_nobody_there(server, monkeypatch):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -119,21 +66,6 @@ def test_nobody_there(server, monkeypatch):
     with pytest.raises(ServerError, match=f"127.0.0.1:{port}: cannot be reached"):
         list(absent.predict(["a"]))
     assert len(server.waits) == 2 and not absent.is_ready()
-
-
-@pytest.mark.parametrize(
-    ("answer", "message"),
-    [
-        ((200, b"<html>"), "answered what is no JSON object"),
-        ((200, b"[1]"), "answered what is no JSON object"),
-        ((200, {"predictions": []}), "answered 0 of 1 items"),
-        ((502, b"<html>"), "HTTP status 502"),
-    ],
-)
-def test_odd_answers(server, answer, message):
-    server.answers.append(answer)
-    with pytest.raises(ServerError, match=message):
-        list(client(server).predict(["a"]))
 
 
 def test_metadata_and_readiness(server):

@@ -15,7 +15,7 @@ from support.certificates import CERTIFICATE, KEY
 from tensorflow.core.framework import types_pb2
 from tensorflow_serving.apis import get_model_metadata_pb2, predict_pb2, prediction_service_pb2_grpc
 
-from tfbert.bench.processes import free_ports
+from benchmarks.processes import free_ports
 from tfbert.serving import client as clients
 from tfbert.serving.client import Client, ServerError
 

@@ -1,5 +1,6 @@
 """Rendering a deployment: all of it or nothing, for this model, with secrets of its own."""
 
+import functools
 import json
 import os
 import re
@@ -14,6 +15,14 @@ from tfbert.serving import deployment
 from tfbert.serving.saved_predictor import SavedPredictor
 
 TEMPLATES = small.ROOT / "deploy"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def loaded_once():
+    """Load the model once for all that is rendered."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(deployment, "Predictor", functools.cache(Predictor))
+        yield
 
 
 @pytest.fixture(scope="module")

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from safetensors import safe_open
 from support import small
+from tfbert.training.finished import load_run
 
 from tfbert.encoder.backbone import load_encoder, save_encoder
 from tfbert.serving.encoders import export_huggingface
-from tfbert.training.finished import load_run
 
 INPUTS = {
     "token_ids": np.array([[2, 9, 30, 3], [2, 100, 3, 0]], "int32"),

@@ -1,7 +1,6 @@
 """A damaged SavedModel is named by its file, in one line, by whoever loads it."""
 
 import subprocess
-import sys
 
 import pytest
 from support import small
@@ -77,12 +76,12 @@ def test_tools_say_it_in_one_line(copied, tmp_path):
         assert all(line.startswith("test.csv: ") for line in before), step.err  # how the data were read
 
 
-def test_verification_in_a_process_of_its_own(copied):
-    path = damage(copied, "data with a flipped bit")
+def test_verification_in_a_process_of_its_own(copied, monkeypatch):
+    path, run, ended = damage(copied, "data with a flipped bit"), subprocess.run, []
+    monkeypatch.setattr(subprocess, "run", lambda *args, **options: ended.append(run(*args, **options)) or ended[-1])
     with pytest.raises(ValueError, match=rf"copied: the exported model does not pass verification: {path}: damaged"):
         verify(copied, [], {})
-    command = [sys.executable, "-m", "tfbert.serving.verify", str(copied)]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=small.ROOT)
+    [done] = ended
     assert done.returncode == 2
     assert done.stdout.startswith(f"{path}: damaged (") and done.stdout.count("\n") == 1
     assert "Traceback" not in done.stderr

@@ -1,12 +1,10 @@
 """`tools/predict.py`: files of any kind in, answers without padding out, from a model here or behind a server."""
 
-import http.server
 import json
-import threading
 
 import pytest
 from support import small
-from support.json_handler import JsonHandler
+from support.json_server import JsonHandler, running
 
 METADATA = {
     "signature_def": {"signature_def": {"serving_default": {"inputs": {"text": {"tensor_shape": {"dim": [{}]}}}}}}
@@ -32,13 +30,8 @@ class Handler(JsonHandler):
 
 @pytest.fixture
 def address():
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    yield f"127.0.0.1:{server.server_port}"
-    server.shutdown()
-    server.server_close()
-    thread.join()
+    with running(Handler) as server:
+        yield f"127.0.0.1:{server.server_port}"
 
 
 def predicted(capsys, *arguments):

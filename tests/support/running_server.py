@@ -3,8 +3,8 @@
 import contextlib
 from collections.abc import Iterator
 
+from benchmarks.processes import free_ports
 from support import small
-from tfbert.bench.processes import free_ports
 from tfbert.serving.client import Client
 from tfbert.serving.server.flags import Options
 from tfbert.serving.server.server import Server

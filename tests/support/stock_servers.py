@@ -8,8 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from tensorflow.core.protobuf import saved_model_pb2
-
-from tfbert.text.items import batch_of
+from tfbert.text.inputs import batch_of
 
 OLDER_PYTHON = os.environ.get("TFBERT_SERVING_PYTHON")
 needs_older = pytest.mark.skipif(not OLDER_PYTHON, reason="TFBERT_SERVING_PYTHON names no Python of TensorFlow 2.20.0")

@@ -211,6 +211,14 @@ def written_out(name):
     return Tokenizer(SPECIAL + PIECES, **RULES[name])
 
 
+# Texts made at random are tried under few rules; under all of them the tables that are written out hold.
+FEW_RULES = pytest.mark.parametrize(
+    "rules",
+    [name if name in TABLES else pytest.param(name, marks=pytest.mark.slow) for name in RULES],
+    indirect=True,
+)
+
+
 @pytest.fixture(scope="module", params=RULES)
 def rules(request):
     return RULES[request.param]
@@ -240,6 +248,7 @@ def test_positions_written_out():
     assert tokens.ends.to_list() == [[1, 7, 8], [], [1, 3, 4, 6, 7], [3]]
 
 
+@FEW_RULES
 @settings(max_examples=30, **QUIET)
 @given(texts=BATCHES)
 def test_offsets_of_any_text_hold(tokenizer, texts):
@@ -350,6 +359,7 @@ def test_batches_without_pieces(tiny_tokenizer):
         assert tokens_of(tiny_tokenizer, texts) == [[] for _ in texts]
 
 
+@FEW_RULES
 def test_the_same_inside_a_function_and_a_pipeline(tokenizer):
     texts = tf.constant([text.encode() for text, _ in UNCASED])
     expected = [part.to_list() for part in tokenizer.with_offsets(texts)]

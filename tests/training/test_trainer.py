@@ -7,11 +7,11 @@ import types
 import numpy as np
 import pytest
 import tensorflow as tf
+from tfbert.training.answering import answer_all
 
 from tfbert.tasks.base import load_task
 from tfbert.text.datasets import batches, plan_training
 from tfbert.training import checkpoint
-from tfbert.training.answering import answer_all
 
 # The first update losses of the tiny encoder with seed 3 on the data of `small.write_data`. They change with the data,
 # the initial weights, the order of batches, dropout, the optimizer: with anything that decides a training.

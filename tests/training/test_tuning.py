@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from tunings import LowRankTuning
+from support.tunings import LowRankTuning
 
 from tfbert.encoder.tuning import EMBEDDINGS, HEAD, layer_group
 from tfbert.training import optimizers

@@ -9,7 +9,7 @@ from support import small
 from support.certificates import CERTIFICATE, KEY
 from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
-from tfbert.bench.processes import free_ports
+from benchmarks.processes import free_ports
 from tfbert.serving.client import Client
 from tfbert.serving.server.flags import Options
 from tfbert.serving.server.server import Server

@@ -29,7 +29,7 @@ from tensorflow_serving.apis import (
     regression_pb2,
 )
 
-from tfbert.bench.processes import free_ports
+from benchmarks.processes import free_ports
 
 NAME = "conformance"
 OUTPUTS = {"label", "label_id", "probability", "probabilities", "truncated"}

@@ -7,7 +7,7 @@ import socket
 import pytest
 from support import small
 
-from tfbert.bench.processes import free_ports
+from benchmarks.processes import free_ports
 from tfbert.serving.server.flags import Options, add_flags, options_of
 from tfbert.serving.server.server import check_ports
 

@@ -13,7 +13,7 @@ import pytest
 from support import small
 from tensorflow_serving.apis import model_management_pb2, model_service_pb2_grpc
 
-from tfbert.bench.processes import free_ports
+from benchmarks.processes import free_ports
 from tfbert.serving.client import Client, ServerError
 from tfbert.serving.server import rest_api
 from tfbert.serving.server.flags import Options, options_of

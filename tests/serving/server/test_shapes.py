@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 from tensorflow_serving.apis import inference_pb2, predict_pb2, prediction_service_pb2_grpc
 
-from tfbert.bench.processes import free_ports
+from benchmarks.processes import free_ports
 from tfbert.serving.server.flags import Options
 from tfbert.serving.server.servable import Servable
 from tfbert.serving.server.server import Server

@@ -1,0 +1,102 @@
+"""Turn public data sets as published into directories that `tools/train.py --data` reads.
+
+A conversion takes the published directory or file, an existing target directory, and a random seed, which only those
+that draw something use.
+"""
+
+import csv
+import hashlib
+import json
+import random
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+
+Conversion = Callable[[Path, Path, int], None]
+
+_EXAMPLES_PER_LABEL = 10
+_VALIDATION_FRACTION, _TEST_FRACTION = 0.1, 0.3
+
+
+def draw_ten_per_label(source: Path, target: Path, seed: int) -> None:
+    """Write a train split of ten random examples of every label, and the test split unchanged.
+
+    Args:
+        source: directory with `train.csv` and `test.csv`, columns `text` and `category`.
+        target: existing directory.
+        seed: of the draw.
+    """
+    with open(source / "train.csv", newline="", encoding="utf-8") as stream:
+        rows = list(csv.DictReader(stream))
+    rng = random.Random(seed)
+    with open(target / "train.csv", "w", newline="", encoding="utf-8") as stream:
+        writer = csv.DictWriter(stream, ["text", "category"])
+        writer.writeheader()
+        for label in sorted({row["category"] for row in rows}):
+            writer.writerows(rng.sample([row for row in rows if row["category"] == label], _EXAMPLES_PER_LABEL))
+    (target / "test.csv").write_bytes((source / "test.csv").read_bytes())
+
+
+def rename(**names: str) -> Conversion:
+    """Return a conversion that copies files to the names of their splits.
+
+    Args:
+        **names: split to `FILE` or, if its suffix does not tell the format, `FILE as .SUFFIX`.
+    """
+
+    def convert(source: Path, target: Path, seed: int) -> None:
+        for split, name in names.items():
+            path = source / name.partition(" as ")[0]
+            suffix = name.partition(" as ")[2] or "".join(path.suffixes[-2 if path.suffix == ".gz" else -1 :])
+            (target / f"{split}{suffix}").write_bytes(path.read_bytes())
+
+    return convert
+
+
+def write_clinc(source: Path, target: Path, seed: int) -> None:
+    """Write the in-scope splits of CLINC150; texts that are in two splits with different labels stay, as published."""
+    for name, rows in _read_json(source / "data_full.json").items():
+        if name in ("train", "val", "test"):
+            _write_lines(target / f"{name}.jsonl", ({"text": text, "label": label} for text, label in rows))
+
+
+def write_squad(source: Path, target: Path, seed: int) -> None:
+    """Write the derived training file of SQuAD 1.1, and the answerable questions of the dev file of 2.0 as test."""
+    (target / "train.json.gz").write_bytes((source / "derived_train_v1.1_format_3838.json.gz").read_bytes())
+    document = _read_json(source / "dev-v2.0_16articles.json")
+    for article in document["data"]:
+        for paragraph in article["paragraphs"]:
+            paragraph["qas"] = [item for item in paragraph["qas"] if not item["is_impossible"]]
+    (target / "test.json").write_text(json.dumps(document), encoding="utf-8")
+
+
+def write_faq_threads(source: Path, target: Path, seed: int) -> None:
+    """Write an FAQ of threads, each with a question, answers, and the question in other words.
+
+    As in a real FAQ, train has every question with its answers. The other wordings of a thread are all in one split,
+    by a hash of its question, so that test asks whether new wordings find an entry that was learned without any. Empty
+    wordings, and the file's mark between two sources of wordings, are left out.
+    """
+    splits: dict[str, list[tuple[str, str]]] = {"train": [], "validation": [], "test": []}
+    for thread in _read_json(source / "stackExchange-FAQ.json")["root"]["qapair"]:
+        answers = [thread["answer"]] if isinstance(thread["answer"], str) else thread["answer"]
+        wordings = [text for text in thread["rephr"] if text and text.strip() and text != "*"]
+        splits["train"] += [(thread["question"], answer) for answer in answers]
+        splits[_split_of(thread["question"])] += [(text, answer) for text in wordings for answer in answers]
+    for name, pairs in splits.items():
+        _write_lines(target / f"{name}.jsonl", ({"question": text, "answer": answer} for text, answer in pairs))
+
+
+def _read_json(path: Path) -> dict:
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def _write_lines(path: Path, rows: Iterable[Mapping]) -> None:
+    with open(path, "w", encoding="utf-8") as stream:
+        stream.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+
+
+def _split_of(text: str) -> str:
+    fraction = int.from_bytes(hashlib.sha256(text.encode("utf-8")).digest()[:4], "big") / 2**32
+    if fraction < _TEST_FRACTION:
+        return "test"
+    return "validation" if fraction < _TEST_FRACTION + _VALIDATION_FRACTION else "train"

@@ -1,0 +1,189 @@
+"""What benchmarks need of tfbert beyond its command lines: records, scores, weights. No other module reaches inside."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from sklearn.linear_model import LogisticRegression
+
+from tfbert.config import Config, DataConfig, from_dict
+from tfbert.encoder.backbone import load_encoder, save_encoder
+from tfbert.encoder.precision import choose_precision
+from tfbert.encoder.presets import resolve
+from tfbert.encoder.weights import copy_weights
+from tfbert.files import read_json, write_json
+from tfbert.heads.pooled import PooledHead
+from tfbert.models.data import data_path
+from tfbert.models.predictor import predict_all
+from tfbert.models.saved_run import SavedRun, load_run
+from tfbert.models.task_model import Embedder, embed_sequences
+from tfbert.serving import publish
+from tfbert.tasks.base import FittedTask, fitted_from_json
+from tfbert.text.records import Record
+from tfbert.text.splits import Split, load_splits
+from tfbert.training.problem import prepare
+
+# Inverse strengths of the penalty: chosen on validation, or the middle one where there is no validation split.
+_STRENGTHS = (1.0, 10.0, 100.0)
+_DEFAULT_STRENGTH = 10.0
+# Options that a run must have for the other libraries to build the same model.
+_SAME_MODEL = {("head", "pooling"): "mean", ("encoder", "long_text"): "cut"}
+
+
+@dataclass(frozen=True)
+class RunData:
+    """Config, data and task of a finished run.
+
+    Args:
+        config: the config of the run.
+        task: the fitted task.
+        splits: records by split.
+    """
+
+    config: Config
+    task: FittedTask
+    splits: Mapping[str, Split]
+
+    def write_records(self, directory: Path) -> dict[str, str]:
+        """Write every split as JSON lines with `texts` and `target`, and return the paths by split."""
+        directory.mkdir(parents=True, exist_ok=True)
+        paths = {name: directory / f"{name}.jsonl" for name in self.splits}
+        for name, path in paths.items():
+            with open(path, "w", encoding="utf-8") as stream:
+                for record in self.splits[name]:
+                    stream.write(json.dumps({"texts": record.texts, "target": record.target}) + "\n")
+        return {name: str(path) for name, path in paths.items()}
+
+    def test_scores(self, predictions: Path) -> dict[str, float]:
+        """Return the test scores of another library's predictions, by metric.
+
+        Args:
+            predictions: JSON lines, each with the outputs that the SavedModel would give for one test record.
+        """
+        lines = predictions.read_text(encoding="utf-8").splitlines()
+        gold = [self.task.gold(record) for record in self.splits["test"]]
+        outputs = outputs_of([json.loads(line) for line in lines])
+        decided = self.task.decision.initial() if self.task.decision else {}
+        intervals = self.task.evaluate(outputs, gold, decided).intervals()
+        return {name: metric["value"] for name, metric in intervals.items()}
+
+
+def run_data(run_dir: Path) -> RunData:
+    """Return config, data and task of a finished run."""
+    config = from_dict(read_json(run_dir / "config.json"))
+    task = fitted_from_json(read_json(run_dir / "model.json")["task"])
+    return RunData(config, task, load_splits(config.data, data_path(config), task.definition.schema))
+
+
+def outputs_of(predictions: Sequence[Mapping]) -> dict[str, np.ndarray]:
+    """Return predictions as a SavedModel's outputs: arrays by name, lists padded with 0 or ""."""
+    outputs = {}
+    for name, first in predictions[0].items():
+        values = [prediction[name] for prediction in predictions]
+        if isinstance(first, list):
+            width = max(map(len, values))
+            items = [item for value in values for item in value]
+            filler = "" if items and isinstance(items[0], str) else 0
+            values = [[*value, *[filler] * (width - len(value))] for value in values]
+        array = np.asarray(values)
+        outputs[name] = np.char.encode(array, "utf-8").astype(object) if array.dtype.kind == "U" else array
+    return outputs
+
+
+def frozen_accuracy(run_dir: Path) -> float:
+    """Return the test accuracy of logistic regression on the mean-pooled unit vectors of the untrained encoder.
+
+    Args:
+        run_dir: of a classification; its data and encoder are used.
+    """
+    config = from_dict(read_json(run_dir / "config.json"))
+    problem = prepare(config)
+    embedder = Embedder(problem.encoder.backbone, PooledHead(1, pooling="mean"))
+    vectors, targets = {}, {}
+    for name, split in problem.tokenized.items():
+        pooled = embed_sequences(embedder, split, config.encoder.sequence_length, np.arange(split.num_sequences))
+        vectors[name] = pooled / np.linalg.norm(pooled, axis=1, keepdims=True)
+        targets[name] = split.targets["label_id"]
+
+    def fit(strength: float) -> LogisticRegression:
+        return LogisticRegression(C=strength, max_iter=1000).fit(vectors["train"], targets["train"])
+
+    if "validation" not in vectors:
+        return float(fit(_DEFAULT_STRENGTH).score(vectors["test"], targets["test"]))
+    best = max(map(fit, _STRENGTHS), key=lambda model: model.score(vectors["validation"], targets["validation"]))
+    return float(best.score(vectors["test"], targets["test"]))
+
+
+def untrained_scores(run_dir: Path) -> dict[str, float]:
+    """Return the test scores of a run of matching with the weights that its encoder had before training."""
+    run, data = load_run(run_dir), run_data(run_dir)
+    encoder = load_encoder(data.config.encoder.name)
+    copy_weights(encoder.backbone, run.predictor.model.backbone)
+    run.predictor.refresh(data.splits)
+    outputs, gold = predict_all(run.predictor, run.task, data.splits["test"], None, "test, untrained")
+    return run.task.evaluate(outputs, gold, run.predictor.decided_values()).values()
+
+
+def write_head(run_dir: Path, directory: Path) -> list[str]:
+    """Write what other libraries need besides the encoder to build a classifier of single texts.
+
+    `head.npz` has `kernel` `(hidden_dim, num_classes)` and `bias` `(num_classes,)`, float32; `model.json` has `labels`,
+    `sequence_length`, `num_heads` and `hidden_dim`.
+
+    Returns:
+        The labels, by id.
+
+    Raises:
+        ValueError: there is no such run, or other libraries cannot build its model.
+    """
+    run = load_run(run_dir)
+    _check_same_model(run, run_dir)
+    head, backbone = run.predictor.model.head.logits, run.predictor.model.backbone
+    np.savez(directory / "head.npz", kernel=np.asarray(head.kernel), bias=np.asarray(head.bias))
+    about = {name: getattr(backbone, name) for name in ("num_heads", "hidden_dim")}
+    about |= {"labels": list(run.task.known_labels), "sequence_length": run.config.encoder.sequence_length}
+    write_json(directory / "model.json", about)
+    return list(run.task.known_labels)
+
+
+def _check_same_model(run: SavedRun, run_dir: Path) -> None:
+    for (section, field), expected in _SAME_MODEL.items():
+        value = getattr(getattr(run.config, section), field)
+        if value != expected:
+            raise ValueError(
+                f"{run_dir}: {section}.{field} is {value!r}; other libraries build the model only with {expected!r}"
+            )
+    if set(run.predictor.specs) != {"text"} or not any(output.is_label for output in run.task.outputs):
+        raise ValueError(f"{run_dir}: is not a classification of single texts")
+
+
+def read_splits(path: Path, settings: Mapping[str, str]) -> dict[str, list[Record]]:
+    """Return the records of a classification data set by split.
+
+    Args:
+        path: of the data.
+        settings: fields of the config's section `data`.
+    """
+    return {name: list(split) for name, split in load_splits(DataConfig(**settings), path).items()}
+
+
+def export_saved_model(run_dir: Path, model_dir: Path, precision: str = "float32") -> None:
+    """Export a finished run as version 1 of a model in any directory, which `tools/export.py` does not offer."""
+    publish.export_run(run_dir, model_dir, precision)
+
+
+def multiplies_bfloat16() -> bool:
+    """Say whether the processor has instructions that multiply bfloat16."""
+    return choose_precision("auto").product_dtype == "bfloat16"
+
+
+def encoder_dir(name: str) -> Path:
+    """Return the directory of a preset's downloaded files."""
+    return resolve(name).directory
+
+
+def save_preset(name: str, directory: Path) -> None:
+    """Write an encoder as a KerasNLP preset."""
+    save_encoder(load_encoder(name), directory)

@@ -1,0 +1,124 @@
+"""Conversions of published data sets."""
+
+import csv
+import json
+from collections import Counter
+
+from benchmarks.conversions import draw_ten_per_label, rename, write_clinc, write_faq_threads, write_squad
+from tfbert.config import Config
+from tfbert.text.splits import load_splits
+
+
+def _banking(folder, per_label=25, labels=("lost", "found, or not", "late?")):
+    folder.mkdir()
+    for name in ("train", "test"):
+        with open(folder / f"{name}.csv", "w", newline="", encoding="utf-8") as stream:
+            writer = csv.writer(stream)
+            writer.writerow(["text", "category"])
+            writer.writerows([f'{name} "{label}"\n{i}', label] for label in labels for i in range(per_label))
+    return folder
+
+
+def test_a_draw_has_ten_different_examples_of_every_label_and_the_whole_test_split(tmp_path):
+    source = _banking(tmp_path / "source")
+    target = tmp_path / "target"
+    target.mkdir()
+
+    draw_ten_per_label(source, target, 3)
+
+    with open(target / "train.csv", newline="", encoding="utf-8") as stream:
+        rows = list(csv.DictReader(stream))
+    assert Counter(row["category"] for row in rows) == {"lost": 10, "found, or not": 10, "late?": 10}
+    assert len({row["text"] for row in rows}) == 30
+    assert (target / "test.csv").read_bytes() == (source / "test.csv").read_bytes()
+
+
+def test_draws_repeat_by_number_and_differ_between_numbers(tmp_path):
+    source = _banking(tmp_path / "source")
+    drawn = []
+    for folder, draw in (("a", 0), ("b", 0), ("c", 1)):
+        (tmp_path / folder).mkdir()
+        draw_ten_per_label(source, tmp_path / folder, draw)
+        drawn.append((tmp_path / folder / "train.csv").read_text(encoding="utf-8"))
+    assert drawn[0] == drawn[1] != drawn[2]
+
+
+def test_clinc_keeps_the_in_scope_pairs_of_every_split(tmp_path):
+    splits = {name: [[f"{name} {i}", f"label {i % 2}"] for i in range(4)] for name in ("train", "val", "test")}
+    (tmp_path / "data_full.json").write_text(json.dumps({**splits, "oos_train": [["x", "oos"]]}), encoding="utf-8")
+    target = tmp_path / "target"
+    target.mkdir()
+
+    write_clinc(tmp_path, target, 0)
+
+    read = load_splits(Config().data, target)
+    assert {name: [[r.text, r.target] for r in split] for name, split in read.items()} == {
+        "train": splits["train"],
+        "validation": splits["val"],
+        "test": splits["test"],
+    }
+
+
+def test_files_are_copied_to_the_names_of_their_splits(tmp_path):
+    names = {"one.conll": "a O\n", "two.test.annotated": "b O\n", "three.json.gz": "c"}
+    for name, content in names.items():
+        (tmp_path / name).write_text(content)
+    target = tmp_path / "target"
+    target.mkdir()
+    rename(train="one.conll", test="two.test.annotated as .conll", validation="three.json.gz")(tmp_path, target, 0)
+    assert {path.name: path.read_text() for path in target.iterdir()} == {
+        "train.conll": "a O\n",
+        "test.conll": "b O\n",
+        "validation.json.gz": "c",
+    }
+
+
+def test_squad_keeps_the_answerable_questions(tmp_path):
+    (tmp_path / "derived_train_v1.1_format_3838.json.gz").write_bytes(b"train")
+    items = [
+        {"id": "a", "is_impossible": False},
+        {"id": "b", "is_impossible": True},
+        {"id": "c", "is_impossible": False},
+    ]
+    document = {"data": [{"paragraphs": [{"context": "x", "qas": items}]}]}
+    (tmp_path / "dev-v2.0_16articles.json").write_text(json.dumps(document))
+    target = tmp_path / "target"
+    target.mkdir()
+    write_squad(tmp_path, target, 0)
+    assert (target / "train.json.gz").read_bytes() == b"train"
+    kept = json.loads((target / "test.json").read_text())["data"][0]["paragraphs"][0]["qas"]
+    assert [item["id"] for item in kept] == ["a", "c"]
+
+
+def _lines(path):
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def _target(tmp_path):
+    target = tmp_path / "target"
+    target.mkdir()
+    return target
+
+
+def test_other_wordings_of_a_thread_are_in_one_split_and_its_own_question_in_train(tmp_path):
+    threads = [
+        {"question": f"question {i}", "answer": [f"a {i}", f"b {i}"], "rephr": [f"w {i}", "*", None, " ", f"v {i}"]}
+        for i in range(60)
+    ]
+    threads.append({"question": "single", "answer": "only one", "rephr": []})
+    (tmp_path / "stackExchange-FAQ.json").write_text(json.dumps({"root": {"qapair": threads}}))
+    target = _target(tmp_path)
+    write_faq_threads(tmp_path, target, 0)
+    splits = {name: _lines(target / f"{name}.jsonl") for name in ("train", "validation", "test")}
+    of_train = {(row["question"], row["answer"]) for row in splits["train"]}
+    assert {(f"question {i}", f"{letter} {i}") for i in range(60) for letter in "ab"} | {
+        ("single", "only one")
+    } <= of_train
+    threads_of = {
+        name: {row["question"].split()[1] for row in rows if row["question"][0] in "wv"}
+        for name, rows in splits.items()
+    }
+    assert sum(map(len, threads_of.values())) == len(set.union(*threads_of.values())) == 60
+    assert min(map(len, threads_of.values())) > 0
+    # Two wordings with two answers each, and nothing of what is no wording.
+    assert sum(map(len, splits.values())) == 60 * 2 + 1 + 60 * 4

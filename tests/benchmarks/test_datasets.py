@@ -1,0 +1,21 @@
+"""The data sets: each can be trained on."""
+
+import pytest
+
+from benchmarks.datasets import DATA_SETS
+from tfbert.config import Config, override, parse_assignments
+from tfbert.tasks.base import list_tasks
+
+
+@pytest.mark.parametrize("entry", DATA_SETS, ids=lambda entry: entry.name)
+def test_settings_are_config_fields(entry):
+    assert entry.task in list_tasks()
+    values = parse_assignments(f"{path}={value}" for path, value in entry.settings.items())
+    changed = override(Config(), values).to_dict()
+    for path, value in values.items():
+        section, field = path.split(".")
+        assert changed[section][field] == value
+
+
+def test_names_are_different():
+    assert len({entry.name for entry in DATA_SETS}) == len(DATA_SETS)

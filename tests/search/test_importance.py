@@ -1,0 +1,52 @@
+"""How much hyperparameters mattered: by the scores of trials, and not by so few that nothing can be told."""
+
+import math
+
+import numpy as np
+import pytest
+
+from tfbert.search.importance import encoded, importances
+
+RATE, POOLING = "train.learning_rate", "head.pooling"
+
+
+def trials(count):
+    """Return trials whose score follows the learning rate alone."""
+    rng = np.random.default_rng(0)
+    rates = 10 ** rng.uniform(-5, -2, count)
+    return [
+        {"values": {RATE: float(rate), POOLING: rng.choice(["cls", "mean"])}, "score": 1 + 0.2 * math.log10(rate)}
+        for rate in rates
+    ]
+
+
+def test_what_decides_the_score_has_nearly_all_of_it():
+    found = importances(trials(30), [RATE, POOLING])
+    assert list(found) == [RATE, POOLING]
+    assert sum(found.values()) == pytest.approx(1) and found[RATE] > 0.95
+    assert found == importances(trials(30), [RATE, POOLING])
+
+
+def test_of_few_trials_nothing_is_told():
+    assert importances(trials(7), [RATE]) == {}
+    assert importances(trials(8), [RATE]).keys() == {RATE}
+
+
+def test_scores_that_are_all_the_same_have_no_reason():
+    same = [trial | {"score": 0.5} for trial in trials(10)]
+    assert importances(same, [RATE, POOLING]) == {RATE: 0.0, POOLING: 0.0}
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ([1, 5, 2], [1, 5, 2]),
+        ([1e-4, None, 1e-2], [math.log(1e-4), math.log(1e-4) - 1, math.log(1e-2)]),
+        ([0.0, 0.5, None], [0, 0.5, -1]),
+        (["cls", "mean", None, "cls"], [0, 1, -1, 0]),
+        ([None, None], [-1, -1]),
+        ([True, 1], [0, 1]),
+    ],
+)
+def test_values_become_numbers(values, expected):
+    np.testing.assert_allclose(encoded(values), expected)

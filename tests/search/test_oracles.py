@@ -1,0 +1,105 @@
+"""Oracles of Keras Tuner whose whole state is one file, from which they go on after being killed at any moment."""
+
+import json
+
+import pytest
+from keras_tuner import Objective
+from keras_tuner.engine.trial import TrialStatus
+from support.search_fakes import GRID, SPACE
+
+from tfbert.config import Config
+from tfbert.search import oracles
+from tfbert.search.hypermodel import declare
+from tfbert.search.oracles import make_oracle
+from tfbert.search.plan import ALGORITHMS, Plan
+
+SCORES = [0.5, 0.3, 0.9, 0.7]
+
+
+def made(path, algorithm="random", hours=None, **values):
+    """Return an oracle that is kept in a file."""
+    values = {"trials": 6, "space": GRID if algorithm == "grid" else SPACE} | values
+    oracle = make_oracle(Plan(config=Config(), algorithm=algorithm, **values), Objective("f1", "max"))
+    oracle.keep_in(path, hours)
+    return oracle
+
+
+def run(oracle, score, tuner="tuner0"):
+    """Do one trial; returns its values, or `None` where there is none left."""
+    trial = oracle.create_trial(tuner)
+    if trial.status != TrialStatus.RUNNING:
+        return None
+    oracle.update_trial(trial.trial_id, {"f1": score})
+    trial.status = TrialStatus.COMPLETED
+    oracle.end_trial(trial)
+    return trial.hyperparameters.values
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_made_again_before_every_trial_it_gives_the_same_ones(tmp_path, algorithm):
+    whole = made(tmp_path / "whole.json", algorithm)
+    expected = [run(whole, score) for score in SCORES]
+    found = [run(made(tmp_path / "parts.json", algorithm), score) for score in SCORES]
+    assert found == expected
+    assert len({json.dumps(values, sort_keys=True) for values in found}) == len(SCORES)
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_a_trial_that_ran_is_given_out_again(tmp_path, algorithm):
+    trial = made(tmp_path / "oracle.json", algorithm).create_trial("tuner0")
+    again = made(tmp_path / "oracle.json", algorithm).create_trial("tuner0")
+    assert (again.trial_id, again.hyperparameters.values) == (trial.trial_id, trial.hyperparameters.values)
+
+
+def test_the_trial_of_a_worker_that_is_gone_is_for_another(tmp_path):
+    oracle = made(tmp_path / "oracle.json")
+    trial = oracle.create_trial("worker0")
+    assert oracle.give_back("worker0") == trial.trial_id
+    assert oracle.give_back("worker0") is None
+    assert oracle.create_trial("worker1").trial_id == trial.trial_id
+    assert json.loads((tmp_path / "oracle.json").read_text())["state"]["ongoing_trials"] == {"worker1": trial.trial_id}
+
+
+def test_no_trial_is_given_out_beyond_the_hours_of_all_processes(tmp_path, monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr(oracles.time, "monotonic", lambda: now[0])
+    first = made(tmp_path / "oracle.json", hours=1)
+    assert run(first, 0.5) is not None
+    now[0] += 1800
+    assert run(first, 0.5) is not None
+    now[0] += 1e6  # nobody searched in between
+    second = made(tmp_path / "oracle.json", hours=1)
+    assert second.seconds == pytest.approx(1800)
+    assert run(second, 0.5) is not None
+    now[0] += 1801
+    assert run(second, 0.5) is None
+
+
+def test_no_file_is_left_in_the_middle_of_a_change(tmp_path, monkeypatch):
+    oracle = made(tmp_path / "oracle.json")
+    run(oracle, 0.5)
+    before = (tmp_path / "oracle.json").read_text()
+    oracle.save()
+    assert (tmp_path / "oracle.json").read_text() == before
+    run(oracle, 0.7)
+    assert (tmp_path / "oracle.json").read_text() != before
+    assert [path.name for path in tmp_path.iterdir()] == ["oracle.json"]
+
+
+def test_a_file_that_is_damaged_is_named(tmp_path):
+    (tmp_path / "oracle.json").write_text('{"state": ')
+    with pytest.raises(ValueError, match="oracle.json"):
+        made(tmp_path / "oracle.json")
+
+
+@pytest.mark.parametrize(("trials", "expected"), [(3, 2), (9, 3), (60, len(SPACE) + 1), (None, len(SPACE) + 1)])
+def test_a_share_of_the_trials_is_drawn_by_chance_before_the_gaussian_process(tmp_path, trials, expected):
+    oracle = made(tmp_path / "oracle.json", "bayesian", trials=trials, **({} if trials else {"hours": 1}))
+    assert oracle.num_initial_points == expected
+
+
+def test_the_space_is_that_of_the_plan(tmp_path):
+    oracle = made(tmp_path / "oracle.json")
+    expected = oracles.HyperParameters()
+    declare(SPACE, Config(), expected)
+    assert [each.get_config() for each in oracle.get_space().space] == [each.get_config() for each in expected.space]

@@ -1,0 +1,56 @@
+"""Plots of a search: scores in the order of trials, and by the value of a hyperparameter."""
+
+import re
+
+from tfbert.search import plots
+
+RATE = "train.learning_rate"
+
+
+def texts(svg):
+    return re.findall(r"<text[^>]*>([^<]*)</text>", str(svg))
+
+
+def heights(svg, name):
+    """Return how high the points of a curve are, in the order of trials; larger is lower on the page."""
+    path = re.search(rf'<path d="([^"]+)"[^>]*stroke: var\(--{name}\)', str(svg))[1]
+    return [float(y) for y in re.findall(r"[ML] [\d.]+ ([\d.]+)", path)]
+
+
+def trials(values, scores, path=RATE):
+    return [{"values": {path: value}, "score": score} for value, score in zip(values, scores, strict=True)]
+
+
+def test_the_best_so_far_never_gets_worse():
+    some = trials(range(4), [0.5, 0.7, 0.6, 0.9])
+    gain, loss = plots.history(some, "macro_f1", True), plots.history(some, "loss", False)
+    assert {"macro F1 on validation by trial", "trial", "best so far"} <= set(texts(gain))
+    rising, falling = heights(gain, "ink"), heights(loss, "ink")
+    assert rising == sorted(rising, reverse=True) and len(set(rising)) == 3
+    assert len(set(falling)) == 1
+    assert "trial" in texts(plots.history([], "loss", False))
+
+
+def test_few_values_have_their_names_and_a_mean_each():
+    drawn = texts(
+        plots.by_value(trials(["mean", "cls", "mean"], [0.5, 0.7, 0.9], "head.pooling"), "head.pooling", "f1")
+    )
+    assert {"F1 by head.pooling", "mean", "cls"} <= set(drawn)
+    numbers = texts(plots.by_value(trials([8, 32, 16, 8], [0.1, 0.2, 0.3, 0.4], "a.b"), "a.b", "f1"))
+    places = [numbers.index(value) for value in ("8", "16", "32")]
+    assert places == sorted(places)
+
+
+def test_many_numbers_lie_on_an_axis_of_their_size():
+    rates = [10 ** -(2 + i / 3) for i in range(9)]
+    drawn = texts(plots.by_value(trials(rates, [0.5] * 9), RATE, "f1"))
+    # By orders of magnitude.
+    assert {"1e-4", "3e-4", "0.001"} <= set(drawn)
+    even = texts(plots.by_value(trials([0.1 * i for i in range(9)], [0.5] * 9, "head.dropout"), "head.dropout", "f1"))
+    assert "1e-4" not in even and "0.4" in even
+
+
+def test_trials_without_the_value_are_left_out():
+    some = trials([0.5, None, 0.25], [0.1, 0.2, 0.3], "head.dropout") + [{"values": {}, "score": 0.4}]
+    drawn = texts(plots.by_value(some, "head.dropout", "f1"))
+    assert {"0.25", "0.5"} <= set(drawn) and "none" not in drawn

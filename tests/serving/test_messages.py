@@ -1,0 +1,68 @@
+"""Classes of protobuf messages that are described in Python: on the wire they are those of the real files."""
+
+import pytest
+from google.protobuf import struct_pb2, timestamp_pb2, wrappers_pb2
+
+from tfbert.serving.messages import message_classes
+
+PACKAGES = {
+    "first": {
+        "Color": {"RED": 0, "BLUE": 2},
+        "Point": {"x": "1 int64", "y": "2 float", "color": "3 .first.Color", "tags": "4 repeated string"},
+    },
+    "second": {
+        "Map": {"points": "1 map .first.Point", "counts": "2 map int32", "all": "3 repeated .first.Point"},
+        "Wrapped": {"number": "1 .google.protobuf.Int64Value", "raw": "2 bytes", "is_set": "3 bool"},
+    },
+}
+
+
+@pytest.fixture(scope="module")
+def classes():
+    return message_classes(PACKAGES, [wrappers_pb2.DESCRIPTOR])
+
+
+def test_messages_are_found_by_name_and_know_their_package(classes):
+    assert classes.keys() == {"Point", "Map", "Wrapped"}
+    assert classes["Point"].DESCRIPTOR.full_name == "first.Point"
+    assert classes["Map"].DESCRIPTOR.full_name == "second.Map"
+
+
+def test_values_survive_the_wire(classes):
+    point = classes["Point"](x=-5, y=0.5, color=2, tags=["a", "é"])
+    holder = classes["Map"](points={"p": point}, counts={"a": 3, "b": 4}, all=[point, point])
+    again = classes["Map"].FromString(holder.SerializeToString())
+    assert again == holder
+    assert (again.points["p"].x, again.points["p"].tags[1], dict(again.counts)) == (-5, "é", {"a": 3, "b": 4})
+    assert classes["Point"].DESCRIPTOR.fields_by_name["color"].enum_type.values_by_name["BLUE"].number == 2
+
+
+def test_bytes_on_the_wire_are_those_of_the_numbers_of_fields(classes):
+    # Field 1 as a varint, field 4 as text.
+    assert classes["Point"](x=3, tags=["a"]).SerializeToString() == b"\x08\x03\x22\x01a"
+    wrapped = classes["Wrapped"](number={"value": 7}, raw=b"\xff", is_set=True)
+    assert wrapped.SerializeToString() == b"\x0a\x02\x08\x07\x12\x01\xff\x18\x01"
+
+
+def test_a_map_is_that_of_protobuf():
+    # `google.protobuf.Struct` is a map from names to values.
+    [mine] = message_classes(
+        {"mine": {"Struct": {"fields": "1 map .google.protobuf.Value"}}}, [struct_pb2.DESCRIPTOR]
+    ).values()
+    real = struct_pb2.Struct()
+    real.update({"a": 1.5, "b": ["c", None]})
+    found = mine.FromString(real.SerializeToString())
+    assert found.fields["a"].number_value == 1.5
+    assert struct_pb2.Struct.FromString(found.SerializeToString()) == real
+
+
+def test_the_same_name_may_be_defined_twice():
+    one, two = (message_classes({"same": {"Message": {"a": f"{n} int64"}}}, []) for n in (1, 2))
+    assert one["Message"](a=1).SerializeToString() != two["Message"](a=1).SerializeToString()
+
+
+def test_known_files_are_needed():
+    with pytest.raises(TypeError, match="Timestamp"):
+        message_classes({"p": {"M": {"at": "1 .google.protobuf.Timestamp"}}}, [])
+    made = message_classes({"p": {"M": {"at": "1 .google.protobuf.Timestamp"}}}, [timestamp_pb2.DESCRIPTOR])
+    assert made["M"](at={"seconds": 9}).at.seconds == 9

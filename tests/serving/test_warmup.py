@@ -1,0 +1,33 @@
+"""Warm-up requests: written as TensorFlow Serving reads them, and read back."""
+
+import pytest
+import tensorflow as tf
+from tensorflow_serving.apis.prediction_log_pb2 import PredictionLog
+
+from tfbert.serving.warmup import WARMUP_FILE, read_warmup, write_warmup
+
+
+def values(request):
+    return {name: tf.make_ndarray(proto).tolist() for name, proto in request.inputs.items()}
+
+
+def test_one_item_and_all_of_them_are_asked(tmp_path):
+    items = [{"question": "a", "choices": ("b", "c")}, {"question": "ü", "choices": ("d",)}]
+    write_warmup(tmp_path, items)
+    one, batch = read_warmup(tmp_path)
+    assert values(one) == {"question": [b"a"], "choices": [[b"b", b"c"]]}
+    assert values(batch) == {"question": [b"a", "ü".encode()], "choices": [[b"b", b"c"], [b"d", b""]]}
+    assert {request.model_spec.signature_name for request in (one, batch)} == {"serving_default"}
+
+
+def test_the_file_is_where_a_server_looks_for_it(tmp_path):
+    write_warmup(tmp_path, [{"text": "a"}])
+    path = tmp_path / "assets.extra" / "tf_serving_warmup_requests"
+    assert path == tmp_path / WARMUP_FILE
+    logs = [PredictionLog.FromString(record) for record in tf.data.TFRecordDataset(str(path)).as_numpy_iterator()]
+    assert [log.WhichOneof("log_type") for log in logs] == ["predict_log"] * 2
+
+
+def test_a_model_without_the_file_is_refused(tmp_path):
+    with pytest.raises(tf.errors.NotFoundError, match="tf_serving_warmup_requests"):
+        list(read_warmup(tmp_path))

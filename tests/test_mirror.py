@@ -1,0 +1,59 @@
+"""`tests/` mirrors `tfbert/`: a module with logic has a test file of its name, in the folder of its package's name."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+# Modules whose tests have other names, until these are given theirs. Nothing is added to this list.
+EXCEPTIONS = {
+    "bench/baseline", "bench/optuna_peer", "bench/preparation_peer", "bench/processes", "bench/transformers_mlm_peer",
+    "bench/transformers_peer", "bench/wording", "bench/workers/asking", "bench/workers/kerasnlp_fit",
+    "bench/workers/litert_model", "bench/workers/load_client", "bench/workers/peer_answers",
+    "bench/workers/peer_fastapi", "bench/workers/peer_litserve", "bench/workers/peer_models",
+    "bench/workers/peer_pipeline", "bench/workers/saved_model", "heads/tokens", "pretraining/commands",
+    "pretraining/config", "pretraining/guesses", "pretraining/page", "pretraining/problem", "pretraining/rows",
+    "tasks/base", "tasks/base_pooled", "tasks/base_windows", "text/items", "training/finished", "training/updates",
+}  # fmt: skip
+
+
+def has_logic(tree: ast.Module) -> bool:
+    """Return whether a module defines a function; classes that only have fields hold no logic."""
+    return any(isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) for node in ast.walk(tree))
+
+
+def without_tests(root: Path) -> set[str]:
+    """Return the modules with logic that have no test file, by their paths in the package."""
+    missing = set()
+    for path in (root / "tfbert").rglob("*.py"):
+        module = path.relative_to(root / "tfbert").with_suffix("")
+        test = root / "tests" / module.with_name(f"test_{module.name}.py")
+        if not test.exists() and has_logic(ast.parse(path.read_text(encoding="utf-8"))):
+            missing.add(module.as_posix())
+    return missing
+
+
+def test_every_module_with_logic_has_a_test_file_of_its_name():
+    assert without_tests(ROOT) - EXCEPTIONS == set()
+
+
+def test_exceptions_that_are_no_longer_needed_are_removed():
+    assert EXCEPTIONS - without_tests(ROOT) == set()
+
+
+@pytest.mark.parametrize(
+    ("place", "code", "test", "is_missing"),
+    [
+        ("text/rows.py", "def f(): pass", "text/test_rows.py", False),
+        ("text/rows.py", "def f(): pass", "test_rows.py", True),
+        ("text/rows.py", "class A:\n    async def f(self): pass", "text/test_records.py", True),
+        ("text/rows.py", "LIMIT = 3\n\nclass A:\n    x: int", "text/test_records.py", False),
+        ("config.py", "def f(): pass", "test_config.py", False),
+    ],
+)
+def test_a_module_without_tests_is_found(tmp_path, place, code, test, is_missing):
+    for path, content in ((tmp_path / "tfbert" / place, code), (tmp_path / "tests" / test, "")):
+        path.parent.mkdir(parents=True)
+        path.write_text(content, encoding="utf-8")
+    assert without_tests(tmp_path) == ({place.removesuffix(".py")} if is_missing else set())
