@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from tensorflow.core.protobuf import saved_model_pb2
+
 from tfbert.text.inputs import batch_of
 
 OLDER_PYTHON = os.environ.get("TFBERT_SERVING_PYTHON")
