@@ -1,15 +1,13 @@
-"""The tag head, its loss, the best legal tags against all legal ones, and the spans that tags mark."""
+"""The loss of tags, the best legal tags against all legal ones, and the spans that tags mark."""
 
 import itertools
 
-import keras
 import numpy as np
-import pytest
 import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tfbert.heads.tags import TagHead, best_tags, spans_of, tag_losses
+from tfbert.heads.tags import best_tags, spans_of, tag_losses
 from tfbert.text.spans import Span, spans_of_tags, tags_of_types
 
 REPEATABLE = settings(deadline=None, derandomize=True, max_examples=60)
@@ -19,16 +17,6 @@ decode = tf.function(best_tags, input_signature=SIGNATURE, autograph=False)
 decode_words = tf.function(
     best_tags, input_signature=[*SIGNATURE, tf.TensorSpec([None, None], tf.bool)], autograph=False
 )
-
-
-def encoded(dtype="float32"):
-    return {"sequence_output": tf.constant(np.random.default_rng(3).normal(0, 2, (2, 4, 6)), dtype)}
-
-
-def make_head(**options):
-    head = TagHead(NUM_TAGS, **options)
-    head.build(6)
-    return head
 
 
 def log_probabilities(*shape, seed=0, scale=2.0):
@@ -48,36 +36,6 @@ def is_legal(tags, continues):
             return False
         before = tag
     return True
-
-
-def test_logits():
-    head, outputs = make_head(), encoded()
-    head.logits.bias.assign([0.5, -1.0, 2.0, 0.0, 1.0])
-    expected = outputs["sequence_output"].numpy() @ head.logits.kernel.numpy() + [0.5, -1.0, 2.0, 0.0, 1.0]
-    np.testing.assert_allclose(head(outputs, None), expected, rtol=1e-5, atol=1e-6)
-    assert head.uses_pooler is False
-
-
-@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
-def test_half_precision_is_tagged_in_float32(dtype):
-    outputs = encoded(dtype)
-    in_full = {name: tf.cast(value, "float32") for name, value in outputs.items()}
-    keras.config.set_dtype_policy("mixed_bfloat16")
-    try:
-        found = make_head()(outputs, None)
-    finally:
-        keras.config.set_dtype_policy("float32")
-    assert found.dtype == tf.float32
-    np.testing.assert_array_equal(found, make_head()(in_full, None))
-
-
-def test_dropout_and_seed():
-    head, outputs = make_head(dropout=0.5, seed=5), encoded()
-    still = head(outputs, None).numpy()
-    assert not np.array_equal(head(outputs, None, training=True), still)
-    np.testing.assert_array_equal(head(outputs, None, training=False), still)
-    np.testing.assert_array_equal(make_head(seed=5)(outputs, None), still)
-    assert not np.array_equal(make_head(seed=6)(outputs, None), still)
 
 
 def test_loss_is_the_mean_over_what_is_learned():
