@@ -22,7 +22,8 @@ from tfbert.serving.saved_predictor import SavedPredictor
 from tfbert.serving.scoring import evaluate
 from tfbert.serving.verify import check
 from tfbert.space import check_space
-from tfbert.tasks.base import check_options, fitted_from_json, list_tasks, load_task, used_options
+from tfbert.tasks.base import fitted_from_json, list_tasks, load_task
+from tfbert.tasks.base_config import check_options, used_options
 from tfbert.tasks.base_outputs import without_padding
 from tfbert.text.batches import batches
 from tfbert.training import run
@@ -175,8 +176,8 @@ def test_predictions_are_saved_with_the_run(run_dir, problem, task):
 
 def test_loss_falls_on_a_repeated_batch(problem, task):
     keras.utils.set_random_seed(0)
-    config = override(problem.config, {"encoder.dropout": 0.0, "head.dropout": 0.0})
-    model, _ = build_models(problem.task, problem.encoder, config)
+    problem = problem.with_config(override(problem.config, {"encoder.dropout": 0.0, "head.dropout": 0.0}))
+    model, _ = build_models(problem.task, problem.encoder, problem.config)
     optimizer = keras.optimizers.Adam(0.003)
     batch = next(iter(batches(problem.tokenized["train"], [np.arange(16)], 32)))
 

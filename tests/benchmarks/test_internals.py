@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from support import small
 import tensorflow as tf
+from support import small
 
 from benchmarks import internals
 from tfbert.encoder.backbone import load_encoder

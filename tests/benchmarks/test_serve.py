@@ -10,13 +10,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from support import small
-from tfbert.serving.predictor import Predictor
 
 from benchmarks import serve, served_model
 from benchmarks.processes import ROOT
 from benchmarks.tables import Row
 from benchmarks.workers import protocol
 from tfbert.files import read_json
+from tfbert.serving.saved_predictor import SavedPredictor
 
 # Predicts label 0 for every text, and writes the names of the ONNX files.
 STAND_IN = """
@@ -45,7 +45,7 @@ def test_others_predict_the_same_texts_and_are_compared_with_ours(options, serve
     ours, *others = serve.measure(options, PLAN).rows
     # The stand-in has no bfloat16.
     assert [row.system for row in others] == [serve.PEERS[kind] for kind in ("onnx", "onnx-int8", "torch")]
-    expected = Predictor(served.model_dir)([{"text": text} for text, _ in small.rows(12, 3)])
+    expected = SavedPredictor(served.model_dir)([{"text": text} for text, _ in small.rows(12, 3)])
     fraction = float(np.mean(expected["label_id"] == 0))
     difference = float(np.abs(expected["probabilities"] - [0.8, 0.1, 0.1]).max())
     for row in others:

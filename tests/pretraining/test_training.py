@@ -1,6 +1,7 @@
 """The loop of pretraining: that it learns, repeats, accumulates, stops, and says what it measured."""
 
 import dataclasses
+import itertools
 import math
 import os
 import signal
@@ -10,13 +11,16 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from support import packed
+from support.eager import run_eagerly
 
 from tfbert.config import override
 from tfbert.encoder.backbone import load_encoder
 from tfbert.pretraining.config import PretrainConfig
 from tfbert.pretraining.heads import PretrainingHead, PretrainingModel
-from tfbert.pretraining.training import PretrainingTrainer
+from tfbert.pretraining.objective import HeldOutEvaluation, PretrainingObjective
+from tfbert.training.checkpoint import Checkpoints
 from tfbert.training.interrupts import Stopped
+from tfbert.training.trainer import Trainer
 
 tf.config.experimental.enable_op_determinism()
 BASE = {
@@ -33,10 +37,9 @@ BASE = {
 HELD_OUT = packed.batcher(12, seed=9)
 
 
-@pytest.fixture
-def make_trainer(tmp_path):
+@pytest.fixture(scope="module")
+def make_trainer(tmp_path_factory):
     """Return a function from config paths to a trainer whose functions are not traced, which for a few is faster."""
-    numbers = iter(range(100))
 
     def make(count=24, is_traced=False, held_out=HELD_OUT, has_new_head=False, log=lambda *_: None, **values):
         config = override(PretrainConfig(), BASE | {name.replace("__", "."): value for name, value in values.items()})
@@ -45,24 +48,15 @@ def make_trainer(tmp_path):
         pairs = config.examples.pairs != "none"
         head = PretrainingHead(backbone, activation="gelu", layer_norm_epsilon=1e-12, with_pairs=pairs)
         model = PretrainingModel(backbone, head)
-        run_dir = tmp_path / f"run-{next(numbers)}"
-        run_dir.mkdir()
+        run_dir = tmp_path_factory.mktemp("run")
         train = dataclasses.replace(packed.batcher(count), masker=packed.masker(seed=config.train.seed))
-        trainer = PretrainingTrainer(
-            model=model,
-            evaluation_model=model,
-            config=config,
-            train=train,
-            held_out=held_out,
-            run_dir=run_dir,
-            identity="identity",
-            has_new_head=has_new_head,
-            log=log,
-        )
+        objective = PretrainingObjective(model, config, train, has_new_head)
+        evaluation = HeldOutEvaluation(model, objective, held_out, log)
+        checkpoints = Checkpoints(run_dir, "fingerprint", config.train.checkpoint_seconds)
+        trainer = Trainer(model, [objective], evaluation, config.train, checkpoints)
         if not is_traced:
-            for name in ("_gradients", "_add", "_update"):
-                setattr(trainer.updater, name, getattr(trainer.updater, name).python_function)
-            trainer._measure = trainer._measure.python_function
+            run_eagerly(trainer)
+            evaluation._sums = evaluation._sums.python_function
         return trainer
 
     return make
@@ -85,14 +79,15 @@ def test_it_learns_and_one_graph_serves_all_shapes(make_trainer):
     known = packed.batcher(24)
     trainer = make_trainer(is_traced=True, held_out=known, train__epochs=12, train__evaluations=1)
     progress = trainer.train()
-    before, after = (entry["held_out"] for entry in progress.evaluations)
+    before, after = (point.scores for point in progress.history)
     assert before["masked_word_loss"] == pytest.approx(math.log(len(packed.VOCABULARY)), abs=0.1)
     assert after["masked_word_loss"] < before["masked_word_loss"] - 0.15
     assert losses(progress)[-5:].mean() < losses(progress)[:5].mean() - 0.15
-    widths = {batch["token_ids"].shape[1] for batch in trainer.train_rows.stream(list(trainer._plan(0))[:3])}
+    (objective,) = trainer.objectives
+    widths = {batch["token_ids"].shape[1] for batch in objective.batches(objective.plan(0))}
     assert len(widths) > 1
-    assert trainer.updater._gradients.experimental_get_tracing_count() == 1
-    assert trainer._measure.experimental_get_tracing_count() == 1
+    assert trainer.updater._gradients["pretraining"].experimental_get_tracing_count() == 1
+    assert trainer.evaluator._sums.experimental_get_tracing_count() == 1
 
 
 def test_same_seed_same_bits_and_other_seed_other_losses(make_trainer):
@@ -104,14 +99,14 @@ def test_same_seed_same_bits_and_other_seed_other_losses(make_trainer):
 
 
 def test_masks_are_drawn_anew_in_every_epoch(make_trainer):
-    trainer = make_trainer()
-    plan = list(trainer._plan(0))
+    (objective,) = make_trainer().objectives
+    plan = list(itertools.chain(*objective.groups(0, 6)))
     assert [draw for _, draw, _ in plan] == [1, 1, 1, 2, 2, 2]
     for epoch in (plan[:3], plan[3:]):
         assert sorted(np.concatenate([rows for rows, _, _ in epoch])) == list(range(24))
     # From any update on, the plan is the end of the whole.
     for update in (1, 3, 4):
-        rest = list(trainer._plan(update))
+        rest = list(itertools.chain(*objective.groups(update, 6)))
         assert len(rest) == 6 - update
         assert all((a[0] == b[0]).all() and a[1:] == b[1:] for a, b in zip(rest, plan[update:], strict=True))
 
@@ -132,12 +127,12 @@ def test_accumulated_batches_equal_one_large_batch(make_trainer):
 
 def test_guesses_by_frequency_by_hand(make_trainer):
     trainer = make_trainer()
-    train, special = trainer.train_rows.rows.token_ids.tolist(), set(vars(packed.SPECIAL).values())
+    train, special = trainer.objectives[0].train.rows.token_ids.tolist(), set(vars(packed.SPECIAL).values())
     seen = {token: 1 + train.count(token) for token in range(len(packed.VOCABULARY)) if token not in special}
     batch = HELD_OUT.batch(np.arange(12), 0, 32)
     targets = batch["targets"][batch["weights"] > 0].tolist()
     most = max(seen, key=seen.get)
-    assert trainer.by_frequency() == pytest.approx(
+    assert trainer.evaluator.by_frequency() == pytest.approx(
         {
             "masked_word_loss": -sum(math.log(seen[t] / sum(seen.values())) for t in targets) / len(targets),
             "masked_word_accuracy": targets.count(most) / len(targets),
@@ -147,7 +142,7 @@ def test_guesses_by_frequency_by_hand(make_trainer):
 
 def test_what_is_measured(make_trainer):
     trainer = make_trainer(train__epochs=1)
-    found = trainer.measure()
+    found = trainer.evaluator.measure()
     batch = {name: tf.constant(v) for name, v in HELD_OUT.batch(np.arange(12), 0, 32).items()}
     sums = {name: float(value) for name, value in trainer.model.sums(batch, training=False).items()}
     masked, pairs = float(tf.reduce_sum(batch["weights"])), (batch["pair_labels"].numpy() >= 0).sum()
@@ -162,37 +157,37 @@ def test_what_is_measured(make_trainer):
         },
         rel=1e-5,
     )
-    assert trainer.measure() == found
+    assert trainer.evaluator.measure() == found
 
 
 def test_a_sample_of_the_held_out_rows(make_trainer):
     trainer = make_trainer(train__held_out_rows=4)
     lengths = HELD_OUT.lengths()[[0, 3, 7, 11]]
-    assert trainer.measure()["num_masked_words"] == sum(max(1, round(0.15 * (n - 3))) for n in lengths)
+    assert trainer.evaluator.measure()["num_masked_words"] == sum(max(1, round(0.15 * (n - 3))) for n in lengths)
 
 
 def test_evaluations_are_evenly_spread_and_logged(make_trainer):
     logged = []
     trainer = make_trainer(train__epochs=3, train__evaluations=2, log=lambda *args: logged.append(args))
     progress = trainer.train()
-    assert [entry["update"] for entry in progress.evaluations] == [0, 4, 9]
+    assert [point.update for point in progress.history] == [0, 4, 9]
     assert [[point["update"] for point in points] for _, points in logged] == [[], [1, 2, 3, 4], [5, 6, 7, 8, 9]]
-    assert progress.num_tokens == 3 * trainer.train_rows.lengths().sum()
+    assert progress.num_tokens == 3 * trainer.objectives[0].train.lengths().sum()
 
 
 def scripted(trainer, values):
     left = iter(values)
-    trainer.measure = lambda: {"masked_word_loss": next(left)}
+    trainer.evaluator.measure = lambda check: {"masked_word_loss": next(left)}
 
 
 def test_patience_stops_and_the_best_weights_come_back(make_trainer):
     trainer = make_trainer(train__epochs=6, train__evaluations=6, train__patience_evaluations=2)
     scripted(trainer, [3.0, 2.0, 2.0, 2.5, 1.0])
     seen = []
-    evaluate = trainer._evaluate
-    trainer._evaluate = lambda: (seen.append(weights(trainer)), evaluate())
+    measure = trainer.evaluator.measure
+    trainer.evaluator.measure = lambda check: seen.append(weights(trainer)) or measure(check)
     progress = trainer.train()
-    assert (progress.update, progress.best_update, progress.best_loss) == (9, 3, 2.0)
+    assert (progress.update, progress.best_update, progress.best_score) == (9, 3, 2.0)
     assert same(weights(trainer), seen[1])
     assert not same(seen[1], seen[3])
 
@@ -208,30 +203,32 @@ def test_an_encoder_that_only_gets_worse_stays_as_it_was(make_trainer):
 def test_new_heads_learn_before_the_encoder(make_trainer):
     trainer = make_trainer(train__epochs=4, train__head_updates_fraction=0.5, train__evaluations=2, has_new_head=True)
     start, at = weights(trainer), {}
-    evaluate = trainer._evaluate
-    trainer._evaluate = lambda: (at.__setitem__(trainer.progress.update, weights(trainer)), evaluate())
+    measure = trainer.evaluator.measure
+    trainer.evaluator.measure = lambda check: at.update({trainer.progress.update: weights(trainer)}) or measure(check)
     progress = trainer.train()
     assert list(at) == [0, 6, 12]
     num_encoder = len(trainer.model.backbone.weights)
     assert same(at[6][:num_encoder], start[:num_encoder])
     assert not any(np.array_equal(a, b) for a, b in zip(at[6][num_encoder:], start[num_encoder:], strict=True))
     assert not any(np.array_equal(a, b) for a, b in zip(at[12][:num_encoder], start[:num_encoder], strict=True))
-    assert make_trainer(train__head_updates_fraction=0.5).head_updates == 0
+    assert make_trainer(train__head_updates_fraction=0.5).num_head_updates == 0
     assert progress.finished
 
 
 def test_short_rows_first(make_trainer):
     trainer = make_trainer(train__epochs=2, train__short_updates_fraction=0.5)
-    assert [limit for _, _, limit in trainer._plan(0)] == [8, 8, 8, 32, 32, 32]
+    (objective,) = trainer.objectives
+    plan = itertools.chain(*objective.groups(0, objective.num_updates))
+    assert [limit for _, _, limit in plan] == [8, 8, 8, 32, 32, 32]
     progress = trainer.train()
-    lengths = trainer.train_rows.lengths()
+    lengths = objective.train.lengths()
     assert progress.num_tokens == np.minimum(lengths, 8).sum() + lengths.sum()
 
 
 def test_moving_averages_are_measured_and_kept(make_trainer):
     trainer = make_trainer(held_out=packed.batcher(24), train__epochs=1, train__evaluations=1, train__ema_momentum=0.5)
     averages = [np.asarray(v, np.float64) for v in trainer.model.trainable_variables]
-    apply = trainer.updater._update
+    apply = trainer.updater._apply
 
     def follow(gradients):
         nonlocal averages
@@ -239,12 +236,12 @@ def test_moving_averages_are_measured_and_kept(make_trainer):
         now = [np.asarray(v, np.float64) for v in trainer.model.trainable_variables]
         averages = [0.5 * average + 0.5 * value for average, value in zip(averages, now, strict=True)]
 
-    trainer.updater._update = follow
+    trainer.updater._apply = follow
     progress = trainer.train()
     assert progress.best_update == 3
     for variable, average in zip(trainer.model.trainable_variables, averages, strict=True):
         np.testing.assert_allclose(np.asarray(variable), average, atol=1e-6)
-    assert trainer.measure()["masked_word_loss"] == pytest.approx(progress.best_loss, rel=1e-6)
+    assert trainer.evaluator.measure()["masked_word_loss"] == pytest.approx(progress.best_score, rel=1e-6)
 
 
 def test_divergence_is_explained(make_trainer):
@@ -255,13 +252,32 @@ def test_divergence_is_explained(make_trainer):
 def test_rows_without_pairs(make_trainer):
     held_out = packed.batcher(6, pairs=False)
     progress = make_trainer(held_out=held_out, examples__pairs="none", train__epochs=1).train()
-    assert not any("pair" in name for name in [*progress.curve[0], *progress.evaluations[0]["held_out"]])
+    assert not any("pair" in name for name in [*progress.curve[0], *progress.history[0].scores])
 
 
 def test_epochs_by_the_number_of_rows():
     train = PretrainConfig().train
     assert [train.num_epochs(count) for count in (10, 1000, 4000, 10**6)] == [40, 20, 5, 3]
     assert dataclasses.replace(train, epochs=7).num_epochs(10) == 7
+
+
+@pytest.fixture(scope="module")
+def make_interruptible(make_trainer):
+    """Return a function that makes the same trainer as another process would."""
+
+    def make():
+        keras.backend.clear_session()  # so that layers have the same names
+        return make_trainer(train__checkpoint_seconds=1e9, train__ema_momentum=0.5)
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def whole(make_interruptible):
+    """Return a trainer that nothing has stopped."""
+    trainer = make_interruptible()
+    trainer.train()
+    return trainer
 
 
 # 24 rows are three updates an epoch; updates 3 and 6 are evaluated.
@@ -275,17 +291,9 @@ def test_epochs_by_the_number_of_rows():
         ("measured", 3, "update 6, during evaluation"),
     ],
 )
-def test_stopped_by_a_signal_it_goes_on_to_the_same_bits(make_trainer, where, count, place):
-    options = {"train__checkpoint_seconds": 1e9, "train__ema_momentum": 0.5}
-
-    def make():
-        keras.backend.clear_session()  # as in a process of its own, whose layers have the same names
-        return make_trainer(**options)
-
-    whole = make()
-    expected = whole.train()
-    trainer = make()
-    owner, name = (trainer.updater, "update") if where == "update" else (trainer, "_measured")
+def test_stopped_by_a_signal_it_goes_on_to_the_same_bits(make_interruptible, whole, where, count, place):
+    trainer = make_interruptible()
+    owner, name = (trainer.updater, "update") if where == "update" else (trainer.evaluation, "_batches")
     function, seen = getattr(owner, name), []
 
     def sending(*args):
@@ -297,12 +305,13 @@ def test_stopped_by_a_signal_it_goes_on_to_the_same_bits(make_trainer, where, co
     setattr(owner, name, sending)
     with pytest.raises(Stopped) as stopped:
         trainer.train()
-    saved = trainer.run_dir / "checkpoint.safetensors"
+    saved = trainer.checkpoints.run_dir / "checkpoint.safetensors"
     assert (stopped.value.message, stopped.value.exit_code) == (f"stopped after {place}; saved {saved}", 130)
-    again = make()
-    again.run_dir = again.keeper.run_dir = trainer.run_dir
+    again = make_interruptible()
+    again.checkpoints.run_dir = trainer.checkpoints.run_dir
     progress = again.train()
-    assert (trainer.run_dir / "best.safetensors").read_bytes() == (whole.run_dir / "best.safetensors").read_bytes()
+    best = [each.checkpoints.run_dir / "best.safetensors" for each in (trainer, whole)]
+    assert best[0].read_bytes() == best[1].read_bytes()
     assert same(weights(again), weights(whole))
-    found = [[(entry["update"], entry["held_out"]) for entry in p.evaluations] for p in (progress, expected)]
-    assert found[0] == found[1] and progress.curve == expected.curve
+    found = [[(point.update, point.scores) for point in p.history] for p in (progress, whole.progress)]
+    assert found[0] == found[1] and progress.curve == whole.progress.curve

@@ -11,7 +11,7 @@ from tfbert.search import loop
 from tfbert.search.loop import Searcher
 from tfbert.search.oracles import make_oracle
 from tfbert.search.plan import Plan
-from tfbert.training.trainer import Progress
+from tfbert.training.fine_tuning import EpochHistory
 
 
 @pytest.fixture
@@ -19,7 +19,7 @@ def trainings(monkeypatch):
     """Replace training; returns the list of configs that were trained, in order."""
     trained = []
 
-    def fit(problem, config, run_dir, log=lambda *_: None, is_hopeless=lambda history: False, models=None):
+    def fit(problem, config, run_dir, log=lambda *_: None, should_stop_early=lambda history: False, models=None):
         if config.train.batch_size > FITS:
             raise MemoryError("no more")
         trained.append(config)
@@ -28,11 +28,11 @@ def trainings(monkeypatch):
             score = quality(config) * epoch / epochs
             history.append({"epoch": epoch, "loss": 1.0, "examples_per_second": 1.0, "validation": {"f1": score}})
             log(history[-1], [])
-            if is_hopeless(history):
+            if should_stop_early(history):
                 break
         for name in ("best", "checkpoint"):
             (run_dir / f"{name}.safetensors").write_bytes(b"weights")
-        return None, Progress(history=history, best_epoch=len(history), finished=True)
+        return None, EpochHistory(history, len(history))
 
     monkeypatch.setattr(loop.run, "fit", fit)
     # There is nothing to clear, and looking for it takes longer than all the rest.

@@ -11,7 +11,7 @@ from tfbert.search import confirm, loop
 from tfbert.search.confirm import DEFAULT
 from tfbert.search.run import verdict
 from tfbert.search.trials import Trial
-from tfbert.training.trainer import Progress
+from tfbert.training.fine_tuning import EpochHistory
 from tfbert.training.updates import Diverged
 
 RECORDS = 400
@@ -41,7 +41,7 @@ def searcher(make_searcher, monkeypatch):
             on_disk.append(len(list(searcher.out_dir.rglob("best.safetensors"))))
             (run_dir / f"{name}.safetensors").write_bytes(b"weights")
         score = config.train.weight_decay + 0.001 * config.train.seed
-        return FakePredictor(config), Progress(history=[{"validation": {"f1": score}}], best_epoch=1)
+        return FakePredictor(config), EpochHistory([{"validation": {"f1": score}}], 1)
 
     def predict_held_out(problem, predictor):
         config = predictor.config

@@ -11,7 +11,7 @@ from support import small
 from tfbert.config import Config, override
 from tfbert.search.hypermodel import HyperModel, declare, searchable, values_of
 from tfbert.space import Choice, LogRange, Range, When, check_space
-from tfbert.training import run
+from tfbert.training import fine_tuning
 from tfbert.training.problem import prepare
 
 SPACE = {
@@ -96,8 +96,8 @@ def test_trials_that_learn_the_head_alone_share_the_vectors_of_the_encoder(tmp_p
     values = {"train__trainable_layers": 0, "train__epochs": 1, "head__start": "random"}
     model = HyperModel(small.config(data_dir, **values), space)
     asked = []
-    predict_rows = run.predict_rows
-    monkeypatch.setattr(run, "predict_rows", lambda *args: asked.append(len(args[-1])) or predict_rows(*args))
+    predict_rows = fine_tuning.predict_rows
+    monkeypatch.setattr(fine_tuning, "predict_rows", lambda *args: asked.append(len(args[-1])) or predict_rows(*args))
     for rate in (2e-3, 4e-3):
         hyperparameters = HyperParameters()
         hyperparameters.Fixed("train.learning_rate", rate)

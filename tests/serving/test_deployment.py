@@ -21,7 +21,7 @@ TEMPLATES = small.ROOT / "deploy"
 def loaded_once():
     """Load the model once for all that is rendered."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(deployment, "Predictor", functools.cache(Predictor))
+        patch.setattr(deployment, "SavedPredictor", functools.cache(SavedPredictor))
         yield
 
 

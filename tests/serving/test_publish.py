@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 from support import small
+from tfbert.training.finished import load_run
 
 from tfbert.serving import publish
-from tfbert.training.finished import load_run
 
 METRICS = {"accuracy": {"value": 0.87654, "low": 0.81, "high": 0.93}}
 

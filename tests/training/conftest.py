@@ -1,15 +1,19 @@
 """Small data, and trainings of it that take a second."""
 
-import os
+import dataclasses
 
 import keras
 import pytest
 import tensorflow as tf
 from support import small
+from support.eager import run_eagerly
 
 from tfbert.config import override
-from tfbert.training.problem import build_models, make_answering, prepare
-from tfbert.training.trainer import Trainer
+from tfbert.models.build import build_models
+from tfbert.models.predictor import Predictor
+from tfbert.training.checkpoint import Checkpoints
+from tfbert.training.fine_tuning import task_trainer
+from tfbert.training.problem import prepare
 
 # Whatever machine runs this, the same seed gives the same numbers.
 tf.config.experimental.enable_op_determinism()
@@ -25,44 +29,35 @@ def base_problem(data_dir):
     return prepare(small.config(data_dir))
 
 
-@pytest.fixture
-def make_trainer(base_problem, tmp_path):
+@pytest.fixture(scope="session")
+def make_trainer(base_problem, tmp_path_factory):
     """Return a function from config paths to a trainer.
 
     Args of the function: `mode` is `real` or `eager`, which for a few updates is faster than tracing and compiling;
     `examples` cuts the training split; `change` is called with the model before there is an optimizer; the rest are
     config paths.
     """
-    numbers = iter(range(100))
 
-    def make(mode="eager", run_dir=None, validation=True, identity="identity", examples=None, change=None, **values):
+    def make(
+        mode="eager", run_dir=None, validation=True, fingerprint="fingerprint", examples=None, change=None, **values
+    ):
         values = {path.replace("__", "."): value for path, value in values.items()}
         config = override(base_problem.config, values)
         keras.utils.set_random_seed(config.train.seed)
-        model, evaluation_model = build_models(base_problem, config)
+        model, evaluation_model = build_models(base_problem.task, base_problem.encoder, config)
         if change:
             change(model)
-        answering = make_answering(base_problem, evaluation_model, config)
+        predictor = Predictor(base_problem.task, evaluation_model, base_problem.tokenizer, config)
         train = base_problem.tokenized["train"]
-        train = train.head(examples or len(train))
-        if run_dir is None:
-            run_dir = tmp_path / f"run-{next(numbers)}"
-            os.mkdir(run_dir)
-        trainer = Trainer(
-            task=base_problem.task,
-            facts=base_problem.facts,
-            model=model,
-            answering=answering,
-            config=config,
-            train=train,
-            validation=base_problem.splits["validation"] if validation else None,
-            run_dir=run_dir,
-            identity=identity,
-        )
+        tokenized = base_problem.tokenized | {"train": train.head(examples or len(train))}
+        splits = {name: split for name, split in base_problem.splits.items() if validation or name != "validation"}
+        problem = dataclasses.replace(base_problem, tokenized=tokenized, splits=splits)
+        run_dir = run_dir or tmp_path_factory.mktemp("run")
+        checkpoints = Checkpoints(run_dir, fingerprint, config.train.checkpoint_seconds)
+        trainer = task_trainer(problem, config, model, predictor, checkpoints)
         if mode == "eager":
-            for name in ("_gradients", "_add", "_update"):
-                setattr(trainer.updater, name, getattr(trainer.updater, name).python_function)
-            answering.answer = answering.answer.python_function
+            run_eagerly(trainer)
+            predictor._decode = predictor._decode.python_function
         return trainer
 
     return make

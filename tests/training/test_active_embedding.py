@@ -21,7 +21,7 @@ def weights_after(trainer):
 def test_a_training_learns_what_it_would_learn_with_the_whole_table(make_trainer, monkeypatch):
     trainer = make_trainer(examples=24, **PLAIN)
     table = trainer.model.backbone.token_embedding.embeddings
-    before, read = np.asarray(table), trainer.train_split.token_ids()
+    before, read = np.asarray(table), trainer.objectives[0].token_ids()
     assert 0 < len(read) < len(before)
     found = weights_after(trainer)
     unread = np.setdiff1d(np.arange(len(before)), read)
@@ -35,7 +35,7 @@ def test_a_training_learns_what_it_would_learn_with_the_whole_table(make_trainer
 
 def test_the_optimizer_and_the_wire_have_the_read_rows_only(make_trainer):
     trainer = make_trainer(examples=8)
-    read = len(trainer.train_split.token_ids())
+    read = len(trainer.objectives[0].token_ids())
     size = trainer.model.backbone.hidden_dim
     sizes = [tuple(variable.shape) for variable in trainer.updater.optimizer.variables]
     assert sizes.count((read, size)) == 2  # Adam's two moments
@@ -87,6 +87,6 @@ def test_moving_averages_of_the_rows_are_in_the_model_for_as_long_as_those_of_al
     trainer.updater.complete_model()
     trained = np.asarray(table)
     with trainer.updater.averages_in_place():
-        read = trainer.train_split.token_ids()
+        read = trainer.objectives[0].token_ids()
         np.testing.assert_allclose(np.asarray(table)[read], trained[read] - 1, atol=1e-6)
     np.testing.assert_array_equal(table, trained)

@@ -62,15 +62,25 @@ def test_files_of_versions_without_checksums_are_loaded(tmp_path):
 
 
 def test_damaged_best_weights_are_told_when_they_are_loaded_and_when_training_goes_on(tmp_path):
-    keeper = checkpoint.Keeper(tmp_path, "mine", 0)
-    keeper.keep_best({"model/kernel": ARRAYS["model/kernel"]})
-    keeper.save(ARRAYS, STATE["progress"])
-    assert keeper.resume()[1]["name"] == "é"
+    checkpoints = checkpoint.Checkpoints(tmp_path, "mine", 0)
+    checkpoints.keep_best({"model/kernel": ARRAYS["model/kernel"]})
+    checkpoints.save(ARRAYS, STATE["progress"])
+    assert checkpoints.resume()[1]["name"] == "é"
     flip(tmp_path / BEST, ARRAYS["model/kernel"])
     with pytest.raises(ValueError, match=r"best\.safetensors: damaged: .*restore it from a copy, or train again"):
         checkpoint.load_best(tmp_path)
     with pytest.raises(ValueError, match=r"best\.safetensors: damaged: .*remove it and checkpoint.safetensors"):
-        keeper.resume()
+        checkpoints.resume()
+
+
+def test_a_checkpoint_of_another_version_is_refused(tmp_path):
+    checkpoints = checkpoint.Checkpoints(tmp_path, "mine", 0)
+    checkpoint.save(tmp_path / CHECKPOINT, ARRAYS, STATE | {"identity": "mine"})
+    with pytest.raises(ValueError, match=r"checkpoint\.safetensors: was written by another version.*remove it"):
+        checkpoints.resume()
+    checkpoint.save(tmp_path / CHECKPOINT, ARRAYS, STATE | {"identity": "yours"})
+    with pytest.raises(ValueError, match="is of another run"):
+        checkpoints.resume()
 
 
 def test_a_full_disk_leaves_the_last_checkpoint(tmp_path, monkeypatch):

@@ -11,7 +11,7 @@ from safetensors.numpy import load_file
 from support import small
 
 from tfbert.text.datasets import plan_training
-from tfbert.training.distribution import ALONE, Replicas, join, watched
+from tfbert.training.distribution import ALONE, Replicas, join, translated_worker_errors
 
 # Sums over two processes are added in another order than those of one.
 TOLERANCE = 1e-5
@@ -92,12 +92,16 @@ def test_only_the_chief_prints(runs):
 
 MIRRORED = """
 import json, sys
+from pathlib import Path
 import keras, numpy as np, tensorflow as tf
 sys.path.insert(0, sys.argv[1])
 from support import small
 cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
 from tfbert.training import run
+from tfbert.training.checkpoint import Checkpoints
+from tfbert.training.fine_tuning import task_trainer
+from tfbert.models.predictor import Predictor
 from tfbert.training.problem import prepare
 found = []
 for distribution, steps in (("none", 1), ("mirrored", 2)):
@@ -105,13 +109,16 @@ for distribution, steps in (("none", 1), ("mirrored", 2)):
     values |= {"train.accumulation_steps": steps, "train.batch_size": 8 // steps}
     problem = prepare(small.config(sys.argv[2], **values))
     model, evaluation_model = run.build(problem, problem.config)
-    answering = run.make_answering(problem, evaluation_model, problem.config)
-    trainer = run._trainer(problem, problem.config, model, answering, None)
+    predictor = Predictor(problem.task, evaluation_model, problem.tokenizer, problem.config)
+    trainer = task_trainer(problem, problem.config, model, predictor, Checkpoints(Path(), "fingerprint", 0))
+    (objective,), replicas = trainer.objectives, problem.replicas
     plan = [np.arange(8), np.arange(8, 15), np.arange(15, 16)]
     losses = []
     for indices in plan:
         group = [indices] if steps == 1 else [part for part in (indices[:4], indices[4:]) if len(part)]
-        losses.append(trainer._train_group(trainer.replicas.stream(((i,) for i in group), trainer._batches), group))
+        planned = [(units,) for units in group]
+        group = objective.group(planned, replicas.stream(planned, objective.batches), replicas)
+        losses.append(trainer.updater.update({"task": group})["task"]["loss"] / group.counts["loss"])
     weights = [v.numpy() for v in model.trainable_variables]
     alone = alone if found else weights
     difference = max(float(np.abs(a - b).max()) for a, b in zip(weights, alone, strict=True))
@@ -162,7 +169,7 @@ def test_parts_of_all_replicas_are_the_batch():
 @pytest.mark.parametrize("worker", [0, 1])
 def test_dropout_differs_between_processes_and_repeats(make_trainer, monkeypatch, worker):
     trainer = make_trainer(train__ema_momentum=0.5)
-    monkeypatch.setattr(Replicas, "from_chief", lambda self, arrays: arrays)
+    monkeypatch.setattr(Replicas, "broadcast", lambda self, arrays: arrays)
     before = trainer.updater.arrays()
     trainer.updater.replicas = Replicas("multi_worker", TwoByTwo(), worker, 2)
     trainer.updater.share()
@@ -180,10 +187,10 @@ def test_fewer_examples_than_replicas_are_refused():
 
 
 def test_other_data_than_the_chiefs_is_refused(monkeypatch):
-    monkeypatch.setattr(Replicas, "from_chief", lambda self, arrays: heard or arrays)
+    monkeypatch.setattr(Replicas, "broadcast", lambda self, arrays: heard or arrays)
     heard = {}
     Replicas().check_same("mine")
-    heard = {"identity": np.float64(7)}
+    heard = {"fingerprint": np.float64(7)}
     with pytest.raises(ValueError, match="worker 1 has other data or another config than the chief"):
         Replicas("multi_worker", TwoByTwo(), 1, 2).check_same("mine")
 
@@ -221,9 +228,12 @@ def test_what_is_joined_without_a_cluster(monkeypatch):
 
 
 def test_a_lost_connection_says_what_to_do():
-    with pytest.raises(ConnectionError, match="is gone .*aborted by: reset.*start all again"), watched():
+    with (
+        pytest.raises(ConnectionError, match="is gone .*aborted by: reset.*start all again"),
+        translated_worker_errors(),
+    ):
         raise tf.errors.UnavailableError(
             None, None, "Graph execution error:\nCollective ops is aborted by: reset\nmore"
         )
-    with pytest.raises(tf.errors.InvalidArgumentError), watched():
+    with pytest.raises(tf.errors.InvalidArgumentError), translated_worker_errors():
         raise tf.errors.InvalidArgumentError(None, None, "shapes")

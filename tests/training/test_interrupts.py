@@ -31,9 +31,13 @@ def before():
         signal.signal(number, handler)
 
 
+def run_dir_of(trainer):
+    return trainer.checkpoints.run_dir
+
+
 def send_at(trainer, where, count, number=signal.SIGTERM):
     """Send a signal to this process when a trainer does something for the n-th time."""
-    owner, name = (trainer.updater, "update") if where == "update" else (trainer, "_validate")
+    owner, name = (trainer.updater, "update") if where == "update" else (trainer.evaluation, "measure")
     function, seen = getattr(owner, name), []
 
     def sending(*args):
@@ -45,11 +49,12 @@ def send_at(trainer, where, count, number=signal.SIGTERM):
     setattr(owner, name, sending)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def whole(make_trainer):
+    """Return the best weights and the history of a training that nothing stopped."""
     trainer = make_trainer(**OPTIONS)
     history = trainer.train().history
-    return (trainer.run_dir / BEST).read_bytes(), [(entry["loss"], entry["validation"]) for entry in history]
+    return (run_dir_of(trainer) / BEST).read_bytes(), [(point.loss, point.scores) for point in history]
 
 
 @pytest.mark.parametrize("moment", MOMENTS)
@@ -59,13 +64,13 @@ def test_stopped_and_continued_is_bit_identical(make_trainer, whole, before, mom
     send_at(trainer, where, count)
     with pytest.raises(Stopped) as stopped:
         trainer.train()
-    assert stopped.value.message == f"stopped after {place}; saved {trainer.run_dir / CHECKPOINT}"
+    assert stopped.value.message == f"stopped after {place}; saved {run_dir_of(trainer) / CHECKPOINT}"
     assert (stopped.value.number, stopped.value.exit_code) == (signal.SIGTERM, 143)
     assert {number: signal.getsignal(number) for number in interrupts.SIGNALS} == before
-    again = make_trainer(run_dir=trainer.run_dir, **OPTIONS)
+    again = make_trainer(run_dir=run_dir_of(trainer), **OPTIONS)
     history = again.train().history
-    found = [(entry["loss"], entry["validation"]) for entry in history]
-    assert ((trainer.run_dir / BEST).read_bytes(), found) == whole
+    found = [(point.loss, point.scores) for point in history]
+    assert ((run_dir_of(trainer) / BEST).read_bytes(), found) == whole
 
 
 def test_a_second_ctrl_c_does_not_wait(make_trainer, before):
@@ -81,7 +86,7 @@ def test_a_second_ctrl_c_does_not_wait(make_trainer, before):
     with pytest.raises(KeyboardInterrupt) as stopped:
         trainer.train()
     assert not isinstance(stopped.value, Stopped)
-    assert not (trainer.run_dir / CHECKPOINT).exists()
+    assert not (run_dir_of(trainer) / CHECKPOINT).exists()
 
 
 def test_requests():

@@ -162,7 +162,7 @@ def test_every_optimizer_lowers_the_loss_of_a_run(make_trainer, name):
 def model(base_problem):
     from tfbert.training.problem import build_models
 
-    return build_models(base_problem, base_problem.config)[0]
+    return build_models(base_problem.task, base_problem.encoder, base_problem.config)[0]
 
 
 def train_config(base_problem, **values):

@@ -8,9 +8,10 @@ import pytest
 from support import small
 
 from tfbert.encoder import presets
+from tfbert.models.build import build_models
 from tfbert.tasks.base import list_tasks
 from tfbert.text.unknown_tokens import advise
-from tfbert.training.problem import build_models, prepare
+from tfbert.training.problem import prepare
 
 LENGTHS = dict.fromkeys(list_tasks(), 128) | {"answers": 384}
 CHINESE = ["味道很好，送餐也快", "太慢了，不好吃", "非常满意，下次再来", "送来的时候都凉了"]
@@ -28,7 +29,7 @@ def test_every_task_works_with_tiny_and_nothing_else_set(name):
     problem = prepare(config)
     assert problem.encoder.backbone.max_sequence_length == 512
     keras.utils.set_random_seed(0)
-    model, _ = build_models(problem, config)
+    model, _ = build_models(problem.task, problem.encoder, config)
     ids = np.full((2, LENGTHS[name]), 7, np.int32)
     packed = {"token_ids": ids, "segment_ids": np.zeros_like(ids), "padding_mask": np.ones_like(ids)}
     sequence = np.asarray(model.backbone(packed)["sequence_output"])
@@ -65,8 +66,8 @@ def test_a_rare_label_does_not_stop_training(tmp_path):
     write(tmp_path / "data.csv", pairs)
     for fraction in (0.1, 0.2, 0.3, 0.4):
         problem = prepare(small.config(tmp_path / "data.csv", data__test_fraction=fraction))
-        assert problem.facts["labels"] == ["card", "fee", "loan", "rare"]
-        assert problem.facts["counts"][3] == 1
+        assert problem.task.labels == ("card", "fee", "loan", "rare")
+        assert problem.tokenized["train"].targets["label_id"].tolist().count(3) == 1
         assert (
             "1 label with one example in train, too few to learn from (add examples of them, or merge or remove these "
             "labels): 'rare'"

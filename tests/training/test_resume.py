@@ -77,13 +77,13 @@ def test_nothing_half_written_stays(runs):
 @pytest.fixture
 def stopped(make_trainer, tmp_path):
     """Return a run directory in which a training stands after its first update."""
-    trainer = make_trainer("eager", run_dir=tmp_path, examples=8, identity="mine")
-    trainer._save_checkpoint()
+    trainer = make_trainer("eager", run_dir=tmp_path, examples=8, fingerprint="mine")
+    trainer.checkpoints.save(trainer.updater.arrays(), trainer.progress.to_dict())
     return tmp_path
 
 
 def test_checkpoint_of_another_run_is_refused(make_trainer, stopped):
-    other = make_trainer("eager", run_dir=stopped, examples=8, identity="other data or config")
+    other = make_trainer("eager", run_dir=stopped, examples=8, fingerprint="other data or config")
     with pytest.raises(ValueError, match=r"checkpoint.safetensors: is of another run .*wanted an empty --out"):
         other.train()
 
@@ -93,7 +93,7 @@ def test_truncated_checkpoint_is_refused(make_trainer, stopped, size):
     path = stopped / CHECKPOINT
     path.write_bytes(path.read_bytes()[:size])
     with pytest.raises(ValueError, match=r"checkpoint.safetensors: not a tfbert checkpoint .*remove it to start over"):
-        make_trainer("eager", run_dir=stopped, examples=8, identity="mine").train()
+        make_trainer("eager", run_dir=stopped, examples=8, fingerprint="mine").train()
 
 
 def test_identity_changes_with_config_and_data(base_problem, tmp_path):

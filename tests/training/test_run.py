@@ -11,7 +11,7 @@ import pytest
 from support import small
 
 from tfbert.config import Config, from_dict, override
-from tfbert.training import run
+from tfbert.training import fine_tuning, run
 from tfbert.training.interrupts import Stopped
 from tfbert.training.problem import prepare
 
@@ -97,14 +97,14 @@ def test_finished_seeds_of_another_config_or_other_data_are_refused(base_problem
 
 
 def test_a_signal_before_training_lets_the_start_of_the_head_end(base_problem, tmp_path, monkeypatch):
-    start, ended = run._start_head, []
+    start, ended = run.initialize_head, []
 
     def sending(*args):
         os.kill(os.getpid(), signal.SIGINT)
         start(*args)
         ended.append("the start of the head")
 
-    monkeypatch.setattr(run, "_start_head", sending)
+    monkeypatch.setattr(run, "initialize_head", sending)
     with pytest.raises(Stopped) as stopped:
         run.fit(base_problem, base_problem.config, tmp_path)
     assert ended == ["the start of the head"]
@@ -135,12 +135,13 @@ def test_a_head_alone_is_learned_from_vectors_that_are_computed_once(base_proble
     config = override(base_problem.config, {"train.trainable_layers": 0, "head.pooling": pooling})
     problem = base_problem.with_config(config)
     given, found = [], []
-    make = run.Trainer
-    monkeypatch.setattr(run, "Trainer", lambda **parts: given.append(parts["vectors"]) or make(**parts))
+    make = fine_tuning.TaskObjective
+    monkeypatch.setattr(fine_tuning, "TaskObjective", lambda *parts: given.append(parts[-1]) or make(*parts))
     for name, most in {"held": 2**30, "not held": 0}.items():
-        monkeypatch.setattr(run, "_MOST_VECTOR_BYTES", most)
+        monkeypatch.setattr(fine_tuning, "_MAX_VECTOR_BYTES", most)
         (tmp_path / name).mkdir()
-        found.append([loss for _, loss, _ in run.fit(problem, config, tmp_path / name)[1].losses])
+        found.append([])
+        run.fit(problem, config, tmp_path / name, lambda _, updates: found[-1].extend(loss for _, loss, _ in updates))
     assert len(found[0]) == 6
     np.testing.assert_allclose(found[0], found[1], rtol=1e-5)
     # The pooler has weights and learns with the head, so that its vectors do not stay as they are.

@@ -2,16 +2,16 @@
 
 import dataclasses
 import math
-import types
 
 import numpy as np
 import pytest
 import tensorflow as tf
-from tfbert.training.answering import answer_all
 
+from tfbert.models.predictor import predict_all
 from tfbert.tasks.base import load_task
-from tfbert.text.datasets import batches, plan_training
 from tfbert.training import checkpoint
+from tfbert.training.fine_tuning import EpochHistory
+from tfbert.training.objectives import Group
 
 # The first update losses of the tiny encoder with seed 3 on the data of `small.write_data`. They change with the data,
 # the initial weights, the order of batches, dropout, the optimizer: with anything that decides a training.
@@ -20,11 +20,11 @@ GOLDEN = [1.117826, 1.156896, 1.092957, 1.065117, 1.006783]
 # where that is: losses are off by some 1e-4 from the first one on. A learning rate that is 5 % larger changes them by
 # far more.
 GOLDEN_TOLERANCE = 5e-4
-TIMES = ("seconds", "validation_seconds", "examples_per_second")
+TIMES = ("seconds", "evaluation_seconds")
 
 
 def losses(progress):
-    return np.array([loss for _, loss, _ in progress.losses])
+    return np.array([point["loss"] for point in progress.curve])
 
 
 def weights(model):
@@ -32,7 +32,7 @@ def weights(model):
 
 
 def without_times(history):
-    return [{name: value for name, value in entry.items() if name not in TIMES} for entry in history]
+    return [{name: value for name, value in vars(point).items() if name not in TIMES} for point in history]
 
 
 def same(ones, others):
@@ -43,7 +43,7 @@ def test_golden_losses(make_trainer):
     trainer = make_trainer("real", train__seed=3)
     progress = trainer.train()
     np.testing.assert_allclose(losses(progress)[:5], GOLDEN, rtol=0, atol=GOLDEN_TOLERANCE)
-    assert [update for update, _, _ in progress.losses] == [1, 2, 3, 4, 5, 6]
+    assert [point["update"] for point in progress.curve] == [1, 2, 3, 4, 5, 6]
     # What lets the other tests do without tracing.
     eager = make_trainer(train__seed=3, examples=24, train__epochs=2).train()
     np.testing.assert_allclose(losses(eager), losses(progress), rtol=1e-4)
@@ -51,24 +51,25 @@ def test_golden_losses(make_trainer):
     assert np.abs(losses(faster)[:5] - GOLDEN).max() > 5 * GOLDEN_TOLERANCE
     # A function traced anew for a shape it has not met is another graph, which rounds in another way: a training that
     # goes on after a kill, and meets the shapes in another order, would part from one that was not killed.
-    plan = plan_training(np.minimum(trainer.train_split.lengths(), 32), 8, 3, 0)
-    found = list(batches(trainer.train_split, plan, 32))
+    (objective,) = trainer.objectives
+    found = list(objective.batches(objective.plan(0)))
     assert len({tuple(batch["token_ids"].shape) for batch in found}) > 1
-    trainer.updater.update(found, {"loss": 24.0})
-    assert trainer.updater._gradients.experimental_get_tracing_count() == 1
-    assert trainer.answering.answer.experimental_get_tracing_count() == 1
+    trainer.updater.update({"task": Group(found, {"loss": 24.0})})
+    assert trainer.updater._gradients["task"].experimental_get_tracing_count() == 1
+    assert trainer.evaluator.predictor._decode.experimental_get_tracing_count() == 1
 
 
 def test_rows_of_records_are_computed_in_halves_with_the_same_logits(make_trainer, monkeypatch):
     trainer = make_trainer(encoder__dropout=0.0, head__dropout=0.0)
-    (batch,) = batches(trainer.train_split, [np.arange(9)], 32).take(1)
-    assert not trainer.task.by_record
+    (objective,) = trainer.objectives
+    (batch,) = objective.batches([(np.arange(9),)]).take(1)
+    assert not objective.task.by_record
     widths = []
     call = trainer.model.call
     monkeypatch.setattr(trainer.model, "call", lambda i, **k: widths.append(i["token_ids"].shape[1]) or call(i, **k))
-    whole = trainer._logits(batch)
-    monkeypatch.setattr(trainer.task, "by_record", True)
-    np.testing.assert_allclose(trainer._logits(batch), whole, atol=1e-5)
+    whole = objective.logits(batch)
+    monkeypatch.setattr(objective.task, "by_record", True)
+    np.testing.assert_allclose(objective.logits(batch), whole, atol=1e-5)
     assert len(widths) == 3 and widths[1] < widths[2] == widths[0]
 
 
@@ -77,7 +78,7 @@ def test_same_seed_same_bits_and_other_seed_other_losses(make_trainer):
     first, again, other = [trainer.train() for trainer in trainers]
     assert same(weights(trainers[0].model), weights(trainers[1].model))
     assert without_times(first.history) == without_times(again.history)
-    assert first.losses == again.losses
+    assert first.curve == again.curve
     assert not np.allclose(losses(first), losses(other), atol=1e-3)
 
 
@@ -104,7 +105,7 @@ def test_accumulated_batches_equal_one_large_batch(make_trainer, weighted):
     large = make_trainer(examples=20, train__batch_size=32, **values)
     small = make_trainer(examples=20, train__batch_size=8, train__accumulation_steps=4, **values)
     one, four = large.train(), small.train()
-    assert len(one.losses) == len(four.losses) == 2
+    assert len(one.curve) == len(four.curve) == 2
     np.testing.assert_allclose(losses(four), losses(one), rtol=1e-5)
     for a, b in zip(weights(large.model), weights(small.model), strict=True):
         np.testing.assert_allclose(a, b, atol=2e-5)
@@ -120,11 +121,12 @@ def test_a_batch_in_parts_is_learned_as_a_whole_one(make_trainer, mode):
     seen = []
     for trainer in trainers:
         shapes = []
-        make = trainer._batches
-        trainer._batches = lambda plan, make=make, shapes=shapes: watched(make(plan), shapes)
+        (objective,) = trainer.objectives
+        make = objective.batches
+        objective.batches = lambda plan, make=make, shapes=shapes: watched(make(plan), shapes)
         seen.append(shapes)
     whole, parts = [trainer.train() for trainer in trainers]
-    assert len(whole.losses) == len(parts.losses) == 4
+    assert len(whole.curve) == len(parts.curve) == 4
     np.testing.assert_allclose(losses(parts), losses(whole), rtol=1e-4)
     for a, b in zip(weights(trainers[0].model), weights(trainers[1].model), strict=True):
         np.testing.assert_allclose(a, b, atol=5e-5)
@@ -148,34 +150,34 @@ def watched(batches, shapes):
 
 
 def test_texts_that_are_compared_with_each_other_stay_together(make_trainer, monkeypatch):
-    trainer = make_trainer(train__part_tokens=1)
-    assert len(trainer._cut(np.arange(5))) == 5
-    monkeypatch.setattr(type(trainer.task), "by_batch", True)
-    assert len(trainer._cut(np.arange(5))) == 1
+    (objective,) = make_trainer(train__part_tokens=1).objectives
+    assert len(objective.micro_batches((np.arange(5),), 1)) == 5
+    monkeypatch.setattr(type(objective.task), "by_batch", True)
+    assert len(objective.micro_batches((np.arange(5),), 1)) == 1
     assert load_task("matching").by_batch
 
 
 @pytest.mark.parametrize(("gpus", "num_parts"), [([], 4), (["GPU:0"], 1)])
 def test_on_a_gpu_batches_are_whole_unless_told_otherwise(make_trainer, monkeypatch, gpus, num_parts):
-    trainer = make_trainer()
-    monkeypatch.setattr(trainer, "_lengths", np.full(64, 128))
-    monkeypatch.setattr(trainer, "_num_rows", np.ones(64, int))
+    (objective,) = make_trainer().objectives
+    monkeypatch.setattr(objective, "_lengths", np.full(64, 128))
+    monkeypatch.setattr(objective, "_num_rows", np.ones(64, int))
     monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: gpus)
-    assert [len(part) for part in trainer._cut(np.arange(64))] == [64 // num_parts] * num_parts
+    parts = objective.micro_batches((np.arange(64),), 1)
+    assert [len(part) for (part,) in parts] == [64 // num_parts] * num_parts
     # What several devices share is larger.
-    monkeypatch.setattr(trainer, "replicas", types.SimpleNamespace(count=2))
-    assert len(trainer._cut(np.arange(64))) == max(1, num_parts // 2)
+    assert len(objective.micro_batches((np.arange(64),), 2)) == max(1, num_parts // 2)
 
 
 def test_a_last_group_of_fewer_batches_is_an_update(make_trainer):
     progress = make_trainer(examples=20, train__batch_size=8, train__accumulation_steps=2).train()
-    assert [update for update, _, _ in progress.losses] == [1, 2, 3, 4]
+    assert [point["update"] for point in progress.curve] == [1, 2, 3, 4]
 
 
 def test_averaged_weights_are_evaluated_and_kept(make_trainer, monkeypatch):
     trainer = make_trainer(examples=20, train__ema_momentum=0.5, train__epochs=1)
     averages = [np.asarray(v, np.float64) for v in trainer.model.trainable_variables]
-    apply, evaluated = trainer.updater._update, []
+    apply, evaluated = trainer.updater._apply, []
 
     def follow(gradients):
         nonlocal averages
@@ -184,10 +186,11 @@ def test_averaged_weights_are_evaluated_and_kept(make_trainer, monkeypatch):
         now = [np.asarray(v, np.float64) for v in trainer.model.trainable_variables]
         averages = [0.5 * average + 0.5 * value for average, value in zip(averages, now, strict=True)]
 
-    trainer.updater._update = follow
-    quick_scores = trainer.task.quick_scores
+    trainer.updater._apply = follow
+    (objective,), evaluator = trainer.objectives, trainer.evaluator
+    quick_scores = objective.task.quick_scores
     monkeypatch.setattr(
-        type(trainer.task),
+        type(objective.task),
         "quick_scores",
         lambda self, answers, *rest: evaluated.append(answers["probabilities"]) or quick_scores(answers, *rest),
     )
@@ -195,27 +198,21 @@ def test_averaged_weights_are_evaluated_and_kept(make_trainer, monkeypatch):
     for variable, average in zip(trainer.model.trainable_variables, averages, strict=True):
         np.testing.assert_allclose(np.asarray(variable), average, atol=1e-6)
     # The model now has the kept weights; the answers that chose the epoch were theirs.
-    kept, _ = answer_all(trainer.answering, trainer.task, trainer.facts, trainer.validation)
+    kept, _ = predict_all(evaluator.predictor, objective.task, evaluator.validation)
     np.testing.assert_allclose(evaluated[-1], kept["probabilities"], atol=1e-6)
 
 
 def scripted(monkeypatch, trainer, scores, name="accuracy"):
     """Let validation give these scores, one an epoch."""
     # Where a metric was asked for, the first call is for the names only.
-    left = iter([scores[0], *scores] if trainer.config.train.monitor else scores)
-    monkeypatch.setattr(type(trainer.task), "quick_scores", lambda *_: {name: next(left)})
+    left = iter([scores[0], *scores] if trainer.objectives[0].config.train.monitor else scores)
+    monkeypatch.setattr(type(trainer.objectives[0].task), "quick_scores", lambda *_: {name: next(left)})
 
 
 def weights_by_epoch(trainer):
     found = []
-    end_epoch = trainer._end_epoch
-
-    def end():
-        trainer.updater.complete_model()
-        found.append(weights(trainer.model))
-        end_epoch()
-
-    trainer._end_epoch = end
+    measure = trainer.evaluator.measure
+    trainer.evaluator.measure = lambda check: found.append(weights(trainer.model)) or measure(check)
     return found
 
 
@@ -225,25 +222,25 @@ def test_patience_stops_and_the_best_weights_come_back(make_trainer, monkeypatch
     by_epoch = weights_by_epoch(trainer)
     progress = trainer.train()
     # An equal score is no gain: epoch 2 stays the best, epochs 3 and 4 are the patience.
-    assert (len(progress.history), progress.best_epoch, progress.best_score) == (4, 2, 0.6)
+    assert (len(progress.history), progress.best.epoch, progress.best_score) == (4, 2, 0.6)
     assert same(weights(trainer.model), by_epoch[1])
     assert not same(by_epoch[1], by_epoch[3])
-    assert same(weights(trainer.answering.model), by_epoch[1])
+    assert same(weights(trainer.evaluator.model), by_epoch[1])
 
 
 def test_a_monitored_loss_is_better_when_lower(make_trainer, monkeypatch):
     trainer = make_trainer(examples=8, train__epochs=3, train__monitor="loss")
     scripted(monkeypatch, trainer, [0.7, 0.2, 0.5], name="loss")
-    assert trainer.train().best_epoch == 2
+    assert trainer.train().best.epoch == 2
 
 
 def test_without_validation_the_last_epoch_is_kept(make_trainer):
     trainer = make_trainer(examples=8, validation=False, train__patience_epochs=1)
     by_epoch = weights_by_epoch(trainer)
     progress = trainer.train()
-    assert progress.best_epoch == 2 and progress.untrained is None
+    assert EpochHistory.of(progress).best_epoch == 2 and EpochHistory.of(progress).untrained is None
     assert same(weights(trainer.model), by_epoch[1])
-    assert "validation" not in progress.history[0]
+    assert "validation" not in EpochHistory.of(progress).history[0]
 
 
 def test_label_smoothing_by_hand(base_problem):
@@ -271,9 +268,9 @@ def test_class_weights_by_hand(base_problem):
 def test_the_loss_of_an_epoch_is_the_weighted_mean(make_trainer):
     trainer = make_trainer(examples=20, train__class_weights="balanced", train__epochs=1)
     progress = trainer.train()
-    plan = plan_training(np.minimum(trainer.train_split.lengths(), 32), 8, 0, 0)
-    by_batch = [trainer.weights[indices].sum() for indices in plan]
-    assert progress.history[0]["loss"] == pytest.approx(np.average(losses(progress), weights=by_batch), rel=1e-6)
+    (objective,) = trainer.objectives
+    by_batch = [objective.unit_weights[units].sum() for (units,) in objective.plan(0)]
+    assert progress.history[0].loss == pytest.approx(np.average(losses(progress), weights=by_batch), rel=1e-6)
 
 
 @pytest.mark.parametrize("values", [{"train__learning_rate": 1e30}, {"train__learning_rate": 1e30, "train__epochs": 1}])
@@ -284,33 +281,32 @@ def test_divergence_is_explained(make_trainer, values):
 
 def test_a_loss_that_is_no_number_stops(make_trainer, monkeypatch):
     trainer = make_trainer(examples=12)
-    loss = trainer.task.loss
+    task = trainer.objectives[0].task
+    loss = task.loss
     calls = iter(range(100))
-    monkeypatch.setattr(
-        type(trainer.task), "loss", lambda self, *args: loss(*args) * (math.nan if next(calls) == 3 else 1.0)
-    )
+    monkeypatch.setattr(type(task), "loss", lambda self, *args: loss(*args) * (math.nan if next(calls) == 3 else 1.0))
     with pytest.raises(ValueError, match="loss became nan at update 2 of epoch 2 .*float32"):
         trainer.train()
 
 
 def test_weights_that_the_very_last_update_broke_are_not_kept(make_trainer):
     trainer = make_trainer(examples=20, train__epochs=1)
-    apply, calls = trainer.updater._update, iter(range(100))
+    apply, calls = trainer.updater._apply, iter(range(100))
 
     def break_last(gradients):
         apply([g * math.inf for g in gradients] if next(calls) == 2 else gradients)
 
-    trainer.updater._update = break_last
+    trainer.updater._apply = break_last
     with pytest.raises(ValueError, match="weights are not finite after update 3 of epoch 1"):
         trainer.train()
-    assert not (trainer.run_dir / "best.safetensors").exists()
+    assert not (trainer.checkpoints.run_dir / "best.safetensors").exists()
 
 
 def test_misspelt_monitor_is_told_before_training(make_trainer):
     trainer = make_trainer(train__monitor="acuracy")
     with pytest.raises(ValueError, match="train.monitor=acuracy: wanted one of accuracy, macro_f1, mcc, loss"):
         trainer.train()
-    assert trainer.progress.losses == []
+    assert trainer.progress.curve == []
 
 
 @pytest.mark.parametrize(
@@ -322,20 +318,21 @@ def test_low_precision_trains_and_evaluates_in_float32(make_trainer, precision, 
     values["train__checkpoint_seconds"] = 0.0
     trainer = make_trainer(examples=8, **values)
     assert trainer.model.backbone.dtype_policy.name == policy
-    assert trainer.answering.model.backbone.dtype_policy.name == "float32"
-    saved = []
-    save_checkpoint = trainer._save_checkpoint
-    trainer._save_checkpoint = lambda: (
-        save_checkpoint() or saved.append((trainer.run_dir / "checkpoint.safetensors").read_bytes())
+    assert trainer.evaluator.model.backbone.dtype_policy.name == "float32"
+    saved, run_dir = [], trainer.checkpoints.run_dir
+    save = trainer.checkpoints.save
+    trainer.checkpoints.save = lambda *args: (
+        save(*args) or saved.append((run_dir / "checkpoint.safetensors").read_bytes())
     )
     progress = trainer.train()
     assert np.isfinite(losses(progress)).all()
     assert all(weight.dtype == np.float32 for weight in weights(trainer.model))
-    assert same(weights(trainer.model), weights(trainer.answering.model))
+    assert same(weights(trainer.model), weights(trainer.evaluator.model))
     # From the checkpoint of epoch 1, the optimizer and its loss scale included, epoch 2 gives the same again.
     again = make_trainer(examples=8, **values)
-    (again.run_dir / "checkpoint.safetensors").write_bytes(saved[0])
-    (again.run_dir / "best.safetensors").write_bytes((trainer.run_dir / "best.safetensors").read_bytes())
-    arrays, _ = checkpoint.load(again.run_dir / "checkpoint.safetensors")
-    assert again.train().losses == progress.losses
+    again_dir = again.checkpoints.run_dir
+    (again_dir / "checkpoint.safetensors").write_bytes(saved[0])
+    (again_dir / "best.safetensors").write_bytes((run_dir / "best.safetensors").read_bytes())
+    arrays, _ = checkpoint.load(again_dir / "checkpoint.safetensors")
+    assert again.train().curve == progress.curve
     assert any("optimizer/" in name and "momentum" in name for name in arrays)

@@ -30,11 +30,11 @@ def test_a_low_rank_update_is_trained_alone_and_merged(make_trainer, fast):
     before = {weight.path: np.asarray(weight) for weight in model.weights}
     trained = {weight.path for weight in model.trainable_weights}
     assert trained == set(method.groups()) and len(trained) == 2 * 2 * 2
-    losses = [loss for _, loss, _ in trainer.train().losses]
+    losses = [point["loss"] for point in trainer.train().curve]
     assert losses[-1] != losses[0]
     changed = {weight.path for weight in model.weights if not np.array_equal(weight, before[weight.path])}
     assert changed == trained
-    batch = next(iter(trainer._batches([(np.arange(6),)])))
+    batch = next(iter(trainer.objectives[0].batches([(np.arange(6),)])))
     inputs = {name: batch[name] for name in INPUTS}
     unmerged = model(inputs).numpy()
     model.backbone.merge()
@@ -61,7 +61,7 @@ def test_a_method_chooses_the_group_of_its_variables(make_trainer):
     trainer = make_trainer(examples=8, change=tune(method), **values)
     assert set(trainer.updater.optimizer.factors) == {7.0}
     method.groups = lambda: dict.fromkeys(LowRankTuning.groups(method), layer_group(0))
-    assert set(optimizers.learning_rate_factors(trainer.model, trainer.config.train)) == {0.5}
+    assert set(optimizers.learning_rate_factors(trainer.model, trainer.objectives[0].config.train)) == {0.5}
     method.groups = lambda: dict.fromkeys(LowRankTuning.groups(method), "adapters")
     with pytest.raises(ValueError, match="group 'adapters' is not one of head, pooler, embeddings, layer_0, layer_1"):
-        optimizers.learning_rate_factors(trainer.model, trainer.config.train)
+        optimizers.learning_rate_factors(trainer.model, trainer.objectives[0].config.train)

@@ -1,6 +1,6 @@
-"""A task and its encoder in, the same with the encoder pretrained further on the task's own text out, if it gains.
+"""Adapting an encoder to a task: pretrain it further on the task's own text, and keep it if validation improves.
 
-The task is trained twice, from the encoder as it came and from the adapted one, and the validation split decides.
+The task is trained twice, from the original encoder and from the adapted one, and the validation split decides.
 """
 
 import hashlib
@@ -15,10 +15,10 @@ from tfbert.models.saved_run import REPORT
 from tfbert.pretraining import run as pretraining
 from tfbert.pretraining.config import PretrainConfig
 from tfbert.text.records import Record
-from tfbert.training import run
+from tfbert.training import driver, run
+from tfbert.training.fine_tuning import EpochHistory, monitored
 from tfbert.training.problem import Problem, prepare
-from tfbert.training.run_dir import check_data, find_unfinished, opened
-from tfbert.training.trainer import kept_scores, monitored
+from tfbert.training.run_dir import check_data, find_unfinished
 
 logger = logging.getLogger(__name__)
 
@@ -32,10 +32,10 @@ def choose_run_dir(problem: Problem, corpus: Sequence[str], runs_dir: Path, num_
     """Return the directory of an unfinished run of exactly this problem and corpus, or a new name."""
     text = json.dumps([problem.identity(problem.config), *corpus])
     mark = hashlib.sha256(text.encode()).hexdigest()[:8]
-    return find_unfinished(runs_dir / problem.task.name, mark, _identity(problem, corpus, num_seeds))
+    return find_unfinished(runs_dir / problem.task.name, mark, _fingerprint(problem, corpus, num_seeds))
 
 
-def _identity(problem: Problem, corpus: Sequence[str], num_seeds: int) -> str:
+def _fingerprint(problem: Problem, corpus: Sequence[str], num_seeds: int) -> str:
     return json.dumps([problem.identity(problem.config), *corpus, num_seeds])
 
 
@@ -50,16 +50,16 @@ def train(
     """Pretrain the encoder further, train the task from both, and keep the better one.
 
     Args:
-        problem: prepared with the encoder as it came; has a validation split.
-        corpus: files or directories of text; none means the texts of the task's training split.
-        run_dir: of the run; made if missing, continued if a run of the same problem was killed in it. `original`,
-            `adapted` and `pretraining` in it are runs of their own.
-        num_seeds: trainings of the task from each encoder.
-        command: that repeats the run, for the report.
+        problem: prepared with the original encoder; has a validation split.
+        corpus: files or directories of text; if empty, the texts of the task's training split.
+        run_dir: created if missing; an unfinished run of the same problem in it is resumed. `original`, `adapted` and
+            `pretraining` in it are complete runs.
+        num_seeds: number of trainings of the task from each encoder.
+        command: repeats the run.
         exports: as for `training.run.train`.
 
     Returns:
-        The report of the training that is kept, with `adaptation`: which one that is, and both numbers of both tests.
+        The report of the training that is kept, with `adaptation`: which one it is, and the numbers compared.
 
     Raises:
         ValueError: there is no validation split; several processes train; corpus or directory cannot be used; the data
@@ -73,40 +73,45 @@ def train(
         )
     if "validation" not in problem.splits:
         raise ValueError("--adapt: there is no validation split to tell a gain by; wanted data.validation_fraction > 0")
-    with opened(run_dir, _identity(problem, corpus, num_seeds), exports):
-        if (run_dir / REPORT).exists():
-            return read_json(run_dir / REPORT)
+
+    def work() -> dict:
         check_data(run_dir, problem.splits)
-        config = _pretrain_config(problem, corpus, run_dir)
-        place = run_dir / _PRETRAINING
-        pretrained = _finished(place, config) or pretraining.pretrain(config, place, command)
-        before, after = (pretrained[when]["masked_word_loss"] for when in ("before", "after"))
-        adaptation = {"masked_word_loss": {"before": before, "after": after}, "validation": None, "kept": ORIGINAL}
-        original = _train_task(problem, run_dir / ORIGINAL, num_seeds, command)
-        reports = {ORIGINAL: original}
-        if after < before:
-            adapted = prepare(override(problem.config, {"encoder.name": str(place / pretraining.ENCODER)}))
-            reports[ADAPTED] = _train_task(adapted, run_dir / ADAPTED, num_seeds, command)
-            metric = monitored(problem.task, problem.config)
-            scores = {name: validation_score(report, metric.name) for name, report in reports.items()}
-            adaptation["validation"] = {"metric": metric.name, **scores}
-            if metric.sign * scores[ADAPTED] > metric.sign * scores[ORIGINAL]:
-                adaptation["kept"] = ADAPTED
-        adaptation["sentence"] = describe(adaptation)
+        adaptation = _adapt(problem, corpus, run_dir, num_seeds, command)
         logger.info("%s", adaptation["sentence"])
         return run.keep(run_dir, adaptation, command)
 
+    return driver.execute(run_dir, problem.replicas, work, _fingerprint(problem, corpus, num_seeds), exports)
+
+
+def _adapt(problem: Problem, corpus: Sequence[str], run_dir: Path, num_seeds: int, command: str) -> dict:
+    """Pretrain, train the task from both encoders, and return which is better and why."""
+    config = _pretrain_config(problem, corpus, run_dir)
+    pretraining_dir = run_dir / _PRETRAINING
+    pretrained = _finished(pretraining_dir, config) or pretraining.pretrain(config, pretraining_dir, command)
+    before, after = (pretrained[when]["masked_word_loss"] for when in ("before", "after"))
+    adaptation = {"masked_word_loss": {"before": before, "after": after}, "validation": None, "kept": ORIGINAL}
+    reports = {ORIGINAL: _train_task(problem, run_dir / ORIGINAL, num_seeds, command)}
+    if after < before:
+        adapted = prepare(override(problem.config, {"encoder.name": str(pretraining_dir / pretraining.ENCODER)}))
+        reports[ADAPTED] = _train_task(adapted, run_dir / ADAPTED, num_seeds, command)
+        metric = monitored(problem.task, problem.config)
+        scores = {name: validation_score(report, metric.name) for name, report in reports.items()}
+        adaptation["validation"] = {"metric": metric.name, **scores}
+        if metric.sign * scores[ADAPTED] > metric.sign * scores[ORIGINAL]:
+            adaptation["kept"] = ADAPTED
+    return adaptation | {"sentence": describe(adaptation)}
+
 
 def validation_score(report: dict, monitor: str) -> float:
-    """Return the score of the best epoch on validation; over several seeds their mean."""
+    """Return the validation score of the best epoch, or its mean over several seeds."""
     seeds = (report["seeds"] or {}).get("validation", {})
     if monitor in seeds:
         return seeds[monitor]["mean"]
-    return kept_scores(report["history"], report["best_epoch"], report["untrained"])[monitor]
+    return EpochHistory(report["history"], report["best_epoch"], report["untrained"]).best_scores[monitor]
 
 
 def describe(adaptation: dict) -> str:
-    """Return one sentence on what was found and therefore kept."""
+    """Return one sentence that says which encoder is kept and why."""
     loss, scores = adaptation["masked_word_loss"], adaptation["validation"]
     line = (
         f"Pretraining further took the held-out loss of masked words from {loss['before']:.3f} to {loss['after']:.3f}"
@@ -123,7 +128,7 @@ def _train_task(problem: Problem, run_dir: Path, num_seeds: int, command: str) -
 
 
 def _finished(run_dir: Path, config: RootConfig) -> dict | None:
-    """Return the report of a part that an earlier process, killed later, has finished."""
+    """Return the report of a part that an earlier process finished before it was killed."""
     if not (run_dir / REPORT).exists():
         return None
     report = read_json(run_dir / REPORT)
@@ -142,7 +147,7 @@ def _pretrain_config(problem: Problem, corpus: Sequence[str], run_dir: Path) -> 
     values = {
         "corpus.paths": paths,
         "corpus.held_out_fraction": _HELD_OUT_FRACTION,
-        # The texts of a task follow no other; of a corpus that was given, nothing is known.
+        # The texts of a task are unrelated to each other; whether those of a given corpus are is unknown.
         "examples.pairs": "none",
         "examples.sequence_length": config.encoder.sequence_length,
         "train.seed": config.train.seed,
@@ -156,7 +161,7 @@ def _pretrain_config(problem: Problem, corpus: Sequence[str], run_dir: Path) -> 
 
 
 def _write_texts(records: Iterable[Record], path: Path) -> None:
-    """Write every text of some records as a document."""
+    """Write each text of some records as a document."""
     with writing(path), open(path, "w", encoding="utf-8", errors="replace") as stream:
         for record in records:
             stream.writelines(json.dumps({"text": text}, ensure_ascii=False) + "\n" for text in record.texts if text)

@@ -1,9 +1,9 @@
-"""Packed rows in, masked batches for a `PretrainingModel` out: rows of like length together, cut where they are to be.
+"""Masked batches of packed rows for a `PretrainingModel`.
 
-Everything is drawn anew from seed, epoch and row whenever it is asked for, so that nothing needs to be stored to go on.
+All random choices depend on seed, epoch and row alone, so that resuming a training needs no stored random state.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,8 +11,8 @@ import tensorflow as tf
 
 from tfbert.pretraining.masking import Masker
 from tfbert.pretraining.rows import Rows
-from tfbert.text.datasets import made_ahead
-from tfbert.text.packing import pad_rows
+from tfbert.text.batches import made_ahead
+from tfbert.text.preprocessor import dense_batch, padded_length
 
 _MATRIX = tf.TensorSpec([None, None], tf.int32)
 SPEC = dict.fromkeys(("token_ids", "segment_ids", "padding_mask", "positions", "targets"), _MATRIX)
@@ -24,8 +24,8 @@ class Batcher:
     """Makes batches of rows.
 
     Args:
-        rows: to take them from.
-        masker: hides what is to be guessed.
+        rows: packed rows of a corpus.
+        masker: chooses and masks the words to predict.
     """
 
     rows: Rows
@@ -36,18 +36,17 @@ class Batcher:
         return np.diff(self.rows.starts)
 
     def batch(self, indices: np.ndarray, draw: int, limit: int) -> dict[str, np.ndarray]:
-        """Return one batch as `SPEC` has it.
+        """Return one batch with the names and dtypes of `SPEC`.
 
         Args:
-            indices: of its rows.
-            draw: of masks and cuts.
-            limit: longer rows are cut to so many tokens.
+            indices: row numbers.
+            draw: number of the random masks and cuts.
+            limit: maximum length in tokens; longer rows are cut.
         """
         room = np.maximum(self.lengths()[indices] - limit, 0)
         offsets = self.masker.offsets(indices, draw, room)
         parts = [self._row(index, offset, limit) for index, offset in zip(indices, offsets, strict=True)]
-        padding = self.masker.special.padding
-        batch = pad_rows([ids for ids, _, _ in parts], [second for _, _, second in parts], padding, limit)
+        batch = self._padded([ids for ids, _, _ in parts], [second for _, _, second in parts], limit)
         continues = np.zeros(batch["token_ids"].shape, bool)
         for index, (_, flags, _) in enumerate(parts):
             continues[index, : len(flags)] = flags
@@ -61,8 +60,17 @@ class Batcher:
         return self.batch(np.array([row]), draw, length)["token_ids"][0, :length]
 
     def stream(self, plan: Iterable[tuple[np.ndarray, int, int]]) -> tf.data.Dataset:
-        """Return batches in the order of a plan of `(indices, draw, limit)`, made while others are learned from."""
+        """Return the batches of a plan of `(indices, draw, limit)` in order, made ahead in another thread."""
         return made_ahead(lambda: (self.batch(*part) for part in plan), SPEC, 4)
+
+    def _padded(self, rows: Sequence[np.ndarray], seconds: Sequence[int], limit: int) -> dict[str, np.ndarray]:
+        longest = max(map(len, rows))
+        ids = tf.RaggedTensor.from_row_lengths(np.concatenate(rows).astype(np.int32), [len(row) for row in rows])
+        # On a GPU a multiple of 8, as far as the limit allows it.
+        length = max(longest, min(padded_length(longest), limit))
+        seconds = tf.constant(seconds, tf.int32)
+        dense = dense_batch(ids, seconds, self.masker.special.padding, length)
+        return {name: values.numpy() for name, values in dense.items()}
 
     def _row(self, index: int, offset: int, limit: int) -> tuple[np.ndarray, np.ndarray, int]:
         """Return a row's token ids, which of them continue a word, and where its second segment begins."""
@@ -75,7 +83,7 @@ class Batcher:
             kept = np.r_[0, 1 + offset : limit - 1 + offset, length - 1]
             first = 1
         else:
-            # Two segments are cut away from where they meet: what is to be told is whether they belong together.
+            # Both segments keep the ends that meet, because the model predicts whether they belong together.
             room, sizes = limit - 3, (second - 2, length - second - 1)
             after = min(sizes[1], max(room - sizes[0], room // 2))
             before = min(sizes[0], room - after)

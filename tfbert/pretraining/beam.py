@@ -1,4 +1,4 @@
-"""The preparation of `preparation.py` as an Apache Beam pipeline: a corpus beyond one machine in, the same shards out.
+"""Preparation of a corpus as an Apache Beam pipeline, on several machines; the shards are the same.
 
 Workers need this package with `apache-beam`, `tokenizers` and NumPy, and no TensorFlow.
 """

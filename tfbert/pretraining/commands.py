@@ -1,4 +1,4 @@
-"""What `tools/pretrain.py` does: a config in, files and lines for a person out."""
+"""The commands of `tools/pretrain.py`; each returns the lines that the tool prints."""
 
 import shlex
 from pathlib import Path
@@ -17,26 +17,26 @@ _SHOWN_DRAW = 1
 
 
 def vocabulary(config: PretrainConfig, path: Path | None) -> str:
-    """Train a vocabulary and say where it is.
+    """Train a vocabulary and return a line that says where it is.
 
     Raises:
         ValueError: there is no path, or the corpus cannot be read or is too small.
     """
     path = _given(path, "the file to write, such as vocabulary.txt")
     path.parent.mkdir(parents=True, exist_ok=True)
-    wanted = config.encoder
-    found = train_vocabulary(config.corpus, wanted.vocabulary_size, path, lowercase=wanted.lowercase)
-    return f"{path}  ({len(found):,} tokens)"
+    encoder = config.encoder
+    tokens = train_vocabulary(config.corpus, encoder.vocabulary_size, path, lowercase=encoder.lowercase)
+    return f"{path}  ({len(tokens):,} tokens)"
 
 
 def prepare(config: PretrainConfig, out_dir: Path | None, beam_options: str | None, num_shown: int) -> str:
-    """Make rows of a corpus and say what they are.
+    """Prepare the rows of a corpus and return lines that describe them.
 
     Args:
-        config: of the run that they will be for.
-        out_dir: of the shards.
-        beam_options: of Apache Beam and its runner, as on a command line; `None` does without Beam.
-        num_shown: rows that are shown.
+        config: config of the pretraining that will use them.
+        out_dir: where the shards are written.
+        beam_options: options of Apache Beam and its runner, as on a command line; `None` works without Beam.
+        num_shown: number of rows to show with their masks.
 
     Raises:
         ValueError: there is no directory; corpus, vocabulary or encoder cannot be used; Apache Beam is not installed.
@@ -62,7 +62,7 @@ def prepare(config: PretrainConfig, out_dir: Path | None, beam_options: str | No
 
 
 def show(config: PretrainConfig, work_dir: Path, count: int) -> str:
-    """Return rows with their masks in readable form, a line each.
+    """Return rows with their masks in readable form, one per line.
 
     Raises:
         ValueError: corpus, vocabulary or encoder cannot be used.
@@ -74,12 +74,12 @@ def show(config: PretrainConfig, work_dir: Path, count: int) -> str:
 
 
 def train(config: PretrainConfig, run_dir: Path, command: str) -> str:
-    """Pretrain, and say what came of it and where it is.
+    """Pretrain and return lines about the result and where it is.
 
     Args:
         config: of the run.
-        run_dir: of the run.
-        command: that repeats it.
+        run_dir: created if missing.
+        command: repeats the run.
 
     Raises:
         ValueError: corpus, vocabulary, encoder or directory cannot be used; training diverged.
@@ -107,7 +107,7 @@ def train(config: PretrainConfig, run_dir: Path, command: str) -> str:
     return "\n".join(lines)
 
 
-def _given(path: Path | None, wish: str) -> Path:
+def _given(path: Path | None, expected: str) -> Path:
     if path is None:
-        raise ValueError(f"--out is missing; wanted {wish}")
+        raise ValueError(f"--out is missing; wanted {expected}")
     return path

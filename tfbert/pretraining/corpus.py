@@ -1,4 +1,4 @@
-"""Files of plain text or jsonl -> documents, each once: paths and a `CorpusConfig` in, `Document` values out, streamed.
+"""Reading of a corpus: files of plain text or jsonl, streamed as documents without duplicates.
 
 Memory holds the document at hand and some 100 bytes for every document before it.
 """

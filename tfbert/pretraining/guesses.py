@@ -1,4 +1,4 @@
-"""A trained model and held-out rows in, a few masked words with what it takes them for out."""
+"""Examples for the report: masked words in held-out rows, with the model's predictions."""
 
 from collections.abc import Sequence
 
@@ -9,35 +9,36 @@ from tfbert.pretraining.batches import Batcher
 from tfbert.pretraining.heads import PretrainingModel
 from tfbert.pretraining.masking import HELD_OUT_DRAW
 
-# Tokens shown at each side of a hidden word.
+# Tokens shown on each side of a masked word.
 _AROUND = 16
 
 
 def guess(
     model: PretrainingModel, held_out: Batcher, vocabulary: list[str], limit: int, *, count: int = 12, num_best: int = 3
 ) -> list[dict]:
-    """Return guesses of one hidden word in each of some rows.
+    """Return the model's predictions for one masked word in each of some rows.
 
     Args:
-        model: in float32.
-        held_out: rows, evenly spread over which the examples are.
+        model: float32.
+        held_out: the examples are spread evenly over its rows.
         vocabulary: token of each id.
-        limit: longest row in tokens.
-        count: of examples; fewer if there are not so many rows.
-        num_best: guesses of each, the likeliest first.
+        limit: maximum length of a row in tokens.
+        count: number of examples; there are fewer if there are fewer rows.
+        num_best: number of predictions per word, the most probable first.
 
     Returns:
-        `before` and `after` the hidden word as texts, its `truth`, and `guesses`, each `token` and `probability`.
+        For each example the texts `before` and `after` the masked word, its `truth`, and `guesses`, each with `token`
+        and `probability`.
     """
     rows = np.unique(np.linspace(0, len(held_out.rows) - 1, count).astype(np.int64))
     batch = held_out.batch(rows, HELD_OUT_DRAW, limit)
     logits = model({name: tf.constant(value) for name, value in batch.items()}, training=False)["masked_words"]
     best = tf.math.top_k(tf.nn.softmax(logits), k=min(num_best, len(vocabulary)))
     special = held_out.masker.special
-    found = []
+    examples = []
     for row, ids in enumerate(batch["token_ids"]):
         places = np.flatnonzero(batch["weights"][row])
-        # Only where the word is hidden indeed: of some the encoder sees the word itself, or another.
+        # Some of the words to predict are not masked: the encoder sees the word itself or a random one.
         hidden = [place for place in places if ids[batch["positions"][row, place]] == special.mask]
         if not hidden:
             continue
@@ -47,7 +48,7 @@ def guess(
         pairs = zip(best.indices[row, place].numpy(), best.values[row, place].numpy(), strict=True)
         # An embedding may have more rows than the vocabulary has tokens.
         guesses = [{"token": vocabulary[i], "probability": float(p)} for i, p in pairs if i < len(vocabulary)]
-        found.append(
+        examples.append(
             {
                 "before": _readable(ids[max(0, at - _AROUND) : at], vocabulary),
                 "after": _readable(ids[at + 1 : min(end, at + 1 + _AROUND)], vocabulary),
@@ -55,15 +56,15 @@ def guess(
                 "guesses": guesses,
             }
         )
-    return found
+    return examples
 
 
 def _readable(token_ids: Sequence[int], vocabulary: Sequence[str]) -> str:
-    """Return tokens as a person reads them: pieces joined to words, no blanks between ideographs."""
+    """Return tokens as readable text: pieces joined to words, no spaces between ideographs."""
     text = ""
     for token in (vocabulary[token_id] for token_id in token_ids):
         is_joined = token.startswith("##") and text
         is_ideograph = len(token) == 1 and ord(token) >= 0x2E80
-        blank = "" if is_joined or not text or (is_ideograph and ord(text[-1]) >= 0x2E80) else " "
-        text += blank + (token[2:] if is_joined else token)
+        space = "" if is_joined or not text or (is_ideograph and ord(text[-1]) >= 0x2E80) else " "
+        text += space + (token[2:] if is_joined else token)
     return text

@@ -1,4 +1,4 @@
-"""Encoder output in, guesses of masked words and of how two segments belong together out."""
+"""The heads of pretraining: masked-word prediction and segment-pair classification, and the model that has them."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -14,13 +14,13 @@ from tfbert.encoder import kerasnlp
 from tfbert.encoder.activations import ACTIVATIONS
 from tfbert.encoder.backbone import HEADS
 from tfbert.encoder.bert import BertEncoder
-from tfbert.text.packing import INPUTS
+from tfbert.text.preprocessor import INPUTS
 
 _DEVIATION = 0.02
 
 
 class PretrainingHead(keras.layers.Layer):
-    """Guess masked words by the token embedding itself, and tell pairs of segments from random ones.
+    """Predict masked words with the tied token embedding, and whether two segments belong together.
 
     Args:
         backbone: encoder whose token embedding is the matrix that words are predicted with.

@@ -1,4 +1,4 @@
-"""Rows of tokens in; the same with masks, and what has to be guessed where, out.
+"""Masking: which tokens of a row are to be predicted, and what the encoder sees in their place.
 
 A mask depends on seed, draw and row alone: not on the batch a row is in, nor on the order of rows, nor on a process.
 """
@@ -21,7 +21,7 @@ _STREAMS = {name: index for index, name in enumerate(("word", "span", "kind", "t
 
 @dataclass(frozen=True)
 class Masker:
-    """Chooses the tokens that are to be guessed, and hides them.
+    """Chooses the tokens to predict and masks them.
 
     Args:
         objective: which share, and by what.

@@ -1,4 +1,4 @@
-"""Documents -> rows: the texts of one shard in, rows of token ids out, filled from consecutive sentences.
+"""Packing: the documents of a shard become rows of token ids, filled from consecutive sentences.
 
 What comes out depends on the documents, the config and the vocabulary alone, in whatever order the documents come.
 """
@@ -37,7 +37,7 @@ class Row(NamedTuple):
 
 
 class Packer:
-    """Makes rows of the documents of one shard.
+    """Packs the documents of one shard into rows.
 
     Args:
         examples: lengths, pairs, passes, segmenter and seed.

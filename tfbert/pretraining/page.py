@@ -1,10 +1,11 @@
-"""Write `report.html` of a pretraining: the content of its `report.json` in, one file for people out."""
+"""The report page of a pretraining: `report.html`, made from the content of `report.json`."""
 
 from pathlib import Path
 
 from tfbert.evaluation import plots
+from tfbert.evaluation.formatting import duration, number, percent, words
 from tfbert.evaluation.page import cost_view, repeat_view, write_page
-from tfbert.evaluation.wording import MEANINGS, duration, number, percent, score, words
+from tfbert.pretraining.objective import METRICS
 
 _SECTIONS = {
     "curves": "Learning curves",
@@ -108,12 +109,13 @@ def _evaluations(report: dict) -> dict:
     """Return what was measured on held-out text, a row an evaluation."""
     names = [name for name in report["history"][0]["held_out"] if name != "num_masked_words"]
     columns = [{"name": name, "meaning": None} for name in ("update", "epoch", "tokens")]
-    columns += [{"name": words(name), "meaning": MEANINGS[name]} for name in names]
+    metrics = {metric.name: metric for metric in METRICS}
+    columns += [{"name": words(name), "meaning": metrics[name].meaning} for name in names]
     rows = [
         {
             "best": row["update"] == report["best_update"],
             "cells": [number(row["update"]), f"{row['epoch']:.2f}", number(row["num_tokens"])]
-            + [score(name, row["held_out"].get(name)) for name in names],
+            + [metrics[name].format(row["held_out"].get(name)) for name in names],
         }
         for row in report["history"]
     ]

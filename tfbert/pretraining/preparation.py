@@ -1,4 +1,4 @@
-"""A corpus in, a directory of shards of packed rows out, by as many processes as there are.
+"""Preparation of a corpus: a directory of shards of packed rows, made by several processes.
 
 The corpus is read twice: to find out how large it is, and to put each document's text with those of its shard. A shard
 is then one process's work: it needs its own documents only, so that its bytes do not depend on who else is at work, and

@@ -1,4 +1,4 @@
-"""A config in; an encoder, old or new, and the corpus as rows of its tokens out."""
+"""What a pretraining starts from: an encoder, pretrained or new, and the corpus as rows of its tokens."""
 
 import hashlib
 import json
@@ -33,16 +33,16 @@ _SIZES = ("num_layers", "num_heads", "hidden_dim", "intermediate_dim", "max_sequ
 
 @dataclass(frozen=True, kw_only=True)
 class PretrainingProblem:
-    """Everything about a pretraining that is there before it.
+    """Everything that a pretraining needs before it starts.
 
     Args:
         config: of the run.
-        encoder: float32; its weights are where training starts.
-        index: what is said of the rows, as in their `index.json`.
+        encoder: float32, with the initial weights.
+        index: content of the `index.json` of the rows.
         train: rows to learn from.
-        held_out: rows to measure on.
-        seconds: by stage.
-        replicas: that train together.
+        held_out: rows to evaluate on.
+        seconds: duration of each stage of the preparation.
+        replicas: devices that train together.
     """
 
     config: PretrainConfig
@@ -54,11 +54,11 @@ class PretrainingProblem:
     replicas: Replicas
 
     @property
-    def identity(self) -> str:
-        """A hash of config, rows and encoder: equal identities give equal weights on one machine."""
+    def fingerprint(self) -> str:
+        """A hash of config, rows and encoder: equal fingerprints give equal weights on one machine."""
         tree = self.config.to_dict()
         for name in ("corpus", "prepared"):
-            tree.pop(name)  # its rows are there already, by hash; where its files are makes no difference
+            tree.pop(name)  # the hashes of the rows stand for it, wherever its files are
         rows = {name: split["shards"] for name, split in self.index["splits"].items()}
         parts = [tree, rows, self.index["vocabulary"], self.encoder.spec.to_json()]
         text = json.dumps(parts, sort_keys=True, default=str)
@@ -66,16 +66,16 @@ class PretrainingProblem:
 
 
 def load_start(config: PretrainConfig, work_dir: Path) -> Encoder:
-    """Return the encoder that training starts from: one that is there, or a new one.
+    """Return the encoder that training starts from, a pretrained or a new one.
 
-    A new one's weights depend on Keras' random state, which is set from the seed.
+    Keras' random state is set from the seed, which determines the weights of a new encoder.
 
     Args:
         config: of the run.
-        work_dir: where a vocabulary is trained to, if one has to be; made if missing.
+        work_dir: where a vocabulary is written if it has to be trained; created if missing.
 
     Raises:
-        ValueError: the encoder or the vocabulary cannot be used, or they have no positions for such long rows.
+        ValueError: the encoder or the vocabulary cannot be used, or the encoder has too few positions for the rows.
     """
     wanted = config.encoder
     keras.utils.set_random_seed(config.train.seed)
@@ -104,7 +104,7 @@ def read_vocabulary(config: PretrainConfig, work_dir: Path) -> list[str]:
     """Return the vocabulary of a new encoder: from its file, or trained on the corpus and kept in `work_dir`.
 
     Raises:
-        ValueError: the file cannot be read or is no vocabulary of BERT's kind.
+        ValueError: the file cannot be read or is not a WordPiece vocabulary.
     """
     given = config.encoder.vocabulary
     path = Path(given) if given else work_dir / "vocabulary.txt"
@@ -121,30 +121,30 @@ def read_vocabulary(config: PretrainConfig, work_dir: Path) -> list[str]:
 
 
 def word_pieces_of(encoder: Encoder) -> WordPieces:
-    """Return what makes the tokens of an encoder without TensorFlow."""
+    """Return the tokenizer of an encoder that works without TensorFlow."""
     rules = {name: getattr(encoder, name) for name in ("lowercase", "strip_accents", "split_on_cjk")}
     return WordPieces(encoder.vocabulary, **rules)
 
 
 def prepare(config: PretrainConfig, work_dir: Path, replicas: Replicas = ALONE) -> PretrainingProblem:
-    """Load the encoder and make its rows of the corpus, unless they are there.
+    """Load the encoder, and prepare the rows of the corpus unless they exist.
 
     Args:
         config: of the run.
-        work_dir: where rows are put that were not prepared before; what is there is used again.
-        replicas: that will train; several processes need rows, and of a new encoder a vocabulary, that are there.
+        work_dir: where rows are prepared; rows that an earlier process prepared there are used again.
+        replicas: devices that train together. Several processes need prepared rows, and a vocabulary for a new encoder.
 
     Raises:
-        ValueError: anything about corpus, vocabulary or encoder that a user has to mend; the message says where.
+        ValueError: corpus, vocabulary or encoder cannot be used; the message says where.
     """
     _check_shared(config, replicas)
     directory, index = work_dir / "rows", None
     if config.prepared:
         directory = Path(config.prepared)
         index = read_index(directory)
-        # How the rows were made they know best.
-        said = {f"{section}.{name}": v for section, fields in index["config"].items() for name, v in fields.items()}
-        config = override(config, said)
+        # The settings that the rows were prepared with replace those of the config.
+        settings = {f"{section}.{name}": v for section, fields in index["config"].items() for name, v in fields.items()}
+        config = override(config, settings)
     started = time.monotonic()
     encoder = load_start(config, work_dir)
     word_pieces = word_pieces_of(encoder)
@@ -167,7 +167,7 @@ def prepare(config: PretrainConfig, work_dir: Path, replicas: Replicas = ALONE) 
 
 
 def _check_shared(config: PretrainConfig, replicas: Replicas) -> None:
-    """Refuse what every process would have to make for itself."""
+    """Refuse a config by which every process would have to prepare rows or a vocabulary for itself."""
     replicas.check_batch_size(config.train.batch_size)
     if replicas.num_workers == 1:
         return

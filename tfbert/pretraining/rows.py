@@ -1,4 +1,4 @@
-"""A directory of prepared shards in, all their rows out as flat arrays, and rows as lines that a person can read."""
+"""Reading of prepared shards into flat arrays of packed rows, and readable views of rows."""
 
 import hashlib
 import logging
@@ -26,7 +26,7 @@ _DTYPES = {"continues": np.bool_, "starts": np.int64, "second_starts": np.int32,
 
 @dataclass(frozen=True)
 class Rows:
-    """Packed rows, one behind the other.
+    """Packed rows, one after the other.
 
     Args:
         token_ids: `(tokens,)`, uint16, or int32 for vocabularies above 65,536; with [CLS] and [SEP], without padding or
@@ -53,7 +53,7 @@ class Rows:
 
 
 def read_index(directory: Path) -> dict[str, Any]:
-    """Return what is said of the rows in a directory.
+    """Return the index of prepared rows in a directory.
 
     Raises:
         ValueError: it holds none, or of another format.

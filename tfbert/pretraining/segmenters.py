@@ -1,4 +1,4 @@
-"""Segmenters: a text in, its words out, for languages written without blanks. They are chosen by name.
+"""Word segmenters for languages written without spaces, chosen by name.
 
 A name is one of `BUILT_IN`, or `module:function` for a function of the user's own. The latter runs whatever the name
 says, on every text of the corpus, so it has to be allowed in this process first. `tools/pretrain.py` allows the

@@ -1,4 +1,4 @@
-"""A document in, its sentences out: by line breaks, by full stops of Latin script, and by those of Chinese."""
+"""Sentence splitting at line breaks and at the full stops of Latin script and of Chinese."""
 
 import re
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""The bytes of a shard: packed rows in, a gzipped TFRecord file out, and back.
+"""The file format of a shard: packed rows as gzipped TFRecords.
 
 A record is one row, little-endian: uint16 number of tokens, uint16 start of the second segment, int8 label of the pair,
 one byte of 0; the token ids as uint16, or int32 for vocabularies above 65,536; a bit for each token, the highest first,
@@ -131,7 +131,7 @@ def _records(columns: Columns) -> Iterator[bytes]:
 
 
 def _framed(records: list[bytes]) -> bytes:
-    """Return records as TFRecord frames them: length and its checksum before, a checksum behind.
+    """Return records as TFRecord frames them: length and its checksum before, a checksum after.
 
     Source: tensorflow/core/lib/io/record_writer.h.
     """

@@ -1,4 +1,4 @@
-"""A corpus in, a WordPiece vocabulary out, the same at every call: the `tokenizers` library chooses the pieces."""
+"""Training of a WordPiece vocabulary on a corpus, reproducibly; the `tokenizers` library chooses the pieces."""
 
 import logging
 import string
@@ -31,7 +31,7 @@ _WORDS_PER_LINE = 1000
 def train_vocabulary(
     corpus: CorpusConfig, size: int, path: Path, *, lowercase: bool = True, strip_accents: bool | None = None
 ) -> list[str]:
-    """Write the vocabulary of a corpus's documents, but for those held out, a token a line.
+    """Write the vocabulary of a corpus without its held-out documents, one token per line.
 
     Args:
         corpus: which text.

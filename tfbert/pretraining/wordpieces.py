@@ -1,4 +1,4 @@
-"""WordPiece for worker processes: strings in, token ids out, by the `tokenizers` library and without TensorFlow."""
+"""WordPiece tokenization in worker processes, by the `tokenizers` library and without TensorFlow."""
 
 import functools
 import hashlib

@@ -25,7 +25,6 @@ from tfbert.search.hypermodel import metric_of
 from tfbert.search.loop import OUT_OF_MEMORY, Searcher
 from tfbert.search.trials import BEST, CHECKPOINT, Trial, ranked
 from tfbert.training import run
-from tfbert.training.trainer import kept_scores
 from tfbert.training.updates import Diverged
 
 logger = logging.getLogger(__name__)
@@ -170,13 +169,12 @@ def _train_once(searcher: Searcher, candidate: Candidate, seed: int, folder: Pat
     config = searcher.plan.config_of(candidate.values, seed)
     problem = searcher.problem.with_config(config)
     started = time.monotonic()
-    predictor, progress = run.fit(problem, config, folder)
+    predictor, course = run.fit(problem, config, folder)
     predictions = run.predict_held_out(problem, predictor)
     for split, (outputs, _) in predictions.items():
         _write_arrays(folder / f"{split}.npz", outputs)
     _write_arrays(folder / _DECIDED, predictor.decided_values())
-    best = kept_scores(progress.history, progress.best_epoch, progress.untrained)
-    return {"score": best[searcher.objective.name], "seconds": time.monotonic() - started}
+    return {"score": course.best_scores[searcher.objective.name], "seconds": time.monotonic() - started}
 
 
 def _fresh_seeds(searcher: Searcher) -> list[int]:

@@ -22,8 +22,8 @@ from tfbert.models.task_model import TaskModel
 from tfbert.space import Choice, Dimension, LogRange, Space, When, active, check_space
 from tfbert.tasks.base import load_task
 from tfbert.training import run
+from tfbert.training.fine_tuning import monitored
 from tfbert.training.problem import Problem, prepare
-from tfbert.training.trainer import kept_scores, monitored
 
 # Hyperband's own word for how long a trial is trained.
 _RESOURCE = "tuner/epochs"
@@ -116,7 +116,7 @@ class HyperModel(keras_tuner.HyperModel):
         told = keras.callbacks.CallbackList(list(callbacks), model=model)
         told.on_train_begin()
         with tempfile.TemporaryDirectory(prefix="tfbert-trial-") as folder:
-            _, progress = run.fit(
+            _, course = run.fit(
                 self.problem.with_config(config),
                 config,
                 Path(folder),
@@ -124,7 +124,7 @@ class HyperModel(keras_tuner.HyperModel):
                 models=self._models,
             )
         told.on_train_end()
-        return kept_scores(progress.history, progress.best_epoch, progress.untrained)
+        return course.best_scores
 
 
 def searchable(problem: Problem) -> Problem:

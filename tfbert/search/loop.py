@@ -21,7 +21,6 @@ from tfbert.search.stopping import is_hopeless
 from tfbert.search.trials import FAILED, STOPPED, Table, Trial
 from tfbert.training import run
 from tfbert.training.problem import Problem
-from tfbert.training.trainer import kept_scores
 from tfbert.training.updates import Diverged
 
 logger = logging.getLogger(__name__)
@@ -196,13 +195,12 @@ class Searcher:
             return is_hopeless([sign * score for score in by_epoch(history)], trial.epochs, others)
 
         log = board.epoch if board else lambda *_: None
-        _, progress = run.fit(problem, config, folder, log, stops)
-        best = kept_scores(progress.history, progress.best_epoch, progress.untrained)
+        _, course = run.fit(problem, config, folder, log, stops)
         # Ended before its time by its own patience, it is as good as it gets; otherwise it was stopped.
         patience = config.train.patience_epochs
-        is_stale = patience and len(progress.history) - progress.best_epoch >= patience
-        was_stopped = len(progress.history) < trial.epochs and not is_stale
-        return best, by_epoch(progress.history), was_stopped
+        is_stale = patience and len(course.history) - course.best_epoch >= patience
+        was_stopped = len(course.history) < trial.epochs and not is_stale
+        return course.best_scores, by_epoch(course.history), was_stopped
 
 
 def halve(trial: Trial, config: Config, why: str) -> None:

@@ -1,4 +1,4 @@
-"""The state of a training in, one file out, and back: written aside and renamed, so that it is whole or not there."""
+"""Checkpoints and best weights of a training, each one file that is replaced at once and verified when it is read."""
 
 import time
 from pathlib import Path
@@ -8,37 +8,41 @@ import numpy as np
 from tfbert.models.weights import BEST, load, remove_parts, save
 
 CHECKPOINT = "checkpoint.safetensors"
+# Raised when what a checkpoint holds changes.
+_VERSION = 2
+_START_OVER = "remove it to start over"
 
 
-class Keeper:
-    """Keeps the state of one training, and its best weights, in a run directory.
+class Checkpoints:
+    """Saves the state of one training, and its best weights, in a run directory.
 
     Args:
-        run_dir: existing.
-        identity: text that says which data and config this is; a checkpoint of another one is refused.
-        seconds: at least so long between two checkpoints.
+        run_dir: exists.
+        fingerprint: text that differs between different data or configs; a checkpoint with another one is refused.
+        seconds: shortest time between two checkpoints.
     """
 
-    def __init__(self, run_dir: Path, identity: str, seconds: float):
-        self.run_dir, self.identity, self.seconds = run_dir, identity, seconds
+    def __init__(self, run_dir: Path, fingerprint: str, seconds: float):
+        self.run_dir, self.fingerprint, self.seconds = run_dir, fingerprint, seconds
         self._best: dict[str, np.ndarray] | None = None  # not yet on disk
         self._saved_at = time.monotonic()
 
     def is_due(self) -> bool:
-        """Say whether the last checkpoint is old enough for another."""
+        """Return whether the last checkpoint is old enough for another."""
         return time.monotonic() - self._saved_at >= self.seconds
 
     def keep_best(self, arrays: dict[str, np.ndarray]) -> None:
-        """Take weights as the best so far; they are written with the next checkpoint."""
+        """Keep weights as the best so far; they are written with the next checkpoint."""
         self._best = arrays
 
     def save(self, arrays: dict[str, np.ndarray], progress: dict) -> None:
         """Write a checkpoint of arrays and a JSON-ready progress."""
         if self._best is not None:
-            # First, so that a checkpoint never speaks of best weights that are not there.
+            # First, so that a checkpoint never refers to best weights that are not there.
             save(self.run_dir / BEST, self._best, {})
             self._best = None
-        save(self.run_dir / CHECKPOINT, arrays, {"identity": self.identity, "progress": progress})
+        state = {"version": _VERSION, "identity": self.fingerprint, "progress": progress}
+        save(self.run_dir / CHECKPOINT, arrays, state)
         self._saved_at = time.monotonic()
 
     def message(self, place: str) -> str:
@@ -55,16 +59,19 @@ class Keeper:
         """Return arrays and progress of the last checkpoint, or `None` if there is none.
 
         Raises:
-            ValueError: the checkpoint is of another run, or is none; it or the best weights beside it are damaged.
+            ValueError: the checkpoint belongs to another run or another version of tfbert, or is none; it or the best
+                weights beside it are damaged.
         """
         path = self.run_dir / CHECKPOINT
         remove_parts(self.run_dir)
         if not path.exists():
             return None
         arrays, state = load(path)
-        if state["identity"] != self.identity:
+        if state["identity"] != self.fingerprint:
             raise ValueError(f"{path}: is of another run (other data, config or seed); wanted an empty --out directory")
+        if state.get("version") != _VERSION:
+            raise ValueError(f"{path}: was written by another version of tfbert, which can resume it; {_START_OVER}")
         if (self.run_dir / BEST).exists():
-            # They are needed at the end of training, which is late to learn of damage.
+            # They are needed at the end of training, which would be late to notice damage.
             load(self.run_dir / BEST, f"remove it and {path.name} to start over")
         return arrays, state["progress"]

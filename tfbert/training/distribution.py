@@ -1,8 +1,8 @@
-"""TF_CONFIG and the devices at hand in; replicas that train one model as if they were one device out.
+"""Data-parallel training on several devices and processes: sharding of batches, all-reduce, broadcast and barriers.
 
-Every process holds the weights once, reads its own part of every batch, and applies the same sums of gradients, so that
-all processes keep the same weights. TensorFlow's strategies run the replicas and sum over them; variables stay plain
-ones, which is what lets checkpoints, optimizers and single-device graphs be the same whatever the number of machines.
+Every process holds the weights once, reads its own shard of every batch, and applies the same sums of gradients, so
+that all processes keep the same weights. TensorFlow's strategies run the replicas and sum over them; variables stay
+plain ones, so that checkpoints, optimizers and single-device graphs are the same whatever the number of machines.
 """
 
 import collections
@@ -22,8 +22,8 @@ import tensorflow as tf
 
 logger = logging.getLogger(__name__)
 
-# One batch, or with several replicas each one's part of it, with 1; with 0 where the batch had too few for all.
-Parts = Any
+# A batch; with several replicas, a list of pairs of a replica's shard and 1.0, or 0.0 if there was nothing left for it.
+ReplicaBatches = Any
 
 
 @dataclass(frozen=True)
@@ -32,9 +32,9 @@ class Replicas:
 
     Args:
         kind: `none`, `mirrored` (the devices of one machine) or `multi_worker` (several processes).
-        strategy: of TensorFlow; `None` for a single device.
+        strategy: TensorFlow's strategy; `None` for a single device.
         worker: number of this process; 0 is the chief, which alone writes files.
-        num_workers: processes.
+        num_workers: number of processes.
     """
 
     kind: str = "none"
@@ -61,7 +61,7 @@ class Replicas:
         return self.worker * self._num_local
 
     def check_batch_size(self, batch_size: int) -> None:
-        """Refuse batches that have too few examples for all replicas.
+        """Refuse batches with fewer examples than there are replicas.
 
         Raises:
             ValueError: fewer examples than replicas.
@@ -75,38 +75,40 @@ class Replicas:
         """Return what a report says."""
         return {"kind": self.kind, "replicas": self.count, "workers": self.num_workers}
 
-    def stream(self, plan: Iterable[tuple], make: Callable[[Iterable[tuple]], Iterable[Any]]) -> Iterator[Parts]:
-        """Yield the batches of a plan: whole ones on a single device, else the parts of this process' replicas.
+    def stream(
+        self, plan: Iterable[tuple], make: Callable[[Iterable[tuple]], Iterable[Any]]
+    ) -> Iterator[ReplicaBatches]:
+        """Yield the batches of a plan: whole ones on a single device, else the shards of this process' replicas.
 
-        Of every batch each replica takes every `count`-th unit, so that a part is like another in length. The same
-        plan gives the same parts; together they are the batch.
+        The shard of a replica is every `count`-th unit of a batch, so that shards have similar lengths. The same plan
+        always gives the same shards; together they are the batch.
 
         Args:
             plan: of every whole batch the indices of its units, and whatever else it takes to make it.
-            make: batches in the order of a plan of that kind; may run ahead in another thread.
+            make: returns the batches of such a plan in order; may run ahead in another thread.
         """
         if self.strategy is None:
             yield from make(plan)
             return
-        shares: collections.deque[float] = collections.deque()
+        is_counted: collections.deque[float] = collections.deque()
 
-        def parts() -> Iterator[tuple]:
+        def shards() -> Iterator[tuple]:
             for indices, *rest in plan:
                 for rank in range(self._first, self._first + self._num_local):
-                    part = indices[rank :: self.count]
-                    shares.append(float(len(part) > 0))
-                    # A graph cannot leave a replica out: one without units computes on another's and counts nothing.
-                    yield (part if len(part) else indices[:1], *rest)
+                    shard = indices[rank :: self.count]
+                    is_counted.append(float(len(shard) > 0))
+                    # A graph cannot leave a replica out: one without units computes another's, which is not counted.
+                    yield (shard if len(shard) else indices[:1], *rest)
 
-        batches = iter(make(parts()))
-        while found := list(itertools.islice(batches, self._num_local)):
-            yield [(batch, tf.constant(shares.popleft())) for batch in found]
+        batches = iter(make(shards()))
+        while local := list(itertools.islice(batches, self._num_local)):
+            yield [(batch, tf.constant(is_counted.popleft())) for batch in local]
 
-    def counted(self, group: Iterable[Parts]) -> list[Any]:
-        """Return the batches of a group that count in this process: whole ones, or its replicas' parts."""
+    def counted(self, group: Iterable[ReplicaBatches]) -> list[Any]:
+        """Return the batches of a group that count in this process: whole ones, or its replicas' shards."""
         if self.strategy is None:
             return list(group)
-        return [batch for parts in group for batch, share in parts if share > 0]
+        return [batch for shards in group for batch, factor in shards if factor > 0]
 
     def signature(self, batch_spec: Any) -> Any:
         """Return the `tf.function` signature of what `stream` yields, from that of a batch."""
@@ -114,26 +116,28 @@ class Replicas:
             return batch_spec
         return [(batch_spec, tf.TensorSpec([], tf.float32))] * self._num_local
 
-    def locally(self, function: Callable[[Any, Any], Any], parts: Parts) -> Any:
-        """Return the sum of what a function gives on the replicas of this process; for use inside `tf.function`.
+    def sum_local(self, function: Callable[[Any, Any], Any], batches: ReplicaBatches) -> Any:
+        """Return the sum of a function's results on the replicas of this process; for use inside `tf.function`.
 
         Args:
-            function: of a batch and its share, which is 1.0 or a float32 scalar: takes them to a structure of tensors.
-            parts: from `stream`.
+            function: takes a batch and a factor, 1.0 or a float32 scalar, and returns a structure of tensors.
+            batches: from `stream`.
         """
         if self.strategy is None:
-            return function(parts, 1.0)
+            return function(batches, 1.0)
         if self._num_local == 1:
-            return function(*parts[0])
-        given = self.strategy.experimental_distribute_values_from_function(
-            lambda context: parts[context.replica_id_in_sync_group - self._first]
+            return function(*batches[0])
+        distributed = self.strategy.experimental_distribute_values_from_function(
+            lambda context: batches[context.replica_id_in_sync_group - self._first]
         )
-        found = self.strategy.run(lambda part: function(*part), args=(given,))
-        # The sum is wanted where the weights are.
-        return tf.nest.map_structure(lambda value: tf.add_n(self.strategy.experimental_local_results(value)), found)
+        results = self.strategy.run(lambda shard: function(*shard), args=(distributed,))
+        # The sum is needed on the device that has the weights.
+        return tf.nest.map_structure(lambda value: tf.add_n(self.strategy.experimental_local_results(value)), results)
 
-    def total(self, values: Any) -> Any:
-        """Return the sum over all processes; every one must call it, with the same shapes. For inside `tf.function`.
+    def sum_over_processes(self, values: Any) -> Any:
+        """Return the sum over all processes; for use inside `tf.function`.
+
+        Every process must call it, with the same shapes.
 
         Args:
             values: structure of tensors, the same in every process but for their values.
@@ -147,24 +151,24 @@ class Replicas:
             places = [place for place, tensor in enumerate(tensors) if tensor.dtype == dtype]
             flat = self._all_reduce(tf.concat([tf.reshape(tensors[place], [-1]) for place in places], 0))
             sizes = [tf.size(tensors[place]) for place in places]
-            for place, part in zip(places, tf.split(flat, sizes, num=len(sizes)), strict=True):
-                summed[place] = tf.reshape(part, tf.shape(tensors[place]))
+            for place, values_of in zip(places, tf.split(flat, sizes, num=len(sizes)), strict=True):
+                summed[place] = tf.reshape(values_of, tf.shape(tensors[place]))
         return tf.nest.pack_sequence_as(values, [summed[place] for place in range(len(tensors))])
 
     def _all_reduce(self, vector: tf.Tensor) -> tf.Tensor:
-        # All replicas take part in a collective; what a process brings is in its first one.
-        def brought(context):
+        # All replicas take part in a collective; the vector of a process is in its first one.
+        def value_of(context):
             return vector if context.replica_id_in_sync_group == self._first else tf.zeros_like(vector)
 
-        given = self.strategy.experimental_distribute_values_from_function(brought)
+        distributed = self.strategy.experimental_distribute_values_from_function(value_of)
 
         def reduce(value):
             # The strategy asks a tensor for its device, which one from outside of the replica need not have.
             return tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, tf.identity(value))
 
-        return self.strategy.experimental_local_results(self.strategy.run(reduce, args=(given,)))[0]
+        return self.strategy.experimental_local_results(self.strategy.run(reduce, args=(distributed,)))[0]
 
-    def from_chief(self, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    def broadcast(self, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Return the chief's arrays in every process; every one must call it, with the same names and shapes.
 
         Args:
@@ -175,16 +179,16 @@ class Replicas:
         """
         if self.num_workers == 1:
             return dict(arrays)
-        # float64 has room for every integer that is met here: counts and seeds.
+        # float64 holds every integer that occurs here exactly: counts and seeds.
         dtypes = {name: np.float32 if np.asarray(a).dtype == np.float32 else np.float64 for name, a in arrays.items()}
         sent = {name: np.asarray(a, dtypes[name]) for name, a in arrays.items()}
         if not self.is_chief:
             sent = {name: np.zeros_like(a) for name, a in sent.items()}
-        with watched():
-            received = _traced_total(self)({name: tf.constant(a) for name, a in sent.items()})
+        with translated_worker_errors():
+            received = _traced_sum(self)({name: tf.constant(a) for name, a in sent.items()})
         return {name: received[name].numpy().astype(np.asarray(a).dtype) for name, a in arrays.items()}
 
-    def summed(self, values: Mapping[str, float]) -> dict[str, float]:
+    def sum_numbers(self, values: Mapping[str, float]) -> dict[str, float]:
         """Return the sums of numbers over all processes; every one must call it, with the same names.
 
         Raises:
@@ -192,54 +196,55 @@ class Replicas:
         """
         if self.num_workers == 1:
             return dict(values)
-        with watched():
-            found = _traced_total(self)({name: tf.constant(value, tf.float64) for name, value in values.items()})
-        return {name: float(value) for name, value in found.items()}
+        with translated_worker_errors():
+            sums = _traced_sum(self)({name: tf.constant(value, tf.float64) for name, value in values.items()})
+        return {name: float(value) for name, value in sums.items()}
 
-    def check_same(self, identity: str) -> None:
+    def check_same(self, fingerprint: str) -> None:
         """Refuse to train with processes that have other data or another config than the chief.
 
         Args:
-            identity: text that tells data and config from others.
+            fingerprint: text that differs between different data or configs.
 
         Raises:
             ValueError: it is not the chief's.
             ConnectionError: another process is gone.
         """
         # As much of a hash as a float64 keeps.
-        own = float(int(hashlib.sha256(identity.encode()).hexdigest()[:12], 16))
-        if self.from_chief({"identity": np.float64(own)})["identity"] != own:
+        own = float(int(hashlib.sha256(fingerprint.encode()).hexdigest()[:12], 16))
+        if self.broadcast({"fingerprint": np.float64(own)})["fingerprint"] != own:
             raise ValueError(f"worker {self.worker} has other data or another config than the chief; wanted the same")
 
-    def leave(self) -> None:
-        """Wait at the end until the chief has written what it has to, so that all end well or none.
+    def barrier(self) -> None:
+        """Wait at the end until the chief has written its files, so that either all processes succeed or none.
 
         Raises:
             ConnectionError: the chief is gone.
         """
         with contextlib.suppress(ConnectionError) if self.is_chief else contextlib.nullcontext():
-            self.told(True)
-        # Who is here knows that the others have come so far, but not that they know it of him.
+            self.broadcast_decision(True)
+        # After the first round a process knows that all have arrived, but not that the others know it: without a second
+        # one, a process that ends at once could break the first round of a slower one.
         with contextlib.suppress(ConnectionError):
-            self.told(True)
+            self.broadcast_decision(True)
 
-    def told(self, decision: bool) -> bool:
-        """Return what the chief decides, in every process; the others wait for it.
+    def broadcast_decision(self, decision: bool) -> bool:
+        """Return the chief's decision in every process; the others wait for it.
 
         Raises:
             ConnectionError: another process is gone.
         """
-        return bool(self.from_chief({"decision": np.float32(decision)})["decision"])
+        return bool(self.broadcast({"decision": np.float32(decision)})["decision"])
 
 
 @functools.cache
-def _traced_total(replicas: Replicas) -> Callable[[Any], Any]:
-    return tf.function(replicas.total)
+def _traced_sum(replicas: Replicas) -> Callable[[Any], Any]:
+    return tf.function(replicas.sum_over_processes)
 
 
 @contextlib.contextmanager
-def watched() -> Iterator[None]:
-    """Give a context in which the loss of another process is an error that says what to do.
+def translated_worker_errors() -> Iterator[None]:
+    """Turn TensorFlow's errors about a lost process inside a `with` block into one that says what to do.
 
     Raises:
         ConnectionError: another process is gone.
@@ -257,13 +262,12 @@ ALONE = Replicas()
 
 
 def join(kind: str) -> Replicas:
-    """Find the devices and processes that train together; to be called before TensorFlow computes anything.
+    """Return the devices and processes that train together; to be called before TensorFlow computes anything.
+
+    With `multi_worker` it waits for all processes that TF_CONFIG names.
 
     Args:
         kind: `auto`, `none`, `mirrored` or `multi_worker`, as in `OptimizationConfig.distribution`.
-
-    Returns:
-        The replicas; with `multi_worker`, once all processes that TF_CONFIG names are there.
 
     Raises:
         ValueError: TF_CONFIG is missing or wrong; `mirrored` finds a single device.
@@ -278,7 +282,7 @@ def join(kind: str) -> Replicas:
 
 @functools.cache
 def _join(kind: str, text: str) -> Replicas:
-    """Start a strategy, which a process can do only once."""
+    """Start a strategy; a process can do so only once."""
     if kind == "mirrored":
         devices = [device.name for device in tf.config.list_logical_devices("GPU")]
         devices = devices or [device.name for device in tf.config.list_logical_devices("CPU")]
@@ -302,16 +306,16 @@ def _read_cluster(text: str) -> tuple[int, int]:
     Raises:
         ValueError: it is not JSON, or no cluster of a chief and workers, or this process is none of them.
     """
-    wish = 'wanted {"cluster": {"worker": ["HOST:PORT", ...]}, "task": {"type": "worker", "index": 0}}'
+    expected = 'wanted {"cluster": {"worker": ["HOST:PORT", ...]}, "task": {"type": "worker", "index": 0}}'
     try:
-        said = json.loads(text)
-        cluster, task = said["cluster"], said["task"]
+        tree = json.loads(text)
+        cluster, task = tree["cluster"], tree["task"]
         places = [(kind, index) for kind in ("chief", "worker") for index in range(len(cluster.get(kind, [])))]
         me = (task["type"], int(task["index"]))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"TF_CONFIG={text}: {type(error).__name__}: {error}; {wish}") from error
+        raise ValueError(f"TF_CONFIG={text}: {type(error).__name__}: {error}; {expected}") from error
     others = sorted(set(cluster) - {"chief", "worker"})
     if others or me not in places:
         what = f"a {others[0]} has no part in this training" if others else f"no {me[0]} {me[1]} in the cluster"
-        raise ValueError(f"TF_CONFIG={text}: {what}; {wish}")
+        raise ValueError(f"TF_CONFIG={text}: {what}; {expected}")
     return places.index(me), len(places)

@@ -1,6 +1,6 @@
-"""Signals that ask a process to stop: a training finishes its update, saves a checkpoint, and says what it saved.
+"""Graceful stop on SIGINT and SIGTERM: training finishes its update, saves a checkpoint, and reports what it saved.
 
-Outside of a training, SIGINT raises `KeyboardInterrupt` at once, as Python does; in the tools SIGTERM does likewise.
+Outside of training, SIGINT raises `KeyboardInterrupt` at once, as in any Python program; in the tools SIGTERM does too.
 """
 
 import contextlib
@@ -15,9 +15,9 @@ class Stopped(KeyboardInterrupt):
     """A signal stopped the process.
 
     Args:
-        message: what was saved, for the user; empty where nothing is known of it.
-        number: of the signal.
-        is_done: whether nothing is left to do.
+        message: tells the user what was saved; empty if unknown.
+        number: number of the signal.
+        is_done: whether nothing is left to continue.
     """
 
     def __init__(self, message: str = "", number: int = signal.SIGINT, is_done: bool = False):
@@ -26,19 +26,19 @@ class Stopped(KeyboardInterrupt):
 
     @classmethod
     def by(cls, error: KeyboardInterrupt, message: str, is_done: bool = False) -> "Stopped":
-        """Return the error for the signal that another one came from; Python's own is of SIGINT."""
+        """Return the error for the signal that raised another one; Python raises its own for SIGINT."""
         return cls(message, getattr(error, "number", signal.SIGINT), is_done)
 
     @property
     def exit_code(self) -> int:
-        """What a shell reports of a process that the signal ended: 130 or 143."""
+        """The exit code that a shell reports for a process ended by the signal: 130 or 143."""
         return 128 + self.number
 
     def describe(self, command: str = "") -> str:
-        """Return the line that tells a user what was saved and how to continue.
+        """Return a line that tells the user what was saved and how to continue.
 
         Args:
-            command: that goes on where the process was stopped; empty if there is nothing to continue.
+            command: resumes where the process was stopped; empty if there is nothing to continue.
         """
         if not command or self.is_done:
             return self.message or "stopped"
@@ -46,7 +46,7 @@ class Stopped(KeyboardInterrupt):
 
 
 class Request:
-    """Whether, and by which signal, the process was asked to stop."""
+    """A request to stop the process: false until a signal arrives, whose number it then holds."""
 
     def __init__(self):
         self.number: int | None = None
@@ -55,22 +55,22 @@ class Request:
         return self.number is not None
 
     def check(self, message: str = "") -> None:
-        """Stop here, if that was asked for.
+        """Stop here if a signal has arrived.
 
         Args:
-            message: what was saved.
+            message: tells the user what was saved.
 
         Raises:
-            Stopped: it was asked for.
+            Stopped: a signal has arrived.
         """
         if self.number is not None:
             raise Stopped(message, self.number)
 
     def handle(self, number: int, frame: object = None) -> None:
-        """Take a signal.
+        """Record a signal.
 
         Raises:
-            KeyboardInterrupt: this is SIGINT and a stop was asked for before: the user does not want to wait.
+            KeyboardInterrupt: it is SIGINT and not the first signal: the user does not want to wait.
         """
         if self.number is not None and number == signal.SIGINT:
             raise KeyboardInterrupt
@@ -79,10 +79,10 @@ class Request:
 
 @contextlib.contextmanager
 def deferred() -> Iterator[Request]:
-    """Collect signals inside a `with` block, which has to look at the request at points where it can stop.
+    """Defer signals inside a `with` block, which has to check the request wherever it can stop.
 
-    Signals that the process ignores or handles in a way of its own are left alone, and so are all in a thread that is
-    not the main one, where Python does not allow handlers.
+    Signals that the process ignores or handles itself are left alone, as are all signals in any thread but the main
+    one, where Python does not allow handlers.
     """
     request, before = Request(), {}
     try:
@@ -99,15 +99,15 @@ def deferred() -> Iterator[Request]:
 
 
 def raise_stopped(number: int, frame: object = None) -> None:
-    """Handle a signal by stopping at once.
+    """Stop at once when a signal arrives.
 
     Raises:
-        Stopped: always; the message is empty.
+        Stopped: always, without a message.
     """
     raise Stopped(number=number)
 
 
 def catch_sigterm() -> None:
-    """Let SIGTERM raise `Stopped` from now on, so that what is half-written is removed, unless it is ignored."""
+    """Make SIGTERM raise `Stopped`, so that half-written files are removed, unless the process ignores it."""
     if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
         signal.signal(signal.SIGTERM, raise_stopped)

@@ -1,4 +1,4 @@
-"""Config in, optimizer out: with warm-up, decay, and a learning rate of its own for every layer."""
+"""Optimizers with a learning rate schedule of warm-up and decay, and a factor on the learning rate of each variable."""
 
 import math
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ _BETA_2 = 0.999
 
 @keras.saving.register_keras_serializable("tfbert")
 class WarmupDecay(keras.optimizers.schedules.LearningRateSchedule):
-    """Rise linearly from zero, then fall to zero or stay.
+    """Learning rate schedule: linear warm-up, then decay to zero or a constant.
 
     Args:
         peak: the highest learning rate.
@@ -63,7 +63,7 @@ class _Layerwise:
 
     Args:
         factors: one for each variable, in the order in which the optimizer is built with them.
-        still_updates: by variable, the first updates in which it does not move; `None` means none for all.
+        still_updates: for each variable, the number of updates at the start that leave it unchanged; `None` means 0.
         **kwargs: of the optimizer.
 
     Attributes:

@@ -1,43 +1,43 @@
-"""A config in, a run directory out: trained, evaluated, reported, and repeatable from its own `config.json`."""
+"""Fine-tuning runs: training from one or several seeds, evaluation, and the report."""
 
 import json
 import logging
-import resource
 import statistics
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import keras
-import numpy as np
 import tensorflow as tf
 
 from tfbert.config import Config, override
-from tfbert.encoder.precision import choose_precision
 from tfbert.evaluation import page
 from tfbert.evaluation.board import Board
 from tfbert.evaluation.formatting import score_line
 from tfbert.evaluation.metric import Evaluation
-from tfbert.files import read_json, write_json
+from tfbert.files import read_json, write_json, writing
 from tfbert.models.build import build_models
 from tfbert.models.predictions import write_predictions
 from tfbert.models.predictor import Predictor, predict_all
 from tfbert.models.saved_run import REPORT, save_run
-from tfbert.models.task_model import Embedder, TaskModel, embed_sequences
-from tfbert.text.datasets import TokenizedSplit
-from tfbert.training import interrupts
-from tfbert.training.checkpoint import CHECKPOINT
+from tfbert.models.task_model import TaskModel
+from tfbert.training import driver, interrupts
+from tfbert.training.checkpoint import CHECKPOINT, Checkpoints
+from tfbert.training.fine_tuning import (
+    Callbacks,
+    EpochHistory,
+    initialize_head,
+    monitored,
+    task_trainer,
+)
 from tfbert.training.problem import Problem
-from tfbert.training.run_dir import find_unfinished, opened, versions
-from tfbert.training.trainer import Progress, Trainer, kept_scores, monitored
+from tfbert.training.progress import Progress
+from tfbert.training.run_dir import find_unfinished
 
 logger = logging.getLogger(__name__)
 
 PREDICTIONS = "predictions.jsonl"
-
 _DETAILS = "details.json"
-# Of the texts' vectors that are held while a head alone is learned; more are computed when they are needed.
-_MOST_VECTOR_BYTES = 2**30
 # How the texts of one record are shown.
 _BETWEEN_TEXTS = "\n\n"
 
@@ -46,18 +46,18 @@ def choose_run_dir(problem: Problem, runs_dir: Path, num_seeds: int = 1) -> Path
     """Return the directory of an unfinished run of exactly this problem, or a new name.
 
     Args:
-        problem: to train.
-        runs_dir: where runs are, such as `runs/`.
+        problem: prepared.
+        runs_dir: holds the runs of all tasks, such as `runs/`.
         num_seeds: as for `train`.
 
     Returns:
-        `runs_dir/<task>/<time>-<hash>`; it exists already if a killed run is to be continued.
+        `runs_dir/<task>/<time>-<hash>`; it exists already if it is an unfinished run to resume.
     """
-    identity = problem.identity(problem.config)
-    return find_unfinished(runs_dir / problem.task.name, identity[:8], _identity(problem, num_seeds))
+    mark = problem.identity(problem.config)[:8]
+    return find_unfinished(runs_dir / problem.task.name, mark, _fingerprint(problem, num_seeds))
 
 
-def _identity(problem: Problem, num_seeds: int) -> str:
+def _fingerprint(problem: Problem, num_seeds: int) -> str:
     return f"{problem.identity(problem.config)} {num_seeds}"
 
 
@@ -66,12 +66,12 @@ def train(problem: Problem, run_dir: Path, num_seeds: int = 1, command: str = ""
 
     Args:
         problem: prepared.
-        run_dir: of the run; made if missing, continued if a run of the same problem was killed in it.
-        num_seeds: how many trainings; beyond the first the seed is raised by one each, and each has a directory
-            `seed-N` of its own. The run is then that of the best validation score.
-        command: that repeats the run, for the report.
-        exports: whether the run will be exported; if a process that was to do so ended before it had, the same call
-            returns the report of the finished run.
+        run_dir: created if missing; an unfinished run of the same problem in it is resumed.
+        num_seeds: number of trainings, each with a seed one higher than the one before. Of several, each has its own
+            directory `seed-N`, and the best by its validation score becomes the result of the run.
+        command: repeats the run.
+        exports: whether the caller will export the run; if it ends before it has, the same call returns the report of
+            the finished run.
 
     Returns:
         What `report.json` holds.
@@ -81,56 +81,54 @@ def train(problem: Problem, run_dir: Path, num_seeds: int = 1, command: str = ""
         ConnectionError: another process of the training is gone.
         Stopped: a signal stopped the process; the message says what was saved.
     """
-    with opened(run_dir, _identity(problem, num_seeds), exports):
-        if problem.replicas.told((run_dir / REPORT).exists()):
-            problem.replicas.leave()
-            return read_json(run_dir / REPORT)
+
+    def work() -> dict:
         if num_seeds == 1:
-            report = _train_seed(problem, problem.config, run_dir, command)
-            problem.replicas.leave()
-            return report
-        write_json(run_dir / "config.json", problem.config.to_dict())
+            return _train_seed(problem, problem.config, run_dir, command)
+        write_json(run_dir / driver.CONFIG, problem.config.to_dict())
         reports = []
-        for seed in range(problem.config.train.seed, problem.config.train.seed + num_seeds):
-            config = override(problem.config, {"train.seed": seed})
-            seed_dir = run_dir / f"seed-{seed}"
+        for config in _seed_configs(problem, num_seeds):
+            seed_dir = run_dir / f"seed-{config.train.seed}"
             seed_dir.mkdir(exist_ok=True)
-            logger.info("seed %d", seed)
-            is_finished = problem.replicas.told((seed_dir / REPORT).exists())
+            logger.info("seed %d", config.train.seed)
+            is_finished = problem.replicas.broadcast_decision((seed_dir / REPORT).exists())
             reports.append(
                 _finished_seed(problem, config, seed_dir)
                 if is_finished
                 else _train_seed(problem, config, seed_dir, command)
             )
-        report = _join_seeds(problem, reports, run_dir, command)
-        problem.replicas.leave()
-        return report
+        return _join_seeds(problem, reports, run_dir, command)
+
+    return driver.execute(run_dir, problem.replicas, work, _fingerprint(problem, num_seeds), exports)
 
 
 def assist(problem: Problem, num_seeds: int = 1) -> None:
     """Take part in a training whose chief is another process; writes nothing.
 
     Args:
-        problem: prepared, as the chief's.
-        num_seeds: as given to the chief.
+        problem: prepared like the chief's.
+        num_seeds: the same as the chief's.
 
     Raises:
         ValueError: training diverged.
         ConnectionError: another process is gone.
         Stopped: a signal stopped this process or another one.
     """
-    if problem.replicas.told(False):
-        problem.replicas.leave()
-        return
-    for seed in range(problem.config.train.seed, problem.config.train.seed + num_seeds):
-        if num_seeds > 1 and problem.replicas.told(False):
-            continue
-        config = override(problem.config, {"train.seed": seed})
-        model, evaluation_model = build(problem, config)
-        _trainer(
-            problem, config, model, Predictor(problem.task, evaluation_model, problem.tokenizer, config), Path()
-        ).train()
-    problem.replicas.leave()
+
+    def work() -> None:
+        for config in _seed_configs(problem, num_seeds):
+            if num_seeds > 1 and problem.replicas.broadcast_decision(False):
+                continue
+            model, evaluation_model = build(problem, config)
+            predictor = Predictor(problem.task, evaluation_model, problem.tokenizer, config)
+            task_trainer(problem, config, model, predictor, _checkpoints(problem, config, Path())).train()
+
+    driver.assist(problem.replicas, work)
+
+
+def _seed_configs(problem: Problem, num_seeds: int) -> list[Config]:
+    first = problem.config.train.seed
+    return [override(problem.config, {"train.seed": seed}) for seed in range(first, first + num_seeds)]
 
 
 def fit(
@@ -138,115 +136,106 @@ def fit(
     config: Config,
     run_dir: Path,
     log: Callable[[dict, list], None] = lambda *_: None,
-    is_hopeless: Callable[[list[dict]], bool] = lambda history: False,
+    should_stop_early: Callable[[list[dict]], bool] = lambda history: False,
     models: tuple[TaskModel, TaskModel] | None = None,
-) -> tuple[Predictor, Progress]:
-    """Train once, without evaluating the result; `train` on the same directory goes on from there.
+) -> tuple[Predictor, EpochHistory]:
+    """Train once, without evaluating the result; resume if an unfinished training of the same config is in `run_dir`.
 
     Args:
         problem: prepared.
-        config: of this training, which may differ from the problem's in what leaves its data as they are.
-        run_dir: existing; of a killed training of the same config, which is continued.
-        log: called at the end of every epoch with its entry of the history and its updates.
-        is_hopeless: called after each epoch with the history; where it says so, training ends there.
-        models: as `build` gave them just now; `None` builds them.
-
-    Returns:
-        What answers with the best weights, and the course of training.
+        config: may differ from the problem's in what does not change its data.
+        run_dir: exists.
+        log: as for `Callbacks`.
+        should_stop_early: as for `Callbacks`.
+        models: what `build` has just returned; `None` builds them.
 
     Raises:
-        Diverged: the numbers of the training are none any more.
+        Diverged: the loss, a weight or an output became NaN or infinite.
         ValueError: another training was in the directory.
         ConnectionError: another process of the training is gone.
         Stopped: a signal stopped the process; the message says what was saved.
     """
-    write_json(run_dir / "config.json", config.to_dict())
+    write_json(run_dir / driver.CONFIG, config.to_dict())
+    predictor, progress = _fit(problem, config, run_dir, Callbacks(log, should_stop_early), models)
+    return predictor, EpochHistory.of(progress)
+
+
+def _fit(
+    problem: Problem,
+    config: Config,
+    run_dir: Path,
+    callbacks: Callbacks,
+    models: tuple[TaskModel, TaskModel] | None = None,
+) -> tuple[Predictor, Progress]:
     started = time.monotonic()
     # An exception in the middle of what TensorFlow builds and traces has ended a process by a segmentation fault.
     with interrupts.deferred() as request:
         model, evaluation_model = models or build(problem, config)
         request.check()
         if not (run_dir / CHECKPOINT).exists():
-            _start_head(problem, model, config)
+            initialize_head(problem, model, config)
         request.check()
-    answering = Predictor(problem.task, evaluation_model, problem.tokenizer, config)
-    trainer = _trainer(problem, config, model, answering, run_dir, log, is_hopeless)
+    predictor = Predictor(problem.task, evaluation_model, problem.tokenizer, config)
+    trainer = task_trainer(problem, config, model, predictor, _checkpoints(problem, config, run_dir), callbacks)
     trainer.progress.start_seconds = time.monotonic() - started
     progress = trainer.train()
-    answering.refresh(problem.splits)
-    return answering, progress
+    predictor.refresh(problem.splits)
+    return predictor, progress
+
+
+def _checkpoints(problem: Problem, config: Config, run_dir: Path) -> Checkpoints:
+    return Checkpoints(run_dir, problem.identity(config), config.train.checkpoint_seconds)
 
 
 def _train_seed(problem: Problem, config: Config, run_dir: Path, command: str) -> dict:
-    board = Board.of_config(run_dir / "tensorboard", config)
+    return _FineTuningRun(problem, config).carry_out(run_dir, command)
 
-    def log(entry: dict, updates: list) -> None:
-        board.epoch(entry, updates)
-        scores = score_line(entry.get("validation", {}))
-        logger.info("epoch %d  loss %.4f  validation: %s", entry["epoch"], entry["loss"], scores or "none")
 
-    answering, progress = fit(problem, config, run_dir, log)
-    started = time.monotonic()
-    predictions = predict_held_out(problem, answering)
-    save_run(run_dir, answering, problem.encoder.spec, problem.samples())
-    decided = answering.decided_values()
-    evaluations = {name: problem.task.evaluate(outputs, gold, decided) for name, (outputs, gold) in predictions.items()}
-    with open(run_dir / PREDICTIONS, "w", encoding="utf-8") as stream:
-        for name, (outputs, _) in predictions.items():
-            write_predictions(stream, problem.task, name, problem.splits[name], outputs)
-    scores = {name: evaluation.scores() for name, evaluation in evaluations.items()}
-    seconds = problem.seconds | {
-        "start": progress.start_seconds,
-        "train": sum(entry["seconds"] for entry in progress.history),
-        "validate": sum(entry.get("validation_seconds", 0.0) for entry in progress.history),
-        "evaluate": time.monotonic() - started,
-    }
-    report = _report(problem, config, progress, scores, seconds, command)
-    write_json(run_dir / _DETAILS, _details(problem, evaluations, progress))
-    page.render(report, read_json(run_dir / _DETAILS), run_dir / "report.html")
-    board.final(report, len(progress.losses))
-    write_json(run_dir / REPORT, report)
-    (run_dir / CHECKPOINT).unlink()
-    return report
+class _FineTuningRun(driver.Run):
+    """A training of a task from one seed."""
+
+    board_sections = ("train", "head", "encoder")
+    report_stage = "evaluate"
+
+    def __init__(self, problem: Problem, config: Config):
+        self.problem, self.config, self.encoder, self.replicas = problem, config, problem.encoder, problem.replicas
+
+    def train(self, run_dir: Path, board: Board) -> Progress:
+        def log(entry: dict, updates: list) -> None:
+            board.epoch(entry, updates)
+            scores = score_line(entry.get("validation", {}))
+            logger.info("epoch %d  loss %.4f  validation: %s", entry["epoch"], entry["loss"], scores or "none")
+
+        self._predictor, progress = _fit(self.problem, self.config, run_dir, Callbacks(log))
+        return progress
+
+    def report(self, progress: Progress, run_dir: Path) -> dict:
+        predictor, problem = self._predictor, self.problem
+        predictions = predict_held_out(problem, predictor)
+        save_run(run_dir, predictor, problem.encoder.spec, problem.samples())
+        with writing(run_dir / PREDICTIONS), open(run_dir / PREDICTIONS, "w", encoding="utf-8") as stream:
+            for name, (outputs, _) in predictions.items():
+                write_predictions(stream, problem.task, name, problem.splits[name], outputs)
+        decided = predictor.decided_values()
+        evaluations = {
+            name: problem.task.evaluate(outputs, gold, decided) for name, (outputs, gold) in predictions.items()
+        }
+        write_json(run_dir / _DETAILS, _details(problem, evaluations, progress))
+        return _report(problem, progress, {name: evaluation.scores() for name, evaluation in evaluations.items()})
+
+    def render(self, report: dict, run_dir: Path) -> None:
+        page.render(report, read_json(run_dir / _DETAILS), run_dir / driver.PAGE)
 
 
 def build(problem: Problem, config: Config) -> tuple[TaskModel, TaskModel]:
-    """Return a model to train and one to evaluate, from which on the same seed gives the same numbers."""
+    """Seed all random states and return a model to train and one to evaluate; the same seed gives the same numbers."""
     tf.config.experimental.enable_op_determinism()
     keras.utils.set_random_seed(config.train.seed)
     return build_models(problem.task, problem.encoder, config)
 
 
-def _trainer(
-    problem: Problem,
-    config: Config,
-    model: TaskModel,
-    answering: Predictor,
-    run_dir: Path,
-    log: Callable[[dict, list], None] = lambda *_: None,
-    is_hopeless: Callable[[list[dict]], bool] = lambda history: False,
-) -> Trainer:
-    embed = _embedder(problem, model, config)
-    train = problem.task.augment(problem.tokenized["train"], embed, config.train.seed)
-    return Trainer(
-        task=problem.task,
-        model=model,
-        answering=answering,
-        config=config,
-        train=train,
-        vectors=_vectors(model, train, embed),
-        validation=problem.splits.get("validation"),
-        run_dir=run_dir,
-        identity=problem.identity(config),
-        log=log,
-        refresh=lambda: answering.refresh(problem.splits),
-        is_hopeless=is_hopeless,
-        replicas=problem.replicas,
-    )
-
-
 def predict_held_out(problem: Problem, predictor: Predictor) -> dict[str, tuple[dict, list]]:
-    """Return outputs and truth of the splits that were not learned; fit the decision of the task to validation."""
+    """Return outputs and truth of validation and test; the decision of the task is fitted to validation."""
     predictions = {}
     for name in ("validation", "test"):
         if name in problem.splits:
@@ -258,36 +247,9 @@ def predict_held_out(problem: Problem, predictor: Predictor) -> dict[str, tuple[
     return predictions
 
 
-def _start_head(problem: Problem, model: TaskModel, config: Config) -> None:
-    # It need not be more exact than the learning that follows.
-    products = choose_precision(config.encoder.precision, config.encoder.fast).product_dtype
-    embed = _embedder(problem, model, config, products)
-    problem.task.initialize_head(model.head, embed, problem.tokenized["train"], config.train.seed)
-
-
-def _embedder(
-    problem: Problem, model: TaskModel, config: Config, products: str | None = None
-) -> Callable[[np.ndarray], np.ndarray]:
-    """Return what gives the vectors that the head pools for some rows of train, by matrix products in a dtype."""
-    split, length = problem.tokenized["train"], config.encoder.sequence_length
-
-    def embed(sequences: np.ndarray) -> np.ndarray:
-        with model.backbone.kernels_copied(products):
-            return embed_sequences(Embedder(model.backbone, model.head), split, length, sequences)
-
-    return problem.remembered(embed, f"{config.head.pooling} {model.backbone.dtype_policy.name} {products}")
-
-
-def _vectors(model: TaskModel, train: TokenizedSplit, embed: Callable[[np.ndarray], np.ndarray]) -> np.ndarray | None:
-    """Return what the head pools of all rows of train, if that stays as it is in training and is not too much."""
-    num_rows = train.num_sequences
-    is_fixed = model.head.pools and not model.backbone.trainable_weights
-    if not is_fixed or 4 * num_rows * model.backbone.hidden_dim > _MOST_VECTOR_BYTES:
-        return None
-    return embed(np.arange(num_rows))
-
-
-def _report(problem: Problem, config: Config, progress: Progress, scores: dict, seconds: dict, command: str) -> dict:
+def _report(problem: Problem, progress: Progress, scores: dict[str, dict]) -> dict:
+    """Return what `report.json` holds beyond what every run reports."""
+    checked, course = problem.checked, EpochHistory.of(progress)
     data = {
         name: {
             "path": str(split.path),
@@ -297,30 +259,26 @@ def _report(problem: Problem, config: Config, progress: Progress, scores: dict, 
         }
         for name, split in problem.splits.items()
     }
-    counted = {name: {"num_examples": data[name]["num_examples"], **score} for name, score in scores.items()}
+    with_counts = {name: {"num_examples": data[name]["num_examples"], **score} for name, score in scores.items()}
+    seconds = {
+        "start": progress.start_seconds,
+        "train": progress.seconds,
+        "validate": sum(entry.get("validation_seconds", 0.0) for entry in course.history),
+    }
     return {
         "task": problem.task.name,
-        "encoder": {"name": config.encoder.name, **problem.encoder.spec.to_json()},
-        "seed": config.train.seed,
-        "config": config.to_dict(),
-        "versions": versions(),
-        "distribution": problem.replicas.to_dict(),
-        "command": command,
         "data": data,
         "checks": {
-            **problem.checked.to_dict(),
-            "lines": [*problem.checked.interpreted, *problem.checked.lines()],
-            "warnings": problem.checked.warnings,
-            "score_warnings": problem.checked.score_warnings,
+            **checked.to_dict(),
+            "lines": [*checked.interpreted, *checked.lines()],
+            "warnings": checked.warnings,
+            "score_warnings": checked.score_warnings,
         },
-        "seconds": seconds,
-        "peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+        "seconds": problem.seconds | seconds,
         "first_update_at": progress.first_update_at,
-        "history": progress.history,
-        "best_epoch": progress.best_epoch,
-        "untrained": progress.untrained,
-        "validation": counted.get("validation"),
-        "test": counted.get("test"),
+        **vars(course),
+        "validation": with_counts.get("validation"),
+        "test": with_counts.get("test"),
         "seeds": None,
         "metrics": [metric.to_json() for metric in problem.task.metrics],
     }
@@ -329,7 +287,7 @@ def _report(problem: Problem, config: Config, progress: Progress, scores: dict, 
 def _details(problem: Problem, evaluations: dict[str, Evaluation], progress: Progress) -> dict:
     """Return what the page draws beyond the report, ready for JSON."""
     details: dict = {
-        "step_losses": [(update, loss) for update, loss, _ in progress.losses],
+        "step_losses": [(point["update"], point["loss"]) for point in progress.curve],
         "lengths": {name: split.num_tokens for name, split in problem.tokenized.items()},
         "sequence_length": problem.config.encoder.sequence_length if problem.task.cuts_texts else None,
     }
@@ -358,8 +316,8 @@ def _join_seeds(problem: Problem, reports: list[dict], run_dir: Path, command: s
     metric = monitored(problem.task, problem.config)
 
     def validation_score(report: dict) -> float:
-        # By the metric that chose the epoch; a loss is better when lower.
-        scores = kept_scores(report["history"], report["best_epoch"], report["untrained"]) or {}
+        # By the metric that chose the epoch.
+        scores = EpochHistory(report["history"], report["best_epoch"], report["untrained"]).best_scores or {}
         return metric.sign * scores.get(metric.name, 0.0)
 
     best = max(reports, key=validation_score)
@@ -372,25 +330,25 @@ def _join_seeds(problem: Problem, reports: list[dict], run_dir: Path, command: s
                 for metric, v in values.items()
             }
     report = {**best, "seeds": seeds, "command": command}
-    page.render(report, read_json(run_dir / f"seed-{best['seed']}" / _DETAILS), run_dir / "report.html")
+    page.render(report, read_json(run_dir / f"seed-{best['seed']}" / _DETAILS), run_dir / driver.PAGE)
     write_json(run_dir / REPORT, report)
     return report
 
 
 def keep(run_dir: Path, adaptation: dict, command: str) -> dict:
-    """Make a run that is in a directory of another the result of the whole.
+    """Make a run in a subdirectory the result of the run that contains it.
 
     Args:
-        run_dir: of the whole.
-        adaptation: says in `kept` which directory, and in `sentence` why.
-        command: that repeats the whole.
+        run_dir: of the containing run.
+        adaptation: has the name of the subdirectory in `kept` and the reason in `sentence`.
+        command: repeats the containing run.
 
     Returns:
-        What `report.json` of the whole holds.
+        What `report.json` of the containing run holds.
     """
     kept = run_dir / adaptation["kept"]
     report = {**read_json(kept / REPORT), "adaptation": adaptation, "command": command}
     trained = kept / f"seed-{report['seeds']['best']}" if report["seeds"] else kept
-    page.render(report, read_json(trained / _DETAILS), run_dir / "report.html")
+    page.render(report, read_json(trained / _DETAILS), run_dir / driver.PAGE)
     write_json(run_dir / REPORT, report)
     return report

@@ -1,4 +1,4 @@
-"""Run directories: one process in each, named after time and config, so that an unfinished one is found again."""
+"""Run directories: named after time and config so that an unfinished run is found again, and locked by one process."""
 
 import importlib.metadata
 import logging
@@ -16,58 +16,58 @@ from tfbert.training.interrupts import Stopped
 
 logger = logging.getLogger(__name__)
 
-# Present from the beginning of a run that is to be exported until it has been.
+# Present in a run that will be exported, from its beginning until the export.
 UNEXPORTED = "unexported.json"
 DATA = "data.json"
 _PACKAGES = ("tfbert", "tensorflow", "tensorflow-text", "keras", "keras-hub", "numpy")
 
 
-def find_unfinished(folder: Path, mark: str, identity: str = "") -> Path:
-    """Return the newest run in a folder that has this mark and is not done, or a new name.
+def find_unfinished(folder: Path, mark: str, fingerprint: str = "") -> Path:
+    """Return the newest unfinished run in a folder that has this mark, or a new name.
 
     Args:
-        folder: of runs.
-        mark: short text that tells one config and data from others.
-        identity: as of `opened`; a run of this identity that has a report and was not exported is not done either.
+        folder: holds runs.
+        mark: short text that differs between different configs or data.
+        fingerprint: as for `opened`; a run with this fingerprint that has a report and was not exported is not done.
 
     Returns:
-        `folder/<time>-<mark>`; it exists already if a killed run is to be continued.
+        `folder/<time>-<mark>`; it exists already if it is an unfinished run to resume.
     """
     for candidate in sorted(folder.glob(f"*-{mark}"), reverse=True):
-        if not (candidate / REPORT).exists() or _awaits_export(candidate, identity):
+        if not (candidate / REPORT).exists() or _awaits_export(candidate, fingerprint):
             return candidate
     return folder / new_name(mark)
 
 
 def new_name(mark: str) -> str:
-    """Return the name of a run directory that begins now."""
+    """Return the name of a run directory that is created now."""
     return f"{time.strftime('%Y%m%d-%H%M%S')}-{mark}"
 
 
 @contextmanager
-def opened(run_dir: Path, identity: str = "", exports: bool = False) -> Iterator[None]:
-    """Hold a run directory, which is made if missing, against other processes.
+def opened(run_dir: Path, fingerprint: str = "", exports: bool = False) -> Iterator[None]:
+    """Hold the lock of a run directory, which is created if missing.
 
-    A finished run may be opened again only by the same run, and only if a process that was to export it ended before
-    it had: what is left to do then is the export.
+    The directory of a finished run can be opened again only by the same run, and only if the process that should have
+    exported it ended too early: only the export is left to do then.
 
     Args:
-        run_dir: of the run.
-        identity: text that tells this run from others.
-        exports: whether the run is to be exported when it is finished; `exported` says that it has been.
+        run_dir: not held by another process.
+        fingerprint: text that differs between different runs.
+        exports: whether the run will be exported when it is finished; `exported` notes that it has been.
 
     Raises:
-        ValueError: another process holds it, or there is a finished run in it that is another one or was exported.
+        ValueError: another process holds the directory, or it holds a finished run that is another one or is exported.
         Stopped: a signal stopped the process; the message says what was saved.
     """
     run_dir.mkdir(parents=True, exist_ok=True)
     with locked(run_dir, "training in it"):
         if (run_dir / REPORT).exists():
-            if not _awaits_export(run_dir, identity):
+            if not _awaits_export(run_dir, fingerprint):
                 raise ValueError(f"{run_dir}: holds a finished run; wanted a new --out directory")
             logger.info("%s: training is finished; what is left is the export", run_dir)
         elif exports:
-            write_json(run_dir / UNEXPORTED, {"identity": identity})
+            write_json(run_dir / UNEXPORTED, {"identity": fingerprint})
         else:
             exported(run_dir)
         try:
@@ -83,9 +83,9 @@ def exported(run_dir: Path) -> None:
     (run_dir / UNEXPORTED).unlink(missing_ok=True)
 
 
-def _awaits_export(run_dir: Path, identity: str) -> bool:
+def _awaits_export(run_dir: Path, fingerprint: str) -> bool:
     path = run_dir / UNEXPORTED
-    return bool(identity) and path.exists() and read_json(path).get("identity") == identity
+    return bool(fingerprint) and path.exists() and read_json(path).get("identity") == fingerprint
 
 
 def _what_is_saved(run_dir: Path) -> str:
@@ -98,11 +98,11 @@ def _what_is_saved(run_dir: Path) -> str:
 
 
 def check_data(run_dir: Path, splits: Mapping[str, Split]) -> None:
-    """Refuse to go on in a directory with other data than it was begun with; results on different data do not compare.
+    """Refuse to resume in a directory with other data than before, because their results cannot be compared.
 
     Args:
-        run_dir: existing; what the data are is written there at first.
-        splits: of the data, as they are now.
+        run_dir: exists; the first call stores the hashes of the data there.
+        splits: the data as they are now.
 
     Raises:
         ValueError: a file has changed, or a split has been added or is missing.
@@ -127,11 +127,11 @@ def check_data(run_dir: Path, splits: Mapping[str, Split]) -> None:
 
 
 def versions() -> dict[str, str]:
-    """Return the versions of Python and of the packages that decide a training."""
-    found = {"python": platform.python_version()}
+    """Return the versions of Python and of the packages that determine the result of a training."""
+    installed = {"python": platform.python_version()}
     for package in _PACKAGES:
         try:
-            found[package] = importlib.metadata.version(package)
+            installed[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:
-            found[package] = "not installed"
-    return found
+            installed[package] = "not installed"
+    return installed

@@ -1,6 +1,6 @@
-"""Groups of batches and a loss in, updated weights out: gradients, accumulation, loss scale and moving averages.
+"""Updates of a model's weights: gradient accumulation, mixed-precision loss scale and moving averages.
 
-Fine-tuning and pretraining share it: neither knows how an update is done, and nothing else changes weights.
+Nothing else changes weights in training.
 """
 
 import contextlib
@@ -8,8 +8,7 @@ import functools
 import math
 import operator
 import signal
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import keras
 import numpy as np
@@ -19,74 +18,67 @@ from tfbert.config import OptimizationConfig
 from tfbert.encoder.active_embedding import ActiveEmbedding
 from tfbert.models import weights
 from tfbert.training import interrupts
-from tfbert.training.distribution import ALONE, Parts, Replicas, watched
+from tfbert.training.distribution import ALONE, Replicas, translated_worker_errors
 from tfbert.training.memory import keep_memory
-
-Batch = Mapping[str, tf.Tensor]
+from tfbert.training.objectives import Group, Objective
+from tfbert.training.progress import Sums
 
 
 class Diverged(ValueError):
-    """The numbers of a training are none any more; other settings may do better."""
+    """Training diverged: the loss, a weight or an output became NaN or infinite."""
 
 
-# Between the dropout seeds of two processes; a prime, so that seeds that lie side by side stay apart.
+# Distance of the dropout seeds of two processes; a prime, so that neighbouring seeds of two runs do not coincide.
 _SEED_STRIDE = 15_485_863
 
 
 class Updater:
-    """Changes the weights of a model by the gradient of its mean losses over a group of batches.
+    """Changes the weights of a model by the gradient of its objectives' mean losses over groups of batches.
 
     Args:
         model: built, with a `backbone` whose dtype policy tells the precision.
-        losses: called with a batch inside a gradient tape, training; gives float32 scalars by name, each summed over
-            the batch.
-        terms: the names of those that are trained on; the others are summed up and handed back.
+        objectives: their weighted losses are added.
         optimizer: built for the model's trainable variables, with the rows of `active_embedding` in place of the table.
-        config: how many batches make an update, the moving average, and what the message about divergence names.
-        batch_spec: `element_spec` of the batches.
-        replicas: that share every batch.
-        active_embedding: the rows of the token embedding that the batches read, if only these are learned. The table
-            of the model gets their values only in the methods that say so.
+        config: moving average, and settings that the message about divergence names.
+        replicas: devices that share every batch.
+        active_embedding: the rows of the token embedding that the batches read, if only these are trained. The table of
+            the model gets their values only in the methods that say so.
 
     Attributes:
-        request: of a signal that asks this process to stop. Several processes stop after the same update.
+        request: whether a signal has asked this process to stop. Several processes stop after the same update.
 
-    One graph serves every shape of batch, whichever comes first: graphs of their own would round differently, and a
-    training that goes on after a kill meets the shapes in another order.
+    One graph per objective serves every shape of batch, whichever comes first: separate graphs would round differently,
+    and a training that resumes after a kill meets the shapes in another order.
     """
 
     def __init__(
         self,
-        *,
         model: keras.Model,
-        losses: Callable[[Batch], Mapping[str, tf.Tensor]],
-        terms: Sequence[str],
+        objectives: Sequence[Objective],
         optimizer: keras.optimizers.Optimizer,
         config: OptimizationConfig,
-        batch_spec: Any,
         replicas: Replicas = ALONE,
         active_embedding: ActiveEmbedding | None = None,
     ):
         keep_memory()
         self.request, self._others_stop = interrupts.Request(), False
-        self.model, self.losses, self.terms = model, losses, tuple(terms)
-        self.optimizer, self.config, self.replicas = optimizer, config, replicas
-        self.active_embedding, self._learned = active_embedding, list(model.trainable_variables)
+        self.model, self.objectives, self.optimizer, self.config = model, tuple(objectives), optimizer, config
+        self.replicas, self.active_embedding = replicas, active_embedding
+        self._trained = list(model.trainable_variables)
         if active_embedding:
-            self._learned = active_embedding.substitute(self._learned)
+            self._trained = active_embedding.substitute(self._trained)
         self.loss_scale = keras.optimizers.LossScaleOptimizer(optimizer) if "float16" in self.precision else None
         if self.loss_scale is not None:
-            self.loss_scale.build(self._learned)
-        averaged = self._learned if config.ema_momentum else []
+            self.loss_scale.build(self._trained)
+        averaged = self._trained if config.ema_momentum else []
         self._averages = [tf.Variable(v.value, trainable=False) for v in averaged]
-        signature = [replicas.signature(batch_spec), dict.fromkeys(self.terms, tf.TensorSpec([], tf.float32))]
+        self._gradients = {objective.name: self._traced(objective) for objective in self.objectives}
         # None of them has branches or loops that depend on tensors, which is what autograph takes its time to look for.
-        self._gradients = tf.function(self._gradients_here, input_signature=signature, autograph=False)
         self._add = tf.function(functools.partial(tf.nest.map_structure, tf.add), autograph=False)
-        self._total = tf.function(replicas.total, autograph=False)
+        self._sum = tf.function(replicas.sum_over_processes, autograph=False)
         # XLA cannot compile the branch that float16's loss scale needs.
         is_compiled = optimizer.is_compiled and self.loss_scale is None
-        self._update = tf.function(self._apply, jit_compile=is_compiled, autograph=False)
+        self._apply = tf.function(self._apply_in_graph, jit_compile=is_compiled, autograph=False)
 
     @property
     def precision(self) -> str:
@@ -98,55 +90,64 @@ class Updater:
         """The learning rate of the next update, before the factors of the layers."""
         return float(self.optimizer.learning_rate)
 
-    def update(self, batches: Iterable[Parts], weights: Mapping[str, float]) -> dict[str, float]:
+    def update(self, groups: Mapping[str, Group]) -> Sums:
         """Do one update, together with the other processes.
 
+        The loss of a term is its sum over the whole group divided by the group's count, so accumulated batches equal
+        one large batch even where the last is smaller.
+
         Args:
-            batches: of the group, as `Replicas.stream` gives them.
-            weights: by term, what its sum over the whole group is divided by, such as the number of its examples in all
-                processes; so accumulated batches equal one large batch even where the last is smaller.
+            groups: by the names of the objectives.
 
         Returns:
-            What `losses` gave, summed over the group in all processes.
+            The results of `Objective.losses`, summed over each group in all processes, by the names of the objectives.
 
         Raises:
             ConnectionError: another process is gone.
         """
-        scales = {name: tf.constant(1.0 / weights[name], tf.float32) for name in self.terms}
-        with watched():
-            # By the one graph for every batch of a group: another for sums would take seconds to trace.
-            found = (self._gradients(batch, scales) for batch in batches)
-            sums, gradients = functools.reduce(self._add, found)
+        with translated_worker_errors():
+            results = [self._accumulated(objective, groups[objective.name]) for objective in self.objectives]
+            sums = {objective.name: sums for objective, (sums, _) in zip(self.objectives, results, strict=True)}
+            gradients = functools.reduce(self._add, [gradients for _, gradients in results])
             if self.replicas.num_workers > 1:
                 # Once for the whole group: what goes over the wire is as much as for a single batch.
-                asked = tf.constant(float(bool(self.request)))
-                sums, gradients, asked = self._total([sums, gradients, asked])
-                self._others_stop = float(asked) > 0
-            self._update(gradients)
-            return {name: float(value) for name, value in sums.items()}
+                must_stop = tf.constant(float(bool(self.request)))
+                sums, gradients, must_stop = self._sum([sums, gradients, must_stop])
+                self._others_stop = float(must_stop) > 0
+            self._apply(gradients)
+            return {name: {term: float(value) for term, value in values.items()} for name, values in sums.items()}
+
+    def _accumulated(self, objective: Objective, group: Group) -> tuple[dict[str, tf.Tensor], list[tf.Tensor]]:
+        """Return the sums of losses and gradients over a group."""
+        scales = {
+            term: tf.constant(objective.weight / (group.counts[term] or 1.0), tf.float32) for term in objective.terms
+        }
+        gradients_of = self._gradients[objective.name]
+        # By the one graph for every batch of a group: another for sums would take seconds to trace.
+        return functools.reduce(self._add, (gradients_of(batch, scales) for batch in group.batches))
 
     @property
     def must_stop(self) -> bool:
-        """Whether training has to stop after the last update: all processes agree on it."""
+        """Whether training has to stop after this update; all processes agree on it."""
         return self._others_stop if self.replicas.num_workers > 1 else bool(self.request)
 
     def stopped(self, message: str) -> interrupts.Stopped:
         """Return the error to stop with.
 
         Args:
-            message: what the chief has saved.
+            message: says what the chief has saved.
         """
         return interrupts.Stopped(message, self.request.number or signal.SIGTERM)
 
     def complete_model(self) -> None:
-        """Let the model have the rows of its token embedding as they were learned."""
+        """Write the trained rows of the token embedding into the model."""
         if self.active_embedding:
             self.active_embedding.write_table()
 
     @contextlib.contextmanager
     def averages_in_place(self) -> Iterator[None]:
-        """Let the model have what was learned inside a `with` block: moving averages of it, if there are any."""
-        averaged = self._learned if self._averages else []
+        """Give the model its trained weights inside a `with` block: their moving averages, if there are any."""
+        averaged = self._trained if self._averages else []
         trained = [np.asarray(v) for v in averaged]
         for average, variable in zip(self._averages, averaged, strict=True):
             variable.assign(average)
@@ -159,16 +160,16 @@ class Updater:
             self.complete_model()
 
     def has_finite_weights(self) -> bool:
-        """Say whether all weights are numbers; the loss of an update tells only of the weights before it."""
+        """Return whether all weights are finite; the loss of an update depends only on the weights before it."""
         self.complete_model()
         return all(np.isfinite(np.asarray(v)).all() for v in self.model.weights)
 
     def divergence(self, what: str, rate: float) -> Diverged:
-        """Return the error that says what a user can do where numbers are none any more.
+        """Return the error for a training that diverged, which says what a user can do.
 
         Args:
-            what: happened, and where.
-            rate: the learning rate then.
+            what: says which value is not finite, and where in training.
+            rate: learning rate of the last update.
         """
         config = self.config
         return Diverged(
@@ -178,12 +179,12 @@ class Updater:
         )
 
     def check_loss(self, loss: float, where: str, rate: float) -> None:
-        """Refuse a loss that is not a number.
+        """Refuse a loss that is NaN or infinite.
 
         Args:
-            loss: of an update.
-            where: it happened.
-            rate: the learning rate of the update.
+            loss: mean loss of an update.
+            where: says which update it is.
+            rate: learning rate of the update.
 
         Raises:
             Diverged: the loss is infinite or NaN.
@@ -192,18 +193,18 @@ class Updater:
             raise self.divergence(f"loss became {loss} at {where}", rate)
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """Return all that decides how training goes on, for a checkpoint; the model has what was learned then."""
+        """Return everything that a checkpoint needs; the model has its trained weights afterwards."""
         self.complete_model()
-        found = {f"average/{index:04d}": average.numpy() for index, average in enumerate(self._averages)}
+        arrays = {f"average/{index:04d}": average.numpy() for index, average in enumerate(self._averages)}
         for prefix, variables in self._state_variables().items():
-            found |= weights.gather(prefix, variables)
-        return found
+            arrays |= weights.gather(prefix, variables)
+        return arrays
 
     def restore(self, arrays: dict[str, np.ndarray]) -> None:
-        """Take back what `arrays` gave.
+        """Restore the state that `arrays` returned.
 
         Raises:
-            ValueError: they are of another model or optimizer.
+            ValueError: it belongs to another model or optimizer.
         """
         for prefix, variables in self._state_variables().items():
             weights.scatter(prefix, variables, arrays)
@@ -213,14 +214,14 @@ class Updater:
             average.assign(arrays[f"average/{index:04d}"])
 
     def share(self) -> None:
-        """Give every process the chief's state, as `arrays` has it, but dropout of its own; before the first update.
+        """Give every process the chief's state, but dropout seeds of its own; before the first update.
 
         Raises:
             ConnectionError: another process is gone.
         """
         if self.replicas.num_workers == 1:
             return
-        self.restore(self.replicas.from_chief(self.arrays()))
+        self.restore(self.replicas.broadcast(self.arrays()))
         for variable in self.model.variables:
             if variable.path.endswith("seed_generator_state"):
                 seed, count = np.asarray(variable)
@@ -231,22 +232,31 @@ class Updater:
         optimizer = self.loss_scale or self.optimizer
         return {"model": self.model.variables, "optimizer": optimizer.variables}
 
-    def _gradients_here(self, batch, scales):
-        def of_part(part, share):
+    def _traced(self, objective: Objective) -> Callable:
+        """Return the graph function from a batch and the factors of its loss terms to sums of losses and gradients."""
+        # Of several objectives, each leaves the heads of the others without a gradient.
+        unconnected = tf.UnconnectedGradients.ZERO if len(self.objectives) > 1 else tf.UnconnectedGradients.NONE
+
+        def of_shard(batch, factor, scales):
             with tf.GradientTape() as tape:
-                sums = {name: value * share for name, value in self.losses(part).items()}
-                objective = functools.reduce(operator.add, [sums[name] * scales[name] for name in self.terms])
+                sums = {name: value * factor for name, value in objective.losses(batch).items()}
+                loss = functools.reduce(operator.add, [sums[name] * scales[name] for name in objective.terms])
                 if self.loss_scale is not None:
-                    objective = self.loss_scale.scale_loss(objective)
-            variables = [v.value for v in self._learned]
-            return sums, [tf.convert_to_tensor(g) for g in tape.gradient(objective, variables)]
+                    loss = self.loss_scale.scale_loss(loss)
+            gradients = tape.gradient(loss, [v.value for v in self._trained], unconnected_gradients=unconnected)
+            return sums, [tf.convert_to_tensor(gradient) for gradient in gradients]
 
-        with self.active_embedding.in_use() if self.active_embedding else contextlib.nullcontext():
-            return self.replicas.locally(of_part, batch)
+        def gradients_of(batches, scales):
+            with self.active_embedding.in_use() if self.active_embedding else contextlib.nullcontext():
+                return self.replicas.sum_local(functools.partial(of_shard, scales=scales), batches)
 
-    def _apply(self, gradients):
+        scales = dict.fromkeys(objective.terms, tf.TensorSpec([], tf.float32))
+        signature = [self.replicas.signature(objective.batch_spec), scales]
+        return tf.function(gradients_of, input_signature=signature, autograph=False)
+
+    def _apply_in_graph(self, gradients):
         optimizer = self.loss_scale or self.optimizer
-        optimizer.apply(gradients, self._learned)
+        optimizer.apply(gradients, self._trained)
         momentum = self.config.ema_momentum
-        for average, variable in zip(self._averages, self._learned, strict=False):
+        for average, variable in zip(self._averages, self._trained, strict=False):
             average.assign(momentum * average + (1 - momentum) * variable.value)

@@ -1,0 +1,123 @@
+"""One encoder learns a task and masked words at the same time: both losses fall, and a killed training resumes."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from support import packed, small
+from support.eager import run_eagerly
+
+from tfbert.config import override
+from tfbert.models.build import build_models
+from tfbert.models.predictor import Predictor
+from tfbert.pretraining.config import PretrainConfig
+from tfbert.pretraining.heads import PretrainingHead, PretrainingModel
+from tfbert.pretraining.objective import PretrainingObjective
+from tfbert.training.checkpoint import BEST, CHECKPOINT, Checkpoints
+from tfbert.training.fine_tuning import Callbacks, TaskEvaluator, TaskObjective
+from tfbert.training.problem import prepare
+from tfbert.training.trainer import Trainer
+
+tf.config.experimental.enable_op_determinism()
+
+
+class TwoHeads(keras.Model):
+    """A task's head and the masked-word head on one encoder."""
+
+    def __init__(self, task_model):
+        super().__init__(name="two_heads")
+        self.backbone, self.task_model = task_model.backbone, task_model
+        head = PretrainingHead(self.backbone, activation="gelu", layer_norm_epsilon=1e-12, with_pairs=False)
+        self.pretraining_model = PretrainingModel(self.backbone, head)
+        self.built = True
+
+
+@pytest.fixture(scope="module")
+def problem(tmp_path_factory):
+    data_dir = small.write_data(tmp_path_factory.mktemp("data"), validation=6)
+    return prepare(small.config(data_dir, train__epochs=4, train__checkpoint_seconds=0))
+
+
+@pytest.fixture
+def make_trainer(problem, tmp_path):
+    """Return a function from the name of a run directory to a trainer with two objectives."""
+
+    def make(name, weight=0.5, eager=True):
+        keras.backend.clear_session()  # as in a process of its own, whose layers have the same names
+        config = problem.config
+        keras.utils.set_random_seed(config.train.seed)
+        model = TwoHeads(build_models(problem.task, problem.encoder, config)[0])
+        task = TaskObjective(model.task_model, problem.task, config, problem.tokenized["train"])
+        # Two updates per epoch, where the task has three: the objectives go through their data independently.
+        pretrain_config = override(
+            PretrainConfig(), {"examples.pairs": "none", "examples.sequence_length": 32, "train.batch_size": 8}
+        )
+        words = PretrainingObjective(model.pretraining_model, pretrain_config, packed.batcher(16, pairs=False))
+        words.weight = weight
+        predictor = Predictor(problem.task, model.task_model, problem.tokenizer, config)
+        evaluation = TaskEvaluator(problem, config, predictor, task, Callbacks())
+        evaluation.model = model
+        (tmp_path / name).mkdir(exist_ok=True)
+        checkpoints = Checkpoints(tmp_path / name, "fingerprint", config.train.checkpoint_seconds)
+        trainer = Trainer(model, [task, words], evaluation, config.train, checkpoints)
+        if eager:
+            run_eagerly(trainer)
+            predictor._decode = predictor._decode.python_function
+        return trainer
+
+    return make
+
+
+def weights(model):
+    return [np.asarray(variable) for variable in model.weights]
+
+
+def test_both_losses_fall_and_a_killed_training_resumes_to_the_same_bits(make_trainer):
+    whole = make_trainer("whole")
+    progress = whole.train()
+    assert (progress.update, len(progress.history)) == (12, 4)
+    for name in ("task/loss", "pretraining/masked_word_loss"):
+        losses = [point[name] for point in progress.curve]
+        assert np.mean(losses[-4:]) < np.mean(losses[:4]) - 0.05, name
+    killed = make_trainer("killed")
+    update, calls = killed.updater.update, iter(range(100))
+
+    def die_at_the_sixth(groups):
+        if next(calls) == 5:
+            raise MemoryError("killed")
+        return update(groups)
+
+    killed.updater.update = die_at_the_sixth
+    with pytest.raises(MemoryError, match="killed"):
+        killed.train()
+    assert (killed.checkpoints.run_dir / CHECKPOINT).exists()
+    again = make_trainer("killed")
+    resumed = again.train()
+    assert resumed.curve == progress.curve
+    assert all(np.array_equal(a, b) for a, b in zip(weights(again.model), weights(whole.model), strict=True))
+    best = [trainer.checkpoints.run_dir / BEST for trainer in (again, whole)]
+    assert best[0].read_bytes() == best[1].read_bytes()
+
+
+def test_every_weight_gets_the_gradient_of_the_weighted_sum(make_trainer):
+    """In graphs: what one objective alone does not reach is reached by the other, in proportion to its weight."""
+
+    def gradients(weight):
+        trainer = make_trainer("graphs", weight, eager=False)
+        groups, received = {}, []
+        for objective in trainer.objectives:
+            planned = next(objective.groups(0, 1))
+            stream = trainer.replicas.stream(planned, objective.batches)
+            groups[objective.name] = objective.group(planned, stream, trainer.replicas)
+        trainer.updater._apply = received.extend
+        trainer.updater.update(groups)
+        counts = [function.experimental_get_tracing_count() for function in trainer.updater._gradients.values()]
+        assert counts == [1, 1]
+        return {v.path: np.asarray(g) for v, g in zip(trainer.model.trainable_variables, received, strict=True)}
+
+    none, half, full = gradients(0.0), gradients(0.5), gradients(1.0)
+    for path in full:
+        np.testing.assert_allclose(half[path], (none[path] + full[path]) / 2, atol=2e-6, err_msg=path)
+        is_of_words = path.startswith("pretraining_head")
+        assert np.any(none[path]) != is_of_words, path
+    assert not np.allclose(none["token_embedding/embeddings"], full["token_embedding/embeddings"])

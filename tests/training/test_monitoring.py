@@ -1,0 +1,45 @@
+"""The metric that chooses the best weights, and when a training is evaluated."""
+
+import pytest
+
+from tfbert.training.monitoring import Monitor, Schedule, improves
+
+
+@pytest.mark.parametrize(
+    ("better", "score", "best", "expected"),
+    [
+        ("higher", 0.6, 0.5, True),
+        ("higher", 0.5, 0.6, False),
+        ("lower", 0.5, 0.6, True),
+        ("lower", 0.6, 0.5, False),
+        ("higher", 0.5, 0.5, False),
+        ("lower", 0.5, 0.5, False),
+        ("higher", -1.0, None, True),
+        ("lower", 9.0, None, True),
+    ],
+)
+def test_a_direction_is_declared_and_an_equal_score_is_no_improvement(better, score, best, expected):
+    # A name that says nothing: the direction is not guessed from it.
+    assert improves(Monitor("rmse", better), score, best) is expected
+
+
+@pytest.mark.parametrize(
+    ("update", "by_epoch", "by_update"),
+    [
+        (0, "update 0 of epoch 1", "update 0"),
+        (1, "update 1 of epoch 1", "update 1"),
+        (600, "update 600 of epoch 1", "update 600"),
+        (601, "update 1 of epoch 2", "update 601"),
+        (1200, "update 600 of epoch 2", "update 1,200"),
+    ],
+)
+def test_places_in_messages(update, by_epoch, by_update):
+    places = [
+        Schedule(updates=frozenset(), updates_per_epoch=600, by_epoch=flag).place(update) for flag in (True, False)
+    ]
+    assert places == [by_epoch, by_update]
+
+
+def test_the_end_of_a_training_in_messages():
+    ends = [Schedule(updates=frozenset(), updates_per_epoch=600, by_epoch=flag).end(1200) for flag in (True, False)]
+    assert ends == ["epoch 2, the last", "update 1,200, the last"]

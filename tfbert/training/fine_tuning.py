@@ -1,0 +1,324 @@
+"""Fine-tuning on a task: its objective, its evaluation on the validation split, and the trainer made of both.
+
+Everything in the training loop that calls a task is in this module.
+"""
+
+import logging
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import tensorflow as tf
+
+from tfbert.config import Config
+from tfbert.encoder.precision import choose_precision
+from tfbert.evaluation.formatting import score_line
+from tfbert.evaluation.metric import Metric
+from tfbert.models.predictor import Predictor, predict_all
+from tfbert.models.task_model import Embedder, TaskModel, embed_sequences
+from tfbert.tasks.base import Embed, FittedTask
+from tfbert.text.batches import batches, micro_batches, plan_training
+from tfbert.text.datasets import TokenizedSplit
+from tfbert.text.preprocessor import in_halves
+from tfbert.text.records import Record
+from tfbert.training.checkpoint import Checkpoints
+from tfbert.training.distribution import ReplicaBatches, Replicas
+from tfbert.training.monitoring import Evaluator, NotFinite, Schedule
+from tfbert.training.objectives import Batch, Group, Objective, PlannedBatch
+from tfbert.training.problem import Problem
+from tfbert.training.progress import EvaluationPoint, Progress
+from tfbert.training.trainer import Trainer
+
+logger = logging.getLogger(__name__)
+
+# On a processor larger micro-batches are no faster.
+_MICRO_BATCH_TOKENS = 2048
+# Limit for the pooled vectors that are held while a head alone is trained; more are computed when they are needed.
+_MAX_VECTOR_BYTES = 2**30
+
+
+class TaskObjective(Objective):
+    """The loss of a task on its training split.
+
+    Args:
+        model: encoder and head, in training precision.
+        task: defines the loss.
+        config: config of the training.
+        train: split to learn from.
+        vectors: pooled vectors of all its sequences, where no layer below the head is trained; `None` computes them
+            for every batch.
+    """
+
+    name = "task"
+    terms = ("loss",)
+
+    def __init__(
+        self,
+        model: TaskModel,
+        task: FittedTask,
+        config: Config,
+        train: TokenizedSplit,
+        vectors: np.ndarray | None = None,
+    ):
+        self.model, self.task, self.config, self.train, self.vectors = model, task, config, train, vectors
+        self.example_weights = task.example_weights(train)
+        self._lengths = np.minimum(train.lengths(), config.encoder.sequence_length)
+        self._num_sequences = np.diff(train.examples)
+        self.num_batches = math.ceil(len(train) / config.train.batch_size)
+        self.accumulation_steps = config.train.accumulation_steps
+        self.num_epochs = config.train.num_epochs(len(train))
+        self.batch_spec = self.batches([]).element_spec
+
+    def plan(self, epoch: int) -> list[PlannedBatch]:
+        """Return the batches of an epoch, each with examples of similar length."""
+        train = self.config.train
+        return [(examples,) for examples in plan_training(self._lengths, train.batch_size, train.seed, epoch)]
+
+    def micro_batches(self, planned: PlannedBatch, num_replicas: int) -> list[PlannedBatch]:
+        """Return a batch in parts of at most `train.part_tokens` tokens per device."""
+        max_tokens = self.config.train.part_tokens
+        if max_tokens is None:
+            max_tokens = 0 if tf.config.list_physical_devices("GPU") else _MICRO_BATCH_TOKENS
+        if self.task.by_batch or self.vectors is not None:
+            max_tokens = 0
+        parts = micro_batches(planned[0], self._lengths, self._num_sequences, max_tokens * num_replicas)
+        return [(examples,) for examples in parts]
+
+    def batches(self, plan: Iterable[PlannedBatch]) -> tf.data.Dataset:
+        """Return packed batches in the order of a plan."""
+        examples = (examples for (examples,) in plan)
+        return batches(self.train, examples, self.config.encoder.sequence_length, self.example_weights, self.vectors)
+
+    def losses(self, batch: Batch) -> dict[str, tf.Tensor]:
+        """Return the weighted loss summed over the examples of a batch."""
+        losses = self.task.loss(self.scores(batch), batch)
+        return {"loss": tf.reduce_sum(losses * batch["weights"])}
+
+    def group(self, planned: Sequence[PlannedBatch], batches: Iterator[ReplicaBatches], replicas: Replicas) -> Group:
+        """Return the group of an update, whose loss is divided by the weights of its examples."""
+        weights = self.example_weights
+        return Group(batches, {"loss": sum(float(len(i) if weights is None else weights[i].sum()) for (i,) in planned)})
+
+    def token_ids(self) -> np.ndarray:
+        """Return the ids of all tokens in the training split."""
+        return self.train.token_ids()
+
+    def scores(self, batch: Batch) -> tf.Tensor:
+        """Return the scores of every sequence of a batch, with dropout."""
+        if self.vectors is not None:
+            return self.model.head.scores_of(batch["vectors"], training=True)
+        if not self.task.by_record:
+            return self.model(batch, training=True)
+        # Only whole records are planned by length: their sequences may be a short question and a long answer.
+        halves, places = in_halves(batch)
+        return tf.gather(tf.concat([self.model(half, training=True) for half in halves], axis=0), places)
+
+
+@dataclass(frozen=True)
+class Callbacks:
+    """Functions called during a fine-tuning, with entries of its history as `report.json` has them.
+
+    Args:
+        log: called after every epoch with its entry and `[update, loss, learning rate]` of its updates.
+        should_stop_early: called after every epoch with the history; training ends there if it returns true.
+    """
+
+    log: Callable[[dict, list], None] = lambda *_: None
+    should_stop_early: Callable[[list[dict]], bool] = lambda history: False
+
+
+class TaskEvaluator(Evaluator):
+    """Evaluates a task on the validation split after every epoch.
+
+    A model whose head has no weights to train is evaluated before training as well: training has to improve on it.
+
+    Args:
+        problem: without a validation split the weights of the last epoch are kept.
+        config: of the run.
+        predictor: holds the model that is evaluated.
+        objective: determines the length of an epoch.
+        callbacks: called after every epoch.
+    """
+
+    title = "validation"
+
+    def __init__(
+        self, problem: Problem, config: Config, predictor: Predictor, objective: TaskObjective, callbacks: Callbacks
+    ):
+        self.problem, self.predictor, self.callbacks, self.model = problem, predictor, callbacks, predictor.model
+        self.validation = problem.splits.get("validation")
+        self.monitor = monitored(problem.task, config)
+        per_epoch = objective.updates_per_epoch
+        starts_trained = self.validation is not None and not objective.model.head.trainable_weights
+        first = 0 if starts_trained else per_epoch
+        self.schedule = Schedule(
+            updates=frozenset(range(first, objective.num_updates + 1, per_epoch)),
+            updates_per_epoch=per_epoch,
+            by_epoch=True,
+            patience=config.train.patience_epochs,
+        )
+
+    def measure(self, check: Callable[[], None]) -> dict[str, float] | None:
+        """Return the metrics of the validation split without confidence intervals.
+
+        Raises:
+            ValueError: the monitored metric is not defined on this split.
+        """
+        if self.validation is None:
+            return None
+        self.predictor.refresh(self.problem.splits)
+        scores = self.scores(self.validation, check, self.title)
+        if self.monitor.name not in scores:
+            raise ValueError(f"train.monitor={self.monitor.name}: validation has only {', '.join(scores)}")
+        return scores
+
+    def scores(self, records: Iterable[Record], check: Callable[[], None], title: str = "") -> dict[str, float]:
+        """Return the metrics of some records.
+
+        Args:
+            records: labelled.
+            check: called before every batch.
+            title: of the progress bar; empty for none.
+
+        Raises:
+            NotFinite: an output is NaN or infinite.
+        """
+
+        def decode(items):
+            check()
+            return self.predictor.decode(items)
+
+        task, predictor = self.problem.task, self.predictor
+        outputs, gold = predict_all(decode, task, records, None, title)
+        for name, values in outputs.items():
+            if values.dtype.kind == "f" and not np.isfinite(values).all():
+                raise NotFinite(f"validation {name} is not finite")
+        return task.evaluate(predictor.apply_decision(outputs), gold, predictor.decided_values()).values()
+
+    def log(self, history: Sequence[EvaluationPoint], points: Sequence[dict]) -> None:
+        """Log the untrained model's scores, or call the callback with an epoch."""
+        if history[-1].update == 0:
+            logger.info("before training  validation: %s", score_line(history[-1].scores))
+        else:
+            updates = [[point["update"], point["loss"], point["learning_rate"]] for point in points]
+            self.callbacks.log(epoch_history(history)[-1], updates)
+
+    def should_stop_early(self, history: Sequence[EvaluationPoint]) -> bool:
+        """Return the answer of the callback."""
+        return self.callbacks.should_stop_early(epoch_history(history))
+
+
+def monitored(task: FittedTask, config: Config) -> Metric:
+    """Return the metric that chooses the best epoch.
+
+    Raises:
+        ValueError: `train.monitor` is not a metric of the task.
+    """
+    return task.metric(config.train.monitor) if config.train.monitor else task.monitor
+
+
+def epoch_history(history: Sequence[EvaluationPoint]) -> list[dict]:
+    """Return one dict per epoch, as `report.json` has them, from the evaluations of a fine-tuning."""
+    entries, num_examples, seconds = [], 0, 0.0
+    for point in history:
+        if point.update:
+            entry = {
+                "epoch": round(point.epoch),
+                "loss": point.loss,
+                "learning_rate": point.learning_rate,
+                "seconds": point.seconds - seconds,
+                "examples_per_second": (point.num_examples - num_examples) / (point.seconds - seconds),
+            }
+            if point.scores is not None:
+                entry |= {"validation": point.scores, "validation_seconds": point.evaluation_seconds}
+            entries.append(entry)
+        num_examples, seconds = point.num_examples, point.seconds
+    return entries
+
+
+@dataclass(frozen=True)
+class EpochHistory:
+    """The course of a fine-tuning by epoch, as `report.json` has it.
+
+    Args:
+        history: one dict per epoch.
+        best_epoch: 1-based epoch whose weights were kept; 0 where none was better than the untrained model.
+        untrained: validation scores before training, where the untrained model can be evaluated.
+    """
+
+    history: list[dict]
+    best_epoch: int
+    untrained: dict[str, float] | None = None
+
+    @classmethod
+    def of(cls, progress: Progress) -> "EpochHistory":
+        """Return the history of a finished training."""
+        first = progress.history[0]
+        untrained = first.scores if first.update == 0 else None
+        return cls(epoch_history(progress.history), round(progress.best.epoch), untrained)
+
+    @property
+    def best_scores(self) -> dict[str, float] | None:
+        """The validation scores of the weights that were kept; `None` without a validation split."""
+        return self.history[self.best_epoch - 1].get("validation") if self.best_epoch else self.untrained
+
+
+def task_trainer(
+    problem: Problem,
+    config: Config,
+    model: TaskModel,
+    predictor: Predictor,
+    checkpoints: Checkpoints,
+    callbacks: Callbacks = Callbacks(),
+) -> Trainer:
+    """Return the trainer of a fine-tuning.
+
+    Args:
+        problem: prepared.
+        config: config of this training.
+        model: in training precision.
+        predictor: holds the model that is evaluated: the same architecture in float32, or the trained model itself.
+        checkpoints: where the state is saved.
+        callbacks: called after every epoch.
+    """
+    embed = _embedder(problem, model, config)
+    train = problem.task.augment(problem.tokenized["train"], embed, config.train.seed)
+    vectors = _fixed_vectors(model, train, embed)
+    objective = TaskObjective(model, problem.task, config, train, vectors)
+    evaluator = TaskEvaluator(problem, config, predictor, objective, callbacks)
+    return Trainer(model, [objective], evaluator, config.train, checkpoints, problem.replicas)
+
+
+def initialize_head(problem: Problem, model: TaskModel, config: Config) -> None:
+    """Give a new head better weights than random ones, if the task knows any."""
+    # They need not be more exact than the training that follows.
+    products = choose_precision(config.encoder.precision, config.encoder.fast).product_dtype
+    embed = _embedder(problem, model, config, products)
+    problem.task.initialize_head(model.head, embed, problem.tokenized["train"], config.train.seed)
+
+
+def _embedder(problem: Problem, model: TaskModel, config: Config, products: str | None = None) -> Embed:
+    """Return a function from sequences of train to the vectors that the head pools.
+
+    Args:
+        problem: prepared.
+        model: its encoder and head are used.
+        config: config of this training.
+        products: dtype of the matrix products; `None` means that of the model.
+    """
+    split, length = problem.tokenized["train"], config.encoder.sequence_length
+
+    def embed(sequences: np.ndarray) -> np.ndarray:
+        with model.backbone.kernels_copied(products):
+            return embed_sequences(Embedder(model.backbone, model.head), split, length, sequences)
+
+    return problem.remembered(embed, f"{config.head.pooling} {model.backbone.dtype_policy.name} {products}")
+
+
+def _fixed_vectors(model: TaskModel, train: TokenizedSplit, embed: Embed) -> np.ndarray | None:
+    """Return the pooled vectors of all sequences of train, if training keeps them and they are not too large."""
+    is_fixed = model.head.pools and not model.backbone.trainable_weights
+    if not is_fixed or 4 * train.num_sequences * model.backbone.hidden_dim > _MAX_VECTOR_BYTES:
+        return None
+    return embed(np.arange(train.num_sequences))
