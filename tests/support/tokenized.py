@@ -46,6 +46,27 @@ def plain_recipe(tokenizer, key=("train",), sequence_length=16, **fields):
     )
 
 
+def by_token(inputs, preprocessor):
+    """Make a sequence of every token of a text, at least one."""
+    text = preprocessor.tokenize(inputs["text"], with_offsets=True)
+    windows = preprocessor.windows(text.ids, 1, 0.0)
+    values = {"is_first": text.starts == 0}
+    return preprocessor.pack(
+        [windows.token_ids], records=windows.records, windows=windows, texts={"text": text}, token_values=values
+    )
+
+
+def positions_of(record, sequences, warn):
+    """Return the position of each token, and remark on records with many of them."""
+    if len(sequences) > 4:
+        warn("texts are long")
+    return [{"position": start} for start in sequences.window_starts]
+
+
+# Fields of a recipe in which every token is a sequence, whose target is its position.
+BY_TOKEN = {"sequences": by_token, "targets_of": positions_of, "targets": {"position": Target("int32")}}
+
+
 def tokenized(task, records, preprocessor):
     """Return the `TokenizedSplit` of records of a task, from a directory that is gone afterwards."""
     with tempfile.TemporaryDirectory() as directory:

@@ -11,7 +11,8 @@ from support.predicted_answers import OFFICIAL, OFFICIAL_SCORES, PREDICTED, outp
 from tfbert.config import Config, DataConfig, override
 from tfbert.evaluation.answers import Gold
 from tfbert.tasks.answers import TASK, AnswersOptions, FittedAnswers, NoAnswerThreshold
-from tfbert.tasks.base import fitted_from_json, used_options
+from tfbert.tasks.base import fitted_from_json
+from tfbert.tasks.base_config import used_options
 from tfbert.text.records import Record, read_records
 
 CONTEXT = "The cat sat on the mat. The dog sat on the log, and the cat slept."

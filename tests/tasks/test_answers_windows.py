@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from support.tokenized import remarks_of, tokenized
 
 from tfbert.tasks.answers import AnswersOptions, FittedAnswers
-from tfbert.tasks.base import Context
+from tfbert.tasks.base_context import Context
 from tfbert.text.batches import batches
 from tfbert.text.preprocessor import Preprocessor
 from tfbert.text.records import Record

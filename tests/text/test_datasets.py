@@ -9,10 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tensorflow as tf
-from support.tokenized import plain_recipe
+from support.tokenized import BY_TOKEN, by_token, plain_recipe
 
 from tfbert.text import datasets
-from tfbert.text.datasets import Ragged, Target, tokenize
+from tfbert.text.datasets import Target, tokenize
+from tfbert.text.ragged import Ragged
 from tfbert.text.records import Record
 from tfbert.text.tokenizer import Tokenizer
 
@@ -85,30 +86,10 @@ def test_pairs_are_two_segments(tiny_tokenizer, tmp_path):
         assert split.num_tokens[index] == len(first) + len(second) + 3
 
 
-def by_token(inputs, preprocessor):
-    """Make a sequence of every token of a text, at least one."""
-    text = preprocessor.tokenize(inputs["text"], with_offsets=True)
-    windows = preprocessor.windows(text.ids, 1, 0.0)
-    values = {"is_first": text.starts == 0}
-    return preprocessor.pack(
-        [windows.token_ids], records=windows.records, windows=windows, texts={"text": text}, token_values=values
-    )
-
-
-def positions_of(record, sequences, warn):
-    """Return the position of each token, and remark on records with many of them."""
-    if len(sequences) > 4:
-        warn("texts are long")
-    return [{"position": start} for start in sequences.window_starts]
-
-
-POSITIONS = {"sequences": by_token, "targets_of": positions_of, "targets": {"position": Target("int32")}}
-
-
 def test_a_record_of_several_sequences_is_one_example_or_many(tiny_tokenizer, tmp_path):
     lengths = [max(1, len(row)) for row in tiny_tokenizer(tf.constant(TEXTS)).to_list()]
-    alone = tokenize(RECORDS, plain_recipe(tiny_tokenizer, **POSITIONS), tmp_path)
-    together = tokenize(RECORDS, plain_recipe(tiny_tokenizer, **POSITIONS, by_record=True), tmp_path)
+    alone = tokenize(RECORDS, plain_recipe(tiny_tokenizer, **BY_TOKEN), tmp_path)
+    together = tokenize(RECORDS, plain_recipe(tiny_tokenizer, **BY_TOKEN, by_record=True), tmp_path)
     assert (len(alone), len(together)) == (sum(lengths), len(TEXTS))
     assert together.num_sequences == alone.num_sequences == sum(lengths)
     assert together.examples.tolist() == [0, *np.cumsum(lengths)]
@@ -127,34 +108,13 @@ def test_a_record_of_several_sequences_is_one_example_or_many(tiny_tokenizer, tm
     ]
 
 
-def test_what_targets_are_made_of(tiny_tokenizer, tmp_path):
-    seen = []
-
-    def targets_of(record, sequences, warn):
-        seen.append(sequences)
-        return positions_of(record, sequences, warn)
-
-    tokenize(RECORDS, plain_recipe(tiny_tokenizer, **POSITIONS | {"targets_of": targets_of}), tmp_path)
-    tokens = tiny_tokenizer.with_offsets(tf.constant(TEXTS))
-    for index, sequences in enumerate(seen):
-        ids = tokens.ids[index].numpy()
-        assert [ids_of.tolist() for ids_of in sequences.token_ids] == ([[2, t, 3] for t in ids] or [[2, 3]])
-        (text,) = sequences.texts["text"]
-        np.testing.assert_array_equal(text.ids, ids)
-        np.testing.assert_array_equal(text.starts, tokens.starts[index])
-        np.testing.assert_array_equal(text.ends, tokens.ends[index])
-        assert list(sequences.window_starts) == list(range(max(1, len(ids))))
-        assert list(sequences.window_lengths) == ([1] * len(ids) or [0])
-        assert sequences.token_values["is_first"].tolist() == (tokens.starts[index].numpy() == 0).tolist()
-
-
 def test_sequences_without_a_target_are_left_out(tiny_tokenizer, tmp_path):
     def even(record, sequences, warn):
         warn("seen", place=f"{record.where}!")
         return [{"position": start} if start % 2 == 0 else None for start in sequences.window_starts]
 
-    parts = {**POSITIONS, "targets_of": even}
-    whole = tokenize(RECORDS, plain_recipe(tiny_tokenizer, ["all"], **POSITIONS, by_record=True), tmp_path)
+    parts = {**BY_TOKEN, "targets_of": even}
+    whole = tokenize(RECORDS, plain_recipe(tiny_tokenizer, ["all"], **BY_TOKEN, by_record=True), tmp_path)
     split = tokenize(RECORDS, plain_recipe(tiny_tokenizer, ["even"], **parts, by_record=True), tmp_path)
     kept = np.flatnonzero(whole.targets["position"] % 2 == 0)
     assert split.targets["position"].tolist() == whole.targets["position"][kept].tolist()
@@ -164,26 +124,6 @@ def test_sequences_without_a_target_are_left_out(tiny_tokenizer, tmp_path):
     assert split.examples.tolist() == [0, *np.cumsum((np.diff(whole.examples) + 1) // 2)]
     assert split.remarks == {"seen": [f"{record.where}!" for record in RECORDS]}
     np.testing.assert_array_equal(split.num_tokens, whole.num_tokens)
-
-
-def test_several_texts_of_one_input(tiny_tokenizer, tmp_path):
-    def sequences(inputs, preprocessor):
-        texts = tf.stack([inputs["text"], inputs["text_pair"]], axis=1)
-        tokens = preprocessor.tokenize_many(texts, texts != "")
-        return preprocessor.pack([tokens.ids], records=tokens.records, texts={"texts": tokens})
-
-    def targets_of(record, sequences, warn):
-        assert [text.ids.tolist() for text in sequences.texts["texts"]] == [
-            ids[1:-1].tolist() for ids in sequences.token_ids
-        ]
-        return [{"label_id": index} for index in range(len(sequences))]
-
-    records = [Record("good", "a", "1", ("bad time",)), Record("", "a", "2", ("see you",)), Record("", "a", "3", ("",))]
-    recipe = plain_recipe(tiny_tokenizer, sequences=sequences, targets_of=targets_of, by_record=True)
-    split = tokenize(records, recipe, tmp_path)
-    assert split.targets["label_id"].tolist() == [0, 1, 0] and split.examples.tolist() == [0, 2, 3, 3]
-    lengths = [len(ids) for ids in tiny_tokenizer(tf.constant(["good", "bad time", "see you"])).to_list()]
-    assert split.num_tokens.tolist() == [lengths[0] + lengths[1] + 3, lengths[2] + 2, 1]
 
 
 def spread_of(record, sequences, warn):
@@ -239,7 +179,7 @@ def test_features_are_stored_by_sequence(tiny_tokenizer, tmp_path):
     def odd(record, made, warn):
         return [{"position": start} if start % 2 else None for start in made.window_starts]
 
-    recipe = plain_recipe(tiny_tokenizer, **POSITIONS | {"sequences": sequences, "targets_of": odd})
+    recipe = plain_recipe(tiny_tokenizer, **BY_TOKEN | {"sequences": sequences, "targets_of": odd})
     split = tokenize(RECORDS, recipe, tmp_path)
     again = tokenize(unread(), recipe, tmp_path)
     assert_same(again, split)
@@ -249,7 +189,7 @@ def test_features_are_stored_by_sequence(tiny_tokenizer, tmp_path):
     assert split.take(np.array([2, 0]), np.array([0, 1, 2])).features["size"][:, 0].tolist() == [sizes[2], sizes[0]]
 
 
-@pytest.mark.parametrize("fields", [{}, POSITIONS, SPREAD], ids=["plain", "windows", "ragged"])
+@pytest.mark.parametrize("fields", [{}, BY_TOKEN, SPREAD], ids=["plain", "windows", "ragged"])
 def test_the_size_of_a_chunk_does_not_matter(tiny_tokenizer, tmp_path, monkeypatch, fields):
     recipe = plain_recipe(tiny_tokenizer, **fields)
     split = tokenize(RECORDS, recipe, tmp_path / "whole")
@@ -379,13 +319,3 @@ def test_splits_that_nobody_opened_for_a_month_make_room(tiny_tokenizer, tmp_pat
     tokenize(RECORDS, plain_recipe(tiny_tokenizer, ["new"]), tmp_path)
     assert len(entries(tmp_path)) == 2
     assert not forgotten.exists()
-
-
-def test_vectors_of_different_lengths():
-    ragged = Ragged(np.array([5, 6, 7, 8, 9]), np.array([0, 2, 2, 5]))
-    assert len(ragged) == 3 and ragged.lengths().tolist() == [2, 0, 3]
-    assert [ragged[index].tolist() for index in range(3)] == [[5, 6], [], [7, 8, 9]]
-    taken = ragged.take(np.array([2, 1, 0, 2]))
-    assert [taken[index].tolist() for index in range(4)] == [[7, 8, 9], [], [5, 6], [7, 8, 9]]
-    assert ragged.head(2).values.tolist() == [5, 6] and len(ragged.head(2)) == 2
-    assert len(ragged.take(np.array([], int))) == 0
