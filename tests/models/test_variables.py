@@ -1,10 +1,10 @@
-"""A task's own arrays come back from the run directory as they were: numbers, and strings of any bytes."""
+"""Variables of an index or a decision come back from the run directory as they were: numbers, strings of any bytes."""
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfbert.training import arrays
+from tfbert.models import variables as stored
 
 
 def variables(rows, texts):
@@ -18,19 +18,19 @@ def variables(rows, texts):
 @pytest.mark.parametrize("texts", [[], [b"", b"a\x00", "é\n".encode(), b"", b"\xff", b""]])
 def test_saved_and_loaded(tmp_path, texts):
     saved, empty = variables(5, texts), variables(0, [b"old"])
-    arrays.save(tmp_path, saved)
-    arrays.load(tmp_path, empty)
+    stored.save(tmp_path, saved)
+    stored.load(tmp_path, empty)
     for name, variable in saved.items():
         assert empty[name].numpy().tolist() == variable.numpy().tolist()
         assert empty[name].dtype == variable.dtype
 
 
 def test_no_arrays_no_file(tmp_path):
-    arrays.save(tmp_path, {})
+    stored.save(tmp_path, {})
     assert not list(tmp_path.iterdir())
-    arrays.load(tmp_path, {})
+    stored.load(tmp_path, {})
 
 
 def test_a_missing_file_is_named(tmp_path):
-    with pytest.raises(ValueError, match=r"arrays.safetensors: not a tfbert checkpoint"):
-        arrays.load(tmp_path, variables(1, []))
+    with pytest.raises(ValueError, match=r"variables\.safetensors: not a tfbert checkpoint"):
+        stored.load(tmp_path, variables(1, []))
