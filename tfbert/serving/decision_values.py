@@ -1,4 +1,4 @@
-"""The values of a task's decision beside an export: JSON, in which an infinite threshold is null."""
+"""The decision values of an exported model as JSON, such as thresholds; an infinite threshold is stored as null."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -8,12 +8,12 @@ import numpy as np
 from tfbert.files import read_json
 
 
-def decided_to_json(values: Mapping[str, np.ndarray]) -> dict:
-    """Return values of a decision, ready for JSON."""
+def values_to_json(values: Mapping[str, np.ndarray]) -> dict:
+    """Return decision values as JSON-serializable values."""
     return {name: None if np.isposinf(value).all() else value.tolist() for name, value in values.items()}
 
 
-def decided_from_json(path: Path) -> dict[str, np.ndarray]:
-    """Return the values that `decided_to_json` described; none where there is no such file."""
+def read_values(path: Path) -> dict[str, np.ndarray]:
+    """Read the decision values that `values_to_json` returned; empty if the file does not exist."""
     stored = read_json(path) if path.exists() else {}
     return {name: np.float32(np.inf) if value is None else np.asarray(value) for name, value in stored.items()}
