@@ -1,19 +1,19 @@
 """Unknown tokens: their share is counted without special tokens, and the advice follows the script of the text."""
 
 import pytest
+from support.tokenized import plain_recipe
 
-from tfbert.text.datasets import Example, tokenize
+from tfbert.text.datasets import tokenize
 from tfbert.text.records import Record
 from tfbert.text.unknown_tokens import UnknownTokens, advise, measure_unknown, unknown_words
 
 
 def measured(tokenizer, cache_dir, **texts):
-    splits = {name: [Record(text, "x", f"{name}:{n}") for n, text in enumerate(of)] for name, of in texts.items()}
-
-    def rows(record, tokens, remark):
-        return [Example(tokens[0].ids, len(tokens[0].ids), 0)]
-
-    tokenized = {name: tokenize(split, tokenizer, rows, [name], cache_dir) for name, split in splits.items()}
+    splits = {name: [Record(text, "label0", f"{name}:{n}") for n, text in enumerate(of)] for name, of in texts.items()}
+    tokenized = {
+        name: tokenize(split, plain_recipe(tokenizer, [name], sequence_length=3), cache_dir)
+        for name, split in splits.items()
+    }
     return measure_unknown(splits, tokenized, tokenizer, "tiny")
 
 
