@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tfbert.imports import import_tensorflow_alone
+from tfbert.imports import import_tensorflow_without_keras
 
 # The longest sum over a hidden dimension is reordered when the batch is padded differently.
 _TOLERANCE = 1e-4
@@ -108,7 +108,7 @@ def _difference(name: str, answered: np.ndarray, values: list) -> float:
 
 def _main() -> int:
     # Whatever tried to import Keras here would fail in a server.
-    import_tensorflow_alone()
+    import_tensorflow_without_keras()
     version_dir = Path(sys.argv[1])
     try:
         task = json.loads(Path(sys.argv[2]).read_text(encoding="utf-8")) if len(sys.argv) > 2 else {}
