@@ -14,7 +14,7 @@ _MAX_DIFFERENCES, _MAX_CODE_POINTS = 3, 3  # shown per pair of names, and per si
 _ASCII_WHITESPACE = re.compile(r"[ \t\r\n\f\v]+")
 _QUOTES = {"'": "‘’‚‛′‵`´ʼʹ＇‹›", '"': "“”„‟″‶«»〝〞＂"}
 _INVISIBLE = {
-    *"\u034f\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u180f\u2800\u3164\uffa0",  # joiners and fillers outside category Cf
+    *"\u034f\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u180f\u2800\u3164\uffa0",  # joiners and fillers that are not Cf
     *map(chr, range(0xFE00, 0xFE10)),  # variation selectors
     *map(chr, range(0xE0100, 0xE01F0)),
 }

@@ -271,8 +271,8 @@ def _check_condition(path: str, dimension: When, space: Space, config: Config) -
     _check_path(dimension.path)
     if isinstance(space.get(dimension.path), When):
         raise ValueError(
-            f"search space: {path} depends on {dimension.path}, which itself depends on another field; expected a single "
-            "step"
+            f"search space: {path} depends on {dimension.path}, which itself depends on another field; expected a "
+            "single step"
         )
     for value in dimension.values:
         _check_value(config, dimension.path, value)

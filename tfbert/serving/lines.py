@@ -14,7 +14,7 @@ from typing import Any, BinaryIO
 
 from tfbert.config import Config, DataConfig, override, parse_assignments
 from tfbert.text import lines as decoded
-from tfbert.text.cells import structured
+from tfbert.text.cells import parse_cell
 from tfbert.text.columns import Column, listing, named_columns, shown_json
 from tfbert.text.input_columns import input_columns
 from tfbert.text.json_rows import json_rows, jsonl_rows
@@ -168,7 +168,7 @@ def _input(value: Any, name: str, rank: int, where: str) -> str | tuple[str, ...
     items = value
     if isinstance(value, str):
         try:
-            items = structured(value)
+            items = parse_cell(value)
         except ValueError as error:
             raise ValueError(f"{where}: {name}: {error}") from None
     elif isinstance(value, Mapping):
