@@ -22,10 +22,14 @@ from tfbert.serving.saved_predictor import SavedPredictor
 from tfbert.serving.scoring import evaluate
 from tfbert.serving.verify import check
 from tfbert.space import check_space
-from tfbert.tasks.base import check_options, fitted_from_json, list_tasks, load_task, used_options
+from tfbert.tasks.base import fitted_from_json, list_tasks, load_task
+from tfbert.tasks.base_config import check_options, used_options
 from tfbert.tasks.base_outputs import without_padding
 from tfbert.text.batches import batches
+from tfbert.text.records import read_records
 from tfbert.training import run
+from tfbert.training.fine_tuning import TaskObjective
+from tfbert.training.optimizers import learning_rate_factors
 from tfbert.training.problem import prepare
 
 REPORT_KEYS = {
@@ -39,7 +43,7 @@ OTHER_VALUES = {
     "data.tag_scheme": "iobes",
     "data.word_separator": "",
     "encoder.long_text": "mean",
-    "encoder.window_overlap_fraction": 0.5,
+    "encoder.window_overlap_fraction": 0.8,
     "head.dropout": 0.3,
     "head.pooling": "cls",
     "head.start": "random",
@@ -148,6 +152,69 @@ def test_an_option_is_used_or_refused(task, path):
     message = str(caught.value)
     assert message.startswith(f"{path}={value}: {task.name} does not use it; ")
     assert all(name in message for name in users)
+
+
+@pytest.mark.parametrize("path", ALL_OPTIONS)
+def test_an_option_that_is_used_has_an_effect(problem, task, path, tmp_path):
+    if path not in used_options(task):
+        return
+    if path in task.data_options:
+        default, changed = (records_read(task, tmp_path, values) for values in ({}, {path: OTHER_VALUES[path]}))
+    else:
+        # Windows overlap only where long texts are read in windows.
+        has_choice = path == "encoder.window_overlap_fraction" and "encoder.long_text" in used_options(task)
+        together = {"encoder.long_text": "mean"} if has_choice else {}
+        base = override(problem.config, {**together, "encoder.sequence_length": 16})
+        default, changed = (
+            decided_by(problem, config) for config in (base, override(base, {path: OTHER_VALUES[path]}))
+        )
+    assert default != changed
+
+
+def records_read(task, folder, values):
+    """Return the records of a CoNLL file and of a file with overlapping spans, or why they are refused."""
+    read = []
+    overlapping = [{"start": 0, "end": 5, "label": "a"}, {"start": 0, "end": 3, "label": "b"}]
+    (folder / "spans.jsonl").write_text(json.dumps({"text": "abcdefgh", "entities": overlapping}) + "\n")
+    (folder / "words.conll").write_text("Ada B-a\nLovelace I-a\nmet O\n")
+    for name in ("spans.jsonl", "words.conll"):
+        config = override(Config(task=task.name), values)
+        try:
+            read += [(r.text, r.target) for r in read_records(folder / name, config.data, task.schema)]
+        except ValueError as error:
+            read.append(str(error))
+    return read
+
+
+def decided_by(problem, config):
+    """Return everything that the options of a config decide before training, as bytes and numbers."""
+    problem = problem.with_config(config)
+    task, train = problem.task, problem.tokenized["train"]
+
+    def embed(sequences):
+        return np.random.default_rng(0).standard_normal((train.num_sequences, 8), np.float32)[sequences]
+
+    head = task.head(seed=0)
+    head.build(8)
+    task.initialize_head(head, embed, train, seed=0)
+    batch = next(iter(batches(train, [np.arange(4)], 16)))
+    encoded = {"sequence_output": np.random.default_rng(1).standard_normal((*batch["token_ids"].shape, 8), np.float32)}
+    encoded |= {"pooled_output": encoded["sequence_output"][:, 0] / 2}
+    scores = head(encoded, batch)
+    weights = task.example_weights(train)
+    model, _ = build_models(task, problem.encoder, config)
+    objective = TaskObjective(model, task, config, train)
+    return {
+        "sequences": train.sequences.values.tobytes(),
+        "lengths": train.sequences.lengths().tolist(),
+        "dropout": head.dropout.rate,
+        "scores": np.asarray(scores).tobytes(),
+        "loss": task.loss(scores, batch).numpy().tobytes(),
+        "weights": None if weights is None else weights.tobytes(),
+        "augmented": task.augment(train, embed, seed=0).num_sequences,
+        "micro_batches": len(objective.micro_batches((np.arange(128),), 1)),
+        "learning_rates": learning_rate_factors(model, config.train),
+    }
 
 
 def test_what_is_served_and_measured_is_declared(problem, finished, expected):
@@ -338,10 +405,3 @@ def test_a_deployment_fits_the_answers(exported, predictor, finished, tmp_path, 
 
 def _abstains(answer, outputs):
     return any(answer[output.name] == output.abstain_value for output in outputs if output.role == "abstain")
-
-
-def test_misspelt_task_names_a_similar_one():
-    with pytest.raises(ValueError, match=r"task 'clasification' is not one of .*; did you mean 'classification'\?$"):
-        load_task("clasification")
-    with pytest.raises(ValueError, match=r"task 'weather' is not one of .*regression$"):
-        load_task("weather")

@@ -17,7 +17,7 @@ from tfbert.config import override
 from tfbert.encoder.backbone import load_encoder
 from tfbert.pretraining.config import PretrainConfig
 from tfbert.pretraining.heads import PretrainingHead, PretrainingModel
-from tfbert.pretraining.objective import HeldOutEvaluation, PretrainingObjective
+from tfbert.pretraining.objective import HeldOutEvaluator, PretrainingObjective
 from tfbert.training.checkpoint import Checkpoints
 from tfbert.training.interrupts import Stopped
 from tfbert.training.trainer import Trainer
@@ -51,7 +51,7 @@ def make_trainer(tmp_path_factory):
         run_dir = tmp_path_factory.mktemp("run")
         train = dataclasses.replace(packed.batcher(count), masker=packed.masker(seed=config.train.seed))
         objective = PretrainingObjective(model, config, train, has_new_head)
-        evaluation = HeldOutEvaluation(model, objective, held_out, log)
+        evaluation = HeldOutEvaluator(model, objective, held_out, log)
         checkpoints = Checkpoints(run_dir, "fingerprint", config.train.checkpoint_seconds)
         trainer = Trainer(model, [objective], evaluation, config.train, checkpoints)
         if not is_traced:

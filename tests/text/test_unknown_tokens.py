@@ -1,22 +1,22 @@
 """Unknown tokens: their fraction excludes special tokens, and the advice depends on the script of the text."""
 
 import pytest
+from support.tokenized import plain_recipe
 
-from tfbert.text.datasets import Example, tokenize
+from tfbert.text.datasets import tokenize
 from tfbert.text.records import Record
 from tfbert.text.unknown_tokens import UnknownTokens, advise, measure_unknown, unknown_words
 
 
 def measured(tokenizer, cache_dir, **texts):
     splits = {
-        name: [Record(text, "x", f"{name}:{n}") for n, text in enumerate(split_texts)]
+        name: [Record(text, "label0", f"{name}:{n}") for n, text in enumerate(split_texts)]
         for name, split_texts in texts.items()
     }
-
-    def rows(record, tokens, remark):
-        return [Example(tokens[0].ids, len(tokens[0].ids), 0)]
-
-    tokenized = {name: tokenize(split, tokenizer, rows, [name], cache_dir) for name, split in splits.items()}
+    tokenized = {
+        name: tokenize(split, plain_recipe(tokenizer, [name], sequence_length=3), cache_dir)
+        for name, split in splits.items()
+    }
     return measure_unknown(splits, tokenized, tokenizer, "tiny")
 
 

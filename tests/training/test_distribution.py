@@ -10,7 +10,7 @@ import tensorflow as tf
 from safetensors.numpy import load_file
 from support import small
 
-from tfbert.text.datasets import plan_training
+from tfbert.text.batches import plan_training
 from tfbert.training.distribution import ALONE, Replicas, join, translated_worker_errors
 
 # Sums over two processes are added in another order than those of one.

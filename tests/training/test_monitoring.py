@@ -2,7 +2,8 @@
 
 import pytest
 
-from tfbert.training.monitoring import Monitor, Schedule, improves
+from tfbert.evaluation.metric import Metric
+from tfbert.training.monitoring import Schedule, improves
 
 
 @pytest.mark.parametrize(
@@ -20,7 +21,7 @@ from tfbert.training.monitoring import Monitor, Schedule, improves
 )
 def test_a_direction_is_declared_and_an_equal_score_is_no_improvement(better, score, best, expected):
     # A name that says nothing: the direction is not guessed from it.
-    assert improves(Monitor("rmse", better), score, best) is expected
+    assert improves(Metric("rmse", better, "target", "distance"), score, best) is expected
 
 
 @pytest.mark.parametrize(

@@ -154,7 +154,7 @@ def test_every_optimizer_lowers_the_loss_of_a_run(make_trainer, name):
     rate = {"adamw": 2e-3, "lamb": 2e-2, "adafactor": 5e-2}[name]
     values = {"train__optimizer": name, "train__learning_rate": rate, "train__epochs": 6}
     trainer = make_trainer(examples=8, encoder__dropout=0.0, head__dropout=0.0, head__start="random", **values)
-    found = [loss for _, loss, _ in trainer.train().losses]
+    found = [point["loss"] for point in trainer.train().curve]
     assert found[-1] < found[0] - 0.02
 
 
