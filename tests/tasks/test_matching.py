@@ -52,14 +52,17 @@ def test_records():
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"question": "", "answer": "a"}, r"question is ''; wanted at least one character"),
-        ({"question": "q", "answer": None}, r"answer is null; wanted a string"),
+        ({"question": "", "answer": "a"}, r"question is ''; expected at least one non-whitespace character"),
+        ({"question": "q", "answer": None}, r"answer is null; expected a string"),
         (
             {"question": "q", "answer": "a  b", "negative": " a b"},
             r'negative is "a  b" as is the answer; wanted another',
         ),
-        ({"question": "q", "answer": "a", "negative": ["b", ""]}, r"negative is ''; wanted at least one character"),
-        ({"question": "q", "answer": "a", "negative": 3}, r"negative is 3; wanted a string"),
+        (
+            {"question": "q", "answer": "a", "negative": ["b", ""]},
+            r"negative is ''; expected at least one non-whitespace character",
+        ),
+        ({"question": "q", "answer": "a", "negative": 3}, r"negative is 3; expected a string"),
         ({"question": "q", "answer": "a", "negative": "b", "score": "1"}, r"there is a negative and a score"),
         ({"question": "q", "answer": "a", "score": "high"}, r'score is "high"; wanted a number'),
         ({"question": "q", "answer": "a", "score": "nan"}, r'score is "nan"; wanted a number'),
