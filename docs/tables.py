@@ -1,8 +1,8 @@
 """Generated tables of the docs: outputs, metrics and options of the tasks, written by `make docs`.
 
 A table goes between `<!-- outputs TASK -->`, `<!-- metrics TASK -->` or `<!-- options TASK -->` and `<!-- end -->`.
-For a task with several fitted classes, the name of the class follows: `<!-- outputs matching FittedPairs -->`. The contents
-come from the declarations in `tfbert/tasks/base_outputs.py`, `tfbert/evaluation/` and `tfbert/config.py`.
+For a task with several fitted classes, the name of the class follows: `<!-- outputs matching FittedPairs -->`. The
+contents come from the declarations in `tfbert/tasks/base_outputs.py`, `tfbert/evaluation/` and `tfbert/config.py`.
 """
 
 import dataclasses
