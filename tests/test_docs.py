@@ -30,6 +30,7 @@ CODE = re.compile(r"^```\w*\n(.*?)^```|`([^`\n]+)`", re.MULTILINE | re.DOTALL)
 COMMAND = re.compile(r"(?:tools/(\w+)\.py|-m (benchmarks))\b([^\n;&]*)")
 OPTION = re.compile(r"(?<![\w-])--[a-z][\w-]*")
 CONFIG_PATH = re.compile(r"(?<![\w./-])([a-z]+\.[a-z]+(?:_[a-z]+)*)(?![\w./(-])")
+REPOSITORY_PATH = re.compile(r"(?<![\w./-])(?:tfbert|tests|tools|benchmarks|deploy|docs)/[\w./-]*\w")
 FILE_ENDINGS = {"csv", "gz", "html", "json", "jsonl", "md", "py", "safetensors", "tsv", "txt", "zip"}
 CONFIG_PATHS = {*paths(Config), *paths(PretrainConfig)}
 SECTIONS = {path.partition(".")[0] for path in CONFIG_PATHS if "." in path}
@@ -127,6 +128,14 @@ def test_links_and_anchors_exist(page):
         target = (page.parent / path).resolve() if path else page
         assert target.exists(), link
         assert not anchor or anchor in anchors(target), link
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_files_of_the_repository_exist(page):
+    """Names with capitals, such as TASK, and files that the reader is to write, `yours`, stand for others."""
+    found = {path for code in code_in(page) for path in REPOSITORY_PATH.findall(code)}
+    real = {path for path in found if path == path.lower() and "yours" not in path or path.endswith("README.md")}
+    assert [path for path in sorted(real) if not (ROOT / path).exists()] == []
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
