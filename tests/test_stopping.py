@@ -5,7 +5,7 @@ import signal
 import pytest
 from support import small
 
-from tfbert.training import interrupts
+from tfbert import interrupts
 
 OPTIONS = small.assignments(
     {

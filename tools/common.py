@@ -11,8 +11,8 @@ from typing import Literal
 
 import quiet
 
+from tfbert import interrupts
 from tfbert.files import check_name, is_disk_full
-from tfbert.training import interrupts
 
 # Read by TensorFlow's C++ part when it is loaded; its start-up notes mean nothing to a user.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")

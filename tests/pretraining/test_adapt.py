@@ -31,8 +31,8 @@ class Problem:
     splits: dict = field(default_factory=lambda: {"train": Split(RECORDS), "validation": Split()})
     replicas: Replicas = Replicas()
 
-    def identity(self, config):
-        return "identity"
+    def fingerprint(self, config):
+        return "fingerprint"
 
 
 @pytest.fixture

@@ -7,10 +7,10 @@ import pytest
 from support.search_fakes import FITS, GRID, SPACE, Killed, quality
 
 from tfbert.files import WriteError
+from tfbert.interrupts import Stopped
 from tfbert.search import loop
 from tfbert.search.trials import FAILED, FINISHED, STOPPED, ranked, read_trial, read_trials
 from tfbert.space import Choice
-from tfbert.training.interrupts import Stopped
 from tfbert.training.updates import Diverged
 
 PLANS = {

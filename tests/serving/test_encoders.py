@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from safetensors import safe_open
 from support import small
-from tfbert.training.finished import load_run
 
 from tfbert.encoder.backbone import load_encoder, save_encoder
+from tfbert.models.saved_run import load_run
 from tfbert.serving.encoders import export_huggingface
 
 INPUTS = {

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 from support import small
-from tfbert.training.finished import load_run
 
+from tfbert.models.saved_run import load_run
 from tfbert.serving import publish
 
 METRICS = {"accuracy": {"value": 0.87654, "low": 0.81, "high": 0.93}}

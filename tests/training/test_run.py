@@ -11,8 +11,8 @@ import pytest
 from support import small
 
 from tfbert.config import Config, from_dict, override
+from tfbert.interrupts import Stopped
 from tfbert.training import fine_tuning, run
-from tfbert.training.interrupts import Stopped
 from tfbert.training.problem import prepare
 
 

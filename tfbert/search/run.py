@@ -10,6 +10,7 @@ from pathlib import Path
 
 from tfbert.evaluation.formatting import words
 from tfbert.files import read_json, write_json
+from tfbert.interrupts import Stopped
 from tfbert.models.data import data_path
 from tfbert.models.saved_run import REPORT
 from tfbert.search import confirm, page, workers
@@ -22,7 +23,6 @@ from tfbert.search.trials import BEST, CHECKPOINT, Trial, ranked
 from tfbert.tasks.base import load_task
 from tfbert.text.splits import load_splits
 from tfbert.training import run
-from tfbert.training.interrupts import Stopped
 from tfbert.training.problem import Problem, prepare
 from tfbert.training.run_dir import DATA, check_data, find_unfinished, new_name, opened, versions
 

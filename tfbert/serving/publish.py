@@ -4,16 +4,15 @@ from pathlib import Path
 
 from tfbert.config import Config
 from tfbert.files import check_name
+from tfbert.interrupts import Stopped
 from tfbert.models.data import data_path
-from tfbert.models.saved_run import SavedRun, load_run
+from tfbert.models.saved_run import SavedRun, load_run, mark_exported
 from tfbert.serving import fidelity
 from tfbert.serving.export import Servable, export
 from tfbert.serving.saved_predictor import SavedPredictor
 from tfbert.serving.verify import verify
 from tfbert.tasks.base_outputs import without_padding
 from tfbert.text.inputs import Item
-from tfbert.training.interrupts import Stopped
-from tfbert.training.run_dir import exported
 
 PRECISIONS = ("float32", "bfloat16")
 # Longer lists are not shown after training.
@@ -40,7 +39,7 @@ def export_run(run_dir: Path, model_dir: Path, precision: str = "float32") -> tu
     """
     try:
         found = _export_run(run_dir, model_dir, precision)
-        exported(run_dir)
+        mark_exported(run_dir)
         return found
     except KeyboardInterrupt as error:
         raise Stopped.by(error, f"stopped during the export; {run_dir} holds the finished run") from error

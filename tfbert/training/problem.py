@@ -101,7 +101,7 @@ class Problem:
 
         return vectors
 
-    def identity(self, config: Config) -> str:
+    def fingerprint(self, config: Config) -> str:
         """Return a hash of the config and of the data's bytes: equal identities give equal weights on one machine."""
         data = [(name, split.sha256) for name, split in self.splits.items()]
         text = json.dumps([config.to_dict(), data, self.encoder.spec.to_json()], sort_keys=True, default=str)

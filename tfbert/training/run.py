@@ -10,6 +10,7 @@ from pathlib import Path
 import keras
 import tensorflow as tf
 
+from tfbert import interrupts
 from tfbert.config import Config, override
 from tfbert.evaluation import page
 from tfbert.evaluation.board import Board
@@ -21,7 +22,7 @@ from tfbert.models.predictions import write_predictions
 from tfbert.models.predictor import Predictor, predict_all
 from tfbert.models.saved_run import REPORT, save_run
 from tfbert.models.task_model import TaskModel
-from tfbert.training import driver, interrupts
+from tfbert.training import driver
 from tfbert.training.checkpoint import CHECKPOINT, Checkpoints
 from tfbert.training.fine_tuning import (
     Callbacks,
@@ -53,12 +54,12 @@ def choose_run_dir(problem: Problem, runs_dir: Path, num_seeds: int = 1) -> Path
     Returns:
         `runs_dir/<task>/<time>-<hash>`; it exists already if it is an unfinished run to resume.
     """
-    mark = problem.identity(problem.config)[:8]
+    mark = problem.fingerprint(problem.config)[:8]
     return find_unfinished(runs_dir / problem.task.name, mark, _fingerprint(problem, num_seeds))
 
 
 def _fingerprint(problem: Problem, num_seeds: int) -> str:
-    return f"{problem.identity(problem.config)} {num_seeds}"
+    return f"{problem.fingerprint(problem.config)} {num_seeds}"
 
 
 def train(problem: Problem, run_dir: Path, num_seeds: int = 1, command: str = "", exports: bool = False) -> dict:
@@ -184,7 +185,7 @@ def _fit(
 
 
 def _checkpoints(problem: Problem, config: Config, run_dir: Path) -> Checkpoints:
-    return Checkpoints(run_dir, problem.identity(config), config.train.checkpoint_seconds)
+    return Checkpoints(run_dir, problem.fingerprint(config), config.train.checkpoint_seconds)
 
 
 def _train_seed(problem: Problem, config: Config, run_dir: Path, command: str) -> dict:

@@ -9,15 +9,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tfbert.files import locked, read_json, write_json
-from tfbert.models.saved_run import REPORT
+from tfbert.interrupts import Stopped
+from tfbert.models.saved_run import REPORT, UNEXPORTED, mark_exported
 from tfbert.text.splits import Split
 from tfbert.training.checkpoint import CHECKPOINT
-from tfbert.training.interrupts import Stopped
 
 logger = logging.getLogger(__name__)
 
-# Present in a run that will be exported, from its beginning until the export.
-UNEXPORTED = "unexported.json"
 DATA = "data.json"
 _PACKAGES = ("tfbert", "tensorflow", "tensorflow-text", "keras", "keras-hub", "numpy")
 
@@ -54,7 +52,7 @@ def opened(run_dir: Path, fingerprint: str = "", exports: bool = False) -> Itera
     Args:
         run_dir: not held by another process.
         fingerprint: text that differs between different runs.
-        exports: whether the run will be exported when it is finished; `exported` notes that it has been.
+        exports: whether the run will be exported when it is finished; `mark_exported` records the export.
 
     Raises:
         ValueError: another process holds the directory, or it holds a finished run that is another one or is exported.
@@ -69,18 +67,13 @@ def opened(run_dir: Path, fingerprint: str = "", exports: bool = False) -> Itera
         elif exports:
             write_json(run_dir / UNEXPORTED, {"identity": fingerprint})
         else:
-            exported(run_dir)
+            mark_exported(run_dir)
         try:
             yield
         except KeyboardInterrupt as error:
             if isinstance(error, Stopped) and error.message:
                 raise
             raise Stopped.by(error, _what_is_saved(run_dir)) from error
-
-
-def exported(run_dir: Path) -> None:
-    """Note that a finished run has been exported, so that its directory is not opened again."""
-    (run_dir / UNEXPORTED).unlink(missing_ok=True)
 
 
 def _awaits_export(run_dir: Path, fingerprint: str) -> bool:

@@ -13,11 +13,11 @@ import keras
 import numpy as np
 from tqdm import tqdm
 
+from tfbert import interrupts
 from tfbert.config import OptimizationConfig
 from tfbert.encoder.active_embedding import ActiveEmbedding
 from tfbert.encoder.weights import copy_weights
 from tfbert.models import weights
-from tfbert.training import interrupts
 from tfbert.training.checkpoint import Checkpoints
 from tfbert.training.distribution import ALONE, Replicas
 from tfbert.training.monitoring import Evaluator, NotFinite, improves

@@ -14,10 +14,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tfbert import interrupts
 from tfbert.config import OptimizationConfig
 from tfbert.encoder.active_embedding import ActiveEmbedding
 from tfbert.models import weights
-from tfbert.training import interrupts
 from tfbert.training.distribution import ALONE, Replicas, translated_worker_errors
 from tfbert.training.memory import keep_memory
 from tfbert.training.objectives import Group, Objective
