@@ -22,7 +22,8 @@ from tfbert.serving.saved_predictor import SavedPredictor
 from tfbert.serving.scoring import evaluate
 from tfbert.serving.verify import check
 from tfbert.space import check_space
-from tfbert.tasks.base import check_options, fitted_from_json, list_tasks, load_task, used_options
+from tfbert.tasks.base import fitted_from_json, list_tasks, load_task
+from tfbert.tasks.base_config import check_options, used_options
 from tfbert.tasks.base_outputs import without_padding
 from tfbert.text.batches import batches
 from tfbert.training import run

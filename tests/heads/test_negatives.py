@@ -20,7 +20,8 @@ from tfbert.heads.negatives import (
     with_hard_negatives,
     with_paraphrases,
 )
-from tfbert.text.datasets import Ragged, TokenizedSplit
+from tfbert.text.datasets import TokenizedSplit
+from tfbert.text.ragged import Ragged
 
 
 def unit(vectors):

@@ -11,11 +11,13 @@ from support import small
 
 from tfbert.config import Config, override
 from tfbert.tasks import classification
-from tfbert.tasks.base import Context, Served, fitted_from_json, used_options
+from tfbert.tasks.base import fitted_from_json
+from tfbert.tasks.base_config import used_options
+from tfbert.tasks.base_context import Context, Served
 from tfbert.tasks.base_pooled import LabelOptions
 from tfbert.tasks.classification import TASK, FittedClassification
-from tfbert.text.datasets import RecordSequences
 from tfbert.text.preprocessor import Preprocessor
+from tfbert.text.record_sequences import RecordSequences
 from tfbert.text.records import Record, read_records
 from tfbert.training.problem import prepare
 

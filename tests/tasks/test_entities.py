@@ -12,7 +12,8 @@ from support.tokenized import remarks_of
 
 from tfbert.config import Config, override
 from tfbert.evaluation.entities import Entity
-from tfbert.tasks.base import fitted_from_json, used_options
+from tfbert.tasks.base import fitted_from_json
+from tfbert.tasks.base_config import used_options
 from tfbert.tasks.entities import TASK, EntitiesOptions, spans_in
 from tfbert.text.batches import batches
 from tfbert.text.preprocessor import Preprocessor

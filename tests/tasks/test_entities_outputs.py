@@ -12,7 +12,7 @@ from support.tagged import fitted, learned
 from support.tokenized import remarks_of
 
 from tfbert.evaluation.entities import Entity
-from tfbert.tasks.base import Context
+from tfbert.tasks.base_context import Context
 from tfbert.tasks.entities import predicted_entities
 from tfbert.text.preprocessor import Preprocessor
 from tfbert.text.records import Record

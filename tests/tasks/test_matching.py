@@ -16,11 +16,13 @@ from tfbert.models.saved_run import load_run
 from tfbert.serving import publish
 from tfbert.serving.saved_predictor import SavedPredictor
 from tfbert.serving.scoring import evaluate
-from tfbert.tasks.base import Context, Served, check_options, fitted_from_json, used_options
+from tfbert.tasks.base import fitted_from_json
+from tfbert.tasks.base_config import check_options, used_options
+from tfbert.tasks.base_context import Context, Served
 from tfbert.tasks.matching import TASK, FittedPairs, FittedScored, MatchingOptions
-from tfbert.text.datasets import RecordSequences, TextTokens
 from tfbert.text.inputs import batch_of
 from tfbert.text.preprocessor import Preprocessor
+from tfbert.text.record_sequences import RecordSequences, TextTokens
 from tfbert.text.records import Record, read_records
 from tfbert.text.rows import Row
 from tfbert.training import run

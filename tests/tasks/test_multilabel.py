@@ -14,7 +14,9 @@ from support import small
 from tfbert.config import Config, DataConfig, override
 from tfbert.evaluation.labelsets import ThresholdSource, best_threshold
 from tfbert.models.saved_run import load_run
-from tfbert.tasks.base import Served, fitted_from_json, used_options
+from tfbert.tasks.base import fitted_from_json
+from tfbert.tasks.base_config import used_options
+from tfbert.tasks.base_context import Served
 from tfbert.tasks.base_pooled import LabelOptions
 from tfbert.tasks.multilabel import TASK, FittedMultilabel
 from tfbert.text.records import Record, read_records

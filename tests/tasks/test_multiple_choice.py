@@ -10,7 +10,9 @@ import tensorflow as tf
 from sklearn.metrics import roc_auc_score
 
 from tfbert.config import DataConfig
-from tfbert.tasks.base import Context, fitted_from_json, used_options
+from tfbert.tasks.base import fitted_from_json
+from tfbert.tasks.base_config import used_options
+from tfbert.tasks.base_context import Context
 from tfbert.tasks.multiple_choice import TASK, FittedMultipleChoice, MultipleChoiceOptions
 from tfbert.text.datasets import Recipe, tokenize
 from tfbert.text.preprocessor import Preprocessor

@@ -13,10 +13,12 @@ from support import small
 
 from tfbert.config import Config, DataConfig, override
 from tfbert.models.saved_run import load_run
-from tfbert.tasks.base import Served, fitted_from_json, used_options
+from tfbert.tasks.base import fitted_from_json
+from tfbert.tasks.base_config import used_options
+from tfbert.tasks.base_context import Served
 from tfbert.tasks.base_pooled import PooledOptions
 from tfbert.tasks.regression import TASK, FittedRegression
-from tfbert.text.datasets import RecordSequences
+from tfbert.text.record_sequences import RecordSequences
 from tfbert.text.records import Record, read_records
 from tfbert.training import run
 from tfbert.training.problem import prepare

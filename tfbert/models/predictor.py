@@ -11,7 +11,8 @@ from tqdm import tqdm
 from tfbert.config import Config
 from tfbert.models.task_model import TaskModel
 from tfbert.models.variables import empty_variables
-from tfbert.tasks.base import Context, FittedTask, Served
+from tfbert.tasks.base import FittedTask
+from tfbert.tasks.base_context import Context, Served
 from tfbert.text.inputs import Item, batch_of, rough_lengths
 from tfbert.text.preprocessor import Preprocessor
 from tfbert.text.records import Record

@@ -18,15 +18,17 @@ from tfbert.evaluation.metric import Evaluation
 from tfbert.heads.spans import NEVER, SpanHead, Spans, best_spans
 from tfbert.space import COMMON, Choice
 from tfbert.tasks import base_outputs
-from tfbert.tasks.base import Context, FittedTask, Task
+from tfbert.tasks.base import FittedTask, Task
+from tfbert.tasks.base_context import Context
 from tfbert.tasks.base_decision import Decision
 from tfbert.tasks.base_options import LearnedHeadOptions, option
 from tfbert.text.answer_spans import is_impossible, spans_of
 from tfbert.text.columns import Column, shown
-from tfbert.text.datasets import RecordSequences, Target, TextTokens, TokenizedSplit, Warn
+from tfbert.text.datasets import Target, TokenizedSplit, Warn
 from tfbert.text.input_columns import CONTEXT, QUESTION
 from tfbert.text.inputs import Input, Item, Text
 from tfbert.text.preprocessor import Preprocessor, Sequences, TokenizedText
+from tfbert.text.record_sequences import RecordSequences, TextTokens
 from tfbert.text.records import Record, text_of
 from tfbert.text.rows import Row
 

@@ -21,20 +21,21 @@ from typing import Any, ClassVar
 import numpy as np
 import tensorflow as tf
 
-from tfbert.config import Config, value_at
 from tfbert.evaluation.metric import Evaluation, Metric
 from tfbert.heads.base import Head
 from tfbert.heads.index import Index
 from tfbert.nearest import did_you_mean
 from tfbert.space import COMMON, Space
+from tfbert.tasks.base_context import Context, Served
 from tfbert.tasks.base_decision import Decision
 from tfbert.tasks.base_options import Options
 from tfbert.tasks.base_outputs import Outputs
 from tfbert.text.columns import Column
-from tfbert.text.datasets import RecordSequences, Target, TokenizedSplit, Warn
+from tfbert.text.datasets import Target, TokenizedSplit, Warn
 from tfbert.text.inputs import Input, Item
 from tfbert.text.labels import require_known
 from tfbert.text.preprocessor import Preprocessor, Sequences
+from tfbert.text.record_sequences import RecordSequences
 from tfbert.text.records import Record, Schema
 from tfbert.text.rows import Row
 
@@ -263,7 +264,7 @@ class FittedTask(abc.ABC):
         """
 
     @abc.abstractmethod
-    def decode(self, scores: tf.Tensor, sequences: Sequences, context: "Context") -> dict[str, tf.Tensor]:
+    def decode(self, scores: tf.Tensor, sequences: Sequences, context: Context) -> dict[str, tf.Tensor]:
         """Return the outputs of each record, in the graph, dense with the batch first.
 
         Where the task has a decision, these are what the decision is applied to.
@@ -298,7 +299,7 @@ class FittedTask(abc.ABC):
             decided: the values of the decision; empty for tasks without.
         """
 
-    def signatures(self, served: "Served") -> dict[str, Any]:
+    def signatures(self, served: Served) -> dict[str, Any]:
         """Return the task's own serving signatures by name, besides those that every task has."""
         return {}
 
@@ -328,38 +329,6 @@ class FittedTask(abc.ABC):
         if name not in metrics:
             raise ValueError(f"train.monitor={name}: wanted one of {', '.join(metrics)}{did_you_mean(name, metrics)}")
         return metrics[name]
-
-
-@dataclass(frozen=True)
-class Context:
-    """What the decoding of a batch may need besides scores and sequences.
-
-    Args:
-        inputs: of the batch, by name.
-        vocabulary: the piece of each token id.
-        index: the variables of the task's index, by name.
-    """
-
-    inputs: Mapping[str, tf.Tensor]
-    vocabulary: Sequence[str]
-    index: Mapping[str, tf.Variable]
-
-
-@dataclass(frozen=True)
-class Served:
-    """What serving signatures are made of.
-
-    Args:
-        predict: graph function from the inputs by name to the outputs.
-        preprocessor: makes sequences of texts.
-        model: packed sequences to scores, in the graph.
-        decided: the variables of the task's decision, by name.
-    """
-
-    predict: Callable[..., dict[str, tf.Tensor]]
-    preprocessor: Preprocessor
-    model: Callable[[Mapping[str, tf.Tensor]], tf.Tensor]
-    decided: Mapping[str, tf.Variable]
 
 
 def fitted_from_json(stored: Mapping[str, Any]) -> FittedTask:
@@ -394,34 +363,6 @@ def load_task(name: str) -> Task:
     """
     known = list_tasks()
     return _module(name if name in known else _task_of_alias(name, tuple(known))).TASK
-
-
-def check_options(config: Config) -> None:
-    """Refuse options that are set and that the task of a config does not use.
-
-    Raises:
-        ValueError: names the option, the task, and the tasks that use the option.
-    """
-    task = load_task(config.task)
-    users: dict[str, list[str]] = {}
-    for name in list_tasks():
-        for path in used_options(load_task(name)):
-            users.setdefault(path, []).append(name)
-    used = used_options(task)
-    for path, names in users.items():
-        value = value_at(config, path)
-        if path not in used and value != value_at(Config(), path):
-            raise ValueError(f"{path}={value}: {task.name} does not use it; {_listed(names)}")
-
-
-def used_options(task: Task) -> set[str]:
-    """Return the config paths of the options that a task uses and that not every task needs to."""
-    return {*task.options.own_paths(), *task.data_options}
-
-
-def _listed(names: Sequence[str]) -> str:
-    *others, last = names
-    return f"{', '.join(others)} and {last} do" if others else f"only {last} does"
 
 
 @functools.cache  # so that a process logs only once which task is meant

@@ -1,12 +1,12 @@
 """The config of a task: its defaults or the config of an earlier run, with what a user sets."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from tfbert.config import Config, describe, from_dict, override, value_at
 from tfbert.files import read_json
-from tfbert.tasks.base import list_tasks, load_task, used_options
+from tfbert.tasks.base import Task, list_tasks, load_task
 
 DEFAULT_TASK = "classification"
 
@@ -43,3 +43,31 @@ def list_options(task: str) -> list[tuple[str, Any, str, str]]:
         for path, (allowed, description) in describe().items()
         if path not in others
     ]
+
+
+def check_options(config: Config) -> None:
+    """Refuse options that are set and that the task of a config does not use.
+
+    Raises:
+        ValueError: names the option, the task, and the tasks that use the option.
+    """
+    task = load_task(config.task)
+    users: dict[str, list[str]] = {}
+    for name in list_tasks():
+        for path in used_options(load_task(name)):
+            users.setdefault(path, []).append(name)
+    used = used_options(task)
+    for path, names in users.items():
+        value = value_at(config, path)
+        if path not in used and value != value_at(Config(), path):
+            raise ValueError(f"{path}={value}: {task.name} does not use it; {_listed(names)}")
+
+
+def used_options(task: Task) -> set[str]:
+    """Return the config paths of the options that a task uses and that not every task needs to."""
+    return {*task.options.own_paths(), *task.data_options}
+
+
+def _listed(names: Sequence[str]) -> str:
+    *others, last = names
+    return f"{', '.join(others)} and {last} do" if others else f"only {last} does"

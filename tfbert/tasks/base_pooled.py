@@ -11,13 +11,15 @@ import tensorflow as tf
 
 from tfbert.heads.pooled import PooledHead
 from tfbert.nearest import did_you_mean
-from tfbert.tasks.base import Context, FittedTask, Served, Task
+from tfbert.tasks.base import FittedTask, Task
+from tfbert.tasks.base_context import Context, Served
 from tfbert.tasks.base_options import LearnedHeadOptions, option
 from tfbert.text.columns import Column
-from tfbert.text.datasets import RecordSequences, Warn
+from tfbert.text.datasets import Warn
 from tfbert.text.input_columns import TEXT_PAIR
 from tfbert.text.inputs import Input, Item, Text
 from tfbert.text.preprocessor import Preprocessor, Sequences
+from tfbert.text.record_sequences import RecordSequences
 from tfbert.text.records import TEXT, Record, optional_text_of, text_of
 from tfbert.text.rows import Row
 

@@ -19,13 +19,15 @@ from tfbert.heads.tags import TagHead, best_tags, spans_of, tag_losses
 from tfbert.nearest import did_you_mean
 from tfbert.space import COMMON, Choice
 from tfbert.tasks import base_outputs
-from tfbert.tasks.base import Context, FittedTask, Task
+from tfbert.tasks.base import FittedTask, Task
+from tfbert.tasks.base_context import Context
 from tfbert.tasks.base_options import LearnedHeadOptions, option
 from tfbert.text.borders import Borders, borders_of, continuing_tokens
-from tfbert.text.datasets import RecordSequences, Target, TextTokens, Warn
+from tfbert.text.datasets import Target, Warn
 from tfbert.text.entity_rows import COLUMNS, EntityRows
 from tfbert.text.inputs import Input, Item, Text
 from tfbert.text.preprocessor import Preprocessor, Sequences
+from tfbert.text.record_sequences import RecordSequences, TextTokens
 from tfbert.text.records import Record, Schema
 from tfbert.text.rows import Row
 from tfbert.text.spans import Span, outermost, tag_tokens, tags_of_types, token_ranges, trimmed

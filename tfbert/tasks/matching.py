@@ -20,15 +20,17 @@ from tfbert.heads.embedding import EmbeddingHead
 from tfbert.heads.index import AnswerIndex, search
 from tfbert.space import COMMON, Choice, LogRange
 from tfbert.tasks import base_outputs
-from tfbert.tasks.base import Context, Embed, FittedTask, Served, Task
+from tfbert.tasks.base import Embed, FittedTask, Task
+from tfbert.tasks.base_context import Context, Served
 from tfbert.tasks.base_decision import Decision
 from tfbert.tasks.base_options import Options, option
 from tfbert.text.cells import structured
 from tfbert.text.columns import Column, shown_json
-from tfbert.text.datasets import RecordSequences, Target, TokenizedSplit, Warn
+from tfbert.text.datasets import Target, TokenizedSplit, Warn
 from tfbert.text.input_columns import ANCHOR, MATCH
 from tfbert.text.inputs import Input, Item, Text
 from tfbert.text.preprocessor import Preprocessor, Sequences
+from tfbert.text.record_sequences import RecordSequences
 from tfbert.text.records import Record, normalize_whitespace, text_of
 from tfbert.text.rows import Row
 

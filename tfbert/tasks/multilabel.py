@@ -17,7 +17,8 @@ from tfbert.evaluation.metric import Evaluation
 from tfbert.heads.pooled import PooledHead, start_with_label_probes
 from tfbert.space import COMMON, Choice
 from tfbert.tasks import base_outputs
-from tfbert.tasks.base import Embed, Served
+from tfbert.tasks.base import Embed
+from tfbert.tasks.base_context import Served
 from tfbert.tasks.base_decision import Decision
 from tfbert.tasks.base_pooled import FittedLabelTask, LabelOptions, PooledTask, has_pair
 from tfbert.text.cells import structured

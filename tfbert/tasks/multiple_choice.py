@@ -18,14 +18,16 @@ from tfbert.evaluation.metric import Evaluation
 from tfbert.heads.pooled import PooledHead, start_with_label_probes
 from tfbert.space import COMMON, Choice
 from tfbert.tasks import base_outputs
-from tfbert.tasks.base import Context, Embed, FittedTask, Task
+from tfbert.tasks.base import Embed, FittedTask, Task
+from tfbert.tasks.base_context import Context
 from tfbert.tasks.base_options import LearnedHeadOptions, option
 from tfbert.text.cells import structured
 from tfbert.text.columns import Column, listing, shown, shown_json
-from tfbert.text.datasets import RecordSequences, Target, TokenizedSplit, Warn
+from tfbert.text.datasets import Target, TokenizedSplit, Warn
 from tfbert.text.input_columns import CHOICES, STEM
 from tfbert.text.inputs import Item, Text
 from tfbert.text.preprocessor import Preprocessor, Sequences
+from tfbert.text.record_sequences import RecordSequences
 from tfbert.text.records import Record, text_of
 from tfbert.text.rows import Row
 

@@ -18,10 +18,12 @@ from tfbert.evaluation.metric import Evaluation
 from tfbert.heads.pooled import PooledHead, start_with_ridge
 from tfbert.space import COMMON, Choice
 from tfbert.tasks import base_outputs
-from tfbert.tasks.base import Embed, Served
+from tfbert.tasks.base import Embed
+from tfbert.tasks.base_context import Served
 from tfbert.tasks.base_pooled import FittedPooledTask, PooledOptions, PooledTask, has_pair
 from tfbert.text.columns import Column, shown_json
-from tfbert.text.datasets import RecordSequences, Target, TokenizedSplit, Warn
+from tfbert.text.datasets import Target, TokenizedSplit, Warn
+from tfbert.text.record_sequences import RecordSequences
 from tfbert.text.records import Record
 from tfbert.text.rows import Row
 

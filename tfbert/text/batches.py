@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tfbert.text.datasets import Ragged, TokenizedSplit
+from tfbert.text.datasets import TokenizedSplit
 from tfbert.text.preprocessor import dense_batch, padded_length
+from tfbert.text.ragged import Ragged
 
 # How many batches are sorted by length together. More means less padding and less mixing.
 _POOL_BATCHES = 50

@@ -9,7 +9,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,8 @@ import tensorflow as tf
 from tfbert.files import read_json, write_json
 from tfbert.text.inputs import Item, batch_of
 from tfbert.text.preprocessor import Preprocessor, Sequences
+from tfbert.text.ragged import Ragged, Values, head, take
+from tfbert.text.record_sequences import Chunk, RecordSequences
 from tfbert.text.records import Record
 from tfbert.text.tokenizer import SpecialTokens
 
@@ -51,80 +53,6 @@ class Target:
     def is_ragged(self) -> bool:
         """Whether sequences have targets of different lengths."""
         return self.per_token or self.shape == (None,)
-
-
-@dataclass(frozen=True)
-class Ragged:
-    """Vectors of different lengths, end to end.
-
-    Args:
-        values: `(sum of all lengths,)`; may be memory-mapped.
-        starts: int64 `(number + 1,)`, the position of each vector in `values`.
-    """
-
-    values: np.ndarray
-    starts: np.ndarray
-
-    def __len__(self) -> int:
-        return len(self.starts) - 1
-
-    def __getitem__(self, index: int) -> np.ndarray:
-        return self.values[self.starts[index] : self.starts[index + 1]]
-
-    def lengths(self) -> np.ndarray:
-        """Return the length of each vector: int64 `(number,)`."""
-        return np.diff(self.starts)
-
-    def head(self, number: int) -> "Ragged":
-        """Return the first vectors."""
-        return Ragged(self.values[: self.starts[number]], self.starts[: number + 1])
-
-    def take(self, indices: np.ndarray) -> "Ragged":
-        """Return vectors in the order of their indices."""
-        lengths = self.lengths()[indices]
-        starts = np.concatenate([[0], np.cumsum(lengths)])
-        places = np.arange(starts[-1]) + np.repeat(self.starts[indices] - starts[:-1], lengths)
-        return Ragged(self.values[places], starts)
-
-
-Values = np.ndarray | Ragged
-
-
-@dataclass(frozen=True)
-class TextTokens:
-    """One text as tokens, without special tokens.
-
-    Args:
-        ids: int32 `(tokens,)`.
-        starts: int32 `(tokens,)`, the first character of each token in the text; `None` without offsets.
-        ends: likewise, exclusive.
-    """
-
-    ids: np.ndarray
-    starts: np.ndarray | None = None
-    ends: np.ndarray | None = None
-
-
-@dataclass(frozen=True)
-class RecordSequences:
-    """The sequences of one record.
-
-    Args:
-        token_ids: int32 vectors with special tokens.
-        texts: the tokenized texts by the name of the input, one or several.
-        window_starts: the first token of each window in the text; empty where texts are not read in windows.
-        window_lengths: the number of text tokens in each window.
-        token_values: further values of the tokens of the text, by name.
-    """
-
-    token_ids: Sequence[np.ndarray]
-    texts: Mapping[str, Sequence[TextTokens]]
-    window_starts: Sequence[int] = ()
-    window_lengths: Sequence[int] = ()
-    token_values: Mapping[str, np.ndarray] = field(default_factory=dict)
-
-    def __len__(self) -> int:
-        return len(self.token_ids)
 
 
 # Called with a remark on a record, such as that a part of it cannot be learned, and optionally its place.
@@ -225,7 +153,7 @@ class TokenizedSplit:
             self,
             sequences=self.sequences.head(number),
             second_starts=self.second_starts[:number],
-            targets={name: _head(values, number) for name, values in self.targets.items()},
+            targets={name: head(values, number) for name, values in self.targets.items()},
             features={name: values[:number] for name, values in self.features.items()},
             examples=self.examples[: num_examples + 1],
         )
@@ -241,18 +169,10 @@ class TokenizedSplit:
             self,
             sequences=self.sequences.take(sequences),
             second_starts=self.second_starts[sequences],
-            targets={name: _take(values, sequences) for name, values in self.targets.items()},
+            targets={name: take(values, sequences) for name, values in self.targets.items()},
             features={name: values[sequences] for name, values in self.features.items()},
             examples=examples,
         )
-
-
-def _head(values: Values, number: int) -> Values:
-    return values.head(number) if isinstance(values, Ragged) else values[:number]
-
-
-def _take(values: Values, indices: np.ndarray) -> Values:
-    return values.take(indices) if isinstance(values, Ragged) else values[indices]
 
 
 def tokenize(records: Iterable[Record], recipe: Recipe, cache_dir: Path) -> TokenizedSplit:
@@ -381,56 +301,10 @@ class _Remarks:
         self._remarks.setdefault(remark, []).append(self._where if place is None else place)
 
 
-class _Chunk:
-    """The sequences of some records as NumPy arrays."""
-
-    def __init__(self, records: Sequence[Record], sequences: Sequences, unknown_id: int):
-        self.records, number = records, len(records)
-        self.token_ids = _numpy(sequences.token_ids)
-        self.second_starts = sequences.second_starts.numpy()
-        self.features = {name: values.numpy() for name, values in sequences.features.items()}
-        owners = np.arange(number) if sequences.records is None else sequences.records.numpy()
-        self.first_sequences = np.searchsorted(owners, np.arange(number + 1))
-        self._windows = sequences.windows
-        if sequences.windows is not None:
-            self._window_starts = sequences.windows.starts.numpy()
-            self._window_lengths = sequences.windows.token_ids.row_lengths().numpy()
-        self._token_values = {name: _numpy(values) for name, values in sequences.token_values.items()}
-        self._texts = {}
-        self.num_texts, self.num_text_tokens = np.zeros(number, np.int64), np.zeros(number, np.int64)
-        self.num_unknown_tokens = 0
-        for name, text in sequences.texts.items():
-            parts = [_numpy(part) for part in (text.ids, text.starts, text.ends) if part is not None]
-            text_owners = np.arange(number) if text.records is None else text.records.numpy()
-            self._texts[name] = parts, np.searchsorted(text_owners, np.arange(number + 1))
-            np.add.at(self.num_texts, text_owners, 1)
-            np.add.at(self.num_text_tokens, text_owners, parts[0].lengths())
-            self.num_unknown_tokens += np.count_nonzero(parts[0].values == unknown_id)
-
-    def sequences_of(self, index: int) -> RecordSequences:
-        """Return the sequences of a record."""
-        begin, end = self.first_sequences[index], self.first_sequences[index + 1]
-        has_windows = self._windows is not None
-        return RecordSequences(
-            token_ids=[self.token_ids[at] for at in range(begin, end)],
-            texts={
-                name: [TextTokens(*(part[at] for part in parts)) for at in range(first[index], first[index + 1])]
-                for name, (parts, first) in self._texts.items()
-            },
-            window_starts=self._window_starts[begin:end].tolist() if has_windows else (),
-            window_lengths=self._window_lengths[begin:end].tolist() if has_windows else (),
-            token_values={name: values[index] for name, values in self._token_values.items()},
-        )
-
-
-def _chunks(records: Iterable[Record], recipe: Recipe) -> Iterator[_Chunk]:
+def _chunks(records: Iterable[Record], recipe: Recipe) -> Iterator[Chunk]:
     """Yield records in chunks; tokenizing many together saves most of its cost."""
     stream = iter(records)
     while chunk := list(itertools.islice(stream, _CHUNK_RECORDS)):
         items = [recipe.inputs_of(record) for record in chunk]
         sequences = recipe.sequences(batch_of(items, list(items[0])))
-        yield _Chunk(chunk, sequences, recipe.preprocessor.special.unknown)
-
-
-def _numpy(ragged: tf.RaggedTensor) -> Ragged:
-    return Ragged(ragged.flat_values.numpy(), ragged.row_splits.numpy())
+        yield Chunk(chunk, sequences, recipe.preprocessor.special.unknown)

@@ -15,7 +15,8 @@ from tfbert.config import Config, override
 from tfbert.encoder.backbone import Encoder, load_encoder
 from tfbert.models.build import check_sizes, make_tokenizer
 from tfbert.models.data import data_path, tokenize_split
-from tfbert.tasks.base import FittedTask, Task, check_options, load_task
+from tfbert.tasks.base import FittedTask, Task, load_task
+from tfbert.tasks.base_config import check_options
 from tfbert.text.datasets import TokenizedSplit
 from tfbert.text.inputs import Item
 from tfbert.text.interpretation import Interpretation, interpret
