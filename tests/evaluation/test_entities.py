@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import precision_recall_fscore_support
 from tfbert.evaluation.spans import FUNCTIONS, NOTHING, Entity, count, findings, kind_of, partners, scores
 
-from tfbert.evaluation import page
+from tfbert.evaluation import report_page
 from tfbert.text.spans import Span, outermost, spans_of_tags
 
 REPEATABLE = settings(deadline=None, derandomize=True, max_examples=50)
@@ -200,7 +200,7 @@ def test_the_page_takes_the_findings(tmp_path):
     details = found | {"mistakes": [{"text": TEXT, "where": "test.conll:1", **worst[0]}], "split": "test"}
     details = json.loads(json.dumps(details, default=lambda value: value.tolist()))
     report = {"task": "entities", "test": {"num_examples": 1, **scores([GOLD], [FOUND], ["loc", "org", "per"])}}
-    page.render(report, details, tmp_path / "report.html")
+    report_page.render(report, details, tmp_path / "report.html")
     text = (tmp_path / "report.html").read_text(encoding="utf-8")
     for words in (
         "right place, wrong type",

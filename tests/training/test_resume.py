@@ -1,4 +1,4 @@
-"""A training that is killed or stopped at any moment and then resumed ends with the same bits as an uninterrupted one."""
+"""A training that is killed or stopped at any moment and resumed ends with the same bits as an uninterrupted one."""
 
 import fcntl
 import json
@@ -163,7 +163,7 @@ def stopped(make_trainer, tmp_path):
 
 def test_checkpoint_of_another_run_is_refused(make_trainer, stopped):
     other = make_trainer("eager", run_dir=stopped, examples=8, fingerprint="other data or config")
-    with pytest.raises(ValueError, match=r"checkpoint.safetensors: is of another run .*wanted an empty --out"):
+    with pytest.raises(ValueError, match=r"checkpoint.safetensors: belongs to another run .*expected an empty --out"):
         other.train()
 
 

@@ -34,7 +34,7 @@ def test_a_finished_run_is_opened_again_until_it_is_exported(tmp_path, caplog):
     assert find_unfinished(tmp_path, "aaaa", "mine") == run_dir
     with opened(run_dir, "mine", exports=True):
         pass
-    assert f"{run_dir}: training is finished; what is left is the export" in caplog.text
+    assert f"{run_dir}: training is finished; only the export is pending" in caplog.text
     mark_exported(run_dir)
     with pytest.raises(ValueError, match="holds a finished run"), opened(run_dir, "mine", exports=True):
         pass
@@ -87,7 +87,10 @@ def test_data_that_change_are_named(tmp_path):
     # Elsewhere is not other data.
     check_data(tmp_path, {"train": Split(Path("there/train.csv"), "1"), "test": test})
     for splits, message in (
-        ({"train": train, "test": Split(Path("test.csv"), "2")}, rf"test\.csv: has changed since {tmp_path} was begun"),
+        (
+            {"train": train, "test": Split(Path("test.csv"), "2")},
+            rf"test\.csv: has changed since {tmp_path} was started",
+        ),
         ({"train": train}, r"test\.csv: was the test split and is missing since"),
         (
             {"train": train, "test": test, "validation": Split(Path("v.csv"), "3")},

@@ -9,7 +9,7 @@ from markupsafe import Markup
 
 from tfbert.evaluation.formatting import duration, number, setting, words
 from tfbert.evaluation.metric import Metric
-from tfbert.evaluation.page import cost_view, repeat_view, write_page
+from tfbert.evaluation.report_page import cost_view, repeat_view, write_page
 from tfbert.search import plots
 from tfbert.search.confirm import DEFAULT
 from tfbert.search.importance import importances
