@@ -17,8 +17,8 @@ from tfbert.training.objectives import Group
 # Losses of the first updates of the tiny encoder with seed 3 on the data of `small.write_data`. They change with the
 # data, the initial weights, the order of batches, dropout, the optimizer: with anything that affects training.
 GOLDEN = [1.117826, 1.156896, 1.092957, 1.065117, 1.006783]
-# An iterative solver initializes the head (logistic regression, until a gradient of 1e-4), and rounding determines where
-# it stops, so losses vary by about 1e-4. A learning rate that is 5 % larger changes them by far more.
+# An iterative solver initializes the head (logistic regression, until a gradient of 1e-4), and rounding determines
+# where it stops, so losses vary by about 1e-4. A learning rate that is 5 % larger changes them by far more.
 GOLDEN_TOLERANCE = 5e-4
 TIMES = ("seconds", "evaluation_seconds")
 
