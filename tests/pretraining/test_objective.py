@@ -15,11 +15,11 @@ from support.eager import run_eagerly
 
 from tfbert.config import override
 from tfbert.encoder.backbone import load_encoder
+from tfbert.interrupts import Stopped
 from tfbert.pretraining.config import PretrainConfig
 from tfbert.pretraining.heads import PretrainingHead, PretrainingModel
 from tfbert.pretraining.objective import HeldOutEvaluator, PretrainingObjective
 from tfbert.training.checkpoint import Checkpoints
-from tfbert.training.interrupts import Stopped
 from tfbert.training.trainer import Trainer
 
 tf.config.experimental.enable_op_determinism()
