@@ -76,5 +76,5 @@ def test_a_checkpoint_of_another_version_is_refused(tmp_path):
     with pytest.raises(ValueError, match=r"checkpoint\.safetensors: was written by another version.*remove it"):
         checkpoints.resume()
     weights.save(tmp_path / CHECKPOINT, ARRAYS, {"identity": "yours", "progress": PROGRESS})
-    with pytest.raises(ValueError, match="is of another run"):
+    with pytest.raises(ValueError, match="belongs to another run"):
         checkpoints.resume()
