@@ -405,10 +405,3 @@ def test_a_deployment_fits_the_answers(exported, predictor, finished, tmp_path, 
 
 def _abstains(answer, outputs):
     return any(answer[output.name] == output.abstain_value for output in outputs if output.role == "abstain")
-
-
-def test_misspelt_task_names_a_similar_one():
-    with pytest.raises(ValueError, match=r"task 'clasification' is not one of .*; did you mean 'classification'\?$"):
-        load_task("clasification")
-    with pytest.raises(ValueError, match=r"task 'weather' is not one of .*regression$"):
-        load_task("weather")

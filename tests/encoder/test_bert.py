@@ -18,7 +18,6 @@ from support.tunings import Adapter
 from tfbert.encoder.activations import ACTIVATIONS
 from tfbert.encoder.bert import BertEncoder
 from tfbert.encoder.layer import EncoderLayer
-from tfbert.encoder.tuning import check_layers
 
 # Two layers of six products each; the longest sum is that of the dense layer of 12.
 ROUNDED = {"length": 12, "depth": 12}
@@ -248,16 +247,6 @@ def test_a_defect_is_more_than_rounding_explains():
         [weight] = [weight for weight in broken.weights if weight.path.endswith(path)]
         weight.assign(tf.zeros_like(weight) if path.endswith("bias") else weight.numpy()[::-1])
         assert distance(sequence(broken), exact)[0] > 1.5 * relative_error("bfloat16", **ROUNDED)
-
-
-@pytest.mark.parametrize("number", [None, 0, 12])
-def test_as_many_layers_as_there_are_can_be_learned(number):
-    check_layers(number, 12, "minilm")
-
-
-def test_more_layers_than_there_are_cannot_be_learned():
-    with pytest.raises(ValueError, match=r"train.trainable_layers=13: minilm has 12 layers; wanted at most so many"):
-        check_layers(13, 12, "minilm")
 
 
 def test_no_method_of_a_live_layer_is_replaced():
