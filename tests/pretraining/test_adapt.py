@@ -26,13 +26,12 @@ class Problem:
     """What adapting needs of one."""
 
     config: Config
-    task: object = TASK
-    facts: dict = field(default_factory=lambda: {"labels": ["a", "b"], "has_pair": False})
+    task: object = TASK.fit(RECORDS, TASK.options())
     splits: dict = field(default_factory=lambda: {"train": Split(RECORDS), "validation": Split()})
     replicas: Replicas = Replicas()
 
-    def identity(self, config):
-        return "identity"
+    def fingerprint(self, config):
+        return "fingerprint"
 
 
 @pytest.fixture
@@ -141,7 +140,7 @@ def test_parts_of_a_killed_run_on_other_data_are_not_compared_with_new_ones(run,
     with pytest.raises(KeyboardInterrupt, match="holds no checkpoint"):
         run(scores=(0.5, 0.6), keep=killed)
     monkeypatch.setattr(Split, "sha256", "2")
-    with pytest.raises(ValueError, match=r"data/train\.csv: has changed since .*run was begun"):
+    with pytest.raises(ValueError, match=r"data/train\.csv: has changed since .*run was started"):
         run(scores=(0.7, 0.8))
 
 

@@ -1,4 +1,4 @@
-"""A whole search by the tool, killed where it hurts, and what it leaves."""
+"""A complete search by the command line tool, killed at critical moments, and its files."""
 
 import csv
 import json
@@ -24,11 +24,11 @@ CHECKPOINT, ORACLE, RESULT = "checkpoint.safetensors", "oracle.json", "result.js
 KILLS = [(ORACLE, 1, "after"), (CHECKPOINT, 2, "after"), (ORACLE, 2, "before"), (RESULT, 2, "after")]
 MISTAKES = {
     "space": (["--set", "search.space.train.epoch=[1,2]"], "no field 'train.epoch'; did you mean 'train.epochs'?"),
-    "dimension": (["--set", "search.space.train.epochs=3"], "--set search.space.train.epochs=3: wanted [value,"),
+    "dimension": (["--set", "search.space.train.epochs=3"], "--set search.space.train.epochs=3: expected [value,"),
     "no file": (["--space", "none.json"], "none.json"),
-    "algorithm": (["--algorithm", "genetic"], "--algorithm genetic: wanted one of bayesian"),
-    "hours": (["--hours", "-1"], "--hours -1: wanted more than 0"),
-    "another search": (["--out", "another"], "another: is of another search (other config, space or options)"),
+    "algorithm": (["--algorithm", "genetic"], "--algorithm genetic: expected one of bayesian"),
+    "hours": (["--hours", "-1"], "--hours -1: expected more than 0"),
+    "another search": (["--out", "another"], "another: holds another search (other config, space or options)"),
     "finished": (["--out", "search"], "holds a finished run"),
 }
 
@@ -133,7 +133,7 @@ def test_a_restart_drops_the_trials_of_other_data(other_data):
     for path in (folder / "out", places(folder)[-1]):
         report = json.loads((path / "report.json").read_text())
         assert report["data"]["train"]["num_examples"] == 27 and len(report["trials"]) == 2
-    # Without --out the search that was begun on the data that are back goes on, and kept its first trial.
+    # Without --out, the search on the restored data is resumed and has kept its first trial.
     assert resumed.code == 0, resumed.err
     report = json.loads((places(folder)[1] / "report.json").read_text())
     assert report["data"]["train"]["num_examples"] == 24 and len(report["trials"]) == 2

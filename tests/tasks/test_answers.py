@@ -88,7 +88,7 @@ def test_an_impossible_question_has_no_answer_in_any_layout(tmp_path, layout, fl
 def test_another_flag_is_refused(tmp_path, flag):
     path = tmp_path / "train.jsonl"
     path.write_text(json.dumps({"question": "Who?", "context": CONTEXT, "answers": [], "is_impossible": flag}))
-    with pytest.raises(ValueError, match=r"train.jsonl:1: is_impossible is .*; wanted true or false"):
+    with pytest.raises(ValueError, match=r"train.jsonl:1: is_impossible is .*; expected true or false"):
         read(path)
 
 
@@ -115,10 +115,10 @@ def test_lines_of_json_name_the_bad_one(tmp_path):
     with pytest.raises(ValueError, match=r"train.jsonl:2: answer 'dog' is not at answer_start 3, .*nearest is at 28"):
         read(path)
     path.write_text(json.dumps(good | {"question": "  "}))
-    with pytest.raises(ValueError, match=r"train.jsonl:1: question is '  '; wanted at least one"):
+    with pytest.raises(ValueError, match=r"train.jsonl:1: question is '  '; expected at least one"):
         read(path)
     path.write_text(json.dumps(good | {"context": None}))
-    with pytest.raises(ValueError, match=r"train.jsonl:1: context is null; wanted a string"):
+    with pytest.raises(ValueError, match=r"train.jsonl:1: context is null; expected a string"):
         read(path)
 
 

@@ -172,7 +172,7 @@ def test_dropout_differs_between_processes_and_repeats(make_trainer, monkeypatch
     monkeypatch.setattr(Replicas, "broadcast", lambda self, arrays: arrays)
     before = trainer.updater.arrays()
     trainer.updater.replicas = Replicas("multi_worker", TwoByTwo(), worker, 2)
-    trainer.updater.share()
+    trainer.updater.broadcast()
     after = trainer.updater.arrays()
     changed = {name for name in before if not np.array_equal(before[name], after[name])}
     seeds = {name for name in before if name.endswith("seed_generator_state")}
@@ -181,7 +181,7 @@ def test_dropout_differs_between_processes_and_repeats(make_trainer, monkeypatch
 
 
 def test_fewer_examples_than_replicas_are_refused():
-    with pytest.raises(ValueError, match="train.batch_size=3: wanted 4 or more"):
+    with pytest.raises(ValueError, match="train.batch_size=3: expected 4 or more"):
         Replicas("multi_worker", TwoByTwo(), 0, 2).check_batch_size(3)
     ALONE.check_batch_size(1)
 
@@ -202,9 +202,9 @@ CLUSTER = {"cluster": {"worker": ["a:1", "b:1"]}, "task": {"type": "worker", "in
     ("said", "message"),
     [
         ("{", "TF_CONFIG={: JSONDecodeError"),
-        ('{"cluster": {}}', "KeyError: 'task'; wanted"),
-        (json.dumps(CLUSTER | {"task": {"type": "worker", "index": 2}}), "no worker 2 in the cluster; wanted"),
-        (json.dumps(CLUSTER | {"cluster": {"ps": ["a:1"], **CLUSTER["cluster"]}}), "a ps has no part in this training"),
+        ('{"cluster": {}}', "KeyError: 'task'; expected"),
+        (json.dumps(CLUSTER | {"task": {"type": "worker", "index": 2}}), "no worker 2 in the cluster; expected"),
+        (json.dumps(CLUSTER | {"cluster": {"ps": ["a:1"], **CLUSTER["cluster"]}}), "training has no task of type ps"),
     ],
 )
 @pytest.mark.parametrize("kind", ["auto", "multi_worker"])
@@ -217,9 +217,9 @@ def test_a_wrong_tf_config_is_one_clear_error(kind, said, message, monkeypatch):
 def test_what_is_joined_without_a_cluster(monkeypatch):
     monkeypatch.delenv("TF_CONFIG", raising=False)
     assert join("auto") is join("none") is ALONE
-    with pytest.raises(ValueError, match="train.distribution=multi_worker: wanted TF_CONFIG in the environment"):
+    with pytest.raises(ValueError, match="train.distribution=multi_worker: expected TF_CONFIG in the environment"):
         join("multi_worker")
-    with pytest.raises(ValueError, match="train.distribution=mirrored: wanted two devices or more"):
+    with pytest.raises(ValueError, match="train.distribution=mirrored: expected two devices or more"):
         join("mirrored")
     monkeypatch.setenv(
         "TF_CONFIG", json.dumps({"cluster": {"worker": ["a:1"]}, "task": {"type": "worker", "index": 0}})
@@ -229,7 +229,7 @@ def test_what_is_joined_without_a_cluster(monkeypatch):
 
 def test_a_lost_connection_says_what_to_do():
     with (
-        pytest.raises(ConnectionError, match="is gone .*aborted by: reset.*start all again"),
+        pytest.raises(ConnectionError, match="is gone .*aborted by: reset.*start all workers again"),
         translated_worker_errors(),
     ):
         raise tf.errors.UnavailableError(

@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import pytest
 
+from tfbert.models.build import build_models
 from tfbert.training import optimizers
 from tfbert.training.optimizers import LayerwiseAdafactor, LayerwiseAdamW, LayerwiseLamb, WarmupDecay
 
@@ -137,9 +138,9 @@ def test_adafactor_keeps_no_second_moment_of_a_matrix():
 
 
 @pytest.mark.parametrize("kind", [LayerwiseAdamW, LayerwiseLamb, LayerwiseAdafactor])
-def test_what_is_to_stand_still_does(kind):
+def test_frozen_updates_leave_a_variable_unchanged(kind):
     variables = [keras.Variable(np.ones((2, 2), "float32"), name=name) for name in ("still", "moving")]
-    optimizer = kind(factors=[1.0, 1.0], still_updates=[2, 0], learning_rate=0.1, weight_decay=0.1)
+    optimizer = kind(factors=[1.0, 1.0], frozen_updates=[2, 0], learning_rate=0.1, weight_decay=0.1)
     optimizer.build(variables)
     seen = []
     for _ in range(3):
@@ -154,14 +155,12 @@ def test_every_optimizer_lowers_the_loss_of_a_run(make_trainer, name):
     rate = {"adamw": 2e-3, "lamb": 2e-2, "adafactor": 5e-2}[name]
     values = {"train__optimizer": name, "train__learning_rate": rate, "train__epochs": 6}
     trainer = make_trainer(examples=8, encoder__dropout=0.0, head__dropout=0.0, head__start="random", **values)
-    found = [point["loss"] for point in trainer.train().curve]
-    assert found[-1] < found[0] - 0.02
+    losses = [point["loss"] for point in trainer.train().curve]
+    assert losses[-1] < losses[0] - 0.02
 
 
 @pytest.fixture(scope="module")
 def model(base_problem):
-    from tfbert.training.problem import build_models
-
     return build_models(base_problem.task, base_problem.encoder, base_problem.config)[0]
 
 

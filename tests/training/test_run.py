@@ -11,8 +11,8 @@ import pytest
 from support import small
 
 from tfbert.config import Config, from_dict, override
+from tfbert.interrupts import Stopped
 from tfbert.training import fine_tuning, run
-from tfbert.training.interrupts import Stopped
 from tfbert.training.problem import prepare
 
 
@@ -40,7 +40,7 @@ def scripted_reports(monkeypatch, validation, test, monitor_scores=None):
         return report
 
     monkeypatch.setattr(run, "_train_seed", train_seed)
-    monkeypatch.setattr(run.page, "render", lambda *_: None)
+    monkeypatch.setattr(run.report_page, "render", lambda *_: None)
     return trained
 
 
@@ -88,11 +88,11 @@ def test_finished_seeds_of_another_config_or_other_data_are_refused(base_problem
     run.train(base_problem, tmp_path / "run", 2)
     (tmp_path / "run" / "report.json").unlink()
     changed = override(base_problem.config, {"train.weight_decay": 0.5})
-    with pytest.raises(ValueError, match=r"seed-0: is of another run .*wanted an empty --out directory"):
+    with pytest.raises(ValueError, match=r"seed-0: belongs to another run .*expected an empty --out"):
         run.train(dataclasses.replace(base_problem, config=changed), tmp_path / "run", 2)
     path = small.write_data(tmp_path / "data", train=25)
     other = dataclasses.replace(base_problem, splits=prepare(small.config(path)).splits)
-    with pytest.raises(ValueError, match="seed-0: is of another run"):
+    with pytest.raises(ValueError, match="seed-0: belongs to another run"):
         run.train(other, tmp_path / "run", 2)
 
 
@@ -211,7 +211,7 @@ def test_config_of_a_run_repeats_it(real):
 def test_finished_directory_is_refused(real):
     folder, done = real
     assert done["refused"].code == 2
-    assert done["refused"].err.splitlines()[-1] == "train: two: holds a finished run; wanted a new --out directory"
+    assert done["refused"].err.splitlines()[-1] == "train: two: holds a finished run; expected a new --out directory"
 
 
 def test_data_without_validation_and_test(real):

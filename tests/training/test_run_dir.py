@@ -9,8 +9,9 @@ import pytest
 from support import small
 
 from tfbert.files import locked, read_json
-from tfbert.training.interrupts import Stopped
-from tfbert.training.run_dir import REPORT, check_data, exported, find_unfinished, opened
+from tfbert.interrupts import Stopped
+from tfbert.models.saved_run import REPORT, mark_exported
+from tfbert.training.run_dir import check_data, find_unfinished, opened
 
 
 @dataclass(frozen=True)
@@ -21,8 +22,8 @@ class Split:
     sha256: str
 
 
-def finish(run_dir, identity="mine", exports=True):
-    with opened(run_dir, identity, exports):
+def finish(run_dir, fingerprint="mine", exports=True):
+    with opened(run_dir, fingerprint, exports):
         (run_dir / REPORT).write_text("{}")
 
 
@@ -33,20 +34,20 @@ def test_a_finished_run_is_opened_again_until_it_is_exported(tmp_path, caplog):
     assert find_unfinished(tmp_path, "aaaa", "mine") == run_dir
     with opened(run_dir, "mine", exports=True):
         pass
-    assert f"{run_dir}: training is finished; what is left is the export" in caplog.text
-    exported(run_dir)
+    assert f"{run_dir}: training is finished; only the export is pending" in caplog.text
+    mark_exported(run_dir)
     with pytest.raises(ValueError, match="holds a finished run"), opened(run_dir, "mine", exports=True):
         pass
     assert find_unfinished(tmp_path, "aaaa", "mine") != run_dir
 
 
-@pytest.mark.parametrize(("identity", "exports"), [("other", True), ("", True), ("mine", False)])
-def test_another_run_or_one_without_an_export_stays_closed(tmp_path, identity, exports):
+@pytest.mark.parametrize(("fingerprint", "exports"), [("other", True), ("", True), ("mine", False)])
+def test_another_run_or_one_without_an_export_stays_closed(tmp_path, fingerprint, exports):
     run_dir = tmp_path / "2026-aaaa"
     finish(run_dir, exports=exports)
-    with pytest.raises(ValueError, match="holds a finished run"), opened(run_dir, identity, exports):
+    with pytest.raises(ValueError, match="holds a finished run"), opened(run_dir, fingerprint, exports):
         pass
-    assert find_unfinished(tmp_path, "aaaa", identity) != run_dir
+    assert find_unfinished(tmp_path, "aaaa", fingerprint) != run_dir
 
 
 def test_who_continues_without_an_export_leaves_none_to_do(tmp_path):
@@ -86,7 +87,10 @@ def test_data_that_change_are_named(tmp_path):
     # Elsewhere is not other data.
     check_data(tmp_path, {"train": Split(Path("there/train.csv"), "1"), "test": test})
     for splits, message in (
-        ({"train": train, "test": Split(Path("test.csv"), "2")}, rf"test\.csv: has changed since {tmp_path} was begun"),
+        (
+            {"train": train, "test": Split(Path("test.csv"), "2")},
+            rf"test\.csv: has changed since {tmp_path} was started",
+        ),
         ({"train": train}, r"test\.csv: was the test split and is missing since"),
         (
             {"train": train, "test": test, "validation": Split(Path("v.csv"), "3")},
@@ -106,6 +110,6 @@ def test_one_process_exports_a_run(tmp_path):
         pytest.raises(ValueError, match="run: another process is exporting it"),
     ):
         exporting.export(tmp_path / "run", "model", tmp_path / "run")
-    exported(tmp_path / "run")
+    mark_exported(tmp_path / "run")
     with pytest.raises(ValueError, match="run: has been exported by another process$"):
         exporting.export(tmp_path / "run", "model", tmp_path / "run")

@@ -24,7 +24,7 @@ from tfbert.encoder.bert import BertEncoder
 from tfbert.encoder.huggingface import SIZES
 from tfbert.encoder.presets import EncoderSource
 from tfbert.encoder.spec import EncoderSpec
-from tfbert.files import check_space, read_json, replaced, sha256_of
+from tfbert.files import check_space, read_json, replace_directory, sha256_of
 
 logger = logging.getLogger(__name__)
 
@@ -120,7 +120,7 @@ def save_encoder(encoder: Encoder, directory: str | os.PathLike, heads: dict[str
     spec = encoder.spec.to_json()
     kept = {key: spec[key] for key in ("activation", "layer_norm_epsilon", "has_pooler", "pretraining") if key in spec}
     document = {"format": _FORMAT, "tfbert_version": version, "source": encoder.source, **rules, **kept}
-    with replaced(directory, _SAVED, "a saved encoder") as aside:
+    with replace_directory(directory, _SAVED, "a saved encoder") as aside:
         # HDF5 crashes the process when it cannot write to the end.
         num_bytes = sum(np.asarray(weight).nbytes for weight in encoder.backbone.weights)
         check_space(aside, num_bytes + _HDF5_OVERHEAD_BYTES, Path(directory) / _WEIGHTS)
@@ -147,7 +147,7 @@ def save_huggingface(
     Raises:
         ValueError: the directory holds something else.
     """
-    with replaced(directory, huggingface.FILES, "a saved encoder") as aside:
+    with replace_directory(directory, huggingface.FILES, "a saved encoder") as aside:
         rules = tuple(getattr(encoder, key) for key in _RULES)
         huggingface.write(aside, encoder.backbone, encoder.vocabulary, rules, encoder.spec, heads or {})
 

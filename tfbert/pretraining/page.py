@@ -4,7 +4,7 @@ from pathlib import Path
 
 from tfbert.evaluation import plots
 from tfbert.evaluation.formatting import duration, number, percent, words
-from tfbert.evaluation.page import cost_view, repeat_view, write_page
+from tfbert.evaluation.report_page import cost_view, repeat_view, write_page
 from tfbert.pretraining.objective import METRICS
 
 _SECTIONS = {
@@ -65,7 +65,7 @@ def _headline(report: dict) -> dict:
     if report["lost_shards"]:
         notes.append(f"Damaged and left out: {', '.join(report['lost_shards'])}.")
     speed = report["tokens_per_second"]
-    facts = [
+    summary = [
         ("Encoder", "new" if name is None else name),
         ("Updates", f"{number(report['history'][-1]['update'])}, best: {number(updates)}"),
         ("Tokens learned from", number(report["history"][-1]["num_tokens"])),
@@ -74,7 +74,7 @@ def _headline(report: dict) -> dict:
         ("Seed", str(report["seed"])),
     ]
     title = "A new encoder" if name is None else f"{name}, pretrained further"
-    view = {"title": title, "sentence": sentence, "notes": notes, "facts": facts}
+    view = {"title": title, "sentence": sentence, "notes": notes, "summary": summary}
     view |= {"num_masked_words": int(after["num_masked_words"])}
     return view | {key: f"{report[key]['masked_word_loss']:.3f}" for key in ("before", "after")}
 

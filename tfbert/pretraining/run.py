@@ -8,7 +8,7 @@ from pathlib import Path
 import tensorflow as tf
 
 from tfbert.encoder.backbone import save_encoder
-from tfbert.evaluation.board import Board
+from tfbert.evaluation.tensorboard_log import TensorBoardLog
 from tfbert.pretraining import page
 from tfbert.pretraining.config import PretrainConfig
 from tfbert.pretraining.guesses import guess
@@ -92,20 +92,20 @@ def _trainer(
 class _PretrainingRun(driver.Run):
     """A pretraining of an encoder."""
 
-    board_sections = ("train", "objective", "examples", "encoder")
+    logged_sections = ("train", "objective", "examples", "encoder")
     report_stage = "report"
 
     def __init__(self, problem: PretrainingProblem):
         self.problem, self.config = problem, problem.config
         self.encoder, self.replicas = problem.encoder, problem.replicas
 
-    def train(self, run_dir: Path, board: Board) -> Progress:
-        def log(entry: dict, points: Sequence[dict]) -> None:
+    def train(self, run_dir: Path, log: TensorBoardLog) -> Progress:
+        def log_evaluation(entry: dict, points: Sequence[dict]) -> None:
             for point in points:
                 values = {f"train/{name}": value for name, value in point.items() if name != "update"}
-                board.scalars(values, point["update"])
+                log.scalars(values, point["update"])
             scores = entry["held_out"]
-            board.scalars({f"held_out/{name}": value for name, value in scores.items()}, entry["update"])
+            log.scalars({f"held_out/{name}": value for name, value in scores.items()}, entry["update"])
             pairs = f"  pair accuracy {scores['pair_accuracy']:.3f}" if "pair_accuracy" in scores else ""
             logger.info(
                 "update %s  held-out masked words: loss %.4f  accuracy %.4f  perplexity %.1f%s",
@@ -116,7 +116,7 @@ class _PretrainingRun(driver.Run):
                 pairs,
             )
 
-        self._trainer = _trainer(self.problem, run_dir, log)
+        self._trainer = _trainer(self.problem, run_dir, log_evaluation)
         return self._trainer.train()
 
     def report(self, progress: Progress, run_dir: Path) -> dict:

@@ -15,11 +15,11 @@ from support.eager import run_eagerly
 
 from tfbert.config import override
 from tfbert.encoder.backbone import load_encoder
+from tfbert.interrupts import Stopped
 from tfbert.pretraining.config import PretrainConfig
 from tfbert.pretraining.heads import PretrainingHead, PretrainingModel
 from tfbert.pretraining.objective import HeldOutEvaluator, PretrainingObjective
 from tfbert.training.checkpoint import Checkpoints
-from tfbert.training.interrupts import Stopped
 from tfbert.training.trainer import Trainer
 
 tf.config.experimental.enable_op_determinism()
@@ -293,7 +293,7 @@ def whole(make_interruptible):
 )
 def test_stopped_by_a_signal_it_goes_on_to_the_same_bits(make_interruptible, whole, where, count, place):
     trainer = make_interruptible()
-    owner, name = (trainer.updater, "update") if where == "update" else (trainer.evaluation, "_batches")
+    owner, name = (trainer.updater, "update") if where == "update" else (trainer.evaluator, "_batches")
     function, seen = getattr(owner, name), []
 
     def sending(*args):
