@@ -3,15 +3,13 @@
 A table stands between `<!-- outputs TASK -->`, `<!-- metrics TASK -->` or `<!-- options TASK -->` and `<!-- end -->`.
 """
 
-import importlib
 import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from tfbert.tasks.base import FittedTask, load_task
+from tfbert.tasks.base import fitted_kinds, load_task
 from tfbert.tasks.base_config import list_options
-from tfbert.tasks.base_options import Options
 
 DOCS = Path(__file__).parent
 _BLOCK = re.compile(r"(<!-- (outputs|metrics|options) (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
@@ -49,13 +47,6 @@ def options(task: str) -> str:
         if path in own
     ]
     return table(["field", "default", "allowed", "meaning"], rows)
-
-
-def fitted_kinds(task: str) -> list[type[FittedTask]]:
-    """Return the fitted classes in the module of a task."""
-    module = importlib.import_module(f"tfbert.tasks.{task}")
-    kinds = [each for each in vars(module).values() if isinstance(each, type) and issubclass(each, FittedTask)]
-    return [kind for kind in kinds if kind.__module__ == module.__name__ and not issubclass(kind, Options)]
 
 
 def shape(is_list: bool) -> str:

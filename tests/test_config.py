@@ -116,7 +116,7 @@ def test_equal_configs_have_equal_fingerprints():
         ("learning_rate", "; did you mean 'train.learning_rate'?"),
         ("seed", "; did you mean 'train.seed'?"),
         ("encoder.sequence_len", "; did you mean 'encoder.sequence_length'?"),
-        ("Data.path", "; did you mean 'data.path'? (case and blanks count)"),
+        ("Data.path", "; did you mean 'data.path'? (case and spaces matter)"),
         ("head.pooling.mean", "; did you mean 'head.pooling'?"),
         ("tasks", "; did you mean 'task'?"),
         ("gpu", ""),

@@ -16,17 +16,21 @@ from support.stock_servers import OLDER_PYTHON, asked_by_loader, assert_answers,
 from tfbert.config import Config, DataConfig, override, paths, value_at
 from tfbert.models.build import build_models
 from tfbert.models.saved_run import load_run
-from tfbert.serving import deployment, fidelity, litert, publish
-from tfbert.serving.lines import items_of
+from tfbert.serving import deployment, export_run, litert, precision_comparison
+from tfbert.serving.evaluate import evaluate
+from tfbert.serving.input_spec import InputSpec
+from tfbert.serving.requests import read_items
 from tfbert.serving.saved_predictor import SavedPredictor
-from tfbert.serving.scoring import evaluate
 from tfbert.serving.verify import check
 from tfbert.space import check_space
 from tfbert.tasks.base import fitted_from_json, list_tasks, load_task
 from tfbert.tasks.base_config import check_options, used_options
 from tfbert.tasks.base_outputs import without_padding
 from tfbert.text.batches import batches
+from tfbert.text.records import read_records
 from tfbert.training import run
+from tfbert.training.fine_tuning import TaskObjective
+from tfbert.training.optimizers import learning_rate_factors
 from tfbert.training.problem import prepare
 
 REPORT_KEYS = {
@@ -40,7 +44,7 @@ OTHER_VALUES = {
     "data.tag_scheme": "iobes",
     "data.word_separator": "",
     "encoder.long_text": "mean",
-    "encoder.window_overlap_fraction": 0.5,
+    "encoder.window_overlap_fraction": 0.8,
     "head.dropout": 0.3,
     "head.pooling": "cls",
     "head.start": "random",
@@ -87,8 +91,8 @@ def exported(run_dir, tmp_path_factory):
     """Return the version's directory and what its verification found."""
     with pytest.MonkeyPatch.context() as patch:
         # In this process: one that imports TensorFlow for each task takes long, and test_verify.py has one.
-        patch.setattr(publish, "verify", check)
-        return publish.export_run(run_dir, tmp_path_factory.mktemp("models") / "model")
+        patch.setattr(export_run, "verify", check)
+        return export_run.export_run(run_dir, tmp_path_factory.mktemp("models") / "model")
 
 
 @pytest.fixture(scope="module")
@@ -149,6 +153,69 @@ def test_an_option_is_used_or_refused(task, path):
     message = str(caught.value)
     assert message.startswith(f"{path}={value}: {task.name} does not use it; ")
     assert all(name in message for name in users)
+
+
+@pytest.mark.parametrize("path", ALL_OPTIONS)
+def test_an_option_that_is_used_has_an_effect(problem, task, path, tmp_path):
+    if path not in used_options(task):
+        return
+    if path in task.data_options:
+        default, changed = (records_read(task, tmp_path, values) for values in ({}, {path: OTHER_VALUES[path]}))
+    else:
+        # Windows overlap only where long texts are read in windows.
+        has_choice = path == "encoder.window_overlap_fraction" and "encoder.long_text" in used_options(task)
+        together = {"encoder.long_text": "mean"} if has_choice else {}
+        base = override(problem.config, {**together, "encoder.sequence_length": 16})
+        default, changed = (
+            decided_by(problem, config) for config in (base, override(base, {path: OTHER_VALUES[path]}))
+        )
+    assert default != changed
+
+
+def records_read(task, folder, values):
+    """Return the records of a CoNLL file and of a file with overlapping spans, or why they are refused."""
+    read = []
+    overlapping = [{"start": 0, "end": 5, "label": "a"}, {"start": 0, "end": 3, "label": "b"}]
+    (folder / "spans.jsonl").write_text(json.dumps({"text": "abcdefgh", "entities": overlapping}) + "\n")
+    (folder / "words.conll").write_text("Ada B-a\nLovelace I-a\nmet O\n")
+    for name in ("spans.jsonl", "words.conll"):
+        config = override(Config(task=task.name), values)
+        try:
+            read += [(r.text, r.target) for r in read_records(folder / name, config.data, task.schema)]
+        except ValueError as error:
+            read.append(str(error))
+    return read
+
+
+def decided_by(problem, config):
+    """Return everything that the options of a config decide before training, as bytes and numbers."""
+    problem = problem.with_config(config)
+    task, train = problem.task, problem.tokenized["train"]
+
+    def embed(sequences):
+        return np.random.default_rng(0).standard_normal((train.num_sequences, 8), np.float32)[sequences]
+
+    head = task.head(seed=0)
+    head.build(8)
+    task.initialize_head(head, embed, train, seed=0)
+    batch = next(iter(batches(train, [np.arange(4)], 16)))
+    encoded = {"sequence_output": np.random.default_rng(1).standard_normal((*batch["token_ids"].shape, 8), np.float32)}
+    encoded |= {"pooled_output": encoded["sequence_output"][:, 0] / 2}
+    scores = head(encoded, batch)
+    weights = task.example_weights(train)
+    model, _ = build_models(task, problem.encoder, config)
+    objective = TaskObjective(model, task, config, train)
+    return {
+        "sequences": train.sequences.values.tobytes(),
+        "lengths": train.sequences.lengths().tolist(),
+        "dropout": head.dropout.rate,
+        "scores": np.asarray(scores).tobytes(),
+        "loss": task.loss(scores, batch).numpy().tobytes(),
+        "weights": None if weights is None else weights.tobytes(),
+        "augmented": task.augment(train, embed, seed=0).num_sequences,
+        "micro_batches": len(objective.micro_batches((np.arange(128),), 1)),
+        "learning_rates": learning_rate_factors(model, config.train),
+    }
 
 
 def test_what_is_served_and_measured_is_declared(problem, finished, expected):
@@ -244,14 +311,16 @@ def test_litert_answers_nearly_the_same(run_dir, problem, tmp_path):
         assert found.get("equal_fraction", 1) > 0.9
         # Of logits, probabilities and the user's units.
         assert found.get("mean_difference", 0) < 0.1
-    ask = litert.reader((tmp_path / "lite" / "model.tflite").read_bytes())
+    ask = litert.sequence_predictor((tmp_path / "lite" / "model.tflite").read_bytes())
     row = {name: np.zeros([1, SMALL["encoder.sequence_length"]], np.int32) for name in description["inputs"]}
     row["padding_mask"][:, :3] = 1
     assert ask(row).keys() == compared["outputs"].keys()
 
 
 def test_matrices_in_bfloat16_answer_nearly_the_same(run_dir, finished):
-    compared = fidelity.compare(finished, fidelity.by_sequences(load_run(run_dir, "bfloat16").predictor))
+    compared = precision_comparison.compare(
+        finished, precision_comparison.sequence_predictor(load_run(run_dir, "bfloat16").predictor)
+    )
     assert compared["split"] == "test" and compared["num_rows"] > 0
     differences = [found.get("mean_difference", 0) for found in compared["outputs"].values()]
     assert 0 < max(differences) < 0.1
@@ -271,16 +340,15 @@ def test_reloaded_answers_equal_the_trained_models(predictor, finished, expected
 
 def test_its_samples_are_asked_about_as_they_were_learned(problem, task):
     reader = problem.splits["test"].reader
-    items = list(
-        items_of([], str(reader.path), {each.name: 1 + each.many for each in problem.task.inputs}, DataConfig())
-    )
+    inputs = {each.name: InputSpec(each.spec.dtype.name, each.many) for each in problem.task.inputs}
+    items = list(read_items([], str(reader.path), inputs, DataConfig()))
     assert items == [problem.task.inputs_of(record) for record in reader]
 
 
 def test_answers_without_padding_do_not_depend_on_the_batch(predictor, finished):
     samples = finished.samples
     together, alone = (
-        [without_padding(item, answer) for item, answer in predictor.answers(samples, batch_size)]
+        [without_padding(item, answer) for item, answer in predictor.predict(samples, batch_size)]
         for batch_size in (len(samples), 1)
     )
     lengths = [
@@ -302,7 +370,9 @@ def test_scores_of_the_saved_model_are_those_of_the_report(exported, run_dir, ta
 @needs_older
 def test_the_tensorflow_of_stock_servers_answers_alike(exported, finished, tmp_path):
     path = tmp_path / "expected.json"
-    path.write_text(json.dumps({"items": finished.samples, "expected": publish.expected(finished)}), encoding="utf-8")
+    path.write_text(
+        json.dumps({"items": finished.samples, "expected": export_run.expected_outputs(finished)}), encoding="utf-8"
+    )
     found = said_by(OLDER_PYTHON, "older_tensorflow.py", exported[0], path, cwd=tmp_path)
     assert found["tensorflow"].startswith("2.20.")
     assert found["session"] < 1e-5
@@ -339,10 +409,3 @@ def test_a_deployment_fits_the_answers(exported, predictor, finished, tmp_path, 
 
 def _abstains(answer, outputs):
     return any(answer[output.name] == output.abstain_value for output in outputs if output.role == "abstain")
-
-
-def test_misspelt_task_names_a_similar_one():
-    with pytest.raises(ValueError, match=r"task 'clasification' is not one of .*; did you mean 'classification'\?$"):
-        load_task("clasification")
-    with pytest.raises(ValueError, match=r"task 'weather' is not one of .*regression$"):
-        load_task("weather")

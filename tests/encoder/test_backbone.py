@@ -258,7 +258,7 @@ def test_saving_replaces_an_encoder_but_nothing_else(tmp_path, monkeypatch):
     np.testing.assert_array_equal(replaced, run(other.backbone)["pooled_output"])
     assert [path.name for path in tmp_path.iterdir()] == ["saved"]
     (tmp_path / "saved" / "notes.txt").touch()
-    with pytest.raises(ValueError, match="holds 'notes.txt'; wanted a new or empty directory, or a saved encoder"):
+    with pytest.raises(ValueError, match="contains 'notes.txt'; expected a new or empty directory, or a saved encoder"):
         save_encoder(other, tmp_path / "saved")
     with pytest.raises(ValueError, match="is a file; wanted a directory"):
         save_encoder(other, tmp_path / "saved" / "notes.txt")

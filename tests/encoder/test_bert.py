@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from keras_hub.layers import TransformerEncoder
-from keras_hub.models import BertBackbone
+from keras_hub.models import BertBackbone, RobertaBackbone
 from support.rounding import assert_near, distance, relative_error
+from support.tunings import Adapter
 
 from tfbert.encoder.activations import ACTIVATIONS
 from tfbert.encoder.bert import BertEncoder
 from tfbert.encoder.layer import EncoderLayer
-from tfbert.encoder.tuning import check_layers
 
 # Two layers of six products each; the longest sum is that of the dense layer of 12.
 ROUNDED = {"length": 12, "depth": 12}
@@ -249,11 +249,30 @@ def test_a_defect_is_more_than_rounding_explains():
         assert distance(sequence(broken), exact)[0] > 1.5 * relative_error("bfloat16", **ROUNDED)
 
 
-@pytest.mark.parametrize("number", [None, 0, 12])
-def test_as_many_layers_as_there_are_can_be_learned(number):
-    check_layers(number, 12, "minilm")
+def test_no_method_of_a_live_layer_is_replaced():
+    encoder = an_encoder(1, product_dtype="bfloat16")
+    with encoder.kernels_copied("bfloat16"):
+        parts = [part for layer in encoder.transformer_layers for part in layer.parts]
+        layers = [encoder, *encoder.layers, *parts]
+        assert len(layers) > 20
+        assert not [layer.name for layer in layers if "call" in vars(layer)]
 
 
-def test_more_layers_than_there_are_cannot_be_learned():
-    with pytest.raises(ValueError, match=r"train.trainable_layers=13: minilm has 12 layers; wanted at most so many"):
-        check_layers(13, 12, "minilm")
+def test_a_preset_is_loaded_without_drawing_and_refuses_what_it_cannot_hold(tmp_path):
+    encoder = an_encoder(None)
+    encoder.save_to_preset(str(tmp_path))
+    loaded = BertEncoder.from_preset(str(tmp_path), activation="gelu", dropout=0.25)
+    assert type(loaded) is BertEncoder and (loaded.activation, loaded.dropout) == ("gelu", 0.25)
+    np.testing.assert_array_equal(sequence(loaded, training=False), sequence(encoder, training=False))
+    empty = BertEncoder.from_preset(str(tmp_path), load_weights=False)
+    assert not any(weight.numpy().any() for weight in empty.weights if weight.path.endswith(("kernel", "embeddings")))
+    encoder.extend(encoder.transformer_layers[0].attention_end, Adapter(8, name="adapter"))
+    with pytest.raises(ValueError, match="has no weight 'adapter/down/bias'"):
+        encoder.save_to_preset(str(tmp_path / "extended"))
+
+
+def test_a_preset_of_another_class_is_refused(tmp_path):
+    sizes = {"vocabulary_size": 9, "num_layers": 1, "num_heads": 2, "hidden_dim": 4, "intermediate_dim": 6}
+    RobertaBackbone(**sizes).save_to_preset(str(tmp_path))
+    with pytest.raises(ValueError, match="RobertaBackbone"):
+        BertEncoder.from_preset(str(tmp_path))

@@ -352,7 +352,7 @@ def test_directories(files, kind, tmp_path):
     [
         ({}, "no config.json; wanted an encoder saved by tfbert"),
         ({"config.json": "{"}, "config.json: cannot be read as JSON"),
-        ({"config.json": [1]}, "config.json: is a list; wanted a JSON object"),
+        ({"config.json": [1]}, "config.json: is a list; expected a JSON object"),
         ({"config.json": {"a": 1}}, "neither 'registered_name' .* nor 'model_type'"),
         (
             {"config.json": {"registered_name": "x", "class_name": "GPT2"}},

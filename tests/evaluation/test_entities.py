@@ -1,4 +1,4 @@
-"""Scores of entities: exact spans as conlleval and seqeval count them, and what the report says of mistakes."""
+"""Evaluation of entities: exact spans as conlleval and seqeval count them, and the report's tables of mistakes."""
 
 import json
 
@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import precision_recall_fscore_support
-from tfbert.evaluation.spans import FUNCTIONS, NOTHING, Entity, count, findings, kind_of, partners, scores
 
 from tfbert.evaluation import report_page
+from tfbert.evaluation.entities import FUNCTIONS, METRICS, NOTHING, Entity, EntityEvaluation, count, kind_of, matched
 from tfbert.text.spans import Span, outermost, spans_of_tags
 
 REPEATABLE = settings(deadline=None, derandomize=True, max_examples=50)
@@ -36,7 +36,7 @@ GOLD = [
     entity("New York", "loc"),
     entity("London", "loc"),
 ]
-FOUND = [
+PREDICTED = [
     entity("Ada Lovelace", "per", 0.9),
     entity("Babbage", "per", 0.8),  # right type, other place
     entity("New York", "org", 0.7),  # right place, other type
@@ -45,7 +45,7 @@ FOUND = [
 
 
 @pytest.mark.parametrize(
-    ("true", "said", "precision", "recall", "f1"),
+    ("true", "predicted", "precision", "recall", "f1"),
     [
         # What conlleval prints for these: correct, guessed and true phrases, from which the three follow.
         ("B-a I-a O B-b", "B-a I-a O B-b", 1, 1, 1),
@@ -60,15 +60,15 @@ FOUND = [
         ("B-a O O O", "O O O O", 0, 0, 0),
     ],
 )
-def test_exact_spans_count(true, said, precision, recall, f1):
-    counts = count([by_tags(true)], [by_tags(said)])
-    found = {name: function(counts) for name, function in FUNCTIONS.items()}
-    assert found == pytest.approx({"precision": precision, "recall": recall, "f1": f1})
+def test_exact_spans_count(true, predicted, precision, recall, f1):
+    counts = count([by_tags(true)], [by_tags(predicted)])
+    values = {name: function(counts) for name, function in FUNCTIONS.items()}
+    assert values == pytest.approx({"precision": precision, "recall": recall, "f1": f1})
 
 
 def test_entities_of_all_records_are_pooled():
-    gold, found = [by_tags("B-a O B-a"), by_tags("B-b")], [by_tags("B-a O O"), by_tags("B-a")]
-    result = scores(gold, found, ["a", "b"])
+    gold, predicted = [by_tags("B-a O B-a"), by_tags("B-b")], [by_tags("B-a O O"), by_tags("B-a")]
+    result = EntityEvaluation(predicted, gold, ["a", "b"]).scores()
     assert {name: metric["value"] for name, metric in result["metrics"].items()} == pytest.approx(
         {"f1": 2 / 5, "precision": 1 / 2, "recall": 1 / 3}
     )
@@ -93,13 +93,13 @@ def entities(spans):
 @REPEATABLE
 def test_equal_to_scikit_learn_over_places(records):
     # Seen so, a place with its type is one example, and "no entity" the label that does not count.
-    gold, found = [entities(true) for true, _ in records], [entities(said) for _, said in records]
+    gold, predicted = [entities(true) for true, _ in records], [entities(of_model) for _, of_model in records]
     true_of = {(i, e.start, e.end): e.label for i, of in enumerate(gold) for e in of}
-    said_of = {(i, e.start, e.end): e.label for i, of in enumerate(found) for e in of}
-    # One more that is no entity to either, for scikit-learn refuses to look at nothing.
-    places = [None, *sorted(true_of.keys() | said_of.keys())]
-    result = scores(gold, found, ["a", "b", "c"])
-    columns = [[of.get(place, "O") for place in places] for of in (true_of, said_of)]
+    predicted_of = {(i, e.start, e.end): e.label for i, of in enumerate(predicted) for e in of}
+    # One more that is no entity to either, because scikit-learn refuses empty inputs.
+    places = [None, *sorted(true_of.keys() | predicted_of.keys())]
+    result = EntityEvaluation(predicted, gold, ["a", "b", "c"]).scores()
+    columns = [[of.get(place, "O") for place in places] for of in (true_of, predicted_of)]
     expected = precision_recall_fscore_support(*columns, labels=["a", "b", "c"], average="micro", zero_division=0)
     assert [result["metrics"][name]["value"] for name in ("precision", "recall", "f1")] == pytest.approx(expected[:3])
     by_type = precision_recall_fscore_support(*columns, labels=["a", "b", "c"], average=None, zero_division=0)
@@ -109,52 +109,56 @@ def test_equal_to_scikit_learn_over_places(records):
 
 def test_intervals_are_over_records():
     gold = [by_tags("B-a")] * 30 + [by_tags("B-a B-b")] * 10
-    found = [by_tags("B-a")] * 40
-    f1 = scores(gold, found, ["a", "b"])["metrics"]["f1"]
+    f1 = EntityEvaluation([by_tags("B-a")] * 40, gold, ["a", "b"]).intervals()["f1"]
     assert f1["value"] == pytest.approx(80 / 90)
     assert 0.83 < f1["low"] < f1["value"] < f1["high"] < 0.95
-    perfect = scores(gold, gold, ["a", "b"])["metrics"]["f1"]
+    perfect = EntityEvaluation(gold, gold, ["a", "b"]).intervals()["f1"]
     assert perfect == {"value": 1, "low": 1, "high": 1}
 
 
 def test_kinds_of_mistakes():
     ada, babbage, york, london = GOLD
-    assert kind_of(ada, FOUND[0]) == "exact"
-    assert kind_of(babbage, FOUND[1]) == "place"
-    assert kind_of(york, FOUND[2]) == "type"
+    assert kind_of(ada, PREDICTED[0]) == "exact"
+    assert kind_of(babbage, PREDICTED[1]) == "place"
+    assert kind_of(york, PREDICTED[2]) == "type"
     assert kind_of(york, entity("York", "org")) == "both"
     assert kind_of(london, None) == "missed"
 
 
-def test_partners_are_the_nearest_and_each_is_taken_once():
+def test_the_nearest_are_matched_and_each_is_taken_once():
     ada, babbage, york, london = GOLD
-    assert partners(GOLD, FOUND) == [
-        (ada, FOUND[0]),
-        (york, FOUND[2]),
-        (babbage, FOUND[1]),
+    assert matched(GOLD, PREDICTED) == [
+        (ada, PREDICTED[0]),
+        (york, PREDICTED[2]),
+        (babbage, PREDICTED[1]),
         (london, None),
-        (None, FOUND[3]),
+        (None, PREDICTED[3]),
     ]
     whole, parts = entity("Ada Lovelace", "per"), [entity("Ada", "per"), entity("Lovelace", "per")]
-    assert partners([whole], parts) == [(whole, parts[1]), (None, parts[0])]
-    assert partners(parts, [whole]) == [(parts[1], whole), (parts[0], None)]
+    assert matched([whole], parts) == [(whole, parts[1]), (None, parts[0])]
+    assert matched(parts, [whole]) == [(parts[1], whole), (parts[0], None)]
     # An exact one is not given away to one that overlaps more.
     exact, longer = entity("York", "loc"), entity("in New York", "loc")
-    assert partners([exact, entity("New York", "loc")][:1], [longer, exact]) == [(exact, exact), (None, longer)]
+    assert matched([exact, entity("New York", "loc")][:1], [longer, exact]) == [(exact, exact), (None, longer)]
 
 
 @given(drawn_records)
 @REPEATABLE
 def test_every_entity_is_in_one_pair(records):
-    for true, said in records:
-        pairs = partners(entities(true), entities(said))
+    for true, predicted in records:
+        pairs = matched(entities(true), entities(predicted))
         assert sorted(t for t, _ in pairs if t) == entities(true)
-        assert sorted(s for _, s in pairs if s) == entities(said)
-        assert sum(bool(t and s and t.key == s.key) for t, s in pairs) == len(set(entities(true)) & set(entities(said)))
+        assert sorted(p for _, p in pairs if p) == entities(predicted)
+        num_exact = len(set(entities(true)) & set(entities(predicted)))
+        assert sum(bool(t and p and t.key == p.key) for t, p in pairs) == num_exact
 
 
-def test_findings():
-    found = findings([GOLD, []], [FOUND, []], ["loc", "org", "per"])
+def sections(gold, predicted, types):
+    return EntityEvaluation(predicted, gold, types).sections()
+
+
+def test_sections_of_the_report():
+    found = sections([GOLD, []], [PREDICTED, []], ["loc", "org", "per"])
     kinds, confused, lengths = found["tables"]
     assert [row[1] for row in kinds["rows"]] == [1, 1, 1, 0, 1, 1]
     assert [row[2] for row in kinds["rows"]] == ["25.0 %", "25.0 %", "25.0 %", "0.0 %", "25.0 %", "–"]
@@ -170,8 +174,8 @@ def test_findings():
 def test_worst_mistakes_in_words():
     right = entity("Ada Lovelace", "per")
     gold = [[right], [right], GOLD, [right], []]
-    found = [[right], [], FOUND, [entity("Ada", "per", 0.4)], [entity("met", "loc", 0.6)]]
-    worst = findings(gold, found, ["loc", "org", "per"])["worst"]
+    predicted = [[right], [], PREDICTED, [entity("Ada", "per", 0.4)], [entity("met", "loc", 0.6)]]
+    worst = sections(gold, predicted, ["loc", "org", "per"])["worst"]
     assert list(worst) == [2, 4, 3, 1]
     assert worst[2]["probability"] == 0.95 and worst[2]["label_probability"] is None
     assert worst[2]["label"] == "Ada Lovelace [per]; Charles Babbage [per]; New York [loc]; London [loc]"
@@ -184,22 +188,32 @@ def test_lengths_count_ideographs():
         [Entity(0, 4, "org", "浙商银行"), Entity(5, 15, "org", "AC Milan's")],
         [Entity(0, 30, "org", "a b c d e f g h")],
     ]
-    rows = findings(gold, [[], []], ["org"])["tables"][1]["rows"]
+    rows = sections(gold, [[], []], ["org"])["tables"][1]["rows"]
     assert [row[:2] for row in rows] == [["4", 2], ["6 or more", 1]]
 
 
 def test_nothing_at_all():
-    found = findings([[], []], [[], []], ["a"])
+    evaluation = EntityEvaluation([[], []], [[], []], ["a"])
+    found = evaluation.sections()
     assert found["figures"] == [] and found["worst"] == {} and len(found["tables"]) == 1
-    assert scores([[], []], [[], []], ["a"])["metrics"]["f1"] == {"value": 0, "low": 0, "high": 0}
+    assert evaluation.intervals()["f1"] == {"value": 0, "low": 0, "high": 0}
 
 
-def test_the_page_takes_the_findings(tmp_path):
-    found = findings([GOLD], [FOUND], ["loc", "org", "per"])
+def test_metrics_are_declared_in_the_order_of_the_report():
+    evaluation = EntityEvaluation([PREDICTED], [GOLD], ["loc", "org", "per"])
+    names = [metric.name for metric in METRICS]
+    assert names == list(evaluation.values()) == list(evaluation.intervals()) == ["f1", "precision", "recall"]
+    assert evaluation.values() == pytest.approx({n: v["value"] for n, v in evaluation.intervals().items()})
+
+
+def test_the_page_shows_the_sections(tmp_path):
+    evaluation = EntityEvaluation([PREDICTED], [GOLD], ["loc", "org", "per"])
+    found = evaluation.sections()
     worst = found.pop("worst")
     details = found | {"mistakes": [{"text": TEXT, "where": "test.conll:1", **worst[0]}], "split": "test"}
     details = json.loads(json.dumps(details, default=lambda value: value.tolist()))
-    report = {"task": "entities", "test": {"num_examples": 1, **scores([GOLD], [FOUND], ["loc", "org", "per"])}}
+    test = {"num_examples": 1, **evaluation.scores()}
+    report = {"task": "entities", "test": test, "metrics": [metric.to_json() for metric in METRICS]}
     report_page.render(report, details, tmp_path / "report.html")
     text = (tmp_path / "report.html").read_text(encoding="utf-8")
     for words in (

@@ -1,4 +1,4 @@
-"""The head with two logits a token, and the best spans of whole documents against a plain search."""
+"""The head with two logits per token, and the best spans of whole texts against a plain search."""
 
 import keras
 import numpy as np
@@ -6,12 +6,10 @@ import pytest
 import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tfbert.text.packing import Packer
 
 from tfbert.heads.spans import SpanHead, best_spans
-from tfbert.text.tokenizer import SpecialTokens
+from tfbert.text.preprocessor import Preprocessor
 
-SPECIAL = SpecialTokens(padding=9, unknown=8, start=7, end=6, mask=5)
 REPEATABLE = settings(deadline=None, derandomize=True, max_examples=30)
 
 
@@ -45,22 +43,22 @@ def ragged(rows):
 
 def in_windows(lengths, room, overlap):
     documents = ragged([np.arange(10, 10 + length) for length in lengths])
-    return Packer(SPECIAL, 100, overlap).windows(documents, tf.constant(room))
+    return Preprocessor(None, 100, overlap).windows(documents, tf.constant(room))
 
 
-def found(windows, logits, offsets, may_begin, may_end, longest, count):
+def best(windows, logits, offsets, may_begin, may_end, max_tokens, num_spans):
     spans = best_spans(
         tf.constant(logits, tf.float32),
         windows,
         tf.constant(offsets, tf.int32),
         (tf.constant(may_begin, tf.bool), tf.constant(may_end, tf.bool)),
-        longest=longest,
-        count=count,
+        max_tokens=max_tokens,
+        num_spans=num_spans,
     )
     return {name: np.asarray(getattr(spans, name)) for name in spans.__dataclass_fields__}
 
 
-def searched(windows, logits, offsets, may_begin, may_end, longest):
+def searched(windows, logits, offsets, may_begin, may_end, max_tokens):
     """Return for each record every possible span with its logit, and the logit of none, by plain loops."""
     lengths = windows.lengths.numpy()
     begin = np.cumsum(lengths) - lengths
@@ -69,7 +67,7 @@ def searched(windows, logits, offsets, may_begin, may_end, longest):
         none[record] = min(none[record], logits[row, 0].sum())
         size = int(windows.token_ids.row_lengths()[row])
         for i in range(size):
-            for j in range(i, min(size, i + longest)):
+            for j in range(i, min(size, i + max_tokens)):
                 first, last = start + i, start + j
                 if may_begin[begin[record] + first] and may_end[begin[record] + last]:
                     value = logits[row, offsets[row] + i, 0] + logits[row, offsets[row] + j, 1]
@@ -93,7 +91,7 @@ def test_spans_equal_those_of_a_plain_search(lengths, room, overlap, longest, co
     offsets = rng.integers(1, 4, num_windows)
     logits = rng.normal(0, 3, (num_windows, room + 5, 2)).astype("float32")
     may_begin, may_end = rng.random((2, sum(lengths))) < 0.8
-    answers = found(windows, logits, offsets, may_begin, may_end, longest, count)
+    answers = best(windows, logits, offsets, may_begin, may_end, longest, count)
     possible, none = searched(windows, logits, offsets, may_begin, may_end, longest)
     for record in range(len(lengths)):
         ranked = sorted(possible[record], key=possible[record].get, reverse=True)
@@ -113,7 +111,7 @@ def test_spans_equal_those_of_a_plain_search(lengths, room, overlap, longest, co
 @REPEATABLE
 @given(st.lists(st.integers(1, 60), min_size=1, max_size=3), st.integers(8, 30), st.integers(1, 4), st.integers(0, 99))
 def test_where_windows_fall_changes_nothing(lengths, room, longest, seed):
-    """Logits of a token are its own, so that windows are all that could make a difference."""
+    """The logits of a token depend on nothing else, so that only windows could make a difference."""
     rng = np.random.default_rng(seed)
     of_token = rng.normal(0, 2, (100, 2)).astype("float32")
     everywhere = np.ones(sum(lengths), bool)
@@ -122,7 +120,7 @@ def test_where_windows_fall_changes_nothing(lengths, room, longest, seed):
         windows = in_windows(lengths, room, overlap)
         rows = windows.token_ids.to_tensor(0).numpy()
         logits = np.concatenate([np.tile(of_token[:2], (len(rows), 1, 1)), of_token[rows]], axis=1)
-        return found(windows, logits, np.full(len(rows), 2), everywhere, everywhere, longest, 3)
+        return best(windows, logits, np.full(len(rows), 2), everywhere, everywhere, longest, 3)
 
     whole, parts = by_windows(60, 0.0), by_windows(room, 0.5)
     for name in ("first", "last", "exists"):
@@ -135,18 +133,18 @@ def test_probabilities_of_very_high_and_low_logits_are_numbers():
     windows = in_windows([4], 8, 0.0)
     logits = np.full((1, 6, 2), -300.0, "float32")
     logits[0, 0] = 300.0
-    answers = found(windows, logits, [1], [True] * 4, [True] * 4, 2, 3)
+    answers = best(windows, logits, [1], [True] * 4, [True] * 4, 2, 3)
     assert answers["null_probability"] == [1.0] and answers["null_margin"] == [1200.0]
     assert answers["probability"].tolist() == [[0.0, 0.0, 0.0]]
-    answers = found(windows, -logits, [1], [True] * 4, [True] * 4, 1, 3)
+    answers = best(windows, -logits, [1], [True] * 4, [True] * 4, 1, 3)
     np.testing.assert_allclose(answers["probability"], [[0.25] * 3])
 
 
-def test_one_window_that_found_something_is_enough():
+def test_one_window_with_an_answer_is_enough():
     windows = in_windows([9], 5, 0.0)
     logits = np.zeros((2, 6, 2), "float32")
     logits[0, 0] = 5.0
     logits[1, 2] = 2.0
-    answers = found(windows, logits, [1, 1], [True] * 9, [True] * 9, 2, 1)
+    answers = best(windows, logits, [1, 1], [True] * 9, [True] * 9, 2, 1)
     assert (answers["first"], answers["last"]) == ([[5]], [[5]])
     assert answers["null_margin"] == [-4.0]

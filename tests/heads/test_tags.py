@@ -1,15 +1,13 @@
-"""The tagging head, its loss, the best legal tags against all legal ones, and the spans that tags mark."""
+"""The loss of tags, the best legal tags against all legal ones, and the spans that tags mark."""
 
 import itertools
 
-import keras
 import numpy as np
-import pytest
 import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tfbert.heads.tags import TagHead, best_tags, spans_of, tag_losses
+from tfbert.heads.tags import best_tags, spans_of, tag_losses
 from tfbert.text.spans import Span, spans_of_tags, tags_of_types
 
 REPEATABLE = settings(deadline=None, derandomize=True, max_examples=60)
@@ -21,63 +19,23 @@ decode_words = tf.function(
 )
 
 
-def encoded(dtype="float32"):
-    return {"sequence_output": tf.constant(np.random.default_rng(3).normal(0, 2, (2, 4, 6)), dtype)}
-
-
-def make_head(**options):
-    head = TagHead(NUM_TAGS, **options)
-    head.build(6)
-    return head
-
-
 def log_probabilities(*shape, seed=0, scale=2.0):
     logits = np.random.default_rng(seed).normal(0, scale, (*shape, NUM_TAGS)).astype(np.float32)
     return tf.nn.log_softmax(logits).numpy()
 
 
 def is_legal(tags, continues):
-    """Say whether a sequence of tag ids is legal, by the definition."""
+    """Return whether a sequence of tag ids is legal, by the definition."""
     before = 0
-    for tag, held in zip(tags, continues, strict=True):
-        goes_on = tag > 0 and tag % 2 == 0
-        if goes_on and before not in (tag, tag - 1):
+    for tag, continues_word in zip(tags, continues, strict=True):
+        continues_entity = tag > 0 and tag % 2 == 0
+        if continues_entity and before not in (tag, tag - 1):
             return False
-        # Inside a word no entity begins, and none that is there may end.
-        if held and not goes_on and (tag != 0 or before != 0):
+        # Inside a word no entity begins and none ends.
+        if continues_word and not continues_entity and (tag != 0 or before != 0):
             return False
         before = tag
     return True
-
-
-def test_logits():
-    head, outputs = make_head(), encoded()
-    head.logits.bias.assign([0.5, -1.0, 2.0, 0.0, 1.0])
-    expected = outputs["sequence_output"].numpy() @ head.logits.kernel.numpy() + [0.5, -1.0, 2.0, 0.0, 1.0]
-    np.testing.assert_allclose(head(outputs, None), expected, rtol=1e-5, atol=1e-6)
-    assert head.uses_pooler is False
-
-
-@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
-def test_half_precision_is_tagged_in_float32(dtype):
-    outputs = encoded(dtype)
-    in_full = {name: tf.cast(value, "float32") for name, value in outputs.items()}
-    keras.config.set_dtype_policy("mixed_bfloat16")
-    try:
-        found = make_head()(outputs, None)
-    finally:
-        keras.config.set_dtype_policy("float32")
-    assert found.dtype == tf.float32
-    np.testing.assert_array_equal(found, make_head()(in_full, None))
-
-
-def test_dropout_and_seed():
-    head, outputs = make_head(dropout=0.5, seed=5), encoded()
-    still = head(outputs, None).numpy()
-    assert not np.array_equal(head(outputs, None, training=True), still)
-    np.testing.assert_array_equal(head(outputs, None, training=False), still)
-    np.testing.assert_array_equal(make_head(seed=5)(outputs, None), still)
-    assert not np.array_equal(make_head(seed=6)(outputs, None), still)
 
 
 def test_loss_is_the_mean_over_what_is_learned():
@@ -96,12 +54,12 @@ def test_the_best_of_all_legal_sequences_is_found(seed, rows):
     # At most 5 tokens of 5 tags: 3125 sequences, all of which can be looked at.
     scores = log_probabilities(len(rows), 5, seed=seed)
     lengths = np.array([length for length, _ in rows], np.int32)
-    held = np.array([of for _, of in rows], bool).reshape(-1, 5)
-    held[:, 0] = False  # no text begins inside a word
-    found = decode_words(scores, lengths, held).numpy()
+    continues = np.array([flags for _, flags in rows], bool).reshape(-1, 5)
+    continues[:, 0] = False  # no text begins inside a word
+    found = decode_words(scores, lengths, continues).numpy()
     assert found.shape == (len(rows), 5)
     for row, length in enumerate(lengths):
-        legal = [t for t in itertools.product(range(NUM_TAGS), repeat=length) if is_legal(t, held[row, :length])]
+        legal = [t for t in itertools.product(range(NUM_TAGS), repeat=length) if is_legal(t, continues[row, :length])]
         best = max(legal, key=lambda tags: sum(scores[row, i, tag] for i, tag in enumerate(tags)))
         assert found[row].tolist() == [*best, *[0] * (5 - length)]
 
@@ -130,12 +88,12 @@ def test_sequences_do_not_depend_on_padding_and_batch():
         alone = decode(tf.constant(scores[row : row + 1, :length]), tf.constant([length])).numpy()
         assert together[row, :length].tolist() == alone[0].tolist()
         assert not together[row, length:].any()
-    # Whatever is behind the end, even nonsense.
+    # Whatever comes after the end, even nonsense.
     filled = np.where(np.arange(6)[None, :, None] < np.array(lengths)[:, None, None], scores, np.nan)
     np.testing.assert_array_equal(decode(tf.constant(filled, tf.float32), tf.constant(lengths)), together)
 
 
-def test_no_token_and_no_row():
+def test_no_token_and_no_text():
     nothing = tf.zeros([2, 0, NUM_TAGS])
     assert decode(nothing, tf.constant([0, 0])).shape == (2, 0)
     assert decode(tf.zeros([0, 3, NUM_TAGS]), tf.zeros([0], tf.int32)).shape == (0, 3)
@@ -159,18 +117,21 @@ def test_spans_of_decoded_tags_are_those_that_the_tags_mark(seed, length):
     found = spans_of(tf.constant(tags), tf.constant(of_tags))
     names = np.array(tags_of_types("ab"))
     expected = spans_of_tags(names[tags].tolist(), "iob2")
-    spans = zip(found.first.numpy(), found.last.numpy() + 1, np.array(["a", "b"])[found.kind], strict=True)
+    spans = zip(found.first.numpy(), found.last.numpy() + 1, np.array(["a", "b"])[found.type_id], strict=True)
     assert [Span(*span) for span in spans] == expected
     means = [np.exp(of_tags[span.start : span.end].mean()) for span in expected]
     np.testing.assert_allclose(found.probability, means, rtol=1e-5)
 
 
-def test_spans_of_texts_end_to_end():
+def test_spans_of_concatenated_texts():
     tags = tf.constant([1, 2, 2, 1, 0, 3, 4])  # [1 2 2] ends its text; the next begins with an entity of the same type
     log_probability = tf.math.log([0.9, 0.4, 0.6, 0.5, 0.1, 0.8, 0.2])
     found = spans_of(tags, log_probability)
     assert (found.first.numpy().tolist(), found.last.numpy().tolist()) == ([0, 3, 5], [2, 3, 6])
-    assert found.kind.numpy().tolist() == [0, 0, 1]
+    assert found.type_id.numpy().tolist() == [0, 0, 1]
     np.testing.assert_allclose(found.probability, [0.216 ** (1 / 3), 0.5, 0.4], rtol=1e-5)
+    counts = tf.constant([True, False, True, True, True, True, False])
+    of_some = spans_of(tags, log_probability, counts)
+    np.testing.assert_allclose(of_some.probability, [0.54 ** (1 / 2), 0.5, 0.8], rtol=1e-5)
     empty = spans_of(tf.zeros([0], tf.int32), tf.zeros([0]))
     assert empty.first.shape == empty.probability.shape == (0,)

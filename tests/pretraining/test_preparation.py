@@ -191,7 +191,7 @@ def is_alive(pid):
 
 def test_a_preparation_has_its_directory_to_itself(corpus, tmp_path, monkeypatch):
     def again(*given):
-        with pytest.raises(ValueError, match="another process is preparing it; wanted another --out directory"):
+        with pytest.raises(ValueError, match="another process is preparing it; expected another --out directory"):
             prepare(corpus, EXAMPLES, PIECES, tmp_path / "rows", num_processes=1)
         raise KeyboardInterrupt
 

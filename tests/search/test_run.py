@@ -24,7 +24,7 @@ CHECKPOINT, ORACLE, RESULT = "checkpoint.safetensors", "oracle.json", "result.js
 KILLS = [(ORACLE, 1, "after"), (CHECKPOINT, 2, "after"), (ORACLE, 2, "before"), (RESULT, 2, "after")]
 MISTAKES = {
     "space": (["--set", "search.space.train.epoch=[1,2]"], "no field 'train.epoch'; did you mean 'train.epochs'?"),
-    "dimension": (["--set", "search.space.train.epochs=3"], "--set search.space.train.epochs=3: wanted [value,"),
+    "dimension": (["--set", "search.space.train.epochs=3"], "--set search.space.train.epochs=3: expected [value,"),
     "no file": (["--space", "none.json"], "none.json"),
     "algorithm": (["--algorithm", "genetic"], "--algorithm genetic: expected one of bayesian"),
     "hours": (["--hours", "-1"], "--hours -1: expected more than 0"),

@@ -1,9 +1,10 @@
-"""Records as a fitted task learns them: tokenized in a directory that is gone afterwards."""
+"""Records as token sequences and targets, for a fitted task or by the plainest recipe."""
 
 import tempfile
 from pathlib import Path
 
-from tfbert.text.datasets import Recipe, tokenize
+from tfbert.text.datasets import Recipe, Target, tokenize
+from tfbert.text.preprocessor import Preprocessor
 
 
 def recipe_of(task, preprocessor, key=("train",)):
@@ -19,8 +20,55 @@ def recipe_of(task, preprocessor, key=("train",)):
     )
 
 
+def plain_recipe(tokenizer, key=("train",), sequence_length=16, **fields):
+    """Return a recipe for records of one or two texts, whose label ends with a digit, the target `label_id`.
+
+    Args:
+        fields: other fields of `Recipe`; functions get the preprocessor as well.
+    """
+    preprocessor = Preprocessor(tokenizer, sequence_length)
+
+    def sequences(inputs, preprocessor):
+        texts = {name: preprocessor.tokenize(text) for name, text in inputs.items()}
+        return preprocessor.pack([text.ids for text in texts.values()], texts=texts)
+
+    def targets_of(record, sequences, warn):
+        return [{"label_id": int(record.target[-1])}] * len(sequences)
+
+    make = fields.pop("sequences", sequences)
+    fields = {"targets_of": targets_of, "targets": {"label_id": Target("int64")}, "by_record": False} | fields
+    return Recipe(
+        preprocessor=preprocessor,
+        inputs_of=lambda record: dict(zip(("text", "text_pair"), record.texts, strict=False)),
+        sequences=lambda inputs: make(inputs, preprocessor),
+        key=list(key),
+        **fields,
+    )
+
+
+def by_token(inputs, preprocessor):
+    """Make a sequence of every token of a text, at least one."""
+    text = preprocessor.tokenize(inputs["text"], with_offsets=True)
+    windows = preprocessor.windows(text.ids, 1, 0.0)
+    values = {"is_first": text.starts == 0}
+    return preprocessor.pack(
+        [windows.token_ids], records=windows.records, windows=windows, texts={"text": text}, token_values=values
+    )
+
+
+def positions_of(record, sequences, warn):
+    """Return the position of each token, and remark on records with many of them."""
+    if len(sequences) > 4:
+        warn("texts are long")
+    return [{"position": start} for start in sequences.window_starts]
+
+
+# Fields of a recipe in which every token is a sequence, whose target is its position.
+BY_TOKEN = {"sequences": by_token, "targets_of": positions_of, "targets": {"position": Target("int32")}}
+
+
 def tokenized(task, records, preprocessor):
-    """Return the `TokenizedSplit` of records."""
+    """Return the `TokenizedSplit` of records of a task, from a directory that is gone afterwards."""
     with tempfile.TemporaryDirectory() as directory:
         return tokenize(records, recipe_of(task, preprocessor), Path(directory))
 

@@ -33,9 +33,11 @@ class Adapter(keras.layers.Layer):
         start = keras.initializers.RandomNormal(0.0, 0.5, seed=1)
         self.down = keras.layers.Dense(2, "tanh", kernel_initializer=start, name="down")
         self.up = keras.layers.Dense(hidden_dim, kernel_initializer=start, name="up")
-        self.down.build((None, hidden_dim))
+        self.build((None, hidden_dim))
+
+    def build(self, shape):
+        self.down.build(shape)
         self.up.build((None, 2))
-        self.built = True
 
     def call(self, output):
         return output + self.up(self.down(output))

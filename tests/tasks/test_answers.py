@@ -1,20 +1,26 @@
-"""Questions about a text: what files may say, what is read of them before training, and the official scores."""
+"""Answers: the layouts of files, what is fitted to train, options, the threshold, and the official scores."""
 
 import csv
 import json
 
 import numpy as np
 import pytest
+import tensorflow as tf
+from support.predicted_answers import OFFICIAL, OFFICIAL_SCORES, PREDICTED, outputs_of
 
-from tfbert.config import DataConfig
-from tfbert.evaluation.squad import f1
-from tfbert.tasks.answers import TASK, Gold
+from tfbert.config import Config, DataConfig, override
+from tfbert.evaluation.answers import Gold
+from tfbert.tasks.answers import TASK, AnswersOptions, FittedAnswers, NoAnswerThreshold
+from tfbert.tasks.base import fitted_from_json
+from tfbert.tasks.base_config import used_options
 from tfbert.text.records import Record, read_records
 
 CONTEXT = "The cat sat on the mat. The dog sat on the log, and the cat slept."
+OPTIONS = AnswersOptions()
+FITTED = FittedAnswers(options=OPTIONS, max_pieces=30, whole_words=True, has_unanswerable=True)
 
 
-# What files may say
+# The layouts of files
 
 
 def at(text, start=None, context=CONTEXT):
@@ -41,9 +47,14 @@ def test_squads_layout(tmp_path):
     first, second = read(path)
     assert (first.text, first.others, first.group, first.where) == ("Who slept?", (CONTEXT,), CONTEXT, "train.json:q1")
     assert (first.target, second.target) == (((56, 59), (52, 59)), ())
-    assert TASK.gold_of(first, {}) == Gold("Who slept?", ("cat", "the cat"))
-    assert TASK.gold_of(second, {}) == Gold("Who flew?", ())
-    assert TASK.inputs_of(first, {}) == {"question": "Who slept?", "context": CONTEXT}
+    assert FITTED.gold(first) == Gold("Who slept?", ("cat", "the cat"))
+    assert FITTED.gold(second) == Gold("Who flew?", ())
+    assert TASK.truth_of(first) == [
+        {"text": "cat", "start": 56, "end": 59},
+        {"text": "the cat", "start": 52, "end": 59},
+    ]
+    assert TASK.truth_of(second) == []
+    assert FITTED.inputs_of(first) == {"question": "Who slept?", "context": CONTEXT}
 
 
 @pytest.mark.parametrize(
@@ -77,7 +88,7 @@ def test_an_impossible_question_has_no_answer_in_any_layout(tmp_path, layout, fl
 def test_another_flag_is_refused(tmp_path, flag):
     path = tmp_path / "train.jsonl"
     path.write_text(json.dumps({"question": "Who?", "context": CONTEXT, "answers": [], "is_impossible": flag}))
-    with pytest.raises(ValueError, match=r"train.jsonl:1: is_impossible is .*; wanted true or false"):
+    with pytest.raises(ValueError, match=r"train.jsonl:1: is_impossible is .*; expected true or false"):
         read(path)
 
 
@@ -104,10 +115,10 @@ def test_lines_of_json_name_the_bad_one(tmp_path):
     with pytest.raises(ValueError, match=r"train.jsonl:2: answer 'dog' is not at answer_start 3, .*nearest is at 28"):
         read(path)
     path.write_text(json.dumps(good | {"question": "  "}))
-    with pytest.raises(ValueError, match=r"train.jsonl:1: question is '  '; wanted at least one"):
+    with pytest.raises(ValueError, match=r"train.jsonl:1: question is '  '; expected at least one"):
         read(path)
     path.write_text(json.dumps(good | {"context": None}))
-    with pytest.raises(ValueError, match=r"train.jsonl:1: context is null; wanted a string"):
+    with pytest.raises(ValueError, match=r"train.jsonl:1: context is null; expected a string"):
         read(path)
 
 
@@ -117,57 +128,119 @@ def test_a_table_of_answers(tmp_path):
     assert [record.target for record in read(path)] == [((5, 6),), ((2, 3),), ()]
 
 
-def test_facts():
+# What is fitted to train
+
+
+def test_fitting():
     def record(*spans, context="x" * 700):
         return Record("q", spans, "here", (context,))
 
-    facts = TASK.read_facts([record((0, 5)), record((3, 60))])
-    assert facts == {"longest_answer": 30, "whole_words": False, "threshold": None}
-    assert TASK.read_facts([record((0, 5)), record()])["threshold"] == 0.0
-    # Long words are several pieces, and other scripts a piece each character; one of a hundred may be longer.
-    assert TASK.read_facts([record((0, 600))])["longest_answer"] == 100
-    assert TASK.read_facts([record((0, 45), context="字" * 50)])["longest_answer"] == 45
-    many = [record((0, 5))] * 995 + [record((0, 600))] * 5
-    assert TASK.read_facts(many)["longest_answer"] == 30
-    rows = [record((index, index + 3), context="one or two, one or " + "one" * 60) for index in (0, 4, 7, 19, 19)]
-    assert TASK.read_facts(rows[:3])["whole_words"]
-    assert not TASK.read_facts(rows)["whole_words"]
-    assert TASK.read_facts(rows[:1] * 199 + rows[3:])["whole_words"]
+    def fit(*records):
+        return TASK.fit(iter(records), OPTIONS)
+
+    assert fit(record((0, 5)), record((3, 60))) == FittedAnswers(
+        options=OPTIONS, max_pieces=30, whole_words=False, has_unanswerable=False
+    )
+    assert fit(record((0, 5)), record()).has_unanswerable
+    # Long words are several pieces, and each character of other scripts is one; one answer in a hundred may be longer.
+    assert fit(record((0, 600))).max_pieces == 100
+    assert fit(record((0, 45), context="字" * 50)).max_pieces == 45
+    assert fit(*[record((0, 5))] * 995, *[record((0, 600))] * 5).max_pieces == 30
+    records = [record((index, index + 3), context="one or two, one or " + "one" * 60) for index in (0, 4, 7, 19, 19)]
+    assert fit(*records[:3]).whole_words
+    assert not fit(*records).whole_words
+    assert fit(*records[:1] * 199, *records[3:]).whole_words
     with pytest.raises(ValueError, match="train has no question with an answer"):
-        TASK.read_facts([record(), record()])
+        fit(record(), record())
 
 
-# Scores
+def test_stored_and_restored():
+    options = AnswersOptions(
+        dropout=0.3,
+        part_tokens=7,
+        head_learning_rate_factor=2.0,
+        label_smoothing=0.1,
+        class_weights="balanced",
+        window_overlap_fraction=0.5,
+        sequence_length=48,
+    )
+    task = FittedAnswers(options=options, max_pieces=31, whole_words=True, has_unanswerable=True)
+    assert fitted_from_json(json.loads(json.dumps(task.to_json()))) == task
 
 
-def answers_of(best, margins=None, second="x"):
-    """Return what the model might have answered, always sure of itself."""
-    count = len(best)
-    texts = np.array([[text.encode(), second.encode()] for text in best], object)
-    return {
-        "answer": texts,
-        "best_answer": texts[:, 0],
-        "probability": np.linspace(0.9, 0.5, count)[:, None] * [[1, 0.1]],
-        "no_answer_probability": np.full(count, 0.05),
-        "no_answer_margin": np.array(margins if margins is not None else [-1.0] * count),
+def test_options_that_answers_use():
+    learning = {"train.part_tokens", "train.head_learning_rate_factor", "train.label_smoothing", "head.dropout"}
+    # All others that only some tasks use are refused, such as head.pooling; the sequence length holds for all tasks.
+    assert used_options(TASK) == learning | {"train.class_weights", "encoder.window_overlap_fraction"}
+    config = override(Config(task="answers"), TASK.defaults | {"train.class_weights": "balanced"})
+    assert AnswersOptions.from_config(config) == AnswersOptions(class_weights="balanced", sequence_length=384)
+
+
+def test_sequences_too_short_for_a_question_and_a_context():
+    for length in (16, 15):
+        config = override(Config(task="answers"), {"encoder.sequence_length": length})
+        if length == 16:
+            assert AnswersOptions.from_config(config).sequence_length == 16
+        else:
+            with pytest.raises(ValueError) as caught:
+                AnswersOptions.from_config(config)
+            assert str(caught.value) == (
+                "encoder.sequence_length=15: wanted 16 or more, for a question and a part of its context"
+            )
+
+
+@pytest.mark.parametrize(("dropout", "is_exact"), [(0.0, True), (0.5, False)])
+def test_the_head_has_the_options_dropout(dropout, is_exact):
+    options = AnswersOptions(dropout=dropout)
+    head = FittedAnswers(options=options, max_pieces=30, whole_words=True, has_unanswerable=True).head(seed=3)
+    head.build(4)
+    encoded = {"sequence_output": tf.random.stateless_normal((2, 5, 4), (0, 1))}
+    scores = head(encoded, {})
+    assert scores.shape == (2, 5, 2)
+    assert np.array_equal(head(encoded, {}, training=True), scores) is is_exact
+    same = FITTED.head(seed=3)
+    same.build(4)
+    np.testing.assert_array_equal(same(encoded, {}), scores)
+
+
+# The threshold
+
+
+def test_the_threshold_before_validation():
+    assert NoAnswerThreshold(has_unanswerable=True).initial() == {"threshold": 0.0}
+    assert NoAnswerThreshold(has_unanswerable=False).initial() == {"threshold": np.inf}
+    assert FITTED.decision.initial()["threshold"].dtype == np.float32
+
+
+def test_validation_decides_the_threshold():
+    gold = [Gold("q", ("one",)), Gold("q", ("two",)), Gold("q", ()), Gold("q", ())]
+    outputs = outputs_of(["one", "two", "x", "y"], [-4.0, -1.0, -0.5, 3.0])
+    decided = FITTED.decision.fit(outputs, gold)
+    assert decided == {"threshold": -0.75} and decided["threshold"].dtype == np.float32
+    assert FITTED.decision.fit(outputs, [Gold("q", ("one",))] * 4) == {"threshold": np.inf}
+
+
+def test_the_threshold_decides_whether_there_is_an_answer():
+    raw = {
+        "answer": tf.constant([["one", "x"], ["two", "x"], ["", ""]]),
+        "no_answer_margin": tf.constant([-1.0, 0.5, 1e9]),
+        "truncated": tf.constant([False, True, False]),
     }
 
+    @tf.function(autograph=False)
+    def best_answers(threshold):
+        outputs = FITTED.decision.apply(raw, {"threshold": threshold})
+        assert set(outputs) == {*raw, "best_answer"}
+        return outputs["best_answer"]
 
-# One article of SQuAD 2.0's layout, with what is predicted and what the official script gives for each, by hand.
-OFFICIAL = [
-    ("What did Ann buy?", ["a red car", "red car", "car"], "The red car.", 1.0, 1.0),
-    ("Where is the car?", ["in front of the house"], "front of house", 0.0, 2 * 3 / (3 + 4)),
-    ("How many cars?", ["two"], "", 0.0, 0.0),
-    ("Who sold it?", [], "", 1.0, 1.0),
-    ("Who stole it?", [], "Ann", 0.0, 0.0),
-]
-OFFICIAL_SCORES = {
-    "f1": (1 + 6 / 7 + 0 + 1 + 0) / 5,
-    "exact_match": 2 / 5,
-    "has_answer_f1": (1 + 6 / 7 + 0) / 3,
-    "has_answer_exact_match": 1 / 3,
-    "no_answer_accuracy": 1 / 2,
-}
+    expected = {
+        0.0: [b"one", b"", b""],
+        0.5: [b"one", b"two", b""],
+        -1.5: [b"", b"", b""],
+        np.inf: [b"one", b"two", b""],
+    }
+    for threshold, answers in expected.items():
+        assert best_answers(tf.constant(threshold, tf.float32)).numpy().tolist() == answers
 
 
 def test_the_official_numbers_of_a_squad_file(tmp_path):
@@ -178,58 +251,9 @@ def test_the_official_numbers_of_a_squad_file(tmp_path):
     ]
     path = tmp_path / "test.json"
     path.write_text(json.dumps({"data": [{"paragraphs": [{"context": context, "qas": questions}]}]}))
-    gold = [TASK.gold_of(record, {}) for record in read(path)]
-    answers = answers_of([predicted for _, _, predicted, *_ in OFFICIAL])
-    found = TASK.scores(answers, gold, {"threshold": 0.0})
-    assert {name: score["value"] for name, score in found["metrics"].items()} == pytest.approx(OFFICIAL_SCORES)
-    for score in found["metrics"].values():
-        assert 0 <= score["low"] < score["value"] < score["high"] <= 1
-    assert next(iter(found["metrics"])) == TASK.monitor
-
-
-def test_one_kind_of_question_has_no_scores_by_kind():
-    gold = [Gold("q", ("one",)), Gold("q", ("two",))]
-    found = TASK.scores(answers_of(["one", "one"]), gold, {"threshold": None})
-    assert {name: score["value"] for name, score in found["metrics"].items()} == {"f1": 0.5, "exact_match": 0.5}
-
-
-def test_validation_settles_the_threshold():
-    gold = [Gold("q", ("one",)), Gold("q", ("two",)), Gold("q", ()), Gold("q", ())]
-    answers = answers_of(["one", "two", "x", "y"], [-4.0, -1.0, -0.5, 3.0])
-    facts = {"longest_answer": 30, "whole_words": True, "threshold": 0.0}
-    settled = TASK.settle(answers, gold, facts)
-    assert settled == facts | {"threshold": -0.75}
-    assert json.loads(json.dumps(settled)) == settled
-    # Scores after an epoch are those that the threshold will give.
-    assert TASK.quick_scores(answers, gold, facts)["f1"] == 1.0
-    answerable = [Gold("q", ("one",))] * 4
-    assert TASK.settle(answers, answerable, facts) == facts | {"threshold": None}
-    assert TASK.quick_scores(answers, answerable, facts) == {"f1": 0.25, "exact_match": 0.25}
-
-
-def test_settled_scores_are_not_below_those_of_any_threshold():
-    rng = np.random.default_rng(2)
-    gold = [Gold("q", ("one two",) if rng.random() < 0.6 else ()) for _ in range(60)]
-    answers = answers_of(rng.choice(["one two", "one", "no"], 60), rng.normal(size=60))
-    best = TASK.quick_scores(answers, gold, {"threshold": 0.0})["f1"]
-    for threshold in np.linspace(-3, 3, 50):
-        said = np.where(answers["no_answer_margin"] > threshold, b"", answers["answer"][:, 0])
-        assert np.mean([f1(text.decode(), item.answers) for text, item in zip(said, gold, strict=True)]) <= best + 1e-9
-
-
-def test_details_of_the_report():
-    gold = [Gold(question, tuple(answers)) for question, answers, *_ in OFFICIAL]
-    answers = answers_of([predicted for _, _, predicted, *_ in OFFICIAL], [-3, -2, 1, 2, -1])
-    found = TASK.details(answers, gold, {"threshold": 0.5})
-    assert list(found["worst"]) == [4, 2, 1]  # nothing right first, the surest first
-    assert found["worst"][4] == {
-        "label": "(no answer)", "predicted": "Ann", "probability": pytest.approx(0.5), "label_probability": None
-    }  # fmt: skip
-    assert found["worst"][2]["predicted"] == "(no answer)"
-    assert found["worst"][2]["probability"] == pytest.approx(0.05)
-    assert [table["title"] for table in found["tables"]] == ["By question word", "By length of the answer"]
-    assert ["who", 2, "50.0 %", "50.0 %"] in found["tables"][0]["rows"]
-    assert sum(row["num_examples"] for row in found["reliability"]["bins"]) == 5
-    assert "in use: 0.50" in found["figures"][0]["svg"]
-    assert TASK.details(answers, gold, {"threshold": None})["figures"] == []
-    json.dumps(found, default=lambda value: value.tolist())
+    gold = [FITTED.gold(record) for record in read(path)]
+    evaluation = FITTED.evaluate(outputs_of(PREDICTED), gold, {"threshold": np.float32(0.5)})
+    values = {name: score["value"] for name, score in evaluation.intervals().items()}
+    assert values == pytest.approx(OFFICIAL_SCORES)
+    assert next(iter(values)) == FITTED.monitor.name and set(values) == {metric.name for metric in FITTED.metrics}
+    assert "in use: 0.50" in evaluation.sections()["figures"][0]["svg"]

@@ -64,7 +64,10 @@ def test_a_second_text_is_found_by_its_usual_names_or_given(tmp_path):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("text,text_pair,label\na,b,x\nc, ,y\n", "a.csv:3: text_pair is ' '; wanted at least one character"),
+        (
+            "text,text_pair,label\na,b,x\nc, ,y\n",
+            "a.csv:3: text_pair is ' '; expected at least one non-whitespace character",
+        ),
         ("text,text2,sentence2,label\na,b,c,x\n", "a.csv:1: more than one column could be the text_pair: 'text2'"),
     ],
 )

@@ -36,7 +36,7 @@ def targets(path, **settings):
 def message(path, **settings):
     with pytest.raises(ValueError) as caught:
         targets(path, **settings)
-    return str(caught.value).removesuffix(" (--set data.bad_rows=skip leaves such rows out)")
+    return str(caught.value).removesuffix(" (--set data.bad_rows=skip skips such rows)")
 
 
 def jsonl(path, *labels):
@@ -118,7 +118,7 @@ def test_ids_of_labels_are_no_vector(tmp_path):
 
 @pytest.mark.parametrize("cell", ["[food, staff]", "{food}", "(food, staff)", "['food', staff]", "['food', 'sta"])
 def test_brackets_that_are_no_list_are_refused(tmp_path, cell):
-    assert 'wanted JSON such as ["a", "b"]' in message(jsonl(tmp_path / "a.jsonl", cell))
+    assert 'expected JSON such as ["a", "b"]' in message(jsonl(tmp_path / "a.jsonl", cell))
     assert targets(jsonl(tmp_path / "b.jsonl", "(other)")) == [("(other)",)]
 
 
@@ -135,10 +135,10 @@ def test_labels_from_a_column_each(tmp_path):
     ("labels", "expected"),
     [
         (None, "labels is null; wanted a list of names, which may be empty"),
-        (["a", None], "labels[1] is null; wanted a string, a whole number, true or false"),
-        ([["a"]], 'labels[0] is ["a"]; wanted a string, a whole number, true or false'),
-        (["a", " "], "labels[1] is ' '; wanted at least one character that is not blank"),
-        (0.5, "labels is 0.5; wanted a string, a whole number, true or false"),
+        (["a", None], "labels[1] is null; expected a string, an integer, true or false"),
+        ([["a"]], 'labels[0] is ["a"]; expected a string, an integer, true or false'),
+        (["a", " "], "labels[1] is ' '; expected at least one non-whitespace character"),
+        (0.5, "labels is 0.5; expected a string, an integer, true or false"),
         (
             "a;b|c",
             "labels is 'a;b|c', with ; and |; wanted one of them between labels, "

@@ -68,8 +68,8 @@ def test_choices_are_kept_in_order():
     [
         (["red"], 0, r"choices are 'red'; wanted at least two"),
         ([], 0, r"choices are none; wanted at least two"),
-        (["red", " "], 0, r"choices\[1\] is ' '; wanted at least one character"),
-        (["red", None], 0, r"choices\[1\] is null; wanted a string"),
+        (["red", " "], 0, r"choices\[1\] is ' '; expected at least one non-whitespace character"),
+        (["red", None], 0, r"choices\[1\] is null; expected a string"),
         (["red", "green", "red "], 0, r"choices 'red', 'green', 'red ' have one twice; wanted different ones"),
         ({"A": "red", "B": ""}, 0, r"choices are 'red'; wanted at least two"),
         (

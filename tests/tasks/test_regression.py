@@ -42,7 +42,7 @@ def write_jsonl(path, *values):
 def message(path, **settings):
     with pytest.raises(ValueError) as caught:
         read(path, **settings)
-    return str(caught.value).removesuffix(" (--set data.bad_rows=skip leaves such rows out)")
+    return str(caught.value).removesuffix(" (--set data.bad_rows=skip skips such rows)")
 
 
 def fit(*values):

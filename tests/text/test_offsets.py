@@ -262,15 +262,15 @@ def test_the_tables_hold_under_all_rules(tokenizer):
 def disagreeing(tokenizer, texts):
     """Return the texts that normalise to another length than their characters do one by one."""
     characters = sorted(set("".join(texts)))
-    sizes = tf.strings.length(tokenizer._normalise(tf.constant([*(one.encode() for one in characters), b""]))).numpy()
+    sizes = tf.strings.length(tokenizer._normalize(tf.constant([*(one.encode() for one in characters), b""]))).numpy()
     alone = dict(zip(characters, sizes, strict=False))
-    together = tf.strings.length(tokenizer._normalise(tf.constant([text.encode() for text in texts]))).numpy()
+    together = tf.strings.length(tokenizer._normalize(tf.constant([text.encode() for text in texts]))).numpy()
     return [ascii(text) for text, size in zip(texts, together, strict=True) if size != sum(alone[c] for c in text)]
 
 
 @settings(max_examples=40, **QUIET)
 @given(texts=BATCHES)
-def test_no_text_normalises_to_another_length_than_its_characters(tokenizer, texts):
+def test_no_text_normalizes_to_another_length_than_its_characters(tokenizer, texts):
     assert disagreeing(tokenizer, texts) == []
 
 
@@ -284,8 +284,8 @@ def test_no_character_changes_length_among_others(tokenizer):
 class Contextual(Tokenizer):
     """Normalises in a way that looks at neighbours, as some locales' lower-casing does."""
 
-    def _normalise(self, text):
-        text = tf.strings.regex_replace(super()._normalise(text), "ab", "abracadabra")
+    def _normalize(self, text):
+        text = tf.strings.regex_replace(super()._normalize(text), "ab", "abracadabra")
         return tf.strings.regex_replace(text, "cd+", "c")
 
 

@@ -1,12 +1,7 @@
 """Learning only the rows of the token embedding that are read gives what learning all of them gives."""
 
-import keras
-import keras_hub
 import numpy as np
-import pytest
-import tensorflow as tf
 
-from tfbert.encoder.active_embedding import ActiveEmbedding
 from tfbert.text.datasets import TokenizedSplit
 
 # Without decay, which read rows alone have, and without dropout, whose draws depend on nothing here but are slow.
@@ -40,44 +35,6 @@ def test_the_optimizer_and_the_wire_have_the_read_rows_only(make_trainer):
     sizes = [tuple(variable.shape) for variable in trainer.updater.optimizer.variables]
     assert sizes.count((read, size)) == 2  # Adam's two moments
     assert (trainer.model.backbone.vocabulary_size, size) not in sizes
-
-
-def test_a_row_that_was_not_announced_is_an_error(make_trainer):
-    model = make_trainer(examples=8).model
-    encoder, table = model.backbone, model.backbone.token_embedding.embeddings
-    active = ActiveEmbedding(model, np.array([0, 5, 7]))
-    ids = tf.constant([[7, 0], [5, 5]])
-    expected = encoder.embed(ids, ids * 0)
-    with active.in_use():
-        np.testing.assert_array_equal(encoder.embed(ids, ids * 0), expected)
-        np.testing.assert_array_equal(active.look_up(ids), tf.gather(table.value, ids))
-        active.rows.assign(active.rows * 2)
-        assert np.abs(encoder.embed(ids, ids * 0) - expected).max() > 0.1
-        with pytest.raises(tf.errors.InvalidArgumentError):
-            encoder.embed(tf.constant([[6]]), tf.constant([[0]]))
-    before = np.asarray(table)
-    np.testing.assert_array_equal(encoder.embed(ids, ids * 0), expected)
-    active.write_table()
-    before[[0, 5, 7]] *= 2
-    np.testing.assert_array_equal(table, before)
-    table.assign(before * 2)
-    active.read_table()
-    np.testing.assert_array_equal(active.rows, before[[0, 5, 7]] * 2)
-
-
-class TiedHead(keras.layers.Layer):
-    def __init__(self, encoder):
-        super().__init__(name="tied_head")
-        self.words = keras_hub.layers.MaskedLMHead(token_embedding=encoder.token_embedding)
-
-
-def test_a_head_that_is_tied_to_the_token_embedding_is_refused(make_trainer):
-    trainer = make_trainer(examples=8)
-    model = trainer.model
-    ActiveEmbedding(model, np.array([0, 5, 7]))
-    model.words = TiedHead(model.backbone)
-    with pytest.raises(ValueError, match="tied_head is tied to the token embedding"):
-        ActiveEmbedding(model, np.array([0, 5, 7]))
 
 
 def test_moving_averages_of_the_rows_are_in_the_model_for_as_long_as_those_of_all_else(make_trainer):

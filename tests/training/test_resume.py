@@ -196,5 +196,5 @@ def test_second_process_in_a_run_directory_is_refused(base_problem, tmp_path):
 
     with open(tmp_path / ".lock", "w") as stream:
         fcntl.flock(stream, fcntl.LOCK_EX)
-        with pytest.raises(ValueError, match="another process is training in it; wanted another --out"):
+        with pytest.raises(ValueError, match="another process is training in it; expected another --out"):
             run.train(base_problem, tmp_path)

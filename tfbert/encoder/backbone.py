@@ -15,16 +15,16 @@ from typing import Any
 
 import keras
 import numpy as np
-from keras_hub.models import BertBackbone, BertTokenizer
+from keras_hub.models import BertTokenizer
 from safetensors.numpy import save_file
 
 from tfbert.encoder import checksums, huggingface, kerasnlp, presets
 from tfbert.encoder.activations import ACTIVATIONS
-from tfbert.encoder.bert import KERASNLP_ACTIVATION, KERASNLP_EPSILON, BertEncoder
+from tfbert.encoder.bert import BertEncoder
 from tfbert.encoder.huggingface import SIZES
 from tfbert.encoder.presets import EncoderSource
 from tfbert.encoder.spec import EncoderSpec
-from tfbert.files import check_space, read_json, replaced, sha256_of
+from tfbert.files import check_space, read_json, replace_directory, sha256_of
 
 logger = logging.getLogger(__name__)
 
@@ -120,7 +120,7 @@ def save_encoder(encoder: Encoder, directory: str | os.PathLike, heads: dict[str
     spec = encoder.spec.to_json()
     kept = {key: spec[key] for key in ("activation", "layer_norm_epsilon", "has_pooler", "pretraining") if key in spec}
     document = {"format": _FORMAT, "tfbert_version": version, "source": encoder.source, **rules, **kept}
-    with replaced(directory, _SAVED, "a saved encoder") as aside:
+    with replace_directory(directory, _SAVED, "a saved encoder") as aside:
         # HDF5 crashes the process when it cannot write to the end.
         num_bytes = sum(np.asarray(weight).nbytes for weight in encoder.backbone.weights)
         check_space(aside, num_bytes + _HDF5_OVERHEAD_BYTES, Path(directory) / _WEIGHTS)
@@ -147,7 +147,7 @@ def save_huggingface(
     Raises:
         ValueError: the directory holds something else.
     """
-    with replaced(directory, huggingface.FILES, "a saved encoder") as aside:
+    with replace_directory(directory, huggingface.FILES, "a saved encoder") as aside:
         rules = tuple(getattr(encoder, key) for key in _RULES)
         huggingface.write(aside, encoder.backbone, encoder.vocabulary, rules, encoder.spec, heads or {})
 
@@ -199,16 +199,14 @@ def _load_kerasnlp(source: EncoderSource, options: dict, load_weights: bool, see
     said = _read_encoder_json(source.directory / "encoder.json") if source.kind == "tfbert" else {}
     if source.directory:
         _check_files(source.directory, said)
+    computation = {key: said[key] for key in ("activation", "layer_norm_epsilon") if key in said}
     try:
-        by_kerasnlp = BertBackbone.from_preset(preset, load_weights=load_weights, **options)
+        backbone = BertEncoder.from_preset(preset, load_weights, **computation, **options)
         tokenizer = BertTokenizer.from_preset(preset)
     except (OSError, ValueError, KeyError, ImportError, TypeError, RuntimeError, AttributeError) as error:
         raise ValueError(f"encoder {source.name!r}: KerasNLP could not load it: {error}") from error
     if source.preset:
         _check_download(source.preset)
-    activation = said.get("activation", KERASNLP_ACTIVATION)
-    epsilon = said.get("layer_norm_epsilon", KERASNLP_EPSILON)
-    backbone = BertEncoder.from_kerasnlp(by_kerasnlp, activation=activation, layer_norm_epsilon=epsilon)
     if not load_weights:
         _randomize(backbone.weights, seed)
     rules = {key: getattr(tokenizer, key) for key in _RULES}

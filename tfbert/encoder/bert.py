@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 import keras
 import tensorflow as tf
-from keras_hub.layers import PositionEmbedding
+from keras_hub.layers import PositionEmbedding, TransformerEncoder
 from keras_hub.models import Backbone, BertBackbone
 
 from tfbert.encoder.activations import ACTIVATIONS
@@ -130,15 +130,11 @@ class BertEncoder(Backbone):
         )
         self.embeddings_dropout = keras.layers.Dropout(self.dropout, dtype=dtype, name="embeddings_dropout")
         self.transformer_layers = [
-            EncoderLayer(
-                self.intermediate_dim,
-                self.num_heads,
+            self._make_layer(
                 dropout=self.dropout,
                 activation=ACTIVATIONS[self.activation],
                 layer_norm_epsilon=self.layer_norm_epsilon,
                 kernel_initializer=self._initializer(),
-                fast=self.fast,
-                product_dtype=self.product_dtype,
                 dtype=dtype,
                 name=f"transformer_layer_{index}",
             )
@@ -146,6 +142,10 @@ class BertEncoder(Backbone):
         ]
         options = {"kernel_initializer": self._initializer(), "dtype": dtype, "name": "pooled_dense"}
         self.pooled_dense = keras.layers.Dense(self.hidden_dim, activation="tanh", **options)
+
+    def _make_layer(self, **options) -> TransformerEncoder:
+        own = {"fast": self.fast, "product_dtype": self.product_dtype}
+        return EncoderLayer(self.intermediate_dim, self.num_heads, **own, **options)
 
     def _initializer(self) -> keras.initializers.Initializer:
         """Return an initializer with a seed of its own."""
@@ -269,26 +269,46 @@ class BertEncoder(Backbone):
             self.tuning = None
 
     @classmethod
-    def from_kerasnlp(cls, backbone: BertBackbone, **options) -> "BertEncoder":
-        """Return an encoder with the sizes, the dtype and the weights of KerasNLP's.
+    def from_preset(
+        cls,
+        preset: str,
+        load_weights: bool = True,
+        *,
+        activation: str = KERASNLP_ACTIVATION,
+        layer_norm_epsilon: float = KERASNLP_EPSILON,
+        **kwargs,
+    ) -> "BertEncoder":
+        """Load a preset of KerasNLP's `BertBackbone`.
 
         Args:
-            backbone: KerasNLP's.
-            **options: what KerasNLP's encoder does not have, such as `activation`.
+            preset: a name or a directory, as KerasNLP takes it.
+            load_weights: False leaves all kernels and embeddings 0.
+            activation: as for the constructor; a preset does not hold it.
+            layer_norm_epsilon: as for the constructor; a preset does not hold it.
+            **kwargs: arguments of `BertBackbone` that replace those of the preset.
+
+        Raises:
+            ValueError: the preset is of another class, or a weight is missing.
         """
-        sizes = {name: getattr(backbone, name) for name in (*_SIZES, "dropout")}
-        encoder = cls(**sizes, dtype=backbone.dtype_policy, draw_weights=False, **options)
-        copy_weights(backbone, encoder)
+        with keras.saving.custom_object_scope({"keras_hub>BertBackbone": _KerasNLPLayout}):
+            loaded = super().from_preset(preset, load_weights, **kwargs)
+        options = {name: getattr(loaded, name) for name in (*_SIZES, "dropout")} | {"dtype": loaded.dtype_policy}
+        options |= {"activation": activation, "layer_norm_epsilon": layer_norm_epsilon, "draw_weights": False}
+        encoder = cls(**options)
+        copy_weights(loaded, encoder)
         return encoder
 
     def save_to_preset(self, preset_dir: str, max_shard_size: float = 10) -> None:
         """Write sizes and weights as a preset that KerasNLP's `BertBackbone.from_preset` reads.
 
-        It does not hold the activation, the epsilon or extensions.
+        It does not hold the activation and the epsilon.
 
         Args:
             preset_dir: made if missing.
             max_shard_size: GB of a file of weights.
+
+        Raises:
+            ValueError: the encoder has extensions, for which a preset has no place.
         """
         sizes = {name: getattr(self, name) for name in (*_SIZES, "dropout")}
         backbone = BertBackbone(**sizes, dtype=self.dtype_policy)
@@ -299,6 +319,19 @@ class BertEncoder(Backbone):
         """Return the arguments of the constructor."""
         names = (*_SIZES, "dropout", "activation", "layer_norm_epsilon", "draw_weights", "fast", "product_dtype")
         return {**super().get_config(), **{name: getattr(self, name) for name in names}}
+
+
+class _KerasNLPLayout(BertEncoder):
+    """An encoder of KerasNLP's own layers, by whose class the weights in a preset are named; for loading one.
+
+    KerasNLP's `BertBackbone` would draw random weights first.
+    """
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, draw_weights=False, **kwargs)
+
+    def _make_layer(self, **options):
+        return TransformerEncoder(self.intermediate_dim, self.num_heads, **options)
 
 
 def build_encoder(

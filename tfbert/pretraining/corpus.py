@@ -15,7 +15,7 @@ from typing import BinaryIO
 from tfbert.nearest import did_you_mean
 from tfbert.pretraining.config import CorpusConfig
 from tfbert.text.columns import listing, shown, shown_json
-from tfbert.text.lines import Tally, check_encoding, open_binary, read_lines, surrogate
+from tfbert.text.lines import Tally, check_encoding, find_surrogate, open_binary, read_lines
 
 _JSONL = (".jsonl", ".ndjson")
 _TABLES = (".csv", ".tsv", ".json")
@@ -313,7 +313,7 @@ def _json_text(line: str, where: str, key: str) -> str:
     text = found[key]
     if not isinstance(text, str):
         raise ValueError(f"{where}: {key} is {shown_json(text)}; wanted a string")
-    if (position := surrogate(text)) is not None:
+    if (position := find_surrogate(text)) is not None:
         raise ValueError(f"{where}: {text[position]!r} in {shown(text)} is half a character; wanted valid Unicode")
     return text
 

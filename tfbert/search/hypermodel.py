@@ -19,7 +19,7 @@ from keras_tuner import HyperParameters
 from tfbert.config import Config, override, value_at
 from tfbert.evaluation.metric import Metric
 from tfbert.models.task_model import TaskModel
-from tfbert.space import Choice, Dimension, LogRange, Space, When, active, check_space
+from tfbert.space import Choice, Dimension, LogRange, Space, When, active_values, check_space
 from tfbert.tasks.base import load_task
 from tfbert.training import run
 from tfbert.training.fine_tuning import monitored
@@ -61,7 +61,7 @@ def values_of(hyperparameters: HyperParameters, space: Space, config: Config) ->
     """
     sampled = hyperparameters.values
     values = {path: _from_keras(dimension, sampled[path]) for path, dimension in space.items() if path in sampled}
-    values = active(space, values, config)
+    values = active_values(space, values, config)
     return values | ({"train.epochs": int(sampled[_RESOURCE])} if _RESOURCE in sampled else {})
 
 

@@ -222,7 +222,7 @@ class FittedAnswers(FittedTask):
         if len(question.ids) > self.max_question_tokens:
             warn(f"questions longer than {self.max_question_tokens} word pieces, which are cut there")
         offset = min(len(question.ids), self.max_question_tokens) + 2
-        spans = self._token_spans(record, context, warn)
+        spans = _token_spans(record, context, self.max_answer_tokens, self.whole_words, warn)
         starts_and_sizes = zip(sequences.window_starts, sequences.window_lengths, strict=True)
         windows = [(start, start + size) for start, size in starts_and_sizes]
         whole = [next((s for s in spans if start <= s[0] and s[1] < end), None) for start, end in windows]
@@ -303,27 +303,6 @@ class FittedAnswers(FittedTask):
         """Compare the answers with the true ones."""
         return evaluation.AnswerEvaluation(outputs, gold, float(decided["threshold"]))
 
-    def _token_spans(self, record: Record, context: TextTokens, warn: Warn) -> list[tuple[int, int]]:
-        """Return the first and the last token of each answer, and report oddities of the most frequent one."""
-        spans = []
-        for index, (start, end) in enumerate(record.target):
-            first = int(np.searchsorted(context.ends, start, side="right"))
-            last = int(np.searchsorted(context.starts, end, side="left")) - 1
-            warn_of_first = warn if index == 0 else lambda *_: None
-            if last < first:
-                warn_of_first("answers without a word piece, which are not learned")
-                continue
-            spans.append((first, last))
-            if context.starts[first] < start or context.ends[last] > end:
-                warn_of_first("answers that begin or end inside a word piece, which is learned whole")
-            if self.whole_words and not _has_whole_words(record.others[0], start, end):
-                warn_of_first(
-                    "answers that begin or end inside a word, as next to none of train do, and that are never given so"
-                )
-            if last - first >= self.max_answer_tokens:
-                warn_of_first(f"answers longer than {self.max_answer_tokens} word pieces, which are never given whole")
-        return spans
-
 
 def _room(sequence_length: int) -> int:
     """Return the number of tokens of question and context together."""
@@ -334,6 +313,38 @@ def _has_whole_words(context: str, start: int, end: int) -> bool:
     """Return whether no word continues across the start or the end of a part of a text."""
     begins = start == 0 or not (context[start - 1].isalnum() and context[start].isalnum())
     return begins and (end == len(context) or not (context[end - 1].isalnum() and context[end].isalnum()))
+
+
+def _token_spans(
+    record: Record, context: TextTokens, max_tokens: int, whole_words: bool, warn: Warn
+) -> list[tuple[int, int]]:
+    """Return the first and the last token of each answer, and report oddities of the most frequent one.
+
+    Args:
+        record: with its answers as spans of characters.
+        context: the tokens of its context.
+        max_tokens: tokens of the longest span that is ever predicted.
+        whole_words: whether predicted spans begin and end with a word.
+        warn: called with each oddity.
+    """
+    spans = []
+    for index, (start, end) in enumerate(record.target):
+        first = int(np.searchsorted(context.ends, start, side="right"))
+        last = int(np.searchsorted(context.starts, end, side="left")) - 1
+        warn_of_first = warn if index == 0 else lambda *_: None
+        if last < first:
+            warn_of_first("answers without a word piece, which are not learned")
+            continue
+        spans.append((first, last))
+        if context.starts[first] < start or context.ends[last] > end:
+            warn_of_first("answers that begin or end inside a word piece, which is learned whole")
+        if whole_words and not _has_whole_words(record.others[0], start, end):
+            warn_of_first(
+                "answers that begin or end inside a word, as next to none of train do, and that are never given so"
+            )
+        if last - first >= max_tokens:
+            warn_of_first(f"answers longer than {max_tokens} word pieces, which are never given whole")
+    return spans
 
 
 def _bounds(context: TokenizedText, vocabulary: Sequence[str]) -> tuple[tf.Tensor, tf.Tensor]:

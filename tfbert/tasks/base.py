@@ -9,6 +9,7 @@ import abc
 import dataclasses
 import functools
 import importlib
+import inspect
 import logging
 import pkgutil
 import typing
@@ -337,16 +338,26 @@ def fitted_from_json(stored: Mapping[str, Any]) -> FittedTask:
     Raises:
         ValueError: another version of tfbert has stored it.
     """
-    stored = dict(stored)
-    task = load_task(stored.pop("task"))
-    kind = stored.pop("kind")
-    fitted = vars(_module(task.name)).get(kind)
-    fields = {field.name for field in dataclasses.fields(fitted)} if fitted else set()
-    if fields != stored.keys():
+    fields = dict(stored)
+    task = load_task(fields.pop("task", ""))
+    kinds = {each.__name__: each for each in fitted_kinds(task.name)}
+    fitted = kinds.get(fields.pop("kind", ""))
+    options = typing.get_type_hints(fitted)["options"] if fitted else None
+    if not fitted or fields.keys() != _names(fitted) or fields["options"].keys() != _names(options):
         raise ValueError(f"task {task.name}: stored by another version of tfbert; train or export the model again")
-    options = typing.get_type_hints(fitted)["options"](**stored.pop("options"))
-    values = {name: tuple(value) if isinstance(value, list) else value for name, value in stored.items()}
-    return fitted(options=options, **values)
+    values = {name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()}
+    return fitted(**values | {"options": options(**fields["options"])})
+
+
+def fitted_kinds(task: str) -> list[type[FittedTask]]:
+    """Return the classes that `fit` of a task may return: those in the task's file."""
+    module = _module(task)
+    kinds = [each for each in vars(module).values() if isinstance(each, type) and issubclass(each, FittedTask)]
+    return [kind for kind in kinds if kind.__module__ == module.__name__ and not inspect.isabstract(kind)]
+
+
+def _names(kind: type) -> set[str]:
+    return {field.name for field in dataclasses.fields(kind)}
 
 
 def list_tasks() -> list[str]:

@@ -42,7 +42,7 @@ _FEWEST_SPACED = 10
 
 @dataclass(frozen=True, kw_only=True)
 class EntitiesOptions(LearnedHeadOptions):
-    """Options of entities."""
+    """Options of entities; the preprocessor applies the overlap of windows."""
 
     label_smoothing: float = option("train.label_smoothing")
     window_overlap_fraction: float = option("encoder.window_overlap_fraction")

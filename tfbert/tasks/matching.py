@@ -24,7 +24,7 @@ from tfbert.tasks.base import Embed, FittedTask, Task
 from tfbert.tasks.base_context import Context, Served
 from tfbert.tasks.base_decision import Decision
 from tfbert.tasks.base_options import Options, option
-from tfbert.text.cells import structured
+from tfbert.text.cells import parse_cell
 from tfbert.text.columns import Column, shown_json
 from tfbert.text.datasets import Target, TokenizedSplit, Warn
 from tfbert.text.input_columns import ANCHOR, MATCH
@@ -331,7 +331,7 @@ def _wrong_in(value: Any) -> tuple[str, ...]:
     """Return the wrong answers in a cell, which may be empty, or in a list."""
     if value is None or (isinstance(value, str) and not value.strip()):
         return ()
-    texts = structured(value) if isinstance(value, str) else value
+    texts = parse_cell(value) if isinstance(value, str) else value
     if not isinstance(texts, list):
         texts = [value]
     return tuple(text_of(Row("", {"negative": text}), "negative") for text in texts)

@@ -21,7 +21,7 @@ from tfbert.tasks.base import Embed
 from tfbert.tasks.base_context import Served
 from tfbert.tasks.base_decision import Decision
 from tfbert.tasks.base_pooled import FittedLabelTask, LabelOptions, PooledTask, has_pair
-from tfbert.text.cells import structured
+from tfbert.text.cells import parse_cell
 from tfbert.text.columns import Column, shown, shown_json
 from tfbert.text.datasets import Target, TokenizedSplit
 from tfbert.text.records import Record, label_of
@@ -260,7 +260,7 @@ class FittedMultilabel(FittedLabelTask):
 def _names_in(value: Any) -> list[str]:
     """Return the names of the labels in a list, a cell, or one yes/no column per label."""
     if isinstance(value, str):
-        parsed = structured(value)
+        parsed = parse_cell(value)
         if parsed is None and _BRACKETED.fullmatch(value.strip()):
             expected = 'wanted JSON such as ["a", "b"], or names separated by ; or |'
             raise ValueError(f"labels is {shown(value)}, brackets that cannot be read as a list; {expected}")

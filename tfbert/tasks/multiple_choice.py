@@ -21,7 +21,7 @@ from tfbert.tasks import base_outputs
 from tfbert.tasks.base import Embed, FittedTask, Task
 from tfbert.tasks.base_context import Context
 from tfbert.tasks.base_options import LearnedHeadOptions, option
-from tfbert.text.cells import structured
+from tfbert.text.cells import parse_cell
 from tfbert.text.columns import Column, listing, shown, shown_json
 from tfbert.text.datasets import Target, TokenizedSplit, Warn
 from tfbert.text.input_columns import CHOICES, STEM
@@ -217,7 +217,7 @@ def _choices_in(value: Any) -> dict[int, str]:
         cells = {number: cell for number, cell in enumerate(value.values()) if cell not in (None, "")}
         return {number: _choice(cell, number) for number, cell in cells.items() if str(cell).strip()}
     if isinstance(value, str):
-        parsed = structured(value)
+        parsed = parse_cell(value)
         if parsed is None:
             expected = "wanted a JSON list, or a column for each choice by --set data.columns=choices=A|B|C"
             raise ValueError(f"choices is {shown(value)}; {expected}")

@@ -18,7 +18,7 @@ from tfbert.encoder.backbone import load_encoder
 from tfbert.interrupts import Stopped
 from tfbert.pretraining.config import PretrainConfig
 from tfbert.pretraining.heads import PretrainingHead, PretrainingModel
-from tfbert.pretraining.objective import HeldOutEvaluation, PretrainingObjective
+from tfbert.pretraining.objective import HeldOutEvaluator, PretrainingObjective
 from tfbert.training.checkpoint import Checkpoints
 from tfbert.training.trainer import Trainer
 
@@ -51,7 +51,7 @@ def make_trainer(tmp_path_factory):
         run_dir = tmp_path_factory.mktemp("run")
         train = dataclasses.replace(packed.batcher(count), masker=packed.masker(seed=config.train.seed))
         objective = PretrainingObjective(model, config, train, has_new_head)
-        evaluation = HeldOutEvaluation(model, objective, held_out, log)
+        evaluation = HeldOutEvaluator(model, objective, held_out, log)
         checkpoints = Checkpoints(run_dir, "fingerprint", config.train.checkpoint_seconds)
         trainer = Trainer(model, [objective], evaluation, config.train, checkpoints)
         if not is_traced:
@@ -293,7 +293,7 @@ def whole(make_interruptible):
 )
 def test_stopped_by_a_signal_it_goes_on_to_the_same_bits(make_interruptible, whole, where, count, place):
     trainer = make_interruptible()
-    owner, name = (trainer.updater, "update") if where == "update" else (trainer.evaluation, "_batches")
+    owner, name = (trainer.updater, "update") if where == "update" else (trainer.evaluator, "_batches")
     function, seen = getattr(owner, name), []
 
     def sending(*args):

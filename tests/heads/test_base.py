@@ -1,0 +1,23 @@
+"""What every head is: float32 whatever the encoder's precision, and not pooling unless it says so."""
+
+import keras
+import numpy as np
+
+from tfbert.heads.base import Head
+
+
+class Doubled(Head):
+    """Twice the first token."""
+
+    def call(self, encoded, inputs, training=False):
+        return 2 * keras.ops.cast(encoded["sequence_output"][:, 0], "float32")
+
+
+def test_a_head_computes_in_float32_beside_a_narrower_encoder():
+    head = Doubled(name="head")
+    head.build(4)
+    assert head.built and (head.uses_pooler, head.pools) == (False, False)
+    encoded = {"sequence_output": keras.ops.ones((2, 3, 4), "bfloat16")}
+    scores = head(encoded, {"padding_mask": np.ones((2, 3), np.int32)})
+    assert keras.backend.standardize_dtype(scores.dtype) == "float32"
+    np.testing.assert_array_equal(scores, np.full((2, 4), 2.0))

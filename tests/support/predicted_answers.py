@@ -1,0 +1,34 @@
+"""Outputs of answers as a model could predict them, and cases with the scores of SQuAD's official script."""
+
+import numpy as np
+
+
+def outputs_of(best, margins=None, second="x"):
+    """Return outputs with these best spans, all of them given as answers, with decreasing probabilities."""
+    number = len(best)
+    texts = np.array([[text.encode(), second.encode()] for text in best], object)
+    return {
+        "answer": texts,
+        "best_answer": texts[:, 0],
+        "probability": np.linspace(0.9, 0.5, number)[:, None] * [[1, 0.1]],
+        "no_answer_probability": np.full(number, 0.05),
+        "no_answer_margin": np.array(margins if margins is not None else [-1.0] * number),
+    }
+
+
+# Question, true answers, prediction, and its exact match and F1 by the official script for SQuAD 2.0, by hand.
+OFFICIAL = [
+    ("What did Ann buy?", ["a red car", "red car", "car"], "The red car.", 1.0, 1.0),
+    ("Where is the car?", ["in front of the house"], "front of house", 0.0, 2 * 3 / (3 + 4)),
+    ("How many cars?", ["two"], "", 0.0, 0.0),
+    ("Who sold it?", [], "", 1.0, 1.0),
+    ("Who stole it?", [], "Ann", 0.0, 0.0),
+]
+OFFICIAL_SCORES = {
+    "f1": (1 + 6 / 7 + 0 + 1 + 0) / 5,
+    "exact_match": 2 / 5,
+    "has_answer_f1": (1 + 6 / 7 + 0) / 3,
+    "has_answer_exact_match": 1 / 3,
+    "no_answer_accuracy": 1 / 2,
+}
+PREDICTED = [predicted for _, _, predicted, *_ in OFFICIAL]

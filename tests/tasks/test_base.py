@@ -1,0 +1,81 @@
+"""Loading tasks by name or alias, and fitted tasks from what is stored of them."""
+
+import json
+import logging
+
+import pytest
+
+from tfbert.config import Config
+from tfbert.tasks.base import FittedTask, fitted_from_json, fitted_kinds, list_tasks, load_task
+from tfbert.tasks.classification import FittedClassification
+from tfbert.text.records import Record
+
+
+def fitted(**fields):
+    options = load_task("classification").options.from_config(Config())
+    return FittedClassification(options=options, **{"has_pair": False, "labels": ("a", "b"), **fields})
+
+
+def test_misspelt_task_names_a_similar_one():
+    with pytest.raises(ValueError, match=r"task 'clasification' is not one of .*; did you mean 'classification'\?$"):
+        load_task("clasification")
+    with pytest.raises(ValueError, match=r"task 'weather' is not one of .*regression$"):
+        load_task("weather")
+
+
+def test_an_alias_is_logged_once(caplog):
+    with caplog.at_level(logging.INFO, "tfbert"):
+        assert load_task("Named Entity-Recognition").name == "entities"
+        assert load_task("Named Entity-Recognition").name == "entities"
+    assert caplog.messages.count("task 'Named Entity-Recognition' is 'entities'") == 1
+
+
+@pytest.mark.parametrize("name", list_tasks())
+def test_every_task_has_fitted_kinds_with_declarations(name):
+    kinds = fitted_kinds(name)
+    assert kinds
+    for kind in kinds:
+        assert issubclass(kind, FittedTask)
+        assert kind.outputs and kind.metrics and kind.targets
+        names = [metric.name for metric in kind.metrics]
+        assert len(set(names)) == len(names)
+
+
+def test_what_is_stored_comes_back():
+    task = fitted(has_pair=True, labels=("x", "y", "z"))
+    assert fitted_from_json(json.loads(json.dumps(task.to_json()))) == task
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"kind": "FittedPairs"},
+        {"kind": "Classification"},
+        {"threshold": 0.5},
+        {"options": {"pooling": "mean"}},
+    ],
+)
+def test_what_another_version_stored_is_refused(change):
+    with pytest.raises(ValueError, match="task classification: stored by another version of tfbert; train or export"):
+        fitted_from_json(fitted().to_json() | change)
+
+
+def test_a_stored_task_without_a_field_is_refused():
+    stored = fitted().to_json()
+    del stored["labels"]
+    with pytest.raises(ValueError, match="stored by another version"):
+        fitted_from_json(stored)
+
+
+def test_labels_that_train_lacks_are_refused():
+    task = fitted()
+    task.require_known_labels([[Record("t", "a", "x:1")]])
+    with pytest.raises(ValueError, match="x:2: label 'c' is not one of the 2 labels of train"):
+        task.require_known_labels([[Record("t", "c", "x:2")]])
+
+
+def test_the_monitored_metric_is_found_by_its_name():
+    assert fitted().metric("macro_f1").better == "higher"
+    assert fitted().metric("loss").sign == -1
+    with pytest.raises(ValueError, match=r"train.monitor=acuracy: wanted one of .*; did you mean 'accuracy'\?$"):
+        fitted().metric("acuracy")

@@ -1,0 +1,74 @@
+"""The config of a task: one task, its defaults, and the options it uses."""
+
+import json
+
+import pytest
+
+from tfbert.config import Config, override
+from tfbert.tasks.base import load_task
+from tfbert.tasks.base_config import check_options, list_options, read_config, used_options
+
+
+def stored(folder, task, **values):
+    config = override(Config(task=task), {path.replace("__", "."): value for path, value in values.items()})
+    path = folder / f"{task}.json"
+    path.write_text(json.dumps(config.to_dict()))
+    return path
+
+
+def test_without_a_task_the_default_one_is_configured():
+    assert read_config(None, None, {}) == Config(task="classification")
+
+
+def test_a_task_brings_its_defaults_wherever_it_is_named():
+    expected = override(Config(task="answers"), load_task("answers").defaults)
+    assert expected.encoder.sequence_length == 384
+    assert read_config("answers", None, {}) == read_config(None, None, {"task": "answers"}) == expected
+    assert read_config("qa", None, {"task": "squad"}) == expected
+
+
+def test_a_stored_config_has_its_own_task_and_values(tmp_path):
+    path = stored(tmp_path, "entities", train__epochs=7)
+    for task in (None, "entities", "ner"):
+        config = read_config(task, path, {"train.seed": 3})
+        assert (config.task, config.train.epochs, config.train.seed) == ("entities", 7, 3)
+        # The defaults of the task were in the config that was stored, or the user had changed them.
+        assert config.train.head_learning_rate_factor == 1.0
+
+
+@pytest.mark.parametrize("values", [{}, {"task": "entities"}])
+def test_another_task_than_that_of_the_stored_config_is_refused(tmp_path, values):
+    path = stored(tmp_path, "entities")
+    with pytest.raises(ValueError) as caught:
+        read_config("multilabel", path, values)
+    message = str(caught.value)
+    assert message.startswith(f"--task (multilabel) and --config {path} (entities)")
+    assert message.endswith("name different tasks; wanted one task")
+
+
+def test_a_task_that_is_set_beside_another_is_refused():
+    with pytest.raises(ValueError, match=r"--task \(answers\) and --set task= \(entities\) name different tasks"):
+        read_config("answers", None, {"task": "entities"})
+
+
+def test_an_option_of_other_tasks_is_refused_with_their_names():
+    config = override(Config(task="regression"), {"train.hard_negatives": 2})
+    with pytest.raises(ValueError, match="train.hard_negatives=2: regression does not use it; only matching does$"):
+        check_options(config)
+    config = override(Config(task="entities"), {"head.pooling": "cls"})
+    with pytest.raises(ValueError, match="head.pooling=cls: entities does not use it; .* and regression do$"):
+        check_options(config)
+
+
+def test_an_option_at_its_default_is_not_refused():
+    check_options(override(Config(task="regression"), {"train.hard_negatives": 0, "data.tag_scheme": "auto"}))
+
+
+def test_listed_options_are_those_of_the_task():
+    listed = {path: (default, allowed, text) for path, default, allowed, text in list_options("answers")}
+    assert listed["encoder.sequence_length"][0] == 384
+    assert "head.pooling" not in listed and "data.tag_scheme" not in listed
+    assert {"train.class_weights", "train.learning_rate", "data.path"} <= set(listed)
+    assert listed["train.class_weights"][1] == "'none' or 'balanced'"
+    assert all(allowed and text for _, allowed, text in listed.values())
+    assert used_options(load_task("answers")) <= set(listed)
