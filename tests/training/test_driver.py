@@ -39,7 +39,7 @@ def test_a_finished_run_that_awaits_its_export_is_not_repeated(tmp_path):
     report = {"score": 2}
     driver.execute(tmp_path, ALONE, lambda: finished(tmp_path, report), "mine", exports=True)
     assert driver.execute(tmp_path, ALONE, pytest.fail, "mine", exports=True) == report
-    with pytest.raises(ValueError, match="holds a finished run; wanted a new --out directory"):
+    with pytest.raises(ValueError, match="holds a finished run; expected a new --out directory"):
         driver.execute(tmp_path, ALONE, pytest.fail, "yours", exports=True)
 
 

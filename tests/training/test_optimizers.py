@@ -67,8 +67,8 @@ def test_updates_equal_adamw_by_hand():
         optimizer.apply([keras.ops.convert_to_tensor(g) for g in step], variables)
     rates = np.array([0.1, 0.1, 0.1 * 2 / 3])
     for index, (start, factor, decay) in enumerate(zip(starts, factors, [0.2, 0, 0, 0.2], strict=True)):
-        wanted = numpy_adamw(start, [step[index] for step in gradients], rates * factor, decay)
-        np.testing.assert_allclose(np.asarray(variables[index]), wanted, rtol=2e-5, atol=2e-6)
+        expected = numpy_adamw(start, [step[index] for step in gradients], rates * factor, decay)
+        np.testing.assert_allclose(np.asarray(variables[index]), expected, rtol=2e-5, atol=2e-6)
 
 
 def numpy_lamb(value, gradients, rates, decay, is_fitted, beta_1=0.9, beta_2=0.999, epsilon=1e-6):
@@ -122,10 +122,10 @@ def test_updates_equal_the_papers_by_hand(kind):
     for index, (start, factor, decay) in enumerate(zip(starts, factors, [0.2, 0, 0.2], strict=True)):
         of = [step[index] for step in gradients]
         if kind is LayerwiseLamb:
-            wanted = numpy_lamb(start, of, rates * factor, decay, is_fitted=index != 1)
+            expected = numpy_lamb(start, own, rates * factor, decay, is_fitted=index != 1)
         else:
-            wanted = numpy_adafactor(start, of, rates * factor, decay)
-        np.testing.assert_allclose(np.asarray(variables[index]), wanted, rtol=2e-5, atol=2e-6)
+            expected = numpy_adafactor(start, own, rates * factor, decay)
+        np.testing.assert_allclose(np.asarray(variables[index]), expected, rtol=2e-5, atol=2e-6)
 
 
 def test_adafactor_keeps_no_second_moment_of_a_matrix():
