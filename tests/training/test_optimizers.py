@@ -110,9 +110,9 @@ def test_updates_equal_the_papers_by_hand(kind):
     rng = np.random.default_rng(6)
     variables = [keras.Variable(rng.normal(size=shape).astype("float32"), name=name) for name, shape in SHAPES.items()]
     starts = [np.asarray(variable) for variable in variables]
-    own = {"beta_2": 0.999, "epsilon": 1e-6} if kind is LayerwiseLamb else {}
+    options = {"beta_2": 0.999, "epsilon": 1e-6} if kind is LayerwiseLamb else {}
     factors, schedule = [1.0, 0.25, 3.0], WarmupDecay(0.1, 1, 4, "linear")
-    optimizer = kind(factors=factors, learning_rate=schedule, weight_decay=0.2, **own)
+    optimizer = kind(factors=factors, learning_rate=schedule, weight_decay=0.2, **options)
     optimizer.exclude_from_weight_decay(var_list=variables[1:2])
     optimizer.build(variables)
     gradients = [[rng.normal(size=v.shape).astype(np.float32) for v in variables] for _ in range(3)]
@@ -120,11 +120,11 @@ def test_updates_equal_the_papers_by_hand(kind):
         optimizer.apply([keras.ops.convert_to_tensor(g) for g in step], variables)
     rates = np.array([0.1, 0.1, 0.1 * 2 / 3])
     for index, (start, factor, decay) in enumerate(zip(starts, factors, [0.2, 0, 0.2], strict=True)):
-        of = [step[index] for step in gradients]
+        steps = [step[index] for step in gradients]
         if kind is LayerwiseLamb:
-            expected = numpy_lamb(start, own, rates * factor, decay, is_fitted=index != 1)
+            expected = numpy_lamb(start, steps, rates * factor, decay, is_fitted=index != 1)
         else:
-            expected = numpy_adafactor(start, own, rates * factor, decay)
+            expected = numpy_adafactor(start, steps, rates * factor, decay)
         np.testing.assert_allclose(np.asarray(variables[index]), expected, rtol=2e-5, atol=2e-6)
 
 
