@@ -1,4 +1,4 @@
-"""Learning rates and updates against numbers worked out by hand."""
+"""Learning rates and updates, compared with values computed by hand."""
 
 import math
 
@@ -29,12 +29,12 @@ def test_no_warmup_starts_at_the_peak():
     assert float(WarmupDecay(0.3, 0, 10, "linear")(0)) == pytest.approx(0.3)
 
 
-def test_one_update_in_all_moves():
+def test_a_single_update_has_a_learning_rate():
     assert float(WarmupDecay(0.3, 0, 1, "linear")(0)) == pytest.approx(0.3)
     assert float(WarmupDecay(0.3, 1, 1, "cosine")(0)) == pytest.approx(0.3)
 
 
-def test_schedule_survives_its_config():
+def test_a_schedule_is_restored_from_its_config():
     schedule = WarmupDecay(0.02, 2, 6, "cosine")
     again = keras.optimizers.schedules.deserialize(keras.optimizers.schedules.serialize(schedule))
     assert [float(again(step)) for step in range(8)] == [float(schedule(step)) for step in range(8)]
@@ -94,7 +94,7 @@ def numpy_adafactor(value, gradients, rates, decay, beta_2_decay=-0.8, epsilon_1
         else:
             rows = kept * rows + (1 - kept) * squared.sum(-1)
             columns = kept * columns + (1 - kept) * squared.sum(-2)
-            # Sums over a matrix, as the paper has them; ours are means.
+            # Sums over a matrix as in the paper; ours are means.
             second = rows[..., :, None] * columns[..., None, :] / rows.sum(-1)[..., None, None]
         update = gradient / np.sqrt(second)
         update = update / max(1.0, np.sqrt((update**2).mean()))
@@ -171,7 +171,7 @@ def train_config(base_problem, **values):
     return dataclasses.replace(base_problem.config.train, **values)
 
 
-def test_factors_fall_with_the_distance_from_the_head(base_problem, model):
+def test_factors_decrease_with_the_distance_from_the_head(base_problem, model):
     config = train_config(base_problem, layer_decay=0.5, head_learning_rate_factor=7.0)
     factors = optimizers.learning_rate_factors(model, config)
     found = {}
@@ -182,7 +182,7 @@ def test_factors_fall_with_the_distance_from_the_head(base_problem, model):
     assert found == {"layer_1": {1.0}, "layer_0": {0.5}, "embedding": {0.25}, "head": {7.0}}
 
 
-def test_decay_leaves_biases_and_norms_alone(base_problem, model):
+def test_biases_and_norms_are_not_decayed(base_problem, model):
     optimizer = optimizers.build_optimizer(model, train_config(base_problem), 10)
     decayed = {v.path.rpartition("/")[2] for v in model.trainable_variables if optimizer._use_weight_decay(v)}
     left = {v.path.rpartition("/")[2] for v in model.trainable_variables if not optimizer._use_weight_decay(v)}

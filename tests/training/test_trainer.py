@@ -72,7 +72,7 @@ def test_sequences_of_records_are_computed_in_halves_with_the_same_scores(make_t
     assert len(widths) == 3 and widths[1] < widths[2] == widths[0]
 
 
-def test_same_seed_same_bits_and_other_seed_other_losses(make_trainer):
+def test_equal_seeds_give_equal_bits_and_other_seeds_other_losses(make_trainer):
     trainers = [make_trainer(train__seed=seed, examples=12) for seed in (3, 3, 4)]
     first, again, other = [trainer.train() for trainer in trainers]
     assert same(weights(trainers[0].model), weights(trainers[1].model))
@@ -170,7 +170,7 @@ def test_on_a_gpu_batches_are_not_split_by_default(make_trainer, monkeypatch, gp
     assert len(objective.micro_batches((np.arange(64),), 2)) == max(1, num_parts // 2)
 
 
-def test_a_last_group_of_fewer_batches_is_an_update(make_trainer):
+def test_a_last_group_with_fewer_batches_is_an_update(make_trainer):
     progress = make_trainer(examples=20, train__batch_size=8, train__accumulation_steps=2).train()
     assert [point["update"] for point in progress.curve] == [1, 2, 3, 4]
 
@@ -217,7 +217,7 @@ def weights_by_epoch(trainer):
     return found
 
 
-def test_patience_stops_and_the_best_weights_come_back(make_trainer, monkeypatch):
+def test_patience_stops_training_and_the_best_weights_are_restored(make_trainer, monkeypatch):
     trainer = make_trainer(examples=8, train__epochs=8, train__patience_epochs=2)
     scripted(monkeypatch, trainer, [0.3, 0.6, 0.6, 0.5, 0.9])
     by_epoch = weights_by_epoch(trainer)
