@@ -10,7 +10,6 @@ ROOT = Path(__file__).parents[1]
 EXCEPTIONS = {
     "pretraining/commands",
     "pretraining/config", "pretraining/guesses", "pretraining/page", "pretraining/problem", "pretraining/rows",
-    "training/updates",
 }  # fmt: skip
 
 

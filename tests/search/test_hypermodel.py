@@ -60,7 +60,7 @@ def test_sampled_values_fit_the_config_and_their_dimensions():
     assert 15 < below < 45, "all orders of magnitude are equally likely"
 
 
-def test_defaults_are_those_of_the_config_where_it_is_in_the_space():
+def test_defaults_are_those_of_the_config_if_they_are_in_the_space():
     hyperparameters = HyperParameters()
     config = override(Config(), {"train.learning_rate": 3e-3, "train.epochs": None, "head.pooling": "max"})
     declare(SPACE, config, hyperparameters)

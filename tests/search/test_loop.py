@@ -82,7 +82,7 @@ def test_a_search_killed_at_any_write_gives_the_result_of_an_uninterrupted_one(
     assert [trial.score for trial in trials] == [trial.score for trial in whole]
 
 
-def test_more_trials_look_where_scores_are_better(make_searcher, tmp_path):
+def test_later_trials_have_better_scores(make_searcher, tmp_path):
     make_searcher(algorithm="bayesian", trials=9).search()
     scores = [trial.score for trial in read_trials(tmp_path)]
     by_chance, chosen = scores[:3], scores[5:]
@@ -141,7 +141,7 @@ def test_out_of_memory_halves_the_batch_and_doubles_the_accumulation(make_search
     assert searcher.values_of(large) == {**large.values, "train.batch_size": 32, "train.accumulation_steps": 4}
 
 
-def test_a_full_disk_is_not_taken_for_too_little_memory(make_searcher, tmp_path, monkeypatch):
+def test_a_full_disk_is_not_treated_as_lack_of_memory(make_searcher, tmp_path, monkeypatch):
     def full(*args, **kwargs):
         raise loop.tf.errors.ResourceExhaustedError(None, None, "events.v2; No space left on device")
 
@@ -190,7 +190,7 @@ def test_only_the_best_keep_their_weights(make_searcher, tmp_path, monkeypatch, 
     assert maximum == kept + 2
 
 
-def test_executions_are_seeds_and_their_mean_counts(make_searcher, trainings, tmp_path):
+def test_executions_have_different_seeds_and_the_score_is_their_mean(make_searcher, trainings, tmp_path):
     make_searcher(algorithm="random", trials=2, executions=3).search()
     assert [config.train.seed for config in trainings] == [0, 1, 2] * 2
     for trial, configs in zip(read_trials(tmp_path), (trainings[:3], trainings[3:]), strict=True):
@@ -229,7 +229,7 @@ def test_hours_are_kept_over_a_restart(make_searcher, tmp_path, monkeypatch):
     assert len(read_trials(tmp_path)) == 5
 
 
-def test_the_table_has_every_value_and_metric(make_searcher, tmp_path, caplog):
+def test_the_table_has_all_values_and_metrics(make_searcher, tmp_path, caplog):
     caplog.set_level("INFO")
     make_searcher(algorithm="random", trials=3).search()
     with open(tmp_path / "trials.csv", newline="", encoding="utf-8") as stream:

@@ -36,7 +36,7 @@ def run(oracle, score, tuner="tuner0"):
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
-def test_made_again_before_every_trial_it_gives_the_same_ones(tmp_path, algorithm):
+def test_an_oracle_restored_before_every_trial_gives_the_same_trials(tmp_path, algorithm):
     whole = made(tmp_path / "whole.json", algorithm)
     expected = [run(whole, score) for score in SCORES]
     found = [run(made(tmp_path / "parts.json", algorithm), score) for score in SCORES]
@@ -75,7 +75,7 @@ def test_no_trial_starts_after_the_hours_of_all_processes(tmp_path, monkeypatch)
     assert run(second, 0.5) is None
 
 
-def test_no_file_is_left_in_the_middle_of_a_change(tmp_path, monkeypatch):
+def test_no_file_is_written_in_the_middle_of_a_change(tmp_path, monkeypatch):
     oracle = made(tmp_path / "oracle.json")
     run(oracle, 0.5)
     before = (tmp_path / "oracle.json").read_text()
@@ -86,7 +86,7 @@ def test_no_file_is_left_in_the_middle_of_a_change(tmp_path, monkeypatch):
     assert [path.name for path in tmp_path.iterdir()] == ["oracle.json"]
 
 
-def test_a_file_that_is_damaged_is_named(tmp_path):
+def test_a_damaged_file_is_named(tmp_path):
     (tmp_path / "oracle.json").write_text('{"state": ')
     with pytest.raises(ValueError, match="oracle.json"):
         made(tmp_path / "oracle.json")

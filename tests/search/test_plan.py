@@ -31,7 +31,7 @@ SPACE = {"train.learning_rate": LogRange(1e-5, 1e-3)}
         ({"algorithm": "hyperband"}, "--algorithm hyperband: expected train.epochs in the space or the config"),
     ],
 )
-def test_what_cannot_be_searched(values, message):
+def test_invalid_plans_are_refused(values, message):
     with pytest.raises(ValueError, match=message):
         Plan(**{"config": Config(), "space": SPACE} | values).check()
 

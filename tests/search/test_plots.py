@@ -44,7 +44,7 @@ def test_few_values_are_drawn_as_categories_with_means():
 def test_many_numbers_are_drawn_on_a_continuous_axis():
     rates = [10 ** -(2 + i / 3) for i in range(9)]
     drawn = texts(plots.by_value(trials(rates, [0.5] * 9), RATE, "f1"))
-    # By orders of magnitude.
+    # A logarithmic axis.
     assert {"1e-4", "3e-4", "0.001"} <= set(drawn)
     even = texts(plots.by_value(trials([0.1 * i for i in range(9)], [0.5] * 9, "head.dropout"), "head.dropout", "f1"))
     assert "1e-4" not in even and "0.4" in even

@@ -20,7 +20,7 @@ OPTIONS = {
     "search.space.train.label_smoothing": "null",
 }
 CHECKPOINT, ORACLE, RESULT = "checkpoint.safetensors", "oracle.json", "result.json"
-# One after another, in the same search. 24 examples are three updates an epoch.
+# One after another in the same search. 24 examples are three updates per epoch.
 KILLS = [(ORACLE, 1, "after"), (CHECKPOINT, 2, "after"), (ORACLE, 2, "before"), (RESULT, 2, "after")]
 MISTAKES = {
     "space": (["--set", "search.space.train.epoch=[1,2]"], "no field 'train.epoch'; did you mean 'train.epochs'?"),
@@ -39,7 +39,7 @@ def arguments(out):
 
 @pytest.fixture(scope="module")
 def searched(tmp_path_factory):
-    """Do one search with all the kills; return its directory and what was said."""
+    """Run one search with all the kills; return its directory and the finished processes."""
     folder = tmp_path_factory.mktemp("search")
     small.write_data(folder / "data")
     tools = small.tools()
@@ -49,7 +49,7 @@ def searched(tmp_path_factory):
     return folder, done
 
 
-def test_it_goes_on_after_every_kill_and_counts_no_trial_twice(searched):
+def test_a_search_resumes_after_every_kill_and_counts_no_trial_twice(searched):
     folder, done = searched
     assert [step.code for step in done] == [-9] * len(KILLS) + [0], done[-1].err
     report = json.loads((folder / "search" / "report.json").read_text())
@@ -62,7 +62,7 @@ def test_it_goes_on_after_every_kill_and_counts_no_trial_twice(searched):
         assert len(trial["histories"][0]) == trial["epochs"] == trial["values"]["train.epochs"]
 
 
-def test_it_leaves_a_run_a_config_a_table_and_little_else(searched):
+def test_the_files_of_a_search(searched):
     folder, done = searched
     out = folder / "search"
     report, best = (json.loads((path / "report.json").read_text()) for path in (out, out / "best"))
@@ -85,7 +85,7 @@ def test_it_leaves_a_run_a_config_a_table_and_little_else(searched):
 
 @pytest.fixture(scope="module")
 def other_data(tmp_path_factory):
-    """Kill two searches in their second trial, with --out and without, and go on with other data in the same file."""
+    """Kill two searches in their second trial, with --out and without, and resume with other data in the same file."""
     folder = tmp_path_factory.mktemp("other")
     before, after = (small.write_data(folder / name, train=24 + more) for name, more in (("before", 0), ("after", 3)))
     small.write_data(folder / "data")
@@ -96,7 +96,7 @@ def other_data(tmp_path_factory):
         more = ["--algorithm", "random", "--trials", "2", "--confirm", "0", *more]
         return tools.step("search", *base, *more, cwd=folder, kill=kill)
 
-    # The oracle is written when it gives out a trial and when it ends: the third time is the second trial.
+    # The oracle is written when a trial is issued and when it ends, so the third time is in the second trial.
     kill, out = (ORACLE, 3, "after"), ["--out", "out"]
     killed = [found for (found,) in tools.run([step(*out, kill=kill)], [step(kill=kill)])]
     trials = [read_all(path) for path in places(folder)]

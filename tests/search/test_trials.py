@@ -48,7 +48,7 @@ def test_the_best_execution_is_that_with_the_best_epoch(higher_is_better, expect
     assert best_execution(trial, higher_is_better) == expected
 
 
-def test_weights_are_kept_of_the_best_execution_of_the_best_trials(tmp_path):
+def test_the_best_executions_of_the_best_trials_keep_their_weights(tmp_path):
     trials = [
         Trial(id=f"{i}", values={"a": i}, state=FINISHED, score=score, histories=[[score - 0.1], [score]])
         for i, score in enumerate([0.5, 0.9, 0.7])
@@ -108,7 +108,7 @@ def test_the_lines_of_the_terminals_table_are_aligned():
     assert failed.split() == ["1", "failed", "–", "–", "–", "0.0", "s", "–"]
 
 
-def test_ranks():
+def test_ranking():
     trials = [Trial(id=f"{i}", values={"a": i % 3}, score=score) for i, score in enumerate([0.2, None, 0.5, 0.5, 0.1])]
     assert [trial.id for trial in ranked(trials, True)] == ["2", "3", "4"]
     assert [trial.id for trial in ranked(trials, False)] == ["4", "0", "2"]

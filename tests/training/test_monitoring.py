@@ -21,7 +21,7 @@ from tfbert.training.monitoring import Schedule, improves
 )
 def test_a_direction_is_declared_and_an_equal_score_is_no_improvement(better, score, best, expected):
     # The direction must not be guessed from the name.
-    assert improves(Metric("rmse", better, "target", "an error"), score, best) is expected
+    assert improves(Metric("rmse", better, "target", "distance"), score, best) is expected
 
 
 @pytest.mark.parametrize(

@@ -18,12 +18,12 @@ OPTIONS = {
     "train.epochs": 2,
     "train.learning_rate": 2e-3,
     "train.checkpoint_seconds": 0,
-    # Batches of these eight are learned from in parts.
+    # Splits the batches of eight into micro-batches.
     "train.part_tokens": 40,
     "train.ema_momentum": 0.5,
 }
 CHECKPOINT, BEST = "checkpoint.safetensors", "best.safetensors"
-# 24 examples are three updates an epoch: two checkpoints inside it, the best weights if they are, one at its end.
+# 24 examples are three updates per epoch: two checkpoints inside it, the best weights if improved, one at its end.
 KILLS = {
     "inside epoch 1, the second checkpoint written but not in place": (CHECKPOINT, 2, "before"),
     "epoch 1 ended, its best weights in place": (BEST, 1, "after"),
@@ -85,7 +85,7 @@ def test_killed_and_continued_is_bit_identical(runs, moment):
     assert scores(path) == scores(folder / "whole")
 
 
-def test_nothing_half_written_stays(runs):
+def test_no_temporary_file_remains(runs):
     folder, _ = runs
     assert [str(path) for path in folder.rglob("*.part")] == []
 
@@ -175,7 +175,7 @@ def test_truncated_checkpoint_is_refused(make_trainer, stopped, size):
         make_trainer("eager", run_dir=stopped, examples=8, fingerprint="mine").train()
 
 
-def test_identity_changes_with_config_and_data(base_problem, tmp_path):
+def test_the_fingerprint_changes_with_config_and_data(base_problem, tmp_path):
     from tfbert.config import override
     from tfbert.training.problem import prepare
 

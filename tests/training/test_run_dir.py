@@ -1,4 +1,4 @@
-"""What a run directory remembers between processes: the export that is left to do, and the data it was begun with."""
+"""State of a run directory between processes: a pending export, and the data of the run."""
 
 import os
 import signal
@@ -16,7 +16,7 @@ from tfbert.training.run_dir import check_data, find_unfinished, opened
 
 @dataclass(frozen=True)
 class Split:
-    """What is remembered of one."""
+    """The attributes of a split that are stored."""
 
     path: Path
     sha256: str
@@ -50,7 +50,7 @@ def test_another_run_or_one_without_an_export_stays_closed(tmp_path, fingerprint
     assert find_unfinished(tmp_path, "aaaa", fingerprint) != run_dir
 
 
-def test_who_continues_without_an_export_leaves_none_to_do(tmp_path):
+def test_a_run_resumed_without_an_export_does_not_await_one(tmp_path):
     with pytest.raises(RuntimeError), opened(tmp_path, "mine", exports=True):
         raise RuntimeError
     finish(tmp_path, exports=False)
@@ -58,7 +58,7 @@ def test_who_continues_without_an_export_leaves_none_to_do(tmp_path):
         pass
 
 
-def test_an_interrupt_says_what_is_on_disk(tmp_path):
+def test_the_message_after_an_interrupt_names_the_checkpoint(tmp_path):
     with pytest.raises(Stopped) as stopped, opened(tmp_path):
         raise KeyboardInterrupt
     assert (stopped.value.message, stopped.value.exit_code) == (f"stopped; {tmp_path} holds no checkpoint", 130)
@@ -80,11 +80,11 @@ def test_an_interrupt_says_what_is_on_disk(tmp_path):
     assert stopped.value.exit_code == 143
 
 
-def test_data_that_change_are_named(tmp_path):
+def test_changed_data_are_reported(tmp_path):
     train, test = (Split(Path(name), "1") for name in ("train.csv", "test.csv"))
     check_data(tmp_path, {"train": train, "test": test})
     check_data(tmp_path, {"train": train, "test": test})
-    # Elsewhere is not other data.
+    # The same file at another path is not other data.
     check_data(tmp_path, {"train": Split(Path("there/train.csv"), "1"), "test": test})
     for splits, message in (
         (

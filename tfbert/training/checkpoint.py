@@ -46,7 +46,7 @@ class Checkpoints:
             # Before the checkpoint, which must not refer to best weights that do not exist.
             save(self.run_dir / BEST, self._best, {})
             self._best = None
-        state = {"version": _VERSION, "identity": self.fingerprint, "progress": progress}
+        state = {"version": _VERSION, "fingerprint": self.fingerprint, "progress": progress}
         save(self.run_dir / CHECKPOINT, arrays, state)
         self._saved_at = time.monotonic()
 
@@ -72,10 +72,10 @@ class Checkpoints:
         if not path.exists():
             return None
         arrays, state = load(path)
-        if state["identity"] != self.fingerprint:
-            raise ValueError(f"{path}: belongs to another run (other data, config or seed); expected an empty --out")
         if state.get("version") != _VERSION:
-            raise ValueError(f"{path}: was written by another version of tfbert, which can resume it; {_START_OVER}")
+            raise ValueError(f"{path}: was written by another version of tfbert; resume with that version, or {_START_OVER}")
+        if state["fingerprint"] != self.fingerprint:
+            raise ValueError(f"{path}: belongs to another run (other data, config or seed); expected an empty --out")
         if (self.run_dir / BEST).exists():
             # They are needed only at the end of training, which would be late to find damage.
             load(self.run_dir / BEST, f"remove it and {path.name} to start over")

@@ -173,7 +173,7 @@ class Replicas:
             arrays: numeric arrays; only the chief's values matter.
 
         Raises:
-            ConnectionError: another process is gone.
+            ConnectionError: another process was lost.
         """
         if self.num_workers == 1:
             return dict(arrays)
@@ -190,7 +190,7 @@ class Replicas:
         """Return the sums of numbers over all processes; every process must call it, with the same names.
 
         Raises:
-            ConnectionError: another process is gone.
+            ConnectionError: another process was lost.
         """
         if self.num_workers == 1:
             return dict(values)
@@ -206,7 +206,7 @@ class Replicas:
 
         Raises:
             ValueError: the chief's fingerprint is another one.
-            ConnectionError: another process is gone.
+            ConnectionError: another process was lost.
         """
         # Only as many digits of the hash as a float64 represents exactly.
         own = float(int(hashlib.sha256(fingerprint.encode()).hexdigest()[:12], 16))
@@ -217,7 +217,7 @@ class Replicas:
         """Wait until the chief has written its files, so that either all processes succeed or none.
 
         Raises:
-            ConnectionError: the chief is gone.
+            ConnectionError: the chief was lost.
         """
         with contextlib.suppress(ConnectionError) if self.is_chief else contextlib.nullcontext():
             self.broadcast_decision(True)
@@ -230,7 +230,7 @@ class Replicas:
         """Return the chief's decision in every process; the others wait for it.
 
         Raises:
-            ConnectionError: another process is gone.
+            ConnectionError: another process was lost.
         """
         return bool(self.broadcast({"decision": np.float32(decision)})["decision"])
 
@@ -245,14 +245,14 @@ def translated_worker_errors() -> Iterator[None]:
     """Turn TensorFlow's errors about a lost process inside a `with` block into one that tells the user what to do.
 
     Raises:
-        ConnectionError: another process is gone.
+        ConnectionError: another process was lost.
     """
     try:
         yield
     except (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.CancelledError) as error:
         reason = next((line.strip() for line in str(error).splitlines() if "aborted" in line), type(error).__name__)
         raise ConnectionError(
-            f"another worker of TF_CONFIG is gone ({reason}); start all workers again: they resume from the checkpoint"
+            f"another worker of TF_CONFIG was lost ({reason}); start all workers again: they resume from the checkpoint"
         ) from error
 
 

@@ -101,7 +101,7 @@ def execute(
 
     Raises:
         ValueError: another process holds the directory, or it holds another finished run.
-        ConnectionError: another process of the training is gone.
+        ConnectionError: another process of the training was lost.
         Stopped: a signal stopped the process; the message says what was saved.
     """
     with opened(run_dir, fingerprint, exports):
@@ -119,7 +119,7 @@ def assist(replicas: Replicas, work: Callable[[], None]) -> None:
         work: takes part in all trainings of the run.
 
     Raises:
-        ConnectionError: another process is gone.
+        ConnectionError: another process was lost.
         Stopped: a signal stopped this process or another one.
     """
     if not replicas.broadcast_decision(False):

@@ -79,7 +79,7 @@ def train(problem: Problem, run_dir: Path, num_seeds: int = 1, command: str = ""
 
     Raises:
         ValueError: the directory holds a finished or another run, or training diverged.
-        ConnectionError: another process of the training is gone.
+        ConnectionError: another process of the training was lost.
         Stopped: a signal stopped the process; the message says what was saved.
     """
 
@@ -112,7 +112,7 @@ def assist(problem: Problem, num_seeds: int = 1) -> None:
 
     Raises:
         ValueError: training diverged.
-        ConnectionError: another process is gone.
+        ConnectionError: another process was lost.
         Stopped: a signal stopped this process or another one.
     """
 
@@ -153,7 +153,7 @@ def fit(
     Raises:
         Diverged: the loss, a weight or an output became NaN or infinite.
         ValueError: the directory holds another training.
-        ConnectionError: another process of the training is gone.
+        ConnectionError: another process of the training was lost.
         Stopped: a signal stopped the process; the message says what was saved.
     """
     write_json(run_dir / driver.CONFIG, config.to_dict())

@@ -64,7 +64,7 @@ def opened(run_dir: Path, fingerprint: str = "", exports: bool = False) -> Itera
                 raise ValueError(f"{run_dir}: holds a finished run; expected a new --out directory")
             logger.info("%s: training is finished; only the export is pending", run_dir)
         elif exports:
-            write_json(run_dir / UNEXPORTED, {"identity": fingerprint})
+            write_json(run_dir / UNEXPORTED, {"fingerprint": fingerprint})
         else:
             mark_exported(run_dir)
         try:
@@ -77,7 +77,7 @@ def opened(run_dir: Path, fingerprint: str = "", exports: bool = False) -> Itera
 
 def _awaits_export(run_dir: Path, fingerprint: str) -> bool:
     path = run_dir / UNEXPORTED
-    return bool(fingerprint) and path.exists() and read_json(path).get("identity") == fingerprint
+    return bool(fingerprint) and path.exists() and read_json(path).get("fingerprint") == fingerprint
 
 
 def _saved_state(run_dir: Path) -> str:

@@ -72,7 +72,7 @@ class Trainer:
         Raises:
             Diverged: the loss, a weight or an output became NaN or infinite.
             ValueError: the directory holds the checkpoint of another run, or the monitored metric does not exist.
-            ConnectionError: another process is gone.
+            ConnectionError: another process was lost.
             Stopped: a signal stopped the process, after a checkpoint was saved.
         """
         self._start()

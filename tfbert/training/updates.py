@@ -100,7 +100,7 @@ class Updater:
             By the name of each objective, the results of `Objective.losses` summed over its group in all processes.
 
         Raises:
-            ConnectionError: another process is gone.
+            ConnectionError: another process was lost.
         """
         with translated_worker_errors():
             results = [self._accumulated(objective, groups[objective.name]) for objective in self.objectives]
@@ -210,7 +210,7 @@ class Updater:
         """Give every process the chief's state and its own dropout seeds; to be called before the first update.
 
         Raises:
-            ConnectionError: another process is gone.
+            ConnectionError: another process was lost.
         """
         if self.replicas.num_workers == 1:
             return
