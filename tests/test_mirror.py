@@ -12,9 +12,8 @@ EXCEPTIONS = {
     "bench/transformers_peer", "bench/wording", "bench/workers/asking", "bench/workers/kerasnlp_fit",
     "bench/workers/litert_model", "bench/workers/load_client", "bench/workers/peer_answers",
     "bench/workers/peer_fastapi", "bench/workers/peer_litserve", "bench/workers/peer_models",
-    "bench/workers/peer_pipeline", "bench/workers/saved_model", "heads/tokens", "pretraining/commands",
-    "pretraining/config", "pretraining/guesses", "pretraining/page", "pretraining/problem", "pretraining/rows",
-    "tasks/base", "tasks/base_pooled", "tasks/base_windows", "text/items", "training/finished", "training/updates",
+    "bench/workers/peer_pipeline", "bench/workers/saved_model", "heads/tokens", "tasks/base", "tasks/base_pooled",
+    "tasks/base_windows", "text/items", "training/finished", "training/updates",
 }  # fmt: skip
 
 
