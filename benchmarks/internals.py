@@ -19,7 +19,7 @@ from tfbert.models.data import data_path
 from tfbert.models.predictor import predict_all
 from tfbert.models.saved_run import SavedRun, load_run
 from tfbert.models.task_model import Embedder, embed_sequences
-from tfbert.serving import publish
+from tfbert.serving import export_run
 from tfbert.tasks.base import FittedTask, fitted_from_json
 from tfbert.text.records import Record
 from tfbert.text.splits import Split, load_splits
@@ -171,7 +171,7 @@ def read_splits(path: Path, settings: Mapping[str, str]) -> dict[str, list[Recor
 
 def export_saved_model(run_dir: Path, model_dir: Path, precision: str = "float32") -> None:
     """Export a finished run as version 1 of a model in any directory, which `tools/export.py` does not offer."""
-    publish.export_run(run_dir, model_dir, precision)
+    export_run.export_run(run_dir, model_dir, precision)
 
 
 def multiplies_bfloat16() -> bool:

@@ -1,4 +1,4 @@
-"""tools/check.py: what training would say of the data, as a table and as JSON, and what it would refuse."""
+"""tools/check.py: warnings as a table and as JSON, and errors as in training."""
 
 import json
 
@@ -26,7 +26,7 @@ def check(folder, *args):
     return small.tools()("check", *args, *ENCODER, "--json", "found.json", cwd=folder)
 
 
-def test_lines_and_table_and_json_agree(folder):
+def test_log_table_and_json_agree(folder):
     done = check(folder, "--data", "data")
     found = json.loads((folder / "found.json").read_text(encoding="utf-8"))
     assert done.code == 0
@@ -38,7 +38,7 @@ def test_lines_and_table_and_json_agree(folder):
     assert lines[2].startswith("train 25, validation 12, test 13 examples, 3 labels")
     leak = "1 text of test is also in train (exact): test.csv:14 = train.csv:26"
     assert found["warnings"][0] == ["leak", leak]
-    assert done.out.splitlines()[0].split() == ["warning", "what", "was", "found"]
+    assert done.out.splitlines()[0].split() == ["warning", "description"]
     assert leak in " ".join(done.out.split())
     assert leak not in done.err
     assert (found["refused"], found["task"], found["encoder"]) == ([], "classification", "tiny")
@@ -47,7 +47,7 @@ def test_lines_and_table_and_json_agree(folder):
     assert not list(folder.glob("runs/*")) and not list(folder.glob("saved_models/*"))
 
 
-def test_data_without_a_warning(folder):
+def test_data_without_warnings(folder):
     done = check(folder, "--data", "clean")
     assert (done.code, done.out) == (0, "no warnings\n")
     assert json.loads((folder / "found.json").read_text(encoding="utf-8"))["warnings"] == []
@@ -67,7 +67,7 @@ def test_data_without_a_warning(folder):
         (["--data", "nowhere"], "nowhere: no such file or directory"),
     ],
 )
-def test_what_training_would_refuse_is_refused(folder, args, reason):
+def test_data_that_training_would_reject_are_rejected(folder, args, reason):
     done = check(folder, *args)
     assert done.code == 2
     last = done.err.splitlines()[-1]
@@ -78,7 +78,7 @@ def test_what_training_would_refuse_is_refused(folder, args, reason):
     assert (trained.code, trained.err.splitlines()[-1]) == (2, last.replace("check: ", "train: ", 1))
 
 
-def test_all_reasons_are_reported_together(folder):
+def test_all_errors_are_reported_together(folder):
     rows = "".join(f"退款在哪里{i},{'ab'[i % 2]},{i % 2}\n" for i in range(60))
     (folder / "chinese.csv").write_text(f"text,label,rejected\n{rows}", encoding="utf-8")
     done = check(folder, "--data", "chinese.csv")

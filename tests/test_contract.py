@@ -16,10 +16,11 @@ from support.stock_servers import OLDER_PYTHON, asked_by_loader, assert_answers,
 from tfbert.config import Config, DataConfig, override, paths, value_at
 from tfbert.models.build import build_models
 from tfbert.models.saved_run import load_run
-from tfbert.serving import deployment, fidelity, litert, publish
-from tfbert.serving.lines import items_of
+from tfbert.serving import deployment, export_run, litert, precision_comparison
+from tfbert.serving.evaluate import evaluate
+from tfbert.serving.input_spec import InputSpec
+from tfbert.serving.requests import read_items
 from tfbert.serving.saved_predictor import SavedPredictor
-from tfbert.serving.scoring import evaluate
 from tfbert.serving.verify import check
 from tfbert.space import check_space
 from tfbert.tasks.base import fitted_from_json, list_tasks, load_task
@@ -90,8 +91,8 @@ def exported(run_dir, tmp_path_factory):
     """Return the version's directory and what its verification found."""
     with pytest.MonkeyPatch.context() as patch:
         # In this process: one that imports TensorFlow for each task takes long, and test_verify.py has one.
-        patch.setattr(publish, "verify", check)
-        return publish.export_run(run_dir, tmp_path_factory.mktemp("models") / "model")
+        patch.setattr(export_run, "verify", check)
+        return export_run.export_run(run_dir, tmp_path_factory.mktemp("models") / "model")
 
 
 @pytest.fixture(scope="module")
@@ -310,14 +311,16 @@ def test_litert_answers_nearly_the_same(run_dir, problem, tmp_path):
         assert found.get("equal_fraction", 1) > 0.9
         # Of logits, probabilities and the user's units.
         assert found.get("mean_difference", 0) < 0.1
-    ask = litert.reader((tmp_path / "lite" / "model.tflite").read_bytes())
+    ask = litert.sequence_predictor((tmp_path / "lite" / "model.tflite").read_bytes())
     row = {name: np.zeros([1, SMALL["encoder.sequence_length"]], np.int32) for name in description["inputs"]}
     row["padding_mask"][:, :3] = 1
     assert ask(row).keys() == compared["outputs"].keys()
 
 
 def test_matrices_in_bfloat16_answer_nearly_the_same(run_dir, finished):
-    compared = fidelity.compare(finished, fidelity.by_sequences(load_run(run_dir, "bfloat16").predictor))
+    compared = precision_comparison.compare(
+        finished, precision_comparison.sequence_predictor(load_run(run_dir, "bfloat16").predictor)
+    )
     assert compared["split"] == "test" and compared["num_rows"] > 0
     differences = [found.get("mean_difference", 0) for found in compared["outputs"].values()]
     assert 0 < max(differences) < 0.1
@@ -337,16 +340,15 @@ def test_reloaded_answers_equal_the_trained_models(predictor, finished, expected
 
 def test_its_samples_are_asked_about_as_they_were_learned(problem, task):
     reader = problem.splits["test"].reader
-    items = list(
-        items_of([], str(reader.path), {each.name: 1 + each.many for each in problem.task.inputs}, DataConfig())
-    )
+    inputs = {each.name: InputSpec(each.spec.dtype.name, each.many) for each in problem.task.inputs}
+    items = list(read_items([], str(reader.path), inputs, DataConfig()))
     assert items == [problem.task.inputs_of(record) for record in reader]
 
 
 def test_answers_without_padding_do_not_depend_on_the_batch(predictor, finished):
     samples = finished.samples
     together, alone = (
-        [without_padding(item, answer) for item, answer in predictor.answers(samples, batch_size)]
+        [without_padding(item, answer) for item, answer in predictor.predict(samples, batch_size)]
         for batch_size in (len(samples), 1)
     )
     lengths = [
@@ -368,7 +370,9 @@ def test_scores_of_the_saved_model_are_those_of_the_report(exported, run_dir, ta
 @needs_older
 def test_the_tensorflow_of_stock_servers_answers_alike(exported, finished, tmp_path):
     path = tmp_path / "expected.json"
-    path.write_text(json.dumps({"items": finished.samples, "expected": publish.expected(finished)}), encoding="utf-8")
+    path.write_text(
+        json.dumps({"items": finished.samples, "expected": export_run.expected_outputs(finished)}), encoding="utf-8"
+    )
     found = said_by(OLDER_PYTHON, "older_tensorflow.py", exported[0], path, cwd=tmp_path)
     assert found["tensorflow"].startswith("2.20.")
     assert found["session"] < 1e-5

@@ -34,7 +34,12 @@ ROOMS = [
 ]
 HEAVY = ["tensorflow", "tensorflow_text", "keras", "keras_hub", "keras_tuner", "sklearn", "matplotlib"]
 LIGHT = ["tfbert", "tfbert.imports", "tfbert.config", "tfbert.space", "tfbert.encoder.presets"]
-LIGHT += ["tfbert.serving.client", "tfbert.serving.client_rest", "tfbert.serving.client_grpc", "tfbert.serving.lines"]
+LIGHT += [
+    "tfbert.serving.client",
+    "tfbert.serving.client_rest",
+    "tfbert.serving.client_grpc",
+    "tfbert.serving.requests",
+]
 MAX_FILE_LINES, MAX_FUNCTION_LINES, MAX_TOOL_LINES = 400, 60, 90
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef

@@ -1,4 +1,4 @@
-"""The command line: what it is, and what it says when something is wrong with what it is given."""
+"""The command lines of the tools: options, output, and error messages."""
 
 import json
 import subprocess
@@ -8,7 +8,7 @@ import pytest
 from support import small
 
 HELP = {"-h", "--help"}
-# The names that users have in scripts: none goes away or changes without a thought.
+# The options that users have in scripts: none may disappear or change accidentally.
 OPTIONS = {
     "train": {
         "--task", "--data", "--encoder", "--out", "--name", "--seed", "--seeds", "--config", "--set", "--adapt",
@@ -16,7 +16,7 @@ OPTIONS = {
     },
     "pretrain": {
         "what", "--corpus", "--prepared", "--encoder", "--from-scratch", "--vocabulary", "--size", "--out", "--show",
-        "--seed", "--config", "--set", "--allow-code", "--beam",
+        "--seed", "--config", "--set", "--allow-code", "--list", "--beam",
     },
     "search": {
         "--task", "--data", "--encoder", "--algorithm", "--trials", "--hours", "--executions", "--confirm", "--keep",
@@ -46,10 +46,10 @@ OPTIONS = {
     },
     "export": {"run", "--name", "--precision", "--vectors", "--huggingface", "--litert", "--deploy", "--cores"},
 }  # fmt: skip
-# Lines that may come before the error: how files were interpreted, and what the data are.
+# Log lines that may precede the error: how files were read, and statistics of the data.
 BEFORE = ("train.csv", "test.csv", "wrong.csv", "train 24, ", "length of train", "unknown tokens")
 SMALL = small.assignments({"encoder.name": "tiny", "encoder.sequence_length": 32, "train.epochs": 1})
-# Arguments of train, and the one line it answers with.
+# Arguments of train, and the error message.
 MISTAKES = {
     "task": (["--task", "clasification"], "task 'clasification' is not one of"),
     "misspelt path": (["--set", "train.learning_rat=1"], "config has no field 'train.learning_rat'; did you mean"),
@@ -68,7 +68,7 @@ MISTAKES = {
     "config is a directory": (["--config", "data"], "data"),
     "broken config": (["--config", "broken.json"], "broken.json"),
     "out is a file": (["--data", "data", "--out", "broken.json"], "broken.json"),
-    "seeds": (["--seeds", "0"], "--seeds 0: wanted 1 or more"),
+    "seeds": (["--seeds", "0"], "--seeds 0: expected 1 or more"),
     "name elsewhere": (["--data", "data", "--name", "../../x"], "--name '../../x': expected the name of one directory"),
     "no name": (["--data", "data", "--name", ""], "--name '': expected the name of one directory"),
 }
@@ -93,7 +93,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def mistakes(folder):
-    """Make all mistakes at once."""
+    """Run train with each of the mistakes."""
     tools = small.tools()
     steps = [tools.step("train", *SMALL, *arguments, cwd=folder) for arguments, _ in MISTAKES.values()]
     return dict(zip(MISTAKES, [done for (done,) in tools.run(*[[step] for step in steps])], strict=True))
@@ -102,37 +102,36 @@ def mistakes(folder):
 @pytest.mark.parametrize("name", OPTIONS)
 def test_command_line(name):
     parser = small.load_tool(name).build_parser()
-    found = set()
+    options = set()
     for action in parser._actions:
-        found |= set(action.option_strings or [action.dest])
+        options |= set(action.option_strings or [action.dest])
         assert action.help
-    assert found - HELP == OPTIONS[name]
+    assert options - HELP == OPTIONS[name]
     assert parser.prog == name
 
 
 @pytest.mark.parametrize("mistake", MISTAKES)
 def test_a_mistake_is_one_clear_line(mistakes, mistake):
-    done, wanted = mistakes[mistake], MISTAKES[mistake][1]
+    done, message = mistakes[mistake], MISTAKES[mistake][1]
     assert done.code == 2, done.err
-    # How files were interpreted, and what the data checks have to say, may come before.
     *before, last = done.err.splitlines()
     assert all(line.startswith(BEFORE) for line in before), done.err
     assert last.startswith("train: ")
-    assert wanted in last
+    assert message in last
     assert done.out == ""
 
 
-def test_a_mistake_in_a_process_of_its_own(tmp_path):
-    # The same without anything that the tests' own way to start tools might add or hide.
+def test_a_mistake_in_a_fresh_process(tmp_path):
+    # Without the tests' way of starting tools, which might add or hide something.
     command = [sys.executable, small.TOOLS / "evaluate.py", "nowhere", "--data", "x.csv"]
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr == "evaluate: nowhere: holds no SavedModel; wanted saved_models/NAME or a version in it\n"
+    assert done.stderr == "evaluate: nowhere: contains no SavedModel; expected saved_models/NAME or a version in it\n"
 
 
 @pytest.fixture(scope="module")
 def finished(folder):
-    """Do what a person does: train with an export, then export again, evaluate both, and get the data wrong."""
+    """Run the tools as a user would: train, export, deploy and evaluate, also with mistakes."""
     tools = small.tools()
     run_dir, model_dir = small.finished_run()
     test = run_dir.parent / "data" / "test.csv"
@@ -167,7 +166,7 @@ def finished(folder):
     return dict(zip(chains, tools.run(*chains.values()), strict=True)), run_dir
 
 
-def test_train_says_where_everything_is(finished, folder):
+def test_train_prints_scores_and_paths(finished, folder):
     (first,) = finished[0]["train"]
     assert first.code == 0, first.err
     assert "test accuracy" in first.out
@@ -177,7 +176,7 @@ def test_train_says_where_everything_is(finished, folder):
     assert len(list((folder / "runs" / "classification").iterdir())) == 1
 
 
-def test_run_and_saved_model_score_alike(finished):
+def test_run_and_saved_model_have_equal_scores(finished):
     done, run_dir = finished
     by_run, by_model, by_directory = [
         json.loads(done[f"evaluate {name}"][0].out) for name in ("run", "model", "directory")
@@ -199,12 +198,12 @@ def test_export_again(finished, folder):
     assert 'cpu: "2"' in deployment
 
 
-def test_deploy_what_is_exported_already(finished, folder):
+def test_deploy_an_exported_model(finished, folder):
     rendered, refused = finished[0]["deploy"]
     assert rendered.code == 0, rendered.err
     assert "image: model:1" in (folder / "rendered" / "kubernetes" / "base" / "serving.yaml").read_text()
     assert (refused.code, refused.err.count("\n")) == (2, 1)
-    assert "export: data: is not empty; wanted a new directory" in refused.err
+    assert "export: data: is not empty; expected a new directory" in refused.err
 
 
 @pytest.mark.parametrize(
@@ -213,13 +212,13 @@ def test_deploy_what_is_exported_already(finished, folder):
         ("unknown label", UNKNOWN),
         ("unknown label of a model", UNKNOWN),
         ("no data", "nowhere.csv"),
-        ("deploy under a bad name", "export: model name '银行': wanted at most 40 of"),
-        ("cores of nothing", "export: --cores says how to deploy; wanted --deploy DIR with it"),
-        ("precision of a form", "export: --precision is of a new SavedModel; wanted it without --litert"),
-        ("precision of what is exported", "export: --precision is of a new SavedModel; wanted a run with it, not "),
+        ("deploy under a bad name", "export: model name '银行': expected at most 40 of"),
+        ("cores of nothing", "export: --cores applies to a deployment; add --deploy DIR"),
+        ("precision of a form", "export: --precision applies to a new SavedModel; it cannot be combined with --litert"),
+        ("precision of what is exported", "export: --precision applies to a new SavedModel; expected a run, not "),
         ("name of an export", "export: --name 'a/b': expected the name of one directory"),
         ("name of a search", "search: --name '..': expected the name of one directory"),
-        ("no run", "export: data: holds no finished run; wanted a directory with report.json"),
+        ("no run", "export: data: contains no finished run; expected a directory with report.json"),
     ],
 )
 def test_mistakes_of_the_other_tools(finished, case, message):
@@ -236,3 +235,13 @@ def test_list(finished):
     for known in ("classification", "minilm", "tiny", "train.learning_rate", "0.0002"):
         assert known in done.out
     assert "labelled parts of a text (also: ner, " in done.out
+
+
+def test_long_lists_of_a_sample_prediction_are_not_printed(monkeypatch):
+    exporting = small.load_tool("exporting")
+    version_dir = small.finished_run()[1] / "1"
+    [(item, outputs)] = exporting.predict(version_dir, [{"text": "my card pin"}])
+    assert item == {"text": "my card pin"} and outputs["label"] == "card" and len(outputs["probabilities"]) == 3
+    monkeypatch.setattr(exporting, "_MAX_LIST", 2)
+    [(_, short)] = exporting.predict(version_dir, [{"text": "my card pin"}])
+    assert short.keys() == outputs.keys() - {"probabilities"}

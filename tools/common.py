@@ -1,4 +1,4 @@
-"""What every tool does: quiet TensorFlow, log lines for a person, one clear line and exit code 2 for bad input."""
+"""Shared by all tools: quiet imports, logging, error messages and exit codes."""
 
 import argparse
 import logging
@@ -14,12 +14,12 @@ import quiet
 from tfbert.files import check_name, is_disk_full
 from tfbert.training import interrupts
 
-# Read by TensorFlow's C++ part when it is loaded; its start-up notes mean nothing to a user.
+# TensorFlow's C++ libraries read this when they are loaded; their startup messages are of no use to a user.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 RUNS_DIR = Path("runs")
 SAVED_MODELS_DIR = Path("saved_models")
-# Part of the checkout, wherever the tool is called from.
+# In the checkout, independent of the working directory.
 DEPLOY_DIR = Path(__file__).resolve().parent.parent / "deploy"
 
 
@@ -32,22 +32,22 @@ def run(
 ) -> None:
     """Parse the command line, call `main`, and exit.
 
-    What `main` needs is imported for it: TensorFlow alone, as a server has it, or Keras too, or nothing.
-    A `ValueError`, a file that cannot be used, or a full disk is shown as one line, with exit code 2. Ctrl-C and
-    SIGTERM end with 130 and 143, and with a line that says what was saved.
+    A `ValueError`, an unusable file or a full disk is reported in one line, with exit code 2. After Ctrl-C and SIGTERM
+    the exit codes are 130 and 143, and the last line says what was saved.
 
     Args:
-        main: does the work.
-        parser: of the command line.
-        needs: says what to import.
-        resumes: whether the same command, started again, goes on where it was stopped.
-        catches_sigterm: whether SIGTERM outside of a training ends with such a line too, or silently.
+        main: the tool's main function.
+        parser: the parser of the command line.
+        needs: returns what to import before `main` is called: TensorFlow without Keras as in a server, both, or
+            nothing.
+        resumes: whether the same command continues a stopped run.
+        catches_sigterm: whether SIGTERM outside of training prints such a line too, instead of ending silently.
     """
-    # Intermixed: `predict MODEL --version 3 TEXT` has an option between its arguments.
+    # Intermixed because options may stand between positional arguments: `predict MODEL --version 3 TEXT`.
     options = parser.parse_intermixed_args()
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     logging.getLogger("tfbert").setLevel(logging.INFO)
-    # It warns of every model after the first few that it traces one more, which is what we want of it.
+    # TensorFlow warns about repeated tracing when a process builds several models, as it should here.
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
     if catches_sigterm:
         interrupts.catch_sigterm()
@@ -59,7 +59,7 @@ def run(
             quiet.import_quietly(with_keras=needed == "keras")
         main(options)
     except BrokenPipeError:
-        # The reader of our output, such as `head`, has gone. Nothing more can be written, not even at exit.
+        # The reader of the output, such as `head`, has closed it. Nothing can be written any more, not even at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except Exception as error:
         if os.environ.get("TFBERT_DEBUG") or not (isinstance(error, ValueError | OSError) or is_disk_full(error)):
@@ -68,7 +68,7 @@ def run(
         sys.exit(2)
     except KeyboardInterrupt as error:
         stopped = error if isinstance(error, interrupts.Stopped) else interrupts.Stopped()
-        # What goes on must not drop what was saved.
+        # The suggested command must not discard what was saved.
         arguments = [argument for argument in sys.argv if argument != "--restart"]
         command = shlex.join(["python", *arguments]) if resumes else ""
         print(f"{parser.prog}: {stopped.describe(command)}", file=sys.stderr)

@@ -1,4 +1,4 @@
-"""Score a run or a SavedModel on labelled data: metrics with confidence intervals, as JSON."""
+"""Evaluate a run or a SavedModel on labelled data: print metrics with confidence intervals as JSON."""
 
 import argparse
 import json
@@ -10,7 +10,9 @@ import common
 def build_parser() -> argparse.ArgumentParser:
     """Return the command line of this tool."""
     parser = argparse.ArgumentParser(prog="evaluate", description=__doc__)
-    parser.add_argument("model", metavar="RUN_OR_SAVED_MODEL", type=Path, help="runs/... or saved_models/NAME[/N]")
+    parser.add_argument(
+        "model", metavar="RUN_OR_SAVED_MODEL", type=Path, help="run directory, or saved_models/NAME[/VERSION]"
+    )
     parser.add_argument(
         "--data", metavar="PATH", required=True, help="a labelled file, or a directory with a test split"
     )
@@ -19,9 +21,9 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def main(options: argparse.Namespace) -> None:
-    """Print scores."""
+    """Evaluate and print the metrics."""
     from tfbert.config import parse_assignments
-    from tfbert.serving.scoring import evaluate
+    from tfbert.serving.evaluate import evaluate
 
     report = evaluate(options.model, options.data, parse_assignments(options.set))
     print(json.dumps(report, indent=2, ensure_ascii=False))

@@ -1,38 +1,56 @@
-"""The end of training and of a search: the export of a finished run, and what it answers to two samples."""
+"""The end of training and of a search: exports the finished run, and prints predictions for two samples."""
 
 import json
 from pathlib import Path
 
 import common
 
+# Longer lists, such as the probabilities of many labels, are not printed.
+_MAX_LIST = 10
+
 
 def export(run_dir: Path, name: str, whole_dir: Path) -> None:
-    """Export a finished run, and print where the SavedModel is and what it answers.
+    """Export a finished run, and print the path of the SavedModel and some of its predictions.
 
     Args:
-        run_dir: of the run.
-        name: of the model in saved_models/.
-        whole_dir: of the training or search that the run is the result of.
+        run_dir: the run to export.
+        name: the name of the model in saved_models/.
+        whole_dir: the directory of the training or search that produced the run.
 
     Raises:
-        ValueError: another process is exporting it, or has done so meanwhile.
+        ValueError: another process is exporting the run, or has exported it.
         Stopped: a signal stopped the process.
     """
     from tfbert.files import locked
     from tfbert.models import saved_run
-    from tfbert.serving import publish
+    from tfbert.serving import export_run
     from tfbert.training.interrupts import Stopped
     from tfbert.training.run_dir import UNEXPORTED, exported
 
-    # Training has let go of the directory, so the same command may have been started again.
+    # Training has released its lock on the directory, so the same command may have been started again.
     with locked(whole_dir, "exporting it"):
         if not (whole_dir / UNEXPORTED).exists():
             raise ValueError(f"{whole_dir}: has been exported by another process")
-        version_dir, checked = publish.export_run(run_dir, common.SAVED_MODELS_DIR / name)
+        version_dir, checked = export_run.export_run(run_dir, common.SAVED_MODELS_DIR / name)
         exported(whole_dir)
     try:
         print(f"saved model {version_dir}  (verified on {checked['num_items']} requests in a fresh process)")
-        for item, answer in publish.ask(version_dir, saved_run.load_run(run_dir).samples[:2]):
-            print(f"  {'  '.join(map(repr, item.values()))}\n    -> {json.dumps(answer, ensure_ascii=False)}")
+        for item, prediction in predict(version_dir, saved_run.load_run(run_dir).samples[:2]):
+            print(f"  {'  '.join(map(repr, item.values()))}\n    -> {json.dumps(prediction, ensure_ascii=False)}")
     except KeyboardInterrupt as error:
         raise Stopped.by(error, f"stopped; all is done: the SavedModel is {version_dir}", is_done=True) from error
+
+
+def predict(version_dir: Path, items: list) -> list[tuple]:
+    """Return items with their predictions by the SavedModel, without padding and without long lists."""
+    from tfbert.serving.saved_predictor import SavedPredictor
+    from tfbert.tasks.base_outputs import without_padding
+
+    return [
+        (
+            item,
+            {name: value for name, value in outputs.items() if not isinstance(value, list) or len(value) <= _MAX_LIST},
+        )
+        for item, padded in SavedPredictor(version_dir).predict(items)
+        for outputs in [without_padding(item, padded)]
+    ]

@@ -1,4 +1,4 @@
-"""What `--list` prints: tasks, encoders, and the config fields with their defaults, allowed values and meaning."""
+"""Output of `--list`: tasks, encoders, and config fields with defaults, allowed values and descriptions."""
 
 import shutil
 import textwrap
@@ -6,10 +6,10 @@ from collections.abc import Iterable
 
 
 def print_list(task: str | None) -> None:
-    """Print what can be chosen for training.
+    """Print tasks, encoders, and the config fields of a task.
 
     Args:
-        task: whose config fields are printed; `None` prints the tasks and encoders too, and the fields of the default.
+        task: the task whose config fields are printed; `None` for the default task.
     """
     from tfbert.encoder.presets import list_encoders
     from tfbert.tasks.base import list_tasks, load_task
@@ -18,8 +18,8 @@ def print_list(task: str | None) -> None:
     print("tasks")
     for name in list_tasks():
         definition = load_task(name)
-        also = f" (also: {', '.join(definition.aliases)})" if definition.aliases else ""
-        print(f"  {name:32}{definition.title}{also}")
+        aliases = f" (also: {', '.join(definition.aliases)})" if definition.aliases else ""
+        print(f"  {name:32}{definition.title}{aliases}")
     print("encoders")
     for name, description in list_encoders():
         print(f"  {name:32}{description}")
@@ -35,14 +35,14 @@ def print_pretraining_list() -> None:
 
     print("config fields (--set), with their defaults")
     config = PretrainConfig()
-    print_fields((path, value_at(config, path), *about) for path, about in describe(PretrainConfig).items())
+    print_fields((path, value_at(config, path), *details) for path, details in describe(PretrainConfig).items())
 
 
 def print_fields(fields: Iterable[tuple]) -> None:
-    """Print config fields: path and default, and below them the allowed values and the description.
+    """Print config fields: path and default, and below them description and allowed values.
 
     Args:
-        fields: path, default, allowed values and description of each.
+        fields: for each field its path, default, allowed values and description.
     """
     width = max(60, shutil.get_terminal_size().columns - 1)
     for path, default, allowed, description in fields:

@@ -1,8 +1,9 @@
-"""Ask a SavedModel, or a server that has it: texts in, one JSON line each out."""
+"""Predict texts with a SavedModel, in this process or on a server, and print one JSON object per line."""
 
 import argparse
 import collections
 import json
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,71 +11,79 @@ from pathlib import Path
 import common
 from tqdm import tqdm
 
+# JSON escapes can produce lone surrogates, which cannot be written as UTF-8.
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the command line of this tool."""
     parser = argparse.ArgumentParser(prog="predict", description=__doc__)
-    parser.add_argument("model", metavar="SAVED_MODEL", help="saved_models/NAME, or one version of it; its name there")
+    parser.add_argument("model", metavar="SAVED_MODEL", help="saved_models/NAME[/VERSION], or its name on the server")
     parser.add_argument("texts", metavar="TEXT", nargs="*", help="a text, or a JSON object with the model's inputs")
-    parser.add_argument("--file", metavar="F", help=".csv, .tsv, .jsonl, .json, or a TEXT per line (- for stdin)")
+    parser.add_argument("--file", metavar="FILE", help=".csv, .tsv, .jsonl, .json, or one TEXT per line (- for stdin)")
     parser.add_argument("--columns", metavar="INPUT=NAME", help="columns or keys of the inputs, such as text=review")
-    parser.add_argument("--set", metavar="data.FIELD=VALUE", action="append", default=[], help="how the file is read")
-    parser.add_argument("--server", metavar="HOST:PORT", help="of REST, or grpc://HOST:PORT; nothing is loaded here")
+    parser.add_argument("--set", metavar="data.FIELD=VALUE", action="append", default=[], help="how to read the file")
+    parser.add_argument("--server", metavar="ADDRESS", help="server to use: HOST:PORT for REST, or grpc://HOST:PORT")
     parser.add_argument("--header", metavar="NAME:VALUE", action="append", default=[], help="sent to the server")
-    parser.add_argument("--ca", metavar="FILE", help="certificates for https:// and grpcs:// (default: the system's)")
-    parser.add_argument("--version", metavar="N", type=int, help="of the model (default: the highest)")
-    parser.add_argument("--batch-size", metavar="N", type=int, default=64, help="texts at once (default: %(default)s)")
+    parser.add_argument(
+        "--ca", metavar="FILE", help="CA certificates for https:// and grpcs:// (default: the system's)"
+    )
+    parser.add_argument("--version", metavar="N", type=int, help="version of the model (default: the highest)")
+    parser.add_argument(
+        "--batch-size", metavar="N", type=int, default=64, help="texts per batch (default: %(default)s)"
+    )
     return parser
 
 
 def main(options: argparse.Namespace) -> None:
-    """Stream answers to standard output in the order of the texts."""
+    """Stream predictions to standard output in the order of the texts."""
     if bool(options.texts) == bool(options.file):
-        raise ValueError("wanted either TEXT arguments or --file F, not both and not neither")
-    from tfbert.serving import lines
+        raise ValueError("give either TEXT arguments or --file")
+    from tfbert.serving import requests
     from tfbert.tasks.base_outputs import without_padding
 
-    data = lines.reading(options.columns, options.set)
-    asker = _Remote(options) if options.server else _local(options)
-    items = lines.items_of(options.texts, options.file, asker.input_ranks, data)
-    answers = asker.answers(items, options.batch_size)
-    # Where the answers are on the screen, they show how far it is; and a log file wants no bar.
-    for item, answer in tqdm(answers, unit="text", disable=sys.stdout.isatty() or None):
-        sys.stdout.write(json.dumps({**item, **without_padding(item, answer)}, ensure_ascii=False) + "\n")
+    data = requests.data_config(options.columns, options.set)
+    predictor = _RemotePredictor(options) if options.server else _local_predictor(options)
+    items = requests.read_items(options.texts, options.file, predictor.inputs, data)
+    predictions = predictor.predict(items, options.batch_size)
+    # No progress bar where predictions appear on the screen, nor in a log file.
+    for item, outputs in tqdm(predictions, unit="text", disable=sys.stdout.isatty() or None):
+        line = json.dumps({**item, **without_padding(item, outputs)}, ensure_ascii=False)
+        sys.stdout.write(_SURROGATE.sub("\ufffd", line) + "\n")
     sys.stdout.flush()
 
 
-def _local(options: argparse.Namespace):
+def _local_predictor(options: argparse.Namespace):
     from tfbert.serving.saved_predictor import SavedPredictor
 
-    # Whoever writes lines into a pipe may wait for their answers before the next.
+    # A program that writes lines into a pipe may wait for each prediction, so do not read ahead.
     num_pooled = 16 if options.file and Path(options.file).is_file() else 1
     return SavedPredictor(Path(options.model), options.version, num_pooled)
 
 
-class _Remote:
+class _RemotePredictor:
     def __init__(self, options: argparse.Namespace):
         from tfbert.serving.client import Client
 
         for header in options.header:
             if not all(header.partition(":")):
-                raise ValueError(f"--header '{header}': wanted NAME:VALUE")
-        parts = (header.partition(":") for header in options.header)
+                raise ValueError(f"--header '{header}': expected NAME:VALUE")
+        headers = (header.partition(":") for header in options.header)
         self.client = Client(
             options.server,
             options.model,
             version=options.version,
             batch_size=options.batch_size,
-            headers={name.strip().lower(): value.strip() for name, _, value in parts},
+            headers={name.strip().lower(): value.strip() for name, _, value in headers},
             ca_path=options.ca,
         )
-        self.input_ranks = self.client.input_ranks()
+        self.inputs = self.client.inputs()
 
-    def answers(self, items, batch_size: int) -> Iterator[tuple[dict, dict]]:
-        """Yield each item with its answer."""
-        asked: collections.deque = collections.deque()
-        for answer in self.client.predict(item for item in items if asked.append(item) is None):
-            yield asked.popleft(), dict(sorted(answer.items())) if isinstance(answer, dict) else {"output": answer}
+    def predict(self, items, batch_size: int) -> Iterator[tuple[dict, dict]]:
+        """Yield each item with its prediction."""
+        sent: collections.deque = collections.deque()
+        for outputs in self.client.predict(item for item in items if sent.append(item) is None):
+            yield sent.popleft(), dict(sorted(outputs.items())) if isinstance(outputs, dict) else {"output": outputs}
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Pretrain BERT on text: go on from an encoder, or start from nothing; an encoder that tasks take out."""
+"""Pretrain BERT on text, from an existing encoder or from scratch; the result is an encoder for tasks."""
 
 import argparse
 import shlex
@@ -17,28 +17,32 @@ def build_parser() -> argparse.ArgumentParser:
         nargs="?",
         choices=["train", "vocabulary", "prepare"],
         default="train",
-        help="train an encoder (default), only its vocabulary, or only prepare rows, for another machine",
+        help="train an encoder (default) or only its vocabulary, or prepare sequences for another machine",
     )
     parser.add_argument("--corpus", metavar="PATH", nargs="+", help="files or directories (default: a small sample)")
-    parser.add_argument("--prepared", metavar="DIR", help="rows that `prepare` made, instead of a corpus")
+    parser.add_argument("--prepared", metavar="DIR", help="output of `prepare`, instead of a corpus")
     start = parser.add_mutually_exclusive_group()
-    start.add_argument("--encoder", metavar="NAME_OR_DIR", help="to go on from, one of tools/train.py --list")
-    start.add_argument("--from-scratch", action="store_true", help="a new encoder of the sizes encoder.*")
-    parser.add_argument("--vocabulary", metavar="FILE", help="of a new encoder (default: trained on the corpus)")
-    parser.add_argument("--size", metavar="N", type=int, help="tokens of a vocabulary that is trained")
-    parser.add_argument("--out", metavar="PATH", type=Path, help="run directory; of `vocabulary` the file")
-    parser.add_argument("--show", metavar="N", type=int, help="print N rows with their masks, and train nothing")
-    parser.add_argument("--seed", metavar="N", type=int, help="of weights, order, masks and dropout")
+    start.add_argument("--encoder", metavar="NAME_OR_DIR", help="encoder to start from, as in train --list")
+    start.add_argument("--from-scratch", action="store_true", help="new encoder with the sizes in encoder.*")
+    parser.add_argument(
+        "--vocabulary", metavar="FILE", help="vocabulary of a new encoder (default: trained on the corpus)"
+    )
+    parser.add_argument("--size", metavar="N", type=int, help="size of the vocabulary to train, in tokens")
+    parser.add_argument("--out", metavar="PATH", type=Path, help="run directory; for `vocabulary`, the file")
+    parser.add_argument("--show", metavar="N", type=int, help="print N masked sequences instead of training")
+    parser.add_argument("--seed", metavar="N", type=int, help="random seed for weights, data order, masks and dropout")
     parser.add_argument("--config", metavar="FILE", type=Path, help="config.json of an earlier run")
     parser.add_argument("--set", metavar="SECTION.FIELD=VALUE", action="append", default=[], help="any config field")
-    parser.add_argument("--allow-code", action="store_true", help="let --set examples.segmenter=MODULE:FUNCTION run")
+    parser.add_argument("--allow-code", action="store_true", help="allow --set examples.segmenter=MODULE:FUNCTION")
     parser.add_argument("--list", action="store_true", help="print the config fields and exit")
-    parser.add_argument("--beam", metavar="OPTIONS", nargs="?", const="", help="by Apache Beam, with these options")
+    parser.add_argument(
+        "--beam", metavar="OPTIONS", nargs="?", const="", help="prepare with Apache Beam and these pipeline options"
+    )
     return parser
 
 
 def read_config(options: argparse.Namespace):
-    """Return the config: defaults, then --config, then --set and the options of their own."""
+    """Return the config: the defaults, overridden by --config, then by --set and other options."""
     from tfbert.config import from_dict, override, parse_assignments
     from tfbert.files import read_json
     from tfbert.pretraining import segmenters
@@ -62,7 +66,7 @@ def read_config(options: argparse.Namespace):
 
 
 def main(options: argparse.Namespace) -> None:
-    """Do what is asked and say where it is."""
+    """Run the command and print where its output is."""
     if options.list:
         listing.print_pretraining_list()
         return

@@ -1,4 +1,4 @@
-"""Search the hyperparameters of a task with Keras Tuner: data in; the best config, a report and a SavedModel out."""
+"""Tune the hyperparameters of a task with Keras Tuner: write the best config, a report and a SavedModel."""
 
 import argparse
 import os
@@ -13,29 +13,31 @@ import exporting
 def build_parser() -> argparse.ArgumentParser:
     """Return the command line of this tool."""
     parser = argparse.ArgumentParser(prog="search", description=__doc__, allow_abbrev=False)
-    parser.add_argument("--task", help="as for tools/train.py (default: classification, or the task of --config)")
+    parser.add_argument("--task", help="task name, as in train --list (default: classification, or that of --config)")
     parser.add_argument("--data", metavar="PATH", help="directory with train[, validation, test], or one file")
-    parser.add_argument("--encoder", metavar="NAME_OR_DIR", help="as for tools/train.py")
+    parser.add_argument("--encoder", metavar="NAME_OR_DIR", help="encoder, as for train")
     parser.add_argument("--algorithm", default="bayesian", help="bayesian, hyperband, random or grid (%(default)s)")
-    parser.add_argument("--trials", metavar="N", type=int, help="most trials (default: 20, or the algorithm's own)")
-    parser.add_argument("--hours", metavar="H", type=float, help="begin no trial after so long")
-    parser.add_argument("--executions", metavar="K", type=int, default=1, help="seeds of a trial (%(default)s)")
-    parser.add_argument("--confirm", metavar="K", type=int, default=3, help="fresh seeds for the best (%(default)s)")
+    parser.add_argument("--trials", metavar="N", type=int, help="most trials (default: 20, or set by the algorithm)")
+    parser.add_argument("--hours", metavar="H", type=float, help="start no trial after H hours")
+    parser.add_argument("--executions", metavar="K", type=int, default=1, help="random seeds per trial (%(default)s)")
+    parser.add_argument("--confirm", metavar="K", type=int, default=3, help="new seeds for the best (%(default)s)")
     parser.add_argument("--keep", metavar="K", type=int, default=1, help="trials that keep weights (%(default)s)")
-    parser.add_argument("--stop-hopeless", action="store_true", help="end trials early that are worse than most")
-    parser.add_argument("--workers", metavar="N", type=int, help="processes on this machine that run trials")
-    parser.add_argument("--space", metavar="FILE", type=Path, help="JSON, instead of the task's own search space")
+    parser.add_argument("--stop-hopeless", action="store_true", help="stop trials early that are worse than most")
+    parser.add_argument("--workers", metavar="N", type=int, help="number of processes on this machine")
+    parser.add_argument("--space", metavar="FILE", type=Path, help="JSON search space (default: that of the task)")
     parser.add_argument("--out", metavar="DIR", type=Path, help="directory (default: runs/TASK-search/TIME-HASH)")
-    parser.add_argument("--name", help="of the SavedModel in saved_models/ (default: from the data's name)")
-    parser.add_argument("--config", metavar="FILE", type=Path, help="config.json of an earlier run, to search around")
-    parser.add_argument("--set", metavar="PATH=VALUE", action="append", default=[], help="config, or search.space.PATH")
-    parser.add_argument("--restart", action="store_true", help="drop an unfinished search and start over")
+    parser.add_argument("--name", help="name of the model in saved_models/ (default: the name of the data)")
+    parser.add_argument("--config", metavar="FILE", type=Path, help="config.json of an earlier run, as the base config")
+    parser.add_argument(
+        "--set", metavar="PATH=VALUE", action="append", default=[], help="config field or search.space.PATH"
+    )
+    parser.add_argument("--restart", action="store_true", help="discard an unfinished search and start over")
     parser.add_argument("--no-export", action="store_true", help="stop after the report")
     return parser
 
 
 def read_plan(options: argparse.Namespace):
-    """Return the plan: the task's space and defaults, then files, then --set."""
+    """Return the plan: the task's search space and defaults, overridden by files, then by --set."""
     from train import read_config
 
     from tfbert.search.plan import Plan
@@ -43,7 +45,7 @@ def read_plan(options: argparse.Namespace):
     from tfbert.tasks.base import load_task
 
     assignments, options.seed = options.set, None
-    _, options.set = apply_space_options(assignments, {})  # the config first, as its task has the space
+    _, options.set = apply_space_options(assignments, {})  # read the config first: its task has the search space
     config = read_config(options)
     space = read_space(options.space) if options.space else load_task(config.task).search_space
     space, _ = apply_space_options(assignments, space)
@@ -55,12 +57,12 @@ def read_plan(options: argparse.Namespace):
 
 
 def main(options: argparse.Namespace) -> None:
-    """Search, confirm, export, and ask the reloaded SavedModel."""
+    """Search, confirm the best config with new seeds, export it, and print sample predictions."""
     plan = read_plan(options)
     from tfbert.search import run, workers
-    from tfbert.serving import publish
+    from tfbert.serving import export_run
 
-    name = None if options.no_export else options.name or publish.name_of(plan.config)
+    name = None if options.no_export else options.name or export_run.model_name(plan.config)
     out_dir = options.out or run.choose_out_dir(plan, common.RUNS_DIR, options.restart)
     if workers.role() and not workers.is_chief():
         run.assist(plan, out_dir)
@@ -73,7 +75,7 @@ def main(options: argparse.Namespace) -> None:
 
 
 def is_worker() -> bool:
-    """Say whether this process runs trials for a chief, which ends it by SIGTERM when there are no more."""
+    """Return whether this process runs trials for a chief, which ends it with SIGTERM when all are done."""
     return "chief" not in os.environ.get("KERASTUNER_TUNER_ID", "chief")
 
 

@@ -1,6 +1,6 @@
-"""Serve SavedModels on this machine as TensorFlow Serving does: the same flags, protocols and answers.
+"""Serve SavedModels on this machine with the flags, protocols and responses of TensorFlow Serving.
 
-For development, tests and small internal use; production is TensorFlow Serving. Listens on 127.0.0.1 unless told.
+For development, tests and small internal use; use TensorFlow Serving in production. Listens on 127.0.0.1 by default.
 """
 
 import argparse
@@ -22,41 +22,43 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def main(options: argparse.Namespace) -> None:
-    """Serve until the process is told to stop."""
+    """Serve until a signal stops the process."""
     from tfbert.serving.server.flags import options_of
 
-    said, ignored = options_of(vars(options))
-    said.check()
+    server_options, ignored = options_of(vars(options))
+    server_options.check()
     log = logging.getLogger("tfbert")
     for name in ignored:
         log.warning("--%s has no effect here", name)
-    if said.exposure:
-        log.warning("%s", said.exposure)
+    if server_options.exposure:
+        log.warning("%s", server_options.exposure)
     try:
         from tfbert.serving.server.server import Server
     except ModuleNotFoundError as error:
-        raise ValueError(f"{error}; wanted the extra `serve`: pip install '.[serve]' in the checkout") from None
+        raise ValueError(
+            f"{error}; the server needs the extra `serve`: pip install '.[serve]' in the checkout"
+        ) from None
 
-    _check_files(said)
+    _check_files(server_options)
     stopped = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stopped.set())
-    server = Server(said)
-    for kind, port in (("gRPC", said.port), ("REST", said.rest_api_port)):
+    server = Server(server_options)
+    for protocol, port in (("gRPC", server_options.port), ("REST", server_options.rest_api_port)):
         if port:
-            log.info("%s on %s:%d", kind, said.host, port)
-    log.info("for development and tests; production is TensorFlow Serving")
+            log.info("%s on %s:%d", protocol, server_options.host, port)
+    log.info("for development and tests; use TensorFlow Serving in production")
     stopped.wait()
-    log.info("finishing what is being answered")
+    log.info("finishing open requests")
     server.close()
 
 
-def _check_files(said) -> None:
-    """Refuse to start with a damaged model; one that arrives later is only logged, as in TensorFlow Serving."""
+def _check_files(server_options) -> None:
+    """Check the newest version, so that the server does not start with a damaged model; later ones are only logged."""
     from tfbert.serving import loading, saved_predictor
 
-    base = Path(said.model_base_path or "")
-    if said.model_base_path and any(base.glob("*/saved_model.pb")):
+    base = Path(server_options.model_base_path or "")
+    if server_options.model_base_path and any(base.glob("*/saved_model.pb")):
         loading.check(saved_predictor.find_version(base))
 
 

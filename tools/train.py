@@ -1,4 +1,4 @@
-"""Fine-tune BERT on a task: files in; a run directory with its report, and a SavedModel that serves, out."""
+"""Fine-tune BERT on a task: write a run directory with a report, and a SavedModel for TensorFlow Serving."""
 
 import argparse
 import shlex
@@ -13,25 +13,29 @@ import listing
 def build_parser() -> argparse.ArgumentParser:
     """Return the command line of this tool."""
     parser = argparse.ArgumentParser(prog="train", description=__doc__)
-    parser.add_argument("--task", help="one of --list (default: classification, or the task of --config)")
+    parser.add_argument("--task", help="task name, as in --list (default: classification, or that of --config)")
     parser.add_argument("--data", metavar="PATH", help="directory with train[, validation, test], or one file")
-    parser.add_argument("--encoder", metavar="NAME_OR_DIR", help="of --list, hf://owner/name[@revision] or directory")
+    parser.add_argument(
+        "--encoder", metavar="NAME_OR_DIR", help="name in --list, directory, or hf://owner/name[@revision]"
+    )
     parser.add_argument("--out", metavar="DIR", type=Path, help="run directory (default: runs/TASK/TIME-HASH)")
-    parser.add_argument("--name", help="of the SavedModel in saved_models/ (default: from the data's name)")
-    parser.add_argument("--seed", metavar="N", type=int, help="of weights, data order and dropout")
-    parser.add_argument("--seeds", metavar="K", type=int, default=1, help="train K seeds; export the best")
+    parser.add_argument("--name", help="name of the model in saved_models/ (default: the name of the data)")
+    parser.add_argument("--seed", metavar="N", type=int, help="random seed for weights, data order and dropout")
+    parser.add_argument("--seeds", metavar="K", type=int, default=1, help="train with K seeds and export the best run")
     parser.add_argument("--config", metavar="FILE", type=Path, help="config.json of an earlier run")
     parser.add_argument("--set", metavar="SECTION.FIELD=VALUE", action="append", default=[], help="any config field")
-    parser.add_argument("--adapt", metavar="PATH", nargs="*", help="first pretrain on this or the task's own text")
+    parser.add_argument(
+        "--adapt", metavar="PATH", nargs="*", help="first continue pretraining on these texts (default: the task's)"
+    )
     parser.add_argument("--no-export", action="store_true", help="stop after the report")
     parser.add_argument(
-        "--list", action="store_true", help="print tasks, encoders and config fields (of --task), and exit"
+        "--list", action="store_true", help="print tasks, encoders and the config fields of --task, and exit"
     )
     return parser
 
 
 def read_config(options: argparse.Namespace):
-    """Return the config: task defaults or --config, then --set and the options of their own."""
+    """Return the config: the task's defaults or --config, overridden by --set and other options."""
     from tfbert.config import parse_assignments
     from tfbert.tasks import base_config
 
@@ -41,20 +45,21 @@ def read_config(options: argparse.Namespace):
 
 
 def main(options: argparse.Namespace) -> None:
-    """Train, report, export, and ask the reloaded SavedModel."""
+    """Train, print scores, export, and print sample predictions."""
     if options.list:
         listing.print_list(options.task)
         return
     config = read_config(options)
+    from tfbert.evaluation import formatting
     from tfbert.pretraining import adapt
-    from tfbert.serving import publish
+    from tfbert.serving import export_run
     from tfbert.training import run
     from tfbert.training.problem import prepare
 
     if options.seeds < 1:
-        raise ValueError(f"--seeds {options.seeds}: wanted 1 or more")
-    # Before training, which a name that cannot be used would waste.
-    name = None if options.no_export else options.name or publish.name_of(config)
+        raise ValueError(f"--seeds {options.seeds}: expected 1 or more")
+    # Check the name before training, not after it.
+    name = None if options.no_export else options.name or export_run.model_name(config)
     problem, command = prepare(config), shlex.join(["python", *sys.argv])
     if not problem.replicas.is_chief and options.adapt is None:
         run.assist(problem, options.seeds)
@@ -65,7 +70,7 @@ def main(options: argparse.Namespace) -> None:
     else:
         run_dir = options.out or adapt.choose_run_dir(problem, options.adapt, common.RUNS_DIR, options.seeds)
         report = adapt.train(problem, options.adapt, run_dir, options.seeds, command, exports=name is not None)
-    print(publish.summary(report))
+    print(formatting.summary(report))
     print(f"report      {run_dir / 'report.html'}")
     if name is not None:
         exporting.export(run_dir, name, run_dir)

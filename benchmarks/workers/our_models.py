@@ -26,7 +26,7 @@ def saved_model(job):
 def litert_model(job):
     """Return a function that tokenizes with the Rust tokenizer, as an application would, and predicts with LiteRT."""
     directory = Path(job["model"])
-    about = json.loads((directory / litert.FACTS).read_text(encoding="utf-8"))
+    about = json.loads((directory / litert.DESCRIPTION).read_text(encoding="utf-8"))
     rules, length = about["tokenizer"], about["sequence_length"]
     tokenizer = BertWordPieceTokenizer(
         str(directory / litert.VOCABULARY),
@@ -36,7 +36,7 @@ def litert_model(job):
     )
     tokenizer.enable_truncation(length)
     tokenizer.enable_padding(length=length)
-    predict_row = litert.reader((directory / litert.MODEL).read_bytes(), job["num_threads"])
+    predict_row = litert.sequence_predictor((directory / litert.MODEL).read_bytes(), job["num_threads"])
 
     def predict(texts):
         outputs = []

@@ -67,3 +67,22 @@ def test_scores_for_a_line_of_a_log():
 def test_long_labels_may_break_and_are_escaped():
     assert formatting.breakable("short_one") == "short_one"
     assert formatting.breakable("card_payment_fee_<b>") == "card_<wbr>payment_<wbr>fee_<wbr>&lt;b&gt;"
+
+
+METRICS = {"accuracy": {"value": 0.87654, "low": 0.81, "high": 0.93}}
+
+
+@pytest.mark.parametrize(
+    ("report", "expected"),
+    [
+        ({"test": {"metrics": METRICS}}, "test accuracy     0.8765  (95 %: 0.8100 to 0.9300)"),
+        ({"validation": {"metrics": METRICS}}, "validation accuracy     0.8765  (95 %: 0.8100 to 0.9300)"),
+        ({}, "no test and no validation split: no scores"),
+        (
+            {"test": {"metrics": METRICS}, "seeds": {"test": {"accuracy": {"mean": 0.86, "std": 0.012}}}},
+            "test accuracy     0.8765  (95 %: 0.8100 to 0.9300)   0.8600 ± 0.0120 over seeds",
+        ),
+    ],
+)
+def test_the_summary_of_a_report_has_a_line_per_metric(report, expected):
+    assert formatting.summary({"test": None, "validation": None, "seeds": None} | report) == expected

@@ -26,8 +26,7 @@ class Problem:
     """What adapting needs of one."""
 
     config: Config
-    task: object = TASK
-    facts: dict = field(default_factory=lambda: {"labels": ["a", "b"], "has_pair": False})
+    task: object = TASK.fit(RECORDS, TASK.options())
     splits: dict = field(default_factory=lambda: {"train": Split(RECORDS), "validation": Split()})
     replicas: Replicas = Replicas()
 

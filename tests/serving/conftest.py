@@ -1,4 +1,4 @@
-"""A finished run and its SavedModel."""
+"""Fixtures: a finished run and its SavedModel."""
 
 import shutil
 
@@ -7,7 +7,7 @@ import tensorflow as tf
 from support import small
 
 from tfbert.models.saved_run import load_run
-from tfbert.serving import publish
+from tfbert.serving import export_run
 from tfbert.serving.export import Servable
 
 
@@ -40,16 +40,16 @@ def servable(finished):
 
 @pytest.fixture(scope="session")
 def expected(finished):
-    return publish.expected(finished)
+    return export_run.expected_outputs(finished)
 
 
 @pytest.fixture(scope="session")
 def model(version_dir):
-    """Return the reloaded SavedModel, kept alive as long as its signatures are used."""
+    """Return the reloaded SavedModel, which has to stay alive while its signatures are used."""
     return tf.saved_model.load(str(version_dir))
 
 
 @pytest.fixture
 def copied(version_dir, tmp_path):
-    """Return a copy of the SavedModel that a test may damage."""
+    """Return a copy of the SavedModel for tests that damage it."""
     return shutil.copytree(version_dir, tmp_path / "copied")

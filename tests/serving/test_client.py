@@ -1,4 +1,4 @@
-"""The client: what it sends, what it sends again, and what it does not."""
+"""The client: batches, headers and retries."""
 
 import socket
 
@@ -7,22 +7,23 @@ from support.json_server import EchoHandler, running
 
 from tfbert.serving import client as clients
 from tfbert.serving.client import Client, ServerError
+from tfbert.serving.input_spec import InputSpec
 
 
 @pytest.fixture
 def server(monkeypatch):
     waits = []
     monkeypatch.setattr(clients.time, "sleep", waits.append)
-    with running(EchoHandler) as found:
-        found.waits = waits
-        yield found
+    with running(EchoHandler) as echo:
+        echo.waits = waits
+        yield echo
 
 
 def client(server, **options):
     return Client(f"127.0.0.1:{server.server_port}", "bank cards", **options)
 
 
-def test_texts_go_in_batches_and_answers_come_in_order(server):
+def test_items_are_sent_in_batches_and_predictions_are_in_order(server):
     items = ["a", {"question": "b", "context": ["c", b"\xff"]}, b"d", "e", "f"]
     answers = client(server, batch_size=2, version=7).predict(iter(items), "labels")
     sent = ["a", {"question": "b", "context": ["c", {"b64": "/w=="}]}, {"b64": "ZA=="}, "e", "f"]
@@ -39,7 +40,7 @@ def test_headers_are_sent_with_every_request(server):
     assert [headers["x-api-key"] for headers in server.headers] == ["secret", "secret", None]
 
 
-def test_what_was_turned_away_is_sent_again(server):
+def test_rejected_requests_are_repeated(server):
     server.answers.extend([(503, {"error": "the queue is full"}), (429, {"error": "slow down"})])
     assert list(client(server).predict(["a"])) == [{"of": "a"}]
     assert len(server.seen) == 3 and len(server.waits) == 2
@@ -51,14 +52,14 @@ def test_what_was_turned_away_is_sent_again(server):
 
 
 @pytest.mark.parametrize("status", [400, 404, 500, 504])
-def test_what_may_have_been_answered_is_not_sent_again(server, status):
+def test_requests_that_may_have_been_processed_are_not_repeated(server, status):
     server.answers.append((status, {"error": "so it is"}))
     with pytest.raises(ServerError, match="so it is") as caught:
         list(client(server).predict(["a"]))
     assert (caught.value.status, len(server.seen)) == (status, 1)
 
 
-def test_nobody_there(server, monkeypatch):
+def test_an_unreachable_server(server, monkeypatch):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -74,3 +75,17 @@ def test_metadata_and_readiness(server):
     server.answers.append((404, {"error": "Servable not found for request: Latest(bank cards)"}))
     assert not client(server).is_ready()
     assert {path for path, _ in server.seen} == {"/v1/models/bank%20cards/metadata"}
+
+
+def test_inputs_have_the_dtypes_and_ranks_of_the_signature(server):
+    infos = {
+        "title": {"dtype": "DT_STRING", "tensor_shape": {"dim": [{"size": "-1"}]}},
+        "prices": {"dtype": "DT_FLOAT", "tensor_shape": {"dim": [{"size": "-1"}, {"size": "-1"}]}},
+    }
+    signatures = {"signature_def": {"signature_def": {"serving_default": {"inputs": infos}}}}
+    server.answers.append((200, {"metadata": signatures}))
+    assert client(server).inputs() == {"prices": InputSpec("float32", many=True), "title": InputSpec("string")}
+
+
+def test_numbers_are_sent_as_json_numbers(server):
+    assert list(client(server).predict([{"price": 2.5, "title": "a"}])) == [{"of": {"price": 2.5, "title": "a"}}]

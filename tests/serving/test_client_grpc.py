@@ -1,4 +1,4 @@
-"""The client over gRPC: what it sends, what it sends again, and what it does not."""
+"""The gRPC client: requests, retries, errors and TLS."""
 
 import itertools
 import socket
@@ -18,17 +18,19 @@ from tensorflow_serving.apis import get_model_metadata_pb2, predict_pb2, predict
 from benchmarks.processes import free_ports
 from tfbert.serving import client as clients
 from tfbert.serving.client import Client, ServerError
+from tfbert.serving.input_spec import InputSpec
 
 FULL = "The batch scheduling queue to which this task was submitted is full; currently 2 batches enqueued"
-# The inputs of two signatures: to each its dtype and rank.
+# The inputs of two signatures, with dtype and rank.
 SIGNATURES = {
     "serving_default": {"text": (types_pb2.DT_STRING, 1)},
     "pairs": {"question": (types_pb2.DT_STRING, 1), "number": (types_pb2.DT_INT32, 2)},
+    "offers": {"title": (types_pb2.DT_STRING, 1), "price": (types_pb2.DT_FLOAT, 1)},
 }
 
 
 class Service(prediction_service_pb2_grpc.PredictionServiceServicer):
-    """Says what the test has put into `answers`, and echoes where there is nothing."""
+    """Returns the responses that the test has put into `answers`, and otherwise echoes the inputs."""
 
     def __init__(self):
         self.seen, self.keys, self.answers, self.num_metadata = [], [], deque(), 0
@@ -38,23 +40,23 @@ class Service(prediction_service_pb2_grpc.PredictionServiceServicer):
         self.seen.append((request.model_spec, inputs))
         self.keys.append(dict(context.invocation_metadata()).get("x-api-key"))
         if self.answers:
-            said = self.answers.popleft()
-            if isinstance(said, tuple):
-                context.abort(*said)
-            return said()
+            answer = self.answers.popleft()
+            if isinstance(answer, tuple):
+                context.abort(*answer)
+            return answer()
         return response(**{f"of_{name}": values for name, values in inputs.items()})
 
     def GetModelMetadata(self, request, context):
         self.num_metadata += 1
-        found = get_model_metadata_pb2.SignatureDefMap()
+        signatures = get_model_metadata_pb2.SignatureDefMap()
         for name, inputs in SIGNATURES.items():
             for key, (dtype, rank) in inputs.items():
-                info = found.signature_def[name].inputs[key]
+                info = signatures.signature_def[name].inputs[key]
                 info.dtype = dtype
                 for _ in range(rank):
                     info.tensor_shape.dim.add(size=-1)
         answer = get_model_metadata_pb2.GetModelMetadataResponse(model_spec=request.model_spec)
-        answer.metadata["signature_def"].Pack(found)
+        answer.metadata["signature_def"].Pack(signatures)
         return answer
 
 
@@ -76,12 +78,12 @@ def started(service, port, credentials=None):
 
 @pytest.fixture
 def service(monkeypatch):
-    found = Service()
-    found.waits = []
-    monkeypatch.setattr(clients.time, "sleep", found.waits.append)
-    (found.port,) = free_ports(1)
-    server = started(found, found.port)
-    yield found
+    service = Service()
+    service.waits = []
+    monkeypatch.setattr(clients.time, "sleep", service.waits.append)
+    (service.port,) = free_ports(1)
+    server = started(service, service.port)
+    yield service
     server.stop(0).wait()
 
 
@@ -106,7 +108,7 @@ def test_tls(tmp_path):
     server.stop(0).wait()
 
 
-def test_texts_go_in_batches_and_answers_come_in_order(service):
+def test_texts_are_sent_in_batches_and_predictions_are_in_order(service):
     texts = ["a", b"b", "é", "d", "e"]
     answers = list(client(service, batch_size=2, version=7).predict(iter(texts)))
     assert answers == ["a", "b", "é", "d", "e"]
@@ -123,31 +125,42 @@ def test_items_of_several_inputs(service):
     items = [{"question": "a", "number": [1, 2]}, {"number": (3, 4), "question": "b"}]
     answers = list(client(service).predict(items, "pairs"))
     assert answers == [{"of_number": [1, 2], "of_question": "a"}, {"of_number": [3, 4], "of_question": "b"}]
-    assert client(service).input_ranks("pairs") == {"number": 2, "question": 1}
+    assert client(service).inputs("pairs") == {"number": InputSpec("int32", many=True), "question": InputSpec()}
+
+
+def test_numbers_are_sent_as_floats(service):
+    assert client(service).inputs("offers") == {"price": InputSpec("float32"), "title": InputSpec()}
+    items = [{"title": "a", "price": 2.5}, {"title": "b", "price": 3}]
+    assert list(client(service).predict(items, "offers")) == [
+        {"of_price": 2.5, "of_title": "a"},
+        {"of_price": 3.0, "of_title": "b"},
+    ]
+    with pytest.raises(ValueError, match="input price: not all are values of DT_FLOAT"):
+        list(client(service).predict([{"title": "a", "price": "cheap"}], "offers"))
 
 
 @pytest.mark.parametrize(
     ("items", "signature", "message"),
     [
-        (["a"], "pairs", "an item has str; wanted the inputs number, question"),
-        ([{"question": "a"}], "pairs", "an item has question; wanted the inputs number, question"),
-        ([{"txt": "a"}], "serving_default", "an item has txt; wanted the inputs text"),
+        (["a"], "pairs", "an item has str; expected the inputs number, question"),
+        ([{"question": "a"}], "pairs", "an item has question; expected the inputs number, question"),
+        ([{"txt": "a"}], "serving_default", "an item has txt; expected the inputs text"),
         (["a", 3], "serving_default", "input text: not all are values of DT_STRING"),
-        (["a", ["b"]], "serving_default", "input text: values of the shapes"),
+        (["a", ["b"]], "serving_default", "input text: values have different shapes"),
     ],
 )
-def test_items_that_do_not_fit_are_not_sent(service, items, signature, message):
+def test_invalid_items_are_not_sent(service, items, signature, message):
     with pytest.raises(ValueError, match=message):
         list(client(service).predict(items, signature))
     assert service.seen == []
 
 
 def test_an_unknown_signature(service):
-    with pytest.raises(ServerError, match="no signature 'X' among pairs, serving_default"):
+    with pytest.raises(ServerError, match="no signature 'X' among offers, pairs, serving_default"):
         list(client(service).predict(["a"], "X"))
 
 
-def test_what_was_turned_away_is_sent_again(service):
+def test_rejected_requests_are_repeated(service):
     full, slow = (grpc.StatusCode.UNAVAILABLE, FULL), (grpc.StatusCode.RESOURCE_EXHAUSTED, "slow down")
     service.answers.extend([full, slow])
     assert list(client(service).predict(["a"])) == ["a"]
@@ -169,34 +182,34 @@ def test_what_was_turned_away_is_sent_again(service):
         ("DEADLINE_EXCEEDED", 504),
     ],
 )
-def test_what_may_have_been_answered_is_not_sent_again(service, code, status):
+def test_requests_that_may_have_been_processed_are_not_repeated(service, code, status):
     service.answers.append((grpc.StatusCode[code], "so it is"))
     with pytest.raises(ServerError, match=f"grpc://127.0.0.1:{service.port}: so it is") as caught:
         list(client(service).predict(["a"]))
     assert (caught.value.status, len(service.seen)) == (status, 1)
 
 
-def test_an_answer_that_takes_too_long(service):
-    asked, goes_on = client(service), threading.Event()
-    # Connected, and with what it has to know.
-    assert list(asked.predict(["a"])) == ["a"]
-    asked.transport.timeout_seconds = 0.3
-    service.answers.append(lambda: goes_on.wait(30) and response(of_text=["a"]))
+def test_a_response_that_takes_too_long(service):
+    slow_client, released = client(service), threading.Event()
+    # The first request connects and gets the metadata.
+    assert list(slow_client.predict(["a"])) == ["a"]
+    slow_client.transport.timeout_seconds = 0.3
+    service.answers.append(lambda: released.wait(30) and response(of_text=["a"]))
     start = time.monotonic()
     with pytest.raises(ServerError, match="Deadline Exceeded") as caught:
-        list(asked.predict(["a"]))
-    goes_on.set()
+        list(slow_client.predict(["a"]))
+    released.set()
     assert caught.value.status == 504 and len(service.seen) == 2
     assert 0.25 < time.monotonic() - start < 20
 
 
-def test_nobody_there_until_somebody_is(service, monkeypatch):
+def test_an_unreachable_server_and_one_that_starts_late(service, monkeypatch):
     (service.port,) = free_ports(1)
     absent = client(service, retries=2)
     with pytest.raises(ServerError, match=f"127.0.0.1:{service.port}: cannot be reached") as caught:
         list(absent.predict(["a"]))
     assert caught.value.status is None and len(service.waits) == 2 and not absent.is_ready()
-    # Left to itself, a channel would not try again within the second.
+    # By default, a channel would wait a second before it connects again.
     servers = []
 
     def start_and_wait(seconds):
@@ -209,22 +222,22 @@ def test_nobody_there_until_somebody_is(service, monkeypatch):
     servers[0].stop(0).wait()
 
 
-def test_a_connection_that_breaks_is_not_tried_again():
+def test_a_broken_connection_is_not_retried():
     with socket.create_server(("127.0.0.1", 0)) as listening:
         name = "bank" * 100
 
         def break_one():
             with listening.accept()[0] as connection:
-                # Empty SETTINGS: enough of HTTP/2 to be sent a request, which the name is most of.
+                # Empty SETTINGS: enough of HTTP/2 for the client to send its request, mostly the name.
                 connection.sendall(bytes([0, 0, 0, 4, 0, 0, 0, 0, 0]))
                 sizes = (len(connection.recv(1000)) for _ in itertools.count())
                 next(total for total in itertools.accumulate(sizes) if total > 1.5 * len(name))
 
         thread = threading.Thread(target=break_one, daemon=True)
         thread.start()
-        asked = Client(f"grpc://127.0.0.1:{listening.getsockname()[1]}", name, timeout_seconds=20)
+        broken = Client(f"grpc://127.0.0.1:{listening.getsockname()[1]}", name, timeout_seconds=20)
         with pytest.raises(ServerError) as caught:
-            asked.metadata()
+            broken.metadata()
         thread.join()
         assert caught.value.status == 503
         listening.setblocking(False)
@@ -232,7 +245,7 @@ def test_a_connection_that_breaks_is_not_tried_again():
             listening.accept()
 
 
-def test_long_answers(service):
+def test_large_responses(service):
     service.answers.append(lambda: response(of_text=["x" * 6_000_000]))
     assert [len(answer) for answer in client(service).predict(["a"])] == [6_000_000]
 
@@ -240,29 +253,29 @@ def test_long_answers(service):
 @pytest.mark.parametrize(
     ("outputs", "message"),
     [
-        ({"label": ["a", "b"]}, r"output label has the shape \(2,\); wanted one value for each of 1 items"),
-        ({"label": "a"}, r"output label has the shape \(\); wanted one value for each of 1 items"),
+        ({"label": ["a", "b"]}, r"output label has the shape \(2,\); expected one value for each of 1 items"),
+        ({"label": "a"}, r"output label has the shape \(\); expected one value for each of 1 items"),
         ({"label": tf.constant([1], tf.uint8)}, "output label: values of DT_UINT8 cannot be read"),
     ],
 )
-def test_odd_answers(service, outputs, message):
+def test_malformed_responses(service, outputs, message):
     service.answers.append(lambda: response(**outputs))
     with pytest.raises(ServerError, match=message):
         list(client(service).predict(["a"]))
 
 
-def test_rest_at_a_port_of_grpc(service):
+def test_rest_on_a_grpc_port(service):
     address = f"127.0.0.1:{service.port}"
     with pytest.raises(
-        ServerError, match=f"does not speak HTTP; if it is a port of gRPC, its address is grpc://{address}"
+        ServerError, match=f"does not speak HTTP; if this is a gRPC port, use the address grpc://{address}"
     ):
         list(Client(address).predict(["a"]))
     assert service.waits == []
 
 
-def test_without_grpc_there_is_rest(monkeypatch):
+def test_without_grpcio_rest_still_works(monkeypatch):
     monkeypatch.setitem(sys.modules, "grpc", None)
     monkeypatch.delitem(sys.modules, "tfbert.serving.client_grpc", raising=False)
-    with pytest.raises(ValueError, match="grpc://localhost:1: .*grpc.*; wanted the extra `grpc`"):
+    with pytest.raises(ValueError, match="grpc://localhost:1: .*grpc.*; gRPC needs the extra `grpc`"):
         Client("grpc://localhost:1")
     assert Client("localhost:1").address == "localhost:1"

@@ -1,4 +1,4 @@
-"""The client over REST: addresses, what requests hold, and answers that are none."""
+"""The REST client: addresses, requests, errors and TLS."""
 
 import socket
 import ssl
@@ -14,8 +14,8 @@ from tfbert.serving.connection import Connection, ServerError
 
 @pytest.fixture
 def server():
-    with running(EchoHandler) as found:
-        yield found
+    with running(EchoHandler) as echo:
+        yield echo
 
 
 def rest_to(address, model="m", version=None, headers=(), ca_path=None):
@@ -34,7 +34,7 @@ def rest_of(server, *args, **options):
         ("a/b", 0, "/v1/models/a%2Fb/versions/0"),
     ],
 )
-def test_a_model_has_a_path(server, model, version, path):
+def test_the_path_has_model_and_version(server, model, version, path):
     rest_of(server, model, version).predict(["a"], "labels")
     rest_of(server, model, version).metadata()
     assert server.seen == [
@@ -43,13 +43,13 @@ def test_a_model_has_a_path(server, model, version, path):
     ]
 
 
-def test_bytes_are_base64_wherever_they_are(server):
+def test_bytes_are_sent_as_base64_at_any_depth(server):
     items = [b"\xff", {"text": b"a", "choices": ("b", b"c"), "ids": [1, 2]}, "text"]
     sent = [{"b64": "/w=="}, {"text": {"b64": "YQ=="}, "choices": ["b", {"b64": "Yw=="}], "ids": [1, 2]}, "text"]
     assert [answer["of"] for answer in rest_of(server).predict(items, "s")] == sent
 
 
-def test_headers_say_what_a_body_is(server):
+def test_headers_have_the_content_type(server):
     rest_of(server, headers={"x-api-key": "secret"}).predict(["a"], "s")
     assert (server.headers[0]["x-api-key"], server.headers[0]["content-type"]) == ("secret", "application/json")
 
@@ -57,14 +57,14 @@ def test_headers_say_what_a_body_is(server):
 @pytest.mark.parametrize(
     ("status", "can_repeat"), [(429, True), (503, True), (400, False), (404, False), (500, False), (504, False)]
 )
-def test_only_what_was_turned_away_can_be_repeated(server, status, can_repeat):
+def test_only_rejected_requests_can_be_repeated(server, status, can_repeat):
     server.answers.append((status, {"error": "so it is"}))
     with pytest.raises(ServerError, match="^127.0.0.1:[0-9]+: so it is$") as caught:
         rest_of(server).predict(["a"], "s")
     assert (caught.value.status, caught.value.can_repeat) == (status, can_repeat)
 
 
-def test_nobody_there_can_be_asked_again():
+def test_an_unreachable_server_can_be_retried():
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{free.getsockname()[1]}"
@@ -73,20 +73,20 @@ def test_nobody_there_can_be_asked_again():
     assert caught.value.can_repeat and caught.value.status is None
 
 
-def test_a_port_of_grpc_is_taken_for_one():
+def test_a_grpc_port_is_recognized():
     with socket.create_server(("127.0.0.1", 0)) as listening:
 
-        def say_something_else():
+        def send_http2():
             stream, _ = listening.accept()
             with stream:
                 stream.recv(1000)
-                # As HTTP/2 begins.
+                # The beginning of HTTP/2.
                 stream.sendall(b"\0\0\x06\x04\0\0\0\0\0\r\n")
 
-        thread = threading.Thread(target=say_something_else)
+        thread = threading.Thread(target=send_http2)
         thread.start()
         address = f"127.0.0.1:{listening.getsockname()[1]}"
-        with pytest.raises(ServerError, match=f"if it is a port of gRPC, its address is grpc://{address}$"):
+        with pytest.raises(ServerError, match=f"if this is a gRPC port, use the address grpc://{address}$"):
             rest_to(address).metadata()
         thread.join()
 
@@ -103,24 +103,24 @@ def test_tls(server, tmp_path):
         rest_to(address).predict(["a"], "s")
 
 
-def test_a_connection_that_breaks_is_an_error(server):
+def test_a_broken_connection_is_an_error(server):
     server.answers.append((None, {}))
-    with pytest.raises(ServerError, match="no answer") as caught:
+    with pytest.raises(ServerError, match="no response") as caught:
         rest_of(server).predict(["a"], "s")
-    # It may have been answered.
+    # The request may have been processed.
     assert not caught.value.can_repeat and len(server.seen) == 1
 
 
 @pytest.mark.parametrize(
     ("answer", "message", "status"),
     [
-        ((200, b"<html>"), "answered what is no JSON object", 200),
-        ((200, b"[1]"), "answered what is no JSON object", 200),
-        ((200, {"predictions": []}), "answered 0 of 1 items", None),
+        ((200, b"<html>"), "the response is not a JSON object", 200),
+        ((200, b"[1]"), "the response is not a JSON object", 200),
+        ((200, {"predictions": []}), "returned 0 predictions for 1 items", None),
         ((502, b"<html>"), "HTTP status 502", 502),
     ],
 )
-def test_odd_answers(server, answer, message, status):
+def test_malformed_responses(server, answer, message, status):
     server.answers.append(answer)
     with pytest.raises(ServerError, match=message) as caught:
         rest_of(server).predict(["a"], "s")

@@ -1,8 +1,8 @@
-"""What both protocols of the client share: errors with a status, and the inputs of a signature."""
+"""Shared by both clients: errors with a status, and the inputs of a signature."""
 
 import pytest
 
-from tfbert.serving.connection import ServerError, inputs_of
+from tfbert.serving.connection import ServerError, signature_inputs
 
 INPUTS = {"text": {"dtype": "DT_STRING", "tensor_shape": {"dim": [{"size": "-1"}]}}}
 METADATA = {
@@ -10,18 +10,18 @@ METADATA = {
 }
 
 
-def test_inputs_are_those_of_the_signature():
-    assert inputs_of(METADATA, "serving_default", "host:1") == INPUTS
-    assert inputs_of(METADATA, "labels", "host:1") == {}
+def test_inputs_belong_to_the_signature():
+    assert signature_inputs(METADATA, "serving_default", "host:1") == INPUTS
+    assert signature_inputs(METADATA, "labels", "host:1") == {}
 
 
-def test_a_signature_that_is_not_there_is_named_beside_those_that_are():
+def test_an_unknown_signature_is_an_error_that_lists_the_known_ones():
     with pytest.raises(ServerError) as caught:
-        inputs_of(METADATA, "tags", "host:1")
+        signature_inputs(METADATA, "tags", "host:1")
     assert str(caught.value) == "host:1: no signature 'tags' among labels, serving_default"
 
 
-def test_an_error_is_one_of_the_system_that_is_not_repeated_unless_it_says_so():
+def test_an_error_is_an_oserror_that_cannot_be_repeated_by_default():
     error = ServerError("host:1: no answer")
     assert isinstance(error, OSError)
     assert (str(error), error.status, error.can_repeat) == ("host:1: no answer", None, False)

@@ -1,4 +1,4 @@
-"""Rendering a deployment: all of it or nothing, for this model, with secrets of its own."""
+"""Rendering a deployment: all files or none, for one model, with new secrets."""
 
 import functools
 import json
@@ -19,7 +19,7 @@ TEMPLATES = small.ROOT / "deploy"
 
 @pytest.fixture(scope="module", autouse=True)
 def loaded_once():
-    """Load the model once for all that is rendered."""
+    """Load the model only once."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(deployment, "SavedPredictor", functools.cache(SavedPredictor))
         yield
@@ -41,20 +41,20 @@ def test_every_template_becomes_a_file(rendered):
     assert sorted(written) == sorted(out_dir / name for name in found)
 
 
-def test_nothing_is_left_to_fill_in(rendered):
+def test_no_template_syntax_remains(rendered):
     for path in rendered[1]:
         assert not re.search("<<|<%|<#|%>|#>", path.read_text(encoding="utf-8")), path
 
 
-def test_examples_are_the_models_own_answers(rendered, version_dir):
+def test_examples_have_the_outputs_of_the_model(rendered, version_dir):
     examples = rendered[0] / "examples"
     questions = json.loads((examples / "request.json").read_text(encoding="utf-8"))["instances"]
     expected = json.loads((examples / "expected.json").read_text(encoding="utf-8"))["predictions"]
-    answers = [answer for _, answer in SavedPredictor(version_dir).answers({"text": text} for text in questions)]
-    assert expected == answers
+    items = ({"text": text} for text in questions)
+    assert expected == [prediction for _, prediction in SavedPredictor(version_dir).predict(items)]
 
 
-def test_programs_can_be_run(rendered):
+def test_programs_are_executable(rendered):
     assert (rendered[0] / "examples" / "ask.sh").stat().st_mode & 0o111
 
 
@@ -62,8 +62,8 @@ def test_keys_are_new_every_time(rendered, version_dir, tmp_path):
     deployment.render(version_dir, TEMPLATES, tmp_path / "again")
     keys = set()
     for folder in (rendered[0], tmp_path / "again"):
-        said = yaml.safe_load((folder / "clients" / "routes.yaml").read_text(encoding="utf-8"))
-        [host] = said["resources"][0]["virtual_hosts"]
+        routes = yaml.safe_load((folder / "clients" / "routes.yaml").read_text(encoding="utf-8"))
+        [host] = routes["resources"][0]["virtual_hosts"]
         [filter_config] = host["typed_per_filter_config"].values()
         keys.add(filter_config["credentials"][0]["key"])
     assert len(keys) == 2
@@ -76,7 +76,7 @@ def secrets_of(out_dir):
 
 
 @pytest.mark.parametrize("umask", [0o000, 0o022, 0o077])
-def test_keys_and_passwords_can_be_read_by_their_user_alone_from_the_start(version_dir, tmp_path, monkeypatch, umask):
+def test_files_with_secrets_are_never_readable_by_other_users(version_dir, tmp_path, monkeypatch, umask):
     created, opened, changed = {}, os.open, []
 
     def record(path, flags, mode=0o777, **options):
@@ -98,7 +98,7 @@ def test_keys_and_passwords_can_be_read_by_their_user_alone_from_the_start(versi
     assert len(changed) > 20 and not {str(path) for path in changed} & set(secret)
 
 
-def test_no_other_file_holds_a_key_or_a_password(rendered):
+def test_no_other_file_contains_a_key_or_a_password(rendered):
     out_dir, written = rendered
     key, password = secrets_of(out_dir)
     holding = {path.relative_to(out_dir).as_posix(): path for path in written if _holds(path, key, password)}
@@ -114,9 +114,7 @@ def _holds(path, *secrets):
 @pytest.mark.parametrize(
     ("uid", "gid", "expected"), [(1234, 1235, ("1234", "1235")), (0, 0, ("101", "101")), (7, 0, ("7", "101"))]
 )
-def test_the_proxy_runs_as_whoever_may_read_the_keys_but_not_as_root(
-    version_dir, tmp_path, monkeypatch, uid, gid, expected
-):
+def test_the_proxy_runs_as_the_user_who_renders_but_not_as_root(version_dir, tmp_path, monkeypatch, uid, gid, expected):
     monkeypatch.setattr(os, "getuid", lambda: uid)
     monkeypatch.setattr(os, "getgid", lambda: gid)
     deployment.render(version_dir, TEMPLATES, tmp_path / "out")
@@ -146,34 +144,34 @@ def test_every_image_has_an_exact_tag_or_a_digest_and_the_readme_names_it(render
     assert "sha256:..." in readme and not re.search("sha256:[0-9a-f]{64}", readme)
 
 
-def test_a_directory_that_holds_something_is_left_alone(version_dir, tmp_path):
+def test_a_directory_that_is_not_empty_is_left_alone(version_dir, tmp_path):
     (tmp_path / "mine").write_text("keep", encoding="utf-8")
-    with pytest.raises(ValueError, match="is not empty; wanted a new directory"):
+    with pytest.raises(ValueError, match="is not empty; expected a new directory"):
         deployment.render(version_dir, TEMPLATES, tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["mine"]
 
 
 @pytest.mark.parametrize("name", ["银行", "a b", "x" * 41, "-a", "a:b"])
-def test_a_name_that_not_every_file_takes_is_refused(version_dir, tmp_path, name):
+def test_an_invalid_name_is_rejected(version_dir, tmp_path, name):
     folder = tmp_path / name
     folder.mkdir()
     (folder / "1").symlink_to(version_dir)
-    with pytest.raises(ValueError, match="model name .*wanted at most 40 of"):
+    with pytest.raises(ValueError, match="model name .*expected at most 40 of"):
         deployment.check(name, tmp_path / "out", deployment.Deployment())
 
 
-def test_no_core_is_too_few(tmp_path):
-    with pytest.raises(ValueError, match="--cores 0: wanted 1 or more"):
+def test_no_cores_are_rejected(tmp_path):
+    with pytest.raises(ValueError, match="--cores 0: expected 1 or more"):
         deployment.check("bank", tmp_path / "out", deployment.Deployment(cores=0))
 
 
-def test_a_directory_that_is_no_version_is_refused(version_dir, tmp_path):
+def test_a_directory_that_is_not_a_version_is_rejected(version_dir, tmp_path):
     shutil.copytree(version_dir, tmp_path / "bank" / "latest")
-    with pytest.raises(ValueError, match="latest: is no version; wanted saved_models/NAME/VERSION"):
+    with pytest.raises(ValueError, match="latest: is not a version; expected saved_models/NAME/VERSION"):
         deployment.render(tmp_path / "bank" / "latest", TEMPLATES, tmp_path / "out")
 
 
-def test_a_template_that_fails_leaves_nothing_behind(version_dir, tmp_path):
+def test_a_failing_template_leaves_no_files(version_dir, tmp_path):
     templates = tmp_path / "templates"
     templates.mkdir()
     (templates / "a.txt").write_text("<< name >>", encoding="utf-8")

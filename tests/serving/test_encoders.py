@@ -1,12 +1,12 @@
-"""The encoder of a run, of a pretraining, or of a name, for PyTorch."""
+"""Export for PyTorch: the encoder of a fine-tuning run, of a pretraining run, or by name."""
 
 import numpy as np
 import pytest
 from safetensors import safe_open
 from support import small
-from tfbert.training.finished import load_run
 
 from tfbert.encoder.backbone import load_encoder, save_encoder
+from tfbert.models.saved_run import load_run
 from tfbert.serving.encoders import export_huggingface
 
 INPUTS = {
@@ -31,7 +31,7 @@ def test_the_encoder_of_a_run_is_the_fine_tuned_one(tmp_path):
     assert loaded.lowercase and loaded.strip_accents
 
 
-def test_the_encoder_of_a_pretraining_is_the_one_it_made(tmp_path):
+def test_the_encoder_of_a_pretraining_run_is_its_result(tmp_path):
     encoder = load_encoder("tiny", seed=5)
     heads = {"cls.predictions.bias": np.arange(3, dtype="float32")}
     save_encoder(encoder, tmp_path / "run" / "encoder", heads)

@@ -1,4 +1,4 @@
-"""The SavedModel: what it takes, what it answers, and what lies in its directory."""
+"""The SavedModel: its signatures, outputs, files and versions."""
 
 import json
 import os
@@ -15,7 +15,7 @@ from tensorflow.core.protobuf import saved_model_pb2
 
 from tfbert.files import WriteError
 from tfbert.serving import export as exporting
-from tfbert.serving import fidelity, publish
+from tfbert.serving import export_run, precision_comparison
 from tfbert.serving.export import export
 from tfbert.serving.ops import OLDEST_RELEASE, list_ops
 from tfbert.serving.saved_predictor import SavedPredictor
@@ -70,11 +70,11 @@ def test_signatures(version_dir, name):
     assert set(signatures) - {"__saved_model_init_op"} == set(INPUTS)
     assert shapes(signatures[name].inputs) == INPUTS[name]
     assert shapes(signatures[name].outputs) == OUTPUTS[name]
-    # The dtype alone would not tell a ragged output, which servers cannot send.
+    # The dtype does not show whether an output is ragged, which servers cannot send.
     assert all(info.WhichOneof("encoding") == "name" for info in signatures[name].outputs.values())
 
 
-def test_answers(model):
+def test_outputs(model):
     answers = ask(model, TEXTS)
     assert {name: len(values) for name, values in answers.items()} == dict.fromkeys(OUTPUTS["serving_default"], 5)
     assert [label.decode() for label in answers["label"]] == [LABELS[index] for index in answers["label_id"]]
@@ -85,26 +85,26 @@ def test_answers(model):
     assert answers["truncated"].tolist() == [False] * 5
 
 
-def test_answers_differ_between_texts(model):
+def test_outputs_differ_between_texts(model):
     probabilities = ask(model, TEXTS)["probabilities"]
     assert len(np.unique(probabilities.round(6), axis=0)) == len(TEXTS)
 
 
 @pytest.mark.parametrize(("num_words", "truncated"), [(30, False), (31, True), (500, True)])
-def test_truncated_tells_where_tokens_were_cut(model, num_words, truncated):
+def test_truncated_is_set_if_tokens_were_cut(model, num_words, truncated):
     # 32 tokens with [CLS] and [SEP] leave room for 30.
     answers = ask(model, [" ".join(["a"] * num_words), "a"])
     assert answers["truncated"].tolist() == [truncated, False]
 
 
-def test_answers_equal_the_trained_models(model, finished, expected):
+def test_outputs_equal_those_of_the_trained_model(model, finished, expected):
     answers = ask(model, [item["text"] for item in finished.samples])
     assert [label.decode() for label in answers["label"]] == expected["label"]
     assert answers["label_id"].tolist() == expected["label_id"]
     np.testing.assert_allclose(answers["probabilities"], expected["probabilities"], atol=1e-5)
 
 
-def test_token_ids_answer_like_texts(model, finished):
+def test_token_ids_give_the_same_outputs_as_texts(model, finished):
     preprocessor = finished.predictor.preprocessor
     packed = preprocessor.pack([preprocessor.tokenizer(tf.constant([text.encode() for text in TEXTS]))]).dense()
     by_ids = model.signatures["token_ids"](**packed)
@@ -113,7 +113,7 @@ def test_token_ids_answer_like_texts(model, finished):
     np.testing.assert_allclose(by_ids["probabilities"].numpy(), by_text["probabilities"], atol=1e-5)
 
 
-def test_neighbours_do_not_change_an_answer(model):
+def test_other_items_of_a_batch_do_not_change_an_output(model):
     together = ask(model, TEXTS)["probabilities"]
     alone = np.concatenate([ask(model, [text])["probabilities"] for text in TEXTS])
     np.testing.assert_allclose(together, alone, atol=1e-5)
@@ -126,11 +126,10 @@ def test_bytes_that_are_not_utf8_are_dropped(model):
     assert np.isfinite(answers["probabilities"]).all()
 
 
-def test_no_text_no_answer(model):
-    # A batch of none is answered with none; every output keeps its shape.
+def test_an_empty_batch(model):
     answers = ask(model, [])
-    found = {name: values.shape for name, values in answers.items()}
-    assert found == dict.fromkeys(answers, (0,)) | {"probabilities": (0, 3)}
+    shapes_by_name = {name: values.shape for name, values in answers.items()}
+    assert shapes_by_name == dict.fromkeys(answers, (0,)) | {"probabilities": (0, 3)}
 
 
 def test_classify_reads_examples(model):
@@ -151,16 +150,16 @@ def test_labels_by_id(model):
 def reachable(library, name):
     """Return the ops of a function and of all functions it calls."""
     functions = {function.signature.name: function for function in library.function}
-    found, left, seen = set(), [name], set()
-    while left:
-        function = functions[left.pop()]
+    ops, pending, seen = set(), [name], set()
+    while pending:
+        function = functions[pending.pop()]
         for node in function.node_def:
-            found.add(node.op)
+            ops.add(node.op)
             called = {node.op, *(value.func.name for value in node.attr.values())}
             called |= {func.name for value in node.attr.values() for func in value.list.func}
-            left += [name for name in called & functions.keys() if name not in seen]
+            pending += [name for name in called & functions.keys() if name not in seen]
             seen |= called
-    return found
+    return ops
 
 
 def test_token_ids_need_no_custom_op(version_dir):
@@ -182,7 +181,7 @@ def test_token_ids_need_no_custom_op(version_dir):
 def test_ops_are_known_and_not_compiled(version_dir):
     ops = list_ops(version_dir)
     assert (ops.unknown, ops.jit_compiled) == ((), ())
-    # The trimmer is what most releases lack.
+    # Most releases lack the trimmer.
     assert "TFText>RoundRobinTrim" not in ops.custom
     assert ops.oldest_release == "2.12.1"
 
@@ -205,15 +204,15 @@ def test_files(version_dir, finished):
 
 def test_warmup_records_replay(version_dir, model, finished, expected):
     requests = list(read_warmup(version_dir))
-    wanted = [item["text"] for item in finished.samples]
+    sample_texts = [item["text"] for item in finished.samples]
     assert [request.model_spec.signature_name for request in requests] == ["serving_default"] * 2
     texts = [tf.make_ndarray(request.inputs["text"]).tolist() for request in requests]
-    assert [[text.decode() for text in batch] for batch in texts] == [wanted[:1], wanted]
+    assert [[text.decode() for text in batch] for batch in texts] == [sample_texts[:1], sample_texts]
     answers = model.signatures["serving_default"](text=tf.constant(texts[1]))
     assert [label.decode() for label in answers["label"].numpy()] == expected["label"]
 
 
-def test_others_may_read_it(version_dir):
+def test_other_users_can_read_it(version_dir):
     for folder, folders, files in os.walk(version_dir):
         for name in folders:
             assert stat.S_IMODE(os.stat(os.path.join(folder, name)).st_mode) & 0o055 == 0o055
@@ -224,7 +223,7 @@ def test_others_may_read_it(version_dir):
 
 @pytest.fixture
 def quick(monkeypatch):
-    """Leave out what takes time of an export: the graph."""
+    """Leave out the slow part of an export, the graph."""
     monkeypatch.setattr(exporting, "_Module", lambda servable: type("Empty", (), {"signatures_by_name": {}})())
     monkeypatch.setattr(exporting.tf.saved_model, "save", lambda module, path, signatures: None)
 
@@ -246,7 +245,7 @@ def test_interrupted_export_leaves_no_version(servable, tmp_path, quick, monkeyp
     assert list((tmp_path / "m").iterdir()) == []
 
 
-def test_no_version_gets_its_number_before_it_was_checked(servable, tmp_path, quick):
+def test_no_version_is_added_before_it_was_checked(servable, tmp_path, quick):
     def refuse(directory):
         seen.append([entry.name for entry in (tmp_path / "m").iterdir() if entry.name.isdecimal()])
         assert (directory / "assets" / "config.json").exists()
@@ -259,10 +258,10 @@ def test_no_version_gets_its_number_before_it_was_checked(servable, tmp_path, qu
     assert list((tmp_path / "m").iterdir()) == []
 
 
-def test_matrices_in_bfloat16_are_stored_as_such_alone_and_what_they_change_is_said(
+def test_bfloat16_matrices_are_stored_without_float32_copies_and_the_difference_is_described(
     version_dir, finished, run_dir, tmp_path
 ):
-    narrow_dir, checked = publish.export_run(run_dir, tmp_path / "m", "bfloat16")
+    narrow_dir, checked = export_run.export_run(run_dir, tmp_path / "m", "bfloat16")
     assert checked["num_items"] == len(finished.samples) and checked["max_difference"] <= 1e-4
     stored = dict(tf.train.list_variables(str(narrow_dir / "variables" / "variables")))
     reader = tf.train.load_checkpoint(str(narrow_dir / "variables" / "variables"))
@@ -276,36 +275,36 @@ def test_matrices_in_bfloat16_are_stored_as_such_alone_and_what_they_change_is_s
     ]
     saved = 2 * sum(int(np.prod(stored[name])) for name in matrices)
     assert sizes[0] - sizes[1] == pytest.approx(saved, rel=0.05)
-    # By the loader of stock servers it answers as TensorFlow's own functions do.
-    answered = stock_servers.asked_by_loader(sys.executable, narrow_dir, finished.samples, tmp_path)
-    stock_servers.assert_answers(answered["outputs"], SavedPredictor(narrow_dir)(finished.samples))
+    # The loader of stock servers returns the same outputs as TensorFlow's Python.
+    loaded = stock_servers.asked_by_loader(sys.executable, narrow_dir, finished.samples, tmp_path)
+    stock_servers.assert_answers(loaded["outputs"], SavedPredictor(narrow_dir)(finished.samples))
     card = (narrow_dir / "MODEL_CARD.md").read_text(encoding="utf-8")
-    said = fidelity.said(checked["compared"])
-    assert said in card and "accuracy" in said and "in float32 and" in said
+    line = precision_comparison.describe(checked["compared"])
+    assert line in card and "accuracy" in line and "in float32 and" in line
     assert "bfloat16" not in (version_dir / "MODEL_CARD.md").read_text(encoding="utf-8")
 
 
 @pytest.fixture
 def instant(monkeypatch):
-    """Let exports write next to nothing."""
+    """Let exports write hardly anything."""
     monkeypatch.setattr(exporting, "_Module", lambda predictor: SimpleNamespace(signatures_by_name={}))
     monkeypatch.setattr(exporting.tf.saved_model, "save", lambda module, path, signatures: None)
     monkeypatch.setattr(exporting, "model_card", lambda *_: "card")
     return exporting
 
 
-def test_what_killed_exports_left_is_removed_and_what_goes_on_is_not(servable, tmp_path, instant):
+def test_directories_of_killed_exports_are_removed_and_those_of_running_ones_are_not(servable, tmp_path, instant):
     for name in (".writing-1", ".writing-2"):
         (tmp_path / name / "variables").mkdir(parents=True)
     (tmp_path / "notes").mkdir()
     seen = []
 
-    def export_too(aside):
-        """Be another export that begins while this one is writing."""
+    def export_too(temporary):
+        """Start another export while this one is writing."""
         seen.append(sorted(path.name for path in tmp_path.iterdir()))
         if len(seen) == 1:
             export(servable, tmp_path, export_too)
-            assert aside.is_dir()
+            assert temporary.is_dir()
 
     assert export(servable, tmp_path, export_too).name == "2"
     assert [[name.startswith(".writing-") for name in names].count(True) for names in seen] == [1, 2]
@@ -322,12 +321,12 @@ def test_a_full_disk_leaves_no_version(servable, tmp_path, instant, monkeypatch)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_signal_during_the_export_says_what_is_there(run_dir, tmp_path, instant, monkeypatch):
+def test_a_signal_during_the_export_names_the_finished_run(run_dir, tmp_path, instant, monkeypatch):
     def save(module, path, signatures):
         raise Stopped(number=signal.SIGTERM)
 
     monkeypatch.setattr(exporting.tf.saved_model, "save", save)
     with pytest.raises(Stopped) as stopped:
-        publish.export_run(run_dir, tmp_path)
-    assert stopped.value.message == f"stopped during the export; {run_dir} holds the finished run"
+        export_run.export_run(run_dir, tmp_path)
+    assert stopped.value.message == f"stopped during the export; {run_dir} contains the finished run"
     assert stopped.value.exit_code == 143 and list(tmp_path.iterdir()) == []

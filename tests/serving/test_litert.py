@@ -1,4 +1,4 @@
-"""LiteRT: what is written, and what is said where it cannot be. That every task's answers hold: test_contract.py."""
+"""Export for LiteRT: its description and errors. test_contract.py checks the outputs of every task."""
 
 import sys
 
@@ -9,7 +9,7 @@ from tfbert.files import read_json
 from tfbert.serving import litert
 
 
-def test_what_8_bits_change_is_measured_and_said(tmp_path):
+def test_the_effect_of_8_bit_weights_is_measured_and_described(tmp_path):
     run_dir, _ = small.finished_run()
     description = litert.export_litert(run_dir, tmp_path / "lite")
     assert description["task"]["labels"] == ["card", "fee", "loan"]
@@ -19,12 +19,12 @@ def test_what_8_bits_change_is_measured_and_said(tmp_path):
     assert compared["num_rows"] == report["test"]["num_examples"]
     assert compared["float32"] == pytest.approx(report["test"]["metrics"][compared["metric"]]["value"])
     assert compared["narrow"] == pytest.approx(compared["float32"], abs=0.1)
-    said = litert.summary(description)
-    assert f"on {compared['num_rows']} rows of test, label_id equal in " in said
-    assert f"{compared['metric']} {compared['float32']:.4f} in float32 and {compared['narrow']:.4f} here" in said
+    line = litert.describe(description)
+    assert f"on {compared['num_rows']} sequences of test, label_id equal in " in line
+    assert f"{compared['metric']} {compared['float32']:.4f} in float32 and {compared['narrow']:.4f} here" in line
 
 
-def test_a_directory_of_something_else_is_left_alone(tmp_path):
+def test_a_directory_with_other_files_is_left_alone(tmp_path):
     (tmp_path / "notes.txt").write_text("mine")
     with pytest.raises(ValueError, match="contains 'notes.txt'; expected a new or empty directory, or a LiteRT model"):
         litert.export_litert(small.finished_run()[0], tmp_path)
@@ -33,5 +33,5 @@ def test_a_directory_of_something_else_is_left_alone(tmp_path):
 
 def test_without_litert_the_extra_is_named(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "ai_edge_litert.interpreter", None)
-    with pytest.raises(ValueError, match=r"wanted pip install '\.\[litert\]' in the checkout"):
+    with pytest.raises(ValueError, match=r"run pip install '\.\[litert\]' in the checkout"):
         litert.export_litert(small.finished_run()[0], tmp_path / "lite")

@@ -1,4 +1,4 @@
-"""A damaged SavedModel is named by its file, in one line, by whoever loads it."""
+"""Loading a damaged SavedModel: all callers name the damaged file, in one line."""
 
 import subprocess
 
@@ -17,8 +17,8 @@ def cut(content):
 
 
 def flip(content):
-    place = len(content) // 2
-    return content[:place] + bytes([content[place] ^ 0x40]) + content[place + 1 :]
+    position = len(content) // 2
+    return content[:position] + bytes([content[position] ^ 0x40]) + content[position + 1 :]
 
 
 DAMAGES = {
@@ -50,12 +50,12 @@ def test_the_file_is_named(copied, how):
         assert str(error.value).endswith("; restore it from a copy, or export the run again")
 
 
-def test_a_whole_model_passes(copied):
+def test_an_undamaged_model_passes(copied):
     loading.check(copied)
     assert SavedPredictor(copied).output_names[0] == "label"
 
 
-def test_tools_say_it_in_one_line(copied, tmp_path):
+def test_tools_name_it_in_one_line(copied, tmp_path):
     path = damage(copied, "data cut short")
     (tmp_path / "models").mkdir()
     copied.rename(tmp_path / "models" / "1")
@@ -69,17 +69,17 @@ def test_tools_say_it_in_one_line(copied, tmp_path):
     }
     done = tools.run(*[[tools.step(name, *arguments, cwd=tmp_path)] for name, arguments in steps.items()])
     for name, (step,) in zip(steps, done, strict=True):
-        place = path if name == "serve" else path.relative_to(tmp_path)
+        shown_path = path if name == "serve" else path.relative_to(tmp_path)
         assert (step.code, step.out) == (2, ""), step.err
         *before, last = step.err.splitlines()
-        assert last.startswith(f"{name}: {place}: damaged (")
-        assert all(line.startswith("test.csv: ") for line in before), step.err  # how the data were read
+        assert last.startswith(f"{name}: {shown_path}: damaged (")
+        assert all(line.startswith("test.csv: ") for line in before), step.err  # how the data are read
 
 
-def test_verification_in_a_process_of_its_own(copied, monkeypatch):
+def test_verification_in_a_fresh_process(copied, monkeypatch):
     path, run, ended = damage(copied, "data with a flipped bit"), subprocess.run, []
     monkeypatch.setattr(subprocess, "run", lambda *args, **options: ended.append(run(*args, **options)) or ended[-1])
-    with pytest.raises(ValueError, match=rf"copied: the exported model does not pass verification: {path}: damaged"):
+    with pytest.raises(ValueError, match=rf"copied: the exported model failed verification: {path}: damaged"):
         verify(copied, [], {})
     [done] = ended
     assert done.returncode == 2

@@ -1,4 +1,4 @@
-"""Classes of protobuf messages that are described in Python: on the wire they are those of the real files."""
+"""Protobuf message classes built from descriptions: their wire format is that of the official files."""
 
 import pytest
 from google.protobuf import struct_pb2, timestamp_pb2, wrappers_pb2
@@ -22,7 +22,7 @@ def classes():
     return message_classes(PACKAGES, [wrappers_pb2.DESCRIPTOR])
 
 
-def test_messages_are_found_by_name_and_know_their_package(classes):
+def test_classes_have_their_package(classes):
     assert classes.keys() == {"Point", "Map", "Wrapped"}
     assert classes["Point"].DESCRIPTOR.full_name == "first.Point"
     assert classes["Map"].DESCRIPTOR.full_name == "second.Map"
@@ -37,31 +37,31 @@ def test_values_survive_the_wire(classes):
     assert classes["Point"].DESCRIPTOR.fields_by_name["color"].enum_type.values_by_name["BLUE"].number == 2
 
 
-def test_bytes_on_the_wire_are_those_of_the_numbers_of_fields(classes):
+def test_the_wire_format_follows_the_field_numbers(classes):
     # Field 1 as a varint, field 4 as text.
     assert classes["Point"](x=3, tags=["a"]).SerializeToString() == b"\x08\x03\x22\x01a"
     wrapped = classes["Wrapped"](number={"value": 7}, raw=b"\xff", is_set=True)
     assert wrapped.SerializeToString() == b"\x0a\x02\x08\x07\x12\x01\xff\x18\x01"
 
 
-def test_a_map_is_that_of_protobuf():
+def test_maps_are_compatible_with_protobuf():
     # `google.protobuf.Struct` is a map from names to values.
     [mine] = message_classes(
         {"mine": {"Struct": {"fields": "1 map .google.protobuf.Value"}}}, [struct_pb2.DESCRIPTOR]
     ).values()
     real = struct_pb2.Struct()
     real.update({"a": 1.5, "b": ["c", None]})
-    found = mine.FromString(real.SerializeToString())
-    assert found.fields["a"].number_value == 1.5
-    assert struct_pb2.Struct.FromString(found.SerializeToString()) == real
+    copied = mine.FromString(real.SerializeToString())
+    assert copied.fields["a"].number_value == 1.5
+    assert struct_pb2.Struct.FromString(copied.SerializeToString()) == real
 
 
-def test_the_same_name_may_be_defined_twice():
+def test_the_same_name_can_be_defined_twice():
     one, two = (message_classes({"same": {"Message": {"a": f"{n} int64"}}}, []) for n in (1, 2))
     assert one["Message"](a=1).SerializeToString() != two["Message"](a=1).SerializeToString()
 
 
-def test_known_files_are_needed():
+def test_missing_known_files_are_an_error():
     with pytest.raises(TypeError, match="Timestamp"):
         message_classes({"p": {"M": {"at": "1 .google.protobuf.Timestamp"}}}, [])
     made = message_classes({"p": {"M": {"at": "1 .google.protobuf.Timestamp"}}}, [timestamp_pb2.DESCRIPTOR])

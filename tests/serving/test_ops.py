@@ -1,4 +1,4 @@
-"""Which ops a stock server runs: a list of its own, not what pip's TensorFlow happens to register."""
+"""The ops that a stock server runs: its own list, not what pip's TensorFlow registers."""
 
 import pytest
 import tensorflow as tf
@@ -21,7 +21,7 @@ def saved(tmp_path, *names):
     return tmp_path
 
 
-# All of these are registered by pip's TensorFlow, which made them core once.
+# All of these are registered by pip's TensorFlow.
 @pytest.mark.parametrize(
     ("name", "reason"),
     [
@@ -29,8 +29,8 @@ def saved(tmp_path, *names):
         ("EagerPyFunc", "calls back into the Python process that made the graph"),
         ("_FusedMatMul", "is an internal op, which TensorFlow itself adds to a graph that it runs"),
         ("_XlaCompile", "is an internal op, which TensorFlow itself adds to a graph that it runs"),
-        ("XlaDot", "is compiled by XLA, which a stock server does not do on demand"),
-        ("XlaLaunch", "is compiled by XLA, which a stock server does not do on demand"),
+        ("XlaDot", "is compiled by XLA, which a stock server does not support on demand"),
+        ("XlaLaunch", "is compiled by XLA, which a stock server does not support on demand"),
         ("NcclAllReduce", "communicates with other devices or workers"),
         ("CollectiveReduceV2", "communicates with other devices or workers"),
         ("DTensorAllReduce", "is part of DTensor"),
@@ -44,7 +44,7 @@ def saved(tmp_path, *names):
         ("InfeedDequeue", "is neither among the core ops"),
     ],
 )
-def test_what_no_stock_server_runs_is_named(tmp_path, name, reason):
+def test_ops_that_no_stock_server_runs_are_named_with_the_reason(tmp_path, name, reason):
     assert op_def_registry.get(name) is not None
     ops = list_ops(saved(tmp_path, "MatMul", name, "FastBertNormalize", "Assert"))
     assert ops.unknown == (name,)
@@ -52,22 +52,22 @@ def test_what_no_stock_server_runs_is_named(tmp_path, name, reason):
     assert why_unknown(name).startswith(reason)
 
 
-def test_an_op_that_nobody_knows_is_unknown(tmp_path):
+def test_an_unregistered_op_is_unknown(tmp_path):
     assert list_ops(saved(tmp_path, "SimpleMLInferenceOp", "MyOwn>Op")).unknown == ("MyOwn>Op", "SimpleMLInferenceOp")
 
 
-def test_the_list_is_a_part_of_tensorflow():
+def test_the_list_is_a_subset_of_tensorflows_ops():
     names = stock_ops()
     assert len(names) > 1200
     assert [name for name in names if op_def_registry.get(name) is None] == []
     assert not names & OLDEST_RELEASE.keys()
     assert not [name for name in names if name.startswith(("_", "Xla", "Nccl", "DTensor", "Risc", "Collective"))]
     assert not [name for name in names if "TPU" in name or "PyFunc" in name]
-    # What any SavedModel has.
+    # Every SavedModel has these.
     assert {"NoOp", "Const", "Placeholder", "StatefulPartitionedCall", "RestoreV2", "VarHandleOp", "If"} <= names
 
 
-def test_what_the_graph_of_a_function_needs_is_in_the_list(tmp_path):
+def test_ops_of_an_ordinary_graph_are_in_the_list(tmp_path):
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="text")])
     def lengths(text):
         tf.debugging.assert_greater(tf.size(text), 0)

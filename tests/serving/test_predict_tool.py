@@ -1,4 +1,4 @@
-"""`tools/predict.py`: files of any kind in, answers without padding out, from a model here or behind a server."""
+"""tools/predict.py: files of all formats, with a local model or a server; predictions without padding."""
 
 import json
 
@@ -9,23 +9,30 @@ from support.json_server import JsonHandler, running
 METADATA = {
     "signature_def": {"signature_def": {"serving_default": {"inputs": {"text": {"tensor_shape": {"dim": [{}]}}}}}}
 }
-# As a server pads: to the most labels of a text in the request.
-ANSWERS = {
-    "food": {"labels": ["food", ""], "label_probabilities": [0.9, 0.0], "num_labels": 1},
-    "both": {"labels": ["food", "staff"], "label_probabilities": [0.9, 0.8], "num_labels": 2},
-    "none": {"labels": ["", ""], "label_probabilities": [0.0, 0.0], "num_labels": 0},
+# Padded as by a server, to the largest number of labels in the request.
+PREDICTIONS = {
+    "food": {"labels": ["food", ""], "label_probabilities": [0.9, 0.0], "num_labels": 1, "probabilities": [0.9, 0.1]},
+    "both": {
+        "labels": ["food", "staff"],
+        "label_probabilities": [0.9, 0.8],
+        "num_labels": 2,
+        "probabilities": [0.9, 0.8],
+    },
+    "none": {"labels": ["", ""], "label_probabilities": [0.0, 0.0], "num_labels": 0, "probabilities": [0.2, 0.1]},
 }
 
 
 class Handler(JsonHandler):
-    """Answers as a server with a model of several labels does."""
+    """Responds like a server with a multilabel model."""
 
     def do_GET(self):
         self.send_json({"metadata": METADATA})
 
     def do_POST(self):
         instances = json.loads(self.rfile.read(int(self.headers["Content-Length"])))["instances"]
-        self.send_json({"predictions": [ANSWERS[instance["text"]] for instance in instances]})
+        self.send_json(
+            {"predictions": [PREDICTIONS[instance["text"]] | {"truncated": False} for instance in instances]}
+        )
 
 
 @pytest.fixture
@@ -50,17 +57,17 @@ def predicted(capsys, *arguments):
         ("a.txt", 'food\n{"text": "both", "id": 2}\nnone\n', []),
     ],
 )
-def test_a_server_is_asked_about_rows_and_answers_lose_their_padding(address, tmp_path, capsys, name, content, options):
+def test_predictions_of_a_server_have_no_padding(address, tmp_path, capsys, name, content, options):
     (tmp_path / name).write_text(content, encoding="utf-8")
-    found = predicted(capsys, "m", "--server", address, "--file", tmp_path / name, *options)
-    assert found == [
-        {"text": "food", "label_probabilities": [0.9], "labels": ["food"], "num_labels": 1},
-        {"text": "both", "label_probabilities": [0.9, 0.8], "labels": ["food", "staff"], "num_labels": 2},
-        {"text": "none", "label_probabilities": [], "labels": [], "num_labels": 0},
+    predictions = predicted(capsys, "m", "--server", address, "--file", tmp_path / name, *options)
+    cut = {"food": (["food"], [0.9]), "both": (["food", "staff"], [0.9, 0.8]), "none": ([], [])}
+    assert predictions == [
+        {"text": text, "truncated": False, **PREDICTIONS[text], "labels": labels, "label_probabilities": probabilities}
+        for text, (labels, probabilities) in cut.items()
     ]
 
 
-def test_tables_and_objects_are_asked_about_here(version_dir, tmp_path):
+def test_a_local_model_reads_tables_and_objects(version_dir, tmp_path):
     texts = ["my card", "the fee, today"]
     (tmp_path / "a.csv").write_text('id;text;label\n1;my card;card\n2;"the fee, today";fee\n', encoding="utf-8")
     (tmp_path / "a.jsonl").write_text("".join(json.dumps({"message": text}) + "\n" for text in texts))
@@ -96,3 +103,38 @@ def test_tables_and_objects_are_asked_about_here(version_dir, tmp_path):
     assert messages[1].startswith("predict: c.csv:1: no text column among 'id', 'label'")
     assert messages[2].startswith("predict: TEXT:1: a JSON object with the keys 'title'; expected a JSON object with ")
     assert messages[3] == "predict: --set train.epochs: expected a field of data, such as data.encoding\n"
+
+
+def test_a_lone_surrogate_is_printed_as_the_replacement_character(version_dir, tmp_path):
+    (tmp_path / "a.jsonl").write_text('{"text": "my \\ud800 card"}\n', encoding="utf-8")
+    done = small.tools()("predict", version_dir, "--file", "a.jsonl", cwd=tmp_path)
+    assert done.code == 0, done.err
+    prediction = json.loads(done.out)
+    assert prediction["text"] == "my \ufffd card" and prediction["label"] in ("card", "fee", "loan")
+
+
+def test_numbers_are_sent_to_a_server_and_printed(tmp_path, capsys):
+    inputs = {
+        "title": {"dtype": "DT_STRING", "tensor_shape": {"dim": [{}]}},
+        "price": {"dtype": "DT_FLOAT", "tensor_shape": {"dim": [{}]}},
+    }
+    metadata = {"signature_def": {"signature_def": {"serving_default": {"inputs": inputs}}}}
+
+    class Offers(Handler):
+        def do_GET(self):
+            self.send_json({"metadata": metadata})
+
+        def do_POST(self):
+            instances = json.loads(self.rfile.read(int(self.headers["Content-Length"])))["instances"]
+            self.send_json({"predictions": [{"double": 2 * instance["price"]} for instance in instances]})
+
+    (tmp_path / "a.csv").write_text("title;price\na;2.5\nb;3\n", encoding="utf-8")
+    (tmp_path / "b.csv").write_text("title;price\na;2.5\nb;abc\n", encoding="utf-8")
+    with running(Offers) as server:
+        address = f"127.0.0.1:{server.server_port}"
+        assert predicted(capsys, "m", "--server", address, "--file", tmp_path / "a.csv") == [
+            {"price": 2.5, "title": "a", "double": 5.0},
+            {"price": 3.0, "title": "b", "double": 6.0},
+        ]
+        with pytest.raises(ValueError, match='b.csv:3: price is "abc"; expected a number'):
+            predicted(capsys, "m", "--server", address, "--file", tmp_path / "b.csv")

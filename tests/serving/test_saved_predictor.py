@@ -1,4 +1,4 @@
-"""Texts in, answers out: versions, order, lines, and memory that does not grow with the input."""
+"""The predictor of a SavedModel: versions, order, batches, and constant memory."""
 
 import itertools
 import json
@@ -9,9 +9,12 @@ import sys
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from support import small
 
-from tfbert.serving.lines import read_lines
+from tfbert.config import DataConfig
+from tfbert.serving.input_spec import InputSpec
+from tfbert.serving.requests import read_items
 from tfbert.serving.saved_predictor import SavedPredictor, find_version
 
 
@@ -33,90 +36,87 @@ def test_the_highest_number_is_the_newest(tmp_path):
     assert find_version(folder).name == "10"
     assert find_version(folder, 2).name == "2"
     assert find_version(folder / "9").name == "9"
-    with pytest.raises(ValueError, match=r"m: has no version 3; there are 2, 9, 10"):
+    with pytest.raises(ValueError, match=r"m: has no version 3; existing versions: 2, 9, 10"):
         find_version(folder, 3)
 
 
 @pytest.mark.parametrize("name", ["missing", "empty"])
 def test_no_model(tmp_path, name):
     (tmp_path / "empty").mkdir()
-    with pytest.raises(ValueError, match=rf"{name}: holds no SavedModel; wanted saved_models/NAME or a version"):
+    with pytest.raises(ValueError, match=rf"{name}: contains no SavedModel; expected saved_models/NAME or a version"):
         find_version(tmp_path / name)
 
 
 @pytest.mark.parametrize("num_pooled", [1, 2, 16])
-def test_answers_are_in_order_and_json_ready(predictor, monkeypatch, num_pooled):
+def test_predictions_are_in_order_and_ready_for_json(predictor, monkeypatch, num_pooled):
     monkeypatch.setattr(predictor, "num_pooled", num_pooled)
     texts = [f"my {word} {index}" for index, word in enumerate(["card", "fee", "loan", "", "pin", "价格", "rate"])]
-    found = list(predictor.answers(({"text": text} for text in texts), batch_size=3))
-    assert [item["text"] for item, _ in found] == texts
+    predictions = list(predictor.predict(({"text": text} for text in texts), batch_size=3))
+    assert [item["text"] for item, _ in predictions] == texts
     together = predictor([{"text": text} for text in texts])
-    for row, (_, answer) in enumerate(json.loads(json.dumps(found))):
+    for row, (_, answer) in enumerate(json.loads(json.dumps(predictions))):
         assert answer["label"] == together["label"][row].decode()
         assert answer["label_id"] == together["label_id"][row]
         assert answer["truncated"] is False
         np.testing.assert_allclose(answer["probabilities"], together["probabilities"][row], atol=1e-5)
 
 
-def test_texts_of_like_length_are_asked_at_once(predictor, monkeypatch):
-    asked = []
+def test_texts_of_similar_length_share_a_batch(predictor, monkeypatch):
+    batches = []
     monkeypatch.setattr(predictor, "num_pooled", 2)
-    monkeypatch.setattr(predictor, "_served", lambda text: asked.append([len(t) for t in text.numpy()]) or {"n": text})
+    monkeypatch.setattr(
+        predictor, "_signature", lambda text: batches.append([len(t) for t in text.numpy()]) or {"n": text}
+    )
     texts = ["a" * length for length in (1, 9, 2, 8, 3, 7, 4, 6, 30)]
-    found = list(predictor.answers(({"text": text} for text in texts), batch_size=4))
-    assert asked == [[9, 8, 7, 6], [4, 3, 2, 1], [30]]
-    assert [answer["n"] for _, answer in found] == texts
+    predictions = list(predictor.predict(({"text": text} for text in texts), batch_size=4))
+    assert batches == [[9, 8, 7, 6], [4, 3, 2, 1], [30]]
+    assert [prediction["n"] for _, prediction in predictions] == texts
 
 
-def test_texts_are_read_as_they_are_needed(predictor):
+def test_items_are_read_lazily(predictor):
     read = []
     endless = (read.append(number) or {"text": f"text {number}"} for number in itertools.count())
-    answers = predictor.answers(endless, batch_size=4)
+    answers = predictor.predict(endless, batch_size=4)
     for _ in range(9):
         next(answers)
     assert len(read) == 12
 
 
-def test_a_text_that_no_encoding_has(predictor):
-    # Half of a surrogate pair, as JSON may bring it.
-    assert len(list(predictor.answers([{"text": "a \ud83d b"}]))) == 1
+def test_a_lone_surrogate(predictor):
+    # As a JSON escape can produce it.
+    assert len(list(predictor.predict([{"text": "a \ud83d b"}]))) == 1
 
 
-@pytest.mark.parametrize(
-    ("content", "lines"),
-    [
-        (b"", []),
-        (b"one\ntwo", ["one", "two"]),
-        (b"one\r\ntwo\r\n", ["one", "two"]),
-        (b"\xef\xbb\xbfone\n\xef\xbb\xbftwo\n", ["one", "\ufefftwo"]),
-        (b"\n \n\n", ["", " ", ""]),
-        # Other characters that Python or Unicode take for the end of a line are part of it.
-        ("a\u2028b\x0bc\x85d\re\n".encode(), ["a\u2028b\x0bc\x85d\re"]),
-    ],
-)
-def test_lines(tmp_path, content, lines):
-    path = tmp_path / "texts"
-    path.write_bytes(content)
-    assert list(read_lines(str(path))) == lines
+def test_inputs_of_the_signature(predictor):
+    assert predictor.inputs == {"text": InputSpec("string")}
 
 
-@pytest.mark.parametrize(
-    ("content", "where"),
-    [
-        (b"one\nt\xe9l\n", ":2: byte 0xe9"),
-        (b"\xef\xbb\xbfone \xfc\n", ":1: byte 0xfc"),
-        (b"\xff\xfeo\0", ":1: byte 0xff"),
-    ],
-)
-def test_line_that_is_not_utf8_is_named(tmp_path, content, where):
-    path = tmp_path / "texts"
-    path.write_bytes(content)
-    with pytest.raises(ValueError, match=rf"texts{where} is not UTF-8; wanted UTF-8"):
-        list(read_lines(str(path)))
+def test_numeric_inputs(tmp_path):
+    def predict(title, price, sizes):
+        total = price + tf.reduce_sum(sizes, axis=1) + tf.cast(tf.strings.length(title), tf.float32)
+        return {"total": total}
+
+    specs = {
+        "title": tf.TensorSpec([None], tf.string, name="title"),
+        "price": tf.TensorSpec([None], tf.float32, name="price"),
+        "sizes": tf.TensorSpec([None, None], tf.float32, name="sizes"),
+    }
+    module = tf.Module()
+    module.function = tf.function(predict, input_signature=list(specs.values()))
+    tf.saved_model.save(module, str(tmp_path / "1"), signatures={"serving_default": module.function})
+    predictor = SavedPredictor(tmp_path)
+    assert predictor.inputs == {
+        "price": InputSpec("float32"),
+        "sizes": InputSpec("float32", many=True),
+        "title": InputSpec("string"),
+    }
+    (tmp_path / "a.csv").write_text('title,price,sizes\nabc,2.5,"[1, 2]"\nd,3,"[10, 0.5]"\n')
+    items = read_items([], str(tmp_path / "a.csv"), predictor.inputs, DataConfig())
+    assert [outputs["total"] for _, outputs in predictor.predict(items)] == [8.5, 14.5]
 
 
 def test_tool_streams_standard_input_and_stops_with_its_reader(version_dir, tmp_path):
-    # More than any pipe holds: without a reader it could not end, and must not complain that there is none.
+    # More than fits into a pipe, so the tool writes after the reader has gone; it must not complain.
     text = tmp_path / "texts"
     text.write_bytes(b"\xef\xbb\xbfmy card\r\n" + b"the fee for a loan\n" * 20000)
     command = f"{sys.executable} {small.TOOLS / 'predict.py'} {version_dir} --file - < {text} | head -n 2"
@@ -128,12 +128,12 @@ def test_tool_streams_standard_input_and_stops_with_its_reader(version_dir, tmp_
 def test_memory_does_not_grow_with_the_input(predictor):
     def peak(count):
         before = resident()
-        for _ in predictor.answers(({"text": "the fee for a loan " * 3} for _ in range(count)), batch_size=256):
+        for _ in predictor.predict(({"text": "the fee for a loan " * 3} for _ in range(count)), batch_size=256):
             pass
         return resident() - before
 
     peak(2048)
-    # 16,384 answers kept would be more than 16 MiB.
+    # Keeping 16,384 predictions would take more than 16 MiB.
     assert peak(16384) < 12 * 2**20
 
 
@@ -142,7 +142,7 @@ def resident():
         return int(stream.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
-def test_tool_answers(small_tools, version_dir, tmp_path):
+def test_tool_predicts(small_tools, version_dir, tmp_path):
     (tmp_path / "texts").write_text("my card\nthe fee\n")
     step = small_tools.step
     shutil.copytree(version_dir, tmp_path / "m" / "3")
@@ -165,9 +165,9 @@ def test_tool_answers(small_tools, version_dir, tmp_path):
     assert set(by_argument[0]) == {"text", "label", "label_id", "probability", "probabilities", "truncated"}
     messages = [one.err for one in done[3:]]
     assert [message.count("\n") for message in messages] == [1] * 5, messages
-    assert messages[0] == "predict: m: has no version 4; there are 3\n"
-    assert messages[1] == "predict: -:2: byte 0xff is not UTF-8; wanted UTF-8\n"
-    assert messages[2] == messages[3] == "predict: wanted either TEXT arguments or --file F, not both and not neither\n"
+    assert messages[0] == "predict: m: has no version 4; existing versions: 3\n"
+    assert messages[1] == "predict: -:2: byte 0xff is not UTF-8; expected UTF-8\n"
+    assert messages[2] == messages[3] == "predict: give either TEXT arguments or --file\n"
     assert "No such file" in messages[4] and "none" in messages[4]
 
 

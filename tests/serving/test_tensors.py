@@ -1,4 +1,4 @@
-"""The messages of the gRPC client: what it writes TensorFlow's own read alike, and the other way round."""
+"""Tensors of the gRPC client: compatible in both directions with TensorFlow's own messages."""
 
 import numpy as np
 import pytest
@@ -7,7 +7,7 @@ from tensorflow.core.framework import tensor_pb2, tensor_shape_pb2, types_pb2
 from tensorflow.core.protobuf import meta_graph_pb2
 from tensorflow_serving.apis import get_model_metadata_pb2, model_pb2, predict_pb2
 
-from tfbert.serving.tensors import api_messages, of_tensor, to_tensor
+from tfbert.serving.tensors import api_messages, from_tensor, to_tensor
 
 OFFICIAL = {
     "Dim": tensor_shape_pb2.TensorShapeProto.Dim,
@@ -22,7 +22,7 @@ OFFICIAL = {
     "GetModelMetadataRequest": get_model_metadata_pb2.GetModelMetadataRequest,
     "GetModelMetadataResponse": get_model_metadata_pb2.GetModelMetadataResponse,
 }
-# Of each dtype, the field and values that the lowest and highest bits and long texts are among.
+# For each dtype its field and values, extreme ones and long texts included.
 VALUES = {
     "DT_FLOAT": ("float_val", [[0.1, -2.5, 3.4028234663852886e38], [1e-30, 0.0, 16777216.0]]),
     "DT_INT32": ("int_val", [[-(2**31), 0, 2**31 - 1], [1, -1, 300]]),
@@ -33,7 +33,7 @@ VALUES = {
 
 
 def kind_of(field):
-    """Return number, kind of value and whether there may be several; of a map, those of its values."""
+    """Return number, type and whether a field is repeated; for a map, those of its values."""
     if field.message_type and field.message_type.GetOptions().map_entry:
         return field.number, "map", *kind_of(field.message_type.fields_by_name["value"])
     return field.number, field.type, field.is_repeated, field.message_type and field.message_type.name
@@ -55,7 +55,7 @@ def official_tensor(dtype, values):
 
 
 @pytest.mark.parametrize("dtype", VALUES)
-def test_what_is_written_is_read_by_tensorflow(dtype):
+def test_tensorflow_reads_the_tensors(dtype):
     _, values = VALUES[dtype]
     ours = tensor_pb2.TensorProto.FromString(to_tensor(values, dtype).SerializeToString())
     expected = tf.make_ndarray(official_tensor(dtype, values))
@@ -64,7 +64,7 @@ def test_what_is_written_is_read_by_tensorflow(dtype):
 
 
 @pytest.mark.parametrize("dtype", VALUES)
-def test_fields_of_values_are_read(dtype):
+def test_value_fields_are_read(dtype):
     field, values = VALUES[dtype]
     official = tensor_pb2.TensorProto(dtype=getattr(types_pb2, dtype))
     for size in (2, 3):
@@ -72,7 +72,7 @@ def test_fields_of_values_are_read(dtype):
     flat = [value.encode() if isinstance(value, str) else value for row in values for value in row]
     getattr(official, field).extend(flat)
     assert tf.make_ndarray(official).tolist() == tf.make_ndarray(official_tensor(dtype, values)).tolist()
-    shape, found = of_tensor(api_messages()["TensorProto"].FromString(official.SerializeToString()))
+    shape, found = from_tensor(api_messages()["TensorProto"].FromString(official.SerializeToString()))
     assert shape == (2, 3)
     if dtype == "DT_FLOAT":
         assert np.array_equal(np.array(found, np.float32), np.array(values, np.float32))
@@ -81,7 +81,7 @@ def test_fields_of_values_are_read(dtype):
 
 
 def in_content(dtype, values):
-    """Return an official tensor with its values in `tensor_content`, which TensorFlow itself reads as these values."""
+    """Return an official tensor with its values in `tensor_content`, after checking that TensorFlow reads them."""
     tensor = tf.constant(values, getattr(types_pb2, dtype))
     official = tensor_pb2.TensorProto.FromString(tf.io.serialize_tensor(tensor).numpy())
     if dtype == "DT_STRING":
@@ -97,58 +97,58 @@ def in_content(dtype, values):
 
 
 @pytest.mark.parametrize("dtype", VALUES)
-def test_contents_are_read(dtype):
+def test_tensor_content_is_read(dtype):
     official = in_content(dtype, VALUES[dtype][1])
     ours = api_messages()["TensorProto"].FromString(official.SerializeToString())
-    by_content = of_tensor(ours)
-    assert by_content == of_tensor(to_tensor(VALUES[dtype][1], dtype))
+    by_content = from_tensor(ours)
+    assert by_content == from_tensor(to_tensor(VALUES[dtype][1], dtype))
     ours.tensor_content = ours.tensor_content[:3]
-    with pytest.raises(ValueError, match="bytes for 6 values|the lengths of strings end early"):
-        of_tensor(ours)
+    with pytest.raises(ValueError, match="bytes for 6 values|the lengths of the strings are truncated"):
+        from_tensor(ours)
 
 
 def test_shapes():
-    assert of_tensor(to_tensor(["a", "b"], "DT_STRING")) == ((2,), ["a", "b"])
-    assert of_tensor(to_tensor([], "DT_INT32")) == ((0,), [])
-    assert of_tensor(to_tensor([[], []], "DT_INT32")) == ((2, 0), [[], []])
+    assert from_tensor(to_tensor(["a", "b"], "DT_STRING")) == ((2,), ["a", "b"])
+    assert from_tensor(to_tensor([], "DT_INT32")) == ((0,), [])
+    assert from_tensor(to_tensor([[], []], "DT_INT32")) == ((2, 0), [[], []])
     deep = [[[1, 2], [3, 4], [5, 6]], [[7, 8], [9, 10], [11, 12]]]
-    assert of_tensor(to_tensor(deep, "DT_INT64")) == ((2, 3, 2), deep)
-    assert of_tensor(to_tensor(("a", b"\xff"), "DT_STRING")) == ((2,), ["a", "\ufffd"])
+    assert from_tensor(to_tensor(deep, "DT_INT64")) == ((2, 3, 2), deep)
+    assert from_tensor(to_tensor(("a", b"\xff"), "DT_STRING")) == ((2,), ["a", "\ufffd"])
     repeated = to_tensor([4, 5], "DT_INT32")
     repeated.tensor_shape.dim[0].size = 4
     official = tensor_pb2.TensorProto.FromString(repeated.SerializeToString())
-    assert of_tensor(repeated) == ((4,), [4, 5, 5, 5]) == ((4,), tf.make_ndarray(official).tolist())
+    assert from_tensor(repeated) == ((4,), [4, 5, 5, 5]) == ((4,), tf.make_ndarray(official).tolist())
     repeated.tensor_shape.dim[0].size = 1
     with pytest.raises(ValueError, match=r"2 values for the shape \(1,\)"):
-        of_tensor(repeated)
+        from_tensor(repeated)
 
 
 @pytest.mark.parametrize(
     ("values", "dtype", "message"),
     [
-        ([["a"], ["b", "c"]], "DT_STRING", r"values of the shapes \(1,\) and \(2,\) beside each other"),
-        (["a", ["b"]], "DT_STRING", r"values of the shapes \(\) and \(1,\) beside each other"),
+        ([["a"], ["b", "c"]], "DT_STRING", r"values have different shapes, \(1,\) and \(2,\)"),
+        (["a", ["b"]], "DT_STRING", r"values have different shapes, \(\) and \(1,\)"),
         ([1], "DT_STRING", "not all are values of DT_STRING"),
         (["a"], "DT_INT32", "not all are values of DT_INT32"),
         ([2**31], "DT_INT32", "not all are values of DT_INT32"),
-        ([1], "DT_HALF", "values of DT_HALF cannot be sent; wanted one of DT_FLOAT"),
+        ([1], "DT_HALF", "values of DT_HALF cannot be sent; expected one of DT_FLOAT"),
         ([1], 11, "values of 11 cannot be sent"),
     ],
 )
-def test_values_that_do_not_fit(values, dtype, message):
+def test_invalid_values(values, dtype, message):
     with pytest.raises(ValueError, match=message):
         to_tensor(values, dtype)
 
 
 @pytest.mark.parametrize("dtype", ["DT_HALF", "DT_QINT8"])
-def test_dtypes_that_cannot_be_read(dtype):
+def test_unsupported_dtypes(dtype):
     official = tensor_pb2.TensorProto(dtype=getattr(types_pb2, dtype))
     name = dtype if dtype == "DT_HALF" else "11"
     with pytest.raises(ValueError, match=f"values of {name} cannot be read"):
-        of_tensor(api_messages()["TensorProto"].FromString(official.SerializeToString()))
+        from_tensor(api_messages()["TensorProto"].FromString(official.SerializeToString()))
 
 
-def test_requests_and_answers_are_the_same_bytes():
+def test_requests_and_responses_are_the_same_bytes():
     request = predict_pb2.PredictRequest()
     request.model_spec.name, request.model_spec.signature_name = "bank", "serving_default"
     request.model_spec.version.value = 7
@@ -170,12 +170,12 @@ def test_requests_and_answers_are_the_same_bytes():
         assert type(official).FromString(ours.SerializeToString()) == official
 
 
-def test_floats_have_no_more_digits_than_they_need():
+def test_floats_have_the_fewest_digits_possible():
     rng = np.random.default_rng(0)
     numbers = np.concatenate([rng.random(3000), rng.normal(size=3000) * 10.0 ** rng.integers(-30, 30, 3000)])
     numbers = numbers.astype(np.float32)
-    found = of_tensor(to_tensor(numbers.tolist(), "DT_FLOAT"))[1]
+    found = from_tensor(to_tensor(numbers.tolist(), "DT_FLOAT"))[1]
     assert found == [float(str(number)) for number in numbers]
     odd = [float("inf"), float("-inf"), float("nan"), 2.0**-149, 3.4028234663852886e38, -0.0]
-    read = of_tensor(to_tensor(odd, "DT_FLOAT"))[1]
+    read = from_tensor(to_tensor(odd, "DT_FLOAT"))[1]
     np.testing.assert_array_equal(np.array(read, np.float32), np.array(odd, np.float32))

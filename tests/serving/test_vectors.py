@@ -1,4 +1,4 @@
-"""The index as files for FAISS: what FAISS finds is what the model finds."""
+"""Export of the index for FAISS: it finds the same entries as the model."""
 
 import json
 import sys
@@ -52,14 +52,14 @@ def test_faiss_finds_what_the_model_finds(run_dir, tmp_path):
         np.testing.assert_allclose([by_entry[answer] for answer in order], expected["similarity"][row], atol=1e-5)
 
 
-def test_without_faiss_it_says_what_to_install(monkeypatch, tmp_path):
+def test_without_faiss_the_extra_is_named(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "faiss", None)
-    with pytest.raises(ValueError, match=r"FAISS is not installed; wanted pip install '\.\[faiss\]'"):
+    with pytest.raises(ValueError, match=r"FAISS is not installed: run pip install '\.\[faiss\]'"):
         export_vectors(tmp_path, tmp_path)
 
 
-def test_a_run_without_an_index_is_refused(monkeypatch, tmp_path):
+def test_a_run_without_an_index_is_rejected(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "faiss", object())
-    with pytest.raises(ValueError, match="its model has no index of vectors; wanted a run of matching on pairs"):
+    with pytest.raises(ValueError, match="its model has no index of vectors; expected a run of matching on pairs"):
         export_vectors(finished_run()[0], tmp_path)
     assert tf.io.gfile.listdir(str(tmp_path)) == []

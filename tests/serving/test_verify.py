@@ -1,4 +1,4 @@
-"""Verification lets good exports pass and says what is wrong with others."""
+"""Verification: correct exports pass, and errors of others are described."""
 
 import re
 
@@ -9,7 +9,7 @@ from tfbert.serving import verify as verifying
 from tfbert.serving.verify import check, verify
 
 
-def test_good_export_passes_in_a_fresh_process(version_dir, finished, expected):
+def test_a_correct_export_passes_in_a_fresh_process(version_dir, finished, expected):
     checked = verify(version_dir, finished.samples, expected)
     assert checked["num_items"] == len(finished.samples) == 8
     assert checked["max_difference"] < 1e-5
@@ -17,16 +17,16 @@ def test_good_export_passes_in_a_fresh_process(version_dir, finished, expected):
     assert checked["oldest_serving_release"] == "2.12.1"
 
 
-def test_a_failure_is_told_from_the_fresh_process(version_dir, finished, expected):
+def test_a_failure_in_the_fresh_process_is_reported(version_dir, finished, expected):
     wrong = expected | {"label": [*expected["label"][:-1], "elsewhere"]}
-    with pytest.raises(RuntimeError, match=r"does not pass verification: label, value 7: .*, wanted 'elsewhere'"):
+    with pytest.raises(RuntimeError, match=r"failed verification: label, value 7: .*, expected 'elsewhere'"):
         verify(version_dir, finished.samples, wrong)
 
 
-def test_a_process_that_says_nothing_is_told(version_dir, monkeypatch):
+def test_a_process_without_output_is_reported(version_dir, monkeypatch):
     done = verifying.subprocess.CompletedProcess([], -11, "", "")
     monkeypatch.setattr(verifying.subprocess, "run", lambda *_, **__: done)
-    with pytest.raises(RuntimeError, match="does not pass verification: the process ended with exit code -11"):
+    with pytest.raises(RuntimeError, match="failed verification: the process ended with exit code -11"):
         verify(version_dir, [], {})
 
 
@@ -34,12 +34,12 @@ def test_changed_number(version_dir, finished, expected):
     probabilities = [list(row) for row in expected["probabilities"]]
     probabilities[3][1] += 0.001
     with pytest.raises(
-        RuntimeError, match=re.escape("probabilities differs from the trained model's by 0.001; wanted")
+        RuntimeError, match=re.escape("probabilities differs from the trained model's by 0.001; expected")
     ):
         check(version_dir, finished.samples, expected | {"probabilities": probabilities})
 
 
-def test_number_that_is_none(version_dir, finished, expected):
+def test_nan(version_dir, finished, expected):
     probabilities = [[float("nan")] * 3, *expected["probabilities"][1:]]
     with pytest.raises(RuntimeError, match="probabilities differs from the trained model's by nan"):
         check(version_dir, finished.samples, expected | {"probabilities": probabilities})
@@ -58,7 +58,7 @@ def save(function, path):
     return path
 
 
-def test_graph_that_calls_python(tmp_path):
+def test_a_graph_that_calls_python(tmp_path):
     def call(text):
         upper = tf.py_function(lambda value: tf.strings.upper(value), [text], tf.string)
         return {"label": tf.ensure_shape(upper, [None])}
@@ -69,7 +69,7 @@ def test_graph_that_calls_python(tmp_path):
         check(save(call, tmp_path / "model"), [], {})
 
 
-def test_graph_with_a_compiled_function(tmp_path):
+def test_a_graph_with_a_compiled_function(tmp_path):
     @tf.function(jit_compile=True)
     def doubled(numbers):
         return numbers * 2

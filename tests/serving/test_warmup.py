@@ -11,7 +11,7 @@ def values(request):
     return {name: tf.make_ndarray(proto).tolist() for name, proto in request.inputs.items()}
 
 
-def test_one_item_and_all_of_them_are_asked(tmp_path):
+def test_one_request_has_the_first_item_and_one_has_all(tmp_path):
     items = [{"question": "a", "choices": ("b", "c")}, {"question": "ü", "choices": ("d",)}]
     write_warmup(tmp_path, items)
     one, batch = read_warmup(tmp_path)
@@ -28,6 +28,15 @@ def test_the_file_is_where_a_server_looks_for_it(tmp_path):
     assert [log.WhichOneof("log_type") for log in logs] == ["predict_log"] * 2
 
 
-def test_a_model_without_the_file_is_refused(tmp_path):
+def test_a_missing_file_is_an_error(tmp_path):
     with pytest.raises(tf.errors.NotFoundError, match="tf_serving_warmup_requests"):
         list(read_warmup(tmp_path))
+
+
+def test_numbers_are_float32(tmp_path):
+    write_warmup(
+        tmp_path, [{"title": "a", "price": 2.5, "sizes": (1.0, 2.0)}, {"title": "b", "price": 3.0, "sizes": (4.0,)}]
+    )
+    _, batch = read_warmup(tmp_path)
+    assert tf.make_ndarray(batch.inputs["price"]).dtype == "float32"
+    assert values(batch)["price"] == [2.5, 3.0] and values(batch)["sizes"][0] == [1.0, 2.0]

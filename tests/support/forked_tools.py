@@ -103,7 +103,7 @@ def main():
     import tensorflow_text  # noqa: F401
 
     from tfbert.pretraining import adapt, commands  # noqa: F401
-    from tfbert.serving import publish, scoring  # noqa: F401
+    from tfbert.serving import evaluate, export_run  # noqa: F401
     from tfbert.tasks.base import list_tasks, load_task
 
     for name in list_tasks():

@@ -86,7 +86,7 @@ def load_tool(name):
 @functools.cache
 def finished_run():
     """Return the directories of one run and of its SavedModel, made once in a session by every process."""
-    from tfbert.serving import publish
+    from tfbert.serving import export_run
     from tfbert.training import run
     from tfbert.training.problem import prepare
 
@@ -95,7 +95,7 @@ def finished_run():
     folder = Path(finished_run.folder.name)
     problem = prepare(config(write_data(folder / "data", train=48), train__epochs=3))
     run.train(problem, folder / "run", command="python tools/train.py")
-    publish.export_run(folder / "run", folder / "model")
+    export_run.export_run(folder / "run", folder / "model")
     return folder / "run", folder / "model"
 
 

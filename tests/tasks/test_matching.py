@@ -13,9 +13,9 @@ from tfbert.config import Config, DataConfig, override
 from tfbert.evaluation.ranking import RankingEvaluation
 from tfbert.heads.negatives import ANSWER, NEGATIVE, PARAPHRASE, QUESTION
 from tfbert.models.saved_run import load_run
-from tfbert.serving import publish
+from tfbert.serving import export_run
+from tfbert.serving.evaluate import evaluate
 from tfbert.serving.saved_predictor import SavedPredictor
-from tfbert.serving.scoring import evaluate
 from tfbert.tasks.base import fitted_from_json
 from tfbert.tasks.base_config import check_options, used_options
 from tfbert.tasks.base_context import Context, Served
@@ -348,7 +348,7 @@ def faq(tmp_path_factory):
         write(folder / f"{name}.csv", ["question", "answer"], rows)
     problem = prepare(config(folder, **{"train.hard_negatives": 2}))
     run.train(problem, folder / "run")
-    version_dir, _ = publish.export_run(folder / "run", folder / "model")
+    version_dir, _ = export_run.export_run(folder / "run", folder / "model")
     return SimpleNamespace(data=folder, run=folder / "run", version=version_dir, problem=problem)
 
 
@@ -479,7 +479,7 @@ def test_scored_pairs(tmp_path):
     report = run.train(problem, tmp_path / "run")
     assert report["test"]["metrics"].keys() == {"spearman", "pearson"}
     assert not (tmp_path / "run" / "variables.safetensors").exists()
-    version_dir, _ = publish.export_run(tmp_path / "run", tmp_path / "model")
+    version_dir, _ = export_run.export_run(tmp_path / "run", tmp_path / "model")
     items = [{"text": "a card", "text_pair": "a card"}, {"text": "a card", "text_pair": "the loan"}]
     outputs = SavedPredictor(version_dir)(items)
     assert outputs["similarity"][0] == pytest.approx(1, abs=1e-5)

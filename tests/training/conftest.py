@@ -44,14 +44,15 @@ def make_trainer(base_problem, tmp_path_factory):
         values = {path.replace("__", "."): value for path, value in values.items()}
         config = override(base_problem.config, values)
         keras.utils.set_random_seed(config.train.seed)
-        model, evaluation_model = build_models(base_problem.task, base_problem.encoder, config)
+        base = base_problem.with_config(config)
+        model, evaluation_model = build_models(base.task, base.encoder, config)
         if change:
             change(model)
-        predictor = Predictor(base_problem.task, evaluation_model, base_problem.tokenizer, config)
-        train = base_problem.tokenized["train"]
-        tokenized = base_problem.tokenized | {"train": train.head(examples or len(train))}
-        splits = {name: split for name, split in base_problem.splits.items() if validation or name != "validation"}
-        problem = dataclasses.replace(base_problem, tokenized=tokenized, splits=splits)
+        predictor = Predictor(base.task, evaluation_model, base.tokenizer, config)
+        train = base.tokenized["train"]
+        tokenized = base.tokenized | {"train": train.head(examples or len(train))}
+        splits = {name: split for name, split in base.splits.items() if validation or name != "validation"}
+        problem = dataclasses.replace(base, tokenized=tokenized, splits=splits)
         run_dir = run_dir or tmp_path_factory.mktemp("run")
         checkpoints = Checkpoints(run_dir, fingerprint, config.train.checkpoint_seconds)
         trainer = task_trainer(problem, config, model, predictor, checkpoints)

@@ -37,7 +37,7 @@ def run_dir_of(trainer):
 
 def send_at(trainer, where, count, number=signal.SIGTERM):
     """Send a signal to this process when a trainer does something for the n-th time."""
-    owner, name = (trainer.updater, "update") if where == "update" else (trainer.evaluation, "measure")
+    owner, name = (trainer.updater, "update") if where == "update" else (trainer.evaluator, "measure")
     function, seen = getattr(owner, name), []
 
     def sending(*args):

@@ -160,7 +160,7 @@ def test_every_optimizer_lowers_the_loss_of_a_run(make_trainer, name):
 
 @pytest.fixture(scope="module")
 def model(base_problem):
-    from tfbert.training.problem import build_models
+    from tfbert.models.build import build_models
 
     return build_models(base_problem.task, base_problem.encoder, base_problem.config)[0]
 

@@ -65,3 +65,23 @@ def breakable(label: str) -> Markup:
     """Return a label escaped; a long one may break after its underscores."""
     label = escape(label)
     return label.replace("_", Markup("_<wbr>")) if len(label) > 16 else label
+
+
+def summary(report: Mapping[str, Any]) -> str:
+    """Return the scores of a report for a terminal, one line per metric.
+
+    Args:
+        report: the content of `report.json`.
+    """
+    split = "test" if report["test"] else "validation"
+    scores = report[split]
+    if not scores:
+        return "no test and no validation split: no scores"
+    lines = []
+    for name, score in scores["metrics"].items():
+        over_seeds = ((report["seeds"] or {}).get(split) or {}).get(name)
+        spread = f"   {over_seeds['mean']:.4f} ± {over_seeds['std']:.4f} over seeds" if over_seeds else ""
+        lines.append(
+            f"{split} {name:12} {score['value']:.4f}  (95 %: {score['low']:.4f} to {score['high']:.4f}){spread}"
+        )
+    return "\n".join(lines)

@@ -1,4 +1,4 @@
-"""Building models: an encoder with a task's head, in the precision of the training and in float32."""
+"""Building models: an encoder with a task's head, in the training precision and in float32."""
 
 from tfbert.config import Config
 from tfbert.encoder.backbone import Encoder
@@ -15,7 +15,7 @@ _FLOAT32 = Precision("float32")
 
 
 def check_sizes(config: Config, encoder: Encoder) -> None:
-    """Refuse inputs longer than the encoder has positions for, and more layers to learn than it has.
+    """Check the sequence length and the number of trainable layers against the encoder.
 
     Raises:
         ValueError: `encoder.sequence_length` is more than the encoder's `max_sequence_length`, or
@@ -31,7 +31,7 @@ def check_sizes(config: Config, encoder: Encoder) -> None:
 
 
 def make_tokenizer(encoder: Encoder) -> Tokenizer:
-    """Return the tokenizer an encoder was pretrained with."""
+    """Return the tokenizer that an encoder was pretrained with."""
     return Tokenizer(
         encoder.vocabulary,
         lowercase=encoder.lowercase,
@@ -43,33 +43,33 @@ def make_tokenizer(encoder: Encoder) -> Tokenizer:
 def build_models(task: FittedTask, encoder: Encoder, config: Config) -> tuple[TaskModel, TaskModel]:
     """Return a model to train, in the configured precision, and one to evaluate, in float32.
 
-    They are the same model where training is float32 between its matrix products. Both start from the encoder's
-    weights; the caller has set Keras' random seed, on which the dropout of the run depends.
+    They are the same object if training is float32 except for its matrix products. The model to train starts from the
+    encoder's weights. The caller sets Keras' random seed, on which dropout depends.
 
     Raises:
-        ValueError: `train.trainable_layers` leaves nothing to learn, or is more than the encoder has.
+        ValueError: `train.trainable_layers` leaves no weights to train, or is more than the encoder's layers.
     """
     precision = choose_precision(config.encoder.precision, config.encoder.fast)
-    parts = (task, encoder.spec, config)
-    evaluation_model = build_model(*parts, Precision("float32", precision.product_dtype))
+    arguments = (task, encoder.spec, config)
+    evaluation_model = build_model(*arguments, Precision("float32", precision.product_dtype))
     model = evaluation_model
     if precision.dtype != "float32":
-        model = build_model(*parts, precision)
+        model = build_model(*arguments, precision)
     copy_weights(encoder.backbone, model.backbone)
-    num_learned = config.train.trainable_layers
-    if num_learned is not None:
-        check_layers(num_learned, model.backbone.num_layers, config.encoder.name)
-        model.backbone.freeze(num_learned)
+    num_trainable = config.train.trainable_layers
+    if num_trainable is not None:
+        check_layers(num_trainable, model.backbone.num_layers, config.encoder.name)
+        model.backbone.freeze(num_trainable)
         if not model.trainable_weights:
             raise ValueError(
-                f"train.trainable_layers={num_learned}: {task.name} has no weights outside the encoder; "
-                "wanted 1 or more"
+                f"train.trainable_layers={num_trainable}: {task.name} has no weights outside the encoder; "
+                "expected 1 or more"
             )
     return model, evaluation_model
 
 
 def build_model(task: FittedTask, spec: EncoderSpec, config: Config, precision: Precision = _FLOAT32) -> TaskModel:
-    """Return a model with a new head on an encoder of this architecture with random weights."""
+    """Return a model with randomly initialized encoder and head."""
     options = {"dropout": config.encoder.dropout, "fast": config.encoder.fast}
     backbone = build_encoder(spec, **precision._asdict(), **options)
     return TaskModel(backbone, task.head(config.train.seed))

@@ -1,4 +1,4 @@
-"""The data of a fitted task: where the records of a config are, and splits as token sequences and targets."""
+"""The data of a fitted task: its path, and tokenization of a split into sequences and targets."""
 
 import json
 from functools import partial
@@ -15,21 +15,21 @@ from tfbert.text.tokenizer import Tokenizer
 
 
 def data_path(config: Config) -> Path:
-    """Return where the records are: `data.path`, or the samples of the task."""
+    """Return the path of the records: `data.path`, or the samples of the task."""
     return Path(config.data.path) if config.data.path else load_task(config.task).samples_dir
 
 
 def tokenize_split(split: Split, task: FittedTask, tokenizer: Tokenizer, config: Config) -> TokenizedSplit:
-    """Return a split as the sequences and targets that are learned from it.
+    """Return the token sequences and targets of a split, from the cache if it has them.
 
     Raises:
-        ValueError: a record that cannot be learned.
+        ValueError: a record cannot be converted to an example.
     """
     preprocessor = make_preprocessor(tokenizer, config)
     tree, fitted = config.to_dict(), task.to_json()
-    # Options that decide how sequences are made are fields of the encoder's or the data's section.
+    # Options that affect sequences are in the sections `encoder`, `data` and `head`, which are part of the key.
     del fitted["options"]
-    key = [json.dumps(part) for part in (tree["data"], tree["encoder"], tree["head"], fitted)]
+    key = [json.dumps(section) for section in (tree["data"], tree["encoder"], tree["head"], fitted)]
     recipe = Recipe(
         preprocessor=preprocessor,
         inputs_of=partial(task.inputs_of, training=True),

@@ -1,4 +1,4 @@
-"""The predictor: raw inputs in, decoded outputs out; what is validated, tested, exported and served."""
+"""The predictor: the function from raw inputs to decoded outputs that is validated, tested, exported and served."""
 
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -20,11 +20,10 @@ from tfbert.text.tokenizer import Tokenizer
 
 _BATCH_TOKENS = 8192
 _MAX_RECORDS = 256
-# Records that are sorted by length together, so that the records of a batch have similar lengths and memory does not
-# grow with a file.
+# Records are sorted by length within pools of this size: batches have similar lengths, and memory use is constant.
 _POOL_RECORDS = 4096
 
-# Some items to outputs by name, each an array with the item first.
+# From items to outputs: arrays by name, item first.
 Predict = Callable[[Sequence[Item]], dict[str, np.ndarray]]
 
 
@@ -32,15 +31,15 @@ class Predictor:
     """A trained model with its tokenizer and its fitted task.
 
     Args:
-        task: decides what goes in and what comes out.
-        model: float32; its weights may change between calls.
-        tokenizer: the one the encoder was pretrained with.
+        task: the fitted task, which defines inputs and outputs.
+        model: a float32 model; its weights may change between calls.
+        tokenizer: the tokenizer that the encoder was pretrained with.
         config: the config of the run.
 
     Attributes:
-        index: the variables of the task's index, by name; `refresh` fills them.
-        decided: the variables of the task's decision, by name; `decide` sets them.
-        specs: the served inputs by name.
+        index: variables of the task's index by name, assigned by `refresh`.
+        decided: variables of the task's decision by name, assigned by `decide`.
+        specs: tensor specifications of the served inputs by name.
         predict: graph function from the inputs, in the order of `specs`, to the served outputs.
     """
 
@@ -51,7 +50,7 @@ class Predictor:
         self.decided = empty_variables(task.decision.specs if task.decision else {})
         if task.decision:
             self._set_decided(task.decision.initial())
-        self.specs = {each.name: each.spec for each in task.inputs}
+        self.specs = {declared.name: declared.spec for declared in task.inputs}
         signature = list(self.specs.values())
         self.predict = tf.function(self._predict, input_signature=signature, autograph=False)
         self._decode = tf.function(self._decode_inputs, input_signature=signature, autograph=False)
@@ -60,59 +59,59 @@ class Predictor:
         )
 
     def __call__(self, items: Sequence[Item]) -> dict[str, np.ndarray]:
-        """Return the served outputs for some items: output name to array with the item first."""
-        return _evaluated(self.predict(*batch_of(items, list(self.specs)).values()))
+        """Return the served outputs for items: arrays by name, item first."""
+        return _to_numpy(self.predict(*batch_of(items, list(self.specs)).values()))
 
     def decode(self, items: Sequence[Item]) -> dict[str, np.ndarray]:
-        """Return the outputs for some items before the decision is applied: output name to array, item first."""
-        return _evaluated(self._decode(*batch_of(items, list(self.specs)).values()))
+        """Return the outputs for items before the decision is applied: arrays by name, item first."""
+        return _to_numpy(self._decode(*batch_of(items, list(self.specs)).values()))
 
     def apply_decision(self, outputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """Return the served outputs for what `decode` returned, with the decision as it is now."""
+        """Apply the current decision to outputs of `decode`, and return the served outputs."""
         if self.task.decision is None:
             return dict(outputs)
-        number, parts = len(next(iter(outputs.values()))), []
-        for start in range(0, number, _POOL_RECORDS):
-            chosen = slice(start, start + _POOL_RECORDS)
-            tensors = {name: tf.constant(values[chosen]) for name, values in outputs.items()}
-            decided = _evaluated(self.task.decision.apply(tensors, self.decided))
-            parts.append((np.arange(number)[chosen], decided))
-        return _joined(parts, number)
+        num_items, batches = len(next(iter(outputs.values()))), []
+        for start in range(0, num_items, _POOL_RECORDS):
+            pool = slice(start, start + _POOL_RECORDS)
+            tensors = {name: tf.constant(values[pool]) for name, values in outputs.items()}
+            served = _to_numpy(self.task.decision.apply(tensors, self.decided))
+            batches.append((np.arange(num_items)[pool], served))
+        return _joined(batches, num_items)
 
     def decide(self, outputs: Mapping[str, np.ndarray], gold: Sequence) -> None:
-        """Fit the decision, if the task has one, to what `decode` returned for the validation split."""
+        """Fit the decision, if the task has one, to the outputs of `decode` for the validation split."""
         if self.task.decision is not None:
             self._set_decided(self.task.decision.fit(outputs, gold))
 
     def decided_values(self) -> dict[str, np.ndarray]:
-        """Return the values of the decision, by name."""
+        """Return the values of the decision's variables by name."""
         return {name: variable.numpy() for name, variable in self.decided.items()}
 
     def predict_sequences(
         self, token_ids: tf.Tensor, segment_ids: tf.Tensor, padding_mask: tf.Tensor
     ) -> dict[str, tf.Tensor]:
-        """Return the outputs for sequences that are packed already, in the graph."""
+        """Return the outputs for packed sequences, int32 `(sequences, length)`, in the graph."""
         packed = {"token_ids": token_ids, "segment_ids": segment_ids, "padding_mask": padding_mask}
         outputs = self.task.decode_sequences(self._scores(packed), padding_mask)
         return self._decided(outputs) if self.task.predicts_by_sequence else outputs
 
     def refresh(self, splits: Mapping[str, Iterable[Record]]) -> None:
-        """Build the task's index, if it has one, of the splits and with the model as it is now."""
+        """Build the task's index, if it has one, from the splits with the current weights."""
         if self.task.index is not None:
             for name, value in self.task.index.build(splits, self.embed).items():
                 self.index[name].assign(value)
 
     def embed(self, texts: Sequence[str]) -> np.ndarray:
-        """Return the scores of texts, each a sequence of its own: `(len(texts), ...)` for one or more texts."""
+        """Return the scores of one or more texts, each packed as a sequence: `(len(texts), ...)`."""
         vectors = None
         for indices in _similar([{"text": text} for text in texts]):
-            part = self._embed(batch_of([{"text": texts[index]} for index in indices], ["text"])["text"]).numpy()
-            vectors = np.zeros((len(texts), *part.shape[1:]), part.dtype) if vectors is None else vectors
-            vectors[indices] = part
+            batch = self._embed(batch_of([{"text": texts[index]} for index in indices], ["text"])["text"]).numpy()
+            vectors = np.zeros((len(texts), *batch.shape[1:]), batch.dtype) if vectors is None else vectors
+            vectors[indices] = batch
         return vectors
 
     def signatures(self, predict: Callable[..., dict]) -> dict[str, Any]:
-        """Return the task's own serving signatures; `predict` is the graph function of `serving_default`."""
+        """Return the serving signatures of the task besides `serving_default`, whose graph function is `predict`."""
         return self.task.signatures(Served(predict, self.preprocessor, self._scores, self.decided))
 
     def _set_decided(self, values: Mapping[str, np.ndarray]) -> None:
@@ -139,7 +138,7 @@ class Predictor:
 
 
 def make_preprocessor(tokenizer: Tokenizer, config: Config) -> Preprocessor:
-    """Return the preprocessor of a run."""
+    """Return the preprocessor for the sequence length and window overlap of a config."""
     encoder = config.encoder
     return Preprocessor(tokenizer, encoder.sequence_length, encoder.window_overlap_fraction)
 
@@ -151,36 +150,36 @@ def predict_all(
 
     Args:
         predict: a predictor, its `decode`, or a loaded SavedModel.
-        task: the fitted task of the records.
-        records: labelled; read once, in pools.
-        total: the number of records, for the progress bar.
-        title: of the progress bar; empty for none.
+        task: the fitted task.
+        records: labelled records; read once, in pools.
+        total: number of records for the progress bar; `None` if unknown.
+        title: title of the progress bar; empty for no progress bar.
 
     Returns:
-        The outputs by name, each an array in the order of the records, and the truth for each record.
+        The outputs as arrays by name, record first, and the gold value of each record.
 
     Raises:
-        ValueError: a record that cannot be predicted, such as one with an unknown label.
+        ValueError: a record is invalid, for example because its label is unknown.
     """
-    parts: list[tuple[np.ndarray, dict[str, np.ndarray]]] = []
+    batches: list[tuple[np.ndarray, dict[str, np.ndarray]]] = []
     gold: list[Any] = []
     stream = iter(records)
     with tqdm(total=total, desc=title, unit="ex", leave=False, disable=None if title else True) as bar:
         while pool := list(itertools.islice(stream, _POOL_RECORDS)):
             items = [task.inputs_of(record) for record in pool]
             for indices in _similar(items):
-                parts.append((indices + len(gold), predict([items[index] for index in indices])))
+                batches.append((indices + len(gold), predict([items[index] for index in indices])))
                 bar.update(len(indices))
             gold += [task.gold(record) for record in pool]
-    return _joined(parts, len(gold)), gold
+    return _joined(batches, len(gold)), gold
 
 
-def _evaluated(outputs: Mapping[str, tf.Tensor]) -> dict[str, np.ndarray]:
+def _to_numpy(outputs: Mapping[str, tf.Tensor]) -> dict[str, np.ndarray]:
     return {name: value.numpy() for name, value in outputs.items()}
 
 
 def _similar(items: Sequence[Item]) -> Iterator[np.ndarray]:
-    """Yield indices of items of similar length, longest first, few long ones or many short ones together."""
+    """Yield batches of indices of items of similar length, longest first; batches of short items are larger."""
     num_tokens = rough_lengths(items)
     order = np.argsort(-num_tokens, kind="stable")
     start = 0
@@ -190,14 +189,16 @@ def _similar(items: Sequence[Item]) -> Iterator[np.ndarray]:
         start += count
 
 
-def _joined(parts: list[tuple[np.ndarray, dict[str, np.ndarray]]], count: int) -> dict[str, np.ndarray]:
-    """Put parts in their places; an output that is wider in one part than in another is padded with 0 or ""."""
+def _joined(batches: list[tuple[np.ndarray, dict[str, np.ndarray]]], num_items: int) -> dict[str, np.ndarray]:
+    """Return the outputs of batches, each with the indices of its items, in order of the items.
+
+    An output that is wider in one batch than in another is padded with 0 or "".
+    """
     joined = {}
-    for name, first in parts[0][1].items():
-        shape = np.max([outputs[name].shape[1:] for _, outputs in parts], axis=0).astype(int)
-        whole = np.full((count, *shape), b"" if first.dtype == object else 0, first.dtype)
-        for indices, outputs in parts:
+    for name, first in batches[0][1].items():
+        shape = np.max([outputs[name].shape[1:] for _, outputs in batches], axis=0).astype(int)
+        joined[name] = np.full((num_items, *shape), b"" if first.dtype == object else 0, first.dtype)
+        for indices, outputs in batches:
             values = outputs[name]
-            whole[(indices, *(slice(0, size) for size in values.shape[1:]))] = values
-        joined[name] = whole
+            joined[name][(indices, *(slice(0, size) for size in values.shape[1:]))] = values
     return joined

@@ -1,4 +1,4 @@
-"""Saving a trained model in its run directory, and loading it again as a predictor."""
+"""Saving a trained model in its run directory, and loading it as a predictor."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -25,9 +25,9 @@ class SavedRun:
 
     Args:
         config: the config of the run.
-        predictor: with the best weights; float32, except for products in another dtype where that was asked for.
-        report: what `report.json` holds.
-        samples: a few real requests.
+        predictor: the predictor with the best weights, in float32 unless `load_run` was given another matrix dtype.
+        report: the content of `report.json`.
+        samples: a few real items.
     """
 
     config: Config
@@ -41,18 +41,18 @@ class SavedRun:
         return self.predictor.task
 
 
-def load_run(run_dir: Path, matrices: str | None = None) -> SavedRun:
-    """Open a finished run; of several seeds, the best.
+def load_run(run_dir: Path, matrix_dtype: str | None = None) -> SavedRun:
+    """Load a finished run, or the best seed of a run with several seeds.
 
     Args:
         run_dir: the directory of the run.
-        matrices: dtype in which the encoder's layers multiply by their matrices; `None` for float32.
+        matrix_dtype: dtype of the products with the encoder's weight matrices; `None` for float32.
 
     Raises:
-        ValueError: there is no finished run in the directory, or one of another version of tfbert.
+        ValueError: the directory contains no finished run, or one of another version of tfbert.
     """
     if not (run_dir / REPORT).exists():
-        raise ValueError(f"{run_dir}: holds no finished run; wanted a directory with {REPORT}")
+        raise ValueError(f"{run_dir}: contains no finished run; expected a directory with {REPORT}")
     report = read_json(run_dir / REPORT)
     if report.get("adaptation"):
         run_dir = run_dir / report["adaptation"]["kept"]
@@ -61,24 +61,24 @@ def load_run(run_dir: Path, matrices: str | None = None) -> SavedRun:
     config = from_dict(read_json(run_dir / "config.json"))
     stored = read_json(run_dir / _MODEL)
     if "task" not in stored:
-        raise ValueError(f"{run_dir}: an earlier version of tfbert trained this run; train again")
+        raise ValueError(f"{run_dir}: trained by an earlier version of tfbert; train again")
     task = fitted_from_json(stored["task"])
     model = build_model(task, EncoderSpec.from_json(stored["encoder"]), config)
     weights.scatter("model", model.weights, weights.load_best(run_dir))
-    model.backbone.copy_kernels(matrices)
+    model.backbone.copy_kernels(matrix_dtype)
     predictor = Predictor(task, model, Tokenizer(**stored["tokenizer"]), config)
     variables.load(run_dir, predictor.index | predictor.decided)
     return SavedRun(config, predictor, report, [from_json(item) for item in stored["samples"]])
 
 
 def save_run(run_dir: Path, predictor: Predictor, encoder: EncoderSpec, samples: Sequence[Item]) -> None:
-    """Write what `load_run` needs besides config, weights and report.
+    """Write what `load_run` needs in addition to config, weights and report.
 
     Args:
         run_dir: the directory of the run.
-        predictor: with its index and its decision.
-        encoder: architecture of the encoder.
-        samples: a few real requests, which an export is warmed up and verified with.
+        predictor: the predictor with its index and decision.
+        encoder: the architecture of the encoder.
+        samples: a few real items, with which an export is warmed up and verified.
     """
     tokenizer = predictor.tokenizer
     rules = {name: getattr(tokenizer, name) for name in ("vocabulary", "lowercase", "strip_accents", "split_on_cjk")}

@@ -1,4 +1,4 @@
-"""The Keras model of a task: an encoder with a head, and what its head pools."""
+"""The Keras model of a task: an encoder with a head; and the embeddings that a pooling head computes."""
 
 from collections.abc import Callable, Mapping, Sequence
 
@@ -21,7 +21,7 @@ class TaskModel(keras.Model):
 
     Args:
         backbone: KerasNLP's BERT.
-        head: from its output to scores.
+        head: computes scores from the output of the backbone.
     """
 
     def __init__(self, backbone: keras.Model, head: Head):
@@ -29,7 +29,7 @@ class TaskModel(keras.Model):
         self.backbone = backbone
         self.head = head
         head.build(backbone.hidden_dim)
-        # Without influence on the scores there is no gradient, and an optimizer slot would be wasted on it.
+        # An unused pooler gets no gradient, and would waste optimizer slots.
         backbone.pooled_dense.trainable = head.uses_pooler
         self.built = True
 
@@ -46,7 +46,7 @@ class TaskModel(keras.Model):
 
 
 class Embedder(keras.Model):
-    """The vectors that a head pools, without its scores.
+    """An encoder with the pooling of a head, but without its scores.
 
     Args:
         backbone: KerasNLP's BERT.
@@ -72,13 +72,13 @@ class Embedder(keras.Model):
 def embed_sequences(
     model: Callable, split: TokenizedSplit, sequence_length: int, sequences: Sequence[int] | np.ndarray
 ) -> np.ndarray:
-    """Return what a model computes for some sequences, in their order: float32 `(len(sequences), ...)`.
+    """Return the embeddings that a model computes for some sequences, in order: float32 `(len(sequences), ...)`.
 
     Args:
-        model: packed sequences to one array each.
-        split: the split that has the sequences.
-        sequence_length: the longest sequence in tokens.
-        sequences: indices, one or more.
+        model: returns an embedding for each packed sequence, such as an `Embedder`.
+        split: the split that contains the sequences.
+        sequence_length: maximum length in tokens.
+        sequences: indices of the sequences, one or more.
     """
     sequences = np.asarray(sequences)
     single = split.take(sequences, np.arange(len(sequences) + 1))
@@ -93,10 +93,10 @@ def embed_sequences(
     )
     vectors = None
     for order, batch in zip(plan, batches(single, plan, sequence_length), strict=True):
-        part = forward({name: batch[name] for name in INPUTS}).numpy()
+        embeddings = forward({name: batch[name] for name in INPUTS}).numpy()
         if vectors is None:
-            vectors = np.zeros((len(sequences), *part.shape[1:]), np.float32)
-        vectors[order] = part
+            vectors = np.zeros((len(sequences), *embeddings.shape[1:]), np.float32)
+        vectors[order] = embeddings
         bar.update(len(order))
     bar.close()
     return vectors

@@ -1,4 +1,4 @@
-"""Variables of a model beside its weights, such as an index or thresholds: made, saved with the run, loaded."""
+"""Variables of a model other than its weights, such as an index or thresholds: created, saved and loaded."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,12 +9,12 @@ import tensorflow as tf
 from tfbert.models import weights
 
 _FILE = "variables.safetensors"
-# The file format has numbers only: a string array is stored as its bytes end to end, and the end of each string.
+# The file format has no strings: a string array is stored as its concatenated bytes and the end offset of each string.
 _BYTES, _ENDS = "/bytes", "/ends"
 
 
 def empty_variables(specs: Mapping[str, tf.TensorSpec]) -> dict[str, tf.Variable]:
-    """Return variables without values, which take arrays of any size that the specs allow."""
+    """Return variables of size 0 that can be assigned arrays of any size that the specs allow."""
     return {
         name: tf.Variable(
             tf.zeros([size or 0 for size in spec.shape], spec.dtype), trainable=False, shape=spec.shape, name=name
@@ -24,7 +24,7 @@ def empty_variables(specs: Mapping[str, tf.TensorSpec]) -> dict[str, tf.Variable
 
 
 def save(run_dir: Path, variables: Mapping[str, tf.Variable]) -> None:
-    """Write variables, if there are any; string variables have one dimension."""
+    """Write variables to the run directory, or no file if there are none; string variables must be one-dimensional."""
     stored = {}
     for name, variable in variables.items():
         value = variable.numpy()
@@ -38,7 +38,7 @@ def save(run_dir: Path, variables: Mapping[str, tf.Variable]) -> None:
 
 
 def load(run_dir: Path, variables: Mapping[str, tf.Variable]) -> None:
-    """Give variables the values that `save` wrote, if there are any.
+    """Assign the values that `save` wrote.
 
     Raises:
         ValueError: the file is missing or damaged.

@@ -1,4 +1,4 @@
-"""Arrays in files: written aside and renamed, so that a file is complete or not there, with a checksum."""
+"""Weight files: named arrays and a JSON state with a checksum, replaced atomically."""
 
 import contextlib
 import hashlib
@@ -24,40 +24,40 @@ def load_best(run_dir: Path) -> dict[str, np.ndarray]:
     """Return the best weights of a run.
 
     Raises:
-        ValueError: there are none, or they are damaged.
+        ValueError: the file is missing or damaged.
     """
     return load(run_dir / BEST, TRAIN_AGAIN)[0]
 
 
 def save(path: Path, arrays: dict[str, np.ndarray], state: dict) -> None:
-    """Write arrays and a JSON-ready state to `path`, replacing what was there only when all is on disk.
+    """Write arrays and a state to a file, which is replaced only when everything is on disk.
 
     Args:
-        path: of the file, in an existing directory.
-        arrays: by name; dtypes of NumPy.
-        state: what is not an array; the name `sha256` in it is taken by the checksum of all that is written.
+        path: the file, in an existing directory.
+        arrays: NumPy arrays by name.
+        state: JSON-serializable values; the key `sha256` is reserved for the checksum.
 
     Raises:
-        WriteError: the disk is full; what was at `path` is still there.
+        WriteError: the disk is full; an existing file is unchanged.
     """
-    aside = path.with_name(f"{path.name}.{os.getpid()}.part")
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.part")
     contiguous = {name: np.ascontiguousarray(array).reshape(np.shape(array)) for name, array in arrays.items()}
-    # One entry of metadata: the order of several is not the same in every process, and equal runs write equal bytes.
+    # A single metadata entry, as the order of several differs between processes and equal runs must write equal bytes.
     metadata = {"state": json.dumps(state | {_CHECKSUM: _checksum(contiguous, state)})}
     try:
         with writing(path):
-            save_file(contiguous, aside, metadata=metadata)
-            with open(aside, "rb") as stream:
+            save_file(contiguous, temporary, metadata=metadata)
+            with open(temporary, "rb") as stream:
                 os.fsync(stream.fileno())
-            os.replace(aside, path)
+            os.replace(temporary, path)
     except Exception:
         with contextlib.suppress(OSError):
-            aside.unlink(missing_ok=True)
+            temporary.unlink(missing_ok=True)
         raise
 
 
 def _checksum(arrays: dict[str, np.ndarray], state: dict) -> str:
-    """Return the SHA-256 of names, dtypes, shapes and bytes of contiguous arrays and of a state, as hex digits."""
+    """Return the SHA-256 of a state and of the names, dtypes, shapes and bytes of contiguous arrays, in hexadecimal."""
     digest = hashlib.sha256(json.dumps(state, sort_keys=True).encode())
     for name in sorted(arrays):
         array = arrays[name]
@@ -67,55 +67,56 @@ def _checksum(arrays: dict[str, np.ndarray], state: dict) -> str:
 
 
 def remove_parts(directory: Path) -> None:
-    """Remove the half-written files that killed processes left; no other process may be saving there."""
+    """Remove incomplete files left by killed processes; no other process may be saving in the directory."""
     for part in directory.glob("*.part"):
         part.unlink()
 
 
 def load(path: Path, advice: str = _START_OVER) -> tuple[dict[str, np.ndarray], dict]:
-    """Return the arrays and the state that `save` wrote. Files of versions that wrote no checksum are not checked.
+    """Return the arrays and the state that `save` wrote. Files of old versions have no checksum and are not verified.
 
     Args:
-        path: of the file.
-        advice: what a user can do if it cannot be used.
+        path: the file.
+        advice: ends the error message with what the user can do.
 
     Raises:
         ValueError: the file is not a checkpoint, or is damaged.
     """
     try:
         with safe_open(path, framework="numpy") as stream:
-            arrays = {name: stream.get_tensor(name) for name in stream.keys()}  # noqa: SIM118 (it is no dict)
+            arrays = {name: stream.get_tensor(name) for name in stream.keys()}  # noqa: SIM118 (not a dict)
             state = dict(json.loads(stream.metadata()["state"]))
     except Exception as error:
-        # The library's own exception class for a broken header is not part of its public names.
+        # The library's exception class for a broken header is not public.
         raise ValueError(f"{path}: not a tfbert checkpoint ({error}); {advice}") from error
     checksum = state.pop(_CHECKSUM, None)
     if checksum is not None and checksum != _checksum(arrays, state):
-        raise ValueError(f"{path}: damaged: its content is not what was written (SHA-256 differs); {advice}")
+        raise ValueError(f"{path}: damaged: the SHA-256 checksum of its content differs; {advice}")
     return arrays, state
 
 
 def gather(prefix: str, variables: Sequence) -> dict[str, np.ndarray]:
-    """Return the values of variables by position and path, such as `model/0003:.../kernel`."""
+    """Return the values of variables by names such as `model/0003:.../kernel`, made from prefix, position and path."""
     return {name: np.asarray(v) for name, v in zip(_names(prefix, variables), variables, strict=True)}
 
 
 def scatter(prefix: str, variables: Sequence, arrays: dict[str, np.ndarray]) -> None:
-    """Assign what `gather` took.
+    """Assign the values that `gather` returned to variables.
 
     Raises:
-        ValueError: the variables are not those that were saved.
+        ValueError: the arrays belong to other variables.
     """
-    wanted = _names(prefix, variables)
-    present = [name for name in arrays if name.startswith(f"{prefix}/")]
-    if sorted(present) != wanted:
-        odd = sorted(set(wanted) ^ set(present))
-        raise ValueError(f"checkpoint does not fit the model; first difference: '{odd[0] if odd else present}'")
-    for name, variable in zip(wanted, variables, strict=True):
+    names = _names(prefix, variables)
+    saved = [name for name in arrays if name.startswith(f"{prefix}/")]
+    if sorted(saved) != names:
+        different = sorted(set(names) ^ set(saved))
+        name = different[0] if different else saved
+        raise ValueError(f"checkpoint does not fit the model; first difference: '{name}'")
+    for name, variable in zip(names, variables, strict=True):
         variable.assign(arrays[name])
 
 
 def _names(prefix: str, variables: Sequence) -> list[str]:
-    # Keras numbers generators and optimizers through the life of a process; another process counts from another number.
+    # Keras numbers generators and optimizers within a process, so the numbers differ between processes.
     paths = [re.sub(r"(seed_generator|adam_w|lamb|adafactor|optimizer)_\d+/", r"\1/", v.path) for v in variables]
     return [f"{prefix}/{index:04d}:{path}" for index, path in enumerate(paths)]

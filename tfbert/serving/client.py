@@ -1,6 +1,6 @@
-"""Texts in, a server's answers out: a small client of TensorFlow Serving's API, without TensorFlow.
+"""A client of TensorFlow Serving's REST and gRPC APIs, without TensorFlow.
 
-It speaks REST with the standard library alone, and gRPC by the package `grpcio`.
+REST needs the standard library alone, gRPC the package `grpcio`.
 """
 
 import itertools
@@ -10,29 +10,30 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from tfbert.serving.client_rest import Rest
-from tfbert.serving.connection import GRPC, GRPC_TLS, Connection, ServerError, inputs_of
+from tfbert.serving.connection import GRPC, GRPC_TLS, Connection, ServerError, signature_inputs
+from tfbert.serving.input_spec import InputSpec
 
 _FIRST_WAIT_SECONDS = 0.2
 
 
 class Client:
-    """Asks one model of a server. May be used by several threads.
+    """Sends requests to one model of a server. It is thread-safe.
 
     Args:
-        address: `host:port` of REST, where each request has a connection of its own; or `grpc://host:port` of gRPC,
-            where all share one, which needs the packages `grpcio` and `protobuf`. With TLS: `https://host:port` and
+        address: `host:port` for REST, which opens a connection per request, or `grpc://host:port` for gRPC, which
+            shares one connection and needs the packages `grpcio` and `protobuf`. With TLS: `https://host:port` and
             `grpcs://host:port`.
-        model: its name there.
-        version: a number; `None` takes the server's choice.
-        timeout_seconds: of each request.
-        retries: how often a request is sent again that was turned away (REST: 429, 503; gRPC: RESOURCE_EXHAUSTED, a
-            full queue) or could not be delivered. One that may have been answered is never sent again.
-        batch_size: items in a request.
-        headers: sent with every request, such as the key that a proxy asks for; names in lower case.
-        ca_path: file with the certificates that the server's is signed by; `None` takes those of the system.
+        model: the model's name on the server.
+        version: the model's version; `None` lets the server choose.
+        timeout_seconds: time limit of each request.
+        retries: how often a request is repeated that the server rejected (REST: 429, 503; gRPC: RESOURCE_EXHAUSTED or
+            a full queue) or that could not be delivered. A request that may have been processed is never repeated.
+        batch_size: number of items per request.
+        headers: sent with every request, such as a proxy's API key; names in lower case.
+        ca_path: file with the CA certificates to trust; `None` for those of the system.
 
     Raises:
-        ValueError: gRPC is asked for, and a package that it needs is missing.
+        ValueError: a package that gRPC needs is missing.
         OSError: `ca_path` cannot be read.
     """
 
@@ -50,71 +51,71 @@ class Client:
     ):
         self.address, self.model = address, model
         self.retries, self.batch_size = retries, batch_size
-        said = Connection(address, timeout_seconds, dict(headers or {}), ca_path)
-        self.transport = _transport(address)(said, model, version)
+        connection = Connection(address, timeout_seconds, dict(headers or {}), ca_path)
+        self.transport = _transport(address)(connection, model, version)
 
     def predict(self, items: Iterable[Any], signature: str = "serving_default") -> Iterator[Any]:
-        """Yield the answer to each item, in order.
+        """Yield the prediction for each item, in order.
 
         Args:
-            items: texts, or mappings from input to value where a signature has several; bytes are sent as such. Any
-                number; they are read as they are needed.
-            signature: of the model.
+            items: texts, or mappings from input name to value if the signature has several inputs; bytes are sent
+                unchanged. Items are read lazily, batch by batch.
+            signature: the name of the signature.
 
         Raises:
-            ServerError: the server says no, or nothing.
-            ValueError: over gRPC, where the client and not the server finds that items do not fit the signature.
+            ServerError: the server returned an error or did not respond.
+            ValueError: items do not fit the signature. Only the gRPC client checks this; over REST the server does.
         """
         stream = iter(items)
         while batch := list(itertools.islice(stream, self.batch_size)):
-            yield from self._repeated(self.transport.predict, batch, signature)
+            yield from self._with_retries(self.transport.predict, batch, signature)
 
     def metadata(self) -> dict:
-        """Return the signatures of the model, as REST tells them.
+        """Return the model's signatures in the format of the REST API.
 
         Raises:
             ServerError: no version is available.
         """
-        return self._repeated(self.transport.metadata)
+        return self._with_retries(self.transport.metadata)
 
-    def input_ranks(self, signature: str = "serving_default") -> dict[str, int]:
-        """Return the inputs of a signature: 1 for one value of each item, 2 for several.
+    def inputs(self, signature: str = "serving_default") -> dict[str, InputSpec]:
+        """Return the inputs of a signature by name.
 
         Raises:
             ServerError: no version is available, or it has no such signature.
         """
-        inputs = inputs_of(self.metadata(), signature, self.address)
-        return {name: len(info["tensor_shape"]["dim"]) for name, info in sorted(inputs.items())}
+        infos = signature_inputs(self.metadata(), signature, self.address)
+        return {name: InputSpec.from_metadata(info) for name, info in sorted(infos.items())}
 
     def is_ready(self) -> bool:
-        """Say whether a version is available."""
+        """Return whether a version of the model is available."""
         try:
             self.metadata()
         except ServerError:
             return False
         return True
 
-    def _repeated(self, ask: Callable, *arguments: Any) -> Any:
+    def _with_retries(self, send: Callable, *arguments: Any) -> Any:
         wait = _FIRST_WAIT_SECONDS
         for attempt in itertools.count():
             try:
-                return ask(*arguments)
+                return send(*arguments)
             except ServerError as error:
                 if not error.can_repeat or attempt == self.retries:
                     raise
-            # With chance in it, so that clients that were turned away together do not come back together.
+            # Jitter keeps clients that were rejected together from retrying together.
             time.sleep(wait * random.uniform(0.5, 1))
             wait *= 2
         raise AssertionError("unreachable")
 
 
 def _transport(address: str) -> Callable:
-    """Return what makes the half of a client that speaks the protocol of an address."""
+    """Return the client class for the protocol of an address."""
     if not address.startswith((GRPC, GRPC_TLS)):
         return Rest
     try:
         from tfbert.serving.client_grpc import Grpc
     except ModuleNotFoundError as error:
-        wish = "wanted the extra `grpc`: pip install '.[grpc]' in the checkout"
-        raise ValueError(f"{address}: {error}; {wish}") from None
+        advice = "gRPC needs the extra `grpc`: pip install '.[grpc]' in the checkout"
+        raise ValueError(f"{address}: {error}; {advice}") from None
     return Grpc

@@ -1,4 +1,4 @@
-"""The half of the client that speaks REST, with the standard library alone: a batch of items in, their answers out."""
+"""The REST client: sends batches of items to TensorFlow Serving with the standard library alone."""
 
 import base64
 import functools
@@ -11,49 +11,50 @@ from typing import Any
 
 from tfbert.serving.connection import GRPC, REST_TLS, Connection, ServerError
 
-# Nothing was done, or not by this server.
-_AGAIN = (429, 503)
+# Statuses of requests that the server has not processed.
+_REJECTED = (429, 503)
 
 
 class Rest:
-    """Asks over REST, once.
+    """Sends single requests over REST, without retries.
 
     Args:
-        connection: to `host:port`, or `https://host:port` with TLS.
-        model: its name there.
-        version: a number; `None` takes the server's choice.
+        connection: address `host:port`, or `https://host:port` with TLS.
+        model: the model's name on the server.
+        version: the model's version; `None` lets the server choose.
 
     Raises:
-        OSError: the file with certificates cannot be read.
+        OSError: the CA file cannot be read.
     """
 
     def __init__(self, connection: Connection, model: str, version: int | None):
         self.address, self._headers = connection.address, connection.headers
         if connection.address.startswith(REST_TLS):
             context = ssl.create_default_context(cafile=connection.ca_path)
-            kind = functools.partial(http.client.HTTPSConnection, context=context)
+            connection_class = functools.partial(http.client.HTTPSConnection, context=context)
         else:
-            kind = http.client.HTTPConnection
+            connection_class = http.client.HTTPConnection
         self._connect = functools.partial(
-            kind, connection.address.removeprefix(REST_TLS), timeout=connection.timeout_seconds
+            connection_class, connection.address.removeprefix(REST_TLS), timeout=connection.timeout_seconds
         )
         name = urllib.parse.quote(model, safe="")
         self.path = f"/v1/models/{name}" + ("" if version is None else f"/versions/{version}")
 
     def predict(self, items: Sequence, signature: str) -> list:
-        """Return the answer to each item.
+        """Return the prediction for each item.
 
         Raises:
-            ServerError: the server says no, or nothing, or what this client cannot read.
+            ServerError: the server returned an error, did not respond, or sent a malformed response.
         """
-        body = {"signature_name": signature, "instances": [_plain(item) for item in items]}
-        answers = self.request("POST", self.path + ":predict", json.dumps(body).encode()).get("predictions")
-        if not isinstance(answers, list) or len(answers) != len(items):
-            raise ServerError(f"{self.address}: answered {len(answers or [])} of {len(items)} items")
-        return answers
+        body = {"signature_name": signature, "instances": [_json_value(item) for item in items]}
+        predictions = self.request("POST", self.path + ":predict", json.dumps(body).encode()).get("predictions")
+        if not isinstance(predictions, list) or len(predictions) != len(items):
+            count = len(predictions or [])
+            raise ServerError(f"{self.address}: returned {count} predictions for {len(items)} items")
+        return predictions
 
     def metadata(self) -> dict:
-        """Return the signatures of the model.
+        """Return the model's signatures.
 
         Raises:
             ServerError: no version is available.
@@ -61,21 +62,21 @@ class Rest:
         return self.request("GET", self.path + "/metadata")
 
     def request(self, method: str, path: str, body: bytes | None = None) -> dict:
-        """Return what the server says to one request.
+        """Send one request and return the JSON object of the response.
 
         Args:
-            method: of HTTP.
-            path: from `/v1` on.
+            method: the HTTP method.
+            path: the path from `/v1` on.
             body: JSON.
 
         Raises:
-            ServerError: the server says no, or nothing, or what is no JSON object.
+            ServerError: the server returned an error, did not respond, or sent something other than a JSON object.
         """
-        status, answer = self._exchange(method, path, body)
+        status, response = self._exchange(method, path, body)
         if status != 200:
-            message = f"{self.address}: {answer.get('error', f'HTTP status {status}')}"
-            raise ServerError(message, status, can_repeat=status in _AGAIN)
-        return answer
+            message = f"{self.address}: {response.get('error', f'HTTP status {status}')}"
+            raise ServerError(message, status, can_repeat=status in _REJECTED)
+        return response
 
     def _exchange(self, method: str, path: str, body: bytes | None) -> tuple[int, dict]:
         connection = self._connect()
@@ -88,37 +89,38 @@ class Rest:
             try:
                 connection.request(method, path, body, headers)
                 response = connection.getresponse()
-                text = response.read()
+                content = response.read()
             except (OSError, http.client.HTTPException) as error:
-                raise ServerError(f"{self.address}: {self._silence(error)}") from error
-            return response.status, _read(text, response.status, self.address)
+                raise ServerError(f"{self.address}: {self._describe(error)}") from error
+            return response.status, _parse(content, response.status, self.address)
         finally:
             connection.close()
 
-    def _silence(self, error: Exception) -> str:
-        # Exactly this one: a connection that breaks has a kind of it, too.
+    def _describe(self, error: Exception) -> str:
+        # Not `isinstance`: the exception for a broken connection is a subclass of BadStatusLine.
         if type(error) is http.client.BadStatusLine:
-            return f"does not speak HTTP; if it is a port of gRPC, its address is {GRPC}{self.address}"
-        return f"no answer ({type(error).__name__}: {error})"
+            return f"does not speak HTTP; if this is a gRPC port, use the address {GRPC}{self.address}"
+        return f"no response ({type(error).__name__}: {error})"
 
 
-def _read(text: bytes, status: int, address: str) -> dict:
+def _parse(content: bytes, status: int, address: str) -> dict:
     try:
-        found = json.loads(text)
+        parsed = json.loads(content)
     except ValueError:
-        found = None
-    if isinstance(found, dict):
-        return found
+        parsed = None
+    if isinstance(parsed, dict):
+        return parsed
     if status == 200:
-        raise ServerError(f"{address}: answered what is no JSON object", status)
+        raise ServerError(f"{address}: the response is not a JSON object", status)
     return {}
 
 
-def _plain(item: Any) -> Any:
+def _json_value(item: Any) -> Any:
+    """Return an item for JSON: bytes as base64, tuples as lists."""
     if isinstance(item, bytes):
         return {"b64": base64.b64encode(item).decode()}
     if isinstance(item, Mapping):
-        return {name: _plain(value) for name, value in item.items()}
+        return {name: _json_value(value) for name, value in item.items()}
     if isinstance(item, Sequence) and not isinstance(item, str):
-        return [_plain(value) for value in item]
+        return [_json_value(value) for value in item]
     return item

@@ -1,21 +1,21 @@
-"""What both protocols of the client share: how a server is reached, what a model says of itself, and what fails."""
+"""Shared by the REST and gRPC clients: connection settings, errors, and the inputs of a signature."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-# What an address of gRPC begins with, and what those with TLS do.
+# Prefixes of gRPC addresses, and of addresses with TLS.
 GRPC, GRPC_TLS, REST_TLS = "grpc://", "grpcs://", "https://"
 
 
 class ServerError(OSError):
-    """A server did not answer what it was asked.
+    """A request failed.
 
     Args:
-        message: its own, or what went wrong on the way.
-        status: of HTTP, or what TensorFlow Serving makes of the one of gRPC; `None` where there was no answer, as far
-            as can be told: over gRPC, a connection that breaks on the way looks like a 503.
-        can_repeat: whether nothing was done, so that asking again can do no harm.
+        message: the server's error message, or a description of the connection error.
+        status: HTTP status, or TensorFlow Serving's HTTP equivalent of a gRPC status; `None` if no response was
+            received. Over gRPC, a connection that broke during the call is indistinguishable from status 503.
+        can_repeat: whether the server has not processed the request, so that it is safe to send it again.
     """
 
     def __init__(self, message: str, status: int | None = None, can_repeat: bool = False):
@@ -25,7 +25,7 @@ class ServerError(OSError):
 
 @dataclass(frozen=True)
 class Connection:
-    """How a server is reached; as in `Client`."""
+    """How to reach a server; the fields are those of `Client`."""
 
     address: str
     timeout_seconds: float
@@ -33,13 +33,18 @@ class Connection:
     ca_path: str | None
 
 
-def inputs_of(metadata: Mapping[str, Any], signature: str, address: str) -> dict[str, dict]:
-    """Return what the metadata of a model says of each input of a signature.
+def signature_inputs(metadata: Mapping[str, Any], signature: str, address: str) -> dict[str, dict]:
+    """Return the `TensorInfo` of each input of a signature, as JSON.
+
+    Args:
+        metadata: the server's response to a metadata request.
+        signature: the name of the signature.
+        address: the server's address, for the error message.
 
     Raises:
-        ServerError: there is no such signature.
+        ServerError: the model has no such signature.
     """
-    known = metadata["metadata"]["signature_def"]["signature_def"]
-    if signature not in known:
-        raise ServerError(f"{address}: no signature {signature!r} among {', '.join(sorted(known))}")
-    return known[signature]["inputs"]
+    signatures = metadata["metadata"]["signature_def"]["signature_def"]
+    if signature not in signatures:
+        raise ServerError(f"{address}: no signature {signature!r} among {', '.join(sorted(signatures))}")
+    return signatures[signature]["inputs"]

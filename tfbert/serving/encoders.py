@@ -1,4 +1,4 @@
-"""An encoder, or the run that fine-tuned one, in; a directory that PyTorch transformers reads out."""
+"""Export of an encoder in Hugging Face's layout, for PyTorch transformers."""
 
 import dataclasses
 from pathlib import Path
@@ -11,18 +11,18 @@ from tfbert.models.saved_run import REPORT, load_run
 
 
 def export_huggingface(source: str, directory: Path) -> Encoder:
-    """Write an encoder in Hugging Face's layout, with the heads it was pretrained with if its directory has them.
+    """Write an encoder in Hugging Face's layout, including its pretraining heads if they are stored with it.
 
     Args:
-        source: name or directory of an encoder, or the directory of a finished run: of a pretraining what it made, of a
-            fine-tuning the encoder without its head.
-        directory: new or empty, or one that was written so before.
+        source: name or directory of an encoder, or the directory of a finished run: the encoder that pretraining
+            produced, or the fine-tuned encoder without its head.
+        directory: a new or empty directory, or an earlier export, which is replaced.
 
     Returns:
-        What was written.
+        The exported encoder.
 
     Raises:
-        ValueError: there is no such encoder; the directory holds something else.
+        ValueError: the encoder does not exist, or the directory contains other files.
     """
     path = Path(source)
     if (path / "encoder" / "encoder.json").exists():
@@ -41,7 +41,7 @@ def _fine_tuned(run_dir: Path) -> Encoder:
     run = load_run(run_dir)
     model, tokenizer = run.predictor.model, run.predictor.tokenizer
     spec = EncoderSpec.from_json({name: value for name, value in run.report["encoder"].items() if name != "name"})
-    # A pooler that was random is none, unless the head trained it.
+    # A randomly initialized pooler is worth exporting only if the head trained it.
     spec = dataclasses.replace(spec, has_pooler=spec.has_pooler or model.head.uses_pooler)
     rules = (tokenizer.lowercase, tokenizer.strip_accents, tokenizer.split_on_cjk)
     return Encoder(model.backbone, list(tokenizer.vocabulary), *rules, str(run_dir), spec)

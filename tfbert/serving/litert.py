@@ -1,4 +1,4 @@
-"""A finished run in, a LiteRT model for devices out: token ids in, answers out, weights in 8 bits."""
+"""Export of a finished run as a LiteRT model for devices, with 8-bit weights: from token ids to numeric outputs."""
 
 from pathlib import Path
 
@@ -7,98 +7,101 @@ import tensorflow as tf
 from tfbert.files import replace_directory, write_json
 from tfbert.models.predictor import Predictor
 from tfbert.models.saved_run import load_run
-from tfbert.serving.fidelity import Ask, compare, said
+from tfbert.serving import precision_comparison
+from tfbert.serving.precision_comparison import PredictSequence
 from tfbert.text.preprocessor import INPUTS
 
 MODEL, DESCRIPTION, VOCABULARY = "model.tflite", "litert.json", "vocabulary.txt"
-_RULES = ("lowercase", "strip_accents", "split_on_cjk")  # of the tokenizer
+_TOKENIZER_RULES = ("lowercase", "strip_accents", "split_on_cjk")
 
 
 def export_litert(run_dir: Path, directory: Path) -> dict:
-    """Write `model.tflite`, which answers as the signature `token_ids` does, and what is needed around it.
+    """Write `model.tflite`, the counterpart of the signature `token_ids`, with its vocabulary and a description.
 
-    It takes one row of `encoder.sequence_length` tokens at a time, filled up with [PAD], and answers by numbers: what
-    they stand for is in the fitted task in `litert.json`. Matrices are stored in 8 bits and multiplied as such;
-    what flows between them is float32. `litert.json` also has the tokenizer's rules, and what 8 bits changed on the
-    run's test split (validation, where there is no test).
+    The model takes one sequence of `encoder.sequence_length` tokens at a time, padded with [PAD], and returns numeric
+    outputs; the fitted task in `litert.json` explains them. Weight matrices are stored and multiplied in 8 bits;
+    activations are float32. `litert.json` also has the tokenizer's rules and the effect of 8-bit weights on the run's
+    test split, or on its validation split if there is no test split.
 
     Args:
-        run_dir: of a finished run, whose data are where they were.
-        directory: new or empty, or one that was written so before, which is replaced.
+        run_dir: the directory of a finished run whose data files still exist.
+        directory: a new or empty directory, or an earlier export, which is replaced.
 
     Returns:
-        What `litert.json` holds.
+        The content of `litert.json`.
 
     Raises:
-        ValueError: there is no finished run, its data are gone or have no split to compare on, LiteRT is not installed,
-            or the directory holds something else.
+        ValueError: there is no finished run, its data files are missing or have no split to compare on, LiteRT is not
+            installed, or the directory contains other files.
 
     Source: TensorFlow's guide "Post-training quantization", dynamic range.
     """
     _interpreter_class()
     run = load_run(run_dir)
     tokenizer = run.predictor.tokenizer
-    with replace_directory(directory, {MODEL, DESCRIPTION, VOCABULARY}, "a LiteRT model") as aside:
+    with replace_directory(directory, {MODEL, DESCRIPTION, VOCABULARY}, "a LiteRT model") as temporary:
         module = _Module(run.predictor, run.config.encoder.sequence_length)
         content = _converted(module)
+        predict = sequence_predictor(content)
         description = {
             "task": run.task.to_json(),
             "sequence_length": run.config.encoder.sequence_length,
-            "tokenizer": {name: getattr(tokenizer, name) for name in _RULES},
+            "tokenizer": {name: getattr(tokenizer, name) for name in _TOKENIZER_RULES},
             "inputs": list(INPUTS),
             "bytes": len(content),
-            "compared": compare(run, reader(content), run.config.encoder.sequence_length),
+            "compared": precision_comparison.compare(run, predict, run.config.encoder.sequence_length),
         }
-        (aside / MODEL).write_bytes(content)
-        (aside / VOCABULARY).write_text("".join(f"{token}\n" for token in tokenizer.vocabulary), encoding="utf-8")
-        write_json(aside / DESCRIPTION, description)
+        (temporary / MODEL).write_bytes(content)
+        vocabulary = "".join(f"{token}\n" for token in tokenizer.vocabulary)
+        (temporary / VOCABULARY).write_text(vocabulary, encoding="utf-8")
+        write_json(temporary / DESCRIPTION, description)
     return description
 
 
-def summary(description: dict) -> str:
-    """Return in a line what `export_litert` found."""
-    return f"{description['bytes'] / 2**20:.1f} MiB; {said(description['compared'])}"
+def describe(description: dict) -> str:
+    """Return what `export_litert` wrote in one line: the size, and the difference to float32."""
+    return f"{description['bytes'] / 2**20:.1f} MiB; {precision_comparison.describe(description['compared'])}"
 
 
-def reader(content: bytes, num_threads: int = 1) -> Ask:
-    """Return what answers a row with a LiteRT model.
+def sequence_predictor(content: bytes, num_threads: int = 1) -> PredictSequence:
+    """Return a function that predicts single sequences with a LiteRT model.
 
     Args:
-        content: of the file.
-        num_threads: of one row.
+        content: the content of `model.tflite`.
+        num_threads: number of threads for each sequence.
 
     Returns:
-        From `token_ids`, `segment_ids` and `padding_mask`, int32 `(1, sequence_length)`, to outputs by name, row first.
+        A function from `token_ids`, `segment_ids` and `padding_mask`, int32 `(1, sequence_length)`, to outputs by name.
 
     Raises:
         ValueError: LiteRT is not installed.
     """
     interpreter = _interpreter_class()(model_content=content, num_threads=num_threads)
     runner = interpreter.get_signature_runner()
-    return lambda row: runner(**{name: row[name] for name in INPUTS})
+    return lambda inputs: runner(**{name: inputs[name] for name in INPUTS})
 
 
 def _interpreter_class():
     try:
         from ai_edge_litert.interpreter import Interpreter
     except ImportError:
-        raise ValueError("LiteRT is not installed; wanted pip install '.[litert]' in the checkout") from None
+        raise ValueError("LiteRT is not installed: run pip install '.[litert]' in the checkout") from None
     return Interpreter
 
 
 class _Module(tf.Module):
-    """Owns the weights, so that the converter finds them."""
+    """Holds the weights, so that the converter finds them."""
 
     def __init__(self, predictor: Predictor, length: int):
         super().__init__()
         self.weights = [weight.value for weight in predictor.model.weights]
         self.decided = list(predictor.decided.values())
-        row = [tf.TensorSpec([1, length], tf.int32, name=name) for name in INPUTS]
-        self.answer_row = tf.function(_Numbers(predictor), input_signature=row, autograph=False)
+        signature = [tf.TensorSpec([1, length], tf.int32, name=name) for name in INPUTS]
+        self.predict = tf.function(_NumericOutputs(predictor), input_signature=signature, autograph=False)
 
 
-class _Numbers:
-    """Answers rows by numbers alone: LiteRT cannot choose among texts."""
+class _NumericOutputs:
+    """Predicts packed sequences without string outputs, which LiteRT cannot compute."""
 
     def __init__(self, predictor: Predictor):
         self._predictor = predictor
@@ -109,6 +112,6 @@ class _Numbers:
 
 
 def _converted(module: _Module) -> bytes:
-    converter = tf.lite.TFLiteConverter.from_concrete_functions([module.answer_row.get_concrete_function()], module)
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([module.predict.get_concrete_function()], module)
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
     return converter.convert()

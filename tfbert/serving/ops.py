@@ -1,4 +1,4 @@
-"""A SavedModel directory in, the ops of its graph and the TensorFlow Serving releases that link them out."""
+"""The ops of a SavedModel's graph, and the TensorFlow Serving releases that can run them."""
 
 import functools
 import importlib.util
@@ -9,9 +9,9 @@ from pathlib import Path
 import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 
-# Ops outside TensorFlow's core that stock TensorFlow Serving links, with the oldest release whose sources were seen to
-# pin a tensorflow-text that has them. Source: `workspace.bzl` of the releases, and tensorflow-text's `ops_lib` at the
-# version each pins. Older releases may have some; that was not looked up.
+# Ops outside TensorFlow's core that stock TensorFlow Serving links, with the oldest release whose sources pin a version
+# of tensorflow-text that has them. Source: `workspace.bzl` of the releases, and tensorflow-text's `ops_lib` at the
+# pinned versions. Older releases were not checked.
 OLDEST_RELEASE = {
     "CaseFoldUTF8": "2.12.1",
     "NormalizeUTF8": "2.12.1",
@@ -21,14 +21,14 @@ OLDEST_RELEASE = {
     "FastBertNormalize": "2.12.1",
     "TFText>RoundRobinTrim": "2.20.0",
 }
-# Ops of TensorFlow's core that servers have; the file says where the list is from. What pip's TensorFlow registers is
-# more: ops of its Python part, of tests, of TPUs and other hardware, which no stock server can run on a CPU.
+# Core ops that servers have; the file names its source. pip's TensorFlow registers more: ops of its Python part, of
+# tests, and of TPUs and other hardware, which no stock server can run on a CPU.
 _STOCK_OPS = Path(__file__).with_name("stock_ops.txt")
-# What keeps other ops out, for those whose names tell.
+# Name patterns of ops that servers lack, with the reason.
 _REASONS = (
     (r"(Eager)?PyFunc|PyFuncStateless|NumpyFunction", "calls back into the Python process that made the graph"),
     (r"_.*", "is an internal op, which TensorFlow itself adds to a graph that it runs"),
-    (r"Xla.*", "is compiled by XLA, which a stock server does not do on demand"),
+    (r"Xla.*", "is compiled by XLA, which a stock server does not support on demand"),
     (r"(Nccl|Collective).*", "communicates with other devices or workers"),
     (r"DTensor.*|CopyToMesh.*|Relayout.*", "is part of DTensor"),
     (r".*T(PU|pu).*", "needs a TPU"),
@@ -38,15 +38,15 @@ _REASONS = (
 
 @functools.cache
 def stock_ops() -> frozenset[str]:
-    """Return the names of the ops of TensorFlow's core that a stock TensorFlow Serving runs on a CPU."""
+    """Return the names of the core ops that stock TensorFlow Serving runs on a CPU."""
     lines = _STOCK_OPS.read_text(encoding="utf-8").splitlines()
     return frozenset(line for line in lines if line and not line.startswith("#"))
 
 
 def why_unknown(name: str) -> str:
-    """Return why a stock server does not run an op that is in neither list."""
-    found = (reason for pattern, reason in _REASONS if re.fullmatch(pattern, name))
-    return next(found, "is neither among the core ops with a CPU kernel nor among those of tensorflow-text it links")
+    """Return why a stock server cannot run an op that is in neither list."""
+    reasons = (reason for pattern, reason in _REASONS if re.fullmatch(pattern, name))
+    return next(reasons, "is neither among the core ops with a CPU kernel nor among those of tensorflow-text it links")
 
 
 @dataclass(frozen=True)
@@ -54,11 +54,11 @@ class OpList:
     """The ops of one SavedModel.
 
     Args:
-        core: names of TensorFlow's own.
-        custom: names of linked ops from tensorflow-text with the oldest TensorFlow Serving release that has them.
-        unknown: names of all other ops; a server refuses the model. TensorFlow Serving also links the inference ops of
-            TensorFlow Decision Forests, which no model here has; they are unknown too.
-        jit_compiled: functions marked for XLA, which a server refuses unless started with XLA enabled.
+        core: names of TensorFlow's core ops.
+        custom: names of linked ops from tensorflow-text, with the oldest TensorFlow Serving release that has them.
+        unknown: names of all other ops; a server rejects a model with one. They include the inference ops of TensorFlow
+            Decision Forests, which TensorFlow Serving links but no model of tfbert uses.
+        jit_compiled: functions marked for XLA; a server rejects them unless started with XLA enabled.
     """
 
     core: tuple[str, ...]
@@ -68,13 +68,13 @@ class OpList:
 
     @property
     def oldest_release(self) -> str:
-        """The oldest TensorFlow Serving release whose op list covers this graph, as far as names tell."""
+        """The oldest TensorFlow Serving release that has all ops of the graph, judging by their names."""
         return max(self.custom.values(), default="2.12.1", key=lambda release: [int(n) for n in release.split(".")])
 
 
 @functools.cache
 def load_text_ops() -> None:
-    """Register the ops of tensorflow-text, in which exports tokenize, without its Python part, which imports Keras.
+    """Register the ops of tensorflow-text, which tokenize in exports, without its Python part, which imports Keras.
 
     Raises:
         FileNotFoundError: tensorflow-text is not installed.
@@ -87,11 +87,7 @@ def load_text_ops() -> None:
 
 
 def list_ops(version_dir: Path) -> OpList:
-    """Read `saved_model.pb` and sort its ops.
-
-    Args:
-        version_dir: of the SavedModel.
-    """
+    """Return the ops in a SavedModel's `saved_model.pb`."""
     saved = saved_model_pb2.SavedModel.FromString((version_dir / "saved_model.pb").read_bytes())
     names: set[str] = set()
     jit_compiled = []

@@ -1,4 +1,4 @@
-"""Values in, tensors of TensorFlow Serving's gRPC API out, and back: by the protobuf runtime, without TensorFlow."""
+"""Conversion between Python values and the tensors of TensorFlow Serving's gRPC API, without TensorFlow."""
 
 import functools
 import itertools
@@ -12,9 +12,9 @@ from google.protobuf.message import Message
 
 from tfbert.serving.messages import message_classes
 
-# Of the messages, the fields that a client of ours uses.
+# The fields of the messages that the client uses.
 # Source: TensorFlow 2.20.0, `types.proto`, `tensor_shape.proto`, `tensor.proto`, `meta_graph.proto`; TensorFlow Serving
-# 2.20.0, `model.proto`, `predict.proto`, `get_model_metadata.proto`. There, `Dim` is a part of `TensorShapeProto`.
+# 2.20.0, `model.proto`, `predict.proto`, `get_model_metadata.proto`, where `Dim` is nested in `TensorShapeProto`.
 _DATA_TYPES = {
     "DT_INVALID": 0, "DT_FLOAT": 1, "DT_DOUBLE": 2, "DT_INT32": 3, "DT_UINT8": 4, "DT_INT16": 5, "DT_INT8": 6,
     "DT_STRING": 7, "DT_INT64": 9, "DT_BOOL": 10, "DT_BFLOAT16": 14, "DT_UINT16": 17, "DT_HALF": 19, "DT_RESOURCE": 20,
@@ -60,7 +60,7 @@ _SERVING = {
         "metadata": "2 map .google.protobuf.Any",
     },
 }
-# Of the dtypes that exports take and answer with, the field, and what `struct` calls a value.
+# For each dtype of inputs and outputs of exports, the field with its values and its format character in `struct`.
 _FIELDS = {
     "DT_FLOAT": ("float_val", "f"),
     "DT_INT32": ("int_val", "i"),
@@ -72,52 +72,52 @@ _FIELDS = {
 
 @functools.cache
 def api_messages() -> dict[str, type[Message]]:
-    """Return the classes of the API's messages by name, such as `PredictRequest`."""
+    """Return the message classes of the API by name, such as `PredictRequest`."""
     packages = {"tensorflow": _TENSORFLOW, "tensorflow.serving": _SERVING}
     return message_classes(packages, [any_pb2.DESCRIPTOR, wrappers_pb2.DESCRIPTOR])
 
 
 def to_tensor(values: Sequence, dtype: str) -> Message:
-    """Return a tensor of values.
+    """Return values as a tensor.
 
     Args:
-        values: nested lists of one shape; texts become UTF-8.
-        dtype: such as `DT_STRING`.
+        values: nested lists that are not ragged; strings are encoded as UTF-8.
+        dtype: TensorFlow's name, such as `DT_STRING`.
 
     Raises:
-        ValueError: lists of a level differ in length, or a value is none of this dtype.
+        ValueError: the lists are ragged, or a value does not have this dtype.
     """
     if dtype not in _FIELDS:
-        raise ValueError(f"values of {dtype} cannot be sent; wanted one of {', '.join(_FIELDS)}")
+        raise ValueError(f"values of {dtype} cannot be sent; expected one of {', '.join(_FIELDS)}")
     shape, flat = _flattened(values)
     tensor = api_messages()["TensorProto"](dtype=_DATA_TYPES[dtype])
     for size in shape:
         tensor.tensor_shape.dim.add(size=size)
-    # Half a surrogate pair, which a JSON escape can make, has no UTF-8.
-    plain = [value.encode("utf-8", "replace") if isinstance(value, str) else value for value in flat]
+    # A lone surrogate, which a JSON escape can produce, cannot be encoded in UTF-8.
+    encoded = [value.encode("utf-8", "replace") if isinstance(value, str) else value for value in flat]
     try:
-        getattr(tensor, _FIELDS[dtype][0]).extend(plain)
+        getattr(tensor, _FIELDS[dtype][0]).extend(encoded)
     except (TypeError, ValueError) as error:
         raise ValueError(f"not all are values of {dtype} ({error})") from None
     return tensor
 
 
-def of_tensor(tensor: Message) -> tuple[tuple[int, ...], list]:
-    """Return the shape of a tensor and its values as nested lists; those of a scalar as a list of one.
+def from_tensor(tensor: Message) -> tuple[tuple[int, ...], list]:
+    """Return the shape of a tensor and its values as nested lists; the value of a scalar as a list of one.
 
-    Bytes are read as UTF-8. A float is the shortest that gives the same float32, as in the server's JSON.
+    Bytes are decoded as UTF-8. A float is the shortest that gives the same float32, as in the server's JSON.
 
     Raises:
-        ValueError: the dtype is none that exports answer with, or the values are too few or too many for the shape.
+        ValueError: no export has outputs of this dtype, or the number of values does not fit the shape.
     """
     shape = tuple(dim.size for dim in tensor.tensor_shape.dim)
     dtype = next((name for name, number in _DATA_TYPES.items() if number == tensor.dtype), str(tensor.dtype))
     if dtype not in _FIELDS:
-        raise ValueError(f"values of {dtype} cannot be read; wanted one of {', '.join(_FIELDS)}")
+        raise ValueError(f"values of {dtype} cannot be read; expected one of {', '.join(_FIELDS)}")
     field, code = _FIELDS[dtype]
     count = math.prod(shape)
     values = _unpacked(tensor.tensor_content, code, count) if tensor.tensor_content else list(getattr(tensor, field))
-    # TensorFlow may leave out what repeats the last value.
+    # TensorFlow may omit trailing values that repeat the last one.
     values += values[-1:] * (count - len(values))
     if len(values) != count:
         raise ValueError(f"{len(values)} values for the shape {shape}")
@@ -129,18 +129,19 @@ def of_tensor(tensor: Message) -> tuple[tuple[int, ...], list]:
 
 
 def _flattened(value: Any) -> tuple[tuple[int, ...], list]:
-    """Return the shape of nested lists, and their values in order."""
+    """Return the shape of nested lists and their values in order."""
     if isinstance(value, str | bytes) or not isinstance(value, Sequence):
         return (), [value]
-    parts = [_flattened(part) for part in value]
-    shapes = sorted({shape for shape, _ in parts})
+    flattened = [_flattened(item) for item in value]
+    shapes = sorted({shape for shape, _ in flattened})
     if len(shapes) > 1:
-        raise ValueError(f"values of the shapes {shapes[0]} and {shapes[1]} beside each other; wanted one shape")
-    return (len(parts), *(shapes[0] if shapes else ())), list(itertools.chain.from_iterable(flat for _, flat in parts))
+        raise ValueError(f"values have different shapes, {shapes[0]} and {shapes[1]}")
+    flat = list(itertools.chain.from_iterable(values for _, values in flattened))
+    return (len(flattened), *(shapes[0] if shapes else ())), flat
 
 
 def _nested(values: list, shape: Sequence[int]) -> list:
-    """Return values in order as nested lists of a shape; those of a scalar stay as they are."""
+    """Return flat values as nested lists of a shape; those of a scalar unchanged."""
     if len(shape) < 2:
         return values
     size = math.prod(shape[1:])
@@ -148,15 +149,15 @@ def _nested(values: list, shape: Sequence[int]) -> list:
 
 
 def _unpacked(content: bytes, code: str | None, count: int) -> list:
-    """Return the values of `tensor_content`, which is little-endian as all machines of TensorFlow Serving are.
+    """Return the values in `tensor_content`, little-endian like all machines that TensorFlow Serving supports.
 
-    Source: TensorFlow 2.20.0, `framework/tensor.cc`; of strings, `platform/tensor_coding.cc`, `EncodeStringList`.
+    Source: TensorFlow 2.20.0, `framework/tensor.cc`; for strings, `platform/tensor_coding.cc`, `EncodeStringList`.
     """
     if code is not None:
         if len(content) != count * struct.calcsize(f"<{code}"):
             raise ValueError(f"{len(content)} bytes for {count} values")
         return list(struct.unpack(f"<{count}{code}", content))
-    # The lengths of all come first.
+    # The lengths of all strings come first.
     stream = iter(content)
     sizes = [_varint(stream) for _ in range(count)]
     rest = bytes(stream)
@@ -166,15 +167,15 @@ def _unpacked(content: bytes, code: str | None, count: int) -> list:
 
 def _varint(stream) -> int:
     number = 0
-    for place, byte in zip(itertools.count(0, 7), stream, strict=False):
-        number |= (byte & 0x7F) << place
+    for shift, byte in zip(itertools.count(0, 7), stream, strict=False):
+        number |= (byte & 0x7F) << shift
         if byte < 0x80:
             return number
-    raise ValueError("the lengths of strings end early")
+    raise ValueError("the lengths of the strings are truncated")
 
 
 def _shortest(value: float) -> float:
-    """Return the number with the fewest digits that is the same float32."""
+    """Return the number with the fewest digits that rounds to the same float32."""
     packed = struct.pack("<f", value)
-    found = (float(f"{value:.{digits}g}") for digits in range(6, 9))
-    return next((number for number in found if struct.pack("<f", number) == packed), float(f"{value:.9g}"))
+    candidates = (float(f"{value:.{digits}g}") for digits in range(6, 9))
+    return next((number for number in candidates if struct.pack("<f", number) == packed), float(f"{value:.9g}"))

@@ -1,4 +1,4 @@
-"""Export of the index of a run for FAISS, for more entries than comparing with every vector is fit for."""
+"""Export of a run's index for FAISS, for indexes too large to compare a query with every vector."""
 
 import json
 from collections.abc import Mapping
@@ -9,22 +9,22 @@ import numpy as np
 from tfbert.files import writing
 from tfbert.models.saved_run import load_run
 
-# Up to this number of vectors FAISS compares with all of them too, which is exact.
+# Up to this number of vectors the FAISS index is exact: it compares a query with all of them.
 _MAX_EXACT = 100_000
-# Neighbours of each vector in the graph that is searched beyond that: the usual number.
-_NEIGHBOURS = 32
+# Neighbors of each vector in the HNSW graph that larger indexes use; FAISS's usual value.
+_NEIGHBORS = 32
 
 
 def export_vectors(run_dir: Path, out_dir: Path) -> int:
-    """Write `vectors.faiss` and `vectors.jsonl`, in which line N describes vector N.
+    """Write `vectors.faiss`, and `vectors.jsonl`, whose line N describes vector N.
 
-    Inner products of the vectors are cosines. The signature `embed` of the SavedModel gives the vector of a text to
-    search for. A line has the `entry`, its `answer`, the `question` that the vector was made from, or "" where it was
-    made from the answer, and the `offset` that the model subtracts from its similarity.
+    Inner products of the vectors are cosines. The SavedModel's signature `embed` returns the vector of a query. A line
+    has the `entry`, its `answer`, the `question` that the vector was computed from (empty if it was computed from the
+    answer), and the `offset` that the model subtracts from its similarity.
 
     Args:
         run_dir: the directory of a finished run with an index.
-        out_dir: made if missing.
+        out_dir: created if missing.
 
     Returns:
         The number of vectors.
@@ -35,20 +35,20 @@ def export_vectors(run_dir: Path, out_dir: Path) -> int:
     try:
         import faiss
     except ImportError:
-        raise ValueError("FAISS is not installed; wanted pip install '.[faiss]' in the checkout") from None
+        raise ValueError("FAISS is not installed: run pip install '.[faiss]' in the checkout") from None
     index = {name: variable.numpy() for name, variable in load_run(run_dir).predictor.index.items()}
     if not index:
-        raise ValueError(f"{run_dir}: its model has no index of vectors; wanted a run of matching on pairs")
+        raise ValueError(f"{run_dir}: its model has no index of vectors; expected a run of matching on pairs")
     vectors = np.ascontiguousarray(index["vectors"])
     size = vectors.shape[1]
     if len(vectors) <= _MAX_EXACT:
-        searched = faiss.IndexFlatIP(size)
+        faiss_index = faiss.IndexFlatIP(size)
     else:
-        searched = faiss.IndexHNSWFlat(size, _NEIGHBOURS, faiss.METRIC_INNER_PRODUCT)
-    searched.add(vectors)
+        faiss_index = faiss.IndexHNSWFlat(size, _NEIGHBORS, faiss.METRIC_INNER_PRODUCT)
+    faiss_index.add(vectors)
     out_dir.mkdir(parents=True, exist_ok=True)
     with writing(out_dir / "vectors.faiss"):
-        faiss.write_index(searched, str(out_dir / "vectors.faiss"))
+        faiss.write_index(faiss_index, str(out_dir / "vectors.faiss"))
     _write_lines(index, out_dir / "vectors.jsonl")
     return len(vectors)
 

@@ -1,8 +1,8 @@
-"""A SavedModel directory and the answers it must give in, a verdict out; run in a process of its own.
+"""Verification of a SavedModel in a fresh process: it loads, and its outputs equal those of the trained model.
 
-`python -m tfbert.serving.verify DIRECTORY [EXPECTED.json]` loads the model as a server would: TensorFlow and the op
-libraries of tensorflow-text, with Keras made impossible to import. What is wrong is said in one line: with exit code 2
-where a file is missing or damaged, with 1 where the model does not answer as it must or no server could run it.
+`python -m tfbert.serving.verify DIRECTORY [EXPECTED.json]` loads the model as a server would: with TensorFlow and the
+op libraries of tensorflow-text, and with Keras blocked. It reports an error in one line, with exit code 2 if a file is
+missing or damaged, and 1 if outputs differ or no server could run the model.
 """
 
 import json
@@ -16,9 +16,9 @@ import numpy as np
 
 from tfbert.imports import import_tensorflow_without_keras
 
-# The longest sum over a hidden dimension is reordered when the batch is padded differently.
+# Sums over the hidden dimension are reordered if a batch is padded differently.
 _TOLERANCE = 1e-4
-# Exit code where a file cannot be used; 1 says that the model does not answer as it must.
+# Exit code for a missing or damaged file; other failures have exit code 1.
 _DAMAGED = 2
 
 
@@ -26,15 +26,15 @@ def verify(version_dir: Path, items: Sequence[Mapping], expected: dict[str, list
     """Check an export in a fresh process.
 
     Args:
-        version_dir: of the SavedModel.
-        items: to ask it about.
-        expected: output name to values, as the trained model answered.
+        version_dir: the directory of the SavedModel.
+        items: inputs to predict.
+        expected: the trained model's outputs for these items, by name.
 
     Returns:
-        What was checked: `num_items`, `max_difference`, `warmup_requests`, `oldest_serving_release`, `custom_ops`.
+        `num_items`, `max_difference`, `warmup_requests`, `oldest_serving_release`, `custom_ops`, `num_core_ops`.
 
     Raises:
-        RuntimeError: the export does not load, answers differently, or holds an op that servers lack.
+        RuntimeError: the export does not load, its outputs differ, or it has an op that servers lack.
         ValueError: a file of the export is missing or damaged.
     """
     with tempfile.TemporaryDirectory() as folder:
@@ -43,15 +43,14 @@ def verify(version_dir: Path, items: Sequence[Mapping], expected: dict[str, list
         command = [sys.executable, "-m", "tfbert.serving.verify", str(version_dir.resolve()), str(path)]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
-        said = done.stdout.strip() or done.stderr.strip() or f"the process ended with exit code {done.returncode}"
-        reason = said.splitlines()[-1]
-        kind = ValueError if done.returncode == _DAMAGED else RuntimeError
-        raise kind(f"{version_dir}: the exported model does not pass verification: {reason}")
+        output = done.stdout.strip() or done.stderr.strip() or f"the process ended with exit code {done.returncode}"
+        error_class = ValueError if done.returncode == _DAMAGED else RuntimeError
+        raise error_class(f"{version_dir}: the exported model failed verification: {output.splitlines()[-1]}")
     return json.loads(done.stdout.splitlines()[-1])
 
 
 def check(version_dir: Path, items: Sequence[Mapping], expected: dict[str, list]) -> dict:
-    """Do in this process what `verify` does in a fresh one."""
+    """Check an export in this process; arguments and return value are those of `verify`."""
     import tensorflow as tf
 
     from tfbert.serving.loading import check_graph, load
@@ -63,20 +62,20 @@ def check(version_dir: Path, items: Sequence[Mapping], expected: dict[str, list]
     check_graph(version_dir)
     ops = list_ops(version_dir)
     if ops.unknown:
-        each = "; ".join(f"{name}, which {why_unknown(name)}" for name in ops.unknown)
-        raise RuntimeError(f"no stock server runs {each}")
+        reasons = "; ".join(f"{name}, which {why_unknown(name)}" for name in ops.unknown)
+        raise RuntimeError(f"no stock server runs {reasons}")
     if ops.jit_compiled:
         names = ", ".join(ops.jit_compiled)
         raise RuntimeError(
             f"no stock server runs {names}, marked for XLA (jit_compile), unless started with it enabled"
         )
     model = load(version_dir)
-    served = model.signatures["serving_default"]
+    predict = model.signatures["serving_default"]
     difference = 0.0
     if items:
-        answers = served(**batch_of([from_json(item) for item in items], list(items[0])))
+        outputs = predict(**batch_of([from_json(item) for item in items], list(items[0])))
         for name, values in expected.items():
-            difference = max(difference, _difference(name, answers[name].numpy(), values))
+            difference = max(difference, _difference(name, outputs[name].numpy(), values))
     num_requests = 0
     for request in read_warmup(version_dir):
         signature = model.signatures[request.model_spec.signature_name]
@@ -92,27 +91,32 @@ def check(version_dir: Path, items: Sequence[Mapping], expected: dict[str, list]
     }
 
 
-def _difference(name: str, answered: np.ndarray, values: list) -> float:
-    if answered.dtype.kind in "OS":
-        decoded = [value.decode() for value in answered.ravel()]
-        values = np.asarray(values, dtype=object).ravel()
-        wrong = [index for index, (a, b) in enumerate(zip(decoded, values, strict=True)) if a != b]
-        if wrong:
-            raise RuntimeError(f"{name}, value {wrong[0]}: {decoded[wrong[0]]!r}, wanted {values[wrong[0]]!r}")
+def _difference(name: str, output: np.ndarray, expected: list) -> float:
+    """Return the largest absolute difference of an output; 0 for equal strings.
+
+    Raises:
+        RuntimeError: strings differ, or numbers by more than the tolerance.
+    """
+    if output.dtype.kind in "OS":
+        texts = zip(output.ravel(), np.asarray(expected, dtype=object).ravel(), strict=True)
+        for index, (text, expected_text) in enumerate(texts):
+            if text.decode() != expected_text:
+                raise RuntimeError(f"{name}, value {index}: {text.decode()!r}, expected {expected_text!r}")
         return 0.0
-    gap = float(np.abs(answered.astype(np.float64) - np.asarray(values, np.float64)).max(initial=0.0))
-    if not gap <= _TOLERANCE:
-        raise RuntimeError(f"{name} differs from the trained model's by {gap:.2g}; wanted at most {_TOLERANCE}")
-    return gap
+    difference = float(np.abs(output.astype(np.float64) - np.asarray(expected, np.float64)).max(initial=0.0))
+    if not difference <= _TOLERANCE:
+        limit = f"expected at most {_TOLERANCE}"
+        raise RuntimeError(f"{name} differs from the trained model's by {difference:.2g}; {limit}")
+    return difference
 
 
 def _main() -> int:
-    # Whatever tried to import Keras here would fail in a server.
+    # Keras is not available in a server either.
     import_tensorflow_without_keras()
     version_dir = Path(sys.argv[1])
     try:
-        task = json.loads(Path(sys.argv[2]).read_text(encoding="utf-8")) if len(sys.argv) > 2 else {}
-        print(json.dumps(check(version_dir, task.get("items", []), task.get("expected", {}))))
+        request = json.loads(Path(sys.argv[2]).read_text(encoding="utf-8")) if len(sys.argv) > 2 else {}
+        print(json.dumps(check(version_dir, request.get("items", []), request.get("expected", {}))))
     except Exception as error:
         print(" ".join(str(error).split()))
         return _DAMAGED if isinstance(error, ValueError | OSError) else 1

@@ -1,6 +1,6 @@
-"""Sample requests in, TensorFlow Serving's warm-up records out, and back.
+"""TensorFlow Serving's warm-up records: requests that a server replays when it loads a model.
 
-A record that fails makes the server refuse the version: a missing op or a broken graph never becomes AVAILABLE.
+If a record fails, the server rejects the version, so one with a missing op or a broken graph never becomes AVAILABLE.
 """
 
 from collections.abc import Iterator, Sequence
@@ -11,16 +11,16 @@ from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
 
 from tfbert.text.inputs import Item, batch_of
 
-# Where a server looks for them, in the directory of a version.
+# Where a server looks for the records, relative to the directory of a version.
 WARMUP_FILE = Path("assets.extra") / "tf_serving_warmup_requests"
 
 
 def write_warmup(version_dir: Path, items: Sequence[Item]) -> None:
-    """Write one record for a single item and one for all of them as a batch.
+    """Write one request with the first item and one with all items.
 
     Args:
-        version_dir: of the SavedModel.
-        items: at least one.
+        version_dir: the directory of the SavedModel.
+        items: one or more.
     """
     path = version_dir / WARMUP_FILE
     path.parent.mkdir(exist_ok=True)

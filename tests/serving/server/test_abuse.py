@@ -155,8 +155,8 @@ NO_TOKENS = {"token_ids": [2, 5, 3], "segment_ids": [0, 0, 0], "padding_mask": [
 @pytest.mark.parametrize(
     ("row", "message"),
     [
-        (NO_TOKENS, "padding_mask must have at least one 1 in each row"),
-        (dict.fromkeys(NO_TOKENS, []), "padding_mask must have at least one 1 in each row"),
+        (NO_TOKENS, "padding_mask must have at least one 1 in each sequence"),
+        (dict.fromkeys(NO_TOKENS, []), "padding_mask must have at least one 1 in each sequence"),
         (NO_TOKENS | {"token_ids": [2, -5, 3], "padding_mask": [1, 1, 1]}, "token_ids must be from 0 to 189"),
     ],
 )

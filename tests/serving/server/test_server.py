@@ -15,6 +15,7 @@ from tensorflow_serving.apis import model_management_pb2, model_service_pb2_grpc
 
 from benchmarks.processes import free_ports
 from tfbert.serving.client import Client, ServerError
+from tfbert.serving.input_spec import InputSpec
 from tfbert.serving.server import rest_api
 from tfbert.serving.server.flags import Options, options_of
 from tfbert.serving.server.server import Server, _listening
@@ -158,8 +159,8 @@ def test_the_client_gets_the_same_over_grpc_as_over_rest(model_dir):
     with serving(model_dir) as (server, rest):
         over_grpc = Client(grpc_address(server), "bank", retries=0)
         assert over_grpc.is_ready() and over_grpc.metadata() == rest.metadata()
-        assert over_grpc.input_ranks("token_ids") == {"padding_mask": 2, "segment_ids": 2, "token_ids": 2}
         row = {"token_ids": [2, 5, 3], "segment_ids": [0, 0, 0], "padding_mask": [1, 1, 1]}
+        assert over_grpc.inputs("token_ids") == dict.fromkeys(row, InputSpec("int32", many=True))
         asked = {
             "serving_default": ["my card pin", "the loan rate for a house", "", "😀 fee 价格", b"bytes"] * 20,
             "token_ids": [row, row | {"token_ids": [2, 6, 3]}],

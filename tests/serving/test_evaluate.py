@@ -1,10 +1,10 @@
-"""Scores of a run and of its SavedModel on labelled files."""
+"""Evaluation of a run and of its SavedModel on labelled files."""
 
 import pytest
 from support import small
 
 from tfbert.files import read_json
-from tfbert.serving.scoring import evaluate
+from tfbert.serving.evaluate import evaluate
 
 
 @pytest.fixture(scope="module")
@@ -12,7 +12,7 @@ def data_dir(run_dir):
     return run_dir.parent / "data"
 
 
-def test_a_directory_is_scored_by_its_test_split(model_dir, run_dir, data_dir, caplog):
+def test_the_test_split_of_a_directory_is_used(model_dir, run_dir, data_dir, caplog):
     caplog.set_level("INFO")
     found = evaluate(model_dir, str(data_dir), {})
     report = read_json(run_dir / "report.json")["test"]
@@ -21,30 +21,30 @@ def test_a_directory_is_scored_by_its_test_split(model_dir, run_dir, data_dir, c
     assert "reads text from 'text', label from 'label'" in caplog.text
 
 
-def test_every_record_of_a_file_counts(run_dir, data_dir):
+def test_all_records_of_a_file_are_used(run_dir, data_dir):
     found = evaluate(run_dir, str(data_dir / "train.csv"), {})
     assert found["num_examples"] == 48
     assert sum(label["num_examples"] for label in found["per_label"].values()) == 48
 
 
-def test_a_file_is_read_as_it_is_said(run_dir, tmp_path):
+def test_config_values_say_how_a_file_is_read(run_dir, tmp_path):
     (tmp_path / "a.csv").write_text("".join(f"{label};{text}\n" for text, label in small.rows(6, 9)), encoding="utf-8")
     values = {"data.delimiter": ";", "data.header": "none", "data.columns": "label=1,text=2"}
     assert evaluate(run_dir, str(tmp_path / "a.csv"), values)["num_examples"] == 6
 
 
-def test_a_directory_without_test_split_is_refused(run_dir, tmp_path):
+def test_a_directory_without_test_split_is_rejected(run_dir, tmp_path):
     small.write_data(tmp_path / "data", test=0, validation=0)
-    with pytest.raises(ValueError, match="data: has no test split; wanted one, or the file to score"):
+    with pytest.raises(ValueError, match="data: has no test split; expected one, or the file to evaluate on"):
         evaluate(run_dir, str(tmp_path / "data"), {"data.test_fraction": 0.0})
 
 
-def test_labels_that_the_model_does_not_know_are_refused(model_dir, tmp_path):
+def test_unknown_labels_are_rejected(model_dir, tmp_path):
     small.write_csv(tmp_path / "a.csv", [("my card", "card"), ("what", "cards")])
     with pytest.raises(ValueError, match="a.csv:3: label 'cards' is not one of the 3 labels of train; did you mean"):
         evaluate(model_dir, str(tmp_path / "a.csv"), {})
 
 
-def test_neither_a_run_nor_a_model_is_refused(tmp_path):
-    with pytest.raises(ValueError, match="holds no SavedModel"):
+def test_a_directory_that_is_neither_run_nor_model_is_rejected(tmp_path):
+    with pytest.raises(ValueError, match="contains no SavedModel"):
         evaluate(tmp_path, str(tmp_path), {})

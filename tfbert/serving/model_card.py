@@ -1,17 +1,17 @@
-"""The model card that travels with a SavedModel."""
+"""The model card that is stored with a SavedModel."""
 
-from tfbert.serving.fidelity import said
+from tfbert.serving.precision_comparison import describe
 from tfbert.tasks.base import FittedTask
 
 
 def model_card(report: dict, task: FittedTask, signatures: list[str], compared: dict | None = None) -> str:
-    """Return Markdown: what the model does, on which data, how good, with what limits.
+    """Return Markdown that documents the model's use, data, scores and limits.
 
     Args:
-        report: what `report.json` holds.
+        report: the content of `report.json`.
         task: the fitted task.
         signatures: names of the SavedModel's signatures.
-        compared: what matrices in bfloat16 change; `None` where they are float32.
+        compared: what `precision_comparison.compare` measured for a bfloat16 export; `None` for float32.
     """
     data = "\n".join(
         f"| {split} | {file['path']} | {file['num_examples']:,} | `{file['sha256'][:16]}` |"
@@ -21,7 +21,7 @@ def model_card(report: dict, task: FittedTask, signatures: list[str], compared: 
     warnings = "\n".join(f"- {line}" for line in report["checks"]["warnings"]) or "- none"
     encoder, encoder_config = report["encoder"], report["config"]["encoder"]
     title = task.definition.title
-    inputs = ", ".join(f"`{each.name}`, {each.kind}" for each in task.inputs)
+    inputs = ", ".join(f"`{spec.name}`, {spec.kind}" for spec in task.inputs)
     outputs = "\n".join(
         f"| `{output.name}` | {output.dtype}{', a list' * output.is_list} | {output.role} | {output.description} |"
         for output in task.outputs
@@ -32,10 +32,10 @@ def model_card(report: dict, task: FittedTask, signatures: list[str], compared: 
 
 ## Use
 Inputs: {inputs}.
-The encoder reads {encoder_config["sequence_length"]} tokens at once.
+The encoder reads up to {encoder_config["sequence_length"]} tokens at a time.
 Signatures: {", ".join(f"`{name}`" for name in signatures)}.
 
-| output | type | role | what it holds |
+| output | type | role | description |
 |---|---|---|---|
 {outputs}
 
@@ -46,32 +46,32 @@ Signatures: {", ".join(f"`{name}`" for name in signatures)}.
 
 ## Scores
 {_scores(report)}
-{_narrowed(compared)}
-## What the data checks warned of
+{_precision_note(compared)}
+## Data warnings
 {warnings}
 
 ## Limits
-- The scores hold for texts drawn like those of the test split, and for nothing else.
-- Whatever it is asked, the model answers: texts unlike those it was trained on get an answer too.
-- Probabilities, where there are some, are as reliable as the report's diagram shows, and no more.
+- The scores apply only to texts that resemble those of the test split.
+- The model returns outputs for every input, including texts unlike those it was trained on.
+- Probabilities, if any, are only as reliable as the reliability diagram in the report shows.
 
 ## Made with
 {versions}; seed {report["seed"]}.
 
 ## To fill in
-- Licence of the data:
-- Licence of this model (the encoder's own licence applies too):
+- License of the data:
+- License of this model (the encoder's own license also applies):
 - Owner and contact:
 - Personal data in the training texts, and how it was handled:
 """
 
 
-def _narrowed(compared: dict | None) -> str:
+def _precision_note(compared: dict | None) -> str:
     if not compared:
         return ""
     return f"""
-The scores are those of float32. Here the encoder's matrices are bfloat16, which wants a processor that multiplies it:
-AMX or AVX-512 BF16. What that changes, {said(compared)}.
+The scores were measured in float32. In this SavedModel the encoder's weight matrices are bfloat16, which is fast only
+on processors with bfloat16 instructions (AMX or AVX-512 BF16). Compared with float32 {describe(compared)}.
 """
 
 

@@ -1,8 +1,12 @@
-"""The model card: data, scores with intervals, warnings, and what narrower matrices change."""
+"""The model card: use, data, scores with intervals, warnings, and the effect of bfloat16 matrices."""
 
 import pytest
 
-from tfbert.serving.card import model_card
+from tfbert.serving.model_card import model_card
+from tfbert.tasks.base_pooled import LabelOptions
+from tfbert.tasks.classification import FittedClassification
+
+TASK = FittedClassification(options=LabelOptions(), has_pair=True, labels=("a", "b"))
 
 REPORT = {
     "task": "classification",
@@ -29,15 +33,25 @@ COMPARED = {
 
 
 def card(report=REPORT, compared=None):
-    return model_card(report, "the class of a text", ["text", "text_pair"], ["serving_default", "labels"], compared)
+    return model_card(report, TASK, ["serving_default", "labels"], compared)
 
 
-def test_it_says_what_the_model_is_for():
+def test_the_use_of_the_model_is_described():
     text = card()
-    assert text.startswith("# Model card\n\nThe class of a text; task `classification`, fine-tuned with tfbert from")
-    assert "Inputs: `text`, `text_pair`, strings." in text and "reads 128 tokens at once" in text
+    assert text.startswith(
+        "# Model card\n\nOne label for every text or pair of texts; task `classification`, fine-tuned with tfbert from"
+    )
+    assert "Inputs: `text`, text, `text_pair`, text." in text and "reads up to 128 tokens at a time" in text
     assert "Signatures: `serving_default`, `labels`." in text
     assert "tensorflow 2.21.0, keras 3.15.1; seed 5." in text
+
+
+def test_every_output_is_listed_with_type_and_role():
+    lines = card().splitlines()
+    assert len(TASK.outputs) > 3
+    for output in TASK.outputs:
+        dtype = f"{output.dtype}, a list" if output.is_list else output.dtype
+        assert f"| `{output.name}` | {dtype} | {output.role} | {output.description} |" in lines
 
 
 def test_data_and_scores_are_tables():
@@ -51,17 +65,17 @@ def test_data_and_scores_are_tables():
 def test_warnings_of_the_data_checks_are_listed():
     assert "- 8 texts of test are also in train\n- 2 labels look alike\n" in card()
     text = card(REPORT | {"checks": {"warnings": []}})
-    assert "## What the data checks warned of\n- none\n" in text
+    assert "## Data warnings\n- none\n" in text
 
 
 @pytest.mark.parametrize("split", ["validation", "test"])
-def test_a_split_that_is_not_there_has_no_scores(split):
+def test_a_missing_split_has_no_scores(split):
     assert f"| {split} | " not in card(REPORT | {split: None}).partition("## Scores")[2]
 
 
-def test_narrower_matrices_say_what_they_change():
+def test_the_effect_of_bfloat16_matrices_is_stated():
     assert "bfloat16" not in card()
     text = card(compared=COMPARED)
-    assert "The scores are those of float32. Here the encoder's matrices are bfloat16" in text
-    assert "on 8 rows of test, label_id equal in 87.5 %, probability off by 0.012 at most" in text
+    assert "The scores were measured in float32. In this SavedModel the encoder's weight matrices are bfloat16" in text
+    assert "on 8 sequences of test, label_id equal in 87.5 %, probability off by at most 0.012" in text
     assert "accuracy 0.9000 in float32 and 0.8500 here" in text

@@ -293,7 +293,7 @@ def whole(make_interruptible):
 )
 def test_stopped_by_a_signal_it_goes_on_to_the_same_bits(make_interruptible, whole, where, count, place):
     trainer = make_interruptible()
-    owner, name = (trainer.updater, "update") if where == "update" else (trainer.evaluation, "_batches")
+    owner, name = (trainer.updater, "update") if where == "update" else (trainer.evaluator, "_batches")
     function, seen = getattr(owner, name), []
 
     def sending(*args):

@@ -1,4 +1,4 @@
-"""A run or a SavedModel and labelled data in, scores with intervals out."""
+"""Evaluation of a run or a SavedModel on labelled data: metrics with confidence intervals."""
 
 import logging
 from collections.abc import Iterable, Mapping
@@ -9,7 +9,7 @@ from tfbert.config import Config, from_dict, override
 from tfbert.files import read_json
 from tfbert.models.predictor import predict_all
 from tfbert.models.saved_run import REPORT, load_run
-from tfbert.serving.decided import decided_from_json
+from tfbert.serving.decision_values import read_values
 from tfbert.serving.saved_predictor import SavedPredictor, find_version
 from tfbert.tasks.base import FittedTask, Task, fitted_from_json
 from tfbert.text.interpretation import interpret
@@ -20,18 +20,18 @@ logger = logging.getLogger(__name__)
 
 
 def evaluate(path: Path, data: str, values: Mapping[str, Any]) -> dict:
-    """Score what is at `path`.
+    """Evaluate a model on labelled data.
 
     Args:
-        path: a run directory, `saved_models/NAME`, or a version.
-        data: a labelled file, every record of which counts, or a directory, whose test split counts.
-        values: config paths that say how to read the data.
+        path: a run directory, `saved_models/NAME`, or the directory of a version.
+        data: a labelled file, all of which is used, or a directory, whose test split is used.
+        values: config paths of `data` and their values, which say how to read the data.
 
     Returns:
         `model`, `data`, `num_examples`, `metrics`, `per_label`.
 
     Raises:
-        ValueError: neither a run nor a SavedModel; data that cannot be read; labels the model does not know.
+        ValueError: `path` is neither a run nor a SavedModel, the data cannot be read, or a label is unknown.
     """
     is_run = (path / REPORT).exists()
     assets = None if is_run else find_version(path) / "assets"
@@ -42,7 +42,7 @@ def evaluate(path: Path, data: str, values: Mapping[str, Any]) -> dict:
     records = _records(config, task.definition)
     task.require_known_labels([records])
     predictor = run.predictor if run else SavedPredictor(path)
-    decided = run.predictor.decided_values() if run else decided_from_json(assets / "decided.json")
+    decided = run.predictor.decided_values() if run else read_values(assets / "decided.json")
     outputs, gold = predict_all(predictor, task, records, title="evaluate")
     scores = task.evaluate(outputs, gold, decided).scores()
     return {"model": str(path), "data": data, "num_examples": len(gold), **scores}
@@ -51,7 +51,7 @@ def evaluate(path: Path, data: str, values: Mapping[str, Any]) -> dict:
 def _exported_task(assets: Path) -> FittedTask:
     path = assets / "task.json"
     if not path.exists():
-        raise ValueError(f"{assets.parent}: an earlier version of tfbert exported this model; export the run again")
+        raise ValueError(f"{assets.parent}: exported by an earlier version of tfbert; export the run again")
     return fitted_from_json(read_json(path))
 
 
@@ -60,7 +60,7 @@ def _records(config: Config, task: Task) -> Iterable[Record]:
     if path.is_dir():
         splits = load_splits(config.data, path, task.schema)
         if "test" not in splits:
-            raise ValueError(f"{path}: has no test split; wanted one, or the file to score")
+            raise ValueError(f"{path}: has no test split; expected one, or the file to evaluate on")
         split = splits["test"]
     else:
         split = Split("test", read_records(path, config.data, task.schema))

@@ -1,0 +1,51 @@
+"""The data of a fitted task: its path, and the tokenized split with its cache."""
+
+from support import small
+
+from tfbert.config import override
+from tfbert.models import data
+from tfbert.models.build import make_tokenizer
+from tfbert.models.data import data_path, tokenize_split
+from tfbert.tasks.base import load_task
+
+
+def test_the_samples_of_the_task_are_the_default_data(tmp_path):
+    config = small.config(tmp_path)
+    assert data_path(config) == tmp_path
+    samples = override(config, {"data.path": None, "task": "regression"})
+    assert data_path(samples) == load_task("regression").samples_dir and data_path(samples).is_dir()
+
+
+def tokenized(problem, split="train", **values):
+    config = override(problem.config, {path.replace("__", "."): value for path, value in values.items()})
+    return tokenize_split(problem.splits[split], problem.task, make_tokenizer(problem.encoder), config)
+
+
+def test_sequences_and_targets_follow_the_records(problem):
+    split = tokenized(problem)
+    records = list(problem.splits["train"])
+    assert split.num_sequences == len(records) == 24
+    assert split.targets["label_id"].tolist() == [problem.task.labels.index(record.target) for record in records]
+    tokenizer = make_tokenizer(problem.encoder)
+    for index in (0, 17):
+        tokens = [tokenizer.vocabulary[token_id] for token_id in split.sequences[index]]
+        assert (tokens[0], tokens[-1]) == ("[CLS]", "[SEP]") and len(tokens) > 4
+
+
+def test_the_sequence_length_limits_the_sequences(problem):
+    assert max(tokenized(problem).lengths()) > 8
+    assert max(tokenized(problem, encoder__sequence_length=8).lengths()) == 8
+
+
+def test_a_split_is_tokenized_once(problem, monkeypatch, tmp_path):
+    monkeypatch.setattr(data, "cache_dir", lambda: tmp_path)
+    first = tokenized(problem)
+    files = sorted(path.name for path in (tmp_path / "tokens").iterdir())
+    assert files
+    again = tokenized(problem)
+    assert [list(again.sequences[index]) for index in range(24)] == [
+        list(first.sequences[index]) for index in range(24)
+    ]
+    assert sorted(path.name for path in (tmp_path / "tokens").iterdir()) == files
+    tokenized(problem, encoder__sequence_length=8)
+    assert len(list((tmp_path / "tokens").iterdir())) > len(files)

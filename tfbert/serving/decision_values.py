@@ -1,0 +1,19 @@
+"""The decision values of an exported model as JSON, such as thresholds; an infinite threshold is stored as null."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from tfbert.files import read_json
+
+
+def values_to_json(values: Mapping[str, np.ndarray]) -> dict:
+    """Return decision values as JSON-serializable values."""
+    return {name: None if np.isposinf(value).all() else value.tolist() for name, value in values.items()}
+
+
+def read_values(path: Path) -> dict[str, np.ndarray]:
+    """Read the decision values that `values_to_json` returned; empty if the file does not exist."""
+    stored = read_json(path) if path.exists() else {}
+    return {name: np.float32(np.inf) if value is None else np.asarray(value) for name, value in stored.items()}
