@@ -113,7 +113,7 @@ ERRORS = {
         {"a.txt": b"one\n\xff"},
         ("a.txt",),
         {},
-        "a.txt:2: byte 0xFF is not valid utf-8; name the file's own enc",
+        "a.txt:2: byte 0xFF is not valid utf-8; set the file's encoding",
     ),
     "remedy": (
         {"a.txt": b"\xff"},

@@ -112,7 +112,9 @@ def test_lines_of_json_name_the_bad_one(tmp_path):
     path = tmp_path / "train.jsonl"
     good = {"question": "Who?", "context": CONTEXT, "answers": ["The dog"]}
     path.write_text("\n".join(map(json.dumps, [good, good | {"answers": [at("dog", 3)]}])))
-    with pytest.raises(ValueError, match=r"train.jsonl:2: answer 'dog' is not at answer_start 3, .*nearest is at 28"):
+    with pytest.raises(
+        ValueError, match=r"train.jsonl:2: answer 'dog' is not at answer_start 3, .*nearest occurrence is at 28"
+    ):
         read(path)
     path.write_text(json.dumps(good | {"question": "  "}))
     with pytest.raises(ValueError, match=r"train.jsonl:1: question is '  '; expected at least one"):

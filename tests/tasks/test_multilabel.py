@@ -118,7 +118,7 @@ def test_ids_of_labels_are_no_vector(tmp_path):
 
 @pytest.mark.parametrize("cell", ["[food, staff]", "{food}", "(food, staff)", "['food', staff]", "['food', 'sta"])
 def test_brackets_that_are_no_list_are_refused(tmp_path, cell):
-    assert 'expected JSON such as ["a", "b"]' in message(jsonl(tmp_path / "a.jsonl", cell))
+    assert 'JSON such as ["a", "b"]' in message(jsonl(tmp_path / "a.jsonl", cell))
     assert targets(jsonl(tmp_path / "b.jsonl", "(other)")) == [("(other)",)]
 
 

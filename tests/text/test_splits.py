@@ -289,6 +289,6 @@ def test_real_files_have_their_published_numbers_of_records(name, settings, num_
 
 @pytest.mark.skipif(not (DATA / "bbc_news").is_dir(), reason="the real data sets are not available")
 def test_the_single_byte_of_bbc_news_that_is_not_utf_8_is_found():
-    with pytest.raises(ValueError, match=r"^sports/199\.txt:5: byte 0xA3 is not valid utf-8; name "):
+    with pytest.raises(ValueError, match=r"^sports/199\.txt:5: byte 0xA3 is not valid utf-8; set "):
         for split in load_splits(DataConfig(), DATA / "bbc_news").values():
             assert all(record.target for record in split)
