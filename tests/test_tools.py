@@ -234,7 +234,7 @@ def test_list(finished):
     assert done.code == 0
     for known in ("classification", "minilm", "tiny", "train.learning_rate", "0.0002"):
         assert known in done.out
-    assert "labelled parts of a text (also: ner, " in done.out
+    assert "labelled spans of a text, with their positions (also: ner, " in done.out
 
 
 def test_long_lists_of_a_sample_prediction_are_not_printed(monkeypatch):

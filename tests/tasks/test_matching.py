@@ -1,4 +1,4 @@
-"""Matching: what files may say, what is learned and decided, and pairs and scored pairs from file to server."""
+"""Matching: files, targets, losses, the threshold, and pairs and scored pairs from file to SavedModel."""
 
 import csv
 import dataclasses
@@ -31,7 +31,7 @@ from tfbert.training.problem import prepare
 PAIRS = FittedPairs(options=MatchingOptions())
 SCORED = FittedScored(options=MatchingOptions(), lowest=0.0, highest=5.0)
 
-# What files may say
+# Files
 
 
 def parse(**values):
@@ -56,14 +56,17 @@ def test_records():
         ({"question": "q", "answer": None}, r"answer is null; expected a string"),
         (
             {"question": "q", "answer": "a  b", "negative": " a b"},
-            r'negative is "a  b" as is the answer; expected another',
+            r'negative is "a  b", which is also the answer; expected a different text',
         ),
         (
             {"question": "q", "answer": "a", "negative": ["b", ""]},
             r"negative is ''; expected at least one non-whitespace character",
         ),
         ({"question": "q", "answer": "a", "negative": 3}, r"negative is 3; expected a string"),
-        ({"question": "q", "answer": "a", "negative": "b", "score": "1"}, r"there is a negative and a score"),
+        (
+            {"question": "q", "answer": "a", "negative": "b", "score": "1"},
+            r"the row has a negative and a score; expected only one of them",
+        ),
         ({"question": "q", "answer": "a", "score": "high"}, r'score is "high"; expected a number'),
         ({"question": "q", "answer": "a", "score": "nan"}, r'score is "nan"; expected a number'),
         ({"question": "q", "answer": "a", "score": "yes"}, r'score is "yes"; expected a number'),
@@ -103,27 +106,27 @@ def test_fit_finds_pairs_or_scores():
     assert TASK.fit([scored, Record("q", -1.0, "a:3", ("a",))], options) == FittedScored(
         options=options, lowest=-1.0, highest=2.0
     )
-    with pytest.raises(ValueError, match="train has one answer only; expected at least two"):
+    with pytest.raises(ValueError, match="train has only one answer; expected at least two$"):
         TASK.fit([pair, Record("r", None, "a:3", (" a ",))], options)
-    with pytest.raises(ValueError, match="every score of train is 2; expected different ones"):
+    with pytest.raises(ValueError, match="every score in train is 2; expected at least two that differ"):
         TASK.fit([scored, scored], options)
     for records in ([pair, scored], [scored, pair]):
-        with pytest.raises(ValueError, match="no score; expected one in every row of train, or in none"):
+        with pytest.raises(ValueError, match="has no score; expected one in every row of train, or in none"):
             TASK.fit([*records, pair], options)
 
 
-def test_what_train_does_not_have_is_refused():
+def test_records_of_the_other_kind_are_rejected():
     pair, scored = Record("q", None, "a:1", ("a",)), Record("q", 2.0, "a:2", ("b",))
     assert PAIRS.inputs_of(pair) == {"text": "q"}
     assert SCORED.inputs_of(scored) == SCORED.inputs_of(scored, training=True) == {"text": "q", "text_pair": "b"}
     for training in (False, True):
-        with pytest.raises(ValueError, match="a:1: no score; expected one, as in train"):
+        with pytest.raises(ValueError, match="a:1: has no score; expected one, as in train"):
             SCORED.inputs_of(pair, training=training)
-        with pytest.raises(ValueError, match="a:2: a score; expected none, as in train"):
+        with pytest.raises(ValueError, match="a:2: has a score; expected none, as in train"):
             PAIRS.inputs_of(scored, training=training)
-    with pytest.raises(ValueError, match="a:1: no score; expected one, as in train"):
+    with pytest.raises(ValueError, match="a:1: has no score; expected one, as in train"):
         SCORED.gold(pair)
-    with pytest.raises(ValueError, match="a:2: a score; expected none, as in train"):
+    with pytest.raises(ValueError, match="a:2: has a score; expected none, as in train"):
         PAIRS.gold(scored)
     assert SCORED.gold(scored) == TASK.truth_of(scored) == 2.0
     assert PAIRS.gold(Record(" q  r", None, "a:1", ("a ",))) == ("q r", "a")
@@ -225,9 +228,9 @@ def test_targets_of_pairs_are_roles_and_ids():
     ("lengths", "cut"), [((7, 3, 2), ["questions"]), ((6, 7, 6), ["answers"]), ((9, 1, 8), ["questions", "answers"])]
 )
 @pytest.mark.parametrize("task", [PAIRS, SCORED])
-def test_it_is_said_whose_end_is_lost(task, lengths, cut):
+def test_cut_texts_cause_warnings(task, lengths, cut):
     _, remarks = targets(task, record_of("a", "b", "c", score=1.0), lengths)
-    assert remarks == [f"{noun} have more than 6 tokens and lose their end" for noun in cut]
+    assert remarks == [f"{noun} have more than 6 tokens and are cut" for noun in cut]
 
 
 def test_texts_that_differ_in_whitespace_have_one_id():
@@ -245,7 +248,7 @@ def test_loss_of_scored_pairs_is_the_squared_error_of_the_cosine():
     np.testing.assert_allclose(SCORED.loss(tf.constant(vectors), batch), [0.04, 1.5625], rtol=1e-5)
 
 
-# What is answered and scored
+# Evaluation and the threshold
 
 ANSWERS = {
     "answer": np.array([[b"x", b"y"], [b"y", b" x"], [b"x", b"y"]], object),
@@ -266,7 +269,7 @@ def test_evaluation_of_pairs():
     assert "0.8500" in sections["tables"][1]["caption"]
 
 
-def test_the_threshold_is_decided_on_validation_and_applied_in_the_graph():
+def test_the_threshold_is_fitted_to_validation_and_applied_in_the_graph():
     decision = PAIRS.decision
     fitted = decision.fit(ANSWERS, GOLD)
     assert fitted == {"threshold": pytest.approx(0.85)} and decision.initial() == {"threshold": -1.0}
@@ -424,7 +427,7 @@ def test_report_and_saved_model_score_alike(faq):
 
 
 @pytest.mark.parametrize(("later", "best_epoch"), [([0.4, 0.5], 0), ([0.4, 0.6], 2)])
-def test_training_has_to_do_better_than_the_encoder_as_it_came(faq, tmp_path, monkeypatch, later, best_epoch):
+def test_the_pretrained_encoder_is_kept_unless_an_epoch_is_better(faq, tmp_path, monkeypatch, later, best_epoch):
     mrr = iter([0.5, *later])
     monkeypatch.setattr(RankingEvaluation, "values", lambda self: {"mrr_at_10": next(mrr)})
     report = run.train(faq.problem, tmp_path / "run")
