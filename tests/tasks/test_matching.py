@@ -131,21 +131,21 @@ def test_records_of_the_other_kind_are_rejected():
     assert SCORED.gold(scored) == TASK.truth_of(scored) == 2.0
     assert PAIRS.gold(Record(" q  r", None, "a:1", ("a ",))) == ("q r", "a")
     assert TASK.truth_of(pair) == "a"
-    assert [each.name for each in PAIRS.inputs] == ["text"]
-    assert [each.name for each in SCORED.inputs] == ["text", "text_pair"]
+    assert [text.name for text in PAIRS.inputs] == ["text"]
+    assert [text.name for text in SCORED.inputs] == ["text", "text_pair"]
 
 
 # Options
 
 
 @pytest.mark.parametrize("fitted", [PAIRS, SCORED])
-def test_it_is_the_same_after_json(fitted):
+def test_a_fitted_task_survives_json(fitted):
     options = MatchingOptions(pooling="max", dropout=0.3, hard_negatives=2 * (fitted is PAIRS))
     fitted = dataclasses.replace(fitted, options=options)
     assert fitted_from_json(json.loads(json.dumps(fitted.to_json()))) == fitted
 
 
-def test_options_without_effect_do_not_exist():
+def test_options_without_effect_are_rejected():
     assert used_options(TASK) == {"head.pooling", "head.dropout", "train.hard_negatives"}
     for path, value in {
         "train.part_tokens": 64, "train.head_learning_rate_factor": 2.0, "head.start": "random",
@@ -155,9 +155,9 @@ def test_options_without_effect_do_not_exist():
             check_options(override(Config(task="matching"), {path: value}))
 
 
-def test_hard_negatives_of_scored_pairs_are_refused():
+def test_hard_negatives_of_scored_pairs_are_rejected():
     records = [Record("q", 1.0, "a:1", ("a",)), Record("q", 2.0, "a:2", ("b",))]
-    with pytest.raises(ValueError, match="train.hard_negatives=2: has no effect on pairs with a score, as in train"):
+    with pytest.raises(ValueError, match="train.hard_negatives=2: has no effect on pairs with a score; expected 0"):
         TASK.fit(records, MatchingOptions(hard_negatives=2))
 
 
@@ -167,7 +167,7 @@ def test_the_head_has_the_options(fitted):
     assert head.pooling == "max" and head.dropout.rate == 0.4
 
 
-# What is learned
+# Targets and losses
 
 LONG = "the first number is two and the next one is three"
 
@@ -187,12 +187,12 @@ def test_a_sequence_for_each_text(tiny_tokenizer):
     texts = [text for record in records for text in record.texts]
     special = tiny_tokenizer.special
     ids = tiny_tokenizer(tf.constant(texts)).to_list()
-    assert sequences.token_ids.to_list() == [[special.start, *each[:6], special.end] for each in ids]
+    assert sequences.token_ids.to_list() == [[special.start, *text_ids[:6], special.end] for text_ids in ids]
     assert sequences.records.numpy().tolist() == [0, 0, 1, 1, 1, 1]
-    assert sequences.is_cut.numpy().tolist() == [len(each) > 6 for each in ids]
+    assert sequences.is_cut.numpy().tolist() == [len(text_ids) > 6 for text_ids in ids]
     assert set(sequences.is_cut.numpy()) == {True, False}
     served = sequences_of(PAIRS, records, Preprocessor(tiny_tokenizer, 8), training=False)
-    assert served.token_ids.to_list() == [sequences.token_ids.to_list()[place] for place in (0, 2)]
+    assert served.token_ids.to_list() == [sequences.token_ids.to_list()[index] for index in (0, 2)]
     assert served.records is None
 
 
@@ -202,26 +202,27 @@ def test_scored_pairs_are_two_sequences_each(tiny_tokenizer):
         record_of("the fee is low and the card is new", "", score=2),
     ]
     sequences = sequences_of(SCORED, records, Preprocessor(tiny_tokenizer, 8))
-    ids = [each[1:-1] for each in sequences.token_ids.to_list()]
-    assert ids == [each[:6] for each in tiny_tokenizer(tf.constant([t for r in records for t in r.texts])).to_list()]
+    ids = [token_ids[1:-1] for token_ids in sequences.token_ids.to_list()]
+    texts = tf.constant([text for record in records for text in record.texts])
+    assert ids == [token_ids[:6] for token_ids in tiny_tokenizer(texts).to_list()]
     assert sequences.records.numpy().tolist() == [0, 0, 1, 1]
 
 
-def targets(task, record, lengths, room=6):
-    """Return the targets of a record whose texts have these lengths in tokens, and the remarks on it."""
-    remarks = []
+def targets(task, record, lengths, max_tokens=6):
+    """Return the targets of a record whose texts have these lengths in tokens, and the warnings about it."""
+    warnings = []
     texts = [TextTokens(np.arange(length)) for length in lengths]
-    token_ids = [np.arange(min(length, room) + 2) for length in lengths]
-    return task.targets_of(record, RecordSequences(token_ids, {"texts": texts}), remarks.append), remarks
+    token_ids = [np.arange(min(length, max_tokens) + 2) for length in lengths]
+    return task.targets_of(record, RecordSequences(token_ids, {"texts": texts}), warnings.append), warnings
 
 
 def test_targets_of_pairs_are_roles_and_ids():
-    learned, remarks = targets(PAIRS, record_of("a b", "c d e", "f"), (2, 3, 6))
-    assert [each["role"] for each in learned] == [QUESTION, ANSWER, NEGATIVE]
-    question, answer, negative = (each["text_id"] for each in learned)
+    learned, warnings = targets(PAIRS, record_of("a b", "c d e", "f"), (2, 3, 6))
+    assert [target["role"] for target in learned] == [QUESTION, ANSWER, NEGATIVE]
+    question, answer, negative = (target["text_id"] for target in learned)
     assert learned[0]["positive_ids"][0] == answer and len({question, answer, negative}) == 3
     assert min(question, answer, negative) > 0
-    assert remarks == []
+    assert warnings == []
 
 
 @pytest.mark.parametrize(
@@ -229,8 +230,8 @@ def test_targets_of_pairs_are_roles_and_ids():
 )
 @pytest.mark.parametrize("task", [PAIRS, SCORED])
 def test_cut_texts_cause_warnings(task, lengths, cut):
-    _, remarks = targets(task, record_of("a", "b", "c", score=1.0), lengths)
-    assert remarks == [f"{noun} have more than 6 tokens and are cut" for noun in cut]
+    _, warnings = targets(task, record_of("a", "b", "c", score=1.0), lengths)
+    assert warnings == [f"{noun} have more than 6 tokens and are cut" for noun in cut]
 
 
 def test_texts_that_differ_in_whitespace_have_one_id():

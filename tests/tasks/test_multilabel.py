@@ -319,7 +319,7 @@ def test_the_signatures_of_multilabel():
     outputs = signatures["labels"](tf.constant([1, -1, 2, 0]))
     assert outputs["label"].numpy().tolist() == [b"b", b"", b"", b"a"]
     assert outputs["threshold"].numpy().tolist() == [0.75, 0, 0, 0.25]
-    # A variable, not a constant of the graph.
+    # The thresholds are variables, not constants of the graph.
     thresholds.assign([0.5, 0.5])
     assert signatures["labels"](tf.constant([1]))["threshold"].numpy().tolist() == [0.5]
     serialized = []
@@ -352,7 +352,7 @@ def test_the_head_starts_with_the_prevalence_of_train(weights):
         assert probabilities[:, 0].mean() > 1.5 * has_label[:, 0].mean()
 
 
-def test_the_head_keeps_random_weights_where_that_is_asked_for():
+def test_the_head_keeps_random_weights_if_start_is_random():
     task = fit(["a"], ["b"], start="random", pooling="cls", dropout=0.4)
     head = task.head(seed=0)
     head.build(4)
@@ -364,7 +364,7 @@ def test_the_head_keeps_random_weights_where_that_is_asked_for():
 
 @pytest.fixture(scope="module")
 def data_dir(tmp_path_factory):
-    """Write texts whose labels are the topics of the words in them, none included."""
+    """Write texts whose labels are the topics of their words; some texts have no labels."""
     directory = tmp_path_factory.mktemp("data")
     for seed, (name, count) in enumerate({"train": 160, "validation": 60, "test": 60}.items(), 1):
         rng = np.random.default_rng(seed)
@@ -404,7 +404,7 @@ def test_a_run_learns_and_its_scores_are_those_of_its_outputs(problem, run_dir):
         for has_label, probabilities in zip(gold["validation"].T, outputs["validation"]["probabilities"].T, strict=True)
     ]
     assert decided["threshold_sources"].tolist() == [ThresholdSource.OWN] * 3
-    # The batches and so the last digits of the probabilities differ from those that the thresholds were fitted to.
+    # The last digits of probabilities depend on the batches, which differ from those of the fit.
     np.testing.assert_allclose(decided["thresholds"], expected, atol=1e-5)
     chosen = [{name.decode() for name in row if name} for row in outputs["test"]["labels"]]
     has_label = np.array([[label in names for label in task.labels] for names in chosen])
@@ -419,13 +419,13 @@ def test_a_run_learns_and_its_scores_are_those_of_its_outputs(problem, run_dir):
     assert "Thresholds" in page and "Labels a text" in page
 
 
-def test_texts_of_any_number_of_labels_are_counted_in_the_checks(problem):
+def test_the_data_checks_count_every_label_of_a_text(problem):
     counts = problem.checked.class_counts["train"]
     assert counts == dict(zip(problem.task.labels, problem.task.counts, strict=True))
     assert sum(counts.values()) != problem.checked.num_examples["train"]
 
 
-def test_labels_that_commas_seem_to_join_are_warned_of(tmp_path):
+def test_labels_that_seem_joined_by_commas_cause_a_warning(tmp_path):
     rows = "x,toxic\ny,obscene\nz,\nw,obscene;toxic\nv,toxic\n" + 'u,"toxic, obscene"\ns,"good, bad"\n'
     write(tmp_path / "train.csv", "text,labels\n" + rows)
     write(tmp_path / "test.csv", "text,labels\nr,toxic\n")

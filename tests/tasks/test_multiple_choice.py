@@ -1,4 +1,4 @@
-"""Multiple choice: its files, a sequence for each choice, a softmax over the choices of each question, its outputs."""
+"""Multiple choice: files, one sequence per choice, the softmax over the choices of a question, and outputs."""
 
 import dataclasses
 import json
@@ -36,7 +36,7 @@ def parse(choices, answer, question="Which?"):
         (["red", "light  green"], " light green ", 1),
         (["red", "green", "blue"], "C", 2),
         (["red", "green", "blue"], "b", 1),
-        (["2", "4", "1"], 2, 2),  # a number in JSON is always the place
+        (["2", "4", "1"], 2, 2),  # a number in JSON is always a position
         (["2", "4", "9"], "4", 1),
         (["2", "4", "9"], "A", 0),
         (["5", "0"], "1", 1),
@@ -44,7 +44,7 @@ def parse(choices, answer, question="Which?"):
         (["B", "A"], "B", None),
         ('["red", "green"]', "1", 1),
         ({"first": "red", "second": "green", "third": ""}, "second", 1),
-        ({"sol1": "red", "sol2": " ", "sol3": "blue"}, "2", 1),  # places are those of the columns
+        ({"sol1": "red", "sol2": " ", "sol3": "blue"}, "2", 1),  # positions are those of the columns
         ({"sol1": "red", "sol2": None, "sol3": "blue"}, "C", 1),
     ],
 )
@@ -266,32 +266,32 @@ def test_the_head_starts_with_right_against_wrong_choices_unless_start_is_random
 
 
 def serve(tokenizer, questions, choices, sequence_length=48):
-    """Return the outputs of a model whose logit is a sum over the tokens of the second segment, and its summands."""
-    of_token = np.random.default_rng(0).normal(0, 1, len(tokenizer.vocabulary)).astype("float32")
+    """Return the outputs of a model whose logit is a sum of token values over the second segment, and the values."""
+    token_values = np.random.default_rng(0).normal(0, 1, len(tokenizer.vocabulary)).astype("float32")
     task, preprocessor = fitted(), Preprocessor(tokenizer, sequence_length)
 
     def model(packed):
-        values = tf.gather(of_token, packed["token_ids"]) * tf.cast(packed["segment_ids"], tf.float32)
+        values = tf.gather(token_values, packed["token_ids"]) * tf.cast(packed["segment_ids"], tf.float32)
         return tf.reduce_sum(values, axis=1, keepdims=True)
 
-    @tf.function(autograph=False, input_signature=[each.spec for each in task.inputs])
+    @tf.function(autograph=False, input_signature=[text.spec for text in task.inputs])
     def predict(questions, choices):
         inputs = {"question": questions, "choices": choices}
         sequences = task.sequences(inputs, preprocessor)
         return task.decode(sequences.scores(model), sequences, Context(inputs, (), {}))
 
     outputs = predict(tf.constant(questions, tf.string), tf.constant(choices, tf.string))
-    return {name: value.numpy() for name, value in outputs.items()}, of_token
+    return {name: value.numpy() for name, value in outputs.items()}, token_values
 
 
 def test_served_outputs(tiny_tokenizer):
     choices = [["red", "dark green", "blue"], ["yes", "no", ""], ["", "", ""], ["a", " ", "b"]]
-    outputs, of_token = serve(tiny_tokenizer, ["Which colour?", "Is it so?", "Nothing?", "Which letter?"], choices)
+    outputs, token_values = serve(tiny_tokenizer, ["Which colour?", "Is it so?", "Nothing?", "Which letter?"], choices)
 
     def logit(text):
-        return of_token[tiny_tokenizer(tf.constant([text])).flat_values.numpy()].sum()
+        return token_values[tiny_tokenizer(tf.constant([text])).flat_values.numpy()].sum()
 
-    end = of_token[tiny_tokenizer.special.end]
+    end = token_values[tiny_tokenizer.special.end]
     for row, texts in enumerate(choices):
         given = [index for index, choice in enumerate(texts) if choice.strip()]
         exponentials = np.exp([logit(texts[index]) + end for index in given])
@@ -330,7 +330,7 @@ def test_the_order_of_choices_does_not_matter(tiny_tokenizer):
     np.testing.assert_allclose(first["probabilities"][0][[2, 0, 1]], second["probabilities"][0], atol=1e-5)
 
 
-def test_sequences_that_are_packed_have_logits():
+def test_outputs_of_packed_sequences():
     outputs = fitted().decode_sequences(tf.constant([[1.5], [-2.0]]), None)
     assert {name: value.numpy().tolist() for name, value in outputs.items()} == {"logit": [1.5, -2.0]}
 
