@@ -221,5 +221,5 @@ def test_data_without_validation_and_test(real):
     assert (report["validation"], report["test"]) == (None, None)
     assert report["data"].keys() == {"train"}
     assert report["best_epoch"] == 1
-    assert "nothing was measured" in done["alone"].out
+    assert "no scores" in done["alone"].out
     assert (folder / "alone" / "report.html").exists()
