@@ -260,7 +260,7 @@ def test_saving_replaces_an_encoder_but_nothing_else(tmp_path, monkeypatch):
     (tmp_path / "saved" / "notes.txt").touch()
     with pytest.raises(ValueError, match="contains 'notes.txt'; expected a new or empty directory, or a saved encoder"):
         save_encoder(other, tmp_path / "saved")
-    with pytest.raises(ValueError, match="is a file; wanted a directory"):
+    with pytest.raises(ValueError, match="is a file; expected a directory"):
         save_encoder(other, tmp_path / "saved" / "notes.txt")
 
 
