@@ -6,7 +6,6 @@ contents come from the declarations in `tfbert/tasks/base_outputs.py`, `tfbert/e
 """
 
 import dataclasses
-import inspect
 import json
 import re
 import sys
@@ -15,8 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tfbert.tasks import base
-from tfbert.tasks.base import FittedTask, load_task
+from tfbert.tasks.base import FittedTask, fitted_kinds, load_task
 from tfbert.tasks.base_config import list_options
 
 DOCS = Path(__file__).parent
@@ -85,24 +83,13 @@ def options(task: str, kind: str | None = None) -> str:
 TABLES: dict[str, Callable[[str, str | None], str]] = {"outputs": outputs, "metrics": metrics, "options": options}
 
 
-def fitted_classes(task: str) -> dict[str, type[FittedTask]]:
-    """Return the fitted classes of a task by name, such as those of pairs and of scored pairs."""
-    module = sys.modules[type(load_task(task)).__module__]
-    classes = {name: value for name, value in vars(module).items() if inspect.isclass(value)}
-    return {
-        name: value
-        for name, value in classes.items()
-        if issubclass(value, base.FittedTask) and value.__module__ == module.__name__ and not inspect.isabstract(value)
-    }
-
-
 def fitted_class(task: str, kind: str | None) -> type[FittedTask]:
     """Return a fitted class of a task by name; `None` means the only one.
 
     Raises:
         ValueError: there is no such class, or several and no name.
     """
-    classes = fitted_classes(task)
+    classes = {each.__name__: each for each in fitted_kinds(task)}
     names = [kind] if kind else list(classes)
     if len(names) != 1 or names[0] not in classes:
         raise ValueError(f"{task} {kind or ''}: expected one of {', '.join(classes)}")

@@ -8,9 +8,6 @@ import pytest
 ROOT = Path(__file__).parents[1]
 # Modules whose tests have other names, until these are given theirs. Nothing is added to this list.
 EXCEPTIONS = {
-    "pretraining/commands",
-    "pretraining/config", "pretraining/guesses", "pretraining/page", "pretraining/problem", "pretraining/rows",
-    "training/updates",
 }  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""What every run does around its training: the lock, the report that exists already, and the workers."""
+"""The steps that all runs share: the lock, a report that already exists, and worker processes."""
 
 import json
 
@@ -23,7 +23,7 @@ class Recorded(Replicas):
         self.calls.append("barrier")
 
 
-def test_the_work_is_done_in_the_directory_and_all_wait_at_the_end(tmp_path):
+def test_the_work_is_done_in_the_locked_directory_before_a_barrier(tmp_path):
     replicas = Recorded()
 
     def work():
@@ -39,7 +39,7 @@ def test_a_finished_run_that_awaits_its_export_is_not_repeated(tmp_path):
     report = {"score": 2}
     driver.execute(tmp_path, ALONE, lambda: finished(tmp_path, report), "mine", exports=True)
     assert driver.execute(tmp_path, ALONE, pytest.fail, "mine", exports=True) == report
-    with pytest.raises(ValueError, match="holds a finished run; wanted a new --out directory"):
+    with pytest.raises(ValueError, match="holds a finished run; expected a new --out directory"):
         driver.execute(tmp_path, ALONE, pytest.fail, "yours", exports=True)
 
 

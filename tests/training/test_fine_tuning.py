@@ -1,4 +1,4 @@
-"""The history of a fine-tuning by epoch, as reports have it."""
+"""The history of a fine-tuning by epoch, as in `report.json`."""
 
 from tfbert.training.fine_tuning import EpochHistory
 from tfbert.training.progress import EvaluationPoint, Progress

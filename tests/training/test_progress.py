@@ -1,4 +1,4 @@
-"""What a checkpoint stores of a training besides arrays."""
+"""Progress: the state of a training in a checkpoint besides its arrays."""
 
 import json
 
@@ -11,7 +11,7 @@ def point(update, scores, **values):
     return EvaluationPoint(update=update, epoch=update / 4, scores=scores, **base | values)
 
 
-def test_it_survives_json():
+def test_progress_is_restored_from_json():
     progress = Progress(update=4, history=[point(0, {"f1": 0.1}), point(4, None)], curve=[{"update": 1, "loss": 2.0}])
     add(progress.sums, {"task": {"loss": 0.1}})
     stored = json.loads(json.dumps(progress.to_dict()))
@@ -19,7 +19,7 @@ def test_it_survives_json():
     assert isinstance(Progress.from_dict(stored).history[1], EvaluationPoint)
 
 
-def test_sums_are_kept_apart_by_objective():
+def test_sums_are_separate_for_each_objective():
     totals = {}
     add(totals, {"a": {"loss": 1.0}, "b": {"loss": 2.0}})
     add(totals, {"a": {"loss": 0.5, "more": 3.0}})
