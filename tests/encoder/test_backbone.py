@@ -152,8 +152,8 @@ def test_dropout_reaches_the_layers(tmp_path, caplog):
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"dtype": "float64"}, "dtype is 'float64'; wanted one of float32"),
-        ({"dropout": 1.0}, "dropout is 1.0; wanted 0"),
+        ({"dtype": "float64"}, "dtype is 'float64'; expected one of float32"),
+        ({"dropout": 1.0}, "dropout is 1.0; expected 0"),
     ],
 )
 def test_refused_options(options, said):
