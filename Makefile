@@ -1,13 +1,13 @@
-# Everything a fresh machine needs: Python 3.11 or newer, make, and a package index. `make train` and `make test` do all.
+# A fresh machine needs Python 3.11 or newer, make and a package index; `make train` and `make test` install the rest.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 SERVING_VENV := .venv-serving
 PEERS_VENV := .venv-peers
-# An idle process takes tests from the other one, so that both end at about the same time.
+# An idle process takes over tests of the other one, so that both end at about the same time.
 PYTEST := $(BIN)/python -m pytest -n 2 --dist worksteal
 
-.PHONY: train test test-all check lint format quality peers tensorboard verify-serving clean
+.PHONY: train test test-all check lint format docs quality peers tensorboard verify-serving clean
 
 # The constraints are the versions that were tested together; setup.cfg holds the ranges they come from.
 $(VENV)/installed: setup.cfg pyproject.toml constraints.txt
@@ -26,7 +26,7 @@ train: $(VENV)/installed
 test: $(VENV)/installed-dev
 	$(PYTEST) -m 'not slow'
 
-# The slow tests after all others.
+# The slow tests, after all others.
 test-all: test
 	$(PYTEST) -m slow
 
@@ -40,12 +40,16 @@ format: $(VENV)/installed-dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+# The tables of outputs, metrics and options in docs/, from the declarations in the code.
+docs: $(VENV)/installed
+	$(BIN)/python docs/tables.py
+
 # DATA is a directory with one folder per public data set; see docs/results.md.
 quality: $(VENV)/installed
 	$(BIN)/python -m benchmarks quality --data $(DATA)
 
 # The libraries that benchmarks compare with, in an environment of their own; see docs/results.md.
-# The versions that were tried stand here, so that a change of them installs anew.
+# The tested versions are in this file, so that a change installs the environment again.
 $(PEERS_VENV)/installed: Makefile
 	$(PYTHON) -m venv $(PEERS_VENV)
 	$(PEERS_VENV)/bin/python -m pip install --quiet torch==2.13.0
@@ -58,7 +62,7 @@ peers: $(PEERS_VENV)/installed
 tensorboard: $(VENV)/installed
 	$(BIN)/tensorboard --logdir runs
 
-# What stock TensorFlow Serving 2.20.0 is built from, to load every kind of export with.
+# The libraries that stock TensorFlow Serving 2.20.0 is built from; every kind of export is loaded with them.
 $(SERVING_VENV)/installed:
 	$(PYTHON) -m venv $(SERVING_VENV)
 	$(SERVING_VENV)/bin/python -m pip install --quiet tensorflow-cpu==2.20.0

@@ -62,7 +62,7 @@ def test_data_without_warnings(folder):
         ),
         (
             ["--data", "clean", "--task", "entities"],
-            'train.csv:2: entities is "card"; wanted text and a list of entities',
+            'train.csv:2: entities is "card"; expected a text and a list of entities',
         ),
         (["--data", "nowhere"], "nowhere: no such file or directory"),
     ],

@@ -156,7 +156,7 @@ def test_an_option_is_used_or_refused(task, path):
 
 
 @pytest.mark.parametrize("path", ALL_OPTIONS)
-def test_an_option_that_is_used_has_an_effect(problem, task, path, tmp_path):
+def test_an_option_that_is_used_has_an_effect(problem, task, model, path, tmp_path):
     if path not in used_options(task):
         return
     if path in task.data_options:
@@ -167,7 +167,7 @@ def test_an_option_that_is_used_has_an_effect(problem, task, path, tmp_path):
         together = {"encoder.long_text": "mean"} if has_choice else {}
         base = override(problem.config, {**together, "encoder.sequence_length": 16})
         default, changed = (
-            decided_by(problem, config) for config in (base, override(base, {path: OTHER_VALUES[path]}))
+            decided_by(problem, model, config) for config in (base, override(base, {path: OTHER_VALUES[path]}))
         )
     assert default != changed
 
@@ -187,9 +187,28 @@ def records_read(task, folder, values):
     return read
 
 
-def decided_by(problem, config):
+@pytest.fixture(scope="module")
+def model(problem):
+    return build_models(problem.task, problem.encoder, problem.config)[0]
+
+
+PREPARED = {}
+
+
+def prepared(problem, config):
+    """Return the problem of another config, prepared once."""
+    key = config.fingerprint()
+    if key not in PREPARED:
+        PREPARED[key] = problem.with_config(config)
+    return PREPARED[key]
+
+
+def decided_by(problem, model, config):
     """Return everything that the options of a config decide before training, as bytes and numbers."""
-    problem = problem.with_config(config)
+    # The token sequences depend on few options; for the others nothing is prepared again.
+    paths_of_sequences = [f"encoder.{name}" for name in ("sequence_length", "long_text", "window_overlap_fraction")]
+    values = {path: value_at(config, path) for path in paths_of_sequences}
+    problem = prepared(problem, override(problem.config, values)).with_config(config)
     task, train = problem.task, problem.tokenized["train"]
 
     def embed(sequences):
@@ -203,7 +222,6 @@ def decided_by(problem, config):
     encoded |= {"pooled_output": encoded["sequence_output"][:, 0] / 2}
     scores = head(encoded, batch)
     weights = task.example_weights(train)
-    model, _ = build_models(task, problem.encoder, config)
     objective = TaskObjective(model, task, config, train)
     return {
         "sequences": train.sequences.values.tobytes(),

@@ -1,4 +1,4 @@
-"""Names, and writes that fail: the message names the file, and what was there before stays."""
+"""Checks of directory names, and failed writes: the message names the file, and the previous content is kept."""
 
 import errno
 import os
@@ -11,21 +11,21 @@ FULL = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 class LibraryError(Exception):
-    """Stands for TensorFlow's and safetensors' own errors."""
+    """Stand-in for the exceptions of TensorFlow and safetensors."""
 
 
 @pytest.mark.parametrize("name", ["", ".", "..", "../../x", "a/b", "/tmp/x", "a\\b", "a\nb", "a\0b", "é" * 128])
-def test_names_that_are_not_of_one_directory(name):
+def test_a_name_that_is_not_a_single_directory_is_rejected(name):
     with pytest.raises(ValueError, match=r"--name .*: expected the name of one directory"):
         files.check_name(name, "--name")
 
 
 @pytest.mark.parametrize("name", ["tickets", "v1.2", "..x", "a b", "银行", "-", "x" * 255])
-def test_names_of_one_directory(name):
+def test_the_name_of_a_single_directory_is_accepted(name):
     assert files.check_name(name, "--name") == name
 
 
-def test_a_full_disk_is_told_from_other_errors():
+def test_a_full_disk_is_distinguished_from_other_errors():
     wrapped = RuntimeError("save failed")
     wrapped.__cause__ = FULL
     text = LibraryError("Error while serializing: I/O error: No space left on device (os error 28)")
@@ -36,9 +36,9 @@ def test_a_full_disk_is_told_from_other_errors():
 
 @pytest.mark.parametrize("error", [FULL, LibraryError("x; No space left on device")])
 def test_a_full_disk_names_what_was_written(tmp_path, error):
-    with pytest.raises(files.WriteError) as found, files.writing(tmp_path / "report.json"):
+    with pytest.raises(files.WriteError) as caught, files.writing(tmp_path / "report.json"):
         raise error
-    assert str(found.value) == (
+    assert str(caught.value) == (
         f"{tmp_path / 'report.json'}: cannot be written: the disk is full; "
         "free some space and run the same command again"
     )
@@ -60,8 +60,8 @@ def test_a_write_that_fails_leaves_the_file_and_nothing_else(tmp_path, monkeypat
     path = tmp_path / "report.json"
     files.write_json(path, {"n": 1})
 
-    def write_text(aside, text, encoding):
-        aside.write_bytes(b"half")
+    def write_text(temporary, text, encoding):
+        temporary.write_bytes(b"half")
         raise FULL
 
     monkeypatch.setattr(files.Path, "write_text", write_text)
@@ -70,15 +70,15 @@ def test_a_write_that_fails_leaves_the_file_and_nothing_else(tmp_path, monkeypat
     assert files.read_json(path) == {"n": 1} and os.listdir(tmp_path) == ["report.json"]
 
 
-def test_space_is_asked_for_before_it_is_needed(tmp_path, monkeypatch):
-    asked = []
-    monkeypatch.setattr(files.os, "posix_fallocate", lambda descriptor, start, size: asked.append((start, size)))
+def test_disk_space_is_reserved_before_it_is_needed(tmp_path, monkeypatch):
+    requests = []
+    monkeypatch.setattr(files.os, "posix_fallocate", lambda descriptor, start, size: requests.append((start, size)))
     files.check_space(tmp_path, 1000, tmp_path / "weights.h5")
 
-    def refuse(*_):
+    def fail(*_):
         raise FULL
 
-    monkeypatch.setattr(files.os, "posix_fallocate", refuse)
+    monkeypatch.setattr(files.os, "posix_fallocate", fail)
     with pytest.raises(files.WriteError, match=r"weights\.h5: cannot be written: the disk is full"):
         files.check_space(tmp_path, 1000, tmp_path / "weights.h5")
-    assert asked == [(0, 1000)] and os.listdir(tmp_path) == []
+    assert requests == [(0, 1000)] and os.listdir(tmp_path) == []

@@ -1,4 +1,4 @@
-"""What is imported for good is left alone by the garbage collector; all else is collected as ever."""
+"""Imports exempt from garbage collection, and TensorFlow imported without Keras."""
 
 import gc
 import subprocess
@@ -7,7 +7,7 @@ import weakref
 
 import pytest
 
-from tfbert.imports import kept_to_the_end
+from tfbert.imports import exempt_from_garbage_collection
 
 
 class Node:
@@ -21,15 +21,15 @@ def cycle():
 
 
 @pytest.fixture(autouse=True)
-def as_before(monkeypatch):
+def unfrozen(monkeypatch):
     monkeypatch.setattr("atexit.register", lambda _: None)
     yield
     gc.unfreeze()
 
 
-def test_what_came_is_kept_and_what_comes_is_collected():
+def test_imported_objects_are_exempt_and_later_ones_are_collected():
     gc.collect()
-    with kept_to_the_end():
+    with exempt_from_garbage_collection():
         assert not gc.isenabled()
         kept = cycle()
     assert gc.isenabled() and gc.get_freeze_count() > 0
@@ -38,16 +38,16 @@ def test_what_came_is_kept_and_what_comes_is_collected():
     assert kept() is not None and later() is None
 
 
-def test_an_import_that_fails_keeps_nothing():
-    with pytest.raises(ImportError), kept_to_the_end():
+def test_a_failed_import_exempts_nothing():
+    with pytest.raises(ImportError), exempt_from_garbage_collection():
         raise ImportError("no such library")
     assert gc.isenabled() and gc.get_freeze_count() == 0
 
 
-ALONE = """
+PROGRAM = """
 import sys
-from tfbert.imports import import_tensorflow_alone
-import_tensorflow_alone()
+from tfbert.imports import import_tensorflow_without_keras
+import_tensorflow_without_keras()
 import tfbert.serving.saved_predictor
 import tfbert.serving.server.servable
 print(sorted({name.partition(".")[0] for name in sys.modules if sys.modules[name]} & {"keras", "sklearn"}))
@@ -55,6 +55,6 @@ print("tensorflow" in sys.modules)
 """
 
 
-def test_a_model_is_asked_and_served_without_keras_and_what_it_brings():
-    done = subprocess.run([sys.executable, "-c", ALONE], capture_output=True, text=True, check=False)
+def test_prediction_and_serving_do_not_import_keras_or_scikit_learn():
+    done = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=False)
     assert done.stdout.splitlines() == ["[]", "True"], done.stderr

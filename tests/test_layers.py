@@ -19,6 +19,7 @@ ROOMS = [
     "imports",
     "nearest",
     "fields",
+    "interrupts",
     "config",
     "space",
     "text",

@@ -1,4 +1,4 @@
-"""Hints for mistyped names: a similar name or none, and in which code points names differ that look alike."""
+"""Did-you-mean hints: similar names, and the differing code points of names that look alike."""
 
 import unicodedata
 
@@ -20,11 +20,11 @@ NFD = unicodedata.normalize("NFD", "réclamation")
         ("ner", ["answers", "entities"], ""),
         ("cat", ["act", "dog"], ""),
         ("weather", [], ""),
-        # A dot means nothing in a label.
+        # A dot has no special meaning in a label.
         ("billing", ["billing.invoice"], ""),
-        # Case and blanks can be seen.
-        ("Refund", ["refund"], "; did you mean 'refund'? (case and blanks count)"),
-        ("lost  card", ["Lost card"], "; did you mean 'Lost card'? (case and blanks count)"),
+        # Differences in case and spaces are visible.
+        ("Refund", ["refund"], "; did you mean 'refund'? (case and spaces matter)"),
+        ("lost  card", ["Lost card"], "; did you mean 'Lost card'? (case and spaces matter)"),
     ],
 )
 def test_a_similar_name_is_suggested(value, known, hint):
@@ -50,18 +50,19 @@ def test_a_similar_name_is_suggested(value, known, hint):
         ("Ａ", "A", "U+FF21 FULLWIDTH LATIN CAPITAL LETTER A against U+0041 LATIN CAPITAL LETTER A"),
     ],
 )
-def test_names_that_look_alike_are_told_apart_by_code_points(value, name, difference):
+def test_names_that_look_alike_are_distinguished_by_code_points(value, name, difference):
     assert look_alike_key(value) == look_alike_key(name)
     assert code_point_difference(value, name) == difference
     assert did_you_mean(value, ["other", name]) == f"; {value!r} differs from {name!r} in {difference}"
 
 
-def test_long_differences_are_shown_in_part():
+def test_long_differences_are_truncated():
     fullwidth = "".join(chr(ord(letter) + 0xFEE0) for letter in "abcd")
-    found = code_point_difference(fullwidth, "abcd")
-    assert found.startswith("U+FF41 FULLWIDTH LATIN SMALL LETTER A, U+FF42 ") and ", ... against U+0061 " in found
-    found = code_point_difference("a’b’c’d’e", "a'b'c'd'e")
-    assert found.count("against") == 3 and found.endswith(" and ...")
+    difference = code_point_difference(fullwidth, "abcd")
+    assert difference.startswith("U+FF41 FULLWIDTH LATIN SMALL LETTER A, U+FF42 ")
+    assert ", ... against U+0061 " in difference
+    difference = code_point_difference("a’b’c’d’e", "a'b'c'd'e")
+    assert difference.count("against") == 3 and difference.endswith(" and ...")
 
 
 @pytest.mark.parametrize(
@@ -80,5 +81,5 @@ def test_names_that_look_different_have_different_keys(first, second):
         ("quux", ""),
     ],
 )
-def test_paths_are_found_without_their_section(path, hint):
+def test_a_path_without_its_section_or_a_section_alone_gets_a_hint(path, hint):
     assert did_you_mean_path(path, ["task", "train.epochs"]) == hint

@@ -5,7 +5,7 @@ import signal
 import pytest
 from support import small
 
-from tfbert.training import interrupts
+from tfbert import interrupts
 
 OPTIONS = small.assignments(
     {
@@ -64,14 +64,14 @@ def test_killed_before_the_export_the_same_command_exports(done):
     killed, exported, refused = steps["with --out"]
     assert killed.code == -9
     assert exported.code == 0, exported.err
-    assert "left: training is finished; what is left is the export" in exported.err
+    assert "left: training is finished; only the export is pending" in exported.err
     assert "epoch 1  loss" not in exported.err
     assert "saved model saved_models/left/1  (verified" in exported.out and exported.out.count("    -> {") == 2
     # What an export that was killed had left is gone.
     assert [path.name for path in (folder / "saved_models" / "left").iterdir()] == ["1"]
     assert (refused.code, refused.err.splitlines()[-1]) == (
         2,
-        "train: left: holds a finished run; wanted a new --out directory",
+        "train: left: holds a finished run; expected a new --out directory",
     )
 
 

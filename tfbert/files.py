@@ -1,4 +1,4 @@
-"""Files and directories in and out: read with errors that name them, written so that they are whole or not there."""
+"""Atomic writes of files and directories, JSON files, locks, and I/O errors that name the file."""
 
 import errno
 import hashlib
@@ -20,9 +20,9 @@ class WriteError(OSError):
 
 
 def is_disk_full(error: BaseException | None) -> bool:
-    """Say whether an error, or one that led to it, reports a full disk.
+    """Return whether an error, or one of its causes, reports a full disk.
 
-    TensorFlow, safetensors and HDF5 report a full disk as exceptions of their own, with the system's text in them.
+    TensorFlow, safetensors and HDF5 raise their own exceptions for a full disk; their text contains the system's.
     """
     while error is not None:
         if getattr(error, "errno", None) in _FULL or any(os.strerror(code) in str(error) for code in _FULL):
@@ -33,12 +33,12 @@ def is_disk_full(error: BaseException | None) -> bool:
 
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """Let the error of a write that fails inside a `with` block name what was written.
+    """Name the written file in the error when a write inside the `with` block fails.
 
-    Errors that name a file themselves, and errors that have nothing to do with writing, pass unchanged.
+    Errors that already name a file, and errors unrelated to writing, pass unchanged.
 
     Args:
-        path: of the file or directory.
+        path: the file or directory that is written.
 
     Raises:
         WriteError: the disk is full, or the system could not write for another reason.
@@ -57,17 +57,17 @@ def writing(path: Path) -> Iterator[None]:
 
 
 def check_space(directory: Path, num_bytes: int, path: Path) -> None:
-    """Refuse to begin what would fill the disk, for libraries that do not survive a write that fails.
+    """Check that a write will fit on the disk, for libraries that crash when a write fails.
 
     Args:
-        directory: existing.
-        num_bytes: that will be written to it.
-        path: what is written, for the message.
+        directory: an existing directory on that disk.
+        num_bytes: the number of bytes to be written.
+        path: the file to be written, for the message.
 
     Raises:
-        WriteError: the disk has less space than that.
+        WriteError: the disk has less free space.
     """
-    if not hasattr(os, "posix_fallocate"):  # not on every system
+    if not hasattr(os, "posix_fallocate"):  # missing on Windows and macOS
         return
     filler = directory / f".space-{uuid.uuid4().hex}"
     with writing(path):
@@ -80,14 +80,11 @@ def check_space(directory: Path, num_bytes: int, path: Path) -> None:
 
 
 def check_name(name: str, what: str) -> str:
-    """Refuse a name that is not the name of one directory, so that nothing is written anywhere else.
+    """Return a name after checking that it names a single directory, so that nothing is written anywhere else.
 
     Args:
-        name: to check.
-        what: has the name, for the message, such as `--name`.
-
-    Returns:
-        The name.
+        name: the name to check.
+        what: the option that gives the name, for the message, such as `--name`.
 
     Raises:
         ValueError: the name is empty, `.` or `..`, longer than file systems allow, or holds a separator or a
@@ -116,94 +113,94 @@ def read_json(path: Path) -> dict[str, Any]:
     """Return the JSON object in a file.
 
     Raises:
-        ValueError: the file cannot be read, is not JSON, or holds something else than an object.
+        ValueError: the file cannot be read, is not JSON, or contains anything but an object.
     """
     try:
-        said = json.loads(path.read_text(encoding="utf-8"))
+        value = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise ValueError(f"{path}: cannot be read as JSON: {error}") from error
-    if not isinstance(said, dict):
-        raise ValueError(f"{path}: is a {type(said).__name__}; wanted a JSON object")
-    return said
+    if not isinstance(value, dict):
+        raise ValueError(f"{path}: is a {type(value).__name__}; expected a JSON object")
+    return value
 
 
 def write_json(path: Path, value: dict[str, Any]) -> None:
-    """Write a JSON object aside and rename it to `path`."""
+    """Write a JSON object atomically: to a temporary file, which is then renamed."""
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text aside and rename it to `path`.
+    """Write a text atomically: to a temporary file, which is then renamed.
 
     Raises:
         WriteError: the disk is full.
     """
-    aside = path.with_name(f"{path.name}.{os.getpid()}.part")
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.part")
     try:
         with writing(path):
-            aside.write_text(text, encoding="utf-8")
-            os.replace(aside, path)
+            temporary.write_text(text, encoding="utf-8")
+            os.replace(temporary, path)
     except Exception:
-        aside.unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise
 
 
 @contextmanager
 def locked(directory: Path, doing: str) -> Iterator[None]:
-    """Hold a directory for this process; the system lets go of it when the process ends, however it ends.
+    """Lock a directory for this process; the system releases the lock when the process ends, even if it is killed.
 
     Args:
-        directory: that is there; a file `.lock` is put into it.
-        doing: what another process that has it would be doing, such as `training in it`.
+        directory: an existing directory, in which a file `.lock` is created.
+        doing: what a process that holds the lock is doing, for the message, such as `training in it`.
 
     Raises:
-        ValueError: another process has it.
+        ValueError: another process holds the lock.
     """
-    import fcntl  # not on every system; what only reads JSON goes without
+    import fcntl  # missing on Windows, where reading JSON must still work
 
     with open(directory / ".lock", "w", encoding="utf-8") as stream:
         try:
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
-            raise ValueError(f"{directory}: another process is {doing}; wanted another --out directory") from error
+            raise ValueError(f"{directory}: another process is {doing}; expected another --out directory") from error
         yield
 
 
 @contextmanager
-def replaced(directory: str | os.PathLike, names: Set[str], what: str) -> Iterator[Path]:
-    """Give a directory to write into, which takes the place of `directory` if nothing is raised.
+def replace_directory(directory: str | os.PathLike, names: Set[str], what: str) -> Iterator[Path]:
+    """Yield a temporary directory to write into, which replaces `directory` if nothing is raised.
 
     Args:
-        directory: new, empty, or written so before.
-        names: of the files that are written; one that holds others is not replaced.
-        what: they are, for messages: such as `a saved encoder`.
+        directory: a new or empty directory, or one that this function wrote earlier.
+        names: the names of the files that are written; a directory that contains other files is not replaced.
+        what: what the files are, for messages, such as `a saved encoder`.
 
     Raises:
-        ValueError: there is a file, or a directory that holds others than `names`.
-        WriteError: the disk is full; what was there before is still there.
+        ValueError: `directory` is a file, or contains other files than `names`.
+        WriteError: the disk is full; the previous content is kept.
     """
     directory = Path(directory).absolute()
     if directory.exists() and not directory.is_dir():
-        raise ValueError(f"{directory}: is a file; wanted a directory for {what}")
+        raise ValueError(f"{directory}: is a file; expected a directory for {what}")
     others = {path.name for path in directory.iterdir()} - names if directory.is_dir() else ()
     if others:
-        raise ValueError(f"{directory}: holds {min(others)!r}; wanted a new or empty directory, or {what}")
-    aside = directory.parent / f".{directory.name}.part-{uuid.uuid4().hex}"
-    aside.mkdir(parents=True)
+        raise ValueError(f"{directory}: contains {min(others)!r}; expected a new or empty directory, or {what}")
+    temporary = directory.parent / f".{directory.name}.part-{uuid.uuid4().hex}"
+    temporary.mkdir(parents=True)
     try:
         with writing(directory):
-            yield aside
-            move_into_place(aside, directory)
+            yield temporary
+            move_into_place(temporary, directory)
     finally:
-        shutil.rmtree(aside, ignore_errors=True)
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
-def move_into_place(aside: Path, directory: Path) -> None:
-    """Rename a finished directory to its name; one that is there already is put out of the way first, then removed."""
+def move_into_place(temporary: Path, directory: Path) -> None:
+    """Rename a finished temporary directory to its final name; an existing directory there is replaced."""
     try:
-        os.rename(aside, directory)  # replaces an empty directory
+        os.rename(temporary, directory)  # replaces an empty directory
     except OSError:
         stale = directory.parent / f".{directory.name}.part-{uuid.uuid4().hex}"
         os.rename(directory, stale)
-        os.rename(aside, directory)
+        os.rename(temporary, directory)
         shutil.rmtree(stale, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""Lets a process that imports TensorFlow start and end sooner."""
+"""Faster import of TensorFlow: no garbage collection of imported objects, no Keras where it is not needed."""
 
 import atexit
 import contextlib
@@ -8,14 +8,14 @@ from collections.abc import Iterator
 
 
 @contextlib.contextmanager
-def kept_to_the_end() -> Iterator[None]:
-    """Keep Python's garbage collector away from what is imported inside.
+def exempt_from_garbage_collection() -> Iterator[None]:
+    """Exempt everything imported inside the `with` block from Python's garbage collection.
 
-    Libraries bring hundreds of thousands of objects that stay as long as the process. The collector would look through
-    them while they come, in every full collection later, and once more at exit.
+    Libraries create hundreds of thousands of objects that live as long as the process. The collector would traverse
+    them during the imports, in every full collection later, and again at exit.
     """
     gc.disable()
-    # Whatever there is then goes with the process, too.
+    # At exit the system frees all memory at once, so a last collection would be wasted.
     atexit.register(gc.freeze)
     try:
         yield
@@ -24,12 +24,12 @@ def kept_to_the_end() -> Iterator[None]:
         gc.enable()
 
 
-def import_tensorflow_alone() -> None:
-    """Import TensorFlow as a server has it: without Keras, which it would bring, and which brings scikit-learn.
+def import_tensorflow_without_keras() -> None:
+    """Import TensorFlow without Keras, as in a server; TensorFlow would import Keras, and Keras scikit-learn.
 
-    Whatever asks for Keras later in this process fails with an ImportError, unless it was there before.
+    A later import of Keras in this process raises an ImportError, unless Keras was imported before.
     """
     for name in ("keras", "keras_hub"):
         sys.modules.setdefault(name, None)
-    with kept_to_the_end():
+    with exempt_from_garbage_collection():
         import tensorflow  # noqa: F401

@@ -1,6 +1,6 @@
-"""Names that were probably meant: a mistyped value and the known names in, a hint for an error message out.
+"""Did-you-mean hints for misspelt names in error messages.
 
-Names that look alike but are not equal, such as "can’t" and "can't", are told apart by their code points.
+For names that look alike but are not equal, such as "can’t" and "can't", the hint lists the differing code points.
 """
 
 import difflib
@@ -8,13 +8,13 @@ import re
 import unicodedata
 from collections.abc import Iterable, Sequence
 
-# Least share of characters that two names have in common for one to be a misspelling of the other.
-_CUTOFF = 0.7
-_MAX_DIFFERENCES, _MAX_CODE_POINTS = 3, 3  # shown of two names, and of one side of a difference
-_ASCII_BLANKS = re.compile(r"[ \t\r\n\f\v]+")
+# Smallest fraction of common characters at which one name counts as a misspelling of the other.
+_MIN_SIMILARITY = 0.7
+_MAX_DIFFERENCES, _MAX_CODE_POINTS = 3, 3  # shown per pair of names, and per side of a difference
+_ASCII_WHITESPACE = re.compile(r"[ \t\r\n\f\v]+")
 _QUOTES = {"'": "‘’‚‛′‵`´ʼʹ＇‹›", '"': "“”„‟″‶«»〝〞＂"}
 _INVISIBLE = {
-    *"\u034f\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u180f\u2800\u3164\uffa0",  # joiners and fillers outside of Cf
+    *"\u034f\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u180f\u2800\u3164\uffa0",  # joiners and fillers that are not Cf
     *map(chr, range(0xFE00, 0xFE10)),  # variation selectors
     *map(chr, range(0xE0100, 0xE01F0)),
 }
@@ -24,38 +24,39 @@ _PLAIN |= dict.fromkeys(map(ord, _INVISIBLE))
 
 
 def did_you_mean(value: str, known: Iterable[str]) -> str:
-    """Return a hint that ends an error message about an unknown name, or an empty string if no name is close enough.
+    """Return a hint to append to an error message about an unknown name; empty if no known name is close enough.
 
     Args:
-        value: what was given; none of `known`.
+        value: the unknown name.
         known: the names that exist.
 
     Returns:
-        Such as `; did you mean 'refund'?`. Where the two names look alike, the hint says in what they differ.
+        A hint such as `; did you mean 'refund'?`. If the two names look alike, it says how they differ.
     """
     key, names = look_alike_key(value), {}
     for name in known:
         names.setdefault(look_alike_key(name), name)
     if key in names:
-        return f"; {_told_apart(value, names[key])}"
-    close = difflib.get_close_matches(key, names, n=1, cutoff=_CUTOFF)
+        return f"; {_distinguished(value, names[key])}"
+    close = difflib.get_close_matches(key, names, n=1, cutoff=_MIN_SIMILARITY)
     return f"; did you mean {names[close[0]]!r}?" if close else ""
 
 
 def did_you_mean_path(path: str, known: Iterable[str]) -> str:
-    """Return what `did_you_mean` does for dotted paths: also for a path without its section, or a section alone."""
+    """Return a hint like `did_you_mean` for a dotted path, also for a field without its section or a section alone."""
     paths = list(known)
-    field = next((each for each in paths if each.startswith(f"{path}.")), None)
+    field = next((candidate for candidate in paths if candidate.startswith(f"{path}.")), None)
     if field is not None:
         return f"; {path!r} is a section, and {field!r} is a field of it"
-    field = next((each for each in paths if each.rpartition(".")[2] == path), None)
+    field = next((candidate for candidate in paths if candidate.rpartition(".")[2] == path), None)
     return f"; did you mean {field!r}?" if field is not None else did_you_mean(path, paths)
 
 
 def look_alike_key(text: str) -> str:
-    """Return what texts that look alike to a reader have in common.
+    """Return a key that is equal for texts that look alike to a reader.
 
-    Normal form (NFKC), case, invisible characters, kinds of quotation marks, dashes and whitespace are evened out.
+    The key ignores normal form (NFKC), case, invisible characters, and the kind of quotation marks, dashes and
+    whitespace.
     """
     if text.isascii() and text.isprintable():
         return " ".join(text.replace("`", "'").casefold().split())
@@ -65,25 +66,25 @@ def look_alike_key(text: str) -> str:
 
 
 def code_point_difference(first: str, second: str) -> str:
-    """Return the code points in which two texts differ, by number and name.
+    """Return the first three differences between two texts as code points with their names.
 
     Returns:
-        Such as `U+2019 RIGHT SINGLE QUOTATION MARK against U+0027 APOSTROPHE`, the first three differences at most.
+        A description such as `U+2019 RIGHT SINGLE QUOTATION MARK against U+0027 APOSTROPHE`.
     """
     matcher = difflib.SequenceMatcher(None, first, second, autojunk=False)
-    codes = [(first[a:b], second[c:d]) for tag, a, b, c, d in matcher.get_opcodes() if tag != "equal"]
-    return _some([_difference(*sides) for sides in codes], _MAX_DIFFERENCES, " and ")
+    pairs = [(first[a:b], second[c:d]) for tag, a, b, c, d in matcher.get_opcodes() if tag != "equal"]
+    return _joined([_difference(*pair) for pair in pairs], _MAX_DIFFERENCES, " and ")
 
 
 def differs_visibly(first: str, second: str) -> bool:
-    """Say whether two texts that look alike differ in nothing but case and blanks, which a reader can see."""
-    plain = [_ASCII_BLANKS.sub(" ", text.lower()).strip() for text in (first, second)]
+    """Return whether two texts that look alike differ only in case and whitespace, which a reader can see."""
+    plain = [_ASCII_WHITESPACE.sub(" ", text.lower()).strip() for text in (first, second)]
     return plain[0] == plain[1]
 
 
-def _told_apart(value: str, name: str) -> str:
+def _distinguished(value: str, name: str) -> str:
     if differs_visibly(value, name):
-        return f"did you mean {name!r}? (case and blanks count)"
+        return f"did you mean {name!r}? (case and spaces matter)"
     return f"{value!r} differs from {name!r} in {code_point_difference(value, name)}"
 
 
@@ -102,8 +103,8 @@ def _difference(first: str, second: str) -> str:
 
 def _code_points(text: str) -> str:
     names = [f"U+{ord(character):04X} {unicodedata.name(character, '')}".rstrip() for character in text]
-    return _some(names, _MAX_CODE_POINTS, ", ")
+    return _joined(names, _MAX_CODE_POINTS, ", ")
 
 
-def _some(items: Sequence[str], most: int, between: str) -> str:
-    return between.join([*items[:most], *(["..."] if len(items) > most else [])])
+def _joined(items: Sequence[str], max_items: int, separator: str) -> str:
+    return separator.join([*items[:max_items], *(["..."] if len(items) > max_items else [])])

@@ -1,6 +1,6 @@
-"""Search spaces: config paths and what each may be in, checked against the config tree before anything is tried.
+"""Search spaces for hyperparameters: config paths with the dimension to search, checked against the config.
 
-A space is data. Tasks have one each, files hold others, and what draws from it is somebody else's.
+A space is plain data. Each task has one and files may contain others; sampling is done elsewhere.
 """
 
 import json
@@ -17,10 +17,10 @@ from tfbert.nearest import did_you_mean_path
 
 @dataclass(frozen=True)
 class Choice:
-    """One of some values.
+    """One of several values.
 
     Args:
-        values: two or more different ones, in the order in which they are shown.
+        values: two or more different values, in the order in which they are shown.
     """
 
     values: tuple
@@ -28,94 +28,96 @@ class Choice:
     def __init__(self, *values: Any):
         object.__setattr__(self, "values", values)
 
-    def trouble(self) -> str | None:
-        """Return what was wanted, if the values are none to choose from."""
+    def validation_error(self) -> str | None:
+        """Return what was expected, or `None` if the values are valid."""
         return None if len(set(map(repr, self.values))) == len(self.values) >= 2 else "two or more different values"
 
-    def extremes(self) -> tuple:
-        """Return values such that all are fit if these are."""
+    def bounds(self) -> tuple:
+        """Return the values to check: if a config field accepts these, it accepts every value of the dimension."""
         return self.values
 
     def to_json(self) -> list:
-        """Return what `space_from_json` reads."""
+        """Return the value that `space_from_json` reads."""
         return list(self.values)
 
 
 @dataclass(frozen=True)
 class Range:
-    """A number between two, each as likely as the other; a whole number where both ends are whole.
+    """A uniformly distributed number; an integer if both ends are integers.
 
     Args:
-        low: smallest value.
-        high: largest value, included.
+        low: the smallest value.
+        high: the largest value, inclusive.
     """
 
     low: float
     high: float
 
-    def trouble(self) -> str | None:
-        """Return what was wanted, if the ends are none."""
+    def validation_error(self) -> str | None:
+        """Return what was expected, or `None` if the ends are valid."""
         ends = (self.low, self.high)
         are_numbers = all(type(end) in (int, float) and math.isfinite(end) for end in ends)
         return None if are_numbers and self.low < self.high else "two numbers, the smaller one first"
 
-    def extremes(self) -> tuple:
-        """Return values such that all are fit if these are."""
+    def bounds(self) -> tuple:
+        """Return the values to check: if a config field accepts these, it accepts every value of the dimension."""
         return self.low, self.high
 
     def to_json(self) -> dict:
-        """Return what `space_from_json` reads."""
+        """Return the value that `space_from_json` reads."""
         return {"range": [self.low, self.high]}
 
 
 @dataclass(frozen=True)
 class LogRange(Range):
-    """A number between two above 0, every order of magnitude as likely as the other."""
+    """A log-uniformly distributed number above 0."""
 
-    def trouble(self) -> str | None:
-        """Return what was wanted, if the ends are none."""
-        wish = super().trouble()
-        return wish or (None if self.low > 0 else "two numbers above 0, the smaller one first")
+    def validation_error(self) -> str | None:
+        """Return what was expected, or `None` if the ends are valid."""
+        error = super().validation_error()
+        return error or (None if self.low > 0 else "two numbers above 0, the smaller one first")
 
     def to_json(self) -> dict:
-        """Return what `space_from_json` reads."""
+        """Return the value that `space_from_json` reads."""
         return {"log_range": [self.low, self.high]}
 
 
 @dataclass(frozen=True)
 class When:
-    """A dimension that only matters where another field has one of some values; elsewhere the config's value stays.
+    """A conditional dimension, searched only if another field has one of the given values.
+
+    Otherwise the field keeps its value from the config.
 
     Args:
-        path: of the other field.
-        values: of that field.
-        dimension: what is searched then.
+        path: the config path of the other field.
+        values: the values of that field for which the dimension is searched.
+        dimension: the dimension to search.
     """
 
     path: str
     values: tuple
     dimension: Choice | Range
 
-    def trouble(self) -> str | None:
-        """Return what was wanted, if the condition or the dimension is none."""
-        return self.dimension.trouble() if self.values else "at least one value of the other field"
+    def validation_error(self) -> str | None:
+        """Return what was expected, or `None` if the condition and the dimension are valid."""
+        return self.dimension.validation_error() if self.values else "at least one value of the other field"
 
-    def extremes(self) -> tuple:
-        """Return values such that all are fit if these are."""
-        return self.dimension.extremes()
+    def bounds(self) -> tuple:
+        """Return the values to check: if a config field accepts these, it accepts every value of the dimension."""
+        return self.dimension.bounds()
 
     def to_json(self) -> dict:
-        """Return what `space_from_json` reads."""
+        """Return the value that `space_from_json` reads."""
         return {"when": {self.path: list(self.values)}, "is": self.dimension.to_json()}
 
 
 Dimension = Choice | Range | When
-# What `--set` calls the space of a search.
+# Prefix of `--set` options that change the search space.
 _SPACE = "search.space."
 Space = Mapping[str, Dimension]
 
-# What is worth searching whatever the task: the learning rate above all, then how long and how many at once.
-# Source: Devlin et al. 2019, "BERT", appendix A.3 (rates, epochs, batches); small encoders take higher rates.
+# Worth searching for every task: above all the learning rate, then the number of epochs and the batch size.
+# Source: Devlin et al. 2019, "BERT", appendix A.3 (rates, epochs, batches); small encoders need higher rates.
 COMMON: Space = {
     "train.learning_rate": LogRange(2e-5, 5e-4),
     "train.epochs": Choice(2, 3, 5, 8),
@@ -126,35 +128,35 @@ COMMON: Space = {
 
 
 def check_space(space: Space, config: Config) -> None:
-    """Refuse a space that a config cannot take.
+    """Check a search space against a config.
 
     Args:
-        space: config paths to dimensions.
-        config: that is searched around.
+        space: config path to dimension.
+        config: the config whose fields are searched.
 
     Raises:
-        ValueError: the space is empty; a path does not exist, in which case a similar one is named; a dimension has
-            nothing to choose, or a value that the field does not take; a condition can never hold.
+        ValueError: the space is empty; a path does not exist; a dimension is invalid or has a value that the field does
+            not accept; or a condition can never hold.
     """
     if not space:
-        raise ValueError("the search space is empty; wanted at least one config path")
+        raise ValueError("the search space is empty; expected at least one config path")
     for path, dimension in space.items():
         _check_path(path)
-        if wish := dimension.trouble():
-            raise ValueError(f"search space: {path}={dimension.to_json()}: wanted {wish}")
-        for value in dimension.extremes():
+        if expected := dimension.validation_error():
+            raise ValueError(f"search space: {path}={dimension.to_json()}: expected {expected}")
+        for value in dimension.bounds():
             _check_value(config, path, value)
         if isinstance(dimension, When):
             _check_condition(path, dimension, space, config)
 
 
-def active(space: Space, values: Mapping[str, Any], config: Config) -> dict[str, Any]:
-    """Return those of a trial's values that matter: the others belong to conditions that do not hold.
+def active_values(space: Space, values: Mapping[str, Any], config: Config) -> dict[str, Any]:
+    """Return a trial's values without those of dimensions whose condition does not hold.
 
     Args:
-        space: checked.
-        values: path to value for some or all paths of the space.
-        config: gives the value of every other field.
+        space: a search space that passed `check_space`.
+        values: config path to value, for some or all paths of the space.
+        config: the config with the values of all other fields.
     """
     kept: dict[str, Any] = {}
     for path, value in values.items():
@@ -173,42 +175,43 @@ def space_to_json(space: Space) -> dict:
 
 
 def space_from_json(tree: Mapping[str, Any], where: str = "search space") -> dict[str, Dimension]:
-    """Read a space: a list is a choice, `{"range": [low, high]}` and `{"log_range": [low, high]}` are numbers.
+    """Return the search space that JSON values describe.
 
+    A list is a choice; `{"range": [low, high]}` and `{"log_range": [low, high]}` are ranges of numbers;
     `{"when": {path: [values]}, "is": ...}` makes any of these depend on another field.
 
     Args:
-        tree: config paths to such values.
-        where: it stands, for messages.
+        tree: config path to such a value.
+        where: the source of the values, for messages.
 
     Raises:
-        ValueError: a value is none of these.
+        ValueError: a value has none of these forms.
     """
-    return {path: _dimension(said, f"{where}: {path}") for path, said in tree.items()}
+    return {path: _dimension(value, f"{where}: {path}") for path, value in tree.items()}
 
 
 def read_space(path: Path) -> dict[str, Dimension]:
-    """Read a space from a JSON file, as `space_from_json` does.
+    """Return the search space of a JSON file, which `space_from_json` describes.
 
     Raises:
-        ValueError: the file is missing or damaged, or a value is no dimension.
+        ValueError: the file is missing or damaged, or a value is not a dimension.
     """
     return space_from_json(read_json(path), str(path))
 
 
-def space_of(assignments: Iterable[str], space: Space) -> tuple[Space, list[str]]:
-    """Take what is said of a space out of `--set` options.
+def apply_space_options(assignments: Iterable[str], space: Space) -> tuple[Space, list[str]]:
+    """Apply the `--set` options that change a search space.
 
     Args:
-        assignments: `search.space.PATH=JSON` adds a dimension, in the place of one that is there, `null` removes one;
-            anything else is not looked at.
-        space: to change; it stays as it is.
+        assignments: `--set` options; `search.space.PATH=JSON` adds or replaces a dimension, and removes it if the JSON
+            is `null`.
+        space: the space to start from, which is not modified.
 
     Returns:
-        The space, and the other assignments.
+        The changed space, and the assignments that do not concern it.
 
     Raises:
-        ValueError: no `=`, no JSON, or no dimension.
+        ValueError: an assignment has no `=`, or its value is not a dimension.
     """
     changed, rest = dict(space), []
     for assignment in assignments:
@@ -217,33 +220,33 @@ def space_of(assignments: Iterable[str], space: Space) -> tuple[Space, list[str]
             continue
         path, equals, text = assignment.removeprefix(_SPACE).partition("=")
         try:
-            said = json.loads(text)
+            value = json.loads(text)
         except ValueError:
-            said = text
-        if said is None and equals:
+            value = text
+        if value is None and equals:
             changed.pop(path, None)
         else:
-            changed[path] = _dimension(said, f"--set {_SPACE}{path}")
+            changed[path] = _dimension(value, f"--set {_SPACE}{path}")
     return changed, rest
 
 
-def _dimension(said: Any, where: str) -> Dimension:
-    if isinstance(said, list):
-        return Choice(*(tuple(value) if isinstance(value, list) else value for value in said))
-    if isinstance(said, dict) and set(said) == {"when", "is"}:
-        condition = said["when"]
+def _dimension(value: Any, where: str) -> Dimension:
+    if isinstance(value, list):
+        return Choice(*(tuple(item) if isinstance(item, list) else item for item in value))
+    if isinstance(value, dict) and set(value) == {"when", "is"}:
+        condition = value["when"]
         is_condition = isinstance(condition, dict) and len(condition) == 1
         if is_condition and all(isinstance(values, list) for values in condition.values()):
             ((path, values),) = condition.items()
-            inner = _dimension(said["is"], where)
+            inner = _dimension(value["is"], where)
             if not isinstance(inner, When):
                 return When(path, tuple(values), inner)
-    if isinstance(said, dict) and len(said) == 1:
-        ((kind, ends),) = said.items()
+    if isinstance(value, dict) and len(value) == 1:
+        ((kind, ends),) = value.items()
         if kind in _RANGES and isinstance(ends, list) and len(ends) == 2:
             return _RANGES[kind](*ends)
     raise ValueError(
-        f'{where}={said!r}: wanted [value, value, ...], {{"range": [low, high]}}, {{"log_range": [low, high]}}, or '
+        f'{where}={value!r}: expected [value, value, ...], {{"range": [low, high]}}, {{"log_range": [low, high]}}, or '
         f'{{"when": {{path: [value, ...]}}, "is": one of these}}'
     )
 
@@ -268,7 +271,8 @@ def _check_condition(path: str, dimension: When, space: Space, config: Config) -
     _check_path(dimension.path)
     if isinstance(space.get(dimension.path), When):
         raise ValueError(
-            f"search space: {path} depends on {dimension.path}, which depends on another field itself; wanted one step"
+            f"search space: {path} depends on {dimension.path}, which itself depends on another field; expected a "
+            "single step"
         )
     for value in dimension.values:
         _check_value(config, dimension.path, value)
@@ -278,6 +282,6 @@ def _check_condition(path: str, dimension: When, space: Space, config: Config) -
         possible = (value_at(config, dimension.path),)
     if possible is not None and not set(possible) & set(dimension.values):
         raise ValueError(
-            f"search space: {path} is for {dimension.path} in {list(dimension.values)}, but that is always in "
-            f"{list(possible)}; wanted a value in common"
+            f"search space: {path} applies to {dimension.path} in {list(dimension.values)}, but that is always in "
+            f"{list(possible)}; expected a common value"
         )

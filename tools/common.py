@@ -11,8 +11,8 @@ from typing import Literal
 
 import quiet
 
+from tfbert import interrupts
 from tfbert.files import check_name, is_disk_full
-from tfbert.training import interrupts
 
 # TensorFlow's C++ libraries read this when they are loaded; their startup messages are of no use to a user.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")

@@ -22,17 +22,16 @@ def export(run_dir: Path, name: str, whole_dir: Path) -> None:
         Stopped: a signal stopped the process.
     """
     from tfbert.files import locked
+    from tfbert.interrupts import Stopped
     from tfbert.models import saved_run
     from tfbert.serving import export_run
-    from tfbert.training.interrupts import Stopped
-    from tfbert.training.run_dir import UNEXPORTED, exported
 
     # Training has released its lock on the directory, so the same command may have been started again.
     with locked(whole_dir, "exporting it"):
-        if not (whole_dir / UNEXPORTED).exists():
+        if not (whole_dir / saved_run.UNEXPORTED).exists():
             raise ValueError(f"{whole_dir}: has been exported by another process")
         version_dir, checked = export_run.export_run(run_dir, common.SAVED_MODELS_DIR / name)
-        exported(whole_dir)
+        saved_run.mark_exported(whole_dir)
     try:
         print(f"saved model {version_dir}  (verified on {checked['num_items']} requests in a fresh process)")
         for item, prediction in predict(version_dir, saved_run.load_run(run_dir).samples[:2]):

@@ -41,14 +41,14 @@ def read_plan(options: argparse.Namespace):
     from train import read_config
 
     from tfbert.search.plan import Plan
-    from tfbert.space import read_space, space_of
+    from tfbert.space import apply_space_options, read_space
     from tfbert.tasks.base import load_task
 
     assignments, options.seed = options.set, None
-    _, options.set = space_of(assignments, {})  # read the config first: its task has the search space
+    _, options.set = apply_space_options(assignments, {})  # read the config first: its task has the search space
     config = read_config(options)
     space = read_space(options.space) if options.space else load_task(config.task).search_space
-    space, _ = space_of(assignments, space)
+    space, _ = apply_space_options(assignments, space)
     names = {"confirmations": "confirm", "kept": "keep"} | {n: n for n in ("algorithm", "trials", "hours")}
     names |= {name: name for name in ("executions", "stop_hopeless")}
     plan = Plan(config=config, space=space, **{field: getattr(options, name) for field, name in names.items()})

@@ -79,7 +79,7 @@ def test_a_name_of_another_form_is_refused(name):
     with pytest.raises(ValueError) as caught:
         presets.resolve(f"hf://{name}")
     wish = "hf://owner/name, or hf://owner/name@revision with a branch, a tag or the hash of a commit"
-    assert str(caught.value) == f"encoder 'hf://{name}': wanted {wish}"
+    assert str(caught.value) == f"encoder 'hf://{name}': expected {wish}"
 
 
 def test_a_branch_that_moves_does_not_mix_files_in_one_process(repository):
@@ -105,7 +105,7 @@ def test_a_run_records_the_revision_and_keeps_it_apart(repository, tmp_path):
         problem.prepare(small.config(data, encoder__name=f"hf://owner/name@{revision}", **values))
         for revision in ("v1", "feature/x")
     )
-    assert by_tag.identity(by_tag.config) != by_branch.identity(by_branch.config)
+    assert by_tag.fingerprint(by_tag.config) != by_branch.fingerprint(by_branch.config)
     first = by_tag.tokenized["train"].flat.filename
     assert first != by_branch.tokenized["train"].flat.filename
     run.train(by_tag, tmp_path / "run", command="")
@@ -116,4 +116,4 @@ def test_a_run_records_the_revision_and_keeps_it_apart(repository, tmp_path):
     (repository / "v1").write_text(NEW)
     hub._commits.clear()
     moved = problem.prepare(by_tag.config)
-    assert moved.identity(moved.config) != by_tag.identity(by_tag.config)
+    assert moved.fingerprint(moved.config) != by_tag.fingerprint(by_tag.config)

@@ -100,7 +100,7 @@ def test_writing_replaces_its_own_kind_but_nothing_else(tmp_path):
     save_huggingface(make_encoder("silu"), tmp_path / "written")
     assert load_encoder(tmp_path / "written").spec.activation == "silu"
     (tmp_path / "written" / "notes.txt").touch()
-    with pytest.raises(ValueError, match="holds 'notes.txt'; wanted a new or empty directory, or a saved encoder"):
+    with pytest.raises(ValueError, match="contains 'notes.txt'; expected a new or empty directory, or a saved encoder"):
         save_huggingface(make_encoder(), tmp_path / "written")
 
 

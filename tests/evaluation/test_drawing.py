@@ -1,4 +1,4 @@
-"""What plots are drawn with: names that fit, and SVG that takes font and colours from the page around it."""
+"""The drawing style: shortened names, and SVG that inherits font and colours from the page."""
 
 import re
 

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import precision_recall_fscore_support
 
-from tfbert.evaluation import page
+from tfbert.evaluation import report_page
 from tfbert.evaluation.entities import FUNCTIONS, METRICS, NOTHING, Entity, EntityEvaluation, count, kind_of, matched
 from tfbert.text.spans import Span, outermost, spans_of_tags
 
@@ -214,7 +214,7 @@ def test_the_page_shows_the_sections(tmp_path):
     details = json.loads(json.dumps(details, default=lambda value: value.tolist()))
     test = {"num_examples": 1, **evaluation.scores()}
     report = {"task": "entities", "test": test, "metrics": [metric.to_json() for metric in METRICS]}
-    page.render(report, details, tmp_path / "report.html")
+    report_page.render(report, details, tmp_path / "report.html")
     text = (tmp_path / "report.html").read_text(encoding="utf-8")
     for words in (
         "right place, wrong type",

@@ -1,4 +1,4 @@
-"""Numbers, names and settings as a reader of the report sees them."""
+"""Formatting of numbers, names and settings for reports and logs."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Scores: equal to scikit-learn's on any predictions, with intervals that mean what they say."""
+"""Scores equal scikit-learn's on any predictions, and intervals cover the true value."""
 
 import warnings
 
@@ -37,7 +37,7 @@ def test_scores_equal_scikit_learns(confusion):
     assert metrics.accuracy(confusion) == pytest.approx(reference.accuracy_score(targets, predicted), abs=1e-12)
     assert metrics.macro_f1(confusion) == pytest.approx(reference.f1_score(targets, predicted, average="macro"))
     with warnings.catch_warnings():
-        # A single label in truth and prediction together: the coefficient is 0 there, and scikit-learn says so aloud.
+        # With a single label the coefficient is 0, and scikit-learn warns.
         warnings.simplefilter("ignore", UserWarning)
         expected = reference.matthews_corrcoef(targets, predicted)
     assert metrics.matthews(confusion) == pytest.approx(expected, abs=1e-9)
@@ -95,15 +95,15 @@ def test_an_interval_is_the_same_every_time():
 @pytest.mark.parametrize(("right", "total"), [(830, 1000), (60, 100), (490, 500)])
 def test_the_interval_of_accuracy_is_close_to_wilsons(right, total):
     found = metrics.with_interval(metrics.accuracy, np.array([[right - 20, total - right], [0, 20]]))
-    z, share = 1.959964, right / total
-    middle = (share + z**2 / (2 * total)) / (1 + z**2 / total)
-    reach = z * np.sqrt(share * (1 - share) / total + z**2 / (4 * total**2)) / (1 + z**2 / total)
+    z, accuracy = 1.959964, right / total
+    middle = (accuracy + z**2 / (2 * total)) / (1 + z**2 / total)
+    reach = z * np.sqrt(accuracy * (1 - accuracy) / total + z**2 / (4 * total**2)) / (1 + z**2 / total)
     # The two differ by terms of order 1 / total; the percentiles of 1000 draws add some noise.
     assert found["low"] == pytest.approx(middle - reach, abs=2 / total + 0.12 * reach)
     assert found["high"] == pytest.approx(middle + reach, abs=2 / total + 0.12 * reach)
 
 
-def test_intervals_cover_the_truth_about_as_often_as_they_say():
+def test_intervals_cover_the_true_value_about_as_often_as_stated():
     rng, truth, covered = np.random.default_rng(1), 0.8, 0
     rounds = 40
     for right in rng.binomial(300, truth, rounds):
@@ -122,11 +122,11 @@ def test_an_interval_shrinks_with_the_test_set():
     assert widths[0] / widths[1] == pytest.approx(10, rel=0.2)
 
 
-def test_a_perfect_score_has_no_room():
+def test_a_perfect_score_has_an_empty_interval():
     assert metrics.with_interval(metrics.accuracy, np.diag([3, 9])) == {"value": 1.0, "low": 1.0, "high": 1.0}
 
 
-def test_reliability_of_a_case_worked_by_hand():
+def test_reliability_by_hand():
     top = np.array([0.55, 0.65, 0.65, 0.95, 1.0, 0.75])
     probabilities = np.stack([top, 1 - top], axis=1)
     # Right, wrong, right, right, right, wrong.
@@ -148,7 +148,7 @@ def test_full_certainty_falls_into_the_last_bin(right):
     assert found["calibration_error"] == (0.0 if right else 1.0)
 
 
-def test_reliability_of_predictions_of_which_there_may_be_several_or_none_for_a_record():
+def test_reliability_of_several_or_no_predictions_per_record():
     found = metrics.reliability_of(np.float32([0.95, 0.91, 0.65, 0.6]), np.array([True, False, False, True]))
     assert [row["num_examples"] for row in found["bins"]] == [0, 0, 0, 0, 0, 0, 2, 0, 0, 2]
     assert found["bins"][9]["mean_probability"] == pytest.approx(0.93) and found["bins"][9]["accuracy"] == 0.5

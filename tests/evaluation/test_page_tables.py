@@ -1,12 +1,12 @@
-"""Tables that a task draws of its own."""
+"""Tables that a task adds to the report page."""
 
 import re
 
-from tfbert.evaluation import page
+from tfbert.evaluation import report_page
 from tfbert.evaluation.metric import Metric
 
 
-def test_numbers_of_a_tasks_own_table_stand_under_the_heads_they_belong_to(tmp_path):
+def test_columns_of_numbers_are_aligned_with_their_headings(tmp_path):
     rows = [["1 word", 1061, "64.4 %", "–", "PER"], ["no answer", 12, "3.0 %", "0.5", "LOC"]]
     table = {
         "title": "By length",
@@ -14,7 +14,7 @@ def test_numbers_of_a_tasks_own_table_stand_under_the_heads_they_belong_to(tmp_p
         "rows": rows,
         "caption": "C.",
     }
-    page.render({"task": "answers"}, {"tables": [table]}, tmp_path / "report.html")
+    report_page.render({"task": "answers"}, {"tables": [table]}, tmp_path / "report.html")
     text = (tmp_path / "report.html").read_text(encoding="utf-8")
     (part,) = re.findall(r"<h3>By length</h3>.*?</table>", text, re.DOTALL)
     heads = [bool(kind) for kind in re.findall(r"<th( class=\"n\")?>", part)]
@@ -23,22 +23,22 @@ def test_numbers_of_a_tasks_own_table_stand_under_the_heads_they_belong_to(tmp_p
     assert '<td class="n">1,061</td>' in part.replace("\n", "")
 
 
-def test_texts_that_begin_with_a_digit_are_no_numbers(tmp_path):
+def test_texts_that_start_with_a_digit_are_not_numbers(tmp_path):
     rows = [["place", "88b Larkspur Gardens, Bristol", 3], ["date", "24/09", 2], ["range", "2 to 3", 1]]
     table = {"title": "Confused", "columns": ["type", "such as", "number"], "rows": rows, "caption": "C."}
-    page.render({"task": "entities"}, {"tables": [table]}, tmp_path / "report.html")
+    report_page.render({"task": "entities"}, {"tables": [table]}, tmp_path / "report.html")
     text = (tmp_path / "report.html").read_text(encoding="utf-8")
     cells = re.findall(r"<td class=\"(\w+)\"[^>]*>", text[text.index("Confused") :])
     assert cells == ["name", "name", "n"] * 3
 
 
-def test_metrics_that_are_no_fractions_are_drawn_by_epoch_too(tmp_path):
+def test_metrics_that_are_not_fractions_are_drawn_by_epoch_too(tmp_path):
     history = [
         {"epoch": epoch, "loss": 0.5, "validation": {"spearman": 0.7 + epoch / 50, "mae": 1.0}} for epoch in (1, 2, 3)
     ]
     metrics = [Metric("spearman", "higher", "correlation", "order"), Metric("mae", "lower", "target", "distance")]
     report = {"task": "regression", "history": history, "best_epoch": 3}
     report["metrics"] = [metric.to_json() for metric in metrics]
-    page.render(report, {}, tmp_path / "report.html")
+    report_page.render(report, {}, tmp_path / "report.html")
     (plot,) = re.findall(r"<svg.*?</svg>", (tmp_path / "report.html").read_text(encoding="utf-8"), re.DOTALL)[1:2]
     assert "Validation metrics by epoch" in plot and "spearman" in plot and "mae" not in plot and "%</text>" not in plot

@@ -1,4 +1,4 @@
-"""Plots of the report: what is drawn, what is left out, and what they say in words."""
+"""Plots of the report: what is drawn and omitted, and the texts in them."""
 
 import re
 
@@ -32,7 +32,7 @@ HISTORY = [
 SERIES = {"accuracy": {0: 0.25, 1: 0.5, 2: 0.75}}
 
 
-def test_learning_curves_are_drawn_of_what_there_is():
+def test_learning_curves_draw_only_known_values():
     drawn = plots.learning_curves(HISTORY, [(1, 2.0), (2, 1.0)], SERIES, 2)
     assert list(map(title, drawn)) == [
         "Training and validation loss",
@@ -50,7 +50,7 @@ def test_learning_curves_are_drawn_of_what_there_is():
     assert plots.learning_curves([{"epoch": 1}], [], {}, None) == []
 
 
-def test_scores_that_are_no_shares_are_not_percent():
+def test_scores_that_are_no_fractions_are_not_percentages():
     [curve] = plots.learning_curves([{"epoch": 1}], [], {"mae": {0: 5.0, 1: 2.0}}, None, is_fraction=False)
     assert "mae" in texts(curve) and not any("%" in text or "best epoch" in text for text in texts(curve))
 
@@ -75,7 +75,7 @@ def test_a_matrix_without_names_is_a_picture():
     assert "<image" in str(drawn) and set(texts(drawn)) == {"predicted", "true"}
 
 
-def test_a_reliability_diagram_tells_few_examples_from_many():
+def test_a_reliability_diagram_distinguishes_few_examples_from_many():
     edges = [{"low": low, "high": low + 0.5} for low in (0.0, 0.5)]
     many, few = (
         edge | {"num_examples": n, "mean_probability": 0.6, "accuracy": 0.4}
@@ -87,16 +87,16 @@ def test_a_reliability_diagram_tells_few_examples_from_many():
     assert "fewer than 10" in only_few and "10 examples or more" not in only_few
 
 
-def test_the_cut_is_drawn_where_texts_come_near_it():
+def test_the_truncation_length_is_drawn_if_texts_are_about_as_long():
     lengths = {"train": np.array([5, 20, 90]), "test": np.array([7, 30])}
-    assert "cut at 64 tokens" in texts(plots.length_histogram(lengths, 64))
-    assert "cut at 64 tokens" not in texts(plots.length_histogram({"train": np.array([5, 20])}, 64))
+    assert "truncated at 64 tokens" in texts(plots.length_histogram(lengths, 64))
+    assert "truncated at 64 tokens" not in texts(plots.length_histogram({"train": np.array([5, 20])}, 64))
     assert {"train", "test"} <= set(texts(plots.length_histogram(lengths, None)))
     long_one = {"train": np.r_[np.full(999, 10), 5000]}
-    assert "tokens, longer ones in the last bar" in texts(plots.length_histogram(long_one, None))
+    assert "tokens, longer texts in the last bar" in texts(plots.length_histogram(long_one, None))
 
 
-def test_names_over_narrow_columns_lean():
+def test_names_of_narrow_columns_are_rotated():
     wide, long_name = np.eye(2, dtype=int), "a label of thirty characters.."
     assert "rotate(-45 " not in str(plots.heat_map(wide, ["a", "b"], ["a", "b"]))
     assert text_em(long_name) * 8 > 38

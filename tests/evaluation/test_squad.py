@@ -1,4 +1,4 @@
-"""Exact match and F1 as the official script counts them, and the threshold between an answer and none."""
+"""Exact match and F1 as in the official script, and the no-answer threshold."""
 
 import itertools
 

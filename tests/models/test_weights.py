@@ -15,7 +15,7 @@ ARRAYS = {
     "optimizer/step": np.asarray(3, np.int64),
     "empty": np.zeros((0, 2), np.float16),
 }
-STATE = {"identity": "mine", "progress": {"losses": [[1, 0.1, float("nan")]], "name": "é"}}
+STATE = {"fingerprint": "mine", "progress": {"losses": [[1, 0.1, float("nan")]], "name": "é"}}
 
 
 def flip(path, array):
@@ -64,7 +64,7 @@ def test_files_of_versions_without_checksums_are_loaded(tmp_path):
     save_file(ARRAYS, tmp_path / "old", metadata={"state": json.dumps(STATE)})
     arrays, state = weights.load(tmp_path / "old")
     np.testing.assert_array_equal(arrays["model/kernel"], ARRAYS["model/kernel"])
-    assert state["identity"] == "mine"
+    assert state["fingerprint"] == "mine"
 
 
 def test_damaged_best_weights_are_rejected(tmp_path):

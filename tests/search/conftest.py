@@ -1,4 +1,4 @@
-"""Searches whose trainings take no time."""
+"""Searches with fake trainings."""
 
 from types import SimpleNamespace
 
@@ -35,16 +35,16 @@ def trainings(monkeypatch):
         return None, EpochHistory(history, len(history))
 
     monkeypatch.setattr(loop.run, "fit", fit)
-    # There is nothing to clear, and looking for it takes longer than all the rest.
+    # There is nothing to clear, and it would take longer than everything else.
     monkeypatch.setattr(loop.keras.backend, "clear_session", lambda: None)
     return trained
 
 
 @pytest.fixture
 def make_searcher(tmp_path, trainings):
-    """Return a function that makes a searcher of a plan, as a process that starts makes it."""
+    """Return a function that makes a searcher as a new process does."""
 
-    def make(space=SPACE, keep=True, name="tuner0", **values):
+    def make(space=SPACE, persist=True, name="tuner0", **values):
         config = Config()
         plan = Plan(config=config, space=space, **values)
         plan.check()
@@ -52,8 +52,8 @@ def make_searcher(tmp_path, trainings):
         problem = SimpleNamespace(tokenized={"train": range(100)}, config=config)
         problem.with_config = lambda config: problem
         oracle = make_oracle(plan, objective)
-        if keep:
-            oracle.keep_in(tmp_path / "oracle.json", plan.hours)
+        if persist:
+            oracle.persist(tmp_path / "oracle.json", plan.hours)
         return Searcher(plan=plan, problem=problem, objective=objective, out_dir=tmp_path, oracle=oracle, tuner_id=name)
 
     return make

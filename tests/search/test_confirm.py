@@ -1,4 +1,4 @@
-"""Fresh seeds for the best trials and the default config, and one look at test."""
+"""Confirmation with fresh seeds, and the comparison on test."""
 
 import re
 from types import SimpleNamespace
@@ -56,7 +56,7 @@ def searcher(make_searcher, monkeypatch):
     monkeypatch.setattr(loop.run, "fit", fit)
     monkeypatch.setattr(loop.run, "predict_held_out", predict_held_out)
     searcher.problem.splits = {"test": range(RECORDS), "validation": range(RECORDS)}
-    f1 = Metric("f1", "higher", "fraction", "share of right answers")
+    f1 = Metric("f1", "higher", "fraction", "fraction of correct predictions")
 
     def evaluate(outputs, gold, decided):
         assert decided["threshold"] in (1, 2, 3), "the thresholds of this seed"
@@ -72,7 +72,7 @@ def trial(name, decay, score, **values):
 
 
 def test_the_mean_over_fresh_seeds_decides(searcher, tmp_path):
-    # The luckiest of the trials is the worst of the candidates.
+    # The trial with the best score is the worst of the candidates.
     trials = [trial("0", 0.3, 0.9), trial("1", 0.7, 0.8), trial("2", 0.5, 0.7), trial("3", 0.8, 0.1)]
     candidates, winner = confirm.confirm(searcher, trials)
     assert [candidate.name for candidate in candidates] == [DEFAULT, "0", "1", "2"]
@@ -81,16 +81,16 @@ def test_the_mean_over_fresh_seeds_decides(searcher, tmp_path):
     assert {config.train.seed for config in searcher.problem.made} == {1, 2, 3}, "0 was the trials' own"
     assert winner.best_seed == 3
     assert list(tmp_path.rglob("best.safetensors")) == [confirm.best_run(searcher, winner) / "best.safetensors"]
-    # Those of the best candidate so far, of the best training of this one, and of the one that is running.
+    # The best candidate so far, the best training of this one, and the running training.
     assert max(searcher.problem.on_disk) == 3
-    # Asked again, nothing is trained again.
+    # A second call trains nothing.
     number = len(searcher.problem.made)
     again, same = confirm.confirm(searcher, trials)
     assert len(searcher.problem.made) == number == 12
     assert confirm.to_json(again) == confirm.to_json(candidates) and same == winner
 
 
-def test_the_comparison_is_of_the_stored_answers(searcher):
+def test_the_comparison_uses_stored_predictions(searcher):
     candidates, winner = confirm.confirm(searcher, [trial("0", 0.7, 0.9), trial("1", 0.6, 0.8)])
     found = confirm.compare(searcher, winner, candidates[0], "test")
     # The default weight decay is 0.01.
@@ -109,7 +109,7 @@ def test_a_candidate_that_diverges_cannot_win(searcher):
     assert (winner.name, candidates[1].failed) == ("1", "seed 1: loss became nan")
 
 
-def test_where_nothing_can_be_trained_it_says_so(searcher, monkeypatch):
+def test_an_error_if_no_candidate_can_be_trained(searcher, monkeypatch):
     def never(*args):
         raise MemoryError("no more")
 
@@ -124,10 +124,16 @@ COMPARED = {"split": "test", "difference": 0.02, "low": 0.01, "high": 0.03}
 @pytest.mark.parametrize(
     ("values", "expected"),
     [
-        ({"candidates": []}, "The best of 2 trials was taken as it is"),
+        ({"candidates": []}, "The best of 2 trials was taken without confirmation"),
         ({"winner": DEFAULT}, "no trial was better than the default config, which is kept"),
-        ({"comparison": COMPARED}, r"Trial 7 really beats the default config: F1 on test \+0\.0200 \(\+0\.0100 to \+0"),
-        ({"comparison": COMPARED | {"low": -0.01}}, "Trial 7 won, but the difference may be chance"),
+        (
+            {"comparison": COMPARED},
+            r"better than the default config: F1 on test differs by \+0\.0200 \(\+0\.0100 to \+0",
+        ),
+        (
+            {"comparison": COMPARED | {"low": -0.01}},
+            "Trial 7 won, but the difference from the default .* may be chance",
+        ),
         ({"comparison": COMPARED | {"low": -0.03, "high": -0.01}}, "won on validation but is worse than the default"),
         ({"comparison": None}, r"The default config cannot be trained \(nan\); trial 7 can"),
     ],

@@ -1,4 +1,4 @@
-"""Config paths as Keras Tuner's hyperparameters, and a tuner of one's own."""
+"""Translation of search spaces to Keras Tuner's hyperparameters, and a user's own tuner."""
 
 import dataclasses
 from types import SimpleNamespace
@@ -30,7 +30,7 @@ SPACE = {
 
 
 def drawn(space, config=None, seed=0):
-    """Return what Keras Tuner draws by chance, as config values."""
+    """Return config values that Keras Tuner samples at random."""
     config = config or Config()
     check_space(space, config)
     hyperparameters = HyperParameters()
@@ -43,7 +43,7 @@ def drawn(space, config=None, seed=0):
     return values_of(drawing, space, config)
 
 
-def test_all_that_is_drawn_fits_the_config_and_its_dimension():
+def test_sampled_values_fit_the_config_and_their_dimensions():
     found = [drawn(SPACE, seed=seed) for seed in range(60)]
     for values in found:
         config = override(Config(), values)
@@ -57,16 +57,16 @@ def test_all_that_is_drawn_fits_the_config_and_its_dimension():
         if isinstance(dimension, Choice):
             assert {repr(values[path]) for values in found} == set(map(repr, dimension.values)), path
     below = sum(values["train.learning_rate"] < 3e-4 for values in found)
-    assert 15 < below < 45, "each order of magnitude is as likely as the other"
+    assert 15 < below < 45, "all orders of magnitude are equally likely"
 
 
-def test_defaults_are_those_of_the_config_where_it_is_in_the_space():
+def test_defaults_are_those_of_the_config_if_they_are_in_the_space():
     hyperparameters = HyperParameters()
     config = override(Config(), {"train.learning_rate": 3e-3, "train.epochs": None, "head.pooling": "max"})
     declare(SPACE, config, hyperparameters)
     values = values_of(hyperparameters, SPACE, config)
     assert (values["train.learning_rate"], values["train.epochs"], values["head.pooling"]) == (3e-3, None, "max")
-    # 32 is in the range, no decay of 0.3 is.
+    # The default of 32 is in the range.
     assert values["train.batch_size"] == 32
 
 
@@ -75,7 +75,7 @@ def test_a_condition_on_a_field_that_is_not_searched():
     assert "head.dropout" in drawn(space, override(Config(), {"head.pooling": "cls"}))
 
 
-def test_a_tuner_of_ones_own(tmp_path):
+def test_a_users_own_tuner(tmp_path):
     data_dir = small.write_data(tmp_path / "data", test=0)
     space = {"train.learning_rate": Choice(2e-3, 4e-3), "train.epochs": Choice(1, 2)}
     model = HyperModel(small.config(data_dir, train__batch_size=12), space)
@@ -90,31 +90,30 @@ def test_a_tuner_of_ones_own(tmp_path):
     assert 0 < trial.score <= 1
 
 
-def test_trials_that_learn_the_head_alone_share_the_vectors_of_the_encoder(tmp_path, monkeypatch):
+def test_trials_that_train_only_the_head_share_the_vectors_of_the_encoder(tmp_path, monkeypatch):
     data_dir = small.write_data(tmp_path / "data", test=0)
     space = {"train.learning_rate": Choice(2e-3, 4e-3)}
     values = {"train__trainable_layers": 0, "train__epochs": 1, "head__start": "random"}
     model = HyperModel(small.config(data_dir, **values), space)
-    asked = []
-    predict_rows = fine_tuning.predict_rows
-    monkeypatch.setattr(fine_tuning, "predict_rows", lambda *args: asked.append(len(args[-1])) or predict_rows(*args))
+    embedded, embed = [], fine_tuning.embed_sequences
+    monkeypatch.setattr(fine_tuning, "embed_sequences", lambda *args: embedded.append(len(args[-1])) or embed(*args))
     for rate in (2e-3, 4e-3):
         hyperparameters = HyperParameters()
         hyperparameters.Fixed("train.learning_rate", rate)
         scores = model.fit(hyperparameters, model.build(hyperparameters))
         assert 0 <= scores["accuracy"] <= 1
-    assert asked == [len(model.problem.tokenized["train"])]
+    assert embedded == [len(model.problem.tokenized["train"])]
 
 
 def test_a_training_of_several_processes_is_refused(tmp_path):
     problem = prepare(small.config(small.write_data(tmp_path / "data")))
     assert searchable(problem).vectors == {} and problem.vectors is None
     several = dataclasses.replace(problem, replicas=SimpleNamespace(num_workers=2))
-    with pytest.raises(ValueError, match="a trial is trained by one process, and TF_CONFIG names several"):
+    with pytest.raises(ValueError, match="TF_CONFIG names several processes, but one process trains a trial"):
         searchable(several)
 
 
-def test_without_validation_there_is_nothing_to_compare_by(tmp_path):
+def test_a_validation_split_is_required(tmp_path):
     data_dir = small.write_data(tmp_path / "data", validation=0)
-    with pytest.raises(ValueError, match=r"trials are compared on validation, but there is none; wanted data\.valid"):
+    with pytest.raises(ValueError, match=r"trials are compared on a validation split; expected data\.valid"):
         HyperModel(small.config(data_dir, data__validation_fraction=0.0))

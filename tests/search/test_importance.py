@@ -1,4 +1,4 @@
-"""How much hyperparameters mattered: by the scores of trials, and not by so few that nothing can be told."""
+"""Hyperparameter importance, which needs enough trials."""
 
 import math
 
@@ -11,7 +11,7 @@ RATE, POOLING = "train.learning_rate", "head.pooling"
 
 
 def trials(count):
-    """Return trials whose score follows the learning rate alone."""
+    """Return trials whose score depends on the learning rate only."""
     rng = np.random.default_rng(0)
     rates = 10 ** rng.uniform(-5, -2, count)
     return [
@@ -20,19 +20,19 @@ def trials(count):
     ]
 
 
-def test_what_decides_the_score_has_nearly_all_of_it():
+def test_the_hyperparameter_that_determines_the_score_has_nearly_all_importance():
     found = importances(trials(30), [RATE, POOLING])
     assert list(found) == [RATE, POOLING]
     assert sum(found.values()) == pytest.approx(1) and found[RATE] > 0.95
     assert found == importances(trials(30), [RATE, POOLING])
 
 
-def test_of_few_trials_nothing_is_told():
+def test_too_few_trials_give_no_importance():
     assert importances(trials(7), [RATE]) == {}
     assert importances(trials(8), [RATE]).keys() == {RATE}
 
 
-def test_scores_that_are_all_the_same_have_no_reason():
+def test_equal_scores_give_no_importance():
     same = [trial | {"score": 0.5} for trial in trials(10)]
     assert importances(same, [RATE, POOLING]) == {RATE: 0.0, POOLING: 0.0}
 

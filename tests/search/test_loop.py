@@ -1,4 +1,4 @@
-"""The loop over trials: it ends, it survives, it keeps little, and it says what it did."""
+"""The loop over trials: it ends, survives kills and failures, and keeps few weights."""
 
 import csv
 import os
@@ -7,10 +7,10 @@ import pytest
 from support.search_fakes import FITS, GRID, SPACE, Killed, quality
 
 from tfbert.files import WriteError
+from tfbert.interrupts import Stopped
 from tfbert.search import loop
 from tfbert.search.trials import FAILED, FINISHED, STOPPED, ranked, read_trial, read_trials
 from tfbert.space import Choice
-from tfbert.training.interrupts import Stopped
 from tfbert.training.updates import Diverged
 
 PLANS = {
@@ -36,8 +36,8 @@ def test_every_algorithm_ends_with_different_trials(make_searcher, trainings, tm
         assert {trial.values["train.epochs"] for trial in trials} == {1, 3, 9}
         assert len(set(map(repr, values(trials)))) == len(trials)
     else:
-        wanted = PLANS[algorithm].get("trials") or 3 * (1 + 2)
-        assert len(trials) == len(set(map(repr, values(trials)))) == wanted
+        expected = PLANS[algorithm].get("trials") or 3 * (1 + 2)
+        assert len(trials) == len(set(map(repr, values(trials)))) == expected
     for trial in trials:
         assert ("head.dropout" in trial.values) == (trial.values["head.pooling"] == "cls")
 
@@ -46,7 +46,7 @@ def test_every_algorithm_ends_with_different_trials(make_searcher, trainings, tm
 @pytest.mark.parametrize(
     ("name", "moment"), [("oracle.json", "before"), ("oracle.json", "after"), ("trial.json", "after")]
 )
-def test_killed_whenever_it_writes_it_ends_as_if_it_had_not_been(
+def test_a_search_killed_at_any_write_gives_the_result_of_an_uninterrupted_one(
     make_searcher, trainings, tmp_path, monkeypatch, algorithm, name, moment
 ):
     make_searcher(algorithm=algorithm, **PLANS[algorithm]).search()
@@ -59,7 +59,7 @@ def test_killed_whenever_it_writes_it_ends_as_if_it_had_not_been(
         nonlocal seen
         is_it = os.path.basename(target) == name
         seen += is_it
-        # Not at each write, or nothing would ever be done.
+        # Not at every write, or the search would never progress.
         is_now = is_it and seen % 3 == 2
         if is_now and moment == "before":
             raise Killed
@@ -82,14 +82,14 @@ def test_killed_whenever_it_writes_it_ends_as_if_it_had_not_been(
     assert [trial.score for trial in trials] == [trial.score for trial in whole]
 
 
-def test_more_trials_look_where_scores_are_better(make_searcher, tmp_path):
+def test_later_trials_have_better_scores(make_searcher, tmp_path):
     make_searcher(algorithm="bayesian", trials=9).search()
     scores = [trial.score for trial in read_trials(tmp_path)]
     by_chance, chosen = scores[:3], scores[5:]
     assert sum(chosen) / len(chosen) > sum(by_chance) / len(by_chance)
 
 
-def test_a_trial_that_diverges_fails_and_the_search_goes_on(make_searcher, tmp_path, monkeypatch):
+def test_a_trial_that_diverges_fails_and_the_search_continues(make_searcher, tmp_path, monkeypatch):
     fit = loop.run.fit
 
     def sometimes(problem, config, *args, **kwargs):
@@ -107,17 +107,17 @@ def test_a_trial_that_diverges_fails_and_the_search_goes_on(make_searcher, tmp_p
         assert trial.notes == (["loss became nan at update 3 of epoch 1"] if failed else [])
 
 
-def test_where_all_trials_fail_it_gives_up_with_the_reason(make_searcher, tmp_path, monkeypatch):
+def test_it_stops_if_all_trials_fail(make_searcher, tmp_path, monkeypatch):
     def never(*args, **kwargs):
         raise Diverged("loss became nan")
 
     monkeypatch.setattr(loop.run, "fit", never)
-    with pytest.raises(ValueError, match=r"given up: .*exceeded the limit of 10(.|\n)*loss became nan"):
+    with pytest.raises(ValueError, match=r"the search has stopped: .*exceeded the limit of 10(.|\n)*loss became nan"):
         make_searcher(algorithm="random", trials=30).search()
     assert len(read_trials(tmp_path)) == 10
 
 
-def test_bad_data_stop_it_at_once(make_searcher, tmp_path, monkeypatch):
+def test_it_stops_at_once_if_the_data_cannot_be_used(make_searcher, tmp_path, monkeypatch):
     def refuses(*args, **kwargs):
         raise ValueError("train.csv:41: label 'refnd' is not one of the 77 labels")
 
@@ -135,13 +135,13 @@ def test_out_of_memory_halves_the_batch_and_doubles_the_accumulation(make_search
     large = read_trial(tmp_path, "0002")
     assert large.values["train.batch_size"] == 4 * FITS and large.halvings == 2
     assert large.notes == [
-        "out of memory with batches of 128; goes on with 64, more of them an update",
-        "out of memory with batches of 64; goes on with 32, more of them an update",
+        "out of memory with batches of 128; continues with 64 and more accumulation steps",
+        "out of memory with batches of 64; continues with 32 and more accumulation steps",
     ]
     assert searcher.values_of(large) == {**large.values, "train.batch_size": 32, "train.accumulation_steps": 4}
 
 
-def test_a_full_disk_is_not_taken_for_too_little_memory(make_searcher, tmp_path, monkeypatch):
+def test_a_full_disk_is_not_treated_as_lack_of_memory(make_searcher, tmp_path, monkeypatch):
     def full(*args, **kwargs):
         raise loop.tf.errors.ResourceExhaustedError(None, None, "events.v2; No space left on device")
 
@@ -149,10 +149,10 @@ def test_a_full_disk_is_not_taken_for_too_little_memory(make_searcher, tmp_path,
     with pytest.raises(WriteError, match=r"trials/\w+/0: cannot be written: the disk is full"):
         make_searcher(algorithm="random", trials=3).search()
     (trial,) = read_trials(tmp_path)
-    assert (trial.state, trial.halvings) == (loop.records.RUNNING, 0)
+    assert (trial.state, trial.halvings) == (loop.trial_store.RUNNING, 0)
 
 
-def test_a_trial_that_a_signal_stopped_goes_on(make_searcher, trainings, tmp_path, monkeypatch):
+def test_a_trial_stopped_by_a_signal_is_resumed(make_searcher, trainings, tmp_path, monkeypatch):
     fit, stopped = loop.run.fit, []
 
     def once(*args, **kwargs):
@@ -164,7 +164,7 @@ def test_a_trial_that_a_signal_stopped_goes_on(make_searcher, trainings, tmp_pat
     monkeypatch.setattr(loop.run, "fit", once)
     with pytest.raises(Stopped):
         make_searcher(algorithm="random", trials=3).search()
-    assert [trial.state for trial in read_trials(tmp_path)] == [FINISHED, loop.records.RUNNING]
+    assert [trial.state for trial in read_trials(tmp_path)] == [FINISHED, loop.trial_store.RUNNING]
     make_searcher(algorithm="random", trials=3).search()
     assert [trial.state for trial in read_trials(tmp_path)] == [FINISHED] * 3
     assert len(trainings) == 3
@@ -172,13 +172,13 @@ def test_a_trial_that_a_signal_stopped_goes_on(make_searcher, trainings, tmp_pat
 
 @pytest.mark.parametrize("kept", [1, 3])
 def test_only_the_best_keep_their_weights(make_searcher, tmp_path, monkeypatch, kept):
-    most = 0
+    maximum = 0
     end = loop.Searcher._end
 
-    def counting(self, given):
-        nonlocal most
-        most = max(most, len(list(tmp_path.rglob("best.safetensors"))))
-        end(self, given)
+    def counting(self, keras_trial):
+        nonlocal maximum
+        maximum = max(maximum, len(list(tmp_path.rglob("best.safetensors"))))
+        end(self, keras_trial)
 
     monkeypatch.setattr(loop.Searcher, "_end", counting)
     make_searcher(algorithm="random", trials=12, kept=kept, executions=2).search()
@@ -186,19 +186,19 @@ def test_only_the_best_keep_their_weights(make_searcher, tmp_path, monkeypatch, 
     # The second seed is a little better.
     left = {tmp_path / "trials" / trial.id / "1" / "best.safetensors" for trial in best}
     assert set(tmp_path.rglob("best.safetensors")) == left
-    # While a trial runs, its executions come on top.
-    assert most == kept + 2
+    # The executions of the running trial are added.
+    assert maximum == kept + 2
 
 
-def test_executions_are_seeds_and_their_mean_counts(make_searcher, trainings, tmp_path):
+def test_executions_have_different_seeds_and_the_score_is_their_mean(make_searcher, trainings, tmp_path):
     make_searcher(algorithm="random", trials=2, executions=3).search()
     assert [config.train.seed for config in trainings] == [0, 1, 2] * 2
-    for trial, of in zip(read_trials(tmp_path), (trainings[:3], trainings[3:]), strict=True):
-        assert trial.score == pytest.approx(sum(map(quality, of)) / 3)
+    for trial, configs in zip(read_trials(tmp_path), (trainings[:3], trainings[3:]), strict=True):
+        assert trial.score == pytest.approx(sum(map(quality, configs)) / 3)
         assert len(trial.histories) == 3
 
 
-def test_a_hopeless_trial_ends_early(make_searcher, trainings, tmp_path):
+def test_a_trial_worse_than_the_median_stops_early(make_searcher, trainings, tmp_path):
     searcher = make_searcher(algorithm="random", trials=14, stop_hopeless=True)
     searcher.search()
     trials = read_trials(tmp_path)
@@ -222,14 +222,14 @@ def test_hours_are_kept_over_a_restart(make_searcher, tmp_path, monkeypatch):
     monkeypatch.setattr(loop.run, "fit", takes_half_an_hour)
     with pytest.raises(Killed):
         make_searcher(algorithm="random", hours=2.2).search()
-    now[0] += 1e6  # nobody searched in between
+    now[0] += 1e6  # no process was searching in between
     monkeypatch.setattr(loop.run, "fit", lambda *a, **k: now.__setitem__(0, now[0] + 1800) or fit(*a, **k))
     make_searcher(algorithm="random", hours=2.2).search()
-    # Two before it was killed; the third, whose first half hour is lost with the process; two more before 2.2 hours.
+    # Two before the kill; the third, whose first half hour is lost with the process; two more before 2.2 hours.
     assert len(read_trials(tmp_path)) == 5
 
 
-def test_the_table_has_every_value_and_metric(make_searcher, tmp_path, caplog):
+def test_the_table_has_all_values_and_metrics(make_searcher, tmp_path, caplog):
     caplog.set_level("INFO")
     make_searcher(algorithm="random", trials=3).search()
     with open(tmp_path / "trials.csv", newline="", encoding="utf-8") as stream:

@@ -1,4 +1,4 @@
-"""Oracles of Keras Tuner whose whole state is one file, from which they go on after being killed at any moment."""
+"""Keras Tuner's oracles with their whole state in one file, from which they resume after a kill at any moment."""
 
 import json
 
@@ -17,10 +17,10 @@ SCORES = [0.5, 0.3, 0.9, 0.7]
 
 
 def made(path, algorithm="random", hours=None, **values):
-    """Return an oracle that is kept in a file."""
+    """Return an oracle that persists its state in a file."""
     values = {"trials": 6, "space": GRID if algorithm == "grid" else SPACE} | values
     oracle = make_oracle(Plan(config=Config(), algorithm=algorithm, **values), Objective("f1", "max"))
-    oracle.keep_in(path, hours)
+    oracle.persist(path, hours)
     return oracle
 
 
@@ -36,7 +36,7 @@ def run(oracle, score, tuner="tuner0"):
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
-def test_made_again_before_every_trial_it_gives_the_same_ones(tmp_path, algorithm):
+def test_an_oracle_restored_before_every_trial_gives_the_same_trials(tmp_path, algorithm):
     whole = made(tmp_path / "whole.json", algorithm)
     expected = [run(whole, score) for score in SCORES]
     found = [run(made(tmp_path / "parts.json", algorithm), score) for score in SCORES]
@@ -45,29 +45,29 @@ def test_made_again_before_every_trial_it_gives_the_same_ones(tmp_path, algorith
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
-def test_a_trial_that_ran_is_given_out_again(tmp_path, algorithm):
+def test_a_running_trial_is_issued_again(tmp_path, algorithm):
     trial = made(tmp_path / "oracle.json", algorithm).create_trial("tuner0")
     again = made(tmp_path / "oracle.json", algorithm).create_trial("tuner0")
     assert (again.trial_id, again.hyperparameters.values) == (trial.trial_id, trial.hyperparameters.values)
 
 
-def test_the_trial_of_a_worker_that_is_gone_is_for_another(tmp_path):
+def test_the_trial_of_a_lost_worker_is_issued_to_another(tmp_path):
     oracle = made(tmp_path / "oracle.json")
     trial = oracle.create_trial("worker0")
-    assert oracle.give_back("worker0") == trial.trial_id
-    assert oracle.give_back("worker0") is None
+    assert oracle.release("worker0") == trial.trial_id
+    assert oracle.release("worker0") is None
     assert oracle.create_trial("worker1").trial_id == trial.trial_id
     assert json.loads((tmp_path / "oracle.json").read_text())["state"]["ongoing_trials"] == {"worker1": trial.trial_id}
 
 
-def test_no_trial_is_given_out_beyond_the_hours_of_all_processes(tmp_path, monkeypatch):
+def test_no_trial_starts_after_the_hours_of_all_processes(tmp_path, monkeypatch):
     now = [0.0]
     monkeypatch.setattr(oracles.time, "monotonic", lambda: now[0])
     first = made(tmp_path / "oracle.json", hours=1)
     assert run(first, 0.5) is not None
     now[0] += 1800
     assert run(first, 0.5) is not None
-    now[0] += 1e6  # nobody searched in between
+    now[0] += 1e6  # no process was searching in between
     second = made(tmp_path / "oracle.json", hours=1)
     assert second.seconds == pytest.approx(1800)
     assert run(second, 0.5) is not None
@@ -75,7 +75,7 @@ def test_no_trial_is_given_out_beyond_the_hours_of_all_processes(tmp_path, monke
     assert run(second, 0.5) is None
 
 
-def test_no_file_is_left_in_the_middle_of_a_change(tmp_path, monkeypatch):
+def test_no_file_is_written_in_the_middle_of_a_change(tmp_path, monkeypatch):
     oracle = made(tmp_path / "oracle.json")
     run(oracle, 0.5)
     before = (tmp_path / "oracle.json").read_text()
@@ -86,14 +86,14 @@ def test_no_file_is_left_in_the_middle_of_a_change(tmp_path, monkeypatch):
     assert [path.name for path in tmp_path.iterdir()] == ["oracle.json"]
 
 
-def test_a_file_that_is_damaged_is_named(tmp_path):
+def test_a_damaged_file_is_named(tmp_path):
     (tmp_path / "oracle.json").write_text('{"state": ')
     with pytest.raises(ValueError, match="oracle.json"):
         made(tmp_path / "oracle.json")
 
 
 @pytest.mark.parametrize(("trials", "expected"), [(3, 2), (9, 3), (60, len(SPACE) + 1), (None, len(SPACE) + 1)])
-def test_a_share_of_the_trials_is_drawn_by_chance_before_the_gaussian_process(tmp_path, trials, expected):
+def test_some_trials_are_random_before_the_gaussian_process_is_used(tmp_path, trials, expected):
     oracle = made(tmp_path / "oracle.json", "bayesian", trials=trials, **({} if trials else {"hours": 1}))
     assert oracle.num_initial_points == expected
 
@@ -102,4 +102,4 @@ def test_the_space_is_that_of_the_plan(tmp_path):
     oracle = made(tmp_path / "oracle.json")
     expected = oracles.HyperParameters()
     declare(SPACE, Config(), expected)
-    assert [each.get_config() for each in oracle.get_space().space] == [each.get_config() for each in expected.space]
+    assert [dim.get_config() for dim in oracle.get_space().space] == [dim.get_config() for dim in expected.space]

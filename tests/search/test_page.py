@@ -1,4 +1,4 @@
-"""The report page of a search: the winner, fresh seeds, what mattered, and all trials, best first."""
+"""The report page of a search: the winner, fresh seeds, importance, and all trials, best first."""
 
 import re
 
@@ -19,7 +19,7 @@ def report():
     """Return the report of a search of which trial 2 is the winner."""
     return {
         "task": "classification",
-        "objective": {"name": "macro_f1", "is_gain": True},
+        "objective": {"name": "macro_f1", "better": "higher", "unit": "fraction", "description": "mean F1"},
         "plan": {"space": {RATE: {}, POOLING: {}}, "algorithm": "random", "executions": 2},
         "encoder": {"name": "tiny"},
         "seconds": {"trials": 200.0, "confirming": 50.0},
@@ -65,7 +65,7 @@ def test_the_headline_is_the_score_on_test(page, report):
     assert "3: 2 finished, 1 failed" in text and "3 min 20 s" in text
 
 
-def test_without_test_validation_is_said_to_be_too_good(page, report):
+def test_without_test_split_validation_is_called_optimistic(page, report):
     _, text = page(report | {"test": None, "comparison": None})
     assert "80.0 %" in text and "There is no test split." in text
 
@@ -79,7 +79,12 @@ def test_trials_are_listed_best_first_and_those_without_a_score_last(page, repor
 
 
 def test_a_loss_is_listed_lowest_first(page, report):
-    losses = {"objective": {"name": "loss", "is_gain": False}, "winner": "0", "candidates": [], "comparison": None}
+    losses = {
+        "objective": {"name": "loss", "better": "lower", "unit": "nats", "description": "cross entropy"},
+        "winner": "0",
+        "candidates": [],
+        "comparison": None,
+    }
     scores = {"metrics": {"loss": {"value": 0.5, "low": 0.4, "high": 0.6}}, "num_examples": 3}
     _, text = page(report | losses | {"test": scores, "validation": scores})
     rows = text[text.rindex("Trials") :]
@@ -95,7 +100,10 @@ def test_fresh_seeds_are_shown_with_their_spread(page, report):
     assert "Fresh seeds" not in page(report | {"candidates": [], "comparison": None})[1]
 
 
-def test_what_mattered_is_left_out_where_nothing_varied(page, report):
-    assert "What mattered" in page(report)[1]
+def test_importance_is_omitted_if_nothing_varied(page, report):
+    assert "Importance of hyperparameters" in page(report)[1]
     same = [trial("0", 0.5), trial("1", 0.6)]
-    assert "What mattered" not in page(report | {"trials": same, "winner": "default", "comparison": None})[1]
+    assert (
+        "Importance of hyperparameters"
+        not in page(report | {"trials": same, "winner": "default", "comparison": None})[1]
+    )

@@ -1,4 +1,4 @@
-"""What can be asked of a search, and what cannot."""
+"""Plans of a search, and which ones are refused."""
 
 import pytest
 
@@ -12,23 +12,26 @@ SPACE = {"train.learning_rate": LogRange(1e-5, 1e-3)}
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"algorithm": "genetic"}, "--algorithm genetic: wanted one of bayesian, hyperband, random, grid"),
-        ({"trials": 0}, "--trials 0: wanted 1 or more"),
-        ({"executions": 0}, "--executions 0: wanted 1 or more"),
-        ({"confirmations": -1}, "--confirm -1: wanted 0 or more"),
-        ({"kept": 0}, "--keep 0: wanted 1 or more"),
-        ({"hours": 0.0}, "--hours 0: wanted more than 0"),
+        ({"algorithm": "genetic"}, "--algorithm genetic: expected one of bayesian, hyperband, random, grid"),
+        ({"trials": 0}, "--trials 0: expected 1 or more"),
+        ({"executions": 0}, "--executions 0: expected 1 or more"),
+        ({"confirmations": -1}, "--confirm -1: expected 0 or more"),
+        ({"kept": 0}, "--keep 0: expected 1 or more"),
+        ({"hours": 0.0}, "--hours 0: expected more than 0"),
         ({"space": {}}, "the search space is empty"),
         (
             {"space": {"train.learning_rat": Choice(1, 2)}},
             "'train.learning_rat'; did you mean 'train.learning_rate'",
         ),
-        ({"space": {"train.seed": Range(0, 9)}}, "train.seed is no hyperparameter; --executions tries several seeds"),
+        (
+            {"space": {"train.seed": Range(0, 9)}},
+            "train.seed is not a hyperparameter; use --executions",
+        ),
         ({"space": {"data.validation_fraction": Choice(0.1, 0.2)}}, "data.validation_fraction changes the problem"),
-        ({"algorithm": "hyperband"}, "--algorithm hyperband: wanted train.epochs in the space or the config"),
+        ({"algorithm": "hyperband"}, "--algorithm hyperband: expected train.epochs in the space or the config"),
     ],
 )
-def test_what_cannot_be_searched(values, message):
+def test_invalid_plans_are_refused(values, message):
     with pytest.raises(ValueError, match=message):
         Plan(**{"config": Config(), "space": SPACE} | values).check()
 
@@ -37,17 +40,17 @@ def test_hyperband_takes_its_epochs_from_the_space_or_the_config():
     with_epochs = SPACE | {"train.epochs": Choice(2, 8, None)}
     plan = Plan(config=Config(), space=with_epochs, algorithm="hyperband")
     plan.check()
-    assert (plan.most_epochs, dict(plan.searched)) == (8, SPACE)
+    assert (plan.max_epochs, dict(plan.searched)) == (8, SPACE)
     of_config = Plan(config=override(Config(), {"train.epochs": 4}), space=SPACE, algorithm="hyperband")
     of_config.check()
-    assert of_config.most_epochs == 4
+    assert of_config.max_epochs == 4
 
 
-def test_most_trials():
-    def most(**values):
-        return Plan(config=Config(), space=SPACE, **values).most_trials
+def test_max_trials():
+    def maximum(**values):
+        return Plan(config=Config(), space=SPACE, **values).max_trials
 
-    assert (most(), most(trials=7), most(hours=1.0), most(algorithm="grid")) == (20, 7, None, None)
+    assert (maximum(), maximum(trials=7), maximum(hours=1.0), maximum(algorithm="grid")) == (20, 7, None, None)
 
 
 def test_a_fingerprint_changes_with_anything():

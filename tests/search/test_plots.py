@@ -1,4 +1,4 @@
-"""Plots of a search: scores in the order of trials, and by the value of a hyperparameter."""
+"""Plots of a search: scores by trial and by the value of a hyperparameter."""
 
 import re
 
@@ -31,7 +31,7 @@ def test_the_best_so_far_never_gets_worse():
     assert "trial" in texts(plots.history([], "loss", False))
 
 
-def test_few_values_have_their_names_and_a_mean_each():
+def test_few_values_are_drawn_as_categories_with_means():
     drawn = texts(
         plots.by_value(trials(["mean", "cls", "mean"], [0.5, 0.7, 0.9], "head.pooling"), "head.pooling", "f1")
     )
@@ -41,16 +41,16 @@ def test_few_values_have_their_names_and_a_mean_each():
     assert places == sorted(places)
 
 
-def test_many_numbers_lie_on_an_axis_of_their_size():
+def test_many_numbers_are_drawn_on_a_continuous_axis():
     rates = [10 ** -(2 + i / 3) for i in range(9)]
     drawn = texts(plots.by_value(trials(rates, [0.5] * 9), RATE, "f1"))
-    # By orders of magnitude.
+    # A logarithmic axis.
     assert {"1e-4", "3e-4", "0.001"} <= set(drawn)
     even = texts(plots.by_value(trials([0.1 * i for i in range(9)], [0.5] * 9, "head.dropout"), "head.dropout", "f1"))
     assert "1e-4" not in even and "0.4" in even
 
 
-def test_trials_without_the_value_are_left_out():
+def test_trials_without_the_value_are_omitted():
     some = trials([0.5, None, 0.25], [0.1, 0.2, 0.3], "head.dropout") + [{"values": {}, "score": 0.4}]
     drawn = texts(plots.by_value(some, "head.dropout", "f1"))
     assert {"0.25", "0.5"} <= set(drawn) and "none" not in drawn

@@ -1,4 +1,4 @@
-"""A whole search by the tool, killed where it hurts, and what it leaves."""
+"""A complete search by the command line tool, killed at critical moments, and its files."""
 
 import csv
 import json
@@ -20,15 +20,15 @@ OPTIONS = {
     "search.space.train.label_smoothing": "null",
 }
 CHECKPOINT, ORACLE, RESULT = "checkpoint.safetensors", "oracle.json", "result.json"
-# One after another, in the same search. 24 examples are three updates an epoch.
+# One after another in the same search. 24 examples are three updates per epoch.
 KILLS = [(ORACLE, 1, "after"), (CHECKPOINT, 2, "after"), (ORACLE, 2, "before"), (RESULT, 2, "after")]
 MISTAKES = {
     "space": (["--set", "search.space.train.epoch=[1,2]"], "no field 'train.epoch'; did you mean 'train.epochs'?"),
-    "dimension": (["--set", "search.space.train.epochs=3"], "--set search.space.train.epochs=3: wanted [value,"),
+    "dimension": (["--set", "search.space.train.epochs=3"], "--set search.space.train.epochs=3: expected [value,"),
     "no file": (["--space", "none.json"], "none.json"),
-    "algorithm": (["--algorithm", "genetic"], "--algorithm genetic: wanted one of bayesian"),
-    "hours": (["--hours", "-1"], "--hours -1: wanted more than 0"),
-    "another search": (["--out", "another"], "another: is of another search (other config, space or options)"),
+    "algorithm": (["--algorithm", "genetic"], "--algorithm genetic: expected one of bayesian"),
+    "hours": (["--hours", "-1"], "--hours -1: expected more than 0"),
+    "another search": (["--out", "another"], "another: holds another search (other config, space or options)"),
     "finished": (["--out", "search"], "holds a finished run"),
 }
 
@@ -39,7 +39,7 @@ def arguments(out):
 
 @pytest.fixture(scope="module")
 def searched(tmp_path_factory):
-    """Do one search with all the kills; return its directory and what was said."""
+    """Run one search with all the kills; return its directory and the finished processes."""
     folder = tmp_path_factory.mktemp("search")
     small.write_data(folder / "data")
     tools = small.tools()
@@ -49,7 +49,7 @@ def searched(tmp_path_factory):
     return folder, done
 
 
-def test_it_goes_on_after_every_kill_and_counts_no_trial_twice(searched):
+def test_a_search_resumes_after_every_kill_and_counts_no_trial_twice(searched):
     folder, done = searched
     assert [step.code for step in done] == [-9] * len(KILLS) + [0], done[-1].err
     report = json.loads((folder / "search" / "report.json").read_text())
@@ -62,7 +62,7 @@ def test_it_goes_on_after_every_kill_and_counts_no_trial_twice(searched):
         assert len(trial["histories"][0]) == trial["epochs"] == trial["values"]["train.epochs"]
 
 
-def test_it_leaves_a_run_a_config_a_table_and_little_else(searched):
+def test_the_files_of_a_search(searched):
     folder, done = searched
     out = folder / "search"
     report, best = (json.loads((path / "report.json").read_text()) for path in (out, out / "best"))
@@ -85,7 +85,7 @@ def test_it_leaves_a_run_a_config_a_table_and_little_else(searched):
 
 @pytest.fixture(scope="module")
 def other_data(tmp_path_factory):
-    """Kill two searches in their second trial, with --out and without, and go on with other data in the same file."""
+    """Kill two searches in their second trial, with --out and without, and resume with other data in the same file."""
     folder = tmp_path_factory.mktemp("other")
     before, after = (small.write_data(folder / name, train=24 + more) for name, more in (("before", 0), ("after", 3)))
     small.write_data(folder / "data")
@@ -96,7 +96,7 @@ def other_data(tmp_path_factory):
         more = ["--algorithm", "random", "--trials", "2", "--confirm", "0", *more]
         return tools.step("search", *base, *more, cwd=folder, kill=kill)
 
-    # The oracle is written when it gives out a trial and when it ends: the third time is the second trial.
+    # The oracle is written when a trial is issued and when it ends, so the third time is in the second trial.
     kill, out = (ORACLE, 3, "after"), ["--out", "out"]
     killed = [found for (found,) in tools.run([step(*out, kill=kill)], [step(kill=kill)])]
     trials = [read_all(path) for path in places(folder)]
@@ -133,7 +133,7 @@ def test_a_restart_drops_the_trials_of_other_data(other_data):
     for path in (folder / "out", places(folder)[-1]):
         report = json.loads((path / "report.json").read_text())
         assert report["data"]["train"]["num_examples"] == 27 and len(report["trials"]) == 2
-    # Without --out the search that was begun on the data that are back goes on, and kept its first trial.
+    # Without --out, the search on the restored data is resumed and has kept its first trial.
     assert resumed.code == 0, resumed.err
     report = json.loads((places(folder)[1] / "report.json").read_text())
     assert report["data"]["train"]["num_examples"] == 24 and len(report["trials"]) == 2

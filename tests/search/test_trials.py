@@ -1,4 +1,4 @@
-"""What is kept of trials: records, ranks, weights, and the tables for people."""
+"""Records of trials: storage, ranking, weights and tables."""
 
 import csv
 import dataclasses
@@ -13,10 +13,10 @@ from tfbert.search.trials import (
     Table,
     Trial,
     best_execution,
-    free_weights,
     ranked,
     read_trial,
     read_trials,
+    remove_weights,
     trial_dir,
     write_csv,
     write_trial,
@@ -42,13 +42,13 @@ def test_the_score_is_the_mean_over_executions():
     assert trial.state == STOPPED
 
 
-@pytest.mark.parametrize(("is_gain", "expected"), [(True, 1), (False, 2)])
-def test_the_best_execution_is_that_with_the_best_epoch(is_gain, expected):
+@pytest.mark.parametrize(("higher_is_better", "expected"), [(True, 1), (False, 2)])
+def test_the_best_execution_is_that_with_the_best_epoch(higher_is_better, expected):
     trial = Trial(id="0", values={}, histories=[[0.5, 0.6], [0.9, 0.55], [0.3, 0.8]])
-    assert best_execution(trial, is_gain) == expected
+    assert best_execution(trial, higher_is_better) == expected
 
 
-def test_weights_are_kept_of_the_best_execution_of_the_best_trials(tmp_path):
+def test_the_best_executions_of_the_best_trials_keep_their_weights(tmp_path):
     trials = [
         Trial(id=f"{i}", values={"a": i}, state=FINISHED, score=score, histories=[[score - 0.1], [score]])
         for i, score in enumerate([0.5, 0.9, 0.7])
@@ -59,7 +59,7 @@ def test_weights_are_kept_of_the_best_execution_of_the_best_trials(tmp_path):
             folder.mkdir(parents=True)
             for name in ("best", "checkpoint"):
                 (folder / f"{name}.safetensors").write_bytes(b"weights")
-    free_weights(tmp_path, trials, 2, True)
+    remove_weights(tmp_path, trials, 2, True)
     kept = {path.relative_to(tmp_path / "trials").as_posix() for path in tmp_path.rglob("*.safetensors")}
     assert kept == {f"{trial}/1/{name}.safetensors" for trial in (1, 2) for name in ("best", "checkpoint")}
 
@@ -81,10 +81,10 @@ def test_a_table_has_a_row_for_each_trial_and_a_column_for_each_metric(tmp_path)
     ]
 
 
-def test_the_lines_of_the_terminals_table_are_below_each_other():
+def test_the_lines_of_the_terminals_table_are_aligned():
     table = Table([RATE, "encoder.a_name_that_is_longer_than_any_column"], "f1")
     trial = Trial(id="0", values={RATE: 2e-4}, state=STOPPED, score=0.123456, seconds=61)
-    head, row = table.head(), table.row(trial, 0.5, 120)
+    head, row = table.header(), table.row(trial, 0.5, 120)
     assert head.split() == ["trial", "f1", "best", "learning_rate", "a_name_that_is_longer_th", "took", "left"]
     assert row.split() == [
         "0",
@@ -108,18 +108,18 @@ def test_the_lines_of_the_terminals_table_are_below_each_other():
     assert failed.split() == ["1", "failed", "–", "–", "–", "0.0", "s", "–"]
 
 
-def test_ranks():
+def test_ranking():
     trials = [Trial(id=f"{i}", values={"a": i % 3}, score=score) for i, score in enumerate([0.2, None, 0.5, 0.5, 0.1])]
     assert [trial.id for trial in ranked(trials, True)] == ["2", "3", "4"]
     assert [trial.id for trial in ranked(trials, False)] == ["4", "0", "2"]
 
 
-def test_a_running_trial_keeps_what_it_has(tmp_path):
+def test_a_running_trial_keeps_its_files(tmp_path):
     trial = Trial(id="0", values={})
     folder = tmp_path / "trials" / "0" / "0"
     folder.mkdir(parents=True)
     (folder / "checkpoint.safetensors").write_bytes(b"state")
-    free_weights(tmp_path, [trial], 1, True)
+    remove_weights(tmp_path, [trial], 1, True)
     assert (folder / "checkpoint.safetensors").exists()
-    free_weights(tmp_path, [dataclasses.replace(trial, state=FAILED)], 1, True)
+    remove_weights(tmp_path, [dataclasses.replace(trial, state=FAILED)], 1, True)
     assert not (folder / "checkpoint.safetensors").exists()

@@ -1,4 +1,4 @@
-"""A chief and its workers over loopback: threads where processes would be, and processes that do nothing."""
+"""A chief and its workers over loopback: threads instead of processes, and processes without work."""
 
 import os
 import sys
@@ -16,7 +16,7 @@ VARIABLES = ("KERASTUNER_TUNER_ID", "KERASTUNER_ORACLE_IP", "KERASTUNER_ORACLE_P
 
 @pytest.fixture
 def cluster(monkeypatch):
-    """Set the variables of a chief, and have all that is set put back."""
+    """Set the variables of a chief and restore them at the end."""
     for name in VARIABLES:
         monkeypatch.setenv(name, "")
     workers.Processes(0, [])
@@ -35,7 +35,7 @@ def test_roles(monkeypatch):
         monkeypatch.delenv(name, raising=False)
     assert workers.role() is None
     monkeypatch.setenv("KERASTUNER_TUNER_ID", "worker7")
-    with pytest.raises(ValueError, match="KERASTUNER_ORACLE_IP is not set, though others"):
+    with pytest.raises(ValueError, match="KERASTUNER_ORACLE_IP is not set; expected all or none"):
         workers.role()
     monkeypatch.setenv("KERASTUNER_ORACLE_IP", "127.0.0.1")
     monkeypatch.setenv("KERASTUNER_ORACLE_PORT", "8000")
@@ -49,8 +49,8 @@ def test_two_workers_share_the_trials_and_one_that_is_killed_loses_none(
     make_searcher, trainings, tmp_path, cluster, monkeypatch, is_seen_at_once
 ):
     monkeypatch.setattr(workers, "_BEAT_SECONDS", 0.1)
-    monkeypatch.setattr(workers, "_GONE_SECONDS", 1e6 if is_seen_at_once else 1.5)
-    monkeypatch.setattr(workers, "_LOOK_SECONDS", 0.05)
+    monkeypatch.setattr(workers, "_LOST_SECONDS", 1e6 if is_seen_at_once else 1.5)
+    monkeypatch.setattr(workers, "_POLL_SECONDS", 0.05)
     monkeypatch.setattr(loop, "_IDLE_SECONDS", 0.05)
     fit, ran, dead = loop.run.fit, {}, []
 
@@ -67,14 +67,14 @@ def test_two_workers_share_the_trials_and_one_that_is_killed_loses_none(
 
     def work(name):
         threading.current_thread().worker = name
-        searcher = workers.asking_the_chief(make_searcher(algorithm="random", trials=8, keep=False, name=name))
+        searcher = workers.with_chief_oracle(make_searcher(algorithm="random", trials=8, persist=False, name=name))
         beating = workers.heartbeat(tmp_path, name)
         try:
             with beating:
                 searcher.search()
         except Killed:
             if not is_seen_at_once:
-                # A process that is killed does not take its sign away.
+                # A killed process does not remove its heartbeat file.
                 (tmp_path / "workers" / name).touch()
 
     chief = make_searcher(algorithm="random", trials=8, name="chief")
@@ -83,7 +83,7 @@ def test_two_workers_share_the_trials_and_one_that_is_killed_loses_none(
     for thread in threads:
         thread.join(timeout=20)
         assert not thread.is_alive()
-    # What was given back when no worker was left is for the chief.
+    # The chief runs trials that were released after the last worker ended.
     threading.current_thread().worker = "worker0"
     chief.search()
     trials = read_trials(tmp_path)
@@ -99,37 +99,37 @@ def test_a_trial_that_is_killed_twice_gets_half_the_batch(make_searcher, tmp_pat
     searcher = make_searcher(algorithm="random", trials=3, name="chief")
     given = searcher.oracle.create_trial("worker0")
     trial = loop.Trial(id=given.trial_id, values={"train.epochs": 1})
-    loop.records.write_trial(tmp_path, trial)
+    loop.trial_store.write_trial(tmp_path, trial)
     workers._note_kill(searcher, trial.id)
     assert (read_trial(tmp_path, trial.id).kills, read_trial(tmp_path, trial.id).halvings) == (1, 0)
     workers._note_kill(searcher, trial.id)
     found = read_trial(tmp_path, trial.id)
     assert (found.kills, found.halvings) == (2, 1)
     assert found.notes == [
-        "killed 2 times, maybe for lack of memory, with batches of 32; goes on with 16, more of them an update"
+        "killed 2 times, maybe for lack of memory, with batches of 32; continues with 16 and more accumulation steps"
     ]
 
 
 def test_a_trial_that_is_killed_with_batches_of_one_has_failed(make_searcher, tmp_path):
     searcher = make_searcher(algorithm="random", trials=3, name="chief")
     given = searcher.oracle.create_trial("worker0")
-    loop.records.write_trial(tmp_path, loop.Trial(id=given.trial_id, values={}, halvings=5, kills=11))
+    loop.trial_store.write_trial(tmp_path, loop.Trial(id=given.trial_id, values={}, halvings=5, kills=11))
     workers._note_kill(searcher, given.trial_id)
     assert read_trial(tmp_path, given.trial_id).state == loop.FAILED
-    assert read_trial(tmp_path, given.trial_id).notes == ["killed 12 times, with batches of 1 in the end"]
+    assert read_trial(tmp_path, given.trial_id).notes == ["killed 12 times, the last time with batches of 1"]
 
 
-def test_a_worker_that_is_killed_again_and_again_is_given_up(cluster, monkeypatch):
-    monkeypatch.setattr(workers, "_MOST_RESTARTS", 2)
+def test_a_worker_that_is_killed_repeatedly_is_not_restarted(cluster, monkeypatch):
+    monkeypatch.setattr(workers, "_MAX_RESTARTS", 2)
     processes = workers.Processes(1, ["-c", "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"])
     processes.start()
     with pytest.raises(ValueError, match="worker0 was killed 3 times"):
         while True:
-            processes.killed()
+            processes.restart_killed()
             time.sleep(0.05)
 
 
-def test_processes_are_started_again_unless_they_say_that_their_input_is_bad(cluster, tmp_path):
+def test_processes_are_restarted_unless_they_ended_with_an_error(cluster, tmp_path):
     code = (
         "import os, signal, sys, pathlib\n"
         f"mark = pathlib.Path({str(tmp_path)!r}) / os.environ['KERASTUNER_TUNER_ID']\n"
@@ -139,9 +139,9 @@ def test_processes_are_started_again_unless_they_say_that_their_input_is_bad(clu
     processes = workers.Processes(2, ["-c", code])
     processes.start()
     seen = set()
-    with pytest.raises(ValueError, match="worker1 could not go on; it said why above"):
+    with pytest.raises(ValueError, match="worker1 ended with an error; see its message above"):
         while True:
-            seen.update(processes.killed())
+            seen.update(processes.restart_killed())
             time.sleep(0.05)
     processes.stop()
     assert {"worker1"} <= seen <= {"worker0", "worker1"}
@@ -149,7 +149,7 @@ def test_processes_are_started_again_unless_they_say_that_their_input_is_bad(clu
     assert sys.executable and os.environ["KERASTUNER_TUNER_ID"] == "chief"
 
 
-def test_a_worker_that_sigterm_ended_is_started_again(cluster, tmp_path):
+def test_a_worker_ended_by_sigterm_is_restarted(cluster, tmp_path):
     code = (
         "import pathlib, sys\n"
         f"mark = pathlib.Path({str(tmp_path)!r}) / 'mark'\n"
@@ -159,6 +159,6 @@ def test_a_worker_that_sigterm_ended_is_started_again(cluster, tmp_path):
     processes.start()
     seen = []
     while processes.running:
-        seen += processes.killed()
+        seen += processes.restart_killed()
         time.sleep(0.02)
     assert seen == ["worker0"] and processes.restarts == {"worker0": 1}

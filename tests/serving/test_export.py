@@ -14,6 +14,7 @@ from support import stock_servers
 from tensorflow.core.protobuf import saved_model_pb2
 
 from tfbert.files import WriteError
+from tfbert.interrupts import Stopped
 from tfbert.serving import export as exporting
 from tfbert.serving import export_run, precision_comparison
 from tfbert.serving.export import export
@@ -21,7 +22,6 @@ from tfbert.serving.ops import OLDEST_RELEASE, list_ops
 from tfbert.serving.saved_predictor import SavedPredictor
 from tfbert.serving.warmup import read_warmup
 from tfbert.tasks.base import fitted_from_json
-from tfbert.training.interrupts import Stopped
 
 LABELS = ["card", "fee", "loan"]
 INPUTS = {

@@ -26,7 +26,7 @@ def test_the_effect_of_8_bit_weights_is_measured_and_described(tmp_path):
 
 def test_a_directory_with_other_files_is_left_alone(tmp_path):
     (tmp_path / "notes.txt").write_text("mine")
-    with pytest.raises(ValueError, match="holds 'notes.txt'; wanted a new or empty directory, or a LiteRT model"):
+    with pytest.raises(ValueError, match="contains 'notes.txt'; expected a new or empty directory, or a LiteRT model"):
         litert.export_litert(small.finished_run()[0], tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
 

@@ -99,7 +99,7 @@ def test_a_local_model_reads_tables_and_objects(version_dir, tmp_path):
     assert "a.csv: unused columns: 'id', 'label'\n" in done[1].err
     assert [one.err.count("\n") for one in done[5:]] == [1] * 4
     messages = [one.err for one in done[5:]]
-    assert messages[0].startswith("predict: b.jsonl:1: no text key among 'id'; wanted one of text, ")
+    assert messages[0].startswith("predict: b.jsonl:1: no text key among 'id'; expected one of text, ")
     assert messages[1].startswith("predict: c.csv:1: no text column among 'id', 'label'")
     assert messages[2].startswith("predict: TEXT:1: a JSON object with the keys 'title'; expected a JSON object with ")
     assert messages[3] == "predict: --set train.epochs: expected a field of data, such as data.encoding\n"

@@ -109,13 +109,13 @@ def test_questions_in_squads_layout(tmp_path):
     [
         ("a.csv", "id,label\n1,x\n", TEXT, None, ":1: no text column among 'id', 'label'"),
         ("a.csv", "text,review\na,b\n", TEXT, None, ":1: more than one column could be the text: 'text', 'review'"),
-        ("a.csv", "text,x\na,b\nc\n", TEXT, None, ":3: 1 column ('c'); wanted 2, as in the header"),
+        ("a.csv", "text,x\na,b\nc\n", TEXT, None, ":3: 1 column ('c'); expected 2, as in the header"),
         ("a.csv", "text,revew\na,b\n", TEXT, "text=review",
          ":1: data.columns=text=review is not one of the columns 'text', 'revew'; did you mean 'revew'?"),
         ("a.jsonl", jsonl({"id": 1}), TEXT, None, ":1: no text key among 'id'"),
         ("a.jsonl", jsonl({"text": "a"}, {"text": None}), TEXT, None, ":2: text is null; expected a string"),
-        ("a.jsonl", "plain\n", TEXT, None, ":1: not JSON (Expecting value at column 1); wanted one object on"),
-        ("a.jsonl", '"plain"\n', TEXT, None, ':1: "plain" is not an object; wanted one object on each line'),
+        ("a.jsonl", "plain\n", TEXT, None, ":1: not JSON (Expecting value at column 1); expected one object per"),
+        ("a.jsonl", '"plain"\n', TEXT, None, ':1: "plain" is not an object; expected one object per line'),
         ("a.jsonl", jsonl({"question": "q", "choices": "a, b"}), CHOICES, None,
          ':1: choices is "a, b"; expected a list of strings'),
         ("a.jsonl", jsonl({"question": "q", "choices": []}), CHOICES, None,
@@ -202,7 +202,7 @@ def test_an_invalid_gzip_file(tmp_path):
         (None, ["data.encodin=utf-8"], "config has no field 'data.encodin'; did you mean 'data.encoding'?"),
         (None, ["data.bad_rows=skip"], "data.bad_rows=skip: prediction cannot skip rows; expected error"),
         (None, ["data.format=conll"], "data.format=conll: expected auto, text, csv, tsv, jsonl, json"),
-        (None, ["data.encoding=utf-9"], "data.encoding=utf-9: wanted the name of a text encoding"),
+        (None, ["data.encoding=utf-9"], "data.encoding=utf-9: expected the name of a text encoding"),
     ],
 )
 def test_invalid_data_options_are_rejected(columns, assignments, expected):

@@ -88,7 +88,7 @@ def test_an_impossible_question_has_no_answer_in_any_layout(tmp_path, layout, fl
 def test_another_flag_is_refused(tmp_path, flag):
     path = tmp_path / "train.jsonl"
     path.write_text(json.dumps({"question": "Who?", "context": CONTEXT, "answers": [], "is_impossible": flag}))
-    with pytest.raises(ValueError, match=r"train.jsonl:1: is_impossible is .*; wanted true or false"):
+    with pytest.raises(ValueError, match=r"train.jsonl:1: is_impossible is .*; expected true or false"):
         read(path)
 
 
@@ -112,13 +112,15 @@ def test_lines_of_json_name_the_bad_one(tmp_path):
     path = tmp_path / "train.jsonl"
     good = {"question": "Who?", "context": CONTEXT, "answers": ["The dog"]}
     path.write_text("\n".join(map(json.dumps, [good, good | {"answers": [at("dog", 3)]}])))
-    with pytest.raises(ValueError, match=r"train.jsonl:2: answer 'dog' is not at answer_start 3, .*nearest is at 28"):
+    with pytest.raises(
+        ValueError, match=r"train.jsonl:2: answer 'dog' is not at answer_start 3, .*nearest occurrence is at 28"
+    ):
         read(path)
     path.write_text(json.dumps(good | {"question": "  "}))
-    with pytest.raises(ValueError, match=r"train.jsonl:1: question is '  '; wanted at least one"):
+    with pytest.raises(ValueError, match=r"train.jsonl:1: question is '  '; expected at least one"):
         read(path)
     path.write_text(json.dumps(good | {"context": None}))
-    with pytest.raises(ValueError, match=r"train.jsonl:1: context is null; wanted a string"):
+    with pytest.raises(ValueError, match=r"train.jsonl:1: context is null; expected a string"):
         read(path)
 
 
@@ -185,7 +187,7 @@ def test_sequences_too_short_for_a_question_and_a_context():
             with pytest.raises(ValueError) as caught:
                 AnswersOptions.from_config(config)
             assert str(caught.value) == (
-                "encoder.sequence_length=15: wanted 16 or more, for a question and a part of its context"
+                "encoder.sequence_length=15: expected 16 or more, for a question and a part of its context"
             )
 
 

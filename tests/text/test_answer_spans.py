@@ -1,4 +1,4 @@
-"""What files say of answers in a context: layouts, places, and what is refused."""
+"""Answer spans: layouts of answers in files, positions in the context, and rejected answers."""
 
 import pytest
 
@@ -35,7 +35,7 @@ def test_layouts_of_answers(answers, start, expected):
     assert [CONTEXT[first:end] for first, end in spans] == expected
 
 
-def test_the_place_that_is_named_is_taken():
+def test_the_stated_position_selects_the_occurrence():
     assert spans_of([at("cat", 56)], None, CONTEXT) == ((56, 59),)
     assert spans_of("sat on", 32, CONTEXT) == ((32, 38),)
 
@@ -46,29 +46,33 @@ def test_the_place_that_is_named_is_taken():
         (
             [at("cat", 5)],
             None,
-            r"answer 'cat' is not at answer_start 5, where the context has 'at '; the nearest is at 4",
+            r"answer 'cat' is not at answer_start 5, where the context has 'at '; its nearest occurrence is at 4",
         ),
-        ([at("cat", 40)], None, r"the nearest is at 56"),
-        ([at("cat", 900)], None, r"beyond the context's 66 characters; the nearest is at 56"),
-        ([at("The bird", 0)], None, r"answer 'The bird' is not in the context; wanted a part of it"),
+        ([at("cat", 40)], None, r"its nearest occurrence is at 56"),
+        ([at("cat", 900)], None, r"beyond the context's 66 characters; its nearest occurrence is at 56"),
+        ([at("The bird", 0)], None, r"answer 'The bird' is not in the context; expected an exact excerpt from it"),
         ("the dog", None, r"answer 'the dog' is not in the context"),
-        ("cat", None, r"answer 'cat' is in the context 2 times, at 4, 56; wanted an answer_start that says which"),
-        ([at("cat", -1)], None, r"answer_start is -1; wanted the first character's number"),
+        (
+            "cat",
+            None,
+            r"answer 'cat' occurs in the context 2 times, at 4, 56; expected an answer_start that selects one",
+        ),
+        ([at("cat", -1)], None, r"answer_start is -1; expected the position of the first character"),
         ([at("cat", True)], None, r"answer_start is true"),
         ("cat", "four", r'answer_start is "four"'),
-        ([""], None, r"an answer is ''; wanted at least one character that is not blank"),
-        ([{"answer_start": 3}], None, r"an answer is null; wanted a list of"),
-        ([7], None, r"an answer is 7; wanted a list of"),
-        (7, None, r"answers are 7; wanted a list of"),
-        ({"text": ["cat"], "answer_start": [4, 5]}, None, r"answers have 1 texts and the starts \[4, 5\]; wanted one"),
+        ([""], None, r"an answer is ''; expected at least one non-whitespace character"),
+        ([{"answer_start": 3}], None, r"an answer is null; expected a list of"),
+        ([7], None, r"an answer is 7; expected a list of"),
+        (7, None, r"answers are 7; expected a list of"),
+        ({"text": ["cat"], "answer_start": [4, 5]}, None, r"1 answer texts but the starts \[4, 5\]; expected one"),
     ],
 )
-def test_bad_answers(answers, start, message):
+def test_a_bad_answer_is_rejected(answers, start, message):
     with pytest.raises(ValueError, match=message):
         spans_of(answers, start, CONTEXT)
 
 
-def test_an_answer_in_brackets_is_an_answer():
+def test_a_text_in_brackets_may_be_an_answer():
     assert spans_of("[1, 2]", None, "as shown in [1, 2] before") == ((12, 18),)
 
 
@@ -77,11 +81,11 @@ def test_an_answer_in_brackets_is_an_answer():
     [(True, True), ("TRUE", True), (1, True), ("1.0", True), (False, False), (0, False), ("no", False)]
     + [(None, False), ("", False), (float("nan"), False), ("null", False)],
 )
-def test_a_flag_says_that_there_is_no_answer(value, expected):
+def test_a_flag_marks_a_question_without_an_answer(value, expected):
     assert is_impossible(value) is expected
 
 
 @pytest.mark.parametrize("value", ["maybe", 2, [], {}, "0.5"])
-def test_another_flag_is_refused(value):
-    with pytest.raises(ValueError, match="^is_impossible is .*; wanted true or false$"):
+def test_an_invalid_flag_is_rejected(value):
+    with pytest.raises(ValueError, match="^is_impossible is .*; expected true or false$"):
         is_impossible(value)

@@ -1,8 +1,8 @@
-"""Cells that hold lists, sets and objects as other programs print them."""
+"""Table cells with lists, sets and objects in the notations of various programs."""
 
 import pytest
 
-from tfbert.text.cells import structured
+from tfbert.text.cells import parse_cell
 
 
 @pytest.mark.parametrize(
@@ -27,8 +27,8 @@ from tfbert.text.cells import structured
         ("{'text': array(['a' 'b'], dtype=object)}", {"text": ["a", "b"]}),
     ],
 )
-def test_a_cell_is_read_as_the_value_it_holds(cell, expected):
-    assert structured(cell) == expected
+def test_a_list_or_object_in_a_cell_is_parsed(cell, expected):
+    assert parse_cell(cell) == expected
 
 
 @pytest.mark.parametrize(
@@ -45,28 +45,28 @@ def test_a_cell_is_read_as_the_value_it_holds(cell, expected):
         ("[" * 100_000, None),
     ],
 )
-def test_literals_of_python_become_those_of_json(cell, expected):
-    assert structured(cell) == expected
+def test_python_literals_become_json_values(cell, expected):
+    assert parse_cell(cell) == expected
 
 
 @pytest.mark.parametrize("cell", ["['a', 'b', ...]", "[1j, 2]", "{1: 'a', (1, 2): 'b'}", "[{1: 'a'}]"])
-def test_what_json_does_not_have_is_refused(cell):
-    with pytest.raises(ValueError, match="holds something else than texts, numbers, true and false"):
-        structured(cell)
+def test_a_value_that_json_lacks_is_rejected(cell):
+    with pytest.raises(ValueError, match="contains values other than strings, numbers, true and false"):
+        parse_cell(cell)
 
 
 @pytest.mark.parametrize("cell", ["", " ", "plain", "(sic)", "[?]", "3", '"quoted"', "food; staff", "a [note]", "{x}"])
-def test_plain_text_holds_no_value(cell):
-    assert structured(cell) is None
+def test_plain_text_is_not_parsed(cell):
+    assert parse_cell(cell) is None
 
 
 @pytest.mark.parametrize("cell", ["['late', 'wet'", '["late", wet]', "{'a': open('x')}"])
-def test_a_broken_list_is_refused(cell):
-    with pytest.raises(ValueError, match="begins like a list but cannot be read as one"):
-        structured(cell)
+def test_a_truncated_or_malformed_list_is_rejected(cell):
+    with pytest.raises(ValueError, match="begins like a list but cannot be parsed"):
+        parse_cell(cell)
 
 
 def test_nothing_is_evaluated(tmp_path):
     made = tmp_path / "made"
-    assert structured(f"[open({str(made)!r}, 'w')]") is None
+    assert parse_cell(f"[open({str(made)!r}, 'w')]") is None
     assert not made.exists()

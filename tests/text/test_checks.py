@@ -1,4 +1,4 @@
-"""Checks: every planted fault is counted, named with its places, and said in plain words."""
+"""Data checks: every planted fault is counted and reported with its places."""
 
 import csv
 import json
@@ -31,7 +31,7 @@ def report_of(folder: Path, token_lengths=None, sequence_length: int | None = 8,
     return check(splits, token_lengths, sequence_length)
 
 
-def test_clean_data_is_told_in_two_lines(tmp_path):
+def test_clean_data_is_described_in_two_lines(tmp_path):
     report = report_of(tmp_path, **CLEAN)
     assert report.findings == ()
     assert report.warnings == ()
@@ -41,7 +41,7 @@ def test_clean_data_is_told_in_two_lines(tmp_path):
     ]
 
 
-def test_labels_of_one_size_have_no_smallest(tmp_path):
+def test_labels_of_equal_size_have_no_smallest(tmp_path):
     report = report_of(tmp_path, train=[("a b", "x"), ("c d", "y")], test=[("e f", "x")])
     assert report.lines()[0] == "train 2, test 1 examples, 2 labels (1 each)"
 
@@ -89,18 +89,18 @@ PLANTED = [
         {"validation": [("Three!", "x"), ("T-WO", "y")]},
         Finding("near_leak", ("train", "validation"), 2,
                 ("validation.csv:2 = train.csv:4", "validation.csv:3 = train.csv:3")),
-        "2 texts of validation are also in train but for case or punctuation: "
+        "2 texts of validation are also in train except for case or punctuation: "
         "validation.csv:2 = train.csv:4, validation.csv:3 = train.csv:3",
     ),
     (
         {"test": [("six", "y"), ("two", "x")]},
         Finding("leak_conflict", ("train", "test"), 1, ("test.csv:3 'x' = train.csv:3 'y'",)),
-        "1 text of test is labelled in another way in train: test.csv:3 'x' = train.csv:3 'y'",
+        "1 text of test is labelled differently in train: test.csv:3 'x' = train.csv:3 'y'",
     ),
     (
         {"train": [*CLEAN["train"], ("two", "x"), ("two", "x"), ("one", "y")]},
         Finding("conflict", ("train",), 2, ("train.csv:5 'x' = train.csv:3 'y'", "train.csv:7 'y' = train.csv:2 'x'")),
-        "2 texts of train are labelled in more than one way: "
+        "2 texts of train are labelled inconsistently: "
         "train.csv:5 'x' = train.csv:3 'y', train.csv:7 'y' = train.csv:2 'x'",
     ),
 ]  # fmt: skip
@@ -116,7 +116,7 @@ def test_planted_faults_are_found_with_their_places(tmp_path, planted, finding, 
 
 
 @pytest.mark.parametrize(
-    ("target", "shown"),
+    ("target", "expected"),
     [
         (("a", "b"), "a, b"),
         ((), "nothing"),
@@ -125,17 +125,17 @@ def test_planted_faults_are_found_with_their_places(tmp_path, planted, finding, 
         (("long label",) * 9, "long label, " * 4 + "long labe..."),
     ],
 )
-def test_a_target_is_shown_in_short(target, shown):
-    assert checks._brief(target) == shown
+def test_a_target_is_shown_briefly(target, expected):
+    assert checks._brief(target) == expected
 
 
-def test_a_leak_with_one_of_the_labels_of_train_is_no_conflict(tmp_path):
+def test_a_leak_with_one_of_several_labels_in_train_is_not_a_conflict(tmp_path):
     rows = CLEAN | {"train": [*CLEAN["train"], ("two", "x")], "test": [("two", "x"), ("six", "y")]}
     kinds = {(finding.kind, finding.splits) for finding in report_of(tmp_path, **rows).findings}
     assert kinds == {("duplicate", ("train",)), ("conflict", ("train",)), ("leak", ("train", "test"))}
 
 
-def test_many_faults_are_counted_in_full_and_shown_in_part(tmp_path):
+def test_all_faults_are_counted_and_a_few_are_shown(tmp_path):
     texts = [(f"text {number}", "x") for number in range(1_200)]
     report = report_of(tmp_path, train=texts, test=texts)
     (finding,) = report.findings
@@ -147,7 +147,7 @@ def test_many_faults_are_counted_in_full_and_shown_in_part(tmp_path):
     )
 
 
-def test_labels_and_remarks_are_the_tasks_to_say(tmp_path):
+def test_labels_and_remarks_come_from_the_task(tmp_path):
     rows = {"train": [("a", "x;y"), ("b", "x"), ("c", "none")], "test": [("d", "z")]}
     for name, pairs in rows.items():
         with open(tmp_path / f"{name}.csv", "w", newline="", encoding="utf-8") as file:
@@ -168,17 +168,17 @@ def test_labels_and_remarks_are_the_tasks_to_say(tmp_path):
     assert check(splits, None, None, lambda _: ()).lines()[0] == "train 3, test 1 examples"
 
 
-def test_nothing_is_cut_where_long_texts_are_read_in_windows(tmp_path):
+def test_nothing_is_truncated_if_long_texts_are_read_in_windows(tmp_path):
     lengths = {"train": np.array([5, 9, 50])}
     rows = {"train": CLEAN["train"]}
-    cut = report_of(tmp_path, lengths, 8, **rows)
-    assert (cut.tokens["train"]["num_cut"], cut.tokens["train"]["num_cut_tokens"]) == (2, 43)
-    whole = report_of(tmp_path, lengths, None, **rows)
-    assert (whole.tokens["train"]["num_cut"], whole.tokens["train"]["longest"]) == (0, 50)
-    assert whole.warnings == ()
+    truncated = report_of(tmp_path, lengths, 8, **rows)
+    assert (truncated.tokens["train"]["num_cut"], truncated.tokens["train"]["num_cut_tokens"]) == (2, 43)
+    windowed = report_of(tmp_path, lengths, None, **rows)
+    assert (windowed.tokens["train"]["num_cut"], windowed.tokens["train"]["longest"]) == (0, 50)
+    assert windowed.warnings == ()
 
 
-def test_labels_that_a_split_lacks_are_named(tmp_path):
+def test_missing_labels_are_reported(tmp_path):
     train = [(f"text {number}", f"l{number % 5}") for number in range(20)]
     report = report_of(tmp_path, train=train, validation=[("v", "l0")], test=[(f"t{i}", f"l{i}") for i in range(4)])
     assert report.missing_labels == {"validation": ["l1", "l2", "l3", "l4"], "test": ["l4"]}
@@ -188,17 +188,17 @@ def test_labels_that_a_split_lacks_are_named(tmp_path):
     )
 
 
-def test_doubtful_labels_are_said(tmp_path):
-    assert report_of(tmp_path, train=[("a", "x"), ("b", "x")]).warnings == ("train has one label only: 'x'",)
+def test_suspicious_labels_are_reported(tmp_path):
+    assert report_of(tmp_path, train=[("a", "x"), ("b", "x")]).warnings == ("train has only one label: 'x'",)
     train = [("a", "Lost card"), ("b", "lost  card"), ("c", "-1"), ("d", "1")]
     train += [(f"{number}", f"id{number}") for number in range(10)]
     assert report_of(tmp_path, train=train).warnings == (
         "train has 14 labels for 14 examples: is it the label column?",
-        "labels 'Lost card' (train.csv:2) and 'lost  card' (train.csv:3) differ only in case or blanks",
+        "labels 'Lost card' (train.csv:2) and 'lost  card' (train.csv:3) differ only in case or spaces",
     )
 
 
-def test_truncation_is_told_in_examples_and_tokens(tmp_path):
+def test_truncation_is_reported_in_examples_and_tokens(tmp_path):
     lengths = {"train": np.array([8, 9, 12]), "validation": np.array([3, 3]), "test": np.array([10, 4])}
     report = report_of(tmp_path, lengths, **CLEAN)
     assert report.tokens["train"] == {
@@ -215,27 +215,27 @@ def test_truncation_is_told_in_examples_and_tokens(tmp_path):
         "2 of 3 texts of train are longer than sequence_length 8: 5 of 29 tokens are cut",
         "1 of 2 texts of test is longer than sequence_length 8: 2 of 14 tokens are cut",
     ]
-    with pytest.raises(ValueError, match=r"^token_lengths of test: 3 values; wanted 2, one a record$"):
+    with pytest.raises(ValueError, match=r"^token_lengths of test: 3 values; expected 2, one per record$"):
         report_of(tmp_path, lengths | {"test": np.array([1, 2, 3])}, **CLEAN)
 
 
-def test_skipped_rows_and_replaced_characters_are_told_once_a_file(tmp_path):
+def test_skipped_rows_and_replaced_characters_are_reported_once_per_file(tmp_path):
     rows = [b"number %d \xff,%s" % (number, b"y" if number % 2 else b"x") for number in range(200)]
     (tmp_path / "train.csv").write_bytes(b"\n".join([b"text,label", *rows, b",x"]))
     settings = {"bad_rows": "skip", "encoding_errors": "replace", "validation_fraction": 0.2, "test_fraction": 0.2}
     report = report_of(tmp_path, settings=settings)
     assert sum(report.num_examples.values()) == 200
-    message = "train.csv:202: text is ''; wanted at least one character that is not blank"
+    message = "train.csv:202: text is ''; expected at least one non-whitespace character"
     assert (report.num_skipped, report.skipped) == ({"train.csv": 1}, {"train.csv": [message]})
     assert report.num_replaced == {"train.csv": 200}
     assert report.lines()[-2:] == [
-        f"1 row of train.csv was left out, first: {message}",
-        "200 characters of train.csv did not decode and were replaced by U+FFFD",
+        f"1 row of train.csv was skipped; first: {message}",
+        "200 characters of train.csv could not be decoded and were replaced by U+FFFD",
     ]
     assert "validation: 20% of train.csv by hash" in report.lines()
 
 
-def test_one_truncated_text_of_many_says_nothing_about_the_score(tmp_path):
+def test_one_truncated_text_of_many_casts_no_doubt_on_the_score(tmp_path):
     rows = {"train": [(f"text {number}", "xy"[number % 2]) for number in range(21)]}
     lengths = np.full(21, 6)
     lengths[3] = 60
@@ -254,20 +254,20 @@ def score_warnings(folder, **rows):
     return len(report.warnings), [line.split(":")[0] for line in report.score_warnings]
 
 
-def test_warnings_concern_the_score_where_they_concern_enough_records(tmp_path):
+def test_warnings_cast_doubt_on_the_score_if_they_concern_enough_records(tmp_path):
     train = [(f"text {number}", "xy"[number % 2]) for number in range(500)]
     test = [(f"other {number}", "xy"[number % 2]) for number in range(200)]
     assert score_warnings(tmp_path, train=train, test=test) == (0, [])
-    # One leak, near leak, conflict, duplicate or missing label does not make a difference; several do.
+    # A single leak, near leak, conflict, duplicate or missing label makes no difference; several do.
     assert score_warnings(tmp_path, train=train, test=[*test, train[0]]) == (1, [])
     assert score_warnings(tmp_path, train=train, test=[*test, *train[:3]]) == (
         1, ["3 texts of test are also in train (exact)"],
     )  # fmt: skip
     assert score_warnings(tmp_path, train=train, test=[*test, ("Text 1", "y"), ("Text 3", "y"), ("Text 5", "y")]) == (
-        1, ["3 texts of test are also in train but for case or punctuation"],
+        1, ["3 texts of test are also in train except for case or punctuation"],
     )  # fmt: skip
     assert score_warnings(tmp_path, train=train, test=[*test, *[(text, "x") for text, _ in test[1:7:2]]]) == (
-        2, ["3 texts of test are labelled in more than one way"],
+        2, ["3 texts of test are labelled inconsistently"],
     )  # fmt: skip
     assert score_warnings(tmp_path, train=[*train, *train[:100]], test=test) == (1, [])
     assert score_warnings(tmp_path, train=train, test=[*test, *test[:20]]) == (
@@ -284,9 +284,9 @@ def test_warnings_concern_the_score_where_they_concern_enough_records(tmp_path):
     )  # fmt: skip
 
 
-def test_labels_with_one_example_are_named_with_what_to_do(tmp_path):
+def test_labels_with_one_example_are_reported_with_advice(tmp_path):
     train = [(f"text {number}", "x") for number in range(9)] + [("a", "y"), ("b", "z")]
-    advice = "too few to learn from (add examples of them, or merge or remove these labels)"
+    advice = "too few to learn from (add examples, or merge or remove these labels)"
     assert report_of(tmp_path, train=train).warnings == ()
     assert report_of(tmp_path, train=[*train, ("text 9", "x")]).warnings == (
         f"2 labels with one example in train, {advice}: 'y', 'z'",
@@ -328,7 +328,7 @@ def test_memory_is_a_few_bytes_per_record(tmp_path):
 DATA = Path(os.environ.get("TFBERT_DATA") or Path(__file__).parents[2].parent / "shared" / "data")
 
 
-@pytest.mark.skipif(not DATA.is_dir(), reason="the real data sets are not there")
+@pytest.mark.skipif(not DATA.is_dir(), reason="the real data sets are not available")
 @pytest.mark.parametrize(
     ("name", "settings", "expected"),
     [
@@ -336,14 +336,14 @@ DATA = Path(os.environ.get("TFBERT_DATA") or Path(__file__).parents[2].parent / 
         ("sst2", {"format": "text"}, {("leak", "test"): 2}),
         ("financial_phrasebank/*.txt", {"separator": "@"}, {("duplicate", "train"): 8, ("conflict", "train"): 2}),
         ("waimai_10k/*.csv", {}, {("conflict", "train"): 7}),
-        # Of the 101 that repeat an earlier one in any case, 100 do so to the letter.
+        # Ignoring case, 101 repeat an earlier one; 100 of these are identical.
         ("bbc_news", {"encoding_errors": "replace"}, {("duplicate", "train"): 100}),
     ],
 )
-def test_the_known_faults_of_real_data_are_found(name, settings, expected):
+def test_known_faults_of_real_data_are_found(name, settings, expected):
     path = next(DATA.glob(name), None)
     if path is None:
-        pytest.skip(f"{name} is not there")
+        pytest.skip(f"{name} is not available")
     report = check(load_splits(DataConfig(**GIVEN | settings), path), None, 128)
-    found = {(finding.kind, finding.splits[-1]): finding.count for finding in report.findings}
-    assert expected.items() <= found.items()
+    counts = {(finding.kind, finding.splits[-1]): finding.count for finding in report.findings}
+    assert expected.items() <= counts.items()

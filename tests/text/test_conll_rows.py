@@ -1,4 +1,4 @@
-"""CoNLL columns as they are found: document lines, comments, column names, empty words, other file names."""
+"""CoNLL columns in real files: document lines, comments, column names, empty words, other file names."""
 
 import pytest
 
@@ -19,7 +19,7 @@ def read(path, content, **settings):
 def message(path, content):
     with pytest.raises(ValueError) as caught:
         read(path, content)
-    return str(caught.value).replace(" (--set data.bad_rows=skip leaves such rows out)", "")
+    return str(caught.value).replace(" (--set data.bad_rows=skip skips such rows)", "")
 
 
 def lines(path):
@@ -28,15 +28,15 @@ def lines(path):
 
 def test_a_document_line_ends_a_sentence(tmp_path):
     path = tmp_path / "a.conll"
-    found = read(path, f"-DOCSTART- -X- O\n{SENTENCE}-DOCSTART- -X- O\nUlm B-LOC\n")
-    assert found == [
+    records = read(path, f"-DOCSTART- -X- O\n{SENTENCE}-DOCSTART- -X- O\nUlm B-LOC\n")
+    assert records == [
         ("a.conll:2", "Ada lives in Ulm", [(0, 3, "PER"), (13, 16, "LOC")]),
         ("a.conll:7", "Ulm", [(0, 3, "LOC")]),
     ]
     assert lines(path)[0] == "CoNLL columns, utf-8, no column names, 2 -DOCSTART- lines skipped"
 
 
-def test_comments_before_a_sentence_are_passed_over_and_hashtags_are_not(tmp_path):
+def test_comments_before_a_sentence_are_skipped_but_not_hashtags(tmp_path):
     path = tmp_path / "a.conll"
     content = f"# newdoc id = 7\n# text = I am O\n{SENTENCE}\n# id 5239 domain\n#ulm B-LOC\n# O\n\n# O\nUlm B-LOC\n"
     assert [(where, text) for where, text, _ in read(path, content)] == [
@@ -47,13 +47,15 @@ def test_comments_before_a_sentence_are_passed_over_and_hashtags_are_not(tmp_pat
     assert lines(path)[0].endswith("3 comment lines skipped")
 
 
-def test_comments_inside_a_sentence(tmp_path):
+def test_comments_inside_a_sentence_are_skipped(tmp_path):
     content = "Ada B-PER\n# newpar id = p2\nlives O\n#end document\n-docstart- -X- O\nUlm B-LOC\n"
     assert [text for _, text, _ in read(tmp_path / "a.conll", content)] == ["Ada lives", "Ulm"]
-    assert message(tmp_path / "a.conll", "Ada B-PER\n#ulm\n") == "a.conll:2: '#ulm' has no tag; wanted word, tag"
+    assert (
+        message(tmp_path / "a.conll", "Ada B-PER\n#ulm\n") == "a.conll:2: '#ulm' has no tag; expected a word and a tag"
+    )
 
 
-def test_column_names_above_the_columns_are_no_sentence(tmp_path):
+def test_a_line_of_column_names_is_not_a_sentence(tmp_path):
     path = tmp_path / "a.conll"
     assert [text for _, text, _ in read(path, f"Word\tPOS\tTag\n{SENTENCE}".replace("\tO", "\tX\tO"))] == [
         "Ada lives in Ulm"
@@ -65,26 +67,28 @@ def test_column_names_above_the_columns_are_no_sentence(tmp_path):
 
 
 @pytest.mark.parametrize("line", [" \tO", "\tO", "  O"])
-def test_an_empty_word_is_named(tmp_path, line):
-    expected = "a.conll:2: the word before the tag 'O' is empty; wanted word, tag"
+def test_an_empty_word_is_rejected_with_its_line(tmp_path, line):
+    expected = "a.conll:2: the word before the tag 'O' is empty; expected a word and a tag"
     assert message(tmp_path / "a.conll", f"Ada\tB-PER\n{line}\n") == expected
-    assert message(tmp_path / "a.conll", "Ada\tB-PER\nUlm\n") == "a.conll:2: 'Ulm' has no tag; wanted word, tag"
+    assert (
+        message(tmp_path / "a.conll", "Ada\tB-PER\nUlm\n") == "a.conll:2: 'Ulm' has no tag; expected a word and a tag"
+    )
 
 
 @pytest.mark.parametrize(("name", "separator"), [("a.txt", "\t"), ("a.txt", " "), ("a.tsv", "\t"), ("a.TSV", " ")])
-def test_words_and_tags_are_recognized_in_files_named_otherwise(tmp_path, name, separator):
-    found = read(tmp_path / name, SENTENCE.replace("\t", separator))
-    assert found == [(f"{name}:1", "Ada lives in Ulm", [(0, 3, "PER"), (13, 16, "LOC")])]
+def test_conll_columns_are_recognized_in_files_with_other_suffixes(tmp_path, name, separator):
+    records = read(tmp_path / name, SENTENCE.replace("\t", separator))
+    assert records == [(f"{name}:1", "Ada lives in Ulm", [(0, 3, "PER"), (13, 16, "LOC")])]
     assert lines(tmp_path / name)[1] == "reads words from 'column 1', tags from 'column 2'; unused columns: none"
 
 
-def test_tags_without_a_prefix_are_refused_by_name(tmp_path):
+def test_tags_without_a_prefix_are_rejected(tmp_path):
     content = "Ada\tPER\nlives\tO\nin\tO\nUlm\tLOC\n.\tO\n"
     expected = "tag 'PER' is neither O nor B-, I-, E- or S- with a type for the word 'Ada'"
     assert message(tmp_path / "a.txt", content) == f"a.txt:1: {expected}"
 
 
-def test_other_tasks_read_such_files_as_their_names_say(tmp_path):
+def test_other_tasks_read_such_files_by_their_suffix(tmp_path):
     (tmp_path / "a.txt").write_text(SENTENCE, encoding="utf-8")
     reader = read_records(tmp_path / "a.txt", DataConfig(), classification.TASK.schema)
     assert [record.target for record in reader] == ["B-PER", "O", "O", "B-LOC"]
@@ -104,8 +108,8 @@ def test_only_words_and_tags_look_like_conll(content, expected):
     assert looks_like_conll("\n".join(content).splitlines()) is expected
 
 
-def test_a_tag_where_entities_are_wanted_names_the_format(tmp_path):
+def test_a_tag_instead_of_entities_is_rejected_with_the_format_to_use(tmp_path):
     path = tmp_path / "a.csv"
     path.write_text("text,label\nAda,B-PER\nlives,O\n", encoding="utf-8")
-    with pytest.raises(ValueError, match="for a word and its tag on each line use --set data.format=conll"):
+    with pytest.raises(ValueError, match="for files with one word and its tag per line use --set data.format=conll"):
         list(read_records(path, DataConfig(), entities.TASK.schema))

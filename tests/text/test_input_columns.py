@@ -1,4 +1,4 @@
-"""Columns of what a served model is asked: the names that its task's files may use for them."""
+"""Columns of the inputs of a served model, with the usual names in the files of its task."""
 
 import pytest
 
@@ -11,7 +11,7 @@ def names_of(column):
 
 
 @pytest.mark.parametrize(
-    ("ranks", "role", "learned_from"),
+    ("ranks", "role", "task_columns"),
     [
         ({"text": 1}, "text", [TEXT, ANCHOR]),
         ({"text": 1, "text_pair": 1}, "text", [TEXT, ANCHOR]),
@@ -20,9 +20,9 @@ def names_of(column):
         ({"question": 1, "choices": 2}, "question", [STEM]),
     ],
 )
-def test_a_file_that_was_learned_from_can_be_asked_about(ranks, role, learned_from):
+def test_an_input_has_the_usual_names_of_the_task_columns(ranks, role, task_columns):
     [column] = [column for column in input_columns(ranks) if column.role == role]
-    assert set(names_of(column)) == {name for each in learned_from for name in names_of(each)}
+    assert set(names_of(column)) == {name for task_column in task_columns for name in names_of(task_column)}
     assert len(names_of(column)) == len(set(names_of(column)))
 
 
@@ -33,16 +33,16 @@ def test_inputs_have_the_names_of_all_tasks_that_share_them():
     assert {"hypothesis", "answer", "sentence2"} <= set(names_of(pair))
 
 
-def test_the_same_role_has_other_names_beside_other_inputs():
+def test_the_names_of_a_role_depend_on_the_other_inputs():
     question, context = input_columns({"question": 1, "context": 1})
     assert names_of(question) == ["question", "query"] and "passage" in names_of(context)
     stem, choices = input_columns({"question": 1, "choices": 2})
     assert "premise" in names_of(stem) and choices.several and not stem.several
 
 
-def test_inputs_that_no_task_has_are_known_by_their_own_names():
-    found = input_columns({"price": 1, "brands": 2})
-    assert [(column.role, column.usual_names, column.several) for column in found] == [
+def test_an_input_that_no_task_has_keeps_its_own_name():
+    columns = input_columns({"price": 1, "brands": 2})
+    assert [(column.role, column.usual_names, column.several) for column in columns] == [
         ("price", "price", False),
         ("brands", "brands", True),
     ]

@@ -1,4 +1,4 @@
-"""What is said before training of how files were read, and which unused columns stop a run."""
+"""Interpretation of files: lines shown before training, and unused columns that stop it."""
 
 import json
 
@@ -42,7 +42,7 @@ def test_a_directory_per_class_lists_the_classes(tmp_path):
         (tmp_path / place).parent.mkdir(exist_ok=True)
         (tmp_path / place).write_text("notes", encoding="utf-8")
     assert interpreted(tmp_path).lines()[0] == (
-        f"{tmp_path.name}: a directory for each label: 'Desktop' 1, 'Documents' 2, utf-8"
+        f"{tmp_path.name}: one directory per label: 'Desktop' 1, 'Documents' 2, utf-8"
     )
 
 
@@ -52,18 +52,18 @@ def test_a_directory_per_class_lists_the_classes(tmp_path):
         ("label", [0, 1, 1], "has the name of a label or flag ('1' 2, '0' 1)", "--set data.columns=score=label"),
         ("is_duplicate", ["1.0", "0.0", "0.0"], "has the name of a label or flag", "data.columns=score=is_duplicate"),
         ("Label", ["same", "same", "other"], "has the name of a label or flag", "data.ignored_columns=Label"),
-        ("ok", ["yes", "no", "yes"], "holds flags ('yes' 2, 'no' 1)", "data.ignored_columns=ok"),
-        ("grade", [0, 3, 3, 0], "holds grades ('0' 2, '3' 2)", "to use it: --set data.columns=score=grade"),
-        ("says", ["entailment", "neutral"], "holds labels", "data.ignored_columns=says"),
-        ("part", ["train", "test"], "names splits ('test' 1, 'train' 1)", "write each split to a file of its own"),
-        ("state", ["accept", "reject"], "holds verdicts", "remove the records that were not accepted"),
-        ("是否匹配", ["是", "否", "是"], "holds flags", "data.ignored_columns="),
-        ("ok", [1, 0, "nan", 1], "holds flags ('1' 2, '0' 1)", "--set data.columns=score=ok"),
-        ("paraphrase", ["true", "false"], "holds flags", "--set data.columns=score=paraphrase"),
-        ("sim", [0.31, 0.92, 0.5], "holds numbers with fractions", "--set data.columns=score=sim"),
+        ("ok", ["yes", "no", "yes"], "contains flags ('yes' 2, 'no' 1)", "data.ignored_columns=ok"),
+        ("grade", [0, 3, 3, 0], "contains grades ('0' 2, '3' 2)", "to use it: --set data.columns=score=grade"),
+        ("says", ["entailment", "neutral"], "contains labels", "data.ignored_columns=says"),
+        ("part", ["train", "test"], "names splits ('test' 1, 'train' 1)", "write each split to a separate file"),
+        ("state", ["accept", "reject"], "contains verdicts", "remove the records that were not accepted"),
+        ("是否匹配", ["是", "否", "是"], "contains flags", "data.ignored_columns="),
+        ("ok", [1, 0, "nan", 1], "contains flags ('1' 2, '0' 1)", "--set data.columns=score=ok"),
+        ("paraphrase", ["true", "false"], "contains flags", "--set data.columns=score=paraphrase"),
+        ("sim", [0.31, 0.92, 0.5], "contains numbers with fractions", "--set data.columns=score=sim"),
     ],
 )
-def test_an_unused_column_that_seems_to_matter_stops_a_run(tmp_path, column, values, reason, advice):
+def test_an_unused_column_that_may_matter_stops_training(tmp_path, column, values, reason, advice):
     path = pairs(tmp_path / "a.csv", column, values)
     refusal = interpreted(path, "matching").refusal
     assert refusal.startswith(f"a.csv: column '{column}' {reason}")
@@ -77,11 +77,11 @@ def test_an_unused_column_that_seems_to_matter_stops_a_run(tmp_path, column, val
     [("id", [1, 2, 3]), ("label", [1, 1, 1]), ("flag", ["", "", ""]), ("state", ["accept", "accept"]),
      ("source", ["web", "mail", "web"]), ("part", ["train", "train"])],
 )  # fmt: skip
-def test_an_unused_column_that_tells_no_records_apart_stops_nothing(tmp_path, column, values):
+def test_an_unused_column_that_does_not_distinguish_records_is_accepted(tmp_path, column, values):
     assert interpreted(pairs(tmp_path / "a.csv", column, values), "matching").refusal == ""
 
 
-def test_naming_the_answer_says_nothing_about_a_column_of_labels(tmp_path):
+def test_naming_the_answer_does_not_settle_a_column_of_labels(tmp_path):
     rows = ["a question,a sentence,exact", "b question,b sentence,none", "c question,c sentence,exact"]
     path = table(tmp_path / "a.csv", "Question,Sentence,Label", *rows)
     refusal = interpreted(path, "matching", columns="answer=Sentence").refusal
@@ -97,32 +97,32 @@ def test_naming_the_answer_says_nothing_about_a_column_of_labels(tmp_path):
         ("status", ["open", "closed", "open"]),
     ],
 )
-def test_ordinary_columns_beside_a_label_stop_nothing(tmp_path, column, values):
+def test_ordinary_columns_next_to_a_label_are_accepted(tmp_path, column, values):
     rows = [f"text {i},{'ab'[i % 2]},{value}" for i, value in enumerate(values)]
     assert interpreted(table(tmp_path / "a.csv", f"text,label,{column}", *rows)).refusal == ""
 
 
-def test_columns_of_chinese_sentences_are_warned_of(tmp_path):
+def test_an_unused_column_of_chinese_sentences_causes_a_warning(tmp_path):
     path = table(tmp_path / "a.csv", "标题,text,label", "银行下调了存款利率,late,a", "央行公布新的货币政策,ok,b")
-    assert interpreted(path).warnings[0].startswith("a.csv: column '标题' holds text that is not read")
+    assert interpreted(path).warnings[0].startswith("a.csv: column '标题' contains text that is not used")
 
 
-def test_the_refusals_of_all_files_are_told(tmp_path):
+def test_all_files_with_unused_columns_are_reported(tmp_path):
     for name in ("train", "test"):
         table(tmp_path / f"{name}.csv", f"text,label,{name}_ok", "late,a,0", "ok,b,1")
     refusal = interpreted(tmp_path).refusal
     assert "train.csv: column 'train_ok'" in refusal and ". test.csv: column 'test_ok'" in refusal
 
 
-def test_a_flag_late_in_a_file_is_seen(tmp_path):
+def test_a_flag_late_in_a_file_is_found(tmp_path):
     lines = [{"text": f"parcel {i}", "label": "ab"[i % 2]} for i in range(300)]
     lines[290]["answer"], lines[299]["answer"] = "accept", "ignore"
     path = tmp_path / "a.jsonl"
     path.write_text("\n".join(map(json.dumps, lines)), encoding="utf-8")
-    assert interpreted(path).refusal.startswith("a.jsonl: key 'answer' holds verdicts ('accept' 1, 'ignore' 1) but")
+    assert interpreted(path).refusal.startswith("a.jsonl: key 'answer' contains verdicts ('accept' 1, 'ignore' 1) but")
 
 
-def test_naming_the_label_decides_between_columns_of_labels_but_not_about_flags(tmp_path):
+def test_naming_the_label_settles_columns_of_labels_but_not_flags(tmp_path):
     path = table(tmp_path / "a.csv", "text,topic,intent,flagged", "late,a,x,0", "twice,b,y,1", "ok,a,y,1")
     refusal = interpreted(path, columns="label=topic").refusal
     assert refusal.startswith("a.csv: column 'flagged' has the name")
@@ -130,10 +130,10 @@ def test_naming_the_label_decides_between_columns_of_labels_but_not_about_flags(
     assert interpreted(path, columns="label=topic", ignored_columns="flagged").refusal == ""
 
 
-def test_an_ignored_column_is_not_found_under_its_usual_name(tmp_path):
+def test_an_ignored_column_is_not_found_by_its_usual_name(tmp_path):
     path = table(tmp_path / "a.csv", 'text,review,label,"why, then?"', "late,good,a,0", "ok,bad,b,1")
-    found = interpreted(path, ignored_columns='["review", "why, then?"]')
-    assert (found.layouts["a.csv"].used["text"], found.refusal) == (["text"], "")
+    interpretation = interpreted(path, ignored_columns='["review", "why, then?"]')
+    assert (interpretation.layouts["a.csv"].used["text"], interpretation.refusal) == (["text"], "")
 
 
 @pytest.mark.parametrize(
@@ -141,11 +141,11 @@ def test_an_ignored_column_is_not_found_under_its_usual_name(tmp_path):
     [
         ("lable", "no file has a column 'lable'; unused columns are 'notes'"),
         ("note", "no file has a column 'note'; did you mean 'notes'?"),
-        ("label", "'label' is read as the label; name another column for it"),
+        ("label", "'label' is read as the label; choose another column for it"),
         ("[3]", "[3]: expected names separated by commas, or a JSON list of strings"),
     ],
 )
-def test_ignoring_what_is_not_there_is_refused(tmp_path, ignored, expected):
+def test_ignoring_a_missing_or_used_column_is_rejected(tmp_path, ignored, expected):
     path = table(tmp_path / "a.csv", "text,label,notes", "late,a,x", "ok,b,y")
     columns = "label=label" if ignored == "label" else None
     with pytest.raises(ValueError, match="data.ignored_columns") as caught:
@@ -153,7 +153,7 @@ def test_ignoring_what_is_not_there_is_refused(tmp_path, ignored, expected):
     assert str(caught.value).endswith(expected)
 
 
-def test_columns_of_sentences_that_are_not_read_are_warned_of(tmp_path):
+def test_an_unused_column_of_sentences_causes_a_warning(tmp_path):
     path = table(
         tmp_path / "a.csv",
         "article,text,label",
@@ -161,12 +161,12 @@ def test_columns_of_sentences_that_are_not_read_are_warned_of(tmp_path):
         "and of a charge that came twice,ok,b",
     )
     assert interpreted(path).warnings == [
-        "a.csv: column 'article' holds text that is not read (see data.columns and data.ignored_columns)"
+        "a.csv: column 'article' contains text that is not used (see data.columns and data.ignored_columns)"
     ]
     assert interpreted(path, ignored_columns="article").warnings == []
 
 
-def test_the_layout_is_ready_for_json(tmp_path):
+def test_an_interpretation_converts_to_json_values(tmp_path):
     path = table(tmp_path / "a.csv", "id,text,label", "1,late,a", "2,ok,b")
     assert json.loads(json.dumps(interpreted(path).to_dict())) == {
         "a.csv": {

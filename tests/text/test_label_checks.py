@@ -1,4 +1,4 @@
-"""Checks of labels: what looks alike, is one number, stands for a missing value, or is several labels in one."""
+"""Label checks: look-alikes, equal numbers, placeholders for missing values, and joined labels."""
 
 import json
 import unicodedata
@@ -15,7 +15,7 @@ HINT = "(labels of one cell are separated by ; or |)"
 
 
 def warnings_of(*labels, several=True):
-    """Return the warnings about some labels. Each is in a record of its own; the first record is on line 2."""
+    """Return the warnings about the labels of records; the first record is on line 2."""
     counts, places = {}, {}
     for line, label in enumerate(labels, start=2):
         counts[label] = counts.get(label, 0) + 1
@@ -39,29 +39,29 @@ def warnings_of(*labels, several=True):
         ),
     ],
 )
-def test_labels_that_look_alike_are_named_with_their_difference(odd, plain, difference):
+def test_labels_that_look_alike_are_reported_with_their_difference(odd, plain, difference):
     places = {odd: "train.csv:2", plain: "train.csv:3"}
     first, other = sorted([odd, plain])
     expected = f"labels {first!r} ({places[first]}) and {other!r} ({places[other]}) look alike but differ in "
     assert warnings_of(odd, plain, "x") == (f"{expected}{difference}",)
 
 
-def test_labels_that_differ_in_case_or_blanks():
+def test_labels_that_differ_only_in_case_or_spaces():
     assert warnings_of("Lost card", "lost  card", "x") == (
-        "labels 'Lost card' (train.csv:2) and 'lost  card' (train.csv:3) differ only in case or blanks",
+        "labels 'Lost card' (train.csv:2) and 'lost  card' (train.csv:3) differ only in case or spaces",
     )
 
 
-def test_labels_that_are_the_same_number():
+def test_labels_that_are_equal_numbers():
     assert warnings_of("1", "1.0", "2", "01", "-1", "1e0x") == (
         "labels '01' (train.csv:5) and '1' (train.csv:2) are the same number",
         "labels '01' (train.csv:5) and '1.0' (train.csv:3) are the same number",
     )
-    # Beyond the digits of a float they still differ.
+    # They differ only beyond the precision of a float.
     assert warnings_of("12345678901234567890", "12345678901234567891") == ()
 
 
-def test_labels_that_stand_for_a_missing_value():
+def test_placeholders_for_missing_values():
     assert warnings_of("nan", "a", "nan", "N/A", "NULL", "<NA>") == (
         "labels '<NA>' (1 record, first train.csv:7), 'N/A' (1 record, first train.csv:5), "
         "'NULL' (1 record, first train.csv:6), 'nan' (2 records, first train.csv:2) are what exports write for a "
@@ -77,7 +77,7 @@ def test_labels_that_stand_for_a_missing_value():
 @pytest.mark.parametrize(
     ("labels", "expected"),
     [
-        # No part is a label alone, but each is in two.
+        # No part is a label by itself, but each is in two labels.
         (
             ["food,staff", "noise,food", "staff, noise"],
             f"3 labels look like several joined by commas: 'food,staff' (1 record, first train.csv:2), "
@@ -99,7 +99,7 @@ def test_labels_that_stand_for_a_missing_value():
         ),
     ],
 )
-def test_labels_that_are_several_in_one(labels, expected):
+def test_labels_that_are_several_joined(labels, expected):
     assert warnings_of(*labels) == (expected,)
     assert warnings_of(*labels, several=False) == ()
 
@@ -115,7 +115,7 @@ def test_labels_that_are_several_in_one(labels, expected):
         ["food, drink", "food"],
     ],
 )
-def test_names_with_such_characters_are_left_alone(labels):
+def test_labels_with_separators_in_their_names_are_accepted(labels):
     assert warnings_of(*labels) == ()
 
 
@@ -127,7 +127,7 @@ RECORDS = {
 
 
 @pytest.mark.parametrize("name", RECORDS)
-def test_every_task_with_labels_warns(tmp_path, name):
+def test_every_task_with_labels_warns_of_look_alikes(tmp_path, name):
     task, lines = load_task(name), [{"text": f"{letter} word", **RECORDS[name][letter == "b"]} for letter in "abac"]
     (tmp_path / "train.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
     data = DataConfig(validation_fraction=0.0, test_fraction=0.0)

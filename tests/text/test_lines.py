@@ -1,4 +1,4 @@
-"""Encodings of files: UTF-16 and UTF-32 are recognized, and nothing else is guessed."""
+"""Line reader: UTF-16 and UTF-32 are detected, and no other encodings are guessed."""
 
 import codecs
 
@@ -17,7 +17,7 @@ def read(path, content, **settings):
 
 
 @pytest.mark.parametrize(
-    ("mark", "encoding", "found"),
+    ("mark", "encoding", "detected"),
     [
         (codecs.BOM_UTF16_LE, "utf-16-le", "utf-16"),
         (codecs.BOM_UTF16_BE, "utf-16-be", "utf-16"),
@@ -29,11 +29,11 @@ def read(path, content, **settings):
         (b"", "utf-8", "utf-8"),
     ],
 )
-def test_utf_16_and_32_are_read_without_being_named(tmp_path, mark, encoding, found):
-    assert read(tmp_path / "a.csv", mark + "".join(LINES).encode(encoding)) == (LINES, found)
+def test_utf_16_and_utf_32_are_detected(tmp_path, mark, encoding, detected):
+    assert read(tmp_path / "a.csv", mark + "".join(LINES).encode(encoding)) == (LINES, detected)
 
 
-def test_utf_16_is_recognized_in_a_gzipped_file(tmp_path):
+def test_utf_16_is_detected_in_a_gzipped_file(tmp_path):
     import gzip
 
     content = gzip.compress("".join(LINES).encode("utf-16"))
@@ -41,7 +41,7 @@ def test_utf_16_is_recognized_in_a_gzipped_file(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("sample", "encoding", "found"),
+    ("sample", "encoding", "detected"),
     [
         (b"a\0b\0c", "utf-8", "utf-8"),  # two NUL characters in a text
         (b"\0\0\0\0\0\0", "utf-8", "utf-8"),
@@ -51,14 +51,14 @@ def test_utf_16_is_recognized_in_a_gzipped_file(tmp_path):
         (b"", "utf-8", "utf-8"),
     ],
 )
-def test_what_is_not_clearly_utf_16_stays_as_configured(sample, encoding, found):
-    assert detect_encoding(sample, encoding) == found
+def test_other_files_have_the_configured_encoding(sample, encoding, detected):
+    assert detect_encoding(sample, encoding) == detected
 
 
-def test_bytes_that_do_not_decode_name_encodings_to_try(tmp_path):
+def test_an_undecodable_byte_is_rejected_with_encodings_to_try(tmp_path):
     with pytest.raises(ValueError) as caught:
         read(tmp_path / "a.txt", "退款".encode("gb18030"))
     assert str(caught.value) == (
-        "a.txt:1: byte 0xCD is not valid utf-8; name the file's own encoding, such as gb18030 (Chinese) or cp1252 "
-        "(Western European), by --set data.encoding=..., or use --set data.encoding_errors=replace"
+        "a.txt:1: byte 0xCD is not valid utf-8; set the file's encoding, such as gb18030 (Chinese) or cp1252 "
+        "(Western European), with --set data.encoding=..., or use --set data.encoding_errors=replace"
     )

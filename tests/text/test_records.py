@@ -1,4 +1,4 @@
-"""Readers: what is written is read back, and what is wrong is said with its place."""
+"""Record readers: files are read back as written, and errors have their place."""
 
 import csv
 import gzip
@@ -14,16 +14,16 @@ from tfbert.config import DataConfig
 from tfbert.text.lines import MAX_SKIPPED_KEPT
 from tfbert.text.records import Record, read_records
 
-SKIP_WISH = " (--set data.bad_rows=skip leaves such rows out)"
+SKIP_ADVICE = " (--set data.bad_rows=skip skips such rows)"
 TEXT_NAMES = (
     "text, sentence, review, utterance, query, message, content, comment, tweet, question, document, body, text1, "
     "sentence1, sentence_1, question1, premise"
 )
 LABEL_NAMES = "label, labels, category, class, intent, sentiment, target, topic, emotion, polarity"
-TAKEN = ", which the first line was taken to name; wanted one of"
+FIRST_LINE = " (read from the first line); expected one of"
 NO_HEADER = "; if the first line is already a record, --set data.header=none"
 
-# Every character but lone surrogates, and often the ones that readers stumble over.
+# Every character except lone surrogates; characters that are hard for readers are frequent.
 AWKWARD = "\"'\\,;\t\n\r\0\x08\x0b\x0c\x12\x1c\x85\u2028\u2029\u200b\ufeff\ufffd@ é中😀"
 CHARACTERS = st.one_of(st.sampled_from(AWKWARD), st.characters(exclude_categories=["Cs"]))
 TEXTS = st.text(CHARACTERS, min_size=1).filter(lambda text: not text.isspace())
@@ -62,7 +62,7 @@ def folder(tmp_path_factory) -> Path:
 @pytest.mark.parametrize("ending", ["\n", "\r\n", "\r"])
 @REPEATABLE
 @given(rows=ROWS)
-def test_csv_comes_back_as_written(folder, mark, ending, rows):
+def test_csv_is_read_back_as_written(folder, mark, ending, rows):
     path = folder / "rows.csv"
     with open(path, "w", newline="", encoding="utf-8") as file:
         file.write(mark)
@@ -74,7 +74,7 @@ def test_csv_comes_back_as_written(folder, mark, ending, rows):
 @pytest.mark.parametrize("ascii_only", [True, False])
 @REPEATABLE
 @given(rows=ROWS)
-def test_jsonl_comes_back_as_written(folder, ascii_only, rows):
+def test_jsonl_is_read_back_as_written(folder, ascii_only, rows):
     lines = [json.dumps({"label": label, "text": text}, ensure_ascii=ascii_only) for text, label in rows]
     assert pairs(write(folder / "rows.jsonl", "\ufeff" + "\r\n".join(lines))) == stripped(rows)
 
@@ -82,7 +82,7 @@ def test_jsonl_comes_back_as_written(folder, ascii_only, rows):
 @pytest.mark.parametrize("ending", ["\n", "\r\n", "\r"])
 @REPEATABLE
 @given(rows=ON_ONE_LINE)
-def test_tsv_takes_quotes_as_text(folder, ending, rows):
+def test_tsv_quotes_are_text(folder, ending, rows):
     lines = [f"{label}\t{text}" for text, label in [("text", "label"), *rows]]
     assert pairs(write(folder / "rows.tsv", ending.join(lines))) == stripped(rows)
 
@@ -104,11 +104,11 @@ def test_a_file_of_a_folder_is_one_text(tmp_path_factory, rows):
     for number, text in enumerate(rows):
         write(root / f"c{number % 2}" / f"{number}.txt", "\ufeff" + text)
     expected = sorted((f"c{number % 2}/{number}.txt", text, f"c{number % 2}") for number, text in enumerate(rows))
-    found = [(record.where, record.text, record.target) for record in read_records(root, DataConfig())]
-    assert found == expected
+    records = [(record.where, record.text, record.target) for record in read_records(root, DataConfig())]
+    assert records == expected
 
 
-def test_a_lone_line_separator_inside_text_ends_no_line(tmp_path):
+def test_other_line_separators_do_not_end_a_line(tmp_path):
     text = "one\u2028two\x85three\x0bfour\x0cfive\x1csix\x1eseven"
     assert pairs(write(tmp_path / "a.txt", f"{text}\tx\n")) == [(text, "x")]
     line = json.dumps({"text": text, "label": "x"}, ensure_ascii=False)
@@ -144,11 +144,11 @@ def test_long_fields_and_control_characters_survive(tmp_path):
     assert pairs(write(tmp_path / "a.csv", f"text,label\n{text},x\n")) == [(text, "x")]
 
 
-def test_labels_lose_edge_blanks_and_texts_do_not(tmp_path):
+def test_labels_are_stripped_and_texts_are_not(tmp_path):
     assert pairs(write(tmp_path / "a.csv", "text,label\n  a ,  x\xa0\n")) == [("  a ", "x")]
 
 
-def test_a_reader_starts_afresh_each_time(tmp_path):
+def test_every_iteration_is_a_new_pass(tmp_path):
     reader = read_records(write(tmp_path / "a.csv", "text,label\na,x\n,y\nb,z\n"), DataConfig(bad_rows="skip"))
     first, second = iter(reader), iter(reader)
     assert [next(first).text, next(second).text, next(first).text, next(second).text] == ["a", "a", "b", "b"]
@@ -186,24 +186,24 @@ def test_columns_are_found_by_usual_names_or_given(tmp_path, header, settings, e
 @pytest.mark.parametrize(
     ("name", "content", "settings", "expected"),
     [
-        ("a.csv", "text,review,label", {}, "more than one column could be the text: 'text', 'review'; wanted one, "
+        ("a.csv", "text,review,label", {}, "more than one column could be the text: 'text', 'review'; expected one, "
          "such as --set data.columns=text=text"),
         ("a.csv", "text,text,label", {"columns": "text=text"}, "more than one column could be the text: 'text', "
-         "'text'; wanted different names; rename one of them"),
-        ("a.tsv", "text\tclass\ttopic", {}, "more than one column could be the label: 'class', 'topic'; wanted one, "
+         "'text'; expected different names; rename one of them"),
+        ("a.tsv", "text\tclass\ttopic", {}, "more than one column could be the label: 'class', 'topic'; expected one, "
          "such as --set data.columns=label=class"),
-        ("a.csv", "I lost it,lost", {}, f"no text column among 'I lost it', 'lost'{TAKEN} {TEXT_NAMES}, "
-         f"or its name by --set data.columns=text=...{NO_HEADER}"),
-        ("a.csv", "text,verdict", {}, f"no label column among 'text', 'verdict'{TAKEN} {LABEL_NAMES}, "
-         f"or its name by --set data.columns=label=...{NO_HEADER}"),
+        ("a.csv", "I lost it,lost", {}, f"no text column among 'I lost it', 'lost'{FIRST_LINE} {TEXT_NAMES}, "
+         f"or its name with --set data.columns=text=...{NO_HEADER}"),
+        ("a.csv", "text,verdict", {}, f"no label column among 'text', 'verdict'{FIRST_LINE} {LABEL_NAMES}, "
+         f"or its name with --set data.columns=label=...{NO_HEADER}"),
         ("a.csv", "text,label,verdict", {"columns": "label=verdikt"}, "data.columns=label=verdikt is not one of the "
          "columns 'text', 'label', 'verdict'; did you mean 'verdict'?"),
-        ("a.jsonl", '{"id": 3}', {}, f"no text key among 'id'; wanted one of {TEXT_NAMES}, or its name by "
+        ("a.jsonl", '{"id": 3}', {}, f"no text key among 'id'; expected one of {TEXT_NAMES}, or its name with "
          "--set data.columns=text=..."),
         ("a.jsonl", "{}", {"columns": "text=t"}, "data.columns=text=t is not one of the keys none"),
     ],
 )  # fmt: skip
-def test_columns_that_cannot_be_told_are_refused(tmp_path, name, content, settings, expected):
+def test_columns_that_cannot_be_determined_are_rejected(tmp_path, name, content, settings, expected):
     path = write(tmp_path / name, f"\n{content}\na,b\n")
     assert message(path, **settings) == f"{name}:2: {expected}"
     assert message(path, bad_rows="skip", **settings) == f"{name}:2: {expected}"
@@ -218,11 +218,11 @@ def test_columns_that_cannot_be_told_are_refused(tmp_path, name, content, settin
         ('"a\nb",x\n"c,y\n"d" e,z\n', 4, "',' expected after '\"'"),
     ],
 )
-def test_unbalanced_quotes_name_the_line_where_the_row_starts(tmp_path, bad_rows, rows, start, reason):
+def test_unbalanced_quotes_are_rejected_with_the_first_line_of_the_row(tmp_path, bad_rows, rows, start, reason):
     path = write(tmp_path / "a.csv", "text,label\n" + rows)
     assert message(path, bad_rows=bad_rows) == (
-        f"a.csv:{start}: unbalanced double quotes in the row that starts here ({reason}); wanted quotes around whole "
-        "fields and inner ones doubled, or --set data.quoting=none where quotes are plain text"
+        f"a.csv:{start}: unbalanced double quotes in the row that starts here ({reason}); expected quotes around whole "
+        "fields and doubled quotes inside them, or --set data.quoting=none if quotes are plain text"
     )
 
 
@@ -231,70 +231,70 @@ def test_quoting_none_reads_quotes_as_text(tmp_path):
     assert pairs(write(tmp_path / "a.tsv", 'text\tlabel\n"b\tc"\ty\n'), quoting="minimal") == [("b\tc", "y")]
 
 
-BLANK_WISH = "wanted at least one character that is not blank"
+EXPECTED_TEXT = "expected at least one non-whitespace character"
 
 
 @pytest.mark.parametrize(
     ("name", "row", "expected"),
     [
-        ("a.csv", ",x", f"text is ''; {BLANK_WISH}"),
-        ("a.csv", '" \n",x', f"text is ' \\n'; {BLANK_WISH}"),
-        ("a.csv", "a, ", f"label is ' '; {BLANK_WISH}"),
-        ("a.csv", "a", "1 column ('a'); wanted 2, as in the header"),
-        ("a.csv", "no, thanks,x", "3 columns ('no', ' thanks', 'x'); wanted 2, as in the header"),
-        ("a.tsv", "a\rb\tx", "1 column ('a'); wanted 2, as in the header"),
-        ("a.txt", "\t", f"text is ''; {BLANK_WISH}"),
-        ("a.txt", "a\t", f"label is ''; {BLANK_WISH}"),
-        ("a.txt", "nothing here", "no separator '\\t' in 'nothing here'; wanted the text, '\\t' and the label"),
-        ("a.txt", "a" * 50, f"no separator '\\t' in '{'a' * 37}...'; wanted the text, '\\t' and the label"),
-        ("a.jsonl", "{", "not JSON (Expecting property name enclosed in double quotes at column 2); wanted one "
-         "object on each line"),
-        ("a.jsonl", '["a", "x"]', '["a", "x"] is not an object; wanted one object on each line'),
-        ("a.jsonl", '{"text": "a"}', "no key 'label' among 'text'; wanted it in every object"),
-        ("a.jsonl", '{"label": "a"}', "no key 'text' among 'label'; wanted it in every object"),
-        ("a.jsonl", '{"text": null, "label": "x"}', "text is null; wanted a string"),
-        ("a.jsonl", '{"text": 5, "label": "x"}', "text is 5; wanted a string"),
-        ("a.jsonl", '{"text": "a", "label": 1.5}', "label is 1.5; wanted a string, a whole number, true or false"),
-        ("a.jsonl", '{"text": "a", "label": null}', "label is null; wanted a string, a whole number, true or false"),
-        ("a.jsonl", '{"text": "a", "label": ["é", "è"]}', 'label is ["é", "è"]; wanted one label; for several labels '
-         "of a text use --task multilabel"),
-        ("a.jsonl", '{"text": "a", "label": []}', "label is []; wanted one label; for several labels of a text use "
+        ("a.csv", ",x", f"text is ''; {EXPECTED_TEXT}"),
+        ("a.csv", '" \n",x', f"text is ' \\n'; {EXPECTED_TEXT}"),
+        ("a.csv", "a, ", f"label is ' '; {EXPECTED_TEXT}"),
+        ("a.csv", "a", "1 column ('a'); expected 2, as in the header"),
+        ("a.csv", "no, thanks,x", "3 columns ('no', ' thanks', 'x'); expected 2, as in the header"),
+        ("a.tsv", "a\rb\tx", "1 column ('a'); expected 2, as in the header"),
+        ("a.txt", "\t", f"text is ''; {EXPECTED_TEXT}"),
+        ("a.txt", "a\t", f"label is ''; {EXPECTED_TEXT}"),
+        ("a.txt", "nothing here", "no separator '\\t' in 'nothing here'; expected the text, '\\t' and the label"),
+        ("a.txt", "a" * 50, f"no separator '\\t' in '{'a' * 37}...'; expected the text, '\\t' and the label"),
+        ("a.jsonl", "{", "not JSON (Expecting property name enclosed in double quotes at column 2); expected one "
+         "object per line"),
+        ("a.jsonl", '["a", "x"]', '["a", "x"] is not an object; expected one object per line'),
+        ("a.jsonl", '{"text": "a"}', "no key 'label' among 'text'; expected it in every object"),
+        ("a.jsonl", '{"label": "a"}', "no key 'text' among 'label'; expected it in every object"),
+        ("a.jsonl", '{"text": null, "label": "x"}', "text is null; expected a string"),
+        ("a.jsonl", '{"text": 5, "label": "x"}', "text is 5; expected a string"),
+        ("a.jsonl", '{"text": "a", "label": 1.5}', "label is 1.5; expected a string, an integer, true or false"),
+        ("a.jsonl", '{"text": "a", "label": null}', "label is null; expected a string, an integer, true or false"),
+        ("a.jsonl", '{"text": "a", "label": ["é", "è"]}', 'label is ["é", "è"]; expected one label; for several labels '
+         "per text use --task multilabel"),
+        ("a.jsonl", '{"text": "a", "label": []}', "label is []; expected one label; for several labels per text use "
          "--task multilabel"),
-        ("a.jsonl", '{"text": "a\\ud83d", "label": "x"}', "'\\ud83d' in 'a\\ud83d' is half a character; wanted valid "
+        ("a.jsonl", '{"text": "a\\ud83d", "label": "x"}', "'\\ud83d' in 'a\\ud83d' is a lone surrogate; expected valid "
          "Unicode"),
     ],
 )  # fmt: skip
-def test_a_bad_row_is_an_error_with_its_place_or_is_skipped_and_kept(tmp_path, name, row, expected):
+def test_a_bad_row_is_an_error_with_its_place_or_is_skipped_and_counted(tmp_path, name, row, expected):
     start = {"a.csv": "text,label\ngood,x\n", "a.tsv": "text\tlabel\ngood\tx\n", "a.txt": "good\tx\n\n"}
     content = start.get(name, '{"text": "good", "label": "x"}\n\n')
     path = write(tmp_path / name, f"{content}{row}\n")
-    assert message(path) == f"{name}:3: {expected}{SKIP_WISH}"
+    assert message(path) == f"{name}:3: {expected}{SKIP_ADVICE}"
     reader = read_records(path, DataConfig(bad_rows="skip"))
     assert next((record.text, record.target) for record in reader) == ("good", "x")
-    assert len(list(reader)) == (2 if "\r" in row else 1)  # a lone CR ends a row: behind it a whole one is left
+    assert len(list(reader)) == (2 if "\r" in row else 1)  # a lone CR ends a row, and a valid row follows it
     assert reader.tally.skipped[0] == f"{name}:3: {expected}"
 
 
-def test_skipped_rows_are_counted_in_full_and_kept_in_part(tmp_path):
+def test_all_skipped_rows_are_counted_and_the_first_messages_kept(tmp_path):
     content = "text,label\n" + "a,x\n,x\n" * 50
     reader = read_records(write(tmp_path / "a.csv", content), DataConfig(bad_rows="skip"))
     for _ in range(2):
         assert len(list(reader)) == 50
         assert reader.tally.num_skipped == 50
-        kept = [f"a.csv:{line}: text is ''; {BLANK_WISH}" for line in range(3, 3 + 2 * MAX_SKIPPED_KEPT, 2)]
+        kept = [f"a.csv:{line}: text is ''; {EXPECTED_TEXT}" for line in range(3, 3 + 2 * MAX_SKIPPED_KEPT, 2)]
         assert reader.tally.skipped == kept
 
 
 @pytest.mark.parametrize("bad_rows", ["error", "skip"])
-def test_bytes_that_do_not_decode_name_line_and_byte(tmp_path, bad_rows):
+def test_an_undecodable_byte_is_rejected_with_its_line(tmp_path, bad_rows):
     path = write(tmp_path / "a.csv", b"text,label\nfine,x\n\xc3\xa3 \xa3 5,y\n")
     assert message(path, bad_rows=bad_rows) == (
-        "a.csv:3: byte 0xA3 is not valid utf-8; name the file's own encoding, such as gb18030 (Chinese) or cp1252 "
-        "(Western European), by --set data.encoding=..., or use --set data.encoding_errors=replace"
+        "a.csv:3: byte 0xA3 is not valid utf-8; set the file's encoding, such as gb18030 (Chinese) or cp1252 "
+        "(Western European), with --set data.encoding=..., or use --set data.encoding_errors=replace"
     )
 
 
-def test_replaced_bytes_are_counted_and_others_left_alone(tmp_path):
+def test_replaced_bytes_are_counted(tmp_path):
     path = write(tmp_path / "a.csv", b"text,label\n\xef\xbf\xbd ok,x\n\xa3 5 \xf0\x9f\x98 \xf0\x9f\x98\x80,y\n")
     reader = read_records(path, DataConfig(encoding_errors="replace"))
     assert [record.text for record in reader] == ["\ufffd ok", "\ufffd 5 \ufffd 😀"]
@@ -308,18 +308,18 @@ def test_other_encodings_are_read(tmp_path, encoding):
     assert pairs(path, encoding=encoding) == [(text, "x")]
 
 
-def test_a_cut_utf_16_file_is_an_error_with_its_line(tmp_path):
+def test_a_truncated_utf_16_file_is_rejected_with_its_line(tmp_path):
     path = write(tmp_path / "a.txt", "a\tx\nb\ty".encode("utf-16-le")[:-1])
-    assert message(path, encoding="utf-16-le").startswith("a.txt:2: byte 0x79 is not valid utf-16-le; name")
+    assert message(path, encoding="utf-16-le").startswith("a.txt:2: byte 0x79 is not valid utf-16-le; set")
     assert message(write(path, b"a\0\tx"), encoding="utf-16").startswith(
         "a.txt: cannot be read: UTF-16 stream does not"
     )
 
 
 @pytest.mark.parametrize("encoding", ["utf-9", "base64", "undefined"])
-def test_an_unknown_encoding_is_refused_before_reading(tmp_path, encoding):
+def test_an_unknown_encoding_is_rejected_before_reading(tmp_path, encoding):
     with pytest.raises(
-        ValueError, match=f"^data.encoding={encoding}: wanted the name of a text encoding, such as utf-8"
+        ValueError, match=f"^data.encoding={encoding}: expected the name of a text encoding, such as utf-8"
     ):
         read_records(write(tmp_path / "a.csv", "text,label\na,x\n"), DataConfig(encoding=encoding))
 
@@ -333,29 +333,29 @@ def test_an_unknown_encoding_is_refused_before_reading(tmp_path, encoding):
         ("a.jsonl", " \n", "line with a JSON object"),
         ("a.txt", "\ufeff", "line of text, separator and label"),
         ("a.txt", "b\n\tx\n", "line of text, separator and label; skipped 2, first: a.txt:1: no separator '\\t' in "
-         "'b'; wanted the text, '\\t' and the label"),
+         "'b'; expected the text, '\\t' and the label"),
     ],
 )  # fmt: skip
-def test_a_file_without_records_is_refused(tmp_path, name, content, expected):
+def test_a_file_without_records_is_rejected(tmp_path, name, content, expected):
     path = write(tmp_path / name, content)
-    assert message(path, bad_rows="skip") == f"{name}: no records; wanted at least one {expected}"
+    assert message(path, bad_rows="skip") == f"{name}: no records; expected at least one {expected}"
 
 
-def test_paths_that_cannot_be_read_are_refused(tmp_path):
+def test_paths_that_cannot_be_read_are_rejected(tmp_path):
     path = write(tmp_path / "a.pdf", "{}")
     known = ".csv, .tsv, .jsonl, .json, .txt, .conll (also with .gz), or --set data.format=..."
-    assert message(path) == f"{path}: the name tells no format; wanted {known}"
-    folder_wish = "wanted a directory that holds one per class, as data.format=folder says"
-    assert message(path, format="folder") == f"{path}: is a file; {folder_wish}"
+    assert message(path) == f"{path}: unknown file format; expected {known}"
+    expected = "expected a directory with one subdirectory per class because data.format=folder"
+    assert message(path, format="folder") == f"{path}: is a file; {expected}"
     assert message(tmp_path / "b.csv") == f"{tmp_path / 'b.csv'}: no such file or directory"
-    assert message(tmp_path, format="csv") == f"{tmp_path}: is a directory; wanted a file, as data.format=csv says"
-    assert message(tmp_path).endswith(": no records; wanted at least one directory per class with .txt files in it")
+    assert message(tmp_path, format="csv") == f"{tmp_path}: is a directory; expected a file because data.format=csv"
+    assert message(tmp_path).endswith(": no records; expected at least one subdirectory per class with .txt files")
     assert message(write(tmp_path / "c.csv.gz", b"text")) == "c.csv.gz: cannot be read: Not a gzipped file (b'te')"
-    cut = write(tmp_path / "d.csv.gz", gzip.compress(b"text,label\na,x\n" * 9)[:-9])
-    assert message(cut).startswith("d.csv.gz: cannot be read: Compressed file ended before")
+    truncated = write(tmp_path / "d.csv.gz", gzip.compress(b"text,label\na,x\n" * 9)[:-9])
+    assert message(truncated).startswith("d.csv.gz: cannot be read: Compressed file ended before")
 
 
-def test_a_folder_names_what_it_does_not_read(tmp_path):
+def test_the_reader_of_a_folder_lists_ignored_entries(tmp_path):
     for name in (
         "b/2.txt",
         "b/1.TXT",
@@ -372,7 +372,7 @@ def test_a_folder_names_what_it_does_not_read(tmp_path):
     assert reader.ignored == ("README.md", "a/old", "b/scan.pdf")
     assert [file.name for file in reader.files] == ["3.txt", "1.TXT", "2.txt"]
     write(tmp_path / "a" / "0.txt", " \n")
-    assert message(tmp_path) == f"a/0.txt: text is ' \\n'; {BLANK_WISH}{SKIP_WISH}"
+    assert message(tmp_path) == f"a/0.txt: text is ' \\n'; {EXPECTED_TEXT}{SKIP_ADVICE}"
 
 
 def test_memory_does_not_grow_with_the_file(tmp_path):

@@ -1,4 +1,4 @@
-"""Rows: JSON arrays, SQuAD's layout, CoNLL columns, and what `data.columns` may say."""
+"""Row readers: JSON arrays, SQuAD's layout, CoNLL columns, and roles with several columns."""
 
 import json
 
@@ -21,10 +21,10 @@ def read(path, content, schema=ALL, **settings):
 def message(path, content, schema=ALL, **settings):
     with pytest.raises(ValueError) as caught:
         read(path, content, schema, **settings)
-    return str(caught.value).replace(" (--set data.bad_rows=skip leaves such rows out)", "")
+    return str(caught.value).replace(" (--set data.bad_rows=skip skips such rows)", "")
 
 
-def test_several_columns_are_one_role(tmp_path):
+def test_a_role_may_have_several_columns(tmp_path):
     rows = "id,body,red,blue\n1,a,0,1\n2,b,1,\n"
     expected = [("a.csv:2", "a", {"red": "0", "blue": "1"}), ("a.csv:3", "b", {"red": "1", "blue": ""})]
     assert read(tmp_path / "a.csv", rows, columns="tags=red|blue") == expected
@@ -36,14 +36,17 @@ def test_several_columns_are_one_role(tmp_path):
 @pytest.mark.parametrize(
     ("given", "reason"),
     [
-        ("text", "wanted role=name, several separated by commas"),
-        ("text=", "wanted role=name, several separated by commas"),
+        ("text", "expected role=name, several separated by commas"),
+        ("text=", "expected role=name, several separated by commas"),
         ("tex=a", "'tex' is not one of text, tags; did you mean 'text'?"),
-        ("text=a|b", 'text is in one column; wanted one name; where a name holds |, use JSON such as {"text": "a|b"}'),
-        ("text=a,tags=b|a", "text and tags are both 'a'; wanted two different ones"),
+        (
+            "text=a|b",
+            'text is a single column; expected one name; if a name contains |, use JSON such as {"text": "a|b"}',
+        ),
+        ("text=a,tags=b|a", "text and tags are both 'a'; expected two columns"),
     ],
 )
-def test_columns_that_mean_nothing_are_refused_before_reading(tmp_path, given, reason):
+def test_a_malformed_setting_of_columns_is_rejected_before_reading(tmp_path, given, reason):
     (tmp_path / "a.csv").write_text("not read")
     with pytest.raises(ValueError) as caught:
         read_records(tmp_path / "a.csv", DataConfig(columns=given), ALL)
@@ -53,23 +56,23 @@ def test_columns_that_mean_nothing_are_refused_before_reading(tmp_path, given, r
 def test_a_json_array_and_lines_in_a_json_file(tmp_path):
     items = [{"text": "a"}, {"text": "b", "topics": ["x", "y"]}]
     expected = [("a", None), ("b", ["x", "y"])]
-    found = read(tmp_path / "a.json", json.dumps(items, indent=1))
-    assert found == [(f"a.json[{index}]", *row) for index, row in enumerate(expected)]
-    found = read(tmp_path / "b.json", "\n".join(map(json.dumps, items)))
-    assert found == [(f"b.json:{index + 1}", *row) for index, row in enumerate(expected)]
+    rows = read(tmp_path / "a.json", json.dumps(items, indent=1))
+    assert rows == [(f"a.json[{index}]", *row) for index, row in enumerate(expected)]
+    rows = read(tmp_path / "b.json", "\n".join(map(json.dumps, items)))
+    assert rows == [(f"b.json:{index + 1}", *row) for index, row in enumerate(expected)]
 
 
 @pytest.mark.parametrize(
     ("content", "expected"),
     [
         ("{", "a.json: not JSON (Expecting property name"),
-        ('{"id": "a",\n "b": 1}', "a.json: an object with the keys 'id', 'b'; wanted an array of objects, an object"),
-        ("[3]", "a.json[0]: 3 is not an object; wanted an array of objects"),
-        ('[{"body": "a"}, {"text": "a"}]', "a.json[1]: no key 'body' among 'text'; wanted it in every object"),
-        ("[]", "a.json: no records; wanted at least one object in the array"),
+        ('{"id": "a",\n "b": 1}', "a.json: an object with the keys 'id', 'b'; expected an array of objects, an object"),
+        ("[3]", "a.json[0]: 3 is not an object; expected an array of objects"),
+        ('[{"body": "a"}, {"text": "a"}]', "a.json[1]: no key 'body' among 'text'; expected it in every object"),
+        ("[]", "a.json: no records; expected at least one object in the array"),
     ],
 )
-def test_other_json_is_refused(tmp_path, content, expected):
+def test_other_json_is_rejected(tmp_path, content, expected):
     assert message(tmp_path / "a.json", content).startswith(expected)
 
 
@@ -77,12 +80,12 @@ def question(number, **values):
     return {"id": f"q{number}", "question": f"Q{number}?", "answers": [{"text": "a", "answer_start": number}]} | values
 
 
-def test_squad_gives_a_row_a_question(tmp_path):
+def test_squad_gives_one_row_per_question(tmp_path):
     impossible = question(2, answers=[], is_impossible=True, plausible_answers=[{"text": "b", "answer_start": 0}])
     paragraphs = [{"context": "one", "qas": [question(1), impossible]}, {"context": "two", "qas": [question(3)]}]
-    found = read(tmp_path / "a.json", {"version": "v2.0", "data": [{"title": "t", "paragraphs": paragraphs}]}, ANY)
-    assert [where for where, _, _ in found] == ["a.json:q1", "a.json:q2", "a.json:q3"]
-    values = [value for _, _, value in found]
+    rows = read(tmp_path / "a.json", {"version": "v2.0", "data": [{"title": "t", "paragraphs": paragraphs}]}, ANY)
+    assert [where for where, _, _ in rows] == ["a.json:q1", "a.json:q2", "a.json:q3"]
+    values = [value for _, _, value in rows]
     assert [value["context"] for value in values] == ["one", "one", "two"]
     assert [value["question"] for value in values] == ["Q1?", "Q2?", "Q3?"]
     assert [value["is_impossible"] for value in values] == [None, True, None]
@@ -96,26 +99,29 @@ def test_squad_gives_a_row_a_question(tmp_path):
 @pytest.mark.parametrize(
     ("data", "expected"),
     [
-        ([{"title": "t"}], "a.json: data[0] has no list 'paragraphs'; wanted SQuAD's layout"),
-        ([{"paragraphs": [{"context": "c"}]}], "a.json: data[0].paragraphs[0] has no list 'qas'; wanted SQuAD's"),
-        ([{"paragraphs": [{"context": "c", "qas": ["?"]}]}], 'a.json: data[0].paragraphs[0].qas[0] is "?"; wanted an'),
+        ([{"title": "t"}], "a.json: data[0] has no list 'paragraphs'; expected SQuAD's layout"),
+        ([{"paragraphs": [{"context": "c"}]}], "a.json: data[0].paragraphs[0] has no list 'qas'; expected SQuAD's"),
+        (
+            [{"paragraphs": [{"context": "c", "qas": ["?"]}]}],
+            'a.json: data[0].paragraphs[0].qas[0] is "?"; expected an',
+        ),
     ],
 )
-def test_squad_that_is_broken_is_refused_with_its_place(tmp_path, data, expected):
+def test_a_damaged_squad_file_is_rejected_with_the_place(tmp_path, data, expected):
     assert message(tmp_path / "a.json", {"data": data}, ANY).startswith(expected)
 
 
 def test_conll_sentences_end_at_lines_without_words(tmp_path):
     content = "-DOCSTART- -X- O\n\nEU NNP B-ORG\nrejects VBZ O\n\t\n\n\u200b O\nPeter\tB-PER\n"
-    found = read(tmp_path / "a.conll", content, ANY)
-    assert [(where, value["words"], value["tags"], value["lines"]) for where, _, value in found] == [
+    rows = read(tmp_path / "a.conll", content, ANY)
+    assert [(where, value["words"], value["tags"], value["lines"]) for where, _, value in rows] == [
         ("a.conll:3", ["EU", "rejects"], ["B-ORG", "O"], [3, 4]),
         ("a.conll:7", ["\u200b", "Peter"], ["O", "B-PER"], [7, 8]),
     ]
 
 
-def test_a_word_without_a_tag_is_refused_with_its_line(tmp_path):
+def test_a_word_without_a_tag_is_rejected_with_its_line(tmp_path):
     content = "EU B-ORG\nrejects\nthe O\n\nPeter B-PER\n"
-    assert message(tmp_path / "a.conll", content, ANY) == "a.conll:2: 'rejects' has no tag; wanted word, tag"
-    found = read(tmp_path / "a.conll", content, ANY, bad_rows="skip")
-    assert [where for where, _, _ in found] == ["a.conll:5"]
+    assert message(tmp_path / "a.conll", content, ANY) == "a.conll:2: 'rejects' has no tag; expected a word and a tag"
+    rows = read(tmp_path / "a.conll", content, ANY, bad_rows="skip")
+    assert [where for where, _, _ in rows] == ["a.conll:5"]

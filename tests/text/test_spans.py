@@ -1,4 +1,4 @@
-"""Tags of words, spans of characters, tags of tokens: each into the other, and what is refused."""
+"""Conversions between tags of words, character spans and tags of tokens; rejected tags."""
 
 import numpy as np
 import pytest
@@ -24,7 +24,7 @@ SCHEMES = ["iob1", "iob2", "iobes"]
 
 
 def write_tags(spans, num_words, scheme):
-    """Return the tags of words that mark spans, as each scheme defines them."""
+    """Return the word tags that mark spans in a scheme."""
     tags = ["O"] * num_words
     before = None
     for span in sorted(spans):
@@ -43,7 +43,7 @@ def write_tags(spans, num_words, scheme):
 
 @st.composite
 def sentences(draw):
-    """Draw the number of words of a sentence and its entities, none overlapping."""
+    """Draw the number of words of a sentence and its entities, without overlap."""
     spans, position = [], 0
     for gap, length, label in draw(
         st.lists(st.tuples(st.integers(0, 2), st.integers(1, 3), st.sampled_from(["per", "loc", "creative-work"])))
@@ -55,17 +55,17 @@ def sentences(draw):
 
 @given(sentences(), st.sampled_from(SCHEMES))
 @REPEATABLE
-def test_every_scheme_says_the_same_spans(sentence, scheme):
+def test_every_scheme_gives_the_same_spans(sentence, scheme):
     num_words, spans = sentence
     assert spans_of_tags(write_tags(spans, num_words, scheme), scheme) == spans
 
 
 @given(st.lists(sentences(), min_size=1), st.sampled_from(SCHEMES))
 @REPEATABLE
-def test_the_scheme_that_is_told_reads_the_file(drawn, scheme):
+def test_the_detected_scheme_reads_the_file(drawn, scheme):
     tags = [write_tags(spans, num_words, scheme) for num_words, spans in drawn]
-    told = scheme_of(tags)
-    assert [spans_of_tags(of, told) for of in tags] == [spans for _, spans in drawn]
+    detected = scheme_of(tags)
+    assert [spans_of_tags(sentence_tags, detected) for sentence_tags in tags] == [spans for _, spans in drawn]
 
 
 @pytest.mark.parametrize(
@@ -76,7 +76,7 @@ def test_the_scheme_that_is_told_reads_the_file(drawn, scheme):
         ([["I-x", "B-x", "O"]], "iob1"),
         ([["S-x", "O"], ["B-x", "E-x"]], "iobes"),
         ([["U-x", "O"], ["B-x", "L-x"]], "iobes"),
-        ([["B-x"], ["B-x"], ["I-x"]], "iob2"),  # the last one is a mistake then
+        ([["B-x"], ["B-x"], ["I-x"]], "iob2"),  # the last one is an error
         ([["B-x"], ["I-x"], ["I-x"]], "iob1"),
         ([["B-x", "I-x"], ["B-x", "I-x"], ["S-x"]], "iob2"),
         ([["O", "odd", ""]], "iob2"),
@@ -104,37 +104,37 @@ def test_spans_of_tags(tags, scheme, expected):
 @pytest.mark.parametrize(
     ("tags", "scheme", "index", "message"),
     [
-        ("O I-a", "iob2", 1, "tag 'I-a' cannot follow 'O' in iob2; wanted B-a, or --set data.tag_scheme=iob1"),
-        ("I-a", "iob2", 0, "tag 'I-a' cannot follow the beginning of a sentence in iob2; wanted B-a, "),
-        ("B-a I-b", "iob2", 1, "tag 'I-b' cannot follow 'B-a' in iob2; wanted B-b, "),
-        ("B-a E-a", "iob2", 1, "tag 'E-a' cannot follow 'B-a' in iob2; wanted B-a or I-a, or --set .*=iobes"),
-        ("B-a O", "iobes", 1, "tag 'O' cannot follow 'B-a' in iobes; wanted I-a or E-a after B-a"),
-        ("S-a I-a", "iobes", 1, "tag 'I-a' cannot follow 'S-a' in iobes; wanted B-a or S-a first"),
-        ("S-a B-a I-a", "iobes", 2, "tag 'I-a' cannot end a sentence in iobes; wanted I-a or E-a after I-a"),
+        ("O I-a", "iob2", 1, "tag 'I-a' cannot follow 'O' in iob2; expected B-a, or --set data.tag_scheme=iob1"),
+        ("I-a", "iob2", 0, "tag 'I-a' cannot follow the beginning of a sentence in iob2; expected B-a, "),
+        ("B-a I-b", "iob2", 1, "tag 'I-b' cannot follow 'B-a' in iob2; expected B-b, "),
+        ("B-a E-a", "iob2", 1, "tag 'E-a' cannot follow 'B-a' in iob2; expected B-a or I-a, or --set .*=iobes"),
+        ("B-a O", "iobes", 1, "tag 'O' cannot follow 'B-a' in iobes; expected I-a or E-a after B-a"),
+        ("S-a I-a", "iobes", 1, "tag 'I-a' cannot follow 'S-a' in iobes; expected B-a or S-a first"),
+        ("S-a B-a I-a", "iobes", 2, "tag 'I-a' cannot end a sentence in iobes; expected I-a or E-a after I-a"),
         ("O PER", "iob1", 1, "tag 'PER' is neither O nor B-, I-, E- or S- with a type"),
         ("O B-", "iob2", 1, "tag 'B-' is neither"),
         ("X-a", "iob2", 0, "tag 'X-a' is neither"),
     ],
 )
-def test_a_tag_that_cannot_stand_there_is_refused(tags, scheme, index, message):
+def test_an_invalid_tag_is_rejected_with_its_position(tags, scheme, index, message):
     with pytest.raises(TagError, match=message) as caught:
         spans_of_tags(tags.split(), scheme)
     assert caught.value.index == index
 
 
-def test_a_type_may_hold_hyphens():
+def test_a_type_may_contain_hyphens():
     assert read_tag("B-creative-work") == ("B", "creative-work")
 
 
-spans_anywhere = st.lists(
+any_spans = st.lists(
     st.builds(lambda start, length, label: Span(start, start + length, label), *[st.integers(0, 12), st.integers(1, 6)],
               st.sampled_from("ab"))
 )  # fmt: skip
 
 
-@given(spans_anywhere)
+@given(any_spans)
 @REPEATABLE
-def test_outermost_overlap_nothing_and_leave_out_only_what_overlaps_a_longer_one(spans):
+def test_outermost_drops_only_spans_that_overlap_a_longer_one(spans):
     kept = outermost(spans)
     assert kept == sorted(kept)
     assert all(one.end <= two.start for one, two in zip(kept, kept[1:], strict=False))
@@ -167,7 +167,7 @@ def test_trimmed(start, end, expected):
         ("a b", 1, False),
         ("a-b", 1, False),
         ("a$b", 2, False),
-        ("a€b", 2, True),  # a symbol, but not of ASCII, is part of a word to BERT
+        ("a€b", 2, True),  # to BERT, a non-ASCII symbol is part of a word
         ("东京", 1, False),
         ("2京", 1, False),
         ("タワー", 1, True),
@@ -189,11 +189,11 @@ def test_tokens_of_spans_and_their_tags():
     starts, ends = np.array([0, 1, 6, 11, 17, 21]), np.array([1, 6, 10, 16, 20, 25])
     spans = [Span(1, 6, "a"), Span(8, 10, "b"), Span(17, 25, "a")]
     ranges = token_ranges(starts, ends, spans)
-    assert ranges == [(1, 2), (2, 3), (4, 6)]  # the second begins inside a piece, which is its own all the same
+    assert ranges == [(1, 2), (2, 3), (4, 6)]  # the second begins inside a piece, which belongs to it
     assert tag_tokens(ranges, [0, 1, 0], 6).tolist() == [0, 1, 3, 0, 1, 2]
 
 
-def test_a_piece_belongs_to_the_first_of_two_spans_and_a_span_may_have_none():
+def test_a_piece_belongs_to_the_first_span_that_overlaps_it():
     starts, ends = np.array([0, 5]), np.array([4, 9])
     ranges = token_ranges(starts, ends, [Span(0, 2, "a"), Span(2, 4, "b"), Span(4, 5, "a"), Span(5, 9, "b")])
     assert ranges == [(0, 1), (1, 1), (1, 1), (1, 2)]
@@ -201,10 +201,10 @@ def test_a_piece_belongs_to_the_first_of_two_spans_and_a_span_may_have_none():
     assert token_ranges(np.zeros(0, int), np.zeros(0, int), [Span(0, 2, "a")]) == [(0, 0)]
 
 
-@given(st.lists(st.integers(0, 3), max_size=12), spans_anywhere)
+@given(st.lists(st.integers(0, 3), max_size=12), any_spans)
 @REPEATABLE
-def test_tokens_that_spans_are_made_of_are_found_again(lengths, drawn):
-    # Spans with the edges of tokens: what a model would have to find.
+def test_spans_with_token_boundaries_survive_tagging(lengths, drawn):
+    # Spans with token boundaries, as a model predicts them.
     ends = np.cumsum(np.asarray([length + 1 for length in lengths], int))
     starts = ends - [length + 1 for length in lengths]
     by_token = [span for span in outermost(drawn) if span.end <= len(lengths)]

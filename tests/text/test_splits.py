@@ -1,4 +1,4 @@
-"""Splits: found by name or taken by hash, stable, and without a text in two of them."""
+"""Splits: found by name or cut by a stable hash, without a text in two of them."""
 
 import csv
 import hashlib
@@ -69,7 +69,7 @@ def test_other_texts_have_another_key(text, other):
 
 @settings(deadline=None, derandomize=True, max_examples=300)
 @given(text=st.text())
-def test_a_key_is_its_own_key_and_has_no_blanks(text):
+def test_a_key_is_its_own_key_and_has_no_whitespace(text):
     key = near_duplicate_key(text)
     assert near_duplicate_key(key) == key
     assert key.split() == ([key] if key else [])
@@ -81,16 +81,16 @@ def test_the_hash_is_the_documented_one():
 
 
 def test_one_file_is_cut_by_the_hash_of_its_texts(tmp_path):
-    found = texts_of(write_csv(tmp_path / "data.csv", TEXTS), test_fraction=0.2, validation_fraction=0.1)
-    assert list(found) == SPLITS
-    assert found["test"] == [text for text in TEXTS if hash_fraction(text) < 0.2]
-    assert found["validation"] == [text for text in TEXTS if 0.2 <= hash_fraction(text) < 0.2 + 0.1]
-    assert found["train"] == [text for text in TEXTS if hash_fraction(text) >= 0.2 + 0.1]
-    assert 350 < len(found["test"]) < 450
-    assert 160 < len(found["validation"]) < 240
+    by_split = texts_of(write_csv(tmp_path / "data.csv", TEXTS), test_fraction=0.2, validation_fraction=0.1)
+    assert list(by_split) == SPLITS
+    assert by_split["test"] == [text for text in TEXTS if hash_fraction(text) < 0.2]
+    assert by_split["validation"] == [text for text in TEXTS if 0.2 <= hash_fraction(text) < 0.2 + 0.1]
+    assert by_split["train"] == [text for text in TEXTS if hash_fraction(text) >= 0.2 + 0.1]
+    assert 350 < len(by_split["test"]) < 450
+    assert 160 < len(by_split["validation"]) < 240
 
 
-def test_more_rows_in_another_order_move_none(tmp_path):
+def test_further_rows_and_another_order_move_no_text(tmp_path):
     first = texts_of(write_csv(tmp_path / "a.csv", TEXTS[:1_000]))
     second = texts_of(write_csv(tmp_path / "b.csv", reversed(TEXTS)))
     for name in NAMES:
@@ -101,21 +101,21 @@ def test_a_text_and_its_near_duplicates_stay_together(tmp_path):
     variants = [
         variant for text in TEXTS[:300] for variant in (text, text.upper(), f" {text}!", text.replace(" ", "\n"))
     ]
-    found = texts_of(write_csv(tmp_path / "data.csv", variants))
-    keys = {name: {near_duplicate_key(text) for text in texts} for name, texts in found.items()}
-    assert sum(len(texts) for texts in found.values()) == len(variants)
-    assert sum(len(of) for of in keys.values()) == len(set.union(*keys.values())) == 300
+    by_split = texts_of(write_csv(tmp_path / "data.csv", variants))
+    keys = {name: {near_duplicate_key(text) for text in texts} for name, texts in by_split.items()}
+    assert sum(len(texts) for texts in by_split.values()) == len(variants)
+    assert sum(len(split_keys) for split_keys in keys.values()) == len(set.union(*keys.values())) == 300
 
 
-def test_validation_is_found_in_a_train_file_that_a_hash_made(tmp_path):
+def test_validation_can_be_cut_from_a_train_file_that_a_hash_split_made(tmp_path):
     whole = texts_of(write_csv(tmp_path / "data.csv", TEXTS))
     write_csv(tmp_path / "split" / "train.csv", whole["train"] + whole["validation"])
     write_csv(tmp_path / "split" / "test.csv", whole["test"])
-    found = texts_of(tmp_path / "split")
-    assert list(found) == SPLITS
-    assert found["test"] == whole["test"]
-    assert 0.07 < len(found["validation"]) / (len(found["validation"]) + len(found["train"])) < 0.13
-    assert set(found["validation"]) != set(whole["validation"])
+    by_split = texts_of(tmp_path / "split")
+    assert list(by_split) == SPLITS
+    assert by_split["test"] == whole["test"]
+    assert 0.07 < len(by_split["validation"]) / (len(by_split["validation"]) + len(by_split["train"])) < 0.13
+    assert set(by_split["validation"]) != set(whole["validation"])
 
 
 @pytest.mark.parametrize(
@@ -125,19 +125,19 @@ def test_validation_is_found_in_a_train_file_that_a_hash_made(tmp_path):
         (["train"], {}, SPLITS, ["80% of train.csv by hash", "10% of train.csv by hash", "10% of train.csv by hash"]),
         (["train", "test"], {}, SPLITS, ["90% of train.csv by hash", "10% of train.csv by hash", ""]),
         (["train", "dev"], {"test_fraction": 0.25}, SPLITS,
-         ["75% of train.csv by hash", "it is dev.csv", "25% of train.csv by hash"]),
+         ["75% of train.csv by hash", "read from dev.csv", "25% of train.csv by hash"]),
         (["train", "test"], {"validation_fraction": 0.0}, ["train", "test"], ["", ""]),
-        (["train", "val"], {"test_fraction": 0.0}, ["train", "validation"], ["", "it is val.csv"]),
+        (["train", "val"], {"test_fraction": 0.0}, ["train", "validation"], ["", "read from val.csv"]),
         (["train"], {"test_fraction": 0.0}, ["train", "validation"],
          ["90% of train.csv by hash", "10% of train.csv by hash"]),
         (["train"], {"test_fraction": 0.0, "validation_fraction": 0.0}, ["train"], [""]),
         (["TRAIN", "Valid", "categories", "read.me"], {"test_fraction": 0.0}, ["train", "validation"],
-         ["ignored categories.csv, read.me.csv", "it is Valid.csv"]),
+         ["ignored categories.csv, read.me.csv", "read from Valid.csv"]),
     ],
 )  # fmt: skip
-def test_splits_are_found_by_name_and_the_rest_is_taken_from_train(tmp_path, files, settings, expected, notes):
-    for part, name in enumerate(files):
-        write_csv(tmp_path / f"{name}.csv", TEXTS[part * 500 : part * 500 + 500])
+def test_splits_are_found_by_name_and_missing_ones_cut_from_train(tmp_path, files, settings, expected, notes):
+    for number, name in enumerate(files):
+        write_csv(tmp_path / f"{name}.csv", TEXTS[number * 500 : number * 500 + 500])
     splits = load_splits(DataConfig(**settings), tmp_path)
     assert list(splits) == expected
     assert [split.name for split in splits.values()] == expected
@@ -163,73 +163,77 @@ def test_classes_may_be_directories_with_names_of_splits(tmp_path):
         for number in range(40):
             write(tmp_path / name / f"{number}.txt", f"{name} text {number}")
     splits = load_splits(DataConfig(), tmp_path)
-    found = sorted((record.where, record.target) for split in splits.values() for record in split)
-    assert found == sorted((f"{name}/{n}.txt", name) for name in ("dev", "test", "support") for n in range(40))
+    records = sorted((record.where, record.target) for split in splits.values() for record in split)
+    assert records == sorted((f"{name}/{n}.txt", name) for name in ("dev", "test", "support") for n in range(40))
     assert list(splits) == SPLITS
 
 
-def test_a_format_asked_for_chooses_between_files(tmp_path):
+def test_the_configured_format_selects_one_of_several_files(tmp_path):
     write(tmp_path / "train.txt", "from txt\tx\n")
     write(tmp_path / "train.csv", "text,label\nfrom csv,x\n")
     settings = {"validation_fraction": 0.0, "test_fraction": 0.0}
     assert texts_of(tmp_path, format="csv", **settings) == {"train": ["from csv"]}
     assert texts_of(tmp_path, format="text", **settings) == {"train": ["from txt"]}
-    assert message(tmp_path) == f"{tmp_path}: more than one candidate for train: train.csv, train.txt; wanted one"
+    assert message(tmp_path) == f"{tmp_path}: more than one candidate for train: train.csv, train.txt; expected one"
 
 
-def test_what_holds_no_train_is_refused(tmp_path):
-    wish = (
-        "wanted a file train (.csv, .tsv, .jsonl, .json, .txt, .conll, also with .gz), a directory per class with .txt "
-        "files, or the path of one file"
+def test_a_directory_without_train_is_rejected(tmp_path):
+    advice = (
+        "expected a file train (.csv, .tsv, .jsonl, .json, .txt, .conll, also with .gz), one subdirectory per class "
+        "with .txt files, or the path of one file"
     )
-    assert message(tmp_path) == f"{tmp_path}: no train among nothing; {wish}"
+    assert message(tmp_path) == f"{tmp_path}: no train among nothing; {advice}"
     write_csv(tmp_path / "test.csv", TEXTS)
     write(tmp_path / "train.pdf", "[]")
-    expected = f"{tmp_path}: train.pdf is a file whose name tells no format; wanted a file train (.csv, "
+    expected = f"{tmp_path}: train.pdf is a file of unknown format; expected a file train (.csv, "
     assert message(tmp_path).startswith(expected)
     for name in "ghijk":
         write(tmp_path / name, "")
     (tmp_path / "train.pdf").unlink()
-    assert message(tmp_path, format="folder") == f"{tmp_path}: no train among g, h, i, j, k, 1 more; {wish}"
+    assert message(tmp_path, format="folder") == f"{tmp_path}: no train among g, h, i, j, k, 1 more; {advice}"
     write(tmp_path / "in" / "train" / "1.txt", "no classes here")
     write(tmp_path / "in" / "test" / "2.txt", "nor here")
-    expected = f"{tmp_path / 'in'}: train is a directory without a directory per class; wanted a file train (.csv, "
+    expected = (
+        f"{tmp_path / 'in'}: train is a directory without a subdirectory per class; expected a file train (.csv, "
+    )
     assert message(tmp_path / "in").startswith(expected)
     write(tmp_path / "in" / "train" / "1.ann", "T1\tPER 0 2\tno")
-    expected = f"{tmp_path / 'in'}: .ann files, brat's standoff format, are not read; convert them to CoNLL columns or "
+    expected = (
+        f"{tmp_path / 'in'}: .ann files (brat's standoff format) are not supported; convert them to CoNLL columns or "
+    )
     assert message(tmp_path / "in").startswith(expected)
     assert message(tmp_path / "no") == f"{tmp_path / 'no'}: no such file or directory"
 
 
-def test_brat_is_named_in_directories_below_too(tmp_path):
+def test_brat_files_in_subdirectories_are_rejected(tmp_path):
     write(tmp_path / "train" / "day1" / "a.txt", "Ada in Ulm")
     write(tmp_path / "train" / "day1" / "a.ann", "T1\tPER 0 3\tAda")
-    assert message(tmp_path).startswith(f"{tmp_path / 'train'}: .ann files, brat's standoff format, are not read")
+    assert message(tmp_path).startswith(f"{tmp_path / 'train'}: .ann files (brat's standoff format) are not supported")
 
 
-def test_a_split_without_records_is_refused(tmp_path):
+def test_a_split_without_records_is_rejected(tmp_path):
     path = write_csv(tmp_path / "data.csv", ["a", "b", "c"])
     assert message(path, validation_fraction=1e-4, test_fraction=0.0) == (
-        "validation has no records (0.01% of data.csv by hash); wanted more data, a larger data.validation_fraction, "
-        "or 0 for no such split"
+        "validation has no records (0.01% of data.csv by hash); use more data or a larger data.validation_fraction, or "
+        "0 to omit this split"
     )
     assert message(path, validation_fraction=0.0, test_fraction=0.9999) == (
-        "train has no records (0.01% of data.csv by hash); wanted more data, or smaller fractions for the others"
+        "train has no records (0.01% of data.csv by hash); use more data, or smaller fractions for the other splits"
     )
     write(tmp_path / "in" / "train.csv", "text,label\na,x\n")
     write(tmp_path / "in" / "test.csv", "text,label\n")
     assert message(tmp_path / "in", validation_fraction=0.0) == (
-        "test.csv: no records; wanted at least one row below the line of column names"
+        "test.csv: no records; expected at least one row below the line of column names"
     )
 
 
-def test_records_are_found_by_position(tmp_path):
+def test_records_are_read_by_position(tmp_path):
     split = load_splits(DataConfig(), write_csv(tmp_path / "data.csv", TEXTS))["test"]
     records = list(split)
     assert split.records_at([7, 0, 7, len(records) - 1]) == [records[7], records[0], records[7], records[-1]]
     assert split.records_at([]) == []
     for index in (len(records), -1):
-        with pytest.raises(ValueError, match=f"^test has no record at {index}; wanted 0 or more, below its number$"):
+        with pytest.raises(ValueError, match=f"^test has no record at {index}; expected 0 or more, below"):
             split.records_at([0, index])
 
 
@@ -252,7 +256,7 @@ DATA = Path(os.environ.get("TFBERT_DATA") or Path(__file__).parents[2].parent / 
 MRPC = {"format": "tsv", "columns": "text=#1 String,label=Quality"}
 
 
-@pytest.mark.skipif(not DATA.is_dir(), reason="the real data sets are not there")
+@pytest.mark.skipif(not DATA.is_dir(), reason="the real data sets are not available")
 @pytest.mark.parametrize(
     ("name", "settings", "num_records", "num_labels"),
     [
@@ -267,10 +271,10 @@ MRPC = {"format": "tsv", "columns": "text=#1 String,label=Quality"}
         ("bbc_news", {"encoding_errors": "replace"}, [2_225], 5),
     ],
 )
-def test_real_files_give_their_published_numbers(name, settings, num_records, num_labels):
+def test_real_files_have_their_published_numbers_of_records(name, settings, num_records, num_labels):
     path = next(DATA.glob(name), None)
     if path is None:
-        pytest.skip(f"{name} is not there")
+        pytest.skip(f"{name} is not available")
     settings |= {"validation_fraction": 0.0} if len(num_records) > 1 else {}
     splits = load_splits(DataConfig(**settings), path)
     counts: dict[Path, int] = {}
@@ -283,8 +287,8 @@ def test_real_files_give_their_published_numbers(name, settings, num_records, nu
     assert len(labels) == num_labels
 
 
-@pytest.mark.skipif(not (DATA / "bbc_news").is_dir(), reason="the real data sets are not there")
-def test_the_one_byte_of_bbc_news_that_is_not_utf_8_is_found():
-    with pytest.raises(ValueError, match=r"^sports/199\.txt:5: byte 0xA3 is not valid utf-8; name "):
+@pytest.mark.skipif(not (DATA / "bbc_news").is_dir(), reason="the real data sets are not available")
+def test_the_single_byte_of_bbc_news_that_is_not_utf_8_is_found():
+    with pytest.raises(ValueError, match=r"^sports/199\.txt:5: byte 0xA3 is not valid utf-8; set "):
         for split in load_splits(DataConfig(), DATA / "bbc_news").values():
             assert all(record.target for record in split)

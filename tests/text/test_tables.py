@@ -1,4 +1,4 @@
-"""Tables whose delimiter, header or layout is not the usual one, and lines of text and label."""
+"""Tables with an unusual delimiter, header or layout, and lines of text and label."""
 
 import csv
 import io
@@ -44,7 +44,7 @@ def table(delimiter, quoting=csv.QUOTE_MINIMAL, header=("text", "label")):
 
 @pytest.mark.parametrize("quoting", [csv.QUOTE_MINIMAL, csv.QUOTE_ALL])
 @pytest.mark.parametrize(("delimiter", "word"), [(",", "','"), (";", "';'"), ("\t", "TAB"), ("|", "'|'")])
-def test_the_delimiter_of_a_csv_file_is_found(tmp_path, delimiter, word, quoting):
+def test_the_delimiter_of_a_csv_file_is_detected(tmp_path, delimiter, word, quoting):
     path = write(tmp_path / "a.csv", table(delimiter, quoting))
     assert pairs(path) == RECORDS
     assert layout(path) == [
@@ -53,7 +53,7 @@ def test_the_delimiter_of_a_csv_file_is_found(tmp_path, delimiter, word, quoting
     ]
 
 
-def test_the_delimiter_is_found_beside_other_columns_and_given_names(tmp_path):
+def test_the_delimiter_is_detected_with_other_columns_and_given_names(tmp_path):
     content = "Nr;Was, genau?;Thema\n1;zu spät, wieder;Lieferung\n2;doppelt;Gebühr\n"
     path = write(tmp_path / "a.csv", content)
     expected = [("zu spät, wieder", "Lieferung"), ("doppelt", "Gebühr")]
@@ -61,7 +61,7 @@ def test_the_delimiter_is_found_beside_other_columns_and_given_names(tmp_path):
     assert "among 'Nr', 'Was, genau?', 'Thema'" in message(path)
 
 
-def test_a_first_line_may_name_the_delimiter_and_lines_keep_their_numbers(tmp_path):
+def test_a_delimiter_line_is_honoured_and_line_numbers_stay_correct(tmp_path):
     path = write(tmp_path / "a.csv", "sep=;\ntext;label\nlate;delivery\n;fee\n")
     assert message(path).startswith("a.csv:4: text is ''")
     assert pairs(path, bad_rows="skip") == [("late", "delivery")]
@@ -75,7 +75,7 @@ def test_a_delimiter_can_be_set(tmp_path):
         read_records(path, DataConfig(delimiter=";;"))
 
 
-def test_a_tsv_file_with_commas_is_read_as_csv_is(tmp_path):
+def test_a_tsv_file_with_commas_is_read_like_csv(tmp_path):
     assert pairs(write(tmp_path / "a.tsv", table(","))) == RECORDS
 
 
@@ -99,44 +99,43 @@ def test_a_table_without_column_names(tmp_path):
     assert layout(path, header="none")[0] == "csv with ',' between columns, utf-8, no column names"
     path = write(tmp_path / "b.csv", "1,delivery,late\n2,other,ok\n")
     assert message(path, header="none") == (
-        "b.csv:1: 3 columns without names for text and label; say which is which by number, such as "
+        "b.csv:1: 3 columns without names for text and label; give their numbers, such as "
         "--set data.columns=text=1,label=2"
     )
     assert pairs(path, header="none", columns="text=3,label=2") == [("late", "delivery"), ("ok", "other")]
 
 
 @pytest.mark.parametrize("again", ["text,label", " Text , LABEL", "\ufefftext,label"])
-def test_a_second_line_of_column_names_is_no_record(tmp_path, again):
+def test_a_repeated_header_is_not_a_record(tmp_path, again):
     path = write(tmp_path / "a.csv", f"text,label\nlate,delivery\n{again}\nok,other\n")
     assert message(path).startswith("a.csv:3: repeats the line of column names (")
     assert pairs(path, bad_rows="skip") == [("late", "delivery"), ("ok", "other")]
 
 
 @pytest.mark.parametrize("again", ["label,text", "review,sentiment"])
-def test_the_header_of_another_file_is_no_record(tmp_path, again):
+def test_the_header_of_another_file_is_not_a_record(tmp_path, again):
     path = write(tmp_path / "a.csv", f"text,label\nlate,delivery\n{again}\nok,other\n")
     assert message(path).startswith("a.csv:3: repeats the line of column names (")
 
 
-def test_column_names_are_not_read_as_a_record_where_none_are_expected(tmp_path):
+def test_an_unexpected_header_is_not_a_record(tmp_path):
     path = write(tmp_path / "a.csv", "review,sentiment\nlate,bad\n")
-    assert message(path, header="none") == (
-        "a.csv:1: names the columns ('review', 'sentiment'); leave out data.header=none"
-    )
+    assert message(path, header="none") == ("a.csv:1: names the columns ('review', 'sentiment'); omit data.header=none")
 
 
-def test_columns_of_the_same_name_are_to_be_renamed(tmp_path):
+def test_columns_with_the_same_name_are_rejected(tmp_path):
     path = write(tmp_path / "a.csv", "text,label,label\nlate,a,b\n")
     expected = (
-        "a.csv:1: more than one column could be the label: 'label', 'label'; wanted different names; rename one of them"
+        "a.csv:1: more than one column could be the label: 'label', 'label'; expected different names; rename one of "
+        "them"
     )
     assert message(path) == expected
     assert message(path, columns="label=label") == expected
 
 
-def test_json_objects_that_repeat_the_names_of_keys_are_no_records(tmp_path):
+def test_json_objects_that_repeat_the_key_names_are_not_records(tmp_path):
     path = write(tmp_path / "a.jsonl", '{"text": "a", "label": "x"}\n{"text": "text", "label": "label"}\n')
-    assert message(path).startswith("a.jsonl:2: holds the names of the keys instead of values")
+    assert message(path).startswith("a.jsonl:2: contains the names of the keys instead of values")
 
 
 @pytest.mark.parametrize(
@@ -147,11 +146,11 @@ def test_json_objects_that_repeat_the_names_of_keys_are_no_records(tmp_path):
         ("late\tdelivery\n", [("late", "delivery")]),
     ],
 )
-def test_column_names_above_lines_of_text_and_label(tmp_path, content, expected):
+def test_a_header_above_lines_of_text_and_label_is_skipped(tmp_path, content, expected):
     assert pairs(write(tmp_path / "a.txt", content)) == expected
 
 
-def test_column_names_amid_lines_of_text_and_label_are_no_record(tmp_path):
+def test_a_header_among_lines_of_text_and_label_is_not_a_record(tmp_path):
     path = write(tmp_path / "a.txt", "late\tdelivery\ntext\tlabel\nok\tother\n")
     assert message(path).startswith("a.txt:2: repeats the line of column names ('text\\tlabel'); remove it")
 
@@ -169,20 +168,22 @@ def test_fasttext_lines_are_read(tmp_path, content, expected):
     assert pairs(write(tmp_path / "a.txt", content)) == expected
 
 
-def test_fasttext_lines_with_several_labels_or_none_are_refused(tmp_path):
+def test_fasttext_lines_with_several_labels_or_none_are_rejected(tmp_path):
     path = write(tmp_path / "a.txt", "__label__fee ok\n__label__fee __label__late both\nnone\n")
-    assert message(path).startswith('a.txt:2: label is ["fee", "late"]; wanted one label; for several labels of a text')
+    assert message(path).startswith(
+        'a.txt:2: label is ["fee", "late"]; expected one label; for several labels per text'
+    )
     reader = read_records(path, DataConfig(bad_rows="skip"))
     assert [record.text for record in reader] == ["ok"]
-    assert reader.tally.skipped[1] == "a.txt:3: no __label__ in 'none'; wanted one, as in other lines"
+    assert reader.tally.skipped[1] == "a.txt:3: no __label__ in 'none'; expected one, as in other lines"
 
 
-def test_leaving_rows_out_is_not_suggested_where_none_would_be_left(tmp_path):
+def test_skipping_rows_is_not_suggested_if_no_row_is_valid(tmp_path):
     path = write(tmp_path / "a.txt", "late,delivery\nok,other\n")
     assert message(path) == (
-        "a.txt:1: no separator '\\t' in 'late,delivery'; wanted the text, '\\t' and the label; for another separator, "
-        "such as ',': --set data.separator=,"
+        "a.txt:1: no separator '\\t' in 'late,delivery'; expected the text, '\\t' and the label; for another "
+        "separator, such as ',': --set data.separator=,"
     )
     assert pairs(path, separator=",") == [("late", "delivery"), ("ok", "other")]
     path = write(tmp_path / "b.txt", "late,delivery\nok\tother\n")
-    assert message(path).endswith("(--set data.bad_rows=skip leaves such rows out)")
+    assert message(path).endswith("(--set data.bad_rows=skip skips such rows)")

@@ -1,4 +1,4 @@
-"""Small data, and trainings of it that take a second."""
+"""Small data, and trainings on them that take a second."""
 
 import dataclasses
 
@@ -15,7 +15,7 @@ from tfbert.training.checkpoint import Checkpoints
 from tfbert.training.fine_tuning import task_trainer
 from tfbert.training.problem import prepare
 
-# Whatever machine runs this, the same seed gives the same numbers.
+# The same seed gives the same numbers on every machine.
 tf.config.experimental.enable_op_determinism()
 
 
@@ -44,14 +44,15 @@ def make_trainer(base_problem, tmp_path_factory):
         values = {path.replace("__", "."): value for path, value in values.items()}
         config = override(base_problem.config, values)
         keras.utils.set_random_seed(config.train.seed)
-        model, evaluation_model = build_models(base_problem.task, base_problem.encoder, config)
+        problem = base_problem.with_config(config)
+        model, evaluation_model = build_models(problem.task, problem.encoder, config)
         if change:
             change(model)
-        predictor = Predictor(base_problem.task, evaluation_model, base_problem.tokenizer, config)
-        train = base_problem.tokenized["train"]
-        tokenized = base_problem.tokenized | {"train": train.head(examples or len(train))}
-        splits = {name: split for name, split in base_problem.splits.items() if validation or name != "validation"}
-        problem = dataclasses.replace(base_problem, tokenized=tokenized, splits=splits)
+        predictor = Predictor(problem.task, evaluation_model, problem.tokenizer, config)
+        train = problem.tokenized["train"]
+        tokenized = problem.tokenized | {"train": train.head(examples or len(train))}
+        splits = {name: split for name, split in problem.splits.items() if validation or name != "validation"}
+        problem = dataclasses.replace(problem, tokenized=tokenized, splits=splits)
         run_dir = run_dir or tmp_path_factory.mktemp("run")
         checkpoints = Checkpoints(run_dir, fingerprint, config.train.checkpoint_seconds)
         trainer = task_trainer(problem, config, model, predictor, checkpoints)

@@ -1,10 +1,10 @@
-"""Learning only the rows of the token embedding that are read gives what learning all of them gives."""
+"""Training only the active rows of the token embedding gives the result of training all of them."""
 
 import numpy as np
 
 from tfbert.text.datasets import TokenizedSplit
 
-# Without decay, which read rows alone have, and without dropout, whose draws depend on nothing here but are slow.
+# Without decay, which only active rows have, and without dropout, which is irrelevant here but slow.
 PLAIN = {"train__weight_decay": 0.0, "encoder__dropout": 0.0, "head__dropout": 0.0, "train__epochs": 1}
 
 
@@ -13,7 +13,7 @@ def weights_after(trainer):
     return [np.asarray(variable) for variable in trainer.model.weights]
 
 
-def test_a_training_learns_what_it_would_learn_with_the_whole_table(make_trainer, monkeypatch):
+def test_training_active_rows_gives_the_result_of_training_the_whole_table(make_trainer, monkeypatch):
     trainer = make_trainer(examples=24, **PLAIN)
     table = trainer.model.backbone.token_embedding.embeddings
     before, read = np.asarray(table), trainer.objectives[0].token_ids()
@@ -28,7 +28,7 @@ def test_a_training_learns_what_it_would_learn_with_the_whole_table(make_trainer
         np.testing.assert_allclose(one, other, atol=1e-5)
 
 
-def test_the_optimizer_and_the_wire_have_the_read_rows_only(make_trainer):
+def test_the_optimizer_and_the_network_only_have_the_active_rows(make_trainer):
     trainer = make_trainer(examples=8)
     read = len(trainer.objectives[0].token_ids())
     size = trainer.model.backbone.hidden_dim
@@ -37,7 +37,7 @@ def test_the_optimizer_and_the_wire_have_the_read_rows_only(make_trainer):
     assert (trainer.model.backbone.vocabulary_size, size) not in sizes
 
 
-def test_moving_averages_of_the_rows_are_in_the_model_for_as_long_as_those_of_all_else(make_trainer):
+def test_moving_averages_of_the_rows_are_in_the_model_as_long_as_the_others(make_trainer):
     trainer = make_trainer(examples=16, train__ema_momentum=0.5)
     table, active = trainer.model.backbone.token_embedding.embeddings, trainer.updater.active_embedding
     active.rows.assign(active.rows + 1)

@@ -57,11 +57,11 @@ def test_a_damaged_checkpoint_is_rejected(tmp_path):
 
 def test_checkpoints_of_other_runs_and_versions_are_rejected(tmp_path):
     checkpoints = Checkpoints(tmp_path, "mine", 0)
-    weights.save(tmp_path / CHECKPOINT, ARRAYS, {"identity": "mine", "progress": PROGRESS})
+    weights.save(tmp_path / CHECKPOINT, ARRAYS, {"fingerprint": "mine", "progress": PROGRESS})
     with pytest.raises(ValueError, match=r"checkpoint\.safetensors: was written by another version.*remove it"):
         checkpoints.resume()
     Checkpoints(tmp_path, "yours", 0).save(ARRAYS, PROGRESS)
-    with pytest.raises(ValueError, match="another run"):
+    with pytest.raises(ValueError, match="belongs to another run"):
         checkpoints.resume()
 
 

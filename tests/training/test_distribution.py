@@ -1,4 +1,4 @@
-"""Training shared by processes and devices is the training of one: the same losses and weights, killed or not."""
+"""Distributed training gives the losses and weights of a single process, also after kills."""
 
 import json
 import subprocess
@@ -13,7 +13,7 @@ from support import small
 from tfbert.text.batches import plan_training
 from tfbert.training.distribution import ALONE, Replicas, join, translated_worker_errors
 
-# Sums over two processes are added in another order than those of one.
+# Sums over two processes are added in another order than in a single one.
 TOLERANCE = 1e-5
 OPTIONS = {
     "encoder.sequence_length": 32,
@@ -59,13 +59,13 @@ def report(folder):
     return json.loads((folder / "report.json").read_text())
 
 
-def test_a_worker_or_the_chief_is_killed_and_training_goes_on(runs):
+def test_a_worker_or_the_chief_is_killed_and_training_resumes(runs):
     _, done = runs
     chief, worker = done["shared"]
     assert [each.code for each in chief] == [2, -9, 0], chief
     assert [each.code for each in worker] == [-9, 2, 0], worker
     for left in (chief[0], worker[1]):
-        assert "another worker of TF_CONFIG is gone" in left.err.splitlines()[-1]
+        assert "another worker of TF_CONFIG was lost" in left.err.splitlines()[-1]
         assert "Traceback" not in left.err
 
 
@@ -115,8 +115,8 @@ for distribution, steps in (("none", 1), ("mirrored", 2)):
     plan = [np.arange(8), np.arange(8, 15), np.arange(15, 16)]
     losses = []
     for indices in plan:
-        group = [indices] if steps == 1 else [part for part in (indices[:4], indices[4:]) if len(part)]
-        planned = [(units,) for units in group]
+        group = [indices] if steps == 1 else [half for half in (indices[:4], indices[4:]) if len(half)]
+        planned = [(examples,) for examples in group]
         group = objective.group(planned, replicas.stream(planned, objective.batches), replicas)
         losses.append(trainer.updater.update({"task": group})["task"]["loss"] / group.counts["loss"])
     weights = [v.numpy() for v in model.trainable_variables]
@@ -140,12 +140,12 @@ def test_mirrored_devices_give_the_losses_and_weights_of_one(tmp_path):
 
 
 class TwoByTwo:
-    """Stands for a strategy: two processes with two replicas each."""
+    """A fake strategy: two processes with two replicas each."""
 
     num_replicas_in_sync = 4
 
 
-def test_parts_of_all_replicas_are_the_batch():
+def test_the_shards_of_all_replicas_are_the_batch():
     plan = [*plan_training(np.arange(5, 27), 8, 0, 0), np.array([3]), np.array([7, 9, 8])]
     found = []
     for worker in range(2):
@@ -155,13 +155,13 @@ def test_parts_of_all_replicas_are_the_batch():
     for place, indices in enumerate(plan):
         both = found[0][place] + found[1][place]
         assert len(both) == 4 and {where for (_, where), _ in both} == {place}
-        counted = [part for (part, _), share in both if share == 1]
+        counted = [shard for (shard, _), factor in both if factor == 1]
         assert sorted(np.concatenate(counted)) == sorted(indices)
         assert max(map(len, counted)) - min(map(len, counted)) <= 1
-        for (part, _), share in both:
-            assert len(part) > 0 and (share == 1 or len(indices) < 4)
-        assert [len(part) for part, _ in replicas.counted([found[1][place]])] == [
-            len(part) for (part, _), share in found[1][place] if share
+        for (shard, _), factor in both:
+            assert len(shard) > 0 and (factor == 1 or len(indices) < 4)
+        assert [len(shard) for shard, _ in replicas.counted([found[1][place]])] == [
+            len(shard) for (shard, _), factor in found[1][place] if factor
         ]
     assert list(ALONE.stream(((indices,) for indices in plan), iter)) == [(indices,) for indices in plan]
 
@@ -172,7 +172,7 @@ def test_dropout_differs_between_processes_and_repeats(make_trainer, monkeypatch
     monkeypatch.setattr(Replicas, "broadcast", lambda self, arrays: arrays)
     before = trainer.updater.arrays()
     trainer.updater.replicas = Replicas("multi_worker", TwoByTwo(), worker, 2)
-    trainer.updater.share()
+    trainer.updater.broadcast()
     after = trainer.updater.arrays()
     changed = {name for name in before if not np.array_equal(before[name], after[name])}
     seeds = {name for name in before if name.endswith("seed_generator_state")}
@@ -181,16 +181,16 @@ def test_dropout_differs_between_processes_and_repeats(make_trainer, monkeypatch
 
 
 def test_fewer_examples_than_replicas_are_refused():
-    with pytest.raises(ValueError, match="train.batch_size=3: wanted 4 or more"):
+    with pytest.raises(ValueError, match="train.batch_size=3: expected 4 or more"):
         Replicas("multi_worker", TwoByTwo(), 0, 2).check_batch_size(3)
     ALONE.check_batch_size(1)
 
 
 def test_other_data_than_the_chiefs_is_refused(monkeypatch):
-    monkeypatch.setattr(Replicas, "broadcast", lambda self, arrays: heard or arrays)
-    heard = {}
+    monkeypatch.setattr(Replicas, "broadcast", lambda self, arrays: received or arrays)
+    received = {}
     Replicas().check_same("mine")
-    heard = {"fingerprint": np.float64(7)}
+    received = {"fingerprint": np.float64(7)}
     with pytest.raises(ValueError, match="worker 1 has other data or another config than the chief"):
         Replicas("multi_worker", TwoByTwo(), 1, 2).check_same("mine")
 
@@ -199,27 +199,27 @@ CLUSTER = {"cluster": {"worker": ["a:1", "b:1"]}, "task": {"type": "worker", "in
 
 
 @pytest.mark.parametrize(
-    ("said", "message"),
+    ("text", "message"),
     [
         ("{", "TF_CONFIG={: JSONDecodeError"),
-        ('{"cluster": {}}', "KeyError: 'task'; wanted"),
-        (json.dumps(CLUSTER | {"task": {"type": "worker", "index": 2}}), "no worker 2 in the cluster; wanted"),
-        (json.dumps(CLUSTER | {"cluster": {"ps": ["a:1"], **CLUSTER["cluster"]}}), "a ps has no part in this training"),
+        ('{"cluster": {}}', "KeyError: 'task'; expected"),
+        (json.dumps(CLUSTER | {"task": {"type": "worker", "index": 2}}), "no worker 2 in the cluster; expected"),
+        (json.dumps(CLUSTER | {"cluster": {"ps": ["a:1"], **CLUSTER["cluster"]}}), "training has no task of type ps"),
     ],
 )
 @pytest.mark.parametrize("kind", ["auto", "multi_worker"])
-def test_a_wrong_tf_config_is_one_clear_error(kind, said, message, monkeypatch):
-    monkeypatch.setenv("TF_CONFIG", said)
+def test_a_wrong_tf_config_is_one_clear_error(kind, text, message, monkeypatch):
+    monkeypatch.setenv("TF_CONFIG", text)
     with pytest.raises(ValueError, match=message):
         join(kind)
 
 
-def test_what_is_joined_without_a_cluster(monkeypatch):
+def test_join_without_a_cluster(monkeypatch):
     monkeypatch.delenv("TF_CONFIG", raising=False)
     assert join("auto") is join("none") is ALONE
-    with pytest.raises(ValueError, match="train.distribution=multi_worker: wanted TF_CONFIG in the environment"):
+    with pytest.raises(ValueError, match="train.distribution=multi_worker: expected TF_CONFIG in the environment"):
         join("multi_worker")
-    with pytest.raises(ValueError, match="train.distribution=mirrored: wanted two devices or more"):
+    with pytest.raises(ValueError, match="train.distribution=mirrored: expected two devices or more"):
         join("mirrored")
     monkeypatch.setenv(
         "TF_CONFIG", json.dumps({"cluster": {"worker": ["a:1"]}, "task": {"type": "worker", "index": 0}})
@@ -227,9 +227,9 @@ def test_what_is_joined_without_a_cluster(monkeypatch):
     assert join("auto") is ALONE
 
 
-def test_a_lost_connection_says_what_to_do():
+def test_a_lost_connection_is_an_error_with_advice():
     with (
-        pytest.raises(ConnectionError, match="is gone .*aborted by: reset.*start all again"),
+        pytest.raises(ConnectionError, match="was lost .*aborted by: reset.*start all workers again"),
         translated_worker_errors(),
     ):
         raise tf.errors.UnavailableError(

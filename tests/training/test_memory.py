@@ -1,11 +1,11 @@
-"""Memory that is freed is used again."""
+"""Memory that a process frees is reused by it."""
 
 import subprocess
 import sys
 
 import pytest
 
-# The second time, how many pages does the system have to hand out for 100 MB?
+# Counts the pages that the system provides for the second allocation of 100 MB.
 COUNT = """
 import resource
 from tfbert.training.memory import keep_memory
@@ -22,7 +22,7 @@ print(pages())
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="elsewhere memory is left to the system")
-def test_large_memory_is_kept_and_used_again():
+def test_freed_memory_is_reused():
     pages = {}
     for first in ("", "keep_memory()"):
         code = COUNT.format(first=first)

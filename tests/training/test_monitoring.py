@@ -1,4 +1,4 @@
-"""The metric that chooses the best weights, and when a training is evaluated."""
+"""The monitored metric and the schedule of evaluations."""
 
 import pytest
 
@@ -20,7 +20,7 @@ from tfbert.training.monitoring import Schedule, improves
     ],
 )
 def test_a_direction_is_declared_and_an_equal_score_is_no_improvement(better, score, best, expected):
-    # A name that says nothing: the direction is not guessed from it.
+    # The direction must not be guessed from the name.
     assert improves(Metric("rmse", better, "target", "distance"), score, best) is expected
 
 
@@ -34,11 +34,11 @@ def test_a_direction_is_declared_and_an_equal_score_is_no_improvement(better, sc
         (1200, "update 600 of epoch 2", "update 1,200"),
     ],
 )
-def test_places_in_messages(update, by_epoch, by_update):
-    places = [
+def test_positions_in_messages(update, by_epoch, by_update):
+    positions = [
         Schedule(updates=frozenset(), updates_per_epoch=600, by_epoch=flag).place(update) for flag in (True, False)
     ]
-    assert places == [by_epoch, by_update]
+    assert positions == [by_epoch, by_update]
 
 
 def test_the_end_of_a_training_in_messages():

@@ -1,4 +1,4 @@
-"""Learning rates and updates against numbers worked out by hand."""
+"""Learning rates and updates, compared with values computed by hand."""
 
 import math
 
@@ -29,12 +29,12 @@ def test_no_warmup_starts_at_the_peak():
     assert float(WarmupDecay(0.3, 0, 10, "linear")(0)) == pytest.approx(0.3)
 
 
-def test_one_update_in_all_moves():
+def test_a_single_update_has_a_learning_rate():
     assert float(WarmupDecay(0.3, 0, 1, "linear")(0)) == pytest.approx(0.3)
     assert float(WarmupDecay(0.3, 1, 1, "cosine")(0)) == pytest.approx(0.3)
 
 
-def test_schedule_survives_its_config():
+def test_a_schedule_is_restored_from_its_config():
     schedule = WarmupDecay(0.02, 2, 6, "cosine")
     again = keras.optimizers.schedules.deserialize(keras.optimizers.schedules.serialize(schedule))
     assert [float(again(step)) for step in range(8)] == [float(schedule(step)) for step in range(8)]
@@ -67,8 +67,8 @@ def test_updates_equal_adamw_by_hand():
         optimizer.apply([keras.ops.convert_to_tensor(g) for g in step], variables)
     rates = np.array([0.1, 0.1, 0.1 * 2 / 3])
     for index, (start, factor, decay) in enumerate(zip(starts, factors, [0.2, 0, 0, 0.2], strict=True)):
-        wanted = numpy_adamw(start, [step[index] for step in gradients], rates * factor, decay)
-        np.testing.assert_allclose(np.asarray(variables[index]), wanted, rtol=2e-5, atol=2e-6)
+        expected = numpy_adamw(start, [step[index] for step in gradients], rates * factor, decay)
+        np.testing.assert_allclose(np.asarray(variables[index]), expected, rtol=2e-5, atol=2e-6)
 
 
 def numpy_lamb(value, gradients, rates, decay, is_fitted, beta_1=0.9, beta_2=0.999, epsilon=1e-6):
@@ -94,7 +94,7 @@ def numpy_adafactor(value, gradients, rates, decay, beta_2_decay=-0.8, epsilon_1
         else:
             rows = kept * rows + (1 - kept) * squared.sum(-1)
             columns = kept * columns + (1 - kept) * squared.sum(-2)
-            # Sums over a matrix, as the paper has them; ours are means.
+            # Sums over a matrix as in the paper; ours are means.
             second = rows[..., :, None] * columns[..., None, :] / rows.sum(-1)[..., None, None]
         update = gradient / np.sqrt(second)
         update = update / max(1.0, np.sqrt((update**2).mean()))
@@ -110,9 +110,9 @@ def test_updates_equal_the_papers_by_hand(kind):
     rng = np.random.default_rng(6)
     variables = [keras.Variable(rng.normal(size=shape).astype("float32"), name=name) for name, shape in SHAPES.items()]
     starts = [np.asarray(variable) for variable in variables]
-    own = {"beta_2": 0.999, "epsilon": 1e-6} if kind is LayerwiseLamb else {}
+    options = {"beta_2": 0.999, "epsilon": 1e-6} if kind is LayerwiseLamb else {}
     factors, schedule = [1.0, 0.25, 3.0], WarmupDecay(0.1, 1, 4, "linear")
-    optimizer = kind(factors=factors, learning_rate=schedule, weight_decay=0.2, **own)
+    optimizer = kind(factors=factors, learning_rate=schedule, weight_decay=0.2, **options)
     optimizer.exclude_from_weight_decay(var_list=variables[1:2])
     optimizer.build(variables)
     gradients = [[rng.normal(size=v.shape).astype(np.float32) for v in variables] for _ in range(3)]
@@ -120,12 +120,12 @@ def test_updates_equal_the_papers_by_hand(kind):
         optimizer.apply([keras.ops.convert_to_tensor(g) for g in step], variables)
     rates = np.array([0.1, 0.1, 0.1 * 2 / 3])
     for index, (start, factor, decay) in enumerate(zip(starts, factors, [0.2, 0, 0.2], strict=True)):
-        of = [step[index] for step in gradients]
+        steps = [step[index] for step in gradients]
         if kind is LayerwiseLamb:
-            wanted = numpy_lamb(start, of, rates * factor, decay, is_fitted=index != 1)
+            expected = numpy_lamb(start, steps, rates * factor, decay, is_fitted=index != 1)
         else:
-            wanted = numpy_adafactor(start, of, rates * factor, decay)
-        np.testing.assert_allclose(np.asarray(variables[index]), wanted, rtol=2e-5, atol=2e-6)
+            expected = numpy_adafactor(start, steps, rates * factor, decay)
+        np.testing.assert_allclose(np.asarray(variables[index]), expected, rtol=2e-5, atol=2e-6)
 
 
 def test_adafactor_keeps_no_second_moment_of_a_matrix():
@@ -137,9 +137,9 @@ def test_adafactor_keeps_no_second_moment_of_a_matrix():
 
 
 @pytest.mark.parametrize("kind", [LayerwiseAdamW, LayerwiseLamb, LayerwiseAdafactor])
-def test_what_is_to_stand_still_does(kind):
+def test_frozen_updates_leave_a_variable_unchanged(kind):
     variables = [keras.Variable(np.ones((2, 2), "float32"), name=name) for name in ("still", "moving")]
-    optimizer = kind(factors=[1.0, 1.0], still_updates=[2, 0], learning_rate=0.1, weight_decay=0.1)
+    optimizer = kind(factors=[1.0, 1.0], frozen_updates=[2, 0], learning_rate=0.1, weight_decay=0.1)
     optimizer.build(variables)
     seen = []
     for _ in range(3):
@@ -160,7 +160,7 @@ def test_every_optimizer_lowers_the_loss_of_a_run(make_trainer, name):
 
 @pytest.fixture(scope="module")
 def model(base_problem):
-    from tfbert.training.problem import build_models
+    from tfbert.models.build import build_models
 
     return build_models(base_problem.task, base_problem.encoder, base_problem.config)[0]
 
@@ -171,7 +171,7 @@ def train_config(base_problem, **values):
     return dataclasses.replace(base_problem.config.train, **values)
 
 
-def test_factors_fall_with_the_distance_from_the_head(base_problem, model):
+def test_factors_decrease_with_the_distance_from_the_head(base_problem, model):
     config = train_config(base_problem, layer_decay=0.5, head_learning_rate_factor=7.0)
     factors = optimizers.learning_rate_factors(model, config)
     found = {}
@@ -182,7 +182,7 @@ def test_factors_fall_with_the_distance_from_the_head(base_problem, model):
     assert found == {"layer_1": {1.0}, "layer_0": {0.5}, "embedding": {0.25}, "head": {7.0}}
 
 
-def test_decay_leaves_biases_and_norms_alone(base_problem, model):
+def test_biases_and_norms_are_not_decayed(base_problem, model):
     optimizer = optimizers.build_optimizer(model, train_config(base_problem), 10)
     decayed = {v.path.rpartition("/")[2] for v in model.trainable_variables if optimizer._use_weight_decay(v)}
     left = {v.path.rpartition("/")[2] for v in model.trainable_variables if not optimizer._use_weight_decay(v)}

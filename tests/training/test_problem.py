@@ -1,4 +1,4 @@
-"""Preparation: the defaults fit every encoder that has a name of ours, and data that cannot be learned is refused."""
+"""Preparation: the defaults fit every named encoder, and data that cannot be learned from are refused."""
 
 import csv
 
@@ -23,7 +23,7 @@ def options_of(*arguments):
 
 
 @pytest.mark.parametrize("name", list_tasks())
-def test_every_task_works_with_tiny_and_nothing_else_set(name):
+def test_every_task_works_with_the_tiny_encoder_and_defaults(name):
     config = options_of("--task", name, "--encoder", "tiny")
     assert config.encoder.sequence_length == LENGTHS[name]
     problem = prepare(config)
@@ -33,7 +33,7 @@ def test_every_task_works_with_tiny_and_nothing_else_set(name):
     ids = np.full((2, LENGTHS[name]), 7, np.int32)
     packed = {"token_ids": ids, "segment_ids": np.zeros_like(ids), "padding_mask": np.ones_like(ids)}
     sequence = np.asarray(model.backbone(packed)["sequence_output"])
-    # Every position has weights of its own: the same token differs from one to the next.
+    # Every position has its own weights: the outputs for the same token differ.
     assert np.abs(np.diff(sequence, axis=1)).max(axis=(0, 2)).min() > 1e-3
     assert np.isfinite(sequence).all()
 
@@ -67,9 +67,9 @@ def test_a_rare_label_does_not_stop_training(tmp_path):
     for fraction in (0.1, 0.2, 0.3, 0.4):
         problem = prepare(small.config(tmp_path / "data.csv", data__test_fraction=fraction))
         assert problem.task.labels == ("card", "fee", "loan", "rare")
-        assert problem.tokenized["train"].targets["label_id"].tolist().count(3) == 1
+        assert np.count_nonzero(problem.tokenized["train"].targets["label_id"] == 3) == 1
         assert (
-            "1 label with one example in train, too few to learn from (add examples of them, or merge or remove these "
+            "1 label with one example in train, too few to learn from (add examples, or merge or remove these "
             "labels): 'rare'"
         ) in problem.checked.warnings
 
@@ -79,20 +79,20 @@ def test_text_that_the_encoder_cannot_read_is_refused_before_training(tmp_path):
     write(tmp_path / "data" / "train.csv", pairs)
     write(tmp_path / "data" / "test.csv", [("good 1", "a"), ("bad 2", "b")])
     settings = {"data__validation_fraction": 0.0}
-    # 8 + 6 + 8 + 8 ideographs and 3 commas, five times over; a number has one piece for each digit.
+    # 8 + 6 + 8 + 8 ideographs and 3 commas, five times; a number has one piece for each digit.
     unknown, known = 5 * (8 + 6 + 8 + 8 + 3), 10 + 2 * 10
-    share = f"{100 * unknown / (unknown + known):.3g}%"
+    percentage = f"{100 * unknown / (unknown + known):.3g}%"
     message = refused(tmp_path / "data", **settings)
     assert message == (
-        f"the encoder tiny cannot read parts of the text: [UNK] is {share} of the tokens of train, most often for "
-        "'，', '好', '送', '了', '来'; wanted at most 30%. Use --encoder bert_base_zh for Chinese text. To train "
-        "nevertheless: --set data.max_unknown_fraction=1"
+        f"the encoder tiny cannot read parts of the text: [UNK] is {percentage} of the tokens of train, most often for "
+        "'，', '好', '送', '了', '来'; expected at most 30%. Use --encoder bert_base_zh for Chinese text. To train "
+        "anyway: --set data.max_unknown_fraction=1"
     )
     problem = prepare(small.config(tmp_path / "data", data__max_unknown_fraction=1.0, **settings))
     assert problem.checked.unknown.fractions == {"train": unknown / (unknown + known), "test": 0.0}
-    assert f"unknown tokens ([UNK]): train {share}, test 0%" in problem.checked.lines()
+    assert f"unknown tokens ([UNK]): train {percentage}, test 0%" in problem.checked.lines()
     warning = (
-        f"the encoder tiny cannot read parts of the text: [UNK] is {share} of the tokens of train, most often for "
+        f"the encoder tiny cannot read parts of the text: [UNK] is {percentage} of the tokens of train, most often for "
         "'，', '好', '送', '了', '来'. Use --encoder bert_base_zh for Chinese text."
     )
     assert warning in problem.checked.warnings
@@ -102,7 +102,7 @@ def test_text_that_the_encoder_cannot_read_is_refused_before_training(tmp_path):
 
 
 @pytest.mark.parametrize("text", ["味道很好", "とても美味しい", "맛있어요", "очень вкусно"])
-def test_encoders_that_are_suggested_have_a_name_and_are_not_the_one_in_use(text):
+def test_suggested_encoders_exist_and_differ_from_the_one_in_use(text):
     names = [name for name, _ in presets.list_encoders()]
     for used in ("minilm", "bert_base_zh", "bert_base_multi"):
         suggested = [word.strip(".") for word in advise([text], {text: 1}, {used}).split() if word.startswith("bert_")]

@@ -1,10 +1,15 @@
-"""A training that is killed, at any moment, and started again ends in the same bits as one that is not."""
+"""A training that is killed or stopped at any moment and resumed ends with the same bits as an uninterrupted one."""
 
 import fcntl
 import json
+import os
+import signal
 
 import pytest
 from support import small
+
+from tfbert import interrupts
+from tfbert.interrupts import Stopped
 
 OPTIONS = {
     "encoder.sequence_length": 32,
@@ -13,18 +18,29 @@ OPTIONS = {
     "train.epochs": 2,
     "train.learning_rate": 2e-3,
     "train.checkpoint_seconds": 0,
-    # Batches of these eight are learned from in parts.
+    # Splits the batches of eight into micro-batches.
     "train.part_tokens": 40,
     "train.ema_momentum": 0.5,
 }
 CHECKPOINT, BEST = "checkpoint.safetensors", "best.safetensors"
-# 24 examples are three updates an epoch: two checkpoints inside it, the best weights if they are, one at its end.
+# 24 examples are three updates per epoch: two checkpoints inside it, the best weights if improved, one at its end.
 KILLS = {
     "inside epoch 1, the second checkpoint written but not in place": (CHECKPOINT, 2, "before"),
     "epoch 1 ended, its best weights in place": (BEST, 1, "after"),
     "inside epoch 2": (CHECKPOINT, 4, "after"),
     "training ended, no report": (CHECKPOINT, 6, "after"),
 }
+
+
+MOMENTS = {
+    "inside an epoch": ("update", 2, "update 2 of epoch 1"),
+    "at the last update of an epoch": ("update", 3, "update 3 of epoch 1"),
+    "during the validation of an epoch": ("validation", 1, "update 3 of epoch 1, during validation"),
+    "at the last update of all": ("update", 6, "update 3 of epoch 2"),
+    "during the last validation": ("validation", 2, "update 3 of epoch 2, during validation"),
+}
+# No checkpoint is saved by time, so the one on disk is the one that the signal caused.
+STOP_OPTIONS = {"train__checkpoint_seconds": 1e9, "train__ema_momentum": 0.5}
 
 
 def arguments(data_dir, out, *more):
@@ -69,9 +85,72 @@ def test_killed_and_continued_is_bit_identical(runs, moment):
     assert scores(path) == scores(folder / "whole")
 
 
-def test_nothing_half_written_stays(runs):
+def test_no_temporary_file_remains(runs):
     folder, _ = runs
     assert [str(path) for path in folder.rglob("*.part")] == []
+
+
+@pytest.fixture
+def before():
+    """Return the handlers of the signals, and put them back at the end."""
+    handlers = {number: signal.getsignal(number) for number in interrupts.SIGNALS}
+    yield handlers
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
+
+
+def send_at(trainer, where, count, number=signal.SIGTERM):
+    """Send a signal to this process when a trainer does something for the n-th time."""
+    owner, name = (trainer.updater, "update") if where == "update" else (trainer.evaluator, "measure")
+    function, seen = getattr(owner, name), []
+
+    def sending(*args):
+        seen.append(where)
+        if len(seen) == count:
+            os.kill(os.getpid(), number)
+        return function(*args)
+
+    setattr(owner, name, sending)
+
+
+@pytest.fixture(scope="module")
+def whole(make_trainer):
+    """Return the best weights and the history of a training that nothing stopped."""
+    trainer = make_trainer(**STOP_OPTIONS)
+    history = trainer.train().history
+    return (trainer.checkpoints.run_dir / BEST).read_bytes(), [(point.loss, point.scores) for point in history]
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_stopped_and_continued_is_bit_identical(make_trainer, whole, before, moment):
+    where, count, place = MOMENTS[moment]
+    trainer = make_trainer(**STOP_OPTIONS)
+    send_at(trainer, where, count)
+    with pytest.raises(Stopped) as stopped:
+        trainer.train()
+    assert stopped.value.message == f"stopped after {place}; saved {trainer.checkpoints.run_dir / CHECKPOINT}"
+    assert (stopped.value.number, stopped.value.exit_code) == (signal.SIGTERM, 143)
+    assert {number: signal.getsignal(number) for number in interrupts.SIGNALS} == before
+    again = make_trainer(run_dir=trainer.checkpoints.run_dir, **STOP_OPTIONS)
+    history = again.train().history
+    found = [(point.loss, point.scores) for point in history]
+    assert ((trainer.checkpoints.run_dir / BEST).read_bytes(), found) == whole
+
+
+def test_a_second_ctrl_c_does_not_wait(make_trainer, before):
+    trainer = make_trainer(**STOP_OPTIONS)
+    update = trainer.updater.update
+
+    def twice(*args):
+        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGINT)
+        return update(*args)
+
+    trainer.updater.update = twice
+    with pytest.raises(KeyboardInterrupt) as stopped:
+        trainer.train()
+    assert not isinstance(stopped.value, Stopped)
+    assert not (trainer.checkpoints.run_dir / CHECKPOINT).exists()
 
 
 @pytest.fixture
@@ -84,7 +163,7 @@ def stopped(make_trainer, tmp_path):
 
 def test_checkpoint_of_another_run_is_refused(make_trainer, stopped):
     other = make_trainer("eager", run_dir=stopped, examples=8, fingerprint="other data or config")
-    with pytest.raises(ValueError, match=r"checkpoint.safetensors: is of another run .*wanted an empty --out"):
+    with pytest.raises(ValueError, match=r"checkpoint.safetensors: belongs to another run .*expected an empty --out"):
         other.train()
 
 
@@ -96,20 +175,20 @@ def test_truncated_checkpoint_is_refused(make_trainer, stopped, size):
         make_trainer("eager", run_dir=stopped, examples=8, fingerprint="mine").train()
 
 
-def test_identity_changes_with_config_and_data(base_problem, tmp_path):
+def test_the_fingerprint_changes_with_config_and_data(base_problem, tmp_path):
     from tfbert.config import override
     from tfbert.training.problem import prepare
 
     config = base_problem.config
-    assert base_problem.identity(config) == base_problem.identity(override(config, {}))
-    assert base_problem.identity(config) != base_problem.identity(override(config, {"train.weight_decay": 0.02}))
+    assert base_problem.fingerprint(config) == base_problem.fingerprint(override(config, {}))
+    assert base_problem.fingerprint(config) != base_problem.fingerprint(override(config, {"train.weight_decay": 0.02}))
     path = small.write_data(tmp_path / "data")
     config = override(config, {"data.path": str(path)})
-    before = prepare(config).identity(config)
-    assert prepare(config).identity(config) == before
+    before = prepare(config).fingerprint(config)
+    assert prepare(config).fingerprint(config) == before
     with open(path / "test.csv", "a") as stream:
         stream.write("one more,card\n")
-    assert prepare(config).identity(config) != before
+    assert prepare(config).fingerprint(config) != before
 
 
 def test_second_process_in_a_run_directory_is_refused(base_problem, tmp_path):
@@ -117,5 +196,5 @@ def test_second_process_in_a_run_directory_is_refused(base_problem, tmp_path):
 
     with open(tmp_path / ".lock", "w") as stream:
         fcntl.flock(stream, fcntl.LOCK_EX)
-        with pytest.raises(ValueError, match="another process is training in it; wanted another --out"):
+        with pytest.raises(ValueError, match="another process is training in it; expected another --out"):
             run.train(base_problem, tmp_path)

@@ -1,4 +1,4 @@
-"""A config in, a run directory out: its report, its seeds, and that it repeats."""
+"""Fine-tuning runs: reports, several seeds, and repeatability."""
 
 import json
 import math
@@ -11,13 +11,13 @@ import pytest
 from support import small
 
 from tfbert.config import Config, from_dict, override
+from tfbert.interrupts import Stopped
 from tfbert.training import fine_tuning, run
-from tfbert.training.interrupts import Stopped
 from tfbert.training.problem import prepare
 
 
 def scripted_reports(monkeypatch, validation, test, monitor_scores=None):
-    """Let trainings be over at once, with these accuracies by seed; return the seeds that were trained."""
+    """Replace training by reports with these accuracies by seed; return the list of seeds that were trained."""
     trained = []
 
     def train_seed(problem, config, run_dir, command):
@@ -40,7 +40,7 @@ def scripted_reports(monkeypatch, validation, test, monitor_scores=None):
         return report
 
     monkeypatch.setattr(run, "_train_seed", train_seed)
-    monkeypatch.setattr(run.page, "render", lambda *_: None)
+    monkeypatch.setattr(run.report_page, "render", lambda *_: None)
     return trained
 
 
@@ -48,7 +48,7 @@ def accuracies(*values):
     return [{"accuracy": value} for value in values]
 
 
-def test_seeds_are_summed_up_and_the_best_chosen_by_validation(base_problem, tmp_path, monkeypatch):
+def test_seeds_are_summarized_and_the_best_is_chosen_by_validation(base_problem, tmp_path, monkeypatch):
     trained = scripted_reports(monkeypatch, accuracies(0.5, 0.8, 0.6), [0.9, 0.7, 0.2])
     report = run.train(base_problem, tmp_path / "run", 3)
     assert trained == [0, 1, 2]
@@ -59,7 +59,7 @@ def test_seeds_are_summed_up_and_the_best_chosen_by_validation(base_problem, tmp
     assert test == {"mean": pytest.approx(0.6), "std": pytest.approx(math.sqrt(0.13)), "values": [0.9, 0.7, 0.2]}
     assert seeds["validation"]["accuracy"]["values"] == [0.5, 0.8, 0.6]
     assert json.loads((tmp_path / "run" / "report.json").read_text()) == report
-    # The config repeats the run, as that of every run does.
+    # The config repeats the run.
     assert from_dict(json.loads((tmp_path / "run" / "config.json").read_text())) == base_problem.config
 
 
@@ -88,15 +88,15 @@ def test_finished_seeds_of_another_config_or_other_data_are_refused(base_problem
     run.train(base_problem, tmp_path / "run", 2)
     (tmp_path / "run" / "report.json").unlink()
     changed = override(base_problem.config, {"train.weight_decay": 0.5})
-    with pytest.raises(ValueError, match=r"seed-0: is of another run .*wanted an empty --out directory"):
+    with pytest.raises(ValueError, match=r"seed-0: belongs to another run .*expected an empty --out"):
         run.train(dataclasses.replace(base_problem, config=changed), tmp_path / "run", 2)
     path = small.write_data(tmp_path / "data", train=25)
     other = dataclasses.replace(base_problem, splits=prepare(small.config(path)).splits)
-    with pytest.raises(ValueError, match="seed-0: is of another run"):
+    with pytest.raises(ValueError, match="seed-0: belongs to another run"):
         run.train(other, tmp_path / "run", 2)
 
 
-def test_a_signal_before_training_lets_the_start_of_the_head_end(base_problem, tmp_path, monkeypatch):
+def test_a_signal_before_training_takes_effect_after_the_head_is_initialized(base_problem, tmp_path, monkeypatch):
     start, ended = run.initialize_head, []
 
     def sending(*args):
@@ -112,12 +112,12 @@ def test_a_signal_before_training_lets_the_start_of_the_head_end(base_problem, t
     assert not (tmp_path / "best.safetensors").exists()
 
 
-def test_run_directory_is_continued_only_while_unfinished(base_problem, tmp_path):
+def test_a_run_directory_is_resumed_only_if_unfinished(base_problem, tmp_path):
     first = run.choose_run_dir(base_problem, tmp_path)
     assert first.parent == tmp_path / "classification"
     time, mark = first.name.rsplit("-", 1)
     assert len(mark) == 8
-    # As if it was begun long ago, so that the name tells old from new.
+    # An old timestamp, so that the names of old and new directories differ.
     old = first.with_name(f"20200101-000000-{mark}")
     old.mkdir(parents=True)
     assert run.choose_run_dir(base_problem, tmp_path) == old
@@ -131,7 +131,7 @@ def test_run_directory_is_continued_only_while_unfinished(base_problem, tmp_path
 
 
 @pytest.mark.parametrize("pooling", ["mean", "pooler"])
-def test_a_head_alone_is_learned_from_vectors_that_are_computed_once(base_problem, tmp_path, monkeypatch, pooling):
+def test_a_head_trained_alone_uses_vectors_computed_once(base_problem, tmp_path, monkeypatch, pooling):
     config = override(base_problem.config, {"train.trainable_layers": 0, "head.pooling": pooling})
     problem = base_problem.with_config(config)
     given, found = [], []
@@ -144,16 +144,16 @@ def test_a_head_alone_is_learned_from_vectors_that_are_computed_once(base_proble
         run.fit(problem, config, tmp_path / name, lambda _, updates: found[-1].extend(loss for _, loss, _ in updates))
     assert len(found[0]) == 6
     np.testing.assert_allclose(found[0], found[1], rtol=1e-5)
-    # The pooler has weights and learns with the head, so that its vectors do not stay as they are.
+    # The pooler has weights and is trained with the head, so its vectors change.
     assert [vectors is not None for vectors in given] == [pooling == "mean", False]
 
 
-def test_what_leaves_nothing_to_learn_is_refused(base_problem, tmp_path):
+def test_a_config_without_trainable_weights_is_refused(base_problem, tmp_path):
     config = override(base_problem.config, {"train.trainable_layers": 3})
-    with pytest.raises(ValueError, match=r"train.trainable_layers=3: tiny has 2 layers; wanted at most so many"):
+    with pytest.raises(ValueError, match=r"train.trainable_layers=3: tiny has 2 layers; expected at most so many"):
         run.fit(base_problem.with_config(config), config, tmp_path)
     config = override(Config(task="matching"), {"encoder.name": "tiny", "encoder.sequence_length": 32})
-    with pytest.raises(ValueError, match=r"trainable_layers=0: matching has no weights outside the encoder; wanted 1"):
+    with pytest.raises(ValueError, match=r"trainable_layers=0: matching has no .* expected 1"):
         config = override(config, {"train.trainable_layers": 0})
         run.fit(prepare(config), config, tmp_path)
 
@@ -183,7 +183,7 @@ def report_of(folder):
     return json.loads((folder / "report.json").read_text())
 
 
-def test_two_seeds_for_real(real):
+def test_two_seeds(real):
     folder, done = real
     assert done["two"].code == 0, done["two"].err
     report = report_of(folder / "two")
@@ -211,7 +211,7 @@ def test_config_of_a_run_repeats_it(real):
 def test_finished_directory_is_refused(real):
     folder, done = real
     assert done["refused"].code == 2
-    assert done["refused"].err.splitlines()[-1] == "train: two: holds a finished run; wanted a new --out directory"
+    assert done["refused"].err.splitlines()[-1] == "train: two: holds a finished run; expected a new --out directory"
 
 
 def test_data_without_validation_and_test(real):
@@ -221,5 +221,5 @@ def test_data_without_validation_and_test(real):
     assert (report["validation"], report["test"]) == (None, None)
     assert report["data"].keys() == {"train"}
     assert report["best_epoch"] == 1
-    assert "no scores" in done["alone"].out
+    assert "no test and no validation split: no scores" in done["alone"].out
     assert (folder / "alone" / "report.html").exists()

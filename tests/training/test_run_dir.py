@@ -1,4 +1,4 @@
-"""What a run directory remembers between processes: the export that is left to do, and the data it was begun with."""
+"""State of a run directory between processes: a pending export, and the data of the run."""
 
 import os
 import signal
@@ -9,20 +9,21 @@ import pytest
 from support import small
 
 from tfbert.files import locked, read_json
-from tfbert.training.interrupts import Stopped
-from tfbert.training.run_dir import REPORT, check_data, exported, find_unfinished, opened
+from tfbert.interrupts import Stopped
+from tfbert.models.saved_run import REPORT, mark_exported
+from tfbert.training.run_dir import check_data, find_unfinished, opened
 
 
 @dataclass(frozen=True)
 class Split:
-    """What is remembered of one."""
+    """The attributes of a split that are stored."""
 
     path: Path
     sha256: str
 
 
-def finish(run_dir, identity="mine", exports=True):
-    with opened(run_dir, identity, exports):
+def finish(run_dir, fingerprint="mine", exports=True):
+    with opened(run_dir, fingerprint, exports):
         (run_dir / REPORT).write_text("{}")
 
 
@@ -33,23 +34,23 @@ def test_a_finished_run_is_opened_again_until_it_is_exported(tmp_path, caplog):
     assert find_unfinished(tmp_path, "aaaa", "mine") == run_dir
     with opened(run_dir, "mine", exports=True):
         pass
-    assert f"{run_dir}: training is finished; what is left is the export" in caplog.text
-    exported(run_dir)
+    assert f"{run_dir}: training is finished; only the export is pending" in caplog.text
+    mark_exported(run_dir)
     with pytest.raises(ValueError, match="holds a finished run"), opened(run_dir, "mine", exports=True):
         pass
     assert find_unfinished(tmp_path, "aaaa", "mine") != run_dir
 
 
-@pytest.mark.parametrize(("identity", "exports"), [("other", True), ("", True), ("mine", False)])
-def test_another_run_or_one_without_an_export_stays_closed(tmp_path, identity, exports):
+@pytest.mark.parametrize(("fingerprint", "exports"), [("other", True), ("", True), ("mine", False)])
+def test_another_run_or_one_without_an_export_stays_closed(tmp_path, fingerprint, exports):
     run_dir = tmp_path / "2026-aaaa"
     finish(run_dir, exports=exports)
-    with pytest.raises(ValueError, match="holds a finished run"), opened(run_dir, identity, exports):
+    with pytest.raises(ValueError, match="holds a finished run"), opened(run_dir, fingerprint, exports):
         pass
-    assert find_unfinished(tmp_path, "aaaa", identity) != run_dir
+    assert find_unfinished(tmp_path, "aaaa", fingerprint) != run_dir
 
 
-def test_who_continues_without_an_export_leaves_none_to_do(tmp_path):
+def test_a_run_resumed_without_an_export_does_not_await_one(tmp_path):
     with pytest.raises(RuntimeError), opened(tmp_path, "mine", exports=True):
         raise RuntimeError
     finish(tmp_path, exports=False)
@@ -57,7 +58,7 @@ def test_who_continues_without_an_export_leaves_none_to_do(tmp_path):
         pass
 
 
-def test_an_interrupt_says_what_is_on_disk(tmp_path):
+def test_the_message_after_an_interrupt_names_the_checkpoint(tmp_path):
     with pytest.raises(Stopped) as stopped, opened(tmp_path):
         raise KeyboardInterrupt
     assert (stopped.value.message, stopped.value.exit_code) == (f"stopped; {tmp_path} holds no checkpoint", 130)
@@ -79,14 +80,17 @@ def test_an_interrupt_says_what_is_on_disk(tmp_path):
     assert stopped.value.exit_code == 143
 
 
-def test_data_that_change_are_named(tmp_path):
+def test_changed_data_are_reported(tmp_path):
     train, test = (Split(Path(name), "1") for name in ("train.csv", "test.csv"))
     check_data(tmp_path, {"train": train, "test": test})
     check_data(tmp_path, {"train": train, "test": test})
-    # Elsewhere is not other data.
+    # The same file at another path is not other data.
     check_data(tmp_path, {"train": Split(Path("there/train.csv"), "1"), "test": test})
     for splits, message in (
-        ({"train": train, "test": Split(Path("test.csv"), "2")}, rf"test\.csv: has changed since {tmp_path} was begun"),
+        (
+            {"train": train, "test": Split(Path("test.csv"), "2")},
+            rf"test\.csv: has changed since {tmp_path} was started",
+        ),
         ({"train": train}, r"test\.csv: was the test split and is missing since"),
         (
             {"train": train, "test": test, "validation": Split(Path("v.csv"), "3")},
@@ -106,6 +110,6 @@ def test_one_process_exports_a_run(tmp_path):
         pytest.raises(ValueError, match="run: another process is exporting it"),
     ):
         exporting.export(tmp_path / "run", "model", tmp_path / "run")
-    exported(tmp_path / "run")
+    mark_exported(tmp_path / "run")
     with pytest.raises(ValueError, match="run: has been exported by another process$"):
         exporting.export(tmp_path / "run", "model", tmp_path / "run")

@@ -1,4 +1,4 @@
-"""A tuning method is trained alone by the ordinary trainer, at its own learning rate, and merged afterwards."""
+"""A tuning method is trained by the ordinary trainer with its own learning rate, and merged afterwards."""
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ INPUTS = ("token_ids", "segment_ids", "padding_mask")
 
 
 def tune(method):
-    """Return what attaches a tuning method to a model and freezes its head."""
+    """Return a function that attaches a tuning method to a model and freezes its head."""
 
     def change(model):
         model.head.trainable = False

@@ -24,7 +24,7 @@ from tfbert.encoder.bert import BertEncoder
 from tfbert.encoder.huggingface import SIZES
 from tfbert.encoder.presets import EncoderSource
 from tfbert.encoder.spec import EncoderSpec
-from tfbert.files import check_space, read_json, replaced, sha256_of
+from tfbert.files import check_space, read_json, replace_directory, sha256_of
 
 logger = logging.getLogger(__name__)
 
@@ -88,9 +88,9 @@ def load_encoder(
             is missing, damaged, or of the wrong shape; the vocabulary does not fit the embeddings.
     """
     if dtype not in _DTYPES:
-        raise ValueError(f"dtype is {dtype!r}; wanted one of {', '.join(_DTYPES)}")
+        raise ValueError(f"dtype is {dtype!r}; expected one of {', '.join(_DTYPES)}")
     if dropout is not None and not 0 <= dropout < 1:
-        raise ValueError(f"dropout is {dropout}; wanted 0 or more, below 1")
+        raise ValueError(f"dropout is {dropout}; expected 0 or more, below 1")
     options = {"dtype": dtype} if dropout is None else {"dtype": dtype, "dropout": dropout}
     source = presets.resolve(name)
     load = {"tiny": _load_tiny, "huggingface": _load_huggingface}.get(source.kind, _load_kerasnlp)
@@ -120,7 +120,7 @@ def save_encoder(encoder: Encoder, directory: str | os.PathLike, heads: dict[str
     spec = encoder.spec.to_json()
     kept = {key: spec[key] for key in ("activation", "layer_norm_epsilon", "has_pooler", "pretraining") if key in spec}
     document = {"format": _FORMAT, "tfbert_version": version, "source": encoder.source, **rules, **kept}
-    with replaced(directory, _SAVED, "a saved encoder") as aside:
+    with replace_directory(directory, _SAVED, "a saved encoder") as aside:
         # HDF5 crashes the process when it cannot write to the end.
         num_bytes = sum(np.asarray(weight).nbytes for weight in encoder.backbone.weights)
         check_space(aside, num_bytes + _HDF5_OVERHEAD_BYTES, Path(directory) / _WEIGHTS)
@@ -147,7 +147,7 @@ def save_huggingface(
     Raises:
         ValueError: the directory holds something else.
     """
-    with replaced(directory, huggingface.FILES, "a saved encoder") as aside:
+    with replace_directory(directory, huggingface.FILES, "a saved encoder") as aside:
         rules = tuple(getattr(encoder, key) for key in _RULES)
         huggingface.write(aside, encoder.backbone, encoder.vocabulary, rules, encoder.spec, heads or {})
 
@@ -241,13 +241,13 @@ def _check_download(preset: str) -> None:
 def _read_encoder_json(path: Path) -> dict[str, Any]:
     said = read_json(path)
     if said.get("format") != _FORMAT:
-        raise ValueError(f"{path}: format is {said.get('format')!r}; wanted {_FORMAT}; was a newer tfbert used?")
-    wanted = {"lowercase": bool, "strip_accents": bool, "split_on_cjk": bool, "has_pooler": bool, "source": str}
-    for key, kind in (wanted | {"activation": str, "layer_norm_epsilon": float}).items():
+        raise ValueError(f"{path}: format is {said.get('format')!r}; expected {_FORMAT}; was a newer tfbert used?")
+    expected = {"lowercase": bool, "strip_accents": bool, "split_on_cjk": bool, "has_pooler": bool, "source": str}
+    for key, kind in (expected | {"activation": str, "layer_norm_epsilon": float}).items():
         if not isinstance(said.get(key), kind):
-            raise ValueError(f"{path}: {key} is {said.get(key)!r}; wanted a {kind.__name__}")
+            raise ValueError(f"{path}: {key} is {said.get(key)!r}; expected a {kind.__name__}")
     if said["activation"] not in ACTIVATIONS:
-        raise ValueError(f"{path}: activation is {said['activation']!r}; wanted one of {', '.join(ACTIVATIONS)}")
+        raise ValueError(f"{path}: activation is {said['activation']!r}; expected one of {', '.join(ACTIVATIONS)}")
     return said
 
 

@@ -12,16 +12,19 @@ from matplotlib.ticker import FuncFormatter
 from tfbert.evaluation import drawing, metrics, squad
 from tfbert.evaluation.metric import Evaluation, Metric
 
-F1 = Metric("f1", "higher", "fraction", "harmonic mean of precision and recall")
+F1 = Metric("f1", "higher", "fraction", "F1 of the words of the answer, as in SQuAD, averaged over the questions")
 EXACT_MATCH = Metric(
-    "exact_match", "higher", "fraction", "share of answers equal to a true one but for case, articles and punctuation"
+    "exact_match",
+    "higher",
+    "fraction",
+    "fraction of answers that equal a true one, ignoring case, articles and punctuation",
 )
 METRICS = (
     F1,
     EXACT_MATCH,
     Metric("has_answer_f1", "higher", "fraction", "F1 over the questions that have an answer"),
     Metric("has_answer_exact_match", "higher", "fraction", "exact match over the questions that have an answer"),
-    Metric("no_answer_accuracy", "higher", "fraction", "share of the questions without an answer that get none"),
+    Metric("no_answer_accuracy", "higher", "fraction", "fraction of the questions without an answer that get none"),
 )
 _WORST_MISTAKES = 30
 _NO_ANSWER = "(no answer)"

@@ -9,11 +9,11 @@ from tfbert.evaluation.metric import Evaluation, Metric
 
 _WORST_MISTAKES = 30
 
-ACCURACY = Metric("accuracy", "higher", "fraction", "share of examples that are answered rightly")
-MACRO_F1 = Metric(
-    "macro_f1", "higher", "fraction", "F1 averaged over the labels, rare ones counting as much as common ones"
+ACCURACY = Metric("accuracy", "higher", "fraction", "fraction of examples that are predicted correctly")
+MACRO_F1 = Metric("macro_f1", "higher", "fraction", "mean F1 of the labels; rare labels count as much as common ones")
+MCC = Metric(
+    "mcc", "higher", "correlation", "Matthews correlation of predicted and true labels: 0 is chance, 1 is perfect"
 )
-MCC = Metric("mcc", "higher", "correlation", "correlation of predicted and true labels: 0 is chance, 1 is perfect")
 LOSS = Metric("loss", "lower", "nats", "mean cross-entropy")
 METRICS = (ACCURACY, MACRO_F1, MCC, LOSS)
 

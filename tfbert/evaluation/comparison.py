@@ -1,4 +1,4 @@
-"""Answers of two ways to the same records in, by how much one is better out, and whether that may be chance."""
+"""Paired bootstrap: how much better one system is than another on the same records, with a confidence interval."""
 
 from collections.abc import Callable, Sequence
 from typing import TypeVar
@@ -7,49 +7,49 @@ import numpy as np
 
 from tfbert.evaluation.metrics import bounds
 
-Answers = TypeVar("Answers")
+Predictions = TypeVar("Predictions")
 
 _RESAMPLES = 1000
 
 
 def paired_bootstrap(
-    score: Callable[[Answers, np.ndarray], float],
-    ours: Sequence[Answers],
-    theirs: Sequence[Answers],
+    score: Callable[[Predictions, np.ndarray], float],
+    ours: Sequence[Predictions],
+    theirs: Sequence[Predictions],
     num_records: int,
     num_resamples: int = _RESAMPLES,
 ) -> dict[str, float]:
-    """Compare two ways by the records of one test split and by their trainings.
+    """Compare two systems, each trained several times, by the paired bootstrap over records and trainings.
 
-    Every resample draws records, the same for both ways, and trainings of each way: what is asked is how the difference
-    of the means would vary with another test split and other seeds. The draw has a fixed seed.
+    Every resample draws records and trainings, the same ones for both systems, so the interval tells how the difference
+    of the means varies with another test split and other seeds. The random seed is fixed.
 
     Args:
-        score: what one training answered, and indices of records, some maybe several times, to a score of these.
-        ours: what each training of the one way answered.
-        theirs: of the other, with the same number of trainings; training i of both shares seed and data.
-        num_records: of the test split, at least one.
-        num_resamples: more give smoother bounds.
+        score: returns the score of one training's predictions on records given by index, with repetitions.
+        ours: the predictions of each training of one system.
+        theirs: those of the other system; training i of both systems has the same seed and data.
+        num_records: number of records of the test split, at least one.
+        num_resamples: number of bootstrap samples.
 
     Returns:
-        `difference`, the mean of ours less that of theirs; its 95 % interval `low`, `high`; and `better_fraction` of
-        the resamples in which ours was better, ties counting half.
+        `difference`, the mean score of ours minus that of theirs; its 95 % interval `low`, `high`; and
+        `better_fraction`, the fraction of resamples in which ours was better, where ties count half.
 
     Raises:
-        ValueError: the numbers of trainings differ, or there are none.
+        ValueError: the systems have different numbers of trainings, or none.
 
     Source: Efron and Tibshirani 1993, "An Introduction to the Bootstrap", chapter 13, for percentile intervals; Koehn
-        2004, "Statistical Significance Tests for Machine Translation Evaluation", for pairing. Ours draws trainings as
-        well, since fine-tuning differs from seed to seed.
+        2004, "Statistical Significance Tests for Machine Translation Evaluation", for pairing. Ours also draws
+        trainings, since fine-tuning varies with the seed.
     """
     if not ours or len(ours) != len(theirs):
-        raise ValueError(f"{len(ours)} trainings beside {len(theirs)}; wanted as many of both, one or more")
+        raise ValueError(f"{len(ours)} and {len(theirs)} trainings; expected the same number, one or more")
     rng = np.random.default_rng(0)
 
     def difference(trainings: np.ndarray, records: np.ndarray) -> float:
         return float(np.mean([score(ours[i], records) - score(theirs[i], records) for i in trainings]))
 
-    everything = difference(np.arange(len(ours)), np.arange(num_records))
+    observed = difference(np.arange(len(ours)), np.arange(num_records))
     drawn = np.asarray(
         [
             difference(rng.integers(0, len(ours), len(ours)), rng.integers(0, num_records, num_records))
@@ -57,7 +57,7 @@ def paired_bootstrap(
         ]
     )
     return {
-        "difference": everything,
-        **bounds(drawn, everything),
+        "difference": observed,
+        **bounds(drawn, observed),
         "better_fraction": float(np.mean((drawn > 0) + (drawn == 0) / 2)),
     }

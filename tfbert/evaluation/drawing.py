@@ -1,6 +1,6 @@
-"""What every plot of the report is drawn with: matplotlib figures in, inline SVG out.
+"""Drawing style of all plots, and conversion of matplotlib figures to inline SVG.
 
-The SVG keeps text as text and takes every colour from the page's CSS variables, so one drawing serves light and dark.
+Text stays text, and all colours are CSS variables of the page, so one drawing serves the light and the dark theme.
 """
 
 import html
@@ -14,13 +14,13 @@ from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-# Colours are placeholders: `to_svg` turns each into the CSS variable of its name.
+# Placeholder colours, which `to_svg` replaces by CSS variables.
 INK, MUTED, LINE, PAPER, ACCENT, WARN = "#010101", "#020202", "#030303", "#040404", "#050505", "#060606"
 _VARIABLES = {INK: "ink", MUTED: "muted", LINE: "line", PAPER: "paper", ACCENT: "accent", WARN: "warn"}
 
 _STYLE = {
     "svg.fonttype": "none",
-    "text.parse_math": False,  # a label may hold dollar signs
+    "text.parse_math": False,  # a label may contain dollar signs
     "axes.unicode_minus": False,
     "font.size": 9,
     "text.color": INK,
@@ -51,19 +51,19 @@ WIDTH_POINTS, _HEIGHT_POINTS = 310, 195
 
 
 def shorten(name: str, max_length: int = 30) -> str:
-    """Return `name` on one line, its middle replaced by an ellipsis where it is longer than `max_length`."""
+    """Return a name on one line; if it is longer than `max_length`, an ellipsis replaces its middle."""
     name = " ".join("".join(c if c.isprintable() else " " for c in str(name)).split())
     tail = max_length // 2 - 1
     return name if len(name) <= max_length else f"{name[: max_length - tail - 1]}…{name[-tail:]}"
 
 
 def text_em(text: str) -> float:
-    """Estimate the width of `text` in ems of a sans-serif font; Chinese, Japanese and Korean take a whole em."""
+    """Estimate the width of a text in ems of a sans-serif font; a Chinese, Japanese or Korean character has one em."""
     return sum(1.0 if unicodedata.east_asian_width(c) in "WF" else 0.62 for c in text)
 
 
 def short_number(value: float) -> str:
-    """Return a number as a person writes it, such as `2e-4` or `0.05`."""
+    """Return a number in a short form, such as `2e-4` or `0.05`."""
     if value == 0 or 0.001 <= abs(value) < 10_000:
         return f"{value:.3g}" if abs(value) < 100 else f"{value:,.0f}"
     mantissa, exponent = f"{value:.2e}".split("e")
@@ -71,22 +71,22 @@ def short_number(value: float) -> str:
 
 
 def report_style():
-    """Return a context in which matplotlib draws for this page, whatever the user's own settings are."""
+    """Return a context in which matplotlib uses the style of the report instead of the user's settings."""
     return matplotlib.style.context(_STYLE, after_reset=True)
 
 
 def new_axes(width: float = WIDTH_POINTS, height: float = _HEIGHT_POINTS) -> tuple[Figure, Axes]:
-    """Return a figure of that many points with one pair of axes."""
+    """Return a figure of a width and height in points, and its axes."""
     figure = Figure(figsize=(width / POINTS_PER_INCH, height / POINTS_PER_INCH), layout="constrained")
     return figure, figure.subplots()
 
 
 def to_svg(figure: Figure, title: str) -> Markup:
-    """Return the figure as an `<svg>` element that takes font and colours from the page around it."""
+    """Return a figure as an `<svg>` element that inherits font and colours from the page."""
     buffer = io.StringIO()
-    # Identifiers are hashed with this salt; two plots on one page must not share any.
+    # The salt makes identifiers differ between the plots of a page.
     with matplotlib.rc_context({"svg.hashsalt": title}), warnings.catch_warnings():
-        # The browser draws the text, with its own fonts; what matplotlib's font lacks does not matter.
+        # The browser draws the text with its own fonts, so glyphs that matplotlib's font lacks do not matter.
         warnings.filterwarnings("ignore", message="Glyph .* missing from")
         figure.savefig(buffer, format="svg", transparent=True)
     drawing = buffer.getvalue()
@@ -100,9 +100,9 @@ def to_svg(figure: Figure, title: str) -> Markup:
 
 
 def _restyle(tag: str) -> str:
-    """Return one SVG tag without group names and fonts, its colours turned into CSS variables."""
+    """Return one SVG tag without group names and fonts, and with CSS variables for colours."""
     if tag.startswith("<g "):
         tag = re.sub(r' id="[^"]*"', "", tag)
-    # Depending on its release, matplotlib writes the font's names after the size or on their own.
+    # Depending on its version, matplotlib writes the font family after the size or separately.
     tag = re.sub(r"font: ([\d.]+px)[^;\"]*", r"font-size: \1", re.sub(r"font-family: [^;\"]*;? ?", "", tag))
     return re.sub("|".join(_VARIABLES), lambda color: f"var(--{_VARIABLES[color.group()]})", tag)

@@ -15,9 +15,16 @@ from matplotlib.ticker import FuncFormatter
 from tfbert.evaluation import drawing, metrics, plots
 from tfbert.evaluation.metric import Evaluation, Metric
 
-F1 = Metric("f1", "higher", "fraction", "harmonic mean of precision and recall")
-PRECISION = Metric("precision", "higher", "fraction", "share of what was found that is right")
-RECALL = Metric("recall", "higher", "fraction", "share of what is there that was found")
+F1 = Metric("f1", "higher", "fraction", "harmonic mean of precision and recall over all entities (micro average)")
+PRECISION = Metric(
+    "precision", "higher", "fraction", "fraction of the predicted entities whose start, end and type are right"
+)
+RECALL = Metric(
+    "recall",
+    "higher",
+    "fraction",
+    "fraction of the true entities that are predicted with the right start, end and type",
+)
 METRICS = (F1, PRECISION, RECALL)
 NOTHING = "(nothing)"
 KINDS = {

@@ -1,4 +1,4 @@
-"""Formatting of names and numbers for the reader of a report or a log."""
+"""Formatting of numbers and names for reports and logs."""
 
 import json
 import math
@@ -14,12 +14,12 @@ _SPELLING = {"f1": "F1", "mcc": "MCC", "mae": "MAE", "mrr": "MRR", "ndcg": "nDCG
 
 
 def percent(fraction: float | None, digits: int = 1) -> str:
-    """Return a fraction as percent, such as `92.5 %`; `–` for `None` and NaN."""
+    """Return a fraction as a percentage, such as `92.5 %`; `–` for `None` and NaN."""
     return "–" if fraction is None or math.isnan(fraction) else f"{100 * fraction:.{digits}f} %"
 
 
 def number(value: float | None) -> str:
-    """Return a number for a reader, such as `12,345`, `0.25` or `2e-4`; `–` for `None`."""
+    """Return a number such as `12,345`, `0.25` or `2e-4`; `–` for `None`."""
     if value is None:
         return "–"
     if isinstance(value, float | np.floating):
@@ -28,14 +28,14 @@ def number(value: float | None) -> str:
 
 
 def setting(value: Any) -> str:
-    """Return a config value in full, as one would type it; text with odd white space is quoted."""
+    """Return a config value as it is typed; text with leading, trailing or special whitespace is quoted."""
     if isinstance(value, str):
         return value if value.isprintable() and value.strip() == value != "" else repr(value)
     return "none" if value is None else json.dumps(value, ensure_ascii=False, default=str)
 
 
 def score_line(scores: Mapping[str, float]) -> str:
-    """Return scores for a line of a log, such as `accuracy 0.9180  loss 0.2772`."""
+    """Return scores for a log line, such as `accuracy 0.9180  loss 0.2772`."""
     return "  ".join(f"{name} {value:.4f}" for name, value in scores.items())
 
 
@@ -48,7 +48,7 @@ def duration(seconds: float) -> str:
 
 
 def size(num_bytes: float) -> str:
-    """Return a number of bytes such as `1.4 GB`, by thousands."""
+    """Return a number of bytes such as `1.4 GB`, in powers of 1,000."""
     for unit in ("bytes", "kB", "MB"):
         if num_bytes < 999.5:
             return f"{num_bytes:.0f} {unit}"
@@ -57,12 +57,12 @@ def size(num_bytes: float) -> str:
 
 
 def words(name: str) -> str:
-    """Return a metric's or field's name as words, such as `macro F1`."""
+    """Return the name of a metric or field as words, such as `macro F1`."""
     return " ".join(_SPELLING.get(word, word) for word in str(name).split("_"))
 
 
 def breakable(label: str) -> Markup:
-    """Return a label escaped; a long one may break after its underscores."""
+    """Return an escaped label; a long one may wrap after its underscores."""
     label = escape(label)
     return label.replace("_", Markup("_<wbr>")) if len(label) > 16 else label
 

@@ -22,15 +22,15 @@ _MAX_ROWS, _MAX_PAIRS, _WORST_MISTAKES = 100, 25, 30
 _CACHED_NUMBERS = 2**16
 
 MICRO_F1 = Metric(
-    "micro_f1", "higher", "fraction", "F1 over all labels of all texts together, common labels counting more"
+    "micro_f1", "higher", "fraction", "F1 over all labels of all texts together; common labels count more"
 )
 MEAN_AVERAGE_PRECISION = Metric(
     "mean_average_precision",
     "higher",
     "fraction",
-    "how well each label ranks the texts that have it, averaged over the labels",
+    "mean average precision of the labels that occur: how well the probability of a label ranks the texts that have it",
 )
-SUBSET_ACCURACY = Metric("subset_accuracy", "higher", "fraction", "share of texts with exactly the right labels")
+SUBSET_ACCURACY = Metric("subset_accuracy", "higher", "fraction", "fraction of texts that get exactly the right labels")
 LOSS = Metric("loss", "lower", "nats", "mean binary cross-entropy")
 METRICS = (MICRO_F1, MACRO_F1, MEAN_AVERAGE_PRECISION, SUBSET_ACCURACY, LOSS)
 

@@ -74,7 +74,7 @@ class Evaluation(abc.ABC):
     def sections(self) -> dict:
         """Return what the report page draws beyond the scores.
 
-        The keys are those that `evaluation.page.render` documents, with `worst`: index of a record to the `label`,
+        The keys are those that `report_page.render` documents, with `worst`: index of a record to the `label`,
         `predicted`, `probability` and `label_probability` of a mistake, worst first.
         """
 

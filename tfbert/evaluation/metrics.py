@@ -1,6 +1,6 @@
-"""Scores of a confusion matrix, bootstrap confidence intervals, and reliability.
+"""Scores of a confusion matrix, bootstrap confidence intervals, and reliability (calibration).
 
-Tests compare the scores with scikit-learn's. Intervals are percentiles of the same score over resampled test sets.
+Tests compare the scores with scikit-learn's. Intervals are percentiles of the score over resampled test sets.
 """
 
 from collections.abc import Callable, Sequence
@@ -13,20 +13,20 @@ _CONFIDENCE = 0.95
 
 
 def confusion_matrix(targets: np.ndarray, predicted: np.ndarray, num_classes: int) -> np.ndarray:
-    """Return counts `(num_classes, num_classes)`: rows are the true labels, columns the predicted ones."""
+    """Return counts `(num_classes, num_classes)`: true labels in rows, predicted labels in columns."""
     return sklearn_metrics.confusion_matrix(targets, predicted, labels=np.arange(num_classes))
 
 
 def accuracy(confusion: np.ndarray) -> np.ndarray:
-    """Return the fraction on the diagonal of `(..., classes, classes)`."""
+    """Return the fraction of correct predictions of a confusion matrix `(..., classes, classes)`."""
     return np.trace(confusion, axis1=-2, axis2=-1) / confusion.sum((-2, -1))
 
 
 def macro_f1(confusion: np.ndarray) -> np.ndarray:
-    """Return F1 averaged over the labels that occur as truth or prediction, as scikit-learn does by default.
+    """Return F1 averaged over the labels that occur as true or predicted label, scikit-learn's default.
 
     Args:
-        confusion: `(..., classes, classes)`.
+        confusion: counts `(..., classes, classes)`.
     """
     hits = np.diagonal(confusion, axis1=-2, axis2=-1)
     total = confusion.sum(-1) + confusion.sum(-2)
@@ -35,7 +35,7 @@ def macro_f1(confusion: np.ndarray) -> np.ndarray:
 
 
 def matthews(confusion: np.ndarray) -> np.ndarray:
-    """Return Matthews' correlation coefficient for any number of labels; 0 where it is not defined.
+    """Return Matthews' correlation coefficient for any number of labels; 0 where it is undefined.
 
     Source: Gorodkin 2004, "Comparing two K-category assignments by a K-category correlation coefficient".
     """
@@ -51,12 +51,12 @@ def matthews(confusion: np.ndarray) -> np.ndarray:
 def with_interval(score: Callable[[np.ndarray], np.ndarray], confusion: np.ndarray) -> dict[str, float]:
     """Return a score of the confusion matrix with its 95 % bootstrap interval.
 
-    A resample of the test set only changes how often each (true, predicted) cell occurs, so cells are drawn instead of
-    examples. The draw has a fixed seed: the same predictions give the same interval.
+    Resampling the test set only changes the counts of the cells, so cells are drawn instead of examples. The random
+    seed is fixed: the same predictions give the same interval.
 
     Args:
-        score: confusion matrices `(..., classes, classes)` to scores `(...)`.
-        confusion: counts `(classes, classes)`, at least one.
+        score: function from confusion matrices `(..., classes, classes)` to scores `(...)`.
+        confusion: counts `(classes, classes)`, not all zero.
 
     Returns:
         `value`, `low`, `high`.
@@ -74,11 +74,11 @@ def with_interval(score: Callable[[np.ndarray], np.ndarray], confusion: np.ndarr
 
 
 def resampled(score: Callable[[np.ndarray], float], num_records: int) -> dict[str, float]:
-    """Return a score of records with its 95 % bootstrap interval; records are drawn whole, with a fixed seed.
+    """Return a score of records with its 95 % bootstrap interval over records, with a fixed random seed.
 
     Args:
-        score: indices of records, some maybe several times, to the score of these records.
-        num_records: of the split, at least one.
+        score: function from indices of records, with repetitions, to the score of these records.
+        num_records: number of records, at least one.
 
     Returns:
         `value`, `low`, `high`.
@@ -89,15 +89,15 @@ def resampled(score: Callable[[np.ndarray], float], num_records: int) -> dict[st
     return {"value": value, **bounds(scores, value)}
 
 
-def bounds(drawn: Sequence[float], value: float) -> dict[str, float]:
-    """Return `low` and `high` of the 95 % percentile interval of resampled numbers, with the number itself inside."""
+def bounds(resampled_scores: Sequence[float], value: float) -> dict[str, float]:
+    """Return `low` and `high` of the 95 % percentile interval of resampled scores, extended to contain the value."""
     tail = 50 * (1 - _CONFIDENCE)
-    low, high = np.percentile(drawn, [tail, 100 - tail])
+    low, high = np.percentile(resampled_scores, [tail, 100 - tail])
     return {"low": min(float(low), value), "high": max(float(high), value)}
 
 
 def per_label(confusion: np.ndarray, labels: list[str]) -> dict[str, dict]:
-    """Return precision, recall, F1 and the counts of every label; 0 where a ratio has no denominator."""
+    """Return precision, recall, F1 and counts of every label; a ratio with denominator 0 is 0."""
     hits = np.diagonal(confusion)
     true, predicted = confusion.sum(1), confusion.sum(0)
     return {
@@ -113,30 +113,30 @@ def per_label(confusion: np.ndarray, labels: list[str]) -> dict[str, dict]:
 
 
 def reliability(targets: np.ndarray, probabilities: np.ndarray, num_bins: int = 10) -> dict:
-    """Compare the probabilities of the most probable classes with how often they are right.
+    """Return the reliability of the most probable classes.
 
     Args:
-        targets: int `(examples,)`, at least one.
-        probabilities: `(examples, classes)`.
-        num_bins: equal steps of the highest probability from 0 to 1.
+        targets: true classes, int `(examples,)`, not empty.
+        probabilities: float `(examples, classes)`.
+        num_bins: number of equal bins of the highest probability.
 
     Returns:
-        As `reliability_of`.
+        As for `reliability_of`.
     """
     return reliability_of(probabilities.max(1), probabilities.argmax(1) == targets, num_bins)
 
 
 def reliability_of(confidences: np.ndarray, is_right: np.ndarray, num_bins: int = 10) -> dict:
-    """Compare the probabilities of predictions with how often they are right.
+    """Return the reliability of predictions: accuracy by probability, and the expected calibration error.
 
     Args:
         confidences: the probability of each prediction, `(predictions,)`.
-        is_right: bool `(predictions,)`.
-        num_bins: equal steps of the probability from 0 to 1.
+        is_right: whether each prediction is correct, bool `(predictions,)`.
+        num_bins: number of equal bins of the probability.
 
     Returns:
-        `bins`, each with `low`, `high`, `num_examples`, `mean_probability`, `accuracy`, and `calibration_error`: the
-        mean gap weighted by the predictions in the bin.
+        `bins`, each with `low`, `high`, `num_examples`, `mean_probability` and `accuracy`; and `calibration_error`, the
+        mean difference between probability and accuracy, weighted by the predictions in each bin.
 
     Source: Guo et al. 2017, "On Calibration of Modern Neural Networks", section 2.
     """

@@ -1,4 +1,4 @@
-"""Draw the plots of a run's report: arrays in, inline SVG out."""
+"""Plots of the report: learning curves, confusion matrix, reliability diagram and text lengths, as inline SVG."""
 
 from collections.abc import Mapping, Sequence
 
@@ -26,7 +26,7 @@ from tfbert.evaluation.drawing import (
     to_svg,
 )
 
-# An embedded picture cannot read CSS, so its two colours are middle tones that stand out on white and on black.
+# An embedded picture cannot read CSS variables, so its two colours are visible on white and on black.
 _PICTURE_RIGHT, _PICTURE_WRONG = (58, 134, 209), (224, 112, 26)
 
 _MAX_POINTS, _FEW_POINTS = 400, 50
@@ -40,14 +40,14 @@ def learning_curves(
     best_epoch: int | None,
     is_fraction: bool = True,
 ) -> list:
-    """Draw how training went: loss, validation metrics and learning rate, each where there is something to draw.
+    """Draw the loss, the validation metrics and the learning rate of a training, as far as they are known.
 
     Args:
-        history: one mapping an epoch, as in `report.json`.
-        step_losses: (step, loss) pairs; empty draws the epochs' mean losses.
-        series: metric name to scores by epoch (`None` where it was not measured), 0 standing for before training.
-        best_epoch: counted from 1; `None` marks none.
-        is_fraction: whether the scores are shown as percent.
+        history: one mapping per epoch, as in `report.json`.
+        step_losses: (step, loss) pairs; empty draws the mean losses of the epochs.
+        series: scores by epoch (`None` if not measured) for each metric; epoch 0 means before training.
+        best_epoch: 1-based; `None` marks none.
+        is_fraction: whether scores are shown as percentages.
 
     Returns:
         The plots as SVG, in order.
@@ -74,7 +74,7 @@ def learning_curves(
 
 
 def _loss_curve(history: Sequence[Mapping], pairs: np.ndarray) -> Markup:
-    """Draw the loss by step, smoothed over the raw one, with the validation loss at the end of each epoch."""
+    """Draw the raw and the smoothed loss by step, and the validation loss at the end of each epoch."""
     figure, axes = new_axes()
     if by_step := len(pairs) > 0:
         steps, losses = _thin(pairs)
@@ -85,7 +85,7 @@ def _loss_curve(history: Sequence[Mapping], pairs: np.ndarray) -> Markup:
         rows = [(row["epoch"], row["loss"]) for row in history if row.get("loss") is not None]
         axes.plot(*zip(*rows, strict=True), color=ACCENT, linewidth=1.8, marker="o", markersize=4, label="training")
         end = 1
-    # Epochs are equally long, so the n-th ends at n shares of the last step.
+    # All epochs have the same number of steps.
     measured = [(i * end, (row.get("validation") or {}).get("loss")) for i, row in enumerate(history, start=1)]
     measured = [pair for pair in measured if pair[1] is not None and np.isfinite(pair[1])]
     if measured:
@@ -129,13 +129,13 @@ def _metric_curve(series: Mapping[str, Mapping[int, float]], best_epoch: int | N
 def lines(
     title: str, series: Mapping[str, Sequence], *, is_fraction: bool = False, mark: tuple | None = None
 ) -> Markup:
-    """Draw values by update, up to three kinds of them.
+    """Draw up to three series of values by update.
 
     Args:
-        title: of the plot.
-        series: name to `(update, value)` pairs; one of more than 50 is drawn smoothed over the raw one.
-        is_fraction: whether values are shown as percent, from zero.
-        mark: an update to draw a line at, and what it is.
+        title: title of the plot.
+        series: `(update, value)` pairs by name; more than 50 pairs are drawn smoothed, over the raw values.
+        is_fraction: whether values are shown as percentages, from zero.
+        mark: update at which to draw a vertical line, and its label.
     """
     with report_style():
         figure, axes = new_axes()
@@ -162,22 +162,22 @@ def lines(
 
 
 def heat_map(counts: np.ndarray, rows: Sequence[str], columns: Sequence[str]) -> Markup:
-    """Draw an annotated confusion matrix, cells shaded by their share of the row.
+    """Draw a confusion matrix with counts, its cells shaded by their fraction of the row.
 
     Args:
-        counts: int `(len(rows), len(columns))`; cell `[i, i]` is right, every other one wrong.
+        counts: int `(len(rows), len(columns))`; the diagonal counts correct predictions.
         rows: true labels.
-        columns: predicted labels, `rows` first.
+        columns: predicted labels, starting with `rows`.
     """
     rows, columns = [shorten(name) for name in rows], [shorten(name) for name in columns]
     row_points, column_points = ([text_em(name) * _NAME_FONT for name in names] for names in (rows, columns))
     corner, num_columns = "true ↓  predicted →", len(columns)
     left = max(*row_points, text_em(corner) * _NAME_FONT) + 10
-    # Names over the columns lean to the right by 45 degrees; the last ones reach past the matrix.
+    # Column names are rotated by 45 degrees; the last ones extend beyond the matrix.
     right = max(8, 0.71 * max(column_points[-3:]) - 4)
     cell = min(38, max(12.5, (640 - left - right) / num_columns))
-    level = max(column_points) < cell - 4
-    top = 14 if level else 0.71 * max(column_points) + 12
+    is_horizontal = max(column_points) < cell - 4
+    top = 14 if is_horizontal else 0.71 * max(column_points) + 12
     width, height = left + num_columns * cell + right, top + len(rows) * cell + 4
     with report_style():
         figure = Figure(figsize=(width / POINTS_PER_INCH, height / POINTS_PER_INCH))
@@ -187,22 +187,22 @@ def heat_map(counts: np.ndarray, rows: Sequence[str], columns: Sequence[str]) ->
         axes.hlines(range(len(rows) + 1), 0, num_columns, color=LINE, linewidth=0.5, clip_on=False)
         axes.vlines(range(num_columns + 1), 0, len(rows), color=LINE, linewidth=0.5, clip_on=False)
         total = np.maximum(np.asarray(counts).sum(axis=1, keepdims=True), 1)
-        for (i, j), share in np.ndenumerate(np.asarray(counts) / total):
+        for (i, j), fraction in np.ndenumerate(np.asarray(counts) / total):
             if counts[i, j]:
-                _cell(axes, i, j, int(counts[i, j]), share)
-        near = {"xycoords": "data", "textcoords": "offset points", "fontsize": _NAME_FONT, "annotation_clip": False}
+                _cell(axes, i, j, int(counts[i, j]), fraction)
+        style = {"xycoords": "data", "textcoords": "offset points", "fontsize": _NAME_FONT, "annotation_clip": False}
         for i, name in enumerate(rows):
-            axes.annotate(name, (0, i + 0.5), (-6, 0), ha="right", va="center", **near)
+            axes.annotate(name, (0, i + 0.5), (-6, 0), ha="right", va="center", **style)
         for j, name in enumerate(columns):
-            lean = {"ha": "center"} if level else {"ha": "left", "rotation": 45, "rotation_mode": "anchor"}
-            axes.annotate(name, (j + 0.5, 0), (0, 5), va="baseline", **lean, **near)
-        axes.annotate(corner, (0, 0), (-6, 5), ha="right", va="baseline", color=MUTED, **near)
+            rotation = {"ha": "center"} if is_horizontal else {"ha": "left", "rotation": 45, "rotation_mode": "anchor"}
+            axes.annotate(name, (j + 0.5, 0), (0, 5), va="baseline", **rotation, **style)
+        axes.annotate(corner, (0, 0), (-6, 5), ha="right", va="baseline", color=MUTED, **style)
         return to_svg(figure, "Confusion matrix: rows true, columns predicted")
 
 
-def _cell(axes: Axes, row: int, column: int, count: int, share: float) -> None:
-    """Draw one cell of a heat map; the square root of the share keeps rare mistakes visible."""
-    shade = 0.08 + 0.92 * share**0.5
+def _cell(axes: Axes, row: int, column: int, count: int, fraction: float) -> None:
+    """Draw one cell of a heat map; the square root of the fraction keeps rare mistakes visible."""
+    shade = 0.08 + 0.92 * fraction**0.5
     color = ACCENT if row == column else WARN
     axes.add_patch(Rectangle((column, row), 1, 1, color=color, alpha=round(shade, 2), linewidth=0, clip_on=False))
     ink = PAPER if shade > 0.6 else INK
@@ -210,13 +210,13 @@ def _cell(axes: Axes, row: int, column: int, count: int, share: float) -> None:
 
 
 def matrix_picture(confusion: np.ndarray) -> Markup:
-    """Draw a whole confusion matrix small and without names: blue is right, orange is wrong."""
+    """Draw a whole confusion matrix small and without names; correct predictions are blue, mistakes orange."""
     confusion = np.asarray(confusion)
-    share = confusion / np.maximum(confusion.sum(axis=1, keepdims=True), 1)
+    fraction = confusion / np.maximum(confusion.sum(axis=1, keepdims=True), 1)
     pixels = np.zeros((*confusion.shape, 4), np.uint8)
     pixels[..., :3] = _PICTURE_WRONG
     np.einsum("iic->ic", pixels)[:, :3] = _PICTURE_RIGHT
-    pixels[..., 3] = np.where(confusion > 0, 255 * (0.45 + 0.55 * np.sqrt(share)), 0)
+    pixels[..., 3] = np.where(confusion > 0, 255 * (0.45 + 0.55 * np.sqrt(fraction)), 0)
     with report_style():
         figure, axes = new_axes(width=330, height=330)
         axes.imshow(pixels, interpolation="none")
@@ -226,28 +226,29 @@ def matrix_picture(confusion: np.ndarray) -> Markup:
 
 
 def reliability(bins: Sequence[Mapping]) -> Markup:
-    """Draw accuracy by stated probability over a histogram of the probabilities.
+    """Draw a reliability diagram: accuracy by predicted probability, and a histogram of the probabilities.
 
     Args:
-        bins: mappings with `low`, `high`, `num_examples`, `mean_probability`, `accuracy`; empty bins may hold `None`.
+        bins: mappings with `low`, `high`, `num_examples`, `mean_probability`, `accuracy`; the last two may be `None`
+            in empty bins.
     """
     filled = [row for row in bins if row["num_examples"]]
     with report_style():
         figure = Figure(figsize=(WIDTH_POINTS / POINTS_PER_INCH, 300 / POINTS_PER_INCH), layout="constrained")
         top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=[2.4, 1])
-        top.plot([0, 1], [0, 1], color=MUTED, linewidth=1, linestyle="--", label="stated = true")
+        top.plot([0, 1], [0, 1], color=MUTED, linewidth=1, linestyle="--", label="calibrated")
         looks = ((True, "o-", ACCENT, "10 examples or more"), (False, "o", PAPER, "fewer than 10"))
-        for many, line, face, name in looks:
-            kept = [row for row in filled if (row["num_examples"] >= 10) == many]
+        for has_many, line, face, name in looks:
+            kept = [row for row in filled if (row["num_examples"] >= 10) == has_many]
             if kept:
                 x, y = [row["mean_probability"] for row in kept], [row["accuracy"] for row in kept]
                 top.plot(x, y, line, color=ACCENT, linewidth=1.6, markersize=5, markerfacecolor=face, label=name)
-        top.set(xlim=(0, 1), ylim=(-0.02, 1.03), title="Accuracy by stated probability")
+        top.set(xlim=(0, 1), ylim=(-0.02, 1.03), title="Accuracy by predicted probability")
         top.legend(loc="best")
         widths = [row["high"] - row["low"] for row in bins]
         counts = [row["num_examples"] for row in bins]
         bottom.bar([row["low"] for row in bins], counts, widths, align="edge", color=ACCENT, edgecolor=PAPER)
-        bottom.set_title("Examples by stated probability")
+        bottom.set_title("Examples by predicted probability")
         bottom.yaxis.set_major_locator(MaxNLocator(3, integer=True))
         bottom.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
         for axis in (top.yaxis, bottom.xaxis):
@@ -256,15 +257,15 @@ def reliability(bins: Sequence[Mapping]) -> Markup:
 
 
 def length_histogram(lengths: Mapping[str, np.ndarray], sequence_length: int | None) -> Markup:
-    """Draw how long the texts of each split are, as shares of the split, with the cut.
+    """Draw a histogram of text lengths for each split, and the length at which texts are truncated.
 
     Args:
-        lengths: split to int `(texts,)`, in tokens; no array is empty.
-        sequence_length: where texts are cut; `None` draws no cut. The cut is left out where no text comes near it.
+        lengths: int `(texts,)` by split, in tokens; no array is empty.
+        sequence_length: length at which texts are truncated; `None` if they are not. Not drawn if far beyond all texts.
     """
     longest = max(int(np.max(values)) for values in lengths.values())
     edge = max(float(np.percentile(values, 99.5)) for values in lengths.values())
-    if near := sequence_length is not None and sequence_length <= 2 * longest:
+    if has_cut := sequence_length is not None and sequence_length <= 2 * longest:
         edge = max(1.1 * sequence_length, min(edge, 4 * sequence_length))
     num_bins = int(min(40, max(edge, 4)))
     bins = np.linspace(0, max(edge, 4) + 1, num_bins + 1)
@@ -275,11 +276,11 @@ def length_histogram(lengths: Mapping[str, np.ndarray], sequence_length: int | N
         for (split, values), look in zip(lengths.items(), looks, strict=False):
             values = np.minimum(values, bins[-1])
             axes.hist(values, bins, weights=np.full(len(values), 1 / len(values)), linewidth=1.3, label=split, **look)
-        if near:
-            cut = f"cut at {sequence_length:,} tokens"
+        if has_cut:
+            cut = f"truncated at {sequence_length:,} tokens"
             axes.axvline(sequence_length, color=WARN, linewidth=1.6, linestyle="--", label=cut)
-        axes.set(xlim=(0, bins[-1]), xlabel="tokens" + (", longer ones in the last bar" if longest > bins[-1] else ""))
-        axes.set_title("Share of texts by length")
+        axes.set(xlim=(0, bins[-1]), xlabel="tokens" + (", longer texts in the last bar" if longest > bins[-1] else ""))
+        axes.set_title("Fraction of texts by length")
         axes.yaxis.set_major_locator(MaxNLocator(4))
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:.3g} %"))
         axes.legend(loc="best")
@@ -287,18 +288,18 @@ def length_histogram(lengths: Mapping[str, np.ndarray], sequence_length: int | N
 
 
 def _epoch_axis(axes: Axes, epochs: Sequence[int]) -> None:
-    """Put whole epochs on the x axis, with room at both ends."""
+    """Show whole epochs on the x axis, with a margin at both ends."""
     axes.xaxis.set_major_locator(MaxNLocator(8, integer=True, min_n_ticks=1))
     axes.set_xlim(min(epochs) - 0.3, max(epochs) + 0.3)
 
 
 def _thin(pairs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Average neighbours until at most `_MAX_POINTS` are left."""
+    """Average neighbouring points so that at most `_MAX_POINTS` remain."""
     groups = np.array_split(pairs, min(len(pairs), _MAX_POINTS))
     return tuple(np.array([group.mean(axis=0) for group in groups]).T)
 
 
 def smooth(values: np.ndarray) -> np.ndarray:
-    """Return the centred moving mean over about a twentieth of the values; the window shrinks at both ends."""
+    """Return the centred moving average over about a twentieth of the values; the window shrinks at both ends."""
     window = np.ones(2 * (len(values) // 40) + 1)
     return np.convolve(values, window, "same") / np.convolve(np.ones(len(values)), window, "same")

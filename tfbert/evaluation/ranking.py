@@ -14,13 +14,18 @@ from tfbert.text.records import normalize_whitespace
 
 _WORST_MISTAKES = 30
 
-MRR_AT_10 = Metric(
-    "mrr_at_10", "higher", "fraction", "mean of one over the rank of the first right answer, 0 beyond rank 10"
+MRR_AT_10 = Metric("mrr_at_10", "higher", "fraction", "mean of 1 / rank of the first right answer; 0 beyond rank 10")
+RECALL_AT_1 = Metric("recall_at_1", "higher", "fraction", "fraction of questions whose first answer is right")
+RECALL_AT_5 = Metric("recall_at_5", "higher", "fraction", "fraction of questions with a right answer among the first 5")
+RECALL_AT_10 = Metric(
+    "recall_at_10", "higher", "fraction", "fraction of questions with a right answer among the first 10"
 )
-RECALL_AT_1 = Metric("recall_at_1", "higher", "fraction", "share of questions with a right answer in first place")
-RECALL_AT_5 = Metric("recall_at_5", "higher", "fraction", "share of questions with a right answer among the first 5")
-RECALL_AT_10 = Metric("recall_at_10", "higher", "fraction", "share of questions with a right answer among the first 10")
-NDCG_AT_10 = Metric("ndcg_at_10", "higher", "fraction", "like MRR, but gain falls with the logarithm of the rank")
+NDCG_AT_10 = Metric(
+    "ndcg_at_10",
+    "higher",
+    "fraction",
+    "normalized discounted cumulative gain: counts all right answers, with less weight at lower ranks",
+)
 METRICS = (MRR_AT_10, RECALL_AT_1, RECALL_AT_5, RECALL_AT_10, NDCG_AT_10)
 
 

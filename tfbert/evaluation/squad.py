@@ -1,4 +1,4 @@
-"""SQuAD's official scores of predicted answers, and the threshold between an answer and none."""
+"""SQuAD's official scores of predicted answers, and the no-answer threshold."""
 
 import re
 import string
@@ -12,7 +12,7 @@ _WITHOUT_PUNCTUATION = str.maketrans("", "", string.punctuation)
 
 
 def normalize(text: str) -> str:
-    """Return an answer in lower case without ASCII punctuation, English articles and extra whitespace.
+    """Return an answer in lower case, without ASCII punctuation, English articles and extra whitespace.
 
     Source: `normalize_answer` of SQuAD's official `evaluate-v2.0.py`; the same.
     """
@@ -20,7 +20,7 @@ def normalize(text: str) -> str:
 
 
 def exact_match(predicted: str, gold: Sequence[str]) -> float:
-    """Return 1.0 if an answer equals one of the true ones after `normalize`, else 0.0.
+    """Return 1.0 if an answer equals a true answer after `normalize`, else 0.0.
 
     Args:
         predicted: "" means no answer.
@@ -30,16 +30,16 @@ def exact_match(predicted: str, gold: Sequence[str]) -> float:
 
 
 def f1(predicted: str, gold: Sequence[str]) -> float:
-    """Return the best F1 of the words of an answer against those of each true one, after `normalize`.
+    """Return the highest F1 of the words of an answer with those of a true answer, after `normalize`.
 
-    Words are separated by whitespace: in a language without spaces an answer is one word, and F1 equals exact match.
+    Words are separated by whitespace: in a language without spaces, an answer is one word and F1 equals exact match.
 
     Args:
         predicted: "" means no answer.
-        gold: the true answers; empty where the question has no answer: then "" scores 1.0.
+        gold: the true answers; empty where the question has no answer, for which "" scores 1.0.
 
     Source: `compute_f1` and `get_raw_scores` of SQuAD's official `evaluate-v2.0.py`; the same. The script for 1.1
-        differs only in true answers of nothing but punctuation and articles, which 2.0 does not count.
+        differs only for true answers that consist of punctuation and articles, which 2.0 ignores.
     """
     return max(_f1(normalize(predicted).split(), normalize(answer).split()) for answer in _possible(gold))
 
@@ -51,23 +51,23 @@ def score_all(predicted: Sequence[str], gold: Sequence[Sequence[str]]) -> dict[s
 
 
 def best_threshold(margins: np.ndarray, answered: np.ndarray, empty: np.ndarray) -> float:
-    """Return the margin above which no answer should be given.
+    """Return the threshold of the margin above which no answer should be given.
 
     Args:
-        margins: by how much no answer beats the best answer, `(records,)`, at least one.
+        margins: score of no answer minus that of the best answer, `(records,)`, not empty.
         answered: the score of each record's best answer, such as its F1.
         empty: the score of each record if no answer is given.
 
     Returns:
-        The threshold with the highest total score: 0 if it is one, else the middle of the gap between two margins. Of
-        several thresholds, the one nearest to 0.
+        The threshold with the highest total score: 0 if it is one, else halfway between two margins. If several are
+        equally good, the one nearest to 0.
 
     Source: `find_best_thresh` of SQuAD's official `evaluate-v2.0.py`; ours reaches the same score. The script returns
-        a margin that occurred, the first that is best.
+        the first best margin that occurs.
     """
     order = np.argsort(margins, kind="stable")
     margins = np.asarray(margins, np.float64)[order]
-    # The gain when the records with the `cut` lowest margins are answered, for every cut.
+    # For every cut, the gain of answering the records with the `cut` lowest margins.
     gained = np.concatenate([[0.0], np.cumsum(np.asarray(answered)[order] - np.asarray(empty)[order])])
     lows = np.concatenate([[-np.inf], margins])
     highs = np.concatenate([margins, [np.inf]])
@@ -80,26 +80,26 @@ def best_threshold(margins: np.ndarray, answered: np.ndarray, empty: np.ndarray)
 def threshold_curve(
     margins: np.ndarray, answered: np.ndarray, has_answer: np.ndarray, num_points: int = 200
 ) -> dict[str, np.ndarray]:
-    """Return how scores change with the threshold.
+    """Return the scores by threshold.
 
     Args:
-        margins: by how much no answer beats the best answer, `(records,)`.
+        margins: score of no answer minus that of the best answer, `(records,)`.
         answered: the score of each record's best answer; 0 where the question has no answer.
-        has_answer: bool `(records,)`, with both values.
-        num_points: most thresholds of the curve.
+        has_answer: bool `(records,)`; both values occur.
+        num_points: maximum number of thresholds.
 
     Returns:
-        `threshold` and, for each, the mean over `all` records, over those with (`has_answer`) and those without
-        (`no_answer`).
+        `threshold`, and for each the mean score over `all` records, over those with an answer (`has_answer`) and over
+        those without (`no_answer`).
     """
-    # The margins themselves, because these are where the scores change.
+    # Scores change only at the margins.
     thresholds = np.unique(np.quantile(margins, np.linspace(0, 1, num_points), method="nearest"))
     kept = margins[None, :] <= thresholds[:, None]
     with_answer = np.where(kept, answered, 0.0)[:, has_answer].mean(1)
     without_answer = 1.0 - kept[:, ~has_answer].mean(1)
-    share = has_answer.mean()
-    together = share * with_answer + (1 - share) * without_answer
-    return {"threshold": thresholds, "all": together, "has_answer": with_answer, "no_answer": without_answer}
+    fraction = has_answer.mean()
+    overall = fraction * with_answer + (1 - fraction) * without_answer
+    return {"threshold": thresholds, "all": overall, "has_answer": with_answer, "no_answer": without_answer}
 
 
 def _possible(gold: Sequence[str]) -> Sequence[str]:
@@ -114,7 +114,7 @@ def _f1(predicted: list[str], gold: list[str]) -> float:
 
 
 def _within(low: float, high: float) -> float:
-    """Return a threshold that keeps margins up to `low` and not those from `high` on."""
+    """Return a threshold that is at least `low` and less than `high`."""
     if low <= 0 < high:
         return 0.0
     if np.isinf(low):

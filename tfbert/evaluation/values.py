@@ -21,13 +21,13 @@ SPEARMAN = Metric(
     "spearman",
     "higher",
     "correlation",
-    "correlation of the order of predicted and true values: 0 is none, 1 is perfect",
+    "rank correlation of predicted and true values: 0 is none, 1 is perfect",
 )
 PEARSON = Metric(
     "pearson", "higher", "correlation", "linear correlation of predicted and true values: 0 is none, 1 is perfect"
 )
-MAE = Metric("mae", "lower", "target", "mean distance from the true value, in its units", every_epoch=False)
-LOSS = Metric("loss", "lower", "variance", "mean squared error, in squared standard deviations of the values of train")
+MAE = Metric("mae", "lower", "target", "mean absolute error, in the units of the data", every_epoch=False)
+LOSS = Metric("loss", "lower", "variance", "mean squared error, in units of the variance of the training values")
 METRICS = (SPEARMAN, PEARSON, MAE, LOSS)
 
 

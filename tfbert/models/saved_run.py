@@ -16,6 +16,8 @@ from tfbert.text.tokenizer import Tokenizer
 
 # Written last: its presence means that training and evaluation are done.
 REPORT = "report.json"
+# Present in the directory of a run that will be exported, from its start until the export.
+UNEXPORTED = "unexported.json"
 _MODEL = "model.json"
 
 
@@ -90,3 +92,8 @@ def save_run(run_dir: Path, predictor: Predictor, encoder: EncoderSpec, samples:
     }
     write_json(run_dir / _MODEL, model)
     variables.save(run_dir, predictor.index | predictor.decided)
+
+
+def mark_exported(run_dir: Path) -> None:
+    """Record that a finished run has been exported, so that its directory is not opened again."""
+    (run_dir / UNEXPORTED).unlink(missing_ok=True)

@@ -1,8 +1,8 @@
-"""The best trials and the default config in, which of them is really best out: trained again on fresh seeds.
+"""Confirmation: the best trials and the default config are trained again with fresh seeds and compared.
 
-The best of many trials is partly the luckiest. Here a few of them are trained again, and validation chooses by their
-mean. The test split decides nothing: its answers are kept unscored, until the winner's and the default's are scored
-once, against each other.
+The best score of many trials is partly luck, so the best mean score on validation over fresh seeds determines the
+winner. The test split decides nothing: predictions on it are stored without scoring, and in the end those of the winner
+and of the default config are scored once, against each other.
 """
 
 import logging
@@ -38,15 +38,15 @@ _DECIDED = "decided.npz"
 
 @dataclass(kw_only=True)
 class Candidate:
-    """A config that may win, and how it did on fresh seeds.
+    """A config that may win, and its scores with fresh seeds.
 
     Args:
         name: `default`, or the id of a trial.
-        values: config paths to what differs from the default config.
-        scores: of the objective on validation, one a seed.
-        best_seed: of the highest of them.
-        seconds: of all its trainings and their answers.
-        failed: why it cannot win, if a training diverged.
+        values: values that differ from the default config, by config path.
+        scores: scores of the objective on validation, one per seed.
+        best_seed: seed with the best score.
+        seconds: duration of its trainings and predictions.
+        failed: reason why it cannot win, if a training failed; else empty.
     """
 
     name: str
@@ -58,24 +58,27 @@ class Candidate:
 
     @property
     def mean(self) -> float:
-        """Over the seeds."""
+        """The mean score over the seeds."""
         return statistics.mean(self.scores)
 
 
 def confirm(searcher: Searcher, trials: Sequence[Trial]) -> tuple[list[Candidate], Candidate]:
-    """Train the default config and the best trials on fresh seeds; return all of them, and the one with the best mean.
+    """Train the default config and the best trials with fresh seeds.
 
     Args:
-        searcher: whose oracle has ended; its directory keeps the trainings, and weights of the best only.
-        trials: all.
+        searcher: a searcher that has finished; its directory keeps the trainings, but only the best weights.
+        trials: all trials of the search.
+
+    Returns:
+        All candidates, and the one with the best mean score.
 
     Raises:
         ValueError: no candidate can be trained.
     """
-    best = ranked(trials, searcher.is_gain)
+    best = ranked(trials, searcher.higher_is_better)
     candidates = [Candidate(name=DEFAULT, values={})]
     candidates += [Candidate(name=trial.id, values=searcher.values_of(trial)) for trial in best[:_TOP]]
-    sign = 1 if searcher.is_gain else -1
+    sign = 1 if searcher.higher_is_better else -1
     winner: Candidate | None = None
     total = len(candidates) * searcher.plan.confirmations
     with tqdm(total=total, desc="confirming", unit="training", leave=False, disable=None) as bar:
@@ -84,51 +87,51 @@ def confirm(searcher: Searcher, trials: Sequence[Trial]) -> tuple[list[Candidate
             if candidate.failed:
                 logger.info("%s failed: %s", candidate.name, candidate.failed)
                 continue
-            logger.info("%s: %s %s", candidate.name, searcher.objective.name, said_spread(searcher, candidate))
+            logger.info("%s: %s %s", candidate.name, searcher.objective.name, format_scores(searcher, candidate))
             if winner is None or sign * candidate.mean > sign * winner.mean:
-                winner, beaten = candidate, winner
+                winner, loser = candidate, winner
             else:
-                beaten = candidate
-            if beaten:
-                _free(searcher, beaten)
+                loser = candidate
+            if loser:
+                _remove_weights(searcher, loser)
     if winner is None:
         raise ValueError(f"not even the default config can be trained: {candidates[0].failed}")
     return candidates, winner
 
 
 def compare(searcher: Searcher, ours: Candidate, theirs: Candidate, split: str) -> dict[str, Any]:
-    """Compare two candidates by their answers to a split, a seed of one beside the same seed of the other.
+    """Compare two candidates by their stored predictions on a split, paired by seed.
 
     Returns:
-        What `paired_bootstrap` says, with `split`, and the `mean` and `values` of both as `ours` and `theirs`. The
-        difference is positive where ours is better.
+        The result of `paired_bootstrap`, with `split`, and the `mean` and `values` of both candidates as `ours` and
+        `theirs`. The difference is positive if ours is better.
     """
     task, metric = searcher.problem.task, metric_of(searcher.problem)
     gold = [task.gold(record) for record in searcher.problem.splits[split]]
 
     def score_of(predicted: tuple[dict, dict], records: np.ndarray) -> float:
         outputs, decided = predicted
-        drawn = {name: values[records] for name, values in outputs.items()}
-        evaluation = task.evaluate(drawn, [gold[record] for record in records], decided)
+        resampled = {name: values[records] for name, values in outputs.items()}
+        evaluation = task.evaluate(resampled, [gold[record] for record in records], decided)
         return metric.sign * evaluation.values()[metric.name]
 
     outputs = {c.name: [_read_outputs(folder, split) for folder in _folders(searcher, c)] for c in (ours, theirs)}
-    compared = paired_bootstrap(score_of, outputs[ours.name], outputs[theirs.name], len(gold))
-    everything = np.arange(len(gold))
+    comparison = paired_bootstrap(score_of, outputs[ours.name], outputs[theirs.name], len(gold))
+    all_records = np.arange(len(gold))
     sides = {}
     for side, candidate in (("ours", ours), ("theirs", theirs)):
-        values = [metric.sign * score_of(predicted, everything) for predicted in outputs[candidate.name]]
+        values = [metric.sign * score_of(predicted, all_records) for predicted in outputs[candidate.name]]
         sides[side] = {"mean": statistics.mean(values), "values": values}
-    return {**compared, "split": split, **sides}
+    return {**comparison, "split": split, **sides}
 
 
 def best_run(searcher: Searcher, winner: Candidate) -> Path:
-    """Return the directory of the winner's best training, which has its weights."""
+    """Return the directory of the winner's best training, which keeps its weights."""
     return _folder(searcher, winner, winner.best_seed)
 
 
-def said_spread(searcher: Searcher, candidate: Candidate) -> str:
-    """Return the mean of a candidate's scores, with their spread if there are several."""
+def format_scores(searcher: Searcher, candidate: Candidate) -> str:
+    """Return the mean of a candidate's scores, with the standard deviation if there are several."""
     metric = metric_of(searcher.problem)
     mean = metric.format(candidate.mean)
     if len(candidate.scores) == 1:
@@ -144,41 +147,41 @@ def _train(searcher: Searcher, candidate: Candidate, bar: tqdm) -> None:
         if not result.exists():
             folder.mkdir(parents=True, exist_ok=True)
             try:
-                said = _train_once(searcher, candidate, seed, folder)
+                outcome = _train_once(searcher, candidate, seed, folder)
             except (Diverged, *OUT_OF_MEMORY) as error:
                 if is_disk_full(error):
                     raise WriteError(f"{folder}: cannot be written: the disk is full; free some space") from error
-                said = {"failed": f"seed {seed}: {error}"}
+                outcome = {"failed": f"seed {seed}: {error}"}
             finally:
                 keras.backend.clear_session()
-            write_json(result, said)
-        said = read_json(result)
+            write_json(result, outcome)
+        outcome = read_json(result)
         bar.update()
-        if said.get("failed"):
-            candidate.failed = said["failed"]
+        if outcome.get("failed"):
+            candidate.failed = outcome["failed"]
             return
-        candidate.scores.append(said["score"])
-        candidate.seconds += said["seconds"]
-        best = (max if searcher.is_gain else min)(candidate.scores)
+        candidate.scores.append(outcome["score"])
+        candidate.seconds += outcome["seconds"]
+        best = (max if searcher.higher_is_better else min)(candidate.scores)
         candidate.best_seed = seeds[candidate.scores.index(best)]
-        # At once, so that no more than these weights and those of one training are on the disk.
-        _free(searcher, candidate, but=candidate.best_seed)
+        # After every training, to limit disk usage to the best weights and those of one training.
+        _remove_weights(searcher, candidate, except_seed=candidate.best_seed)
 
 
 def _train_once(searcher: Searcher, candidate: Candidate, seed: int, folder: Path) -> dict:
     config = searcher.plan.config_of(candidate.values, seed)
     problem = searcher.problem.with_config(config)
     started = time.monotonic()
-    predictor, course = run.fit(problem, config, folder)
+    predictor, history = run.fit(problem, config, folder)
     predictions = run.predict_held_out(problem, predictor)
     for split, (outputs, _) in predictions.items():
         _write_arrays(folder / f"{split}.npz", outputs)
     _write_arrays(folder / _DECIDED, predictor.decided_values())
-    return {"score": course.best_scores[searcher.objective.name], "seconds": time.monotonic() - started}
+    return {"score": history.best_scores[searcher.objective.name], "seconds": time.monotonic() - started}
 
 
 def _fresh_seeds(searcher: Searcher) -> list[int]:
-    """Return seeds that no trial had."""
+    """Return seeds that no trial used."""
     first = searcher.plan.config.train.seed + searcher.plan.executions
     return list(range(first, first + searcher.plan.confirmations))
 
@@ -191,22 +194,22 @@ def _folder(searcher: Searcher, candidate: Candidate, seed: int) -> Path:
     return searcher.out_dir / CONFIRMED / candidate.name / f"seed-{seed}"
 
 
-def _free(searcher: Searcher, candidate: Candidate, but: int | None = None) -> None:
+def _remove_weights(searcher: Searcher, candidate: Candidate, except_seed: int | None = None) -> None:
     for seed in _fresh_seeds(searcher):
-        if seed != but:
+        if seed != except_seed:
             for name in (BEST, CHECKPOINT):
                 (_folder(searcher, candidate, seed) / name).unlink(missing_ok=True)
 
 
 def _write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
-    # Texts as bytes of a fixed width, since NumPy reads objects back only by running what is in the file.
+    # Strings as bytes of fixed width, because loading object arrays would unpickle the file.
     plain = {name: values.astype("S") if values.dtype == object else values for name, values in arrays.items()}
     with writing(path):
         np.savez_compressed(path, **plain)
 
 
 def _read_outputs(folder: Path, split: str) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-    """Return the outputs for a split, and the values of the task's decision."""
+    """Return the outputs for a split and the values of the task's decision."""
     outputs, decided = _read_arrays(folder / f"{split}.npz"), _read_arrays(folder / _DECIDED)
     texts = {name: values.astype(object) for name, values in outputs.items() if values.dtype.kind == "S"}
     return outputs | texts, decided

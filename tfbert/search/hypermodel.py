@@ -1,7 +1,7 @@
-"""Keras Tuner's hyperparameters in, configs and trained models out.
+"""Translation between search spaces over config paths and Keras Tuner's hyperparameters, and a `HyperModel`.
 
-`HyperModel` is for a tuner of one's own, such as `keras_tuner.BayesianOptimization(HyperModel(config), ...)`;
-`tools/search.py` uses the same translation with a loop that survives being killed.
+`HyperModel` is for users' own tuners, such as `keras_tuner.BayesianOptimization(HyperModel(config), ...)`;
+`tools/search.py` uses the same translation in a loop that can be killed and resumed.
 """
 
 import contextlib
@@ -19,23 +19,23 @@ from keras_tuner import HyperParameters
 from tfbert.config import Config, override, value_at
 from tfbert.evaluation.metric import Metric
 from tfbert.models.task_model import TaskModel
-from tfbert.space import Choice, Dimension, LogRange, Space, When, active, check_space
+from tfbert.space import Choice, Dimension, LogRange, Space, When, active_values, check_space
 from tfbert.tasks.base import load_task
 from tfbert.training import run
 from tfbert.training.fine_tuning import monitored
 from tfbert.training.problem import Problem, prepare
 
-# Hyperband's own word for how long a trial is trained.
+# Hyperband's name for the number of epochs of a trial.
 _RESOURCE = "tuner/epochs"
 
 
 def declare(space: Space, config: Config, hyperparameters: HyperParameters) -> None:
-    """Tell Keras Tuner of every dimension of a space.
+    """Declare every dimension of a space to Keras Tuner.
 
     Args:
-        space: checked.
-        config: whose values are the defaults, where a dimension has them.
-        hyperparameters: to tell.
+        space: a checked space.
+        config: config whose values are the defaults of the dimensions that contain them.
+        hyperparameters: receives the dimensions.
     """
     conditional = {path: dimension for path, dimension in space.items() if isinstance(dimension, When)}
     for path, dimension in space.items():
@@ -43,8 +43,8 @@ def declare(space: Space, config: Config, hyperparameters: HyperParameters) -> N
             _declare(path, dimension, config, hyperparameters)
     for path, dimension in conditional.items():
         if dimension.path in space:
-            known = [_to_keras(space[dimension.path], value) for value in dimension.values]
-            scope = hyperparameters.conditional_scope(dimension.path, known)
+            values = [_to_keras(space[dimension.path], value) for value in dimension.values]
+            scope = hyperparameters.conditional_scope(dimension.path, values)
         else:
             scope = contextlib.nullcontext()
         with scope:
@@ -52,28 +52,28 @@ def declare(space: Space, config: Config, hyperparameters: HyperParameters) -> N
 
 
 def values_of(hyperparameters: HyperParameters, space: Space, config: Config) -> dict[str, Any]:
-    """Return the config values that a trial stands for, without those whose condition does not hold.
+    """Return the config values of a trial, without those whose condition does not hold.
 
     Args:
-        hyperparameters: of a trial.
-        space: that was declared.
-        config: that is searched around.
+        hyperparameters: the hyperparameters of the trial.
+        space: the declared space.
+        config: the base config of the search.
     """
-    drawn = hyperparameters.values
-    values = {path: _from_keras(dimension, drawn[path]) for path, dimension in space.items() if path in drawn}
-    values = active(space, values, config)
-    return values | ({"train.epochs": int(drawn[_RESOURCE])} if _RESOURCE in drawn else {})
+    sampled = hyperparameters.values
+    values = {path: _from_keras(dimension, sampled[path]) for path, dimension in space.items() if path in sampled}
+    values = active_values(space, values, config)
+    return values | ({"train.epochs": int(sampled[_RESOURCE])} if _RESOURCE in sampled else {})
 
 
 class HyperModel(keras_tuner.HyperModel):
-    """A task on data, with a search space, for any tuner of Keras Tuner.
+    """A task, its data and a search space, for any tuner of Keras Tuner.
 
     Args:
-        config: of a run: task, data, encoder and everything else that is not searched.
-        space: config paths to dimensions; `None` takes the task's own.
+        config: base config of the search: task, data, encoder and everything that is not searched.
+        space: dimensions by config path; `None` means the task's own space.
 
     Attributes:
-        objective: what to give to the tuner: the task's metric on validation, and its direction.
+        objective: objective for the tuner: the monitored metric on validation and its direction.
 
     Raises:
         ValueError: the space does not fit the config, the data cannot be used, or there is no validation split.
@@ -99,49 +99,49 @@ class HyperModel(keras_tuner.HyperModel):
         return self._models[0]
 
     def fit(self, hp: HyperParameters, model: TaskModel, *args, callbacks: Sequence = (), **kwargs) -> dict[str, float]:
-        """Train, and return the validation metrics of the best epoch, whose weights the model has then.
+        """Train, give the model the weights of the best epoch, and return its validation scores.
 
         Args:
-            hp: of the trial.
-            model: as `build` gave it.
-            *args: are not used; the data are the config's.
-            callbacks: Keras' own; they are told the beginning and end of training and of each epoch.
-            **kwargs: are not used.
+            hp: the hyperparameters of the trial.
+            model: the result of the last `build`.
+            *args: ignored; the data are those of the config.
+            callbacks: Keras callbacks; only the start and end of training and the end of epochs are reported to them.
+            **kwargs: ignored.
 
         Raises:
-            Diverged: the numbers of the training are none any more.
+            Diverged: the loss, a weight or an output became NaN or infinite.
         """
         config = override(self.config, values_of(hp, self.space, self.config))
         assert model is self._models[0], "a tuner trains the model that was built last"
-        told = keras.callbacks.CallbackList(list(callbacks), model=model)
-        told.on_train_begin()
+        callbacks = keras.callbacks.CallbackList(list(callbacks), model=model)
+        callbacks.on_train_begin()
         with tempfile.TemporaryDirectory(prefix="tfbert-trial-") as folder:
-            _, course = run.fit(
+            _, history = run.fit(
                 self.problem.with_config(config),
                 config,
                 Path(folder),
-                lambda entry, _: told.on_epoch_end(entry["epoch"] - 1, dict(entry["validation"])),
+                lambda entry, _: callbacks.on_epoch_end(entry["epoch"] - 1, dict(entry["validation"])),
                 models=self._models,
             )
-        told.on_train_end()
-        return course.best_scores
+        callbacks.on_train_end()
+        return history.best_scores
 
 
 def searchable(problem: Problem) -> Problem:
-    """Return a problem whose trainings share what they can.
+    """Return a problem whose trainings share cached vectors, after checking that it can be searched.
 
     Raises:
-        ValueError: there is no validation split, by which trials are compared, or several processes share a training.
+        ValueError: there is no validation split, or TF_CONFIG names several processes.
     """
     if problem.replicas.num_workers > 1:
-        raise ValueError("a trial is trained by one process, and TF_CONFIG names several; wanted --workers or none")
+        raise ValueError("TF_CONFIG names several processes, but one process trains a trial; use --workers instead")
     if "validation" not in problem.splits:
-        raise ValueError("trials are compared on validation, but there is none; wanted data.validation_fraction > 0")
+        raise ValueError("trials are compared on a validation split; expected data.validation_fraction > 0")
     return replace(problem, vectors={})
 
 
 def objective_of(problem: Problem) -> keras_tuner.Objective:
-    """Return the metric by which trials are compared, with its direction."""
+    """Return Keras Tuner's objective: the monitored metric and its direction."""
     metric = metric_of(problem)
     return keras_tuner.Objective(metric.name, "max" if metric.better == "higher" else "min")
 
@@ -150,7 +150,7 @@ def metric_of(problem: Problem) -> Metric:
     """Return the metric by which trials are compared.
 
     Raises:
-        ValueError: `train.monitor` is no metric of the task.
+        ValueError: `train.monitor` is not a metric of the task.
     """
     return monitored(problem.task, problem.config)
 
@@ -158,30 +158,30 @@ def metric_of(problem: Problem) -> Metric:
 def _declare(path: str, dimension: Dimension, config: Config, hyperparameters: HyperParameters) -> None:
     default = value_at(config, path)
     if isinstance(dimension, Choice):
-        known = [_to_keras(dimension, value) for value in dimension.values]
-        is_ordered = not isinstance(known[0], str)
-        given = _to_keras(dimension, default) if default in dimension.values else known[0]
-        hyperparameters.Choice(path, known, default=given, ordered=is_ordered)
+        values = [_to_keras(dimension, value) for value in dimension.values]
+        is_ordered = not isinstance(values[0], str)
+        default = _to_keras(dimension, default) if default in dimension.values else values[0]
+        hyperparameters.Choice(path, values, default=default, ordered=is_ordered)
         return
-    is_whole = isinstance(dimension.low, int) and isinstance(dimension.high, int)
-    add = hyperparameters.Int if is_whole else hyperparameters.Float
-    inside = default is not None and dimension.low <= default <= dimension.high
+    is_integer = isinstance(dimension.low, int) and isinstance(dimension.high, int)
+    add = hyperparameters.Int if is_integer else hyperparameters.Float
+    is_inside = default is not None and dimension.low <= default <= dimension.high
     sampling = "log" if isinstance(dimension, LogRange) else "linear"
-    add(path, dimension.low, dimension.high, sampling=sampling, default=default if inside else dimension.low)
+    add(path, dimension.low, dimension.high, sampling=sampling, default=default if is_inside else dimension.low)
 
 
 def _to_keras(dimension: Dimension, value: Any) -> Any:
-    """Return what stands for a value in Keras Tuner, whose choices are numbers of one kind, or texts."""
+    """Return the representation of a value in Keras Tuner, whose choices are numbers of one type or strings."""
     if not isinstance(dimension, Choice):
         return value
-    kinds = set(map(type, dimension.values))
-    if kinds <= {int} or kinds <= {str}:
+    types = set(map(type, dimension.values))
+    if types <= {int} or types <= {str}:
         return value
-    return float(value) if kinds <= {int, float} else json.dumps(value)
+    return float(value) if types <= {int, float} else json.dumps(value)
 
 
 def _from_keras(dimension: Dimension, value: Any) -> Any:
     dimension = dimension.dimension if isinstance(dimension, When) else dimension
     if isinstance(dimension, Choice):
-        return next(known for known in dimension.values if _to_keras(dimension, known) == value)
+        return next(choice for choice in dimension.values if _to_keras(dimension, choice) == value)
     return int(value) if isinstance(dimension.low, int) and isinstance(dimension.high, int) else float(value)

@@ -1,24 +1,24 @@
-"""Trials in, how much each hyperparameter mattered to the score out."""
+"""Hyperparameter importance, estimated from the scores of trials."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-# Fewer trials tell nothing of several dimensions.
-_FEWEST_TRIALS = 8
+# With fewer trials, the importance of several dimensions cannot be estimated.
+_MIN_TRIALS = 8
 _REPEATS = 20
 
 
 def importances(trials: Sequence[Mapping[str, Any]], paths: Sequence[str]) -> dict[str, float]:
-    """Return the share of each path in what the values explain of the scores; empty where trials are too few.
+    """Return how much each hyperparameter explains of the scores, relative to the others.
 
     Args:
-        trials: that have a `score`, with their `values`.
-        paths: that vary among them.
+        trials: trials with a `score` and their `values`.
+        paths: config paths that vary among the trials.
 
     Returns:
-        Path to a share from 0 to 1, together 1 unless the values explain nothing.
+        A fraction by path; the sum is 1, or 0 if the values explain nothing. Empty if there are too few trials.
 
     Source: Breiman 2001, "Random Forests", section 10, permutation importance, by scikit-learn; the forest as in Hutter
         et al. 2014, "An Efficient Approach for Assessing Hyperparameter Importance". Ours permutes instead of
@@ -27,28 +27,28 @@ def importances(trials: Sequence[Mapping[str, Any]], paths: Sequence[str]) -> di
     from sklearn.ensemble import RandomForestRegressor
     from sklearn.inspection import permutation_importance
 
-    if len(trials) < _FEWEST_TRIALS:
+    if len(trials) < _MIN_TRIALS:
         return {}
     features = np.column_stack([encoded([trial["values"].get(path) for trial in trials]) for path in paths])
     scores = np.asarray([trial["score"] for trial in trials])
     forest = RandomForestRegressor(n_estimators=200, min_samples_leaf=2, random_state=0).fit(features, scores)
-    found = permutation_importance(forest, features, scores, n_repeats=_REPEATS, random_state=0).importances_mean
-    found = np.maximum(found, 0)
-    total = found.sum()
-    return {path: float(value / total) if total else 0.0 for path, value in zip(paths, found, strict=True)}
+    means = permutation_importance(forest, features, scores, n_repeats=_REPEATS, random_state=0).importances_mean
+    means = np.maximum(means, 0)
+    total = means.sum()
+    return {path: float(mean / total) if total else 0.0 for path, mean in zip(paths, means, strict=True)}
 
 
 def encoded(values: Sequence[Any]) -> np.ndarray:
-    """Return values as numbers in an order: numbers as they are, of several orders of magnitude their logarithm.
+    """Return values as numbers for the random forest.
 
-    Anything else is numbered by its first occurrence; a value that is not there, as its condition did not hold, is -1
-    or below all others.
+    Numbers are kept, or replaced by their logarithms if they span an order of magnitude. Other values are numbered in
+    the order of their first occurrence. A missing value, whose condition did not hold, is below all others.
     """
-    given = [value for value in values if value is not None]
-    if all(type(value) in (int, float) for value in given):
-        is_log = min(given, default=0) > 0 and max(given) / min(given) >= 10
+    present = [value for value in values if value is not None]
+    if all(type(value) in (int, float) for value in present):
+        is_log = min(present, default=0) > 0 and max(present) / min(present) >= 10
         numbers = [None if value is None else (np.log(value) if is_log else float(value)) for value in values]
-        absent = min((number for number in numbers if number is not None), default=0) - 1
-        return np.asarray([absent if number is None else number for number in numbers])
-    known = list(dict.fromkeys(map(repr, given)))
-    return np.asarray([-1 if value is None else known.index(repr(value)) for value in values], float)
+        missing = min((number for number in numbers if number is not None), default=0) - 1
+        return np.asarray([missing if number is None else number for number in numbers])
+    distinct = list(dict.fromkeys(map(repr, present)))
+    return np.asarray([-1 if value is None else distinct.index(repr(value)) for value in values], float)

@@ -1,8 +1,8 @@
-"""A plan in, one of Keras Tuner's oracles out, which survives being killed at any moment.
+"""Keras Tuner's oracles with persistent state, so that a search can be killed at any moment and resumed.
 
-Keras Tuner writes an oracle and its trials into several files, one after another and in place, and of a grid search not
-all that it needs: killed between two writes, a search is broken or begins anew. Here the whole state is one file that
-is replaced at once.
+Keras Tuner writes an oracle and its trials to several files in place, and does not store the complete state of a grid
+search: after a kill between two writes, a search is broken or starts again. Here the whole state is one file that is
+replaced atomically.
 """
 
 import time
@@ -22,16 +22,16 @@ from tfbert.search.hypermodel import declare
 from tfbert.search.plan import Plan
 
 _SECONDS_PER_HOUR = 3600
-# After so many failures in a row it is not the values that are wrong.
-_MOST_FAILURES = 10
-# Share of a Gaussian process' trials that are drawn by chance, to have something to fit.
-_CHANCE = 3
-# Variance of a score between seeds, relative to that between trials: BERT's fine-tuning is far from exact.
+# After this number of failures in a row, the values of the trials are not the cause.
+_MAX_FAILURES = 10
+# One of this number of trials is drawn at random, before the Gaussian process is fitted to them.
+_TRIALS_PER_RANDOM = 3
+# Variance of scores between seeds relative to that between trials; fine-tuning BERT varies much with the seed.
 _NOISE = 0.05
 
 
-class _Kept:
-    """What an oracle needs to be kept in one file; the other base is an oracle of Keras Tuner."""
+class _Persistent:
+    """Mixin that stores the state of a Keras Tuner oracle in one file."""
 
     path: Path
     hours: float | None = None
@@ -39,12 +39,12 @@ class _Kept:
     _started = 0.0
     _is_changed = False
 
-    def keep_in(self, path: Path, hours: float | None) -> None:
-        """Go on from a file, if it is there, and write to it from now on.
+    def persist(self, path: Path, hours: float | None) -> None:
+        """Restore the state from a file, if it exists, and write all changes to it.
 
         Args:
-            path: of the file.
-            hours: after which no trial is given out any more; `None` sets no limit.
+            path: path of the file.
+            hours: no trial starts after this time of searching; `None` sets no limit.
 
         Raises:
             ValueError: the file is damaged.
@@ -56,15 +56,15 @@ class _Kept:
 
     @property
     def seconds(self) -> float:
-        """How long the search has gone on, over all its processes one after another."""
+        """The time spent searching, before and after resuming."""
         return self._seconds_before + time.monotonic() - self._started
 
     def save(self) -> None:
-        """Remember that there is something to write: Keras Tuner asks for it in the middle of a change."""
+        """Note that the state has changed; Keras Tuner calls this in the middle of a change, too early to write."""
         self._is_changed = True
 
     def _write(self) -> None:
-        """Write everything, whole or not at all, if anything has changed."""
+        """Write the state atomically if it has changed."""
         if self._is_changed:
             trials = {trial_id: trial.get_state() for trial_id, trial in self.trials.items()}
             state = {"state": self.get_state(), "trials": trials, "seconds": self.seconds}
@@ -72,20 +72,20 @@ class _Kept:
             self._is_changed = False
 
     def reload(self) -> None:
-        """Take back what `save` wrote; trials that were running are given out again."""
-        said = read_json(self.path)
-        self.trials = {trial_id: Trial.from_state(state) for trial_id, state in said["trials"].items()}
-        self.set_state(said["state"])
-        self._seconds_before = said["seconds"]
+        """Restore the state from the file; trials that were running will be issued again."""
+        stored = read_json(self.path)
+        self.trials = {trial_id: Trial.from_state(state) for trial_id, state in stored["trials"].items()}
+        self.set_state(stored["state"])
+        self._seconds_before = stored["seconds"]
         self._retry_queue += [trial.trial_id for trial in self.ongoing_trials.values()]
         self.ongoing_trials = {}
 
     def _save_trial(self, trial: Trial) -> None:
-        """Do nothing: trials are written with all else."""
+        """Do nothing: trials are part of the one file."""
 
     @keras_tuner.synchronized
     def create_trial(self, tuner_id: str) -> Trial:
-        """Return a trial to run, or one whose status says that there is none, or none yet."""
+        """Return a trial to run, or one whose status is that there is none left or none yet."""
         if self.hours is not None and self.trials and self.seconds > self.hours * _SECONDS_PER_HOUR:
             self.max_trials = len(self.trials)
         trial = super().create_trial(tuner_id)
@@ -94,13 +94,13 @@ class _Kept:
 
     @keras_tuner.synchronized
     def end_trial(self, trial: Trial) -> None:
-        """Take a trial that has ended."""
+        """Store a trial that has ended."""
         super().end_trial(trial)
         self._write()
 
     @keras_tuner.synchronized
-    def give_back(self, tuner_id: str) -> str | None:
-        """Take the trial of a worker that is gone, for another one, and return its id, if it had one."""
+    def release(self, tuner_id: str) -> str | None:
+        """Make the trial of a lost worker available to others, and return its id if there is one."""
         trial = self.ongoing_trials.pop(tuner_id, None)
         self.tuner_ids.discard(tuner_id)
         if trial is None:
@@ -111,44 +111,44 @@ class _Kept:
         return trial.trial_id
 
 
-class _Random(_Kept, RandomSearchOracle):
+class _Random(_Persistent, RandomSearchOracle):
     pass
 
 
-class _Hyperband(_Kept, HyperbandOracle):
+class _Hyperband(_Persistent, HyperbandOracle):
     pass
 
 
-class _Bayesian(_Kept, BayesianOptimizationOracle):
+class _Bayesian(_Persistent, BayesianOptimizationOracle):
     def populate_space(self, trial_id: str) -> dict:
         """Return the values of the next trial."""
         with warnings.catch_warnings():
-            # Of so few trials the process cannot know its length scales; what it draws then is close to chance.
+            # With few trials the length scales do not converge, and the values are almost random.
             warnings.simplefilter("ignore", ConvergenceWarning)
             return super().populate_space(trial_id)
 
     def get_state(self) -> dict:
-        """Return the state with that of the generator, which Keras Tuner forgets."""
+        """Return the state including that of the random generator, which Keras Tuner omits."""
         return {**super().get_state(), "random_state": list(self._random_state.get_state())}
 
     def set_state(self, state: dict) -> None:
-        """Take the state back."""
+        """Restore the state."""
         super().set_state(state)
         name, keys, *rest = state["random_state"]
         self._random_state.set_state((name, np.asarray(keys, np.uint32), *rest))
 
 
-class _Grid(_Kept, GridSearchOracle):
+class _Grid(_Persistent, GridSearchOracle):
     def get_state(self) -> dict:
-        """Return the state with the order of the grid, which Keras Tuner forgets."""
-        ids, at = [], self._ordered_ids._next_index[None]
-        while at is not None:
-            ids.append(self._ordered_ids._memory[at])
-            at = self._ordered_ids._next_index[at]
+        """Return the state including the order of the grid, which Keras Tuner omits."""
+        ids, index = [], self._ordered_ids._next_index[None]
+        while index is not None:
+            ids.append(self._ordered_ids._memory[index])
+            index = self._ordered_ids._next_index[index]
         return {**super().get_state(), "ordered_ids": ids, "populate_next": self._populate_next}
 
     def set_state(self, state: dict) -> None:
-        """Take the state back."""
+        """Restore the state."""
         super().set_state(state)
         for trial_id in state["ordered_ids"]:
             self._ordered_ids.insert(trial_id)
@@ -159,12 +159,7 @@ Oracle = _Random | _Hyperband | _Bayesian | _Grid
 
 
 def make_oracle(plan: Plan, objective: Objective) -> Oracle:
-    """Return the oracle of a checked plan, not yet kept anywhere.
-
-    Args:
-        plan: checked.
-        objective: of the trials.
-    """
+    """Return the oracle of a checked plan, which does not persist its state yet."""
     hyperparameters = HyperParameters()
     declare(plan.searched, plan.config, hyperparameters)
     common = {
@@ -172,17 +167,17 @@ def make_oracle(plan: Plan, objective: Objective) -> Oracle:
         "hyperparameters": hyperparameters,
         "allow_new_entries": False,
         "tune_new_entries": False,
-        "seed": plan.config.train.seed + 1,  # Keras Tuner takes 0 for none
-        "max_consecutive_failed_trials": _MOST_FAILURES,
+        "seed": plan.config.train.seed + 1,  # Keras Tuner treats 0 as no seed
+        "max_consecutive_failed_trials": _MAX_FAILURES,
     }
-    trials = plan.most_trials
+    trials = plan.max_trials
     if plan.algorithm == "hyperband":
-        oracle = _Hyperband(max_epochs=plan.most_epochs, **common)
+        oracle = _Hyperband(max_epochs=plan.max_epochs, **common)
         oracle.max_trials = trials
     elif plan.algorithm == "bayesian":
-        # Keras Tuner's own rule, three for each dimension, would leave a small search to chance altogether.
+        # With Keras Tuner's default, three for each dimension, all trials of a small search would be random.
         initial = len(plan.searched) + 1
-        initial = max(2, min(initial, trials // _CHANCE)) if trials else initial
+        initial = max(2, min(initial, trials // _TRIALS_PER_RANDOM)) if trials else initial
         oracle = _Bayesian(max_trials=trials, num_initial_points=initial, alpha=_NOISE, **common)
     else:
         oracle = (_Random if plan.algorithm == "random" else _Grid)(max_trials=trials, **common)
@@ -190,7 +185,7 @@ def make_oracle(plan: Plan, objective: Objective) -> Oracle:
 
 
 def _plain(value: Any) -> Any:
-    """Return what JSON can hold."""
+    """Return a value in the types of JSON."""
     if isinstance(value, dict):
         return {key: _plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple | set):

@@ -1,4 +1,4 @@
-"""Write `report.html` of a search: the content of its `report.json` in, one file for people out."""
+"""The report page of a search, written from its `report.json`."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,15 +9,15 @@ from markupsafe import Markup
 
 from tfbert.evaluation.formatting import duration, number, setting, words
 from tfbert.evaluation.metric import Metric
-from tfbert.evaluation.page import cost_view, repeat_view, write_page
+from tfbert.evaluation.report_page import cost_view, repeat_view, write_page
 from tfbert.search import plots
 from tfbert.search.confirm import DEFAULT
 from tfbert.search.importance import importances
 
 _SECTIONS = {
-    "course": "Course",
+    "course": "Scores by trial",
     "confirmed": "Fresh seeds",
-    "importance": "What mattered",
+    "importance": "Importance of hyperparameters",
     "winner": "Winning config",
     "trials": "Trials",
     "cost": "Time and memory",
@@ -30,7 +30,7 @@ def render(report: dict, path: Path) -> None:
 
     Args:
         report: the content of `report.json`.
-        path: the file to write; an existing one is replaced.
+        path: the file to write; an existing file is replaced.
     """
     paths = list(report["plan"]["space"])
     scored = [trial for trial in report["trials"] if trial["score"] is not None]
@@ -58,28 +58,28 @@ def _headline(report: dict) -> dict:
         interval = f"{declared.format(metric['low']).removesuffix(' %')} to {declared.format(metric['high'])}"
     states = [trial["state"] for trial in report["trials"]]
     counts = [f"{states.count(state)} {state}" for state in dict.fromkeys(states)]
-    facts = [
+    summary = [
         ("Algorithm", plan["algorithm"]),
         ("Trials", f"{len(states)}: {', '.join(counts)}"),
-        ("Trainings of a trial", str(plan["executions"])),
+        ("Trainings per trial", str(plan["executions"])),
         ("Encoder", report["encoder"]["name"]),
-        ("Trials took", duration(report["seconds"]["trials"])),
+        ("Time of the trials", duration(report["seconds"]["trials"])),
     ]
     winner = "the default config" if report["winner"] == DEFAULT else f"trial {report['winner']}"
     view = {"title": f"Search: {report['task']}", "metric": words(declared.name), "split": split, "interval": interval}
-    view |= {"score": declared.format(value), "sentence": report["sentence"], "facts": facts, "notes": []}
+    view |= {"score": declared.format(value), "sentence": report["sentence"], "summary": summary, "notes": []}
     if report["test"] is None:
-        view["notes"] = ["There is no test split. What validation says of a winner that it chose is too good."]
+        view["notes"] = ["There is no test split. The score on validation, which chose the winner, is too optimistic."]
     return view | {"winner": winner, "num_examples": report[split]["num_examples"]}
 
 
 def _confirmed(report: dict) -> dict | None:
-    """Return the candidates with their scores on fresh seeds, the highest mean first."""
+    """Return the candidates with their scores with fresh seeds, best mean first."""
     if not report["candidates"]:
         return None
     metric = Metric.from_json(report["objective"])
-    tried = [candidate for candidate in report["candidates"] if "mean" in candidate and not candidate["failed"]]
-    tried.sort(key=lambda candidate: -metric.sign * candidate["mean"])
+    trained = [candidate for candidate in report["candidates"] if "mean" in candidate and not candidate["failed"]]
+    trained.sort(key=lambda candidate: -metric.sign * candidate["mean"])
     rows = [
         {
             "name": candidate["name"],
@@ -90,17 +90,17 @@ def _confirmed(report: dict) -> dict | None:
             else "–",
             "scores": ", ".join(metric.format(value) for value in candidate["scores"]),
         }
-        for candidate in tried
+        for candidate in trained
     ]
     failed = [candidate for candidate in report["candidates"] if candidate["failed"]]
     view = {"rows": rows, "failed": failed, "comparison": None}
-    compared = report["comparison"]
-    if compared and report["winner"] != DEFAULT:
+    comparison = report["comparison"]
+    if comparison and report["winner"] != DEFAULT:
         view["comparison"] = {
-            "split": compared["split"],
-            "ours": metric.format(compared["ours"]["mean"]),
-            "theirs": metric.format(compared["theirs"]["mean"]),
-            "better": compared["better_fraction"],
+            "split": comparison["split"],
+            "ours": metric.format(comparison["ours"]["mean"]),
+            "theirs": metric.format(comparison["theirs"]["mean"]),
+            "better": comparison["better_fraction"],
         }
     return view
 
@@ -110,13 +110,13 @@ def _importance(scored: Sequence[dict], paths: Sequence[str], name: str) -> dict
     if not varied:
         return None
     scatters = [plots.by_value(scored, path, name) for path in varied]
-    found = importances(scored, varied)
-    rows = [{"name": path, "share": share} for path, share in sorted(found.items(), key=lambda pair: -pair[1])]
+    fractions = sorted(importances(scored, varied).items(), key=lambda pair: -pair[1])
+    rows = [{"name": path, "fraction": fraction} for path, fraction in fractions]
     return {"plots": scatters, "rows": rows}
 
 
 def _trials(report: dict, paths: Sequence[str]) -> dict:
-    """Return all trials, best first, those without a score last."""
+    """Return all trials, best first; trials without a score come last."""
     metric = Metric.from_json(report["objective"])
     order = sorted(
         report["trials"], key=lambda trial: (trial["score"] is None, -metric.sign * (trial["score"] or 0), trial["id"])
@@ -131,8 +131,8 @@ def _trials(report: dict, paths: Sequence[str]) -> dict:
         }
         for trial in order
     ]
-    heads = ["trial", words(metric.name), *(Markup("<wbr>.").join(path.split(".")) for path in paths), "time"]
-    return {"columns": heads, "rows": rows}
+    columns = ["trial", words(metric.name), *(Markup("<wbr>.").join(path.split(".")) for path in paths), "time"]
+    return {"columns": columns, "rows": rows}
 
 
 def _cell(value: Any) -> str:

@@ -1,4 +1,4 @@
-"""Draw the plots of a search's report: trials in, inline SVG out."""
+"""Plots of a search's report: scores by trial and by hyperparameter, as inline SVG."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -11,16 +11,16 @@ from tfbert.evaluation.drawing import ACCENT, INK, MUTED, new_axes, report_style
 from tfbert.evaluation.formatting import setting, words
 
 
-def history(trials: Sequence[Mapping[str, Any]], objective: str, is_gain: bool) -> Markup:
-    """Draw the score of each trial in their order, and the best so far.
+def history(trials: Sequence[Mapping[str, Any]], objective: str, higher_is_better: bool) -> Markup:
+    """Draw the score of each trial and the best score so far.
 
     Args:
-        trials: that have a `score`.
+        trials: trials with a `score`, in order.
         objective: name of the metric.
-        is_gain: whether more of it is better.
+        higher_is_better: direction of the metric.
     """
     scores = np.asarray([trial["score"] for trial in trials], float)
-    best = (np.maximum if is_gain else np.minimum).accumulate(scores) if len(scores) else scores
+    best = (np.maximum if higher_is_better else np.minimum).accumulate(scores) if len(scores) else scores
     title = f"{words(objective)} on validation by trial"
     with report_style():
         figure, axes = new_axes()
@@ -35,21 +35,21 @@ def history(trials: Sequence[Mapping[str, Any]], objective: str, is_gain: bool) 
 
 
 def by_value(trials: Sequence[Mapping[str, Any]], path: str, objective: str) -> Markup:
-    """Draw the scores by the value of one hyperparameter; trials without it are left out.
+    """Draw the scores by the value of one hyperparameter; trials without the value are omitted.
 
     Args:
-        trials: that have a `score`, with their `values`.
-        path: of the hyperparameter.
+        trials: trials with a `score` and their `values`.
+        path: config path of the hyperparameter.
         objective: name of the metric.
     """
     pairs = [(trial["values"][path], trial["score"]) for trial in trials if trial["values"].get(path) is not None]
-    values, scores = [value for value, _ in pairs], [found for _, found in pairs]
+    values, scores = [value for value, _ in pairs], [score for _, score in pairs]
     are_numbers = all(type(value) in (int, float) for value in values)
     title = f"{words(objective)} by {path}"
     with report_style():
         figure, axes = new_axes()
-        few = list(dict.fromkeys(map(repr, values)))
-        if are_numbers and len(few) > 6:
+        num_distinct = len(set(map(repr, values)))
+        if are_numbers and num_distinct > 6:
             axes.plot(values, scores, "o", color=ACCENT, markersize=4)
             if min(values) > 0 and max(values) / min(values) >= 10:
                 axes.set_xscale("log")
@@ -57,19 +57,19 @@ def by_value(trials: Sequence[Mapping[str, Any]], path: str, objective: str) -> 
             axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: short_number(value)))
             axes.xaxis.set_minor_formatter(FuncFormatter(lambda *_: ""))
         else:
-            known = sorted(set(values)) if are_numbers else list(dict.fromkeys(values))
-            places = [known.index(value) for value in values]
-            axes.plot(places, scores, "o", color=ACCENT, markersize=4)
+            distinct = sorted(set(values)) if are_numbers else list(dict.fromkeys(values))
+            positions = [distinct.index(value) for value in values]
+            axes.plot(positions, scores, "o", color=ACCENT, markersize=4)
             means = [
-                np.mean([found for place, found in zip(places, scores, strict=True) if place == at])
-                for at in range(len(known))
+                np.mean([score for position, score in zip(positions, scores, strict=True) if position == index])
+                for index in range(len(distinct))
             ]
-            axes.plot(range(len(known)), means, "_", color=MUTED, markersize=22, markeredgewidth=1.6)
+            axes.plot(range(len(distinct)), means, "_", color=MUTED, markersize=22, markeredgewidth=1.6)
             labels = [
-                short_number(value) if isinstance(value, float) else shorten(setting(value), 12) for value in known
+                short_number(value) if isinstance(value, float) else shorten(setting(value), 12) for value in distinct
             ]
-            axes.set_xticks(range(len(known)), labels)
-            axes.set_xlim(-0.5, len(known) - 0.5)
+            axes.set_xticks(range(len(distinct)), labels)
+            axes.set_xlim(-0.5, len(distinct) - 0.5)
         axes.margins(y=0.15)
         axes.set_title(title)
         return to_svg(figure, title)

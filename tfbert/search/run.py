@@ -1,4 +1,4 @@
-"""A plan in, the best config out: trials, fresh seeds, one look at the test split, a model to export and a report."""
+"""A complete search: trials, confirmation with fresh seeds, one evaluation on test, and the report."""
 
 import json
 import logging
@@ -10,10 +10,11 @@ from pathlib import Path
 
 from tfbert.evaluation.formatting import words
 from tfbert.files import read_json, write_json
+from tfbert.interrupts import Stopped
 from tfbert.models.data import data_path
 from tfbert.models.saved_run import REPORT
 from tfbert.search import confirm, page, workers
-from tfbert.search import trials as records
+from tfbert.search import trials as trial_store
 from tfbert.search.hypermodel import metric_of, objective_of, searchable
 from tfbert.search.loop import Searcher
 from tfbert.search.oracles import make_oracle
@@ -22,7 +23,6 @@ from tfbert.search.trials import BEST, CHECKPOINT, Trial, ranked
 from tfbert.tasks.base import load_task
 from tfbert.text.splits import load_splits
 from tfbert.training import run
-from tfbert.training.interrupts import Stopped
 from tfbert.training.problem import Problem, prepare
 from tfbert.training.run_dir import DATA, check_data, find_unfinished, new_name, opened, versions
 
@@ -30,19 +30,19 @@ logger = logging.getLogger(__name__)
 
 BEST_RUN, BEST_CONFIG = "best", "best_config.json"
 _ORACLE, _PLAN = "oracle.json", "plan.json"
-_BOARD = "tensorboard"
+_TENSORBOARD = "tensorboard"
 
 
 def choose_out_dir(plan: Plan, runs_dir: Path, restart: bool = False) -> Path:
     """Return the directory of an unfinished search of exactly this plan, or a new name.
 
     Args:
-        plan: of the search.
-        runs_dir: where runs are, such as `runs/`.
-        restart: whether it has to be a new one.
+        plan: plan of the search.
+        runs_dir: directory of all runs, such as `runs/`.
+        restart: whether to return a new name in any case.
     """
-    folder, mark = runs_dir / f"{plan.config.task}-search", plan.fingerprint()
-    return folder / new_name(mark) if restart else find_unfinished(folder, mark, mark)
+    folder, tag = runs_dir / f"{plan.config.task}-search", plan.fingerprint()
+    return folder / new_name(tag) if restart else find_unfinished(folder, tag, tag)
 
 
 def search(
@@ -56,19 +56,19 @@ def search(
     """Search, confirm, test and report, as the only process or as the chief of workers.
 
     Args:
-        plan: of the search.
-        out_dir: made if missing; a search of the same plan that was killed in it goes on.
-        command: that repeats the search, for the report.
-        processes: the workers of this machine, if there are any.
-        exports: whether `best` will be exported; if a process that was to do so ended before it had, the same call
-            returns the report of the finished search.
-        restart: whether to drop an unfinished search in the directory, such as one on data that have changed since.
+        plan: plan of the search.
+        out_dir: created if missing; an unfinished search with the same plan in it is resumed.
+        command: the command that repeats the search, for the report.
+        processes: workers on this machine; `None` starts none.
+        exports: whether the caller will export `best`; until it has, the same call returns the report of the finished
+            search.
+        restart: whether to drop an unfinished search in the directory, such as one whose data have changed.
 
     Returns:
-        What `report.json` holds. `best` in the directory is a finished run, and `best_config.json` its config.
+        The content of `report.json`. `best` in the directory is a finished run, and `best_config.json` its config.
 
     Raises:
-        ValueError: the plan or the data cannot be used, another search or one on other data was in the directory, or no
+        ValueError: the plan or the data cannot be used, the directory holds another search or one on other data, or no
             trial succeeds.
         WriteError: the disk is full.
         Stopped: a signal stopped the process; the message says what was saved.
@@ -82,28 +82,28 @@ def search(
         if restart:
             _drop(out_dir)
         searcher = _searcher(plan, out_dir, "tuner0")
-        searcher.oracle.keep_in(out_dir / _ORACLE, plan.hours)
+        searcher.oracle.persist(out_dir / _ORACLE, plan.hours)
         try:
             if workers.is_chief():
-                # Only a process that is gone can have left a sign of life from before.
-                shutil.rmtree(out_dir / workers.SIGNS, ignore_errors=True)
+                # Heartbeats in the directory are those of processes that no longer exist.
+                shutil.rmtree(out_dir / workers.HEARTBEATS, ignore_errors=True)
                 _serve(searcher, processes)
-                # What workers have left, which is nothing unless all of them are gone.
+                # The chief runs the remaining trials itself; there are some only if all workers were lost.
                 searcher = replace(searcher, is_alone=False)
             searcher.search()
             return _conclude(searcher, command)
         except KeyboardInterrupt as error:
-            ended = sum(trial.state != records.RUNNING for trial in records.read_trials(out_dir))
+            ended = sum(trial.state != trial_store.RUNNING for trial in trial_store.read_trials(out_dir))
             message = getattr(error, "message", "") or "stopped"
-            raise Stopped.by(error, f"{message}; {ended} trials have ended and are kept in {out_dir}") from error
+            raise Stopped.by(error, f"{message}; the results of {ended} trials are in {out_dir}") from error
 
 
 def assist(plan: Plan, out_dir: Path) -> None:
-    """Run trials that the chief gives out, until there are no more.
+    """Run trials for the chief until there are no more.
 
     Args:
-        plan: as the chief's.
-        out_dir: the very directory of the chief.
+        plan: the same as the chief's.
+        out_dir: the directory of the chief.
 
     Raises:
         ValueError: the plan or the data cannot be used.
@@ -115,32 +115,32 @@ def assist(plan: Plan, out_dir: Path) -> None:
     name = workers.role()
     searcher = _searcher(plan, out_dir, name)
     with workers.heartbeat(out_dir, name), workers.quiet():
-        workers.asking_the_chief(searcher).search()
+        workers.with_chief_oracle(searcher).search()
 
 
 def _searcher(plan: Plan, out_dir: Path, name: str) -> Searcher:
-    said = json.loads(json.dumps(plan.to_json()))
+    plan_json = json.loads(json.dumps(plan.to_json()))
     path = out_dir / _PLAN
-    if path.exists() and read_json(path) != said:
-        raise ValueError(f"{out_dir}: is of another search (other config, space or options); wanted another --out")
+    if path.exists() and read_json(path) != plan_json:
+        raise ValueError(f"{out_dir}: holds another search (other config, space or options); expected another --out")
     problem = searchable(prepare(plan.config))
     if (out_dir / _ORACLE).exists() and not (out_dir / DATA).exists():
-        logger.warning("%s: does not say on which data it was begun; they are taken to be the same", out_dir)
+        logger.warning("%s: has no hashes of its data; they are assumed to be unchanged", out_dir)
     try:
         check_data(out_dir, problem.splits)
     except ValueError as error:
-        raise ValueError(f"{error}; --restart drops the trials that there are, and starts over") from error
-    write_json(path, said)
+        raise ValueError(f"{error}; --restart drops the existing trials and starts over") from error
+    write_json(path, plan_json)
     objective = objective_of(problem)
     oracle = make_oracle(plan, objective)
     return Searcher(plan=plan, problem=problem, objective=objective, out_dir=out_dir, oracle=oracle, tuner_id=name)
 
 
 def _drop(out_dir: Path) -> None:
-    """Remove all that an unfinished search has left in its directory."""
-    for name in (_BOARD, confirm.CONFIRMED, records.TRIALS, workers.SIGNS, BEST_RUN):
+    """Remove the files of an unfinished search from its directory."""
+    for name in (_TENSORBOARD, confirm.CONFIRMED, trial_store.TRIALS, workers.HEARTBEATS, BEST_RUN):
         shutil.rmtree(out_dir / name, ignore_errors=True)
-    for name in (_ORACLE, DATA, BEST_CONFIG, records.TABLE, _PLAN):
+    for name in (_ORACLE, DATA, BEST_CONFIG, trial_store.TABLE, _PLAN):
         (out_dir / name).unlink(missing_ok=True)
 
 
@@ -151,14 +151,14 @@ def _serve(searcher: Searcher, processes: workers.Processes | None) -> None:
             return
         processes.start()
         try:
-            workers.serve(searcher, processes.killed)
+            workers.serve(searcher, processes.restart_killed)
         finally:
             processes.stop()
 
 
 def _conclude(searcher: Searcher, command: str) -> dict:
     out_dir = searcher.out_dir
-    trials = records.read_trials(out_dir)
+    trials = trial_store.read_trials(out_dir)
     winner = _confirmed(searcher, trials) if searcher.plan.confirmations else _best_trial(searcher, trials)
     seconds = {
         "trials": sum(trial.seconds for trial in trials),
@@ -166,7 +166,7 @@ def _conclude(searcher: Searcher, command: str) -> dict:
     }
     config = searcher.plan.config_of(winner["values"], winner["seed"])
     started = time.monotonic()
-    tested = _tested(searcher.problem.with_config(config), winner.pop("folder"), out_dir / BEST_RUN, command)
+    result = _evaluate(searcher.problem.with_config(config), winner.pop("folder"), out_dir / BEST_RUN, command)
     write_json(out_dir / BEST_CONFIG, config.to_dict())
     report = {
         "task": config.task,
@@ -174,7 +174,7 @@ def _conclude(searcher: Searcher, command: str) -> dict:
         "objective": metric_of(searcher.problem).to_json(),
         "trials": [asdict(trial) for trial in trials],
         **winner,
-        **{name: tested[name] for name in ("validation", "test", "data", "checks", "encoder", "peak_memory_bytes")},
+        **{name: result[name] for name in ("validation", "test", "data", "checks", "encoder", "peak_memory_bytes")},
         "seconds": {**seconds, "test": time.monotonic() - started},
         "versions": versions(),
         "command": command,
@@ -188,8 +188,8 @@ def _conclude(searcher: Searcher, command: str) -> dict:
 
 
 def _confirmed(searcher: Searcher, trials: Sequence[Trial]) -> dict:
-    """Return the winner on fresh seeds, and how it compares with the default config, which it may be itself."""
-    logger.info("the default config and the best trials again, on %d fresh seeds", searcher.plan.confirmations)
+    """Return the winner with fresh seeds, and its comparison with the default config, which may be the winner."""
+    logger.info("training the default config and the best trials with %d fresh seeds", searcher.plan.confirmations)
     candidates, winner = confirm.confirm(searcher, trials)
     default, comparison = candidates[0], None
     if not default.failed:
@@ -206,27 +206,27 @@ def _confirmed(searcher: Searcher, trials: Sequence[Trial]) -> dict:
 
 
 def _best_trial(searcher: Searcher, trials: Sequence[Trial]) -> dict:
-    """Return the trial with the highest score, as it is.
+    """Return the trial with the best score as the winner, without confirmation.
 
     Raises:
         ValueError: none succeeded.
     """
-    best = next(iter(ranked(trials, searcher.is_gain)), None)
+    best = next(iter(ranked(trials, searcher.higher_is_better)), None)
     if best is None:
-        raise ValueError(f"none of {len(trials)} trials succeeded; the last one: {'; '.join(trials[-1].notes)}")
-    execution = records.best_execution(best, searcher.is_gain)
+        raise ValueError(f"none of {len(trials)} trials succeeded; the last error: {'; '.join(trials[-1].notes)}")
+    execution = trial_store.best_execution(best, searcher.higher_is_better)
     return {
         "winner": best.id,
         "values": searcher.values_of(best),
         "seed": searcher.plan.config.train.seed + execution,
         "candidates": [],
         "comparison": None,
-        "folder": records.trial_dir(searcher.out_dir, best.id) / str(execution),
+        "folder": trial_store.trial_dir(searcher.out_dir, best.id) / str(execution),
     }
 
 
-def _tested(problem: Problem, folder: Path, run_dir: Path, command: str) -> dict:
-    """Return the report of a finished run that a training becomes, as which it is evaluated on test."""
+def _evaluate(problem: Problem, folder: Path, run_dir: Path, command: str) -> dict:
+    """Turn a training into a finished run, which includes the evaluation on test, and return its report."""
     if not (run_dir / REPORT).exists():
         run_dir.mkdir(exist_ok=True)
         for name in (BEST, CHECKPOINT):
@@ -236,23 +236,24 @@ def _tested(problem: Problem, folder: Path, run_dir: Path, command: str) -> dict
 
 
 def verdict(report: dict) -> str:
-    """Return in one or two sentences what the search was worth."""
-    name, compared = report["objective"]["name"], report["comparison"]
+    """Return the result of the search in one or two sentences."""
+    name, comparison = report["objective"]["name"], report["comparison"]
     if not report["candidates"]:
         return (
-            f"The best of {len(report['trials'])} trials was taken as it is. The best of many is partly the luckiest: "
-            "its score on validation says more than is true, and whether it beats the defaults was not asked."
+            f"The best of {len(report['trials'])} trials was taken without confirmation. The best of many is partly "
+            "luck: its score on validation is too optimistic, and it was not compared with the default config."
         )
     if report["winner"] == confirm.DEFAULT:
-        return "On fresh seeds no trial was better than the default config, which is kept."
-    if compared is None:
+        return "With fresh seeds no trial was better than the default config, which is kept."
+    if comparison is None:
         return (
             f"The default config cannot be trained ({report['candidates'][0]['failed']}); trial {report['winner']} can."
         )
-    low, high = (f"{compared[end]:+.4f}" for end in ("low", "high"))
-    found = f"{words(name)} on {compared['split']} {compared['difference']:+.4f} ({low} to {high}) against the defaults"
-    if compared["low"] > 0:
-        return f"Trial {report['winner']} really beats the default config: {found}."
-    if compared["high"] < 0:
-        return f"Trial {report['winner']} won on validation but is worse than the default config: {found}."
-    return f"Trial {report['winner']} won, but the difference may be chance: {found}."
+    low, high = (f"{comparison[end]:+.4f}" for end in ("low", "high"))
+    score = f"{words(name)} on {comparison['split']}"
+    difference = f"{score} differs by {comparison['difference']:+.4f} ({low} to {high})"
+    if comparison["low"] > 0:
+        return f"Trial {report['winner']} is better than the default config: {difference}."
+    if comparison["high"] < 0:
+        return f"Trial {report['winner']} won on validation but is worse than the default config: {difference}."
+    return f"Trial {report['winner']} won, but the difference from the default config may be chance: {difference}."

@@ -1,4 +1,4 @@
-"""What is known of each trial: one JSON file a trial in, tables, ranks and free disk space out."""
+"""Records of the trials of a search: stored as one JSON file per trial, ranked, and shown in tables."""
 
 import csv
 import io
@@ -16,25 +16,25 @@ TRIALS = "trials"
 TABLE = "trials.csv"
 _RECORD = "trial.json"
 RUNNING, FINISHED, STOPPED, FAILED = "running", "finished", "stopped early", "failed"
-_LONGEST_CELL = 24
+_MAX_CELL_LENGTH = 24
 
 
 @dataclass(kw_only=True)
 class Trial:
-    """One set of values and what came of it.
+    """One trial: sampled values and the results of training with them.
 
     Args:
-        id: of Keras Tuner.
-        values: config paths to what was drawn.
+        id: Keras Tuner's id.
+        values: sampled values by config path.
         state: `running`, `finished`, `stopped early` or `failed`.
         score: mean of the objective over the executions; `None` before the end and after a failure.
-        metrics: of validation at the best epoch, averaged likewise.
-        histories: of each execution, the objective after every epoch.
-        epochs: that an execution would have without being stopped.
-        halvings: how often the batch was halved, as memory did not suffice.
-        kills: how often the process that ran it was killed.
-        seconds: of training and validation, together.
-        notes: what is odd about it.
+        metrics: validation scores at the best epoch, averaged over the executions.
+        histories: the objective after every epoch, for each execution.
+        epochs: number of epochs of an execution that is not stopped early.
+        halvings: how often the batch size was halved for lack of memory.
+        kills: how often a process that ran the trial was killed.
+        seconds: duration of training and validation.
+        notes: messages about problems.
     """
 
     id: str
@@ -50,65 +50,64 @@ class Trial:
     notes: list[str] = field(default_factory=list)
 
     def finish(self, executions: Sequence[dict[str, float]], objective: str, was_stopped: bool) -> None:
-        """Take the validation metrics of every execution, and be finished."""
+        """Set the results from the validation scores of every execution."""
         self.metrics = {name: statistics.mean(scores[name] for scores in executions) for name in executions[0]}
         self.score, self.state = self.metrics[objective], STOPPED if was_stopped else FINISHED
 
 
 def trial_dir(out_dir: Path, trial_id: str) -> Path:
-    """Return where a trial's files are."""
+    """Return the directory of a trial."""
     return out_dir / TRIALS / trial_id
 
 
 def write_trial(out_dir: Path, trial: Trial) -> None:
-    """Keep what is known of a trial."""
+    """Store a trial."""
     folder = trial_dir(out_dir, trial.id)
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / _RECORD, asdict(trial))
 
 
 def read_trial(out_dir: Path, trial_id: str) -> Trial | None:
-    """Return what is known of a trial, or `None` if it never began."""
+    """Return a stored trial, or `None` if it does not exist."""
     path = trial_dir(out_dir, trial_id) / _RECORD
     return Trial(**read_json(path)) if path.exists() else None
 
 
 def read_trials(out_dir: Path) -> list[Trial]:
-    """Return all trials that began, in their order."""
+    """Return all stored trials in order."""
     return [Trial(**read_json(path)) for path in sorted((out_dir / TRIALS).glob(f"*/{_RECORD}"))]
 
 
-def ranked(trials: Sequence[Trial], is_gain: bool) -> list[Trial]:
-    """Return the trials that have a score, best first; of equals the earlier, and those with other values only once."""
+def ranked(trials: Sequence[Trial], higher_is_better: bool) -> list[Trial]:
+    """Return the trials with a score, best first; of trials with equal values only the best one."""
     scored = [trial for trial in trials if trial.score is not None]
     by_values: dict[str, Trial] = {}
-    for trial in sorted(scored, key=lambda trial: -trial.score if is_gain else trial.score):
+    for trial in sorted(scored, key=lambda trial: -trial.score if higher_is_better else trial.score):
         by_values.setdefault(repr(sorted(trial.values.items())), trial)
     return list(by_values.values())
 
 
-def free_weights(out_dir: Path, trials: Sequence[Trial], kept: int, is_gain: bool) -> None:
-    """Remove the weights of all ended trials but the best, and of those all but the best execution's."""
-    spared = {
-        f"{trial.id}/{best_execution(trial, is_gain)}" for trial in ranked(trials, is_gain)[:kept] if trial.histories
-    }
+def remove_weights(out_dir: Path, trials: Sequence[Trial], num_kept: int, higher_is_better: bool) -> None:
+    """Remove the weights of all ended trials except those of the best execution of the best trials."""
+    best = [trial for trial in ranked(trials, higher_is_better)[:num_kept] if trial.histories]
+    kept = {f"{trial.id}/{best_execution(trial, higher_is_better)}" for trial in best}
     for trial in trials:
         if trial.state == RUNNING:
             continue
         for folder in trial_dir(out_dir, trial.id).glob("*/"):
-            if f"{trial.id}/{folder.name}" not in spared:
+            if f"{trial.id}/{folder.name}" not in kept:
                 for name in (BEST, CHECKPOINT):
                     (folder / name).unlink(missing_ok=True)
 
 
-def best_execution(trial: Trial, is_gain: bool) -> int:
-    """Return the number of a finished trial's best execution."""
-    best = [max(history) if is_gain else -min(history) for history in trial.histories]
+def best_execution(trial: Trial, higher_is_better: bool) -> int:
+    """Return the index of the best execution of a finished trial."""
+    best = [max(history) if higher_is_better else -min(history) for history in trial.histories]
     return best.index(max(best))
 
 
 def write_csv(out_dir: Path, trials: Sequence[Trial], paths: Sequence[str]) -> None:
-    """Write `trials.csv`: a row a trial with its values and all its metrics."""
+    """Write `trials.csv`: one row per trial with its values and all its scores."""
     metrics = list(dict.fromkeys(name for trial in trials for name in trial.metrics))
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
@@ -123,29 +122,29 @@ def write_csv(out_dir: Path, trials: Sequence[Trial], paths: Sequence[str]) -> N
 
 
 class Table:
-    """The table of trials that grows in the terminal, a line a trial.
+    """The table of trials in the terminal, one line per trial.
 
     Args:
-        paths: of the space.
+        paths: config paths of the space.
         objective: name of the metric.
     """
 
     def __init__(self, paths: Sequence[str], objective: str):
         self.paths = paths
-        self.heads = ["trial", objective, "best", *(path.rpartition(".")[2] for path in paths), "took", "left"]
-        self.widths = [max(8, min(len(head), _LONGEST_CELL)) for head in self.heads]
+        self.columns = ["trial", objective, "best", *(path.rpartition(".")[2] for path in paths), "took", "left"]
+        self.widths = [max(8, min(len(column), _MAX_CELL_LENGTH)) for column in self.columns]
 
-    def head(self) -> str:
-        """Return the line of names."""
-        return self._line(self.heads)
+    def header(self) -> str:
+        """Return the line of column names."""
+        return self._line(self.columns)
 
     def row(self, trial: Trial, best: float | None, left: float | None) -> str:
         """Return the line of a trial that has ended.
 
         Args:
-            trial: that has.
-            best: score so far.
-            left: seconds to the end of all trials, as far as one can tell.
+            trial: the trial.
+            best: best score so far; `None` without a score.
+            left: estimated seconds until the end of all trials; `None` if unknown.
         """
         score = trial.state if trial.score is None else f"{trial.score:.4f}"
         cells = [trial.id, score, "–" if best is None else f"{best:.4f}"]
@@ -154,7 +153,7 @@ class Table:
         return self._line(cells) + (f"  {trial.state}" if trial.state == STOPPED else "")
 
     def _line(self, cells: Sequence[str]) -> str:
-        return "  ".join(cell[:_LONGEST_CELL].rjust(width) for cell, width in zip(cells, self.widths, strict=True))
+        return "  ".join(cell[:_MAX_CELL_LENGTH].rjust(width) for cell, width in zip(cells, self.widths, strict=True))
 
 
 def _cell(value: Any) -> str:

@@ -4,13 +4,12 @@ from pathlib import Path
 
 from tfbert.config import Config
 from tfbert.files import check_name
+from tfbert.interrupts import Stopped
 from tfbert.models.data import data_path
-from tfbert.models.saved_run import SavedRun, load_run
+from tfbert.models.saved_run import SavedRun, load_run, mark_exported
 from tfbert.serving import precision_comparison
 from tfbert.serving.export import Servable, export
 from tfbert.serving.verify import verify
-from tfbert.training.interrupts import Stopped
-from tfbert.training.run_dir import exported
 
 PRECISIONS = ("float32", "bfloat16")
 
@@ -36,7 +35,7 @@ def export_run(run_dir: Path, model_dir: Path, precision: str = "float32") -> tu
     """
     try:
         result = _export_run(run_dir, model_dir, precision)
-        exported(run_dir)
+        mark_exported(run_dir)
         return result
     except KeyboardInterrupt as error:
         raise Stopped.by(error, f"stopped during the export; {run_dir} contains the finished run") from error

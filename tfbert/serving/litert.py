@@ -4,7 +4,7 @@ from pathlib import Path
 
 import tensorflow as tf
 
-from tfbert.files import replaced, write_json
+from tfbert.files import replace_directory, write_json
 from tfbert.models.predictor import Predictor
 from tfbert.models.saved_run import load_run
 from tfbert.serving import precision_comparison
@@ -39,7 +39,7 @@ def export_litert(run_dir: Path, directory: Path) -> dict:
     _interpreter_class()
     run = load_run(run_dir)
     tokenizer = run.predictor.tokenizer
-    with replaced(directory, {MODEL, DESCRIPTION, VOCABULARY}, "a LiteRT model") as temporary:
+    with replace_directory(directory, {MODEL, DESCRIPTION, VOCABULARY}, "a LiteRT model") as temporary:
         module = _Module(run.predictor, run.config.encoder.sequence_length)
         content = _converted(module)
         predict = sequence_predictor(content)

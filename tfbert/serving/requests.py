@@ -13,7 +13,7 @@ from typing import Any, BinaryIO
 from tfbert.config import Config, DataConfig, override, parse_assignments
 from tfbert.serving.input_spec import InputSpec
 from tfbert.text import lines as text_lines
-from tfbert.text.cells import structured
+from tfbert.text.cells import parse_cell
 from tfbert.text.columns import Column, listing, named_columns, shown_json
 from tfbert.text.input_columns import input_columns
 from tfbert.text.json_rows import json_rows, jsonl_rows
@@ -183,7 +183,7 @@ def _input_value(value: Any, name: str, spec: InputSpec, where: str) -> Value | 
     values = value
     if isinstance(value, str):
         try:
-            values = structured(value)
+            values = parse_cell(value)
         except ValueError as error:
             raise ValueError(f"{where}: {name}: {error}") from None
     elif isinstance(value, Mapping):

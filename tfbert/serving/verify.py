@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tfbert.imports import import_tensorflow_alone
+from tfbert.imports import import_tensorflow_without_keras
 
 # Sums over the hidden dimension are reordered if a batch is padded differently.
 _TOLERANCE = 1e-4
@@ -112,7 +112,7 @@ def _difference(name: str, output: np.ndarray, expected: list) -> float:
 
 def _main() -> int:
     # Keras is not available in a server either.
-    import_tensorflow_alone()
+    import_tensorflow_without_keras()
     version_dir = Path(sys.argv[1])
     try:
         request = json.loads(Path(sys.argv[2]).read_text(encoding="utf-8")) if len(sys.argv) > 2 else {}

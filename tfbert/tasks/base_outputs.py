@@ -39,55 +39,65 @@ class Output:
 
 Outputs = tuple[Output, ...]
 
-_TRUNCATED = Output("truncated", "bool", "whether tokens of the record were cut")
+_TRUNCATED = Output("truncated", "bool", "whether the input is longer than `encoder.sequence_length` and was cut")
+_PROBABILITIES = Output(
+    "probabilities", "float32", "the probability of every label, in the order of `assets/labels.txt`", "evidence", True
+)
+_END = "the end of each in Unicode characters, exclusive; padded with -1"
 CLASSIFICATION: Outputs = (
     Output("label", "string", "the most probable label", "answer", is_label=True),
-    Output("label_id", "int32", "its position among the labels", "evidence"),
+    Output("label_id", "int32", "its position in `assets/labels.txt`, from 0", "evidence"),
     Output("probability", "float32", "its probability", "confidence"),
-    Output("probabilities", "float32", "of every label, in the order of `assets/labels.txt`", "evidence", is_list=True),
+    _PROBABILITIES,
     _TRUNCATED,
 )
 REGRESSION: Outputs = (
-    Output("value", "float32", "in the units of the data, never outside the range of train", "answer"),
+    Output("value", "float32", "the number, in the units of the data and within the range of train", "answer"),
     _TRUNCATED,
 )
 MULTILABEL: Outputs = (
     Output(
         "labels",
         "string",
-        'those that reach their threshold, most probable first; padded with ""',
+        'the labels that reach their thresholds, most probable first; padded with ""',
         "answer",
         True,
         "num_labels",
     ),
     Output("label_probabilities", "float32", "their probabilities; padded with 0", "confidence", True, "num_labels"),
-    Output("num_labels", "int32", "how many labels were chosen", "abstain", abstain_value=0),
-    Output("probabilities", "float32", "of every label, in the order of `assets/labels.txt`", "evidence", is_list=True),
+    Output(
+        "num_labels", "int32", "the number of these labels; 0 if none reaches its threshold", "abstain", abstain_value=0
+    ),
+    _PROBABILITIES,
     _TRUNCATED,
 )
 MULTIPLE_CHOICE: Outputs = (
-    Output("choice", "string", 'the most probable choice; "" where there is none', "answer"),
-    Output("choice_index", "int32", "its position among the choices; -1 where there is none", "evidence"),
-    Output("probability", "float32", "its probability", "confidence"),
-    Output("probabilities", "float32", "of every choice; 0 for an empty one", "evidence", True, "choices"),
-    _TRUNCATED,
+    Output("choice", "string", 'the most probable choice; "" if there are no choices', "answer"),
+    Output("choice_index", "int32", "its position among the choices, from 0; -1 if there are none", "evidence"),
+    Output("probability", "float32", "its probability; 0 if there are no choices", "confidence"),
+    Output(
+        "probabilities", "float32", "the probability of every choice; 0 for an empty one", "evidence", True, "choices"
+    ),
+    Output("truncated", "bool", "whether tokens of the question or of a choice were cut"),
 )
 MATCHING_PAIRS: Outputs = (
-    Output("answer", "string", "the 10 nearest answers, or all of a smaller index, best first", "answer", is_list=True),
-    Output("similarity", "float32", "their similarities to the text", "confidence", is_list=True),
+    Output(
+        "answer", "string", "the 10 most similar answers, or all of a smaller index, best first", "answer", is_list=True
+    ),
+    Output("similarity", "float32", "the similarity of each answer to the text", "confidence", is_list=True),
     Output(
         "matched_question",
         "string",
-        'the known question that found each; "" for the answer itself',
+        'the most similar question that train has for each answer; "" if there is none',
         "evidence",
         True,
     ),
-    Output("abstain", "bool", "whether even the best is too far away", "abstain", abstain_value=True),
+    Output("abstain", "bool", "whether even the best similarity is below the threshold", "abstain", abstain_value=True),
     _TRUNCATED,
 )
 MATCHING_SCORED: Outputs = (
-    Output("similarity", "float32", "how alike the two texts are, -1 to 1", "answer"),
-    _TRUNCATED,
+    Output("similarity", "float32", "the cosine of the vectors of the two texts, from -1 to 1", "answer"),
+    Output("truncated", "bool", "whether one of the texts is longer than `encoder.sequence_length` and was cut"),
 )
 ENTITIES: Outputs = (
     Output(
@@ -97,30 +107,47 @@ ENTITIES: Outputs = (
     Output(
         "start",
         "int32",
-        "first Unicode character of the text as sent; padded with -1",
+        "the first Unicode character of each in the text as sent; padded with -1",
         "evidence",
         True,
         "num_entities",
     ),
-    Output("end", "int32", "end in Unicode characters, exclusive; padded with -1", "evidence", True, "num_entities"),
-    Output("probability", "float32", "their probabilities; padded with 0", "confidence", True, "num_entities"),
-    Output("num_entities", "int32", "how many entities were found", "abstain", abstain_value=0),
+    Output("end", "int32", _END, "evidence", True, "num_entities"),
+    Output(
+        "probability",
+        "float32",
+        "the geometric mean of the probabilities of its tags; padded with 0",
+        "confidence",
+        True,
+        "num_entities",
+    ),
+    Output("num_entities", "int32", "the number of entities", "abstain", abstain_value=0),
 )
 ANSWERS: Outputs = (
-    Output("best_answer", "string", 'the answer; "" for none', "abstain", abstain_value=""),
+    Output("best_answer", "string", 'the best answer; "" if the context has none', "abstain", abstain_value=""),
     Output(
-        "answer", "string", 'the 5 best spans, best first; they may overlap; padded with ""', "answer", True, "start"
+        "answer",
+        "string",
+        'the 5 best spans of the context, best first; they may overlap; padded with ""',
+        "answer",
+        True,
+        "start",
     ),
     Output(
-        "start", "int32", "first Unicode character of the context as sent; padded with -1", "evidence", True, "start"
+        "start",
+        "int32",
+        "the first Unicode character of each in the context as sent; padded with -1",
+        "evidence",
+        True,
+        "start",
     ),
-    Output("end", "int32", "end in Unicode characters, exclusive; padded with -1", "evidence", True, "start"),
-    Output("probability", "float32", "their probabilities; padded with 0", "confidence", True, "start"),
-    Output("no_answer_probability", "float32", "the probability that there is no answer", "evidence"),
+    Output("end", "int32", _END, "evidence", True, "start"),
+    Output("probability", "float32", "the probability of each; padded with 0", "confidence", True, "start"),
+    Output("no_answer_probability", "float32", "the probability that the context has no answer", "evidence"),
     Output(
         "no_answer_margin",
         "float32",
-        "logit of no answer less that of the best span; above the threshold there is no answer",
+        'logit of no answer minus that of the best span; `best_answer` is "" where it is above the threshold',
         "evidence",
     ),
     Output("truncated", "bool", "whether the question was cut"),

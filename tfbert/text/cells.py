@@ -1,6 +1,6 @@
-"""A cell of a table that holds a list, a set or an object as text in; the value out.
+"""Parser for table cells that contain a list, set or object as text.
 
-Tables written from JSON, Python, pandas and NumPy hold such cells: `["a", "b"]`, `['a', 'b']`, `{'a'}`, `['a' 'b']`.
+Tables written by JSON, Python, pandas and NumPy contain such cells: `["a", "b"]`, `['a', 'b']`, `{'a'}`, `['a' 'b']`.
 """
 
 import ast
@@ -13,40 +13,37 @@ from tfbert.text.columns import shown
 _BRACKETS = {"[": "]", "(": ")", "{": "}"}
 _QUOTED = r"'(?:[^'\\]|\\.)*'" + "|" + r'"(?:[^"\\]|\\.)*"'
 _NUMBER = r"[+-]?\d+(?:\.\d*)?"
-# NumPy prints no commas between items, and breaks long lines.
+# NumPy prints no commas between items and wraps long lines.
 _NUMPY_LIST = re.compile(rf"\[\s*+(?:(?:{_QUOTED}|{_NUMBER})(?:\s++|(?=\])))++\]")
 _NUMPY_ITEM = re.compile(f"{_QUOTED}|{_NUMBER}")
-# Around lists in cells that pandas wrote from NumPy arrays, and around a whole cell.
+# `array(...)` around lists inside a cell, as pandas writes NumPy arrays, and a constructor around the whole cell.
 _ARRAY = re.compile(rf"\barray\(\s*(\[(?:{_QUOTED}|[^\[\]'\"])*\])\s*(?:,\s*dtype=[\w<>'\"]+)?\s*\)")
 _WRAPPED = re.compile(r"(?:frozenset|set|tuple|list|array|Index)\((.*?)(?:,\s*dtype=[\w<>'\"]+)?\)", re.DOTALL)
 _LIST_BEGINNING = re.compile(rf"[\[({{]\s*(?:{_QUOTED})\s*[,:]")
 
 
-def structured(cell: str) -> Any:
-    """Return the list, dict, tuple or set that a cell holds, or `None` if it is plain text.
+def parse_cell(cell: str) -> Any:
+    """Return the list or dict that a table cell contains as text, or `None` if the cell is plain text.
 
-    Tuples and sets become lists, a set in sorted order. Only literals are read; nothing is evaluated.
-
-    Args:
-        cell: of a table.
+    Tuples and sets become lists, sets in sorted order. Only literals are parsed; nothing is evaluated.
 
     Raises:
-        ValueError: the cell begins with a bracket before a quoted item but cannot be read, as when it was cut.
+        ValueError: the cell begins like a list of quoted items but cannot be parsed, for example if it was truncated.
     """
     text = cell.strip()
     if wrapped := _WRAPPED.fullmatch(text):
         text = wrapped[1].strip() or "[]"
     value = _parsed(text) if text and _BRACKETS.get(text[0]) == text[-1] else None
     if value == {}:
-        return []  # how an empty set is often written
+        return []  # many programs write an empty set like this
     if isinstance(value, list | tuple | set | frozenset | dict):
         try:
             return _as_json(value)
         except TypeError:
-            raise ValueError(f"{shown(cell)} holds something else than texts, numbers, true and false") from None
+            raise ValueError(f"{shown(cell)} contains values other than strings, numbers, true and false") from None
     if _LIST_BEGINNING.match(text):
-        raise ValueError(f'{shown(cell)} begins like a list but cannot be read as one; wanted JSON such as ["a", "b"]')
-    return None  # plain text, maybe in brackets, such as "(sic)"
+        raise ValueError(f'{shown(cell)} begins like a list but cannot be parsed; expected JSON such as ["a", "b"]')
+    return None  # plain text, possibly in brackets, such as "(sic)"
 
 
 def _parsed(text: str) -> Any:
@@ -56,7 +53,7 @@ def _parsed(text: str) -> Any:
         pass
     try:
         if _NUMPY_LIST.fullmatch(text):
-            # Python would join strings that stand side by side.
+            # Python would concatenate adjacent strings.
             return [_item(item) for item in _NUMPY_ITEM.findall(text)]
         return ast.literal_eval(_ARRAY.sub(_with_commas, text))
     except (ValueError, SyntaxError, RecursionError, MemoryError, TypeError):
@@ -64,15 +61,15 @@ def _parsed(text: str) -> Any:
 
 
 def _item(text: str) -> Any:
-    # NumPy pads numbers with zeros, which Python does not read.
+    # NumPy pads numbers with zeros, which Python does not accept.
     return ast.literal_eval(text) if text[0] in "'\"" else float(text) if "." in text else int(text)
 
 
 def _as_json(value: Any) -> Any:
-    """Return a literal of Python as JSON has it: lists for tuples and sets, texts for bytes.
+    """Convert a Python literal to JSON types: tuples and sets to lists, bytes to strings.
 
     Raises:
-        TypeError: it holds what JSON does not have, such as `...` or a complex number.
+        TypeError: the literal contains a value that JSON lacks, such as `...` or a complex number.
     """
     if isinstance(value, set | frozenset):
         value = sorted(value, key=str)

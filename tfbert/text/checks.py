@@ -1,7 +1,4 @@
-"""What is wrong with the data before training: leaks, conflicts, duplicates, missing labels, truncation in numbers.
-
-In: the splits, and the number of tokens of each text if it is known. Out: a `DataReport`, for a person and for JSON.
-"""
+"""Data checks before training: leaks between splits, label conflicts, duplicates, missing labels, truncation."""
 
 import hashlib
 from array import array
@@ -19,12 +16,12 @@ from tfbert.text.records import Record
 from tfbert.text.splits import Split, near_duplicate_key
 from tfbert.text.unknown_tokens import UnknownTokens
 
-MAX_EXAMPLES = 5  # of a finding, kept for JSON
-_LONGEST_TARGET = 60  # characters of a target in an example
+MAX_EXAMPLES = 5  # per finding, kept for JSON
+_MAX_TARGET_CHARACTERS = 60  # of a target in an example
 QUANTILES = {"median": 0.5, "p90": 0.9, "p99": 0.99, "longest": 1.0}
 
-# Between the texts of one record, so that ("a b", "c") is not ("a", "b c").
-_BETWEEN_TEXTS = "\x1f"
+# Separates the texts of one record, so that ("a b", "c") differs from ("a", "b c").
+_TEXT_SEPARATOR = "\x1f"
 
 
 def check(
@@ -37,28 +34,31 @@ def check(
     several_labels: bool = False,
     unknown: UnknownTokens | None = None,
 ) -> DataReport:
-    """Read every split once, a second time as far as examples need it, and report what is wrong.
+    """Check the splits and return the report.
 
-    Texts are remembered as two hashes of 8 bytes, so that memory stays under 100 bytes per record.
+    Every split is read once, and again up to the last example of a finding. A text is stored as two hashes of 8 bytes,
+    so memory stays below 100 bytes per record.
 
     Args:
-        splits: by name; train must be among them.
-        token_lengths: by split, for every record in order, its number of tokens with specials and before cutting;
-            `None` where nothing has been tokenized.
-        sequence_length: longest input in tokens; `None` if nothing is cut.
-        labels_of: the labels of a record that are counted.
-        remarks: by split, what is to be said of some records, and where these are.
-        interpretation: how the files were read.
+        splits: split name to split; must include train.
+        token_lengths: split name to the numbers of tokens of its records in order, including special tokens and before
+            truncation; `None` if nothing has been tokenized.
+        sequence_length: the maximum input length in tokens; `None` if nothing is truncated.
+        labels_of: function that returns the labels to count for a record.
+        remarks: split name to the task's warnings about records, each with the places of these records.
+        interpretation: the interpretation of the files.
         several_labels: whether a record may have several labels.
-        unknown: tokens that the encoder does not know, if anything has been tokenized.
+        unknown: the unknown tokens; `None` if nothing has been tokenized.
 
     Raises:
-        ValueError: token lengths of another number than the records, or whatever reading the files meets.
+        ValueError: the number of token lengths differs from that of the records, or reading a file fails.
     """
     scans = {name: _scan(split, labels_of) for name, split in splits.items()}
     tallies = {split.reader.name: split.reader.tally for split in splits.values()}
     counts = {name: dict(sorted(scan.labels.items())) for name, scan in scans.items()}
-    missing = {name: [label for label in counts["train"] if label not in of] for name, of in counts.items()}
+    missing = {
+        name: [label for label in counts["train"] if label not in split_counts] for name, split_counts in counts.items()
+    }
     return DataReport(
         num_examples={name: len(scan.exact) for name, scan in scans.items()},
         class_counts=counts,
@@ -70,7 +70,7 @@ def check(
         characters={name: _quantiles(scan.characters) for name, scan in scans.items()},
         tokens=_token_counts(token_lengths, scans, sequence_length),
         sequence_length=sequence_length,
-        remarks={name: dict(of) for name, of in (remarks or {}).items() if of},
+        remarks={name: dict(places) for name, places in (remarks or {}).items() if places},
         num_skipped={file: tally.num_skipped for file, tally in tallies.items() if tally.num_skipped},
         skipped={file: list(tally.skipped) for file, tally in tallies.items() if tally.num_skipped},
         num_replaced={file: tally.num_replaced for file, tally in tallies.items() if tally.num_replaced},
@@ -84,7 +84,7 @@ def check(
 
 @dataclass(frozen=True, eq=False)
 class _Scan:
-    """What is kept of a split: arrays with one value a record, how often each label occurs, and where it first does."""
+    """Data of one split: arrays with one value per record, and the number and first place of each label."""
 
     exact: np.ndarray
     near: np.ndarray
@@ -99,8 +99,8 @@ def _scan(split: Split, labels_of: Callable[[Record], Iterable[str]]) -> _Scan:
     labels: Counter = Counter()
     places: dict[str, str] = {}
     for record in split:
-        exact.append(_digest(_BETWEEN_TEXTS.join(" ".join(text.split()) for text in record.texts)))
-        near.append(_digest(_BETWEEN_TEXTS.join(map(near_duplicate_key, record.texts))))
+        exact.append(_digest(_TEXT_SEPARATOR.join(" ".join(text.split()) for text in record.texts)))
+        near.append(_digest(_TEXT_SEPARATOR.join(map(near_duplicate_key, record.texts))))
         targets.append(_digest(repr(record.target)))
         characters.append(sum(map(len, record.texts)))
         for label in labels_of(record):
@@ -114,22 +114,22 @@ def _digest(text: str) -> int:
 
 
 def _findings(splits: Mapping[str, Split], scans: Mapping[str, _Scan]) -> tuple[Finding, ...]:
-    """Find duplicates, conflicts and leaks as pairs of positions, then read the records of the examples."""
-    found = []
+    """Return duplicates, conflicts and leaks, with the records of their examples."""
+    pairs_by_kind = []
     for name, scan in scans.items():
-        found += [(kind, (name,), *rest) for kind, *rest in _within(scan)]
+        pairs_by_kind += [(kind, (name,), *rest) for kind, *rest in _within(scan)]
     for first, second in combinations(scans, 2):
-        found += [(kind, (first, second), *rest) for kind, *rest in _between(scans[first], scans[second])]
+        pairs_by_kind += [(kind, (first, second), *rest) for kind, *rest in _between(scans[first], scans[second])]
     needed: dict[str, set[int]] = {name: set() for name in splits}
-    for _, names, _, rows, earlier in found:
-        needed[names[-1]].update(rows[:MAX_EXAMPLES].tolist())
+    for _, names, _, indices, earlier in pairs_by_kind:
+        needed[names[-1]].update(indices[:MAX_EXAMPLES].tolist())
         needed[names[0]].update(earlier[:MAX_EXAMPLES].tolist())
     records = {}
-    for name, indices in needed.items():
-        records |= {(name, i): record for i, record in zip(indices, splits[name].records_at(indices), strict=True)}
+    for name, numbers in needed.items():
+        records |= {(name, i): record for i, record in zip(numbers, splits[name].records_at(numbers), strict=True)}
     findings = []
-    for kind, names, count, rows, earlier in found:
-        pairs = zip(rows[:MAX_EXAMPLES].tolist(), earlier[:MAX_EXAMPLES].tolist(), strict=True)
+    for kind, names, count, indices, earlier in pairs_by_kind:
+        pairs = zip(indices[:MAX_EXAMPLES].tolist(), earlier[:MAX_EXAMPLES].tolist(), strict=True)
         examples = [_example(kind, records[names[-1], i], records[names[0], j]) for i, j in pairs]
         findings.append(Finding(kind, names, count, tuple(examples)))
     return tuple(findings)
@@ -143,11 +143,11 @@ def _example(kind: str, record: Record, earlier: Record) -> str:
 
 def _brief(target: object) -> str:
     text = (", ".join(map(str, target)) or "nothing") if isinstance(target, tuple) else repr(target)
-    return text if len(text) <= _LONGEST_TARGET else f"{text[: _LONGEST_TARGET - 3]}..."
+    return text if len(text) <= _MAX_TARGET_CHARACTERS else f"{text[: _MAX_TARGET_CHARACTERS - 3]}..."
 
 
 def _within(scan: _Scan) -> Iterable[tuple[str, int, np.ndarray, np.ndarray]]:
-    """Yield kind, count, positions, and the position of the earliest record with the same text for each."""
+    """Yield kind, count, indices of records, and for each the index of the earliest record with the same text."""
     _, first_at, group = np.unique(scan.exact, return_index=True, return_inverse=True)
     earliest = first_at[group]
     repeats = np.flatnonzero(earliest != np.arange(len(earliest)))
@@ -155,13 +155,13 @@ def _within(scan: _Scan) -> Iterable[tuple[str, int, np.ndarray, np.ndarray]]:
         yield "duplicate", len(repeats), repeats, earliest[repeats]
     conflicts = np.flatnonzero(scan.targets != scan.targets[earliest])
     if len(conflicts):
-        _, at = np.unique(earliest[conflicts], return_index=True)
-        conflicts = conflicts[np.sort(at)]  # the first of each text
+        _, first_conflicts = np.unique(earliest[conflicts], return_index=True)
+        conflicts = conflicts[np.sort(first_conflicts)]  # one per text
         yield "conflict", len(conflicts), conflicts, earliest[conflicts]
 
 
 def _between(first: _Scan, second: _Scan) -> Iterable[tuple[str, int, np.ndarray, np.ndarray]]:
-    """Yield kind, count, positions in the second split and, for each, one in the first."""
+    """Yield kind, count, indices in the second split, and for each an index in the first."""
     leaks, partner = _common(first.exact, second.exact)
     labelled = [scan.exact + scan.targets * np.uint64(0x9E3779B97F4A7C15) for scan in (first, second)]
     near, near_partner = _common(first.near, second.near)
@@ -170,20 +170,20 @@ def _between(first: _Scan, second: _Scan) -> Iterable[tuple[str, int, np.ndarray
         ("near_leak", near & ~leaks, near_partner),
         ("leak_conflict", leaks & ~np.isin(labelled[1], labelled[0]), partner),
     ):
-        rows = np.flatnonzero(chosen)
-        if len(rows):
-            yield kind, len(rows), rows, partners[rows]
+        indices = np.flatnonzero(chosen)
+        if len(indices):
+            yield kind, len(indices), indices, partners[indices]
 
 
 def _common(first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return which values of `second` are in `first`, and where they first are (meaningless where they are not)."""
+    """Return a mask of the values of `second` that are in `first`, and their first index there (else arbitrary)."""
     values, first_at = np.unique(first, return_index=True)
     position = np.minimum(np.searchsorted(values, second), len(values) - 1)
     return values[position] == second, first_at[position]
 
 
 def _quantiles(lengths: np.ndarray) -> dict[str, int]:
-    return {name: int(np.quantile(lengths, part, method="higher")) for name, part in QUANTILES.items()}
+    return {name: int(np.quantile(lengths, fraction, method="higher")) for name, fraction in QUANTILES.items()}
 
 
 def _token_counts(
@@ -191,12 +191,14 @@ def _token_counts(
 ) -> dict[str, dict[str, int]] | None:
     if token_lengths is None:
         return None
-    found = {}
+    counts = {}
     for name, scan in scans.items():
         lengths = np.asarray(token_lengths[name], dtype=np.int64)
         if len(lengths) != len(scan.exact):
-            raise ValueError(f"token_lengths of {name}: {len(lengths)} values; wanted {len(scan.exact)}, one a record")
+            raise ValueError(
+                f"token_lengths of {name}: {len(lengths)} values; expected {len(scan.exact)}, one per record"
+            )
         excess = np.maximum(lengths - (sequence_length or lengths.max()), 0)
         sums = {"num_tokens": lengths.sum(), "num_cut": np.count_nonzero(excess), "num_cut_tokens": excess.sum()}
-        found[name] = _quantiles(lengths) | {key: int(value) for key, value in sums.items()}
-    return found
+        counts[name] = _quantiles(lengths) | {key: int(value) for key, value in sums.items()}
+    return counts

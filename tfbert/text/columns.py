@@ -1,4 +1,4 @@
-"""The names of a file's columns or keys in, what each of them is to the task out, and how messages show values."""
+"""Column roles: which column or key of a file the task reads as what; and formatting of values in messages."""
 
 import json
 import re
@@ -10,21 +10,21 @@ from typing import Any
 from tfbert.config import DataConfig
 from tfbert.nearest import did_you_mean
 
-SHOWN_CHARACTERS, SHOWN_VALUES = 40, 8  # of a value, and of the columns of a row, in messages
+SHOWN_CHARACTERS, SHOWN_VALUES = 40, 8  # per value, and values per list, in messages
 
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """Something a record is made of.
+    """A column or key that a task reads.
 
     Args:
-        role: what it is to the task, such as `text` or `label`.
-        usual_names: names under which files have it, lower-case, separated by commas.
-        required: whether a file without it is refused; otherwise it is up to the task to do without.
-        several: whether it may be spread over several columns, given as `role=a|b|c`; its value is then a dict from
-            column name to value.
-        is_number: whether its values are numbers.
-        is_target: whether it is what the task learns to predict.
+        role: what the task uses the column for, such as `text` or `label`.
+        usual_names: the names that the column usually has in files, lower-case, separated by commas.
+        required: whether a file without the column is rejected.
+        several: whether the role may be spread over several columns, given as `role=a|b|c`; its value is then a dict
+            from column name to value.
+        is_number: whether the values are numbers.
+        is_target: whether the task learns to predict the column.
     """
 
     role: str
@@ -35,46 +35,47 @@ class Column:
     is_target: bool = False
 
     def key_among(self, names: Sequence[str]) -> str | None:
-        """Return the first of the names that is a usual one, or `None`."""
+        """Return the first of `names` that is a usual name of this column, or `None`."""
         usual = self.usual_names.split(", ")
         return next((name for name in names if name.strip().lower() in usual), None)
 
 
 def named_columns(columns: Sequence[Column], given: str | None) -> dict[str, list[str]]:
-    """Read `data.columns`.
+    """Parse `data.columns`.
 
     Args:
-        columns: of the task.
+        columns: the columns of the task.
         given: `role=name,role=name|name`, a JSON object `{"role": "name", "role": ["name", "name"]}`, or `None`. A
-            comma separates only where a role follows, so names may hold commas.
+            comma is a separator only if a role follows, so names may contain commas.
 
     Returns:
-        The names of the columns of each role that was given.
+        The column names of each role in `given`.
 
     Raises:
-        ValueError: no `=`, a role that the task does not have, a name twice, or several where one is wanted.
+        ValueError: an entry has no `=`, names a role that the task does not have or a column of another role, or gives
+            several columns for a role that has one.
     """
-    found: dict[str, list[str]] = {}
+    assigned: dict[str, list[str]] = {}
     roles = {column.role: column for column in columns}
     for role, names in _assigned(given):
         if not role or not names or not all(names):
-            raise ValueError(f"data.columns={given}: wanted role=name, several separated by commas")
+            raise ValueError(f"data.columns={given}: expected role=name, several separated by commas")
         if role not in roles:
             known, hint = ", ".join(roles), did_you_mean(role, roles)
             raise ValueError(f"data.columns={given}: {role!r} is not one of {known}{hint}")
         if len(names) > 1 and not roles[role].several:
-            wish = f'wanted one name; where a name holds |, use JSON such as {{"{role}": "a|b"}}'
-            raise ValueError(f"data.columns={given}: {role} is in one column; {wish}")
-        for other, taken in found.items():
-            if set(taken) & set(names):
-                both = shown(next(n for n in names if n in taken))
-                raise ValueError(f"data.columns={given}: {other} and {role} are both {both}; wanted two different ones")
-        found[role] = names
-    return found
+            expected = f'expected one name; if a name contains |, use JSON such as {{"{role}": "a|b"}}'
+            raise ValueError(f"data.columns={given}: {role} is a single column; {expected}")
+        for other, other_names in assigned.items():
+            if set(other_names) & set(names):
+                common = shown(next(name for name in names if name in other_names))
+                raise ValueError(f"data.columns={given}: {other} and {role} are both {common}; expected two columns")
+        assigned[role] = names
+    return assigned
 
 
 def _assigned(given: str | None) -> list[tuple[str, list[str]]]:
-    """Return roles with the names given for them; no role where there is no `=`."""
+    """Return the given roles with their names; the role is empty if an entry has no `=`."""
     if not given:
         return []
     if given.lstrip().startswith("{"):
@@ -86,20 +87,20 @@ def _assigned(given: str | None) -> list[tuple[str, list[str]]]:
         if not all(isinstance(name, str) for _, names in pairs for name in names):
             raise ValueError(f"data.columns={given}: expected a name or a list of names for each role")
         return [(role.strip(), [name.strip() for name in names]) for role, names in pairs]
-    parts = (part.partition("=") for part in re.split(r",(?=\s*\w+\s*=)", given))
-    return [(role.strip() if equals else "", [n.strip() for n in name.split("|")]) for role, equals, name in parts]
+    entries = (entry.partition("=") for entry in re.split(r",(?=\s*\w+\s*=)", given))
+    return [(role.strip() if equals else "", [n.strip() for n in names.split("|")]) for role, equals, names in entries]
 
 
 class ColumnFinder:
-    """Finds the columns of each role among the names a file has.
+    """Find the column of each role among the column names of a file.
 
     Args:
-        columns: of the task.
-        data: its `columns` names some; the others are looked for under their usual names.
-        noun: what messages call a column: `column` or `key`.
+        columns: the columns of the task.
+        data: data settings; roles that `data.columns` does not assign are looked up by their usual names.
+        noun: what messages call a column, `column` or `key`.
 
     Raises:
-        ValueError: `data.columns` cannot be read.
+        ValueError: `data.columns` or `data.ignored_columns` is malformed.
     """
 
     def __init__(self, columns: Sequence[Column], data: DataConfig, noun: str):
@@ -107,15 +108,19 @@ class ColumnFinder:
         self.ignored = set(listed_names(data.ignored_columns, "data.ignored_columns"))
 
     def find(self, header: Sequence[str], where: str) -> dict[str, int | dict[str, int]]:
-        """Return the position of each role's column; of one that is spread over several, name to position.
+        """Return the position of each role's column; for a role with several columns, a dict from name to position.
+
+        Args:
+            header: the column names of the file.
+            where: the place of the header, for messages.
 
         Raises:
-            ValueError: a required column that is not there, or more than one that could be it.
+            ValueError: a required column is missing, or several columns could be the one of a role.
         """
         names = [name.strip() for name in header]
-        found: dict[str, int | dict[str, int]] = {}
+        positions: dict[str, int | dict[str, int]] = {}
         taken: set[int] = set()
-        for column in sorted(self.columns, key=lambda column: column.role not in self.given):  # named ones first
+        for column in sorted(self.columns, key=lambda column: column.role not in self.given):  # given ones first
             given = self.given.get(column.role)
             if given is None:
                 usual = column.usual_names.split(", ")
@@ -126,22 +131,26 @@ class ColumnFinder:
                 ]
             else:
                 matches = [i for i, name in enumerate(names) if name in given]
-            wanted = len(given) if given else 1
+            max_matches = len(given) if given else 1
             missing = given and set(given) - set(names)
-            if missing or len(matches) > wanted or (not matches and (column.required or given)):
+            if missing or len(matches) > max_matches or (not matches and (column.required or given)):
                 raise ValueError(f"{where}: {self._message(names, [] if missing else matches, column, given)}")
             if matches:
                 taken.update(matches)
-                found[column.role] = {names[i]: i for i in matches} if wanted > 1 else matches[0]
-        return found
+                positions[column.role] = {names[i]: i for i in matches} if max_matches > 1 else matches[0]
+        return positions
 
     def by_position(self, num_columns: int, where: str) -> dict[str, int | dict[str, int]]:
-        """Return the position of each role's column in a table that does not name its columns.
+        """Return the position of each role's column in a table without column names.
 
-        They are called 1, 2, ... in `data.columns`; without it the required columns are taken in their order.
+        `data.columns` refers to the columns by number, from 1; without it the required columns come in order.
+
+        Args:
+            num_columns: the number of columns of the table.
+            where: the place of the first row, for messages.
 
         Raises:
-            ValueError: another number of columns, or whatever `find` raises.
+            ValueError: the number of columns does not match, or an error of `find`.
         """
         if self.given:
             return self.find([str(number) for number in range(1, num_columns + 1)], where)
@@ -149,40 +158,42 @@ class ColumnFinder:
         if len(required) != num_columns:
             numbered = ",".join(f"{role}={number}" for number, role in enumerate(required, start=1))
             raise ValueError(
-                f"{where}: {num_columns} columns without names for {' and '.join(required)}; say which is which by "
-                f"number, such as --set data.columns={numbered}"
+                f"{where}: {num_columns} columns without names for {' and '.join(required)}; give their numbers, "
+                f"such as --set data.columns={numbered}"
             )
         return {role: position for position, role in enumerate(required)}
 
     def _message(self, names: list[str], matches: list[int], column: Column, given: list[str] | None) -> str:
         path, noun, role = "data.columns", self.noun, column.role
         if matches:
-            several = listing([names[i] for i in matches])
-            is_unique = len({names[i] for i in matches}) > 1
-            wish = option(path, f"{role}={names[matches[0]]}") if is_unique else "different names; rename one of them"
-            such = "one, such as " if is_unique else ""
-            return f"more than one {noun} could be the {role}: {several}; wanted {such}{wish}"
+            candidates = listing([names[i] for i in matches])
+            expected = "different names; rename one of them"
+            if len({names[i] for i in matches}) > 1:
+                expected = f"one, such as {option(path, f'{role}={names[matches[0]]}')}"
+            return f"more than one {noun} could be the {role}: {candidates}; expected {expected}"
         if given is not None:
             absent = next(name for name in given if name not in names)
             hint = did_you_mean(absent, names)
             return f"{path}={role}={absent} is not one of the {noun}s {listing(names)}{hint}"
         message, hint = f"no {role} {noun} among {listing(names)}", ""
-        each = f", or one {noun} for each by --set {path}={role}=A|B|..." if column.several else ""
+        several = f", or several {noun}s with --set {path}={role}=A|B|..." if column.several else ""
         if noun == "column":
-            message += ", which the first line was taken to name"
+            message += " (read from the first line)"
             hint = "; if the first line is already a record, --set data.header=none"
-        return f"{message}; wanted one of {column.usual_names}, or its name by --set {path}={role}=...{each}{hint}"
+        return (
+            f"{message}; expected one of {column.usual_names}, or its name with --set {path}={role}=...{several}{hint}"
+        )
 
 
 def listed_names(value: str | None, path: str) -> tuple[str, ...]:
     """Return the names that a config field lists.
 
     Args:
-        value: names with commas between them, or a JSON list where a name holds a comma; `None` lists none.
-        path: of the field, for messages.
+        value: names separated by commas, or a JSON list of names, which may contain commas; `None` means no names.
+        path: the config path of the field, for messages.
 
     Raises:
-        ValueError: a JSON list of something else than strings.
+        ValueError: the value is a malformed JSON list or contains anything but strings.
     """
     if not value or not value.strip():
         return ()
@@ -198,32 +209,32 @@ def listed_names(value: str | None, path: str) -> tuple[str, ...]:
 
 
 def joined_names(names: Sequence[str]) -> str:
-    """Return names as `listed_names` reads them."""
+    """Join names so that `listed_names` returns them."""
     if any("," in name or name.startswith("[") for name in names):
         return json.dumps(list(names), ensure_ascii=False)
     return ",".join(names)
 
 
 def option(path: str, value: str) -> str:
-    """Return a config setting as it is typed in a shell."""
+    """Return the `--set` option for a config value, quoted for a shell."""
     return f"--set {shlex.quote(f'{path}={value}')}"
 
 
 def shown(value: str) -> str:
-    """Return a value quoted, and cut where it is long, for a message."""
-    return repr(_cut(value))
+    """Return a value for a message: quoted, and truncated if it is long."""
+    return repr(_truncated(value))
 
 
 def shown_json(value: Any) -> str:
-    """Return a JSON value as JSON, cut where it is long, for a message."""
-    return _cut(json.dumps(value, ensure_ascii=False, default=repr)).encode(errors="backslashreplace").decode()
+    """Return a JSON value for a message: as JSON, truncated if it is long."""
+    return _truncated(json.dumps(value, ensure_ascii=False, default=repr)).encode(errors="backslashreplace").decode()
 
 
 def listing(values: Sequence[str]) -> str:
-    """Return the first few values, quoted, for a message."""
-    found = [shown(value) for value in values[:SHOWN_VALUES]] + ["..."] * (len(values) > SHOWN_VALUES)
-    return ", ".join(found) or "none"
+    """Return the first few values for a message: quoted, separated by commas."""
+    quoted = [shown(value) for value in values[:SHOWN_VALUES]] + ["..."] * (len(values) > SHOWN_VALUES)
+    return ", ".join(quoted) or "none"
 
 
-def _cut(text: str) -> str:
+def _truncated(text: str) -> str:
     return text if len(text) <= SHOWN_CHARACTERS else f"{text[: SHOWN_CHARACTERS - 3]}..."

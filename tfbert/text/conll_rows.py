@@ -1,4 +1,4 @@
-"""Rows of CoNLL columns: lines with a word and its tag in, sentences out."""
+"""Reader for CoNLL columns: one word and its tag per line, one row per sentence."""
 
 import itertools
 import re
@@ -9,46 +9,45 @@ from tfbert.text.columns import Column, listing, shown
 from tfbert.text.layout import Layout, Values
 from tfbert.text.rows import Row
 
-# A tag of the word at the beginning, in the middle or outside of an entity, in any scheme.
+# A BIO tag in any scheme: of a word at the beginning of, inside or outside an entity.
 TAG = re.compile(r"O|[BIESLUM][-_]\S+")
 _METADATA = re.compile(r"#\s*[\w.:-]+\s*=")
 _WORD_NAMES = frozenset(["word", "words", "token", "tokens", "text", "form"])
 _TAG_NAMES = frozenset(["tag", "tags", "label", "labels", "ner", "ner_tag", "ner_tags", "entity", "iob", "bio"])
-_SNIFFED_LINES, _LEAST_SHARE = 200, 0.9  # lines looked at, and the share of them that must have a tag
+_SNIFFED_LINES, _MIN_TAGGED_FRACTION = 200, 0.9  # lines examined, and the fraction of them that must have a tag
 
 
 def looks_like_conll(lines: Iterable[str]) -> bool:
-    """Say whether lines have a word first and a tag such as `O` or `B-PER` last, as hardly any other text has.
+    """Return whether lines begin with a word and end with a tag such as `O` or `B-PER`, as hardly any other text does.
 
-    Args:
-        lines: of a file; the first 200 are read.
+    Only the first 200 lines are read.
     """
     cells = [line.split() for line in itertools.islice(lines, _SNIFFED_LINES)]
-    cells = [found for found in cells if found and found[0] != "-DOCSTART-" and not found[0].startswith("#")]
-    num_tagged = sum(len(found) > 1 and TAG.fullmatch(found[-1]) is not None for found in cells)
-    # Tags without B- and I- are refused with their line later; most words of such a file still have the tag O.
-    num_outside = sum(len(found) > 1 and found[-1] == "O" for found in cells)
-    num_columns = sum(len(found) == len(cells[0]) > 1 for found in cells)
-    is_plain = 2 * num_outside >= len(cells) and num_columns >= _LEAST_SHARE * len(cells)
-    return num_tagged >= 2 and (num_tagged >= _LEAST_SHARE * len(cells) or is_plain)
+    cells = [line for line in cells if line and line[0] != "-DOCSTART-" and not line[0].startswith("#")]
+    num_tagged = sum(len(line) > 1 and TAG.fullmatch(line[-1]) is not None for line in cells)
+    # Tags without a prefix, such as PER, count too: the reader then rejects them by line. Most of their words have O.
+    num_outside = sum(len(line) > 1 and line[-1] == "O" for line in cells)
+    num_regular = sum(len(line) == len(cells[0]) > 1 for line in cells)
+    has_plain_tags = 2 * num_outside >= len(cells) and num_regular >= _MIN_TAGGED_FRACTION * len(cells)
+    return num_tagged >= 2 and (num_tagged >= _MIN_TAGGED_FRACTION * len(cells) or has_plain_tags)
 
 
 def conll_rows(
     lines: Iterable[str], name: str, data: DataConfig, columns: Sequence[Column], layout: Layout | None = None
 ) -> Iterator[Row | str]:
-    """Yield a row for each sentence of CoNLL columns: `words` and `tags`, the first and last column of its lines.
+    """Yield a row per sentence with `words` and `tags`, the first and last column, and `lines`, their line numbers.
 
-    A line without words or a `-DOCSTART-` line ends a sentence. Comments before a sentence, as in CoNLL-U, and a first
-    line that names the columns are passed over and counted. `lines` holds the line numbers.
+    A line without words or a `-DOCSTART-` line ends a sentence. Comments before a sentence, as in CoNLL-U, and column
+    names on the first line are skipped and counted. A problem sentence yields a message instead.
 
     Source: the layout of the CoNLL-2002 and 2003 shared tasks, Tjong Kim Sang and De Meulder 2003; comments as in
         CoNLL-U, Universal Dependencies.
     """
     layout = layout or Layout(name)
     layout.kind, layout.header, header = "CoNLL columns", "no column names", None
-    words, tags, numbers, bad = [], [], [], None
-    for number, ended in enumerate(itertools.chain(lines, [""]), start=1):
-        line = ended.rstrip("\r\n")
+    words, tags, numbers, problem = [], [], [], None
+    for number, raw_line in enumerate(itertools.chain(lines, [""]), start=1):
+        line = raw_line.rstrip("\r\n")
         cells = _cells(line)
         if cells and _is_comment(line, cells, is_inside=bool(words)):
             layout.count("comment line")
@@ -57,29 +56,29 @@ def conll_rows(
             if not layout.used and not words:
                 header, layout.header = cells, f"column names on line {number}"
                 continue
-            bad = bad or (f"{name}:{number}: repeats the line of column names ({listing(cells)}); remove it")
+            problem = problem or (f"{name}:{number}: repeats the line of column names ({listing(cells)}); remove it")
         is_document = bool(cells) and cells[0].upper().startswith("-DOCSTART-")
         if is_document:
             layout.count("-DOCSTART- line")
         if cells and not is_document:
             layout.used = layout.used or _columns(cells, header, layout)
-            bad = bad or _problem(line, cells, f"{name}:{number}")
+            problem = problem or _error_message(line, cells, f"{name}:{number}")
             words.append(cells[0])
             tags.append(cells[-1])
             numbers.append(number)
         elif words:
-            yield bad or Row(f"{name}:{numbers[0]}", {"words": words, "tags": tags, "lines": numbers})
-            words, tags, numbers, bad = [], [], [], None
+            yield problem or Row(f"{name}:{numbers[0]}", {"words": words, "tags": tags, "lines": numbers})
+            words, tags, numbers, problem = [], [], [], None
 
 
 def _cells(line: str) -> list[str]:
-    # Only TAB and blank separate: a word may be a zero-width or other odd character.
+    # Only TABs and spaces separate columns: a word may be a zero-width or other unusual character.
     return [cell for cell in line.replace("\t", " ").split(" ") if cell]
 
 
 def _is_comment(line: str, cells: list[str], *, is_inside: bool) -> bool:
-    # A sentence may well begin with the word "#" or with a hashtag, which then has a tag. Inside a sentence a hashtag
-    # without a tag is a mistake, not a comment.
+    # A sentence may begin with the word "#" or with a hashtag, which then has a tag. Inside a sentence a hashtag
+    # without a tag is an error, not a comment.
     begins = line.startswith(("# ", "#begin ", "#end ")) if is_inside else line.startswith("#")
     has_tag = TAG.fullmatch(cells[-1]) is not None and not (_METADATA.match(line) and not is_inside)
     return begins and not has_tag
@@ -95,10 +94,10 @@ def _columns(cells: list[str], header: list[str] | None, layout: Layout) -> dict
     return {"words": [names[0]], "tags": [names[-1]]}
 
 
-def _problem(line: str, cells: list[str], where: str) -> str | None:
-    """Return what is wrong with a line of word and tag, or `None`."""
+def _error_message(line: str, cells: list[str], where: str) -> str | None:
+    """Return an error message for a line with a problem word or tag, or `None`."""
     first, tab, _ = line.partition("\t")
-    is_blank = not first.strip(" ") if tab else line.startswith(" ") and len(cells) == 1
-    if is_blank and TAG.fullmatch(cells[-1]):
-        return f"{where}: the word before the tag {shown(cells[-1])} is empty; wanted word, tag"
-    return None if len(cells) > 1 else f"{where}: {shown(cells[0])} has no tag; wanted word, tag"
+    is_empty = not first.strip(" ") if tab else line.startswith(" ") and len(cells) == 1
+    if is_empty and TAG.fullmatch(cells[-1]):
+        return f"{where}: the word before the tag {shown(cells[-1])} is empty; expected a word and a tag"
+    return None if len(cells) > 1 else f"{where}: {shown(cells[0])} has no tag; expected a word and a tag"

@@ -1,7 +1,4 @@
-"""What the data of a run are and what is wrong with them: sentences for a person, plain values for JSON.
-
-In: what `checks.py` found. Out: lines, warnings, and which of the warnings can change what a score means.
-"""
+"""Report on the data of a run: sizes, lengths, and warnings, some of which cast doubt on the scores."""
 
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
@@ -9,31 +6,32 @@ from dataclasses import dataclass
 
 from tfbert.text.unknown_tokens import UnknownTokens
 
-SHOWN_EXAMPLES = 3  # of a finding
+SHOWN_EXAMPLES = 3  # per finding
 _SENTENCES = {
     "duplicate": "{texts} of {0} {repeat} an earlier one (exact)",
-    "conflict": "{texts} of {0} {are} labelled in more than one way",
+    "conflict": "{texts} of {0} {are} labelled inconsistently",
     "leak": "{texts} of {1} {are} also in {0} (exact)",
-    "near_leak": "{texts} of {1} {are} also in {0} but for case or punctuation",
-    "leak_conflict": "{texts} of {1} {are} labelled in another way in {0}",
+    "near_leak": "{texts} of {1} {are} also in {0} except for case or punctuation",
+    "leak_conflict": "{texts} of {1} {are} labelled differently in {0}",
 }
-# Shares from which on a finding can change what a score means; below, it concerns too few records to matter.
+# Fractions from which on a finding casts doubt on a score; below, it concerns too few records to matter.
 _DISTORTING_RECORDS, _DISTORTING_DUPLICATES, _DISTORTING_CUTS = 0.01, 0.05, 0.1
 _DISTORTING_TOKENS = 0.05
 
 
 @dataclass(frozen=True)
 class Finding:
-    """Something found in the texts of one split or of a pair.
+    """Problem with the texts of one split or of a pair of splits.
+
+    Texts that differ only in whitespace count as equal, because BERT's tokenizers cannot distinguish them.
 
     Args:
-        kind: `duplicate` and `conflict` (one text, two labels) lie within a split; `leak` (a text of the second split
-            is in the first), `near_leak` (likewise by its near-duplicate key, without the leaks) and `leak_conflict`
-            (a leak whose label the first split does not give that text) between two. Texts are one text where they
-            differ in blanks at most, which no tokenizer of BERT sees.
-        splits: name of the split, or the names of both.
-        count: records of the last-named split; of a `conflict` the different texts.
-        examples: up to five, each a pair `record = earlier record`, with the labels where these differ.
+        kind: `duplicate` or `conflict` (a text with two labels) within a split; between two splits `leak` (a text of
+            the second split is in the first), `near_leak` (its near-duplicate key is, but not the text) or
+            `leak_conflict` (a leak with a label that the text does not have in the first split).
+        splits: the name of the split, or of both splits.
+        count: the number of affected records in the last split; for a `conflict`, of different texts.
+        examples: up to five pairs `record = earlier record`, with the labels if they differ.
     """
 
     kind: str
@@ -42,37 +40,35 @@ class Finding:
     examples: tuple[str, ...]
 
     def line(self) -> str:
-        """Return the finding in words, with the first examples."""
-        one = self.count == 1
-        words = {"repeat": "repeats", "are": "is"} if one else {}
-        words = {word: words.get(word, word) for word in ("repeat", "are")}
-        said = _SENTENCES[self.kind].format(*self.splits, texts=_count(self.count, "text"), **words)
-        return f"{said}: {_some(self.examples, self.count)}"
+        """Return a sentence about the finding, with the first examples."""
+        verbs = {"repeat": "repeats", "are": "is"} if self.count == 1 else {"repeat": "repeat", "are": "are"}
+        sentence = _SENTENCES[self.kind].format(*self.splits, texts=_count(self.count, "text"), **verbs)
+        return f"{sentence}: {_some(self.examples, self.count)}"
 
 
 @dataclass(frozen=True)
 class DataReport:
-    """What the data of a run is and what is wrong with it. Every mapping is by split unless it says otherwise.
+    """Results of the data checks. The keys of mappings are split names unless stated otherwise.
 
     Args:
-        num_examples: records.
-        class_counts: records by label, in the order of the labels; a record may have several labels or none.
-        missing_labels: labels of train that the split lacks, for the splits that lack any.
-        label_warnings: what is doubtful about the labels of train: a sentence, and how many records it concerns.
-        findings: duplicates, conflicts and leaks, those that occur.
-        characters: median, p90, p99 and longest length of the texts.
-        tokens: likewise with special tokens and before cutting; with `num_tokens` in all, `num_cut` examples longer
-            than `sequence_length` and the `num_cut_tokens` they lose. `None` where lengths in tokens were not given.
-        sequence_length: longest input in tokens; `None` where longer ones are read in windows and nothing is cut.
-        remarks: what the task had to say of records when it made examples of them.
-        num_skipped: bad rows left out, by file, for the files that have any.
-        skipped: the first of their messages, by file.
-        num_replaced: characters put for bytes that did not decode, by file, for the files that have any.
-        notes: where the records come from, if there is anything to say of it.
-        files: how each file was interpreted, by file.
-        interpreted: the same in lines for a person, which stand above those of `lines`.
-        unread: columns of text that are not read, one sentence for each file.
-        unknown: share of tokens that the encoder does not know. `None` where nothing has been tokenized.
+        num_examples: the number of records.
+        class_counts: the number of records by label, sorted by label; a record may have several labels or none.
+        missing_labels: labels of train that the split lacks; only splits that lack any.
+        label_warnings: warnings about the labels of train, each with the number of affected records.
+        findings: the duplicates, conflicts and leaks.
+        characters: median, p90, p99 and longest length of the texts in characters.
+        tokens: the same in tokens, including special tokens and before truncation, with `num_tokens` in total,
+            `num_cut` examples longer than `sequence_length` and the `num_cut_tokens` that they lose; `None` if unknown.
+        sequence_length: the maximum input length in tokens; `None` if long texts are split into windows instead.
+        remarks: the task's warnings about records, each with the places of these records.
+        num_skipped: file to its number of skipped bad rows; only files with any.
+        skipped: file to the messages of its first skipped rows.
+        num_replaced: file to its number of undecodable characters that were replaced; only files with any.
+        notes: description of the origin of the records, where necessary.
+        files: file to its interpretation.
+        interpreted: the same as lines for display, to be shown before `lines`.
+        unread: warnings about unused columns of text, one per file.
+        unknown: the unknown tokens; `None` if nothing has been tokenized.
     """
 
     num_examples: dict[str, int]
@@ -94,11 +90,11 @@ class DataReport:
     unknown: UnknownTokens | None = None
 
     def to_dict(self) -> dict:
-        """Return everything as plain values, ready for JSON."""
+        """Return the report as JSON values."""
         return dataclasses.asdict(self)
 
     def lines(self, *, with_warnings: bool = True) -> list[str]:
-        """Return the few lines that a person should read before training: what the data is, then the warnings."""
+        """Return a few lines for display before training: sizes, labels and lengths, then the warnings."""
         sizes = ", ".join(f"{name} {number:,}" for name, number in self.num_examples.items())
         lines = [f"{sizes} examples{_labels_line(self.class_counts['train'])}"]
         lines += [f"{name}: {note}" for name, note in self.notes.items()]
@@ -112,20 +108,20 @@ class DataReport:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What may spoil the model or its score, one sentence each, leaks first."""
-        return tuple(sentence for _, sentence, _ in self._weighed())
+        """All warnings, one sentence each, leaks first."""
+        return tuple(sentence for _, sentence, _ in self._all_warnings())
 
     @property
     def score_warnings(self) -> tuple[str, ...]:
-        """Those of the warnings that concern enough records to change what the scores mean."""
-        return tuple(sentence for _, sentence, is_distorting in self._weighed() if is_distorting)
+        """The warnings that concern enough records to cast doubt on the scores."""
+        return tuple(sentence for _, sentence, is_distorting in self._all_warnings() if is_distorting)
 
     def table(self) -> list[tuple[str, str]]:
-        """Return a kind and a sentence for each warning, leaks first."""
-        return [(kind, sentence) for kind, sentence, _ in self._weighed()]
+        """Return the kind and sentence of each warning, leaks first."""
+        return [(kind, sentence) for kind, sentence, _ in self._all_warnings()]
 
-    def _weighed(self) -> Iterable[tuple[str, str, bool]]:
-        """Yield the kind of each warning, its sentence, and whether it can distort a score."""
+    def _all_warnings(self) -> Iterable[tuple[str, str, bool]]:
+        """Yield the kind of each warning, its sentence, and whether it casts doubt on the scores."""
         order = ("leak_conflict", "leak", "near_leak", "conflict", "duplicate")
         for finding in sorted(self.findings, key=lambda finding: order.index(finding.kind)):
             yield finding.kind.replace("_", " "), finding.line(), _distorts(finding, self.num_examples)
@@ -143,21 +139,21 @@ class DataReport:
             yield "cut text", line, is_distorting
         for line in self.unknown.warnings if self.unknown is not None else ():
             yield "unknown tokens", line, True
-        yield from self._of_records()
+        yield from self._record_warnings()
 
-    def _of_records(self) -> Iterable[tuple[str, str, bool]]:
+    def _record_warnings(self) -> Iterable[tuple[str, str, bool]]:
         for name, remarks in self.remarks.items():
-            for what, places in remarks.items():
-                line = f"{name}: {len(places):,} {what}: {_some(places, len(places))}"
+            for remark, places in remarks.items():
+                line = f"{name}: {len(places):,} {remark}: {_some(places, len(places))}"
                 yield "record", line, len(places) >= _DISTORTING_TOKENS * self.num_examples[name]
         total = sum(self.num_examples.values())
         for file, number in self.num_skipped.items():
             verb = "was" if number == 1 else "were"
-            line = f"{_count(number, 'row')} of {file} {verb} left out, first: {self.skipped[file][0]}"
-            yield "left out", line, number >= _DISTORTING_RECORDS * total
+            line = f"{_count(number, 'row')} of {file} {verb} skipped; first: {self.skipped[file][0]}"
+            yield "skipped row", line, number >= _DISTORTING_RECORDS * total
         for file, number in self.num_replaced.items():
             verb = "was" if number == 1 else "were"
-            line = f"{_count(number, 'character')} of {file} did not decode and {verb} replaced by U+FFFD"
+            line = f"{_count(number, 'character')} of {file} could not be decoded and {verb} replaced by U+FFFD"
             yield "encoding", line, number >= _DISTORTING_TOKENS * total
 
 
@@ -174,24 +170,24 @@ def _labels_line(counts: Mapping[str, int]) -> str:
 
 
 def _distorts(finding: Finding, num_examples: Mapping[str, int]) -> bool:
-    """Return whether a finding concerns so many records that scores mean something else than they seem to."""
+    """Return whether a finding concerns enough records to cast doubt on the scores."""
     split = finding.splits[-1]
-    if finding.kind == "duplicate":  # those of train change what is learned, not how it is measured
+    if finding.kind == "duplicate":  # duplicates in train do not affect the measurement
         return split != "train" and finding.count >= _DISTORTING_DUPLICATES * num_examples[split]
     return finding.count >= _DISTORTING_RECORDS * num_examples[split]
 
 
 def _cut_warnings(
-    tokens: Mapping[str, Mapping[str, int]], num_examples: Mapping[str, int], longest: int | None
+    tokens: Mapping[str, Mapping[str, int]], num_examples: Mapping[str, int], sequence_length: int | None
 ) -> Iterable[tuple[str, bool]]:
-    for name, of in tokens.items():
-        if of["num_cut"]:
-            verb = "is" if of["num_cut"] == 1 else "are"
-            texts = f"{of['num_cut']:,} of {_count(num_examples[name], 'text')} of {name}"
-            cut = f"{of['num_cut_tokens']:,} of {_count(of['num_tokens'], 'token')} are cut"
-            is_much = of["num_cut_tokens"] >= _DISTORTING_TOKENS * of["num_tokens"]
-            line = f"{texts} {verb} longer than sequence_length {longest}: {cut}"
-            yield line, is_much and of["num_cut"] >= _DISTORTING_CUTS * num_examples[name]
+    for name, counts in tokens.items():
+        if counts["num_cut"]:
+            verb = "is" if counts["num_cut"] == 1 else "are"
+            texts = f"{counts['num_cut']:,} of {_count(num_examples[name], 'text')} of {name}"
+            cut = f"{counts['num_cut_tokens']:,} of {_count(counts['num_tokens'], 'token')} are cut"
+            cuts_many = counts["num_cut_tokens"] >= _DISTORTING_TOKENS * counts["num_tokens"]
+            line = f"{texts} {verb} longer than sequence_length {sequence_length}: {cut}"
+            yield line, cuts_many and counts["num_cut"] >= _DISTORTING_CUTS * num_examples[name]
 
 
 def _some(examples: Sequence[str], count: int) -> str:

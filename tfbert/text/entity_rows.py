@@ -1,11 +1,11 @@
-"""Records with labelled spans of characters, from CoNLL columns, JSON spans or CLUENER's layout."""
+"""Named entity records from CoNLL columns, JSON spans or CLUENER's layout."""
 
 import functools
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from tfbert.config import DataConfig
-from tfbert.text.cells import structured
+from tfbert.text.cells import parse_cell
 from tfbert.text.columns import Column, shown, shown_json
 from tfbert.text.conll_rows import TAG
 from tfbert.text.records import TEXT, Record, one_label_of, text_of
@@ -18,16 +18,16 @@ COLUMNS = (
     Column("tags", "tags, ner_tags", required=False, is_target=True),
     Column("entities", "entities, spans, annotations, label, labels", required=False, is_target=True),
 )
-# Names of the parts of an entity in the files of various tools.
+# Keys of an entity in the files of various annotation tools.
 _START, _END, _LABEL = ("start", "start_offset"), ("end", "end_offset"), ("label", "type", "entity", "labels")
 
 
 class EntityRows:
-    """Makes records from the rows of one file; a record's target is the tuple of its spans, as they are in the file.
+    """Parser for the rows of one file; the target of a record is the tuple of its spans in file order.
 
     Args:
-        data: how spans and tags are written.
-        rows: returns the file's rows from the first on at every call; the scheme of the tags is detected from them if
+        data: data settings with the notation of spans and tags.
+        rows: function that returns an iterator over all rows of the file, from which the tag scheme is detected if
             `data` does not give it.
     """
 
@@ -38,10 +38,10 @@ class EntityRows:
         """Return the record of a row with `words` and `tags`, or with `text` and `entities`.
 
         Raises:
-            RowError: an invalid tag, with the place of its word.
-            ValueError: anything else that is wrong with the row.
+            RowError: a tag is invalid; the error has the place of its word.
+            ValueError: anything else is wrong with the row.
         """
-        # A text may be in brackets; words, tags and entities are lists or objects.
+        # A text in brackets stays a text; only words, tags and entities are parsed as lists or objects.
         values = {role: value if role == TEXT.role else _parsed(value) for role, value in row.values.items()}
         has_spans = isinstance(values.get("entities"), list | dict)
         if isinstance(values.get("words"), list) and (values.get("tags") is not None or not has_spans):
@@ -54,17 +54,17 @@ class EntityRows:
         if self._data.nested_spans == "refuse" and len(kept := outermost(spans)) < len(set(spans)):
             inner = next(span for span in spans if span not in kept)
             place = f"[{inner.start}:{inner.end}] {shown(text[inner.start : inner.end])}"
-            raise ValueError(f"entity {place} overlaps another; wanted none that do, as data.nested_spans=refuse says")
+            raise ValueError(f"entity {place} overlaps another, which data.nested_spans=refuse forbids")
         return Record(text, tuple(dict.fromkeys(spans)), row.where)
 
     def _from_words(self, row: Row, words: list, tags: Any) -> tuple[str, list[Span]]:
-        """Return the text that words make, and the entities in it."""
+        """Return the text of joined words and the spans of its entities."""
         if not isinstance(tags, list) or len(tags) != len(words):
             count = len(tags) if isinstance(tags, list) else "no"
-            raise ValueError(f"{len(words)} words and {count} tags; wanted a tag for every word")
+            raise ValueError(f"{len(words)} words and {count} tags; expected a tag for every word")
         for value in (*words, *tags):
             if not isinstance(value, str) or not value:
-                raise ValueError(f"{shown_json(value)} among words and tags; wanted strings")
+                raise ValueError(f"{shown_json(value)} among words and tags; expected strings")
         separator = self._data.word_separator
         text = text_of(Row(row.where, {"text": separator.join(words)}))
         try:
@@ -90,10 +90,9 @@ class EntityRows:
         return scheme_of([tag for tag in tags if isinstance(tag, str)] for tags in sentences if isinstance(tags, list))
 
     def _spans(self, entities: list | Mapping) -> Iterable[tuple[Span, Any]]:
-        """Yield each entity with the text that the file states for it, or `None`.
+        """Yield the span of each entity with the text that the file gives for it, or `None`.
 
-        Source: a dict has the layout of CLUENER2020, Xu et al. 2020: type to text to `[start, end]` pairs with
-            inclusive ends.
+        Source: CLUENER2020, Xu et al. 2020, for dicts: type to text to `[start, end]` pairs with inclusive ends.
         """
         if isinstance(entities, list):
             inclusive = self._data.span_end == "inclusive"
@@ -102,32 +101,32 @@ class EntityRows:
             return
         for label, by_text in entities.items():
             if not isinstance(by_text, Mapping) or not all(isinstance(pairs, list) for pairs in by_text.values()):
-                raise ValueError(f"{shown(label)} is {shown_json(by_text)}; wanted texts with lists of [start, end]")
+                raise ValueError(f"{shown(label)} is {shown_json(by_text)}; expected texts with lists of [start, end]")
             for stated, pairs in by_text.items():
                 for pair in pairs:
                     yield _span_of([*pair, label] if isinstance(pair, list) else pair, shown(label), True)[0], stated
 
 
 def _parsed(value: Any) -> Any:
-    """Return the list or object that a cell of a table contains, or the value itself."""
-    parsed = structured(value) if isinstance(value, str) else None
+    """Return the list or object that a table cell contains, or the value itself."""
+    parsed = parse_cell(value) if isinstance(value, str) else None
     return value if parsed is None else parsed
 
 
 def _missing(row: Row) -> str:
-    """Return the message for a row that has neither entities nor words with tags."""
+    """Return the error message for a row that has neither entities nor words with tags."""
     entities = row.values.get("entities")
-    expected = "wanted text and a list of entities, or lists of words and of tags"
+    expected = "expected a text and a list of entities, or lists of words and tags"
     hint = ""
     if isinstance(entities, str) and TAG.fullmatch(entities.strip()):
-        hint = "; for a word and its tag on each line use --set data.format=conll"
+        hint = "; for files with one word and its tag per line use --set data.format=conll"
     if not row.values:
-        return f"no column or key that the task reads; {expected} (see data.columns)"
+        return f"none of the columns or keys that the task reads; {expected} (see data.columns)"
     return f"entities is {shown_json(entities)}; {expected}{hint}"
 
 
 def _span_of(item: Any, name: str, inclusive: bool) -> tuple[Span, Any]:
-    """Return the span of an entity of a file, and the text that the file states for it."""
+    """Return the span of an entity, and the text that the file gives for it or `None`."""
     if isinstance(item, list):
         start, end, label, stated = (*item, None) if len(item) == 3 else (None, None, None, None)
     elif isinstance(item, Mapping):
@@ -136,25 +135,28 @@ def _span_of(item: Any, name: str, inclusive: bool) -> tuple[Span, Any]:
     else:
         start, end, label, stated = None, None, None, None
     if type(start) is not int or type(end) is not int or label is None:
-        raise ValueError(f"{name} is {shown_json(item)}; wanted start, end and label, whole numbers and a string")
+        raise ValueError(f"{name} is {shown_json(item)}; expected start and end as integers and label as a string")
     return Span(start, end + inclusive, one_label_of(label)), stated
 
 
 def _checked(span: Span, text: str, stated: Any, data: DataConfig) -> Span:
-    """Return a span after checking that it lies in the text and has the stated text.
+    """Return a span after checking that it lies inside the text and covers the stated text.
 
     Raises:
-        ValueError: it does not.
+        ValueError: one of these does not hold.
     """
     place = f"entity [{span.start}:{span.end}] {shown(span.label)}"
     if not 0 <= span.start <= span.end <= len(text):
-        raise ValueError(f"{place} is outside of the text; wanted positions from 0 to {len(text)}")
+        raise ValueError(f"{place} is outside the text; expected positions from 0 to {len(text)}")
     if not text[span.start : span.end].strip():
-        raise ValueError(f"{place} is {shown(text[span.start : span.end])}; wanted at least one character, not blank")
+        covered = shown(text[span.start : span.end])
+        raise ValueError(f"{place} is {covered}; expected at least one non-whitespace character")
     actual = text[span.start : span.end]
     if isinstance(stated, str) and stated != actual:
         hint = ""
         if text[span.start : span.end + 1] == stated and data.span_end == "exclusive":
             hint = ", or --set data.span_end=inclusive"
-        raise ValueError(f"{place} is {shown(actual)} and says {shown(stated)}; wanted the same{hint}")
+        raise ValueError(
+            f"{place} is {shown(actual)} but the file states {shown(stated)}; expected the same text{hint}"
+        )
     return span

@@ -1,7 +1,4 @@
-"""How the files of all splits were interpreted: lines for a person before training, and a refusal of what seems wrong.
-
-In: splits, a `DataConfig` and the columns of the task. Out: an `Interpretation`.
-"""
+"""Interpretation of the data files: formats, columns read, and unused columns that should stop training."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,12 +13,12 @@ from tfbert.text.splits import Split
 
 @dataclass(frozen=True)
 class Interpretation:
-    """What was read from which columns of which file.
+    """Interpretation of all files.
 
     Args:
-        layouts: of each file or directory, by its name in messages.
-        ignored: columns that are left out on purpose.
-        refusal: why training should not start, with what to do about it; empty if it may.
+        layouts: file or directory name, as in messages, to its layout.
+        ignored: columns that the user chose not to use.
+        refusal: the reason not to start training, with advice; empty if training may start.
     """
 
     layouts: dict[str, Layout]
@@ -29,24 +26,26 @@ class Interpretation:
     refusal: str
 
     def lines(self) -> list[str]:
-        """Return two lines for each file; files that are read alike share them."""
+        """Return two lines per file for display; files that are read alike share them."""
         names: dict[tuple[str, ...], list[str]] = {}
         for name, layout in self.layouts.items():
             names.setdefault(tuple(layout.lines()), []).append(name)
-        return [f"{', '.join(alike)}: {line}" for lines, alike in names.items() for line in lines]
+        return [f"{', '.join(files)}: {line}" for lines, files in names.items() for line in lines]
 
     @property
     def warnings(self) -> list[str]:
-        """Columns of sentences that are not read, by file."""
-        found = []
+        """One warning for each file with unused columns of sentences."""
+        warnings = []
         for name, layout in self.layouts.items():
             if columns := layout.text_columns(self.ignored):
-                are = f"{layout.noun} {listing(columns)} holds" if len(columns) == 1 else f"{listing(columns)} hold"
-                found.append(f"{name}: {are} text that is not read (see data.columns and data.ignored_columns)")
-        return found
+                subject = (
+                    f"{layout.noun} {listing(columns)} contains" if len(columns) == 1 else f"{listing(columns)} contain"
+                )
+                warnings.append(f"{name}: {subject} text that is not used (see data.columns and data.ignored_columns)")
+        return warnings
 
     def to_dict(self) -> dict[str, Any]:
-        """Return how each file was read, ready for JSON."""
+        """Return the interpretation of each file as JSON values."""
         return {
             name: {
                 "format": layout.kind,
@@ -63,14 +62,14 @@ class Interpretation:
 def interpret(
     splits: Mapping[str, Split], data: DataConfig, columns: Sequence[Column], *, of_training: bool = True
 ) -> Interpretation:
-    """Read the files of all splits once and say how they were interpreted.
+    """Read the files of all splits once and return how they were interpreted.
 
     Args:
-        splits: by name; those taken from one file share it.
-        data: how the files are read.
-        columns: of the task.
-        of_training: whether `data` was written for these files. Other files, read by the config of a trained model,
-            need not have the columns that it ignores.
+        splits: split name to split; splits of one file share its reader.
+        data: the data settings.
+        columns: the columns of the task.
+        of_training: whether `data` was written for these files. Other files that are read with the config of a trained
+            model may lack the columns that it ignores.
 
     Raises:
         ValueError: a file cannot be read, or `data.ignored_columns` names a column that is read or that no file has.
@@ -80,9 +79,9 @@ def interpret(
     ignored = listed_names(data.ignored_columns, "data.ignored_columns")
     known = list(dict.fromkeys(name for layout in layouts.values() for name in layout.unused))
     for name in ignored:
-        role = next((role for each in layouts.values() for role, names in each.used.items() if name in names), None)
+        role = next((role for layout in layouts.values() for role, names in layout.used.items() if name in names), None)
         if role:
-            raise ValueError(f"data.ignored_columns: {shown(name)} is read as the {role}; name another column for it")
+            raise ValueError(f"data.ignored_columns: {shown(name)} is read as the {role}; choose another column for it")
         if name not in known and of_training:
             hint = did_you_mean(name, known) or f"; unused columns are {listing(known)}"
             raise ValueError(f"data.ignored_columns: no file has a column {shown(name)}{hint}")

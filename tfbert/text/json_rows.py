@@ -1,6 +1,6 @@
-"""Rows of JSON: an object on each line, an array of objects, pandas' layouts, SQuAD's layout.
+"""Readers for JSON Lines and JSON files: arrays of objects, pandas' layouts and SQuAD's layout.
 
-In: lines, a `DataConfig` and the columns that are wanted. Out: `Row` values and a message for every bad row.
+Each reader yields a `Row`, or a message for a bad row.
 """
 
 import itertools
@@ -13,8 +13,8 @@ from tfbert.text.columns import Column, ColumnFinder, listing, shown, shown_json
 from tfbert.text.layout import Layout, Values
 from tfbert.text.rows import Row
 
-_ON_LINES, _IN_ARRAY = "wanted one object on each line", "wanted an array of objects"
-_LAYOUTS = "wanted an array of objects, an object with such an array, or a layout of pandas' to_json"
+_ON_LINES, _IN_ARRAY = "expected one object per line", "expected an array of objects"
+_LAYOUTS = "expected an array of objects, an object with such an array, or a layout of pandas' to_json"
 _SQUAD_KEYS = {"paragraphs", "context", "qas", "question", "answers", "is_impossible", "id"}
 _SPLIT_NAMES = ("train", "validation", "valid", "val", "dev", "test")
 
@@ -22,10 +22,10 @@ _SPLIT_NAMES = ("train", "validation", "valid", "val", "dev", "test")
 def jsonl_rows(
     lines: Iterable[str], name: str, data: DataConfig, columns: Sequence[Column], layout: Layout | None = None
 ) -> Iterator[Row | str]:
-    """Yield the rows of a file with a JSON object on each line.
+    """Yield the rows of a file with one JSON object per line.
 
     Raises:
-        ValueError: the keys of the first object do not tell the columns.
+        ValueError: the keys of the first object do not determine the columns.
     """
 
     def objects() -> Iterator[tuple[str, Any] | str]:
@@ -41,7 +41,7 @@ def jsonl_rows(
                 yield f"{where}: not JSON ({getattr(error, 'msg', error)}{place}); {_ON_LINES}{hint}"
 
     layout = layout or Layout(name)
-    layout.kind = "an object on each line"
+    layout.kind = "one object per line"
     return object_rows(objects(), data, columns, _ON_LINES, layout)
 
 
@@ -50,11 +50,11 @@ def json_rows(
 ) -> Iterator[Row | str]:
     """Yield the rows of a JSON file: objects in an array or wrapped in an object, pandas' layouts, or SQuAD's layout.
 
-    A file that in truth has an object on each line is streamed; any other is read whole, into memory of some ten times
-    the file.
+    A file with one object per line is streamed; any other is read whole, which takes about ten times its size in
+    memory.
 
     Raises:
-        ValueError: not JSON, another layout, or keys that do not tell the columns.
+        ValueError: the file is not JSON, has another layout, or has keys that do not determine the columns.
     """
     layout = layout or Layout(name)
     stream = iter(lines)
@@ -68,7 +68,7 @@ def json_rows(
         raise ValueError(f"{name}: not JSON ({error}); {_LAYOUTS}") from None
     if isinstance(document, dict) and _is_squad(document.get("data")):
         if columns and not {"question", "context"} <= {column.role for column in columns}:
-            raise ValueError(f"{name}: is in SQuAD's layout, which --task answers reads; wanted {_LAYOUTS[7:]}")
+            raise ValueError(f"{name}: is in SQuAD's layout, which --task answers reads; {_LAYOUTS}")
         layout.kind, layout.noun = "SQuAD's layout", "key"
         yield from squad_rows(document["data"], name, layout)
         return
@@ -79,20 +79,20 @@ def json_rows(
 def _items(
     document: Any, name: str, data: DataConfig, columns: Sequence[Column]
 ) -> tuple[str, Iterable[tuple[str, Any]]]:
-    """Return the layout of a document in words, and its objects with their places.
+    """Return a description of a document's layout, and its objects with their places.
 
-    Source: the `orient`s of pandas.DataFrame.to_json; `datasets.Dataset.to_dict` for lists by column.
+    Source: the `orient` values of pandas.DataFrame.to_json; `datasets.Dataset.to_dict` for lists by column.
 
     Raises:
-        ValueError: none of the layouts that are known.
+        ValueError: the document has none of the known layouts.
     """
     if isinstance(document, list):
         return "an array of objects", ((f"{name}[{index}]", item) for index, item in enumerate(document))
     if not isinstance(document, dict):
         raise ValueError(f"{name}: {shown_json(document)}; {_LAYOUTS}")
     names, table = document.get("columns"), document.get("data")
-    is_of_columns = _names_columns(list(document), data, columns)
-    if is_of_columns and any(isinstance(value, str) for value in document.values()):
+    has_column_keys = _are_column_names(list(document), data, columns)
+    if has_column_keys and any(isinstance(value, str) for value in document.values()):
         return "one object", [(f"{name}:1", document)]
     if isinstance(names, list) and isinstance(table, list):
         rows = (dict(zip(names, row, strict=False)) if isinstance(row, list) else row for row in table)
@@ -104,35 +104,37 @@ def _items(
             (f"{name}: {key}[{index}]", item) for index, item in enumerate(objects)
         )
     if len(lists) > 1:
-        wish = "wanted one array; write each to a file of its own"
-        wish += " (train, validation, test)" if set(lists) & set(_SPLIT_NAMES) else ""
-        raise ValueError(f"{name}: several arrays of objects, under {listing(list(lists))}; {wish}")
-    return _by_key(document, name, is_of_columns)
+        expected = "expected one array; write each to a separate file"
+        expected += " (train, validation, test)" if set(lists) & set(_SPLIT_NAMES) else ""
+        raise ValueError(f"{name}: several arrays of objects, under {listing(list(lists))}; {expected}")
+    return _by_key(document, name, has_column_keys)
 
 
-def _by_key(document: dict, name: str, is_of_columns: bool) -> tuple[str, Iterable[tuple[str, Any]]]:
-    """Return the objects of a document whose keys are columns or rows."""
+def _by_key(document: dict, name: str, has_column_keys: bool) -> tuple[str, Iterable[tuple[str, Any]]]:
+    """Return the objects of a document whose keys are columns or row ids, with a description of its layout."""
     inner = list(document.values())
-    if is_of_columns and inner and all(isinstance(value, dict) for value in inner):
+    if has_column_keys and inner and all(isinstance(value, dict) for value in inner):
         keys = dict.fromkeys(key for value in inner for key in value)
         rows = ((f"{name}: row {shown(key)}", {c: v.get(key) for c, v in document.items()}) for key in keys)
         return "pandas' columns layout", rows
-    if is_of_columns and inner and all(isinstance(value, list) for value in inner):
+    if has_column_keys and inner and all(isinstance(value, list) for value in inner):
         lengths = {column: len(value) for column, value in document.items()}
         if len(set(lengths.values())) > 1:
             counts = ", ".join(f"{shown(column)} {number}" for column, number in lengths.items())
-            raise ValueError(f"{name}: lists of different lengths by column ({counts}); wanted one value for each row")
+            raise ValueError(
+                f"{name}: lists of different lengths by column ({counts}); expected one value for each row"
+            )
         rows = (
             (f"{name}: row {i}", dict(zip(document, row, strict=True)))
             for i, row in enumerate(zip(*inner, strict=True))
         )
-        return "a list for each column", rows
+        return "one list per column", rows
     if inner and all(isinstance(value, dict) for value in inner):
-        return "an object for each key", ((f"{name}: {shown(key)}", value) for key, value in document.items())
+        return "one object per key", ((f"{name}: {shown(key)}", value) for key, value in document.items())
     raise ValueError(f"{name}: an object with the keys {listing(list(document))}; {_LAYOUTS}")
 
 
-def _names_columns(keys: list[str], data: DataConfig, columns: Sequence[Column]) -> bool:
+def _are_column_names(keys: list[str], data: DataConfig, columns: Sequence[Column]) -> bool:
     try:
         return bool(ColumnFinder(columns, data, "key").find(keys, ""))
     except ValueError:
@@ -151,25 +153,25 @@ def _holds(value: Any, kind: type) -> bool:
 
 
 def _is_squad(articles: Any) -> bool:
-    """Say whether a document's `data` is SQuAD's, maybe a broken one: a list of titles or paragraphs."""
+    """Return whether `data` of a document has SQuAD's layout, possibly damaged: a list of titles or paragraphs."""
     is_squad = _holds(articles, dict) and any(isinstance(a, dict) and "paragraphs" in a for a in articles)
     return is_squad or (_holds(articles, dict) and set(articles[0]) <= {"title", "paragraphs"})
 
 
 def object_rows(
-    objects: Iterable, data: DataConfig, columns: Sequence[Column], wish: str, layout: Layout
+    objects: Iterable, data: DataConfig, columns: Sequence[Column], expected: str, layout: Layout
 ) -> Iterator[Row | str]:
-    """Yield a row for each pair of place and JSON object, and pass messages on.
+    """Yield a row, or a message, for each JSON object.
 
     Args:
-        objects: pairs of place and value; messages about what is no object are strings.
-        data: `columns` names keys.
-        columns: that are wanted.
-        wish: what was expected, for messages.
-        layout: filled with how the file was interpreted.
+        objects: pairs of place and JSON value, and messages, which are passed on.
+        data: the data settings.
+        columns: the columns of the task.
+        expected: what was expected instead of a value that is not an object, for messages.
+        layout: filled with the interpretation of the file.
 
     Raises:
-        ValueError: the keys of the first object do not tell the columns.
+        ValueError: the keys of the first object do not determine the columns.
     """
     finder = ColumnFinder(columns, data, "key")
     keys: dict[str, Any] = {}
@@ -181,33 +183,37 @@ def object_rows(
             continue
         where, value = item
         if not isinstance(value, dict):
-            yield f"{where}: {shown_json(value)} is not an object; {wish}"
+            yield f"{where}: {shown_json(value)} is not an object; {expected}"
             continue
         if not keys:
             _refuse_tools_export(value, where)
             names = list(value)
-            found = finder.find(names, where)
-            layout.uses(names, found)
-            keys = {r: list(at) if isinstance(at, dict) else names[at] for r, at in found.items()}
+            positions = finder.find(names, where)
+            layout.set_used(names, positions)
+            keys = {
+                role: list(position) if isinstance(position, dict) else names[position]
+                for role, position in positions.items()
+            }
         if not value.keys() <= known:
             known |= value.keys()
-            _add_late(value, keys, finder, layout)
+            _add_later_keys(value, keys, finder, layout)
         absent = next(
             (c for c in columns if c.required and isinstance(keys[c.role], str) and keys[c.role] not in value), None
         )
         if absent:
-            yield f"{where}: no key {shown(keys[absent.role])} among {listing(list(value))}; wanted it in every object"
+            key = shown(keys[absent.role])
+            yield f"{where}: no key {key} among {listing(list(value))}; expected it in every object"
         elif _repeats_names(value, keys):
-            yield f"{where}: holds the names of the keys instead of values; remove it"
+            yield f"{where}: contains the names of the keys instead of values; remove it"
         else:
             for name, values in layout.unused.items():
                 if values.is_needed:
-                    values.see(value.get(name))
+                    values.add(value.get(name))
             yield Row(where, {role: _value(value, key) for role, key in keys.items()})
 
 
-def _add_late(value: Mapping[str, Any], keys: dict[str, Any], finder: ColumnFinder, layout: Layout) -> None:
-    """Take in keys that earlier objects did not have: what is not required may be in some objects only."""
+def _add_later_keys(value: Mapping[str, Any], keys: dict[str, Any], finder: ColumnFinder, layout: Layout) -> None:
+    """Register keys that earlier objects did not have: optional columns may be in some objects only."""
     read = {name for key in keys.values() for name in ([key] if isinstance(key, str) else key)}
     unread = [name for name in value if name not in read]
     for column in finder.columns:
@@ -227,17 +233,17 @@ def _repeats_names(value: Mapping[str, Any], keys: Mapping[str, Any]) -> bool:
 
 
 def _refuse_tools_export(value: Mapping[str, Any], where: str) -> None:
-    """Explain the layout of an annotation tool that cannot be read, where the missing columns would not tell."""
+    """Raise an error that names Label Studio's layout, since an error about missing columns would not explain it."""
     if isinstance(value.get("data"), dict) and isinstance(value.get("annotations", value.get("completions")), list):
         raise ValueError(
-            f"{where}: this is Label Studio's JSON export, which is not read; export as JSON_MIN, CSV or CONLL2003"
+            f"{where}: this is Label Studio's JSON export, which is not supported; export as JSON_MIN, CSV or CONLL2003"
         )
 
 
 def squad_rows(articles: list, name: str, layout: Layout) -> Iterator[Row | str]:
-    """Yield a row for each question of SQuAD's layout, with `question`, `context`, `answers`, `is_impossible`, `id`.
+    """Yield a row per question of SQuAD's layout, with `question`, `context`, `answers`, `is_impossible`, `id`.
 
-    `where` names the question by its id, as the files are often one line.
+    Places name the question by its id, because the whole file is often a single line.
 
     Source: Rajpurkar et al. 2016 and 2018, the JSON layout of SQuAD 1.1 and 2.0.
     """
@@ -245,16 +251,16 @@ def squad_rows(articles: list, name: str, layout: Layout) -> Iterator[Row | str]
     for a, article in enumerate(articles):
         paragraphs = article.get("paragraphs") if isinstance(article, dict) else None
         if not isinstance(paragraphs, list):
-            yield f"{name}: data[{a}] has no list 'paragraphs'; wanted SQuAD's layout"
+            yield f"{name}: data[{a}] has no list 'paragraphs'; expected SQuAD's layout"
             continue
         for p, paragraph in enumerate(paragraphs):
             place = f"{name}: data[{a}].paragraphs[{p}]"
             if not isinstance(paragraph, dict) or not isinstance(paragraph.get("qas"), list):
-                yield f"{place} has no list 'qas'; wanted SQuAD's layout"
+                yield f"{place} has no list 'qas'; expected SQuAD's layout"
                 continue
             for q, item in enumerate(paragraph["qas"]):
                 if not isinstance(item, dict):
-                    yield f"{place}.qas[{q}] is {shown_json(item)}; wanted an object with a question"
+                    yield f"{place}.qas[{q}] is {shown_json(item)}; expected an object with a question"
                     continue
                 for key in (article.keys() | paragraph.keys() | item.keys()) - _SQUAD_KEYS:
                     layout.unused.setdefault(key, Values())

@@ -1,7 +1,4 @@
-"""What is doubtful about the labels of train: labels that look alike, stand for a missing value, or are several in one.
-
-In: how often each label occurs and where it first does. Out: sentences for the data checks.
-"""
+"""Warnings about suspicious labels: look-alikes, placeholders for missing values, and several labels joined in one."""
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -9,10 +6,12 @@ from decimal import Decimal
 
 from tfbert.nearest import code_point_difference, differs_visibly, look_alike_key
 
-_USUAL_LABELS = 10  # so many may well have one example each in a small trial
-_USUAL_EXAMPLES = 10  # where a label has so many, it is no small trial, and one example of another is too few
+_MAX_TRIAL_LABELS = 10  # in a small trial, up to this many labels may have one example each
+_MIN_FREQUENT_EXAMPLES = (
+    10  # with this many, the data is not a small trial, and one example of another label is too few
+)
 _SHOWN_LABELS = 3
-# What pandas, R, databases and spreadsheets write where a value is missing or could not be computed.
+# Written by pandas, R, databases and spreadsheets if a value is missing or could not be computed.
 # Source: pandas 2.2, `STR_NA_VALUES`; Excel's error values.
 _MISSING = frozenset(
     [
@@ -22,54 +21,54 @@ _MISSING = frozenset(
         *("1.#IND", "-1.#IND", "1.#QNAN", "-1.#QNAN"),
     ]
 )
-# In any case, but for words that may well be the name of a label.
+# Compared case-insensitively, except for words that may be the name of a label.
 _MISSING_FOLDED = frozenset(map(str.casefold, _MISSING)) - {"none", "na", "undefined"}
 _NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,3})?")
-# Between labels that were joined into one, with their names. Between the labels of one cell there has to be ; or |.
-_COMMAS = {",": "commas", "，": "full-width commas", "、": "enumeration commas"}
-_COMMAS |= {"；": "full-width semicolons", "｜": "full-width bars"}
-_JOINTS = _COMMAS | {"/": "slashes", "#": "number signs", "+": "plus signs", "&": "ampersands", "\t": "TABs"}
+# Separators with which labels may have been joined by mistake; the labels of one cell are separated by ; or |.
+_COMMA_LIKE = {",": "commas", "，": "full-width commas", "、": "enumeration commas"}
+_COMMA_LIKE |= {"；": "full-width semicolons", "｜": "full-width bars"}
+_SEPARATORS = _COMMA_LIKE | {"/": "slashes", "#": "number signs", "+": "plus signs", "&": "ampersands", "\t": "TABs"}
 _LINE_END = re.compile(r"[\r\n]+")
 _HINT = "labels of one cell are separated by ; or |"
 
 
 def stands_for_missing(value: str) -> bool:
-    """Say whether a value is what pandas, R, databases or spreadsheets write where there is none."""
+    """Return whether pandas, R, databases or spreadsheets write this value for a missing one."""
     return value in _MISSING or value.casefold() in _MISSING_FOLDED
 
 
 def label_warnings(
     counts: Mapping[str, int], places: Mapping[str, str], num_examples: int, several_labels: bool
 ) -> tuple[tuple[str, int], ...]:
-    """Return what may be wrong with the labels of train: a sentence, and how many records it concerns.
+    """Return warnings about the labels of train, each with the number of affected records.
 
     Args:
-        counts: records by label.
-        places: of the first record with each label.
-        num_examples: records of train.
-        several_labels: whether a record may have several labels, so that one label may be several that were joined.
+        counts: label to number of records.
+        places: label to the place of its first record.
+        num_examples: the number of records of train.
+        several_labels: whether a record may have several labels, which enables the check for joined labels.
     """
-    found = []
+    warnings = []
     if list(counts.values()) == [num_examples]:
-        found.append((f"train has one label only: {next(iter(counts))!r}", num_examples))
-    if len(counts) > _USUAL_LABELS and len(counts) * 2 > num_examples:
-        many = f"train has {len(counts):,} labels for {num_examples:,} examples: is it the label column?"
-        found.append((many, num_examples))
-    found += _single_examples(counts)
-    found += _look_alikes(counts, places)
-    found += _equal_numbers(counts, places)
-    found += _missing_values(counts, places)
+        warnings.append((f"train has only one label: {next(iter(counts))!r}", num_examples))
+    if len(counts) > _MAX_TRIAL_LABELS and len(counts) * 2 > num_examples:
+        warning = f"train has {len(counts):,} labels for {num_examples:,} examples: is it the label column?"
+        warnings.append((warning, num_examples))
+    warnings += _single_examples(counts)
+    warnings += _look_alikes(counts, places)
+    warnings += _equal_numbers(counts, places)
+    warnings += _missing_values(counts, places)
     if several_labels:
-        found += _joined(counts, places)
-    return tuple(found)
+        warnings += _joined(counts, places)
+    return tuple(warnings)
 
 
 def _single_examples(counts: Mapping[str, int]) -> Iterable[tuple[str, int]]:
     single = [label for label, count in counts.items() if count == 1]
-    if single and max(counts.values()) >= _USUAL_EXAMPLES:
+    if single and max(counts.values()) >= _MIN_FREQUENT_EXAMPLES:
         names = ", ".join([*map(repr, single[:_SHOWN_LABELS]), *(["..."] if len(single) > _SHOWN_LABELS else [])])
         number = f"{len(single):,} labels" if len(single) > 1 else "1 label"
-        advice = "add examples of them, or merge or remove these labels"
+        advice = "add examples, or merge or remove these labels"
         yield f"{number} with one example in train, too few to learn from ({advice}): {names}", len(single)
 
 
@@ -78,7 +77,7 @@ def _look_alikes(counts: Mapping[str, int], places: Mapping[str, str]) -> Iterab
         num_records = min(counts[first], counts[other])
         both = f"labels {first!r} ({places[first]}) and {other!r} ({places[other]})"
         if differs_visibly(first, other):
-            yield f"{both} differ only in case or blanks", num_records
+            yield f"{both} differ only in case or spaces", num_records
         else:
             yield f"{both} look alike but differ in {code_point_difference(first, other)}", num_records
 
@@ -94,33 +93,34 @@ def _missing_values(counts: Mapping[str, int], places: Mapping[str, str]) -> Ite
     missing = [label for label in counts if stands_for_missing(label)]
     if missing:
         labels, what = ("labels", "what exports write") if len(missing) > 1 else ("label", "what an export writes")
-        told = _counted(missing, counts, places, len(missing))
+        listed = _counted(missing, counts, places, len(missing))
         verb = "are" if len(missing) > 1 else "is"
         advice = "remove these records if their label is unknown"
-        yield f"{labels} {told} {verb} {what} for a missing value: {advice}", sum(map(counts.get, missing))
+        yield f"{labels} {listed} {verb} {what} for a missing value: {advice}", sum(map(counts.get, missing))
 
 
 def _joined(counts: Mapping[str, int], places: Mapping[str, str]) -> Iterable[tuple[str, int]]:
-    """Find labels all of whose parts are labels themselves or parts of other labels, and those with line breaks."""
-    for joint, name in _JOINTS.items():
-        parts = {label: set(_parts(label.split(joint))) for label in counts if joint in label}
+    """Warn of labels whose parts are labels themselves or parts of other labels, and of labels with line breaks."""
+    for separator, name in _SEPARATORS.items():
+        parts = {label: set(_nonempty(label.split(separator))) for label in counts if separator in label}
         num_labels: dict[str, int] = {}
-        for of_label in parts.values():
-            for part in of_label:
+        for label_parts in parts.values():
+            for part in label_parts:
                 num_labels[part] = num_labels.get(part, 0) + 1
         joined = [
             label
-            for label, of_label in parts.items()
-            if len(of_label) > 1 and _seem_labels(label, joint, [p in counts or num_labels[p] > 1 for p in of_label])
+            for label, label_parts in parts.items()
+            if len(label_parts) > 1
+            and _is_joined(label, separator, [part in counts or num_labels[part] > 1 for part in label_parts])
         ]
         yield from _joined_warning(joined, name, counts, places)
-    broken = [label for label in counts if len(_parts(_LINE_END.split(label))) > 1]
+    broken = [label for label in counts if len(_nonempty(_LINE_END.split(label))) > 1]
     yield from _joined_warning(broken, "line breaks", counts, places)
 
 
-def _seem_labels(label: str, joint: str, is_known: Sequence[bool]) -> bool:
-    # A name such as "food, drink" has a blank after its comma, and one that was joined by a program has none.
-    return all(is_known) or (joint in _COMMAS and f"{joint} " not in label and any(is_known))
+def _is_joined(label: str, separator: str, is_known: Sequence[bool]) -> bool:
+    # A name such as "food, drink" has a space after its comma; labels joined by a program do not.
+    return all(is_known) or (separator in _COMMA_LIKE and f"{separator} " not in label and any(is_known))
 
 
 def _joined_warning(
@@ -128,16 +128,16 @@ def _joined_warning(
 ) -> Iterable[tuple[str, int]]:
     if labels:
         number = f"{len(labels):,} labels look" if len(labels) > 1 else "1 label looks"
-        told = _counted(labels, counts, places, _SHOWN_LABELS)
-        yield f"{number} like several joined by {name}: {told} ({_HINT})", sum(map(counts.get, labels))
+        listed = _counted(labels, counts, places, _SHOWN_LABELS)
+        yield f"{number} like several joined by {name}: {listed} ({_HINT})", sum(map(counts.get, labels))
 
 
-def _parts(parts: Iterable[str]) -> list[str]:
+def _nonempty(parts: Iterable[str]) -> list[str]:
     return [part.strip() for part in parts if part.strip()]
 
 
 def _pairs(labels: Iterable[str], key_of) -> Iterable[tuple[str, str]]:
-    """Yield each label whose key an earlier one has, behind that one."""
+    """Yield each label whose key equals that of an earlier label, after that label."""
     first: dict = {}
     for label in labels:
         other = first.setdefault(key_of(label), label)
@@ -145,9 +145,9 @@ def _pairs(labels: Iterable[str], key_of) -> Iterable[tuple[str, str]]:
             yield other, label
 
 
-def _counted(labels: Sequence[str], counts: Mapping[str, int], places: Mapping[str, str], most: int) -> str:
-    told = [
+def _counted(labels: Sequence[str], counts: Mapping[str, int], places: Mapping[str, str], max_labels: int) -> str:
+    described = [
         f"{label!r} ({counts[label]:,} {'record' if counts[label] == 1 else 'records'}, first {places[label]})"
-        for label in labels[:most]
+        for label in labels[:max_labels]
     ]
-    return ", ".join([*told, *(["..."] if len(labels) > most else [])])
+    return ", ".join([*described, *(["..."] if len(labels) > max_labels else [])])

@@ -1,4 +1,4 @@
-"""Labels and splits: which texts a cut must leave in train, and which labels of other splits train does not have."""
+"""Labels across splits: texts that must stay in train for rare labels, and labels that train lacks."""
 
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable
@@ -15,22 +15,22 @@ LabelsOf = Callable[[Record], Iterable[str]]
 def texts_to_keep(
     records: Iterable[Record], labels_of: LabelsOf, fraction_of: Callable[[Record], float], begin: float, number: int
 ) -> dict[str, tuple[float, ...]]:
-    """Return which texts have to stay in train so that train has examples of every label.
+    """Return which texts must stay in train so that train has examples of every label.
 
-    Texts are identified by their hash fraction, which near-duplicates share, so whole groups of them move together.
-    The choice depends on the set of records only, not on their order. A label gets back only as many texts as it
-    lacks, those with the largest fractions; a label that train has enough examples of moves none. Memory grows with
-    the number of labels, not with the number of records.
+    Texts are identified by their hash fraction, which near-duplicates share, so whole groups move together. The choice
+    depends on the set of records but not on their order. A label gets back only the number of texts that it lacks,
+    those with the largest fractions; a label with enough examples in train gets none. Memory grows with the number of
+    labels, not with the number of records.
 
     Args:
-        records: of all splits that are cut from one file.
-        labels_of: the labels of a record.
-        fraction_of: the hash fraction of a record.
-        begin: fractions from here on are in train anyway.
-        number: of different texts that train should have of every label, if there are that many.
+        records: the records of all splits that are cut from one file.
+        labels_of: function that returns the labels of a record.
+        fraction_of: function that returns the hash fraction of a record.
+        begin: the fraction from which on records are in train anyway.
+        number: the number of different texts that train should have of every label, if that many exist.
 
     Returns:
-        For every label that lacks texts, the fractions of those that have to stay.
+        For every label that lacks texts, the fractions of the texts that must stay.
     """
     inside: dict[str, tuple[float, ...]] = {}
     outside: dict[str, tuple[float, ...]] = {}
@@ -38,9 +38,9 @@ def texts_to_keep(
         fraction = fraction_of(record)
         texts = inside if fraction >= begin else outside
         for label in labels_of(record):
-            known = texts.get(label, ())
-            if fraction not in known:
-                texts[label] = tuple(sorted((*known, fraction), reverse=True)[:number])
+            largest = texts.get(label, ())
+            if fraction not in largest:
+                texts[label] = tuple(sorted((*largest, fraction), reverse=True)[:number])
     kept = {label: texts[: number - len(inside.get(label, ()))] for label, texts in sorted(outside.items())}
     return {label: texts for label, texts in kept.items() if texts}
 
@@ -48,16 +48,16 @@ def texts_to_keep(
 def require_known(
     splits: Iterable[Iterable[Record]], labels_of: LabelsOf, known: Collection[str], noun: str = "label"
 ) -> None:
-    """Check that train has every label of the other splits, and report all labels that it lacks at once.
+    """Check that train has every label of the other splits, and report all missing labels at once.
 
     Args:
-        splits: the records to check.
-        labels_of: the labels of a record.
+        splits: the records of the other splits.
+        labels_of: function that returns the labels of a record.
         known: the labels of train.
-        noun: what the labels are called in messages.
+        noun: what messages call a label.
 
     Raises:
-        ValueError: there are records with labels that train lacks. The message starts with the place of the first.
+        ValueError: some records have labels that train lacks. The message starts with the place of the first one.
     """
     known = dict.fromkeys(known)
     counts: Counter = Counter()
@@ -74,10 +74,10 @@ def require_known(
         return
     first, place = next(iter(places.items()))
     if len(known) == 1:
-        said = f"in train, whose only {noun} is {shown(next(iter(known)))}"
+        expected = f"in train, whose only {noun} is {shown(next(iter(known)))}"
     else:
-        said = f"one of the {len(known):,} {noun}s of train{did_you_mean(first, known)}"
-    message = f"{place}: {noun} {shown(first)} is not {said}{' ' if said.endswith('?') else '. '}"
+        expected = f"one of the {len(known):,} {noun}s of train{did_you_mean(first, known)}"
+    message = f"{place}: {noun} {shown(first)} is not {expected}{' ' if expected.endswith('?') else '. '}"
     if len(counts) == 1:
         message += f"{_records(num_records)} with this {noun}: add examples of it to train, "
     else:
@@ -88,14 +88,14 @@ def require_known(
 
 
 def label_names(labels: Iterable[str]) -> str:
-    """Return the first few labels, quoted, and how many there are besides."""
+    """Return the first few labels, quoted, and the number of the others."""
     return some([shown(label) for label in labels])
 
 
 def some(items: list[str]) -> str:
-    """Return the first few items, and how many there are besides."""
-    rest = len(items) - SHOWN_LABELS
-    return ", ".join(items[:SHOWN_LABELS] + ([f"{rest:,} more"] if rest > 0 else []))
+    """Return the first few items and the number of the others."""
+    num_more = len(items) - SHOWN_LABELS
+    return ", ".join(items[:SHOWN_LABELS] + ([f"{num_more:,} more"] if num_more > 0 else []))
 
 
 def _records(number: int) -> str:

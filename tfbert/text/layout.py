@@ -1,7 +1,7 @@
-"""How a file was interpreted, and which of its columns were not used: for the lines shown before training.
+"""Layout of a data file: its format, the columns read, and unused columns that may matter.
 
-Filled by the functions that read rows, while they read. An unused column that looks as if it mattered, such as a second
-label, a flag or the name of a split, is named with what can be done about it.
+The readers fill it while they read. An unused column that may matter, such as a second label, a flag or the name of a
+split, is reported with advice.
 """
 
 import json
@@ -13,9 +13,9 @@ from typing import Any
 from tfbert.text.columns import Column, joined_names, listing, option, shown
 from tfbert.text.label_checks import stands_for_missing
 
-_MAX_DISTINCT = 200  # values of a column that are described apart; a column with more is no label or flag
+_MAX_DISTINCT = 200  # distinct values of a column that are counted; a column with more is not a label or flag
 _MAX_SHOWN, _MAX_REASONS = 6, 3
-# Words in the name of a column that tells what a record means or whether it counts.
+# Words in the names of columns that hold a label, or whether a record counts.
 _LABEL_NAME = re.compile(r"(?<![a-z])(labels?|class|target|gold|gt|truth|intent|sentiment|category)(?![a-z]|_id$)")
 _FLAG_NAME = re.compile(
     r"(?<![a-z])(split|fold|partition|flag|flagged|duplicate|impossible|answerable|unanswerable|relevance|relevant"
@@ -30,85 +30,85 @@ _OPINION = re.compile(
     r"|mismatch|(not[ _-]|non-)?duplicate|good|bad|potential|(in)?correct|right|wrong|pass|fail|(in)?valid|spam|ham"
     r"|supported|refuted"
 )
-_MOST_GRADES = 11  # different numbers of a scale such as 0 to 10
+_MAX_GRADES = 11  # distinct numbers of a scale such as 0 to 10
 _NUMBER = re.compile(r"[+-]?\d+(\.\d+)?|true|false")
 _FRACTION = re.compile(r"[+-]?\d*\.\d*[1-9]\d*")
-# Two characters of a language that is written without blanks count as a word.
+# Two characters of a language that is written without spaces count as a word.
 _CJK_WORD = re.compile("[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]{2}")
-_SEEN_TEXTS, _FEWEST_WORDS = 50, 3.0  # values looked at, and their mean number of words, of a column of texts
+_SAMPLED_TEXTS, _MIN_MEAN_WORDS = 50, 3.0  # values examined, and the mean number of words from which on they are texts
 
 
 @dataclass(slots=True)
 class Values:
-    """What a column that is not used holds.
+    """Statistics of the values of an unused column.
 
     Args:
-        counts: how often each value occurs, blank ones left out; emptied once there are too many different ones.
-        is_open: whether `counts` is still complete.
-        num_texts: values of which words were counted, the first 50.
-        num_words: theirs together.
-        num_fractions: those of them that are numbers with a fractional part, as similarities are.
-        has_structure: whether a value is a list or an object.
+        counts: non-empty value to its number of occurrences; emptied when there are too many distinct values.
+        is_complete: whether `counts` covers all values so far.
+        num_texts: the number of values, at most 50, whose words were counted.
+        num_words: the total number of words of these values.
+        num_fractions: the number of these values with a fractional part, such as similarities.
+        has_structure: whether any value is a list or an object.
     """
 
     counts: dict[str, int] = field(default_factory=dict)
-    is_open: bool = True
+    is_complete: bool = True
     num_texts: int = 0
     num_words: int = 0
     num_fractions: int = 0
     has_structure: bool = False
 
-    def see(self, value: Any) -> None:
-        """Take in one more value of the column."""
+    def add(self, value: Any) -> None:
+        """Add one value of the column to the statistics."""
         if value is None:
             return
         if isinstance(value, list | dict):
             self.counts.clear()
-            self.is_open, self.has_structure = False, True
+            self.is_complete, self.has_structure = False, True
             return
         text = json.dumps(value) if isinstance(value, bool) else str(value).strip()
         if not text or stands_for_missing(text):
             return
-        if self.num_texts < _SEEN_TEXTS:
+        if self.num_texts < _SAMPLED_TEXTS:
             self.num_texts += 1
             self.num_words += max(len(text.split()), len(_CJK_WORD.findall(text)))
             self.num_fractions += _FRACTION.fullmatch(text) is not None
-        if self.is_open:
+        if self.is_complete:
             self.counts[text] = self.counts.get(text, 0) + 1
             if len(self.counts) > _MAX_DISTINCT:
                 self.counts.clear()
-                self.is_open = False
+                self.is_complete = False
 
     @property
     def is_needed(self) -> bool:
-        """Whether further values can still change anything."""
-        return self.is_open or self.num_texts < _SEEN_TEXTS
+        """Whether further values can still change the statistics."""
+        return self.is_complete or self.num_texts < _SAMPLED_TEXTS
 
     @property
     def may_be_label(self) -> bool:
-        """Whether there are few enough values for a label, or lists as of labels."""
+        """Whether the values are few or structured enough to be labels."""
         repeats = 2 * len(self.counts) <= sum(self.counts.values())
-        return self.has_structure or (self.is_open and (repeats or not self.is_text))
+        return self.has_structure or (self.is_complete and (repeats or not self.is_text))
 
     @property
     def is_text(self) -> bool:
         """Whether the values look like sentences."""
-        return self.num_texts > 0 and self.num_words >= _FEWEST_WORDS * self.num_texts
+        return self.num_texts > 0 and self.num_words >= _MIN_MEAN_WORDS * self.num_texts
 
 
 @dataclass(slots=True)
 class Layout:
-    """How one pass over a file interpreted it.
+    """Interpretation of a file by one pass over it.
 
     Args:
-        name: of the file, as messages call it.
-        kind: the format in words, such as `csv with ';' between columns`.
-        encoding: with which it was decoded.
-        header: whether a line names the columns, and which one; empty where the question does not arise.
-        noun: what a column is called: `column` or `key`.
-        used: names of the columns by role.
-        unused: the other columns with what they hold.
-        notes: lines that were skipped on purpose, by what they are, such as `comment line`.
+        name: the name of the file in messages.
+        kind: a description of the format, such as `csv with ';' between columns`.
+        encoding: the encoding with which the file was decoded.
+        header: a description of the line of column names; empty if the format has none.
+        noun: what messages call a column, `column` or `key`.
+        used: role to the names of its columns.
+        unused: name of each other column to statistics of its values.
+        notes: kind of skipped line, such as `comment line`, to their number.
     """
 
     name: str
@@ -120,43 +120,49 @@ class Layout:
     unused: dict[str, Values] = field(default_factory=dict)
     notes: dict[str, int] = field(default_factory=dict)
 
-    def uses(self, names: Sequence[str], found: Mapping[str, Any]) -> None:
-        """Note which columns are read, of all that there are, from what `ColumnFinder.find` returned."""
+    def set_used(self, names: Sequence[str], positions: Mapping[str, Any]) -> None:
+        """Set the used and unused columns.
+
+        Args:
+            names: the names of all columns.
+            positions: the positions of the columns by role, as `ColumnFinder.find` returns them.
+        """
         self.used = {
-            role: [names[i] for i in (at.values() if isinstance(at, dict) else [at])] for role, at in found.items()
+            role: [names[i] for i in (position.values() if isinstance(position, dict) else [position])]
+            for role, position in positions.items()
         }
-        read = {name for of_role in self.used.values() for name in of_role}
+        read = {name for role_names in self.used.values() for name in role_names}
         self.unused = {name: Values() for name in names if name not in read}
 
     def count(self, note: str) -> None:
-        """Count a line that is skipped, by what it is."""
+        """Count a skipped line of the given kind."""
         self.notes[note] = self.notes.get(note, 0) + 1
 
     def lines(self) -> list[str]:
-        """Return two lines that say how the file was read and from which columns."""
+        """Return two lines for display: how the file was read, and which columns."""
         notes = [f"{number:,} {what}{'s' * (number != 1)} skipped" for what, number in self.notes.items()]
-        first = ", ".join(part for part in (self.kind, self.encoding, self.header, *notes) if part)
+        first = ", ".join(text for text in (self.kind, self.encoding, self.header, *notes) if text)
         read = ", ".join(f"{role} from {' | '.join(map(shown, names))}" for role, names in self.used.items())
         unused = listing(list(self.unused)) if self.unused else "none"
         return [first, f"reads {read or 'nothing'}; unused {self.noun}s: {unused}"]
 
     def text_columns(self, ignored: Iterable[str]) -> list[str]:
-        """Return the unused columns that hold sentences, without those that are ignored on purpose."""
+        """Return the unused columns of sentences, except those that the user ignores."""
         return [name for name, values in self.unused.items() if values.is_text and name not in set(ignored)]
 
     def refusal(self, columns: Sequence[Column], ignored: Sequence[str], given: Collection[str]) -> str:
-        """Return what is wrong with leaving columns unused, with what to do about it, or nothing.
+        """Return why unused columns should stop training, with advice; empty if they should not.
 
         Args:
-            columns: of the task.
-            ignored: columns that the user does not want to use.
-            given: roles for which the user named a column. Where the target is among them, the choice between several
-                columns of labels has been made.
+            columns: the columns of the task.
+            ignored: the columns that the user chose not to use.
+            given: the roles for which the user named a column. If the target is among them, the user has chosen between
+                several columns of labels.
         """
         has_chosen = any(column.is_target and column.role in given for column in columns)
-        telling = [_FLAG_NAME] if has_chosen else [_FLAG_NAME, _LABEL_NAME]
-        wants_number = any(column.is_number and column.role not in self.used for column in columns)
-        reasons = {name: _reason(name, values, telling, wants_number) for name, values in self.unused.items()}
+        patterns = [_FLAG_NAME] if has_chosen else [_FLAG_NAME, _LABEL_NAME]
+        lacks_number = any(column.is_number and column.role not in self.used for column in columns)
+        reasons = {name: _reason(name, values, patterns, lacks_number) for name, values in self.unused.items()}
         reasons = {name: reason for name, reason in reasons.items() if reason and name not in ignored}
         if not reasons:
             return ""
@@ -164,18 +170,18 @@ class Layout:
             [f"{self.noun} {shown(name)} {reason}" for name, reason in reasons.items()][:_MAX_REASONS]
         )
         described += f", and {len(reasons) - _MAX_REASONS} more" if len(reasons) > _MAX_REASONS else ""
-        advice = [self._use(columns, name) for name in reasons]
-        without = option("data.ignored_columns", joined_names([*ignored, *reasons]))
-        one = len(reasons) == 1
-        advice.append(f"to train without {'it' if one else 'them'}: {without}")
-        advice = list(dict.fromkeys(part for part in advice if part))
-        return f"{self.name}: {described} but {'is' if one else 'are'} not used; {'; '.join(advice)}"
+        advice = [self._advice(columns, name) for name in reasons]
+        ignore = option("data.ignored_columns", joined_names([*ignored, *reasons]))
+        is_single = len(reasons) == 1
+        advice.append(f"to train without {'it' if is_single else 'them'}: {ignore}")
+        advice = list(dict.fromkeys(text for text in advice if text))
+        return f"{self.name}: {described} but {'is' if is_single else 'are'} not used; {'; '.join(advice)}"
 
-    def _use(self, columns: Sequence[Column], name: str) -> str:
-        """Return how a column can be used instead of being left out."""
+    def _advice(self, columns: Sequence[Column], name: str) -> str:
+        """Return how to use a column, or an empty string."""
         words = {value.casefold() for value in self.unused[name].counts}
         if _all_match(_SPLIT, words):
-            return "write each split to a file of its own (train, validation, test)"
+            return "write each split to a separate file (train, validation, test)"
         if _all_match(_VERDICT, words):
             return "remove the records that were not accepted"
         are_numbers = _all_match(_NUMBER, words)
@@ -190,30 +196,30 @@ def _all_match(pattern: re.Pattern, values: Collection[str]) -> bool:
     return bool(values) and all(pattern.fullmatch(value) for value in values)
 
 
-def _reason(name: str, values: Values, telling: Sequence[re.Pattern], wants_number: bool) -> str:
-    """Return why an unused column looks as if it mattered, or nothing."""
+def _reason(name: str, values: Values, name_patterns: Sequence[re.Pattern], lacks_number: bool) -> str:
+    """Return why an unused column may matter, or an empty string."""
     counts = values.counts
-    if values.is_open and not counts:
-        return ""  # nothing but blanks
+    if values.is_complete and not counts:
+        return ""  # all values are empty
     words = {value.casefold() for value in counts}
     if _all_match(_VERDICT, words):
-        # An export in which everything was accepted has nothing to leave out.
-        return "" if words <= {"accept", "accepted"} else f"holds verdicts ({_counted(counts)})"
+        # If everything was accepted, no record needs to be removed.
+        return "" if words <= {"accept", "accepted"} else f"contains verdicts ({_counted(counts)})"
     if len(counts) == 1:
-        return ""  # it tells no records apart
+        return ""  # it does not distinguish records
     if _all_match(_SPLIT, words):
         return f"names splits ({_counted(counts)})"
-    if values.may_be_label and any(pattern.search(name.strip().casefold()) for pattern in telling):
+    if values.may_be_label and any(pattern.search(name.strip().casefold()) for pattern in name_patterns):
         return f"has the name of a label or flag{f' ({_counted(counts)})' if counts else ''}"
     if _all_match(_FLAG, words):
-        return f"holds flags ({_counted(counts)})"
+        return f"contains flags ({_counted(counts)})"
     if _all_match(_OPINION, words):
-        return f"holds labels ({_counted(counts)})"
-    are_grades = len(counts) <= _MOST_GRADES and _all_match(_NUMBER, counts)
-    if wants_number and are_grades and sum(counts.values()) >= 2 * len(counts):
-        return f"holds grades ({_counted(counts)})"
-    if wants_number and 2 * values.num_fractions > values.num_texts:
-        return "holds numbers with fractions"
+        return f"contains labels ({_counted(counts)})"
+    are_grades = len(counts) <= _MAX_GRADES and _all_match(_NUMBER, counts)
+    if lacks_number and are_grades and sum(counts.values()) >= 2 * len(counts):
+        return f"contains grades ({_counted(counts)})"
+    if lacks_number and 2 * values.num_fractions > values.num_texts:
+        return "contains numbers with fractions"
     return ""
 
 

@@ -1,7 +1,4 @@
-"""Bytes of a text file in, decoded lines out: encodings, byte order marks, gzip, and bytes that do not decode.
-
-In: a path and how its bytes become text. Out: lines with their line ends, and a `Tally` of what was changed.
-"""
+"""Line reader for text files: encoding detection, byte order marks, gzip, and undecodable bytes."""
 
 import codecs
 import contextlib
@@ -15,28 +12,28 @@ from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
 MAX_SKIPPED_KEPT = 20
-_SAMPLE_BYTES = 4096  # of the beginning of a file, from which UTF-16 is told
-# UTF-32 first: its little-endian mark begins with that of UTF-16.
-_MARKS = {
+_SAMPLE_BYTES = 4096  # from the beginning of a file, to detect UTF-16
+# UTF-32 first, because its little-endian mark begins with that of UTF-16.
+_BYTE_ORDER_MARKS = {
     codecs.BOM_UTF32_LE: "utf-32",
     codecs.BOM_UTF32_BE: "utf-32",
     codecs.BOM_UTF16_LE: "utf-16",
     codecs.BOM_UTF16_BE: "utf-16",
 }
-# NUL bytes of the sample at even or at odd positions, and how many times those on the other side they must be. Stray
-# NUL characters in UTF-8 text make no UTF-16 of it.
-_FEWEST_NULS, _NULS_RATIO = 4, 4
+# Minimum number of NUL bytes at even (or odd) positions of the sample, and minimum ratio to those at the other
+# positions. UTF-8 text with stray NUL characters stays below.
+_MIN_NULS, _MIN_NULS_RATIO = 4, 4
 
 
 @dataclass(slots=True)
 class Tally:
-    """What one pass over a file left out or changed.
+    """Counts of the rows skipped and characters replaced by one pass over a file.
 
     Args:
-        num_skipped: bad rows left out.
-        skipped: the messages of the first 20 of them.
-        num_replaced: characters put as U+FFFD for bytes that did not decode.
-        encoding: with which the file was decoded; empty before its first line.
+        num_skipped: the number of bad rows skipped.
+        skipped: the messages of the first 20 bad rows.
+        num_replaced: the number of characters U+FFFD that replace undecodable bytes.
+        encoding: the encoding with which the file was decoded; empty before its first line.
     """
 
     num_skipped: int = 0
@@ -45,58 +42,62 @@ class Tally:
     encoding: str = ""
 
     def skip(self, message: str) -> None:
-        """Count a bad row, and keep its message if it is among the first."""
+        """Count a bad row, and keep its message if it is one of the first 20."""
         self.num_skipped += 1
         if len(self.skipped) < MAX_SKIPPED_KEPT:
             self.skipped.append(message)
 
 
 class Decoding(Protocol):
-    """What a config says of a file's bytes: `encoding`, and `encoding_errors`, `strict` or `replace`."""
+    """Config section with `encoding`, and `encoding_errors`: `strict` or `replace`."""
 
     encoding: str
     encoding_errors: str
 
 
 def open_binary(path: Path | str) -> BinaryIO:
-    """Open a file of this machine for reading."""
+    """Open a local file for reading bytes."""
     return open(path, "rb")
 
 
 def check_encoding(encoding: str, section: str) -> None:
-    """Refuse what is no name of a text encoding.
+    """Check that a name is that of a text encoding.
+
+    Args:
+        encoding: the name to check.
+        section: the config section that has the field `encoding`, for the message.
 
     Raises:
-        ValueError: it is none; `section` of the config is named.
+        ValueError: Python has no text encoding of this name.
     """
     try:
         " ".encode(encoding)
     except (LookupError, UnicodeError):
-        wish = "wanted the name of a text encoding, such as utf-8, cp1252 or gb18030"
-        raise ValueError(f"{section}.encoding={encoding}: {wish}") from None
+        expected = "expected the name of a text encoding, such as utf-8, cp1252 or gb18030"
+        raise ValueError(f"{section}.encoding={encoding}: {expected}") from None
 
 
 def detect_encoding(sample: bytes, encoding: str) -> str:
-    """Return the encoding of a file that is UTF-16 or UTF-32 although UTF-8 was expected.
+    """Return the encoding of a file, detecting UTF-16 and UTF-32 if the config says UTF-8.
 
-    Excel, Windows PowerShell and database tools write such files. They are told by their byte order mark, or without
-    one by NUL bytes, which UTF-8 text does not have.
+    Excel, Windows PowerShell and database tools write such files. They are recognized by their byte order mark, or by
+    NUL bytes, which UTF-8 text does not have.
 
     Args:
-        sample: beginning of the file.
-        encoding: from the config; anything but UTF-8 is returned as it is.
+        sample: the first bytes of the file.
+        encoding: the encoding in the config; any other than UTF-8 is returned unchanged.
     """
     if codecs.lookup(encoding).name not in ("utf-8", "utf-8-sig"):
         return encoding
-    marked = next((name for mark, name in _MARKS.items() if sample.startswith(mark)), None)
+    marked = next((name for mark, name in _BYTE_ORDER_MARKS.items() if sample.startswith(mark)), None)
     if marked or sample.startswith(codecs.BOM_UTF8):
         return marked or encoding
-    # The upper byte of an ASCII character comes second in little-endian files. Even Chinese files have ASCII
+    # The upper byte of an ASCII character is 0 and comes second in little-endian files. Even Chinese files have ASCII
     # characters, between columns and at the ends of lines, and few characters whose lower byte is 0.
     even, odd = sample[::2].count(0), sample[1::2].count(0)
-    fewer, more, found = (even, odd, "utf-16-le") if odd > even else (odd, even, "utf-16-be")
-    is_utf16 = more >= _FEWEST_NULS and more >= _NULS_RATIO * fewer
-    return found if is_utf16 and "\0" not in sample.decode(found, "replace") else encoding
+    fewer, more, utf16 = (even, odd, "utf-16-le") if odd > even else (odd, even, "utf-16-be")
+    is_utf16 = more >= _MIN_NULS and more >= _MIN_NULS_RATIO * fewer
+    return utf16 if is_utf16 and "\0" not in sample.decode(utf16, "replace") else encoding
 
 
 def read_lines(
@@ -108,38 +109,38 @@ def read_lines(
     section: str = "data",
     open_bytes: Callable[[Any], BinaryIO] = open_binary,
 ) -> Iterator[str]:
-    """Yield the lines of a file with their ends, without its byte order mark.
+    """Yield the lines of a file with their line ends, without a byte order mark.
 
     Args:
-        path: of the file; gzipped if its name ends in `.gz`.
-        name: how messages call it.
-        data: how bytes become text; UTF-16 and UTF-32 are recognized where UTF-8 is expected.
-        tally: counts what was replaced.
-        section: of the config that `data` is, for messages.
-        open_bytes: opens `path`, wherever it is.
+        path: the file to read, gzipped if its name ends in `.gz`.
+        name: the name of the file in messages.
+        data: the config section with the encoding; UTF-16 and UTF-32 are detected if it says UTF-8.
+        tally: counts the replaced characters.
+        section: the name of that config section, for messages.
+        open_bytes: function that opens `path`, which need not be a local file.
 
     Raises:
-        ValueError: the file cannot be read, or bytes do not decode and `encoding_errors` is `strict`.
+        ValueError: the file cannot be read, or bytes cannot be decoded and `encoding_errors` is `strict`.
     """
     try:
         with contextlib.ExitStack() as stack:
             stream = stack.enter_context(open_bytes(path))
             if str(path).lower().endswith(".gz"):
                 stream = stack.enter_context(gzip.GzipFile(fileobj=stream))
-            if not hasattr(stream, "peek"):  # as from another file system's library
+            if not hasattr(stream, "peek"):  # opened by the library of another file system
                 stream = io.BufferedReader(stream)
             tally.encoding = detect_encoding(stream.peek(_SAMPLE_BYTES)[:_SAMPLE_BYTES], data.encoding)
-            file = io.TextIOWrapper(stream, encoding=tally.encoding, errors="tfbert.mark", newline="")
+            file = io.TextIOWrapper(stream, encoding=tally.encoding, errors="tfbert.surrogate", newline="")
             for number, line in enumerate(file, start=1):
                 text = line.removeprefix("\ufeff") if number == 1 else line
-                position = surrogate(text)
+                position = find_surrogate(text)
                 yield text if position is None else _replaced(text, position, f"{name}:{number}", data, tally, section)
     except (OSError, EOFError, UnicodeError, zlib.error) as error:
         raise ValueError(f"{name}: cannot be read: {error}") from error
 
 
-def surrogate(text: str) -> int | None:
-    """Return the position of the first lone surrogate, or `None`."""
+def find_surrogate(text: str) -> int | None:
+    """Return the position of the first lone surrogate in a text, or `None`."""
     if text.isascii():
         return None
     try:
@@ -149,22 +150,22 @@ def surrogate(text: str) -> int | None:
     return None
 
 
-def _mark(error: UnicodeError) -> tuple[str, int]:
-    """Put a lone surrogate, which no decoder gives, for bytes that do not decode: so their line is found afterwards."""
+def _surrogate_for_byte(error: UnicodeError) -> tuple[str, int]:
+    """Decode a bad byte to a lone surrogate, which valid input never gives, so that its line can be identified."""
     if not isinstance(error, UnicodeDecodeError):
         raise error
     return chr(0xDC00 + error.object[error.start]), error.end
 
 
-codecs.register_error("tfbert.mark", _mark)
+codecs.register_error("tfbert.surrogate", _surrogate_for_byte)
 
 
 def _replaced(line: str, position: int, where: str, data: Decoding, tally: Tally, section: str) -> str:
     if data.encoding_errors == "strict":
         setting = f"--set {section}.encoding"
         raise ValueError(
-            f"{where}: byte 0x{ord(line[position]) - 0xDC00:02X} is not valid {tally.encoding}; name the file's own "
-            f"encoding, such as gb18030 (Chinese) or cp1252 (Western European), by {setting}=..., or use "
+            f"{where}: byte 0x{ord(line[position]) - 0xDC00:02X} is not valid {tally.encoding}; set the file's "
+            f"encoding, such as gb18030 (Chinese) or cp1252 (Western European), with {setting}=..., or use "
             f"{setting}_errors=replace"
         )
     line, num_replaced = re.subn("[\udc00-\udcff]", "\ufffd", line)

@@ -1,6 +1,6 @@
-"""Labelled texts from files: a path, a `DataConfig` and a task's `Schema` in, `Record` values out, streamed.
+"""Streaming readers of labelled records, for files in all formats and directories with one subdirectory per class.
 
-`rows.py` knows the formats; a schema says which columns a task wants and makes a record of a row.
+The modules `*_rows.py` and `rows.py` parse the formats into rows; a task's `Schema` turns a row into a `Record`.
 """
 
 import functools
@@ -14,19 +14,19 @@ from pathlib import Path
 from typing import Any
 
 from tfbert.config import DataConfig
-from tfbert.text.cells import structured
+from tfbert.text.cells import parse_cell
 from tfbert.text.columns import Column, named_columns, shown, shown_json
 from tfbert.text.conll_rows import conll_rows, looks_like_conll
 from tfbert.text.json_rows import json_rows, jsonl_rows
 from tfbert.text.layout import Layout
-from tfbert.text.lines import Tally, check_encoding, read_lines, surrogate
+from tfbert.text.lines import Tally, check_encoding, find_surrogate, read_lines
 from tfbert.text.rows import FORMAT_OF_SUFFIX, Row, format_of, table_rows, text_rows
 
-_BLANK = "wanted at least one character that is not blank"
-_MAX_LOOKED_AHEAD = 1000  # rows after a bad one, to see whether any is a record
-_MAX_CLASSES = 8  # shown of a directory per class
+_EXPECTED_TEXT = "expected at least one non-whitespace character"
+_MAX_LOOKAHEAD_ROWS = 1000  # rows read after a bad one to see whether any is a record
+_MAX_CLASSES = 8  # shown in the layout of a directory per class
 BRAT_ADVICE = (
-    ".ann files, brat's standoff format, are not read; convert them to CoNLL columns or to JSON lines with "
+    ".ann files (brat's standoff format) are not supported; convert them to CoNLL columns or to JSON lines with "
     '{"text", "entities": [{"start", "end", "label"}]}'
 )
 
@@ -36,11 +36,11 @@ class Record:
     """One labelled item of a file.
 
     Args:
-        text: the first or only text, as the file has it, edge blanks included.
-        target: what is to be learned of it, by the task: a label, a number, spans.
-        where: `train.csv:41`, the line on which the record starts; in a folder `sports/199.txt`, its file.
-        others: further texts: the second of a pair, the choices.
-        group: records of one group stay in one split; `None` means that the text alone decides.
+        text: the first or only text, as in the file, including leading and trailing whitespace.
+        target: the value to predict, which depends on the task: a label, a number, spans.
+        where: the place of the record: `train.csv:41`, the line on which it starts, or the file `sports/199.txt`.
+        others: further texts, such as the second text of a pair or the choices.
+        group: an identifier; records of one group stay in one split. `None` means the text.
     """
 
     text: str
@@ -57,14 +57,14 @@ class Record:
 
 @dataclass(frozen=True)
 class Schema:
-    """What a task wants of a file.
+    """Columns that a task reads, and the functions that turn rows into records.
 
     Args:
-        columns: that make a record; in formats that know a text and a label only, these are the first and the last.
-        parse: makes a record of a row; a `ValueError` says what is wrong with it, without its place.
-        parser: where that depends on the config or on the whole file: makes `parse` for one file, of the config and
-            of what gives the file's rows afresh at every call.
-        labels_of: labels of a record that have to be in train for it to be learned; `None` where there are none.
+        columns: the columns of a record; formats with only a text and a label have the first and the last of them.
+        parse: function that turns a row into a record; its `ValueError` has no place.
+        parser: function that returns `parse` for one file, if that depends on the config or on the whole file. Its
+            arguments are the config and a function that returns an iterator over all rows of the file.
+        labels_of: function that returns the labels of a record that train must contain; `None` if records have none.
     """
 
     columns: tuple[Column, ...]
@@ -77,66 +77,66 @@ def text_of(row: Row, role: str = "text") -> str:
     """Return a text of a row.
 
     Raises:
-        ValueError: it is missing, no string, blank, or not valid Unicode.
+        ValueError: the text is missing, not a string, empty or whitespace, or not valid Unicode.
     """
     value = row.values.get(role)
     if role not in row.values:
-        raise ValueError(f"no column or key for the {role}; name it by --set data.columns={role}=...")
+        raise ValueError(f"no column or key for the {role}; assign it with --set data.columns={role}=...")
     if not isinstance(value, str):
-        raise ValueError(f"{role} is {shown_json(value)}; wanted a string")
+        raise ValueError(f"{role} is {shown_json(value)}; expected a string")
     if not value or value.isspace():
-        raise ValueError(f"{role} is {shown(value)}; {_BLANK}")
-    if (position := surrogate(value)) is not None:
-        raise ValueError(f"{value[position]!r} in {shown(value)} is half a character; wanted valid Unicode")
+        raise ValueError(f"{role} is {shown(value)}; {_EXPECTED_TEXT}")
+    if (position := find_surrogate(value)) is not None:
+        raise ValueError(f"{value[position]!r} in {shown(value)} is a lone surrogate; expected valid Unicode")
     return value
 
 
 def normalize_whitespace(text: str) -> str:
-    """Return a text without edge whitespace and with single spaces inside: BERT's tokenizers see no difference."""
+    """Strip a text and collapse inner whitespace to single spaces, to which BERT's tokenizers are insensitive."""
     return " ".join(text.split())
 
 
 def optional_text_of(row: Row, role: str) -> str | None:
-    """Return a text of a row, or `None` where the row has no such column.
+    """Return a text of a row, or `None` if the row does not have the column.
 
     Raises:
-        ValueError: as `text_of`.
+        ValueError: the text is invalid, as for `text_of`.
     """
     return text_of(row, role) if row.values.get(role) is not None else None
 
 
 def label_of(value: Any, role: str = "label") -> str:
-    """Return the name of a label without edge blanks; a whole number or truth value is taken for its name.
+    """Return a label, stripped of whitespace; integers and truth values become their JSON text.
 
     Raises:
-        ValueError: it is something else, blank, or not valid Unicode.
+        ValueError: the value has another type, is empty or whitespace, or is not valid Unicode.
     """
     if isinstance(value, bool):
         value = json.dumps(value)
     elif isinstance(value, int):
         value = str(value)
     elif not isinstance(value, str):
-        raise ValueError(f"{role} is {shown_json(value)}; wanted a string, a whole number, true or false")
+        raise ValueError(f"{role} is {shown_json(value)}; expected a string, an integer, true or false")
     if not value.strip():
-        raise ValueError(f"{role} is {shown(value)}; {_BLANK}")
-    if (position := surrogate(value)) is not None:
-        raise ValueError(f"{value[position]!r} in {shown(value)} is half a character; wanted valid Unicode")
+        raise ValueError(f"{role} is {shown(value)}; {_EXPECTED_TEXT}")
+    if (position := find_surrogate(value)) is not None:
+        raise ValueError(f"{value[position]!r} in {shown(value)} is a lone surrogate; expected valid Unicode")
     return value.strip()
 
 
 def one_label_of(value: Any, role: str = "label") -> str:
-    """Return the name of a label, which may be the only one of a list.
+    """Return a label, which may be the only item of a list.
 
-    Annotation tools write lists of labels also where each text has one; tables may hold such a list in a cell.
+    Some annotation tools write lists even if each text has one label; in tables the list is the text of a cell.
 
     Raises:
-        ValueError: several labels or none, or as `label_of`.
+        ValueError: the list has no or several labels, or the label is invalid, as for `label_of`.
     """
-    several = structured(value) if isinstance(value, str) else value
-    if isinstance(several, list) and len(several) != 1:
-        wish = "wanted one label; for several labels of a text use --task multilabel"
-        raise ValueError(f"{role} is {shown_json(several)}; {wish}")
-    return label_of(several[0] if isinstance(several, list) else value, role)
+    parsed = parse_cell(value) if isinstance(value, str) else value
+    if isinstance(parsed, list) and len(parsed) != 1:
+        expected = "expected one label; for several labels per text use --task multilabel"
+        raise ValueError(f"{role} is {shown_json(parsed)}; {expected}")
+    return label_of(parsed[0] if isinstance(parsed, list) else value, role)
 
 
 TEXT = Column(
@@ -153,16 +153,16 @@ LABELLED_TEXT = Schema(
 
 
 class Reader:
-    """Streams the records of one file, or of one directory per class, afresh at every `iter()`.
+    """Stream of the records of one file or one directory per class; every `iter()` starts a new pass.
 
     Attributes:
-        path: what is read.
-        name: how `where` and messages call it.
-        tally: what the pass begun last has skipped and replaced so far.
+        path: the file or directory.
+        name: its name in `where` and in messages.
+        tally: counts of the rows skipped and characters replaced so far by the latest pass.
 
     Raises:
-        ValueError: on iterating, for no records, columns that cannot be told, bytes that do not decode, unbalanced
-            quotes and, unless `data.bad_rows` is `skip`, the first row that is not a record.
+        ValueError: while iterating, if there are no records, the columns cannot be determined, bytes cannot be decoded,
+            quotes are unbalanced or, unless `data.bad_rows` is `skip`, a row is bad.
     """
 
     def __init__(self, path: Path, data: DataConfig, schema: Schema, root: Path | None = None):
@@ -185,29 +185,29 @@ class Reader:
                 num_records += 1
                 yield item
             elif self.data.bad_rows == "error":
-                # Where no row is a record, to leave such rows out would leave nothing.
-                further = itertools.islice(items, _MAX_LOOKED_AHEAD)
-                helps = num_records or any(isinstance(other, Record) for other in further)
-                raise ValueError(f"{item}{' (--set data.bad_rows=skip leaves such rows out)' if helps else ''}")
+                # If no row is a record, the advice to skip bad rows would not help.
+                next_items = itertools.islice(items, _MAX_LOOKAHEAD_ROWS)
+                has_record = num_records or any(isinstance(other, Record) for other in next_items)
+                raise ValueError(f"{item}{' (--set data.bad_rows=skip skips such rows)' if has_record else ''}")
             else:
                 tally.skip(item)
         if not num_records:
             skipped = f"; skipped {tally.num_skipped}, first: {tally.skipped[0]}" if tally.skipped else ""
-            raise ValueError(f"{self.name}: no records; wanted at least one {_WANTED[self.format]}{skipped}")
+            raise ValueError(f"{self.name}: no records; expected at least one {_EXPECTED[self.format]}{skipped}")
 
     @functools.cached_property
     def layout(self) -> Layout:
-        """How the file is interpreted, from a pass over all of it; of a directory per class, from its names alone.
+        """Interpretation of the file, from a pass over all of it; of a directory per class, from its names alone.
 
         Raises:
-            ValueError: columns that cannot be told, bytes that do not decode, or unbalanced quotes.
+            ValueError: the columns cannot be determined, bytes cannot be decoded, or quotes are unbalanced.
         """
         layout, tally = Layout(self.name, encoding=self.data.encoding), Tally()
         if self.format == "folder":
             counts = Counter(label for label, _ in _class_files(self.path))
-            several = [f"{shown(label)} {number:,}" for label, number in itertools.islice(counts.items(), _MAX_CLASSES)]
-            several += ["..."] * (len(counts) > _MAX_CLASSES)
-            layout.kind = f"a directory for each label: {', '.join(several)}"
+            classes = [f"{shown(label)} {number:,}" for label, number in itertools.islice(counts.items(), _MAX_CLASSES)]
+            classes += ["..."] * (len(counts) > _MAX_CLASSES)
+            layout.kind = f"one directory per label: {', '.join(classes)}"
             layout.used = {"label": ["directory names"], "text": [".txt files"]}
             return layout
         for _ in self._rows(tally, layout):
@@ -217,12 +217,12 @@ class Reader:
 
     @property
     def files(self) -> tuple[Path, ...]:
-        """The files read, in the order of reading."""
+        """The files that are read, in order."""
         return tuple(file for _, file in _class_files(self.path)) if self.format == "folder" else (self.path,)
 
     @property
     def ignored(self) -> tuple[str, ...]:
-        """Names inside a directory per class that are not read: no `.txt` files, directories inside classes."""
+        """Names in a directory per class that are not read: files other than `.txt`, and directories inside classes."""
         if self.format != "folder":
             return ()
         read, unread = set(self.files), []
@@ -232,7 +232,7 @@ class Reader:
 
     @functools.cached_property
     def sha256(self) -> str:
-        """Hex digest: of the file's bytes; of a directory, the names, sizes and bytes of its files in order."""
+        """Hex digest of the file's bytes or, for a directory, of the names, sizes and bytes of its files in order."""
         if self.format != "folder":
             with open(self.path, "rb") as file:
                 return hashlib.file_digest(file, "sha256").hexdigest()
@@ -253,7 +253,7 @@ class Reader:
         return (row for row in self._rows(Tally(), Layout(self.name)) if isinstance(row, Row))
 
     def _items(self, tally: Tally, layout: Layout) -> Iterator[Record | str]:
-        """Yield records, and a message for every bad row."""
+        """Yield a record, or a message, for each row."""
         for row in self._rows(tally, layout):
             if isinstance(row, str):
                 yield row
@@ -282,31 +282,32 @@ class Reader:
 def read_records(path: Path, data: DataConfig, schema: Schema = LABELLED_TEXT, *, root: Path | None = None) -> Reader:
     """Return a reader of `path` that can be iterated any number of times.
 
-    Memory does not grow with the file, but for `json`. Lines end at LF, CRLF or a lone CR, and at nothing else. Lines
-    without a character are no records.
+    Except for `json`, memory does not grow with the file. Lines end only at LF, CRLF or a lone CR; empty lines are
+    skipped.
 
     Args:
-        path: a file in one of the formats, `.gz` or not, or a directory that holds one per class.
-        data: format, columns, encoding and what to do with bad rows.
-        schema: of the task.
-        root: directory that names in `where` are relative to; `None` means the file's own, or the directory read.
+        path: a file in one of the formats, `.gz` or not, or a directory with one subdirectory per class.
+        data: the data settings.
+        schema: the schema of the task.
+        root: the directory to which names in `where` are relative; `None` means that of the file, or `path` itself if
+            it is a directory.
 
     Raises:
-        ValueError: no such path, a format that its name does not tell, `data.columns` that the schema does not have, or
-            an unknown encoding.
+        ValueError: the path does not exist, its name does not determine the format, `data.columns` has roles that the
+            schema lacks, or the encoding is unknown.
     """
     return Reader(Path(path), data, schema, root)
 
 
 _ROWS = {"jsonl": jsonl_rows, "json": json_rows, "text": text_rows, "conll": conll_rows}
-_WANTED = {
+_EXPECTED = {
     "csv": "row below the line of column names",
     "tsv": "row below the line of column names",
     "jsonl": "line with a JSON object",
     "json": "object in the array",
     "text": "line of text, separator and label",
     "conll": "line of word and tag",
-    "folder": "directory per class with .txt files in it",
+    "folder": "subdirectory per class with .txt files",
 }
 
 
@@ -315,25 +316,27 @@ def _format(path: Path, data: DataConfig, schema: Schema) -> str:
         raise ValueError(f"{path}: no such file or directory")
     if path.is_dir():
         if data.format not in ("auto", "folder"):
-            raise ValueError(f"{path}: is a directory; wanted a file, as data.format={data.format} says")
+            raise ValueError(f"{path}: is a directory; expected a file because data.format={data.format}")
         if any(file.suffix == ".ann" for folder in _visible(path) if folder.is_dir() for file in _visible(folder)):
             raise ValueError(f"{path}: {BRAT_ADVICE}")
         if any(column.role == "tags" for column in schema.columns):
             raise ValueError(
-                f"{path}: a directory per class holds one label for each text, and entities are wanted; give a file "
-                "with CoNLL columns or JSON lines"
+                f"{path}: a directory per class has only one label per text; for entities give a file with CoNLL "
+                "columns or JSON lines"
             )
         return "folder"
     if data.format == "folder":
-        raise ValueError(f"{path}: is a file; wanted a directory that holds one per class, as data.format=folder says")
-    found = format_of(path) if data.format == "auto" else data.format
-    if found is None:
+        raise ValueError(
+            f"{path}: is a file; expected a directory with one subdirectory per class because data.format=folder"
+        )
+    name = format_of(path) if data.format == "auto" else data.format
+    if name is None:
         known = ", ".join(FORMAT_OF_SUFFIX)
-        raise ValueError(f"{path}: the name tells no format; wanted {known} (also with .gz), or --set data.format=...")
-    may_have_tags = data.format == "auto" and found in ("text", "tsv") and any(c.role == "tags" for c in schema.columns)
+        raise ValueError(f"{path}: unknown file format; expected {known} (also with .gz), or --set data.format=...")
+    may_have_tags = data.format == "auto" and name in ("text", "tsv") and any(c.role == "tags" for c in schema.columns)
     if may_have_tags and looks_like_conll(read_lines(path, path.name, data, Tally())):
         return "conll"
-    return found
+    return name
 
 
 def _visible(folder: Path) -> list[Path]:
@@ -341,7 +344,7 @@ def _visible(folder: Path) -> list[Path]:
 
 
 def _class_files(path: Path) -> Iterator[tuple[str, Path]]:
-    """Yield every class with each of its files, both in the order of their names."""
+    """Yield the class and path of each file, sorted by name."""
     for folder in _visible(path):
         if folder.is_dir():
             files = (file for file in _visible(folder) if file.is_file() and format_of(file) == "text")

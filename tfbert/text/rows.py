@@ -1,7 +1,6 @@
-"""Rows of a file: csv, tsv and other tables, or lines of `text<separator>label`.
+"""Readers for csv and tsv tables, lines of `text<separator>label`, and fastText lines.
 
-In: lines, a `DataConfig` and the columns that are wanted. Out: `Row` values and a message for every bad row.
-`json_rows.py` and `conll_rows.py` do the same for their formats.
+Each reader yields a `Row`, or a message for a bad row, as do the readers in `json_rows.py` and `conll_rows.py`.
 """
 
 import csv
@@ -24,21 +23,21 @@ FORMAT_OF_SUFFIX = {
     ".txt": "text",
     ".conll": "conll",
 }
-# A quote that is never closed makes one field of the rest of the file; this bounds what it can take of memory.
-LONGEST_FIELD = 2**24
-_DELIMITERS = {"csv": ",;\t|", "tsv": "\t,;|"}  # in the order of preference
+# A quote that is never closed turns the rest of the file into one field; this limits the memory it can take.
+MAX_FIELD_CHARACTERS = 2**24
+_DELIMITERS = {"csv": ",;\t|", "tsv": "\t,;|"}  # in order of preference
 _DELIMITER_LINE = re.compile(r'"?sep=(.)"?\s*', re.IGNORECASE)  # Excel's first line that names the delimiter
-_SNIFFED_LINES = 20  # of which the first row must end for its delimiter to be found
+_SNIFFED_LINES = 20  # the first row must end within these lines for its delimiter to be detected
 _FASTTEXT = re.compile(r"(?:^|(?<=\s))__label__(\S+)(?:\s+|$)")
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """What a file says of one record.
+    """Values of one record in a file.
 
     Args:
-        where: `train.csv:41`, the line on which it starts; in a folder `sports/199.txt`, its file.
-        values: by role; text in tables, any JSON value in JSON.
+        where: the place of the row: `train.csv:41`, the line on which it starts, or the file `sports/199.txt`.
+        values: role to value; text in tables, any JSON value in JSON.
     """
 
     where: str
@@ -46,11 +45,11 @@ class Row:
 
 
 class RowError(ValueError):
-    """What is wrong with a row of several lines, and on which of them.
+    """Error in a row that spans several lines, with the place of the line at fault.
 
     Args:
-        message: without the place.
-        where: the place, instead of the row's own.
+        message: the message without the place.
+        where: the place to report instead of the row's.
     """
 
     def __init__(self, message: str, where: str):
@@ -59,7 +58,7 @@ class RowError(ValueError):
 
 
 def format_of(path: Path) -> str | None:
-    """Return the format that a file's name tells, such as `csv` or `text`, or `None`."""
+    """Return the format for a file's suffix, such as `csv` or `text`, or `None` if it is unknown."""
     return FORMAT_OF_SUFFIX.get(Path(path.name.lower().removesuffix(".gz")).suffix)
 
 
@@ -71,25 +70,25 @@ def table_rows(
     kind: str,
     layout: Layout | None = None,
 ) -> Iterator[Row | str]:
-    """Yield the rows of a `csv` or `tsv` file, as `kind` says, below the line that names its columns.
+    """Yield the rows of a `csv` or `tsv` file.
 
     Args:
-        lines: of the file.
-        name: of the file, for messages.
-        data: `delimiter`, `quoting`, `header` and `columns` say how to read it.
-        columns: that are wanted.
-        kind: `csv` or `tsv`, which decides what delimiter and quoting are usual.
-        layout: filled with how the file was interpreted.
+        lines: the lines of the file.
+        name: the name of the file in messages.
+        data: the data settings.
+        columns: the columns of the task.
+        kind: `csv` or `tsv`, which determines the usual delimiters and quoting.
+        layout: filled with the interpretation of the file.
 
     Raises:
-        ValueError: the columns cannot be told, or quotes are unbalanced.
+        ValueError: the columns cannot be determined, or quotes are unbalanced.
     """
-    csv.field_size_limit(max(csv.field_size_limit(), LONGEST_FIELD))  # of the whole process; it is never lowered
+    csv.field_size_limit(max(csv.field_size_limit(), MAX_FIELD_CHARACTERS))  # applies to the whole process
     layout = layout or Layout(name)
     finder = ColumnFinder(columns, data, "column")
     table = _table(iter(lines), data, finder, kind)
     rows = csv.reader(table.lines, **table.dialect)
-    has_names, names, plain_names, found, unused = data.header == "auto", [], [], {}, []
+    has_header, names, plain_names, positions, unused = data.header == "auto", [], [], {}, []
     while True:
         where = f"{name}:{rows.line_num + 1 + table.num_dropped}"
         try:
@@ -99,39 +98,39 @@ def table_rows(
         if row is None:
             break
         if row and not names:
-            found = finder.find(row, where) if has_names else finder.by_position(len(row), where)
-            names = [cell.strip() for cell in row] if has_names else [str(n + 1) for n in range(len(row))]
-            layout.kind = f"{kind} with {_in_words(table.dialect['delimiter'])} between columns"
-            layout.header = f"column names on line {where.rpartition(':')[2]}" if has_names else "no column names"
-            plain_names = [_plain(cell) for cell in names]
-            layout.uses(names, found)
+            positions = finder.find(row, where) if has_header else finder.by_position(len(row), where)
+            names = [cell.strip() for cell in row] if has_header else [str(n + 1) for n in range(len(row))]
+            layout.kind = f"{kind} with {_delimiter_name(table.dialect['delimiter'])} between columns"
+            layout.header = f"column names on line {where.rpartition(':')[2]}" if has_header else "no column names"
+            plain_names = sorted(map(_plain, names))
+            layout.set_used(names, positions)
             unused = [(position, layout.unused[key]) for position, key in enumerate(names) if key in layout.unused]
-            if has_names:
+            if has_header:
                 continue
-            if _names_roles(row, found, columns):
-                raise ValueError(f"{where}: names the columns ({listing(row)}); leave out data.header=none")
+            if _is_header(row, positions, columns):
+                raise ValueError(f"{where}: names the columns ({listing(row)}); omit data.header=none")
         if not row:
             continue
         if len(row) != len(names):
             plural = "s" * (len(row) > 1)
-            yield f"{where}: {len(row)} column{plural} ({listing(row)}); wanted {len(names)}, as in the header"
-        elif has_names and (sorted(map(_plain, row)) == sorted(plain_names) or _names_roles(row, found, columns)):
+            yield f"{where}: {len(row)} column{plural} ({listing(row)}); expected {len(names)}, as in the header"
+        elif has_header and (sorted(map(_plain, row)) == plain_names or _is_header(row, positions, columns)):
             yield f"{where}: repeats the line of column names ({listing(row)}); remove it"
         else:
             for position, values in unused:
                 if values.is_needed:
-                    values.see(row[position])
-            yield Row(where, _pick(row, found))
+                    values.add(row[position])
+            yield Row(where, _values_by_role(row, positions))
 
 
 class _Table(NamedTuple):
     lines: Iterator[str]
     dialect: dict[str, Any]
-    num_dropped: int  # lines before the first that is read
+    num_dropped: int  # lines before the first one in `lines`
 
 
 def _table(lines: Iterator[str], data: DataConfig, finder: ColumnFinder, kind: str) -> _Table:
-    """Decide what separates columns and whether quotes count."""
+    """Determine the delimiter and the quoting of a table."""
     head = list(itertools.islice(lines, _SNIFFED_LINES))
     declared = _DELIMITER_LINE.fullmatch(head[0]) if head and kind in _DELIMITERS else None
     num_dropped = 1 if declared else 0
@@ -141,13 +140,15 @@ def _table(lines: Iterator[str], data: DataConfig, finder: ColumnFinder, kind: s
         delimiter = declared[1]
     else:
         usual = _DELIMITERS[kind]
-        delimiter = max(usual, key=lambda each: (*_fit(head, each, data, finder, kind), -usual.index(each)))
+        delimiter = max(
+            usual, key=lambda character: (*_fit(head, character, data, finder, kind), -usual.index(character))
+        )
     dialect = {"delimiter": delimiter, "quoting": _quoting(data, kind, delimiter), "strict": True}
     return _Table(itertools.chain(head[num_dropped:], lines), dialect, num_dropped)
 
 
 def _fit(head: list[str], delimiter: str, data: DataConfig, finder: ColumnFinder, kind: str) -> tuple[int, int]:
-    """Return how many of the wanted columns a delimiter gives, -1 if not all required ones, and how many columns."""
+    """Return the number of task columns that a delimiter gives, -1 if a required one is missing, and of all columns."""
     try:
         rows = csv.reader(head, delimiter=delimiter, quoting=_quoting(data, kind, delimiter), strict=True)
         row = next((row for row in rows if row), [])
@@ -160,34 +161,34 @@ def _fit(head: list[str], delimiter: str, data: DataConfig, finder: ColumnFinder
 
 
 def _quoting(data: DataConfig, kind: str, delimiter: str) -> int:
-    # A tsv file that is separated by something else was written by a tool that writes csv.
+    # A tsv file with another delimiter than TAB was written by a tool that writes csv.
     quoted = data.quoting == "minimal" or (data.quoting == "auto" and (kind == "csv" or delimiter != "\t"))
     return csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE
 
 
-def _in_words(delimiter: str) -> str:
-    return {"\t": "TAB", " ": "blank"}.get(delimiter, repr(delimiter))
+def _delimiter_name(delimiter: str) -> str:
+    return {"\t": "TAB", " ": "space"}.get(delimiter, repr(delimiter))
 
 
 def text_rows(
     lines: Iterable[str], name: str, data: DataConfig, columns: Sequence[Column], layout: Layout | None = None
 ) -> Iterator[Row | str]:
-    """Yield the rows of lines of text, separator and label, which are split at the last separator.
+    """Yield a row per line of text, separator and label; lines are split at the last separator.
 
-    The text is the first of the columns, the label the last. A first line that names the two is passed over, and may
-    name them in the other order. Lines with fastText's `__label__` are read as fastText does.
+    The text has the role of the first column, the label that of the last. A first line that names the two is skipped,
+    and may name them in reverse order. Files with fastText's `__label__` are read as fastText does.
 
     Source: the layout of fastText's supervised mode, Joulin et al. 2017.
     """
     layout = layout or Layout(name)
-    stream = ((number, ended.rstrip("\r\n")) for number, ended in enumerate(lines, start=1))
+    stream = ((number, line.rstrip("\r\n")) for number, line in enumerate(lines, start=1))
     head = list(itertools.islice(((number, line) for number, line in stream if line), _SNIFFED_LINES))
     if not head:
         return
     first, stream = head[0], itertools.chain(head[1:], stream)
     roles, header = (columns[0].role, columns[-1].role), _header_order(first[1], data, columns)
     layout.used = {role: [place] for role, place in zip(roles, ("before the last", "after the last"), strict=True)}
-    layout.kind = f"lines of text, {_in_words(data.separator)} and label"
+    layout.kind = f"lines of text, {_delimiter_name(data.separator)} and label"
     layout.header = f"column names on line {first[0]}" if header else "no column names"
     rest = stream if header else itertools.chain([first], stream)
     if any(_FASTTEXT.search(line) for _, line in head):
@@ -208,7 +209,7 @@ def text_rows(
 
 
 def _header_order(line: str, data: DataConfig, columns: Sequence[Column]) -> tuple[int, int] | None:
-    """Return the order of text and label in a line that names them, or `None` if the line names nothing."""
+    """Return the positions of text and label in a header line, or `None` if the line is not a header."""
     text, separator, label = map(_plain, line.rpartition(data.separator))
     if not text or not label:
         return None
@@ -224,32 +225,32 @@ def _fasttext_rows(lines: Iterable[tuple[int, str]], name: str, roles: tuple[str
             label = labels[0] if len(labels) == 1 else labels
             yield Row(f"{name}:{number}", dict(zip(roles, (text, label), strict=True)))
         elif line:
-            yield f"{name}:{number}: no __label__ in {shown(line)}; wanted one, as in other lines"
+            yield f"{name}:{number}: no __label__ in {shown(line)}; expected one, as in other lines"
 
 
 def _no_separator(line: str, data: DataConfig) -> str:
-    hint = next((each for each in ",;|@" if each in line and each != data.separator), None)
-    advice = f"; for another separator, such as {hint!r}: {option('data.separator', hint)}" if hint else ""
-    wish = f"wanted the text, {data.separator!r} and the label"
-    return f"no separator {data.separator!r} in {shown(line)}; {wish}{advice}"
+    other = next((character for character in ",;|@" if character in line and character != data.separator), None)
+    advice = f"; for another separator, such as {other!r}: {option('data.separator', other)}" if other else ""
+    expected = f"expected the text, {data.separator!r} and the label"
+    return f"no separator {data.separator!r} in {shown(line)}; {expected}{advice}"
 
 
-def _names_roles(row: Sequence[str], found: Mapping[str, int | dict[str, int]], columns: Sequence[Column]) -> bool:
-    """Say whether all that is read of a row are usual names of columns, as in the header of another file."""
+def _is_header(row: Sequence[str], positions: Mapping[str, int | dict[str, int]], columns: Sequence[Column]) -> bool:
+    """Return whether the cells that would be read are usual column names, as in the header of another file."""
     usual = {name for column in columns for name in column.usual_names.split(", ")}
-    cells = [_plain(row[at]) for at in found.values() if isinstance(at, int)]
+    cells = [_plain(row[position]) for position in positions.values() if isinstance(position, int)]
     return len(cells) > 1 and len(set(cells)) == len(cells) and all(cell in usual for cell in cells)
 
 
 def _plain(name: str) -> str:
-    # Files that were put together may have a byte order mark in the middle.
+    # Concatenated files may have a byte order mark in the middle.
     return name.removeprefix("\ufeff").strip().casefold()
 
 
-def _pick(cells: Sequence, found: Mapping[str, int | dict[str, int]]) -> dict[str, Any]:
+def _values_by_role(cells: Sequence, positions: Mapping[str, int | dict[str, int]]) -> dict[str, Any]:
     return {
-        role: {name: cells[i] for name, i in at.items()} if isinstance(at, dict) else cells[at]
-        for role, at in found.items()
+        role: {name: cells[i] for name, i in position.items()} if isinstance(position, dict) else cells[position]
+        for role, position in positions.items()
     }
 
 
@@ -257,6 +258,6 @@ def _quote_message(where: str, error: csv.Error, quoting: int) -> str:
     if quoting == csv.QUOTE_NONE:
         return f"{where}: {error}"
     return (
-        f"{where}: unbalanced double quotes in the row that starts here ({error}); wanted quotes around whole fields "
-        "and inner ones doubled, or --set data.quoting=none where quotes are plain text"
+        f"{where}: unbalanced double quotes in the row that starts here ({error}); expected quotes around whole fields "
+        "and doubled quotes inside them, or --set data.quoting=none if quotes are plain text"
     )

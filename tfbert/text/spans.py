@@ -1,4 +1,4 @@
-"""Labelled spans of characters, tags of words and tags of tokens, and conversions between them."""
+"""Labelled character spans, BIO tags of words and tokens, and conversions between them."""
 
 import unicodedata
 from collections.abc import Iterable, Sequence
@@ -6,9 +6,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-# Prefixes of tags, including those of BILOU and BMES, which are IOBES with other letters.
+# Tag prefixes, including those of BILOU and BMES, which are IOBES with other letters.
 _PREFIXES = {"B": "B", "I": "I", "E": "E", "S": "S", "M": "I", "L": "E", "U": "S"}
-# Characters that BERT always treats as words of their own.
+# Characters that BERT always treats as separate words.
 _CJK = (
     (0x4E00, 0x9FFF),
     (0x3400, 0x4DBF),
@@ -23,9 +23,9 @@ class Span(NamedTuple):
     """A labelled interval of a text.
 
     Args:
-        start: the first Unicode character.
-        end: the end, exclusive.
-        label: the type.
+        start: the position of the first Unicode character.
+        end: the exclusive end.
+        label: the entity type.
     """
 
     start: int
@@ -33,12 +33,12 @@ class Span(NamedTuple):
     label: str
 
     def __repr__(self) -> str:
-        """Return the span as it appears in messages."""
+        """Return the span as shown in messages."""
         return f"[{self.start}:{self.end}] {self.label}"
 
 
 class TagError(ValueError):
-    """A tag that is invalid, or not allowed where it is.
+    """Error for a tag that is invalid, or not allowed at its position.
 
     Args:
         message: what is wrong.
@@ -51,7 +51,7 @@ class TagError(ValueError):
 
 
 def read_tag(tag: str) -> tuple[str, str] | None:
-    """Return prefix (`B`, `I`, `E`, `S` or `O`) and type of a tag, or `None` if it is no tag."""
+    """Return the prefix (`B`, `I`, `E`, `S` or `O`) and type of a tag, or `None` if it is not a tag."""
     if tag == "O":
         return "O", ""
     prefix, hyphen, kind = tag.partition("-")
@@ -59,13 +59,13 @@ def read_tag(tag: str) -> tuple[str, str] | None:
 
 
 def scheme_of(sentences: Iterable[Sequence[str]]) -> str:
-    """Return the scheme that most entities of a file are tagged in: `iob1`, `iob2` or `iobes`.
+    """Return the tagging scheme of most entities of a file: `iob1`, `iob2` or `iobes`.
 
     In IOBES every entity ends with E or S; in IOB2 every entity begins with B; in IOB1 an entity begins with I unless
-    another of the same type ends right before it.
+    another one of the same type ends directly before it.
 
     Args:
-        sentences: the tags of each sentence; an invalid tag counts as O.
+        sentences: the tags of each sentence; invalid tags count as O.
     """
     num_closed = num_open = num_inside_first = num_needless_begin = 0
     for tags in sentences:
@@ -83,14 +83,14 @@ def scheme_of(sentences: Iterable[Sequence[str]]) -> str:
 
 
 def spans_of_tags(tags: Sequence[str], scheme: str) -> list[Span]:
-    """Return the entities that tags mark, as spans of words.
+    """Return the entities that tags mark, as word spans.
 
     Args:
         tags: the tags of one sentence.
-        scheme: `iob1` (in which B may also begin an entity that follows no other), `iob2` or `iobes`.
+        scheme: `iob1` (B is also accepted if no entity precedes), `iob2` or `iobes`.
 
     Raises:
-        TagError: a tag that is not of the scheme, or that cannot follow the previous tag.
+        TagError: a tag does not belong to the scheme, or cannot follow the previous tag.
 
     Source: Ramshaw and Marcus 1995 (IOB1), Tjong Kim Sang and Veenstra 1999, "Representing Text Chunks" (IOB2).
     """
@@ -104,9 +104,9 @@ def spans_of_tags(tags: Sequence[str], scheme: str) -> list[Span]:
         continues = prefix in "IE" and previous[0] in "BI" and kind == previous[1]
         if expected := _expected(scheme, prefix, kind, previous, continues):
             if index == len(tags):
-                raise TagError(f"tag {tags[-1]!r} cannot end a sentence in {scheme}; wanted {expected}", index - 1)
+                raise TagError(f"tag {tags[-1]!r} cannot end a sentence in {scheme}; expected {expected}", index - 1)
             before = f"{tags[index - 1]!r}" if index else "the beginning of a sentence"
-            raise TagError(f"tag {tag!r} cannot follow {before} in {scheme}; wanted {expected}", index)
+            raise TagError(f"tag {tag!r} cannot follow {before} in {scheme}; expected {expected}", index)
         if previous[0] != "O" and not continues:
             spans.append(Span(begin, index, previous[1]))
         if not continues:
@@ -116,7 +116,7 @@ def spans_of_tags(tags: Sequence[str], scheme: str) -> list[Span]:
 
 
 def _expected(scheme: str, prefix: str, kind: str, previous: tuple[str, str], continues: bool) -> str | None:
-    """Return what a scheme expects instead of a tag, or `None` if the tag is valid."""
+    """Return what the scheme expects instead of a tag, or `None` if the tag is valid."""
     if scheme != "iobes":
         if prefix in "ES":
             return f"B-{kind} or I-{kind}, or --set data.tag_scheme=iobes"
@@ -128,7 +128,7 @@ def _expected(scheme: str, prefix: str, kind: str, previous: tuple[str, str], co
 
 
 def outermost(spans: Iterable[Span]) -> list[Span]:
-    """Return the spans in order, without those that overlap a longer one; of equally long spans the first is kept."""
+    """Return the sorted spans without those that overlap a longer span; among equally long spans the first is kept."""
     kept: list[Span] = []
     for span in sorted(spans, key=lambda span: (span.start - span.end, span.start)):
         if all(span.end <= other.start or other.end <= span.start for other in kept):
@@ -137,7 +137,7 @@ def outermost(spans: Iterable[Span]) -> list[Span]:
 
 
 def trimmed(span: Span, text: str) -> Span:
-    """Return a span without whitespace at its edges; a span of nothing but whitespace stays as it is."""
+    """Return a span without leading and trailing whitespace; a span of only whitespace is returned unchanged."""
     inside = text[span.start : span.end]
     if not inside.strip():
         return span
@@ -146,21 +146,21 @@ def trimmed(span: Span, text: str) -> Span:
 
 
 def cuts_word(text: str, position: int) -> bool:
-    """Return whether a position lies between two characters that BERT keeps in one word."""
+    """Return whether a position is between two characters of the same BERT word."""
     return 0 < position < len(text) and _joins(text[position - 1]) and _joins(text[position])
 
 
 def token_ranges(starts: np.ndarray, ends: np.ndarray, spans: Sequence[Span]) -> list[tuple[int, int]]:
-    """Return the tokens of each span: the first, and the end, exclusive.
+    """Return the token range of each span, with exclusive ends.
 
-    A token belongs to the first span that overlaps it. Where a span has no token, first and end are equal.
+    A token belongs to the first span that overlaps it. The range of a span without tokens is empty.
 
     Args:
-        starts: int `(tokens,)`, the first character of each token, never decreasing.
-        ends: likewise the end, exclusive.
-        spans: in order, without overlap.
+        starts: int `(tokens,)`, the first character of each token, non-decreasing.
+        ends: int `(tokens,)`, the exclusive end of each token, non-decreasing.
+        spans: sorted spans without overlap.
     """
-    ranges, free = [], 0  # `free` is the first token that belongs to no span yet
+    ranges, free = [], 0  # `free`: the first token that does not belong to a span yet
     for span in spans:
         first = max(free, int(np.searchsorted(ends, span.start, "right")))
         free = max(first, int(np.searchsorted(starts, span.end, "left")))
@@ -169,7 +169,7 @@ def token_ranges(starts: np.ndarray, ends: np.ndarray, spans: Sequence[Span]) ->
 
 
 def tags_of_types(types: Sequence[str]) -> list[str]:
-    """Return the tags of tokens by tag id: O, then B and I of each type, so that the id of a B is odd."""
+    """Return the token tags in the order of their ids: O, then B and I of each type, so that B tags have odd ids."""
     return ["O", *(f"{prefix}-{kind}" for kind in types for prefix in "BI")]
 
 
@@ -179,7 +179,7 @@ def tag_tokens(ranges: Sequence[tuple[int, int]], type_ids: Sequence[int], num_t
     Args:
         ranges: the tokens of each span, as `token_ranges` returns them.
         type_ids: the type of each span.
-        num_tokens: tokens of the text.
+        num_tokens: the number of tokens of the text.
     """
     tags = np.zeros(num_tokens, np.int32)
     for (first, end), type_id in zip(ranges, type_ids, strict=True):

@@ -1,7 +1,4 @@
-"""A data path -> train, validation and test: the files that are there, and what is missing taken from train by hash.
-
-In: a file or directory and a `DataConfig`. Out: `Split` values, each of which streams its records at every `iter()`.
-"""
+"""Train, validation and test splits: files found by name, and missing splits cut from train by a hash of the text."""
 
 import hashlib
 import math
@@ -18,17 +15,18 @@ from tfbert.text.rows import FORMAT_OF_SUFFIX, format_of
 
 NAMES = ("train", "validation", "test")
 SPLIT_OF_STEM = {name: name for name in NAMES} | dict.fromkeys(("valid", "val", "dev"), "validation")
-# Each split that is taken beside given ones has a hash of its own: a train.csv that is itself the remainder of a hash
-# split has no text below its test fraction, so the hash that made it would find none for validation.
-_SUSPICIOUSLY_RARE = 10  # texts that are kept in train for their rare labels, where no others are left
+# From this number of texts kept in train on, an empty split means that nearly every text has its own label.
+_MAX_PLAUSIBLE_KEPT = 10
+# A split that is missing beside given ones is cut by a salted hash: if train.csv is itself the remainder of a hash
+# split, it has no text below the test fraction, so the unsalted hash would find none for validation.
 SALTS = {"validation": "validation\n", "test": "test\n"}
-# Different texts of every label that a cut leaves in train, if there are that many. One is enough to train at all, and
-# is what is kept where two would leave nothing for another split.
+# Number of different texts of every label that a cut leaves in train, if that many exist. One is the minimum to train
+# at all, and is kept if two would leave no text for another split.
 KEPT_TEXTS = 2
 
 
 class _LettersAndDigits(dict):
-    """Table for `str.translate`, filled with the characters met: letters, digits and their marks stay."""
+    """Lazy table for `str.translate` that keeps letters, digits and their marks and deletes all other characters."""
 
     def __missing__(self, code: int) -> int | None:
         category = unicodedata.category(chr(code))
@@ -42,20 +40,20 @@ _KEPT = _LettersAndDigits()
 
 
 def near_duplicate_key(text: str) -> str:
-    """Return what texts have in common that differ only in case, blanks, punctuation, symbols or width of letters.
+    """Return a key that is equal for texts that differ only in case, whitespace, punctuation, symbols or letter width.
 
-    The letters and digits of any script in NFKC and case-folded, with the marks that Indic and other scripts spell
-    words by. Of a text without any, such as `:-)`, the whole without blanks.
+    The key has the letters and digits of any script, in NFKC and case-folded, with the combining marks that Indic and
+    other scripts need. For a text without letters and digits, such as `:-)`, it is the text without whitespace.
     """
-    # Symbols go before NFKC too, which would make of the accent in `don´t` a mark and of a trade mark sign letters.
+    # Symbols are deleted before NFKC as well, which would turn the accent in `don´t` into a mark and ™ into letters.
     letters = unicodedata.normalize("NFKC", text.translate(_KEPT)).casefold()
     return unicodedata.normalize("NFKC", letters).translate(_KEPT) or "".join(text.split())
 
 
 def hash_fraction(text: str, salt: str = "") -> float:
-    """Return a number in [0, 1] that depends on nothing but the text's near-duplicate key and the salt.
+    """Return a number in [0, 1] that depends only on the text's near-duplicate key and the salt.
 
-    Equal texts, and nearly equal ones, get the same number in any order of rows and on any machine.
+    Equal and nearly equal texts get the same number, in any order of rows and on any machine.
     """
     digest = hashlib.sha256((salt + near_duplicate_key(text)).encode("utf-8", "surrogatepass")).hexdigest()
     return int(digest[:16], 16) / 2**64
@@ -63,15 +61,15 @@ def hash_fraction(text: str, salt: str = "") -> float:
 
 @dataclass(frozen=True)
 class Split:
-    """Records of one file or directory, or those of them whose hash lies in an interval.
+    """Records of one file or directory, or those whose hash lies in an interval; every `iter()` starts a new pass.
 
     Args:
         name: `train`, `validation` or `test`.
-        reader: of the file or directory; splits taken from one file share it.
-        note: what a report should say of where the records come from, or empty.
-        interval: of `hash_fraction`, the end exclusive; `None` means every record.
-        salt: of the hash.
-        kept: fractions of texts that are in train whatever the interval says.
+        reader: the reader of the file or directory; splits of one file share it.
+        note: a description of the origin of the records for the report; may be empty.
+        interval: the interval of `hash_fraction`, end exclusive; `None` means every record.
+        salt: the salt of the hash.
+        kept: the fractions of texts that are in train regardless of the interval.
     """
 
     name: str
@@ -92,7 +90,7 @@ class Split:
                 yield record
 
     def fraction_of(self, record: Record) -> float:
-        """Return the number in [0, 1] that decides which split a record of this file is in."""
+        """Return the number in [0, 1] that decides to which split a record of this file belongs."""
         return hash_fraction(record.group or record.text, self.salt)
 
     @property
@@ -102,53 +100,54 @@ class Split:
 
     @property
     def files(self) -> tuple[Path, ...]:
-        """The files read, in order."""
+        """The files that are read, in order."""
         return self.reader.files
 
     @property
     def sha256(self) -> str:
-        """Hex digest of what is read, all of it; of a single file that of its bytes. Computed once."""
+        """Hex digest of the whole file or directory, as `Reader.sha256`."""
         return self.reader.sha256
 
     def records_at(self, indices: Iterable[int]) -> list[Record]:
-        """Return the records at positions of this split, in the order asked for, by one pass over the file.
+        """Return the records at positions of this split, in the order of the indices, by one pass over the file.
 
         Args:
-            indices: from 0, in any order, repeated or not.
+            indices: positions from 0, in any order; may contain duplicates.
 
         Raises:
-            ValueError: an index that the split does not reach.
+            ValueError: an index is negative or beyond the end of the split.
         """
-        wanted = list(indices)
-        if not wanted:
+        indices = list(indices)
+        if not indices:
             return []
-        found = dict.fromkeys(wanted)
-        for index, record in enumerate(islice(self, max(0, *wanted) + 1)):
-            if index in found:
-                found[index] = record
-        for index, record in found.items():
+        records = dict.fromkeys(indices)
+        for index, record in enumerate(islice(self, max(0, *indices) + 1)):
+            if index in records:
+                records[index] = record
+        for index, record in records.items():
             if record is None:
-                raise ValueError(f"{self.name} has no record at {index}; wanted 0 or more, below its number")
-        return [found[index] for index in wanted]
+                raise ValueError(
+                    f"{self.name} has no record at {index}; expected 0 or more, below the number of records"
+                )
+        return [records[index] for index in indices]
 
 
 def load_splits(data: DataConfig, path: Path, schema: Schema = LABELLED_TEXT) -> dict[str, Split]:
     """Return the splits of a file or directory, in the order train, validation, test.
 
-    A directory gives the splits that files or directories of classes named `train`, `validation` (or `valid`, `val`,
-    `dev`) and `test` are for. Anything else is one file or one directory per class. A split that is not given is
-    taken from train by a hash of each record's group or text, unless its fraction is 0: equal texts stay together, and
-    further rows move none of the others. Only texts of labels that train would have too few examples of stay in train
-    against their hash.
+    In a directory, files or directories of classes named `train`, `validation` (or `valid`, `val`, `dev`) and `test`
+    are the splits. Any other path is one file or one directory per class. A missing split is cut from train by a hash
+    of each record's group or text, unless its fraction is 0: equal texts stay together, and adding rows does not move
+    others. Texts whose labels would be too rare in train stay there regardless of their hash.
 
     Args:
-        data: format, columns and fractions.
+        data: the data settings.
         path: the file or directory.
-        schema: of the task.
+        schema: the schema of the task.
 
     Raises:
-        ValueError: no such path, nothing readable in it, no train, two candidates for one split, a split without
-            records, or whatever reading its first record meets (every record where a file with labels is cut).
+        ValueError: the path does not exist or has no train split, a split has two candidates or no records, or reading
+            fails. Only the first record of a split is read, but all records if a file with labels is cut.
     """
     path = Path(path)
     is_dir = path.is_dir()
@@ -159,7 +158,7 @@ def load_splits(data: DataConfig, path: Path, schema: Schema = LABELLED_TEXT) ->
         unread = [*(ignored if name == "train" else ()), *reader.ignored]
         note = f"ignored {_names(unread)}" if unread else ""
         if _stem(source) != name and len(given) > 1:
-            note = _joined(f"it is {source.name}", note)
+            note = _joined(f"read from {source.name}", note)
         splits[name] = Split(name, reader, note)
     splits = _completed(data, splits, schema)
     for split in splits.values():
@@ -168,46 +167,46 @@ def load_splits(data: DataConfig, path: Path, schema: Schema = LABELLED_TEXT) ->
 
 
 def _completed(data: DataConfig, given: dict[str, Split], schema: Schema) -> dict[str, Split]:
-    """Add the splits that are missing, out of train."""
+    """Return the given splits and the missing ones, which are cut from train."""
     fractions = {"test": data.test_fraction, "validation": data.validation_fraction}
     missing = {name: fraction for name, fraction in fractions.items() if name not in given and fraction}
     if not missing:
         return {name: given[name] for name in NAMES if name in given}
-    # With both missing the data is one file, cut as it always was; with one, that one has a hash of its own.
+    # The hash is salted if another split than train is given; see SALTS.
     train = replace(given["train"], salt="" if len(given) == 1 else SALTS[next(iter(missing))])
     for number in range(KEPT_TEXTS, 0, -1):
-        stay = {}
+        kept = {}
         if schema.labels_of is not None:
-            stay = texts_to_keep(train.reader, schema.labels_of, train.fraction_of, sum(missing.values()), number)
-        cut = _cut(train, missing, stay)
-        if not stay or all(map(_has_record, cut.values())):
+            kept = texts_to_keep(train.reader, schema.labels_of, train.fraction_of, sum(missing.values()), number)
+        cut = _cut(train, missing, kept)
+        if not kept or all(map(_has_record, cut.values())):
             break
     splits = given | cut
     return {name: splits[name] for name in NAMES if name in splits}
 
 
-def _cut(train: Split, missing: dict[str, float], stay: dict[str, tuple[float, ...]]) -> dict[str, Split]:
-    """Return train and the missing splits, cut from train.
+def _cut(train: Split, missing: dict[str, float], kept: dict[str, tuple[float, ...]]) -> dict[str, Split]:
+    """Return train and the missing splits, all cut from train.
 
     Args:
-        train: as it was given, with the salt of the hash.
-        missing: split to its fraction.
-        stay: fractions of the texts that stay in train against their hash, by the label that needs them.
+        train: the given train split, with the salt of the hash.
+        missing: name of each missing split to its fraction.
+        kept: label to the hash fractions of the texts that stay in train for it.
     """
-    kept = frozenset(fraction for texts in stay.values() for fraction in texts)
+    fractions = frozenset(fraction for texts in kept.values() for fraction in texts)
     splits, low = {}, 0.0
-    for name, fraction in missing.items():
-        interval = (low, low + fraction)
-        num_kept = sum(interval[0] <= text < interval[1] for text in kept)
-        note = _share(fraction, train)
+    for name, split_fraction in missing.items():
+        interval = (low, low + split_fraction)
+        num_kept = sum(interval[0] <= fraction < interval[1] for fraction in fractions)
+        note = _origin(split_fraction, train)
         if num_kept:
             note += f", less {_texts(num_kept)} kept in train"
-        splits[name] = replace(train, name=name, note=note, interval=interval, kept=kept)
-        low += fraction
-    note = _share(1 - low, train)
-    if kept:
-        note += f", plus {_texts(len(kept))} so that train has examples of {label_names(stay)}"
-    splits["train"] = replace(train, note=_joined(note, train.note), interval=(low, math.inf), kept=kept)
+        splits[name] = replace(train, name=name, note=note, interval=interval, kept=fractions)
+        low += split_fraction
+    note = _origin(1 - low, train)
+    if fractions:
+        note += f", plus {_texts(len(fractions))} so that train has examples of {label_names(kept)}"
+    splits["train"] = replace(train, note=_joined(note, train.note), interval=(low, math.inf), kept=fractions)
     return splits
 
 
@@ -219,26 +218,27 @@ def _require_record(split: Split) -> None:
     if _has_record(split):
         return
     if split.name == "train":
-        raise ValueError(f"train has no records ({split.note}); wanted more data, or smaller fractions for the others")
-    if len(split.kept) >= _SUSPICIOUSLY_RARE:
         raise ValueError(
-            f"{split.reader.name}: nearly every text has a label of its own, so none is left for {split.name}: is the "
-            "right column read as the label? In lines of text and label the label comes last; in tables it is named by "
-            "data.columns"
+            f"train has no records ({split.note}); use more data, or smaller fractions for the other splits"
+        )
+    if len(split.kept) >= _MAX_PLAUSIBLE_KEPT:
+        raise ValueError(
+            f"{split.reader.name}: nearly every text has its own label, so none is left for {split.name}: is the right "
+            "column read as the label? In lines of text and label the label comes last; in tables data.columns names it"
         )
     if split.kept:
         raise ValueError(
-            f"{split.name} has no records ({split.note}): all its texts stay in train, which would lack their labels "
-            f"otherwise; add examples of these labels, or set data.{split.name}_fraction=0 for no such split"
+            f"{split.name} has no records ({split.note}): all its texts stay in train, which would otherwise lack "
+            f"their labels; add examples of these labels, or set data.{split.name}_fraction=0 to omit this split"
         )
     raise ValueError(
-        f"{split.name} has no records ({split.note}); wanted more data, a larger data.{split.name}_fraction, "
-        "or 0 for no such split"
+        f"{split.name} has no records ({split.note}); use more data or a larger data.{split.name}_fraction, or "
+        "0 to omit this split"
     )
 
 
 def _given_splits(data: DataConfig, path: Path) -> tuple[dict[str, Path], list[str]]:
-    """Return the paths of the splits in a directory, and the names of what else lies there."""
+    """Return the paths of the splits in a directory, and the names of its other entries."""
     entries = sorted(entry for entry in path.iterdir() if not entry.name.startswith("."))
     candidates: dict[str, list[Path]] = {}
     for entry in entries:
@@ -255,19 +255,19 @@ def _given_splits(data: DataConfig, path: Path) -> tuple[dict[str, Path], list[s
         known = ", ".join(FORMAT_OF_SUFFIX)
         for name in named:
             raise ValueError(
-                f"{path}: {name} is {_what_is(path / name)}; wanted a file train ({known}, also with .gz), or in the "
-                "directory one directory per class with .txt files"
+                f"{path}: {name} is {_what_is(path / name)}; expected a file train ({known}, also with .gz), or a "
+                "directory train with one subdirectory per class with .txt files"
             )
         raise ValueError(
-            f"{path}: no train among {_names([entry.name for entry in entries])}; wanted a file train ({known}, also "
-            "with .gz), a directory per class with .txt files, or the path of one file"
+            f"{path}: no train among {_names([entry.name for entry in entries])}; expected a file train ({known}, also "
+            "with .gz), one subdirectory per class with .txt files, or the path of one file"
         )
-    for name, found in candidates.items():
-        if len(found) > 1:  # a format that was asked for can tell which is meant
-            found[:] = [entry for entry in found if format_of(entry) == data.format] or found
-        if len(found) > 1:
-            listed = _names([entry.name for entry in found])
-            raise ValueError(f"{path}: more than one candidate for {name}: {listed}; wanted one")
+    for name, paths in candidates.items():
+        if len(paths) > 1:  # `data.format` may select one of them
+            paths[:] = [entry for entry in paths if format_of(entry) == data.format] or paths
+        if len(paths) > 1:
+            listed = _names([entry.name for entry in paths])
+            raise ValueError(f"{path}: more than one candidate for {name}: {listed}; expected one")
     chosen = {name: candidates[name][0] for name in NAMES if name in candidates}
     return chosen, [entry.name for entry in entries if entry not in chosen.values()]
 
@@ -277,11 +277,11 @@ def _entries(path: Path) -> list[Path]:
 
 
 def _what_is(path: Path) -> str:
-    return "a directory without a directory per class" if path.is_dir() else "a file whose name tells no format"
+    return "a directory without a subdirectory per class" if path.is_dir() else "a file of unknown format"
 
 
 def _may_be_split(entry: Path, data: DataConfig) -> bool:
-    """Say whether an entry that is named like a split can be one, given the format asked for."""
+    """Return whether an entry with the name of a split can be one, given `data.format`."""
     if entry.is_dir():
         return data.format in ("auto", "folder") and _has_classes(entry)
     return data.format != "folder" and format_of(entry) is not None
@@ -296,7 +296,7 @@ def _stem(path: Path) -> str:
     return path.name.lower() if path.is_dir() else Path(path.name.lower().removesuffix(".gz")).stem
 
 
-def _share(fraction: float, train: Split) -> str:
+def _origin(fraction: float, train: Split) -> str:
     return f"{100 * fraction:.6g}% of {train.reader.name} by hash"
 
 

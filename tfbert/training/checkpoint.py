@@ -1,4 +1,4 @@
-"""Checkpoints and best weights of a training, each one file that is replaced at once and verified when it is read."""
+"""Checkpoints and best weights of a training: files that are replaced atomically and verified when read."""
 
 import time
 from pathlib import Path
@@ -8,7 +8,7 @@ import numpy as np
 from tfbert.models.weights import BEST, load, remove_parts, save
 
 CHECKPOINT = "checkpoint.safetensors"
-# Raised when what a checkpoint holds changes.
+# Incremented when the content of a checkpoint changes.
 _VERSION = 2
 _START_OVER = "remove it to start over"
 
@@ -17,14 +17,14 @@ class Checkpoints:
     """Saves the state of one training, and its best weights, in a run directory.
 
     Args:
-        run_dir: exists.
+        run_dir: an existing directory.
         fingerprint: text that differs between different data or configs; a checkpoint with another one is refused.
-        seconds: shortest time between two checkpoints.
+        seconds: minimum time between two checkpoints.
     """
 
     def __init__(self, run_dir: Path, fingerprint: str, seconds: float):
         self.run_dir, self.fingerprint, self.seconds = run_dir, fingerprint, seconds
-        self._best: dict[str, np.ndarray] | None = None  # not yet on disk
+        self._best: dict[str, np.ndarray] | None = None  # not yet written
         self._saved_at = time.monotonic()
 
     def is_due(self) -> bool:
@@ -36,42 +36,47 @@ class Checkpoints:
         self._best = arrays
 
     def save(self, arrays: dict[str, np.ndarray], progress: dict) -> None:
-        """Write a checkpoint of arrays and a JSON-ready progress."""
+        """Write a checkpoint.
+
+        Args:
+            arrays: weights and the states of the optimizer and of dropout.
+            progress: everything else, ready for JSON.
+        """
         if self._best is not None:
-            # First, so that a checkpoint never refers to best weights that are not there.
+            # Before the checkpoint, which must not refer to best weights that do not exist.
             save(self.run_dir / BEST, self._best, {})
             self._best = None
-        state = {"version": _VERSION, "identity": self.fingerprint, "progress": progress}
+        state = {"version": _VERSION, "fingerprint": self.fingerprint, "progress": progress}
         save(self.run_dir / CHECKPOINT, arrays, state)
         self._saved_at = time.monotonic()
 
     def message(self, place: str) -> str:
-        """Return the message for a user when a signal has stopped training.
+        """Return the message for a user whose signal stopped training.
 
         Args:
-            place: where in training the last checkpoint was made, such as `update 2 of epoch 1`.
+            place: point in training of the last checkpoint, such as `update 2 of epoch 1`.
         """
-        # Workers beyond the first have no directory.
-        what = self.run_dir / CHECKPOINT if self.run_dir != Path() else "a checkpoint (by worker 0)"
-        return f"stopped after {place}; saved {what}"
+        # Only worker 0 has a directory.
+        saved = self.run_dir / CHECKPOINT if self.run_dir != Path() else "a checkpoint (by worker 0)"
+        return f"stopped after {place}; saved {saved}"
 
     def resume(self) -> tuple[dict[str, np.ndarray], dict] | None:
         """Return arrays and progress of the last checkpoint, or `None` if there is none.
 
         Raises:
-            ValueError: the checkpoint belongs to another run or another version of tfbert, or is none; it or the best
-                weights beside it are damaged.
+            ValueError: the checkpoint belongs to another run or was written by another version of tfbert, or the
+                checkpoint or the best weights are damaged.
         """
         path = self.run_dir / CHECKPOINT
         remove_parts(self.run_dir)
         if not path.exists():
             return None
         arrays, state = load(path)
-        if state["identity"] != self.fingerprint:
-            raise ValueError(f"{path}: is of another run (other data, config or seed); wanted an empty --out directory")
         if state.get("version") != _VERSION:
-            raise ValueError(f"{path}: was written by another version of tfbert, which can resume it; {_START_OVER}")
+            raise ValueError(f"{path}: was written by another version of tfbert; resume with it, or {_START_OVER}")
+        if state["fingerprint"] != self.fingerprint:
+            raise ValueError(f"{path}: belongs to another run (other data, config or seed); expected an empty --out")
         if (self.run_dir / BEST).exists():
-            # They are needed at the end of training, which would be late to notice damage.
+            # They are needed only at the end of training, which would be late to find damage.
             load(self.run_dir / BEST, f"remove it and {path.name} to start over")
         return arrays, state["progress"]

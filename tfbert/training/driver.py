@@ -1,4 +1,4 @@
-"""The steps that every run has: its directory, config, TensorBoard log, report and page, and its worker processes."""
+"""The steps that all runs share: directory, config, TensorBoard log, report, report page and worker processes."""
 
 import abc
 import resource
@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tfbert.config import RootConfig
 from tfbert.encoder.backbone import Encoder
-from tfbert.evaluation.board import Board
+from tfbert.evaluation.tensorboard_log import TensorBoardLog
 from tfbert.files import read_json, write_json
 from tfbert.training.checkpoint import CHECKPOINT
 from tfbert.training.distribution import Replicas
@@ -19,55 +19,55 @@ CONFIG, PAGE = "config.json", "report.html"
 
 
 class Run(abc.ABC):
-    """One training with a directory of its own.
+    """One training and its directory.
 
     Attributes:
-        config: stored in the directory, from which it repeats the run.
-        encoder: that training starts from.
+        config: stored in the directory; it repeats the run.
+        encoder: the encoder before training.
         replicas: devices that train together.
-        board_sections: sections of the config that TensorBoard shows as hyperparameters.
-        report_stage: name of the stage after training among the seconds of the report.
+        logged_sections: sections of the config that TensorBoard shows as hyperparameters.
+        report_stage: key of the stage after training in the `seconds` of the report.
     """
 
     config: RootConfig
     encoder: Encoder
     replicas: Replicas
-    board_sections: Sequence[str]
+    logged_sections: Sequence[str]
     report_stage: str
 
     @abc.abstractmethod
-    def train(self, run_dir: Path, board: Board) -> Progress:
-        """Train, or resume the training in a directory, and write every evaluation to the log and the board."""
+    def train(self, run_dir: Path, log: TensorBoardLog) -> Progress:
+        """Train, or resume the training in a directory, and log every evaluation."""
 
     @abc.abstractmethod
     def report(self, progress: Progress, run_dir: Path) -> dict:
-        """Evaluate and save what `train` has trained.
+        """Evaluate and save the trained model.
 
         Returns:
-            What `report.json` holds beyond `carry_out`'s own keys, with the `seconds` of the stages so far.
+            The part of `report.json` that `carry_out` does not add, with the `seconds` of the stages so far.
         """
 
     @abc.abstractmethod
     def render(self, report: dict, run_dir: Path) -> None:
-        """Write the page of the report."""
+        """Write the report page."""
 
     def final_scores(self, report: dict) -> dict:
-        """Return the scores that TensorBoard compares runs by, as `Board.final` reads them."""
+        """Return the report whose scores TensorBoard compares, in the form that `TensorBoardLog.final` reads."""
         return report
 
     def carry_out(self, run_dir: Path, command: str) -> dict:
         """Train, evaluate and report.
 
         Args:
-            run_dir: exists.
-            command: repeats the run.
+            run_dir: an existing directory.
+            command: the command that repeats the run.
 
         Returns:
-            What `report.json` holds; it is written last.
+            The content of `report.json`, which is written last.
         """
         write_json(run_dir / CONFIG, self.config.to_dict())
-        board = Board.of_config(run_dir / "tensorboard", self.config, self.board_sections)
-        progress = self.train(run_dir, board)
+        log = TensorBoardLog.of_config(run_dir / "tensorboard", self.config, self.logged_sections)
+        progress = self.train(run_dir, log)
         started = time.monotonic()
         report = {
             "encoder": {"name": self.config.encoder.name, **self.encoder.spec.to_json()},
@@ -81,7 +81,7 @@ class Run(abc.ABC):
         report["seconds"][self.report_stage] = time.monotonic() - started
         report["peak_memory_bytes"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
         self.render(report, run_dir)
-        board.final(self.final_scores(report), progress.update)
+        log.final(self.final_scores(report), progress.update)
         write_json(run_dir / REPORT, report)
         (run_dir / CHECKPOINT).unlink()
         return report
@@ -90,18 +90,18 @@ class Run(abc.ABC):
 def execute(
     run_dir: Path, replicas: Replicas, work: Callable[[], dict], fingerprint: str = "", exports: bool = False
 ) -> dict:
-    """Do the work of a run while holding its directory, together with the processes that `assist` in it.
+    """Do the work of a run while holding the lock of its directory, together with the processes that `assist`.
 
     Args:
         run_dir: created if missing.
         replicas: devices that train together.
-        work: returns the report, which it has written; not called if the run is finished and only awaits its export.
+        work: writes and returns the report; not called if the run is finished and only its export is pending.
         fingerprint: as for `opened`.
         exports: as for `opened`.
 
     Raises:
         ValueError: another process holds the directory, or it holds another finished run.
-        ConnectionError: another process of the training is gone.
+        ConnectionError: another process of the training was lost.
         Stopped: a signal stopped the process; the message says what was saved.
     """
     with opened(run_dir, fingerprint, exports):
@@ -112,14 +112,14 @@ def execute(
 
 
 def assist(replicas: Replicas, work: Callable[[], None]) -> None:
-    """Do the part of a worker in a run that the chief executes; writes nothing.
+    """Do the part of a worker in a run of the chief, without writing files.
 
     Args:
         replicas: devices that train together.
         work: takes part in all trainings of the run.
 
     Raises:
-        ConnectionError: another process is gone.
+        ConnectionError: another process was lost.
         Stopped: a signal stopped this process or another one.
     """
     if not replicas.broadcast_decision(False):

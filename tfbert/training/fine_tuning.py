@@ -1,6 +1,6 @@
-"""Fine-tuning on a task: its objective, its evaluation on the validation split, and the trainer made of both.
+"""Fine-tuning on a task: its objective, its evaluation on the validation split, and the trainer for both.
 
-Everything in the training loop that calls a task is in this module.
+All code of the training loop that depends on tasks is in this module.
 """
 
 import logging
@@ -32,22 +32,21 @@ from tfbert.training.trainer import Trainer
 
 logger = logging.getLogger(__name__)
 
-# On a processor larger micro-batches are no faster.
+# On a CPU larger micro-batches are no faster.
 _MICRO_BATCH_TOKENS = 2048
-# Limit for the pooled vectors that are held while a head alone is trained; more are computed when they are needed.
+# Limit for the pooled vectors held in memory while only the head is trained; beyond it they are computed per batch.
 _MAX_VECTOR_BYTES = 2**30
 
 
 class TaskObjective(Objective):
-    """The loss of a task on its training split.
+    """The training objective of a task: its loss on the training split.
 
     Args:
         model: encoder and head, in training precision.
         task: defines the loss.
         config: config of the training.
-        train: split to learn from.
-        vectors: pooled vectors of all its sequences, where no layer below the head is trained; `None` computes them
-            for every batch.
+        train: the tokenized training split.
+        vectors: pooled vectors of all its sequences, if only the head is trained; `None` computes them in every batch.
     """
 
     name = "task"
@@ -76,17 +75,17 @@ class TaskObjective(Objective):
         return [(examples,) for examples in plan_training(self._lengths, train.batch_size, train.seed, epoch)]
 
     def micro_batches(self, planned: PlannedBatch, num_replicas: int) -> list[PlannedBatch]:
-        """Return a batch in parts of at most `train.part_tokens` tokens per device."""
+        """Split a batch into micro-batches of at most `train.part_tokens` tokens per device."""
         max_tokens = self.config.train.part_tokens
         if max_tokens is None:
             max_tokens = 0 if tf.config.list_physical_devices("GPU") else _MICRO_BATCH_TOKENS
         if self.task.by_batch or self.vectors is not None:
             max_tokens = 0
-        parts = micro_batches(planned[0], self._lengths, self._num_sequences, max_tokens * num_replicas)
-        return [(examples,) for examples in parts]
+        split = micro_batches(planned[0], self._lengths, self._num_sequences, max_tokens * num_replicas)
+        return [(examples,) for examples in split]
 
     def batches(self, plan: Iterable[PlannedBatch]) -> tf.data.Dataset:
-        """Return packed batches in the order of a plan."""
+        """Return the batches of a plan in order."""
         examples = (examples for (examples,) in plan)
         return batches(self.train, examples, self.config.encoder.sequence_length, self.example_weights, self.vectors)
 
@@ -96,7 +95,7 @@ class TaskObjective(Objective):
         return {"loss": tf.reduce_sum(losses * batch["weights"])}
 
     def group(self, planned: Sequence[PlannedBatch], batches: Iterator[ReplicaBatches], replicas: Replicas) -> Group:
-        """Return the group of an update, whose loss is divided by the weights of its examples."""
+        """Return the group of an update; its loss is divided by the sum of its examples' weights."""
         weights = self.example_weights
         return Group(batches, {"loss": sum(float(len(i) if weights is None else weights[i].sum()) for (i,) in planned)})
 
@@ -105,23 +104,23 @@ class TaskObjective(Objective):
         return self.train.token_ids()
 
     def scores(self, batch: Batch) -> tf.Tensor:
-        """Return the scores of every sequence of a batch, with dropout."""
+        """Return the scores (logits) of every sequence of a batch, with dropout."""
         if self.vectors is not None:
             return self.model.head.scores_of(batch["vectors"], training=True)
         if not self.task.by_record:
             return self.model(batch, training=True)
-        # Only whole records are planned by length: their sequences may be a short question and a long answer.
-        halves, places = in_halves(batch)
-        return tf.gather(tf.concat([self.model(half, training=True) for half in halves], axis=0), places)
+        # Records are grouped by total length, but their sequences may be a short question and a long answer.
+        halves, indices = in_halves(batch)
+        return tf.gather(tf.concat([self.model(half, training=True) for half in halves], axis=0), indices)
 
 
 @dataclass(frozen=True)
 class Callbacks:
-    """Functions called during a fine-tuning, with entries of its history as `report.json` has them.
+    """Functions called during fine-tuning, with entries of the history as in `report.json`.
 
     Args:
-        log: called after every epoch with its entry and `[update, loss, learning rate]` of its updates.
-        should_stop_early: called after every epoch with the history; training ends there if it returns true.
+        log: called after every epoch with its entry and one `[update, loss, learning rate]` per update.
+        should_stop_early: called after every epoch with the history; true stops training.
     """
 
     log: Callable[[dict, list], None] = lambda *_: None
@@ -131,12 +130,12 @@ class Callbacks:
 class TaskEvaluator(Evaluator):
     """Evaluates a task on the validation split after every epoch.
 
-    A model whose head has no weights to train is evaluated before training as well: training has to improve on it.
+    A model whose head has no trainable weights is also evaluated before training, which then has to improve on it.
 
     Args:
-        problem: without a validation split the weights of the last epoch are kept.
-        config: of the run.
-        predictor: holds the model that is evaluated.
+        problem: without a validation split, the weights of the last epoch are kept.
+        config: config of the training.
+        predictor: has the model that is evaluated.
         objective: determines the length of an epoch.
         callbacks: called after every epoch.
     """
@@ -160,7 +159,7 @@ class TaskEvaluator(Evaluator):
         )
 
     def measure(self, check: Callable[[], None]) -> dict[str, float] | None:
-        """Return the metrics of the validation split without confidence intervals.
+        """Return the scores on the validation split, without confidence intervals.
 
         Raises:
             ValueError: the monitored metric is not defined on this split.
@@ -174,12 +173,12 @@ class TaskEvaluator(Evaluator):
         return scores
 
     def scores(self, records: Iterable[Record], check: Callable[[], None], title: str = "") -> dict[str, float]:
-        """Return the metrics of some records.
+        """Return the scores on labelled records.
 
         Args:
-            records: labelled.
+            records: labelled records.
             check: called before every batch.
-            title: of the progress bar; empty for none.
+            title: title of the progress bar; empty for no bar.
 
         Raises:
             NotFinite: an output is NaN or infinite.
@@ -197,7 +196,7 @@ class TaskEvaluator(Evaluator):
         return task.evaluate(predictor.apply_decision(outputs), gold, predictor.decided_values()).values()
 
     def log(self, history: Sequence[EvaluationPoint], points: Sequence[dict]) -> None:
-        """Log the untrained model's scores, or call the callback with an epoch."""
+        """Log the untrained model's scores, or call the callback after an epoch."""
         if history[-1].update == 0:
             logger.info("before training  validation: %s", score_line(history[-1].scores))
         else:
@@ -205,7 +204,7 @@ class TaskEvaluator(Evaluator):
             self.callbacks.log(epoch_history(history)[-1], updates)
 
     def should_stop_early(self, history: Sequence[EvaluationPoint]) -> bool:
-        """Return the answer of the callback."""
+        """Return the result of the callback."""
         return self.callbacks.should_stop_early(epoch_history(history))
 
 
@@ -219,7 +218,7 @@ def monitored(task: FittedTask, config: Config) -> Metric:
 
 
 def epoch_history(history: Sequence[EvaluationPoint]) -> list[dict]:
-    """Return one dict per epoch, as `report.json` has them, from the evaluations of a fine-tuning."""
+    """Return the history of `report.json`, one dict per epoch, from the evaluations of a fine-tuning."""
     entries, num_examples, seconds = [], 0, 0.0
     for point in history:
         if point.update:
@@ -239,12 +238,12 @@ def epoch_history(history: Sequence[EvaluationPoint]) -> list[dict]:
 
 @dataclass(frozen=True)
 class EpochHistory:
-    """The course of a fine-tuning by epoch, as `report.json` has it.
+    """The history of a fine-tuning by epoch, as in `report.json`.
 
     Args:
         history: one dict per epoch.
-        best_epoch: 1-based epoch whose weights were kept; 0 where none was better than the untrained model.
-        untrained: validation scores before training, where the untrained model can be evaluated.
+        best_epoch: 1-based epoch whose weights were kept; 0 if none was better than the untrained model.
+        untrained: validation scores before training; `None` if the untrained model was not evaluated.
     """
 
     history: list[dict]
@@ -278,7 +277,7 @@ def task_trainer(
         problem: prepared.
         config: config of this training.
         model: in training precision.
-        predictor: holds the model that is evaluated: the same architecture in float32, or the trained model itself.
+        predictor: has the model that is evaluated: a float32 copy, or the trained model itself.
         checkpoints: where the state is saved.
         callbacks: called after every epoch.
     """
@@ -291,19 +290,19 @@ def task_trainer(
 
 
 def initialize_head(problem: Problem, model: TaskModel, config: Config) -> None:
-    """Give a new head better weights than random ones, if the task knows any."""
-    # They need not be more exact than the training that follows.
+    """Let the task initialize a new head better than at random, if it can."""
+    # The vectors need not be more precise than the training that follows.
     products = choose_precision(config.encoder.precision, config.encoder.fast).product_dtype
     embed = _embedder(problem, model, config, products)
     problem.task.initialize_head(model.head, embed, problem.tokenized["train"], config.train.seed)
 
 
 def _embedder(problem: Problem, model: TaskModel, config: Config, products: str | None = None) -> Embed:
-    """Return a function from sequences of train to the vectors that the head pools.
+    """Return a function that computes the head's pooled vectors of sequences of train.
 
     Args:
         problem: prepared.
-        model: its encoder and head are used.
+        model: built.
         config: config of this training.
         products: dtype of the matrix products; `None` means that of the model.
     """
@@ -313,11 +312,11 @@ def _embedder(problem: Problem, model: TaskModel, config: Config, products: str 
         with model.backbone.kernels_copied(products):
             return embed_sequences(Embedder(model.backbone, model.head), split, length, sequences)
 
-    return problem.remembered(embed, f"{config.head.pooling} {model.backbone.dtype_policy.name} {products}")
+    return problem.cached(embed, f"{config.head.pooling} {model.backbone.dtype_policy.name} {products}")
 
 
 def _fixed_vectors(model: TaskModel, train: TokenizedSplit, embed: Embed) -> np.ndarray | None:
-    """Return the pooled vectors of all sequences of train, if training keeps them and they are not too large."""
+    """Return the pooled vectors of train if training does not change them and they fit the limit, else `None`."""
     is_fixed = model.head.pools and not model.backbone.trainable_weights
     if not is_fixed or 4 * train.num_sequences * model.backbone.hidden_dim > _MAX_VECTOR_BYTES:
         return None

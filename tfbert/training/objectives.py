@@ -1,9 +1,8 @@
-"""What a training minimizes: objectives, each with batches in a repeatable order and a loss on a model's outputs.
+"""Training objectives: losses on a model's outputs, each with its batches in a repeatable order.
 
-An update minimizes the weighted sum of the objectives' mean losses: it takes one group of batches of every objective.
-Which batches these are depends on the number of the update alone, so a training resumes at any update without further
-state, and a training with a single objective is the special case of a sum with one term. The first objective determines
-the length of the training; the others start another epoch of their own whenever they have run through their data.
+An update minimizes the weighted sum of the objectives' mean losses, on one group of batches of every objective. The
+index of the update alone determines these batches, so training resumes at any update without further state. The first
+objective determines the length of training; the others start their next epoch whenever they run out of data.
 """
 
 import abc
@@ -18,7 +17,7 @@ import tensorflow as tf
 from tfbert.training.distribution import ReplicaBatches, Replicas
 
 Batch = Mapping[str, tf.Tensor]
-# A batch that has not been made yet: the indices of its units, and whatever else decides what is made of them.
+# Everything that determines a batch: the indices of its examples and, for some objectives, further values.
 PlannedBatch = tuple[Any, ...]
 
 
@@ -29,8 +28,8 @@ class Group:
     Args:
         batches: as `Replicas.stream` yields them.
         counts: denominators of the loss terms over the whole group and all processes, such as its number of examples;
-            0 where the group has nothing that the term is about.
-        num_tokens: tokens in the group, padding excluded; 0 where the objective does not count them.
+            0 for a term that does not apply to the group.
+        num_tokens: tokens in the group without padding; 0 if the objective does not count them.
     """
 
     batches: Iterable[ReplicaBatches]
@@ -39,17 +38,17 @@ class Group:
 
 
 class Objective(abc.ABC):
-    """A weighted loss on a model's outputs, and the batches it is computed on.
+    """A weighted loss on a model's outputs and the batches it is computed on.
 
     Attributes:
         name: unique among the objectives of a training.
-        weight: factor of the loss in the sum that is minimized.
-        terms: names of the loss terms that are minimized, among those that `losses` returns.
+        weight: factor of the loss in the weighted sum.
+        terms: names of those results of `losses` that are minimized.
         batch_spec: `element_spec` of the batches.
         num_batches: batches per epoch.
         accumulation_steps: batches per update.
-        num_epochs: epochs of the training, if this is the first objective.
-        num_head_updates: updates at the start in which the encoder keeps its weights while a new head learns.
+        num_epochs: epochs of training, if this is the first objective.
+        num_head_updates: updates at the start that train only a new head.
     """
 
     name: str
@@ -73,50 +72,50 @@ class Objective(abc.ABC):
 
     @abc.abstractmethod
     def plan(self, epoch: int) -> list[PlannedBatch]:
-        """Return the batches of a 0-based epoch in their order: the same ones whenever it is called."""
+        """Return the batches of a 0-based epoch in order; the result is always the same."""
 
     @abc.abstractmethod
     def batches(self, plan: Iterable[PlannedBatch]) -> Iterable[Batch]:
-        """Yield planned batches in their order; another thread may make them ahead of time."""
+        """Yield the batches of a plan in order; may be called in another thread."""
 
     @abc.abstractmethod
     def losses(self, batch: Batch) -> Mapping[str, tf.Tensor]:
-        """Return float32 scalars by name, each summed over the batch, with dropout; called in the graph."""
+        """Return losses by name: float32 scalars summed over the batch, with dropout. Called in the graph."""
 
     @abc.abstractmethod
     def group(self, planned: Sequence[PlannedBatch], batches: Iterator[ReplicaBatches], replicas: Replicas) -> Group:
         """Return the group of an update.
 
         Args:
-            planned: its batches, before they are cut into micro-batches.
-            batches: its micro-batches.
+            planned: its batches before they are split into micro-batches.
+            batches: its micro-batches, as `Replicas.stream` yields them.
             replicas: the devices that share each of them.
         """
 
     def micro_batches(self, planned: PlannedBatch, num_replicas: int) -> list[PlannedBatch]:
-        """Return a batch in parts whose gradients are computed one after the other, for as many devices."""
+        """Split a batch into micro-batches, each of which is shared by the given number of devices."""
         return [planned]
 
     def means(self, sums: Mapping[str, float], counts: Mapping[str, float]) -> dict[str, float]:
-        """Return mean losses and what else is reported, from summed `losses` and the `counts` of their groups."""
+        """Return mean losses and other reported values from summed `losses` and the `counts` of their groups."""
         return {term: sums[term] / counts[term] for term in self.terms if counts[term]}
 
     def loss(self, sums: Mapping[str, float], counts: Mapping[str, float]) -> float:
-        """Return the weighted loss that is minimized, from summed `losses` and the `counts` of their groups."""
+        """Return the weighted loss from summed `losses` and the `counts` of their groups."""
         return self.weight * sum(sums[term] / (counts[term] or 1.0) for term in self.terms)
 
     def token_ids(self) -> np.ndarray | None:
-        """Return all ids that are looked up in the token embedding, sorted.
+        """Return the sorted ids that are looked up in the token embedding.
 
-        `None` if the whole table is needed, for example because a head is tied to it.
+        `None` means that the whole table is needed, for example because a head is tied to it.
         """
         return None
 
     def groups(self, update: int, num_updates: int) -> Iterator[list[PlannedBatch]]:
-        """Yield the planned batches of every update from a 0-based one on, up to a total number of updates."""
+        """Yield the planned batches of each update, from a 0-based index up to the total number of updates."""
         while update < num_updates:
-            epoch, done = divmod(update, self.updates_per_epoch)
-            plan = self.plan(epoch)[done * self.accumulation_steps :]
+            epoch, num_done = divmod(update, self.updates_per_epoch)
+            plan = self.plan(epoch)[num_done * self.accumulation_steps :]
             for start in range(0, len(plan), self.accumulation_steps):
                 if update < num_updates:
                     yield plan[start : start + self.accumulation_steps]

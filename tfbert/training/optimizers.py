@@ -1,4 +1,4 @@
-"""Optimizers with a learning rate schedule of warm-up and decay, and a factor on the learning rate of each variable."""
+"""Optimizers with warm-up and decay of the learning rate and a learning-rate factor for each variable."""
 
 import math
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from tfbert.config import OptimizationConfig
 from tfbert.encoder.active_embedding import ActiveEmbedding
 from tfbert.encoder.tuning import EMBEDDINGS, HEAD, POOLER, encoder_groups, layer_group
 
-# Adam's own divisor guard; the original BERT's value.
+# The term that keeps Adam from dividing by zero; the original BERT's value.
 _EPSILON = 1e-6
 _BETA_2 = 0.999
 
@@ -22,12 +22,12 @@ class WarmupDecay(keras.optimizers.schedules.LearningRateSchedule):
 
     Args:
         peak: the highest learning rate.
-        warmup_steps: updates until the peak; 0 starts at it.
+        warmup_steps: updates until the peak; 0 starts at the peak.
         total_steps: updates of the whole training.
         schedule: `linear`, `cosine` or `constant` after the peak.
 
-    Source: Devlin et al. 2019 appendix A.2 for warm-up and linear decay. The first update already moves: step 0 has
-    1/warmup_steps of the peak where the original has 0.
+    Source: Devlin et al. 2019 appendix A.2 for warm-up and linear decay. Ours differs in the first update: step 0 has
+    1/warmup_steps of the peak, where the original has 0.
     """
 
     def __init__(self, peak: float, warmup_steps: int, total_steps: int, schedule: str):
@@ -38,18 +38,18 @@ class WarmupDecay(keras.optimizers.schedules.LearningRateSchedule):
         """Return the learning rate of a 0-based update: float32 scalar."""
         step = ops.cast(step, "float32")
         warmup = (step + 1) / max(self.warmup_steps, 1)
-        done = (step - self.warmup_steps) / max(self.total_steps - self.warmup_steps, 1)
-        done = ops.clip(done, 0.0, 1.0)
+        progress = (step - self.warmup_steps) / max(self.total_steps - self.warmup_steps, 1)
+        progress = ops.clip(progress, 0.0, 1.0)
         if self.schedule == "linear":
-            decay = 1 - done
+            decay = 1 - progress
         elif self.schedule == "cosine":
-            decay = 0.5 * (1 + ops.cos(math.pi * done))
+            decay = 0.5 * (1 + ops.cos(math.pi * progress))
         else:
-            decay = ops.ones_like(done)
+            decay = ops.ones_like(progress)
         return self.peak * ops.where(step < self.warmup_steps, warmup, decay)
 
     def get_config(self) -> dict:
-        """Return the arguments."""
+        """Return the constructor's arguments."""
         return {
             "peak": self.peak,
             "warmup_steps": self.warmup_steps,
@@ -59,56 +59,55 @@ class WarmupDecay(keras.optimizers.schedules.LearningRateSchedule):
 
 
 class _Layerwise:
-    """Multiplies learning rate and decay of an optimizer by a factor that depends on the variable.
+    """Mixin that multiplies the learning rate and the decay of each variable by its own factor.
 
     Args:
-        factors: one for each variable, in the order in which the optimizer is built with them.
-        still_updates: for each variable, the number of updates at the start that leave it unchanged; `None` means 0.
-        **kwargs: of the optimizer.
+        factors: one for each variable, in the order of `build`.
+        frozen_updates: for each variable, the number of updates at the start that leave it unchanged; `None` means 0.
+        **kwargs: arguments of the optimizer.
 
     Attributes:
-        is_compiled: whether an update of all variables is worth XLA's time to compile: some seconds, for one pass over
-            memory instead of many.
+        is_compiled: whether XLA compiles the update: it takes seconds to compile and saves passes over memory.
     """
 
     is_compiled = True
 
-    def __init__(self, *, factors: Sequence[float], still_updates: Sequence[int] | None = None, **kwargs):
+    def __init__(self, *, factors: Sequence[float], frozen_updates: Sequence[int] | None = None, **kwargs):
         super().__init__(**kwargs)
         self.factors = tuple(factors)
-        self.still_updates = tuple(still_updates or [0] * len(self.factors))
+        self.frozen_updates = tuple(frozen_updates or [0] * len(self.factors))
 
-    def rate_of(self, variable, learning_rate):
+    def variable_rate(self, variable, learning_rate):
         """Return the learning rate of one variable in this update."""
         index = self._get_variable_index(variable)
         factor = self.factors[index]
         rate = learning_rate * factor if factor != 1 else learning_rate
-        still = self.still_updates[index]
-        return ops.where(self.iterations >= still, rate, 0.0) if still else rate
+        frozen = self.frozen_updates[index]
+        return ops.where(self.iterations >= frozen, rate, 0.0) if frozen else rate
 
     def update_step(self, gradient, variable, learning_rate):
         """Decay one variable, then apply its gradient, both with the variable's own learning rate."""
-        rate = self.rate_of(variable, learning_rate)
+        rate = self.variable_rate(variable, learning_rate)
         if self._use_weight_decay(variable):
             self.assign_sub(variable, variable * self.weight_decay * rate)
         super().update_step(gradient, variable, rate)
 
     def _apply_weight_decay(self, variables):
-        """Do nothing: Keras would decay with one learning rate for all, before `update_step`."""
+        """Do nothing: `update_step` decays, where Keras would use one learning rate for all variables."""
 
 
 class LayerwiseAdamW(_Layerwise, keras.optimizers.AdamW):
     """AdamW with a factor on the learning rate of every variable.
 
-    What Keras computes by a dozen operations a variable, TensorFlow's own step of Adam does in one pass. It takes
-    plain variables only, not those of a strategy, which `Replicas` never makes.
+    The update is TensorFlow's fused Adam kernel: one pass per variable, where Keras has a dozen operations. It takes
+    plain variables, not those of a strategy, which `Replicas` never creates.
     """
 
     is_compiled = False
 
     def apply(self, grads, trainable_variables=None):
         """Update all variables."""
-        # The same for all of them.
+        # Shared by all variables.
         step = tf.cast(self.iterations + 1, tf.float32)
         self._constants = {
             "beta1_power": tf.pow(self.beta_1, step),
@@ -122,10 +121,10 @@ class LayerwiseAdamW(_Layerwise, keras.optimizers.AdamW):
     def update_step(self, gradient, variable, learning_rate):
         """Decay one variable, then apply its gradient, both with the variable's own learning rate."""
         index = self._get_variable_index(variable)
-        rate = tf.cast(self.rate_of(variable, learning_rate), tf.float32)
+        rate = tf.cast(self.variable_rate(variable, learning_rate), tf.float32)
         weights, first, second = (_handle(v) for v in (variable, self._momentums[index], self._velocities[index]))
         if self._use_weight_decay(variable):
-            # Weights less a multiple of themselves.
+            # Decay: subtract a multiple of the weights.
             tf.raw_ops.ResourceApplyGradientDescent(
                 var=weights, alpha=rate * self.weight_decay, delta=tf.convert_to_tensor(variable)
             )
@@ -139,9 +138,9 @@ def _handle(variable: keras.Variable | tf.Variable) -> tf.Tensor:
 class LayerwiseLamb(_Layerwise, keras.optimizers.Lamb):
     """LAMB with a factor on the learning rate of every variable.
 
-    Source: You et al. 2020, "Large Batch Optimization for Deep Learning", algorithm 2, which ours follows where Keras
-        does not: decay is part of the step whose length is fitted to the weights, and what is not decayed (biases and
-        LayerNorm) is not fitted either but moved as Adam would, as in the authors' code.
+    Source: You et al. 2020, "Large Batch Optimization for Deep Learning", algorithm 2. Ours follows it where Keras does
+        not: decay is part of the step that is scaled to the norm of the weights. As in the authors' code, variables
+        without decay (biases and LayerNorm) get Adam's step, unscaled.
     """
 
     def update_step(self, gradient, variable, learning_rate):
@@ -153,68 +152,70 @@ class LayerwiseLamb(_Layerwise, keras.optimizers.Lamb):
         step = ops.cast(self.iterations + 1, "float32")
         corrected = first / (1 - ops.power(self.beta_1, step))
         update = corrected / (ops.sqrt(second / (1 - ops.power(self.beta_2, step))) + self.epsilon)
-        rate = self.rate_of(variable, learning_rate)
+        rate = self.variable_rate(variable, learning_rate)
         if self._use_weight_decay(variable):
             update = update + self.weight_decay * variable
-            lengths = ops.sqrt(ops.sum(ops.square(variable))), ops.sqrt(ops.sum(ops.square(update)))
-            is_safe = ops.logical_and(lengths[0] > 0, lengths[1] > 0)
-            rate = rate * ops.where(is_safe, lengths[0] / ops.where(is_safe, lengths[1], 1.0), 1.0)
+            norms = ops.sqrt(ops.sum(ops.square(variable))), ops.sqrt(ops.sum(ops.square(update)))
+            is_safe = ops.logical_and(norms[0] > 0, norms[1] > 0)
+            rate = rate * ops.where(is_safe, norms[0] / ops.where(is_safe, norms[1], 1.0), 1.0)
         self.assign_sub(variable, rate * update)
 
 
 class LayerwiseAdafactor(_Layerwise, keras.optimizers.Adafactor):
-    """Adafactor with a factor on the learning rate of every variable: of a matrix it keeps row and column means only.
+    """Adafactor with a factor on the learning rate of every variable.
 
-    Source: Shazeer and Stern 2018, "Adafactor", algorithms 4 and 5. Ours differs in that the schedule of the run is
-        the relative step size, without a ceiling of one over the root of the step, and in decoupled weight decay.
-        Keras follows the paper in what is computed, but holds a second moment of full size for every matrix too,
-        which is what Adafactor is there to save; ours does not.
+    Of the second moment of a matrix it keeps only the means of the rows and columns.
+
+    Source: Shazeer and Stern 2018, "Adafactor", algorithms 4 and 5. Ours differs in that the run's schedule is the
+        relative step size, without the upper bound of one over the root of the step, and in decoupled weight decay.
+        Keras computes what the paper does but also holds a full second moment for every matrix, which defeats the
+        purpose of Adafactor; ours does not.
     """
 
     def build(self, variables):
-        """Make the row and column means of matrices, and second moments of all else."""
+        """Create row and column means for matrices, and second moments for all other variables."""
         if self.built:
             return
-        # Keras' own `build` is passed over: it makes what this class is there to avoid.
+        # Not Adafactor's own `build`, which would create the full second moments.
         keras.optimizers.Optimizer.build(self, variables)
         self._means = []
         for v in variables:
             shapes = [v.shape[:-1], (*v.shape[:-2], v.shape[-1])] if len(v.shape) > 1 else [v.shape]
             names = ("row", "column") if len(shapes) > 1 else ("second",)
-            made = [self.add_variable(shape, name=f"{v.name}_{n}") for shape, n in zip(shapes, names, strict=True)]
-            self._means.append(made)
+            means = [self.add_variable(shape, name=f"{v.name}_{n}") for shape, n in zip(shapes, names, strict=True)]
+            self._means.append(means)
 
     def update_step(self, gradient, variable, learning_rate):
         """Decay one variable, then apply its gradient."""
         index = self._get_variable_index(variable)
-        rate = self.rate_of(variable, learning_rate)
+        rate = self.variable_rate(variable, learning_rate)
         if self._use_weight_decay(variable):
             self.assign_sub(variable, variable * self.weight_decay * rate)
         squared, means = ops.square(gradient) + self.epsilon_1, self._means[index]
         axes = (-1, -2) if len(means) > 1 else (None,)
-        kept = 1 - ops.power(ops.cast(self.iterations + 1, "float32"), self.beta_2_decay)
+        beta_2 = 1 - ops.power(ops.cast(self.iterations + 1, "float32"), self.beta_2_decay)
         for mean, axis in zip(means, axes, strict=True):
             new = squared if axis is None else ops.mean(squared, axis=axis)
-            self.assign(mean, kept * mean + (1 - kept) * new)
+            self.assign(mean, beta_2 * mean + (1 - beta_2) * new)
         second = means[0]
         if len(means) > 1:
-            share = means[0] / ops.mean(means[0], axis=-1, keepdims=True)
-            second = ops.expand_dims(share, -1) * ops.expand_dims(means[1], -2)
+            relative = means[0] / ops.mean(means[0], axis=-1, keepdims=True)
+            second = ops.expand_dims(relative, -1) * ops.expand_dims(means[1], -2)
         update = gradient / ops.sqrt(second)
         update = update / ops.maximum(1.0, self._rms(update) / self.clip_threshold)
         self.assign_sub(variable, ops.maximum(self.epsilon_2, self._rms(variable)) * rate * update)
 
 
 def learning_rate_groups(model: keras.Model) -> list[str]:
-    """Return the learning-rate group of each trainable variable, in their order.
+    """Return the learning-rate group of each trainable variable, in the order of the variables.
 
-    A variable of the encoder is in the group of its layer, in that of the embeddings or in that of the pooler, unless
-    the encoder's tuning method puts it into another one. All other variables are in the group of the head.
+    A variable of the encoder is in the group of its layer, of the embeddings or of the pooler, unless the encoder's
+    tuning method assigns it to another one. All other variables are in the group of the head.
 
     Args:
         model: built, with a `backbone`.
     """
-    # By the encoder's variables, not by the head's: a head that is tied to the token embedding has that too.
+    # Looked up among the encoder's variables: a head that is tied to the token embedding has that variable too.
     groups = encoder_groups(model.backbone)
     return [groups.get(variable.path, HEAD) for variable in model.trainable_variables]
 
@@ -222,8 +223,8 @@ def learning_rate_groups(model: keras.Model) -> list[str]:
 def learning_rate_factors(model: keras.Model, config: OptimizationConfig) -> list[float]:
     """Return the factor on the learning rate of each trainable variable.
 
-    The last encoder layer has 1, every layer below `layer_decay` times the one above, the embeddings lowest of all;
-    the head has `head_learning_rate_factor`.
+    The factor of the last encoder layer is 1, that of every other layer `layer_decay` times that of the layer above,
+    and likewise for the embeddings below the first layer. The factor of the head is `head_learning_rate_factor`.
 
     Raises:
         ValueError: the tuning method of the encoder names a group that does not exist.
@@ -247,21 +248,21 @@ def build_optimizer(
     """Return the optimizer of a run, built for the model's trainable variables.
 
     Args:
-        model: with a `backbone`; what is not in it is the head.
-        config: of training.
-        total_steps: updates of the whole training, from which warm-up and decay are laid out.
-        head_steps: the first updates, in which only the head moves.
-        active_embedding: its rows take the place of the token embedding; `None` trains the whole table.
+        model: built, with a `backbone`; all other layers are the head.
+        config: settings of the optimizer.
+        total_steps: updates of the whole training, which warm-up and decay depend on.
+        head_steps: number of updates at the start that change only the head.
+        active_embedding: rows that replace the token embedding; `None` trains the whole table.
     """
     warmup_steps = round(config.warmup_fraction * total_steps)
-    kind, own = _OPTIMIZERS[config.optimizer]
+    kind, options = _OPTIMIZERS[config.optimizer]
     optimizer = kind(
         factors=learning_rate_factors(model, config),
-        still_updates=[0 if group == HEAD else head_steps for group in learning_rate_groups(model)],
+        frozen_updates=[0 if group == HEAD else head_steps for group in learning_rate_groups(model)],
         learning_rate=WarmupDecay(config.learning_rate, warmup_steps, total_steps, config.schedule),
         weight_decay=config.weight_decay,
         global_clipnorm=config.clip_norm or None,
-        **own,
+        **options,
     )
     variables = list(model.trainable_variables)
     undecayed = [v for v in variables if v.path.endswith(("bias", "gamma", "beta"))]

@@ -1,4 +1,4 @@
-"""Problems: the data of a run, read, checked and tokenized, with the task fitted to it and the encoder."""
+"""Problems: the checked and tokenized data of a run, the task fitted to them, and the encoder."""
 
 import contextlib
 import hashlib
@@ -27,9 +27,9 @@ from tfbert.training.distribution import Replicas, join
 
 logger = logging.getLogger(__name__)
 
-# What may differ between two trainings of one problem: neither the records nor the rows made of them depend on it.
-_OF_TRAINING = ("train", "head.dropout", "head.start", "head.pooling")
-_OF_TRAINING += ("encoder.dropout", "encoder.precision", "encoder.fast")
+# Fields that may differ between two trainings of one problem: neither the records nor their tokens depend on them.
+_TRAINING_FIELDS = ("train", "head.dropout", "head.start", "head.pooling")
+_TRAINING_FIELDS += ("encoder.dropout", "encoder.precision", "encoder.fast")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,16 +37,15 @@ class Problem:
     """Everything about a training that does not depend on its seed.
 
     Args:
-        config: of the run.
         task: fitted to the training records.
-        splits: records by split name; `train` is always there.
-        tokenized: the same splits as integers.
-        encoder: freshly loaded, float32; its weights are where every seed starts.
-        tokenizer: of that encoder.
-        checked: what is wrong with the data.
-        seconds: by stage.
-        replicas: that train together.
-        vectors: of the untrained encoder, by what they depend on, for trainings that want the same; `None` keeps none.
+        splits: records by split name; there is always a `train` split.
+        tokenized: tokens of the same splits.
+        encoder: freshly loaded, float32; every seed starts from its weights.
+        tokenizer: the tokenizer of that encoder.
+        checked: result of the data checks.
+        seconds: duration of each stage of the preparation.
+        replicas: devices that train together.
+        vectors: cache of the untrained encoder's vectors, which several trainings share; `None` caches none.
     """
 
     config: Config
@@ -61,87 +60,82 @@ class Problem:
     vectors: dict[bytes, np.ndarray] | None = None
 
     def with_config(self, config: Config) -> "Problem":
-        """Return the problem of another config; what it shares with this one is not read, tokenized or loaded again.
+        """Return the problem of another config, without preparing again what the two have in common.
 
         Raises:
-            ValueError: as `prepare` does; the same files have changed since they were read.
+            ValueError: as for `prepare`, or a file has changed since it was read.
         """
-        if _without(config, _OF_TRAINING) == _without(self.config, _OF_TRAINING):
+        if _without(config, _TRAINING_FIELDS) == _without(self.config, _TRAINING_FIELDS):
             options = load_task(config.task).options.from_config(config)
             return replace(self, config=config, task=replace(self.task, options=options))
         other = prepare(config)
         for name, split in other.splits.items() if config.data == self.config.data else ():
             if name not in self.splits or split.sha256 != self.splits[name].sha256:
                 raise ValueError(
-                    f"{split.path}: has changed since it was read; results on different data do not compare"
+                    f"{split.path}: has changed since it was read; results on different data cannot be compared"
                 )
         return replace(other, vectors=None if self.vectors is None else {})
 
     def samples(self, count: int = 8) -> list[Item]:
-        """Return the inputs of a few records, evenly spread over a split that was not learned if there is one."""
+        """Return the inputs of a few records, spread evenly over a held-out split if there is one, else over train."""
         name = next(name for name in ("validation", "test", "train") if name in self.splits)
         indices = np.linspace(0, len(self.tokenized[name].num_tokens) - 1, count).astype(int)
         records = self.splits[name].records_at(sorted({int(index) for index in indices}))
         return [self.task.inputs_of(record) for record in records]
 
-    def remembered(self, embed: Callable[[np.ndarray], np.ndarray], way: str) -> Callable[[np.ndarray], np.ndarray]:
-        """Return what gives the vectors of rows of train by the untrained encoder, kept in `vectors`.
+    def cached(self, embed: Callable[[np.ndarray], np.ndarray], method: str) -> Callable[[np.ndarray], np.ndarray]:
+        """Return a function that embeds sequences of train by the untrained encoder and caches the result in `vectors`.
 
         Args:
-            embed: row numbers to vectors.
-            way: how they are computed, if there are several.
+            embed: computes the vectors of sequences from their indices.
+            method: text that differs between different ways to compute them.
         """
 
-        def vectors(rows: np.ndarray) -> np.ndarray:
+        def vectors(sequences: np.ndarray) -> np.ndarray:
             if self.vectors is None:
-                return embed(rows)
-            key = hashlib.sha256(f"{way} {rows.dtype} ".encode() + rows.tobytes()).digest()
+                return embed(sequences)
+            key = hashlib.sha256(f"{method} {sequences.dtype} ".encode() + sequences.tobytes()).digest()
             if key not in self.vectors:
-                self.vectors[key] = embed(rows)
+                self.vectors[key] = embed(sequences)
             return self.vectors[key]
 
         return vectors
 
-    def identity(self, config: Config) -> str:
-        """Return a hash of the config and of the data's bytes: equal identities give equal weights on one machine."""
+    def fingerprint(self, config: Config) -> str:
+        """Return a hash of config, data and encoder; equal fingerprints give equal weights on one machine."""
         data = [(name, split.sha256) for name, split in self.splits.items()]
         text = json.dumps([config.to_dict(), data, self.encoder.spec.to_json()], sort_keys=True, default=str)
         return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _without(config: Config, left_out: tuple[str, ...]) -> dict:
-    """Return the tree of a config without some sections and fields."""
+def _without(config: Config, excluded: tuple[str, ...]) -> dict:
+    """Return a config as nested dicts, without some sections and fields."""
     tree = config.to_dict()
-    for path in left_out:
+    for path in excluded:
         section, _, name = path.partition(".")
         tree[section].pop(name) if name else tree.pop(section)
     return tree
 
 
 def prepare(config: Config, *, log_warnings: bool = True, refusals: list[str] | None = None) -> Problem:
-    """Join the other processes of a run, if there are any; read, check and tokenize its data and load its encoder.
+    """Join the other processes of a run, if any; read, check and tokenize its data, fit the task, load the encoder.
 
     Args:
-        config: of the run.
-        log_warnings: whether the warnings of the data checks are logged here; otherwise the caller shows them.
-        refusals: takes in why training should not start, as far as reading can go on nevertheless; with `None` the
-            first reason is raised.
+        config: config of the run; its task may be an alias.
+        log_warnings: whether to log the warnings of the data checks; otherwise the caller shows them.
+        refusals: collects the reasons not to train that do not prevent further checks; `None` raises the first one.
 
     Raises:
-        ValueError: anything about data or encoder that a user has to mend; the message says where.
+        ValueError: the config, the data or the encoder cannot be used; the message says where the fault is.
     """
     replicas = join(config.train.distribution)
     replicas.check_batch_size(config.train.batch_size)
     task = load_task(config.task)
-    config = override(config, {"task": task.name})  # it may be an alias
+    config = override(config, {"task": task.name})
     check_options(config)
-    options = task.options.from_config(config)
     started = time.monotonic()
     splits, interpretation = _read_splits(config, task, refusals)
-    fitted = task.fit(splits["train"], options)
-    # Splits that were cut from the file of train have no label that train lacks.
-    given = [split for name, split in splits.items() if name != "train" and split.interval is None]
-    fitted.require_known_labels(given)
+    fitted = _fit(task, splits, config)
     seconds = {"read": time.monotonic() - started}
     started = time.monotonic()
     encoder = load_encoder(config.encoder.name, dropout=config.encoder.dropout)
@@ -183,7 +177,7 @@ def prepare(config: Config, *, log_warnings: bool = True, refusals: list[str] | 
 
 @contextlib.contextmanager
 def _collected(refusals: list[str] | None) -> Iterator[None]:
-    """Take in what is raised inside instead of raising it, if there is a list for it."""
+    """Collect the message of a `ValueError` raised inside a `with` block, or raise it if there is no list."""
     try:
         yield
     except ValueError as error:
@@ -193,7 +187,7 @@ def _collected(refusals: list[str] | None) -> Iterator[None]:
 
 
 def _read_splits(config: Config, task: Task, refusals: list[str] | None) -> tuple[dict[str, Split], Interpretation]:
-    """Return the splits, and how their files were interpreted, which is logged before anything is learned of them."""
+    """Return the splits and the interpretation of their files, which is logged before the task is fitted."""
     splits = load_splits(config.data, data_path(config), task.schema)
     interpretation = interpret(splits, config.data, task.columns)
     for line in interpretation.lines():
@@ -202,3 +196,12 @@ def _read_splits(config: Config, task: Task, refusals: list[str] | None) -> tupl
         if interpretation.refusal:
             raise ValueError(interpretation.refusal)
     return splits, interpretation
+
+
+def _fit(task: Task, splits: dict[str, Split], config: Config) -> FittedTask:
+    """Return a task fitted to train, after checking that train has the labels of the other files."""
+    fitted = task.fit(splits["train"], task.options.from_config(config))
+    # A split that was cut from the file of train is excluded: its labels are those of train.
+    from_files = [split for name, split in splits.items() if name != "train" and split.interval is None]
+    fitted.require_known_labels(from_files)
+    return fitted

@@ -1,4 +1,4 @@
-"""What a training remembers besides its weights and its optimizer's state; stored in every checkpoint."""
+"""Progress of a training: all state besides weights and optimizer, stored in every checkpoint."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -9,18 +9,18 @@ Sums = dict[str, dict[str, float]]
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluationPoint:
-    """One evaluation during training. Numbers of examples, tokens and seconds are totals since training began.
+    """One evaluation during training. Examples, tokens and seconds are totals since training started.
 
     Args:
-        update: updates done before it.
-        epoch: the same as a fraction of the first objective's epochs.
+        update: number of updates before it.
+        epoch: the same in epochs of the first objective; may be fractional.
         num_examples: examples of the first objective.
-        num_tokens: tokens of all objectives that count them, padding excluded.
+        num_tokens: tokens without padding, of all objectives that count them.
         seconds: spent on updates.
         loss: mean loss on the training data since the previous evaluation; `None` before the first update.
-        learning_rate: of the next update.
-        scores: metrics on held-out data; `None` if there are none.
-        evaluation_seconds: spent on this evaluation.
+        learning_rate: learning rate of the next update.
+        scores: scores on held-out data by metric; `None` without such data.
+        evaluation_seconds: duration of this evaluation.
     """
 
     update: int
@@ -36,23 +36,25 @@ class EvaluationPoint:
 
 @dataclass
 class Progress:
-    """The state of a training as plain numbers.
+    """The state of a training besides weights and optimizer.
 
     Args:
-        update: updates done.
+        update: number of updates so far.
         evaluated_update: value of `update` at the last evaluation; -1 before the first.
         num_examples: examples of the first objective so far.
-        num_tokens: tokens so far, padding excluded, of the objectives that count them.
-        seconds: spent on updates, over all processes that the training ran in.
-        sums: losses of each objective summed since the last evaluation, `counts` their denominators.
-        point_sums: the same since the last point of the curve, with `point_counts`.
-        curve: one dict per point of the learning curve: `update`, `learning_rate` and the mean losses of the objective;
-            of several, the weighted `loss` and the mean losses of each as `<objective>/<loss>`.
-        history: one entry per evaluation.
-        best_score: best value of the monitored metric; `None` before the first one.
-        best_update: value of `update` when the best weights were kept.
-        start_seconds: spent before the first update on building models and initializing the head.
-        first_update_at: when the first update was done, in seconds since 1970; `None` before.
+        num_tokens: tokens without padding so far, of all objectives that count them.
+        seconds: time spent on updates, before and after resuming.
+        sums: losses of each objective summed since the last evaluation.
+        counts: denominators of `sums`.
+        point_sums: losses summed since the last point of the curve.
+        point_counts: denominators of `point_sums`.
+        curve: one dict per point of the learning curve: `update`, `learning_rate` and the mean losses of the objective.
+            With several objectives, the weighted `loss` and the mean losses of each as `<objective>/<loss>`.
+        history: the evaluations so far.
+        best_score: best value of the monitored metric; `None` before the first evaluation.
+        best_update: value of `update` at the evaluation that kept the best weights.
+        start_seconds: time spent before the first update on building models and initializing the head.
+        first_update_at: end of the first update in seconds since 1970; `None` before.
         finished: whether training has ended.
     """
 
@@ -75,22 +77,22 @@ class Progress:
 
     @property
     def best(self) -> EvaluationPoint:
-        """The evaluation after which the best weights were kept."""
+        """The evaluation that kept the best weights."""
         return next(point for point in self.history if point.update == self.best_update)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return all of it, ready for JSON."""
+        """Return the progress, ready for JSON."""
         return {**vars(self), "history": [vars(point) for point in self.history]}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "Progress":
-        """Return what `to_dict` was called on."""
+        """Return the progress from the result of `to_dict`."""
         return cls(**{**values, "history": [EvaluationPoint(**point) for point in values["history"]]})
 
 
 def add(totals: Sums, more: Mapping[str, Mapping[str, float]]) -> None:
     """Add the values of each objective to its totals."""
     for name, values in more.items():
-        mine = totals.setdefault(name, {})
+        sums = totals.setdefault(name, {})
         for term, value in values.items():
-            mine[term] = mine.get(term, 0.0) + value
+            sums[term] = sums.get(term, 0.0) + value

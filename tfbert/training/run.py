@@ -10,18 +10,19 @@ from pathlib import Path
 import keras
 import tensorflow as tf
 
+from tfbert import interrupts
 from tfbert.config import Config, override
-from tfbert.evaluation import page
-from tfbert.evaluation.board import Board
+from tfbert.evaluation import report_page
 from tfbert.evaluation.formatting import score_line
 from tfbert.evaluation.metric import Evaluation
+from tfbert.evaluation.tensorboard_log import TensorBoardLog
 from tfbert.files import read_json, write_json, writing
 from tfbert.models.build import build_models
 from tfbert.models.predictions import write_predictions
 from tfbert.models.predictor import Predictor, predict_all
 from tfbert.models.saved_run import REPORT, save_run
 from tfbert.models.task_model import TaskModel
-from tfbert.training import driver, interrupts
+from tfbert.training import driver
 from tfbert.training.checkpoint import CHECKPOINT, Checkpoints
 from tfbert.training.fine_tuning import (
     Callbacks,
@@ -38,7 +39,7 @@ logger = logging.getLogger(__name__)
 
 PREDICTIONS = "predictions.jsonl"
 _DETAILS = "details.json"
-# How the texts of one record are shown.
+# Separates the texts of one record in the report.
 _BETWEEN_TEXTS = "\n\n"
 
 
@@ -47,18 +48,18 @@ def choose_run_dir(problem: Problem, runs_dir: Path, num_seeds: int = 1) -> Path
 
     Args:
         problem: prepared.
-        runs_dir: holds the runs of all tasks, such as `runs/`.
+        runs_dir: directory of the runs of all tasks, such as `runs/`.
         num_seeds: as for `train`.
 
     Returns:
-        `runs_dir/<task>/<time>-<hash>`; it exists already if it is an unfinished run to resume.
+        `runs_dir/<task>/<time>-<hash>`; it exists only if it is an unfinished run to resume.
     """
-    mark = problem.identity(problem.config)[:8]
-    return find_unfinished(runs_dir / problem.task.name, mark, _fingerprint(problem, num_seeds))
+    tag = problem.fingerprint(problem.config)[:8]
+    return find_unfinished(runs_dir / problem.task.name, tag, _fingerprint(problem, num_seeds))
 
 
 def _fingerprint(problem: Problem, num_seeds: int) -> str:
-    return f"{problem.identity(problem.config)} {num_seeds}"
+    return f"{problem.fingerprint(problem.config)} {num_seeds}"
 
 
 def train(problem: Problem, run_dir: Path, num_seeds: int = 1, command: str = "", exports: bool = False) -> dict:
@@ -67,18 +68,18 @@ def train(problem: Problem, run_dir: Path, num_seeds: int = 1, command: str = ""
     Args:
         problem: prepared.
         run_dir: created if missing; an unfinished run of the same problem in it is resumed.
-        num_seeds: number of trainings, each with a seed one higher than the one before. Of several, each has its own
-            directory `seed-N`, and the best by its validation score becomes the result of the run.
-        command: repeats the run.
-        exports: whether the caller will export the run; if it ends before it has, the same call returns the report of
-            the finished run.
+        num_seeds: number of trainings, with consecutive seeds. If there are several, each has its own directory
+            `seed-N`, and the best by its validation score becomes the result of the run.
+        command: the command that repeats the run.
+        exports: whether the caller will export the run; until it has, the same call returns the report of the finished
+            run.
 
     Returns:
-        What `report.json` holds.
+        The content of `report.json`.
 
     Raises:
-        ValueError: the directory holds a finished run or another one; training diverged.
-        ConnectionError: another process of the training is gone.
+        ValueError: the directory holds a finished or another run, or training diverged.
+        ConnectionError: another process of the training was lost.
         Stopped: a signal stopped the process; the message says what was saved.
     """
 
@@ -103,7 +104,7 @@ def train(problem: Problem, run_dir: Path, num_seeds: int = 1, command: str = ""
 
 
 def assist(problem: Problem, num_seeds: int = 1) -> None:
-    """Take part in a training whose chief is another process; writes nothing.
+    """Take part in a training whose chief is another process, without writing files.
 
     Args:
         problem: prepared like the chief's.
@@ -111,7 +112,7 @@ def assist(problem: Problem, num_seeds: int = 1) -> None:
 
     Raises:
         ValueError: training diverged.
-        ConnectionError: another process is gone.
+        ConnectionError: another process was lost.
         Stopped: a signal stopped this process or another one.
     """
 
@@ -139,20 +140,20 @@ def fit(
     should_stop_early: Callable[[list[dict]], bool] = lambda history: False,
     models: tuple[TaskModel, TaskModel] | None = None,
 ) -> tuple[Predictor, EpochHistory]:
-    """Train once, without evaluating the result; resume if an unfinished training of the same config is in `run_dir`.
+    """Train once, without evaluating the result; resume an unfinished training of the same config in `run_dir`.
 
     Args:
         problem: prepared.
-        config: may differ from the problem's in what does not change its data.
-        run_dir: exists.
+        config: may differ from the problem's config in fields that do not change the data.
+        run_dir: an existing directory.
         log: as for `Callbacks`.
         should_stop_early: as for `Callbacks`.
-        models: what `build` has just returned; `None` builds them.
+        models: the result of `build`, not yet trained; `None` builds the models.
 
     Raises:
         Diverged: the loss, a weight or an output became NaN or infinite.
-        ValueError: another training was in the directory.
-        ConnectionError: another process of the training is gone.
+        ValueError: the directory holds another training.
+        ConnectionError: another process of the training was lost.
         Stopped: a signal stopped the process; the message says what was saved.
     """
     write_json(run_dir / driver.CONFIG, config.to_dict())
@@ -168,7 +169,7 @@ def _fit(
     models: tuple[TaskModel, TaskModel] | None = None,
 ) -> tuple[Predictor, Progress]:
     started = time.monotonic()
-    # An exception in the middle of what TensorFlow builds and traces has ended a process by a segmentation fault.
+    # An exception while TensorFlow builds and traces graphs can end the process with a segmentation fault.
     with interrupts.deferred() as request:
         model, evaluation_model = models or build(problem, config)
         request.check()
@@ -184,7 +185,7 @@ def _fit(
 
 
 def _checkpoints(problem: Problem, config: Config, run_dir: Path) -> Checkpoints:
-    return Checkpoints(run_dir, problem.identity(config), config.train.checkpoint_seconds)
+    return Checkpoints(run_dir, problem.fingerprint(config), config.train.checkpoint_seconds)
 
 
 def _train_seed(problem: Problem, config: Config, run_dir: Path, command: str) -> dict:
@@ -192,21 +193,21 @@ def _train_seed(problem: Problem, config: Config, run_dir: Path, command: str) -
 
 
 class _FineTuningRun(driver.Run):
-    """A training of a task from one seed."""
+    """A fine-tuning run with one seed."""
 
-    board_sections = ("train", "head", "encoder")
+    logged_sections = ("train", "head", "encoder")
     report_stage = "evaluate"
 
     def __init__(self, problem: Problem, config: Config):
         self.problem, self.config, self.encoder, self.replicas = problem, config, problem.encoder, problem.replicas
 
-    def train(self, run_dir: Path, board: Board) -> Progress:
-        def log(entry: dict, updates: list) -> None:
-            board.epoch(entry, updates)
+    def train(self, run_dir: Path, log: TensorBoardLog) -> Progress:
+        def log_epoch(entry: dict, updates: list) -> None:
+            log.epoch(entry, updates)
             scores = score_line(entry.get("validation", {}))
             logger.info("epoch %d  loss %.4f  validation: %s", entry["epoch"], entry["loss"], scores or "none")
 
-        self._predictor, progress = _fit(self.problem, self.config, run_dir, Callbacks(log))
+        self._predictor, progress = _fit(self.problem, self.config, run_dir, Callbacks(log_epoch))
         return progress
 
     def report(self, progress: Progress, run_dir: Path) -> dict:
@@ -224,18 +225,18 @@ class _FineTuningRun(driver.Run):
         return _report(problem, progress, {name: evaluation.scores() for name, evaluation in evaluations.items()})
 
     def render(self, report: dict, run_dir: Path) -> None:
-        page.render(report, read_json(run_dir / _DETAILS), run_dir / driver.PAGE)
+        report_page.render(report, read_json(run_dir / _DETAILS), run_dir / driver.PAGE)
 
 
 def build(problem: Problem, config: Config) -> tuple[TaskModel, TaskModel]:
-    """Seed all random states and return a model to train and one to evaluate; the same seed gives the same numbers."""
+    """Seed all random states, and return a model to train and one to evaluate."""
     tf.config.experimental.enable_op_determinism()
     keras.utils.set_random_seed(config.train.seed)
     return build_models(problem.task, problem.encoder, config)
 
 
 def predict_held_out(problem: Problem, predictor: Predictor) -> dict[str, tuple[dict, list]]:
-    """Return outputs and truth of validation and test; the decision of the task is fitted to validation."""
+    """Return outputs and gold values of validation and test, after fitting the task's decision to validation."""
     predictions = {}
     for name in ("validation", "test"):
         if name in problem.splits:
@@ -248,8 +249,8 @@ def predict_held_out(problem: Problem, predictor: Predictor) -> dict[str, tuple[
 
 
 def _report(problem: Problem, progress: Progress, scores: dict[str, dict]) -> dict:
-    """Return what `report.json` holds beyond what every run reports."""
-    checked, course = problem.checked, EpochHistory.of(progress)
+    """Return the part of `report.json` that only fine-tuning runs have."""
+    checked, history = problem.checked, EpochHistory.of(progress)
     data = {
         name: {
             "path": str(split.path),
@@ -263,7 +264,7 @@ def _report(problem: Problem, progress: Progress, scores: dict[str, dict]) -> di
     seconds = {
         "start": progress.start_seconds,
         "train": progress.seconds,
-        "validate": sum(entry.get("validation_seconds", 0.0) for entry in course.history),
+        "validate": sum(entry.get("validation_seconds", 0.0) for entry in history.history),
     }
     return {
         "task": problem.task.name,
@@ -276,7 +277,7 @@ def _report(problem: Problem, progress: Progress, scores: dict[str, dict]) -> di
         },
         "seconds": problem.seconds | seconds,
         "first_update_at": progress.first_update_at,
-        **vars(course),
+        **vars(history),
         "validation": with_counts.get("validation"),
         "test": with_counts.get("test"),
         "seeds": None,
@@ -285,7 +286,7 @@ def _report(problem: Problem, progress: Progress, scores: dict[str, dict]) -> di
 
 
 def _details(problem: Problem, evaluations: dict[str, Evaluation], progress: Progress) -> dict:
-    """Return what the page draws beyond the report, ready for JSON."""
+    """Return what the report page shows beyond `report.json`, ready for JSON."""
     details: dict = {
         "step_losses": [(point["update"], point["loss"]) for point in progress.curve],
         "lengths": {name: split.num_tokens for name, split in problem.tokenized.items()},
@@ -308,7 +309,7 @@ def _finished_seed(problem: Problem, config: Config, seed_dir: Path) -> dict:
     report = read_json(seed_dir / REPORT)
     trained_on = {name: split["sha256"] for name, split in report["data"].items()}
     if report["config"] != config.to_dict() or trained_on != {n: s.sha256 for n, s in problem.splits.items()}:
-        raise ValueError(f"{seed_dir}: is of another run (other data or config); wanted an empty --out directory")
+        raise ValueError(f"{seed_dir}: belongs to another run (other data or config); expected an empty --out")
     return report
 
 
@@ -316,7 +317,7 @@ def _join_seeds(problem: Problem, reports: list[dict], run_dir: Path, command: s
     metric = monitored(problem.task, problem.config)
 
     def validation_score(report: dict) -> float:
-        # By the metric that chose the epoch.
+        # By the metric that chose the best epoch.
         scores = EpochHistory(report["history"], report["best_epoch"], report["untrained"]).best_scores or {}
         return metric.sign * scores.get(metric.name, 0.0)
 
@@ -330,7 +331,7 @@ def _join_seeds(problem: Problem, reports: list[dict], run_dir: Path, command: s
                 for metric, v in values.items()
             }
     report = {**best, "seeds": seeds, "command": command}
-    page.render(report, read_json(run_dir / f"seed-{best['seed']}" / _DETAILS), run_dir / driver.PAGE)
+    report_page.render(report, read_json(run_dir / f"seed-{best['seed']}" / _DETAILS), run_dir / driver.PAGE)
     write_json(run_dir / REPORT, report)
     return report
 
@@ -339,16 +340,16 @@ def keep(run_dir: Path, adaptation: dict, command: str) -> dict:
     """Make a run in a subdirectory the result of the run that contains it.
 
     Args:
-        run_dir: of the containing run.
-        adaptation: has the name of the subdirectory in `kept` and the reason in `sentence`.
-        command: repeats the containing run.
+        run_dir: directory of the containing run.
+        adaptation: report of the adaptation: `kept` is the name of the subdirectory, `sentence` the reason.
+        command: the command that repeats the containing run.
 
     Returns:
-        What `report.json` of the containing run holds.
+        The content of the containing run's `report.json`.
     """
     kept = run_dir / adaptation["kept"]
     report = {**read_json(kept / REPORT), "adaptation": adaptation, "command": command}
     trained = kept / f"seed-{report['seeds']['best']}" if report["seeds"] else kept
-    page.render(report, read_json(trained / _DETAILS), run_dir / driver.PAGE)
+    report_page.render(report, read_json(trained / _DETAILS), run_dir / driver.PAGE)
     write_json(run_dir / REPORT, report)
     return report

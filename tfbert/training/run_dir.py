@@ -9,86 +9,79 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tfbert.files import locked, read_json, write_json
-from tfbert.models.saved_run import REPORT
+from tfbert.interrupts import Stopped
+from tfbert.models.saved_run import REPORT, UNEXPORTED, mark_exported
 from tfbert.text.splits import Split
 from tfbert.training.checkpoint import CHECKPOINT
-from tfbert.training.interrupts import Stopped
 
 logger = logging.getLogger(__name__)
 
-# Present in a run that will be exported, from its beginning until the export.
-UNEXPORTED = "unexported.json"
 DATA = "data.json"
 _PACKAGES = ("tfbert", "tensorflow", "tensorflow-text", "keras", "keras-hub", "numpy")
 
 
-def find_unfinished(folder: Path, mark: str, fingerprint: str = "") -> Path:
-    """Return the newest unfinished run in a folder that has this mark, or a new name.
+def find_unfinished(folder: Path, tag: str, fingerprint: str = "") -> Path:
+    """Return the newest unfinished run in a folder that has this tag, or a new name.
 
     Args:
-        folder: holds runs.
-        mark: short text that differs between different configs or data.
-        fingerprint: as for `opened`; a run with this fingerprint that has a report and was not exported is not done.
+        folder: the directory that holds the runs.
+        tag: short text that differs between different configs or data.
+        fingerprint: as for `opened`; a finished run with this fingerprint counts as unfinished until it is exported.
 
     Returns:
-        `folder/<time>-<mark>`; it exists already if it is an unfinished run to resume.
+        `folder/<time>-<tag>`; it exists only if it is an unfinished run to resume.
     """
-    for candidate in sorted(folder.glob(f"*-{mark}"), reverse=True):
+    for candidate in sorted(folder.glob(f"*-{tag}"), reverse=True):
         if not (candidate / REPORT).exists() or _awaits_export(candidate, fingerprint):
             return candidate
-    return folder / new_name(mark)
+    return folder / new_name(tag)
 
 
-def new_name(mark: str) -> str:
-    """Return the name of a run directory that is created now."""
-    return f"{time.strftime('%Y%m%d-%H%M%S')}-{mark}"
+def new_name(tag: str) -> str:
+    """Return the name of a new run directory."""
+    return f"{time.strftime('%Y%m%d-%H%M%S')}-{tag}"
 
 
 @contextmanager
 def opened(run_dir: Path, fingerprint: str = "", exports: bool = False) -> Iterator[None]:
     """Hold the lock of a run directory, which is created if missing.
 
-    The directory of a finished run can be opened again only by the same run, and only if the process that should have
-    exported it ended too early: only the export is left to do then.
+    The directory of a finished run can be opened again only by the same run, and only if its export is still pending.
 
     Args:
-        run_dir: not held by another process.
+        run_dir: must not be held by another process.
         fingerprint: text that differs between different runs.
-        exports: whether the run will be exported when it is finished; `exported` notes that it has been.
+        exports: whether the run will be exported once it is finished; `mark_exported` records that it was.
 
     Raises:
-        ValueError: another process holds the directory, or it holds a finished run that is another one or is exported.
+        ValueError: another process holds the directory, or it contains a finished run that is not to be exported.
         Stopped: a signal stopped the process; the message says what was saved.
     """
     run_dir.mkdir(parents=True, exist_ok=True)
     with locked(run_dir, "training in it"):
         if (run_dir / REPORT).exists():
             if not _awaits_export(run_dir, fingerprint):
-                raise ValueError(f"{run_dir}: holds a finished run; wanted a new --out directory")
-            logger.info("%s: training is finished; what is left is the export", run_dir)
+                raise ValueError(f"{run_dir}: holds a finished run; expected a new --out directory")
+            logger.info("%s: training is finished; only the export is pending", run_dir)
         elif exports:
-            write_json(run_dir / UNEXPORTED, {"identity": fingerprint})
+            write_json(run_dir / UNEXPORTED, {"fingerprint": fingerprint})
         else:
-            exported(run_dir)
+            mark_exported(run_dir)
         try:
             yield
         except KeyboardInterrupt as error:
             if isinstance(error, Stopped) and error.message:
                 raise
-            raise Stopped.by(error, _what_is_saved(run_dir)) from error
-
-
-def exported(run_dir: Path) -> None:
-    """Note that a finished run has been exported, so that its directory is not opened again."""
-    (run_dir / UNEXPORTED).unlink(missing_ok=True)
+            raise Stopped.by(error, _saved_state(run_dir)) from error
 
 
 def _awaits_export(run_dir: Path, fingerprint: str) -> bool:
     path = run_dir / UNEXPORTED
-    return bool(fingerprint) and path.exists() and read_json(path).get("identity") == fingerprint
+    return bool(fingerprint) and path.exists() and read_json(path).get("fingerprint") == fingerprint
 
 
-def _what_is_saved(run_dir: Path) -> str:
+def _saved_state(run_dir: Path) -> str:
+    """Return the message for a user whose signal stopped the process."""
     if (run_dir / REPORT).exists():
         return f"stopped; {run_dir} holds the finished run"
     newest = max(run_dir.rglob(CHECKPOINT), key=lambda path: path.stat().st_mtime, default=None)
@@ -98,11 +91,11 @@ def _what_is_saved(run_dir: Path) -> str:
 
 
 def check_data(run_dir: Path, splits: Mapping[str, Split]) -> None:
-    """Refuse to resume in a directory with other data than before, because their results cannot be compared.
+    """Refuse to resume on other data than before: results on different data cannot be compared.
 
     Args:
-        run_dir: exists; the first call stores the hashes of the data there.
-        splits: the data as they are now.
+        run_dir: an existing directory; the first call stores the hashes of the data in it.
+        splits: the present data by split name.
 
     Raises:
         ValueError: a file has changed, or a split has been added or is missing.
@@ -121,7 +114,7 @@ def check_data(run_dir: Path, splits: Mapping[str, Split]) -> None:
         else:
             continue
         raise ValueError(
-            f"{(now.get(name) or before[name])['path']}: {what} since {run_dir} was begun, and results on different "
+            f"{(now.get(name) or before[name])['path']}: {what} since {run_dir} was started, and results on different "
             "data cannot be compared; restore the data, or use another --out directory"
         )
 

@@ -1,7 +1,7 @@
 """The training loop: updates, evaluation, early stopping, checkpoints and resuming, for any list of objectives.
 
-The loop is our own because Keras' `fit` can neither resume inside an epoch with the same batches nor weight
-accumulated batches by their examples.
+It replaces Keras' `fit`, which can neither resume inside an epoch with the same batches nor weight accumulated batches
+by their examples.
 """
 
 import functools
@@ -13,11 +13,11 @@ import keras
 import numpy as np
 from tqdm import tqdm
 
+from tfbert import interrupts
 from tfbert.config import OptimizationConfig
 from tfbert.encoder.active_embedding import ActiveEmbedding
 from tfbert.encoder.weights import copy_weights
 from tfbert.models import weights
-from tfbert.training import interrupts
 from tfbert.training.checkpoint import Checkpoints
 from tfbert.training.distribution import ALONE, Replicas
 from tfbert.training.monitoring import Evaluator, NotFinite, improves
@@ -28,20 +28,19 @@ from tfbert.training.updates import Updater
 
 
 class Trainer:
-    """Trains a model on the weighted sum of some objectives.
+    """Trains a model on the weighted sum of its objectives.
 
     Args:
-        model: has a `backbone`; in training precision.
+        model: in training precision, with a `backbone`.
         objectives: one or more; the first determines the length of the training.
         evaluator: used by the chief alone.
-        config: of the optimizer.
-        checkpoints: where the state is saved; a process that is not the chief writes nothing.
-        replicas: devices that share every batch. All processes start with the chief's weights, and have the same
-            weights after every update.
+        config: settings of the optimizer.
+        checkpoints: where the chief saves the state; the other processes write nothing.
+        replicas: devices that share every batch. All processes have the same weights, at the start those of the chief.
 
     Attributes:
-        updater: changes the weights.
-        progress: what has been done so far.
+        updater: applies the updates.
+        progress: state of the training besides weights and optimizer.
     """
 
     def __init__(
@@ -65,15 +64,15 @@ class Trainer:
         self.progress = Progress()
 
     def train(self) -> Progress:
-        """Train to the end or to early stopping, and leave the best weights in the model and that of the evaluation.
+        """Train to the end or until early stopping, then give the trained and the evaluated model the best weights.
 
         Returns:
             The progress, finished.
 
         Raises:
             Diverged: the loss, a weight or an output became NaN or infinite.
-            ValueError: a checkpoint of another run is in the way, or the monitored metric does not exist.
-            ConnectionError: another process is gone.
+            ValueError: the directory holds the checkpoint of another run, or the monitored metric does not exist.
+            ConnectionError: another process was lost.
             Stopped: a signal stopped the process, after a checkpoint was saved.
         """
         self._start()
@@ -88,7 +87,7 @@ class Trainer:
         return p
 
     def _start(self) -> None:
-        """Begin, or resume from the chief's checkpoint."""
+        """Start, or resume from the chief's checkpoint."""
         self.replicas.check_same(self.checkpoints.fingerprint)
         if self.replicas.is_chief:
             if (saved := self.checkpoints.resume()) is not None:
@@ -98,12 +97,12 @@ class Trainer:
                     self.updater.restore(arrays)
             if self.progress.update == 0 and self._is_evaluation_due():
                 self._evaluate()
-        self.updater.share()
+        self.updater.broadcast()
         p = self.progress
-        sent = {name: np.float64(getattr(p, name)) for name in ("update", "evaluated_update", "finished")}
-        received = self.replicas.broadcast(sent)
-        p.update, p.evaluated_update = int(received["update"]), int(received["evaluated_update"])
-        p.finished = bool(received["finished"])
+        state = {name: np.float64(getattr(p, name)) for name in ("update", "evaluated_update", "finished")}
+        state = self.replicas.broadcast(state)
+        p.update, p.evaluated_update = int(state["update"]), int(state["evaluated_update"])
+        p.finished = bool(state["finished"])
 
     def _run(self) -> None:
         p = self.progress
@@ -133,9 +132,9 @@ class Trainer:
     def _stream(self, objective: Objective) -> Iterator:
         groups = objective.groups(self.progress.update, self.num_updates)
         plan = (
-            part
+            micro_batch
             for batch in itertools.chain.from_iterable(groups)
-            for part in objective.micro_batches(batch, self.replicas.count)
+            for micro_batch in objective.micro_batches(batch, self.replicas.count)
         )
         return self.replicas.stream(plan, objective.batches)
 
@@ -145,9 +144,9 @@ class Trainer:
         groups, num_examples = {}, {}
         for objective in self.objectives:
             batches = next(planned[objective.name])
-            num_parts = sum(len(objective.micro_batches(batch, self.replicas.count)) for batch in batches)
-            parts = itertools.islice(streams[objective.name], num_parts)
-            groups[objective.name] = objective.group(batches, parts, self.replicas)
+            count = sum(len(objective.micro_batches(batch, self.replicas.count)) for batch in batches)
+            micro_batches = itertools.islice(streams[objective.name], count)
+            groups[objective.name] = objective.group(batches, micro_batches, self.replicas)
             num_examples[objective.name] = sum(len(indices) for indices, *_ in batches)
         sums = self.updater.update(groups)
         counts = {name: dict(group.counts) for name, group in groups.items()}
@@ -173,22 +172,22 @@ class Trainer:
         bar.set_postfix({"loss": f"{loss:.3f}", **speed}, refresh=False)
 
     def _progress_bar(self) -> tqdm:
-        # disable=None shows it on a terminal only, so that log files stay readable.
+        # disable=None shows the bar on a terminal only, which keeps log files readable.
         show = functools.partial(tqdm, mininterval=0.5, disable=None)
         first, update = self.objectives[0], self.progress.update
         if not self.evaluator.schedule.by_epoch:
             return show(total=self.num_updates, initial=update, desc=first.name, unit="update")
-        epoch, done = divmod(update, first.updates_per_epoch)
+        epoch, num_done = divmod(update, first.updates_per_epoch)
         sizes = [len(indices) for indices, *_ in first.plan(epoch)]
         title = f"epoch {epoch + 1}/{first.num_epochs}"
-        initial = sum(sizes[: done * first.accumulation_steps])
+        initial = sum(sizes[: num_done * first.accumulation_steps])
         return show(total=sum(sizes), initial=initial, desc=title, unit="ex", leave=False)
 
     def _loss(self, sums: Sums, counts: Sums) -> float:
-        return sum(each.loss(sums[each.name], counts[each.name]) for each in self.objectives)
+        return sum(objective.loss(sums[objective.name], counts[objective.name]) for objective in self.objectives)
 
     def _means(self, sums: Sums, counts: Sums) -> dict[str, float]:
-        means = {each.name: each.means(sums[each.name], counts[each.name]) for each in self.objectives}
+        means = {o.name: o.means(sums[o.name], counts[o.name]) for o in self.objectives}
         if len(means) == 1:
             return means[self.objectives[0].name]
         named = {f"{name}/{term}": value for name, values in means.items() for term, value in values.items()}
@@ -200,7 +199,7 @@ class Trainer:
 
     def _is_over(self) -> bool:
         p, patience = self.progress, self.evaluator.schedule.patience
-        # While only a new head learns, nothing is expected to improve.
+        # Patience starts after the updates that train only the new head.
         since = max(p.best_update, self.num_head_updates)
         num_stale = sum(point.update > since for point in p.history)
         is_over = p.update >= self.num_updates or 0 < patience <= num_stale
@@ -210,32 +209,32 @@ class Trainer:
         try:
             self._evaluate()
         except interrupts.Stopped:
-            # Between two batches of an evaluation, which has changed nothing: it is repeated from this checkpoint.
+            # The evaluation has not changed any state, so it is repeated after resuming from this checkpoint.
             self._save_checkpoint()
             place = f"{self.evaluator.schedule.place(self.progress.update)}, during {self.evaluator.title}"
             raise self.updater.stopped(self.checkpoints.message(place)) from None
 
     def _evaluate(self) -> None:
-        """Evaluate the model in the chief, and keep its weights if they are the best so far."""
+        """Evaluate the model in the chief and keep its weights if they are the best so far."""
         p, evaluator = self.progress, self.evaluator
         place = evaluator.schedule.place(p.update)
         rate = p.curve[-1]["learning_rate"] if p.curve else self.updater.learning_rate
-        # No later loss would show that the last update of a training has broken the weights.
+        # After the last update there is no further loss that would become NaN.
         if not self.updater.has_finite_weights():
             raise self.updater.divergence(f"weights are not finite after {place}", rate)
         if self.replicas.is_chief:
             since = p.evaluated_update
             with self.updater.averages_in_place():
                 try:
-                    point = self._measured()
+                    point = self._measure()
                 except NotFinite as error:
                     raise self.updater.divergence(f"{error} after {place}", rate) from None
                 self._keep_if_best(point)
             p.history.append(point)
-            evaluator.log(p.history, [each for each in p.curve if each["update"] > since])
+            evaluator.log(p.history, [entry for entry in p.curve if entry["update"] > since])
         p.evaluated_update, p.sums, p.counts = p.update, {}, {}
 
-    def _measured(self) -> EvaluationPoint:
+    def _measure(self) -> EvaluationPoint:
         p, started = self.progress, time.monotonic()
         self._copy_weights()
         scores = self.evaluator.measure(self.updater.request.check)
@@ -252,7 +251,7 @@ class Trainer:
         )
 
     def _keep_if_best(self, point: EvaluationPoint) -> None:
-        """Keep the weights if their score is better than all before; without scores, always."""
+        """Keep the weights if their score is the best so far, or if there are no scores."""
         p, metric = self.progress, self.evaluator.monitor
         score = None if point.scores is None else point.scores[metric.name]
         if score is None or improves(metric, score, p.best_score):
@@ -266,16 +265,16 @@ class Trainer:
 
     def _save_checkpoint(self) -> None:
         if self.replicas.is_chief:
-            # Nothing is learned any more after the end, so that the best weights beside it are all that counts.
+            # A finished training needs only its best weights.
             arrays = {} if self.progress.finished else self.updater.arrays()
             self.checkpoints.save(arrays, self.progress.to_dict())
 
 
 def _active_embedding(model: keras.Model, objectives: Sequence[Objective]) -> ActiveEmbedding | None:
-    """Return the rows of the token embedding that the objectives read, unless one of them needs the whole table."""
+    """Return the rows of the token embedding that the objectives read; `None` if all or none of them are trained."""
     if not model.backbone.token_embedding.trainable:
         return None
     token_ids = [objective.token_ids() for objective in objectives]
-    if any(each is None for each in token_ids):
+    if any(ids is None for ids in token_ids):
         return None
     return ActiveEmbedding(model, functools.reduce(np.union1d, token_ids))

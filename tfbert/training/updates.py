@@ -1,7 +1,4 @@
-"""Updates of a model's weights: gradient accumulation, mixed-precision loss scale and moving averages.
-
-Nothing else changes weights in training.
-"""
+"""Updates of a model's weights: gradient accumulation, mixed-precision loss scaling and moving averages."""
 
 import contextlib
 import functools
@@ -14,10 +11,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tfbert import interrupts
 from tfbert.config import OptimizationConfig
 from tfbert.encoder.active_embedding import ActiveEmbedding
 from tfbert.models import weights
-from tfbert.training import interrupts
 from tfbert.training.distribution import ALONE, Replicas, translated_worker_errors
 from tfbert.training.memory import keep_memory
 from tfbert.training.objectives import Group, Objective
@@ -28,7 +25,7 @@ class Diverged(ValueError):
     """Training diverged: the loss, a weight or an output became NaN or infinite."""
 
 
-# Distance of the dropout seeds of two processes; a prime, so that neighbouring seeds of two runs do not coincide.
+# Distance between the dropout seeds of two processes; a prime, so that runs with consecutive seeds share none.
 _SEED_STRIDE = 15_485_863
 
 
@@ -36,19 +33,19 @@ class Updater:
     """Changes the weights of a model by the gradient of its objectives' mean losses over groups of batches.
 
     Args:
-        model: built, with a `backbone` whose dtype policy tells the precision.
+        model: built, with a `backbone` whose dtype policy is the training precision.
         objectives: their weighted losses are added.
         optimizer: built for the model's trainable variables, with the rows of `active_embedding` in place of the table.
-        config: moving average, and settings that the message about divergence names.
+        config: settings of the moving average, and those that the message about divergence names.
         replicas: devices that share every batch.
-        active_embedding: the rows of the token embedding that the batches read, if only these are trained. The table of
-            the model gets their values only in the methods that say so.
+        active_embedding: the rows of the token embedding that the batches read, if only these are trained. Only
+            `complete_model` and the methods that call it write them into the table of the model.
 
     Attributes:
-        request: whether a signal has asked this process to stop. Several processes stop after the same update.
+        request: whether a signal has asked this process to stop.
 
-    One graph per objective serves every shape of batch, whichever comes first: separate graphs would round differently,
-    and a training that resumes after a kill meets the shapes in another order.
+    One graph per objective serves every shape of batch: separate graphs would round differently, and a training that
+    resumes after a kill meets the shapes in another order.
     """
 
     def __init__(
@@ -73,21 +70,21 @@ class Updater:
         averaged = self._trained if config.ema_momentum else []
         self._averages = [tf.Variable(v.value, trainable=False) for v in averaged]
         self._gradients = {objective.name: self._traced(objective) for objective in self.objectives}
-        # None of them has branches or loops that depend on tensors, which is what autograph takes its time to look for.
+        # No autograph: no function here has branches or loops that depend on tensors.
         self._add = tf.function(functools.partial(tf.nest.map_structure, tf.add), autograph=False)
         self._sum = tf.function(replicas.sum_over_processes, autograph=False)
-        # XLA cannot compile the branch that float16's loss scale needs.
+        # XLA cannot compile the branch of float16's loss scaling.
         is_compiled = optimizer.is_compiled and self.loss_scale is None
         self._apply = tf.function(self._apply_in_graph, jit_compile=is_compiled, autograph=False)
 
     @property
     def precision(self) -> str:
-        """Keras' name of the policy that the encoder computes in."""
+        """The name of the encoder's Keras dtype policy."""
         return self.model.backbone.dtype_policy.name
 
     @property
     def learning_rate(self) -> float:
-        """The learning rate of the next update, before the factors of the layers."""
+        """The learning rate of the next update, before the factors of the variables."""
         return float(self.optimizer.learning_rate)
 
     def update(self, groups: Mapping[str, Group]) -> Sums:
@@ -97,20 +94,20 @@ class Updater:
         one large batch even where the last is smaller.
 
         Args:
-            groups: by the names of the objectives.
+            groups: one group by the name of each objective.
 
         Returns:
-            The results of `Objective.losses`, summed over each group in all processes, by the names of the objectives.
+            By the name of each objective, the results of `Objective.losses` summed over its group in all processes.
 
         Raises:
-            ConnectionError: another process is gone.
+            ConnectionError: another process was lost.
         """
         with translated_worker_errors():
             results = [self._accumulated(objective, groups[objective.name]) for objective in self.objectives]
             sums = {objective.name: sums for objective, (sums, _) in zip(self.objectives, results, strict=True)}
             gradients = functools.reduce(self._add, [gradients for _, gradients in results])
             if self.replicas.num_workers > 1:
-                # Once for the whole group: what goes over the wire is as much as for a single batch.
+                # Once for the whole group, so that accumulation adds no network traffic.
                 must_stop = tf.constant(float(bool(self.request)))
                 sums, gradients, must_stop = self._sum([sums, gradients, must_stop])
                 self._others_stop = float(must_stop) > 0
@@ -123,30 +120,26 @@ class Updater:
             term: tf.constant(objective.weight / (group.counts[term] or 1.0), tf.float32) for term in objective.terms
         }
         gradients_of = self._gradients[objective.name]
-        # By the one graph for every batch of a group: another for sums would take seconds to trace.
+        # One graph for every batch of the group: another one that also sums would take seconds to trace.
         return functools.reduce(self._add, (gradients_of(batch, scales) for batch in group.batches))
 
     @property
     def must_stop(self) -> bool:
-        """Whether training has to stop after this update; all processes agree on it."""
+        """Whether training has to stop after this update; the same in all processes."""
         return self._others_stop if self.replicas.num_workers > 1 else bool(self.request)
 
     def stopped(self, message: str) -> interrupts.Stopped:
-        """Return the error to stop with.
-
-        Args:
-            message: says what the chief has saved.
-        """
+        """Return the exception that stops this process, with the message for the user."""
         return interrupts.Stopped(message, self.request.number or signal.SIGTERM)
 
     def complete_model(self) -> None:
-        """Write the trained rows of the token embedding into the model."""
+        """Write the trained rows of the token embedding into the model's table."""
         if self.active_embedding:
             self.active_embedding.write_table()
 
     @contextlib.contextmanager
     def averages_in_place(self) -> Iterator[None]:
-        """Give the model its trained weights inside a `with` block: their moving averages, if there are any."""
+        """Replace the model's weights by their moving averages, if any, inside a `with` block."""
         averaged = self._trained if self._averages else []
         trained = [np.asarray(v) for v in averaged]
         for average, variable in zip(self._averages, averaged, strict=True):
@@ -160,20 +153,20 @@ class Updater:
             self.complete_model()
 
     def has_finite_weights(self) -> bool:
-        """Return whether all weights are finite; the loss of an update depends only on the weights before it."""
+        """Return whether all weights are finite; the loss of an update does not show whether the update broke them."""
         self.complete_model()
         return all(np.isfinite(np.asarray(v)).all() for v in self.model.weights)
 
-    def divergence(self, what: str, rate: float) -> Diverged:
-        """Return the error for a training that diverged, which says what a user can do.
+    def divergence(self, problem: str, rate: float) -> Diverged:
+        """Return the error for a training that diverged, with advice for the user.
 
         Args:
-            what: says which value is not finite, and where in training.
+            problem: which value is not finite, and where in training.
             rate: learning rate of the last update.
         """
         config = self.config
         return Diverged(
-            f"{what} (learning rate {rate:.2g}, precision {self.precision}); wanted finite numbers. Lower "
+            f"{problem} (learning rate {rate:.2g}, precision {self.precision}); expected finite numbers. Lower "
             f"train.learning_rate={config.learning_rate:g}, raise train.warmup_fraction={config.warmup_fraction:g}, "
             f"set train.clip_norm=1, or encoder.precision=float32"
         )
@@ -183,7 +176,7 @@ class Updater:
 
         Args:
             loss: mean loss of an update.
-            where: says which update it is.
+            where: position of the update in training, for the message.
             rate: learning rate of the update.
 
         Raises:
@@ -193,7 +186,7 @@ class Updater:
             raise self.divergence(f"loss became {loss} at {where}", rate)
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """Return everything that a checkpoint needs; the model has its trained weights afterwards."""
+        """Return the arrays of a checkpoint; completes the model."""
         self.complete_model()
         arrays = {f"average/{index:04d}": average.numpy() for index, average in enumerate(self._averages)}
         for prefix, variables in self._state_variables().items():
@@ -201,7 +194,7 @@ class Updater:
         return arrays
 
     def restore(self, arrays: dict[str, np.ndarray]) -> None:
-        """Restore the state that `arrays` returned.
+        """Restore the state from the result of `arrays`.
 
         Raises:
             ValueError: it belongs to another model or optimizer.
@@ -213,11 +206,11 @@ class Updater:
         for index, average in enumerate(self._averages):
             average.assign(arrays[f"average/{index:04d}"])
 
-    def share(self) -> None:
-        """Give every process the chief's state, but dropout seeds of its own; before the first update.
+    def broadcast(self) -> None:
+        """Give every process the chief's state and its own dropout seeds; to be called before the first update.
 
         Raises:
-            ConnectionError: another process is gone.
+            ConnectionError: another process was lost.
         """
         if self.replicas.num_workers == 1:
             return
@@ -228,16 +221,16 @@ class Updater:
                 variable.assign([(seed + self.replicas.worker * _SEED_STRIDE) % 2**31, count])
 
     def _state_variables(self) -> dict[str, list]:
-        # Beyond the weights `variables` holds the dropout generators' states.
+        # `variables` includes the states of the dropout generators.
         optimizer = self.loss_scale or self.optimizer
         return {"model": self.model.variables, "optimizer": optimizer.variables}
 
     def _traced(self, objective: Objective) -> Callable:
-        """Return the graph function from a batch and the factors of its loss terms to sums of losses and gradients."""
+        """Return the graph function that computes the sums of losses and gradients of a batch."""
         # Of several objectives, each leaves the heads of the others without a gradient.
         unconnected = tf.UnconnectedGradients.ZERO if len(self.objectives) > 1 else tf.UnconnectedGradients.NONE
 
-        def of_shard(batch, factor, scales):
+        def shard_gradients(batch, factor, scales):
             with tf.GradientTape() as tape:
                 sums = {name: value * factor for name, value in objective.losses(batch).items()}
                 loss = functools.reduce(operator.add, [sums[name] * scales[name] for name in objective.terms])
@@ -248,7 +241,7 @@ class Updater:
 
         def gradients_of(batches, scales):
             with self.active_embedding.in_use() if self.active_embedding else contextlib.nullcontext():
-                return self.replicas.sum_local(functools.partial(of_shard, scales=scales), batches)
+                return self.replicas.sum_local(functools.partial(shard_gradients, scales=scales), batches)
 
         scales = dict.fromkeys(objective.terms, tf.TensorSpec([], tf.float32))
         signature = [self.replicas.signature(objective.batch_spec), scales]

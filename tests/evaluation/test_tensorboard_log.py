@@ -1,20 +1,21 @@
-"""TensorBoard finds the losses, the scores and the hyperparameters of a run."""
+"""TensorBoard reads the losses, scores and hyperparameters of a run."""
 
 import tensorflow as tf
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.hparams import plugin_data_pb2
 
 from tfbert.config import Config, override
-from tfbert.evaluation.board import Board
+from tfbert.evaluation.tensorboard_log import TensorBoardLog
 
 REPORT = {"validation": {"metrics": {"accuracy": {"value": 0.75}}}, "test": {"metrics": {"accuracy": {"value": 0.5}}}}
 
 
 def test_a_run_is_found_with_its_scalars_and_hyperparameters(tmp_path):
-    board = Board.of_config(tmp_path, override(Config(), {"train.learning_rate": 3e-4, "train.monitor": "macro_f1"}))
+    config = override(Config(), {"train.learning_rate": 3e-4, "train.monitor": "macro_f1"})
+    log = TensorBoardLog.of_config(tmp_path, config)
     entry = {"epoch": 1, "loss": 1.5, "examples_per_second": 80.0, "validation": {"accuracy": 0.25}}
-    board.epoch(entry, [[1, 2.0, 1e-4], [2, 1.0, 3e-4]])
-    board.final(REPORT, 2)
+    log.epoch(entry, [[1, 2.0, 1e-4], [2, 1.0, 3e-4]])
+    log.final(REPORT, 2)
 
     events = EventAccumulator(str(tmp_path)).Reload()
     read = {

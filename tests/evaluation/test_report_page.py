@@ -1,4 +1,4 @@
-"""The report page: what it shows, what it leaves out, and that nothing of the user's text gets out of hand."""
+"""The report page: what it shows and omits, and that it escapes all text of the user."""
 
 import copy
 import html
@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from markupsafe import Markup
 
-from tfbert.evaluation import drawing, page, plots
+from tfbert.evaluation import drawing, plots, report_page
 from tfbert.evaluation.classification import METRICS
 from tfbert.evaluation.metric import Metric
 
@@ -128,14 +128,14 @@ def _details():
 def text(tmp_path_factory):
     """The page of the whole report with all details."""
     path = tmp_path_factory.mktemp("page") / "report.html"
-    page.render(_report(), _details(), path)
+    report_page.render(_report(), _details(), path)
     return path.read_text(encoding="utf-8")
 
 
 @pytest.fixture
 def render(tmp_path):
     def run(report, details):
-        page.render(report, details, tmp_path / "report.html")
+        report_page.render(report, details, tmp_path / "report.html")
         return (tmp_path / "report.html").read_text(encoding="utf-8")
 
     return run
@@ -172,13 +172,13 @@ def test_headline_reads_the_test_score(text):
     seen = _visible(text)
     assert "92.5 % accuracy on 1,200 test examples, 95% interval 91.0 to 94.0 %" in seen
     assert "Over 3 seeds: 92.4 ± 0.3 %" in seen
-    assert "Of 100 new ones like these about 93 are answered rightly (95% interval 91 to 94)." in seen
+    assert "Expect about 93 of 100 similar texts to get the right label (95% interval 91 to 94)." in seen
     assert "7 texts of test also stand in train" in seen.split("Learning curves")[1]
-    assert "Training took 3 min 20 s" in seen
+    assert "Training time 3 min 20 s" in seen
     assert "only" not in seen.split("Encoder")[0], "1,200 examples are not few"
 
 
-DOUBT = "The data checks warn , and the score above may not mean what it seems to:"
+DOUBT = "The data checks found problems that may make the score above misleading:"
 
 
 def _result(text):
@@ -189,31 +189,31 @@ def test_the_score_is_doubted_only_for_what_can_distort_it(render_text, report, 
     cut, leak = "1 of 21 texts of test is longer than sequence_length 30", "30 texts of test are also in train"
     report["checks"] = {"lines": [cut], "warnings": [cut], "score_warnings": []}
     seen = _result(render_text(report, details))
-    assert "The data checks found 1 thing to look at , too little to change the score noticeably." in seen
+    assert "The data checks gave 1 warning , too minor to change the score noticeably." in seen
     assert DOUBT not in seen and cut not in seen
     report["checks"] = {"lines": [leak, cut], "warnings": [leak, cut], "score_warnings": [leak]}
     text = render_text(report, details)
     assert f"{DOUBT} {leak} and 1 more" in _result(text)
-    assert "too little" not in text and cut in _visible(text)
+    assert "too minor" not in text and cut in _visible(text)
     del report["checks"]["score_warnings"]
     assert f"{DOUBT} {leak} {cut}" in _result(render_text(report, details))
     report["checks"] = {"lines": [], "warnings": [], "score_warnings": []}
     seen = _result(render_text(report, details))
-    assert DOUBT not in seen and "to look at" not in seen
+    assert DOUBT not in seen and "The data checks" not in seen
 
 
-def test_nothing_is_said_about_a_score_that_is_not_there(render_text, report, details):
+def test_warnings_without_a_score(render_text, report, details):
     report |= {"test": None, "validation": None}
     report["checks"] = {"lines": ["a", "b"], "warnings": ["a", "b"], "score_warnings": ["a"]}
     seen = _result(render_text(report, {}))
-    assert "The data checks found 2 things to look at ." in seen
+    assert "The data checks gave 2 warnings ." in seen
     assert DOUBT not in seen
 
 
-def test_near_perfect_scores_are_read_of_a_thousand(render_text, report, details):
+def test_near_perfect_scores_are_counted_per_thousand(render_text, report, details):
     report["test"]["metrics"]["accuracy"] = _metric(0.9964, 0.9921, 0.9988)
     text = render_text(report, details)
-    assert "Of 1,000 new ones like these about 996 are answered rightly (95% interval 992 to 999)." in text
+    assert "Expect about 996 of 1,000 similar texts to get the right label (95% interval 992 to 999)." in text
 
 
 def test_small_and_uneven_splits_are_warned_about(render_text, report, details):
@@ -313,17 +313,17 @@ def test_labels_lowest_f1_first_and_unseen_last(render_text, report, details):
 
 def test_most_confused_pairs_first(text):
     assert _rows(text, "confusions") == [["refund", "card?", "8", "8.4 %"], ["card?", "refund", "7", "6.7 %"]]
-    assert "15 of 200 test examples got a wrong label" in _visible(text)
+    assert "15 of 200 test examples were given a wrong label" in _visible(text)
     matrix = re.search(r'<svg[^>]*aria-label="Confusion.*?</svg>', text, re.DOTALL).group()
     assert re.findall(r">(\d+)</text>", matrix) == ["87", "8", "7", "98"]
 
 
 def test_no_mistake_at_all(render_text, report, details):
     text = render_text(report, details | {"confusion": np.diag([95, 105])})
-    assert "0 of 200 test examples got a wrong label." in _visible(text)
+    assert "0 of 200 test examples were given a wrong label." in _visible(text)
 
 
-def test_lengths_say_what_is_cut(text):
+def test_lengths_show_what_is_truncated(text):
     train, test = _rows(text, "lengths")
     # One text of 40 tokens loses 10 of all 76.
     assert train == ["train", "4", "14", "40", "40", "1 (25.0 %)", "10 (13.2 %)"]
@@ -333,7 +333,7 @@ def test_lengths_say_what_is_cut(text):
 def test_calibration_reads_the_bins(text):
     seen = _visible(text)
     # (4 * 0.6 + 196 * 0.95) / 200 and (4 * 0.5 + 196 * 0.94) / 200.
-    assert "states a probability of 94.3 % on average and is right in 93.1 %" in seen
+    assert "the mean probability of the predictions is 94.3 %, and 93.1 % of them are correct" in seen
     assert "Calibration error: 1.7 %" in seen
 
 
@@ -352,7 +352,7 @@ def test_time_memory_config_and_command(text, report):
         ["tokenize", "2.3 s", "1.0 %"],
         ["train", "3 min 20 s", "87.8 %"],
         ["export", "25.0 s", "11.0 %"],
-        ["together", "3 min 48 s", ""],
+        ["total", "3 min 48 s", ""],
     ]
     assert "Peak memory: 2.4 GB." in text
     assert f"<pre>{report['command']}</pre>" in text

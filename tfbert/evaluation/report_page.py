@@ -1,6 +1,6 @@
-"""Write `report.html`: the content of `report.json` and the details behind it in, one file for people out.
+"""The report page `report.html`, written from `report.json` and further details.
 
-The page opens without a network: styles and plots are inside, nothing runs, and a policy in its head forbids both.
+The page is self-contained and has no scripts; a content security policy in its head forbids both network and scripts.
 """
 
 import math
@@ -32,9 +32,9 @@ _SECTIONS = {
     "repeat": "Repeat this run",
 }
 _FEW_EXAMPLES = 300
-# As tables have them: 1,234, -0.5, 2e-4, 75.4 %, none at all. Not a date, a house number or a range.
-_WRITTEN_NUMBER = re.compile(r"([-−+]?\d[\d.,]*(e[-+]?\d+)?( ?%)?|–|)")
-_WORST_LABELS, _MOST_PAIRS, _WHOLE_MATRIX, _PART_MATRIX = 20, 25, 30, 20
+# Numbers in table cells: 1,234, -0.5, 2e-4, 75.4 %, or no value. Not a date, a house number or a range.
+_NUMBER_CELL = re.compile(r"([-−+]?\d[\d.,]*(e[-+]?\d+)?( ?%)?|–|)")
+_WORST_LABELS, _MOST_PAIRS, _MAX_MATRIX, _REDUCED_MATRIX = 20, 25, 30, 20
 _FIRST_MISTAKES, _MOST_MISTAKES, _PREVIEW_CHARACTERS, _MOST_CHARACTERS = 10, 50, 240, 2000
 
 
@@ -43,12 +43,12 @@ def render(report: dict, details: dict, path: Path) -> None:
 
     Args:
         report: the content of `report.json`; splits that were not scored are `None` or absent.
-        details: what is too large for `report.json`; a section whose keys are absent is left out. `labels`, `split`
-            (which one the others are about), `confusion` int `(labels, labels)` with true labels in rows,
-            `step_losses` (step, loss) pairs, `reliability`, `lengths` (split to int `(texts,)`, in tokens, special
-            tokens included), `sequence_length`, `mistakes` worst first, and what a task draws of its own: `figures`,
-            each `title`, `svg` and `caption`, and `tables`, each `title`, `columns`, `rows` of cells and `caption`.
-        path: the file to write; an existing one is replaced.
+        details: what is too large for `report.json`; sections without their keys are omitted. `labels`; `split`, which
+            the other details describe; `confusion`, int `(labels, labels)` with true labels in rows; `step_losses`,
+            (step, loss) pairs; `reliability`; `lengths`, int `(texts,)` by split, in tokens including special tokens;
+            `sequence_length`; `mistakes`, worst first; and the task's own `figures` (`title`, `svg`, `caption`) and
+            `tables` (`title`, `columns`, `rows` of cells, `caption`).
+        path: the file to write; an existing file is replaced.
     """
     metrics = _metrics_of(report)
     split = details.get("split") or ("test" if report.get("test") else "validation")
@@ -70,7 +70,7 @@ def render(report: dict, details: dict, path: Path) -> None:
 
 
 def _metrics_of(report: dict) -> dict[str, Metric]:
-    """Return the metrics that a report declares, by name."""
+    """Return the metrics that a report declares by name."""
     return {fields["name"]: Metric.from_json(fields) for fields in report.get("metrics") or []}
 
 
@@ -78,10 +78,10 @@ def write_page(template: str, path: Path, **views) -> None:
     """Write a page.
 
     Args:
-        template: file in this folder, which extends `base.html.jinja`.
-        path: the file to write; an existing one is replaced.
-        **views: what the template shows, and for the base of it: `toc` (section to heading), `headline` with its
-            `facts`, `cost` and `repeat`.
+        template: name of a template in this directory that extends `base.html.jinja`.
+        path: the file to write; an existing file is replaced.
+        **views: variables of the template; `base.html.jinja` needs `toc` (headings by section), `headline` with its
+            `summary`, `cost` and `repeat`.
     """
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
@@ -93,35 +93,35 @@ def write_page(template: str, path: Path, **views) -> None:
     environment.globals["number_columns"] = _number_columns
     environment.filters |= {f.__name__: f for f in (percent, number, duration, words, setting, breakable)}
     page = environment.get_template(template).render(**views)
-    # A text may hold half a surrogate pair, which no encoding can write.
+    # A text may contain half a surrogate pair, which no encoding can write.
     with writing(path):
         path.write_bytes(page.encode("utf-8", errors="replace"))
 
 
 def _number_columns(rows: Sequence[Sequence]) -> set[int]:
-    """Return which columns of a table hold numbers alone, and so are aligned right; the first one names the row."""
+    """Return the indices of the columns to align right: they contain only numbers. The first column names the row."""
     return {column for column, cells in enumerate(zip(*rows, strict=True)) if column and all(map(_is_number, cells))}
 
 
 def _is_number(cell: Any) -> bool:
-    return not isinstance(cell, str) or _WRITTEN_NUMBER.fullmatch(cell) is not None
+    return not isinstance(cell, str) or _NUMBER_CELL.fullmatch(cell) is not None
 
 
 def _interval(metric: Any) -> dict:
-    """Return a metric as `value`, `low` and `high`, whichever way the report holds it."""
+    """Return a score of the report, a number or a dict, as `value`, `low` and `high`."""
     if not isinstance(metric, Mapping):
         metric = {"value": metric}
     return {key: metric.get(key) for key in ("value", "low", "high")}
 
 
 def _headline(report: dict, metrics: Mapping[str, Metric]) -> dict:
-    """Return what stands on top: the score, one sentence about it, warnings and the facts of the run."""
+    """Return the top of the page: the score, a sentence about it, warnings and a summary of the run."""
     split = next((name for name in ("test", "validation") if (report.get(name) or {}).get("metrics")), None)
     config, encoder, seeds = (report.get(key) or {} for key in ("config", "encoder", "seeds"))
     data, history = report.get("data") or {}, report.get("history") or []
     checks = report.get("checks") or {}
     warnings = [str(line) for line in checks.get("warnings", [])]
-    # Reports of earlier versions do not say which warnings concern the score.
+    # Reports of earlier versions do not tell which warnings concern the score.
     score_warnings = [str(line) for line in checks.get("score_warnings", warnings)]
     view = {"task": report["task"], "encoder": encoder.get("name", "?"), "split": split}
     view |= {"score_warnings": score_warnings, "num_warnings": len(warnings)}
@@ -129,8 +129,8 @@ def _headline(report: dict, metrics: Mapping[str, Metric]) -> dict:
     if split:
         scores = report[split]["metrics"]
         gains = [name for name in scores if metrics[name].better == "higher"] or list(scores)
-        wanted = ("accuracy", (config.get("train") or {}).get("monitor"))
-        name = next((name for name in wanted if name in scores), gains[0])
+        preferred = ("accuracy", (config.get("train") or {}).get("monitor"))
+        name = next((name for name in preferred if name in scores), gains[0])
         view |= _score_view(metrics[name], scores, split, report[split].get("num_examples"))
         over_seeds = (seeds.get(split) or {}).get(name)
         if over_seeds:
@@ -139,28 +139,28 @@ def _headline(report: dict, metrics: Mapping[str, Metric]) -> dict:
             view |= _gain_view(report, metrics[name], view["notes"])
     if report.get("adaptation"):
         view["notes"] = [report["adaptation"]["sentence"], *view["notes"]]
-    facts = [("Encoder", ", ".join([view["encoder"], *(f"{words(k)} {number(v)}" for k, v in _scalars(encoder))]))]
+    summary = [("Encoder", ", ".join([view["encoder"], *(f"{words(k)} {number(v)}" for k, v in _scalars(encoder))]))]
     counts = [f"{number(row['num_examples'])} {name}" for name, row in data.items() if row]
     per_label = (report.get(split) or {}).get("per_label")
-    facts += [("Examples", ", ".join(counts)), ("Labels", number(len(per_label)) if per_label else "")]
+    summary += [("Examples", ", ".join(counts)), ("Labels", number(len(per_label)) if per_label else "")]
     if history:
         best = report.get("best_epoch")
-        facts.append(("Epochs", f"{len(history)}" + (f", best: {best}" if best else "")))
+        summary.append(("Epochs", f"{len(history)}" + (f", best: {best}" if best else "")))
     seconds = (report.get("seconds") or {}).get("train")
-    facts.append(("Training took", duration(seconds) if seconds else ""))
-    facts.append(("Seed", str(report["seed"]) if report.get("seed") is not None else ""))
-    return view | {"facts": [fact for fact in facts if fact[1]]}
+    summary.append(("Training time", duration(seconds) if seconds else ""))
+    summary.append(("Seed", str(report["seed"]) if report.get("seed") is not None else ""))
+    return view | {"summary": [(name, value) for name, value in summary if value]}
 
 
 def _gain_view(report: dict, metric: Metric, notes: list[str]) -> dict:
-    """Return what training brought to a model that could answer before it: a sentence, or another note if nothing."""
+    """Return a sentence about the gain over the untrained model, or a further note if there is no gain."""
     best, before = report["best_epoch"], metric.format(report["untrained"][metric.name])
     start = f"On validation, {words(metric.name)} was {before} before training"
     if best:
         after = metric.format(report["history"][best - 1]["validation"][metric.name])
         return {"sentence": f"{start} and {after} after the best epoch."}
     advice = "A lower train.learning_rate or more examples may help."
-    return {"notes": [*notes, f"{start} and no epoch was better, so the encoder was kept as it came. {advice}"]}
+    return {"notes": [*notes, f"{start} and no epoch was better, so the encoder was kept unchanged. {advice}"]}
 
 
 def _scalars(encoder: Mapping) -> list:
@@ -169,7 +169,7 @@ def _scalars(encoder: Mapping) -> list:
 
 
 def _score_view(declared: Metric, scores: Mapping, split: str, num_examples: int | None) -> dict:
-    """Return the headline's score, its interval, a sentence that reads it, and what makes it less sure."""
+    """Return the score of the headline, its interval, a sentence that explains it, and notes on its reliability."""
     name = declared.name
     metric, notes = _interval(scores[name]), []
     view = {"metric": words(name), "score": declared.format(metric["value"]), "interval": None}
@@ -178,24 +178,24 @@ def _score_view(declared: Metric, scores: Mapping, split: str, num_examples: int
         low = declared.format(metric["low"])
         view["interval"] = f"{low.removesuffix(' %')} to {declared.format(metric['high'])}"
     if name == "accuracy" and metric["value"] is not None:
-        # Near 100 of 100 the count is taken of more, so that "about 100" does not stand for 99.6 %.
+        # Near 100 of 100 the sentence counts per 1,000, so that 99.6 % is not shown as "about 100".
         base = 100 if 0.015 < metric["value"] < 0.985 else 1000
         value, low, high = (f"{math.floor(base * (metric[k] or 0) + 0.5):,}" for k in ("value", "low", "high"))
-        sure = f" (95% interval {low} to {high})" if has_interval else ""
-        view["sentence"] = f"Of {base:,} new ones like these about {value} are answered rightly{sure}."
+        interval = f" (95% interval {low} to {high})" if has_interval else ""
+        view["sentence"] = f"Expect about {value} of {base:,} similar texts to get the right label{interval}."
     if split == "validation":
         notes.append(
-            "There is no test split. This is the validation split, on which the best epoch was chosen, "
-            "so the score is likely to be a little too high."
+            "There is no test split. This is the score on the validation split, which also chose the best epoch, "
+            "so it is probably slightly too high."
         )
     if num_examples is not None and num_examples < _FEW_EXAMPLES:
         notes.append(
-            f"The {split} split has only {number(num_examples)} examples, so the score is rough: "
-            f"do not choose between models by differences inside the interval."
+            f"The {split} split has only {number(num_examples)} examples, so the score is imprecise: "
+            f"do not choose between models whose scores differ by less than the interval."
         )
     f1 = _interval(scores.get("macro_f1"))["value"]
     if name == "accuracy" and f1 is not None and metric["value"] is not None and f1 < metric["value"] - 0.05:
-        notes.append(f"Some labels do much worse than the average: macro F1 is {percent(f1)}. See Labels below.")
+        notes.append(f"Some labels score much lower than the average: macro F1 is {percent(f1)}. See Labels below.")
     return view | {"notes": notes, "num_examples": num_examples}
 
 
@@ -205,7 +205,7 @@ def _spread(metric: Metric, over_seeds: Mapping) -> str:
 
 
 def _curves(report: dict, details: dict, metrics: Mapping[str, Metric]) -> dict | None:
-    """Return the plots of training and its numbers by epoch."""
+    """Return the learning curves and the table of epochs."""
     history = report.get("history") or []
     if not history:
         return None
@@ -213,7 +213,7 @@ def _curves(report: dict, details: dict, metrics: Mapping[str, Metric]) -> dict 
     measured = [{"epoch": 0, "validation": untrained}, *history] if untrained else history
     names = list(dict.fromkeys(name for row in measured for name in row.get("validation") or {}))
     gains = [name for name in names if metrics[name].better == "higher"]
-    # Percent and correlations do not go on one axis.
+    # Percentages and correlations need different axes.
     fractions = [name for name in gains if metrics[name].unit == "fraction"]
     shown = (fractions or gains)[:3]
     series = {
@@ -237,7 +237,7 @@ def _curves(report: dict, details: dict, metrics: Mapping[str, Metric]) -> dict 
 
 
 def _scores(report: dict, metrics: Mapping[str, Metric]) -> dict | None:
-    """Return the metrics of both splits, with intervals and the spread over seeds."""
+    """Return the scores on both splits, with intervals and the spread over seeds."""
     splits = [name for name in ("validation", "test") if (report.get(name) or {}).get("metrics")]
     if not splits:
         return None
@@ -261,7 +261,7 @@ def _scores(report: dict, metrics: Mapping[str, Metric]) -> dict | None:
 
 
 def _checks(report: dict) -> dict | None:
-    """Return the files behind the run and what was found in them before training."""
+    """Return the files of the run and the results of the data checks."""
     checks = report.get("checks") or {}
     warnings = [str(line) for line in checks.get("warnings", [])]
     lines = [str(line) for line in checks.get("lines", []) if str(line) not in warnings]
@@ -270,7 +270,7 @@ def _checks(report: dict) -> dict | None:
 
 
 def _labels(report: dict, split: str) -> dict | None:
-    """Return the labels by F1, lowest first; those without an example in the split come last, without one."""
+    """Return the labels by F1, lowest first; labels without an example in the split come last."""
     per_label = (report.get(split) or {}).get("per_label") or {}
     if not per_label:
         return None
@@ -284,15 +284,15 @@ def _labels(report: dict, split: str) -> dict | None:
 
 
 def _confusions(details: dict) -> dict | None:
-    """Return the most confused pairs of labels and the matrix, cut down to those pairs where it is large."""
+    """Return the most confused pairs of labels and the confusion matrix; a large one is reduced to these labels."""
     if details.get("confusion") is None or not details.get("labels"):
         return None
     confusion, labels = np.asarray(details["confusion"]), list(details["labels"])
     wrong = confusion - np.diag(np.diag(confusion))
-    share = wrong / np.maximum(confusion.sum(axis=1, keepdims=True), 1)
-    order = [divmod(int(i), len(labels)) for i in np.lexsort((-share.ravel(), -wrong.ravel())) if wrong.ravel()[i]]
+    fraction = wrong / np.maximum(confusion.sum(axis=1, keepdims=True), 1)
+    order = [divmod(int(i), len(labels)) for i in np.lexsort((-fraction.ravel(), -wrong.ravel())) if wrong.ravel()[i]]
     pairs = [
-        {"true": labels[i], "predicted": labels[j], "count": int(wrong[i, j]), "share": float(share[i, j])}
+        {"true": labels[i], "predicted": labels[j], "count": int(wrong[i, j]), "fraction": float(fraction[i, j])}
         for i, j in order[:_MOST_PAIRS]
     ]
     view = {
@@ -302,15 +302,15 @@ def _confusions(details: dict) -> dict | None:
         "num_examples": int(confusion.sum()),
     }
     view |= {"num_labels": len(labels), "matrix": None, "num_shown": len(labels), "picture": None}
-    if len(labels) <= _WHOLE_MATRIX:
+    if len(labels) <= _MAX_MATRIX:
         return view | {"matrix": plots.heat_map(confusion, labels, labels)}
     view["picture"] = plots.matrix_picture(confusion)
-    kept = list(dict.fromkeys(label for pair in order for label in pair))[:_PART_MATRIX]
+    kept = list(dict.fromkeys(label for pair in order for label in pair))[:_REDUCED_MATRIX]
     if kept:
-        part = confusion[np.ix_(kept, kept)]
-        part = np.column_stack([part, confusion[kept].sum(axis=1) - part.sum(axis=1)])
+        counts = confusion[np.ix_(kept, kept)]
+        counts = np.column_stack([counts, confusion[kept].sum(axis=1) - counts.sum(axis=1)])
         names = [labels[i] for i in kept]
-        view |= {"matrix": plots.heat_map(part, names, [*names, "any other label"]), "num_shown": len(kept)}
+        view |= {"matrix": plots.heat_map(counts, names, [*names, "any other label"]), "num_shown": len(kept)}
     return view
 
 
@@ -322,18 +322,20 @@ def _findings(details: dict) -> dict | None:
 
 
 def _calibration(details: dict) -> dict | None:
-    found = details.get("reliability")
-    if not found or not any(row["num_examples"] for row in found["bins"]):
+    """Return the reliability diagram, the mean predicted probability and the accuracy."""
+    reliability = details.get("reliability")
+    bins = [row for row in reliability["bins"] if row["num_examples"]] if reliability else []
+    if not bins:
         return None
-    num_examples = sum(row["num_examples"] for row in found["bins"])
-    stated = sum(row["num_examples"] * row["mean_probability"] for row in found["bins"] if row["num_examples"])
-    right = sum(row["num_examples"] * row["accuracy"] for row in found["bins"] if row["num_examples"])
-    view = {"plot": plots.reliability(found["bins"]), "error": percent(found["calibration_error"])}
-    return view | {"stated": stated / num_examples, "right": right / num_examples}
+    num_examples = sum(row["num_examples"] for row in bins)
+    probability = sum(row["num_examples"] * row["mean_probability"] for row in bins) / num_examples
+    accuracy = sum(row["num_examples"] * row["accuracy"] for row in bins) / num_examples
+    view = {"plot": plots.reliability(reliability["bins"]), "error": percent(reliability["calibration_error"])}
+    return view | {"probability": probability, "accuracy": accuracy}
 
 
 def _lengths(details: dict) -> dict | None:
-    """Return how long the texts are and what the cut takes from them."""
+    """Return the lengths of the texts and how much truncation removes."""
     lengths = {split: np.asarray(values) for split, values in (details.get("lengths") or {}).items() if len(values)}
     cut = details.get("sequence_length")
     if not lengths:
@@ -354,7 +356,7 @@ def _lengths(details: dict) -> dict | None:
 
 
 def _mistakes(details: dict) -> dict | None:
-    """Return the worst mistakes, long texts cut into what is shown at once and what opens."""
+    """Return the worst mistakes; a long text has a preview, and the rest is shown on demand."""
     rows = []
     for mistake in (details.get("mistakes") or [])[:_MOST_MISTAKES]:
         text = str(mistake["text"])
@@ -365,18 +367,18 @@ def _mistakes(details: dict) -> dict | None:
 
 
 def cost_view(report: dict) -> dict | None:
-    """Return how long every stage took, and how much memory all together."""
+    """Return the duration of every stage and the peak memory."""
     stages = [(name, value) for name, value in (report.get("seconds") or {}).items() if value is not None]
     memory = report.get("peak_memory_bytes")
     if not stages and not memory:
         return None
     total = sum(value for _, value in stages)
-    rows = [{"stage": name, "seconds": value, "share": value / total if total else 0} for name, value in stages]
+    rows = [{"stage": name, "seconds": value, "fraction": value / total if total else 0} for name, value in stages]
     return {"rows": rows, "total": total, "memory": size(memory) if memory else None}
 
 
 def repeat_view(report: dict) -> dict | None:
-    """Return the command, the config by section and the versions."""
+    """Return the command, the config by section, and the versions."""
     sections: dict[str, Sequence] = {"run": []}
     for name, value in (report.get("config") or {}).items():
         if isinstance(value, Mapping):

@@ -1,4 +1,4 @@
-"""The course of a training in, TensorBoard logs out."""
+"""TensorBoard logs of a run: losses, scores and hyperparameters."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,13 +11,13 @@ from tfbert.config import RootConfig
 from tfbert.files import writing
 
 
-class Board:
-    """Writes one run's scalars and hyperparameters.
+class TensorBoardLog:
+    """Writes the scalars and hyperparameters of one run.
 
     Args:
-        log_dir: of the run; made if missing.
-        values: of the run's HParams.
-        trial_id: that tells the run from others.
+        log_dir: directory of the log; created if missing.
+        values: hyperparameters by name.
+        trial_id: text that differs between runs.
     """
 
     def __init__(self, log_dir: Path, values: Mapping[str, Any], trial_id: str):
@@ -34,8 +34,8 @@ class Board:
     @classmethod
     def of_config(
         cls, log_dir: Path, config: RootConfig, sections: Sequence[str] = ("train", "head", "encoder")
-    ) -> "Board":
-        """Return the board of a run whose HParams are some sections of its config."""
+    ) -> "TensorBoardLog":
+        """Return the log of a run whose hyperparameters are some sections of its config."""
         tree = config.to_dict()
         values = {f"{section}.{name}": value for section in sections for name, value in tree[section].items()}
         return cls(log_dir, values, config.fingerprint())
@@ -44,8 +44,8 @@ class Board:
         """Write one epoch.
 
         Args:
-            entry: of the history.
-            updates: `[update, loss, learning rate]` of each of its updates.
+            entry: the epoch's entry in the history of `report.json`.
+            updates: one `[update, loss, learning rate]` per update.
         """
         with writing(self._log_dir), self._writer.as_default():
             for update, loss, rate in updates:
@@ -58,14 +58,14 @@ class Board:
             self._writer.flush()
 
     def scalars(self, values: Mapping[str, float], step: int) -> None:
-        """Write values by name."""
+        """Write scalars by name."""
         with writing(self._log_dir), self._writer.as_default():
             for name, value in values.items():
                 tf.summary.scalar(name, value, step=step)
             self._writer.flush()
 
     def final(self, report: dict, step: int) -> None:
-        """Write the final scores of `validation` and `test` under `final/`, where the HParams table looks for them."""
+        """Write the scores of a report under `final/`, and close the log."""
         scores = {
             f"final/{split}_{name}": score["value"]
             for split in ("validation", "test")
@@ -74,7 +74,7 @@ class Board:
         self.close(scores, step)
 
     def close(self, scores: Mapping[str, float], step: int) -> None:
-        """Write what the HParams table and its parallel coordinates show of the run; nothing can follow."""
+        """Write the scores that the HParams tab shows, and close the log."""
         with writing(self._log_dir), self._writer.as_default():
             hparams.hparams_config(
                 hparams=[hparams.HParam(name) for name in self._values],
