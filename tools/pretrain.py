@@ -1,4 +1,4 @@
-"""Pretrain BERT on text, from an existing encoder or from scratch; the result is an encoder for tasks."""
+"""Pretrain BERT on text, from an existing encoder or from scratch; the result is an encoder for tools/train.py."""
 
 import argparse
 import shlex
@@ -17,32 +17,32 @@ def build_parser() -> argparse.ArgumentParser:
         nargs="?",
         choices=["train", "vocabulary", "prepare"],
         default="train",
-        help="train an encoder (default) or only its vocabulary, or prepare sequences for another machine",
+        help="train an encoder (default), train only its vocabulary, or only prepare token sequences for many runs",
     )
     parser.add_argument("--corpus", metavar="PATH", nargs="+", help="files or directories (default: a small sample)")
-    parser.add_argument("--prepared", metavar="DIR", help="output of `prepare`, instead of a corpus")
+    parser.add_argument("--prepared", metavar="DIR", help="sequences made by `prepare`, instead of --corpus")
     start = parser.add_mutually_exclusive_group()
-    start.add_argument("--encoder", metavar="NAME_OR_DIR", help="encoder to start from, as in train --list")
-    start.add_argument("--from-scratch", action="store_true", help="new encoder with the sizes in encoder.*")
-    parser.add_argument(
-        "--vocabulary", metavar="FILE", help="vocabulary of a new encoder (default: trained on the corpus)"
-    )
-    parser.add_argument("--size", metavar="N", type=int, help="size of the vocabulary to train, in tokens")
-    parser.add_argument("--out", metavar="PATH", type=Path, help="run directory; for `vocabulary`, the file")
-    parser.add_argument("--show", metavar="N", type=int, help="print N masked sequences instead of training")
+    start.add_argument("--encoder", metavar="NAME_OR_DIR", help="encoder to start from; see tools/train.py --list")
+    start.add_argument("--from-scratch", action="store_true", help="start from a new encoder; --set encoder.* its size")
+    parser.add_argument("--vocabulary", metavar="FILE", help="vocabulary of a new encoder (default: train one)")
+    parser.add_argument("--size", metavar="N", type=int, help="number of tokens of a trained vocabulary")
+    parser.add_argument("--out", metavar="PATH", type=Path, help="run directory, or file to write for `vocabulary`")
+    parser.add_argument("--show", metavar="N", type=int, help="print N sequences with their masks; do not train")
     parser.add_argument("--seed", metavar="N", type=int, help="random seed for weights, data order, masks and dropout")
     parser.add_argument("--config", metavar="FILE", type=Path, help="config.json of an earlier run")
-    parser.add_argument("--set", metavar="SECTION.FIELD=VALUE", action="append", default=[], help="any config field")
-    parser.add_argument("--allow-code", action="store_true", help="allow --set examples.segmenter=MODULE:FUNCTION")
+    parser.add_argument(
+        "--set", metavar="SECTION.FIELD=VALUE", action="append", default=[], help="set a config field; see --list"
+    )
+    parser.add_argument("--allow-code", action="store_true", help="let --set examples.segmenter=MODULE:FUNCTION run")
     parser.add_argument("--list", action="store_true", help="print the config fields and exit")
     parser.add_argument(
-        "--beam", metavar="OPTIONS", nargs="?", const="", help="prepare with Apache Beam and these pipeline options"
+        "--beam", metavar="OPTIONS", nargs="?", const="", help="prepare with Apache Beam and these options for it"
     )
     return parser
 
 
 def read_config(options: argparse.Namespace):
-    """Return the config: the defaults, overridden by --config, then by --set and other options."""
+    """Return the config: defaults, then --config, then --set and the other options."""
     from tfbert.config import from_dict, override, parse_assignments
     from tfbert.files import read_json
     from tfbert.pretraining import segmenters
@@ -53,7 +53,7 @@ def read_config(options: argparse.Namespace):
     if options.config:
         config = from_dict(read_json(options.config), PretrainConfig)
     segmenters.check_origin(config.examples.segmenter, options.config, values, options.allow_code)
-    given = {
+    assigned = {
         "corpus.paths": tuple(options.corpus) if options.corpus else None,
         "prepared": options.prepared,
         "encoder.name": options.encoder,
@@ -61,12 +61,12 @@ def read_config(options: argparse.Namespace):
         "encoder.vocabulary_size": options.size,
         "train.seed": options.seed,
     }
-    values |= {path: value for path, value in given.items() if value is not None}
+    values |= {path: value for path, value in assigned.items() if value is not None}
     return override(config, values | ({"encoder.name": None} if options.from_scratch else {}))
 
 
 def main(options: argparse.Namespace) -> None:
-    """Run the command and print where its output is."""
+    """Run the command and print its result."""
     if options.list:
         listing.print_pretraining_list()
         return

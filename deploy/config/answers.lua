@@ -1,12 +1,12 @@
--- Numbers about a sample of the answers, for the file that drift/exporter.py reads. No text of a request or an answer
--- goes there, only sums, counts and the model's own labels. Answers over REST alone: those over gRPC are not read.
-local SHARE = << sampled_fraction >>  -- of the requests
-local LONGEST = 1048576               -- bytes of a body that are looked at
+-- Counts a sample of the responses, for the file that drift/exporter.py reads: sums, counts and the model's labels, but no
+-- text of a request or response. Only REST responses are counted, not gRPC.
+local FRACTION = << sampled_fraction >>  -- of the requests
+local MAX_BYTES = 1048576                -- larger bodies are skipped
 
--- A name in quotes cannot come from a text: JSON writes a text's own quotes with a backslash before them.
+-- A quoted name cannot be part of a text, because JSON escapes the quotes of a text.
 function numbers_of(body)
   local sum, answers, labels = 0, 0, {}
-  -- Of a list, the first is the best.
+  -- The first value of a list belongs to the best prediction.
   for value in string.gmatch(body, '"<< score >>":%s*%[?%s*(%-?%d[%d.eE+-]*)') do
     sum = sum + tonumber(value)
     answers = answers + 1
@@ -25,17 +25,17 @@ end
 
 function envoy_on_request(handle)
   local path = handle:headers():get(":path") or ""
-  if path:match(":predict$") and math.random() < SHARE then
+  if path:match(":predict$") and math.random() < FRACTION then
     handle:streamInfo():dynamicMetadata():set("tfbert", "sampled", true)
   end
 end
 
 function envoy_on_response(handle)
-  local said = handle:streamInfo():dynamicMetadata():get("tfbert")
-  if not (said and said["sampled"]) or handle:headers():get(":status") ~= "200" then return end
+  local request = handle:streamInfo():dynamicMetadata():get("tfbert")
+  if not (request and request["sampled"]) or handle:headers():get(":status") ~= "200" then return end
   local size = tonumber(handle:headers():get("content-length") or "")
-  -- Holding a body without a known end could hold all of the proxy's memory.
-  if not size or size > LONGEST then return end
+  -- Buffering a body of unknown size could use up the proxy's memory.
+  if not size or size > MAX_BYTES then return end
   local body = handle:body()
   if not body then return end
   local metadata = handle:streamInfo():dynamicMetadata()

@@ -1,6 +1,7 @@
-"""Lines that the proxy wrote about a sample of the answers in, metrics for Prometheus out. Standard library alone.
+"""Drift exporter: Prometheus metrics of the sample of responses that the proxy counts. Needs only the standard library.
 
-The lines hold numbers and the model's own labels, no text. Counters start at 0 with the process, as Prometheus expects.
+The lines of the proxy have numbers and the model's labels, but no text. Counters start at 0 with the process, as
+Prometheus expects.
 """
 
 import argparse
@@ -11,15 +12,15 @@ import time
 from collections import Counter
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-# A model's labels are few; whatever else comes is counted together, or it could fill Prometheus.
-MOST_LABELS = 1000
+# Further labels are counted as `other`, so that they cannot flood Prometheus.
+MAX_LABELS = 1000
 
 
 class Answers:
-    """Counts of what the lines say.
+    """Totals of the proxy's lines.
 
     Args:
-        model_name: that the metrics carry.
+        model_name: value of the metrics' label `model_name`.
     """
 
     def __init__(self, model_name: str):
@@ -29,17 +30,17 @@ class Answers:
         self._labels: Counter = Counter()
 
     def add(self, line: str) -> None:
-        """Count one line; one that is not what the proxy writes is counted as such."""
+        """Count one line; a malformed line is counted as unreadable."""
         try:
-            said = json.loads(line)
-            numbers = {name: float(said[name] or 0) for name in ("answers", "score_sum", "abstentions")}
-            labels = {str(name): int(number) for name, number in (said.get("labels") or {}).items()}
+            counts = json.loads(line)
+            numbers = {name: float(counts[name] or 0) for name in ("answers", "score_sum", "abstentions")}
+            labels = {str(name): int(number) for name, number in (counts.get("labels") or {}).items()}
         except (ValueError, TypeError, KeyError, AttributeError):
             numbers, labels = {"unreadable": 1}, {}
         with self._lock:
             self._totals.update(numbers)
             for name, number in labels.items():
-                known = name in self._labels or len(self._labels) < MOST_LABELS
+                known = name in self._labels or len(self._labels) < MAX_LABELS
                 self._labels[name if known else "other"] += number
 
     def text(self) -> str:
@@ -62,15 +63,15 @@ class Answers:
 
 
 def follow(path: str, answers: Answers, longest_bytes: int, stopped: threading.Event) -> None:
-    """Count every whole line of a growing file until told to stop; empty it when it has grown long.
+    """Count every complete line of a growing file until stopped, and truncate the file when it gets large.
 
-    The proxy appends, so a file that is emptied goes on at its start.
+    The proxy appends, so it continues at the start of a truncated file.
 
     Args:
-        path: of the file, which need not be there yet.
-        answers: counts them.
-        longest_bytes: of the file before it is emptied, once all of it is read.
-        stopped: is set from elsewhere.
+        path: the file, which does not have to exist yet.
+        answers: counts the lines.
+        longest_bytes: size above which the file is truncated, once it has been read completely.
+        stopped: set by another thread to stop.
     """
     position, rest = 0, b""
     while True:
@@ -93,7 +94,7 @@ def follow(path: str, answers: Answers, longest_bytes: int, stopped: threading.E
 
 
 def serve(answers: Answers, port: int) -> ThreadingHTTPServer:
-    """Return a server that answers `/metrics` in threads of its own."""
+    """Start a server of `/metrics` in background threads, and return it."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self):
@@ -105,7 +106,7 @@ def serve(answers: Answers, port: int) -> ThreadingHTTPServer:
             self.wfile.write(body)
 
         def log_message(self, *_):
-            """Say nothing of every scrape."""
+            """Do not log scrapes."""
 
     server = ThreadingHTTPServer(("0.0.0.0", port), Handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -117,12 +118,12 @@ def _quoted(value: str) -> str:
 
 
 def main() -> None:
-    """Follow the file and serve what it says until the process is told to stop."""
+    """Follow the file and serve its metrics until the process is stopped."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--file", required=True, help="that the proxy writes")
-    parser.add_argument("--model", required=True, help="name that the metrics carry")
+    parser.add_argument("--file", required=True, help="file that the proxy writes")
+    parser.add_argument("--model", required=True, help="model name in the metrics")
     parser.add_argument("--port", type=int, default=9903)
-    parser.add_argument("--longest-bytes", type=int, default=16 * 2**20, help="of the file before it is emptied")
+    parser.add_argument("--longest-bytes", type=int, default=16 * 2**20, help="size at which the file is truncated")
     options = parser.parse_args()
     answers = Answers(options.model)
     serve(answers, options.port)

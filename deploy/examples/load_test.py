@@ -1,7 +1,7 @@
-"""Ask the same questions from several clients at once and print how many answers a second come, and how fast.
+"""Load test: send requests from several concurrent clients, and print throughput and latency.
 
-Standard library alone. Each client waits for its answer before it asks again. Use the number of clients at which
-the slowest answers are still fast enough to choose the number of servers.
+Needs only the standard library. Each client waits for the response before it sends the next request. To choose the
+number of servers, find the number of clients at which the latency is still acceptable.
 """
 
 import argparse
@@ -18,7 +18,7 @@ HERE = Path(__file__).parent
 
 
 def client(address: urllib.parse.SplitResult, key: str, context, bodies: list[bytes], until: float, seen: list) -> None:
-    """Ask until the time is over and note of each answer its code and its milliseconds."""
+    """Send requests until the time is up, and record status code and milliseconds of each response."""
     connect = http.client.HTTPSConnection if context else http.client.HTTPConnection
     options = {"context": context} if context else {}
     headers = {"Content-Type": "application/json", "x-api-key": key}
@@ -39,11 +39,11 @@ def client(address: urllib.parse.SplitResult, key: str, context, bodies: list[by
 
 
 def main() -> None:
-    """Run the clients and print the figures."""
+    """Run the clients and print the results."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--address", default="https://localhost:8443")
-    parser.add_argument("--key", default="", help="of a client, as in ../clients/routes.yaml")
-    parser.add_argument("--ca", help="file with the certificate that the proxy's is signed by")
+    parser.add_argument("--key", default="", help="client key, as in ../clients/routes.yaml")
+    parser.add_argument("--ca", help="CA certificate of the proxy")
     parser.add_argument("--clients", type=int, default=8)
     parser.add_argument("--seconds", type=float, default=60)
     options = parser.parse_args()
@@ -61,10 +61,11 @@ def main() -> None:
         thread.join()
     good = sorted(milliseconds for code, milliseconds in seen if code == "200")
     failed = {code: sum(1 for other, _ in seen if other == code) for code, _ in seen if code != "200"}
-    print(f"{options.clients} clients: {len(good) / options.seconds:.1f} answers a second; failed: {failed or 'none'}")
+    rate = len(good) / options.seconds
+    print(f"{options.clients} clients: {rate:.1f} requests per second; failed: {failed or 'none'}")
     if good:
-        at = {share: good[min(int(share * len(good)), len(good) - 1)] for share in (0.5, 0.95, 0.99)}
-        print("milliseconds: " + ", ".join(f"p{share * 100:.0f} {value:.0f}" for share, value in at.items()))
+        quantiles = {q: good[min(int(q * len(good)), len(good) - 1)] for q in (0.5, 0.95, 0.99)}
+        print("milliseconds: " + ", ".join(f"p{100 * q:.0f} {value:.0f}" for q, value in quantiles.items()))
 
 
 if __name__ == "__main__":

@@ -61,7 +61,7 @@ def test_an_answer_without_labels(exporter):
 
 
 def test_labels_are_quoted_and_their_number_is_bounded(exporter, monkeypatch):
-    monkeypatch.setattr(exporter, "MOST_LABELS", 2)
+    monkeypatch.setattr(exporter, "MAX_LABELS", 2)
     answers = exporter.Answers("bank")
     answers.add(line(labels={'a"b\\': 1, "card": 1, "fee": 2, "loan": 3}))
     labels = {name: value for name, value in metrics(answers).items() if "labels" in name}

@@ -204,8 +204,8 @@ def test_a_text_in_an_answer_is_not_taken_for_a_number(script):
     assert numbers(script, body) == {"answers": 0, "score_sum": 0, "abstentions": 0, "labels": {}}
 
 
-def respond(script, path=":predict", status="200", length=None, share=0.0):
-    script.globals().math.random = lambda: share
+def respond(script, path=":predict", status="200", length=None, fraction=0.0):
+    script.globals().math.random = lambda: fraction
     handle = Handle({":path": f"/v1/models/Bank.FAQ_1{path}"}, BODY)
     seen = handle.script_object(script)
     script.globals().envoy_on_request(seen)
@@ -220,7 +220,7 @@ def test_a_sampled_answer_is_noted(script):
 
 @pytest.mark.parametrize(
     "changed",
-    [{"path": "/metadata"}, {"status": "400"}, {"length": ""}, {"length": "99999999"}, {"share": 0.99}],
+    [{"path": "/metadata"}, {"status": "400"}, {"length": ""}, {"length": "99999999"}, {"fraction": 0.99}],
     ids=["other call", "error", "no length", "too long", "not in the sample"],
 )
 def test_what_is_not_noted(script, changed):

@@ -72,7 +72,7 @@ def run(path, *arguments):
 def test_the_examples_get_the_answers_they_name(rendered, server):
     done = run(rendered / "examples" / "ask.py", "--address", f"http://127.0.0.1:{server[0]}")
     questions = json.loads((rendered / "examples" / "request.json").read_text(encoding="utf-8"))["instances"]
-    assert (done.returncode, done.stdout) == (0, f"{len(questions)} answers, all as expected\n")
+    assert (done.returncode, done.stdout) == (0, f"{len(questions)} predictions, all as expected\n")
     assert len(questions) > 1
 
 
@@ -110,4 +110,4 @@ def test_the_load_test_counts_good_and_failed_answers(rendered, server):
 def test_a_dead_server_is_a_failure_of_the_load_test(rendered):
     address = f"http://127.0.0.1:{free_ports(1)[0]}"
     done = run(rendered / "examples" / "load_test.py", "--address", address, "--clients", "1", "--seconds", "0.2")
-    assert "0.0 answers a second; failed: {'ConnectionRefusedError'" in done.stdout
+    assert "0.0 requests per second; failed: {'ConnectionRefusedError'" in done.stdout

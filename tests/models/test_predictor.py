@@ -1,12 +1,19 @@
 """The predictor: every record is predicted once, in batches of similar lengths, and outputs keep the records' order."""
 
+import keras
 import numpy as np
 import pytest
+import tensorflow as tf
+from support import small
 
 from tfbert.models import predictor
-from tfbert.models.predictor import predict_all
+from tfbert.models.build import build_model, make_tokenizer
+from tfbert.models.predictor import Predictor, predict_all
+from tfbert.models.saved_run import load_run
 from tfbert.tasks.base_pooled import LabelOptions
 from tfbert.tasks.classification import FittedClassification
+from tfbert.tasks.multilabel import FittedMultilabel
+from tfbert.text.preprocessor import INPUTS
 from tfbert.text.records import Record
 
 TASK = FittedClassification(options=LabelOptions(), has_pair=False, labels=("even", "odd"))
@@ -59,3 +66,77 @@ def test_batches_have_similar_lengths_and_are_bounded(monkeypatch):
 def test_a_record_with_an_unknown_label_is_rejected():
     with pytest.raises(ValueError, match="a:1: label 'none' is not one of the 2 labels of train"):
         predict_all(recording([]), TASK, [Record("1", "odd", "a:0"), Record("2", "none", "a:1")])
+
+
+ITEMS = [{"text": text} for text in ("my card pin", "the fee", "", "a loan rate for the house " * 9, "价格 😀")]
+
+
+@pytest.fixture(scope="module")
+def classifier():
+    return load_run(small.finished_run()[0]).predictor
+
+
+def test_outputs_do_not_depend_on_the_batch(classifier):
+    together = classifier(ITEMS)
+    alone = [classifier([item]) for item in ITEMS]
+    assert together["label"].tolist() == [outputs["label"][0] for outputs in alone]
+    np.testing.assert_allclose(together["probabilities"], [outputs["probabilities"][0] for outputs in alone], atol=1e-5)
+
+
+def test_packed_sequences_have_the_outputs_of_their_texts(classifier):
+    texts = [item["text"].encode() for item in ITEMS]
+    packed = classifier.preprocessor.pack([classifier.tokenizer(tf.constant(texts))]).dense()
+    outputs = classifier.predict_sequences(*(packed[name] for name in INPUTS))
+    np.testing.assert_allclose(outputs["probabilities"], classifier(ITEMS)["probabilities"], atol=1e-5)
+
+
+def test_embeddings_are_the_scores_in_the_order_of_the_texts(classifier):
+    texts = [item["text"] for item in ITEMS]
+    scores = classifier.embed(texts)
+    probabilities = tf.nn.softmax(scores).numpy()
+    np.testing.assert_allclose(probabilities, classifier(ITEMS)["probabilities"], atol=1e-5)
+
+
+def test_a_task_without_a_decision_serves_what_it_decodes(classifier):
+    decoded = classifier.decode(ITEMS)
+    assert classifier.decided_values() == {} and decoded.keys() == classifier(ITEMS).keys()
+    assert classifier.apply_decision(decoded).keys() == decoded.keys()
+    classifier.decide(decoded, [])
+    assert classifier.decided == {} and classifier.index == {}
+
+
+@pytest.fixture(scope="module")
+def tagger(problem):
+    """Return an untrained multilabel predictor, whose task has a decision."""
+    task = FittedMultilabel(
+        options=LabelOptions(), has_pair=False, labels=("a", "b", "c"), counts=(9, 9, 9), num_examples=20
+    )
+    keras.utils.set_random_seed(0)
+    model = build_model(task, problem.encoder.spec, problem.config)
+    return Predictor(task, model, make_tokenizer(problem.encoder), problem.config)
+
+
+def test_the_decision_is_fitted_applied_and_served(tagger):
+    decoded = tagger.decode(ITEMS)
+    gold = np.arange(len(ITEMS))[:, None] % np.array([2, 3, 4]) == 0
+    initial = tagger.decided_values()
+    tagger.decide(decoded, list(gold))
+    fitted = tagger.decided_values()
+    for name, value in tagger.task.decision.fit(decoded, list(gold)).items():
+        np.testing.assert_array_equal(fitted[name], value)
+    assert not np.array_equal(fitted["thresholds"], initial["thresholds"])
+    served, applied = tagger(ITEMS), tagger.apply_decision(decoded)
+    assert served.keys() == applied.keys() and "num_labels" in served
+    assert served["num_labels"].tolist() == applied["num_labels"].tolist()
+    np.testing.assert_allclose(served["probabilities"], applied["probabilities"], atol=1e-6)
+    chosen = (served["probabilities"] >= fitted["thresholds"]).sum(axis=1)
+    assert served["num_labels"].tolist() == chosen.tolist()
+
+
+def test_the_decision_is_applied_in_pools(tagger, monkeypatch):
+    decoded = tagger.decode(ITEMS)
+    whole = tagger.apply_decision(decoded)
+    monkeypatch.setattr(predictor, "_POOL_RECORDS", 2)
+    pools = tagger.apply_decision(decoded)
+    for name, values in whole.items():
+        assert pools[name].tolist() == values.tolist()

@@ -1,4 +1,4 @@
-"""The guard of adapting: which encoder is kept, by which numbers, and that a killed run is not trained anew."""
+"""Adapting an encoder to a task: which encoder is kept, by which scores, and that a killed run is not repeated."""
 
 import json
 from dataclasses import dataclass, field
@@ -8,25 +8,27 @@ import pytest
 
 from tfbert.config import Config, override
 from tfbert.pretraining import adapt
+from tfbert.tasks.base import FittedTask
 from tfbert.tasks.classification import TASK
 from tfbert.text.records import Record
 from tfbert.training.distribution import Replicas
 
 RECORDS = [Record("one\ntwo", "a", "x:1"), Record("three", "b", "x:2")]
+FITTED = TASK.fit(RECORDS, TASK.options.from_config(Config()))
 
 
 class Split(list):
-    """Records with what tells them from others."""
+    """Records with the path and the hash of their file."""
 
     path, sha256 = Path("data/train.csv"), "1"
 
 
 @dataclass(frozen=True)
 class Problem:
-    """What adapting needs of one."""
+    """The attributes of a problem that adapting uses."""
 
     config: Config
-    task: object = TASK.fit(RECORDS, TASK.options())
+    task: FittedTask = FITTED
     splits: dict = field(default_factory=lambda: {"train": Split(RECORDS), "validation": Split()})
     replicas: Replicas = Replicas()
 
@@ -36,24 +38,24 @@ class Problem:
 
 @pytest.fixture
 def run(monkeypatch, tmp_path):
-    """Return a function from losses, scores and config paths to what adapting finds and which parts it did."""
+    """Return a function from losses, scores and config paths to the adaptation and the trainings that were run."""
 
-    def found(run_dir, adaptation, command):
+    def return_adaptation(run_dir, adaptation, command):
         return adaptation
 
-    def train(losses=(5.0, 4.0), scores=(0.5, 0.6), corpus=(), keep=found, **values):
+    def train(losses=(5.0, 4.0), scores=(0.5, 0.6), corpus=(), keep=return_adaptation, **values):
         problem = Problem(override(Config(), {path.replace("__", "."): value for path, value in values.items()}))
-        done, left = [], iter(scores)
+        trainings, remaining_scores = [], iter(scores)
         name = problem.config.train.monitor or "accuracy"
 
         def pretrain(config, run_dir, command):
-            done.append(config)
+            trainings.append(config)
             report = {"config": config.to_dict(), "before": {"masked_word_loss": losses[0]}}
             return write(run_dir, report | {"after": {"masked_word_loss": losses[1]}})
 
         def train_task(problem, run_dir, num_seeds, command):
-            done.append(f"{run_dir.name} {problem.config.encoder.name}")
-            history = [{"validation": {name: 0.0}}, {"validation": {name: next(left)}}]
+            trainings.append(f"{run_dir.name} {problem.config.encoder.name}")
+            history = [{"validation": {name: 0.0}}, {"validation": {name: next(remaining_scores)}}]
             report = {"config": problem.config.to_dict(), "seeds": None, "history": history}
             report |= {"best_epoch": 2, "untrained": None}
             return write(run_dir, report)
@@ -62,7 +64,7 @@ def run(monkeypatch, tmp_path):
         monkeypatch.setattr(adapt.run, "train", train_task)
         monkeypatch.setattr(adapt.run, "keep", keep)
         monkeypatch.setattr(adapt, "prepare", Problem)
-        return adapt.train(problem, corpus, tmp_path / "run"), done
+        return adapt.train(problem, corpus, tmp_path / "run"), trainings
 
     return train
 
@@ -83,22 +85,22 @@ def write(run_dir, report):
         ((5.0, 4.0), (0.4, 0.5), "loss", "original"),
     ],
 )
-def test_which_encoder_is_kept(run, losses, scores, monitor, kept):
-    found, done = run(losses, scores, train__monitor=monitor)
-    assert found["kept"] == kept
-    assert found["validation"] == {"metric": monitor or "accuracy", "original": scores[0], "adapted": scores[1]}
-    assert [part.partition(" ")[0] for part in done[1:]] == ["original", "adapted"]
-    assert done[1].endswith(" minilm") and done[2].endswith("run/pretraining/encoder")
-    verdict = "the adapted encoder is kept" if kept == "adapted" else "the encoder as it came is kept"
-    assert found["sentence"].endswith(f"{scores[1]:.4f} with it and {scores[0]:.4f} without: {verdict}.")
-    assert "from 5.000 to 4.000" in found["sentence"]
+def test_the_encoder_with_the_better_validation_score_is_kept(run, losses, scores, monitor, kept):
+    adaptation, trainings = run(losses, scores, train__monitor=monitor)
+    assert adaptation["kept"] == kept
+    assert adaptation["validation"] == {"metric": monitor or "accuracy", "original": scores[0], "adapted": scores[1]}
+    assert [training.partition(" ")[0] for training in trainings[1:]] == ["original", "adapted"]
+    assert trainings[1].endswith(" minilm") and trainings[2].endswith("run/pretraining/encoder")
+    comparison = f"{scores[1]:.4f} with it and {scores[0]:.4f} without"
+    assert adaptation["sentence"].endswith(f"{comparison}: the {kept} encoder is kept.")
+    assert "from 5.000 to 4.000" in adaptation["sentence"]
 
 
-def test_without_a_gain_in_masked_words_nothing_more_is_trained(run):
-    found, done = run(losses=(4.0, 4.0))
-    assert (found["kept"], found["validation"]) == ("original", None)
-    assert len(done) == 2
-    assert found["sentence"].endswith("from 4.000 to 4.000, which is no gain: the encoder as it came is kept.")
+def test_without_a_gain_in_masked_words_the_adapted_encoder_is_not_tried(run):
+    adaptation, trainings = run(losses=(4.0, 4.0))
+    assert (adaptation["kept"], adaptation["validation"]) == ("original", None)
+    assert len(trainings) == 2
+    assert adaptation["sentence"].endswith("from 4.000 to 4.000, which is no gain: the original encoder is kept.")
 
 
 def test_the_texts_of_train_are_the_corpus(run, tmp_path):
@@ -115,16 +117,16 @@ def test_a_given_corpus_is_read_instead(run, tmp_path):
     assert not (tmp_path / "run" / "texts.jsonl").exists()
 
 
-def test_what_a_killed_run_has_finished_is_not_done_again(run, tmp_path):
+def test_finished_trainings_of_a_killed_run_are_not_repeated(run, tmp_path):
     run()
-    found, done = run(losses=(0.0, 9.0), scores=())
-    assert done == []
-    assert (found["kept"], found["masked_word_loss"]) == ("adapted", {"before": 5.0, "after": 4.0})
-    with pytest.raises(ValueError, match="run/pretraining: is of another run"):
+    adaptation, trainings = run(losses=(0.0, 9.0), scores=())
+    assert trainings == []
+    assert (adaptation["kept"], adaptation["masked_word_loss"]) == ("adapted", {"before": 5.0, "after": 4.0})
+    with pytest.raises(ValueError, match="run/pretraining: belongs to another run"):
         run(train__seed=1)
 
 
-def test_the_mean_over_seeds_counts():
+def test_the_score_of_several_seeds_is_their_mean():
     seeds = {"validation": {"accuracy": {"mean": 0.7, "std": 0.1}}}
     history = [{"validation": {"accuracy": 0.8, "loss": 0.3}}]
     report = {"seeds": seeds, "history": history, "best_epoch": 1, "untrained": None}
@@ -133,7 +135,7 @@ def test_the_mean_over_seeds_counts():
     assert adapt.validation_score(report | {"seeds": None}, "accuracy") == 0.8
 
 
-def test_parts_of_a_killed_run_on_other_data_are_not_compared_with_new_ones(run, monkeypatch):
+def test_a_killed_run_on_other_data_is_not_continued(run, monkeypatch):
     def killed(*args):
         raise KeyboardInterrupt
 
@@ -144,20 +146,20 @@ def test_parts_of_a_killed_run_on_other_data_are_not_compared_with_new_ones(run,
         run(scores=(0.7, 0.8))
 
 
-def test_several_processes_do_not_adapt(tmp_path):
-    with pytest.raises(ValueError, match=r"--adapt: trains in one process, and TF_CONFIG names several; wanted "):
+def test_adapting_in_several_processes_is_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"--adapt: trains in one process, but TF_CONFIG names several; expected "):
         adapt.train(Problem(Config(), replicas=Replicas("multi_worker", None, 1, 2)), (), tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 
-def test_no_validation_split_no_adapting(tmp_path):
+def test_adapting_without_a_validation_split_is_refused(tmp_path):
     problem = Problem(Config(), splits={"train": []})
-    with pytest.raises(ValueError, match="no validation split to tell a gain by"):
+    with pytest.raises(ValueError, match="needs a validation split to measure the gain; expected data.validation_frac"):
         adapt.train(problem, [], tmp_path)
 
 
 def test_another_corpus_is_another_run(tmp_path):
     problem = Problem(Config())
-    marks = {adapt.choose_run_dir(problem, corpus, tmp_path).name[-8:] for corpus in ([], ["a"], ["a", "b"])}
-    assert len(marks) == 3
+    digests = {adapt.choose_run_dir(problem, corpus, tmp_path).name[-8:] for corpus in ([], ["a"], ["a", "b"])}
+    assert len(digests) == 3
     assert adapt.choose_run_dir(problem, [], tmp_path).parent == tmp_path / "classification"

@@ -1,4 +1,4 @@
-"""The heads compute what BERT's do, with the encoder's own activation, epsilon and token embedding."""
+"""Pretraining heads: logits, losses and weights as in BERT, with the encoder's activation, epsilon and embedding."""
 
 import math
 
@@ -37,7 +37,7 @@ def make_model(activation="gelu", epsilon=1e-12, with_pairs=True, seed=0, dtype=
     head = PretrainingHead(backbone, **options, product_dtype=product_dtype)
     model = PretrainingModel(backbone, head)
     rng = np.random.default_rng(seed)
-    for _, variable in head.tensors():  # no zeros and ones, which would hide a mistake
+    for _, variable in head.tensors():  # zeros and ones would hide mistakes
         variable.assign(rng.normal(0.2, 0.5, variable.shape))
     return model
 
@@ -47,27 +47,28 @@ def batch():
     return {name: tf.constant(value) for name, value in packed.batcher(9).batch(np.arange(9), 1, 32).items()}
 
 
-# An epsilon of 0.3 is one that nobody has by accident.
+# An epsilon of 0.3 is not a default of any library.
 @pytest.mark.parametrize(("activation", "epsilon"), [("gelu", 0.3), ("gelu_tanh", 1e-12), ("relu", 1e-5)])
-def test_logits_by_hand(batch, activation, epsilon):
+def test_logits_equal_those_of_numpy(batch, activation, epsilon):
     model = make_model(activation, epsilon)
     logits = model(batch)
     encoded = model.backbone({name: batch[name] for name in ("token_ids", "segment_ids", "padding_mask")})
     weights = {name: np.asarray(variable, np.float64) for name, variable in model.head.tensors()}
-    at = np.take_along_axis(np.asarray(encoded["sequence_output"]), batch["positions"].numpy()[:, :, None], 1)
-    place = "cls.predictions.transform"
-    x = ACTIVATIONS[activation](at @ weights[f"{place}.dense.weight"] + weights[f"{place}.dense.bias"])
+    x = np.take_along_axis(np.asarray(encoded["sequence_output"]), batch["positions"].numpy()[:, :, None], 1)
+    prefix = "cls.predictions.transform"
+    x = ACTIVATIONS[activation](x @ weights[f"{prefix}.dense.weight"] + weights[f"{prefix}.dense.bias"])
     x = (x - x.mean(-1, keepdims=True)) / np.sqrt(x.var(-1, keepdims=True) + epsilon)
-    x = x * weights[f"{place}.LayerNorm.weight"] + weights[f"{place}.LayerNorm.bias"]
-    table = np.asarray(model.backbone.token_embedding.embeddings, np.float64)
-    np.testing.assert_allclose(logits["masked_words"], x @ table.T + weights["cls.predictions.bias"], atol=2e-5)
+    x = x * weights[f"{prefix}.LayerNorm.weight"] + weights[f"{prefix}.LayerNorm.bias"]
+    embeddings = np.asarray(model.backbone.token_embedding.embeddings, np.float64)
+    expected = x @ embeddings.T + weights["cls.predictions.bias"]
+    np.testing.assert_allclose(logits["masked_words"], expected, atol=2e-5)
     pooled = np.asarray(encoded["pooled_output"])
-    wanted = pooled @ weights["cls.seq_relationship.weight"] + weights["cls.seq_relationship.bias"]
-    np.testing.assert_allclose(logits["pairs"], wanted, atol=1e-5)
+    expected = pooled @ weights["cls.seq_relationship.weight"] + weights["cls.seq_relationship.bias"]
+    np.testing.assert_allclose(logits["pairs"], expected, atol=1e-5)
     assert logits["masked_words"].dtype == logits["pairs"].dtype == tf.float32
 
 
-def test_sums_by_hand(batch):
+def test_sums_equal_those_of_numpy(batch):
     model = make_model()
     logits, sums = model(batch), {name: float(value) for name, value in model.sums(batch, training=False).items()}
     words, pairs = (np.asarray(logits[name], np.float64) for name in ("masked_words", "pairs"))
@@ -79,17 +80,17 @@ def test_sums_by_hand(batch):
     assert sums["masked_words_right"] == ((words.argmax(-1) == targets) * weights).sum()
     labels = batch["pair_labels"].numpy()
     assert set(labels) == {-1, 0, 1}
-    told = [(row, label) for row, label in enumerate(labels) if label >= 0]
-    assert sums["pairs"] == pytest.approx(-sum(pairs[row, label] for row, label in told), rel=1e-5)
-    assert sums["pairs_right"] == sum(pairs[row].argmax() == label for row, label in told)
+    labelled = [(row, label) for row, label in enumerate(labels) if label >= 0]
+    assert sums["pairs"] == pytest.approx(-sum(pairs[row, label] for row, label in labelled), rel=1e-5)
+    assert sums["pairs_right"] == sum(pairs[row].argmax() == label for row, label in labelled)
 
 
-def test_what_is_trained(batch):
+def test_trainable_variables(batch):
     with_pairs, without = make_model(), make_model(with_pairs=False)
     names = {variable.path for variable in with_pairs.trainable_variables}
     assert len(names) == len(with_pairs.trainable_variables) == len(with_pairs.weights)
     assert not any("pooled" in variable.path for variable in without.trainable_variables)
-    # Five of the masked words' own, two of pairs; the token embedding is the encoder's and there once.
+    # Five of the masked-word head and two of the pair head; the token embedding belongs to the encoder.
     assert len(with_pairs.weights) == len(with_pairs.backbone.weights) + 7
     assert set(without.sums(batch, training=False)) == {"masked_words", "masked_words_right"}
     with tf.GradientTape() as tape:
@@ -98,7 +99,7 @@ def test_what_is_trained(batch):
     assert all(g is not None for g in tape.gradient(total, [v.value for v in with_pairs.trainable_variables]))
 
 
-def test_only_masked_positions_meet_the_vocabulary(batch):
+def test_only_masked_positions_have_logits(batch):
     logits = make_model()(batch)["masked_words"]
     assert logits.shape == (*batch["positions"].shape, len(packed.VOCABULARY))
     assert batch["positions"].shape[1] <= 0.15 * batch["token_ids"].shape[1] + 1
@@ -123,53 +124,52 @@ def gradients_of(model, batch):
     return [tf.convert_to_tensor(gradient) for gradient in tape.gradient(loss, weights)]
 
 
-def test_products_of_its_own_are_the_same_in_float32_and_near_in_bfloat16(batch):
-    keras_own = make_model(with_pairs=False)
+def test_products_in_product_dtype_are_equal_in_float32_and_near_in_bfloat16(batch):
+    reference = make_model(with_pairs=False)
     same, half = (make_model(with_pairs=False, product_dtype=dtype) for dtype in ("float32", "bfloat16"))
-    expected = gradients_of(keras_own, batch)
-    for found, wanted in zip(gradients_of(same, batch), expected, strict=True):
-        np.testing.assert_allclose(found, wanted, atol=1e-4, rtol=1e-4)
-    paths = [variable.path for variable in keras_own.trainable_variables]
-    sizes = {path: float(np.sqrt(np.mean(np.square(wanted)))) for path, wanted in zip(paths, expected, strict=True)}
-    for path, found, wanted in zip(paths, gradients_of(half, batch), expected, strict=True):
-        # The gradient of the keys' bias is 0, as the softmax does not see it: to be compared with that of their matrix.
+    expected = gradients_of(reference, batch)
+    for actual, gradient in zip(gradients_of(same, batch), expected, strict=True):
+        np.testing.assert_allclose(actual, gradient, atol=1e-4, rtol=1e-4)
+    paths = [variable.path for variable in reference.trainable_variables]
+    sizes = {path: float(np.sqrt(np.mean(np.square(gradient)))) for path, gradient in zip(paths, expected, strict=True)}
+    for path, actual, gradient in zip(paths, gradients_of(half, batch), expected, strict=True):
+        # The gradient of the keys' bias is 0, as the softmax cancels it; its scale is that of the keys' kernel.
         size = sizes[path.replace("key/bias", "key/kernel")]
-        assert_near(found, wanted, "bfloat16", **BACKWARD, size=size)
-    logits = [model(batch, training=True)["masked_words"] for model in (keras_own, half)]
+        assert_near(actual, gradient, "bfloat16", **BACKWARD, size=size)
+    logits = [model(batch, training=True)["masked_words"] for model in (reference, half)]
     assert logits[1].dtype == tf.float32
-    assert np.abs(logits[1] - logits[0]).max() > 1e-3  # rounded: bfloat16 was in use
-    np.testing.assert_array_equal(half(batch)["masked_words"], keras_own(batch)["masked_words"])
+    assert np.abs(logits[1] - logits[0]).max() > 1e-3  # rounded: bfloat16 was used
+    np.testing.assert_array_equal(half(batch)["masked_words"], reference(batch)["masked_words"])
     kernel = dict(half.head.tensors())["cls.predictions.transform.dense.weight"]
     kernel.assign(tf.transpose(kernel))
     broken = [distance(*pair)[0] for pair in zip(gradients_of(half, batch), expected, strict=True)]
     assert np.median(broken) > 1.5 * relative_error("bfloat16", **BACKWARD)
 
 
-def test_weights_survive_a_directory(tmp_path, batch):
+def test_saved_weights_are_loaded(tmp_path, batch):
     one, other = make_model(seed=1), make_model(seed=2)
     save_file(one.head.arrays(), tmp_path / "heads.safetensors")
     assert load_file(tmp_path / "heads.safetensors")["cls.seq_relationship.weight"].shape == (2, 32)
     assert not np.allclose(one(batch)["masked_words"], other(batch)["masked_words"])
-    found = other.head.load(tmp_path)
-    assert len(found) == 7
+    assert len(other.head.load(tmp_path)) == 7
     np.testing.assert_array_equal(one(batch)["masked_words"], other(batch)["masked_words"])
     np.testing.assert_array_equal(one(batch)["pairs"], other(batch)["pairs"])
 
 
-def test_a_head_takes_what_is_there(tmp_path):
+def test_missing_weights_are_not_changed(tmp_path):
     model = make_model(seed=1)
     assert model.head.load(tmp_path) == []
     arrays = model.head.arrays()
-    # As a Hugging Face model that was trained on masked words only.
-    kept = {name: value for name, value in arrays.items() if "seq" not in name}
-    save_file(kept | {"bert.other": np.zeros(2, np.float32)}, tmp_path / "model.safetensors")
+    # As in a Hugging Face model that was trained on masked words only.
+    masked_word_arrays = {name: value for name, value in arrays.items() if "seq" not in name}
+    save_file(masked_word_arrays | {"bert.other": np.zeros(2, np.float32)}, tmp_path / "model.safetensors")
     other = make_model(seed=2)
     pairs = np.asarray(other.head.pairs.kernel)
-    assert sorted(other.head.load(tmp_path)) == sorted(kept)
+    assert sorted(other.head.load(tmp_path)) == sorted(masked_word_arrays)
     np.testing.assert_array_equal(other.head.pairs.kernel, pairs)
     save_file(arrays | {"cls.predictions.bias": np.zeros(7, np.float32)}, tmp_path / "heads.safetensors")
     with pytest.raises(ValueError, match="'cls.predictions.bias' has shape"):
         other.head.load(tmp_path)
     (tmp_path / "heads.safetensors").write_bytes(b"short")
-    with pytest.raises(ValueError, match="not a whole safetensors file"):
+    with pytest.raises(ValueError, match="not a complete safetensors file"):
         other.head.load(tmp_path)

@@ -1,4 +1,4 @@
-"""One encoder learns a task and masked words at the same time: both losses fall, and a killed training resumes."""
+"""Multi-objective training of a task and masked words on one encoder: losses, gradients, and resuming after a kill."""
 
 import keras
 import numpy as np
@@ -43,7 +43,7 @@ def make_trainer(problem, tmp_path):
     """Return a function from the name of a run directory to a trainer with two objectives."""
 
     def make(name, weight=0.5, eager=True):
-        keras.backend.clear_session()  # as in a process of its own, whose layers have the same names
+        keras.backend.clear_session()  # so that layers have the same names as in a separate process
         config = problem.config
         keras.utils.set_random_seed(config.train.seed)
         model = TwoHeads(build_models(problem.task, problem.encoder, config)[0])
@@ -100,10 +100,10 @@ def test_both_losses_fall_and_a_killed_training_resumes_to_the_same_bits(make_tr
 
 
 def test_every_weight_gets_the_gradient_of_the_weighted_sum(make_trainer):
-    """In graphs: what one objective alone does not reach is reached by the other, in proportion to its weight."""
+    """The gradient is linear in the weight of an objective, and equal in graphs and eagerly."""
 
-    def gradients(weight):
-        trainer = make_trainer("graphs", weight, eager=False)
+    def gradients(weight, eager=True):
+        trainer = make_trainer("gradients", weight, eager)
         groups, received = {}, []
         for objective in trainer.objectives:
             planned = next(objective.groups(0, 1))
@@ -111,13 +111,14 @@ def test_every_weight_gets_the_gradient_of_the_weighted_sum(make_trainer):
             groups[objective.name] = objective.group(planned, stream, trainer.replicas)
         trainer.updater._apply = received.extend
         trainer.updater.update(groups)
-        counts = [function.experimental_get_tracing_count() for function in trainer.updater._gradients.values()]
-        assert counts == [1, 1]
+        if not eager:
+            functions = trainer.updater._gradients.values()
+            assert [function.experimental_get_tracing_count() for function in functions] == [1, 1]
         return {v.path: np.asarray(g) for v, g in zip(trainer.model.trainable_variables, received, strict=True)}
 
-    none, half, full = gradients(0.0), gradients(0.5), gradients(1.0)
+    none, half, full = gradients(0.0), gradients(0.5, eager=False), gradients(1.0)
     for path in full:
         np.testing.assert_allclose(half[path], (none[path] + full[path]) / 2, atol=2e-6, err_msg=path)
-        is_of_words = path.startswith("pretraining_head")
-        assert np.any(none[path]) != is_of_words, path
+        is_in_pretraining_head = path.startswith("pretraining_head")
+        assert np.any(none[path]) != is_in_pretraining_head, path
     assert not np.allclose(none["token_embedding/embeddings"], full["token_embedding/embeddings"])

@@ -1,4 +1,4 @@
-"""The loop of pretraining: that it learns, repeats, accumulates, stops, and says what it measured."""
+"""Pretraining objective under the trainer: learning, reproducibility, accumulation, evaluation, and stopping."""
 
 import dataclasses
 import itertools
@@ -39,7 +39,7 @@ HELD_OUT = packed.batcher(12, seed=9)
 
 @pytest.fixture(scope="module")
 def make_trainer(tmp_path_factory):
-    """Return a function from config paths to a trainer whose functions are not traced, which for a few is faster."""
+    """Return a function from config paths to a trainer that runs eagerly, which is faster for a few updates."""
 
     def make(count=24, is_traced=False, held_out=HELD_OUT, has_new_head=False, log=lambda *_: None, **values):
         config = override(PretrainConfig(), BASE | {name.replace("__", "."): value for name, value in values.items()})
@@ -51,12 +51,12 @@ def make_trainer(tmp_path_factory):
         run_dir = tmp_path_factory.mktemp("run")
         train = dataclasses.replace(packed.batcher(count), masker=packed.masker(seed=config.train.seed))
         objective = PretrainingObjective(model, config, train, has_new_head)
-        evaluation = HeldOutEvaluator(model, objective, held_out, log)
+        evaluator = HeldOutEvaluator(model, objective, held_out, log)
         checkpoints = Checkpoints(run_dir, "fingerprint", config.train.checkpoint_seconds)
-        trainer = Trainer(model, [objective], evaluation, config.train, checkpoints)
+        trainer = Trainer(model, [objective], evaluator, config.train, checkpoints)
         if not is_traced:
             run_eagerly(trainer)
-            evaluation._sums = evaluation._sums.python_function
+            evaluator._sums = evaluator._sums.python_function
         return trainer
 
     return make
@@ -75,9 +75,8 @@ def losses(progress):
 
 
 def test_it_learns_and_one_graph_serves_all_shapes(make_trainer):
-    # Measured on what is learned, with masks of its own: so few rows say nothing of others.
-    known = packed.batcher(24)
-    trainer = make_trainer(is_traced=True, held_out=known, train__epochs=12, train__evaluations=1)
+    # Evaluated on the training sequences with other masks: so few sequences do not generalize.
+    trainer = make_trainer(is_traced=True, held_out=packed.batcher(24), train__epochs=12, train__evaluations=1)
     progress = trainer.train()
     before, after = (point.scores for point in progress.history)
     assert before["masked_word_loss"] == pytest.approx(math.log(len(packed.VOCABULARY)), abs=0.1)
@@ -98,13 +97,13 @@ def test_same_seed_same_bits_and_other_seed_other_losses(make_trainer):
     assert not np.allclose(losses(first), losses(other), atol=1e-3)
 
 
-def test_masks_are_drawn_anew_in_every_epoch(make_trainer):
+def test_masks_are_drawn_again_in_every_epoch(make_trainer):
     (objective,) = make_trainer().objectives
     plan = list(itertools.chain(*objective.groups(0, 6)))
     assert [draw for _, draw, _ in plan] == [1, 1, 1, 2, 2, 2]
     for epoch in (plan[:3], plan[3:]):
-        assert sorted(np.concatenate([rows for rows, _, _ in epoch])) == list(range(24))
-    # From any update on, the plan is the end of the whole.
+        assert sorted(np.concatenate([indices for indices, _, _ in epoch])) == list(range(24))
+    # A plan that starts at a later update is the rest of the whole plan.
     for update in (1, 3, 4):
         rest = list(itertools.chain(*objective.groups(update, 6)))
         assert len(rest) == 6 - update
@@ -112,41 +111,41 @@ def test_masks_are_drawn_anew_in_every_epoch(make_trainer):
 
 
 def test_accumulated_batches_equal_one_large_batch(make_trainer):
-    # Rows without pairs and rows with: means over what there is in all batches of an update together.
+    # The batches have different numbers of masked words and pairs; the means are over all of an update.
     values = {"train__schedule": "constant", "train__epochs": 2}
     large = make_trainer(count=20, train__batch_size=32, **values)
     small = make_trainer(count=20, train__batch_size=8, train__accumulation_steps=4, **values)
-    one, three = large.train(), small.train()
-    assert one.update == three.update == 2
-    np.testing.assert_allclose(losses(three), losses(one), rtol=1e-5)
+    of_large, of_small = large.train(), small.train()
+    assert of_large.update == of_small.update == 2
+    np.testing.assert_allclose(losses(of_small), losses(of_large), rtol=1e-5)
     for name in ("pair_loss", "pair_accuracy", "masked_word_accuracy"):
-        np.testing.assert_allclose([p[name] for p in three.curve], [p[name] for p in one.curve], rtol=1e-5)
+        np.testing.assert_allclose([p[name] for p in of_small.curve], [p[name] for p in of_large.curve], rtol=1e-5)
     for a, b in zip(weights(large), weights(small), strict=True):
         np.testing.assert_allclose(a, b, atol=2e-4)
 
 
-def test_guesses_by_frequency_by_hand(make_trainer):
+def test_the_frequency_baseline_equals_its_definition(make_trainer):
     trainer = make_trainer()
-    train, special = trainer.objectives[0].train.rows.token_ids.tolist(), set(vars(packed.SPECIAL).values())
-    seen = {token: 1 + train.count(token) for token in range(len(packed.VOCABULARY)) if token not in special}
+    train, special = trainer.objectives[0].train.sequences.token_ids.tolist(), set(vars(packed.SPECIAL).values())
+    counts = {token: 1 + train.count(token) for token in range(len(packed.VOCABULARY)) if token not in special}
     batch = HELD_OUT.batch(np.arange(12), 0, 32)
     targets = batch["targets"][batch["weights"] > 0].tolist()
-    most = max(seen, key=seen.get)
+    most_frequent = max(counts, key=counts.get)
     assert trainer.evaluator.by_frequency() == pytest.approx(
         {
-            "masked_word_loss": -sum(math.log(seen[t] / sum(seen.values())) for t in targets) / len(targets),
-            "masked_word_accuracy": targets.count(most) / len(targets),
+            "masked_word_loss": -sum(math.log(counts[t] / sum(counts.values())) for t in targets) / len(targets),
+            "masked_word_accuracy": targets.count(most_frequent) / len(targets),
         }
     )
 
 
-def test_what_is_measured(make_trainer):
+def test_scores_are_means_over_the_held_out_words_and_pairs(make_trainer):
     trainer = make_trainer(train__epochs=1)
-    found = trainer.evaluator.measure()
+    scores = trainer.evaluator.measure()
     batch = {name: tf.constant(v) for name, v in HELD_OUT.batch(np.arange(12), 0, 32).items()}
     sums = {name: float(value) for name, value in trainer.model.sums(batch, training=False).items()}
     masked, pairs = float(tf.reduce_sum(batch["weights"])), (batch["pair_labels"].numpy() >= 0).sum()
-    assert found == pytest.approx(
+    assert scores == pytest.approx(
         {
             "masked_word_loss": sums["masked_words"] / masked,
             "masked_word_accuracy": sums["masked_words_right"] / masked,
@@ -157,10 +156,10 @@ def test_what_is_measured(make_trainer):
         },
         rel=1e-5,
     )
-    assert trainer.evaluator.measure() == found
+    assert trainer.evaluator.measure() == scores
 
 
-def test_a_sample_of_the_held_out_rows(make_trainer):
+def test_a_sample_of_the_held_out_sequences_is_evaluated(make_trainer):
     trainer = make_trainer(train__held_out_rows=4)
     lengths = HELD_OUT.lengths()[[0, 3, 7, 11]]
     assert trainer.evaluator.measure()["num_masked_words"] == sum(max(1, round(0.15 * (n - 3))) for n in lengths)
@@ -168,54 +167,60 @@ def test_a_sample_of_the_held_out_rows(make_trainer):
 
 def test_evaluations_are_evenly_spread_and_logged(make_trainer):
     logged = []
-    trainer = make_trainer(train__epochs=3, train__evaluations=2, log=lambda *args: logged.append(args))
+    trainer = make_trainer(count=20, train__epochs=2, train__evaluations=4, log=lambda *args: logged.append(args))
     progress = trainer.train()
-    assert [point.update for point in progress.history] == [0, 4, 9]
-    assert [[point["update"] for point in points] for _, points in logged] == [[], [1, 2, 3, 4], [5, 6, 7, 8, 9]]
-    assert progress.num_tokens == 3 * trainer.objectives[0].train.lengths().sum()
+    assert [point.update for point in progress.history] == [0, 2, 3, 4, 6]
+    assert [entry["update"] for entry, _ in logged] == [0, 2, 3, 4, 6]
+    assert [[point["update"] for point in points] for _, points in logged] == [[], [1, 2], [3], [4], [5, 6]]
+    assert progress.num_tokens == 2 * trainer.objectives[0].train.lengths().sum()
 
 
-def scripted(trainer, values):
-    left = iter(values)
-    trainer.evaluator.measure = lambda check: {"masked_word_loss": next(left)}
+def set_scores(trainer, losses):
+    remaining = iter(losses)
+    trainer.evaluator.measure = lambda check: {"masked_word_loss": next(remaining)}
 
 
-def test_patience_stops_and_the_best_weights_come_back(make_trainer):
-    trainer = make_trainer(train__epochs=6, train__evaluations=6, train__patience_evaluations=2)
-    scripted(trainer, [3.0, 2.0, 2.0, 2.5, 1.0])
-    seen = []
+def test_early_stopping_restores_the_best_weights(make_trainer):
+    trainer = make_trainer(count=8, train__epochs=6, train__evaluations=6, train__patience_evaluations=2)
+    set_scores(trainer, [3.0, 2.0, 2.0, 2.5, 1.0])
+    evaluated = []
     measure = trainer.evaluator.measure
-    trainer.evaluator.measure = lambda check: seen.append(weights(trainer)) or measure(check)
+    trainer.evaluator.measure = lambda check: evaluated.append(weights(trainer)) or measure(check)
     progress = trainer.train()
-    assert (progress.update, progress.best_update, progress.best_score) == (9, 3, 2.0)
-    assert same(weights(trainer), seen[1])
-    assert not same(seen[1], seen[3])
+    assert (progress.update, progress.best_update, progress.best_score) == (3, 1, 2.0)
+    assert same(weights(trainer), evaluated[1])
+    assert not same(evaluated[1], evaluated[3])
 
 
-def test_an_encoder_that_only_gets_worse_stays_as_it_was(make_trainer):
+def test_an_encoder_that_only_gets_worse_does_not_change(make_trainer):
     trainer = make_trainer(train__epochs=1)
-    scripted(trainer, [1.0, 2.0, 3.0])
+    set_scores(trainer, [1.0, 2.0, 3.0])
     start = weights(trainer)
     assert trainer.train().best_update == 0
     assert same(weights(trainer), start)
 
 
 def test_new_heads_learn_before_the_encoder(make_trainer):
-    trainer = make_trainer(train__epochs=4, train__head_updates_fraction=0.5, train__evaluations=2, has_new_head=True)
-    start, at = weights(trainer), {}
+    trainer = make_trainer(train__epochs=2, train__head_updates_fraction=0.5, train__evaluations=2, has_new_head=True)
+    start, evaluated = weights(trainer), {}
     measure = trainer.evaluator.measure
-    trainer.evaluator.measure = lambda check: at.update({trainer.progress.update: weights(trainer)}) or measure(check)
+
+    def measure_and_store(check):
+        evaluated[trainer.progress.update] = weights(trainer)
+        return measure(check)
+
+    trainer.evaluator.measure = measure_and_store
     progress = trainer.train()
-    assert list(at) == [0, 6, 12]
+    assert list(evaluated) == [0, 3, 6]
     num_encoder = len(trainer.model.backbone.weights)
-    assert same(at[6][:num_encoder], start[:num_encoder])
-    assert not any(np.array_equal(a, b) for a, b in zip(at[6][num_encoder:], start[num_encoder:], strict=True))
-    assert not any(np.array_equal(a, b) for a, b in zip(at[12][:num_encoder], start[:num_encoder], strict=True))
+    assert same(evaluated[3][:num_encoder], start[:num_encoder])
+    assert not any(np.array_equal(a, b) for a, b in zip(evaluated[3][num_encoder:], start[num_encoder:], strict=True))
+    assert not any(np.array_equal(a, b) for a, b in zip(evaluated[6][:num_encoder], start[:num_encoder], strict=True))
     assert make_trainer(train__head_updates_fraction=0.5).num_head_updates == 0
     assert progress.finished
 
 
-def test_short_rows_first(make_trainer):
+def test_short_sequences_come_first(make_trainer):
     trainer = make_trainer(train__epochs=2, train__short_updates_fraction=0.5)
     (objective,) = trainer.objectives
     plan = itertools.chain(*objective.groups(0, objective.num_updates))
@@ -225,18 +230,18 @@ def test_short_rows_first(make_trainer):
     assert progress.num_tokens == np.minimum(lengths, 8).sum() + lengths.sum()
 
 
-def test_moving_averages_are_measured_and_kept(make_trainer):
+def test_moving_averages_are_evaluated_and_kept(make_trainer):
     trainer = make_trainer(held_out=packed.batcher(24), train__epochs=1, train__evaluations=1, train__ema_momentum=0.5)
     averages = [np.asarray(v, np.float64) for v in trainer.model.trainable_variables]
     apply = trainer.updater._apply
 
-    def follow(gradients):
+    def apply_and_average(gradients):
         nonlocal averages
         apply(gradients)
-        now = [np.asarray(v, np.float64) for v in trainer.model.trainable_variables]
-        averages = [0.5 * average + 0.5 * value for average, value in zip(averages, now, strict=True)]
+        values = [np.asarray(v, np.float64) for v in trainer.model.trainable_variables]
+        averages = [0.5 * average + 0.5 * value for average, value in zip(averages, values, strict=True)]
 
-    trainer.updater._apply = follow
+    trainer.updater._apply = apply_and_average
     progress = trainer.train()
     assert progress.best_update == 3
     for variable, average in zip(trainer.model.trainable_variables, averages, strict=True):
@@ -249,69 +254,62 @@ def test_divergence_is_explained(make_trainer):
         make_trainer(train__learning_rate=1e30, train__schedule="constant").train()
 
 
-def test_rows_without_pairs(make_trainer):
+def test_sequences_without_pairs_have_no_pair_scores(make_trainer):
     held_out = packed.batcher(6, pairs=False)
     progress = make_trainer(held_out=held_out, examples__pairs="none", train__epochs=1).train()
     assert not any("pair" in name for name in [*progress.curve[0], *progress.history[0].scores])
 
 
-def test_epochs_by_the_number_of_rows():
-    train = PretrainConfig().train
-    assert [train.num_epochs(count) for count in (10, 1000, 4000, 10**6)] == [40, 20, 5, 3]
-    assert dataclasses.replace(train, epochs=7).num_epochs(10) == 7
-
-
 @pytest.fixture(scope="module")
 def make_interruptible(make_trainer):
-    """Return a function that makes the same trainer as another process would."""
+    """Return a function that makes the same trainer as a separate process would."""
 
     def make():
         keras.backend.clear_session()  # so that layers have the same names
-        return make_trainer(train__checkpoint_seconds=1e9, train__ema_momentum=0.5)
+        return make_trainer(count=16, train__checkpoint_seconds=1e9, train__ema_momentum=0.5)
 
     return make
 
 
 @pytest.fixture(scope="module")
 def whole(make_interruptible):
-    """Return a trainer that nothing has stopped."""
+    """Return a trainer that was not stopped."""
     trainer = make_interruptible()
     trainer.train()
     return trainer
 
 
-# 24 rows are three updates an epoch; updates 3 and 6 are evaluated.
+# 16 sequences are two updates per epoch; updates 2 and 4 are evaluated.
 @pytest.mark.parametrize(
-    ("where", "count", "place"),
+    ("during", "count", "point"),
     [
+        ("update", 1, "update 1"),
         ("update", 2, "update 2"),
-        ("update", 3, "update 3"),
-        ("measured", 2, "update 3, during evaluation"),
-        ("update", 6, "update 6"),
-        ("measured", 3, "update 6, during evaluation"),
+        ("evaluation", 2, "update 2, during evaluation"),
+        ("update", 4, "update 4"),
+        ("evaluation", 3, "update 4, during evaluation"),
     ],
 )
-def test_stopped_by_a_signal_it_goes_on_to_the_same_bits(make_interruptible, whole, where, count, place):
+def test_after_a_signal_training_resumes_to_the_same_bits(make_interruptible, whole, during, count, point):
     trainer = make_interruptible()
-    owner, name = (trainer.updater, "update") if where == "update" else (trainer.evaluator, "_batches")
-    function, seen = getattr(owner, name), []
+    owner, name = (trainer.updater, "update") if during == "update" else (trainer.evaluator, "_batches")
+    function, calls = getattr(owner, name), itertools.count(1)
 
-    def sending(*args):
-        seen.append(where)
-        if len(seen) == count:
+    def interrupted(*args):
+        if next(calls) == count:
             os.kill(os.getpid(), signal.SIGINT)
         return function(*args)
 
-    setattr(owner, name, sending)
+    setattr(owner, name, interrupted)
     with pytest.raises(Stopped) as stopped:
         trainer.train()
-    saved = trainer.checkpoints.run_dir / "checkpoint.safetensors"
-    assert (stopped.value.message, stopped.value.exit_code) == (f"stopped after {place}; saved {saved}", 130)
-    again = make_interruptible()
-    again.checkpoints.run_dir = trainer.checkpoints.run_dir
-    progress = again.train()
+    checkpoint = trainer.checkpoints.run_dir / "checkpoint.safetensors"
+    assert (stopped.value.message, stopped.value.exit_code) == (f"stopped after {point}; saved {checkpoint}", 130)
+    resumed = make_interruptible()
+    resumed.checkpoints.run_dir = trainer.checkpoints.run_dir
+    progress = resumed.train()
     best = [each.checkpoints.run_dir / "best.safetensors" for each in (trainer, whole)]
     assert best[0].read_bytes() == best[1].read_bytes()
-    assert same(weights(again), weights(whole))
-    found = [[(point.update, point.scores) for point in p.history] for p in (progress, whole.progress)]
-    assert found[0] == found[1] and progress.curve == whole.progress.curve
+    assert same(weights(resumed), weights(whole))
+    histories = [[(each.update, each.scores) for each in p.history] for p in (progress, whole.progress)]
+    assert histories[0] == histories[1] and progress.curve == whole.progress.curve

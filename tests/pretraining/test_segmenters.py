@@ -1,4 +1,4 @@
-"""Segmenters are chosen from a list; other code runs where the command line allows it, and never because of a file."""
+"""Segmenters: the built-in ones, and code that runs only if the command line allows it, never because of a file."""
 
 import json
 import logging
@@ -25,13 +25,13 @@ def nothing_allowed(monkeypatch):
     [
         ("whitespace", "我 喜欢 北京。 don't", ["我", "喜欢", "北京。", "don't"]),
         ("punctuation", "我 喜欢 北京。 don't", ["我", "喜欢", "北京", "。", "don", "'", "t"]),
-        # A vowel sign is part of its word, a symbol beyond ASCII too, two marks are two words.
+        # Vowel signs and symbols other than ASCII are part of a word; every punctuation mark is a word.
         ("punctuation", "हिन्दी 5€ a+b ...", ["हिन्दी", "5€", "a", "+", "b", ".", ".", "."]),
         ("whitespace", " \t ", []),
         ("punctuation", "", []),
     ],
 )
-def test_words_of_the_built_in_ones(name, text, words):
+def test_words_of_the_built_in_segmenters(name, text, words):
     assert list(segmenters.load_segmenter(name)(text)) == words
 
 
@@ -48,7 +48,7 @@ def test_jieba_keeps_its_dictionary_out_of_the_shared_temporary_directory(monkey
     assert levels == [logging.WARNING]
 
 
-def test_jieba_that_is_not_installed(monkeypatch):
+def test_jieba_must_be_installed(monkeypatch):
     monkeypatch.setitem(sys.modules, "jieba", None)
     with pytest.raises(ValueError) as caught:
         segmenters.load_segmenter("jieba")
@@ -61,28 +61,30 @@ def test_jieba_that_is_not_installed(monkeypatch):
 def test_a_name_that_is_neither_built_in_nor_a_function_is_refused(name):
     with pytest.raises(ValueError) as caught:
         ExamplesConfig(segmenter=name)
-    assert str(caught.value) == f"examples.segmenter={name}: wanted one of {CHOICES}, or module:function"
+    # The verb is that of `config.require`.
+    assert str(caught.value).startswith(f"examples.segmenter={name}: ")
+    assert str(caught.value).endswith(f" one of {CHOICES}, or module:function")
 
 
 def test_a_config_alone_runs_nothing(tmp_path, monkeypatch):
-    """Neither a config object nor what is made of it imports the module that it names."""
+    """Neither making a config nor preparing with it imports the module that it names."""
     (tmp_path / "planted.py").write_text("raise SystemExit('was imported')")
     monkeypatch.syspath_prepend(tmp_path)
     config = CorpusConfig(paths=(str(corpora.write_corpus(tmp_path / "corpus", 40)),))
     examples = ExamplesConfig(segmenter="planted:cut")
-    with pytest.raises(ValueError, match="segmenter=planted:cut: names code that was not allowed to run; wanted one"):
+    with pytest.raises(ValueError, match="segmenter=planted:cut: names code that was not allowed to run; expected one"):
         preparation.prepare(config, examples, corpora.word_pieces(), tmp_path / "rows", num_processes=1)
 
 
 @pytest.mark.parametrize(
     ("name", "expected"),
     [
-        ("nomodule:cut", "No module named 'nomodule'; wanted a function that can be"),
-        ("support.corpora:cut", "module 'support.corpora' has no attribute 'cut'; wanted a function"),
-        ("support.corpora:VERBS", "is not a function; wanted one that takes a text"),
+        ("nomodule:cut", "No module named 'nomodule'; expected a function that can be"),
+        ("support.corpora:cut", "module 'support.corpora' has no attribute 'cut'; expected a function"),
+        ("support.corpora:VERBS", "not a function; expected one that takes a text"),
     ],
 )
-def test_code_that_is_allowed_and_cannot_be_used_is_refused(name, expected):
+def test_allowed_code_that_cannot_be_used_is_refused(name, expected):
     segmenters.allow(name)
     with pytest.raises(ValueError) as caught:
         segmenters.load_segmenter(name)
@@ -105,7 +107,7 @@ def file(tmp_path):
     return write
 
 
-REMEDY = f"wanted one of {CHOICES}, or on the command line: --allow-code --set examples.segmenter=os:system"
+REMEDY = f"expected one of {CHOICES}, or on the command line: --allow-code --set examples.segmenter=os:system"
 
 
 @pytest.mark.parametrize("more", [[], ["--allow-code"], ["--allow-code", "--set", "examples.passes=2"]])
@@ -136,12 +138,12 @@ def test_the_command_line_allows_what_it_names_and_nothing_else(file):
         segmenters.load_segmenter("os:system")
 
 
-@pytest.mark.parametrize(("given", "expected"), [("none", None), ("whitespace", "whitespace")])
-def test_the_command_line_replaces_what_the_file_names(file, given, expected):
-    assert read("--config", file("os:system"), "--set", f"examples.segmenter={given}").examples.segmenter == expected
+@pytest.mark.parametrize(("name", "expected"), [("none", None), ("whitespace", "whitespace")])
+def test_the_command_line_replaces_the_segmenter_of_the_file(file, name, expected):
+    assert read("--config", file("os:system"), "--set", f"examples.segmenter={name}").examples.segmenter == expected
     assert segmenters.allowed() == ()
 
 
-def test_a_file_may_name_what_is_built_in(file):
+def test_a_file_may_name_a_built_in_segmenter(file):
     assert read("--config", file("punctuation")).examples.segmenter == "punctuation"
     assert PretrainConfig().examples.segmenter is None

@@ -1,4 +1,4 @@
-"""Where a sentence ends, in Latin script and in Chinese."""
+"""Sentence splitting in Latin, Chinese and other scripts."""
 
 import time
 
@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tfbert.pretraining.sentences import sentences_of
+from tfbert.pretraining.sentences import split_sentences
 
 
 @pytest.mark.parametrize(
@@ -39,29 +39,29 @@ from tfbert.pretraining.sentences import sentences_of
 )
 def test_sentences(marked):
     expected = [part.strip() for part in marked.split("|")]
-    assert list(sentences_of(marked.replace("|", ""))) == expected
+    assert list(split_sentences(marked.replace("|", ""))) == expected
 
 
 @given(st.text(st.sampled_from("aB1. !?。”\"'(\n\t；中…-"), max_size=80))
-def test_nothing_but_blanks_is_lost(text):
-    found = list(sentences_of(text))
-    assert "".join("".join(found).split()) == "".join(text.split())
-    assert all(sentence and sentence == sentence.strip() for sentence in found)
+def test_only_whitespace_is_lost(text):
+    sentences = list(split_sentences(text))
+    assert "".join("".join(sentences).split()) == "".join(text.split())
+    assert all(sentence and sentence == sentence.strip() for sentence in sentences)
 
 
-def test_a_sentence_without_end_is_cut_at_blanks():
+def test_a_long_sentence_is_cut_at_spaces():
     words = " ".join(["word"] * 1000)
-    found = list(sentences_of(words))
-    assert " ".join(found) == words
-    assert all(500 <= len(sentence) <= 1000 for sentence in found[:-1])
-    assert list(map(len, sentences_of("字" * 2500))) == [1000, 1000, 500]
+    sentences = list(split_sentences(words))
+    assert " ".join(sentences) == words
+    assert all(500 <= len(sentence) <= 1000 for sentence in sentences[:-1])
+    assert list(map(len, split_sentences("字" * 2500))) == [1000, 1000, 500]
 
 
 @pytest.mark.parametrize(
     "text", ["." * 10**6, "x" * 10**6 + ". Y", "! " * 10**6, "a " * 10**6, ". \t" * 10**5, "？" * 10**6]
 )
-def test_megabytes_of_anything_take_no_time(text):
+def test_splitting_takes_linear_time(text):
     started = time.process_time()
-    for _ in sentences_of(text):
+    for _ in split_sentences(text):
         pass
     assert time.process_time() - started < 5

@@ -1,4 +1,4 @@
-"""Pretraining that two processes share is that of one: the same losses, counts and encoder."""
+"""Pretraining in two processes gives the same losses, counts and encoder as in one."""
 
 import json
 
@@ -7,7 +7,7 @@ import pytest
 from safetensors.numpy import load_file
 from support import small
 
-# Sums over two processes are added in another order than those of one.
+# The sums of two processes are added in another order.
 TOLERANCE = 1e-5
 OPTIONS = {
     "encoder.precision": "float32",
@@ -30,15 +30,15 @@ def runs(tmp_path_factory):
         return tools.step("pretrain", *args, "--encoder", "tiny", *small.assignments(OPTIONS), cwd=folder, env=env)
 
     first, second = small.two_workers()
-    done = {"alone": tools.run([step("prepare", "--out", "rows"), step("--prepared", "rows", "--out", "alone")])[0]}
+    outcomes = {"alone": tools.run([step("prepare", "--out", "rows"), step("--prepared", "rows", "--out", "alone")])[0]}
     chains = [[step("--prepared", "rows", "--out", "both", env=env)] for env in (first, second)]
-    done["both"] = [each for (each,) in tools.run(*chains)]
-    return folder, done
+    outcomes["both"] = [outcome for (outcome,) in tools.run(*chains)]
+    return folder, outcomes
 
 
 def test_two_workers_give_the_losses_counts_and_encoder_of_one(runs):
-    folder, done = runs
-    assert [each.code for each in (*done["alone"], *done["both"])] == [0] * 4, done
+    folder, outcomes = runs
+    assert [outcome.code for outcome in (*outcomes["alone"], *outcomes["both"])] == [0] * 4, outcomes
     one, two = (json.loads((folder / name / "report.json").read_text()) for name in ("alone", "both"))
     assert two["distribution"] == {"kind": "multi_worker", "replicas": 2, "workers": 2}
     assert len(one["history"]) == len(two["history"]) > 2
@@ -46,12 +46,12 @@ def test_two_workers_give_the_losses_counts_and_encoder_of_one(runs):
         assert b["num_tokens"] == a["num_tokens"]
         assert b["held_out"] == pytest.approx(a["held_out"], rel=TOLERANCE)
     assert two["curve"] == [pytest.approx(point, rel=TOLERANCE) for point in one["curve"]]
-    ours, theirs = (load_file(folder / name / "best.safetensors") for name in ("alone", "both"))
-    for name, values in ours.items():
-        np.testing.assert_allclose(theirs[name], values, atol=TOLERANCE, err_msg=name)
+    alone, both = (load_file(folder / name / "best.safetensors") for name in ("alone", "both"))
+    for name, values in alone.items():
+        np.testing.assert_allclose(both[name], values, atol=TOLERANCE, err_msg=name)
 
 
-def test_the_other_worker_says_who_has_the_report(runs):
+def test_the_other_worker_names_the_one_with_the_report(runs):
     chief, worker = runs[1]["both"]
     assert "held-out masked words: loss" in chief.out
     assert worker.out == "worker 1 of 2: done; worker 0 has the report\n"

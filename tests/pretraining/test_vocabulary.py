@@ -1,4 +1,4 @@
-"""A vocabulary of a corpus: BERT's special tokens, its characters, frequent pieces, the same every time."""
+"""Vocabulary training: special tokens, characters and frequent pieces of a corpus, reproducibly."""
 
 from collections import Counter
 
@@ -6,12 +6,12 @@ import pytest
 from support import corpora
 
 from tfbert.pretraining.config import CorpusConfig
-from tfbert.pretraining.vocabulary import SPECIAL_TOKENS, pieces_of, train_vocabulary
+from tfbert.pretraining.vocabulary import SPECIAL_TOKENS, train_vocabulary, train_word_pieces
 from tfbert.pretraining.wordpieces import WordPieces
 
 
-def write(folder, *lines):
-    path = folder / "corpus.txt"
+def write(directory, *lines):
+    path = directory / "corpus.txt"
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
     return CorpusConfig(paths=(str(path),))
 
@@ -30,22 +30,22 @@ def test_a_vocabulary_spells_its_corpus(tmp_path):
 
 
 def test_the_same_corpus_gives_the_same_vocabulary(tmp_path):
-    """Single letters in equal numbers make ties everywhere."""
+    """Equal counts of single letters make ties everywhere."""
     words = Counter({f"{a}{b}{c}": 5 for a in "abcdef" for b in "ghijkl" for c in "mnopqr"})
-    found = pieces_of(words, 200, lowercase=True)
+    vocabulary = train_word_pieces(words, 200, lowercase=True)
     for _ in range(4):
-        shuffled = Counter(dict(sorted(words.items(), key=lambda item: hash((item, len(found))))))
-        assert pieces_of(shuffled, 200, lowercase=True) == found
-    assert len(found) == 200
+        shuffled = Counter(dict(sorted(words.items(), key=lambda item: hash((item, len(vocabulary))))))
+        assert train_word_pieces(shuffled, 200, lowercase=True) == vocabulary
+    assert len(vocabulary) == 200
 
 
-def test_ideographs_are_words_of_their_own(tmp_path, caplog):
+def test_every_ideograph_is_a_word(tmp_path, caplog):
     corpus = write(tmp_path, *[f"中国人民{number}" * 3 for number in range(30)])
     vocabulary = train_vocabulary(corpus, 500, tmp_path / "vocab.txt")
     assert {"中", "国", "人", "民"} <= set(vocabulary)
     assert not any(len(token) > 1 and "中" in token for token in vocabulary)
     assert len(vocabulary) < 500
-    assert caplog.messages[-1] == f"the corpus gives {len(vocabulary)} tokens of the 500 wanted"
+    assert caplog.messages[-1] == f"the vocabulary has only {len(vocabulary)} of 500 tokens"
 
 
 def test_case_and_accents(tmp_path):
@@ -60,8 +60,8 @@ def test_case_and_accents(tmp_path):
     assert "Q" in train_vocabulary(corpus, 300, tmp_path / "v.txt", lowercase=False)
 
 
-def test_held_out_text_gives_no_tokens(tmp_path):
-    """Every document has an ideograph of its own."""
+def test_held_out_text_is_not_used(tmp_path):
+    """Every document has its own ideograph."""
     paths = write(tmp_path, *[f"text {chr(0x4E00 + number) * 2}" for number in range(200)]).paths
     for fraction, least, most in [(0.01, 195, 198), (0.5, 75, 125)]:
         vocabulary = train_vocabulary(CorpusConfig(paths=paths, held_out_fraction=fraction), 900, tmp_path / "v.txt")
@@ -70,26 +70,26 @@ def test_held_out_text_gives_no_tokens(tmp_path):
 
 def test_rare_characters_leave_room_for_pieces():
     words = Counter({chr(0x4E00 + number): 1000 - number for number in range(900)}) + Counter({"ab": 5000, "abc": 4000})
-    vocabulary = pieces_of(words, 105, lowercase=True)
+    vocabulary = train_word_pieces(words, 105, lowercase=True)
     ideographs = [chr(0x4E00 + number) for number in range(77)]
     assert vocabulary[5:] == ["a", *ideographs, "##b", "##c", "b", "c", "ab", "abc"]
 
 
 def test_a_word_counted_once_is_left_out():
-    vocabulary = pieces_of(Counter({"often": 9, "sometimes": 1}), 200, lowercase=True)
+    vocabulary = train_word_pieces(Counter({"often": 9, "sometimes": 1}), 200, lowercase=True)
     assert "often" in vocabulary and "sometimes" not in vocabulary
 
 
-def test_many_different_words_are_thinned_out(tmp_path, monkeypatch):
+def test_rare_words_are_dropped_if_there_are_too_many(tmp_path, monkeypatch):
     monkeypatch.setattr("tfbert.pretraining.vocabulary._MAX_COUNTED", 50)
     corpus = write(tmp_path, *[f"frequent words w{number} x{number} y{number}" for number in range(100)])
     vocabulary = train_vocabulary(corpus, 300, tmp_path / "v.txt")
     assert {"frequent", "words"} <= set(vocabulary)
 
 
-def test_mistakes(tmp_path):
-    with pytest.raises(ValueError, match="a vocabulary of 99 tokens: wanted 100 or more"):
+def test_a_small_size_and_a_small_corpus_are_refused(tmp_path):
+    with pytest.raises(ValueError, match="a vocabulary of 99 tokens: expected 100 or more"):
         train_vocabulary(write(tmp_path, "a"), 99, tmp_path / "v.txt")
-    with pytest.raises(ValueError, match="the corpus has 1 document of 2 characters; wanted 4 or more"):
+    with pytest.raises(ValueError, match="the corpus has 1 document of 2 characters; expected 4 or more"):
         train_vocabulary(write(tmp_path, "a"), 100, tmp_path / "v.txt")
     assert not (tmp_path / "v.txt").exists()

@@ -1,4 +1,4 @@
-"""The tokenizer of worker processes gives the ids of the one in the graph, on whatever text."""
+"""The WordPiece tokenizer of worker processes returns the same ids as the tokenizer in the graph."""
 
 import pickle
 import subprocess
@@ -24,16 +24,16 @@ def pair(request):
     return Tokenizer(vocabulary, **rules), WordPieces(vocabulary, **rules)
 
 
-def assert_same_ids(in_graph, by_table, texts):
-    expected = in_graph(tf.constant([text.encode() for text in texts], tf.string)).to_list()
+def assert_same_ids(tokenizer, word_pieces, texts):
+    expected = tokenizer(tf.constant([text.encode() for text in texts], tf.string)).to_list()
     for text, ids in zip(texts, expected, strict=True):
-        assert by_table(text) == ids, ascii(text)
+        assert word_pieces(text) == ids, ascii(text)
 
 
 def test_ids_equal_those_of_the_graph(pair):
     joined = " ".join(TEXTS)
     assert_same_ids(*pair, [*TEXTS, joined, joined.upper(), "".join(TEXTS)])
-    assert len(set(pair[1](joined))) > 130  # else the comparison would say little
+    assert len(set(pair[1](joined))) > 130  # otherwise the comparison would cover little
 
 
 @settings(deadline=None, derandomize=True, max_examples=60)
@@ -52,11 +52,11 @@ SIGMAS = [
 ]
 
 
-def test_the_final_sigma_is_that_of_the_graph(pair):
+def test_final_sigmas_are_those_of_the_graph(pair):
     assert_same_ids(*pair, SIGMAS)
 
 
-def test_special_tokens_spelled_out_are_plain_characters():
+def test_special_tokens_in_a_text_are_plain_characters():
     vocabulary = [*tiny_vocabulary(), "sep"]
     expected = [vocabulary.index(token) for token in ("good", "[", "sep", "]")]
     assert WordPieces(vocabulary, **UNCASED)("good [SEP]") == expected
@@ -67,13 +67,13 @@ def test_ids_with_the_vocabulary_of_minilm(minilm_dir):
     assert_same_ids(Tokenizer(vocabulary, **UNCASED), WordPieces(vocabulary, **UNCASED), TEXTS)
 
 
-def test_the_table_of_words_is_begun_anew_when_it_is_full(monkeypatch):
-    monkeypatch.setattr("tfbert.pretraining.wordpieces._MAX_KNOWN", 3)
+def test_the_cache_is_cleared_when_it_is_full(monkeypatch):
+    monkeypatch.setattr("tfbert.pretraining.wordpieces._MAX_CACHED", 3)
     pieces = WordPieces(tiny_vocabulary(), **UNCASED)
     text = "good bad the of and good bad the of and"
     ids = [pieces.vocabulary.index(word) for word in text.split()]
     assert pieces(text) == ids
-    assert len(pieces._known) <= 3
+    assert len(pieces._cache) <= 3
 
 
 CHINESE = [*tiny_vocabulary(), *"中国人民银行是好", "##ing"]
@@ -93,23 +93,26 @@ CHINESE = [*tiny_vocabulary(), *"中国人民银行是好", "##ing"]
         ("中国", [], "中 国"),
     ],
 )
-def test_words_of_a_segmenter_tell_which_tokens_go_on(text, words, expected):
+def test_words_of_a_segmenter_decide_which_tokens_continue_a_word(text, words, expected):
     pieces = WordPieces(CHINESE, **UNCASED)
-    ids, continues = pieces.with_words(text, words, "here")
-    shown = [("=" * goes_on) + CHINESE[token_id] for token_id, goes_on in zip(ids, continues, strict=True)]
+    ids, continues = pieces.encode_words(text, words, "here")
+    shown = [
+        ("=" * continues_word) + CHINESE[token_id] for token_id, continues_word in zip(ids, continues, strict=True)
+    ]
     assert " ".join(shown) == expected
     assert ids == pieces(text)
 
 
 def test_words_that_are_not_in_the_text_are_refused():
     with pytest.raises(ValueError) as caught:
-        WordPieces(CHINESE, **UNCASED).with_words("中国人民", ["中国", "银行"], "a.txt:3: segmenter x:y")
-    expected = "a.txt:3: segmenter x:y gives the word '银行', which is not in the text from '人民' on"
+        WordPieces(CHINESE, **UNCASED).encode_words("中国人民", ["中国", "银行"], "a.txt:3: segmenter x:y")
+    expected = "a.txt:3: segmenter x:y returned the word '银行', which is not in the rest of the text, '人民'"
     assert str(caught.value) == expected
 
 
-def test_words_of_a_sigma_are_found_though_it_is_replaced():
-    ids, continues = WordPieces([*tiny_vocabulary(), "α", "##ς"], **UNCASED).with_words("ΑΣ ΑΣ", ["ΑΣ", "ΑΣ"], "here")
+def test_words_with_a_replaced_sigma_are_found():
+    pieces = WordPieces([*tiny_vocabulary(), "α", "##ς"], **UNCASED)
+    ids, continues = pieces.encode_words("ΑΣ ΑΣ", ["ΑΣ", "ΑΣ"], "here")
     assert len(ids) == 4 and continues == [False, True, False, True]
 
 
@@ -128,13 +131,13 @@ def test_ids_are_as_small_as_the_vocabulary_allows():
     assert WordPieces([*many, "##last"], **UNCASED).dtype == "int32"
 
 
-def test_a_vocabulary_that_is_not_berts_is_refused():
+def test_a_vocabulary_without_special_tokens_is_refused():
     with pytest.raises(ValueError, match=r"vocabulary: no \[PAD\]; is it BERT's\?"):
         WordPieces(["a", "b"], **UNCASED)
 
 
 def test_workers_need_no_tensorflow():
-    modules = "preparation, vocabulary, rows".replace(" ", " tfbert.pretraining.")
+    modules = "preparation, vocabulary, sequences".replace(" ", " tfbert.pretraining.")
     program = f"import sys, tfbert.pretraining.{modules}\nprint('tensorflow' in sys.modules, 'keras' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["False", "False"]

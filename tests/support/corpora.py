@@ -1,4 +1,4 @@
-"""Small corpora for the tests of pretraining: documents of made-up sentences whose words say where they are from."""
+"""Small corpora for the tests of pretraining: documents of made-up sentences, each with its own number."""
 
 import hashlib
 import random
@@ -13,22 +13,22 @@ OBJECTS = ["good", "bad", "great times", "their own way", "xyz", "each other", "
 
 
 def text_of(number, num_sentences=8):
-    """Return a text of its own for every number."""
-    draw = random.Random(number)
-    found = [f"Number {number}."]
+    """Return a different text for every number."""
+    rng = random.Random(number)
+    sentences = [f"Number {number}."]
     for _ in range(num_sentences):
-        found.append(f"{draw.choice(SUBJECTS).capitalize()} {draw.choice(VERBS)} {draw.choice(OBJECTS)}.")
-    return " ".join(found)
+        sentences.append(f"{rng.choice(SUBJECTS).capitalize()} {rng.choice(VERBS)} {rng.choice(OBJECTS)}.")
+    return " ".join(sentences)
 
 
 def documents(count, num_sentences=8):
-    """Return documents as a corpus gives them."""
+    """Return documents as a corpus yields them."""
     texts = [text_of(number, num_sentences) for number in range(count)]
     return [Document(text, f"made:{n}", hashlib.sha256(text.encode()).digest()) for n, text in enumerate(texts)]
 
 
 def write_corpus(folder, count, num_sentences=8):
-    """Write a file of a document a line, with an empty file and a duplicate beside it."""
+    """Write files with one document per line, one duplicate document and an empty file."""
     folder.mkdir(parents=True, exist_ok=True)
     lines = [text_of(number, num_sentences) for number in range(count)]
     (folder / "a.txt").write_text("\n".join(lines[: count // 2]) + "\n")
@@ -43,10 +43,10 @@ def word_pieces():
 
 
 def two_characters(text):
-    """Cut a text into words of two characters, as a segmenter of tests."""
+    """Cut a text into words of two characters; a segmenter."""
     return [text[start : start + 2] for start in range(0, len(text), 2)]
 
 
 def no_words_of_it(text):
-    """Give a word that no text has."""
+    """Return a word that is in no text; a segmenter."""
     return ["\N{SNOWMAN}"]

@@ -1,4 +1,4 @@
-"""What the tests of pretraining share: packed rows of the tiny encoder's vocabulary, made without a corpus."""
+"""Packed sequences of the tiny encoder's vocabulary, made without a corpus, for the tests of pretraining."""
 
 import numpy as np
 
@@ -6,7 +6,7 @@ from tfbert.encoder.presets import tiny_vocabulary
 from tfbert.pretraining.batches import Batcher
 from tfbert.pretraining.config import ObjectiveConfig
 from tfbert.pretraining.masking import Masker
-from tfbert.pretraining.rows import Rows
+from tfbert.pretraining.sequences import PackedSequences
 from tfbert.text.tokenizer import SpecialTokens
 
 VOCABULARY = tiny_vocabulary()
@@ -15,25 +15,25 @@ WORDS = [index for index, token in enumerate(VOCABULARY) if token.isalpha()]
 PIECES = [index for index, token in enumerate(VOCABULARY) if token.startswith("##")]
 
 
-def make_rows(count, seed=0, longest=32, pairs=True):
-    """Return rows of different lengths; words come in a fixed order, so that there is something to learn."""
+def make_sequences(count, seed=0, longest=32, pairs=True):
+    """Return sequences of different lengths; words come in a fixed order, so that there is something to learn."""
     rng = np.random.default_rng(seed)
     ids, continues, lengths, seconds, labels = [], [], [], [], []
     for index in range(count):
         has_pair = pairs and index % 5 > 0
-        parts = [_segment(rng, rng.integers(4, longest // 2 - 2)) for _ in range(1 + has_pair)]
-        row, flags = [2], [False]
+        segments = [_segment(rng, rng.integers(4, longest // 2 - 2)) for _ in range(1 + has_pair)]
+        sequence, flags = [2], [False]
         second = None
-        for part in parts:
-            second = len(row) if len(row) > 1 else None
-            row += [*part, 3]
-            flags += [*(token in PIECES for token in part), False]
-        ids += row
+        for segment in segments:
+            second = len(sequence) if len(sequence) > 1 else None
+            sequence += [*segment, 3]
+            flags += [*(token in PIECES for token in segment), False]
+        ids += sequence
         continues += flags
-        lengths.append(len(row))
-        seconds.append(second or len(row))
+        lengths.append(len(sequence))
+        seconds.append(second or len(sequence))
         labels.append(int(rng.integers(2)) if has_pair else -1)
-    return Rows(
+    return PackedSequences(
         token_ids=np.array(ids, np.uint16),
         continues=np.array(continues),
         starts=np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
@@ -44,11 +44,11 @@ def make_rows(count, seed=0, longest=32, pairs=True):
 
 def _segment(rng, length):
     start = rng.integers(len(WORDS))
-    part = [WORDS[(start + offset) % len(WORDS)] for offset in range(length)]
-    for place in range(1, length):
+    segment = [WORDS[(start + offset) % len(WORDS)] for offset in range(length)]
+    for position in range(1, length):
         if rng.random() < 0.2:
-            part[place] = PIECES[rng.integers(len(PIECES))]
-    return part
+            segment[position] = PIECES[rng.integers(len(PIECES))]
+    return segment
 
 
 def masker(masking="whole_word", fraction=0.15, seed=0):
@@ -57,4 +57,4 @@ def masker(masking="whole_word", fraction=0.15, seed=0):
 
 
 def batcher(count, seed=0, **values):
-    return Batcher(make_rows(count, seed, **values), masker())
+    return Batcher(make_sequences(count, seed, **values), masker())

@@ -112,7 +112,9 @@ def test_lines_of_json_name_the_bad_one(tmp_path):
     path = tmp_path / "train.jsonl"
     good = {"question": "Who?", "context": CONTEXT, "answers": ["The dog"]}
     path.write_text("\n".join(map(json.dumps, [good, good | {"answers": [at("dog", 3)]}])))
-    with pytest.raises(ValueError, match=r"train.jsonl:2: answer 'dog' is not at answer_start 3, .*nearest is at 28"):
+    with pytest.raises(
+        ValueError, match=r"train.jsonl:2: answer 'dog' is not at answer_start 3, .*nearest occurrence is at 28"
+    ):
         read(path)
     path.write_text(json.dumps(good | {"question": "  "}))
     with pytest.raises(ValueError, match=r"train.jsonl:1: question is '  '; expected at least one"):
@@ -185,7 +187,7 @@ def test_sequences_too_short_for_a_question_and_a_context():
             with pytest.raises(ValueError) as caught:
                 AnswersOptions.from_config(config)
             assert str(caught.value) == (
-                "encoder.sequence_length=15: wanted 16 or more, for a question and a part of its context"
+                "encoder.sequence_length=15: expected 16 or more, for a question and a part of its context"
             )
 
 

@@ -94,7 +94,7 @@ def test_columns_are_found(header, settings, expected):
         (
             ["a"],
             {"noun": "key"},
-            "no text key among 'a'; expected one of text, body, or its name by --set data.columns=",
+            "no text key among 'a'; expected one of text, body, or its name with --set data.columns=",
         ),
     ],
 )

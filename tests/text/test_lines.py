@@ -59,6 +59,6 @@ def test_an_undecodable_byte_is_rejected_with_encodings_to_try(tmp_path):
     with pytest.raises(ValueError) as caught:
         read(tmp_path / "a.txt", "退款".encode("gb18030"))
     assert str(caught.value) == (
-        "a.txt:1: byte 0xCD is not valid utf-8; name the file's own encoding, such as gb18030 (Chinese) or cp1252 "
-        "(Western European), by --set data.encoding=..., or use --set data.encoding_errors=replace"
+        "a.txt:1: byte 0xCD is not valid utf-8; set the file's encoding, such as gb18030 (Chinese) or cp1252 "
+        "(Western European), with --set data.encoding=..., or use --set data.encoding_errors=replace"
     )

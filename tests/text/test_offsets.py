@@ -1,6 +1,6 @@
-"""Every word piece has the characters of the text as sent that it came from: hand-written and searched for.
+"""Character offsets of word pieces, for handwritten and generated texts.
 
-`test_tokenizer.py` compares the same with the `tokenizers` library.
+`test_tokenizer.py` compares them with the `tokenizers` library.
 """
 
 import functools
@@ -27,15 +27,15 @@ RULES = {
     for split in (True, False)
 }
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
-WRITTEN_OUT = (
+HANDWRITTEN = (
     "un ##aff ##able ##s good ##good bad ##bad hello cafe Cafe café x ##x ! , . ' "
     "😀 ##😀 👍 ##🏽 👩 ##👩 👧👦 ❤ ##❤ 🇩 ##🇪 ##🇫 ##🇷 1 ##\u20e3 ａ ##１ ！ ﬁ ##nance 我 爱 中 か "
     "straße i ##\u0307 ##stanbul οδος οδοσ ᄒ\u1161\u11ab ##ᄀ\u116e\u11a8 ᄀ ##\u1161 ##\u11a8 "
     "مرح ##با ، שלום हिन ##दी म ท ##น \u4e3d \u0301 ##\u0301 ##\u0302 ##\U0001d165 ##\u302e"
 )
-PIECES = WRITTEN_OUT.split()
+PIECES = HANDWRITTEN.split()
 
-# Text and, between bars, what each of its pieces is returned as. An unknown word is one piece.
+# Text, and the characters of each of its pieces separated by bars. An unknown word is one piece.
 UNCASED = [
     ("", ""),
     (" \t\n\r ", ""),
@@ -100,7 +100,7 @@ TABLES = {
 def tokens_of(tokenizer, texts):
     """Return the pieces of every text as (id, start, end)."""
     tokens = tokenizer.with_offsets(tf.constant([text.encode() for text in texts], tf.string))
-    return [list(zip(*row, strict=True)) for row in zip(*(part.to_list() for part in tokens), strict=True)]
+    return [list(zip(*row, strict=True)) for row in zip(*(values.to_list() for values in tokens), strict=True)]
 
 
 def surfaces(tokenizer, texts):
@@ -132,24 +132,25 @@ def differs_by_sigma(tokenizer, surface):
 
 
 def assert_words_stand_alone(tokenizer, texts, rows):
-    """Cut out, a word gives its own ids, and what is between words gives none: none is cut short, none too long."""
-    cut_out = []
+    """Assert that a word has the same ids by itself and text between words has none, so no range is short or long."""
+    excerpts = []
     for text, row in zip(texts, rows, strict=True):
-        behind = 0
+        previous_end = 0
         for word in words_in(tokenizer, row):
             start, end = word[0][1], word[-1][2]
-            assert behind <= start, (ascii(text), word)
-            cut_out.append((text[behind:start], []))
+            assert previous_end <= start, (ascii(text), word)
+            excerpts.append((text[previous_end:start], []))
             if not differs_by_sigma(tokenizer, text[start:end]):
-                cut_out.append((text[start:end], [piece[0] for piece in word]))
-            behind = end
-        cut_out.append((text[behind:], []))
-    for (surface, ids), found in zip(cut_out, encode(tokenizer, [surface for surface, _ in cut_out]), strict=True):
-        assert found == ids, ascii(surface)
+                excerpts.append((text[start:end], [piece[0] for piece in word]))
+            previous_end = end
+        excerpts.append((text[previous_end:], []))
+    encoded = encode(tokenizer, [surface for surface, _ in excerpts])
+    for (surface, ids), own_ids in zip(excerpts, encoded, strict=True):
+        assert own_ids == ids, ascii(surface)
 
 
-def assert_pieces_came_from_there(tokenizer, texts, rows):
-    """Normalised, the characters of a known piece are the piece; where it shares one, the piece is among them."""
+def assert_pieces_match_their_characters(tokenizer, texts, rows):
+    """Assert that the normalized characters of a known piece are the piece, or contain it if it shares a character."""
     known = []
     for text, row in zip(texts, rows, strict=True):
         for index, (token_id, start, end) in enumerate(row):
@@ -157,12 +158,12 @@ def assert_pieces_came_from_there(tokenizer, texts, rows):
                 before, after = row[index - 1 : index], row[index + 1 : index + 2]
                 shared = any(other[2] > start for other in before) or any(other[1] < end for other in after)
                 known.append((text[start:end], tokenizer.vocabulary[token_id].removeprefix("##"), shared))
-    found = joined_words(tokenizer, [surface for surface, _, _ in known])
-    for (surface, piece, shared), normalised in zip(known, found, strict=True):
-        assert piece in normalised if shared else piece == normalised, (ascii(surface), ascii(piece))
+    normalized = joined_words(tokenizer, [surface for surface, _, _ in known])
+    for (surface, piece, shared), text in zip(known, normalized, strict=True):
+        assert piece in text if shared else piece == text, (ascii(surface), ascii(piece))
 
 
-def assert_offsets_hold(tokenizer, texts):
+def assert_offsets_are_consistent(tokenizer, texts):
     rows = tokens_of(tokenizer, texts)
     assert [[piece[0] for piece in row] for row in rows] == encode(tokenizer, texts)
     for text, row in zip(texts, rows, strict=True):
@@ -170,10 +171,10 @@ def assert_offsets_hold(tokenizer, texts):
         assert all(0 <= start < end <= len(text) for start, end in zip(starts, ends, strict=True)), ascii(text)
         assert starts == sorted(starts) and ends == sorted(ends), ascii(text)
     assert_words_stand_alone(tokenizer, texts, rows)
-    assert_pieces_came_from_there(tokenizer, texts, rows)
+    assert_pieces_match_their_characters(tokenizer, texts, rows)
 
 
-# What behaves in a way of its own, most of it in the vocabulary: else nearly every word would be one [UNK].
+# Characters with special behaviour. Most are in the vocabulary, otherwise nearly every word would be one [UNK].
 POOL = [
     *"abzAZ09.,'-_ \t\né\u0301\u0302\u0327\u0308\u093c\u20e3\ufe0f\u200b\u200d\xad\ufeff\ufffd\0",
     *"ßẞİıÅñẪǆΣσςΆ各中\u3099が한각",
@@ -199,7 +200,7 @@ QUIET = {
 
 
 def made_vocabulary():
-    """Return the hand-written pieces and the characters of the pool in all their forms, but for every ninth."""
+    """Return the handwritten pieces and all forms of the characters of the pool, except every ninth."""
     text = "".join(POOL) + unicodedata.normalize("NFD", "".join(POOL))
     characters = sorted({*text, *text.lower()} - {*"\0\t\n "})
     kept = [character for index, character in enumerate(characters) if index % 9]
@@ -207,11 +208,11 @@ def made_vocabulary():
 
 
 @functools.cache
-def written_out(name):
+def handwritten_tokenizer(name):
     return Tokenizer(SPECIAL + PIECES, **RULES[name])
 
 
-# Texts made at random are tried under few rules; under all of them the tables that are written out hold.
+# Generated texts are tested with a few rules, the handwritten tables with all of them.
 FEW_RULES = pytest.mark.parametrize(
     "rules",
     [name if name in TABLES else pytest.param(name, marks=pytest.mark.slow) for name in RULES],
@@ -230,20 +231,22 @@ def tokenizer(rules):
 
 
 @pytest.mark.parametrize("name", TABLES)
-def test_surface_forms_written_out(name):
-    tokenizer = written_out(name)
+def test_characters_of_pieces_in_handwritten_texts(name):
+    tokenizer = handwritten_tokenizer(name)
     texts = [text for text, _ in TABLES[name]]
-    for text, found, expected in zip(texts, surfaces(tokenizer, texts), TABLES[name], strict=True):
-        assert found == (expected[1].split("|") if expected[1] else []), ascii(text)
-    assert_offsets_hold(tokenizer, texts)
+    for text, pieces, expected in zip(texts, surfaces(tokenizer, texts), TABLES[name], strict=True):
+        assert pieces == (expected[1].split("|") if expected[1] else []), ascii(text)
+    assert_offsets_are_consistent(tokenizer, texts)
 
 
-def test_positions_written_out():
-    tokenizer = written_out("lower, stripped, CJK")
-    # The last begins with an accent, which is not on the letter that ends the text before.
+def test_offsets_of_handwritten_texts():
+    tokenizer = handwritten_tokenizer("lower, stripped, CJK")
+    # The last text begins with an accent, which does not belong to the last letter of the previous text.
     tokens = tokenizer.with_offsets(tf.constant(["😀 Cafe\u0301s", "", "x İx 各x", "\u0301\u0302x"]))
     assert isinstance(tokens, Tokens)
-    assert {part.dtype for part in tokens} == {tf.int32} and {part.row_splits.dtype for part in tokens} == {tf.int64}
+    assert {values.dtype for values in tokens} == {tf.int32} and {values.row_splits.dtype for values in tokens} == {
+        tf.int64
+    }
     assert tokens.starts.to_list() == [[0, 2, 7], [], [0, 2, 3, 5, 6], [2]]
     assert tokens.ends.to_list() == [[1, 7, 8], [], [1, 3, 4, 6, 7], [3]]
 
@@ -251,16 +254,16 @@ def test_positions_written_out():
 @FEW_RULES
 @settings(max_examples=30, **QUIET)
 @given(texts=BATCHES)
-def test_offsets_of_any_text_hold(tokenizer, texts):
-    assert_offsets_hold(tokenizer, texts)
+def test_offsets_of_any_text_are_consistent(tokenizer, texts):
+    assert_offsets_are_consistent(tokenizer, texts)
 
 
-def test_the_tables_hold_under_all_rules(tokenizer):
-    assert_offsets_hold(tokenizer, [text for table in TABLES.values() for text, _ in table])
+def test_offsets_of_handwritten_texts_are_consistent_under_all_rules(tokenizer):
+    assert_offsets_are_consistent(tokenizer, [text for table in TABLES.values() for text, _ in table])
 
 
 def disagreeing(tokenizer, texts):
-    """Return the texts that normalise to another length than their characters do one by one."""
+    """Return the texts whose normalized length differs from the sum over their characters."""
     characters = sorted(set("".join(texts)))
     sizes = tf.strings.length(tokenizer._normalize(tf.constant([*(one.encode() for one in characters), b""]))).numpy()
     alone = dict(zip(characters, sizes, strict=False))
@@ -282,14 +285,14 @@ def test_no_character_changes_length_among_others(tokenizer):
 
 
 class Contextual(Tokenizer):
-    """Normalises in a way that looks at neighbours, as some locales' lower-casing does."""
+    """Tokenizer whose normalization depends on neighbouring characters, as lower-casing does in some locales."""
 
     def _normalize(self, text):
         text = tf.strings.regex_replace(super()._normalize(text), "ab", "abracadabra")
         return tf.strings.regex_replace(text, "cd+", "c")
 
 
-def test_where_lengths_disagree_a_piece_has_the_whole_text():
+def test_if_lengths_disagree_every_piece_has_the_whole_text():
     tokenizer = Contextual(tiny_vocabulary(), lowercase=True, strip_accents=True)
     texts = ["e g", "X cddd!", "good bad", "x ab", "", "ab"]
     rows = tokens_of(tokenizer, texts)
@@ -305,18 +308,18 @@ def test_where_lengths_disagree_a_piece_has_the_whole_text():
     assert [len(text) for text in disagreeing(tokenizer, texts)] == [9, 6, 4]
 
 
-def test_a_sigma_before_an_apostrophe_is_not_final_but_cut_out_is():
-    # Known exception: the word's ids depend on what follows the word. The offsets are right all the same.
-    tokenizer = written_out("lower, stripped, CJK")
+def test_a_sigma_before_an_apostrophe_is_not_final_but_by_itself_it_is():
+    # Known exception: the word's ids depend on what follows the word. The offsets are correct nevertheless.
+    tokenizer = handwritten_tokenizer("lower, stripped, CJK")
     ((sigma, *row),) = tokens_of(tokenizer, ["ΟΔΟΣ'Α x"])
     assert (tokenizer.vocabulary[sigma[0]], *sigma[1:]) == ("οδοσ", 0, 4)
     assert [piece[1:] for piece in row] == [(4, 5), (5, 6), (7, 8)]
     assert encode(tokenizer, ["ΟΔΟΣ", "ΟΔΟΣ'Α"]) == [[PIECES.index("οδος") + 5], [sigma[0], row[0][0], row[1][0]]]
 
 
-def test_marks_that_change_places_have_each_others_characters():
-    # Known exception, of marks that are kept and that decomposition reorders. The word is right.
-    tokenizer = written_out("lower, stripped, CJK")
+def test_reordered_marks_have_each_others_characters():
+    # Known exception: marks that are kept and that decomposition reorders. The range of the word is correct.
+    tokenizer = handwritten_tokenizer("lower, stripped, CJK")
     text = "x\u302e\U0001d165 good"
     (row,) = tokens_of(tokenizer, [text])
     assert [tokenizer.vocabulary[piece[0]] for piece in row] == ["x", "##\U0001d165", "##\u302e", "good"]
@@ -335,13 +338,13 @@ INVALID = [
 ]
 
 
-def test_what_is_not_utf_8_counts_as_decoded():
-    tokenizer = written_out("lower, stripped, CJK")
-    sent = tf.constant([text for text, _ in INVALID])
-    starts, ends = (part.to_list() for part in tokenizer.with_offsets(sent)[1:])
-    for (sent_text, expected), row in zip(INVALID, zip(starts, ends, strict=True), strict=True):
-        text = sent_text.decode("utf-8", "replace")
-        assert "|".join(text[start:end] for start, end in zip(*row, strict=True)) == expected, sent_text
+def test_invalid_utf_8_counts_as_the_decoded_characters():
+    tokenizer = handwritten_tokenizer("lower, stripped, CJK")
+    encoded = tf.constant([text for text, _ in INVALID])
+    starts, ends = (values.to_list() for values in tokenizer.with_offsets(encoded)[1:])
+    for (encoded_text, expected), row in zip(INVALID, zip(starts, ends, strict=True), strict=True):
+        text = encoded_text.decode("utf-8", "replace")
+        assert "|".join(text[start:end] for start, end in zip(*row, strict=True)) == expected, encoded_text
 
 
 @settings(max_examples=40, **QUIET)
@@ -349,42 +352,42 @@ def test_what_is_not_utf_8_counts_as_decoded():
 def test_offsets_of_any_bytes_are_those_of_the_decoded_text(tiny_tokenizer, data):
     decoded = [text.decode("utf-8", "replace") for text in data]
     tokens = tiny_tokenizer.with_offsets(tf.constant(data))
-    rows = [list(zip(*row, strict=True)) for row in zip(*(part.to_list() for part in tokens), strict=True)]
+    rows = [list(zip(*row, strict=True)) for row in zip(*(values.to_list() for values in tokens), strict=True)]
     assert rows == tokens_of(tiny_tokenizer, decoded)
-    assert_offsets_hold(tiny_tokenizer, decoded)
+    assert_offsets_are_consistent(tiny_tokenizer, decoded)
 
 
-def test_batches_without_pieces(tiny_tokenizer):
+def test_texts_without_pieces(tiny_tokenizer):
     for texts in ([], [""], ["", " ", "\u0301", "\u200b"]):
         assert tokens_of(tiny_tokenizer, texts) == [[] for _ in texts]
 
 
 @FEW_RULES
-def test_the_same_inside_a_function_and_a_pipeline(tokenizer):
+def test_offsets_are_the_same_inside_a_function_and_a_pipeline(tokenizer):
     texts = tf.constant([text.encode() for text, _ in UNCASED])
-    expected = [part.to_list() for part in tokenizer.with_offsets(texts)]
+    expected = [values.to_list() for values in tokenizer.with_offsets(texts)]
     function = tf.function(tokenizer.with_offsets, input_signature=[tf.TensorSpec([None], tf.string)])
-    assert [part.to_list() for part in function(texts)] == expected
+    assert [values.to_list() for values in function(texts)] == expected
     dataset = tf.data.Dataset.from_tensor_slices(texts).batch(7).map(tokenizer.with_offsets)
     batches = list(dataset)
-    assert [[row for batch in batches for row in batch[part].to_list()] for part in range(3)] == expected
+    assert [[row for batch in batches for row in batch[index].to_list()] for index in range(3)] == expected
 
 
-def test_an_exported_model_gives_the_same_with_ops_that_servers_link(tmp_path):
-    tokenizer = written_out("lower, stripped, CJK")
+def test_an_exported_tokenizer_returns_the_same_and_uses_supported_ops(tmp_path):
+    tokenizer = handwritten_tokenizer("lower, stripped, CJK")
     texts = [text.encode() for text, _ in UNCASED]
     module = tf.Module()
     module.resources = tokenizer.trackables()
     module.locate = tf.function(
-        lambda text: {name: part.to_tensor(-1) for name, part in tokenizer.with_offsets(text)._asdict().items()},
+        lambda text: {name: values.to_tensor(-1) for name, values in tokenizer.with_offsets(text)._asdict().items()},
         input_signature=[tf.TensorSpec([None], tf.string, name="text")],
     )
     tf.saved_model.save(module, str(tmp_path), signatures={"serving_default": module.locate})
-    found = tf.saved_model.load(str(tmp_path)).signatures["serving_default"](text=tf.constant(texts))
+    outputs = tf.saved_model.load(str(tmp_path)).signatures["serving_default"](text=tf.constant(texts))
     expected = tokenizer.with_offsets(tf.constant(texts))
-    assert sorted(found) == ["ends", "ids", "starts"] and expected.starts.flat_values.shape[0] > 100
-    for name, part in expected._asdict().items():
-        assert found[name].numpy().tolist() == part.to_tensor(-1).numpy().tolist(), name
+    assert sorted(outputs) == ["ends", "ids", "starts"] and expected.starts.flat_values.shape[0] > 100
+    for name, values in expected._asdict().items():
+        assert outputs[name].numpy().tolist() == values.to_tensor(-1).numpy().tolist(), name
     ops = list_ops(tmp_path)
     assert ops.unknown == () and ops.jit_compiled == ()
     assert sorted(ops.custom) == ["FastWordpieceTokenizeWithOffsets", "NormalizeUTF8", "RegexSplitWithOffsets"]

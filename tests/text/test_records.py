@@ -104,8 +104,8 @@ def test_a_file_of_a_folder_is_one_text(tmp_path_factory, rows):
     for number, text in enumerate(rows):
         write(root / f"c{number % 2}" / f"{number}.txt", "\ufeff" + text)
     expected = sorted((f"c{number % 2}/{number}.txt", text, f"c{number % 2}") for number, text in enumerate(rows))
-    found = [(record.where, record.text, record.target) for record in read_records(root, DataConfig())]
-    assert found == expected
+    records = [(record.where, record.text, record.target) for record in read_records(root, DataConfig())]
+    assert records == expected
 
 
 def test_other_line_separators_do_not_end_a_line(tmp_path):
@@ -193,12 +193,12 @@ def test_columns_are_found_by_usual_names_or_given(tmp_path, header, settings, e
         ("a.tsv", "text\tclass\ttopic", {}, "more than one column could be the label: 'class', 'topic'; expected one, "
          "such as --set data.columns=label=class"),
         ("a.csv", "I lost it,lost", {}, f"no text column among 'I lost it', 'lost'{FIRST_LINE} {TEXT_NAMES}, "
-         f"or its name by --set data.columns=text=...{NO_HEADER}"),
+         f"or its name with --set data.columns=text=...{NO_HEADER}"),
         ("a.csv", "text,verdict", {}, f"no label column among 'text', 'verdict'{FIRST_LINE} {LABEL_NAMES}, "
-         f"or its name by --set data.columns=label=...{NO_HEADER}"),
+         f"or its name with --set data.columns=label=...{NO_HEADER}"),
         ("a.csv", "text,label,verdict", {"columns": "label=verdikt"}, "data.columns=label=verdikt is not one of the "
          "columns 'text', 'label', 'verdict'; did you mean 'verdict'?"),
-        ("a.jsonl", '{"id": 3}', {}, f"no text key among 'id'; expected one of {TEXT_NAMES}, or its name by "
+        ("a.jsonl", '{"id": 3}', {}, f"no text key among 'id'; expected one of {TEXT_NAMES}, or its name with "
          "--set data.columns=text=..."),
         ("a.jsonl", "{}", {"columns": "text=t"}, "data.columns=text=t is not one of the keys none"),
     ],
@@ -289,8 +289,8 @@ def test_all_skipped_rows_are_counted_and_the_first_messages_kept(tmp_path):
 def test_an_undecodable_byte_is_rejected_with_its_line(tmp_path, bad_rows):
     path = write(tmp_path / "a.csv", b"text,label\nfine,x\n\xc3\xa3 \xa3 5,y\n")
     assert message(path, bad_rows=bad_rows) == (
-        "a.csv:3: byte 0xA3 is not valid utf-8; name the file's own encoding, such as gb18030 (Chinese) or cp1252 "
-        "(Western European), by --set data.encoding=..., or use --set data.encoding_errors=replace"
+        "a.csv:3: byte 0xA3 is not valid utf-8; set the file's encoding, such as gb18030 (Chinese) or cp1252 "
+        "(Western European), with --set data.encoding=..., or use --set data.encoding_errors=replace"
     )
 
 
@@ -310,7 +310,7 @@ def test_other_encodings_are_read(tmp_path, encoding):
 
 def test_a_truncated_utf_16_file_is_rejected_with_its_line(tmp_path):
     path = write(tmp_path / "a.txt", "a\tx\nb\ty".encode("utf-16-le")[:-1])
-    assert message(path, encoding="utf-16-le").startswith("a.txt:2: byte 0x79 is not valid utf-16-le; name")
+    assert message(path, encoding="utf-16-le").startswith("a.txt:2: byte 0x79 is not valid utf-16-le; set")
     assert message(write(path, b"a\0\tx"), encoding="utf-16").startswith(
         "a.txt: cannot be read: UTF-16 stream does not"
     )

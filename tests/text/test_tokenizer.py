@@ -1,8 +1,8 @@
-"""The tokenizer gives the ids and offsets of the reference, the `tokenizers` library, on whatever text.
+"""The tokenizer returns the ids and offsets of the reference, the `tokenizers` library, for any text.
 
-Three differences are known and meant, each with a test that says so: special tokens spelled out in a text, the capital
-sigma at the end of a Greek word, and characters newer than the library's Unicode. A fourth is about offsets: the
-library leaves out the accents at the end of a piece that were dropped.
+Three differences are intended, each with a test: special tokens written in a text, the capital sigma at the end of a
+Greek word, and characters newer than the library's Unicode version. A fourth concerns offsets: the library excludes
+dropped accents at the end of a piece.
 """
 
 import os
@@ -31,8 +31,8 @@ def reference(vocabulary, *, lowercase, strip_accents, split_on_cjk=True):
 
 
 def reference_words(tokenizer, text):
-    normalised = tokenizer.normalizer.normalize_str(text)
-    return [word for word, _ in tokenizer._tokenizer.pre_tokenizer.pre_tokenize_str(normalised)]
+    normalized = tokenizer.normalizer.normalize_str(text)
+    return [word for word, _ in tokenizer._tokenizer.pre_tokenizer.pre_tokenize_str(normalized)]
 
 
 def encode(tokenizer, texts):
@@ -51,7 +51,7 @@ def rules(request):
 
 @pytest.fixture(scope="module")
 def pair(rules):
-    """Return our tokenizer and the reference over one vocabulary, made here."""
+    """Return our tokenizer and the reference with the same generated vocabulary."""
     vocabulary = made_vocabulary()
     return Tokenizer(vocabulary, **rules), reference(vocabulary, **rules)
 
@@ -75,23 +75,23 @@ def assert_same_offsets(ours, theirs, texts):
         assert list(zip(starts, ends, strict=True)) == expected, ascii(text)
 
 
-def test_ids_equal_the_references_with_a_made_vocabulary(pair):
+def test_ids_equal_those_of_the_reference_with_a_generated_vocabulary(pair):
     assert_same_ids(*pair, TEXTS)
     ids = encode(pair[0], TEXTS)
     unknown = sum(row.count(pair[0].special.unknown) for row in ids)
     known = sum(len(row) for row in ids) - unknown
-    assert known > 600 and unknown > 50  # else the comparison would say little
+    assert known > 600 and unknown > 50  # otherwise the comparison would prove little
 
 
-def test_ids_equal_the_references_with_the_vocabulary_of_minilm(rules, minilm_dir):
+def test_ids_equal_those_of_the_reference_with_the_vocabulary_of_minilm(rules, minilm_dir):
     vocabulary = (minilm_dir / "vocab.txt").read_text(encoding="utf-8").split("\n")[:-1]
     assert len(vocabulary) == 30522
     assert_same_ids(Tokenizer(vocabulary, **rules), reference(vocabulary, **rules), TEXTS)
 
 
-def test_offsets_equal_the_references(pair):
+def test_offsets_equal_those_of_the_reference(pair):
     assert_same_offsets(*pair, TEXTS)
-    # Each character a piece of its own, so that no [UNK] hides one.
+    # Every character is a separate piece, so that no [UNK] hides one.
     ours, _ = pair
     rules = {name: getattr(ours, name) for name in ("lowercase", "strip_accents", "split_on_cjk")}
     text = "".join(TEXTS) + unicodedata.normalize("NFD", "".join(TEXTS))
@@ -100,7 +100,7 @@ def test_offsets_equal_the_references(pair):
     assert_same_offsets(Tokenizer(vocabulary, **rules), reference(vocabulary, **rules), TEXTS)
 
 
-def test_every_settled_character_is_treated_as_by_the_reference(pair):
+def test_every_settled_character_is_treated_as_in_the_reference(pair):
     ours, theirs = pair
     assert len(SETTLED) > 95_000
     texts = [f"a{character}B" for character in SETTLED]
@@ -121,13 +121,13 @@ def test_any_text_has_the_words_ids_and_offsets_of_the_reference(pair, texts):
     assert_same_offsets(ours, theirs, texts)
 
 
-def test_special_tokens_spelled_out_are_plain_characters():
-    # Known difference: the reference takes them for the tokens, with which a text could end its own segment.
+def test_special_tokens_written_in_a_text_are_plain_characters():
+    # Known difference: the reference treats them as special tokens, so a text could end its own segment.
     vocabulary = [*tiny_vocabulary(), "sep", "cls"]
     ours, theirs = Tokenizer(vocabulary, **RULES["uncased"]), reference(vocabulary, **RULES["uncased"])
     text = "good [SEP] [CLS]bad"
-    spelled = [vocabulary.index(token) for token in ("good", "[", "sep", "]", "[", "cls", "]", "bad")]
-    assert encode(ours, [text]) == [spelled]
+    plain_ids = [vocabulary.index(token) for token in ("good", "[", "sep", "]", "[", "cls", "]", "bad")]
+    assert encode(ours, [text]) == [plain_ids]
     assert theirs.encode(text, add_special_tokens=False).ids == [
         vocabulary.index(token) for token in ("good", "[SEP]", "[CLS]", "bad")
     ]
@@ -136,7 +136,7 @@ def test_special_tokens_spelled_out_are_plain_characters():
 
 
 def test_a_capital_sigma_at_the_end_of_a_word_is_final():
-    # Known difference: the library lower-cases character by character; the original Python code does as ours.
+    # Known difference: the library lower-cases character by character; the original Python code agrees with ours.
     vocabulary = [*tiny_vocabulary(), "οδος", "οδοσ", "σ"]
     ours, theirs = Tokenizer(vocabulary, **RULES["uncased"]), reference(vocabulary, **RULES["uncased"])
     assert words_of(ours, ["ΟΔΟΣ ΣΟΦΟΣ Σ"]) == [["οδος", "σοφος", "σ"]] == ["ΟΔΟΣ ΣΟΦΟΣ Σ".lower().split()]
@@ -144,16 +144,16 @@ def test_a_capital_sigma_at_the_end_of_a_word_is_final():
     assert encode(ours, ["ΟΔΟΣ Σ"]) == [[vocabulary.index("οδος"), vocabulary.index("σ")]]
 
 
-def test_what_is_newer_than_the_references_unicode():
-    # Known difference: TensorFlow's tables know punctuation, marks and pairs of case that came after Unicode 7; the
-    # library's do not. Both keep code points that are not assigned at all.
+def test_characters_newer_than_the_unicode_version_of_the_reference():
+    # Known difference: TensorFlow's tables have punctuation, marks and case pairs added after Unicode 7; the library's
+    # do not. Both keep unassigned code points.
     ours, theirs = (make(tiny_vocabulary(), **RULES["uncased"]) for make in (Tokenizer, reference))
     assert words_of(ours, ["a\u2e43b", "a\U0001e8d0b"]) == [["a", "\u2e43", "b"], ["ab"]]
     assert reference_words(theirs, "a\u2e43b") == ["a\u2e43b"]
     assert words_of(ours, ["a\u0378b"]) == [reference_words(theirs, "a\u0378b")] == [["a\u0378b"]]
 
 
-def test_words_written_out():
+def test_words_of_handwritten_texts():
     tokenizer = Tokenizer(tiny_vocabulary(), **RULES["uncased"])
     assert words_of(tokenizer, ["Don't\u00a0STOP,中文é!", "", "\u200b"]) == [
         ["don", "'", "t", "stop", ",", "中", "文", "e", "!"],
@@ -178,12 +178,12 @@ def test_bytes_that_are_not_utf_8_are_dropped(tiny_tokenizer):
 
 @settings(deadline=None, derandomize=True, max_examples=60)
 @given(text=st.binary(max_size=24))
-def test_any_bytes_are_taken(tiny_tokenizer, text):
+def test_any_bytes_are_accepted(tiny_tokenizer, text):
     plain = text.decode("utf-8", "replace").replace("\ufffd", "")
     assert tiny_tokenizer(tf.constant([text])).to_list() == encode(tiny_tokenizer, [plain])
 
 
-def test_the_same_inside_a_function_and_inside_a_pipeline(pair):
+def test_ids_are_the_same_inside_a_function_and_a_pipeline(pair):
     tokenizer = pair[0]
     texts = tf.constant([text.encode() for text in TEXTS])
     expected = encode(tokenizer, TEXTS)
@@ -195,7 +195,7 @@ def test_the_same_inside_a_function_and_inside_a_pipeline(pair):
     assert [row for batch in dataset for row in batch.to_list()] == expected
 
 
-def test_special_tokens_are_where_the_vocabulary_has_them():
+def test_ids_of_special_tokens_come_from_the_vocabulary():
     vocabulary = ["a", "[MASK]", "[SEP]", "##b", "[CLS]", "[UNK]", "[PAD]"]
     tokenizer = Tokenizer(tuple(vocabulary), lowercase=True, strip_accents=True)
     assert tokenizer.special == SpecialTokens(padding=6, unknown=5, start=4, end=2, mask=1)
@@ -215,18 +215,18 @@ def test_the_vocabulary_is_copied():
         ([], "vocabulary of 0 entries lacks [PAD] [UNK] [CLS] [SEP] [MASK]"),
         (["[PAD]", "[UNK]", "[CLS]", "a", "[MASK]"], "vocabulary of 5 entries lacks [SEP]"),
         (["[pad]", "[UNK]", "[CLS]", "[SEP]", "[mask]", "b"], "vocabulary of 6 entries lacks [PAD] [MASK]"),
-        ([*tiny_vocabulary(), "good"], "vocabulary holds 'good' twice; ids would be ambiguous"),
-        ([*tiny_vocabulary(), "[SEP]", "the"], "vocabulary holds '[SEP]' twice; ids would be ambiguous"),
+        ([*tiny_vocabulary(), "good"], "vocabulary contains 'good' twice; ids would be ambiguous"),
+        ([*tiny_vocabulary(), "[SEP]", "the"], "vocabulary contains '[SEP]' twice; ids would be ambiguous"),
     ],
 )
-def test_a_vocabulary_that_cannot_be_used_is_refused(vocabulary, expected):
+def test_an_invalid_vocabulary_is_rejected(vocabulary, expected):
     with pytest.raises(ValueError) as caught:
         Tokenizer(vocabulary, lowercase=True, strip_accents=True)
     assert str(caught.value) == expected
 
 
 def test_the_locale_of_the_process_does_not_matter():
-    # In a Turkish locale the lower case of I is a letter without a dot, which no English vocabulary has.
+    # In a Turkish locale the lower case of I is a dotless letter, which no English vocabulary has.
     program = "import tensorflow as tf; from tfbert.text.tokenizer import Tokenizer as T\n"
     program += "t = T(['[PAD]', '[UNK]', '[CLS]', '[SEP]', '[MASK]', 'title'], lowercase=True, strip_accents=False)\n"
     program += "print(t(tf.constant(['TITLE'])).to_list())"

@@ -69,7 +69,7 @@ def test_a_rare_label_does_not_stop_training(tmp_path):
         assert problem.task.labels == ("card", "fee", "loan", "rare")
         assert np.count_nonzero(problem.tokenized["train"].targets["label_id"] == 3) == 1
         assert (
-            "1 label with one example in train, too few to learn from (add examples of them, or merge or remove these "
+            "1 label with one example in train, too few to learn from (add examples, or merge or remove these "
             "labels): 'rare'"
         ) in problem.checked.warnings
 

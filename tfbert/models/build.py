@@ -1,5 +1,10 @@
 """Building models: an encoder with a task's head, in the training precision and in float32."""
 
+from collections.abc import Callable
+from typing import TypeVar
+
+import keras
+
 from tfbert.config import Config
 from tfbert.encoder.backbone import Encoder
 from tfbert.encoder.bert import build_encoder
@@ -12,6 +17,7 @@ from tfbert.tasks.base import FittedTask
 from tfbert.text.tokenizer import Tokenizer
 
 _FLOAT32 = Precision("float32")
+Model = TypeVar("Model", bound=keras.Model)
 
 
 def check_sizes(config: Config, encoder: Encoder) -> None:
@@ -40,21 +46,34 @@ def make_tokenizer(encoder: Encoder) -> Tokenizer:
     )
 
 
-def build_models(task: FittedTask, encoder: Encoder, config: Config) -> tuple[TaskModel, TaskModel]:
+def build_in_two_precisions(build: Callable[[Precision], Model], precision: str, fast: bool) -> tuple[Model, Model]:
     """Return a model to train, in the configured precision, and one to evaluate, in float32.
 
-    They are the same object if training is float32 except for its matrix products. The model to train starts from the
-    encoder's weights. The caller sets Keras' random seed, on which dropout depends.
+    They are the same object if training is in float32 except for its matrix products.
+
+    Args:
+        build: returns a model in a precision; called once or twice.
+        precision: `encoder.precision` of the config.
+        fast: `encoder.fast` of the config.
+    """
+    chosen = choose_precision(precision, fast)
+    evaluation_model = build(Precision("float32", chosen.product_dtype))
+    return evaluation_model if chosen.dtype == "float32" else build(chosen), evaluation_model
+
+
+def build_models(task: FittedTask, encoder: Encoder, config: Config) -> tuple[TaskModel, TaskModel]:
+    """Return a model to train, in the configured precision, and one to evaluate, in float32; they may be the same.
+
+    The model to train starts from the encoder's weights. The caller sets Keras' random seed, on which dropout depends.
 
     Raises:
         ValueError: `train.trainable_layers` leaves no weights to train, or is more than the encoder's layers.
     """
-    precision = choose_precision(config.encoder.precision, config.encoder.fast)
-    arguments = (task, encoder.spec, config)
-    evaluation_model = build_model(*arguments, Precision("float32", precision.product_dtype))
-    model = evaluation_model
-    if precision.dtype != "float32":
-        model = build_model(*arguments, precision)
+
+    def build(precision: Precision) -> TaskModel:
+        return build_model(task, encoder.spec, config, precision)
+
+    model, evaluation_model = build_in_two_precisions(build, config.encoder.precision, config.encoder.fast)
     copy_weights(encoder.backbone, model.backbone)
     num_trainable = config.train.trainable_layers
     if num_trainable is not None:

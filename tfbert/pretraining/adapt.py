@@ -1,6 +1,8 @@
-"""Adapting an encoder to a task: pretrain it further on the task's own text, and keep it if validation improves.
+"""Domain-adaptive pretraining (`--adapt`): further pretraining on a task's text, kept only if validation improves.
 
-The task is trained twice, from the original encoder and from the adapted one, and the validation split decides.
+The task is trained twice, from the original encoder and from the adapted one; the validation split decides.
+
+Source: Gururangan et al. 2020, "Don't Stop Pretraining", for pretraining on the text of a domain or a task.
 """
 
 import hashlib
@@ -24,15 +26,15 @@ logger = logging.getLogger(__name__)
 
 ORIGINAL, ADAPTED = "original", "adapted"
 _PRETRAINING, _TEXTS = "pretraining", "texts.jsonl"
-# Texts of a task are few and short: more of them than of a large corpus are needed to measure on.
+# The texts of a task are few and short, so a larger fraction of them is needed to evaluate on.
 _HELD_OUT_FRACTION = 0.1
 
 
 def choose_run_dir(problem: Problem, corpus: Sequence[str], runs_dir: Path, num_seeds: int = 1) -> Path:
     """Return the directory of an unfinished run of exactly this problem and corpus, or a new name."""
     text = json.dumps([problem.fingerprint(problem.config), *corpus])
-    mark = hashlib.sha256(text.encode()).hexdigest()[:8]
-    return find_unfinished(runs_dir / problem.task.name, mark, _fingerprint(problem, corpus, num_seeds))
+    digest = hashlib.sha256(text.encode()).hexdigest()[:8]
+    return find_unfinished(runs_dir / problem.task.name, digest, _fingerprint(problem, corpus, num_seeds))
 
 
 def _fingerprint(problem: Problem, corpus: Sequence[str], num_seeds: int) -> str:
@@ -51,28 +53,28 @@ def train(
 
     Args:
         problem: prepared with the original encoder; has a validation split.
-        corpus: files or directories of text; if empty, the texts of the task's training split.
-        run_dir: created if missing; an unfinished run of the same problem in it is resumed. `original`, `adapted` and
-            `pretraining` in it are complete runs.
+        corpus: files or directories of text; if empty, the texts of the training split are used.
+        run_dir: created if missing; an unfinished run of the same problem in it is resumed. Its subdirectories
+            `original`, `adapted` and `pretraining` are complete runs.
         num_seeds: number of trainings of the task from each encoder.
-        command: repeats the run.
+        command: the command that repeats the run.
         exports: as for `training.run.train`.
 
     Returns:
-        The report of the training that is kept, with `adaptation`: which one it is, and the numbers compared.
+        The report of the training that is kept, with `adaptation`: which encoder was kept and the numbers compared.
 
     Raises:
         ValueError: there is no validation split; several processes train; corpus or directory cannot be used; the data
-            have changed since the run was begun; training diverged.
+            have changed since the run was started; training diverged.
         Stopped: a signal stopped the process; the message says what was saved.
     """
     if problem.replicas.num_workers > 1:
         raise ValueError(
-            "--adapt: trains in one process, and TF_CONFIG names several; wanted train.distribution=none, or "
-            "tools/pretrain.py first and --encoder with what it makes"
+            "--adapt: trains in one process, but TF_CONFIG names several; expected train.distribution=none, or "
+            "tools/pretrain.py first and --encoder with its result"
         )
     if "validation" not in problem.splits:
-        raise ValueError("--adapt: there is no validation split to tell a gain by; wanted data.validation_fraction > 0")
+        raise ValueError("--adapt: needs a validation split to measure the gain; expected data.validation_fraction > 0")
 
     def work() -> dict:
         check_data(run_dir, problem.splits)
@@ -84,11 +86,11 @@ def train(
 
 
 def _adapt(problem: Problem, corpus: Sequence[str], run_dir: Path, num_seeds: int, command: str) -> dict:
-    """Pretrain, train the task from both encoders, and return which is better and why."""
+    """Pretrain, train the task from both encoders, and return which one is kept and the numbers compared."""
     config = _pretrain_config(problem, corpus, run_dir)
     pretraining_dir = run_dir / _PRETRAINING
-    pretrained = _finished(pretraining_dir, config) or pretraining.pretrain(config, pretraining_dir, command)
-    before, after = (pretrained[when]["masked_word_loss"] for when in ("before", "after"))
+    pretrained = _finished_report(pretraining_dir, config) or pretraining.pretrain(config, pretraining_dir, command)
+    before, after = (pretrained[time]["masked_word_loss"] for time in ("before", "after"))
     adaptation = {"masked_word_loss": {"before": before, "after": after}, "validation": None, "kept": ORIGINAL}
     reports = {ORIGINAL: _train_task(problem, run_dir / ORIGINAL, num_seeds, command)}
     if after < before:
@@ -113,27 +115,26 @@ def validation_score(report: dict, monitor: str) -> float:
 def describe(adaptation: dict) -> str:
     """Return one sentence that says which encoder is kept and why."""
     loss, scores = adaptation["masked_word_loss"], adaptation["validation"]
-    line = (
-        f"Pretraining further took the held-out loss of masked words from {loss['before']:.3f} to {loss['after']:.3f}"
-    )
+    line = f"Further pretraining changed the held-out masked-word loss from {loss['before']:.3f} to {loss['after']:.3f}"
     if scores is None:
-        return f"{line}, which is no gain: the encoder as it came is kept."
-    both = f"validation {scores['metric']} {scores[ADAPTED]:.4f} with it and {scores[ORIGINAL]:.4f} without"
-    verdict = "the adapted encoder is kept" if adaptation["kept"] == ADAPTED else "the encoder as it came is kept"
-    return f"{line}; {both}: {verdict}."
+        return f"{line}, which is no gain: the original encoder is kept."
+    comparison = f"validation {scores['metric']} {scores[ADAPTED]:.4f} with it and {scores[ORIGINAL]:.4f} without"
+    return f"{line}; {comparison}: the {adaptation['kept']} encoder is kept."
 
 
 def _train_task(problem: Problem, run_dir: Path, num_seeds: int, command: str) -> dict:
-    return _finished(run_dir, problem.config) or run.train(problem, run_dir, num_seeds, command)
+    return _finished_report(run_dir, problem.config) or run.train(problem, run_dir, num_seeds, command)
 
 
-def _finished(run_dir: Path, config: RootConfig) -> dict | None:
-    """Return the report of a part that an earlier process finished before it was killed."""
+def _finished_report(run_dir: Path, config: RootConfig) -> dict | None:
+    """Return the report of a training that an earlier process finished before it was killed."""
     if not (run_dir / REPORT).exists():
         return None
     report = read_json(run_dir / REPORT)
     if report["config"] != json.loads(json.dumps(config.to_dict())):
-        raise ValueError(f"{run_dir}: is of another run (other corpus or config); wanted an empty --out directory")
+        raise ValueError(
+            f"{run_dir}: belongs to another run (other corpus or config); expected an empty --out directory"
+        )
     return report
 
 
@@ -147,7 +148,7 @@ def _pretrain_config(problem: Problem, corpus: Sequence[str], run_dir: Path) -> 
     values = {
         "corpus.paths": paths,
         "corpus.held_out_fraction": _HELD_OUT_FRACTION,
-        # The texts of a task are unrelated to each other; whether those of a given corpus are is unknown.
+        # The texts of a task are unrelated; those of a given corpus may be.
         "examples.pairs": "none",
         "examples.sequence_length": config.encoder.sequence_length,
         "train.seed": config.train.seed,
@@ -155,13 +156,12 @@ def _pretrain_config(problem: Problem, corpus: Sequence[str], run_dir: Path) -> 
         "train.accumulation_steps": config.train.accumulation_steps,
         "train.distribution": config.train.distribution,
     }
-    same = ("name", "precision", "dropout")
-    values |= {f"encoder.{name}": getattr(config.encoder, name) for name in same}
+    values |= {f"encoder.{name}": getattr(config.encoder, name) for name in ("name", "precision", "dropout")}
     return override(PretrainConfig(), values)
 
 
 def _write_texts(records: Iterable[Record], path: Path) -> None:
-    """Write each text of some records as a document."""
+    """Write each text of the records as a document."""
     with writing(path), open(path, "w", encoding="utf-8", errors="replace") as stream:
         for record in records:
             stream.writelines(json.dumps({"text": text}, ensure_ascii=False) + "\n" for text in record.texts if text)

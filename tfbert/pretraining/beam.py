@@ -1,6 +1,6 @@
-"""Preparation of a corpus as an Apache Beam pipeline, on several machines; the shards are the same.
+"""Distributed preparation of a corpus as an Apache Beam pipeline; it writes the same shards as `preparation`.
 
-Workers need this package with `apache-beam`, `tokenizers` and NumPy, and no TensorFlow.
+Workers need this package with `apache-beam`, `tokenizers` and NumPy, but no TensorFlow.
 """
 
 import contextlib
@@ -21,7 +21,7 @@ from tfbert.files import locked
 from tfbert.pretraining import preparation, segmenters
 from tfbert.pretraining.config import CorpusConfig, ExamplesConfig
 from tfbert.pretraining.corpus import (
-    FACTS,
+    COUNTS,
     Document,
     SourceFile,
     Survey,
@@ -31,14 +31,15 @@ from tfbert.pretraining.corpus import (
     read_documents,
 )
 from tfbert.pretraining.packing import Packer
-from tfbert.pretraining.preparation import Plan
-from tfbert.pretraining.rows import INDEX
+from tfbert.pretraining.preparation import ShardPlan
+from tfbert.pretraining.sequences import INDEX
 from tfbert.pretraining.wordpieces import WordPieces
 
 logger = logging.getLogger(__name__)
 
-_FACTS = "facts"
-Job = tuple[str, int]
+_COUNTS = "counts"
+# Split and number of a shard.
+ShardKey = tuple[str, int]
 
 
 def prepare(
@@ -48,111 +49,114 @@ def prepare(
     out_dir: str,
     options: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """Write the shards of a corpus with the runner that the options name, and wait for it.
+    """Write the shards of a corpus with the runner that the options name, and wait until it has finished.
 
     Args:
-        corpus: which text; `paths` may also be files and directories of any file system that Beam knows, such as
-            `gs://bucket/folder/`, with the slash at the end of a directory.
-        examples: how it becomes rows.
-        word_pieces: of the encoder that will read them.
-        out_dir: likewise; the index is written when all shards are there. A local one appears when all is done.
-        options: Beam's own, such as `--runner=DataflowRunner`; without any, Beam's local runner does it.
+        corpus: `paths` may also name files and directories of any file system that Beam knows, such as
+            `gs://bucket/folder/`; the name of a directory ends with a slash.
+        examples: lengths, pairs, passes and segmenter.
+        word_pieces: tokenizer of the encoder to pretrain.
+        out_dir: local, or on any file system that Beam knows. The index is written after all shards; a local directory
+            appears only when it is complete.
+        options: options of Beam and its runner, such as `--runner=DataflowRunner`; without any, Beam's local runner is
+            used.
 
     Returns:
-        The index, as in `index.json`: equal to the one of `preparation.prepare`, and so are the shards.
+        The content of `index.json`. It and the shards equal those of `preparation.prepare`.
 
     Raises:
-        ValueError: the corpus cannot be read or is too small, the segmenter cannot be used, or `out_dir` holds
-            something already.
+        ValueError: the corpus cannot be read or is too small, the segmenter cannot be used, or `out_dir` is not empty.
     """
-    files = _files(corpus)
+    files = _list_files(corpus)
     if examples.segmenter:
         segmenters.load_segmenter(examples.segmenter)
     with contextlib.ExitStack() as stack:
-        place = _begin(out_dir, stack)
+        work_dir = _make_work_dir(out_dir, stack)
         with beam.Pipeline(options=PipelineOptions(list(options))) as pipeline:
-            _build(pipeline, files, corpus, examples, word_pieces, place)
-        with FileSystems.open(f"{place}/{INDEX}") as stream:
+            _build_pipeline(pipeline, files, corpus, examples, word_pieces, work_dir)
+        with FileSystems.open(f"{work_dir}/{INDEX}") as stream:
             index = json.load(stream)
-        logger.info("corpus: %s", describe(Counter({name: index["corpus"][name] for name in FACTS})))
+        logger.info("corpus: %s", describe(Counter({name: index["corpus"][name] for name in COUNTS})))
         if "://" not in out_dir:
-            preparation.move(Path(place), Path(out_dir))
+            preparation.move(Path(work_dir), Path(out_dir))
     return index
 
 
-def _begin(out_dir: str, stack: contextlib.ExitStack) -> str:
-    """Return where to write: on a file system of Beam the directory itself, else one aside that is locked."""
+def _make_work_dir(out_dir: str, stack: contextlib.ExitStack) -> str:
+    """Return the directory to write to: a remote directory itself, or a locked temporary one for a local directory."""
     if "://" in out_dir:
-        place = out_dir.rstrip("/")
-        if FileSystems.exists(f"{place}/{INDEX}"):
-            raise ValueError(f"{out_dir}: holds prepared rows; wanted a new directory")
-        return place
-    preparation.check_out(Path(out_dir))
-    aside = preparation.aside_of(Path(out_dir))
-    stack.enter_context(locked(aside, "preparing it"))
-    preparation.clear(aside)
-    return str(aside)
+        work_dir = out_dir.rstrip("/")
+        if FileSystems.exists(f"{work_dir}/{INDEX}"):
+            raise ValueError(f"{out_dir}: holds prepared sequences; expected a new directory")
+        return work_dir
+    preparation.check_out_dir(Path(out_dir))
+    temporary_dir = preparation.make_temporary_dir(Path(out_dir))
+    stack.enter_context(locked(temporary_dir, "preparing it"))
+    preparation.clear(temporary_dir)
+    return str(temporary_dir)
 
 
-def _build(
+def _build_pipeline(
     pipeline: beam.Pipeline,
     files: list[SourceFile],
     corpus: CorpusConfig,
     examples: ExamplesConfig,
     word_pieces: WordPieces,
-    place: str,
+    work_dir: str,
 ) -> None:
-    """Lay out the pipeline, from files to the index."""
+    """Build the pipeline, from files to the index."""
     read = (
         pipeline
         | "Files" >> beam.Create(list(enumerate(files)))
         | "SpreadFiles" >> beam.Reshuffle()
-        | "Read" >> beam.ParDo(_Read(corpus)).with_outputs(_FACTS, main="documents")
+        | "Read" >> beam.ParDo(_Read(corpus)).with_outputs(_COUNTS, main="documents")
     )
-    # Of equal documents the first is kept, for blanks and line breaks may differ.
-    documents = read.documents | "DropDuplicates" >> beam.CombinePerKey(min) | "Documents" >> beam.Map(_document)
-    survey = documents | "Survey" >> beam.CombineGlobally(_Surveyor())
+    # The first of equal documents is kept, because they may differ in whitespace.
+    documents = read.documents | "DropDuplicates" >> beam.CombinePerKey(min) | "Documents" >> beam.Map(_to_document)
+    survey = documents | "Survey" >> beam.CombineGlobally(_SurveyFn())
     plan = survey | "Plan" >> beam.Map(preparation.plan_shards, corpus, examples)
-    placed = documents | "Place" >> beam.Map(_placed, AsSingleton(plan))
-    # Shards that no document falls into are written too.
-    jobs = plan | "Jobs" >> beam.FlatMap(_jobs)
-    made = (
-        (placed, jobs)
+    assigned = documents | "Assign" >> beam.Map(_assign_shard, AsSingleton(plan))
+    # Shards without documents are written too.
+    empty = plan | "EmptyShards" >> beam.FlatMap(_empty_shards)
+    shards = (
+        (assigned, empty)
         | "WithEmpty" >> beam.Flatten()
         | "Shards" >> beam.GroupByKey()
-        | "Write" >> beam.ParDo(_Write(examples, word_pieces, place), AsSingleton(plan))
+        | "Write" >> beam.ParDo(_Write(examples, word_pieces, work_dir), AsSingleton(plan))
     )
-    facts = read[_FACTS] | "Facts" >> beam.CombineGlobally(_added)
+    counts = read[_COUNTS] | "Counts" >> beam.CombineGlobally(_add_counts)
     (
-        made
-        | "Made" >> beam.combiners.ToList()
+        shards
+        | "Entries" >> beam.combiners.ToList()
         | "Index"
         >> beam.Map(
             _write_index,
             AsSingleton(survey),
-            AsSingleton(facts),
+            AsSingleton(counts),
             settings=(corpus, examples, word_pieces),
-            place=place,
+            work_dir=work_dir,
         )
     )
 
 
 class _Read(beam.DoFn):
-    """A numbered file in; documents by hash, with file and number by which the first of equals is told, out."""
+    """Read the documents of a numbered file, keyed by hash and numbered so that the first of equal ones can be kept."""
 
     def __init__(self, corpus: CorpusConfig):
         self._corpus = corpus
 
     def process(self, numbered: tuple[int, SourceFile]) -> Iterator:
         file_number, file = numbered
-        facts: Counter[str] = Counter()
-        documents = read_documents(file, self._corpus, facts, _open)
+        counts: Counter[str] = Counter()
+        documents = read_documents(file, self._corpus, counts, _open)
         for number, document in enumerate(documents):
             yield document.digest[:16], (file_number, number, document.text, document.where, document.digest)
-        yield TaggedOutput(_FACTS, dict(facts))
+        yield TaggedOutput(_COUNTS, dict(counts))
 
 
-class _Surveyor(beam.CombineFn):
+class _SurveyFn(beam.CombineFn):
+    """Combine documents into a `Survey`."""
+
     def create_accumulator(self) -> Survey:
         return Survey()
 
@@ -171,81 +175,81 @@ class _Surveyor(beam.CombineFn):
 
 
 class _Write(beam.DoFn):
-    """The documents of a shard in, its file written, what the index says of it out."""
+    """Write the shard of some documents and return its entry in the index."""
 
-    def __init__(self, examples: ExamplesConfig, word_pieces: WordPieces, place: str):
-        self._examples, self._word_pieces, self._place = examples, word_pieces, place
+    def __init__(self, examples: ExamplesConfig, word_pieces: WordPieces, work_dir: str):
+        self._examples, self._word_pieces, self._work_dir = examples, word_pieces, work_dir
         self._allowed = segmenters.allowed()
 
     def setup(self) -> None:
         segmenters.allow(*self._allowed)
         self._packer = Packer(self._examples, self._word_pieces)
 
-    def process(self, group: tuple[Job, Iterable[Document | None]], plan: Plan) -> Iterator[tuple[str, dict]]:
+    def process(self, group: tuple[ShardKey, Iterable[Document | None]], plan: ShardPlan) -> Iterator[tuple[str, dict]]:
         (split, number), documents = group
-        found = (document for document in documents if document is not None)
-        content, said = preparation.make_shard(found, split, self._packer)
+        documents = (document for document in documents if document is not None)
+        content, entry = preparation.make_shard(documents, split, self._packer)
         name = preparation.shard_name(split, number, plan)
-        _write(f"{self._place}/{name}", content)
-        yield split, {"name": name} | said
+        _write(f"{self._work_dir}/{name}", content)
+        yield split, {"name": name} | entry
 
 
-def _files(corpus: CorpusConfig) -> list[SourceFile]:
-    found: list[SourceFile] = []
+def _list_files(corpus: CorpusConfig) -> list[SourceFile]:
+    files: list[SourceFile] = []
     for path in corpus.paths or ("",):
         if "://" not in path:
-            found += list_files(replace(corpus, paths=(path,) if path else ()))
+            files += list_files(replace(corpus, paths=(path,) if path else ()))
             continue
         pattern = f"{path}**" if path.endswith("/") else path
-        matched = sorted(entry.path for entry in FileSystems.match([pattern])[0].metadata_list)
-        if not matched:
-            raise ValueError(f"{path}: no such file; wanted text, and a slash at the end of a directory")
-        for name in matched:
+        names = sorted(entry.path for entry in FileSystems.match([pattern])[0].metadata_list)
+        if not names:
+            raise ValueError(f"{path}: no such file; expected text, and a slash at the end of a directory")
+        for name in names:
             check_name(name, corpus)
-            found.append(SourceFile(name, name))
-    return list({file.path: file for file in found}.values())
+            files.append(SourceFile(name, name))
+    return list({file.path: file for file in files}.values())
 
 
 def _open(path: str) -> Any:
-    # Unpacking is up to the reader, which goes by the name as well.
+    # The reader decompresses, and also decides by the name.
     return FileSystems.open(path, compression_type="uncompressed")
 
 
-def _document(keyed: tuple[bytes, tuple[int, int, str, str, bytes]]) -> Document:
+def _to_document(keyed: tuple[bytes, tuple[int, int, str, str, bytes]]) -> Document:
     _, (_, _, text, where, digest) = keyed
     return Document(text, where, digest)
 
 
-def _placed(document: Document, plan: Plan) -> tuple[Job, Document]:
-    return plan.place(document), document
+def _assign_shard(document: Document, plan: ShardPlan) -> tuple[ShardKey, Document]:
+    return plan.shard_of(document), document
 
 
-def _jobs(plan: Plan) -> Iterator[tuple[Job, None]]:
+def _empty_shards(plan: ShardPlan) -> Iterator[tuple[ShardKey, None]]:
     yield from (((split, number), None) for split, count in plan.num_shards.items() for number in range(count))
 
 
-def _added(counts: Iterable[dict[str, int]]) -> Counter[str]:
+def _add_counts(counters: Iterable[dict[str, int]]) -> Counter[str]:
     total: Counter[str] = Counter()
-    for each in counts:
-        total.update(each)
+    for counts in counters:
+        total.update(counts)
     return total
 
 
 def _write_index(
-    made: list[tuple[str, dict]],
+    entries: list[tuple[str, dict]],
     survey: Survey,
-    facts: Counter[str],
+    counts: Counter[str],
     settings: tuple[CorpusConfig, ExamplesConfig, WordPieces],
-    place: str,
+    work_dir: str,
 ) -> None:
-    complete = Counter(facts)
-    complete["duplicates"] = facts["documents"] - survey.num_documents
+    complete = Counter(counts)
+    complete["duplicates"] = counts["documents"] - survey.num_documents
     complete["characters"] = survey.num_characters
-    found: dict[str, list[dict]] = {"train": [], "held_out": []}
-    for split, said in made:
-        found[split].append(said)
-    index = preparation.finish_index(preparation.settings_of(*settings, survey), complete, found)
-    _write(f"{place}/{INDEX}", (json.dumps(index, indent=2, ensure_ascii=False) + "\n").encode())
+    shards: dict[str, list[dict]] = {"train": [], "held_out": []}
+    for split, entry in entries:
+        shards[split].append(entry)
+    index = preparation.make_index(preparation.index_settings(*settings, survey), complete, shards)
+    _write(f"{work_dir}/{INDEX}", (json.dumps(index, indent=2, ensure_ascii=False) + "\n").encode())
 
 
 def _write(path: str, content: bytes) -> None:

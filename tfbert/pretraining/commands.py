@@ -1,14 +1,13 @@
-"""The commands of `tools/pretrain.py`; each returns the lines that the tool prints."""
+"""Commands of `tools/pretrain.py`: vocabulary, prepare, show and train; each returns the lines that the tool prints."""
 
 import shlex
 from pathlib import Path
 
 from tfbert.config import override
 from tfbert.pretraining import preparation, run
-from tfbert.pretraining import rows as rows_of
 from tfbert.pretraining.config import PretrainConfig
-from tfbert.pretraining.problem import load_start, word_pieces_of
-from tfbert.pretraining.problem import prepare as prepare_problem
+from tfbert.pretraining.problem import load_initial_encoder, make_word_pieces, prepare_problem
+from tfbert.pretraining.sequences import describe_sequences
 from tfbert.pretraining.vocabulary import train_vocabulary
 from tfbert.training.distribution import join
 
@@ -17,12 +16,12 @@ _SHOWN_DRAW = 1
 
 
 def vocabulary(config: PretrainConfig, path: Path | None) -> str:
-    """Train a vocabulary and return a line that says where it is.
+    """Train a vocabulary and return a line with its path and size.
 
     Raises:
-        ValueError: there is no path, or the corpus cannot be read or is too small.
+        ValueError: the path is missing, or the corpus cannot be read or is too small.
     """
-    path = _given(path, "the file to write, such as vocabulary.txt")
+    path = _require_out(path, "the file to write, such as vocabulary.txt")
     path.parent.mkdir(parents=True, exist_ok=True)
     encoder = config.encoder
     tokens = train_vocabulary(config.corpus, encoder.vocabulary_size, path, lowercase=encoder.lowercase)
@@ -30,19 +29,20 @@ def vocabulary(config: PretrainConfig, path: Path | None) -> str:
 
 
 def prepare(config: PretrainConfig, out_dir: Path | None, beam_options: str | None, num_shown: int) -> str:
-    """Prepare the rows of a corpus and return lines that describe them.
+    """Prepare the sequences of a corpus and return lines that describe them.
 
     Args:
         config: config of the pretraining that will use them.
-        out_dir: where the shards are written.
+        out_dir: directory to write the shards to.
         beam_options: options of Apache Beam and its runner, as on a command line; `None` works without Beam.
-        num_shown: number of rows to show with their masks.
+        num_shown: number of sequences to show with their masks.
 
     Raises:
-        ValueError: there is no directory; corpus, vocabulary or encoder cannot be used; Apache Beam is not installed.
+        ValueError: the directory is missing; corpus, vocabulary or encoder cannot be used; Apache Beam is not
+            installed.
     """
-    out_dir = _given(out_dir, "the directory to write rows to")
-    word_pieces = word_pieces_of(load_start(config, out_dir.with_name(f"{out_dir.name}-vocabulary")))
+    out_dir = _require_out(out_dir, "the directory to write sequences to")
+    word_pieces = make_word_pieces(load_initial_encoder(config, out_dir.with_name(f"{out_dir.name}-vocabulary")))
     if beam_options is None:
         index = preparation.prepare(config.corpus, config.examples, word_pieces, out_dir)
     else:
@@ -62,28 +62,34 @@ def prepare(config: PretrainConfig, out_dir: Path | None, beam_options: str | No
 
 
 def show(config: PretrainConfig, work_dir: Path, count: int) -> str:
-    """Return rows with their masks in readable form, one per line.
+    """Return sequences with their masks in readable form, one per line.
 
     Raises:
         ValueError: corpus, vocabulary or encoder cannot be used.
     """
     problem = prepare_problem(config, work_dir)
     batcher = problem.train
-    lines = rows_of.show(batcher.rows, problem.encoder.vocabulary, count, lambda _, row: batcher.seen(row, _SHOWN_DRAW))
-    return "\n".join(lines)
+    return "\n".join(
+        describe_sequences(
+            batcher.sequences,
+            problem.encoder.vocabulary,
+            count,
+            lambda index: batcher.masked_token_ids(index, _SHOWN_DRAW),
+        )
+    )
 
 
 def train(config: PretrainConfig, run_dir: Path, command: str) -> str:
-    """Pretrain and return lines about the result and where it is.
+    """Pretrain and return lines with the result and the paths of report and encoder.
 
     Args:
-        config: of the run.
+        config: config of the run.
         run_dir: created if missing.
-        command: repeats the run.
+        command: the command that repeats the run.
 
     Raises:
         ValueError: corpus, vocabulary, encoder or directory cannot be used; training diverged.
-        ConnectionError: another process of the training is gone.
+        ConnectionError: another process of the training has ended.
     """
     replicas = join(config.train.distribution)
     if not replicas.is_chief:
@@ -99,15 +105,14 @@ def train(config: PretrainConfig, run_dir: Path, command: str) -> str:
     if "pair_accuracy" in after:
         lines.append(f"held-out pairs: accuracy {before['pair_accuracy']:.3f} -> {after['pair_accuracy']:.3f}")
     if report["tokens_per_second"]:
-        lines.append(
-            f"learned from {report['history'][-1]['num_tokens']:,} tokens, {report['tokens_per_second']:,.0f} a second"
-        )
+        num_tokens = report["history"][-1]["num_tokens"]
+        lines.append(f"trained on {num_tokens:,} tokens, {report['tokens_per_second']:,.0f} per second")
     lines.append(f"report   {run_dir / 'report.html'}")
     lines.append(f"encoder  {run_dir / run.ENCODER}  (python tools/train.py --encoder {run_dir / run.ENCODER})")
     return "\n".join(lines)
 
 
-def _given(path: Path | None, expected: str) -> Path:
+def _require_out(path: Path | None, expected: str) -> Path:
     if path is None:
-        raise ValueError(f"--out is missing; wanted {expected}")
+        raise ValueError(f"--out is missing; expected {expected}")
     return path

@@ -1,4 +1,4 @@
-"""The config of pretraining, one tree; read, overridden and written as `tfbert.config` does."""
+"""Config of pretraining: corpus, examples, objective, encoder and training."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -8,7 +8,7 @@ from tfbert.config import EPOCHS, OptimizationConfig, RootConfig, require
 from tfbert.fields import FRACTION, SEED, Bounds, at_least, check_bounds, setting
 from tfbert.pretraining import segmenters
 
-# What is read where no corpus is named. So little text needs a larger fraction of it to measure on.
+# The corpus that is read if none is named. It is so small that a larger fraction of it is needed to evaluate on.
 SAMPLES = {
     "corpus.paths": (str(Path(__file__).parent.parent / "samples" / "pretraining" / "office.txt"),),
     "corpus.held_out_fraction": 0.2,
@@ -18,19 +18,17 @@ _INSIDE = Bounds("more than 0, below 1", 0, 1, low_excluded=True, high_excluded=
 
 @dataclass(frozen=True, kw_only=True)
 class CorpusConfig:
-    """Which text, and what one document of it is."""
+    """Text files and how they are split into documents."""
 
-    paths: tuple[str, ...] = setting(
-        (), "files, or directories all of whose files are read, in the order of their names"
-    )
+    paths: tuple[str, ...] = setting((), "files, or directories whose files are all read in the order of their names")
     format: Literal["auto", "text", "jsonl"] = setting(
         "auto", "text or jsonl, either gzipped or not; auto decides by the file name"
     )
     text_key: str = setting("text", "key of a jsonl object that holds the text of the document")
     documents: Literal["auto", "file", "line", "blank_line"] = setting(
         "auto",
-        "what a document of a text file is: the whole file, a line, or lines up to a blank line; auto takes blank "
-        "lines where there are any, otherwise each line, and the file if it is one line",
+        "what a document of a text file is: the whole file, a line, or lines up to an empty line; auto splits at empty "
+        "lines if there are any, otherwise at every line, and takes the whole file if it is one line",
     )
     encoding: str = setting("utf-8", "encoding of every file; a byte order mark is dropped")
     encoding_errors: Literal["strict", "replace"] = setting(
@@ -38,7 +36,7 @@ class CorpusConfig:
     )
     held_out_fraction: float = setting(
         0.05,
-        "fraction of the documents, taken by the hash of their text, to measure on and never to learn from",
+        "fraction of the documents, chosen by the hash of their text, that is used for evaluation only",
         _INSIDE,
     )
 
@@ -48,33 +46,33 @@ class CorpusConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class ExamplesConfig:
-    """How documents become token sequences. Masks are not part of it: they are drawn again in every epoch."""
+    """How documents become token sequences. Masks are not included: they are drawn again in every epoch."""
 
     sequence_length: int = setting(
         128, "longest sequence in tokens, special tokens included", Bounds("8 to 65535 tokens", 8, 2**16 - 1)
     )
     short_fraction: float = setting(
         0.1,
-        "fraction of the sequences that are filled to a random shorter length only, so that the encoder knows short "
-        "texts too",
+        "fraction of the sequences that are filled only to a random shorter length, so that the encoder also learns "
+        "short texts",
         FRACTION,
     )
     pairs: Literal["next_sentence", "sentence_order", "none"] = setting(
         "next_sentence",
-        "what the second segment of a sequence is: half of the time the text of another document (next_sentence), half "
-        "of the time swapped with the first (sentence_order), or none and a sequence is one segment",
+        "the second segment of a sequence: next_sentence takes the text of another document half of the time, "
+        "sentence_order swaps it with the first half of the time, none makes sequences of one segment",
     )
-    passes: int = setting(1, "passes over the corpus, each cut into sequences in another way", at_least(1))
+    passes: int = setting(1, "passes over the corpus, each packed into different sequences", at_least(1))
     segmenter: str | None = setting(
         None,
-        "what finds the words of a text, for languages written without spaces; it decides which tokens are masked "
-        "together. none makes every ideograph a word, whitespace what stands between spaces, punctuation the same with "
-        "punctuation marks apart, jieba the words that this library finds in Chinese. A module:function that takes a "
-        "text and returns its words runs only where the command line allows it",
+        "finds the words of a text in languages written without spaces; tokens of one word are masked together. none "
+        "makes every ideograph a word, whitespace splits at spaces, punctuation also separates punctuation marks, "
+        "jieba uses that library for Chinese. A module:function that takes a text and returns its words runs only if "
+        "the command line allows it",
     )
     num_shards: int = setting(
         0,
-        "files that the sequences are spread over by hash; 0 means one for some 4 MB of text, at most 500",
+        "number of files that the sequences are distributed over by hash; 0 means one per 4 MB of text, at most 500",
         Bounds("0 to 10000", 0, 10_000),
     )
     seed: int = setting(0, "random seed of the cuts and pairs", SEED)
@@ -82,22 +80,22 @@ class ExamplesConfig:
     def __post_init__(self):
         check_bounds(self, "examples")
         name = self.segmenter
-        wish = f"one of {segmenters.CHOICES}, or module:function"
-        require(name is None or segmenters.is_known(name), segmenters.FIELD, name, wish)
+        expected = f"one of {segmenters.CHOICES}, or module:function"
+        require(name is None or segmenters.is_known(name), segmenters.FIELD, name, expected)
 
 
 @dataclass(frozen=True, kw_only=True)
 class ObjectiveConfig:
-    """What is asked about a sequence."""
+    """How the tokens to predict are chosen."""
 
     mask_fraction: float = setting(
         0.15,
-        "fraction of a sequence's tokens that are to be guessed; of these 80 % become [MASK], 10 % a random token, and "
-        "10 % stay",
+        "fraction of a sequence's tokens to predict; of these 80 % become [MASK], 10 % a random token, and 10 % stay "
+        "unchanged",
         _INSIDE,
     )
     masking: Literal["token", "whole_word", "span"] = setting(
-        "whole_word", "what is chosen at random: token, whole_word with all its pieces, or span of whole words"
+        "whole_word", "what is chosen at random: tokens, whole words with all their pieces, or spans of whole words"
     )
 
     def __post_init__(self):
@@ -106,7 +104,7 @@ class ObjectiveConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class PretrainedEncoderConfig:
-    """The BERT that is trained: an existing encoder, or a new one of these sizes."""
+    """The encoder to pretrain: an existing one, or a new one of these sizes."""
 
     name: str | None = setting(
         "minilm",
@@ -114,20 +112,20 @@ class PretrainedEncoderConfig:
         "from random weights",
     )
     vocabulary: str | None = setting(
-        None, "file with one token per line; none takes that of the encoder, or trains one on the corpus"
+        None, "file with one token per line; none uses that of the encoder, or trains one on the corpus"
     )
-    vocabulary_size: int = setting(30_000, "tokens of a vocabulary that is trained", at_least(100))
-    lowercase: bool = setting(True, "whether a trained vocabulary, and its tokenizer, ignore case and accents")
+    vocabulary_size: int = setting(30_000, "number of tokens of a trained vocabulary", at_least(100))
+    lowercase: bool = setting(True, "whether a trained vocabulary and its tokenizer ignore case and accents")
     num_layers: int = setting(4, "layers of a new encoder", at_least(1))
     num_heads: int = setting(4, "attention heads of a new encoder", at_least(1))
     hidden_dim: int = setting(256, "width of a new encoder", at_least(1))
     intermediate_dim: int = setting(1024, "width of the feed-forward layers of a new encoder", at_least(1))
     max_sequence_length: int = setting(512, "positions of a new encoder", at_least(1))
-    dropout: float = setting(0.1, "dropout of hidden states and attention in training", FRACTION)
+    dropout: float = setting(0.1, "dropout rate of hidden states and attention during training", FRACTION)
     precision: Literal["auto", "float32", "bfloat16", "float16"] = setting(
-        "auto", "precision of the matrix products in training, as for fine-tuning"
+        "auto", "precision of the matrix products during training, as in fine-tuning"
     )
-    fast: bool = setting(True, "whether layers are computed in tfbert's faster ways, as for fine-tuning")
+    fast: bool = setting(True, "whether tfbert's faster implementations of the layers are used, as in fine-tuning")
 
     def __post_init__(self):
         check_bounds(self, "encoder")
@@ -137,31 +135,34 @@ class PretrainedEncoderConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class PretrainTrainConfig(OptimizationConfig):
-    """How the weights are learned."""
+    """Training schedule and evaluation."""
 
     epochs: int | None = setting(
         None,
-        "passes over the sequences, each with its own masks; none means as many as show some 20,000 sequences, 3 to 40",
+        "passes over the sequences, each with its own masks; none means the number that makes about 20,000 sequences, "
+        "at least 3 and at most 40",
         EPOCHS,
     )
     evaluations: int = setting(
-        10, "evaluations on held-out text, evenly spread over the training, besides the one before it", at_least(1)
+        10,
+        "evaluations on held-out text, evenly spaced over the training, in addition to the one before it",
+        at_least(1),
     )
     patience_evaluations: int = setting(
         0, "evaluations without improvement after which training stops; 0 means never", at_least(0)
     )
     held_out_rows: int = setting(
-        1000, "held-out sequences measured on in every evaluation, a fixed sample; 0 means all", at_least(0)
+        1000, "number of held-out sequences in every evaluation, a fixed sample; 0 means all", at_least(0)
     )
     head_updates_fraction: float = setting(
         0.1,
-        "fraction of the updates, the first ones, in which the encoder stays as it is, where it has learned something "
-        "and its heads have not: they learn to read it before they change it",
+        "fraction of the updates, at the start, in which only new heads on a pretrained encoder are trained, so that "
+        "their random weights do not disturb the encoder",
         FRACTION,
     )
     short_updates_fraction: float = setting(
         0.0,
-        "fraction of the updates, the first ones, that only see sequences cut to a quarter of the sequence length",
+        "fraction of the updates, at the start, whose sequences are cut to a quarter of the sequence length",
         FRACTION,
     )
 
@@ -172,12 +173,12 @@ class PretrainTrainConfig(OptimizationConfig):
 
 @dataclass(frozen=True, kw_only=True)
 class PretrainConfig(RootConfig):
-    """Everything that decides a pretraining run."""
+    """Complete config of a pretraining run."""
 
     prepared: str | None = setting(
         None,
-        "directory of sequences that `pretrain.py prepare` made, with their own corpus and examples; none makes them "
-        "of the corpus",
+        "directory of sequences made by `pretrain.py prepare`, whose settings replace those of corpus and examples; "
+        "none makes them from the corpus",
     )
     corpus: CorpusConfig = field(default_factory=CorpusConfig)
     examples: ExamplesConfig = field(default_factory=ExamplesConfig)

@@ -1,6 +1,6 @@
-"""Reading of a corpus: files of plain text or jsonl, streamed as documents without duplicates.
+"""Corpus reader: streams documents from plain text and jsonl files and drops duplicates.
 
-Memory holds the document at hand and some 100 bytes for every document before it.
+Memory holds the current document and about 100 bytes for every earlier one.
 """
 
 import hashlib
@@ -20,12 +20,11 @@ from tfbert.text.lines import Tally, check_encoding, find_surrogate, open_binary
 _JSONL = (".jsonl", ".ndjson")
 _TABLES = (".csv", ".tsv", ".json")
 _HASHES = 2**64
-# What `Corpus.facts` counts: files, and those of them that are empty; documents with duplicates, which are counted
-# again by themselves; documents of blanks, which are left out; characters of what is left; characters that did not
-# decode.
-FACTS = ("files", "empty_files", "documents", "duplicates", "blank_documents", "characters", "replaced")
-# Two documents at least are held out and two learned from, so that each has another one's text beside its own.
-LEAST_DOCUMENTS = 4
+# Names in `Corpus.counts`. `documents` includes `duplicates` but not `blank_documents`, which are only whitespace and
+# are dropped; `characters` are those of the documents that are kept; `replaced` did not decode.
+COUNTS = ("files", "empty_files", "documents", "duplicates", "blank_documents", "characters", "replaced")
+# Each split needs two documents, so that a pair can take its second segment from another document.
+MIN_DOCUMENTS = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +32,8 @@ class SourceFile:
     """A file of the corpus.
 
     Args:
-        path: where it is; whatever `open_bytes` takes.
-        name: how places and messages call it.
+        path: anything that `open_bytes` accepts.
+        name: its name in locations and messages.
     """
 
     path: str
@@ -46,9 +45,9 @@ class Document:
     """One text.
 
     Args:
-        text: with the line breaks it has in the file, never blank.
-        where: `notes.txt:41`, the line on which it starts; where the file is the document, its name alone.
-        digest: 32 bytes; of the text with every run of blanks as one.
+        text: with its line breaks; not only whitespace.
+        where: the line on which it starts, such as `notes.txt:41`; the name of the file if it is the whole file.
+        digest: SHA-256 of the text after every run of whitespace became one space.
     """
 
     text: str
@@ -57,17 +56,17 @@ class Document:
 
     @property
     def number(self) -> int:
-        """A number below 2**64 by which documents are held out."""
+        """A hash below 2**64 that decides whether the document is held out."""
         return int.from_bytes(self.digest[:8])
 
 
 class Survey:
-    """What a pass over documents found; surveys of parts can be merged.
+    """Size and fingerprint of a set of documents; surveys of disjoint sets can be merged.
 
     Attributes:
-        num_documents: different ones.
-        num_characters, num_bytes: of their text, in UTF-8.
-        smallest: the smallest two of the documents' numbers, in order.
+        num_documents: number of distinct documents.
+        num_characters, num_bytes: size of their text, the bytes in UTF-8.
+        smallest: the two smallest `Document.number`, ascending.
     """
 
     def __init__(self):
@@ -83,110 +82,102 @@ class Survey:
         self.smallest = sorted([*self.smallest, document.number])[:2]
 
     def merge(self, other: "Survey") -> None:
-        """Count what another part found."""
+        """Add the counts of another survey."""
         for name in ("num_documents", "num_characters", "num_bytes", "_sum"):
             setattr(self, name, getattr(self, name) + getattr(other, name))
         self.smallest = sorted(self.smallest + other.smallest)[:2]
 
     @property
     def sha256(self) -> str:
-        """64 hex digits that tell the set of documents, whatever their order."""
+        """Fingerprint of the set of documents, 64 hexadecimal digits; it does not depend on their order."""
         return f"{self._sum % 2**256:064x}"
 
     def limit(self, fraction: float) -> int:
-        """Return the number below which documents are held out: the fraction of all numbers, but two documents.
+        """Return the `Document.number` below which documents are held out; at least two documents are below it.
 
         Args:
-            fraction: of the documents to hold out, 0 to 1.
+            fraction: fraction of the documents to hold out, 0 to 1.
 
         Raises:
-            ValueError: the corpus is empty, or too small to hold out any of it.
+            ValueError: the corpus is too small to hold out documents.
         """
-        if self.num_documents < LEAST_DOCUMENTS:
-            has = f"{_plural(self.num_documents, 'document')} of {self.num_characters:,} characters"
+        if self.num_documents < MIN_DOCUMENTS:
+            size = f"{_plural(self.num_documents, 'document')} of {self.num_characters:,} characters"
             raise ValueError(
-                f"the corpus has {has}; wanted {LEAST_DOCUMENTS} or more, so that some can be held out: more text, or "
-                "shorter documents by line breaks and --set corpus.documents=line"
+                f"the corpus has {size}; expected {MIN_DOCUMENTS} or more, so that some can be held out: add text, or "
+                "make every line a document with --set corpus.documents=line"
             )
         return max(int(fraction * _HASHES), self.smallest[1] + 1)
 
 
 class Corpus:
-    """Streams the different documents of all files, afresh at every `iter()`.
+    """Streams the distinct documents of all files; every `iter()` starts a new pass.
 
     Attributes:
-        files: in the order of reading.
-        facts: counts of the pass begun last, by the names in `FACTS`.
+        files: in the order in which they are read.
+        counts: counts of the latest pass by the names in `COUNTS`.
 
     Raises:
-        ValueError: on creation, for a path that is missing or of a kind that is not text. On iterating, for a file
-            that is no text or not as the config says, and at the end if there was not a document.
+        ValueError: on creation, if a path does not exist or is not a text file; during iteration, if a file cannot be
+            read as the config describes it, and at the end if there was no document.
     """
 
     def __init__(self, config: CorpusConfig):
         check_encoding(config.encoding, "corpus")
         self.config = config
         self.files = list_files(config)
-        self.facts: Counter[str] = Counter()
+        self.counts: Counter[str] = Counter()
 
     def __iter__(self) -> Iterator[Document]:
-        facts = self.facts = Counter()
+        counts = self.counts = Counter()
         seen: set[bytes] = set()
         for file in self.files:
-            for document in read_documents(file, self.config, facts):
+            for document in read_documents(file, self.config, counts):
                 key = document.digest[:16]
                 if key in seen:
-                    facts["duplicates"] += 1
+                    counts["duplicates"] += 1
                     continue
                 seen.add(key)
-                facts["characters"] += len(document.text)
+                counts["characters"] += len(document.text)
                 yield document
-        check_facts(facts)
+        if not counts["documents"]:
+            empty = f", {counts['empty_files']:,} of them empty" if counts["empty_files"] else ""
+            raise ValueError(f"the corpus has no text in {_plural(counts['files'], 'file')}{empty}; expected some")
 
 
-def check_facts(facts: Counter[str]) -> None:
-    """Refuse a corpus without a document.
-
-    Raises:
-        ValueError: there is none.
-    """
-    if not facts["documents"]:
-        empty = f", {facts['empty_files']:,} of them empty" if facts["empty_files"] else ""
-        raise ValueError(f"the corpus has no text in {_plural(facts['files'], 'file')}{empty}; wanted some")
-
-
-def describe(facts: Counter[str]) -> str:
-    """Return the counts of `Corpus.facts` in one line for a person."""
-    kept = facts["documents"] - facts["duplicates"]
-    line = f"{_plural(facts['files'], 'file')}, {_plural(kept, 'document')}, {facts['characters']:,} characters"
+def describe(counts: Counter[str]) -> str:
+    """Return the counts of a corpus as one readable line."""
+    kept = counts["documents"] - counts["duplicates"]
+    line = f"{_plural(counts['files'], 'file')}, {_plural(kept, 'document')}, {counts['characters']:,} characters"
     others = {
         "duplicates": "duplicates dropped",
         "empty_files": "empty files",
-        "blank_documents": "blank documents",
+        "blank_documents": "documents without text",
         "replaced": "characters replaced",
     }
-    return ", ".join([line, *(f"{facts[name]:,} {words}" for name, words in others.items() if facts[name])])
+    return ", ".join([line, *(f"{counts[name]:,} {words}" for name, words in others.items() if counts[name])])
 
 
 def list_files(config: CorpusConfig) -> list[SourceFile]:
-    """Return the files of the paths, those of directories in the order of their names; hidden ones are left out.
+    """Return the files of all paths, those of a directory sorted by name; hidden files are skipped.
 
     Raises:
-        ValueError: there are no paths; one is missing or holds no file; one is a table and `corpus.format` is `auto`.
+        ValueError: there are no paths; a path does not exist or has no files; a file is a table and `corpus.format` is
+            `auto`.
     """
     if not config.paths:
-        raise ValueError("corpus.paths is empty; wanted files or directories of text")
+        raise ValueError("corpus.paths is empty; expected files or directories of text")
     files: dict[str, SourceFile] = {}
-    for given in config.paths:
-        path = Path(given).expanduser()
+    for name in config.paths:
+        path = Path(name).expanduser()
         if not path.exists():
-            raise ValueError(f"{given}: no such file or directory; wanted text")
-        found = [path]
+            raise ValueError(f"{name}: no such file or directory; expected text")
+        members = [path]
         if path.is_dir():
-            found = sorted(file for file in path.rglob("*") if file.is_file() and _is_visible(file.relative_to(path)))
-        if not found:
-            raise ValueError(f"{given}: no file in this directory; wanted text")
-        for file in found:
+            members = sorted(file for file in path.rglob("*") if file.is_file() and _is_visible(file.relative_to(path)))
+        if not members:
+            raise ValueError(f"{name}: no file in this directory; expected text")
+        for file in members:
             files.setdefault(os.path.abspath(file), SourceFile(str(file), str(file)))
     for file in files.values():
         check_name(file.name, config)
@@ -194,66 +185,66 @@ def list_files(config: CorpusConfig) -> list[SourceFile]:
 
 
 def check_name(name: str, config: CorpusConfig) -> None:
-    """Refuse a file that its name tells to be no text.
+    """Refuse a file whose name ends like that of a table or of JSON.
 
     Raises:
-        ValueError: it is a table or JSON, and `corpus.format` is `auto`.
+        ValueError: it does, and `corpus.format` is `auto`.
     """
-    if config.format == "auto" and _plain(name).endswith(_TABLES):
+    if config.format == "auto" and _without_gz(name).endswith(_TABLES):
         raise ValueError(
-            f"{name}: neither text nor jsonl by its name; wanted a file of documents, or --set corpus.format=text to "
-            "read it as it stands"
+            f"{name}: neither text nor jsonl by its name; expected a file of documents, or --set corpus.format=text to "
+            "read it as plain text"
         )
 
 
 def read_documents(
     file: SourceFile,
     config: CorpusConfig,
-    facts: Counter[str],
+    counts: Counter[str],
     open_bytes: Callable[[str], BinaryIO] = open_binary,
 ) -> Iterator[Document]:
-    """Yield the documents of one file, duplicates among them.
+    """Yield the documents of one file, including duplicates.
 
     Args:
-        file: to read.
-        config: what a document is.
-        facts: counted up as in `Corpus.facts`.
-        open_bytes: opens a path, wherever it is.
+        file: the file to read.
+        config: format, encoding and document boundaries.
+        counts: updated with the names in `COUNTS`.
+        open_bytes: opens a path for reading bytes.
 
     Raises:
-        ValueError: the file cannot be read, is binary, does not decode, or holds a line of jsonl without its text.
+        ValueError: the file cannot be read, is binary, does not decode, or a line of jsonl has no text.
     """
-    facts["files"] += 1
+    counts["files"] += 1
     tally, is_empty = Tally(), True
 
     def lines(tally: Tally) -> Iterator[str]:
         read = read_lines(file.path, file.name, config, tally, section="corpus", open_bytes=open_bytes)
         for number, line in enumerate(read, start=1):
             if "\0" in line:
-                raise ValueError(f"{file.name}:{number}: a NUL character; is it a binary file? wanted text")
+                raise ValueError(f"{file.name}:{number}: a NUL character; is it a binary file? expected text")
             yield line
 
-    if config.format == "jsonl" or (config.format == "auto" and _plain(file.name).endswith(_JSONL)):
+    if config.format == "jsonl" or (config.format == "auto" and _without_gz(file.name).endswith(_JSONL)):
         texts = _jsonl_texts(lines(tally), file.name, config.text_key)
     else:
-        kind = _kind(lines(Tally())) if config.documents == "auto" else config.documents
-        texts = _KINDS[kind](lines(tally), file.name)
+        kind = _detect_documents(lines(Tally())) if config.documents == "auto" else config.documents
+        texts = _SPLITTERS[kind](lines(tally), file.name)
     for text, where in texts:
         is_empty = False
         words = text.split()
         if not words:
-            facts["blank_documents"] += 1
+            counts["blank_documents"] += 1
             continue
-        facts["documents"] += 1
+        counts["documents"] += 1
         yield Document(text, where, hashlib.sha256(" ".join(words).encode()).digest())
-    facts["empty_files"] += is_empty
-    facts["replaced"] += tally.num_replaced
+    counts["empty_files"] += is_empty
+    counts["replaced"] += tally.num_replaced
 
 
-def _kind(lines: Iterable[str]) -> str:
-    """Return what a document is: up to blank lines if one is between others, the file if one line has text, or a line.
+def _detect_documents(lines: Iterable[str]) -> str:
+    """Return `blank_line` if an empty line separates lines of text, `file` if one line has text, otherwise `line`.
 
-    Reads no further than needed to tell.
+    Stops reading as soon as the answer is known.
     """
     num_lines, is_blank_before = 0, False
     for line in lines:
@@ -266,13 +257,13 @@ def _kind(lines: Iterable[str]) -> str:
     return "line" if num_lines > 1 else "file"
 
 
-def _whole(lines: Iterable[str], name: str) -> Iterator[tuple[str, str]]:
+def _whole_file(lines: Iterable[str], name: str) -> Iterator[tuple[str, str]]:
     text = "".join(lines)
     if text.strip():
         yield text, name
 
 
-def _each(lines: Iterable[str], name: str) -> Iterator[tuple[str, str]]:
+def _single_lines(lines: Iterable[str], name: str) -> Iterator[tuple[str, str]]:
     yield from ((line, f"{name}:{number}") for number, line in enumerate(lines, start=1) if line.strip())
 
 
@@ -289,7 +280,7 @@ def _blocks(lines: Iterable[str], name: str) -> Iterator[tuple[str, str]]:
         yield "".join(block), f"{name}:{first}"
 
 
-_KINDS = {"file": _whole, "line": _each, "blank_line": _blocks}
+_SPLITTERS = {"file": _whole_file, "line": _single_lines, "blank_line": _blocks}
 
 
 def _jsonl_texts(lines: Iterable[str], name: str, key: str) -> Iterator[tuple[str, str]]:
@@ -301,28 +292,30 @@ def _jsonl_texts(lines: Iterable[str], name: str, key: str) -> Iterator[tuple[st
 
 def _json_text(line: str, where: str, key: str) -> str:
     try:
-        found = json.loads(line)
+        value = json.loads(line)
     except (ValueError, RecursionError) as error:
         message = getattr(error, "msg", error)
-        raise ValueError(f"{where}: not JSON ({message}); wanted an object with the key {key!r} on each line") from None
-    if not isinstance(found, dict):
-        raise ValueError(f"{where}: {shown_json(found)} is not an object; wanted one with the key {key!r}")
-    if key not in found:
-        wish = f"name the key of the text by --set corpus.text_key=...{did_you_mean(key, found)}"
-        raise ValueError(f"{where}: no key {key!r} among {listing(list(found))}; {wish}")
-    text = found[key]
+        raise ValueError(
+            f"{where}: not JSON ({message}); expected an object with the key {key!r} on each line"
+        ) from None
+    if not isinstance(value, dict):
+        raise ValueError(f"{where}: {shown_json(value)} is not an object; expected one with the key {key!r}")
+    if key not in value:
+        remedy = f"name the key of the text with --set corpus.text_key=...{did_you_mean(key, value)}"
+        raise ValueError(f"{where}: no key {key!r} among {listing(list(value))}; {remedy}")
+    text = value[key]
     if not isinstance(text, str):
-        raise ValueError(f"{where}: {key} is {shown_json(text)}; wanted a string")
+        raise ValueError(f"{where}: {key} is {shown_json(text)}; expected a string")
     if (position := find_surrogate(text)) is not None:
-        raise ValueError(f"{where}: {text[position]!r} in {shown(text)} is half a character; wanted valid Unicode")
+        raise ValueError(f"{where}: {text[position]!r} in {shown(text)} is half a character; expected valid Unicode")
     return text
 
 
 def _is_visible(path: Path) -> bool:
-    return not any(part.startswith(".") for part in path.parts)
+    return not any(name.startswith(".") for name in path.parts)
 
 
-def _plain(name: str) -> str:
+def _without_gz(name: str) -> str:
     return name.lower().removesuffix(".gz")
 
 

@@ -1,4 +1,4 @@
-"""Pretraining's objective, and its evaluation on held-out rows."""
+"""Pretraining objective (masked words and next sentence) and its evaluation on held-out sequences."""
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -18,32 +18,32 @@ from tfbert.training.objectives import Batch, Group, Objective, PlannedBatch
 from tfbert.training.progress import EvaluationPoint
 
 _EVALUATION_BATCH_TOKENS = 8192
-# The learning curve of the report has at most about this many points, whatever the length of the training.
+# Approximate maximum number of points in the learning curve of the report.
 _MAX_POINTS = 1000
-# Rows of a quarter of the sequence length need at least the special tokens and something between them.
+# Short sequences need room for the special tokens and something between them.
 _MIN_LIMIT = 8
-# The terms of the loss, and what reports call them.
+# Terms of the loss, and the prefixes of their metrics.
 _TERMS = {"masked_words": "masked_word", "pairs": "pair"}
 LOSS, ACCURACY = "masked_word_loss", "masked_word_accuracy"
 METRICS = (
     Metric(LOSS, "lower", "nats", "mean cross-entropy of the masked words, in nats"),
-    Metric(ACCURACY, "higher", "fraction", "share of the masked words that are guessed right at once"),
-    Metric("pair_loss", "lower", "nats", "mean cross-entropy of the pairs of segments; a coin has 0.693"),
-    Metric("pair_accuracy", "higher", "fraction", "share of the pairs that are told right: belong together or not"),
-    Metric("perplexity", "lower", "count", "among how many equally likely words it would be guessing"),
+    Metric(ACCURACY, "higher", "fraction", "fraction of the masked words whose first prediction is correct"),
+    Metric("pair_loss", "lower", "nats", "mean cross-entropy of the pairs of segments; 0.693 is chance"),
+    Metric("pair_accuracy", "higher", "fraction", "fraction of the pairs classified correctly as consecutive or not"),
+    Metric("perplexity", "lower", "count", "number of equally likely words with the same uncertainty"),
 )
 
 
 class PretrainingObjective(Objective):
-    """Masked words and, where rows have two segments, whether these belong together.
+    """Masked words and, for sequences of two segments, whether these belong together.
 
     It is one objective with two loss terms because both are computed from a single pass of the encoder over a batch.
 
     Args:
-        model: encoder and heads, in training precision.
-        config: of the run.
-        train: rows to learn from.
-        has_new_head: whether the heads are new and the encoder is not: the heads then learn alone at first.
+        model: computes in training precision.
+        config: config of the run.
+        train: sequences to train on.
+        has_new_head: whether the heads are new and the encoder is pretrained; only the heads are then trained at first.
     """
 
     name = "pretraining"
@@ -52,20 +52,21 @@ class PretrainingObjective(Objective):
     def __init__(self, model: PretrainingModel, config: PretrainConfig, train: Batcher, has_new_head: bool = False):
         self.model, self.config, self.train = model, config, train
         self.terms = ("masked_words",) if model.head.pairs is None else ("masked_words", "pairs")
-        num_rows, settings = len(train.rows), config.train
-        self.num_batches = math.ceil(num_rows / settings.batch_size)
-        self.accumulation_steps, self.num_epochs = settings.accumulation_steps, settings.num_epochs(num_rows)
+        num_sequences, settings = len(train.sequences), config.train
+        self.num_batches = math.ceil(num_sequences / settings.batch_size)
+        self.accumulation_steps, self.num_epochs = settings.accumulation_steps, settings.num_epochs(num_sequences)
         self.num_head_updates = round(settings.head_updates_fraction * self.num_updates) if has_new_head else 0
 
     def plan(self, epoch: int) -> list[PlannedBatch]:
-        """Return row indices, number of the random masks, and length limit in tokens of every batch of an epoch."""
+        """Return sequence indices, draw of the masks, and length limit in tokens of every batch of an epoch."""
         settings, max_length = self.config.train, self.config.examples.sequence_length
         num_short_updates = round(settings.short_updates_fraction * self.num_updates)
         num_short_batches = (num_short_updates - epoch * self.updates_per_epoch) * self.accumulation_steps
         short = max(_MIN_LIMIT, max_length // 4)
         batches = plan_training(self.train.lengths(), settings.batch_size, settings.seed, epoch)
         return [
-            (rows, epoch + 1, short if index < num_short_batches else max_length) for index, rows in enumerate(batches)
+            (indices, epoch + 1, short if number < num_short_batches else max_length)
+            for number, indices in enumerate(batches)
         ]
 
     def batches(self, plan: Iterable[PlannedBatch]) -> tf.data.Dataset:
@@ -73,11 +74,11 @@ class PretrainingObjective(Objective):
         return self.train.stream(plan)
 
     def losses(self, batch: Batch) -> dict[str, tf.Tensor]:
-        """Return cross-entropies and numbers of right guesses, summed over a batch."""
+        """Return cross-entropies and numbers of correct predictions, summed over a batch."""
         return self.model.sums(batch, training=True)
 
     def group(self, planned: Sequence[PlannedBatch], batches: Iterator[ReplicaBatches], replicas: Replicas) -> Group:
-        """Return the group of an update, with the number of its masked words and pairs."""
+        """Return the batches of an update with their numbers of masked words and pairs."""
         batches = list(batches)
         local = replicas.counted(batches)
         num_tokens = float(sum(int(tf.reduce_sum(batch["padding_mask"])) for batch in local))
@@ -85,17 +86,17 @@ class PretrainingObjective(Objective):
         return Group(batches, counts, int(counts.pop("tokens")))
 
     def means(self, sums: dict[str, float], counts: dict[str, float]) -> dict[str, float]:
-        """Return mean loss and accuracy of masked words, and of pairs where there were any."""
+        """Return mean loss and accuracy of masked words and, if there were any, of pairs."""
         return _means(sums, counts)
 
 
 class HeldOutEvaluator(Evaluator):
-    """Evaluates masked words and pairs on held-out rows, always with the same masks.
+    """Evaluates masked words and pairs on held-out sequences, always with the same masks.
 
     Args:
-        model: float32, or the trained model itself.
-        objective: determines when it is evaluated.
-        held_out: rows to measure on.
+        model: computes in float32; may be the trained model itself.
+        objective: determines the updates after which the model is evaluated.
+        held_out: sequences to evaluate on.
         log: called after every evaluation with its entry of `held_out_history` and the points of the learning curve
             since the previous one.
     """
@@ -124,13 +125,13 @@ class HeldOutEvaluator(Evaluator):
         )
 
     def measure(self, check: Callable[[], None] = lambda: None) -> dict[str, float]:
-        """Return losses, accuracies and perplexity on the held-out rows."""
+        """Return losses, accuracies and perplexity on the held-out sequences."""
         sums: dict[str, float] = {}
         counts: dict[str, float] = {}
         for batch in self._batches():
             check()
-            sums = _added(sums, {name: float(value) for name, value in self._sums(batch).items()})
-            counts = _added(counts, _counts([batch], self.objective.terms))
+            sums = _add(sums, {name: float(value) for name, value in self._sums(batch).items()})
+            counts = _add(counts, _counts([batch], self.objective.terms))
         means = _means(sums, counts)
         return {**means, "perplexity": math.exp(min(means[LOSS], 700.0)), "num_masked_words": counts["masked_words"]}
 
@@ -139,12 +140,12 @@ class HeldOutEvaluator(Evaluator):
         self._log(held_out_history(history)[-1], points)
 
     def by_frequency(self) -> dict[str, float]:
-        """Return loss and accuracy of guessing words by their frequency in the training rows, without any context.
+        """Return loss and accuracy of predicting words by their frequency in the training sequences.
 
-        An encoder has learned to read only as far as it is better than this.
+        This baseline uses no context; an encoder that is not better has not learned to use it.
         """
         train = self.objective.train
-        counts = np.bincount(train.rows.token_ids, minlength=train.masker.vocabulary_size) + 1.0
+        counts = np.bincount(train.sequences.token_ids, minlength=train.masker.vocabulary_size) + 1.0
         counts[list(vars(train.masker.special).values())] = 0  # these are never masked
         losses = -np.log(np.maximum(counts, 1) / counts.sum())
         sums, num_words = np.zeros(2), 0.0
@@ -155,19 +156,18 @@ class HeldOutEvaluator(Evaluator):
         return dict(zip((LOSS, ACCURACY), (sums / num_words).tolist(), strict=True))
 
     def _batches(self) -> Iterable[dict[str, tf.Tensor]]:
-        """Return the batches of held-out rows that are measured on."""
+        """Return the batches of the held-out sequences to evaluate on, a fixed and evenly spread sample."""
         config = self.objective.config
         lengths, limit = self.held_out.lengths(), config.examples.sequence_length
-        num_rows = min(config.train.held_out_rows or len(lengths), len(lengths))
-        # Evenly spread, so that it is the same sample whenever it is taken.
-        rows = np.linspace(0, len(lengths) - 1, num_rows).astype(np.int64)
-        batch_size = max(1, _EVALUATION_BATCH_TOKENS // min(int(lengths[rows].max()), limit))
-        plan = plan_evaluation(lengths[rows], batch_size)
-        return self.held_out.stream([(rows[indices], HELD_OUT_DRAW, limit) for indices in plan])
+        num_sequences = min(config.train.held_out_rows or len(lengths), len(lengths))
+        sample = np.linspace(0, len(lengths) - 1, num_sequences).astype(np.int64)
+        batch_size = max(1, _EVALUATION_BATCH_TOKENS // min(int(lengths[sample].max()), limit))
+        plan = plan_evaluation(lengths[sample], batch_size)
+        return self.held_out.stream([(sample[indices], HELD_OUT_DRAW, limit) for indices in plan])
 
 
 def held_out_history(history: Iterable[EvaluationPoint]) -> list[dict]:
-    """Return one dict per evaluation, as `report.json` has them."""
+    """Return one dict per evaluation for `report.json`."""
     return [
         {
             "update": point.update,
@@ -181,19 +181,19 @@ def held_out_history(history: Iterable[EvaluationPoint]) -> list[dict]:
 
 
 def _counts(batches: Iterable[Batch], terms: Iterable[str]) -> dict[str, float]:
-    """Return how many masked words and pairs there are in some batches."""
+    """Return the numbers of masked words and pairs in some batches."""
     counts = {"masked_words": sum(float(tf.reduce_sum(batch["weights"])) for batch in batches)}
     if "pairs" in terms:
         counts["pairs"] = float(sum(np.count_nonzero(batch["pair_labels"].numpy() >= 0) for batch in batches))
     return counts
 
 
-def _added(sums: dict[str, float], more: dict[str, float]) -> dict[str, float]:
+def _add(sums: dict[str, float], more: dict[str, float]) -> dict[str, float]:
     return {name: sums.get(name, 0.0) + value for name, value in more.items()}
 
 
 def _means(sums: dict[str, float], counts: dict[str, float]) -> dict[str, float]:
-    """Return mean losses and accuracies of the terms that occurred."""
+    """Return mean losses and accuracies of the loss terms that occurred."""
     means = {}
     for term, name in _TERMS.items():
         if counts.get(term):

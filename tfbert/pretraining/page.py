@@ -1,4 +1,4 @@
-"""The report page of a pretraining: `report.html`, made from the content of `report.json`."""
+"""Report page of a pretraining run: `report.html`, made from the content of `report.json`."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from tfbert.pretraining.objective import METRICS
 _SECTIONS = {
     "curves": "Learning curves",
     "corpus": "Corpus",
-    "guesses": "Guesses",
+    "guesses": "Masked words",
     "cost": "Time and memory",
     "repeat": "Repeat this run",
 }
@@ -38,29 +38,26 @@ def render(report: dict, path: Path) -> None:
 def _headline(report: dict) -> dict:
     before, after = report["before"], report["after"]
     name, updates = report["encoder"]["name"], report["best_update"]
-    # Among equally likely words, so that a reader has something to picture.
+    frequency = report["by_frequency"]
     sentence = (
-        f"Where a word is hidden, the encoder guesses {percent(after['masked_word_accuracy'])} of them right at once "
-        f"({percent(before['masked_word_accuracy'])} before), and is as unsure as among {after['perplexity']:,.1f} "
-        f"words (before: {before['perplexity']:,.0f})."
-    )
-    blind = report["by_frequency"]
-    sentence += (
-        f" By frequency alone, without reading, {percent(blind['masked_word_accuracy'])} would be right, "
-        f"with a loss of {blind['masked_word_loss']:.3f}."
+        f"The encoder predicts {percent(after['masked_word_accuracy'])} of the masked words correctly "
+        f"({percent(before['masked_word_accuracy'])} before) and is as uncertain as if it chose among "
+        f"{after['perplexity']:,.1f} equally likely words (before: {before['perplexity']:,.0f}). Predicting by "
+        f"frequency alone, without context, would give {percent(frequency['masked_word_accuracy'])} and a loss of "
+        f"{frequency['masked_word_loss']:.3f}."
     )
     notes = []
-    if after["masked_word_loss"] >= blind["masked_word_loss"]:
+    if after["masked_word_loss"] >= frequency["masked_word_loss"]:
         notes.append(
-            "It does not guess better than by frequency, so it has not learned to read: it wants more updates, or a "
-            "lower learning rate."
+            "The encoder is not better than predicting by frequency, so it has not learned to use context: it needs "
+            "more updates, or a lower learning rate."
         )
     if updates <= report["head_updates"]:
         notes.append("No evaluation was better than the one before training: the encoder is unchanged.")
     if report["head_updates"]:
         notes.append(
-            f"In the first {number(report['head_updates'])} updates only the new heads learned. What is called before "
-            "was measured behind them, with the encoder as it came."
+            f"In the first {number(report['head_updates'])} updates only the new heads were trained. The scores before "
+            "training were measured after these updates, with the original encoder."
         )
     if report["lost_shards"]:
         notes.append(f"Damaged and left out: {', '.join(report['lost_shards'])}.")
@@ -68,9 +65,9 @@ def _headline(report: dict) -> dict:
     summary = [
         ("Encoder", "new" if name is None else name),
         ("Updates", f"{number(report['history'][-1]['update'])}, best: {number(updates)}"),
-        ("Tokens learned from", number(report["history"][-1]["num_tokens"])),
+        ("Training tokens", number(report["history"][-1]["num_tokens"])),
         ("Tokens per second", f"{speed:,.0f}" if speed else "–"),
-        ("Training took", duration(report["seconds"]["train"])),
+        ("Training time", duration(report["seconds"]["train"])),
         ("Seed", str(report["seed"])),
     ]
     title = "A new encoder" if name is None else f"{name}, pretrained further"
@@ -85,47 +82,46 @@ def _plots(report: dict) -> list:
     def held_out(name: str) -> list:
         return [(row["update"], row["held_out"][name]) for row in history if name in row["held_out"]]
 
-    def learned(name: str) -> list:
+    def training(name: str) -> list:
         return [(row["update"], row[name]) for row in curve if name in row]
 
     best = (report["best_update"], f"best: {report['best_update']:,}")
-    found = []
+    charts = []
     for kind, title in (("masked_word", "masked words"), ("pair", "pairs of segments")):
         for measure, is_fraction in (("loss", False), ("accuracy", True)):
             name = f"{kind}_{measure}"
             if held_out(name):
-                series = {"training": learned(name), "held out": held_out(name)}
+                series = {"training": training(name), "held out": held_out(name)}
                 if name in report["by_frequency"]:
                     last = history[-1]["update"]
                     series["by frequency"] = [(update, report["by_frequency"][name]) for update in (0, last)]
                 series = {label: pairs for label, pairs in series.items() if pairs}
                 heading = f"{measure.capitalize()} of {title} by update"
-                found.append(plots.lines(heading, series, is_fraction=is_fraction, mark=best))
-    rates = learned("learning_rate")
-    return found + ([plots.lines("Learning rate by update", {"learning rate": rates})] if rates else [])
+                charts.append(plots.lines(heading, series, is_fraction=is_fraction, mark=best))
+    rates = training("learning_rate")
+    return charts + ([plots.lines("Learning rate by update", {"learning rate": rates})] if rates else [])
 
 
 def _evaluations(report: dict) -> dict:
-    """Return what was measured on held-out text, a row an evaluation."""
-    names = [name for name in report["history"][0]["held_out"] if name != "num_masked_words"]
-    columns = [{"name": name, "meaning": None} for name in ("update", "epoch", "tokens")]
+    """Return the scores on held-out text, one row per evaluation."""
     metrics = {metric.name: metric for metric in METRICS}
-    columns += [{"name": words(name), "meaning": metrics[name].meaning} for name in names]
+    names = [name for name in report["history"][0]["held_out"] if name in metrics]
+    meanings = dict.fromkeys(("update", "epoch", "tokens"))
+    meanings |= {words(name): metrics[name].meaning for name in names} | {"time": None}
     rows = [
         {
             "best": row["update"] == report["best_update"],
-            "cells": [number(row["update"]), f"{row['epoch']:.2f}", number(row["num_tokens"])]
-            + [metrics[name].format(row["held_out"].get(name)) for name in names],
+            "cells": [
+                number(row["update"]),
+                f"{row['epoch']:.2f}",
+                number(row["num_tokens"]),
+                *(metrics[name].format(row["held_out"].get(name)) for name in names),
+                duration(row["seconds"]),
+            ],
         }
         for row in report["history"]
     ]
-    return {"columns": [*columns, {"name": "time", "meaning": None}], "rows": _with_times(rows, report["history"])}
-
-
-def _with_times(rows: list[dict], history: list[dict]) -> list[dict]:
-    return [
-        {**row, "cells": [*row["cells"], duration(entry["seconds"])]} for row, entry in zip(rows, history, strict=True)
-    ]
+    return {"columns": [{"name": name, "meaning": meaning} for name, meaning in meanings.items()], "rows": rows}
 
 
 def _corpus(report: dict) -> dict:

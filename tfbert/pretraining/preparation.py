@@ -1,8 +1,8 @@
-"""Preparation of a corpus: a directory of shards of packed rows, made by several processes.
+"""Preparation of a corpus: a directory of shards of packed sequences, made by several processes.
 
-The corpus is read twice: to find out how large it is, and to put each document's text with those of its shard. A shard
-is then one process's work: it needs its own documents only, so that its bytes do not depend on who else is at work, and
-a shard that was finished before a kill is not made again.
+The corpus is read twice: first to measure its size, then to group the documents by shard. Each shard is made by one
+process from its own documents, so its bytes do not depend on the number of processes, and shards that were finished
+before a kill are kept.
 """
 
 import concurrent.futures
@@ -26,16 +26,16 @@ from tqdm import tqdm
 from tfbert.files import locked, move_into_place, read_json, write_json, writing
 from tfbert.pretraining import segmenters, shards
 from tfbert.pretraining.config import CorpusConfig, ExamplesConfig
-from tfbert.pretraining.corpus import FACTS, Corpus, Document, Survey, describe
+from tfbert.pretraining.corpus import COUNTS, Corpus, Document, Survey, describe
 from tfbert.pretraining.packing import Packer
-from tfbert.pretraining.rows import FORMAT, INDEX
+from tfbert.pretraining.sequences import FORMAT, INDEX
 from tfbert.pretraining.wordpieces import WordPieces
 
 logger = logging.getLogger(__name__)
 
 _SHARD_BYTES = 4 * 2**20
-_MOST_SHARDS = 500
-# So many documents that a shard next to never has only one, which would find no other's text.
+_MAX_SHARDS = 500
+# Enough that a shard hardly ever has a single document, whose pairs would have no other document to take text from.
 _DOCUMENTS_PER_SHARD = 16
 _BUFFER_BYTES = 2**17
 _PLAN, _DOCUMENTS = "plan.json", "documents"
@@ -43,25 +43,25 @@ _RECORD = struct.Struct("<32sQQ")
 
 
 @dataclass(frozen=True)
-class Plan:
-    """Where each document goes.
+class ShardPlan:
+    """Assigns documents to splits and shards by hash.
 
     Args:
-        limit: documents whose number is below it are held out.
-        num_shards: of each split.
+        limit: documents whose `number` is below it are held out.
+        num_shards: number of shards of each split.
     """
 
     limit: int
     num_shards: dict[str, int]
 
-    def place(self, document: Document) -> tuple[str, int]:
+    def shard_of(self, document: Document) -> tuple[str, int]:
         """Return split and number of the shard of a document."""
         split = "held_out" if document.number < self.limit else "train"
         return split, int.from_bytes(document.digest[8:16]) * self.num_shards[split] >> 64
 
 
-def plan_shards(survey: Survey, corpus: CorpusConfig, examples: ExamplesConfig) -> Plan:
-    """Return how documents are spread: held out by hash, and over shards by hash.
+def plan_shards(survey: Survey, corpus: CorpusConfig, examples: ExamplesConfig) -> ShardPlan:
+    """Return the plan for a corpus of this size.
 
     Raises:
         ValueError: there are too few documents to hold some out.
@@ -69,43 +69,43 @@ def plan_shards(survey: Survey, corpus: CorpusConfig, examples: ExamplesConfig) 
     fraction = corpus.held_out_fraction
     by_size = -(-survey.num_bytes // _SHARD_BYTES)
     by_number = int(survey.num_documents * (1 - fraction)) // _DOCUMENTS_PER_SHARD
-    num_train = examples.num_shards or max(1, min(by_size, by_number, _MOST_SHARDS))
+    num_train = examples.num_shards or max(1, min(by_size, by_number, _MAX_SHARDS))
     held_out = int(num_train * fraction / (1 - fraction))
     num_held_out = max(1, min(held_out, int(survey.num_documents * fraction) // _DOCUMENTS_PER_SHARD))
-    return Plan(survey.limit(fraction), {"train": num_train, "held_out": num_held_out})
+    return ShardPlan(survey.limit(fraction), {"train": num_train, "held_out": num_held_out})
 
 
-def shard_name(split: str, number: int, plan: Plan) -> str:
+def shard_name(split: str, number: int, plan: ShardPlan) -> str:
     """Return the file name of a shard."""
     return f"{split}-{number:05d}-of-{plan.num_shards[split]:05d}.tfrecord.gz"
 
 
 def make_shard(documents: Iterable[Document], split: str, packer: Packer) -> tuple[bytes, dict[str, Any]]:
-    """Return the file of a shard and what the index says of it, but for its name.
+    """Return the content of a shard and its entry in the index, without its name.
 
     Args:
-        documents: of the shard, in any order.
-        split: held-out documents are packed once, others as often as `passes` says.
-        packer: makes the rows.
+        documents: documents of the shard in any order.
+        split: held-out documents are packed once, those of `train` in `examples.passes` passes.
+        packer: packs the documents.
 
     Raises:
-        ValueError: the segmenter gives no words of the text.
+        ValueError: the segmenter returns words that are not in the text.
     """
     documents = list(documents)
-    rows = packer.rows(documents, packer.examples.passes if split == "train" else 1)
-    columns = shards.columns_of(rows, packer.word_pieces)
+    sequences = packer.pack(documents, packer.examples.passes if split == "train" else 1)
+    columns = shards.to_columns(sequences, packer.word_pieces)
     content = shards.encode(columns)
     return content, {
         "sha256": hashlib.sha256(content).hexdigest(),
         "num_bytes": len(content),
         "num_documents": len(documents),
-        "num_rows": len(rows),
+        "num_rows": len(sequences),
         "num_tokens": int(columns.token_ids.size),
     }
 
 
-def settings_of(corpus: CorpusConfig, examples: ExamplesConfig, word_pieces: WordPieces, survey: Survey) -> dict:
-    """Return all that decides the bytes of the shards, ready for JSON."""
+def index_settings(corpus: CorpusConfig, examples: ExamplesConfig, word_pieces: WordPieces, survey: Survey) -> dict:
+    """Return everything that determines the bytes of the shards, in JSON types."""
     corpus_config, examples_config = (json.loads(json.dumps(dataclasses.asdict(c))) for c in (corpus, examples))
     vocabulary = {"sha256": word_pieces.sha256, "size": len(word_pieces.vocabulary), "dtype": word_pieces.dtype.name}
     return {
@@ -116,26 +116,28 @@ def settings_of(corpus: CorpusConfig, examples: ExamplesConfig, word_pieces: Wor
     }
 
 
-def finish_index(settings: dict, facts: Counter[str], found: dict[str, list[dict]]) -> dict[str, Any]:
-    """Return the index of a directory.
+def make_index(settings: dict, counts: Counter[str], entries: dict[str, list[dict]]) -> dict[str, Any]:
+    """Return the content of `index.json`.
 
     Args:
-        settings: of `settings_of`.
-        facts: of the corpus, as `Corpus.facts`.
-        found: of each split, what `make_shard` says of its shards, with names.
+        settings: result of `index_settings`.
+        counts: `Corpus.counts` of the corpus.
+        entries: entries of the shards with their names, by split.
 
     Raises:
-        ValueError: the train split has no rows, or the held-out split.
+        ValueError: a split has no sequences.
     """
     splits = {}
-    for split, listed in found.items():
-        listed = sorted(listed, key=lambda shard: shard["name"])
-        totals = {n: sum(shard[n] for shard in listed) for n in ("num_documents", "num_rows", "num_tokens")}
+    for split, shard_entries in entries.items():
+        shard_entries = sorted(shard_entries, key=lambda entry: entry["name"])
+        totals = {n: sum(entry[n] for entry in shard_entries) for n in ("num_documents", "num_rows", "num_tokens")}
         if not totals["num_rows"]:
-            wish = "more text, or another corpus.held_out_fraction"
-            raise ValueError(f"{split}: no rows of {totals['num_documents']} documents; wanted {wish}")
-        splits[split] = totals | {"shards": listed}
-    return settings | {"corpus": settings["corpus"] | {name: facts[name] for name in FACTS}, "splits": splits}
+            raise ValueError(
+                f"{split}: no sequences from {totals['num_documents']} documents; expected more text, or another "
+                "corpus.held_out_fraction"
+            )
+        splits[split] = totals | {"shards": shard_entries}
+    return settings | {"corpus": settings["corpus"] | {name: counts[name] for name in COUNTS}, "splits": splits}
 
 
 def prepare(
@@ -146,76 +148,76 @@ def prepare(
     *,
     num_processes: int | None = None,
 ) -> dict[str, Any]:
-    """Write the shards of a corpus, and go on where a killed process was; what is there already is left.
+    """Write the shards of a corpus, continuing the work of a killed process; existing shards of the same are kept.
 
-    Needs disk for the text once beside the shards while it works.
+    Temporarily needs disk space for a copy of the text.
 
     Args:
-        corpus: which text.
-        examples: how it becomes rows.
-        word_pieces: of the encoder that will read them.
-        out_dir: appears when all is done; one with other prepared rows is replaced then.
-        num_processes: that make shards; `None` means one for each core.
+        corpus: files of text.
+        examples: lengths, pairs, passes and segmenter.
+        word_pieces: tokenizer of the encoder to pretrain.
+        out_dir: appears when it is complete; other prepared sequences in it are then replaced.
+        num_processes: number of processes that make shards; `None` means one per core.
 
     Returns:
-        The index, as in `index.json`.
+        The content of `index.json`.
 
     Raises:
-        ValueError: the corpus cannot be read or is too small, the segmenter cannot be used, `out_dir` holds something
-            else, or another process is preparing it.
+        ValueError: the corpus cannot be read or is too small, the segmenter cannot be used, `out_dir` holds other
+            files, or another process is preparing it.
     """
     out_dir = Path(out_dir)
-    check_out(out_dir)
+    check_out_dir(out_dir)
     if examples.segmenter:
         segmenters.load_segmenter(examples.segmenter)
     reader, survey = Corpus(corpus), Survey()
     for document in _progress(reader, "reading"):
         survey.add(document)
-    facts = Counter(reader.facts)
-    logger.info("corpus: %s", describe(facts))
-    settings = settings_of(corpus, examples, word_pieces, survey)
-    if (out_dir / INDEX).is_file() and _is_same(read_json(out_dir / INDEX), settings):
-        logger.info("%s: is prepared already", out_dir)
+    counts = Counter(reader.counts)
+    logger.info("corpus: %s", describe(counts))
+    settings = index_settings(corpus, examples, word_pieces, survey)
+    if (out_dir / INDEX).is_file() and _has_settings(read_json(out_dir / INDEX), settings):
+        logger.info("%s: already prepared", out_dir)
         return read_json(out_dir / INDEX)
     plan = plan_shards(survey, corpus, examples)
-    aside = aside_of(out_dir)
-    with locked(aside, "preparing it"):
-        _begin(aside, settings, plan, reader)
-        found = _make_all(aside, plan, examples, word_pieces, num_processes or os.cpu_count())
-        index = finish_index(settings, facts, found)
-        _finish(aside, index)
-        move(aside, out_dir)
+    temporary_dir = make_temporary_dir(out_dir)
+    with locked(temporary_dir, "preparing it"):
+        _group_documents(temporary_dir, settings, plan, reader)
+        entries = _make_shards(temporary_dir, plan, examples, word_pieces, num_processes or os.cpu_count())
+        index = make_index(settings, counts, entries)
+        _finish(temporary_dir, index)
+        move(temporary_dir, out_dir)
     return index
 
 
-def check_out(out_dir: Path) -> None:
-    """Refuse to put rows where something else is.
+def check_out_dir(out_dir: Path) -> None:
+    """Refuse a directory with other content than prepared sequences.
 
     Raises:
-        ValueError: the directory holds anything but prepared rows, or is a file.
+        ValueError: the directory has other content, or is a file.
     """
     if out_dir.is_file() or (out_dir.is_dir() and any(out_dir.iterdir()) and not (out_dir / INDEX).is_file()):
-        raise ValueError(f"{out_dir}: holds something else than prepared rows; wanted a new directory")
+        raise ValueError(f"{out_dir}: does not hold prepared sequences; expected a new directory")
 
 
-def _is_same(index: dict, settings: dict) -> bool:
-    same = index | {"corpus": {"sha256": index["corpus"]["sha256"]}}
-    same.pop("splits", None)
-    return same == settings
+def _has_settings(index: dict, settings: dict) -> bool:
+    stored = index | {"corpus": {"sha256": index["corpus"]["sha256"]}}
+    stored.pop("splits", None)
+    return stored == settings
 
 
-def _begin(aside: Path, settings: dict, plan: Plan, reader: Corpus) -> None:
-    """Put the documents of each shard together, unless an earlier process has."""
-    if (aside / _PLAN).is_file() and read_json(aside / _PLAN) == settings:
-        logger.info("%s: going on with what is there", aside)
+def _group_documents(temporary_dir: Path, settings: dict, plan: ShardPlan, reader: Corpus) -> None:
+    """Write the documents of each shard to one file, unless an earlier process has done so."""
+    if (temporary_dir / _PLAN).is_file() and read_json(temporary_dir / _PLAN) == settings:
+        logger.info("%s: continuing an earlier preparation", temporary_dir)
         return
-    clear(aside)
-    (aside / _DOCUMENTS).mkdir()
+    clear(temporary_dir)
+    (temporary_dir / _DOCUMENTS).mkdir()
     buffers: dict[Path, bytearray] = {}
-    again = Survey()
-    for document in _progress(reader, "spreading"):
-        again.add(document)
-        path = _documents_path(aside, *plan.place(document))
+    survey = Survey()
+    for document in _progress(reader, "grouping"):
+        survey.add(document)
+        path = _documents_path(temporary_dir, *plan.shard_of(document))
         buffer = buffers.setdefault(path, bytearray())
         text, where = document.text.encode(), document.where.encode("utf-8", "surrogateescape")
         buffer += _RECORD.pack(document.digest, len(where), len(text)) + where + text
@@ -223,29 +225,29 @@ def _begin(aside: Path, settings: dict, plan: Plan, reader: Corpus) -> None:
             _append(path, buffer)
     for path, buffer in buffers.items():
         _append(path, buffer)
-    if again.sha256 != settings["corpus"]["sha256"]:
-        raise ValueError("the corpus changed while it was read; wanted files that stay as they are")
-    write_json(aside / _PLAN, settings)
+    if survey.sha256 != settings["corpus"]["sha256"]:
+        raise ValueError("the corpus changed while it was read; expected files that do not change")
+    write_json(temporary_dir / _PLAN, settings)
 
 
-def aside_of(out_dir: Path) -> Path:
-    """Return the directory in which one is prepared; it is made."""
-    aside = out_dir.parent / f".{out_dir.name}.part"
-    aside.mkdir(parents=True, exist_ok=True)
-    return aside
+def make_temporary_dir(out_dir: Path) -> Path:
+    """Create the temporary directory in which an output directory is prepared, and return it."""
+    temporary_dir = out_dir.parent / f".{out_dir.name}.part"
+    temporary_dir.mkdir(parents=True, exist_ok=True)
+    return temporary_dir
 
 
-def move(aside: Path, out_dir: Path) -> None:
-    """Put a finished directory into its place, without its lock."""
-    move_into_place(aside, out_dir)
+def move(temporary_dir: Path, out_dir: Path) -> None:
+    """Rename a complete temporary directory to the output directory and remove its lock."""
+    move_into_place(temporary_dir, out_dir)
     (out_dir / ".lock").unlink()
 
 
-def clear(aside: Path) -> None:
-    """Leave nothing in a directory but its lock."""
-    for entry in aside.iterdir():
-        if entry.name != ".lock":
-            shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
+def clear(temporary_dir: Path) -> None:
+    """Remove the content of a directory except its lock."""
+    for path in temporary_dir.iterdir():
+        if path.name != ".lock":
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 def _append(path: Path, buffer: bytearray) -> None:
@@ -254,8 +256,8 @@ def _append(path: Path, buffer: bytearray) -> None:
     buffer.clear()
 
 
-def _documents_path(aside: Path, split: str, number: int) -> Path:
-    return aside / _DOCUMENTS / f"{split}-{number:05d}"
+def _documents_path(temporary_dir: Path, split: str, number: int) -> Path:
+    return temporary_dir / _DOCUMENTS / f"{split}-{number:05d}"
 
 
 def _read_documents(path: Path) -> Iterator[Document]:
@@ -268,26 +270,26 @@ def _read_documents(path: Path) -> Iterator[Document]:
             yield Document(stream.read(text_size).decode(), where, digest)
 
 
-def _make_all(
-    aside: Path, plan: Plan, examples: ExamplesConfig, word_pieces: WordPieces, num_processes: int
+def _make_shards(
+    temporary_dir: Path, plan: ShardPlan, examples: ExamplesConfig, word_pieces: WordPieces, num_processes: int
 ) -> dict[str, list[dict]]:
-    """Make the shards that are not there yet, and return what is said of all by split."""
-    jobs = [(split, number) for split, count in plan.num_shards.items() for number in range(count)]
-    found: dict[str, list[dict]] = {split: [] for split in plan.num_shards}
-    sizes = {job: _num_bytes(_documents_path(aside, *job)) for job in jobs}
+    """Make the missing shards, and return the entries of all shards by split."""
+    keys = [(split, number) for split, count in plan.num_shards.items() for number in range(count)]
+    entries: dict[str, list[dict]] = {split: [] for split in plan.num_shards}
+    sizes = {key: _num_bytes(_documents_path(temporary_dir, *key)) for key in keys}
     bar = tqdm(total=sum(sizes.values()), desc="packing", unit="B", unit_scale=True, leave=False, disable=None)
-    state = (aside, plan, examples, word_pieces, segmenters.allowed())
-    with bar, _executor(min(num_processes, len(jobs)), state) as executor:
-        futures = {executor.submit(_make, *job): job for job in jobs}
+    state = (temporary_dir, plan, examples, word_pieces, segmenters.allowed())
+    with bar, _executor(min(num_processes, len(keys)), state) as executor:
+        futures = {executor.submit(_make_or_read_shard, *key): key for key in keys}
         try:
             for future in concurrent.futures.as_completed(futures):
                 split = futures[future][0]
-                found[split].append(future.result())
+                entries[split].append(future.result())
                 bar.update(sizes[futures[future]])
         except BaseException:
             executor.shutdown(cancel_futures=True)
             raise
-    return found
+    return entries
 
 
 def _num_bytes(path: Path) -> int:
@@ -306,39 +308,41 @@ _state: dict[str, Any] = {}
 
 
 def _set_state(
-    aside: Path, plan: Plan, examples: ExamplesConfig, word_pieces: WordPieces, allowed: tuple[str, ...]
+    temporary_dir: Path, plan: ShardPlan, examples: ExamplesConfig, word_pieces: WordPieces, allowed: tuple[str, ...]
 ) -> None:
     segmenters.allow(*allowed)
-    _state.update(aside=aside, plan=plan, packer=Packer(examples, word_pieces))
+    _state.update(temporary_dir=temporary_dir, plan=plan, packer=Packer(examples, word_pieces))
 
 
 def _start_worker(*state) -> None:
     _set_state(*state)
-    # A worker that waits for work does not notice when the process that gives it was killed.
+    # A worker that waits for work does not notice that its parent process was killed.
     parent = multiprocessing.parent_process()
     threading.Thread(target=lambda: (parent.join(), os._exit(1)), daemon=True).start()
 
 
-def _make(split: str, number: int) -> dict[str, Any]:
-    """Make one shard in `aside`, or return what was said of it when it was made."""
-    aside, plan = _state["aside"], _state["plan"]
+def _make_or_read_shard(split: str, number: int) -> dict[str, Any]:
+    """Write one shard and return its entry in the index; a shard with a stored entry is kept."""
+    temporary_dir, plan = _state["temporary_dir"], _state["plan"]
     name = shard_name(split, number, plan)
-    said = aside / f"{name}.json"
-    if said.is_file():
-        return read_json(said)
-    content, facts = make_shard(_read_documents(_documents_path(aside, split, number)), split, _state["packer"])
-    with writing(aside / name):
-        (aside / name).write_bytes(content)
-    write_json(said, {"name": name} | facts)
-    return {"name": name} | facts
+    entry_path = temporary_dir / f"{name}.json"
+    if entry_path.is_file():
+        return read_json(entry_path)
+    documents = _read_documents(_documents_path(temporary_dir, split, number))
+    content, entry = make_shard(documents, split, _state["packer"])
+    entry = {"name": name} | entry
+    with writing(temporary_dir / name):
+        (temporary_dir / name).write_bytes(content)
+    write_json(entry_path, entry)
+    return entry
 
 
-def _finish(aside: Path, index: dict[str, Any]) -> None:
-    """Leave nothing but shards and index."""
-    shutil.rmtree(aside / _DOCUMENTS)
-    for path in [*aside.glob("*.tfrecord.gz.json"), aside / _PLAN]:
+def _finish(temporary_dir: Path, index: dict[str, Any]) -> None:
+    """Remove everything but the shards, and write the index."""
+    shutil.rmtree(temporary_dir / _DOCUMENTS)
+    for path in [*temporary_dir.glob("*.tfrecord.gz.json"), temporary_dir / _PLAN]:
         path.unlink()
-    write_json(aside / INDEX, index)
+    write_json(temporary_dir / INDEX, index)
 
 
 def _progress(reader: Corpus, title: str) -> Iterator[Document]:

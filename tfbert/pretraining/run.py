@@ -1,4 +1,4 @@
-"""Pretraining runs: an encoder that tasks and KerasNLP load, with a report of how it was pretrained."""
+"""Pretraining runs: train, report, and save an encoder that tasks and KerasNLP load."""
 
 import dataclasses
 import logging
@@ -11,9 +11,9 @@ from tfbert.encoder.backbone import save_encoder
 from tfbert.evaluation.tensorboard_log import TensorBoardLog
 from tfbert.pretraining import page
 from tfbert.pretraining.config import PretrainConfig
-from tfbert.pretraining.guesses import guess
+from tfbert.pretraining.masked_word_examples import predict_examples
 from tfbert.pretraining.objective import HeldOutEvaluator, PretrainingObjective, held_out_history
-from tfbert.pretraining.problem import PretrainingProblem, build_models, prepare
+from tfbert.pretraining.problem import PretrainingProblem, build_models, prepare_problem
 from tfbert.training import driver
 from tfbert.training.checkpoint import Checkpoints
 from tfbert.training.distribution import join
@@ -27,15 +27,7 @@ ENCODER = "encoder"
 
 
 def choose_run_dir(config: PretrainConfig, runs_dir: Path) -> Path:
-    """Return the directory of an unfinished run of exactly this config, or a new name.
-
-    Args:
-        config: to pretrain by.
-        runs_dir: where runs are, such as `runs/`.
-
-    Returns:
-        `runs_dir/pretraining/<time>-<hash>`; it exists already if a killed run is to be continued.
-    """
+    """Return the directory of an unfinished run of this config, or a new `runs_dir/pretraining/<time>-<hash>`."""
     return find_unfinished(runs_dir / "pretraining", config.fingerprint())
 
 
@@ -43,40 +35,42 @@ def pretrain(config: PretrainConfig, run_dir: Path, command: str = "") -> dict:
     """Prepare, pretrain, evaluate and report.
 
     Args:
-        config: of the run.
-        run_dir: created if missing; an unfinished run of the same config in it is resumed. `run_dir/encoder` will be
-            what tasks accept as `encoder.name`.
-        command: repeats the run.
+        config: config of the run.
+        run_dir: created if missing; an unfinished run of the same config in it is resumed. Tasks accept
+            `run_dir/encoder` as `encoder.name`.
+        command: the command that repeats the run.
 
     Returns:
-        What `report.json` holds.
+        The content of `report.json`.
 
     Raises:
         ValueError: corpus, vocabulary, encoder or directory cannot be used; training diverged.
-        ConnectionError: another process of the training is gone.
+        ConnectionError: another process of the training has ended.
         Stopped: a signal stopped the process; the message says what was saved.
     """
     replicas = join(config.train.distribution)
-    return driver.execute(
-        run_dir, replicas, lambda: _PretrainingRun(prepare(config, run_dir, replicas)).carry_out(run_dir, command)
-    )
+
+    def work() -> dict:
+        return _PretrainingRun(prepare_problem(config, run_dir, replicas)).carry_out(run_dir, command)
+
+    return driver.execute(run_dir, replicas, work)
 
 
 def assist(config: PretrainConfig) -> None:
     """Take part in a pretraining whose chief is another process; writes nothing.
 
     Args:
-        config: the chief's.
+        config: the same config as the chief's.
 
     Raises:
-        ValueError: rows, vocabulary or encoder cannot be used, or are not the chief's; training diverged.
-        ConnectionError: another process is gone.
+        ValueError: sequences, vocabulary or encoder cannot be used, or differ from the chief's; training diverged.
+        ConnectionError: another process has ended.
     """
     replicas = join(config.train.distribution)
-    driver.assist(replicas, lambda: _trainer(prepare(config, Path(), replicas), Path()).train())
+    driver.assist(replicas, lambda: _make_trainer(prepare_problem(config, Path(), replicas), Path()).train())
 
 
-def _trainer(
+def _make_trainer(
     problem: PretrainingProblem, run_dir: Path, log: Callable[[dict, Sequence[dict]], None] = lambda *_: None
 ) -> Trainer:
     tf.config.experimental.enable_op_determinism()
@@ -116,7 +110,7 @@ class _PretrainingRun(driver.Run):
                 pairs,
             )
 
-        self._trainer = _trainer(self.problem, run_dir, log_evaluation)
+        self._trainer = _make_trainer(self.problem, run_dir, log_evaluation)
         return self._trainer.train()
 
     def report(self, progress: Progress, run_dir: Path) -> dict:
@@ -129,18 +123,18 @@ class _PretrainingRun(driver.Run):
         return {
             "corpus": index["corpus"],
             "rows": {name: {count: split[count] for count in counts} for name, split in index["splits"].items()},
-            "lost_shards": [*train.rows.lost, *held_out.rows.lost],
+            "lost_shards": [*train.sequences.lost, *held_out.sequences.lost],
             "seconds": self.problem.seconds | {"train": progress.seconds},
             "tokens_per_second": progress.num_tokens / progress.seconds if progress.seconds else None,
             "history": held_out_history(progress.history),
             "curve": progress.curve,
             "best_update": progress.best_update,
-            # The encoder is what it was until its new heads have learned to read it.
+            # The encoder does not change before its new heads are trained.
             "head_updates": head_updates,
             "before": scores.get(head_updates, scores[0]),
             "after": progress.best.scores,
             "by_frequency": evaluator.by_frequency(),
-            "guesses": guess(evaluator.model, held_out, vocabulary, config.examples.sequence_length),
+            "guesses": predict_examples(evaluator.model, held_out, vocabulary, config.examples.sequence_length),
         }
 
     def render(self, report: dict, run_dir: Path) -> None:
@@ -150,7 +144,7 @@ class _PretrainingRun(driver.Run):
         return {"validation": {"metrics": {name: {"value": value} for name, value in report["after"].items()}}}
 
     def _save_encoder(self, progress: Progress, run_dir: Path) -> None:
-        """Write the encoder with its best weights, and what it was pretrained on."""
+        """Write the encoder with its best weights and metadata about its pretraining."""
         best, model, start = progress.best, self._trainer.evaluator.model, self.encoder.spec
         pretraining = {
             "from": self.config.encoder.name,
@@ -160,7 +154,7 @@ class _PretrainingRun(driver.Run):
             "corpus_sha256": self.problem.index["corpus"]["sha256"],
             "run": self.problem.fingerprint[:16],
         }
-        # A pooler without influence on the loss has not changed: it is the encoder's own, or as random as a new one.
+        # Without pairs the pooler is not trained: it is that of the initial encoder, or still random.
         has_pooler = model.head.pairs is not None or start.has_pooler
         spec = dataclasses.replace(start, has_pooler=has_pooler, pretraining=pretraining)
         encoder = dataclasses.replace(self.encoder, backbone=model.backbone, spec=spec)

@@ -1,9 +1,9 @@
 """Word segmenters for languages written without spaces, chosen by name.
 
-A name is one of `BUILT_IN`, or `module:function` for a function of the user's own. The latter runs whatever the name
-says, on every text of the corpus, so it has to be allowed in this process first. `tools/pretrain.py` allows the
-name that stands on its command line together with --allow-code, and no other: a config file, the index of prepared
-rows and a saved run may name such a function, but cannot make it run.
+A name is one of `BUILT_IN`, or `module:function` for a user's own function. The latter is arbitrary code that runs on
+every text of the corpus, so it has to be allowed in this process first. `tools/pretrain.py` allows only the name on its
+own command line, given with --allow-code: a config file, the index of prepared sequences and a saved run may name such
+a function, but cannot make it run.
 """
 
 import importlib
@@ -39,62 +39,62 @@ def allow(*names: str) -> None:
 
 
 def allowed() -> tuple[str, ...]:
-    """Return the names that were allowed, for worker processes."""
+    """Return the allowed names, to be allowed in worker processes too."""
     return tuple(sorted(_allowed))
 
 
-def check_origin(stored: str | None, file: Path | None, given: Mapping[str, Any], allow_code: bool) -> None:
-    """Allow the segmenter that a command line names, if it is code and --allow-code was given, and refuse others.
+def check_origin(stored: str | None, file: Path | None, assigned: Mapping[str, Any], allow_code: bool) -> None:
+    """Allow the code that the command line names with --allow-code, and refuse code that is named in another way.
 
     Args:
-        stored: value of `examples.segmenter` in the config file; `None` where there is none.
-        file: the config file, for messages.
-        given: paths and values of `--set`, which replace those of the file.
+        stored: value of `examples.segmenter` in the config file or by default.
+        file: path of the config file for messages.
+        assigned: paths and values of `--set`, which replace those of the file.
         allow_code: whether --allow-code was given.
 
     Raises:
-        ValueError: the config file names code and the command line no other segmenter, or the command line names code
-            without --allow-code.
+        ValueError: the segmenter in use is code and is named by the config file, or by the command line without
+            --allow-code.
     """
-    name = given.get(FIELD, stored)
+    name = assigned.get(FIELD, stored)
     if name is None or name in BUILT_IN:
         return
     if ":" not in name:
         known = ", ".join(BUILT_IN)
         raise ValueError(f"{FIELD}={name}: expected one of {known}, or MODULE:FUNCTION{did_you_mean(name, BUILT_IN)}")
-    if FIELD not in given:
+    if FIELD not in assigned:
         raise ValueError(
-            f"{file}: {FIELD}={name}: names code to run, which is never taken from a file; {_wanted(name)}"
+            f"{file}: {FIELD}={name}: names code to run, which is never taken from a file; {_alternatives(name)}"
         )
     if not allow_code:
-        raise ValueError(f"{FIELD}={name}: names code to run; {_wanted(name)}")
+        raise ValueError(f"{FIELD}={name}: names code to run; {_alternatives(name)}")
     allow(name)
 
 
 def load_segmenter(name: str) -> Segmenter:
-    """Return the function of a built-in name, or the one that an allowed `module:function` names.
+    """Return a built-in segmenter, or the function of an allowed `module:function`.
 
     Raises:
-        ValueError: the name is not allowed, there is no such module or function, or jieba is not installed.
+        ValueError: the name is not allowed, module or function do not exist, or jieba is not installed.
     """
     if name == "jieba":
         return _jieba()
     if name in BUILT_IN:
         return {"whitespace": str.split, "punctuation": _punctuation}[name]
     if name not in _allowed:
-        raise ValueError(f"{FIELD}={name}: names code that was not allowed to run; {_wanted(name)}")
+        raise ValueError(f"{FIELD}={name}: names code that was not allowed to run; {_alternatives(name)}")
     module, _, function = name.partition(":")
     try:
-        found = getattr(importlib.import_module(module), function)
+        segmenter = getattr(importlib.import_module(module), function)
     except (ImportError, AttributeError) as error:
-        raise ValueError(f"{FIELD}={name}: {error}; wanted a function that can be imported") from error
-    if not callable(found):
-        raise ValueError(f"{FIELD}={name}: is not a function; wanted one that takes a text")
-    return found
+        raise ValueError(f"{FIELD}={name}: {error}; expected a function that can be imported") from error
+    if not callable(segmenter):
+        raise ValueError(f"{FIELD}={name}: not a function; expected one that takes a text")
+    return segmenter
 
 
-def _wanted(name: str) -> str:
-    return f"wanted one of {CHOICES}, or on the command line: --allow-code --set {FIELD}={name}"
+def _alternatives(name: str) -> str:
+    return f"expected one of {CHOICES}, or on the command line: --allow-code --set {FIELD}={name}"
 
 
 def _punctuation(text: str) -> Iterator[str]:
@@ -105,7 +105,7 @@ def _punctuation(text: str) -> Iterator[str]:
 
 
 def _is_mark(character: str) -> bool:
-    # As BERT's own tokenizer sees it: the symbols of ASCII count as punctuation, those beyond it do not.
+    # As in BERT's tokenizer: ASCII symbols count as punctuation, other symbols do not.
     return character in string.punctuation or unicodedata.category(character).startswith("P")
 
 
@@ -115,9 +115,9 @@ def _jieba() -> Segmenter:
     except ImportError as error:
         raise ValueError(f"{FIELD}=jieba: the package is not installed; install it with: pip install jieba") from error
     jieba.setLogLevel(logging.WARNING)
-    # By itself it reads its dictionary, in Python's marshal format, from a file in the directory for temporary files,
-    # where any user of the machine could have put one.
-    own = cache_dir() / "jieba"
-    own.mkdir(mode=0o700, parents=True, exist_ok=True)
-    jieba.dt.tmp_dir = str(own)
+    # By default it unmarshals its dictionary from a file in the system's temporary directory, which any user of the
+    # machine could have written.
+    private_dir = cache_dir() / "jieba"
+    private_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    jieba.dt.tmp_dir = str(private_dir)
     return jieba.lcut

@@ -1,19 +1,19 @@
-"""Sentence splitting at line breaks and at the full stops of Latin script and of Chinese."""
+"""Sentence splitting at line breaks and at the full stops of Latin, Chinese and other scripts."""
 
 import re
 from collections.abc import Iterator
 
-# Longer ones are cut: what has no full stop for so long is a list, a table, or a script that uses none.
-_LONGEST = 1000
+# Longer sentences are cut: they are lists, tables, or of a script without full stops.
+_MAX_CHARACTERS = 1000
 _LINES = re.compile(r"[\r\n\v\f\u2028\u2029]+")
-# A stop, with quotes and brackets closed behind it. Of scripts that need a blank behind it, what follows decides. No
-# pattern tries a run of stops or blanks more than once: a line may be megabytes of dots.
+# A full stop with the closing quotes and brackets after it. In scripts that write a space after it, `_is_end` decides.
+# The quantifiers are possessive, because backtracking over megabytes of dots or spaces would take quadratic time.
 _STOPS = re.compile(r"""[。！？；…｡؟۔।॥]++["'”’」』）》〉】]*+|(?<![.!?])[.!?]++["'”’»)\]]*+(?=\s)""")
 _FOLLOWING = re.compile(r"""\s+["'“‘«„(\[¿¡–—-]*\s?""")
 _QUOTES = "\"'“‘«„(["
-_LONGEST_ABBREVIATION = 10
-_NUMBER_ALONE = re.compile(r"\s*[(\[]?(?:\d{1,3}|[A-Za-z]|[ivxIVX]{1,5})[.)]+\s*")
-# Written with a full stop in the middle of sentences. Those that often end one, such as etc., are not among them.
+_MAX_ABBREVIATION_CHARACTERS = 10
+_LIST_NUMBER = re.compile(r"\s*[(\[]?(?:\d{1,3}|[A-Za-z]|[ivxIVX]{1,5})[.)]+\s*")
+# Abbreviations with a full stop within sentences; those that often end one, such as etc., are not included.
 _ABBREVIATIONS = """
     mr mrs ms messrs dr prof rev hon gov sen rep gen col lt sgt capt st mt ft jr sr vs cf e.g i.e viz al approx ca
     no nos fig figs eq sec vol vols p pp ed eds art para inc ltd corp co bros dept est jan feb mar apr jun jul aug
@@ -22,22 +22,19 @@ _ABBREVIATIONS = """
 _KNOWN_ABBREVIATIONS = frozenset(_ABBREVIATIONS.split())
 
 
-def sentences_of(text: str) -> Iterator[str]:
-    """Yield the sentences of a text, without blanks at their edges.
+def split_sentences(text: str) -> Iterator[str]:
+    """Yield the sentences of a text without surrounding whitespace.
 
-    Line breaks always end one. So do 。！？；… wherever they are, and . ! ? where a blank and then a capital, a digit
-    or a letter of a script without case follow, in quotes or not, unless the stop is that of an abbreviation, an
-    initial or a list number. Every character that is not blank is in exactly one sentence.
-
-    Args:
-        text: any.
+    A sentence ends at a line break and at 。！？；…, and at . ! ? if a space and then a capital, a digit or a letter of
+    a script without case follow, in quotes or not, unless the stop belongs to an abbreviation, an initial or a list
+    number. Every character except whitespace is in exactly one sentence.
     """
     for line in _LINES.split(text):
         start = 0
-        for found in _STOPS.finditer(line):
-            if _is_end(line, start, found):
-                yield from _cut(line[start : found.end()].strip())
-                start = found.end()
+        for stop in _STOPS.finditer(line):
+            if _is_end(line, start, stop):
+                yield from _cut(line[start : stop.end()].strip())
+                start = stop.end()
         yield from _cut(line[start:].strip())
 
 
@@ -50,21 +47,21 @@ def _is_end(line: str, start: int, stop: re.Match) -> bool:
         return not after
     if stop[0] != ".":
         return True
-    words = line[max(start, stop.start() - _LONGEST_ABBREVIATION) : stop.start()].split()
+    words = line[max(start, stop.start() - _MAX_ABBREVIATION_CHARACTERS) : stop.start()].split()
     if not words or line[stop.start() - 1].isspace():
         return True
     word = words[-1].lstrip(_QUOTES)
     is_initial = len(word) == 1 and word.isupper() and word != "I"
     is_abbreviation = word.lower() in _KNOWN_ABBREVIATIONS
-    return not (is_initial or is_abbreviation or _NUMBER_ALONE.fullmatch(line, start, stop.end()))
+    return not (is_initial or is_abbreviation or _LIST_NUMBER.fullmatch(line, start, stop.end()))
 
 
 def _cut(sentence: str) -> Iterator[str]:
-    """Yield a sentence, in parts at blanks if it is too long, or anywhere if there are none."""
+    """Yield a sentence, cut if it is too long: at spaces, or anywhere if it has none."""
     start = 0
-    while len(sentence) - start > _LONGEST:
-        end = sentence.rfind(" ", start + _LONGEST // 2, start + _LONGEST)
-        end = end if end > 0 else start + _LONGEST
+    while len(sentence) - start > _MAX_CHARACTERS:
+        end = sentence.rfind(" ", start + _MAX_CHARACTERS // 2, start + _MAX_CHARACTERS)
+        end = end if end > 0 else start + _MAX_CHARACTERS
         yield from filter(None, [sentence[start:end].strip()])
         start = end
     yield from filter(None, [sentence[start:].strip()])

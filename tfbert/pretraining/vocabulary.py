@@ -1,4 +1,4 @@
-"""Training of a WordPiece vocabulary on a corpus, reproducibly; the `tokenizers` library chooses the pieces."""
+"""Reproducible training of a WordPiece vocabulary on a corpus with the `tokenizers` library."""
 
 import logging
 import string
@@ -16,13 +16,13 @@ from tfbert.encoder.presets import check_vocabulary
 from tfbert.files import write_text
 from tfbert.pretraining.config import CorpusConfig
 from tfbert.pretraining.corpus import Corpus, Document, Survey, describe
-from tfbert.pretraining.wordpieces import MAX_CHARACTERS_PER_WORD, chunks_of, normaliser
+from tfbert.pretraining.wordpieces import MAX_CHARACTERS_PER_WORD, make_normalizer, split_chunks
 
 logger = logging.getLogger(__name__)
 
 SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
-# What occurs once is a typing error as often as not.
-_LEAST_COUNT = 2
+# Words and characters that occur once are often typing errors.
+_MIN_COUNT = 2
 _ALPHABET_FRACTION = 0.8
 _MAX_COUNTED = 5_000_000
 _WORDS_PER_LINE = 1000
@@ -31,59 +31,59 @@ _WORDS_PER_LINE = 1000
 def train_vocabulary(
     corpus: CorpusConfig, size: int, path: Path, *, lowercase: bool = True, strip_accents: bool | None = None
 ) -> list[str]:
-    """Write the vocabulary of a corpus without its held-out documents, one token per line.
+    """Train a vocabulary on a corpus without its held-out documents, and write it with one token per line.
 
     Args:
-        corpus: which text.
-        size: tokens wanted.
-        path: of the file, which is replaced if it is there.
-        lowercase: whether texts will be lower-cased.
-        strip_accents: whether accents will be dropped; `None` means as `lowercase`.
+        corpus: files of text.
+        size: number of tokens.
+        path: the file to write; an existing one is replaced.
+        lowercase: whether the tokenizer lower-cases texts.
+        strip_accents: whether the tokenizer removes accents; `None` means the same as `lowercase`.
 
     Returns:
-        The tokens in the order of their ids; fewer than `size`, with a warning, if the corpus has no more.
+        The tokens in the order of their ids; fewer than `size`, with a warning, if the corpus has too few pieces.
 
     Raises:
         ValueError: the corpus cannot be read or is too small, or `size` is below 100.
     """
     if size < 100:
-        raise ValueError(f"a vocabulary of {size} tokens: wanted 100 or more")
+        raise ValueError(f"a vocabulary of {size} tokens: expected 100 or more")
     rules = {"lowercase": lowercase, "strip_accents": lowercase if strip_accents is None else strip_accents}
     reader, survey = Corpus(corpus), Survey()
     for document in reader:
         survey.add(document)
-    logger.info("corpus: %s", describe(reader.facts))
+    logger.info("corpus: %s", describe(reader.counts))
     limit = survey.limit(corpus.held_out_fraction)
     with tqdm(reader, desc="counting words", unit="doc", leave=False, disable=None) as documents:
-        counts = _counted((document for document in documents if document.number >= limit), **rules)
-    vocabulary = pieces_of(counts, size, lowercase=lowercase)
+        counts = _count_words((document for document in documents if document.number >= limit), **rules)
+    vocabulary = train_word_pieces(counts, size, lowercase=lowercase)
     if len(vocabulary) < size:
-        logger.warning("the corpus gives %s tokens of the %s wanted", f"{len(vocabulary):,}", f"{size:,}")
+        logger.warning("the vocabulary has only %s of %s tokens", f"{len(vocabulary):,}", f"{size:,}")
     check_vocabulary(vocabulary, str(path))
     write_text(path, "\n".join(vocabulary) + "\n")
     return vocabulary
 
 
-def pieces_of(counts: Counter[str], size: int, *, lowercase: bool) -> list[str]:
-    """Return the WordPieces of counted words: special tokens, characters by their code, and pieces as they were found.
+def train_word_pieces(counts: Counter[str], size: int, *, lowercase: bool) -> list[str]:
+    """Return a vocabulary for counted words: special tokens, characters by code point, and pieces as they were merged.
 
     Args:
-        counts: of words as they are after normalisation.
-        size: tokens wanted.
-        lowercase: whether they are lower-cased.
+        counts: counts of normalized words.
+        size: maximum number of tokens.
+        lowercase: whether the words are lower-cased.
 
-    Source: the `tokenizers` library's `WordPieceTrainer`, which joins the most frequent pair of pieces until there are
-    enough. Ours differs in that the characters are given to it in order: it numbers them as it meets them, in another
-    order every time, and breaks ties by these numbers.
+    Source: the `tokenizers` library's `WordPieceTrainer`, which merges the most frequent pair of pieces repeatedly.
+    Ours differs in that it passes the characters in sorted order: the library numbers them as it meets them, in a
+    different order in every process, and breaks ties by these numbers.
     """
     alphabet = _alphabet(counts, int((size - len(SPECIAL_TOKENS)) * _ALPHABET_FRACTION), lowercase)
-    kept = set(alphabet)
-    words = {word: count for word, count in sorted(counts.items()) if kept.issuperset(_characters(word))}
+    known = set(alphabet)
+    words = {word: count for word, count in sorted(counts.items()) if known.issuperset(_characters(word))}
     tokenizer = Tokenizer(WordPiece(unk_token="[UNK]"))
     tokenizer.pre_tokenizer = WhitespaceSplit()
     trainer = WordPieceTrainer(
         vocab_size=size,
-        min_frequency=_LEAST_COUNT,
+        min_frequency=_MIN_COUNT,
         special_tokens=[*SPECIAL_TOKENS, *alphabet],
         continuing_subword_prefix="##",
         show_progress=False,
@@ -93,41 +93,41 @@ def pieces_of(counts: Counter[str], size: int, *, lowercase: bool) -> list[str]:
     return sorted(ids, key=ids.__getitem__)
 
 
-def _counted(documents: Iterable[Document], *, lowercase: bool, strip_accents: bool) -> Counter[str]:
-    """Count the words of documents, split as `text.tokenizer` does."""
+def _count_words(documents: Iterable[Document], *, lowercase: bool, strip_accents: bool) -> Counter[str]:
+    """Count the words of documents, split as in `text.tokenizer`."""
     chunks: Counter[str] = Counter()
-    least = 1
+    min_count = 1
     for document in documents:
-        chunks.update(chunks_of(document.text, lowercase=lowercase))
+        chunks.update(split_chunks(document.text, lowercase=lowercase))
         while len(chunks) > _MAX_COUNTED:
-            # So many different ones are mostly garbage; the rare ones go, and begin again at nothing if they come back.
-            least += 1
-            chunks = Counter({chunk: count for chunk, count in chunks.items() if count >= least})
-    normalise = normaliser(lowercase=lowercase, strip_accents=strip_accents)
+            # This many distinct chunks are mostly garbage. Rare ones are dropped to limit memory.
+            min_count += 1
+            chunks = Counter({chunk: count for chunk, count in chunks.items() if count >= min_count})
+    normalize = make_normalizer(lowercase=lowercase, strip_accents=strip_accents)
     split = BertPreTokenizer()
     words: Counter[str] = Counter()
     for chunk, count in chunks.items():
-        for word, _ in split.pre_tokenize_str(normalise.normalize_str(chunk)):
+        for word, _ in split.pre_tokenize_str(normalize.normalize_str(chunk)):
             if len(word) <= MAX_CHARACTERS_PER_WORD:
                 words[word] += count
     return words
 
 
-def _alphabet(counts: Counter[str], most: int, lowercase: bool) -> list[str]:
-    """Return the most frequent characters, `##` before those inside of words, in the order of their codes.
+def _alphabet(counts: Counter[str], size: int, lowercase: bool) -> list[str]:
+    """Return the most frequent characters by code point, with `##` before those inside of words.
 
-    If there is room, all of ASCII is among them: text of another kind will have letters and digits that this has not.
+    If there is room, all ASCII letters, digits and punctuation are included, because other texts may contain them.
     """
     characters: Counter[str] = Counter()
     for word, count in counts.items():
         for character in _characters(word):
             characters[character] += count
-    found = [character for character, count in characters.items() if count >= _LEAST_COUNT]
-    found.sort(key=lambda c: (-characters[c], c))
+    alphabet = [character for character, count in characters.items() if count >= _MIN_COUNT]
+    alphabet.sort(key=lambda c: (-characters[c], c))
     ascii_letters = string.ascii_lowercase if lowercase else string.ascii_letters
     inside = string.digits + ascii_letters
-    found += [c for c in [*inside, *string.punctuation, *(f"##{c}" for c in inside)] if c not in set(found)]
-    return sorted(found[:most], key=lambda c: (len(c), c))
+    alphabet += [c for c in [*inside, *string.punctuation, *(f"##{c}" for c in inside)] if c not in set(alphabet)]
+    return sorted(alphabet[:size], key=lambda c: (len(c), c))
 
 
 def _characters(word: str) -> list[str]:
@@ -135,7 +135,7 @@ def _characters(word: str) -> list[str]:
 
 
 def _lines(words: dict[str, int]) -> Iterator[str]:
-    """Yield every word as often as it was counted, many to a line."""
+    """Yield lines that contain every word as often as it was counted."""
     line: list[str] = []
     for word, count in words.items():
         while count:

@@ -176,11 +176,13 @@ class ColumnFinder:
             hint = did_you_mean(absent, names)
             return f"{path}={role}={absent} is not one of the {noun}s {listing(names)}{hint}"
         message, hint = f"no {role} {noun} among {listing(names)}", ""
-        several = f", or several {noun}s by --set {path}={role}=A|B|..." if column.several else ""
+        several = f", or several {noun}s with --set {path}={role}=A|B|..." if column.several else ""
         if noun == "column":
             message += " (read from the first line)"
             hint = "; if the first line is already a record, --set data.header=none"
-        return f"{message}; expected one of {column.usual_names}, or its name by --set {path}={role}=...{several}{hint}"
+        return (
+            f"{message}; expected one of {column.usual_names}, or its name with --set {path}={role}=...{several}{hint}"
+        )
 
 
 def listed_names(value: str | None, path: str) -> tuple[str, ...]:

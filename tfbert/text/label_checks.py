@@ -7,7 +7,9 @@ from decimal import Decimal
 from tfbert.nearest import code_point_difference, differs_visibly, look_alike_key
 
 _MAX_TRIAL_LABELS = 10  # in a small trial, up to this many labels may have one example each
-_MIN_FREQUENT_EXAMPLES = 10  # if a label has this many examples, it is no small trial, and one example is too few
+_MIN_FREQUENT_EXAMPLES = (
+    10  # with this many, the data is not a small trial, and one example of another label is too few
+)
 _SHOWN_LABELS = 3
 # Written by pandas, R, databases and spreadsheets if a value is missing or could not be computed.
 # Source: pandas 2.2, `STR_NA_VALUES`; Excel's error values.

@@ -164,8 +164,8 @@ def _replaced(line: str, position: int, where: str, data: Decoding, tally: Tally
     if data.encoding_errors == "strict":
         setting = f"--set {section}.encoding"
         raise ValueError(
-            f"{where}: byte 0x{ord(line[position]) - 0xDC00:02X} is not valid {tally.encoding}; name the file's own "
-            f"encoding, such as gb18030 (Chinese) or cp1252 (Western European), by {setting}=..., or use "
+            f"{where}: byte 0x{ord(line[position]) - 0xDC00:02X} is not valid {tally.encoding}; set the file's "
+            f"encoding, such as gb18030 (Chinese) or cp1252 (Western European), with {setting}=..., or use "
             f"{setting}_errors=replace"
         )
     line, num_replaced = re.subn("[\udc00-\udcff]", "\ufffd", line)

@@ -81,7 +81,7 @@ def text_of(row: Row, role: str = "text") -> str:
     """
     value = row.values.get(role)
     if role not in row.values:
-        raise ValueError(f"no column or key for the {role}; name it by --set data.columns={role}=...")
+        raise ValueError(f"no column or key for the {role}; assign it with --set data.columns={role}=...")
     if not isinstance(value, str):
         raise ValueError(f"{role} is {shown_json(value)}; expected a string")
     if not value or value.isspace():
@@ -222,7 +222,7 @@ class Reader:
 
     @property
     def ignored(self) -> tuple[str, ...]:
-        """Names in a directory per class that are not read: other than `.txt` files, and directories inside classes."""
+        """Names in a directory per class that are not read: files other than `.txt`, and directories inside classes."""
         if self.format != "folder":
             return ()
         read, unread = set(self.files), []

@@ -17,8 +17,8 @@ NAMES = ("train", "validation", "test")
 SPLIT_OF_STEM = {name: name for name in NAMES} | dict.fromkeys(("valid", "val", "dev"), "validation")
 # From this number of texts kept in train on, an empty split means that nearly every text has its own label.
 _MAX_PLAUSIBLE_KEPT = 10
-# A single missing split is cut by a salted hash: a train.csv that is itself the remainder of a hash split has no text
-# below its test fraction, so the unsalted hash would find none for validation.
+# A split that is missing beside given ones is cut by a salted hash: if train.csv is itself the remainder of a hash
+# split, it has no text below the test fraction, so the unsalted hash would find none for validation.
 SALTS = {"validation": "validation\n", "test": "test\n"}
 # Number of different texts of every label that a cut leaves in train, if that many exist. One is the minimum to train
 # at all, and is kept if two would leave no text for another split.
@@ -172,7 +172,7 @@ def _completed(data: DataConfig, given: dict[str, Split], schema: Schema) -> dic
     missing = {name: fraction for name, fraction in fractions.items() if name not in given and fraction}
     if not missing:
         return {name: given[name] for name in NAMES if name in given}
-    # If only one split is missing, its hash is salted; see SALTS.
+    # The hash is salted if another split than train is given; see SALTS.
     train = replace(given["train"], salt="" if len(given) == 1 else SALTS[next(iter(missing))])
     for number in range(KEPT_TEXTS, 0, -1):
         kept = {}

@@ -1,4 +1,4 @@
-"""What a server writes of its requests: a JSON line each, without the users' texts unless they are asked for."""
+"""The access log: a JSON line per request, without the users' texts unless `--log_requests` is set."""
 
 import json
 import logging
@@ -8,16 +8,16 @@ import traceback
 
 logger = logging.getLogger(__name__)
 
-# What a client hears of a mistake of ours, which may have been made over somebody's text.
+# The message of an internal error, whose details may quote a user's text.
 FAILURE = "the server failed; its log says where"
 _LONGEST_BODY = 2000
 
-# The longest first: a card number holds what looks like a phone number.
+# The longest first: part of a card number looks like a phone number.
 _MASKS = (
     (re.compile(r"[\w.+%-]+@[\w-]+(?:\.[\w-]+)+"), "[e-mail]"),
     # Chinese identity numbers: 17 digits and a check digit.
     (re.compile(r"(?<!\d)\d{17}[\dXx](?!\d)"), "[identity]"),
-    # IBANs, and what looks like them.
+    # IBANs, and similar numbers.
     (re.compile(r"\b[A-Z]{2}\d{2}(?: ?[A-Z0-9]{4}){3,7}(?: ?[A-Z0-9]{1,3})?\b"), "[account]"),
     (re.compile(r"(?<!\d)(?:\d[ -]?){12,18}\d(?!\d)"), "[card]"),
     (re.compile(r"(?<!\d)\d{3}-\d{2}-\d{4}(?!\d)"), "[identity]"),
@@ -70,7 +70,7 @@ class Access:
 
 
 def log_failure(error: BaseException) -> None:
-    """Write where the server failed, without the error's message, which may quote a text."""
+    """Log where the server failed, without the error's message, which may quote a text."""
     last = traceback.extract_tb(error.__traceback__)[-1:]
     place = f"{last[0].filename}:{last[0].lineno}" if last else "nowhere known"
     logger.error("%s at %s", type(error).__name__, place)

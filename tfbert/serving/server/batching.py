@@ -1,4 +1,4 @@
-"""Several requests in, one run of the model out: each gets its own rows back.
+"""Batching: joins several requests for one run of the model, and gives each request its own rows.
 
 Written after TensorFlow Serving's batching, whose parameters it takes and whose errors it gives.
 """
@@ -28,7 +28,7 @@ _FULL = "The batch scheduling queue to which this task was submitted is full; "
 
 @dataclass(eq=False)
 class _Request:
-    """What one caller waits for; `parts` are its rows in batches, several if it was split."""
+    """A waiting request; `parts` are its rows in batches, several if it was split."""
 
     execute: Execute
     inputs: Arrays
@@ -41,7 +41,7 @@ class _Request:
 
 @dataclass(eq=False)
 class _Part:
-    """Rows of a request; `batch` is that in which they wait, `None` once they do not."""
+    """Rows of a request; `batch` is the batch in which they wait, `None` once they no longer wait."""
 
     request: _Request
     start: int
@@ -59,7 +59,7 @@ class _Part:
 
 @dataclass(eq=False)
 class _Batch:
-    """Parts that run together; `queue` is the key of the queue that it stands in."""
+    """Parts that run together; `queue` is the key of their queue."""
 
     queue: Hashable
     since: float
@@ -97,7 +97,7 @@ class Batcher:
     def __init__(self, parameters: BatchingParameters, observer: Callable[[float, int, int], None] | None = None):
         self.parameters, self.observer = parameters, observer
         self._changed = threading.Condition()
-        # Of each kind what waits, none of it empty; in the order in which they have their turn.
+        # The waiting batches of each kind, never empty; in the order in which they are served.
         self._queues: OrderedDict[Hashable, deque[_Batch]] = OrderedDict()
         self._is_closed = False
         self._threads = [
@@ -145,26 +145,26 @@ class Batcher:
             self._enqueue((key, _kind(inputs, self.parameters.pad_variable_length_inputs)), request)
         if not request.done.wait(_wait_seconds(deadline)):
             with self._changed:
-                # What is left of it would come too late. If nothing is, it runs already.
+                # The rest of it would be too late. If there is no rest, it is already running.
                 if any(part.batch is not None for part in request.parts):
                     self._fail(request, _too_late())
             request.done.wait()
         if isinstance(request.error, ServingError):
-            # One of its own for each caller: a traceback grows with every raise.
+            # A new exception for each caller: a traceback grows with every raise.
             raise ServingError(request.error.code, request.error.message) from request.error
         if request.error is not None:
             raise request.error
         return _whole([part.outputs for part in request.parts])
 
     def close(self) -> None:
-        """Finish what waits, then end the threads; no request is taken any more."""
+        """Finish waiting requests, then end the threads; no new request is accepted."""
         with self._changed:
             self._is_closed = True
             self._changed.notify_all()
         for thread in self._threads:
             thread.join()
 
-    # Up to `_work`, all that follows needs the lock.
+    # The methods up to `_work` require the lock.
 
     def _enqueue(self, key: Hashable, request: _Request) -> None:
         if self._is_closed:
@@ -216,7 +216,7 @@ class Batcher:
         return batches[0].since + 1e-6 * self.parameters.batch_timeout_micros
 
     def _take(self, key: Hashable) -> _Batch:
-        """Take the first batch out of a queue, without what waited too long."""
+        """Take the first batch out of a queue, without requests that waited too long."""
         batches = self._queues[key]
         batch = batches.popleft()
         if batches:
@@ -234,7 +234,7 @@ class Batcher:
         return batch
 
     def _fail(self, request: _Request, error: BaseException) -> None:
-        """End a request, and take what is left of it out of the queues."""
+        """End a request, and remove its remaining parts from the queues."""
         if request.done.is_set():
             return
         for part in request.parts:
@@ -270,7 +270,7 @@ class Batcher:
                     if due <= now:
                         batch = self._take(key)
                         if self._queues:
-                            # While this thread runs the batch, another has to watch the clock for the rest.
+                            # While this thread runs the batch, another one must watch the timeouts of the rest.
                             self._changed.notify()
                         return batch
                     first = min(first, due)
@@ -303,7 +303,7 @@ class Batcher:
 
 
 def _wait_seconds(moment: float) -> float | None:
-    """Return how long it is until a moment of the monotonic clock, as locks take it."""
+    """Return the time until a moment of the monotonic clock, as a timeout for locks."""
     if math.isinf(moment):
         return None
     return min(max(0.0, moment - time.monotonic()), threading.TIMEOUT_MAX)
@@ -335,7 +335,7 @@ def _kind(inputs: Arrays, pads: bool) -> Hashable:
 
 
 def _join(parts: Sequence[_Part], num_padded: int, pads: bool) -> dict[str, np.ndarray]:
-    """Return the rows of all parts, and behind them the first row of the last part as often as wanted."""
+    """Return the rows of all parts, followed by copies of the first row of the last part."""
     joined = {}
     last = max((index for index, part in enumerate(parts) if part.num_rows), default=0)
     for name in parts[0].request.inputs:

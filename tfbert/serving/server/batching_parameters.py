@@ -1,4 +1,4 @@
-"""TensorFlow Serving's batching parameters file in, checked limits of batches out."""
+"""TensorFlow Serving's batching parameters file, read and validated."""
 
 import bisect
 import os
@@ -81,7 +81,7 @@ class BatchingParameters:
 
     @property
     def execution_size(self) -> int:
-        """The most rows of a batch."""
+        """The maximum number of rows of a batch."""
         if self.enable_large_batch_splitting and self.max_execution_batch_size is not None:
             return self.max_execution_batch_size
         return self.max_batch_size

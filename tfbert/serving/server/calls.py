@@ -1,4 +1,4 @@
-"""Requests of TensorFlow Serving's API in, answers out, whichever way they came: what gRPC and REST share."""
+"""The calls of TensorFlow Serving's API, shared by gRPC and REST."""
 
 import contextlib
 import time
@@ -92,14 +92,14 @@ class Calls:
         try:
             if self.batcher is None:
                 return servable.run(signature, inputs, output_names, seconds)
-            # Before they are joined with others, which should not fail for them.
+            # Before they are joined with other requests, which must not fail because of them.
             servable.check(signature, inputs, output_names)
             key = (servable.name, servable.version, signature, tuple(output_names))
             execute: Callable = lambda joined: servable.run(signature, joined, output_names)  # noqa: E731
             try:
                 return self.batcher.run(key, execute, inputs, seconds)
             except ServingError as error:
-                # The graph refuses a batch for one row, which may be of another request: ask again without the others.
+                # The graph rejected the batch because of one row, maybe of another request: run this request alone.
                 if error.code is not Code.INVALID_ARGUMENT or error.__cause__ is None:
                     raise
                 left = None if seconds is None else seconds - (time.monotonic() - started)

@@ -1,4 +1,4 @@
-"""HTTP connections that a slow client cannot hold for as long as it likes."""
+"""HTTP connections with time limits, so that slow clients cannot hold them indefinitely."""
 
 import asyncio
 
@@ -11,7 +11,7 @@ STALLED_SECONDS = 60.0
 
 
 class TimedConnection(H11Protocol):
-    """An HTTP connection of uvicorn, which by itself waits for headers, and for clients that read, for ever.
+    """An HTTP connection of uvicorn, which by default waits indefinitely for headers and for clients that read.
 
     The time of a request's body is limited where it is read, in `rest_api`. Between two requests uvicorn closes the
     connection after five seconds.
@@ -26,23 +26,23 @@ class TimedConnection(H11Protocol):
         self._watch_headers()
 
     def data_received(self, data: bytes) -> None:
-        """Take bytes, and see whether headers are complete."""
+        """Receive bytes, and check whether the headers are complete."""
         super().data_received(data)
         self._watch_headers()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Stop the clocks."""
+        """Stop the timers."""
         self._headers = _stopped(self._headers)
         self._stalled = _stopped(self._stalled)
         super().connection_lost(exc)
 
     def pause_writing(self) -> None:
-        """Wait for the client to take what it asked for."""
+        """Wait for the client to read the response."""
         super().pause_writing()
         self._stalled = self._stalled or self.loop.call_later(STALLED_SECONDS, self.transport.abort)
 
     def resume_writing(self) -> None:
-        """The client has taken some of it."""
+        """The client has read some of the response."""
         self._stalled = _stopped(self._stalled)
         super().resume_writing()
 

@@ -1,4 +1,4 @@
-"""Turns what TensorFlow raises into what a client is told: a status, and a message without the insides of the graph."""
+"""Converts TensorFlow's exceptions into errors for clients: a status, and a message without details of the graph."""
 
 import contextlib
 import re
@@ -27,7 +27,7 @@ _ARGUMENT = re.compile(r"_arg_(\S+?)_\d+_\d+(?!\S)")
 
 
 def plain(message: str, inputs: Mapping[str, str] | None = None) -> str:
-    """Return an error message of TensorFlow without the names of graph nodes and the places where they were made.
+    """Return an error message of TensorFlow without the names of graph nodes and their source locations.
 
     Args:
         message: from TensorFlow.
@@ -43,7 +43,7 @@ def plain(message: str, inputs: Mapping[str, str] | None = None) -> str:
 
 @contextlib.contextmanager
 def as_serving_errors(inputs: Mapping[str, str] | None = None) -> Iterator[None]:
-    """Turn what TensorFlow raises inside a `with` block into what a client is told.
+    """Convert TensorFlow's exceptions inside a `with` block into errors for clients.
 
     Args:
         inputs: as of `plain`.
@@ -51,11 +51,11 @@ def as_serving_errors(inputs: Mapping[str, str] | None = None) -> Iterator[None]
     try:
         yield
     except tf.errors.OpError as error:
-        # Python's part adds where in its own code the graph was made, which is no business of a client.
+        # TensorFlow's Python adds the source location where the graph was made, which is irrelevant to a client.
         found = error.__context__ if isinstance(error.__context__, tf.errors.OpError) else error
         raise ServingError(_CODES.get(found.error_code, Code.UNKNOWN), plain(found.message, inputs)) from error
     except UnicodeDecodeError as error:
-        # An op quotes bytes of the client in its message, which Python cannot read as text.
+        # An op quotes bytes of the client in its message, which may not be valid UTF-8.
         raise ServingError(Code.INVALID_ARGUMENT, plain(error.object.decode("utf-8", "replace"), inputs)) from error
     except (TypeError, ValueError) as error:
         raise ServingError(Code.INVALID_ARGUMENT, plain(str(error))) from error

@@ -1,4 +1,4 @@
-"""The flags of `tensorflow_model_server`: a command line in, options out, with the real server's names and defaults."""
+"""The command-line flags of `tensorflow_model_server`, with the real server's names and defaults."""
 
 import argparse
 import importlib.metadata
@@ -15,36 +15,36 @@ API_RELEASE = "2.20.0"
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """What a server is started with; the names are those of the flags.
+    """Options of a server; the names are those of the flags.
 
     Args:
-        port: of gRPC; 0 for none.
-        rest_api_port: of REST; 0 for none.
-        host: that both listen on. The real server listens on every address, which is `0.0.0.0`.
-        grpc_socket_path: of a unix socket on which gRPC listens too.
-        model_name: of the one model, without a config file.
-        model_base_path: absolute directory with its numbered versions.
-        model_config_file: text proto of several models.
-        model_config_file_poll_wait_seconds: between two readings of it; 0 reads it once.
-        file_system_poll_wait_seconds: between two looks for new versions; 0 looks once.
-        max_num_load_retries: of a version that does not load.
-        load_retry_interval_micros: between two of them.
+        port: gRPC port; 0 for none.
+        rest_api_port: REST port; 0 for none.
+        host: address to listen on. The real server listens on all addresses, which is `0.0.0.0`.
+        grpc_socket_path: path of a unix socket for gRPC, in addition to the port.
+        model_name: name of the model, if there is no config file.
+        model_base_path: absolute path of the directory with the model's numbered versions.
+        model_config_file: text proto with several models.
+        model_config_file_poll_wait_seconds: interval between readings of the config file; 0 reads it once.
+        file_system_poll_wait_seconds: interval between searches for new versions; 0 searches once.
+        max_num_load_retries: number of retries for a version that does not load.
+        load_retry_interval_micros: interval between these retries.
         allow_version_labels_for_unavailable_models: whether labels may name versions that are not loaded yet.
-        enable_model_warmup: whether the requests that lie beside a model are answered before it is available.
-        num_request_iterations_for_warmup: how often; 0 means once.
-        enable_batching: whether requests are joined.
-        batching_parameters_file: text proto that says how.
-        rest_api_num_threads: that answer REST requests at once.
-        grpc_max_threads: that answer gRPC calls at once.
+        enable_model_warmup: whether the model's warm-up requests are replayed before it becomes available.
+        num_request_iterations_for_warmup: number of replays; 0 means one.
+        enable_batching: whether requests are joined into batches.
+        batching_parameters_file: text proto with the parameters of batching.
+        rest_api_num_threads: number of concurrent REST requests.
+        grpc_max_threads: number of concurrent gRPC calls.
         enable_grpc_healthcheck_service: whether gRPC has the service `grpc.health.v1.Health`.
-        rest_api_timeout_in_ms: after which a REST request is given up.
-        rest_api_enable_cors_support: whether pages of other origins may ask.
+        rest_api_timeout_in_ms: time limit of a REST request.
+        rest_api_enable_cors_support: whether web pages of other origins may send requests.
         ssl_config_file: text proto with the PEM texts of TLS, for gRPC.
-        monitoring_config_file: text proto that turns the metrics on.
-        tensorflow_intra_op_parallelism: threads of one operation; 0 means all cores.
-        tensorflow_inter_op_parallelism: operations at once; 0 means all cores.
-        log_requests: whether the access log has the bodies of requests, with numbers and addresses masked. The real
-            server has no such flag.
+        monitoring_config_file: text proto that turns metrics on.
+        tensorflow_intra_op_parallelism: threads per operation; 0 means all cores.
+        tensorflow_inter_op_parallelism: concurrent operations; 0 means all cores.
+        log_requests: whether the access log contains request bodies, with numbers and addresses masked. The real
+            server does not have this flag.
     """
 
     port: int = 8500
@@ -75,10 +75,10 @@ class Options:
     log_requests: bool = False
 
     def check(self) -> None:
-        """Refuse what the real server refuses.
+        """Reject combinations that the real server rejects.
 
         Raises:
-            ValueError: options that do not fit together.
+            ValueError: options contradict each other.
         """
         if not self.model_config_file and not self.model_base_path:
             raise ValueError("--model_base_path is empty; wanted the directory of a model, or --model_config_file")
@@ -94,7 +94,7 @@ class Options:
 
     @property
     def exposure(self) -> str:
-        """One line about who can reach the server, and to do what; "" if only this machine can."""
+        """A warning about who can access the server and what they can do; empty if only this machine can."""
         try:
             is_local = self.host == "localhost" or ipaddress.ip_address(self.host).is_loopback
         except ValueError:
@@ -113,8 +113,8 @@ class Options:
         return f"{who}{more}; there is {without}"
 
 
-# Known to the real server, and without a meaning here: what it does by itself, or what is TensorFlow's own.
-# Source: TensorFlow Serving 2.20.0, `model_servers/main.cc`. All its flags are here or in `Options`, but for `version`.
+# Flags of the real server that have no effect here.
+# Source: TensorFlow Serving 2.20.0, `model_servers/main.cc`. All its flags are here or in `Options`, except `version`.
 WITHOUT_EFFECT = (
     "num_load_threads",
     "num_unload_threads",
@@ -143,7 +143,7 @@ WITHOUT_EFFECT = (
 
 
 class _Version(argparse.Action):
-    """Prints the versions and ends, as the real server does."""
+    """Prints the versions and exits, as the real server does."""
 
     def __call__(self, parser, namespace, values, option_string=None):
         if not values:
@@ -155,7 +155,7 @@ class _Version(argparse.Action):
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
-    """Add all flags to a parser, each with what the docstring of `Options` says of it."""
+    """Add all flags to a parser, with the descriptions in the docstring of `Options`."""
     helps = _helps()
     for field in fields(Options):
         more = {"default": field.default, "help": helps[field.name]}
@@ -171,7 +171,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def options_of(said: Mapping[str, Any]) -> tuple[Options, list[str]]:
-    """Return the options of a parsed command line, and which flags were given that have no effect here."""
+    """Return the options of a parsed command line, and the given flags that have no effect here."""
     names = {field.name for field in fields(Options)}
     ignored = [name for name in WITHOUT_EFFECT if said.get(name) is not None]
     return Options(**{name: value for name, value in said.items() if name in names}), ignored

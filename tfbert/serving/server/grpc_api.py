@@ -1,4 +1,4 @@
-"""The gRPC half of TensorFlow Serving's API: its two services, health and reflection, on any address."""
+"""The gRPC API of TensorFlow Serving: its two services, health checks and reflection."""
 
 import functools
 from collections.abc import Callable
@@ -79,7 +79,7 @@ def start(
     options = [
         ("grpc.max_receive_message_length", _MOST_MESSAGE_BYTES),
         ("grpc.max_send_message_length", _MOST_MESSAGE_BYTES),
-        # Otherwise a second server would take a share of the calls without a word.
+        # Otherwise a second server could silently receive some of the calls.
         ("grpc.so_reuseport", 0),
         ("grpc.server_handshake_timeout_ms", 1000 * HANDSHAKE_SECONDS),
     ]
@@ -101,7 +101,7 @@ def start(
 
 
 def _add_described(server: grpc.Server, with_health: bool) -> None:
-    """Add the services that tell of the others: health if wanted, and reflection.
+    """Add the services for reflection and, if enabled, health checks.
 
     Source: TensorFlow Serving 2.20.0, `model_servers/server.cc`, for the names. There they serve once the server is
     up, whatever becomes of the models; so do ours.
@@ -122,9 +122,9 @@ def _without_deadline(answer: Callable) -> Callable:
 
 
 def _answered(calls: Calls, api: str | None, request, context: grpc.ServicerContext, answer: Callable):
-    """Return what is answered, or end the call with the status of what went wrong; count it if it has a name."""
+    """Return the response, or abort the call with the status of the error; count the call if it has a name."""
     seconds = context.time_remaining()
-    # A caller that names no deadline has one at the end of time, further off than a session can be told.
+    # Without a deadline, the remaining time is larger than a session accepts.
     bound = functools.partial(answer, request, None if seconds is None or seconds > _LONGEST_SECONDS else seconds)
     try:
         if api is None:

@@ -1,4 +1,4 @@
-"""Takes in the messages of gRPC calls: within a time, and those that can be decoded; others are not held up by them."""
+"""Receives the messages of gRPC calls with a time limit, so that slow or invalid messages do not delay other calls."""
 
 import functools
 import threading
@@ -12,7 +12,7 @@ from tfbert.serving.server.status import Code
 
 # The documented time in which the message of a call has to arrive, after which the call is cancelled.
 MESSAGE_SECONDS = 60.0
-# Calls whose message has not arrived, and streams, beyond those that are answered.
+# Maximum number of calls whose message has not arrived, and of streams.
 MOST_WAITING = 256
 # Stands for a message that cannot be decoded.
 _UNDECODABLE = object()
@@ -20,7 +20,7 @@ _LOOK_SECONDS = 0.25
 
 
 class Messages(grpc.ServerInterceptor):
-    """Reads the message of each call before one of the few places to answer is taken for it.
+    """Reads the message of each call before the call occupies one of the few threads.
 
     Left alone, gRPC gives a call a thread as soon as its headers are there, so that a few calls without a message stop
     a server for good; and it logs a traceback for a message that cannot be decoded, and answers INTERNAL, as if the
@@ -38,7 +38,7 @@ class Messages(grpc.ServerInterceptor):
         self._is_watched = False
 
     def intercept_service(self, continuation, handler_call_details):
-        """Return the handler of a call, behind what this class does."""
+        """Return the handler of a call, which runs after the message has arrived."""
         handler = continuation(handler_call_details)
         if handler is None or handler.request_deserializer is None:
             return handler
@@ -72,7 +72,7 @@ class Messages(grpc.ServerInterceptor):
             return behavior(request, context)
 
     def _watch(self) -> None:
-        """Cancel calls whose time is up, until none waits. Runs in a thread of its own."""
+        """Cancel calls whose time is up, until none waits. Runs in a separate thread."""
         while True:
             time.sleep(_LOOK_SECONDS)
             with self._lock:

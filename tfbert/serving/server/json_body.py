@@ -1,4 +1,4 @@
-"""The body of a REST request in, its JSON object out, within limits; JSON values in, what messages show of them out.
+"""Parsing of REST request bodies as JSON, with limits, and display of JSON values in error messages.
 
 TensorFlow Serving parses with RapidJSON. The standard library's parser takes its place here, and its errors are told in
 RapidJSON's words.
@@ -54,7 +54,7 @@ class _TooBigError(Exception):
 
 
 def invalid(message: str) -> ServingError:
-    """Return the error that says that a request is wrong."""
+    """Return the error for an invalid request."""
     return ServingError(Code.INVALID_ARGUMENT, message)
 
 
@@ -146,7 +146,7 @@ def _depths(text: bytes) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def _is_too_deep(body: bytes) -> bool:
-    """Say whether the first value of a body is nested deeper than it may be, without following it down."""
+    """Return whether the first value of a body is nested too deeply, without recursion."""
     if body.count(b"[") + body.count(b"{") <= MAX_DEPTH:
         return False
     _, _, depths = _depths(body)
@@ -183,7 +183,7 @@ def _words_of(error: json.JSONDecodeError) -> str:
 
 
 def _position_of(error: json.JSONDecodeError) -> int:
-    """Return where RapidJSON sees an error: a string without end is missed at the end."""
+    """Return the position where RapidJSON reports an error: an unterminated string is reported at the end."""
     return len(error.doc) if error.msg.startswith("Unterminated string") else error.pos
 
 

@@ -1,4 +1,4 @@
-"""Bodies of TensorFlow Serving's REST API in, tensors out, and back.
+"""Conversion between the bodies of TensorFlow Serving's REST API and tensors.
 
 Tensors are NumPy arrays, strings among them arrays of `bytes` objects; TensorFlow is not needed. The messages of errors
 are those of the real server, word for word.
@@ -112,7 +112,7 @@ def examples_request(body: bytes) -> ExamplesBody:
 
 
 def predict_response(outputs: Mapping[str, np.ndarray], is_row: bool) -> bytes:
-    """Return the body that answers `:predict`: `predictions` in rows, or `outputs` in columns.
+    """Return the response body of `:predict`: `predictions` in rows, or `outputs` in columns.
 
     The values of a single output stand bare, those of several in objects. Strings of outputs whose name ends in
     `_bytes` are in base64; in all others, bytes that are not UTF-8 become U+FFFD.
@@ -148,7 +148,7 @@ def predict_response(outputs: Mapping[str, np.ndarray], is_row: bool) -> bytes:
 
 
 def classify_response(classes: Sequence[Sequence[tuple[str | bytes, float]]]) -> bytes:
-    """Return the body that answers `:classify`.
+    """Return the response body of `:classify`.
 
     Args:
         classes: label and score of the classes of each example; scores become float32.
@@ -167,7 +167,7 @@ def classify_response(classes: Sequence[Sequence[tuple[str | bytes, float]]]) ->
 
 
 def regress_response(values: Sequence[float]) -> bytes:
-    """Return the body that answers `:regress`.
+    """Return the response body of `:regress`.
 
     Args:
         values: of each example; they become float32.
@@ -181,7 +181,7 @@ def regress_response(values: Sequence[float]) -> bytes:
 
 
 def error_body(message: str) -> bytes:
-    """Return the body that tells an error."""
+    """Return the response body of an error."""
     return _object({"error": _string(message)}).encode(errors="replace")
 
 
@@ -246,7 +246,7 @@ def _check_alike(first: tuple[int, ...], shape: tuple[int, ...]) -> None:
 
 
 def _is_named(value: Any) -> bool:
-    """Say whether a value is an object of named inputs."""
+    """Return whether a value is an object of named inputs."""
     return isinstance(value, dict) and not is_base64(value)
 
 

@@ -1,4 +1,4 @@
-"""JSON values in, what a tensor of a signature's dtype holds of them out."""
+"""Conversion of JSON values to the dtype of a tensor."""
 
 import base64
 import math
@@ -82,7 +82,7 @@ def _fill(found: list, value: Any, level: int, shape: list[int], dtype: int) -> 
 
 
 def _are_plain(values: list, dtype: int) -> bool:
-    """Say whether a tensor holds all of these as they are, which is quick to find for long lists of numbers."""
+    """Return whether a tensor can hold all values unchanged; fast for long lists of numbers."""
     kinds = set(map(type, values))
     if kinds == {int} and dtype in _RANGES:
         return _RANGES[dtype][0] <= min(values) and max(values) <= _RANGES[dtype][1]
@@ -90,7 +90,7 @@ def _are_plain(values: list, dtype: int) -> bool:
 
 
 def converted(value: Any, dtype: int) -> Any:
-    """Return what a tensor holds of a JSON value that is no list.
+    """Return a JSON value that is not a list as a value of a tensor.
 
     Raises:
         ServingError: the dtype cannot hold it.
@@ -141,7 +141,7 @@ def _unsupported(value: Any, dtype: int) -> ServingError:
 
 
 def is_base64(value: Any) -> bool:
-    """Say whether a value is an object that gives bytes in base64."""
+    """Return whether a value is an object with bytes in base64."""
     return isinstance(value, dict) and len(value) == 1 and isinstance(value.get("b64"), str)
 
 

@@ -1,4 +1,4 @@
-"""Counts and latencies in, Prometheus' text out, with the names that TensorFlow Serving gives them.
+"""Prometheus metrics: counts and latencies with TensorFlow Serving's names.
 
 A Prometheus library would add `_total` to the names of counters, and dashboards made for the real server would find
 nothing.
@@ -19,7 +19,7 @@ Labels = tuple[tuple[str, str], ...]
 
 
 class Metrics:
-    """What a server has done so far; may be used by several threads.
+    """The metrics of a server. Thread-safe.
 
     Args:
         most_models: names that are counted apart. Clients choose the names of models, known or not; all further ones
@@ -82,7 +82,7 @@ class Metrics:
             self._counters[":tensorflow:cc:saved_model:load_attempt_count"][labels] += 1
 
     def text(self) -> str:
-        """Return all of it in Prometheus' text format."""
+        """Return all metrics in Prometheus' text format."""
         with self._lock:
             lines = []
             for name, of_labels in sorted(self._counters.items()):

@@ -1,4 +1,4 @@
-"""Directories of numbered versions in, the versions to answer with out: found, loaded, swapped and let go.
+"""Model manager: finds, loads, replaces and unloads the versions of the configured models.
 
 Each model has a thread of its own, which looks for versions, loads them and closes them one after another; a model that
 is slow to load or keeps failing delays no other. Requests only look up what is loaded.
@@ -29,7 +29,7 @@ Loader = Callable[[str, int, Path], Servable]
 
 
 class ModelManager:
-    """Keeps loaded what is configured and on disk. Any number of threads may call it.
+    """Keeps the configured versions on disk loaded. Thread-safe.
 
     A new version is loaded before the old one goes, so that there is always one to answer, and both need memory for a
     while. The old one is closed when the last request has let go of it. A version that cannot be loaded ends, and the
@@ -164,7 +164,7 @@ class ModelManager:
             return held
 
     def _configure(self, config: ModelServerConfig) -> list[str]:
-        """Take a config over, or raise and change nothing; return the names of models that are new."""
+        """Apply a config, or raise and change nothing; return the names of new models."""
         check(config)
         config = copy.deepcopy(config)
         configs = {each.name: each for each in config.model_config_list.config}
@@ -185,7 +185,7 @@ class ModelManager:
         return new
 
     def _reconfigure(self, model: Model, config: ModelConfig | None, labels: dict[str, int]) -> None:
-        """Tell a model's thread what is to be served now. The lock is held."""
+        """Set the versions that a model's thread should serve. The lock is held."""
         model.config, model.labels, model.next_look = config, labels, 0.0
         if config is None:
             for version in model.versions.values():
@@ -212,7 +212,7 @@ class ModelManager:
         raise ServingError(Code.UNKNOWN, f"{len(missing)} model(s) did not become available: {{{said}}}")
 
     def _keep(self, model: Model) -> None:
-        """Do what there is to do for a model until it is no longer served. Runs in its thread."""
+        """Load and unload versions of a model until it is no longer served. Runs in the model's thread."""
         while True:
             self._look(model)
             with self._changed:
@@ -229,7 +229,7 @@ class ModelManager:
             step()
 
     def _look(self, model: Model) -> None:
-        """Find out which versions are wanted, if it is time to."""
+        """Search for new versions if it is time to."""
         with self._changed:
             now, config = time.monotonic(), model.config
             if now < model.next_look:
@@ -237,16 +237,16 @@ class ModelManager:
             model.next_look = now + self.poll_seconds if self.poll_seconds and config is not None else math.inf
         wanted, complaint = wanted_versions(config) if config is not None else ({}, "")
         with self._changed:
-            # Said once and not at every look.
+            # Logged once, not at every poll.
             if complaint and complaint != model.complaint:
                 logger.warning("%s", complaint)
             model.complaint = complaint
-            # A config that came in between has a look of its own due.
+            # A new config has scheduled its own search.
             if wanted is not None and model.config is config:
                 self._want(model, wanted)
 
     def _want(self, model: Model, wanted: dict[int, Path]) -> None:
-        """Note which versions are wanted. The lock is held, and this thread is loading none."""
+        """Record which versions should be served. The lock is held, and this thread is not loading any."""
         for number, version in model.versions.items():
             if number not in wanted and version.is_wanted:
                 if version.is_waiting:
@@ -283,7 +283,7 @@ class ModelManager:
         try:
             servable = self._load(model.name, version.number, version.directory)
         except Exception as error:
-            # Whatever a broken version raises, the others go on.
+            # An error of one version must not stop the others.
             failure = error if isinstance(error, ServingError) else ServingError(Code.UNKNOWN, repr(error))
             logger.warning("model %s version %d: cannot be loaded: %s", model.name, version.number, failure)
             with self._changed:
@@ -305,11 +305,11 @@ class ModelManager:
             version.servable = None
             self._become(model, version, END)
             if version.is_wanted:
-                # Again, since it began to go.
+                # Wanted again after unloading began.
                 self._begin(model, version.number, version.directory)
 
     def _become(self, model: Model, version: Version, state: int, error: ServingError | None = None) -> None:
-        """Note a state. The lock is held."""
+        """Record a state. The lock is held."""
         version.state, version.error = state, error
         if state == AVAILABLE:
             model.serving[version.number] = version

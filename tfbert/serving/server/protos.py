@@ -1,4 +1,4 @@
-"""Text protos that configure a server in, messages out: those too that the package of the API does not bring."""
+"""Configuration files of a server as text protos, including messages that the API package lacks."""
 
 import functools
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The REST half of TensorFlow Serving's API, as an ASGI application."""
+"""The REST API of TensorFlow Serving as an ASGI application."""
 
 import asyncio
 import contextlib
@@ -45,8 +45,8 @@ _CORS = (
 _TOO_LARGE, _TOO_SLOW = 413, 408
 # The documented time in which the whole body of a request has to arrive.
 BODY_SECONDS = 60.0
-# How long a client that still sends what was refused is listened to: closed at once, the connection would break before
-# the client has read the answer.
+# How long a rejected body is still read: if the connection were closed at once, it would break before the client has
+# read the response.
 _LINGER_SECONDS = 2.0
 
 
@@ -74,7 +74,7 @@ class RestApi:
         object.__setattr__(self, "_threads", ThreadPoolExecutor(self.num_threads, "rest"))
 
     async def __call__(self, scope: dict, receive: Callable[[], Awaitable], send: Callable[[dict], Awaitable]) -> None:
-        """Answer one request, or the server's own messages about its life."""
+        """Handle one request, or the server's startup and shutdown messages."""
         if scope["type"] == "lifespan":
             await _live(receive, send)
             return
@@ -213,7 +213,7 @@ async def _refuse(
     headers = [_JSON, (b"content-length", str(len(answer)).encode()), (b"connection", b"close"), *more]
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": answer, "more_body": True})
-    # A client that asks first has sent no body, and asking for one would tell it to.
+    # A client that sent `Expect: 100-continue` has not sent the body, and reading it would request it.
     if status == _TOO_LARGE and b"expect" not in dict(scope["headers"]):
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_LINGER_SECONDS):

@@ -1,4 +1,4 @@
-"""One version of a SavedModel in, what its signatures answer out: TensorFlow's own session runs the graph.
+"""A loaded version of a SavedModel, whose graph TensorFlow's session runs.
 
 Nothing of the model is Python here. What an export needs of Python, or of an op that TensorFlow Serving lacks, fails.
 """
@@ -29,7 +29,7 @@ _MOST_RECORDS = 1000
 
 
 class Servable:
-    """A loaded version. Any number of threads may run it at once.
+    """A loaded version. Thread-safe.
 
     Args:
         name: of the model.
@@ -38,7 +38,7 @@ class Servable:
         session_config: threads, and what else a session can be told; `None` leaves that to TensorFlow.
 
     Raises:
-        ServingError: the directory holds no SavedModel that can be loaded.
+        ServingError: the directory contains no SavedModel that can be loaded.
 
     Source: TensorFlow Serving 2.20.0, `servables/tensorflow/predict_util.cc`, for what is checked and said. Ours checks
         types before the session does, names the inputs whenever they differ and not only when their number does, and
@@ -81,7 +81,7 @@ class Servable:
         return self.signatures[key]
 
     def check(self, signature_key: str, inputs: Mapping[str, np.ndarray], output_names: Sequence[str] = ()) -> None:
-        """Refuse what `run` would refuse before it runs anything.
+        """Reject inputs that `run` would reject, without running anything.
 
         Args:
             signature_key: "" for the default one.
@@ -95,7 +95,7 @@ class Servable:
         self.check_types(signature_key, dtypes, output_names)
 
     def check_types(self, signature_key: str, dtypes: Mapping[str, int], output_names: Sequence[str] = ()) -> None:
-        """Do what `check` does, for inputs that are not arrays yet.
+        """Check inputs like `check` before they are converted to arrays.
 
         Args:
             signature_key: "" for the default one.
@@ -130,7 +130,7 @@ class Servable:
         output_names: Sequence[str] = (),
         timeout_seconds: float | None = None,
     ) -> dict[str, np.ndarray]:
-        """Return what a signature answers.
+        """Return the outputs of a signature.
 
         Args:
             signature_key: "" for the default one.
@@ -169,7 +169,7 @@ class Servable:
         }
 
     def warm_up(self, num_iterations: int = 1, other: Callable[["Servable", PredictionLog], None] | None = None) -> int:
-        """Answer the requests that were recorded beside the model, so that the first client does not wait.
+        """Replay the model's warm-up requests, so that the first client does not have to wait.
 
         Args:
             num_iterations: how often each is answered.
@@ -203,7 +203,7 @@ class Servable:
         return count
 
     def close(self) -> None:
-        """Free what the version holds. Nobody may use it any more."""
+        """Release the resources of the version, which must not be used any more."""
         self._session.close()
         # The session's devices have the weights; they go with the session itself, which Python's own objects hold in
         # circles until it happens to look for such.

@@ -1,4 +1,4 @@
-"""Options in, a running server out: models, gRPC and REST put together, and taken down in order."""
+"""The server: starts models, gRPC and REST, and stops them in order."""
 
 import logging
 import socket
@@ -34,7 +34,7 @@ _GRACE_SECONDS = 10.0
 
 
 class Server:
-    """A server that answers until it is closed.
+    """A server that runs until it is closed.
 
     Args:
         options: checked.
@@ -62,7 +62,7 @@ class Server:
         credentials, metrics_path = _credentials(options), _metrics_path(options)
         self.manager = _manager(options, metrics)
         opened.callback(self.manager.close)
-        # As the real server: nobody is answered before every model is there.
+        # Like the real server: no request is served before all models are available.
         self.manager.wait_until_available()
         batcher = None
         if parameters is not None:
@@ -84,7 +84,7 @@ class Server:
             opened.enter_context(_rereading(options, self.manager))
 
     def close(self) -> None:
-        """Stop listening, finish what is being answered, and unload the models."""
+        """Stop listening, finish open requests, and unload the models."""
         self._opened.close()
 
 
@@ -149,7 +149,7 @@ def _metrics_path(options: Options) -> str | None:
 
 @contextmanager
 def _rest(options: Options, calls: Calls, metrics_path: str | None) -> Iterator[None]:
-    """Answer REST requests inside a `with` block."""
+    """Serve REST requests inside a `with` block."""
     application = RestApi(
         calls=calls,
         num_threads=options.rest_api_num_threads,
@@ -158,17 +158,17 @@ def _rest(options: Options, calls: Calls, metrics_path: str | None) -> Iterator[
         metrics_path=metrics_path,
         access=Access(options.log_requests),
     )
-    # Bound here, as the library would end the process where the address is taken.
+    # Bound here, because the library would exit the process if the address is in use.
     listening = _listening(options)
     config = uvicorn.Config(
         application,
         http=TimedConnection,
-        # Nothing here speaks it.
+        # Not used here.
         ws="none",
         log_config=None,
         log_level="critical",
         access_log=False,
-        # Ours says what a server of this kind says, and does not tell what it is made of.
+        # The header would name the library.
         server_header=False,
         date_header=False,
         timeout_graceful_shutdown=int(_GRACE_SECONDS),
@@ -185,7 +185,7 @@ def _rest(options: Options, calls: Calls, metrics_path: str | None) -> Iterator[
 
 
 def check_ports(options: Options) -> None:
-    """Find out whether the ports are free, which need not wait for the models.
+    """Check that the ports are free, before the models are loaded.
 
     They are not kept, as whoever connected would wait until the models are loaded, and think that the server is up.
 
@@ -201,7 +201,7 @@ def check_ports(options: Options) -> None:
 
 
 def _bound(host: str, port: int, flag: str) -> socket.socket:
-    """Return a socket that takes connections.
+    """Return a listening socket.
 
     Args:
         host: name or address of this machine.
@@ -226,7 +226,7 @@ def _bound(host: str, port: int, flag: str) -> socket.socket:
 
 
 def _listening(options: Options) -> socket.socket:
-    """Return a socket that takes connections from now on; they wait until somebody answers.
+    """Return a listening socket; connections wait until the server accepts them.
 
     Raises:
         ValueError: the address is taken, or none of this machine.
@@ -236,7 +236,7 @@ def _listening(options: Options) -> socket.socket:
 
 @contextmanager
 def _rereading(options: Options, manager: ModelManager) -> Iterator[None]:
-    """Take what the config file says anew, inside a `with` block."""
+    """Reload the config file periodically inside a `with` block."""
     ended = threading.Event()
     path = Path(options.model_config_file)
     last = path.read_bytes()
@@ -250,7 +250,7 @@ def _rereading(options: Options, manager: ModelManager) -> Iterator[None]:
                     last = now
                     manager.reload(_config(options))
             except Exception as error:
-                # The models that are there go on; the next version of the file may be better.
+                # Keep the current models; the next version of the file may be valid.
                 logger.error("%s: %s; the models stay as they are", path, error)
 
     thread = threading.Thread(target=reread, name="config", daemon=True)

@@ -1,4 +1,4 @@
-"""What a server knows of its models: their versions, the state of each, and who uses it; has no lock of its own."""
+"""States of models and their versions in a server; the caller holds the lock."""
 
 import threading
 from dataclasses import dataclass, field
@@ -16,7 +16,7 @@ UNLOADING, END = ModelVersionStatus.UNLOADING, ModelVersionStatus.END
 
 @dataclass(eq=False)
 class Version:
-    """A version that is or was wanted.
+    """A version that is or was configured.
 
     Args:
         number: its name.
@@ -42,7 +42,7 @@ class Version:
 
     @property
     def is_waiting(self) -> bool:
-        """Whether it is to be loaded, at once or once more."""
+        """Whether it should be loaded, now or again."""
         return self.is_wanted and self.state in (START, LOADING)
 
 
@@ -84,12 +84,12 @@ class Model:
 
     @property
     def has_ended(self) -> bool:
-        """Whether there is nothing left of it."""
+        """Whether nothing of it is left."""
         return self.config is None and all(version.state == END for version in self.versions.values())
 
     @property
     def failure(self) -> str:
-        """What TensorFlow Serving says of it when it did not become available."""
+        """TensorFlow Serving's error message if it did not become available."""
         version = max(self.wanted, key=lambda version: version.number, default=None)
         if version is None:
             return f"{{name: {self.name}}}"
@@ -135,7 +135,7 @@ class Model:
         return response
 
     def check_labels(self, labels: dict[str, int], allow_unavailable: bool) -> None:
-        """Refuse labels of versions that are not available.
+        """Reject labels of versions that are not available.
 
         Args:
             labels: numbers by label.
@@ -152,7 +152,7 @@ class Model:
                 raise ServingError(Code.FAILED_PRECONDITION, message)
 
     def stale(self) -> list[Version]:
-        """Return the versions that are to go now: a wanted one is available, or nothing is wanted.
+        """Return the versions to unload now: a configured one is available, or none is configured.
 
         Otherwise the newest of the old ones stays, to answer until a wanted one does.
         """

@@ -1,4 +1,4 @@
-"""What a call ends with: TensorFlow Serving's status codes, over HTTP and gRPC, and the error that has one."""
+"""TensorFlow Serving's status codes over HTTP and gRPC, and the error of a failed call."""
 
 import enum
 
@@ -6,7 +6,7 @@ import grpc
 
 
 class Code(enum.Enum):
-    """A status: its number, and what it is over HTTP.
+    """A status code and its HTTP status.
 
     Source: TensorFlow Serving 2.20.0, `model_servers/http_server.cc`, `ToHTTPStatusCode`.
     """
@@ -41,12 +41,12 @@ class Code(enum.Enum):
 
     @property
     def grpc(self) -> grpc.StatusCode:
-        """What gRPC calls it."""
+        """The name of the status in gRPC."""
         return grpc.StatusCode[self.name]
 
 
 class ServingError(Exception):
-    """A call that cannot be answered.
+    """A failed call.
 
     Args:
         code: says whose fault it is.

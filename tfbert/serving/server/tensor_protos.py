@@ -1,4 +1,4 @@
-"""Reads tensors that clients send as protos, after checking that a small message does not describe a huge tensor."""
+"""Reads tensor protos of clients, after checking that a small message does not describe a huge tensor."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""A server's config in, the numbered directories that it asks for out."""
+"""The versions on disk that a server's config selects."""
 
 import os
 from collections.abc import Iterable
@@ -25,7 +25,7 @@ def config_of(name: str, base_path: Path | str) -> ModelServerConfig:
 
 
 def check(config: ModelServerConfig) -> None:
-    """Refuse a config that cannot be served.
+    """Reject an invalid config.
 
     Args:
         config: with a list of models.
@@ -57,7 +57,7 @@ def check(config: ModelServerConfig) -> None:
 
 
 def wanted_versions(config: ModelConfig) -> tuple[dict[int, Path] | None, str]:
-    """Return the versions that are on disk and asked for.
+    """Return the versions on disk that the config selects.
 
     Args:
         config: of one model.
