@@ -114,8 +114,8 @@ def check_data(run_dir: Path, splits: Mapping[str, Split]) -> None:
         else:
             continue
         raise ValueError(
-            f"{(now.get(name) or before[name])['path']}: {change} since {run_dir} was started, and results on different "
-            "data cannot be compared; restore the data, or use another --out directory"
+            f"{(now.get(name) or before[name])['path']}: {change} since {run_dir} was started, and results on "
+            "different data cannot be compared; restore the data, or use another --out directory"
         )
 
 
