@@ -79,7 +79,7 @@ def circumstances() -> dict[str, str]:
 
 
 def median(key: str, form: str, with_range: bool = False) -> Cell:
-    """Return a cell with the median of the repeats in a format, and, if wanted, the range of several."""
+    """Return a cell with the median of the repeats in a format, and, on request, the range of several."""
 
     def cell(row: Row, reference: Row | None) -> str:
         values = row.values.get(key, ())

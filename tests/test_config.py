@@ -152,9 +152,9 @@ WRONG_TYPES = [
 ]
 
 
-@pytest.mark.parametrize(("path", "value", "wanted"), WRONG_TYPES)
-def test_a_wrong_type_is_refused(path, value, wanted):
-    expected = f"{path}={value!r}: wanted {wanted}"
+@pytest.mark.parametrize(("path", "value", "type_name"), WRONG_TYPES)
+def test_a_wrong_type_is_refused(path, value, type_name):
+    expected = f"{path}={value!r}: expected {type_name}"
     assert message(override, DEFAULTS, {path: value}) == expected
     section, _, name = path.rpartition(".")
     assert message(from_dict, {section: {name: value}} if section else {name: value}) == expected
@@ -164,7 +164,7 @@ def test_a_value_in_place_of_a_section_and_the_other_way_round_are_refused():
     expected = "config has no field 'train'; 'train' is a section, and 'train.seed' is a field of it"
     assert message(from_dict, {"train": 3}) == expected
     assert message(override, DEFAULTS, {"train": 3}) == expected
-    assert message(override, DEFAULTS, {"train.batch_size": {}}) == "train.batch_size={}: wanted a whole number"
+    assert message(override, DEFAULTS, {"train.batch_size": {}}) == "train.batch_size={}: expected a whole number"
 
 
 FRACTION = "0 or more, below 1"
@@ -196,18 +196,18 @@ OUT_OF_RANGE = [
 ]
 
 
-@pytest.mark.parametrize(("path", "value", "wanted"), OUT_OF_RANGE)
-def test_a_value_out_of_range_is_refused(path, value, wanted):
-    assert message(override, DEFAULTS, {path: value}) == f"{path}={value}: wanted {wanted}"
+@pytest.mark.parametrize(("path", "value", "bounds"), OUT_OF_RANGE)
+def test_a_value_out_of_range_is_refused(path, value, bounds):
+    assert message(override, DEFAULTS, {path: value}) == f"{path}={value}: expected {bounds}"
 
 
 def test_what_only_two_fields_together_say_is_refused():
     values = {"data.validation_fraction": 0.5, "data.test_fraction": 0.5}
     assert message(override, DEFAULTS, values) == (
-        "data.validation_fraction=0.5 and data.test_fraction=0.5 leave nothing to train on; wanted a sum below 1"
+        "data.validation_fraction=0.5 and data.test_fraction=0.5 leave nothing to train on; expected a sum below 1"
     )
     assert message(override, DEFAULTS, {"data.separator": ""}) == (
-        "data.separator is empty; wanted at least one character, such as '\\t' or '@'"
+        "data.separator is empty; expected at least one character, such as '\\t' or '@'"
     )
 
 
@@ -243,13 +243,13 @@ def test_assignments_are_read_by_the_type_of_the_field(assignment, path, value):
 @pytest.mark.parametrize(
     ("assignment", "expected"),
     [
-        ("train.batch_size", "--set train.batch_size: wanted section.field=value"),
-        ("train.batch_size=", "train.batch_size=: wanted a whole number"),
-        ("train.batch_size=2.0", "train.batch_size=2.0: wanted a whole number"),
-        ("train.batch_size=none", "train.batch_size=none: wanted a whole number"),
-        ("train.batch_size=true", "train.batch_size=true: wanted a whole number"),
-        ("train.epochs=some", "train.epochs=some: wanted a whole number or none"),
-        ("train.learning_rate=fast", "train.learning_rate=fast: wanted a number"),
+        ("train.batch_size", "--set train.batch_size: expected section.field=value"),
+        ("train.batch_size=", "train.batch_size=: expected a whole number"),
+        ("train.batch_size=2.0", "train.batch_size=2.0: expected a whole number"),
+        ("train.batch_size=none", "train.batch_size=none: expected a whole number"),
+        ("train.batch_size=true", "train.batch_size=true: expected a whole number"),
+        ("train.epochs=some", "train.epochs=some: expected a whole number or none"),
+        ("train.learning_rate=fast", "train.learning_rate=fast: expected a number"),
     ],
 )
 def test_assignments_that_are_no_value_are_refused(assignment, expected):
@@ -266,8 +266,8 @@ def test_a_bool_field_is_read_and_checked(monkeypatch):
     parsed = parse_assignments(["train.fast=True", "train.maybe=none"])
     assert parsed == {"train.fast": True, "train.maybe": None}
     assert parse_assignments(["train.fast=false"]) == {"train.fast": False}
-    assert message(parse_assignments, ["train.fast=1"]) == "train.fast=1: wanted true or false"
-    assert message(override, DEFAULTS, {"train.fast": 1}) == "train.fast=1: wanted true or false"
+    assert message(parse_assignments, ["train.fast=1"]) == "train.fast=1: expected true or false"
+    assert message(override, DEFAULTS, {"train.fast": 1}) == "train.fast=1: expected true or false"
 
 
 @pytest.mark.parametrize(

@@ -48,7 +48,7 @@ def test_typed_text_is_read_by_the_fields_type(text, hint, expected):
 
 
 @pytest.mark.parametrize(
-    ("text", "hint", "wanted"),
+    ("text", "hint", "type_name"),
     [
         ("three", int, "a whole number"),
         ("1.5", int, "a whole number"),
@@ -57,8 +57,8 @@ def test_typed_text_is_read_by_the_fields_type(text, hint, expected):
         ("x", int | None, "a whole number or none"),
     ],
 )
-def test_typed_text_of_another_type_is_refused(text, hint, wanted):
-    assert refused(parsed, "x.y", text, hint) == f"x.y={text}: wanted {wanted}"
+def test_typed_text_of_another_type_is_refused(text, hint, type_name):
+    assert refused(parsed, "x.y", text, hint) == f"x.y={text}: expected {type_name}"
 
 
 @pytest.mark.parametrize(
@@ -80,7 +80,7 @@ def test_values_of_json_get_the_fields_type(value, hint, expected):
 
 
 @pytest.mark.parametrize(
-    ("value", "hint", "wanted"),
+    ("value", "hint", "type_name"),
     [
         (True, int, "a whole number"),
         (3.0, int, "a whole number"),
@@ -93,5 +93,5 @@ def test_values_of_json_get_the_fields_type(value, hint, expected):
         ("a", NAMES, "texts with commas between"),
     ],
 )
-def test_values_of_another_type_are_refused(value, hint, wanted):
-    assert refused(checked, "x.y", value, hint) == f"x.y={value!r}: wanted {wanted}"
+def test_values_of_another_type_are_refused(value, hint, type_name):
+    assert refused(checked, "x.y", value, hint) == f"x.y={value!r}: expected {type_name}"

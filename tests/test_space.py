@@ -65,10 +65,10 @@ def test_a_value_that_is_not_a_dimension_is_rejected(value):
         ),
         ({"train.epochs": Choice(2)}, r"train\.epochs=\[2\]: expected two or more different values"),
         ({"train.epochs": Choice(2, 2)}, r"expected two or more different values"),
-        ({"train.epochs": Choice(2, "three")}, r"train\.epochs='three': wanted"),
-        ({"train.optimizer": Choice("adamw", "adam")}, r"train\.optimizer='adam': wanted 'adamw' or 'lamb'"),
-        ({"encoder.dropout": Range(0.0, 1.0)}, r"encoder\.dropout=1\.0: wanted 0 or more, below 1"),
-        ({"train.epochs": Range(1.5, 3)}, r"train\.epochs=1\.5: wanted"),
+        ({"train.epochs": Choice(2, "three")}, r"train\.epochs='three': expected"),
+        ({"train.optimizer": Choice("adamw", "adam")}, r"train\.optimizer='adam': expected 'adamw' or 'lamb'"),
+        ({"encoder.dropout": Range(0.0, 1.0)}, r"encoder\.dropout=1\.0: expected 0 or more, below 1"),
+        ({"train.epochs": Range(1.5, 3)}, r"train\.epochs=1\.5: expected"),
         ({"train.learning_rate": Range(2e-4, 1e-4)}, r"expected two numbers, the smaller one first"),
         ({"train.learning_rate": Range("a", "b")}, r"expected two numbers"),
         ({"train.weight_decay": LogRange(0.0, 1.0)}, r"expected two numbers above 0"),
@@ -78,7 +78,7 @@ def test_a_value_that_is_not_a_dimension_is_rejected(value):
         ),
         ({"train.weight_decay": When("train.optimizer", (), Choice(0.0, 0.1))}, r"at least one value of the other"),
         ({"train.weight_decay": When("train.optimizer", ("lamb",), Choice(0.0, 0.1))}, r"always in \['adamw'\]"),
-        ({"train.weight_decay": When("train.optimizer", ("x",), Choice(0.0, 0.1))}, r"train\.optimizer='x': wanted"),
+        ({"train.weight_decay": When("train.optimizer", ("x",), Choice(0.0, 0.1))}, r"train\.optimizer='x': expected"),
         (
             {
                 "train.epochs": When("train.seed", (0,), Choice(1, 2)),

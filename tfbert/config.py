@@ -92,12 +92,12 @@ class DataConfig:
 
     def __post_init__(self):
         if not self.separator:
-            raise ValueError("data.separator is empty; wanted at least one character, such as '\\t' or '@'")
+            raise ValueError("data.separator is empty; expected at least one character, such as '\\t' or '@'")
         check_bounds(self, "data")
         if self.validation_fraction + self.test_fraction >= 1:
             raise ValueError(
                 f"data.validation_fraction={self.validation_fraction} and data.test_fraction={self.test_fraction} "
-                "leave nothing to train on; wanted a sum below 1"
+                "leave nothing to train on; expected a sum below 1"
             )
 
 
@@ -268,20 +268,20 @@ class Config(RootConfig):
     train: TrainConfig = field(default_factory=TrainConfig)
 
 
-def require(condition: bool, path: str, value: Any, wish: str) -> None:
+def require(condition: bool, path: str, value: Any, expected: str) -> None:
     """Refuse a value unless a condition holds.
 
     Args:
         condition: whether the value is allowed.
         path: the field.
         value: its value.
-        wish: what is allowed, in words.
+        expected: the allowed values in words.
 
     Raises:
-        ValueError: names the field, its value and the wish.
+        ValueError: names the field, its value and the allowed values.
     """
     if not condition:
-        raise ValueError(f"{path}={value}: wanted {wish}")
+        raise ValueError(f"{path}={value}: expected {expected}")
 
 
 def paths(node: type = Config, prefix: str = "") -> dict[str, Any]:
@@ -303,7 +303,7 @@ def describe(root: type = Config) -> dict[str, tuple[str, str]]:
         section, _, name = path.rpartition(".")
         node = sections[f"{section}."] if section else root
         metadata = next(each.metadata for each in dataclasses.fields(node) if each.name == name)
-        allowed = metadata["bounds"].wish if metadata["bounds"] else type_in_words(hint)
+        allowed = metadata["bounds"].description if metadata["bounds"] else type_in_words(hint)
         if metadata["bounds"] and type(None) in typing.get_args(hint) and "none" not in allowed:
             allowed += ", or none"
         described[path] = allowed, metadata["description"]
@@ -375,7 +375,7 @@ def parse_assignments(assignments: Iterable[str], root: type = Config) -> dict[s
     for assignment in assignments:
         path, equals, text = assignment.partition("=")
         if not equals:
-            raise ValueError(f"--set {assignment}: wanted section.field=value")
+            raise ValueError(f"--set {assignment}: expected section.field=value")
         path = path.strip()
         hint = known.get(path)
         values[path] = text if hint is None else parsed(path, text, hint)

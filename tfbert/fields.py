@@ -14,14 +14,14 @@ class Bounds:
     """The numbers that a field takes.
 
     Args:
-        wish: the bounds in words, for messages and lists.
+        description: the bounds in words, for messages and lists.
         low: the lowest number.
         high: the highest number.
         low_excluded: whether `low` itself is not allowed.
         high_excluded: whether `high` itself is not allowed.
     """
 
-    wish: str
+    description: str
     low: float = -math.inf
     high: float = math.inf
     low_excluded: bool = False
@@ -68,7 +68,7 @@ def check_bounds(config: Any, section: str) -> None:
     for each in dataclasses.fields(config):
         bounds, value = each.metadata.get("bounds"), getattr(config, each.name)
         if bounds is not None and value is not None and not bounds.allow(value):
-            raise ValueError(f"{section}.{each.name}={value}: wanted {bounds.wish}")
+            raise ValueError(f"{section}.{each.name}={value}: expected {bounds.description}")
 
 
 def flatten(tree: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, Any]]:
@@ -112,7 +112,7 @@ def parsed(path: str, text: str, hint: Any) -> Any:
                 return kind(text)
             except ValueError:
                 pass
-    raise ValueError(f"{path}={text}: wanted {type_in_words(hint)}")
+    raise ValueError(f"{path}={text}: expected {type_in_words(hint)}")
 
 
 def checked(path: str, value: Any, hint: Any) -> Any:
@@ -139,7 +139,7 @@ def checked(path: str, value: Any, hint: Any) -> Any:
                 return float(value)
         elif type(value) is kind:
             return value
-    raise ValueError(f"{path}={value!r}: wanted {type_in_words(hint)}")
+    raise ValueError(f"{path}={value!r}: expected {type_in_words(hint)}")
 
 
 _IN_WORDS = {type(None): "none", str: "text", int: "a whole number", float: "a number", bool: "true or false"}

@@ -204,7 +204,7 @@ def test_monitoring_scrapes_ports_that_are_there(rendered, overlays):
     monitors = [entry for entry in monitoring if entry["kind"] == "PodMonitor"]
     assert len(monitors) == 3
     for monitor in monitors:
-        wanted = monitor["spec"]["selector"]["matchLabels"].items()
-        [pod] = [pod for pod in pods if wanted <= pod["metadata"]["labels"].items()]
+        expected = monitor["spec"]["selector"]["matchLabels"].items()
+        [pod] = [pod for pod in pods if expected <= pod["metadata"]["labels"].items()]
         ports = {port["name"] for container in pod["spec"]["containers"] for port in container["ports"]}
         assert monitor["spec"]["podMetricsEndpoints"][0]["port"] in ports

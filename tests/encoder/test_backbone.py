@@ -152,8 +152,8 @@ def test_dropout_reaches_the_layers(tmp_path, caplog):
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"dtype": "float64"}, "dtype is 'float64'; wanted one of float32"),
-        ({"dropout": 1.0}, "dropout is 1.0; wanted 0"),
+        ({"dtype": "float64"}, "dtype is 'float64'; expected one of float32"),
+        ({"dropout": 1.0}, "dropout is 1.0; expected 0"),
     ],
 )
 def test_refused_options(options, said):
@@ -260,7 +260,7 @@ def test_saving_replaces_an_encoder_but_nothing_else(tmp_path, monkeypatch):
     (tmp_path / "saved" / "notes.txt").touch()
     with pytest.raises(ValueError, match="contains 'notes.txt'; expected a new or empty directory, or a saved encoder"):
         save_encoder(other, tmp_path / "saved")
-    with pytest.raises(ValueError, match="is a file; wanted a directory"):
+    with pytest.raises(ValueError, match="is a file; expected a directory"):
         save_encoder(other, tmp_path / "saved" / "notes.txt")
 
 

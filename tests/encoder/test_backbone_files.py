@@ -12,29 +12,29 @@ from tfbert.encoder.backbone import load_encoder, save_encoder
 @pytest.mark.parametrize(
     ("changed", "said"),
     [
-        ({"model_type": "roberta"}, "model_type is 'roberta'; wanted 'bert'"),
-        ({"position_embedding_type": "relative_key"}, "position_embedding_type is 'relative_key'; wanted 'absolute'"),
-        ({"is_decoder": True}, "is_decoder is True; wanted false"),
-        ({"add_cross_attention": True}, "add_cross_attention is True; wanted false"),
-        ({"rescale_embeddings": True}, "rescale_embeddings is True; wanted false"),
-        ({"pad_token_id": 1}, "pad_token_id is 1; wanted 0"),
-        ({"pruned_heads": {"0": [1]}}, "pruned_heads is {'0': [1]}; wanted no pruned heads"),
+        ({"model_type": "roberta"}, "model_type is 'roberta'; expected 'bert'"),
+        ({"position_embedding_type": "relative_key"}, "position_embedding_type is 'relative_key'; expected 'absolute'"),
+        ({"is_decoder": True}, "is_decoder is True; expected false"),
+        ({"add_cross_attention": True}, "add_cross_attention is True; expected false"),
+        ({"rescale_embeddings": True}, "rescale_embeddings is True; expected false"),
+        ({"pad_token_id": 1}, "pad_token_id is 1; expected 0"),
+        ({"pruned_heads": {"0": [1]}}, "pruned_heads is {'0': [1]}; expected no pruned heads"),
         (
             {"quantization_config": {"bits": 4}},
-            "quantization_config is {'bits': 4}; wanted weights that are not quantized",
+            "quantization_config is {'bits': 4}; expected weights that are not quantized",
         ),
         (
             {"auto_map": {"AutoModel": "m.M"}},
-            "auto_map is {'AutoModel': 'm.M'}; wanted a model without code of its own",
+            "auto_map is {'AutoModel': 'm.M'}; expected a model without code of its own",
         ),
-        ({"hidden_size": 13}, "hidden_size is 13; wanted a multiple of num_attention_heads, 3"),
-        ({"hidden_size": None}, "hidden_size is None; wanted a whole number above 0"),
-        ({"type_vocab_size": 0}, "type_vocab_size is 0; wanted a whole number above 0"),
-        ({"embedding_size": 6}, "embedding_size is 6; wanted hidden_size, 12"),
-        ({"layer_norm_eps": 0.0}, "layer_norm_eps is 0.0; wanted a number between 0 and 1"),
+        ({"hidden_size": 13}, "hidden_size is 13; expected a multiple of num_attention_heads, 3"),
+        ({"hidden_size": None}, "hidden_size is None; expected a whole number above 0"),
+        ({"type_vocab_size": 0}, "type_vocab_size is 0; expected a whole number above 0"),
+        ({"embedding_size": 6}, "embedding_size is 6; expected hidden_size, 12"),
+        ({"layer_norm_eps": 0.0}, "layer_norm_eps is 0.0; expected a number between 0 and 1"),
         (
             {"hidden_act": "quick_gelu"},
-            "hidden_act is 'quick_gelu'; wanted one of gelu, gelu_accurate, gelu_fast, gelu_new, gelu_python, "
+            "hidden_act is 'quick_gelu'; expected one of gelu, gelu_accurate, gelu_fast, gelu_new, gelu_python, "
             "gelu_pytorch_tanh, relu, silu, swish",
         ),
     ],
@@ -51,8 +51,11 @@ KEY = "encoder.layer.1.attention.self.key.weight"
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (lambda tensors: tensors.pop(KEY), f"no tensor '{KEY}'; wanted one of shape (12, 12)"),
-        (lambda tensors: tensors.pop("pooler.dense.bias"), "no tensor 'pooler.dense.bias'; wanted one of shape (12,)"),
+        (lambda tensors: tensors.pop(KEY), f"no tensor '{KEY}'; expected one of shape (12, 12)"),
+        (
+            lambda tensors: tensors.pop("pooler.dense.bias"),
+            "no tensor 'pooler.dense.bias'; expected one of shape (12,)",
+        ),
         (
             lambda tensors: tensors.update({KEY: np.zeros((12, 4), "float32")}),
             f"tensor '{KEY}' has shape (12, 4); config.json wants (12, 12)",
@@ -67,7 +70,7 @@ KEY = "encoder.layer.1.attention.self.key.weight"
         ),
         (
             lambda tensors: tensors.pop("embeddings.word_embeddings.weight"),
-            "0 tensors are called 'embeddings.word_embeddings.weight'; wanted one",
+            "0 tensors are called 'embeddings.word_embeddings.weight'; expected one",
         ),
     ],
 )
@@ -91,8 +94,8 @@ def test_a_file_that_is_not_whole_is_refused(content, tmp_path):
     ("vocabulary", "said"),
     [
         ([*VOCABULARY, "a", "b", "c"], "13 tokens in the vocabulary; the embeddings have 12"),
-        ([*VOCABULARY, "the"], "token 10 is 'the', as 8 is; wanted one of its own"),
-        ([*VOCABULARY, "", "a"], "token 10 is ''; wanted one of its own"),
+        ([*VOCABULARY, "the"], "token 10 is 'the', as 8 is; expected one of its own"),
+        ([*VOCABULARY, "", "a"], "token 10 is ''; expected one of its own"),
         (VOCABULARY[:4], "no [MASK]; is it BERT's?"),
         (VOCABULARY[1:] + ["[PAD]"], "[PAD] is not token 0; is it BERT's?"),
     ],
@@ -133,14 +136,14 @@ def test_tokenizer_rules(tokenizer, fast, rules, tmp_path):
 @pytest.mark.parametrize(
     ("tokenizer", "vocabulary", "said"),
     [
-        (None, VOCABULARY, "nothing says whether the model is cased; wanted a tokenizer_config.json with"),
+        (None, VOCABULARY, "nothing says whether the model is cased; expected a tokenizer_config.json with"),
         ({"do_lower_case": True}, None, "no vocab.txt, and no tokenizer.json with a WordPiece vocabulary"),
         (
             {"tokenizer_class": "XLMRobertaTokenizer"},
             VOCABULARY,
-            "tokenizer_class is 'XLMRobertaTokenizer'; wanted one",
+            "tokenizer_class is 'XLMRobertaTokenizer'; expected one",
         ),
-        ({"do_basic_tokenize": False}, VOCABULARY, "do_basic_tokenize is false; wanted true"),
+        ({"do_basic_tokenize": False}, VOCABULARY, "do_basic_tokenize is false; expected true"),
     ],
 )
 def test_refused_tokenizers(tokenizer, vocabulary, said, tmp_path):
@@ -151,9 +154,9 @@ def test_refused_tokenizers(tokenizer, vocabulary, said, tmp_path):
 @pytest.mark.parametrize(
     ("changed", "said"),
     [
-        ({"format": 2}, "format is 2; wanted 1; was a newer tfbert used?"),
-        ({"activation": "mish"}, "activation is 'mish'; wanted one of gelu, gelu_tanh, relu, silu"),
-        ({"lowercase": "yes"}, "lowercase is 'yes'; wanted a bool"),
+        ({"format": 2}, "format is 2; expected 1; was a newer tfbert used?"),
+        ({"activation": "mish"}, "activation is 'mish'; expected one of gelu, gelu_tanh, relu, silu"),
+        ({"lowercase": "yes"}, "lowercase is 'yes'; expected a bool"),
     ],
 )
 def test_refused_encoder_json(changed, said, tmp_path):

@@ -227,7 +227,7 @@ def test_every_argument_of_a_layer_is_in_its_config():
 
 
 def test_an_unknown_activation_is_refused():
-    with pytest.raises(ValueError, match="activation is 'tanh'; wanted one of gelu, gelu_tanh, relu, silu"):
+    with pytest.raises(ValueError, match="activation is 'tanh'; expected one of gelu, gelu_tanh, relu, silu"):
         BertEncoder(**SIZES, activation="tanh")
 
 

@@ -79,7 +79,7 @@ def test_a_name_of_another_form_is_refused(name):
     with pytest.raises(ValueError) as caught:
         presets.resolve(f"hf://{name}")
     wish = "hf://owner/name, or hf://owner/name@revision with a branch, a tag or the hash of a commit"
-    assert str(caught.value) == f"encoder 'hf://{name}': wanted {wish}"
+    assert str(caught.value) == f"encoder 'hf://{name}': expected {wish}"
 
 
 def test_a_branch_that_moves_does_not_mix_files_in_one_process(repository):

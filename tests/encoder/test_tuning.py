@@ -22,5 +22,5 @@ def test_as_many_layers_as_there_are_can_be_learned(number):
 
 
 def test_more_layers_than_there_are_cannot_be_learned():
-    with pytest.raises(ValueError, match=r"train.trainable_layers=13: minilm has 12 layers; wanted at most so many"):
+    with pytest.raises(ValueError, match=r"train.trainable_layers=13: minilm has 12 layers; expected at most so many"):
         check_layers(13, 12, "minilm")

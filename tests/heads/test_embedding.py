@@ -30,8 +30,8 @@ def make_head(**options):
 def test_unit_vectors_in_the_direction_of_the_pooled_head(pooling):
     head, pooled = make_head(pooling=pooling), PooledHead(1, pooling=pooling)
     found = head(encoded(), INPUTS).numpy()
-    wanted = pooled.pool(encoded(), MASK).numpy()
-    np.testing.assert_allclose(found, wanted / np.linalg.norm(wanted, axis=1, keepdims=True), atol=1e-6)
+    expected = pooled.pool(encoded(), MASK).numpy()
+    np.testing.assert_allclose(found, expected / np.linalg.norm(expected, axis=1, keepdims=True), atol=1e-6)
     np.testing.assert_allclose(np.linalg.norm(found, axis=1), 1, atol=1e-6)
     assert head.uses_pooler == (pooling == "pooler")
     assert found.dtype == np.float32
@@ -40,9 +40,9 @@ def test_unit_vectors_in_the_direction_of_the_pooled_head(pooling):
 def test_mean_is_over_real_tokens():
     outputs = encoded()
     sequence = outputs["sequence_output"].numpy()
-    wanted = np.stack([sequence[0, :3].mean(0), sequence[1, :2].mean(0)])
+    expected = np.stack([sequence[0, :3].mean(0), sequence[1, :2].mean(0)])
     found = make_head()(outputs, INPUTS).numpy()
-    np.testing.assert_allclose(found, wanted / np.linalg.norm(wanted, axis=1, keepdims=True), atol=1e-6)
+    np.testing.assert_allclose(found, expected / np.linalg.norm(expected, axis=1, keepdims=True), atol=1e-6)
 
 
 def test_half_precision_comes_out_as_float32():

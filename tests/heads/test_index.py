@@ -139,10 +139,10 @@ def test_search_finds_the_nearest_of_all(searching, num_entries):
     answers, questions, similarity = searching(vectors, of)
     assert answers.shape == questions.shape == similarity.shape == (7, min(10, num_entries))
     for row, vector in enumerate(vectors):
-        wanted = slowly(vector, of, 10)
-        assert answers[row].tolist() == [answer for _, answer, _ in wanted]
-        assert questions[row].tolist() == [question for _, _, question in wanted]
-        np.testing.assert_allclose(similarity[row], [similar for similar, _, _ in wanted], atol=1e-6)
+        expected = slowly(vector, of, 10)
+        assert answers[row].tolist() == [answer for _, answer, _ in expected]
+        assert questions[row].tolist() == [question for _, _, question in expected]
+        np.testing.assert_allclose(similarity[row], [similar for similar, _, _ in expected], atol=1e-6)
 
 
 def test_search_of_nothing(searching):

@@ -65,4 +65,6 @@ def assert_near(found, expected, dtype, *, size: float | None = None, **rounded)
     allowed = relative_error(dtype, **rounded)
     together, farthest = distance(found, expected, size)
     assert together <= allowed, f"off by {together:.3g} of the norm; rounding to {dtype} explains {allowed:.3g}"
-    assert farthest <= 6 * allowed, f"an element is off by {farthest:.3g} of the norm's mean; wanted {6 * allowed:.3g}"
+    assert farthest <= 6 * allowed, (
+        f"an element is off by {farthest:.3g} of the norm's mean; expected {6 * allowed:.3g}"
+    )

@@ -187,7 +187,7 @@ def test_sequences_too_short_for_a_question_and_a_context():
             with pytest.raises(ValueError) as caught:
                 AnswersOptions.from_config(config)
             assert str(caught.value) == (
-                "encoder.sequence_length=15: wanted 16 or more, for a question and a part of its context"
+                "encoder.sequence_length=15: expected 16 or more, for a question and a part of its context"
             )
 
 

@@ -77,5 +77,5 @@ def test_labels_that_train_lacks_are_refused():
 def test_the_monitored_metric_is_found_by_its_name():
     assert fitted().metric("macro_f1").better == "higher"
     assert fitted().metric("loss").sign == -1
-    with pytest.raises(ValueError, match=r"train.monitor=acuracy: wanted one of .*; did you mean 'accuracy'\?$"):
+    with pytest.raises(ValueError, match=r"train.monitor=acuracy: expected one of .*; did you mean 'accuracy'\?$"):
         fitted().metric("acuracy")

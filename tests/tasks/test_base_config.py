@@ -43,7 +43,7 @@ def test_another_task_than_that_of_the_stored_config_is_refused(tmp_path, values
         read_config("multilabel", path, values)
     message = str(caught.value)
     assert message.startswith(f"--task (multilabel) and --config {path} (entities)")
-    assert message.endswith("name different tasks; wanted one task")
+    assert message.endswith("name different tasks; expected one task")
 
 
 def test_a_task_that_is_set_beside_another_is_refused():

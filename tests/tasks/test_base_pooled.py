@@ -40,9 +40,9 @@ def test_a_record_with_another_number_of_texts_is_refused():
     one, two = Record("a", "x", "f:1"), Record("a", "x", "f:2", ("b",))
     assert fitted().inputs_of(one) == {"text": "a"}
     assert fitted(has_pair=True).inputs_of(two) == {"text": "a", "text_pair": "b"}
-    with pytest.raises(ValueError, match="f:2: 2 text; wanted one text, as in train"):
+    with pytest.raises(ValueError, match="f:2: 2 text; expected one text, as in train"):
         fitted().inputs_of(two)
-    with pytest.raises(ValueError, match="f:1: 1 text; wanted two texts, as the first record of train has"):
+    with pytest.raises(ValueError, match="f:1: 1 text; expected two texts, as the first record of train has"):
         fitted(has_pair=True).inputs_of(one)
 
 

@@ -82,7 +82,7 @@ def test_labels_are_sorted_by_name():
     assert task == FittedClassification(options=options, has_pair=False, labels=("x", "y"))
     assert task.known_labels == ("x", "y") and task.num_scores == 2
     with pytest.raises(
-        ValueError, match=r"^train has only the label \['x'\]; wanted at least two labels to tell apart"
+        ValueError, match=r"^train has only the label \['x'\]; expected at least two labels to tell apart"
     ):
         TASK.fit([Record("a", "x", "t:1"), Record("b", "x", "t:2")], options)
 
@@ -129,15 +129,15 @@ def test_one_text_among_pairs_is_refused():
     task = TASK.fit(records, LabelOptions())
     assert task.has_pair and [each.name for each in task.inputs] == ["text", "text_pair"]
     assert task.inputs_of(records[0]) == {"text": "a", "text_pair": "b"}
-    with pytest.raises(ValueError, match=r"t:9: 1 text; wanted two texts, as the first record of train has"):
+    with pytest.raises(ValueError, match=r"t:9: 1 text; expected two texts, as the first record of train has"):
         task.inputs_of(Record("a", "x", "t:9"))
-    with pytest.raises(ValueError, match=r"t:9: 2 text; wanted one text, as in train"):
+    with pytest.raises(ValueError, match=r"t:9: 2 text; expected one text, as in train"):
         fitted().inputs_of(Record("a", "x", "t:9", ("b",)))
 
 
 def test_windows_of_pairs_are_refused():
     with pytest.raises(
-        ValueError, match="encoder.long_text=mean: pairs of texts are always cut; wanted cut, or records"
+        ValueError, match="encoder.long_text=mean: pairs of texts are always cut; expected cut, or records"
     ):
         TASK.fit([Record("a", "x", "t:1", ("b",)), Record("c", "y", "t:2", ("d",))], LabelOptions(long_text="mean"))
 

@@ -61,7 +61,7 @@ def test_types_and_borders():
         ["O", "B-person", "I-person", "B-place", "I-place"],
     )
     assert [list(TASK.labels_of(record)) for record in records] == [["person", "place"], ["person"], []]
-    with pytest.raises(ValueError, match="train has no entity; wanted at least one"):
+    with pytest.raises(ValueError, match="train has no entity; expected at least one"):
         TASK.fit(records[2:], OPTIONS)
 
 

@@ -56,7 +56,7 @@ def test_records():
         ({"question": "q", "answer": None}, r"answer is null; expected a string"),
         (
             {"question": "q", "answer": "a  b", "negative": " a b"},
-            r'negative is "a  b" as is the answer; wanted another',
+            r'negative is "a  b" as is the answer; expected another',
         ),
         (
             {"question": "q", "answer": "a", "negative": ["b", ""]},
@@ -64,11 +64,11 @@ def test_records():
         ),
         ({"question": "q", "answer": "a", "negative": 3}, r"negative is 3; expected a string"),
         ({"question": "q", "answer": "a", "negative": "b", "score": "1"}, r"there is a negative and a score"),
-        ({"question": "q", "answer": "a", "score": "high"}, r'score is "high"; wanted a number'),
-        ({"question": "q", "answer": "a", "score": "nan"}, r'score is "nan"; wanted a number'),
-        ({"question": "q", "answer": "a", "score": "yes"}, r'score is "yes"; wanted a number'),
-        ({"question": "q", "answer": "a", "score": ""}, r'score is ""; wanted a number'),
-        ({"question": "q", "answer": "a", "score": [1]}, r"score is \[1\]; wanted a number"),
+        ({"question": "q", "answer": "a", "score": "high"}, r'score is "high"; expected a number'),
+        ({"question": "q", "answer": "a", "score": "nan"}, r'score is "nan"; expected a number'),
+        ({"question": "q", "answer": "a", "score": "yes"}, r'score is "yes"; expected a number'),
+        ({"question": "q", "answer": "a", "score": ""}, r'score is ""; expected a number'),
+        ({"question": "q", "answer": "a", "score": [1]}, r"score is \[1\]; expected a number"),
     ],
 )
 def test_bad_rows(values, message):
@@ -103,12 +103,12 @@ def test_fit_finds_pairs_or_scores():
     assert TASK.fit([scored, Record("q", -1.0, "a:3", ("a",))], options) == FittedScored(
         options=options, lowest=-1.0, highest=2.0
     )
-    with pytest.raises(ValueError, match="train has one answer only; wanted at least two"):
+    with pytest.raises(ValueError, match="train has one answer only; expected at least two"):
         TASK.fit([pair, Record("r", None, "a:3", (" a ",))], options)
-    with pytest.raises(ValueError, match="every score of train is 2; wanted different ones"):
+    with pytest.raises(ValueError, match="every score of train is 2; expected different ones"):
         TASK.fit([scored, scored], options)
     for records in ([pair, scored], [scored, pair]):
-        with pytest.raises(ValueError, match="no score; wanted one in every row of train, or in none"):
+        with pytest.raises(ValueError, match="no score; expected one in every row of train, or in none"):
             TASK.fit([*records, pair], options)
 
 
@@ -117,13 +117,13 @@ def test_what_train_does_not_have_is_refused():
     assert PAIRS.inputs_of(pair) == {"text": "q"}
     assert SCORED.inputs_of(scored) == SCORED.inputs_of(scored, training=True) == {"text": "q", "text_pair": "b"}
     for training in (False, True):
-        with pytest.raises(ValueError, match="a:1: no score; wanted one, as in train"):
+        with pytest.raises(ValueError, match="a:1: no score; expected one, as in train"):
             SCORED.inputs_of(pair, training=training)
-        with pytest.raises(ValueError, match="a:2: a score; wanted none, as in train"):
+        with pytest.raises(ValueError, match="a:2: a score; expected none, as in train"):
             PAIRS.inputs_of(scored, training=training)
-    with pytest.raises(ValueError, match="a:1: no score; wanted one, as in train"):
+    with pytest.raises(ValueError, match="a:1: no score; expected one, as in train"):
         SCORED.gold(pair)
-    with pytest.raises(ValueError, match="a:2: a score; wanted none, as in train"):
+    with pytest.raises(ValueError, match="a:2: a score; expected none, as in train"):
         PAIRS.gold(scored)
     assert SCORED.gold(scored) == TASK.truth_of(scored) == 2.0
     assert PAIRS.gold(Record(" q  r", None, "a:1", ("a ",))) == ("q r", "a")

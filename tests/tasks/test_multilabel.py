@@ -101,7 +101,7 @@ def test_a_vector_of_0_and_1_is_refused(tmp_path, labels):
     error = message(jsonl(tmp_path / "a.jsonl", ["a"], labels))
     assert error.startswith("a.jsonl:2: labels is ")
     assert error.endswith(
-        "a vector of 0 and 1; wanted names of labels, or a column for each label by --set "
+        "a vector of 0 and 1; expected names of labels, or a column for each label by --set "
         "data.columns=labels=NAME|NAME|..."
     )
 
@@ -134,17 +134,17 @@ def test_labels_from_a_column_each(tmp_path):
 @pytest.mark.parametrize(
     ("labels", "expected"),
     [
-        (None, "labels is null; wanted a list of names, which may be empty"),
+        (None, "labels is null; expected a list of names, which may be empty"),
         (["a", None], "labels[1] is null; expected a string, an integer, true or false"),
         ([["a"]], 'labels[0] is ["a"]; expected a string, an integer, true or false'),
         (["a", " "], "labels[1] is ' '; expected at least one non-whitespace character"),
         (0.5, "labels is 0.5; expected a string, an integer, true or false"),
         (
             "a;b|c",
-            "labels is 'a;b|c', with ; and |; wanted one of them between labels, "
+            "labels is 'a;b|c', with ; and |; expected one of them between labels, "
             "or a list in jsonl where they are part of names",
         ),
-        ({"a": 1, "b": 0.5}, "label 'b' is 0.5; wanted 1, 0, true, false or nothing"),
+        ({"a": 1, "b": 0.5}, "label 'b' is 0.5; expected 1, 0, true, false or nothing"),
     ],
 )
 def test_what_is_no_labels_is_refused_with_its_place(tmp_path, labels, expected):
@@ -154,7 +154,7 @@ def test_what_is_no_labels_is_refused_with_its_place(tmp_path, labels, expected)
 def test_a_column_of_a_label_with_another_number_is_refused(tmp_path):
     path = write(tmp_path / "a.csv", "text,toxic,obscene\nx,1,0\ny,0,2\n")
     error = message(path, columns="labels=toxic|obscene")
-    assert error == "a.csv:3: label 'obscene' is \"2\"; wanted 1, 0, true, false or nothing"
+    assert error == "a.csv:3: label 'obscene' is \"2\"; expected 1, 0, true, false or nothing"
 
 
 def test_labels_are_counted():
@@ -192,9 +192,9 @@ def test_its_options_are_those_of_whole_texts_with_labels():
 
 
 def test_train_without_a_difference_is_refused():
-    with pytest.raises(ValueError, match="train has no labels; wanted at least one label that some texts have"):
+    with pytest.raises(ValueError, match="train has no labels; expected at least one label that some texts have"):
         fit([], [])
-    with pytest.raises(ValueError, match="every text of train has the same labels: 'a', 'b'; wanted"):
+    with pytest.raises(ValueError, match="every text of train has the same labels: 'a', 'b'; expected"):
         fit(["a", "b"], ["b", "a"])
 
 

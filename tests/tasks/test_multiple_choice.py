@@ -50,7 +50,9 @@ def parse(choices, answer, question="Which?"):
 )
 def test_answers_in_files(choices, answer, target):
     if target is None:
-        with pytest.raises(ValueError, match=r"answer 'B' could be choice 0 \('B'\) and choice 1 \('A'\); wanted what"):
+        with pytest.raises(
+            ValueError, match=r"answer 'B' could be choice 0 \('B'\) and choice 1 \('A'\); expected an unamb"
+        ):
             parse(choices, answer)
         return
     record = parse(choices, answer)
@@ -66,12 +68,12 @@ def test_choices_are_kept_in_order():
 @pytest.mark.parametrize(
     ("choices", "answer", "message"),
     [
-        (["red"], 0, r"choices are 'red'; wanted at least two"),
-        ([], 0, r"choices are none; wanted at least two"),
+        (["red"], 0, r"choices are 'red'; expected at least two"),
+        ([], 0, r"choices are none; expected at least two"),
         (["red", " "], 0, r"choices\[1\] is ' '; expected at least one non-whitespace character"),
         (["red", None], 0, r"choices\[1\] is null; expected a string"),
-        (["red", "green", "red "], 0, r"choices 'red', 'green', 'red ' have one twice; wanted different ones"),
-        ({"A": "red", "B": ""}, 0, r"choices are 'red'; wanted at least two"),
+        (["red", "green", "red "], 0, r"choices 'red', 'green', 'red ' have one twice; expected different ones"),
+        ({"A": "red", "B": ""}, 0, r"choices are 'red'; expected at least two"),
         (
             {"A": "red", "B": "", "C": "blue"},
             "B",
@@ -80,15 +82,15 @@ def test_choices_are_kept_in_order():
         (["red", "green"], 2, r"answer is 2, which no choice has; the first is 0, the last 1 or B"),
         (["red", "green"], -1, r"answer is -1, which no choice has"),
         (["red", "green"], "D", r'answer is "D", which no choice has; the first is 0, the last 1 or B'),
-        (["red", "green"], "blue", r"answer is \"blue\", none of 'red', 'green'; wanted a choice itself, its number"),
+        (["red", "green"], "blue", r"answer is \"blue\", none of 'red', 'green'; expected a choice itself, its number"),
         (["red", "green"], "", r'answer is "", none of'),
-        (["red", "green"], True, r"answer is true; wanted a choice itself, its number from 0, or its letter from A"),
-        (["red", "green"], 1.0, r"answer is 1.0; wanted a choice itself"),
-        (["red", "green"], None, r"answer is null; wanted a choice itself"),
+        (["red", "green"], True, r"answer is true; expected a choice itself, its number from 0, or its letter from A"),
+        (["red", "green"], 1.0, r"answer is 1.0; expected a choice itself"),
+        (["red", "green"], None, r"answer is null; expected a choice itself"),
         (["1", "0"], "1", r"answer '1' could be choice 0 \('1'\) and choice 1 \('0'\)"),
-        ("red, green", 0, r"choices is 'red, green'; wanted a JSON list, or a column for each choice by --set"),
-        (None, 0, r"choices is null; wanted a list of strings"),
-        ('{"a": 1}', 0, r'choices is {"a": 1}; wanted a list of strings'),
+        ("red, green", 0, r"choices is 'red, green'; expected a JSON list, or a column for each choice by --set"),
+        (None, 0, r"choices is null; expected a list of strings"),
+        ('{"a": 1}', 0, r'choices is {"a": 1}; expected a list of strings'),
     ],
 )
 def test_bad_rows(choices, answer, message):
@@ -105,7 +107,7 @@ def test_files_name_the_bad_line(tmp_path):
     path = tmp_path / "train.csv"
     path.write_text("question,A,B,C,answer\nWhich?,red,green,,B\nWhich?,red,,,A\n")
     data = DataConfig(columns="choices=A|B|C")
-    with pytest.raises(ValueError, match=r"train.csv:3: choices are 'red'; wanted at least two"):
+    with pytest.raises(ValueError, match=r"train.csv:3: choices are 'red'; expected at least two"):
         list(read_records(path, data, TASK.schema))
     path = tmp_path / "train.jsonl"
     path.write_text(json.dumps({"question": "Which?", "choices": ["a", "b"], "label": 1}))

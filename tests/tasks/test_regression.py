@@ -66,15 +66,15 @@ def test_numbers_are_read(tmp_path):
 @pytest.mark.parametrize(
     ("value", "expected"),
     [
-        ("", '""; wanted a number, such as 3 or -0.25'),
-        ("high", '"high"; wanted a number, such as 3 or -0.25'),
-        ("nan", '"nan"; wanted a number, such as 3 or -0.25'),
-        ("-inf", '"-inf"; wanted a number, such as 3 or -0.25'),
-        ("1_000", '"1_000"; wanted a number, such as 3 or -0.25'),
-        ("3 stars", '"3 stars"; wanted a number, such as 3 or -0.25'),
-        ("3,5", '"3,5"; wanted a number, such as 3 or -0.25, with a point and no separators of thousands'),
-        ("1e39", '"1e39"; wanted a finite number, up to 3.4e+38'),
-        ("1e999", '"1e999"; wanted a finite number, up to 3.4e+38'),
+        ("", '""; expected a number, such as 3 or -0.25'),
+        ("high", '"high"; expected a number, such as 3 or -0.25'),
+        ("nan", '"nan"; expected a number, such as 3 or -0.25'),
+        ("-inf", '"-inf"; expected a number, such as 3 or -0.25'),
+        ("1_000", '"1_000"; expected a number, such as 3 or -0.25'),
+        ("3 stars", '"3 stars"; expected a number, such as 3 or -0.25'),
+        ("3,5", '"3,5"; expected a number, such as 3 or -0.25, with a point and no separators of thousands'),
+        ("1e39", '"1e39"; expected a finite number, up to 3.4e+38'),
+        ("1e999", '"1e999"; expected a finite number, up to 3.4e+38'),
     ],
 )
 def test_what_is_no_number_is_refused_with_its_place(tmp_path, value, expected):
@@ -84,13 +84,13 @@ def test_what_is_no_number_is_refused_with_its_place(tmp_path, value, expected):
 @pytest.mark.parametrize("value", ["null", "true", "[3]", '{"a": 1}'])
 def test_json_that_is_no_number_is_refused(tmp_path, value):
     error = message(write_jsonl(tmp_path / "a.jsonl", "1", value))
-    assert error == f"a.jsonl:2: value is {value}; wanted a number, such as 3 or -0.25"
+    assert error == f"a.jsonl:2: value is {value}; expected a number, such as 3 or -0.25"
 
 
 @pytest.mark.parametrize("value", ["NaN", "-Infinity", "1e400", "1" + "0" * 400])
 def test_json_numbers_that_are_not_finite_are_refused(tmp_path, value):
     error = message(write_jsonl(tmp_path / "a.jsonl", "1", value))
-    assert error.startswith("a.jsonl:2: value is ") and error.endswith("; wanted a finite number, up to 3.4e+38")
+    assert error.startswith("a.jsonl:2: value is ") and error.endswith("; expected a finite number, up to 3.4e+38")
 
 
 def test_mean_scale_and_range_are_those_of_train():
@@ -119,7 +119,7 @@ def test_it_is_the_same_after_json():
 
 
 def test_values_that_do_not_differ_are_refused():
-    with pytest.raises(ValueError, match="^every value of train is 0.1; wanted at least two that differ$"):
+    with pytest.raises(ValueError, match="^every value of train is 0.1; expected at least two that differ$"):
         fit(0.1, 0.1, 0.1)
     with pytest.raises(ValueError, match="^values of train, 1700000000 to 1700000060, have too many digits for float"):
         fit(1.7e9, 1.7e9 + 60)
@@ -161,7 +161,7 @@ def test_evaluation_is_of_the_outputs():
 
 def test_the_mean_distance_cannot_choose_an_epoch():
     assert fitted().metric("pearson").better == "higher" and fitted().metric("loss").better == "lower"
-    with pytest.raises(ValueError, match="^train.monitor=mae: wanted one of spearman, pearson, loss"):
+    with pytest.raises(ValueError, match="^train.monitor=mae: expected one of spearman, pearson, loss"):
         fitted().metric("mae")
 
 

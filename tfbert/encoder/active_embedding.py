@@ -35,8 +35,8 @@ class ActiveEmbedding:
         for layer in model.layers:
             if layer is not self._encoder and any(variable is self._table for variable in layer.variables):
                 raise ValueError(
-                    f"{layer.name} is tied to the token embedding, so that all of the table must be trained; wanted a "
-                    "model in which only the encoder reads it"
+                    f"{layer.name} is tied to the token embedding, so that all of the table must be trained; expected "
+                    "a model in which only the encoder reads it"
                 )
         self._token_ids = tf.constant(token_ids, tf.int32)
         # Other ids point past the last row, where a lookup fails.

@@ -88,9 +88,9 @@ def load_encoder(
             is missing, damaged, or of the wrong shape; the vocabulary does not fit the embeddings.
     """
     if dtype not in _DTYPES:
-        raise ValueError(f"dtype is {dtype!r}; wanted one of {', '.join(_DTYPES)}")
+        raise ValueError(f"dtype is {dtype!r}; expected one of {', '.join(_DTYPES)}")
     if dropout is not None and not 0 <= dropout < 1:
-        raise ValueError(f"dropout is {dropout}; wanted 0 or more, below 1")
+        raise ValueError(f"dropout is {dropout}; expected 0 or more, below 1")
     options = {"dtype": dtype} if dropout is None else {"dtype": dtype, "dropout": dropout}
     source = presets.resolve(name)
     load = {"tiny": _load_tiny, "huggingface": _load_huggingface}.get(source.kind, _load_kerasnlp)
@@ -241,13 +241,13 @@ def _check_download(preset: str) -> None:
 def _read_encoder_json(path: Path) -> dict[str, Any]:
     said = read_json(path)
     if said.get("format") != _FORMAT:
-        raise ValueError(f"{path}: format is {said.get('format')!r}; wanted {_FORMAT}; was a newer tfbert used?")
-    wanted = {"lowercase": bool, "strip_accents": bool, "split_on_cjk": bool, "has_pooler": bool, "source": str}
-    for key, kind in (wanted | {"activation": str, "layer_norm_epsilon": float}).items():
+        raise ValueError(f"{path}: format is {said.get('format')!r}; expected {_FORMAT}; was a newer tfbert used?")
+    expected = {"lowercase": bool, "strip_accents": bool, "split_on_cjk": bool, "has_pooler": bool, "source": str}
+    for key, kind in (expected | {"activation": str, "layer_norm_epsilon": float}).items():
         if not isinstance(said.get(key), kind):
-            raise ValueError(f"{path}: {key} is {said.get(key)!r}; wanted a {kind.__name__}")
+            raise ValueError(f"{path}: {key} is {said.get(key)!r}; expected a {kind.__name__}")
     if said["activation"] not in ACTIVATIONS:
-        raise ValueError(f"{path}: activation is {said['activation']!r}; wanted one of {', '.join(ACTIVATIONS)}")
+        raise ValueError(f"{path}: activation is {said['activation']!r}; expected one of {', '.join(ACTIVATIONS)}")
     return said
 
 

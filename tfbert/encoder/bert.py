@@ -100,7 +100,7 @@ class BertEncoder(Backbone):
         **kwargs,
     ):
         if activation not in ACTIVATIONS:
-            raise ValueError(f"activation is {activation!r}; wanted one of {', '.join(ACTIVATIONS)}")
+            raise ValueError(f"activation is {activation!r}; expected one of {', '.join(ACTIVATIONS)}")
         self.vocabulary_size, self.num_layers, self.num_heads = vocabulary_size, num_layers, num_heads
         self.hidden_dim, self.intermediate_dim, self.dropout = hidden_dim, intermediate_dim, dropout
         self.max_sequence_length, self.num_segments = max_sequence_length, num_segments

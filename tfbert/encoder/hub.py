@@ -26,7 +26,7 @@ def parse(name: str) -> tuple[str, str | None]:
     repository, at, revision = name.removeprefix(PREFIX).partition("@")
     if not _REPOSITORY.fullmatch(repository) or (at and not _REVISION.fullmatch(revision)):
         wish = "hf://owner/name, or hf://owner/name@revision with a branch, a tag or the hash of a commit"
-        raise ValueError(f"encoder {name!r}: wanted {wish}")
+        raise ValueError(f"encoder {name!r}: expected {wish}")
     return repository, revision or None
 
 

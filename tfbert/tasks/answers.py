@@ -60,8 +60,8 @@ class AnswersOptions(LearnedHeadOptions):
         """
         if self.sequence_length < _SHORTEST_SEQUENCE:
             raise ValueError(
-                f"encoder.sequence_length={self.sequence_length}: wanted {_SHORTEST_SEQUENCE} or more, for a question "
-                "and a part of its context"
+                f"encoder.sequence_length={self.sequence_length}: expected {_SHORTEST_SEQUENCE} or more, for a "
+                "question and a part of its context"
             )
 
 
@@ -114,7 +114,7 @@ class Answers(Task):
                 sizes.append(len(_PIECE.findall(record.others[0][start:end])))
                 num_whole += _has_whole_words(record.others[0], start, end)
         if not sizes:
-            raise ValueError("train has no question with an answer; wanted some to learn from")
+            raise ValueError("train has no question with an answer; expected at least one")
         return FittedAnswers(
             options=options,
             max_pieces=max(_USUAL_MAX_PIECES, int(np.quantile(sizes, _NEARLY_ALL, method="higher"))),

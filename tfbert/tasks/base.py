@@ -328,7 +328,7 @@ class FittedTask(abc.ABC):
         """
         metrics = {metric.name: metric for metric in self.metrics if metric.every_epoch}
         if name not in metrics:
-            raise ValueError(f"train.monitor={name}: wanted one of {', '.join(metrics)}{did_you_mean(name, metrics)}")
+            raise ValueError(f"train.monitor={name}: expected one of {', '.join(metrics)}{did_you_mean(name, metrics)}")
         return metrics[name]
 
 

@@ -27,7 +27,7 @@ def read_config(task: str | None, path: Path | None, values: Mapping[str, Any]) 
     tasks = {source: load_task(name).name for source, name in named.items() if name is not None}
     if len(set(tasks.values())) > 1:
         contradiction = " and ".join(f"{source} ({name})" for source, name in tasks.items())
-        raise ValueError(f"{contradiction} name different tasks; wanted one task")
+        raise ValueError(f"{contradiction} name different tasks; expected one task")
     definition = load_task(next(iter(tasks.values()), DEFAULT_TASK))
     base = stored or override(Config(), definition.defaults)
     return override(base, {**values, "task": definition.name})

@@ -96,7 +96,7 @@ class FittedPooledTask(FittedTask):
     def __post_init__(self):
         if self.has_pair and self.options.long_text != "cut":
             raise ValueError(
-                f"encoder.long_text={self.options.long_text}: pairs of texts are always cut; wanted cut, or records "
+                f"encoder.long_text={self.options.long_text}: pairs of texts are always cut; expected cut, or records "
                 "with one text"
             )
 
@@ -135,7 +135,7 @@ class FittedPooledTask(FittedTask):
         """
         if bool(record.others) != self.has_pair:
             expected = "two texts, as the first record of train has" if self.has_pair else "one text, as in train"
-            raise ValueError(f"{record.where}: {1 + len(record.others)} text; wanted {expected}")
+            raise ValueError(f"{record.where}: {1 + len(record.others)} text; expected {expected}")
         return dict(zip(("text", "text_pair"), record.texts, strict=False))
 
     def sequences(self, inputs: Mapping[str, tf.Tensor], preprocessor: Preprocessor) -> Sequences:

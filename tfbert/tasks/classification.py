@@ -57,7 +57,7 @@ class Classification(PooledTask):
         pair, records = has_pair(records)
         labels = tuple(sorted({record.target for record in records}))
         if len(labels) < 2:
-            raise ValueError(f"train has only the label {list(labels)}; wanted at least two labels to tell apart")
+            raise ValueError(f"train has only the label {list(labels)}; expected at least two labels to tell apart")
         return FittedClassification(options=options, has_pair=pair, labels=labels)
 
 

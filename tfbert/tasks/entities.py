@@ -100,7 +100,7 @@ class Entities(Task):
 
         borders = borders_of(learned())
         if not types:
-            raise ValueError("train has no entity; wanted at least one")
+            raise ValueError("train has no entity; expected at least one")
         return FittedEntities(options=options, types=tuple(sorted(types)), borders=borders)
 
 

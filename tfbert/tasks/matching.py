@@ -79,9 +79,9 @@ class Matching(Task):
         question, answer = text_of(row, "question"), text_of(row, "answer")
         wrong, score = _wrong_in(row.values.get("negative")), _score_in(row)
         if any(normalize_whitespace(text) == normalize_whitespace(answer) for text in wrong):
-            raise ValueError(f"negative is {shown_json(answer)} as is the answer; wanted another text")
+            raise ValueError(f"negative is {shown_json(answer)} as is the answer; expected another text")
         if wrong and score is not None:
-            raise ValueError("there is a negative and a score; wanted one of them")
+            raise ValueError("there is a negative and a score; expected one of them")
         return Record(question, score, row.where, (answer, *wrong))
 
     def truth_of(self, record: Record) -> Any:
@@ -102,17 +102,17 @@ class Matching(Task):
             if record.target is not None:
                 scores.append(record.target)
             if scores and len(scores) < number:
-                raise ValueError(f"{record.where}: no score; wanted one in every row of train, or in none")
+                raise ValueError(f"{record.where}: no score; expected one in every row of train, or in none")
         if not scores:
             if len(answers) < 2:
-                raise ValueError("train has one answer only; wanted at least two to tell apart")
+                raise ValueError("train has one answer only; expected at least two to tell apart")
             return FittedPairs(options=options)
         if min(scores) == max(scores):
-            raise ValueError(f"every score of train is {scores[0]:g}; wanted different ones")
+            raise ValueError(f"every score of train is {scores[0]:g}; expected different ones")
         if options.hard_negatives:
             raise ValueError(
                 f"train.hard_negatives={options.hard_negatives}: has no effect on pairs with a score, as in train; "
-                "wanted 0"
+                "expected 0"
             )
         return FittedScored(options=options, lowest=min(scores), highest=max(scores))
 
@@ -178,7 +178,7 @@ class FittedPairs(FittedMatching):
             ValueError: the record has a score.
         """
         if record.target is not None:
-            raise ValueError(f"{record.where}: a score; wanted none, as in train")
+            raise ValueError(f"{record.where}: a score; expected none, as in train")
         return {"texts": record.texts} if training else {"text": record.text}
 
     def sequences(self, inputs: Mapping[str, tf.Tensor], preprocessor: Preprocessor) -> Sequences:
@@ -288,7 +288,7 @@ class FittedScored(FittedMatching):
             ValueError: the record has no score.
         """
         if record.target is None:
-            raise ValueError(f"{record.where}: no score; wanted one, as in train")
+            raise ValueError(f"{record.where}: no score; expected one, as in train")
         return dict(zip(("text", "text_pair"), record.texts, strict=True))
 
     def sequences(self, inputs: Mapping[str, tf.Tensor], preprocessor: Preprocessor) -> Sequences:
@@ -348,7 +348,7 @@ def _score_in(row: Row) -> float | None:
     except (TypeError, ValueError):
         score = float("nan")
     if not np.isfinite(score):
-        raise ValueError(f"score is {shown_json(value)}; wanted a number")
+        raise ValueError(f"score is {shown_json(value)}; expected a number")
     return score
 
 

@@ -82,11 +82,13 @@ class Multilabel(PooledTask):
             for label in record.target:
                 counts[label] = counts.get(label, 0) + 1
         if not counts:
-            raise ValueError("train has no labels; wanted at least one label that some texts have and others have not")
+            raise ValueError(
+                "train has no labels; expected at least one label that some texts have and others have not"
+            )
         labels = tuple(sorted(counts))
         if all(count == num_examples for count in counts.values()):
             same = ", ".join(map(repr, labels))
-            raise ValueError(f"every text of train has the same labels: {same}; wanted a label that some have not")
+            raise ValueError(f"every text of train has the same labels: {same}; expected a label that some have not")
         return FittedMultilabel(
             options=options,
             has_pair=pair,
@@ -262,7 +264,7 @@ def _names_in(value: Any) -> list[str]:
     if isinstance(value, str):
         parsed = parse_cell(value)
         if parsed is None and _BRACKETED.fullmatch(value.strip()):
-            expected = 'wanted JSON such as ["a", "b"], or names separated by ; or |'
+            expected = 'expected JSON such as ["a", "b"], or names separated by ; or |'
             raise ValueError(f"labels is {shown(value)}, brackets that cannot be read as a list; {expected}")
         value = value if parsed is None else parsed
     if isinstance(value, Mapping):
@@ -272,11 +274,11 @@ def _names_in(value: Any) -> list[str]:
         return [label_of(name, f"labels[{index}]") for index, name in enumerate(value)]
     if not isinstance(value, str):
         if value is None:
-            raise ValueError("labels is null; wanted a list of names, which may be empty")
+            raise ValueError("labels is null; expected a list of names, which may be empty")
         return [label_of(value, "labels")]
     separators = [separator for separator in _SEPARATORS if separator in value]
     if len(separators) > 1:
-        expected = "wanted one of them between labels, or a list in jsonl where they are part of names"
+        expected = "expected one of them between labels, or a list in jsonl where they are part of names"
         raise ValueError(f"labels is {shown(value)}, with {' and '.join(separators)}; {expected}")
     names = value.split(separators[0]) if separators else [value]
     _refuse_vector(names if separators else _VECTOR_SEPARATOR.split(value.strip()), value)
@@ -291,7 +293,7 @@ def _refuse_vector(items: Sequence, value: Any) -> None:
     """
     digits = ["1" if item is True else "0" if item is False else str(item).strip() for item in items]
     if len(digits) > len(set(digits)) and set(digits) <= {"0", "1", "0.0", "1.0"}:
-        expected = "wanted names of labels, or a column for each label by --set data.columns=labels=NAME|NAME|..."
+        expected = "expected names of labels, or a column for each label by --set data.columns=labels=NAME|NAME|..."
         raise ValueError(f"labels is {shown_json(value)}, a vector of 0 and 1; {expected}")
 
 
@@ -299,7 +301,7 @@ def _is_yes(name: str, cell: Any) -> bool:
     """Return whether a cell in the column of a label says yes: 1 and true do; 0, false and an empty cell say no."""
     text = "" if cell is None else str(cell).strip().lower()
     if isinstance(cell, list | Mapping) or text not in _YES + _NO:
-        raise ValueError(f"label {shown(name)} is {shown_json(cell)}; wanted 1, 0, true, false or nothing")
+        raise ValueError(f"label {shown(name)} is {shown_json(cell)}; expected 1, 0, true, false or nothing")
     return text in _YES
 
 

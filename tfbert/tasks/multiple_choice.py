@@ -75,9 +75,9 @@ class MultipleChoice(Task):
         choice_by_number = _choices_in(row.values.get("choices"))
         choices = tuple(choice_by_number.values())
         if len(choices) < 2:
-            raise ValueError(f"choices are {listing(choices)}; wanted at least two")
+            raise ValueError(f"choices are {listing(choices)}; expected at least two")
         if len({_normalized(choice) for choice in choices}) < len(choices):
-            raise ValueError(f"choices {listing(choices)} have one twice; wanted different ones")
+            raise ValueError(f"choices {listing(choices)} have one twice; expected different ones")
         names = list(row.values["choices"]) if isinstance(row.values["choices"], Mapping) else ()
         number = _answer_in(row.values.get("answer"), choice_by_number, names)
         return Record(question, list(choice_by_number).index(number), row.where, choices)
@@ -219,11 +219,11 @@ def _choices_in(value: Any) -> dict[int, str]:
     if isinstance(value, str):
         parsed = parse_cell(value)
         if parsed is None:
-            expected = "wanted a JSON list, or a column for each choice by --set data.columns=choices=A|B|C"
+            expected = "expected a JSON list, or a column for each choice by --set data.columns=choices=A|B|C"
             raise ValueError(f"choices is {shown(value)}; {expected}")
         value = parsed
     if not isinstance(value, list):
-        raise ValueError(f"choices is {shown_json(value)}; wanted a list of strings")
+        raise ValueError(f"choices is {shown_json(value)}; expected a list of strings")
     return {number: _choice(choice, number) for number, choice in enumerate(value)}
 
 
@@ -241,7 +241,7 @@ def _answer_in(value: Any, choices: Mapping[int, str], names: Sequence[str]) -> 
         choices: by number.
         names: the columns of the choices; empty unless each has its own.
     """
-    expected = "wanted a choice itself, its number from 0, or its letter from A"
+    expected = "expected a choice itself, its number from 0, or its letter from A"
     if isinstance(value, bool) or not isinstance(value, int | str):
         raise ValueError(f"answer is {shown_json(value)}; {expected}")
     text = value.strip() if isinstance(value, str) else ""
@@ -257,7 +257,7 @@ def _answer_in(value: Any, choices: Mapping[int, str], names: Sequence[str]) -> 
         return known.pop()
     if known:
         both = " and ".join(f"choice {number} ({shown(choices[number])})" for number in sorted(known))
-        raise ValueError(f"answer {shown(text)} could be {both}; wanted what can be one only, such as a letter")
+        raise ValueError(f"answer {shown(text)} could be {both}; expected an unambiguous answer, such as a letter")
     if numbers:
         last = f"{max(choices)} or {_LETTERS[max(choices)]}" if max(choices) < len(_LETTERS) else f"{max(choices)}"
         raise ValueError(f"answer is {shown_json(value)}, which no choice has; the first is 0, the last {last}")

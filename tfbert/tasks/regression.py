@@ -34,7 +34,7 @@ VALUE = Column(
 )
 # Python accepts more, such as 1_000 or nan, which in a file is a mistake.
 _NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)(e[+-]?[0-9]+)?", re.IGNORECASE)
-_EXPECTED = "wanted a number, such as 3 or -0.25"
+_EXPECTED = "expected a number, such as 3 or -0.25"
 _LARGEST = float(np.finfo(np.float32).max)
 # Largest distance between neighbouring float32 numbers of the size of the values, in standard deviations of the values.
 _MAX_SPACING = 0.01
@@ -69,7 +69,7 @@ class Regression(PooledTask):
         except OverflowError:
             number = math.inf
         if not abs(number) <= _LARGEST:
-            raise ValueError(f"value is {shown_json(value)}; wanted a finite number, up to {_LARGEST:.3g}")
+            raise ValueError(f"value is {shown_json(value)}; expected a finite number, up to {_LARGEST:.3g}")
         return number
 
     def fit(self, records: Iterable[Record], options: PooledOptions) -> "FittedRegression":
@@ -83,11 +83,11 @@ class Regression(PooledTask):
         lowest, highest = float(values.min()), float(values.max())
         scale = float(values.std())
         if lowest == highest:
-            raise ValueError(f"every value of train is {lowest:g}; wanted at least two that differ")
+            raise ValueError(f"every value of train is {lowest:g}; expected at least two that differ")
         if np.spacing(np.float32(max(-lowest, highest))) > _MAX_SPACING * scale:
-            hint = f"wanted less in common, such as what they are above {lowest:.10g}"
             raise ValueError(
-                f"values of train, {lowest:.10g} to {highest:.10g}, have too many digits for float32; {hint}"
+                f"values of train, {lowest:.10g} to {highest:.10g}, have too many digits for float32; subtract a "
+                f"constant such as {lowest:.10g} from each"
             )
         return FittedRegression(
             options=options,

@@ -61,7 +61,7 @@ def batch_of(items: Sequence[Item], names: Sequence[str]) -> dict[str, tf.Tensor
 
     Args:
         items: one or more, all with the same names.
-        names: the inputs wanted.
+        names: the names of the inputs to return.
     """
     tensors = {}
     for name in names:
