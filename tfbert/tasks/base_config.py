@@ -20,7 +20,8 @@ def read_config(task: str | None, path: Path | None, values: Mapping[str, Any]) 
         values: config paths to values.
 
     Raises:
-        ValueError: the task, the stored config and the values name different tasks, or one of them cannot be used.
+        ValueError: the task, the stored config and the values name different tasks, one of them cannot be used, or a
+            path of the values is an option that the task does not use.
     """
     stored = from_dict(read_json(path)) if path else None
     named = {"--task": task, f"--config {path}": stored and stored.task, "--set task=": values.get("task")}
@@ -29,6 +30,7 @@ def read_config(task: str | None, path: Path | None, values: Mapping[str, Any]) 
         contradiction = " and ".join(f"{source} ({name})" for source, name in tasks.items())
         raise ValueError(f"{contradiction} name different tasks; expected one task")
     definition = load_task(next(iter(tasks.values()), DEFAULT_TASK))
+    _refuse_unused(definition, values)
     base = stored or override(Config(), definition.defaults)
     return override(base, {**values, "task": definition.name})
 
@@ -46,26 +48,31 @@ def list_options(task: str) -> list[tuple[str, Any, str, str]]:
 
 
 def check_options(config: Config) -> None:
-    """Refuse options that are set and that the task of a config does not use.
+    """Refuse options that differ from their defaults and that the task of a config does not use.
 
     Raises:
         ValueError: names the option, the task, and the tasks that use the option.
     """
-    task = load_task(config.task)
-    users: dict[str, list[str]] = {}
-    for name in list_tasks():
-        for path in used_options(load_task(name)):
-            users.setdefault(path, []).append(name)
-    used = used_options(task)
-    for path, names in users.items():
-        value = value_at(config, path)
-        if path not in used and value != value_at(Config(), path):
-            raise ValueError(f"{path}={value}: {task.name} does not use it; {_listed(names)}")
+    values = {path: value_at(config, path) for path in describe()}
+    _refuse_unused(
+        load_task(config.task), {path: value for path, value in values.items() if value != value_at(Config(), path)}
+    )
 
 
 def used_options(task: Task) -> set[str]:
     """Return the config paths of the options that a task uses and that not every task needs to."""
     return {*task.options.own_paths(), *task.data_options}
+
+
+def _refuse_unused(task: Task, values: Mapping[str, Any]) -> None:
+    users: dict[str, list[str]] = {}
+    for name in list_tasks():
+        for path in used_options(load_task(name)):
+            users.setdefault(path, []).append(name)
+    used = used_options(task)
+    for path, value in values.items():
+        if path in users and path not in used:
+            raise ValueError(f"{path}={value}: {task.name} does not use it; {_listed(users[path])}")
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -73,7 +73,9 @@ class Checkpoints:
             return None
         arrays, state = load(path)
         if state.get("version") != _VERSION:
-            raise ValueError(f"{path}: was written by another version of tfbert; resume with it, or {_START_OVER}")
+            raise ValueError(
+                f"{path}: was written by another version of tfbert; resume with that version, or {_START_OVER}"
+            )
         if state["fingerprint"] != self.fingerprint:
             raise ValueError(f"{path}: belongs to another run (other data, config or seed); expected an empty --out")
         if (self.run_dir / BEST).exists():
