@@ -23,12 +23,12 @@ def folder(tmp_path_factory):
 
 
 def check(folder, *args):
-    return small.tools()("check", *args, *ENCODER, "--json", "found.json", cwd=folder)
+    return small.tools()("check", *args, *ENCODER, "--json", "results.json", cwd=folder)
 
 
 def test_log_table_and_json_agree(folder):
     done = check(folder, "--data", "data")
-    found = json.loads((folder / "found.json").read_text(encoding="utf-8"))
+    results = json.loads((folder / "results.json").read_text(encoding="utf-8"))
     assert done.code == 0
     lines = done.err.splitlines()
     assert lines[:2] == [
@@ -37,20 +37,20 @@ def test_log_table_and_json_agree(folder):
     ]
     assert lines[2].startswith("train 25, validation 12, test 13 examples, 3 labels")
     leak = "1 text of test is also in train (exact): test.csv:14 = train.csv:26"
-    assert found["warnings"][0] == ["leak", leak]
+    assert results["warnings"][0] == ["leak", leak]
     assert done.out.splitlines()[0].split() == ["warning", "description"]
     assert leak in " ".join(done.out.split())
     assert leak not in done.err
-    assert (found["refused"], found["task"], found["encoder"]) == ([], "classification", "tiny")
-    assert found["num_examples"] == {"train": 25, "validation": 12, "test": 13}
-    assert found["files"]["test.csv"]["used"] == {"text": ["text"], "label": ["label"]}
+    assert (results["refused"], results["task"], results["encoder"]) == ([], "classification", "tiny")
+    assert results["num_examples"] == {"train": 25, "validation": 12, "test": 13}
+    assert results["files"]["test.csv"]["used"] == {"text": ["text"], "label": ["label"]}
     assert not list(folder.glob("runs/*")) and not list(folder.glob("saved_models/*"))
 
 
 def test_data_without_warnings(folder):
     done = check(folder, "--data", "clean")
     assert (done.code, done.out) == (0, "no warnings\n")
-    assert json.loads((folder / "found.json").read_text(encoding="utf-8"))["warnings"] == []
+    assert json.loads((folder / "results.json").read_text(encoding="utf-8"))["warnings"] == []
 
 
 @pytest.mark.parametrize(
@@ -72,8 +72,8 @@ def test_data_that_training_would_reject_are_rejected(folder, args, reason):
     assert done.code == 2
     last = done.err.splitlines()[-1]
     assert last.startswith("check: ") and reason in last
-    found = json.loads((folder / "found.json").read_text(encoding="utf-8"))
-    assert found["refused"][0] == last.removeprefix("check: ")
+    results = json.loads((folder / "results.json").read_text(encoding="utf-8"))
+    assert results["refused"][0] == last.removeprefix("check: ")
     trained = small.tools()("train", *args, *ENCODER, cwd=folder)
     assert (trained.code, trained.err.splitlines()[-1]) == (2, last.replace("check: ", "train: ", 1))
 
@@ -82,10 +82,10 @@ def test_all_errors_are_reported_together(folder):
     rows = "".join(f"退款在哪里{i},{'ab'[i % 2]},{i % 2}\n" for i in range(60))
     (folder / "chinese.csv").write_text(f"text,label,rejected\n{rows}", encoding="utf-8")
     done = check(folder, "--data", "chinese.csv")
-    found = json.loads((folder / "found.json").read_text(encoding="utf-8"))
-    assert (done.code, len(found["refused"])) == (2, 2)
-    assert found["refused"][0].startswith("chinese.csv: column 'rejected' has the name of a label or flag")
-    assert found["refused"][1].startswith("the encoder tiny cannot read parts of the text: [UNK] is ")
-    assert found["files"]["chinese.csv"]["unused"] == ["rejected"]
-    assert found["num_examples"]["train"] > 0
+    results = json.loads((folder / "results.json").read_text(encoding="utf-8"))
+    assert (done.code, len(results["refused"])) == (2, 2)
+    assert results["refused"][0].startswith("chinese.csv: column 'rejected' has the name of a label or flag")
+    assert results["refused"][1].startswith("the encoder tiny cannot read parts of the text: [UNK] is ")
+    assert results["files"]["chinese.csv"]["unused"] == ["rejected"]
+    assert results["num_examples"]["train"] > 0
     assert [line.split()[0] for line in done.out.splitlines() if line.startswith("refused")] == ["refused"] * 2

@@ -6,9 +6,6 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-# Modules whose tests have other names, until these are given theirs. Nothing is added to this list.
-EXCEPTIONS = {
-}  # fmt: skip
 
 
 def has_logic(tree: ast.Module) -> bool:
@@ -34,11 +31,7 @@ def without_tests(root: Path) -> set[str]:
 
 
 def test_every_module_with_logic_has_a_test_file_of_its_name():
-    assert without_tests(ROOT) - EXCEPTIONS == set()
-
-
-def test_exceptions_that_are_no_longer_needed_are_removed():
-    assert EXCEPTIONS - without_tests(ROOT) == set()
+    assert without_tests(ROOT) == set()
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--prepared", metavar="DIR", help="sequences made by `prepare`, instead of --corpus")
     start = parser.add_mutually_exclusive_group()
     start.add_argument("--encoder", metavar="NAME_OR_DIR", help="encoder to start from; see tools/train.py --list")
-    start.add_argument("--from-scratch", action="store_true", help="start from a new encoder; --set encoder.* its size")
+    start.add_argument("--from-scratch", action="store_true", help="start from a new encoder of the sizes in encoder.*")
     parser.add_argument("--vocabulary", metavar="FILE", help="vocabulary of a new encoder (default: train one)")
     parser.add_argument("--size", metavar="N", type=int, help="number of tokens of a trained vocabulary")
     parser.add_argument("--out", metavar="PATH", type=Path, help="run directory, or file to write for `vocabulary`")

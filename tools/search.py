@@ -17,7 +17,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--data", metavar="PATH", help="directory with train[, validation, test], or one file")
     parser.add_argument("--encoder", metavar="NAME_OR_DIR", help="encoder, as for train")
     parser.add_argument("--algorithm", default="bayesian", help="bayesian, hyperband, random or grid (%(default)s)")
-    parser.add_argument("--trials", metavar="N", type=int, help="most trials (default: 20, or set by the algorithm)")
+    parser.add_argument("--trials", metavar="N", type=int, help="maximum number (default: 20, or set by the algorithm)")
     parser.add_argument("--hours", metavar="H", type=float, help="start no trial after H hours")
     parser.add_argument("--executions", metavar="K", type=int, default=1, help="random seeds per trial (%(default)s)")
     parser.add_argument("--confirm", metavar="K", type=int, default=3, help="new seeds for the best (%(default)s)")

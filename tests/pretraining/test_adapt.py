@@ -32,8 +32,8 @@ class Problem:
     splits: dict = field(default_factory=lambda: {"train": Split(RECORDS), "validation": Split()})
     replicas: Replicas = Replicas()
 
-    def identity(self, config):
-        return "identity"
+    def fingerprint(self, config):
+        return "fingerprint"
 
 
 @pytest.fixture
@@ -142,7 +142,7 @@ def test_a_killed_run_on_other_data_is_not_continued(run, monkeypatch):
     with pytest.raises(KeyboardInterrupt, match="holds no checkpoint"):
         run(scores=(0.5, 0.6), keep=killed)
     monkeypatch.setattr(Split, "sha256", "2")
-    with pytest.raises(ValueError, match=r"data/train\.csv: has changed since .*run was begun"):
+    with pytest.raises(ValueError, match=r"data/train\.csv: has changed since .*run was started"):
         run(scores=(0.7, 0.8))
 
 

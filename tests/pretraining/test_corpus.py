@@ -123,7 +123,7 @@ ERRORS = {
     ),
     "gz": ({"a.txt.gz": b"x" * 9}, ("",), {"cut": 12}, "a.txt.gz: cannot be read: "),
     "csv": ({"a.csv": "text\nx"}, ("",), {}, "a.csv: neither text nor jsonl by its name; expected a file of documents"),
-    "encoding": ({"a.txt": "a"}, ("",), {"encoding": "utf-9"}, "corpus.encoding=utf-9: "),
+    "encoding": ({"a.txt": "a"}, ("",), {"encoding": "utf-9"}, "corpus.encoding=utf-9: expected the name of"),
     "not JSON": ({"a.jsonl": '{"text": "a"}\n{"te'}, ("",), {}, "a.jsonl:2: not JSON (Unterminated string starting"),
     "no object": ({"a.jsonl": "[1]"}, ("",), {}, "a.jsonl:1: [1] is not an object; expected one with the key 'text'"),
     "key": ({"a.jsonl": '{"txt": "a"}'}, ("",), {}, "a.jsonl:1: no key 'text' among 'txt'; name the key"),

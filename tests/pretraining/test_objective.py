@@ -12,10 +12,10 @@ import pytest
 import tensorflow as tf
 from support import packed
 from support.eager import run_eagerly
-from tfbert.training.interrupts import Stopped
 
 from tfbert.config import override
 from tfbert.encoder.backbone import load_encoder
+from tfbert.interrupts import Stopped
 from tfbert.pretraining.config import PretrainConfig
 from tfbert.pretraining.heads import PretrainingHead, PretrainingModel
 from tfbert.pretraining.objective import HeldOutEvaluator, PretrainingObjective

@@ -34,11 +34,11 @@ def rendered(version_dir, tmp_path_factory):
 def test_every_template_becomes_a_file(rendered):
     out_dir, written = rendered
     templates = {path.relative_to(TEMPLATES) for path in TEMPLATES.rglob("*") if path.is_file()}
-    found = {path.relative_to(out_dir) for path in out_dir.rglob("*") if path.is_file()}
-    assert found - templates == {path.relative_to(out_dir) for path in written} - templates
-    assert {path.name for path in (found - templates)} == {"request.json", "expected.json"}
-    assert templates <= found
-    assert sorted(written) == sorted(out_dir / name for name in found)
+    files = {path.relative_to(out_dir) for path in out_dir.rglob("*") if path.is_file()}
+    assert files - templates == {path.relative_to(out_dir) for path in written} - templates
+    assert {path.name for path in (files - templates)} == {"request.json", "expected.json"}
+    assert templates <= files
+    assert sorted(written) == sorted(out_dir / name for name in files)
 
 
 def test_no_template_syntax_remains(rendered):

@@ -14,17 +14,17 @@ def data_dir(run_dir):
 
 def test_the_test_split_of_a_directory_is_used(model_dir, run_dir, data_dir, caplog):
     caplog.set_level("INFO")
-    found = evaluate(model_dir, str(data_dir), {})
+    result = evaluate(model_dir, str(data_dir), {})
     report = read_json(run_dir / "report.json")["test"]
-    assert found["metrics"] == report["metrics"] and found["per_label"] == report["per_label"]
-    assert (found["model"], found["data"], found["num_examples"]) == (str(model_dir), str(data_dir), 12)
+    assert result["metrics"] == report["metrics"] and result["per_label"] == report["per_label"]
+    assert (result["model"], result["data"], result["num_examples"]) == (str(model_dir), str(data_dir), 12)
     assert "reads text from 'text', label from 'label'" in caplog.text
 
 
 def test_all_records_of_a_file_are_used(run_dir, data_dir):
-    found = evaluate(run_dir, str(data_dir / "train.csv"), {})
-    assert found["num_examples"] == 48
-    assert sum(label["num_examples"] for label in found["per_label"].values()) == 48
+    result = evaluate(run_dir, str(data_dir / "train.csv"), {})
+    assert result["num_examples"] == 48
+    assert sum(label["num_examples"] for label in result["per_label"].values()) == 48
 
 
 def test_config_values_say_how_a_file_is_read(run_dir, tmp_path):

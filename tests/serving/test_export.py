@@ -143,8 +143,8 @@ def test_classify_reads_examples(model):
 
 
 def test_labels_by_id(model):
-    found = model.signatures["labels"](label_id=tf.constant([2, 0, 1, 3, -1, 2**31 - 1]))["label"].numpy()
-    assert found.tolist() == [b"loan", b"card", b"fee", b"", b"", b""]
+    names = model.signatures["labels"](label_id=tf.constant([2, 0, 1, 3, -1, 2**31 - 1]))["label"].numpy()
+    assert names.tolist() == [b"loan", b"card", b"fee", b"", b"", b""]
 
 
 def reachable(library, name):

@@ -156,7 +156,7 @@ def test_tool_predicts(small_tools, version_dir, tmp_path):
         step("predict", "m", cwd=tmp_path),
         step("predict", "m", "--file", "none", cwd=tmp_path),
     ]
-    done = [found for (found,) in small_tools.run(*[[one] for one in steps])]
+    done = [result for (result,) in small_tools.run(*[[one] for one in steps])]
     assert [one.code for one in done] == [0, 0, 0, 2, 2, 2, 2, 2], [one.err for one in done]
     by_argument, by_file, by_pipe = [[json.loads(line) for line in one.out.splitlines()] for one in done[:3]]
     assert [answer["text"] for answer in by_argument] == ["my card", "the fee"]

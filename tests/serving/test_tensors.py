@@ -42,9 +42,9 @@ def kind_of(field):
 def test_fields_are_the_official_ones():
     classes = api_messages()
     assert classes.keys() == OFFICIAL.keys()
-    for name, found in classes.items():
+    for name, message in classes.items():
         official = OFFICIAL[name].DESCRIPTOR.fields_by_name
-        for field in found.DESCRIPTOR.fields:
+        for field in message.DESCRIPTOR.fields:
             assert kind_of(field) == kind_of(official[field.name]), f"{name}.{field.name}"
     dtypes = classes["TensorProto"].DESCRIPTOR.fields_by_name["dtype"].enum_type.values
     assert {value.name: value.number for value in dtypes}.items() <= dict(types_pb2.DataType.items()).items()
@@ -59,8 +59,8 @@ def test_tensorflow_reads_the_tensors(dtype):
     _, values = VALUES[dtype]
     ours = tensor_pb2.TensorProto.FromString(to_tensor(values, dtype).SerializeToString())
     expected = tf.make_ndarray(official_tensor(dtype, values))
-    found = tf.make_ndarray(ours)
-    assert found.dtype == expected.dtype and found.tolist() == expected.tolist()
+    array = tf.make_ndarray(ours)
+    assert array.dtype == expected.dtype and array.tolist() == expected.tolist()
 
 
 @pytest.mark.parametrize("dtype", VALUES)
@@ -72,12 +72,12 @@ def test_value_fields_are_read(dtype):
     flat = [value.encode() if isinstance(value, str) else value for row in values for value in row]
     getattr(official, field).extend(flat)
     assert tf.make_ndarray(official).tolist() == tf.make_ndarray(official_tensor(dtype, values)).tolist()
-    shape, found = from_tensor(api_messages()["TensorProto"].FromString(official.SerializeToString()))
+    shape, nested = from_tensor(api_messages()["TensorProto"].FromString(official.SerializeToString()))
     assert shape == (2, 3)
     if dtype == "DT_FLOAT":
-        assert np.array_equal(np.array(found, np.float32), np.array(values, np.float32))
+        assert np.array_equal(np.array(nested, np.float32), np.array(values, np.float32))
     else:
-        assert found == values and {type(value) for row in found for value in row} == {type(values[0][0])}
+        assert nested == values and {type(value) for row in nested for value in row} == {type(values[0][0])}
 
 
 def in_content(dtype, values):
@@ -174,8 +174,8 @@ def test_floats_have_the_fewest_digits_possible():
     rng = np.random.default_rng(0)
     numbers = np.concatenate([rng.random(3000), rng.normal(size=3000) * 10.0 ** rng.integers(-30, 30, 3000)])
     numbers = numbers.astype(np.float32)
-    found = from_tensor(to_tensor(numbers.tolist(), "DT_FLOAT"))[1]
-    assert found == [float(str(number)) for number in numbers]
+    floats = from_tensor(to_tensor(numbers.tolist(), "DT_FLOAT"))[1]
+    assert floats == [float(str(number)) for number in numbers]
     odd = [float("inf"), float("-inf"), float("nan"), 2.0**-149, 3.4028234663852886e38, -0.0]
     read = from_tensor(to_tensor(odd, "DT_FLOAT"))[1]
     np.testing.assert_array_equal(np.array(read, np.float32), np.array(odd, np.float32))

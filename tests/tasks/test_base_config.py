@@ -60,7 +60,11 @@ def test_an_option_of_other_tasks_is_rejected_with_their_names():
         check_options(config)
 
 
-def test_an_option_at_its_default_is_accepted():
+def test_a_default_is_rejected_only_if_a_user_sets_it(tmp_path):
+    # The stored config of a run holds the options of every task.
+    read_config(None, stored(tmp_path, "regression"), {})
+    with pytest.raises(ValueError, match="train.hard_negatives=0: regression does not use it; only matching does$"):
+        read_config("regression", None, {"train.hard_negatives": 0})
     check_options(override(Config(task="regression"), {"train.hard_negatives": 0, "data.tag_scheme": "auto"}))
 
 

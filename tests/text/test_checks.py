@@ -345,5 +345,5 @@ def test_known_faults_of_real_data_are_found(name, settings, expected):
     if path is None:
         pytest.skip(f"{name} is not available")
     report = check(load_splits(DataConfig(**GIVEN | settings), path), None, 128)
-    found = {(finding.kind, finding.splits[-1]): finding.count for finding in report.findings}
-    assert expected.items() <= found.items()
+    counts = {(finding.kind, finding.splits[-1]): finding.count for finding in report.findings}
+    assert expected.items() <= counts.items()

@@ -80,7 +80,7 @@ def test_clean_data_has_no_warnings():
 
 def test_warnings_are_in_order_of_importance():
     findings = [Finding(kind, ("train", "test"), 1, ("a",)) for kind in ("duplicate", "near_leak", "leak_conflict")]
-    found = report(
+    result = report(
         findings=tuple(findings),
         missing_labels={"test": ["fee"]},
         label_warnings=(("'fee' and 'Fee' look alike", 2),),
@@ -91,11 +91,11 @@ def test_warnings_are_in_order_of_importance():
         skipped={"a.csv": ["a.csv:7: no label"]},
         num_replaced={"a.csv": 2},
     )
-    assert [kind for kind, _ in found.table()] == [
+    assert [kind for kind, _ in result.table()] == [
         "leak conflict", "near leak", "duplicate", "missing label", "unused column", "label", "cut text", "record",
         "skipped row", "encoding",
     ]  # fmt: skip
-    sentences = [sentence for _, sentence in found.table()][3:]
+    sentences = [sentence for _, sentence in result.table()][3:]
     assert sentences == [
         "1 label of train is not in test: 'fee'",
         "a.csv: column 'note' is not used",
@@ -105,7 +105,7 @@ def test_warnings_are_in_order_of_importance():
         "1 row of a.csv was skipped; first: a.csv:7: no label",
         "2 characters of a.csv could not be decoded and were replaced by U+FFFD",
     ]
-    assert found.lines()[2:] == list(found.warnings) and len(found.lines(with_warnings=False)) == 2
+    assert result.lines()[2:] == list(result.warnings) and len(result.lines(with_warnings=False)) == 2
 
 
 @pytest.mark.parametrize(
@@ -137,13 +137,13 @@ def test_enough_affected_records_cast_doubt_on_the_scores(values, fewer):
 
 
 def test_duplicates_in_train_do_not_cast_doubt_on_the_scores():
-    found = report(findings=(Finding("duplicate", ("train",), 900, ("a",)),))
-    assert len(found.warnings) == 1 and found.score_warnings == ()
+    result = report(findings=(Finding("duplicate", ("train",), 900, ("a",)),))
+    assert len(result.warnings) == 1 and result.score_warnings == ()
 
 
 def test_a_report_converts_to_json_values():
-    found = report(findings=(Finding("duplicate", ("train",), 1, ("a = b",)),))
-    restored = json.loads(json.dumps(found.to_dict()))
+    result = report(findings=(Finding("duplicate", ("train",), 1, ("a = b",)),))
+    restored = json.loads(json.dumps(result.to_dict()))
     assert restored.keys() == {field.name for field in dataclasses.fields(DataReport)}
     assert restored["findings"] == [{"kind": "duplicate", "splits": ["train"], "count": 1, "examples": ["a = b"]}]
     assert restored["num_examples"] == {"train": 1000, "test": 100}

@@ -192,5 +192,5 @@ def test_overlapping_spans_are_kept_or_rejected():
     message = r"entity \[4:12\] 'Lovelace' overlaps another, which data.nested_spans=refuse forbids"
     with pytest.raises(ValueError, match=message):
         parse(DataConfig(nested_spans="refuse"), text=TEXT, entities=entities)
-    refused = DataConfig(nested_spans="refuse")
-    assert len(parse(refused, text=TEXT, entities=[ADA, ADA, LONDON]).target) == 2
+    refusing = DataConfig(nested_spans="refuse")
+    assert len(parse(refusing, text=TEXT, entities=[ADA, ADA, LONDON]).target) == 2

@@ -37,9 +37,9 @@ def splits_of(path, task=classification.TASK, **settings):
 @pytest.mark.parametrize("interval", [(0.0, 0.2), (0.2, 0.4)])
 def test_the_only_text_of_a_label_stays_in_train(tmp_path, interval):
     (text,) = texts_between(*interval, 1)
-    splits, found = splits_of(write(tmp_path / "d.csv", [*COMMON, (text, "rare")]))
-    assert (text, "rare") in found["train"]
-    assert sorted(pair for pairs in found.values() for pair in pairs) == sorted([*COMMON, (text, "rare")])
+    splits, by_split = splits_of(write(tmp_path / "d.csv", [*COMMON, (text, "rare")]))
+    assert (text, "rare") in by_split["train"]
+    assert sorted(pair for pairs in by_split.values() for pair in pairs) == sorted([*COMMON, (text, "rare")])
     assert splits["train"].note == "60% of d.csv by hash, plus 1 text so that train has examples of 'rare'"
     notes = {name: splits[name].note for name in ("validation", "test")}
     less = "test" if interval[0] == 0 else "validation"
@@ -52,14 +52,14 @@ def test_two_texts_of_a_label_stay_in_train_and_all_others_follow_their_hash(tmp
     half = [(inside, "half"), *((text, "half") for text in texts_between(0, 0.4, 9)[6:])]
     plenty = [(text, "plenty") for text in (*texts_between(0, 0.2, 12)[-3:], *texts_between(0.4, 1, 4)[1:])]
     pairs = [*COMMON, *rare, *half, *plenty]
-    splits, found = splits_of(write(tmp_path / "d.csv", pairs))
+    splits, by_split = splits_of(write(tmp_path / "d.csv", pairs))
     # Of each label, the texts nearest to the interval of train are kept.
     by_hash = {label: sorted(texts, key=lambda pair: -hash_fraction(pair[0])) for label, texts in
                (("rare", rare), ("half", half[1:]))}  # fmt: skip
     kept = {*by_hash["rare"][:2], by_hash["half"][0]}
     for name, (low, high) in {"test": (0, 0.2), "validation": (0.2, 0.4), "train": (0.4, 2)}.items():
         in_interval = {pair for pair in pairs if low <= hash_fraction(pair[0]) < high}
-        assert set(found[name]) == (in_interval | kept if name == "train" else in_interval - kept)
+        assert set(by_split[name]) == (in_interval | kept if name == "train" else in_interval - kept)
     assert splits["train"].note == "60% of d.csv by hash, plus 3 texts so that train has examples of 'half', 'rare'"
 
 
@@ -67,12 +67,12 @@ def test_near_duplicates_stay_together_in_any_order_of_rows(tmp_path):
     (text,) = texts_between(0, 0.2, 1)
     variants = [(text, "rare"), (text.upper(), "x"), (f" {text}!", "rare")]
     pairs = [*COMMON, *variants]
-    _, found = splits_of(write(tmp_path / "a.csv", pairs))
-    assert set(variants) <= set(found["train"])
+    _, by_split = splits_of(write(tmp_path / "a.csv", pairs))
+    assert set(variants) <= set(by_split["train"])
     random.Random(0).shuffle(pairs)
     _, shuffled = splits_of(write(tmp_path / "b.csv", pairs))
     assert {name: sorted(pairs) for name, pairs in shuffled.items()} == {
-        name: sorted(pairs) for name, pairs in found.items()
+        name: sorted(pairs) for name, pairs in by_split.items()
     }
 
 
@@ -90,11 +90,11 @@ def test_a_rare_label_stays_if_only_validation_is_cut(tmp_path):
     (text,) = texts_between(0, 0.2, 1, SALTS["validation"])
     write(tmp_path / "d" / "train.csv", [*COMMON, (text, "rare")])
     write(tmp_path / "d" / "test.csv", [("given", "x")])
-    splits, found = splits_of(tmp_path / "d")
-    assert (text, "rare") in found["train"]
-    assert found["test"] == [("given", "x")]
+    splits, by_split = splits_of(tmp_path / "d")
+    assert (text, "rare") in by_split["train"]
+    assert by_split["test"] == [("given", "x")]
     assert splits["validation"].note == "20% of train.csv by hash, less 1 text kept in train"
-    assert len(found["train"]) + len(found["validation"]) == 201
+    assert len(by_split["train"]) + len(by_split["validation"]) == 201
 
 
 def test_a_class_directory_with_one_text_stays_in_train(tmp_path):
@@ -102,8 +102,8 @@ def test_a_class_directory_with_one_text_stays_in_train(tmp_path):
     for number, (common, label) in enumerate([*COMMON, (text, "rare")]):
         (tmp_path / "d" / label).mkdir(parents=True, exist_ok=True)
         (tmp_path / "d" / label / f"{number}.txt").write_text(common)
-    _, found = splits_of(tmp_path / "d")
-    assert (text, "rare") in found["train"]
+    _, by_split = splits_of(tmp_path / "d")
+    assert (text, "rare") in by_split["train"]
 
 
 def test_every_label_of_a_text_counts(tmp_path):
@@ -113,9 +113,9 @@ def test_every_label_of_a_text_counts(tmp_path):
     rows += [{"text": text, "labels": ["x"]} for text in texts[2:]]
     path = tmp_path / "d.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    splits, found = splits_of(path, multilabel.TASK)
-    assert {(texts[0], ("a", "x")), (texts[1], ("b", "c"))} <= set(found["train"])
-    assert not {(text, ("x",)) for text in texts[2:]} & set(found["train"])
+    splits, by_split = splits_of(path, multilabel.TASK)
+    assert {(texts[0], ("a", "x")), (texts[1], ("b", "c"))} <= set(by_split["train"])
+    assert not {(text, ("x",)) for text in texts[2:]} & set(by_split["train"])
     assert splits["train"].note == "60% of d.jsonl by hash, plus 2 texts so that train has examples of 'a', 'b', 'c'"
 
 
@@ -137,17 +137,17 @@ def test_every_entity_type_that_is_learned_stays(tmp_path):
 
 def test_a_task_without_labels_is_cut_by_hash_alone(tmp_path):
     path = write(tmp_path / "d.csv", [(text, number) for number, (text, _) in enumerate(COMMON)])
-    splits, found = splits_of(path, regression.TASK)
+    splits, by_split = splits_of(path, regression.TASK)
     assert regression.TASK.schema.labels_of is None
-    assert [text for text, _ in found["test"]] == [text for text, _ in COMMON if hash_fraction(text) < 0.2]
+    assert [text for text, _ in by_split["test"]] == [text for text, _ in COMMON if hash_fraction(text) < 0.2]
     assert splits["train"].note == "60% of d.csv by hash"
 
 
 def test_one_text_of_a_label_stays_if_two_would_empty_another_split(tmp_path):
     pairs = [(text, f"l{number // 2}") for number, (text, _) in enumerate(COMMON[:40])]
-    _, found = splits_of(write(tmp_path / "d.csv", pairs))
-    assert {label for _, label in found["train"]} == {f"l{number}" for number in range(20)}
-    assert found["validation"] and found["test"]
+    _, by_split = splits_of(write(tmp_path / "d.csv", pairs))
+    assert {label for _, label in by_split["train"]} == {f"l{number}" for number in range(20)}
+    assert by_split["validation"] and by_split["test"]
 
 
 def test_a_file_whose_labels_all_occur_once_is_rejected(tmp_path):

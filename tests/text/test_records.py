@@ -104,8 +104,8 @@ def test_a_file_of_a_folder_is_one_text(tmp_path_factory, rows):
     for number, text in enumerate(rows):
         write(root / f"c{number % 2}" / f"{number}.txt", "\ufeff" + text)
     expected = sorted((f"c{number % 2}/{number}.txt", text, f"c{number % 2}") for number, text in enumerate(rows))
-    found = [(record.where, record.text, record.target) for record in read_records(root, DataConfig())]
-    assert found == expected
+    records = [(record.where, record.text, record.target) for record in read_records(root, DataConfig())]
+    assert records == expected
 
 
 def test_other_line_separators_do_not_end_a_line(tmp_path):

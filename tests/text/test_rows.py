@@ -56,10 +56,10 @@ def test_a_malformed_setting_of_columns_is_rejected_before_reading(tmp_path, giv
 def test_a_json_array_and_lines_in_a_json_file(tmp_path):
     items = [{"text": "a"}, {"text": "b", "topics": ["x", "y"]}]
     expected = [("a", None), ("b", ["x", "y"])]
-    found = read(tmp_path / "a.json", json.dumps(items, indent=1))
-    assert found == [(f"a.json[{index}]", *row) for index, row in enumerate(expected)]
-    found = read(tmp_path / "b.json", "\n".join(map(json.dumps, items)))
-    assert found == [(f"b.json:{index + 1}", *row) for index, row in enumerate(expected)]
+    rows = read(tmp_path / "a.json", json.dumps(items, indent=1))
+    assert rows == [(f"a.json[{index}]", *row) for index, row in enumerate(expected)]
+    rows = read(tmp_path / "b.json", "\n".join(map(json.dumps, items)))
+    assert rows == [(f"b.json:{index + 1}", *row) for index, row in enumerate(expected)]
 
 
 @pytest.mark.parametrize(
@@ -83,9 +83,9 @@ def question(number, **values):
 def test_squad_gives_one_row_per_question(tmp_path):
     impossible = question(2, answers=[], is_impossible=True, plausible_answers=[{"text": "b", "answer_start": 0}])
     paragraphs = [{"context": "one", "qas": [question(1), impossible]}, {"context": "two", "qas": [question(3)]}]
-    found = read(tmp_path / "a.json", {"version": "v2.0", "data": [{"title": "t", "paragraphs": paragraphs}]}, ANY)
-    assert [where for where, _, _ in found] == ["a.json:q1", "a.json:q2", "a.json:q3"]
-    values = [value for _, _, value in found]
+    rows = read(tmp_path / "a.json", {"version": "v2.0", "data": [{"title": "t", "paragraphs": paragraphs}]}, ANY)
+    assert [where for where, _, _ in rows] == ["a.json:q1", "a.json:q2", "a.json:q3"]
+    values = [value for _, _, value in rows]
     assert [value["context"] for value in values] == ["one", "one", "two"]
     assert [value["question"] for value in values] == ["Q1?", "Q2?", "Q3?"]
     assert [value["is_impossible"] for value in values] == [None, True, None]
@@ -113,8 +113,8 @@ def test_a_damaged_squad_file_is_rejected_with_the_place(tmp_path, data, expecte
 
 def test_conll_sentences_end_at_lines_without_words(tmp_path):
     content = "-DOCSTART- -X- O\n\nEU NNP B-ORG\nrejects VBZ O\n\t\n\n\u200b O\nPeter\tB-PER\n"
-    found = read(tmp_path / "a.conll", content, ANY)
-    assert [(where, value["words"], value["tags"], value["lines"]) for where, _, value in found] == [
+    rows = read(tmp_path / "a.conll", content, ANY)
+    assert [(where, value["words"], value["tags"], value["lines"]) for where, _, value in rows] == [
         ("a.conll:3", ["EU", "rejects"], ["B-ORG", "O"], [3, 4]),
         ("a.conll:7", ["\u200b", "Peter"], ["O", "B-PER"], [7, 8]),
     ]
@@ -123,5 +123,5 @@ def test_conll_sentences_end_at_lines_without_words(tmp_path):
 def test_a_word_without_a_tag_is_rejected_with_its_line(tmp_path):
     content = "EU B-ORG\nrejects\nthe O\n\nPeter B-PER\n"
     assert message(tmp_path / "a.conll", content, ANY) == "a.conll:2: 'rejects' has no tag; expected a word and a tag"
-    found = read(tmp_path / "a.conll", content, ANY, bad_rows="skip")
-    assert [where for where, _, _ in found] == ["a.conll:5"]
+    rows = read(tmp_path / "a.conll", content, ANY, bad_rows="skip")
+    assert [where for where, _, _ in rows] == ["a.conll:5"]

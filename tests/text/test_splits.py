@@ -81,13 +81,13 @@ def test_the_hash_is_the_documented_one():
 
 
 def test_one_file_is_cut_by_the_hash_of_its_texts(tmp_path):
-    found = texts_of(write_csv(tmp_path / "data.csv", TEXTS), test_fraction=0.2, validation_fraction=0.1)
-    assert list(found) == SPLITS
-    assert found["test"] == [text for text in TEXTS if hash_fraction(text) < 0.2]
-    assert found["validation"] == [text for text in TEXTS if 0.2 <= hash_fraction(text) < 0.2 + 0.1]
-    assert found["train"] == [text for text in TEXTS if hash_fraction(text) >= 0.2 + 0.1]
-    assert 350 < len(found["test"]) < 450
-    assert 160 < len(found["validation"]) < 240
+    by_split = texts_of(write_csv(tmp_path / "data.csv", TEXTS), test_fraction=0.2, validation_fraction=0.1)
+    assert list(by_split) == SPLITS
+    assert by_split["test"] == [text for text in TEXTS if hash_fraction(text) < 0.2]
+    assert by_split["validation"] == [text for text in TEXTS if 0.2 <= hash_fraction(text) < 0.2 + 0.1]
+    assert by_split["train"] == [text for text in TEXTS if hash_fraction(text) >= 0.2 + 0.1]
+    assert 350 < len(by_split["test"]) < 450
+    assert 160 < len(by_split["validation"]) < 240
 
 
 def test_further_rows_and_another_order_move_no_text(tmp_path):
@@ -101,9 +101,9 @@ def test_a_text_and_its_near_duplicates_stay_together(tmp_path):
     variants = [
         variant for text in TEXTS[:300] for variant in (text, text.upper(), f" {text}!", text.replace(" ", "\n"))
     ]
-    found = texts_of(write_csv(tmp_path / "data.csv", variants))
-    keys = {name: {near_duplicate_key(text) for text in texts} for name, texts in found.items()}
-    assert sum(len(texts) for texts in found.values()) == len(variants)
+    by_split = texts_of(write_csv(tmp_path / "data.csv", variants))
+    keys = {name: {near_duplicate_key(text) for text in texts} for name, texts in by_split.items()}
+    assert sum(len(texts) for texts in by_split.values()) == len(variants)
     assert sum(len(split_keys) for split_keys in keys.values()) == len(set.union(*keys.values())) == 300
 
 
@@ -111,11 +111,11 @@ def test_validation_can_be_cut_from_a_train_file_that_a_hash_split_made(tmp_path
     whole = texts_of(write_csv(tmp_path / "data.csv", TEXTS))
     write_csv(tmp_path / "split" / "train.csv", whole["train"] + whole["validation"])
     write_csv(tmp_path / "split" / "test.csv", whole["test"])
-    found = texts_of(tmp_path / "split")
-    assert list(found) == SPLITS
-    assert found["test"] == whole["test"]
-    assert 0.07 < len(found["validation"]) / (len(found["validation"]) + len(found["train"])) < 0.13
-    assert set(found["validation"]) != set(whole["validation"])
+    by_split = texts_of(tmp_path / "split")
+    assert list(by_split) == SPLITS
+    assert by_split["test"] == whole["test"]
+    assert 0.07 < len(by_split["validation"]) / (len(by_split["validation"]) + len(by_split["train"])) < 0.13
+    assert set(by_split["validation"]) != set(whole["validation"])
 
 
 @pytest.mark.parametrize(
@@ -163,8 +163,8 @@ def test_classes_may_be_directories_with_names_of_splits(tmp_path):
         for number in range(40):
             write(tmp_path / name / f"{number}.txt", f"{name} text {number}")
     splits = load_splits(DataConfig(), tmp_path)
-    found = sorted((record.where, record.target) for split in splits.values() for record in split)
-    assert found == sorted((f"{name}/{n}.txt", name) for name in ("dev", "test", "support") for n in range(40))
+    records = sorted((record.where, record.target) for split in splits.values() for record in split)
+    assert records == sorted((f"{name}/{n}.txt", name) for name in ("dev", "test", "support") for n in range(40))
     assert list(splits) == SPLITS
 
 

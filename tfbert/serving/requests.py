@@ -101,7 +101,7 @@ class _UnusedNames:
 
 def _items_of_rows(path: str, kind: str, inputs: Mapping[str, InputSpec], data: DataConfig) -> Iterator[Item]:
     tally, layout = text_lines.Tally(), Layout(path)
-    columns = input_columns({name: 1 + spec.many for name, spec in inputs.items()})
+    columns = input_columns({name: spec.many for name, spec in inputs.items()})
     unused = _UnusedNames(path, "column" if kind in ("csv", "tsv") else "key")
     lines = text_lines.read_lines(path, path, data, tally, open_bytes=_open_binary)
     if kind in _JSON_READERS:

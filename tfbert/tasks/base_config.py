@@ -20,7 +20,8 @@ def read_config(task: str | None, path: Path | None, values: Mapping[str, Any]) 
         values: config path to value.
 
     Raises:
-        ValueError: the task, the stored config and the values name different tasks, or one of them is invalid.
+        ValueError: the task, the stored config and the values name different tasks, one of them is invalid, or the
+            values set an option that the task does not use.
     """
     stored = from_dict(read_json(path)) if path else None
     names = {"--task": task, f"--config {path}": stored and stored.task, "--set task=": values.get("task")}
@@ -29,6 +30,7 @@ def read_config(task: str | None, path: Path | None, values: Mapping[str, Any]) 
         sources = " and ".join(f"{source} ({name})" for source, name in tasks.items())
         raise ValueError(f"{sources} name different tasks; expected one task")
     definition = load_task(next(iter(tasks.values()), DEFAULT_TASK))
+    _reject_unused_options(definition, values)
     base = stored or override(Config(), definition.defaults)
     return override(base, {**values, "task": definition.name})
 
@@ -51,21 +53,25 @@ def check_options(config: Config) -> None:
     Raises:
         ValueError: the task does not use an option; the message names the tasks that do.
     """
-    task = load_task(config.task)
-    users: dict[str, list[str]] = {}
-    for name in list_tasks():
-        for path in used_options(load_task(name)):
-            users.setdefault(path, []).append(name)
-    used = used_options(task)
-    for path, names in users.items():
-        value = value_at(config, path)
-        if path not in used and value != value_at(Config(), path):
-            raise ValueError(f"{path}={value}: {task.name} does not use it; {_users_sentence(names)}")
+    values = {path: value_at(config, path) for path in describe()}
+    changed = {path: value for path, value in values.items() if value != value_at(Config(), path)}
+    _reject_unused_options(load_task(config.task), changed)
 
 
 def used_options(task: Task) -> set[str]:
     """Return the config paths of the options that a task uses, without those that all tasks use."""
     return {*task.options.own_paths(), *task.data_options}
+
+
+def _reject_unused_options(task: Task, values: Mapping[str, Any]) -> None:
+    users: dict[str, list[str]] = {}
+    for name in list_tasks():
+        for path in used_options(load_task(name)):
+            users.setdefault(path, []).append(name)
+    used = used_options(task)
+    for path, value in values.items():
+        if path in users and path not in used:
+            raise ValueError(f"{path}={value}: {task.name} does not use it; {_users_sentence(users[path])}")
 
 
 def _users_sentence(names: Sequence[str]) -> str:

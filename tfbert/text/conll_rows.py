@@ -38,14 +38,14 @@ def conll_rows(
     """Yield a row per sentence with `words` and `tags`, the first and last column, and `lines`, their line numbers.
 
     A line without words or a `-DOCSTART-` line ends a sentence. Comments before a sentence, as in CoNLL-U, and column
-    names on the first line are skipped and counted. A bad sentence yields a message instead.
+    names on the first line are skipped and counted. A problem sentence yields a message instead.
 
     Source: the layout of the CoNLL-2002 and 2003 shared tasks, Tjong Kim Sang and De Meulder 2003; comments as in
         CoNLL-U, Universal Dependencies.
     """
     layout = layout or Layout(name)
     layout.kind, layout.header, header = "CoNLL columns", "no column names", None
-    words, tags, numbers, bad = [], [], [], None
+    words, tags, numbers, problem = [], [], [], None
     for number, raw_line in enumerate(itertools.chain(lines, [""]), start=1):
         line = raw_line.rstrip("\r\n")
         cells = _cells(line)
@@ -56,19 +56,19 @@ def conll_rows(
             if not layout.used and not words:
                 header, layout.header = cells, f"column names on line {number}"
                 continue
-            bad = bad or (f"{name}:{number}: repeats the line of column names ({listing(cells)}); remove it")
+            problem = problem or (f"{name}:{number}: repeats the line of column names ({listing(cells)}); remove it")
         is_document = bool(cells) and cells[0].upper().startswith("-DOCSTART-")
         if is_document:
             layout.count("-DOCSTART- line")
         if cells and not is_document:
             layout.used = layout.used or _columns(cells, header, layout)
-            bad = bad or _problem(line, cells, f"{name}:{number}")
+            problem = problem or _error_message(line, cells, f"{name}:{number}")
             words.append(cells[0])
             tags.append(cells[-1])
             numbers.append(number)
         elif words:
-            yield bad or Row(f"{name}:{numbers[0]}", {"words": words, "tags": tags, "lines": numbers})
-            words, tags, numbers, bad = [], [], [], None
+            yield problem or Row(f"{name}:{numbers[0]}", {"words": words, "tags": tags, "lines": numbers})
+            words, tags, numbers, problem = [], [], [], None
 
 
 def _cells(line: str) -> list[str]:
@@ -94,8 +94,8 @@ def _columns(cells: list[str], header: list[str] | None, layout: Layout) -> dict
     return {"words": [names[0]], "tags": [names[-1]]}
 
 
-def _problem(line: str, cells: list[str], where: str) -> str | None:
-    """Return an error message for a line with a bad word or tag, or `None`."""
+def _error_message(line: str, cells: list[str], where: str) -> str | None:
+    """Return an error message for a line with a problem word or tag, or `None`."""
     first, tab, _ = line.partition("\t")
     is_empty = not first.strip(" ") if tab else line.startswith(" ") and len(cells) == 1
     if is_empty and TAG.fullmatch(cells[-1]):

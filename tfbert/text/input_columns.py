@@ -29,16 +29,16 @@ _COLUMNS = (
 )
 
 
-def input_columns(input_ranks: Mapping[str, int]) -> tuple[Column, ...]:
+def input_columns(many: Mapping[str, bool]) -> tuple[Column, ...]:
     """Return a column for each input of a served model, with the usual names of all tasks that have these inputs.
 
     Args:
-        input_ranks: input name to rank: 1 for one text per example, 2 for several. An input that no task has gets its
-            own name as the only usual name.
+        many: by input name, whether an example has several values for it. An input that no task has gets its own name
+            as the only usual name.
     """
-    own = {name: (Column(name, name),) for name in input_ranks}
-    known = next((columns for columns in _COLUMNS if columns.keys() == input_ranks.keys()), own)
-    return tuple(Column(name, _names(known[name]), several=input_ranks[name] > 1) for name in known)
+    own = {name: (Column(name, name),) for name in many}
+    known = next((columns for columns in _COLUMNS if columns.keys() == many.keys()), own)
+    return tuple(Column(name, _names(known[name]), several=many[name]) for name in known)
 
 
 def _names(columns: tuple[Column, ...]) -> str:

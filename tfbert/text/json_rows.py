@@ -190,7 +190,10 @@ def object_rows(
             names = list(value)
             positions = finder.find(names, where)
             layout.set_used(names, positions)
-            keys = {r: list(at) if isinstance(at, dict) else names[at] for r, at in positions.items()}
+            keys = {
+                role: list(position) if isinstance(position, dict) else names[position]
+                for role, position in positions.items()
+            }
         if not value.keys() <= known:
             known |= value.keys()
             _add_later_keys(value, keys, finder, layout)

@@ -128,7 +128,8 @@ class Layout:
             positions: the positions of the columns by role, as `ColumnFinder.find` returns them.
         """
         self.used = {
-            role: [names[i] for i in (at.values() if isinstance(at, dict) else [at])] for role, at in positions.items()
+            role: [names[i] for i in (position.values() if isinstance(position, dict) else [position])]
+            for role, position in positions.items()
         }
         read = {name for role_names in self.used.values() for name in role_names}
         self.unused = {name: Values() for name in names if name not in read}

@@ -249,8 +249,8 @@ def _plain(name: str) -> str:
 
 def _values_by_role(cells: Sequence, positions: Mapping[str, int | dict[str, int]]) -> dict[str, Any]:
     return {
-        role: {name: cells[i] for name, i in at.items()} if isinstance(at, dict) else cells[at]
-        for role, at in positions.items()
+        role: {name: cells[i] for name, i in position.items()} if isinstance(position, dict) else cells[position]
+        for role, position in positions.items()
     }
 
 

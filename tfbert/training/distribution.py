@@ -1,8 +1,8 @@
 """Data-parallel training on several devices and processes: sharding of batches, all-reduce, broadcast and barriers.
 
-Every process holds the weights once, reads its own shard of every batch, and applies the same sums of gradients, so
-that all processes keep the same weights. TensorFlow's strategies run the replicas and sum over them; variables stay
-plain ones, so that checkpoints, optimizers and single-device graphs are the same whatever the number of machines.
+Every process has a copy of the weights, reads its own shard of every batch, and applies the same sums of gradients, so
+all processes keep the same weights. TensorFlow's strategies run the replicas and sum over them. Variables are not
+created by a strategy, so checkpoints, optimizers and single-device graphs do not depend on the number of machines.
 """
 
 import collections

@@ -108,14 +108,14 @@ def check_data(run_dir: Path, splits: Mapping[str, Split]) -> None:
     before = read_json(path)
     for name in sorted(now.keys() | before.keys()):
         if name not in now or name not in before:
-            what = f"was added, as the {name} split," if name in now else f"was the {name} split and is missing"
+            change = f"was added, as the {name} split," if name in now else f"was the {name} split and is missing"
         elif now[name]["sha256"] != before[name]["sha256"]:
-            what = "has changed"
+            change = "has changed"
         else:
             continue
         raise ValueError(
-            f"{(now.get(name) or before[name])['path']}: {what} since {run_dir} was started, and results on different "
-            "data cannot be compared; restore the data, or use another --out directory"
+            f"{(now.get(name) or before[name])['path']}: {change} since {run_dir} was started, and results on "
+            "different data cannot be compared; restore the data, or use another --out directory"
         )
 
 

@@ -157,16 +157,16 @@ class Updater:
         self.complete_model()
         return all(np.isfinite(np.asarray(v)).all() for v in self.model.weights)
 
-    def divergence(self, what: str, rate: float) -> Diverged:
+    def divergence(self, problem: str, rate: float) -> Diverged:
         """Return the error for a training that diverged, with advice for the user.
 
         Args:
-            what: which value is not finite, and where in training.
+            problem: which value is not finite, and where in training.
             rate: learning rate of the last update.
         """
         config = self.config
         return Diverged(
-            f"{what} (learning rate {rate:.2g}, precision {self.precision}); expected finite numbers. Lower "
+            f"{problem} (learning rate {rate:.2g}, precision {self.precision}); expected finite numbers. Lower "
             f"train.learning_rate={config.learning_rate:g}, raise train.warmup_fraction={config.warmup_fraction:g}, "
             f"set train.clip_norm=1, or encoder.precision=float32"
         )

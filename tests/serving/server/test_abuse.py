@@ -1,4 +1,4 @@
-"""Requests that nobody should send: the server answers each, with a fault of the client's, and logs no text.
+"""Malicious and malformed requests: the server returns a client error, and logs no text.
 
 `TFBERT_ABUSE=N` sends N of each kind instead of a few hundred.
 """

@@ -1,4 +1,4 @@
-"""What the access log says, and what it keeps to itself."""
+"""The access log: its content, and the texts that it leaves out."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""Where a server listens: behind TLS, on a unix socket; and a config file that changes while it runs."""
+"""Addresses of a server: TLS and unix sockets; and a config file that changes while the server runs."""
 
 import time
 

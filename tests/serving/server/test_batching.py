@@ -1,4 +1,4 @@
-"""Batches are run by threads: a test holds the model back by a gate, so that nothing hangs on how fast a machine is."""
+"""Batching: which requests are joined. A gate holds the model back, so that no test depends on timing."""
 
 import random
 import threading

@@ -1,4 +1,4 @@
-"""What a batcher refuses, gives up or fails with."""
+"""Limits of a batcher: rejected requests, timeouts and errors."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""The file with the limits of batches: what is read, what has a default, and what is refused."""
+"""The batching parameters file: values, defaults, and rejected files."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Requests of the API answered by a model that is none: what is checked, merged, counted and tried again."""
+"""API calls with a fake model: checks, merging, metrics and retries."""
 
 import dataclasses
 

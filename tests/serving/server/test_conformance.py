@@ -1,4 +1,4 @@
-"""What TensorFlow Serving documents of its API, asked of a server over REST and gRPC.
+"""Conformance: the documented behavior of TensorFlow Serving's API, tested on a server over REST and gRPC.
 
 Without more it is ours. `TFBERT_SERVING_ADDR=host:grpc_port,host:rest_port` names another one, such as the real server;
 it has to serve the model that `tools/train.py` makes of the samples of an online bank under the name `conformance`, and

@@ -1,4 +1,4 @@
-"""Clients that take their time, on purpose or not: they are disconnected, and others are answered meanwhile."""
+"""Slow clients: they are disconnected, and other clients are served meanwhile."""
 
 import socket
 import threading

@@ -1,4 +1,4 @@
-"""What a client hears of an error inside TensorFlow: what is wrong, and nothing of the graph's insides."""
+"""Errors inside TensorFlow: the message for a client has the reason, but no details of the graph."""
 
 import pytest
 import tensorflow as tf

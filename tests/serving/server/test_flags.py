@@ -1,4 +1,4 @@
-"""The command line of the server: every flag of the real one, and what `--host` exposes."""
+"""The command line of the server: all flags of the real server, and the warning for `--host`."""
 
 import argparse
 import re

@@ -1,4 +1,4 @@
-"""What the gRPC server tells of itself: its health, and by reflection its services and messages."""
+"""Health checks and reflection of the gRPC server."""
 
 import itertools
 

@@ -1,4 +1,4 @@
-"""Messages of gRPC calls that come late, never, or cannot be decoded; others are answered meanwhile."""
+"""Messages of gRPC calls that are late, missing or invalid; other calls are served meanwhile."""
 
 import socket
 import threading

@@ -1,4 +1,4 @@
-"""The JSON of bodies: what is read of it, in which words errors are told, and how values are shown."""
+"""Parsing of JSON bodies: values, error messages, and how messages show values."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""REST bodies that are written: as the real server writes them, and so that they are read again as they were."""
+"""REST responses: written like those of the real server, and read back without changes."""
 
 import base64
 import json

@@ -1,4 +1,4 @@
-"""REST bodies that are read: what they ask for, in the real server's words where they cannot be understood."""
+"""REST requests: their tensors, and the real server's error messages."""
 
 import json
 import math

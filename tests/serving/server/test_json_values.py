@@ -1,4 +1,4 @@
-"""JSON values that become those of tensors: shapes, ranges, precision and base64."""
+"""Conversion of JSON values to tensors: shapes, ranges, precision and base64."""
 
 import numpy as np
 import pytest

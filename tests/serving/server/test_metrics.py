@@ -1,4 +1,4 @@
-"""Prometheus' text, with TensorFlow Serving's names."""
+"""Metrics in Prometheus' text format, with TensorFlow Serving's names."""
 
 import re
 

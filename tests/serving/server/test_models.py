@@ -1,4 +1,4 @@
-"""Which versions a server has loaded: found on disk, swapped while they are used, kept when new ones are broken."""
+"""The model manager: versions are found on disk, replaced while in use, and kept if new ones are broken."""
 
 import logging
 import shutil

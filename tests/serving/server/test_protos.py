@@ -1,4 +1,4 @@
-"""Files that configure a server: read as text protos, refused with file, line and what was expected."""
+"""Configuration files as text protos: errors have file, line and what was expected."""
 
 import pytest
 from google.protobuf import wrappers_pb2

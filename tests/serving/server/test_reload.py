@@ -1,4 +1,4 @@
-"""Configs of a running server: labels, what a reload loads and unloads, and what is refused as a whole."""
+"""Reloaded configs: labels, loaded and unloaded versions, and configs that are rejected as a whole."""
 
 import pytest
 from support import version_fakes

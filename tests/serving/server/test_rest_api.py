@@ -1,4 +1,4 @@
-"""REST: which addresses there are, how bodies are read, and who is answered what."""
+"""The REST API: paths, request bodies and responses."""
 
 import asyncio
 import gzip

@@ -1,4 +1,4 @@
-"""One version in a session: its answers, what it refuses and in which words, its warm-up, and its end."""
+"""A version in a session: outputs, rejected inputs and their messages, warm-up, and closing."""
 
 import shutil
 import threading

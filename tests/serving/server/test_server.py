@@ -1,4 +1,4 @@
-"""A whole server: versions that change under load, batches, metrics, odd clients, and how it starts and stops."""
+"""A complete server: version changes under load, batching, metrics, invalid clients, start and stop."""
 
 import contextlib
 import http.client

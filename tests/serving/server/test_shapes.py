@@ -1,4 +1,4 @@
-"""Inputs whose shape is not that of the signature, as TensorFlow Serving's own tests send them to `half_plus_two`."""
+"""Inputs with another shape than the signature, sent to `half_plus_two` as in TensorFlow Serving's own tests."""
 
 import http.client
 import json

@@ -1,4 +1,4 @@
-"""What a server knows of a model's versions: which one answers, which go, and what its status is."""
+"""States of a model's versions: which one is served, which are unloaded, and their status."""
 
 import pytest
 from support.version_fakes import refused

@@ -1,4 +1,4 @@
-"""Status codes: the numbers of gRPC, and what they are over HTTP."""
+"""Status codes: the numbers of gRPC, and their HTTP equivalents."""
 
 import grpc
 import pytest

@@ -1,4 +1,4 @@
-"""Tensors that clients send as protos: which are read, and which are refused before anything is allocated."""
+"""Tensor protos of clients: which are read, and which are rejected before memory is allocated."""
 
 import numpy as np
 import pytest

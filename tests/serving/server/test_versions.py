@@ -1,4 +1,4 @@
-"""Which configs a server takes, and which numbered directories they ask for."""
+"""Valid and invalid configs, and the version directories that they select."""
 
 import pytest
 from support.version_fakes import config_for, publish, refused
