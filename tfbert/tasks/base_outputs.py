@@ -43,7 +43,7 @@ _TRUNCATED = Output("truncated", "bool", "whether the input is longer than `enco
 _PROBABILITIES = Output(
     "probabilities", "float32", "the probability of every label, in the order of `assets/labels.txt`", "evidence", True
 )
-_END = "the position after its last Unicode character; padded with -1"
+_END = "the position after the last Unicode character of each; padded with -1"
 CLASSIFICATION: Outputs = (
     Output("label", "string", "the most probable label", "answer", is_label=True),
     Output("label_id", "int32", "its position in `assets/labels.txt`, counted from 0", "evidence"),
@@ -111,7 +111,7 @@ ENTITIES: Outputs = (
     Output(
         "start",
         "int32",
-        "the position of its first Unicode character in the text as sent; padded with -1",
+        "the position of the first Unicode character of each in the text as sent; padded with -1",
         "evidence",
         True,
         "num_entities",
@@ -140,7 +140,7 @@ ANSWERS: Outputs = (
     Output(
         "start",
         "int32",
-        "the position of its first Unicode character in the context as sent; padded with -1",
+        "the position of the first Unicode character of each in the context as sent; padded with -1",
         "evidence",
         True,
         "start",
