@@ -359,7 +359,7 @@ def test_directories(files, kind, tmp_path):
             "class_name is 'GPT2'; expected 'BertBackbone'",
         ),
         ({"config.json": BERT}, "no model.safetensors"),
-        ({"config.json": BERT, "pytorch_model.bin": ""}, "weights are in pytorch_model.bin; .* Convert where"),
+        ({"config.json": BERT, "pytorch_model.bin": ""}, "weights are in pytorch_model.bin; .* Convert them"),
         ({"config.json": BERT, "model.safetensors.index.json": ""}, "weights are in model.safetensors.index.json"),
     ],
 )

