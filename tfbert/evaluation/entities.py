@@ -257,7 +257,7 @@ def _kinds_table(pairs: Sequence[Pair]) -> dict:
         "title": "Kinds of mistakes",
         "columns": ["kind", "number", "fraction of true entities"],
         "rows": rows,
-        "caption": "Only the first row counts in the metrics. If the third row is large, check whether the data "
+        "caption": "Only the first row counts as right. If the third row is large, check whether the data "
         "is consistent about what belongs to an entity (titles, articles, quotation marks).",
     }
 
