@@ -64,7 +64,7 @@ def test_sections_of_the_report():
     }  # fmt: skip
     assert report["worst"][2]["predicted"] == "(no answer)"
     assert report["worst"][2]["probability"] == pytest.approx(0.05)
-    assert [table["title"] for table in report["tables"]] == ["By question word", "By answer length"]
+    assert [table["title"] for table in report["tables"]] == ["Scores by question word", "Scores by answer length"]
     assert ["who", 2, "50.0 %", "50.0 %"] in report["tables"][0]["rows"]
     assert sum(row["num_examples"] for row in report["reliability"]["bins"]) == 5
     assert "in use: 0.50" in report["figures"][0]["svg"]

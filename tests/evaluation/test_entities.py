@@ -49,7 +49,7 @@ PREDICTED = [
     [
         # From the numbers of correct, guessed and true phrases that conlleval prints.
         ("B-a I-a O B-b", "B-a I-a O B-b", 1, 1, 1),
-        ("B-a I-a O B-b", "B-a O O B-b", 1 / 2, 1 / 2, 1 / 2),  # a part is not the entity
+        ("B-a I-a O B-b", "B-a O O B-b", 1 / 2, 1 / 2, 1 / 2),  # only a part of the entity
         ("B-a I-a O B-b", "B-a I-a O B-a", 1 / 2, 1 / 2, 1 / 2),  # wrong type
         ("B-a I-a O O", "B-a B-a O O", 0, 0, 0),  # two predicted for one
         ("B-a B-a O O", "B-a I-a O O", 0, 0, 0),  # one predicted for two

@@ -154,8 +154,8 @@ def _sections(text):
 
 def _rows(text, section):
     """Return the cells of every body row in a section, as a reader sees them."""
-    part = re.search(rf'<section id="{section}">.*?\n</section>', text, re.DOTALL).group()
-    rows = [re.findall(r"<td.*?>(.*?)</td>", row, re.DOTALL) for row in re.findall(r"<tr.*?</tr>", part, re.DOTALL)]
+    content = re.search(rf'<section id="{section}">.*?\n</section>', text, re.DOTALL).group()
+    rows = [re.findall(r"<td.*?>(.*?)</td>", row, re.DOTALL) for row in re.findall(r"<tr.*?</tr>", content, re.DOTALL)]
     return [[_visible(cell) for cell in row] for row in rows if row]
 
 
@@ -186,17 +186,17 @@ def _result(text):
 
 
 def test_only_warnings_about_the_score_qualify_it(render_text, report, details):
-    cut, leak = "1 of 21 texts of test is longer than sequence_length 30", "30 texts of test are also in train"
-    report["checks"] = {"lines": [cut], "warnings": [cut], "score_warnings": []}
+    length, leak = "1 of 21 texts of test is longer than sequence_length 30", "30 texts of test are also in train"
+    report["checks"] = {"lines": [length], "warnings": [length], "score_warnings": []}
     seen = _result(render_text(report, details))
     assert "The data checks gave 1 warning , too minor to change the score noticeably." in seen
-    assert SCORE_WARNING not in seen and cut not in seen
-    report["checks"] = {"lines": [leak, cut], "warnings": [leak, cut], "score_warnings": [leak]}
+    assert SCORE_WARNING not in seen and length not in seen
+    report["checks"] = {"lines": [leak, length], "warnings": [leak, length], "score_warnings": [leak]}
     text = render_text(report, details)
     assert f"{SCORE_WARNING} {leak} and 1 more" in _result(text)
-    assert "too minor" not in text and cut in _visible(text)
+    assert "too minor" not in text and length in _visible(text)
     del report["checks"]["score_warnings"]
-    assert f"{SCORE_WARNING} {leak} {cut}" in _result(render_text(report, details))
+    assert f"{SCORE_WARNING} {leak} {length}" in _result(render_text(report, details))
     report["checks"] = {"lines": [], "warnings": [], "score_warnings": []}
     seen = _result(render_text(report, details))
     assert SCORE_WARNING not in seen and "The data checks" not in seen

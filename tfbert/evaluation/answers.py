@@ -148,7 +148,7 @@ def question_word_table(scores: Mapping[str, np.ndarray], questions: Sequence[st
     rows = [_row(word, scores, words == word) for word in np.unique(words)]
     rows.sort(key=lambda row: -row[1])
     caption = "The first English question word; `other` includes all questions in other languages."
-    return _table("By question word", "question word", rows, caption)
+    return _table("Scores by question word", "question word", rows, caption)
 
 
 def length_table(scores: Mapping[str, np.ndarray], answers: Sequence[Sequence[str]]) -> dict:
@@ -166,7 +166,7 @@ def length_table(scores: Mapping[str, np.ndarray], answers: Sequence[Sequence[st
         if is_in_group.any():
             rows.append(_row(name, scores, is_in_group))
     caption = "The number of words, separated by whitespace, of the true answer, or of the most frequent of several."
-    return _table("By answer length", "true answer", rows, caption)
+    return _table("Scores by answer length", "true answer", rows, caption)
 
 
 def question_word(question: str) -> str:

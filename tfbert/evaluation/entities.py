@@ -158,7 +158,7 @@ FUNCTIONS = {"f1": f1, "precision": precision, "recall": recall}
 
 
 def pair_entities(true: Sequence[Entity], predicted: Sequence[Entity]) -> list[Pair]:
-    """Pair the true and the predicted entities of one text, each once; the others are paired with `None`.
+    """Pair the true and predicted entities of a text one to one; those without a counterpart are paired with `None`.
 
     Equal entities are paired first, then those with the same span, then those that overlap most.
     """
