@@ -132,7 +132,7 @@ def test_ids_are_as_small_as_the_vocabulary_allows():
 
 
 def test_a_vocabulary_without_special_tokens_is_refused():
-    with pytest.raises(ValueError, match=r"vocabulary: no \[PAD\]; is it BERT's\?"):
+    with pytest.raises(ValueError, match=r"vocabulary: no \[PAD\]; is it a BERT vocabulary\?"):
         WordPieces(["a", "b"], **UNCASED)
 
 
