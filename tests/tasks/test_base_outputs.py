@@ -2,6 +2,7 @@
 
 import pytest
 
+from tfbert.tasks.base import fitted_kinds, list_tasks
 from tfbert.tasks.base_outputs import ALL, ANSWERS, ENTITIES, declared, without_padding
 
 TEXT = {"text": "a"}
@@ -78,3 +79,10 @@ def test_every_task_has_an_answer_and_at_most_one_way_to_abstain():
         assert all(output.abstain_value is not None for output in abstaining)
         assert any(output.role == "answer" for output in outputs)
     assert next(output for output in ANSWERS if output.role == "abstain").abstain_value == ""
+
+
+def test_all_declarations_of_tasks_are_known_and_distinct():
+    kinds = [kind for task in list_tasks() for kind in fitted_kinds(task)]
+    assert {kind.outputs for kind in kinds} == set(ALL)
+    names = [frozenset(output.name for output in outputs) for outputs in ALL]
+    assert len(set(names)) == len(names)

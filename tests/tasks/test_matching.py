@@ -20,7 +20,7 @@ from tfbert.tasks.base import fitted_from_json
 from tfbert.tasks.base_config import check_options, used_options
 from tfbert.tasks.base_context import Context, Served
 from tfbert.tasks.matching import TASK, FittedPairs, FittedScored, MatchingOptions
-from tfbert.text.inputs import batch_of
+from tfbert.text.inputs import batch_of, specs_of
 from tfbert.text.preprocessor import Preprocessor
 from tfbert.text.record_sequences import RecordSequences, TextTokens
 from tfbert.text.records import Record, read_records
@@ -174,7 +174,8 @@ LONG = "the first number is two and the next one is three"
 
 def sequences_of(task, records, preprocessor, training=True):
     items = [task.inputs_of(record, training=training) for record in records]
-    return task.sequences(batch_of(items, list(items[0])), preprocessor)
+    inputs = task.training_inputs if training and task.training_inputs else task.inputs
+    return task.sequences(batch_of(items, specs_of(inputs)), preprocessor)
 
 
 def record_of(*texts, score=None):

@@ -15,6 +15,7 @@ from tfbert.tasks.base_config import used_options
 from tfbert.tasks.base_context import Context
 from tfbert.tasks.multiple_choice import TASK, FittedMultipleChoice, MultipleChoiceOptions
 from tfbert.text.datasets import Recipe, tokenize
+from tfbert.text.inputs import specs_of
 from tfbert.text.preprocessor import Preprocessor
 from tfbert.text.records import Record, read_records
 from tfbert.text.rows import Row
@@ -153,6 +154,7 @@ def tokenized(tokenizer, tmp_path, records, sequence_length):
     recipe = Recipe(
         preprocessor=preprocessor,
         inputs_of=task.inputs_of,
+        specs=specs_of(task.inputs),
         sequences=lambda inputs: task.sequences(inputs, preprocessor),
         targets_of=task.targets_of,
         targets=task.targets,

@@ -13,7 +13,7 @@ from tfbert.models.task_model import TaskModel
 from tfbert.models.variables import empty_variables
 from tfbert.tasks.base import FittedTask
 from tfbert.tasks.base_context import Context, Served
-from tfbert.text.inputs import Item, batch_of, rough_lengths
+from tfbert.text.inputs import Item, Text, batch_of, rough_lengths, specs_of
 from tfbert.text.preprocessor import Preprocessor
 from tfbert.text.records import Record
 from tfbert.text.tokenizer import Tokenizer
@@ -50,7 +50,7 @@ class Predictor:
         self.decided = empty_variables(task.decision.specs if task.decision else {})
         if task.decision:
             self._assign_decision(task.decision.initial())
-        self.specs = {field.name: field.spec for field in task.inputs}
+        self.specs = specs_of(task.inputs)
         signature = list(self.specs.values())
         self.predict = tf.function(self._predict, input_signature=signature, autograph=False)
         self._decode = tf.function(self._decode_inputs, input_signature=signature, autograph=False)
@@ -60,11 +60,11 @@ class Predictor:
 
     def __call__(self, items: Sequence[Item]) -> dict[str, np.ndarray]:
         """Return the served outputs for items: arrays by name, item first."""
-        return _to_numpy(self.predict(*batch_of(items, list(self.specs)).values()))
+        return _to_numpy(self.predict(*batch_of(items, self.specs).values()))
 
     def decode(self, items: Sequence[Item]) -> dict[str, np.ndarray]:
         """Return the outputs for items before the decision is applied: arrays by name, item first."""
-        return _to_numpy(self._decode(*batch_of(items, list(self.specs)).values()))
+        return _to_numpy(self._decode(*batch_of(items, self.specs).values()))
 
     def apply_decision(self, outputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Apply the current decision to outputs of `decode`, and return the served outputs."""
@@ -105,7 +105,9 @@ class Predictor:
         """Return the scores of one or more texts, each packed as a sequence: `(len(texts), ...)`."""
         vectors = None
         for indices in _batches_by_length([{"text": text} for text in texts]):
-            batch = self._embed(batch_of([{"text": texts[index]} for index in indices], ["text"])["text"]).numpy()
+            batch = self._embed(
+                batch_of([{"text": texts[index]} for index in indices], specs_of([Text("text")]))["text"]
+            ).numpy()
             vectors = np.zeros((len(texts), *batch.shape[1:]), batch.dtype) if vectors is None else vectors
             vectors[indices] = batch
         return vectors

@@ -104,7 +104,7 @@ def export(servable: Servable, model_dir: Path, check: Callable[[Path], None] = 
         module = _Module(servable.predictor)
         tf.saved_model.save(module, str(temporary), signatures=module.signatures_by_name)
         _write_assets(servable, temporary / "assets")
-        write_warmup(temporary, servable.samples)
+        write_warmup(temporary, servable.samples, servable.predictor.specs)
         card = model_card(
             servable.report, servable.predictor.task, sorted(module.signatures_by_name), servable.compared
         )

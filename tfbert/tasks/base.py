@@ -133,6 +133,7 @@ class FittedTask(abc.ABC):
 
     Attributes:
         inputs: the inputs of the model.
+        training_inputs: the inputs for training, if others than those of the model.
         outputs: the served outputs.
         metrics: the metrics that are computed after every epoch or for the report.
         monitor: the metric that selects the best epoch by default.
@@ -148,6 +149,7 @@ class FittedTask(abc.ABC):
 
     options: Options
     inputs: ClassVar[tuple[Input, ...]]
+    training_inputs: ClassVar[tuple[Input, ...]] = ()
     outputs: ClassVar[Outputs]
     metrics: ClassVar[tuple[Metric, ...]]
     monitor: ClassVar[Metric]

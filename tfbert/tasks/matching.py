@@ -171,6 +171,7 @@ class FittedPairs(FittedMatching):
     """Retrieval: training compares all texts of the records, and prediction searches the index for a text."""
 
     inputs = Matching.inputs[:1]
+    training_inputs = (Text("texts", many=True),)
     outputs = base_outputs.MATCHING_PAIRS
     metrics = ranking.METRICS
     monitor = ranking.MRR_AT_10
