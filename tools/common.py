@@ -7,7 +7,7 @@ import shlex
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import quiet
 
@@ -21,6 +21,13 @@ RUNS_DIR = Path("runs")
 SAVED_MODELS_DIR = Path("saved_models")
 # In the checkout, independent of the working directory.
 DEPLOY_DIR = Path(__file__).resolve().parent.parent / "deploy"
+
+
+def given_values(options: argparse.Namespace) -> dict[str, Any]:
+    """Return the config values that --data, --encoder and --seed set, by config path."""
+    paths = {"data": "data.path", "encoder": "encoder.name", "seed": "train.seed"}
+    values = {path: getattr(options, name, None) for name, path in paths.items()}
+    return {path: value for path, value in values.items() if value is not None}
 
 
 def run(

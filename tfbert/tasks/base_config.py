@@ -6,7 +6,7 @@ from typing import Any
 
 from tfbert.config import Config, describe, from_dict, override, value_at
 from tfbert.files import read_json
-from tfbert.tasks.base import Task, list_tasks, load_task
+from tfbert.tasks.base import FittedTask, Task, list_tasks, load_task
 
 DEFAULT_TASK = "classification"
 
@@ -30,7 +30,7 @@ def read_config(task: str | None, path: Path | None, values: Mapping[str, Any]) 
         contradiction = " and ".join(f"{source} ({name})" for source, name in tasks.items())
         raise ValueError(f"{contradiction} name different tasks; expected one task")
     definition = load_task(next(iter(tasks.values()), DEFAULT_TASK))
-    _refuse_unused(definition, values)
+    refuse_unused(definition, values)
     base = stored or override(Config(), definition.defaults)
     return override(base, {**values, "task": definition.name})
 
@@ -54,9 +54,26 @@ def check_options(config: Config) -> None:
         ValueError: names the option, the task, and the tasks that use the option.
     """
     values = {path: value_at(config, path) for path in describe()}
-    _refuse_unused(
+    refuse_unused(
         load_task(config.task), {path: value for path, value in values.items() if value != value_at(Config(), path)}
     )
+
+
+def check_fitted_options(config: Config, fitted: FittedTask) -> None:
+    """Refuse options that differ from their defaults and have no effect with the training data of a fitted task.
+
+    Raises:
+        ValueError: names the option and its default.
+    """
+    for path in sorted(options_without_effect(fitted)):
+        value, default = value_at(config, path), value_at(Config(), path)
+        if value != default:
+            raise ValueError(f"{path}={value}: has no effect with these training data; expected {default}")
+
+
+def options_without_effect(fitted: FittedTask) -> set[str]:
+    """Return the config paths that the task uses, but not with the training data that it was fitted to."""
+    return fitted.definition.options.own_paths() - fitted.options.own_paths()
 
 
 def used_options(task: Task) -> set[str]:
@@ -64,7 +81,16 @@ def used_options(task: Task) -> set[str]:
     return {*task.options.own_paths(), *task.data_options}
 
 
-def _refuse_unused(task: Task, values: Mapping[str, Any]) -> None:
+def refuse_unused(task: Task, values: Mapping[str, Any]) -> None:
+    """Refuse options that a task does not use.
+
+    Args:
+        task: the task.
+        values: config paths to values.
+
+    Raises:
+        ValueError: names the option, its value, the task, and the tasks that use the option.
+    """
     users: dict[str, list[str]] = {}
     for name in list_tasks():
         for path in used_options(load_task(name)):

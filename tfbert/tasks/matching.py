@@ -45,11 +45,17 @@ _SCALE = 20.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class MatchingOptions(Options):
-    """Options of matching, whose head has no weights and whose examples are compared with each other."""
+class EmbeddingOptions(Options):
+    """Options of a head that has no weights; scored pairs have no others."""
 
     pooling: str = option("head.pooling")
     dropout: float = option("head.dropout")
+
+
+@dataclass(frozen=True, kw_only=True)
+class MatchingOptions(EmbeddingOptions):
+    """Options of pairs, whose examples are compared with each other."""
+
     hard_negatives: int = option("train.hard_negatives")
 
 
@@ -114,6 +120,7 @@ class Matching(Task):
                 f"train.hard_negatives={options.hard_negatives}: has no effect on pairs with a score, as in train; "
                 "expected 0"
             )
+        options = EmbeddingOptions(pooling=options.pooling, dropout=options.dropout)
         return FittedScored(options=options, lowest=min(scores), highest=max(scores))
 
 
@@ -121,7 +128,7 @@ class Matching(Task):
 class FittedMatching(FittedTask):
     """What matching of pairs and of scored pairs share: one sequence for each text, and a unit vector of each."""
 
-    options: MatchingOptions
+    options: EmbeddingOptions
 
     by_record = True
     # Pairs are compared with each other. Scored pairs are not, but both learn from whole batches.
@@ -150,6 +157,8 @@ class FittedMatching(FittedTask):
 @dataclass(frozen=True, kw_only=True)
 class FittedPairs(FittedMatching):
     """Matching of questions with answers. Learned are all texts of a record; served is a text."""
+
+    options: MatchingOptions
 
     outputs = base_outputs.MATCHING_PAIRS
     metrics = ranking.METRICS

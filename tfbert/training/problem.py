@@ -16,7 +16,7 @@ from tfbert.encoder.backbone import Encoder, load_encoder
 from tfbert.models.build import check_sizes, make_tokenizer
 from tfbert.models.data import data_path, tokenize_split
 from tfbert.tasks.base import FittedTask, Task, load_task
-from tfbert.tasks.base_config import check_options
+from tfbert.tasks.base_config import check_fitted_options, check_options
 from tfbert.text.datasets import TokenizedSplit
 from tfbert.text.inputs import Item
 from tfbert.text.interpretation import Interpretation, interpret
@@ -65,8 +65,10 @@ class Problem:
         Raises:
             ValueError: as for `prepare`, or a file has changed since it was read.
         """
+        check_options(config)
         if _without(config, _TRAINING_FIELDS) == _without(self.config, _TRAINING_FIELDS):
-            options = load_task(config.task).options.from_config(config)
+            check_fitted_options(config, self.task)
+            options = type(self.task.options).from_config(config)
             return replace(self, config=config, task=replace(self.task, options=options))
         other = prepare(config)
         for name, split in other.splits.items() if config.data == self.config.data else ():
