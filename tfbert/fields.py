@@ -1,6 +1,7 @@
 """Fields of a config: declared with a description and allowed values, and read from typed text or JSON."""
 
 import dataclasses
+import json
 import math
 import types
 import typing
@@ -115,6 +116,15 @@ def parsed(path: str, text: str, hint: Any) -> Any:
     raise ValueError(f"{path}={text}: expected {type_in_words(hint)}")
 
 
+def as_typed(value: Any) -> str:
+    """Return a value of a field as it is typed after `--set`; text that a shell would change or hide is quoted."""
+    if isinstance(value, tuple | list) and all(isinstance(part, str) for part in value):
+        value = ",".join(value)
+    if isinstance(value, str):
+        return value if value.isprintable() and value.strip() == value != "" else repr(value)
+    return "none" if value is None else json.dumps(value, ensure_ascii=False, default=str)
+
+
 def checked(path: str, value: Any, hint: Any) -> Any:
     """Return a value from JSON in the type of its field.
 
@@ -147,11 +157,12 @@ _IN_WORDS[tuple[str, ...]] = "texts with commas between"
 
 
 def type_in_words(hint: Any) -> str:
-    """Return the type of a field, or its choices, as a user reads it."""
+    """Return the type of a field in words, or its choices as they are typed."""
     names = []
     for kind in _alternatives(hint):
         if typing.get_origin(kind) is Literal:
-            names += [repr(choice) for choice in typing.get_args(kind)]
+            names += map(as_typed, typing.get_args(kind))
         else:
             names.append(_IN_WORDS.get(kind, str(kind)))
-    return " or ".join(names)
+    *others, last = names
+    return f"{', '.join(others)} or {last}" if others else last
