@@ -130,7 +130,7 @@ def _train_tfbert(data_set: DataSet, data: Path, run_dir: Path, seed: int) -> di
     cache = cache_without_tokens(run_dir)
     started = time.time()
     run(command, environment={"TFBERT_CACHE": str(cache)})
-    report = read_json(run_dir / "tfbert" / "report.json")
+    report = internals.read_report(run_dir / "tfbert")
     seconds, splits = report["seconds"], report["data"]
     num_examples = splits["train"]["num_examples"]
     # All splits are tokenized together.

@@ -21,9 +21,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--vectors", metavar="DIR", type=Path, help="write the index of a matching model for FAISS")
     parser.add_argument("--huggingface", metavar="DIR", type=Path, help="write the encoder for PyTorch")
     parser.add_argument("--litert", metavar="DIR", type=Path, help="write a LiteRT model with 8-bit weights")
-    parser.add_argument(
-        "--deploy", metavar="DIR", type=Path, help="write files for Docker, Kubernetes, proxy and alerts"
-    )
+    parser.add_argument("--deploy", metavar="DIR", type=Path, help="write files for Docker, Kubernetes, proxy, alerts")
     parser.add_argument("--cores", metavar="N", type=int, help="CPU cores per server for --deploy (default: 4)")
     return parser
 
@@ -52,10 +50,11 @@ def main(options: argparse.Namespace) -> None:
 
 
 def _deploy(options: argparse.Namespace) -> None:
+    from tfbert.models.saved_run import REPORT
     from tfbert.serving import deployment, export_run, saved_predictor
 
     settings = deployment.Deployment(**({} if options.cores is None else {"cores": options.cores}))
-    if (options.run / "report.json").exists():
+    if (options.run / REPORT).exists():
         name = options.name or export_run.default_name(options.run)
         deployment.check(name, options.deploy, settings)
         version_dir = _export(options.run, name, options.precision)
