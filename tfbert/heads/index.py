@@ -8,6 +8,7 @@ one without any.
 
 import abc
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -45,6 +46,17 @@ class Index(abc.ABC):
             embed: texts to what the head returns for each, with the model as it is now.
         """
 
+    @abc.abstractmethod
+    def entries(self, values: Mapping[str, np.ndarray]) -> tuple[np.ndarray, Iterator[dict[str, Any]]]:
+        """Return what is searched, for an index outside the model.
+
+        Args:
+            values: the values of the variables.
+
+        Returns:
+            Vectors, float32 `(vectors, hidden_dim)`, and a description of each, ready for JSON.
+        """
+
 
 class AnswerIndex(Index):
     """The different answers of records, each a question with its answer.
@@ -78,6 +90,10 @@ class AnswerIndex(Index):
         if right:
             index["offset"] = tuned_offset(index, embed(list(right)), list(right.values()))
         return index
+
+    def entries(self, values: Mapping[str, np.ndarray]) -> tuple[np.ndarray, Iterator[dict[str, Any]]]:
+        """Return the vectors, each with its `entry`, `answer`, `question` and the `offset` to subtract."""
+        return values["vectors"], _descriptions(values)
 
 
 def build_index(pairs: Iterable[tuple[str, str]], answers: Iterable[str], embed: Embed) -> dict[str, np.ndarray]:
@@ -192,6 +208,18 @@ def nearest(vectors: np.ndarray, others: np.ndarray, count: int) -> Iterator[tup
         order = np.argsort(-np.take_along_axis(similarity, part, axis=1), axis=1, kind="stable")
         part = np.take_along_axis(part, order, axis=1)
         yield from zip(part, np.take_along_axis(similarity, part, axis=1), strict=True)
+
+
+def _descriptions(values: Mapping[str, np.ndarray]) -> Iterator[dict[str, Any]]:
+    answers = [answer.decode() for answer in values["answers"]]
+    offset = float(f"{values['offset']:.6g}")
+    for entry, question in zip(values["entries"].tolist(), values["questions"], strict=True):
+        yield {
+            "entry": entry,
+            "answer": answers[entry],
+            "question": question.decode(),
+            "offset": offset if question else 0.0,
+        }
 
 
 def _strings(texts: Sequence[str]) -> np.ndarray:
