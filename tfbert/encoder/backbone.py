@@ -25,6 +25,7 @@ from tfbert.encoder.huggingface import SIZES
 from tfbert.encoder.presets import EncoderSource
 from tfbert.encoder.spec import EncoderSpec
 from tfbert.files import check_space, read_json, replace_directory, sha256_of
+from tfbert.text.normalization import RULES, rules_of
 
 logger = logging.getLogger(__name__)
 
@@ -32,7 +33,6 @@ _FORMAT = 1
 _DTYPES = ("float32", "mixed_bfloat16", "mixed_float16")
 # Room for groups and attributes in a file of weights.
 _HDF5_OVERHEAD_BYTES = 2**20
-_RULES = ("lowercase", "strip_accents", "split_on_cjk")  # of an encoder's tokenizer
 HEADS, _WEIGHTS = "heads.safetensors", "model.weights.h5"
 # Positions of `tiny` whose weights are drawn in turn with the others; it has as many as other BERTs, 512.
 _TINY_POSITIONS = 64
@@ -116,7 +116,7 @@ def save_encoder(encoder: Encoder, directory: str | os.PathLike, heads: dict[str
         version = importlib.metadata.version("tfbert")
     except importlib.metadata.PackageNotFoundError:  # run from a checkout
         version = None
-    rules = {key: getattr(encoder, key) for key in _RULES}
+    rules = rules_of(encoder)
     spec = encoder.spec.to_json()
     kept = {key: spec[key] for key in ("activation", "layer_norm_epsilon", "has_pooler", "pretraining") if key in spec}
     document = {"format": _FORMAT, "tfbert_version": version, "source": encoder.source, **rules, **kept}
@@ -148,7 +148,7 @@ def save_huggingface(
         ValueError: the directory holds something else.
     """
     with replace_directory(directory, huggingface.FILES, "a saved encoder") as aside:
-        rules = tuple(getattr(encoder, key) for key in _RULES)
+        rules = tuple(rules_of(encoder).values())
         huggingface.write(aside, encoder.backbone, encoder.vocabulary, rules, encoder.spec, heads or {})
 
 
@@ -209,7 +209,7 @@ def _load_kerasnlp(source: EncoderSource, options: dict, load_weights: bool, see
         _check_download(source.preset)
     if not load_weights:
         _randomize(backbone.weights, seed)
-    rules = {key: getattr(tokenizer, key) for key in _RULES}
+    rules = rules_of(tokenizer)
     # KerasNLP leaves accents in by default; the uncased models were trained on text without them.
     rules["strip_accents"] = rules["strip_accents"] or rules["lowercase"]
     rules = [said.get(key, value) for key, value in rules.items()]
@@ -242,7 +242,7 @@ def _read_encoder_json(path: Path) -> dict[str, Any]:
     said = read_json(path)
     if said.get("format") != _FORMAT:
         raise ValueError(f"{path}: format is {said.get('format')!r}; expected {_FORMAT}; was a newer tfbert used?")
-    expected = {"lowercase": bool, "strip_accents": bool, "split_on_cjk": bool, "has_pooler": bool, "source": str}
+    expected = {**dict.fromkeys(RULES, bool), "has_pooler": bool, "source": str}
     for key, kind in (expected | {"activation": str, "layer_norm_epsilon": float}).items():
         if not isinstance(said.get(key), kind):
             raise ValueError(f"{path}: {key} is {said.get(key)!r}; expected a {kind.__name__}")

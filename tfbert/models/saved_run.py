@@ -12,6 +12,7 @@ from tfbert.models.build import build_model
 from tfbert.models.predictor import Predictor
 from tfbert.tasks.base import FittedTask, fitted_from_json
 from tfbert.text.inputs import Item, from_json
+from tfbert.text.normalization import rules_of
 from tfbert.text.tokenizer import Tokenizer
 
 # Written last: its presence means that training and evaluation are done.
@@ -83,11 +84,10 @@ def save_run(run_dir: Path, predictor: Predictor, encoder: EncoderSpec, samples:
         samples: a few real items, with which an export is warmed up and verified.
     """
     tokenizer = predictor.tokenizer
-    rules = {name: getattr(tokenizer, name) for name in ("vocabulary", "lowercase", "strip_accents", "split_on_cjk")}
     model = {
         "task": predictor.task.to_json(),
         "encoder": encoder.to_json(),
-        "tokenizer": rules,
+        "tokenizer": {"vocabulary": tokenizer.vocabulary, **rules_of(tokenizer)},
         "samples": list(samples),
     }
     write_json(run_dir / _MODEL, model)

@@ -24,6 +24,7 @@ from tfbert.pretraining.preparation import prepare
 from tfbert.pretraining.sequences import check_vocabulary, load_sequences, read_index
 from tfbert.pretraining.vocabulary import SPECIAL_TOKENS, train_vocabulary
 from tfbert.pretraining.wordpieces import WordPieces
+from tfbert.text.normalization import rules_of
 from tfbert.text.tokenizer import SpecialTokens
 from tfbert.training.distribution import ALONE, Replicas
 
@@ -125,8 +126,7 @@ def read_vocabulary(config: PretrainConfig, work_dir: Path) -> list[str]:
 
 def make_word_pieces(encoder: Encoder) -> WordPieces:
     """Return a tokenizer with the encoder's vocabulary and rules that works without TensorFlow."""
-    rules = {name: getattr(encoder, name) for name in ("lowercase", "strip_accents", "split_on_cjk")}
-    return WordPieces(encoder.vocabulary, **rules)
+    return WordPieces(encoder.vocabulary, **rules_of(encoder))
 
 
 def prepare_problem(config: PretrainConfig, work_dir: Path, replicas: Replicas = ALONE) -> PretrainingProblem:

@@ -14,6 +14,7 @@ from tokenizers.normalizers import BertNormalizer
 from tokenizers.pre_tokenizers import BertPreTokenizer
 
 from tfbert.encoder.presets import check_vocabulary
+from tfbert.text.normalization import rules_of
 
 # Common characters that both `text.tokenizer` and the library treat as whitespace. Rarer ones are left to the library.
 _WHITESPACE = " \t\n\r\u00a0\u3000"
@@ -106,8 +107,7 @@ class WordPieces:
     @property
     def rules(self) -> dict[str, bool]:
         """The normalization rules by the names of the arguments."""
-        names = ("lowercase", "strip_accents", "split_on_cjk")
-        return {name: getattr(self, name) for name in names}
+        return rules_of(self)
 
     @property
     def sha256(self) -> str:

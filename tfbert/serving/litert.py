@@ -9,10 +9,10 @@ from tfbert.models.predictor import Predictor
 from tfbert.models.saved_run import load_run
 from tfbert.serving import precision_comparison
 from tfbert.serving.precision_comparison import PredictSequence
+from tfbert.text.normalization import rules_of
 from tfbert.text.preprocessor import INPUTS
 
 MODEL, DESCRIPTION, VOCABULARY = "model.tflite", "litert.json", "vocabulary.txt"
-_TOKENIZER_RULES = ("lowercase", "strip_accents", "split_on_cjk")
 
 
 def export_litert(run_dir: Path, directory: Path) -> dict:
@@ -46,7 +46,7 @@ def export_litert(run_dir: Path, directory: Path) -> dict:
         description = {
             "task": run.task.to_json(),
             "sequence_length": run.config.encoder.sequence_length,
-            "tokenizer": {name: getattr(tokenizer, name) for name in _TOKENIZER_RULES},
+            "tokenizer": rules_of(tokenizer),
             "inputs": list(INPUTS),
             "bytes": len(content),
             "compared": precision_comparison.compare(run, predict, run.config.encoder.sequence_length),
