@@ -150,18 +150,14 @@ def prepare(config: Config, *, log_warnings: bool = True, refusals: list[str] | 
     unknown = measure_unknown(splits, tokenized, tokenizer, config.encoder.name)
     with _collected(refusals):
         unknown.require_at_most(config.data.max_unknown_fraction)
-    lengths = {name: split.num_tokens for name, split in tokenized.items()}
-    remarks = {name: split.remarks for name, split in tokenized.items()}
-    checked = checks.check(
-        splits,
-        lengths,
-        config.encoder.sequence_length if fitted.cuts_texts else None,
-        task.labels_of,
-        remarks,
-        interpretation,
-        several_labels=task.several_labels,
+    labelling = checks.Labelling(labels_of=task.labels_of, several=task.several_labels)
+    tokenization = checks.Tokenization(
+        token_lengths={name: split.num_tokens for name, split in tokenized.items()},
+        sequence_length=config.encoder.sequence_length if fitted.cuts_texts else None,
+        remarks={name: split.remarks for name, split in tokenized.items()},
         unknown=unknown,
     )
+    checked = checks.check(splits, labelling, tokenization, interpretation)
     for line in checked.lines(with_warnings=log_warnings):
         logger.info("%s", line)
     return Problem(
