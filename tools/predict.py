@@ -57,11 +57,15 @@ def _predictor(options: argparse.Namespace):
         from tfbert.serving.client import Client
         from tfbert.serving.remote_predictor import RemotePredictor, parse_headers
 
-        limits = {"version": options.version, "batch_size": options.batch_size}
-        headers = parse_headers(options.header)
-        predictor = RemotePredictor(
-            Client(options.server, options.model, headers=headers, ca_path=options.ca, **limits)
+        client = Client(
+            options.server,
+            options.model,
+            version=options.version,
+            batch_size=options.batch_size,
+            headers=parse_headers(options.header),
+            ca_path=options.ca,
         )
+        predictor = RemotePredictor(client)
         return predictor.inputs, predictor.predict
     from tfbert.serving.saved_predictor import SavedPredictor
 

@@ -1,4 +1,4 @@
-"""The predictor of a model on a server, with the interface of `SavedPredictor`."""
+"""The predictor of a model on a server: yields items with their predictions, as that of a SavedModel does."""
 
 import collections
 from collections.abc import Iterable, Iterator, Mapping, Sequence
