@@ -416,7 +416,7 @@ def test_a_run_learns_and_its_scores_are_those_of_its_outputs(problem, run_dir):
     assert scores["mean_average_precision"] == pytest.approx(precision, abs=1e-4)
     assert precision > gold["test"].mean() + 0.2
     page = (run_dir / "report.html").read_text(encoding="utf-8")
-    assert "Thresholds" in page and "Labels a text" in page
+    assert "Thresholds" in page and "Labels per text" in page
 
 
 def test_texts_of_any_number_of_labels_are_counted_in_the_checks(problem):

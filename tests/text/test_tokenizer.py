@@ -18,7 +18,6 @@ from support.awkward_texts import LETTERS, RULES, SETTLED, TEXTS, made_vocabular
 from tokenizers import BertWordPieceTokenizer
 
 from tfbert.encoder.presets import tiny_vocabulary
-from tfbert.text.normalization import rules_of
 from tfbert.text.tokenizer import SpecialTokens, Tokenizer
 
 
@@ -94,7 +93,7 @@ def test_offsets_equal_those_of_the_reference(pair):
     assert_same_offsets(*pair, TEXTS)
     # Every character is a separate piece, so that no [UNK] hides one.
     ours, _ = pair
-    rules = rules_of(ours)
+    rules = ours.rules._asdict()
     text = "".join(TEXTS) + unicodedata.normalize("NFD", "".join(TEXTS))
     characters = sorted({*text, *text.lower()} - {*"\0\t\n\r \x0b\x0c"})
     vocabulary = made_vocabulary()[:5] + characters + [f"##{character}" for character in characters]

@@ -1,4 +1,4 @@
-"""Evaluation of single labels: accuracy, F1 and Matthews' correlation, calibration, confusions, worst mistakes."""
+"""Evaluation of classification: accuracy, F1, Matthews correlation, calibration, confusion matrix, worst mistakes."""
 
 from collections.abc import Mapping, Sequence
 
@@ -23,7 +23,7 @@ class LabelEvaluation(Evaluation):
 
     Args:
         label_ids: predicted label ids, int `(records,)`.
-        probabilities: the probability of each label, float32 `(records, labels)`.
+        probabilities: float32 `(records, labels)`.
         gold: true label ids, int `(records,)`.
         labels: names by id.
     """
@@ -34,7 +34,7 @@ class LabelEvaluation(Evaluation):
         self._confusion = metrics.confusion_matrix(self._gold, label_ids, len(labels))
 
     def values(self) -> dict[str, float]:
-        """Return accuracy, macro F1, Matthews' correlation and the mean cross-entropy in nats."""
+        """Return accuracy, macro F1, the Matthews correlation and the mean cross-entropy in nats."""
         likelihood = self._probabilities[np.arange(len(self._gold)), self._gold]
         return {
             "accuracy": float(metrics.accuracy(self._confusion)),
@@ -44,7 +44,7 @@ class LabelEvaluation(Evaluation):
         }
 
     def intervals(self) -> dict[str, dict[str, float]]:
-        """Return accuracy, macro F1 and Matthews' correlation with their intervals."""
+        """Return accuracy, macro F1 and the Matthews correlation with their intervals."""
         functions = {"accuracy": metrics.accuracy, "macro_f1": metrics.macro_f1, "mcc": metrics.matthews}
         return {name: metrics.with_interval(score, self._confusion) for name, score in functions.items()}
 
@@ -53,7 +53,7 @@ class LabelEvaluation(Evaluation):
         return metrics.per_label(self._confusion, self._labels)
 
     def sections(self) -> dict:
-        """Return the confusion matrix, reliability, and the most confident mistakes."""
+        """Return the confusion matrix, the reliability and the most confident mistakes."""
         probabilities = self._probabilities
         predicted = probabilities.argmax(1)
         wrong = np.flatnonzero(predicted != self._gold)

@@ -25,7 +25,7 @@ _SECTIONS = {
     "checks": "Data",
     "labels": "Labels",
     "confusions": "Confusions",
-    "findings": "Findings",
+    "findings": "Details",
     "calibration": "Calibration",
     "lengths": "Lengths",
     "mistakes": "Worst mistakes",
@@ -35,8 +35,8 @@ _SECTIONS = {
 _FEW_EXAMPLES = 300
 # Numbers in table cells: 1,234, -0.5, 2e-4, 75.4 %, or no value. Not a date, a house number or a range.
 _NUMBER_CELL = re.compile(r"([-−+]?\d[\d.,]*(e[-+]?\d+)?( ?%)?|–|)")
-_WORST_LABELS, _MOST_PAIRS, _MAX_MATRIX, _REDUCED_MATRIX = 20, 25, 30, 20
-_FIRST_MISTAKES, _MOST_MISTAKES, _PREVIEW_CHARACTERS, _MOST_CHARACTERS = 10, 50, 240, 2000
+_WORST_LABELS, _MAX_PAIRS, _MAX_MATRIX, _REDUCED_MATRIX = 20, 25, 30, 20
+_FIRST_MISTAKES, _MAX_MISTAKES, _PREVIEW_CHARACTERS, _MAX_CHARACTERS = 10, 50, 240, 2000
 
 
 def render(report: dict, details: dict, path: Path) -> None:
@@ -94,7 +94,7 @@ def write_page(template: str, path: Path, **views) -> None:
     environment.globals["number_columns"] = _number_columns
     environment.filters |= {f.__name__: f for f in (percent, number, duration, words, as_typed, breakable)}
     page = environment.get_template(template).render(**views)
-    # A text may contain half a surrogate pair, which no encoding can write.
+    # A text may contain half a surrogate pair, which UTF-8 cannot encode.
     with writing(path):
         path.write_bytes(page.encode("utf-8", errors="replace"))
 
@@ -122,7 +122,7 @@ def _headline(report: dict, metrics: Mapping[str, Metric]) -> dict:
     data, history = report.get("data") or {}, report.get("history") or []
     checks = report.get("checks") or {}
     warnings = [str(line) for line in checks.get("warnings", [])]
-    # Reports of earlier versions do not tell which warnings concern the score.
+    # Reports of earlier versions do not distinguish the warnings that concern the score.
     score_warnings = [str(line) for line in checks.get("score_warnings", warnings)]
     view = {"task": report["task"], "encoder": encoder.get("name", "?"), "split": split}
     view |= {"score_warnings": score_warnings, "num_warnings": len(warnings)}
@@ -280,8 +280,8 @@ def _labels(report: dict, split: str) -> dict | None:
     unseen = [row | {"f1": None, "recall": None} for row in rows if not row["num_examples"]]
     rows = seen + unseen
     first = len(rows) if len(rows) <= _WORST_LABELS + 5 else _WORST_LABELS
-    few = sum(row["num_examples"] < 10 for row in rows)
-    return {"first": rows[:first], "rest": rows[first:], "few": few, "unseen": len(unseen)}
+    num_rare = sum(row["num_examples"] < 10 for row in rows)
+    return {"first": rows[:first], "rest": rows[first:], "num_rare": num_rare, "num_unseen": len(unseen)}
 
 
 def _confusions(details: dict) -> dict | None:
@@ -294,7 +294,7 @@ def _confusions(details: dict) -> dict | None:
     order = [divmod(int(i), len(labels)) for i in np.lexsort((-fraction.ravel(), -wrong.ravel())) if wrong.ravel()[i]]
     pairs = [
         {"true": labels[i], "predicted": labels[j], "count": int(wrong[i, j]), "fraction": float(fraction[i, j])}
-        for i, j in order[:_MOST_PAIRS]
+        for i, j in order[:_MAX_PAIRS]
     ]
     view = {
         "pairs": pairs,
@@ -336,32 +336,36 @@ def _calibration(details: dict) -> dict | None:
 
 
 def _lengths(details: dict) -> dict | None:
-    """Return the lengths of the texts and how much truncation removes."""
+    """Return the text lengths, and the numbers of truncated texts and lost tokens."""
     lengths = {split: np.asarray(values) for split, values in (details.get("lengths") or {}).items() if len(values)}
-    cut = details.get("sequence_length")
+    max_length = details.get("sequence_length")
     if not lengths:
         return None
     rows = []
     for split, values in lengths.items():
-        over = np.maximum(values - cut, 0) if cut else np.zeros_like(values)
-        row = {"split": split, "num_texts": len(values), "num_cut": int((over > 0).sum()), "num_lost": int(over.sum())}
-        row |= {
+        excess = np.maximum(values - max_length, 0) if max_length else np.zeros_like(values)
+        num_truncated, num_lost = int((excess > 0).sum()), int(excess.sum())
+        row = {
+            "split": split,
+            "num_texts": len(values),
             "median": int(np.median(values)),
             "p95": int(np.percentile(values, 95, method="inverted_cdf")),
             "longest": int(values.max()),
+            "num_truncated": num_truncated,
+            "truncated_fraction": num_truncated / len(values),
+            "num_lost": num_lost,
+            "lost_fraction": num_lost / max(int(values.sum()), 1),
         }
-        rows.append(
-            row | {"texts": row["num_cut"] / len(values), "tokens": row["num_lost"] / max(int(values.sum()), 1)}
-        )
-    return {"rows": rows, "cut": cut, "plot": plots.length_histogram(lengths, cut)}
+        rows.append(row)
+    return {"rows": rows, "max_length": max_length, "plot": plots.length_histogram(lengths, max_length)}
 
 
 def _mistakes(details: dict) -> dict | None:
     """Return the worst mistakes; a long text has a preview, and the rest is shown on demand."""
     rows = []
-    for mistake in (details.get("mistakes") or [])[:_MOST_MISTAKES]:
+    for mistake in (details.get("mistakes") or [])[:_MAX_MISTAKES]:
         text = str(mistake["text"])
-        row = {"text": text[:_MOST_CHARACTERS], "num_left_out": max(0, len(text) - _MOST_CHARACTERS)}
+        row = {"text": text[:_MAX_CHARACTERS], "num_left_out": max(0, len(text) - _MAX_CHARACTERS)}
         row["preview"] = text[:_PREVIEW_CHARACTERS].rstrip() if len(text) > _PREVIEW_CHARACTERS + 40 else None
         rows.append({"where": None, "probability": None, "label_probability": None} | mistake | row)
     return {"first": rows[:_FIRST_MISTAKES], "rest": rows[_FIRST_MISTAKES:]} if rows else None

@@ -1,4 +1,4 @@
-"""What every head is: layers on the encoder's output that return scores."""
+"""Base class of heads: layers on the encoder's output that return scores."""
 
 from collections.abc import Mapping
 
@@ -6,12 +6,12 @@ import keras
 
 
 class Head(keras.layers.Layer):
-    """Layers between encoder and scores. A head always computes in float32.
+    """Layers between the encoder and the scores. A head always computes in float32.
 
     Attributes:
         uses_pooler: whether BERT's own pooler has any influence on the scores, and therefore a gradient.
-        pools: whether the scores depend on one vector per sequence alone: then the head has `pool`, from the encoder's
-            output to these vectors, and `scores_of`, from the vectors to the scores.
+        pools: whether the scores depend on one vector per sequence only. Then the head has a method `pool`, from the
+            encoder's output to these vectors, and a method `scores_of`, from the vectors to the scores.
     """
 
     uses_pooler = False
@@ -21,7 +21,7 @@ class Head(keras.layers.Layer):
         super().__init__(dtype="float32", **kwargs)
 
     def build(self, hidden_dim: int) -> None:
-        """Make the weights for an encoder of this width."""
+        """Create the weights for an encoder with this `hidden_dim`."""
         self.built = True
 
     def call(self, encoded: Mapping, inputs: Mapping, training: bool = False):

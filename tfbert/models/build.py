@@ -14,7 +14,6 @@ from tfbert.encoder.tuning import check_layers
 from tfbert.encoder.weights import copy_weights
 from tfbert.models.task_model import TaskModel
 from tfbert.tasks.base import FittedTask
-from tfbert.text.normalization import rules_of
 from tfbert.text.tokenizer import Tokenizer
 
 _FLOAT32 = Precision("float32")
@@ -39,7 +38,7 @@ def check_sizes(config: Config, encoder: Encoder) -> None:
 
 def make_tokenizer(encoder: Encoder) -> Tokenizer:
     """Return the tokenizer that an encoder was pretrained with."""
-    return Tokenizer(encoder.vocabulary, **rules_of(encoder))
+    return Tokenizer(encoder.vocabulary, **encoder.rules._asdict())
 
 
 def build_in_two_precisions(build: Callable[[Precision], Model], precision: str, fast: bool) -> tuple[Model, Model]:

@@ -12,7 +12,6 @@ from tfbert.models.build import build_model
 from tfbert.models.predictor import Predictor
 from tfbert.tasks.base import FittedTask, fitted_from_json
 from tfbert.text.inputs import Item, from_json
-from tfbert.text.normalization import rules_of
 from tfbert.text.tokenizer import Tokenizer
 
 # Written last: its presence means that training and evaluation are done.
@@ -87,7 +86,7 @@ def save_run(run_dir: Path, predictor: Predictor, encoder: EncoderSpec, samples:
     model = {
         "task": predictor.task.to_json(),
         "encoder": encoder.to_json(),
-        "tokenizer": {"vocabulary": tokenizer.vocabulary, **rules_of(tokenizer)},
+        "tokenizer": {"vocabulary": tokenizer.vocabulary, **tokenizer.rules._asdict()},
         "samples": list(samples),
     }
     write_json(run_dir / _MODEL, model)

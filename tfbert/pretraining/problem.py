@@ -24,7 +24,6 @@ from tfbert.pretraining.preparation import prepare
 from tfbert.pretraining.sequences import check_vocabulary, load_sequences, read_index
 from tfbert.pretraining.vocabulary import SPECIAL_TOKENS, train_vocabulary
 from tfbert.pretraining.wordpieces import WordPieces
-from tfbert.text.normalization import rules_of
 from tfbert.text.tokenizer import SpecialTokens
 from tfbert.training.distribution import ALONE, Replicas
 
@@ -126,7 +125,7 @@ def read_vocabulary(config: PretrainConfig, work_dir: Path) -> list[str]:
 
 def make_word_pieces(encoder: Encoder) -> WordPieces:
     """Return a tokenizer with the encoder's vocabulary and rules that works without TensorFlow."""
-    return WordPieces(encoder.vocabulary, **rules_of(encoder))
+    return WordPieces(encoder.vocabulary, **encoder.rules._asdict())
 
 
 def prepare_problem(config: PretrainConfig, work_dir: Path, replicas: Replicas = ALONE) -> PretrainingProblem:

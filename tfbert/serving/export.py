@@ -21,7 +21,6 @@ from tfbert.serving.guards import with_checked_sequences
 from tfbert.serving.model_card import model_card
 from tfbert.serving.warmup import write_warmup
 from tfbert.text.inputs import Item
-from tfbert.text.normalization import rules_of
 
 # Prefix of temporary directories; TensorFlow Serving ignores directories whose names are not numbers.
 _TEMPORARY = ".writing-"
@@ -164,7 +163,7 @@ def _write_assets(servable: Servable, directory: Path) -> None:
     directory.mkdir(exist_ok=True)
     tokenizer, task = servable.predictor.tokenizer, servable.predictor.task
     documents = {"config.json": servable.config.to_dict(), "task.json": task.to_json()}
-    documents["tokenizer.json"] = rules_of(tokenizer)
+    documents["tokenizer.json"] = tokenizer.rules._asdict()
     if servable.predictor.decided:
         documents["decided.json"] = values_to_json(servable.predictor.decided_values())
     for name, document in documents.items():

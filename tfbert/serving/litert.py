@@ -9,7 +9,6 @@ from tfbert.models.predictor import Predictor
 from tfbert.models.saved_run import load_run
 from tfbert.serving import precision_comparison
 from tfbert.serving.precision_comparison import PredictSequence
-from tfbert.text.normalization import rules_of
 from tfbert.text.preprocessor import INPUTS
 
 MODEL, DESCRIPTION, VOCABULARY = "model.tflite", "litert.json", "vocabulary.txt"
@@ -46,7 +45,7 @@ def export_litert(run_dir: Path, directory: Path) -> dict:
         description = {
             "task": run.task.to_json(),
             "sequence_length": run.config.encoder.sequence_length,
-            "tokenizer": rules_of(tokenizer),
+            "tokenizer": tokenizer.rules._asdict(),
             "inputs": list(INPUTS),
             "bytes": len(content),
             "compared": precision_comparison.compare(run, predict, run.config.encoder.sequence_length),

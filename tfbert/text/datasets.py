@@ -18,7 +18,6 @@ import tensorflow as tf
 
 from tfbert.files import read_json, write_json
 from tfbert.text.inputs import Item, batch_of
-from tfbert.text.normalization import rules_of
 from tfbert.text.preprocessor import Preprocessor, Sequences
 from tfbert.text.ragged import Ragged, Values, head, take
 from tfbert.text.record_sequences import Chunk, RecordSequences
@@ -85,7 +84,7 @@ class Recipe:
     def fingerprint(self) -> str:
         """Return 32 hex digits that change with anything that decides the tokenized split."""
         tokenizer = self.preprocessor.tokenizer
-        rules = [_TOKENIZATION_VERSION, *rules_of(tokenizer).values()]
+        rules = [_TOKENIZATION_VERSION, *tokenizer.rules]
         targets = {name: [target.dtype, target.shape, target.per_token] for name, target in self.targets.items()}
         text = json.dumps([rules, targets, self.by_record, tokenizer.vocabulary, list(self.key)])
         return hashlib.sha256(text.encode()).hexdigest()[:32]
