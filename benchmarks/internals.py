@@ -17,7 +17,7 @@ from tfbert.files import read_json, write_json
 from tfbert.heads.pooled import PooledHead
 from tfbert.models.data import data_path
 from tfbert.models.predictor import predict_all
-from tfbert.models.saved_run import REPORT, SavedRun, load_run
+from tfbert.models.saved_run import SavedRun, load_run
 from tfbert.models.task_model import Embedder, embed_sequences
 from tfbert.serving import export_run
 from tfbert.tasks.base import FittedTask, fitted_from_json
@@ -68,12 +68,6 @@ class RunData:
         decided = self.task.decision.initial() if self.task.decision else {}
         intervals = self.task.evaluate(outputs, gold, decided).intervals()
         return {name: metric["value"] for name, metric in intervals.items()}
-
-
-def read_report(run_dir: Path) -> dict | None:
-    """Return the report of a finished run; `None` if it is not finished."""
-    path = run_dir / REPORT
-    return read_json(path) if path.exists() else None
 
 
 def run_data(run_dir: Path) -> RunData:

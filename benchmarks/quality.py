@@ -15,6 +15,7 @@ from benchmarks.datasets import BY_NAME, DATA_SETS, DataSet
 from benchmarks.options import Options
 from benchmarks.processes import peers_python, run, tool_command
 from benchmarks.tables import Row, Table, mean, median, peak_gib
+from tfbert.files import REPORT, read_json
 
 logger = logging.getLogger(__name__)
 
@@ -93,12 +94,13 @@ def train_once(data_set: DataSet, data: Path, run_dir: Path, seed: int) -> dict:
         run_dir: absolute path of the run.
         seed: of the run.
     """
-    if internals.read_report(run_dir) is None:
+    report = run_dir / REPORT
+    if not report.exists():
         arguments = ["--task", data_set.task, "--data", str(data), "--out", str(run_dir), "--no-export"]
         started = time.monotonic()
         run(tool_command("train", [*arguments, "--seed", str(seed)], data_set.settings))
         (run_dir / _WALL_SECONDS).write_text(str(time.monotonic() - started), encoding="utf-8")
-    return internals.read_report(run_dir)
+    return read_json(report)
 
 
 def _peer_scores(data_set: DataSet, run_dir: Path) -> list[dict[str, float]]:
@@ -109,7 +111,7 @@ def _peer_scores(data_set: DataSet, run_dir: Path) -> list[dict[str, float]]:
         return [internals.untrained_scores(run_dir)]
     if not data_set.peer or peers_python() is None:
         return []
-    num_epochs = len(internals.read_report(run_dir)["history"])
+    num_epochs = len(read_json(run_dir / REPORT)["history"])
     done = transformers_peer.finetune(data_set.peer, run_dir, run_dir / "peer", num_epochs)
     return [done.scores | {"seconds": done.summary["seconds"]}]
 

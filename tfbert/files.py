@@ -20,6 +20,9 @@ except ImportError:  # on Windows
 
 logger = logging.getLogger(__name__)
 
+# Written last in a run directory: its presence means that training and evaluation are done.
+REPORT = "report.json"
+
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _LONGEST_NAME_BYTES = 255
 # Interval between attempts to get a lock.

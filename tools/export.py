@@ -9,6 +9,8 @@ from pathlib import Path
 
 import common
 
+from tfbert.files import REPORT
+
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the command line of this tool."""
@@ -37,8 +39,7 @@ def main(options: argparse.Namespace) -> None:
         spec = encoders.export_huggingface(str(options.run), options.huggingface).spec
         print(f"{options.huggingface}  ({spec.num_layers} layers, hidden size {spec.hidden_dim})")
     elif options.vectors:
-        number = vectors.export_vectors(options.run, options.vectors)
-        print(f"{options.vectors}  ({number:,} vectors)")
+        print(f"{options.vectors}  ({vectors.export_vectors(options.run, options.vectors):,} vectors)")
     elif options.litert:
         print(f"{options.litert}  ({litert.describe(litert.export_litert(options.run, options.litert))})")
     elif options.deploy:
@@ -50,7 +51,6 @@ def main(options: argparse.Namespace) -> None:
 
 
 def _deploy(options: argparse.Namespace) -> None:
-    from tfbert.models.saved_run import REPORT
     from tfbert.serving import deployment, export_run, saved_predictor
 
     settings = deployment.Deployment(**({} if options.cores is None else {"cores": options.cores}))

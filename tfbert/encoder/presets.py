@@ -16,6 +16,7 @@ import sys
 import uuid
 import zipfile
 import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -291,9 +292,8 @@ def _lock(path: Path) -> contextlib.ExitStack | None:
     Then two processes may download twice, and the first result is kept.
     """
     try:
-        return acquire_lock(
-            path, _LOCK_WAIT_SECONDS, "waiting for another process that is downloading the same encoder"
-        )
+        waiting = "waiting for another process that is downloading the same encoder"
+        return acquire_lock(path, _LOCK_WAIT_SECONDS, waiting)
     except BlockingIOError as error:
         message = f"{path}: held by another process for {_LOCK_WAIT_SECONDS} seconds; is it stuck?"
         raise ValueError(message) from error
