@@ -1,4 +1,4 @@
-"""Values of config fields: typed in a shell or read from JSON, by the annotation of the field."""
+"""Values of config fields: parsed from command-line text or checked after reading JSON, by the field's annotation."""
 
 import shlex
 from typing import Literal
@@ -6,14 +6,14 @@ from typing import Literal
 import pytest
 
 from tfbert.config import Config, parse_assignments, paths, value_at
-from tfbert.fields import as_typed, checked, flatten, parsed
+from tfbert.fields import as_typed, check_value, flatten, parse_value
 from tfbert.pretraining.config import PretrainConfig
 
 Choice = Literal["adamw", "lamb"]
 NAMES = tuple[str, ...]
 
 
-def refused(function, *args):
+def rejected(function, *args):
     with pytest.raises(ValueError) as caught:
         function(*args)
     return str(caught.value)
@@ -45,9 +45,9 @@ def test_a_tree_becomes_dotted_paths():
         ("auto", int | Literal["auto"], "auto"),
     ],
 )
-def test_typed_text_is_read_by_the_fields_type(text, hint, expected):
-    found = parsed("x.y", text, hint)
-    assert found == expected and type(found) is type(expected)
+def test_text_is_parsed_by_the_type_of_the_field(text, hint, expected):
+    value_read = parse_value("x.y", text, hint)
+    assert value_read == expected and type(value_read) is type(expected)
 
 
 @pytest.mark.parametrize(
@@ -89,8 +89,8 @@ def test_a_printed_default_can_be_typed(root):
         ("x", int | None, "a whole number or none"),
     ],
 )
-def test_typed_text_of_another_type_is_refused(text, hint, type_name):
-    assert refused(parsed, "x.y", text, hint) == f"x.y={text}: expected {type_name}"
+def test_text_of_another_type_is_rejected(text, hint, type_name):
+    assert rejected(parse_value, "x.y", text, hint) == f"x.y={text}: expected {type_name}"
 
 
 @pytest.mark.parametrize(
@@ -106,9 +106,9 @@ def test_typed_text_of_another_type_is_refused(text, hint, type_name):
         ("a", str | None, "a"),
     ],
 )
-def test_values_of_json_get_the_fields_type(value, hint, expected):
-    found = checked("x.y", value, hint)
-    assert found == expected and type(found) is type(expected)
+def test_json_values_get_the_type_of_the_field(value, hint, expected):
+    value_read = check_value("x.y", value, hint)
+    assert value_read == expected and type(value_read) is type(expected)
 
 
 @pytest.mark.parametrize(
@@ -121,9 +121,9 @@ def test_values_of_json_get_the_fields_type(value, hint, expected):
         (True, float, "a number"),
         (None, str, "text"),
         ("sgd", Choice, "adamw or lamb"),
-        (["a", 3], NAMES, "texts with commas between"),
-        ("a", NAMES, "texts with commas between"),
+        (["a", 3], NAMES, "texts separated by commas"),
+        ("a", NAMES, "texts separated by commas"),
     ],
 )
-def test_values_of_another_type_are_refused(value, hint, type_name):
-    assert refused(checked, "x.y", value, hint) == f"x.y={value!r}: expected {type_name}"
+def test_json_values_of_another_type_are_rejected(value, hint, type_name):
+    assert rejected(check_value, "x.y", value, hint) == f"x.y={value!r}: expected {type_name}"

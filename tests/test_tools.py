@@ -235,7 +235,7 @@ def test_list(finished):
     assert done.code == 0
     for known in ("classification", "minilm", "tiny", "train.learning_rate", "0.0002"):
         assert known in done.out
-    assert "labelled parts of a text (also: ner, " in done.out
+    assert "labelled spans of a text, with their positions (also: ner, " in done.out
     lines = done.out.splitlines()
     for path, default, allowed in (
         ("data.path", "none", "(text or none)"),

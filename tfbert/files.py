@@ -47,7 +47,7 @@ def is_disk_full(error: BaseException | None) -> bool:
 
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """Name the written file in the error when a write inside the `with` block fails.
+    """Raise errors that name the file if a write inside the `with` block fails.
 
     Errors that already name a file, and errors unrelated to writing, pass unchanged.
 
@@ -127,7 +127,7 @@ def read_json(path: Path) -> dict[str, Any]:
     """Return the JSON object in a file.
 
     Raises:
-        ValueError: the file cannot be read, is not JSON, or contains anything but an object.
+        ValueError: the file cannot be read, or does not contain a JSON object.
     """
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
@@ -206,7 +206,7 @@ def locked(directory: Path, doing: str) -> Iterator[None]:
 
     Args:
         directory: an existing directory, in which a file `.lock` is created.
-        doing: what a process that holds the lock is doing, for the message, such as `training in it`.
+        doing: the activity of a process that holds the lock, for the message, such as `training in it`.
 
     Raises:
         ValueError: another process holds the lock.
@@ -227,7 +227,7 @@ def replace_directory(directory: str | os.PathLike, names: Set[str], what: str) 
     Args:
         directory: a new or empty directory, or one that this function wrote earlier.
         names: the names of the files that are written; a directory that contains other files is not replaced.
-        what: what the files are, for messages, such as `a saved encoder`.
+        what: a noun phrase for the files, for messages, such as `a saved encoder`.
 
     Raises:
         ValueError: `directory` is a file, or contains other files than `names`.

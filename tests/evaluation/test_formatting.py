@@ -18,7 +18,7 @@ from tfbert.evaluation import formatting
         (formatting.duration, 59.96, "1 min 00 s"),
         (formatting.duration, 7500, "2 h 05 min"),
         (formatting.size, 1_500_000, "2 MB"),
-        (formatting.words, "macro_f1", "macro F1"),
+        (formatting.words, "hidden_dim", "hidden dim"),
     ],
 )
 def test_formatted_text(function, value, text):

@@ -23,6 +23,11 @@ def test_format_by_unit():
     assert accuracy.format(None) == accuracy.format(float("nan")) == "–"
 
 
+def test_title_is_the_name_with_spaces_unless_declared():
+    assert Metric("recall_at_5", "higher", "fraction", "hits").title == "recall at 5"
+    assert Metric("macro_f1", "higher", "fraction", "mean F1", title="macro F1").title == "macro F1"
+
+
 def test_json_round_trip():
     for every_epoch in (True, False):
         metric = Metric("rmse", "lower", "target", "distance", every_epoch)

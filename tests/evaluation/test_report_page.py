@@ -210,6 +210,20 @@ def test_warnings_without_a_score(render_text, report, details):
     assert SCORE_WARNING not in seen
 
 
+def test_a_metric_with_an_expectation_is_the_headline_and_is_compared_with_the_mean_over_labels(
+    render_text, report, details
+):
+    hits = Metric("hits", "higher", "fraction", "hits", expectation="tickets to reach the right team")
+    mean = Metric("mean_hits", "higher", "fraction", "mean hits", title="hits per team", is_label_mean=True)
+    report["metrics"] = [hits.to_json(), mean.to_json()]
+    report["test"]["metrics"] = {"mean_hits": _metric(0.8, 0.7, 0.9), "hits": _metric(0.9, 0.85, 0.95)}
+    report |= {"validation": None, "history": [], "untrained": None, "seeds": None}
+    seen = _result(render_text(report, details))
+    assert "90.0 % hits" in seen
+    assert "Expect about 90 of 100 similar tickets to reach the right team (95% interval 85 to 95)." in seen
+    assert "Some labels score much lower than the average: hits per team is 80.0 %. See Labels below." in seen
+
+
 def test_near_perfect_scores_are_counted_per_thousand(render_text, report, details):
     report["test"]["metrics"]["accuracy"] = _metric(0.9964, 0.9921, 0.9988)
     text = render_text(report, details)

@@ -96,7 +96,7 @@ def test_a_full_disk_leaves_the_existing_file(tmp_path, monkeypatch):
 def test_incomplete_files_are_removed(tmp_path):
     (tmp_path / "a.safetensors.17.part").write_bytes(b"half")
     weights.save(tmp_path / "a.safetensors", ARRAYS, {})
-    weights.remove_parts(tmp_path)
+    weights.remove_temporary_files(tmp_path)
     assert [entry.name for entry in tmp_path.iterdir()] == ["a.safetensors"]
 
 

@@ -13,25 +13,23 @@ from tfbert.evaluation import drawing, metrics, squad
 from tfbert.evaluation.formatting import percent
 from tfbert.evaluation.metric import Evaluation, Metric
 
-F1 = Metric("f1", "higher", "fraction", "mean F1 of the words of predicted and true answers, as in SQuAD")
+F1 = Metric("f1", "higher", "fraction", "mean F1 of the words of predicted and true answers, as in SQuAD", title="F1")
 EXACT_MATCH = Metric(
     "exact_match",
     "higher",
     "fraction",
     "fraction of answers that equal a true answer, ignoring case, articles and punctuation",
 )
-METRICS = (
-    F1,
-    EXACT_MATCH,
-    Metric("has_answer_f1", "higher", "fraction", "mean F1 of the questions that have an answer"),
-    Metric("has_answer_exact_match", "higher", "fraction", "exact match of the questions that have an answer"),
-    Metric(
-        "no_answer_accuracy",
-        "higher",
-        "fraction",
-        "fraction of questions without an answer for which none is predicted",
-    ),
+HAS_ANSWER_F1 = Metric(
+    "has_answer_f1", "higher", "fraction", "mean F1 of the questions that have an answer", title="has answer F1"
 )
+HAS_ANSWER_EXACT_MATCH = Metric(
+    "has_answer_exact_match", "higher", "fraction", "exact match of the questions that have an answer"
+)
+NO_ANSWER_ACCURACY = Metric(
+    "no_answer_accuracy", "higher", "fraction", "fraction of questions without an answer for which none is predicted"
+)
+METRICS = (F1, EXACT_MATCH, HAS_ANSWER_F1, HAS_ANSWER_EXACT_MATCH, NO_ANSWER_ACCURACY)
 _WORST_MISTAKES = 30
 _NO_ANSWER = "(no answer)"
 _QUESTION_WORDS = ("how many", "how much", "how", "what", "which", "whose", "whom", "who", "when", "where", "why")
@@ -227,12 +225,16 @@ def _table(title: str, first_column: str, rows: list, caption: str) -> dict:
 def _by_kind(predicted: Sequence[str], gold: Sequence[Gold]) -> dict[str, np.ndarray]:
     """Return the values that each metric averages, by name: of all records, and of those with or without an answer."""
     scores = squad.score_all(predicted, [item.answers for item in gold])
-    values = {"f1": scores["f1"], "exact_match": scores["exact_match"]}
+    f1, exact_match = scores["f1"], scores["exact_match"]
+    values = {F1.name: f1, EXACT_MATCH.name: exact_match}
     has_answer = np.array([bool(item.answers) for item in gold])
     if has_answer.all() or not has_answer.any():
         return values
-    with_answer = {f"has_answer_{name}": scores[name][has_answer] for name in values}
-    return values | with_answer | {"no_answer_accuracy": scores["exact_match"][~has_answer]}
+    return values | {
+        HAS_ANSWER_F1.name: f1[has_answer],
+        HAS_ANSWER_EXACT_MATCH.name: exact_match[has_answer],
+        NO_ANSWER_ACCURACY.name: exact_match[~has_answer],
+    }
 
 
 def _texts(values: np.ndarray) -> list[str]:

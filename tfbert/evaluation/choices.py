@@ -5,12 +5,19 @@ from collections.abc import Sequence
 import numpy as np
 
 from tfbert.evaluation import metrics
-from tfbert.evaluation.classification import ACCURACY, LOSS
+from tfbert.evaluation.classification import LOSS
 from tfbert.evaluation.formatting import percent
-from tfbert.evaluation.metric import Evaluation
+from tfbert.evaluation.metric import Evaluation, Metric
 
 _WORST_MISTAKES = 30
 
+ACCURACY = Metric(
+    "accuracy",
+    "higher",
+    "fraction",
+    "fraction of questions whose choice is predicted correctly",
+    expectation="questions to get the right choice",
+)
 METRICS = (ACCURACY, LOSS)
 
 
@@ -34,14 +41,14 @@ class ChoiceEvaluation(Evaluation):
         """Return accuracy and the mean cross-entropy in nats."""
         likelihood = self._probabilities[np.arange(len(self._gold)), self._gold]
         return {
-            "accuracy": float(np.mean(self._is_right)),
-            "loss": float(-np.log(np.maximum(likelihood, 1e-12)).mean()),
+            ACCURACY.name: float(np.mean(self._is_right)),
+            LOSS.name: float(-np.log(np.maximum(likelihood, 1e-12)).mean()),
         }
 
     def intervals(self) -> dict[str, dict[str, float]]:
         """Return accuracy with its interval."""
         return {
-            "accuracy": metrics.resampled(lambda records: float(self._is_right[records].mean()), len(self._is_right))
+            ACCURACY.name: metrics.resampled(lambda records: float(self._is_right[records].mean()), len(self._is_right))
         }
 
     def sections(self) -> dict:

@@ -15,7 +15,13 @@ from matplotlib.ticker import FuncFormatter
 from tfbert.evaluation import drawing, metrics, plots
 from tfbert.evaluation.metric import Evaluation, Metric
 
-F1 = Metric("f1", "higher", "fraction", "harmonic mean of precision and recall over all entities (micro average)")
+F1 = Metric(
+    "f1",
+    "higher",
+    "fraction",
+    "harmonic mean of precision and recall over all entities (micro average)",
+    title="F1",
+)
 PRECISION = Metric(
     "precision", "higher", "fraction", "fraction of predicted entities whose start, end and type are right"
 )
@@ -154,7 +160,7 @@ def f1(counts: np.ndarray) -> float:
     return float(2 * num_right / max(num_true + num_predicted, 1))
 
 
-FUNCTIONS = {"f1": f1, "precision": precision, "recall": recall}
+FUNCTIONS = {F1.name: f1, PRECISION.name: precision, RECALL.name: recall}
 
 
 def pair_entities(true: Sequence[Entity], predicted: Sequence[Entity]) -> list[Pair]:

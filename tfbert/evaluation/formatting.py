@@ -9,8 +9,6 @@ from markupsafe import Markup, escape
 
 from tfbert.evaluation.drawing import short_number
 
-_SPELLING = {"f1": "F1", "mcc": "MCC", "mae": "MAE", "mrr": "MRR", "ndcg": "nDCG"}
-
 
 def percent(fraction: float | None, digits: int = 1) -> str:
     """Return a fraction as a percentage, such as `92.5 %`; `–` for `None` and NaN."""
@@ -49,8 +47,8 @@ def size(num_bytes: float) -> str:
 
 
 def words(name: str) -> str:
-    """Return the name of a metric or field as words, such as `macro F1`."""
-    return " ".join(_SPELLING.get(word, word) for word in str(name).split("_"))
+    """Return the name of a field as words, such as `num layers`."""
+    return str(name).replace("_", " ")
 
 
 def breakable(label: str) -> Markup:

@@ -23,7 +23,11 @@ _MAX_ROWS, _MAX_PAIRS, _WORST_MISTAKES = 100, 25, 30
 _BLOCK_SIZE = 2**16
 
 MICRO_F1 = Metric(
-    "micro_f1", "higher", "fraction", "F1 over all labels of all texts together; common labels count more"
+    "micro_f1",
+    "higher",
+    "fraction",
+    "F1 over all labels of all texts together; common labels count more",
+    title="micro F1",
 )
 MEAN_AVERAGE_PRECISION = Metric(
     "mean_average_precision",
@@ -119,16 +123,16 @@ class LabelSetEvaluation(Evaluation):
         self._sets = LabelSets(gold, probabilities >= thresholds, probabilities)
         self._labels, self._thresholds, self._sources = labels, thresholds, sources
         self._functions = {
-            "micro_f1": self._sets.micro_f1,
-            "macro_f1": self._sets.macro_f1,
-            "mean_average_precision": self._sets.mean_average_precision,
-            "subset_accuracy": self._sets.subset_accuracy,
+            MICRO_F1.name: self._sets.micro_f1,
+            MACRO_F1.name: self._sets.macro_f1,
+            MEAN_AVERAGE_PRECISION.name: self._sets.mean_average_precision,
+            SUBSET_ACCURACY.name: self._sets.subset_accuracy,
         }
 
     def values(self) -> dict[str, float]:
         """Return the metrics of the report and the mean binary cross-entropy in nats."""
         weights = np.ones(len(self._sets.gold), np.int64)
-        return {name: score(weights) for name, score in self._functions.items()} | {"loss": self._sets.log_loss()}
+        return {name: score(weights) for name, score in self._functions.items()} | {LOSS.name: self._sets.log_loss()}
 
     def intervals(self) -> dict[str, dict[str, float]]:
         """Return both F1 scores, mean average precision and subset accuracy with their intervals."""

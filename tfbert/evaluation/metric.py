@@ -21,6 +21,11 @@ class Metric:
         description: what the metric measures, in a few words.
         every_epoch: whether it is measured after every epoch, so that it can determine the best one; otherwise it is
             only measured for the report.
+        title: the name in reports; without one, the name with spaces.
+        expectation: continues "Expect about 76 of 100 similar" in the report, such as "texts to get the right label".
+            The report shows a metric with an expectation at its top, otherwise the metric that chose the best epoch.
+        is_label_mean: whether it is a mean over labels, in which rare labels count as much as common ones. The report
+            points it out where it is far below the metric at the top.
     """
 
     name: str
@@ -28,6 +33,13 @@ class Metric:
     unit: Literal["fraction", "correlation", "nats", "count", "target", "variance"]
     description: str
     every_epoch: bool = True
+    title: str = ""
+    expectation: str = ""
+    is_label_mean: bool = False
+
+    def __post_init__(self):
+        if not self.title:
+            object.__setattr__(self, "title", self.name.replace("_", " "))
 
     @property
     def sign(self) -> int:

@@ -14,7 +14,13 @@ from tfbert.text.records import normalize_whitespace
 
 _WORST_MISTAKES = 30
 
-MRR_AT_10 = Metric("mrr_at_10", "higher", "fraction", "mean of 1 / rank of the first right answer, 0 if beyond rank 10")
+MRR_AT_10 = Metric(
+    "mrr_at_10",
+    "higher",
+    "fraction",
+    "mean of 1 / rank of the first right answer, 0 if beyond rank 10",
+    title="MRR at 10",
+)
 RECALL_AT_1 = Metric("recall_at_1", "higher", "fraction", "fraction of questions whose first answer is right")
 RECALL_AT_5 = Metric("recall_at_5", "higher", "fraction", "fraction of questions with a right answer among the first 5")
 RECALL_AT_10 = Metric(
@@ -25,6 +31,7 @@ NDCG_AT_10 = Metric(
     "higher",
     "fraction",
     "normalized discounted cumulative gain: all right answers count, less at lower ranks",
+    title="nDCG at 10",
 )
 METRICS = (MRR_AT_10, RECALL_AT_1, RECALL_AT_5, RECALL_AT_10, NDCG_AT_10)
 
@@ -62,9 +69,10 @@ class Ranking:
         discount = 1 / np.log2(np.arange(10) + 2)
         top = self.is_right[:, :10]
         ideal = np.cumsum(discount)[np.minimum(self.num_right, 10) - 1]
-        by_name = {"mrr_at_10": np.where((rank > 0) & (rank <= 10), 1 / np.maximum(rank, 1), 0.0)}
-        by_name |= {f"recall_at_{k}": ((rank > 0) & (rank <= k)).astype(float) for k in (1, 5, 10)}
-        return by_name | {"ndcg_at_10": top @ discount[: top.shape[1]] / ideal}
+        by_name = {MRR_AT_10.name: np.where((rank > 0) & (rank <= 10), 1 / np.maximum(rank, 1), 0.0)}
+        for recall, k in ((RECALL_AT_1, 1), (RECALL_AT_5, 5), (RECALL_AT_10, 10)):
+            by_name[recall.name] = ((rank > 0) & (rank <= k)).astype(float)
+        return by_name | {NDCG_AT_10.name: top @ discount[: top.shape[1]] / ideal}
 
     def best_threshold(self) -> float:
         """Return the similarity below which to abstain; -1 if answering every question is best.

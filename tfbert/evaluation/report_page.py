@@ -130,9 +130,10 @@ def _headline(report: dict, metrics: Mapping[str, Metric]) -> dict:
     if split:
         scores = report[split]["metrics"]
         gains = [name for name in scores if metrics[name].better == "higher"] or list(scores)
-        preferred = ("accuracy", (config.get("train") or {}).get("monitor"))
+        expected = [name for name in scores if metrics[name].expectation]
+        preferred = (*expected, (config.get("train") or {}).get("monitor"))
         name = next((name for name in preferred if name in scores), gains[0])
-        view |= _score_view(metrics[name], scores, split, report[split].get("num_examples"))
+        view |= _score_view(metrics[name], metrics, scores, split, report[split].get("num_examples"))
         over_seeds = (seeds.get(split) or {}).get(name)
         if over_seeds:
             view["seeds"] = f"Over {seeds['count']} seeds: {_spread(metrics[name], over_seeds)}"
@@ -156,7 +157,7 @@ def _headline(report: dict, metrics: Mapping[str, Metric]) -> dict:
 def _gain_view(report: dict, metric: Metric, notes: list[str]) -> dict:
     """Return a sentence about the gain over the untrained model, or a further note if there is no gain."""
     best, before = report["best_epoch"], metric.format(report["untrained"][metric.name])
-    start = f"On validation, {words(metric.name)} was {before} before training"
+    start = f"On validation, {metric.title} was {before} before training"
     if best:
         after = metric.format(report["history"][best - 1]["validation"][metric.name])
         return {"sentence": f"{start} and {after} after the best epoch."}
@@ -169,21 +170,22 @@ def _scalars(encoder: Mapping) -> list:
     return [(key, value) for key, value in numbers.items() if key != "name" and not isinstance(value, bool)]
 
 
-def _score_view(declared: Metric, scores: Mapping, split: str, num_examples: int | None) -> dict:
+def _score_view(
+    declared: Metric, metrics: Mapping[str, Metric], scores: Mapping, split: str, num_examples: int | None
+) -> dict:
     """Return the score of the headline, its interval, a sentence that explains it, and notes on its reliability."""
-    name = declared.name
-    metric, notes = _interval(scores[name]), []
-    view = {"metric": words(name), "score": declared.format(metric["value"]), "interval": None}
+    metric, notes = _interval(scores[declared.name]), []
+    view = {"metric": declared.title, "score": declared.format(metric["value"]), "interval": None}
     has_interval = metric["low"] is not None and metric["high"] is not None
     if has_interval:
         low = declared.format(metric["low"])
         view["interval"] = f"{low.removesuffix(' %')} to {declared.format(metric['high'])}"
-    if name == "accuracy" and metric["value"] is not None:
+    if declared.expectation and metric["value"] is not None:
         # Near 100 of 100 the sentence counts per 1,000, so that 99.6 % is not shown as "about 100".
         base = 100 if 0.015 < metric["value"] < 0.985 else 1000
         value, low, high = (f"{math.floor(base * (metric[k] or 0) + 0.5):,}" for k in ("value", "low", "high"))
         interval = f" (95% interval {low} to {high})" if has_interval else ""
-        view["sentence"] = f"Expect about {value} of {base:,} similar texts to get the right label{interval}."
+        view["sentence"] = f"Expect about {value} of {base:,} similar {declared.expectation}{interval}."
     if split == "validation":
         notes.append(
             "There is no test split. This is the score on the validation split, which also chose the best epoch, "
@@ -194,9 +196,11 @@ def _score_view(declared: Metric, scores: Mapping, split: str, num_examples: int
             f"The {split} split has only {number(num_examples)} examples, so the score is imprecise: "
             f"do not choose between models whose scores differ by less than the interval."
         )
-    f1 = _interval(scores.get("macro_f1"))["value"]
-    if name == "accuracy" and f1 is not None and metric["value"] is not None and f1 < metric["value"] - 0.05:
-        notes.append(f"Some labels score much lower than the average: macro F1 is {percent(f1)}. See Labels below.")
+    for mean in (metrics[name] for name in scores if metrics[name].is_label_mean and declared.expectation):
+        value = _interval(scores[mean.name])["value"]
+        if value is not None and metric["value"] is not None and value < metric["value"] - 0.05:
+            shown = f"{mean.title} is {mean.format(value)}"
+            notes.append(f"Some labels score much lower than the average: {shown}. See Labels below.")
     return view | {"notes": notes, "num_examples": num_examples}
 
 
@@ -218,7 +222,8 @@ def _curves(report: dict, details: dict, metrics: Mapping[str, Metric]) -> dict 
     fractions = [name for name in gains if metrics[name].unit == "fraction"]
     shown = (fractions or gains)[:3]
     series = {
-        words(name): {row["epoch"]: (row.get("validation") or {}).get(name) for row in measured} for name in shown
+        metrics[name].title: {row["epoch"]: (row.get("validation") or {}).get(name) for row in measured}
+        for name in shown
     }
     best = report.get("best_epoch")
     rows = [
@@ -232,7 +237,7 @@ def _curves(report: dict, details: dict, metrics: Mapping[str, Metric]) -> dict 
         }
         for row in measured
     ]
-    columns = ["loss", *(f"validation {words(name)}" for name in names), "learning rate", "time", "examples/s"]
+    columns = ["loss", *(f"validation {metrics[name].title}" for name in names), "learning rate", "time", "examples/s"]
     pictures = plots.learning_curves(history, details.get("step_losses") or [], series, best, bool(fractions))
     return {"plots": pictures, "columns": columns, "rows": rows}
 
@@ -255,7 +260,7 @@ def _scores(report: dict, metrics: Mapping[str, Metric]) -> dict | None:
         over_seeds = (seeds.get("test") or {}).get(name)
         spread = _spread(metrics[name], over_seeds) if over_seeds else "–"
         values = ", ".join(metrics[name].format(value) for value in (over_seeds or {}).get("values", []))
-        row = {"name": words(name), "meaning": metrics[name].meaning, "cells": cells}
+        row = {"name": metrics[name].title, "meaning": metrics[name].meaning, "cells": cells}
         rows.append(row | {"spread": spread, "values": values})
     heads = [{"name": name, "num_examples": report[name].get("num_examples")} for name in splits]
     return {"splits": heads, "rows": rows, "num_seeds": seeds.get("count") if seeds.get("test") else None}

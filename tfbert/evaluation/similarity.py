@@ -20,7 +20,7 @@ class SimilarityEvaluation(Evaluation):
 
     def __init__(self, similarity: np.ndarray, gold: Sequence[float]):
         self._values = Values(np.asarray(gold), similarity)
-        self._correlations = {"spearman": self._values.spearman, "pearson": self._values.pearson}
+        self._correlations = {SPEARMAN.name: self._values.spearman, PEARSON.name: self._values.pearson}
 
     def values(self) -> dict[str, float]:
         """Return both correlations."""

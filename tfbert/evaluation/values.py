@@ -26,7 +26,7 @@ SPEARMAN = Metric(
 PEARSON = Metric(
     "pearson", "higher", "correlation", "linear correlation of predicted and true values: 0 is none, 1 is perfect"
 )
-MAE = Metric("mae", "lower", "target", "mean absolute error, in the units of the data", every_epoch=False)
+MAE = Metric("mae", "lower", "target", "mean absolute error, in the units of the data", every_epoch=False, title="MAE")
 LOSS = Metric("loss", "lower", "variance", "mean squared error, in units of the variance of the training values")
 METRICS = (SPEARMAN, PEARSON, MAE, LOSS)
 
@@ -48,14 +48,15 @@ class ValueEvaluation(Evaluation):
         weights = np.ones(len(self._values.true), np.int64)
         errors = (self._values.predicted - self._values.true) / self._scale
         return {
-            "spearman": self._values.spearman(weights),
-            "pearson": self._values.pearson(weights),
-            "loss": float(np.mean(errors**2)),
+            SPEARMAN.name: self._values.spearman(weights),
+            PEARSON.name: self._values.pearson(weights),
+            LOSS.name: float(np.mean(errors**2)),
         }
 
     def intervals(self) -> dict[str, dict[str, float]]:
         """Return both correlations and the mean absolute error with their intervals."""
-        functions = {"spearman": self._values.spearman, "pearson": self._values.pearson, "mae": self._values.mae}
+        measured = self._values
+        functions = {SPEARMAN.name: measured.spearman, PEARSON.name: measured.pearson, MAE.name: measured.mae}
         return {name: self._values.with_interval(score) for name, score in functions.items()}
 
     def sections(self) -> dict:

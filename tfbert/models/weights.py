@@ -67,10 +67,10 @@ def _checksum(arrays: dict[str, np.ndarray], state: dict) -> str:
     return digest.hexdigest()
 
 
-def remove_parts(directory: Path) -> None:
+def remove_temporary_files(directory: Path) -> None:
     """Remove incomplete files left by killed processes; no other process may be saving in the directory."""
-    for part in directory.glob("*.part"):
-        part.unlink()
+    for path in directory.glob("*.part"):
+        path.unlink()
 
 
 def load(path: Path, advice: str = _START_OVER) -> tuple[dict[str, np.ndarray], dict]:

@@ -107,7 +107,7 @@ def _evaluations(report: dict) -> dict:
     metrics = {metric.name: metric for metric in METRICS}
     names = [name for name in report["history"][0]["held_out"] if name in metrics]
     meanings = dict.fromkeys(("update", "epoch", "tokens"))
-    meanings |= {words(name): metrics[name].meaning for name in names} | {"time": None}
+    meanings |= {metrics[name].title: metrics[name].meaning for name in names} | {"time": None}
     rows = [
         {
             "best": row["update"] == report["best_update"],

@@ -20,7 +20,7 @@ from tfbert.space import (
     space_to_json,
 )
 from tfbert.tasks.base import FittedTask, load_task
-from tfbert.tasks.base_config import options_without_effect, read_config, refuse_unused
+from tfbert.tasks.base_config import options_without_effect, read_config, reject_unused_options
 
 logger = logging.getLogger(__name__)
 
@@ -165,7 +165,9 @@ def check_search_space(space: Space, config: Config) -> None:
     """
     check_space(space, config)
     try:
-        refuse_unused(load_task(config.task), {path: dimension.bounds()[0] for path, dimension in space.items()})
+        reject_unused_options(
+            load_task(config.task), {path: dimension.bounds()[0] for path, dimension in space.items()}
+        )
     except ValueError as error:
         raise ValueError(f"search space: {error}") from None
 

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from tfbert.evaluation.formatting import words
 from tfbert.files import REPORT, read_json, write_json
 from tfbert.interrupts import Stopped
 from tfbert.models.data import data_path
@@ -238,7 +237,7 @@ def _evaluate(problem: Problem, folder: Path, run_dir: Path, command: str) -> di
 
 def verdict(report: dict) -> str:
     """Return the result of the search in one or two sentences."""
-    name, comparison = report["objective"]["name"], report["comparison"]
+    comparison = report["comparison"]
     if not report["candidates"]:
         return (
             f"The best of {len(report['trials'])} trials was taken without confirmation. The best of many is partly "
@@ -251,7 +250,7 @@ def verdict(report: dict) -> str:
             f"The default config cannot be trained ({report['candidates'][0]['failed']}); trial {report['winner']} can."
         )
     low, high = (f"{comparison[end]:+.4f}" for end in ("low", "high"))
-    score = f"{words(name)} on {comparison['split']}"
+    score = f"{report['objective']['title']} on {comparison['split']}"
     difference = f"{score} differs by {comparison['difference']:+.4f} ({low} to {high})"
     if comparison["low"] > 0:
         return f"Trial {report['winner']} is better than the default config: {difference}."

@@ -15,7 +15,7 @@ from tfbert.config import Config, override
 from tfbert.encoder.backbone import Encoder, load_encoder
 from tfbert.models.build import check_sizes, make_tokenizer
 from tfbert.models.data import data_path, tokenize_split
-from tfbert.tasks.base import FittedTask, Task, load_task
+from tfbert.tasks.base import FittedTask, Task, load_task, require_known_labels
 from tfbert.tasks.base_config import check_fitted_options, check_options
 from tfbert.text.datasets import TokenizedSplit
 from tfbert.text.inputs import Item
@@ -201,5 +201,5 @@ def _fit(task: Task, splits: dict[str, Split], config: Config) -> FittedTask:
     fitted = task.fit(splits["train"], task.options.from_config(config))
     # A split that was cut from the file of train is excluded: its labels are those of train.
     from_files = [split for name, split in splits.items() if name != "train" and split.interval is None]
-    fitted.require_known_labels(from_files)
+    require_known_labels(fitted, from_files)
     return fitted
