@@ -144,10 +144,10 @@ WRONG_TYPES = [
     ("task", 3, "text"),
     ("train.learning_rate", float("inf"), "a number"),
     ("train.clip_norm", float("nan"), "a number"),
-    ("head.pooling", "avg", "'mean' or 'max' or 'cls' or 'pooler'"),
-    ("head.pooling", None, "'mean' or 'max' or 'cls' or 'pooler'"),
-    ("head.pooling", ["mean"], "'mean' or 'max' or 'cls' or 'pooler'"),
-    ("train.optimizer", "adam", "'adamw' or 'lamb' or 'adafactor'"),
+    ("head.pooling", "avg", "mean, max, cls or pooler"),
+    ("head.pooling", None, "mean, max, cls or pooler"),
+    ("head.pooling", ["mean"], "mean, max, cls or pooler"),
+    ("train.optimizer", "adam", "adamw, lamb or adafactor"),
 ]
 
 

@@ -1,10 +1,13 @@
 """Values of config fields: parsed from command-line text or checked after reading JSON, by the field's annotation."""
 
+import shlex
 from typing import Literal
 
 import pytest
 
-from tfbert.fields import check_value, flatten, parse_value
+from tfbert.config import Config, parse_assignments, paths, value_at
+from tfbert.fields import as_typed, check_value, flatten, parse_value
+from tfbert.pretraining.config import PretrainConfig
 
 Choice = Literal["adamw", "lamb"]
 NAMES = tuple[str, ...]
@@ -48,6 +51,35 @@ def test_text_is_parsed_by_the_type_of_the_field(text, hint, expected):
 
 
 @pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        ("a b", "a b"),
+        (" a", "' a'"),
+        ("a\tb", r"'a\tb'"),
+        ("", "''"),
+        (3, "3"),
+        (0.000123456, "0.000123456"),
+        (True, "true"),
+        (False, "false"),
+        (None, "none"),
+        (("a", "ä"), "a,ä"),
+        ((), "''"),
+        (["ä", 1], '["ä", 1]'),
+    ],
+)
+def test_values_are_written_as_they_are_typed(value, text):
+    assert as_typed(value) == text
+
+
+@pytest.mark.parametrize("root", [Config, PretrainConfig])
+def test_a_printed_default_can_be_typed(root):
+    for path in paths(root):
+        default = value_at(root(), path)
+        (assignment,) = shlex.split(f"{path}={as_typed(default)}")
+        assert parse_assignments([assignment], root) == {path: default}
+
+
+@pytest.mark.parametrize(
     ("text", "hint", "type_name"),
     [
         ("three", int, "a whole number"),
@@ -88,7 +120,7 @@ def test_json_values_get_the_type_of_the_field(value, hint, expected):
         (float("nan"), float | None, "a number or none"),
         (True, float, "a number"),
         (None, str, "text"),
-        ("sgd", Choice, "'adamw' or 'lamb'"),
+        ("sgd", Choice, "adamw or lamb"),
         (["a", 3], NAMES, "texts separated by commas"),
         ("a", NAMES, "texts separated by commas"),
     ],

@@ -1,6 +1,7 @@
 """Config fields: declarations with description and bounds, and parsing and type checks of their values."""
 
 import dataclasses
+import json
 import math
 import types
 import typing
@@ -115,6 +116,15 @@ def parse_value(path: str, text: str, hint: Any) -> Any:
     raise ValueError(f"{path}={text}: expected {type_in_words(hint)}")
 
 
+def as_typed(value: Any) -> str:
+    """Return a value of a field as it is typed after `--set`; text that a shell would change or hide is quoted."""
+    if isinstance(value, tuple | list) and all(isinstance(part, str) for part in value):
+        value = ",".join(value)
+    if isinstance(value, str):
+        return value if value.isprintable() and value.strip() == value != "" else repr(value)
+    return "none" if value is None else json.dumps(value, ensure_ascii=False, default=str)
+
+
 def check_value(path: str, value: Any, hint: Any) -> Any:
     """Check a JSON value against the type of its field, and return it in this type; an int is accepted for a float.
 
@@ -147,11 +157,12 @@ _IN_WORDS[tuple[str, ...]] = "texts separated by commas"
 
 
 def type_in_words(hint: Any) -> str:
-    """Return a description of the type of a field, or its choices, for messages and `--list`."""
+    """Return the type of a field in words, or its choices as they are typed."""
     names = []
     for kind in _alternatives(hint):
         if typing.get_origin(kind) is Literal:
-            names += [repr(choice) for choice in typing.get_args(kind)]
+            names += map(as_typed, typing.get_args(kind))
         else:
             names.append(_IN_WORDS.get(kind, str(kind)))
-    return " or ".join(names)
+    *others, last = names
+    return f"{', '.join(others)} or {last}" if others else last

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import common
 
+from tfbert.files import REPORT
+
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the command line of this tool."""
@@ -21,9 +23,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--vectors", metavar="DIR", type=Path, help="write the index of a matching model for FAISS")
     parser.add_argument("--huggingface", metavar="DIR", type=Path, help="write the encoder for PyTorch")
     parser.add_argument("--litert", metavar="DIR", type=Path, help="write a LiteRT model with 8-bit weights")
-    parser.add_argument(
-        "--deploy", metavar="DIR", type=Path, help="write files for Docker, Kubernetes, proxy and alerts"
-    )
+    parser.add_argument("--deploy", metavar="DIR", type=Path, help="write files for Docker, Kubernetes, proxy, alerts")
     parser.add_argument("--cores", metavar="N", type=int, help="CPU cores per server for --deploy (default: 4)")
     return parser
 
@@ -39,8 +39,7 @@ def main(options: argparse.Namespace) -> None:
         spec = encoders.export_huggingface(str(options.run), options.huggingface).spec
         print(f"{options.huggingface}  ({spec.num_layers} layers, hidden size {spec.hidden_dim})")
     elif options.vectors:
-        number = vectors.export_vectors(options.run, options.vectors)
-        print(f"{options.vectors}  ({number:,} vectors)")
+        print(f"{options.vectors}  ({vectors.export_vectors(options.run, options.vectors):,} vectors)")
     elif options.litert:
         print(f"{options.litert}  ({litert.describe(litert.export_litert(options.run, options.litert))})")
     elif options.deploy:
@@ -55,7 +54,7 @@ def _deploy(options: argparse.Namespace) -> None:
     from tfbert.serving import deployment, export_run, saved_predictor
 
     settings = deployment.Deployment(**({} if options.cores is None else {"cores": options.cores}))
-    if (options.run / "report.json").exists():
+    if (options.run / REPORT).exists():
         name = options.name or export_run.default_name(options.run)
         deployment.check(name, options.deploy, settings)
         version_dir = _export(options.run, name, options.precision)

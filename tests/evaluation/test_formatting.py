@@ -15,10 +15,6 @@ from tfbert.evaluation import formatting
         (formatting.number, 12345, "12,345"),
         (formatting.number, 0.0002, "2e-4"),
         (formatting.number, 0.23456, "0.235"),
-        (formatting.setting, 0.000123456, "0.000123456"),
-        (formatting.setting, None, "none"),
-        (formatting.setting, True, "true"),
-        (formatting.setting, "", "''"),
         (formatting.duration, 59.96, "1 min 00 s"),
         (formatting.duration, 7500, "2 h 05 min"),
         (formatting.size, 1_500_000, "2 MB"),
@@ -42,14 +38,6 @@ def test_durations_have_at_most_two_units(seconds, text):
 )
 def test_sizes_use_powers_of_1000(num_bytes, text):
     assert formatting.size(num_bytes) == text
-
-
-@pytest.mark.parametrize(
-    ("value", "text"),
-    [("a b", "a b"), (" a", "' a'"), ("a\tb", r"'a\tb'"), (3, "3"), (False, "false"), (["ä", 1], '["ä", 1]')],
-)
-def test_settings_are_written_as_they_are_typed(value, text):
-    assert formatting.setting(value) == text
 
 
 def test_numbers_of_any_kind():

@@ -54,6 +54,20 @@ def test_entries_are_the_distinct_answers():
         assert tf.constant(built[name]).dtype == spec.dtype
 
 
+def test_every_vector_of_an_index_is_described():
+    values = build_index(iter(PAIRS[:3]), iter(["me"]), embed) | {"offset": np.float32(0.3)}
+    vectors, descriptions = AnswerIndex().entries(values)
+    assert list(descriptions) == [
+        {"entry": 0, "answer": "so", "question": "", "offset": 0.0},
+        {"entry": 0, "answer": "so", "question": "How?", "offset": 0.3},
+        {"entry": 0, "answer": "so", "question": "How so?", "offset": 0.3},
+        {"entry": 1, "answer": "because", "question": "", "offset": 0.0},
+        {"entry": 1, "answer": "because", "question": "Why?", "offset": 0.3},
+        {"entry": 2, "answer": "me", "question": "", "offset": 0.0},
+    ]
+    np.testing.assert_array_equal(vectors, embed(["so", "How?", "How so?", "because", "Why?", "me"]))
+
+
 def record(question, answer):
     return Record(question, None, f"file:{question}", (answer, "wrong"))
 

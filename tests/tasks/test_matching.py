@@ -19,7 +19,7 @@ from tfbert.serving.saved_predictor import SavedPredictor
 from tfbert.tasks.base import fitted_from_json
 from tfbert.tasks.base_config import check_options, used_options
 from tfbert.tasks.base_context import Context, Served
-from tfbert.tasks.matching import TASK, FittedPairs, FittedScored, MatchingOptions
+from tfbert.tasks.matching import TASK, EmbeddingOptions, FittedPairs, FittedScored, MatchingOptions
 from tfbert.text.inputs import batch_of, specs_of
 from tfbert.text.preprocessor import Preprocessor
 from tfbert.text.record_sequences import RecordSequences, TextTokens
@@ -29,7 +29,7 @@ from tfbert.training import run
 from tfbert.training.problem import prepare
 
 PAIRS = FittedPairs(options=MatchingOptions())
-SCORED = FittedScored(options=MatchingOptions(), lowest=0.0, highest=5.0)
+SCORED = FittedScored(options=EmbeddingOptions(), lowest=0.0, highest=5.0)
 
 # Files
 
@@ -104,7 +104,7 @@ def test_fit_finds_pairs_or_scores():
     options = MatchingOptions(pooling="max")
     assert TASK.fit([pair, Record("q", None, "a:3", ("b",))], options) == FittedPairs(options=options)
     assert TASK.fit([scored, Record("q", -1.0, "a:3", ("a",))], options) == FittedScored(
-        options=options, lowest=-1.0, highest=2.0
+        options=EmbeddingOptions(pooling="max"), lowest=-1.0, highest=2.0
     )
     with pytest.raises(ValueError, match="train has only one answer; expected at least two$"):
         TASK.fit([pair, Record("r", None, "a:3", (" a ",))], options)
@@ -140,7 +140,9 @@ def test_records_of_the_other_kind_are_rejected():
 
 @pytest.mark.parametrize("fitted", [PAIRS, SCORED])
 def test_a_fitted_task_survives_json(fitted):
-    options = MatchingOptions(pooling="max", dropout=0.3, hard_negatives=2 * (fitted is PAIRS))
+    options = dataclasses.replace(fitted.options, pooling="max", dropout=0.3)
+    if fitted is PAIRS:
+        options = dataclasses.replace(options, hard_negatives=2)
     fitted = dataclasses.replace(fitted, options=options)
     assert fitted_from_json(json.loads(json.dumps(fitted.to_json()))) == fitted
 
@@ -163,7 +165,8 @@ def test_hard_negatives_of_scored_pairs_are_rejected():
 
 @pytest.mark.parametrize("fitted", [PAIRS, SCORED])
 def test_the_head_has_the_options(fitted):
-    head = dataclasses.replace(fitted, options=MatchingOptions(pooling="max", dropout=0.4)).head(seed=0)
+    options = dataclasses.replace(fitted.options, pooling="max", dropout=0.4)
+    head = dataclasses.replace(fitted, options=options).head(seed=0)
     assert head.pooling == "max" and head.dropout.rate == 0.4
 
 

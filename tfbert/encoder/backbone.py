@@ -24,8 +24,9 @@ from tfbert.encoder.activations import ACTIVATIONS
 from tfbert.encoder.bert import BertEncoder
 from tfbert.encoder.huggingface import SIZES
 from tfbert.encoder.presets import EncoderSource
-from tfbert.encoder.spec import EncoderSpec, TokenizerRules
+from tfbert.encoder.spec import EncoderSpec
 from tfbert.files import check_space, read_json, replace_directory, sha256_of
+from tfbert.text.tokenizer_rules import TokenizerRules
 
 logger = logging.getLogger(__name__)
 
@@ -263,7 +264,7 @@ def _read_encoder_json(path: Path) -> dict[str, Any]:
         raise ValueError(
             f"{path}: format is {saved.get('format')!r}; expected {_FORMAT}; was it written by a newer tfbert?"
         )
-    types = {"lowercase": bool, "strip_accents": bool, "split_on_cjk": bool, "has_pooler": bool, "source": str}
+    types = {**dict.fromkeys(TokenizerRules._fields, bool), "has_pooler": bool, "source": str}
     types |= {"activation": str, "layer_norm_epsilon": float}
     for key, value_type in types.items():
         if not isinstance(saved.get(key), value_type):

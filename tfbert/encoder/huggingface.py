@@ -12,8 +12,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from tfbert.encoder.bert import BertEncoder
-from tfbert.encoder.spec import EncoderSpec, TokenizerRules
+from tfbert.encoder.spec import EncoderSpec
 from tfbert.files import read_json, write_json
+from tfbert.text.tokenizer_rules import TokenizerRules
 
 FILES = {"config.json", "model.safetensors", "vocab.txt", "tokenizer_config.json"}
 

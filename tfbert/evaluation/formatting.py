@@ -1,6 +1,5 @@
 """Formatting of numbers and names for reports and logs."""
 
-import json
 import math
 from collections.abc import Mapping
 from typing import Any
@@ -23,13 +22,6 @@ def number(value: float | None) -> str:
     if isinstance(value, float | np.floating):
         return short_number(value) if math.isfinite(value) else str(value)
     return f"{value:,}"
-
-
-def setting(value: Any) -> str:
-    """Return a config value as it is typed; text with leading, trailing or special whitespace is quoted."""
-    if isinstance(value, str):
-        return value if value.isprintable() and value.strip() == value != "" else repr(value)
-    return "none" if value is None else json.dumps(value, ensure_ascii=False, default=str)
 
 
 def score_line(scores: Mapping[str, float]) -> str:

@@ -14,8 +14,9 @@ import numpy as np
 from markupsafe import Markup
 
 from tfbert.evaluation import plots
-from tfbert.evaluation.formatting import breakable, duration, number, percent, setting, size, words
+from tfbert.evaluation.formatting import breakable, duration, number, percent, size, words
 from tfbert.evaluation.metric import Metric
+from tfbert.fields import as_typed
 from tfbert.files import writing
 
 _SECTIONS = {
@@ -91,7 +92,7 @@ def write_page(template: str, path: Path, **views) -> None:
         lstrip_blocks=True,
     )
     environment.globals["number_columns"] = _number_columns
-    environment.filters |= {f.__name__: f for f in (percent, number, duration, words, setting, breakable)}
+    environment.filters |= {f.__name__: f for f in (percent, number, duration, words, as_typed, breakable)}
     page = environment.get_template(template).render(**views)
     # A text may contain half a surrogate pair, which UTF-8 cannot encode.
     with writing(path):

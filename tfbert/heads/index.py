@@ -8,6 +8,7 @@ before a better one without any.
 
 import abc
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -45,6 +46,17 @@ class Index(abc.ABC):
             embed: returns the output of the head for texts, computed with the current weights.
         """
 
+    @abc.abstractmethod
+    def entries(self, values: Mapping[str, np.ndarray]) -> tuple[np.ndarray, Iterator[dict[str, Any]]]:
+        """Return what is searched, for an index outside the model.
+
+        Args:
+            values: the values of the variables.
+
+        Returns:
+            Vectors, float32 `(vectors, hidden_dim)`, and a description of each, ready for JSON.
+        """
+
 
 class AnswerIndex(Index):
     """An index of the distinct answers of records, each of which is a question with its answer.
@@ -79,6 +91,10 @@ class AnswerIndex(Index):
             vectors = embed(list(answers_by_question))
             index["offset"] = tuned_offset(index, vectors, list(answers_by_question.values()))
         return index
+
+    def entries(self, values: Mapping[str, np.ndarray]) -> tuple[np.ndarray, Iterator[dict[str, Any]]]:
+        """Return the vectors, each with its `entry`, `answer`, `question` and the `offset` to subtract."""
+        return values["vectors"], _descriptions(values)
 
 
 def build_index(pairs: Iterable[tuple[str, str]], answers: Iterable[str], embed: Embed) -> dict[str, np.ndarray]:
@@ -197,6 +213,18 @@ def nearest_neighbors(
         order = np.argsort(-np.take_along_axis(similarity, indices, axis=1), axis=1, kind="stable")
         indices = np.take_along_axis(indices, order, axis=1)
         yield from zip(indices, np.take_along_axis(similarity, indices, axis=1), strict=True)
+
+
+def _descriptions(values: Mapping[str, np.ndarray]) -> Iterator[dict[str, Any]]:
+    answers = [answer.decode() for answer in values["answers"]]
+    offset = float(f"{values['offset']:.6g}")
+    for entry, question in zip(values["entries"].tolist(), values["questions"], strict=True):
+        yield {
+            "entry": entry,
+            "answer": answers[entry],
+            "question": question.decode(),
+            "offset": offset if question else 0.0,
+        }
 
 
 def _strings(texts: Sequence[str]) -> np.ndarray:

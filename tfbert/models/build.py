@@ -38,12 +38,7 @@ def check_sizes(config: Config, encoder: Encoder) -> None:
 
 def make_tokenizer(encoder: Encoder) -> Tokenizer:
     """Return the tokenizer that an encoder was pretrained with."""
-    return Tokenizer(
-        encoder.vocabulary,
-        lowercase=encoder.lowercase,
-        strip_accents=encoder.strip_accents,
-        split_on_cjk=encoder.split_on_cjk,
-    )
+    return Tokenizer(encoder.vocabulary, **encoder.rules._asdict())
 
 
 def build_in_two_precisions(build: Callable[[Precision], Model], precision: str, fast: bool) -> tuple[Model, Model]:

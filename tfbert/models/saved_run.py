@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tfbert.config import Config, from_dict
 from tfbert.encoder.spec import EncoderSpec
-from tfbert.files import read_json, write_json
+from tfbert.files import REPORT, read_json, write_json
 from tfbert.models import variables, weights
 from tfbert.models.build import build_model
 from tfbert.models.predictor import Predictor
@@ -14,8 +14,6 @@ from tfbert.tasks.base import FittedTask, fitted_from_json
 from tfbert.text.inputs import Item, from_json
 from tfbert.text.tokenizer import Tokenizer
 
-# Written last: its presence means that training and evaluation are done.
-REPORT = "report.json"
 # Present in the directory of a run that will be exported, from its start until the export.
 UNEXPORTED = "unexported.json"
 _MODEL = "model.json"
@@ -83,11 +81,10 @@ def save_run(run_dir: Path, predictor: Predictor, encoder: EncoderSpec, samples:
         samples: a few real items, with which an export is warmed up and verified.
     """
     tokenizer = predictor.tokenizer
-    rules = {name: getattr(tokenizer, name) for name in ("vocabulary", "lowercase", "strip_accents", "split_on_cjk")}
     model = {
         "task": predictor.task.to_json(),
         "encoder": encoder.to_json(),
-        "tokenizer": rules,
+        "tokenizer": {"vocabulary": tokenizer.vocabulary, **tokenizer.rules._asdict()},
         "samples": list(samples),
     }
     write_json(run_dir / _MODEL, model)

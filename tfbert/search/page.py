@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 from markupsafe import Markup
 
-from tfbert.evaluation.formatting import duration, number, setting
+from tfbert.evaluation.formatting import duration, number
 from tfbert.evaluation.metric import Metric
 from tfbert.evaluation.report_page import cost_view, repeat_view, write_page
+from tfbert.fields import as_typed
 from tfbert.search import plots
 from tfbert.search.confirm import DEFAULT
 from tfbert.search.importance import importances
@@ -39,7 +40,7 @@ def render(report: dict, path: Path) -> None:
         "course": [plots.history(scored, metric)],
         "confirmed": _confirmed(report),
         "importance": _importance(scored, paths, metric),
-        "winner": [(field, setting(value)) for field, value in report["values"].items()],
+        "winner": [(field, as_typed(value)) for field, value in report["values"].items()],
         "trials": _trials(report, paths),
         "cost": cost_view(report),
         "repeat": repeat_view(report),
@@ -136,4 +137,4 @@ def _trials(report: dict, paths: Sequence[str]) -> dict:
 
 
 def _cell(value: Any) -> str:
-    return number(value) if isinstance(value, float) else setting(value)
+    return number(value) if isinstance(value, float) else as_typed(value)

@@ -8,8 +8,8 @@ from markupsafe import Markup
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator
 
 from tfbert.evaluation.drawing import ACCENT, INK, MUTED, new_axes, report_style, short_number, shorten, to_svg
-from tfbert.evaluation.formatting import setting
 from tfbert.evaluation.metric import Metric
+from tfbert.fields import as_typed
 
 
 def history(trials: Sequence[Mapping[str, Any]], metric: Metric) -> Markup:
@@ -66,7 +66,7 @@ def by_value(trials: Sequence[Mapping[str, Any]], path: str, metric: Metric) -> 
             ]
             axes.plot(range(len(distinct)), means, "_", color=MUTED, markersize=22, markeredgewidth=1.6)
             labels = [
-                short_number(value) if isinstance(value, float) else shorten(setting(value), 12) for value in distinct
+                short_number(value) if isinstance(value, float) else shorten(as_typed(value), 12) for value in distinct
             ]
             axes.set_xticks(range(len(distinct)), labels)
             axes.set_xlim(-0.5, len(distinct) - 0.5)

@@ -8,16 +8,15 @@ from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from tfbert.files import read_json, write_json
+from tfbert.files import REPORT, read_json, write_json
 from tfbert.interrupts import Stopped
 from tfbert.models.data import data_path
-from tfbert.models.saved_run import REPORT
 from tfbert.search import confirm, page, workers
 from tfbert.search import trials as trial_store
 from tfbert.search.hypermodel import metric_of, objective_of, searchable
 from tfbert.search.loop import Searcher
 from tfbert.search.oracles import make_oracle
-from tfbert.search.plan import Plan
+from tfbert.search.plan import Plan, space_with_effect
 from tfbert.search.trials import BEST, CHECKPOINT, Trial, ranked
 from tfbert.tasks.base import load_task
 from tfbert.text.splits import load_splits
@@ -130,6 +129,8 @@ def _searcher(plan: Plan, out_dir: Path, name: str) -> Searcher:
     except ValueError as error:
         raise ValueError(f"{error}; --restart drops the existing trials and starts over") from error
     write_json(path, plan_json)
+    plan = replace(plan, space=space_with_effect(plan.space, problem.task))
+    plan.check()
     objective = objective_of(problem)
     oracle = make_oracle(plan, objective)
     return Searcher(plan=plan, problem=problem, objective=objective, out_dir=out_dir, oracle=oracle, tuner_id=name)

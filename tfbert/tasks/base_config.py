@@ -6,7 +6,7 @@ from typing import Any
 
 from tfbert.config import Config, describe, from_dict, override, value_at
 from tfbert.files import read_json
-from tfbert.tasks.base import Task, list_tasks, load_task
+from tfbert.tasks.base import FittedTask, Task, list_tasks, load_task
 
 DEFAULT_TASK = "classification"
 
@@ -30,7 +30,7 @@ def read_config(task: str | None, path: Path | None, values: Mapping[str, Any]) 
         sources = " and ".join(f"{source} ({name})" for source, name in tasks.items())
         raise ValueError(f"{sources} name different tasks; expected one task")
     definition = load_task(next(iter(tasks.values()), DEFAULT_TASK))
-    _reject_unused_options(definition, values)
+    reject_unused_options(definition, values)
     base = stored or override(Config(), definition.defaults)
     return override(base, {**values, "task": definition.name})
 
@@ -55,7 +55,24 @@ def check_options(config: Config) -> None:
     """
     values = {path: value_at(config, path) for path in describe()}
     changed = {path: value for path, value in values.items() if value != value_at(Config(), path)}
-    _reject_unused_options(load_task(config.task), changed)
+    reject_unused_options(load_task(config.task), changed)
+
+
+def check_fitted_options(config: Config, fitted: FittedTask) -> None:
+    """Reject options that differ from their defaults although they have no effect with the task's training data.
+
+    Raises:
+        ValueError: an option has no effect; the message names its default.
+    """
+    for path in sorted(options_without_effect(fitted)):
+        value, default = value_at(config, path), value_at(Config(), path)
+        if value != default:
+            raise ValueError(f"{path}={value}: has no effect with these training data; expected {default}")
+
+
+def options_without_effect(fitted: FittedTask) -> set[str]:
+    """Return the config paths that the task uses, but not with the training data that it was fitted to."""
+    return fitted.definition.options.own_paths() - fitted.options.own_paths()
 
 
 def used_options(task: Task) -> set[str]:
@@ -63,7 +80,16 @@ def used_options(task: Task) -> set[str]:
     return {*task.options.own_paths(), *task.data_options}
 
 
-def _reject_unused_options(task: Task, values: Mapping[str, Any]) -> None:
+def reject_unused_options(task: Task, values: Mapping[str, Any]) -> None:
+    """Reject options that a task does not use.
+
+    Args:
+        task: the task.
+        values: config path to value.
+
+    Raises:
+        ValueError: the task does not use an option; the message names the tasks that do.
+    """
     users: dict[str, list[str]] = {}
     for name in list_tasks():
         for path in used_options(load_task(name)):

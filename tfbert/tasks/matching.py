@@ -45,11 +45,17 @@ _SCALE = 20.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class MatchingOptions(Options):
-    """Options of matching. Its head has no weights, and its loss compares the examples of a batch with each other."""
+class EmbeddingOptions(Options):
+    """Options of a head that has no weights; scored pairs have no others."""
 
     pooling: str = option("head.pooling")
     dropout: float = option("head.dropout")
+
+
+@dataclass(frozen=True, kw_only=True)
+class MatchingOptions(EmbeddingOptions):
+    """Options of pairs, whose loss compares the examples of a batch with each other."""
+
     hard_negatives: int = option("train.hard_negatives")
 
 
@@ -114,6 +120,7 @@ class Matching(Task):
             raise ValueError(
                 f"train.hard_negatives={options.hard_negatives}: has no effect on pairs with a score; expected 0"
             )
+        options = EmbeddingOptions(pooling=options.pooling, dropout=options.dropout)
         return FittedScored(options=options, lowest=min(scores), highest=max(scores))
 
 
@@ -140,7 +147,7 @@ class AbstainThreshold(Decision):
 class FittedMatching(FittedTask):
     """Base class of matching pairs and scored pairs: one sequence and one unit vector per text."""
 
-    options: MatchingOptions
+    options: EmbeddingOptions
 
     by_record = True
     # The loss of scored pairs does not need whole batches, but gets them too, so that the two kinds train alike.
@@ -169,6 +176,8 @@ class FittedMatching(FittedTask):
 @dataclass(frozen=True, kw_only=True)
 class FittedPairs(FittedMatching):
     """Retrieval: training compares all texts of the records, and prediction searches the index for a text."""
+
+    options: MatchingOptions
 
     inputs = Matching.inputs[:1]
     training_inputs = (Text("texts", many=True),)

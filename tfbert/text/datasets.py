@@ -86,7 +86,7 @@ class Recipe:
     def fingerprint(self) -> str:
         """Return 32 hex digits that change with anything that decides the tokenized split."""
         tokenizer = self.preprocessor.tokenizer
-        rules = [_TOKENIZATION_VERSION, tokenizer.lowercase, tokenizer.strip_accents, tokenizer.split_on_cjk]
+        rules = [_TOKENIZATION_VERSION, *tokenizer.rules]
         targets = {name: [target.dtype, target.shape, target.per_token] for name, target in self.targets.items()}
         text = json.dumps([rules, targets, self.by_record, tokenizer.vocabulary, list(self.key)])
         return hashlib.sha256(text.encode()).hexdigest()[:32]

@@ -12,6 +12,8 @@ from typing import NamedTuple
 import tensorflow as tf
 import tensorflow_text as tf_text
 
+from tfbert.text.tokenizer_rules import TokenizerRules
+
 # Longer words become one [UNK], as in the reference tokenizer.
 _MAX_CHARACTERS_PER_WORD = 100
 
@@ -107,6 +109,11 @@ class Tokenizer:
             end=index("[SEP]"),
             mask=index("[MASK]"),
         )
+
+    @property
+    def rules(self) -> TokenizerRules:
+        """The rules of normalization."""
+        return TokenizerRules(self.lowercase, self.strip_accents, self.split_on_cjk)
 
     def words(self, text: tf.Tensor) -> tf.RaggedTensor:
         """Return normalized words and punctuation marks.

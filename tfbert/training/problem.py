@@ -16,7 +16,7 @@ from tfbert.encoder.backbone import Encoder, load_encoder
 from tfbert.models.build import check_sizes, make_tokenizer
 from tfbert.models.data import data_path, tokenize_split
 from tfbert.tasks.base import FittedTask, Task, load_task, require_known_labels
-from tfbert.tasks.base_config import check_options
+from tfbert.tasks.base_config import check_fitted_options, check_options
 from tfbert.text.datasets import TokenizedSplit
 from tfbert.text.inputs import Item
 from tfbert.text.interpretation import Interpretation, interpret
@@ -65,8 +65,10 @@ class Problem:
         Raises:
             ValueError: as for `prepare`, or a file has changed since it was read.
         """
+        check_options(config)
         if _without(config, _TRAINING_FIELDS) == _without(self.config, _TRAINING_FIELDS):
-            options = load_task(config.task).options.from_config(config)
+            check_fitted_options(config, self.task)
+            options = type(self.task.options).from_config(config)
             return replace(self, config=config, task=replace(self.task, options=options))
         other = prepare(config)
         for name, split in other.splits.items() if config.data == self.config.data else ():
@@ -148,18 +150,14 @@ def prepare(config: Config, *, log_warnings: bool = True, refusals: list[str] | 
     unknown = measure_unknown(splits, tokenized, tokenizer, config.encoder.name)
     with _collected(refusals):
         unknown.require_at_most(config.data.max_unknown_fraction)
-    lengths = {name: split.num_tokens for name, split in tokenized.items()}
-    remarks = {name: split.remarks for name, split in tokenized.items()}
-    checked = checks.check(
-        splits,
-        lengths,
-        config.encoder.sequence_length if fitted.cuts_texts else None,
-        task.labels_of,
-        remarks,
-        interpretation,
-        several_labels=task.several_labels,
+    labelling = checks.Labelling(labels_of=task.labels_of, several=task.several_labels)
+    tokenization = checks.Tokenization(
+        token_lengths={name: split.num_tokens for name, split in tokenized.items()},
+        sequence_length=config.encoder.sequence_length if fitted.cuts_texts else None,
+        remarks={name: split.remarks for name, split in tokenized.items()},
         unknown=unknown,
     )
+    checked = checks.check(splits, labelling, tokenization, interpretation)
     for line in checked.lines(with_warnings=log_warnings):
         logger.info("%s", line)
     return Problem(
