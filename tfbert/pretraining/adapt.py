@@ -17,7 +17,7 @@ from tfbert.models.saved_run import REPORT
 from tfbert.pretraining import run as pretraining
 from tfbert.pretraining.config import PretrainConfig
 from tfbert.text.records import Record
-from tfbert.training import driver, run
+from tfbert.training import base_run, run
 from tfbert.training.fine_tuning import EpochHistory, monitored
 from tfbert.training.problem import Problem, prepare
 from tfbert.training.run_dir import check_data, find_unfinished
@@ -82,7 +82,7 @@ def train(
         logger.info("%s", adaptation["sentence"])
         return run.keep(run_dir, adaptation, command)
 
-    return driver.execute(run_dir, problem.replicas, work, _fingerprint(problem, corpus, num_seeds), exports)
+    return base_run.execute(run_dir, problem.replicas, work, _fingerprint(problem, corpus, num_seeds), exports)
 
 
 def _adapt(problem: Problem, corpus: Sequence[str], run_dir: Path, num_seeds: int, command: str) -> dict:

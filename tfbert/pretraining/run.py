@@ -14,7 +14,7 @@ from tfbert.pretraining.config import PretrainConfig
 from tfbert.pretraining.masked_word_examples import predict_examples
 from tfbert.pretraining.objective import HeldOutEvaluator, PretrainingObjective, held_out_history
 from tfbert.pretraining.problem import PretrainingProblem, build_models, prepare_problem
-from tfbert.training import driver
+from tfbert.training import base_run
 from tfbert.training.checkpoint import Checkpoints
 from tfbert.training.distribution import join
 from tfbert.training.progress import Progress
@@ -53,7 +53,7 @@ def pretrain(config: PretrainConfig, run_dir: Path, command: str = "") -> dict:
     def work() -> dict:
         return _PretrainingRun(prepare_problem(config, run_dir, replicas)).carry_out(run_dir, command)
 
-    return driver.execute(run_dir, replicas, work)
+    return base_run.execute(run_dir, replicas, work)
 
 
 def assist(config: PretrainConfig) -> None:
@@ -67,7 +67,7 @@ def assist(config: PretrainConfig) -> None:
         ConnectionError: another process has ended.
     """
     replicas = join(config.train.distribution)
-    driver.assist(replicas, lambda: _make_trainer(prepare_problem(config, Path(), replicas), Path()).train())
+    base_run.assist(replicas, lambda: _make_trainer(prepare_problem(config, Path(), replicas), Path()).train())
 
 
 def _make_trainer(
@@ -83,7 +83,7 @@ def _make_trainer(
     return Trainer(model, [objective], evaluator, config.train, checkpoints, problem.replicas)
 
 
-class _PretrainingRun(driver.Run):
+class _PretrainingRun(base_run.BaseRun):
     """A pretraining of an encoder."""
 
     logged_sections = ("train", "objective", "examples", "encoder")
@@ -138,7 +138,7 @@ class _PretrainingRun(driver.Run):
         }
 
     def render(self, report: dict, run_dir: Path) -> None:
-        page.render(report, run_dir / driver.PAGE)
+        page.render(report, run_dir / base_run.PAGE)
 
     def final_scores(self, report: dict) -> dict:
         return {"validation": {"metrics": {name: {"value": value} for name, value in report["after"].items()}}}

@@ -22,7 +22,7 @@ from tfbert.models.predictions import write_predictions
 from tfbert.models.predictor import Predictor, predict_all
 from tfbert.models.saved_run import REPORT, save_run
 from tfbert.models.task_model import TaskModel
-from tfbert.training import driver
+from tfbert.training import base_run
 from tfbert.training.checkpoint import CHECKPOINT, Checkpoints
 from tfbert.training.fine_tuning import (
     Callbacks,
@@ -86,7 +86,7 @@ def train(problem: Problem, run_dir: Path, num_seeds: int = 1, command: str = ""
     def work() -> dict:
         if num_seeds == 1:
             return _train_seed(problem, problem.config, run_dir, command)
-        write_json(run_dir / driver.CONFIG, problem.config.to_dict())
+        write_json(run_dir / base_run.CONFIG, problem.config.to_dict())
         reports = []
         for config in _seed_configs(problem, num_seeds):
             seed_dir = run_dir / f"seed-{config.train.seed}"
@@ -100,7 +100,7 @@ def train(problem: Problem, run_dir: Path, num_seeds: int = 1, command: str = ""
             )
         return _join_seeds(problem, reports, run_dir, command)
 
-    return driver.execute(run_dir, problem.replicas, work, _fingerprint(problem, num_seeds), exports)
+    return base_run.execute(run_dir, problem.replicas, work, _fingerprint(problem, num_seeds), exports)
 
 
 def assist(problem: Problem, num_seeds: int = 1) -> None:
@@ -124,7 +124,7 @@ def assist(problem: Problem, num_seeds: int = 1) -> None:
             predictor = Predictor(problem.task, evaluation_model, problem.tokenizer, config)
             task_trainer(problem, config, model, predictor, _checkpoints(problem, config, Path())).train()
 
-    driver.assist(problem.replicas, work)
+    base_run.assist(problem.replicas, work)
 
 
 def _seed_configs(problem: Problem, num_seeds: int) -> list[Config]:
@@ -156,7 +156,7 @@ def fit(
         ConnectionError: another process of the training was lost.
         Stopped: a signal stopped the process; the message says what was saved.
     """
-    write_json(run_dir / driver.CONFIG, config.to_dict())
+    write_json(run_dir / base_run.CONFIG, config.to_dict())
     predictor, progress = _fit(problem, config, run_dir, Callbacks(log, should_stop_early), models)
     return predictor, EpochHistory.of(progress)
 
@@ -192,7 +192,7 @@ def _train_seed(problem: Problem, config: Config, run_dir: Path, command: str) -
     return _FineTuningRun(problem, config).carry_out(run_dir, command)
 
 
-class _FineTuningRun(driver.Run):
+class _FineTuningRun(base_run.BaseRun):
     """A fine-tuning run with one seed."""
 
     logged_sections = ("train", "head", "encoder")
@@ -225,7 +225,7 @@ class _FineTuningRun(driver.Run):
         return _report(problem, progress, {name: evaluation.scores() for name, evaluation in evaluations.items()})
 
     def render(self, report: dict, run_dir: Path) -> None:
-        report_page.render(report, read_json(run_dir / _DETAILS), run_dir / driver.PAGE)
+        report_page.render(report, read_json(run_dir / _DETAILS), run_dir / base_run.PAGE)
 
 
 def build(problem: Problem, config: Config) -> tuple[TaskModel, TaskModel]:
@@ -331,7 +331,7 @@ def _join_seeds(problem: Problem, reports: list[dict], run_dir: Path, command: s
                 for metric, v in values.items()
             }
     report = {**best, "seeds": seeds, "command": command}
-    report_page.render(report, read_json(run_dir / f"seed-{best['seed']}" / _DETAILS), run_dir / driver.PAGE)
+    report_page.render(report, read_json(run_dir / f"seed-{best['seed']}" / _DETAILS), run_dir / base_run.PAGE)
     write_json(run_dir / REPORT, report)
     return report
 
@@ -350,6 +350,6 @@ def keep(run_dir: Path, adaptation: dict, command: str) -> dict:
     kept = run_dir / adaptation["kept"]
     report = {**read_json(kept / REPORT), "adaptation": adaptation, "command": command}
     trained = kept / f"seed-{report['seeds']['best']}" if report["seeds"] else kept
-    report_page.render(report, read_json(trained / _DETAILS), run_dir / driver.PAGE)
+    report_page.render(report, read_json(trained / _DETAILS), run_dir / base_run.PAGE)
     write_json(run_dir / REPORT, report)
     return report

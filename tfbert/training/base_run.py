@@ -18,7 +18,7 @@ from tfbert.training.run_dir import REPORT, opened, versions
 CONFIG, PAGE = "config.json", "report.html"
 
 
-class Run(abc.ABC):
+class BaseRun(abc.ABC):
     """One training and its directory.
 
     Attributes:
