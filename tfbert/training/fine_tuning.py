@@ -15,6 +15,7 @@ from tfbert.config import Config
 from tfbert.encoder.precision import choose_precision
 from tfbert.evaluation.formatting import score_line
 from tfbert.evaluation.metric import Metric
+from tfbert.heads.pooled import is_pooling
 from tfbert.models.predictor import Predictor, predict_all
 from tfbert.models.task_model import Embedder, TaskModel, embed_sequences
 from tfbert.tasks.base import Embed, FittedTask
@@ -106,6 +107,7 @@ class TaskObjective(Objective):
     def scores(self, batch: Batch) -> tf.Tensor:
         """Return the scores (logits) of every sequence of a batch, with dropout."""
         if self.vectors is not None:
+            assert is_pooling(self.model.head)
             return self.model.head.scores_of(batch["vectors"], training=True)
         if not self.task.by_record:
             return self.model(batch, training=True)
@@ -309,15 +311,21 @@ def _embedder(problem: Problem, model: TaskModel, config: Config, products: str 
     split, length = problem.tokenized["train"], config.encoder.sequence_length
 
     def embed(sequences: np.ndarray) -> np.ndarray:
-        with model.backbone.kernels_copied(products):
-            return embed_sequences(Embedder(model.backbone, model.head), split, length, sequences)
+        backbone, head = model.backbone, model.head
+        assert is_pooling(head)
 
-    return problem.cached(embed, f"{config.head.pooling} {model.backbone.dtype_policy.name} {products}")
+        def pooled(indices: np.ndarray) -> np.ndarray:
+            with backbone.kernels_copied(products):
+                return embed_sequences(Embedder(backbone, head), split, length, indices)
+
+        return problem.embedded(sequences, pooled, f"{head.pooling} {backbone.dtype_policy.name} {products}")
+
+    return embed
 
 
 def _fixed_vectors(model: TaskModel, train: TokenizedSplit, embed: Embed) -> np.ndarray | None:
     """Return the pooled vectors of train if training does not change them and they fit the limit, else `None`."""
-    is_fixed = model.head.pools and not model.backbone.trainable_weights
+    is_fixed = is_pooling(model.head) and not model.backbone.trainable_weights
     if not is_fixed or 4 * train.num_sequences * model.backbone.hidden_dim > _MAX_VECTOR_BYTES:
         return None
     return embed(np.arange(train.num_sequences))

@@ -5,7 +5,7 @@ import hashlib
 import json
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -15,7 +15,7 @@ from tfbert.config import Config, override
 from tfbert.encoder.backbone import Encoder, load_encoder
 from tfbert.models.build import check_sizes, make_tokenizer
 from tfbert.models.data import data_path, tokenize_split
-from tfbert.tasks.base import FittedTask, Task, load_task
+from tfbert.tasks.base import Embed, FittedTask, Task, load_task
 from tfbert.tasks.base_config import check_options
 from tfbert.text.datasets import TokenizedSplit
 from tfbert.text.inputs import Item
@@ -83,23 +83,20 @@ class Problem:
         records = self.splits[name].records_at(sorted({int(index) for index in indices}))
         return [self.task.inputs_of(record) for record in records]
 
-    def cached(self, embed: Callable[[np.ndarray], np.ndarray], method: str) -> Callable[[np.ndarray], np.ndarray]:
-        """Return a function that embeds sequences of train by the untrained encoder and caches the result in `vectors`.
+    def embedded(self, sequences: np.ndarray, embed: Embed, method: str) -> np.ndarray:
+        """Return the vectors of sequences of train by the untrained encoder, from the cache `vectors` if there is one.
 
         Args:
-            embed: computes the vectors of sequences from their indices.
+            sequences: indices of the sequences.
+            embed: computes their vectors.
             method: text that differs between different ways to compute them.
         """
-
-        def vectors(sequences: np.ndarray) -> np.ndarray:
-            if self.vectors is None:
-                return embed(sequences)
-            key = hashlib.sha256(f"{method} {sequences.dtype} ".encode() + sequences.tobytes()).digest()
-            if key not in self.vectors:
-                self.vectors[key] = embed(sequences)
-            return self.vectors[key]
-
-        return vectors
+        if self.vectors is None:
+            return embed(sequences)
+        key = hashlib.sha256(f"{method} {sequences.dtype} ".encode() + sequences.tobytes()).digest()
+        if key not in self.vectors:
+            self.vectors[key] = embed(sequences)
+        return self.vectors[key]
 
     def fingerprint(self, config: Config) -> str:
         """Return a hash of config, data and encoder; equal fingerprints give equal weights on one machine."""
