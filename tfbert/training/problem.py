@@ -14,7 +14,7 @@ import tfbert.text.checks as checks
 from tfbert.config import Config, override
 from tfbert.encoder.backbone import Encoder, load_encoder
 from tfbert.models.build import check_sizes, make_tokenizer
-from tfbert.models.data import data_path, tokenize_split
+from tfbert.models.data import data_fields, data_path, tokenize_split
 from tfbert.tasks.base import Embed, FittedTask, Task, load_task
 from tfbert.tasks.base_config import check_options
 from tfbert.text.datasets import TokenizedSplit
@@ -26,10 +26,6 @@ from tfbert.text.unknown_tokens import measure_unknown
 from tfbert.training.distribution import Replicas, join
 
 logger = logging.getLogger(__name__)
-
-# Fields that may differ between two trainings of one problem: neither the records nor their tokens depend on them.
-_TRAINING_FIELDS = ("train", "head.dropout", "head.start", "head.pooling")
-_TRAINING_FIELDS += ("encoder.dropout", "encoder.precision", "encoder.fast")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +61,7 @@ class Problem:
         Raises:
             ValueError: as for `prepare`, or a file has changed since it was read.
         """
-        if _without(config, _TRAINING_FIELDS) == _without(self.config, _TRAINING_FIELDS):
+        if data_fields(config) == data_fields(self.config):
             options = load_task(config.task).options.from_config(config)
             return replace(self, config=config, task=replace(self.task, options=options))
         other = prepare(config)
@@ -103,15 +99,6 @@ class Problem:
         data = [(name, split.sha256) for name, split in self.splits.items()]
         text = json.dumps([config.to_dict(), data, self.encoder.spec.to_json()], sort_keys=True, default=str)
         return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _without(config: Config, excluded: tuple[str, ...]) -> dict:
-    """Return a config as nested dicts, without some sections and fields."""
-    tree = config.to_dict()
-    for path in excluded:
-        section, _, name = path.partition(".")
-        tree[section].pop(name) if name else tree.pop(section)
-    return tree
 
 
 def prepare(config: Config, *, log_warnings: bool = True, refusals: list[str] | None = None) -> Problem:
