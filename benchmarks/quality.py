@@ -15,7 +15,7 @@ from benchmarks.datasets import BY_NAME, DATA_SETS, DataSet
 from benchmarks.options import Options
 from benchmarks.processes import peers_python, run, tool_command
 from benchmarks.tables import Row, Table, mean, median, peak_gib
-from tfbert.files import read_json
+from tfbert.files import REPORT, read_json
 
 logger = logging.getLogger(__name__)
 
@@ -94,7 +94,7 @@ def train_once(data_set: DataSet, data: Path, run_dir: Path, seed: int) -> dict:
         run_dir: absolute path of the run.
         seed: of the run.
     """
-    report = run_dir / "report.json"
+    report = run_dir / REPORT
     if not report.exists():
         arguments = ["--task", data_set.task, "--data", str(data), "--out", str(run_dir), "--no-export"]
         started = time.monotonic()
@@ -111,7 +111,7 @@ def _peer_scores(data_set: DataSet, run_dir: Path) -> list[dict[str, float]]:
         return [internals.untrained_scores(run_dir)]
     if not data_set.peer or peers_python() is None:
         return []
-    num_epochs = len(read_json(run_dir / "report.json")["history"])
+    num_epochs = len(read_json(run_dir / REPORT)["history"])
     done = transformers_peer.finetune(data_set.peer, run_dir, run_dir / "peer", num_epochs)
     return [done.scores | {"seconds": done.summary["seconds"]}]
 

@@ -16,7 +16,7 @@ from benchmarks.datasets import BY_NAME, DataSet
 from benchmarks.options import Options
 from benchmarks.processes import peers_python, run, run_worker, tool_command
 from benchmarks.tables import Row, Table, mean, median, peak_gib, speedup
-from tfbert.files import read_json, write_json
+from tfbert.files import REPORT, read_json, write_json
 
 # The kind of model that transformers uses.
 KINDS = {"banking77": "sequence", "bbc_news": "sequence", "wnut17": "tokens"}
@@ -130,7 +130,7 @@ def _train_tfbert(data_set: DataSet, data: Path, run_dir: Path, seed: int) -> di
     cache = cache_without_tokens(run_dir)
     started = time.time()
     run(command, environment={"TFBERT_CACHE": str(cache)})
-    report = read_json(run_dir / "tfbert" / "report.json")
+    report = read_json(run_dir / "tfbert" / REPORT)
     seconds, splits = report["seconds"], report["data"]
     num_examples = splits["train"]["num_examples"]
     # All splits are tokenized together.

@@ -11,6 +11,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+# Written last in a run directory: its presence means that training and evaluation are done.
+REPORT = "report.json"
+
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _LONGEST_NAME_BYTES = 255
 

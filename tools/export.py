@@ -9,6 +9,8 @@ from pathlib import Path
 
 import common
 
+from tfbert.files import REPORT
+
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the command line of this tool."""
@@ -55,7 +57,7 @@ def _deploy(options: argparse.Namespace) -> None:
     from tfbert.serving import deployment, export_run, saved_predictor
 
     settings = deployment.Deployment(**({} if options.cores is None else {"cores": options.cores}))
-    if (options.run / "report.json").exists():
+    if (options.run / REPORT).exists():
         name = options.name or export_run.default_name(options.run)
         deployment.check(name, options.deploy, settings)
         version_dir = _export(options.run, name, options.precision)

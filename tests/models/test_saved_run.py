@@ -8,8 +8,8 @@ import pytest
 from support import small
 
 from tfbert.encoder.spec import EncoderSpec
-from tfbert.files import read_json, write_json
-from tfbert.models.saved_run import REPORT, load_run, save_run
+from tfbert.files import REPORT, read_json, write_json
+from tfbert.models.saved_run import load_run, save_run
 
 
 @pytest.fixture(scope="module")

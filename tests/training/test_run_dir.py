@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from support import small
 
-from tfbert.files import locked, read_json
+from tfbert.files import REPORT, locked, read_json
 from tfbert.interrupts import Stopped
-from tfbert.models.saved_run import REPORT, mark_exported
+from tfbert.models.saved_run import mark_exported
 from tfbert.training.run_dir import check_data, find_unfinished, opened
 
 

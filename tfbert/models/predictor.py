@@ -13,12 +13,12 @@ from tfbert.models.task_model import TaskModel
 from tfbert.models.variables import empty_variables
 from tfbert.tasks.base import FittedTask
 from tfbert.tasks.base_context import Context, Served
+from tfbert.text.batches import EVALUATION_BATCH_TOKENS
 from tfbert.text.inputs import Item, batch_of, rough_lengths
 from tfbert.text.preprocessor import Preprocessor
 from tfbert.text.records import Record
 from tfbert.text.tokenizer import Tokenizer
 
-_BATCH_TOKENS = 8192
 _MAX_RECORDS = 256
 # Records are sorted by length within pools of this size: batches have similar lengths, and memory use is constant.
 _POOL_RECORDS = 4096
@@ -184,7 +184,7 @@ def _similar(items: Sequence[Item]) -> Iterator[np.ndarray]:
     order = np.argsort(-num_tokens, kind="stable")
     start = 0
     while start < len(order):
-        count = min(_MAX_RECORDS, max(1, int(_BATCH_TOKENS // num_tokens[order[start]])))
+        count = min(_MAX_RECORDS, max(1, int(EVALUATION_BATCH_TOKENS // num_tokens[order[start]])))
         yield order[start : start + count]
         start += count
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tfbert.config import Config, from_dict
 from tfbert.encoder.spec import EncoderSpec
-from tfbert.files import read_json, write_json
+from tfbert.files import REPORT, read_json, write_json
 from tfbert.models import variables, weights
 from tfbert.models.build import build_model
 from tfbert.models.predictor import Predictor
@@ -14,8 +14,6 @@ from tfbert.tasks.base import FittedTask, fitted_from_json
 from tfbert.text.inputs import Item, from_json
 from tfbert.text.tokenizer import Tokenizer
 
-# Written last: its presence means that training and evaluation are done.
-REPORT = "report.json"
 # Present in the directory of a run that will be exported, from its start until the export.
 UNEXPORTED = "unexported.json"
 _MODEL = "model.json"

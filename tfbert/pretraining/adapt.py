@@ -12,8 +12,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from tfbert.config import RootConfig, override
-from tfbert.files import read_json, writing
-from tfbert.models.saved_run import REPORT
+from tfbert.files import REPORT, read_json, writing
 from tfbert.pretraining import run as pretraining
 from tfbert.pretraining.config import PretrainConfig
 from tfbert.text.records import Record

@@ -11,13 +11,12 @@ from tfbert.pretraining.batches import SPEC, Batcher
 from tfbert.pretraining.config import PretrainConfig
 from tfbert.pretraining.heads import PretrainingModel
 from tfbert.pretraining.masking import HELD_OUT_DRAW
-from tfbert.text.batches import plan_evaluation, plan_training
+from tfbert.text.batches import EVALUATION_BATCH_TOKENS, plan_evaluation, plan_training
 from tfbert.training.distribution import ReplicaBatches, Replicas
 from tfbert.training.monitoring import Evaluator, Schedule
 from tfbert.training.objectives import Batch, Group, Objective, PlannedBatch
 from tfbert.training.progress import EvaluationPoint
 
-_EVALUATION_BATCH_TOKENS = 8192
 # Approximate maximum number of points in the learning curve of the report.
 _MAX_POINTS = 1000
 # Short sequences need room for the special tokens and something between them.
@@ -161,7 +160,7 @@ class HeldOutEvaluator(Evaluator):
         lengths, limit = self.held_out.lengths(), config.examples.sequence_length
         num_sequences = min(config.train.held_out_rows or len(lengths), len(lengths))
         sample = np.linspace(0, len(lengths) - 1, num_sequences).astype(np.int64)
-        batch_size = max(1, _EVALUATION_BATCH_TOKENS // min(int(lengths[sample].max()), limit))
+        batch_size = max(1, EVALUATION_BATCH_TOKENS // min(int(lengths[sample].max()), limit))
         plan = plan_evaluation(lengths[sample], batch_size)
         return self.held_out.stream([(sample[indices], HELD_OUT_DRAW, limit) for indices in plan])
 

@@ -9,10 +9,9 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 from tfbert.evaluation.formatting import words
-from tfbert.files import read_json, write_json
+from tfbert.files import REPORT, read_json, write_json
 from tfbert.interrupts import Stopped
 from tfbert.models.data import data_path
-from tfbert.models.saved_run import REPORT
 from tfbert.search import confirm, page, workers
 from tfbert.search import trials as trial_store
 from tfbert.search.hypermodel import metric_of, objective_of, searchable

@@ -7,7 +7,8 @@ from safetensors.numpy import load_file
 
 from tfbert.encoder.backbone import HEADS, Encoder, load_encoder, save_huggingface
 from tfbert.encoder.spec import EncoderSpec
-from tfbert.models.saved_run import REPORT, load_run
+from tfbert.files import REPORT
+from tfbert.models.saved_run import load_run
 
 
 def export_huggingface(source: str, directory: Path) -> Encoder:

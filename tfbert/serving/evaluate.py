@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from tfbert.config import Config, from_dict, override
-from tfbert.files import read_json
+from tfbert.files import REPORT, read_json
 from tfbert.models.predictor import predict_all
-from tfbert.models.saved_run import REPORT, load_run
+from tfbert.models.saved_run import load_run
 from tfbert.serving.decision_values import read_values
 from tfbert.serving.saved_predictor import SavedPredictor, find_version
 from tfbert.tasks.base import FittedTask, Task, fitted_from_json

@@ -9,11 +9,11 @@ from pathlib import Path
 from tfbert.config import RootConfig
 from tfbert.encoder.backbone import Encoder
 from tfbert.evaluation.tensorboard_log import TensorBoardLog
-from tfbert.files import read_json, write_json
+from tfbert.files import REPORT, read_json, write_json
 from tfbert.training.checkpoint import CHECKPOINT
 from tfbert.training.distribution import Replicas
 from tfbert.training.progress import Progress
-from tfbert.training.run_dir import REPORT, opened, versions
+from tfbert.training.run_dir import opened, versions
 
 CONFIG, PAGE = "config.json", "report.html"
 

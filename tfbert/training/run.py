@@ -16,11 +16,11 @@ from tfbert.evaluation import report_page
 from tfbert.evaluation.formatting import score_line
 from tfbert.evaluation.metric import Evaluation
 from tfbert.evaluation.tensorboard_log import TensorBoardLog
-from tfbert.files import read_json, write_json, writing
+from tfbert.files import REPORT, read_json, write_json, writing
 from tfbert.models.build import build_models
 from tfbert.models.predictions import write_predictions
 from tfbert.models.predictor import Predictor, predict_all
-from tfbert.models.saved_run import REPORT, save_run
+from tfbert.models.saved_run import save_run
 from tfbert.models.task_model import TaskModel
 from tfbert.training import base_run
 from tfbert.training.checkpoint import CHECKPOINT, Checkpoints

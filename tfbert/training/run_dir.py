@@ -8,9 +8,9 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from tfbert.files import locked, read_json, write_json
+from tfbert.files import REPORT, locked, read_json, write_json
 from tfbert.interrupts import Stopped
-from tfbert.models.saved_run import REPORT, UNEXPORTED, mark_exported
+from tfbert.models.saved_run import UNEXPORTED, mark_exported
 from tfbert.text.splits import Split
 from tfbert.training.checkpoint import CHECKPOINT
 
