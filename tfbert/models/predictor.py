@@ -9,6 +9,7 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from tfbert.config import Config
+from tfbert.models.graph_functions import graph_function
 from tfbert.models.task_model import TaskModel
 from tfbert.models.variables import empty_variables
 from tfbert.tasks.base import FittedTask
@@ -35,6 +36,7 @@ class Predictor:
         model: a float32 model; its weights may change between calls.
         tokenizer: the tokenizer that the encoder was pretrained with.
         config: the config of the run.
+        run_eagerly: whether to run without traced graphs, which for a few batches is faster; not for export.
 
     Attributes:
         index: variables of the task's index by name, assigned by `refresh`.
@@ -43,8 +45,10 @@ class Predictor:
         predict: graph function from the inputs, in the order of `specs`, to the served outputs.
     """
 
-    def __init__(self, task: FittedTask, model: TaskModel, tokenizer: Tokenizer, config: Config):
-        self.task, self.model, self.tokenizer = task, model, tokenizer
+    def __init__(
+        self, task: FittedTask, model: TaskModel, tokenizer: Tokenizer, config: Config, *, run_eagerly: bool = False
+    ):
+        self.task, self.model, self.tokenizer, self.run_eagerly = task, model, tokenizer, run_eagerly
         self.preprocessor = make_preprocessor(tokenizer, config)
         self.index = empty_variables(task.index.specs if task.index else {})
         self.decided = empty_variables(task.decision.specs if task.decision else {})
@@ -52,11 +56,10 @@ class Predictor:
             self._set_decided(task.decision.initial())
         self.specs = {declared.name: declared.spec for declared in task.inputs}
         signature = list(self.specs.values())
-        self.predict = tf.function(self._predict, input_signature=signature, autograph=False)
-        self._decode = tf.function(self._decode_inputs, input_signature=signature, autograph=False)
-        self._embed = tf.function(
-            self._embed_texts, input_signature=[tf.TensorSpec([None], tf.string)], autograph=False
-        )
+        texts = [tf.TensorSpec([None], tf.string)]
+        self.predict = graph_function(self._predict, run_eagerly=run_eagerly, input_signature=signature)
+        self._decode = graph_function(self._decode_inputs, run_eagerly=run_eagerly, input_signature=signature)
+        self._embed = graph_function(self._embed_texts, run_eagerly=run_eagerly, input_signature=texts)
 
     def __call__(self, items: Sequence[Item]) -> dict[str, np.ndarray]:
         """Return the served outputs for items: arrays by name, item first."""

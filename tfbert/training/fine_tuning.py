@@ -279,7 +279,8 @@ def task_trainer(
         problem: prepared.
         config: config of this training.
         model: in training precision.
-        predictor: has the model that is evaluated: a float32 copy, or the trained model itself.
+        predictor: has the model that is evaluated: a float32 copy, or the trained model itself. If it runs eagerly, so
+            do the updates.
         checkpoints: where the state is saved.
         callbacks: called after every epoch.
     """
@@ -288,7 +289,15 @@ def task_trainer(
     vectors = _fixed_vectors(model, train, embed)
     objective = TaskObjective(model, problem.task, config, train, vectors)
     evaluator = TaskEvaluator(problem, config, predictor, objective, callbacks)
-    return Trainer(model, [objective], evaluator, config.train, checkpoints, problem.replicas)
+    return Trainer(
+        model,
+        [objective],
+        evaluator,
+        config.train,
+        checkpoints,
+        problem.replicas,
+        run_eagerly=predictor.run_eagerly,
+    )
 
 
 def initialize_head(problem: Problem, model: TaskModel, config: Config) -> None:

@@ -38,6 +38,7 @@ class Trainer:
         config: settings of the optimizer.
         checkpoints: where the chief saves the state; the other processes write nothing.
         replicas: devices that share every batch. All processes have the same weights, at the start those of the chief.
+        run_eagerly: as for `Updater`.
 
     Attributes:
         updater: applies the updates.
@@ -52,6 +53,8 @@ class Trainer:
         config: OptimizationConfig,
         checkpoints: Checkpoints,
         replicas: Replicas = ALONE,
+        *,
+        run_eagerly: bool = False,
     ):
         replicas.check_batch_size(config.batch_size)
         self.model, self.objectives, self.evaluator = model, tuple(objectives), evaluator
@@ -61,7 +64,7 @@ class Trainer:
         self.num_head_updates = max(objective.num_head_updates for objective in self.objectives)
         embedding = _active_embedding(model, self.objectives)
         optimizer = build_optimizer(model, config, self.num_updates, self.num_head_updates, embedding)
-        self.updater = Updater(model, self.objectives, optimizer, config, replicas, embedding)
+        self.updater = Updater(model, self.objectives, optimizer, config, replicas, embedding, run_eagerly=run_eagerly)
         self.progress = Progress()
 
     def train(self) -> Progress:
