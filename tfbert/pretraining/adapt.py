@@ -31,13 +31,13 @@ _HELD_OUT_FRACTION = 0.1
 
 def choose_run_dir(problem: Problem, corpus: Sequence[str], runs_dir: Path, num_seeds: int = 1) -> Path:
     """Return the directory of an unfinished run of exactly this problem and corpus, or a new name."""
-    text = json.dumps([problem.fingerprint(problem.config), *corpus])
+    text = json.dumps([problem.fingerprint(), *corpus])
     digest = hashlib.sha256(text.encode()).hexdigest()[:8]
     return find_unfinished(runs_dir / problem.task.name, digest, _fingerprint(problem, corpus, num_seeds))
 
 
 def _fingerprint(problem: Problem, corpus: Sequence[str], num_seeds: int) -> str:
-    return json.dumps([problem.fingerprint(problem.config), *corpus, num_seeds])
+    return json.dumps([problem.fingerprint(), *corpus, num_seeds])
 
 
 def train(

@@ -23,7 +23,7 @@ from tfbert.models.predictor import Predictor, predict_all
 from tfbert.models.saved_run import save_run
 from tfbert.models.task_model import TaskModel
 from tfbert.training import base_run
-from tfbert.training.checkpoint import CHECKPOINT, Checkpoints
+from tfbert.training.checkpoint import CHECKPOINT
 from tfbert.training.fine_tuning import (
     Callbacks,
     EpochHistory,
@@ -54,12 +54,12 @@ def choose_run_dir(problem: Problem, runs_dir: Path, num_seeds: int = 1) -> Path
     Returns:
         `runs_dir/<task>/<time>-<hash>`; it exists only if it is an unfinished run to resume.
     """
-    tag = problem.fingerprint(problem.config)[:8]
+    tag = problem.fingerprint()[:8]
     return find_unfinished(runs_dir / problem.task.name, tag, _fingerprint(problem, num_seeds))
 
 
 def _fingerprint(problem: Problem, num_seeds: int) -> str:
-    return f"{problem.fingerprint(problem.config)} {num_seeds}"
+    return f"{problem.fingerprint()} {num_seeds}"
 
 
 def train(problem: Problem, run_dir: Path, num_seeds: int = 1, command: str = "", exports: bool = False) -> dict:
@@ -122,7 +122,7 @@ def assist(problem: Problem, num_seeds: int = 1) -> None:
                 continue
             model, evaluation_model = build(problem, config)
             predictor = Predictor(problem.task, evaluation_model, problem.tokenizer, config)
-            task_trainer(problem, config, model, predictor, _checkpoints(problem, config, Path())).train()
+            task_trainer(problem, config, model, predictor, problem.checkpoints(Path(), config)).train()
 
     base_run.assist(problem.replicas, work)
 
@@ -177,29 +177,22 @@ def _fit(
             initialize_head(problem, model, config)
         request.check()
     predictor = Predictor(problem.task, evaluation_model, problem.tokenizer, config)
-    trainer = task_trainer(problem, config, model, predictor, _checkpoints(problem, config, run_dir), callbacks)
+    trainer = task_trainer(problem, config, model, predictor, problem.checkpoints(run_dir, config), callbacks)
     trainer.progress.start_seconds = time.monotonic() - started
     progress = trainer.train()
     predictor.refresh(problem.splits)
     return predictor, progress
 
 
-def _checkpoints(problem: Problem, config: Config, run_dir: Path) -> Checkpoints:
-    return Checkpoints(run_dir, problem.fingerprint(config), config.train.checkpoint_seconds)
-
-
 def _train_seed(problem: Problem, config: Config, run_dir: Path, command: str) -> dict:
     return _FineTuningRun(problem, config).carry_out(run_dir, command)
 
 
-class _FineTuningRun(base_run.BaseRun):
+class _FineTuningRun(base_run.BaseRun[Problem]):
     """A fine-tuning run with one seed."""
 
     logged_sections = ("train", "head", "encoder")
     report_stage = "evaluate"
-
-    def __init__(self, problem: Problem, config: Config):
-        self.problem, self.config, self.encoder, self.replicas = problem, config, problem.encoder, problem.replicas
 
     def train(self, run_dir: Path, log: TensorBoardLog) -> Progress:
         def log_epoch(entry: dict, updates: list) -> None:
