@@ -174,8 +174,8 @@ def test_a_batch_is_not_split_if_its_examples_are_compared_with_each_other(make_
 @pytest.mark.parametrize(("gpus", "num_parts"), [([], 4), (["GPU:0"], 1)])
 def test_on_a_gpu_batches_are_not_split_by_default(make_trainer, monkeypatch, gpus, num_parts):
     (objective,) = make_trainer().objectives
-    monkeypatch.setattr(objective, "_lengths", np.full(64, 128))
-    monkeypatch.setattr(objective, "_num_sequences", np.ones(64, int))
+    monkeypatch.setattr(objective, "lengths", np.full(64, 128))
+    monkeypatch.setattr(objective, "num_sequences", np.ones(64, int))
     monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: gpus)
     parts = objective.micro_batches((np.arange(64),), 1)
     assert [len(part) for (part,) in parts] == [64 // num_parts] * num_parts

@@ -48,6 +48,10 @@ class TaskObjective(Objective):
         config: config of the training.
         train: the tokenized training split.
         vectors: pooled vectors of all its sequences, if only the head is trained; `None` computes them in every batch.
+
+    Attributes:
+        lengths: int64 `(num_examples,)`, tokens of the longest sequence of each example, after cutting.
+        num_sequences: int64 `(num_examples,)`, sequences of each example.
     """
 
     name = "task"
@@ -63,8 +67,8 @@ class TaskObjective(Objective):
     ):
         self.model, self.task, self.config, self.train, self.vectors = model, task, config, train, vectors
         self.example_weights = task.example_weights(train)
-        self._lengths = np.minimum(train.lengths(), config.encoder.sequence_length)
-        self._num_sequences = np.diff(train.examples)
+        self.lengths = np.minimum(train.lengths(), config.encoder.sequence_length)
+        self.num_sequences = np.diff(train.examples)
         self.num_batches = math.ceil(len(train) / config.train.batch_size)
         self.accumulation_steps = config.train.accumulation_steps
         self.num_epochs = config.train.num_epochs(len(train))
@@ -73,7 +77,7 @@ class TaskObjective(Objective):
     def plan(self, epoch: int) -> list[PlannedBatch]:
         """Return the batches of an epoch, each with examples of similar length."""
         train = self.config.train
-        return [(examples,) for examples in plan_training(self._lengths, train.batch_size, train.seed, epoch)]
+        return [(examples,) for examples in plan_training(self.lengths, train.batch_size, train.seed, epoch)]
 
     def micro_batches(self, planned: PlannedBatch, num_replicas: int) -> list[PlannedBatch]:
         """Split a batch into micro-batches of at most `train.part_tokens` tokens per device."""
@@ -82,7 +86,7 @@ class TaskObjective(Objective):
             max_tokens = 0 if tf.config.list_physical_devices("GPU") else _MICRO_BATCH_TOKENS
         if self.task.by_batch or self.vectors is not None:
             max_tokens = 0
-        split = micro_batches(planned[0], self._lengths, self._num_sequences, max_tokens * num_replicas)
+        split = micro_batches(planned[0], self.lengths, self.num_sequences, max_tokens * num_replicas)
         return [(examples,) for examples in split]
 
     def batches(self, plan: Iterable[PlannedBatch]) -> tf.data.Dataset:
