@@ -106,8 +106,8 @@ def test_a_run_records_the_revision_and_keeps_it_apart(repository, tmp_path):
         for revision in ("v1", "feature/x")
     )
     assert by_tag.fingerprint(by_tag.config) != by_branch.fingerprint(by_branch.config)
-    first = by_tag.tokenized["train"].flat.filename
-    assert first != by_branch.tokenized["train"].flat.filename
+    first = by_tag.tokenized["train"].sequences.values.filename
+    assert first != by_branch.tokenized["train"].sequences.values.filename
     run.train(by_tag, tmp_path / "run", command="")
     report = json.loads((tmp_path / "run" / "report.json").read_text(encoding="utf-8"))
     assert (report["encoder"]["name"], report["encoder"]["commit"]) == ("hf://owner/name@v1", OLD)
