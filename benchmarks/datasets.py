@@ -55,7 +55,7 @@ _MATCHING = {"task": "matching", "metrics": ("mrr_at_10", "recall_at_1"), "peer"
 DATA_SETS = (
     DataSet("banking77", "banking77", num_seeds=3),
     DataSet(
-        "banking77, 10 a label",
+        "banking77, 10 per label",
         "banking77",
         {"data.validation_fraction": "0"},
         num_draws=5,

@@ -14,7 +14,7 @@ from benchmarks.quality import train_once
 from tfbert.files import read_json
 
 # Trained for one epoch where no run is given.
-_TRAINED_ON = "banking77, 10 a label"
+_TRAINED_ON = "banking77, 10 per label"
 # Texts to predict: short ones whose labels the model knows, and long ones.
 SHORT, LONG = "banking77", "bbc_news"
 _NUM_TEXTS = 500

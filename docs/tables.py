@@ -6,7 +6,6 @@ contents come from the declarations in `tfbert/tasks/base_outputs.py`, `tfbert/e
 """
 
 import dataclasses
-import json
 import re
 import sys
 import typing
@@ -14,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from tfbert.fields import as_typed
 from tfbert.tasks.base import FittedTask, fitted_kinds, load_task
 from tfbert.tasks.base_config import list_options
 
@@ -73,7 +73,7 @@ def options(task: str, kind: str | None = None) -> str:
     definition = load_task(task)
     own = {*definition.options.paths().values(), *definition.data_options, *definition.defaults}
     rows = [
-        [f"`{path}`", f"`{shown(default)}`", allowed.replace("' or '", "', '").replace("'", "`"), description]
+        [f"`{path}`", f"`{as_typed(default)}`", allowed, description]
         for path, default, allowed, description in list_options(task)
         if path in own
     ]
@@ -105,13 +105,6 @@ def placeholder(kind: type[FittedTask], flag: bool) -> FittedTask:
 def shape(is_list: bool) -> str:
     """Return the shape of an input or output."""
     return "`[batch, n]`" if is_list else "`[batch]`"
-
-
-def shown(value: Any) -> str:
-    """Return a default as `--set` takes it; whitespace is quoted."""
-    if isinstance(value, str):
-        return value if value.strip() else json.dumps(value)
-    return "none" if value is None else json.dumps(value)
 
 
 def table(heads: list[str], rows: list[list[str]]) -> str:

@@ -1,4 +1,4 @@
-"""The config: every field survives every way in and out, and what is wrong is said with its path."""
+"""The config: every field survives overrides, JSON and assignments, and errors name the path."""
 
 import dataclasses
 import json
@@ -18,15 +18,14 @@ def value_at(config: Config, path: str) -> Any:
     return config
 
 
-# Where adding to the default would leave the field's range.
+# Values of fields where adding to the default would leave the field's range.
 MOVED = {"train.layer_decay": 0.75, "train.seed": 2**31 - 1}
 
 
 def other_value(path: str) -> Any:
-    """Return a value the field takes that is not its default."""
+    """Return a value that the field accepts and that is not its default."""
     default, hint = value_at(DEFAULTS, path), paths()[path]
     if typing.get_origin(hint) is typing.Literal:
-        # The last choice; of a field with a single one, that one.
         return typing.get_args(hint)[-1]
     kind = next(kind for kind in (*typing.get_args(hint), hint) if kind is not type(None))
     if kind is str:
@@ -87,7 +86,7 @@ def test_override_leaves_its_argument_alone():
         DEFAULTS.train.epochs = 7
 
 
-def test_what_a_dict_does_not_say_is_default():
+def test_fields_that_a_dict_lacks_have_their_defaults():
     assert from_dict({}) == DEFAULTS
     assert from_dict({"train": {"epochs": 9}}) == override(DEFAULTS, {"train.epochs": 9})
 
@@ -103,7 +102,7 @@ def test_equal_configs_have_equal_fingerprints():
     changed = override(DEFAULTS, OTHERS)
     again = from_dict(dict(reversed(json.loads(json.dumps(changed.to_dict())).items())))
     assert again.fingerprint() == changed.fingerprint()
-    # An int is taken for a float and stays no int, so that both spellings are one run.
+    # An int becomes a float, so that both spellings are the same run.
     assert override(DEFAULTS, {"train.weight_decay": 1}).fingerprint() == (
         override(DEFAULTS, {"train.weight_decay": 1.0}).fingerprint()
     )
@@ -145,22 +144,22 @@ WRONG_TYPES = [
     ("task", 3, "text"),
     ("train.learning_rate", float("inf"), "a number"),
     ("train.clip_norm", float("nan"), "a number"),
-    ("head.pooling", "avg", "'mean' or 'max' or 'cls' or 'pooler'"),
-    ("head.pooling", None, "'mean' or 'max' or 'cls' or 'pooler'"),
-    ("head.pooling", ["mean"], "'mean' or 'max' or 'cls' or 'pooler'"),
-    ("train.optimizer", "adam", "'adamw' or 'lamb' or 'adafactor'"),
+    ("head.pooling", "avg", "mean, max, cls or pooler"),
+    ("head.pooling", None, "mean, max, cls or pooler"),
+    ("head.pooling", ["mean"], "mean, max, cls or pooler"),
+    ("train.optimizer", "adam", "adamw, lamb or adafactor"),
 ]
 
 
 @pytest.mark.parametrize(("path", "value", "type_name"), WRONG_TYPES)
-def test_a_wrong_type_is_refused(path, value, type_name):
+def test_a_wrong_type_is_rejected(path, value, type_name):
     expected = f"{path}={value!r}: expected {type_name}"
     assert message(override, DEFAULTS, {path: value}) == expected
     section, _, name = path.rpartition(".")
     assert message(from_dict, {section: {name: value}} if section else {name: value}) == expected
 
 
-def test_a_value_in_place_of_a_section_and_the_other_way_round_are_refused():
+def test_a_value_for_a_section_and_a_section_for_a_value_are_rejected():
     expected = "config has no field 'train'; 'train' is a section, and 'train.seed' is a field of it"
     assert message(from_dict, {"train": 3}) == expected
     assert message(override, DEFAULTS, {"train": 3}) == expected
@@ -197,11 +196,11 @@ OUT_OF_RANGE = [
 
 
 @pytest.mark.parametrize(("path", "value", "bounds"), OUT_OF_RANGE)
-def test_a_value_out_of_range_is_refused(path, value, bounds):
+def test_a_value_out_of_range_is_rejected(path, value, bounds):
     assert message(override, DEFAULTS, {path: value}) == f"{path}={value}: expected {bounds}"
 
 
-def test_what_only_two_fields_together_say_is_refused():
+def test_fields_that_contradict_each_other_are_rejected():
     values = {"data.validation_fraction": 0.5, "data.test_fraction": 0.5}
     assert message(override, DEFAULTS, values) == (
         "data.validation_fraction=0.5 and data.test_fraction=0.5 leave nothing to train on; expected a sum below 1"
@@ -234,7 +233,7 @@ def test_what_only_two_fields_together_say_is_refused():
         (" train.batch_size = 12", "train.batch_size", 12),
     ],
 )
-def test_assignments_are_read_by_the_type_of_the_field(assignment, path, value):
+def test_assignments_are_parsed_by_the_type_of_the_field(assignment, path, value):
     parsed = parse_assignments([assignment])
     assert parsed == {path: value} and type(parsed[path]) is type(value)
     assert value_at(override(DEFAULTS, parsed), path) == value
@@ -252,16 +251,16 @@ def test_assignments_are_read_by_the_type_of_the_field(assignment, path, value):
         ("train.learning_rate=fast", "train.learning_rate=fast: expected a number"),
     ],
 )
-def test_assignments_that_are_no_value_are_refused(assignment, expected):
+def test_assignments_with_an_invalid_value_are_rejected(assignment, expected):
     assert message(parse_assignments, [assignment]) == expected
 
 
-def test_the_last_of_two_assignments_to_one_path_counts():
+def test_the_last_of_two_assignments_to_a_path_wins():
     assert parse_assignments(["train.batch_size=2", "train.batch_size=3"]) == {"train.batch_size": 3}
 
 
-def test_a_bool_field_is_read_and_checked(monkeypatch):
-    # No field is a bool today; the reading of one is held all the same.
+def test_a_bool_field_is_parsed_and_checked(monkeypatch):
+    # Optional bools and bools under other names, which the config does not have.
     monkeypatch.setattr("tfbert.config.paths", lambda root: {"train.fast": bool, "train.maybe": bool | None})
     parsed = parse_assignments(["train.fast=True", "train.maybe=none"])
     assert parsed == {"train.fast": True, "train.maybe": None}

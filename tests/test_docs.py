@@ -115,7 +115,7 @@ def test_a_table_follows_the_declarations(tables):
 def test_options_of_a_task_have_its_defaults(tables):
     entities = tables.options("entities")
     assert "| `train.head_learning_rate_factor` | `10.0` | more than 0 |" in entities
-    assert '| `data.word_separator` | `" "` |' in entities and "`head.pooling`" not in entities
+    assert "| `data.word_separator` | `' '` |" in entities and "`head.pooling`" not in entities
     assert "`train.epochs`" not in entities
 
 

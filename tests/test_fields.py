@@ -1,16 +1,19 @@
-"""Values of config fields: typed in a shell or read from JSON, by the annotation of the field."""
+"""Values of config fields: parsed from command-line text or checked after reading JSON, by the field's annotation."""
 
+import shlex
 from typing import Literal
 
 import pytest
 
-from tfbert.fields import checked, flatten, parsed
+from tfbert.config import Config, parse_assignments, paths, value_at
+from tfbert.fields import as_typed, check_value, flatten, parse_value
+from tfbert.pretraining.config import PretrainConfig
 
 Choice = Literal["adamw", "lamb"]
 NAMES = tuple[str, ...]
 
 
-def refused(function, *args):
+def rejected(function, *args):
     with pytest.raises(ValueError) as caught:
         function(*args)
     return str(caught.value)
@@ -42,9 +45,38 @@ def test_a_tree_becomes_dotted_paths():
         ("auto", int | Literal["auto"], "auto"),
     ],
 )
-def test_typed_text_is_read_by_the_fields_type(text, hint, expected):
-    found = parsed("x.y", text, hint)
-    assert found == expected and type(found) is type(expected)
+def test_text_is_parsed_by_the_type_of_the_field(text, hint, expected):
+    value_read = parse_value("x.y", text, hint)
+    assert value_read == expected and type(value_read) is type(expected)
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        ("a b", "a b"),
+        (" a", "' a'"),
+        ("a\tb", r"'a\tb'"),
+        ("", "''"),
+        (3, "3"),
+        (0.000123456, "0.000123456"),
+        (True, "true"),
+        (False, "false"),
+        (None, "none"),
+        (("a", "ä"), "a,ä"),
+        ((), "''"),
+        (["ä", 1], '["ä", 1]'),
+    ],
+)
+def test_values_are_written_as_they_are_typed(value, text):
+    assert as_typed(value) == text
+
+
+@pytest.mark.parametrize("root", [Config, PretrainConfig])
+def test_a_printed_default_can_be_typed(root):
+    for path in paths(root):
+        default = value_at(root(), path)
+        (assignment,) = shlex.split(f"{path}={as_typed(default)}")
+        assert parse_assignments([assignment], root) == {path: default}
 
 
 @pytest.mark.parametrize(
@@ -57,8 +89,8 @@ def test_typed_text_is_read_by_the_fields_type(text, hint, expected):
         ("x", int | None, "a whole number or none"),
     ],
 )
-def test_typed_text_of_another_type_is_refused(text, hint, type_name):
-    assert refused(parsed, "x.y", text, hint) == f"x.y={text}: expected {type_name}"
+def test_text_of_another_type_is_rejected(text, hint, type_name):
+    assert rejected(parse_value, "x.y", text, hint) == f"x.y={text}: expected {type_name}"
 
 
 @pytest.mark.parametrize(
@@ -74,9 +106,9 @@ def test_typed_text_of_another_type_is_refused(text, hint, type_name):
         ("a", str | None, "a"),
     ],
 )
-def test_values_of_json_get_the_fields_type(value, hint, expected):
-    found = checked("x.y", value, hint)
-    assert found == expected and type(found) is type(expected)
+def test_json_values_get_the_type_of_the_field(value, hint, expected):
+    value_read = check_value("x.y", value, hint)
+    assert value_read == expected and type(value_read) is type(expected)
 
 
 @pytest.mark.parametrize(
@@ -88,10 +120,10 @@ def test_values_of_json_get_the_fields_type(value, hint, expected):
         (float("nan"), float | None, "a number or none"),
         (True, float, "a number"),
         (None, str, "text"),
-        ("sgd", Choice, "'adamw' or 'lamb'"),
-        (["a", 3], NAMES, "texts with commas between"),
-        ("a", NAMES, "texts with commas between"),
+        ("sgd", Choice, "adamw or lamb"),
+        (["a", 3], NAMES, "texts separated by commas"),
+        ("a", NAMES, "texts separated by commas"),
     ],
 )
-def test_values_of_another_type_are_refused(value, hint, type_name):
-    assert refused(checked, "x.y", value, hint) == f"x.y={value!r}: expected {type_name}"
+def test_json_values_of_another_type_are_rejected(value, hint, type_name):
+    assert rejected(check_value, "x.y", value, hint) == f"x.y={value!r}: expected {type_name}"

@@ -1,7 +1,10 @@
 """Checks of directory names, and failed writes: the message names the file, and the previous content is kept."""
 
 import errno
+import fcntl
+import logging
 import os
+import threading
 
 import pytest
 
@@ -82,3 +85,46 @@ def test_disk_space_is_reserved_before_it_is_needed(tmp_path, monkeypatch):
     with pytest.raises(files.WriteError, match=r"weights\.h5: cannot be written: the disk is full"):
         files.check_space(tmp_path, 1000, tmp_path / "weights.h5")
     assert requests == [(0, 1000)] and os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize("name", ["", ".lock"])
+def test_a_lock_excludes_others_until_it_is_released(tmp_path, name):
+    path = tmp_path / name
+    with files.acquire_lock(path):
+        for wait_seconds in (0, 0.2):
+            with pytest.raises(BlockingIOError, match="another process holds the lock"):
+                files.acquire_lock(path, wait_seconds)
+    with files.acquire_lock(path):
+        pass
+
+
+def test_a_process_that_waits_for_a_lock_says_so_once(tmp_path, caplog):
+    caplog.set_level(logging.INFO, "tfbert")
+    path = tmp_path / "lock"
+    release = threading.Timer(0.35, files.acquire_lock(path).close)
+    release.start()
+    with files.acquire_lock(path, 60, "waiting for another process"):
+        release.join()
+    assert caplog.messages == [f"waiting for another process ({path})"]
+
+
+def test_a_platform_or_file_system_without_locks_is_told_apart(tmp_path, monkeypatch):
+    def refuse(file, how):
+        raise OSError(95, "Operation not supported")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(fcntl, "flock", refuse)
+        with pytest.raises(files.LocksUnsupported, match="Operation not supported"):
+            files.acquire_lock(tmp_path, 60)
+    monkeypatch.setattr(files, "fcntl", None)
+    with pytest.raises(files.LocksUnsupported), files.locked(tmp_path, "training in it"):
+        pass
+
+
+def test_a_locked_directory_is_refused_with_what_the_other_process_does(tmp_path):
+    with files.locked(tmp_path, "training in it"):
+        message = f"{tmp_path}: another process is exporting it; expected another --out directory"
+        with pytest.raises(ValueError, match=message), files.locked(tmp_path, "exporting it"):
+            pass
+    with files.locked(tmp_path, "exporting it"):
+        assert (tmp_path / ".lock").exists()

@@ -26,11 +26,22 @@ def test_every_task_has_runs():
 
 @pytest.mark.parametrize("task", list_tasks())
 def test_runs_and_outputs_are_those_recorded(task, tmp_path):
-    path = golden_runs.GOLDEN_DIR / f"{task}.json"
+    check(golden_runs.GOLDEN_DIR / f"{task}.json", task, golden_runs.RUNS[task], tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("task", list_tasks())
+def test_runs_of_the_default_encoder_are_those_recorded(task, minilm_dir, tmp_path):
+    check(golden_runs.GOLDEN_DIR / "minilm" / f"{task}.json", task, golden_runs.MINILM_RUNS[task], tmp_path)
+
+
+def check(path, task, runs, folder):
+    """Do the runs of a task and compare them with its golden file, or record the file."""
     is_recording = not path.exists() and bool(os.environ.get("TFBERT_RECORD_GOLDEN"))
     assert is_recording or path.exists(), f"there is no {path}; record it with TFBERT_RECORD_GOLDEN=1"
-    measured = golden_runs.measure(task, tmp_path)
+    measured = golden_runs.measure(task, runs, folder)
     if is_recording:
+        path.parent.mkdir(exist_ok=True)
         path.write_text(golden_runs.to_text(measured), encoding="utf-8")
         pytest.skip(f"recorded {path}")
     stored = json.loads(path.read_text(encoding="utf-8"))

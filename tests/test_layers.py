@@ -39,9 +39,10 @@ LIGHT += [
     "tfbert.serving.client",
     "tfbert.serving.client_rest",
     "tfbert.serving.client_grpc",
+    "tfbert.serving.remote_predictor",
     "tfbert.serving.requests",
 ]
-MAX_FILE_LINES, MAX_FUNCTION_LINES, MAX_TOOL_LINES = 400, 60, 90
+MAX_FILE_LINES, MAX_FUNCTION_LINES, MAX_TOOL_LINES = 400, 60, 80
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 

@@ -1,5 +1,6 @@
 """The command lines of the tools: options, output, and error messages."""
 
+import itertools
 import json
 import subprocess
 import sys
@@ -56,7 +57,7 @@ MISTAKES = {
     "no equals sign": (["--set", "train.epochs"], "--set train.epochs: expected section.field=value"),
     "type": (["--set", "train.epochs=two"], "train.epochs=two: expected a whole number"),
     "range": (["--set", "train.learning_rate=0"], "train.learning_rate=0.0: expected more than 0"),
-    "choice": (["--set", "encoder.precision=half"], "encoder.precision='half': expected 'auto' or"),
+    "choice": (["--set", "encoder.precision=half"], "encoder.precision='half': expected auto, float32,"),
     "data": (["--data", "nowhere.csv"], "nowhere.csv"),
     "encoder": (["--data", "data", "--set", "encoder.name=tinny"], "tinny"),
     "length": (["--data", "data", "--set", "encoder.sequence_length=513"], "positions for at most 512 tokens"),
@@ -234,7 +235,18 @@ def test_list(finished):
     assert done.code == 0
     for known in ("classification", "minilm", "tiny", "train.learning_rate", "0.0002"):
         assert known in done.out
-    assert "labelled parts of a text (also: ner, " in done.out
+    assert "labelled spans of a text, with their positions (also: ner, " in done.out
+    lines = done.out.splitlines()
+    for path, default, allowed in (
+        ("data.path", "none", "(text or none)"),
+        ("data.separator", r"'\t'", "(text)"),
+        ("head.pooling", "mean", "(mean, max, cls or pooler)"),
+        ("train.ema_momentum", "0.0", "(0 or more, below 1)"),
+    ):
+        (number,) = [number for number, line in enumerate(lines) if line.split()[:1] == [path]]
+        assert lines[number].split()[1:] == [default]
+        details = itertools.takewhile(lambda line: line.startswith(" " * 6), lines[number + 1 :])
+        assert " ".join(map(str.strip, details)).endswith(allowed)
 
 
 def test_long_lists_of_a_sample_prediction_are_not_printed(monkeypatch):

@@ -1,4 +1,4 @@
-"""The config: one tree of frozen dataclasses that describes a run, with strict overrides by dotted path and JSON."""
+"""The config: a tree of frozen dataclasses that describes a run, with strict overrides by dotted path and from JSON."""
 
 import dataclasses
 import hashlib
@@ -15,9 +15,9 @@ from tfbert.fields import (
     Bounds,
     at_least,
     check_bounds,
-    checked,
+    check_value,
     flatten,
-    parsed,
+    parse_value,
     setting,
     type_in_words,
 )
@@ -30,64 +30,68 @@ EPOCHS = Bounds("1 or more, or none", 1)
 
 @dataclass(frozen=True, kw_only=True)
 class DataConfig:
-    """Where the records are and how they are read."""
+    """The location of the records and how their files are read."""
 
-    path: str | None = setting(None, "file or directory; none means the samples of the task")
+    path: str | None = setting(None, "file or directory with the records; none uses the samples of the task")
     format: Literal["auto", "csv", "tsv", "jsonl", "json", "text", "conll", "folder"] = setting(
         "auto",
-        "auto decides by the file name (.csv .tsv .jsonl .json .txt .conll) or, for a directory of directories, folder",
+        "file format; auto goes by the file name (.csv .tsv .jsonl .json .txt .conll) and reads a directory of "
+        "subdirectories as folder",
     )
     columns: str | None = setting(
         None,
-        'names of columns or keys by role, such as text=review,label=stars or, in JSON, {"text": "review"}; those that '
-        "are not given are looked for under their usual names, and ambiguity is refused",
+        'names of columns or JSON keys by role, such as text=review,label=stars or {"text": "review"}; other columns '
+        "are found by their usual names, and ambiguous names are rejected",
     )
     ignored_columns: str | None = setting(
         None,
-        "names of columns that are left out on purpose, separated by commas or as a JSON list; a column that seems to "
-        "matter and is neither read nor listed here stops the run",
+        "names of columns to ignore, separated by commas or as a JSON list; the run stops if a column seems to matter "
+        "but is neither read nor listed here",
     )
-    delimiter: str = setting("auto", "between the columns of csv and tsv; auto finds it among , ; TAB and |")
+    delimiter: str = setting("auto", "separator between the columns of csv and tsv; auto detects , ; TAB or |")
     header: Literal["auto", "none"] = setting(
-        "auto", "whether the first line of csv and tsv names the columns; with none they are called 1, 2, ..."
+        "auto", "whether the first line of csv and tsv holds the column names; with none, columns are named 1, 2, ..."
     )
     separator: str = setting(
-        "\t", "between text and label in text files, which are split at the last separator of a line"
+        "\t", "separator between text and label in text files; lines are split at their last separator"
     )
     quoting: Literal["auto", "minimal", "none"] = setting(
         "auto",
-        "minimal honours double quotes, none takes them as text, auto is minimal for csv and none for tsv",
+        "minimal interprets double quotes, none treats them as text, auto is minimal for csv and none for tsv",
     )
     encoding: str = setting(
         "utf-8",
-        "encoding of every file; a byte order mark is dropped, and UTF-16 files are recognized and read with utf-8",
+        "character encoding of every file; a byte order mark is dropped; utf-8 also detects and reads UTF-16 files",
     )
     encoding_errors: Literal["strict", "replace"] = setting(
-        "strict", "strict refuses bytes that do not decode, replace turns them into U+FFFD and counts them"
+        "strict", "strict rejects bytes that cannot be decoded; replace turns them into U+FFFD and counts them"
     )
     tag_scheme: Literal["auto", "iob1", "iob2", "iobes"] = setting(
-        "auto", "scheme of the tags of words; auto finds it from each file's own tags; iobes is also BILOU and BMES"
+        "auto", "scheme of the word tags; auto infers it from the tags in each file; iobes also covers BILOU and BMES"
     )
     word_separator: str = setting(
-        " ", "between the words of CoNLL columns that become a text; empty for a language without spaces"
+        " ", "inserted between the words of CoNLL files to make a text; empty for languages without spaces"
     )
     span_end: Literal["exclusive", "inclusive"] = setting(
-        "exclusive", "whether the end of a labelled span is its last character (inclusive) or the one after it"
+        "exclusive", "whether the end of a labelled span is its last character (inclusive) or the position after it"
     )
     nested_spans: Literal["outermost", "refuse"] = setting(
-        "outermost", "of labelled spans that overlap, learn only the outermost and count the rest, or refuse them"
+        "outermost",
+        "outermost learns only the outermost of overlapping spans and counts the rest; refuse rejects overlaps",
     )
     bad_rows: Literal["error", "skip"] = setting(
-        "error", "error stops at the first row that is not a record; skip leaves it out, counts it and lists it"
+        "error", "error stops at the first invalid row; skip leaves invalid rows out, counts them and lists them"
     )
     validation_fraction: float = setting(
-        0.1, "fraction of the texts, taken by hash, where no validation split is given; 0 means none", FRACTION
+        0.1,
+        "fraction of the texts, chosen by hash, for validation if the data has no validation split; 0 means none",
+        FRACTION,
     )
     test_fraction: float = setting(
-        0.1, "fraction of the texts, taken by hash, where no test split is given; 0 means none", FRACTION
+        0.1, "fraction of the texts, chosen by hash, for testing if the data has no test split; 0 means none", FRACTION
     )
     max_unknown_fraction: float = setting(
-        0.3, "largest fraction of the tokens of a split that the encoder may not know ([UNK])", Bounds("0 to 1", 0, 1)
+        0.3, "largest accepted fraction of unknown tokens ([UNK]) in a split", Bounds("0 to 1", 0, 1)
     )
 
     def __post_init__(self):
@@ -103,33 +107,34 @@ class DataConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class EncoderConfig:
-    """Which BERT, and how it computes."""
+    """The encoder, its input length, precision and dropout."""
 
     name: str = setting(
-        "minilm", "an encoder of tools/train.py --list, a KerasNLP preset name, hf://owner/name, or a directory"
+        "minilm", "an encoder from tools/train.py --list, a KerasNLP preset name, hf://owner/name, or a directory"
     )
     sequence_length: int = setting(
-        128, "longest input in tokens, [CLS] and [SEP] included", Bounds("3 or more tokens", 3)
+        128, "maximum length of an input in tokens, including [CLS] and [SEP]", Bounds("3 or more tokens", 3)
     )
     long_text: Literal["cut", "mean", "max"] = setting(
         "cut",
-        "what happens to longer texts: cut keeps their beginning and counts what is lost; mean and max read all of a "
-        "text in windows and join the logits of the windows in this way",
+        "how longer texts are read: cut keeps their beginning and reports how much is lost; mean and max read the "
+        "whole text in windows and combine the logits of the windows",
     )
     window_overlap_fraction: float = setting(
-        0.25, "fraction of a window that it shares with the previous one", Bounds("0 to 0.9", 0, 0.9)
+        0.25, "fraction of a window that overlaps the previous one", Bounds("0 to 0.9", 0, 0.9)
     )
     precision: Literal["auto", "float32", "bfloat16", "float16"] = setting(
         "auto",
-        "precision of the matrix products in training; auto takes bfloat16 where there are instructions for it: AMX, "
-        "AVX-512 BF16, GPUs from compute capability 8.0 on. On a CPU everything else in training is float32; on a GPU "
-        "the layers between the products are bfloat16 too. Weights stay float32; evaluation and export are float32",
+        "precision of the matrix products in training; auto chooses bfloat16 on hardware that supports it: CPUs with "
+        "AMX or AVX-512 BF16, GPUs of compute capability 8.0 or higher. On a CPU, everything else in training is "
+        "float32; on a GPU, the layers between the products are bfloat16 too. Weights, evaluation and export are "
+        "float32",
     )
-    dropout: float = setting(0.1, "dropout of hidden states and attention in training", FRACTION)
+    dropout: float = setting(0.1, "dropout rate of hidden states and attention in training", FRACTION)
     fast: bool = setting(
         True,
-        "whether attention and the work between matrix products are computed in tfbert's faster ways, equal to "
-        "KerasNLP's within rounding; false computes by KerasNLP and Keras alone",
+        "whether attention and the operations between matrix products use tfbert's faster implementations, which equal "
+        "KerasNLP's within rounding errors; false uses only KerasNLP and Keras",
     )
 
     def __post_init__(self):
@@ -138,18 +143,18 @@ class EncoderConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class HeadConfig:
-    """The layers between encoder and logits."""
+    """The head: the layers between encoder and logits."""
 
     pooling: Literal["mean", "max", "cls", "pooler"] = setting(
         "mean",
-        "how a text becomes one vector: mean or max over its tokens, cls (first token), or pooler (BERT's own "
-        "pretrained dense layer over the first token)",
+        "how token vectors become one vector per text: mean or max over the tokens, cls (the first token), or pooler "
+        "(BERT's pretrained dense layer on the first token)",
     )
-    dropout: float = setting(0.1, "dropout before the last layer in training", FRACTION)
+    dropout: float = setting(0.1, "dropout rate before the last layer in training", FRACTION)
     start: Literal["probe", "random"] = setting(
         "probe",
-        "initial weights: probe fits them to the vectors of the untrained encoder, so that training improves on the "
-        "encoder instead of first forgetting it; random is the usual way",
+        "initial weights of the head: probe fits them to the vectors of the pretrained encoder, so that training does "
+        "not first destroy what the encoder has learned; random is the usual initialization",
     )
 
     def __post_init__(self):
@@ -158,47 +163,51 @@ class HeadConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class OptimizationConfig:
-    """How weights are learned, whatever the objective. Durations are epochs or fractions; steps are computed."""
+    """Optimization settings that all objectives share. Durations are in epochs or fractions; steps are computed."""
 
     seed: int = setting(
-        0, "random seed of weights, data order and dropout; a CPU run with the same seed repeats exactly", SEED
+        0, "random seed for weights, data order and dropout; with the same seed, a run on a CPU repeats exactly", SEED
     )
-    batch_size: int = setting(32, "examples in a batch, shared by all devices and machines", at_least(1))
-    accumulation_steps: int = setting(1, "batches whose gradients are averaged into one update", at_least(1))
+    batch_size: int = setting(32, "examples per batch, over all devices and machines", at_least(1))
+    accumulation_steps: int = setting(1, "number of batches whose gradients are averaged for one update", at_least(1))
     optimizer: Literal["adamw", "lamb", "adafactor"] = setting(
         "adamw",
         "adamw, lamb (for batches of thousands) or adafactor (half of Adam's memory; its learning rate is relative to "
-        "the size of the weights, some 10 to 100 times that of AdamW); none of them decays biases and LayerNorm",
+        "the size of the weights, about 10 to 100 times that of AdamW); none of them decays biases or LayerNorm",
     )
-    learning_rate: float = setting(2e-4, "peak learning rate, of the head and of the last encoder layer", POSITIVE)
+    learning_rate: float = setting(2e-4, "peak learning rate of the head and of the last encoder layer", POSITIVE)
     head_learning_rate_factor: float = setting(
-        1.0, "multiplies the learning rate of the weights of the new head", POSITIVE
+        1.0, "factor on the learning rate for the weights of the new head", POSITIVE
     )
     layer_decay: float = setting(
         1.0,
-        "factor on the learning rate for every encoder layer further from the head",
+        "factor on the learning rate for each further encoder layer, counted from the head",
         Bounds("more than 0, at most 1", 0, 1, low_excluded=True),
     )
     schedule: Literal["linear", "cosine", "constant"] = setting(
-        "linear", "what follows the warm-up: linear or cosine decay to zero, or a constant rate"
+        "linear", "learning rate after the warm-up: linear or cosine decay to zero, or constant"
     )
     warmup_fraction: float = setting(
         0.1, "fraction of all updates during which the learning rate rises from zero", FRACTION
     )
     weight_decay: float = setting(0.01, "weight decay per unit of learning rate", at_least(0))
     clip_norm: float = setting(
-        1.0, "largest norm of the gradient over all weights together; 0 means no clipping", at_least(0)
+        1.0,
+        "gradient clipping: maximum norm of the gradient over all weights together; 0 means no clipping",
+        at_least(0),
     )
     ema_momentum: float = setting(
-        0.0, "momentum of the moving average of the weights that is evaluated and kept; 0 means none", FRACTION
+        0.0,
+        "momentum of the moving average of the weights, which is evaluated and kept; 0 means no averaging",
+        FRACTION,
     )
     checkpoint_seconds: float = setting(
-        60.0, "shortest time between two checkpoints; 0 writes one after every update", at_least(0)
+        60.0, "minimum time between two checkpoints; 0 writes one after every update", at_least(0)
     )
     distribution: Literal["auto", "none", "mirrored", "multi_worker"] = setting(
         "auto",
-        "mirrored over the devices of this machine, multi_worker over the machines of TF_CONFIG; auto takes the latter "
-        "if TF_CONFIG names several, the former if there are several GPUs",
+        "mirrored trains on all devices of this machine, multi_worker on the machines in TF_CONFIG; auto chooses "
+        "multi_worker if TF_CONFIG names several machines, and mirrored if this machine has several GPUs",
     )
 
     def __post_init__(self):
@@ -207,35 +216,37 @@ class OptimizationConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig(OptimizationConfig):
-    """Fine-tuning on a task."""
+    """Settings for fine-tuning on a task."""
 
     epochs: int | None = setting(
-        None, "passes over the training split; none means as many as show some 8,000 examples, 3 to 10", EPOCHS
+        None, "passes over the training split; none means 3 to 10, so that training sees about 8,000 examples", EPOCHS
     )
     trainable_layers: int | None = setting(
         None,
-        "layers of the encoder that are learned, counted from the head; none means all and the embeddings, 0 the head "
-        "alone; what is not learned computes without dropout",
+        "number of encoder layers to train, counted from the head; none trains all layers and the embeddings, 0 only "
+        "the head; frozen layers compute without dropout",
         at_least(0),
     )
     patience_epochs: int = setting(
-        0, "epochs without improvement after which training stops; 0 means never", at_least(0)
+        0, "early stopping: epochs without improvement after which training stops; 0 means never", at_least(0)
     )
-    label_smoothing: float = setting(0.0, "probability mass spread over all labels", FRACTION)
+    label_smoothing: float = setting(0.0, "probability mass that is spread over all labels", FRACTION)
     class_weights: Literal["none", "balanced"] = setting(
-        "none", "balanced weighs every label alike, however often it occurs"
+        "none", "balanced gives every label the same total weight, however often it occurs"
     )
     hard_negatives: int = setting(
         0,
-        "wrong texts added to every record where the task learns by comparing: those that the untrained encoder finds "
-        "nearest; 0 means none but the other texts of the batch",
+        "number of wrong texts added to each record if the task learns by comparison: those that are most similar "
+        "according to the pretrained encoder; 0 compares only with the other texts of the batch",
         at_least(0),
     )
-    monitor: str | None = setting(None, "validation metric that chooses the best epoch; none means the task's own")
+    monitor: str | None = setting(
+        None, "validation metric that selects the best epoch; none means the default metric of the task"
+    )
     part_tokens: int | None = setting(
         None,
-        "tokens of a micro-batch, padding included: a larger batch is learned in micro-batches whose gradients are "
-        "added, the same update in less memory; none means 2,048 and on a GPU whole batches, as does 0",
+        "maximum tokens in a micro-batch, including padding: larger batches are split into micro-batches whose "
+        "gradients are summed, for the same update in less memory; 0 disables it; none means 2,048, and 0 on a GPU",
         at_least(0),
     )
 
@@ -246,20 +257,20 @@ class TrainConfig(OptimizationConfig):
 
 @dataclass(frozen=True, kw_only=True)
 class RootConfig:
-    """A complete tree."""
+    """Base class of complete config trees."""
 
     def to_dict(self) -> dict:
         """Return the whole tree as plain dicts, ready for JSON."""
         return dataclasses.asdict(self)
 
     def fingerprint(self) -> str:
-        """Return 8 hex digits that change with any field, for run directories."""
+        """Return the fingerprint for run directories: 8 hex digits that change with any field."""
         return hashlib.sha256(json.dumps(self.to_dict(), sort_keys=True).encode()).hexdigest()[:8]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Config(RootConfig):
-    """Everything that decides a fine-tuning run."""
+    """The complete config of a fine-tuning run."""
 
     task: str = setting("classification", "name of the task: a file in tfbert/tasks/")
     data: DataConfig = field(default_factory=DataConfig)
@@ -269,23 +280,23 @@ class Config(RootConfig):
 
 
 def require(condition: bool, path: str, value: Any, expected: str) -> None:
-    """Refuse a value unless a condition holds.
+    """Reject a value unless a condition holds.
 
     Args:
         condition: whether the value is allowed.
-        path: the field.
-        value: its value.
-        expected: the allowed values in words.
+        path: the path of the field.
+        value: the value of the field.
+        expected: a description of the allowed values.
 
     Raises:
-        ValueError: names the field, its value and the allowed values.
+        ValueError: the condition is false; the message names the path, the value and the allowed values.
     """
     if not condition:
         raise ValueError(f"{path}={value}: expected {expected}")
 
 
 def paths(node: type = Config, prefix: str = "") -> dict[str, Any]:
-    """Return every settable dotted path of a tree with the type of its value, in the order of definition."""
+    """Return every settable dotted path of a config with the type of its value, in the order of definition."""
     hints = {}
     for name, hint in typing.get_type_hints(node).items():
         if dataclasses.is_dataclass(hint):
@@ -302,7 +313,7 @@ def describe(root: type = Config) -> dict[str, tuple[str, str]]:
     for path, hint in paths(root).items():
         section, _, name = path.rpartition(".")
         node = sections[f"{section}."] if section else root
-        metadata = next(each.metadata for each in dataclasses.fields(node) if each.name == name)
+        metadata = next(field.metadata for field in dataclasses.fields(node) if field.name == name)
         allowed = metadata["bounds"].description if metadata["bounds"] else type_in_words(hint)
         if metadata["bounds"] and type(None) in typing.get_args(hint) and "none" not in allowed:
             allowed += ", or none"
@@ -311,7 +322,7 @@ def describe(root: type = Config) -> dict[str, tuple[str, str]]:
 
 
 def value_at(config: "RootConfig", path: str) -> Any:
-    """Return the value of a dotted path that exists."""
+    """Return the value at a dotted path, which must exist."""
     for name in path.split("."):
         config = getattr(config, name)
     return config
@@ -321,11 +332,11 @@ def override(config: Tree, values: Mapping[str, Any]) -> Tree:
     """Return `config` with the dotted paths of `values` replaced.
 
     Args:
-        config: the tree to start from; it is not changed.
-        values: path to value, each of the type of its field (an int is taken for a float).
+        config: the tree to start from, which is not modified.
+        values: path to value, each of the type of its field; an int is accepted for a float.
 
     Raises:
-        ValueError: a path that does not exist (a similar one is named), a value of the wrong type or out of range.
+        ValueError: a path does not exist (a similar one is named), or a value has the wrong type or is out of range.
     """
     known = paths(type(config))
     tree = dataclasses.asdict(config)
@@ -336,26 +347,26 @@ def override(config: Tree, values: Mapping[str, Any]) -> Tree:
         node = tree
         for section in sections:
             node = node[section]
-        node[name] = checked(path, value, known[path])
+        node[name] = check_value(path, value, known[path])
     return from_dict(tree, type(config))
 
 
 def from_dict(tree: Mapping[str, Any], root: type[Tree] = Config) -> Tree:
-    """Return the tree of dataclasses that `dataclasses.asdict` gave; missing fields take their defaults.
+    """Return the config that `dataclasses.asdict` turned into dicts; missing fields take their defaults.
 
     Args:
-        tree: names to values, or to further such dicts.
-        root: class of the whole tree.
+        tree: nested dicts from names to values.
+        root: the class of the config.
 
     Raises:
-        ValueError: an unknown section or field, a value of the wrong type or out of range.
+        ValueError: a section or field is unknown, or a value has the wrong type or is out of range.
     """
     known = paths(root)
     sections: dict[str, Any] = {}
     for path, value in flatten(tree):
         if path not in known:
             raise ValueError(f"config has no field '{path}'{did_you_mean_path(path, known)}")
-        value = checked(path, value, known[path])
+        value = check_value(path, value, known[path])
         section, _, name = path.rpartition(".")
         (sections.setdefault(section, {}) if section else sections)[name] = value
     for name, hint in typing.get_type_hints(root).items():
@@ -365,10 +376,10 @@ def from_dict(tree: Mapping[str, Any], root: type[Tree] = Config) -> Tree:
 
 
 def parse_assignments(assignments: Iterable[str], root: type = Config) -> dict[str, Any]:
-    """Read `section.field=value` strings, as `--set` gives them, into values of the fields' types.
+    """Parse `section.field=value` strings, the form of `--set` options, into values of the fields' types.
 
     Raises:
-        ValueError: no `=`, an unknown path, or text that is not a value of the field's type.
+        ValueError: a string has no `=`, or its value is not of the field's type.
     """
     known = paths(root)
     values = {}
@@ -378,5 +389,5 @@ def parse_assignments(assignments: Iterable[str], root: type = Config) -> dict[s
             raise ValueError(f"--set {assignment}: expected section.field=value")
         path = path.strip()
         hint = known.get(path)
-        values[path] = text if hint is None else parsed(path, text, hint)
+        values[path] = text if hint is None else parse_value(path, text, hint)
     return values

@@ -1,6 +1,7 @@
-"""Fields of a config: declared with a description and allowed values, and read from typed text or JSON."""
+"""Config fields: declarations with description and bounds, and parsing and type checks of their values."""
 
 import dataclasses
+import json
 import math
 import types
 import typing
@@ -11,12 +12,12 @@ from typing import Any, Literal
 
 @dataclass(frozen=True)
 class Bounds:
-    """The numbers that a field takes.
+    """The range of numbers that a field accepts.
 
     Args:
-        description: the bounds in words, for messages and lists.
-        low: the lowest number.
-        high: the highest number.
+        description: the bounds in words, for messages and `--list`.
+        low: the smallest number.
+        high: the largest number.
         low_excluded: whether `low` itself is not allowed.
         high_excluded: whether `high` itself is not allowed.
     """
@@ -34,12 +35,12 @@ class Bounds:
 
 
 def at_least(low: float) -> Bounds:
-    """Return the bounds of numbers from `low` on."""
+    """Return the bounds of numbers that are `low` or more."""
     return Bounds(f"{low} or more", low)
 
 
 POSITIVE = Bounds("more than 0", 0, low_excluded=True)
-# A part of something that is never all of it.
+# A fraction that is never the whole.
 FRACTION = Bounds("0 or more, below 1", 0, 1, high_excluded=True)
 SEED = Bounds("0 to 2147483647", 0, 2**31 - 1)
 
@@ -48,27 +49,27 @@ def setting(default: Any, description: str, bounds: Bounds | None = None) -> Any
     """Return a field of a config dataclass.
 
     Args:
-        default: its default.
-        description: what it decides, for a user; shown by `--list`.
-        bounds: of a number; `None` in the field has to be allowed by its type.
+        default: the default value.
+        description: what the field means to a user; `--list` prints it.
+        bounds: the range of a numeric field; `None` for no limits. A value of `None` is never out of range.
     """
     return dataclasses.field(default=default, metadata={"description": description, "bounds": bounds})
 
 
 def check_bounds(config: Any, section: str) -> None:
-    """Refuse numbers outside the bounds of their fields.
+    """Reject numbers outside the bounds of their fields.
 
     Args:
         config: a dataclass whose fields were made by `setting`.
-        section: the name of its section, for messages.
+        section: the name of the section, for messages.
 
     Raises:
-        ValueError: names the field, its value and its bounds.
+        ValueError: a number is out of bounds; the message names its field, its value and the bounds.
     """
-    for each in dataclasses.fields(config):
-        bounds, value = each.metadata.get("bounds"), getattr(config, each.name)
+    for field in dataclasses.fields(config):
+        bounds, value = field.metadata.get("bounds"), getattr(config, field.name)
         if bounds is not None and value is not None and not bounds.allow(value):
-            raise ValueError(f"{section}.{each.name}={value}: expected {bounds.description}")
+            raise ValueError(f"{section}.{field.name}={value}: expected {bounds.description}")
 
 
 def flatten(tree: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, Any]]:
@@ -85,25 +86,25 @@ def _alternatives(hint: Any) -> tuple:
     return typing.get_args(hint) if is_union else (hint,)
 
 
-def parsed(path: str, text: str, hint: Any) -> Any:
-    """Return the value of a field that a user has typed.
+def parse_value(path: str, text: str, hint: Any) -> Any:
+    """Return the value of a field from the text of a command-line option.
 
     Args:
-        path: the field, for messages.
-        text: what was typed.
-        hint: type annotation of the field.
+        path: the path of the field, for messages.
+        text: the text that the user typed.
+        hint: the type annotation of the field.
 
     Raises:
         ValueError: the text is not a value of this type.
     """
-    choices = _alternatives(hint)
-    if type(None) in choices and text in ("none", "None", "null", ""):
+    alternatives = _alternatives(hint)
+    if type(None) in alternatives and text in ("none", "None", "null", ""):
         return None
-    for kind in choices:
+    for kind in alternatives:
         if kind == tuple[str, ...]:
-            return tuple(part for part in text.split(",") if part)
+            return tuple(item for item in text.split(",") if item)
         if typing.get_origin(kind) is Literal or kind is str:
-            # A shell cannot easily pass a TAB, so the two-character escape is understood.
+            # Typing a TAB in a shell is difficult, so the escape sequence is accepted.
             return text.replace("\\t", "\t") if kind is str else text
         if kind is bool and text.lower() in ("true", "false"):
             return text.lower() == "true"
@@ -115,13 +116,22 @@ def parsed(path: str, text: str, hint: Any) -> Any:
     raise ValueError(f"{path}={text}: expected {type_in_words(hint)}")
 
 
-def checked(path: str, value: Any, hint: Any) -> Any:
-    """Return a value from JSON in the type of its field.
+def as_typed(value: Any) -> str:
+    """Return a value of a field as it is typed after `--set`; text that a shell would change or hide is quoted."""
+    if isinstance(value, tuple | list) and all(isinstance(part, str) for part in value):
+        value = ",".join(value)
+    if isinstance(value, str):
+        return value if value.isprintable() and value.strip() == value != "" else repr(value)
+    return "none" if value is None else json.dumps(value, ensure_ascii=False, default=str)
+
+
+def check_value(path: str, value: Any, hint: Any) -> Any:
+    """Check a JSON value against the type of its field, and return it in this type; an int is accepted for a float.
 
     Args:
-        path: the field, for messages.
-        value: of any type that JSON has.
-        hint: type annotation of the field; an int is taken for a float.
+        path: the path of the field, for messages.
+        value: a value of any JSON type.
+        hint: the type annotation of the field.
 
     Raises:
         ValueError: the value has another type.
@@ -131,7 +141,7 @@ def checked(path: str, value: Any, hint: Any) -> Any:
             if value in typing.get_args(kind):
                 return value
         elif kind == tuple[str, ...] and isinstance(value, (list, tuple)):
-            if all(type(part) is str for part in value):
+            if all(type(item) is str for item in value):
                 return tuple(value)
         elif kind is float and type(value) in (int, float):
             # JSON has no infinity.
@@ -143,15 +153,16 @@ def checked(path: str, value: Any, hint: Any) -> Any:
 
 
 _IN_WORDS = {type(None): "none", str: "text", int: "a whole number", float: "a number", bool: "true or false"}
-_IN_WORDS[tuple[str, ...]] = "texts with commas between"
+_IN_WORDS[tuple[str, ...]] = "texts separated by commas"
 
 
 def type_in_words(hint: Any) -> str:
-    """Return the type of a field, or its choices, as a user reads it."""
+    """Return the type of a field in words, or its choices as they are typed."""
     names = []
     for kind in _alternatives(hint):
         if typing.get_origin(kind) is Literal:
-            names += [repr(choice) for choice in typing.get_args(kind)]
+            names += map(as_typed, typing.get_args(kind))
         else:
             names.append(_IN_WORDS.get(kind, str(kind)))
-    return " or ".join(names)
+    *others, last = names
+    return f"{', '.join(others)} or {last}" if others else last

@@ -3,19 +3,30 @@
 import errno
 import hashlib
 import json
+import logging
 import os
 import shutil
+import time
 import uuid
 from collections.abc import Iterator, Set
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
+
+try:
+    import fcntl
+except ImportError:  # on Windows
+    fcntl = None
+
+logger = logging.getLogger(__name__)
 
 # Written last in a run directory: its presence means that training and evaluation are done.
 REPORT = "report.json"
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _LONGEST_NAME_BYTES = 255
+# Interval between attempts to get a lock.
+_POLL_SECONDS = 0.1
 
 
 class WriteError(OSError):
@@ -36,7 +47,7 @@ def is_disk_full(error: BaseException | None) -> bool:
 
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """Name the written file in the error when a write inside the `with` block fails.
+    """Raise errors that name the file if a write inside the `with` block fails.
 
     Errors that already name a file, and errors unrelated to writing, pass unchanged.
 
@@ -116,7 +127,7 @@ def read_json(path: Path) -> dict[str, Any]:
     """Return the JSON object in a file.
 
     Raises:
-        ValueError: the file cannot be read, is not JSON, or contains anything but an object.
+        ValueError: the file cannot be read, or does not contain a JSON object.
     """
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
@@ -148,24 +159,64 @@ def write_text(path: Path, text: str) -> None:
         raise
 
 
+class LocksUnsupported(OSError):
+    """The platform or the file system has no locks."""
+
+
+def acquire_lock(path: Path, wait_seconds: float = 0.0, waiting: str = "") -> ExitStack:
+    """Lock a file or directory for this process; the system releases the lock when the process ends, even if killed.
+
+    Args:
+        path: an existing directory, or a file, which is created if missing.
+        wait_seconds: how long to wait while another process holds the lock.
+        waiting: message that is logged once if this process has to wait; empty logs nothing.
+
+    Returns:
+        A context that releases the lock at its end.
+
+    Raises:
+        BlockingIOError: another process still holds the lock after `wait_seconds`.
+        LocksUnsupported: the platform or the file system has no locks.
+        OSError: the path cannot be opened.
+    """
+    if fcntl is None:
+        raise LocksUnsupported(errno.ENOLCK, os.strerror(errno.ENOLCK), str(path))
+    end_seconds = time.monotonic() + wait_seconds
+    descriptor = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR | os.O_CREAT, 0o666)
+    with ExitStack() as stack:
+        stack.callback(os.close, descriptor)
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return stack.pop_all()
+            except OSError as error:
+                if error.errno not in (errno.EAGAIN, errno.EACCES):
+                    raise LocksUnsupported(error.errno, error.strerror, str(path)) from error
+                if time.monotonic() >= end_seconds:
+                    raise BlockingIOError(errno.EAGAIN, "another process holds the lock", str(path)) from error
+            if waiting:
+                logger.info("%s (%s)", waiting, path)
+                waiting = ""
+            time.sleep(_POLL_SECONDS)
+
+
 @contextmanager
 def locked(directory: Path, doing: str) -> Iterator[None]:
-    """Lock a directory for this process; the system releases the lock when the process ends, even if it is killed.
+    """Lock a directory inside a `with` block, for a process that does not wait for another one.
 
     Args:
         directory: an existing directory, in which a file `.lock` is created.
-        doing: what a process that holds the lock is doing, for the message, such as `training in it`.
+        doing: the activity of a process that holds the lock, for the message, such as `training in it`.
 
     Raises:
         ValueError: another process holds the lock.
+        LocksUnsupported: the platform or the file system has no locks.
     """
-    import fcntl  # missing on Windows, where reading JSON must still work
-
-    with open(directory / ".lock", "w", encoding="utf-8") as stream:
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise ValueError(f"{directory}: another process is {doing}; expected another --out directory") from error
+    try:
+        lock = acquire_lock(directory / ".lock")
+    except BlockingIOError as error:
+        raise ValueError(f"{directory}: another process is {doing}; expected another --out directory") from error
+    with lock:
         yield
 
 
@@ -176,7 +227,7 @@ def replace_directory(directory: str | os.PathLike, names: Set[str], what: str) 
     Args:
         directory: a new or empty directory, or one that this function wrote earlier.
         names: the names of the files that are written; a directory that contains other files is not replaced.
-        what: what the files are, for messages, such as `a saved encoder`.
+        what: a noun phrase for the files, for messages, such as `a saved encoder`.
 
     Raises:
         ValueError: `directory` is a file, or contains other files than `names`.

@@ -18,9 +18,9 @@ _INVISIBLE = {
     *map(chr, range(0xFE00, 0xFE10)),  # variation selectors
     *map(chr, range(0xE0100, 0xE01F0)),
 }
-_PLAIN = {ord(character): plain for plain, characters in _QUOTES.items() for character in characters}
-_PLAIN |= dict.fromkeys(map(ord, "\u2212\u2043"), "-")  # minus sign and hyphen bullet are not in category Pd
-_PLAIN |= dict.fromkeys(map(ord, _INVISIBLE))
+_REPLACEMENTS = {ord(character): plain for plain, characters in _QUOTES.items() for character in characters}
+_REPLACEMENTS |= dict.fromkeys(map(ord, "\u2212\u2043"), "-")  # minus sign and hyphen bullet are not in category Pd
+_REPLACEMENTS |= dict.fromkeys(map(ord, _INVISIBLE))
 
 
 def did_you_mean(value: str, known: Iterable[str]) -> str:
@@ -37,9 +37,9 @@ def did_you_mean(value: str, known: Iterable[str]) -> str:
     for name in known:
         names.setdefault(look_alike_key(name), name)
     if key in names:
-        return f"; {_distinguished(value, names[key])}"
-    close = difflib.get_close_matches(key, names, n=1, cutoff=_MIN_SIMILARITY)
-    return f"; did you mean {names[close[0]]!r}?" if close else ""
+        return f"; {_look_alike_hint(value, names[key])}"
+    close_keys = difflib.get_close_matches(key, names, n=1, cutoff=_MIN_SIMILARITY)
+    return f"; did you mean {names[close_keys[0]]!r}?" if close_keys else ""
 
 
 def did_you_mean_path(path: str, known: Iterable[str]) -> str:
@@ -60,9 +60,9 @@ def look_alike_key(text: str) -> str:
     """
     if text.isascii() and text.isprintable():
         return " ".join(text.replace("`", "'").casefold().split())
-    text = unicodedata.normalize("NFKC", text.translate(_PLAIN)).translate(_PLAIN).casefold()
-    kept = (_visible(character) for character in unicodedata.normalize("NFKC", text))
-    return " ".join("".join(kept).split())
+    text = unicodedata.normalize("NFKC", text.translate(_REPLACEMENTS)).translate(_REPLACEMENTS).casefold()
+    characters = (_simplified(character) for character in unicodedata.normalize("NFKC", text))
+    return " ".join("".join(characters).split())
 
 
 def code_point_difference(first: str, second: str) -> str:
@@ -73,22 +73,22 @@ def code_point_difference(first: str, second: str) -> str:
     """
     matcher = difflib.SequenceMatcher(None, first, second, autojunk=False)
     pairs = [(first[a:b], second[c:d]) for tag, a, b, c, d in matcher.get_opcodes() if tag != "equal"]
-    return _joined([_difference(*pair) for pair in pairs], _MAX_DIFFERENCES, " and ")
+    return _join_first([_difference(*pair) for pair in pairs], _MAX_DIFFERENCES, " and ")
 
 
 def differs_visibly(first: str, second: str) -> bool:
     """Return whether two texts that look alike differ only in case and whitespace, which a reader can see."""
-    plain = [_ASCII_WHITESPACE.sub(" ", text.lower()).strip() for text in (first, second)]
-    return plain[0] == plain[1]
+    first, second = (_ASCII_WHITESPACE.sub(" ", text.lower()).strip() for text in (first, second))
+    return first == second
 
 
-def _distinguished(value: str, name: str) -> str:
+def _look_alike_hint(value: str, name: str) -> str:
     if differs_visibly(value, name):
         return f"did you mean {name!r}? (case and spaces matter)"
     return f"{value!r} differs from {name!r} in {code_point_difference(value, name)}"
 
 
-def _visible(character: str) -> str:
+def _simplified(character: str) -> str:
     category = unicodedata.category(character)
     if character.isspace():
         return " "
@@ -103,8 +103,8 @@ def _difference(first: str, second: str) -> str:
 
 def _code_points(text: str) -> str:
     names = [f"U+{ord(character):04X} {unicodedata.name(character, '')}".rstrip() for character in text]
-    return _joined(names, _MAX_CODE_POINTS, ", ")
+    return _join_first(names, _MAX_CODE_POINTS, ", ")
 
 
-def _joined(items: Sequence[str], max_items: int, separator: str) -> str:
+def _join_first(items: Sequence[str], max_items: int, separator: str) -> str:
     return separator.join([*items[:max_items], *(["..."] if len(items) > max_items else [])])

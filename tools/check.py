@@ -31,7 +31,7 @@ def main(options: argparse.Namespace) -> None:
     from tfbert.files import write_json
     from tfbert.training.problem import prepare
 
-    options.seed, result, errors = None, {}, []
+    result, errors = {}, []
     try:
         config = read_config(options)
         result = {"task": config.task, "data": config.to_dict()["data"], "encoder": config.encoder.name}

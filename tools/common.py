@@ -7,7 +7,7 @@ import shlex
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import quiet
 
@@ -21,6 +21,12 @@ RUNS_DIR = Path("runs")
 SAVED_MODELS_DIR = Path("saved_models")
 # In the checkout, independent of the working directory.
 DEPLOY_DIR = Path(__file__).resolve().parent.parent / "deploy"
+
+
+def given_values(options: argparse.Namespace) -> dict[str, Any]:
+    """Return the config values that --data, --encoder and --seed set, by config path."""
+    paths = {"data": "data.path", "encoder": "encoder.name", "seed": "train.seed"}
+    return {path: vars(options)[name] for name, path in paths.items() if vars(options).get(name) is not None}
 
 
 def run(
@@ -69,7 +75,6 @@ def run(
     except KeyboardInterrupt as error:
         stopped = error if isinstance(error, interrupts.Stopped) else interrupts.Stopped()
         # The suggested command must not discard what was saved.
-        arguments = [argument for argument in sys.argv if argument != "--restart"]
-        command = shlex.join(["python", *arguments]) if resumes else ""
-        print(f"{parser.prog}: {stopped.describe(command)}", file=sys.stderr)
+        arguments = ["python", *(argument for argument in sys.argv if argument != "--restart")]
+        print(f"{parser.prog}: {stopped.describe(shlex.join(arguments) if resumes else '')}", file=sys.stderr)
         sys.exit(stopped.exit_code)

@@ -23,9 +23,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--vectors", metavar="DIR", type=Path, help="write the index of a matching model for FAISS")
     parser.add_argument("--huggingface", metavar="DIR", type=Path, help="write the encoder for PyTorch")
     parser.add_argument("--litert", metavar="DIR", type=Path, help="write a LiteRT model with 8-bit weights")
-    parser.add_argument(
-        "--deploy", metavar="DIR", type=Path, help="write files for Docker, Kubernetes, proxy and alerts"
-    )
+    parser.add_argument("--deploy", metavar="DIR", type=Path, help="write files for Docker, Kubernetes, proxy, alerts")
     parser.add_argument("--cores", metavar="N", type=int, help="CPU cores per server for --deploy (default: 4)")
     return parser
 
@@ -41,8 +39,7 @@ def main(options: argparse.Namespace) -> None:
         spec = encoders.export_huggingface(str(options.run), options.huggingface).spec
         print(f"{options.huggingface}  ({spec.num_layers} layers, hidden size {spec.hidden_dim})")
     elif options.vectors:
-        number = vectors.export_vectors(options.run, options.vectors)
-        print(f"{options.vectors}  ({number:,} vectors)")
+        print(f"{options.vectors}  ({vectors.export_vectors(options.run, options.vectors):,} vectors)")
     elif options.litert:
         print(f"{options.litert}  ({litert.describe(litert.export_litert(options.run, options.litert))})")
     elif options.deploy:

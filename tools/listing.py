@@ -44,8 +44,10 @@ def print_fields(fields: Iterable[tuple]) -> None:
     Args:
         fields: for each field its path, default, allowed values and description.
     """
+    from tfbert.fields import as_typed
+
     width = max(60, shutil.get_terminal_size().columns - 1)
     for path, default, allowed, description in fields:
-        print(f"  {path:36}{default!r}")
+        print(f"  {path:36}{as_typed(default)}")
         text = f"{description} ({allowed})"
         print(textwrap.fill(text, width, initial_indent=" " * 6, subsequent_indent=" " * 6))

@@ -1,11 +1,10 @@
 """Predict texts with a SavedModel, in this process or on a server, and print one JSON object per line."""
 
 import argparse
-import collections
+import functools
 import json
 import re
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import common
@@ -43,9 +42,8 @@ def main(options: argparse.Namespace) -> None:
     from tfbert.tasks.base_outputs import without_padding
 
     data = requests.data_config(options.columns, options.set)
-    predictor = _RemotePredictor(options) if options.server else _local_predictor(options)
-    items = requests.read_items(options.texts, options.file, predictor.inputs, data)
-    predictions = predictor.predict(items, options.batch_size)
+    inputs, predict = _predictor(options)
+    predictions = predict(requests.read_items(options.texts, options.file, inputs, data))
     # No progress bar where predictions appear on the screen, nor in a log file.
     for item, outputs in tqdm(predictions, unit="text", disable=sys.stdout.isatty() or None):
         line = json.dumps({**item, **without_padding(item, outputs)}, ensure_ascii=False)
@@ -53,37 +51,28 @@ def main(options: argparse.Namespace) -> None:
     sys.stdout.flush()
 
 
-def _local_predictor(options: argparse.Namespace):
-    from tfbert.serving.saved_predictor import SavedPredictor
-
-    # A program that writes lines into a pipe may wait for each prediction, so do not read ahead.
-    num_pooled = 16 if options.file and Path(options.file).is_file() else 1
-    return SavedPredictor(Path(options.model), options.version, num_pooled)
-
-
-class _RemotePredictor:
-    def __init__(self, options: argparse.Namespace):
+def _predictor(options: argparse.Namespace):
+    """Return the inputs of the model, and a function that predicts items."""
+    if options.server:
         from tfbert.serving.client import Client
+        from tfbert.serving.remote_predictor import RemotePredictor, parse_headers
 
-        for header in options.header:
-            if not all(header.partition(":")):
-                raise ValueError(f"--header '{header}': expected NAME:VALUE")
-        headers = (header.partition(":") for header in options.header)
-        self.client = Client(
+        client = Client(
             options.server,
             options.model,
             version=options.version,
             batch_size=options.batch_size,
-            headers={name.strip().lower(): value.strip() for name, _, value in headers},
+            headers=parse_headers(options.header),
             ca_path=options.ca,
         )
-        self.inputs = self.client.inputs()
+        predictor = RemotePredictor(client)
+        return predictor.inputs, predictor.predict
+    from tfbert.serving.saved_predictor import SavedPredictor
 
-    def predict(self, items, batch_size: int) -> Iterator[tuple[dict, dict]]:
-        """Yield each item with its prediction."""
-        sent: collections.deque = collections.deque()
-        for outputs in self.client.predict(item for item in items if sent.append(item) is None):
-            yield sent.popleft(), dict(sorted(outputs.items())) if isinstance(outputs, dict) else {"output": outputs}
+    # A program that writes lines into a pipe may wait for each prediction, so do not read ahead.
+    num_pooled = 16 if options.file and Path(options.file).is_file() else 1
+    saved = SavedPredictor(Path(options.model), options.version, num_pooled)
+    return saved.inputs, functools.partial(saved.predict, batch_size=options.batch_size)
 
 
 if __name__ == "__main__":

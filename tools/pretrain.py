@@ -30,9 +30,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--show", metavar="N", type=int, help="print N sequences with their masks; do not train")
     parser.add_argument("--seed", metavar="N", type=int, help="random seed for weights, data order, masks and dropout")
     parser.add_argument("--config", metavar="FILE", type=Path, help="config.json of an earlier run")
-    parser.add_argument(
-        "--set", metavar="SECTION.FIELD=VALUE", action="append", default=[], help="set a config field; see --list"
-    )
+    parser.add_argument("--set", metavar="SECTION.FIELD=VALUE", action="append", default=[], help="any field in --list")
     parser.add_argument("--allow-code", action="store_true", help="let --set examples.segmenter=MODULE:FUNCTION run")
     parser.add_argument("--list", action="store_true", help="print the config fields and exit")
     parser.add_argument(
@@ -43,17 +41,9 @@ def build_parser() -> argparse.ArgumentParser:
 
 def read_config(options: argparse.Namespace):
     """Return the config: defaults, then --config, then --set and the other options."""
-    from tfbert.config import from_dict, override, parse_assignments
-    from tfbert.files import read_json
-    from tfbert.pretraining import segmenters
-    from tfbert.pretraining.config import SAMPLES, PretrainConfig
+    from tfbert.pretraining.config import read_config
 
-    values = parse_assignments(options.set, PretrainConfig)
-    config = override(PretrainConfig(), {} if options.corpus or options.prepared else SAMPLES)
-    if options.config:
-        config = from_dict(read_json(options.config), PretrainConfig)
-    segmenters.check_origin(config.examples.segmenter, options.config, values, options.allow_code)
-    assigned = {
+    values = {
         "corpus.paths": tuple(options.corpus) if options.corpus else None,
         "prepared": options.prepared,
         "encoder.name": options.encoder,
@@ -61,8 +51,9 @@ def read_config(options: argparse.Namespace):
         "encoder.vocabulary_size": options.size,
         "train.seed": options.seed,
     }
-    values |= {path: value for path, value in assigned.items() if value is not None}
-    return override(config, values | ({"encoder.name": None} if options.from_scratch else {}))
+    values = {path: value for path, value in values.items() if value is not None}
+    values |= {"encoder.name": None} if options.from_scratch else {}
+    return read_config(options.config, options.set, values, options.allow_code)
 
 
 def main(options: argparse.Namespace) -> None:

@@ -38,22 +38,19 @@ def build_parser() -> argparse.ArgumentParser:
 
 def read_plan(options: argparse.Namespace):
     """Return the plan: the task's search space and defaults, overridden by files, then by --set."""
-    from train import read_config
+    from tfbert.search import plan
 
-    from tfbert.search.plan import Plan
-    from tfbert.space import apply_space_options, read_space
-    from tfbert.tasks.base import load_task
-
-    assignments, options.seed = options.set, None
-    _, options.set = apply_space_options(assignments, {})  # read the config first: its task has the search space
-    config = read_config(options)
-    space = read_space(options.space) if options.space else load_task(config.task).search_space
-    space, _ = apply_space_options(assignments, space)
-    names = {"confirmations": "confirm", "kept": "keep"} | {n: n for n in ("algorithm", "trials", "hours")}
-    names |= {name: name for name in ("executions", "stop_hopeless")}
-    plan = Plan(config=config, space=space, **{field: getattr(options, name) for field, name in names.items()})
-    plan.check()
-    return plan
+    names = ("algorithm", "trials", "hours", "executions", "stop_hopeless")
+    return plan.read_plan(
+        options.task,
+        options.config,
+        options.space,
+        options.set,
+        common.given_values(options),
+        confirmations=options.confirm,
+        kept=options.keep,
+        **{name: getattr(options, name) for name in names},
+    )
 
 
 def main(options: argparse.Namespace) -> None:

@@ -39,9 +39,8 @@ def read_config(options: argparse.Namespace):
     from tfbert.config import parse_assignments
     from tfbert.tasks import base_config
 
-    given = {"data.path": options.data, "encoder.name": options.encoder, "train.seed": options.seed}
-    values = {path: value for path, value in given.items() if value is not None}
-    return base_config.read_config(options.task, options.config, parse_assignments(options.set) | values)
+    values = parse_assignments(options.set) | common.given_values(options)
+    return base_config.read_config(options.task, options.config, values)
 
 
 def main(options: argparse.Namespace) -> None:

@@ -11,14 +11,14 @@ function numbers_of(body)
     sum = sum + tonumber(value)
     answers = answers + 1
   end
-<% if has_labels %>
-  for label in string.gmatch(body, '"label":%s*"([^"\\]*)"') do
+<% if label_output %>
+  for label in string.gmatch(body, '"<< label_output >>":%s*"([^"\\]*)"') do
     labels[label] = (labels[label] or 0) + 1
   end
 <% endif %>
   local abstentions = 0
-<% if nothing %>
-  for _ in string.gmatch(body, '"<< nothing[0] >>":%s*<< nothing[1] >>%D') do abstentions = abstentions + 1 end
+<% if abstain_output %>
+  for _ in string.gmatch(body, '"<< abstain_output >>":%s*<< abstain_value >>%D') do abstentions = abstentions + 1 end
 <% endif %>
   return {answers = answers, score_sum = sum, abstentions = abstentions, labels = labels}
 end

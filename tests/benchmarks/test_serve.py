@@ -95,7 +95,7 @@ def test_texts_are_drawn_in_an_order_that_stays(options, monkeypatch):
 
 
 def test_without_model_and_data_to_train_on_both_are_named(options, tmp_path):
-    with pytest.raises(ValueError, match=r"'banking77, 10 a label', which is needed without --model RUN$"):
+    with pytest.raises(ValueError, match=r"'banking77, 10 per label', which is needed without --model RUN$"):
         served_model.export(replace(options, data_dir=tmp_path))
 
 

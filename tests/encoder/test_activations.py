@@ -1,4 +1,4 @@
-"""The two forms of gelu, which differ by a little, by their names."""
+"""Activations by name: the exact GELU and its tanh approximation."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""The rows of the token embedding that a training reads: looked up, written back, and refused where a head is tied."""
+"""The active embedding is looked up and written back, and refused if a head is tied to the token embedding."""
 
 import keras
 import keras_hub
@@ -17,7 +17,7 @@ def model():
     return TaskModel(load_encoder("tiny").backbone, PooledHead(2, name="head"))
 
 
-def test_a_row_that_was_not_announced_is_an_error(model):
+def test_only_active_tokens_can_be_looked_up_and_are_written_back(model):
     encoder, table = model.backbone, model.backbone.token_embedding.embeddings
     active = ActiveEmbedding(model, np.array([0, 5, 7]))
     ids = tf.constant([[7, 0], [5, 5]])
@@ -25,7 +25,7 @@ def test_a_row_that_was_not_announced_is_an_error(model):
     with active.in_use():
         np.testing.assert_array_equal(encoder.embed(ids, ids * 0), expected)
         np.testing.assert_array_equal(active.look_up(ids), tf.gather(table.value, ids))
-        active.rows.assign(active.rows * 2)
+        active.vectors.assign(active.vectors * 2)
         assert np.abs(encoder.embed(ids, ids * 0) - expected).max() > 0.1
         with pytest.raises(tf.errors.InvalidArgumentError):
             encoder.embed(tf.constant([[6]]), tf.constant([[0]]))
@@ -36,7 +36,7 @@ def test_a_row_that_was_not_announced_is_an_error(model):
     np.testing.assert_array_equal(table, before)
     table.assign(before * 2)
     active.read_table()
-    np.testing.assert_array_equal(active.rows, before[[0, 5, 7]] * 2)
+    np.testing.assert_array_equal(active.vectors, before[[0, 5, 7]] * 2)
 
 
 class TiedHead(keras.layers.Layer):

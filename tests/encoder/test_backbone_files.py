@@ -1,4 +1,4 @@
-"""What an encoder's files may say: which rules its tokenizer has, and what is refused, with the file and the reason."""
+"""Reading an encoder's files: tokenizer rules, and files that are refused with a message that names file and reason."""
 
 import json
 
@@ -10,7 +10,7 @@ from tfbert.encoder.backbone import load_encoder, save_encoder
 
 
 @pytest.mark.parametrize(
-    ("changed", "said"),
+    ("changed", "message"),
     [
         ({"model_type": "roberta"}, "model_type is 'roberta'; expected 'bert'"),
         ({"position_embedding_type": "relative_key"}, "position_embedding_type is 'relative_key'; expected 'absolute'"),
@@ -25,11 +25,11 @@ from tfbert.encoder.backbone import load_encoder, save_encoder
         ),
         (
             {"auto_map": {"AutoModel": "m.M"}},
-            "auto_map is {'AutoModel': 'm.M'}; expected a model without code of its own",
+            "auto_map is {'AutoModel': 'm.M'}; expected a model without custom code",
         ),
         ({"hidden_size": 13}, "hidden_size is 13; expected a multiple of num_attention_heads, 3"),
-        ({"hidden_size": None}, "hidden_size is None; expected a whole number above 0"),
-        ({"type_vocab_size": 0}, "type_vocab_size is 0; expected a whole number above 0"),
+        ({"hidden_size": None}, "hidden_size is None; expected an integer above 0"),
+        ({"type_vocab_size": 0}, "type_vocab_size is 0; expected an integer above 0"),
         ({"embedding_size": 6}, "embedding_size is 6; expected hidden_size, 12"),
         ({"layer_norm_eps": 0.0}, "layer_norm_eps is 0.0; expected a number between 0 and 1"),
         (
@@ -39,17 +39,17 @@ from tfbert.encoder.backbone import load_encoder, save_encoder
         ),
     ],
 )
-def test_refused_configs(changed, said, tmp_path):
+def test_refused_configs(changed, message, tmp_path):
     with pytest.raises(ValueError) as error:
         load_encoder(write(tmp_path, changed))
-    assert str(error.value) == f"{tmp_path / 'config.json'}: {said}"
+    assert str(error.value) == f"{tmp_path / 'config.json'}: {message}"
 
 
 KEY = "encoder.layer.1.attention.self.key.weight"
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         (lambda tensors: tensors.pop(KEY), f"no tensor '{KEY}'; expected one of shape (12, 12)"),
         (
@@ -58,52 +58,53 @@ KEY = "encoder.layer.1.attention.self.key.weight"
         ),
         (
             lambda tensors: tensors.update({KEY: np.zeros((12, 4), "float32")}),
-            f"tensor '{KEY}' has shape (12, 4); config.json wants (12, 12)",
+            f"tensor '{KEY}' has shape (12, 4); expected (12, 12) as in config.json",
         ),
         (
             lambda tensors: tensors.update({KEY: np.full((12, 12), np.nan, "float32")}),
-            f"tensor '{KEY}' holds NaN or infinity",
+            f"tensor '{KEY}' contains NaN or infinity",
         ),
         (
             lambda tensors: tensors.update({"encoder.layer.2.output.dense.bias": np.zeros(12, "float32")}),
-            "tensor 'encoder.layer.2.output.dense.bias' (one of 1) has no place in the BERT of config.json",
+            "tensor 'encoder.layer.2.output.dense.bias' (one of 1) does not belong to the BERT described by "
+            "config.json",
         ),
         (
             lambda tensors: tensors.pop("embeddings.word_embeddings.weight"),
-            "0 tensors are called 'embeddings.word_embeddings.weight'; expected one",
+            "0 tensors are named 'embeddings.word_embeddings.weight'; expected one",
         ),
     ],
 )
-def test_refused_tensors(change, said, tmp_path):
+def test_refused_tensors(change, message, tmp_path):
     tensors = make_tensors(CONFIG)
     change(tensors)
     with pytest.raises(ValueError) as error:
         load_encoder(write(tmp_path, tensors=tensors))
-    assert str(error.value) == f"{tmp_path / 'model.safetensors'}: {said}"
+    assert str(error.value) == f"{tmp_path / 'model.safetensors'}: {message}"
 
 
 @pytest.mark.parametrize("content", [b"version https://git-lfs.github.com/spec/v1\n", None])
-def test_a_file_that_is_not_whole_is_refused(content, tmp_path):
+def test_an_incomplete_file_is_refused(content, tmp_path):
     path = write(tmp_path) / "model.safetensors"
     path.write_bytes(path.read_bytes()[:-100] if content is None else content)
-    with pytest.raises(ValueError, match=r"model\.safetensors: not a whole safetensors file"):
+    with pytest.raises(ValueError, match=r"model\.safetensors: not a complete safetensors file"):
         load_encoder(tmp_path)
 
 
 @pytest.mark.parametrize(
-    ("vocabulary", "said"),
+    ("vocabulary", "message"),
     [
-        ([*VOCABULARY, "a", "b", "c"], "13 tokens in the vocabulary; the embeddings have 12"),
-        ([*VOCABULARY, "the"], "token 10 is 'the', as 8 is; expected one of its own"),
-        ([*VOCABULARY, "", "a"], "token 10 is ''; expected one of its own"),
-        (VOCABULARY[:4], "no [MASK]; is it BERT's?"),
-        (VOCABULARY[1:] + ["[PAD]"], "[PAD] is not token 0; is it BERT's?"),
+        ([*VOCABULARY, "a", "b", "c"], "the vocabulary has 13 tokens; expected at most 12, the number of embeddings"),
+        ([*VOCABULARY, "the"], "tokens 8 and 10 are both 'the'; expected no duplicates"),
+        ([*VOCABULARY, "", "a"], "token 10 is empty; expected a word piece"),
+        (VOCABULARY[:4], "no [MASK]; is it a BERT vocabulary?"),
+        (VOCABULARY[1:] + ["[PAD]"], "[PAD] is not token 0; is it a BERT vocabulary?"),
     ],
 )
-def test_refused_vocabularies(vocabulary, said, tmp_path):
+def test_refused_vocabularies(vocabulary, message, tmp_path):
     with pytest.raises(ValueError) as error:
         load_encoder(write(tmp_path, vocabulary=vocabulary))
-    assert str(error.value) == f"{tmp_path}: {said}"
+    assert str(error.value) == f"{tmp_path}: {message}"
 
 
 FAST = {
@@ -119,7 +120,7 @@ FAST = {
         ({"do_lower_case": False}, None, (False, False, True)),
         ({"do_lower_case": True, "strip_accents": False}, None, (True, False, True)),
         ({"do_lower_case": False, "strip_accents": True, "tokenize_chinese_chars": False}, None, (False, True, False)),
-        ({"do_lower_case": False}, FAST, (False, False, True)),  # tokenizer_config.json goes first
+        ({"do_lower_case": False}, FAST, (False, False, True)),  # tokenizer_config.json takes precedence
         ({"tokenizer_class": "PreTrainedTokenizerFast"}, FAST, (True, False, False)),
         (None, FAST, (True, False, False)),
     ],
@@ -134,10 +135,14 @@ def test_tokenizer_rules(tokenizer, fast, rules, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("tokenizer", "vocabulary", "said"),
+    ("tokenizer", "vocabulary", "message"),
     [
-        (None, VOCABULARY, "nothing says whether the model is cased; expected a tokenizer_config.json with"),
-        ({"do_lower_case": True}, None, "no vocab.txt, and no tokenizer.json with a WordPiece vocabulary"),
+        (None, VOCABULARY, "cannot tell whether the model is cased; expected a tokenizer_config.json with"),
+        (
+            {"do_lower_case": True},
+            None,
+            "expected a vocab.txt, or a tokenizer.json with a WordPiece vocabulary without gaps",
+        ),
         (
             {"tokenizer_class": "XLMRobertaTokenizer"},
             VOCABULARY,
@@ -146,23 +151,23 @@ def test_tokenizer_rules(tokenizer, fast, rules, tmp_path):
         ({"do_basic_tokenize": False}, VOCABULARY, "do_basic_tokenize is false; expected true"),
     ],
 )
-def test_refused_tokenizers(tokenizer, vocabulary, said, tmp_path):
-    with pytest.raises(ValueError, match=said):
+def test_refused_tokenizers(tokenizer, vocabulary, message, tmp_path):
+    with pytest.raises(ValueError, match=message):
         load_encoder(write(tmp_path, tokenizer=tokenizer, vocabulary=vocabulary))
 
 
 @pytest.mark.parametrize(
-    ("changed", "said"),
+    ("changed", "message"),
     [
-        ({"format": 2}, "format is 2; expected 1; was a newer tfbert used?"),
+        ({"format": 2}, "format is 2; expected 1; was it written by a newer tfbert?"),
         ({"activation": "mish"}, "activation is 'mish'; expected one of gelu, gelu_tanh, relu, silu"),
         ({"lowercase": "yes"}, "lowercase is 'yes'; expected a bool"),
     ],
 )
-def test_refused_encoder_json(changed, said, tmp_path):
+def test_refused_encoder_json(changed, message, tmp_path):
     save_encoder(load_encoder("tiny"), tmp_path)
     path = tmp_path / "encoder.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | changed))
     with pytest.raises(ValueError) as error:
         load_encoder(tmp_path)
-    assert str(error.value) == f"{path}: {said}"
+    assert str(error.value) == f"{path}: {message}"

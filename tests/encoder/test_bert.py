@@ -1,6 +1,6 @@
-"""Freezing, kernels in another dtype, initial weights, and the encoder's config.
+"""Freezing, kernels in another dtype, initial weights, presets, and the encoder's config.
 
-What is frozen gets no gradient and computes alike in training and inference; what is not learns as before.
+Frozen layers get no gradient and compute the same in training and inference; the others are trained as before.
 """
 
 import inspect
@@ -19,8 +19,8 @@ from tfbert.encoder.activations import ACTIVATIONS
 from tfbert.encoder.bert import BertEncoder
 from tfbert.encoder.layer import EncoderLayer
 
-# Two layers of six products each; the longest sum is that of the dense layer of 12.
-ROUNDED = {"length": 12, "depth": 12}
+# Two layers of six products each; the longest sum is that of the dense layer with 12 inputs.
+ROUNDING = {"length": 12, "depth": 12}
 SIZES = {
     "vocabulary_size": 20,
     "num_layers": 2,
@@ -37,19 +37,19 @@ INPUTS = {
 }
 
 
-def an_encoder(num_learned, fast=True, product_dtype=None):
+def an_encoder(num_trained, fast=True, product_dtype=None):
     keras.utils.set_random_seed(4)
     options = {"activation": "gelu", "fast": fast, "product_dtype": product_dtype}
     backbone = BertEncoder(**SIZES, dropout=0.5, draw_weights=False, **options)
     for index, weight in enumerate(backbone.trainable_weights):
         weight.assign(np.random.default_rng(index).normal(scale=0.5, size=weight.shape))
-    if num_learned is not None:
-        backbone.freeze(num_learned)
+    if num_trained is not None:
+        backbone.freeze(num_trained)
     return backbone
 
 
 def an_encoder_and_later_weights(draw_weights):
-    """Return matrices of an encoder, and all weights of what is made after it."""
+    """Return the matrices of an encoder, and all weights of the layers that are built after it."""
     keras.utils.set_random_seed(5)
     first = BertEncoder(**SIZES, draw_weights=draw_weights)
     second, dense = BertBackbone(**SIZES), keras.layers.Dense(3)
@@ -58,7 +58,7 @@ def an_encoder_and_later_weights(draw_weights):
     return [[weight.numpy() for weight in weights] for weights in (matrices, [*second.weights, *dense.weights])]
 
 
-def test_weights_need_not_be_drawn_and_what_is_drawn_later_is_the_same():
+def test_skipping_random_weights_does_not_change_later_draws():
     (undrawn, later), (drawn, expected) = map(an_encoder_and_later_weights, (False, True))
     assert len(undrawn) == len(drawn) == 2 + 2 * 6 + 1 + 1
     assert all(weight.any() for weight in drawn) and not any(weight.any() for weight in undrawn)
@@ -72,14 +72,14 @@ def test_initial_weights_are_those_of_kerasnlp():
         keras.utils.set_random_seed(6)
         encoders.append(kind(**SIZES, dropout=0.2))
     ours, theirs = (encoder.variables for encoder in encoders)
-    assert len(ours) == len(theirs) == 5 + 1 + 2 * (16 + 3) + 2  # with seven states of dropout
+    assert len(ours) == len(theirs) == 5 + 1 + 2 * (16 + 3) + 2  # including seven dropout states
     for one, other in zip(ours, theirs, strict=True):
         assert "seed_generator" in one.path or one.path == other.path
         np.testing.assert_array_equal(one, other, err_msg=one.path)
 
 
-def parts(backbone):
-    """Return the first part of the path of every weight that is learned, each once."""
+def trained_layers(backbone):
+    """Return the names of the layers that have trainable weights, each once."""
     return list(dict.fromkeys(weight.path.split("/")[0] for weight in backbone.trainable_weights))
 
 
@@ -95,26 +95,26 @@ def hidden_states(encoder, training):
     return states
 
 
-def test_the_layers_nearest_the_head_are_learned():
+def test_the_layers_nearest_the_head_are_trained():
     embeddings = ["token_embedding", "segment_embedding", "position_embedding", "embeddings_layer_norm"]
     layers, pooler = ["transformer_layer_0", "transformer_layer_1"], ["pooled_dense"]
-    assert sorted(parts(an_encoder(None))) == sorted(embeddings + layers + pooler)
-    assert parts(an_encoder(2)) == layers + pooler
-    assert parts(an_encoder(1)) == layers[1:] + pooler
-    assert parts(an_encoder(0)) == pooler
+    assert sorted(trained_layers(an_encoder(None))) == sorted(embeddings + layers + pooler)
+    assert trained_layers(an_encoder(2)) == layers + pooler
+    assert trained_layers(an_encoder(1)) == layers[1:] + pooler
+    assert trained_layers(an_encoder(0)) == pooler
 
 
 @pytest.mark.parametrize("fast", [True, False])
-@pytest.mark.parametrize("num_learned", [0, 1, 2])
-def test_what_is_frozen_computes_without_dropout_and_has_no_gradient(num_learned, fast):
-    backbone = an_encoder(num_learned, fast)
-    learning, answering = (hidden_states(backbone, training)[: 3 - num_learned] for training in (True, False))
-    assert len(learning) == 3 - num_learned
-    for one, other in zip(learning, answering, strict=True):
+@pytest.mark.parametrize("num_trained", [0, 1, 2])
+def test_frozen_layers_have_no_dropout_and_no_gradient(num_trained, fast):
+    backbone = an_encoder(num_trained, fast)
+    trained, inferred = (hidden_states(backbone, training)[: 3 - num_trained] for training in (True, False))
+    assert len(trained) == 3 - num_trained
+    for one, other in zip(trained, inferred, strict=True):
         is_close = np.isclose(one, other, rtol=1e-4, atol=1e-4)
         assert is_close[INPUTS["padding_mask"].numpy() == 1].all()
     is_random = not np.allclose(sequence(backbone), sequence(backbone), atol=1e-3)
-    assert is_random == (num_learned > 0)
+    assert is_random == (num_trained > 0)
     with tf.GradientTape() as tape:
         loss = tf.reduce_sum(tf.sin(backbone(INPUTS, training=True)["sequence_output"]))
     gradients = tape.gradient(loss, [weight.value for weight in backbone.weights])
@@ -124,7 +124,7 @@ def test_what_is_frozen_computes_without_dropout_and_has_no_gradient(num_learned
         if gradient is not None
     }
     assert reached == {"transformer_layer_0", "transformer_layer_1"} - {
-        f"transformer_layer_{i}" for i in range(2 - num_learned)
+        f"transformer_layer_{i}" for i in range(2 - num_trained)
     }
 
 
@@ -134,19 +134,19 @@ def test_without_freezing_there_is_dropout_everywhere():
     assert not np.allclose(sequence(backbone), sequence(backbone, training=False), atol=1e-3)
 
 
-def test_frozen_layers_multiply_in_what_training_does():
+def test_frozen_layers_multiply_in_the_dtype_of_training():
     one, other = (sequence(an_encoder(0, product_dtype=products)) for products in (None, "bfloat16"))
     assert not np.array_equal(one, other)
-    assert_near(other, one, "bfloat16", **ROUNDED)
+    assert_near(other, one, "bfloat16", **ROUNDING)
 
 
-def test_inference_multiplies_in_another_dtype_for_a_while():
+def test_inference_temporarily_multiplies_in_another_dtype():
     backbone = an_encoder(1)
     before = sequence(backbone, training=False)
     with backbone.kernels_copied("bfloat16"):
         inside = sequence(backbone, training=False)
     assert not np.array_equal(inside, before)
-    assert_near(inside, before, "bfloat16", **ROUNDED)
+    assert_near(inside, before, "bfloat16", **ROUNDING)
     np.testing.assert_array_equal(sequence(backbone, training=False), before)
     with backbone.kernels_copied(None):
         np.testing.assert_array_equal(sequence(backbone, training=False), before)
@@ -199,9 +199,9 @@ def test_every_argument_of_the_encoder_is_in_its_config():
     assert ARGUMENTS.keys() == defaults.keys() | {"name", "trainable"}
     assert all(ARGUMENTS[name] != default for name, default in defaults.items())
     encoder = BertEncoder(**ARGUMENTS)
-    again = BertEncoder.from_config(json.loads(json.dumps(encoder.get_config())))
-    assert again.get_config() == encoder.get_config()
-    for one in (encoder, again):
+    restored = BertEncoder.from_config(json.loads(json.dumps(encoder.get_config())))
+    assert restored.get_config() == encoder.get_config()
+    for one in (encoder, restored):
         assert one.dtype_policy.name == "mixed_bfloat16"
         assert {name: getattr(one, name) for name in ARGUMENTS if name != "dtype"} == {
             name: value for name, value in ARGUMENTS.items() if name != "dtype"
@@ -209,7 +209,7 @@ def test_every_argument_of_the_encoder_is_in_its_config():
         layer = one.transformer_layers[0]
         assert (layer.layer_norm_epsilon, layer.fast, layer.product_dtype) == (0.3, False, "bfloat16")
         assert layer.activation is keras.activations.relu and one.embeddings_layer_norm.epsilon == 0.3
-        assert layer.parts.attention.dropout == one.embeddings_dropout.rate == 0.4
+        assert layer.components.attention.dropout == one.embeddings_dropout.rate == 0.4
         assert layer.dtype_policy.name == "mixed_bfloat16"
 
 
@@ -218,10 +218,10 @@ def test_every_argument_of_a_layer_is_in_its_config():
     assert LAYER_ARGUMENTS.keys() == (defaults.keys() | {"dtype", "name", "trainable"}) - {"normalize_first"}
     assert all(defaults.get(name) != value for name, value in LAYER_ARGUMENTS.items())
     layer = EncoderLayer(**LAYER_ARGUMENTS | {"activation": ACTIVATIONS["gelu_tanh"]})
-    again = keras.layers.deserialize(json.loads(json.dumps(keras.layers.serialize(layer))))
-    assert type(again) is EncoderLayer and again.get_config() == layer.get_config()
-    assert again.activation is ACTIVATIONS["gelu_tanh"]
-    assert again.product_dtype == "bfloat16" and again.fast is False
+    restored = keras.layers.deserialize(json.loads(json.dumps(keras.layers.serialize(layer))))
+    assert type(restored) is EncoderLayer and restored.get_config() == layer.get_config()
+    assert restored.activation is ACTIVATIONS["gelu_tanh"]
+    assert restored.product_dtype == "bfloat16" and restored.fast is False
     with pytest.raises(ValueError, match="normalize_first"):
         EncoderLayer(7, 3, normalize_first=True)
 
@@ -234,31 +234,31 @@ def test_an_unknown_activation_is_refused():
 def test_a_keras_file_keeps_weights_and_computation(tmp_path):
     encoder = an_encoder(None, product_dtype="bfloat16")
     encoder.save(tmp_path / "encoder.keras")
-    again = keras.models.load_model(tmp_path / "encoder.keras")
-    assert type(again) is BertEncoder and again.get_config() == encoder.get_config()
-    np.testing.assert_array_equal(sequence(again, training=False), sequence(encoder, training=False))
-    assert again.activation == "gelu"
+    restored = keras.models.load_model(tmp_path / "encoder.keras")
+    assert type(restored) is BertEncoder and restored.get_config() == encoder.get_config()
+    np.testing.assert_array_equal(sequence(restored, training=False), sequence(encoder, training=False))
+    assert restored.activation == "gelu"
 
 
-def test_a_defect_is_more_than_rounding_explains():
+def test_a_defect_causes_a_larger_error_than_rounding():
     exact = sequence(an_encoder(0, product_dtype="bfloat16"))
     for path in ("layer_1/feedforward_intermediate_dense/bias", "layer_1/self_attention_layer/attention_output/kernel"):
         broken = an_encoder(0, product_dtype="bfloat16")
         [weight] = [weight for weight in broken.weights if weight.path.endswith(path)]
         weight.assign(tf.zeros_like(weight) if path.endswith("bias") else weight.numpy()[::-1])
-        assert distance(sequence(broken), exact)[0] > 1.5 * relative_error("bfloat16", **ROUNDED)
+        assert distance(sequence(broken), exact)[0] > 1.5 * relative_error("bfloat16", **ROUNDING)
 
 
 def test_no_method_of_a_live_layer_is_replaced():
     encoder = an_encoder(1, product_dtype="bfloat16")
     with encoder.kernels_copied("bfloat16"):
-        parts = [part for layer in encoder.transformer_layers for part in layer.parts]
-        layers = [encoder, *encoder.layers, *parts]
+        components = [component for layer in encoder.transformer_layers for component in layer.components]
+        layers = [encoder, *encoder.layers, *components]
         assert len(layers) > 20
         assert not [layer.name for layer in layers if "call" in vars(layer)]
 
 
-def test_a_preset_is_loaded_without_drawing_and_refuses_what_it_cannot_hold(tmp_path):
+def test_a_preset_is_loaded_without_random_weights_and_cannot_contain_extensions(tmp_path):
     encoder = an_encoder(None)
     encoder.save_to_preset(str(tmp_path))
     loaded = BertEncoder.from_preset(str(tmp_path), activation="gelu", dropout=0.25)

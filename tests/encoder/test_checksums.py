@@ -1,8 +1,9 @@
-"""Files of encoders are compared with their checksums, once in a process."""
+"""Checksums of encoder files are verified, once per process."""
 
 import json
 import os
 
+import numpy as np
 import pytest
 
 from tfbert.encoder import checksums, presets
@@ -11,22 +12,22 @@ from tfbert.encoder.backbone import load_encoder, save_encoder
 
 @pytest.fixture
 def hashed(monkeypatch):
-    """Return the names of the files whose bytes are read."""
+    """Return a list that collects the names of files as they are read to compute their checksums."""
     names, sha256_of = [], checksums.sha256_of
     monkeypatch.setattr(checksums, "sha256_of", lambda path: names.append(path.name) or sha256_of(path))
     return names
 
 
-def flip(path, place=-1):
-    """Flip a bit and leave size and time of the last change as they were before the process looked."""
+def flip(path, position=-1):
+    """Flip a bit of the byte at a position without changing the size."""
     content = bytearray(path.read_bytes())
-    content[place] ^= 0x40
+    content[position] ^= 0x40
     path.write_bytes(content)
 
 
 @pytest.fixture
 def download(tmp_path):
-    """Return a directory as another library leaves it, and one for records."""
+    """Return a directory that another library downloaded, and one for recorded checksums."""
     folder = tmp_path / "snapshot"
     folder.mkdir()
     (folder / "config.json").write_text("{}")
@@ -35,60 +36,60 @@ def download(tmp_path):
 
 
 def test_a_download_is_recorded_when_it_is_first_seen_and_compared_later(download, hashed, caplog):
-    folder, records = download
+    folder, records_dir = download
     caplog.set_level("INFO")
-    checksums.check_download(folder, records)
+    checksums.check_download(folder, records_dir)
     assert f"{folder}: recorded the SHA-256 of 2 files" in caplog.text
-    checksums.check_download(folder, records)
+    checksums.check_download(folder, records_dir)
     assert sorted(hashed) == ["config.json", "model.safetensors"]
     flip(folder / "model.safetensors")
     with pytest.raises(ValueError) as error:
-        checksums.check_download(folder, records)
+        checksums.check_download(folder, records_dir)
     path = folder / "model.safetensors"
     assert str(error.value) == (
-        f"{path}: damaged: its SHA-256 is not that of the download; remove {path} to have it downloaded again"
+        f"{path}: damaged: its SHA-256 differs from that of the download; remove {path} to download it again"
     )
 
 
 def test_files_that_come_later_are_recorded_too(download):
-    folder, records = download
-    checksums.check_download(folder, records)
+    folder, records_dir = download
+    checksums.check_download(folder, records_dir)
     (folder / "vocab.txt").write_text("[PAD]")
-    checksums.check_download(folder, records)
+    checksums.check_download(folder, records_dir)
     flip(folder / "vocab.txt")
     with pytest.raises(ValueError, match=r"vocab\.txt: damaged"):
-        checksums.check_download(folder, records)
+        checksums.check_download(folder, records_dir)
 
 
-def test_where_the_cache_names_a_file_by_its_checksum_damage_is_seen_at_once(download):
-    folder, records = download
+def test_a_cached_file_named_by_its_checksum_is_verified_at_once(download):
+    folder, records_dir = download
     path = folder / "model.safetensors"
     blob = folder.parent / checksums.sha256_of(path)
     path.rename(blob)
     path.symlink_to(blob)
     flip(blob)
-    with pytest.raises(ValueError, match=rf"model\.safetensors: damaged: .*remove {blob} to have it"):
-        checksums.check_download(folder, records)
+    with pytest.raises(ValueError, match=rf"model\.safetensors: damaged: .*remove {blob} to download it"):
+        checksums.check_download(folder, records_dir)
 
 
-def test_records_that_cannot_be_written_do_not_stop_anything(download, caplog):
-    folder, records = download
-    records.write_text("a file")
-    checksums.check_download(folder, records)
+def test_checksums_that_cannot_be_recorded_are_only_a_warning(download, caplog):
+    folder, records_dir = download
+    records_dir.write_text("a file")
+    checksums.check_download(folder, records_dir)
     assert "cannot record checksums" in caplog.text
 
 
 def test_a_saved_encoder_has_checksums(tmp_path):
-    save_encoder(load_encoder("tiny"), tmp_path, {"cls.bias": checksums_array()})
-    said = json.loads((tmp_path / "encoder.json").read_text())["sha256"]
-    assert said == {name: checksums.sha256_of(tmp_path / name) for name in ("model.weights.h5", "heads.safetensors")}
+    save_encoder(load_encoder("tiny"), tmp_path, {"cls.bias": np.arange(3, dtype=np.float32)})
+    saved = json.loads((tmp_path / "encoder.json").read_text())["sha256"]
+    assert saved == {name: checksums.sha256_of(tmp_path / name) for name in ("model.weights.h5", "heads.safetensors")}
     load_encoder(tmp_path)
     flip(tmp_path / "model.weights.h5", (tmp_path / "model.weights.h5").stat().st_size // 2)
     with pytest.raises(ValueError, match=r"model\.weights\.h5: damaged: .*restore it from a copy, or pretrain again"):
         load_encoder(tmp_path)
 
 
-def test_an_encoder_of_an_older_version_has_none_and_is_loaded(tmp_path):
+def test_an_encoder_of_an_older_version_without_checksums_is_loaded(tmp_path):
     save_encoder(load_encoder("tiny"), tmp_path)
     path = tmp_path / "encoder.json"
     path.write_text(json.dumps({key: value for key, value in json.loads(path.read_text()).items() if key != "sha256"}))
@@ -100,7 +101,7 @@ def test_a_preset_of_kerasnlp_is_compared_with_what_was_downloaded(tmp_path, mon
     save_encoder(encoder, tmp_path / "preset")
     (tmp_path / "preset" / "encoder.json").unlink()
     monkeypatch.setenv("TFBERT_CACHE", str(tmp_path / "cache"))
-    # What KerasNLP would download lies in a directory, which it takes for a preset too.
+    # KerasNLP accepts a directory as a preset too, so this one stands for a download.
     monkeypatch.setattr(
         presets, "resolve", lambda name: presets.EncoderSource("p", "kerasnlp", preset=str(tmp_path / "preset"))
     )
@@ -111,11 +112,5 @@ def test_a_preset_of_kerasnlp_is_compared_with_what_was_downloaded(tmp_path, mon
     kernel = bytes(memoryview(encoder.backbone.token_embedding.embeddings.numpy()).cast("B"))[:64]
     content[content.find(kernel) + 3] ^= 0x40
     path.write_bytes(content)
-    with pytest.raises(ValueError, match=r"model\.weights\.h5: damaged: .*to have it downloaded again"):
+    with pytest.raises(ValueError, match=r"model\.weights\.h5: damaged: .*to download it again"):
         load_encoder("p")
-
-
-def checksums_array():
-    import numpy as np
-
-    return np.arange(3, dtype=np.float32)

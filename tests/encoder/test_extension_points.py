@@ -1,4 +1,4 @@
-"""Extensions change what the layer computes as they say: in training and inference, fast and by KerasNLP's layers."""
+"""Extensions have the expected effect in training and inference, with fast layers and with KerasNLP's."""
 
 import keras
 import numpy as np
@@ -13,7 +13,7 @@ from tfbert.encoder.layer import EncoderLayer
 SHAPE, HIDDEN, HEADS = (2, 7, 12), 12, 3
 MASK = tf.constant([[1] * 7, [1] * 4 + [0] * 3])
 PRODUCTS = ["query", "key", "value", "attention_output", "feedforward_in", "feedforward_out"]
-# By which code a layer computes.
+# Whether the layer is fast, and whether it is training: each combination runs different code.
 MODES = [(fast, training) for fast in (True, False) for training in (True, False)]
 SIZES = {"vocabulary_size": 20, "num_layers": 2, "num_heads": 2, "hidden_dim": 8, "intermediate_dim": 12}
 INPUTS = {
@@ -37,12 +37,12 @@ def inputs(length=7):
 
 
 def outputs(layer, training, x=None, mask=MASK):
-    """Return what a layer makes of the tokens."""
+    """Return the output of a layer for the tokens, without padding."""
     return tf.boolean_mask(layer(inputs() if x is None else x, padding_mask=mask, training=training), mask)
 
 
-def assert_same(found, expected, tolerance=3e-5):
-    np.testing.assert_allclose(found, expected, rtol=tolerance, atol=tolerance)
+def assert_same(actual, expected, tolerance=3e-5):
+    np.testing.assert_allclose(actual, expected, rtol=tolerance, atol=tolerance)
 
 
 def low_rank(point, **options):
@@ -98,8 +98,8 @@ def extend_all(layer):
     layer.products["key"].extension = low_rank(layer.products["key"])
     layer.products["feedforward_in"].extension = low_rank(layer.products["feedforward_in"])
     layer.attention_end.extension, layer.feedforward_end.extension = Adapter(HIDDEN), Adapter(HIDDEN)
-    draw = np.random.default_rng(7).normal(size=(2, 3, HEADS, HIDDEN // HEADS))
-    layer.keys_values.extension = Prefix(*draw)
+    keys, values = np.random.default_rng(7).normal(size=(2, 3, HEADS, HIDDEN // HEADS))
+    layer.keys_values.extension = Prefix(keys, values)
     points = [*layer.products.values(), layer.attention_end, layer.feedforward_end, layer.keys_values]
     return [variable for point in points if point.extension for variable in point.extension.trainable_weights]
 
@@ -107,12 +107,12 @@ def extend_all(layer):
 def gradients(layer, training):
     variables = [variable.value for variable in extend_all(layer)]
     with tf.GradientTape() as tape:
-        found = outputs(layer, training)
-        loss = tf.reduce_sum(tf.sin(found))
-    return [found, *tape.gradient(loss, variables)]
+        result = outputs(layer, training)
+        loss = tf.reduce_sum(tf.sin(result))
+    return [result, *tape.gradient(loss, variables)]
 
 
-def test_all_ways_to_compute_give_the_same_values_and_gradients():
+def test_all_modes_give_the_same_values_and_gradients():
     expected = gradients(a_layer(fast=False), True)
     assert len(expected) == 1 + 2 * 2 + 2 * 4 + 2
     for fast, training in MODES:
@@ -123,11 +123,11 @@ def test_all_ways_to_compute_give_the_same_values_and_gradients():
 @pytest.mark.parametrize("fast", [True, False])
 def test_dropout_is_before_an_adapter(fast):
     layer = a_layer(fast, dropout=0.5)
-    seen = []
-    layer.feedforward_end.extension = lambda output: seen.append(output.numpy()) or output
+    arguments = []
+    layer.feedforward_end.extension = lambda output: arguments.append(output.numpy()) or output
     outputs(layer, True)
-    assert 0.3 < (seen[0] == 0).mean() < 0.7
-    # Without an extension the same seed drops the same values.
+    assert 0.3 < (arguments[0] == 0).mean() < 0.7
+    # The same seed drops the same values with and without an extension.
     one, other = a_layer(fast, dropout=0.5), a_layer(fast, dropout=0.5)
     one.attention_end.extension = lambda output: output
     assert_same(outputs(one, True), outputs(other, True))
@@ -149,10 +149,10 @@ def test_extensions_compute_in_half_precision_too(training):
     exact, mixed = a_layer(), a_layer(dtype="mixed_bfloat16")
     for layer in (exact, mixed):
         extend_all(layer)
-    found = outputs(mixed, training)
-    assert found.dtype == tf.bfloat16
-    # Two products of the adapters and two of the low-rank updates are among the ten that follow one another.
-    assert_near(tf.cast(found, tf.float32), outputs(exact, training), "bfloat16", length=20, depth=14)
+    result = outputs(mixed, training)
+    assert result.dtype == tf.bfloat16
+    # The longest chain of products includes two of the adapters and two of the low-rank updates.
+    assert_near(tf.cast(result, tf.float32), outputs(exact, training), "bfloat16", length=20, depth=14)
 
 
 def test_inference_by_copied_kernels_has_the_extensions():
@@ -160,9 +160,9 @@ def test_inference_by_copied_kernels_has_the_extensions():
     for layer in (exact, copied):
         extend_all(layer)
     copied.copy_kernels("bfloat16")
-    found = outputs(copied, False)
-    assert found.dtype == tf.float32 and np.abs(found - outputs(exact, False)).max() > 1e-4
-    assert_near(found, outputs(exact, False), "bfloat16", length=20, depth=14)
+    result = outputs(copied, False)
+    assert result.dtype == tf.float32 and np.abs(result - outputs(exact, False)).max() > 1e-4
+    assert_near(result, outputs(exact, False), "bfloat16", length=20, depth=14)
 
 
 def an_encoder():
@@ -180,7 +180,7 @@ def test_an_encoder_has_the_weights_of_its_extensions():
     encoder.extend(point, Adapter(8, name="adapter"))
     added = [weight.path for weight in encoder.weights if weight.path not in before]
     assert len(added) == 4 and {weight.path for weight in encoder.trainable_weights} >= set(added)
-    with pytest.raises(ValueError, match="second: the extension point has adapter already"):
+    with pytest.raises(ValueError, match="second: the extension point already has adapter"):
         encoder.extend(point, Adapter(8, name="second"))
     encoder.remove_extension(point)
     assert [weight.path for weight in encoder.weights] == before and point.extension is None
@@ -196,7 +196,7 @@ def test_a_tuning_method_is_merged_into_the_weights():
         update.wide.assign(np.random.default_rng(6).normal(size=update.wide.shape))
     expected = encoder(INPUTS)["pooled_output"].numpy()
     assert np.abs(expected - plain).max() > 0.05
-    with pytest.raises(ValueError, match="has a tuning method already"):
+    with pytest.raises(ValueError, match="already has a tuning method"):
         encoder.tune(LowRankTuning())
     encoder.merge()
     assert encoder.tuning is None and [weight.path for weight in encoder.weights] == before

@@ -1,4 +1,4 @@
-"""Files of an encoder from somewhere else name no code that is run: neither a lambda nor a module to import."""
+"""Files of an untrusted encoder cannot run code: neither by a lambda nor by a module that is imported."""
 
 import json
 import shutil
@@ -24,16 +24,16 @@ def saved(tmp_path_factory):
 
 @pytest.fixture
 def load_changed(saved, tmp_path, monkeypatch):
-    """Return a function that loads a copy of the encoder, one file of which was changed."""
+    """Return a function that changes one file in a copy of the encoder and loads the copy."""
     (tmp_path / "planted.py").write_text(PLANTED)
     monkeypatch.syspath_prepend(tmp_path)
 
     def load(file, **changes):
         folder = shutil.copytree(saved, tmp_path / "encoder")
-        (folder / "encoder.json").unlink()  # a preset of KerasNLP's, which is read as it is
-        said = json.loads((folder / file).read_text())
-        said["config"] |= changes.pop("config", {})
-        (folder / file).write_text(json.dumps(said | changes))
+        (folder / "encoder.json").unlink()  # makes it an ordinary KerasNLP preset
+        document = json.loads((folder / file).read_text())
+        document["config"] |= changes.pop("config", {})
+        (folder / file).write_text(json.dumps(document | changes))
         return load_encoder(folder)
 
     yield load

@@ -1,4 +1,4 @@
-"""Encoders on the Hugging Face hub by revision, read by the hub's own client from a cache, without a network."""
+"""Encoders on the Hugging Face hub by revision, read offline from the cache of the hub's own client."""
 
 import json
 import shutil
@@ -20,7 +20,7 @@ WORDS = {OLD: "old", NEW: "new"}
 
 @pytest.fixture
 def repository(tmp_path, monkeypatch):
-    """A repository with two commits in the client's cache; returns its `refs`: a file a branch or tag."""
+    """Create a repository with two commits in the client's cache; return its `refs`, one file per branch or tag."""
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
     monkeypatch.setattr(hub, "_commits", {})
@@ -42,14 +42,14 @@ def repository(tmp_path, monkeypatch):
 
 
 def check(encoder, commit):
-    """Check that config, vocabulary and weights are those of a commit."""
+    """Check that config, vocabulary and weights come from a commit."""
     number = list(WORDS).index(commit) + 1
     assert encoder.spec.commit == commit
     assert encoder.spec.layer_norm_epsilon == number * 1e-4
     assert encoder.vocabulary[-1] == WORDS[commit]
-    drawn = bert_files.make_tensors(bert_files.CONFIG)["embeddings.word_embeddings.weight"]
+    original = bert_files.make_tensors(bert_files.CONFIG)["embeddings.word_embeddings.weight"]
     weights = np.asarray(encoder.backbone.token_embedding.embeddings)
-    np.testing.assert_array_equal(weights, drawn + np.float32(number))
+    np.testing.assert_array_equal(weights, original + np.float32(number))
 
 
 @pytest.mark.parametrize(
@@ -63,23 +63,25 @@ def check(encoder, commit):
         (f"hf://owner/name@{NEW}", NEW),
     ],
 )
-def test_all_files_are_of_the_revision(repository, name, commit):
+def test_all_files_are_from_the_revision(repository, name, commit):
     encoder = load_encoder(name)
     check(encoder, commit)
     assert encoder.source == name
 
 
-def test_a_revision_that_is_not_there(repository):
-    with pytest.raises(ValueError, match=r"^encoder 'hf://owner/name@v2' could not be downloaded: .*By hand: download"):
+def test_a_missing_revision_is_an_error(repository):
+    with pytest.raises(
+        ValueError, match=r"^encoder 'hf://owner/name@v2' could not be downloaded: .*Alternatively, copy"
+    ):
         presets.resolve("hf://owner/name@v2")
 
 
 @pytest.mark.parametrize("name", ["a/b@", "a/b@../../x", "a/b@/x", "a/b@x/", "a/b@x y", "a/b@x@y", "a/b/c", "@v1", ""])
 def test_a_name_of_another_form_is_refused(name):
-    with pytest.raises(ValueError) as caught:
+    with pytest.raises(ValueError) as error:
         presets.resolve(f"hf://{name}")
-    wish = "hf://owner/name, or hf://owner/name@revision with a branch, a tag or the hash of a commit"
-    assert str(caught.value) == f"encoder 'hf://{name}': expected {wish}"
+    expected = "hf://owner/name, or hf://owner/name@revision with a branch, a tag or a commit hash"
+    assert str(error.value) == f"encoder 'hf://{name}': expected {expected}"
 
 
 def test_a_branch_that_moves_does_not_mix_files_in_one_process(repository):
@@ -87,19 +89,19 @@ def test_a_branch_that_moves_does_not_mix_files_in_one_process(repository):
     (repository / "main").write_text(OLD)
     assert presets.resolve("hf://owner/name") == first
     assert (first.commit, first.directory.name) == (NEW, NEW)
-    hub._commits.clear()  # as in the next process
+    hub._commits.clear()  # as in a new process
     check(load_encoder("hf://owner/name"), OLD)
 
 
-def test_names_that_are_not_of_the_hub_have_no_commit(repository, tmp_path):
+def test_names_outside_the_hub_have_no_commit(repository, tmp_path):
     shutil.copytree(repository.parent / "snapshots" / OLD, tmp_path / OLD)
     assert presets.resolve(tmp_path / OLD).commit is None
     assert load_encoder(tmp_path / OLD).spec.commit is None
 
 
-def test_a_run_records_the_revision_and_keeps_it_apart(repository, tmp_path):
+def test_runs_record_the_revision_and_different_revisions_share_no_cache(repository, tmp_path):
     data = small.write_data(tmp_path / "data")
-    # The repository's vocabulary has few of the words.
+    # Few words are in the repository's vocabulary.
     values = {"encoder__sequence_length": 8, "train__epochs": 1, "data__max_unknown_fraction": 1.0}
     by_tag, by_branch = (
         problem.prepare(small.config(data, encoder__name=f"hf://owner/name@{revision}", **values))
@@ -112,7 +114,7 @@ def test_a_run_records_the_revision_and_keeps_it_apart(repository, tmp_path):
     report = json.loads((tmp_path / "run" / "report.json").read_text(encoding="utf-8"))
     assert (report["encoder"]["name"], report["encoder"]["commit"]) == ("hf://owner/name@v1", OLD)
     assert report["config"]["encoder"]["name"] == "hf://owner/name@v1"
-    # The branch moves: the same name is another run, which does not go on with the first one's checkpoint.
+    # The branch moves: the same name is now a different run, which must not resume from the first run's checkpoint.
     (repository / "v1").write_text(NEW)
     hub._commits.clear()
     moved = problem.prepare(by_tag.config)

@@ -1,4 +1,4 @@
-"""What is written in Hugging Face's layout computes the same where it is read: by tfbert, and by PyTorch."""
+"""An encoder written in Hugging Face's layout computes the same in tfbert and in PyTorch transformers."""
 
 import dataclasses
 import json
@@ -16,7 +16,7 @@ from tfbert.pretraining.heads import PretrainingHead
 from tfbert.text.tokenizer import Tokenizer
 
 PEERS_PYTHON = os.environ.get("TFBERT_PEERS_PYTHON")
-# [CLS] and the others are not at the places that transformers takes for granted.
+# The special tokens do not have the ids that transformers assumes by default.
 VOCABULARY = ["[PAD]", "caf", "##é", "##e", "The", "the", ".", "中", "[MASK]", "[SEP]", "[CLS]", "[UNK]", "Caf"]
 TEXTS = ["Café the. 中文", "café The 中 .", "cafe caf. unknown"]
 INPUTS = {
@@ -24,7 +24,7 @@ INPUTS = {
     "segment_ids": np.array([[0, 0, 0, 0, 0, 0, 0], [0, 0, 0, 1, 1, 2, 1]], "int32"),
     "padding_mask": np.array([[1, 1, 1, 1, 0, 0, 0], [1, 1, 1, 1, 1, 1, 1]], "int32"),
 }
-REAL = INPUTS["padding_mask"].astype(bool)
+IS_TOKEN = INPUTS["padding_mask"].astype(bool)
 
 SCRIPT = """
 import json, sys
@@ -35,30 +35,31 @@ model, tokenizer = AutoModel.from_pretrained(job["directory"]).eval(), AutoToken
 names = {"token_ids": "input_ids", "segment_ids": "token_type_ids", "padding_mask": "attention_mask"}
 with torch.no_grad():
     output = model(**{names[name]: torch.tensor(rows) for name, rows in job["inputs"].items()})
-answer = {"sequence_output": output[0].tolist(), "pooled_output": output[1].tolist()}
-answer["token_ids"] = [tokenizer(text)["input_ids"] for text in job["texts"]]
+outputs = {"sequence_output": output[0].tolist(), "pooled_output": output[1].tolist()}
+outputs["token_ids"] = [tokenizer(text)["input_ids"] for text in job["texts"]]
 if job["has_heads"]:
     with torch.no_grad():
-        guess = BertForPreTraining.from_pretrained(job["directory"]).eval()(
+        logits = BertForPreTraining.from_pretrained(job["directory"]).eval()(
             **{names[name]: torch.tensor(rows) for name, rows in job["inputs"].items()}
         )
-    answer["masked_words"], answer["pairs"] = guess.prediction_logits.tolist(), guess.seq_relationship_logits.tolist()
-answer["dropout"] = [model.config.hidden_dropout_prob, model.config.attention_probs_dropout_prob]
-print(json.dumps(answer))
+    outputs["masked_words"] = logits.prediction_logits.tolist()
+    outputs["pairs"] = logits.seq_relationship_logits.tolist()
+outputs["dropout"] = [model.config.hidden_dropout_prob, model.config.attention_probs_dropout_prob]
+print(json.dumps(outputs))
 """
 
 
 def make_encoder(activation="gelu_tanh", epsilon=1e-2, has_pooler=True, rules=(False, True, True), dropout=0.25):
-    """Return an encoder with all weights drawn, biases and norms too, large enough to tell computations apart."""
+    """Return an encoder whose weights, including biases and norms, are random and large enough to reveal errors."""
     sizes = {"vocabulary_size": 15, "num_layers": 2, "num_heads": 3, "hidden_dim": 12, "intermediate_dim": 20}
     sizes |= {"max_sequence_length": 9, "num_segments": 3}
-    computed = {"activation": activation, "layer_norm_epsilon": epsilon, "has_pooler": has_pooler}
-    spec = EncoderSpec(kind="tiny", dropout=dropout, **computed, **sizes)
+    architecture = {"activation": activation, "layer_norm_epsilon": epsilon, "has_pooler": has_pooler}
+    spec = EncoderSpec(kind="tiny", dropout=dropout, **architecture, **sizes)
     backbone = build_encoder(spec, dtype="float32", dropout=dropout)
-    draw = np.random.default_rng(7)
+    generator = np.random.default_rng(7)
     for variable in backbone.weights:
-        variable.assign(draw.normal(0, 0.5, variable.shape))
-    return Encoder(backbone, VOCABULARY, *rules, "drawn", spec)
+        variable.assign(generator.normal(0, 0.5, variable.shape))
+    return Encoder(backbone, VOCABULARY, *rules, "random", spec)
 
 
 def outputs_of(encoder):
@@ -66,7 +67,7 @@ def outputs_of(encoder):
 
 
 @pytest.mark.parametrize("activation", ["gelu", "gelu_tanh", "relu", "silu"])
-def test_written_and_loaded_computes_the_same(activation, tmp_path):
+def test_an_encoder_computes_the_same_after_writing_and_loading(activation, tmp_path):
     encoder = make_encoder(activation)
     save_huggingface(encoder, tmp_path / "written")
     loaded = load_encoder(tmp_path / "written")
@@ -85,17 +86,17 @@ def test_the_tokenizer_keeps_its_rules(rules, tmp_path):
     assert (loaded.lowercase, loaded.strip_accents, loaded.split_on_cjk) == rules
 
 
-def test_a_pooler_that_is_random_is_not_written(tmp_path):
+def test_a_random_pooler_is_not_written(tmp_path):
     encoder = make_encoder(has_pooler=False)
     save_huggingface(encoder, tmp_path)
     with safe_open(tmp_path / "model.safetensors", framework="np") as file:
-        assert not any("pooler" in name for name in file.keys())  # noqa: SIM118 (it is no dict)
+        assert not any("pooler" in name for name in file.keys())  # noqa: SIM118 (it is not a dict)
     loaded = load_encoder(tmp_path)
     assert not loaded.spec.has_pooler
     np.testing.assert_array_equal(outputs_of(loaded)["sequence_output"], outputs_of(encoder)["sequence_output"])
 
 
-def test_writing_replaces_its_own_kind_but_nothing_else(tmp_path):
+def test_writing_replaces_an_encoder_but_nothing_else(tmp_path):
     save_huggingface(make_encoder("relu"), tmp_path / "written")
     save_huggingface(make_encoder("silu"), tmp_path / "written")
     assert load_encoder(tmp_path / "written").spec.activation == "silu"
@@ -105,7 +106,7 @@ def test_writing_replaces_its_own_kind_but_nothing_else(tmp_path):
 
 
 def make_head(encoder):
-    """Return a head with pairs, all of whose weights are drawn."""
+    """Return a pretraining head with next-sentence logits, whose weights are all random."""
     spec = encoder.spec
     head = PretrainingHead(
         encoder.backbone,
@@ -114,13 +115,13 @@ def make_head(encoder):
         with_pairs=True,
     )
     head.build(spec.hidden_dim)
-    draw = np.random.default_rng(8)
+    generator = np.random.default_rng(8)
     for _, variable in head.tensors():
-        variable.assign(draw.normal(0, 0.5, variable.shape))
+        variable.assign(generator.normal(0, 0.5, variable.shape))
     return head
 
 
-def test_heads_are_written_where_there_are_any(tmp_path):
+def test_pretraining_heads_are_written_and_loaded(tmp_path):
     encoder = make_encoder()
     head = make_head(encoder)
     save_huggingface(encoder, tmp_path / "written", head.arrays())
@@ -134,7 +135,7 @@ def test_heads_are_written_where_there_are_any(tmp_path):
         np.testing.assert_array_equal(other.arrays()[name], values)
 
 
-@pytest.mark.skipif(not PEERS_PYTHON, reason="TFBERT_PEERS_PYTHON names no Python that has PyTorch transformers")
+@pytest.mark.skipif(not PEERS_PYTHON, reason="TFBERT_PEERS_PYTHON does not name a Python with PyTorch transformers")
 @pytest.mark.parametrize("has_heads", [False, True])
 def test_transformers_computes_the_same(has_heads, tmp_path):
     job = {"inputs": {name: rows.tolist() for name, rows in INPUTS.items()}, "texts": TEXTS, "has_heads": has_heads}
@@ -142,20 +143,20 @@ def test_transformers_computes_the_same(has_heads, tmp_path):
     head = make_head(encoder)
     save_huggingface(encoder, tmp_path / "written", head.arrays() if has_heads else None)
     (tmp_path / "job.json").write_text(json.dumps(job | {"directory": str(tmp_path / "written")}))
-    # Nothing of this environment may be found by the other.
+    # The other Python must not import packages from this environment.
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
     command = [PEERS_PYTHON, "-c", SCRIPT, tmp_path / "job.json"]
     done = subprocess.run(command, capture_output=True, text=True, env=environment | {"HF_HUB_OFFLINE": "1"})
     assert done.returncode == 0, done.stderr
-    found, ours = json.loads(done.stdout.splitlines()[-1]), outputs_of(encoder)
-    difference = np.abs(np.array(found["sequence_output"]) - ours["sequence_output"])[REAL]
+    theirs, ours = json.loads(done.stdout.splitlines()[-1]), outputs_of(encoder)
+    difference = np.abs(np.array(theirs["sequence_output"]) - ours["sequence_output"])[IS_TOKEN]
     assert difference.max() < 1e-4
-    np.testing.assert_allclose(found["pooled_output"], ours["pooled_output"], atol=1e-4)
-    assert found["dropout"] == [0.25, 0.25]
+    np.testing.assert_allclose(theirs["pooled_output"], ours["pooled_output"], atol=1e-4)
+    assert theirs["dropout"] == [0.25, 0.25]
     tokenizer = Tokenizer(VOCABULARY, lowercase=False, strip_accents=True)
-    assert found["token_ids"] == [[10, *ids, 9] for ids in tokenizer(TEXTS).to_list()]
+    assert theirs["token_ids"] == [[10, *ids, 9] for ids in tokenizer(TEXTS).to_list()]
     if has_heads:
         positions = np.tile(np.arange(7, dtype="int32"), (2, 1))
         logits = {name: value.numpy() for name, value in head(encoder.backbone(INPUTS), positions).items()}
-        assert np.abs(np.array(found["masked_words"]) - logits["masked_words"])[REAL].max() < 1e-4
-        np.testing.assert_allclose(found["pairs"], logits["pairs"], atol=1e-4)
+        assert np.abs(np.array(theirs["masked_words"]) - logits["masked_words"])[IS_TOKEN].max() < 1e-4
+        np.testing.assert_allclose(theirs["pairs"], logits["pairs"], atol=1e-4)

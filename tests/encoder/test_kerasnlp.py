@@ -43,29 +43,31 @@ def built():
 
 @pytest.mark.parametrize("package", kerasnlp.SUPPORTED_VERSIONS)
 def test_the_installed_version_is_supported_and_setup_says_the_same(package):
-    first, after = kerasnlp.SUPPORTED_VERSIONS[package]
-    assert importlib.metadata.version(package) in SpecifierSet(f">={first},<{after}")
+    first, unsupported = kerasnlp.SUPPORTED_VERSIONS[package]
+    assert importlib.metadata.version(package) in SpecifierSet(f">={first},<{unsupported}")
     setup = configparser.ConfigParser()
     setup.read(ROOT / "setup.cfg")
-    assert f"{package} >={first},<{after}" in setup["options"]["install_requires"].splitlines()
+    assert f"{package} >={first},<{unsupported}" in setup["options"]["install_requires"].splitlines()
 
 
-@pytest.mark.parametrize(("kind", "attribute"), [(kind, name) for kind, names in PRIVATE.items() for name in names])
-def test_a_private_attribute_exists(kind, attribute):
+@pytest.mark.parametrize(
+    ("class_name", "attribute"), [(class_name, name) for class_name, names in PRIVATE.items() for name in names]
+)
+def test_a_private_attribute_exists(class_name, attribute):
     versions = f"keras {keras.__version__}, keras-hub {keras_hub.__version__}"
-    assert hasattr(built()[kind], attribute), (
-        f"{kind} has no {attribute} in {versions}; adapt tfbert/encoder/kerasnlp.py"
+    assert hasattr(built()[class_name], attribute), (
+        f"{class_name} has no {attribute} in {versions}; adapt tfbert/encoder/kerasnlp.py"
     )
 
 
-def test_the_parts_are_what_they_are_called():
-    layer, head = (built()[kind] for kind in ("TransformerEncoder", "MaskedLMHead"))
-    parts = kerasnlp.layer_parts(layer)
-    kinds = kerasnlp.LayerParts.__annotations__
-    assert all(isinstance(part, kinds[name]) for name, part in parts._asdict().items())
-    assert parts.feedforward_in.units == 6 and parts.feedforward_out.units == 4
-    assert isinstance(kerasnlp.score_dropout(parts.attention), keras.layers.Dropout)
-    assert {part.name for part in parts} == {
+def test_the_components_are_what_their_names_say():
+    layer, head = (built()[class_name] for class_name in ("TransformerEncoder", "MaskedLMHead"))
+    components = kerasnlp.encoder_layer_components(layer)
+    classes = kerasnlp.EncoderLayerComponents.__annotations__
+    assert all(isinstance(component, classes[name]) for name, component in components._asdict().items())
+    assert components.feedforward_in.units == 6 and components.feedforward_out.units == 4
+    assert isinstance(kerasnlp.attention_weight_dropout(components.attention), keras.layers.Dropout)
+    assert {component.name for component in components} == {
         "self_attention_layer",
         "self_attention_dropout",
         "self_attention_layer_norm",
@@ -74,20 +76,21 @@ def test_the_parts_are_what_they_are_called():
         "feedforward_dropout",
         "feedforward_layer_norm",
     }
-    dense, norm, bias = kerasnlp.masked_word_parts(head)
+    dense, norm, bias = kerasnlp.masked_word_components(head)
     assert dense.kernel.shape == (4, 4) and norm.gamma.shape == (4,) and bias.shape == (5,)
     query = tf.ones([1, 3, 2, 2])
-    attended, scores = kerasnlp.attend(parts.attention, query, query, query, tf.ones([1, 1, 3], tf.bool), False, True)
+    options = {"mask": tf.ones([1, 1, 3], tf.bool), "training": False, "return_scores": True}
+    attended, scores = kerasnlp.attend(components.attention, query, query, query, **options)
     assert attended.shape == (1, 3, 2, 2) and scores.shape == (1, 2, 3, 3)
 
 
 def test_no_other_file_reads_private_attributes_of_kerasnlp_or_imports_its_internals():
     names = {f".{name}" for attributes in PRIVATE.values() for name in attributes} | {"keras_hub.src", "keras.src"}
-    found = {
+    uses = {
         f"{path.relative_to(ROOT)}: {name}"
         for folder in ("tfbert", "tools")
         for path in (ROOT / folder).rglob("*.py")
         for name in names
         if name in path.read_text(encoding="utf-8")
     }
-    assert {line for line in found if not line.startswith("tfbert/encoder/kerasnlp.py")} == set()
+    assert {line for line in uses if not line.startswith("tfbert/encoder/kerasnlp.py")} == set()

@@ -1,4 +1,4 @@
-"""Precision: which dtype policy a machine gets, and what it multiplies in."""
+"""Training precision: the dtype policy and the dtype of matrix products that a machine gets."""
 
 import pytest
 import tensorflow as tf
@@ -14,7 +14,7 @@ def machine(monkeypatch, tmp_path):
     def pretend(flags="fpu sse2", gpus=()):
         path = tmp_path / "cpuinfo"
         path.write_text(f"processor\t: 0\nmodel name\t: amx_bf16 fan\nflags\t\t: {flags}\nbugs\t\t: none\n")
-        monkeypatch.setattr(precision, "Path", lambda asked: path if asked == "/proc/cpuinfo" else None)
+        monkeypatch.setattr(precision, "Path", lambda name: path if name == "/proc/cpuinfo" else None)
         details = [{} if gpu is None else {"compute_capability": gpu} for gpu in gpus]
         monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: list(range(len(gpus))))
         monkeypatch.setattr(tf.config.experimental, "get_device_details", lambda gpu: details[gpu])
@@ -33,19 +33,19 @@ def machine(monkeypatch, tmp_path):
         ("", None),
     ],
 )
-def test_auto_goes_by_the_processors_flags(machine, flags, products):
+def test_auto_depends_on_the_flags_of_the_cpu(machine, flags, products):
     machine(flags)
     assert choose_precision("auto") == ("float32", products)
 
 
-def test_keras_layers_alone_want_amx(machine):
+def test_bfloat16_without_fast_layers_requires_amx(machine):
     machine("fpu avx512_bf16")
     assert choose_precision("auto", fast=False) == ("float32", None)
     machine("fpu amx_bf16")
     assert choose_precision("auto", fast=False) == ("mixed_bfloat16", None)
 
 
-def test_auto_is_float32_where_nothing_is_known(machine):
+def test_auto_is_float32_if_the_flags_are_unknown(machine):
     path = machine("fpu amx_bf16")
     path.write_text("processor: 0\n")
     assert choose_precision("auto") == ("float32", None)
@@ -64,13 +64,13 @@ def test_auto_is_float32_where_nothing_is_known(machine):
         ([None], "float32"),
     ],
 )
-def test_auto_goes_by_the_gpus_where_there_are_any(machine, gpus, policy):
+def test_auto_depends_on_the_gpus_if_there_are_any(machine, gpus, policy):
     machine("fpu amx_bf16", gpus)
     assert choose_precision("auto") == (policy, None)
 
 
 @pytest.mark.parametrize("flags", ["fpu", "fpu amx_bf16"])
-def test_a_precision_by_name_is_what_it_says(machine, flags):
+def test_an_explicit_precision_is_used(machine, flags):
     machine(flags)
     assert choose_precision("float32") == ("float32", None)
     assert choose_precision("float16") == ("mixed_float16", None)

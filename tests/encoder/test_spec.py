@@ -1,4 +1,4 @@
-"""What is stored of an encoder comes back."""
+"""An encoder specification survives storage as JSON."""
 
 import json
 
@@ -22,9 +22,9 @@ VALUES = {
 }
 
 
-@pytest.mark.parametrize("more", [{}, {"commit": "abc", "pretraining": {"updates": 9}}])
-def test_a_spec_survives_json(more):
-    spec = EncoderSpec(**VALUES, **more)
+@pytest.mark.parametrize("optional", [{}, {"commit": "abc", "pretraining": {"updates": 9}}])
+def test_a_spec_survives_json(optional):
+    spec = EncoderSpec(**VALUES, **optional)
     stored = json.loads(json.dumps(spec.to_json()))
-    assert stored == VALUES | more, "what is not known is left out"
+    assert stored == VALUES | optional, "fields that are None are left out"
     assert EncoderSpec.from_json(stored) == spec

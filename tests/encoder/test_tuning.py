@@ -1,4 +1,4 @@
-"""Learning-rate groups of an encoder's weights, and how many layers can be trained."""
+"""Learning-rate groups of an encoder's weights, and the check of how many layers can be trained."""
 
 import pytest
 
@@ -16,11 +16,11 @@ def test_every_weight_of_an_encoder_has_a_group():
     assert {groups[variable.path] for variable in encoder.transformer_layers[1].weights} == {layer_group(1)}
 
 
-@pytest.mark.parametrize("number", [None, 0, 12])
-def test_as_many_layers_as_there_are_can_be_learned(number):
-    check_layers(number, 12, "minilm")
+@pytest.mark.parametrize("num_layers_to_train", [None, 0, 12])
+def test_up_to_all_layers_can_be_trained(num_layers_to_train):
+    check_layers(num_layers_to_train, 12, "minilm")
 
 
-def test_more_layers_than_there_are_cannot_be_learned():
-    with pytest.raises(ValueError, match=r"train.trainable_layers=13: minilm has 12 layers; expected at most so many"):
+def test_more_layers_than_the_encoder_has_are_refused():
+    with pytest.raises(ValueError, match=r"train.trainable_layers=13: expected at most 12, the layers of minilm"):
         check_layers(13, 12, "minilm")

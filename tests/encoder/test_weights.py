@@ -1,4 +1,4 @@
-"""Weights are copied by name; what is missing, in excess or of another shape is named."""
+"""Weights are copied by name; errors name a weight that is missing or has another shape."""
 
 import keras
 import numpy as np
@@ -29,7 +29,7 @@ def two_layers(*names):
     return layer
 
 
-def test_the_order_of_weights_makes_no_difference_nor_does_the_name_of_the_layer():
+def test_neither_the_order_of_weights_nor_the_name_of_the_layer_matters():
     source, target = two_layers("first", "second"), two_layers("second", "first")
     assert source.name != target.name
     copy_weights(source, target)

@@ -1,4 +1,4 @@
-"""Evaluation of extracted answers: the metrics, the threshold, and the tables and figures of the report."""
+"""Evaluation of question answering: the metrics, the threshold, and the tables and figures of the report."""
 
 import json
 import math
@@ -14,7 +14,7 @@ GOLD = [Gold(question, tuple(true)) for question, true, *_ in OFFICIAL]
 ONE, TWO, NONE = Gold("q", ("one",)), Gold("q", ("two",)), Gold("q", ())
 
 
-def test_the_official_numbers():
+def test_scores_equal_the_official_script():
     scores = AnswerEvaluation(outputs_of(PREDICTED), GOLD, 0.0).scores()
     assert {name: score["value"] for name, score in scores["metrics"].items()} == pytest.approx(OFFICIAL_SCORES)
     for score in scores["metrics"].values():
@@ -23,7 +23,7 @@ def test_the_official_numbers():
     assert scores["per_label"] == {}
 
 
-def test_one_kind_of_question_has_no_scores_by_kind():
+def test_metrics_of_records_that_all_have_an_answer_or_all_have_none():
     evaluation = AnswerEvaluation(outputs_of(["one", "one"]), [ONE, TWO], math.inf)
     assert {name: score["value"] for name, score in evaluation.intervals().items()} == {"f1": 0.5, "exact_match": 0.5}
     assert evaluation.values() == {"f1": 0.5, "exact_match": 0.5}
@@ -31,7 +31,7 @@ def test_one_kind_of_question_has_no_scores_by_kind():
     assert list(nothing.intervals()) == ["f1", "exact_match"]
 
 
-def test_values_use_the_threshold_that_is_best_for_the_records():
+def test_values_use_the_best_threshold_for_the_records():
     outputs = outputs_of(["one", "two", "x", "y"], [-4.0, -1.0, -0.5, 3.0])
     gold = [ONE, TWO, NONE, NONE]
     assert best_threshold(["one", "two", "x", "y"], outputs["no_answer_margin"], gold) == -0.75
@@ -40,11 +40,11 @@ def test_values_use_the_threshold_that_is_best_for_the_records():
     assert AnswerEvaluation(outputs, [ONE] * 4, 0.0).values() == {"f1": 0.25, "exact_match": 0.25}
 
 
-def test_there_is_no_threshold_where_every_question_has_an_answer():
+def test_the_threshold_is_infinite_if_every_question_has_an_answer():
     assert best_threshold(["one", "two"], np.array([5.0, -1.0]), [ONE, TWO]) == math.inf
 
 
-def test_values_are_not_below_those_of_any_threshold():
+def test_no_threshold_has_a_higher_f1():
     rng = np.random.default_rng(2)
     gold = [Gold("q", ("one two",) if rng.random() < 0.6 else ()) for _ in range(60)]
     outputs = outputs_of(rng.choice(["one two", "one", "no"], 60), rng.normal(size=60))
@@ -57,27 +57,27 @@ def test_values_are_not_below_those_of_any_threshold():
 
 def test_sections_of_the_report():
     outputs = outputs_of(PREDICTED, [-3, -2, 1, 2, -1])
-    found = AnswerEvaluation(outputs, GOLD, 0.5).sections()
-    assert list(found["worst"]) == [4, 2, 1]  # nothing right first, then the most probable first
-    assert found["worst"][4] == {
+    report = AnswerEvaluation(outputs, GOLD, 0.5).sections()
+    assert list(report["worst"]) == [4, 2, 1]  # lowest F1 first, then highest probability
+    assert report["worst"][4] == {
         "label": "(no answer)", "predicted": "Ann", "probability": pytest.approx(0.5), "label_probability": None
     }  # fmt: skip
-    assert found["worst"][2]["predicted"] == "(no answer)"
-    assert found["worst"][2]["probability"] == pytest.approx(0.05)
-    assert [table["title"] for table in found["tables"]] == ["By question word", "By length of the answer"]
-    assert ["who", 2, "50.0 %", "50.0 %"] in found["tables"][0]["rows"]
-    assert sum(row["num_examples"] for row in found["reliability"]["bins"]) == 5
-    assert "in use: 0.50" in found["figures"][0]["svg"]
-    json.dumps(found, default=lambda value: value.tolist(), allow_nan=False)
+    assert report["worst"][2]["predicted"] == "(no answer)"
+    assert report["worst"][2]["probability"] == pytest.approx(0.05)
+    assert [table["title"] for table in report["tables"]] == ["Scores by question word", "Scores by answer length"]
+    assert ["who", 2, "50.0 %", "50.0 %"] in report["tables"][0]["rows"]
+    assert sum(row["num_examples"] for row in report["reliability"]["bins"]) == 5
+    assert "in use: 0.50" in report["figures"][0]["svg"]
+    json.dumps(report, default=lambda value: value.tolist(), allow_nan=False)
 
 
-def test_without_a_threshold_there_is_no_figure_of_it():
-    found = AnswerEvaluation(outputs_of(PREDICTED), GOLD, math.inf).sections()
-    assert found["figures"] == []
-    json.dumps(found, default=lambda value: value.tolist(), allow_nan=False)
+def test_no_threshold_figure_without_a_threshold():
+    report = AnswerEvaluation(outputs_of(PREDICTED), GOLD, math.inf).sections()
+    assert report["figures"] == []
+    json.dumps(report, default=lambda value: value.tolist(), allow_nan=False)
 
 
-def test_the_figure_names_its_lines_and_leaves_out_margins_beyond_reason():
+def test_the_threshold_figure_omits_huge_margins():
     margins = np.array([-2.0, 0.0, 1.0, 1e9])
     curve = squad.threshold_curve(margins, np.ones(4), np.array([True, False, True, False]))
     drawing = str(answers.threshold_figure(curve, 0.25)["svg"])
@@ -104,13 +104,13 @@ def test_question_word(question, expected):
 SCORES = {"f1": np.array([1.0, 0.5, 0.0, 0.75]), "exact_match": np.array([1.0, 0.0, 0.0, 0.0])}
 
 
-def test_table_by_question_word_begins_with_the_most_frequent():
-    table = answers.by_question_word(SCORES, ["Who?", "What is it?", "What?", "so what"])
+def test_question_word_table_starts_with_the_most_frequent():
+    table = answers.question_word_table(SCORES, ["Who?", "What is it?", "What?", "so what"])
     assert table["rows"] == [["what", 3, "41.7 %", "0.0 %"], ["who", 1, "100.0 %", "100.0 %"]]
 
 
-def test_table_by_length_goes_by_the_first_answer():
-    table = answers.by_length(SCORES, [[], ["a b c"], ["a", "b c d"], ["1 2 3 4 5 6 7 8 9 10 11"]])
+def test_length_table_uses_the_first_answer():
+    table = answers.length_table(SCORES, [[], ["a b c"], ["a", "b c d"], ["1 2 3 4 5 6 7 8 9 10 11"]])
     assert table["rows"] == [
         ["no answer", 1, "100.0 %", "100.0 %"],
         ["1 word", 1, "0.0 %", "0.0 %"],

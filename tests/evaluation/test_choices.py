@@ -1,4 +1,4 @@
-"""Evaluation of multiple choice: accuracy, guessing, positions, and the most confident mistakes."""
+"""Evaluation of multiple choice: accuracy, chance, positions, and the most confident mistakes."""
 
 import numpy as np
 import pytest
@@ -26,7 +26,7 @@ def test_metrics():
     assert evaluation().per_label() == {}
 
 
-def test_a_right_choice_of_probability_0_has_a_finite_loss():
+def test_a_correct_choice_of_probability_0_has_a_finite_loss():
     impossible = ChoiceEvaluation(np.array([0]), np.float32([[1.0, 0.0]]), gold=np.array([1]), choices=[("a", "b")])
     assert impossible.values()["loss"] == pytest.approx(-np.log(1e-12), rel=1e-5)
 

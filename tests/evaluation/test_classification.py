@@ -1,4 +1,4 @@
-"""Evaluation of single labels: metrics, scores of each label, and the most confident mistakes."""
+"""Evaluation of classification: metrics, scores of each label, and the most confident mistakes."""
 
 import numpy as np
 import pytest
@@ -9,16 +9,16 @@ from tfbert.evaluation.classification import METRICS, LabelEvaluation
 LABELS = ("fee", "loan", "refund")
 
 
-def drawn(number=80):
-    """Return true labels, and probabilities that favour these."""
+def random_predictions(num_records=80):
+    """Return true labels, and probabilities that favour them."""
     rng = np.random.default_rng(3)
-    gold = rng.integers(0, 3, number)
-    probabilities = rng.dirichlet([1, 1, 1], number) + 0.4 * np.eye(3)[gold]
+    gold = rng.integers(0, 3, num_records)
+    probabilities = rng.dirichlet([1, 1, 1], num_records) + 0.4 * np.eye(3)[gold]
     return gold, (probabilities / probabilities.sum(1, keepdims=True)).astype(np.float32)
 
 
-def test_metrics_equal_scikit_learns_and_are_declared():
-    gold, probabilities = drawn()
+def test_declared_metrics_equal_scikit_learn():
+    gold, probabilities = random_predictions()
     predicted = probabilities.argmax(1)
     evaluation = LabelEvaluation(predicted, probabilities, gold.tolist(), LABELS)
     values, intervals = evaluation.values(), evaluation.intervals()
@@ -40,7 +40,7 @@ def test_a_label_of_probability_0_has_a_finite_loss():
 
 
 def test_scores_of_each_label():
-    gold, probabilities = drawn()
+    gold, probabilities = random_predictions()
     predicted = probabilities.argmax(1)
     scores = LabelEvaluation(predicted, probabilities, gold, LABELS).per_label()
     precision, recall, f1, counts = reference.precision_recall_fscore_support(gold, predicted)
@@ -50,7 +50,7 @@ def test_scores_of_each_label():
         assert scores[label]["num_examples"] == counts[index]
 
 
-def test_sections_have_the_confusions_and_the_most_confident_mistakes_first():
+def test_sections_contain_the_confusion_matrix_and_the_most_confident_mistakes_first():
     probabilities = np.float32([[0.6, 0.3, 0.1], [0.1, 0.8, 0.1], [0.2, 0.7, 0.1], [0.05, 0.05, 0.9]])
     sections = LabelEvaluation(probabilities.argmax(1), probabilities, [1, 1, 2, 0], LABELS).sections()
     assert sections["labels"] == list(LABELS)

@@ -1,4 +1,4 @@
-"""The paired bootstrap: systems that differ, that are equal, and that cannot be told apart."""
+"""The paired bootstrap: systems that differ, equal systems, and pairing of records and trainings."""
 
 import numpy as np
 import pytest
@@ -14,7 +14,7 @@ def hits(rate, seed, count=400):
     return (np.random.default_rng(seed).random(count) < rate).astype(float)
 
 
-def test_a_clear_gain_is_seen():
+def test_a_clear_gain_is_detected():
     ours, theirs = [hits(0.9, seed) for seed in range(3)], [hits(0.7, 10 + seed) for seed in range(3)]
     result = paired_bootstrap(accuracy, ours, theirs, 400)
     expected = np.mean(ours) - np.mean(theirs)
@@ -24,10 +24,10 @@ def test_a_clear_gain_is_seen():
 
 def test_swapping_the_systems_mirrors_the_result():
     ours, theirs = [hits(0.8, 1)], [hits(0.75, 2)]
-    there, back = paired_bootstrap(accuracy, ours, theirs, 400), paired_bootstrap(accuracy, theirs, ours, 400)
-    assert there["difference"] == -back["difference"]
-    assert (there["low"], there["high"]) == pytest.approx((-back["high"], -back["low"]))
-    assert there["better_fraction"] + back["better_fraction"] == pytest.approx(1)
+    forward, backward = paired_bootstrap(accuracy, ours, theirs, 400), paired_bootstrap(accuracy, theirs, ours, 400)
+    assert forward["difference"] == -backward["difference"]
+    assert (forward["low"], forward["high"]) == pytest.approx((-backward["high"], -backward["low"]))
+    assert forward["better_fraction"] + backward["better_fraction"] == pytest.approx(1)
 
 
 def test_equal_systems_have_no_difference():
@@ -37,7 +37,7 @@ def test_equal_systems_have_no_difference():
 
 
 def test_records_are_paired():
-    # Ours is right wherever theirs is and on a few more records: unpaired, the interval would span zero.
+    # Ours is right wherever theirs is, and on 12 more records. Without pairing, the interval would contain zero.
     theirs = hits(0.5, 3)
     ours = theirs.copy()
     ours[np.flatnonzero(theirs == 0)[:12]] = 1
@@ -45,7 +45,7 @@ def test_records_are_paired():
 
 
 def test_trainings_are_drawn_too():
-    # One training is better and one is equally much worse: the means are equal, and the difference is uncertain.
+    # One training is better and one is worse by the same amount: the means are equal, but the difference is uncertain.
     ours = [np.ones(50), np.zeros(50)]
     theirs = [np.zeros(50), np.ones(50)]
     result = paired_bootstrap(accuracy, ours, theirs, 50)
@@ -53,7 +53,7 @@ def test_trainings_are_drawn_too():
 
 
 @pytest.mark.parametrize(("ours", "theirs"), [([], []), ([1], [1, 2])])
-def test_unequal_numbers_of_trainings_are_refused(ours, theirs):
+def test_unequal_numbers_of_trainings_are_rejected(ours, theirs):
     with pytest.raises(
         ValueError, match=rf"^{len(ours)} and {len(theirs)} trainings; expected the same number, one or more"
     ):

@@ -1,4 +1,4 @@
-"""Evaluation of entities: exact spans as conlleval and seqeval count them, and the report's tables of mistakes."""
+"""Evaluation of named-entity recognition: exact spans as in conlleval and seqeval, and the tables of the report."""
 
 import json
 
@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import precision_recall_fscore_support
 
 from tfbert.evaluation import report_page
-from tfbert.evaluation.entities import FUNCTIONS, METRICS, NOTHING, Entity, EntityEvaluation, count, kind_of, matched
+from tfbert.evaluation.entities import FUNCTIONS, METRICS, NONE, Entity, EntityEvaluation, count, kind_of, pair_entities
 from tfbert.text.spans import Span, outermost, spans_of_tags
 
 REPEATABLE = settings(deadline=None, derandomize=True, max_examples=50)
@@ -23,7 +23,7 @@ def entity(words, label, probability=1.0):
 
 
 def by_tags(tags):
-    """Return the entities that IOB2 tags of words mark, in words."""
+    """Return the entities of IOB2 tags, with words as the unit of positions."""
     return [
         Entity(span.start, span.end, span.label, " ".join("w" * (span.end - span.start)))
         for span in spans_of_tags(tags.split(), "iob2")
@@ -38,24 +38,24 @@ GOLD = [
 ]
 PREDICTED = [
     entity("Ada Lovelace", "per", 0.9),
-    entity("Babbage", "per", 0.8),  # right type, other place
-    entity("New York", "org", 0.7),  # right place, other type
-    entity("met", "loc", 0.95),  # nothing there
+    entity("Babbage", "per", 0.8),  # right type, overlapping span
+    entity("New York", "org", 0.7),  # right span, wrong type
+    entity("met", "loc", 0.95),  # no true entity
 ]
 
 
 @pytest.mark.parametrize(
     ("true", "predicted", "precision", "recall", "f1"),
     [
-        # What conlleval prints for these: correct, guessed and true phrases, from which the three follow.
+        # From the numbers of correct, guessed and true phrases that conlleval prints.
         ("B-a I-a O B-b", "B-a I-a O B-b", 1, 1, 1),
-        ("B-a I-a O B-b", "B-a O O B-b", 1 / 2, 1 / 2, 1 / 2),  # a part is not found
-        ("B-a I-a O B-b", "B-a I-a O B-a", 1 / 2, 1 / 2, 1 / 2),  # nor is another type
-        ("B-a I-a O O", "B-a B-a O O", 0, 0, 0),  # two for one
-        ("B-a B-a O O", "B-a I-a O O", 0, 0, 0),  # one for two
+        ("B-a I-a O B-b", "B-a O O B-b", 1 / 2, 1 / 2, 1 / 2),  # only a part of the entity
+        ("B-a I-a O B-b", "B-a I-a O B-a", 1 / 2, 1 / 2, 1 / 2),  # wrong type
+        ("B-a I-a O O", "B-a B-a O O", 0, 0, 0),  # two predicted for one
+        ("B-a B-a O O", "B-a I-a O O", 0, 0, 0),  # one predicted for two
         ("B-a O B-a O", "B-a O O O", 1, 1 / 2, 2 / 3),
         ("B-a O O O", "B-a O B-b B-b", 1 / 3, 1, 1 / 2),
-        ("O O O O", "O O O O", 0, 0, 0),  # nothing to find and nothing found
+        ("O O O O", "O O O O", 0, 0, 0),  # no entities at all
         ("O O O O", "B-a O O O", 0, 0, 0),
         ("B-a O O O", "O O O O", 0, 0, 0),
     ],
@@ -91,15 +91,15 @@ def entities(spans):
 
 @given(drawn_records)
 @REPEATABLE
-def test_equal_to_scikit_learn_over_places(records):
-    # Seen so, a place with its type is one example, and "no entity" the label that does not count.
-    gold, predicted = [entities(true) for true, _ in records], [entities(of_model) for _, of_model in records]
-    true_of = {(i, e.start, e.end): e.label for i, of in enumerate(gold) for e in of}
-    predicted_of = {(i, e.start, e.end): e.label for i, of in enumerate(predicted) for e in of}
-    # One more that is no entity to either, because scikit-learn refuses empty inputs.
-    places = [None, *sorted(true_of.keys() | predicted_of.keys())]
+def test_scores_equal_scikit_learn_over_spans(records):
+    # Each span is one example whose label is its type; the label "O", no entity, is not counted.
+    gold, predicted = zip(*[(entities(true), entities(guessed)) for true, guessed in records], strict=True)
+    true_labels = {(i, e.start, e.end): e.label for i, record in enumerate(gold) for e in record}
+    predicted_labels = {(i, e.start, e.end): e.label for i, record in enumerate(predicted) for e in record}
+    # `None` is a span without an entity, because scikit-learn rejects empty inputs.
+    spans = [None, *sorted(true_labels.keys() | predicted_labels.keys())]
     result = EntityEvaluation(predicted, gold, ["a", "b", "c"]).scores()
-    columns = [[of.get(place, "O") for place in places] for of in (true_of, predicted_of)]
+    columns = [[labels.get(span, "O") for span in spans] for labels in (true_labels, predicted_labels)]
     expected = precision_recall_fscore_support(*columns, labels=["a", "b", "c"], average="micro", zero_division=0)
     assert [result["metrics"][name]["value"] for name in ("precision", "recall", "f1")] == pytest.approx(expected[:3])
     by_type = precision_recall_fscore_support(*columns, labels=["a", "b", "c"], average=None, zero_division=0)
@@ -119,15 +119,15 @@ def test_intervals_are_over_records():
 def test_kinds_of_mistakes():
     ada, babbage, york, london = GOLD
     assert kind_of(ada, PREDICTED[0]) == "exact"
-    assert kind_of(babbage, PREDICTED[1]) == "place"
+    assert kind_of(babbage, PREDICTED[1]) == "span"
     assert kind_of(york, PREDICTED[2]) == "type"
     assert kind_of(york, entity("York", "org")) == "both"
     assert kind_of(london, None) == "missed"
 
 
-def test_the_nearest_are_matched_and_each_is_taken_once():
+def test_entities_with_the_largest_overlap_are_paired_once():
     ada, babbage, york, london = GOLD
-    assert matched(GOLD, PREDICTED) == [
+    assert pair_entities(GOLD, PREDICTED) == [
         (ada, PREDICTED[0]),
         (york, PREDICTED[2]),
         (babbage, PREDICTED[1]),
@@ -135,18 +135,18 @@ def test_the_nearest_are_matched_and_each_is_taken_once():
         (None, PREDICTED[3]),
     ]
     whole, parts = entity("Ada Lovelace", "per"), [entity("Ada", "per"), entity("Lovelace", "per")]
-    assert matched([whole], parts) == [(whole, parts[1]), (None, parts[0])]
-    assert matched(parts, [whole]) == [(parts[1], whole), (parts[0], None)]
-    # An exact one is not given away to one that overlaps more.
+    assert pair_entities([whole], parts) == [(whole, parts[1]), (None, parts[0])]
+    assert pair_entities(parts, [whole]) == [(parts[1], whole), (parts[0], None)]
+    # Exact matches have priority over larger overlaps.
     exact, longer = entity("York", "loc"), entity("in New York", "loc")
-    assert matched([exact, entity("New York", "loc")][:1], [longer, exact]) == [(exact, exact), (None, longer)]
+    assert pair_entities([exact, entity("New York", "loc")][:1], [longer, exact]) == [(exact, exact), (None, longer)]
 
 
 @given(drawn_records)
 @REPEATABLE
 def test_every_entity_is_in_one_pair(records):
     for true, predicted in records:
-        pairs = matched(entities(true), entities(predicted))
+        pairs = pair_entities(entities(true), entities(predicted))
         assert sorted(t for t, _ in pairs if t) == entities(true)
         assert sorted(p for _, p in pairs if p) == entities(predicted)
         num_exact = len(set(entities(true)) & set(entities(predicted)))
@@ -158,20 +158,23 @@ def sections(gold, predicted, types):
 
 
 def test_sections_of_the_report():
-    found = sections([GOLD, []], [PREDICTED, []], ["loc", "org", "per"])
-    kinds, confused, lengths = found["tables"]
+    report = sections([GOLD, []], [PREDICTED, []], ["loc", "org", "per"])
+    kinds, confused, lengths = report["tables"]
     assert [row[1] for row in kinds["rows"]] == [1, 1, 1, 0, 1, 1]
     assert [row[2] for row in kinds["rows"]] == ["25.0 %", "25.0 %", "25.0 %", "0.0 %", "25.0 %", "–"]
     assert confused["rows"] == [["loc", "org", 1, "New York"]]
     assert lengths["rows"] == [["1", 1, "0.0 %", 2, "0.0 %"], ["2", 3, "33.3 %", 2, "50.0 %"]]
-    assert [figure["title"] for figure in found["figures"]] == ["Types", "By length of the entity"]
-    assert all("<svg" in figure["svg"] for figure in found["figures"])
-    filled = [b for b in found["reliability"]["bins"] if b["num_examples"]]
+    assert [figure["title"] for figure in report["figures"]] == [
+        "Confusion matrix of the types",
+        "Recall and precision by entity length",
+    ]
+    assert all("<svg" in figure["svg"] for figure in report["figures"])
+    filled = [b for b in report["reliability"]["bins"] if b["num_examples"]]
     assert [(b["num_examples"], b["accuracy"]) for b in filled] == [(1, 0), (1, 0), (2, 0.5)]
-    assert found["reliability"]["calibration_error"] == pytest.approx((0.7 + 0.8 + abs(1.85 - 1)) / 4)
+    assert report["reliability"]["calibration_error"] == pytest.approx((0.7 + 0.8 + abs(1.85 - 1)) / 4)
 
 
-def test_worst_mistakes_in_words():
+def test_worst_mistakes_list_the_entities():
     right = entity("Ada Lovelace", "per")
     gold = [[right], [right], GOLD, [right], []]
     predicted = [[right], [], PREDICTED, [entity("Ada", "per", 0.4)], [entity("met", "loc", 0.6)]]
@@ -179,8 +182,8 @@ def test_worst_mistakes_in_words():
     assert list(worst) == [2, 4, 3, 1]
     assert worst[2]["probability"] == 0.95 and worst[2]["label_probability"] is None
     assert worst[2]["label"] == "Ada Lovelace [per]; Charles Babbage [per]; New York [loc]; London [loc]"
-    assert worst[3]["predicted"] == "Ada [per]" and worst[4]["label"] == NOTHING
-    assert (worst[1]["predicted"], worst[1]["probability"]) == (NOTHING, None)
+    assert worst[3]["predicted"] == "Ada [per]" and worst[4]["label"] == NONE
+    assert (worst[1]["predicted"], worst[1]["probability"]) == (NONE, None)
 
 
 def test_lengths_count_ideographs():
@@ -192,10 +195,10 @@ def test_lengths_count_ideographs():
     assert [row[:2] for row in rows] == [["4", 2], ["6 or more", 1]]
 
 
-def test_nothing_at_all():
+def test_no_entities():
     evaluation = EntityEvaluation([[], []], [[], []], ["a"])
-    found = evaluation.sections()
-    assert found["figures"] == [] and found["worst"] == {} and len(found["tables"]) == 1
+    report = evaluation.sections()
+    assert report["figures"] == [] and report["worst"] == {} and len(report["tables"]) == 1
     assert evaluation.intervals()["f1"] == {"value": 0, "low": 0, "high": 0}
 
 
@@ -208,18 +211,18 @@ def test_metrics_are_declared_in_the_order_of_the_report():
 
 def test_the_page_shows_the_sections(tmp_path):
     evaluation = EntityEvaluation([PREDICTED], [GOLD], ["loc", "org", "per"])
-    found = evaluation.sections()
-    worst = found.pop("worst")
-    details = found | {"mistakes": [{"text": TEXT, "where": "test.conll:1", **worst[0]}], "split": "test"}
+    details = evaluation.sections()
+    worst = details.pop("worst")
+    details |= {"mistakes": [{"text": TEXT, "where": "test.conll:1", **worst[0]}], "split": "test"}
     details = json.loads(json.dumps(details, default=lambda value: value.tolist()))
     test = {"num_examples": 1, **evaluation.scores()}
     report = {"task": "entities", "test": test, "metrics": [metric.to_json() for metric in METRICS]}
     report_page.render(report, details, tmp_path / "report.html")
     text = (tmp_path / "report.html").read_text(encoding="utf-8")
     for words in (
-        "right place, wrong type",
+        "right span, wrong type",
         "Confused types",
-        "By length of the entity",
+        "Recall and precision by entity length",
         "New York [org]",
         "test.conll:1",
     ):

@@ -1,4 +1,4 @@
-"""Label sets: scores equal to scikit-learn's, and thresholds that are the best there are."""
+"""Multi-label classification: scores equal to scikit-learn's, and thresholds of the highest F1."""
 
 import warnings
 
@@ -23,8 +23,8 @@ REPEATABLE = settings(deadline=None, derandomize=True, max_examples=150)
 
 @st.composite
 def label_sets(draw):
-    """Draw truth, choice and probabilities in steps of a tenth, so that many are equal, and how often each counts."""
-    # One column alone scikit-learn would take for labels of two classes.
+    """Draw label sets whose probabilities are multiples of 0.1, so that many are equal, and weights of the records."""
+    # scikit-learn would interpret a single column as labels of two classes.
     shape = (draw(st.integers(1, 12)), draw(st.integers(2, 4)))
     rng = np.random.default_rng(draw(st.integers(0, 10**6)))
     gold = rng.random(shape) < draw(st.sampled_from([0.0, 0.2, 0.6, 1.0]))
@@ -36,11 +36,11 @@ def label_sets(draw):
 
 @REPEATABLE
 @given(label_sets())
-def test_scores_equal_scikit_learns_on_records_that_count_several_times(drawn):
+def test_weighted_scores_equal_scikit_learn_on_repeated_records(drawn):
     sets, weights = drawn
     gold, chosen, probabilities = (np.repeat(a, weights, axis=0) for a in (sets.gold, sets.chosen, sets.probabilities))
     with warnings.catch_warnings():
-        # F1 of one that neither occurs nor is chosen, and precision of a label without examples: ours leave them out.
+        # F1 of a label that is neither true nor chosen, and average precision without examples: ours omit such labels.
         warnings.simplefilter("ignore")
         micro = reference.f1_score(gold, chosen, average="micro", zero_division=0)
         by_label = reference.f1_score(gold, chosen, average=None, zero_division=np.nan)
@@ -55,7 +55,7 @@ def test_scores_equal_scikit_learns_on_records_that_count_several_times(drawn):
     assert sets.subset_accuracy(weights) == pytest.approx(reference.accuracy_score(gold, chosen))
 
 
-def test_average_precision_of_more_records_than_are_ranked_at_once():
+def test_average_precision_with_more_records_than_fit_into_a_block():
     rng = np.random.default_rng(4)
     gold = rng.random((30_000, 5)) < [0.5, 0.01, 0.0, 0.2, 0.9]
     probabilities = np.round(rng.random(gold.shape) * 0.7 + gold * 0.3, 2).astype(np.float32)
@@ -69,7 +69,7 @@ def test_average_precision_of_more_records_than_are_ranked_at_once():
 
 @REPEATABLE
 @given(label_sets())
-def test_scores_of_a_label_equal_scikit_learns(drawn):
+def test_scores_of_each_label_equal_scikit_learn(drawn):
     sets, _ = drawn
     names = [f"label {index}" for index in range(sets.gold.shape[1])]
     scores = sets.per_label(names)
@@ -81,32 +81,32 @@ def test_scores_of_a_label_equal_scikit_learns(drawn):
         assert (scores[name]["num_examples"], scores[name]["num_predicted"]) == (gold.sum(), chosen.sum())
 
 
-def test_log_loss_equals_scikit_learns():
+def test_log_loss_equals_scikit_learn():
     rng = np.random.default_rng(1)
     gold, probabilities = rng.random((50, 3)) < 0.3, rng.random((50, 3)).astype(np.float32)
     expected = reference.log_loss(gold.ravel(), probabilities.ravel())
     assert LabelSets(gold, gold, probabilities).log_loss() == pytest.approx(expected, rel=1e-5)
 
 
-def test_intervals_hold_the_value_and_narrow_with_more_records():
+def test_intervals_contain_the_value_and_narrow_with_more_records():
     rng = np.random.default_rng(2)
     widths = []
-    for number in (60, 960):
-        gold = rng.random((number, 3)) < 0.3
-        probabilities = np.clip(gold * 0.3 + rng.random((number, 3)) * 0.6, 0, 1).astype(np.float32)
+    for num_records in (60, 960):
+        gold = rng.random((num_records, 3)) < 0.3
+        probabilities = np.clip(gold * 0.3 + rng.random((num_records, 3)) * 0.6, 0, 1).astype(np.float32)
         sets = LabelSets(gold, probabilities >= 0.5, probabilities)
         for score in (sets.micro_f1, sets.macro_f1, sets.mean_average_precision, sets.subset_accuracy):
             interval = sets.with_interval(score)
             assert interval["low"] < interval["value"] < interval["high"]
-            assert interval["value"] == score(np.ones(number, int))
+            assert interval["value"] == score(np.ones(num_records, int))
         widths.append(interval["high"] - interval["low"])
-    # With 16 times the records an interval is about a quarter as wide.
+    # With 16 times as many records, an interval is about a quarter as wide.
     assert widths[1] == pytest.approx(widths[0] / 4, rel=0.3)
 
 
 @REPEATABLE
 @given(label_sets())
-def test_no_threshold_has_an_f1_higher_by_more_than_an_example(drawn):
+def test_no_threshold_has_a_much_higher_f1(drawn):
     sets, _ = drawn
     gold, probabilities = sets.gold[:, 0], sets.probabilities[:, 0]
     if not gold.any():
@@ -120,24 +120,24 @@ def test_no_threshold_has_an_f1_higher_by_more_than_an_example(drawn):
     highest = max(f1(value) for value in values)
     assert highest - 0.5 / gold.sum() - 1e-9 <= f1(threshold) <= highest + 1e-9
     assert 0 <= threshold <= 1
-    # No probability is near it, unless there is no room at all.
+    # It is not close to any probability, unless it is 0.
     gap = np.abs(np.append(values, 0.0) - threshold).min()
     assert gap >= 0.049 or threshold == 0.0
 
 
-def test_thresholds_lie_in_the_middle_of_the_gap_nearest_to_the_usual_one():
+def test_thresholds_lie_halfway_between_probabilities_and_near_the_default():
     gold = np.array([1, 1, 0, 0], bool)
     assert best_threshold(gold, np.float32([0.9, 0.8, 0.2, 0.1])) == pytest.approx(0.5)
-    # 20 that have the label, 20 that have not, 10 that have. F1 is highest with the first 20, 40/50. One more makes it
-    # 40/51, lower by less than a sixtieth; one fewer makes it 38/49, lower by more.
+    # By descending probability, 20 examples with the label, 20 without and 10 with it. Choosing the first 20 has the
+    # highest F1, 40/50. One more gives 40/51, lower by less than 1/60; one fewer gives 38/49, lower by more.
     gold = np.array([1] * 20 + [0] * 20 + [1] * 10, bool)
-    parts = np.linspace(0.99, 0.9, 20), np.linspace(0.65, 0.6, 20), np.linspace(0.5, 0.4, 10)
-    probabilities = np.concatenate(parts).astype(np.float32)
+    groups = np.linspace(0.99, 0.9, 20), np.linspace(0.65, 0.6, 20), np.linspace(0.5, 0.4, 10)
+    probabilities = np.concatenate(groups).astype(np.float32)
     assert best_threshold(gold, probabilities, 0.99) == pytest.approx((0.9 + 0.65) / 2)
-    assert best_threshold(gold, probabilities, 0.1) == pytest.approx(parts[1][:2].mean())
+    assert best_threshold(gold, probabilities, 0.1) == pytest.approx(groups[1][:2].mean())
 
 
-def test_a_threshold_parts_neighbouring_numbers():
+def test_a_threshold_separates_neighbouring_floats():
     lower = np.float32(0.5)
     upper = np.nextafter(lower, np.float32(1))
     threshold = best_threshold(np.array([True, False]), np.array([upper, lower]))
@@ -145,7 +145,7 @@ def test_a_threshold_parts_neighbouring_numbers():
     assert [p >= threshold for p in (upper, lower)] == [True, False]
 
 
-def test_rare_labels_share_the_threshold_of_all():
+def test_rare_labels_share_a_threshold():
     rng = np.random.default_rng(3)
     gold = np.zeros((200, 3), bool)
     gold[:80, 0] = gold[40:45, 1] = gold[:4, 2] = True
@@ -157,13 +157,13 @@ def test_rare_labels_share_the_threshold_of_all():
     common = best_threshold(gold.ravel(), probabilities.ravel())
     assert thresholds[2] == common
     assert thresholds[0] == best_threshold(gold[:, 0], probabilities[:, 0], common)
-    # Up to one of the others is chosen with the five that have it, where the common threshold would choose all.
+    # The common threshold would choose the label for every record; its own one adds at most one to the correct five.
     chosen = probabilities[:, 1] >= np.float32(thresholds[1])
     assert chosen[gold[:, 1]].all() and chosen.sum() <= 6 and (probabilities[:, 1] > common).all()
     assert 0.2 < thresholds[0] < 0.3
-    few = gold & (np.arange(200) < 2)[:, None]
-    assert few.sum() == 4
-    thresholds, sources = best_thresholds(few, probabilities)
+    sparse = gold & (np.arange(200) < 2)[:, None]
+    assert sparse.sum() == 4
+    thresholds, sources = best_thresholds(sparse, probabilities)
     assert thresholds.tolist() == [0.5] * 3 and sources.tolist() == [ThresholdSource.SHARED] * 3
 
 
@@ -181,25 +181,27 @@ def test_reliability_is_of_the_chosen_labels():
     assert reliability["calibration_error"] == pytest.approx((2 * 0.43 + 2 * 0.125) / 4)
 
 
-def test_tables_count_what_is_mixed_up_and_what_goes_together():
+def test_tables_count_confused_labels_and_pairs():
     gold = np.array([[1, 1, 0], [1, 1, 0], [0, 0, 1], [0, 0, 0]], bool)
     chosen = np.array([[1, 1, 0], [1, 0, 1], [1, 0, 0], [0, 0, 0]], bool)
     sets = LabelSets(gold, chosen, np.where(chosen, 0.9, 0.1).astype(np.float32))
     sources = np.array([ThresholdSource.OWN, ThresholdSource.OWN, ThresholdSource.SHARED])
     values = np.float32([0.5, 0.25, 0.375])
-    thresholds, mixed, together = labelsets.tables(sets, ["a", "b", "c"], values, sources)
+    thresholds, confused, pairs = labelsets.tables(sets, ["a", "b", "c"], values, sources)
     assert [row[:4] for row in thresholds["rows"]] == [
-        ["a", 0.5, "its own F1", 2],
-        ["b", 0.25, "its own F1", 2],
+        ["a", 0.5, "this label", 2],
+        ["b", 0.25, "this label", 2],
         ["c", 0.375, "all labels", 1],
     ]
-    assert mixed["rows"] == [["b", "c", 1], ["c", "a", 1]]
-    assert together["rows"] == [["a", "b", 2, 1], ["a", "c", 0, 1]]
+    assert confused["rows"] == [["b", "c", 1], ["c", "a", 1]]
+    assert pairs["rows"] == [["a", "b", 2, 1], ["a", "c", 0, 1]]
     undecided = labelsets.tables(sets, ["a", "b", "c"], values, np.full(3, ThresholdSource.UNDECIDED))[0]
-    assert {row[2] for row in undecided["rows"]} == {"nothing"} and "without a validation split" in undecided["caption"]
+    assert {row[2] for row in undecided["rows"]} == {
+        "nothing (default)"
+    } and "validation split, and there is none" in undecided["caption"]
 
 
-def test_the_worst_mistakes_are_the_surest():
+def test_the_worst_mistakes_are_the_most_confident():
     gold = np.array([[1, 0], [1, 0], [1, 1], [0, 0]], bool)
     probabilities = np.float32([[0.9, 0.1], [0.3, 0.2], [0.8, 0.9], [0.1, 0.95]])
     worst = LabelSets(gold, probabilities >= np.float32(0.5), probabilities).worst(["a", "b"])
@@ -208,12 +210,12 @@ def test_the_worst_mistakes_are_the_surest():
     assert (worst[1]["label"], worst[1]["predicted"]) == ("a (30.0 %)", "no label")
 
 
-def test_the_plot_is_drawn_for_texts_without_labels_too():
+def test_the_plot_of_texts_without_labels():
     gold = np.array([[0, 0], [1, 1]], bool)
-    assert "<svg" in labelsets.sizes_plot(gold, np.zeros_like(gold))
+    assert "<svg" in labelsets.label_count_plot(gold, np.zeros_like(gold))
 
 
-def test_an_evaluation_has_the_declared_metrics_and_what_the_page_draws():
+def test_evaluation_has_the_declared_metrics_and_the_report_sections():
     rng = np.random.default_rng(5)
     gold = rng.random((80, 2)) < [0.5, 0.2]
     probabilities = (0.6 * rng.random((80, 2)) + 0.4 * gold).astype(np.float32)
@@ -234,6 +236,6 @@ def test_an_evaluation_has_the_declared_metrics_and_what_the_page_draws():
     assert evaluation.per_label()["b"]["num_examples"] == gold[:, 1].sum()
     sections = evaluation.sections()
     assert sections["tables"][0]["rows"][1][:3] == ["b", 0.25, "all labels"]
-    assert [figure["title"] for figure in sections["figures"]] == ["Labels a text"]
+    assert [figure["title"] for figure in sections["figures"]] == ["Labels per text"]
     assert sum(row["num_examples"] for row in sections["reliability"]["bins"]) == chosen.sum()
     assert set(sections["worst"]) <= set(np.flatnonzero((gold != chosen).any(1)))

@@ -47,18 +47,18 @@ def test_scores_equal_scikit_learns(confusion):
 @given(confusions())
 def test_scores_of_a_label_equal_scikit_learns(confusion):
     labels = [f"label {index}" for index in range(len(confusion))]
-    found = metrics.per_label(confusion, labels)
+    scores = metrics.per_label(confusion, labels)
     targets, predicted = examples_of(confusion)
     columns = reference.precision_recall_fscore_support(
         targets, predicted, labels=np.arange(len(labels)), zero_division=0
     )
-    assert list(found) == labels
+    assert list(scores) == labels
     for label, precision, recall, f1, count in zip(labels, *columns, strict=True):
-        assert found[label]["precision"] == pytest.approx(precision)
-        assert found[label]["recall"] == pytest.approx(recall)
-        assert found[label]["f1"] == pytest.approx(f1)
-        assert found[label]["num_examples"] == count
-    assert [values["num_predicted"] for values in found.values()] == confusion.sum(0).tolist()
+        assert scores[label]["precision"] == pytest.approx(precision)
+        assert scores[label]["recall"] == pytest.approx(recall)
+        assert scores[label]["f1"] == pytest.approx(f1)
+        assert scores[label]["num_examples"] == count
+    assert [values["num_predicted"] for values in scores.values()] == confusion.sum(0).tolist()
 
 
 @pytest.mark.parametrize("name", SCORES)
@@ -79,36 +79,36 @@ def test_large_counts_do_not_overflow():
 @given(confusions())
 def test_an_interval_contains_its_value(confusion):
     for score in SCORES.values():
-        found = metrics.with_interval(score, confusion)
-        assert set(found) == {"value", "low", "high"}
-        assert found["value"] == score(confusion)
-        assert -1 <= found["low"] <= found["value"] <= found["high"] <= 1 + 1e-12
+        interval = metrics.with_interval(score, confusion)
+        assert set(interval) == {"value", "low", "high"}
+        assert interval["value"] == score(confusion)
+        assert -1 <= interval["low"] <= interval["value"] <= interval["high"] <= 1 + 1e-12
 
 
 def test_an_interval_is_the_same_every_time():
     confusion = np.array([[30, 5], [7, 41]])
-    found = metrics.with_interval(metrics.macro_f1, confusion)
+    interval = metrics.with_interval(metrics.macro_f1, confusion)
     np.random.default_rng().integers(9)
-    assert metrics.with_interval(metrics.macro_f1, confusion.copy()) == found
+    assert metrics.with_interval(metrics.macro_f1, confusion.copy()) == interval
 
 
 @pytest.mark.parametrize(("right", "total"), [(830, 1000), (60, 100), (490, 500)])
 def test_the_interval_of_accuracy_is_close_to_wilsons(right, total):
-    found = metrics.with_interval(metrics.accuracy, np.array([[right - 20, total - right], [0, 20]]))
+    interval = metrics.with_interval(metrics.accuracy, np.array([[right - 20, total - right], [0, 20]]))
     z, accuracy = 1.959964, right / total
     middle = (accuracy + z**2 / (2 * total)) / (1 + z**2 / total)
     reach = z * np.sqrt(accuracy * (1 - accuracy) / total + z**2 / (4 * total**2)) / (1 + z**2 / total)
     # The two differ by terms of order 1 / total; the percentiles of 1000 draws add some noise.
-    assert found["low"] == pytest.approx(middle - reach, abs=2 / total + 0.12 * reach)
-    assert found["high"] == pytest.approx(middle + reach, abs=2 / total + 0.12 * reach)
+    assert interval["low"] == pytest.approx(middle - reach, abs=2 / total + 0.12 * reach)
+    assert interval["high"] == pytest.approx(middle + reach, abs=2 / total + 0.12 * reach)
 
 
 def test_intervals_cover_the_true_value_about_as_often_as_stated():
     rng, truth, covered = np.random.default_rng(1), 0.8, 0
     rounds = 40
     for right in rng.binomial(300, truth, rounds):
-        found = metrics.with_interval(metrics.accuracy, np.array([[right, 300 - right], [0, 0]]))
-        covered += found["low"] <= truth <= found["high"]
+        interval = metrics.with_interval(metrics.accuracy, np.array([[right, 300 - right], [0, 0]]))
+        covered += interval["low"] <= truth <= interval["high"]
     # Of 40 at 95 %, fewer than 34 occur once in a hundred thousand times.
     assert covered >= 34
 
@@ -117,8 +117,8 @@ def test_an_interval_shrinks_with_the_test_set():
     confusion = np.array([[8, 2], [3, 12]])
     widths = []
     for times in (1, 100):
-        found = metrics.with_interval(metrics.matthews, confusion * times)
-        widths.append(found["high"] - found["low"])
+        interval = metrics.with_interval(metrics.matthews, confusion * times)
+        widths.append(interval["high"] - interval["low"])
     assert widths[0] / widths[1] == pytest.approx(10, rel=0.2)
 
 
@@ -130,28 +130,30 @@ def test_reliability_by_hand():
     top = np.array([0.55, 0.65, 0.65, 0.95, 1.0, 0.75])
     probabilities = np.stack([top, 1 - top], axis=1)
     # Right, wrong, right, right, right, wrong.
-    found = metrics.reliability(np.array([0, 1, 0, 0, 0, 1]), probabilities, num_bins=5)
-    assert [entry["num_examples"] for entry in found["bins"]] == [0, 0, 1, 3, 2]
-    assert [entry["low"] for entry in found["bins"]] == [0.0, 0.2, 0.4, 0.6, 0.8]
-    assert [entry["high"] for entry in found["bins"]] == [0.2, 0.4, 0.6, 0.8, 1.0]
-    assert [entry["accuracy"] for entry in found["bins"]] == pytest.approx([0, 0, 1, 1 / 3, 1])
+    reliability = metrics.reliability(np.array([0, 1, 0, 0, 0, 1]), probabilities, num_bins=5)
+    assert [entry["num_examples"] for entry in reliability["bins"]] == [0, 0, 1, 3, 2]
+    assert [entry["low"] for entry in reliability["bins"]] == [0.0, 0.2, 0.4, 0.6, 0.8]
+    assert [entry["high"] for entry in reliability["bins"]] == [0.2, 0.4, 0.6, 0.8, 1.0]
+    assert [entry["accuracy"] for entry in reliability["bins"]] == pytest.approx([0, 0, 1, 1 / 3, 1])
     means = [0, 0, 0.55, (0.65 + 0.65 + 0.75) / 3, 0.975]
-    assert [entry["mean_probability"] for entry in found["bins"]] == pytest.approx(means)
+    assert [entry["mean_probability"] for entry in reliability["bins"]] == pytest.approx(means)
     gaps = (1 * (1 - 0.55) + 3 * (means[3] - 1 / 3) + 2 * (1 - 0.975)) / 6
-    assert found["calibration_error"] == pytest.approx(gaps)
+    assert reliability["calibration_error"] == pytest.approx(gaps)
 
 
 @pytest.mark.parametrize("right", [True, False])
 def test_full_certainty_falls_into_the_last_bin(right):
-    found = metrics.reliability(np.array([2 if right else 0]), np.array([[0.0, 0.0, 1.0]]))
-    assert len(found["bins"]) == 10 and found["bins"][-1]["num_examples"] == 1
-    assert found["calibration_error"] == (0.0 if right else 1.0)
+    reliability = metrics.reliability(np.array([2 if right else 0]), np.array([[0.0, 0.0, 1.0]]))
+    assert len(reliability["bins"]) == 10 and reliability["bins"][-1]["num_examples"] == 1
+    assert reliability["calibration_error"] == (0.0 if right else 1.0)
 
 
 def test_reliability_of_several_or_no_predictions_per_record():
-    found = metrics.reliability_of(np.float32([0.95, 0.91, 0.65, 0.6]), np.array([True, False, False, True]))
-    assert [row["num_examples"] for row in found["bins"]] == [0, 0, 0, 0, 0, 0, 2, 0, 0, 2]
-    assert found["bins"][9]["mean_probability"] == pytest.approx(0.93) and found["bins"][9]["accuracy"] == 0.5
-    assert found["calibration_error"] == pytest.approx((2 * 0.43 + 2 * 0.125) / 4)
+    reliability = metrics.reliability_of(np.float32([0.95, 0.91, 0.65, 0.6]), np.array([True, False, False, True]))
+    assert [row["num_examples"] for row in reliability["bins"]] == [0, 0, 0, 0, 0, 0, 2, 0, 0, 2]
+    assert (
+        reliability["bins"][9]["mean_probability"] == pytest.approx(0.93) and reliability["bins"][9]["accuracy"] == 0.5
+    )
+    assert reliability["calibration_error"] == pytest.approx((2 * 0.43 + 2 * 0.125) / 4)
     none = metrics.reliability_of(np.zeros(0, np.float32), np.zeros(0, bool))
     assert none["calibration_error"] == 0 and {row["num_examples"] for row in none["bins"]} == {0}

@@ -5,7 +5,10 @@ import pytest
 from tfbert.evaluation.metric import Metric
 from tfbert.evaluation.page_parts import Column, history_table, score_columns, summary_view, write_page
 
-METRICS = (Metric("macro_f1", "higher", "fraction", "mean F1 of all labels"), Metric("loss", "lower", "nats", "loss"))
+METRICS = (
+    Metric("macro_f1", "higher", "fraction", "mean F1 of all labels", title="macro F1"),
+    Metric("loss", "lower", "nats", "loss"),
+)
 
 
 def test_the_summary_omits_empty_values():

@@ -1,4 +1,4 @@
-"""Plots of the report: what is drawn and omitted, and the texts in them."""
+"""Plots of the report: what they draw and omit, and their texts."""
 
 import re
 
@@ -10,7 +10,7 @@ from tfbert.evaluation.drawing import text_em
 
 
 def texts(svg):
-    """Return the texts of a drawing, in order."""
+    """Return the texts of a plot, in order."""
     return re.findall(r"<text[^>]*>([^<]*)</text>", str(svg))
 
 
@@ -21,7 +21,7 @@ def title(svg):
 def test_smoothing_keeps_a_constant_and_averages_a_step():
     np.testing.assert_allclose(plots.smooth(np.full(100, 3.0)), 3.0)
     smooth = plots.smooth(np.r_[np.zeros(50), np.ones(50)])
-    # A window of 5 around place 49 holds three zeros and two ones.
+    # A window of 5 around index 49 holds three zeros and two ones.
     assert smooth[49] == pytest.approx(0.4) and smooth[40] == 0 and smooth[60] == 1
 
 
@@ -43,34 +43,34 @@ def test_learning_curves_draw_only_known_values():
     assert {"Loss by step", "training, smoothed", "validation"} <= set(loss)
     assert {"best epoch: 2", "accuracy"} <= set(metric) and any(text.endswith(" %") for text in metric)
     assert "Learning rate by epoch" in rate and any(text.endswith("e-4") for text in rate)
-    # Without losses by step those of the epochs, without validation no metric, without rates no rate.
+    # Without losses by step, the losses by epoch are drawn; metrics and learning rates are omitted if unknown.
     rows = [{"epoch": row["epoch"], "loss": row["loss"]} for row in HISTORY]
     [loss] = plots.learning_curves(rows, [], {}, None)
     assert "Loss by epoch" in texts(loss) and "validation" not in texts(loss)
     assert plots.learning_curves([{"epoch": 1}], [], {}, None) == []
 
 
-def test_scores_that_are_no_fractions_are_not_percentages():
+def test_only_fractions_are_shown_as_percentages():
     [curve] = plots.learning_curves([{"epoch": 1}], [], {"mae": {0: 5.0, 1: 2.0}}, None, is_fraction=False)
     assert "mae" in texts(curve) and not any("%" in text or "best epoch" in text for text in texts(curve))
 
 
-def test_lines_are_smoothed_where_there_are_many():
-    few = plots.lines("Loss", {"a": [(1, 2.0), (2, 1.0)]}, mark=(2, "warm-up ends"))
+def test_long_series_are_smoothed():
+    few = plots.lines("Loss", {"a": [(1, 2.0), (2, 1.0)]}, vertical_line=(2, "warm-up ends"))
     many = plots.lines("Loss", {"a": [(step, 1 / step) for step in range(1, 100)]})
     assert {"Loss", "a", "warm-up ends"} <= set(texts(few))
-    # The raw values are drawn pale behind the smoothed ones.
+    # The raw values are drawn in a pale colour under the smoothed ones.
     assert "opacity: 0.3" not in str(few) and "opacity: 0.3" in str(many)
-    assert any(text.endswith(" %") for text in texts(plots.lines("Share", {"a": [(1, 0.5)]}, is_fraction=True)))
+    assert any(text.endswith(" %") for text in texts(plots.lines("Fraction", {"a": [(1, 0.5)]}, is_fraction=True)))
 
 
-def test_a_heat_map_has_a_number_in_every_cell_that_is_not_empty():
+def test_a_heat_map_has_a_number_in_every_nonzero_cell():
     drawn = texts(plots.heat_map(np.array([[8, 1, 0], [0, 27, 3]]), ["card", "fee"], ["card", "fee", "loan"]))
     assert sorted(text for text in drawn if text.isdigit()) == ["1", "27", "3", "8"]
     assert drawn.count("card") == drawn.count("fee") == 2 and drawn.count("loan") == 1
 
 
-def test_a_matrix_without_names_is_a_picture():
+def test_matrix_picture_has_no_label_names():
     drawn = plots.matrix_picture(np.array([[8, 1], [0, 0]]))
     assert "<image" in str(drawn) and set(texts(drawn)) == {"predicted", "true"}
 

@@ -1,4 +1,4 @@
-"""Scores of rankings against scikit-learn and by hand, the threshold for abstaining, tables, plot and mistakes."""
+"""Evaluation of rankings: scores by hand and by scikit-learn, abstention threshold, tables, plot and mistakes."""
 
 import numpy as np
 import pytest
@@ -33,19 +33,19 @@ def test_every_question_counts_once_with_all_its_right_answers():
     assert scores["ndcg_at_10"] == pytest.approx((first + 1 + 0 + 1 / np.log2(4)) / 4)
 
 
-def test_padding_is_no_answer():
+def test_padding_is_never_right():
     ranking, _ = ranking_of(np.array([[b"", b""]], object), np.zeros((1, 2)), [("q", "")])
     assert not ranking.is_right.any()
 
 
-def test_nothing_found():
+def test_no_answers():
     ranking, _ = ranking_of(np.zeros((2, 0), object), np.zeros((2, 0)), [("q", "a"), ("r", "b")])
     assert set(means(ranking).values()) == {0.0}
     assert ranking.best_threshold() == -1.0
     assert ranking.similarity.tolist() == [-1.0, -1.0]
 
 
-def test_recall_counts_the_last_rank():
+def test_recall_includes_the_last_rank():
     is_right = np.zeros((3, 10), bool)
     is_right[0, 4] = is_right[1, 5] = is_right[2, 9] = True
     scores = means(Ranking(is_right, np.ones(3, int), np.zeros(3)))
@@ -54,7 +54,7 @@ def test_recall_counts_the_last_rank():
     assert scores["mrr_at_10"] == pytest.approx((1 / 5 + 1 / 6 + 1 / 10) / 3)
 
 
-def test_ndcg_equals_scikit_learns():
+def test_ndcg_equals_scikit_learn():
     rng = np.random.default_rng(0)
     relevant = rng.random((40, 30)) < 0.2
     relevant[np.arange(40), rng.integers(0, 30, 40)] = True
@@ -64,7 +64,7 @@ def test_ndcg_equals_scikit_learns():
     assert means(ranking)["ndcg_at_10"] == pytest.approx(ndcg_score(relevant, score, k=10))
 
 
-def test_intervals_hold_the_value_and_are_repeatable():
+def test_intervals_contain_the_value_and_are_repeatable():
     evaluation = RankingEvaluation(ANSWERS, SIMILARITY, GOLD, 0.6)
     intervals, values = evaluation.intervals(), evaluation.values()
     assert values == means(ranking_of(ANSWERS, SIMILARITY, GOLD)[0])
@@ -85,11 +85,11 @@ def with_similarities(similarity, right):
 @pytest.mark.parametrize(
     ("similarity", "right", "expected"),
     [
-        ([0.2, 0.9, 0.8, 0.4], [0, 1, 1, 0], 0.6),  # the wrong ones are all below
-        ([0.9, 0.8, 0.4], [1, 0, 1], -1.0),  # F1 of 2 of 3 answered beats 1 of 1
+        ([0.2, 0.9, 0.8, 0.4], [0, 1, 1, 0], 0.6),  # all wrong answers are below
+        ([0.9, 0.8, 0.4], [1, 0, 1], -1.0),  # 2 right of 3 answered has a higher F1 than 1 of 1
         ([0.9, 0.8], [0, 0], -1.0),
         ([0.9, 0.8], [1, 1], -1.0),
-        ([0.9, 0.5, 0.5, 0.1], [1, 1, 0, 0], 0.3),  # two that are equal go together
+        ([0.9, 0.5, 0.5, 0.1], [1, 1, 0, 0], 0.3),  # equal similarities are not separated
         ([0.9, 0.5, 0.5, 0.1], [1, 0, 0, 0], 0.7),
     ],
 )
@@ -98,15 +98,15 @@ def test_threshold_of_highest_f1(similarity, right, expected):
     assert ranking.best_threshold() == pytest.approx(expected)
 
 
-def test_threshold_is_best_of_all():
+def test_no_threshold_has_a_higher_f1():
     rng = np.random.default_rng(1)
     similarity = rng.random(60).round(2)
     right = rng.random(60) < similarity
     ranking = with_similarities(similarity, right)
 
     def f1(threshold):
-        given = similarity >= threshold
-        return 2 * (right & given).sum() / (given.sum() + len(right))
+        is_answered = similarity >= threshold
+        return 2 * (right & is_answered).sum() / (is_answered.sum() + len(right))
 
     best = max(f1(threshold) for threshold in [-1, *similarity])
     assert f1(ranking.best_threshold()) == pytest.approx(best)
@@ -119,32 +119,32 @@ def test_tables():
         ["not among the first 10", 1, "25.0 %"],
     ]  # fmt: skip
     rows = ranking.threshold_table(0.6)["rows"]
-    assert rows == [["every question", 4, "100.0 %", "25.0 %"], ["the tuned threshold", 2, "50.0 %", "50.0 %"]]
-    assert ranking.threshold_table(0.95)["rows"][1] == ["the tuned threshold", 0, "0.0 %", "–"]
+    assert rows == [["all", 4, "100.0 %", "25.0 %"], ["above the threshold", 2, "50.0 %", "50.0 %"]]
+    assert ranking.threshold_table(0.95)["rows"][1] == ["above the threshold", 0, "0.0 %", "–"]
     assert "0.6000" in ranking.threshold_table(0.6)["caption"]
 
 
-def test_worst_are_wrong_and_similar_first():
+def test_worst_are_wrong_answers_of_the_highest_similarity():
     ranking, _ = ranking_of(ANSWERS, SIMILARITY, GOLD)
     assert ranking.worst() == [0, 3, 2]
 
 
-def test_plot_draws_both_kinds_and_the_threshold():
+def test_plot_shows_right_and_wrong_answers_and_the_threshold():
     ranking, _ = ranking_of(ANSWERS, SIMILARITY, GOLD)
-    drawn = similarity_plot(ranking, 0.6)
-    assert drawn.startswith("<svg")
-    assert all(text in drawn for text in ("first answer right", "first answer wrong", "threshold"))
+    svg = similarity_plot(ranking, 0.6)
+    assert svg.startswith("<svg")
+    assert all(text in svg for text in ("first answer right", "first answer wrong", "threshold"))
     assert ">threshold<" not in similarity_plot(with_similarities([0.5, 0.5], [1, 0]), -1.0)
 
 
-def test_the_report_shows_similarities_ranks_abstaining_and_mistakes():
+def test_sections_of_the_report():
     evaluation = RankingEvaluation(ANSWERS, SIMILARITY, GOLD, 0.6)
     ranking, _ = ranking_of(ANSWERS, SIMILARITY, GOLD)
     sections = evaluation.sections()
     assert sections["tables"] == [ranking.rank_table(), ranking.threshold_table(0.6)]
     assert [figure["svg"] for figure in sections["figures"]] == [similarity_plot(ranking, 0.6)]
-    # Records 0, 2 and 4 are the first of the questions with a wrong first answer; answers are shown as they are.
-    assert [(record, each["label"], each["predicted"]) for record, each in sections["worst"].items()] == [
+    # Records 0, 2 and 4 are the first records of the questions with a wrong first answer; answers are not normalized.
+    assert [(record, mistake["label"], mistake["predicted"]) for record, mistake in sections["worst"].items()] == [
         (0, "a", "x"), (4, "e", "x  x"), (2, "c", "x"),
     ]  # fmt: skip
     empty = RankingEvaluation(np.zeros((2, 0), object), np.zeros((2, 0)), [("q", "a"), ("r", "b")], -1.0)

@@ -1,4 +1,4 @@
-"""The report page: what it shows and omits, and that it escapes all text of the user."""
+"""The report page: what it shows and omits, and that it escapes all user text."""
 
 import copy
 import html
@@ -12,7 +12,7 @@ from tfbert.evaluation import drawing, plots, report_page
 from tfbert.evaluation.classification import METRICS
 from tfbert.evaluation.metric import Metric
 
-CALIBRATION_ERROR = Metric("calibration_error", "lower", "fraction", "distance of probabilities from the truth")
+CALIBRATION_ERROR = Metric("calibration_error", "lower", "fraction", "mean difference between probability and accuracy")
 SECTIONS = [
     "curves",
     "metrics",
@@ -25,7 +25,7 @@ SECTIONS = [
     "cost",
     "repeat",
 ]
-# Rows are true: 95 + 105 examples in which 8 of `refund` went to `card?` and 7 the other way.
+# 95 examples of `refund`, 8 of them predicted as `card?`; 105 of `card?`, 7 of them predicted as `refund`.
 CONFUSION = np.array([[87, 8], [7, 98]])
 
 
@@ -49,7 +49,7 @@ def details():
 
 
 def _report():
-    """A whole `report.json` with different values everywhere."""
+    """Return a complete `report.json` with distinct values."""
     test = {
         "num_examples": 1200,
         "metrics": {
@@ -89,7 +89,7 @@ def _report():
             "train": {"path": "banking/train.csv", "sha256": "ab" * 32, "num_examples": 9003},
             "test": {"path": "banking/test.csv", "sha256": "cd" * 32, "num_examples": 1200},
         },
-        "checks": {"lines": ["21 to 187 examples a label"], "warnings": ["7 texts of test also stand in train"]},
+        "checks": {"lines": ["21 to 187 examples per label"], "warnings": ["7 texts of test are also in train"]},
         "seconds": {"read": 0.42, "tokenize": 2.31, "train": 200.0, "export": 25.0},
         "history": history,
         "best_epoch": 3,
@@ -126,7 +126,7 @@ def _details():
 
 @pytest.fixture(scope="module")
 def text(tmp_path_factory):
-    """The page of the whole report with all details."""
+    """The page of the complete report with all details."""
     path = tmp_path_factory.mktemp("page") / "report.html"
     report_page.render(_report(), _details(), path)
     return path.read_text(encoding="utf-8")
@@ -143,7 +143,7 @@ def render(tmp_path):
 
 @pytest.fixture
 def render_text(render, monkeypatch):
-    """Render without drawing, which takes most of the time, for tests that read the text around the plots."""
+    """Render without drawing plots, which takes most of the time, for tests of the text."""
     monkeypatch.setattr(plots, "to_svg", lambda figure, title: Markup(f'<svg aria-label="{html.escape(title)}"></svg>'))
     return render
 
@@ -154,8 +154,8 @@ def _sections(text):
 
 def _rows(text, section):
     """Return the cells of every body row in a section, as a reader sees them."""
-    part = re.search(rf'<section id="{section}">.*?\n</section>', text, re.DOTALL).group()
-    rows = [re.findall(r"<td.*?>(.*?)</td>", row, re.DOTALL) for row in re.findall(r"<tr.*?</tr>", part, re.DOTALL)]
+    content = re.search(rf'<section id="{section}">.*?\n</section>', text, re.DOTALL).group()
+    rows = [re.findall(r"<td.*?>(.*?)</td>", row, re.DOTALL) for row in re.findall(r"<tr.*?</tr>", content, re.DOTALL)]
     return [[_visible(cell) for cell in row] for row in rows if row]
 
 
@@ -163,43 +163,43 @@ def _visible(markup):
     return " ".join(html.unescape(re.sub(r"<[^>]*>", " ", markup.replace("<wbr>", ""))).split())
 
 
-def test_shows_every_section_in_order_and_lists_it(text):
+def test_sections_and_table_of_contents(text):
     assert _sections(text) == SECTIONS
     assert re.findall(r'<a href="#(\w+)">', text)[: len(SECTIONS) + 1] == ["result", *SECTIONS]
 
 
-def test_headline_reads_the_test_score(text):
+def test_headline_shows_the_test_score(text):
     seen = _visible(text)
     assert "92.5 % accuracy on 1,200 test examples, 95% interval 91.0 to 94.0 %" in seen
     assert "Over 3 seeds: 92.4 ± 0.3 %" in seen
     assert "Expect about 93 of 100 similar texts to get the right label (95% interval 91 to 94)." in seen
-    assert "7 texts of test also stand in train" in seen.split("Learning curves")[1]
+    assert "7 texts of test are also in train" in seen.split("Learning curves")[1]
     assert "Training time 3 min 20 s" in seen
-    assert "only" not in seen.split("Encoder")[0], "1,200 examples are not few"
+    assert "only" not in seen.split("Encoder")[0], "1,200 examples are enough"
 
 
-DOUBT = "The data checks found problems that may make the score above misleading:"
+SCORE_WARNING = "The data checks found problems that may make the score above misleading:"
 
 
 def _result(text):
     return _visible(re.search(r'<header id="result">.*?</header>', text, re.DOTALL).group())
 
 
-def test_the_score_is_doubted_only_for_what_can_distort_it(render_text, report, details):
-    cut, leak = "1 of 21 texts of test is longer than sequence_length 30", "30 texts of test are also in train"
-    report["checks"] = {"lines": [cut], "warnings": [cut], "score_warnings": []}
+def test_only_warnings_about_the_score_qualify_it(render_text, report, details):
+    length, leak = "1 of 21 texts of test is longer than sequence_length 30", "30 texts of test are also in train"
+    report["checks"] = {"lines": [length], "warnings": [length], "score_warnings": []}
     seen = _result(render_text(report, details))
     assert "The data checks gave 1 warning , too minor to change the score noticeably." in seen
-    assert DOUBT not in seen and cut not in seen
-    report["checks"] = {"lines": [leak, cut], "warnings": [leak, cut], "score_warnings": [leak]}
+    assert SCORE_WARNING not in seen and length not in seen
+    report["checks"] = {"lines": [leak, length], "warnings": [leak, length], "score_warnings": [leak]}
     text = render_text(report, details)
-    assert f"{DOUBT} {leak} and 1 more" in _result(text)
-    assert "too minor" not in text and cut in _visible(text)
+    assert f"{SCORE_WARNING} {leak} and 1 more" in _result(text)
+    assert "too minor" not in text and length in _visible(text)
     del report["checks"]["score_warnings"]
-    assert f"{DOUBT} {leak} {cut}" in _result(render_text(report, details))
+    assert f"{SCORE_WARNING} {leak} {length}" in _result(render_text(report, details))
     report["checks"] = {"lines": [], "warnings": [], "score_warnings": []}
     seen = _result(render_text(report, details))
-    assert DOUBT not in seen and "The data checks" not in seen
+    assert SCORE_WARNING not in seen and "The data checks" not in seen
 
 
 def test_warnings_without_a_score(render_text, report, details):
@@ -207,7 +207,21 @@ def test_warnings_without_a_score(render_text, report, details):
     report["checks"] = {"lines": ["a", "b"], "warnings": ["a", "b"], "score_warnings": ["a"]}
     seen = _result(render_text(report, {}))
     assert "The data checks gave 2 warnings ." in seen
-    assert DOUBT not in seen
+    assert SCORE_WARNING not in seen
+
+
+def test_a_metric_with_an_expectation_is_the_headline_and_is_compared_with_the_mean_over_labels(
+    render_text, report, details
+):
+    hits = Metric("hits", "higher", "fraction", "hits", expectation="tickets to reach the right team")
+    mean = Metric("mean_hits", "higher", "fraction", "mean hits", title="hits per team", is_label_mean=True)
+    report["metrics"] = [hits.to_json(), mean.to_json()]
+    report["test"]["metrics"] = {"mean_hits": _metric(0.8, 0.7, 0.9), "hits": _metric(0.9, 0.85, 0.95)}
+    report |= {"validation": None, "history": [], "untrained": None, "seeds": None}
+    seen = _result(render_text(report, details))
+    assert "90.0 % hits" in seen
+    assert "Expect about 90 of 100 similar tickets to reach the right team (95% interval 85 to 95)." in seen
+    assert "Some labels score much lower than the average: hits per team is 80.0 %. See Labels below." in seen
 
 
 def test_near_perfect_scores_are_counted_per_thousand(render_text, report, details):
@@ -216,7 +230,7 @@ def test_near_perfect_scores_are_counted_per_thousand(render_text, report, detai
     assert "Expect about 996 of 1,000 similar texts to get the right label (95% interval 992 to 999)." in text
 
 
-def test_small_and_uneven_splits_are_warned_about(render_text, report, details):
+def test_notes_on_small_and_uneven_splits(render_text, report, details):
     report["test"] |= {"num_examples": 120}
     report["test"]["metrics"]["macro_f1"] = _metric(0.7012)
     seen = _visible(render_text(report, details))
@@ -231,7 +245,7 @@ def test_metrics_of_both_splits_with_intervals_and_seeds(text):
     assert rows["loss"] == ["0.234", "0.234", "–"]
 
 
-def test_no_test_split_falls_back_to_validation_and_says_so(render_text, report, details):
+def test_without_a_test_split_the_page_shows_validation(render_text, report, details):
     report |= {"test": None, "seeds": None}
     text = render_text(report, details | {"split": "validation"})
     seen = _visible(text)
@@ -240,7 +254,7 @@ def test_no_test_split_falls_back_to_validation_and_says_so(render_text, report,
     assert all(len(row) == 2 for row in _rows(text, "metrics"))
 
 
-def test_nothing_scored_says_so(render, report):
+def test_without_scores_the_page_says_so(render, report):
     report |= {"test": None, "validation": None, "seeds": None}
     for row in report["history"]:
         row["validation"] = None
@@ -249,7 +263,7 @@ def test_nothing_scored_says_so(render, report):
     assert _sections(text) == ["curves", "checks", "cost", "repeat"]
 
 
-def test_the_least_report_renders(render):
+def test_a_minimal_report(render):
     assert _sections(render({"task": "classification"}, {})) == []
 
 
@@ -257,7 +271,7 @@ def test_the_least_report_renders(render):
     "key, section",
     [("confusion", "confusions"), ("reliability", "calibration"), ("lengths", "lengths"), ("mistakes", "mistakes")],
 )
-def test_a_section_without_its_details_is_left_out(render_text, report, details, key, section):
+def test_a_section_without_its_details_is_omitted(render_text, report, details, key, section):
     del details[key]
     text = render_text(report, details)
     assert _sections(text) == [name for name in SECTIONS if name != section]
@@ -281,19 +295,19 @@ def test_user_text_is_escaped_everywhere(render, report, details):
     assert "script" not in tags and {"table", "svg", "details"} <= tags
 
 
-def test_opens_without_a_network(text):
+def test_the_page_needs_no_network(text):
     assert not re.search(r"https?://|\bsrc=|@import|//cdn|<link|<script", text)
     assert all(target.startswith(("#", "data:image/png;base64,")) for target in re.findall(r'href="([^"]*)', text))
     assert set(re.findall(r"url\((.)", text)) <= {"#"}
     assert "default-src 'none'" in text
 
 
-def test_identifiers_in_the_plots_do_not_collide(text):
-    found = re.findall(r'\bid="([^"]*)"', text)
-    assert len(found) == len(set(found))
+def test_identifiers_in_the_plots_are_unique(text):
+    identifiers = re.findall(r'\bid="([^"]*)"', text)
+    assert len(identifiers) == len(set(identifiers))
 
 
-def test_plots_take_their_colours_from_the_page(text):
+def test_plots_use_the_colours_of_the_page(text):
     drawings = re.findall(r"<svg.*?</svg>", text, re.DOTALL)
     assert len(drawings) == 6
     for drawn in drawings:
@@ -318,26 +332,26 @@ def test_most_confused_pairs_first(text):
     assert re.findall(r">(\d+)</text>", matrix) == ["87", "8", "7", "98"]
 
 
-def test_no_mistake_at_all(render_text, report, details):
+def test_no_mistakes(render_text, report, details):
     text = render_text(report, details | {"confusion": np.diag([95, 105])})
     assert "0 of 200 test examples were given a wrong label." in _visible(text)
 
 
-def test_lengths_show_what_is_truncated(text):
+def test_lengths_show_truncation(text):
     train, test = _rows(text, "lengths")
-    # One text of 40 tokens loses 10 of all 76.
+    # One text of 40 tokens loses 10 of 76 tokens in total.
     assert train == ["train", "4", "14", "40", "40", "1 (25.0 %)", "10 (13.2 %)"]
     assert test[-2:] == ["0 (0.0 %)", "0 (0.0 %)"]
 
 
-def test_calibration_reads_the_bins(text):
+def test_calibration_is_computed_from_the_bins(text):
     seen = _visible(text)
     # (4 * 0.6 + 196 * 0.95) / 200 and (4 * 0.5 + 196 * 0.94) / 200.
     assert "the mean probability of the predictions is 94.3 %, and 93.1 % of them are correct" in seen
     assert "Calibration error: 1.7 %" in seen
 
 
-def test_mistakes_show_text_probabilities_and_place(render_text, report, details):
+def test_mistakes_show_text_probabilities_and_location(render_text, report, details):
     long = "".join(chr(0x4E00 + i) for i in range(2500))
     details["mistakes"].append({"text": long, "label": "refund", "predicted": "card?"})
     text = render_text(report, details)
@@ -367,7 +381,7 @@ def test_chinese_labels_stay_text_in_the_plots(render, report, details):
 
 
 @pytest.mark.parametrize("num_labels", [77, 150])
-def test_many_labels_stay_readable_and_small(render, report, details, num_labels):
+def test_many_labels_make_a_readable_and_small_page(render, report, details, num_labels):
     rng = np.random.default_rng(0)
     labels = [f"a_label_with_quite_a_long_name_{i}?" for i in range(num_labels)]
     confusion = rng.integers(0, 3, (num_labels, num_labels)) + np.diag(np.full(num_labels, 90))
@@ -395,14 +409,14 @@ def test_many_labels_stay_readable_and_small(render, report, details, num_labels
     assert f"All {num_labels} labels" in text and "data:image/png;base64," in text
 
 
-def test_loss_curve_leaves_out_what_is_not_a_number(render, report, details):
+def test_loss_curve_omits_nan_and_infinity(render, report, details):
     details["step_losses"] = [(1, 2.0), (2, float("nan")), (3, float("inf")), (4, 1.0)]
     text = render(report, details)
     assert _sections(text) == SECTIONS
     assert not re.search(r"\b(nan|inf)\b", text)
 
 
-def test_half_a_surrogate_pair_does_not_stop_the_page(render_text, report, details):
+def test_half_a_surrogate_pair_is_replaced(render_text, report, details):
     details["mistakes"][0]["text"] = "a \ud83d b"
     assert "a ? b" in render_text(report, details)
 

@@ -1,4 +1,4 @@
-"""Evaluation of similarities: correlations with the scores, and nothing that would compare values."""
+"""Evaluation of text similarity: correlations with the scores, whatever their units."""
 
 import numpy as np
 import pytest
@@ -21,7 +21,7 @@ def test_scores_are_correlations():
     assert intervals["pearson"]["low"] < intervals["pearson"]["high"]
 
 
-def test_other_units_change_nothing():
+def test_correlations_do_not_depend_on_units():
     assert SimilarityEvaluation(SIMILARITY, GOLD).values() == pytest.approx(
         SimilarityEvaluation(2 * SIMILARITY - 1, [10 * score + 3 for score in GOLD]).values()
     )

@@ -16,7 +16,7 @@ from tfbert.evaluation import squad
         ("theatre", "theatre"),
         ("A", ""),
         ("U.S.", "us"),
-        ("the-end", "theend"),  # punctuation goes first, so that no article is left
+        ("the-end", "theend"),  # punctuation is removed before articles
         ("«Ça»", "«ça»"),  # ASCII punctuation only
         ("1,000", "1000"),
     ],
@@ -35,9 +35,9 @@ OFFICIAL = [
     ("", ["Denver"], 0.0, 0.0),
     ("", [], 1.0, 1.0),
     ("Denver", [], 0.0, 0.0),
-    ("the", [], 1.0, 1.0),  # nothing is left of it, as of no answer
-    ("", ["a"], 1.0, 1.0),  # a true answer of an article only is none in 2.0's script
-    ("我爱你", ["我爱她"], 0.0, 0.0),  # one word for the script
+    ("the", [], 1.0, 1.0),  # nothing remains, which equals no answer
+    ("", ["a"], 1.0, 1.0),  # the 2.0 script drops true answers that consist of articles
+    ("我爱你", ["我爱她"], 0.0, 0.0),  # a single word for the script
 ]
 
 
@@ -48,35 +48,35 @@ def test_official_scores(predicted, gold, exact, f1):
 
 
 def test_score_all_keeps_the_order():
-    found = squad.score_all([case[0] for case in OFFICIAL], [case[1] for case in OFFICIAL])
-    assert found["exact_match"].tolist() == [case[2] for case in OFFICIAL]
-    assert found["f1"] == pytest.approx([case[3] for case in OFFICIAL])
+    scores = squad.score_all([case[0] for case in OFFICIAL], [case[1] for case in OFFICIAL])
+    assert scores["exact_match"].tolist() == [case[2] for case in OFFICIAL]
+    assert scores["f1"] == pytest.approx([case[3] for case in OFFICIAL])
 
 
 def reached(threshold, margins, answered, empty):
     return np.where(margins > threshold, empty, answered).sum()
 
 
-def test_best_threshold_reaches_the_best_of_all():
+def test_no_threshold_has_a_higher_score():
     rng = np.random.default_rng(0)
     for _ in range(200):
         count = rng.integers(1, 8)
         margins = rng.integers(-3, 4, count).astype(float)
         answered = rng.integers(0, 3, count) / 2
         empty = rng.integers(0, 2, count).astype(float)
-        found = squad.best_threshold(margins, answered, empty)
+        threshold = squad.best_threshold(margins, answered, empty)
         candidates = [reached(t, margins, answered, empty) for t in np.arange(-4, 5, 0.5)]
-        assert reached(found, margins, answered, empty) == max(candidates)
+        assert reached(threshold, margins, answered, empty) == max(candidates)
 
 
 @pytest.mark.parametrize(
     ("margins", "has_answer", "expected"),
     [
-        ([-5.0, -1.0, 3.0, 5.0], [1, 1, 0, 0], 0.0),  # anything from -1 to 3 is as good; 0 is what it was without
+        ([-5.0, -1.0, 3.0, 5.0], [1, 1, 0, 0], 0.0),  # any value from -1 to 3 is best; 0 is the default
         ([-5.0, -3.0, -1.0, 5.0], [1, 1, 0, 0], -2.0),  # halfway between -3 and -1
         ([1.0, 2.0, 4.0], [1, 1, 0], 3.0),
-        ([1.0, 2.0], [1, 1], 3.0),  # all are to be answered
-        ([-2.0, -1.0], [0, 0], -3.0),  # none is
+        ([1.0, 2.0], [1, 1], 3.0),  # answer all
+        ([-2.0, -1.0], [0, 0], -3.0),  # answer none
     ],
 )
 def test_best_threshold_by_hand(margins, has_answer, expected):
@@ -103,6 +103,6 @@ def test_threshold_curve_agrees_with_the_best_threshold():
     assert reached(best, margins, answered, 1.0 - has_answer) / 300 == pytest.approx(curve["all"].max(), abs=1e-3)
 
 
-def test_every_order_of_true_answers_is_the_same():
+def test_the_order_of_true_answers_does_not_matter():
     for gold in itertools.permutations(["one two", "two", "three four five"]):
         assert squad.f1("two three", gold) == pytest.approx(2 / 3)

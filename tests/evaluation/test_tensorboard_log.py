@@ -1,4 +1,4 @@
-"""TensorBoard reads the losses, scores and hyperparameters of a run."""
+"""TensorBoard logs: losses, scores and hyperparameters of a run."""
 
 import tensorflow as tf
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -10,7 +10,7 @@ from tfbert.evaluation.tensorboard_log import TensorBoardLog
 REPORT = {"validation": {"metrics": {"accuracy": {"value": 0.75}}}, "test": {"metrics": {"accuracy": {"value": 0.5}}}}
 
 
-def test_a_run_is_found_with_its_scalars_and_hyperparameters(tmp_path):
+def test_scalars_and_hyperparameters_of_a_run(tmp_path):
     config = override(Config(), {"train.learning_rate": 3e-4, "train.monitor": "macro_f1"})
     log = TensorBoardLog.of_config(tmp_path, config)
     entry = {"epoch": 1, "loss": 1.5, "examples_per_second": 80.0, "validation": {"accuracy": 0.25}}

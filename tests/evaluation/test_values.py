@@ -1,4 +1,4 @@
-"""Scores of numbers: equal to scipy's, and defined where all values are equal."""
+"""Evaluation of regression: scores equal to scipy's, plots, tables and the worst predictions."""
 
 import numpy as np
 import pytest
@@ -14,20 +14,20 @@ REPEATABLE = settings(deadline=None, derandomize=True, max_examples=150)
 
 @st.composite
 def values(draw):
-    """Draw true and predicted values with many ties, and how often each record counts."""
-    number = draw(st.integers(2, 30))
+    """Draw true and predicted values with many ties, and weights of the records."""
+    num_records = draw(st.integers(2, 30))
     rng = np.random.default_rng(draw(st.integers(0, 10**6)))
-    true = rng.integers(0, draw(st.integers(1, 12)), number) / 2
-    predicted = np.round(true * draw(st.sampled_from([-1, 0.5, 1])) + rng.normal(0, 1, number), 1)
-    weights = rng.integers(0, 4, number)
-    weights[rng.integers(0, number)] += 1
+    true = rng.integers(0, draw(st.integers(1, 12)), num_records) / 2
+    predicted = np.round(true * draw(st.sampled_from([-1, 0.5, 1])) + rng.normal(0, 1, num_records), 1)
+    weights = rng.integers(0, 4, num_records)
+    weights[rng.integers(0, num_records)] += 1
     scale = draw(st.sampled_from([1.0, 1e-30, 1e30]))
     return Values(true * scale, predicted * scale), weights
 
 
 @REPEATABLE
 @given(values())
-def test_scores_equal_scipys_on_records_that_count_several_times(drawn):
+def test_weighted_scores_equal_scipy_on_repeated_records(drawn):
     sample, weights = drawn
     true, predicted = np.repeat(sample.true, weights), np.repeat(sample.predicted, weights)
     assert sample.mae(weights) == pytest.approx(reference.mean_absolute_error(true, predicted))
@@ -50,7 +50,7 @@ def test_correlations_are_0_where_all_values_are_equal(constant):
     assert one.with_interval(one.mae) == {"value": 2.0, "low": 2.0, "high": 2.0}
 
 
-def test_intervals_hold_the_value():
+def test_intervals_contain_the_value():
     rng = np.random.default_rng(0)
     true = rng.normal(3, 2, 200)
     sample = Values(true, true + rng.normal(0, 1, 200))
@@ -58,11 +58,11 @@ def test_intervals_hold_the_value():
         interval = sample.with_interval(score)
         assert interval["low"] < interval["value"] < interval["high"]
         assert interval["value"] == score(np.ones(200, int))
-    # Of about 200 records the mean of distances of half-normal errors lies within a twentieth or so.
+    # Absolute errors are half-normal, so the standard error is sqrt((1 - 2 / pi) / 200); the interval has about four.
     assert interval["high"] - interval["low"] == pytest.approx(4 * np.sqrt((1 - 2 / np.pi) / 200), rel=0.25)
 
 
-def test_the_worst_are_furthest_off_and_right_ones_are_no_mistakes():
+def test_the_worst_have_the_largest_errors_and_correct_ones_are_omitted():
     worst = Values(np.array([1.0, 2.0, 3.0]), np.array([1.5, 2.0, 0.25])).worst()
     assert [(index, row["label"], row["predicted"]) for index, row in worst.items()] == [
         (2, "3", "0.25"),
@@ -79,17 +79,17 @@ def test_the_error_table_has_ranges_of_the_true_value():
     assert len(Values(np.full(4, 2.0), np.zeros(4)).error_table()["rows"]) == 1
 
 
-@pytest.mark.parametrize("number", [1, 3000])
-def test_plots_are_drawn_of_one_record_and_of_many(number):
+@pytest.mark.parametrize("num_records", [1, 3000])
+def test_plots_of_one_record_and_of_many(num_records):
     rng = np.random.default_rng(0)
-    for predicted in (rng.normal(size=number), np.zeros(number)):
-        sample = Values(np.zeros(number) if number == 1 else rng.normal(size=number), predicted)
+    for predicted in (rng.normal(size=num_records), np.zeros(num_records)):
+        sample = Values(np.zeros(num_records) if num_records == 1 else rng.normal(size=num_records), predicted)
         drawing = scatter(sample)
         assert "<svg" in drawing and "<svg" in residual_histogram(sample)
         assert drawing.count("<use") <= 1600
 
 
-def test_an_evaluation_has_the_declared_metrics_and_what_the_page_draws():
+def test_evaluation_has_the_declared_metrics_and_the_report_sections():
     rng = np.random.default_rng(0)
     gold = rng.normal(100, 20, 50)
     predicted = (gold + rng.normal(0, 5, 50)).astype(np.float32)

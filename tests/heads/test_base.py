@@ -1,4 +1,4 @@
-"""What every head is: float32 whatever the encoder's precision, and not pooling unless it says so."""
+"""The base class of heads computes in float32 for any encoder precision, and does not pool by default."""
 
 import keras
 import numpy as np
@@ -14,7 +14,7 @@ class Doubled(Head):
         return 2 * keras.ops.cast(encoded["sequence_output"][:, 0], "float32")
 
 
-def test_a_head_computes_in_float32_beside_a_narrower_encoder():
+def test_a_head_computes_in_float32_after_an_encoder_in_bfloat16():
     head = Doubled(name="head")
     head.build(4)
     assert head.built and not head.uses_pooler and not is_pooling(head)

@@ -1,4 +1,4 @@
-"""The embedding head: vectors of length 1 in the direction that pooling gives, and no weights."""
+"""The embedding head returns unit vectors in the direction of the pooled vectors, and has no weights."""
 
 import numpy as np
 import pytest
@@ -29,30 +29,30 @@ def make_head(**options):
 @pytest.mark.parametrize("pooling", ["mean", "max", "cls", "pooler"])
 def test_unit_vectors_in_the_direction_of_the_pooled_head(pooling):
     head, pooled = make_head(pooling=pooling), PooledHead(1, pooling=pooling)
-    found = head(encoded(), INPUTS).numpy()
+    vectors = head(encoded(), INPUTS).numpy()
     expected = pooled.pool(encoded(), MASK).numpy()
-    np.testing.assert_allclose(found, expected / np.linalg.norm(expected, axis=1, keepdims=True), atol=1e-6)
-    np.testing.assert_allclose(np.linalg.norm(found, axis=1), 1, atol=1e-6)
+    np.testing.assert_allclose(vectors, expected / np.linalg.norm(expected, axis=1, keepdims=True), atol=1e-6)
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-6)
     assert head.uses_pooler == (pooling == "pooler")
-    assert found.dtype == np.float32
+    assert vectors.dtype == np.float32
 
 
 def test_mean_is_over_real_tokens():
     outputs = encoded()
     sequence = outputs["sequence_output"].numpy()
     expected = np.stack([sequence[0, :3].mean(0), sequence[1, :2].mean(0)])
-    found = make_head()(outputs, INPUTS).numpy()
-    np.testing.assert_allclose(found, expected / np.linalg.norm(expected, axis=1, keepdims=True), atol=1e-6)
+    vectors = make_head()(outputs, INPUTS).numpy()
+    np.testing.assert_allclose(vectors, expected / np.linalg.norm(expected, axis=1, keepdims=True), atol=1e-6)
 
 
-def test_half_precision_comes_out_as_float32():
+def test_half_precision_is_converted_to_float32():
     outputs = {name: tf.cast(value, tf.bfloat16) for name, value in encoded().items()}
-    found = make_head()(outputs, INPUTS)
-    assert found.dtype == "float32"
-    np.testing.assert_allclose(np.linalg.norm(found, axis=1), 1, atol=1e-6)
+    vectors = make_head()(outputs, INPUTS)
+    assert vectors.dtype == "float32"
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-6)
 
 
-def test_there_are_no_weights():
+def test_the_head_has_no_weights():
     assert make_head().trainable_weights == []
 
 
@@ -65,7 +65,7 @@ def test_dropout_is_active_in_training_only():
     np.testing.assert_allclose(np.linalg.norm(dropped, axis=1), 1, atol=1e-6)
 
 
-def test_a_vector_of_zeros_stays_finite_and_so_does_its_gradient():
+def test_a_zero_vector_and_its_gradient_stay_finite():
     sequence = tf.Variable(tf.zeros([1, 2, 6]))
     with tf.GradientTape() as tape:
         inputs = {"padding_mask": np.ones((1, 2), np.int32)}
@@ -81,7 +81,7 @@ def test_its_vectors_are_computed_from_pooled_ones():
     np.testing.assert_array_equal(head.scores_of(head.pool(outputs, MASK)), head(outputs, INPUTS))
 
 
-def test_the_embedder_takes_it():
+def test_the_embedder_accepts_the_head():
     class Backbone(tf.Module):
         def __call__(self, inputs, training=False):
             return encoded()
@@ -89,5 +89,5 @@ def test_the_embedder_takes_it():
     class Holder:
         backbone, head = Backbone(), make_head()
 
-    found = Embedder.call(Holder, INPUTS)
-    np.testing.assert_allclose(found, make_head().pool(encoded(), MASK))
+    vectors = Embedder.call(Holder, INPUTS)
+    np.testing.assert_allclose(vectors, make_head().pool(encoded(), MASK))

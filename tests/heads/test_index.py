@@ -1,11 +1,11 @@
-"""The index: what is in it, and that searches in the graph and in blocks equal a comparison with every vector."""
+"""The search index: its content, and searches in the graph and in blocks, which equal a plain exhaustive search."""
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from tfbert.heads import index
-from tfbert.heads.index import DEFAULT_OFFSET, AnswerIndex, build_index, nearest, search, tuned_offset
+from tfbert.heads.index import DEFAULT_OFFSET, AnswerIndex, build_index, nearest_neighbors, search, tuned_offset
 from tfbert.text.records import Record
 
 
@@ -14,8 +14,8 @@ def unit(vectors):
 
 
 def embed(texts):
-    """Return a vector of each text that depends on nothing else."""
-    seeds = [sum((place + 1) * ord(letter) for place, letter in enumerate(text)) for text in texts]
+    """Return a vector per text that depends only on the text."""
+    seeds = [sum(position * ord(letter) for position, letter in enumerate(text, 1)) for text in texts]
     return unit(np.stack([np.random.default_rng(seed).normal(size=8) for seed in seeds]))
 
 
@@ -29,11 +29,11 @@ PAIRS = [
 ]
 
 
-def test_entries_are_the_different_answers():
-    found = build_index(iter(PAIRS), iter(["me", "nobody", "nobody\n"]), embed)
-    assert found.keys() == AnswerIndex.specs.keys()
-    assert found["answers"].tolist() == [b"so", b"because", b"therefore", b"me", b"nobody"]
-    assert found["questions"].tolist() == [
+def test_entries_are_the_distinct_answers():
+    built = build_index(iter(PAIRS), iter(["me", "nobody", "nobody\n"]), embed)
+    assert built.keys() == AnswerIndex.specs.keys()
+    assert built["answers"].tolist() == [b"so", b"because", b"therefore", b"me", b"nobody"]
+    assert built["questions"].tolist() == [
         b"",
         b"How?",
         b"How so?",
@@ -45,13 +45,27 @@ def test_entries_are_the_different_answers():
         b"Who?",
         b"",
     ]
-    assert found["entries"].tolist() == [0, 0, 0, 1, 1, 2, 2, 3, 3, 4]
+    assert built["entries"].tolist() == [0, 0, 0, 1, 1, 2, 2, 3, 3, 4]
     texts = ["so", "How?", "How so?", "because", "Why?", "therefore", "Why?", "me", "Who?", "nobody"]
-    np.testing.assert_array_equal(found["vectors"], embed(texts))
-    assert found["offset"] == np.float32(DEFAULT_OFFSET)
+    np.testing.assert_array_equal(built["vectors"], embed(texts))
+    assert built["offset"] == np.float32(DEFAULT_OFFSET)
     for name, spec in AnswerIndex.specs.items():
-        assert spec.shape.is_compatible_with(found[name].shape)
-        assert tf.constant(found[name]).dtype == spec.dtype
+        assert spec.shape.is_compatible_with(built[name].shape)
+        assert tf.constant(built[name]).dtype == spec.dtype
+
+
+def test_every_vector_of_an_index_is_described():
+    values = build_index(iter(PAIRS[:3]), iter(["me"]), embed) | {"offset": np.float32(0.3)}
+    vectors, descriptions = AnswerIndex().entries(values)
+    assert list(descriptions) == [
+        {"entry": 0, "answer": "so", "question": "", "offset": 0.0},
+        {"entry": 0, "answer": "so", "question": "How?", "offset": 0.3},
+        {"entry": 0, "answer": "so", "question": "How so?", "offset": 0.3},
+        {"entry": 1, "answer": "because", "question": "", "offset": 0.0},
+        {"entry": 1, "answer": "because", "question": "Why?", "offset": 0.3},
+        {"entry": 2, "answer": "me", "question": "", "offset": 0.0},
+    ]
+    np.testing.assert_array_equal(vectors, embed(["so", "How?", "How so?", "because", "Why?", "me"]))
 
 
 def record(question, answer):
@@ -73,18 +87,18 @@ def test_questions_of_validation_and_test_are_not_in_the_index():
     built = AnswerIndex().build(splits, recorded)
     assert built["answers"].tolist() == [b"x", b"y", b"w", b"u"]
     assert built["questions"].tolist() == [b"", b"t1", b"t3", b"", b"t2", b"", b""]
-    # Those of validation become vectors all the same: they decide the offset.
+    # The questions of validation are embedded too, because they are used to tune the offset.
     assert embedded == ["x", "t1", "t3", "y", "t2", "w", "u", "v1", "v2"]
     vectors = embed(["v1", "v2"])
     assert built["offset"] == tuned_offset(built, vectors, [["y"], ["w"]])
-    only = AnswerIndex().build({"train": splits["train"]}, embed)
-    assert only["answers"].tolist() == [b"x", b"y"] and only["offset"] == np.float32(DEFAULT_OFFSET)
+    train_only = AnswerIndex().build({"train": splits["train"]}, embed)
+    assert train_only["answers"].tolist() == [b"x", b"y"] and train_only["offset"] == np.float32(DEFAULT_OFFSET)
 
 
 def random_index(rng, num_entries):
-    counts = rng.integers(0, 5, num_entries)  # of questions
-    counts[-1] = 0
-    entries = np.repeat(np.arange(num_entries), counts + 1).astype(np.int32)
+    num_questions = rng.integers(0, 5, num_entries)
+    num_questions[-1] = 0
+    entries = np.repeat(np.arange(num_entries), num_questions + 1).astype(np.int32)
     is_answer = np.concatenate([[True], entries[1:] != entries[:-1]])
     return {
         "vectors": unit(rng.normal(size=(len(entries), 8))),
@@ -95,22 +109,21 @@ def random_index(rng, num_entries):
     }
 
 
-def slowly(vector, of, most):
-    """Look at every vector of every entry, in Python."""
-    rows = []
-    similar = of["vectors"] @ vector
-    for entry, answer in enumerate(of["answers"]):
-        there = np.flatnonzero(of["entries"] == entry)
-        asked = there[1:]
-        matched = of["questions"][asked[similar[asked].argmax()]] if len(asked) else b""
-        best = max([similar[there[0]], *(similar[asked] - of["offset"])])
-        rows.append((float(best), answer, matched))
-    return sorted(rows, key=lambda row: -row[0])[:most]
+def search_slowly(vector, values, max_entries):
+    """Compare a vector with every vector of every entry, in Python."""
+    results = []
+    similarity = values["vectors"] @ vector
+    for entry, answer in enumerate(values["answers"]):
+        first, *others = np.flatnonzero(values["entries"] == entry)
+        matched = values["questions"][others[similarity[others].argmax()]] if others else b""
+        best = max([similarity[first], *(similarity[others] - values["offset"])])
+        results.append((float(best), answer, matched))
+    return sorted(results, key=lambda result: -result[0])[:max_entries]
 
 
 @pytest.fixture(scope="module")
 def searching():
-    """Return a search in a graph that is traced once, over variables that take indexes of any size."""
+    """Return a search function whose graph is traced once and accepts indexes of any size."""
     variables = {
         name: tf.Variable(tf.zeros([0] * spec.shape.rank, spec.dtype), shape=spec.shape)
         for name, spec in AnswerIndex.specs.items()
@@ -122,89 +135,88 @@ def searching():
         traced.append(1)
         return search(vectors, variables, 10)
 
-    def run(vectors, of):
-        for name, value in of.items():
+    def run(vectors, values):
+        for name, value in values.items():
             variables[name].assign(value)
-        found = [value.numpy() for value in find(tf.constant(vectors))]
+        results = [result.numpy() for result in find(tf.constant(vectors))]
         assert len(traced) == 1
-        return found
+        return results
 
     return run
 
 
 @pytest.mark.parametrize("num_entries", [1, 3, 10, 60])
-def test_search_finds_the_nearest_of_all(searching, num_entries):
+def test_search_finds_the_nearest_entries(searching, num_entries):
     rng = np.random.default_rng(num_entries)
-    of, vectors = random_index(rng, num_entries), unit(rng.normal(size=(7, 8)))
-    answers, questions, similarity = searching(vectors, of)
+    values, vectors = random_index(rng, num_entries), unit(rng.normal(size=(7, 8)))
+    answers, questions, similarity = searching(vectors, values)
     assert answers.shape == questions.shape == similarity.shape == (7, min(10, num_entries))
-    for row, vector in enumerate(vectors):
-        expected = slowly(vector, of, 10)
-        assert answers[row].tolist() == [answer for _, answer, _ in expected]
-        assert questions[row].tolist() == [question for _, _, question in expected]
-        np.testing.assert_allclose(similarity[row], [similar for similar, _, _ in expected], atol=1e-6)
+    for number, vector in enumerate(vectors):
+        expected = search_slowly(vector, values, 10)
+        assert answers[number].tolist() == [answer for _, answer, _ in expected]
+        assert questions[number].tolist() == [question for _, _, question in expected]
+        np.testing.assert_allclose(similarity[number], [best for best, _, _ in expected], atol=1e-6)
 
 
-def test_search_of_nothing(searching):
+def test_search_in_an_empty_index_and_without_vectors(searching):
     empty = {
         name: np.zeros([0] * spec.shape.rank, spec.dtype.as_numpy_dtype) for name, spec in AnswerIndex.specs.items()
     }
-    assert [found.shape for found in searching(unit(np.ones((2, 8))), empty)] == [(2, 0)] * 3
-    of = random_index(np.random.default_rng(0), 4)
-    assert [found.shape for found in searching(np.zeros((0, 8), np.float32), of)] == [(0, 4)] * 3
+    assert [result.shape for result in searching(unit(np.ones((2, 8))), empty)] == [(2, 0)] * 3
+    values = random_index(np.random.default_rng(0), 4)
+    assert [result.shape for result in searching(np.zeros((0, 8), np.float32), values)] == [(0, 4)] * 3
 
 
 def test_the_earlier_of_equal_entries_is_first(searching):
-    of = random_index(np.random.default_rng(0), 12)
-    of["vectors"][:], of["offset"] = unit(np.ones(8)), np.float32(0)
-    answers, _, _ = searching(unit(np.ones((1, 8))), of)
-    assert answers[0].tolist() == [b"a%d" % place for place in range(10)]
+    values = random_index(np.random.default_rng(0), 12)
+    values["vectors"][:], values["offset"] = unit(np.ones(8)), np.float32(0)
+    answers, _, _ = searching(unit(np.ones((1, 8))), values)
+    assert answers[0].tolist() == [b"a%d" % entry for entry in range(10)]
 
 
 @pytest.mark.parametrize("block", [1, 40, 10_000])
-def test_nearest_in_blocks(monkeypatch, block):
+def test_nearest_neighbors_in_blocks(monkeypatch, block):
     monkeypatch.setattr(index, "_BLOCK_VALUES", block)
     rng = np.random.default_rng(2)
-    vectors, others = unit(rng.normal(size=(23, 8))), unit(rng.normal(size=(17, 8)))
-    found = list(nearest(vectors, others, 5))
-    similar = vectors @ others.T
-    order = np.argsort(-similar, axis=1)[:, :5]
-    np.testing.assert_array_equal(np.stack([places for places, _ in found]), order)
-    np.testing.assert_allclose(np.stack([s for _, s in found]), np.take_along_axis(similar, order, 1), atol=1e-6)
-    assert all(len(places) == 17 for places, _ in nearest(vectors, others, 30))
+    vectors, candidates = unit(rng.normal(size=(23, 8))), unit(rng.normal(size=(17, 8)))
+    indices, similarities = zip(*nearest_neighbors(vectors, candidates, 5), strict=True)
+    expected = vectors @ candidates.T
+    order = np.argsort(-expected, axis=1)[:, :5]
+    np.testing.assert_array_equal(np.stack(indices), order)
+    np.testing.assert_allclose(np.stack(similarities), np.take_along_axis(expected, order, 1), atol=1e-6)
+    assert all(len(indices) == 17 for indices, _ in nearest_neighbors(vectors, candidates, 30))
 
 
 @pytest.mark.parametrize("block", [1, 300, 10_000])
-def test_tuned_offset_is_the_best_of_all(monkeypatch, block):
+def test_tuned_offset_is_the_best_candidate(monkeypatch, block):
     monkeypatch.setattr(index, "_BLOCK_VALUES", block)
     rng = np.random.default_rng(7)
-    of = random_index(rng, 30)
+    values = random_index(rng, 30)
     vectors = unit(rng.normal(size=(40, 8)))
-    right = [[f"a{place}" for place in rng.choice(30, rng.integers(1, 3), replace=False)] for _ in vectors]
+    correct = [[f"a{entry}" for entry in rng.choice(30, rng.integers(1, 3), replace=False)] for _ in vectors]
 
     def score(offset):
-        found = [
-            [answer.decode() for _, answer, _ in slowly(vector, of | {"offset": offset}, 10)] for vector in vectors
-        ]
-        ranks = [
-            [place for place, answer in enumerate(row, 1) if answer in of_row]
-            for row, of_row in zip(found, right, strict=True)
-        ]
-        return np.mean([1 / min(row) if row else 0 for row in ranks])
+        reciprocal_ranks = []
+        for vector, correct_answers in zip(vectors, correct, strict=True):
+            results = search_slowly(vector, values | {"offset": offset}, 10)
+            ranks = [rank for rank, (_, answer, _) in enumerate(results, 1) if answer.decode() in correct_answers]
+            reciprocal_ranks.append(1 / min(ranks) if ranks else 0)
+        return np.mean(reciprocal_ranks)
 
-    chosen = tuned_offset(of, vectors, right)
+    chosen = tuned_offset(values, vectors, correct)
     assert score(chosen) == pytest.approx(max(score(offset) for offset in np.arange(9) / 20))
     assert chosen.dtype == np.float32
 
 
-def test_tuned_offset_trusts_the_kind_that_is_right():
-    # Entry 0 is right for the text by its question, entry 1 by its answer only, entry 2 never.
-    of = {
+def test_the_offset_favors_questions_or_answers_depending_on_which_are_correct():
+    # The nearest vectors are the question of entry 0 and the answer of entry 1; entry 2 is never correct.
+    values = {
         "vectors": unit(np.array([[0, 1], [4, 3], [5, 1], [0, 1], [1, 0]])),
         "entries": np.array([0, 0, 1, 2, 2], np.int32),
         "questions": np.array([b"", b"q", b"", b"", b"r"], object),
         "answers": np.array([b"a", b"b", b"c"], object),
     }
     text = unit(np.array([[4, 2]]))
-    assert tuned_offset(of, text, [["a"]]) == np.float32(0)  # 0.984 against 0.965: only the smallest keeps it first
-    assert tuned_offset(of, text, [["b"]]) == np.float32(DEFAULT_OFFSET)
+    # The similarities are 0.984 and 0.965, so only the smallest offset keeps entry 0 first.
+    assert tuned_offset(values, text, [["a"]]) == np.float32(0)
+    assert tuned_offset(values, text, [["b"]]) == np.float32(DEFAULT_OFFSET)

@@ -1,4 +1,4 @@
-"""The ranking loss: against a slow one in Python, and that nothing right is ever a negative; what is added to train."""
+"""The ranking loss equals a slow one in Python; negatives are never correct; mining of negatives and paraphrases."""
 
 from types import SimpleNamespace
 
@@ -33,23 +33,23 @@ def padded(ids):
 
 
 def batch_of(records, paraphrases=None):
-    """Return the targets of records as a batch has them.
+    """Return a batch with the targets of records.
 
     Args:
-        records: for each, the ids of a question, its answer and negatives, and further right answers.
-        paraphrases: by record, the id of another question at the end of its example, and what is right for it.
+        records: for each, the ids of a question, its answer and negatives, and the ids of other correct answers.
+        paraphrases: by record, the id of another question in its example, and the ids of the correct answers to that.
     """
     role, text_id, positive_ids, example = [], [], [], []
-    for number, (ids, right) in enumerate(records):
+    for number, (ids, other_correct) in enumerate(records):
         targets = targets_of(ids)
-        role += [each["role"] for each in targets]
-        text_id += [each["text_id"] for each in targets]
-        positive_ids += [padded([ids[1], *right]), *[each["positive_ids"] for each in targets[1:]]]
+        role += [target["role"] for target in targets]
+        text_id += [target["text_id"] for target in targets]
+        positive_ids += [padded([ids[1], *other_correct]), *[target["positive_ids"] for target in targets[1:]]]
         if number in (paraphrases or {}):
-            other, right_for_it = paraphrases[number]
+            paraphrase_id, correct = paraphrases[number]
             role.append(PARAPHRASE)
-            text_id.append(other)
-            positive_ids.append(padded(right_for_it))
+            text_id.append(paraphrase_id)
+            positive_ids.append(padded(correct))
         example += [number] * (len(role) - len(example))
     columns = {"role": role, "text_id": text_id, "positive_ids": positive_ids, "example": example}
     return {name: np.asarray(values, np.int32) for name, values in columns.items()}
@@ -63,62 +63,62 @@ def slow_loss_with_paraphrases(vectors, batch, records, paraphrases, scale):
     """Return the loss of each record, some of which have a paraphrase.
 
     Args:
-        vectors: as many as the batch has sequences.
-        batch: as `batch_of` makes it of `records` and `paraphrases`.
+        vectors: one per sequence of the batch.
+        batch: the result of `batch_of` for `records` and `paraphrases`.
         records: as for `batch_of`.
-        paraphrases: likewise.
+        paraphrases: as for `batch_of`.
         scale: as for `slow_loss`.
     """
     is_paraphrase = batch["role"] == PARAPHRASE
     plain = vectors[~is_paraphrase]
-    added = dict(zip(batch["example"][is_paraphrase], vectors[is_paraphrase], strict=True))
+    paraphrase_vectors = dict(zip(batch["example"][is_paraphrase], vectors[is_paraphrase], strict=True))
     starts = np.concatenate([[0], np.cumsum([len(ids) for ids, _ in records])])[:-1]
     losses = slow_loss(plain, records, scale)
-    for number, vector in added.items():
-        ids, right = records[number][0][0], {records[number][0][1], *records[number][1]}
+    for number, vector in paraphrase_vectors.items():
+        question_id, correct = records[number][0][0], {records[number][0][1], *records[number][1]}
         own = scale * plain[starts[number]] @ vector
-        candidates = [own]
-        for other, theirs in added.items():
-            if paraphrases[other][0] != ids and not right & set(paraphrases[other][1]):
-                candidates.append(scale * plain[starts[number]] @ theirs)
-        for (other_ids, known), start in zip(records, starts, strict=True):
-            if other_ids[0] != ids and not right & {other_ids[1], *known}:
-                candidates.append(scale * plain[starts[number]] @ plain[start])
-        losses[number] = (losses[number] + np.log(np.exp(candidates).sum()) - own) / 2
+        logits = [own]
+        for other, other_vector in paraphrase_vectors.items():
+            if paraphrases[other][0] != question_id and not correct & set(paraphrases[other][1]):
+                logits.append(scale * plain[starts[number]] @ other_vector)
+        for (other_ids, other_correct), start in zip(records, starts, strict=True):
+            if other_ids[0] != question_id and not correct & {other_ids[1], *other_correct}:
+                logits.append(scale * plain[starts[number]] @ plain[start])
+        losses[number] = (losses[number] + np.log(np.exp(logits).sum()) - own) / 2
     return losses
 
 
 def slow_loss(vectors, records, scale):
     """Return the loss of each record, counting its negatives one by one."""
-    at, texts = 0, []
-    for ids, right in records:
-        texts.append((ids, {ids[1], *right}, vectors[at : at + len(ids)]))
-        at += len(ids)
+    start, examples = 0, []
+    for ids, other_correct in records:
+        examples.append((ids, {ids[1], *other_correct}, vectors[start : start + len(ids)]))
+        start += len(ids)
     losses = []
-    for ids, right, own in texts:
-        positive = scale * own[0] @ own[1]
-        forth, back = [positive], [positive]
-        for other, right_of_other, theirs in texts:
-            same_question = other[0] == ids[0]
-            for place in range(1, len(other)):
-                is_right = other[place] in right or other[place] == ids[0] or (place == 1 and same_question)
-                if not is_right:
-                    forth.append(scale * own[0] @ theirs[place])
-            if not same_question and not right & right_of_other:
-                forth.append(scale * own[0] @ theirs[0])
-            if not (ids[1] in right_of_other or ids[1] == other[0] or same_question):
-                back.append(scale * theirs[0] @ own[1])
-        losses.append((np.log(np.exp(forth).sum()) + np.log(np.exp(back).sum())) / 2 - positive)
+    for ids, correct, own_vectors in examples:
+        positive = scale * own_vectors[0] @ own_vectors[1]
+        to_answers, to_questions = [positive], [positive]
+        for other_ids, other_correct, other_vectors in examples:
+            same_question = other_ids[0] == ids[0]
+            for position in range(1, len(other_ids)):
+                answers_same_question = position == 1 and same_question
+                if not (other_ids[position] in correct or other_ids[position] == ids[0] or answers_same_question):
+                    to_answers.append(scale * own_vectors[0] @ other_vectors[position])
+            if not same_question and not correct & other_correct:
+                to_answers.append(scale * own_vectors[0] @ other_vectors[0])
+            if not (ids[1] in other_correct or ids[1] == other_ids[0] or same_question):
+                to_questions.append(scale * other_vectors[0] @ own_vectors[1])
+        losses.append((np.log(np.exp(to_answers).sum()) + np.log(np.exp(to_questions).sum())) / 2 - positive)
     return losses
 
 
 RECORDS = {
     "different": [((1, 11), ()), ((2, 12), ()), ((3, 13), ())],
-    "wrong ones": [((1, 11, 21, 22), ()), ((2, 12), ()), ((3, 13, 23), ())],
+    "negatives": [((1, 11, 21, 22), ()), ((2, 12), ()), ((3, 13, 23), ())],
     "same answer": [((1, 11), ()), ((2, 11), ()), ((3, 13), ())],
     "same question": [((1, 11), ()), ((1, 12), ()), ((3, 13), ())],
     "known elsewhere": [((1, 11), (12,)), ((2, 12), ()), ((3, 13), ())],
-    "a wrong one is right for another": [((1, 11, 12), ()), ((2, 12), ()), ((3, 13, 11), ())],
+    "a negative is correct for another": [((1, 11, 12), ()), ((2, 12), ()), ((3, 13, 11), ())],
     "an answer is a question": [((1, 2), ()), ((2, 12), ()), ((3, 13), ())],
     "questions share an answer": [((1, 11), (14,)), ((2, 12), (14,)), ((3, 13), ())],
     "alone": [((1, 11), ())],
@@ -147,8 +147,8 @@ def test_loss_equals_the_slow_one(name):
         {},
     ],
 )
-def test_a_question_is_near_to_its_paraphrase(paraphrases):
-    records = RECORDS["wrong ones"]
+def test_loss_with_paraphrases_equals_the_slow_one(paraphrases):
+    records = RECORDS["negatives"]
     batch = batch_of(records, paraphrases)
     vectors = unit(np.random.default_rng(len(paraphrases)).normal(size=(len(batch["role"]), 6)))
     expected = slow_loss_with_paraphrases(vectors.astype(np.float64), batch, records, paraphrases, 5.0)
@@ -165,16 +165,16 @@ def test_gradients_are_finite_without_negatives():
 
 def test_targets():
     targets = targets_of([7, 8, 9, 10])
-    assert [(each["role"], each["text_id"]) for each in targets] == [
+    assert [(target["role"], target["text_id"]) for target in targets] == [
         (QUESTION, 7), (ANSWER, 8), (NEGATIVE, 9), (NEGATIVE, 10),
     ]  # fmt: skip
-    assert [each["positive_ids"].tolist() for each in targets] == [padded([8]), padded([]), padded([]), padded([])]
-    assert all(each.keys() == TARGETS.keys() for each in targets)
+    assert [target["positive_ids"].tolist() for target in targets] == [padded([8]), padded([]), padded([]), padded([])]
+    assert all(target.keys() == TARGETS.keys() for target in targets)
     assert TARGETS["positive_ids"].shape == targets[0]["positive_ids"].shape
 
 
 def split_of(records):
-    """Return a split whose sequences have different lengths and tokens of their own.
+    """Return a split whose sequences have different lengths and no tokens in common.
 
     Args:
         records: for each, the ids of a question, its answer and negatives.
@@ -199,13 +199,13 @@ def split_of(records):
 
 
 def examples_of(split):
-    """Return for each example the role and the text id of each of its sequences."""
+    """Return the role and the text id of each sequence, grouped by example."""
     pairs = np.stack([split.targets["role"], split.targets["text_id"]], axis=1).tolist()
     return [pairs[start:end] for start, end in zip(split.examples[:-1], split.examples[1:], strict=True)]
 
 
 def assert_copied(split, augmented, role):
-    """Check that every sequence of a role is a copy of one of the same text, and that all others are as they were."""
+    """Check that sequences with a role are copies of one with the same text, and that all others are unchanged."""
     texts = {}
     for sequence, text_id in enumerate(split.targets["text_id"]):
         texts.setdefault(int(text_id), []).append(split.sequences[sequence].tolist())
@@ -227,23 +227,23 @@ def assert_copied(split, augmented, role):
         assert (augmented.targets["role"][added] == role).all()
 
 
-def test_questions_learn_all_their_right_answers():
+def test_questions_get_all_their_correct_answers():
     before = split_of([(1, 11), (2, 12, 99), (1, 13), (3, 12), (1, 11), (2, 14)])
     split = with_all_positives(before)
     is_question = split.targets["role"] == QUESTION
-    right = {}
+    correct = {}
     for text_id, positive_ids in zip(
         split.targets["text_id"][is_question], split.targets["positive_ids"][is_question], strict=True
     ):
-        right.setdefault(int(text_id), []).append(set(positive_ids.tolist()) - {0})
-    assert right == {1: [{11, 13}] * 3, 2: [{12, 14}] * 2, 3: [{12}]}
+        correct.setdefault(int(text_id), []).append(set(positive_ids.tolist()) - {0})
+    assert correct == {1: [{11, 13}] * 3, 2: [{12, 14}] * 2, 3: [{12}]}
     assert split.targets["positive_ids"][is_question, 0].tolist() == [11, 12, 13, 12, 11, 14]
     assert not split.targets["positive_ids"][~is_question].any()
-    # The tokenized split itself, which other trainings read, stays as it is.
+    # The tokenized split itself, which other training runs read, is unchanged.
     assert not before.targets["positive_ids"][:, 1:].any()
 
 
-def test_of_many_right_answers_the_own_one_is_kept():
+def test_of_many_correct_answers_the_own_one_is_kept():
     split = with_all_positives(split_of([(1, 100 + number) for number in range(20)]))
     positive_ids = split.targets["positive_ids"][split.targets["role"] == QUESTION]
     assert positive_ids[:, 0].tolist() == [100 + number for number in range(20)]
@@ -253,30 +253,30 @@ def test_of_many_right_answers_the_own_one_is_kept():
 def test_a_paraphrase_is_another_question_with_the_same_answer():
     split = with_all_positives(split_of([(1, 11), (2, 11, 99), (3, 12), (1, 11), (4, 11), (5, 13), (5, 13)]))
     augmented = [with_paraphrases(split, seed) for seed in range(20)]
-    seen = {}
-    for each in augmented:
-        assert_copied(split, each, PARAPHRASE)
-        for example, (before, after) in enumerate(zip(examples_of(split), examples_of(each), strict=True)):
-            seen.setdefault(example, set()).update(text_id for _, text_id in after[len(before) :])
+    paraphrases = {}
+    for result in augmented:
+        assert_copied(split, result, PARAPHRASE)
+        for example, (before, after) in enumerate(zip(examples_of(split), examples_of(result), strict=True)):
+            paraphrases.setdefault(example, set()).update(text_id for _, text_id in after[len(before) :])
             assert len(after) <= len(before) + 1
-        # A paraphrase knows what is right for it.
-        for sequence in np.flatnonzero(each.targets["role"] == PARAPHRASE):
-            assert set(each.targets["positive_ids"][sequence].tolist()) == {11, 0}
-    assert seen == {0: {2, 4}, 1: {1, 4}, 2: set(), 3: {2, 4}, 4: {1, 2}, 5: set(), 6: set()}
+        # A paraphrase keeps its own correct answers.
+        for sequence in np.flatnonzero(result.targets["role"] == PARAPHRASE):
+            assert set(result.targets["positive_ids"][sequence].tolist()) == {11, 0}
+    assert paraphrases == {0: {2, 4}, 1: {1, 4}, 2: set(), 3: {2, 4}, 4: {1, 2}, 5: set(), 6: set()}
     assert examples_of(augmented[3]) == examples_of(with_paraphrases(split, 3))
 
 
 def test_hard_negatives_are_the_nearest_wrong_answers():
-    # Questions 1 to 4; answer 12 is right for 1 as well, 15 nearly as near to it as its own.
+    # Answer 12 is correct for question 1 too, and 15 is nearly as near to question 1 as its own answer, 11.
     split = with_all_positives(split_of([(1, 11), (2, 12), (3, 13), (1, 12), (4, 15)]))
     angles = {1: 0, 11: 20, 12: 25, 13: 60, 15: 21, 2: 30, 3: 65, 4: 90}
 
     def embed(sequences):
-        turned = np.radians([angles[int(split.targets["text_id"][sequence])] for sequence in sequences])
-        return 3 * np.stack([np.cos(turned), np.sin(turned)], axis=1).astype(np.float32)
+        radians = np.radians([angles[int(split.targets["text_id"][sequence])] for sequence in sequences])
+        return 3 * np.stack([np.cos(radians), np.sin(radians)], axis=1).astype(np.float32)
 
     mined = with_hard_negatives(split, embed, 1)
-    # For 2, 15 (9 degrees away) is too near to 12 (5 degrees); the next is 11. 13 is the own of 3, then come 12 and 15.
+    # For question 2, answers 15 and 11 (9 and 10 degrees away) are too similar, because its own is 5 degrees away.
     assert examples_of(mined) == [
         [[QUESTION, 1], [ANSWER, 11], [NEGATIVE, 13]],
         [[QUESTION, 2], [ANSWER, 12], [NEGATIVE, 13]],

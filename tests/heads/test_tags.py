@@ -1,4 +1,4 @@
-"""The loss of tags, the best legal tags against all legal ones, and the spans that tags mark."""
+"""The loss of tags, Viterbi decoding compared with all legal sequences, and the spans that tags mark."""
 
 import itertools
 
@@ -25,113 +25,113 @@ def log_probabilities(*shape, seed=0, scale=2.0):
 
 
 def is_legal(tags, continues):
-    """Return whether a sequence of tag ids is legal, by the definition."""
-    before = 0
+    """Return whether a sequence of tag ids is legal according to the definition."""
+    previous = 0
     for tag, continues_word in zip(tags, continues, strict=True):
         continues_entity = tag > 0 and tag % 2 == 0
-        if continues_entity and before not in (tag, tag - 1):
+        if continues_entity and previous not in (tag, tag - 1):
             return False
-        # Inside a word no entity begins and none ends.
-        if continues_word and not continues_entity and (tag != 0 or before != 0):
+        # No entity begins or ends inside a word.
+        if continues_word and not continues_entity and (tag != 0 or previous != 0):
             return False
-        before = tag
+        previous = tag
     return True
 
 
-def test_loss_is_the_mean_over_what_is_learned():
+def test_the_loss_is_the_mean_over_tokens_with_tags():
     scores = log_probabilities(3, 4)
     targets = np.array([[-1, 0, 3, -1], [-1, 2, -1, -1], [-1, -1, -1, -1]])
     expected = [-(scores[0, 1, 0] + scores[0, 2, 3]) / 2, -scores[1, 1, 2], 0]
     np.testing.assert_allclose(tag_losses(tf.constant(scores), tf.constant(targets)), expected, rtol=1e-5)
     smoothed = [-(scores[0, 1].mean() + scores[0, 2].mean()) / 2, -scores[1, 1].mean(), 0]
-    together = 0.9 * np.array(expected) + 0.1 * np.array(smoothed)
-    np.testing.assert_allclose(tag_losses(tf.constant(scores), tf.constant(targets), 0.1), together, rtol=1e-5)
+    combined = 0.9 * np.array(expected) + 0.1 * np.array(smoothed)
+    np.testing.assert_allclose(tag_losses(tf.constant(scores), tf.constant(targets), 0.1), combined, rtol=1e-5)
 
 
 @given(st.integers(0, 10_000), st.lists(st.tuples(st.integers(0, 5), st.lists(st.booleans(), min_size=5, max_size=5))))
 @REPEATABLE
-def test_the_best_of_all_legal_sequences_is_found(seed, rows):
-    # At most 5 tokens of 5 tags: 3125 sequences, all of which can be looked at.
-    scores = log_probabilities(len(rows), 5, seed=seed)
-    lengths = np.array([length for length, _ in rows], np.int32)
-    continues = np.array([flags for _, flags in rows], bool).reshape(-1, 5)
+def test_decoding_finds_the_best_legal_sequence(seed, texts):
+    # At most 5 tokens with 5 tags: 3125 sequences, which can all be tried.
+    scores = log_probabilities(len(texts), 5, seed=seed)
+    lengths = np.array([length for length, _ in texts], np.int32)
+    continues = np.array([flags for _, flags in texts], bool).reshape(-1, 5)
     continues[:, 0] = False  # no text begins inside a word
-    found = decode_words(scores, lengths, continues).numpy()
-    assert found.shape == (len(rows), 5)
-    for row, length in enumerate(lengths):
-        legal = [t for t in itertools.product(range(NUM_TAGS), repeat=length) if is_legal(t, continues[row, :length])]
-        best = max(legal, key=lambda tags: sum(scores[row, i, tag] for i, tag in enumerate(tags)))
-        assert found[row].tolist() == [*best, *[0] * (5 - length)]
+    decoded = decode_words(scores, lengths, continues).numpy()
+    assert decoded.shape == (len(texts), 5)
+    for text, length in enumerate(lengths):
+        legal = [t for t in itertools.product(range(NUM_TAGS), repeat=length) if is_legal(t, continues[text, :length])]
+        best = max(legal, key=lambda tags: sum(scores[text, i, tag] for i, tag in enumerate(tags)))
+        assert decoded[text].tolist() == [*best, *[0] * (5 - length)]
 
 
-def test_what_each_token_wants_is_taken_where_that_is_legal():
+def test_the_best_tag_of_each_token_is_chosen_if_that_is_legal():
     tags = np.array([[0, 1, 2, 2, 1, 3, 4, 0], [3, 4, 4, 3, 3, 0, 0, 1]])
     scores = np.log(np.where(np.arange(NUM_TAGS) == tags[..., None], 0.8, 0.05)).astype(np.float32)
     assert decode(tf.constant(scores), tf.constant([8, 8])).numpy().tolist() == tags.tolist()
 
 
-def test_a_tag_that_cannot_follow_is_mended_by_what_is_likelier_over_the_whole():
-    def scores_of(*rows):
-        return tf.constant([[[np.log(p) for p in row] for row in rows]], tf.float32)
+def test_an_illegal_tag_is_resolved_by_the_probability_of_the_whole_sequence():
+    def scores_of(*probabilities):
+        return tf.constant(np.log([probabilities]), tf.float32)
 
-    begun = [0.6, 0.3, 0.05, 0.03, 0.02]  # O, but maybe B-a
+    first = [0.6, 0.3, 0.05, 0.03, 0.02]  # O, but maybe B-a
     unsure, sure = [0.3, 0.1, 0.5, 0.05, 0.05], [0.01, 0.01, 0.96, 0.01, 0.01]  # I-a
-    assert decode(scores_of(begun, unsure), tf.constant([2])).numpy().tolist() == [[0, 0]]
-    assert decode(scores_of(begun, sure), tf.constant([2])).numpy().tolist() == [[1, 2]]
+    assert decode(scores_of(first, unsure), tf.constant([2])).numpy().tolist() == [[0, 0]]
+    assert decode(scores_of(first, sure), tf.constant([2])).numpy().tolist() == [[1, 2]]
     assert decode(scores_of(sure), tf.constant([1])).numpy().tolist() == [[0]]
 
 
 def test_sequences_do_not_depend_on_padding_and_batch():
     scores, lengths = log_probabilities(3, 6), [6, 2, 0]
-    together = decode(tf.constant(scores), tf.constant(lengths)).numpy()
-    for row, length in enumerate(lengths):
-        alone = decode(tf.constant(scores[row : row + 1, :length]), tf.constant([length])).numpy()
-        assert together[row, :length].tolist() == alone[0].tolist()
-        assert not together[row, length:].any()
-    # Whatever comes after the end, even nonsense.
+    batch = decode(tf.constant(scores), tf.constant(lengths)).numpy()
+    for text, length in enumerate(lengths):
+        alone = decode(tf.constant(scores[text : text + 1, :length]), tf.constant([length])).numpy()
+        assert batch[text, :length].tolist() == alone[0].tolist()
+        assert not batch[text, length:].any()
+    # Values after the end have no influence, not even NaN.
     filled = np.where(np.arange(6)[None, :, None] < np.array(lengths)[:, None, None], scores, np.nan)
-    np.testing.assert_array_equal(decode(tf.constant(filled, tf.float32), tf.constant(lengths)), together)
+    np.testing.assert_array_equal(decode(tf.constant(filled, tf.float32), tf.constant(lengths)), batch)
 
 
-def test_no_token_and_no_text():
+def test_texts_without_tokens_and_batches_without_texts():
     nothing = tf.zeros([2, 0, NUM_TAGS])
     assert decode(nothing, tf.constant([0, 0])).shape == (2, 0)
     assert decode(tf.zeros([0, 3, NUM_TAGS]), tf.zeros([0], tf.int32)).shape == (0, 3)
 
 
-def test_a_long_text_keeps_its_digits():
+def test_a_long_text_keeps_its_precision():
     # Sums of 10,000 log probabilities are near -50,000, where float32 has steps of 0.004; here 0.001 decides.
     scores = np.full((1, 10_000, 3), -6.0, np.float32)
     scores[0, :, 0] = -5.0
     scores[0, -2:, 1:] = [[-4.9995, -9.0], [-9.0, -4.9995]]
-    found = decode(tf.constant(scores), tf.constant([10_000])).numpy()
-    assert found[0, -2:].tolist() == [1, 2] and not found[0, :-2].any()
+    tags = decode(tf.constant(scores), tf.constant([10_000])).numpy()
+    assert tags[0, -2:].tolist() == [1, 2] and not tags[0, :-2].any()
 
 
 @given(st.integers(0, 10_000), st.integers(1, 30))
 @REPEATABLE
-def test_spans_of_decoded_tags_are_those_that_the_tags_mark(seed, length):
+def test_spans_of_decoded_tags_equal_those_of_tag_names(seed, length):
     scores = log_probabilities(1, length, seed=seed)
     tags = decode(tf.constant(scores), tf.constant([length])).numpy()[0]
-    of_tags = scores[0, np.arange(length), tags]
-    found = spans_of(tf.constant(tags), tf.constant(of_tags))
+    tag_scores = scores[0, np.arange(length), tags]
+    entities = spans_of(tf.constant(tags), tf.constant(tag_scores))
     names = np.array(tags_of_types("ab"))
     expected = spans_of_tags(names[tags].tolist(), "iob2")
-    spans = zip(found.first.numpy(), found.last.numpy() + 1, np.array(["a", "b"])[found.type_id], strict=True)
+    spans = zip(entities.first.numpy(), entities.last.numpy() + 1, np.array(["a", "b"])[entities.type_id], strict=True)
     assert [Span(*span) for span in spans] == expected
-    means = [np.exp(of_tags[span.start : span.end].mean()) for span in expected]
-    np.testing.assert_allclose(found.probability, means, rtol=1e-5)
+    means = [np.exp(tag_scores[span.start : span.end].mean()) for span in expected]
+    np.testing.assert_allclose(entities.probability, means, rtol=1e-5)
 
 
 def test_spans_of_concatenated_texts():
     tags = tf.constant([1, 2, 2, 1, 0, 3, 4])  # [1 2 2] ends its text; the next begins with an entity of the same type
     log_probability = tf.math.log([0.9, 0.4, 0.6, 0.5, 0.1, 0.8, 0.2])
-    found = spans_of(tags, log_probability)
-    assert (found.first.numpy().tolist(), found.last.numpy().tolist()) == ([0, 3, 5], [2, 3, 6])
-    assert found.type_id.numpy().tolist() == [0, 0, 1]
-    np.testing.assert_allclose(found.probability, [0.216 ** (1 / 3), 0.5, 0.4], rtol=1e-5)
+    entities = spans_of(tags, log_probability)
+    assert (entities.first.numpy().tolist(), entities.last.numpy().tolist()) == ([0, 3, 5], [2, 3, 6])
+    assert entities.type_id.numpy().tolist() == [0, 0, 1]
+    np.testing.assert_allclose(entities.probability, [0.216 ** (1 / 3), 0.5, 0.4], rtol=1e-5)
     counts = tf.constant([True, False, True, True, True, True, False])
-    of_some = spans_of(tags, log_probability, counts)
-    np.testing.assert_allclose(of_some.probability, [0.54 ** (1 / 2), 0.5, 0.8], rtol=1e-5)
+    partial = spans_of(tags, log_probability, counts)
+    np.testing.assert_allclose(partial.probability, [0.54 ** (1 / 2), 0.5, 0.8], rtol=1e-5)
     empty = spans_of(tf.zeros([0], tf.int32), tf.zeros([0]))
     assert empty.first.shape == empty.probability.shape == (0,)

@@ -1,4 +1,4 @@
-"""The token head: one dense layer in float32, its dropout and its seed."""
+"""The token head: one dense layer in float32, dropout, and seeds."""
 
 import keras
 import numpy as np
@@ -10,7 +10,7 @@ from tfbert.heads.tokens import TokenHead
 
 
 def encoded(dtype="float32"):
-    """Draw an encoder's output in which every number is different."""
+    """Return a random encoder output in which every number is different."""
     return {"sequence_output": tf.constant(np.random.default_rng(3).normal(0, 2, (2, 4, 6)), dtype)}
 
 
@@ -31,14 +31,14 @@ def test_logits_of_every_token():
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
 def test_half_precision_is_computed_in_float32(dtype):
     outputs = encoded(dtype)
-    in_full = {name: tf.cast(value, "float32") for name, value in outputs.items()}
+    in_float32 = {name: tf.cast(value, "float32") for name, value in outputs.items()}
     keras.config.set_dtype_policy("mixed_bfloat16")
     try:
         logits = make_head()(outputs, {})
     finally:
         keras.config.set_dtype_policy("float32")
     assert logits.dtype == tf.float32
-    np.testing.assert_array_equal(logits, make_head()(in_full, {}))
+    np.testing.assert_array_equal(logits, make_head()(in_float32, {}))
 
 
 def test_dropout_and_seed():

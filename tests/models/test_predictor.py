@@ -101,7 +101,7 @@ def test_a_task_without_a_decision_serves_what_it_decodes(classifier):
     decoded = classifier.decode(ITEMS)
     assert classifier.decided_values() == {} and decoded.keys() == classifier(ITEMS).keys()
     assert classifier.apply_decision(decoded).keys() == decoded.keys()
-    classifier.decide(decoded, [])
+    classifier.fit_decision(decoded, [])
     assert classifier.decided == {} and classifier.index == {}
 
 
@@ -120,7 +120,7 @@ def test_the_decision_is_fitted_applied_and_served(tagger):
     decoded = tagger.decode(ITEMS)
     gold = np.arange(len(ITEMS))[:, None] % np.array([2, 3, 4]) == 0
     initial = tagger.decided_values()
-    tagger.decide(decoded, list(gold))
+    tagger.fit_decision(decoded, list(gold))
     fitted = tagger.decided_values()
     for name, value in tagger.task.decision.fit(decoded, list(gold)).items():
         np.testing.assert_array_equal(fitted[name], value)

@@ -96,7 +96,7 @@ def test_a_full_disk_leaves_the_existing_file(tmp_path, monkeypatch):
 def test_incomplete_files_are_removed(tmp_path):
     (tmp_path / "a.safetensors.17.part").write_bytes(b"half")
     weights.save(tmp_path / "a.safetensors", ARRAYS, {})
-    weights.remove_parts(tmp_path)
+    weights.remove_temporary_files(tmp_path)
     assert [entry.name for entry in tmp_path.iterdir()] == ["a.safetensors"]
 
 
@@ -106,14 +106,23 @@ def dense(units):
     return layer
 
 
-def test_values_of_variables_are_restored_by_position_and_path():
+def test_values_of_variables_are_restored_by_path():
     source, target = dense(3), dense(3)
     arrays = weights.gather("model", source.weights)
-    assert list(arrays) == ["model/0000:dense/kernel", "model/0001:dense/bias"]
-    weights.scatter("model", target.weights, arrays | {"optimizer/0000:step": np.int64(3)})
+    assert list(arrays) == ["model/dense/kernel", "model/dense/bias"]
+    weights.scatter("model", target.weights, arrays | {"optimizer/step": np.int64(3)})
     np.testing.assert_array_equal(target.kernel, source.kernel)
-    with pytest.raises(ValueError, match="first difference: 'model/0001:dense/bias'"):
+    weights.scatter("model", target.weights[::-1], {name: 2 * array for name, array in arrays.items()})
+    np.testing.assert_array_equal(target.kernel, 2 * source.kernel)
+    with pytest.raises(ValueError, match="first difference: 'model/dense/bias'"):
         weights.scatter("model", target.weights[:1], arrays)
+
+
+def test_variables_with_equal_paths_are_restored_in_their_order():
+    dropouts = [keras.layers.Dropout(0.5, seed=seed) for seed in (3, 4)]
+    arrays = weights.gather("model", [variable for layer in dropouts for variable in layer.variables])
+    assert len(arrays) == 2 and [name.rpartition(":")[2] for name in arrays] == ["0", "1"]
+    assert [array[0] for array in arrays.values()] == [3, 4]
 
 
 def test_numbers_that_keras_gives_to_optimizers_are_ignored():

@@ -73,4 +73,4 @@ def test_the_tokenizer_without_tensorflow_has_the_vocabulary_and_rules_of_the_en
     encoder = load_initial_encoder(config, tmp_path)
     word_pieces = make_word_pieces(encoder)
     assert word_pieces.vocabulary == encoder.vocabulary
-    assert word_pieces.rules == {"lowercase": True, "strip_accents": True, "split_on_cjk": encoder.split_on_cjk}
+    assert word_pieces.rules == encoder.rules

@@ -94,14 +94,14 @@ def test_a_split_without_a_readable_shard_is_an_error(prepared, tmp_path):
 def test_another_vocabulary_is_refused(prepared):
     out_dir, index = prepared
     check_vocabulary(index, PIECES, out_dir)
-    other = WordPieces([*PIECES.vocabulary, "zzz"], **PIECES.rules)
+    other = WordPieces([*PIECES.vocabulary, "zzz"], **PIECES.rules._asdict())
     with pytest.raises(ValueError) as caught:
         check_vocabulary(index, other, out_dir)
     size = len(PIECES.vocabulary)
     assert f"prepared with a vocabulary of {size} tokens ({PIECES.sha256[:8]}); the encoder's has {size + 1}" in str(
         caught.value
     )
-    cased = WordPieces(PIECES.vocabulary, **PIECES.rules | {"lowercase": False})
+    cased = WordPieces(PIECES.vocabulary, **PIECES.rules._asdict() | {"lowercase": False})
     with pytest.raises(ValueError, match="prepared with lowercase=True; the encoder needs False"):
         check_vocabulary(index, cased, out_dir)
 

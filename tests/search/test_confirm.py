@@ -140,7 +140,7 @@ COMPARED = {"split": "test", "difference": 0.02, "low": 0.01, "high": 0.03}
 )
 def test_the_verdict(values, expected):
     report = {
-        "objective": {"name": "f1", "better": "higher", "unit": "fraction", "description": "share"},
+        "objective": {"name": "f1", "better": "higher", "unit": "fraction", "description": "fraction", "title": "F1"},
         "trials": [1, 2],
         "candidates": [{"failed": "nan"}],
         "winner": "7",

@@ -1,6 +1,6 @@
 """Translation of search spaces to Keras Tuner's hyperparameters, and a user's own tuner."""
 
-import dataclasses
+from dataclasses import replace
 from types import SimpleNamespace
 
 import keras_tuner
@@ -10,7 +10,10 @@ from support import small
 
 from tfbert.config import Config, override
 from tfbert.search.hypermodel import HyperModel, declare, searchable, values_of
+from tfbert.search.plan import Plan
+from tfbert.search.run import search
 from tfbert.space import Choice, LogRange, Range, When, check_space
+from tfbert.tasks.base import load_task
 from tfbert.training import fine_tuning
 from tfbert.training.problem import prepare
 
@@ -105,10 +108,35 @@ def test_trials_that_train_only_the_head_share_the_vectors_of_the_encoder(tmp_pa
     assert embedded == [len(model.problem.tokenized["train"])]
 
 
+def test_an_option_that_the_task_does_not_use_is_refused(tmp_path):
+    space = {"train.hard_negatives": Choice(0, 1)}
+    with pytest.raises(ValueError, match="search space: train.hard_negatives=0: classification does not use it; only"):
+        HyperModel(small.config(small.write_data(tmp_path / "data")), space)
+
+
+def test_a_search_with_scored_pairs(tmp_path):
+    """Hard negatives, which the task's own space contains, have no effect with scored pairs and are left out."""
+    config = small.config(small.write_scored_pairs(tmp_path / "data"), task="matching")
+    model = HyperModel(config)
+    assert model.space.keys() == load_task("matching").search_space.keys() - {"train.hard_negatives"}
+    path = "train.hard_negatives"
+    space = {"train.epochs": Choice(1, 2), path: load_task("matching").search_space[path]}
+    plan = Plan(config=config, space=space, algorithm="random", trials=1, confirmations=0)
+    report = search(plan, tmp_path / "search")
+    assert report["plan"]["space"].keys() == report["values"].keys() == {"train.epochs"}
+    assert report["trials"][0]["state"] == "finished" and -1 <= report["trials"][0]["score"] <= 1
+    other = {"train.epochs": Choice(1, 2), "train.hard_negatives": Choice(0, 5)}
+    for refused in (lambda: HyperModel(config, other), lambda: search(replace(plan, space=other), tmp_path / "other")):
+        with pytest.raises(ValueError, match="train.hard_negatives: has no effect with these training data"):
+            refused()
+    with pytest.raises(ValueError, match="train.hard_negatives=3: has no effect with these training data; expected 0"):
+        model.problem.with_config(override(config, {"train.hard_negatives": 3}))
+
+
 def test_a_training_of_several_processes_is_refused(tmp_path):
     problem = prepare(small.config(small.write_data(tmp_path / "data")))
     assert searchable(problem).vectors == {} and problem.vectors is None
-    several = dataclasses.replace(problem, replicas=SimpleNamespace(num_workers=2))
+    several = replace(problem, replicas=SimpleNamespace(num_workers=2))
     with pytest.raises(ValueError, match="TF_CONFIG names several processes, but one process trains a trial"):
         searchable(several)
 

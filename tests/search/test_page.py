@@ -19,7 +19,13 @@ def report():
     """Return the report of a search of which trial 2 is the winner."""
     return {
         "task": "classification",
-        "objective": {"name": "macro_f1", "better": "higher", "unit": "fraction", "description": "mean F1"},
+        "objective": {
+            "name": "macro_f1",
+            "better": "higher",
+            "unit": "fraction",
+            "description": "mean F1",
+            "title": "macro F1",
+        },
         "plan": {"space": {RATE: {}, POOLING: {}}, "algorithm": "random", "executions": 2},
         "encoder": {"name": "tiny"},
         "seconds": {"trials": 200.0, "confirming": 50.0},

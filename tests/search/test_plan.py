@@ -1,10 +1,15 @@
 """Plans of a search, and which ones are refused."""
 
+import logging
+
 import pytest
 
 from tfbert.config import Config, override
-from tfbert.search.plan import Plan
+from tfbert.search.plan import Plan, space_with_effect
 from tfbert.space import Choice, LogRange, Range
+from tfbert.tasks.base import list_tasks, load_task
+from tfbert.tasks.matching import MatchingOptions
+from tfbert.text.records import Record
 
 SPACE = {"train.learning_rate": LogRange(1e-5, 1e-3)}
 
@@ -28,6 +33,14 @@ SPACE = {"train.learning_rate": LogRange(1e-5, 1e-3)}
             "train.seed is not a hyperparameter; use --executions",
         ),
         ({"space": {"data.validation_fraction": Choice(0.1, 0.2)}}, "data.validation_fraction changes the problem"),
+        (
+            {"config": Config(task="entities"), "space": {"head.pooling": Choice("cls", "mean")}},
+            "search space: head.pooling=cls: entities does not use it; .* and regression do$",
+        ),
+        (
+            {"config": Config(task="matching"), "space": SPACE | {"train.class_weights": Choice("none", "balanced")}},
+            "search space: train.class_weights=none: matching does not use it; ",
+        ),
         ({"algorithm": "hyperband"}, "--algorithm hyperband: expected train.epochs in the space or the config"),
     ],
 )
@@ -44,6 +57,29 @@ def test_hyperband_takes_its_epochs_from_the_space_or_the_config():
     of_config = Plan(config=override(Config(), {"train.epochs": 4}), space=SPACE, algorithm="hyperband")
     of_config.check()
     assert of_config.max_epochs == 4
+
+
+@pytest.mark.parametrize("task", list_tasks())
+def test_a_task_uses_every_option_of_its_own_space(task):
+    definition = load_task(task)
+    Plan(config=override(Config(task=task), definition.defaults), space=definition.search_space).check()
+
+
+def test_an_option_that_scored_pairs_do_not_use_is_left_out_of_the_space(caplog):
+    caplog.set_level(logging.INFO, "tfbert")
+    space = load_task("matching").search_space
+    pairs, scored = [
+        load_task("matching").fit([Record("q", score, "a:1", (answer,)) for score, answer in rows], MatchingOptions())
+        for rows in ([(None, "a"), (None, "b")], [(1.0, "a"), (2.0, "b")])
+    ]
+    assert space_with_effect(space, pairs) == space and not caplog.messages
+    without = space_with_effect(space, scored)
+    assert space.keys() - without.keys() == {"train.hard_negatives"}
+    assert caplog.messages == [
+        "search space: train.hard_negatives is left out: it has no effect with these training data"
+    ]
+    with pytest.raises(ValueError, match="search space: train.hard_negatives: has no effect with these training data"):
+        space_with_effect(space | {"train.hard_negatives": Choice(0, 5)}, scored)
 
 
 def test_max_trials():

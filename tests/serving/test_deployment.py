@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import stat
+from dataclasses import replace
 
 import pytest
 import yaml
@@ -13,6 +14,7 @@ from support import small
 
 from tfbert.serving import deployment
 from tfbert.serving.saved_predictor import SavedPredictor
+from tfbert.tasks.classification import FittedClassification
 
 TEMPLATES = small.ROOT / "deploy"
 
@@ -52,6 +54,20 @@ def test_examples_have_the_outputs_of_the_model(rendered, version_dir):
     expected = json.loads((examples / "expected.json").read_text(encoding="utf-8"))["predictions"]
     items = ({"text": text} for text in questions)
     assert expected == [prediction for _, prediction in SavedPredictor(version_dir).predict(items)]
+
+
+def test_labels_are_counted_in_the_output_that_is_declared(version_dir, tmp_path, monkeypatch):
+    (tmp_path / "templates").mkdir()
+    shutil.copy(TEMPLATES / "config" / "answers.lua", tmp_path / "templates")
+    lines = {}
+    for name in ("label", "topic"):
+        outputs = [replace(output, name=name) if output.is_label else output for output in FittedClassification.outputs]
+        monkeypatch.setattr(FittedClassification, "outputs", tuple(outputs))
+        deployment.render(version_dir, tmp_path / "templates", tmp_path / name)
+        script = (tmp_path / name / "answers.lua").read_text(encoding="utf-8")
+        (lines[name],) = [line.strip() for line in script.splitlines() if line.lstrip().startswith("for label in")]
+    assert lines["label"] == """for label in string.gmatch(body, '"label":%s*"([^"\\\\]*)"') do"""
+    assert lines["topic"] == lines["label"].replace('"label"', '"topic"')
 
 
 def test_programs_are_executable(rendered):

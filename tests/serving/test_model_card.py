@@ -39,7 +39,7 @@ def card(report=REPORT, compared=None):
 def test_the_use_of_the_model_is_described():
     text = card()
     assert text.startswith(
-        "# Model card\n\nOne label for every text or pair of texts; task `classification`, fine-tuned with tfbert from"
+        "# Model card\n\nOne label per text or pair of texts; task `classification`, fine-tuned with tfbert from"
     )
     assert "Inputs: `text`, text, `text_pair`, text." in text and "reads up to 128 tokens at a time" in text
     assert "Signatures: `serving_default`, `labels`." in text

@@ -60,6 +60,6 @@ def test_without_faiss_the_extra_is_named(monkeypatch, tmp_path):
 
 def test_a_run_without_an_index_is_rejected(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "faiss", object())
-    with pytest.raises(ValueError, match="its model has no index of vectors; expected a run of matching on pairs"):
+    with pytest.raises(ValueError, match="its model has no index of vectors; expected a run of matching that has one"):
         export_vectors(finished_run()[0], tmp_path)
     assert tf.io.gfile.listdir(str(tmp_path)) == []

@@ -5,6 +5,7 @@ import tensorflow as tf
 from tensorflow_serving.apis.prediction_log_pb2 import PredictionLog
 
 from tfbert.serving.warmup import WARMUP_FILE, read_warmup, write_warmup
+from tfbert.text.inputs import Number, Text, specs_of
 
 
 def values(request):
@@ -13,7 +14,7 @@ def values(request):
 
 def test_one_request_has_the_first_item_and_one_has_all(tmp_path):
     items = [{"question": "a", "choices": ("b", "c")}, {"question": "ü", "choices": ("d",)}]
-    write_warmup(tmp_path, items)
+    write_warmup(tmp_path, items, specs_of([Text("question"), Text("choices", many=True)]))
     one, batch = read_warmup(tmp_path)
     assert values(one) == {"question": [b"a"], "choices": [[b"b", b"c"]]}
     assert values(batch) == {"question": [b"a", "ü".encode()], "choices": [[b"b", b"c"], [b"d", b""]]}
@@ -21,7 +22,7 @@ def test_one_request_has_the_first_item_and_one_has_all(tmp_path):
 
 
 def test_the_file_is_where_a_server_looks_for_it(tmp_path):
-    write_warmup(tmp_path, [{"text": "a"}])
+    write_warmup(tmp_path, [{"text": "a"}], specs_of([Text("text")]))
     path = tmp_path / "assets.extra" / "tf_serving_warmup_requests"
     assert path == tmp_path / WARMUP_FILE
     logs = [PredictionLog.FromString(record) for record in tf.data.TFRecordDataset(str(path)).as_numpy_iterator()]
@@ -34,9 +35,8 @@ def test_a_missing_file_is_an_error(tmp_path):
 
 
 def test_numbers_are_float32(tmp_path):
-    write_warmup(
-        tmp_path, [{"title": "a", "price": 2.5, "sizes": (1.0, 2.0)}, {"title": "b", "price": 3.0, "sizes": (4.0,)}]
-    )
+    items = [{"title": "a", "price": 2.5, "sizes": (1.0, 2.0)}, {"title": "b", "price": 3.0, "sizes": (4.0,)}]
+    write_warmup(tmp_path, items, specs_of([Text("title"), Number("price"), Number("sizes", many=True)]))
     _, batch = read_warmup(tmp_path)
     assert tf.make_ndarray(batch.inputs["price"]).dtype == "float32"
     assert values(batch)["price"] == [2.5, 3.0] and values(batch)["sizes"][0] == [1.0, 2.0]

@@ -152,20 +152,31 @@ RUNS = {
         },
     },
 }
+# One run per task with the default encoder, on the samples.
+_MINILM = _COMMON | {"encoder.name": "minilm", "train.learning_rate": 5e-5}
+MINILM_RUNS = {
+    task: {
+        "minilm": _MINILM
+        | {"serves": runs["default"]["serves"]}
+        | ({**_LEARNS, "train.epochs": 3, "train.learning_rate": 1e-3} if task == "entities" else {})
+    }
+    for task, runs in RUNS.items()
+}
 
 
-def measure(task, folder):
-    """Do all runs of a task.
+def measure(task, runs, folder):
+    """Do the runs of a task.
 
     Args:
-        task: its name.
-        folder: empty directory.
+        task: the name of the task.
+        runs: values of config fields by the name of the run, as in `RUNS`.
+        folder: an empty directory.
 
     Returns:
         The contents of the task's golden file: `processor`, and by run the numbers and outputs that are stored.
     """
     tools, chains, requests = small.tools(), [], {}
-    for name, values in RUNS[task].items():
+    for name, values in runs.items():
         values = _COMMON | values
         inputs, data = values.pop("serves", None), values.pop("data", None)
         arguments = ["--task", task, *small.assignments(values), "--out", name]
@@ -180,7 +191,7 @@ def measure(task, folder):
             path.write_text("".join(json.dumps(item) + "\n" for item in requests[name].values()), encoding="utf-8")
             chains[-1].append(tools.step("predict", f"saved_models/{name}", "--file", path, cwd=folder))
     stored = {}
-    for name, (trained, *predicted) in zip(RUNS[task], tools.run(*chains), strict=True):
+    for name, (trained, *predicted) in zip(runs, tools.run(*chains), strict=True):
         assert [done.code for done in (trained, *predicted)] == [0] * (1 + len(predicted)), trained.err
         stored[name] = _numbers(folder / name)
         for done in predicted:

@@ -52,6 +52,18 @@ def write_data(directory, train=24, validation=12, test=12):
     return directory
 
 
+def write_scored_pairs(directory, train=16, validation=8):
+    """Write a data directory of text pairs with scores from 0 to 5, which matching learns."""
+    directory.mkdir(parents=True, exist_ok=True)
+    for seed, (name, count) in enumerate({"train": train, "validation": validation}.items(), 1):
+        with open(directory / f"{name}.csv", "w", newline="", encoding="utf-8") as stream:
+            writer = csv.writer(stream)
+            writer.writerow(["text", "text_pair", "score"])
+            for index, ((text, _), (other, _)) in enumerate(itertools.pairwise(rows(count + 1, seed))):
+                writer.writerow([text, other, index % 6])
+    return directory
+
+
 def config(data_dir, **values):
     """Return a config of a small run; keywords are config paths with `__` for the dot."""
     from tfbert.config import Config, override

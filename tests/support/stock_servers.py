@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 
 from tfbert.text.inputs import batch_of
@@ -37,7 +38,11 @@ def asked_by_loader(python, version_dir, items, folder):
     # The C API hands out the graph, whose tensors the signature names.
     saved = saved_model_pb2.SavedModel.FromString((version_dir / "saved_model.pb").read_bytes())
     signature = saved.meta_graphs[0].signature_def["serving_default"]
-    tensors = batch_of(items, list(signature.inputs))
+    specs = {
+        name: tf.TensorSpec(tf.TensorShape(info.tensor_shape), tf.dtypes.as_dtype(info.dtype))
+        for name, info in signature.inputs.items()
+    }
+    tensors = batch_of(items, specs)
     inputs = {info.name: texts_of(tensors[name].numpy()).tolist() for name, info in signature.inputs.items()}
     outputs = {name: info.name for name, info in signature.outputs.items()}
     path = folder / "asked.json"

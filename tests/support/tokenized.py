@@ -4,6 +4,7 @@ import tempfile
 from pathlib import Path
 
 from tfbert.text.datasets import Recipe, Target, tokenize
+from tfbert.text.inputs import Text, specs_of
 from tfbert.text.preprocessor import Preprocessor
 
 
@@ -12,6 +13,7 @@ def recipe_of(task, preprocessor, key=("train",)):
     return Recipe(
         preprocessor=preprocessor,
         inputs_of=task.inputs_of,
+        specs=specs_of(task.inputs),
         sequences=lambda inputs: task.sequences(inputs, preprocessor),
         targets_of=task.targets_of,
         targets=task.targets,
@@ -20,13 +22,14 @@ def recipe_of(task, preprocessor, key=("train",)):
     )
 
 
-def plain_recipe(tokenizer, key=("train",), sequence_length=16, **fields):
+def plain_recipe(tokenizer, key=("train",), sequence_length=16, num_texts=1, **fields):
     """Return a recipe for records of one or two texts, whose label ends with a digit, the target `label_id`.
 
     Args:
+        num_texts: 1, or 2 for pairs.
         fields: other fields of `Recipe`; functions get the preprocessor as well.
     """
-    preprocessor = Preprocessor(tokenizer, sequence_length)
+    preprocessor, names = Preprocessor(tokenizer, sequence_length), ("text", "text_pair")[:num_texts]
 
     def sequences(inputs, preprocessor):
         texts = {name: preprocessor.tokenize(text) for name, text in inputs.items()}
@@ -39,7 +42,8 @@ def plain_recipe(tokenizer, key=("train",), sequence_length=16, **fields):
     fields = {"targets_of": targets_of, "targets": {"label_id": Target("int64")}, "by_record": False} | fields
     return Recipe(
         preprocessor=preprocessor,
-        inputs_of=lambda record: dict(zip(("text", "text_pair"), record.texts, strict=False)),
+        inputs_of=lambda record: dict(zip(names, record.texts, strict=True)),
+        specs=specs_of(map(Text, names)),
         sequences=lambda inputs: make(inputs, preprocessor),
         key=list(key),
         **fields,

@@ -1,4 +1,4 @@
-"""The usual names of tasks: they lead to the task, and everything that is written carries the task's own name."""
+"""Aliases of tasks: configs, run directories and searches have the name of the task itself."""
 
 import json
 import logging
@@ -30,24 +30,24 @@ TASK_OF = {
 
 
 @pytest.fixture(autouse=True)
-def _unsaid():
+def _log_aliases_again():
     base._task_of_alias.cache_clear()
 
 
 @pytest.mark.parametrize("alias", TASK_OF)
-def test_a_usual_name_leads_to_the_task_and_one_line_says_so(alias, caplog):
+def test_an_alias_loads_the_task_and_is_logged_once(alias, caplog):
     caplog.set_level(logging.INFO, "tfbert")
     assert load_task(alias) is load_task(alias) is load_task(TASK_OF[alias])
     assert caplog.messages == [f"task '{alias}' is '{TASK_OF[alias]}'"]
 
 
-def test_a_name_of_its_own_needs_no_line(caplog):
+def test_the_name_of_a_task_is_not_logged(caplog):
     caplog.set_level(logging.INFO, "tfbert")
     assert [load_task(name).name for name in list_tasks()] == list_tasks()
     assert caplog.messages == []
 
 
-def test_every_alias_is_of_one_task():
+def test_aliases_are_unique():
     aliases = [alias for name in list_tasks() for alias in load_task(name).aliases]
     assert len({*aliases, *list_tasks()}) == len(aliases) + len(list_tasks())
     assert all(alias == alias.lower() and "-" not in alias for alias in aliases)
@@ -58,19 +58,19 @@ def test_a_misspelt_alias_is_suggested():
         load_task("sentimnt")
 
 
-@pytest.mark.parametrize("way", ["--task", "--set", "--config"])
-def test_the_config_carries_the_name_of_the_task(way, tmp_path):
+@pytest.mark.parametrize("option", ["--task", "--set", "--config"])
+def test_the_config_has_the_name_of_the_task(option, tmp_path):
     path = tmp_path / "config.json"
     path.write_text(json.dumps({"task": "qa"}), encoding="utf-8")
-    arguments = {"--task": ["--task", "qa"], "--set": ["--set", "task=qa"], "--config": ["--config", str(path)]}[way]
+    arguments = {"--task": ["--task", "qa"], "--set": ["--set", "task=qa"], "--config": ["--config", str(path)]}[option]
     train = small.load_tool("train")
     config = train.read_config(train.build_parser().parse_args(arguments))
     assert config.task == "answers"
-    # The defaults of a task are in force under any of its names; a stored config brings its own values.
-    assert (config.encoder.sequence_length == 384) == (way != "--config")
+    # The defaults of a task apply under any of its names; a stored config has its own values.
+    assert (config.encoder.sequence_length == 384) == (option != "--config")
 
 
-def test_a_search_carries_the_name_of_the_task(tmp_path, caplog):
+def test_a_search_has_the_name_of_the_task(tmp_path, caplog):
     caplog.set_level(logging.INFO, "tfbert")
     search = small.load_tool("search")
     plan = search.read_plan(search.build_parser().parse_args(["--task", "intent"]))
@@ -80,7 +80,7 @@ def test_a_search_carries_the_name_of_the_task(tmp_path, caplog):
     assert caplog.messages == ["task 'intent' is 'classification'"]
 
 
-def test_a_problem_and_its_run_directory_carry_the_name_of_the_task(tmp_path):
+def test_a_problem_and_its_run_directory_have_the_name_of_the_task(tmp_path):
     values = {"data.path": str(small.write_data(tmp_path / "data")), "encoder.name": "tiny"}
     problem = prepare(override(Config(task="intent"), values | {"encoder.sequence_length": 32}))
     assert problem.config.task == problem.task.name == "classification"

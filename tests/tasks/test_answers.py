@@ -1,4 +1,4 @@
-"""Answers: the layouts of files, what is fitted to train, options, the threshold, and the official scores."""
+"""Answers: file layouts, fitting, options, the threshold, and the official scores of SQuAD."""
 
 import csv
 import json
@@ -20,7 +20,7 @@ OPTIONS = AnswersOptions()
 FITTED = FittedAnswers(options=OPTIONS, max_pieces=30, whole_words=True, has_unanswerable=True)
 
 
-# The layouts of files
+# File layouts
 
 
 def at(text, start=None, context=CONTEXT):
@@ -34,14 +34,14 @@ def read(path):
 
 def test_squads_layout(tmp_path):
     answered = {"id": "q1", "question": "Who slept?", "answers": [at("cat", 56), at("the cat", 52), at("cat", 56)]}
-    refused = {
+    unanswerable = {
         "id": "q2",
         "question": "Who flew?",
         "answers": [],
         "is_impossible": True,
         "plausible_answers": [at("log")],
     }
-    paragraph = {"context": CONTEXT, "qas": [answered, refused]}
+    paragraph = {"context": CONTEXT, "qas": [answered, unanswerable]}
     path = tmp_path / "train.json"
     path.write_text(json.dumps({"version": "v2.0", "data": [{"title": "t", "paragraphs": [paragraph]}]}))
     first, second = read(path)
@@ -67,9 +67,9 @@ def test_squads_layout(tmp_path):
 )  # fmt: skip
 @pytest.mark.parametrize("layout", ["squad", "jsonl"])
 def test_an_impossible_question_has_no_answer_in_any_layout(tmp_path, layout, flag, is_true):
-    asked = {"id": "q1", "question": "Who slept?", "is_impossible": flag}
+    question = {"id": "q1", "question": "Who slept?", "is_impossible": flag}
     for answers in ([], [at("cat", 56)]):
-        item = asked | {"answers": answers}
+        item = question | {"answers": answers}
         if layout == "squad":
             document, where = {"data": [{"paragraphs": [{"context": CONTEXT, "qas": [item]}]}]}, "train.json:q1"
         else:
@@ -79,13 +79,14 @@ def test_an_impossible_question_has_no_answer_in_any_layout(tmp_path, layout, fl
         if is_true and answers:
             with pytest.raises(ValueError) as caught:
                 read(path)
-            assert str(caught.value) == f"{where}: is_impossible is true beside the answer 'cat'; remove one of them"
+            problem = "is_impossible is true, but the question has the answer 'cat'; remove one of them"
+            assert str(caught.value) == f"{where}: {problem}"
         else:
             assert [record.target for record in read(path)] == [((56, 59),) if answers else ()]
 
 
 @pytest.mark.parametrize("flag", ["maybe", 2, [], {"a": 1}])
-def test_another_flag_is_refused(tmp_path, flag):
+def test_another_flag_is_rejected(tmp_path, flag):
     path = tmp_path / "train.jsonl"
     path.write_text(json.dumps({"question": "Who?", "context": CONTEXT, "answers": [], "is_impossible": flag}))
     with pytest.raises(ValueError, match=r"train.jsonl:1: is_impossible is .*; expected true or false"):
@@ -108,7 +109,7 @@ def test_a_cell_may_hold_the_answers_of_json(tmp_path, cell):
     assert [record.target for record in read(path)] == [((56, 59),)]
 
 
-def test_lines_of_json_name_the_bad_one(tmp_path):
+def test_errors_name_the_line(tmp_path):
     path = tmp_path / "train.jsonl"
     good = {"question": "Who?", "context": CONTEXT, "answers": ["The dog"]}
     path.write_text("\n".join(map(json.dumps, [good, good | {"answers": [at("dog", 3)]}])))
@@ -130,7 +131,7 @@ def test_a_table_of_answers(tmp_path):
     assert [record.target for record in read(path)] == [((5, 6),), ((2, 3),), ()]
 
 
-# What is fitted to train
+# Fitting
 
 
 def test_fitting():
@@ -172,7 +173,7 @@ def test_stored_and_restored():
 
 def test_options_that_answers_use():
     learning = {"train.part_tokens", "train.head_learning_rate_factor", "train.label_smoothing", "head.dropout"}
-    # All others that only some tasks use are refused, such as head.pooling; the sequence length holds for all tasks.
+    # Other options that only some tasks use, such as head.pooling, are rejected; all tasks use the sequence length.
     assert used_options(TASK) == learning | {"train.class_weights", "encoder.window_overlap_fraction"}
     config = override(Config(task="answers"), TASK.defaults | {"train.class_weights": "balanced"})
     assert AnswersOptions.from_config(config) == AnswersOptions(class_weights="balanced", sequence_length=384)
@@ -214,7 +215,7 @@ def test_the_threshold_before_validation():
     assert FITTED.decision.initial()["threshold"].dtype == np.float32
 
 
-def test_validation_decides_the_threshold():
+def test_the_threshold_is_fitted_to_validation():
     gold = [Gold("q", ("one",)), Gold("q", ("two",)), Gold("q", ()), Gold("q", ())]
     outputs = outputs_of(["one", "two", "x", "y"], [-4.0, -1.0, -0.5, 3.0])
     decided = FITTED.decision.fit(outputs, gold)

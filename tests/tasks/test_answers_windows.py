@@ -1,4 +1,4 @@
-"""Answers in windows: which sequences are learned, the loss, and what is predicted, wherever windows fall."""
+"""Answers in windows: training sequences, the loss, and predictions that do not depend on the windows."""
 
 import re
 
@@ -23,11 +23,11 @@ def fitted(sequence_length=40, max_pieces=30, whole_words=False, **options):
     return FittedAnswers(options=options, max_pieces=max_pieces, whole_words=whole_words, has_unanswerable=True)
 
 
-# Which sequences are learned
+# Training sequences
 
 
 def learned(tokenizer, record, sequence_length=40, max_pieces=30, whole_words=False):
-    """Return a record as the model learns it, a `TokenizedSplit`, and the remarks."""
+    """Return the `TokenizedSplit` of a record, and the warnings about it."""
     task = fitted(sequence_length, max_pieces, whole_words)
     split = tokenized(task, [record], Preprocessor(tokenizer, sequence_length))
     return split, remarks_of(split)
@@ -55,29 +55,29 @@ def in_words(tokenizer, split):
 
 
 def test_a_short_context_is_one_sequence(tiny_tokenizer):
-    split, remarks = learned(tiny_tokenizer, record_of("Who is it?", "It is the Cat, I said.", "the Cat"), 64)
-    assert targets_in_words(tiny_tokenizer, split) == ["the cat"] and remarks == []
+    split, warnings = learned(tiny_tokenizer, record_of("Who is it?", "It is the Cat, I said.", "the Cat"), 64)
+    assert targets_in_words(tiny_tokenizer, split) == ["the cat"] and warnings == []
     targets, (second,) = split.targets["token_span"], split.second_starts
     assert targets.dtype == np.int32 and targets.shape == (1, 2)
     assert spelled(tiny_tokenizer, split.sequences[0], (0, second - 1)) == "[CLS] who is it ? [SEP]"
     assert spelled(tiny_tokenizer, split.sequences[0], (second, 99)) == "it is the cat , i said . [SEP]"
 
 
-def test_a_context_without_an_answer_teaches_cls(tiny_tokenizer):
-    split, remarks = learned(tiny_tokenizer, record_of("Who?", "It was not."))
-    assert (split.targets["token_span"].tolist(), remarks) == ([[0, 0]], [])
+def test_the_target_of_a_context_without_an_answer_is_cls(tiny_tokenizer):
+    split, warnings = learned(tiny_tokenizer, record_of("Who?", "It was not."))
+    assert (split.targets["token_span"].tolist(), warnings) == ([[0, 0]], [])
 
 
 def test_windows_with_and_without_the_answer(tiny_tokenizer):
     context = " ".join(["one two"] * 20) + " is it " + " ".join(["more"] * 40)
     record = record_of("Who?", context, "two is it more")
-    split, remarks = learned(tiny_tokenizer, record, 30, max_pieces=4)
+    split, warnings = learned(tiny_tokenizer, record, 30, max_pieces=4)
     has_all = ["two is it more" in text for text in in_words(tiny_tokenizer, split)]
     expected = ["two is it more" if whole else "[CLS]" for whole in has_all]
     assert targets_in_words(tiny_tokenizer, split) == expected
     assert any(has_all) and not all(has_all)
     assert split.lengths().max() <= 30
-    assert remarks == []
+    assert warnings == []
 
 
 def test_the_most_frequent_answer_of_those_in_a_window_is_learned(tiny_tokenizer):
@@ -89,12 +89,12 @@ def test_the_most_frequent_answer_of_those_in_a_window_is_learned(tiny_tokenizer
     assert targets_in_words(tiny_tokenizer, split) == ["then"]
 
 
-def test_an_answer_that_no_window_holds_is_reported_and_its_parts_teach_nothing(tiny_tokenizer):
+def test_an_answer_that_no_window_holds_is_reported_and_its_parts_are_not_learned(tiny_tokenizer):
     context = "so " * 30 + "one " * 40 + "then " * 30
-    split, remarks = learned(tiny_tokenizer, record_of("Who?", context, ("one " * 40).strip()), 30)
-    assert remarks == [
-        "answers longer than 9 word pieces, which are never given whole",
-        "answers that no window holds whole, which are not learned",
+    split, warnings = learned(tiny_tokenizer, record_of("Who?", context, ("one " * 40).strip()), 30)
+    assert warnings == [
+        "answers have more than 9 word pieces and are never predicted as a whole",
+        "answers are in no window as a whole and are not learned",
     ]
     assert len(split) and not any("one" in text for text in in_words(tiny_tokenizer, split))
     assert not split.targets["token_span"].any()
@@ -102,36 +102,36 @@ def test_an_answer_that_no_window_holds_is_reported_and_its_parts_teach_nothing(
 
 def test_answers_inside_word_pieces(tiny_tokenizer):
     def learned_of(span):
-        split, remarks = learned(tiny_tokenizer, Record("Who?", (span,), "", ("It was good.",)))
-        return targets_in_words(tiny_tokenizer, split), remarks
+        split, warnings = learned(tiny_tokenizer, Record("Who?", (span,), "", ("It was good.",)))
+        return targets_in_words(tiny_tokenizer, split), warnings
 
-    inside = "answers that begin or end inside a word piece, which is learned whole"
+    inside = "answers start or end inside a word piece, which is learned as a whole"
     assert learned_of((4, 9)) == (["was good"], [inside])
     assert learned_of((2, 7)) == (["was"], [])
-    assert learned_of((2, 3)) == (["[CLS]"], ["answers without a word piece, which are not learned"])
+    assert learned_of((2, 3)) == (["[CLS]"], ["answers contain no word piece and are not learned"])
 
 
 def test_answers_inside_words(tiny_tokenizer):
     record = record_of("Who?", "It is unlikely, so far.", "like")
     assert learned(tiny_tokenizer, record)[1] == []
-    split, remarks = learned(tiny_tokenizer, record, whole_words=True)
-    assert remarks == [
-        "answers that begin or end inside a word, as next to none of train do, and that are never given so"
+    split, warnings = learned(tiny_tokenizer, record, whole_words=True)
+    assert warnings == [
+        "answers start or end inside a word, unlike nearly all of train, and are never predicted exactly"
     ]
     assert targets_in_words(tiny_tokenizer, split) == ["like"]
     record = record_of("Who?", "It is unlikely, so far.", "unlikely")
     assert learned(tiny_tokenizer, record, whole_words=True)[1] == []
 
 
-def test_remarks_are_on_the_most_frequent_answer_only(tiny_tokenizer):
+def test_warnings_are_about_the_most_frequent_answer_only(tiny_tokenizer):
     record = record_of("Who?", "It is unlikely, so far.", "unlikely", "like", " ")
-    split, remarks = learned(tiny_tokenizer, record, whole_words=True)
-    assert (targets_in_words(tiny_tokenizer, split), remarks) == (["unlikely"], [])
+    split, warnings = learned(tiny_tokenizer, record, whole_words=True)
+    assert (targets_in_words(tiny_tokenizer, split), warnings) == (["unlikely"], [])
 
 
 def test_a_long_question_leaves_room_for_the_context(tiny_tokenizer):
-    split, remarks = learned(tiny_tokenizer, record_of("which " * 50, "one two " * 40, "one two"), 33)
-    assert remarks == ["questions longer than 10 word pieces, which are cut there"]
+    split, warnings = learned(tiny_tokenizer, record_of("which " * 50, "one two " * 40, "one two"), 33)
+    assert warnings == ["questions have more than 10 word pieces and are cut"]
     assert len(split) > 1 and set(split.second_starts) == {12}
     assert all(text.count("which") == 10 for text in in_words(tiny_tokenizer, split))
     assert split.lengths().max() == 33
@@ -218,11 +218,11 @@ def test_balanced_weights(tiny_tokenizer):
     assert fitted().example_weights(split) is None
 
 
-# What is predicted
+# Predictions
 
 
 def predicting(tokenizer, sequence_length, max_pieces=30, *, whole_words=False, overlap=0.25):
-    """Return the served function with the scores of each token alone, run eagerly: exports are tested traced."""
+    """Return the served function of a model that scores each token by its id, run eagerly; exports test it traced."""
     scores = np.random.default_rng(0).normal(0, 2, (len(tokenizer.vocabulary), 2)).astype("float32")
     task = fitted(sequence_length, max_pieces, whole_words, window_overlap_fraction=overlap)
     preprocessor = Preprocessor(tokenizer, sequence_length, overlap)
@@ -237,9 +237,11 @@ def predicting(tokenizer, sequence_length, max_pieces=30, *, whole_words=False, 
     return served
 
 
-def ask(served, questions, contexts, *threshold):
-    texts = [tf.constant([t if isinstance(t, bytes) else t.encode() for t in of]) for of in (questions, contexts)]
-    return {name: value.numpy() for name, value in served(*texts, *threshold).items()}
+def predict(served, questions, contexts, *threshold):
+    def encoded(texts):
+        return tf.constant([text if isinstance(text, bytes) else text.encode() for text in texts])
+
+    return {name: value.numpy() for name, value in served(encoded(questions), encoded(contexts), *threshold).items()}
 
 
 @pytest.fixture(scope="module")
@@ -250,7 +252,7 @@ def served(tiny_tokenizer):
 
 def test_outputs_are_dense_with_the_batch_first(served):
     in_graph = tf.function(served, autograph=False, input_signature=[tf.TensorSpec([None], tf.string)] * 2)
-    answers = ask(in_graph, ["Who?", "What?"], ["It is the one.", "two"])
+    answers = predict(in_graph, ["Who?", "What?"], ["It is the one.", "two"])
     kinds = {name: (values.dtype.kind, values.shape) for name, values in answers.items()}
     assert kinds == {
         "answer": ("O", (2, 5)), "start": ("i", (2, 5)), "end": ("i", (2, 5)), "probability": ("f", (2, 5)),
@@ -272,8 +274,8 @@ TEXTS = st.text(st.sampled_from("ab é e\u0301 日한 👍🏽\u200d\t\u00a0,.\u
 @given(st.lists(TEXTS, min_size=1, max_size=3))
 @example([ODD, "", " "])
 @example([ODD * 5, "\u0301\u0301", "x"])
-def test_answers_are_where_they_say(served, contexts):
-    answers = ask(served, ["Who?"] * len(contexts), contexts)
+def test_answers_are_at_their_positions(served, contexts):
+    answers = predict(served, ["Who?"] * len(contexts), contexts)
     for row, context in enumerate(contexts):
         spans = list(zip(answers["start"][row].tolist(), answers["end"][row].tolist(), strict=True))
         real = [span for span in spans if span != (-1, -1)]
@@ -290,10 +292,10 @@ def test_whole_words_where_train_has_them(tiny_tokenizer):
     words = [match.span() for match in re.finditer(r"\w+|[^\w\s]", context)]
 
     def are_whole(whole_words):
-        answers = ask(predicting(tiny_tokenizer, 48, 3, whole_words=whole_words), ["Who?"], [context])
+        answers = predict(predicting(tiny_tokenizer, 48, 3, whole_words=whole_words), ["Who?"], [context])
         assert (answers["start"] >= 0).all()
-        places = zip(answers["start"][0], answers["end"][0], strict=True)
-        return [start in {w[0] for w in words} and end in {w[1] for w in words} for start, end in places]
+        spans = zip(answers["start"][0], answers["end"][0], strict=True)
+        return [start in {w[0] for w in words} and end in {w[1] for w in words} for start, end in spans]
 
     assert not all(are_whole(False))
     assert all(are_whole(True))
@@ -305,10 +307,10 @@ def test_the_length_of_the_windows_changes_nothing(tiny_tokenizer, longest):
     words = ["one", "two", "Now,", "then", "über", "日本", "👍", "good."]
     contexts = [" ".join(rng.choice(words, size)) for size in (150, 3, 61)]
     questions = ["Who?", "How many of it?", "Why"]
-    whole = ask(predicting(tiny_tokenizer, 600, longest), questions, contexts)
+    whole = predict(predicting(tiny_tokenizer, 600, longest), questions, contexts)
     assert (whole["start"] >= 0).all()
     for sequence_length, overlap in ((40, 0.0), (64, 0.25), (130, 0.6)):
-        answers = ask(predicting(tiny_tokenizer, sequence_length, longest, overlap=overlap), questions, contexts)
+        answers = predict(predicting(tiny_tokenizer, sequence_length, longest, overlap=overlap), questions, contexts)
         for name, values in answers.items():
             if values.dtype.kind == "f":
                 np.testing.assert_allclose(values, whole[name], rtol=1e-5)
@@ -318,9 +320,9 @@ def test_the_length_of_the_windows_changes_nothing(tiny_tokenizer, longest):
 
 def test_other_records_of_a_batch_change_nothing(served):
     questions, contexts = ["Who?", "Why is it?", "When"], ["one two " * 60, "Now and then", ""]
-    together = ask(served, questions, contexts)
+    together = predict(served, questions, contexts)
     for row in range(3):
-        alone = ask(served, questions[row : row + 1], contexts[row : row + 1])
+        alone = predict(served, questions[row : row + 1], contexts[row : row + 1])
         for name, values in alone.items():
             if values.dtype.kind == "f":
                 np.testing.assert_allclose(values[0], together[name][row], rtol=1e-5)
@@ -328,17 +330,17 @@ def test_other_records_of_a_batch_change_nothing(served):
                 np.testing.assert_array_equal(values[0], together[name][row], name)
 
 
-def test_nothing_to_predict_is_no_answer(served):
-    answers = ask(served, ["Who?", "", ""], ["", " \u200b\n", "one"])
+def test_an_empty_context_has_no_answer(served):
+    answers = predict(served, ["Who?", "", ""], ["", " \u200b\n", "one"])
     assert answers["best_answer"].tolist() == [b"", b"", b"one"]
     assert answers["no_answer_probability"][:2].tolist() == [1.0, 1.0]
     assert answers["no_answer_margin"][:2].tolist() == [1e9, 1e9]
     assert np.isfinite(answers["no_answer_margin"]).all()
 
 
-def test_bytes_that_are_not_utf_8_count_as_python_decodes_them(served):
+def test_positions_in_invalid_utf_8_count_characters_as_python_decodes_them(served):
     contexts = [b"\xffone \xe4\xbd two", b"\xff\xfe"]
-    answers = ask(served, [b"Wh\xff", b"\xc3"], contexts)
+    answers = predict(served, [b"Wh\xff", b"\xc3"], contexts)
     decoded = contexts[0].decode("utf-8", "replace")
     for text, start, end in zip(answers["answer"][0], answers["start"][0], answers["end"][0], strict=True):
         assert text.decode() == (decoded[start:end] if start >= 0 else "")
@@ -347,19 +349,19 @@ def test_bytes_that_are_not_utf_8_count_as_python_decodes_them(served):
 
 
 def test_the_threshold_decides(served):
-    always = ask(served, ["Who?"], ["one two"])
+    always = predict(served, ["Who?"], ["one two"])
     margin = float(always["no_answer_margin"][0])
-    best = [ask(served, ["Who?"], ["one two"], margin + d)["best_answer"][0] for d in (0.5, -0.5)]
+    best = [predict(served, ["Who?"], ["one two"], margin + d)["best_answer"][0] for d in (0.5, -0.5)]
     assert best == [always["answer"][0, 0], b""]
 
 
 def test_a_cut_question_is_reported(served):
-    # Of 29 word pieces a third may be the question.
-    answers = ask(served, ["which " * 10, "which " * 9], ["one", "two"])
+    # A third of 29 word pieces may be question.
+    answers = predict(served, ["which " * 10, "which " * 9], ["one", "two"])
     assert answers["truncated"].tolist() == [True, False]
 
 
-def test_sequences_that_are_packed_already():
+def test_outputs_of_packed_sequences():
     logits = tf.constant(np.arange(12, dtype="float32").reshape(2, 3, 2))
     outputs = fitted().decode_sequences(logits, tf.constant([[1, 1, 1], [1, 1, 0]]))
     np.testing.assert_array_equal(outputs["start_logits"], [[0, 2, 4], [6, 8, -1e9]])

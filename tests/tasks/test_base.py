@@ -1,4 +1,4 @@
-"""Loading tasks by name or alias, and fitted tasks from what is stored of them."""
+"""Tasks loaded by name or alias, fitted tasks stored and loaded, known labels, and the monitored metric."""
 
 import json
 import logging
@@ -6,7 +6,15 @@ import logging
 import pytest
 
 from tfbert.config import Config
-from tfbert.tasks.base import FittedTask, fitted_from_json, fitted_kinds, list_tasks, load_task
+from tfbert.tasks.base import (
+    FittedTask,
+    fitted_from_json,
+    fitted_kinds,
+    list_tasks,
+    load_task,
+    monitored_metric,
+    require_known_labels,
+)
 from tfbert.tasks.classification import FittedClassification
 from tfbert.text.records import Record
 
@@ -36,12 +44,12 @@ def test_every_task_has_fitted_kinds_with_declarations(name):
     assert kinds
     for kind in kinds:
         assert issubclass(kind, FittedTask)
-        assert kind.outputs and kind.metrics and kind.targets
+        assert kind.inputs and kind.outputs and kind.targets and kind.monitor in kind.metrics
         names = [metric.name for metric in kind.metrics]
         assert len(set(names)) == len(names)
 
 
-def test_what_is_stored_comes_back():
+def test_a_stored_task_is_loaded():
     task = fitted(has_pair=True, labels=("x", "y", "z"))
     assert fitted_from_json(json.loads(json.dumps(task.to_json()))) == task
 
@@ -55,27 +63,28 @@ def test_what_is_stored_comes_back():
         {"options": {"pooling": "mean"}},
     ],
 )
-def test_what_another_version_stored_is_refused(change):
+def test_a_task_that_another_version_stored_is_rejected(change):
     with pytest.raises(ValueError, match="task classification: stored by another version of tfbert; train or export"):
         fitted_from_json(fitted().to_json() | change)
 
 
-def test_a_stored_task_without_a_field_is_refused():
+def test_a_stored_task_without_a_field_is_rejected():
     stored = fitted().to_json()
     del stored["labels"]
     with pytest.raises(ValueError, match="stored by another version"):
         fitted_from_json(stored)
 
 
-def test_labels_that_train_lacks_are_refused():
+def test_labels_that_train_lacks_are_rejected():
     task = fitted()
-    task.require_known_labels([[Record("t", "a", "x:1")]])
+    require_known_labels(task, [[Record("t", "a", "x:1")]])
     with pytest.raises(ValueError, match="x:2: label 'c' is not one of the 2 labels of train"):
-        task.require_known_labels([[Record("t", "c", "x:2")]])
+        require_known_labels(task, [[Record("t", "c", "x:2")]])
 
 
 def test_the_monitored_metric_is_found_by_its_name():
-    assert fitted().metric("macro_f1").better == "higher"
-    assert fitted().metric("loss").sign == -1
+    assert monitored_metric(fitted(), "macro_f1").better == "higher"
+    assert monitored_metric(fitted(), "loss").sign == -1
+    assert monitored_metric(fitted(), None) is FittedClassification.monitor
     with pytest.raises(ValueError, match=r"train.monitor=acuracy: expected one of .*; did you mean 'accuracy'\?$"):
-        fitted().metric("acuracy")
+        monitored_metric(fitted(), "acuracy")

@@ -1,4 +1,4 @@
-"""The config of a task: one task, its defaults, and the options it uses."""
+"""The config of a task: its name, its defaults, and the options that it uses."""
 
 import json
 
@@ -16,11 +16,11 @@ def stored(folder, task, **values):
     return path
 
 
-def test_without_a_task_the_default_one_is_configured():
+def test_the_default_task_is_used_without_a_name():
     assert read_config(None, None, {}) == Config(task="classification")
 
 
-def test_a_task_brings_its_defaults_wherever_it_is_named():
+def test_the_defaults_of_a_task_apply_wherever_it_is_named():
     expected = override(Config(task="answers"), load_task("answers").defaults)
     assert expected.encoder.sequence_length == 384
     assert read_config("answers", None, {}) == read_config(None, None, {"task": "answers"}) == expected
@@ -32,12 +32,12 @@ def test_a_stored_config_has_its_own_task_and_values(tmp_path):
     for task in (None, "entities", "ner"):
         config = read_config(task, path, {"train.seed": 3})
         assert (config.task, config.train.epochs, config.train.seed) == ("entities", 7, 3)
-        # The defaults of the task were in the config that was stored, or the user had changed them.
+        # A stored config is complete, so the defaults of the task are not applied again.
         assert config.train.head_learning_rate_factor == 1.0
 
 
 @pytest.mark.parametrize("values", [{}, {"task": "entities"}])
-def test_another_task_than_that_of_the_stored_config_is_refused(tmp_path, values):
+def test_a_task_that_differs_from_the_stored_config_is_rejected(tmp_path, values):
     path = stored(tmp_path, "entities")
     with pytest.raises(ValueError) as caught:
         read_config("multilabel", path, values)
@@ -46,12 +46,12 @@ def test_another_task_than_that_of_the_stored_config_is_refused(tmp_path, values
     assert message.endswith("name different tasks; expected one task")
 
 
-def test_a_task_that_is_set_beside_another_is_refused():
+def test_two_different_tasks_in_options_are_rejected():
     with pytest.raises(ValueError, match=r"--task \(answers\) and --set task= \(entities\) name different tasks"):
         read_config("answers", None, {"task": "entities"})
 
 
-def test_an_option_of_other_tasks_is_refused_with_their_names():
+def test_an_option_of_other_tasks_is_rejected_with_their_names():
     config = override(Config(task="regression"), {"train.hard_negatives": 2})
     with pytest.raises(ValueError, match="train.hard_negatives=2: regression does not use it; only matching does$"):
         check_options(config)
@@ -60,7 +60,7 @@ def test_an_option_of_other_tasks_is_refused_with_their_names():
         check_options(config)
 
 
-def test_a_default_is_refused_only_where_a_user_sets_it(tmp_path):
+def test_a_default_is_rejected_only_if_a_user_sets_it(tmp_path):
     # The stored config of a run holds the options of every task.
     read_config(None, stored(tmp_path, "regression"), {})
     with pytest.raises(ValueError, match="train.hard_negatives=0: regression does not use it; only matching does$"):
@@ -73,6 +73,6 @@ def test_listed_options_are_those_of_the_task():
     assert listed["encoder.sequence_length"][0] == 384
     assert "head.pooling" not in listed and "data.tag_scheme" not in listed
     assert {"train.class_weights", "train.learning_rate", "data.path"} <= set(listed)
-    assert listed["train.class_weights"][1] == "'none' or 'balanced'"
+    assert listed["train.class_weights"][1] == "none or balanced"
     assert all(allowed and text for _, allowed, text in listed.values())
     assert used_options(load_task("answers")) <= set(listed)

@@ -1,4 +1,4 @@
-"""Options of a task: values and defaults from config paths, and which paths hold for all tasks."""
+"""Options of a task: values and defaults from config paths, and paths that apply to all tasks."""
 
 from dataclasses import dataclass
 
@@ -32,7 +32,7 @@ def test_values_come_from_the_paths():
     )
 
 
-def test_options_that_contradict_each_other_are_refused():
+def test_options_that_contradict_each_other_are_rejected():
     with pytest.raises(ValueError, match="smoothing beside dropout"):
         ToyOptions.from_config(override(Config(), {"train.label_smoothing": 0.1}))
 
@@ -45,6 +45,6 @@ def test_paths_of_options():
     }
     own = learned | {"smoothing": "train.label_smoothing"}
     assert ToyOptions.paths() == own | {"length": "encoder.sequence_length"}
-    # A path that holds for all tasks is refused for none.
+    # An option that applies to all tasks is never rejected.
     assert ToyOptions.own_paths() == set(own.values())
     assert Options.paths() == {} and Options.own_paths() == set()

@@ -1,7 +1,8 @@
-"""Answers without padding, by the outputs that tasks declare."""
+"""Predictions without padding, and the declared outputs of all tasks."""
 
 import pytest
 
+from tfbert.tasks.base import fitted_kinds, list_tasks
 from tfbert.tasks.base_outputs import ALL, ANSWERS, ENTITIES, declared, without_padding
 
 TEXT = {"text": "a"}
@@ -11,7 +12,7 @@ CHOICE = {"choice": "b", "choice_index": 1, "probability": 0.6, "truncated": Fal
 
 
 @pytest.mark.parametrize(
-    ("item", "answer", "expected"),
+    ("item", "prediction", "expected"),
     [
         (
             TEXT,
@@ -52,14 +53,14 @@ CHOICE = {"choice": "b", "choice_index": 1, "probability": 0.6, "truncated": Fal
             CHOICE | {"probabilities": [0.4, 0.6, 0.0]},
             CHOICE | {"probabilities": [0.4, 0.6]},
         ),
-        # What is no padding stays: a label without a name, the probabilities of all labels, other models' outputs.
+        # Values that are not padding stay: an empty label, the probabilities of all labels, outputs of other models.
         (TEXT, {"label": "", "probabilities": [0.0, 1.0, 0.0]}, {"label": "", "probabilities": [0.0, 1.0, 0.0]}),
         (TEXT, {"similarity": [0.5, 0.0], "answer": ["x", ""]}, {"similarity": [0.5, 0.0], "answer": ["x", ""]}),
         (TEXT, {"output": [1.0]}, {"output": [1.0]}),
     ],
 )
-def test_lists_are_cut_to_what_belongs_to_the_item(item, answer, expected):
-    assert without_padding(item, answer) == expected
+def test_padding_is_removed(item, prediction, expected):
+    assert without_padding(item, prediction) == expected
 
 
 def test_outputs_of_a_task_are_found_by_their_names():
@@ -69,7 +70,7 @@ def test_outputs_of_a_task_are_found_by_their_names():
     assert len(set(names)) == len(names), "outputs of two tasks could not be told apart"
 
 
-def test_every_task_answers_and_says_at_most_once_that_it_does_not():
+def test_every_task_has_an_answer_and_at_most_one_way_to_abstain():
     for outputs in ALL:
         names = [output.name for output in outputs]
         assert len(set(names)) == len(names)
@@ -78,3 +79,10 @@ def test_every_task_answers_and_says_at_most_once_that_it_does_not():
         assert all(output.abstain_value is not None for output in abstaining)
         assert any(output.role == "answer" for output in outputs)
     assert next(output for output in ANSWERS if output.role == "abstain").abstain_value == ""
+
+
+def test_all_declarations_of_tasks_are_known_and_distinct():
+    kinds = [kind for task in list_tasks() for kind in fitted_kinds(task)]
+    assert {kind.outputs for kind in kinds} == set(ALL)
+    names = [frozenset(output.name for output in outputs) for outputs in ALL]
+    assert len(set(names)) == len(names)

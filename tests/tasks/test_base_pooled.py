@@ -1,4 +1,4 @@
-"""What tasks on whole texts share: one text or a pair, options that fit together, cut texts and windows."""
+"""Tasks on whole texts: one text or a pair, compatible options, cut texts and windows."""
 
 import numpy as np
 import pytest
@@ -31,18 +31,18 @@ def sequences(task, **inputs):
 
 def test_the_first_record_decides_whether_there_are_pairs():
     records = [Record("a", "x", "1", ("b",)), Record("c", "y", "2")]
-    found, again = has_pair(iter(records))
-    assert found and list(again) == records
+    are_pairs, all_records = has_pair(iter(records))
+    assert are_pairs and list(all_records) == records
     assert has_pair(iter(records[1:]))[0] is False
 
 
-def test_a_record_with_another_number_of_texts_is_refused():
+def test_a_record_with_another_number_of_texts_is_rejected():
     one, two = Record("a", "x", "f:1"), Record("a", "x", "f:2", ("b",))
     assert fitted().inputs_of(one) == {"text": "a"}
     assert fitted(has_pair=True).inputs_of(two) == {"text": "a", "text_pair": "b"}
-    with pytest.raises(ValueError, match="f:2: 2 text; expected one text, as in train"):
+    with pytest.raises(ValueError, match="f:2: has two texts; expected one text, as in train"):
         fitted().inputs_of(two)
-    with pytest.raises(ValueError, match="f:1: 1 text; expected two texts, as the first record of train has"):
+    with pytest.raises(ValueError, match="f:1: has one text; expected two texts, like the first record of train"):
         fitted(has_pair=True).inputs_of(one)
 
 
@@ -51,7 +51,7 @@ def test_pairs_are_always_cut():
         fitted(has_pair=True, encoder__long_text="mean")
 
 
-def test_an_overlap_without_windows_is_refused():
+def test_an_overlap_without_windows_is_rejected():
     with pytest.raises(ValueError, match="encoder.window_overlap_fraction=0.5: there are no windows with enc"):
         fitted(encoder__window_overlap_fraction=0.5)
     assert fitted(encoder__window_overlap_fraction=0.5, encoder__long_text="max").options.window_overlap_fraction == 0.5
@@ -68,9 +68,11 @@ def test_long_texts_are_cut_or_read_in_windows():
     assert windows.token_ids.to_list()[2:] == [[2, 9, 10, 11, 12, 3], [2, 5, 3]]
 
 
-@pytest.mark.parametrize(("join", "expected"), [("mean", [[2.0, 1.0], [5.0, 0.0]]), ("max", [[3.0, 2.0], [5.0, 0.0]])])
-def test_scores_of_windows_are_joined(join, expected):
-    task = fitted(encoder__long_text=join)
+@pytest.mark.parametrize(
+    ("long_text", "expected"), [("mean", [[2.0, 1.0], [5.0, 0.0]]), ("max", [[3.0, 2.0], [5.0, 0.0]])]
+)
+def test_scores_of_windows_are_combined(long_text, expected):
+    task = fitted(encoder__long_text=long_text)
     windows = sequences(task, text=["a b c d e f g h", "a"])
     scores = tf.constant([[1.0, 0.0], [2.0, 1.0], [3.0, 2.0], [5.0, 0.0]])
     outputs = task.decode(scores, windows, None)

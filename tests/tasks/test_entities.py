@@ -1,4 +1,4 @@
-"""Entities: what is read and learned of a text, and that what cannot be learned is reported."""
+"""Entities: records, targets, losses, and warnings about entities that cannot be learned."""
 
 import dataclasses
 import json
@@ -29,7 +29,7 @@ def tokenizer():
 
 
 def record_of(text, *entities):
-    """Return a record of a text and (words, label) pairs, each searched for after the one before."""
+    """Return a record of a text and (words, label) pairs, in the order of their positions."""
     spans, position = [], 0
     for words, label in entities:
         position = text.index(words, position)
@@ -38,13 +38,13 @@ def record_of(text, *entities):
 
 
 def spelled(tokenizer, split, index=0):
-    """Return each piece of a sequence with its tag; `None` for a piece that is not learned."""
+    """Return each word piece of a sequence with its tag; `None` for a piece without a target."""
     tags, pieces = fitted().tags, [tokenizer.vocabulary[token] for token in split.sequences[index]]
     tag_ids = split.targets["tag_id"][index]
     return [f"{piece}/{tags[tag]}" if tag >= 0 else None for piece, tag in zip(pieces, tag_ids, strict=True)]
 
 
-# What is read
+# Records
 
 
 def test_types_and_borders():
@@ -77,7 +77,7 @@ def test_stored_and_restored():
 def test_options_that_entities_use():
     data = {"data.tag_scheme", "data.word_separator", "data.span_end", "data.nested_spans"}
     learning = {"train.part_tokens", "train.head_learning_rate_factor", "train.label_smoothing", "head.dropout"}
-    # All others that only some tasks use are refused, such as head.pooling and train.class_weights.
+    # Other options that only some tasks use are rejected, such as head.pooling and train.class_weights.
     assert used_options(TASK) == data | learning | {"encoder.window_overlap_fraction"}
     used = {"train.label_smoothing": 0.1, "encoder.window_overlap_fraction": 0.5, "head.dropout": 0.0}
     config = override(Config(task="entities"), used)
@@ -126,14 +126,14 @@ def test_every_entity_of_the_samples_can_be_learned():
             json.dumps(truth)
 
 
-# What is learned
+# Targets
 
 
 @pytest.mark.parametrize(
     ("borders", "untagged"),
     [("anywhere", ()), ("words", ("##lace", "##s")), ("blanks", ("##lace", "##s", "ada"))],
 )
-def test_every_piece_that_entities_may_begin_with_has_its_tag(tokenizer, borders, untagged):
+def test_every_piece_that_entities_may_start_with_has_a_tag(tokenizer, borders, untagged):
     record = record_of("Ada Lovelace met #Ada Marys in New York.", ("Ada Lovelace", "person"), ("New York", "place"))
     split = learned(tokenizer, record, task=fitted(borders))
     pieces = ["ada", "love", "##lace", "met", "#", "ada", "mary", "##s", "in", "new", "york", "."]
@@ -144,7 +144,7 @@ def test_every_piece_that_entities_may_begin_with_has_its_tag(tokenizer, borders
     assert split.targets["tag_id"].values.dtype == np.int32 and split.remarks == {}
 
 
-def test_nothing_of_a_long_text_is_left_out(tokenizer):
+def test_windows_cover_a_long_text(tokenizer):
     text = " ".join(["the Ada Lovelace met"] * 30)
     record = record_of(text, *[("Ada Lovelace", "person")] * 30)
     whole = learned(tokenizer, record, 200)
@@ -169,26 +169,26 @@ def test_nothing_of_a_long_text_is_left_out(tokenizer):
 @pytest.mark.parametrize(
     ("text", "entities", "expected"),
     [
-        ("#Ada2016", [("Ada", "person")], "entities begin or end inside a word and cannot be found exactly"),
-        ("Loves", [("Lo", "person")], "entities begin or end inside a word piece, which is tagged as theirs"),
+        ("#Ada2016", [("Ada", "person")], "entities start or end inside a word and cannot be found exactly"),
+        ("Loves", [("Lo", "person")], "entities start or end inside a word piece, which is tagged as a whole"),
         (
             "Ada\u200b met",
             [("Ada\u200b", "person")],
-            "entities begin or end with characters that the encoder does not see",
+            "entities start or end with characters that the encoder does not see",
         ),
         ("Ada \u200b met", [("\u200b", "person")], "entities have no word piece of their own and cannot be found"),
-        ("in New York", [(" New York", "place")], "entities begin or end with a blank, which is left out"),
+        ("in New York", [(" New York", "place")], "entities start or end with whitespace, which is left out"),
         ("\u200b", [], "texts have no word piece"),
-        ("京 都 京 都 京 都 京 都 京 都", [], "texts are characters with a blank between each; "),
+        ("京 都 京 都 京 都 京 都 京 都", [], "texts are single characters separated by spaces; "),
         (
             "Ada Lovelace",
             [("Ada Lovelace", "person"), ("Lovelace", "place")],
-            "entities overlap another that is longer",
+            "entities overlap a longer one and are left out",
         ),
         ("the " * 80, [("the " * 79 + "the", "place")], "entities are longer than a window"),
     ],
 )
-def test_what_cannot_be_learned_or_found_is_reported(tokenizer, text, entities, expected):
+def test_entities_that_cannot_be_learned_or_found_cause_warnings(tokenizer, text, entities, expected):
     spans = [Span(text.index(words), text.index(words) + len(words), label) for words, label in entities]
     split = learned(tokenizer, Record(text, tuple(spans), "train.jsonl:7"))
     (remark,) = remarks_of(split)
@@ -196,12 +196,12 @@ def test_what_cannot_be_learned_or_found_is_reported(tokenizer, text, entities, 
     assert len(split)
 
 
-def test_a_remark_is_made_for_every_entity(tokenizer):
+def test_every_entity_causes_a_warning(tokenizer):
     record = record_of("Loves met Loves #Ada2016", ("Lo", "person"), ("met Lo", "person"), ("Ada", "person"))
     remarks = learned(tokenizer, record).remarks
     assert {remark.partition(",")[0]: places for remark, places in remarks.items()} == {
-        "entities begin or end inside a word piece": ["train.jsonl:7"] * 2,
-        "entities begin or end inside a word and cannot be found exactly": ["train.jsonl:7"],
+        "entities start or end inside a word piece": ["train.jsonl:7"] * 2,
+        "entities start or end inside a word and cannot be found exactly": ["train.jsonl:7"],
     }
 
 
@@ -245,7 +245,7 @@ def test_loss_is_the_cross_entropy_of_the_tags(tokenizer, smoothing):
 
 def test_declarations_are_those_of_the_task():
     task = fitted()
-    assert [each.name for each in task.inputs] == ["text"] == [each.name for each in TASK.inputs]
+    assert [text.name for text in task.inputs] == ["text"] == [text.name for text in TASK.inputs]
     assert (task.name, task.definition, task.monitor.name, task.decision) == ("entities", TASK, "f1", None)
     assert not task.cuts_texts
     assert dataclasses.replace(task, borders="anywhere") != task

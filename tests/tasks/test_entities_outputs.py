@@ -1,4 +1,4 @@
-"""Entities as they are served: they are where they say, whatever the windows, and they are scored."""
+"""Predicted entities: their positions, independence of windows, padding, and evaluation."""
 
 import random
 
@@ -20,7 +20,7 @@ from tfbert.text.spans import Span, outermost
 
 REPEATABLE = settings(deadline=None, derandomize=True, max_examples=150)
 WORDS = ["the", "Ada", "Lovelace", "marys", "New", "York", "京都", ",", "#ada2016", "old"]
-# The tag of a piece, wherever it is; all others are O.
+# The tags of word pieces, regardless of context; all others are O.
 TAG_OF_PIECE = {
     **{"ada": "B-person", "mary": "B-person", "love": "I-person", "##lace": "I-person", "##2016": "I-person"},
     **{"new": "B-place", "york": "I-place", "京": "B-place", "都": "I-place", "cafe": "B-place"},
@@ -33,18 +33,18 @@ def tokenizer():
 
 
 def model_of(tokenizer):
-    """Return a model whose scores are those of each piece alone, whatever its window."""
+    """Return a model whose scores depend only on the word piece, not on its context."""
     tags = fitted().tags
     scores = np.random.default_rng(0).normal(0, 0.3, (len(tokenizer.vocabulary), len(tags)))
     for index, piece in enumerate(tokenizer.vocabulary):
-        # Pieces that continue a word have lower scores, so that words are tagged by their beginning.
+        # Pieces that continue a word have lower scores, so that the first piece decides the tag of a word.
         scores[index, tags.index(TAG_OF_PIECE.get(piece, "O"))] += 2 if piece.startswith("##") else 5
     scores = tf.constant(scores, tf.float32)
     return lambda packed: tf.gather(scores, packed["token_ids"])
 
 
 def predicting(tokenizer, model, task=None, sequence_length=64, overlap=0.25):
-    """Return the predictions for texts, in a graph as when it is served."""
+    """Return a function from texts to outputs, which runs in a graph as in a SavedModel."""
     task, preprocessor = task or fitted(), Preprocessor(tokenizer, sequence_length, overlap)
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string)], autograph=False)
@@ -65,14 +65,14 @@ def predict(tokenizer):
     return predicting(tokenizer, model_of(tokenizer))
 
 
-# What is served
+# Outputs
 
 
 def test_entities(predict):
     texts = ["Mary met Ada Lovelace in New York.", "the old", "", "京都, the CAFE\u0301! 👩\u200d Marys"]
     outputs = predict(*texts)
     assert outputs["num_entities"].tolist() == [3, 0, 0, 3]
-    assert [[entity[:4] for entity in of] for of in predicted_entities(outputs)] == [
+    assert [[entity[:4] for entity in entities] for entities in predicted_entities(outputs)] == [
         [(0, 4, "person", "Mary"), (9, 21, "person", "Ada Lovelace"), (25, 33, "place", "New York")],
         [],
         [],
@@ -90,14 +90,14 @@ def test_entities(predict):
 def test_probability_is_the_geometric_mean_over_the_pieces_that_are_read(predict, tokenizer):
     model = model_of(tokenizer)
     scores = model({"token_ids": tf.constant([[tokenizer.vocabulary.index("ada")]])}).numpy()
-    of_ada = np.exp(scores[0, 0, 1]) / np.exp(scores[0, 0]).sum()
-    assert predict("met Ada")["probability"][0, 0] == pytest.approx(of_ada, rel=1e-4)
+    expected = np.exp(scores[0, 0, 1]) / np.exp(scores[0, 0]).sum()
+    assert predict("met Ada")["probability"][0, 0] == pytest.approx(expected, rel=1e-4)
     ids = [tokenizer.vocabulary.index(piece) for piece in ("ada", "love", "##lace")]
     scores = model({"token_ids": tf.constant([ids])}).numpy()[0]
     chosen = (np.exp(scores) / np.exp(scores).sum(-1, keepdims=True))[np.arange(3), [1, 2, 2]]
     assert predict("Ada Lovelace")["probability"][0, 0] == pytest.approx(chosen[:2].prod() ** (1 / 2), rel=1e-4)
-    of_all = predicting(tokenizer, model, fitted("anywhere"))("Ada Lovelace")
-    assert of_all["probability"][0, 0] == pytest.approx(chosen.prod() ** (1 / 3), rel=1e-4)
+    outputs = predicting(tokenizer, model, fitted("anywhere"))("Ada Lovelace")
+    assert outputs["probability"][0, 0] == pytest.approx(chosen.prod() ** (1 / 3), rel=1e-4)
 
 
 @pytest.mark.parametrize("texts", [[""], ["the old", "\u200b"]])
@@ -107,7 +107,7 @@ def test_no_entity_has_one_column_of_padding(predict, texts):
     assert {value.shape for name, value in outputs.items() if name != "num_entities"} == {(len(texts), 1)}
 
 
-def test_bytes_that_are_not_utf8_are_one_character_each(predict):
+def test_invalid_utf8_is_one_character_per_byte_sequence(predict):
     sent = b"\xff\xfe Ada \xe4\xba met \xe4\xba\xac\xc3"
     outputs, text = predict(sent, b"\xed\xa0\x80 Mary"), sent.decode(errors="replace")
     ada, kyo = predicted_entities(outputs)[0]
@@ -120,9 +120,9 @@ def test_entities_do_not_depend_on_where_windows_fall(tokenizer, predict, sequen
     text = " ".join(["Mary met Ada Lovelace, the older, in New York."] * 7)  # 13 pieces each
     expected = predict(text)
     assert expected["num_entities"].tolist() == [21]
-    found = predicted_entities(expected)[0]
-    assert [text[entity.start : entity.end] for entity in found] == [entity.text for entity in found]
-    assert [entity.text for entity in found] == ["Mary", "Ada Lovelace", "New York"] * 7
+    entities = predicted_entities(expected)[0]
+    assert [text[entity.start : entity.end] for entity in entities] == [entity.text for entity in entities]
+    assert [entity.text for entity in entities] == ["Mary", "Ada Lovelace", "New York"] * 7
     outputs = predicting(tokenizer, model_of(tokenizer), None, sequence_length, overlap)(text, "in New York")
     assert outputs["num_entities"].tolist() == [21, 1]
     for name in ("start", "end", "entity_text", "entity_label"):
@@ -130,8 +130,8 @@ def test_entities_do_not_depend_on_where_windows_fall(tokenizer, predict, sequen
     np.testing.assert_allclose(outputs["probability"][0], expected["probability"][0], rtol=1e-4)
 
 
-def test_a_window_counts_by_what_it_sees_around_a_piece(tokenizer):
-    # Windows of ten pieces that share half. Each sees an entity in its first piece, which is wrong.
+def test_windows_with_more_context_of_a_piece_have_more_weight(tokenizer):
+    # Windows of ten pieces that overlap by half. The model wrongly finds an entity in the first piece of each.
     def model(packed):
         first = tf.one_hot(1, tf.shape(packed["token_ids"])[1])[None, :, None]
         return (
@@ -139,8 +139,8 @@ def test_a_window_counts_by_what_it_sees_around_a_piece(tokenizer):
             * tf.ones_like(tf.cast(packed["token_ids"], tf.float32))[:, :, None]
         )
 
-    found = predicted_entities(predicting(tokenizer, model, None, 12, 0.5)("the " * 30))[0]
-    assert [(entity.start, entity.end) for entity in found] == [(0, 3)]
+    entities = predicted_entities(predicting(tokenizer, model, None, 12, 0.5)("the " * 30))[0]
+    assert [(entity.start, entity.end) for entity in entities] == [(0, 3)]
 
 
 @given(
@@ -155,33 +155,33 @@ def test_a_window_counts_by_what_it_sees_around_a_piece(tokenizer):
     )
 )
 @REPEATABLE
-def test_the_text_of_an_entity_is_where_it_says(predict_at_random, parts):
-    sent = "".join(parts).encode("utf-8", "replace")
+def test_the_text_of_an_entity_is_at_its_position(predict_at_random, pieces):
+    sent = "".join(pieces).encode("utf-8", "replace")
     text = sent.decode()
     outputs = predict_at_random(*([sent] * 3 + [b"Ada"]))
-    for found in predicted_entities(outputs)[:3]:
-        assert all(text[entity.start : entity.end] == entity.text != "" for entity in found)
-        assert all(one.start < one.end for one in found)
-        # Pieces may share a character that became several, so ends may overlap, but order stays.
-        assert [entity.start for entity in found] == sorted(entity.start for entity in found)
+    for entities in predicted_entities(outputs)[:3]:
+        assert all(text[entity.start : entity.end] == entity.text != "" for entity in entities)
+        assert all(entity.start < entity.end for entity in entities)
+        # Several pieces may share a character, so entities may overlap, but they stay in order.
+        assert [entity.start for entity in entities] == sorted(entity.start for entity in entities)
 
 
 @pytest.fixture(scope="module")
 def predict_at_random(tokenizer):
-    """Return what predicts entities nearly everywhere, at random places, in short windows."""
+    """Return a function that predicts many entities at random positions, in short windows."""
     seeds = tf.constant(np.random.default_rng(0).normal(0, 3, (64, 5)), tf.float32)
 
     def model(packed):
-        place = tf.range(tf.shape(packed["token_ids"])[1])[None, :]
-        return tf.gather(seeds, (packed["token_ids"] * 7 + place * 3) % 64)
+        position = tf.range(tf.shape(packed["token_ids"])[1])[None, :]
+        return tf.gather(seeds, (packed["token_ids"] * 7 + position * 3) % 64)
 
     return predicting(tokenizer, model, fitted("anywhere"), 9)
 
 
 @given(st.lists(st.tuples(st.sampled_from(WORDS), st.integers(0, 4))))
 @settings(deadline=None, derandomize=True, max_examples=25)
-def test_what_is_learned_is_what_is_predicted(tokenizer, drawn):
-    # The targets as scores: the predictions must be the entities that the targets were made of.
+def test_targets_decode_to_the_entities_they_were_made_from(tokenizer, drawn):
+    # The targets are used as scores.
     text, spans = "", []
     for word, kind in drawn:
         if kind in (1, 2):
@@ -191,7 +191,7 @@ def test_what_is_learned_is_what_is_predicted(tokenizer, drawn):
     split = learned(tokenizer, record, 9)
     tag_ids = [split.targets["tag_id"][index] for index in range(len(split))]
     length = max(map(len, tag_ids))
-    padded = np.stack([np.pad(each, (0, length - len(each)), constant_values=-1) for each in tag_ids])
+    padded = np.stack([np.pad(ids, (0, length - len(ids)), constant_values=-1) for ids in tag_ids])
     outputs = predicting(tokenizer, lambda packed: 9 * tf.one_hot(tf.constant(padded), 5), None, 9)(record.text)
     assert [Span(*entity.key) for entity in predicted_entities(outputs)[0]] == outermost(spans)
     assert remarks_of(split) == []
@@ -207,7 +207,7 @@ def test_what_is_learned_is_what_is_predicted(tokenizer, drawn):
 )
 def test_entities_begin_and_end_at_borders(tokenizer, borders, expected):
     scores = model_of(tokenizer)
-    # York begins a place here even without New before it.
+    # Here York starts a place even without New before it.
     york = tf.constant(tokenizer.vocabulary.index("york"))
 
     def model(packed):
@@ -215,11 +215,11 @@ def test_entities_begin_and_end_at_borders(tokenizer, borders, expected):
         return scores(packed) + 9 * begins
 
     predict = predicting(tokenizer, model, fitted(borders))
-    found = predicted_entities(predict("#Ada2016 Adas, Mary's", "(York#Mary)."))
-    assert [[entity.text for entity in of] for of in found] == expected
+    predictions = predicted_entities(predict("#Ada2016 Adas, Mary's", "(York#Mary)."))
+    assert [[entity.text for entity in entities] for entities in predictions] == expected
 
 
-def test_sequences_that_are_packed_already(tokenizer):
+def test_outputs_of_packed_sequences(tokenizer):
     packed = Preprocessor(tokenizer, 64).pack([tokenizer(tf.constant(["Ada Lovelace met", "York", ""]))]).dense()
     served = tf.function(fitted().decode_sequences, autograph=False)
     rows = {name: value.numpy() for name, value in served(model_of(tokenizer)(packed), packed["padding_mask"]).items()}
@@ -249,14 +249,14 @@ def test_thousands_of_random_texts(predict_at_random):
         texts.append("".join(rng.choice(rng.choice(chosen)) for _ in range(rng.randint(0, 30))))
     num_entities = 0
     for start in range(0, len(texts), 500):
-        part = texts[start : start + 500]
-        for text, found in zip(part, predicted_entities(predict_at_random(*part)), strict=True):
-            num_entities += len(found)
-            assert all(text[entity.start : entity.end] == entity.text != "" for entity in found)
+        batch = texts[start : start + 500]
+        for text, entities in zip(batch, predicted_entities(predict_at_random(*batch)), strict=True):
+            num_entities += len(entities)
+            assert all(text[entity.start : entity.end] == entity.text != "" for entity in entities)
     assert num_entities > 3000
 
 
-# How they are scored
+# Evaluation
 
 
 def test_evaluation(predict):

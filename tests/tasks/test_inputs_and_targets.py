@@ -1,4 +1,4 @@
-"""A toy task shows that inputs can be numbers and categories, and targets token sequences with their own lengths.
+"""A toy task whose inputs include a number and a category, and whose targets are token sequences of other lengths.
 
 A product has a title, a price and a brand; its slogan is a sequence of tokens that depends on all three.
 """
@@ -59,7 +59,7 @@ class SloganHead(Head):
 
 @dataclass(frozen=True, kw_only=True)
 class FittedSlogans(FittedTask):
-    """Slogans that knows the prices and the brands of train, and the vocabulary of its tokenizer."""
+    """Slogans with the prices and brands of train, and the vocabulary of the tokenizer."""
 
     brands: tuple[str, ...]
     price_mean: float
@@ -153,7 +153,7 @@ def unread():
 
 @pytest.fixture(scope="module")
 def split(task, tokenizer, tmp_path_factory):
-    """Return the records as they are learned, opened again after they were tokenized."""
+    """Return the tokenized split of the records, loaded from the cache."""
     recipe, directory = recipe_of(task, make_preprocessor(tokenizer, CONFIG)), tmp_path_factory.mktemp("tokens")
     tokenize(RECORDS, recipe, directory)
     return tokenize(unread(), recipe, directory)
@@ -206,7 +206,7 @@ def test_a_task_of_three_kinds_of_inputs_is_learned(trained, task):
     predictor, losses = trained
     assert losses[-1] < 0.1 * losses[0]
     outputs, gold = predict_all(predictor, task, RECORDS)
-    # Every input decides: no two records have the same slogan by chance alone.
+    # The slogan depends on every input.
     assert [text.decode() for text in outputs["slogan"]] == gold == [record.target for record in RECORDS]
     assert len(set(gold)) == 6
 
@@ -235,7 +235,7 @@ def test_the_served_function_has_the_declared_inputs(trained, tmp_path):
     assert predictor(items)["slogan"].tolist() == [b"the first way to by time", b"by time"]
 
 
-def test_features_go_through_a_model_in_parts(trained, task, split):
+def test_features_are_split_with_the_sequences_of_a_batch(trained, task, split):
     predictor, _ = trained
     (batch,) = batches(split, [np.arange(len(split))], 16)
     packed = {name: batch[name] for name in ("token_ids", "segment_ids", "padding_mask", "price", "brand")}

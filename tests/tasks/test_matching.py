@@ -1,4 +1,4 @@
-"""Matching: what files may say, what is learned and decided, and pairs and scored pairs from file to server."""
+"""Matching: files, targets, losses, the threshold, and pairs and scored pairs from file to SavedModel."""
 
 import csv
 import dataclasses
@@ -19,8 +19,8 @@ from tfbert.serving.saved_predictor import SavedPredictor
 from tfbert.tasks.base import fitted_from_json
 from tfbert.tasks.base_config import check_options, used_options
 from tfbert.tasks.base_context import Context, Served
-from tfbert.tasks.matching import TASK, FittedPairs, FittedScored, MatchingOptions
-from tfbert.text.inputs import batch_of
+from tfbert.tasks.matching import TASK, EmbeddingOptions, FittedPairs, FittedScored, MatchingOptions
+from tfbert.text.inputs import batch_of, specs_of
 from tfbert.text.preprocessor import Preprocessor
 from tfbert.text.record_sequences import RecordSequences, TextTokens
 from tfbert.text.records import Record, read_records
@@ -29,9 +29,9 @@ from tfbert.training import run
 from tfbert.training.problem import prepare
 
 PAIRS = FittedPairs(options=MatchingOptions())
-SCORED = FittedScored(options=MatchingOptions(), lowest=0.0, highest=5.0)
+SCORED = FittedScored(options=EmbeddingOptions(), lowest=0.0, highest=5.0)
 
-# What files may say
+# Files
 
 
 def parse(**values):
@@ -56,14 +56,17 @@ def test_records():
         ({"question": "q", "answer": None}, r"answer is null; expected a string"),
         (
             {"question": "q", "answer": "a  b", "negative": " a b"},
-            r'negative is "a  b" as is the answer; expected another',
+            r'negative is "a  b", which is also the answer; expected a different text',
         ),
         (
             {"question": "q", "answer": "a", "negative": ["b", ""]},
             r"negative is ''; expected at least one non-whitespace character",
         ),
         ({"question": "q", "answer": "a", "negative": 3}, r"negative is 3; expected a string"),
-        ({"question": "q", "answer": "a", "negative": "b", "score": "1"}, r"there is a negative and a score"),
+        (
+            {"question": "q", "answer": "a", "negative": "b", "score": "1"},
+            r"the row has a negative and a score; expected only one of them",
+        ),
         ({"question": "q", "answer": "a", "score": "high"}, r'score is "high"; expected a number'),
         ({"question": "q", "answer": "a", "score": "nan"}, r'score is "nan"; expected a number'),
         ({"question": "q", "answer": "a", "score": "yes"}, r'score is "yes"; expected a number'),
@@ -101,48 +104,50 @@ def test_fit_finds_pairs_or_scores():
     options = MatchingOptions(pooling="max")
     assert TASK.fit([pair, Record("q", None, "a:3", ("b",))], options) == FittedPairs(options=options)
     assert TASK.fit([scored, Record("q", -1.0, "a:3", ("a",))], options) == FittedScored(
-        options=options, lowest=-1.0, highest=2.0
+        options=EmbeddingOptions(pooling="max"), lowest=-1.0, highest=2.0
     )
-    with pytest.raises(ValueError, match="train has one answer only; expected at least two"):
+    with pytest.raises(ValueError, match="train has only one answer; expected at least two$"):
         TASK.fit([pair, Record("r", None, "a:3", (" a ",))], options)
-    with pytest.raises(ValueError, match="every score of train is 2; expected different ones"):
+    with pytest.raises(ValueError, match="every score in train is 2; expected at least two that differ"):
         TASK.fit([scored, scored], options)
     for records in ([pair, scored], [scored, pair]):
-        with pytest.raises(ValueError, match="no score; expected one in every row of train, or in none"):
+        with pytest.raises(ValueError, match="has no score; expected one in every row of train, or in none"):
             TASK.fit([*records, pair], options)
 
 
-def test_what_train_does_not_have_is_refused():
+def test_records_of_the_other_kind_are_rejected():
     pair, scored = Record("q", None, "a:1", ("a",)), Record("q", 2.0, "a:2", ("b",))
     assert PAIRS.inputs_of(pair) == {"text": "q"}
     assert SCORED.inputs_of(scored) == SCORED.inputs_of(scored, training=True) == {"text": "q", "text_pair": "b"}
     for training in (False, True):
-        with pytest.raises(ValueError, match="a:1: no score; expected one, as in train"):
+        with pytest.raises(ValueError, match="a:1: has no score; expected one, as in train"):
             SCORED.inputs_of(pair, training=training)
-        with pytest.raises(ValueError, match="a:2: a score; expected none, as in train"):
+        with pytest.raises(ValueError, match="a:2: has a score; expected none, as in train"):
             PAIRS.inputs_of(scored, training=training)
-    with pytest.raises(ValueError, match="a:1: no score; expected one, as in train"):
+    with pytest.raises(ValueError, match="a:1: has no score; expected one, as in train"):
         SCORED.gold(pair)
-    with pytest.raises(ValueError, match="a:2: a score; expected none, as in train"):
+    with pytest.raises(ValueError, match="a:2: has a score; expected none, as in train"):
         PAIRS.gold(scored)
     assert SCORED.gold(scored) == TASK.truth_of(scored) == 2.0
     assert PAIRS.gold(Record(" q  r", None, "a:1", ("a ",))) == ("q r", "a")
     assert TASK.truth_of(pair) == "a"
-    assert [each.name for each in PAIRS.inputs] == ["text"]
-    assert [each.name for each in SCORED.inputs] == ["text", "text_pair"]
+    assert [text.name for text in PAIRS.inputs] == ["text"]
+    assert [text.name for text in SCORED.inputs] == ["text", "text_pair"]
 
 
 # Options
 
 
 @pytest.mark.parametrize("fitted", [PAIRS, SCORED])
-def test_it_is_the_same_after_json(fitted):
-    options = MatchingOptions(pooling="max", dropout=0.3, hard_negatives=2 * (fitted is PAIRS))
+def test_a_fitted_task_survives_json(fitted):
+    options = dataclasses.replace(fitted.options, pooling="max", dropout=0.3)
+    if fitted is PAIRS:
+        options = dataclasses.replace(options, hard_negatives=2)
     fitted = dataclasses.replace(fitted, options=options)
     assert fitted_from_json(json.loads(json.dumps(fitted.to_json()))) == fitted
 
 
-def test_options_without_effect_do_not_exist():
+def test_options_without_effect_are_rejected():
     assert used_options(TASK) == {"head.pooling", "head.dropout", "train.hard_negatives"}
     for path, value in {
         "train.part_tokens": 64, "train.head_learning_rate_factor": 2.0, "head.start": "random",
@@ -152,26 +157,28 @@ def test_options_without_effect_do_not_exist():
             check_options(override(Config(task="matching"), {path: value}))
 
 
-def test_hard_negatives_of_scored_pairs_are_refused():
+def test_hard_negatives_of_scored_pairs_are_rejected():
     records = [Record("q", 1.0, "a:1", ("a",)), Record("q", 2.0, "a:2", ("b",))]
-    with pytest.raises(ValueError, match="train.hard_negatives=2: has no effect on pairs with a score, as in train"):
+    with pytest.raises(ValueError, match="train.hard_negatives=2: has no effect on pairs with a score; expected 0"):
         TASK.fit(records, MatchingOptions(hard_negatives=2))
 
 
 @pytest.mark.parametrize("fitted", [PAIRS, SCORED])
 def test_the_head_has_the_options(fitted):
-    head = dataclasses.replace(fitted, options=MatchingOptions(pooling="max", dropout=0.4)).head(seed=0)
+    options = dataclasses.replace(fitted.options, pooling="max", dropout=0.4)
+    head = dataclasses.replace(fitted, options=options).head(seed=0)
     assert head.pooling == "max" and head.dropout.rate == 0.4
 
 
-# What is learned
+# Targets and losses
 
 LONG = "the first number is two and the next one is three"
 
 
 def sequences_of(task, records, preprocessor, training=True):
     items = [task.inputs_of(record, training=training) for record in records]
-    return task.sequences(batch_of(items, list(items[0])), preprocessor)
+    inputs = task.training_inputs if training and task.training_inputs else task.inputs
+    return task.sequences(batch_of(items, specs_of(inputs)), preprocessor)
 
 
 def record_of(*texts, score=None):
@@ -184,12 +191,12 @@ def test_a_sequence_for_each_text(tiny_tokenizer):
     texts = [text for record in records for text in record.texts]
     special = tiny_tokenizer.special
     ids = tiny_tokenizer(tf.constant(texts)).to_list()
-    assert sequences.token_ids.to_list() == [[special.start, *each[:6], special.end] for each in ids]
+    assert sequences.token_ids.to_list() == [[special.start, *text_ids[:6], special.end] for text_ids in ids]
     assert sequences.records.numpy().tolist() == [0, 0, 1, 1, 1, 1]
-    assert sequences.is_cut.numpy().tolist() == [len(each) > 6 for each in ids]
+    assert sequences.is_cut.numpy().tolist() == [len(text_ids) > 6 for text_ids in ids]
     assert set(sequences.is_cut.numpy()) == {True, False}
     served = sequences_of(PAIRS, records, Preprocessor(tiny_tokenizer, 8), training=False)
-    assert served.token_ids.to_list() == [sequences.token_ids.to_list()[place] for place in (0, 2)]
+    assert served.token_ids.to_list() == [sequences.token_ids.to_list()[index] for index in (0, 2)]
     assert served.records is None
 
 
@@ -199,35 +206,36 @@ def test_scored_pairs_are_two_sequences_each(tiny_tokenizer):
         record_of("the fee is low and the card is new", "", score=2),
     ]
     sequences = sequences_of(SCORED, records, Preprocessor(tiny_tokenizer, 8))
-    ids = [each[1:-1] for each in sequences.token_ids.to_list()]
-    assert ids == [each[:6] for each in tiny_tokenizer(tf.constant([t for r in records for t in r.texts])).to_list()]
+    ids = [token_ids[1:-1] for token_ids in sequences.token_ids.to_list()]
+    texts = tf.constant([text for record in records for text in record.texts])
+    assert ids == [token_ids[:6] for token_ids in tiny_tokenizer(texts).to_list()]
     assert sequences.records.numpy().tolist() == [0, 0, 1, 1]
 
 
-def targets(task, record, lengths, room=6):
-    """Return the targets of a record whose texts have these lengths in tokens, and the remarks on it."""
-    remarks = []
+def targets(task, record, lengths, max_tokens=6):
+    """Return the targets of a record whose texts have these lengths in tokens, and the warnings about it."""
+    warnings = []
     texts = [TextTokens(np.arange(length)) for length in lengths]
-    token_ids = [np.arange(min(length, room) + 2) for length in lengths]
-    return task.targets_of(record, RecordSequences(token_ids, {"texts": texts}), remarks.append), remarks
+    token_ids = [np.arange(min(length, max_tokens) + 2) for length in lengths]
+    return task.targets_of(record, RecordSequences(token_ids, {"texts": texts}), warnings.append), warnings
 
 
 def test_targets_of_pairs_are_roles_and_ids():
-    learned, remarks = targets(PAIRS, record_of("a b", "c d e", "f"), (2, 3, 6))
-    assert [each["role"] for each in learned] == [QUESTION, ANSWER, NEGATIVE]
-    question, answer, negative = (each["text_id"] for each in learned)
+    learned, warnings = targets(PAIRS, record_of("a b", "c d e", "f"), (2, 3, 6))
+    assert [target["role"] for target in learned] == [QUESTION, ANSWER, NEGATIVE]
+    question, answer, negative = (target["text_id"] for target in learned)
     assert learned[0]["positive_ids"][0] == answer and len({question, answer, negative}) == 3
     assert min(question, answer, negative) > 0
-    assert remarks == []
+    assert warnings == []
 
 
 @pytest.mark.parametrize(
     ("lengths", "cut"), [((7, 3, 2), ["questions"]), ((6, 7, 6), ["answers"]), ((9, 1, 8), ["questions", "answers"])]
 )
 @pytest.mark.parametrize("task", [PAIRS, SCORED])
-def test_it_is_said_whose_end_is_lost(task, lengths, cut):
-    _, remarks = targets(task, record_of("a", "b", "c", score=1.0), lengths)
-    assert remarks == [f"{noun} have more than 6 tokens and lose their end" for noun in cut]
+def test_cut_texts_cause_warnings(task, lengths, cut):
+    _, warnings = targets(task, record_of("a", "b", "c", score=1.0), lengths)
+    assert warnings == [f"{noun} have more than 6 tokens and are cut" for noun in cut]
 
 
 def test_texts_that_differ_in_whitespace_have_one_id():
@@ -245,7 +253,7 @@ def test_loss_of_scored_pairs_is_the_squared_error_of_the_cosine():
     np.testing.assert_allclose(SCORED.loss(tf.constant(vectors), batch), [0.04, 1.5625], rtol=1e-5)
 
 
-# What is answered and scored
+# Evaluation and the threshold
 
 ANSWERS = {
     "answer": np.array([[b"x", b"y"], [b"y", b" x"], [b"x", b"y"]], object),
@@ -266,7 +274,7 @@ def test_evaluation_of_pairs():
     assert "0.8500" in sections["tables"][1]["caption"]
 
 
-def test_the_threshold_is_decided_on_validation_and_applied_in_the_graph():
+def test_the_threshold_is_fitted_to_validation_and_applied_in_the_graph():
     decision = PAIRS.decision
     fitted = decision.fit(ANSWERS, GOLD)
     assert fitted == {"threshold": pytest.approx(0.85)} and decision.initial() == {"threshold": -1.0}
@@ -424,7 +432,7 @@ def test_report_and_saved_model_score_alike(faq):
 
 
 @pytest.mark.parametrize(("later", "best_epoch"), [([0.4, 0.5], 0), ([0.4, 0.6], 2)])
-def test_training_has_to_do_better_than_the_encoder_as_it_came(faq, tmp_path, monkeypatch, later, best_epoch):
+def test_the_pretrained_encoder_is_kept_unless_an_epoch_is_better(faq, tmp_path, monkeypatch, later, best_epoch):
     mrr = iter([0.5, *later])
     monkeypatch.setattr(RankingEvaluation, "values", lambda self: {"mrr_at_10": next(mrr)})
     report = run.train(faq.problem, tmp_path / "run")

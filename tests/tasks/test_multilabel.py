@@ -1,4 +1,4 @@
-"""Multi-label classification: labels in files, what is learned from them, and what is chosen and served."""
+"""Multi-label classification: labels in files, targets and losses, thresholds, and served outputs."""
 
 import csv
 import dataclasses
@@ -40,12 +40,12 @@ def message(path, **settings):
 
 
 def jsonl(path, *labels):
-    lines = [json.dumps({"text": f"t{i}", "labels": each}) for i, each in enumerate(labels)]
+    lines = [json.dumps({"text": f"t{i}", "labels": value}) for i, value in enumerate(labels)]
     return write(path, "".join(line + "\n" for line in lines))
 
 
 def fit(*labels, **options):
-    records = [Record(f"t{i}", tuple(of), f"train.jsonl:{i + 1}") for i, of in enumerate(labels)]
+    records = [Record(f"t{i}", tuple(names), f"train.jsonl:{i + 1}") for i, names in enumerate(labels)]
     return TASK.fit(records, LabelOptions(**options))
 
 
@@ -62,7 +62,7 @@ def logits_of(probabilities):
     return tf.constant(np.log(probabilities) - np.log1p(-probabilities), tf.float32)
 
 
-def test_labels_from_a_list_are_sorted_and_each_is_there_once(tmp_path):
+def test_labels_from_a_list_are_sorted_without_duplicates(tmp_path):
     path = jsonl(tmp_path / "a.jsonl", ["b", " a "], [], ["a", "a"], ["x;y|z"], [7, True])
     assert targets(path) == [("a", "b"), (), ("a",), ("x;y|z",), ("7", "true")]
 
@@ -97,16 +97,16 @@ def test_labels_from_a_cell_that_holds_a_list(tmp_path, cells):
     "labels",
     [[0, 1, 0], [1, 1], [0.0, 1.0, 0.0], [True, False, False], "[0, 1, 0]", "[0 1 0]", "[1. 0. 1.]", "0 1 0", "1,0,1"],
 )
-def test_a_vector_of_0_and_1_is_refused(tmp_path, labels):
+def test_a_vector_of_zeros_and_ones_is_rejected(tmp_path, labels):
     error = message(jsonl(tmp_path / "a.jsonl", ["a"], labels))
     assert error.startswith("a.jsonl:2: labels is ")
     assert error.endswith(
-        "a vector of 0 and 1; expected names of labels, or a column for each label by --set "
+        "a vector of zeros and ones; expected names of labels, or a column for each label by --set "
         "data.columns=labels=NAME|NAME|..."
     )
 
 
-def test_ids_of_labels_are_no_vector(tmp_path):
+def test_label_ids_are_not_a_vector(tmp_path):
     assert targets(jsonl(tmp_path / "a.jsonl", [0, 1], [12], [1, 0], "0", "1;0")) == [
         ("0", "1"),
         ("12",),
@@ -117,12 +117,12 @@ def test_ids_of_labels_are_no_vector(tmp_path):
 
 
 @pytest.mark.parametrize("cell", ["[food, staff]", "{food}", "(food, staff)", "['food', staff]", "['food', 'sta"])
-def test_brackets_that_are_no_list_are_refused(tmp_path, cell):
+def test_brackets_that_are_not_a_list_are_rejected(tmp_path, cell):
     assert 'JSON such as ["a", "b"]' in message(jsonl(tmp_path / "a.jsonl", cell))
     assert targets(jsonl(tmp_path / "b.jsonl", "(other)")) == [("(other)",)]
 
 
-def test_labels_from_a_column_each(tmp_path):
+def test_labels_from_one_column_per_label(tmp_path):
     path = write(tmp_path / "a.csv", "comment,toxic,obscene,id\nx,1,0,5\ny,true,TRUE,6\nz,0.0,,7\nw,false,1.0,8\n")
     labels = targets(path, columns="text=comment,labels=toxic|obscene")
     assert labels == [("toxic",), ("obscene", "toxic"), (), ("obscene",)]
@@ -141,20 +141,20 @@ def test_labels_from_a_column_each(tmp_path):
         (0.5, "labels is 0.5; expected a string, an integer, true or false"),
         (
             "a;b|c",
-            "labels is 'a;b|c', with ; and |; expected one of them between labels, "
-            "or a list in jsonl where they are part of names",
+            "labels is 'a;b|c', with both ; and |; expected only one separator, "
+            "or a JSON list if they are part of names",
         ),
-        ({"a": 1, "b": 0.5}, "label 'b' is 0.5; expected 1, 0, true, false or nothing"),
+        ({"a": 1, "b": 0.5}, "label 'b' is 0.5; expected 1, 0, true, false or an empty cell"),
     ],
 )
-def test_what_is_no_labels_is_refused_with_its_place(tmp_path, labels, expected):
+def test_invalid_labels_are_rejected_with_their_place(tmp_path, labels, expected):
     assert message(jsonl(tmp_path / "a.jsonl", ["a"], labels)) == f"a.jsonl:2: {expected}"
 
 
-def test_a_column_of_a_label_with_another_number_is_refused(tmp_path):
+def test_a_label_column_with_another_number_is_rejected(tmp_path):
     path = write(tmp_path / "a.csv", "text,toxic,obscene\nx,1,0\ny,0,2\n")
     error = message(path, columns="labels=toxic|obscene")
-    assert error == "a.csv:3: label 'obscene' is \"2\"; expected 1, 0, true, false or nothing"
+    assert error == "a.csv:3: label 'obscene' is \"2\"; expected 1, 0, true, false or an empty cell"
 
 
 def test_labels_are_counted():
@@ -165,7 +165,7 @@ def test_labels_are_counted():
     assert fit(["spam"], []).labels == ("spam",)
 
 
-def test_it_is_the_same_after_json():
+def test_a_fitted_task_survives_json():
     options = LabelOptions(
         dropout=0.3,
         part_tokens=64,
@@ -186,19 +186,19 @@ def test_it_is_the_same_after_json():
         assert fitted_from_json(json.loads(json.dumps(task.to_json()))) == task
 
 
-def test_its_options_are_those_of_whole_texts_with_labels():
+def test_the_options_are_those_of_whole_texts_with_labels():
     assert used_options(TASK) == set(LabelOptions.paths().values())
     assert {"train.class_weights", "train.label_smoothing", "head.pooling", "head.start"} < used_options(TASK)
 
 
-def test_train_without_a_difference_is_refused():
+def test_training_data_with_nothing_to_learn_is_rejected():
     with pytest.raises(ValueError, match="train has no labels; expected at least one label that some texts have"):
         fit([], [])
-    with pytest.raises(ValueError, match="every text of train has the same labels: 'a', 'b'; expected"):
+    with pytest.raises(ValueError, match="every text in train has the same labels: 'a', 'b'; expected"):
         fit(["a", "b"], ["b", "a"])
 
 
-def test_an_unknown_label_is_refused_with_a_similar_one():
+def test_an_unknown_label_is_rejected_and_a_similar_one_is_suggested():
     with pytest.raises(ValueError) as caught:
         fit(["refund"], ["card"]).gold(Record("t", ("card", "refnd"), "test.csv:41"))
     assert str(caught.value) == "test.csv:41: label 'refnd' is not one of the 2 labels of train; did you mean 'refund'?"
@@ -206,7 +206,7 @@ def test_an_unknown_label_is_refused_with_a_similar_one():
         fit(["refund"], []).gold(Record("t", ("zzz",), "test.csv:41"))
 
 
-def test_targets_are_which_labels_a_record_has():
+def test_targets_tell_which_labels_a_record_has():
     task = fit(["a", "b"], ["c"], [])
     for labels, expected in ((("c", "a"), [True, False, True]), ((), [False] * 3)):
         record = Record("t", labels, "x:1")
@@ -259,7 +259,7 @@ def test_outputs_are_the_labels_that_reach_their_thresholds():
     np.testing.assert_allclose(outputs["probabilities"], probabilities, rtol=1e-5)
 
 
-def test_what_else_is_decoded_passes_the_decision():
+def test_other_outputs_pass_through_the_decision():
     task = fit(["a", "b"], [])
     outputs = task.decode_texts(tf.constant([[1.0, -1.0]])) | {"truncated": tf.constant([True])}
     served = task.decision.apply(outputs, task.decision.initial())
@@ -281,7 +281,7 @@ def test_labels_of_equal_probability_are_ordered_by_their_logits():
     assert outputs["labels"].tolist() == [[b"b", b"c", b"a"]]
 
 
-def test_nothing_is_decided_before_validation():
+def test_thresholds_are_one_half_before_validation():
     initial = fit(["a", "b"], []).decision.initial()
     assert initial["thresholds"].tolist() == [0.5, 0.5]
     assert initial["threshold_sources"].tolist() == [ThresholdSource.UNDECIDED] * 2
@@ -305,7 +305,7 @@ def test_thresholds_are_fitted_to_raw_outputs_and_used():
     assert (chosen["num_labels"] == np.stack(gold).sum(1)).all()
 
 
-def test_signatures_of_its_own():
+def test_the_signatures_of_multilabel():
     task = fit(["a", "b"], [])
     thresholds = tf.Variable([0.25, 0.75])
     probabilities = tf.constant([[0.1, 0.2], [0.3, 0.4]])
@@ -319,7 +319,7 @@ def test_signatures_of_its_own():
     outputs = signatures["labels"](tf.constant([1, -1, 2, 0]))
     assert outputs["label"].numpy().tolist() == [b"b", b"", b"", b"a"]
     assert outputs["threshold"].numpy().tolist() == [0.75, 0, 0, 0.25]
-    # A variable, not a constant of the graph.
+    # The thresholds are variables, not constants of the graph.
     thresholds.assign([0.5, 0.5])
     assert signatures["labels"](tf.constant([1]))["threshold"].numpy().tolist() == [0.5]
     serialized = []
@@ -352,7 +352,7 @@ def test_the_head_starts_with_the_prevalence_of_train(weights):
         assert probabilities[:, 0].mean() > 1.5 * has_label[:, 0].mean()
 
 
-def test_the_head_keeps_random_weights_where_that_is_asked_for():
+def test_the_head_keeps_random_weights_if_start_is_random():
     task = fit(["a"], ["b"], start="random", pooling="cls", dropout=0.4)
     head = task.head(seed=0)
     head.build(4)
@@ -364,7 +364,7 @@ def test_the_head_keeps_random_weights_where_that_is_asked_for():
 
 @pytest.fixture(scope="module")
 def data_dir(tmp_path_factory):
-    """Write texts whose labels are the topics of the words in them, none included."""
+    """Write texts whose labels are the topics of their words; some texts have no labels."""
     directory = tmp_path_factory.mktemp("data")
     for seed, (name, count) in enumerate({"train": 160, "validation": 60, "test": 60}.items(), 1):
         rng = np.random.default_rng(seed)
@@ -404,7 +404,7 @@ def test_a_run_learns_and_its_scores_are_those_of_its_outputs(problem, run_dir):
         for has_label, probabilities in zip(gold["validation"].T, outputs["validation"]["probabilities"].T, strict=True)
     ]
     assert decided["threshold_sources"].tolist() == [ThresholdSource.OWN] * 3
-    # The batches and so the last digits of the probabilities differ from those that the thresholds were fitted to.
+    # The last digits of probabilities depend on the batches, which differ from those of the fit.
     np.testing.assert_allclose(decided["thresholds"], expected, atol=1e-5)
     chosen = [{name.decode() for name in row if name} for row in outputs["test"]["labels"]]
     has_label = np.array([[label in names for label in task.labels] for names in chosen])
@@ -416,16 +416,16 @@ def test_a_run_learns_and_its_scores_are_those_of_its_outputs(problem, run_dir):
     assert scores["mean_average_precision"] == pytest.approx(precision, abs=1e-4)
     assert precision > gold["test"].mean() + 0.2
     page = (run_dir / "report.html").read_text(encoding="utf-8")
-    assert "Thresholds" in page and "Labels a text" in page
+    assert "Thresholds" in page and "Labels per text" in page
 
 
-def test_texts_of_any_number_of_labels_are_counted_in_the_checks(problem):
+def test_the_data_checks_count_every_label_of_a_text(problem):
     counts = problem.checked.class_counts["train"]
     assert counts == dict(zip(problem.task.labels, problem.task.counts, strict=True))
     assert sum(counts.values()) != problem.checked.num_examples["train"]
 
 
-def test_labels_that_commas_seem_to_join_are_warned_of(tmp_path):
+def test_labels_that_seem_joined_by_commas_cause_a_warning(tmp_path):
     rows = "x,toxic\ny,obscene\nz,\nw,obscene;toxic\nv,toxic\n" + 'u,"toxic, obscene"\ns,"good, bad"\n'
     write(tmp_path / "train.csv", "text,labels\n" + rows)
     write(tmp_path / "test.csv", "text,labels\nr,toxic\n")

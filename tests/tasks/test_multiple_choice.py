@@ -1,4 +1,4 @@
-"""Multiple choice: its files, a sequence for each choice, a softmax over the choices of each question, its outputs."""
+"""Multiple choice: files, one sequence per choice, the softmax over the choices of a question, and outputs."""
 
 import dataclasses
 import json
@@ -15,6 +15,7 @@ from tfbert.tasks.base_config import used_options
 from tfbert.tasks.base_context import Context
 from tfbert.tasks.multiple_choice import TASK, FittedMultipleChoice, MultipleChoiceOptions
 from tfbert.text.datasets import Recipe, tokenize
+from tfbert.text.inputs import specs_of
 from tfbert.text.preprocessor import Preprocessor
 from tfbert.text.records import Record, read_records
 from tfbert.text.rows import Row
@@ -36,7 +37,7 @@ def parse(choices, answer, question="Which?"):
         (["red", "light  green"], " light green ", 1),
         (["red", "green", "blue"], "C", 2),
         (["red", "green", "blue"], "b", 1),
-        (["2", "4", "1"], 2, 2),  # a number in JSON is always the place
+        (["2", "4", "1"], 2, 2),  # a number in JSON is always a position
         (["2", "4", "9"], "4", 1),
         (["2", "4", "9"], "A", 0),
         (["5", "0"], "1", 1),
@@ -44,7 +45,7 @@ def parse(choices, answer, question="Which?"):
         (["B", "A"], "B", None),
         ('["red", "green"]', "1", 1),
         ({"first": "red", "second": "green", "third": ""}, "second", 1),
-        ({"sol1": "red", "sol2": " ", "sol3": "blue"}, "2", 1),  # places are those of the columns
+        ({"sol1": "red", "sol2": " ", "sol3": "blue"}, "2", 1),  # positions are those of the columns
         ({"sol1": "red", "sol2": None, "sol3": "blue"}, "C", 1),
     ],
 )
@@ -72,23 +73,23 @@ def test_choices_are_kept_in_order():
         ([], 0, r"choices are none; expected at least two"),
         (["red", " "], 0, r"choices\[1\] is ' '; expected at least one non-whitespace character"),
         (["red", None], 0, r"choices\[1\] is null; expected a string"),
-        (["red", "green", "red "], 0, r"choices 'red', 'green', 'red ' have one twice; expected different ones"),
+        (["red", "green", "red "], 0, r"choices 'red', 'green', 'red ' contain duplicates; expected different choices"),
         ({"A": "red", "B": ""}, 0, r"choices are 'red'; expected at least two"),
         (
             {"A": "red", "B": "", "C": "blue"},
             "B",
-            r'answer is "B", which no choice has; the first is 0, the last 2 or C',
+            r'answer is "B"; there is no such choice: the first is 0, the last is 2 or C',
         ),
-        (["red", "green"], 2, r"answer is 2, which no choice has; the first is 0, the last 1 or B"),
-        (["red", "green"], -1, r"answer is -1, which no choice has"),
-        (["red", "green"], "D", r'answer is "D", which no choice has; the first is 0, the last 1 or B'),
-        (["red", "green"], "blue", r"answer is \"blue\", none of 'red', 'green'; expected a choice itself, its number"),
-        (["red", "green"], "", r'answer is "", none of'),
-        (["red", "green"], True, r"answer is true; expected a choice itself, its number from 0, or its letter from A"),
-        (["red", "green"], 1.0, r"answer is 1.0; expected a choice itself"),
-        (["red", "green"], None, r"answer is null; expected a choice itself"),
+        (["red", "green"], 2, r"answer is 2; there is no such choice: the first is 0, the last is 1 or B"),
+        (["red", "green"], -1, r"answer is -1; there is no such choice"),
+        (["red", "green"], "D", r'answer is "D"; there is no such choice: the first is 0, the last is 1 or B'),
+        (["red", "green"], "blue", r"answer is \"blue\", not one of 'red', 'green'; expected a choice, its number"),
+        (["red", "green"], "", r'answer is "", not one of'),
+        (["red", "green"], True, r"answer is true; expected a choice, its number from 0, or its letter from A"),
+        (["red", "green"], 1.0, r"answer is 1.0; expected a choice"),
+        (["red", "green"], None, r"answer is null; expected a choice"),
         (["1", "0"], "1", r"answer '1' could be choice 0 \('1'\) and choice 1 \('0'\)"),
-        ("red, green", 0, r"choices is 'red, green'; expected a JSON list, or a column for each choice by --set"),
+        ("red, green", 0, r"choices is 'red, green'; expected a JSON list, or a column per choice with --set"),
         (None, 0, r"choices is null; expected a list of strings"),
         ('{"a": 1}', 0, r'choices is {"a": 1}; expected a list of strings'),
     ],
@@ -118,7 +119,7 @@ def test_inputs_and_gold_are_the_question_and_its_choices():
     record = Record("q", 2, "here", ("a", "b", "c"))
     assert fitted().inputs_of(record) == {"question": "q", "choices": ("a", "b", "c")}
     assert fitted().gold(record) == (2, ("a", "b", "c"))
-    assert [(each.name, each.many) for each in fitted().inputs] == [("question", False), ("choices", True)]
+    assert [(text.name, text.many) for text in fitted().inputs] == [("question", False), ("choices", True)]
 
 
 # Options
@@ -128,7 +129,7 @@ def fitted(**options):
     return TASK.fit([], MultipleChoiceOptions(**options))
 
 
-def test_it_is_the_same_after_json():
+def test_a_fitted_task_survives_json():
     options = MultipleChoiceOptions(
         dropout=0.3, part_tokens=64, head_learning_rate_factor=2.0, pooling="max", start="random", label_smoothing=0.2
     )
@@ -153,6 +154,7 @@ def tokenized(tokenizer, tmp_path, records, sequence_length):
     recipe = Recipe(
         preprocessor=preprocessor,
         inputs_of=task.inputs_of,
+        specs=specs_of(task.inputs),
         sequences=lambda inputs: task.sequences(inputs, preprocessor),
         targets_of=task.targets_of,
         targets=task.targets,
@@ -184,17 +186,17 @@ def test_a_sequence_for_each_choice(tiny_tokenizer, tmp_path):
     assert not fitted().cuts_texts
 
 
-def test_cut_and_equal_choices_are_warned_of(tiny_tokenizer, tmp_path):
+def test_cut_and_equal_choices_cause_warnings(tiny_tokenizer, tmp_path):
     question, first, second = "the first number is two", "is the is the is the is two", "is the is the is the is the"
     assert [len(ids) for ids in tiny_tokenizer(tf.constant([question, first, second])).to_list()] == [5, 8, 8]
     records = [Record(question, 0, "a:1", (first, "two", second)), Record(question, 0, "a:2", ("two", "the"))]
     split = tokenized(tiny_tokenizer, tmp_path, records, 16)
     assert split.remarks == {} and max(split.sequences.lengths()) == 16
-    cut = "questions with a choice have more than {} tokens together, and the longer is cut"
+    cut = "questions with a choice have more than {} tokens together, and the longer text is cut"
     split = tokenized(tiny_tokenizer, tmp_path, records, 15)
     assert split.remarks == {
         cut.format(12): ["a:1"],
-        "questions have choices that are the same to the encoder": ["a:1"],
+        "questions have choices that the encoder cannot tell apart": ["a:1"],
     }
     assert split.sequences[0].tolist() == split.sequences[2].tolist()
     # All sequences are used nevertheless.
@@ -213,12 +215,12 @@ def test_loss_is_cross_entropy_within_each_question():
         "is_right": tf.constant([False, True, False, False, True, True, False]),
         "weights": tf.ones(3),
     }
-    parts = [np.array([1.0, 3.0, -2.0]), np.array([0.5, 0.25]), np.array([40.0, 39.0])]
-    nll = [np.log(np.exp(part).sum()) - part for part in parts]
+    by_question = [np.array([1.0, 3.0, -2.0]), np.array([0.5, 0.25]), np.array([40.0, 39.0])]
+    nll = [np.log(np.exp(logits).sum()) - logits for logits in by_question]
     right = np.array([nll[0][1], nll[1][0], nll[2][1]])
     np.testing.assert_allclose(fitted().loss(tf.constant(scores[:, None]), batch), right, rtol=1e-5)
     smooth = fitted(label_smoothing=0.1).loss(tf.constant(scores[:, None]), batch)
-    np.testing.assert_allclose(smooth, 0.9 * right + 0.1 * np.array([each.mean() for each in nll]), rtol=1e-5)
+    np.testing.assert_allclose(smooth, 0.9 * right + 0.1 * np.array([losses.mean() for losses in nll]), rtol=1e-5)
 
 
 def test_loss_has_finite_gradients_for_far_logits():
@@ -228,12 +230,12 @@ def test_loss_has_finite_gradients_for_far_logits():
     with tf.GradientTape() as tape:
         loss = tf.reduce_sum(fitted().loss(scores, batch))
     gradient = tape.gradient(loss, scores)[:, 0]
-    share = 1 / (1 + np.exp(1))
-    np.testing.assert_allclose(gradient, [1, -1, share - 1, 1 - share], atol=1e-6)
+    probability = 1 / (1 + np.exp(1))
+    np.testing.assert_allclose(gradient, [1, -1, probability - 1, 1 - probability], atol=1e-6)
 
 
 @pytest.mark.parametrize("start", ["probe", "random"])
-def test_the_head_starts_with_right_against_wrong_choices_unless_it_should_not(start):
+def test_the_head_starts_with_right_against_wrong_choices_unless_start_is_random(start):
     rng = np.random.default_rng(0)
     vectors = rng.normal(size=(4000, 4)).astype(np.float32)
     # Of every four choices, the one that is furthest along the first axis.
@@ -266,32 +268,32 @@ def test_the_head_starts_with_right_against_wrong_choices_unless_it_should_not(s
 
 
 def serve(tokenizer, questions, choices, sequence_length=48):
-    """Return the outputs of a model whose logit is a sum over the tokens of the second segment, and its summands."""
-    of_token = np.random.default_rng(0).normal(0, 1, len(tokenizer.vocabulary)).astype("float32")
+    """Return the outputs of a model whose logit is a sum of token values over the second segment, and the values."""
+    token_values = np.random.default_rng(0).normal(0, 1, len(tokenizer.vocabulary)).astype("float32")
     task, preprocessor = fitted(), Preprocessor(tokenizer, sequence_length)
 
     def model(packed):
-        values = tf.gather(of_token, packed["token_ids"]) * tf.cast(packed["segment_ids"], tf.float32)
+        values = tf.gather(token_values, packed["token_ids"]) * tf.cast(packed["segment_ids"], tf.float32)
         return tf.reduce_sum(values, axis=1, keepdims=True)
 
-    @tf.function(autograph=False, input_signature=[each.spec for each in task.inputs])
+    @tf.function(autograph=False, input_signature=[text.spec for text in task.inputs])
     def predict(questions, choices):
         inputs = {"question": questions, "choices": choices}
         sequences = task.sequences(inputs, preprocessor)
         return task.decode(sequences.scores(model), sequences, Context(inputs, (), {}))
 
     outputs = predict(tf.constant(questions, tf.string), tf.constant(choices, tf.string))
-    return {name: value.numpy() for name, value in outputs.items()}, of_token
+    return {name: value.numpy() for name, value in outputs.items()}, token_values
 
 
 def test_served_outputs(tiny_tokenizer):
     choices = [["red", "dark green", "blue"], ["yes", "no", ""], ["", "", ""], ["a", " ", "b"]]
-    outputs, of_token = serve(tiny_tokenizer, ["Which colour?", "Is it so?", "Nothing?", "Which letter?"], choices)
+    outputs, token_values = serve(tiny_tokenizer, ["Which colour?", "Is it so?", "Nothing?", "Which letter?"], choices)
 
     def logit(text):
-        return of_token[tiny_tokenizer(tf.constant([text])).flat_values.numpy()].sum()
+        return token_values[tiny_tokenizer(tf.constant([text])).flat_values.numpy()].sum()
 
-    end = of_token[tiny_tokenizer.special.end]
+    end = token_values[tiny_tokenizer.special.end]
     for row, texts in enumerate(choices):
         given = [index for index, choice in enumerate(texts) if choice.strip()]
         exponentials = np.exp([logit(texts[index]) + end for index in given])
@@ -330,12 +332,12 @@ def test_the_order_of_choices_does_not_matter(tiny_tokenizer):
     np.testing.assert_allclose(first["probabilities"][0][[2, 0, 1]], second["probabilities"][0], atol=1e-5)
 
 
-def test_sequences_that_are_packed_have_logits():
+def test_outputs_of_packed_sequences():
     outputs = fitted().decode_sequences(tf.constant([[1.5], [-2.0]]), None)
     assert {name: value.numpy().tolist() for name, value in outputs.items()} == {"logit": [1.5, -2.0]}
 
 
-def test_evaluation_is_of_the_outputs():
+def test_evaluation_of_outputs():
     outputs = {"choice_index": np.array([0, 1]), "probabilities": np.float32([[0.7, 0.3, 0.0], [0.2, 0.5, 0.3]])}
     evaluation = fitted().evaluate(outputs, [(0, ("a", "b")), (2, ("c", "d", "e"))], {})
     assert evaluation.values()["accuracy"] == 0.5

@@ -1,4 +1,4 @@
-"""Regression: which numbers are read, the scale in which they are learned and predicted, and what is refused."""
+"""Regression: accepted and rejected numbers, standardized targets, predictions in the units of the data."""
 
 import csv
 import dataclasses
@@ -13,7 +13,7 @@ from support import small
 
 from tfbert.config import Config, DataConfig, override
 from tfbert.models.saved_run import load_run
-from tfbert.tasks.base import fitted_from_json
+from tfbert.tasks.base import fitted_from_json, monitored_metric
 from tfbert.tasks.base_config import used_options
 from tfbert.tasks.base_context import Served
 from tfbert.tasks.base_pooled import PooledOptions
@@ -55,7 +55,7 @@ def fitted(*, has_pair=False, **options):
     return FittedRegression(options=PooledOptions(**options), has_pair=has_pair, **distribution)
 
 
-def test_numbers_are_read(tmp_path):
+def test_numbers_are_parsed(tmp_path):
     written = ["3", " -0.25 ", "+4.", ".5", "1e3", "2E-2", "007"]
     assert read(write_csv(tmp_path / "a.csv", written)) == [3, -0.25, 4, 0.5, 1000, 0.02, 7]
     assert read(write_csv(tmp_path / "b.csv", ["4"], "text,stars")) == [4]
@@ -72,23 +72,23 @@ def test_numbers_are_read(tmp_path):
         ("-inf", '"-inf"; expected a number, such as 3 or -0.25'),
         ("1_000", '"1_000"; expected a number, such as 3 or -0.25'),
         ("3 stars", '"3 stars"; expected a number, such as 3 or -0.25'),
-        ("3,5", '"3,5"; expected a number, such as 3 or -0.25, with a point and no separators of thousands'),
+        ("3,5", '"3,5"; expected a number, such as 3 or -0.25, with a decimal point and no thousands separators'),
         ("1e39", '"1e39"; expected a finite number, up to 3.4e+38'),
         ("1e999", '"1e999"; expected a finite number, up to 3.4e+38'),
     ],
 )
-def test_what_is_no_number_is_refused_with_its_place(tmp_path, value, expected):
+def test_a_value_that_is_not_a_number_is_rejected_with_its_place(tmp_path, value, expected):
     assert message(write_csv(tmp_path / "a.csv", ["1", value])) == f"a.csv:3: value is {expected}"
 
 
 @pytest.mark.parametrize("value", ["null", "true", "[3]", '{"a": 1}'])
-def test_json_that_is_no_number_is_refused(tmp_path, value):
+def test_a_json_value_that_is_not_a_number_is_rejected(tmp_path, value):
     error = message(write_jsonl(tmp_path / "a.jsonl", "1", value))
     assert error == f"a.jsonl:2: value is {value}; expected a number, such as 3 or -0.25"
 
 
 @pytest.mark.parametrize("value", ["NaN", "-Infinity", "1e400", "1" + "0" * 400])
-def test_json_numbers_that_are_not_finite_are_refused(tmp_path, value):
+def test_json_numbers_that_are_not_finite_are_rejected(tmp_path, value):
     error = message(write_jsonl(tmp_path / "a.jsonl", "1", value))
     assert error.startswith("a.jsonl:2: value is ") and error.endswith("; expected a finite number, up to 3.4e+38")
 
@@ -100,7 +100,7 @@ def test_mean_scale_and_range_are_those_of_train():
     assert task.options == PooledOptions(dropout=0.3) and task.num_scores == 1
 
 
-def test_it_is_the_same_after_json():
+def test_a_fitted_task_survives_json():
     options = PooledOptions(
         dropout=0.3,
         part_tokens=64,
@@ -118,10 +118,10 @@ def test_it_is_the_same_after_json():
         assert fitted_from_json(json.loads(json.dumps(task.to_json()))) == task
 
 
-def test_values_that_do_not_differ_are_refused():
-    with pytest.raises(ValueError, match="^every value of train is 0.1; expected at least two that differ$"):
+def test_values_that_do_not_differ_are_rejected():
+    with pytest.raises(ValueError, match="^every value in train is 0.1; expected at least two that differ$"):
         fit(0.1, 0.1, 0.1)
-    with pytest.raises(ValueError, match="^values of train, 1700000000 to 1700000060, have too many digits for float"):
+    with pytest.raises(ValueError, match="^values in train, 1700000000 to 1700000060, have too many digits for float"):
         fit(1.7e9, 1.7e9 + 60)
     assert fit(1.7e9, 1.71e9).scale == 5e6
 
@@ -133,13 +133,13 @@ def test_the_loss_is_in_standard_deviations():
     np.testing.assert_allclose(losses, [0.25, 0.0, 4.0])
 
 
-def test_values_outside_of_train_are_warned_of():
+def test_values_outside_the_range_of_train_cause_warnings():
     warnings = []
     sequences = RecordSequences([np.array([2, 3])] * 2, {})
     for value, target in ((1.0, -1.0), (5.0, 1.0), (5.5, 1.25), (0.0, -1.5)):
         targets = fitted().targets_of(Record("t", value, "x:1"), sequences, warnings.append)
         assert targets == [{"value": target}] * 2
-    assert warnings == ["values lie outside of 1 to 5, the range of train and of answers"] * 2
+    assert warnings == ["values lie outside 1 to 5, the range of train and of predictions"] * 2
 
 
 def test_outputs_are_in_the_units_of_the_data_and_in_their_range():
@@ -159,19 +159,20 @@ def test_evaluation_is_of_the_outputs():
     assert values["loss"] == pytest.approx(np.mean((outputs["value"] - gold) ** 2) / 4)
 
 
-def test_the_mean_distance_cannot_choose_an_epoch():
-    assert fitted().metric("pearson").better == "higher" and fitted().metric("loss").better == "lower"
+def test_the_mean_absolute_error_cannot_be_monitored():
+    assert monitored_metric(fitted(), "pearson").better == "higher"
+    assert monitored_metric(fitted(), "loss").better == "lower"
     with pytest.raises(ValueError, match="^train.monitor=mae: expected one of spearman, pearson, loss"):
-        fitted().metric("mae")
+        monitored_metric(fitted(), "mae")
 
 
-def test_options_of_labels_are_none_of_its_own():
+def test_options_of_labels_are_not_used():
     assert used_options(TASK) == set(PooledOptions.paths().values())
     assert used_options(TASK).isdisjoint({"train.label_smoothing", "train.class_weights"})
 
 
 @pytest.mark.parametrize("start", ["probe", "random"])
-def test_the_head_starts_with_ridge_regression_unless_it_should_not(start):
+def test_the_head_starts_with_ridge_regression_unless_start_is_random(start):
     rng = np.random.default_rng(0)
     vectors = rng.normal(size=(300, 4)).astype(np.float32)
     split = SimpleNamespace(targets={"value": (vectors @ [1.0, -0.5, 0.2, 0.0] + 0.3).astype(np.float32)})
@@ -189,7 +190,7 @@ def test_the_head_starts_with_ridge_regression_unless_it_should_not(start):
 
 
 @pytest.mark.parametrize("has_pair", [False, True])
-def test_regress_takes_examples_and_gives_numbers(has_pair):
+def test_the_regress_signature_takes_examples_and_returns_numbers(has_pair):
     requests = {}
 
     def predict(**inputs):
@@ -242,13 +243,13 @@ def run_dir(problem, tmp_path_factory):
     return path
 
 
-def test_values_beyond_those_of_train_are_remarked(problem):
-    expected = "test: 2 values lie outside of 100 to 120, the range of train and of answers: test.csv:9, test.csv:11"
+def test_values_outside_the_range_of_train_are_reported(problem):
+    expected = "test: 2 values lie outside 100 to 120, the range of train and of predictions: test.csv:9, test.csv:11"
     assert expected in problem.checked.warnings
     assert not any(line.startswith("validation: ") for line in problem.checked.warnings)
 
 
-def test_a_run_learns_values_in_their_own_units(problem, run_dir):
+def test_a_run_predicts_values_in_the_units_of_the_data(problem, run_dir):
     saved = load_run(run_dir)
     assert saved.task == problem.task
     records = list(problem.splits["validation"])

@@ -131,7 +131,7 @@ def test_batches_have_the_sequences_padded(split):
 
 def test_segments_of_pairs(tiny_tokenizer, tmp_path):
     pairs = [Record("good", "label1", "a:1", ("bad time",)), Record("see you", "label2", "a:2", ("good people",))]
-    split = tokenize(pairs, plain_recipe(tiny_tokenizer), tmp_path)
+    split = tokenize(pairs, plain_recipe(tiny_tokenizer, num_texts=2), tmp_path)
     (batch,) = as_numpy(batches(split, [np.array([1, 0])], 16))
     width = batch["token_ids"].shape[1]
     for row, record in enumerate(pairs[::-1]):

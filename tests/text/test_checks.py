@@ -11,7 +11,7 @@ import pytest
 
 from tfbert.config import DataConfig
 from tfbert.text import checks
-from tfbert.text.checks import Finding, check
+from tfbert.text.checks import Finding, Labelling, Tokenization, check
 from tfbert.text.splits import load_splits
 
 GIVEN = {"validation_fraction": 0.0, "test_fraction": 0.0}
@@ -28,7 +28,9 @@ def report_of(folder: Path, token_lengths=None, sequence_length: int | None = 8,
         with open(folder / f"{name}.csv", "w", newline="", encoding="utf-8") as file:
             csv.writer(file, lineterminator="\n").writerows([("text", "label"), *pairs])
     splits = load_splits(DataConfig(**GIVEN | (settings or {})), folder)
-    return check(splits, token_lengths, sequence_length)
+    if token_lengths is None:
+        return check(splits)
+    return check(splits, tokenization=Tokenization(token_lengths=token_lengths, sequence_length=sequence_length))
 
 
 def test_clean_data_is_described_in_two_lines(tmp_path):
@@ -158,14 +160,16 @@ def test_labels_and_remarks_come_from_the_task(tmp_path):
         return [] if record.target == "none" else record.target.split(";")
 
     remarks = {"train": {"texts are odd": ["train.csv:2", "train.csv:4"]}, "test": {}}
-    report = check(splits, None, None, labels_of, remarks)
+    lengths = {"train": np.array([3, 3, 3]), "test": np.array([3])}
+    tokenization = Tokenization(token_lengths=lengths, remarks=remarks)
+    report = check(splits, Labelling(labels_of=labels_of, several=True), tokenization)
     assert report.class_counts == {"train": {"x": 2, "y": 1}, "test": {"z": 1}}
     assert report.remarks == {"train": {"texts are odd": ["train.csv:2", "train.csv:4"]}}
     assert report.warnings == (
         "2 labels of train are not in test: 'x', 'y'",
         "train: 2 texts are odd: train.csv:2, train.csv:4",
     )
-    assert check(splits, None, None, lambda _: ()).lines()[0] == "train 3, test 1 examples"
+    assert check(splits, Labelling(labels_of=lambda _: ())).lines()[0] == "train 3, test 1 examples"
 
 
 def test_nothing_is_truncated_if_long_texts_are_read_in_windows(tmp_path):
@@ -318,7 +322,7 @@ def test_memory_is_a_few_bytes_per_record(tmp_path):
         file.writelines(f"number {number} {'of many words ' * 30},{number % 2}\n" for number in range(num_records))
     splits = load_splits(DataConfig(**GIVEN), tmp_path)
     tracemalloc.start()
-    report = check(splits, None, 128)
+    report = check(splits)
     peak_bytes = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert report.num_examples == {"train": num_records}
@@ -344,6 +348,6 @@ def test_known_faults_of_real_data_are_found(name, settings, expected):
     path = next(DATA.glob(name), None)
     if path is None:
         pytest.skip(f"{name} is not available")
-    report = check(load_splits(DataConfig(**GIVEN | settings), path), None, 128)
+    report = check(load_splits(DataConfig(**GIVEN | settings), path))
     counts = {(finding.kind, finding.splits[-1]): finding.count for finding in report.findings}
     assert expected.items() <= counts.items()

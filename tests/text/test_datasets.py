@@ -78,7 +78,7 @@ def test_sequences_are_what_the_tokenizer_gives(split, tiny_tokenizer):
 
 def test_pairs_are_two_segments(tiny_tokenizer, tmp_path):
     pairs = [Record("good", "label1", "a:1", ("bad time",)), Record("see you", "label2", "a:2", ("good people",))]
-    split = tokenize(pairs, plain_recipe(tiny_tokenizer), tmp_path)
+    split = tokenize(pairs, plain_recipe(tiny_tokenizer, num_texts=2), tmp_path)
     for index, record in enumerate(pairs):
         first, second = tiny_tokenizer(tf.constant(record.texts)).to_list()
         assert split.sequences[index].tolist() == [2, *first, 3, *second, 3]

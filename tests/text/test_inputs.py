@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfbert.text.inputs import Category, Number, Text, batch_of, from_json, rough_lengths
+from tfbert.text.inputs import Category, Number, Text, batch_of, from_json, rough_lengths, specs_of
 
 
 @pytest.mark.parametrize(
@@ -26,12 +26,12 @@ def test_specs_of_inputs(declared, dtype, shape, kind):
 
 def test_items_become_tensors_by_name():
     items = [{"text": "good ½", "brand": "Ada", "price": 1.5}, {"text": "", "brand": "", "price": 2}]
-    tensors = batch_of(items, ["price", "text", "brand"])
+    tensors = batch_of(items, specs_of([Number("price"), Text("text"), Category("brand")]))
     assert list(tensors) == ["price", "text", "brand"]
     assert tensors["price"].dtype == tf.float32 and tensors["price"].numpy().tolist() == [1.5, 2.0]
     assert tensors["text"].numpy().tolist() == ["good ½".encode(), b""]
     assert tensors["brand"].numpy().tolist() == [b"Ada", b""]
-    assert list(batch_of(items, ["brand"])) == ["brand"]
+    assert list(batch_of(items, specs_of([Category("brand")]))) == ["brand"]
 
 
 def test_values_that_an_item_lacks_are_padded():
@@ -40,16 +40,23 @@ def test_values_that_an_item_lacks_are_padded():
         {"choices": (), "weights": (2.0, 3.5)},
         {"choices": ("d",), "weights": ()},
     ]
-    tensors = batch_of(items, ["choices", "weights"])
+    specs = specs_of([Text("choices", many=True), Number("weights", many=True)])
+    tensors = batch_of(items, specs)
     assert tensors["choices"].numpy().tolist() == [[b"a", b"b", b"c"], [b"", b"", b""], [b"d", b"", b""]]
     expected = [[1.0, np.nan], [2.0, 3.5], [np.nan, np.nan]]
     np.testing.assert_array_equal(tensors["weights"], np.array(expected, np.float32))
     assert tensors["weights"].dtype == tf.float32
-    assert batch_of([{"choices": ()}], ["choices"])["choices"].shape == (1, 0)
+    empty = batch_of([{"choices": (), "weights": ()}], specs)
+    assert {name: (tensor.dtype, tuple(tensor.shape)) for name, tensor in empty.items()} == {
+        "choices": (tf.string, (1, 0)),
+        "weights": (tf.float32, (1, 0)),
+    }
 
 
 def test_half_a_character_is_replaced():
-    tensors = batch_of([{"text": "a\ud83d", "choices": ("b\ude00", "c")}], ["text", "choices"])
+    tensors = batch_of(
+        [{"text": "a\ud83d", "choices": ("b\ude00", "c")}], specs_of([Text("text"), Text("choices", many=True)])
+    )
     assert tensors["text"].numpy().tolist() == [b"a?"] and tensors["choices"].numpy().tolist() == [[b"b?", b"c"]]
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from tfbert.config import DataConfig
 from tfbert.tasks.base import load_task
-from tfbert.text.checks import check
+from tfbert.text.checks import Labelling, check
 from tfbert.text.label_checks import label_warnings
 from tfbert.text.splits import load_splits
 
@@ -131,9 +131,8 @@ def test_every_task_with_labels_warns_of_look_alikes(tmp_path, name):
     task, lines = load_task(name), [{"text": f"{letter} word", **RECORDS[name][letter == "b"]} for letter in "abac"]
     (tmp_path / "train.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
     data = DataConfig(validation_fraction=0.0, test_fraction=0.0)
-    report = check(
-        load_splits(data, tmp_path, task.schema), None, None, task.labels_of, several_labels=task.several_labels
-    )
+    labelling = Labelling(labels_of=task.labels_of, several=task.several_labels)
+    report = check(load_splits(data, tmp_path, task.schema), labelling)
     expected = (
         "labels 'billing' (train.jsonl:1) and 'billing\\u200b' (train.jsonl:2) look alike but differ in "
         "U+200B ZERO WIDTH SPACE (only in the second)"

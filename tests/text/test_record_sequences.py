@@ -45,7 +45,7 @@ def test_several_texts_of_one_input(tiny_tokenizer, tmp_path):
         return [{"label_id": index} for index in range(len(sequences))]
 
     records = [Record("good", "a", "1", ("bad time",)), Record("", "a", "2", ("see you",)), Record("", "a", "3", ("",))]
-    recipe = plain_recipe(tiny_tokenizer, sequences=sequences, targets_of=targets_of, by_record=True)
+    recipe = plain_recipe(tiny_tokenizer, num_texts=2, sequences=sequences, targets_of=targets_of, by_record=True)
     split = tokenize(records, recipe, tmp_path)
     assert split.targets["label_id"].tolist() == [0, 1, 0] and split.examples.tolist() == [0, 2, 3, 3]
     lengths = [len(ids) for ids in tiny_tokenizer(tf.constant(["good", "bad time", "see you"])).to_list()]

@@ -93,7 +93,7 @@ def test_offsets_equal_those_of_the_reference(pair):
     assert_same_offsets(*pair, TEXTS)
     # Every character is a separate piece, so that no [UNK] hides one.
     ours, _ = pair
-    rules = {name: getattr(ours, name) for name in ("lowercase", "strip_accents", "split_on_cjk")}
+    rules = ours.rules._asdict()
     text = "".join(TEXTS) + unicodedata.normalize("NFD", "".join(TEXTS))
     characters = sorted({*text, *text.lower()} - {*"\0\t\n\r \x0b\x0c"})
     vocabulary = made_vocabulary()[:5] + characters + [f"##{character}" for character in characters]

@@ -40,7 +40,7 @@ def test_the_optimizer_and_the_network_only_have_the_active_rows(make_trainer):
 def test_moving_averages_of_the_rows_are_in_the_model_as_long_as_the_others(make_trainer):
     trainer = make_trainer(examples=16, train__ema_momentum=0.5)
     table, active = trainer.model.backbone.token_embedding.embeddings, trainer.updater.active_embedding
-    active.rows.assign(active.rows + 1)
+    active.vectors.assign(active.vectors + 1)
     trainer.updater.complete_model()
     trained = np.asarray(table)
     with trainer.updater.averages_in_place():

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from support import small
 
+from tfbert.config import override
 from tfbert.encoder import presets
 from tfbert.models.build import build_models
 from tfbert.tasks.base import list_tasks
@@ -36,6 +37,15 @@ def test_every_task_works_with_the_tiny_encoder_and_defaults(name):
     # Every position has its own weights: the outputs for the same token differ.
     assert np.abs(np.diff(sequence, axis=1)).max(axis=(0, 2)).min() > 1e-3
     assert np.isfinite(sequence).all()
+
+
+def test_another_config_cannot_have_options_that_the_task_does_not_use(tmp_path):
+    config = small.config(small.write_data(tmp_path / "data"))
+    problem = prepare(config)
+    smoothed = problem.with_config(override(config, {"train.label_smoothing": 0.2}))
+    assert smoothed.task.options.label_smoothing == 0.2
+    with pytest.raises(ValueError, match="train.hard_negatives=2: classification does not use it; only matching does"):
+        problem.with_config(override(config, {"train.hard_negatives": 2}))
 
 
 def write(path, pairs):

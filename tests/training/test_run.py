@@ -150,7 +150,7 @@ def test_a_head_trained_alone_uses_vectors_computed_once(base_problem, tmp_path,
 
 def test_a_config_without_trainable_weights_is_refused(base_problem, tmp_path):
     config = override(base_problem.config, {"train.trainable_layers": 3})
-    with pytest.raises(ValueError, match=r"train.trainable_layers=3: tiny has 2 layers; expected at most so many"):
+    with pytest.raises(ValueError, match=r"train.trainable_layers=3: expected at most 2, the layers of tiny"):
         run.fit(base_problem.with_config(config), config, tmp_path)
     config = override(Config(task="matching"), {"encoder.name": "tiny", "encoder.sequence_length": 32})
     with pytest.raises(

@@ -1,6 +1,7 @@
-"""KerasNLP's BERT: an encoder's name goes in, a `BertBackbone` that computes as the original did comes out, and back.
+"""Loading an encoder by name, and saving it for tfbert, KerasNLP and Hugging Face.
 
-KerasNLP always builds BERT with the tanh form of gelu and a LayerNorm epsilon of 1e-12. Here both follow the encoder.
+KerasNLP always builds BERT with the tanh approximation of GELU and a LayerNorm epsilon of 1e-12. A loaded encoder uses
+the activation and the epsilon that its weights were trained with.
 """
 
 import dataclasses
@@ -25,32 +26,33 @@ from tfbert.encoder.huggingface import SIZES
 from tfbert.encoder.presets import EncoderSource
 from tfbert.encoder.spec import EncoderSpec
 from tfbert.files import check_space, read_json, replace_directory, sha256_of
+from tfbert.text.tokenizer_rules import TokenizerRules
 
 logger = logging.getLogger(__name__)
 
 _FORMAT = 1
 _DTYPES = ("float32", "mixed_bfloat16", "mixed_float16")
-# Room for groups and attributes in a file of weights.
+# Space for groups and attributes in a weights file.
 _HDF5_OVERHEAD_BYTES = 2**20
-_RULES = ("lowercase", "strip_accents", "split_on_cjk")  # of an encoder's tokenizer
 HEADS, _WEIGHTS = "heads.safetensors", "model.weights.h5"
-# Positions of `tiny` whose weights are drawn in turn with the others; it has as many as other BERTs, 512.
+# Position embeddings of `tiny` that are drawn along with the other weights; it has 512 in total, like other BERTs.
 _TINY_POSITIONS = 64
-_SAVED = {"config.json", "encoder.json", "metadata.json", "tokenizer.json", "assets", _WEIGHTS, HEADS}
+_SAVED_FILES = {"config.json", "encoder.json", "metadata.json", "tokenizer.json", "assets", _WEIGHTS, HEADS}
 
 
 @dataclass(frozen=True, eq=False)
 class Encoder:
-    """A BERT body and what its tokenizer must do.
+    """A BERT backbone with its vocabulary and the rules of its tokenizer.
 
     Args:
-        backbone: takes token_ids, segment_ids, padding_mask, each int32 (batch, length); gives sequence_output
-            (batch, length, hidden_dim) and pooled_output (batch, hidden_dim).
-        vocabulary: token of each id; may be shorter than the embedding table, never longer. [PAD] is token 0.
-        lowercase: the text is lowercased before it is split.
-        strip_accents: accents are taken off before it is split.
-        split_on_cjk: every Chinese character is a word.
-        source: the name or directory it was loaded from, as the user wrote it; kept when saved and loaded again.
+        backbone: returns sequence_output `(batch, length, hidden_dim)` and pooled_output `(batch, hidden_dim)` for
+            token_ids, segment_ids and padding_mask, each int32 `(batch, length)`.
+        vocabulary: the tokens in order of their ids. [PAD] is token 0. It may be shorter than the embedding table, but
+            not longer.
+        lowercase: as for `TokenizerRules`.
+        strip_accents: as for `TokenizerRules`.
+        split_on_cjk: as for `TokenizerRules`.
+        source: the name or directory from which it was loaded, as the user wrote it; kept when saved and loaded again.
         spec: its architecture and origin.
     """
 
@@ -61,6 +63,11 @@ class Encoder:
     split_on_cjk: bool
     source: str
     spec: EncoderSpec
+
+    @property
+    def rules(self) -> TokenizerRules:
+        """The rules of the tokenizer."""
+        return TokenizerRules(self.lowercase, self.strip_accents, self.split_on_cjk)
 
 
 def load_encoder(
@@ -74,18 +81,18 @@ def load_encoder(
     """Load an encoder by name.
 
     Args:
-        name: anything `presets.resolve` knows.
-        dtype: `float32`, `mixed_bfloat16`, `mixed_float16`; weights are float32 in each.
-        dropout: of hidden states and attention, 0 to below 1; `None` keeps the encoder's own.
-        load_weights: False leaves the architecture with random weights.
-        seed: of the random weights: `tiny`, a missing pooler, `load_weights=False`.
+        name: any name that `presets.resolve` accepts.
+        dtype: `float32`, `mixed_bfloat16` or `mixed_float16`; weights are always float32.
+        dropout: rate for hidden states and attention weights, 0 to below 1; `None` keeps the encoder's own.
+        load_weights: False means random weights.
+        seed: random seed for the weights of `tiny`, for a missing pooler, and for `load_weights=False`.
 
     Returns:
-        The encoder, not frozen: all its weights are trainable.
+        The encoder, whose weights are all trainable.
 
     Raises:
-        ValueError: the name is unknown; the config asks for what KerasNLP's BERT does not compute; a file or a tensor
-            is missing, damaged, or of the wrong shape; the vocabulary does not fit the embeddings.
+        ValueError: the name is unknown; the config requires a computation that is not supported; a file or a tensor is
+            missing, damaged, or has the wrong shape; the vocabulary does not fit the embeddings.
     """
     if dtype not in _DTYPES:
         raise ValueError(f"dtype is {dtype!r}; expected one of {', '.join(_DTYPES)}")
@@ -98,38 +105,40 @@ def load_encoder(
 
 
 def save_encoder(encoder: Encoder, directory: str | os.PathLike, heads: dict[str, np.ndarray] | None = None) -> None:
-    """Write an encoder as a KerasNLP preset, with an encoder.json for what KerasNLP does not keep.
+    """Write an encoder as a KerasNLP preset, with an encoder.json for everything that a preset does not contain.
 
     `BertBackbone.from_preset` and `BertTokenizer.from_preset` read it too, the former with KerasNLP's own activation
-    and epsilon. Written aside and renamed: the directory is there in full or not at all.
+    and epsilon. Files are written to a temporary directory, which is renamed at the end, so that an interruption never
+    leaves a partial encoder.
 
     Args:
-        encoder: with its present weights.
+        encoder: the encoder with its current weights.
         directory: new or empty, or an encoder saved by tfbert, which is replaced.
-        heads: weights of the heads it was pretrained with, under Hugging Face's names; kept in heads.safetensors.
+        heads: weights of the pretraining heads under Hugging Face's names, written to heads.safetensors.
 
     Raises:
-        ValueError: the directory holds something else.
+        ValueError: the directory contains something else.
         WriteError: the disk is full.
     """
     try:
         version = importlib.metadata.version("tfbert")
     except importlib.metadata.PackageNotFoundError:  # run from a checkout
         version = None
-    rules = {key: getattr(encoder, key) for key in _RULES}
-    spec = encoder.spec.to_json()
-    kept = {key: spec[key] for key in ("activation", "layer_norm_epsilon", "has_pooler", "pretraining") if key in spec}
-    document = {"format": _FORMAT, "tfbert_version": version, "source": encoder.source, **rules, **kept}
-    with replace_directory(directory, _SAVED, "a saved encoder") as aside:
-        # HDF5 crashes the process when it cannot write to the end.
+    rules, spec = encoder.rules._asdict(), encoder.spec.to_json()
+    keys = ("activation", "layer_norm_epsilon", "has_pooler", "pretraining")
+    document = {"format": _FORMAT, "tfbert_version": version, "source": encoder.source, **rules}
+    document |= {key: spec[key] for key in keys if key in spec}
+    with replace_directory(directory, _SAVED_FILES, "a saved encoder") as temporary_dir:
+        # HDF5 crashes the process if the disk is full.
         num_bytes = sum(np.asarray(weight).nbytes for weight in encoder.backbone.weights)
-        check_space(aside, num_bytes + _HDF5_OVERHEAD_BYTES, Path(directory) / _WEIGHTS)
-        encoder.backbone.save_to_preset(str(aside))
-        BertTokenizer(encoder.vocabulary, **rules).save_to_preset(str(aside))
+        check_space(temporary_dir, num_bytes + _HDF5_OVERHEAD_BYTES, Path(directory) / _WEIGHTS)
+        encoder.backbone.save_to_preset(str(temporary_dir))
+        BertTokenizer(encoder.vocabulary, **rules).save_to_preset(str(temporary_dir))
         if heads:
-            save_file(heads, aside / HEADS)
-        document["sha256"] = {name: sha256_of(aside / name) for name in (_WEIGHTS, HEADS) if (aside / name).exists()}
-        (aside / "encoder.json").write_text(json.dumps(document, indent=1), encoding="utf-8")
+            save_file(heads, temporary_dir / HEADS)
+        paths = [temporary_dir / name for name in (_WEIGHTS, HEADS)]
+        document["sha256"] = {path.name: sha256_of(path) for path in paths if path.exists()}
+        (temporary_dir / "encoder.json").write_text(json.dumps(document, indent=1), encoding="utf-8")
 
 
 def save_huggingface(
@@ -137,69 +146,75 @@ def save_huggingface(
 ) -> None:
     """Write an encoder in Hugging Face's layout, for PyTorch transformers' `AutoModel` and `AutoTokenizer`.
 
-    `load_encoder` reads it too. Written aside and renamed: the directory is there in full or not at all.
+    `load_encoder` reads it too. Like `save_encoder`, it never leaves a partial encoder.
 
     Args:
-        encoder: with its present weights.
-        directory: new or empty, or one that was written so before, which is replaced.
+        encoder: the encoder with its current weights.
+        directory: new or empty, or written by this function before, in which case it is replaced.
         heads: as for `save_encoder`; `AutoModelForMaskedLM` and `BertForPreTraining` read them.
 
     Raises:
-        ValueError: the directory holds something else.
+        ValueError: the directory contains something else.
     """
-    with replace_directory(directory, huggingface.FILES, "a saved encoder") as aside:
-        rules = tuple(getattr(encoder, key) for key in _RULES)
-        huggingface.write(aside, encoder.backbone, encoder.vocabulary, rules, encoder.spec, heads or {})
+    with replace_directory(directory, huggingface.FILES, "a saved encoder") as temporary_dir:
+        huggingface.write(temporary_dir, encoder.backbone, encoder.vocabulary, encoder.rules, encoder.spec, heads or {})
 
 
 def new_encoder(vocabulary: list[str], sizes: dict[str, int], *, lowercase: bool, dropout: float, name: str) -> Encoder:
-    """Make an encoder that has learned nothing, which computes as KerasNLP's BERT does.
+    """Return an encoder with random weights, with the activation and epsilon of KerasNLP's BERT.
 
-    Weights are drawn as the original BERT's are, by Keras' random state.
+    Weights are initialized as in the original BERT, from Keras' random state.
 
     Args:
-        vocabulary: token of each id.
+        vocabulary: the tokens in order of their ids.
         sizes: `num_layers`, `num_heads`, `hidden_dim`, `intermediate_dim`, `max_sequence_length`.
-        lowercase: whether its tokenizer ignores case and accents.
-        dropout: of hidden states and attention.
-        name: of its origin.
+        lowercase: whether the tokenizer ignores case and accents.
+        dropout: rate for hidden states and attention weights.
+        name: the name of its source.
 
     Raises:
-        ValueError: the vocabulary is not one of BERT's kind.
+        ValueError: the vocabulary is not suitable for BERT's tokenizer.
     """
     backbone = BertEncoder(vocabulary_size=len(vocabulary), **sizes, dropout=dropout)
-    source, rules = EncoderSource(name, "tfbert"), (lowercase, lowercase, True)
-    return _encoder(source, backbone, vocabulary, rules, has_pooler=False)
+    rules = TokenizerRules(lowercase, strip_accents=lowercase, split_on_cjk=True)
+    return _checked_encoder(EncoderSource(name, "tfbert"), backbone, vocabulary, rules, has_pooler=False)
 
 
-def _encoder(source, backbone: BertEncoder, vocabulary, rules, has_pooler=True) -> Encoder:
-    """Check the vocabulary, and describe the encoder."""
-    computed = {key: getattr(backbone, key) for key in (*SIZES, "dropout", "activation", "layer_norm_epsilon")}
-    spec = EncoderSpec(kind=source.kind, has_pooler=has_pooler, commit=source.commit, **computed)
+def _checked_encoder(
+    source: EncoderSource,
+    backbone: BertEncoder,
+    vocabulary: list[str],
+    rules: TokenizerRules,
+    has_pooler: bool = True,
+) -> Encoder:
+    """Return an encoder with its spec, after checking the vocabulary."""
+    architecture = {key: getattr(backbone, key) for key in (*SIZES, "dropout", "activation", "layer_norm_epsilon")}
+    spec = EncoderSpec(kind=source.kind, has_pooler=has_pooler, commit=source.commit, **architecture)
     if len(vocabulary) > backbone.vocabulary_size:
         raise ValueError(
-            f"{source.name}: {len(vocabulary)} tokens in the vocabulary; the embeddings have {backbone.vocabulary_size}"
+            f"{source.name}: the vocabulary has {len(vocabulary)} tokens; expected at most {backbone.vocabulary_size}, "
+            "the number of embeddings"
         )
     presets.check_vocabulary(vocabulary, source.name)
     return Encoder(backbone, vocabulary, *rules, source.name, spec)
 
 
 def _load_tiny(source: EncoderSource, options: dict, load_weights: bool, seed: int) -> Encoder:
-    """Build the random encoder for tests; `load_weights` makes no difference."""
+    """Build the random encoder for tests; `load_weights` has no effect."""
     vocabulary = presets.tiny_vocabulary()
     sizes = {"num_layers": 2, "num_heads": 2, "hidden_dim": 32, "intermediate_dim": 64, "max_sequence_length": 512}
     backbone = BertEncoder(len(vocabulary), **sizes, activation="gelu", draw_weights=False, **options)
     _randomize(backbone.weights, seed, _TINY_POSITIONS)
-    return _encoder(source, backbone, vocabulary, (True, True, True))
+    return _checked_encoder(source, backbone, vocabulary, TokenizerRules(True, True, True))
 
 
 def _load_kerasnlp(source: EncoderSource, options: dict, load_weights: bool, seed: int) -> Encoder:
-    """Load a KerasNLP preset, and encoder.json where tfbert saved it."""
+    """Load a KerasNLP preset, and the encoder.json of one that tfbert saved."""
     preset = source.preset or str(source.directory)
-    said = _read_encoder_json(source.directory / "encoder.json") if source.kind == "tfbert" else {}
+    saved = _read_encoder_json(source.directory / "encoder.json") if source.kind == "tfbert" else {}
     if source.directory:
-        _check_files(source.directory, said)
-    computation = {key: said[key] for key in ("activation", "layer_norm_epsilon") if key in said}
+        _check_files(source.directory, saved)
+    computation = {key: saved[key] for key in ("activation", "layer_norm_epsilon") if key in saved}
     try:
         backbone = BertEncoder.from_preset(preset, load_weights, **computation, **options)
         tokenizer = BertTokenizer.from_preset(preset)
@@ -209,46 +224,54 @@ def _load_kerasnlp(source: EncoderSource, options: dict, load_weights: bool, see
         _check_download(source.preset)
     if not load_weights:
         _randomize(backbone.weights, seed)
-    rules = {key: getattr(tokenizer, key) for key in _RULES}
-    # KerasNLP leaves accents in by default; the uncased models were trained on text without them.
-    rules["strip_accents"] = rules["strip_accents"] or rules["lowercase"]
-    rules = [said.get(key, value) for key, value in rules.items()]
-    encoder = _encoder(source, backbone, list(tokenizer.vocabulary), rules, said.get("has_pooler", True))
-    spec = dataclasses.replace(encoder.spec, pretraining=said.get("pretraining"))
-    return dataclasses.replace(encoder, source=said.get("source", source.name), spec=spec)
+    # KerasNLP keeps accents by default, but the uncased models were trained on text without them.
+    rules = TokenizerRules(
+        lowercase=saved.get("lowercase", tokenizer.lowercase),
+        strip_accents=saved.get("strip_accents", tokenizer.strip_accents or tokenizer.lowercase),
+        split_on_cjk=saved.get("split_on_cjk", tokenizer.split_on_cjk),
+    )
+    encoder = _checked_encoder(
+        source, backbone, list(tokenizer.vocabulary), rules, has_pooler=saved.get("has_pooler", True)
+    )
+    spec = dataclasses.replace(encoder.spec, pretraining=saved.get("pretraining"))
+    return dataclasses.replace(encoder, source=saved.get("source", source.name), spec=spec)
 
 
-def _check_files(directory: Path, said: dict[str, Any]) -> None:
-    """Compare the files of a saved encoder with its checksums, which older versions of tfbert did not write."""
-    files = checksums.parse(said.get("sha256", {}), directory / "encoder.json")
+def _check_files(directory: Path, saved: dict[str, Any]) -> None:
+    """Verify the checksums in encoder.json, which older versions of tfbert did not write."""
+    files = checksums.parse(saved.get("sha256", {}), directory / "encoder.json")
     damaged = checksums.find_damaged(directory, files)
     if damaged:
         raise ValueError(
-            f"{damaged}: damaged: its SHA-256 is not the one in encoder.json; restore it from a copy, or pretrain again"
+            f"{damaged}: damaged: its SHA-256 differs from that in encoder.json; restore it from a copy, or pretrain "
+            "again"
         )
 
 
 def _check_download(preset: str) -> None:
-    """Compare the files of a preset in KerasNLP's cache with what they were when they were first seen."""
+    """Check that the files of a preset in KerasNLP's cache have not changed since they were first seen."""
     try:
         directory = kerasnlp.preset_dir(preset)
     except Exception as error:
-        logger.warning("%s: its files are not checked for damage: they cannot be found: %s", preset, error)
+        logger.warning("%s: cannot check the preset's files for damage, because they were not found: %s", preset, error)
         return
-    checksums.check_download(directory, presets.cache_dir() / checksums.CHECKSUMS)
+    checksums.check_download(directory, presets.cache_dir() / checksums.CHECKSUMS_DIR)
 
 
 def _read_encoder_json(path: Path) -> dict[str, Any]:
-    said = read_json(path)
-    if said.get("format") != _FORMAT:
-        raise ValueError(f"{path}: format is {said.get('format')!r}; expected {_FORMAT}; was a newer tfbert used?")
-    expected = {"lowercase": bool, "strip_accents": bool, "split_on_cjk": bool, "has_pooler": bool, "source": str}
-    for key, kind in (expected | {"activation": str, "layer_norm_epsilon": float}).items():
-        if not isinstance(said.get(key), kind):
-            raise ValueError(f"{path}: {key} is {said.get(key)!r}; expected a {kind.__name__}")
-    if said["activation"] not in ACTIVATIONS:
-        raise ValueError(f"{path}: activation is {said['activation']!r}; expected one of {', '.join(ACTIVATIONS)}")
-    return said
+    saved = read_json(path)
+    if saved.get("format") != _FORMAT:
+        raise ValueError(
+            f"{path}: format is {saved.get('format')!r}; expected {_FORMAT}; was it written by a newer tfbert?"
+        )
+    types = {**dict.fromkeys(TokenizerRules._fields, bool), "has_pooler": bool, "source": str}
+    types |= {"activation": str, "layer_norm_epsilon": float}
+    for key, value_type in types.items():
+        if not isinstance(saved.get(key), value_type):
+            raise ValueError(f"{path}: {key} is {saved.get(key)!r}; expected a {value_type.__name__}")
+    if saved["activation"] not in ACTIVATIONS:
+        raise ValueError(f"{path}: activation is {saved['activation']!r}; expected one of {', '.join(ACTIVATIONS)}")
+    return saved
 
 
 def _load_huggingface(source: EncoderSource, options: dict, load_weights: bool, seed: int) -> Encoder:
@@ -256,9 +279,11 @@ def _load_huggingface(source: EncoderSource, options: dict, load_weights: bool, 
     path = source.directory / "config.json"
     config = read_json(path)
     sizes, activation, epsilon = huggingface.check_config(config, path)
-    dropout, attention = (config.get(f"{key}_dropout_prob", 0.1) for key in ("hidden", "attention_probs"))
-    if "dropout" not in options and dropout != attention:
-        logger.warning("%s: attention dropout %s is taken as %s, like the rest", path, attention, dropout)
+    dropout, attention_dropout = (config.get(f"{key}_dropout_prob", 0.1) for key in ("hidden", "attention_probs"))
+    if "dropout" not in options and dropout != attention_dropout:
+        logger.warning(
+            "%s: attention dropout is %s; using the hidden dropout, %s, for both", path, attention_dropout, dropout
+        )
     vocabulary, rules = huggingface.read_tokenizer(source.directory)
     options = {"dropout": dropout, "activation": activation, "layer_norm_epsilon": epsilon, **options}
     backbone = BertEncoder(**sizes, draw_weights=False, **options)
@@ -267,26 +292,27 @@ def _load_huggingface(source: EncoderSource, options: dict, load_weights: bool, 
         _randomize(backbone.weights, seed)
     if not has_pooler:
         _randomize(backbone.pooled_dense.weights, seed)
-        logger.warning("%s: the weights have no pooler; pooled_output comes from a random layer", source.name)
-    return _encoder(source, backbone, vocabulary, rules, has_pooler)
+        logger.warning("%s: the weights have no pooler; pooled_output comes from random weights", source.name)
+    return _checked_encoder(source, backbone, vocabulary, rules, has_pooler)
 
 
 def _randomize(weights: Iterable[keras.Variable], seed: int, num_first_positions: int | None = None) -> None:
-    """Draw new kernels and embeddings, normal with deviation 0.02 cut at two deviations, the same for a seed.
+    """Assign random values to kernels and embeddings: normal with deviation 0.02, truncated at two deviations.
 
     Args:
-        weights: of a backbone.
-        seed: of the draws.
-        num_first_positions: position embeddings that are drawn in turn with the other weights. The positions behind
-            them have a generator of their own, so that their number changes no other weight. `None` means all.
+        weights: the weights of a backbone.
+        seed: random seed; the same seed gives the same values.
+        num_first_positions: how many position embeddings are drawn in sequence with the other weights. Those after them
+            have their own generator, so that their number does not change any other weight. `None` means all.
     """
     generator = np.random.default_rng(seed)
     for variable in weights:
         if len(variable.shape) > 1 and not variable.path.endswith("bias"):
-            rows, *rest = variable.shape
-            first = num_first_positions if num_first_positions and "position_embedding" in variable.path else rows
-            draw = generator.standard_normal((first, *rest), dtype=np.float32)
-            if first < rows:
-                further = np.random.default_rng([seed, first])
-                draw = np.concatenate([draw, further.standard_normal((rows - first, *rest), dtype=np.float32)])
-            variable.assign(0.02 * np.clip(draw, -2, 2))
+            size, *rest = variable.shape
+            num_first = num_first_positions if num_first_positions and "position_embedding" in variable.path else size
+            values = generator.standard_normal((num_first, *rest), dtype=np.float32)
+            if num_first < size:
+                own_generator = np.random.default_rng([seed, num_first])
+                others = own_generator.standard_normal((size - num_first, *rest), dtype=np.float32)
+                values = np.concatenate([values, others])
+            variable.assign(0.02 * np.clip(values, -2, 2))

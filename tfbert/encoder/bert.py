@@ -1,4 +1,4 @@
-"""The encoder: KerasNLP's BERT, with any activation and epsilon, fast layers, extension points and frozen layers."""
+"""BERT encoder: KerasNLP's BERT with any activation and epsilon, fast layers, extension points and frozen layers."""
 
 import contextlib
 from collections.abc import Iterator, Mapping
@@ -17,20 +17,20 @@ from tfbert.encoder.tuning import TuningMethod
 from tfbert.encoder.weights import copy_weights
 
 _INPUTS = ("token_ids", "segment_ids", "padding_mask")
-# What KerasNLP's `BertBackbone` computes with, whatever the weights were trained with.
+# What KerasNLP's `BertBackbone` uses, regardless of how the weights were trained.
 KERASNLP_ACTIVATION, KERASNLP_EPSILON = "gelu_tanh", 1e-12
 _INITIAL_DEVIATION = 0.02
-# The arguments that KerasNLP's encoder has too.
+# Sizes that are arguments of `BertBackbone` too.
 _SIZES = ("vocabulary_size", "num_layers", "num_heads", "hidden_dim", "intermediate_dim")
 _SIZES += ("max_sequence_length", "num_segments")
 
 
 @keras.saving.register_keras_serializable("tfbert")
-class Undrawn(keras.initializers.TruncatedNormal):
-    """Begin with zeros, for weights that are all set later: drawing them takes longer than making all the rest.
+class PlaceholderZeros(keras.initializers.TruncatedNormal):
+    """Initialize with zeros, for weights that are all set later: random values take longer than the rest of the model.
 
-    It takes a seed from Keras' random state as `TruncatedNormal` does, so that what is drawn afterwards is the same
-    with either.
+    It takes a seed from Keras' random state as `TruncatedNormal` does, so that all later random draws are the same with
+    both initializers.
     """
 
     def __call__(self, shape, dtype=None):
@@ -47,37 +47,37 @@ class TokenLookup(Protocol):
 
 @keras.saving.register_keras_serializable("tfbert")
 class BertEncoder(Backbone):
-    """BERT with the weights of KerasNLP's `BertBackbone`, under the same names, and a computation of its own.
+    """BERT with the weights of KerasNLP's `BertBackbone`, under the same names, and its own computation.
 
     Args:
-        vocabulary_size: rows of the token embedding.
-        num_layers: encoder layers.
-        num_heads: attention heads of each layer.
+        vocabulary_size: number of token embeddings.
+        num_layers: number of encoder layers.
+        num_heads: attention heads per layer.
         hidden_dim: size of a token's vector; a multiple of `num_heads`.
         intermediate_dim: size of the feed-forward sublayers.
-        dropout: rate for hidden states and attention probabilities, 0 to below 1.
-        max_sequence_length: rows of the position embedding.
-        num_segments: rows of the segment embedding.
+        dropout: rate for hidden states and attention weights, 0 to below 1.
+        max_sequence_length: number of position embeddings.
+        num_segments: number of segment embeddings.
         activation: a name in `ACTIVATIONS`.
         layer_norm_epsilon: added to variances, above 0.
-        draw_weights: whether embeddings and kernels begin with random values; False is for weights that are all set
-            later.
+        draw_weights: whether to initialize embeddings and kernels with random values. False is for weights that are all
+            set later.
         fast: as for `EncoderLayer`.
         product_dtype: as for `EncoderLayer`.
         dtype: Keras dtype policy.
-        **kwargs: of `keras.Model`.
+        **kwargs: arguments of `keras.Model`.
 
     Attributes:
         token_lookup: replaces the lookup in the token embedding; `None` for none.
-        tuning: the tuning method that was attached; `None` for none.
-        num_frozen_layers: the number of layers, from the first, that are frozen along with the embeddings; `None` where
+        tuning: the attached tuning method; `None` for none.
+        num_frozen_layers: how many layers, counted from the first, are frozen along with the embeddings; `None` if
             nothing is frozen.
 
     Raises:
         ValueError: the activation is unknown.
 
-    Source: Devlin et al. 2019, "BERT", and KerasNLP's `BertBackbone`, which always computes gelu by its tanh formula
-        and LayerNorm with an epsilon of 1e-12.
+    Source: Devlin et al. 2019, "BERT", and KerasNLP's `BertBackbone`, which always uses the tanh approximation of GELU
+        and a LayerNorm epsilon of 1e-12.
     """
 
     def __init__(
@@ -116,7 +116,7 @@ class BertEncoder(Backbone):
         super().__init__(inputs=inputs, outputs=self._compute(inputs), dtype=dtype, **kwargs)
 
     def _make_layers(self, dtype) -> None:
-        # In the order of KerasNLP, so that the same random state gives the same weights and the same dropout.
+        # In KerasNLP's order, so that the same random state gives the same weights and the same dropout.
         options = {"dtype": dtype, "name": "token_embedding", "embeddings_initializer": self._initializer()}
         self.token_embedding = keras.layers.ReversibleEmbedding(self.vocabulary_size, self.hidden_dim, **options)
         self.position_embedding = PositionEmbedding(
@@ -148,17 +148,17 @@ class BertEncoder(Backbone):
         return EncoderLayer(self.intermediate_dim, self.num_heads, **own, **options)
 
     def _initializer(self) -> keras.initializers.Initializer:
-        """Return an initializer with a seed of its own."""
-        kind = keras.initializers.TruncatedNormal if self.draw_weights else Undrawn
+        """Return an initializer with its own seed."""
+        kind = keras.initializers.TruncatedNormal if self.draw_weights else PlaceholderZeros
         return kind(stddev=_INITIAL_DEVIATION)
 
     def embed(self, token_ids: tf.Tensor, segment_ids: tf.Tensor, training: bool | None = None) -> tf.Tensor:
-        """Return what the first layer gets: float `(batch, length, hidden_dim)`.
+        """Return the input of the first layer: float `(batch, length, hidden_dim)`.
 
         Args:
             token_ids: integer `(batch, length)`.
             segment_ids: integer `(batch, length)`.
-            training: whether dropout is active; it never is where the embeddings are frozen.
+            training: whether dropout is active; it never is if the embeddings are frozen.
         """
         if self.token_lookup is None:
             tokens = self.token_embedding(token_ids)
@@ -177,7 +177,7 @@ class BertEncoder(Backbone):
             training: whether to compute as in training, with dropout.
 
         Returns:
-            float `sequence_output` `(batch, length, hidden_dim)`, without meaning at padding, and `pooled_output`
+            float `sequence_output` `(batch, length, hidden_dim)`, which has no meaning at padding, and `pooled_output`
             `(batch, hidden_dim)`.
         """
         return self._compute(inputs, training)
@@ -191,17 +191,17 @@ class BertEncoder(Backbone):
         return {"sequence_output": x, "pooled_output": self.pooled_dense(x[:, 0, :])}
 
     def _without_gradient(self, x, num_layers: int):
-        # Nothing below the last frozen layer learns, so that no gradient is computed for it.
+        # Nothing up to the last frozen layer is trained, so its gradient need not be computed.
         return tf.stop_gradient(x) if num_layers == self.num_frozen_layers else x
 
     def freeze(self, num_layers_to_train: int) -> None:
-        """Let only the last layers learn; those below them, and the embeddings, compute without dropout in training.
+        """Freeze the embeddings and all but the last layers; frozen layers have no dropout in training.
 
-        Dropout would disturb what cannot adapt to it, and what is computed once for a text would not hold in the next
-        epoch.
+        Frozen weights cannot adapt to dropout. Without it, their output for a text is the same in every epoch and can
+        be reused.
 
         Args:
-            num_layers_to_train: 0 for none. The pooler is not one of them, and keeps learning.
+            num_layers_to_train: 0 or more. The pooler does not count as a layer and stays trainable.
         """
         assert 0 <= num_layers_to_train <= self.num_layers
         self.num_frozen_layers = self.num_layers - num_layers_to_train
@@ -212,19 +212,19 @@ class BertEncoder(Backbone):
             layer.freeze()
 
     def copy_kernels(self, dtype: str | None) -> None:
-        """Let the fast layers infer by copies of their kernels as they are now, in another dtype.
+        """Make the fast layers infer with copies of their current kernels in another dtype.
 
-        What was traced before is not changed.
+        Functions that are already traced do not change.
 
         Args:
-            dtype: of the copies; `None` returns to the kernels themselves.
+            dtype: dtype of the copies; `None` returns to the kernels themselves.
         """
         for layer in self.transformer_layers:
             layer.copy_kernels(dtype)
 
     @contextlib.contextmanager
     def kernels_copied(self, dtype: str | None) -> Iterator[None]:
-        """Let what is traced in a `with` block infer by copies of the kernels; `None` makes no copies."""
+        """Make functions that are traced in a `with` block infer with copies of the kernels; `None` makes no copies."""
         self.copy_kernels(dtype)
         try:
             yield
@@ -232,22 +232,22 @@ class BertEncoder(Backbone):
             self.copy_kernels(None)
 
     def extend(self, point: ExtensionPoint, extension: keras.layers.Layer) -> None:
-        """Attach an extension to a point of one of the layers; the encoder has its weights from then on.
+        """Attach an extension to a point of one of the layers; its weights become weights of the encoder.
 
         Args:
-            point: without an extension.
-            extension: built; follows the protocol of the point.
+            point: a point without an extension.
+            extension: a built layer that follows the protocol of the point.
 
         Raises:
-            ValueError: the point has an extension.
+            ValueError: the point already has an extension.
         """
         if point.extension is not None:
-            raise ValueError(f"{extension.name}: the extension point has {point.extension.name} already")
+            raise ValueError(f"{extension.name}: the extension point already has {point.extension.name}")
         point.extension = extension
         self._extensions.append(extension)
 
     def remove_extension(self, point: ExtensionPoint) -> None:
-        """Detach the extension of a point; the encoder no longer has its weights."""
+        """Detach the extension of a point; its weights are no longer weights of the encoder."""
         self._extensions.remove(point.extension)
         point.extension = None
 
@@ -255,15 +255,15 @@ class BertEncoder(Backbone):
         """Attach a tuning method, which decides what is trained.
 
         Raises:
-            ValueError: another one is attached.
+            ValueError: a tuning method is already attached.
         """
         if self.tuning is not None:
-            raise ValueError("the encoder has a tuning method already")
+            raise ValueError("the encoder already has a tuning method")
         method.attach(self)
         self.tuning = method
 
     def merge(self) -> None:
-        """Fold the tuning method into the weights where it can be, and detach it where it was."""
+        """Merge the tuning method, if any, into the weights as far as possible, and detach it."""
         if self.tuning is not None:
             self.tuning.merge(self)
             self.tuning = None
@@ -281,14 +281,14 @@ class BertEncoder(Backbone):
         """Load a preset of KerasNLP's `BertBackbone`.
 
         Args:
-            preset: a name or a directory, as KerasNLP takes it.
-            load_weights: False leaves all kernels and embeddings 0.
-            activation: as for the constructor; a preset does not hold it.
-            layer_norm_epsilon: as for the constructor; a preset does not hold it.
+            preset: a name or a directory that KerasNLP accepts.
+            load_weights: if False, all kernels and embeddings are 0.
+            activation: as for the constructor; a preset does not contain it.
+            layer_norm_epsilon: as for the constructor; a preset does not contain it.
             **kwargs: arguments of `BertBackbone` that replace those of the preset.
 
         Raises:
-            ValueError: the preset is of another class, or a weight is missing.
+            ValueError: the preset belongs to another class, or a weight is missing.
         """
         with keras.saving.custom_object_scope({"keras_hub>BertBackbone": _KerasNLPLayout}):
             loaded = super().from_preset(preset, load_weights, **kwargs)
@@ -301,14 +301,14 @@ class BertEncoder(Backbone):
     def save_to_preset(self, preset_dir: str, max_shard_size: float = 10) -> None:
         """Write sizes and weights as a preset that KerasNLP's `BertBackbone.from_preset` reads.
 
-        It does not hold the activation and the epsilon.
+        It does not contain the activation and the epsilon.
 
         Args:
-            preset_dir: made if missing.
-            max_shard_size: GB of a file of weights.
+            preset_dir: created if missing.
+            max_shard_size: maximum size of a weights file in GB.
 
         Raises:
-            ValueError: the encoder has extensions, for which a preset has no place.
+            ValueError: the encoder has extensions, which a preset cannot contain.
         """
         sizes = {name: getattr(self, name) for name in (*_SIZES, "dropout")}
         backbone = BertBackbone(**sizes, dtype=self.dtype_policy)
@@ -322,9 +322,9 @@ class BertEncoder(Backbone):
 
 
 class _KerasNLPLayout(BertEncoder):
-    """An encoder of KerasNLP's own layers, by whose class the weights in a preset are named; for loading one.
+    """An encoder with KerasNLP's own layers, after whose class the weights in a preset are named; used to load presets.
 
-    KerasNLP's `BertBackbone` would draw random weights first.
+    Loading into KerasNLP's `BertBackbone` would draw random weights first.
     """
 
     def __init__(self, *args, **kwargs):
@@ -337,10 +337,10 @@ class _KerasNLPLayout(BertEncoder):
 def build_encoder(
     spec: EncoderSpec, *, dropout: float, dtype: str = "float32", product_dtype: str | None = None, fast: bool = True
 ) -> BertEncoder:
-    """Return an encoder with the architecture of a spec, with weights that are yet to be set.
+    """Return an encoder with the architecture of a spec; its weights must be set afterwards.
 
     Args:
-        spec: its own dropout is not used.
+        spec: its dropout is not used.
         dropout: as for `BertEncoder`.
         dtype: Keras dtype policy.
         product_dtype: as for `EncoderLayer`.

@@ -1,4 +1,4 @@
-"""Checksums of an encoder's files: compared once in a process, and recorded for downloads that come without any."""
+"""SHA-256 checksums of an encoder's files: verified once per process, and recorded for downloads that have none."""
 
 import hashlib
 import json
@@ -11,14 +11,14 @@ from tfbert.files import read_json, sha256_of, write_json
 
 logger = logging.getLogger(__name__)
 
-# Directory of the records in the cache.
-CHECKSUMS = "checksums"
-# By path, size and time of the last change, so that a file is read once in a process unless it changes.
+# Subdirectory of the cache for recorded checksums.
+CHECKSUMS_DIR = "checksums"
+# By path, size and modification time, so that a file is read only once per process unless it changes.
 _known: dict[tuple[str, int, int], str] = {}
 
 
 def checksum(path: Path) -> str:
-    """Return the SHA-256 of a file as hex digits, computed once in a process.
+    """Return the SHA-256 of a file as hexadecimal digits, computed once per process.
 
     Raises:
         OSError: the file cannot be read.
@@ -31,11 +31,11 @@ def checksum(path: Path) -> str:
 
 
 def find_damaged(directory: Path, files: Mapping[str, str]) -> Path | None:
-    """Return the first of some files that is not what it should be, or `None`.
+    """Return the first file that is missing or has another checksum, or `None` if there is none.
 
     Args:
-        directory: that has them.
-        files: path in it to SHA-256.
+        directory: the directory that contains the files.
+        files: the expected SHA-256 of each file, by path in the directory.
     """
     for name, expected in files.items():
         try:
@@ -47,17 +47,17 @@ def find_damaged(directory: Path, files: Mapping[str, str]) -> Path | None:
 
 
 def check_download(directory: Path, records_dir: Path) -> None:
-    """Compare a directory that another library has downloaded with what it was when it was first seen.
+    """Check that the files that another library downloaded have not changed since they were first seen.
 
-    Files that have no record get one. Where Hugging Face's cache names a file by its SHA-256, that counts from the
-    beginning.
+    The checksums of new files are recorded. If Hugging Face's cache names a file by its SHA-256, even the first call
+    verifies that file.
 
     Args:
-        directory: of one fixed version of an encoder.
-        records_dir: where the records are; made if missing.
+        directory: the files of one fixed version of an encoder.
+        records_dir: the directory of the recorded checksums; created if missing.
 
     Raises:
-        ValueError: a file has changed since.
+        ValueError: a file has changed.
     """
     files = {str(path.relative_to(directory)): path for path in sorted(directory.rglob("*")) if path.is_file()}
     path = records_dir / f"{hashlib.sha256(str(directory.resolve()).encode()).hexdigest()[:32]}.json"
@@ -68,25 +68,25 @@ def check_download(directory: Path, records_dir: Path) -> None:
     damaged = find_damaged(directory, known)
     if damaged:
         raise ValueError(
-            f"{damaged}: damaged: its SHA-256 is not that of the download; remove {damaged.resolve()} to have it "
-            "downloaded again"
+            f"{damaged}: damaged: its SHA-256 differs from that of the download; remove {damaged.resolve()} to "
+            "download it again"
         )
-    found = {name: checksum(file) for name, file in files.items()}
-    if found.keys() <= recorded.keys():
+    current = {name: checksum(file) for name, file in files.items()}
+    if current.keys() <= recorded.keys():
         return
     try:
         records_dir.mkdir(parents=True, exist_ok=True)
-        write_json(path, {"directory": str(directory), "files": recorded | found})
-        logger.info("%s: recorded the SHA-256 of %d files, by which damage will be noticed", directory, len(found))
+        write_json(path, {"directory": str(directory), "files": recorded | current})
+        logger.info("%s: recorded the SHA-256 of %d files to detect damage later", directory, len(current))
     except OSError as error:
         logger.warning("%s: cannot record checksums: %s", records_dir, error)
 
 
 def parse(value: object, where: Path) -> dict[str, str]:
-    """Return checksums by file name as JSON has them.
+    """Return a value read from JSON if it is a mapping of file names to checksums.
 
     Raises:
-        ValueError: they are something else.
+        ValueError: the value is something else.
     """
     if not isinstance(value, dict) or not all(isinstance(sha256, str) for sha256 in value.values()):
         raise ValueError(f"{where}: sha256 is {json.dumps(value)[:80]}; expected an object of file names and checksums")

@@ -1,123 +1,126 @@
-"""The work between matrix products in training: the values that Keras computes, in fewer passes over memory.
+"""Dropout, GELU and LayerNorm for training: the values of Keras' layers, in fewer passes over memory.
 
-Keras differentiates every step of gelu and of the norm, which keeps and reads a tensor for each. Here both have one
-gradient of their own. In what is exported they have no place: their gradients hide from TensorFlow what it could fuse.
+Keras differentiates every step of GELU and LayerNorm, which stores and reads a tensor for each step. Here each of them
+has one hand-written gradient. Exported graphs use only `centre`: a custom gradient hides operations from TensorFlow
+that it could fuse.
 """
 
 import math
+from typing import NamedTuple
 
 import tensorflow as tf
 
-# Of a random number of 8 bits.
+# Number of values of 8 random bits.
 _NUM_VALUES = 256
 
 
-def draw_kept(shape: tf.Tensor, rate: float, seed: tf.Tensor) -> tf.Tensor:
-    """Return what dropout keeps: bool of a shape.
+class DropoutState(NamedTuple):
+    """The rate and the random seed of one application of dropout.
 
-    Drawing is most of what dropout costs, so that 8 bits are drawn for each where a float would take 32, and compared
-    with a threshold. That of 0.1 would be 25.6, which 8 bits do not have: it is drawn too, here 26 with a chance of
-    0.6 and else 25. So one call keeps up to 1/256 more or fewer, and over calls everything is kept as often as it
-    should.
+    Args:
+        rate: fraction of values that are dropped, 0 to below 1.
+        seed: integer `(2,)`; not used if the rate is 0.
+    """
+
+    rate: float
+    seed: tf.Tensor | None
+
+
+NO_DROPOUT = DropoutState(0.0, None)
+
+
+def draw_keep_mask(shape: tf.Tensor, dropout: DropoutState) -> tf.Tensor:
+    """Return a random mask of the given shape that is true for the values that dropout keeps.
+
+    Drawing random numbers is most of the cost of dropout, so each value gets 8 random bits instead of a 32-bit float.
+    They are compared with a threshold. For a rate of 0.1 it would be 25.6, which 8 bits cannot represent, so the
+    threshold is random too: 26 with probability 0.6, else 25. One call may therefore keep up to 1/256 of the values too
+    many or too few, but on average over calls the rate is exact.
 
     Args:
         shape: int32 `(rank,)`.
-        rate: share that is not kept, 0 to below 1.
-        seed: integer `(2,)`; the same one draws the same.
+        dropout: the same seed draws the same mask.
     """
     count = tf.reduce_prod(shape)
-    # Four draws in each word, and one word for the threshold.
-    words = tf.random.stateless_uniform([(count + 3) // 4 + 1], tf.cast(seed, tf.int32), None, None, tf.int32)
+    # Each word has the bits of four values; the first word draws the threshold.
+    words = tf.random.stateless_uniform([(count + 3) // 4 + 1], tf.cast(dropout.seed, tf.int32), None, None, tf.int32)
     chance = tf.cast(words[0], tf.float32) * 2**-32 + 0.5
-    # From the side on which the threshold is at most a half: 8 bits do not have 256.
-    threshold = tf.cast(tf.floor(min(rate, 1 - rate) * _NUM_VALUES + chance), tf.uint8)
+    # The smaller of the two fractions gives a threshold of at most 128; 256 would not fit in 8 bits.
+    threshold = tf.cast(tf.floor(min(dropout.rate, 1 - dropout.rate) * _NUM_VALUES + chance), tf.uint8)
     bits = tf.reshape(tf.bitcast(words[1:], tf.uint8), [-1])[:count]
-    return tf.reshape(bits >= threshold if rate <= 0.5 else bits < threshold, shape)
+    return tf.reshape(bits >= threshold if dropout.rate <= 0.5 else bits < threshold, shape)
 
 
 @tf.custom_gradient
 def gelu(x: tf.Tensor):
-    """Return each number times the share of a normal distribution below it: float of x's shape.
+    """Return x times the cumulative distribution function of the normal distribution at x: float, the shape of x.
 
-    Source: Hendrycks and Gimpel 2016, "Gaussian Error Linear Units", section 2: the exact form, as
-        TensorFlow computes it.
+    Source: Hendrycks and Gimpel 2016, "Gaussian Error Linear Units", section 2: the exact form, as TensorFlow computes
+        it.
     """
     scaled = x * math.sqrt(0.5)
-    # By erf in a third of the time of its complement; below -5, where it loses digits, nothing is left of x anyway.
-    share = 0.5 + 0.5 * tf.math.erf(scaled) if x.dtype == tf.float32 else 0.5 * tf.math.erfc(-scaled)
+    # In float32, erf takes a third of the time of erfc. It loses digits below -5, where the product is almost 0 anyway.
+    probability = 0.5 + 0.5 * tf.math.erf(scaled) if x.dtype == tf.float32 else 0.5 * tf.math.erfc(-scaled)
 
-    def gradient(of_result):
-        # Its constant is inside the exponential, as every pass over these tensors, the widest of a step, takes time.
+    def gradient(grad_result):
+        # The constant is inside the exponential, because each pass over these tensors, the widest of a step, costs
+        # time.
         density = tf.exp(0.5 * math.log(0.5 / math.pi) - tf.square(scaled))
-        return of_result * (share + x * density)
+        return grad_result * (probability + x * density)
 
-    return x * share, gradient
+    return x * probability, gradient
 
 
 def add_and_norm(
-    x: tf.Tensor,
-    residual: tf.Tensor,
-    gamma: tf.Tensor,
-    beta: tf.Tensor,
-    *,
-    epsilon: float,
-    rate: float,
-    seed: tf.Tensor | None,
+    x: tf.Tensor, residual: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor, *, epsilon: float, dropout: DropoutState
 ) -> tf.Tensor:
-    """Drop some of x, add the residual, and give every vector mean beta and deviation gamma.
+    """Apply dropout to x, add the residual, and apply LayerNorm to the sum.
 
     Args:
-        x: float `(batch, length, hidden)`.
-        residual: likewise.
-        gamma: float32 `(hidden,)`.
-        beta: likewise.
+        x: float `(batch, length, hidden_dim)`.
+        residual: float, the same shape as `x`.
+        gamma: float32 `(hidden_dim,)`.
+        beta: float32 `(hidden_dim,)`.
         epsilon: added to the variance.
-        rate: of dropout, 0 to below 1.
-        seed: of it, integer `(2,)`; not used where `rate` is 0.
+        dropout: rate and seed for `x`.
 
     Returns:
-        Of x's shape and dtype. The norm is computed in float32, as in Keras.
+        The shape and dtype of `x`. LayerNorm is computed in float32, as in Keras.
 
-    Source: Ba et al. 2016, "Layer Normalization", section 3, with the gradient worked out by hand.
+    Source: Ba et al. 2016, "Layer Normalization", section 3; the gradient is derived by hand.
     """
 
     @tf.custom_gradient
-    def normed(x, residual, gamma, beta):
-        is_kept = draw_kept(tf.shape(x), rate, seed) if rate else None
-        summed = tf.cast(_dropped(x, is_kept, rate) + residual, tf.float32)
-        centred, inverse = centre(summed, epsilon)
-        normal = centred * inverse
+    def add_norm_and_differentiate(x, residual, gamma, beta):
+        is_kept = draw_keep_mask(tf.shape(x), dropout) if dropout.rate else None
+        total = tf.cast(_drop(x, is_kept, dropout.rate) + residual, tf.float32)
+        centred, inverse_deviation = centre(total, epsilon)
+        normalized = centred * inverse_deviation
 
-        def gradient(of_result):
-            of_result = tf.cast(of_result, tf.float32)
-            by_normal = of_result * normal
-            of_normal = of_result * gamma
-            # What would move a vector's mean or length has no effect.
-            mean = tf.reduce_mean(of_normal, axis=-1, keepdims=True)
-            along = tf.reduce_mean(of_normal * normal, axis=-1, keepdims=True)
-            of_summed = tf.cast((of_normal - mean - normal * along) * inverse, x.dtype)
-            rows = [0, 1]
-            of_weights = tf.reduce_sum(by_normal, rows), tf.reduce_sum(of_result, rows)
-            return _dropped(of_summed, is_kept, rate), of_summed, *of_weights
+        def gradient(grad_result):
+            grad_result = tf.cast(grad_result, tf.float32)
+            grad_by_normalized = grad_result * normalized
+            grad_normalized = grad_result * gamma
+            # Changes of a vector's mean or length have no effect on the result, so their components are removed.
+            mean = tf.reduce_mean(grad_normalized, axis=-1, keepdims=True)
+            projection = tf.reduce_mean(grad_normalized * normalized, axis=-1, keepdims=True)
+            grad_total = tf.cast((grad_normalized - mean - normalized * projection) * inverse_deviation, x.dtype)
+            axes = [0, 1]
+            grad_gamma, grad_beta = tf.reduce_sum(grad_by_normalized, axes), tf.reduce_sum(grad_result, axes)
+            return _drop(grad_total, is_kept, dropout.rate), grad_total, grad_gamma, grad_beta
 
-        return tf.cast(normal * gamma + beta, x.dtype), gradient
+        return tf.cast(normalized * gamma + beta, x.dtype), gradient
 
-    return normed(x, residual, gamma, beta)
+    return add_norm_and_differentiate(x, residual, gamma, beta)
 
 
-def dropout(x: tf.Tensor, rate: float, seed: tf.Tensor | None) -> tf.Tensor:
-    """Return x with some values set to 0 and the others scaled up to keep the mean.
-
-    Args:
-        x: float.
-        rate: probability of 0 for each value, 0 to below 1.
-        seed: integer `(2,)`; not used where `rate` is 0.
-    """
-    return _dropped(x, draw_kept(tf.shape(x), rate, seed) if rate else None, rate)
+def apply_dropout(x: tf.Tensor, dropout: DropoutState) -> tf.Tensor:
+    """Return float x with some values set to 0 and the others scaled up to preserve the mean."""
+    return _drop(x, draw_keep_mask(tf.shape(x), dropout) if dropout.rate else None, dropout.rate)
 
 
 def centre(x: tf.Tensor, epsilon: float) -> tuple[tf.Tensor, tf.Tensor]:
-    """Return vectors less their mean, and one over their deviation.
+    """Return vectors minus their mean, and the inverse of their standard deviation.
 
     Args:
         x: float32 `(..., size)`.
@@ -130,8 +133,8 @@ def centre(x: tf.Tensor, epsilon: float) -> tuple[tf.Tensor, tf.Tensor]:
     return centred, tf.math.rsqrt(tf.reduce_mean(tf.square(centred), axis=-1, keepdims=True) + epsilon)
 
 
-def _dropped(x: tf.Tensor, is_kept: tf.Tensor | None, rate: float) -> tf.Tensor:
+def _drop(x: tf.Tensor, is_kept: tf.Tensor | None, rate: float) -> tf.Tensor:
     if is_kept is None:
         return x
-    # What is kept counts for what is dropped.
+    # Kept values are scaled up to preserve the mean.
     return tf.where(is_kept, x * tf.cast(1 / (1 - rate), x.dtype), tf.zeros([], x.dtype))

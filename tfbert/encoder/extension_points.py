@@ -1,7 +1,8 @@
-"""The three places of an encoder layer that tuning methods extend: products, sublayer ends, keys and values.
+"""Extension points of an encoder layer for tuning methods: matrix products, sublayer ends, and keys and values.
 
-An extension is a Keras layer that follows one of the protocols below; `BertEncoder.extend` attaches it. Training and
-inference, fast or by KerasNLP, call the same extension. A point without an extension adds nothing to the graph.
+An extension is a Keras layer that follows one of the protocols below; `BertEncoder.extend` attaches it. The same
+extension is called in training and inference, by tfbert's fast code and by KerasNLP's. A point without an extension
+adds nothing to the graph.
 """
 
 import math
@@ -15,39 +16,40 @@ DenseLayer = keras.layers.Dense | keras.layers.EinsumDense
 
 
 class ProductExtension(Protocol):
-    """Changes a matrix product, such as a low-rank update (LoRA) or a scale (IA3)."""
+    """Changes a matrix product, for example by a low-rank update (LoRA) or a scale (IA3)."""
 
-    def __call__(self, rows: tf.Tensor, multiply: Callable[[tf.Tensor], tf.Tensor]) -> tf.Tensor:
-        """Return what stands in place of `multiply(rows)`.
+    def __call__(self, vectors: tf.Tensor, multiply: Callable[[tf.Tensor], tf.Tensor]) -> tf.Tensor:
+        """Return the replacement for `multiply(vectors)`: the same shape, any float dtype.
 
         Args:
-            rows: float `(num_rows, num_inputs)`.
-            multiply: the product of the layer, with its bias and before its activation: `(num_rows, num_inputs)` to
-                `(num_rows, num_outputs)`. The result has its shape, in any float dtype.
+            vectors: float `(num_vectors, num_inputs)`.
+            multiply: the product of the layer, with its bias and before its activation: `(num_vectors, num_inputs)` to
+                `(num_vectors, num_outputs)`.
         """
 
 
 class SublayerExtension(Protocol):
-    """Changes what a sublayer returns, such as an adapter."""
+    """Changes the output of a sublayer, for example by an adapter."""
 
     def __call__(self, output: tf.Tensor) -> tf.Tensor:
-        """Return what stands in place of the output of a sublayer, after dropout, before residual and LayerNorm.
+        """Return the replacement for the output of a sublayer: the same shape, any float dtype.
 
         Args:
-            output: float `(..., hidden_dim)`. Training passes `(batch, length, hidden_dim)`, fast inference one row per
-                token, so every position must be computed by itself. The result has its shape, in any float dtype.
+            output: float `(..., hidden_dim)`, after dropout and before residual and LayerNorm. Training passes
+                `(batch, length, hidden_dim)`, fast inference `(num_tokens, hidden_dim)`, so every position must be
+                computed separately.
         """
 
 
 class PrefixExtension(Protocol):
-    """Gives extra positions that every query can attend to, as in prefix tuning."""
+    """Adds positions that every query can attend to, as in prefix tuning."""
 
     def __call__(self, key: tf.Tensor, value: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """Return extra keys and values, each float `(num_positions, num_heads, head_dim)`.
+        """Return additional keys and values, each float `(num_positions, num_heads, head_dim)`.
 
         Args:
-            key: float `(batch, length, num_heads, head_dim)`, of the tokens.
-            value: float, of the same shape.
+            key: keys of the tokens, float `(batch, length, num_heads, head_dim)`.
+            value: values of the tokens, float, the same shape as `key`.
         """
 
 
@@ -55,7 +57,7 @@ class Product:
     """A matrix product of an encoder layer with its bias: query, key, value, attention output, feed-forward in or out.
 
     Args:
-        dense: built; its weights are those of the product.
+        dense: the built layer that holds the weights of the product.
 
     Attributes:
         extension: replaces the product; `None` for none.
@@ -81,31 +83,31 @@ class Product:
         return None if self._copy is None else self._copy.dtype
 
     def copy_kernel(self, dtype: str | None) -> None:
-        """Let inference multiply by a copy of the kernel as it is now; `None` returns to the kernel itself."""
-        # A variable, not a cast of the kernel, which a server would repeat for every request.
+        """Make inference multiply by a copy of the current kernel; `None` returns to the kernel itself."""
+        # A variable instead of a cast of the kernel, which a server would repeat for every request.
         self._copy = tf.Variable(tf.cast(self.dense.kernel.value, dtype), trainable=False) if dtype else None
 
-    def train(self, rows: tf.Tensor, dtype: str | None) -> tf.Tensor:
-        """Return the product in training: `(num_rows, num_outputs)` in the dtype of the rows.
+    def train(self, vectors: tf.Tensor, dtype: str | None) -> tf.Tensor:
+        """Return the product in training: `(num_vectors, num_outputs)` in the dtype of the vectors.
 
         Args:
-            rows: float `(num_rows, num_inputs)`.
-            dtype: of the multiplication; `None` for that of the rows.
+            vectors: float `(num_vectors, num_inputs)`.
+            dtype: dtype of the multiplication; `None` for that of the vectors.
         """
-        return self._compute(rows, self.dense.kernel, dtype or rows.dtype, rows.dtype)
+        return self._compute(vectors, self.dense.kernel, dtype or vectors.dtype, vectors.dtype)
 
-    def infer(self, rows: tf.Tensor, result_dtype: tf.DType | None = None) -> tf.Tensor:
-        """Return the product in inference, by the copy of the kernel if there is one: `(num_rows, num_outputs)`.
+    def infer(self, vectors: tf.Tensor, result_dtype: tf.DType | None = None) -> tf.Tensor:
+        """Return the product in inference, with the copy of the kernel if there is one: `(num_vectors, num_outputs)`.
 
         Args:
-            rows: float `(num_rows, num_inputs)`.
-            result_dtype: dtype of the result; `None` for that of the rows.
+            vectors: float `(num_vectors, num_inputs)`.
+            result_dtype: dtype of the result; `None` for that of the vectors.
         """
         kernel = self.dense.kernel if self._copy is None else self._copy
-        return self._compute(rows, kernel, self.inference_dtype or rows.dtype, result_dtype or rows.dtype)
+        return self._compute(vectors, kernel, self.inference_dtype or vectors.dtype, result_dtype or vectors.dtype)
 
-    def by_keras(self, inputs: tf.Tensor) -> tf.Tensor:
-        """Return what the dense layer itself computes, with its activation and in its shapes, and the extension."""
+    def compute_with_keras(self, inputs: tf.Tensor) -> tf.Tensor:
+        """Return the output of the dense layer, with its activation and in its shapes, and with the extension."""
         if self.extension is None:
             return self.dense(inputs)
         kernel, bias = self.dense.kernel, self.dense.bias
@@ -119,15 +121,15 @@ class Product:
     def _num_outputs(self) -> int:
         return math.prod(self.dense.bias.shape)
 
-    def _compute(self, rows, kernel, dtype, result_dtype):
-        def multiply(rows):
-            matrix = tf.reshape(kernel, [rows.shape[-1], -1])
-            product = tf.cast(tf.matmul(tf.cast(rows, dtype), tf.cast(matrix, dtype)), result_dtype)
+    def _compute(self, vectors, kernel, dtype, result_dtype):
+        def multiply(vectors):
+            matrix = tf.reshape(kernel, [vectors.shape[-1], -1])
+            product = tf.cast(tf.matmul(tf.cast(vectors, dtype), tf.cast(matrix, dtype)), result_dtype)
             return tf.nn.bias_add(product, tf.cast(tf.reshape(self.dense.bias, [-1]), result_dtype))
 
         if self.extension is None:
-            return multiply(rows)
-        return tf.cast(self.extension(rows, multiply=multiply), result_dtype)
+            return multiply(vectors)
+        return tf.cast(self.extension(vectors, multiply=multiply), result_dtype)
 
 
 class SublayerEnd:
@@ -149,29 +151,29 @@ class KeysValues:
     """The keys and values of an attention sublayer.
 
     Attributes:
-        extension: gives positions that are prepended; `None` for none.
+        extension: provides positions to prepend; `None` for none.
     """
 
     def __init__(self):
         self.extension: PrefixExtension | None = None
 
     def prepend(self, key: tf.Tensor, value: tf.Tensor, mask: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        """Return keys, values and mask with the extra positions in front, where every query may look.
+        """Return keys, values and mask with the additional positions in front, where every query may attend.
 
         Args:
             key: float `(batch, length, num_heads, head_dim)`.
-            value: float, of the same shape.
-            mask: `(batch, 1 or length, length)`, true or nonzero where a query may look.
+            value: float, the same shape as `key`.
+            mask: `(batch, 1 or length, length)`, true or nonzero where a query may attend.
         """
         if self.extension is None:
             return key, value, mask
         batch_size = tf.shape(key)[0]
         key, value = (
-            tf.concat([tf.repeat(tf.cast(extra, sequence.dtype)[None], batch_size, axis=0), sequence], axis=1)
-            for extra, sequence in zip(self.extension(key, value), (key, value), strict=True)
+            tf.concat([tf.repeat(tf.cast(prefix, sequence.dtype)[None], batch_size, axis=0), sequence], axis=1)
+            for prefix, sequence in zip(self.extension(key, value), (key, value), strict=True)
         )
-        num_extra = tf.shape(key)[1] - tf.shape(mask)[2]
-        return key, value, tf.pad(tf.cast(mask, tf.bool), [[0, 0], [0, 0], [num_extra, 0]], constant_values=True)
+        prefix_length = tf.shape(key)[1] - tf.shape(mask)[2]
+        return key, value, tf.pad(tf.cast(mask, tf.bool), [[0, 0], [0, 0], [prefix_length, 0]], constant_values=True)
 
 
 ExtensionPoint = Product | SublayerEnd | KeysValues

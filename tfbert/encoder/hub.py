@@ -1,46 +1,46 @@
-"""Encoders on the Hugging Face hub: `hf://owner/name[@revision]` in, a directory with the files of one commit out."""
+"""Download of encoders from the Hugging Face hub by `hf://owner/name[@revision]`."""
 
 import re
 from pathlib import Path
 
 PREFIX = "hf://"
-# Enough for either layout, and no pickled weights.
+# Enough for the layouts of Hugging Face and KerasNLP, without pickled weights.
 FILES = ["*.json", "vocab.txt", "model.safetensors", "*.weights.h5", "assets/tokenizer/vocabulary.txt"]
 _REPOSITORY = re.compile(r"(?:\w[\w.-]*/)?\w[\w.-]*")
-# Names of branches and tags; Git has no `..` in them either, and the hub's client makes a file of this name.
+# Names of branches and tags. Git does not allow `..` in them either, and the hub's client uses the name as a file path.
 _REVISION = re.compile(r"(?!.*(?:\.\.|//))\w[\w./+-]*(?<![/.])")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
-# What names were found to be in this process: a branch may move while it runs, and all files are to be of one commit.
+# The commit of each name resolved in this process. A branch may move meanwhile, but all files must be from one commit.
 _commits: dict[str, str] = {}
 
 
 def parse(name: str) -> tuple[str, str | None]:
-    """Return repository and revision of a name; the revision is `None` where there is none.
+    """Return the repository and the revision of a name; the revision is `None` if the name has none.
 
     Args:
-        name: `hf://owner/name`, or with `@` and a branch, a tag or the hash of a commit behind it.
+        name: `hf://owner/name`, optionally followed by `@` and a branch, a tag or a commit hash.
 
     Raises:
         ValueError: the name has another form.
     """
     repository, at, revision = name.removeprefix(PREFIX).partition("@")
     if not _REPOSITORY.fullmatch(repository) or (at and not _REVISION.fullmatch(revision)):
-        wish = "hf://owner/name, or hf://owner/name@revision with a branch, a tag or the hash of a commit"
-        raise ValueError(f"encoder {name!r}: expected {wish}")
+        expected = "hf://owner/name, or hf://owner/name@revision with a branch, a tag or a commit hash"
+        raise ValueError(f"encoder {name!r}: expected {expected}")
     return repository, revision or None
 
 
 def download(name: str) -> tuple[Path, str | None]:
-    """Fetch the needed files of a repository into huggingface_hub's own cache.
+    """Download the required files of a repository into huggingface_hub's own cache.
 
-    All of them are of one commit, and so are those of a later call with the same name in this process. The cache has
-    a directory for each commit, so revisions do not mix there.
+    All files are from one commit, which later calls with the same name in this process use too. The cache has a
+    directory per commit, so revisions do not mix there.
 
     Args:
-        name: as for `parse`; without a revision, that of the repository's main branch.
+        name: as for `parse`; without a revision, the repository's main branch is used.
 
     Returns:
-        The directory, and the hash of the commit; `None` where the directory's name does not tell it.
+        The directory and the commit hash, which is `None` if the directory's name does not contain it.
 
     Raises:
         ValueError: the name has another form, huggingface_hub is not installed, or the download failed.
@@ -52,14 +52,14 @@ def download(name: str) -> tuple[Path, str | None]:
         raise ValueError(f"encoder {name!r} needs the package huggingface_hub: pip install huggingface_hub") from error
     revision = _commits.get(name, revision)
     try:
-        found = huggingface_hub.snapshot_download(repository, revision=revision, allow_patterns=FILES)
-    except Exception as error:  # its errors share no base class: HTTP, validation, offline, gated
+        snapshot_dir = huggingface_hub.snapshot_download(repository, revision=revision, allow_patterns=FILES)
+    except Exception as error:  # errors for HTTP, validation, offline mode and gated models share no base class
         reason = next((line.strip() for line in str(error).splitlines() if line.strip()), "no reason given")
         raise ValueError(
-            f"encoder {name!r} could not be downloaded: {type(error).__name__}: {reason.rstrip('.')}. By hand: "
-            "download the repository elsewhere and pass its directory with --encoder DIR"
+            f"encoder {name!r} could not be downloaded: {type(error).__name__}: {reason.rstrip('.')}. Alternatively, "
+            "copy the repository to a directory and pass that with --encoder DIR"
         ) from error
-    directory = Path(found)
+    directory = Path(snapshot_dir)
     commit = directory.name if _COMMIT.fullmatch(directory.name) else None
     if commit:
         _commits[name] = commit

@@ -1,6 +1,6 @@
-"""Hugging Face's layout: config.json, model.safetensors and a vocabulary in, what KerasNLP's BERT needs out, and back.
+"""Reading and writing BERT in Hugging Face's layout: config.json, model.safetensors and a vocabulary.
 
-Neither PyTorch nor the transformers package is needed for either.
+Neither PyTorch nor the transformers package is needed.
 """
 
 from collections.abc import Iterator
@@ -14,50 +14,51 @@ from safetensors.numpy import save
 from tfbert.encoder.bert import BertEncoder
 from tfbert.encoder.spec import EncoderSpec
 from tfbert.files import read_json, write_json
+from tfbert.text.tokenizer_rules import TokenizerRules
 
 FILES = {"config.json", "model.safetensors", "vocab.txt", "tokenizer_config.json"}
 
-# Their names -> ours. `gelu` is exact there (erf); the last four are spellings of one tanh formula.
+# Hugging Face's names -> ours. Their `gelu` is exact (erf); the last four are names of the same tanh approximation.
 _ACTIVATIONS = {"gelu": "gelu", "gelu_python": "gelu", "relu": "relu", "silu": "silu", "swish": "silu"}
 _ACTIVATIONS |= dict.fromkeys(("gelu_new", "gelu_fast", "gelu_pytorch_tanh", "gelu_accurate"), "gelu_tanh")
 _TOKENIZERS = ("BertTokenizer", "BertTokenizerFast", "DistilBertTokenizer", "DistilBertTokenizerFast")
-# KerasNLP's names -> theirs.
+# KerasNLP's names -> Hugging Face's.
 SIZES = {"vocabulary_size": "vocab_size", "num_layers": "num_hidden_layers", "num_heads": "num_attention_heads"}
 SIZES |= {"hidden_dim": "hidden_size", "intermediate_dim": "intermediate_size"}
 SIZES |= {"max_sequence_length": "max_position_embeddings", "num_segments": "type_vocab_size"}
 
-# Ours -> the spelling of theirs that old versions know too.
+# Our names -> Hugging Face's names that old versions know too.
 _ACTIVATIONS_OUT = {"gelu": "gelu", "gelu_tanh": "gelu_new", "relu": "relu", "silu": "silu"}
 
-# Keys of a config that change what is computed: the values accepted, the first where it is missing, and
-# the same in words.
+# Config keys that change the computation: the accepted values, the first of which is the default, and their description
+# for error messages.
 _ACCEPTED = {
     "model_type": ((None, "bert"), "'bert'"),
     "position_embedding_type": (("absolute", None), "'absolute'"),
     "pad_token_id": ((0,), "0"),
     "pruned_heads": ((None, {}), "no pruned heads"),
     "quantization_config": ((None,), "weights that are not quantized"),
-    "auto_map": ((None, {}), "a model without code of its own"),
+    "auto_map": ((None, {}), "a model without custom code"),
 } | dict.fromkeys(("is_decoder", "add_cross_attention", "rescale_embeddings"), ((False, None), "false"))
 
 
 def check_config(config: dict[str, Any], path: Path) -> tuple[dict[str, int], str, float]:
-    """Return sizes under KerasNLP's names, activation and epsilon of a config.
+    """Return the sizes under KerasNLP's names, the activation and the LayerNorm epsilon of a config.
 
     Args:
-        config: what config.json holds.
-        path: of it, for errors.
+        config: the content of config.json.
+        path: the path of config.json, for error messages.
 
     Raises:
-        ValueError: something would be computed otherwise than the config asks; names what.
+        ValueError: the config requires a computation that is not supported, or is invalid.
     """
-    for key, (accepted, words) in _ACCEPTED.items():
+    for key, (accepted, description) in _ACCEPTED.items():
         if config.get(key, accepted[0]) not in accepted:
-            raise ValueError(f"{path}: {key} is {config[key]!r}; expected {words}")
+            raise ValueError(f"{path}: {key} is {config[key]!r}; expected {description}")
     config = {"type_vocab_size": 2, "hidden_act": "gelu", "layer_norm_eps": 1e-12} | config
     for key in SIZES.values():
         if type(config.get(key)) is not int or config[key] < 1:
-            raise ValueError(f"{path}: {key} is {config.get(key)!r}; expected a whole number above 0")
+            raise ValueError(f"{path}: {key} is {config.get(key)!r}; expected an integer above 0")
     hidden, heads = config["hidden_size"], config["num_attention_heads"]
     if hidden % heads:
         raise ValueError(f"{path}: hidden_size is {hidden}; expected a multiple of num_attention_heads, {heads}")
@@ -72,79 +73,88 @@ def check_config(config: dict[str, Any], path: Path) -> tuple[dict[str, int], st
     return {ours: config[theirs] for ours, theirs in SIZES.items()}, _ACTIVATIONS[config["hidden_act"]], epsilon
 
 
-def read_tokenizer(directory: Path) -> tuple[list[str], tuple[bool, bool, bool]]:
-    """Return the vocabulary, and (lowercase, strip_accents, split_on_cjk), of a directory.
+def read_tokenizer(directory: Path) -> tuple[list[str], TokenizerRules]:
+    """Return the vocabulary of a directory and the rules of its tokenizer.
 
-    Newer versions of transformers write no vocab.txt: tokenizer.json holds both.
+    Newer versions of transformers do not write vocab.txt; tokenizer.json then contains both.
 
     Raises:
-        ValueError: the tokenizer is not BERT's, or nothing says whether the model is cased.
+        ValueError: the tokenizer is not BERT's, or no file says whether the model is cased.
     """
     config_path, fast_path = directory / "tokenizer_config.json", directory / "tokenizer.json"
-    said = read_json(config_path) if config_path.is_file() else {}
+    config = read_json(config_path) if config_path.is_file() else {}
     fast = read_json(fast_path) if fast_path.is_file() else {}
-    name = said.get("tokenizer_class", _TOKENIZERS[0])
+    name = config.get("tokenizer_class", _TOKENIZERS[0])
     if name not in _TOKENIZERS and not (fast and name == "PreTrainedTokenizerFast"):
         raise ValueError(f"{config_path}: tokenizer_class is {name!r}; expected one of {', '.join(_TOKENIZERS)}")
-    if said.get("do_basic_tokenize") is False:
-        raise ValueError(f"{config_path}: do_basic_tokenize is false; expected true: text is split at spaces")
-    keys = ("do_lower_case", "strip_accents", "tokenize_chinese_chars")
-    if said.get("do_lower_case") is None:
-        said, keys = fast.get("normalizer") or {}, ("lowercase", "strip_accents", "handle_chinese_chars")
-        if said.get("type") != "BertNormalizer":
+    if config.get("do_basic_tokenize") is False:
+        raise ValueError(
+            f"{config_path}: do_basic_tokenize is false; expected true: text is always split at spaces and punctuation"
+        )
+    normalizer, keys = config, ("do_lower_case", "strip_accents", "tokenize_chinese_chars")
+    if config.get("do_lower_case") is None:
+        normalizer, keys = fast.get("normalizer") or {}, ("lowercase", "strip_accents", "handle_chinese_chars")
+        if normalizer.get("type") != "BertNormalizer":
             raise ValueError(
-                f"{directory}: nothing says whether the model is cased; expected a tokenizer_config.json with "
+                f"{directory}: cannot tell whether the model is cased; expected a tokenizer_config.json with "
                 '{"do_lower_case": true} for an uncased model, false for a cased one'
             )
-    lowercase, accents, cjk = (said.get(key) for key in keys)
-    rules = (bool(lowercase), bool(lowercase if accents is None else accents), cjk is not False)
+    lowercase, strip_accents, split_on_cjk = (normalizer.get(key) for key in keys)
+    strip_accents = lowercase if strip_accents is None else strip_accents
+    rules = TokenizerRules(bool(lowercase), bool(strip_accents), split_on_cjk is not False)
     if (directory / "vocab.txt").is_file():
         text = (directory / "vocab.txt").read_text(encoding="utf-8")
         return text.replace("\r\n", "\n").removesuffix("\n").split("\n"), rules
     model = fast.get("model", {})
     ids = model.get("vocab")
     if model.get("type") != "WordPiece" or not isinstance(ids, dict) or sorted(ids.values()) != list(range(len(ids))):
-        raise ValueError(f"{directory}: no vocab.txt, and no tokenizer.json with a WordPiece vocabulary without gaps")
+        raise ValueError(
+            f"{directory}: expected a vocab.txt, or a tokenizer.json with a WordPiece vocabulary without gaps"
+        )
     return sorted(ids, key=ids.get), rules
 
 
 def load_weights(backbone: BertEncoder, path: Path) -> bool:
-    """Assign all tensors of a file, each checked for its shape.
+    """Set the weights of a backbone from a safetensors file, checking every tensor.
 
     Returns:
-        Whether there was a pooler.
+        Whether the file contains a pooler.
 
     Raises:
-        ValueError: the file is damaged; a tensor is missing, has another shape or no place, or holds NaN.
+        ValueError: the file is damaged; a tensor is missing, unexpected, has another shape, or contains NaN.
     """
     try:
         with safe_open(path, framework="np") as file:
             names = set(file.keys())
-            # Before BERT's own names stands nothing, or `bert.` where a head was saved with it.
-            words = "embeddings.word_embeddings.weight"
-            prefixes = [name.removesuffix(words) for name in names if f".{name}".endswith(f".{words}")]
+            # The names have the prefix `bert.` if the encoder was saved with a head, else none.
+            table = "embeddings.word_embeddings.weight"
+            prefixes = [name.removesuffix(table) for name in names if f".{name}".endswith(f".{table}")]
             if len(prefixes) != 1:
-                raise ValueError(f"{path}: {len(prefixes)} tensors are called {words!r}; expected one")
+                raise ValueError(f"{path}: {len(prefixes)} tensors are named {table!r}; expected one")
             prefix, used = prefixes[0], set()
             has_pooler = any(name.startswith(f"{prefix}pooler.") for name in names)
             for variable, name, shape in _tensors(backbone, has_pooler):
                 name = prefix + name
-                if name not in names:  # old conversions keep TensorFlow's names of the two
+                if name not in names:  # old conversions keep TensorFlow's names for LayerNorm
                     old = name.replace("Norm.weight", "Norm.gamma").replace("Norm.bias", "Norm.beta")
                     name = old if old in names else name
                 variable.assign(np.reshape(_tensor(file, names, name, shape, path), variable.shape))
                 used.add(name)
     except SafetensorError as error:
-        raise ValueError(f"{path}: not a whole safetensors file: {error} (a git-lfs pointer, or cut short?)") from error
-    parts = (f"{prefix}embeddings.", f"{prefix}encoder.")
-    unused = sorted(name for name in names - used if name.startswith(parts) and not name.endswith("_ids"))
+        raise ValueError(
+            f"{path}: not a complete safetensors file: {error}; is it truncated, or a Git LFS pointer?"
+        ) from error
+    modules = (f"{prefix}embeddings.", f"{prefix}encoder.")
+    unused = sorted(name for name in names - used if name.startswith(modules) and not name.endswith("_ids"))
     if unused:
-        raise ValueError(f"{path}: tensor {unused[0]!r} (one of {len(unused)}) has no place in the BERT of config.json")
+        raise ValueError(
+            f"{path}: tensor {unused[0]!r} (one of {len(unused)}) does not belong to the BERT described by config.json"
+        )
     return has_pooler
 
 
 def _tensors(backbone: BertEncoder, has_pooler: bool) -> Iterator[tuple[Any, str, tuple[int, ...]]]:
-    """Yield each variable with the name and shape of its tensor; a 2-d shape of a Dense is (outputs, inputs)."""
+    """Yield each variable with the name and shape of its tensor; a Dense kernel has the shape (outputs, inputs)."""
     hidden, intermediate = backbone.hidden_dim, backbone.intermediate_dim
 
     def dense(layer, name, num_outputs, num_inputs):
@@ -161,34 +171,35 @@ def _tensors(backbone: BertEncoder, has_pooler: bool) -> Iterator[tuple[Any, str
     yield segments.embeddings, "embeddings.token_type_embeddings.weight", (backbone.num_segments, hidden)
     yield from norm(backbone.embeddings_layer_norm, "embeddings")
     for index, layer in enumerate(backbone.transformer_layers):
-        place, attention = f"encoder.layer.{index}", layer.parts.attention
-        yield from dense(attention.query_dense, f"{place}.attention.self.query", hidden, hidden)
-        yield from dense(attention.key_dense, f"{place}.attention.self.key", hidden, hidden)
-        yield from dense(attention.value_dense, f"{place}.attention.self.value", hidden, hidden)
-        yield from dense(attention.output_dense, f"{place}.attention.output.dense", hidden, hidden)
-        yield from norm(layer.parts.attention_norm, f"{place}.attention.output")
-        yield from dense(layer.parts.feedforward_in, f"{place}.intermediate.dense", intermediate, hidden)
-        yield from dense(layer.parts.feedforward_out, f"{place}.output.dense", hidden, intermediate)
-        yield from norm(layer.parts.feedforward_norm, f"{place}.output")
+        prefix, components = f"encoder.layer.{index}", layer.components
+        attention = components.attention
+        yield from dense(attention.query_dense, f"{prefix}.attention.self.query", hidden, hidden)
+        yield from dense(attention.key_dense, f"{prefix}.attention.self.key", hidden, hidden)
+        yield from dense(attention.value_dense, f"{prefix}.attention.self.value", hidden, hidden)
+        yield from dense(attention.output_dense, f"{prefix}.attention.output.dense", hidden, hidden)
+        yield from norm(components.attention_norm, f"{prefix}.attention.output")
+        yield from dense(components.feedforward_in, f"{prefix}.intermediate.dense", intermediate, hidden)
+        yield from dense(components.feedforward_out, f"{prefix}.output.dense", hidden, intermediate)
+        yield from norm(components.feedforward_norm, f"{prefix}.output")
     if has_pooler:
         yield from dense(backbone.pooled_dense, "pooler.dense", hidden, hidden)
 
 
 def _tensor(file: Any, names: set[str], name: str, shape: tuple[int, ...], path: Path) -> np.ndarray:
-    """Read one tensor as float32, a Dense kernel the Keras way round (inputs, outputs)."""
+    """Read one tensor as float32, a Dense kernel with Keras' shape (inputs, outputs)."""
     if name not in names:
         raise ValueError(f"{path}: no tensor {name!r}; expected one of shape {shape}")
     tensor = file.get_tensor(name)
     if tensor.shape != shape:
-        raise ValueError(f"{path}: tensor {name!r} has shape {tensor.shape}; config.json wants {shape}")
+        raise ValueError(f"{path}: tensor {name!r} has shape {tensor.shape}; expected {shape} as in config.json")
     tensor = tensor.astype(np.float32)
     if not np.isfinite(tensor).all():
-        raise ValueError(f"{path}: tensor {name!r} holds NaN or infinity")
-    return _turned(tensor, name)
+        raise ValueError(f"{path}: tensor {name!r} contains NaN or infinity")
+    return _transposed(tensor, name)
 
 
-def _turned(matrix: np.ndarray, name: str) -> np.ndarray:
-    """Turn a Dense kernel from (outputs, inputs) to (inputs, outputs) or back; other tensors stay."""
+def _transposed(matrix: np.ndarray, name: str) -> np.ndarray:
+    """Transpose a Dense kernel between (outputs, inputs) and (inputs, outputs); return other tensors unchanged."""
     return matrix if "embeddings." in name or matrix.ndim == 1 else matrix.T
 
 
@@ -196,38 +207,40 @@ def write(
     directory: Path,
     backbone: BertEncoder,
     vocabulary: list[str],
-    rules: tuple[bool, bool, bool],
+    rules: TokenizerRules,
     spec: EncoderSpec,
     heads: dict[str, np.ndarray],
 ) -> None:
     """Write the four files of `FILES` that PyTorch transformers' `AutoModel` and `AutoTokenizer` read.
 
     Args:
-        directory: existing, empty.
-        backbone: with its present weights; they are written as float32.
-        vocabulary: token of each id.
-        rules: lowercase, strip_accents, split_on_cjk.
-        spec: of the encoder. Without `has_pooler` no pooler is written, and transformers starts a random one.
-        heads: tensors of the heads it was pretrained with, by their names here; empty where there are none.
+        directory: an existing, empty directory.
+        backbone: the encoder; its current weights are written as float32.
+        vocabulary: the tokens in order of their ids.
+        rules: the rules of the tokenizer.
+        spec: the encoder's spec. If `has_pooler` is False no pooler is written, and transformers initializes a random
+            one.
+        heads: tensors of the pretraining heads, by Hugging Face's names; may be empty.
     """
     config = {theirs: getattr(backbone, ours) for ours, theirs in SIZES.items()}
     config |= {"model_type": "bert", "torch_dtype": "float32", "pad_token_id": 0}
-    # By the heads that there are; a base model stands under a prefix where a head was saved with it.
+    # The class depends on the heads. If there are any, the encoder's tensors have a prefix.
     architecture = "BertForPreTraining" if "cls.seq_relationship.weight" in heads else "BertForMaskedLM"
     config["architectures"] = [architecture if heads else "BertModel"]
     prefix = "bert." if heads else ""
     config |= {"hidden_act": _ACTIVATIONS_OUT[spec.activation], "layer_norm_eps": spec.layer_norm_epsilon}
     config |= dict.fromkeys(("hidden_dropout_prob", "attention_probs_dropout_prob"), backbone.dropout)
     config |= {"position_embedding_type": "absolute", "initializer_range": 0.02}
-    said = dict(zip(("do_lower_case", "strip_accents", "tokenize_chinese_chars"), rules, strict=True))
-    said |= {"tokenizer_class": "BertTokenizer", "model_max_length": backbone.max_sequence_length}
-    said |= {f"{name.lower()}_token": f"[{name}]" for name in ("PAD", "UNK", "CLS", "SEP", "MASK")}
+    tokenizer_config = {"do_lower_case": rules.lowercase, "strip_accents": rules.strip_accents}
+    tokenizer_config |= {"tokenize_chinese_chars": rules.split_on_cjk}
+    tokenizer_config |= {"tokenizer_class": "BertTokenizer", "model_max_length": backbone.max_sequence_length}
+    tokenizer_config |= {f"{name.lower()}_token": f"[{name}]" for name in ("PAD", "UNK", "CLS", "SEP", "MASK")}
     tensors = dict(heads)
     for variable, name, shape in _tensors(backbone, spec.has_pooler):
         ours = np.reshape(variable, shape if "embeddings." in name else shape[::-1])
-        tensors[prefix + name] = np.ascontiguousarray(_turned(ours, name))
-    # The metadata says whose convention the tensors follow; older versions of transformers refuse a file without.
+        tensors[prefix + name] = np.ascontiguousarray(_transposed(ours, name))
+    # The metadata names the framework of the tensors. Older versions of transformers refuse a file without it.
     (directory / "model.safetensors").write_bytes(save(tensors, metadata={"format": "pt"}))
     (directory / "vocab.txt").write_text("".join(f"{token}\n" for token in vocabulary), encoding="utf-8")
     write_json(directory / "config.json", config)
-    write_json(directory / "tokenizer_config.json", said)
+    write_json(directory / "tokenizer_config.json", tokenizer_config)

@@ -1,7 +1,7 @@
-"""Everything of KerasNLP and Keras that is not part of their public interface and that tfbert reads.
+"""The private attributes of KerasNLP and Keras that tfbert reads.
 
-KerasNLP keeps the parts of its layers in private attributes. They are read here and nowhere else, so that a new version
-of either library needs changes in one file. `tests/encoder/test_kerasnlp.py` checks that all of them exist.
+KerasNLP keeps the inner layers of its layers in private attributes. Only this file reads them, so that a new version of
+either library requires changes in one file. `tests/encoder/test_kerasnlp.py` checks that all of them exist.
 """
 
 from pathlib import Path
@@ -11,12 +11,12 @@ import keras
 import tensorflow as tf
 from keras_hub.layers import MaskedLMHead, TransformerEncoder
 
-# From the first to below the second version; as in setup.cfg.
+# For each package, the oldest supported version and the first unsupported one; the same as in setup.cfg.
 SUPPORTED_VERSIONS = {"keras": ("3.15", "4"), "keras-nlp": ("0.32", "1")}
 
 
-class LayerParts(NamedTuple):
-    """The layers that a built `TransformerEncoder` consists of."""
+class EncoderLayerComponents(NamedTuple):
+    """The Keras layers inside a built `TransformerEncoder`."""
 
     attention: keras.layers.MultiHeadAttention
     attention_dropout: keras.layers.Dropout
@@ -27,9 +27,9 @@ class LayerParts(NamedTuple):
     feedforward_norm: keras.layers.LayerNormalization
 
 
-def layer_parts(layer: TransformerEncoder) -> LayerParts:
-    """Return the parts of a built layer."""
-    return LayerParts(
+def encoder_layer_components(layer: TransformerEncoder) -> EncoderLayerComponents:
+    """Return the Keras layers inside a built encoder layer."""
+    return EncoderLayerComponents(
         attention=layer._self_attention_layer,
         attention_dropout=layer._self_attention_dropout,
         attention_norm=layer._self_attention_layer_norm,
@@ -40,8 +40,8 @@ def layer_parts(layer: TransformerEncoder) -> LayerParts:
     )
 
 
-def score_dropout(attention: keras.layers.MultiHeadAttention) -> keras.layers.Dropout:
-    """Return the dropout of the attention probabilities."""
+def attention_weight_dropout(attention: keras.layers.MultiHeadAttention) -> keras.layers.Dropout:
+    """Return the dropout layer that is applied to the attention weights."""
     return attention._dropout_layer
 
 
@@ -50,39 +50,42 @@ def attend(
     query: tf.Tensor,
     key: tf.Tensor,
     value: tf.Tensor,
+    *,
     mask: tf.Tensor,
     training: bool,
     return_scores: bool,
 ) -> tuple[tf.Tensor, tf.Tensor | None]:
     """Return what Keras computes between the projections to queries, keys and values and the output projection.
 
+    The parameters are those of Keras' own method.
+
     Args:
         attention: built.
         query: float `(batch, length, num_heads, head_dim)`.
         key: float `(batch, key_length, num_heads, head_dim)`.
-        value: float, of the shape of the keys.
+        value: float, the same shape as `key`.
         mask: bool `(batch, 1 or length, key_length)`.
         training: whether dropout is active.
         return_scores: whether the second value is needed.
 
     Returns:
-        The attended values, of the shape of the queries, and the scores `(batch, num_heads, length, key_length)`, which
-        may be `None` where they are not needed.
+        The attended values, the same shape as `query`, and the scores `(batch, num_heads, length, key_length)`, which
+        may be `None` if they are not needed.
     """
     return attention._compute_attention(query, key, value, mask, training, return_scores)
 
 
-class MaskedWordParts(NamedTuple):
-    """The parts of a built `MaskedLMHead` that are its own."""
+class MaskedWordComponents(NamedTuple):
+    """The layers and weights that belong to a built `MaskedLMHead` alone, not to the token embedding."""
 
     dense: keras.layers.Dense
     norm: keras.layers.LayerNormalization
     bias: keras.Variable
 
 
-def masked_word_parts(head: MaskedLMHead) -> MaskedWordParts:
-    """Return the parts of a built head."""
-    return MaskedWordParts(head._intermediate_dense, head._intermediate_layer_norm, head._bias)
+def masked_word_components(head: MaskedLMHead) -> MaskedWordComponents:
+    """Return the layers and weights that belong to a built head alone."""
+    return MaskedWordComponents(head._intermediate_dense, head._intermediate_layer_norm, head._bias)
 
 
 def preset_dir(preset: str) -> Path:

@@ -1,4 +1,4 @@
-"""A precision by name in, what suits this machine out: a Keras dtype policy, and what to multiply matrices in."""
+"""Training precision: the Keras dtype policy and the dtype of matrix products that suit a machine."""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -9,7 +9,7 @@ _POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16", "float16": "mix
 
 
 class Precision(NamedTuple):
-    """In what a training computes.
+    """The dtypes in which a model is trained.
 
     Args:
         dtype: Keras dtype policy.
@@ -21,16 +21,15 @@ class Precision(NamedTuple):
 
 
 def choose_precision(precision: str, fast: bool = True) -> Precision:
-    """Return what a training computes in.
+    """Return the dtypes to train in on this machine.
 
-    On a processor and with fast layers, bfloat16 is for matrix products alone. What is between them stays in float32:
-    a processor has no instructions for anything else in bfloat16.
+    On a CPU with fast layers, bfloat16 applies to matrix products only. The operations between them stay in float32,
+    because CPUs have no bfloat16 instructions for them.
 
     Args:
-        precision: `float32`, `bfloat16`, `float16` or `auto`. `auto` is bfloat16 where it is multiplied by instructions
-            of its own (AMX, or AVX-512 BF16 with fast layers; compute capability 8.0 on a GPU), else float32.
-        fast: as for `EncoderLayer`. KerasNLP's functions were measured to be slower in bfloat16 on processors without
-            AMX.
+        precision: `float32`, `bfloat16`, `float16` or `auto`. `auto` means bfloat16 if the hardware has instructions to
+            multiply it (AMX, or AVX-512 BF16 with fast layers; compute capability 8.0 on a GPU), else float32.
+        fast: as for `EncoderLayer`. KerasNLP's layers were measured to be slower in bfloat16 on CPUs without AMX.
     """
     gpus = tf.config.list_physical_devices("GPU")
     if precision == "auto":
@@ -44,12 +43,12 @@ def _multiplies_bfloat16(gpus: list, fast: bool) -> bool:
     if gpus:
         details = [tf.config.experimental.get_device_details(gpu) for gpu in gpus]
         return all(detail.get("compute_capability", (0, 0)) >= (8, 0) for detail in details)
-    flags = _processor_flags()
+    flags = _cpu_flags()
     return "amx_bf16" in flags or (fast and "avx512_bf16" in flags)
 
 
-def _processor_flags() -> set[str]:
-    # Linux only; elsewhere nothing is known and float32 is right anyway.
+def _cpu_flags() -> set[str]:
+    # Only Linux has this file. Elsewhere the flags are unknown, and float32 always works.
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:

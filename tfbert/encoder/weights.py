@@ -1,10 +1,10 @@
-"""Weights by name: what a layer has, and copies from one layer to another."""
+"""Weights by name, and copying weights from one layer to another."""
 
 import keras
 
 
 def named_weights(layer: keras.layers.Layer) -> dict[str, keras.Variable]:
-    """Return the weights of a layer or model by their paths inside it, such as `transformer_layer_0/.../kernel`.
+    """Return the weights of a layer or model by path inside it, such as `transformer_layer_0/.../kernel`.
 
     The layer's own name, which Keras numbers, is not part of a path.
     """
@@ -14,11 +14,7 @@ def named_weights(layer: keras.layers.Layer) -> dict[str, keras.Variable]:
 
 
 def copy_weights(source: keras.layers.Layer, target: keras.layers.Layer) -> None:
-    """Assign every weight of a layer or model to the weight of the same name of another.
-
-    Args:
-        source: built.
-        target: built; changed in place.
+    """Copy every weight of a built layer or model to the weight with the same name of another.
 
     Raises:
         ValueError: one of them has a weight that the other lacks, or a weight has another shape; the message names it.

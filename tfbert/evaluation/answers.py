@@ -1,4 +1,4 @@
-"""Evaluation of extracted answers: exact match and F1, by kind of question and length, threshold, worst mistakes."""
+"""Evaluation of extractive question answering: exact match and F1, no-answer threshold, and the worst mistakes."""
 
 import math
 import re
@@ -10,36 +10,40 @@ from markupsafe import Markup
 from matplotlib.ticker import FuncFormatter
 
 from tfbert.evaluation import drawing, metrics, squad
+from tfbert.evaluation.formatting import percent
 from tfbert.evaluation.metric import Evaluation, Metric
 
-F1 = Metric("f1", "higher", "fraction", "F1 of the words of the answer, as in SQuAD, averaged over the questions")
+F1 = Metric("f1", "higher", "fraction", "mean F1 of the words of predicted and true answers, as in SQuAD", title="F1")
 EXACT_MATCH = Metric(
     "exact_match",
     "higher",
     "fraction",
-    "fraction of answers that equal a true one, ignoring case, articles and punctuation",
+    "fraction of answers that equal a true answer, ignoring case, articles and punctuation",
 )
-METRICS = (
-    F1,
-    EXACT_MATCH,
-    Metric("has_answer_f1", "higher", "fraction", "F1 over the questions that have an answer"),
-    Metric("has_answer_exact_match", "higher", "fraction", "exact match over the questions that have an answer"),
-    Metric("no_answer_accuracy", "higher", "fraction", "fraction of the questions without an answer that get none"),
+HAS_ANSWER_F1 = Metric(
+    "has_answer_f1", "higher", "fraction", "mean F1 of the questions that have an answer", title="has answer F1"
 )
+HAS_ANSWER_EXACT_MATCH = Metric(
+    "has_answer_exact_match", "higher", "fraction", "exact match of the questions that have an answer"
+)
+NO_ANSWER_ACCURACY = Metric(
+    "no_answer_accuracy", "higher", "fraction", "fraction of questions without an answer for which none is predicted"
+)
+METRICS = (F1, EXACT_MATCH, HAS_ANSWER_F1, HAS_ANSWER_EXACT_MATCH, NO_ANSWER_ACCURACY)
 _WORST_MISTAKES = 30
 _NO_ANSWER = "(no answer)"
 _QUESTION_WORDS = ("how many", "how much", "how", "what", "which", "whose", "whom", "who", "when", "where", "why")
 _LENGTHS = {"1 word": 1, "2 words": 2, "3 to 5 words": 5, "6 to 10 words": 10, "more than 10 words": math.inf}
-# A context without a word has no answer by any threshold; its margin would squeeze all others together in a figure.
+# A context without words gets no answer at any threshold, and its huge margin would dominate the figure.
 _LARGEST_MARGIN = 1e3
 
 
 @dataclass(frozen=True, slots=True)
 class Gold:
-    """What the answer to a record should be.
+    """The question and the true answers of a record.
 
     Args:
-        question: for the report.
+        question: text for the report.
         answers: the true answers, the most frequent first; empty where the context has no answer.
     """
 
@@ -52,8 +56,8 @@ class AnswerEvaluation(Evaluation):
 
     Args:
         outputs: the served outputs by name.
-        gold: of each record.
-        threshold: the margin above which no answer is given; infinity where there is always an answer.
+        gold: the question and the true answers of each record.
+        threshold: the margin above which no answer is given; infinity if every question has an answer.
     """
 
     def __init__(self, outputs: Mapping[str, np.ndarray], gold: Sequence[Gold], threshold: float):
@@ -70,7 +74,7 @@ class AnswerEvaluation(Evaluation):
     def intervals(self) -> dict[str, dict[str, float]]:
         """Return the metrics with the threshold in use, with intervals over resampled records.
 
-        Those by kind of question are there only if some questions have an answer and some have none.
+        Those for questions with and without an answer are present only if the records have both kinds.
         """
         by_kind = _by_kind(_texts(self._outputs["best_answer"]), self._gold)
         return {
@@ -79,23 +83,26 @@ class AnswerEvaluation(Evaluation):
         }
 
     def sections(self) -> dict:
-        """Return scores by kind of question and by length, the threshold's curve, reliability, the worst mistakes."""
+        """Return scores by question word and answer length, F1 by threshold, reliability, and the worst mistakes."""
         outputs, gold = self._outputs, [item.answers for item in self._gold]
         predicted = _texts(outputs["best_answer"])
         scores = squad.score_all(predicted, gold)
         is_answered = np.array([bool(text) for text in predicted])
-        stated = np.where(is_answered, outputs["probability"][:, 0], outputs["no_answer_probability"])
-        order = np.lexsort((-stated, scores["f1"]))
+        probabilities = np.where(is_answered, outputs["probability"][:, 0], outputs["no_answer_probability"])
+        order = np.lexsort((-probabilities, scores["f1"]))
         worst = [int(index) for index in order if scores["f1"][index] < 1][:_WORST_MISTAKES]
         return {
-            "reliability": metrics.reliability((scores["exact_match"] < 1).astype(int), stated[:, None]),
-            "tables": [by_question_word(scores, [item.question for item in self._gold]), by_length(scores, gold)],
+            "reliability": metrics.reliability_of(probabilities, scores["exact_match"] == 1),
+            "tables": [
+                question_word_table(scores, [item.question for item in self._gold]),
+                length_table(scores, gold),
+            ],
             "figures": self._figures(),
             "worst": {
                 index: {
                     "label": " / ".join(gold[index]) or _NO_ANSWER,
                     "predicted": predicted[index] or _NO_ANSWER,
-                    "probability": float(stated[index]),
+                    "probability": float(probabilities[index]),
                     "label_probability": None,
                 }
                 for index in worst
@@ -103,7 +110,7 @@ class AnswerEvaluation(Evaluation):
         }
 
     def _figures(self) -> list[dict]:
-        """Return the curve of the threshold, if there is one and some questions have an answer and some have none."""
+        """Return F1 by threshold, if there is a threshold and the records have questions with and without an answer."""
         gold = [item.answers for item in self._gold]
         has_answer = np.array([bool(answers) for answers in gold])
         if math.isinf(self._threshold) or has_answer.all() or not has_answer.any():
@@ -114,15 +121,12 @@ class AnswerEvaluation(Evaluation):
 
 
 def best_threshold(best_answers: Sequence[str], margins: np.ndarray, gold: Sequence[Gold]) -> float:
-    """Return the margin above which no answer should be given, for the highest F1.
+    """Return the margin above which giving no answer has the highest F1; infinity if every question has an answer.
 
     Args:
         best_answers: the text of the best span of each record.
         margins: the logit of no answer minus that of the best span, float32 `(records,)`.
-        gold: of each record.
-
-    Returns:
-        Infinity where every question has an answer.
+        gold: the question and the true answers of each record.
     """
     if all(item.answers for item in gold):
         return math.inf
@@ -131,62 +135,62 @@ def best_threshold(best_answers: Sequence[str], margins: np.ndarray, gold: Seque
     return squad.best_threshold(margins, best, empty)
 
 
-def by_question_word(scores: Mapping[str, np.ndarray], questions: Sequence[str]) -> dict:
+def question_word_table(scores: Mapping[str, np.ndarray], questions: Sequence[str]) -> dict:
     """Return a table of the scores by question word, the most frequent first.
 
     Args:
         scores: `f1` and `exact_match` of every record.
-        questions: of the same records.
+        questions: the questions of the same records.
     """
     words = np.array([question_word(question) for question in questions])
     rows = [_row(word, scores, words == word) for word in np.unique(words)]
     rows.sort(key=lambda row: -row[1])
-    caption = "The first English question word of each question; other languages are all other."
-    return _table("By question word", "question word", rows, caption)
+    caption = "The first English question word; `other` includes all questions in other languages."
+    return _table("Scores by question word", "question word", rows, caption)
 
 
-def by_length(scores: Mapping[str, np.ndarray], answers: Sequence[Sequence[str]]) -> dict:
+def length_table(scores: Mapping[str, np.ndarray], answers: Sequence[Sequence[str]]) -> dict:
     """Return a table of the scores by the length of the true answer.
 
     Args:
         scores: `f1` and `exact_match` of every record.
         answers: the true answers of the same records, the most frequent first.
     """
-    sizes = np.array([len(texts[0].split()) if texts else 0 for texts in answers])
-    rows, low = [], -1
-    for name, most in {"no answer": 0, **_LENGTHS}.items():
-        chosen = (sizes > low) & (sizes <= most)
-        low = most
-        if chosen.any():
-            rows.append(_row(name, scores, chosen))
-    caption = "Words, as blanks separate them, of the true answer; of several true answers, of the most frequent."
-    return _table("By length of the answer", "true answer", rows, caption)
+    num_words = np.array([len(texts[0].split()) if texts else 0 for texts in answers])
+    rows, previous = [], -1
+    for name, max_words in {"no answer": 0, **_LENGTHS}.items():
+        is_in_group = (num_words > previous) & (num_words <= max_words)
+        previous = max_words
+        if is_in_group.any():
+            rows.append(_row(name, scores, is_in_group))
+    caption = "The number of words, separated by whitespace, of the true answer, or of the most frequent of several."
+    return _table("Scores by answer length", "true answer", rows, caption)
 
 
 def question_word(question: str) -> str:
     """Return the first English question word of a question; `other` where there is none."""
     words = " ".join(["", *re.findall(r"[^\W_]+", question.lower()), ""])
-    places = {word: words.find(f" {word} ") for word in _QUESTION_WORDS}
-    # Of two at the same position the longer one, such as "how many", comes first in the tuple.
-    return min((word for word, place in places.items() if place >= 0), key=places.get, default="other")
+    positions = {word: words.find(f" {word} ") for word in _QUESTION_WORDS}
+    # `min` prefers the first of equal positions, and "how many" precedes "how" in the tuple.
+    return min((word for word, position in positions.items() if position >= 0), key=positions.get, default="other")
 
 
 def threshold_figure(curve: Mapping[str, np.ndarray], threshold: float) -> dict:
-    """Return a figure of F1 by the threshold between an answer and none.
+    """Return a figure of F1 by no-answer threshold.
 
     Args:
-        curve: as `squad.threshold_curve` returns it.
-        threshold: the one in use.
+        curve: as returned by `squad.threshold_curve`.
+        threshold: the threshold in use.
     """
     caption = (
-        "The margin is the logit of no answer less that of the best answer; a lower threshold refuses more. "
-        "The one in use is the best on validation."
+        "The margin is the logit of no answer minus that of the best answer; a lower threshold gives fewer answers. "
+        "The threshold in use has the highest F1 on the validation split."
     )
-    return {"title": "An answer or none", "svg": _curve(curve, threshold), "caption": caption}
+    return {"title": "No-answer threshold", "svg": _curve(curve, threshold), "caption": caption}
 
 
 def _curve(curve: Mapping[str, np.ndarray], threshold: float) -> Markup:
-    looks = {
+    styles = {
         "all": ("all questions", drawing.ACCENT, "-", 1.8),
         "has_answer": ("with an answer", drawing.INK, "--", 1.3),
         "no_answer": ("without an answer", drawing.MUTED, ":", 1.5),
@@ -194,34 +198,43 @@ def _curve(curve: Mapping[str, np.ndarray], threshold: float) -> Markup:
     shown = np.abs(curve["threshold"]) < _LARGEST_MARGIN
     with drawing.report_style():
         figure, axes = drawing.new_axes(width=400)
-        for name, (label, color, line, width) in looks.items():
+        for name, (label, color, line, width) in styles.items():
             points = curve["threshold"][shown], curve[name][shown]
             axes.plot(*points, color=color, linestyle=line, linewidth=width, label=label, drawstyle="steps-post")
         axes.axvline(threshold, color=drawing.WARN, linewidth=1.2, linestyle=":", label=f"in use: {threshold:.2f}")
-        axes.set(ylim=(-0.02, 1.03), title="F1 by threshold", xlabel="margin above which no answer is given")
+        axes.set(ylim=(-0.02, 1.03), title="F1 by no-answer threshold", xlabel="margin above which no answer is given")
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:.0f} %"))
         axes.legend(loc="best")
-        return drawing.to_svg(figure, "F1 by the threshold between an answer and none")
+        return drawing.to_svg(figure, "F1 by no-answer threshold")
 
 
-def _row(name: str, scores: Mapping[str, np.ndarray], chosen: np.ndarray) -> list:
-    shares = [f"{100 * scores[metric][chosen].mean():.1f} %" for metric in ("f1", "exact_match")]
-    return [str(name), int(chosen.sum()), *shares]
+def _row(name: str, scores: Mapping[str, np.ndarray], is_in_group: np.ndarray) -> list:
+    means = [percent(scores[metric][is_in_group].mean()) for metric in ("f1", "exact_match")]
+    return [str(name), int(is_in_group.sum()), *means]
 
 
-def _table(title: str, first: str, rows: list, caption: str) -> dict:
-    return {"title": title, "columns": [first, "questions", "F1", "exact match"], "rows": rows, "caption": caption}
+def _table(title: str, first_column: str, rows: list, caption: str) -> dict:
+    return {
+        "title": title,
+        "columns": [first_column, "questions", "F1", "exact match"],
+        "rows": rows,
+        "caption": caption,
+    }
 
 
 def _by_kind(predicted: Sequence[str], gold: Sequence[Gold]) -> dict[str, np.ndarray]:
-    """Return the values that each metric averages: of all records, and of those with and those without an answer."""
+    """Return the values that each metric averages, by name: of all records, and of those with or without an answer."""
     scores = squad.score_all(predicted, [item.answers for item in gold])
-    values = {"f1": scores["f1"], "exact_match": scores["exact_match"]}
+    f1, exact_match = scores["f1"], scores["exact_match"]
+    values = {F1.name: f1, EXACT_MATCH.name: exact_match}
     has_answer = np.array([bool(item.answers) for item in gold])
     if has_answer.all() or not has_answer.any():
         return values
-    of_answers = {f"has_answer_{name}": scores[name][has_answer] for name in values}
-    return values | of_answers | {"no_answer_accuracy": scores["exact_match"][~has_answer]}
+    return values | {
+        HAS_ANSWER_F1.name: f1[has_answer],
+        HAS_ANSWER_EXACT_MATCH.name: exact_match[has_answer],
+        NO_ANSWER_ACCURACY.name: exact_match[~has_answer],
+    }
 
 
 def _texts(values: np.ndarray) -> list[str]:

@@ -1,27 +1,34 @@
-"""Evaluation of multiple choice: accuracy next to guessing and by position, reliability, and the worst mistakes."""
+"""Evaluation of multiple choice: accuracy compared with chance and by position, reliability and the worst mistakes."""
 
 from collections.abc import Sequence
 
 import numpy as np
 
 from tfbert.evaluation import metrics
-from tfbert.evaluation.classification import ACCURACY, LOSS
+from tfbert.evaluation.classification import LOSS
 from tfbert.evaluation.formatting import percent
-from tfbert.evaluation.metric import Evaluation
+from tfbert.evaluation.metric import Evaluation, Metric
 
 _WORST_MISTAKES = 30
 
+ACCURACY = Metric(
+    "accuracy",
+    "higher",
+    "fraction",
+    "fraction of questions whose choice is predicted correctly",
+    expectation="questions to get the right choice",
+)
 METRICS = (ACCURACY, LOSS)
 
 
 class ChoiceEvaluation(Evaluation):
-    """One predicted and one right choice for each question.
+    """The predicted and the correct choice of each question.
 
     Args:
         predicted: indices of the predicted choices, int `(questions,)`.
-        probabilities: of each choice, float32 `(questions, largest number of choices)`, 0 for padding.
-        gold: indices of the right choices, int `(questions,)`.
-        choices: the texts of the choices of each question.
+        probabilities: float32 `(questions, largest number of choices)`, 0 for padding.
+        gold: indices of the correct choices, int `(questions,)`.
+        choices: the texts of each question's choices.
     """
 
     def __init__(
@@ -34,18 +41,18 @@ class ChoiceEvaluation(Evaluation):
         """Return accuracy and the mean cross-entropy in nats."""
         likelihood = self._probabilities[np.arange(len(self._gold)), self._gold]
         return {
-            "accuracy": float(np.mean(self._is_right)),
-            "loss": float(-np.log(np.maximum(likelihood, 1e-12)).mean()),
+            ACCURACY.name: float(np.mean(self._is_right)),
+            LOSS.name: float(-np.log(np.maximum(likelihood, 1e-12)).mean()),
         }
 
     def intervals(self) -> dict[str, dict[str, float]]:
         """Return accuracy with its interval."""
         return {
-            "accuracy": metrics.resampled(lambda records: float(self._is_right[records].mean()), len(self._is_right))
+            ACCURACY.name: metrics.resampled(lambda records: float(self._is_right[records].mean()), len(self._is_right))
         }
 
     def sections(self) -> dict:
-        """Return accuracy next to guessing and by position, reliability, and the most confident mistakes."""
+        """Return accuracy by number of choices and by position, reliability, and the most confident mistakes."""
         wrong = np.flatnonzero(~self._is_right)
         confidence = self._probabilities[wrong, self._predicted[wrong]]
         worst = wrong[np.argsort(-confidence, kind="stable")][:_WORST_MISTAKES]
@@ -56,25 +63,30 @@ class ChoiceEvaluation(Evaluation):
         }
 
     def _mistake(self, question: int) -> dict:
-        choices, right, predicted = self._choices[question], self._gold[question], self._predicted[question]
+        choices, correct, predicted = self._choices[question], self._gold[question], self._predicted[question]
         return {
-            "label": choices[right],
+            "label": choices[correct],
             "predicted": choices[predicted],
             "probability": float(self._probabilities[question, predicted]),
-            "label_probability": float(self._probabilities[question, right]),
+            "label_probability": float(self._probabilities[question, correct]),
         }
 
     def _table_by_number(self) -> dict:
-        numbers = np.asarray([len(choices) for choices in self._choices])
-        groups = [(str(number), numbers == number) for number in np.unique(numbers)]
+        num_choices = np.asarray([len(choices) for choices in self._choices])
+        groups = [(str(number), num_choices == number) for number in np.unique(num_choices)]
         rows = [
-            [name, int(inside.sum()), percent(self._is_right[inside].mean()), percent((1 / numbers[inside]).mean())]
-            for name, inside in [*groups, ("all", np.ones(len(numbers), bool))]
+            [
+                name,
+                int(is_in_group.sum()),
+                percent(self._is_right[is_in_group].mean()),
+                percent((1 / num_choices[is_in_group]).mean()),
+            ]
+            for name, is_in_group in [*groups, ("all", np.ones(len(num_choices), bool))]
         ]
-        caption = "Guessing is what choosing by chance would give. A model that is no better has learned nothing."
+        caption = "Chance is the accuracy of random choices. A model that is no better has learned nothing."
         return {
             "title": "Accuracy by number of choices",
-            "columns": ["choices", "questions", "accuracy", "guessing"],
+            "columns": ["choices", "questions", "accuracy", "chance"],
             "rows": rows,
             "caption": caption,
         }
@@ -85,10 +97,10 @@ class ChoiceEvaluation(Evaluation):
             is_gold, is_predicted = self._gold == position, self._predicted == position
             accuracy = is_predicted[is_gold].mean() if is_gold.any() else None
             rows.append([position, int(is_gold.sum()), int(is_predicted.sum()), percent(accuracy)])
-        caption = "The model sees one choice at a time and not its place. Places are counted from 0."
+        caption = "The model scores each choice separately and does not see its position. Positions are counted from 0."
         return {
-            "title": "Right and chosen by place",
-            "columns": ["place", "times right", "times chosen", "accuracy where right"],
+            "title": "Correct and predicted choices by position",
+            "columns": ["position", "times correct", "times predicted", "accuracy where correct"],
             "rows": rows,
             "caption": caption,
         }

@@ -1,4 +1,4 @@
-"""Evaluation of single labels: accuracy, F1 and Matthews' correlation, calibration, confusions, worst mistakes."""
+"""Evaluation of classification: accuracy, F1, Matthews correlation, calibration, confusion matrix, worst mistakes."""
 
 from collections.abc import Mapping, Sequence
 
@@ -9,10 +9,27 @@ from tfbert.evaluation.metric import Evaluation, Metric
 
 _WORST_MISTAKES = 30
 
-ACCURACY = Metric("accuracy", "higher", "fraction", "fraction of examples that are predicted correctly")
-MACRO_F1 = Metric("macro_f1", "higher", "fraction", "mean F1 of the labels; rare labels count as much as common ones")
+ACCURACY = Metric(
+    "accuracy",
+    "higher",
+    "fraction",
+    "fraction of examples that are predicted correctly",
+    expectation="texts to get the right label",
+)
+MACRO_F1 = Metric(
+    "macro_f1",
+    "higher",
+    "fraction",
+    "mean F1 of the labels; rare labels count as much as common ones",
+    title="macro F1",
+    is_label_mean=True,
+)
 MCC = Metric(
-    "mcc", "higher", "correlation", "Matthews correlation of predicted and true labels: 0 is chance, 1 is perfect"
+    "mcc",
+    "higher",
+    "correlation",
+    "Matthews correlation of predicted and true labels: 0 is chance, 1 is perfect",
+    title="MCC",
 )
 LOSS = Metric("loss", "lower", "nats", "mean cross-entropy")
 METRICS = (ACCURACY, MACRO_F1, MCC, LOSS)
@@ -23,7 +40,7 @@ class LabelEvaluation(Evaluation):
 
     Args:
         label_ids: predicted label ids, int `(records,)`.
-        probabilities: the probability of each label, float32 `(records, labels)`.
+        probabilities: float32 `(records, labels)`.
         gold: true label ids, int `(records,)`.
         labels: names by id.
     """
@@ -34,18 +51,18 @@ class LabelEvaluation(Evaluation):
         self._confusion = metrics.confusion_matrix(self._gold, label_ids, len(labels))
 
     def values(self) -> dict[str, float]:
-        """Return accuracy, macro F1, Matthews' correlation and the mean cross-entropy in nats."""
+        """Return accuracy, macro F1, the Matthews correlation and the mean cross-entropy in nats."""
         likelihood = self._probabilities[np.arange(len(self._gold)), self._gold]
         return {
-            "accuracy": float(metrics.accuracy(self._confusion)),
-            "macro_f1": float(metrics.macro_f1(self._confusion)),
-            "mcc": float(metrics.matthews(self._confusion)),
-            "loss": float(-np.log(np.maximum(likelihood, 1e-12)).mean()),
+            ACCURACY.name: float(metrics.accuracy(self._confusion)),
+            MACRO_F1.name: float(metrics.macro_f1(self._confusion)),
+            MCC.name: float(metrics.matthews(self._confusion)),
+            LOSS.name: float(-np.log(np.maximum(likelihood, 1e-12)).mean()),
         }
 
     def intervals(self) -> dict[str, dict[str, float]]:
-        """Return accuracy, macro F1 and Matthews' correlation with their intervals."""
-        functions = {"accuracy": metrics.accuracy, "macro_f1": metrics.macro_f1, "mcc": metrics.matthews}
+        """Return accuracy, macro F1 and the Matthews correlation with their intervals."""
+        functions = {ACCURACY.name: metrics.accuracy, MACRO_F1.name: metrics.macro_f1, MCC.name: metrics.matthews}
         return {name: metrics.with_interval(score, self._confusion) for name, score in functions.items()}
 
     def per_label(self) -> dict[str, dict]:
@@ -53,7 +70,7 @@ class LabelEvaluation(Evaluation):
         return metrics.per_label(self._confusion, self._labels)
 
     def sections(self) -> dict:
-        """Return the confusion matrix, reliability, and the most confident mistakes."""
+        """Return the confusion matrix, the reliability and the most confident mistakes."""
         probabilities = self._probabilities
         predicted = probabilities.argmax(1)
         wrong = np.flatnonzero(predicted != self._gold)

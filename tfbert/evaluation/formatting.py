@@ -1,6 +1,5 @@
 """Formatting of numbers and names for reports and logs."""
 
-import json
 import math
 from collections.abc import Mapping
 from typing import Any
@@ -9,8 +8,6 @@ import numpy as np
 from markupsafe import Markup, escape
 
 from tfbert.evaluation.drawing import short_number
-
-_SPELLING = {"f1": "F1", "mcc": "MCC", "mae": "MAE", "mrr": "MRR", "ndcg": "nDCG"}
 
 
 def percent(fraction: float | None, digits: int = 1) -> str:
@@ -25,13 +22,6 @@ def number(value: float | None) -> str:
     if isinstance(value, float | np.floating):
         return short_number(value) if math.isfinite(value) else str(value)
     return f"{value:,}"
-
-
-def setting(value: Any) -> str:
-    """Return a config value as it is typed; text with leading, trailing or special whitespace is quoted."""
-    if isinstance(value, str):
-        return value if value.isprintable() and value.strip() == value != "" else repr(value)
-    return "none" if value is None else json.dumps(value, ensure_ascii=False, default=str)
 
 
 def score_line(scores: Mapping[str, float]) -> str:
@@ -57,8 +47,8 @@ def size(num_bytes: float) -> str:
 
 
 def words(name: str) -> str:
-    """Return the name of a metric or field as words, such as `macro F1`."""
-    return " ".join(_SPELLING.get(word, word) for word in str(name).split("_"))
+    """Return the name of a field as words, such as `num layers`."""
+    return str(name).replace("_", " ")
 
 
 def breakable(label: str) -> Markup:

@@ -1,7 +1,7 @@
-"""Evaluation of label sets: thresholds, F1, average precision, reliability, label pairs and the worst mistakes.
+"""Evaluation of multi-label classification: F1, average precision, thresholds, reliability and the worst mistakes.
 
-Tests compare the scores with scikit-learn's. They are functions of how often each record counts, so that resampling a
-split for an interval needs no sorting.
+Each score is a function of the weights of the records, so that bootstrap resampling needs no sorting. Tests compare the
+scores with scikit-learn's.
 """
 
 import enum
@@ -16,19 +16,24 @@ from tfbert.evaluation.classification import MACRO_F1
 from tfbert.evaluation.metric import Evaluation, Metric
 
 DEFAULT_THRESHOLD = 0.5
-# A threshold fitted to fewer texts that have the label would fit their noise.
+# A threshold fitted to fewer texts with the label would overfit.
 MIN_EXAMPLES_FOR_OWN_THRESHOLD = 5
 _MAX_ROWS, _MAX_PAIRS, _WORST_MISTAKES = 100, 25, 30
-_CACHED_NUMBERS = 2**16
+# Blocks of this many ranks stay in the processor's cache.
+_BLOCK_SIZE = 2**16
 
 MICRO_F1 = Metric(
-    "micro_f1", "higher", "fraction", "F1 over all labels of all texts together; common labels count more"
+    "micro_f1",
+    "higher",
+    "fraction",
+    "F1 over all labels of all texts together; common labels count more",
+    title="micro F1",
 )
 MEAN_AVERAGE_PRECISION = Metric(
     "mean_average_precision",
     "higher",
     "fraction",
-    "mean average precision of the labels that occur: how well the probability of a label ranks the texts that have it",
+    "average precision, averaged over the labels that occur: how well probabilities rank texts with a label first",
 )
 SUBSET_ACCURACY = Metric("subset_accuracy", "higher", "fraction", "fraction of texts that get exactly the right labels")
 LOSS = Metric("loss", "lower", "nats", "mean binary cross-entropy")
@@ -44,40 +49,40 @@ class ThresholdSource(enum.IntEnum):
 
 
 def best_threshold(has_label: np.ndarray, probabilities: np.ndarray, default: float = DEFAULT_THRESHOLD) -> np.float32:
-    """Return a threshold of about the highest F1; a label is chosen where its probability reaches the threshold.
+    """Return a threshold with about the highest F1; a label is chosen if its probability is at least the threshold.
 
-    The threshold lies halfway between the lowest probability that is chosen and the highest that is not. Among the
-    thresholds whose F1 is the highest, or lower by less than about one example's share in it, the one nearest to
-    `default` is taken, because smaller differences are noise.
+    The threshold lies halfway between the lowest chosen probability and the highest one that is not chosen. Of the
+    thresholds whose F1 is at most 0.5 / (number of examples with the label) below the highest, about the effect of one
+    example, the one nearest to `default` is returned, because smaller differences are noise.
 
     Args:
-        has_label: bool `(examples,)`, at least one of them true.
+        has_label: bool `(examples,)`, at least one true.
         probabilities: float32 `(examples,)`.
-        default: the threshold to stay close to, 0 to 1.
+        default: the preferred threshold, 0 to 1.
 
-    Source: Lipton, Elkan and Naryanaswamy 2014, "Optimal Thresholding of Classifiers to Maximize F1 Measure". Ours is
-        their optimum on the given examples, without assuming that the probabilities are calibrated. Staying close to
-        the default keeps a label that was not learned from being chosen for everything (their section 5).
+    Source: Lipton, Elkan and Naryanaswamy 2014, "Optimal Thresholding of Classifiers to Maximize F1 Measure". Ours
+        finds the optimum on the examples, without assuming that the probabilities are calibrated. The preference for
+        the default prevents a label that was not learned from being chosen for every text (their section 5).
     """
     order = np.argsort(-probabilities, kind="stable")
-    values = probabilities[order]
-    chosen = np.arange(1, len(values) + 1)
+    descending = probabilities[order]
+    num_chosen = np.arange(1, len(descending) + 1)
     num_positive = np.count_nonzero(has_label)
-    f1 = 2 * np.cumsum(has_label[order]) / (chosen + num_positive)
-    below = np.append(values[1:], np.zeros(1, values.dtype))
-    can_end = np.append(values[1:] < values[:-1], True)
-    best = np.flatnonzero(can_end & (f1 >= f1[can_end].max() - 0.5 / num_positive))
-    middle = (values[best] + below[best]) / 2
-    # There is no number between two neighbouring float32 numbers.
-    middle = np.where(middle > below[best], middle, values[best])
-    return middle[np.argmin(np.abs(middle - default))]
+    f1 = 2 * np.cumsum(has_label[order]) / (num_chosen + num_positive)
+    next_lower = np.append(descending[1:], np.zeros(1, descending.dtype))
+    is_last_of_ties = np.append(descending[1:] < descending[:-1], True)
+    best = np.flatnonzero(is_last_of_ties & (f1 >= f1[is_last_of_ties].max() - 0.5 / num_positive))
+    thresholds = (descending[best] + next_lower[best]) / 2
+    # The mean of two neighbouring float32 numbers may round to the lower one.
+    thresholds = np.where(thresholds > next_lower[best], thresholds, descending[best])
+    return thresholds[np.argmin(np.abs(thresholds - default))]
 
 
 def best_thresholds(gold: np.ndarray, probabilities: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return a threshold for each label, float32 `(labels,)`, and its `ThresholdSource`, int32 `(labels,)`.
 
-    Labels that fewer than 5 examples have share the threshold of about the highest F1 over all labels together, or 0.5
-    if fewer than 5 labels are given in total.
+    Labels with fewer than 5 examples share one threshold: the one with about the highest F1 over all labels together,
+    or 0.5 if all examples together have fewer than 5 labels.
 
     Args:
         gold: bool `(examples, labels)`.
@@ -96,13 +101,13 @@ def best_thresholds(gold: np.ndarray, probabilities: np.ndarray) -> tuple[np.nda
 
 
 class LabelSetEvaluation(Evaluation):
-    """Chosen and true labels of each record.
+    """The chosen and the true labels of each record.
 
     Args:
         probabilities: float32 `(records, labels)`.
         gold: the true labels, bool `(records, labels)`.
         labels: names by id.
-        thresholds: float32 `(labels,)`; a label is chosen where its probability reaches its threshold.
+        thresholds: float32 `(labels,)`; a label is chosen if its probability is at least its threshold.
         sources: the `ThresholdSource` of each threshold, int32 `(labels,)`.
     """
 
@@ -118,19 +123,19 @@ class LabelSetEvaluation(Evaluation):
         self._sets = LabelSets(gold, probabilities >= thresholds, probabilities)
         self._labels, self._thresholds, self._sources = labels, thresholds, sources
         self._functions = {
-            "micro_f1": self._sets.micro_f1,
-            "macro_f1": self._sets.macro_f1,
-            "mean_average_precision": self._sets.mean_average_precision,
-            "subset_accuracy": self._sets.subset_accuracy,
+            MICRO_F1.name: self._sets.micro_f1,
+            MACRO_F1.name: self._sets.macro_f1,
+            MEAN_AVERAGE_PRECISION.name: self._sets.mean_average_precision,
+            SUBSET_ACCURACY.name: self._sets.subset_accuracy,
         }
 
     def values(self) -> dict[str, float]:
         """Return the metrics of the report and the mean binary cross-entropy in nats."""
-        once = np.ones(len(self._sets.gold), np.int64)
-        return {name: score(once) for name, score in self._functions.items()} | {"loss": self._sets.log_loss()}
+        weights = np.ones(len(self._sets.gold), np.int64)
+        return {name: score(weights) for name, score in self._functions.items()} | {LOSS.name: self._sets.log_loss()}
 
     def intervals(self) -> dict[str, dict[str, float]]:
-        """Return F1, mean average precision and subset accuracy with their intervals."""
+        """Return both F1 scores, mean average precision and subset accuracy with their intervals."""
         return {name: self._sets.with_interval(score) for name, score in self._functions.items()}
 
     def per_label(self) -> dict[str, dict]:
@@ -138,13 +143,13 @@ class LabelSetEvaluation(Evaluation):
         return self._sets.per_label(self._labels)
 
     def sections(self) -> dict:
-        """Return thresholds, label pairs, the reliability of the chosen labels, and the worst mistakes."""
+        """Return thresholds, label pairs, the reliability of the chosen labels and the worst mistakes."""
         sets = self._sets
-        caption = "Many texts without any label, or with too many, speak of thresholds that do not fit these texts."
-        plot = sizes_plot(sets.gold, sets.chosen)
+        caption = "If many texts get no label or too many, the thresholds do not suit these texts."
+        plot = label_count_plot(sets.gold, sets.chosen)
         return {
             "reliability": metrics.reliability_of(sets.probabilities[sets.chosen], sets.gold[sets.chosen]),
-            "figures": [{"title": "Labels a text", "svg": plot, "caption": caption}],
+            "figures": [{"title": "Labels per text", "svg": plot, "caption": caption}],
             "tables": tables(sets, self._labels, self._thresholds, self._sources),
             "worst": sets.worst(self._labels),
         }
@@ -155,7 +160,7 @@ class LabelSets:
 
     Args:
         gold: the true labels, bool `(records, labels)`, at least one record.
-        chosen: the labels that the model chose, bool `(records, labels)`.
+        chosen: the labels chosen by the model, bool `(records, labels)`.
         probabilities: float32 `(records, labels)`.
     """
 
@@ -165,10 +170,10 @@ class LabelSets:
         self._hits, self._sizes = hits.astype(np.float32), gold.astype(np.float32) + chosen
         self._record_hits, self._record_sizes = hits.sum(1), gold.sum(1) + chosen.sum(1)
         self._is_exact = (gold == chosen).all(1)
-        self._rank()
+        self._precompute_ranks()
 
     def micro_f1(self, weights: np.ndarray) -> float:
-        """Return F1 over all labels of all records; 0 if there are none.
+        """Return F1 over all labels of all records; 0 if no label is true or chosen.
 
         Args:
             weights: how often each record counts, int `(records,)`.
@@ -176,44 +181,44 @@ class LabelSets:
         return float(2 * (weights @ self._record_hits) / max(weights @ self._record_sizes, 1))
 
     def macro_f1(self, weights: np.ndarray) -> float:
-        """Return the mean F1 of the labels that are true or chosen anywhere; 0 if there are none."""
+        """Return the mean F1 of the labels that are true or chosen for any record; 0 if there are none."""
         weights = weights.astype(np.float32)
         hits, sizes = weights @ self._hits, weights @ self._sizes
         return float((2 * hits / np.maximum(sizes, 1)).sum() / max(np.count_nonzero(sizes), 1))
 
     def mean_average_precision(self, weights: np.ndarray) -> float:
-        """Return the mean average precision of the labels that any record has; 0 if there are none."""
+        """Return the mean average precision of the labels that occur; 0 if there are none."""
         precisions = self.average_precisions(weights)
         return float(np.nanmean(precisions)) if np.isfinite(precisions).any() else 0.0
 
     def subset_accuracy(self, weights: np.ndarray) -> float:
-        """Return the share of records whose chosen labels are exactly the true ones."""
+        """Return the fraction of records whose chosen labels are exactly the true ones."""
         return float(weights @ self._is_exact / weights.sum())
 
     def average_precisions(self, weights: np.ndarray) -> np.ndarray:
-        """Return the average precision of each label, float64 `(labels,)`; NaN for a label that no record has.
+        """Return the average precision of each label, float64 `(labels,)`; NaN for a label that does not occur.
 
         Records with equal probabilities share a rank. Precision is summed over the steps of recall without
         interpolation, as in scikit-learn's `average_precision_score`.
         """
         num_labels = self.gold.shape[1]
         weights = weights.astype(np.int32)
-        ranked = np.concatenate(
-            [np.cumsum(weights[order], axis=1, dtype=np.int32).ravel()[ends] for order, ends in self._parts]
+        num_ranked = np.concatenate(
+            [np.cumsum(weights[order], axis=1, dtype=np.int32).ravel()[ends] for order, ends in self._blocks]
         )
         counts = weights[self._positive_record].astype(np.float64)
-        # Counts up to the end of each group of equal probabilities: of records with the label, and of all records.
-        summed = np.append(0.0, np.cumsum(counts))
-        hits = summed[self._tie_end] - summed[self._label_start]
-        precision = hits / np.maximum(ranked, 1)
+        # Of the records up to the end of each group of equal probabilities, how many have the label.
+        cumulative = np.append(0.0, np.cumsum(counts))
+        hits = cumulative[self._tie_end] - cumulative[self._label_start]
+        precision = hits / np.maximum(num_ranked, 1)
         total = np.bincount(self._positive_label, counts, num_labels)
         area = np.bincount(self._positive_label, counts * precision, num_labels)
         return np.divide(area, total, out=np.full(num_labels, np.nan), where=total > 0)
 
     def with_interval(self, score: Callable[[np.ndarray], float]) -> dict[str, float]:
-        """Return one of the scores above with its 95 % bootstrap interval."""
-        number = len(self.gold)
-        return metrics.resampled(lambda records: score(np.bincount(records, minlength=number)), number)
+        """Return a score, one of the methods above, with its 95 % bootstrap interval."""
+        num_records = len(self.gold)
+        return metrics.resampled(lambda records: score(np.bincount(records, minlength=num_records)), num_records)
 
     def per_label(self, labels: Sequence[str]) -> dict[str, dict]:
         """Return precision, recall, F1 and the counts of each label; a ratio with denominator 0 is 0."""
@@ -230,58 +235,57 @@ class LabelSets:
         }
 
     def log_loss(self) -> float:
-        """Return the mean binary cross entropy in nats."""
-        given = np.where(self.gold, self.probabilities, 1 - self.probabilities)
-        return float(-np.log(np.maximum(given, 1e-7)).mean())
+        """Return the mean binary cross-entropy in nats."""
+        likelihood = np.where(self.gold, self.probabilities, 1 - self.probabilities)
+        return float(-np.log(np.maximum(likelihood, 1e-7)).mean())
 
     def worst(self, labels: Sequence[str]) -> dict[int, dict]:
-        """Return the records with the most confident wrong decision on a label, worst first, for `sections`."""
-        wrong = np.where(self.gold, 1 - self.probabilities, self.probabilities)
-        confidence = np.where(self.gold != self.chosen, wrong, -1).max(1)
+        """Return the records with the most confident wrong decisions, worst first, as `worst` of `sections`."""
+        error = np.where(self.gold, 1 - self.probabilities, self.probabilities)
+        confidence = np.where(self.gold != self.chosen, error, -1).max(1)
         order = [int(i) for i in np.argsort(-confidence, kind="stable")[:_WORST_MISTAKES] if confidence[i] >= 0]
         return {
             index: {
-                "label": self._listed(index, self.gold, labels),
-                "predicted": self._listed(index, self.chosen, labels),
+                "label": self._label_list(index, self.gold, labels),
+                "predicted": self._label_list(index, self.chosen, labels),
                 "probability": None,
                 "label_probability": None,
             }
             for index in order
         }
 
-    def _listed(self, record: int, sets: np.ndarray, labels: Sequence[str]) -> str:
+    def _label_list(self, record: int, sets: np.ndarray, labels: Sequence[str]) -> str:
         probabilities = self.probabilities[record]
         label_ids = sorted(np.flatnonzero(sets[record]), key=lambda label_id: -probabilities[label_id])
-        named = [f"{labels[label_id]} ({100 * probabilities[label_id]:.1f} %)" for label_id in label_ids]
-        return ", ".join(named) or "no label"
+        names = [f"{labels[label_id]} ({100 * probabilities[label_id]:.1f} %)" for label_id in label_ids]
+        return ", ".join(names) or "no label"
 
-    def _rank(self) -> None:
-        """Rank the records by the probability of each label, once for all resampled splits."""
-        number = len(self.gold)
+    def _precompute_ranks(self) -> None:
+        """Rank the records by the probability of each label, once for all bootstrap samples."""
+        num_records = len(self.gold)
         order = np.argsort(-self.probabilities, axis=0, kind="stable").T
-        values = np.take_along_axis(self.probabilities.T, order, axis=1)
+        descending = np.take_along_axis(self.probabilities.T, order, axis=1)
         has_label = np.take_along_axis(self.gold.T, order, axis=1)
-        # The rank at which each group of equal values ends: the next end, searched for backwards.
-        is_end = np.append(values[:, 1:] < values[:, :-1], np.ones((len(values), 1), bool), axis=1)
-        ends = np.where(is_end, np.arange(number), number)
+        # For each rank, the last rank with the same probability.
+        is_end = np.append(descending[:, 1:] < descending[:, :-1], np.ones((len(descending), 1), bool), axis=1)
+        ends = np.where(is_end, np.arange(num_records), num_records)
         ends = np.minimum.accumulate(ends[:, ::-1], axis=1)[:, ::-1]
         label, rank = np.nonzero(has_label)
-        counts = np.bincount(label, minlength=len(values))
+        counts = np.bincount(label, minlength=len(descending))
         up_to_rank = np.cumsum(has_label, axis=1)
         starts = np.cumsum(counts) - counts
-        # Few enough labels at a time that their numbers stay in the processor's cache.
-        step = max(1, _CACHED_NUMBERS // number)
-        bounds = [slice(*np.searchsorted(label, [at, at + step])) for at in range(0, len(values), step)]
-        flat_ends = (label % step) * number + ends[label, rank]
+        step = max(1, _BLOCK_SIZE // num_records)
+        slices = [slice(*np.searchsorted(label, [first, first + step])) for first in range(0, len(descending), step)]
+        flat_ends = (label % step) * num_records + ends[label, rank]
         order = order.astype(np.int32)
-        self._parts = [(order[index * step :][:step], flat_ends[part]) for index, part in enumerate(bounds)]
+        self._blocks = [(order[index * step :][:step], flat_ends[block]) for index, block in enumerate(slices)]
         self._positive_label, self._positive_record = label, order[label, rank]
         self._label_start = starts[label]
         self._tie_end = starts[label] + up_to_rank[label, ends[label, rank]]
 
 
 def tables(sets: LabelSets, labels: Sequence[str], thresholds: np.ndarray, sources: np.ndarray) -> list[dict]:
-    """Return the tables of the report: thresholds, labels that are mixed up, labels that occur together.
+    """Return the tables of the report: thresholds, confused labels, and labels that occur together.
 
     Args:
         sets: true and chosen labels.
@@ -289,28 +293,30 @@ def tables(sets: LabelSets, labels: Sequence[str], thresholds: np.ndarray, sourc
         thresholds: float32 `(labels,)`.
         sources: the `ThresholdSource` of each threshold.
     """
-    once = np.ones(len(sets.gold), np.int64)
-    result = [_threshold_table(sets.gold.sum(0), sets.average_precisions(once), labels, thresholds, sources)]
+    weights = np.ones(len(sets.gold), np.int64)
+    result = [_threshold_table(sets.gold.sum(0), sets.average_precisions(weights), labels, thresholds, sources)]
     missed = (sets.gold & ~sets.chosen).astype(np.float32)
-    added = (sets.chosen & ~sets.gold).astype(np.float32)
-    mixed = missed.T @ added
-    if mixed.any():
-        rows = [[labels[i], labels[j], int(mixed[i, j])] for i, j in _largest(mixed)]
-        caption = "Counted for every pair of a missed and a wrongly chosen label of a text."
-        columns = ["missed", "wrongly chosen in the same text", "texts"]
-        result.append({"title": "Labels mixed up", "columns": columns, "rows": rows, "caption": caption})
+    spurious = (sets.chosen & ~sets.gold).astype(np.float32)
+    confused = missed.T @ spurious
+    if confused.any():
+        rows = [[labels[i], labels[j], int(confused[i, j])] for i, j in _largest(confused)]
+        caption = "Every pair of a missed and a wrongly predicted label of the same text is counted."
+        columns = ["missed label", "wrongly predicted label", "texts"]
+        result.append({"title": "Confused labels", "columns": columns, "rows": rows, "caption": caption})
     true, chosen = (np.triu(m.T @ m, 1) for m in (sets.gold.astype(np.float32), sets.chosen.astype(np.float32)))
     if true.any() or chosen.any():
         pairs = _largest(np.maximum(true, chosen))
         rows = [[labels[i], labels[j], int(true[i, j]), int(chosen[i, j])] for i, j in pairs]
-        caption = "A pair that is chosen much more or less often than it occurs is one the model has not understood."
-        columns = ["label", "label", "texts that have both", "texts for which both were chosen"]
-        result.append({"title": "Labels that go together", "columns": columns, "rows": rows, "caption": caption})
+        caption = (
+            "A pair that is predicted much more or less often than it occurs is one that the model has not learned."
+        )
+        columns = ["label", "label", "texts with both", "texts predicted to have both"]
+        result.append({"title": "Labels that occur together", "columns": columns, "rows": rows, "caption": caption})
     return result
 
 
-def sizes_plot(gold: np.ndarray, chosen: np.ndarray) -> Markup:
-    """Draw how many texts have how many labels, next to how many labels were chosen.
+def label_count_plot(gold: np.ndarray, chosen: np.ndarray) -> Markup:
+    """Draw a bar chart of the number of texts by number of true and of chosen labels.
 
     Args:
         gold: bool `(records, labels)`.
@@ -321,20 +327,20 @@ def sizes_plot(gold: np.ndarray, chosen: np.ndarray) -> Markup:
         figure, axes = drawing.new_axes()
         axes.bar(np.arange(len(num_true)) - 0.2, num_true, 0.38, color=drawing.MUTED, label="true")
         axes.bar(np.arange(len(num_chosen)) + 0.2, num_chosen, 0.38, color=drawing.ACCENT, label="chosen")
-        axes.set(title="Texts by their number of labels", xlabel="labels")
+        axes.set(title="Texts by number of labels", xlabel="labels")
         axes.xaxis.set_major_locator(MaxNLocator(10, integer=True))
         axes.yaxis.set_major_locator(MaxNLocator(4, integer=True))
         axes.legend(loc="best")
-        return drawing.to_svg(figure, "Texts by their number of labels")
+        return drawing.to_svg(figure, "Texts by number of labels")
 
 
 def _threshold_table(
     counts: np.ndarray, precisions: np.ndarray, labels: Sequence[str], thresholds: np.ndarray, sources: np.ndarray
 ) -> dict:
     source_names = {
-        ThresholdSource.UNDECIDED: "nothing",
+        ThresholdSource.UNDECIDED: "nothing (default)",
         ThresholdSource.SHARED: "all labels",
-        ThresholdSource.OWN: "its own F1",
+        ThresholdSource.OWN: "this label",
     }
     order = sorted(np.argsort(-counts, kind="stable")[:_MAX_ROWS])
     rows = [
@@ -347,19 +353,21 @@ def _threshold_table(
         ]
         for index in order
     ]
-    caption = "A label is chosen where its probability reaches its threshold"
+    caption = "A label is chosen if its probability is at least its threshold. "
     if ThresholdSource.UNDECIDED in sources:
-        caption += "; without a validation split nothing could decide it."
+        caption += "Thresholds are fitted to a validation split, and there is none."
     else:
-        few = f"labels that fewer than {MIN_EXAMPLES_FOR_OWN_THRESHOLD} texts there have share one"
-        caption += f", one of about the highest F1 on the validation split; {few}."
+        caption += (
+            "Thresholds have about the highest F1 on the validation split; labels with fewer than "
+            f"{MIN_EXAMPLES_FOR_OWN_THRESHOLD} texts in it share one."
+        )
     if len(order) < len(labels):
-        caption += f" These are the {len(order)} most frequent of {len(labels):,} labels."
-    columns = ["label", "threshold", "decided by", "examples", "average precision"]
+        caption += f" The table shows the {len(order)} most frequent of {len(labels):,} labels."
+    columns = ["label", "threshold", "fitted to", "examples", "average precision"]
     return {"title": "Thresholds", "columns": columns, "rows": rows, "caption": caption}
 
 
 def _largest(counts: np.ndarray) -> list[tuple[int, int]]:
-    """Return the positions of the largest counts that are not 0, largest first."""
+    """Return the indices (row, column) of the largest nonzero counts, largest first."""
     order = np.argsort(-counts.ravel(), kind="stable")[:_MAX_PAIRS]
     return [divmod(int(index), counts.shape[1]) for index in order if counts.ravel()[index]]

@@ -1,4 +1,4 @@
-"""What a metric is called and which direction is better, and what an evaluation of predictions offers."""
+"""Declaration of metrics (name, direction, unit), and the interface of an evaluation of predictions."""
 
 import abc
 import math
@@ -17,10 +17,15 @@ class Metric:
         name: the key in reports and in `train.monitor`, lower case with underscores.
         better: the direction in which the metric improves.
         unit: `fraction` from 0 to 1, shown as a percentage; `correlation` from -1 to 1; `nats`; `count`; `target`, the
-            unit of the values that are predicted; or `variance`, the variance of these values in train.
+            unit of the predicted values; or `variance`, the variance of the training values.
         description: what the metric measures, in a few words.
-        every_epoch: whether it is measured after every epoch, so that it can choose the best one, and not only in the
-            report.
+        every_epoch: whether it is measured after every epoch, so that it can determine the best one; otherwise it is
+            only measured for the report.
+        title: the name in reports; without one, the name with spaces.
+        expectation: continues "Expect about 76 of 100 similar" in the report, such as "texts to get the right label".
+            The report shows a metric with an expectation at its top, otherwise the metric that chose the best epoch.
+        is_label_mean: whether it is a mean over labels, in which rare labels count as much as common ones. The report
+            points it out where it is far below the metric at the top.
     """
 
     name: str
@@ -28,6 +33,13 @@ class Metric:
     unit: Literal["fraction", "correlation", "nats", "count", "target", "variance"]
     description: str
     every_epoch: bool = True
+    title: str = ""
+    expectation: str = ""
+    is_label_mean: bool = False
+
+    def __post_init__(self):
+        if not self.title:
+            object.__setattr__(self, "title", self.name.replace("_", " "))
 
     @property
     def sign(self) -> int:
@@ -36,11 +48,11 @@ class Metric:
 
     @property
     def meaning(self) -> str:
-        """The description, with the direction where it is not the usual one."""
+        """The description, followed by the direction if lower is better."""
         return f"{self.description}; lower is better" if self.better == "lower" else self.description
 
     def format(self, value: float | None) -> str:
-        """Return a value for a reader: a fraction as a percentage, anything else with three decimals; `–` for none."""
+        """Format a value: a fraction as a percentage, anything else with three decimals; `–` for `None` and NaN."""
         if value is None or math.isnan(value):
             return "–"
         return f"{100 * value:.1f} %" if self.unit == "fraction" else f"{value:.3f}"
@@ -51,16 +63,16 @@ class Metric:
 
     @classmethod
     def from_json(cls, fields: Mapping[str, str | bool]) -> "Metric":
-        """Return the metric that `to_json` described."""
+        """Return the metric with the fields that `to_json` returned."""
         return cls(**fields)
 
 
 class Evaluation(abc.ABC):
-    """Predictions for the records of one split, compared with the truth."""
+    """Predictions for the records of one split, compared with the ground truth."""
 
     @abc.abstractmethod
     def values(self) -> dict[str, float]:
-        """Return the metrics without intervals, by name. This runs after every epoch."""
+        """Return the metrics that are measured after every epoch, by name, without intervals."""
 
     @abc.abstractmethod
     def intervals(self) -> dict[str, dict[str, float]]:
@@ -72,10 +84,10 @@ class Evaluation(abc.ABC):
 
     @abc.abstractmethod
     def sections(self) -> dict:
-        """Return what the report page draws beyond the scores.
+        """Return the details for the report page, under the keys that `report_page.render` documents.
 
-        The keys are those that `report_page.render` documents, with `worst`: index of a record to the `label`,
-        `predicted`, `probability` and `label_probability` of a mistake, worst first.
+        Instead of `mistakes` they contain `worst`: the `label`, `predicted`, `probability` and `label_probability` of
+        each mistake, by the index of its record, worst first.
         """
 
     def scores(self) -> dict:

@@ -35,7 +35,7 @@ def macro_f1(confusion: np.ndarray) -> np.ndarray:
 
 
 def matthews(confusion: np.ndarray) -> np.ndarray:
-    """Return Matthews' correlation coefficient for any number of labels; 0 where it is undefined.
+    """Return the Matthews correlation coefficient for any number of labels; 0 where it is undefined.
 
     Source: Gorodkin 2004, "Comparing two K-category assignments by a K-category correlation coefficient".
     """
@@ -113,7 +113,7 @@ def per_label(confusion: np.ndarray, labels: list[str]) -> dict[str, dict]:
 
 
 def reliability(targets: np.ndarray, probabilities: np.ndarray, num_bins: int = 10) -> dict:
-    """Return the reliability of the most probable classes.
+    """Return the reliability of predicting the most probable class.
 
     Args:
         targets: true classes, int `(examples,)`, not empty.

@@ -11,8 +11,9 @@ from typing import Any
 
 import jinja2
 
-from tfbert.evaluation.formatting import breakable, duration, number, percent, setting, size, words
+from tfbert.evaluation.formatting import breakable, duration, number, percent, size, words
 from tfbert.evaluation.metric import Metric
+from tfbert.fields import as_typed
 from tfbert.files import writing
 
 # Numbers in table cells: 1,234, -0.5, 2e-4, 75.4 %, or no value. Not a date, a house number or a range.
@@ -40,9 +41,9 @@ def write_page(template: str, path: Path, sections: Mapping[str, str], report: M
         lstrip_blocks=True,
     )
     environment.globals["number_columns"] = _number_columns
-    environment.filters |= {f.__name__: f for f in (percent, number, duration, words, setting, breakable)}
+    environment.filters |= {f.__name__: f for f in (percent, number, duration, words, as_typed, breakable)}
     page = environment.get_template(template).render(toc=toc, **views)
-    # A text may contain half a surrogate pair, which no encoding can write.
+    # A text may contain half a surrogate pair, which UTF-8 cannot encode.
     with writing(path):
         path.write_bytes(page.encode("utf-8", errors="replace"))
 
@@ -89,7 +90,7 @@ def score_columns(metrics: Iterable[Metric], key: str, prefix: str = "", with_me
     def column(metric: Metric) -> Column:
         meaning = metric.meaning if with_meaning else None
         return Column(
-            prefix + words(metric.name), lambda entry: metric.format((entry.get(key) or {}).get(metric.name)), meaning
+            prefix + metric.title, lambda entry: metric.format((entry.get(key) or {}).get(metric.name)), meaning
         )
 
     return [column(metric) for metric in metrics]

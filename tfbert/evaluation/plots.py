@@ -29,7 +29,7 @@ from tfbert.evaluation.drawing import (
 # An embedded picture cannot read CSS variables, so its two colours are visible on white and on black.
 _PICTURE_RIGHT, _PICTURE_WRONG = (58, 134, 209), (224, 112, 26)
 
-_MAX_POINTS, _FEW_POINTS = 400, 50
+_MAX_POINTS, _MAX_UNSMOOTHED = 400, 50
 _CELL_FONT, _NAME_FONT = 7, 8
 
 
@@ -107,8 +107,8 @@ def _metric_curve(series: Mapping[str, Mapping[int, float]], best_epoch: int | N
     """Draw validation metrics by epoch and mark the best epoch."""
     figure, axes = new_axes()
     epochs = list(next(iter(series.values())))
-    looks = [(ACCENT, "-", "o"), (INK, "--", "s"), (MUTED, ":", "^")]
-    for (name, values), (color, line, marker) in zip(series.items(), looks, strict=False):
+    styles = [(ACCENT, "-", "o"), (INK, "--", "s"), (MUTED, ":", "^")]
+    for (name, values), (color, line, marker) in zip(series.items(), styles, strict=False):
         scores = [np.nan if value is None else value for value in values.values()]
         axes.plot(epochs, scores, color=color, linestyle=line, marker=marker, markersize=4, linewidth=1.6, label=name)
     if best_epoch in epochs:
@@ -127,7 +127,7 @@ def _metric_curve(series: Mapping[str, Mapping[int, float]], best_epoch: int | N
 
 
 def lines(
-    title: str, series: Mapping[str, Sequence], *, is_fraction: bool = False, mark: tuple | None = None
+    title: str, series: Mapping[str, Sequence], *, is_fraction: bool = False, vertical_line: tuple | None = None
 ) -> Markup:
     """Draw up to three series of values by update.
 
@@ -135,22 +135,23 @@ def lines(
         title: title of the plot.
         series: `(update, value)` pairs by name; more than 50 pairs are drawn smoothed, over the raw values.
         is_fraction: whether values are shown as percentages, from zero.
-        mark: update at which to draw a vertical line, and its label.
+        vertical_line: the update at which to draw a vertical line, and its label.
     """
     with report_style():
         figure, axes = new_axes()
-        looks = [(ACCENT, "-", "o"), (INK, "--", "s"), (MUTED, ":", "^")]
-        for (name, values), (color, line, marker) in zip(series.items(), looks, strict=False):
+        styles = [(ACCENT, "-", "o"), (INK, "--", "s"), (MUTED, ":", "^")]
+        for (name, values), (color, line, marker) in zip(series.items(), styles, strict=False):
             pairs = np.array(values, dtype=float).reshape(-1, 2)
-            if len(pairs) > _FEW_POINTS:
+            if len(pairs) > _MAX_UNSMOOTHED:
                 updates, raw = _thin(pairs)
                 axes.plot(updates, raw, color=color, linewidth=0.8, alpha=0.3)
                 axes.plot(updates, smooth(raw), color=color, linestyle=line, linewidth=1.8, label=name)
             else:
-                look = {"color": color, "linestyle": line, "marker": marker, "markersize": 4}
-                axes.plot(*pairs.T, linewidth=1.6, label=name, **look)
-        if mark:
-            axes.axvline(mark[0], color=WARN, linewidth=1.2, linestyle=":", label=mark[1])
+                style = {"color": color, "linestyle": line, "marker": marker, "markersize": 4}
+                axes.plot(*pairs.T, linewidth=1.6, label=name, **style)
+        if vertical_line:
+            update, label = vertical_line
+            axes.axvline(update, color=WARN, linewidth=1.2, linestyle=":", label=label)
         axes.legend(loc="best")
         axes.set_title(title)
         axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
@@ -237,8 +238,8 @@ def reliability(bins: Sequence[Mapping]) -> Markup:
         figure = Figure(figsize=(WIDTH_POINTS / POINTS_PER_INCH, 300 / POINTS_PER_INCH), layout="constrained")
         top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=[2.4, 1])
         top.plot([0, 1], [0, 1], color=MUTED, linewidth=1, linestyle="--", label="calibrated")
-        looks = ((True, "o-", ACCENT, "10 examples or more"), (False, "o", PAPER, "fewer than 10"))
-        for has_many, line, face, name in looks:
+        styles = ((True, "o-", ACCENT, "10 examples or more"), (False, "o", PAPER, "fewer than 10"))
+        for has_many, line, face, name in styles:
             kept = [row for row in filled if (row["num_examples"] >= 10) == has_many]
             if kept:
                 x, y = [row["mean_probability"] for row in kept], [row["accuracy"] for row in kept]
@@ -265,20 +266,20 @@ def length_histogram(lengths: Mapping[str, np.ndarray], sequence_length: int | N
     """
     longest = max(int(np.max(values)) for values in lengths.values())
     edge = max(float(np.percentile(values, 99.5)) for values in lengths.values())
-    if has_cut := sequence_length is not None and sequence_length <= 2 * longest:
+    if shows_truncation := sequence_length is not None and sequence_length <= 2 * longest:
         edge = max(1.1 * sequence_length, min(edge, 4 * sequence_length))
     num_bins = int(min(40, max(edge, 4)))
     bins = np.linspace(0, max(edge, 4) + 1, num_bins + 1)
-    looks = [{"color": ACCENT, "alpha": 0.45, "histtype": "stepfilled"}]
-    looks += [{"color": color, "linestyle": line, "histtype": "step"} for color, line in ((INK, "-"), (MUTED, "--"))]
+    styles = [{"color": ACCENT, "alpha": 0.45, "histtype": "stepfilled"}]
+    styles += [{"color": color, "linestyle": line, "histtype": "step"} for color, line in ((INK, "-"), (MUTED, "--"))]
     with report_style():
         figure, axes = new_axes(width=1.4 * WIDTH_POINTS)
-        for (split, values), look in zip(lengths.items(), looks, strict=False):
+        for (split, values), style in zip(lengths.items(), styles, strict=False):
             values = np.minimum(values, bins[-1])
-            axes.hist(values, bins, weights=np.full(len(values), 1 / len(values)), linewidth=1.3, label=split, **look)
-        if has_cut:
-            cut = f"truncated at {sequence_length:,} tokens"
-            axes.axvline(sequence_length, color=WARN, linewidth=1.6, linestyle="--", label=cut)
+            axes.hist(values, bins, weights=np.full(len(values), 1 / len(values)), linewidth=1.3, label=split, **style)
+        if shows_truncation:
+            label = f"truncated at {sequence_length:,} tokens"
+            axes.axvline(sequence_length, color=WARN, linewidth=1.6, linestyle="--", label=label)
         axes.set(xlim=(0, bins[-1]), xlabel="tokens" + (", longer texts in the last bar" if longest > bins[-1] else ""))
         axes.set_title("Fraction of texts by length")
         axes.yaxis.set_major_locator(MaxNLocator(4))

@@ -1,6 +1,6 @@
-"""Evaluation of ranked answers: MRR, recall, nDCG, the threshold for abstaining, ranks, similarities, mistakes."""
+"""Evaluation of answer ranking (retrieval): MRR, recall, nDCG, abstention threshold, ranks and the worst mistakes."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +14,13 @@ from tfbert.text.records import normalize_whitespace
 
 _WORST_MISTAKES = 30
 
-MRR_AT_10 = Metric("mrr_at_10", "higher", "fraction", "mean of 1 / rank of the first right answer; 0 beyond rank 10")
+MRR_AT_10 = Metric(
+    "mrr_at_10",
+    "higher",
+    "fraction",
+    "mean of 1 / rank of the first right answer, 0 if beyond rank 10",
+    title="MRR at 10",
+)
 RECALL_AT_1 = Metric("recall_at_1", "higher", "fraction", "fraction of questions whose first answer is right")
 RECALL_AT_5 = Metric("recall_at_5", "higher", "fraction", "fraction of questions with a right answer among the first 5")
 RECALL_AT_10 = Metric(
@@ -24,19 +30,20 @@ NDCG_AT_10 = Metric(
     "ndcg_at_10",
     "higher",
     "fraction",
-    "normalized discounted cumulative gain: counts all right answers, with less weight at lower ranks",
+    "normalized discounted cumulative gain: all right answers count, less at lower ranks",
+    title="nDCG at 10",
 )
 METRICS = (MRR_AT_10, RECALL_AT_1, RECALL_AT_5, RECALL_AT_10, NDCG_AT_10)
 
 
 @dataclass(frozen=True)
 class Ranking:
-    """The answers found for each question.
+    """Whether the ranked answers to each question are right.
 
     Args:
-        is_right: bool `(questions, answers)`, whether the answer at each rank is a right one, best rank first.
-        num_right: int `(questions,)`, the number of right answers, found or not; at least one each.
-        similarity: float `(questions,)`, of the first answer; -1 where none was found.
+        is_right: bool `(questions, answers)`, best rank first.
+        num_right: int `(questions,)`, the number of right answers, including those that are not ranked; at least 1.
+        similarity: the similarity of the first answer, float `(questions,)`; -1 where there is none.
     """
 
     is_right: np.ndarray
@@ -44,38 +51,39 @@ class Ranking:
     similarity: np.ndarray
 
     def first_rank(self) -> np.ndarray:
-        """Return the rank of the first right answer, from 1, and 0 where none was found: int `(questions,)`."""
+        """Return the 1-based rank of the first right answer, 0 where there is none: int `(questions,)`."""
         if not self.is_right.shape[1]:
             return np.zeros(len(self.is_right), np.int64)
         return np.where(self.is_right.any(1), self.is_right.argmax(1) + 1, 0)
 
     def by_question(self) -> dict[str, np.ndarray]:
-        """Return the metrics of each question, by name, float `(questions,)`; their mean is the metric of a split.
+        """Return the metrics of each question by name, float `(questions,)`; the metric of a split is their mean.
 
-        `mrr_at_10` is one over the rank of the first right answer, `recall_at_K` whether one is among the first K, and
-        `ndcg_at_10` the gain of all that are, relative to that of a perfect ranking.
+        `mrr_at_10` is 1 / rank of the first right answer, `recall_at_K` is 1 if one is among the first K, and
+        `ndcg_at_10` is the discounted gain of the first 10 answers, relative to that of a perfect ranking.
 
         Source: Järvelin and Kekäläinen 2002, "Cumulated gain-based evaluation of IR techniques", with gains 0 and 1 and
-            a discount of one over the logarithm of rank plus 1, as in scikit-learn's `ndcg_score`.
+            the discount 1 / log2(rank + 1), as in scikit-learn's `ndcg_score`.
         """
         rank = self.first_rank()
         discount = 1 / np.log2(np.arange(10) + 2)
         top = self.is_right[:, :10]
         ideal = np.cumsum(discount)[np.minimum(self.num_right, 10) - 1]
-        by_name = {"mrr_at_10": np.where((rank > 0) & (rank <= 10), 1 / np.maximum(rank, 1), 0.0)}
-        by_name |= {f"recall_at_{k}": ((rank > 0) & (rank <= k)).astype(float) for k in (1, 5, 10)}
-        return by_name | {"ndcg_at_10": top @ discount[: top.shape[1]] / ideal}
+        by_name = {MRR_AT_10.name: np.where((rank > 0) & (rank <= 10), 1 / np.maximum(rank, 1), 0.0)}
+        for recall, k in ((RECALL_AT_1, 1), (RECALL_AT_5, 5), (RECALL_AT_10, 10)):
+            by_name[recall.name] = ((rank > 0) & (rank <= k)).astype(float)
+        return by_name | {NDCG_AT_10.name: top @ discount[: top.shape[1]] / ideal}
 
     def best_threshold(self) -> float:
-        """Return the similarity below which it is best not to answer, and -1 if it is best to answer always.
+        """Return the similarity below which to abstain; -1 if answering every question is best.
 
-        It maximizes F1, where precision is the share of right ones among the first answers that are given, and recall
-        their share of all questions. It lies halfway between the two similarities that it separates.
+        It maximizes F1: precision is the fraction of answered questions whose first answer is right, and recall is the
+        fraction of all questions that are answered rightly. It lies halfway between the similarities it separates.
         """
         order = np.argsort(-self.similarity, kind="stable")
         similarity, is_right = self.similarity[order], self.first_rank()[order] == 1
         f1 = 2 * np.cumsum(is_right) / (np.arange(1, len(order) + 1) + len(order))
-        # No threshold separates questions that are equally similar.
+        # No threshold separates equal similarities.
         f1[:-1][similarity[:-1] == similarity[1:]] = -1.0
         last = int(len(f1) - 1 - np.argmax(f1[::-1]))
         if last == len(order) - 1 or not is_right.any():
@@ -83,7 +91,7 @@ class Ranking:
         return float((similarity[last] + similarity[last + 1]) / 2)
 
     def worst(self) -> list[int]:
-        """Return questions whose first answer is wrong, the most similar one first."""
+        """Return the indices of questions whose first answer is wrong, highest similarity first."""
         wrong = np.flatnonzero(self.first_rank() != 1)
         return wrong[np.argsort(-self.similarity[wrong], kind="stable")][:_WORST_MISTAKES].tolist()
 
@@ -95,29 +103,29 @@ class Ranking:
         rows.append(("not among the first 10", (rank == 0) | (rank > 10)))
         return {
             "title": "Rank of the first right answer",
-            "columns": ["rank", "questions", "share"],
+            "columns": ["rank", "questions", "fraction"],
             "rows": [[name, int(has_rank.sum()), percent(has_rank.mean())] for name, has_rank in rows],
-            "caption": "Questions at ranks 2 to 10 are those that showing more than one answer would help.",
+            "caption": "For questions at ranks 2 to 10, showing several answers would help.",
         }
 
     def threshold_table(self, threshold: float) -> dict:
-        """Return a table of what abstaining below a threshold does, for the report."""
+        """Return a table of the effect of abstaining below a threshold, for the report."""
         first = self.first_rank() == 1
         rows = []
-        for name, given in (("every question", first | True), ("the tuned threshold", self.similarity >= threshold)):
-            share = first[given].mean() if given.any() else None
-            rows.append([name, int(given.sum()), percent(given.mean()), percent(share)])
+        for name, is_answered in (("all", first | True), ("above the threshold", self.similarity >= threshold)):
+            accuracy = first[is_answered].mean() if is_answered.any() else None
+            rows.append([name, int(is_answered.sum()), percent(is_answered.mean()), percent(accuracy)])
         return {
-            "title": "Abstaining",
-            "columns": ["answered", "questions", "share", "first answer right"],
+            "title": "Abstention",
+            "columns": ["answered questions", "number", "fraction", "first answer right"],
             "rows": rows,
-            "caption": f"The threshold is a similarity of {threshold:.4f}, tuned on the validation split for the F1 of "
-            "answering rightly. Every question here has a right answer, so questions that have none are not measured.",
+            "caption": f"The threshold of {threshold:.4f} has the highest F1 on the validation split. "
+            "Every question here has a right answer, so abstaining from unanswerable questions is not measured.",
         }
 
 
 class RankingEvaluation(Evaluation):
-    """Ranked answers to the question of each record, compared with the right ones.
+    """The ranked and the right answers to the question of each record.
 
     Args:
         answers: UTF-8 `(records, answers)`, best first, padded with empty strings.
@@ -139,8 +147,8 @@ class RankingEvaluation(Evaluation):
         return {name: _with_interval(values) for name, values in self._ranking.by_question().items()}
 
     def sections(self) -> dict:
-        """Return similarities, ranks, what abstaining does, and the mistakes with the highest similarity."""
-        caption = "The further apart the two are, the better the threshold tells when not to answer."
+        """Return similarities, ranks, the effect of abstaining, and the mistakes with the highest similarity."""
+        caption = "The less the two overlap, the better a threshold separates wrong answers from right ones."
         plot = {"title": "Similarity", "svg": similarity_plot(self._ranking, self._threshold), "caption": caption}
         worst = [int(self._records[question]) for question in self._ranking.worst()]
         return {
@@ -161,7 +169,7 @@ class RankingEvaluation(Evaluation):
 def ranking_of(
     answers: np.ndarray, similarity: np.ndarray, gold: Sequence[tuple[str, str]]
 ) -> tuple[Ranking, np.ndarray]:
-    """Compare answers with the right ones; a question that several records ask has several right answers.
+    """Compare ranked answers with the right ones; a question in several records has several right answers.
 
     Args:
         answers: UTF-8 `(records, answers)`, best first, padded with empty strings.
@@ -169,7 +177,7 @@ def ranking_of(
         gold: the question and a right answer of each record, with whitespace normalized.
 
     Returns:
-        The ranking of each different question, and the first record of each, int `(questions,)`.
+        The ranking of the distinct questions, and the index of the first record of each, int `(questions,)`.
     """
     first: dict[str, int] = {}
     right: dict[str, set[str]] = {}
@@ -190,14 +198,14 @@ def ranking_of(
 
 
 def similarity_plot(ranking: Ranking, threshold: float) -> Markup:
-    """Draw how similar right and wrong first answers are, and the threshold for abstaining."""
-    is_first, similarity = ranking.first_rank() == 1, ranking.similarity
+    """Draw histograms of the similarity of right and wrong first answers, and the threshold for abstaining."""
+    is_right, similarity = ranking.first_rank() == 1, ranking.similarity
     low, high = float(similarity.min()), float(similarity.max())
     bins = np.linspace(low, high if high > low else low + 1e-3, 31)
     with drawing.report_style():
         figure, axes = drawing.new_axes()
-        kinds = ((is_first, drawing.ACCENT, "first answer right"), (~is_first, drawing.WARN, "first answer wrong"))
-        for is_shown, color, name in kinds:
+        groups = ((is_right, drawing.ACCENT, "first answer right"), (~is_right, drawing.WARN, "first answer wrong"))
+        for is_shown, color, name in groups:
             axes.hist(similarity[is_shown], bins, color=color, alpha=0.5, label=name)
         if threshold > -1:
             axes.axvline(threshold, color=drawing.INK, linewidth=1.2, linestyle="--", label="threshold")
@@ -208,8 +216,7 @@ def similarity_plot(ranking: Ranking, threshold: float) -> Markup:
 
 
 def _with_interval(values: np.ndarray) -> dict[str, float]:
-    score: Callable[[np.ndarray], float] = lambda records: float(values[records].mean())  # noqa: E731
-    return metrics.resampled(score, len(values))
+    return metrics.resampled(lambda records: float(values[records].mean()), len(values))
 
 
 def _decoded(text: bytes) -> str:

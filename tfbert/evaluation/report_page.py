@@ -19,7 +19,7 @@ _SECTIONS = {
     "checks": "Data",
     "labels": "Labels",
     "confusions": "Confusions",
-    "findings": "Findings",
+    "findings": "Details",
     "calibration": "Calibration",
     "lengths": "Lengths",
     "mistakes": "Worst mistakes",
@@ -27,8 +27,8 @@ _SECTIONS = {
     "repeat": "Repeat this run",
 }
 _FEW_EXAMPLES = 300
-_WORST_LABELS, _MOST_PAIRS, _MAX_MATRIX, _REDUCED_MATRIX = 20, 25, 30, 20
-_FIRST_MISTAKES, _MOST_MISTAKES, _PREVIEW_CHARACTERS, _MOST_CHARACTERS = 10, 50, 240, 2000
+_WORST_LABELS, _MAX_PAIRS, _MAX_MATRIX, _REDUCED_MATRIX = 20, 25, 30, 20
+_FIRST_MISTAKES, _MAX_MISTAKES, _PREVIEW_CHARACTERS, _MAX_CHARACTERS = 10, 50, 240, 2000
 
 
 def render(report: dict, details: dict, path: Path) -> None:
@@ -79,7 +79,7 @@ def _headline(report: dict, metrics: Mapping[str, Metric]) -> dict:
     data, history = report.get("data") or {}, report.get("history") or []
     checks = report.get("checks") or {}
     warnings = [str(line) for line in checks.get("warnings", [])]
-    # Reports of earlier versions do not tell which warnings concern the score.
+    # Reports of earlier versions do not distinguish the warnings that concern the score.
     score_warnings = [str(line) for line in checks.get("score_warnings", warnings)]
     view = {"title": f"{words(report['task'])} with {encoder_name}", "split": split}
     view |= {"score_warnings": score_warnings, "num_warnings": len(warnings)}
@@ -87,9 +87,10 @@ def _headline(report: dict, metrics: Mapping[str, Metric]) -> dict:
     if split:
         scores = report[split]["metrics"]
         gains = [name for name in scores if metrics[name].better == "higher"] or list(scores)
-        preferred = ("accuracy", (config.get("train") or {}).get("monitor"))
+        expected = [name for name in scores if metrics[name].expectation]
+        preferred = (*expected, (config.get("train") or {}).get("monitor"))
         name = next((name for name in preferred if name in scores), gains[0])
-        view |= _score_view(metrics[name], scores, split, report[split].get("num_examples"))
+        view |= _score_view(metrics[name], metrics, scores, split, report[split].get("num_examples"))
         over_seeds = (seeds.get(split) or {}).get(name)
         if over_seeds:
             view["seeds"] = f"Over {seeds['count']} seeds: {_spread(metrics[name], over_seeds)}"
@@ -110,7 +111,7 @@ def _headline(report: dict, metrics: Mapping[str, Metric]) -> dict:
 def _gain_view(report: dict, metric: Metric, notes: list[str]) -> dict:
     """Return a sentence about the gain over the untrained model, or a further note if there is no gain."""
     best, before = report["best_epoch"], metric.format(report["untrained"][metric.name])
-    start = f"On validation, {words(metric.name)} was {before} before training"
+    start = f"On validation, {metric.title} was {before} before training"
     if best:
         after = metric.format(report["history"][best - 1]["validation"][metric.name])
         return {"sentence": f"{start} and {after} after the best epoch."}
@@ -123,21 +124,22 @@ def _scalars(encoder: Mapping) -> list:
     return [(key, value) for key, value in numbers.items() if key != "name" and not isinstance(value, bool)]
 
 
-def _score_view(declared: Metric, scores: Mapping, split: str, num_examples: int | None) -> dict:
+def _score_view(
+    declared: Metric, metrics: Mapping[str, Metric], scores: Mapping, split: str, num_examples: int | None
+) -> dict:
     """Return the score of the headline, its interval, a sentence that explains it, and notes on its reliability."""
-    name = declared.name
-    metric, notes = _interval(scores[name]), []
-    view = {"metric": words(name), "score": declared.format(metric["value"]), "interval": None}
+    metric, notes = _interval(scores[declared.name]), []
+    view = {"metric": declared.title, "score": declared.format(metric["value"]), "interval": None}
     has_interval = metric["low"] is not None and metric["high"] is not None
     if has_interval:
         low = declared.format(metric["low"])
         view["interval"] = f"{low.removesuffix(' %')} to {declared.format(metric['high'])}"
-    if name == "accuracy" and metric["value"] is not None:
+    if declared.expectation and metric["value"] is not None:
         # Near 100 of 100 the sentence counts per 1,000, so that 99.6 % is not shown as "about 100".
         base = 100 if 0.015 < metric["value"] < 0.985 else 1000
         value, low, high = (f"{math.floor(base * (metric[k] or 0) + 0.5):,}" for k in ("value", "low", "high"))
         interval = f" (95% interval {low} to {high})" if has_interval else ""
-        view["sentence"] = f"Expect about {value} of {base:,} similar texts to get the right label{interval}."
+        view["sentence"] = f"Expect about {value} of {base:,} similar {declared.expectation}{interval}."
     if split == "validation":
         notes.append(
             "There is no test split. This is the score on the validation split, which also chose the best epoch, "
@@ -148,9 +150,11 @@ def _score_view(declared: Metric, scores: Mapping, split: str, num_examples: int
             f"The {split} split has only {number(num_examples)} examples, so the score is imprecise: "
             f"do not choose between models whose scores differ by less than the interval."
         )
-    f1 = _interval(scores.get("macro_f1"))["value"]
-    if name == "accuracy" and f1 is not None and metric["value"] is not None and f1 < metric["value"] - 0.05:
-        notes.append(f"Some labels score much lower than the average: macro F1 is {percent(f1)}. See Labels below.")
+    for mean in (metrics[name] for name in scores if metrics[name].is_label_mean and declared.expectation):
+        value = _interval(scores[mean.name])["value"]
+        if value is not None and metric["value"] is not None and value < metric["value"] - 0.05:
+            shown = f"{mean.title} is {mean.format(value)}"
+            notes.append(f"Some labels score much lower than the average: {shown}. See Labels below.")
     return view | {"notes": notes, "num_examples": num_examples}
 
 
@@ -172,7 +176,8 @@ def _curves(report: dict, details: dict, metrics: Mapping[str, Metric]) -> dict 
     fractions = [name for name in gains if metrics[name].unit == "fraction"]
     shown = (fractions or gains)[:3]
     series = {
-        words(name): {row["epoch"]: (row.get("validation") or {}).get(name) for row in measured} for name in shown
+        metrics[name].title: {row["epoch"]: (row.get("validation") or {}).get(name) for row in measured}
+        for name in shown
     }
     best = report.get("best_epoch")
     columns = [
@@ -209,7 +214,7 @@ def _scores(report: dict, metrics: Mapping[str, Metric]) -> dict | None:
         over_seeds = (seeds.get("test") or {}).get(name)
         spread = _spread(metrics[name], over_seeds) if over_seeds else "–"
         values = ", ".join(metrics[name].format(value) for value in (over_seeds or {}).get("values", []))
-        row = {"name": words(name), "meaning": metrics[name].meaning, "cells": cells}
+        row = {"name": metrics[name].title, "meaning": metrics[name].meaning, "cells": cells}
         rows.append(row | {"spread": spread, "values": values})
     heads = [{"name": name, "num_examples": report[name].get("num_examples")} for name in splits]
     return {"splits": heads, "rows": rows, "num_seeds": seeds.get("count") if seeds.get("test") else None}
@@ -234,8 +239,8 @@ def _labels(report: dict, split: str) -> dict | None:
     unseen = [row | {"f1": None, "recall": None} for row in rows if not row["num_examples"]]
     rows = seen + unseen
     first = len(rows) if len(rows) <= _WORST_LABELS + 5 else _WORST_LABELS
-    few = sum(row["num_examples"] < 10 for row in rows)
-    return {"first": rows[:first], "rest": rows[first:], "few": few, "unseen": len(unseen)}
+    num_rare = sum(row["num_examples"] < 10 for row in rows)
+    return {"first": rows[:first], "rest": rows[first:], "num_rare": num_rare, "num_unseen": len(unseen)}
 
 
 def _confusions(details: dict) -> dict | None:
@@ -248,7 +253,7 @@ def _confusions(details: dict) -> dict | None:
     order = [divmod(int(i), len(labels)) for i in np.lexsort((-fraction.ravel(), -wrong.ravel())) if wrong.ravel()[i]]
     pairs = [
         {"true": labels[i], "predicted": labels[j], "count": int(wrong[i, j]), "fraction": float(fraction[i, j])}
-        for i, j in order[:_MOST_PAIRS]
+        for i, j in order[:_MAX_PAIRS]
     ]
     view = {
         "pairs": pairs,
@@ -290,32 +295,36 @@ def _calibration(details: dict) -> dict | None:
 
 
 def _lengths(details: dict) -> dict | None:
-    """Return the lengths of the texts and how much truncation removes."""
+    """Return the text lengths, and the numbers of truncated texts and lost tokens."""
     lengths = {split: np.asarray(values) for split, values in (details.get("lengths") or {}).items() if len(values)}
-    cut = details.get("sequence_length")
+    max_length = details.get("sequence_length")
     if not lengths:
         return None
     rows = []
     for split, values in lengths.items():
-        over = np.maximum(values - cut, 0) if cut else np.zeros_like(values)
-        row = {"split": split, "num_texts": len(values), "num_cut": int((over > 0).sum()), "num_lost": int(over.sum())}
-        row |= {
+        excess = np.maximum(values - max_length, 0) if max_length else np.zeros_like(values)
+        num_truncated, num_lost = int((excess > 0).sum()), int(excess.sum())
+        row = {
+            "split": split,
+            "num_texts": len(values),
             "median": int(np.median(values)),
             "p95": int(np.percentile(values, 95, method="inverted_cdf")),
             "longest": int(values.max()),
+            "num_truncated": num_truncated,
+            "truncated_fraction": num_truncated / len(values),
+            "num_lost": num_lost,
+            "lost_fraction": num_lost / max(int(values.sum()), 1),
         }
-        rows.append(
-            row | {"texts": row["num_cut"] / len(values), "tokens": row["num_lost"] / max(int(values.sum()), 1)}
-        )
-    return {"rows": rows, "cut": cut, "plot": plots.length_histogram(lengths, cut)}
+        rows.append(row)
+    return {"rows": rows, "max_length": max_length, "plot": plots.length_histogram(lengths, max_length)}
 
 
 def _mistakes(details: dict) -> dict | None:
     """Return the worst mistakes; a long text has a preview, and the rest is shown on demand."""
     rows = []
-    for mistake in (details.get("mistakes") or [])[:_MOST_MISTAKES]:
+    for mistake in (details.get("mistakes") or [])[:_MAX_MISTAKES]:
         text = str(mistake["text"])
-        row = {"text": text[:_MOST_CHARACTERS], "num_left_out": max(0, len(text) - _MOST_CHARACTERS)}
+        row = {"text": text[:_MAX_CHARACTERS], "num_left_out": max(0, len(text) - _MAX_CHARACTERS)}
         row["preview"] = text[:_PREVIEW_CHARACTERS].rstrip() if len(text) > _PREVIEW_CHARACTERS + 40 else None
         rows.append({"where": None, "probability": None, "label_probability": None} | mistake | row)
     return {"first": rows[:_FIRST_MISTAKES], "rest": rows[_FIRST_MISTAKES:]} if rows else None

@@ -1,4 +1,4 @@
-"""Evaluation of similarities of scored pairs: only their order and their linear relation to the scores count."""
+"""Evaluation of text similarity: Spearman and Pearson correlation with the scores of the pairs."""
 
 from collections.abc import Sequence
 
@@ -15,24 +15,26 @@ class SimilarityEvaluation(Evaluation):
 
     Args:
         similarity: float32 `(records,)`.
-        gold: the score of each record.
+        gold: the true score of each record.
     """
 
     def __init__(self, similarity: np.ndarray, gold: Sequence[float]):
         self._values = Values(np.asarray(gold), similarity)
-        self._correlations = {"spearman": self._values.spearman, "pearson": self._values.pearson}
+        self._correlations = {SPEARMAN.name: self._values.spearman, PEARSON.name: self._values.pearson}
 
     def values(self) -> dict[str, float]:
         """Return both correlations."""
-        once = np.ones(len(self._values.true), np.int64)
-        return {name: correlation(once) for name, correlation in self._correlations.items()}
+        weights = np.ones(len(self._values.true), np.int64)
+        return {name: correlation(weights) for name, correlation in self._correlations.items()}
 
     def intervals(self) -> dict[str, dict[str, float]]:
         """Return both correlations with their intervals."""
         return {name: self._values.with_interval(score) for name, score in self._correlations.items()}
 
     def sections(self) -> dict:
-        """Return a plot; there are no mistakes to list, since a similarity is in other units than a score."""
-        caption = "Only the order counts: a similarity is no score."
+        """Return a plot, and no mistakes: similarities and scores have different units and cannot be subtracted."""
+        caption = (
+            "Similarities and scores have different units, so correct predictions need not lie on the dashed line."
+        )
         figure = {"title": "Similarity by score", "svg": scatter(self._values), "caption": caption}
         return {"figures": [figure], "worst": {}}

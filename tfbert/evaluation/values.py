@@ -1,7 +1,7 @@
-"""Evaluation of numbers: correlations, mean absolute error, plots, errors by range and the worst predictions.
+"""Evaluation of regression: correlations, mean absolute error, plots, errors by range and the worst predictions.
 
-Tests compare the scores with scipy's. They are functions of how often each record counts, so that resampling a split
-for an interval needs no sorting.
+Each score is a function of the weights of the records, so that bootstrap resampling needs no sorting. Tests compare the
+scores with scipy's.
 """
 
 from collections.abc import Callable
@@ -13,7 +13,7 @@ from matplotlib.ticker import MaxNLocator
 from tfbert.evaluation import drawing, metrics
 from tfbert.evaluation.metric import Evaluation, Metric
 
-# More points make the page large without showing more.
+# More points would enlarge the page without showing more.
 _MAX_POINTS = 1500
 _NUM_RANGES, _WORST_MISTAKES = 5, 30
 
@@ -26,7 +26,7 @@ SPEARMAN = Metric(
 PEARSON = Metric(
     "pearson", "higher", "correlation", "linear correlation of predicted and true values: 0 is none, 1 is perfect"
 )
-MAE = Metric("mae", "lower", "target", "mean absolute error, in the units of the data", every_epoch=False)
+MAE = Metric("mae", "lower", "target", "mean absolute error, in the units of the data", every_epoch=False, title="MAE")
 LOSS = Metric("loss", "lower", "variance", "mean squared error, in units of the variance of the training values")
 METRICS = (SPEARMAN, PEARSON, MAE, LOSS)
 
@@ -37,35 +37,40 @@ class ValueEvaluation(Evaluation):
     Args:
         predicted: float `(records,)`.
         gold: the true values, float `(records,)`.
-        scale: the standard deviation of the values of train.
+        scale: the standard deviation of the training values.
     """
 
     def __init__(self, predicted: np.ndarray, gold: np.ndarray, scale: float):
         self._values, self._scale = Values(gold, predicted), scale
 
     def values(self) -> dict[str, float]:
-        """Return the correlations and the mean squared error in squared standard deviations."""
-        once = np.ones(len(self._values.true), np.int64)
+        """Return both correlations, and the mean squared error relative to the variance of the training values."""
+        weights = np.ones(len(self._values.true), np.int64)
         errors = (self._values.predicted - self._values.true) / self._scale
         return {
-            "spearman": self._values.spearman(once),
-            "pearson": self._values.pearson(once),
-            "loss": float(np.mean(errors**2)),
+            SPEARMAN.name: self._values.spearman(weights),
+            PEARSON.name: self._values.pearson(weights),
+            LOSS.name: float(np.mean(errors**2)),
         }
 
     def intervals(self) -> dict[str, dict[str, float]]:
         """Return both correlations and the mean absolute error with their intervals."""
-        functions = {"spearman": self._values.spearman, "pearson": self._values.pearson, "mae": self._values.mae}
+        measured = self._values
+        functions = {SPEARMAN.name: measured.spearman, PEARSON.name: measured.pearson, MAE.name: measured.mae}
         return {name: self._values.with_interval(score) for name, score in functions.items()}
 
     def sections(self) -> dict:
-        """Return plots of values and errors, errors by range, and the predictions that are furthest off."""
-        against = "Points on the dashed line are right. A flat cloud means that the model hardly tells the texts apart."
-        errors = "A mean far from 0: the values of these texts lie elsewhere than those of train."
+        """Return plots of values and errors, errors by range, and the predictions with the largest errors."""
+        scatter_caption = (
+            "Points on the dashed line are correct. A flat cloud means that predictions hardly depend on the text."
+        )
+        error_caption = (
+            "A mean far from 0 suggests that these texts have higher or lower values than the training texts."
+        )
         return {
             "figures": [
-                {"title": "Predicted and true values", "svg": scatter(self._values), "caption": against},
-                {"title": "Errors", "svg": residual_histogram(self._values), "caption": errors},
+                {"title": "Predicted and true values", "svg": scatter(self._values), "caption": scatter_caption},
+                {"title": "Errors", "svg": residual_histogram(self._values), "caption": error_caption},
             ],
             "tables": [self._values.error_table()],
             "worst": self._values.worst(),
@@ -73,7 +78,7 @@ class ValueEvaluation(Evaluation):
 
 
 class Values:
-    """The true and the predicted numbers of the records of a split.
+    """The true and the predicted values of the records of a split.
 
     Args:
         true: float `(records,)`, at least one.
@@ -85,7 +90,7 @@ class Values:
         self._groups = [np.unique(values, return_inverse=True)[1] for values in (self.true, self.predicted)]
 
     def pearson(self, weights: np.ndarray) -> float:
-        """Return the linear correlation; 0 if it is not defined because all values are equal.
+        """Return the linear correlation; 0 where it is undefined because all true or all predicted values are equal.
 
         Args:
             weights: how often each record counts, int `(records,)`.
@@ -93,7 +98,7 @@ class Values:
         return _correlation(self.true, self.predicted, weights)
 
     def spearman(self, weights: np.ndarray) -> float:
-        """Return the correlation of the ranks, where equal values share their mean rank; 0 if it is not defined."""
+        """Return the correlation of the ranks, where ties have their mean rank; 0 where it is undefined."""
         return _correlation(*(_ranks(groups, weights) for groups in self._groups), weights)
 
     def mae(self, weights: np.ndarray) -> float:
@@ -101,14 +106,14 @@ class Values:
         return float(weights @ np.abs(self.predicted - self.true) / weights.sum())
 
     def with_interval(self, score: Callable[[np.ndarray], float]) -> dict[str, float]:
-        """Return one of the scores above with its 95 % bootstrap interval."""
-        number = len(self.true)
-        return metrics.resampled(lambda records: score(np.bincount(records, minlength=number)), number)
+        """Return a score, one of the methods above, with its 95 % bootstrap interval."""
+        num_records = len(self.true)
+        return metrics.resampled(lambda records: score(np.bincount(records, minlength=num_records)), num_records)
 
     def worst(self) -> dict[int, dict]:
-        """Return the records with the largest errors, largest first, for `sections`."""
-        distance = np.abs(self.predicted - self.true)
-        order = [int(i) for i in np.argsort(-distance, kind="stable")[:_WORST_MISTAKES] if distance[i] > 0]
+        """Return the records with the largest errors, largest first, as `worst` of `sections`."""
+        errors = np.abs(self.predicted - self.true)
+        order = [int(i) for i in np.argsort(-errors, kind="stable")[:_WORST_MISTAKES] if errors[i] > 0]
         return {
             index: {
                 "label": drawing.short_number(self.true[index]),
@@ -120,68 +125,70 @@ class Values:
         }
 
     def error_table(self) -> dict:
-        """Return a table of the errors in up to five ranges of the true value with about equally many records."""
-        edges = np.unique(np.quantile(self.true, np.linspace(0, 1, _NUM_RANGES + 1)))
-        range_of = np.clip(np.searchsorted(edges, self.true, side="right") - 1, 0, max(len(edges) - 2, 0))
+        """Return a table of the errors in up to five ranges of the true value, of about equal numbers of records."""
+        range_edges = np.unique(np.quantile(self.true, np.linspace(0, 1, _NUM_RANGES + 1)))
+        range_of = np.clip(np.searchsorted(range_edges, self.true, side="right") - 1, 0, max(len(range_edges) - 2, 0))
         rows = []
         for index in np.unique(range_of):
-            inside = range_of == index
-            true, predicted = self.true[inside], self.predicted[inside]
-            ends = f"{drawing.short_number(true.min())} to {drawing.short_number(true.max())}"
+            is_in_range = range_of == index
+            true, predicted = self.true[is_in_range], self.predicted[is_in_range]
+            name = f"{drawing.short_number(true.min())} to {drawing.short_number(true.max())}"
             error = predicted - true
-            row = [ends, len(true), true.mean(), predicted.mean(), error.mean(), np.abs(error).mean()]
+            row = [name, len(true), true.mean(), predicted.mean(), error.mean(), np.abs(error).mean()]
             rows.append([float(cell) if isinstance(cell, np.floating) else cell for cell in row])
-        columns = ["true value", "texts", "mean true", "mean predicted", "mean error", "mean distance"]
-        caption = "Low values predicted too high and high ones too low: the model knows less than the values vary."
+        columns = ["true value", "texts", "mean true", "mean predicted", "mean error", "mean absolute error"]
+        caption = (
+            "If low values are predicted too high and high ones too low, the model explains only part of the variation."
+        )
         return {"title": "Errors by true value", "columns": columns, "rows": rows, "caption": caption}
 
 
 def scatter(values: Values) -> Markup:
-    """Draw predicted against true values, of many records a random sample."""
+    """Draw a scatter plot of predicted against true values; a large split is sampled at random."""
     shown = slice(None)
     if len(values.true) > _MAX_POINTS:
         shown = np.random.default_rng(0).choice(len(values.true), _MAX_POINTS, replace=False)
-    ends = [min(values.true.min(), values.predicted.min()), max(values.true.max(), values.predicted.max())]
+    limits = [min(values.true.min(), values.predicted.min()), max(values.true.max(), values.predicted.max())]
     with drawing.report_style():
         figure, axes = drawing.new_axes(width=300, height=290)
-        axes.plot(ends, ends, color=drawing.MUTED, linewidth=1, linestyle="--", label="predicted = true")
-        look = {"color": drawing.ACCENT, "alpha": 0.35, "linewidth": 0}
-        axes.scatter(values.true[shown], values.predicted[shown], s=14, **look)
-        axes.set(title="Predicted by true value", xlabel="true", ylabel="predicted")
+        axes.plot(limits, limits, color=drawing.MUTED, linewidth=1, linestyle="--", label="predicted = true")
+        style = {"color": drawing.ACCENT, "alpha": 0.35, "linewidth": 0}
+        axes.scatter(values.true[shown], values.predicted[shown], s=14, **style)
+        axes.set(title="Predicted against true values", xlabel="true", ylabel="predicted")
         axes.legend(loc="upper left")
-        return drawing.to_svg(figure, "Predicted by true value")
+        return drawing.to_svg(figure, "Predicted against true values")
 
 
 def residual_histogram(values: Values) -> Markup:
-    """Draw a histogram of the errors with their signs."""
+    """Draw a histogram of the signed errors."""
     errors = values.predicted - values.true
-    reach = max(float(np.abs(errors).max()), np.finfo(np.float32).tiny)
+    limit = max(float(np.abs(errors).max()), np.finfo(np.float32).tiny)
     with drawing.report_style():
         figure, axes = drawing.new_axes()
-        # The middle one of an odd number of bins is centred on 0.
-        axes.hist(errors, np.linspace(-reach, reach, 32), color=drawing.ACCENT, alpha=0.6)
+        # The number of bins is odd, so that the middle one is centred on 0.
+        axes.hist(errors, np.linspace(-limit, limit, 32), color=drawing.ACCENT, alpha=0.6)
         axes.axvline(0, color=drawing.MUTED, linewidth=1, linestyle="--")
         axes.axvline(errors.mean(), color=drawing.WARN, linewidth=1.4, label="mean")
-        axes.set(title="Texts by predicted minus true value", xlabel="predicted minus true")
+        axes.set(title="Texts by error", xlabel="predicted minus true value")
         axes.yaxis.set_major_locator(MaxNLocator(4, integer=True))
         axes.legend(loc="best")
-        return drawing.to_svg(figure, "Texts by predicted minus true value")
+        return drawing.to_svg(figure, "Texts by error")
 
 
 def _correlation(first: np.ndarray, second: np.ndarray, weights: np.ndarray) -> float:
-    # The mean of equal values may differ from them in the last digit, and they would seem to vary.
-    counted = weights > 0
-    if np.ptp(first[counted]) == 0 or np.ptp(second[counted]) == 0:
+    # The mean of equal values may differ from them in the last digit, which would make them seem to vary.
+    is_counted = weights > 0
+    if np.ptp(first[is_counted]) == 0 or np.ptp(second[is_counted]) == 0:
         return 0.0
     first, second = (values - weights @ values / weights.sum() for values in (first, second))
     # Scaled so that the squares of very large or very small values neither overflow nor vanish.
     first, second = (values / np.abs(values).max() for values in (first, second))
-    spread = np.sqrt((weights @ first**2) * (weights @ second**2))
-    return float(np.clip(weights @ (first * second) / spread, -1, 1))
+    norm = np.sqrt((weights @ first**2) * (weights @ second**2))
+    return float(np.clip(weights @ (first * second) / norm, -1, 1))
 
 
 def _ranks(groups: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Return the 1-based rank of each record; equal values share their mean rank.
+    """Return the 1-based rank of each record; ties have their mean rank.
 
     Args:
         groups: the index of each record's value among the sorted distinct values.

@@ -1,4 +1,4 @@
-"""What every head is: layers on the encoder's output that return scores."""
+"""Base class of heads: layers on the encoder's output that return scores."""
 
 from collections.abc import Mapping
 
@@ -6,7 +6,7 @@ import keras
 
 
 class Head(keras.layers.Layer):
-    """Layers between encoder and scores. A head always computes in float32.
+    """Layers between the encoder and the scores. A head always computes in float32.
 
     Attributes:
         uses_pooler: whether BERT's own pooler has any influence on the scores, and therefore a gradient.
@@ -18,7 +18,7 @@ class Head(keras.layers.Layer):
         super().__init__(dtype="float32", **kwargs)
 
     def build(self, hidden_dim: int) -> None:
-        """Make the weights for an encoder of this width."""
+        """Create the weights for an encoder with this `hidden_dim`."""
         self.built = True
 
     def call(self, encoded: Mapping, inputs: Mapping, training: bool = False):

@@ -20,7 +20,6 @@ _RIDGE_PENALTIES = np.logspace(-4, 1, 11)
 # The smallest scale of a feature, as a fraction of the largest one.
 _MIN_SCALE = 1e-3
 
-
 Pooling = Literal["mean", "max", "cls", "pooler"]
 
 
@@ -28,7 +27,7 @@ class PoolingHead(Head):
     """A head whose scores depend only on one vector per text, pooled from its tokens, with dropout on the vector.
 
     Args:
-        pooling: `mean` or `max` over the tokens, `cls` (first token) or `pooler` (BERT's own layer over it).
+        pooling: `mean` or `max` over the tokens, `cls` (first token) or `pooler` (BERT's own layer on the first token).
         dropout: fraction of the pooled vector that is dropped in training, 0 to below 1.
         seed: random seed of dropout.
         **kwargs: arguments of `keras.layers.Layer`.
@@ -49,8 +48,8 @@ class PoolingHead(Head):
 
         Args:
             encoded: `sequence_output` `(batch, length, hidden_dim)` and `pooled_output` `(batch, hidden_dim)`.
-            padding_mask: int32 `(batch, length)`, 0 for padding. [CLS] and [SEP] are pooled too, as when the default
-                encoder was trained with mean pooling.
+            padding_mask: int32 `(batch, length)`, 0 for padding. [CLS] and [SEP] are pooled too, because the
+                default encoder was trained so with mean pooling.
         """
         if self.pooling == "pooler":
             return ops.cast(encoded["pooled_output"], "float32")
@@ -100,7 +99,7 @@ class PooledHead(PoolingHead):
         )
 
     def build(self, hidden_dim: int) -> None:
-        """Make the weights for an encoder of this width."""
+        """Create the weights for an encoder with this `hidden_dim`."""
         self.logits.build((None, hidden_dim))
         self.built = True
 
@@ -113,7 +112,7 @@ def start_with_probe(head: PooledHead, vectors: np.ndarray, targets: np.ndarray)
     """Initialize a head with logistic regression on vectors of the pretrained encoder.
 
     Args:
-        head: a head that is built; its weights are changed.
+        head: a built head, whose weights are changed.
         vectors: pooled vectors, float32 `(examples, hidden_dim)`.
         targets: label ids, int `(examples,)`, two or more distinct ones. A label without examples keeps its random
             weights.
@@ -139,12 +138,12 @@ def start_with_label_probes(
     """Initialize each logit of a head with logistic regression of the examples with a label against those without.
 
     Args:
-        head: a head that is built; its weights are changed.
+        head: a built head, whose weights are changed.
         vectors: pooled vectors, float32 `(examples, hidden_dim)`.
-        has_label: bool `(examples, num_outputs)`. A label that all examples or none have keeps its random weights, and
-            its bias is the log-odds of the prevalence.
-        prevalence: the fraction of texts that have each label where the head will be used, `(num_outputs,)`, above 0
-            and below 1. Rare labels may be more frequent among the examples.
+        has_label: bool `(examples, num_outputs)`. A label that all or no examples have keeps its random weights, and
+            its bias becomes the log-odds of the prevalence.
+        prevalence: the fraction of texts with each label in the data on which the head will be used, `(num_outputs,)`,
+            above 0 and below 1. Rare labels may be more frequent among the examples.
 
     Source: King and Zeng 2001, "Logistic Regression in Rare Events Data", section 4.1: correction of the intercept for
         examples that are selected by their label. Ours ignores that selecting for one label slightly shifts the others.
@@ -163,23 +162,24 @@ def start_with_label_probes(
 def start_with_ridge(head: PooledHead, vectors: np.ndarray, targets: np.ndarray) -> None:
     """Initialize a head with one logit with ridge regression on vectors of the pretrained encoder.
 
-    The penalty is chosen by leave-one-out cross-validation, but is at least the one that the head's dropout amounts to.
-    Without this lower bound the best weights can be large and cancel each other, which they no longer do under dropout.
+    The penalty is chosen by leave-one-out cross-validation, but is at least the penalty that the head's dropout is
+    equivalent to. Without this lower bound the best weights can be large and cancel each other, which fails under
+    dropout.
 
     Args:
-        head: a head with one output that is built; its weights are changed.
+        head: a built head with one output, whose weights are changed.
         vectors: pooled vectors, float32 `(examples, hidden_dim)`.
         targets: float `(examples,)`.
 
     Source: Srivastava et al. 2014, "Dropout: A Simple Way to Prevent Neural Networks from Overfitting", section 9.1:
         dropout before linear regression is on average a ridge penalty on features scaled to equal mean squares.
     """
-    vectors, number = vectors.astype(np.float64), len(targets)
+    vectors = vectors.astype(np.float64)
     scale = np.sqrt(np.mean(vectors**2, axis=0))
     # MiniLM has features near 1e-32, which would be scaled up to noise.
     scale = np.maximum(scale, _MIN_SCALE * scale.max())
     min_penalty = head.dropout.rate / (1 - head.dropout.rate)
-    penalties = number * np.unique(np.maximum(_RIDGE_PENALTIES, min_penalty))
+    penalties = len(targets) * np.unique(np.maximum(_RIDGE_PENALTIES, min_penalty))
     probe = RidgeCV(penalties).fit(vectors / scale, targets.astype(np.float64))
     head.logits.set_weights([(probe.coef_ / scale)[:, None], np.asarray([probe.intercept_])])
 

@@ -1,4 +1,4 @@
-"""Span head: two logits for every token, for the first and the last of a span, and the best spans of whole texts."""
+"""Span head: start and end logits for every token, and the search for the best spans of whole records."""
 
 from dataclasses import dataclass
 
@@ -7,15 +7,15 @@ import tensorflow as tf
 from tfbert.heads.tokens import TokenHead
 from tfbert.text.preprocessor import Windows
 
-# The logit of what is impossible: lower than any real logit, while sums of two and differences stay finite.
+# The logit of impossible spans: lower than any real logit, while sums of two and differences stay finite.
 NEVER = -1e9
 
 
 class SpanHead(TokenHead):
-    """Dense layer that gives two logits for every token: that a span begins there, and that it ends there.
+    """Dense layer that gives two logits per token: that a span begins there, and that a span ends there.
 
     Args:
-        **kwargs: arguments of `TokenHead` but the number of logits.
+        **kwargs: arguments of `TokenHead` except `num_logits`.
 
     Source: Devlin et al. 2019, "BERT", section 4.2.
     """
@@ -29,14 +29,14 @@ class Spans:
     """The best spans of each record, best first.
 
     Args:
-        first: int32 `(records, num_spans)`, the position of the span's first token in its record; 0 where there is no
+        first: int32 `(records, num_spans)`, the position of the span's first token in its record; 0 if there is no
             span.
-        last: likewise the last token, inclusive.
-        exists: bool `(records, num_spans)`, false after the last span of a record that has fewer.
-        probability: float32 `(records, num_spans)`, 0 where there is no span.
+        last: int32 `(records, num_spans)`, the position of the span's last token, inclusive.
+        exists: bool `(records, num_spans)`, false after the last span of a record with fewer spans.
+        probability: float32 `(records, num_spans)`, 0 if there is no span.
         null_probability: float32 `(records,)`, the probability that no span is right.
-        null_margin: float32 `(records,)`, the logit of no span minus that of the best span; very high where there is
-            no span.
+        null_margin: float32 `(records,)`, the logit of no span minus that of the best span; very high if there is no
+            span.
     """
 
     first: tf.Tensor
@@ -58,24 +58,25 @@ def best_spans(
 ) -> Spans:
     """Return the best spans of whole records, from the logits of their windows.
 
-    The logit of a span is the sum of those of its first and last token; where several windows contain it, the highest
-    counts. The logit of no span is the lowest sum of the first token's logits ([CLS]) over the record's windows: one
-    window with an answer is enough. Probabilities are a softmax over all possible spans of the record and no span.
+    The logit of a span is the sum of those of its first and last token, the highest sum if several windows contain it.
+    The logit of no span is the lowest sum of the first token's logits ([CLS]) over the record's windows: one window
+    with an answer is enough. Probabilities are a softmax over all possible spans of the record and no span.
 
-    Memory is `max_tokens` numbers per token, whatever the length of the record.
+    The computation stores `max_tokens` numbers per token, independent of the length of the record.
 
     Args:
         logits: float32 `(windows, length, 2)`.
-        windows: of all records. Where windows overlap by `max_tokens - 1` tokens or more, the result depends on their
-            positions only as far as the encoder's output does.
+        windows: the windows of all records. If they overlap by `max_tokens - 1` tokens or more, the result depends on
+            their positions only to the extent that the encoder's output does.
         offsets: int32 `(windows,)`, the position of each window's first token in its sequence.
-        bounds: bool `(tokens of all records,)` each: whether a span may begin, and whether it may end, at a token.
-        max_tokens: the longest span, 1 or more.
-        num_spans: spans to return for each record.
+        bounds: two tensors, bool `(tokens of all records,)`: whether a span may begin, and whether it may end, at a
+            token.
+        max_tokens: the maximum length of a span, 1 or more.
+        num_spans: the number of spans to return per record.
 
-    Source: `write_predictions` of google-research/bert `run_squad.py`, for version 2. It takes only the 20 best first
-        and last tokens of each window and a softmax over the 20 best spans; ours considers all spans, so that none is
-        missed and a probability does not depend on how many spans are returned.
+    Source: `write_predictions` of google-research/bert `run_squad.py`, for version 2. It considers only the 20
+        best first and last tokens of each window, and its softmax is over the 20 best spans. Ours considers all spans,
+        so that none is missed and a probability does not depend on how many spans are returned.
     """
     begins = tf.cumsum(windows.lengths, exclusive=True)
     scores = _span_logits(logits, windows, offsets, bounds, max_tokens)  # (tokens, max_tokens)
@@ -88,7 +89,7 @@ def best_spans(
     value, index = tf.math.top_k(tf.pad(flat, [[0, 0], [0, num_spans]], constant_values=NEVER), k=num_spans)
     exists = value > NEVER / 2
     first = tf.where(exists, index // width, 0)
-    # One value is added, so that there is something to gather even if no record has a token.
+    # One value is added, so that the gather below has an input even if no record has a token.
     steps = tf.concat([tf.reshape(step, [-1]), [0]], axis=0)
     chosen = tf.where(exists, (begins[:, None] + first) * width + index % width, 0)
     last = tf.where(exists, first + tf.gather(steps, chosen), 0)
@@ -109,7 +110,7 @@ def best_spans(
 def _span_logits(
     logits: tf.Tensor, windows: Windows, offsets: tf.Tensor, bounds: tuple[tf.Tensor, tf.Tensor], max_tokens: int
 ) -> tf.Tensor:
-    """Return the logits of the spans of 1 to `max_tokens` tokens from each token on: `(tokens, max_tokens)`."""
+    """Return the logits of the spans of 1 to `max_tokens` tokens that begin at each token: `(tokens, max_tokens)`."""
     tokens = windows.token_ids
     num_window_tokens = tf.size(tokens.flat_values)
     window = tf.cast(tokens.value_rowids(), tf.int32)
@@ -117,7 +118,7 @@ def _span_logits(
     position = window * tf.shape(logits)[1] + tf.gather(offsets, window) + in_window
     by_token = tf.gather(tf.reshape(logits, [-1, 2]), position)  # (tokens of all windows, 2)
     steps = tf.range(max_tokens)
-    # Beyond the end of the window these point to other tokens, which `fits` excludes.
+    # After the end of the window these are positions of other tokens, which `fits` excludes.
     ahead = tf.minimum(tf.range(num_window_tokens)[:, None] + steps, num_window_tokens - 1)
     fits = steps < (tf.gather(tf.cast(tokens.row_lengths(), tf.int32), window) - in_window)[:, None]
     sums = tf.where(fits, by_token[:, :1] + tf.gather(by_token[:, 1], ahead), NEVER)

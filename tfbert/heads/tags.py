@@ -1,4 +1,4 @@
-"""Tag head: logits of tags for every token, their loss, the best legal tags, and the entities that tags mark.
+"""Tag head: tag logits for every token, their loss, Viterbi decoding, and the entities that tags mark.
 
 Tag ids are those of `text.spans.tags_of_types`: 0 is O, an odd id begins an entity, and the next even id continues it.
 """
@@ -9,12 +9,12 @@ import tensorflow as tf
 
 from tfbert.heads.tokens import TokenHead
 
-# The log probability of what is illegal; sums of a few of them stay finite.
+# The log probability of illegal tags; sums of a few of them stay finite.
 _NEVER = -1e9
 
 
 class TagHead(TokenHead):
-    """Dense layer that gives a logit of every tag for every token.
+    """Dense layer that gives a logit per tag for every token.
 
     Source: Devlin et al. 2019, "BERT", section 5.3. It tags the first piece of every word; ours tags the first piece of
         every unit between borders (`text.borders`).
@@ -22,18 +22,18 @@ class TagHead(TokenHead):
 
 
 def tag_losses(logits: tf.Tensor, tag_ids: tf.Tensor, label_smoothing: float = 0.0) -> tf.Tensor:
-    """Return the mean cross entropy of each sequence's tokens: float32 `(sequences,)`, 0 where no token is learned.
+    """Return the mean cross entropy of each sequence's tokens: float32 `(sequences,)`, 0 if no token has a tag id.
 
     Args:
         logits: float32 `(sequences, length, tags)`.
-        tag_ids: int `(sequences, length)`, -1 for a token that is not learned.
+        tag_ids: int `(sequences, length)`, -1 for a token that has no loss.
         label_smoothing: probability mass spread over all tags.
     """
     log_probabilities = tf.nn.log_softmax(logits)
     nll = -tf.gather(log_probabilities, tf.maximum(tag_ids, 0), batch_dims=2)
     losses = (1 - label_smoothing) * nll - label_smoothing * tf.reduce_mean(log_probabilities, axis=-1)
-    known = tf.cast(tag_ids >= 0, tf.float32)
-    return tf.reduce_sum(losses * known, axis=1) / tf.maximum(tf.reduce_sum(known, axis=1), 1.0)
+    weights = tf.cast(tag_ids >= 0, tf.float32)
+    return tf.reduce_sum(losses * weights, axis=1) / tf.maximum(tf.reduce_sum(weights, axis=1), 1.0)
 
 
 def best_tags(log_probabilities: tf.Tensor, lengths: tf.Tensor, continues: tf.Tensor | None = None) -> tf.Tensor:
@@ -57,7 +57,7 @@ def best_tags(log_probabilities: tf.Tensor, lengths: tf.Tensor, continues: tf.Te
     batch, length, num_tags = tf.unstack(tf.shape(log_probabilities))
     inside = tf.sequence_mask(lengths, length)
     only_outside = tf.one_hot(tf.zeros([batch], tf.int32), num_tags, 0.0, _NEVER)
-    # One position is added to every text, so that there is one even in a batch without tokens.
+    # One position is added to every text, so that even a batch without tokens has one.
     emissions = tf.where(inside[:, :, None], log_probabilities, only_outside[:, None, :])
     emissions = tf.concat([emissions, only_outside[:, None, :]], axis=1)
     if continues is None:

@@ -29,7 +29,7 @@ class TokenHead(Head):
         )
 
     def build(self, hidden_dim: int) -> None:
-        """Make the weights for an encoder of this width."""
+        """Create the weights for an encoder with this `hidden_dim`."""
         self.logits.build((None, None, hidden_dim))
         self.built = True
 

@@ -38,21 +38,16 @@ def check_sizes(config: Config, encoder: Encoder) -> None:
 
 def make_tokenizer(encoder: Encoder) -> Tokenizer:
     """Return the tokenizer that an encoder was pretrained with."""
-    return Tokenizer(
-        encoder.vocabulary,
-        lowercase=encoder.lowercase,
-        strip_accents=encoder.strip_accents,
-        split_on_cjk=encoder.split_on_cjk,
-    )
+    return Tokenizer(encoder.vocabulary, **encoder.rules._asdict())
 
 
 def build_in_two_precisions(build: Callable[[Precision], Model], precision: str, fast: bool) -> tuple[Model, Model]:
     """Return a model to train, in the configured precision, and one to evaluate, in float32.
 
-    They are the same object if training is in float32 except for its matrix products.
+    They are the same object if only the matrix products of training are in another precision.
 
     Args:
-        build: returns a model in a precision; called once or twice.
+        build: returns a new model in a precision; called once or twice.
         precision: `encoder.precision` of the config.
         fast: `encoder.fast` of the config.
     """
@@ -89,6 +84,11 @@ def build_models(task: FittedTask, encoder: Encoder, config: Config) -> tuple[Ta
 
 def build_model(task: FittedTask, spec: EncoderSpec, config: Config, precision: Precision = _FLOAT32) -> TaskModel:
     """Return a model with randomly initialized encoder and head."""
-    options = {"dropout": config.encoder.dropout, "fast": config.encoder.fast}
-    backbone = build_encoder(spec, **precision._asdict(), **options)
+    backbone = build_encoder(
+        spec,
+        dropout=config.encoder.dropout,
+        dtype=precision.dtype,
+        product_dtype=precision.product_dtype,
+        fast=config.encoder.fast,
+    )
     return TaskModel(backbone, task.head(config.train.seed))

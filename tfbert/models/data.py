@@ -12,6 +12,7 @@ from tfbert.files import writing
 from tfbert.models.predictor import make_preprocessor
 from tfbert.tasks.base import FittedTask, load_task
 from tfbert.text.datasets import Recipe, TokenizedSplit, tokenize
+from tfbert.text.inputs import specs_of
 from tfbert.text.splits import Split
 from tfbert.text.tokenizer import Tokenizer
 
@@ -49,6 +50,7 @@ def tokenize_split(split: Split, task: FittedTask, tokenizer: Tokenizer, config:
     recipe = Recipe(
         preprocessor=preprocessor,
         inputs_of=partial(task.inputs_of, training=True),
+        specs=specs_of(task.training_inputs or task.inputs),
         sequences=lambda inputs: task.sequences(inputs, preprocessor),
         targets_of=task.targets_of,
         targets=task.targets,

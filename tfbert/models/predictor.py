@@ -15,7 +15,7 @@ from tfbert.models.variables import empty_variables
 from tfbert.tasks.base import FittedTask
 from tfbert.tasks.base_context import Context, Served
 from tfbert.text.batches import EVALUATION_BATCH_TOKENS
-from tfbert.text.inputs import Item, batch_of, rough_lengths
+from tfbert.text.inputs import Item, Text, batch_of, rough_lengths, specs_of
 from tfbert.text.preprocessor import Preprocessor
 from tfbert.text.records import Record
 from tfbert.text.tokenizer import Tokenizer
@@ -24,7 +24,7 @@ _MAX_RECORDS = 256
 # Records are sorted by length within pools of this size: batches have similar lengths, and memory use is constant.
 _POOL_RECORDS = 4096
 
-# From items to outputs: arrays by name, item first.
+# A function from items to outputs: arrays by name, item first.
 Predict = Callable[[Sequence[Item]], dict[str, np.ndarray]]
 
 
@@ -40,7 +40,7 @@ class Predictor:
 
     Attributes:
         index: variables of the task's index by name, assigned by `refresh`.
-        decided: variables of the task's decision by name, assigned by `decide`.
+        decided: variables of the task's decision by name, assigned by `fit_decision`.
         specs: tensor specifications of the served inputs by name.
         predict: graph function from the inputs, in the order of `specs`, to the served outputs.
     """
@@ -53,8 +53,8 @@ class Predictor:
         self.index = empty_variables(task.index.specs if task.index else {})
         self.decided = empty_variables(task.decision.specs if task.decision else {})
         if task.decision:
-            self._set_decided(task.decision.initial())
-        self.specs = {declared.name: declared.spec for declared in task.inputs}
+            self._assign_decision(task.decision.initial())
+        self.specs = specs_of(task.inputs)
         signature = list(self.specs.values())
         texts = [tf.TensorSpec([None], tf.string)]
         self.predict = graph_function(self._predict, run_eagerly=run_eagerly, input_signature=signature)
@@ -63,11 +63,11 @@ class Predictor:
 
     def __call__(self, items: Sequence[Item]) -> dict[str, np.ndarray]:
         """Return the served outputs for items: arrays by name, item first."""
-        return _to_numpy(self.predict(*batch_of(items, list(self.specs)).values()))
+        return _to_numpy(self.predict(*batch_of(items, self.specs).values()))
 
     def decode(self, items: Sequence[Item]) -> dict[str, np.ndarray]:
         """Return the outputs for items before the decision is applied: arrays by name, item first."""
-        return _to_numpy(self._decode(*batch_of(items, list(self.specs)).values()))
+        return _to_numpy(self._decode(*batch_of(items, self.specs).values()))
 
     def apply_decision(self, outputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Apply the current decision to outputs of `decode`, and return the served outputs."""
@@ -79,12 +79,12 @@ class Predictor:
             tensors = {name: tf.constant(values[pool]) for name, values in outputs.items()}
             served = _to_numpy(self.task.decision.apply(tensors, self.decided))
             batches.append((np.arange(num_items)[pool], served))
-        return _joined(batches, num_items)
+        return _merge_batches(batches, num_items)
 
-    def decide(self, outputs: Mapping[str, np.ndarray], gold: Sequence) -> None:
+    def fit_decision(self, outputs: Mapping[str, np.ndarray], gold: Sequence) -> None:
         """Fit the decision, if the task has one, to the outputs of `decode` for the validation split."""
         if self.task.decision is not None:
-            self._set_decided(self.task.decision.fit(outputs, gold))
+            self._assign_decision(self.task.decision.fit(outputs, gold))
 
     def decided_values(self) -> dict[str, np.ndarray]:
         """Return the values of the decision's variables by name."""
@@ -96,7 +96,7 @@ class Predictor:
         """Return the outputs for packed sequences, int32 `(sequences, length)`, in the graph."""
         packed = {"token_ids": token_ids, "segment_ids": segment_ids, "padding_mask": padding_mask}
         outputs = self.task.decode_sequences(self._scores(packed), padding_mask)
-        return self._decided(outputs) if self.task.predicts_by_sequence else outputs
+        return self._decide(outputs) if self.task.predicts_by_sequence else outputs
 
     def refresh(self, splits: Mapping[str, Iterable[Record]]) -> None:
         """Build the task's index, if it has one, from the splits with the current weights."""
@@ -107,8 +107,10 @@ class Predictor:
     def embed(self, texts: Sequence[str]) -> np.ndarray:
         """Return the scores of one or more texts, each packed as a sequence: `(len(texts), ...)`."""
         vectors = None
-        for indices in _similar([{"text": text} for text in texts]):
-            batch = self._embed(batch_of([{"text": texts[index]} for index in indices], ["text"])["text"]).numpy()
+        for indices in _batches_by_length([{"text": text} for text in texts]):
+            batch = self._embed(
+                batch_of([{"text": texts[index]} for index in indices], specs_of([Text("text")]))["text"]
+            ).numpy()
             vectors = np.zeros((len(texts), *batch.shape[1:]), batch.dtype) if vectors is None else vectors
             vectors[indices] = batch
         return vectors
@@ -117,7 +119,7 @@ class Predictor:
         """Return the serving signatures of the task besides `serving_default`, whose graph function is `predict`."""
         return self.task.signatures(Served(predict, self.preprocessor, self._scores, self.decided))
 
-    def _set_decided(self, values: Mapping[str, np.ndarray]) -> None:
+    def _assign_decision(self, values: Mapping[str, np.ndarray]) -> None:
         for name, value in values.items():
             self.decided[name].assign(value)
 
@@ -134,9 +136,9 @@ class Predictor:
         return self.task.decode(sequences.scores(self._scores), sequences, context)
 
     def _predict(self, *tensors: tf.Tensor) -> dict[str, tf.Tensor]:
-        return self._decided(self._decode_inputs(*tensors))
+        return self._decide(self._decode_inputs(*tensors))
 
-    def _decided(self, outputs: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+    def _decide(self, outputs: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         return self.task.decision.apply(outputs, self.decided) if self.task.decision else outputs
 
 
@@ -167,21 +169,21 @@ def predict_all(
     batches: list[tuple[np.ndarray, dict[str, np.ndarray]]] = []
     gold: list[Any] = []
     stream = iter(records)
-    with tqdm(total=total, desc=title, unit="ex", leave=False, disable=None if title else True) as bar:
+    with tqdm(total=total, desc=title, unit="record", leave=False, disable=None if title else True) as bar:
         while pool := list(itertools.islice(stream, _POOL_RECORDS)):
             items = [task.inputs_of(record) for record in pool]
-            for indices in _similar(items):
+            for indices in _batches_by_length(items):
                 batches.append((indices + len(gold), predict([items[index] for index in indices])))
                 bar.update(len(indices))
             gold += [task.gold(record) for record in pool]
-    return _joined(batches, len(gold)), gold
+    return _merge_batches(batches, len(gold)), gold
 
 
 def _to_numpy(outputs: Mapping[str, tf.Tensor]) -> dict[str, np.ndarray]:
     return {name: value.numpy() for name, value in outputs.items()}
 
 
-def _similar(items: Sequence[Item]) -> Iterator[np.ndarray]:
+def _batches_by_length(items: Sequence[Item]) -> Iterator[np.ndarray]:
     """Yield batches of indices of items of similar length, longest first; batches of short items are larger."""
     num_tokens = rough_lengths(items)
     order = np.argsort(-num_tokens, kind="stable")
@@ -192,16 +194,20 @@ def _similar(items: Sequence[Item]) -> Iterator[np.ndarray]:
         start += count
 
 
-def _joined(batches: list[tuple[np.ndarray, dict[str, np.ndarray]]], num_items: int) -> dict[str, np.ndarray]:
-    """Return the outputs of batches, each with the indices of its items, in order of the items.
+def _merge_batches(batches: list[tuple[np.ndarray, dict[str, np.ndarray]]], num_items: int) -> dict[str, np.ndarray]:
+    """Return the outputs of all batches, in the order of the items.
 
     An output that is wider in one batch than in another is padded with 0 or "".
+
+    Args:
+        batches: the indices of the items and the outputs of each batch.
+        num_items: the number of items in all batches.
     """
-    joined = {}
+    merged = {}
     for name, first in batches[0][1].items():
         shape = np.max([outputs[name].shape[1:] for _, outputs in batches], axis=0).astype(int)
-        joined[name] = np.full((num_items, *shape), b"" if first.dtype == object else 0, first.dtype)
+        merged[name] = np.full((num_items, *shape), b"" if first.dtype == object else 0, first.dtype)
         for indices, outputs in batches:
             values = outputs[name]
-            joined[name][(indices, *(slice(0, size) for size in values.shape[1:]))] = values
-    return joined
+            merged[name][(indices, *(slice(0, size) for size in values.shape[1:]))] = values
+    return merged

@@ -81,11 +81,10 @@ def save_run(run_dir: Path, predictor: Predictor, encoder: EncoderSpec, samples:
         samples: a few real items, with which an export is warmed up and verified.
     """
     tokenizer = predictor.tokenizer
-    rules = {name: getattr(tokenizer, name) for name in ("vocabulary", "lowercase", "strip_accents", "split_on_cjk")}
     model = {
         "task": predictor.task.to_json(),
         "encoder": encoder.to_json(),
-        "tokenizer": rules,
+        "tokenizer": {"vocabulary": tokenizer.vocabulary, **tokenizer.rules._asdict()},
         "samples": list(samples),
     }
     write_json(run_dir / _MODEL, model)

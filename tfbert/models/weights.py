@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import re
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -66,10 +67,10 @@ def _checksum(arrays: dict[str, np.ndarray], state: dict) -> str:
     return digest.hexdigest()
 
 
-def remove_parts(directory: Path) -> None:
+def remove_temporary_files(directory: Path) -> None:
     """Remove incomplete files left by killed processes; no other process may be saving in the directory."""
-    for part in directory.glob("*.part"):
-        part.unlink()
+    for path in directory.glob("*.part"):
+        path.unlink()
 
 
 def load(path: Path, advice: str = _START_OVER) -> tuple[dict[str, np.ndarray], dict]:
@@ -96,7 +97,7 @@ def load(path: Path, advice: str = _START_OVER) -> tuple[dict[str, np.ndarray], 
 
 
 def gather(prefix: str, variables: Sequence) -> dict[str, np.ndarray]:
-    """Return the values of variables by names such as `model/0003:.../kernel`, made from prefix, position and path."""
+    """Return the values of variables by names such as `model/dense/kernel`, made from prefix and path."""
     return {name: np.asarray(v) for name, v in zip(_names(prefix, variables), variables, strict=True)}
 
 
@@ -108,7 +109,7 @@ def scatter(prefix: str, variables: Sequence, arrays: dict[str, np.ndarray]) -> 
     """
     names = _names(prefix, variables)
     saved = [name for name in arrays if name.startswith(f"{prefix}/")]
-    if sorted(saved) != names:
+    if set(saved) != set(names):
         different = sorted(set(names) ^ set(saved))
         name = different[0] if different else saved
         raise ValueError(f"checkpoint does not fit the model; first difference: '{name}'")
@@ -119,4 +120,9 @@ def scatter(prefix: str, variables: Sequence, arrays: dict[str, np.ndarray]) -> 
 def _names(prefix: str, variables: Sequence) -> list[str]:
     # Keras numbers generators and optimizers within a process, so the numbers differ between processes.
     paths = [re.sub(r"(seed_generator|adam_w|lamb|adafactor|optimizer)_\d+/", r"\1/", v.path) for v in variables]
-    return [f"{prefix}/{index:04d}:{path}" for index, path in enumerate(paths)]
+    # The paths of variables that differ by the number only, such as those of generators, are numbered in their order.
+    totals, counts, names = Counter(paths), Counter(), []
+    for path in paths:
+        names.append(f"{prefix}/{path}" + (f":{counts[path]}" if totals[path] > 1 else ""))
+        counts[path] += 1
+    return names

@@ -1,11 +1,21 @@
 """Config of pretraining: corpus, examples, objective, encoder and training."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from tfbert.config import EPOCHS, OptimizationConfig, RootConfig, require
+from tfbert.config import (
+    EPOCHS,
+    OptimizationConfig,
+    RootConfig,
+    from_dict,
+    override,
+    parse_assignments,
+    require,
+)
 from tfbert.fields import FRACTION, SEED, Bounds, at_least, check_bounds, setting
+from tfbert.files import read_json
 from tfbert.pretraining import segmenters
 
 # The corpus that is read if none is named. It is so small that a larger fraction of it is needed to evaluate on.
@@ -185,3 +195,27 @@ class PretrainConfig(RootConfig):
     objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
     encoder: PretrainedEncoderConfig = field(default_factory=PretrainedEncoderConfig)
     train: PretrainTrainConfig = field(default_factory=PretrainTrainConfig)
+
+
+def read_config(
+    path: Path | None, assignments: Sequence[str], values: Mapping[str, Any], allow_code: bool
+) -> PretrainConfig:
+    """Return a config: defaults or a stored config, overridden by assignments, then by values.
+
+    Args:
+        path: `config.json` of an earlier run; `None` starts from the defaults, which read a sample corpus unless
+            `values` name another.
+        assignments: `--set` options.
+        values: config paths to values.
+        allow_code: whether the assignments may name a segmenter that is code.
+
+    Raises:
+        ValueError: the stored config, an assignment or a value cannot be used, or code is named that is not allowed.
+    """
+    if path:
+        config = from_dict(read_json(path), PretrainConfig)
+    else:
+        config = override(PretrainConfig(), {} if values.keys() & {"corpus.paths", "prepared"} else SAMPLES)
+    assigned = parse_assignments(assignments, PretrainConfig)
+    segmenters.check_origin(config.examples.segmenter, path, assigned, allow_code)
+    return override(config, {**assigned, **values})

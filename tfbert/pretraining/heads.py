@@ -87,7 +87,7 @@ class PretrainingHead(keras.layers.Layer):
 
     def _predict_words(self, sequence_output, positions):
         """Compute KerasNLP's masked-word head with the product with the embedding in `product_dtype`."""
-        dense, norm, bias = kerasnlp.masked_word_parts(self.masked_words)
+        dense, norm, bias = kerasnlp.masked_word_components(self.masked_words)
         hidden = norm(dense(tf.gather(sequence_output, positions, batch_dims=1)))
         embeddings = self.masked_words.token_embedding.embeddings
         hidden, embeddings = (tf.cast(tensor, self.product_dtype) for tensor in (hidden, embeddings))
@@ -97,7 +97,7 @@ class PretrainingHead(keras.layers.Layer):
 
     def tensors(self) -> Iterator[tuple[str, Any]]:
         """Yield the head's own weights with their names in a Hugging Face model."""
-        dense, norm, bias = kerasnlp.masked_word_parts(self.masked_words)
+        dense, norm, bias = kerasnlp.masked_word_components(self.masked_words)
         prefix = "cls.predictions.transform"
         yield f"{prefix}.dense.weight", dense.kernel
         yield f"{prefix}.dense.bias", dense.bias

@@ -72,5 +72,4 @@ def read_vocabulary(config: PretrainConfig, work_dir: Path) -> list[str]:
 
 def make_word_pieces(encoder: Encoder) -> WordPieces:
     """Return a tokenizer with the encoder's vocabulary and rules that works without TensorFlow."""
-    rules = {name: getattr(encoder, name) for name in ("lowercase", "strip_accents", "split_on_cjk")}
-    return WordPieces(encoder.vocabulary, **rules)
+    return WordPieces(encoder.vocabulary, **encoder.rules._asdict())

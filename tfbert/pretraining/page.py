@@ -91,7 +91,7 @@ def _plots(report: dict) -> list:
                     series["by frequency"] = [(update, report["by_frequency"][name]) for update in (0, last)]
                 series = {label: pairs for label, pairs in series.items() if pairs}
                 heading = f"{measure.capitalize()} of {title} by update"
-                charts.append(plots.lines(heading, series, is_fraction=is_fraction, mark=best))
+                charts.append(plots.lines(heading, series, is_fraction=is_fraction, vertical_line=best))
     rates = training("learning_rate")
     return charts + ([plots.lines("Learning rate by update", {"learning rate": rates})] if rates else [])
 

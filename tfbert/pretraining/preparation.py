@@ -111,7 +111,7 @@ def index_settings(corpus: CorpusConfig, examples: ExamplesConfig, word_pieces: 
     return {
         "format": FORMAT,
         "config": {"corpus": corpus_config, "examples": examples_config},
-        "vocabulary": vocabulary | word_pieces.rules,
+        "vocabulary": vocabulary | word_pieces.rules._asdict(),
         "corpus": {"sha256": survey.sha256},
     }
 

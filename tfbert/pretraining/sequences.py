@@ -121,7 +121,7 @@ def check_vocabulary(index: Index, word_pieces: WordPieces, directory: Path) -> 
             f"encoder's has {len(word_pieces.vocabulary):,} ({word_pieces.sha256[:8]}): prepare the corpus again for "
             "this encoder"
         )
-    for name, value in word_pieces.rules.items():
+    for name, value in word_pieces.rules._asdict().items():
         if stored[name] != value:
             raise ValueError(f"{directory}: prepared with {name}={stored[name]}; the encoder needs {value}")
 

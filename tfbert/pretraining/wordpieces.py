@@ -14,6 +14,7 @@ from tokenizers.normalizers import BertNormalizer
 from tokenizers.pre_tokenizers import BertPreTokenizer
 
 from tfbert.encoder.presets import check_vocabulary
+from tfbert.text.tokenizer_rules import TokenizerRules
 
 # Common characters that both `text.tokenizer` and the library treat as whitespace. Rarer ones are left to the library.
 _WHITESPACE = " \t\n\r\u00a0\u3000"
@@ -96,7 +97,7 @@ class WordPieces:
             max_input_chars_per_word=MAX_CHARACTERS_PER_WORD,
         )
         self._tokenizer = Tokenizer(model)
-        self._tokenizer.normalizer = make_normalizer(**self.rules)
+        self._tokenizer.normalizer = make_normalizer(**self.rules._asdict())
         self._tokenizer.pre_tokenizer = BertPreTokenizer()
         self._cache = _ChunkCache(self._tokenizer)
         self.start, self.end = (self.vocabulary.index(token) for token in ("[CLS]", "[SEP]"))
@@ -104,10 +105,9 @@ class WordPieces:
         self.dtype = np.dtype(np.uint16 if len(vocabulary) <= 2**16 else np.int32)
 
     @property
-    def rules(self) -> dict[str, bool]:
-        """The normalization rules by the names of the arguments."""
-        names = ("lowercase", "strip_accents", "split_on_cjk")
-        return {name: getattr(self, name) for name in names}
+    def rules(self) -> TokenizerRules:
+        """The rules of normalization."""
+        return TokenizerRules(self.lowercase, self.strip_accents, self.split_on_cjk)
 
     @property
     def sha256(self) -> str:
@@ -115,7 +115,7 @@ class WordPieces:
         return hashlib.sha256("\n".join(self.vocabulary).encode()).hexdigest()
 
     def __reduce__(self):
-        return functools.partial(type(self), **self.rules), (self.vocabulary,)
+        return functools.partial(type(self), **self.rules._asdict()), (self.vocabulary,)
 
     def __call__(self, text: str) -> list[int]:
         """Return the ids of a text, without special tokens."""

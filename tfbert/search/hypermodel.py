@@ -19,7 +19,8 @@ from keras_tuner import HyperParameters
 from tfbert.config import Config, override, value_at
 from tfbert.evaluation.metric import Metric
 from tfbert.models.task_model import TaskModel
-from tfbert.space import Choice, Dimension, LogRange, Space, When, active_values, check_space
+from tfbert.search.plan import check_search_space, space_with_effect
+from tfbert.space import Choice, Dimension, LogRange, Space, When, active_values
 from tfbert.tasks.base import load_task
 from tfbert.training import run
 from tfbert.training.fine_tuning import monitored
@@ -73,18 +74,22 @@ class HyperModel(keras_tuner.HyperModel):
         space: dimensions by config path; `None` means the task's own space.
 
     Attributes:
+        space: the space that is searched, without dimensions of the task's own space that its data make ineffective.
         objective: objective for the tuner: the monitored metric on validation and its direction.
 
     Raises:
-        ValueError: the space does not fit the config, the data cannot be used, or there is no validation split.
+        ValueError: the space does not fit the config or the task, the data cannot be used, or there is no validation
+            split.
     """
 
     def __init__(self, config: Config, space: Space | None = None):
         super().__init__(name="tfbert")
         self.config = config
-        self.space = load_task(config.task).search_space if space is None else space
-        check_space(self.space, config)
+        space = load_task(config.task).search_space if space is None else space
+        check_search_space(space, config)
         self.problem = searchable(prepare(config))
+        self.space = space_with_effect(space, self.problem.task)
+        check_search_space(self.space, config)
         self.objective = objective_of(self.problem)
 
     def build(self, hp: HyperParameters) -> TaskModel:

@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 from markupsafe import Markup
 
-from tfbert.evaluation.formatting import duration, number, setting, words
+from tfbert.evaluation.formatting import duration, number
 from tfbert.evaluation.metric import Metric
 from tfbert.evaluation.page_parts import write_page
+from tfbert.fields import as_typed
 from tfbert.search import plots
 from tfbert.search.confirm import DEFAULT
 from tfbert.search.importance import importances
@@ -36,10 +37,10 @@ def render(report: dict, path: Path) -> None:
     scored = [trial for trial in report["trials"] if trial["score"] is not None]
     metric = Metric.from_json(report["objective"])
     views = {
-        "course": [plots.history(scored, metric.name, metric.better == "higher")],
+        "course": [plots.history(scored, metric)],
         "confirmed": _confirmed(report),
-        "importance": _importance(scored, paths, metric.name),
-        "winner": [(field, setting(value)) for field, value in report["values"].items()],
+        "importance": _importance(scored, paths, metric),
+        "winner": [(field, as_typed(value)) for field, value in report["values"].items()],
         "trials": _trials(report, paths),
     }
     write_page("search.html.jinja", path, _SECTIONS, report, headline=_headline(report), **views)
@@ -63,7 +64,7 @@ def _headline(report: dict) -> dict:
         ("Time of the trials", duration(report["seconds"]["trials"])),
     ]
     winner = "the default config" if report["winner"] == DEFAULT else f"trial {report['winner']}"
-    view = {"title": f"Search: {report['task']}", "metric": words(declared.name), "split": split, "interval": interval}
+    view = {"title": f"Search: {report['task']}", "metric": declared.title, "split": split, "interval": interval}
     view |= {"score": declared.format(value), "sentence": report["sentence"], "summary": summary, "notes": []}
     if report["test"] is None:
         view["notes"] = ["There is no test split. The score on validation, which chose the winner, is too optimistic."]
@@ -102,11 +103,11 @@ def _confirmed(report: dict) -> dict | None:
     return view
 
 
-def _importance(scored: Sequence[dict], paths: Sequence[str], name: str) -> dict | None:
+def _importance(scored: Sequence[dict], paths: Sequence[str], metric: Metric) -> dict | None:
     varied = [path for path in paths if len({repr(trial["values"].get(path)) for trial in scored}) > 1]
     if not varied:
         return None
-    scatters = [plots.by_value(scored, path, name) for path in varied]
+    scatters = [plots.by_value(scored, path, metric) for path in varied]
     fractions = sorted(importances(scored, varied).items(), key=lambda pair: -pair[1])
     rows = [{"name": path, "fraction": fraction} for path, fraction in fractions]
     return {"plots": scatters, "rows": rows}
@@ -128,9 +129,9 @@ def _trials(report: dict, paths: Sequence[str]) -> dict:
         }
         for trial in order
     ]
-    columns = ["trial", words(metric.name), *(Markup("<wbr>.").join(path.split(".")) for path in paths), "time"]
+    columns = ["trial", metric.title, *(Markup("<wbr>.").join(path.split(".")) for path in paths), "time"]
     return {"columns": columns, "rows": rows}
 
 
 def _cell(value: Any) -> str:
-    return number(value) if isinstance(value, float) else setting(value)
+    return number(value) if isinstance(value, float) else as_typed(value)

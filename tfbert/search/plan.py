@@ -2,11 +2,27 @@
 
 import hashlib
 import json
+import logging
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from tfbert.config import Config, override
-from tfbert.space import Choice, Range, Space, When, check_space, space_to_json
+from tfbert.config import Config, override, parse_assignments
+from tfbert.space import (
+    Choice,
+    Range,
+    Space,
+    When,
+    apply_space_options,
+    check_space,
+    read_space,
+    space_to_json,
+)
+from tfbert.tasks.base import FittedTask, load_task
+from tfbert.tasks.base_config import options_without_effect, read_config, reject_unused_options
+
+logger = logging.getLogger(__name__)
 
 ALGORITHMS = ("bayesian", "hyperband", "random", "grid")
 # If neither trials nor hours are given and the algorithm has no end of its own.
@@ -56,7 +72,7 @@ class Plan:
                 raise ValueError(f"--{name} {value}: expected {minimum} or more")
         if self.hours is not None and not self.hours > 0:
             raise ValueError(f"--hours {self.hours:g}: expected more than 0")
-        check_space(self.searched, self.config)
+        check_search_space(self.searched, self.config)
         if "train.seed" in self.space:
             raise ValueError("search space: train.seed is not a hyperparameter; use --executions for several seeds")
         of_problem = [path for path in self.space if path == "task" or path.startswith("data.")]
@@ -109,3 +125,67 @@ class Plan:
         """Return the plan, ready for JSON."""
         options = {name: getattr(self, name) for name in self.__dataclass_fields__ if name not in ("config", "space")}
         return {**options, "config": self.config.to_dict(), "space": space_to_json(self.space)}
+
+
+def read_plan(
+    task: str | None,
+    config_path: Path | None,
+    space_path: Path | None,
+    assignments: Sequence[str],
+    values: Mapping[str, Any],
+    **settings: Any,
+) -> Plan:
+    """Return a checked plan: the task's defaults and search space, overridden by files, then by values.
+
+    Args:
+        task: name or alias; `None` where the stored config or the values name it.
+        config_path: `config.json` of an earlier run; `None` starts from the defaults of the task.
+        space_path: JSON file of a search space; `None` starts from that of the task.
+        assignments: `--set` options for config fields and for dimensions of the space.
+        values: config paths to values, which take precedence over the assignments.
+        **settings: fields of `Plan` other than `config` and `space`.
+
+    Raises:
+        ValueError: a file, an assignment or the plan cannot be used.
+    """
+    _, fields = apply_space_options(assignments, {})  # read the config first: its task has the search space
+    config = read_config(task, config_path, parse_assignments(fields) | dict(values))
+    space = read_space(space_path) if space_path else load_task(config.task).search_space
+    space, _ = apply_space_options(assignments, space)
+    plan = Plan(config=config, space=space, **settings)
+    plan.check()
+    return plan
+
+
+def check_search_space(space: Space, config: Config) -> None:
+    """Check a search space against a config and its task.
+
+    Raises:
+        ValueError: the space does not fit the config, or the task does not use one of its options.
+    """
+    check_space(space, config)
+    try:
+        reject_unused_options(
+            load_task(config.task), {path: dimension.bounds()[0] for path, dimension in space.items()}
+        )
+    except ValueError as error:
+        raise ValueError(f"search space: {error}") from None
+
+
+def space_with_effect(space: Space, fitted: FittedTask) -> Space:
+    """Return a search space without those dimensions of the task's own space that have no effect with its data.
+
+    Args:
+        space: a checked space.
+        fitted: the task, fitted to the training data of the search.
+
+    Raises:
+        ValueError: a dimension without effect is not the one of the task's own space.
+    """
+    kept = dict(space)
+    for path in sorted(options_without_effect(fitted) & space.keys()):
+        if space[path] != fitted.definition.search_space.get(path):
+            raise ValueError(f"search space: {path}: has no effect with these training data; expected no such path")
+        logger.info("search space: %s is left out: it has no effect with these training data", path)
+        del kept[path]
+    return kept

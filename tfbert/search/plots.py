@@ -8,20 +8,20 @@ from markupsafe import Markup
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator
 
 from tfbert.evaluation.drawing import ACCENT, INK, MUTED, new_axes, report_style, short_number, shorten, to_svg
-from tfbert.evaluation.formatting import setting, words
+from tfbert.evaluation.metric import Metric
+from tfbert.fields import as_typed
 
 
-def history(trials: Sequence[Mapping[str, Any]], objective: str, higher_is_better: bool) -> Markup:
+def history(trials: Sequence[Mapping[str, Any]], metric: Metric) -> Markup:
     """Draw the score of each trial and the best score so far.
 
     Args:
         trials: trials with a `score`, in order.
-        objective: name of the metric.
-        higher_is_better: direction of the metric.
+        metric: the objective of the search.
     """
     scores = np.asarray([trial["score"] for trial in trials], float)
-    best = (np.maximum if higher_is_better else np.minimum).accumulate(scores) if len(scores) else scores
-    title = f"{words(objective)} on validation by trial"
+    best = (np.maximum if metric.better == "higher" else np.minimum).accumulate(scores) if len(scores) else scores
+    title = f"{metric.title} on validation by trial"
     with report_style():
         figure, axes = new_axes()
         order = np.arange(1, len(scores) + 1)
@@ -34,18 +34,18 @@ def history(trials: Sequence[Mapping[str, Any]], objective: str, higher_is_bette
         return to_svg(figure, title)
 
 
-def by_value(trials: Sequence[Mapping[str, Any]], path: str, objective: str) -> Markup:
+def by_value(trials: Sequence[Mapping[str, Any]], path: str, metric: Metric) -> Markup:
     """Draw the scores by the value of one hyperparameter; trials without the value are omitted.
 
     Args:
         trials: trials with a `score` and their `values`.
         path: config path of the hyperparameter.
-        objective: name of the metric.
+        metric: the objective of the search.
     """
     pairs = [(trial["values"][path], trial["score"]) for trial in trials if trial["values"].get(path) is not None]
     values, scores = [value for value, _ in pairs], [score for _, score in pairs]
     are_numbers = all(type(value) in (int, float) for value in values)
-    title = f"{words(objective)} by {path}"
+    title = f"{metric.title} by {path}"
     with report_style():
         figure, axes = new_axes()
         num_distinct = len(set(map(repr, values)))
@@ -66,7 +66,7 @@ def by_value(trials: Sequence[Mapping[str, Any]], path: str, objective: str) -> 
             ]
             axes.plot(range(len(distinct)), means, "_", color=MUTED, markersize=22, markeredgewidth=1.6)
             labels = [
-                short_number(value) if isinstance(value, float) else shorten(setting(value), 12) for value in distinct
+                short_number(value) if isinstance(value, float) else shorten(as_typed(value), 12) for value in distinct
             ]
             axes.set_xticks(range(len(distinct)), labels)
             axes.set_xlim(-0.5, len(distinct) - 0.5)

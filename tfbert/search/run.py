@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from tfbert.evaluation.formatting import words
 from tfbert.files import REPORT, read_json, write_json
 from tfbert.interrupts import Stopped
 from tfbert.models.data import data_path
@@ -17,7 +16,7 @@ from tfbert.search import trials as trial_store
 from tfbert.search.hypermodel import metric_of, objective_of, searchable
 from tfbert.search.loop import Searcher
 from tfbert.search.oracles import make_oracle
-from tfbert.search.plan import Plan
+from tfbert.search.plan import Plan, space_with_effect
 from tfbert.search.trials import BEST, CHECKPOINT, Trial, ranked
 from tfbert.tasks.base import load_task
 from tfbert.text.splits import load_splits
@@ -130,6 +129,8 @@ def _searcher(plan: Plan, out_dir: Path, name: str) -> Searcher:
     except ValueError as error:
         raise ValueError(f"{error}; --restart drops the existing trials and starts over") from error
     write_json(path, plan_json)
+    plan = replace(plan, space=space_with_effect(plan.space, problem.task))
+    plan.check()
     objective = objective_of(problem)
     oracle = make_oracle(plan, objective)
     return Searcher(plan=plan, problem=problem, objective=objective, out_dir=out_dir, oracle=oracle, tuner_id=name)
@@ -236,7 +237,7 @@ def _evaluate(problem: Problem, folder: Path, run_dir: Path, command: str) -> di
 
 def verdict(report: dict) -> str:
     """Return the result of the search in one or two sentences."""
-    name, comparison = report["objective"]["name"], report["comparison"]
+    comparison = report["comparison"]
     if not report["candidates"]:
         return (
             f"The best of {len(report['trials'])} trials was taken without confirmation. The best of many is partly "
@@ -249,7 +250,7 @@ def verdict(report: dict) -> str:
             f"The default config cannot be trained ({report['candidates'][0]['failed']}); trial {report['winner']} can."
         )
     low, high = (f"{comparison[end]:+.4f}" for end in ("low", "high"))
-    score = f"{words(name)} on {comparison['split']}"
+    score = f"{report['objective']['title']} on {comparison['split']}"
     difference = f"{score} differs by {comparison['difference']:+.4f} ({low} to {high})"
     if comparison["low"] > 0:
         return f"Trial {report['winner']} is better than the default config: {difference}."

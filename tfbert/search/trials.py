@@ -8,7 +8,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tfbert.evaluation.formatting import duration, number, setting
+from tfbert.evaluation.formatting import duration, number
+from tfbert.fields import as_typed
 from tfbert.files import read_json, write_json, write_text
 from tfbert.training.checkpoint import BEST, CHECKPOINT
 
@@ -113,7 +114,7 @@ def write_csv(out_dir: Path, trials: Sequence[Trial], paths: Sequence[str]) -> N
     table = csv.writer(text, lineterminator="\n")
     table.writerow(["trial", "state", "score", *paths, *(f"validation_{name}" for name in metrics), "seconds", "notes"])
     for trial in trials:
-        values = [setting(trial.values[path]) if path in trial.values else "" for path in paths]
+        values = [as_typed(trial.values[path]) if path in trial.values else "" for path in paths]
         scores = [trial.metrics.get(name, "") for name in metrics]
         score = "" if trial.score is None else trial.score
         row = [trial.id, trial.state, score, *values, *scores, f"{trial.seconds:.1f}", "; ".join(trial.notes)]
@@ -157,4 +158,4 @@ class Table:
 
 
 def _cell(value: Any) -> str:
-    return number(value) if isinstance(value, float) else setting(value)
+    return number(value) if isinstance(value, float) else as_typed(value)

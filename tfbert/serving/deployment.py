@@ -144,7 +144,7 @@ def _values(version_dir: Path, deployment: Deployment) -> dict:
     version_dir = version_dir.resolve()
     name = version_dir.parent.name
     task = fitted_from_json(read_json(version_dir / "assets" / "task.json"))
-    abstaining = next((output for output in task.outputs if output.role == "abstain"), None)
+    abstain = next((output for output in task.outputs if output.role == "abstain"), None)
     return {
         **RELEASES,
         **vars(deployment),
@@ -159,9 +159,10 @@ def _values(version_dir: Path, deployment: Deployment) -> dict:
         "memory_gib": _memory_gib(version_dir),
         "execution_batch": 32,
         "score": _drift_output(task.outputs),
-        "has_labels": any(output.is_label for output in task.outputs),
-        # `None` if the model never abstains.
-        "nothing": (abstaining.name, json.dumps(abstaining.abstain_value)) if abstaining else None,
+        # `None` if the model has no label for each record, or never abstains.
+        "label_output": next((output.name for output in task.outputs if output.is_label), None),
+        "abstain_output": abstain.name if abstain else None,
+        "abstain_value": json.dumps(abstain.abstain_value) if abstain else None,
         "thread_flags": _thread_flags(deployment.cores),
         "server_flags": _server_flags(deployment.cores),
         "requests_per_server": 10 * deployment.cores,

@@ -44,5 +44,4 @@ def _fine_tuned(run_dir: Path) -> Encoder:
     spec = EncoderSpec.from_json({name: value for name, value in run.report["encoder"].items() if name != "name"})
     # A randomly initialized pooler is worth exporting only if the head trained it.
     spec = dataclasses.replace(spec, has_pooler=spec.has_pooler or model.head.uses_pooler)
-    rules = (tokenizer.lowercase, tokenizer.strip_accents, tokenizer.split_on_cjk)
-    return Encoder(model.backbone, list(tokenizer.vocabulary), *rules, str(run_dir), spec)
+    return Encoder(model.backbone, list(tokenizer.vocabulary), *tokenizer.rules, str(run_dir), spec)

@@ -11,7 +11,7 @@ from tfbert.models.predictor import predict_all
 from tfbert.models.saved_run import load_run
 from tfbert.serving.decision_values import read_values
 from tfbert.serving.saved_predictor import SavedPredictor, find_version
-from tfbert.tasks.base import FittedTask, Task, fitted_from_json
+from tfbert.tasks.base import FittedTask, Task, fitted_from_json, require_known_labels
 from tfbert.text.interpretation import interpret
 from tfbert.text.records import Record, read_records
 from tfbert.text.splits import Split, load_splits
@@ -40,7 +40,7 @@ def evaluate(path: Path, data: str, values: Mapping[str, Any]) -> dict:
     task = run.task if run else _exported_task(assets)
     config = override(config, {**values, "data.path": data})
     records = _records(config, task.definition)
-    task.require_known_labels([records])
+    require_known_labels(task, [records])
     predictor = run.predictor if run else SavedPredictor(path)
     decided = run.predictor.decided_values() if run else read_values(assets / "decided.json")
     outputs, gold = predict_all(predictor, task, records, title="evaluate")

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import math
 import os
 import shutil
 import tempfile
@@ -13,7 +14,7 @@ import tensorflow as tf
 from tensorflow.types.experimental import ConcreteFunction
 
 from tfbert.config import Config
-from tfbert.files import writing
+from tfbert.files import acquire_lock, writing
 from tfbert.models.predictor import Predictor
 from tfbert.serving.decision_values import values_to_json
 from tfbert.serving.guards import with_checked_sequences
@@ -104,7 +105,7 @@ def export(servable: Servable, model_dir: Path, check: Callable[[Path], None] = 
         module = _Module(servable.predictor)
         tf.saved_model.save(module, str(temporary), signatures=module.signatures_by_name)
         _write_assets(servable, temporary / "assets")
-        write_warmup(temporary, servable.samples)
+        write_warmup(temporary, servable.samples, servable.predictor.specs)
         card = model_card(
             servable.report, servable.predictor.task, sorted(module.signatures_by_name), servable.compared
         )
@@ -121,44 +122,28 @@ def _temporary_dir(model_dir: Path) -> Iterator[Path]:
 
     This process holds a lock on it, which tells it from the directories left by killed processes.
     """
-    with _locked(model_dir) as is_locked:
-        if is_locked:
+    model_lock = _lock(model_dir, math.inf)
+    with model_lock or contextlib.nullcontext():
+        if model_lock:
             for path in model_dir.glob(f"{_TEMPORARY}*"):
-                with _locked(path, wait=False) as is_stale:
-                    if is_stale:
+                if stale_lock := _lock(path):
+                    with stale_lock:
                         shutil.rmtree(path, ignore_errors=True)
         temporary = Path(tempfile.mkdtemp(prefix=_TEMPORARY, dir=model_dir))
-        lock = contextlib.ExitStack()
-        lock.enter_context(_locked(temporary))
-    with lock:
+        lock = _lock(temporary)
+    with lock or contextlib.nullcontext():
         try:
             yield temporary
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
 
 
-@contextlib.contextmanager
-def _locked(directory: Path, wait: bool = True) -> Iterator[bool]:
-    """Lock a directory and yield whether that succeeded; some file systems do not support locks."""
+def _lock(directory: Path, wait_seconds: float = 0.0) -> contextlib.ExitStack | None:
+    """Lock a directory; `None` if another process holds the lock, it is gone, or there are no locks here."""
     try:
-        import fcntl  # not available on every platform
-    except ImportError:
-        yield False
-        return
-    try:
-        descriptor = os.open(directory, os.O_RDONLY)
+        return acquire_lock(directory, wait_seconds)
     except OSError:
-        yield False
-        return
-    try:
-        is_locked = True
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-        except OSError:
-            is_locked = False
-        yield is_locked
-    finally:
-        os.close(descriptor)
+        return None
 
 
 def _publish(temporary: Path, model_dir: Path) -> Path:
@@ -177,8 +162,8 @@ def _publish(temporary: Path, model_dir: Path) -> Path:
 def _write_assets(servable: Servable, directory: Path) -> None:
     directory.mkdir(exist_ok=True)
     tokenizer, task = servable.predictor.tokenizer, servable.predictor.task
-    rules = {name: getattr(tokenizer, name) for name in ("lowercase", "strip_accents", "split_on_cjk")}
-    documents = {"config.json": servable.config.to_dict(), "task.json": task.to_json(), "tokenizer.json": rules}
+    documents = {"config.json": servable.config.to_dict(), "task.json": task.to_json()}
+    documents["tokenizer.json"] = tokenizer.rules._asdict()
     if servable.predictor.decided:
         documents["decided.json"] = values_to_json(servable.predictor.decided_values())
     for name, document in documents.items():

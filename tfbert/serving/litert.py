@@ -12,7 +12,6 @@ from tfbert.serving.precision_comparison import PredictSequence
 from tfbert.text.preprocessor import INPUTS
 
 MODEL, DESCRIPTION, VOCABULARY = "model.tflite", "litert.json", "vocabulary.txt"
-_TOKENIZER_RULES = ("lowercase", "strip_accents", "split_on_cjk")
 
 
 def export_litert(run_dir: Path, directory: Path) -> dict:
@@ -46,7 +45,7 @@ def export_litert(run_dir: Path, directory: Path) -> dict:
         description = {
             "task": run.task.to_json(),
             "sequence_length": run.config.encoder.sequence_length,
-            "tokenizer": {name: getattr(tokenizer, name) for name in _TOKENIZER_RULES},
+            "tokenizer": tokenizer.rules._asdict(),
             "inputs": list(INPUTS),
             "bytes": len(content),
             "compared": precision_comparison.compare(run, predict, run.config.encoder.sequence_length),

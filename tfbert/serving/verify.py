@@ -73,7 +73,7 @@ def check(version_dir: Path, items: Sequence[Mapping], expected: dict[str, list]
     predict = model.signatures["serving_default"]
     difference = 0.0
     if items:
-        outputs = predict(**batch_of([from_json(item) for item in items], list(items[0])))
+        outputs = predict(**batch_of([from_json(item) for item in items], predict.structured_input_signature[1]))
         for name, values in expected.items():
             difference = max(difference, _difference(name, outputs[name].numpy(), values))
     num_requests = 0

@@ -1,7 +1,7 @@
-"""Answers: questions about a text, answered by a part of it, as in SQuAD 1.1 and 2.0 (extractive question answering).
+"""Answers: extractive question answering, as in SQuAD 1.1 and 2.0, where spans of a context answer questions.
 
-A record is a question, a context of any length, and the spans of characters that answer it, or none. The outputs are
-the best spans over all windows of the context with their texts, and whether there is an answer at all.
+A record is a question, a context of any length, and the spans of characters that answer the question, or none. The
+outputs are the best spans over all windows of the context with their texts, and whether there is an answer at all.
 """
 
 import re
@@ -26,20 +26,20 @@ from tfbert.text.answer_spans import is_impossible, spans_of
 from tfbert.text.columns import Column, shown
 from tfbert.text.datasets import Target, TokenizedSplit, Warn
 from tfbert.text.input_columns import CONTEXT, QUESTION
-from tfbert.text.inputs import Input, Item, Text
+from tfbert.text.inputs import Item, Text
 from tfbert.text.preprocessor import Preprocessor, Sequences, TokenizedText
 from tfbert.text.record_sequences import RecordSequences, TextTokens
 from tfbert.text.records import Record, text_of
 from tfbert.text.rows import Row
 
 NUM_ANSWERS = 5
-# No span has more word pieces than this, or than nearly all answers of train need.
+# Spans have at most this many word pieces, or the number that nearly all answers in train need, if that is more.
 _USUAL_MAX_PIECES = 30
 _NEARLY_ALL = 0.99
-_SHORTEST_SEQUENCE = 16
-# At most this fraction of a sequence is question: one in three, so that two thirds are left to the context.
-_QUESTION_SHARE = 3
-# Roughly one word piece each: six letters of a word, a character of another script, a punctuation mark.
+_MIN_SEQUENCE_LENGTH = 16
+# A question takes at most one third of a sequence, so that two thirds are left for the context.
+_QUESTION_DIVISOR = 3
+# Approximates a word piece: up to six letters of a word, a character of another script, or a punctuation mark.
 _PIECE = re.compile(r"[A-Za-z0-9]{1,6}|\S")
 
 
@@ -53,22 +53,22 @@ class AnswersOptions(LearnedHeadOptions):
     sequence_length: int = option("encoder.sequence_length", is_common=True)
 
     def check(self) -> None:
-        """Refuse sequences that are too short for a question and a part of its context.
+        """Reject sequences that are too short for a question and a part of its context.
 
         Raises:
             ValueError: `encoder.sequence_length` is below 16.
         """
-        if self.sequence_length < _SHORTEST_SEQUENCE:
+        if self.sequence_length < _MIN_SEQUENCE_LENGTH:
             raise ValueError(
-                f"encoder.sequence_length={self.sequence_length}: expected {_SHORTEST_SEQUENCE} or more, for a "
+                f"encoder.sequence_length={self.sequence_length}: expected {_MIN_SEQUENCE_LENGTH} or more, for a "
                 "question and a part of its context"
             )
 
 
 class Answers(Task):
-    """Extractive question answering: the first and the last token of the answer, [CLS] for no answer."""
+    """Extractive question answering: predicts the first and the last token of the answer, or [CLS] for no answer."""
 
-    title = "an answer out of a text to every question about it"
+    title = "answers to questions, found in a given text"
     aliases = ("qa", "question_answering", "extractive_qa", "reading_comprehension", "squad")
     columns = (
         QUESTION,
@@ -86,48 +86,48 @@ class Answers(Task):
         """Return the record of a row.
 
         Raises:
-            ValueError: a text is missing or blank, an answer is not where the row says, or there is an answer to a
-                question that is marked as impossible.
+            ValueError: a text is missing or empty, an answer is not at its position, or a question that is marked as
+                impossible has an answer.
         """
         question, context = text_of(row, "question"), text_of(row, "context")
         spans = spans_of(row.values.get("answers"), row.values.get("answer_start"), context)
         if is_impossible(row.values.get("is_impossible")) and spans:
             answer = shown(context[slice(*spans[0])])
-            raise ValueError(f"is_impossible is true beside the answer {answer}; remove one of them")
+            raise ValueError(f"is_impossible is true, but the question has the answer {answer}; remove one of them")
         return Record(question, spans, row.where, (context,), group=context)
 
     def truth_of(self, record: Record) -> list[dict[str, Any]]:
-        """Return the true answers, the most frequent first."""
+        """Return the true answers, most frequent first."""
         (context,) = record.others
         return [{"text": context[start:end], "start": start, "end": end} for start, end in record.target]
 
     def fit(self, records: Iterable[Record], options: AnswersOptions) -> "FittedAnswers":
-        """Return the task with what nearly all answers of train have in common.
+        """Return the task with properties that nearly all answers in train have.
 
         Raises:
             ValueError: no record has an answer.
         """
-        sizes, num_whole, has_unanswerable = [], 0, False
+        lengths, num_whole, has_unanswerable = [], 0, False
         for record in records:
             has_unanswerable |= not record.target
             for start, end in record.target[:1]:
-                sizes.append(len(_PIECE.findall(record.others[0][start:end])))
+                lengths.append(len(_PIECE.findall(record.others[0][start:end])))
                 num_whole += _has_whole_words(record.others[0], start, end)
-        if not sizes:
+        if not lengths:
             raise ValueError("train has no question with an answer; expected at least one")
         return FittedAnswers(
             options=options,
-            max_pieces=max(_USUAL_MAX_PIECES, int(np.quantile(sizes, _NEARLY_ALL, method="higher"))),
-            whole_words=num_whole >= _NEARLY_ALL * len(sizes),
+            max_pieces=max(_USUAL_MAX_PIECES, int(np.quantile(lengths, _NEARLY_ALL, method="higher"))),
+            whole_words=num_whole >= _NEARLY_ALL * len(lengths),
             has_unanswerable=has_unanswerable,
         )
 
 
 class NoAnswerThreshold(Decision):
-    """The margin by which no answer has to beat the best span; infinity where every question has an answer.
+    """The margin of no answer over the best span above which there is no answer; infinity if all questions have one.
 
     Args:
-        has_unanswerable: whether some questions of train have no answer.
+        has_unanswerable: whether some questions in train have no answer.
     """
 
     specs = {"threshold": tf.TensorSpec([], tf.float32)}
@@ -136,27 +136,27 @@ class NoAnswerThreshold(Decision):
         self._initial = 0.0 if has_unanswerable else np.inf
 
     def initial(self) -> Mapping[str, np.ndarray]:
-        """Return 0 if some questions of train have no answer, else infinity."""
+        """Return 0 if some questions in train have no answer, else infinity."""
         return {"threshold": np.float32(self._initial)}
 
     def fit(self, outputs: Mapping[str, np.ndarray], gold: Sequence[Gold]) -> Mapping[str, np.ndarray]:
         """Return the threshold with the highest F1."""
-        best = [text.decode("utf-8", "replace") for text in outputs["answer"][:, 0]]
-        return {"threshold": np.float32(evaluation.best_threshold(best, outputs["no_answer_margin"], gold))}
+        best_answers = [text.decode("utf-8", "replace") for text in outputs["answer"][:, 0]]
+        return {"threshold": np.float32(evaluation.best_threshold(best_answers, outputs["no_answer_margin"], gold))}
 
     def apply(self, outputs: Mapping[str, tf.Tensor], decided: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        """Return the outputs with `best_answer`: string `(batch,)`, "" where there is no answer."""
+        """Return the outputs with `best_answer`, string `(batch,)`, "" for no answer."""
         has_none = outputs["no_answer_margin"] > decided["threshold"]
         return {**outputs, "best_answer": tf.where(has_none, "", outputs["answer"][:, 0])}
 
 
 @dataclass(frozen=True, kw_only=True)
 class FittedAnswers(FittedTask):
-    """Answers with the properties of train's answers.
+    """Extractive question answering with the properties of the answers in train.
 
     Args:
-        max_pieces: word pieces of the longest span that is considered, whatever the sequence length.
-        whole_words: whether spans begin and end with a word.
+        max_pieces: the maximum number of word pieces of a span, regardless of the sequence length.
+        whole_words: whether spans start and end at word boundaries.
         has_unanswerable: whether some questions have no answer.
     """
 
@@ -165,46 +165,47 @@ class FittedAnswers(FittedTask):
     whole_words: bool
     has_unanswerable: bool
 
+    inputs = Answers.inputs
     outputs = base_outputs.ANSWERS
     metrics = evaluation.METRICS
     monitor = evaluation.F1
     targets = {"token_span": Target("int32", (2,))}
 
     @property
-    def inputs(self) -> tuple[Input, ...]:
-        """`question` and `context`."""
-        return Answers.inputs
-
-    @property
     def decision(self) -> NoAnswerThreshold:
-        """The threshold between an answer and none."""
+        """The threshold between answer and no answer."""
         return NoAnswerThreshold(self.has_unanswerable)
 
     @property
     def max_question_tokens(self) -> int:
-        """The number of tokens that a question is cut to."""
-        return _room(self.options.sequence_length) // _QUESTION_SHARE
+        """The maximum number of tokens of a question; longer questions are cut."""
+        return self._max_text_tokens // _QUESTION_DIVISOR
 
     @property
     def max_answer_tokens(self) -> int:
-        """The number of tokens of the longest span: at most half a window, so that each is whole in some window."""
-        return min(self.max_pieces, (_room(self.options.sequence_length) - self.max_question_tokens) // 2)
+        """The maximum number of tokens of a span: at most half a window, so that some window holds each span whole."""
+        return min(self.max_pieces, (self._max_text_tokens - self.max_question_tokens) // 2)
+
+    @property
+    def _max_text_tokens(self) -> int:
+        # Without [CLS] and two [SEP].
+        return self.options.sequence_length - 3
 
     def inputs_of(self, record: Record, *, training: bool = False) -> Item:
         """Return the two texts."""
         return dict(zip(("question", "context"), record.texts, strict=True))
 
     def sequences(self, inputs: Mapping[str, tf.Tensor], preprocessor: Preprocessor) -> Sequences:
-        """Return a sequence of the question and each window of the context."""
+        """Return one sequence of question and context per window of the context."""
         question = preprocessor.tokenize(inputs["question"])
         context = preprocessor.tokenize(inputs["context"], with_offsets=True)
-        asked = question.ids[:, : self.max_question_tokens]
+        question_ids = question.ids[:, : self.max_question_tokens]
         room = preprocessor.room(2)
-        # Windows overlap so far that each possible span is whole in one of them.
+        # Windows overlap far enough that some window holds each possible span whole.
         overlap = max(self.options.window_overlap_fraction, self.max_answer_tokens / (room - self.max_question_tokens))
-        windows = preprocessor.windows(context.ids, room - tf.cast(asked.row_lengths(), tf.int32), overlap)
+        windows = preprocessor.windows(context.ids, room - tf.cast(question_ids.row_lengths(), tf.int32), overlap)
         return preprocessor.pack(
-            [tf.gather(asked, windows.records), windows.token_ids],
+            [tf.gather(question_ids, windows.records), windows.token_ids],
             records=windows.records,
             windows=windows,
             texts={"question": question, "context": context},
@@ -215,20 +216,20 @@ class FittedAnswers(FittedTask):
     ) -> Sequence[Mapping[str, np.ndarray] | None]:
         """Return the positions of the answer's first and last token in each sequence, both 0 ([CLS]) for no answer.
 
-        Of several answers in a window, the most frequent is learned. Where no window contains an answer whole, those
-        with a part of one are left out.
+        If a window contains several answers, the target is the most frequent one. If no window contains a whole answer,
+        the windows that contain a part of one are left out.
         """
         (question,), (context,) = sequences.texts["question"], sequences.texts["context"]
         if len(question.ids) > self.max_question_tokens:
-            warn(f"questions longer than {self.max_question_tokens} word pieces, which are cut there")
+            warn(f"questions have more than {self.max_question_tokens} word pieces and are cut")
         offset = min(len(question.ids), self.max_question_tokens) + 2
         spans = _token_spans(record, context, self.max_answer_tokens, self.whole_words, warn)
-        starts_and_sizes = zip(sequences.window_starts, sequences.window_lengths, strict=True)
-        windows = [(start, start + size) for start, size in starts_and_sizes]
+        starts_and_lengths = zip(sequences.window_starts, sequences.window_lengths, strict=True)
+        windows = [(start, start + length) for start, length in starts_and_lengths]
         whole = [next((s for s in spans if start <= s[0] and s[1] < end), None) for start, end in windows]
         is_split = bool(spans) and not any(whole)
         if is_split:
-            warn("answers that no window holds whole, which are not learned")
+            warn("answers are in no window as a whole and are not learned")
         targets: list[Mapping[str, np.ndarray] | None] = []
         for (start, end), span in zip(windows, whole, strict=True):
             if is_split and any(first < end and start <= last for first, last in spans):
@@ -243,15 +244,15 @@ class FittedAnswers(FittedTask):
         return SpanHead(dropout=self.options.dropout, seed=seed, name="head")
 
     def example_weights(self, split: TokenizedSplit) -> np.ndarray | None:
-        """Return weights that make windows with and without an answer count alike for `balanced`, else `None`."""
+        """Return weights that give windows with and without an answer the same total for `balanced`, else `None`."""
         has_answer = split.targets["token_span"][:, 1] > 0
         if self.options.class_weights == "none" or has_answer.all() or not has_answer.any():
             return None
-        share = has_answer.mean()
-        return np.where(has_answer, 0.5 / share, 0.5 / (1 - share)).astype(np.float32)
+        fraction = has_answer.mean()
+        return np.where(has_answer, 0.5 / fraction, 0.5 / (1 - fraction)).astype(np.float32)
 
     def loss(self, scores: tf.Tensor, batch: Mapping[str, tf.Tensor]) -> tf.Tensor:
-        """Return the mean of two cross entropies over [CLS] and the context, of the first and of the last token."""
+        """Return the mean cross-entropy of the first and the last token of the answer over [CLS] and the context."""
         position = tf.range(tf.shape(scores)[1])
         last_separator = tf.reduce_sum(batch["padding_mask"], axis=1, keepdims=True) - 1
         in_context = (batch["segment_ids"] == 1) & (position < last_separator)
@@ -269,9 +270,9 @@ class FittedAnswers(FittedTask):
         """Return the best spans of each context, best first, and the probability and the margin of no answer.
 
         Returns:
-            `answer` string, `start` and `end` int32 in characters, `probability` float32 `(batch, 5)`, padded with "",
-            -1 and 0; `no_answer_probability` and `no_answer_margin` float32, and `truncated` bool, where the question
-            was cut, all `(batch,)`.
+            `answer` string, `start` and `end` int32 in characters, `probability` float32, all `(batch, 5)`, padded with
+            "", -1 and 0; `no_answer_probability` and `no_answer_margin` float32 and `truncated` bool, whether the
+            question was cut, all `(batch,)`.
         """
         texts = sequences.texts
         spans = best_spans(
@@ -286,12 +287,13 @@ class FittedAnswers(FittedTask):
         return _with_texts(spans, context.inputs["context"], texts["context"]) | {"truncated": is_cut}
 
     def decode_sequences(self, scores: tf.Tensor, padding_mask: tf.Tensor) -> dict[str, tf.Tensor]:
-        """Return `start_logits` and `end_logits` float32 `(sequences, length)`: only logits compare between windows.
+        """Return `start_logits` and `end_logits`, float32 `(sequences, length)`.
 
-        Those of padding are very low; those of the question were never learned, and mean nothing.
+        Unlike probabilities, logits can be compared between windows. The logits of padding are very low; those of the
+        question are not trained and have no meaning.
         """
-        real = tf.where(padding_mask[:, :, None] > 0, scores, NEVER)
-        return {"start_logits": real[:, :, 0], "end_logits": real[:, :, 1]}
+        logits = tf.where(padding_mask[:, :, None] > 0, scores, NEVER)
+        return {"start_logits": logits[:, :, 0], "end_logits": logits[:, :, 1]}
 
     def gold(self, record: Record) -> Gold:
         """Return the question and the texts of its true answers."""
@@ -300,32 +302,27 @@ class FittedAnswers(FittedTask):
     def evaluate(
         self, outputs: Mapping[str, np.ndarray], gold: Sequence[Gold], decided: Mapping[str, np.ndarray]
     ) -> Evaluation:
-        """Compare the answers with the true ones."""
+        """Return the evaluation of predicted answers."""
         return evaluation.AnswerEvaluation(outputs, gold, float(decided["threshold"]))
 
 
-def _room(sequence_length: int) -> int:
-    """Return the number of tokens of question and context together."""
-    return sequence_length - 3
-
-
 def _has_whole_words(context: str, start: int, end: int) -> bool:
-    """Return whether no word continues across the start or the end of a part of a text."""
-    begins = start == 0 or not (context[start - 1].isalnum() and context[start].isalnum())
-    return begins and (end == len(context) or not (context[end - 1].isalnum() and context[end].isalnum()))
+    """Return whether a span of a text starts and ends at word boundaries."""
+    is_start = start == 0 or not (context[start - 1].isalnum() and context[start].isalnum())
+    return is_start and (end == len(context) or not (context[end - 1].isalnum() and context[end].isalnum()))
 
 
 def _token_spans(
     record: Record, context: TextTokens, max_tokens: int, whole_words: bool, warn: Warn
 ) -> list[tuple[int, int]]:
-    """Return the first and the last token of each answer, and report oddities of the most frequent one.
+    """Return the first and the last token of each answer, and warn of problems with the most frequent answer.
 
     Args:
-        record: with its answers as spans of characters.
-        context: the tokens of its context.
-        max_tokens: tokens of the longest span that is ever predicted.
-        whole_words: whether predicted spans begin and end with a word.
-        warn: called with each oddity.
+        record: a record with its answers as spans of characters.
+        context: the tokens of the context.
+        max_tokens: the maximum number of tokens of predicted spans.
+        whole_words: whether predicted spans start and end at word boundaries.
+        warn: called with each warning.
     """
     spans = []
     for index, (start, end) in enumerate(record.target):
@@ -333,25 +330,25 @@ def _token_spans(
         last = int(np.searchsorted(context.starts, end, side="left")) - 1
         warn_of_first = warn if index == 0 else lambda *_: None
         if last < first:
-            warn_of_first("answers without a word piece, which are not learned")
+            warn_of_first("answers contain no word piece and are not learned")
             continue
         spans.append((first, last))
         if context.starts[first] < start or context.ends[last] > end:
-            warn_of_first("answers that begin or end inside a word piece, which is learned whole")
+            warn_of_first("answers start or end inside a word piece, which is learned as a whole")
         if whole_words and not _has_whole_words(record.others[0], start, end):
             warn_of_first(
-                "answers that begin or end inside a word, as next to none of train do, and that are never given so"
+                "answers start or end inside a word, unlike nearly all of train, and are never predicted exactly"
             )
         if last - first >= max_tokens:
-            warn_of_first(f"answers longer than {max_tokens} word pieces, which are never given whole")
+            warn_of_first(f"answers have more than {max_tokens} word pieces and are never predicted as a whole")
     return spans
 
 
 def _bounds(context: TokenizedText, vocabulary: Sequence[str]) -> tuple[tf.Tensor, tf.Tensor]:
-    """Return at which tokens of all contexts a span may begin and may end: bool `(tokens,)` each.
+    """Return at which tokens of all contexts a span may start and at which it may end: bool `(tokens,)` each.
 
-    A span may not begin or end inside a character that tokens share, so that two spans of tokens are never the same
-    span of characters; and not inside a word, if there is a vocabulary to tell by.
+    A span may not start or end inside a character that tokens share, so that different spans of tokens are different
+    spans of characters. With a vocabulary, it may also not start or end inside a word.
     """
     starts, ends = context.starts.flat_values, context.ends.flat_values
     record, num_tokens = context.starts.value_rowids(), tf.size(starts)
@@ -360,19 +357,19 @@ def _bounds(context: TokenizedText, vocabulary: Sequence[str]) -> tuple[tf.Tenso
         continues = tf.constant([piece.startswith("##") for piece in vocabulary])
         joined |= tf.gather(continues, context.ids.flat_values[1:])
     joined &= record[1:] == record[:-1]
-    # Where there are no tokens at all, padding still adds one value.
+    # Without any tokens, padding still adds one value.
     return ~tf.pad(joined, [[1, 0]])[:num_tokens], ~tf.pad(joined, [[0, 1]])[:num_tokens]
 
 
 def _with_texts(spans: Spans, contexts: tf.Tensor, tokens: TokenizedText) -> dict[str, tf.Tensor]:
-    """Return spans of tokens as characters and texts, with the probability and the margin of no answer."""
+    """Return the outputs for spans of tokens: texts and positions in characters, and probabilities."""
     begin = tf.cast(tokens.starts.row_starts(), tf.int32)[:, None]
     first, last = (tf.where(spans.exists, begin + token, 0) for token in (spans.first, spans.last))
-    # One value is added, so that there is something to gather even if no context has a token.
+    # The added value makes gather valid even if no context has a token.
     start = tf.gather(tf.pad(tokens.starts.flat_values, [[0, 1]]), first)
     end = tf.gather(tf.pad(tokens.ends.flat_values, [[0, 1]]), last)
     start, end = (tf.where(spans.exists, position, 0) for position in (start, end))
-    # Positions count the characters after this step, which changes only what is not UTF-8.
+    # Positions count characters after this step, which only changes invalid UTF-8.
     valid = tf.strings.unicode_transcode(contexts, "UTF-8", "UTF-8", errors="replace")
     return {
         "answer": tf.strings.substr(valid[:, None], start, end - start, unit="UTF8_CHAR"),

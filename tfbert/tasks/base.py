@@ -1,8 +1,8 @@
-"""Tasks: what a problem on text files is, and the same problem fitted to its training data.
+"""Task and FittedTask: the base classes of problems on text files, and of the same problems fitted to training data.
 
-A task is one file in this folder that ends with `TASK = ...`; the name of the file is the name of the task. A `Task`
-describes files and has no state. Its method `fit` returns a `FittedTask`, which holds everything that was learned from
-the training records before training, such as the labels, and makes examples, losses, outputs and evaluations with it.
+A task is a file in this folder that ends with `TASK = ...`; the name of the file is the name of the task. A `Task`
+describes files and has no state. Its `fit` method returns a `FittedTask`, which holds what is known from the training
+records before training starts, such as the labels, and computes targets, losses, outputs and evaluations from it.
 """
 
 import abc
@@ -44,7 +44,7 @@ logger = logging.getLogger(__name__)
 
 SAMPLES_DIR = Path(__file__).parent.parent / "samples"
 
-# Indices of sequences to the vectors that an encoder pools for them, float32 `(sequences, hidden_dim)`.
+# A function from indices of sequences to their pooled encoder outputs, float32 `(sequences, hidden_dim)`.
 Embed = Callable[[np.ndarray], np.ndarray]
 
 
@@ -52,17 +52,17 @@ class Task(abc.ABC):
     """A named problem on text files.
 
     Attributes:
-        title: what the task does, in a few words.
-        columns: the columns of a file that make a record; formats that know a text and a label only have the first and
-            the last.
+        title: what a model of the task predicts, in a few words.
+        columns: the columns of a file that make up a record. Formats with only a text and a label fill the first and
+            the last column.
         inputs: all inputs that a model of the task may have.
-        options: the class of its options.
-        data_options: paths of the config's data section that this task reads and others do not.
-        defaults: config paths and values that differ from the general ones.
-        search_space: config paths and the values worth trying for each.
-        aliases: other names that users know the task by, in lower case and with underscores.
+        options: the class of the task's options.
+        data_options: config paths in the data section that are options of only some tasks, this one included.
+        defaults: config path to value, where the task's default differs from the general one.
+        search_space: the default search space for hyperparameters.
+        aliases: other common names of the task, in lower case and with underscores.
         several_labels: whether a record may have several labels.
-        label_noun: what its labels are called in messages.
+        label_noun: the word for a label in messages.
     """
 
     title: str
@@ -88,12 +88,12 @@ class Task(abc.ABC):
 
     @property
     def schema(self) -> Schema:
-        """What the task expects of a file."""
+        """The columns of a file and the functions that read its rows."""
         return Schema(self.columns, self.parse, labels_of=self.labels_of if self.has_labels else None)
 
     @property
     def has_labels(self) -> bool:
-        """Whether records have labels out of a set that train has to cover."""
+        """Whether records have labels, all of which must occur in train."""
         return type(self).labels_of is not Task.labels_of
 
     @abc.abstractmethod
@@ -101,51 +101,66 @@ class Task(abc.ABC):
         """Return the record of a row.
 
         Raises:
-            ValueError: what is wrong with the row, without its place.
+            ValueError: the row is invalid; the message does not name the file and the line.
         """
 
     def labels_of(self, record: Record) -> Iterable[str]:
-        """Return the labels of a record that are learned: the data checks count them, and a cut keeps each in train."""
+        """Return the labels that are learned from a record, which data checks count and data splits keep in train."""
         return ()
 
     def truth_of(self, record: Record) -> Any:
-        """Return the target of a record for a reader of its prediction, ready for JSON."""
+        """Return the target of a record as a JSON-serializable value for predictions files."""
         return record.target
 
     @abc.abstractmethod
     def fit(self, records: Iterable[Record], options: Options) -> "FittedTask":
-        """Read the training records once and return the task fitted to them.
+        """Return the task fitted to the training records, which are read once.
 
         Raises:
-            ValueError: nothing can be learned from these records, such as a single label, or not with these options.
+            ValueError: nothing can be learned from the records, for example because all have the same label; or the
+                options do not fit them.
         """
 
 
 @dataclass(frozen=True, kw_only=True)
 class FittedTask(abc.ABC):
-    """A task that knows its training data: a frozen dataclass, stored with the run and with the SavedModel.
+    """A task with what is known from its training data: a frozen dataclass, stored with the run and the SavedModel.
+
+    Subclasses set the attributes in the class body, or define them as properties if they depend on the training data.
 
     Args:
-        options: what the user has set.
+        options: the options that the user has set.
 
     Attributes:
-        outputs: what is served.
-        metrics: what is measured, on every epoch or in the report.
-        targets: what is learned of each sequence, by name.
+        inputs: the inputs of the model.
+        training_inputs: the inputs for training, if others than those of the model.
+        outputs: the served outputs.
+        metrics: the metrics that are computed after every epoch or for the report.
+        monitor: the metric that selects the best epoch by default.
+        targets: the targets of each sequence, by name.
+        known_labels: the labels of train, by id; empty for tasks without labels.
+        decision: the decision that is fitted to validation after training, such as thresholds; `None` for no decision.
+        index: the index that the model searches; `None` for no index.
         by_record: whether all sequences of a record belong to one example.
         by_batch: whether the loss compares the examples of a batch, so that a batch cannot be split.
-        predicts_by_sequence: whether what is predicted for a sequence is what is predicted for its record.
-        decision: what validation decides after training, such as thresholds; `None` for tasks without.
-        index: what is searched to answer; `None` for tasks without.
+        predicts_by_sequence: whether the prediction for a single sequence is a prediction for its record.
+        cuts_texts: whether inputs, as a whole, are cut to the sequence length; other tasks warn of cuts themselves.
     """
 
     options: Options
+    inputs: ClassVar[tuple[Input, ...]]
+    training_inputs: ClassVar[tuple[Input, ...]] = ()
     outputs: ClassVar[Outputs]
     metrics: ClassVar[tuple[Metric, ...]]
+    monitor: ClassVar[Metric]
     targets: ClassVar[Mapping[str, Target]]
+    known_labels: ClassVar[Sequence[str]] = ()
+    decision: ClassVar[Decision | None] = None
+    index: ClassVar[Index | None] = None
     by_record: ClassVar[bool] = False
     by_batch: ClassVar[bool] = False
     predicts_by_sequence: ClassVar[bool] = False
+    cuts_texts: ClassVar[bool] = False
 
     @property
     def name(self) -> str:
@@ -157,42 +172,16 @@ class FittedTask(abc.ABC):
         """The task that was fitted."""
         return load_task(self.name)
 
-    @property
-    @abc.abstractmethod
-    def inputs(self) -> tuple[Input, ...]:
-        """The served inputs."""
-
-    @property
-    @abc.abstractmethod
-    def monitor(self) -> Metric:
-        """The metric that chooses the best epoch where the user has not chosen one."""
-
-    @property
-    def known_labels(self) -> Sequence[str]:
-        """The labels of train, by id; empty for tasks without labels."""
-        return ()
-
-    @property
-    def cuts_texts(self) -> bool:
-        """Whether the texts of a record together are cut to the sequence length; other tasks report their cuts."""
-        return False
-
-    @property
-    def decision(self) -> Decision | None:
-        """What validation decides after training."""
-        return None
-
-    @property
-    def index(self) -> Index | None:
-        """What is searched to answer."""
-        return None
-
     @abc.abstractmethod
     def inputs_of(self, record: Record, *, training: bool = False) -> Item:
-        """Return the inputs of a record: those of a request for its answer, or those that it is learned from.
+        """Return the inputs for a record.
+
+        Args:
+            record: any record of the task.
+            training: whether to return the inputs for training, instead of those of a prediction request.
 
         Raises:
-            ValueError: the record does not have the inputs of the training data.
+            ValueError: the record does not have the same inputs as the training data.
         """
 
     @abc.abstractmethod
@@ -200,8 +189,8 @@ class FittedTask(abc.ABC):
         """Return the token sequences of a batch of inputs, in the graph.
 
         Args:
-            inputs: tensors by name, as `text.inputs.batch_of` makes them of what `inputs_of` returns.
-            preprocessor: makes sequences of texts.
+            inputs: tensors by name, which `text.inputs.batch_of` makes from the results of `inputs_of`.
+            preprocessor: the preprocessor that tokenizes and packs texts.
         """
 
     @abc.abstractmethod
@@ -210,14 +199,14 @@ class FittedTask(abc.ABC):
 
         Args:
             record: a labelled record.
-            sequences: its sequences.
-            warn: called with a remark on the record, in the plural.
+            sequences: the sequences of the record.
+            warn: called with a warning about the record, with a plural subject, such as "texts have no word piece".
 
         Returns:
-            One for each sequence; `None` for a sequence that is not learned from.
+            The targets for each sequence; `None` for a sequence that is left out of training.
 
         Raises:
-            ValueError: a target that cannot be learned, such as a label that train does not have.
+            ValueError: a target cannot be learned, for example because train does not have the label.
         """
 
     @abc.abstractmethod
@@ -225,34 +214,34 @@ class FittedTask(abc.ABC):
         """Return a new head, not yet built.
 
         Args:
-            seed: random seed of its weights and its dropout.
+            seed: random seed for its weights and its dropout.
         """
 
     def initialize_head(self, head: Head, embed: Embed, split: TokenizedSplit, seed: int) -> None:  # noqa: B027
-        """Give a new head better weights than random ones, if the task knows any.
+        """Give a new head better initial weights than random ones; does nothing by default.
 
         Args:
-            head: built.
-            embed: by the pretrained encoder.
-            split: train.
-            seed: random seed, for drawing the examples that the weights are fitted to.
+            head: the head, already built.
+            embed: computes vectors with the pretrained encoder.
+            split: the training split.
+            seed: random seed for drawing the examples that the weights are fitted to.
         """
 
     def augment(self, split: TokenizedSplit, embed: Embed, seed: int) -> TokenizedSplit:
-        """Return the training split as it is learned from, such as with hard negatives in every example.
+        """Return the training split with augmented examples, for example with hard negatives; unchanged by default.
 
         Args:
-            split: train.
-            embed: by the pretrained encoder.
+            split: the training split.
+            embed: computes vectors with the pretrained encoder.
             seed: random seed.
 
         Returns:
-            A split with as many examples, the same whenever the same run is started again.
+            A split with the same number of examples. It must depend only on the arguments, so that runs can resume.
         """
         return split
 
     def example_weights(self, split: TokenizedSplit) -> np.ndarray | None:
-        """Return a float32 weight for each example, with mean 1; `None` means 1 each."""
+        """Return the weight of each example, float32 with mean 1; `None` for equal weights."""
         return None
 
     @abc.abstractmethod
@@ -260,20 +249,20 @@ class FittedTask(abc.ABC):
         """Return the loss of each example: float32 `(examples,)`.
 
         Args:
-            scores: what the head returns for the sequences of the batch.
-            batch: as `text.batches.batches` makes it.
+            scores: the scores that the head returns for the sequences of the batch.
+            batch: a batch from `text.batches.batches`.
         """
 
     @abc.abstractmethod
     def decode(self, scores: tf.Tensor, sequences: Sequences, context: Context) -> dict[str, tf.Tensor]:
-        """Return the outputs of each record, in the graph, dense with the batch first.
+        """Return the outputs of each record, in the graph: dense tensors with the record first.
 
-        Where the task has a decision, these are what the decision is applied to.
+        If the task has a decision, the decision is then applied to these outputs.
 
         Args:
-            scores: what the head returns for the sequences.
-            sequences: as `sequences` made them.
-            context: what else there is in the graph.
+            scores: the scores that the head returns for the sequences.
+            sequences: the result of `sequences`.
+            context: the other values that are available in the graph.
         """
 
     @abc.abstractmethod
@@ -282,65 +271,73 @@ class FittedTask(abc.ABC):
 
     @abc.abstractmethod
     def gold(self, record: Record) -> Any:
-        """Return what the prediction should be, as `evaluate` takes it.
+        """Return the gold value of a record, in the form that `evaluate` takes.
 
         Raises:
-            ValueError: a target that the model cannot predict; the message has the record's place.
+            ValueError: the model cannot predict the target; the message names the place of the record.
         """
 
     @abc.abstractmethod
     def evaluate(
         self, outputs: Mapping[str, np.ndarray], gold: Sequence, decided: Mapping[str, np.ndarray]
     ) -> Evaluation:
-        """Compare outputs with the truth.
+        """Return an evaluation that compares outputs with gold values.
 
         Args:
-            outputs: by name, with the record first.
-            gold: of each record.
-            decided: the values of the decision; empty for tasks without.
+            outputs: arrays by name, record first.
+            gold: the gold value of each record.
+            decided: the values of the decision's variables by name; empty for tasks without a decision.
         """
 
     def signatures(self, served: Served) -> dict[str, Any]:
-        """Return the task's own serving signatures by name, besides those that every task has."""
+        """Return the serving signatures that only this task has, by name."""
         return {}
 
-    def require_known_labels(self, splits: Iterable[Iterable[Record]]) -> None:
-        """Check that train has every label of other splits; one error reports all labels that it lacks.
-
-        Raises:
-            ValueError: there are records with labels that train lacks.
-        """
-        task = self.definition
-        if task.has_labels:
-            require_known(splits, task.labels_of, self.known_labels, task.label_noun)
-
     def to_json(self) -> dict:
-        """Return everything the fitted task holds, ready for JSON."""
+        """Return a JSON-serializable description of the fitted task, which `fitted_from_json` reads."""
         fields = dataclasses.asdict(self)
         lists = {name: list(value) if isinstance(value, tuple) else value for name, value in fields.items()}
         return {"task": self.name, "kind": type(self).__name__, **lists}
 
-    def metric(self, name: str) -> Metric:
-        """Return a metric that is measured after every epoch, by its name.
 
-        Raises:
-            ValueError: the task has no such metric; a similar one is named.
-        """
-        metrics = {metric.name: metric for metric in self.metrics if metric.every_epoch}
-        if name not in metrics:
-            raise ValueError(f"train.monitor={name}: expected one of {', '.join(metrics)}{did_you_mean(name, metrics)}")
-        return metrics[name]
+def monitored_metric(task: FittedTask, name: str | None) -> Metric:
+    """Return the metric that selects the best epoch.
+
+    Args:
+        task: a fitted task.
+        name: the name of one of its metrics that are computed after every epoch; `None` for the default one.
+
+    Raises:
+        ValueError: the task has no such metric; a similar one is named.
+    """
+    if name is None:
+        return task.monitor
+    metrics = {metric.name: metric for metric in task.metrics if metric.every_epoch}
+    if name not in metrics:
+        raise ValueError(f"train.monitor={name}: expected one of {', '.join(metrics)}{did_you_mean(name, metrics)}")
+    return metrics[name]
+
+
+def require_known_labels(task: FittedTask, splits: Iterable[Iterable[Record]]) -> None:
+    """Check that train has every label of other splits, and report all missing labels in one error.
+
+    Raises:
+        ValueError: some records have labels that train lacks.
+    """
+    definition = task.definition
+    if definition.has_labels:
+        require_known(splits, definition.labels_of, task.known_labels, definition.label_noun)
 
 
 def fitted_from_json(stored: Mapping[str, Any]) -> FittedTask:
     """Return the fitted task that `to_json` described.
 
     Raises:
-        ValueError: another version of tfbert has stored it.
+        ValueError: the description was stored by another version of tfbert.
     """
     fields = dict(stored)
     task = load_task(fields.pop("task", ""))
-    kinds = {each.__name__: each for each in fitted_kinds(task.name)}
+    kinds = {kind.__name__: kind for kind in fitted_kinds(task.name)}
     fitted = kinds.get(fields.pop("kind", ""))
     options = typing.get_type_hints(fitted)["options"] if fitted else None
     if not fitted or fields.keys() != _names(fitted) or fields["options"].keys() != _names(options):
@@ -350,9 +347,9 @@ def fitted_from_json(stored: Mapping[str, Any]) -> FittedTask:
 
 
 def fitted_kinds(task: str) -> list[type[FittedTask]]:
-    """Return the classes that `fit` of a task may return: those in the task's file."""
+    """Return the classes that `fit` of a task may return: the concrete fitted tasks in the task's file."""
     module = _module(task)
-    kinds = [each for each in vars(module).values() if isinstance(each, type) and issubclass(each, FittedTask)]
+    kinds = [value for value in vars(module).values() if isinstance(value, type) and issubclass(value, FittedTask)]
     return [kind for kind in kinds if kind.__module__ == module.__name__ and not inspect.isabstract(kind)]
 
 
@@ -361,22 +358,22 @@ def _names(kind: type) -> set[str]:
 
 
 def list_tasks() -> list[str]:
-    """Return the names of all tasks, sorted; files whose names begin with `base` hold what tasks share."""
-    folder = Path(__file__).parent
-    return sorted(m.name for m in pkgutil.iter_modules([str(folder)]) if not m.name.startswith("base"))
+    """Return the names of all tasks, sorted. Files whose names start with `base` are shared code, not tasks."""
+    names = [module.name for module in pkgutil.iter_modules([str(Path(__file__).parent)])]
+    return sorted(name for name in names if not name.startswith("base"))
 
 
 def load_task(name: str) -> Task:
-    """Return the task whose file has this name, or one of whose aliases it is, such as `ner`.
+    """Return the task with a name, which is the name of its file or an alias such as `ner`.
 
     Raises:
-        ValueError: there is no such task; a similar name is given.
+        ValueError: there is no such task; the message suggests a similar name.
     """
     known = list_tasks()
     return _module(name if name in known else _task_of_alias(name, tuple(known))).TASK
 
 
-@functools.cache  # so that a process logs only once which task is meant
+@functools.cache  # so that a process logs an alias only once
 def _task_of_alias(name: str, known: tuple[str, ...]) -> str:
     plain = "_".join(name.casefold().replace("-", " ").replace("_", " ").split())
     names = {task: task for task in known} | {alias: task for task in known for alias in _module(task).TASK.aliases}

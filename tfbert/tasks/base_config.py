@@ -1,4 +1,4 @@
-"""The config of a task: its defaults or the config of an earlier run, with what a user sets."""
+"""The config of a task: its defaults or a stored config, with the options that a user sets."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -6,37 +6,37 @@ from typing import Any
 
 from tfbert.config import Config, describe, from_dict, override, value_at
 from tfbert.files import read_json
-from tfbert.tasks.base import Task, list_tasks, load_task
+from tfbert.tasks.base import FittedTask, Task, list_tasks, load_task
 
 DEFAULT_TASK = "classification"
 
 
 def read_config(task: str | None, path: Path | None, values: Mapping[str, Any]) -> Config:
-    """Return a config: the defaults of the task, or a stored config, with values replaced.
+    """Return the config of a run: the defaults of the task, or a stored config, with values replaced.
 
     Args:
-        task: name or alias, as `--task` gives it; `None` where the stored config or the values name it.
-        path: `config.json` of an earlier run; `None` starts from the defaults.
-        values: config paths to values.
+        task: the task's name or alias from `--task`; `None` if the stored config or the values name the task.
+        path: `config.json` of an earlier run; `None` to start from the defaults.
+        values: config path to value.
 
     Raises:
-        ValueError: the task, the stored config and the values name different tasks, one of them cannot be used, or a
-            path of the values is an option that the task does not use.
+        ValueError: the task, the stored config and the values name different tasks, one of them is invalid, or the
+            values set an option that the task does not use.
     """
     stored = from_dict(read_json(path)) if path else None
-    named = {"--task": task, f"--config {path}": stored and stored.task, "--set task=": values.get("task")}
-    tasks = {source: load_task(name).name for source, name in named.items() if name is not None}
+    names = {"--task": task, f"--config {path}": stored and stored.task, "--set task=": values.get("task")}
+    tasks = {source: load_task(name).name for source, name in names.items() if name is not None}
     if len(set(tasks.values())) > 1:
-        contradiction = " and ".join(f"{source} ({name})" for source, name in tasks.items())
-        raise ValueError(f"{contradiction} name different tasks; expected one task")
+        sources = " and ".join(f"{source} ({name})" for source, name in tasks.items())
+        raise ValueError(f"{sources} name different tasks; expected one task")
     definition = load_task(next(iter(tasks.values()), DEFAULT_TASK))
-    _refuse_unused(definition, values)
+    reject_unused_options(definition, values)
     base = stored or override(Config(), definition.defaults)
     return override(base, {**values, "task": definition.name})
 
 
 def list_options(task: str) -> list[tuple[str, Any, str, str]]:
-    """Return the config fields that a task uses, each with its default for the task, allowed values and description."""
+    """Return the path, default, allowed values and description of each config field that a task uses."""
     definition = load_task(task)
     others = {path for name in list_tasks() for path in used_options(load_task(name))} - used_options(definition)
     config = override(Config(task=definition.name), definition.defaults)
@@ -48,23 +48,48 @@ def list_options(task: str) -> list[tuple[str, Any, str, str]]:
 
 
 def check_options(config: Config) -> None:
-    """Refuse options that differ from their defaults and that the task of a config does not use.
+    """Reject options that differ from their defaults although the task of the config does not use them.
 
     Raises:
-        ValueError: names the option, the task, and the tasks that use the option.
+        ValueError: the task does not use an option; the message names the tasks that do.
     """
     values = {path: value_at(config, path) for path in describe()}
-    _refuse_unused(
-        load_task(config.task), {path: value for path, value in values.items() if value != value_at(Config(), path)}
-    )
+    changed = {path: value for path, value in values.items() if value != value_at(Config(), path)}
+    reject_unused_options(load_task(config.task), changed)
+
+
+def check_fitted_options(config: Config, fitted: FittedTask) -> None:
+    """Reject options that differ from their defaults although they have no effect with the task's training data.
+
+    Raises:
+        ValueError: an option has no effect; the message names its default.
+    """
+    for path in sorted(options_without_effect(fitted)):
+        value, default = value_at(config, path), value_at(Config(), path)
+        if value != default:
+            raise ValueError(f"{path}={value}: has no effect with these training data; expected {default}")
+
+
+def options_without_effect(fitted: FittedTask) -> set[str]:
+    """Return the config paths that the task uses, but not with the training data that it was fitted to."""
+    return fitted.definition.options.own_paths() - fitted.options.own_paths()
 
 
 def used_options(task: Task) -> set[str]:
-    """Return the config paths of the options that a task uses and that not every task needs to."""
+    """Return the config paths of the options that a task uses, without those that all tasks use."""
     return {*task.options.own_paths(), *task.data_options}
 
 
-def _refuse_unused(task: Task, values: Mapping[str, Any]) -> None:
+def reject_unused_options(task: Task, values: Mapping[str, Any]) -> None:
+    """Reject options that a task does not use.
+
+    Args:
+        task: the task.
+        values: config path to value.
+
+    Raises:
+        ValueError: the task does not use an option; the message names the tasks that do.
+    """
     users: dict[str, list[str]] = {}
     for name in list_tasks():
         for path in used_options(load_task(name)):
@@ -72,9 +97,9 @@ def _refuse_unused(task: Task, values: Mapping[str, Any]) -> None:
     used = used_options(task)
     for path, value in values.items():
         if path in users and path not in used:
-            raise ValueError(f"{path}={value}: {task.name} does not use it; {_listed(users[path])}")
+            raise ValueError(f"{path}={value}: {task.name} does not use it; {_users_sentence(users[path])}")
 
 
-def _listed(names: Sequence[str]) -> str:
+def _users_sentence(names: Sequence[str]) -> str:
     *others, last = names
     return f"{', '.join(others)} and {last} do" if others else f"only {last} does"

@@ -1,4 +1,4 @@
-"""What tasks are given in the graph: by decoding, and for their own serving signatures."""
+"""Values that a task can use in the graph: for decoding (Context) and for its own serving signatures (Served)."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,11 +10,11 @@ from tfbert.text.preprocessor import Preprocessor
 
 @dataclass(frozen=True)
 class Context:
-    """What the decoding of a batch may need besides scores and sequences.
+    """The values that decoding may need besides scores and sequences.
 
     Args:
-        inputs: of the batch, by name.
-        vocabulary: the piece of each token id.
+        inputs: the inputs of the batch, by name.
+        vocabulary: the word piece of each token id.
         index: the variables of the task's index, by name.
     """
 
@@ -25,12 +25,12 @@ class Context:
 
 @dataclass(frozen=True)
 class Served:
-    """What serving signatures are made of.
+    """The parts of a predictor from which a task builds its own serving signatures.
 
     Args:
-        predict: graph function from the inputs by name to the outputs.
-        preprocessor: makes sequences of texts.
-        model: packed sequences to scores, in the graph.
+        predict: graph function from the inputs, as keyword arguments, to the outputs.
+        preprocessor: the preprocessor that tokenizes and packs texts.
+        model: graph function from packed sequences to scores.
         decided: the variables of the task's decision, by name.
     """
 

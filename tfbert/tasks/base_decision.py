@@ -1,4 +1,4 @@
-"""Decisions: model variables that turn raw outputs into answers, fitted to validation after training."""
+"""Decisions: model variables such as thresholds, fitted to validation after training, that complete the outputs."""
 
 import abc
 from collections.abc import Mapping, Sequence
@@ -8,25 +8,25 @@ import tensorflow as tf
 
 
 class Decision(abc.ABC):
-    """What validation decides after training, such as thresholds.
+    """Thresholds or similar variables, which are fitted to validation after training and applied in the graph.
 
     Attributes:
-        specs: type and shape of its variables, by name.
+        specs: dtype and shape of the variables, by name.
     """
 
     specs: Mapping[str, tf.TensorSpec]
 
     @abc.abstractmethod
     def initial(self) -> Mapping[str, np.ndarray]:
-        """Return the values of the variables before anything is decided."""
+        """Return the values of the variables before the decision is fitted."""
 
     @abc.abstractmethod
     def fit(self, outputs: Mapping[str, np.ndarray], gold: Sequence) -> Mapping[str, np.ndarray]:
-        """Return the values that are best for a split.
+        """Return the best values of the variables for a split.
 
         Args:
-            outputs: as `FittedTask.decode` returns them, with the record first.
-            gold: the truth for each record.
+            outputs: results of `FittedTask.decode` as arrays, record first.
+            gold: the gold value of each record.
         """
 
     @abc.abstractmethod
@@ -34,6 +34,6 @@ class Decision(abc.ABC):
         """Return the served outputs, in the graph.
 
         Args:
-            outputs: as `FittedTask.decode` returns them.
+            outputs: the result of `FittedTask.decode`.
             decided: the variables by name.
         """

@@ -1,4 +1,4 @@
-"""The options of a task: which config fields it uses, as typed attributes, and the refusal of those it does not."""
+"""Options of a task: the config fields that it uses, as typed attributes."""
 
 import dataclasses
 from dataclasses import dataclass
@@ -10,25 +10,25 @@ _PATH, _IS_COMMON = "path", "is_common"
 
 
 def option(path: str, *, is_common: bool = False) -> Any:
-    """Return a field of an `Options` class that takes its value and its default from a config path.
+    """Return a field of an `Options` class, whose value and default come from a config path.
 
     Args:
-        path: dotted.
-        is_common: whether the path holds for all tasks, so that none refuses it.
+        path: the dotted config path.
+        is_common: whether the option applies to all tasks, so that none rejects it.
     """
     return dataclasses.field(default=value_at(Config(), path), metadata={_PATH: path, _IS_COMMON: is_common})
 
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """What a user may set for one task, beyond what holds for all tasks. Subclasses add fields by `option`."""
+    """Options that a task uses in addition to those of all tasks. Subclasses add fields with `option`."""
 
     @classmethod
     def from_config(cls, config: Config) -> Self:
-        """Return the options that a config sets.
+        """Return the options with the values of a config.
 
         Raises:
-            ValueError: options that contradict each other.
+            ValueError: options contradict each other.
         """
         options = cls(**{name: value_at(config, path) for name, path in cls.paths().items()})
         options.check()
@@ -36,25 +36,25 @@ class Options:
 
     @classmethod
     def paths(cls) -> dict[str, str]:
-        """Return the config path of each option, by the name of its field."""
+        """Return the config path of each option, by field name."""
         return {field.name: field.metadata[_PATH] for field in dataclasses.fields(cls)}
 
     @classmethod
     def own_paths(cls) -> set[str]:
-        """Return the config paths that do not hold for all tasks."""
+        """Return the config paths of the options that only some tasks use."""
         return {field.metadata[_PATH] for field in dataclasses.fields(cls) if not field.metadata[_IS_COMMON]}
 
     def check(self) -> None:
-        """Refuse options that contradict each other.
+        """Reject options that contradict each other.
 
         Raises:
-            ValueError: an option that has no effect beside another.
+            ValueError: an option has no effect because of another one.
         """
 
 
 @dataclass(frozen=True, kw_only=True)
 class LearnedHeadOptions(Options):
-    """Options of tasks whose head has weights, and whose examples are learned from independently of each other."""
+    """Options of tasks whose head has weights and whose loss does not compare examples with each other."""
 
     dropout: float = option("head.dropout")
     part_tokens: int | None = option("train.part_tokens")

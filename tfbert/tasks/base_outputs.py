@@ -1,6 +1,6 @@
-"""What each task serves: the outputs by name, with their types and roles.
+"""The served outputs of each task, with their dtypes, roles and descriptions.
 
-They are declared apart from the tasks because a client of a server reads answers without TensorFlow.
+They are declared apart from the tasks because clients of a server read predictions without importing TensorFlow.
 """
 
 from collections.abc import Collection, Mapping
@@ -15,16 +15,16 @@ class Output:
     """One served output.
 
     Args:
-        name: the key in an answer.
+        name: the key in a prediction.
         dtype: `string`, `int32`, `float32` or `bool`.
-        description: what it holds, in a few words.
-        role: `answer`; `confidence`, how sure the model is of it; `abstain`, which says that there is no answer;
-            `evidence`, what the answer was chosen from; or a `note`.
-        is_list: whether a record has several values.
-        length_from: of a list that is padded, where its own length is found: the name of an output with the number
-            of values, of an `int32` list that is -1 in padding, or of an input with as many values.
-        abstain_value: of an `abstain` output, the value that says that there is no answer.
-        is_label: whether it is the one label of a record, out of a fixed set.
+        description: the meaning of the values, in a few words.
+        role: `answer`; `confidence`, how sure the model is of the answer; `abstain`, whether there is no answer;
+            `evidence`, from which the answer was chosen; or `note`.
+        is_list: whether there are several values per record.
+        length_from: for a padded list, the name of the field that gives its length: an output with the number of
+            values, an `int32` list that is -1 in padding, or an input with the same number of values.
+        abstain_value: for an `abstain` output, the value that means that there is no answer.
+        is_label: whether the output is the only label of a record, out of a fixed set.
     """
 
     name: str
@@ -43,23 +43,25 @@ _TRUNCATED = Output("truncated", "bool", "whether the input is longer than `enco
 _PROBABILITIES = Output(
     "probabilities", "float32", "the probability of every label, in the order of `assets/labels.txt`", "evidence", True
 )
-_END = "the end of each in Unicode characters, exclusive; padded with -1"
+_END = "the position after the last Unicode character of each; padded with -1"
 CLASSIFICATION: Outputs = (
     Output("label", "string", "the most probable label", "answer", is_label=True),
-    Output("label_id", "int32", "its position in `assets/labels.txt`, from 0", "evidence"),
+    Output("label_id", "int32", "its position in `assets/labels.txt`, counted from 0", "evidence"),
     Output("probability", "float32", "its probability", "confidence"),
     _PROBABILITIES,
     _TRUNCATED,
 )
 REGRESSION: Outputs = (
-    Output("value", "float32", "the number, in the units of the data and within the range of train", "answer"),
+    Output(
+        "value", "float32", "the predicted number, in the units of the data and within the range of train", "answer"
+    ),
     _TRUNCATED,
 )
 MULTILABEL: Outputs = (
     Output(
         "labels",
         "string",
-        'the labels that reach their thresholds, most probable first; padded with ""',
+        'the labels whose probability reaches their threshold, most probable first; padded with ""',
         "answer",
         True,
         "num_labels",
@@ -73,41 +75,43 @@ MULTILABEL: Outputs = (
 )
 MULTIPLE_CHOICE: Outputs = (
     Output("choice", "string", 'the most probable choice; "" if there are no choices', "answer"),
-    Output("choice_index", "int32", "its position among the choices, from 0; -1 if there are none", "evidence"),
+    Output("choice_index", "int32", "its position among the choices, counted from 0; -1 if there are none", "evidence"),
     Output("probability", "float32", "its probability; 0 if there are no choices", "confidence"),
     Output(
-        "probabilities", "float32", "the probability of every choice; 0 for an empty one", "evidence", True, "choices"
+        "probabilities", "float32", "the probability of every choice; 0 for empty choices", "evidence", True, "choices"
     ),
     Output("truncated", "bool", "whether tokens of the question or of a choice were cut"),
 )
 MATCHING_PAIRS: Outputs = (
     Output(
-        "answer", "string", "the 10 most similar answers, or all of a smaller index, best first", "answer", is_list=True
+        "answer",
+        "string",
+        "the 10 most similar answers of the index, best first; all answers if it has fewer",
+        "answer",
+        is_list=True,
     ),
     Output("similarity", "float32", "the similarity of each answer to the text", "confidence", is_list=True),
     Output(
         "matched_question",
         "string",
-        'the most similar question that train has for each answer; "" if there is none',
+        'the most similar training question of each answer; "" if it has none',
         "evidence",
         True,
     ),
-    Output("abstain", "bool", "whether even the best similarity is below the threshold", "abstain", abstain_value=True),
+    Output("abstain", "bool", "whether the best similarity is below the threshold", "abstain", abstain_value=True),
     _TRUNCATED,
 )
 MATCHING_SCORED: Outputs = (
-    Output("similarity", "float32", "the cosine of the vectors of the two texts, from -1 to 1", "answer"),
+    Output("similarity", "float32", "the cosine similarity of the vectors of the two texts, from -1 to 1", "answer"),
     Output("truncated", "bool", "whether one of the texts is longer than `encoder.sequence_length` and was cut"),
 )
 ENTITIES: Outputs = (
-    Output(
-        "entity_text", "string", 'the entities in the order of the text; padded with ""', "answer", True, "num_entities"
-    ),
+    Output("entity_text", "string", 'the entities, in text order; padded with ""', "answer", True, "num_entities"),
     Output("entity_label", "string", 'their types; padded with ""', "answer", True, "num_entities"),
     Output(
         "start",
         "int32",
-        "the first Unicode character of each in the text as sent; padded with -1",
+        "the position of the first Unicode character of each in the text as sent; padded with -1",
         "evidence",
         True,
         "num_entities",
@@ -128,7 +132,7 @@ ANSWERS: Outputs = (
     Output(
         "answer",
         "string",
-        'the 5 best spans of the context, best first; they may overlap; padded with ""',
+        'the 5 best spans of the context, best first, which may overlap; padded with ""',
         "answer",
         True,
         "start",
@@ -136,7 +140,7 @@ ANSWERS: Outputs = (
     Output(
         "start",
         "int32",
-        "the first Unicode character of each in the context as sent; padded with -1",
+        "the position of the first Unicode character of each in the context as sent; padded with -1",
         "evidence",
         True,
         "start",
@@ -147,7 +151,7 @@ ANSWERS: Outputs = (
     Output(
         "no_answer_margin",
         "float32",
-        'logit of no answer minus that of the best span; `best_answer` is "" where it is above the threshold',
+        'the logit of no answer minus that of the best span; above the threshold, `best_answer` is ""',
         "evidence",
     ),
     Output("truncated", "bool", "whether the question was cut"),
@@ -156,28 +160,28 @@ ALL = (CLASSIFICATION, REGRESSION, MULTILABEL, MULTIPLE_CHOICE, MATCHING_PAIRS, 
 
 
 def declared(names: Collection[str]) -> Outputs:
-    """Return the outputs that have exactly these names; none where no task has them."""
+    """Return the outputs of the task whose outputs have exactly these names; empty if there is no such task."""
     return next((outputs for outputs in ALL if {output.name for output in outputs} == set(names)), ())
 
 
-def without_padding(item: Mapping, answer: Mapping) -> dict:
-    """Return an answer with its lists cut to what belongs to the item alone; in a batch all have the same length.
+def without_padding(item: Mapping, prediction: Mapping) -> dict:
+    """Return a prediction without the padding that gives the lists of all items of a batch the same length.
 
     Args:
-        item: what was asked, by input.
-        answer: as JSON holds it, by output.
+        item: the inputs by name.
+        prediction: JSON values by output name.
     """
     lengths: dict[str, int] = {}
-    for output in declared(answer):
-        if output.length_from in answer:
-            measure = answer[output.length_from]
-            if isinstance(measure, list):
-                lengths[output.name] = sum(value != -1 for value in measure)
-            elif isinstance(measure, int):
-                lengths[output.name] = measure
+    for output in declared(prediction):
+        if output.length_from in prediction:
+            source = prediction[output.length_from]
+            if isinstance(source, list):
+                lengths[output.name] = sum(value != -1 for value in source)
+            elif isinstance(source, int):
+                lengths[output.name] = source
         elif output.length_from in item:
             lengths[output.name] = len(item[output.length_from])
     return {
         name: value[: lengths[name]] if name in lengths and isinstance(value, list) else value
-        for name, value in answer.items()
+        for name, value in prediction.items()
     }

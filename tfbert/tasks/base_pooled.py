@@ -1,4 +1,4 @@
-"""What tasks share that predict something about a whole text or a pair of texts: one vector per text, a dense layer."""
+"""Base classes of tasks on whole texts or pairs of texts: pooled vectors, windows of long texts, and labels."""
 
 import abc
 import bisect
@@ -26,7 +26,7 @@ from tfbert.text.rows import Row
 
 @dataclass(frozen=True, kw_only=True)
 class PooledOptions(LearnedHeadOptions):
-    """Options of tasks on whole texts; their meaning is documented in the config."""
+    """Options of tasks on whole texts; the config describes them."""
 
     pooling: str = option("head.pooling")
     start: str = option("head.start")
@@ -34,10 +34,10 @@ class PooledOptions(LearnedHeadOptions):
     window_overlap_fraction: float = option("encoder.window_overlap_fraction")
 
     def check(self) -> None:
-        """Refuse an overlap of windows where there are no windows.
+        """Reject an overlap of windows if long texts are cut.
 
         Raises:
-            ValueError: `encoder.window_overlap_fraction` is set, but long texts are cut.
+            ValueError: `encoder.window_overlap_fraction` is set, but there are no windows.
         """
         if self.long_text == "cut" and self.window_overlap_fraction != PooledOptions.window_overlap_fraction:
             raise ValueError(
@@ -55,7 +55,7 @@ class LabelOptions(PooledOptions):
 
 
 class PooledTask(Task):
-    """Tasks that predict something about a whole text, or about a pair of texts, which differ in their segment ids."""
+    """Base class of tasks on a whole text or a pair of texts. Segment ids tell the texts of a pair apart."""
 
     inputs = (Text("text"), Text("text_pair", required=False))
 
@@ -63,26 +63,26 @@ class PooledTask(Task):
         self.columns = (TEXT, TEXT_PAIR, target_column)
 
     @abc.abstractmethod
-    def target_in(self, row: Row) -> Any:
+    def parse_target(self, row: Row) -> Any:
         """Return the target of a row.
 
         Raises:
-            ValueError: what is wrong with it.
+            ValueError: the target is invalid.
         """
 
     def parse(self, row: Row) -> Record:
         """Return the record of a row, with the second text if the row has one.
 
         Raises:
-            ValueError: what is wrong with the row.
+            ValueError: the row is invalid.
         """
         pair = optional_text_of(row, TEXT_PAIR.role)
-        return Record(text_of(row), self.target_in(row), row.where, () if pair is None else (pair,))
+        return Record(text_of(row), self.parse_target(row), row.where, () if pair is None else (pair,))
 
 
 @dataclass(frozen=True, kw_only=True)
 class FittedPooledTask(FittedTask):
-    """A task on whole texts that knows its training data.
+    """Base class of fitted tasks on whole texts.
 
     Args:
         has_pair: whether records have two texts.
@@ -102,12 +102,12 @@ class FittedPooledTask(FittedTask):
 
     @property
     def inputs(self) -> tuple[Input, ...]:
-        """`text`, and `text_pair` where the model learned from pairs."""
+        """`text`, and `text_pair` if the training records are pairs."""
         return PooledTask.inputs if self.has_pair else PooledTask.inputs[:1]
 
     @property
     def cuts_texts(self) -> bool:
-        """Whether texts are cut to the sequence length; otherwise they are read in windows."""
+        """Whether long texts are cut to the sequence length, instead of read in windows."""
         return self.options.long_text == "cut"
 
     @property
@@ -117,29 +117,30 @@ class FittedPooledTask(FittedTask):
 
     @abc.abstractmethod
     def target_of(self, record: Record) -> Any:
-        """Return what the model should learn of a record: a number, or an array of a fixed shape.
+        """Return the target of a record: a number, or an array of a fixed shape.
 
         Raises:
-            ValueError: the model cannot learn it, such as a label that train does not have.
+            ValueError: the model cannot learn the target, for example because train does not have the label.
         """
 
     @abc.abstractmethod
     def decode_texts(self, scores: tf.Tensor) -> dict[str, tf.Tensor]:
-        """Return the outputs for texts, in the graph, from scores `(batch, num_scores)`."""
+        """Return the outputs of texts, in the graph, from their scores `(batch, num_scores)`."""
 
     def inputs_of(self, record: Record, *, training: bool = False) -> Item:
         """Return the record's texts.
 
         Raises:
-            ValueError: a text without its second, or the other way round.
+            ValueError: the record is a pair but the training records are not, or the other way round.
         """
         if bool(record.others) != self.has_pair:
-            expected = "two texts, as the first record of train has" if self.has_pair else "one text, as in train"
-            raise ValueError(f"{record.where}: {1 + len(record.others)} text; expected {expected}")
+            number = "two texts" if record.others else "one text"
+            expected = "two texts, like the first record of train" if self.has_pair else "one text, as in train"
+            raise ValueError(f"{record.where}: has {number}; expected {expected}")
         return dict(zip(("text", "text_pair"), record.texts, strict=False))
 
     def sequences(self, inputs: Mapping[str, tf.Tensor], preprocessor: Preprocessor) -> Sequences:
-        """Return one sequence for each record, or one for each window of a long text."""
+        """Return one sequence per record, or one per window of a long text."""
         texts = {name: preprocessor.tokenize(text) for name, text in inputs.items()}
         if self.options.long_text == "cut":
             return preprocessor.pack([text.ids for text in texts.values()], texts=texts)
@@ -161,29 +162,29 @@ class FittedPooledTask(FittedTask):
         return PooledHead(self.num_scores, pooling=options.pooling, dropout=options.dropout, seed=seed, name="head")
 
     def decode(self, scores: tf.Tensor, sequences: Sequences, context: Context) -> dict[str, tf.Tensor]:
-        """Return what `decode_texts` returns, and `truncated`: where tokens were cut."""
+        """Return the outputs of `decode_texts` and `truncated`, bool `(batch,)`: whether tokens were cut."""
         if sequences.windows is None:
             return self.decode_texts(scores) | {"truncated": sequences.is_cut}
-        over_windows = tf.math.segment_mean if self.options.long_text == "mean" else tf.math.segment_max
-        scores = over_windows(scores, sequences.windows.records)
+        combine = tf.math.segment_mean if self.options.long_text == "mean" else tf.math.segment_max
+        scores = combine(scores, sequences.windows.records)
         return self.decode_texts(scores) | {"truncated": tf.zeros_like(sequences.windows.lengths, tf.bool)}
 
     def decode_sequences(self, scores: tf.Tensor, padding_mask: tf.Tensor) -> dict[str, tf.Tensor]:
-        """Return what `decode_texts` returns for each sequence."""
+        """Return the outputs of `decode_texts` for each sequence."""
         return self.decode_texts(scores)
 
     def predict_examples(self, served: Served, examples: tf.Tensor) -> dict[str, tf.Tensor]:
-        """Return the outputs for serialized `tf.train.Example`s, string `(batch,)`, in the graph."""
-        features = {each.name: tf.io.FixedLenFeature([], tf.string) for each in self.inputs}
+        """Return the outputs of serialized `tf.train.Example`s, string `(batch,)`, in the graph."""
+        features = {text.name: tf.io.FixedLenFeature([], tf.string) for text in self.inputs}
         return served.predict(**tf.io.parse_example(examples, features))
 
 
 @dataclass(frozen=True, kw_only=True)
 class FittedLabelTask(FittedPooledTask):
-    """A task that labels whole texts and knows its labels.
+    """Base class of fitted tasks that label whole texts.
 
     Args:
-        labels: sorted by name; the position is the label's id.
+        labels: the labels, sorted by name; the position of a label is its id.
     """
 
     options: LabelOptions
@@ -196,14 +197,18 @@ class FittedLabelTask(FittedPooledTask):
 
     @property
     def num_scores(self) -> int:
-        """One logit per label."""
+        """The number of labels: there is one logit per label."""
         return len(self.labels)
 
     def label_id_of(self, label: str, record: Record) -> int:
-        """Return the id of a label of a record.
+        """Return the id of a label.
+
+        Args:
+            label: the name of the label.
+            record: the record that has the label, for the error message.
 
         Raises:
-            ValueError: train does not have the label; a similar one is named.
+            ValueError: train does not have the label; the message suggests a similar one.
         """
         position = bisect.bisect_left(self.labels, label)
         if self.labels[position : position + 1] == (label,):
@@ -213,7 +218,7 @@ class FittedLabelTask(FittedPooledTask):
         raise ValueError(f"{record.where}: label {label!r} is not one of the {number} of train{hint}")
 
     def classify_signature(self, served: Served) -> Any:
-        """Return `classify`: all labels and their probabilities, for TF Serving's Classify and MultiInference calls."""
+        """Return the signature for TF Serving's Classify and MultiInference calls: labels and their probabilities."""
         names = tf.constant(self.labels)
 
         @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="inputs")])
@@ -225,10 +230,10 @@ class FittedLabelTask(FittedPooledTask):
 
 
 def has_pair(records: Iterable[Record]) -> tuple[bool, Iterable[Record]]:
-    """Return whether the first record has two texts, and all records again.
+    """Return whether the first record has two texts, and an iterable over all records.
 
     Args:
-        records: one or more.
+        records: one or more records; read once.
     """
     stream = iter(records)
     first = next(stream)

@@ -1,4 +1,4 @@
-"""Classification: one text or a pair of texts, one label: intents, topics, sentiment, entailment, paraphrase.
+"""Classification: one label per text or pair of texts, such as intent, topic, sentiment, entailment or paraphrase.
 
 A record is a text, optionally a second text, and the name of its label. The served outputs are the most probable label,
 its probability, and the probabilities of all labels.
@@ -23,24 +23,24 @@ from tfbert.text.datasets import Target, TokenizedSplit
 from tfbert.text.records import LABEL, Record, one_label_of
 from tfbert.text.rows import Row
 
-# Examples that the initial head is fitted to: per label at most and at least, and about this many of all labels
-# together. It is enough for a start: on 77 labels of banking77 20 per label started as well as 50.
-_MAX_EXAMPLES, _MIN_EXAMPLES, _EXAMPLES_OF_LABELS = 50, 10, 1500
+# The number of examples that the initial head is fitted to: bounds per label, and the approximate total. On the 77
+# labels of banking77, 20 examples per label gave as good a start as 50.
+_MAX_EXAMPLES, _MIN_EXAMPLES, _TOTAL_EXAMPLES = 50, 10, 1500
 
 
 class Classification(PooledTask):
     """Single-label text classification: softmax over the labels of the training split."""
 
-    title = "one label for every text or pair of texts"
+    title = "one label per text or pair of texts"
     aliases = ("intent", "intents", "sentiment", "topic", "text_classification", "sequence_classification")
     options = LabelOptions
     search_space = COMMON | {"head.pooling": Choice("mean", "cls", "max"), "train.label_smoothing": Choice(0.0, 0.1)}
 
-    def target_in(self, row: Row) -> str:
+    def parse_target(self, row: Row) -> str:
         """Return the label of a row.
 
         Raises:
-            ValueError: the label is empty or not a name.
+            ValueError: the label is missing, empty or not a name.
         """
         return one_label_of(row.values.get("label"))
 
@@ -49,21 +49,21 @@ class Classification(PooledTask):
         return (record.target,)
 
     def fit(self, records: Iterable[Record], options: LabelOptions) -> "FittedClassification":
-        """Return the task with its labels, sorted by name so that the order does not depend on that of the rows.
+        """Return the task with its labels, sorted by name so that label ids do not depend on the order of the rows.
 
         Raises:
-            ValueError: fewer than two labels.
+            ValueError: there are fewer than two labels.
         """
         pair, records = has_pair(records)
         labels = tuple(sorted({record.target for record in records}))
         if len(labels) < 2:
-            raise ValueError(f"train has only the label {list(labels)}; expected at least two labels to tell apart")
+            raise ValueError(f"train has only the label {labels[0]!r}; expected at least two labels")
         return FittedClassification(options=options, has_pair=pair, labels=labels)
 
 
 @dataclass(frozen=True, kw_only=True)
 class FittedClassification(FittedLabelTask):
-    """Classification that knows its labels."""
+    """Classification with the labels of train."""
 
     outputs = base_outputs.CLASSIFICATION
     metrics = evaluation.METRICS
@@ -74,12 +74,12 @@ class FittedClassification(FittedLabelTask):
         """Return the label's id.
 
         Raises:
-            ValueError: train does not have the label; a similar one is named.
+            ValueError: train does not have the label; the message suggests a similar one.
         """
         return self.label_id_of(record.target, record)
 
     def example_weights(self, split: TokenizedSplit) -> np.ndarray | None:
-        """Return weights that make every label count alike for `balanced`, else `None`."""
+        """Return weights that give every label the same total weight for `balanced`, else `None`."""
         if self.options.class_weights == "none":
             return None
         targets = split.targets["label_id"]
@@ -87,17 +87,17 @@ class FittedClassification(FittedLabelTask):
         return (len(targets) / (np.count_nonzero(counts) * counts[targets])).astype(np.float32)
 
     def initialize_head(self, head: PooledHead, embed: Embed, split: TokenizedSplit, seed: int) -> None:
-        """Start with logistic regression on some examples of every label, unless `head.start` is `random`."""
+        """Fit the head by logistic regression to some examples of every label, unless `head.start` is `random`."""
         if self.options.start == "random":
             return
         targets = split.targets["label_id"]
         order, labels = np.random.default_rng(seed).permutation(len(targets)), np.unique(targets)
-        number = min(_MAX_EXAMPLES, max(_MIN_EXAMPLES, _EXAMPLES_OF_LABELS // len(labels)))
+        number = min(_MAX_EXAMPLES, max(_MIN_EXAMPLES, _TOTAL_EXAMPLES // len(labels)))
         indices = np.concatenate([order[targets[order] == label][:number] for label in labels])
         start_with_probe(head, embed(indices), targets[indices])
 
     def loss(self, scores: tf.Tensor, batch: Mapping[str, tf.Tensor]) -> tf.Tensor:
-        """Return cross entropy against the label, smoothed by `train.label_smoothing`."""
+        """Return the cross-entropy with the label, smoothed by `train.label_smoothing`."""
         log_probabilities = tf.nn.log_softmax(scores)
         nll = -tf.gather(log_probabilities, batch["label_id"], batch_dims=1)
         smoothing = self.options.label_smoothing
@@ -117,17 +117,17 @@ class FittedClassification(FittedLabelTask):
     def evaluate(
         self, outputs: Mapping[str, np.ndarray], gold: Sequence[int], decided: Mapping[str, np.ndarray]
     ) -> Evaluation:
-        """Compare the labels with the true ones."""
+        """Return the evaluation of predicted labels."""
         return evaluation.LabelEvaluation(outputs["label_id"], outputs["probabilities"], gold, self.labels)
 
     def signatures(self, served: Served) -> dict[str, Any]:
-        """Return `labels` (ids to names) and `classify` (TF Serving's Classify and MultiInference calls)."""
+        """Return `labels`, which maps ids to names, and `classify`, for Classify and MultiInference calls."""
         names = tf.constant(self.labels)
 
         @tf.function(input_signature=[tf.TensorSpec([None], tf.int32, name="label_id")])
         def labels(label_id):
-            known = (label_id >= 0) & (label_id < len(self.labels))
-            return {"label": tf.where(known, tf.gather(names, tf.where(known, label_id, 0)), "")}
+            is_known = (label_id >= 0) & (label_id < len(self.labels))
+            return {"label": tf.where(is_known, tf.gather(names, tf.where(is_known, label_id, 0)), "")}
 
         return {"labels": labels, "classify": self.classify_signature(served)}
 

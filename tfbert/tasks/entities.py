@@ -1,6 +1,6 @@
-"""Entities: labelled parts of a text with their positions, such as names, places, products and references.
+"""Entities: named entity recognition, which finds labelled spans of a text, such as names, places and products.
 
-A record is a text of any length and its labelled spans of characters. The outputs are the spans over all windows of the
+A record is a text of any length and its labelled spans of characters. The outputs are the spans in all windows of the
 text: their texts, types, positions and probabilities.
 """
 
@@ -25,33 +25,33 @@ from tfbert.tasks.base_options import LearnedHeadOptions, option
 from tfbert.text.borders import Borders, borders_of, continuing_tokens
 from tfbert.text.datasets import Target, Warn
 from tfbert.text.entity_rows import COLUMNS, EntityRows
-from tfbert.text.inputs import Input, Item, Text
+from tfbert.text.inputs import Item, Text
 from tfbert.text.preprocessor import Preprocessor, Sequences
 from tfbert.text.record_sequences import RecordSequences, TextTokens
 from tfbert.text.records import Record, Schema
 from tfbert.text.rows import Row
 from tfbert.text.spans import Span, outermost, tag_tokens, tags_of_types, token_ranges, trimmed
 
-# Values after the last entity of a text that has fewer entities than another text of its batch.
+# Padding values for texts that have fewer entities than another text of the batch.
 _PADDING = {"entity_text": "", "entity_label": "", "start": -1, "end": -1, "probability": 0.0}
-# The name of the token values that tell whether a token continues the unit of the previous one.
+# The name of the token values that tell whether a token continues the unit of the previous token.
 _CONTINUES = "continues"
-# A text of at least this many single characters with a space between each is probably a mistake.
-_FEWEST_SPACED = 10
+# A text of at least this many single characters separated by spaces is probably a mistake.
+_MIN_SPACED_CHARACTERS = 10
 
 
 @dataclass(frozen=True, kw_only=True)
 class EntitiesOptions(LearnedHeadOptions):
-    """Options of entities; the preprocessor applies the overlap of windows."""
+    """Options of entities. The preprocessor applies the overlap of windows."""
 
     label_smoothing: float = option("train.label_smoothing")
     window_overlap_fraction: float = option("encoder.window_overlap_fraction")
 
 
 class Entities(Task):
-    """Named entity recognition: a tag for every word piece, the best legal sequence of tags, and its spans."""
+    """Named entity recognition: predicts a tag per word piece, and decodes the best legal sequence of tags to spans."""
 
-    title = "labelled parts of a text"
+    title = "labelled spans of a text, with their positions"
     aliases = ("ner", "named_entity_recognition", "token_classification", "sequence_labeling", "sequence_labelling")
     columns = COLUMNS
     inputs = (Text("text"),)
@@ -65,40 +65,43 @@ class Entities(Task):
 
     @property
     def schema(self) -> Schema:
-        """What the task expects of a file: how its rows are read depends on the config and on the file's tags."""
+        """The columns of a file and the functions that read rows, depending on the config and the file's tags."""
         return Schema(self.columns, self.parse, EntityRows, self.labels_of)
 
     def parse(self, row: Row) -> Record:
         """Return the record of a single row, read with the default config.
 
         Raises:
-            ValueError: what is wrong with the row.
+            ValueError: the row is invalid.
         """
         return EntityRows(DataConfig(), lambda: (row,))(row)
 
     def labels_of(self, record: Record) -> Iterable[str]:
-        """Return the types that are learned from the record; entities inside a longer one are not learned."""
+        """Return the types that are learned from the record; entities inside longer ones are not learned."""
         return sorted({span.label for span in spans_in(record)})
 
     def truth_of(self, record: Record) -> list[dict[str, Any]]:
-        """Return the entities of the file, each with its text."""
-        return [{"text": record.text[span.start : span.end], **span._asdict()} for span in record.target]
+        """Return the entities with their texts."""
+        return [
+            {"text": record.text[span.start : span.end], "start": span.start, "end": span.end, "label": span.label}
+            for span in record.target
+        ]
 
     def fit(self, records: Iterable[Record], options: EntitiesOptions) -> "FittedEntities":
-        """Return the task with its types, sorted by name, and the borders of nearly all entities.
+        """Return the task with its types, sorted by name, and the borders at which nearly all entities start and end.
 
         Raises:
             ValueError: no record has an entity.
         """
         types: set[str] = set()
 
-        def learned() -> Iterator[tuple[str, Span]]:
+        def learned_spans() -> Iterator[tuple[str, Span]]:
             for record in records:
                 for span in spans_in(record):
                     types.add(span.label)
                     yield record.text, span
 
-        borders = borders_of(learned())
+        borders = borders_of(learned_spans())
         if not types:
             raise ValueError("train has no entity; expected at least one")
         return FittedEntities(options=options, types=tuple(sorted(types)), borders=borders)
@@ -106,28 +109,25 @@ class Entities(Task):
 
 @dataclass(frozen=True, kw_only=True)
 class FittedEntities(FittedTask):
-    """Entities with the types of train and the borders of its entities.
+    """Named entity recognition with the types of train and the borders of its entities.
 
-    Only the first piece of a unit between borders is learned and read; the other pieces belong to the same entity.
+    Only the first word piece of a unit between borders is trained and decoded; the other pieces belong to the same
+    entity.
 
     Args:
-        types: sorted by name; the position is the type's id.
-        borders: where entities begin and end.
+        types: the entity types, sorted by name; the position of a type is its id.
+        borders: the positions at which entities start and end.
     """
 
     options: EntitiesOptions
     types: tuple[str, ...]
     borders: Borders
 
+    inputs = Entities.inputs
     outputs = base_outputs.ENTITIES
     metrics = evaluation.METRICS
     monitor = evaluation.F1
     targets = {"tag_id": Target("int32", per_token=True)}
-
-    @property
-    def inputs(self) -> tuple[Input, ...]:
-        """`text`."""
-        return Entities.inputs
 
     @property
     def known_labels(self) -> Sequence[str]:
@@ -136,7 +136,7 @@ class FittedEntities(FittedTask):
 
     @property
     def tags(self) -> list[str]:
-        """The tags of tokens, by tag id."""
+        """The tags, by tag id."""
         return tags_of_types(self.types)
 
     def inputs_of(self, record: Record, *, training: bool = False) -> Item:
@@ -144,14 +144,14 @@ class FittedEntities(FittedTask):
         return {"text": record.text}
 
     def sequences(self, inputs: Mapping[str, tf.Tensor], preprocessor: Preprocessor) -> Sequences:
-        """Return a sequence for each window of the text, and which tokens continue a unit."""
+        """Return one sequence per window of the text, with token values that tell which tokens continue a unit."""
         texts = _valid(inputs["text"])
         text = preprocessor.tokenize(texts, with_offsets=True)
         continues = continuing_tokens(text, texts, self.borders, preprocessor.tokenizer.vocabulary)
         return replace(preprocessor.read_in_windows("text", text), token_values={_CONTINUES: continues})
 
     def targets_of(self, record: Record, sequences: RecordSequences, warn: Warn) -> Sequence[Mapping[str, np.ndarray]]:
-        """Return a tag id for every token of each window: -1 for tokens that continue a unit and special tokens.
+        """Return the tag id of every token of each window; -1 for special tokens and tokens that continue a unit.
 
         Raises:
             ValueError: train does not have the type of an entity.
@@ -176,20 +176,20 @@ class FittedEntities(FittedTask):
         return TagHead(len(self.tags), dropout=self.options.dropout, seed=seed, name="head")
 
     def loss(self, scores: tf.Tensor, batch: Mapping[str, tf.Tensor]) -> tf.Tensor:
-        """Return the mean cross entropy of each sequence's tags, smoothed by `train.label_smoothing`."""
+        """Return the mean cross-entropy of the tags of each sequence, smoothed by `train.label_smoothing`."""
         return tag_losses(scores, batch["tag_id"], self.options.label_smoothing)
 
     def decode(self, scores: tf.Tensor, sequences: Sequences, context: Context) -> dict[str, tf.Tensor]:
-        """Return the entities of each text in order, padded with "", -1 and 0, and their number.
+        """Return the entities of each text in text order, padded with "", -1 and 0, and their number.
 
         Returns:
-            `entity_text`, `entity_label` string, `start`, `end` int32 in Unicode characters of the text, the end
-            exclusive, `probability` float32, all `(batch, most entities of a text, at least 1)`, and `num_entities`
+            `entity_text`, `entity_label` string, `start`, `end` int32 in Unicode characters of the text, with the end
+            exclusive, `probability` float32, all `(batch, largest number of entities, 1 or more)`, and `num_entities`
             int32 `(batch,)`.
         """
         text, continues = sequences.texts["text"], sequences.token_values[_CONTINUES]
         log_probabilities = _merged_log_probabilities(scores, sequences)
-        # What the model says of a token that continues a unit does not count.
+        # The scores of tokens that continue a unit are ignored.
         log_probabilities = log_probabilities.with_flat_values(
             tf.where(continues.flat_values[:, None], 0.0, log_probabilities.flat_values)
         )
@@ -246,7 +246,7 @@ class FittedEntities(FittedTask):
     def evaluate(
         self, outputs: Mapping[str, np.ndarray], gold: Sequence[Sequence[Entity]], decided: Mapping[str, np.ndarray]
     ) -> Evaluation:
-        """Compare the entities with the true ones."""
+        """Return the evaluation of predicted entities."""
         return evaluation.EntityEvaluation(predicted_entities(outputs), gold, self.types)
 
     def _type_id(self, record: Record, label: str) -> int:
@@ -257,12 +257,12 @@ class FittedEntities(FittedTask):
 
 
 def spans_in(record: Record) -> list[Span]:
-    """Return the spans of a record that are learned: trimmed of whitespace, the outermost of overlapping ones."""
+    """Return the spans that are learned from a record: trimmed of whitespace, and the outermost of overlapping ones."""
     return outermost(dict.fromkeys(trimmed(span, record.text) for span in record.target))
 
 
 def predicted_entities(outputs: Mapping[str, np.ndarray]) -> list[list[Entity]]:
-    """Return the entities of each text."""
+    """Return the predicted entities of each text."""
     columns = [outputs[name] for name in ("start", "end", "entity_label", "entity_text", "probability")]
     entities = []
     for index, number in enumerate(outputs["num_entities"]):
@@ -277,42 +277,42 @@ def predicted_entities(outputs: Mapping[str, np.ndarray]) -> list[list[Entity]]:
 
 
 def _valid(texts: tf.Tensor) -> tf.Tensor:
-    # Bytes that are not UTF-8 become U+FFFD here as in the tokenizer, so that positions mean the same.
+    # Invalid UTF-8 becomes U+FFFD here as in the tokenizer, so that positions agree.
     return tf.strings.unicode_transcode(texts, "UTF-8", "UTF-8", errors="replace")
 
 
 def _merged_log_probabilities(scores: tf.Tensor, sequences: Sequences) -> tf.RaggedTensor:
-    """Return those of all tags for every token, merged over windows: ragged float32 `(records, None, tags)`."""
+    """Return the log probability of each tag per token, merged over windows: ragged float32 `(records, None, tags)`."""
     windows, logits = sequences.windows, scores[:, 1:]
-    sizes = tf.cast(windows.token_ids.row_lengths(), tf.int32)
-    by_token = tf.boolean_mask(logits, tf.sequence_mask(sizes, tf.shape(logits)[1]))
+    lengths = tf.cast(windows.token_ids.row_lengths(), tf.int32)
+    by_token = tf.boolean_mask(logits, tf.sequence_mask(lengths, tf.shape(logits)[1]))
     merged = windows.merge(tf.nn.log_softmax(by_token))
     return merged.with_flat_values(tf.nn.log_softmax(merged.flat_values))
 
 
 def _by_record(entities: Mapping[str, tf.Tensor], record: tf.Tensor, num_records: tf.Tensor) -> dict[str, tf.Tensor]:
-    """Return values of entities with the record first, padded, and `num_entities`.
+    """Return the values of entities as padded tensors with the record first, and `num_entities`.
 
     Args:
-        entities: `(entities,)` each, by name.
-        record: int32 `(entities,)`, the record of each entity, ascending.
-        num_records: records of the batch.
+        entities: the values by name, each `(entities,)`.
+        record: the record of each entity, int32 `(entities,)`, ascending.
+        num_records: the number of records in the batch.
     """
     num_entities = tf.math.unsorted_segment_sum(tf.ones_like(record), record, num_records)
     # At least one column: not every client and server can handle arrays without elements.
-    missing = tf.maximum(0, 1 - tf.reduce_max(tf.pad(num_entities, [[0, 1]])))
+    num_missing = tf.maximum(0, 1 - tf.reduce_max(tf.pad(num_entities, [[0, 1]])))
     dense = {}
     for name, values in entities.items():
         padding = _PADDING[name]
         by_record = tf.RaggedTensor.from_row_lengths(values, num_entities).to_tensor(padding)
-        dense[name] = tf.pad(by_record, [[0, 0], [0, missing]], constant_values=padding)
+        dense[name] = tf.pad(by_record, [[0, 0], [0, num_missing]], constant_values=padding)
     return dense | {"num_entities": num_entities}
 
 
 def _substrings(codes: tf.RaggedTensor, record: tf.Tensor, start: tf.Tensor, end: tf.Tensor) -> tf.Tensor:
-    """Return characters `start` to `end` of the text of each span's record: string `(spans,)`.
+    """Return the characters from `start` to `end` of the text of each span's record: string `(spans,)`.
 
-    `tf.strings.substr` would need a copy of the whole text for every span.
+    Unlike this function, `tf.strings.substr` would copy the whole text for every span.
     """
     begin = tf.gather(tf.cast(codes.row_starts(), tf.int32), record)
     positions = tf.ragged.range(begin + start, begin + end)
@@ -321,36 +321,36 @@ def _substrings(codes: tf.RaggedTensor, record: tf.Tensor, start: tf.Tensor, end
 
 
 def _warn_of_spans(record: Record, spans: Sequence[Span], warn: Warn) -> None:
-    """Report the spans of a file that are changed or left out."""
+    """Warn of spans that are changed or left out."""
     for _ in range(len({trimmed(span, record.text) for span in record.target}) - len(spans)):
-        warn("entities overlap another that is longer, and are left out")
+        warn("entities overlap a longer one and are left out")
     for span in record.target:
         if trimmed(span, record.text) != span:
-            warn("entities begin or end with a blank, which is left out")
+            warn("entities start or end with whitespace, which is left out")
 
 
 def _warn_of_tokens(
     spans: Sequence[Span], ranges: Sequence[tuple[int, int]], text: TextTokens, continues: np.ndarray, warn: Warn
 ) -> None:
-    """Report spans that the model cannot find exactly, because tokens do not begin or end where they do."""
+    """Warn of spans that the model cannot find exactly, because no tokens start and end at their positions."""
     for span, (first, end) in zip(spans, ranges, strict=True):
         if first == end:
             warn("entities have no word piece of their own and cannot be found")
         elif text.starts[first] < span.start or text.ends[end - 1] > span.end:
-            warn("entities begin or end inside a word piece, which is tagged as theirs")
+            warn("entities start or end inside a word piece, which is tagged as a whole")
         elif continues[first] or continues[end : end + 1].any():
-            warn("entities begin or end inside a word and cannot be found exactly")
+            warn("entities start or end inside a word and cannot be found exactly")
         elif text.starts[first] > span.start or text.ends[end - 1] < span.end:
-            warn("entities begin or end with characters that the encoder does not see")
+            warn("entities start or end with characters that the encoder does not see")
 
 
 def _warn_of_text(record: Record, text: TextTokens, warn: Warn) -> None:
-    """Report a text that is probably not as its author meant it."""
+    """Warn of a text that is probably malformed."""
     if not len(text.ids):
         warn("texts have no word piece")
     characters = record.text.split(" ")
-    if len(characters) >= _FEWEST_SPACED and all(len(character) == 1 for character in characters):
-        warn("texts are characters with a blank between each; --set data.word_separator= joins them")
+    if len(characters) >= _MIN_SPACED_CHARACTERS and all(len(character) == 1 for character in characters):
+        warn("texts are single characters separated by spaces; --set data.word_separator= joins them")
 
 
 TASK = Entities()

@@ -1,7 +1,7 @@
-"""Matching: a text and what matches it, such as the answers of an FAQ or passages; or how alike two texts are.
+"""Matching: retrieval of the texts that match a text, such as FAQ answers, and semantic similarity of two texts.
 
-A record is a question with an answer and maybe wrong answers. Served are the nearest of all known answers, which are
-part of the model. Or a record is two texts and a score, and their similarity is served.
+For retrieval, a record is a question with an answer and possibly wrong answers; the model contains an index of all
+known answers and returns the most similar ones. For similarity, a record is two texts with a score.
 """
 
 import hashlib
@@ -28,7 +28,7 @@ from tfbert.text.cells import parse_cell
 from tfbert.text.columns import Column, shown_json
 from tfbert.text.datasets import Target, TokenizedSplit, Warn
 from tfbert.text.input_columns import ANCHOR, MATCH
-from tfbert.text.inputs import Input, Item, Text
+from tfbert.text.inputs import Item, Text
 from tfbert.text.preprocessor import Preprocessor, Sequences
 from tfbert.text.record_sequences import RecordSequences
 from tfbert.text.records import Record, normalize_whitespace, text_of
@@ -38,32 +38,38 @@ NEGATIVE = Column("negative", "negative, negatives, hard_negative, wrong, wrong_
 SCORE = Column(
     "score", "score, similarity, similarity_score, relatedness", required=False, is_number=True, is_target=True
 )
-# Answers that are served for each text.
+# The number of answers that are served per text.
 _MAX_ANSWERS = 10
-# Factor on cosines before the softmax.
+# The factor on cosines before the softmax of the loss, an inverse temperature.
 _SCALE = 20.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class MatchingOptions(Options):
-    """Options of matching, whose head has no weights and whose examples are compared with each other."""
+class EmbeddingOptions(Options):
+    """Options of a head that has no weights; scored pairs have no others."""
 
     pooling: str = option("head.pooling")
     dropout: float = option("head.dropout")
+
+
+@dataclass(frozen=True, kw_only=True)
+class MatchingOptions(EmbeddingOptions):
+    """Options of pairs, whose loss compares the examples of a batch with each other."""
+
     hard_negatives: int = option("train.hard_negatives")
 
 
 class Matching(Task):
-    """One encoder for questions and answers, compared by the cosine of their vectors."""
+    """A bi-encoder: questions and answers have the same encoder and are compared by the cosine of their vectors."""
 
-    title = "the answers that match a text, or how alike two texts are"
+    title = "the answers that match a question, or the similarity of two texts"
     aliases = ("faq", "retrieval", "search", "semantic_search", "ranking")
     columns = (ANCHOR, MATCH, NEGATIVE, SCORE)
     inputs = (Text("text"), Text("text_pair", required=False))
     options = MatchingOptions
     defaults = {"head.dropout": 0.0}
     search_space = COMMON | {
-        # An encoder that was pretrained to compare texts forgets at rates that suit others.
+        # Encoders that were pretrained to compare texts need lower rates than others, or they forget.
         "train.learning_rate": LogRange(1e-5, 3e-4),
         # The other texts of a batch are the negatives of a question.
         "train.batch_size": Choice(16, 32, 64, 128),
@@ -71,29 +77,30 @@ class Matching(Task):
     }
 
     def parse(self, row: Row) -> Record:
-        """Return the record of a row: a question, its answer, wrong answers if there are any, and a score if there is.
+        """Return the record of a row: a question, its answer, and optionally wrong answers or a score.
 
         Raises:
-            ValueError: a text is missing or blank, a wrong answer is the right one, or the score is not a number.
+            ValueError: a text is missing or empty, a wrong answer equals the answer, the score is not a number, or the
+                row has both wrong answers and a score.
         """
         question, answer = text_of(row, "question"), text_of(row, "answer")
-        wrong, score = _wrong_in(row.values.get("negative")), _score_in(row)
-        if any(normalize_whitespace(text) == normalize_whitespace(answer) for text in wrong):
-            raise ValueError(f"negative is {shown_json(answer)} as is the answer; expected another text")
-        if wrong and score is not None:
-            raise ValueError("there is a negative and a score; expected one of them")
-        return Record(question, score, row.where, (answer, *wrong))
+        wrong_answers, score = _parse_negatives(row.values.get("negative")), _parse_score(row.values.get("score"))
+        if any(normalize_whitespace(text) == normalize_whitespace(answer) for text in wrong_answers):
+            raise ValueError(f"negative is {shown_json(answer)}, which is also the answer; expected a different text")
+        if wrong_answers and score is not None:
+            raise ValueError("the row has a negative and a score; expected only one of them")
+        return Record(question, score, row.where, (answer, *wrong_answers))
 
     def truth_of(self, record: Record) -> Any:
-        """Return the right answer, or the score."""
+        """Return the answer, or the score."""
         return record.others[0] if record.target is None else record.target
 
     def fit(self, records: Iterable[Record], options: MatchingOptions) -> "FittedPairs | FittedScored":
-        """Return the task for pairs, or for scored pairs, according to what train has.
+        """Return the task for pairs, or the one for scored pairs if train has scores.
 
         Raises:
-            ValueError: all answers or all scores are the same, some records have a score and some have none, or an
-                option has no effect with scored pairs.
+            ValueError: all answers or all scores are equal, only some records have a score, or an option has no effect
+                on scored pairs.
         """
         answers, scores = set(), []
         for number, record in enumerate(records, start=1):
@@ -102,33 +109,52 @@ class Matching(Task):
             if record.target is not None:
                 scores.append(record.target)
             if scores and len(scores) < number:
-                raise ValueError(f"{record.where}: no score; expected one in every row of train, or in none")
+                raise ValueError(f"{record.where}: has no score; expected one in every row of train, or in none")
         if not scores:
             if len(answers) < 2:
-                raise ValueError("train has one answer only; expected at least two to tell apart")
+                raise ValueError("train has only one answer; expected at least two")
             return FittedPairs(options=options)
         if min(scores) == max(scores):
-            raise ValueError(f"every score of train is {scores[0]:g}; expected different ones")
+            raise ValueError(f"every score in train is {scores[0]:g}; expected at least two that differ")
         if options.hard_negatives:
             raise ValueError(
-                f"train.hard_negatives={options.hard_negatives}: has no effect on pairs with a score, as in train; "
-                "expected 0"
+                f"train.hard_negatives={options.hard_negatives}: has no effect on pairs with a score; expected 0"
             )
+        options = EmbeddingOptions(pooling=options.pooling, dropout=options.dropout)
         return FittedScored(options=options, lowest=min(scores), highest=max(scores))
+
+
+class AbstainThreshold(Decision):
+    """The similarity of the best answer below which the model abstains."""
+
+    specs = {"threshold": tf.TensorSpec([], tf.float32)}
+
+    def initial(self) -> dict[str, np.ndarray]:
+        """Return a threshold below every similarity."""
+        return {"threshold": np.float32(-1.0)}
+
+    def fit(self, outputs: Mapping[str, np.ndarray], gold: Sequence[tuple[str, str]]) -> dict[str, np.ndarray]:
+        """Return the threshold with the highest F1 of correct first answers."""
+        answers, _ = ranking.ranking_of(outputs["answer"], outputs["similarity"], gold)
+        return {"threshold": np.float32(answers.best_threshold())}
+
+    def apply(self, outputs: Mapping[str, tf.Tensor], decided: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        """Return the outputs with `abstain`, bool `(batch,)`: whether the best similarity is below the threshold."""
+        return {**outputs, "abstain": tf.reduce_all(outputs["similarity"] < decided["threshold"], axis=-1)}
 
 
 @dataclass(frozen=True, kw_only=True)
 class FittedMatching(FittedTask):
-    """What matching of pairs and of scored pairs share: one sequence for each text, and a unit vector of each."""
+    """Base class of matching pairs and scored pairs: one sequence and one unit vector per text."""
 
-    options: MatchingOptions
+    options: EmbeddingOptions
 
     by_record = True
-    # Pairs are compared with each other. Scored pairs are not, but both learn from whole batches.
+    # The loss of scored pairs does not need whole batches, but gets them too, so that the two kinds train alike.
     by_batch = True
 
     def head(self, seed: int) -> EmbeddingHead:
-        """Return a head without weights that gives unit vectors."""
+        """Return a head without weights that computes unit vectors."""
         return EmbeddingHead(pooling=self.options.pooling, dropout=self.options.dropout, seed=seed, name="head")
 
     def decode_sequences(self, scores: tf.Tensor, padding_mask: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -136,11 +162,11 @@ class FittedMatching(FittedTask):
         return {"embedding": scores}
 
     def signatures(self, served: Served) -> dict[str, Any]:
-        """Return `embed`: `text` to `embedding`, a float32 unit vector of each."""
+        """Return `embed`, which maps `text` to `embedding`, float32 unit vectors."""
 
         @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="text")], autograph=False)
         def embed(text):
-            # A server does not compare the rank with the signature.
+            # Servers do not check the rank of inputs against the signature.
             tokens = served.preprocessor.tokenize(tf.ensure_shape(text, [None]))
             return {"embedding": served.preprocessor.pack([tokens.ids]).scores(served.model)}
 
@@ -149,58 +175,49 @@ class FittedMatching(FittedTask):
 
 @dataclass(frozen=True, kw_only=True)
 class FittedPairs(FittedMatching):
-    """Matching of questions with answers. Learned are all texts of a record; served is a text."""
+    """Retrieval: training compares all texts of the records, and prediction searches the index for a text."""
 
+    options: MatchingOptions
+
+    inputs = Matching.inputs[:1]
+    training_inputs = (Text("texts", many=True),)
     outputs = base_outputs.MATCHING_PAIRS
     metrics = ranking.METRICS
     monitor = ranking.MRR_AT_10
     targets = negatives.TARGETS
-
-    @property
-    def inputs(self) -> tuple[Input, ...]:
-        """`text`."""
-        return Matching.inputs[:1]
-
-    @property
-    def decision(self) -> "AbstainThreshold":
-        """The similarity below which the model abstains."""
-        return AbstainThreshold()
-
-    @property
-    def index(self) -> AnswerIndex:
-        """The known answers."""
-        return AnswerIndex()
+    decision = AbstainThreshold()
+    index = AnswerIndex()
 
     def inputs_of(self, record: Record, *, training: bool = False) -> Item:
-        """Return the question; in training all texts of the record.
+        """Return the question as `text`, or for training all texts of the record as `texts`.
 
         Raises:
             ValueError: the record has a score.
         """
         if record.target is not None:
-            raise ValueError(f"{record.where}: a score; expected none, as in train")
+            raise ValueError(f"{record.where}: has a score; expected none, as in train")
         return {"texts": record.texts} if training else {"text": record.text}
 
     def sequences(self, inputs: Mapping[str, tf.Tensor], preprocessor: Preprocessor) -> Sequences:
-        """Return one sequence for each text."""
+        """Return one sequence per text."""
         if "texts" in inputs:
             return _sequences_of_texts(inputs["texts"], inputs["texts"] != "", preprocessor)
         text = preprocessor.tokenize(inputs["text"])
         return preprocessor.pack([text.ids], texts={"text": text})
 
     def targets_of(self, record: Record, sequences: RecordSequences, warn: Warn) -> Sequence[Mapping[str, Any]]:
-        """Return the role of each text, its id, and for the question the id of its answer."""
+        """Return the role and the id of each text, and for the question the id of its answer."""
         _warn_of_cuts(sequences, warn)
-        return negatives.targets_of([_id_of(text) for text in record.texts])
+        return negatives.targets_of([_text_id(text) for text in record.texts])
 
     def augment(self, split: TokenizedSplit, embed: Embed, seed: int) -> TokenizedSplit:
-        """Return train with more known about each question, and more to compare it with.
+        """Return train with all right answers of each question, hard negatives and paraphrases.
 
-        All right answers are known; `train.hard_negatives` wrong answers are added, and another question with the same
-        answer, where there is one.
+        Each example gets `train.hard_negatives` wrong answers and another question with the same answer, if there is
+        one.
         """
         split = negatives.with_all_positives(split)
-        # First, since `embed` takes indices of the original sequences.
+        # Before paraphrases, since `embed` takes indices of the original sequences.
         split = negatives.with_hard_negatives(split, embed, self.options.hard_negatives)
         return negatives.with_paraphrases(split, seed)
 
@@ -209,7 +226,7 @@ class FittedPairs(FittedMatching):
         return negatives.ranking_loss(scores, batch, _SCALE)
 
     def decode(self, scores: tf.Tensor, sequences: Sequences, context: Context) -> dict[str, tf.Tensor]:
-        """Return the nearest answers, up to 10, best first.
+        """Return up to 10 of the most similar answers, best first.
 
         Returns:
             `answer`, `matched_question` string and `similarity` float32 `(batch, answers)`; `truncated` bool
@@ -235,51 +252,28 @@ class FittedPairs(FittedMatching):
     def evaluate(
         self, outputs: Mapping[str, np.ndarray], gold: Sequence[tuple[str, str]], decided: Mapping[str, np.ndarray]
     ) -> Evaluation:
-        """Compare the answers with the right ones."""
+        """Return the evaluation of ranked answers."""
         threshold = float(decided["threshold"])
         return ranking.RankingEvaluation(outputs["answer"], outputs["similarity"], gold, threshold)
 
 
-class AbstainThreshold(Decision):
-    """The similarity of the best answer below which a model abstains."""
-
-    specs = {"threshold": tf.TensorSpec([], tf.float32)}
-
-    def initial(self) -> dict[str, np.ndarray]:
-        """Return a threshold below every similarity."""
-        return {"threshold": np.float32(-1.0)}
-
-    def fit(self, outputs: Mapping[str, np.ndarray], gold: Sequence[tuple[str, str]]) -> dict[str, np.ndarray]:
-        """Return the threshold with the highest F1 of answering rightly."""
-        answers, _ = ranking.ranking_of(outputs["answer"], outputs["similarity"], gold)
-        return {"threshold": np.float32(answers.best_threshold())}
-
-    def apply(self, outputs: Mapping[str, tf.Tensor], decided: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        """Return the outputs with `abstain`, bool `(batch,)`: true where even the best answer is too far away."""
-        return {**outputs, "abstain": tf.reduce_all(outputs["similarity"] < decided["threshold"], axis=-1)}
-
-
 @dataclass(frozen=True, kw_only=True)
 class FittedScored(FittedMatching):
-    """Matching of two texts with a score.
+    """Semantic similarity of two texts.
 
     Args:
-        lowest: the lowest score of train, for which the model learns a cosine of 0.
-        highest: the highest score of train, for which it learns a cosine of 1.
+        lowest: the lowest score in train, which corresponds to a cosine of 0.
+        highest: the highest score in train, which corresponds to a cosine of 1.
     """
 
     lowest: float
     highest: float
 
+    inputs = Matching.inputs
     outputs = base_outputs.MATCHING_SCORED
     metrics = similarity.METRICS
     monitor = SPEARMAN
     targets = {"similarity": Target("float32")}
-
-    @property
-    def inputs(self) -> tuple[Input, ...]:
-        """`text` and `text_pair`."""
-        return Matching.inputs
 
     def inputs_of(self, record: Record, *, training: bool = False) -> Item:
         """Return the two texts.
@@ -288,22 +282,22 @@ class FittedScored(FittedMatching):
             ValueError: the record has no score.
         """
         if record.target is None:
-            raise ValueError(f"{record.where}: no score; expected one, as in train")
+            raise ValueError(f"{record.where}: has no score; expected one, as in train")
         return dict(zip(("text", "text_pair"), record.texts, strict=True))
 
     def sequences(self, inputs: Mapping[str, tf.Tensor], preprocessor: Preprocessor) -> Sequences:
-        """Return two sequences for each record, one for each text."""
+        """Return two sequences per record, one for each text."""
         texts = tf.stack([inputs["text"], inputs["text_pair"]], axis=1)
         return _sequences_of_texts(texts, tf.ones(tf.shape(texts), tf.bool), preprocessor)
 
     def targets_of(self, record: Record, sequences: RecordSequences, warn: Warn) -> Sequence[Mapping[str, Any]]:
-        """Return the cosine to learn, for both texts."""
+        """Return the target cosine, for both texts."""
         _warn_of_cuts(sequences, warn)
         cosine = (record.target - self.lowest) / (self.highest - self.lowest)
         return [{"similarity": cosine}] * len(sequences)
 
     def loss(self, scores: tf.Tensor, batch: Mapping[str, tf.Tensor]) -> tf.Tensor:
-        """Return the squared error of the cosine."""
+        """Return the squared error of the cosine of each pair."""
         return tf.square(_cosines(scores) - batch["similarity"][::2])
 
     def decode(self, scores: tf.Tensor, sequences: Sequences, context: Context) -> dict[str, tf.Tensor]:
@@ -323,12 +317,12 @@ class FittedScored(FittedMatching):
     def evaluate(
         self, outputs: Mapping[str, np.ndarray], gold: Sequence[float], decided: Mapping[str, np.ndarray]
     ) -> Evaluation:
-        """Compare the similarities with the scores."""
+        """Return the evaluation of predicted similarities."""
         return similarity.SimilarityEvaluation(outputs["similarity"], gold)
 
 
-def _wrong_in(value: Any) -> tuple[str, ...]:
-    """Return the wrong answers in a cell, which may be empty, or in a list."""
+def _parse_negatives(value: Any) -> tuple[str, ...]:
+    """Return the wrong answers from a list or a cell, which may be empty."""
     if value is None or (isinstance(value, str) and not value.strip()):
         return ()
     texts = parse_cell(value) if isinstance(value, str) else value
@@ -337,9 +331,8 @@ def _wrong_in(value: Any) -> tuple[str, ...]:
     return tuple(text_of(Row("", {"negative": text}), "negative") for text in texts)
 
 
-def _score_in(row: Row) -> float | None:
-    """Return the score of a row, or `None` where there is no such column; true counts 1 and false 0."""
-    value = row.values.get("score")
+def _parse_score(value: Any) -> float | None:
+    """Return the score, which is 1 for true and 0 for false; `None` if the row has no score."""
     if value is None:
         return None
     try:
@@ -352,26 +345,26 @@ def _score_in(row: Row) -> float | None:
     return score
 
 
-def _id_of(text: str) -> int:
-    """Return a number above 0 that is the same for texts that differ in whitespace at most, and rarely for others."""
+def _text_id(text: str) -> int:
+    """Return a hash above 0 that ignores differences in whitespace, 31 bits."""
     digest = hashlib.blake2b(normalize_whitespace(text).encode("utf-8", "surrogatepass"), digest_size=4).digest()
     return int.from_bytes(digest, "little") % (2**31 - 1) + 1
 
 
 def _sequences_of_texts(texts: tf.Tensor, is_text: tf.Tensor, preprocessor: Preprocessor) -> Sequences:
-    """Return one sequence for each of the texts `(records, texts)` that are not padding."""
+    """Return one sequence for each of the texts `(records, texts)` for which `is_text` is true."""
     tokens = preprocessor.tokenize_many(texts, is_text)
     return preprocessor.pack([tokens.ids], records=tokens.records, texts={"texts": tokens})
 
 
 def _warn_of_cuts(sequences: RecordSequences, warn: Warn) -> None:
-    """Remark on a question, the first text of a record, or answers that lose their end."""
-    room = max(map(len, sequences.token_ids)) - 2
-    is_cut = [len(text.ids) > room for text in sequences.texts["texts"]]
+    """Warn of a question, the first text of a record, or answers that are cut."""
+    max_tokens = max(map(len, sequences.token_ids)) - 2
+    is_cut = [len(text.ids) > max_tokens for text in sequences.texts["texts"]]
     if is_cut[0]:
-        warn(f"questions have more than {room} tokens and lose their end")
+        warn(f"questions have more than {max_tokens} tokens and are cut")
     if any(is_cut[1:]):
-        warn(f"answers have more than {room} tokens and lose their end")
+        warn(f"answers have more than {max_tokens} tokens and are cut")
 
 
 def _cosines(vectors: tf.Tensor) -> tf.Tensor:

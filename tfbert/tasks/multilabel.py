@@ -1,4 +1,4 @@
-"""Multi-label classification: one text or a pair, any number of labels, even none: topics, tags, aspects, toxicity.
+"""Multi-label classification: any number of labels per text or pair of texts, such as topics, tags or aspects.
 
 A record is a text, optionally a second text, and the names of its labels. The served outputs are the labels whose
 probability reaches the label's threshold, and the probabilities of all labels.
@@ -33,46 +33,46 @@ LABELS = Column(
     several=True,
     is_target=True,
 )
-# Characters that separate the labels in a cell. A comma does not: names such as "food, drink" contain it.
+# Characters that separate the labels in a cell. A comma is not one of them, as names such as "food, drink" contain it.
 _SEPARATORS = ";|"
-# A cell that looks like a list in some notation; a single label in parentheses is not a list.
+# A cell that looks like a list; a single label in parentheses is not a list.
 _BRACKETED = re.compile(r"\[.*\]|\{.*\}|\(.*,.*\)", re.DOTALL)
-# What separates the numbers in a cell that holds a vector.
+# The separator of the numbers in a cell with a vector.
 _VECTOR_SEPARATOR = re.compile(r"[\s,]+")
 _YES, _NO = ("1", "1.0", "true"), ("", "0", "0.0", "false")
-# Upper limit of a `balanced` weight, so that a label with three examples does not dominate training.
+# Upper limit of `balanced` weights, so that a label with only a few examples does not dominate training.
 _MAX_WEIGHT = 20.0
-# Examples that the initial head is fitted to: per label at most, about this many of all labels together, and examples
-# that are drawn whatever their labels.
-_EXAMPLES_PER_LABEL, _EXAMPLES_OF_LABELS, _ANY_EXAMPLES = 50, 4000, 1000
+# The number of examples that the initial head is fitted to: the maximum per label, the approximate total of all labels,
+# and the number of examples that are drawn regardless of their labels.
+_EXAMPLES_PER_LABEL, _TOTAL_EXAMPLES, _ANY_EXAMPLES = 50, 4000, 1000
 
 
 class Multilabel(PooledTask):
     """Multi-label text classification: a sigmoid for each label of the training split."""
 
-    title = "any number of labels for every text or pair of texts"
+    title = "any number of labels per text or pair of texts"
     aliases = ("multi_label", "multi_label_classification", "multilabel_classification")
     options = LabelOptions
     several_labels = True
     search_space = COMMON | {"head.pooling": Choice("mean", "cls", "max")}
 
-    def target_in(self, row: Row) -> tuple[str, ...]:
+    def parse_target(self, row: Row) -> tuple[str, ...]:
         """Return the labels of a row, sorted, without duplicates.
 
         Raises:
-            ValueError: they are not a list, text or one yes/no column per label; or a name is empty.
+            ValueError: the labels are not a list, a text or one yes/no column per label; or a name is empty.
         """
-        return tuple(sorted(set(_names_in(row.values.get("labels")))))
+        return tuple(sorted(set(_parse_labels(row.values.get("labels")))))
 
     def labels_of(self, record: Record) -> Iterable[str]:
         """Return the labels."""
         return record.target
 
     def fit(self, records: Iterable[Record], options: LabelOptions) -> "FittedMultilabel":
-        """Return the task with its labels, sorted by name, and how many records have each.
+        """Return the task with its labels, sorted by name, and the number of records that have each label.
 
         Raises:
-            ValueError: there are no labels, or all records have the same.
+            ValueError: there are no labels, or all records have the same labels.
         """
         pair, records = has_pair(records)
         counts: dict[str, int] = {}
@@ -82,13 +82,11 @@ class Multilabel(PooledTask):
             for label in record.target:
                 counts[label] = counts.get(label, 0) + 1
         if not counts:
-            raise ValueError(
-                "train has no labels; expected at least one label that some texts have and others have not"
-            )
+            raise ValueError("train has no labels; expected at least one label that some texts have and others do not")
         labels = tuple(sorted(counts))
         if all(count == num_examples for count in counts.values()):
             same = ", ".join(map(repr, labels))
-            raise ValueError(f"every text of train has the same labels: {same}; expected a label that some have not")
+            raise ValueError(f"every text in train has the same labels: {same}; expected labels that some texts lack")
         return FittedMultilabel(
             options=options,
             has_pair=pair,
@@ -99,13 +97,13 @@ class Multilabel(PooledTask):
 
 
 class Thresholds(Decision):
-    """A label is chosen where its probability reaches its threshold, the one of about the highest F1 on validation.
+    """A threshold per label, fitted to maximize F1 on validation; labels whose probability reaches it are chosen.
 
     The variables are `thresholds`, float32 `(labels,)`, and `threshold_sources`, int32 `(labels,)`, which are values
     of `labelsets.ThresholdSource`.
 
     Args:
-        labels: by id.
+        labels: the labels, by id.
     """
 
     def __init__(self, labels: Sequence[str]):
@@ -117,19 +115,19 @@ class Thresholds(Decision):
 
     def initial(self) -> Mapping[str, np.ndarray]:
         """Return a threshold of one half for every label."""
-        number = len(self._labels)
+        num_labels = len(self._labels)
         return {
-            "thresholds": np.full(number, evaluation.DEFAULT_THRESHOLD, np.float32),
-            "threshold_sources": np.full(number, evaluation.ThresholdSource.UNDECIDED, np.int32),
+            "thresholds": np.full(num_labels, evaluation.DEFAULT_THRESHOLD, np.float32),
+            "threshold_sources": np.full(num_labels, evaluation.ThresholdSource.UNDECIDED, np.int32),
         }
 
     def fit(self, outputs: Mapping[str, np.ndarray], gold: Sequence[np.ndarray]) -> Mapping[str, np.ndarray]:
-        """Return the thresholds of about the highest F1."""
+        """Return thresholds with approximately the highest F1, and their sources."""
         thresholds, sources = evaluation.best_thresholds(np.stack(gold), outputs["probabilities"])
         return {"thresholds": thresholds, "threshold_sources": sources}
 
     def apply(self, outputs: Mapping[str, tf.Tensor], decided: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        """Return the chosen labels, most probable first, and what they were chosen from.
+        """Return the chosen labels, most probable first, with the other outputs.
 
         Returns:
             `labels` string and `label_probabilities` float32 `(batch, largest number of chosen labels, 1 or more)`,
@@ -155,7 +153,7 @@ class Thresholds(Decision):
 
 @dataclass(frozen=True, kw_only=True)
 class FittedMultilabel(FittedLabelTask):
-    """Multi-label classification that knows its labels.
+    """Multi-label classification with the labels of train and their frequencies.
 
     Args:
         counts: the number of training records that have each label, by id.
@@ -167,7 +165,7 @@ class FittedMultilabel(FittedLabelTask):
 
     outputs = base_outputs.MULTILABEL
     metrics = evaluation.METRICS
-    # It does not depend on thresholds, which are decided only after training.
+    # It does not depend on thresholds, which are fitted only after training.
     monitor = evaluation.MEAN_AVERAGE_PRECISION
 
     @property
@@ -181,24 +179,24 @@ class FittedMultilabel(FittedLabelTask):
         return Thresholds(self.labels)
 
     def target_of(self, record: Record) -> np.ndarray:
-        """Return which labels the record has: bool `(labels,)`.
+        """Return whether the record has each label: bool `(labels,)`.
 
         Raises:
-            ValueError: train does not have one of the labels; a similar one is named.
+            ValueError: train does not have one of the labels; the message suggests a similar one.
         """
         has_label = np.zeros(len(self.labels), bool)
         has_label[[self.label_id_of(label, record) for label in record.target]] = True
         return has_label
 
     def initialize_head(self, head: PooledHead, embed: Embed, split: TokenizedSplit, seed: int) -> None:
-        """Start with logistic regression for each label, unless `head.start` is `random`."""
+        """Fit the head by logistic regression for each label, unless `head.start` is `random`."""
         if self.options.start == "random":
             return
         has_label = split.targets["has_label"]
         num_examples, num_labels = has_label.shape
         order = np.random.default_rng(seed).permutation(num_examples)
-        number = min(_EXAMPLES_PER_LABEL, max(_EXAMPLES_OF_LABELS // num_labels, 1))
-        with_label = [order[has_label[order, label]][:number] for label in range(num_labels)]
+        max_each = min(_EXAMPLES_PER_LABEL, max(_TOTAL_EXAMPLES // num_labels, 1))
+        with_label = [order[has_label[order, label]][:max_each] for label in range(num_labels)]
         indices = np.unique(np.concatenate([order[:_ANY_EXAMPLES], *with_label]))
         weights = np.where(has_label, *self._weights()) if self._is_balanced else np.ones(has_label.shape, np.float32)
         prevalence = np.where(has_label, weights, 0).sum(0) / weights.sum(0)
@@ -206,7 +204,7 @@ class FittedMultilabel(FittedLabelTask):
         start_with_label_probes(head, embed(indices), has_label[indices], prevalence)
 
     def loss(self, scores: tf.Tensor, batch: Mapping[str, tf.Tensor]) -> tf.Tensor:
-        """Return binary cross-entropy averaged over the labels, smoothed by `train.label_smoothing`."""
+        """Return the binary cross-entropy averaged over the labels, smoothed by `train.label_smoothing`."""
         has_label, smoothing = batch["has_label"], self.options.label_smoothing
         expected = tf.where(has_label, 1 - smoothing / 2, smoothing / 2)
         losses = tf.nn.sigmoid_cross_entropy_with_logits(expected, scores)
@@ -215,13 +213,13 @@ class FittedMultilabel(FittedLabelTask):
         return tf.reduce_mean(losses, axis=-1)
 
     def decode_texts(self, scores: tf.Tensor) -> dict[str, tf.Tensor]:
-        """Return `probabilities`, float32 `(batch, labels)`, and the `logits` that they come from."""
+        """Return `probabilities` and `logits`, float32 `(batch, labels)`."""
         return {"probabilities": tf.sigmoid(scores), "logits": scores}
 
     def evaluate(
         self, outputs: Mapping[str, np.ndarray], gold: Sequence[np.ndarray], decided: Mapping[str, np.ndarray]
     ) -> Evaluation:
-        """Compare the chosen labels with the true ones."""
+        """Return the evaluation of the probabilities and the chosen labels."""
         return evaluation.LabelSetEvaluation(
             outputs["probabilities"],
             np.stack(gold),
@@ -231,7 +229,7 @@ class FittedMultilabel(FittedLabelTask):
         )
 
     def signatures(self, served: Served) -> dict[str, Any]:
-        """Return `labels` (ids to names and thresholds) and `classify`."""
+        """Return `labels`, which maps ids to names and thresholds, and `classify`, for Classify calls."""
         names = tf.constant(self.labels)
 
         @tf.function(input_signature=[tf.TensorSpec([None], tf.int32, name="label_id")])
@@ -250,27 +248,27 @@ class FittedMultilabel(FittedLabelTask):
         return self.options.class_weights == "balanced"
 
     def _weights(self) -> tuple[np.ndarray, np.ndarray]:
-        """Return what texts with each label and texts without it weigh for `balanced`, float32 `(labels,)` each."""
+        """Return the `balanced` weights of texts with each label and of texts without it, float32 `(labels,)` each."""
         with_label = np.asarray(self.counts)
         without_label = np.maximum(self.num_examples - with_label, 1)
         weights = [np.minimum(self.num_examples / (2 * count), _MAX_WEIGHT) for count in (with_label, without_label)]
-        # Rounded as in runs that stored the weights in half precision, so that these can be repeated.
+        # Rounded so that runs of earlier versions, which stored the weights in half precision, can be repeated.
         with_weight, without_weight = (weight.astype(np.float16).astype(np.float32) for weight in weights)
         return with_weight, without_weight
 
 
-def _names_in(value: Any) -> list[str]:
-    """Return the names of the labels in a list, a cell, or one yes/no column per label."""
+def _parse_labels(value: Any) -> list[str]:
+    """Return the labels from a list, a cell, or one yes/no column per label."""
     if isinstance(value, str):
         parsed = parse_cell(value)
         if parsed is None and _BRACKETED.fullmatch(value.strip()):
             expected = 'expected JSON such as ["a", "b"], or names separated by ; or |'
-            raise ValueError(f"labels is {shown(value)}, brackets that cannot be read as a list; {expected}")
+            raise ValueError(f"labels is {shown(value)}, which cannot be read as a list; {expected}")
         value = value if parsed is None else parsed
     if isinstance(value, Mapping):
         return [label_of(name, "labels") for name, cell in value.items() if _is_yes(name, cell)]
     if isinstance(value, list):
-        _refuse_vector(value, value)
+        _reject_vector(value, value)
         return [label_of(name, f"labels[{index}]") for index, name in enumerate(value)]
     if not isinstance(value, str):
         if value is None:
@@ -278,15 +276,19 @@ def _names_in(value: Any) -> list[str]:
         return [label_of(value, "labels")]
     separators = [separator for separator in _SEPARATORS if separator in value]
     if len(separators) > 1:
-        expected = "expected one of them between labels, or a list in jsonl where they are part of names"
-        raise ValueError(f"labels is {shown(value)}, with {' and '.join(separators)}; {expected}")
+        expected = "expected only one separator, or a JSON list if they are part of names"
+        raise ValueError(f"labels is {shown(value)}, with both {' and '.join(separators)}; {expected}")
     names = value.split(separators[0]) if separators else [value]
-    _refuse_vector(names if separators else _VECTOR_SEPARATOR.split(value.strip()), value)
+    _reject_vector(names if separators else _VECTOR_SEPARATOR.split(value.strip()), value)
     return [label_of(name, "labels") for name in names if name.strip()]
 
 
-def _refuse_vector(items: Sequence, value: Any) -> None:
-    """Refuse a vector with a 0 or 1 for each label, which would be learned as labels named 0 and 1.
+def _reject_vector(items: Sequence, value: Any) -> None:
+    """Reject a vector with a 0 or 1 for each label, which would be taken for labels named 0 and 1.
+
+    Args:
+        items: the items of a list.
+        value: the value of the column, for the message.
 
     Raises:
         ValueError: all items are 0 or 1 and one is repeated, which does not happen in a list of names or ids.
@@ -294,14 +296,14 @@ def _refuse_vector(items: Sequence, value: Any) -> None:
     digits = ["1" if item is True else "0" if item is False else str(item).strip() for item in items]
     if len(digits) > len(set(digits)) and set(digits) <= {"0", "1", "0.0", "1.0"}:
         expected = "expected names of labels, or a column for each label by --set data.columns=labels=NAME|NAME|..."
-        raise ValueError(f"labels is {shown_json(value)}, a vector of 0 and 1; {expected}")
+        raise ValueError(f"labels is {shown_json(value)}, a vector of zeros and ones; {expected}")
 
 
 def _is_yes(name: str, cell: Any) -> bool:
-    """Return whether a cell in the column of a label says yes: 1 and true do; 0, false and an empty cell say no."""
+    """Return whether the cell in the column of a label means yes (1 or true), not no (0, false or empty)."""
     text = "" if cell is None else str(cell).strip().lower()
     if isinstance(cell, list | Mapping) or text not in _YES + _NO:
-        raise ValueError(f"label {shown(name)} is {shown_json(cell)}; expected 1, 0, true, false or nothing")
+        raise ValueError(f"label {shown(name)} is {shown_json(cell)}; expected 1, 0, true, false or an empty cell")
     return text in _YES
 
 

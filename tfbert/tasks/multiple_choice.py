@@ -1,4 +1,4 @@
-"""Multiple choice: a question and some choices, one of which is right: exams, endings of stories, replies, next steps.
+"""Multiple choice: a question and several choices, one of which is right, such as exams or endings of stories.
 
 A record is a question, two or more choices, and the index of the right one. The served outputs are the most probable
 choice, its index, and the probabilities of all choices.
@@ -35,9 +35,9 @@ ANSWER = Column(
     "answer", "answer, label, correct, correct_answer, answer_key, answerkey, target, solution, gold", is_target=True
 )
 _LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
-# Records that the initial head is fitted to.
+# The number of records that the initial head is fitted to.
 _MAX_RECORDS = 1000
-# The logit of padding, which is not a choice.
+# The logit of padding.
 _PADDING_LOGIT = -1e9
 
 
@@ -51,13 +51,13 @@ class MultipleChoiceOptions(LearnedHeadOptions):
 
 
 class MultipleChoice(Task):
-    """Multiple choice: a sequence and a logit for each choice, and a softmax over the choices of a record.
+    """Multiple choice: one sequence and one logit per choice, and a softmax over the choices of a record.
 
     Source: Devlin et al. 2019, "BERT", section 4.4 (SWAG). Ours allows a different number of choices in every record,
         and uses BERT's pooler only if `head.pooling` is `pooler`.
     """
 
-    title = "the right one of several choices for every question"
+    title = "the right one of several choices for each question"
     aliases = ("multiplechoice", "mcq", "swag", "race")
     columns = (STEM, CHOICES, ANSWER)
     inputs = (Text("question"), Text("choices", many=True))
@@ -68,28 +68,28 @@ class MultipleChoice(Task):
         """Return the record of a row, whose target is the index of the right choice.
 
         Raises:
-            ValueError: there are fewer than two choices, an empty choice or one that occurs twice, or the answer names
-                none of them or two.
+            ValueError: there are fewer than two choices, a choice is empty or occurs twice, or the answer matches no
+                choice or two.
         """
         question = text_of(row, "question")
-        choice_by_number = _choices_in(row.values.get("choices"))
+        choice_by_number = _parse_choices(row.values.get("choices"))
         choices = tuple(choice_by_number.values())
         if len(choices) < 2:
             raise ValueError(f"choices are {listing(choices)}; expected at least two")
         if len({_normalized(choice) for choice in choices}) < len(choices):
-            raise ValueError(f"choices {listing(choices)} have one twice; expected different ones")
+            raise ValueError(f"choices {listing(choices)} contain duplicates; expected different choices")
         names = list(row.values["choices"]) if isinstance(row.values["choices"], Mapping) else ()
-        number = _answer_in(row.values.get("answer"), choice_by_number, names)
+        number = _parse_answer(row.values.get("answer"), choice_by_number, names)
         return Record(question, list(choice_by_number).index(number), row.where, choices)
 
     def fit(self, records: Iterable[Record], options: MultipleChoiceOptions) -> "FittedMultipleChoice":
-        """Return the task, which learns nothing before training."""
+        """Return the task, which needs nothing from the training records."""
         return FittedMultipleChoice(options=options)
 
 
 @dataclass(frozen=True, kw_only=True)
 class FittedMultipleChoice(FittedTask):
-    """Multiple choice with its options."""
+    """Multiple choice; the training records fit nothing but the model."""
 
     options: MultipleChoiceOptions
 
@@ -105,7 +105,7 @@ class FittedMultipleChoice(FittedTask):
         return {"question": record.text, "choices": record.others}
 
     def sequences(self, inputs: Mapping[str, tf.Tensor], preprocessor: Preprocessor) -> Sequences:
-        """Return a sequence of the question and the choice for each choice; whitespace is not a choice."""
+        """Return one sequence of question and choice per choice; whitespace is not a choice."""
         question = preprocessor.tokenize(inputs["question"])
         choices = preprocessor.tokenize_many(inputs["choices"], _is_choice(inputs["choices"]))
         return preprocessor.pack(
@@ -115,16 +115,16 @@ class FittedMultipleChoice(FittedTask):
         )
 
     def targets_of(self, record: Record, sequences: RecordSequences, warn: Warn) -> Sequence[Mapping[str, Any]]:
-        """Return for each choice whether it is right; warn of choices that are cut or that the encoder cannot tell."""
+        """Return whether each choice is right; warn of choices that are cut or that the encoder cannot tell apart."""
         (question,), choices = sequences.texts["question"], sequences.texts["choices"]
         for token_ids, choice in zip(sequences.token_ids, choices, strict=True):
-            # Without [CLS] and twice [SEP]. A sequence that is cut uses all the room there is.
+            # Without [CLS] and two [SEP]. Only a sequence that was cut has fewer tokens than its texts.
             num_kept = len(token_ids) - 3
             if num_kept < len(question.ids) + len(choice.ids):
-                warn(f"questions with a choice have more than {num_kept} tokens together, and the longer is cut")
+                warn(f"questions with a choice have more than {num_kept} tokens together, and the longer text is cut")
                 break
         if len({token_ids.tobytes() for token_ids in sequences.token_ids}) < len(sequences):
-            warn("questions have choices that are the same to the encoder")
+            warn("questions have choices that the encoder cannot tell apart")
         return [{"is_right": index == record.target} for index in range(len(sequences))]
 
     def head(self, seed: int) -> PooledHead:
@@ -132,7 +132,7 @@ class FittedMultipleChoice(FittedTask):
         return PooledHead(1, pooling=self.options.pooling, dropout=self.options.dropout, seed=seed, name="head")
 
     def initialize_head(self, head: PooledHead, embed: Embed, split: TokenizedSplit, seed: int) -> None:
-        """Start with logistic regression of right against wrong choices, unless `head.start` is `random`."""
+        """Fit the head by logistic regression of right against wrong choices, unless `head.start` is `random`."""
         if self.options.start == "random":
             return
         is_right = split.targets["is_right"]
@@ -144,18 +144,18 @@ class FittedMultipleChoice(FittedTask):
         start_with_label_probes(head, embed(indices), has_label, has_label.mean(0))
 
     def loss(self, scores: tf.Tensor, batch: Mapping[str, tf.Tensor]) -> tf.Tensor:
-        """Return cross-entropy over the choices of each record, smoothed by `train.label_smoothing`."""
-        record, number = batch["example"], tf.shape(batch["weights"])[0]
-        highest = tf.math.unsorted_segment_max(scores[:, 0], record, number)
+        """Return the cross-entropy over the choices of each record, smoothed by `train.label_smoothing`."""
+        record, num_records = batch["example"], tf.shape(batch["weights"])[0]
+        highest = tf.math.unsorted_segment_max(scores[:, 0], record, num_records)
         shifted = scores[:, 0] - tf.gather(tf.stop_gradient(highest), record)
-        total = tf.math.log(tf.math.unsorted_segment_sum(tf.exp(shifted), record, number))
+        total = tf.math.log(tf.math.unsorted_segment_sum(tf.exp(shifted), record, num_records))
         nll = tf.gather(total, record) - shifted
         smoothing = self.options.label_smoothing
-        nll_of_right = tf.math.unsorted_segment_sum(nll * tf.cast(batch["is_right"], tf.float32), record, number)
-        return (1 - smoothing) * nll_of_right + smoothing * tf.math.unsorted_segment_mean(nll, record, number)
+        nll_of_right = tf.math.unsorted_segment_sum(nll * tf.cast(batch["is_right"], tf.float32), record, num_records)
+        return (1 - smoothing) * nll_of_right + smoothing * tf.math.unsorted_segment_mean(nll, record, num_records)
 
     def decode(self, scores: tf.Tensor, sequences: Sequences, context: Context) -> dict[str, tf.Tensor]:
-        """Return the most probable choice.
+        """Return the most probable choice and the probabilities of all choices.
 
         Returns:
             `choice` string, `choice_index` int32, `probability` float32 and `truncated` bool `(batch,)`, which are "",
@@ -164,7 +164,7 @@ class FittedMultipleChoice(FittedTask):
         choices = context.inputs["choices"]
         is_choice = _is_choice(choices)
         positions = tf.where(is_choice)
-        # With another column that is not a choice there is a maximum even without choices.
+        # An additional column of padding makes the maximum defined even without choices.
         shape = tf.shape(choices, tf.int64) + [0, 1]
         is_choice, choices = tf.pad(is_choice, [[0, 0], [0, 1]]), tf.pad(choices, [[0, 0], [0, 1]], constant_values="")
         logits = tf.where(is_choice, tf.scatter_nd(positions, scores[:, 0], shape), _PADDING_LOGIT)
@@ -181,7 +181,7 @@ class FittedMultipleChoice(FittedTask):
         }
 
     def decode_sequences(self, scores: tf.Tensor, padding_mask: tf.Tensor) -> dict[str, tf.Tensor]:
-        """Return `logit`, float32 `(sequences,)`: the choice of a question has the highest of its sequences."""
+        """Return `logit`, float32 `(sequences,)`, which is highest for the right choice of a question."""
         return {"logit": scores[:, 0]}
 
     def gold(self, record: Record) -> tuple[int, tuple[str, ...]]:
@@ -194,7 +194,7 @@ class FittedMultipleChoice(FittedTask):
         gold: Sequence[tuple[int, tuple[str, ...]]],
         decided: Mapping[str, np.ndarray],
     ) -> Evaluation:
-        """Compare the choices with the right ones."""
+        """Return the evaluation of predicted choices."""
         return evaluation.ChoiceEvaluation(
             outputs["choice_index"],
             outputs["probabilities"],
@@ -204,14 +204,14 @@ class FittedMultipleChoice(FittedTask):
 
 
 def _is_choice(choices: tf.Tensor) -> tf.Tensor:
-    """Return which of the padded choices are more than whitespace, bool of the same shape."""
+    """Return whether each text is a choice and not padding or whitespace, bool of the same shape."""
     return tf.strings.length(tf.strings.strip(choices)) > 0
 
 
-def _choices_in(value: Any) -> dict[int, str]:
-    """Return the choices of a list, a cell with a JSON list, or several columns, by their numbers from 0.
+def _parse_choices(value: Any) -> dict[int, str]:
+    """Return the choices from a list, a cell with a JSON list, or several columns, by their numbers from 0.
 
-    Empty cells have a number but are left out.
+    Empty cells are left out, but are counted in the numbers.
     """
     if isinstance(value, Mapping):
         cells = {number: cell for number, cell in enumerate(value.values()) if cell not in (None, "")}
@@ -219,7 +219,7 @@ def _choices_in(value: Any) -> dict[int, str]:
     if isinstance(value, str):
         parsed = parse_cell(value)
         if parsed is None:
-            expected = "expected a JSON list, or a column for each choice by --set data.columns=choices=A|B|C"
+            expected = "expected a JSON list, or a column per choice with --set data.columns=choices=A|B|C"
             raise ValueError(f"choices is {shown(value)}; {expected}")
         value = parsed
     if not isinstance(value, list):
@@ -233,15 +233,15 @@ def _choice(value: Any, number: int) -> str:
     return text_of(Row("", {f"choices[{number}]": value}), f"choices[{number}]")
 
 
-def _answer_in(value: Any, choices: Mapping[int, str], names: Sequence[str]) -> int:
+def _parse_answer(value: Any, choices: Mapping[int, str], names: Sequence[str]) -> int:
     """Return the number of the right choice.
 
     Args:
-        value: a whole number, or text: a choice itself, a letter, the name of its column, or a whole number.
-        choices: by number.
-        names: the columns of the choices; empty unless each has its own.
+        value: the number of a choice, or text: a choice itself, its letter, the name of its column, or its number.
+        choices: the choices by number.
+        names: the columns of the choices; empty if the choices are in one column.
     """
-    expected = "expected a choice itself, its number from 0, or its letter from A"
+    expected = "expected a choice, its number from 0, or its letter from A"
     if isinstance(value, bool) or not isinstance(value, int | str):
         raise ValueError(f"answer is {shown_json(value)}; {expected}")
     text = value.strip() if isinstance(value, str) else ""
@@ -260,8 +260,8 @@ def _answer_in(value: Any, choices: Mapping[int, str], names: Sequence[str]) -> 
         raise ValueError(f"answer {shown(text)} could be {both}; expected an unambiguous answer, such as a letter")
     if numbers:
         last = f"{max(choices)} or {_LETTERS[max(choices)]}" if max(choices) < len(_LETTERS) else f"{max(choices)}"
-        raise ValueError(f"answer is {shown_json(value)}, which no choice has; the first is 0, the last {last}")
-    raise ValueError(f"answer is {shown_json(value)}, none of {listing(list(choices.values()))}; {expected}")
+        raise ValueError(f"answer is {shown_json(value)}; there is no such choice: the first is 0, the last is {last}")
+    raise ValueError(f"answer is {shown_json(value)}, not one of {listing(list(choices.values()))}; {expected}")
 
 
 def _normalized(text: str) -> str:

@@ -1,4 +1,4 @@
-"""Regression: one text or a pair of texts, one number: a rating, a price, an urgency, the similarity of two sentences.
+"""Regression: a number per text or pair of texts, such as a rating, a price or the similarity of two sentences.
 
 A record is a text, optionally a second text, and a number. The served output is a number in the same units.
 """
@@ -32,29 +32,29 @@ VALUE = Column(
     "value, score, rating, stars, similarity, relatedness, grade, points, price, urgency, label, target",
     is_target=True,
 )
-# Python accepts more, such as 1_000 or nan, which in a file is a mistake.
+# Stricter than float(), which also accepts values such as 1_000 or nan that are mistakes in a file.
 _NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)(e[+-]?[0-9]+)?", re.IGNORECASE)
 _EXPECTED = "expected a number, such as 3 or -0.25"
 _LARGEST = float(np.finfo(np.float32).max)
-# Largest distance between neighbouring float32 numbers of the size of the values, in standard deviations of the values.
+# Largest accepted spacing of float32 numbers near the values, in standard deviations of the values.
 _MAX_SPACING = 0.01
-# Examples that the initial head is fitted to.
+# The number of examples that the initial head is fitted to.
 _MAX_EXAMPLES = 4000
 
 
 class Regression(PooledTask):
-    """A number for each text: least squares on standardized values, mapped back to their units in the graph."""
+    """Text regression: least squares on standardized values, which the graph maps back to the units of the data."""
 
-    title = "a number for every text or pair of texts"
+    title = "a number per text or pair of texts"
     aliases = ("sts", "semantic_similarity", "similarity", "score", "rating", "text_regression")
     options = PooledOptions
     search_space = COMMON | {"head.pooling": Choice("mean", "cls", "max")}
 
-    def target_in(self, row: Row) -> float:
+    def parse_target(self, row: Row) -> float:
         """Return the value of a row.
 
         Raises:
-            ValueError: the value is not a number, or float32 cannot hold it.
+            ValueError: the value is not a number, or is out of the range of float32.
         """
         value = row.values.get("value")
         is_number = isinstance(value, int | float) and not isinstance(value, bool)
@@ -62,7 +62,7 @@ class Regression(PooledTask):
             is_number = _NUMBER.fullmatch(value.strip()) is not None
         if not is_number:
             has_comma = isinstance(value, str) and _NUMBER.fullmatch(value.strip().replace(",", ".", 1))
-            hint = ", with a point and no separators of thousands" if has_comma else ""
+            hint = ", with a decimal point and no thousands separators" if has_comma else ""
             raise ValueError(f"value is {shown_json(value)}; {_EXPECTED}{hint}")
         try:
             number = float(value)
@@ -76,17 +76,17 @@ class Regression(PooledTask):
         """Return the task with the mean, the standard deviation and the range of the values.
 
         Raises:
-            ValueError: all values are equal, or too close to each other for float32 to tell them apart.
+            ValueError: all values are equal, or float32 is not precise enough to tell them apart.
         """
         pair, records = has_pair(records)
         values = np.asarray(array("d", (record.target for record in records)))
         lowest, highest = float(values.min()), float(values.max())
         scale = float(values.std())
         if lowest == highest:
-            raise ValueError(f"every value of train is {lowest:g}; expected at least two that differ")
+            raise ValueError(f"every value in train is {lowest:g}; expected at least two that differ")
         if np.spacing(np.float32(max(-lowest, highest))) > _MAX_SPACING * scale:
             raise ValueError(
-                f"values of train, {lowest:.10g} to {highest:.10g}, have too many digits for float32; subtract a "
+                f"values in train, {lowest:.10g} to {highest:.10g}, have too many digits for float32; subtract a "
                 f"constant such as {lowest:.10g} from each"
             )
         return FittedRegression(
@@ -101,13 +101,13 @@ class Regression(PooledTask):
 
 @dataclass(frozen=True, kw_only=True)
 class FittedRegression(FittedPooledTask):
-    """Regression that knows the distribution of the training values.
+    """Regression with the distribution of the training values.
 
     Args:
         mean: the mean of the values.
-        scale: their standard deviation.
-        lowest: the smallest value, below which nothing is predicted.
-        highest: the largest value, above which nothing is predicted.
+        scale: the standard deviation of the values.
+        lowest: the smallest value, which is also the lower limit of predictions.
+        highest: the largest value, which is also the upper limit of predictions.
     """
 
     mean: float
@@ -122,17 +122,17 @@ class FittedRegression(FittedPooledTask):
 
     @property
     def num_scores(self) -> int:
-        """A single score: the standardized value."""
+        """1: the only score is the standardized value."""
         return 1
 
     def target_of(self, record: Record) -> np.float32:
-        """Return the standardized value: the distance from the mean of train in standard deviations."""
+        """Return the standardized value: its distance from the mean of train, in standard deviations."""
         return np.float32((record.target - self.mean) / self.scale)
 
     def targets_of(self, record: Record, sequences: RecordSequences, warn: Warn) -> Sequence[Mapping[str, Any]]:
-        """Return the standardized value for each sequence; warn of one outside the range of train."""
+        """Return the standardized value for each sequence, and warn of a value outside the range of train."""
         if not self.lowest <= record.target <= self.highest:
-            warn(f"values lie outside of {self.lowest:g} to {self.highest:g}, the range of train and of answers")
+            warn(f"values lie outside {self.lowest:g} to {self.highest:g}, the range of train and of predictions")
         return super().targets_of(record, sequences, warn)
 
     def gold(self, record: Record) -> float:
@@ -140,7 +140,7 @@ class FittedRegression(FittedPooledTask):
         return record.target
 
     def initialize_head(self, head: PooledHead, embed: Embed, split: TokenizedSplit, seed: int) -> None:
-        """Start with ridge regression on some of the examples, unless `head.start` is `random`."""
+        """Fit the head by ridge regression to some of the examples, unless `head.start` is `random`."""
         if self.options.start == "random":
             return
         values = split.targets["value"]
@@ -148,7 +148,7 @@ class FittedRegression(FittedPooledTask):
         start_with_ridge(head, embed(indices), values[indices])
 
     def loss(self, scores: tf.Tensor, batch: Mapping[str, tf.Tensor]) -> tf.Tensor:
-        """Return the squared error in squared standard deviations."""
+        """Return the squared error of the standardized value."""
         return tf.square(scores[:, 0] - batch["value"])
 
     def decode_texts(self, scores: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -159,7 +159,7 @@ class FittedRegression(FittedPooledTask):
     def evaluate(
         self, outputs: Mapping[str, np.ndarray], gold: Sequence[float], decided: Mapping[str, np.ndarray]
     ) -> Evaluation:
-        """Compare the values with the true ones."""
+        """Return the evaluation of predicted values."""
         return evaluation.ValueEvaluation(outputs["value"], np.asarray(gold), self.scale)
 
     def signatures(self, served: Served) -> dict[str, Any]:

@@ -155,7 +155,8 @@ def made_ahead(
         finish: applied to each item in the graph; `None` leaves them as they are.
     """
     options = tf.data.Options()
-    # There is nothing to tune, and whoever is done would wait for the tuner, which wakes up less and less often.
+    # There is nothing to tune, and the end of every pass would wait for the tuner's thread, which sleeps longer each
+    # time.
     options.autotune.enabled = False
     dataset = tf.data.Dataset.from_generator(generate, output_signature=signature)
     dataset = dataset if finish is None else dataset.map(finish)

@@ -4,7 +4,7 @@ import hashlib
 from array import array
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import combinations
 
 import numpy as np
@@ -24,15 +24,42 @@ QUANTILES = {"median": 0.5, "p90": 0.9, "p99": 0.99, "longest": 1.0}
 _TEXT_SEPARATOR = "\x1f"
 
 
+@dataclass(frozen=True, kw_only=True)
+class Labelling:
+    """How the records of a task are labelled.
+
+    Args:
+        labels_of: function that returns the labels to count for a record.
+        several: whether a record may have several labels.
+    """
+
+    labels_of: Callable[[Record], Iterable[str]] = lambda record: (record.target,)
+    several: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tokenization:
+    """What is known of splits after they were tokenized.
+
+    Args:
+        token_lengths: split name to the numbers of tokens of its records in order, including special tokens and before
+            truncation.
+        sequence_length: the maximum input length in tokens; `None` if nothing is truncated.
+        remarks: split name to the task's warnings about records, each with the places of these records.
+        unknown: the unknown tokens; `None` if they were not counted.
+    """
+
+    token_lengths: Mapping[str, np.ndarray]
+    sequence_length: int | None = None
+    remarks: Mapping[str, Mapping[str, list[str]]] = field(default_factory=dict)
+    unknown: UnknownTokens | None = None
+
+
 def check(
     splits: Mapping[str, Split],
-    token_lengths: Mapping[str, np.ndarray] | None,
-    sequence_length: int | None,
-    labels_of: Callable[[Record], Iterable[str]] = lambda record: (record.target,),
-    remarks: Mapping[str, Mapping[str, list[str]]] | None = None,
+    labelling: Labelling | None = None,
+    tokenization: Tokenization | None = None,
     interpretation: Interpretation | None = None,
-    several_labels: bool = False,
-    unknown: UnknownTokens | None = None,
 ) -> DataReport:
     """Check the splits and return the report.
 
@@ -41,19 +68,16 @@ def check(
 
     Args:
         splits: split name to split; must include train.
-        token_lengths: split name to the numbers of tokens of its records in order, including special tokens and before
-            truncation; `None` if nothing has been tokenized.
-        sequence_length: the maximum input length in tokens; `None` if nothing is truncated.
-        labels_of: function that returns the labels to count for a record.
-        remarks: split name to the task's warnings about records, each with the places of these records.
+        labelling: the labels of records; `None` means that the target of each is its only label.
+        tokenization: the result of tokenizing the splits; `None` if nothing has been tokenized.
         interpretation: the interpretation of the files.
-        several_labels: whether a record may have several labels.
-        unknown: the unknown tokens; `None` if nothing has been tokenized.
 
     Raises:
         ValueError: the number of token lengths differs from that of the records, or reading a file fails.
     """
-    scans = {name: _scan(split, labels_of) for name, split in splits.items()}
+    labelling = labelling or Labelling()
+    remarks = tokenization.remarks if tokenization else {}
+    scans = {name: _scan(split, labelling.labels_of) for name, split in splits.items()}
     tallies = {split.reader.name: split.reader.tally for split in splits.values()}
     counts = {name: dict(sorted(scan.labels.items())) for name, scan in scans.items()}
     missing = {
@@ -64,13 +88,13 @@ def check(
         class_counts=counts,
         missing_labels={name: labels for name, labels in missing.items() if labels},
         label_warnings=label_warnings(
-            counts["train"], scans["train"].places, len(scans["train"].exact), several_labels
+            counts["train"], scans["train"].places, len(scans["train"].exact), labelling.several
         ),
         findings=_findings(splits, scans),
         characters={name: _quantiles(scan.characters) for name, scan in scans.items()},
-        tokens=_token_counts(token_lengths, scans, sequence_length),
-        sequence_length=sequence_length,
-        remarks={name: dict(places) for name, places in (remarks or {}).items() if places},
+        tokens=_token_counts(tokenization, scans) if tokenization else None,
+        sequence_length=tokenization.sequence_length if tokenization else None,
+        remarks={name: dict(places) for name, places in remarks.items() if places},
         num_skipped={file: tally.num_skipped for file, tally in tallies.items() if tally.num_skipped},
         skipped={file: list(tally.skipped) for file, tally in tallies.items() if tally.num_skipped},
         num_replaced={file: tally.num_replaced for file, tally in tallies.items() if tally.num_replaced},
@@ -78,7 +102,7 @@ def check(
         files=interpretation.to_dict() if interpretation else {},
         interpreted=tuple(interpretation.lines()) if interpretation else (),
         unread=tuple(interpretation.warnings) if interpretation else (),
-        unknown=unknown,
+        unknown=tokenization.unknown if tokenization else None,
     )
 
 
@@ -186,19 +210,15 @@ def _quantiles(lengths: np.ndarray) -> dict[str, int]:
     return {name: int(np.quantile(lengths, fraction, method="higher")) for name, fraction in QUANTILES.items()}
 
 
-def _token_counts(
-    token_lengths: Mapping[str, np.ndarray] | None, scans: Mapping[str, _Scan], sequence_length: int | None
-) -> dict[str, dict[str, int]] | None:
-    if token_lengths is None:
-        return None
+def _token_counts(tokenization: Tokenization, scans: Mapping[str, _Scan]) -> dict[str, dict[str, int]]:
     counts = {}
     for name, scan in scans.items():
-        lengths = np.asarray(token_lengths[name], dtype=np.int64)
+        lengths = np.asarray(tokenization.token_lengths[name], dtype=np.int64)
         if len(lengths) != len(scan.exact):
             raise ValueError(
                 f"token_lengths of {name}: {len(lengths)} values; expected {len(scan.exact)}, one per record"
             )
-        excess = np.maximum(lengths - (sequence_length or lengths.max()), 0)
+        excess = np.maximum(lengths - (tokenization.sequence_length or lengths.max()), 0)
         sums = {"num_tokens": lengths.sum(), "num_cut": np.count_nonzero(excess), "num_cut_tokens": excess.sum()}
         counts[name] = _quantiles(lengths) | {key: int(value) for key, value in sums.items()}
     return counts

@@ -66,6 +66,7 @@ class Recipe:
     Args:
         preprocessor: used by `sequences`.
         inputs_of: the inputs of a record.
+        specs: the tensors of these inputs, by name.
         sequences: the sequences of a batch of inputs.
         targets_of: the targets of each sequence of a record by name; `None` for a sequence that is not learned from.
         targets: what these targets are.
@@ -75,6 +76,7 @@ class Recipe:
 
     preprocessor: Preprocessor
     inputs_of: Callable[[Record], Item]
+    specs: Mapping[str, tf.TensorSpec]
     sequences: Callable[[Mapping[str, tf.Tensor]], Sequences]
     targets_of: Callable[[Record, RecordSequences, Warn], Sequence[Mapping[str, Any] | None]]
     targets: Mapping[str, Target]
@@ -84,7 +86,7 @@ class Recipe:
     def fingerprint(self) -> str:
         """Return 32 hex digits that change with anything that decides the tokenized split."""
         tokenizer = self.preprocessor.tokenizer
-        rules = [_TOKENIZATION_VERSION, tokenizer.lowercase, tokenizer.strip_accents, tokenizer.split_on_cjk]
+        rules = [_TOKENIZATION_VERSION, *tokenizer.rules]
         targets = {name: [target.dtype, target.shape, target.per_token] for name, target in self.targets.items()}
         text = json.dumps([rules, targets, self.by_record, tokenizer.vocabulary, list(self.key)])
         return hashlib.sha256(text.encode()).hexdigest()[:32]
@@ -306,5 +308,5 @@ def _chunks(records: Iterable[Record], recipe: Recipe) -> Iterator[Chunk]:
     stream = iter(records)
     while chunk := list(itertools.islice(stream, _CHUNK_RECORDS)):
         items = [recipe.inputs_of(record) for record in chunk]
-        sequences = recipe.sequences(batch_of(items, list(items[0])))
+        sequences = recipe.sequences(batch_of(items, recipe.specs))
         yield Chunk(chunk, sequences, recipe.preprocessor.special.unknown)

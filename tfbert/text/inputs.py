@@ -1,6 +1,6 @@
 """The inputs of a model: what a task declares, and items of text, numbers and categories as tensors."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -54,26 +54,22 @@ class Number(Input):
     _dtype = tf.float32
 
 
-def batch_of(items: Sequence[Item], names: Sequence[str]) -> dict[str, tf.Tensor]:
-    """Return items as tensors by input name: string for texts and categories, float32 for numbers.
+def batch_of(items: Sequence[Item], specs: Mapping[str, tf.TensorSpec]) -> dict[str, tf.Tensor]:
+    """Return items as tensors by input name.
 
     Where an item has fewer values of an input than another, "" or NaN fills up.
 
     Args:
-        items: one or more, all with the same names.
-        names: the names of the inputs to return.
+        items: one or more.
+        specs: the inputs to return by name, as `Input.spec` or a signature declares them.
     """
     tensors = {}
-    for name in names:
-        values = [item[name] for item in items]
-        if any(isinstance(value, tuple) for value in values):
-            width = max(len(value) for value in values)
-            is_text = any(isinstance(each, str) for value in values for each in value) or width == 0
-            padding = "" if is_text else float("nan")
+    for name, spec in specs.items():
+        values, is_text = [item[name] for item in items], spec.dtype == tf.string
+        if spec.shape.rank > 1:
+            width, padding = max(map(len, values)), "" if is_text else float("nan")
             values = [[*value, *[padding] * (width - len(value))] for value in values]
-            tensors[name] = _strings(values) if is_text else tf.constant(values, tf.float32)
-        else:
-            tensors[name] = _strings(values) if isinstance(values[0], str) else tf.constant(values, tf.float32)
+        tensors[name] = _strings(values) if is_text else tf.constant(values, spec.dtype)
     return tensors
 
 
@@ -85,6 +81,11 @@ def rough_lengths(items: Sequence[Item]) -> np.ndarray:
         num_bytes = sum(len(_encode(each)) for each in values if isinstance(each, str))
         lengths.append(num_bytes / _BYTES_PER_TOKEN + 3)
     return np.asarray(lengths)
+
+
+def specs_of(inputs: Iterable[Input]) -> dict[str, tf.TensorSpec]:
+    """Return the served tensors of inputs by name."""
+    return {each.name: each.spec for each in inputs}
 
 
 def from_json(item: Mapping) -> Item:

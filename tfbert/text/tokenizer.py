@@ -1,16 +1,18 @@
 """In-graph WordPiece tokenizer with character offsets.
 
-The splitting rules are those of the original BERT, so ids equal those of the reference tokenizer; KerasNLP's
-`BertTokenizer` holds the vocabulary and does the WordPiece matching.
+The splitting rules are those of the original BERT, so ids equal those of the reference tokenizer. tensorflow-text's
+`FastWordpieceTokenizer` does the WordPiece matching, as in KerasNLP's `BertTokenizer`, which cannot change the limit on
+the length of a word and returns no offsets.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-import keras_hub
 import tensorflow as tf
 import tensorflow_text as tf_text
+
+from tfbert.text.tokenizer_rules import TokenizerRules
 
 # Longer words become one [UNK], as in the reference tokenizer.
 _MAX_CHARACTERS_PER_WORD = 100
@@ -26,24 +28,6 @@ _CJK = (
 # ASCII characters other than letters, digits and whitespace, and Unicode's punctuation class.
 _PUNCTUATION = r"[!-/:-@\[-`{-~]|\p{P}"
 _DELIMITER = rf"{_WHITESPACE}|{_PUNCTUATION}"
-
-
-class _LongWordBertTokenizer(keras_hub.tokenizers.BertTokenizer):
-    """`BertTokenizer` that measures the length of a word in characters instead of bytes.
-
-    KerasNLP keeps tensorflow-text's limit of 100 bytes, which turns a 40-letter Thai word into [UNK].
-    """
-
-    def _set_vocabulary_tf(self):
-        self._fast_word_piece = tf_text.FastWordpieceTokenizer(
-            vocab=self.vocabulary,
-            token_out_type=self.compute_dtype,
-            suffix_indicator=self.suffix_indicator,
-            unknown_token=self.oov_token,
-            no_pretokenization=True,
-            support_detokenization=True,
-            max_bytes_per_word=4 * _MAX_CHARACTERS_PER_WORD,
-        )
 
 
 @dataclass(frozen=True)
@@ -104,10 +88,14 @@ class Tokenizer:
         self.lowercase = lowercase
         self.strip_accents = strip_accents
         self.split_on_cjk = split_on_cjk
-        self._word_pieces = _LongWordBertTokenizer(
-            self.vocabulary, lowercase=False, strip_accents=False, split=False, dtype="int32"
+        self._word_pieces = tf_text.FastWordpieceTokenizer(
+            vocab=self.vocabulary,
+            token_out_type=tf.int32,
+            unknown_token="[UNK]",
+            no_pretokenization=True,
+            # The default of 100 bytes would turn a 40-letter Thai word into [UNK].
+            max_bytes_per_word=4 * _MAX_CHARACTERS_PER_WORD,
         )
-        # Called eagerly, KerasNLP's tokenizer returns Python lists; inside a function it returns tensors.
         signature = [tf.TensorSpec([None], tf.string)]
         self._in_graph = tf.function(self._tokenize, input_signature=signature, autograph=False)
         self._in_graph_with_offsets = tf.function(
@@ -121,6 +109,11 @@ class Tokenizer:
             end=index("[SEP]"),
             mask=index("[MASK]"),
         )
+
+    @property
+    def rules(self) -> TokenizerRules:
+        """The rules of normalization."""
+        return TokenizerRules(self.lowercase, self.strip_accents, self.split_on_cjk)
 
     def words(self, text: tf.Tensor) -> tf.RaggedTensor:
         """Return normalized words and punctuation marks.
@@ -177,7 +170,7 @@ class Tokenizer:
 
     def trackables(self) -> list:
         """Return the objects that a SavedModel must track for this tokenizer to work after reloading."""
-        return [self._word_pieces._fast_word_piece]
+        return [self._word_pieces]
 
     def _normalize(self, text: tf.Tensor) -> tf.Tensor:
         text = tf.strings.regex_replace(text, _DROPPED, "")
@@ -192,14 +185,13 @@ class Tokenizer:
         return text
 
     def _tokenize(self, text: tf.Tensor) -> tf.RaggedTensor:
-        return self._word_pieces.tokenize(_without_long(self.words(text)))
+        return self._word_pieces.tokenize(_without_long(self.words(text))).merge_dims(1, 2)
 
     def _tokenize_with_offsets(self, text: tf.Tensor) -> Tokens:
         text = _valid(text)
         normalized = self._normalize(text)
         words, *bounds = tf_text.regex_split_with_offsets(normalized, _DELIMITER, _PUNCTUATION)
-        # KerasNLP's wrapper returns no offsets.
-        pieces, *within = self._word_pieces._fast_word_piece.tokenize_with_offsets(_without_long(words).flat_values)
+        pieces, *within = self._word_pieces.tokenize_with_offsets(_without_long(words).flat_values)
         word_starts, word_ends = (tf.gather(bound.flat_values, pieces.value_rowids()) for bound in bounds)
         piece_starts, piece_ends = (tf.cast(offsets.flat_values, tf.int64) for offsets in within)
         ids = words.with_flat_values(pieces).merge_dims(1, 2)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tfbert.models.weights import BEST, load, remove_parts, save
+from tfbert.models.weights import BEST, load, remove_temporary_files, save
 
 CHECKPOINT = "checkpoint.safetensors"
 # Incremented when the content of a checkpoint changes.
@@ -68,7 +68,7 @@ class Checkpoints:
                 checkpoint or the best weights are damaged.
         """
         path = self.run_dir / CHECKPOINT
-        remove_parts(self.run_dir)
+        remove_temporary_files(self.run_dir)
         if not path.exists():
             return None
         arrays, state = load(path)

@@ -18,7 +18,7 @@ from tfbert.evaluation.metric import Metric
 from tfbert.heads.pooled import is_pooling
 from tfbert.models.predictor import Predictor, predict_all
 from tfbert.models.task_model import Embedder, TaskModel, embed_sequences
-from tfbert.tasks.base import Embed, FittedTask
+from tfbert.tasks.base import Embed, FittedTask, monitored_metric
 from tfbert.text.batches import batches, micro_batches, plan_training
 from tfbert.text.datasets import TokenizedSplit
 from tfbert.text.preprocessor import in_halves
@@ -220,7 +220,7 @@ def monitored(task: FittedTask, config: Config) -> Metric:
     Raises:
         ValueError: `train.monitor` is not a metric of the task.
     """
-    return task.metric(config.train.monitor) if config.train.monitor else task.monitor
+    return monitored_metric(task, config.train.monitor)
 
 
 def epoch_history(history: Sequence[EvaluationPoint]) -> list[dict]:

@@ -14,8 +14,8 @@ from tfbert.config import Config, override
 from tfbert.encoder.backbone import load_encoder
 from tfbert.models.build import check_sizes, make_tokenizer
 from tfbert.models.data import data_fields, data_path, tokenize_split
-from tfbert.tasks.base import Embed, FittedTask, Task, load_task
-from tfbert.tasks.base_config import check_options
+from tfbert.tasks.base import Embed, FittedTask, Task, load_task, require_known_labels
+from tfbert.tasks.base_config import check_fitted_options, check_options
 from tfbert.text.datasets import TokenizedSplit
 from tfbert.text.inputs import Item
 from tfbert.text.interpretation import Interpretation, interpret
@@ -54,8 +54,10 @@ class Problem(BaseProblem[Config]):
         Raises:
             ValueError: as for `prepare`, or a file has changed since it was read.
         """
+        check_options(config)
         if data_fields(config) == data_fields(self.config):
-            options = load_task(config.task).options.from_config(config)
+            check_fitted_options(config, self.task)
+            options = type(self.task.options).from_config(config)
             return replace(self, config=config, task=replace(self.task, options=options))
         other = prepare(config)
         for name, split in other.splits.items() if config.data == self.config.data else ():
@@ -121,18 +123,14 @@ def prepare(config: Config, *, log_warnings: bool = True, refusals: list[str] | 
     unknown = measure_unknown(splits, tokenized, tokenizer, config.encoder.name)
     with _collected(refusals):
         unknown.require_at_most(config.data.max_unknown_fraction)
-    lengths = {name: split.num_tokens for name, split in tokenized.items()}
-    remarks = {name: split.remarks for name, split in tokenized.items()}
-    checked = checks.check(
-        splits,
-        lengths,
-        config.encoder.sequence_length if fitted.cuts_texts else None,
-        task.labels_of,
-        remarks,
-        interpretation,
-        several_labels=task.several_labels,
+    labelling = checks.Labelling(labels_of=task.labels_of, several=task.several_labels)
+    tokenization = checks.Tokenization(
+        token_lengths={name: split.num_tokens for name, split in tokenized.items()},
+        sequence_length=config.encoder.sequence_length if fitted.cuts_texts else None,
+        remarks={name: split.remarks for name, split in tokenized.items()},
         unknown=unknown,
     )
+    checked = checks.check(splits, labelling, tokenization, interpretation)
     for line in checked.lines(with_warnings=log_warnings):
         logger.info("%s", line)
     return Problem(
@@ -176,5 +174,5 @@ def _fit(task: Task, splits: dict[str, Split], config: Config) -> FittedTask:
     fitted = task.fit(splits["train"], task.options.from_config(config))
     # A split that was cut from the file of train is excluded: its labels are those of train.
     from_files = [split for name, split in splits.items() if name != "train" and split.interval is None]
-    fitted.require_known_labels(from_files)
+    require_known_labels(fitted, from_files)
     return fitted

@@ -236,7 +236,7 @@ def predict_held_out(problem: Problem, predictor: Predictor) -> dict[str, tuple[
             total = len(problem.tokenized[name].num_tokens)
             outputs, gold = predict_all(predictor.decode, problem.task, problem.splits[name], total, name)
             if name == "validation":
-                predictor.decide(outputs, gold)
+                predictor.fit_decision(outputs, gold)
             predictions[name] = predictor.apply_decision(outputs), gold
     return predictions
 

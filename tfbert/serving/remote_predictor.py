@@ -1,0 +1,54 @@
+"""The predictor of a model on a server: yields items with their predictions, as that of a SavedModel does."""
+
+import collections
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+from tfbert.serving.client import Client
+
+
+class RemotePredictor:
+    """The predictor of a model on a server.
+
+    Args:
+        client: a client of the model.
+
+    Attributes:
+        inputs: dtype and rank of each input, by name.
+
+    Raises:
+        ServerError: the server does not respond, or has no such model.
+    """
+
+    def __init__(self, client: Client):
+        self.client = client
+        self.inputs = client.inputs()
+
+    def predict(self, items: Iterable[Mapping]) -> Iterator[tuple[Mapping, dict]]:
+        """Yield each item with its prediction, ready for JSON, in order.
+
+        Args:
+            items: any number; read lazily, as many at a time as the client sends in one request.
+
+        Raises:
+            ServerError: the server returned an error or did not respond.
+        """
+        sent: collections.deque = collections.deque()
+        for outputs in self.client.predict(item for item in items if sent.append(item) is None):
+            # A server does not name a single output.
+            yield sent.popleft(), dict(sorted(outputs.items())) if isinstance(outputs, dict) else {"output": outputs}
+
+
+def parse_headers(headers: Sequence[str]) -> dict[str, str]:
+    """Return request headers by lower-case name.
+
+    Args:
+        headers: `NAME:VALUE`, as `--header` gives them.
+
+    Raises:
+        ValueError: a header has no name, colon or value.
+    """
+    for header in headers:
+        if not all(header.partition(":")):
+            raise ValueError(f"--header '{header}': expected NAME:VALUE")
+    parts = (header.partition(":") for header in headers)
+    return {name.strip().lower(): value.strip() for name, _, value in parts}
