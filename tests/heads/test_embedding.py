@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 from tfbert.heads.embedding import EmbeddingHead
-from tfbert.heads.pooled import PooledHead
+from tfbert.heads.pooled import PooledHead, is_pooling
 from tfbert.models.task_model import Embedder
 
 MASK = np.array([[1, 1, 1, 0], [1, 1, 0, 0]], np.int32)
@@ -73,6 +73,12 @@ def test_a_zero_vector_and_its_gradient_stay_finite():
         total = tf.reduce_sum(vectors)
     assert vectors.numpy().tolist() == [[0.0] * 6]
     assert np.isfinite(tape.gradient(total, sequence)).all()
+
+
+def test_its_vectors_are_computed_from_pooled_ones():
+    head, outputs = make_head(), encoded()
+    assert is_pooling(head)
+    np.testing.assert_array_equal(head.scores_of(head.pool(outputs, MASK)), head(outputs, INPUTS))
 
 
 def test_the_embedder_accepts_the_head():

@@ -6,7 +6,14 @@ import pytest
 import tensorflow as tf
 from sklearn.linear_model import LogisticRegression, Ridge
 
-from tfbert.heads.pooled import PooledHead, PoolingHead, start_with_label_probes, start_with_probe, start_with_ridge
+from tfbert.heads.pooled import (
+    PooledHead,
+    PoolingHead,
+    is_pooling,
+    start_with_label_probes,
+    start_with_probe,
+    start_with_ridge,
+)
 
 POOLINGS = ["mean", "max", "cls", "pooler"]
 LENGTHS = [5, 1, 3]
@@ -49,7 +56,7 @@ def test_pooling_and_logits(pooling):
     expected = pooled @ head.logits.kernel.numpy() + [0.5, -1.0, 2.0]
     np.testing.assert_allclose(head(outputs, BATCH), expected, rtol=1e-5, atol=1e-6)
     # Training with a frozen encoder computes the scores from vectors that were pooled once.
-    assert head.pools
+    assert is_pooling(head)
     np.testing.assert_array_equal(head.scores_of(head.pool(outputs, MASK)), head(outputs, BATCH))
 
 
@@ -131,10 +138,10 @@ def test_the_seed_determines_weights_and_dropout():
     assert np.abs(first.logits.kernel).max() <= 0.04 + 1e-6 and not np.any(first.logits.bias)
 
 
-def test_a_head_that_only_pools_has_no_weights():
+def test_pooling_has_no_weights():
     head, outputs = PoolingHead(pooling="max", dropout=0.2), encoded()
     head.build(4)
-    assert not head.weights and not head.pools and head.dropout.rate == 0.2
+    assert not head.weights and head.dropout.rate == 0.2
     np.testing.assert_array_equal(head.pool(outputs, MASK), expected_pool("max", outputs))
 
 

@@ -1,5 +1,8 @@
 """The data of a fitted task: its path, and the tokenized split with its cache."""
 
+import dataclasses
+
+import pytest
 from support import small
 
 from tfbert.config import override
@@ -47,5 +50,32 @@ def test_a_split_is_tokenized_once(problem, monkeypatch, tmp_path):
         list(first.sequences[index]) for index in range(24)
     ]
     assert sorted(path.name for path in (tmp_path / "tokens").iterdir()) == files
-    tokenized(problem, encoder__sequence_length=8)
-    assert len(list((tmp_path / "tokens").iterdir())) > len(files)
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "affects_sequences"),
+    [
+        ("encoder.sequence_length", 8, True),
+        ("encoder.long_text", "mean", True),
+        ("data.validation_fraction", 0.3, True),
+        ("encoder.dropout", 0.3, False),
+        ("encoder.precision", "float16", False),
+        ("encoder.fast", False, False),
+        ("head.dropout", 0.3, False),
+        ("head.pooling", "max", False),
+        ("train.label_smoothing", 0.2, False),
+        ("train.learning_rate", 3.0, False),
+    ],
+)
+def test_only_what_sequences_depend_on_tokenizes_again(problem, monkeypatch, tmp_path, path, value, affects_sequences):
+    monkeypatch.setattr(data, "cache_dir", lambda: tmp_path)
+    tokenize_split(problem.splits["train"], problem.task, problem.tokenizer, problem.config)
+    config = override(problem.config, {path: value})
+    options = type(problem.task.options).from_config(config)
+    task = dataclasses.replace(problem.task, options=options)
+    tokenize_split(problem.splits["train"], task, problem.tokenizer, config)
+    assert len(list((tmp_path / "tokens").iterdir())) == (2 if affects_sequences else 1)
+    # The options of the task count even if they differ from the config.
+    tokenize_split(problem.splits["train"], task, problem.tokenizer, problem.config)
+    is_option = path in type(task.options).paths().values()
+    assert len(list((tmp_path / "tokens").iterdir())) == 1 + affects_sequences * (1 + is_option)

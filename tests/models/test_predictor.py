@@ -41,7 +41,7 @@ def recording(batches):
 @pytest.mark.parametrize("pool", [1, 7, 5000])
 def test_outputs_come_back_in_order(monkeypatch, pool):
     monkeypatch.setattr(predictor, "_POOL_RECORDS", pool)
-    monkeypatch.setattr(predictor, "_BATCH_TOKENS", 300)
+    monkeypatch.setattr(predictor, "EVALUATION_BATCH_TOKENS", 300)
     batches = []
     outputs, gold = predict_all(recording(batches), TASK, iter(records(60)))
     assert outputs["number"].tolist() == list(range(60))
@@ -54,7 +54,7 @@ def test_outputs_come_back_in_order(monkeypatch, pool):
 
 
 def test_batches_have_similar_lengths_and_are_bounded(monkeypatch):
-    monkeypatch.setattr(predictor, "_BATCH_TOKENS", 600)
+    monkeypatch.setattr(predictor, "EVALUATION_BATCH_TOKENS", 600)
     batches = []
     predict_all(recording(batches), TASK, records(200))
     longest = [max(map(len, batch)) for batch in batches]

@@ -58,7 +58,7 @@ def test_the_embedder_returns_what_the_head_pools(problem):
 
 
 def test_embeddings_are_in_the_order_of_the_indices(problem, monkeypatch):
-    monkeypatch.setattr(task_model, "_BATCH_TOKENS", 64)
+    monkeypatch.setattr(task_model, "EVALUATION_BATCH_TOKENS", 64)
     split = problem.tokenized["train"]
     embedder = Embedder(problem.encoder.backbone, PooledHead(1, pooling="mean"))
     indices = [17, 3, 3, 20, 0, 9]

@@ -32,7 +32,7 @@ class Problem:
     splits: dict = field(default_factory=lambda: {"train": Split(RECORDS), "validation": Split()})
     replicas: Replicas = Replicas()
 
-    def fingerprint(self, config):
+    def fingerprint(self):
         return "fingerprint"
 
 

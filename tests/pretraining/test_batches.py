@@ -68,9 +68,22 @@ def test_the_rest_of_a_cut_word_does_not_continue_the_word_before():
     sequences = packed.make_sequences(1, pairs=False, longest=32)
     # The sequence is a single word.
     sequences = dataclasses.replace(sequences, continues=np.arange(len(sequences.token_ids)) > 1)
-    batcher = dataclasses.replace(BATCHER, sequences=sequences)
-    _, continues, _ = batcher._cut(0, 2, 8)
-    assert continues.tolist() == [False, False, True, True, True, True, True, True]
+    masked = []
+
+    class Recorder:
+        """A masker that cuts after two tokens and records which tokens continue a word."""
+
+        special = BATCHER.masker.special
+
+        def offsets(self, indices, draw, num_excess):
+            return [2]
+
+        def __call__(self, token_ids, continues, indices, draw):
+            masked.append(continues.tolist())
+            return {}
+
+    dataclasses.replace(BATCHER, sequences=sequences, masker=Recorder()).batch(np.array([0]), 1, 8)
+    assert masked == [[[False, False, True, True, True, True, True, True]]]
 
 
 def test_the_stream_follows_the_plan():

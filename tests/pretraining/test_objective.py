@@ -1,5 +1,6 @@
 """Pretraining objective under the trainer: learning, reproducibility, accumulation, evaluation, and stopping."""
 
+import collections
 import dataclasses
 import itertools
 import math
@@ -11,7 +12,6 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from support import packed
-from support.eager import run_eagerly
 
 from tfbert.config import override
 from tfbert.encoder.backbone import load_encoder
@@ -51,13 +51,9 @@ def make_trainer(tmp_path_factory):
         run_dir = tmp_path_factory.mktemp("run")
         train = dataclasses.replace(packed.batcher(count), masker=packed.masker(seed=config.train.seed))
         objective = PretrainingObjective(model, config, train, has_new_head)
-        evaluator = HeldOutEvaluator(model, objective, held_out, log)
+        evaluator = HeldOutEvaluator(model, objective, held_out, log, run_eagerly=not is_traced)
         checkpoints = Checkpoints(run_dir, "fingerprint", config.train.checkpoint_seconds)
-        trainer = Trainer(model, [objective], evaluator, config.train, checkpoints)
-        if not is_traced:
-            run_eagerly(trainer)
-            evaluator._sums = evaluator._sums.python_function
-        return trainer
+        return Trainer(model, [objective], evaluator, config.train, checkpoints, run_eagerly=not is_traced)
 
     return make
 
@@ -77,6 +73,13 @@ def losses(progress):
 def test_it_learns_and_one_graph_serves_all_shapes(make_trainer):
     # Evaluated on the training sequences with other masks: so few sequences do not generalize.
     trainer = make_trainer(is_traced=True, held_out=packed.batcher(24), train__epochs=12, train__evaluations=1)
+    num_traces, sums = collections.Counter(), trainer.model.sums
+
+    def counted(batch, training):
+        num_traces["training" if training else "evaluation"] += 1
+        return sums(batch, training=training)
+
+    trainer.model.sums = counted
     progress = trainer.train()
     before, after = (point.scores for point in progress.history)
     assert before["masked_word_loss"] == pytest.approx(math.log(len(packed.VOCABULARY)), abs=0.1)
@@ -85,8 +88,7 @@ def test_it_learns_and_one_graph_serves_all_shapes(make_trainer):
     (objective,) = trainer.objectives
     widths = {batch["token_ids"].shape[1] for batch in objective.batches(objective.plan(0))}
     assert len(widths) > 1
-    assert trainer.updater._gradients["pretraining"].experimental_get_tracing_count() == 1
-    assert trainer.evaluator._sums.experimental_get_tracing_count() == 1
+    assert num_traces == {"training": 1, "evaluation": 1}
 
 
 def test_same_seed_same_bits_and_other_seed_other_losses(make_trainer):
@@ -233,15 +235,16 @@ def test_short_sequences_come_first(make_trainer):
 def test_moving_averages_are_evaluated_and_kept(make_trainer):
     trainer = make_trainer(held_out=packed.batcher(24), train__epochs=1, train__evaluations=1, train__ema_momentum=0.5)
     averages = [np.asarray(v, np.float64) for v in trainer.model.trainable_variables]
-    apply = trainer.updater._apply
+    update = trainer.updater.update
 
-    def apply_and_average(gradients):
+    def update_and_average(groups):
         nonlocal averages
-        apply(gradients)
+        sums = update(groups)
         values = [np.asarray(v, np.float64) for v in trainer.model.trainable_variables]
         averages = [0.5 * average + 0.5 * value for average, value in zip(averages, values, strict=True)]
+        return sums
 
-    trainer.updater._apply = apply_and_average
+    trainer.updater.update = update_and_average
     progress = trainer.train()
     assert progress.best_update == 3
     for variable, average in zip(trainer.model.trainable_variables, averages, strict=True):
@@ -292,7 +295,7 @@ def whole(make_interruptible):
 )
 def test_after_a_signal_training_resumes_to_the_same_bits(make_interruptible, whole, during, count, point):
     trainer = make_interruptible()
-    owner, name = (trainer.updater, "update") if during == "update" else (trainer.evaluator, "_batches")
+    owner, name = (trainer.updater, "update") if during == "update" else (trainer.evaluator, "measure")
     function, calls = getattr(owner, name), itertools.count(1)
 
     def interrupted(*args):

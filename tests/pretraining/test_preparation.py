@@ -15,7 +15,6 @@ from support import corpora
 
 from tfbert.pretraining import preparation
 from tfbert.pretraining.config import CorpusConfig, ExamplesConfig
-from tfbert.pretraining.corpus import Corpus
 from tfbert.pretraining.preparation import prepare
 from tfbert.pretraining.sequences import load_sequences
 
@@ -88,8 +87,8 @@ def test_more_passes_and_another_seed_give_other_sequences(corpus, prepared, tmp
 def test_equal_sequences_are_kept_and_others_replaced(corpus, prepared, tmp_path, monkeypatch):
     out_dir = shutil.copytree(prepared[0], tmp_path / "rows")
     times = {path.name: path.stat().st_mtime_ns for path in out_dir.iterdir()}
-    monkeypatch.setattr(preparation, "_make_shards", None)
-    assert prepare(corpus, EXAMPLES, PIECES, out_dir) == prepared[1]
+    monkeypatch.setattr(preparation, "make_shard", None)
+    assert prepare(corpus, EXAMPLES, PIECES, out_dir, num_processes=1) == prepared[1]
     assert {path.name: path.stat().st_mtime_ns for path in out_dir.iterdir()} == times
     monkeypatch.undo()
     index = prepare(corpus, replace(EXAMPLES, num_shards=1), PIECES, out_dir, num_processes=1)
@@ -167,16 +166,22 @@ def test_a_directory_is_prepared_by_one_process_at_a_time(corpus, tmp_path, monk
             prepare(corpus, EXAMPLES, PIECES, tmp_path / "rows", num_processes=1)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(preparation, "_make_shards", prepare_again)
+    monkeypatch.setattr(preparation, "make_shard", prepare_again)
     with pytest.raises(KeyboardInterrupt):
         prepare(corpus, EXAMPLES, PIECES, tmp_path / "rows", num_processes=1)
 
 
-def test_a_corpus_that_changes_is_noticed(corpus, tmp_path, monkeypatch):
-    surveys = iter([[*Corpus(corpus)], [*Corpus(corpus)][:-1]])
-    monkeypatch.setattr(preparation, "_progress", lambda reader, title: next(surveys))
+def test_a_corpus_that_changes_is_noticed(tmp_path, monkeypatch):
+    folder, plan_shards = corpora.write_corpus(tmp_path / "corpus", 20), preparation.plan_shards
+
+    def plan_while_the_corpus_grows(*args):
+        with open(folder / "a.txt", "a") as stream:
+            stream.write(corpora.text_of(20) + "\n")
+        return plan_shards(*args)
+
+    monkeypatch.setattr(preparation, "plan_shards", plan_while_the_corpus_grows)
     with pytest.raises(ValueError, match="the corpus changed while it was read"):
-        prepare(corpus, EXAMPLES, PIECES, tmp_path / "rows", num_processes=1)
+        prepare(CorpusConfig(paths=(str(folder),)), EXAMPLES, PIECES, tmp_path / "rows", num_processes=1)
 
 
 def test_other_files_are_not_overwritten(corpus, tmp_path):

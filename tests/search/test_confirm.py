@@ -98,7 +98,7 @@ def test_the_comparison_uses_stored_predictions(searcher):
     assert found["ours"]["mean"] == pytest.approx(0.7, abs=0.05) and found["theirs"]["mean"] < 0.05
     assert found["difference"] == pytest.approx(found["ours"]["mean"] - found["theirs"]["mean"])
     assert 0.55 < found["low"] < found["difference"] < found["high"] < 0.8 and found["better_fraction"] == 1
-    outputs, decided = confirm._read_outputs(confirm.best_run(searcher, winner), "test")
+    outputs, decided = confirm.read_outputs(confirm.best_run(searcher, winner), "test")
     assert decided == {"threshold": winner.best_seed}
     assert outputs["text"][:4].tolist() == [b"a", "ü".encode(), b"", b"b c"]
     assert outputs["is_right"].dtype == bool and len(outputs["is_right"]) == RECORDS

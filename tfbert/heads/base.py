@@ -10,12 +10,9 @@ class Head(keras.layers.Layer):
 
     Attributes:
         uses_pooler: whether BERT's own pooler has any influence on the scores, and therefore a gradient.
-        pools: whether the scores depend on one vector per sequence only. Then the head has a method `pool`, from the
-            encoder's output to these vectors, and a method `scores_of`, from the vectors to the scores.
     """
 
     uses_pooler = False
-    pools = False
 
     def __init__(self, **kwargs):
         super().__init__(dtype="float32", **kwargs)

@@ -1,7 +1,5 @@
 """Embedding head: one unit vector per text, for tasks that compare texts by cosine."""
 
-from collections.abc import Mapping
-
 from keras import ops
 
 from tfbert.heads.pooled import PoolingHead
@@ -17,8 +15,8 @@ class EmbeddingHead(PoolingHead):
         as their code does, and always returns unit vectors, so that a product is a cosine.
     """
 
-    def call(self, encoded: Mapping, inputs: Mapping, training: bool = False):
+    def scores_of(self, vectors, training: bool = False):
         """Return unit vectors: float32 `(batch, hidden_dim)`."""
-        vectors = self.dropout(self.pool(encoded, inputs["padding_mask"]), training=training)
+        vectors = self.dropout(vectors, training=training)
         length = ops.sqrt(ops.sum(ops.square(vectors), axis=-1, keepdims=True))
         return vectors / ops.maximum(length, _MIN_LENGTH)

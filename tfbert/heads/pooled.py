@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Mapping
-from typing import Literal
+from typing import Literal, TypeGuard
 
 import keras
 import numpy as np
@@ -24,7 +24,7 @@ Pooling = Literal["mean", "max", "cls", "pooler"]
 
 
 class PoolingHead(Head):
-    """A head that pools the tokens of a text into one vector, with dropout on it.
+    """A head whose scores depend only on one vector per text, pooled from its tokens, with dropout on the vector.
 
     Args:
         pooling: `mean` or `max` over the tokens, `cls` (first token) or `pooler` (BERT's own layer on the first token).
@@ -61,6 +61,24 @@ class PoolingHead(Head):
             return ops.max(sequence + (mask - 1.0) * 1e9, axis=1)
         return ops.sum(sequence * mask, axis=1) / ops.sum(mask, axis=1)
 
+    def scores_of(self, vectors, training: bool = False):
+        """Return scores, float32 `(batch, ...)`.
+
+        Args:
+            vectors: pooled, float32 `(batch, hidden_dim)`.
+            training: whether dropout is active.
+        """
+        raise NotImplementedError
+
+    def call(self, encoded: Mapping, inputs: Mapping, training: bool = False):
+        """Return scores, float32 `(batch, ...)`."""
+        return self.scores_of(self.pool(encoded, inputs["padding_mask"]), training)
+
+
+def is_pooling(head: Head) -> TypeGuard[PoolingHead]:
+    """Return whether the scores of a head depend only on one pooled vector per text."""
+    return isinstance(head, PoolingHead)
+
 
 class PooledHead(PoolingHead):
     """Pool the tokens of a text into one vector, then a dense layer.
@@ -70,8 +88,6 @@ class PooledHead(PoolingHead):
         seed: random seed of the dense layer's initial weights and of dropout.
         **kwargs: arguments of `PoolingHead`.
     """
-
-    pools = True
 
     def __init__(self, num_outputs: int, *, seed: int = 0, **kwargs):
         super().__init__(seed=seed, **kwargs)
@@ -87,17 +103,8 @@ class PooledHead(PoolingHead):
         self.logits.build((None, hidden_dim))
         self.built = True
 
-    def call(self, encoded: Mapping, inputs: Mapping, training: bool = False):
-        """Return logits: float32 `(batch, num_outputs)`."""
-        return self.scores_of(self.pool(encoded, inputs["padding_mask"]), training)
-
     def scores_of(self, vectors, training: bool = False):
-        """Return logits: float32 `(batch, num_outputs)`.
-
-        Args:
-            vectors: pooled vectors, float32 `(batch, hidden_dim)`.
-            training: whether dropout is active.
-        """
+        """Return logits: float32 `(batch, num_outputs)`."""
         return self.logits(self.dropout(vectors, training=training))
 
 

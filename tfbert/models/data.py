@@ -1,11 +1,13 @@
-"""The data of a fitted task: its path, and tokenization of a split into sequences and targets."""
+"""The data of a fitted task: its path, the config fields it depends on, and tokenization into sequences and targets."""
 
 import json
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from tfbert.config import Config
 from tfbert.encoder.presets import cache_dir
+from tfbert.fields import flatten
 from tfbert.files import writing
 from tfbert.models.predictor import make_preprocessor
 from tfbert.tasks.base import FittedTask, load_task
@@ -13,6 +15,19 @@ from tfbert.text.datasets import Recipe, TokenizedSplit, tokenize
 from tfbert.text.inputs import specs_of
 from tfbert.text.splits import Split
 from tfbert.text.tokenizer import Tokenizer
+
+# Fields outside the section `train` that neither the records nor their tokens depend on.
+_TRAINING_FIELDS = ("head.dropout", "head.start", "head.pooling")
+_TRAINING_FIELDS += ("encoder.dropout", "encoder.precision", "encoder.fast")
+
+
+def data_fields(config: Config) -> dict[str, Any]:
+    """Return the config fields that the records or their tokens may depend on, by path."""
+    return {path: value for path, value in flatten(config.to_dict()) if not _is_training_field(path)}
+
+
+def _is_training_field(path: str) -> bool:
+    return path.startswith("train.") or path in _TRAINING_FIELDS
 
 
 def data_path(config: Config) -> Path:
@@ -27,10 +42,11 @@ def tokenize_split(split: Split, task: FittedTask, tokenizer: Tokenizer, config:
         ValueError: a record cannot be converted to an example.
     """
     preprocessor = make_preprocessor(tokenizer, config)
-    tree, fitted = config.to_dict(), task.to_json()
-    # Options that affect sequences are in the sections `encoder`, `data` and `head`, which are part of the key.
-    del fitted["options"]
-    key = [json.dumps(section) for section in (tree["data"], tree["encoder"], tree["head"], fitted)]
+    fitted = task.to_json()
+    option_paths = type(task.options).paths()
+    fitted["options"] = {
+        name: value for name, value in fitted["options"].items() if not _is_training_field(option_paths[name])
+    }
     recipe = Recipe(
         preprocessor=preprocessor,
         inputs_of=partial(task.inputs_of, training=True),
@@ -39,7 +55,7 @@ def tokenize_split(split: Split, task: FittedTask, tokenizer: Tokenizer, config:
         targets_of=task.targets_of,
         targets=task.targets,
         by_record=task.by_record,
-        key=[split.name, split.sha256, split.note, *key],
+        key=[split.name, split.sha256, split.note, json.dumps(data_fields(config)), json.dumps(fitted)],
     )
     directory = cache_dir() / "tokens"
     with writing(directory):

@@ -9,16 +9,17 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from tfbert.config import Config
+from tfbert.models.graph_functions import graph_function
 from tfbert.models.task_model import TaskModel
 from tfbert.models.variables import empty_variables
 from tfbert.tasks.base import FittedTask
 from tfbert.tasks.base_context import Context, Served
+from tfbert.text.batches import EVALUATION_BATCH_TOKENS
 from tfbert.text.inputs import Item, Text, batch_of, rough_lengths, specs_of
 from tfbert.text.preprocessor import Preprocessor
 from tfbert.text.records import Record
 from tfbert.text.tokenizer import Tokenizer
 
-_BATCH_TOKENS = 8192
 _MAX_RECORDS = 256
 # Records are sorted by length within pools of this size: batches have similar lengths, and memory use is constant.
 _POOL_RECORDS = 4096
@@ -35,6 +36,7 @@ class Predictor:
         model: a float32 model; its weights may change between calls.
         tokenizer: the tokenizer that the encoder was pretrained with.
         config: the config of the run.
+        run_eagerly: whether to run without traced graphs, which for a few batches is faster; not for export.
 
     Attributes:
         index: variables of the task's index by name, assigned by `refresh`.
@@ -43,8 +45,10 @@ class Predictor:
         predict: graph function from the inputs, in the order of `specs`, to the served outputs.
     """
 
-    def __init__(self, task: FittedTask, model: TaskModel, tokenizer: Tokenizer, config: Config):
-        self.task, self.model, self.tokenizer = task, model, tokenizer
+    def __init__(
+        self, task: FittedTask, model: TaskModel, tokenizer: Tokenizer, config: Config, *, run_eagerly: bool = False
+    ):
+        self.task, self.model, self.tokenizer, self.run_eagerly = task, model, tokenizer, run_eagerly
         self.preprocessor = make_preprocessor(tokenizer, config)
         self.index = empty_variables(task.index.specs if task.index else {})
         self.decided = empty_variables(task.decision.specs if task.decision else {})
@@ -52,11 +56,10 @@ class Predictor:
             self._assign_decision(task.decision.initial())
         self.specs = specs_of(task.inputs)
         signature = list(self.specs.values())
-        self.predict = tf.function(self._predict, input_signature=signature, autograph=False)
-        self._decode = tf.function(self._decode_inputs, input_signature=signature, autograph=False)
-        self._embed = tf.function(
-            self._embed_texts, input_signature=[tf.TensorSpec([None], tf.string)], autograph=False
-        )
+        texts = [tf.TensorSpec([None], tf.string)]
+        self.predict = graph_function(self._predict, run_eagerly=run_eagerly, input_signature=signature)
+        self._decode = graph_function(self._decode_inputs, run_eagerly=run_eagerly, input_signature=signature)
+        self._embed = graph_function(self._embed_texts, run_eagerly=run_eagerly, input_signature=texts)
 
     def __call__(self, items: Sequence[Item]) -> dict[str, np.ndarray]:
         """Return the served outputs for items: arrays by name, item first."""
@@ -186,7 +189,7 @@ def _batches_by_length(items: Sequence[Item]) -> Iterator[np.ndarray]:
     order = np.argsort(-num_tokens, kind="stable")
     start = 0
     while start < len(order):
-        count = min(_MAX_RECORDS, max(1, int(_BATCH_TOKENS // num_tokens[order[start]])))
+        count = min(_MAX_RECORDS, max(1, int(EVALUATION_BATCH_TOKENS // num_tokens[order[start]])))
         yield order[start : start + count]
         start += count
 

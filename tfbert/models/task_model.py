@@ -9,11 +9,9 @@ from tqdm import tqdm
 
 from tfbert.heads.base import Head
 from tfbert.heads.pooled import PoolingHead
-from tfbert.text.batches import batches, plan_evaluation
+from tfbert.text.batches import EVALUATION_BATCH_TOKENS, batches, plan_evaluation
 from tfbert.text.datasets import TokenizedSplit
 from tfbert.text.preprocessor import INPUTS
-
-_BATCH_TOKENS = 8192
 
 
 class TaskModel(keras.Model):
@@ -83,7 +81,7 @@ def embed_sequences(
     sequences = np.asarray(sequences)
     single = split.take(sequences, np.arange(len(sequences) + 1))
     lengths = single.lengths()
-    batch_size = max(1, _BATCH_TOKENS // int(max(lengths.max(), 8)))
+    batch_size = max(1, EVALUATION_BATCH_TOKENS // int(max(lengths.max(), 8)))
     plan = plan_evaluation(lengths, batch_size)
     bar = tqdm(total=len(sequences), desc="vectors", unit="sequence", leave=False, disable=None)
     forward = tf.function(

@@ -16,7 +16,7 @@ from tfbert.files import REPORT, read_json, writing
 from tfbert.pretraining import run as pretraining
 from tfbert.pretraining.config import PretrainConfig
 from tfbert.text.records import Record
-from tfbert.training import driver, run
+from tfbert.training import base_run, run
 from tfbert.training.fine_tuning import EpochHistory, monitored
 from tfbert.training.problem import Problem, prepare
 from tfbert.training.run_dir import check_data, find_unfinished
@@ -31,13 +31,13 @@ _HELD_OUT_FRACTION = 0.1
 
 def choose_run_dir(problem: Problem, corpus: Sequence[str], runs_dir: Path, num_seeds: int = 1) -> Path:
     """Return the directory of an unfinished run of exactly this problem and corpus, or a new name."""
-    text = json.dumps([problem.fingerprint(problem.config), *corpus])
+    text = json.dumps([problem.fingerprint(), *corpus])
     digest = hashlib.sha256(text.encode()).hexdigest()[:8]
     return find_unfinished(runs_dir / problem.task.name, digest, _fingerprint(problem, corpus, num_seeds))
 
 
 def _fingerprint(problem: Problem, corpus: Sequence[str], num_seeds: int) -> str:
-    return json.dumps([problem.fingerprint(problem.config), *corpus, num_seeds])
+    return json.dumps([problem.fingerprint(), *corpus, num_seeds])
 
 
 def train(
@@ -81,7 +81,7 @@ def train(
         logger.info("%s", adaptation["sentence"])
         return run.keep(run_dir, adaptation, command)
 
-    return driver.execute(run_dir, problem.replicas, work, _fingerprint(problem, corpus, num_seeds), exports)
+    return base_run.execute(run_dir, problem.replicas, work, _fingerprint(problem, corpus, num_seeds), exports)
 
 
 def _adapt(problem: Problem, corpus: Sequence[str], run_dir: Path, num_seeds: int, command: str) -> dict:

@@ -32,7 +32,7 @@ from tfbert.pretraining.corpus import (
 )
 from tfbert.pretraining.packing import Packer
 from tfbert.pretraining.preparation import ShardPlan
-from tfbert.pretraining.sequences import INDEX
+from tfbert.pretraining.sequences import INDEX, Index, ShardEntry
 from tfbert.pretraining.wordpieces import WordPieces
 
 logger = logging.getLogger(__name__)
@@ -48,7 +48,7 @@ def prepare(
     word_pieces: WordPieces,
     out_dir: str,
     options: Sequence[str] = (),
-) -> dict[str, Any]:
+) -> Index:
     """Write the shards of a corpus with the runner that the options name, and wait until it has finished.
 
     Args:
@@ -185,7 +185,9 @@ class _Write(beam.DoFn):
         segmenters.allow(*self._allowed)
         self._packer = Packer(self._examples, self._word_pieces)
 
-    def process(self, group: tuple[ShardKey, Iterable[Document | None]], plan: ShardPlan) -> Iterator[tuple[str, dict]]:
+    def process(
+        self, group: tuple[ShardKey, Iterable[Document | None]], plan: ShardPlan
+    ) -> Iterator[tuple[str, ShardEntry]]:
         (split, number), documents = group
         documents = (document for document in documents if document is not None)
         content, entry = preparation.make_shard(documents, split, self._packer)
@@ -236,7 +238,7 @@ def _add_counts(counters: Iterable[dict[str, int]]) -> Counter[str]:
 
 
 def _write_index(
-    entries: list[tuple[str, dict]],
+    entries: list[tuple[str, ShardEntry]],
     survey: Survey,
     counts: Counter[str],
     settings: tuple[CorpusConfig, ExamplesConfig, WordPieces],
@@ -245,7 +247,7 @@ def _write_index(
     complete = Counter(counts)
     complete["duplicates"] = counts["documents"] - survey.num_documents
     complete["characters"] = survey.num_characters
-    shards: dict[str, list[dict]] = {"train": [], "held_out": []}
+    shards: dict[str, list[ShardEntry]] = {"train": [], "held_out": []}
     for split, entry in entries:
         shards[split].append(entry)
     index = preparation.make_index(preparation.index_settings(*settings, survey), complete, shards)

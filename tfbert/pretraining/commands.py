@@ -6,7 +6,8 @@ from pathlib import Path
 from tfbert.config import override
 from tfbert.pretraining import preparation, run
 from tfbert.pretraining.config import PretrainConfig
-from tfbert.pretraining.problem import load_initial_encoder, make_word_pieces, prepare_problem
+from tfbert.pretraining.initial_encoder import load_initial_encoder, make_word_pieces
+from tfbert.pretraining.problem import prepare_problem
 from tfbert.pretraining.sequences import describe_sequences
 from tfbert.pretraining.vocabulary import train_vocabulary
 from tfbert.training.distribution import join

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from tfbert.evaluation import plots
 from tfbert.evaluation.formatting import duration, number, percent, words
-from tfbert.evaluation.report_page import cost_view, repeat_view, write_page
+from tfbert.evaluation.page_parts import Column, history_table, score_columns, summary_view, write_page
 from tfbert.pretraining.objective import METRICS
 
 _SECTIONS = {
@@ -24,15 +24,11 @@ def render(report: dict, path: Path) -> None:
         path: the file to write; an existing one is replaced.
     """
     views = {
-        "plots": _plots(report),
-        "evaluations": _evaluations(report),
+        "curves": {"plots": _plots(report), "table": _evaluations(report)},
         "corpus": _corpus(report),
         "guesses": report["guesses"],
-        "cost": cost_view(report),
-        "repeat": repeat_view(report),
     }
-    toc = {name: heading for name, heading in _SECTIONS.items() if views.get(name, True)}
-    write_page("pretraining.html.jinja", path, toc=toc, headline=_headline(report), **views)
+    write_page("pretraining.html.jinja", path, _SECTIONS, report, headline=_headline(report), **views)
 
 
 def _headline(report: dict) -> dict:
@@ -62,18 +58,16 @@ def _headline(report: dict) -> dict:
     if report["lost_shards"]:
         notes.append(f"Damaged and left out: {', '.join(report['lost_shards'])}.")
     speed = report["tokens_per_second"]
-    summary = [
-        ("Encoder", "new" if name is None else name),
+    lines = [
         ("Updates", f"{number(report['history'][-1]['update'])}, best: {number(updates)}"),
         ("Training tokens", number(report["history"][-1]["num_tokens"])),
         ("Tokens per second", f"{speed:,.0f}" if speed else "–"),
-        ("Training time", duration(report["seconds"]["train"])),
-        ("Seed", str(report["seed"])),
     ]
+    summary = summary_view("new" if name is None else name, lines, report)
     title = "A new encoder" if name is None else f"{name}, pretrained further"
-    view = {"title": title, "sentence": sentence, "notes": notes, "summary": summary}
-    view |= {"num_masked_words": int(after["num_masked_words"])}
-    return view | {key: f"{report[key]['masked_word_loss']:.3f}" for key in ("before", "after")}
+    score_before, score = (f"{scores['masked_word_loss']:.3f}" for scores in (before, after))
+    view = {"title": title, "score": score, "sentence": sentence, "notes": notes, "summary": summary}
+    return view | {"before": score_before, "num_masked_words": int(after["num_masked_words"])}
 
 
 def _plots(report: dict) -> list:
@@ -104,24 +98,15 @@ def _plots(report: dict) -> list:
 
 def _evaluations(report: dict) -> dict:
     """Return the scores on held-out text, one row per evaluation."""
-    metrics = {metric.name: metric for metric in METRICS}
-    names = [name for name in report["history"][0]["held_out"] if name in metrics]
-    meanings = dict.fromkeys(("update", "epoch", "tokens"))
-    meanings |= {metrics[name].title: metrics[name].meaning for name in names} | {"time": None}
-    rows = [
-        {
-            "best": row["update"] == report["best_update"],
-            "cells": [
-                number(row["update"]),
-                f"{row['epoch']:.2f}",
-                number(row["num_tokens"]),
-                *(metrics[name].format(row["held_out"].get(name)) for name in names),
-                duration(row["seconds"]),
-            ],
-        }
-        for row in report["history"]
+    measured = report["history"][0]["held_out"]
+    columns = [
+        Column("update", lambda row: number(row["update"])),
+        Column("epoch", lambda row: f"{row['epoch']:.2f}"),
+        Column("tokens", lambda row: number(row["num_tokens"])),
+        *score_columns([m for m in METRICS if m.name in measured], "held_out", with_meaning=True),
+        Column("time", lambda row: duration(row["seconds"])),
     ]
-    return {"columns": [{"name": name, "meaning": meaning} for name, meaning in meanings.items()], "rows": rows}
+    return history_table(report["history"], columns, lambda row: row["update"] == report["best_update"])
 
 
 def _corpus(report: dict) -> dict:

@@ -28,7 +28,7 @@ from tfbert.pretraining import segmenters, shards
 from tfbert.pretraining.config import CorpusConfig, ExamplesConfig
 from tfbert.pretraining.corpus import COUNTS, Corpus, Document, Survey, describe
 from tfbert.pretraining.packing import Packer
-from tfbert.pretraining.sequences import FORMAT, INDEX
+from tfbert.pretraining.sequences import FORMAT, INDEX, Index, ShardEntry
 from tfbert.pretraining.wordpieces import WordPieces
 
 logger = logging.getLogger(__name__)
@@ -116,7 +116,7 @@ def index_settings(corpus: CorpusConfig, examples: ExamplesConfig, word_pieces: 
     }
 
 
-def make_index(settings: dict, counts: Counter[str], entries: dict[str, list[dict]]) -> dict[str, Any]:
+def make_index(settings: dict, counts: Counter[str], entries: dict[str, list[ShardEntry]]) -> Index:
     """Return the content of `index.json`.
 
     Args:
@@ -147,7 +147,7 @@ def prepare(
     out_dir: Path,
     *,
     num_processes: int | None = None,
-) -> dict[str, Any]:
+) -> Index:
     """Write the shards of a corpus, continuing the work of a killed process; existing shards of the same are kept.
 
     Temporarily needs disk space for a copy of the text.
@@ -200,7 +200,7 @@ def check_out_dir(out_dir: Path) -> None:
         raise ValueError(f"{out_dir}: does not hold prepared sequences; expected a new directory")
 
 
-def _has_settings(index: dict, settings: dict) -> bool:
+def _has_settings(index: Index, settings: dict) -> bool:
     stored = index | {"corpus": {"sha256": index["corpus"]["sha256"]}}
     stored.pop("splits", None)
     return stored == settings
@@ -272,10 +272,10 @@ def _read_documents(path: Path) -> Iterator[Document]:
 
 def _make_shards(
     temporary_dir: Path, plan: ShardPlan, examples: ExamplesConfig, word_pieces: WordPieces, num_processes: int
-) -> dict[str, list[dict]]:
+) -> dict[str, list[ShardEntry]]:
     """Make the missing shards, and return the entries of all shards by split."""
     keys = [(split, number) for split, count in plan.num_shards.items() for number in range(count)]
-    entries: dict[str, list[dict]] = {split: [] for split in plan.num_shards}
+    entries: dict[str, list[ShardEntry]] = {split: [] for split in plan.num_shards}
     sizes = {key: _num_bytes(_documents_path(temporary_dir, *key)) for key in keys}
     bar = tqdm(total=sum(sizes.values()), desc="packing", unit="B", unit_scale=True, leave=False, disable=None)
     state = (temporary_dir, plan, examples, word_pieces, segmenters.allowed())
@@ -321,7 +321,7 @@ def _start_worker(*state) -> None:
     threading.Thread(target=lambda: (parent.join(), os._exit(1)), daemon=True).start()
 
 
-def _make_or_read_shard(split: str, number: int) -> dict[str, Any]:
+def _make_or_read_shard(split: str, number: int) -> ShardEntry:
     """Write one shard and return its entry in the index; a shard with a stored entry is kept."""
     temporary_dir, plan = _state["temporary_dir"], _state["plan"]
     name = shard_name(split, number, plan)
@@ -337,7 +337,7 @@ def _make_or_read_shard(split: str, number: int) -> dict[str, Any]:
     return entry
 
 
-def _finish(temporary_dir: Path, index: dict[str, Any]) -> None:
+def _finish(temporary_dir: Path, index: Index) -> None:
     """Remove everything but the shards, and write the index."""
     shutil.rmtree(temporary_dir / _DOCUMENTS)
     for path in [*temporary_dir.glob("*.tfrecord.gz.json"), temporary_dir / _PLAN]:

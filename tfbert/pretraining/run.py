@@ -10,12 +10,12 @@ import tensorflow as tf
 from tfbert.encoder.backbone import save_encoder
 from tfbert.evaluation.tensorboard_log import TensorBoardLog
 from tfbert.pretraining import page
+from tfbert.pretraining.build import build_models
 from tfbert.pretraining.config import PretrainConfig
 from tfbert.pretraining.masked_word_examples import predict_examples
 from tfbert.pretraining.objective import HeldOutEvaluator, PretrainingObjective, held_out_history
-from tfbert.pretraining.problem import PretrainingProblem, build_models, prepare_problem
-from tfbert.training import driver
-from tfbert.training.checkpoint import Checkpoints
+from tfbert.pretraining.problem import PretrainingProblem, prepare_problem
+from tfbert.training import base_run
 from tfbert.training.distribution import join
 from tfbert.training.progress import Progress
 from tfbert.training.run_dir import find_unfinished
@@ -53,7 +53,7 @@ def pretrain(config: PretrainConfig, run_dir: Path, command: str = "") -> dict:
     def work() -> dict:
         return _PretrainingRun(prepare_problem(config, run_dir, replicas)).carry_out(run_dir, command)
 
-    return driver.execute(run_dir, replicas, work)
+    return base_run.execute(run_dir, replicas, work)
 
 
 def assist(config: PretrainConfig) -> None:
@@ -67,7 +67,7 @@ def assist(config: PretrainConfig) -> None:
         ConnectionError: another process has ended.
     """
     replicas = join(config.train.distribution)
-    driver.assist(replicas, lambda: _make_trainer(prepare_problem(config, Path(), replicas), Path()).train())
+    base_run.assist(replicas, lambda: _make_trainer(prepare_problem(config, Path(), replicas), Path()).train())
 
 
 def _make_trainer(
@@ -75,23 +75,18 @@ def _make_trainer(
 ) -> Trainer:
     tf.config.experimental.enable_op_determinism()
     config = problem.config
-    model, evaluation_model, has_heads = build_models(problem)
+    model, evaluation_model, has_heads = build_models(problem.encoder, config)
     has_new_head = config.encoder.name is not None and not has_heads
     objective = PretrainingObjective(model, config, problem.train, has_new_head)
     evaluator = HeldOutEvaluator(evaluation_model, objective, problem.held_out, log)
-    checkpoints = Checkpoints(run_dir, problem.fingerprint, config.train.checkpoint_seconds)
-    return Trainer(model, [objective], evaluator, config.train, checkpoints, problem.replicas)
+    return Trainer(model, [objective], evaluator, config.train, problem.checkpoints(run_dir), problem.replicas)
 
 
-class _PretrainingRun(driver.Run):
+class _PretrainingRun(base_run.BaseRun[PretrainingProblem]):
     """A pretraining of an encoder."""
 
     logged_sections = ("train", "objective", "examples", "encoder")
     report_stage = "report"
-
-    def __init__(self, problem: PretrainingProblem):
-        self.problem, self.config = problem, problem.config
-        self.encoder, self.replicas = problem.encoder, problem.replicas
 
     def train(self, run_dir: Path, log: TensorBoardLog) -> Progress:
         def log_evaluation(entry: dict, points: Sequence[dict]) -> None:
@@ -116,7 +111,7 @@ class _PretrainingRun(driver.Run):
     def report(self, progress: Progress, run_dir: Path) -> dict:
         config, index, evaluator = self.config, self.problem.index, self._trainer.evaluator
         head_updates = self._trainer.num_head_updates
-        train, held_out, vocabulary = self.problem.train, self.problem.held_out, self.encoder.vocabulary
+        train, held_out, vocabulary = self.problem.train, self.problem.held_out, self.problem.encoder.vocabulary
         scores = {point.update: point.scores for point in progress.history}
         counts = ("num_documents", "num_rows", "num_tokens")
         self._save_encoder(progress, run_dir)
@@ -138,24 +133,25 @@ class _PretrainingRun(driver.Run):
         }
 
     def render(self, report: dict, run_dir: Path) -> None:
-        page.render(report, run_dir / driver.PAGE)
+        page.render(report, run_dir / base_run.PAGE)
 
     def final_scores(self, report: dict) -> dict:
         return {"validation": {"metrics": {name: {"value": value} for name, value in report["after"].items()}}}
 
     def _save_encoder(self, progress: Progress, run_dir: Path) -> None:
         """Write the encoder with its best weights and metadata about its pretraining."""
-        best, model, start = progress.best, self._trainer.evaluator.model, self.encoder.spec
+        encoder, best, model = self.problem.encoder, progress.best, self._trainer.evaluator.model
+        start = encoder.spec
         pretraining = {
             "from": self.config.encoder.name,
             **({"from_commit": start.commit} if start.commit else {}),
             "updates": best.update,
             "tokens": best.num_tokens,
             "corpus_sha256": self.problem.index["corpus"]["sha256"],
-            "run": self.problem.fingerprint[:16],
+            "run": self.problem.fingerprint()[:16],
         }
         # Without pairs the pooler is not trained: it is that of the initial encoder, or still random.
         has_pooler = model.head.pairs is not None or start.has_pooler
         spec = dataclasses.replace(start, has_pooler=has_pooler, pretraining=pretraining)
-        encoder = dataclasses.replace(self.encoder, backbone=model.backbone, spec=spec)
-        save_encoder(encoder, run_dir / ENCODER, model.head.arrays())
+        trained = dataclasses.replace(encoder, backbone=model.backbone, spec=spec)
+        save_encoder(trained, run_dir / ENCODER, model.head.arrays())

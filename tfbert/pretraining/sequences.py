@@ -5,7 +5,7 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypedDict
 
 import numpy as np
 
@@ -19,6 +19,50 @@ logger = logging.getLogger(__name__)
 INDEX = "index.json"
 FORMAT = 1
 SplitName = Literal["train", "held_out"]
+
+
+class ShardEntry(TypedDict):
+    """What the index stores about a shard."""
+
+    name: str
+    sha256: str
+    num_bytes: int
+    num_documents: int
+    num_rows: int
+    num_tokens: int
+
+
+class SplitEntry(TypedDict):
+    """What the index stores about a split: totals of its shards."""
+
+    num_documents: int
+    num_rows: int
+    num_tokens: int
+    shards: list[ShardEntry]
+
+
+class VocabularyEntry(TypedDict):
+    """What the index stores about the encoder that the sequences were prepared for."""
+
+    sha256: str
+    size: int
+    dtype: str
+    lowercase: bool
+    strip_accents: bool
+    split_on_cjk: bool
+
+
+class Index(TypedDict):
+    """The content of the `index.json` of prepared sequences.
+
+    `config` has the sections `corpus` and `examples`, and `corpus` the hash and the counts of the corpus.
+    """
+
+    format: int
+    config: dict[str, dict[str, Any]]
+    vocabulary: VocabularyEntry
+    corpus: dict[str, Any]
+    splits: dict[SplitName, SplitEntry]
 
 
 @dataclass(frozen=True)
@@ -49,7 +93,7 @@ class PackedSequences:
         return len(self.second_starts)
 
 
-def read_index(directory: Path) -> dict[str, Any]:
+def read_index(directory: Path) -> Index:
     """Return the content of `index.json` in a directory of prepared sequences.
 
     Raises:
@@ -64,7 +108,7 @@ def read_index(directory: Path) -> dict[str, Any]:
     return index
 
 
-def check_vocabulary(index: dict[str, Any], word_pieces: WordPieces, directory: Path) -> None:
+def check_vocabulary(index: Index, word_pieces: WordPieces, directory: Path) -> None:
     """Refuse sequences that were prepared for another encoder.
 
     Raises:
@@ -125,7 +169,7 @@ def load_sequences(directory: Path, split: SplitName = "train") -> PackedSequenc
     return PackedSequences(**{name: array[: sizes[name]] for name, array in arrays.items()}, lost=tuple(lost))
 
 
-def _read_shard(path: Path, entry: dict[str, Any], dtype: np.dtype) -> shards.Columns:
+def _read_shard(path: Path, entry: ShardEntry, dtype: np.dtype) -> shards.Columns:
     content = path.read_bytes()
     digest = hashlib.sha256(content).hexdigest()
     if digest != entry["sha256"]:

@@ -115,7 +115,7 @@ def compare(searcher: Searcher, ours: Candidate, theirs: Candidate, split: str) 
         evaluation = task.evaluate(resampled, [gold[record] for record in records], decided)
         return metric.sign * evaluation.values()[metric.name]
 
-    outputs = {c.name: [_read_outputs(folder, split) for folder in _folders(searcher, c)] for c in (ours, theirs)}
+    outputs = {c.name: [read_outputs(folder, split) for folder in _folders(searcher, c)] for c in (ours, theirs)}
     comparison = paired_bootstrap(score_of, outputs[ours.name], outputs[theirs.name], len(gold))
     all_records = np.arange(len(gold))
     sides = {}
@@ -208,8 +208,12 @@ def _write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
         np.savez_compressed(path, **plain)
 
 
-def _read_outputs(folder: Path, split: str) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-    """Return the outputs for a split and the values of the task's decision."""
+def read_outputs(folder: Path, split: str) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """Return the outputs for a split and the values of the task's decision.
+
+    Raises:
+        ValueError: a file is damaged.
+    """
     outputs, decided = _read_arrays(folder / f"{split}.npz"), _read_arrays(folder / _DECIDED)
     texts = {name: values.astype(object) for name, values in outputs.items() if values.dtype.kind == "S"}
     return outputs | texts, decided

@@ -9,7 +9,7 @@ from markupsafe import Markup
 
 from tfbert.evaluation.formatting import duration, number
 from tfbert.evaluation.metric import Metric
-from tfbert.evaluation.report_page import cost_view, repeat_view, write_page
+from tfbert.evaluation.page_parts import write_page
 from tfbert.fields import as_typed
 from tfbert.search import plots
 from tfbert.search.confirm import DEFAULT
@@ -42,11 +42,8 @@ def render(report: dict, path: Path) -> None:
         "importance": _importance(scored, paths, metric),
         "winner": [(field, as_typed(value)) for field, value in report["values"].items()],
         "trials": _trials(report, paths),
-        "cost": cost_view(report),
-        "repeat": repeat_view(report),
     }
-    toc = {section: heading for section, heading in _SECTIONS.items() if views[section]}
-    write_page("search.html.jinja", path, toc=toc, headline=_headline(report), **views)
+    write_page("search.html.jinja", path, _SECTIONS, report, headline=_headline(report), **views)
 
 
 def _headline(report: dict) -> dict:

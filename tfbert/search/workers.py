@@ -181,7 +181,7 @@ def serve(searcher: Searcher, restart_killed: Callable[[], list[str]] = list) ->
                 trial_id = oracle.release(name)
                 if trial_id is not None:
                     logger.info("%s is lost; trial %s is released for another worker", name, trial_id)
-                    _note_kill(searcher, trial_id)
+                    record_kill(searcher, trial_id)
     finally:
         server.stop(grace=None)
 
@@ -198,7 +198,8 @@ def _lost_workers(searcher: Searcher) -> list[str]:
     return lost
 
 
-def _note_kill(searcher: Searcher, trial_id: str) -> None:
+def record_kill(searcher: Searcher, trial_id: str) -> None:
+    """Record that the worker of a running trial was killed; a trial that is killed repeatedly gets smaller batches."""
     out_dir = searcher.out_dir
     trial = trial_store.read_trial(out_dir, trial_id)
     if trial is None or trial.state != trial_store.RUNNING:

@@ -15,6 +15,8 @@ from tfbert.text.ragged import Ragged
 
 # How many batches are sorted by length together. More means less padding and less mixing.
 _POOL_BATCHES = 50
+# Batches without gradients have about this many tokens, padding included.
+EVALUATION_BATCH_TOKENS = 8192
 
 
 def plan_training(lengths: np.ndarray, batch_size: int, seed: int, epoch: int) -> list[np.ndarray]:

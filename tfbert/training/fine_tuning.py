@@ -15,6 +15,7 @@ from tfbert.config import Config
 from tfbert.encoder.precision import choose_precision
 from tfbert.evaluation.formatting import score_line
 from tfbert.evaluation.metric import Metric
+from tfbert.heads.pooled import is_pooling
 from tfbert.models.predictor import Predictor, predict_all
 from tfbert.models.task_model import Embedder, TaskModel, embed_sequences
 from tfbert.tasks.base import Embed, FittedTask, monitored_metric
@@ -47,6 +48,10 @@ class TaskObjective(Objective):
         config: config of the training.
         train: the tokenized training split.
         vectors: pooled vectors of all its sequences, if only the head is trained; `None` computes them in every batch.
+
+    Attributes:
+        lengths: int64 `(num_examples,)`, tokens of the longest sequence of each example, after cutting.
+        num_sequences: int64 `(num_examples,)`, sequences of each example.
     """
 
     name = "task"
@@ -62,8 +67,8 @@ class TaskObjective(Objective):
     ):
         self.model, self.task, self.config, self.train, self.vectors = model, task, config, train, vectors
         self.example_weights = task.example_weights(train)
-        self._lengths = np.minimum(train.lengths(), config.encoder.sequence_length)
-        self._num_sequences = np.diff(train.examples)
+        self.lengths = np.minimum(train.lengths(), config.encoder.sequence_length)
+        self.num_sequences = np.diff(train.examples)
         self.num_batches = math.ceil(len(train) / config.train.batch_size)
         self.accumulation_steps = config.train.accumulation_steps
         self.num_epochs = config.train.num_epochs(len(train))
@@ -72,7 +77,7 @@ class TaskObjective(Objective):
     def plan(self, epoch: int) -> list[PlannedBatch]:
         """Return the batches of an epoch, each with examples of similar length."""
         train = self.config.train
-        return [(examples,) for examples in plan_training(self._lengths, train.batch_size, train.seed, epoch)]
+        return [(examples,) for examples in plan_training(self.lengths, train.batch_size, train.seed, epoch)]
 
     def micro_batches(self, planned: PlannedBatch, num_replicas: int) -> list[PlannedBatch]:
         """Split a batch into micro-batches of at most `train.part_tokens` tokens per device."""
@@ -81,7 +86,7 @@ class TaskObjective(Objective):
             max_tokens = 0 if tf.config.list_physical_devices("GPU") else _MICRO_BATCH_TOKENS
         if self.task.by_batch or self.vectors is not None:
             max_tokens = 0
-        split = micro_batches(planned[0], self._lengths, self._num_sequences, max_tokens * num_replicas)
+        split = micro_batches(planned[0], self.lengths, self.num_sequences, max_tokens * num_replicas)
         return [(examples,) for examples in split]
 
     def batches(self, plan: Iterable[PlannedBatch]) -> tf.data.Dataset:
@@ -106,6 +111,7 @@ class TaskObjective(Objective):
     def scores(self, batch: Batch) -> tf.Tensor:
         """Return the scores (logits) of every sequence of a batch, with dropout."""
         if self.vectors is not None:
+            assert is_pooling(self.model.head)
             return self.model.head.scores_of(batch["vectors"], training=True)
         if not self.task.by_record:
             return self.model(batch, training=True)
@@ -277,7 +283,8 @@ def task_trainer(
         problem: prepared.
         config: config of this training.
         model: in training precision.
-        predictor: has the model that is evaluated: a float32 copy, or the trained model itself.
+        predictor: has the model that is evaluated: a float32 copy, or the trained model itself. If it runs eagerly, so
+            do the updates.
         checkpoints: where the state is saved.
         callbacks: called after every epoch.
     """
@@ -286,7 +293,15 @@ def task_trainer(
     vectors = _fixed_vectors(model, train, embed)
     objective = TaskObjective(model, problem.task, config, train, vectors)
     evaluator = TaskEvaluator(problem, config, predictor, objective, callbacks)
-    return Trainer(model, [objective], evaluator, config.train, checkpoints, problem.replicas)
+    return Trainer(
+        model,
+        [objective],
+        evaluator,
+        config.train,
+        checkpoints,
+        problem.replicas,
+        run_eagerly=predictor.run_eagerly,
+    )
 
 
 def initialize_head(problem: Problem, model: TaskModel, config: Config) -> None:
@@ -309,15 +324,21 @@ def _embedder(problem: Problem, model: TaskModel, config: Config, products: str 
     split, length = problem.tokenized["train"], config.encoder.sequence_length
 
     def embed(sequences: np.ndarray) -> np.ndarray:
-        with model.backbone.kernels_copied(products):
-            return embed_sequences(Embedder(model.backbone, model.head), split, length, sequences)
+        backbone, head = model.backbone, model.head
+        assert is_pooling(head)
 
-    return problem.cached(embed, f"{config.head.pooling} {model.backbone.dtype_policy.name} {products}")
+        def pooled(indices: np.ndarray) -> np.ndarray:
+            with backbone.kernels_copied(products):
+                return embed_sequences(Embedder(backbone, head), split, length, indices)
+
+        return problem.embedded(sequences, pooled, f"{head.pooling} {backbone.dtype_policy.name} {products}")
+
+    return embed
 
 
 def _fixed_vectors(model: TaskModel, train: TokenizedSplit, embed: Embed) -> np.ndarray | None:
     """Return the pooled vectors of train if training does not change them and they fit the limit, else `None`."""
-    is_fixed = model.head.pools and not model.backbone.trainable_weights
+    is_fixed = is_pooling(model.head) and not model.backbone.trainable_weights
     if not is_fixed or 4 * train.num_sequences * model.backbone.hidden_dim > _MAX_VECTOR_BYTES:
         return None
     return embed(np.arange(train.num_sequences))

@@ -1,21 +1,20 @@
-"""Problems: the checked and tokenized data of a run, the task fitted to them, and the encoder."""
+"""Problems of tasks: the checked and tokenized data of a run, the task fitted to them, and the encoder."""
 
 import contextlib
 import hashlib
-import json
 import logging
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
 import tfbert.text.checks as checks
 from tfbert.config import Config, override
-from tfbert.encoder.backbone import Encoder, load_encoder
+from tfbert.encoder.backbone import load_encoder
 from tfbert.models.build import check_sizes, make_tokenizer
-from tfbert.models.data import data_path, tokenize_split
-from tfbert.tasks.base import FittedTask, Task, load_task, require_known_labels
+from tfbert.models.data import data_fields, data_path, tokenize_split
+from tfbert.tasks.base import Embed, FittedTask, Task, load_task, require_known_labels
 from tfbert.tasks.base_config import check_fitted_options, check_options
 from tfbert.text.datasets import TokenizedSplit
 from tfbert.text.inputs import Item
@@ -23,40 +22,30 @@ from tfbert.text.interpretation import Interpretation, interpret
 from tfbert.text.splits import Split, load_splits
 from tfbert.text.tokenizer import Tokenizer
 from tfbert.text.unknown_tokens import measure_unknown
-from tfbert.training.distribution import Replicas, join
+from tfbert.training.base_problem import BaseProblem, timed
+from tfbert.training.distribution import join
 
 logger = logging.getLogger(__name__)
 
-# Fields that may differ between two trainings of one problem: neither the records nor their tokens depend on them.
-_TRAINING_FIELDS = ("train", "head.dropout", "head.start", "head.pooling")
-_TRAINING_FIELDS += ("encoder.dropout", "encoder.precision", "encoder.fast")
-
 
 @dataclass(frozen=True, kw_only=True)
-class Problem:
-    """Everything about a training that does not depend on its seed.
+class Problem(BaseProblem[Config]):
+    """Everything about the training of a task that does not depend on its seed.
 
     Args:
         task: fitted to the training records.
         splits: records by split name; there is always a `train` split.
         tokenized: tokens of the same splits.
-        encoder: freshly loaded, float32; every seed starts from its weights.
         tokenizer: the tokenizer of that encoder.
         checked: result of the data checks.
-        seconds: duration of each stage of the preparation.
-        replicas: devices that train together.
         vectors: cache of the untrained encoder's vectors, which several trainings share; `None` caches none.
     """
 
-    config: Config
     task: FittedTask
     splits: dict[str, Split]
     tokenized: dict[str, TokenizedSplit]
-    encoder: Encoder
     tokenizer: Tokenizer
     checked: checks.DataReport
-    seconds: dict[str, float]
-    replicas: Replicas
     vectors: dict[bytes, np.ndarray] | None = None
 
     def with_config(self, config: Config) -> "Problem":
@@ -66,7 +55,7 @@ class Problem:
             ValueError: as for `prepare`, or a file has changed since it was read.
         """
         check_options(config)
-        if _without(config, _TRAINING_FIELDS) == _without(self.config, _TRAINING_FIELDS):
+        if data_fields(config) == data_fields(self.config):
             check_fitted_options(config, self.task)
             options = type(self.task.options).from_config(config)
             return replace(self, config=config, task=replace(self.task, options=options))
@@ -85,38 +74,24 @@ class Problem:
         records = self.splits[name].records_at(sorted({int(index) for index in indices}))
         return [self.task.inputs_of(record) for record in records]
 
-    def cached(self, embed: Callable[[np.ndarray], np.ndarray], method: str) -> Callable[[np.ndarray], np.ndarray]:
-        """Return a function that embeds sequences of train by the untrained encoder and caches the result in `vectors`.
+    def embedded(self, sequences: np.ndarray, embed: Embed, method: str) -> np.ndarray:
+        """Return the vectors of sequences of train by the untrained encoder, from the cache `vectors` if there is one.
 
         Args:
-            embed: computes the vectors of sequences from their indices.
+            sequences: indices of the sequences.
+            embed: computes their vectors.
             method: text that differs between different ways to compute them.
         """
+        if self.vectors is None:
+            return embed(sequences)
+        key = hashlib.sha256(f"{method} {sequences.dtype} ".encode() + sequences.tobytes()).digest()
+        if key not in self.vectors:
+            self.vectors[key] = embed(sequences)
+        return self.vectors[key]
 
-        def vectors(sequences: np.ndarray) -> np.ndarray:
-            if self.vectors is None:
-                return embed(sequences)
-            key = hashlib.sha256(f"{method} {sequences.dtype} ".encode() + sequences.tobytes()).digest()
-            if key not in self.vectors:
-                self.vectors[key] = embed(sequences)
-            return self.vectors[key]
-
-        return vectors
-
-    def fingerprint(self, config: Config) -> str:
-        """Return a hash of config, data and encoder; equal fingerprints give equal weights on one machine."""
-        data = [(name, split.sha256) for name, split in self.splits.items()]
-        text = json.dumps([config.to_dict(), data, self.encoder.spec.to_json()], sort_keys=True, default=str)
-        return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _without(config: Config, excluded: tuple[str, ...]) -> dict:
-    """Return a config as nested dicts, without some sections and fields."""
-    tree = config.to_dict()
-    for path in excluded:
-        section, _, name = path.partition(".")
-        tree[section].pop(name) if name else tree.pop(section)
-    return tree
+    def identity(self, config: Config) -> list[Any]:
+        """Return the config and the hashes of the splits."""
+        return [config.to_dict(), [(name, split.sha256) for name, split in self.splits.items()]]
 
 
 def prepare(config: Config, *, log_warnings: bool = True, refusals: list[str] | None = None) -> Problem:
@@ -135,18 +110,16 @@ def prepare(config: Config, *, log_warnings: bool = True, refusals: list[str] | 
     task = load_task(config.task)
     config = override(config, {"task": task.name})
     check_options(config)
-    started = time.monotonic()
-    splits, interpretation = _read_splits(config, task, refusals)
-    fitted = _fit(task, splits, config)
-    seconds = {"read": time.monotonic() - started}
-    started = time.monotonic()
-    encoder = load_encoder(config.encoder.name, dropout=config.encoder.dropout)
-    check_sizes(config, encoder)
-    tokenizer = make_tokenizer(encoder)
-    seconds["load_encoder"] = time.monotonic() - started
-    started = time.monotonic()
-    tokenized = {name: tokenize_split(split, fitted, tokenizer, config) for name, split in splits.items()}
-    seconds["tokenize"] = time.monotonic() - started
+    seconds: dict[str, float] = {}
+    with timed(seconds, "read"):
+        splits, interpretation = _read_splits(config, task, refusals)
+        fitted = _fit(task, splits, config)
+    with timed(seconds, "load_encoder"):
+        encoder = load_encoder(config.encoder.name, dropout=config.encoder.dropout)
+        check_sizes(config, encoder)
+        tokenizer = make_tokenizer(encoder)
+    with timed(seconds, "tokenize"):
+        tokenized = {name: tokenize_split(split, fitted, tokenizer, config) for name, split in splits.items()}
     unknown = measure_unknown(splits, tokenized, tokenizer, config.encoder.name)
     with _collected(refusals):
         unknown.require_at_most(config.data.max_unknown_fraction)

@@ -22,8 +22,8 @@ from tfbert.models.predictions import write_predictions
 from tfbert.models.predictor import Predictor, predict_all
 from tfbert.models.saved_run import save_run
 from tfbert.models.task_model import TaskModel
-from tfbert.training import driver
-from tfbert.training.checkpoint import CHECKPOINT, Checkpoints
+from tfbert.training import base_run
+from tfbert.training.checkpoint import CHECKPOINT
 from tfbert.training.fine_tuning import (
     Callbacks,
     EpochHistory,
@@ -54,12 +54,12 @@ def choose_run_dir(problem: Problem, runs_dir: Path, num_seeds: int = 1) -> Path
     Returns:
         `runs_dir/<task>/<time>-<hash>`; it exists only if it is an unfinished run to resume.
     """
-    tag = problem.fingerprint(problem.config)[:8]
+    tag = problem.fingerprint()[:8]
     return find_unfinished(runs_dir / problem.task.name, tag, _fingerprint(problem, num_seeds))
 
 
 def _fingerprint(problem: Problem, num_seeds: int) -> str:
-    return f"{problem.fingerprint(problem.config)} {num_seeds}"
+    return f"{problem.fingerprint()} {num_seeds}"
 
 
 def train(problem: Problem, run_dir: Path, num_seeds: int = 1, command: str = "", exports: bool = False) -> dict:
@@ -86,7 +86,7 @@ def train(problem: Problem, run_dir: Path, num_seeds: int = 1, command: str = ""
     def work() -> dict:
         if num_seeds == 1:
             return _train_seed(problem, problem.config, run_dir, command)
-        write_json(run_dir / driver.CONFIG, problem.config.to_dict())
+        write_json(run_dir / base_run.CONFIG, problem.config.to_dict())
         reports = []
         for config in _seed_configs(problem, num_seeds):
             seed_dir = run_dir / f"seed-{config.train.seed}"
@@ -100,7 +100,7 @@ def train(problem: Problem, run_dir: Path, num_seeds: int = 1, command: str = ""
             )
         return _join_seeds(problem, reports, run_dir, command)
 
-    return driver.execute(run_dir, problem.replicas, work, _fingerprint(problem, num_seeds), exports)
+    return base_run.execute(run_dir, problem.replicas, work, _fingerprint(problem, num_seeds), exports)
 
 
 def assist(problem: Problem, num_seeds: int = 1) -> None:
@@ -122,9 +122,9 @@ def assist(problem: Problem, num_seeds: int = 1) -> None:
                 continue
             model, evaluation_model = build(problem, config)
             predictor = Predictor(problem.task, evaluation_model, problem.tokenizer, config)
-            task_trainer(problem, config, model, predictor, _checkpoints(problem, config, Path())).train()
+            task_trainer(problem, config, model, predictor, problem.checkpoints(Path(), config)).train()
 
-    driver.assist(problem.replicas, work)
+    base_run.assist(problem.replicas, work)
 
 
 def _seed_configs(problem: Problem, num_seeds: int) -> list[Config]:
@@ -156,7 +156,7 @@ def fit(
         ConnectionError: another process of the training was lost.
         Stopped: a signal stopped the process; the message says what was saved.
     """
-    write_json(run_dir / driver.CONFIG, config.to_dict())
+    write_json(run_dir / base_run.CONFIG, config.to_dict())
     predictor, progress = _fit(problem, config, run_dir, Callbacks(log, should_stop_early), models)
     return predictor, EpochHistory.of(progress)
 
@@ -177,29 +177,22 @@ def _fit(
             initialize_head(problem, model, config)
         request.check()
     predictor = Predictor(problem.task, evaluation_model, problem.tokenizer, config)
-    trainer = task_trainer(problem, config, model, predictor, _checkpoints(problem, config, run_dir), callbacks)
+    trainer = task_trainer(problem, config, model, predictor, problem.checkpoints(run_dir, config), callbacks)
     trainer.progress.start_seconds = time.monotonic() - started
     progress = trainer.train()
     predictor.refresh(problem.splits)
     return predictor, progress
 
 
-def _checkpoints(problem: Problem, config: Config, run_dir: Path) -> Checkpoints:
-    return Checkpoints(run_dir, problem.fingerprint(config), config.train.checkpoint_seconds)
-
-
 def _train_seed(problem: Problem, config: Config, run_dir: Path, command: str) -> dict:
     return _FineTuningRun(problem, config).carry_out(run_dir, command)
 
 
-class _FineTuningRun(driver.Run):
+class _FineTuningRun(base_run.BaseRun[Problem]):
     """A fine-tuning run with one seed."""
 
     logged_sections = ("train", "head", "encoder")
     report_stage = "evaluate"
-
-    def __init__(self, problem: Problem, config: Config):
-        self.problem, self.config, self.encoder, self.replicas = problem, config, problem.encoder, problem.replicas
 
     def train(self, run_dir: Path, log: TensorBoardLog) -> Progress:
         def log_epoch(entry: dict, updates: list) -> None:
@@ -225,7 +218,7 @@ class _FineTuningRun(driver.Run):
         return _report(problem, progress, {name: evaluation.scores() for name, evaluation in evaluations.items()})
 
     def render(self, report: dict, run_dir: Path) -> None:
-        report_page.render(report, read_json(run_dir / _DETAILS), run_dir / driver.PAGE)
+        report_page.render(report, read_json(run_dir / _DETAILS), run_dir / base_run.PAGE)
 
 
 def build(problem: Problem, config: Config) -> tuple[TaskModel, TaskModel]:
@@ -331,7 +324,7 @@ def _join_seeds(problem: Problem, reports: list[dict], run_dir: Path, command: s
                 for metric, v in values.items()
             }
     report = {**best, "seeds": seeds, "command": command}
-    report_page.render(report, read_json(run_dir / f"seed-{best['seed']}" / _DETAILS), run_dir / driver.PAGE)
+    report_page.render(report, read_json(run_dir / f"seed-{best['seed']}" / _DETAILS), run_dir / base_run.PAGE)
     write_json(run_dir / REPORT, report)
     return report
 
@@ -350,6 +343,6 @@ def keep(run_dir: Path, adaptation: dict, command: str) -> dict:
     kept = run_dir / adaptation["kept"]
     report = {**read_json(kept / REPORT), "adaptation": adaptation, "command": command}
     trained = kept / f"seed-{report['seeds']['best']}" if report["seeds"] else kept
-    report_page.render(report, read_json(trained / _DETAILS), run_dir / driver.PAGE)
+    report_page.render(report, read_json(trained / _DETAILS), run_dir / base_run.PAGE)
     write_json(run_dir / REPORT, report)
     return report

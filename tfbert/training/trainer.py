@@ -4,10 +4,11 @@ It replaces Keras' `fit`, which can neither resume inside an epoch with the same
 by their examples.
 """
 
+import collections
 import functools
 import itertools
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import keras
 import numpy as np
@@ -19,9 +20,9 @@ from tfbert.encoder.active_embedding import ActiveEmbedding
 from tfbert.encoder.weights import copy_weights
 from tfbert.models import weights
 from tfbert.training.checkpoint import Checkpoints
-from tfbert.training.distribution import ALONE, Replicas
+from tfbert.training.distribution import ALONE, ReplicaBatches, Replicas
 from tfbert.training.monitoring import Evaluator, NotFinite, improves
-from tfbert.training.objectives import Objective
+from tfbert.training.objectives import Objective, PlannedBatch
 from tfbert.training.optimizers import build_optimizer
 from tfbert.training.progress import EvaluationPoint, Progress, Sums, add
 from tfbert.training.updates import Updater
@@ -37,6 +38,7 @@ class Trainer:
         config: settings of the optimizer.
         checkpoints: where the chief saves the state; the other processes write nothing.
         replicas: devices that share every batch. All processes have the same weights, at the start those of the chief.
+        run_eagerly: as for `Updater`.
 
     Attributes:
         updater: applies the updates.
@@ -51,6 +53,8 @@ class Trainer:
         config: OptimizationConfig,
         checkpoints: Checkpoints,
         replicas: Replicas = ALONE,
+        *,
+        run_eagerly: bool = False,
     ):
         replicas.check_batch_size(config.batch_size)
         self.model, self.objectives, self.evaluator = model, tuple(objectives), evaluator
@@ -60,7 +64,7 @@ class Trainer:
         self.num_head_updates = max(objective.num_head_updates for objective in self.objectives)
         embedding = _active_embedding(model, self.objectives)
         optimizer = build_optimizer(model, config, self.num_updates, self.num_head_updates, embedding)
-        self.updater = Updater(model, self.objectives, optimizer, config, replicas, embedding)
+        self.updater = Updater(model, self.objectives, optimizer, config, replicas, embedding, run_eagerly=run_eagerly)
         self.progress = Progress()
 
     def train(self) -> Progress:
@@ -106,13 +110,12 @@ class Trainer:
 
     def _run(self) -> None:
         p = self.progress
-        streams = {objective.name: self._stream(objective) for objective in self.objectives}
-        planned = {objective.name: objective.groups(p.update, self.num_updates) for objective in self.objectives}
+        updates = {objective.name: self._batches_by_update(objective) for objective in self.objectives}
         bar = None
         while not p.finished:
             if not self._is_evaluation_due():
                 bar = bar or self._progress_bar()
-                self._update(planned, streams, bar)
+                self._update(updates, bar)
                 if self.updater.must_stop:
                     self._save_checkpoint()
                     self.replicas.barrier()
@@ -129,23 +132,33 @@ class Trainer:
         if bar is not None:
             bar.close()
 
-    def _stream(self, objective: Objective) -> Iterator:
-        groups = objective.groups(self.progress.update, self.num_updates)
-        plan = (
-            micro_batch
-            for batch in itertools.chain.from_iterable(groups)
-            for micro_batch in objective.micro_batches(batch, self.replicas.count)
-        )
-        return self.replicas.stream(plan, objective.batches)
+    def _batches_by_update(
+        self, objective: Objective
+    ) -> Iterator[tuple[Sequence[PlannedBatch], Iterator[ReplicaBatches]]]:
+        """Yield the planned batches of each remaining update and an iterator over their micro-batches.
 
-    def _update(self, planned: dict[str, Iterator], streams: dict[str, Iterator], bar: tqdm) -> None:
+        Each iterator has to be exhausted before the next update.
+        """
+        planned: collections.deque[tuple[Sequence[PlannedBatch], int]] = collections.deque()
+
+        def plan() -> Iterator[PlannedBatch]:
+            for batches in objective.groups(self.progress.update, self.num_updates):
+                micro_batches = [m for batch in batches for m in objective.micro_batches(batch, self.replicas.count)]
+                planned.append((batches, len(micro_batches)))
+                yield from micro_batches
+
+        stream = self.replicas.stream(plan(), objective.batches)
+        # The plan may be read ahead in another thread, but never behind the first micro-batch of an update.
+        for first in stream:
+            batches, count = planned.popleft()
+            yield batches, itertools.chain([first], itertools.islice(stream, count - 1))
+
+    def _update(self, updates: Mapping[str, Iterator], bar: tqdm) -> None:
         p, schedule = self.progress, self.evaluator.schedule
         started, rate = time.monotonic(), self.updater.learning_rate
         groups, num_examples = {}, {}
         for objective in self.objectives:
-            batches = next(planned[objective.name])
-            count = sum(len(objective.micro_batches(batch, self.replicas.count)) for batch in batches)
-            micro_batches = itertools.islice(streams[objective.name], count)
+            batches, micro_batches = next(updates[objective.name])
             groups[objective.name] = objective.group(batches, micro_batches, self.replicas)
             num_examples[objective.name] = sum(len(indices) for indices, *_ in batches)
         sums = self.updater.update(groups)

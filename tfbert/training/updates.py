@@ -15,6 +15,7 @@ from tfbert import interrupts
 from tfbert.config import OptimizationConfig
 from tfbert.encoder.active_embedding import ActiveEmbedding
 from tfbert.models import weights
+from tfbert.models.graph_functions import graph_function
 from tfbert.training.distribution import ALONE, Replicas, translated_worker_errors
 from tfbert.training.memory import keep_memory
 from tfbert.training.objectives import Group, Objective
@@ -40,6 +41,7 @@ class Updater:
         replicas: devices that share every batch.
         active_embedding: the rows of the token embedding that the batches read, if only these are trained. Only
             `complete_model` and the methods that call it write them into the table of the model.
+        run_eagerly: whether to run without traced graphs, which for a few updates is faster; on a single device only.
 
     Attributes:
         request: whether a signal has asked this process to stop.
@@ -56,6 +58,8 @@ class Updater:
         config: OptimizationConfig,
         replicas: Replicas = ALONE,
         active_embedding: ActiveEmbedding | None = None,
+        *,
+        run_eagerly: bool = False,
     ):
         keep_memory()
         self.request, self._others_stop = interrupts.Request(), False
@@ -69,13 +73,12 @@ class Updater:
             self.loss_scale.build(self._trained)
         averaged = self._trained if config.ema_momentum else []
         self._averages = [tf.Variable(v.value, trainable=False) for v in averaged]
-        self._gradients = {objective.name: self._traced(objective) for objective in self.objectives}
-        # No autograph: no function here has branches or loops that depend on tensors.
-        self._add = tf.function(functools.partial(tf.nest.map_structure, tf.add), autograph=False)
-        self._sum = tf.function(replicas.sum_over_processes, autograph=False)
+        self._gradients = {o.name: self._gradient_function(o, run_eagerly) for o in self.objectives}
+        self._add = graph_function(functools.partial(tf.nest.map_structure, tf.add), run_eagerly=run_eagerly)
+        self._sum = graph_function(replicas.sum_over_processes, run_eagerly=run_eagerly)
         # XLA cannot compile the branch of float16's loss scaling.
         is_compiled = optimizer.is_compiled and self.loss_scale is None
-        self._apply = tf.function(self._apply_in_graph, jit_compile=is_compiled, autograph=False)
+        self._apply = graph_function(self._apply_gradients, run_eagerly=run_eagerly, jit_compile=is_compiled)
 
     @property
     def precision(self) -> str:
@@ -103,16 +106,21 @@ class Updater:
             ConnectionError: another process was lost.
         """
         with translated_worker_errors():
-            results = [self._accumulated(objective, groups[objective.name]) for objective in self.objectives]
-            sums = {objective.name: sums for objective, (sums, _) in zip(self.objectives, results, strict=True)}
-            gradients = functools.reduce(self._add, [gradients for _, gradients in results])
-            if self.replicas.num_workers > 1:
-                # Once for the whole group, so that accumulation adds no network traffic.
-                must_stop = tf.constant(float(bool(self.request)))
-                sums, gradients, must_stop = self._sum([sums, gradients, must_stop])
-                self._others_stop = float(must_stop) > 0
+            sums, gradients = self.gradients(groups)
             self._apply(gradients)
             return {name: {term: float(value) for term, value in values.items()} for name, values in sums.items()}
+
+    def gradients(self, groups: Mapping[str, Group]) -> tuple[dict[str, dict[str, tf.Tensor]], list[tf.Tensor]]:
+        """Return what `update` returns and the gradient that it applies, which float16 multiplies by the loss scale."""
+        results = [self._accumulated(objective, groups[objective.name]) for objective in self.objectives]
+        sums = {objective.name: sums for objective, (sums, _) in zip(self.objectives, results, strict=True)}
+        gradients = functools.reduce(self._add, [gradients for _, gradients in results])
+        if self.replicas.num_workers > 1:
+            # Once for the whole group, so that accumulation adds no network traffic.
+            must_stop = tf.constant(float(bool(self.request)))
+            sums, gradients, must_stop = self._sum([sums, gradients, must_stop])
+            self._others_stop = float(must_stop) > 0
+        return sums, gradients
 
     def _accumulated(self, objective: Objective, group: Group) -> tuple[dict[str, tf.Tensor], list[tf.Tensor]]:
         """Return the sums of losses and gradients over a group."""
@@ -225,8 +233,8 @@ class Updater:
         optimizer = self.loss_scale or self.optimizer
         return {"model": self.model.variables, "optimizer": optimizer.variables}
 
-    def _traced(self, objective: Objective) -> Callable:
-        """Return the graph function that computes the sums of losses and gradients of a batch."""
+    def _gradient_function(self, objective: Objective, run_eagerly: bool) -> Callable:
+        """Return the function that computes the sums of losses and gradients of a batch."""
         # Of several objectives, each leaves the heads of the others without a gradient.
         unconnected = tf.UnconnectedGradients.ZERO if len(self.objectives) > 1 else tf.UnconnectedGradients.NONE
 
@@ -245,9 +253,9 @@ class Updater:
 
         scales = dict.fromkeys(objective.terms, tf.TensorSpec([], tf.float32))
         signature = [self.replicas.signature(objective.batch_spec), scales]
-        return tf.function(gradients_of, input_signature=signature, autograph=False)
+        return graph_function(gradients_of, run_eagerly=run_eagerly, input_signature=signature)
 
-    def _apply_in_graph(self, gradients):
+    def _apply_gradients(self, gradients):
         optimizer = self.loss_scale or self.optimizer
         optimizer.apply(gradients, self._trained)
         momentum = self.config.ema_momentum

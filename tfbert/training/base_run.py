@@ -5,11 +5,12 @@ import resource
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Generic, TypeVar
 
 from tfbert.config import RootConfig
-from tfbert.encoder.backbone import Encoder
 from tfbert.evaluation.tensorboard_log import TensorBoardLog
 from tfbert.files import REPORT, read_json, write_json
+from tfbert.training.base_problem import BaseProblem
 from tfbert.training.checkpoint import CHECKPOINT
 from tfbert.training.distribution import Replicas
 from tfbert.training.progress import Progress
@@ -18,22 +19,26 @@ from tfbert.training.run_dir import opened, versions
 CONFIG, PAGE = "config.json", "report.html"
 
 
-class Run(abc.ABC):
+AnyProblem = TypeVar("AnyProblem", bound=BaseProblem)
+
+
+class BaseRun(abc.ABC, Generic[AnyProblem]):
     """One training and its directory.
 
+    Args:
+        problem: prepared.
+        config: stored in the directory; it repeats the run. `None` means the config of the problem.
+
     Attributes:
-        config: stored in the directory; it repeats the run.
-        encoder: the encoder before training.
-        replicas: devices that train together.
         logged_sections: sections of the config that TensorBoard shows as hyperparameters.
         report_stage: key of the stage after training in the `seconds` of the report.
     """
 
-    config: RootConfig
-    encoder: Encoder
-    replicas: Replicas
     logged_sections: Sequence[str]
     report_stage: str
+
+    def __init__(self, problem: AnyProblem, config: RootConfig | None = None):
+        self.problem, self.config = problem, config or problem.config
 
     @abc.abstractmethod
     def train(self, run_dir: Path, log: TensorBoardLog) -> Progress:
@@ -70,11 +75,11 @@ class Run(abc.ABC):
         progress = self.train(run_dir, log)
         started = time.monotonic()
         report = {
-            "encoder": {"name": self.config.encoder.name, **self.encoder.spec.to_json()},
+            "encoder": {"name": self.config.encoder.name, **self.problem.encoder.spec.to_json()},
             "seed": self.config.train.seed,
             "config": self.config.to_dict(),
             "versions": versions(),
-            "distribution": self.replicas.to_dict(),
+            "distribution": self.problem.replicas.to_dict(),
             "command": command,
             **self.report(progress, run_dir),
         }

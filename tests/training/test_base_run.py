@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from tfbert.training import driver
+from tfbert.training import base_run
 from tfbert.training.distribution import ALONE, Replicas
 
 
@@ -31,16 +31,16 @@ def test_the_work_is_done_in_the_locked_directory_before_a_barrier(tmp_path):
         assert (tmp_path / "run" / ".lock").exists()
         return {"score": 1}
 
-    assert driver.execute(tmp_path / "run", replicas, work) == {"score": 1}
+    assert base_run.execute(tmp_path / "run", replicas, work) == {"score": 1}
     assert replicas.calls == ["decision", "work", "barrier"]
 
 
 def test_a_finished_run_that_awaits_its_export_is_not_repeated(tmp_path):
     report = {"score": 2}
-    driver.execute(tmp_path, ALONE, lambda: finished(tmp_path, report), "mine", exports=True)
-    assert driver.execute(tmp_path, ALONE, pytest.fail, "mine", exports=True) == report
+    base_run.execute(tmp_path, ALONE, lambda: finished(tmp_path, report), "mine", exports=True)
+    assert base_run.execute(tmp_path, ALONE, pytest.fail, "mine", exports=True) == report
     with pytest.raises(ValueError, match="holds a finished run; expected a new --out directory"):
-        driver.execute(tmp_path, ALONE, pytest.fail, "yours", exports=True)
+        base_run.execute(tmp_path, ALONE, pytest.fail, "yours", exports=True)
 
 
 def finished(run_dir, report):
@@ -53,5 +53,5 @@ def finished(run_dir, report):
 )
 def test_a_worker_does_its_part_unless_the_chief_has_a_report(is_finished, calls):
     replicas = Recorded(is_finished)
-    driver.assist(replicas, lambda: replicas.calls.append("work"))
+    base_run.assist(replicas, lambda: replicas.calls.append("work"))
     assert replicas.calls == calls

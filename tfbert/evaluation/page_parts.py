@@ -1,0 +1,143 @@
+"""Parts that all report pages share: the template, the table of the history, the summary, cost and repetition.
+
+A page is self-contained and has no scripts; a content security policy in its head forbids both network and scripts.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+from tfbert.evaluation.formatting import breakable, duration, number, percent, size, words
+from tfbert.evaluation.metric import Metric
+from tfbert.fields import as_typed
+from tfbert.files import writing
+
+# Numbers in table cells: 1,234, -0.5, 2e-4, 75.4 %, or no value. Not a date, a house number or a range.
+_NUMBER_CELL = re.compile(r"([-−+]?\d[\d.,]*(e[-+]?\d+)?( ?%)?|–|)")
+
+
+def write_page(template: str, path: Path, sections: Mapping[str, str], report: Mapping, **views: Any) -> None:
+    """Write a page, with the time and memory of the run and how to repeat it at the end.
+
+    Args:
+        template: name of a template in this directory that extends `base.html.jinja`.
+        path: the file to write; an existing file is replaced.
+        sections: headings by section, in order, with `cost` and `repeat`; sections whose view is empty are omitted.
+        report: the content of `report.json`.
+        **views: variables of the template: `headline`, with at least `title`, `score`, `sentence`, `notes` and
+            `summary`, and one variable per section.
+    """
+    views |= {"cost": _cost_view(report), "repeat": _repeat_view(report)}
+    toc = {name: heading for name, heading in sections.items() if views[name]}
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.globals["number_columns"] = _number_columns
+    environment.filters |= {f.__name__: f for f in (percent, number, duration, words, as_typed, breakable)}
+    page = environment.get_template(template).render(toc=toc, **views)
+    # A text may contain half a surrogate pair, which UTF-8 cannot encode.
+    with writing(path):
+        path.write_bytes(page.encode("utf-8", errors="replace"))
+
+
+def summary_view(encoder: str, lines: Iterable[tuple[str, str]], report: Mapping) -> list[tuple[str, str]]:
+    """Return the summary of a training at the top of its page: names and values, without empty values.
+
+    Args:
+        encoder: name of the encoder, or a description.
+        lines: what is particular to this kind of training.
+        report: the content of `report.json`.
+    """
+    seconds, seed = (report.get("seconds") or {}).get("train"), report.get("seed")
+    time, seed = "" if seconds is None else duration(seconds), "" if seed is None else str(seed)
+    summary = [("Encoder", encoder), *lines, ("Training time", time), ("Seed", seed)]
+    return [(name, value) for name, value in summary if value]
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of the table of a history.
+
+    Args:
+        name: the heading.
+        cell: returns the text of an entry of the history.
+        meaning: explanation below the heading; `None` for none.
+    """
+
+    name: str
+    cell: Callable[[Mapping], str]
+    meaning: str | None = None
+
+
+def score_columns(metrics: Iterable[Metric], key: str, prefix: str = "", with_meaning: bool = False) -> list[Column]:
+    """Return a column for each metric; scores that an entry lacks are shown as missing.
+
+    Args:
+        metrics: the metrics to show.
+        key: key of the scores in an entry of the history.
+        prefix: starts every heading.
+        with_meaning: whether to explain the metrics.
+    """
+
+    def column(metric: Metric) -> Column:
+        meaning = metric.meaning if with_meaning else None
+        return Column(
+            prefix + metric.title, lambda entry: metric.format((entry.get(key) or {}).get(metric.name)), meaning
+        )
+
+    return [column(metric) for metric in metrics]
+
+
+def history_table(
+    history: Iterable[Mapping], columns: Sequence[Column], is_best: Callable[[Mapping], bool]
+) -> dict[str, list]:
+    """Return the table of a history, one row per entry.
+
+    Args:
+        history: entries of the history in `report.json`.
+        columns: the columns of the table.
+        is_best: returns whether the weights after an entry were kept.
+    """
+    rows = [{"best": is_best(entry), "cells": [column.cell(entry) for column in columns]} for entry in history]
+    return {"columns": [{"name": column.name, "meaning": column.meaning} for column in columns], "rows": rows}
+
+
+def _number_columns(rows: Sequence[Sequence]) -> set[int]:
+    """Return the indices of the columns to align right: they contain only numbers. The first column names the row."""
+    return {column for column, cells in enumerate(zip(*rows, strict=True)) if column and all(map(_is_number, cells))}
+
+
+def _is_number(cell: Any) -> bool:
+    return not isinstance(cell, str) or _NUMBER_CELL.fullmatch(cell) is not None
+
+
+def _cost_view(report: Mapping) -> dict | None:
+    """Return the duration of every stage and the peak memory."""
+    stages = [(name, value) for name, value in (report.get("seconds") or {}).items() if value is not None]
+    memory = report.get("peak_memory_bytes")
+    if not stages and not memory:
+        return None
+    total = sum(value for _, value in stages)
+    rows = [{"stage": name, "seconds": value, "fraction": value / total if total else 0} for name, value in stages]
+    return {"rows": rows, "total": total, "memory": size(memory) if memory else None}
+
+
+def _repeat_view(report: Mapping) -> dict | None:
+    """Return the command, the config by section, and the versions."""
+    sections: dict[str, Sequence] = {"run": []}
+    for name, value in (report.get("config") or {}).items():
+        if isinstance(value, Mapping):
+            sections[name] = list(value.items())
+        else:
+            sections["run"].append((name, value))
+    sections = {name: fields for name, fields in sections.items() if fields}
+    versions, command = report.get("versions") or {}, report.get("command")
+    return {"command": command, "config": sections, "versions": versions} if sections or versions or command else None
