@@ -91,6 +91,7 @@ def test_blocks_are_put_together():
     assert failed.values["p99_ms"] == [] and failed.values["requests_per_second"] == [0.0]
 
 
+@pytest.mark.slow
 def test_all_servers_are_measured_in_turn(options, served, stand_in, monkeypatch):
     stand_in(STAND_IN)
     monkeypatch.setattr(load, "export", lambda *_: served)

@@ -38,6 +38,7 @@ protocol.predict_lines(predict, job["texts"], out)
 PLAN = serve.Plan(num_blocks=2, num_single=3, num_batches=1, batch_size=5)
 
 
+@pytest.mark.slow
 def test_others_predict_the_same_texts_and_are_compared_with_ours(options, served, stand_in, monkeypatch):
     stand_in(STAND_IN)
     monkeypatch.setattr(serve, "export", lambda *_: served)
@@ -59,6 +60,7 @@ def test_others_predict_the_same_texts_and_are_compared_with_ours(options, serve
     assert ours.values["accuracy"] == [pytest.approx(report["test"]["metrics"]["accuracy"]["value"])]
 
 
+@pytest.mark.slow
 def test_the_model_is_exported_in_all_forms_and_litert_is_near(options, monkeypatch, no_peers):
     monkeypatch.setattr(served_model.internals, "multiplies_bfloat16", lambda: False)
     options = replace(options, run_dir=small.finished_run()[0])

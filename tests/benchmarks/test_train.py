@@ -56,6 +56,7 @@ def test_systems_that_cannot_train_are_left_out(measured):
     assert [row.system for row in measured("banking77", with_peers=False).rows] == ["tfbert", *kerasnlp]
 
 
+@pytest.mark.slow
 def test_kerasnlp_fits_the_records_of_a_run(tmp_path):
     save_encoder(load_encoder("tiny"), tmp_path / "preset")
     job = transformers_peer.common_job(internals.run_data(small.finished_run()[0]), tmp_path / "job")

@@ -38,7 +38,7 @@ ERRORS = {
     "path": (["--set", "objective.mask_fracton=0.1"], "did you mean 'objective.mask_fraction'?"),
     "other vocabulary": (["--prepared", "rows"], "prepare the corpus again for this encoder"),
     "two vocabularies": (["--vocabulary", "vocabulary.txt"], "tiny has its own vocabulary"),
-    "empty vocabulary": (["--from-scratch", "--vocabulary", "empty.txt"], "empty.txt: token 0 is ''"),
+    "empty vocabulary": (["--from-scratch", "--vocabulary", "empty.txt"], "empty.txt: token 0 is empty"),
     "not prepared": (["--prepared", "."], "no index.json"),
     "code in a file": (["--config", "code.json", "--allow-code"], "code to run, which is never taken from a file"),
     "code without the option": (
@@ -128,11 +128,11 @@ def test_the_encoder_has_the_best_weights_and_its_origin(runs):
     assert pretraining["tokens"] == report["history"][-1]["num_tokens"]
     assert pretraining["corpus_sha256"] == report["corpus"]["sha256"]
     best = load_file(folder / "whole" / BEST)
-    arrays = [best[name] for name in sorted(best)]
     plain = BertBackbone.from_preset(str(directory))
-    for backbone in (encoder.backbone, plain):
-        for weight, array in zip(backbone.weights, arrays, strict=False):
-            np.testing.assert_array_equal(np.asarray(weight), array)
+    assert len(plain.weights) == len(encoder.backbone.weights)
+    for weight, other in zip(encoder.backbone.weights, plain.weights, strict=True):
+        np.testing.assert_array_equal(np.asarray(weight), best[f"model/{weight.path}"])
+        np.testing.assert_array_equal(np.asarray(other), best[f"model/{weight.path}"])
     start = load_encoder("tiny").backbone
     assert not np.array_equal(start.weights[0], encoder.backbone.weights[0])
     assert encoder.spec.has_pooler and encoder.spec.activation == "gelu"

@@ -43,15 +43,17 @@ def model_of(tokenizer):
     return lambda packed: tf.gather(scores, packed["token_ids"])
 
 
-def predicting(tokenizer, model, task=None, sequence_length=64, overlap=0.25):
-    """Return a function from texts to outputs, which runs in a graph as in a SavedModel."""
+def predicting(tokenizer, model, task=None, sequence_length=64, overlap=0.25, *, run_eagerly=False):
+    """Return a function from texts to outputs, which runs in a graph as in a SavedModel, or eagerly."""
     task, preprocessor = task or fitted(), Preprocessor(tokenizer, sequence_length, overlap)
 
-    @tf.function(input_signature=[tf.TensorSpec([None], tf.string)], autograph=False)
     def served(text):
         inputs = {"text": text}
         sequences = task.sequences(inputs, preprocessor)
         return task.decode(sequences.scores(model), sequences, Context(inputs, tokenizer.vocabulary, {}))
+
+    if not run_eagerly:
+        served = tf.function(served, input_signature=[tf.TensorSpec([None], tf.string)], autograph=False)
 
     def predict(*texts):
         encoded = [text if isinstance(text, bytes) else text.encode() for text in texts]
@@ -192,7 +194,8 @@ def test_targets_decode_to_the_entities_they_were_made_from(tokenizer, drawn):
     tag_ids = [split.targets["tag_id"][index] for index in range(len(split))]
     length = max(map(len, tag_ids))
     padded = np.stack([np.pad(ids, (0, length - len(ids)), constant_values=-1) for ids in tag_ids])
-    outputs = predicting(tokenizer, lambda packed: 9 * tf.one_hot(tf.constant(padded), 5), None, 9)(record.text)
+    predict = predicting(tokenizer, lambda packed: 9 * tf.one_hot(tf.constant(padded), 5), None, 9, run_eagerly=True)
+    outputs = predict(record.text)
     assert [Span(*entity.key) for entity in predicted_entities(outputs)[0]] == outermost(spans)
     assert remarks_of(split) == []
 
