@@ -4,7 +4,7 @@ The job has `kind` of model; the records of each split; the `encoder`; and what 
 `batch_size`, `learning_rate`, `weight_decay`, `warmup_fraction`, `seed`, `sequence_length` and `window_overlap`. A
 prediction has the outputs that tfbert's SavedModel would give, so that the same code scores both.
 
-Source: the recipes of transformers' examples run_glue, run_ner and run_qa; written anew. They keep the last epoch.
+Source: the recipes of transformers' examples run_glue, run_ner and run_qa, which keep the last epoch.
 """
 
 import json

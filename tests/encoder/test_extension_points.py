@@ -203,6 +203,25 @@ def test_a_tuning_method_is_merged_into_the_weights():
     assert_same(encoder(INPUTS)["pooled_output"], expected)
 
 
+def test_a_method_that_cannot_be_merged_stays_attached():
+    class Adapters:
+        def attach(self, encoder):
+            encoder.extend(encoder.transformer_layers[0].attention_end, Adapter(8, name="adapter"))
+
+        def groups(self):
+            return {}
+
+        def merge(self, encoder):
+            pass
+
+    encoder, method = an_encoder(), Adapters()
+    encoder.tune(method)
+    expected = encoder(INPUTS)["pooled_output"].numpy()
+    encoder.merge()
+    assert encoder.tuning is method
+    assert_same(encoder(INPUTS)["pooled_output"], expected)
+
+
 def operations(encoder):
     function = tf.function(lambda inputs: encoder(inputs)["pooled_output"])
     return sorted(op.type for op in function.get_concrete_function(INPUTS).graph.get_operations())

@@ -1,21 +1,19 @@
-"""How far values may be from exact ones because they were computed in a narrower dtype, on whatever machine.
+"""Tolerances for values computed in a narrow dtype that hold on every machine.
 
 Machines multiply matrices in different ways: in another order, with partial sums kept in float32 or rounded to the
-narrow dtype every few terms, with a product and a sum rounded together or one after the other. A tolerance that was
-measured on one machine holds for that machine. What holds everywhere follows from the dtype and the sizes:
+narrow dtype every few terms, with multiply and add fused or separate. A tolerance measured on one machine holds only
+there. These bounds follow from the dtype and the sizes alone:
 
-- Rounding to a dtype changes a value by at most the share u = eps / 2 (2**-8 for bfloat16, 2**-11 for float16).
-- In a sum of n products every partial sum may be rounded: n roundings, each by at most u of the sum. They go up as
-  often as down, so that their squares add up, and the sum is off by up to u * sqrt(n) of its size. (By u * n if all
-  roundings went the same way, which does not happen.)
-- What comes out of `depth` such sums, each made of the results of the one before, is off by up to
-  u * sqrt(n * depth). Softmax and normalization between them make errors somewhat larger or smaller; a rounding is off
-  by u / sqrt(3) in the root mean square and not by u, which leaves them a factor of 1.7.
+- Rounding to a dtype has a relative error of at most u = eps / 2 (2**-8 for bfloat16, 2**-11 for float16).
+- In a sum of n products every partial sum may be rounded. The n errors have random signs, so the relative error of the
+  sum grows as u * sqrt(n), not as the worst case u * n.
+- After `depth` such sums, each over results of the previous one, it is about u * sqrt(n * depth). Softmax and
+  normalization in between change errors somewhat; the root mean square of a rounding error is u / sqrt(3), not u,
+  which leaves a margin of 1.7.
 
-That is about the elements of a tensor together, so they are compared together: the norm of the difference with the
-norm of what is expected. A mean over many elements is near what is expected where a single one need not be. Single
-elements are compared besides, so that one wrong element among thousands does not drown: of ten thousand errors that
-are distributed normally, the largest is below four deviations, and six are allowed.
+These bounds are about a tensor as a whole, so its norm is compared. A wrong element among thousands would hardly change
+the norm, so single elements are compared too: the largest of ten thousand normally distributed errors is below four
+standard deviations, and six are allowed.
 """
 
 import math
@@ -25,25 +23,24 @@ import numpy as np
 
 
 def relative_error(dtype, *, length: int, depth: int, steepness: float = 1.0) -> float:
-    """Return the share of a tensor's norm by which rounding may change it.
+    """Return the relative error of a tensor's norm that rounding explains.
 
     Args:
-        dtype: that was computed in.
+        dtype: of the computation.
         length: number of terms of the longest sum.
-        depth: number of sums, each of results of the one before. The gradient of a function takes as many again.
-        steepness: how many times larger an error becomes by what is done with the sums, relative to the results: the
-            derivative of that, where it is large.
+        depth: number of sums in a row, each over results of the previous one; twice the number for gradients.
+        steepness: factor by which functions applied to the sums enlarge a relative error.
     """
     return steepness * float(ml_dtypes.finfo(dtype).eps) / 2 * math.sqrt(length * depth)
 
 
 def distance(found, expected, size: float | None = None) -> tuple[float, float]:
-    """Return how far a tensor is from another: all of it by its norm, and the element that is farthest.
+    """Return the relative error of a tensor: of its norm, and of the element that differs most.
 
     Args:
         found: any shape.
         expected: the same shape.
-        size: root mean square of an element that differences are compared with; `None` for that of `expected`.
+        size: root mean square that errors are relative to; `None` for that of `expected`.
     """
     found, expected = np.asarray(found, np.float64), np.asarray(expected, np.float64)
     assert found.shape == expected.shape and found.size
@@ -53,18 +50,16 @@ def distance(found, expected, size: float | None = None) -> tuple[float, float]:
 
 
 def assert_near(found, expected, dtype, *, size: float | None = None, **rounded) -> None:
-    """Check that a tensor differs from an exact one by no more than rounding explains.
+    """Check that a tensor differs from the expected one by no more than rounding explains.
 
     Args:
-        found: computed in `dtype`, or with parts of it.
+        found: computed at least partly in `dtype`.
         expected: computed in a wider dtype, or in the same one in another way.
         dtype: as for `relative_error`.
-        size: as for `distance`, for what is 0 but for rounding.
+        size: as for `distance`, for values that are 0 apart from rounding.
         rounded: the other arguments of `relative_error`.
     """
     allowed = relative_error(dtype, **rounded)
-    together, farthest = distance(found, expected, size)
-    assert together <= allowed, f"off by {together:.3g} of the norm; rounding to {dtype} explains {allowed:.3g}"
-    assert farthest <= 6 * allowed, (
-        f"an element is off by {farthest:.3g} of the norm's mean; expected {6 * allowed:.3g}"
-    )
+    of_norm, of_element = distance(found, expected, size)
+    assert of_norm <= allowed, f"the norm has an error of {of_norm:.3g}; rounding to {dtype} explains {allowed:.3g}"
+    assert of_element <= 6 * allowed, f"an element has an error of {of_element:.3g}; expected at most {6 * allowed:.3g}"

@@ -20,9 +20,9 @@ class LowRank(keras.layers.Layer):
     def update(self):
         return tf.matmul(tf.convert_to_tensor(self.narrow), tf.convert_to_tensor(self.wide))
 
-    def call(self, rows, multiply):
-        product = multiply(rows)
-        return product + tf.cast(tf.matmul(tf.matmul(rows, self.narrow), self.wide), product.dtype)
+    def call(self, inputs, multiply):
+        product = multiply(inputs)
+        return product + tf.cast(tf.matmul(tf.matmul(inputs, self.narrow), self.wide), product.dtype)
 
 
 class Adapter(keras.layers.Layer):

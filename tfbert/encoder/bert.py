@@ -263,10 +263,11 @@ class BertEncoder(Backbone):
         self.tuning = method
 
     def merge(self) -> None:
-        """Merge the tuning method, if any, into the weights as far as possible, and detach it."""
+        """Let the tuning method, if any, merge its extensions into the weights; detach it if no extension remains."""
         if self.tuning is not None:
             self.tuning.merge(self)
-            self.tuning = None
+            if not self._extensions:
+                self.tuning = None
 
     @classmethod
     def from_preset(
