@@ -25,10 +25,9 @@ def test_every_task_has_runs():
     assert sorted(golden_runs.RUNS) == list_tasks()
 
 
-# One task on whole texts and one on tokens; the other runs are slow.
-FAST = {("classification", "default"), ("entities", "default")}
+FAST = ("classification", "default")
 CASES = [
-    pytest.param(task, name, marks=() if (task, name) in FAST else pytest.mark.slow)
+    pytest.param(task, name, marks=() if (task, name) == FAST else pytest.mark.slow)
     for task, runs in golden_runs.RUNS.items()
     for name in runs
 ]
