@@ -86,7 +86,7 @@ def test_outputs_do_not_depend_on_the_batch(classifier):
 def test_packed_sequences_have_the_outputs_of_their_texts(classifier):
     texts = [item["text"].encode() for item in ITEMS]
     packed = classifier.preprocessor.pack([classifier.tokenizer(tf.constant(texts))]).dense()
-    outputs = classifier.predict_sequences(*(packed[name] for name in INPUTS))
+    outputs = classifier.predict_sequences({name: packed[name] for name in INPUTS})
     np.testing.assert_allclose(outputs["probabilities"], classifier(ITEMS)["probabilities"], atol=1e-5)
 
 

@@ -4,14 +4,17 @@ A product has a title, a price and a brand; its slogan is a sequence of tokens t
 """
 
 import itertools
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from support import small
 from support.tokenized import recipe_of
 
 from tfbert.config import Config, override
@@ -19,18 +22,24 @@ from tfbert.encoder.backbone import load_encoder
 from tfbert.heads.base import Head
 from tfbert.models.build import build_models, make_tokenizer
 from tfbert.models.predictor import Predictor, make_preprocessor, predict_all
+from tfbert.serving.export import Servable, export
+from tfbert.serving.input_spec import InputSpec
+from tfbert.serving.saved_predictor import SavedPredictor
 from tfbert.tasks.base import FittedTask
 from tfbert.tasks.base_options import LearnedHeadOptions
 from tfbert.tasks.base_outputs import Output
 from tfbert.text.batches import batches, plan_training
 from tfbert.text.datasets import Target, tokenize
 from tfbert.text.inputs import Category, Number, Text
-from tfbert.text.preprocessor import in_parts
+from tfbert.text.preprocessor import INPUTS, in_parts
 from tfbert.text.records import Record
+from tfbert.training.fine_tuning import TaskObjective
 
 MAX_TOKENS = 7
 TITLES = {"great number": "see it", "two good people": "the first way to"}
 BRANDS = {"ada": "by time", "mary": "more"}
+# The prediction for a title, by price and brand.
+SERVED = {(100.0, "ada"): "the first way to by time", (15.0, "mary"): "more"}
 CONFIG = override(
     Config(), {"encoder.name": "tiny", "encoder.sequence_length": 16, "encoder.dropout": 0.0, "head.dropout": 0.0}
 )
@@ -71,6 +80,8 @@ class FittedSlogans(FittedTask):
     monitor = None
     targets = {"slogan_ids": Target("int32", (None,), padding=-1)}
     inputs = (Text("title"), Number("price"), Category("brand"))
+    name = "slogans"
+    definition = SimpleNamespace(title="slogans for products")
 
     def inputs_of(self, record: Record, *, training: bool = False):
         title, price, brand = record.others
@@ -99,13 +110,13 @@ class FittedSlogans(FittedTask):
         return tf.reduce_sum(nll * is_token, axis=1) / tf.reduce_sum(is_token, axis=1)
 
     def decode(self, scores, sequences, context):
-        ids = tf.argmax(scores, axis=2, output_type=tf.int32)
-        before_end = tf.math.cumsum(tf.cast(ids == self.vocabulary.index("[SEP]"), tf.int32), axis=1) == 0
-        words = tf.ragged.boolean_mask(tf.gather(tf.constant(context.vocabulary), ids), before_end)
-        return {"slogan": tf.strings.reduce_join(words, axis=1, separator=" ")}
+        return self.decode_sequences(scores, None)
 
     def decode_sequences(self, scores, padding_mask):
-        raise NotImplementedError
+        ids = tf.argmax(scores, axis=2, output_type=tf.int32)
+        before_end = tf.math.cumsum(tf.cast(ids == self.vocabulary.index("[SEP]"), tf.int32), axis=1) == 0
+        words = tf.ragged.boolean_mask(tf.gather(tf.constant(self.vocabulary), ids), before_end)
+        return {"slogan": tf.strings.reduce_join(words, axis=1, separator=" ")}
 
     def gold(self, record: Record) -> str:
         return record.target
@@ -211,7 +222,7 @@ def test_a_task_of_three_kinds_of_inputs_is_learned(trained, task):
     assert len(set(gold)) == 6
 
 
-def test_the_served_function_has_the_declared_inputs(trained, tmp_path):
+def test_the_predictor_has_the_declared_inputs(trained):
     predictor, _ = trained
     specs = predictor.specs
     assert {name: (spec.dtype, spec.shape.as_list()) for name, spec in specs.items()} == {
@@ -219,20 +230,37 @@ def test_the_served_function_has_the_declared_inputs(trained, tmp_path):
         "price": (tf.float32, [None]),
         "brand": (tf.string, [None]),
     }
-    module = tf.Module()
-    module.resources, module.weights = predictor.tokenizer.trackables(), predictor.model.weights
-    served = tf.function(lambda **inputs: predictor.predict(*(inputs[name] for name in specs)))
-    tf.saved_model.save(module, str(tmp_path), signatures=served.get_concrete_function(**specs))
-    loaded = tf.saved_model.load(str(tmp_path)).signatures["serving_default"]
-    title = "two good people"
-    outputs = loaded(
-        title=tf.constant([title, title, title]),
-        price=tf.constant([100.0, 15.0, 100.0]),
-        brand=tf.constant(["ada", "mary", "unknown"]),
-    )
-    assert outputs["slogan"][:2].numpy().tolist() == [b"the first way to by time", b"more"]
-    items = [{"title": title, "price": price, "brand": "ada"} for price in (100, 15.0)]
+    items = [{"title": "two good people", "price": price, "brand": "ada"} for price in (100, 15.0)]
     assert predictor(items)["slogan"].tolist() == [b"the first way to by time", b"by time"]
+
+
+def test_the_saved_model_has_the_inputs_and_the_features(trained, split, tmp_path):
+    predictor, _ = trained
+    report = json.loads((small.finished_run()[0] / "report.json").read_text(encoding="utf-8"))
+    items = [{"title": "two good people", "price": price, "brand": brand} for price, brand in SERVED]
+    servable = Servable(predictor=predictor, config=CONFIG, report=report, samples=items)
+    version_dir = export(servable, tmp_path / "slogans")
+    saved = SavedPredictor(version_dir)
+    assert saved.inputs == {name: InputSpec(spec.dtype.name, False) for name, spec in sorted(predictor.specs.items())}
+    assert saved(items)["slogan"].tolist() == list(map(str.encode, SERVED.values()))
+    assert "`title`, text, `price`, number, `brand`, category" in (version_dir / "MODEL_CARD.md").read_text()
+    # The same prediction from token ids and features.
+    by_ids = tf.saved_model.load(str(version_dir)).signatures["token_ids"]
+    (batch,) = batches(split, [np.arange(len(split))], 16)
+    packed = {name: batch[name] for name in (*INPUTS, "price", "brand")}
+    assert [text.decode() for text in by_ids(**packed)["slogan"].numpy()] == [record.target for record in RECORDS]
+    with pytest.raises(tf.errors.InvalidArgumentError, match="price must have as many rows as token_ids"):
+        by_ids(**packed | {"price": batch["price"][:-1]})
+
+
+@pytest.mark.parametrize("by_record", [False, True])
+def test_the_objective_gives_features_to_the_head(trained, task, split, by_record, monkeypatch):
+    monkeypatch.setattr(FittedSlogans, "by_record", by_record)
+    model = trained[0].model
+    objective = TaskObjective(model, task, CONFIG, split)
+    (batch,) = objective.batches([(np.arange(len(split)),)])
+    expected = task.loss(model(batch, training=True), batch)
+    np.testing.assert_allclose(objective.losses(batch)["loss"], tf.reduce_sum(expected), rtol=1e-4)
 
 
 def test_features_are_split_with_the_sequences_of_a_batch(trained, task, split):

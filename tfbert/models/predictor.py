@@ -1,5 +1,6 @@
 """The predictor: the function from raw inputs to decoded outputs that is validated, tested, exported and served."""
 
+import functools
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
@@ -16,7 +17,7 @@ from tfbert.tasks.base import FittedTask
 from tfbert.tasks.base_context import Context, Served
 from tfbert.text.batches import EVALUATION_BATCH_TOKENS
 from tfbert.text.inputs import Item, Text, batch_of, rough_lengths, specs_of
-from tfbert.text.preprocessor import Preprocessor
+from tfbert.text.preprocessor import INPUTS, Preprocessor, Sequences
 from tfbert.text.records import Record
 from tfbert.text.tokenizer import Tokenizer
 
@@ -90,12 +91,21 @@ class Predictor:
         """Return the values of the decision's variables by name."""
         return {name: variable.numpy() for name, variable in self.decided.items()}
 
-    def predict_sequences(
-        self, token_ids: tf.Tensor, segment_ids: tf.Tensor, padding_mask: tf.Tensor
-    ) -> dict[str, tf.Tensor]:
-        """Return the outputs for packed sequences, int32 `(sequences, length)`, in the graph."""
-        packed = {"token_ids": token_ids, "segment_ids": segment_ids, "padding_mask": padding_mask}
-        outputs = self.task.decode_sequences(self._scores(packed), padding_mask)
+    @functools.cached_property
+    def sequence_specs(self) -> dict[str, tf.TensorSpec]:
+        """Tensor specifications of packed sequences: `INPUTS`, and the features that the task computes from numbers."""
+
+        def features(*tensors: tf.Tensor) -> Mapping[str, tf.Tensor]:
+            return self._sequences(tensors).features
+
+        computed = tf.function(features, autograph=False).get_concrete_function(*self.specs.values()).structured_outputs
+        shapes = {name: ([None, None], tf.int32) for name in INPUTS}
+        shapes |= {name: ([None, *values.shape[1:]], values.dtype) for name, values in computed.items()}
+        return {name: tf.TensorSpec(shape, dtype, name) for name, (shape, dtype) in shapes.items()}
+
+    def predict_sequences(self, packed: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        """Return the outputs for packed sequences and their features, as in `sequence_specs`, in the graph."""
+        outputs = self.task.decode_sequences(self._scores(packed), packed["padding_mask"])
         return self._decide(outputs) if self.task.predicts_by_sequence else outputs
 
     def refresh(self, splits: Mapping[str, Iterable[Record]]) -> None:
@@ -129,10 +139,12 @@ class Predictor:
     def _embed_texts(self, texts: tf.Tensor) -> tf.Tensor:
         return self._scores(self.preprocessor.pack([self.tokenizer(texts)]).dense())
 
+    def _sequences(self, tensors: Sequence[tf.Tensor]) -> Sequences:
+        return self.task.sequences(dict(zip(self.specs, tensors, strict=True)), self.preprocessor)
+
     def _decode_inputs(self, *tensors: tf.Tensor) -> dict[str, tf.Tensor]:
-        inputs = dict(zip(self.specs, tensors, strict=True))
-        sequences = self.task.sequences(inputs, self.preprocessor)
-        context = Context(inputs, self.tokenizer.vocabulary, self.index)
+        sequences = self._sequences(tensors)
+        context = Context(dict(zip(self.specs, tensors, strict=True)), self.tokenizer.vocabulary, self.index)
         return self.task.decode(sequences.scores(self._scores), sequences, context)
 
     def _predict(self, *tensors: tf.Tensor) -> dict[str, tf.Tensor]:

@@ -61,7 +61,7 @@ class _Module(tf.Module):
         sizes = backbone.vocabulary_size, backbone.num_segments, backbone.max_sequence_length
         self.signatures_by_name = {
             "serving_default": tf.function(predict).get_concrete_function(**specs),
-            "token_ids": with_checked_sequences(predictor.predict_sequences, *sizes),
+            "token_ids": with_checked_sequences(predictor.predict_sequences, predictor.sequence_specs, *sizes),
             **predictor.signatures(predict),
         }
         # Only what the functions read, including index and thresholds. The model has more variables, such as float32

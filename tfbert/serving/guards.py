@@ -5,28 +5,35 @@ input: NaN for a sequence without tokens, the embedding of another token for a n
 TensorFlow's core ops.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import tensorflow as tf
+from tensorflow.types.experimental import ConcreteFunction
 
 from tfbert.text.preprocessor import INPUTS
 
 
 def with_checked_sequences(
-    predict: Callable[..., dict], vocabulary_size: int, num_segments: int, max_length: int
-) -> tf.function:
+    predict: Callable[[Mapping[str, tf.Tensor]], dict],
+    specs: Mapping[str, tf.TensorSpec],
+    vocabulary_size: int,
+    num_segments: int,
+    max_length: int,
+) -> ConcreteFunction:
     """Return a function that rejects invalid packed sequences and calls `predict` for valid ones.
 
     Args:
-        predict: takes `token_ids`, `segment_ids` and `padding_mask`, int32 `(sequences, length)`.
+        predict: takes `token_ids`, `segment_ids` and `padding_mask`, int32 `(sequences, length)`, and the features of
+            the task, `(sequences, ...)`.
+        specs: the tensor specifications of these.
         vocabulary_size: number of token embeddings.
         num_segments: number of segment embeddings.
         max_length: number of positions of the encoder.
     """
 
-    def checked(token_ids: tf.Tensor, segment_ids: tf.Tensor, padding_mask: tf.Tensor) -> dict[str, tf.Tensor]:
-        inputs = token_ids, segment_ids, padding_mask
-        token_ids, segment_ids, padding_mask = (tf.ensure_shape(values, [None, None]) for values in inputs)
+    def checked(**inputs: tf.Tensor) -> dict[str, tf.Tensor]:
+        shaped = {name: tf.ensure_shape(values, specs[name].shape) for name, values in inputs.items()}
+        token_ids, segment_ids, padding_mask = (shaped.pop(name) for name in INPUTS)
         shapes = [tf.shape(values) for values in (token_ids, segment_ids, padding_mask)]
         has_token = tf.reduce_any(tf.equal(padding_mask, 1), axis=1)
         checks = {
@@ -39,16 +46,17 @@ def with_checked_sequences(
             "padding_mask must be 0 or 1": _is_within(padding_mask, 2),
             "padding_mask must have at least one 1 in each sequence": tf.reduce_all(has_token),
         }
+        for name, feature in shaped.items():
+            checks[f"{name} must have as many rows as token_ids"] = tf.equal(tf.shape(feature)[0], shapes[0][0])
         assertions = [
             tf.raw_ops.Assert(condition=condition, data=[message], summarize=1) for message, condition in checks.items()
         ]
         # No other op runs, or fails, before all checks have passed. The model reads the inputs themselves: after
         # `ensure_shape` TensorFlow would add in another order and round differently.
         with tf.control_dependencies(assertions):
-            return predict(*(tf.identity(values) for values in inputs))
+            return predict({name: tf.identity(values) for name, values in inputs.items()})
 
-    signature = [tf.TensorSpec([None, None], tf.int32, name=name) for name in INPUTS]
-    return tf.function(checked, input_signature=signature)
+    return tf.function(checked, autograph=False).get_concrete_function(**specs)
 
 
 def _is_within(values: tf.Tensor, end: int) -> tf.Tensor:

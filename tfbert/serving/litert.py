@@ -46,7 +46,7 @@ def export_litert(run_dir: Path, directory: Path) -> dict:
             "task": run.task.to_json(),
             "sequence_length": run.config.encoder.sequence_length,
             "tokenizer": tokenizer.rules._asdict(),
-            "inputs": list(INPUTS),
+            "inputs": list(run.predictor.sequence_specs),
             "bytes": len(content),
             "compared": precision_comparison.compare(run, predict, run.config.encoder.sequence_length),
         }
@@ -70,14 +70,15 @@ def sequence_predictor(content: bytes, num_threads: int = 1) -> PredictSequence:
         num_threads: number of threads for each sequence.
 
     Returns:
-        A function from `token_ids`, `segment_ids` and `padding_mask`, int32 `(1, sequence_length)`, to outputs by name.
+        A function from the model's inputs by name to outputs by name: `token_ids`, `segment_ids` and `padding_mask`,
+        int32 `(1, sequence_length)`, and features.
 
     Raises:
         ValueError: LiteRT is not installed.
     """
     interpreter = _interpreter_class()(model_content=content, num_threads=num_threads)
     runner = interpreter.get_signature_runner()
-    return lambda inputs: runner(**{name: inputs[name] for name in INPUTS})
+    return lambda inputs: runner(**inputs)
 
 
 def _interpreter_class():
@@ -95,22 +96,14 @@ class _Module(tf.Module):
         super().__init__()
         self.weights = [weight.value for weight in predictor.model.weights]
         self.decided = list(predictor.decided.values())
-        signature = [tf.TensorSpec([1, length], tf.int32, name=name) for name in INPUTS]
-        self.predict = tf.function(_NumericOutputs(predictor), input_signature=signature, autograph=False)
-
-
-class _NumericOutputs:
-    """Predicts packed sequences without string outputs, which LiteRT cannot compute."""
-
-    def __init__(self, predictor: Predictor):
-        self._predictor = predictor
-
-    def __call__(self, token_ids: tf.Tensor, segment_ids: tf.Tensor, padding_mask: tf.Tensor) -> dict[str, tf.Tensor]:
-        outputs = self._predictor.predict_sequences(token_ids, segment_ids, padding_mask)
-        return {name: value for name, value in outputs.items() if value.dtype != tf.string}
+        shapes = {name: [1, *spec.shape[1:]] for name, spec in predictor.sequence_specs.items()}
+        shapes |= dict.fromkeys(INPUTS, [1, length])
+        specs = {name: tf.TensorSpec(shapes[name], spec.dtype, name) for name, spec in predictor.sequence_specs.items()}
+        predict = precision_comparison.numeric_outputs(predictor)
+        self.predict = tf.function(lambda **packed: predict(packed), autograph=False).get_concrete_function(**specs)
 
 
 def _converted(module: _Module) -> bytes:
-    converter = tf.lite.TFLiteConverter.from_concrete_functions([module.predict.get_concrete_function()], module)
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([module.predict], module)
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
     return converter.convert()

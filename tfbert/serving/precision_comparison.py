@@ -9,13 +9,14 @@ from tfbert.models.data import data_path, tokenize_split
 from tfbert.models.predictor import Predictor
 from tfbert.models.saved_run import SavedRun
 from tfbert.text.datasets import TokenizedSplit
-from tfbert.text.preprocessor import INPUTS, dense_batch
+from tfbert.text.preprocessor import dense_batch
 from tfbert.text.splits import Split, load_splits
 
 # Sequences to compare, spread evenly over the split.
 _MAX_SEQUENCES = 500
 
-# From `token_ids`, `segment_ids` and `padding_mask`, int32 `(1, length)`, to outputs by name, sequence first.
+# From `token_ids`, `segment_ids` and `padding_mask`, int32 `(1, length)`, and features, to outputs by name, sequence
+# first.
 PredictSequence = Callable[[Mapping[str, np.ndarray]], Mapping[str, np.ndarray]]
 
 
@@ -70,16 +71,25 @@ def describe(compared: dict) -> str:
     return ", ".join(phrases)
 
 
-def sequence_predictor(predictor: Predictor) -> PredictSequence:
-    """Return a function that predicts packed sequences, without string outputs, which repeat numeric ones."""
-    signature = [tf.TensorSpec([None, None], tf.int32, name=name) for name in INPUTS]
-    predict_sequences = tf.function(predictor.predict_sequences, input_signature=signature, autograph=False)
+def numeric_outputs(predictor: Predictor) -> Callable[[Mapping[str, tf.Tensor]], dict[str, tf.Tensor]]:
+    """Return a graph function of packed sequences without string outputs, which repeat numeric ones."""
 
-    def predict(inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        outputs = predict_sequences(*(tf.constant(inputs[name]) for name in INPUTS))
-        return {name: value.numpy() for name, value in outputs.items() if value.dtype != tf.string}
+    def predict(packed: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        outputs = predictor.predict_sequences(packed)
+        return {name: value for name, value in outputs.items() if value.dtype != tf.string}
 
     return predict
+
+
+def sequence_predictor(predictor: Predictor) -> PredictSequence:
+    """Return a function that predicts packed sequences, without string outputs."""
+    predict = tf.function(numeric_outputs(predictor), input_signature=[predictor.sequence_specs], autograph=False)
+
+    def predict_arrays(inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        tensors = {name: tf.constant(values) for name, values in inputs.items()}
+        return {name: value.numpy() for name, value in predict(tensors).items()}
+
+    return predict_arrays
 
 
 def _comparison_split(run: SavedRun) -> tuple[str, Split, TokenizedSplit]:
@@ -96,7 +106,8 @@ def _inputs(split: TokenizedSplit, index: int, length: int) -> dict[str, np.ndar
     sequence = tf.RaggedTensor.from_row_lengths(ids, [len(ids)])
     starts = tf.constant(split.second_starts[[index]])
     dense = dense_batch(sequence, starts, split.special.padding, max(length, len(ids)))
-    return {name: values.numpy() for name, values in dense.items()}
+    features = {name: values[[index]] for name, values in split.features.items()}
+    return {name: values.numpy() for name, values in dense.items()} | features
 
 
 def _stacked(outputs: list) -> np.ndarray:

@@ -278,7 +278,7 @@ def in_halves(batch: Mapping[str, tf.Tensor]) -> tuple[list[dict[str, tf.Tensor]
     """Split a batch into its shorter and its longer sequences, each half only as wide as it needs, inside the graph.
 
     Args:
-        batch: int32 `token_ids`, `segment_ids`, `padding_mask` `(sequences, length)`; anything else is left out.
+        batch: int32 `token_ids`, `segment_ids`, `padding_mask` `(sequences, length)`, and features `(sequences, ...)`.
 
     Returns:
         The halves, and the position of each sequence of the batch in the concatenated halves: int32 `(sequences,)`.
@@ -290,7 +290,8 @@ def in_halves(batch: Mapping[str, tf.Tensor]) -> tuple[list[dict[str, tf.Tensor]
     for rows in (order[:middle], order[middle:]):
         longest = tf.maximum(1, tf.reduce_max(tf.gather(lengths, rows)))
         width = tf.minimum(tf.shape(batch["token_ids"])[1], padded_length(longest))
-        halves.append({name: tf.gather(batch[name], rows)[:, :width] for name in INPUTS})
+        half = {name: tf.gather(values, rows) for name, values in batch.items()}
+        halves.append(half | {name: half[name][:, :width] for name in INPUTS})
     return halves, tf.argsort(order, stable=True)
 
 

@@ -21,7 +21,7 @@ from tfbert.models.task_model import Embedder, TaskModel, embed_sequences
 from tfbert.tasks.base import Embed, FittedTask, monitored_metric
 from tfbert.text.batches import batches, micro_batches, plan_training
 from tfbert.text.datasets import TokenizedSplit
-from tfbert.text.preprocessor import in_halves
+from tfbert.text.preprocessor import INPUTS, in_halves
 from tfbert.text.records import Record
 from tfbert.training.checkpoint import Checkpoints
 from tfbert.training.distribution import ReplicaBatches, Replicas
@@ -113,10 +113,11 @@ class TaskObjective(Objective):
         if self.vectors is not None:
             assert is_pooling(self.model.head)
             return self.model.head.scores_of(batch["vectors"], training=True)
+        inputs = {name: batch[name] for name in (*INPUTS, *self.train.features)}
         if not self.task.by_record:
-            return self.model(batch, training=True)
+            return self.model(inputs, training=True)
         # Records are grouped by total length, but their sequences may be a short question and a long answer.
-        halves, indices = in_halves(batch)
+        halves, indices = in_halves(inputs)
         return tf.gather(tf.concat([self.model(half, training=True) for half in halves], axis=0), indices)
 
 
