@@ -366,7 +366,7 @@ def test_its_samples_are_asked_about_as_they_were_learned(problem, task):
 def test_answers_without_padding_do_not_depend_on_the_batch(predictor, finished):
     samples = finished.samples
     together, alone = (
-        [without_padding(item, answer) for item, answer in predictor.predict(samples, batch_size)]
+        [without_padding(predictor.outputs, item, answer) for item, answer in predictor.predict(samples, batch_size)]
         for batch_size in (len(samples), 1)
     )
     lengths = [

@@ -45,11 +45,9 @@ def predict(version_dir: Path, items: list) -> list[tuple]:
     from tfbert.serving.saved_predictor import SavedPredictor
     from tfbert.tasks.base_outputs import without_padding
 
-    return [
-        (
-            item,
-            {name: value for name, value in outputs.items() if not isinstance(value, list) or len(value) <= _MAX_LIST},
-        )
-        for item, padded in SavedPredictor(version_dir).predict(items)
-        for outputs in [without_padding(item, padded)]
-    ]
+    predictor, predictions = SavedPredictor(version_dir), []
+    for item, padded in predictor.predict(items):
+        prediction = without_padding(predictor.outputs, item, padded).items()
+        short = {name: value for name, value in prediction if not isinstance(value, list) or len(value) <= _MAX_LIST}
+        predictions.append((item, short))
+    return predictions

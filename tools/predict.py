@@ -1,7 +1,6 @@
 """Predict texts with a SavedModel, in this process or on a server, and print one JSON object per line."""
 
 import argparse
-import functools
 import json
 import re
 import sys
@@ -39,20 +38,19 @@ def main(options: argparse.Namespace) -> None:
     if bool(options.texts) == bool(options.file):
         raise ValueError("give either TEXT arguments or --file")
     from tfbert.serving import requests
-    from tfbert.tasks.base_outputs import without_padding
 
     data = requests.data_config(options.columns, options.set)
     inputs, predict = _predictor(options)
     predictions = predict(requests.read_items(options.texts, options.file, inputs, data))
     # No progress bar where predictions appear on the screen, nor in a log file.
     for item, outputs in tqdm(predictions, unit="text", disable=sys.stdout.isatty() or None):
-        line = json.dumps({**item, **without_padding(item, outputs)}, ensure_ascii=False)
+        line = json.dumps({**item, **outputs}, ensure_ascii=False)
         sys.stdout.write(_SURROGATE.sub("\ufffd", line) + "\n")
     sys.stdout.flush()
 
 
 def _predictor(options: argparse.Namespace):
-    """Return the inputs of the model, and a function that predicts items."""
+    """Return the inputs of the model, and a function that yields items with their predictions without padding."""
     if options.server:
         from tfbert.serving.client import Client
         from tfbert.serving.remote_predictor import RemotePredictor, parse_headers
@@ -68,11 +66,17 @@ def _predictor(options: argparse.Namespace):
         predictor = RemotePredictor(client)
         return predictor.inputs, predictor.predict
     from tfbert.serving.saved_predictor import SavedPredictor
+    from tfbert.tasks.base_outputs import without_padding
 
     # A program that writes lines into a pipe may wait for each prediction, so do not read ahead.
     num_pooled = 16 if options.file and Path(options.file).is_file() else 1
     saved = SavedPredictor(Path(options.model), options.version, num_pooled)
-    return saved.inputs, functools.partial(saved.predict, batch_size=options.batch_size)
+
+    def predict(items):
+        for item, prediction in saved.predict(items, options.batch_size):
+            yield item, without_padding(saved.outputs, item, prediction)
+
+    return saved.inputs, predict
 
 
 if __name__ == "__main__":

@@ -38,6 +38,12 @@ def test_items_are_yielded_with_their_predictions_in_order():
     assert list(first[1]) == ["a", "b"]
 
 
+def test_outputs_of_a_task_have_no_padding():
+    padded = {"labels": ["a", ""], "label_probabilities": [0.9, 0.0], "num_labels": 1, "probabilities": [0.9, 0.1]}
+    ((_, prediction),) = RemotePredictor(Client(lambda item: padded | {"truncated": False})).predict([{"text": "x"}])
+    assert (prediction["labels"], prediction["label_probabilities"]) == (["a"], [0.9])
+
+
 def test_a_single_output_gets_a_name():
     assert list(RemotePredictor(Client(lambda item: 0.5)).predict([{"text": "x"}])) == [
         ({"text": "x"}, {"output": 0.5})

@@ -1,9 +1,11 @@
 """Predictions without padding, and the declared outputs of all tasks."""
 
+import json
+
 import pytest
 
 from tfbert.tasks.base import fitted_kinds, list_tasks
-from tfbert.tasks.base_outputs import ALL, ANSWERS, ENTITIES, declared, without_padding
+from tfbert.tasks.base_outputs import ALL, ANSWERS, ENTITIES, Output, declared, from_json, to_json, without_padding
 
 TEXT = {"text": "a"}
 MULTI = {"probabilities": [0.8, 0.0], "truncated": False}
@@ -60,7 +62,22 @@ CHOICE = {"choice": "b", "choice_index": 1, "probability": 0.6, "truncated": Fal
     ],
 )
 def test_padding_is_removed(item, prediction, expected):
-    assert without_padding(item, prediction) == expected
+    assert without_padding(declared(prediction), item, prediction) == expected
+
+
+def test_outputs_that_no_task_here_declares_lose_their_padding():
+    outputs = (
+        Output("words", "string", "the words", "answer", True, "num_words"),
+        Output("num_words", "int32", "number"),
+    )
+    prediction = {"words": ["a", ""], "num_words": 1}
+    assert declared(prediction) == ()
+    assert without_padding(outputs, TEXT, prediction) == {"words": ["a"], "num_words": 1}
+
+
+@pytest.mark.parametrize("outputs", ALL)
+def test_declarations_survive_json(outputs):
+    assert from_json(json.loads(json.dumps(to_json(outputs)))) == outputs
 
 
 def test_outputs_of_a_task_are_found_by_their_names():

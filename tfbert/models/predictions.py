@@ -37,7 +37,7 @@ def write_predictions(
     """
     definition = task.definition
     for index, record in enumerate(records):
-        prediction = without_padding(task.inputs_of(record), prediction_of(outputs, index))
+        prediction = without_padding(task.outputs, task.inputs_of(record), prediction_of(outputs, index))
         line = {"split": split, "id": record.where, "gold": definition.truth_of(record), "outputs": prediction}
         stream.write(json.dumps(line, ensure_ascii=False) + "\n")
 

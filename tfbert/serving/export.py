@@ -20,6 +20,7 @@ from tfbert.serving.decision_values import values_to_json
 from tfbert.serving.guards import with_checked_sequences
 from tfbert.serving.model_card import model_card
 from tfbert.serving.warmup import write_warmup
+from tfbert.tasks import base_outputs
 from tfbert.text.inputs import Item
 
 # Prefix of temporary directories; TensorFlow Serving ignores directories whose names are not numbers.
@@ -163,6 +164,7 @@ def _write_assets(servable: Servable, directory: Path) -> None:
     directory.mkdir(exist_ok=True)
     tokenizer, task = servable.predictor.tokenizer, servable.predictor.task
     documents = {"config.json": servable.config.to_dict(), "task.json": task.to_json()}
+    documents["outputs.json"] = base_outputs.to_json(task.outputs)
     documents["tokenizer.json"] = tokenizer.rules._asdict()
     if servable.predictor.decided:
         documents["decided.json"] = values_to_json(servable.predictor.decided_values())

@@ -1,9 +1,10 @@
-"""The predictor of a model on a server: yields items with their predictions, as that of a SavedModel does."""
+"""The predictor of a model on a server: yields items with their predictions."""
 
 import collections
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from tfbert.serving.client import Client
+from tfbert.tasks.base_outputs import declared, without_padding
 
 
 class RemotePredictor:
@@ -24,7 +25,9 @@ class RemotePredictor:
         self.inputs = client.inputs()
 
     def predict(self, items: Iterable[Mapping]) -> Iterator[tuple[Mapping, dict]]:
-        """Yield each item with its prediction, ready for JSON, in order.
+        """Yield each item with its prediction, ready for JSON and without padding, in order.
+
+        A server does not tell the task of a model, so the padding of other models than those of tfbert's tasks stays.
 
         Args:
             items: any number; read lazily, as many at a time as the client sends in one request.
@@ -35,7 +38,9 @@ class RemotePredictor:
         sent: collections.deque = collections.deque()
         for outputs in self.client.predict(item for item in items if sent.append(item) is None):
             # A server does not name a single output.
-            yield sent.popleft(), dict(sorted(outputs.items())) if isinstance(outputs, dict) else {"output": outputs}
+            named = dict(sorted(outputs.items())) if isinstance(outputs, dict) else {"output": outputs}
+            item = sent.popleft()
+            yield item, without_padding(declared(named), item, named)
 
 
 def parse_headers(headers: Sequence[str]) -> dict[str, str]:

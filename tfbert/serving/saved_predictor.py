@@ -6,10 +6,12 @@ from pathlib import Path
 
 import numpy as np
 
+from tfbert.files import read_json
 from tfbert.models.predictions import prediction_of
 from tfbert.serving.input_spec import InputSpec
 from tfbert.serving.loading import load
 from tfbert.serving.ops import load_text_ops
+from tfbert.tasks.base_outputs import Outputs, declared, from_json
 from tfbert.text.inputs import Item, batch_of, rough_lengths
 
 
@@ -46,7 +48,7 @@ class SavedPredictor:
     Attributes:
         version_dir: the directory of the version.
         inputs: dtype and rank of each input, by name.
-        output_names: names of the outputs, sorted.
+        outputs: the declared outputs.
 
     Raises:
         ValueError: the version does not exist, or one of its files is damaged.
@@ -60,7 +62,12 @@ class SavedPredictor:
         self._signature = self._model.signatures["serving_default"]
         self._specs = dict(sorted(self._signature.structured_input_signature[1].items()))
         self.inputs = {name: InputSpec(spec.dtype.name, spec.shape.rank > 1) for name, spec in self._specs.items()}
-        self.output_names = sorted(self._signature.structured_outputs)
+        self.outputs = self._declared_outputs()
+
+    def _declared_outputs(self) -> Outputs:
+        path = self.version_dir / "assets" / "outputs.json"
+        # Exports of earlier versions of tfbert do not have the file.
+        return from_json(read_json(path)) if path.exists() else declared(self._signature.structured_outputs)
 
     def __call__(self, items: Sequence[Item]) -> dict[str, np.ndarray]:
         """Return the outputs that a server would return: output name to array, item first."""

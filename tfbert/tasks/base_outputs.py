@@ -4,7 +4,7 @@ They are declared apart from the tasks because clients of a server read predicti
 """
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 Role = Literal["answer", "confidence", "abstain", "evidence", "note"]
@@ -156,6 +156,7 @@ ANSWERS: Outputs = (
     ),
     Output("truncated", "bool", "whether the question was cut"),
 )
+# All outputs above, for models on a server, which does not tell their task.
 ALL = (CLASSIFICATION, REGRESSION, MULTILABEL, MULTIPLE_CHOICE, MATCHING_PAIRS, MATCHING_SCORED, ENTITIES, ANSWERS)
 
 
@@ -164,15 +165,30 @@ def declared(names: Collection[str]) -> Outputs:
     return next((outputs for outputs in ALL if {output.name for output in outputs} == set(names)), ())
 
 
-def without_padding(item: Mapping, prediction: Mapping) -> dict:
+def to_json(outputs: Outputs) -> dict[str, dict[str, Any]]:
+    """Return declarations as JSON, by output name; `from_json` reads them."""
+    return {output.name: asdict(output) for output in outputs}
+
+
+def from_json(document: Mapping[str, Mapping[str, Any]]) -> Outputs:
+    """Return the declarations that `to_json` has written.
+
+    Raises:
+        TypeError: a declaration has missing or unknown fields.
+    """
+    return tuple(Output(**fields) for fields in document.values())
+
+
+def without_padding(outputs: Outputs, item: Mapping, prediction: Mapping) -> dict:
     """Return a prediction without the padding that gives the lists of all items of a batch the same length.
 
     Args:
+        outputs: the declared outputs of the model.
         item: the inputs by name.
         prediction: JSON values by output name.
     """
     lengths: dict[str, int] = {}
-    for output in declared(prediction):
+    for output in outputs:
         if output.length_from in prediction:
             source = prediction[output.length_from]
             if isinstance(source, list):
