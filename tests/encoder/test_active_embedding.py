@@ -50,3 +50,18 @@ def test_a_head_that_is_tied_to_the_token_embedding_is_refused(model):
     model.words = TiedHead(model.backbone)
     with pytest.raises(ValueError, match="tied_head is tied to the token embedding"):
         ActiveEmbedding(model, np.array([0, 5, 7]))
+
+
+def test_several_models_on_one_encoder_are_not_tied(model):
+    class TwoTasks(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.backbone = model.backbone
+            self.tasks = [model, TaskModel(model.backbone, PooledHead(3, name="second"))]
+            self.built = True
+
+    both = TwoTasks()
+    ActiveEmbedding(both, np.array([0, 5, 7]))
+    both.tasks[1].words = TiedHead(model.backbone)
+    with pytest.raises(ValueError, match="tied_head is tied to the token embedding"):
+        ActiveEmbedding(both, np.array([0, 5, 7]))

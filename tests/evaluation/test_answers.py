@@ -31,13 +31,17 @@ def test_metrics_of_records_that_all_have_an_answer_or_all_have_none():
     assert list(nothing.intervals()) == ["f1", "exact_match"]
 
 
-def test_values_use_the_best_threshold_for_the_records():
+def test_values_are_those_of_the_given_answers_whatever_the_margins():
     outputs = outputs_of(["one", "two", "x", "y"], [-4.0, -1.0, -0.5, 3.0])
     gold = [ONE, TWO, NONE, NONE]
-    assert best_threshold(["one", "two", "x", "y"], outputs["no_answer_margin"], gold) == -0.75
-    for threshold in (0.0, math.inf):
-        assert AnswerEvaluation(outputs, gold, threshold).values()["f1"] == 1.0
+    assert AnswerEvaluation(outputs, gold, 0.0).values()["f1"] == 0.5
+    outputs["best_answer"] = np.array([b"one", b"two", b"", b""], object)
+    assert AnswerEvaluation(outputs, gold, 0.0).values()["f1"] == 1.0
     assert AnswerEvaluation(outputs, [ONE] * 4, 0.0).values() == {"f1": 0.25, "exact_match": 0.25}
+
+
+def test_the_best_threshold_separates_questions_with_and_without_an_answer():
+    assert best_threshold(["one", "two", "x", "y"], np.array([-4.0, -1.0, -0.5, 3.0]), [ONE, TWO, NONE, NONE]) == -0.75
 
 
 def test_the_threshold_is_infinite_if_every_question_has_an_answer():
@@ -48,11 +52,15 @@ def test_no_threshold_has_a_higher_f1():
     rng = np.random.default_rng(2)
     gold = [Gold("q", ("one two",) if rng.random() < 0.6 else ()) for _ in range(60)]
     outputs = outputs_of(rng.choice(["one two", "one", "no"], 60), rng.normal(size=60))
-    best = AnswerEvaluation(outputs, gold, 0.0).values()["f1"]
-    for threshold in np.linspace(-3, 3, 50):
-        texts = np.where(outputs["no_answer_margin"] > threshold, b"", outputs["answer"][:, 0])
-        f1 = [squad.f1(text.decode(), item.answers) for text, item in zip(texts, gold, strict=True)]
-        assert np.mean(f1) <= best + 1e-9
+    spans, margins = [text.decode() for text in outputs["answer"][:, 0]], outputs["no_answer_margin"]
+
+    def f1_at(threshold):
+        texts = np.where(margins > threshold, "", spans)
+        return np.mean([squad.f1(text, item.answers) for text, item in zip(texts, gold, strict=True)])
+
+    best = f1_at(best_threshold(spans, margins, gold))
+    assert best > f1_at(-3.0) and best > f1_at(3.0)
+    assert all(f1_at(threshold) <= best + 1e-9 for threshold in np.linspace(-3, 3, 50))
 
 
 def test_sections_of_the_report():

@@ -1,6 +1,16 @@
-"""The history of a fine-tuning by epoch, as in `report.json`."""
+"""The history of a fine-tuning by epoch, as in `report.json`, and the scores of an epoch."""
 
-from tfbert.training.fine_tuning import EpochHistory
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from support.predicted_answers import outputs_of
+
+from tfbert.tasks.answers import AnswersOptions, FittedAnswers
+from tfbert.text.records import Record
+from tfbert.training.fine_tuning import EpochHistory, TaskEvaluator
+from tfbert.training.monitoring import NotFinite
 from tfbert.training.progress import EvaluationPoint, Progress
 
 
@@ -27,3 +37,43 @@ def test_without_validation_there_are_no_scores():
     course = EpochHistory.of(Progress(history=[point(4, None)], best_update=4))
     assert course.best_epoch == 1 and course.best_scores is None
     assert not {"validation", "validation_seconds"} & course.history[0].keys()
+
+
+class AnswersPredictor:
+    """A predictor of given answers, all of them correct, with given margins."""
+
+    def __init__(self, task, margins):
+        self.task, self.outputs = task, outputs_of(["one"] * len(margins), margins)
+        self.decided = task.decision.initial()
+
+    def decode(self, items):
+        return self.outputs
+
+    def fit_decision(self, outputs, gold):
+        self.decided = self.task.decision.fit(outputs, gold)
+
+    def apply_decision(self, outputs):
+        served = self.task.decision.apply({name: tf.constant(values) for name, values in outputs.items()}, self.decided)
+        return {name: value.numpy() for name, value in served.items()}
+
+    def decided_values(self):
+        return self.decided
+
+
+def epoch_scores(margins):
+    task = FittedAnswers(options=AnswersOptions(), max_pieces=30, whole_words=True, has_unanswerable=True)
+    spans = [((0, 3),), ((0, 3),), (), ()]
+    records = [Record("q", span, f"dev:{index}", ("one two",)) for index, span in enumerate(spans)]
+    problem, predictor = SimpleNamespace(task=task), AnswersPredictor(task, margins)
+    return TaskEvaluator.scores(SimpleNamespace(problem=problem, predictor=predictor), records, lambda: None)
+
+
+def test_scores_of_an_epoch_have_the_best_threshold_of_the_epoch():
+    # At the initial threshold of 0, all questions would get an answer.
+    assert epoch_scores([-4.0, -3.0, -2.0, -1.0])["f1"] == 1.0
+    assert epoch_scores([-1.0, -2.0, -3.0, -4.0])["f1"] == 0.5
+
+
+def test_scores_of_outputs_that_are_not_finite():
+    with pytest.raises(NotFinite, match="validation no_answer_margin is not finite"):
+        epoch_scores([0.0, np.nan, 0.0, 0.0])

@@ -32,8 +32,8 @@ class ActiveEmbedding:
     def __init__(self, model: keras.Model, token_ids: np.ndarray):
         self._encoder: BertEncoder = model.backbone
         self._table = self._encoder.token_embedding.embeddings
-        for layer in model.layers:
-            if layer is not self._encoder and any(variable is self._table for variable in layer.variables):
+        for layer in _layers_outside(self._encoder, model):
+            if any(variable is self._table for variable in layer.variables):
                 raise ValueError(
                     f"{layer.name} is tied to the token embedding, so the whole table must be trained; expected a "
                     "model in which only the encoder uses it"
@@ -70,3 +70,14 @@ class ActiveEmbedding:
         """Write the active embeddings into the table; the rest of the table stays as it is."""
         updated = tf.tensor_scatter_nd_update(self._table.value, self._token_ids[:, None], self.vectors.value)
         self._table.assign(updated)
+
+
+def _layers_outside(encoder: BertEncoder, model: keras.Model) -> Iterator[keras.layers.Layer]:
+    """Yield the layers of a model, and of models in it, without the encoder and its layers."""
+    for layer in model.layers:
+        if layer is encoder:
+            continue
+        if isinstance(layer, keras.Model):
+            yield from _layers_outside(encoder, layer)
+        else:
+            yield layer

@@ -65,21 +65,14 @@ class AnswerEvaluation(Evaluation):
         self._best = _texts(outputs["answer"][:, 0])
 
     def values(self) -> dict[str, float]:
-        """Return the metrics with the threshold that is best for these records."""
-        margins = self._outputs["no_answer_margin"]
-        threshold = np.float32(best_threshold(self._best, margins, self._gold))
-        predicted = ["" if margin > threshold else text for text, margin in zip(self._best, margins, strict=True)]
-        return {name: float(values.mean()) for name, values in _by_kind(predicted, self._gold).items()}
+        """Return the metrics, those for questions with and without an answer only if the records have both kinds."""
+        return {name: float(values.mean()) for name, values in self._by_kind().items()}
 
     def intervals(self) -> dict[str, dict[str, float]]:
-        """Return the metrics with the threshold in use, with intervals over resampled records.
-
-        Those for questions with and without an answer are present only if the records have both kinds.
-        """
-        by_kind = _by_kind(_texts(self._outputs["best_answer"]), self._gold)
+        """Return the same metrics with intervals over resampled records."""
         return {
             name: metrics.resampled(lambda records, values=values: float(values[records].mean()), len(values))
-            for name, values in by_kind.items()
+            for name, values in self._by_kind().items()
         }
 
     def sections(self) -> dict:
@@ -107,6 +100,20 @@ class AnswerEvaluation(Evaluation):
                 }
                 for index in worst
             },
+        }
+
+    def _by_kind(self) -> dict[str, np.ndarray]:
+        """Return the values that each metric averages, by name: of all records, and of those with or without answer."""
+        scores = squad.score_all(_texts(self._outputs["best_answer"]), [item.answers for item in self._gold])
+        f1, exact_match = scores["f1"], scores["exact_match"]
+        values = {F1.name: f1, EXACT_MATCH.name: exact_match}
+        has_answer = np.array([bool(item.answers) for item in self._gold])
+        if has_answer.all() or not has_answer.any():
+            return values
+        return values | {
+            HAS_ANSWER_F1.name: f1[has_answer],
+            HAS_ANSWER_EXACT_MATCH.name: exact_match[has_answer],
+            NO_ANSWER_ACCURACY.name: exact_match[~has_answer],
         }
 
     def _figures(self) -> list[dict]:
@@ -219,21 +226,6 @@ def _table(title: str, first_column: str, rows: list, caption: str) -> dict:
         "columns": [first_column, "questions", "F1", "exact match"],
         "rows": rows,
         "caption": caption,
-    }
-
-
-def _by_kind(predicted: Sequence[str], gold: Sequence[Gold]) -> dict[str, np.ndarray]:
-    """Return the values that each metric averages, by name: of all records, and of those with or without an answer."""
-    scores = squad.score_all(predicted, [item.answers for item in gold])
-    f1, exact_match = scores["f1"], scores["exact_match"]
-    values = {F1.name: f1, EXACT_MATCH.name: exact_match}
-    has_answer = np.array([bool(item.answers) for item in gold])
-    if has_answer.all() or not has_answer.any():
-        return values
-    return values | {
-        HAS_ANSWER_F1.name: f1[has_answer],
-        HAS_ANSWER_EXACT_MATCH.name: exact_match[has_answer],
-        NO_ANSWER_ACCURACY.name: exact_match[~has_answer],
     }
 
 

@@ -100,6 +100,11 @@ def best_thresholds(gold: np.ndarray, probabilities: np.ndarray) -> tuple[np.nda
     return np.asarray(thresholds, np.float32), sources.astype(np.int32)
 
 
+def is_chosen(probabilities, thresholds):
+    """Return whether each label is chosen: arrays, or tensors in the graph of a model, `(examples, labels)`."""
+    return probabilities >= thresholds
+
+
 class LabelSetEvaluation(Evaluation):
     """The chosen and the true labels of each record.
 
@@ -107,7 +112,7 @@ class LabelSetEvaluation(Evaluation):
         probabilities: float32 `(records, labels)`.
         gold: the true labels, bool `(records, labels)`.
         labels: names by id.
-        thresholds: float32 `(labels,)`; a label is chosen if its probability is at least its threshold.
+        thresholds: float32 `(labels,)`.
         sources: the `ThresholdSource` of each threshold, int32 `(labels,)`.
     """
 
@@ -120,7 +125,7 @@ class LabelSetEvaluation(Evaluation):
         thresholds: np.ndarray,
         sources: np.ndarray,
     ):
-        self._sets = LabelSets(gold, probabilities >= thresholds, probabilities)
+        self._sets = LabelSets(gold, is_chosen(probabilities, thresholds), probabilities)
         self._labels, self._thresholds, self._sources = labels, thresholds, sources
         self._functions = {
             MICRO_F1.name: self._sets.micro_f1,

@@ -112,7 +112,7 @@ class Ranking:
         """Return a table of the effect of abstaining below a threshold, for the report."""
         first = self.first_rank() == 1
         rows = []
-        for name, is_answered in (("all", first | True), ("above the threshold", self.similarity >= threshold)):
+        for name, is_answered in (("all", first | True), ("above the threshold", ~abstains(self.similarity, threshold))):
             accuracy = first[is_answered].mean() if is_answered.any() else None
             rows.append([name, int(is_answered.sum()), percent(is_answered.mean()), percent(accuracy)])
         return {
@@ -122,6 +122,11 @@ class Ranking:
             "caption": f"The threshold of {threshold:.4f} has the highest F1 on the validation split. "
             "Every question here has a right answer, so abstaining from unanswerable questions is not measured.",
         }
+
+
+def abstains(similarity, threshold):
+    """Return whether a similarity is too low for an answer; arrays, or tensors in the graph of a model."""
+    return similarity < threshold
 
 
 class RankingEvaluation(Evaluation):

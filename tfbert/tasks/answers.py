@@ -131,6 +131,7 @@ class NoAnswerThreshold(Decision):
     """
 
     specs = {"threshold": tf.TensorSpec([], tf.float32)}
+    fitted_every_epoch = True
 
     def __init__(self, has_unanswerable: bool):
         self._initial = 0.0 if has_unanswerable else np.inf

@@ -2,6 +2,7 @@
 
 import abc
 from collections.abc import Mapping, Sequence
+from typing import ClassVar
 
 import numpy as np
 import tensorflow as tf
@@ -12,9 +13,12 @@ class Decision(abc.ABC):
 
     Attributes:
         specs: dtype and shape of the variables, by name.
+        fitted_every_epoch: whether the decision is also fitted before the scores of an epoch are computed, so that the
+            scores do not depend on the initial values of the variables.
     """
 
     specs: Mapping[str, tf.TensorSpec]
+    fitted_every_epoch: ClassVar[bool] = False
 
     @abc.abstractmethod
     def initial(self) -> Mapping[str, np.ndarray]:

@@ -140,7 +140,8 @@ class AbstainThreshold(Decision):
 
     def apply(self, outputs: Mapping[str, tf.Tensor], decided: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         """Return the outputs with `abstain`, bool `(batch,)`: whether the best similarity is below the threshold."""
-        return {**outputs, "abstain": tf.reduce_all(outputs["similarity"] < decided["threshold"], axis=-1)}
+        is_below = ranking.abstains(outputs["similarity"], decided["threshold"])
+        return {**outputs, "abstain": tf.reduce_all(is_below, axis=-1)}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -135,7 +135,7 @@ class Thresholds(Decision):
         """
         outputs = dict(outputs)
         logits, probabilities = outputs.pop("logits"), outputs["probabilities"]
-        is_chosen = probabilities >= decided["thresholds"]
+        is_chosen = evaluation.is_chosen(probabilities, decided["thresholds"])
         num_labels = tf.reduce_sum(tf.cast(is_chosen, tf.int32), axis=-1)
         # At least one column: not every client and server can handle arrays without elements.
         width = tf.maximum(tf.reduce_max(num_labels), 1)

@@ -200,6 +200,8 @@ class TaskEvaluator(Evaluator):
         for name, values in outputs.items():
             if values.dtype.kind == "f" and not np.isfinite(values).all():
                 raise NotFinite(f"validation {name} is not finite")
+        if task.decision is not None and task.decision.fitted_every_epoch:
+            predictor.fit_decision(outputs, gold)
         return task.evaluate(predictor.apply_decision(outputs), gold, predictor.decided_values()).values()
 
     def log(self, history: Sequence[EvaluationPoint], points: Sequence[dict]) -> None:

@@ -273,8 +273,7 @@ class Trainer:
 
     def _copy_weights(self) -> None:
         if self.evaluator.model is not self.model:
-            for source, target in zip(self.model.layers, self.evaluator.model.layers, strict=True):
-                copy_weights(source, target)
+            copy_weights(self.model, self.evaluator.model)
 
     def _save_checkpoint(self) -> None:
         if self.replicas.is_chief:
