@@ -3,9 +3,10 @@
 A space is plain data. Each task has one and files may contain others; sampling is done elsewhere.
 """
 
+import itertools
 import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -167,6 +168,20 @@ def active_values(space: Space, values: Mapping[str, Any], config: Config) -> di
                 continue
         kept[path] = value
     return kept
+
+
+def combinations(space: Space, paths: Collection[str], config: Config) -> Iterator[dict[str, Any]]:
+    """Yield all combinations of the bounds of some dimensions, each without those whose condition does not hold.
+
+    Args:
+        space: a search space that passed `check_space`.
+        paths: the dimensions; the fields that they depend on are combined with them.
+        config: the config with the values of all other fields.
+    """
+    conditions = {space[path].path for path in paths if isinstance(space[path], When)}
+    bounds = {path: space[path].bounds() for path in space if path in paths or path in conditions}
+    for values in itertools.product(*bounds.values()):
+        yield active_values(space, dict(zip(bounds, values, strict=True)), config)
 
 
 def space_to_json(space: Space) -> dict:

@@ -6,11 +6,13 @@ import pytest
 
 from tfbert.config import Config, override
 from tfbert.search.plan import Plan, space_with_effect
-from tfbert.space import Choice, LogRange, Range
+from tfbert.space import Choice, LogRange, Range, When
 from tfbert.tasks.base import list_tasks, load_task
+from tfbert.tasks.base_pooled import LabelOptions
 from tfbert.tasks.matching import MatchingOptions
 from tfbert.text.records import Record
 
+MATCHING = Config(task="matching")
 SPACE = {"train.learning_rate": LogRange(1e-5, 1e-3)}
 
 
@@ -65,6 +67,39 @@ def test_a_task_uses_every_option_of_its_own_space(task):
     Plan(config=override(Config(task=task), definition.defaults), space=definition.search_space).check()
 
 
+OVERLAP = Choice(0.1, 0.5)
+
+
+@pytest.mark.parametrize(
+    "space",
+    [
+        {"encoder.window_overlap_fraction": OVERLAP},
+        {"encoder.window_overlap_fraction": OVERLAP, "encoder.long_text": Choice("mean", "cut")},
+        {"encoder.window_overlap_fraction": When("encoder.long_text", ("cut",), OVERLAP)},
+    ],
+)
+def test_dimensions_that_contradict_each_other_are_refused(space):
+    message = r"search space: encoder\.window_overlap_fraction=0\.1: there are no windows with .*\(a dimension with .when."
+    with pytest.raises(ValueError, match=message):
+        Plan(config=Config(), space=SPACE | space).check()
+
+
+def test_a_condition_prevents_the_contradiction():
+    overlap = When("encoder.long_text", ("mean", "max"), OVERLAP)
+    space = {"encoder.long_text": Choice("mean", "cut"), "encoder.window_overlap_fraction": overlap}
+    Plan(config=Config(), space=space).check()
+    mean = override(Config(), {"encoder.long_text": "mean"})
+    Plan(config=mean, space={"encoder.window_overlap_fraction": OVERLAP}).check()
+
+
+def test_dimensions_that_contradict_the_data_are_refused():
+    rows = [Record("a", "x", "a:1", ("b",)), Record("c", "y", "a:2", ("d",))]
+    pairs = load_task("classification").fit(rows, LabelOptions())
+    space = {"encoder.long_text": Choice("mean", "cut")}
+    with pytest.raises(ValueError, match=r"search space: encoder\.long_text=mean: pairs of texts are always cut"):
+        space_with_effect(space, pairs, Config())
+
+
 def test_an_option_that_scored_pairs_do_not_use_is_left_out_of_the_space(caplog):
     caplog.set_level(logging.INFO, "tfbert")
     space = load_task("matching").search_space
@@ -72,14 +107,14 @@ def test_an_option_that_scored_pairs_do_not_use_is_left_out_of_the_space(caplog)
         load_task("matching").fit([Record("q", score, "a:1", (answer,)) for score, answer in rows], MatchingOptions())
         for rows in ([(None, "a"), (None, "b")], [(1.0, "a"), (2.0, "b")])
     ]
-    assert space_with_effect(space, pairs) == space and not caplog.messages
-    without = space_with_effect(space, scored)
+    assert space_with_effect(space, pairs, MATCHING) == space and not caplog.messages
+    without = space_with_effect(space, scored, MATCHING)
     assert space.keys() - without.keys() == {"train.hard_negatives"}
     assert caplog.messages == [
         "search space: train.hard_negatives is left out: it has no effect with these training data"
     ]
     with pytest.raises(ValueError, match="search space: train.hard_negatives: has no effect with these training data"):
-        space_with_effect(space | {"train.hard_negatives": Choice(0, 5)}, scored)
+        space_with_effect(space | {"train.hard_negatives": Choice(0, 5)}, scored, MATCHING)
 
 
 def test_max_trials():

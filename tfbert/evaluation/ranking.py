@@ -112,7 +112,10 @@ class Ranking:
         """Return a table of the effect of abstaining below a threshold, for the report."""
         first = self.first_rank() == 1
         rows = []
-        for name, is_answered in (("all", first | True), ("above the threshold", ~abstains(self.similarity, threshold))):
+        for name, is_answered in (
+            ("all", first | True),
+            ("above the threshold", ~abstains(self.similarity, threshold)),
+        ):
             accuracy = first[is_answered].mean() if is_answered.any() else None
             rows.append([name, int(is_answered.sum()), percent(is_answered.mean()), percent(accuracy)])
         return {

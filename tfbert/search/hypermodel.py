@@ -88,7 +88,7 @@ class HyperModel(keras_tuner.HyperModel):
         space = load_task(config.task).search_space if space is None else space
         check_search_space(space, config)
         self.problem = searchable(prepare(config))
-        self.space = space_with_effect(space, self.problem.task)
+        self.space = space_with_effect(space, self.problem.task, config)
         check_search_space(self.space, config)
         self.objective = objective_of(self.problem)
 

@@ -3,8 +3,8 @@
 import hashlib
 import json
 import logging
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +16,13 @@ from tfbert.space import (
     When,
     apply_space_options,
     check_space,
+    combinations,
     read_space,
     space_to_json,
 )
 from tfbert.tasks.base import FittedTask, load_task
 from tfbert.tasks.base_config import options_without_effect, read_config, reject_unused_options
+from tfbert.tasks.base_options import Options
 
 logger = logging.getLogger(__name__)
 
@@ -164,23 +166,45 @@ def check_search_space(space: Space, config: Config) -> None:
         ValueError: the space does not fit the config, or the task does not use one of its options.
     """
     check_space(space, config)
+    task = load_task(config.task)
     try:
-        reject_unused_options(
-            load_task(config.task), {path: dimension.bounds()[0] for path, dimension in space.items()}
-        )
+        reject_unused_options(task, {path: dimension.bounds()[0] for path, dimension in space.items()})
     except ValueError as error:
         raise ValueError(f"search space: {error}") from None
+    _check_combinations(space, config, task.options, lambda options: None)
 
 
-def space_with_effect(space: Space, fitted: FittedTask) -> Space:
+def _check_combinations(
+    space: Space, config: Config, options_class: type[Options], accept: Callable[[Options], Any]
+) -> None:
+    """Check that no trial can have options that contradict each other or the training data.
+
+    Args:
+        space: a checked space.
+        config: the config with the values of all other fields.
+        options_class: the options of the task.
+        accept: raises a ValueError for options that do not fit the training data.
+    """
+    for values in combinations(space, options_class.own_paths() & space.keys(), config):
+        try:
+            accept(options_class.from_config(override(config, values)))
+        except ValueError as error:
+            raise ValueError(
+                f'search space: {error} (a dimension with "when" is searched only with certain values of another field)'
+            ) from None
+
+
+def space_with_effect(space: Space, fitted: FittedTask, config: Config) -> Space:
     """Return a search space without those dimensions of the task's own space that have no effect with its data.
 
     Args:
         space: a checked space.
         fitted: the task, fitted to the training data of the search.
+        config: the config with the values of all other fields.
 
     Raises:
-        ValueError: a dimension without effect is not the one of the task's own space.
+        ValueError: a dimension without effect is not the one of the task's own space, or has values that contradict the
+            data.
     """
     kept = dict(space)
     for path in sorted(options_without_effect(fitted) & space.keys()):
@@ -188,4 +212,5 @@ def space_with_effect(space: Space, fitted: FittedTask) -> Space:
             raise ValueError(f"search space: {path}: has no effect with these training data; expected no such path")
         logger.info("search space: %s is left out: it has no effect with these training data", path)
         del kept[path]
+    _check_combinations(kept, config, type(fitted.options), lambda options: replace(fitted, options=options))
     return kept

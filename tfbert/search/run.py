@@ -129,7 +129,7 @@ def _searcher(plan: Plan, out_dir: Path, name: str) -> Searcher:
     except ValueError as error:
         raise ValueError(f"{error}; --restart drops the existing trials and starts over") from error
     write_json(path, plan_json)
-    plan = replace(plan, space=space_with_effect(plan.space, problem.task))
+    plan = replace(plan, space=space_with_effect(plan.space, problem.task, plan.config))
     plan.check()
     objective = objective_of(problem)
     oracle = make_oracle(plan, objective)
