@@ -126,6 +126,15 @@ def untrained_scores(run_dir: Path) -> dict[str, float]:
     return run.task.evaluate(outputs, gold, run.predictor.decided_values()).values()
 
 
+def known_labels(run_dir: Path) -> tuple[str, ...]:
+    """Return the labels of a run by id; empty for tasks without labels.
+
+    Raises:
+        ValueError: there is no such run.
+    """
+    return tuple(load_run(run_dir).task.known_labels)
+
+
 def write_head(run_dir: Path, directory: Path) -> list[str]:
     """Write what other libraries need besides the encoder to build a classifier of single texts.
 

@@ -61,12 +61,12 @@ def texts_of(options: Options) -> dict[str, tuple[list[str], list[str]]]:
     return drawn
 
 
-def export(options: Options, known_labels: list[str] | None = None) -> ServedModel:
+def export(options: Options, required_labels: list[str] | None = None) -> ServedModel:
     """Export the model of `--model`, or of a run that is trained now unless it exists, in all forms.
 
     Args:
         options: of the command.
-        known_labels: labels that the model must know.
+        required_labels: labels that the model must know.
 
     Raises:
         ValueError: the run is missing, does not know a label, or is not one that other libraries can build.
@@ -74,12 +74,14 @@ def export(options: Options, known_labels: list[str] | None = None) -> ServedMod
     out_dir = options.out_dir.parent / "served"
     run_dir, exports = options.run_dir or _trained(options, out_dir), out_dir / "exports"
     peer_dir = exports / "peer"
+    known = internals.known_labels(run_dir)
+    for label in required_labels or ():
+        if label not in known:
+            raise ValueError(f"--model {run_dir}: does not know the label {label!r} of the test texts of {SHORT}")
+    # Only now, so that a rejected model leaves earlier results alone.
     shutil.rmtree(exports, ignore_errors=True)
     peer_dir.mkdir(parents=True)
     labels = internals.write_head(run_dir, peer_dir)
-    for label in known_labels or ():
-        if label not in labels:
-            raise ValueError(f"--model {run_dir}: does not know the label {label!r} of the test texts of {SHORT}")
     internals.export_saved_model(run_dir, exports / "float32")
     run(tool_command("export", [str(run_dir), "--huggingface", str(peer_dir / "encoder")]))
     served = ServedModel(model_dir=exports / "float32", peer_dir=peer_dir, labels=labels)

@@ -53,6 +53,7 @@ SMALL = small.assignments({"encoder.name": "tiny", "encoder.sequence_length": 32
 # Arguments of train, and the error message.
 MISTAKES = {
     "task": (["--task", "clasification"], "task 'clasification' is not one of"),
+    "task to list": (["--list", "--task", "clasification"], "task 'clasification' is not one of"),
     "misspelt path": (["--set", "train.learning_rat=1"], "config has no field 'train.learning_rat'; did you mean"),
     "no equals sign": (["--set", "train.epochs"], "--set train.epochs: expected section.field=value"),
     "type": (["--set", "train.epochs=two"], "train.epochs=two: expected a whole number"),
@@ -161,6 +162,7 @@ def finished(folder):
         "no data": [step("evaluate", model_dir, "--data", "nowhere.csv")],
         "no run": [step("export", "data")],
         "list": [step("train", "--list")],
+        "list of a task": [step("train", "--list", "--task", "ner")],
         "name of an export": [step("export", run_dir, "--name", "a/b")],
         "name of a search": [step("search", "--data", "data", "--name", "..")],
     }
@@ -247,6 +249,13 @@ def test_list(finished):
         assert lines[number].split()[1:] == [default]
         details = itertools.takewhile(lambda line: line.startswith(" " * 6), lines[number + 1 :])
         assert " ".join(map(str.strip, details)).endswith(allowed)
+
+
+def test_list_of_a_task(finished):
+    (done,) = finished[0]["list of a task"]
+    assert done.code == 0
+    assert "config fields (--set) of entities, with their defaults" in done.out
+    assert "data.tag_scheme" in done.out and "head.pooling" not in done.out
 
 
 def test_long_lists_of_a_sample_prediction_are_not_printed(monkeypatch):

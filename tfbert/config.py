@@ -1,6 +1,7 @@
 """The config: a tree of frozen dataclasses that describes a run, with strict overrides by dotted path and from JSON."""
 
 import dataclasses
+import functools
 import hashlib
 import json
 import typing
@@ -105,6 +106,10 @@ class DataConfig:
             )
 
 
+# A field that only changes how a model is trained.
+_training_setting = functools.partial(setting, affects_data=False)
+
+
 @dataclass(frozen=True, kw_only=True)
 class EncoderConfig:
     """The encoder, its input length, precision and dropout."""
@@ -123,15 +128,15 @@ class EncoderConfig:
     window_overlap_fraction: float = setting(
         0.25, "fraction of a window that overlaps the previous one", Bounds("0 to 0.9", 0, 0.9)
     )
-    precision: Literal["auto", "float32", "bfloat16", "float16"] = setting(
+    precision: Literal["auto", "float32", "bfloat16", "float16"] = _training_setting(
         "auto",
         "precision of the matrix products in training; auto chooses bfloat16 on hardware that supports it: CPUs with "
         "AMX or AVX-512 BF16, GPUs of compute capability 8.0 or higher. On a CPU, everything else in training is "
         "float32; on a GPU, the layers between the products are bfloat16 too. Weights, evaluation and export are "
         "float32",
     )
-    dropout: float = setting(0.1, "dropout rate of hidden states and attention in training", FRACTION)
-    fast: bool = setting(
+    dropout: float = _training_setting(0.1, "dropout rate of hidden states and attention in training", FRACTION)
+    fast: bool = _training_setting(
         True,
         "whether attention and the operations between matrix products use tfbert's faster implementations, which equal "
         "KerasNLP's within rounding errors; false uses only KerasNLP and Keras",
@@ -145,13 +150,13 @@ class EncoderConfig:
 class HeadConfig:
     """The head: the layers between encoder and logits."""
 
-    pooling: Literal["mean", "max", "cls", "pooler"] = setting(
+    pooling: Literal["mean", "max", "cls", "pooler"] = _training_setting(
         "mean",
         "how token vectors become one vector per text: mean or max over the tokens, cls (the first token), or pooler "
         "(BERT's pretrained dense layer on the first token)",
     )
-    dropout: float = setting(0.1, "dropout rate before the last layer in training", FRACTION)
-    start: Literal["probe", "random"] = setting(
+    dropout: float = _training_setting(0.1, "dropout rate before the last layer in training", FRACTION)
+    start: Literal["probe", "random"] = _training_setting(
         "probe",
         "initial weights of the head: probe fits them to the vectors of the pretrained encoder, so that training does "
         "not first destroy what the encoder has learned; random is the usual initialization",
@@ -165,46 +170,50 @@ class HeadConfig:
 class OptimizationConfig:
     """Optimization settings that all objectives share. Durations are in epochs or fractions; steps are computed."""
 
-    seed: int = setting(
+    seed: int = _training_setting(
         0, "random seed for weights, data order and dropout; with the same seed, a run on a CPU repeats exactly", SEED
     )
-    batch_size: int = setting(32, "examples per batch, over all devices and machines", at_least(1))
-    accumulation_steps: int = setting(1, "number of batches whose gradients are averaged for one update", at_least(1))
-    optimizer: Literal["adamw", "lamb", "adafactor"] = setting(
+    batch_size: int = _training_setting(32, "examples per batch, over all devices and machines", at_least(1))
+    accumulation_steps: int = _training_setting(
+        1, "number of batches whose gradients are averaged for one update", at_least(1)
+    )
+    optimizer: Literal["adamw", "lamb", "adafactor"] = _training_setting(
         "adamw",
         "adamw, lamb (for batches of thousands) or adafactor (half of Adam's memory; its learning rate is relative to "
         "the size of the weights, about 10 to 100 times that of AdamW); none of them decays biases or LayerNorm",
     )
-    learning_rate: float = setting(2e-4, "peak learning rate of the head and of the last encoder layer", POSITIVE)
-    head_learning_rate_factor: float = setting(
+    learning_rate: float = _training_setting(
+        2e-4, "peak learning rate of the head and of the last encoder layer", POSITIVE
+    )
+    head_learning_rate_factor: float = _training_setting(
         1.0, "factor on the learning rate for the weights of the new head", POSITIVE
     )
-    layer_decay: float = setting(
+    layer_decay: float = _training_setting(
         1.0,
         "factor on the learning rate for each further encoder layer, counted from the head",
         Bounds("more than 0, at most 1", 0, 1, low_excluded=True),
     )
-    schedule: Literal["linear", "cosine", "constant"] = setting(
+    schedule: Literal["linear", "cosine", "constant"] = _training_setting(
         "linear", "learning rate after the warm-up: linear or cosine decay to zero, or constant"
     )
-    warmup_fraction: float = setting(
+    warmup_fraction: float = _training_setting(
         0.1, "fraction of all updates during which the learning rate rises from zero", FRACTION
     )
-    weight_decay: float = setting(0.01, "weight decay per unit of learning rate", at_least(0))
-    clip_norm: float = setting(
+    weight_decay: float = _training_setting(0.01, "weight decay per unit of learning rate", at_least(0))
+    clip_norm: float = _training_setting(
         1.0,
         "gradient clipping: maximum norm of the gradient over all weights together; 0 means no clipping",
         at_least(0),
     )
-    ema_momentum: float = setting(
+    ema_momentum: float = _training_setting(
         0.0,
         "momentum of the moving average of the weights, which is evaluated and kept; 0 means no averaging",
         FRACTION,
     )
-    checkpoint_seconds: float = setting(
+    checkpoint_seconds: float = _training_setting(
         60.0, "minimum time between two checkpoints; 0 writes one after every update", at_least(0)
     )
-    distribution: Literal["auto", "none", "mirrored", "multi_worker"] = setting(
+    distribution: Literal["auto", "none", "mirrored", "multi_worker"] = _training_setting(
         "auto",
         "mirrored trains on all devices of this machine, multi_worker on the machines in TF_CONFIG; auto chooses "
         "multi_worker if TF_CONFIG names several machines, and mirrored if this machine has several GPUs",
@@ -218,32 +227,32 @@ class OptimizationConfig:
 class TrainConfig(OptimizationConfig):
     """Settings for fine-tuning on a task."""
 
-    epochs: int | None = setting(
+    epochs: int | None = _training_setting(
         None, "passes over the training split; none means 3 to 10, so that training sees about 8,000 examples", EPOCHS
     )
-    trainable_layers: int | None = setting(
+    trainable_layers: int | None = _training_setting(
         None,
         "number of encoder layers to train, counted from the head; none trains all layers and the embeddings, 0 only "
         "the head; frozen layers compute without dropout",
         at_least(0),
     )
-    patience_epochs: int = setting(
+    patience_epochs: int = _training_setting(
         0, "early stopping: epochs without improvement after which training stops; 0 means never", at_least(0)
     )
-    label_smoothing: float = setting(0.0, "probability mass that is spread over all labels", FRACTION)
-    class_weights: Literal["none", "balanced"] = setting(
+    label_smoothing: float = _training_setting(0.0, "probability mass that is spread over all labels", FRACTION)
+    class_weights: Literal["none", "balanced"] = _training_setting(
         "none", "balanced gives every label the same total weight, however often it occurs"
     )
-    hard_negatives: int = setting(
+    hard_negatives: int = _training_setting(
         0,
         "number of wrong texts added to each record if the task learns by comparison: those that are most similar "
         "according to the pretrained encoder; 0 compares only with the other texts of the batch",
         at_least(0),
     )
-    monitor: str | None = setting(
+    monitor: str | None = _training_setting(
         None, "validation metric that selects the best epoch; none means the default metric of the task"
     )
-    part_tokens: int | None = setting(
+    part_tokens: int | None = _training_setting(
         None,
         "maximum tokens in a micro-batch, including padding: larger batches are split into micro-batches whose "
         "gradients are summed, for the same update in less memory; 0 disables it; none means 2,048, and 0 on a GPU",
@@ -308,17 +317,25 @@ def paths(node: type = Config, prefix: str = "") -> dict[str, Any]:
 
 def describe(root: type = Config) -> dict[str, tuple[str, str]]:
     """Return the allowed values and the description of every settable path, in the order of definition."""
-    hints, described = typing.get_type_hints(root), {}
-    sections = {f"{name}.": hint for name, hint in hints.items() if dataclasses.is_dataclass(hint)}
+    described = {}
     for path, hint in paths(root).items():
-        section, _, name = path.rpartition(".")
-        node = sections[f"{section}."] if section else root
-        metadata = next(field.metadata for field in dataclasses.fields(node) if field.name == name)
+        metadata = _metadata(root, path)
         allowed = metadata["bounds"].description if metadata["bounds"] else type_in_words(hint)
         if metadata["bounds"] and type(None) in typing.get_args(hint) and "none" not in allowed:
             allowed += ", or none"
         described[path] = allowed, metadata["description"]
     return described
+
+
+def data_paths(root: type = Config) -> list[str]:
+    """Return the paths that the records or their tokens may depend on, in the order of definition."""
+    return [path for path in paths(root) if _metadata(root, path)["affects_data"]]
+
+
+def _metadata(root: type, path: str) -> Mapping[str, Any]:
+    section, _, name = path.rpartition(".")
+    node = typing.get_type_hints(root)[section] if section else root
+    return next(field.metadata for field in dataclasses.fields(node) if field.name == name)
 
 
 def value_at(config: "RootConfig", path: str) -> Any:

@@ -5,7 +5,7 @@ import json
 import math
 import types
 import typing
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -45,15 +45,18 @@ FRACTION = Bounds("0 or more, below 1", 0, 1, high_excluded=True)
 SEED = Bounds("0 to 2147483647", 0, 2**31 - 1)
 
 
-def setting(default: Any, description: str, bounds: Bounds | None = None) -> Any:
+def setting(default: Any, description: str, bounds: Bounds | None = None, *, affects_data: bool = True) -> Any:
     """Return a field of a config dataclass.
 
     Args:
         default: the default value.
         description: what the field means to a user; `--list` prints it.
         bounds: the range of a numeric field; `None` for no limits. A value of `None` is never out of range.
+        affects_data: whether the records or their tokens may depend on the field, so that a new value makes cached
+            tokens invalid.
     """
-    return dataclasses.field(default=default, metadata={"description": description, "bounds": bounds})
+    metadata = {"description": description, "bounds": bounds, "affects_data": affects_data}
+    return dataclasses.field(default=default, metadata=metadata)
 
 
 def check_bounds(config: Any, section: str) -> None:
@@ -164,5 +167,10 @@ def type_in_words(hint: Any) -> str:
             names += map(as_typed, typing.get_args(kind))
         else:
             names.append(_IN_WORDS.get(kind, str(kind)))
+    return either(names)
+
+
+def either(names: Sequence[str]) -> str:
+    """Return names as words, such as "mean, max or cls"."""
     *others, last = names
     return f"{', '.join(others)} or {last}" if others else last

@@ -10,11 +10,15 @@ def print_list(task: str | None) -> None:
 
     Args:
         task: the task whose config fields are printed; `None` for the default task.
+
+    Raises:
+        ValueError: there is no such task.
     """
     from tfbert.encoder.presets import list_encoders
     from tfbert.tasks.base import list_tasks, load_task
     from tfbert.tasks.base_config import DEFAULT_TASK, list_options
 
+    task = load_task(task or DEFAULT_TASK).name
     print("tasks")
     for name in list_tasks():
         definition = load_task(name)
@@ -23,9 +27,8 @@ def print_list(task: str | None) -> None:
     print("encoders")
     for name, description in list_encoders():
         print(f"  {name:32}{description}")
-    name = load_task(task or DEFAULT_TASK).name
-    print(f"config fields (--set) of {name}, with their defaults")
-    print_fields(list_options(name))
+    print(f"config fields (--set) of {task}, with their defaults")
+    print_fields(list_options(task))
 
 
 def print_pretraining_list() -> None:

@@ -79,7 +79,7 @@ OVERLAP = Choice(0.1, 0.5)
     ],
 )
 def test_dimensions_that_contradict_each_other_are_refused(space):
-    message = r"search space: encoder\.window_overlap_fraction=0\.1: there are no windows with .*\(a dimension with .when."
+    message = r"search space: encoder\.window_overlap_fraction=0\.1: there are no windows .*\(a dimension with .when."
     with pytest.raises(ValueError, match=message):
         Plan(config=Config(), space=SPACE | space).check()
 

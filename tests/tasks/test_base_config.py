@@ -74,5 +74,11 @@ def test_listed_options_are_those_of_the_task():
     assert "head.pooling" not in listed and "data.tag_scheme" not in listed
     assert {"train.class_weights", "train.learning_rate", "data.path"} <= set(listed)
     assert listed["train.class_weights"][1] == "none or balanced"
+    assert listed["task"][1] == (
+        "answers, classification, entities, matching, multilabel, multiple_choice or regression"
+    )
+    assert listed["train.monitor"][1] == (
+        "f1, exact_match, has_answer_f1, has_answer_exact_match, no_answer_accuracy or none"
+    )
     assert all(allowed and text for _, allowed, text in listed.values())
     assert used_options(load_task("answers")) <= set(listed)

@@ -60,6 +60,15 @@ def refused(path, **values):
     return str(caught.value)
 
 
+def test_options_about_validation_scores_need_a_validation_split(tmp_path):
+    path = small.write_data(tmp_path / "data")
+    (path / "validation.csv").unlink()
+    without = {"data__validation_fraction": 0.0}
+    message = "has no effect without a validation split; expected"
+    assert refused(path, train__patience_epochs=2, **without) == f"train.patience_epochs=2: {message} 0"
+    assert refused(path, train__monitor="mcc", **without) == f"train.monitor=mcc: {message} none"
+
+
 def test_labels_of_given_splits_that_train_lacks_are_reported_together(tmp_path):
     write(tmp_path / "data" / "train.csv", [("the card", "card"), ("a fee", "fee"), ("my card", "card")])
     write(tmp_path / "data" / "validation.csv", [("the pin", "card"), ("the loan", "loan")])

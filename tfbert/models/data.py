@@ -5,7 +5,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from tfbert.config import Config
+from tfbert.config import Config, data_paths
 from tfbert.encoder.presets import cache_dir
 from tfbert.fields import flatten
 from tfbert.files import writing
@@ -16,18 +16,11 @@ from tfbert.text.inputs import specs_of
 from tfbert.text.splits import Split
 from tfbert.text.tokenizer import Tokenizer
 
-# Fields outside the section `train` that neither the records nor their tokens depend on.
-_TRAINING_FIELDS = ("head.dropout", "head.start", "head.pooling")
-_TRAINING_FIELDS += ("encoder.dropout", "encoder.precision", "encoder.fast")
-
 
 def data_fields(config: Config) -> dict[str, Any]:
     """Return the config fields that the records or their tokens may depend on, by path."""
-    return {path: value for path, value in flatten(config.to_dict()) if not _is_training_field(path)}
-
-
-def _is_training_field(path: str) -> bool:
-    return path.startswith("train.") or path in _TRAINING_FIELDS
+    used = set(data_paths())
+    return {path: value for path, value in flatten(config.to_dict()) if path in used}
 
 
 def data_path(config: Config) -> Path:
@@ -42,11 +35,9 @@ def tokenize_split(split: Split, task: FittedTask, tokenizer: Tokenizer, config:
         ValueError: a record cannot be converted to an example.
     """
     preprocessor = make_preprocessor(tokenizer, config)
-    fitted = task.to_json()
+    fitted, used = task.to_json(), set(data_paths())
     option_paths = type(task.options).paths()
-    fitted["options"] = {
-        name: value for name, value in fitted["options"].items() if not _is_training_field(option_paths[name])
-    }
+    fitted["options"] = {name: value for name, value in fitted["options"].items() if option_paths[name] in used}
     recipe = Recipe(
         preprocessor=preprocessor,
         inputs_of=partial(task.inputs_of, training=True),

@@ -5,8 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from tfbert.config import Config, describe, from_dict, override, value_at
+from tfbert.fields import either
 from tfbert.files import read_json
-from tfbert.tasks.base import FittedTask, Task, list_tasks, load_task
+from tfbert.tasks.base import FittedTask, Task, fitted_kinds, list_tasks, load_task
 
 DEFAULT_TASK = "classification"
 
@@ -36,15 +37,25 @@ def read_config(task: str | None, path: Path | None, values: Mapping[str, Any]) 
 
 
 def list_options(task: str) -> list[tuple[str, Any, str, str]]:
-    """Return the path, default, allowed values and description of each config field that a task uses."""
+    """Return the path, default, allowed values and description of each config field that a task uses.
+
+    Raises:
+        ValueError: there is no such task.
+    """
     definition = load_task(task)
     others = {path for name in list_tasks() for path in used_options(load_task(name))} - used_options(definition)
     config = override(Config(task=definition.name), definition.defaults)
+    allowed_names = {"task": list_tasks(), "train.monitor": [*_epoch_metrics(definition.name), "none"]}
     return [
-        (path, value_at(config, path), allowed, description)
+        (path, value_at(config, path), either(allowed_names[path]) if path in allowed_names else allowed, description)
         for path, (allowed, description) in describe().items()
         if path not in others
     ]
+
+
+def _epoch_metrics(task: str) -> list[str]:
+    metrics = (metric for kind in fitted_kinds(task) for metric in kind.metrics if metric.every_epoch)
+    return list(dict.fromkeys(metric.name for metric in metrics))
 
 
 def check_options(config: Config) -> None:

@@ -3,7 +3,7 @@
 import contextlib
 import hashlib
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,6 +12,7 @@ import numpy as np
 import tfbert.text.checks as checks
 from tfbert.config import Config, override
 from tfbert.encoder.backbone import load_encoder
+from tfbert.fields import as_typed
 from tfbert.models.build import check_sizes, make_tokenizer
 from tfbert.models.data import data_fields, data_path, tokenize_split
 from tfbert.tasks.base import Embed, FittedTask, Task, load_task, require_known_labels
@@ -113,6 +114,8 @@ def prepare(config: Config, *, log_warnings: bool = True, refusals: list[str] | 
     seconds: dict[str, float] = {}
     with timed(seconds, "read"):
         splits, interpretation = _read_splits(config, task, refusals)
+        with _collected(refusals):
+            _check_needs_validation(config, splits)
         fitted = _fit(task, splits, config)
     with timed(seconds, "load_encoder"):
         encoder = load_encoder(config.encoder.name, dropout=config.encoder.dropout)
@@ -155,6 +158,16 @@ def _collected(refusals: list[str] | None) -> Iterator[None]:
         if refusals is None:
             raise
         refusals.append(str(error))
+
+
+def _check_needs_validation(config: Config, splits: Mapping[str, Split]) -> None:
+    """Reject options about validation scores if there is no validation split."""
+    for name in ("monitor", "patience_epochs") if "validation" not in splits else ():
+        value, default = getattr(config.train, name), getattr(Config().train, name)
+        if value != default:
+            raise ValueError(
+                f"train.{name}={value}: has no effect without a validation split; expected {as_typed(default)}"
+            )
 
 
 def _read_splits(config: Config, task: Task, refusals: list[str] | None) -> tuple[dict[str, Split], Interpretation]:
