@@ -59,7 +59,7 @@ def assert_same(found, expected):
     for name, values in expected_arrays.items():
         np.testing.assert_array_equal(found_arrays[name], values)
         assert found_arrays[name].dtype == values.dtype
-    assert (found.special, found.remarks) == (expected.special, expected.remarks)
+    assert (found.special, found.warnings) == (expected.special, expected.warnings)
 
 
 def test_sequences_are_what_the_tokenizer_gives(split, tiny_tokenizer):
@@ -94,7 +94,7 @@ def test_a_record_of_several_sequences_is_one_example_or_many(tiny_tokenizer, tm
     assert together.num_sequences == alone.num_sequences == sum(lengths)
     assert together.examples.tolist() == [0, *np.cumsum(lengths)]
     assert together.targets["position"].tolist() == [position for length in lengths for position in range(length)]
-    assert together.remarks == alone.remarks == {"texts are long": [RECORDS[i].where for i in (2, 5, 7)]}
+    assert together.warnings == alone.warnings == {"texts are long": [RECORDS[i].where for i in (2, 5, 7)]}
     sequences, position = together.sequences_of(np.array([4, 0]))
     first, (many, few) = int(together.examples[4]), (lengths[4], lengths[0])
     assert sequences.tolist() == [*range(first, first + many), *range(few)]
@@ -122,7 +122,7 @@ def test_sequences_without_a_target_are_left_out(tiny_tokenizer, tmp_path):
         whole.sequences[i].tolist() for i in kept
     ]
     assert split.examples.tolist() == [0, *np.cumsum((np.diff(whole.examples) + 1) // 2)]
-    assert split.remarks == {"seen": [f"{record.where}!" for record in RECORDS]}
+    assert split.warnings == {"seen": [f"{record.where}!" for record in RECORDS]}
     np.testing.assert_array_equal(split.num_tokens, whole.num_tokens)
 
 

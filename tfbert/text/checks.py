@@ -45,13 +45,13 @@ class Tokenization:
         token_lengths: split name to the numbers of tokens of its records in order, including special tokens and before
             truncation.
         sequence_length: the maximum input length in tokens; `None` if nothing is truncated.
-        remarks: split name to the task's warnings about records, each with the places of these records.
+        warnings: split name to the task's warnings about records, each with the places of these records.
         unknown: the unknown tokens; `None` if they were not counted.
     """
 
     token_lengths: Mapping[str, np.ndarray]
     sequence_length: int | None = None
-    remarks: Mapping[str, Mapping[str, list[str]]] = field(default_factory=dict)
+    warnings: Mapping[str, Mapping[str, list[str]]] = field(default_factory=dict)
     unknown: UnknownTokens | None = None
 
 
@@ -76,7 +76,7 @@ def check(
         ValueError: the number of token lengths differs from that of the records, or reading a file fails.
     """
     labelling = labelling or Labelling()
-    remarks = tokenization.remarks if tokenization else {}
+    record_warnings = tokenization.warnings if tokenization else {}
     scans = {name: _scan(split, labelling.labels_of) for name, split in splits.items()}
     tallies = {split.reader.name: split.reader.tally for split in splits.values()}
     counts = {name: dict(sorted(scan.labels.items())) for name, scan in scans.items()}
@@ -94,7 +94,7 @@ def check(
         characters={name: _quantiles(scan.characters) for name, scan in scans.items()},
         tokens=_token_counts(tokenization, scans) if tokenization else None,
         sequence_length=tokenization.sequence_length if tokenization else None,
-        remarks={name: dict(places) for name, places in remarks.items() if places},
+        record_warnings={name: dict(places) for name, places in record_warnings.items() if places},
         num_skipped={file: tally.num_skipped for file, tally in tallies.items() if tally.num_skipped},
         skipped={file: list(tally.skipped) for file, tally in tallies.items() if tally.num_skipped},
         num_replaced={file: tally.num_replaced for file, tally in tallies.items() if tally.num_replaced},

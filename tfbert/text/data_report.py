@@ -17,6 +17,8 @@ _SENTENCES = {
 # Fractions from which on a finding casts doubt on a score; below, it concerns too few records to matter.
 _DISTORTING_RECORDS, _DISTORTING_DUPLICATES, _DISTORTING_CUTS = 0.01, 0.05, 0.1
 _DISTORTING_TOKENS = 0.05
+# Keys of `DataReport.to_dict` that differ from the names of the fields.
+_JSON_KEYS = {"record_warnings": "remarks"}
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,7 @@ class DataReport:
         tokens: the same in tokens, including special tokens and before truncation, with `num_tokens` in total,
             `num_cut` examples longer than `sequence_length` and the `num_cut_tokens` that they lose; `None` if unknown.
         sequence_length: the maximum input length in tokens; `None` if long texts are split into windows instead.
-        remarks: the task's warnings about records, each with the places of these records.
+        record_warnings: the task's warnings about records, each with the places of these records.
         num_skipped: file to its number of skipped bad rows; only files with any.
         skipped: file to the messages of its first skipped rows.
         num_replaced: file to its number of undecodable characters that were replaced; only files with any.
@@ -79,7 +81,7 @@ class DataReport:
     characters: dict[str, dict[str, int]]
     tokens: dict[str, dict[str, int]] | None
     sequence_length: int | None
-    remarks: dict[str, dict[str, list[str]]]
+    record_warnings: dict[str, dict[str, list[str]]]
     num_skipped: dict[str, int]
     skipped: dict[str, list[str]]
     num_replaced: dict[str, int]
@@ -91,7 +93,7 @@ class DataReport:
 
     def to_dict(self) -> dict:
         """Return the report as JSON values."""
-        return dataclasses.asdict(self)
+        return {_JSON_KEYS.get(name, name): value for name, value in dataclasses.asdict(self).items()}
 
     def lines(self, *, with_warnings: bool = True) -> list[str]:
         """Return a few lines for display before training: sizes, labels and lengths, then the warnings."""
@@ -139,12 +141,12 @@ class DataReport:
             yield "cut text", line, is_distorting
         for line in self.unknown.warnings if self.unknown is not None else ():
             yield "unknown tokens", line, True
-        yield from self._record_warnings()
+        yield from self._warnings_about_rows()
 
-    def _record_warnings(self) -> Iterable[tuple[str, str, bool]]:
-        for name, remarks in self.remarks.items():
-            for remark, places in remarks.items():
-                line = f"{name}: {len(places):,} {remark}: {_some(places, len(places))}"
+    def _warnings_about_rows(self) -> Iterable[tuple[str, str, bool]]:
+        for name, warnings in self.record_warnings.items():
+            for warning, places in warnings.items():
+                line = f"{name}: {len(places):,} {warning}: {_some(places, len(places))}"
                 yield "record", line, len(places) >= _DISTORTING_TOKENS * self.num_examples[name]
         total = sum(self.num_examples.values())
         for file, number in self.num_skipped.items():
