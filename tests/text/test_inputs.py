@@ -1,4 +1,4 @@
-"""Inputs of a model: their declarations, and items of texts, numbers and categories as tensors."""
+"""Model inputs: their declarations, and the tensors of texts, numbers and categories."""
 
 import json
 
@@ -16,6 +16,7 @@ from tfbert.text.inputs import Category, Number, Text, batch_of, from_json, roug
         (Category("brand"), tf.string, [None], "category"),
         (Number("price"), tf.float32, [None], "number"),
         (Text("choices", many=True), tf.string, [None, None], "texts"),
+        (Category("brands", many=True), tf.string, [None, None], "categories"),
         (Number("prices", many=True), tf.float32, [None, None], "numbers"),
     ],
 )
@@ -53,7 +54,7 @@ def test_values_that_an_item_lacks_are_padded():
     }
 
 
-def test_half_a_character_is_replaced():
+def test_a_lone_surrogate_is_replaced():
     tensors = batch_of(
         [{"text": "a\ud83d", "choices": ("b\ude00", "c")}], specs_of([Text("text"), Text("choices", many=True)])
     )
@@ -67,6 +68,6 @@ def test_rough_lengths_count_all_texts_and_no_number():
     assert lengths.dtype == np.float64 and lengths.tolist() == [3, 13, 13]
 
 
-def test_items_of_json_are_as_before():
+def test_an_item_survives_json():
     item = {"text": "a", "choices": ("b", "c"), "price": 1.5, "weights": ()}
     assert from_json(json.loads(json.dumps(item))) == item

@@ -24,6 +24,6 @@ def test_arrays_and_vectors_are_taken_and_cut_alike():
 
 
 def test_vectors_of_a_tensor():
-    ragged = Ragged.of(tf.ragged.constant([[5, 6], [], [7]], tf.int32))
+    ragged = Ragged.from_tensor(tf.ragged.constant([[5, 6], [], [7]], tf.int32))
     assert [ragged[index].tolist() for index in range(3)] == [[5, 6], [], [7]]
     assert ragged.values.dtype == np.int32
