@@ -55,7 +55,7 @@ def test_types_and_borders():
     ]
     task = TASK.fit(iter(records), OPTIONS)
     # The nested entity is not learned, and neither is its type.
-    assert task == fitted(borders="blanks")
+    assert task == fitted(borders="whitespace")
     assert (task.known_labels, task.tags) == (
         ("person", "place"),
         ["O", "B-person", "I-person", "B-place", "I-place"],
@@ -131,7 +131,7 @@ def test_every_entity_of_the_samples_can_be_learned():
 
 @pytest.mark.parametrize(
     ("borders", "untagged"),
-    [("anywhere", ()), ("words", ("##lace", "##s")), ("blanks", ("##lace", "##s", "ada"))],
+    [("anywhere", ()), ("words", ("##lace", "##s")), ("whitespace", ("##lace", "##s", "ada"))],
 )
 def test_every_piece_that_entities_may_start_with_has_a_tag(tokenizer, borders, untagged):
     record = record_of("Ada Lovelace met #Ada Marys in New York.", ("Ada Lovelace", "person"), ("New York", "place"))

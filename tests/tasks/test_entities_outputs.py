@@ -203,7 +203,7 @@ def test_targets_decode_to_the_entities_they_were_made_from(tokenizer, drawn):
 @pytest.mark.parametrize(
     ("borders", "expected"),
     [
-        ("blanks", [["Adas", "Mary"], ["York#Mary"]]),
+        ("whitespace", [["Adas", "Mary"], ["York#Mary"]]),
         ("words", [["Ada2016", "Adas", "Mary"], ["York", "Mary"]]),
         ("anywhere", [["Ada2016", "Ada", "Mary"], ["York", "Mary"]]),
     ],
