@@ -110,7 +110,7 @@ def test_a_record_of_several_sequences_is_one_example_or_many(tiny_tokenizer, tm
 
 def test_sequences_without_a_target_are_left_out(tiny_tokenizer, tmp_path):
     def even(record, sequences, warn):
-        warn("seen", place=f"{record.where}!")
+        warn("seen", where=f"{record.where}!")
         return [{"position": start} if start % 2 == 0 else None for start in sequences.window_starts]
 
     parts = {**BY_TOKEN, "targets_of": even}

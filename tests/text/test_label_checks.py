@@ -64,11 +64,11 @@ def test_labels_that_are_equal_numbers():
 def test_placeholders_for_missing_values():
     assert warnings_of("nan", "a", "nan", "N/A", "NULL", "<NA>") == (
         "labels '<NA>' (1 record, first train.csv:7), 'N/A' (1 record, first train.csv:5), "
-        "'NULL' (1 record, first train.csv:6), 'nan' (2 records, first train.csv:2) are what exports write for a "
+        "'NULL' (1 record, first train.csv:6), 'nan' (2 records, first train.csv:2) often stand for a "
         "missing value: remove these records if their label is unknown",
     )
     assert warnings_of("a", "b", "None") == (
-        "label 'None' (1 record, first train.csv:4) is what an export writes for a missing value: remove these "
+        "label 'None' (1 record, first train.csv:4) often stands for a missing value: remove these "
         "records if their label is unknown",
     )
     assert warnings_of("none", "neutral", "other", "unknown", "Na") == ()

@@ -155,8 +155,8 @@ def test_a_file_whose_labels_all_occur_once_is_rejected(tmp_path):
     with pytest.raises(ValueError) as caught:
         splits_of(write(tmp_path / "d.csv", pairs))
     assert str(caught.value) == (
-        "d.csv: nearly every text has its own label, so none is left for validation: is the right column read as "
-        "the label? In lines of text and label the label comes last; in tables data.columns names it"
+        "d.csv: nearly every text has its own label, so no text is left for validation; check that the "
+        "label is last in lines of text and label, or selected by data.columns in tables"
     )
 
 

@@ -56,7 +56,7 @@ class Target:
         return self.per_token or self.shape == (None,)
 
 
-# Collects a warning about a record: `warn(message)`, or `warn(message, place)` if the place is not the record's.
+# Collects a warning about a record: `warn(message)`, or `warn(message, where)` if the location is not the record's.
 Warn = Callable[..., None]
 
 
@@ -111,7 +111,7 @@ class TokenizedSplit:
             tokens.
         num_text_tokens: int64 `()`, the number of tokens of all texts before truncation, excluding special tokens.
         num_unknown_tokens: int64 `()`, the number of [UNK] among them.
-        warnings: warning about records to the places of these records.
+        warnings: warning about records to the locations of these records.
         special: the ids of the special tokens.
         target_specs: target name to its type and shape.
     """
@@ -299,8 +299,8 @@ def _write(records: Iterable[Record], recipe: Recipe, directory: Path) -> None:
     write_json(directory / "warnings.json", warnings)
 
 
-def _add_warning(warnings: dict[str, list[str]], where: str, message: str, place: str | None = None) -> None:
-    warnings.setdefault(message, []).append(where if place is None else place)
+def _add_warning(warnings: dict[str, list[str]], record_where: str, message: str, where: str | None = None) -> None:
+    warnings.setdefault(message, []).append(record_where if where is None else where)
 
 
 def _chunks(records: Iterable[Record], recipe: Recipe) -> Iterator[Chunk]:
