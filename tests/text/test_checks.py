@@ -1,4 +1,4 @@
-"""Data checks: every planted fault is counted and reported with its places."""
+"""Data checks: every planted fault is counted and reported with its location."""
 
 import csv
 import json
@@ -109,7 +109,7 @@ PLANTED = [
 
 
 @pytest.mark.parametrize(("planted", "finding", "line"), PLANTED)
-def test_planted_faults_are_found_with_their_places(tmp_path, planted, finding, line):
+def test_planted_faults_are_found_with_their_locations(tmp_path, planted, finding, line):
     report = report_of(tmp_path, **CLEAN | planted)
     assert finding in report.findings
     assert line in report.warnings

@@ -35,7 +35,7 @@ def test_items_become_tensors_by_name():
     assert list(batch_of(items, specs_of([Category("brand")]))) == ["brand"]
 
 
-def test_values_that_an_item_lacks_are_padded():
+def test_inputs_with_several_values_are_padded():
     items = [
         {"choices": ("a", "b", "c"), "weights": (1.0,)},
         {"choices": (), "weights": (2.0, 3.5)},
@@ -61,7 +61,7 @@ def test_a_lone_surrogate_is_replaced():
     assert tensors["text"].numpy().tolist() == [b"a?"] and tensors["choices"].numpy().tolist() == [[b"b?", b"c"]]
 
 
-def test_rough_lengths_count_all_texts_and_no_number():
+def test_rough_lengths_count_texts_but_not_numbers():
     lengths = rough_lengths(
         [{"text": "", "price": 1e9}, {"text": "x" * 35}, {"text": "x" * 7, "choices": ("y" * 14, "é" * 7)}]
     )

@@ -104,7 +104,7 @@ class TokenizedSplit:
         sequences: token ids including special tokens, memory-mapped uint16 or int32.
         second_starts: int32 `(num_sequences,)`, the position of the second segment in each sequence.
         targets: target name to its values: an array `(num_sequences, ...)` or one vector per sequence.
-        features: name of a numerical input of the head to its values `(num_sequences, ...)`.
+        features: feature name to its values `(num_sequences, ...)`. Features are numerical inputs of the head.
         examples: int64 `(num_examples + 1,)`, the index of the first sequence of each example, and the number of
             sequences at the end.
         num_tokens: int64 `(num_records,)`, the number of tokens of each record before truncation, including special

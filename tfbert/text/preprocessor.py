@@ -94,9 +94,8 @@ class Sequences:
         records: int32 `(sequences,)`, the record of each sequence, ascending; `None` if each record has exactly one.
         texts: input name to its tokens.
         windows: the windows of which the sequences consist; `None` if long texts are truncated.
-        token_values: name of a further value per token of a text, such as whether the token continues a word, to the
-            ragged values.
-        features: name of a numerical input of the head to its values `(sequences, ...)`.
+        token_values: name to ragged values, one per token of a text, such as whether the token continues a word.
+        features: feature name to its values `(sequences, ...)`. Features are numerical inputs of the head.
     """
 
     token_ids: tf.RaggedTensor

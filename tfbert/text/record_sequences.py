@@ -36,7 +36,7 @@ class RecordSequences:
         window_starts: the position in the text of the first token of each window; empty if texts are not split into
             windows.
         window_lengths: the number of text tokens in each window; empty likewise.
-        token_values: name of a further value per token to its vector, for the only text of the record.
+        token_values: name to a vector of values, one per token of the only text of the record.
     """
 
     token_ids: Sequence[np.ndarray]
