@@ -192,7 +192,7 @@ def split_of(records):
         num_tokens=np.arange(len(records)),
         num_text_tokens=np.int64(0),
         num_unknown_tokens=np.int64(0),
-        remarks={},
+        warnings={},
         special=SimpleNamespace(padding=0),
         target_specs=TARGETS,
     )

@@ -61,7 +61,7 @@ def by_token(inputs, preprocessor):
 
 
 def positions_of(record, sequences, warn):
-    """Return the position of each token, and remark on records with many of them."""
+    """Return the position of each token, and warn about records with many of them."""
     if len(sequences) > 4:
         warn("texts are long")
     return [{"position": start} for start in sequences.window_starts]
@@ -77,6 +77,6 @@ def tokenized(task, records, preprocessor):
         return tokenize(records, recipe_of(task, preprocessor), Path(directory))
 
 
-def remarks_of(split):
-    """Return the remarks on the records of a split, each as often as it was made."""
-    return [remark for remark, places in split.remarks.items() for _ in places]
+def warnings_of(split):
+    """Return the warnings about records of a split, one per record."""
+    return [warning for warning, places in split.warnings.items() for _ in places]

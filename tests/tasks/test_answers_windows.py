@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from support.tokenized import remarks_of, tokenized
+from support.tokenized import tokenized, warnings_of
 
 from tfbert.tasks.answers import AnswersOptions, FittedAnswers
 from tfbert.tasks.base_context import Context
@@ -30,7 +30,7 @@ def learned(tokenizer, record, sequence_length=40, max_pieces=30, whole_words=Fa
     """Return the `TokenizedSplit` of a record, and the warnings about it."""
     task = fitted(sequence_length, max_pieces, whole_words)
     split = tokenized(task, [record], Preprocessor(tokenizer, sequence_length))
-    return split, remarks_of(split)
+    return split, warnings_of(split)
 
 
 def spelled(tokenizer, token_ids, span=(0, 999)):
@@ -150,7 +150,7 @@ def test_every_answer_that_may_be_given_is_whole_in_a_window(tiny_tokenizer, seq
         task = fitted(sequence_length, max_pieces, window_overlap_fraction=overlap)
         assert task.max_answer_tokens == longest
         split = tokenized(task, records[number::2], Preprocessor(tiny_tokenizer, sequence_length))
-        assert split.remarks == {}
+        assert split.warnings == {}
         targets = split.targets["token_span"]
         # The answer is somewhere in its record's windows, and each time all of it.
         assert (targets[:, 1] - targets[:, 0] == longest - 1).sum() >= len(records[number::2])

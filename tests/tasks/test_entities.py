@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 from support import tagged
 from support.tagged import fitted, learned
-from support.tokenized import remarks_of
+from support.tokenized import warnings_of
 
 from tfbert.config import Config, override
 from tfbert.evaluation.entities import Entity
@@ -55,7 +55,7 @@ def test_types_and_borders():
     ]
     task = TASK.fit(iter(records), OPTIONS)
     # The nested entity is not learned, and neither is its type.
-    assert task == fitted(borders="blanks")
+    assert task == fitted(borders="whitespace")
     assert (task.known_labels, task.tags) == (
         ("person", "place"),
         ["O", "B-person", "I-person", "B-place", "I-place"],
@@ -131,7 +131,7 @@ def test_every_entity_of_the_samples_can_be_learned():
 
 @pytest.mark.parametrize(
     ("borders", "untagged"),
-    [("anywhere", ()), ("words", ("##lace", "##s")), ("blanks", ("##lace", "##s", "ada"))],
+    [("anywhere", ()), ("words", ("##lace", "##s")), ("whitespace", ("##lace", "##s", "ada"))],
 )
 def test_every_piece_that_entities_may_start_with_has_a_tag(tokenizer, borders, untagged):
     record = record_of("Ada Lovelace met #Ada Marys in New York.", ("Ada Lovelace", "person"), ("New York", "place"))
@@ -141,7 +141,7 @@ def test_every_piece_that_entities_may_start_with_has_a_tag(tokenizer, borders, 
     kept = [piece not in untagged or index == 0 for index, piece in enumerate(pieces)]
     expected = [f"{piece}/{tag}" if keep else None for piece, tag, keep in zip(pieces, tags, kept, strict=True)]
     assert spelled(tokenizer, split) == [None, *expected, None]
-    assert split.targets["tag_id"].values.dtype == np.int32 and split.remarks == {}
+    assert split.targets["tag_id"].values.dtype == np.int32 and split.warnings == {}
 
 
 def test_windows_cover_a_long_text(tokenizer):
@@ -149,7 +149,7 @@ def test_windows_cover_a_long_text(tokenizer):
     record = record_of(text, *[("Ada Lovelace", "person")] * 30)
     whole = learned(tokenizer, record, 200)
     split = learned(tokenizer, record, 20)
-    assert len(whole) == 1 and whole.sequences.lengths().tolist() == [152] and split.remarks == {}
+    assert len(whole) == 1 and whole.sequences.lengths().tolist() == [152] and split.warnings == {}
     tags, seen = whole.targets["tag_id"][0][1:-1], np.zeros(150, bool)
     ids = tf.RaggedTensor.from_row_lengths(tokenizer(tf.constant([text])).flat_values, [150])
     starts = Preprocessor(tokenizer, 20).windows(ids, 18).starts.numpy()
@@ -191,15 +191,15 @@ def test_windows_cover_a_long_text(tokenizer):
 def test_entities_that_cannot_be_learned_or_found_cause_warnings(tokenizer, text, entities, expected):
     spans = [Span(text.index(words), text.index(words) + len(words), label) for words, label in entities]
     split = learned(tokenizer, Record(text, tuple(spans), "train.jsonl:7"))
-    (remark,) = remarks_of(split)
-    assert remark.startswith(expected)
+    (warning,) = warnings_of(split)
+    assert warning.startswith(expected)
     assert len(split)
 
 
 def test_every_entity_causes_a_warning(tokenizer):
     record = record_of("Loves met Loves #Ada2016", ("Lo", "person"), ("met Lo", "person"), ("Ada", "person"))
-    remarks = learned(tokenizer, record).remarks
-    assert {remark.partition(",")[0]: places for remark, places in remarks.items()} == {
+    warnings = learned(tokenizer, record).warnings
+    assert {warning.partition(",")[0]: places for warning, places in warnings.items()} == {
         "entities start or end inside a word piece": ["train.jsonl:7"] * 2,
         "entities start or end inside a word and cannot be found exactly": ["train.jsonl:7"],
     }

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support import tagged
 from support.tagged import fitted, learned
-from support.tokenized import remarks_of
+from support.tokenized import warnings_of
 
 from tfbert.evaluation.entities import Entity
 from tfbert.tasks.base_context import Context
@@ -197,13 +197,13 @@ def test_targets_decode_to_the_entities_they_were_made_from(tokenizer, drawn):
     predict = predicting(tokenizer, lambda packed: 9 * tf.one_hot(tf.constant(padded), 5), None, 9, run_eagerly=True)
     outputs = predict(record.text)
     assert [Span(*entity.key) for entity in predicted_entities(outputs)[0]] == outermost(spans)
-    assert remarks_of(split) == []
+    assert warnings_of(split) == []
 
 
 @pytest.mark.parametrize(
     ("borders", "expected"),
     [
-        ("blanks", [["Adas", "Mary"], ["York#Mary"]]),
+        ("whitespace", [["Adas", "Mary"], ["York#Mary"]]),
         ("words", [["Ada2016", "Adas", "Mary"], ["York", "Mary"]]),
         ("anywhere", [["Ada2016", "Ada", "Mary"], ["York", "Mary"]]),
     ],

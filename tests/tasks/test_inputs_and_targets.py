@@ -31,7 +31,7 @@ from tfbert.tasks.base_outputs import Output
 from tfbert.text.batches import batches, plan_training
 from tfbert.text.datasets import Target, tokenize
 from tfbert.text.inputs import Category, Number, Text
-from tfbert.text.preprocessor import INPUTS, in_parts
+from tfbert.text.preprocessor import INPUTS, call_in_micro_batches
 from tfbert.text.records import Record
 from tfbert.training.fine_tuning import TaskObjective
 
@@ -268,6 +268,6 @@ def test_features_are_split_with_the_sequences_of_a_batch(trained, task, split):
     (batch,) = batches(split, [np.arange(len(split))], 16)
     packed = {name: batch[name] for name in ("token_ids", "segment_ids", "padding_mask", "price", "brand")}
     whole = predictor.model(packed)
-    parts = in_parts(predictor.model, packed, part_tokens=3 * packed["token_ids"].shape[1])
-    np.testing.assert_allclose(parts, whole, atol=1e-4)
+    scores = call_in_micro_batches(predictor.model, packed, max_tokens=3 * packed["token_ids"].shape[1])
+    np.testing.assert_allclose(scores, whole, atol=1e-4)
     assert whole.shape == (len(split), MAX_TOKENS, len(task.vocabulary))

@@ -180,7 +180,7 @@ def test_a_sequence_for_each_choice(tiny_tokenizer, tmp_path):
     assert split.second_starts.tolist() == [second_start for _, second_start in expected]
     assert split.targets["is_right"].tolist() == [False, True, False, True, False]
     assert split.examples.tolist() == [0, 3, 5]
-    assert split.remarks == {}
+    assert split.warnings == {}
     # The question counts once, however many choices it has.
     assert split.num_tokens[1] == len(tiny_tokenizer(tf.constant(records[1].texts)).flat_values) + 4
     assert not fitted().cuts_texts
@@ -191,10 +191,10 @@ def test_cut_and_equal_choices_cause_warnings(tiny_tokenizer, tmp_path):
     assert [len(ids) for ids in tiny_tokenizer(tf.constant([question, first, second])).to_list()] == [5, 8, 8]
     records = [Record(question, 0, "a:1", (first, "two", second)), Record(question, 0, "a:2", ("two", "the"))]
     split = tokenized(tiny_tokenizer, tmp_path, records, 16)
-    assert split.remarks == {} and max(split.sequences.lengths()) == 16
+    assert split.warnings == {} and max(split.sequences.lengths()) == 16
     cut = "questions with a choice have more than {} tokens together, and the longer text is cut"
     split = tokenized(tiny_tokenizer, tmp_path, records, 15)
-    assert split.remarks == {
+    assert split.warnings == {
         cut.format(12): ["a:1"],
         "questions have choices that the encoder cannot tell apart": ["a:1"],
     }
@@ -202,7 +202,7 @@ def test_cut_and_equal_choices_cause_warnings(tiny_tokenizer, tmp_path):
     # All sequences are used nevertheless.
     assert split.targets["is_right"].tolist() == [True, False, False, True, False]
     records = [Record(question, 0, "a:1", ("two", first, "the"))]
-    assert tokenized(tiny_tokenizer, tmp_path, records, 12).remarks == {cut.format(9): ["a:1"]}
+    assert tokenized(tiny_tokenizer, tmp_path, records, 12).warnings == {cut.format(9): ["a:1"]}
 
 
 # Learning

@@ -1,4 +1,4 @@
-"""Batches: planned the same under a seed, cut into parts, padded, with targets and features by name."""
+"""Batches: reproducible plans, micro-batches, padding, and targets and features by name."""
 
 import dataclasses
 
@@ -8,7 +8,7 @@ import tensorflow as tf
 from support.tokenized import plain_recipe
 
 from tfbert.text import preprocessor
-from tfbert.text.batches import batches, made_ahead, micro_batches, plan_evaluation, plan_training
+from tfbert.text.batches import batches, micro_batches, plan_evaluation, plan_training, prefetched
 from tfbert.text.datasets import Target, tokenize
 from tfbert.text.preprocessor import INPUTS
 from tfbert.text.records import Record
@@ -45,7 +45,7 @@ def test_a_plan_has_every_example_once(num_examples):
     assert sorted(len(batch) for batch in plan)[1:] == [32] * (len(plan) - 1)
 
 
-def test_a_plan_depends_on_seed_and_epoch_and_on_nothing_else():
+def test_a_plan_depends_only_on_seed_and_epoch():
     def key(seed, epoch):
         return b"".join(batch.tobytes() for batch in plan_training(LENGTHS, 32, seed, epoch))
 
@@ -56,8 +56,8 @@ def test_a_plan_depends_on_seed_and_epoch_and_on_nothing_else():
 
 
 def test_epochs_group_the_examples_differently():
-    together = [{frozenset(batch.tolist()) for batch in plan_training(LENGTHS, 32, 0, epoch)} for epoch in (0, 1)]
-    assert not together[0] & together[1]
+    first, second = ({frozenset(batch.tolist()) for batch in plan_training(LENGTHS, 32, 0, epoch)} for epoch in (0, 1))
+    assert not first & second
 
 
 def test_lengths_within_a_batch_are_similar():
@@ -72,21 +72,21 @@ def test_lengths_within_a_batch_are_similar():
     assert np.abs(np.diff(longest)).mean() > 20
 
 
-def test_a_batch_is_cut_into_as_few_parts_as_fit():
+def test_a_batch_is_split_into_as_few_micro_batches_as_possible():
     indices, lengths = np.array([7, 3, 5, 1, 0, 2, 4]), np.array([9, 5, 10, 3, 20, 4, 0, 2])
     num_sequences = np.ones(8, int)
-    # Padded: 7 x 20 in one; 4 x 5 and 3 x 20 in two; 3 x 4, 2 x 9 and 2 x 20 in three.
-    cut = {
-        most: [part.tolist() for part in micro_batches(indices, lengths, num_sequences, most)]
-        for most in (0, 140, 139, 60, 59, 1)
+    # Padded tokens: 7 x 20 in one micro-batch; 4 x 5 and 3 x 20 in two; 3 x 4, 2 x 9 and 2 x 20 in three.
+    by_limit = {
+        max_tokens: [examples.tolist() for examples in micro_batches(indices, lengths, num_sequences, max_tokens)]
+        for max_tokens in (0, 140, 139, 60, 59, 1)
     }
-    assert cut[0] == cut[140] == [indices.tolist()]
-    assert cut[139] == cut[60] == [[7, 3, 5, 1], [0, 2, 4]]
-    assert cut[59] == [[7, 3, 5], [1, 0], [2, 4]]
-    assert cut[1] == [[index] for index in indices]
-    # All sequences of an example count.
+    assert by_limit[0] == by_limit[140] == [indices.tolist()]
+    assert by_limit[139] == by_limit[60] == [[7, 3, 5, 1], [0, 2, 4]]
+    assert by_limit[59] == [[7, 3, 5], [1, 0], [2, 4]]
+    assert by_limit[1] == [[index] for index in indices]
+    # Every sequence of an example counts.
     num_sequences[4] = 3
-    assert [part.tolist() for part in micro_batches(indices, lengths, num_sequences, 79)] == [
+    assert [examples.tolist() for examples in micro_batches(indices, lengths, num_sequences, 79)] == [
         [7, 3],
         [5, 1],
         [0, 2],
@@ -94,7 +94,7 @@ def test_a_batch_is_cut_into_as_few_parts_as_fit():
     ]
 
 
-def test_evaluation_goes_from_long_to_short():
+def test_evaluation_batches_are_sorted_from_long_to_short():
     plan = plan_evaluation(LENGTHS, 64)
     assert sorted(np.concatenate(plan)) == list(range(len(LENGTHS)))
     assert (np.diff(LENGTHS[np.concatenate(plan)]) <= 0).all()
@@ -110,12 +110,12 @@ def padded(rows, padding):
     return [[*row, *[padding] * (width - len(row))] for row in rows]
 
 
-def test_batches_have_the_sequences_padded(split):
+def test_batches_contain_padded_sequences(split):
     plan = [np.array([4, 0, 2]), np.array([1]), np.array([5, 7]), np.array([3, 6])]
     weights = np.linspace(0.5, 2, len(split)).astype(np.float32)
-    found = as_numpy(batches(split, plan, 16, weights))
-    assert len(found) == len(plan)
-    for batch, indices in zip(found, plan, strict=True):
+    actual = as_numpy(batches(split, plan, 16, weights))
+    assert len(actual) == len(plan)
+    for batch, indices in zip(actual, plan, strict=True):
         ids = [split.sequences[index].tolist() for index in indices]
         assert batch["token_ids"].tolist() == padded(ids, 0)
         assert batch["padding_mask"].tolist() == padded([[1] * len(row) for row in ids], 0)
@@ -176,13 +176,13 @@ def test_ragged_targets_are_padded(tiny_tokenizer, tmp_path):
         lengths = split.lengths()[indices]
         assert batch["tag_id"].tolist() == padded([list(range(length)) for length in lengths], -1)
         assert batch["tag_id"].shape == batch["token_ids"].shape
-        # The length of a reply has nothing to do with that of the text.
+        # The length of a reply does not depend on that of the text.
         assert batch["reply"].tolist() == padded([list(range(1, 3 * numbers[i] + 1)) for i in indices], -5)
         assert (batch["reply"].dtype, batch["tag_id"].dtype) == (np.int64, np.int32)
         assert batch["pair"].tolist() == [[numbers[i], -numbers[i]] for i in indices]
 
 
-def test_targets_by_token_are_as_wide_as_the_tokens_on_a_gpu(tiny_tokenizer, tmp_path, monkeypatch):
+def test_targets_per_token_are_padded_like_the_tokens_on_a_gpu(tiny_tokenizer, tmp_path, monkeypatch):
     def targets_of(record, sequences, warn):
         return [{"tag_id": sequences.token_ids[0], "reply": [1, 2, 3]}]
 
@@ -198,39 +198,39 @@ def test_targets_by_token_are_as_wide_as_the_tokens_on_a_gpu(tiny_tokenizer, tmp
         assert set(np.unique(batch["tag_id"][batch["padding_mask"] == 0])) == {-1}
 
 
-def test_features_are_part_of_the_batch(split):
+def test_a_batch_contains_the_features(split):
     features = {"price": np.arange(8, dtype=np.float32), "color": np.arange(16).reshape(8, 2)}
     (batch,) = as_numpy(batches(dataclasses.replace(split, features=features), [np.array([3, 1])], 16))
     assert batch["price"].tolist() == [3, 1] and batch["price"].dtype == np.float32
     assert batch["color"].tolist() == [[6, 7], [2, 3]]
 
 
-def test_vectors_in_place_of_tokens(split):
+def test_vectors_replace_the_tokens(split):
     vectors = np.arange(24, dtype=np.float32).reshape(8, 3)
     (batch,) = as_numpy(batches(split, [np.array([6, 2])], 16, vectors=vectors))
     assert set(batch) == {"vectors", "label_id", "example", "weights"}
     assert batch["vectors"].tolist() == [[18, 19, 20], [6, 7, 8]] and batch["label_id"].tolist() == [0, 2]
 
 
-def test_a_plan_cut_anywhere_continues_with_the_same_batches(split):
+def test_a_plan_resumed_at_any_batch_continues_with_the_same_batches(split):
     def plan():
         return plan_training(split.lengths(), 2, seed=1, epoch=4)
 
     whole = as_numpy(batches(split, plan(), 12))
-    for cut in range(len(whole) + 1):
-        rest = as_numpy(batches(split, plan()[cut:], 12))
-        assert len(rest) == len(whole) - cut
-        for found, expected in zip(rest, whole[cut:], strict=True):
+    for start in range(len(whole) + 1):
+        rest = as_numpy(batches(split, plan()[start:], 12))
+        assert len(rest) == len(whole) - start
+        for actual, expected in zip(rest, whole[start:], strict=True):
             for name, value in expected.items():
-                np.testing.assert_array_equal(found[name], value)
+                np.testing.assert_array_equal(actual[name], value)
 
 
-def test_items_are_made_ahead_and_finished_in_order():
-    items = made_ahead(lambda: iter(range(5)), tf.TensorSpec([], tf.int32), 2, lambda item: item * 2)
+def test_items_are_prefetched_and_transformed_in_order():
+    items = prefetched(lambda: iter(range(5)), tf.TensorSpec([], tf.int32), 2, lambda item: item * 2)
     assert [item.numpy() for item in items] == [item.numpy() for item in items] == [0, 2, 4, 6, 8]
-    assert [int(item) for item in made_ahead(lambda: iter(range(3)), tf.TensorSpec([], tf.int32), 1)] == [0, 1, 2]
+    assert [int(item) for item in prefetched(lambda: iter(range(3)), tf.TensorSpec([], tf.int32), 1)] == [0, 1, 2]
 
 
-def test_there_is_no_tuner_to_wait_for_at_the_end(split):
-    # Waiting would depend on chance and last for seconds; what can be tested is that there is no tuner.
+def test_autotuning_is_disabled(split):
+    # The wait for its thread is random and takes seconds, so only the option is tested.
     assert batches(split, [np.array([0])], 16).options().autotune.enabled is False

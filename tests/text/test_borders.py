@@ -1,4 +1,4 @@
-"""Where labelled parts of a text may begin and end: by character, by token, and the rule of a set of spans."""
+"""Unit borders by character and by token, and the rule that a set of spans follows."""
 
 import re
 
@@ -23,7 +23,7 @@ def flags_of(texts):
 
 
 def units(text):
-    """Return a text with a bar between its units; whitespace and punctuation at edges are units of their own."""
+    """Return a text with a bar between its units; whitespace and punctuation at edges are separate units."""
     (flags,) = flags_of(tf.constant([text])).to_list()
     return "".join(
         ("" if flag or not index else "|") + c for index, (c, flag) in enumerate(zip(text, flags, strict=True))
@@ -49,7 +49,7 @@ def test_units_between_whitespace(text, expected):
 
 
 def plainly(text):
-    """Return whether each character continues a unit, by stripping one chunk after another."""
+    """Return whether each character continues a unit, by a loop over the chunks."""
     inside = [False] * len(text)
     for chunk in re.finditer(r"[^ \t\u00a0\u3000]+", text):
         first = chunk.end() - len(chunk.group().lstrip(EDGES))
@@ -81,41 +81,43 @@ def test_tokens_that_continue_a_unit():
         assert flags.dtype == tf.bool
         return flags.to_list()
 
-    assert continuing("blanks") == [[False, True, True, False], [], [False, True, False, True]]
+    assert continuing("whitespace") == [[False, True, True, False], [], [False, True, False, True]]
     assert continuing("words") == [[False, False, True, False], [], [False, True, False, False]]
     assert continuing("anywhere") == [[False] * 4, [], [False] * 4]
+    with pytest.raises(ValueError, match="^borders 'other': expected one of whitespace, words, anywhere$"):
+        continuing("other")
 
 
 @pytest.mark.parametrize(
-    ("few", "text", "expected"),
+    ("violation", "text", "expected"),
     [
-        (Span(0, 3, "x"), "Ada met", "blanks"),
+        (Span(0, 3, "x"), "Ada met", "whitespace"),
         (Span(1, 4, "x"), "#Ada met", "words"),
         (Span(0, 3, "x"), "Ada-Mary", "words"),
         (Span(0, 2, "x"), "Ada met", "anywhere"),
-        (Span(4, 7, "x"), "met Ada", "blanks"),
+        (Span(4, 7, "x"), "met Ada", "whitespace"),
     ],
 )
 @pytest.mark.parametrize("number", [1, 2])
-def test_a_rule_may_be_broken_by_one_span_in_a_hundred(few, text, expected, number):
-    spans = [("Mary, Ada", Span(0, 4, "x"))] * (100 - number) + [(text, few)] * number
-    assert borders_of(spans) == (expected if number > 1 else "blanks")
+def test_one_span_in_a_hundred_may_violate_a_rule(violation, text, expected, number):
+    spans = [("Mary, Ada", Span(0, 4, "x"))] * (100 - number) + [(text, violation)] * number
+    assert borders_of(spans) == (expected if number > 1 else "whitespace")
 
 
 def test_the_rule_does_not_depend_on_the_size_of_a_chunk(monkeypatch):
     texts = [f"#Ada{index} met" for index in range(7)]
     spans = [(text, Span(1, 4, "x")) for text in texts] + [(texts[-1], Span(6, 9, "x"))]
     assert borders_of(iter(spans)) == "anywhere"
-    at_words = [(text, Span(1, len(text) - 4, "x")) for text in texts]
+    word_spans = [(text, Span(1, len(text) - 4, "x")) for text in texts]
     for size in (1, 3, 7):
         monkeypatch.setattr("tfbert.text.borders._CHUNK_TEXTS", size)
         assert borders_of(iter(spans)) == "anywhere"
-        assert borders_of(iter(at_words)) == "words"
-    assert borders_of([]) == "blanks"
-    assert borders_of([("half \ud83d Ada", Span(7, 10, "x"))]) == "blanks"
+        assert borders_of(iter(word_spans)) == "words"
+    assert borders_of([]) == "whitespace"
+    assert borders_of([("half \ud83d Ada", Span(7, 10, "x"))]) == "whitespace"
 
 
-def test_positions_are_those_of_python():
+def test_positions_count_characters_as_python_does():
     text = "👩\u200d🚀 Ada-京 e\u0301"
     assert np.flatnonzero(np.asarray(flags_of(tf.constant([text])).to_list()[0])).tolist() == [
         index for index, flag in enumerate(plainly(text)) if flag

@@ -1,4 +1,4 @@
-"""Data checks: every planted fault is counted and reported with its places."""
+"""Data checks: every planted fault is counted and reported with its location."""
 
 import csv
 import json
@@ -109,7 +109,7 @@ PLANTED = [
 
 
 @pytest.mark.parametrize(("planted", "finding", "line"), PLANTED)
-def test_planted_faults_are_found_with_their_places(tmp_path, planted, finding, line):
+def test_planted_faults_are_found_with_their_locations(tmp_path, planted, finding, line):
     report = report_of(tmp_path, **CLEAN | planted)
     assert finding in report.findings
     assert line in report.warnings
@@ -149,7 +149,7 @@ def test_all_faults_are_counted_and_a_few_are_shown(tmp_path):
     )
 
 
-def test_labels_and_remarks_come_from_the_task(tmp_path):
+def test_labels_and_warnings_come_from_the_task(tmp_path):
     rows = {"train": [("a", "x;y"), ("b", "x"), ("c", "none")], "test": [("d", "z")]}
     for name, pairs in rows.items():
         with open(tmp_path / f"{name}.csv", "w", newline="", encoding="utf-8") as file:
@@ -159,12 +159,12 @@ def test_labels_and_remarks_come_from_the_task(tmp_path):
     def labels_of(record):
         return [] if record.target == "none" else record.target.split(";")
 
-    remarks = {"train": {"texts are odd": ["train.csv:2", "train.csv:4"]}, "test": {}}
+    warnings = {"train": {"texts are odd": ["train.csv:2", "train.csv:4"]}, "test": {}}
     lengths = {"train": np.array([3, 3, 3]), "test": np.array([3])}
-    tokenization = Tokenization(token_lengths=lengths, remarks=remarks)
+    tokenization = Tokenization(token_lengths=lengths, warnings=warnings)
     report = check(splits, Labelling(labels_of=labels_of, several=True), tokenization)
     assert report.class_counts == {"train": {"x": 2, "y": 1}, "test": {"z": 1}}
-    assert report.remarks == {"train": {"texts are odd": ["train.csv:2", "train.csv:4"]}}
+    assert report.record_warnings == {"train": {"texts are odd": ["train.csv:2", "train.csv:4"]}}
     assert report.warnings == (
         "2 labels of train are not in test: 'x', 'y'",
         "train: 2 texts are odd: train.csv:2, train.csv:4",

@@ -22,7 +22,7 @@ def report(**values):
         "characters": {"train": LENGTHS, "test": LENGTHS},
         "tokens": None,
         "sequence_length": 32,
-        "remarks": {},
+        "record_warnings": {},
         "num_skipped": {},
         "skipped": {},
         "num_replaced": {},
@@ -86,7 +86,7 @@ def test_warnings_are_in_order_of_importance():
         label_warnings=(("'fee' and 'Fee' look alike", 2),),
         unread=("a.csv: column 'note' is not used",),
         tokens={"train": tokens(1000, 1, 9), "test": tokens(100)},
-        remarks={"train": {"answers were cut": ["a.csv:3"]}},
+        record_warnings={"train": {"answers were cut": ["a.csv:3"]}},
         num_skipped={"a.csv": 1},
         skipped={"a.csv": ["a.csv:7: no label"]},
         num_replaced={"a.csv": 2},
@@ -119,7 +119,7 @@ def test_warnings_are_in_order_of_importance():
         ({"num_skipped": {"a": 11}, "skipped": {"a": ["x"]}}, {"num_examples": {"train": 1001, "test": 100}}),
         ({"num_replaced": {"a": 55}}, {"num_replaced": {"a": 54}}),
         ({"label_warnings": (("odd", 10),)}, {"label_warnings": (("odd", 9),)}),
-        ({"remarks": {"test": {"odd": ["a"] * 5}}}, {"remarks": {"test": {"odd": ["a"] * 4}}}),
+        ({"record_warnings": {"test": {"odd": ["a"] * 5}}}, {"record_warnings": {"test": {"odd": ["a"] * 4}}}),
         (
             {"tokens": {"train": tokens(), "test": tokens(100, 10, 5)}},
             {"tokens": {"train": tokens(), "test": tokens(100, 10, 4)}},
@@ -144,6 +144,8 @@ def test_duplicates_in_train_do_not_cast_doubt_on_the_scores():
 def test_a_report_converts_to_json_values():
     result = report(findings=(Finding("duplicate", ("train",), 1, ("a = b",)),))
     restored = json.loads(json.dumps(result.to_dict()))
-    assert restored.keys() == {field.name for field in dataclasses.fields(DataReport)}
+    assert restored.keys() == {field.name for field in dataclasses.fields(DataReport)} - {"record_warnings"} | {
+        "remarks"
+    }
     assert restored["findings"] == [{"kind": "duplicate", "splits": ["train"], "count": 1, "examples": ["a = b"]}]
     assert restored["num_examples"] == {"train": 1000, "test": 100}

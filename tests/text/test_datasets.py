@@ -1,4 +1,4 @@
-"""Tokenized splits: made once, kept on disk, told apart by what made them, and the same however they are made."""
+"""Tokenized splits: cached on disk, identified by their fingerprint, and independent of chunks and processes."""
 
 import dataclasses
 import os
@@ -23,7 +23,7 @@ KEY = ["classification", "train", "0f5c", '{"labels": ["label0", "label1", "labe
 
 
 def unread():
-    """Yield no record, and fail the test when asked for one."""
+    """Return an iterator that fails the test if it is read."""
     raise AssertionError("records were read a second time")
     yield
 
@@ -48,21 +48,21 @@ def arrays_of(split):
     arrays |= {name: getattr(split, name) for name in ("num_text_tokens", "num_unknown_tokens")}
     ragged = {"sequences": split.sequences} | {f"target {name}": values for name, values in split.targets.items()}
     for name, values in ragged.items():
-        parts = {"values": values.values, "starts": values.starts} if isinstance(values, Ragged) else {"": values}
-        arrays |= {f"{name} {part}": array for part, array in parts.items()}
+        fields = {"values": values.values, "starts": values.starts} if isinstance(values, Ragged) else {"": values}
+        arrays |= {f"{name} {field}": array for field, array in fields.items()}
     return arrays | {f"feature {name}": values for name, values in split.features.items()}
 
 
-def assert_same(found, expected):
-    found_arrays, expected_arrays = arrays_of(found), arrays_of(expected)
-    assert found_arrays.keys() == expected_arrays.keys()
+def assert_same(actual, expected):
+    actual_arrays, expected_arrays = arrays_of(actual), arrays_of(expected)
+    assert actual_arrays.keys() == expected_arrays.keys()
     for name, values in expected_arrays.items():
-        np.testing.assert_array_equal(found_arrays[name], values)
-        assert found_arrays[name].dtype == values.dtype
-    assert (found.special, found.remarks) == (expected.special, expected.remarks)
+        np.testing.assert_array_equal(actual_arrays[name], values)
+        assert actual_arrays[name].dtype == values.dtype
+    assert (actual.special, actual.warnings) == (expected.special, expected.warnings)
 
 
-def test_sequences_are_what_the_tokenizer_gives(split, tiny_tokenizer):
+def test_sequences_contain_the_ids_of_the_tokenizer(split, tiny_tokenizer):
     ids = tiny_tokenizer(tf.constant(TEXTS)).to_list()
     assert [split.sequences[index].tolist() for index in range(len(split))] == [[2, *row[:14], 3] for row in ids]
     assert split.lengths().tolist() == [min(len(row) + 2, 16) for row in ids]
@@ -86,43 +86,43 @@ def test_pairs_are_two_segments(tiny_tokenizer, tmp_path):
         assert split.num_tokens[index] == len(first) + len(second) + 3
 
 
-def test_a_record_of_several_sequences_is_one_example_or_many(tiny_tokenizer, tmp_path):
+def test_the_sequences_of_a_record_are_one_example_or_several(tiny_tokenizer, tmp_path):
     lengths = [max(1, len(row)) for row in tiny_tokenizer(tf.constant(TEXTS)).to_list()]
-    alone = tokenize(RECORDS, plain_recipe(tiny_tokenizer, **BY_TOKEN), tmp_path)
-    together = tokenize(RECORDS, plain_recipe(tiny_tokenizer, **BY_TOKEN, by_record=True), tmp_path)
-    assert (len(alone), len(together)) == (sum(lengths), len(TEXTS))
-    assert together.num_sequences == alone.num_sequences == sum(lengths)
-    assert together.examples.tolist() == [0, *np.cumsum(lengths)]
-    assert together.targets["position"].tolist() == [position for length in lengths for position in range(length)]
-    assert together.remarks == alone.remarks == {"texts are long": [RECORDS[i].where for i in (2, 5, 7)]}
-    sequences, position = together.sequences_of(np.array([4, 0]))
-    first, (many, few) = int(together.examples[4]), (lengths[4], lengths[0])
+    by_sequence = tokenize(RECORDS, plain_recipe(tiny_tokenizer, **BY_TOKEN), tmp_path)
+    by_record = tokenize(RECORDS, plain_recipe(tiny_tokenizer, **BY_TOKEN, by_record=True), tmp_path)
+    assert (len(by_sequence), len(by_record)) == (sum(lengths), len(TEXTS))
+    assert by_record.num_sequences == by_sequence.num_sequences == sum(lengths)
+    assert by_record.examples.tolist() == [0, *np.cumsum(lengths)]
+    assert by_record.targets["position"].tolist() == [position for length in lengths for position in range(length)]
+    assert by_record.warnings == by_sequence.warnings == {"texts are long": [RECORDS[i].where for i in (2, 5, 7)]}
+    sequences, position = by_record.sequences_of(np.array([4, 0]))
+    first, (many, few) = int(by_record.examples[4]), (lengths[4], lengths[0])
     assert sequences.tolist() == [*range(first, first + many), *range(few)]
     assert position.tolist() == [0] * many + [1] * few
-    head = together.head(2)
+    head = by_record.head(2)
     assert len(head) == 2 and len(head.targets["position"]) == len(head.sequences) == lengths[0] + lengths[1]
-    taken = together.take(np.array([first, 0]), np.array([0, 2]))
-    assert len(taken) == 1 and [taken.sequences[i].tolist() for i in (0, 1)] == [
-        together.sequences[first].tolist(),
-        together.sequences[0].tolist(),
+    selected = by_record.take(np.array([first, 0]), np.array([0, 2]))
+    assert len(selected) == 1 and [selected.sequences[i].tolist() for i in (0, 1)] == [
+        by_record.sequences[first].tolist(),
+        by_record.sequences[0].tolist(),
     ]
 
 
-def test_sequences_without_a_target_are_left_out(tiny_tokenizer, tmp_path):
+def test_sequences_without_targets_are_dropped(tiny_tokenizer, tmp_path):
     def even(record, sequences, warn):
-        warn("seen", place=f"{record.where}!")
+        warn("texts were read", where=f"{record.where}!")
         return [{"position": start} if start % 2 == 0 else None for start in sequences.window_starts]
 
-    parts = {**BY_TOKEN, "targets_of": even}
+    fields = {**BY_TOKEN, "targets_of": even}
     whole = tokenize(RECORDS, plain_recipe(tiny_tokenizer, ["all"], **BY_TOKEN, by_record=True), tmp_path)
-    split = tokenize(RECORDS, plain_recipe(tiny_tokenizer, ["even"], **parts, by_record=True), tmp_path)
+    split = tokenize(RECORDS, plain_recipe(tiny_tokenizer, ["even"], **fields, by_record=True), tmp_path)
     kept = np.flatnonzero(whole.targets["position"] % 2 == 0)
     assert split.targets["position"].tolist() == whole.targets["position"][kept].tolist()
     assert [split.sequences[i].tolist() for i in range(split.num_sequences)] == [
         whole.sequences[i].tolist() for i in kept
     ]
     assert split.examples.tolist() == [0, *np.cumsum((np.diff(whole.examples) + 1) // 2)]
-    assert split.remarks == {"seen": [f"{record.where}!" for record in RECORDS]}
+    assert split.warnings == {"texts were read": [f"{record.where}!" for record in RECORDS]}
     np.testing.assert_array_equal(split.num_tokens, whole.num_tokens)
 
 
@@ -150,12 +150,12 @@ SPREAD = {
 }
 
 
-def test_targets_of_any_shape_are_stored_and_opened_again(tiny_tokenizer, tmp_path):
+def test_targets_of_any_shape_are_stored_and_reopened(tiny_tokenizer, tmp_path):
     recipe = plain_recipe(tiny_tokenizer, **SPREAD)
-    made = tokenize(RECORDS, recipe, tmp_path)
-    again = tokenize(unread(), recipe, tmp_path)
-    assert_same(again, made)
-    for split in (made, again, made.take(np.arange(8), np.arange(9)), again.head(8)):
+    tokenized = tokenize(RECORDS, recipe, tmp_path)
+    reopened = tokenize(unread(), recipe, tmp_path)
+    assert_same(reopened, tokenized)
+    for split in (tokenized, reopened, tokenized.take(np.arange(8), np.arange(9)), reopened.head(8)):
         numbers = [int(record.target[-1]) for record in RECORDS]
         assert split.targets["number"].tolist() == [number / 2 for number in numbers]
         assert split.targets["number"].dtype == np.float32
@@ -165,24 +165,24 @@ def test_targets_of_any_shape_are_stored_and_opened_again(tiny_tokenizer, tmp_pa
             length = len(split.sequences[index])
             assert split.targets["by_token"][index].tolist() == [*range(10 * number, 10 * number + length)]
         assert split.targets["reply"].values.dtype == np.uint16
-    assert again.target_specs == SPREAD["targets"]
-    one = made.take(np.array([5, 1]), np.array([0, 1, 2]))
-    assert one.targets["reply"].lengths().tolist() == [2, 1]
+    assert reopened.target_specs == SPREAD["targets"]
+    selected = tokenized.take(np.array([5, 1]), np.array([0, 1, 2]))
+    assert selected.targets["reply"].lengths().tolist() == [2, 1]
 
 
 def test_features_are_stored_by_sequence(tiny_tokenizer, tmp_path):
     def sequences(inputs, preprocessor):
-        made = by_token(inputs, preprocessor)
-        sizes = tf.cast(tf.gather(tf.strings.length(inputs["text"]), made.records), tf.float32)
-        return dataclasses.replace(made, features={"size": tf.stack([sizes, -sizes], axis=1)})
+        windows = by_token(inputs, preprocessor)
+        sizes = tf.cast(tf.gather(tf.strings.length(inputs["text"]), windows.records), tf.float32)
+        return dataclasses.replace(windows, features={"size": tf.stack([sizes, -sizes], axis=1)})
 
-    def odd(record, made, warn):
-        return [{"position": start} if start % 2 else None for start in made.window_starts]
+    def odd(record, sequences, warn):
+        return [{"position": start} if start % 2 else None for start in sequences.window_starts]
 
     recipe = plain_recipe(tiny_tokenizer, **BY_TOKEN | {"sequences": sequences, "targets_of": odd})
     split = tokenize(RECORDS, recipe, tmp_path)
-    again = tokenize(unread(), recipe, tmp_path)
-    assert_same(again, split)
+    reopened = tokenize(unread(), recipe, tmp_path)
+    assert_same(reopened, split)
     lengths = [len(row) for row in tiny_tokenizer(tf.constant(TEXTS)).to_list()]
     sizes = [len(text.encode()) for text, length in zip(TEXTS, lengths, strict=True) for _ in range(1, length, 2)]
     assert split.features["size"].tolist() == [[size, -size] for size in sizes]
@@ -190,7 +190,7 @@ def test_features_are_stored_by_sequence(tiny_tokenizer, tmp_path):
 
 
 @pytest.mark.parametrize("fields", [{}, BY_TOKEN, SPREAD], ids=["plain", "windows", "ragged"])
-def test_the_size_of_a_chunk_does_not_matter(tiny_tokenizer, tmp_path, monkeypatch, fields):
+def test_the_result_does_not_depend_on_the_chunk_size(tiny_tokenizer, tmp_path, monkeypatch, fields):
     recipe = plain_recipe(tiny_tokenizer, **fields)
     split = tokenize(RECORDS, recipe, tmp_path / "whole")
     for size in (1, 3, len(TEXTS), len(TEXTS) + 1):
@@ -205,7 +205,7 @@ def test_a_second_call_reads_no_record(split, recipe, tmp_path):
     assert entries(tmp_path / "elsewhere") == []
 
 
-def test_the_cache_tells_apart_what_gives_other_ids_or_targets(split, tiny_tokenizer, tmp_path, monkeypatch):
+def test_everything_that_changes_ids_or_targets_changes_the_fingerprint(split, tiny_tokenizer, tmp_path, monkeypatch):
     vocabulary = tiny_tokenizer.vocabulary
     rules = {"lowercase": True, "strip_accents": True, "split_on_cjk": True}
     tokenizers = [Tokenizer(vocabulary, **rules | {name: False}) for name in rules]
@@ -216,19 +216,21 @@ def test_the_cache_tells_apart_what_gives_other_ids_or_targets(split, tiny_token
         tokenize(RECORDS, plain_recipe(tokenizer, KEY), cache_dir)
         assert len(entries(cache_dir)) == 2 + index
 
-    def backwards(record, sequences, warn):
+    def reversed_ids(record, sequences, warn):
         return [{"label_id": 2 - int(record.target[-1])}]
 
     other_order = KEY[:3] + ['{"labels": ["label2", "label1", "label0"]}']
     joined = [KEY[0] + KEY[1], *KEY[2:]]
     for index, key in enumerate((other_order, joined, KEY[::-1], KEY[:3])):
-        found = tokenize(RECORDS, plain_recipe(tiny_tokenizer, key, targets_of=backwards), cache_dir)
+        other = tokenize(RECORDS, plain_recipe(tiny_tokenizer, key, targets_of=reversed_ids), cache_dir)
         assert len(entries(cache_dir)) == 7 + index
-        assert found.targets["label_id"].tolist() == [2, 1, 0, 2, 1, 0, 2, 1]
+        assert other.targets["label_id"].tolist() == [2, 1, 0, 2, 1, 0, 2, 1]
     specs = ({"label_id": Target("int32")}, {"label_id": Target("int64", (None,))}, {"label": Target("int64")})
-    prints = {plain_recipe(tiny_tokenizer, KEY, targets=targets).fingerprint() for targets in specs}
-    prints |= {plain_recipe(tiny_tokenizer, KEY, by_record=by_record).fingerprint() for by_record in (True, False)}
-    assert len(prints) == 5
+    fingerprints = {plain_recipe(tiny_tokenizer, KEY, targets=targets).fingerprint() for targets in specs}
+    fingerprints |= {
+        plain_recipe(tiny_tokenizer, KEY, by_record=by_record).fingerprint() for by_record in (True, False)
+    }
+    assert len(fingerprints) == 5
     monkeypatch.setattr(datasets, "_TOKENIZATION_VERSION", "next")
     tokenize(RECORDS, plain_recipe(tiny_tokenizer, KEY), cache_dir)
     assert len(entries(cache_dir)) == 11
@@ -237,7 +239,7 @@ def test_the_cache_tells_apart_what_gives_other_ids_or_targets(split, tiny_token
     assert_same(tokenize(unread(), plain_recipe(same, tuple(KEY)), cache_dir), split)
 
 
-def test_the_tokens_of_a_split_in_chunks(split, monkeypatch):
+def test_the_token_ids_of_a_split_do_not_depend_on_the_chunk_size(split, monkeypatch):
     ids = split.token_ids()
     assert ids.tolist() == sorted({0, *(int(token) for token in split.sequences.values)})
     monkeypatch.setattr(datasets, "_CHUNK_TOKENS", 3)
@@ -246,8 +248,8 @@ def test_the_tokens_of_a_split_in_chunks(split, monkeypatch):
 
 def test_a_split_of_empty_texts_only(recipe, tmp_path):
     records = [Record("", "label1", "a.csv:2"), Record("\u200b", "label2", "a.csv:3")]
-    for given in (records, unread()):
-        split = tokenize(given, recipe, tmp_path)
+    for source in (records, unread()):
+        split = tokenize(source, recipe, tmp_path)
         assert split.lengths().tolist() == [2, 2] and split.sequences[1].tolist() == [2, 3]
         assert split.targets["label_id"].tolist() == [1, 2]
 
@@ -267,7 +269,7 @@ def test_a_lone_surrogate_does_not_stop_the_split(recipe, tiny_tokenizer, tmp_pa
     assert pieces == ["[CLS]", "good", "?", "bad", "[SEP]"]
 
 
-def test_a_failure_leaves_nothing_behind(recipe, tmp_path):
+def test_a_failure_leaves_no_files(recipe, tmp_path):
     def failing():
         yield RECORDS[0]
         raise ValueError("train.csv:3: no text")
@@ -277,7 +279,7 @@ def test_a_failure_leaves_nothing_behind(recipe, tmp_path):
     assert entries(tmp_path) == []
 
 
-def test_an_error_of_the_file_system_is_not_taken_for_a_race(recipe, tmp_path, monkeypatch):
+def test_an_error_of_the_file_system_is_not_mistaken_for_a_race(recipe, tmp_path, monkeypatch):
     def full(source, destination):
         raise OSError(28, "No space left on device")
 
@@ -287,35 +289,35 @@ def test_an_error_of_the_file_system_is_not_taken_for_a_race(recipe, tmp_path, m
     assert entries(tmp_path) == []
 
 
-def test_two_at_once_get_the_same_split(split, recipe, tmp_path):
-    cache_dir, together, found = tmp_path / "race", threading.Barrier(3, timeout=60), []
+def test_concurrent_calls_return_the_same_split(split, recipe, tmp_path):
+    cache_dir, barrier, results = tmp_path / "race", threading.Barrier(3, timeout=60), []
 
     def records():
         yield from RECORDS
-        # All have begun, and none finds the others' result, before any of them may finish.
-        together.wait()
+        # No thread finishes before all have started, so none can use another's result.
+        barrier.wait()
 
     def work():
-        found.append(tokenize(records(), recipe, cache_dir))
+        results.append(tokenize(records(), recipe, cache_dir))
 
     threads = [threading.Thread(target=work) for _ in range(3)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert len(found) == 3 and len(entries(cache_dir)) == 1
-    for one in found:
-        assert_same(one, split)
+    assert len(results) == 3 and len(entries(cache_dir)) == 1
+    for result in results:
+        assert_same(result, split)
 
 
-def test_splits_that_nobody_opened_for_a_month_make_room(tiny_tokenizer, tmp_path):
-    tokenize(RECORDS, plain_recipe(tiny_tokenizer, ["forgotten"]), tmp_path)
-    (forgotten,) = tmp_path.iterdir()
-    tokenize(RECORDS, plain_recipe(tiny_tokenizer, ["opened again"]), tmp_path)
+def test_splits_that_were_not_opened_for_a_month_are_deleted(tiny_tokenizer, tmp_path):
+    tokenize(RECORDS, plain_recipe(tiny_tokenizer, ["unused"]), tmp_path)
+    (unused,) = tmp_path.iterdir()
+    tokenize(RECORDS, plain_recipe(tiny_tokenizer, ["reopened"]), tmp_path)
     month_ago = time.time() - 31 * 24 * 3600
     for entry in tmp_path.iterdir():
         os.utime(entry, (month_ago, month_ago))
-    tokenize(unread(), plain_recipe(tiny_tokenizer, ["opened again"]), tmp_path)
+    tokenize(unread(), plain_recipe(tiny_tokenizer, ["reopened"]), tmp_path)
     tokenize(RECORDS, plain_recipe(tiny_tokenizer, ["new"]), tmp_path)
     assert len(entries(tmp_path)) == 2
-    assert not forgotten.exists()
+    assert not unused.exists()

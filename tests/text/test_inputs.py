@@ -1,4 +1,4 @@
-"""Inputs of a model: their declarations, and items of texts, numbers and categories as tensors."""
+"""Model inputs: their declarations, and the tensors of texts, numbers and categories."""
 
 import json
 
@@ -16,6 +16,7 @@ from tfbert.text.inputs import Category, Number, Text, batch_of, from_json, roug
         (Category("brand"), tf.string, [None], "category"),
         (Number("price"), tf.float32, [None], "number"),
         (Text("choices", many=True), tf.string, [None, None], "texts"),
+        (Category("brands", many=True), tf.string, [None, None], "categories"),
         (Number("prices", many=True), tf.float32, [None, None], "numbers"),
     ],
 )
@@ -34,7 +35,7 @@ def test_items_become_tensors_by_name():
     assert list(batch_of(items, specs_of([Category("brand")]))) == ["brand"]
 
 
-def test_values_that_an_item_lacks_are_padded():
+def test_inputs_with_several_values_are_padded():
     items = [
         {"choices": ("a", "b", "c"), "weights": (1.0,)},
         {"choices": (), "weights": (2.0, 3.5)},
@@ -53,20 +54,20 @@ def test_values_that_an_item_lacks_are_padded():
     }
 
 
-def test_half_a_character_is_replaced():
+def test_a_lone_surrogate_is_replaced():
     tensors = batch_of(
         [{"text": "a\ud83d", "choices": ("b\ude00", "c")}], specs_of([Text("text"), Text("choices", many=True)])
     )
     assert tensors["text"].numpy().tolist() == [b"a?"] and tensors["choices"].numpy().tolist() == [[b"b?", b"c"]]
 
 
-def test_rough_lengths_count_all_texts_and_no_number():
+def test_rough_lengths_count_texts_but_not_numbers():
     lengths = rough_lengths(
         [{"text": "", "price": 1e9}, {"text": "x" * 35}, {"text": "x" * 7, "choices": ("y" * 14, "é" * 7)}]
     )
     assert lengths.dtype == np.float64 and lengths.tolist() == [3, 13, 13]
 
 
-def test_items_of_json_are_as_before():
+def test_an_item_survives_json():
     item = {"text": "a", "choices": ("b", "c"), "price": 1.5, "weights": ()}
     assert from_json(json.loads(json.dumps(item))) == item

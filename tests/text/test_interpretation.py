@@ -25,7 +25,7 @@ def pairs(path, column, values):
     return table(path, f"sentence1,sentence2,{column}", *rows)
 
 
-def test_files_that_are_read_alike_share_their_lines(tmp_path):
+def test_files_with_the_same_interpretation_share_their_lines(tmp_path):
     for name in ("train.csv", "test.csv"):
         table(tmp_path / name, "id,text,label", "7,late,delivery", "8,twice,fee")
     table(tmp_path / "validation.csv", "text;label", "late;delivery")
@@ -81,7 +81,7 @@ def test_an_unused_column_that_does_not_distinguish_records_is_accepted(tmp_path
     assert interpreted(pairs(tmp_path / "a.csv", column, values), "matching").refusal == ""
 
 
-def test_naming_the_answer_does_not_settle_a_column_of_labels(tmp_path):
+def test_naming_the_answer_does_not_allow_an_unused_label_column(tmp_path):
     rows = ["a question,a sentence,exact", "b question,b sentence,none", "c question,c sentence,exact"]
     path = table(tmp_path / "a.csv", "Question,Sentence,Label", *rows)
     refusal = interpreted(path, "matching", columns="answer=Sentence").refusal
@@ -114,7 +114,7 @@ def test_all_files_with_unused_columns_are_reported(tmp_path):
     assert "train.csv: column 'train_ok'" in refusal and ". test.csv: column 'test_ok'" in refusal
 
 
-def test_a_flag_late_in_a_file_is_found(tmp_path):
+def test_a_flag_near_the_end_of_a_file_is_found(tmp_path):
     lines = [{"text": f"parcel {i}", "label": "ab"[i % 2]} for i in range(300)]
     lines[290]["answer"], lines[299]["answer"] = "accept", "ignore"
     path = tmp_path / "a.jsonl"
@@ -122,7 +122,7 @@ def test_a_flag_late_in_a_file_is_found(tmp_path):
     assert interpreted(path).refusal.startswith("a.jsonl: key 'answer' contains verdicts ('accept' 1, 'ignore' 1) but")
 
 
-def test_naming_the_label_settles_columns_of_labels_but_not_flags(tmp_path):
+def test_naming_the_label_allows_other_label_columns_but_not_flags(tmp_path):
     path = table(tmp_path / "a.csv", "text,topic,intent,flagged", "late,a,x,0", "twice,b,y,1", "ok,a,y,1")
     refusal = interpreted(path, columns="label=topic").refusal
     assert refusal.startswith("a.csv: column 'flagged' has the name")

@@ -16,11 +16,11 @@ HINT = "(labels of one cell are separated by ; or |)"
 
 def warnings_of(*labels, several=True):
     """Return the warnings about the labels of records; the first record is on line 2."""
-    counts, places = {}, {}
+    counts, locations = {}, {}
     for line, label in enumerate(labels, start=2):
         counts[label] = counts.get(label, 0) + 1
-        places.setdefault(label, f"train.csv:{line}")
-    return tuple(line for line, _ in label_warnings(dict(sorted(counts.items())), places, len(labels), several))
+        locations.setdefault(label, f"train.csv:{line}")
+    return tuple(line for line, _ in label_warnings(dict(sorted(counts.items())), locations, len(labels), several))
 
 
 @pytest.mark.parametrize(
@@ -40,9 +40,9 @@ def warnings_of(*labels, several=True):
     ],
 )
 def test_labels_that_look_alike_are_reported_with_their_difference(odd, plain, difference):
-    places = {odd: "train.csv:2", plain: "train.csv:3"}
+    locations = {odd: "train.csv:2", plain: "train.csv:3"}
     first, other = sorted([odd, plain])
-    expected = f"labels {first!r} ({places[first]}) and {other!r} ({places[other]}) look alike but differ in "
+    expected = f"labels {first!r} ({locations[first]}) and {other!r} ({locations[other]}) look alike but differ in "
     assert warnings_of(odd, plain, "x") == (f"{expected}{difference}",)
 
 
@@ -64,11 +64,11 @@ def test_labels_that_are_equal_numbers():
 def test_placeholders_for_missing_values():
     assert warnings_of("nan", "a", "nan", "N/A", "NULL", "<NA>") == (
         "labels '<NA>' (1 record, first train.csv:7), 'N/A' (1 record, first train.csv:5), "
-        "'NULL' (1 record, first train.csv:6), 'nan' (2 records, first train.csv:2) are what exports write for a "
+        "'NULL' (1 record, first train.csv:6), 'nan' (2 records, first train.csv:2) often stand for a "
         "missing value: remove these records if their label is unknown",
     )
     assert warnings_of("a", "b", "None") == (
-        "label 'None' (1 record, first train.csv:4) is what an export writes for a missing value: remove these "
+        "label 'None' (1 record, first train.csv:4) often stands for a missing value: remove these "
         "records if their label is unknown",
     )
     assert warnings_of("none", "neutral", "other", "unknown", "Na") == ()
@@ -77,7 +77,7 @@ def test_placeholders_for_missing_values():
 @pytest.mark.parametrize(
     ("labels", "expected"),
     [
-        # No part is a label by itself, but each is in two labels.
+        # No part is itself a label, but every part is in two labels.
         (
             ["food,staff", "noise,food", "staff, noise"],
             f"3 labels look like several joined by commas: 'food,staff' (1 record, first train.csv:2), "

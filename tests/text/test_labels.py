@@ -1,4 +1,4 @@
-"""Labels across splits: train keeps examples of every label, and all labels that it lacks are reported at once."""
+"""Label coverage: train keeps examples of every label, and all labels that it lacks are reported in one error."""
 
 import csv
 import json
@@ -53,7 +53,7 @@ def test_two_texts_of_a_label_stay_in_train_and_all_others_follow_their_hash(tmp
     plenty = [(text, "plenty") for text in (*texts_between(0, 0.2, 12)[-3:], *texts_between(0.4, 1, 4)[1:])]
     pairs = [*COMMON, *rare, *half, *plenty]
     splits, by_split = splits_of(write(tmp_path / "d.csv", pairs))
-    # Of each label, the texts nearest to the interval of train are kept.
+    # The texts of a label that are nearest to the interval of train are kept.
     by_hash = {label: sorted(texts, key=lambda pair: -hash_fraction(pair[0])) for label, texts in
                (("rare", rare), ("half", half[1:]))}  # fmt: skip
     kept = {*by_hash["rare"][:2], by_hash["half"][0]}
@@ -76,7 +76,7 @@ def test_near_duplicates_stay_together_in_any_order_of_rows(tmp_path):
     }
 
 
-def test_further_rows_move_only_texts_of_labels_that_were_rare(tmp_path):
+def test_added_rows_move_only_texts_of_labels_that_were_rare(tmp_path):
     first, second = texts_between(0, 0.2, 2)
     _, before = splits_of(write(tmp_path / "a.csv", [*COMMON, (first, "rare"), (second, "other")]))
     more = [(text, "rare") for text in texts_between(0.4, 1, 2)] + [(f"One more {n}", "x") for n in range(50)]
@@ -155,8 +155,8 @@ def test_a_file_whose_labels_all_occur_once_is_rejected(tmp_path):
     with pytest.raises(ValueError) as caught:
         splits_of(write(tmp_path / "d.csv", pairs))
     assert str(caught.value) == (
-        "d.csv: nearly every text has its own label, so none is left for validation: is the right column read as "
-        "the label? In lines of text and label the label comes last; in tables data.columns names it"
+        "d.csv: nearly every text has its own label, so no text is left for validation; check that the "
+        "label is last in lines of text and label, or selected by data.columns in tables"
     )
 
 
@@ -171,7 +171,7 @@ def test_texts_to_keep():
     assert kept == {"p": (0.3,)}
 
 
-def test_all_labels_that_train_lacks_are_reported_at_once():
+def test_all_labels_that_train_lacks_are_reported_in_one_error():
     def error_of(*labels, known=("fee", "card"), noun="label"):
         records = [Record("t", label.split("+"), f"test.csv:{number}") for number, label in enumerate(labels, start=2)]
         with pytest.raises(ValueError) as caught:

@@ -23,8 +23,8 @@ def layout_of(unused, used=("text", "label")):
     return layout
 
 
-def refusal(unused, used=("text", "label"), ignored=(), given=()):
-    return layout_of(unused, used).refusal(COLUMNS, ignored, given)
+def refusal(unused, used=("text", "label"), ignored=(), assigned_roles=()):
+    return layout_of(unused, used).refusal(COLUMNS, ignored, assigned_roles)
 
 
 def test_a_file_is_described_in_two_lines():
@@ -36,7 +36,7 @@ def test_a_file_is_described_in_two_lines():
         "csv with ';' between columns, utf-8, column names on line 1, 2 comment lines skipped, 1 empty line skipped",
         "reads text from 'a', tags from 'b' | 'c'; unused columns: 'id'",
     ]
-    assert Layout("b.txt", kind="a text per line", noun="key").lines()[1] == "reads nothing; unused keys: none"
+    assert Layout("b.txt", kind="one text per line", noun="key").lines()[1] == "reads nothing; unused keys: none"
 
 
 @pytest.mark.parametrize(
@@ -94,10 +94,10 @@ def test_several_columns_are_reported_together_except_ignored_ones():
     assert refusal(unused, ignored=list(unused)) == ""
 
 
-def test_naming_the_target_settles_the_choice_between_labels():
+def test_naming_the_target_selects_one_of_several_label_columns():
     unused = {"category": ["food", "staff"], "flag": ["0", "1"]}
     assert "'category'" in refusal(unused)
-    text = refusal(unused, given=["label"])
+    text = refusal(unused, assigned_roles=["label"])
     assert "'category'" not in text and "'flag'" in text
 
 

@@ -131,8 +131,8 @@ def differs_by_sigma(tokenizer, surface):
     return tokenizer.lowercase and "Σ" in surface
 
 
-def assert_words_stand_alone(tokenizer, texts, rows):
-    """Assert that a word has the same ids by itself and text between words has none, so no range is short or long."""
+def assert_separate_words_have_the_same_ids(tokenizer, texts, rows):
+    """Assert that a separate word has the same ids and text between words has none, so no range is short or long."""
     excerpts = []
     for text, row in zip(texts, rows, strict=True):
         previous_end = 0
@@ -170,7 +170,7 @@ def assert_offsets_are_consistent(tokenizer, texts):
         starts, ends = [piece[1] for piece in row], [piece[2] for piece in row]
         assert all(0 <= start < end <= len(text) for start, end in zip(starts, ends, strict=True)), ascii(text)
         assert starts == sorted(starts) and ends == sorted(ends), ascii(text)
-    assert_words_stand_alone(tokenizer, texts, rows)
+    assert_separate_words_have_the_same_ids(tokenizer, texts, rows)
     assert_pieces_match_their_characters(tokenizer, texts, rows)
 
 
@@ -199,7 +199,7 @@ QUIET = {
 }
 
 
-def made_vocabulary():
+def generated_vocabulary():
     """Return the handwritten pieces and all forms of the characters of the pool, except every ninth."""
     text = "".join(POOL) + unicodedata.normalize("NFD", "".join(POOL))
     characters = sorted({*text, *text.lower()} - {*"\0\t\n "})
@@ -227,7 +227,7 @@ def rules(request):
 
 @pytest.fixture(scope="module")
 def tokenizer(rules):
-    return Tokenizer(made_vocabulary(), **rules)
+    return Tokenizer(generated_vocabulary(), **rules)
 
 
 @pytest.mark.parametrize("name", TABLES)
@@ -266,22 +266,25 @@ def disagreeing(tokenizer, texts):
     """Return the texts whose normalized length differs from the sum over their characters."""
     characters = sorted(set("".join(texts)))
     sizes = tf.strings.length(tokenizer._normalize(tf.constant([*(one.encode() for one in characters), b""]))).numpy()
-    alone = dict(zip(characters, sizes, strict=False))
-    together = tf.strings.length(tokenizer._normalize(tf.constant([text.encode() for text in texts]))).numpy()
-    return [ascii(text) for text, size in zip(texts, together, strict=True) if size != sum(alone[c] for c in text)]
+    size_of = dict(zip(characters, sizes, strict=False))
+    text_sizes = tf.strings.length(tokenizer._normalize(tf.constant([text.encode() for text in texts]))).numpy()
+    return [ascii(text) for text, size in zip(texts, text_sizes, strict=True) if size != sum(map(size_of.get, text))]
 
 
 @settings(max_examples=40, **QUIET)
 @given(texts=BATCHES)
-def test_no_text_normalizes_to_another_length_than_its_characters(tokenizer, texts):
+def test_the_normalized_length_of_a_text_is_the_sum_over_its_characters(tokenizer, texts):
     assert disagreeing(tokenizer, texts) == []
 
 
-def test_no_character_changes_length_among_others(tokenizer):
+def test_the_normalized_length_of_a_character_does_not_depend_on_its_neighbours(tokenizer):
     blocks = (range(0xD800), range(0xF8FF, 0x20100), range(0x2F800, 0x2FA20), range(0xE0000, 0xE0200))
     characters = [chr(code) for block in blocks for code in block]
     random.Random(7).shuffle(characters)
-    assert disagreeing(tokenizer, ["".join(characters[at : at + 60]) for at in range(0, len(characters), 60)]) == []
+    assert (
+        disagreeing(tokenizer, ["".join(characters[start : start + 60]) for start in range(0, len(characters), 60)])
+        == []
+    )
 
 
 class Contextual(Tokenizer):
@@ -292,7 +295,7 @@ class Contextual(Tokenizer):
         return tf.strings.regex_replace(text, "cd+", "c")
 
 
-def test_if_lengths_disagree_every_piece_has_the_whole_text():
+def test_if_lengths_disagree_the_range_of_every_piece_is_the_whole_text():
     tokenizer = Contextual(tiny_vocabulary(), lowercase=True, strip_accents=True)
     texts = ["e g", "X cddd!", "good bad", "x ab", "", "ab"]
     rows = tokens_of(tokenizer, texts)
@@ -308,7 +311,7 @@ def test_if_lengths_disagree_every_piece_has_the_whole_text():
     assert [len(text) for text in disagreeing(tokenizer, texts)] == [9, 6, 4]
 
 
-def test_a_sigma_before_an_apostrophe_is_not_final_but_by_itself_it_is():
+def test_a_sigma_is_final_at_the_end_of_a_text_but_not_before_an_apostrophe():
     # Known exception: the word's ids depend on what follows the word. The offsets are correct nevertheless.
     tokenizer = handwritten_tokenizer("lower, stripped, CJK")
     ((sigma, *row),) = tokens_of(tokenizer, ["ΟΔΟΣ'Α x"])
@@ -317,14 +320,14 @@ def test_a_sigma_before_an_apostrophe_is_not_final_but_by_itself_it_is():
     assert encode(tokenizer, ["ΟΔΟΣ", "ΟΔΟΣ'Α"]) == [[PIECES.index("οδος") + 5], [sigma[0], row[0][0], row[1][0]]]
 
 
-def test_reordered_marks_have_each_others_characters():
+def test_the_ranges_of_reordered_marks_are_swapped():
     # Known exception: marks that are kept and that decomposition reorders. The range of the word is correct.
     tokenizer = handwritten_tokenizer("lower, stripped, CJK")
     text = "x\u302e\U0001d165 good"
     (row,) = tokens_of(tokenizer, [text])
     assert [tokenizer.vocabulary[piece[0]] for piece in row] == ["x", "##\U0001d165", "##\u302e", "good"]
     assert [text[start:end] for _, start, end in row] == ["x", "\u302e\U0001d165", "\U0001d165", "good"]
-    assert_words_stand_alone(tokenizer, [text], [row])
+    assert_separate_words_have_the_same_ids(tokenizer, [text], [row])
 
 
 INVALID = [

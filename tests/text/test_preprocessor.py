@@ -1,4 +1,4 @@
-"""The preprocessor against a plain loop: framing, cutting, windows, merging, parts and halves."""
+"""The preprocessor compared with a plain loop: packing, truncation, windows, merging, micro-batches and halves."""
 
 import numpy as np
 import pytest
@@ -7,16 +7,16 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tfbert.text import preprocessor as module
-from tfbert.text.preprocessor import INPUTS, Preprocessor, dense_batch, in_halves, in_parts
+from tfbert.text.preprocessor import INPUTS, Preprocessor, call_in_micro_batches, dense_batch, in_halves
 from tfbert.text.tokenizer import SpecialTokens
 
-# All ids differ, and padding is not 0, so that nothing is right by accident.
+# All ids differ, and padding is not 0, so no test passes by accident.
 SPECIAL = SpecialTokens(padding=9, unknown=8, start=7, end=6, mask=5)
 REPEATABLE = settings(deadline=None, derandomize=True, max_examples=60)
 
 
 class Special:
-    """Stands for a tokenizer, of which packing needs only the special tokens."""
+    """Fake tokenizer; packing needs only the special tokens."""
 
     special = SPECIAL
 
@@ -29,7 +29,7 @@ def no_gpu():
 
 
 def texts_of(lengths):
-    """Return token ids of texts of these lengths, in which every id occurs once."""
+    """Return the token ids of texts with the given lengths; no id occurs twice."""
     starts = np.cumsum([10, *lengths])
     return [np.arange(start, start + length) for start, length in zip(starts, lengths, strict=False)]
 
@@ -43,8 +43,8 @@ def preprocessor(sequence_length, overlap=0.25):
     return Preprocessor(Special, sequence_length, overlap)
 
 
-def framed(first, second, sequence_length):
-    """Return a framed sequence and where its second segment begins, by cutting the longer one token by token."""
+def packed_plainly(first, second, sequence_length):
+    """Return a packed sequence and the position of its second segment, by truncating the longer one token by token."""
     first, second = list(first), None if second is None else list(second)
     room = sequence_length - (2 if second is None else 3)
     while len(first) + len(second or ()) > room:
@@ -68,13 +68,13 @@ LENGTHS = st.lists(st.tuples(st.integers(0, 30), st.integers(0, 30)), min_size=1
 def test_packing_agrees_with_a_plain_loop(is_pair, lengths, sequence_length):
     texts = texts_of([length for pair in lengths for length in pair])
     firsts, seconds = texts[::2], texts[1::2] if is_pair else [None] * len(lengths)
-    expected = [framed(first, second, sequence_length) for first, second in zip(firsts, seconds, strict=True)]
+    expected = [packed_plainly(first, second, sequence_length) for first, second in zip(firsts, seconds, strict=True)]
     packed = preprocessor(sequence_length).pack([ragged(firsts), *([ragged(seconds)] if is_pair else [])])
     assert packed.token_ids.to_list() == [ids for ids, _ in expected]
     assert packed.second_starts.numpy().tolist() == [second for _, second in expected]
     given_lengths = [sum(pair) if is_pair else pair[0] for pair in lengths]
-    cut = [length > len(ids) - 2 - is_pair for length, (ids, _) in zip(given_lengths, expected, strict=True)]
-    assert packed.is_cut.numpy().tolist() == cut
+    is_cut = [length > len(ids) - 2 - is_pair for length, (ids, _) in zip(given_lengths, expected, strict=True)]
+    assert packed.is_cut.numpy().tolist() == is_cut
     dense = packed.dense()
     longest = max(len(ids) for ids, _ in expected)
     assert list(dense) == list(INPUTS)
@@ -87,7 +87,7 @@ def test_packing_agrees_with_a_plain_loop(is_pair, lengths, sequence_length):
         assert dense["segment_ids"][index].numpy().tolist() == segments
 
 
-def test_a_case_written_out():
+def test_packing_of_a_handwritten_batch():
     packed = preprocessor(6).pack([ragged(texts_of([2, 0, 5]))])
     dense = {name: values.numpy().tolist() for name, values in packed.dense().items()}
     assert dense["token_ids"] == [[7, 10, 11, 6, 9, 9], [7, 6, 9, 9, 9, 9], [7, 12, 13, 14, 15, 6]]
@@ -96,12 +96,12 @@ def test_a_case_written_out():
     assert packed.is_cut.numpy().tolist() == [False, False, True]
 
 
-def test_ids_beyond_16_bits_stay():
+def test_ids_may_exceed_16_bits():
     packed = preprocessor(8).pack([ragged([[70_000, 119_546], [65_535]])])
     assert packed.dense()["token_ids"].numpy().tolist() == [[7, 70_000, 119_546, 6], [7, 65_535, 6, 9]]
 
 
-def test_features_travel_with_the_sequences():
+def test_features_are_returned_with_the_sequences():
     features = {"price": tf.constant([[1.5], [2.5]])}
     packed = preprocessor(8).pack([ragged(texts_of([1, 2]))], features=features)
     assert list(packed.dense()) == [*INPUTS, "price"]
@@ -117,7 +117,7 @@ def test_padding_to_a_given_length():
 
 
 @pytest.mark.parametrize(("has_gpu", "widths"), [(False, (3, 12)), (True, (8, 12))])
-def test_lengths_are_multiples_of_8_where_there_is_a_gpu(monkeypatch, has_gpu, widths):
+def test_lengths_are_multiples_of_8_on_a_gpu(monkeypatch, has_gpu, widths):
     monkeypatch.setattr(module, "_has_gpu", lambda: has_gpu)
     assert [module.padded_length(length) for length in (1, 8, 9)] == ([8, 8, 16] if has_gpu else [1, 8, 9])
     # No half is wider than the batch.
@@ -137,42 +137,42 @@ WINDOWS = st.tuples(st.integers(0, 90), st.integers(1, 20))
 @given(st.lists(WINDOWS, min_size=1, max_size=5), st.sampled_from([0.0, 0.25, 0.5, 0.9]))
 @example([(20, 20), (21, 20), (0, 1), (7, 1)], 0.25)
 def test_windows_cover_a_text_with_their_overlap(drawn, overlap):
-    lengths, rooms = zip(*drawn, strict=True)
+    lengths, sizes = zip(*drawn, strict=True)
     texts = texts_of(lengths)
-    windows = preprocessor(32, overlap).windows(ragged(texts), tf.constant(rooms, tf.int32))
+    windows = preprocessor(32, overlap).windows(ragged(texts), tf.constant(sizes, tf.int32))
     records, starts = windows.records.numpy(), windows.starts.numpy()
     assert windows.lengths.numpy().tolist() == list(lengths)
     assert windows.token_ids.to_list() == [
-        texts[record][start : start + rooms[record]].tolist() for record, start in zip(records, starts, strict=True)
+        texts[record][start : start + sizes[record]].tolist() for record, start in zip(records, starts, strict=True)
     ]
     assert sorted(set(records)) == list(range(len(drawn)))
-    for record, (length, room) in enumerate(drawn):
-        of_record = starts[records == record].tolist()
-        assert of_record == sorted(of_record) and of_record[0] == 0
-        assert of_record[-1] == max(0, length - room)
-        shared = [first + room - second for first, second in zip(of_record, of_record[1:], strict=False)]
-        least = int(overlap * room)
-        assert all(each >= least for each in shared)
-        # One window less could not cover the text with this overlap, and windows are spread evenly.
-        assert len(of_record) == 1 or (len(of_record) - 2) * (room - least) + room < length
-        steps = np.diff(of_record)
-        assert len(of_record) == 1 or steps.max() - steps.min() <= 1
+    for record, (length, size) in enumerate(drawn):
+        record_starts = starts[records == record].tolist()
+        assert record_starts == sorted(record_starts) and record_starts[0] == 0
+        assert record_starts[-1] == max(0, length - size)
+        overlaps = [first + size - second for first, second in zip(record_starts, record_starts[1:], strict=False)]
+        min_overlap = int(overlap * size)
+        assert all(actual >= min_overlap for actual in overlaps)
+        # One window fewer could not cover the text with this overlap, and windows are spread evenly.
+        assert len(record_starts) == 1 or (len(record_starts) - 2) * (size - min_overlap) + size < length
+        steps = np.diff(record_starts)
+        assert len(record_starts) == 1 or steps.max() - steps.min() <= 1
 
 
-def test_one_room_for_all_records_and_an_overlap_of_their_own():
+def test_the_window_size_may_be_an_integer_and_the_overlap_may_differ_from_the_default():
     texts = ragged(texts_of([12, 3]))
-    of_all = preprocessor(32, 0.25).windows(texts, 5)
-    each = preprocessor(32, 0.25).windows(texts, tf.constant([5, 5]))
-    assert of_all.starts.numpy().tolist() == each.starts.numpy().tolist() == [0, 3, 7, 0]
+    with_integer = preprocessor(32, 0.25).windows(texts, 5)
+    with_tensor = preprocessor(32, 0.25).windows(texts, tf.constant([5, 5]))
+    assert with_integer.starts.numpy().tolist() == with_tensor.starts.numpy().tolist() == [0, 3, 7, 0]
     assert preprocessor(32, 0.25).windows(texts, 5, 0.8).starts.numpy().tolist() == [*range(8), 0]
     assert preprocessor(32, 0.25).windows(texts, 5, 0.0).starts.numpy().tolist() == [0, 3, 7, 0]
 
 
 @REPEATABLE
 @given(st.lists(WINDOWS, min_size=1, max_size=5))
-def test_what_windows_agree_on_is_merged_to_itself(drawn):
-    lengths, rooms = zip(*drawn, strict=True)
-    windows = preprocessor(32).windows(ragged(texts_of(lengths)), tf.constant(rooms, tf.int32))
+def test_equal_values_of_overlapping_windows_are_merged_unchanged(drawn):
+    lengths, sizes = zip(*drawn, strict=True)
+    windows = preprocessor(32).windows(ragged(texts_of(lengths)), tf.constant(sizes, tf.int32))
     ids = tf.cast(windows.token_ids.flat_values, tf.float32)
     merged = windows.merge(tf.stack([ids, -ids], axis=1))
     for values, expected in zip(merged.to_list(), texts_of(lengths), strict=True):
@@ -180,7 +180,7 @@ def test_what_windows_agree_on_is_merged_to_itself(drawn):
 
 
 def test_a_token_at_the_edge_of_a_window_counts_less():
-    # Eight tokens in windows 0-4 and 3-7: tokens 3 and 4 are in both, the one nearer to the middle counts more.
+    # Eight tokens in windows 0-4 and 3-7: tokens 3 and 4 are in both; the window with the nearer middle counts more.
     windows = preprocessor(32, 0.4).windows(ragged(texts_of([8])), 5)
     assert windows.starts.numpy().tolist() == [0, 3]
     merged = windows.merge(tf.constant([[1.0]] * 5 + [[0.0]] * 5)).to_list()[0]
@@ -189,12 +189,12 @@ def test_a_token_at_the_edge_of_a_window_counts_less():
 
 def test_reading_in_windows(tiny_tokenizer):
     texts = tf.constant(["the first number is two " * 3, "see you", ""])
-    made = Preprocessor(tiny_tokenizer, 8)
-    text = made.tokenize(texts, with_offsets=True)
-    sequences = made.read_in_windows("text", text)
+    preprocessor = Preprocessor(tiny_tokenizer, 8)
+    text = preprocessor.tokenize(texts, with_offsets=True)
+    sequences = preprocessor.read_in_windows("text", text)
     ids = tiny_tokenizer(texts).to_list()
     assert text.ids.to_list() == ids and sequences.texts == {"text": text}
-    windows = made.windows(text.ids, 6)
+    windows = preprocessor.windows(text.ids, 6)
     assert sequences.records.numpy().tolist() == windows.records.numpy().tolist() == [0, 0, 0, 1, 2]
     assert sequences.token_ids.to_list() == [[2, *window, 3] for window in windows.token_ids.to_list()]
     assert not sequences.is_cut.numpy().any()
@@ -228,12 +228,12 @@ def test_the_graph_uses_core_tensorflow_only(tiny_tokenizer):
 
     operations = operations_of(in_windows, spec)
     assert operations - core == set() and len(operations) > 5
-    # The tokenizer does need tensorflow-text, and the same comparison shows it.
-    beyond = operations_of(tiny_tokenizer, tf.TensorSpec([None], tf.string)) - core
-    assert any("WordpieceTokenize" in operation for operation in beyond)
+    # The tokenizer needs tensorflow-text, and the same comparison detects it.
+    other = operations_of(tiny_tokenizer, tf.TensorSpec([None], tf.string)) - core
+    assert any("WordpieceTokenize" in operation for operation in other)
 
 
-def test_a_graph_takes_any_batch_and_length():
+def test_a_graph_accepts_any_batch_size_and_length():
     pack = tf.function(
         lambda token_ids: preprocessor(6).pack([token_ids]).dense(),
         input_signature=[tf.RaggedTensorSpec([None, None], tf.int32)],
@@ -245,51 +245,51 @@ def test_a_graph_takes_any_batch_and_length():
             np.testing.assert_array_equal(value, expected[name])
 
 
-@pytest.mark.parametrize("part_tokens", [1, 7, 15, 1000])
+@pytest.mark.parametrize("max_tokens", [1, 7, 15, 1000])
 @pytest.mark.parametrize("per_token", [True, False])
-def test_parts_join_to_the_whole(part_tokens, per_token):
+def test_micro_batches_have_the_scores_of_the_whole_batch(max_tokens, per_token):
     packed = {name: tf.constant(np.arange(35).reshape(7, 5) + seed) for seed, name in enumerate(("token_ids", "other"))}
     sizes = []
 
     @tf.function(autograph=False)
-    def joined():
-        def model(part):
-            sizes.append(part["token_ids"].shape)
-            scores = tf.cast(tf.stack([part["token_ids"], part["other"] * 2], 2), tf.float32)
+    def scores_of_all():
+        def model(batch):
+            sizes.append(batch["token_ids"].shape)
+            scores = tf.cast(tf.stack([batch["token_ids"], batch["other"] * 2], 2), tf.float32)
             return scores if per_token else tf.reduce_sum(scores, axis=1)
 
-        scores = in_parts(model, packed, part_tokens)
+        scores = call_in_micro_batches(model, packed, max_tokens)
         assert scores.shape.as_list() == ([None, 5, 2] if per_token else [None, 2])
         return scores
 
     expected = np.stack([np.arange(35), 2 * np.arange(1, 36)], 1).reshape(7, 5, 2)
-    np.testing.assert_array_equal(joined(), expected if per_token else expected.sum(1))
+    np.testing.assert_array_equal(scores_of_all(), expected if per_token else expected.sum(1))
     assert len(sizes) == 1
 
 
-def test_windows_go_through_a_model_in_parts(tiny_tokenizer, monkeypatch):
-    made, seen = Preprocessor(tiny_tokenizer, 8), []
-    text = made.tokenize(tf.constant(["the first number is two " * 3, "see you"]))
+def test_a_model_reads_windows_in_micro_batches(tiny_tokenizer, monkeypatch):
+    preprocessor, sizes = Preprocessor(tiny_tokenizer, 8), []
+    text = preprocessor.tokenize(tf.constant(["the first number is two " * 3, "see you"]))
 
     def model(packed):
-        seen.append(len(packed["token_ids"]))
+        sizes.append(len(packed["token_ids"]))
         return tf.cast(packed["token_ids"], tf.float32)
 
-    whole = made.pack([text.ids]).scores(model)
-    assert seen == [2] and whole.shape == (2, 8)
-    monkeypatch.setattr(in_parts, "__defaults__", (16,))
-    in_windows = made.read_in_windows("text", text)
+    truncated = preprocessor.pack([text.ids]).scores(model)
+    assert sizes == [2] and truncated.shape == (2, 8)
+    monkeypatch.setattr(call_in_micro_batches, "__defaults__", (16,))
+    in_windows = preprocessor.read_in_windows("text", text)
     np.testing.assert_array_equal(in_windows.scores(model), in_windows.dense()["token_ids"])
-    assert seen[1:] == [2, 2]
+    assert sizes[1:] == [2, 2]
 
 
 @pytest.mark.parametrize(
     ("lengths", "widths"), [([3, 9, 2, 17, 8], [3, 17]), ([20, 20], [20, 20]), ([5, 1, 4], [1, 5]), ([7], [7, 7])]
 )
-def test_halves_have_every_sequence_once_and_no_more_padding_than_they_need(lengths, widths):
+def test_halves_contain_every_sequence_once_with_minimal_padding(lengths, widths):
     texts = texts_of(lengths)
     whole = dense_batch(ragged(texts), tf.constant([2] * len(texts)), 9)
-    halves, places = in_halves(whole | {"label_id": np.arange(len(texts))})
+    halves, positions = in_halves(whole | {"label_id": np.arange(len(texts))})
     assert [half["token_ids"].shape[0] for half in halves] == [len(texts) // 2, len(texts) - len(texts) // 2]
     assert [half["token_ids"].shape[1] for half in halves if half["token_ids"].shape[0]] == widths[-len(texts) :]
     width = whole["token_ids"].shape[1]
@@ -299,4 +299,4 @@ def test_halves_have_every_sequence_once_and_no_more_padding_than_they_need(leng
         joined = tf.concat(
             [tf.pad(h[name], [[0, 0], [0, width - h[name].shape[1]]], constant_values=padding) for h in halves], 0
         )
-        np.testing.assert_array_equal(tf.gather(joined, places), whole[name])
+        np.testing.assert_array_equal(tf.gather(joined, positions), whole[name])

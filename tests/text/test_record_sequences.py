@@ -1,4 +1,4 @@
-"""The sequences of single records: their tokens, texts, windows and values, whatever their batch."""
+"""Sequences of single records: their tokens, texts, windows and token values."""
 
 import numpy as np
 import tensorflow as tf
@@ -11,18 +11,18 @@ TEXTS = ["good people", "", "Bad time, no way!", " \t\n", "see you", "the first 
 RECORDS = [Record(text, f"label{index % 3}", f"train.csv:{index + 2}") for index, text in enumerate(TEXTS)]
 
 
-def test_what_targets_are_made_of(tiny_tokenizer, tmp_path):
-    seen = []
+def test_targets_are_computed_from_the_tokens_and_windows_of_a_record(tiny_tokenizer, tmp_path):
+    all_sequences = []
 
     def targets_of(record, sequences, warn):
-        seen.append(sequences)
+        all_sequences.append(sequences)
         return positions_of(record, sequences, warn)
 
     tokenize(RECORDS, plain_recipe(tiny_tokenizer, **BY_TOKEN | {"targets_of": targets_of}), tmp_path)
     tokens = tiny_tokenizer.with_offsets(tf.constant(TEXTS))
-    for index, sequences in enumerate(seen):
+    for index, sequences in enumerate(all_sequences):
         ids = tokens.ids[index].numpy()
-        assert [ids_of.tolist() for ids_of in sequences.token_ids] == ([[2, t, 3] for t in ids] or [[2, 3]])
+        assert [token_ids.tolist() for token_ids in sequences.token_ids] == ([[2, t, 3] for t in ids] or [[2, 3]])
         (text,) = sequences.texts["text"]
         np.testing.assert_array_equal(text.ids, ids)
         np.testing.assert_array_equal(text.starts, tokens.starts[index])

@@ -1,4 +1,4 @@
-"""Record readers: files are read back as written, and errors have their place."""
+"""Record readers: files are read back as written, and errors contain their location."""
 
 import csv
 import gzip
@@ -99,7 +99,7 @@ def test_text_is_split_at_the_last_separator(folder, separator, rows):
 
 @REPEATABLE
 @given(rows=st.lists(TEXTS, min_size=1, max_size=4))
-def test_a_file_of_a_folder_is_one_text(tmp_path_factory, rows):
+def test_each_file_of_a_directory_is_one_text(tmp_path_factory, rows):
     root = tmp_path_factory.mktemp("classes")
     for number, text in enumerate(rows):
         write(root / f"c{number % 2}" / f"{number}.txt", "\ufeff" + text)
@@ -176,7 +176,7 @@ def test_jsonl_labels_may_be_numbers_and_truth_values(tmp_path, value, label):
         ("#1 String,Quality,x", {"columns": "text=#1 String,label=Quality"}, ("v0", "v1")),
     ],
 )
-def test_columns_are_found_by_usual_names_or_given(tmp_path, header, settings, expected):
+def test_columns_are_found_by_usual_or_assigned_names(tmp_path, header, settings, expected):
     keys = header.split(",")
     assert pairs(write(tmp_path / "a.csv", f"{header}\nv0,v1,v2\n"), **settings) == [expected]
     line = json.dumps({key: f"v{i}" for i, key in enumerate(keys)})
@@ -264,7 +264,7 @@ EXPECTED_TEXT = "expected at least one non-whitespace character"
          "Unicode"),
     ],
 )  # fmt: skip
-def test_a_bad_row_is_an_error_with_its_place_or_is_skipped_and_counted(tmp_path, name, row, expected):
+def test_a_bad_row_is_an_error_with_its_location_or_is_skipped_and_counted(tmp_path, name, row, expected):
     start = {"a.csv": "text,label\ngood,x\n", "a.tsv": "text\tlabel\ngood\tx\n", "a.txt": "good\tx\n\n"}
     content = start.get(name, '{"text": "good", "label": "x"}\n\n')
     path = write(tmp_path / name, f"{content}{row}\n")
@@ -355,7 +355,7 @@ def test_paths_that_cannot_be_read_are_rejected(tmp_path):
     assert message(truncated).startswith("d.csv.gz: cannot be read: Compressed file ended before")
 
 
-def test_the_reader_of_a_folder_lists_ignored_entries(tmp_path):
+def test_the_reader_of_a_directory_lists_ignored_entries(tmp_path):
     for name in (
         "b/2.txt",
         "b/1.TXT",

@@ -80,7 +80,7 @@ def question(number, **values):
     return {"id": f"q{number}", "question": f"Q{number}?", "answers": [{"text": "a", "answer_start": number}]} | values
 
 
-def test_squad_gives_one_row_per_question(tmp_path):
+def test_squad_has_one_row_per_question(tmp_path):
     impossible = question(2, answers=[], is_impossible=True, plausible_answers=[{"text": "b", "answer_start": 0}])
     paragraphs = [{"context": "one", "qas": [question(1), impossible]}, {"context": "two", "qas": [question(3)]}]
     rows = read(tmp_path / "a.json", {"version": "v2.0", "data": [{"title": "t", "paragraphs": paragraphs}]}, ANY)
@@ -107,7 +107,7 @@ def test_squad_gives_one_row_per_question(tmp_path):
         ),
     ],
 )
-def test_a_damaged_squad_file_is_rejected_with_the_place(tmp_path, data, expected):
+def test_a_damaged_squad_file_is_rejected_with_the_location(tmp_path, data, expected):
     assert message(tmp_path / "a.json", {"data": data}, ANY).startswith(expected)
 
 

@@ -26,9 +26,9 @@ SCHEMES = ["iob1", "iob2", "iobes"]
 def write_tags(spans, num_words, scheme):
     """Return the word tags that mark spans in a scheme."""
     tags = ["O"] * num_words
-    before = None
+    previous = None
     for span in sorted(spans):
-        touches = before is not None and before.end == span.start and before.label == span.label
+        touches = previous is not None and previous.end == span.start and previous.label == span.label
         for index in range(span.start, span.end):
             first, last = index == span.start, index == span.end - 1
             prefix = {
@@ -37,7 +37,7 @@ def write_tags(spans, num_words, scheme):
                 "iobes": "S" if first and last else "B" if first else "E" if last else "I",
             }[scheme]
             tags[index] = f"{prefix}-{span.label}"
-        before = span
+        previous = span
     return tags
 
 
@@ -184,7 +184,7 @@ def test_tags_of_types():
     assert tags_of_types(["a", "b-c"]) == ["O", "B-a", "I-a", "B-b-c", "I-b-c"]
 
 
-def test_tokens_of_spans_and_their_tags():
+def test_spans_have_token_ranges_and_tags():
     # Trump2016 hotel New York  as  #  trump ##2016  hotel  new  york
     starts, ends = np.array([0, 1, 6, 11, 17, 21]), np.array([1, 6, 10, 16, 20, 25])
     spans = [Span(1, 6, "a"), Span(8, 10, "b"), Span(17, 25, "a")]

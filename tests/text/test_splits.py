@@ -63,13 +63,13 @@ def test_near_duplicates_share_a_key(text, other):
     ("text", "other"),
     [("card 1", "card 2"), (":-)", ":-("), ("😀", "😡"), ("कि", "की"), ("resume", "résumé"), ("!", "")],
 )
-def test_other_texts_have_another_key(text, other):
+def test_different_texts_have_different_keys(text, other):
     assert near_duplicate_key(text) != near_duplicate_key(other)
 
 
 @settings(deadline=None, derandomize=True, max_examples=300)
 @given(text=st.text())
-def test_a_key_is_its_own_key_and_has_no_whitespace(text):
+def test_the_key_of_a_key_is_the_key_itself_without_whitespace(text):
     key = near_duplicate_key(text)
     assert near_duplicate_key(key) == key
     assert key.split() == ([key] if key else [])
@@ -90,7 +90,7 @@ def test_one_file_is_cut_by_the_hash_of_its_texts(tmp_path):
     assert 160 < len(by_split["validation"]) < 240
 
 
-def test_further_rows_and_another_order_move_no_text(tmp_path):
+def test_added_rows_and_a_different_order_do_not_move_texts(tmp_path):
     first = texts_of(write_csv(tmp_path / "a.csv", TEXTS[:1_000]))
     second = texts_of(write_csv(tmp_path / "b.csv", reversed(TEXTS)))
     for name in NAMES:
@@ -107,7 +107,7 @@ def test_a_text_and_its_near_duplicates_stay_together(tmp_path):
     assert sum(len(split_keys) for split_keys in keys.values()) == len(set.union(*keys.values())) == 300
 
 
-def test_validation_can_be_cut_from_a_train_file_that_a_hash_split_made(tmp_path):
+def test_validation_can_be_cut_from_the_train_file_of_a_hash_split(tmp_path):
     whole = texts_of(write_csv(tmp_path / "data.csv", TEXTS))
     write_csv(tmp_path / "split" / "train.csv", whole["train"] + whole["validation"])
     write_csv(tmp_path / "split" / "test.csv", whole["test"])
@@ -143,8 +143,8 @@ def test_splits_are_found_by_name_and_missing_ones_cut_from_train(tmp_path, file
     assert [split.name for split in splits.values()] == expected
     assert [split.note for split in splits.values()] == notes
     from_train = {name for name, split in splits.items() if split.path == splits["train"].path}
-    taken = [record.text for name in from_train for record in splits[name]]
-    assert sorted(taken) == sorted(TEXTS[:500])
+    texts = [record.text for name in from_train for record in splits[name]]
+    assert sorted(texts) == sorted(TEXTS[:500])
 
 
 def test_formats_may_differ_between_splits(tmp_path):

@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from tfbert.pretraining.masking import Masker
 from tfbert.pretraining.sequences import PackedSequences
-from tfbert.text.batches import made_ahead
+from tfbert.text.batches import prefetched
 from tfbert.text.preprocessor import dense_batch, padded_length
 
 _INT_MATRIX = tf.TensorSpec([None, None], tf.int32)
@@ -55,8 +55,8 @@ class Batcher:
         return self.batch(np.array([index]), draw, length)["token_ids"][0, :length]
 
     def stream(self, plan: Iterable[tuple[np.ndarray, int, int]]) -> tf.data.Dataset:
-        """Return the batches of a plan of `(indices, draw, limit)` in order, made ahead in another thread."""
-        return made_ahead(lambda: (self.batch(*planned) for planned in plan), SPEC, 4)
+        """Return the batches of a plan of `(indices, draw, limit)` in order, prefetched in another thread."""
+        return prefetched(lambda: (self.batch(*planned) for planned in plan), SPEC, 4)
 
     def _pad(self, token_ids: Sequence[np.ndarray], second_starts: Sequence[int], limit: int) -> dict[str, np.ndarray]:
         lengths = [len(ids) for ids in token_ids]

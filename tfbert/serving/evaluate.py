@@ -64,7 +64,7 @@ def _records(config: Config, task: Task) -> Iterable[Record]:
         split = splits["test"]
     else:
         split = Split("test", read_records(path, config.data, task.schema))
-    interpretation = interpret({"test": split}, config.data, task.columns, of_training=False)
+    interpretation = interpret({"test": split}, config.data, task.columns, is_training_data=False)
     for line in interpretation.lines() + interpretation.warnings:
         logger.info("%s", line)
     if interpretation.refusal:

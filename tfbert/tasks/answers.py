@@ -201,7 +201,7 @@ class FittedAnswers(FittedTask):
         question = preprocessor.tokenize(inputs["question"])
         context = preprocessor.tokenize(inputs["context"], with_offsets=True)
         question_ids = question.ids[:, : self.max_question_tokens]
-        room = preprocessor.room(2)
+        room = preprocessor.max_text_tokens(2)
         # Windows overlap far enough that some window holds each possible span whole.
         overlap = max(self.options.window_overlap_fraction, self.max_answer_tokens / (room - self.max_question_tokens))
         windows = preprocessor.windows(context.ids, room - tf.cast(question_ids.row_lengths(), tf.int32), overlap)

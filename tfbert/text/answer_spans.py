@@ -1,4 +1,4 @@
-"""Spans of answers in their context, from any layout in which files give the answers."""
+"""Answer spans: positions of answers in their context, parsed from all layouts of answers in files."""
 
 from collections import Counter
 from typing import Any
@@ -17,18 +17,18 @@ Span = tuple[int, int]
 
 
 def spans_of(answers: Any, start: Any, context: str) -> tuple[Span, ...]:
-    """Return the spans of the distinct true answers, the most frequent first, equally frequent ones in file order.
+    """Return the spans of the distinct gold answers, sorted by frequency, then by order in the file.
 
     Args:
         answers: a list of `{"text", "answer_start"}` or of strings, `{"text": [...], "answer_start": [...]}`, or one
             string, which may contain such a list as JSON or as Python prints it; `None`, an empty list or whitespace if
-            there is no answer.
+            the question has no answer.
         start: the position of the answer's first character, an integer or its decimal text, if `answers` is one string
             and the file gives the position; `None` otherwise.
         context: the text that contains the answers.
 
     Returns:
-        The first character and the exclusive end of each answer.
+        The position of the first character and the exclusive end of each answer.
 
     Raises:
         ValueError: `answers` has another layout, or an answer is not in the context, is not at its stated position, or
@@ -47,8 +47,7 @@ def is_impossible(value: Any) -> bool:
     """Return whether a file marks a question as one without an answer.
 
     Args:
-        value: a truth value, 0 or 1, or the text of one as spreadsheets write it; `None`, whitespace and NaN count as
-            false.
+        value: a boolean, 0 or 1, or one of these as text; `None`, whitespace and NaN count as false.
 
     Raises:
         ValueError: any other value.
@@ -62,7 +61,7 @@ def is_impossible(value: Any) -> bool:
 
 
 def _pairs(answers: Any, start: Any) -> list[tuple[Any, Any]]:
-    """Return the texts of answers in any layout with their stated starts, `None` for an unknown start."""
+    """Return the text and stated start of each answer; the start is `None` if the file does not state it."""
     if isinstance(answers, str):
         return [(answers, start)]
     if isinstance(answers, dict) and isinstance(texts := answers.get("text"), list):
@@ -104,9 +103,9 @@ def _span(text: Any, start: Any, context: str) -> Span:
     if start not in positions:
         actual = context[start : start + max(len(text), 1)][:_EXCERPT_CHARACTERS]
         nearest = min(positions, key=lambda position: abs(position - start))
-        place = f"where the context has {actual!r}" if actual else f"beyond the context's {len(context)} characters"
+        reason = f"where the context has {actual!r}" if actual else f"beyond the context's {len(context)} characters"
         raise ValueError(
-            f"answer {shown(text)} is not at answer_start {start}, {place}; its nearest occurrence is at {nearest}"
+            f"answer {shown(text)} is not at answer_start {start}, {reason}; its nearest occurrence is at {nearest}"
         )
     return start, start + len(text)
 

@@ -1,6 +1,6 @@
-"""Batches of a tokenized split: planned from lengths alone, the same under a seed, made in the background.
+"""Batches and micro-batches of a tokenized split: planned by length, reproducible, padded and prefetched.
 
-A plan can be cut at any batch, which is what lets a killed training continue exactly where it stopped.
+A plan can be resumed at any batch, so a training that was killed continues exactly where it stopped.
 """
 
 from collections.abc import Callable, Iterable
@@ -13,56 +13,56 @@ from tfbert.text.datasets import TokenizedSplit
 from tfbert.text.preprocessor import dense_batch, padded_length
 from tfbert.text.ragged import Ragged
 
-# How many batches are sorted by length together. More means less padding and less mixing.
+# Number of batches whose examples are sorted by length together. Larger pools need less padding but mix examples less.
 _POOL_BATCHES = 50
-# Batches without gradients have about this many tokens, padding included.
+# Approximate number of tokens in a batch without gradients, including padding.
 EVALUATION_BATCH_TOKENS = 8192
 
 
 def plan_training(lengths: np.ndarray, batch_size: int, seed: int, epoch: int) -> list[np.ndarray]:
-    """Return one epoch's batches as arrays of example indices, each example once, similar lengths together.
+    """Return the batches of one epoch as arrays of example indices, with examples of similar length in each batch.
 
     Args:
-        lengths: tokens of each example.
-        batch_size: examples in a batch; the last one may be smaller.
+        lengths: the number of tokens of each example.
+        batch_size: the number of examples in a batch; one batch may be smaller.
         seed: the random seed.
-        epoch: 0-based; every epoch has its own order.
+        epoch: the 0-based epoch; every epoch has a different order.
     """
     rng = np.random.default_rng([seed, epoch])
     order = rng.permutation(len(lengths))
-    pool = batch_size * _POOL_BATCHES
+    pool_size = batch_size * _POOL_BATCHES
     batches = []
-    for start in range(0, len(order), pool):
-        part = order[start : start + pool]
-        part = part[np.argsort(lengths[part], kind="stable")]
-        batches += [part[index : index + batch_size] for index in range(0, len(part), batch_size)]
+    for start in range(0, len(order), pool_size):
+        pool = order[start : start + pool_size]
+        pool = pool[np.argsort(lengths[pool], kind="stable")]
+        batches += [pool[index : index + batch_size] for index in range(0, len(pool), batch_size)]
     return [batches[index] for index in rng.permutation(len(batches))]
 
 
 def micro_batches(
     indices: np.ndarray, lengths: np.ndarray, num_sequences: np.ndarray, max_tokens: int
 ) -> list[np.ndarray]:
-    """Return a batch in as few parts of similar size as have at most `max_tokens` tokens each.
+    """Split a batch evenly into the smallest number of micro-batches of at most `max_tokens` tokens each.
 
     Args:
-        indices: the examples of the batch, similar lengths together.
-        lengths: tokens of the longest sequence of each example.
-        num_sequences: sequences of each example.
-        max_tokens: most tokens of a part, padding included; a part of one example may have more. 0 leaves the batch
-            whole.
+        indices: the examples of the batch, sorted by length to need little padding.
+        lengths: the number of tokens in the longest sequence of each example.
+        num_sequences: the number of sequences of each example.
+        max_tokens: the maximum number of tokens in a micro-batch, including padding; a micro-batch of a single example
+            may exceed it. 0 does not split the batch.
     """
 
-    def padded(part: np.ndarray) -> int:
-        return int(num_sequences[part].sum() * lengths[part].max())
+    def padded_tokens(examples: np.ndarray) -> int:
+        return int(num_sequences[examples].sum() * lengths[examples].max())
 
     count = 1
-    while max_tokens and count < len(indices) and max(map(padded, np.array_split(indices, count))) > max_tokens:
+    while max_tokens and count < len(indices) and max(map(padded_tokens, np.array_split(indices, count))) > max_tokens:
         count += 1
     return np.array_split(indices, count)
 
 
 def plan_evaluation(lengths: np.ndarray, batch_size: int) -> list[np.ndarray]:
-    """Return batches of example indices, longest first, so that memory is at its peak at once and not at the end."""
+    """Return batches of example indices, longest examples first, so that memory use peaks in the first batch."""
     order = np.argsort(-lengths, kind="stable")
     return [order[index : index + batch_size] for index in range(0, len(order), batch_size)]
 
@@ -74,20 +74,21 @@ def batches(
     weights: np.ndarray | None = None,
     vectors: np.ndarray | None = None,
 ) -> tf.data.Dataset:
-    """Return packed batches in the order of `plan`.
+    """Return padded batches in the order of `plan`.
 
     Args:
-        split: the examples that the plan's indices refer to.
-        plan: arrays of example indices.
-        sequence_length: the longest sequence in tokens.
-        weights: float32 weight of each example; `None` means 1 each.
-        vectors: float32 `(num_sequences, size)` of all sequences of the split, where a head learns from these; `None`
-            means tokens.
+        split: the split to which the indices of the plan refer.
+        plan: an array of example indices per batch.
+        sequence_length: the maximum length of a sequence in tokens.
+        weights: float32 `(num_examples,)`, the weights of all examples of the split; `None` means 1 for each.
+        vectors: float32 `(num_sequences, size)`, a vector per sequence of the split for a head that is trained on
+            vectors; `None` if it is trained on tokens.
 
     Returns:
-        Dicts of int32 `token_ids`, `segment_ids`, `padding_mask` `(sequences, length)`; the targets and the features by
-        name, `(sequences, ...)`; int32 `example` `(sequences,)`, the example of this batch that a sequence belongs to;
-        and float32 `weights` `(examples,)`. With `vectors` the first three give way to `vectors` `(sequences, size)`.
+        Dicts of int32 `token_ids`, `segment_ids` and `padding_mask` `(sequences, length)`; the targets and features by
+        name, `(sequences, ...)`; int32 `example` `(sequences,)`, the position in the batch of the example to which a
+        sequence belongs; and float32 `weights` `(examples,)`. If `vectors` is given, `vectors` `(sequences, size)`
+        replaces the first three.
     """
     ragged = [name for name, values in split.targets.items() if isinstance(values, Ragged)]
     dense = {name: values for name, values in split.targets.items() if name not in ragged} | dict(split.features)
@@ -114,21 +115,21 @@ def batches(
     signature |= {"example": tf.TensorSpec([None], tf.int32), "weights": tf.TensorSpec([None], tf.float32)}
     if vectors is not None:
         signature["vectors"] = tf.TensorSpec([None, vectors.shape[1]], tf.float32)
-        return made_ahead(generate, signature, 2)
+        return prefetched(generate, signature, 2)
     signature |= dict.fromkeys(("second_starts", "token_ids"), tf.TensorSpec([None], tf.int32))
     signature["starts"] = tf.TensorSpec([None], tf.int64)
     for name in ragged:
         signature |= {name: tf.TensorSpec([None], split.targets[name].values.dtype)}
         signature |= {f"{name} starts": tf.TensorSpec([None], tf.int64)}
-    return made_ahead(generate, signature, 2, lambda batch: _padded(batch, split, sequence_length))
+    return prefetched(generate, signature, 2, lambda batch: _padded(batch, split, sequence_length))
 
 
 def _padded(batch: dict[str, tf.Tensor], split: TokenizedSplit, sequence_length: int) -> dict[str, tf.Tensor]:
-    """Return a batch whose tokens and ragged targets are padded to a common length."""
+    """Pad the token ids and the ragged targets of a batch."""
     batch = dict(batch)
     token_ids = tf.RaggedTensor.from_row_splits(batch.pop("token_ids"), batch.pop("starts"), validate=False)
     longest = tf.reduce_max(token_ids.row_lengths())
-    # On a GPU a multiple of 8, as far as the sequence length allows it.
+    # The multiple of 8 that a GPU needs may exceed the sequence length.
     length = tf.maximum(longest, tf.minimum(padded_length(longest), tf.cast(sequence_length, tf.int64)))
     packed = dense_batch(token_ids, batch.pop("second_starts"), split.special.padding, length)
     packed = {name: tf.ensure_shape(values, [None, None]) for name, values in packed.items()}
@@ -140,24 +141,24 @@ def _padded(batch: dict[str, tf.Tensor], split: TokenizedSplit, sequence_length:
     return batch | packed
 
 
-def made_ahead(
+def prefetched(
     generate: Callable[[], Iterable[Any]],
     signature: Any,
-    number: int,
-    finish: Callable[[Any], Any] | None = None,
+    buffer_size: int,
+    transform: Callable[[Any], Any] | None = None,
 ) -> tf.data.Dataset:
-    """Return what a function yields, made in another thread while the previous items are used.
+    """Return a dataset of the items of a generator, which are prefetched in another thread.
 
     Args:
-        generate: called for every pass.
-        signature: `tf.TensorSpec`s of what it yields.
-        number: how many items are made ahead.
-        finish: applied to each item in the graph; `None` leaves them as they are.
+        generate: function that returns a new iterator for every pass.
+        signature: the `tf.TensorSpec`s of an item.
+        buffer_size: the number of items to prefetch.
+        transform: function to apply to each item in the graph; `None` returns the items unchanged.
     """
     options = tf.data.Options()
-    # There is nothing to tune, and the end of every pass would wait for the tuner's thread, which sleeps longer each
-    # time.
+    # The buffer size is fixed, so autotuning is useless. Each pass would end by waiting for its thread, which sleeps
+    # longer each time.
     options.autotune.enabled = False
     dataset = tf.data.Dataset.from_generator(generate, output_signature=signature)
-    dataset = dataset if finish is None else dataset.map(finish)
-    return dataset.prefetch(number).with_options(options)
+    dataset = dataset if transform is None else dataset.map(transform)
+    return dataset.prefetch(buffer_size).with_options(options)

@@ -1,13 +1,16 @@
-"""Unit borders: where a labelled part of a text may begin or end.
+"""Unit borders: the positions in a text at which a labelled span may begin or end.
 
-`blanks`: a unit is what stands between whitespace, without the punctuation at its edges and split before apostrophes,
-such as `@ada`, `Wal-Mart` or the `Ada` and `'s` of `(Ada's`. `words`: a unit is what BERT takes for a word. `anywhere`:
-every character is a unit.
+Three rules define the units between borders:
+
+- `whitespace`: chunks between whitespace, without the punctuation at their edges and split before apostrophes, such as
+  `@ada`, `Wal-Mart`, or the `Ada` and `'s` of `(Ada's`.
+- `words`: the words of BERT's tokenizer.
+- `anywhere`: single characters.
 """
 
 import itertools
 from collections.abc import Iterable, Sequence
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 import tensorflow as tf
@@ -15,65 +18,67 @@ import tensorflow as tf
 from tfbert.text.preprocessor import TokenizedText
 from tfbert.text.spans import Span, cuts_word
 
-Borders = Literal["blanks", "words", "anywhere"]
+Borders = Literal["whitespace", "words", "anywhere"]
 
-# What BERT takes for whitespace: Unicode's separators, tab and line ends.
-_BLANKS = "".join(
+# Characters that BERT's tokenizer treats as whitespace: Unicode's separators, TAB and line ends.
+_WHITESPACE = "".join(
     map(chr, [9, 10, 13, 32, 0xA0, 0x1680, *range(0x2000, 0x200B), 0x2028, 0x2029, 0x202F, 0x205F, 0x3000])
 )
 _APOSTROPHES = "'’"
-_EDGES = '.,;:!?…()[]{}<>"“”„«»‘`。，；：！？、（）《》「」【】' + _APOSTROPHES
-# Up to this fraction of the spans may break a rule that all others keep.
-_FEW = 0.01
+_PUNCTUATION = '.,;:!?…()[]{}<>"“”„«»‘`。，；：！？、（）《》「」【】' + _APOSTROPHES
+# Maximum fraction of spans that may violate the chosen rule.
+_MAX_VIOLATING_FRACTION = 0.01
 _CHUNK_TEXTS = 2048
 
 
 def continues_unit(codes: tf.RaggedTensor) -> tf.Tensor:
-    """Return whether each character continues the unit of the previous one, for units between whitespace.
+    """Return whether each character continues the unit of the previous one under the rule `whitespace`.
 
     Args:
-        codes: ragged int32 `(batch, None)`, the characters of each text.
+        codes: ragged int32 `(batch, None)`, the code points of each text.
 
     Returns:
         bool `(characters of all texts,)`.
     """
     values = codes.flat_values
     size = tf.size(values)
-    is_blank, is_edge, is_apostrophe = (_is_in(values, known) for known in (_BLANKS, _EDGES, _APOSTROPHES))
-    # A text begins a chunk as a blank does.
-    chunk = tf.cumsum(tf.cast(is_blank, tf.int32)) + tf.cast(codes.value_rowids(), tf.int32)
+    is_whitespace, is_punctuation, is_apostrophe = (
+        _is_in(values, characters) for characters in (_WHITESPACE, _PUNCTUATION, _APOSTROPHES)
+    )
+    # A new text begins a new chunk, as whitespace does.
+    chunk = tf.cumsum(tf.cast(is_whitespace, tf.int32)) + tf.cast(codes.value_rowids(), tf.int32)
     num_chunks = size + tf.cast(codes.nrows(), tf.int32) + 1
-    place = tf.range(size)
-    core = tf.boolean_mask(place, ~is_blank & ~is_edge)
-    of_core = tf.gather(chunk, core)
-    first = tf.math.unsorted_segment_min(core, of_core, num_chunks)
-    last = tf.math.unsorted_segment_max(core, of_core, num_chunks)
-    inside = (place > tf.gather(first, chunk)) & (place <= tf.gather(last, chunk))
-    return inside & ~is_blank & ~is_apostrophe
+    position = tf.range(size)
+    core_position = tf.boolean_mask(position, ~is_whitespace & ~is_punctuation)
+    core_chunk = tf.gather(chunk, core_position)
+    first = tf.math.unsorted_segment_min(core_position, core_chunk, num_chunks)
+    last = tf.math.unsorted_segment_max(core_position, core_chunk, num_chunks)
+    is_inside = (position > tf.gather(first, chunk)) & (position <= tf.gather(last, chunk))
+    return is_inside & ~is_whitespace & ~is_apostrophe
 
 
 def borders_of(spans: Iterable[tuple[str, Span]]) -> Borders:
-    """Return the strictest rule that all but a few spans keep.
+    """Return the strictest rule that at least 99 % of the spans satisfy.
 
     Args:
-        spans: each with its text; those of a text follow each other.
+        spans: pairs of text and span; the spans of a text must be consecutive.
     """
-    total = num_in_chunks = num_in_words = 0
+    num_spans = num_in_chunks = num_in_words = 0
     by_text = (
-        (text, [span for _, span in group]) for text, group in itertools.groupby(spans, key=lambda each: each[0])
+        (text, [span for _, span in pairs]) for text, pairs in itertools.groupby(spans, key=lambda pair: pair[0])
     )
     while chunk := list(itertools.islice(by_text, _CHUNK_TEXTS)):
         codes = tf.strings.unicode_decode([text.encode("utf-8", "replace") for text, _ in chunk], "UTF-8")
-        continues, begins = continues_unit(codes).numpy(), codes.row_starts().numpy()
-        for (text, of_text), begin in zip(chunk, begins, strict=True):
-            for span in of_text:
-                positions = [position for position in span[:2] if position < len(text)]
-                total += 1
-                num_in_chunks += bool(continues[begin + np.asarray(positions, int)].any())
+        continues, text_starts = continues_unit(codes).numpy(), codes.row_starts().numpy()
+        for (text, text_spans), text_start in zip(chunk, text_starts, strict=True):
+            for span in text_spans:
+                positions = [position for position in (span.start, span.end) if position < len(text)]
+                num_spans += 1
+                num_in_chunks += bool(continues[text_start + np.asarray(positions, int)].any())
                 num_in_words += any(cuts_word(text, position) for position in positions)
-    if num_in_chunks <= _FEW * total:
-        return "blanks"
-    return "words" if num_in_words <= _FEW * total else "anywhere"
+    if num_in_chunks <= _MAX_VIOLATING_FRACTION * num_spans:
+        return "whitespace"
+    return "words" if num_in_words <= _MAX_VIOLATING_FRACTION * num_spans else "anywhere"
 
 
 def continuing_tokens(
@@ -85,17 +90,22 @@ def continuing_tokens(
         text: the tokens of one text per record, with offsets.
         texts: string `(records,)`, valid UTF-8.
         borders: the rule.
-        vocabulary: the piece of each token id.
+        vocabulary: the word piece of each token id.
+
+    Raises:
+        ValueError: the rule is unknown.
     """
-    if borders == "blanks":
+    if borders not in get_args(Borders):
+        raise ValueError(f"borders {borders!r}: expected one of {', '.join(get_args(Borders))}")
+    if borders == "whitespace":
         codes = tf.strings.unicode_decode(texts, "UTF-8")
-        begin = tf.gather(tf.cast(codes.row_starts(), tf.int32), tf.cast(text.ids.value_rowids(), tf.int32))
-        flags = tf.gather(continues_unit(codes), begin + text.starts.flat_values)
+        text_starts = tf.gather(tf.cast(codes.row_starts(), tf.int32), tf.cast(text.ids.value_rowids(), tf.int32))
+        flags = tf.gather(continues_unit(codes), text_starts + text.starts.flat_values)
     else:
-        pieces = tf.constant([borders == "words" and piece.startswith("##") for piece in vocabulary])
-        flags = tf.gather(pieces, text.ids.flat_values)
+        is_continuation = tf.constant([borders == "words" and piece.startswith("##") for piece in vocabulary])
+        flags = tf.gather(is_continuation, text.ids.flat_values)
     return text.ids.with_flat_values(flags)
 
 
-def _is_in(values: tf.Tensor, known: str) -> tf.Tensor:
-    return tf.reduce_any(values[:, None] == tf.constant([ord(character) for character in known])[None, :], axis=1)
+def _is_in(values: tf.Tensor, characters: str) -> tf.Tensor:
+    return tf.reduce_any(values[:, None] == tf.constant([ord(character) for character in characters])[None, :], axis=1)

@@ -35,7 +35,7 @@ def parse_cell(cell: str) -> Any:
         text = wrapped[1].strip() or "[]"
     value = _parsed(text) if text and _BRACKETS.get(text[0]) == text[-1] else None
     if value == {}:
-        return []  # many programs write an empty set like this
+        return []  # many programs write an empty set as {}
     if isinstance(value, list | tuple | set | frozenset | dict):
         try:
             return _as_json(value)

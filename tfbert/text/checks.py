@@ -16,8 +16,8 @@ from tfbert.text.records import Record
 from tfbert.text.splits import Split, near_duplicate_key
 from tfbert.text.unknown_tokens import UnknownTokens
 
-MAX_EXAMPLES = 5  # per finding, kept for JSON
-_MAX_TARGET_CHARACTERS = 60  # of a target in an example
+MAX_EXAMPLES = 5  # per finding, in JSON
+_MAX_TARGET_CHARACTERS = 60  # shown of a target in an example
 QUANTILES = {"median": 0.5, "p90": 0.9, "p99": 0.99, "longest": 1.0}
 
 # Separates the texts of one record, so that ("a b", "c") differs from ("a", "b c").
@@ -39,19 +39,19 @@ class Labelling:
 
 @dataclass(frozen=True, kw_only=True)
 class Tokenization:
-    """What is known of splits after they were tokenized.
+    """Statistics and warnings that result from tokenizing the splits.
 
     Args:
-        token_lengths: split name to the numbers of tokens of its records in order, including special tokens and before
-            truncation.
+        token_lengths: split name to the number of tokens of each of its records in order, including special tokens and
+            before truncation.
         sequence_length: the maximum input length in tokens; `None` if nothing is truncated.
-        remarks: split name to the task's warnings about records, each with the places of these records.
+        warnings: split name to the task's warnings about records, each with the locations of these records.
         unknown: the unknown tokens; `None` if they were not counted.
     """
 
     token_lengths: Mapping[str, np.ndarray]
     sequence_length: int | None = None
-    remarks: Mapping[str, Mapping[str, list[str]]] = field(default_factory=dict)
+    warnings: Mapping[str, Mapping[str, list[str]]] = field(default_factory=dict)
     unknown: UnknownTokens | None = None
 
 
@@ -63,12 +63,12 @@ def check(
 ) -> DataReport:
     """Check the splits and return the report.
 
-    Every split is read once, and again up to the last example of a finding. A text is stored as two hashes of 8 bytes,
-    so memory stays below 100 bytes per record.
+    Every split is read once, and a second time up to the last example of a finding. A text is stored as two hashes of
+    8 bytes, so memory use stays below 100 bytes per record.
 
     Args:
         splits: split name to split; must include train.
-        labelling: the labels of records; `None` means that the target of each is its only label.
+        labelling: the labels of records; `None` means that the target of a record is its only label.
         tokenization: the result of tokenizing the splits; `None` if nothing has been tokenized.
         interpretation: the interpretation of the files.
 
@@ -76,7 +76,7 @@ def check(
         ValueError: the number of token lengths differs from that of the records, or reading a file fails.
     """
     labelling = labelling or Labelling()
-    remarks = tokenization.remarks if tokenization else {}
+    record_warnings = tokenization.warnings if tokenization else {}
     scans = {name: _scan(split, labelling.labels_of) for name, split in splits.items()}
     tallies = {split.reader.name: split.reader.tally for split in splits.values()}
     counts = {name: dict(sorted(scan.labels.items())) for name, scan in scans.items()}
@@ -88,13 +88,13 @@ def check(
         class_counts=counts,
         missing_labels={name: labels for name, labels in missing.items() if labels},
         label_warnings=label_warnings(
-            counts["train"], scans["train"].places, len(scans["train"].exact), labelling.several
+            counts["train"], scans["train"].locations, len(scans["train"].exact), labelling.several
         ),
         findings=_findings(splits, scans),
         characters={name: _quantiles(scan.characters) for name, scan in scans.items()},
         tokens=_token_counts(tokenization, scans) if tokenization else None,
         sequence_length=tokenization.sequence_length if tokenization else None,
-        remarks={name: dict(places) for name, places in remarks.items() if places},
+        record_warnings={name: dict(locations) for name, locations in record_warnings.items() if locations},
         num_skipped={file: tally.num_skipped for file, tally in tallies.items() if tally.num_skipped},
         skipped={file: list(tally.skipped) for file, tally in tallies.items() if tally.num_skipped},
         num_replaced={file: tally.num_replaced for file, tally in tallies.items() if tally.num_replaced},
@@ -108,20 +108,20 @@ def check(
 
 @dataclass(frozen=True, eq=False)
 class _Scan:
-    """Data of one split: arrays with one value per record, and the number and first place of each label."""
+    """Data of a split: arrays with one value per record, and the count and first location of each label."""
 
     exact: np.ndarray
     near: np.ndarray
     targets: np.ndarray
     characters: np.ndarray
     labels: Counter
-    places: dict[str, str]
+    locations: dict[str, str]
 
 
 def _scan(split: Split, labels_of: Callable[[Record], Iterable[str]]) -> _Scan:
     exact, near, targets, characters = array("Q"), array("Q"), array("Q"), array("q")
     labels: Counter = Counter()
-    places: dict[str, str] = {}
+    locations: dict[str, str] = {}
     for record in split:
         exact.append(_digest(_TEXT_SEPARATOR.join(" ".join(text.split()) for text in record.texts)))
         near.append(_digest(_TEXT_SEPARATOR.join(map(near_duplicate_key, record.texts))))
@@ -129,8 +129,8 @@ def _scan(split: Split, labels_of: Callable[[Record], Iterable[str]]) -> _Scan:
         characters.append(sum(map(len, record.texts)))
         for label in labels_of(record):
             labels[label] += 1
-            places.setdefault(label, record.where)
-    return _Scan(*(np.asarray(values) for values in (exact, near, targets, characters)), labels, places)
+            locations.setdefault(label, record.where)
+    return _Scan(*(np.asarray(values) for values in (exact, near, targets, characters)), labels, locations)
 
 
 def _digest(text: str) -> int:
@@ -138,7 +138,7 @@ def _digest(text: str) -> int:
 
 
 def _findings(splits: Mapping[str, Split], scans: Mapping[str, _Scan]) -> tuple[Finding, ...]:
-    """Return duplicates, conflicts and leaks, with the records of their examples."""
+    """Return duplicates, conflicts and leaks, with examples."""
     pairs_by_kind = []
     for name, scan in scans.items():
         pairs_by_kind += [(kind, (name,), *rest) for kind, *rest in _within(scan)]
@@ -171,7 +171,7 @@ def _brief(target: object) -> str:
 
 
 def _within(scan: _Scan) -> Iterable[tuple[str, int, np.ndarray, np.ndarray]]:
-    """Yield kind, count, indices of records, and for each the index of the earliest record with the same text."""
+    """Yield kind, count, indices of records, and the index of the earliest record with the same text for each."""
     _, first_at, group = np.unique(scan.exact, return_index=True, return_inverse=True)
     earliest = first_at[group]
     repeats = np.flatnonzero(earliest != np.arange(len(earliest)))
@@ -185,7 +185,7 @@ def _within(scan: _Scan) -> Iterable[tuple[str, int, np.ndarray, np.ndarray]]:
 
 
 def _between(first: _Scan, second: _Scan) -> Iterable[tuple[str, int, np.ndarray, np.ndarray]]:
-    """Yield kind, count, indices in the second split, and for each an index in the first."""
+    """Yield kind, count, indices in the second split, and an index in the first split for each."""
     leaks, partner = _common(first.exact, second.exact)
     labelled = [scan.exact + scan.targets * np.uint64(0x9E3779B97F4A7C15) for scan in (first, second)]
     near, near_partner = _common(first.near, second.near)
@@ -200,7 +200,7 @@ def _between(first: _Scan, second: _Scan) -> Iterable[tuple[str, int, np.ndarray
 
 
 def _common(first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return a mask of the values of `second` that are in `first`, and their first index there (else arbitrary)."""
+    """Return a mask of the values of `second` that are in `first`, and their first index there (arbitrary if not)."""
     values, first_at = np.unique(first, return_index=True)
     position = np.minimum(np.searchsorted(values, second), len(values) - 1)
     return values[position] == second, first_at[position]

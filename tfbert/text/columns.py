@@ -1,4 +1,4 @@
-"""Column roles: which column or key of a file the task reads as what; and formatting of values in messages."""
+"""Assignment of the columns or keys of a file to the roles of a task, and formatting of values in messages."""
 
 import json
 import re
@@ -19,10 +19,10 @@ class Column:
 
     Args:
         role: what the task uses the column for, such as `text` or `label`.
-        usual_names: the names that the column usually has in files, lower-case, separated by commas.
+        usual_names: the usual names of the column in files, in lower case, separated by commas.
         required: whether a file without the column is rejected.
-        several: whether the role may be spread over several columns, given as `role=a|b|c`; its value is then a dict
-            from column name to value.
+        several: whether several columns may share the role, given as `role=a|b|c`; its value is then a dict from column
+            name to value.
         is_number: whether the values are numbers.
         is_target: whether the task learns to predict the column.
     """
@@ -40,16 +40,16 @@ class Column:
         return next((name for name in names if name.strip().lower() in usual), None)
 
 
-def named_columns(columns: Sequence[Column], given: str | None) -> dict[str, list[str]]:
+def named_columns(columns: Sequence[Column], setting: str | None) -> dict[str, list[str]]:
     """Parse `data.columns`.
 
     Args:
         columns: the columns of the task.
-        given: `role=name,role=name|name`, a JSON object `{"role": "name", "role": ["name", "name"]}`, or `None`. A
-            comma is a separator only if a role follows, so names may contain commas.
+        setting: `role=name,role=name|name`, a JSON object `{"role": "name", "role": ["name", "name"]}`, or `None`. A
+            comma is a separator only if a role follows, so that names may contain commas.
 
     Returns:
-        The column names of each role in `given`.
+        The column names of each role in `setting`.
 
     Raises:
         ValueError: an entry has no `=`, names a role that the task does not have or a column of another role, or gives
@@ -57,37 +57,37 @@ def named_columns(columns: Sequence[Column], given: str | None) -> dict[str, lis
     """
     assigned: dict[str, list[str]] = {}
     roles = {column.role: column for column in columns}
-    for role, names in _assigned(given):
+    for role, names in _assigned(setting):
         if not role or not names or not all(names):
-            raise ValueError(f"data.columns={given}: expected role=name, several separated by commas")
+            raise ValueError(f"data.columns={setting}: expected role=name, several separated by commas")
         if role not in roles:
             known, hint = ", ".join(roles), did_you_mean(role, roles)
-            raise ValueError(f"data.columns={given}: {role!r} is not one of {known}{hint}")
+            raise ValueError(f"data.columns={setting}: {role!r} is not one of {known}{hint}")
         if len(names) > 1 and not roles[role].several:
             expected = f'expected one name; if a name contains |, use JSON such as {{"{role}": "a|b"}}'
-            raise ValueError(f"data.columns={given}: {role} is a single column; {expected}")
+            raise ValueError(f"data.columns={setting}: {role} is a single column; {expected}")
         for other, other_names in assigned.items():
             if set(other_names) & set(names):
                 common = shown(next(name for name in names if name in other_names))
-                raise ValueError(f"data.columns={given}: {other} and {role} are both {common}; expected two columns")
+                raise ValueError(f"data.columns={setting}: {other} and {role} are both {common}; expected two columns")
         assigned[role] = names
     return assigned
 
 
-def _assigned(given: str | None) -> list[tuple[str, list[str]]]:
-    """Return the given roles with their names; the role is empty if an entry has no `=`."""
-    if not given:
+def _assigned(setting: str | None) -> list[tuple[str, list[str]]]:
+    """Return pairs of role and column names; the role is empty if an entry has no `=`."""
+    if not setting:
         return []
-    if given.lstrip().startswith("{"):
+    if setting.lstrip().startswith("{"):
         try:
-            tree = json.loads(given)
+            tree = json.loads(setting)
         except ValueError as error:
-            raise ValueError(f"data.columns={given}: not a JSON object ({error})") from None
+            raise ValueError(f"data.columns={setting}: not a JSON object ({error})") from None
         pairs = [(role, names if isinstance(names, list) else [names]) for role, names in tree.items()]
         if not all(isinstance(name, str) for _, names in pairs for name in names):
-            raise ValueError(f"data.columns={given}: expected a name or a list of names for each role")
+            raise ValueError(f"data.columns={setting}: expected a name or a list of names for each role")
         return [(role.strip(), [name.strip() for name in names]) for role, names in pairs]
-    entries = (entry.partition("=") for entry in re.split(r",(?=\s*\w+\s*=)", given))
+    entries = (entry.partition("=") for entry in re.split(r",(?=\s*\w+\s*=)", setting))
     return [(role.strip() if equals else "", [n.strip() for n in names.split("|")]) for role, equals, names in entries]
 
 
@@ -97,14 +97,14 @@ class ColumnFinder:
     Args:
         columns: the columns of the task.
         data: data settings; roles that `data.columns` does not assign are looked up by their usual names.
-        noun: what messages call a column, `column` or `key`.
+        noun: the word for a column in messages, `column` or `key`.
 
     Raises:
         ValueError: `data.columns` or `data.ignored_columns` is malformed.
     """
 
     def __init__(self, columns: Sequence[Column], data: DataConfig, noun: str):
-        self.columns, self.noun, self.given = columns, noun, named_columns(columns, data.columns)
+        self.columns, self.noun, self.assigned = columns, noun, named_columns(columns, data.columns)
         self.ignored = set(listed_names(data.ignored_columns, "data.ignored_columns"))
 
     def find(self, header: Sequence[str], where: str) -> dict[str, int | dict[str, int]]:
@@ -112,17 +112,19 @@ class ColumnFinder:
 
         Args:
             header: the column names of the file.
-            where: the place of the header, for messages.
+            where: the file and line of the header, for messages.
 
         Raises:
-            ValueError: a required column is missing, or several columns could be the one of a role.
+            ValueError: a required column is missing, or several columns match a role that has one.
         """
         names = [name.strip() for name in header]
         positions: dict[str, int | dict[str, int]] = {}
         taken: set[int] = set()
-        for column in sorted(self.columns, key=lambda column: column.role not in self.given):  # given ones first
-            given = self.given.get(column.role)
-            if given is None:
+        for column in sorted(
+            self.columns, key=lambda column: column.role not in self.assigned
+        ):  # the assigned ones first
+            assigned = self.assigned.get(column.role)
+            if assigned is None:
                 usual = column.usual_names.split(", ")
                 matches = [
                     i
@@ -130,11 +132,11 @@ class ColumnFinder:
                     if name.lower() in usual and i not in taken and name not in self.ignored
                 ]
             else:
-                matches = [i for i, name in enumerate(names) if name in given]
-            max_matches = len(given) if given else 1
-            missing = given and set(given) - set(names)
-            if missing or len(matches) > max_matches or (not matches and (column.required or given)):
-                raise ValueError(f"{where}: {self._message(names, [] if missing else matches, column, given)}")
+                matches = [i for i, name in enumerate(names) if name in assigned]
+            max_matches = len(assigned) if assigned else 1
+            missing = assigned and set(assigned) - set(names)
+            if missing or len(matches) > max_matches or (not matches and (column.required or assigned)):
+                raise ValueError(f"{where}: {self._message(names, [] if missing else matches, column, assigned)}")
             if matches:
                 taken.update(matches)
                 positions[column.role] = {names[i]: i for i in matches} if max_matches > 1 else matches[0]
@@ -147,12 +149,12 @@ class ColumnFinder:
 
         Args:
             num_columns: the number of columns of the table.
-            where: the place of the first row, for messages.
+            where: the file and line of the first row, for messages.
 
         Raises:
-            ValueError: the number of columns does not match, or an error of `find`.
+            ValueError: the number of columns does not match, or `find` raises it.
         """
-        if self.given:
+        if self.assigned:
             return self.find([str(number) for number in range(1, num_columns + 1)], where)
         required = [column.role for column in self.columns if column.required]
         if len(required) != num_columns:
@@ -163,7 +165,7 @@ class ColumnFinder:
             )
         return {role: position for position, role in enumerate(required)}
 
-    def _message(self, names: list[str], matches: list[int], column: Column, given: list[str] | None) -> str:
+    def _message(self, names: list[str], matches: list[int], column: Column, assigned: list[str] | None) -> str:
         path, noun, role = "data.columns", self.noun, column.role
         if matches:
             candidates = listing([names[i] for i in matches])
@@ -171,8 +173,8 @@ class ColumnFinder:
             if len({names[i] for i in matches}) > 1:
                 expected = f"one, such as {option(path, f'{role}={names[matches[0]]}')}"
             return f"more than one {noun} could be the {role}: {candidates}; expected {expected}"
-        if given is not None:
-            absent = next(name for name in given if name not in names)
+        if assigned is not None:
+            absent = next(name for name in assigned if name not in names)
             hint = did_you_mean(absent, names)
             return f"{path}={role}={absent} is not one of the {noun}s {listing(names)}{hint}"
         message, hint = f"no {role} {noun} among {listing(names)}", ""
@@ -209,7 +211,7 @@ def listed_names(value: str | None, path: str) -> tuple[str, ...]:
 
 
 def joined_names(names: Sequence[str]) -> str:
-    """Join names so that `listed_names` returns them."""
+    """Join names to a string from which `listed_names` returns them."""
     if any("," in name or name.startswith("[") for name in names):
         return json.dumps(list(names), ensure_ascii=False)
     return ",".join(names)

@@ -9,7 +9,7 @@ from tfbert.text.columns import Column, listing, shown
 from tfbert.text.layout import Layout, Values
 from tfbert.text.rows import Row
 
-# A BIO tag in any scheme: of a word at the beginning of, inside or outside an entity.
+# A tag of any scheme for a word at the beginning of, inside or outside an entity.
 TAG = re.compile(r"O|[BIESLUM][-_]\S+")
 _METADATA = re.compile(r"#\s*[\w.:-]+\s*=")
 _WORD_NAMES = frozenset(["word", "words", "token", "tokens", "text", "form"])
@@ -18,14 +18,15 @@ _SNIFFED_LINES, _MIN_TAGGED_FRACTION = 200, 0.9  # lines examined, and the fract
 
 
 def looks_like_conll(lines: Iterable[str]) -> bool:
-    """Return whether lines begin with a word and end with a tag such as `O` or `B-PER`, as hardly any other text does.
+    """Return whether lines look like CoNLL columns, with a word first and a tag such as `O` or `B-PER` last.
 
     Only the first 200 lines are read.
     """
     cells = [line.split() for line in itertools.islice(lines, _SNIFFED_LINES)]
     cells = [line for line in cells if line and line[0] != "-DOCSTART-" and not line[0].startswith("#")]
     num_tagged = sum(len(line) > 1 and TAG.fullmatch(line[-1]) is not None for line in cells)
-    # Tags without a prefix, such as PER, count too: the reader then rejects them by line. Most of their words have O.
+    # Files with tags without a prefix, such as PER, also count, so that the reader reports these lines. Most of their
+    # words have the tag O.
     num_outside = sum(len(line) > 1 and line[-1] == "O" for line in cells)
     num_regular = sum(len(line) == len(cells[0]) > 1 for line in cells)
     has_plain_tags = 2 * num_outside >= len(cells) and num_regular >= _MIN_TAGGED_FRACTION * len(cells)
@@ -38,14 +39,14 @@ def conll_rows(
     """Yield a row per sentence with `words` and `tags`, the first and last column, and `lines`, their line numbers.
 
     A line without words or a `-DOCSTART-` line ends a sentence. Comments before a sentence, as in CoNLL-U, and column
-    names on the first line are skipped and counted. A problem sentence yields a message instead.
+    names on the first line are skipped and counted. A sentence with an error yields a message instead.
 
     Source: the layout of the CoNLL-2002 and 2003 shared tasks, Tjong Kim Sang and De Meulder 2003; comments as in
         CoNLL-U, Universal Dependencies.
     """
     layout = layout or Layout(name)
     layout.kind, layout.header, header = "CoNLL columns", "no column names", None
-    words, tags, numbers, problem = [], [], [], None
+    words, tags, numbers, error = [], [], [], None
     for number, raw_line in enumerate(itertools.chain(lines, [""]), start=1):
         line = raw_line.rstrip("\r\n")
         cells = _cells(line)
@@ -56,19 +57,19 @@ def conll_rows(
             if not layout.used and not words:
                 header, layout.header = cells, f"column names on line {number}"
                 continue
-            problem = problem or (f"{name}:{number}: repeats the line of column names ({listing(cells)}); remove it")
+            error = error or (f"{name}:{number}: repeats the line of column names ({listing(cells)}); remove it")
         is_document = bool(cells) and cells[0].upper().startswith("-DOCSTART-")
         if is_document:
             layout.count("-DOCSTART- line")
         if cells and not is_document:
             layout.used = layout.used or _columns(cells, header, layout)
-            problem = problem or _error_message(line, cells, f"{name}:{number}")
+            error = error or _error_message(line, cells, f"{name}:{number}")
             words.append(cells[0])
             tags.append(cells[-1])
             numbers.append(number)
         elif words:
-            yield problem or Row(f"{name}:{numbers[0]}", {"words": words, "tags": tags, "lines": numbers})
-            words, tags, numbers, problem = [], [], [], None
+            yield error or Row(f"{name}:{numbers[0]}", {"words": words, "tags": tags, "lines": numbers})
+            words, tags, numbers, error = [], [], [], None
 
 
 def _cells(line: str) -> list[str]:
@@ -95,7 +96,7 @@ def _columns(cells: list[str], header: list[str] | None, layout: Layout) -> dict
 
 
 def _error_message(line: str, cells: list[str], where: str) -> str | None:
-    """Return an error message for a line with a problem word or tag, or `None`."""
+    """Return the error message for a line without a word or a tag, or `None` if the line is valid."""
     first, tab, _ = line.partition("\t")
     is_empty = not first.strip(" ") if tab else line.startswith(" ") and len(cells) == 1
     if is_empty and TAG.fullmatch(cells[-1]):

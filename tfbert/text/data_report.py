@@ -1,4 +1,4 @@
-"""Report on the data of a run: sizes, lengths, and warnings, some of which cast doubt on the scores."""
+"""Data report of a run: sizes, labels, lengths and warnings, some of which cast doubt on the scores."""
 
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
@@ -14,9 +14,11 @@ _SENTENCES = {
     "near_leak": "{texts} of {1} {are} also in {0} except for case or punctuation",
     "leak_conflict": "{texts} of {1} {are} labelled differently in {0}",
 }
-# Fractions from which on a finding casts doubt on a score; below, it concerns too few records to matter.
+# Minimum fractions at which a finding casts doubt on a score.
 _DISTORTING_RECORDS, _DISTORTING_DUPLICATES, _DISTORTING_CUTS = 0.01, 0.05, 0.1
 _DISTORTING_TOKENS = 0.05
+# Keys of `DataReport.to_dict` that differ from the names of the fields.
+_JSON_KEYS = {"record_warnings": "remarks"}
 
 
 @dataclass(frozen=True)
@@ -27,10 +29,10 @@ class Finding:
 
     Args:
         kind: `duplicate` or `conflict` (a text with two labels) within a split; between two splits `leak` (a text of
-            the second split is in the first), `near_leak` (its near-duplicate key is, but not the text) or
+            the second split is also in the first), `near_leak` (only its near-duplicate key is also in the first) or
             `leak_conflict` (a leak with a label that the text does not have in the first split).
         splits: the name of the split, or of both splits.
-        count: the number of affected records in the last split; for a `conflict`, of different texts.
+        count: the number of affected records in the last split; the number of different texts for a `conflict`.
         examples: up to five pairs `record = earlier record`, with the labels if they differ.
     """
 
@@ -53,20 +55,21 @@ class DataReport:
     Args:
         num_examples: the number of records.
         class_counts: the number of records by label, sorted by label; a record may have several labels or none.
-        missing_labels: labels of train that the split lacks; only splits that lack any.
+        missing_labels: the labels of train that the split lacks; only splits that lack some.
         label_warnings: warnings about the labels of train, each with the number of affected records.
         findings: the duplicates, conflicts and leaks.
         characters: median, p90, p99 and longest length of the texts in characters.
-        tokens: the same in tokens, including special tokens and before truncation, with `num_tokens` in total,
-            `num_cut` examples longer than `sequence_length` and the `num_cut_tokens` that they lose; `None` if unknown.
+        tokens: the same in tokens, including special tokens and before truncation; also `num_tokens`, the total,
+            `num_cut`, the number of examples longer than `sequence_length`, and `num_cut_tokens`, the number of tokens
+            that they lose; `None` if nothing has been tokenized.
         sequence_length: the maximum input length in tokens; `None` if long texts are split into windows instead.
-        remarks: the task's warnings about records, each with the places of these records.
-        num_skipped: file to its number of skipped bad rows; only files with any.
+        record_warnings: the task's warnings about records, each with the locations of these records.
+        num_skipped: file to its number of skipped bad rows; only files that have some.
         skipped: file to the messages of its first skipped rows.
-        num_replaced: file to its number of undecodable characters that were replaced; only files with any.
-        notes: description of the origin of the records, where necessary.
+        num_replaced: file to its number of undecodable characters that were replaced; only files that have some.
+        notes: the origin of the records; only splits for which it is not obvious.
         files: file to its interpretation.
-        interpreted: the same as lines for display, to be shown before `lines`.
+        interpreted: the interpretation as lines for display, to be shown before `lines`.
         unread: warnings about unused columns of text, one per file.
         unknown: the unknown tokens; `None` if nothing has been tokenized.
     """
@@ -79,7 +82,7 @@ class DataReport:
     characters: dict[str, dict[str, int]]
     tokens: dict[str, dict[str, int]] | None
     sequence_length: int | None
-    remarks: dict[str, dict[str, list[str]]]
+    record_warnings: dict[str, dict[str, list[str]]]
     num_skipped: dict[str, int]
     skipped: dict[str, list[str]]
     num_replaced: dict[str, int]
@@ -91,7 +94,7 @@ class DataReport:
 
     def to_dict(self) -> dict:
         """Return the report as JSON values."""
-        return dataclasses.asdict(self)
+        return {_JSON_KEYS.get(name, name): value for name, value in dataclasses.asdict(self).items()}
 
     def lines(self, *, with_warnings: bool = True) -> list[str]:
         """Return a few lines for display before training: sizes, labels and lengths, then the warnings."""
@@ -139,13 +142,13 @@ class DataReport:
             yield "cut text", line, is_distorting
         for line in self.unknown.warnings if self.unknown is not None else ():
             yield "unknown tokens", line, True
-        yield from self._record_warnings()
+        yield from self._warnings_about_rows()
 
-    def _record_warnings(self) -> Iterable[tuple[str, str, bool]]:
-        for name, remarks in self.remarks.items():
-            for remark, places in remarks.items():
-                line = f"{name}: {len(places):,} {remark}: {_some(places, len(places))}"
-                yield "record", line, len(places) >= _DISTORTING_TOKENS * self.num_examples[name]
+    def _warnings_about_rows(self) -> Iterable[tuple[str, str, bool]]:
+        for name, warnings in self.record_warnings.items():
+            for warning, locations in warnings.items():
+                line = f"{name}: {len(locations):,} {warning}: {_some(locations, len(locations))}"
+                yield "record", line, len(locations) >= _DISTORTING_TOKENS * self.num_examples[name]
         total = sum(self.num_examples.values())
         for file, number in self.num_skipped.items():
             verb = "was" if number == 1 else "were"
@@ -165,8 +168,8 @@ def _labels_line(counts: Mapping[str, int]) -> str:
     smallest, largest = min(counts, key=counts.get), max(counts, key=counts.get)
     if counts[smallest] == counts[largest]:
         return f", {len(counts):,} labels ({counts[smallest]:,} each)"
-    ends = f"smallest {smallest!r} {counts[smallest]:,}, largest {largest!r} {counts[largest]:,}"
-    return f", {len(counts):,} labels ({ends})"
+    sizes = f"smallest {smallest!r} {counts[smallest]:,}, largest {largest!r} {counts[largest]:,}"
+    return f", {len(counts):,} labels ({sizes})"
 
 
 def _distorts(finding: Finding, num_examples: Mapping[str, int]) -> bool:

@@ -1,4 +1,4 @@
-"""Tokenized splits: records as token sequences and targets, computed once and kept on disk."""
+"""Tokenized splits: token sequences and targets of all records, computed once and cached on disk."""
 
 import contextlib
 import hashlib
@@ -10,6 +10,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,24 +25,24 @@ from tfbert.text.record_sequences import Chunk, RecordSequences
 from tfbert.text.records import Record
 from tfbert.text.tokenizer import SpecialTokens
 
-# Part of the cache key: raise it when the same text would give other ids, or when other arrays are stored.
-_TOKENIZATION_VERSION = 4
+# Part of the cache key. Raise it when the ids of a text or the stored files change.
+_TOKENIZATION_VERSION = 5
 _CHUNK_RECORDS = 2048
-# Tokens of a split that are looked at together, where there may be more than memory holds.
+# Number of tokens to process at a time, because a whole split may not fit into memory.
 _CHUNK_TOKENS = 2**22
-# Tokenized splits that nobody opened for 30 days make room.
-_KEPT_SECONDS = 30 * 24 * 3600
+# Tokenized splits that have not been opened for 30 days are deleted.
+_MAX_UNUSED_SECONDS = 30 * 24 * 3600
 
 
 @dataclass(frozen=True)
 class Target:
-    """What is learned of each sequence, under one name.
+    """Type and shape of a named target of one sequence.
 
     Args:
-        dtype: NumPy's name of the type.
-        shape: of one sequence's target; `(None,)` for a vector whose length differs.
-        per_token: whether there is one value for each token of the sequence, special tokens included.
-        padding: fills up vectors of differing lengths.
+        dtype: the name of the NumPy dtype.
+        shape: the shape of one sequence's target; `(None,)` for a vector of any length.
+        per_token: whether the target has one value per token, including special tokens.
+        padding: the value that pads vectors of different lengths.
     """
 
     dtype: str
@@ -55,23 +56,24 @@ class Target:
         return self.per_token or self.shape == (None,)
 
 
-# Called with a remark on a record, such as that a part of it cannot be learned, and optionally its place.
+# Collects a warning about a record: `warn(message)`, or `warn(message, where)` if the location is not the record's.
 Warn = Callable[..., None]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """How the records of a split become sequences and targets.
+    """Functions and settings that convert the records of a split to sequences and targets.
 
     Args:
-        preprocessor: used by `sequences`.
-        inputs_of: the inputs of a record.
-        specs: the tensors of these inputs, by name.
-        sequences: the sequences of a batch of inputs.
-        targets_of: the targets of each sequence of a record by name; `None` for a sequence that is not learned from.
-        targets: what these targets are.
-        by_record: whether all sequences of a record belong to one example.
-        key: strings that identify the records and everything that decides what is made of them.
+        preprocessor: the preprocessor that `sequences` uses.
+        inputs_of: function that returns the inputs of a record.
+        specs: input name to the spec of its tensor.
+        sequences: function that returns the token sequences of a batch of inputs.
+        targets_of: function that returns the targets of each sequence of a record, by name. Sequences with `None`
+            instead of targets are dropped.
+        targets: target name to its type and shape.
+        by_record: whether all sequences of a record form one example; otherwise every sequence is an example.
+        key: strings that identify the records and all settings that affect their sequences and targets.
     """
 
     preprocessor: Preprocessor
@@ -84,7 +86,7 @@ class Recipe:
     key: Sequence[str]
 
     def fingerprint(self) -> str:
-        """Return 32 hex digits that change with anything that decides the tokenized split."""
+        """Return the cache key: 32 hex digits that change with everything that affects the tokenized split."""
         tokenizer = self.preprocessor.tokenizer
         rules = [_TOKENIZATION_VERSION, *tokenizer.rules]
         targets = {name: [target.dtype, target.shape, target.per_token] for name, target in self.targets.items()}
@@ -94,20 +96,24 @@ class Recipe:
 
 @dataclass(frozen=True)
 class TokenizedSplit:
-    """A split as integers. An example, which batches are made of, is one sequence or all sequences of a record.
+    """Token sequences, targets and features of a split, grouped into examples.
+
+    An example is one sequence, or all sequences of a record. Batches consist of examples.
 
     Args:
-        sequences: token ids with special tokens, memory-mapped uint16 or int32.
-        second_starts: int32 `(num_sequences,)`, position of the second segment in each sequence.
-        targets: what is learned of each sequence, by name: arrays `(num_sequences, ...)` or ragged.
-        features: numbers that the head reads beside the tokens, by name: `(num_sequences, ...)`.
-        examples: int64 `(num_examples + 1,)`, the first sequence of each example.
-        num_tokens: int64 `(num_records,)`, tokens of each record before anything was cut, special tokens included.
-        num_text_tokens: int64 `()`, tokens of all texts before anything was cut, special tokens excluded.
-        num_unknown_tokens: int64 `()`, how many of these are [UNK].
-        remarks: remarks on records, each with the places of the records.
-        special: ids of the special tokens.
-        target_specs: what the targets are.
+        sequences: token ids including special tokens, memory-mapped uint16 or int32.
+        second_starts: int32 `(num_sequences,)`, the position of the second segment in each sequence.
+        targets: target name to its values: an array `(num_sequences, ...)` or one vector per sequence.
+        features: feature name to its values `(num_sequences, ...)`. Features are numerical inputs of the head.
+        examples: int64 `(num_examples + 1,)`, the index of the first sequence of each example, and the number of
+            sequences at the end.
+        num_tokens: int64 `(num_records,)`, the number of tokens of each record before truncation, including special
+            tokens.
+        num_text_tokens: int64 `()`, the number of tokens of all texts before truncation, excluding special tokens.
+        num_unknown_tokens: int64 `()`, the number of [UNK] among them.
+        warnings: warning about records to the locations of these records.
+        special: the ids of the special tokens.
+        target_specs: target name to its type and shape.
     """
 
     sequences: Ragged
@@ -118,7 +124,7 @@ class TokenizedSplit:
     num_tokens: np.ndarray
     num_text_tokens: np.ndarray
     num_unknown_tokens: np.ndarray
-    remarks: dict[str, list[str]]
+    warnings: dict[str, list[str]]
     special: SpecialTokens
     target_specs: Mapping[str, Target]
 
@@ -131,41 +137,41 @@ class TokenizedSplit:
         return len(self.sequences)
 
     def lengths(self) -> np.ndarray:
-        """Return the tokens of the longest sequence of each example: int64 `(num_examples,)`."""
+        """Return the length in tokens of the longest sequence of each example: int64 `(num_examples,)`."""
         return np.maximum.reduceat(self.sequences.lengths(), self.examples[:-1])
 
     def token_ids(self) -> np.ndarray:
-        """Return the ids of all tokens that batches of this split have, padding included, each once and sorted."""
+        """Return the distinct token ids in batches of this split, including padding, in ascending order."""
         ids = np.asarray([self.special.padding])
         for start in range(0, len(self.sequences.values), _CHUNK_TOKENS):
             ids = np.union1d(ids, self.sequences.values[start : start + _CHUNK_TOKENS])
         return ids
 
     def sequences_of(self, examples: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return the sequences of some examples in order, and for each the position of its example among them."""
+        """Return the indices of the sequences of the given examples, and for each the position of its example."""
         counts = self.examples[examples + 1] - self.examples[examples]
         position = np.repeat(np.arange(len(examples)), counts)
-        within = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
-        return self.examples[examples][position] + within, position
+        within_example = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
+        return self.examples[examples][position] + within_example, position
 
     def head(self, num_examples: int) -> "TokenizedSplit":
         """Return the first examples of the split."""
-        number = self.examples[num_examples]
+        num_sequences = self.examples[num_examples]
         return replace(
             self,
-            sequences=self.sequences.head(number),
-            second_starts=self.second_starts[:number],
-            targets={name: head(values, number) for name, values in self.targets.items()},
-            features={name: values[:number] for name, values in self.features.items()},
+            sequences=self.sequences.head(num_sequences),
+            second_starts=self.second_starts[:num_sequences],
+            targets={name: head(values, num_sequences) for name, values in self.targets.items()},
+            features={name: values[:num_sequences] for name, values in self.features.items()},
             examples=self.examples[: num_examples + 1],
         )
 
     def take(self, sequences: np.ndarray, examples: np.ndarray) -> "TokenizedSplit":
-        """Return a split of other examples.
+        """Return a split with other examples, which consist of sequences of this split.
 
         Args:
-            sequences: the sequence of this split that each of the new ones is.
-            examples: the first of the new sequences of each example, as the attribute.
+            sequences: int64 `(num_new_sequences,)`, indices of sequences of this split.
+            examples: the attribute `examples` of the new split.
         """
         return replace(
             self,
@@ -178,15 +184,15 @@ class TokenizedSplit:
 
 
 def tokenize(records: Iterable[Record], recipe: Recipe, cache_dir: Path) -> TokenizedSplit:
-    """Tokenize a split in one streaming pass, or open what an earlier run left.
+    """Return a tokenized split, from the cache or by tokenizing the records in one streaming pass.
 
     Args:
-        records: read once, in chunks; never held in memory as a whole.
-        recipe: how records become sequences and targets.
-        cache_dir: holds one directory for each tokenized split; made if missing.
+        records: the records; read in chunks, and not read on a cache hit.
+        recipe: the conversion of records to sequences and targets.
+        cache_dir: the directory with one subdirectory per tokenized split; created if missing.
 
     Returns:
-        The split, memory-mapped from `cache_dir`.
+        The split; its token ids are memory-mapped from `cache_dir`.
     """
     fingerprint = recipe.fingerprint()
     entry = cache_dir / fingerprint
@@ -197,7 +203,7 @@ def tokenize(records: Iterable[Record], recipe: Recipe, cache_dir: Path) -> Toke
             _write(records, recipe, temporary_dir)
             os.rename(temporary_dir, entry)
         except OSError:
-            # Another process may have finished the same split first; its result is as good.
+            # Another process may have finished the same split first; the results are equal.
             if not entry.is_dir():
                 raise
         finally:
@@ -215,7 +221,7 @@ def _read(entry: Path, recipe: Recipe) -> TokenizedSplit:
     for name, target in recipe.targets.items():
         values = arrays[f"target {name}"]
         if target.is_ragged:
-            # Values of tokens begin where the tokens do.
+            # Per-token targets have the lengths of the sequences, so their starts are not stored separately.
             starts = arrays["starts"] if target.per_token else arrays[f"starts {name}"]
             targets[name] = Ragged(values, starts)
         else:
@@ -229,16 +235,16 @@ def _read(entry: Path, recipe: Recipe) -> TokenizedSplit:
         num_tokens=arrays["num_tokens"],
         num_text_tokens=arrays["num_text_tokens"],
         num_unknown_tokens=arrays["num_unknown_tokens"],
-        remarks=read_json(entry / "remarks.json"),
+        warnings=read_json(entry / "warnings.json"),
         special=recipe.preprocessor.special,
         target_specs=recipe.targets,
     )
 
 
 def _remove_unused(cache_dir: Path) -> None:
-    oldest = time.time() - _KEPT_SECONDS
+    oldest = time.time() - _MAX_UNUSED_SECONDS
     for entry in cache_dir.iterdir():
-        # Another process may be removing the same.
+        # Another process may be removing the same entry.
         with contextlib.suppress(FileNotFoundError):
             if entry.stat().st_mtime < oldest:
                 shutil.rmtree(entry, ignore_errors=True)
@@ -253,19 +259,19 @@ def _write(records: Iterable[Record], recipe: Recipe, directory: Path) -> None:
     targets: dict[str, list] = {name: [] for name in recipe.targets}
     features: dict[str, list] = {}
     counts = np.zeros(2, np.int64)
-    remarks: dict[str, list[str]] = {}
+    warnings: dict[str, list[str]] = {}
     with open(directory / "tokens.bin", "wb") as stream:
         for chunk in _chunks(records, recipe):
             counts += chunk.num_text_tokens.sum(), chunk.num_unknown_tokens
             num_tokens.append(chunk.num_text_tokens + 1 + chunk.num_texts)
             for index, record in enumerate(chunk.records):
-                warn = _Remarks(remarks, record.where)
-                learned = recipe.targets_of(record, chunk.sequences_of(index), warn)
+                warn = partial(_add_warning, warnings, record.where)
+                record_targets = recipe.targets_of(record, chunk.sequences_of(index), warn)
                 first = chunk.first_sequences[index]
-                kept = [first + at for at, each in enumerate(learned) if each is not None]
+                kept = [first + i for i, target in enumerate(record_targets) if target is not None]
                 for name, values in targets.items():
                     dtype = recipe.targets[name].dtype
-                    values += [np.asarray(each[name], dtype) for each in learned if each is not None]
+                    values += [np.asarray(target[name], dtype) for target in record_targets if target is not None]
                 for sequence in kept:
                     ids = chunk.token_ids[sequence]
                     stream.write(ids.astype(_id_dtype(recipe)).tobytes())
@@ -290,21 +296,15 @@ def _write(records: Iterable[Record], recipe: Recipe, directory: Path) -> None:
             stored[f"target {name}"] = np.asarray(values)
     stored |= {f"feature {name}": np.concatenate(values) for name, values in features.items()}
     np.savez(directory / "arrays.npz", **stored)
-    write_json(directory / "remarks.json", remarks)
+    write_json(directory / "warnings.json", warnings)
 
 
-class _Remarks:
-    """Collects remarks on one record."""
-
-    def __init__(self, remarks: dict[str, list[str]], where: str):
-        self._remarks, self._where = remarks, where
-
-    def __call__(self, remark: str, place: str | None = None) -> None:
-        self._remarks.setdefault(remark, []).append(self._where if place is None else place)
+def _add_warning(warnings: dict[str, list[str]], record_where: str, message: str, where: str | None = None) -> None:
+    warnings.setdefault(message, []).append(record_where if where is None else where)
 
 
 def _chunks(records: Iterable[Record], recipe: Recipe) -> Iterator[Chunk]:
-    """Yield records in chunks; tokenizing many together saves most of its cost."""
+    """Yield tokenized chunks of records, because tokenizing many texts at once costs far less per text."""
     stream = iter(records)
     while chunk := list(itertools.islice(stream, _CHUNK_RECORDS)):
         items = [recipe.inputs_of(record) for record in chunk]

@@ -1,4 +1,4 @@
-"""Named entity records from CoNLL columns, JSON spans or CLUENER's layout."""
+"""Parser for named entity records in CoNLL columns, JSON spans or CLUENER's layout."""
 
 import functools
 from collections.abc import Callable, Iterable, Mapping
@@ -38,10 +38,10 @@ class EntityRows:
         """Return the record of a row with `words` and `tags`, or with `text` and `entities`.
 
         Raises:
-            RowError: a tag is invalid; the error has the place of its word.
-            ValueError: anything else is wrong with the row.
+            RowError: a tag is invalid; `where` is the line of its word.
+            ValueError: the row is invalid for another reason.
         """
-        # A text in brackets stays a text; only words, tags and entities are parsed as lists or objects.
+        # A text may be in brackets, so it is not parsed; only words, tags and entities may be lists or objects.
         values = {role: value if role == TEXT.role else _parsed(value) for role, value in row.values.items()}
         has_spans = isinstance(values.get("entities"), list | dict)
         if isinstance(values.get("words"), list) and (values.get("tags") is not None or not has_spans):
@@ -53,8 +53,8 @@ class EntityRows:
             raise ValueError(_missing(row))
         if self._data.nested_spans == "refuse" and len(kept := outermost(spans)) < len(set(spans)):
             inner = next(span for span in spans if span not in kept)
-            place = f"[{inner.start}:{inner.end}] {shown(text[inner.start : inner.end])}"
-            raise ValueError(f"entity {place} overlaps another, which data.nested_spans=refuse forbids")
+            described = f"[{inner.start}:{inner.end}] {shown(text[inner.start : inner.end])}"
+            raise ValueError(f"entity {described} overlaps another, which data.nested_spans=refuse forbids")
         return Record(text, tuple(dict.fromkeys(spans)), row.where)
 
     def _from_words(self, row: Row, words: list, tags: Any) -> tuple[str, list[Span]]:
@@ -72,8 +72,8 @@ class EntityRows:
         except TagError as error:
             word = shown(words[error.index])
             lines = row.values.get("lines")
-            place = f"{row.where.rpartition(':')[0]}:{lines[error.index]}" if lines else row.where
-            raise RowError(f"{error} for the word {word}", place) from None
+            where = f"{row.where.rpartition(':')[0]}:{lines[error.index]}" if lines else row.where
+            raise RowError(f"{error} for the word {word}", where) from None
         starts, position = [], 0
         for word in words:
             starts.append(position)
@@ -90,7 +90,7 @@ class EntityRows:
         return scheme_of([tag for tag in tags if isinstance(tag, str)] for tags in sentences if isinstance(tags, list))
 
     def _spans(self, entities: list | Mapping) -> Iterable[tuple[Span, Any]]:
-        """Yield the span of each entity with the text that the file gives for it, or `None`.
+        """Yield the span of each entity and the text that the file states for it, or `None`.
 
         Source: CLUENER2020, Xu et al. 2020, for dicts: type to text to `[start, end]` pairs with inclusive ends.
         """
@@ -126,7 +126,7 @@ def _missing(row: Row) -> str:
 
 
 def _span_of(item: Any, name: str, inclusive: bool) -> tuple[Span, Any]:
-    """Return the span of an entity, and the text that the file gives for it or `None`."""
+    """Return the span of an entity and the text that the file states for it, or `None`."""
     if isinstance(item, list):
         start, end, label, stated = (*item, None) if len(item) == 3 else (None, None, None, None)
     elif isinstance(item, Mapping):
@@ -143,20 +143,20 @@ def _checked(span: Span, text: str, stated: Any, data: DataConfig) -> Span:
     """Return a span after checking that it lies inside the text and covers the stated text.
 
     Raises:
-        ValueError: one of these does not hold.
+        ValueError: the span is outside the text, contains only whitespace, or does not cover the stated text.
     """
-    place = f"entity [{span.start}:{span.end}] {shown(span.label)}"
+    described = f"entity [{span.start}:{span.end}] {shown(span.label)}"
     if not 0 <= span.start <= span.end <= len(text):
-        raise ValueError(f"{place} is outside the text; expected positions from 0 to {len(text)}")
+        raise ValueError(f"{described} is outside the text; expected positions from 0 to {len(text)}")
     if not text[span.start : span.end].strip():
         covered = shown(text[span.start : span.end])
-        raise ValueError(f"{place} is {covered}; expected at least one non-whitespace character")
+        raise ValueError(f"{described} is {covered}; expected at least one non-whitespace character")
     actual = text[span.start : span.end]
     if isinstance(stated, str) and stated != actual:
         hint = ""
         if text[span.start : span.end + 1] == stated and data.span_end == "exclusive":
             hint = ", or --set data.span_end=inclusive"
         raise ValueError(
-            f"{place} is {shown(actual)} but the file states {shown(stated)}; expected the same text{hint}"
+            f"{described} is {shown(actual)} but the file states {shown(stated)}; expected the same text{hint}"
         )
     return span

@@ -1,6 +1,6 @@
-"""Columns of model inputs, shared by the tasks and by the clients of served models.
+"""Columns of model inputs in files, for the tasks and for clients of served models.
 
-They are separate from the tasks because clients read files without importing TensorFlow.
+This module is separate from the tasks because clients do not import TensorFlow.
 """
 
 from collections.abc import Mapping
@@ -20,7 +20,7 @@ ANCHOR = Column("question", "question, query, text, text1, sentence1, sentence_1
 MATCH = Column(
     "answer", "answer, response, reply, passage, document, positive, text2, text_pair, sentence2, sentence_2, answers"
 )
-# For each set of served inputs, the columns that tasks read them from.
+# Sets of served inputs, with the columns from which the tasks read them.
 _COLUMNS = (
     {"text": (TEXT, ANCHOR)},
     {"text": (TEXT, ANCHOR), "text_pair": (TEXT_PAIR, MATCH)},
@@ -30,11 +30,11 @@ _COLUMNS = (
 
 
 def input_columns(many: Mapping[str, bool]) -> tuple[Column, ...]:
-    """Return a column for each input of a served model, with the usual names of all tasks that have these inputs.
+    """Return a column per input of a served model, with its usual names in all tasks that have the same inputs.
 
     Args:
-        many: by input name, whether an example has several values for it. An input that no task has gets its own name
-            as the only usual name.
+        many: input name to whether an example has several values. If no task has these inputs, the only usual name of
+            an input is its own name.
     """
     own = {name: (Column(name, name),) for name in many}
     known = next((columns for columns in _COLUMNS if columns.keys() == many.keys()), own)

@@ -1,26 +1,27 @@
-"""The inputs of a model: what a task declares, and items of text, numbers and categories as tensors."""
+"""Model inputs: declarations of texts, numbers and categories, and conversion of items to tensors."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import tensorflow as tf
 
-# Bytes of UTF-8 per token: exact enough to sort by and to size a batch, in English as in Chinese.
+# UTF-8 bytes per token in English and Chinese alike: accurate enough to sort texts by length and to size batches.
 _BYTES_PER_TOKEN = 3.5
 Value = str | float
-# The inputs of one record by name; a tuple where an input takes several values, such as choices.
+# The inputs of one record by name. The value of an input with several values, such as choices, is a tuple.
 Item = Mapping[str, Value | tuple[Value, ...]]
 
 
 @dataclass(frozen=True)
 class Input:
-    """One input of a task.
+    """Declaration of one input of a task.
 
     Args:
         name: the key in a request.
-        many: whether it takes several values for each record, such as the choices of a question.
-        required: whether every record has it.
+        many: whether a record has several values, such as the choices of a question.
+        required: whether every record must have a value.
     """
 
     name: str
@@ -29,39 +30,46 @@ class Input:
 
     @property
     def kind(self) -> str:
-        """What a value is, for a reader: `text`, `number` or `category`."""
-        return type(self).__name__.lower() + ("s" if self.many else "")
+        """A noun for the values in the model card: `text`, `category` or `number`, in the plural if there are many."""
+        return self._plural if self.many else self._singular
 
     @property
     def spec(self) -> tf.TensorSpec:
-        """The served tensor: `(batch,)`, or `(batch, values)` for an input of several values."""
+        """The spec of the served tensor: `(batch,)`, or `(batch, values)` if a record has several values."""
         return tf.TensorSpec([None] * (2 if self.many else 1), self._dtype, name=self.name)
 
-    _dtype = tf.string
+    _dtype: ClassVar[tf.DType] = tf.string
+    _singular: ClassVar[str]
+    _plural: ClassVar[str]
 
 
 class Text(Input):
     """A text, which is tokenized in the graph."""
 
+    _singular, _plural = "text", "texts"
+
 
 class Category(Input):
-    """A name out of a set that is known after training, such as a brand."""
+    """A categorical value, such as a brand; training determines the set of categories."""
+
+    _singular, _plural = "category", "categories"
 
 
 class Number(Input):
     """A number, such as a price."""
 
     _dtype = tf.float32
+    _singular, _plural = "number", "numbers"
 
 
 def batch_of(items: Sequence[Item], specs: Mapping[str, tf.TensorSpec]) -> dict[str, tf.Tensor]:
-    """Return items as tensors by input name.
+    """Return a batch of items as tensors by input name.
 
-    Where an item has fewer values of an input than another, "" or NaN fills up.
+    Inputs with several values are padded with "" or NaN to the largest number of values in the batch.
 
     Args:
-        items: one or more.
-        specs: the inputs to return by name, as `Input.spec` or a signature declares them.
+        items: one or more items.
+        specs: input name to tensor spec, from `Input.spec` or a signature; other inputs of the items are ignored.
     """
     tensors = {}
     for name, spec in specs.items():
@@ -74,30 +82,30 @@ def batch_of(items: Sequence[Item], specs: Mapping[str, tf.TensorSpec]) -> dict[
 
 
 def rough_lengths(items: Sequence[Item]) -> np.ndarray:
-    """Return about how many tokens each item has, float64 `(items,)`: enough to group items of similar length."""
+    """Return the approximate number of tokens of each item, float64 `(items,)`, for grouping by similar length."""
     lengths = []
     for item in items:
-        values = [each for value in item.values() for each in (value if isinstance(value, tuple) else (value,))]
-        num_bytes = sum(len(_encode(each)) for each in values if isinstance(each, str))
+        tuples = [value if isinstance(value, tuple) else (value,) for value in item.values()]
+        num_bytes = sum(len(_encode(value)) for values in tuples for value in values if isinstance(value, str))
         lengths.append(num_bytes / _BYTES_PER_TOKEN + 3)
     return np.asarray(lengths)
 
 
 def specs_of(inputs: Iterable[Input]) -> dict[str, tf.TensorSpec]:
-    """Return the served tensors of inputs by name."""
-    return {each.name: each.spec for each in inputs}
+    """Return the specs of the served tensors by input name."""
+    return {declared.name: declared.spec for declared in inputs}
 
 
 def from_json(item: Mapping) -> Item:
-    """Return an item as JSON holds it, with tuples in place of its lists."""
+    """Return an item from its JSON form, whose lists become tuples."""
     return {name: tuple(value) if isinstance(value, list | tuple) else value for name, value in item.items()}
 
 
 def _strings(values: Sequence) -> tf.Tensor:
-    encoded = [_encode(value) if isinstance(value, str) else [_encode(each) for each in value] for value in values]
+    encoded = [_encode(value) if isinstance(value, str) else list(map(_encode, value)) for value in values]
     return tf.constant(encoded, tf.string)
 
 
 def _encode(text: str) -> bytes:
-    # Half a surrogate pair, which a JSON escape can make, has no UTF-8.
+    # A lone surrogate, which a JSON escape can produce, cannot be encoded.
     return text.encode("utf-8", "replace")

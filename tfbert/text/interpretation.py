@@ -16,7 +16,7 @@ class Interpretation:
     """Interpretation of all files.
 
     Args:
-        layouts: file or directory name, as in messages, to its layout.
+        layouts: name of a file or directory in messages to its layout.
         ignored: columns that the user chose not to use.
         refusal: the reason not to start training, with advice; empty if training may start.
     """
@@ -26,7 +26,7 @@ class Interpretation:
     refusal: str
 
     def lines(self) -> list[str]:
-        """Return two lines per file for display; files that are read alike share them."""
+        """Return two lines per file for display; files with the same interpretation share them."""
         names: dict[tuple[str, ...], list[str]] = {}
         for name, layout in self.layouts.items():
             names.setdefault(tuple(layout.lines()), []).append(name)
@@ -60,7 +60,7 @@ class Interpretation:
 
 
 def interpret(
-    splits: Mapping[str, Split], data: DataConfig, columns: Sequence[Column], *, of_training: bool = True
+    splits: Mapping[str, Split], data: DataConfig, columns: Sequence[Column], *, is_training_data: bool = True
 ) -> Interpretation:
     """Read the files of all splits once and return how they were interpreted.
 
@@ -68,8 +68,8 @@ def interpret(
         splits: split name to split; splits of one file share its reader.
         data: the data settings.
         columns: the columns of the task.
-        of_training: whether `data` was written for these files. Other files that are read with the config of a trained
-            model may lack the columns that it ignores.
+        is_training_data: whether `data` was written for these files. Other files, read with the config of a trained
+            model, may lack the ignored columns.
 
     Raises:
         ValueError: a file cannot be read, or `data.ignored_columns` names a column that is read or that no file has.
@@ -82,9 +82,9 @@ def interpret(
         role = next((role for layout in layouts.values() for role, names in layout.used.items() if name in names), None)
         if role:
             raise ValueError(f"data.ignored_columns: {shown(name)} is read as the {role}; choose another column for it")
-        if name not in known and of_training:
+        if name not in known and is_training_data:
             hint = did_you_mean(name, known) or f"; unused columns are {listing(known)}"
             raise ValueError(f"data.ignored_columns: no file has a column {shown(name)}{hint}")
-    given = named_columns(columns, data.columns)
-    refusals = [refusal for layout in layouts.values() if (refusal := layout.refusal(columns, ignored, given))]
+    assigned = named_columns(columns, data.columns)
+    refusals = [refusal for layout in layouts.values() if (refusal := layout.refusal(columns, ignored, assigned))]
     return Interpretation(layouts, ignored, ". ".join(refusals))

@@ -36,9 +36,9 @@ def jsonl_rows(
             try:
                 yield where, json.loads(line.rstrip("\r\n"))
             except (ValueError, RecursionError) as error:
-                place = f" at column {error.colno}" if isinstance(error, json.JSONDecodeError) else ""
+                column = f" at column {error.colno}" if isinstance(error, json.JSONDecodeError) else ""
                 hint = "" if number > 1 else "; for a single array or object use --set data.format=json"
-                yield f"{where}: not JSON ({getattr(error, 'msg', error)}{place}); {_ON_LINES}{hint}"
+                yield f"{where}: not JSON ({getattr(error, 'msg', error)}{column}); {_ON_LINES}{hint}"
 
     layout = layout or Layout(name)
     layout.kind = "one object per line"
@@ -50,8 +50,8 @@ def json_rows(
 ) -> Iterator[Row | str]:
     """Yield the rows of a JSON file: objects in an array or wrapped in an object, pandas' layouts, or SQuAD's layout.
 
-    A file with one object per line is streamed; any other is read whole, which takes about ten times its size in
-    memory.
+    A file with one object per line is streamed. Other files are loaded into memory, which takes about ten times their
+    size.
 
     Raises:
         ValueError: the file is not JSON, has another layout, or has keys that do not determine the columns.
@@ -79,12 +79,12 @@ def json_rows(
 def _items(
     document: Any, name: str, data: DataConfig, columns: Sequence[Column]
 ) -> tuple[str, Iterable[tuple[str, Any]]]:
-    """Return a description of a document's layout, and its objects with their places.
+    """Return a description of a document's layout, and pairs of location and object.
 
     Source: the `orient` values of pandas.DataFrame.to_json; `datasets.Dataset.to_dict` for lists by column.
 
     Raises:
-        ValueError: the document has none of the known layouts.
+        ValueError: the layout is unknown.
     """
     if isinstance(document, list):
         return "an array of objects", ((f"{name}[{index}]", item) for index, item in enumerate(document))
@@ -111,7 +111,7 @@ def _items(
 
 
 def _by_key(document: dict, name: str, has_column_keys: bool) -> tuple[str, Iterable[tuple[str, Any]]]:
-    """Return the objects of a document whose keys are columns or row ids, with a description of its layout."""
+    """Return the same as `_items` for a document whose keys are columns or row ids."""
     inner = list(document.values())
     if has_column_keys and inner and all(isinstance(value, dict) for value in inner):
         keys = dict.fromkeys(key for value in inner for key in value)
@@ -153,7 +153,7 @@ def _holds(value: Any, kind: type) -> bool:
 
 
 def _is_squad(articles: Any) -> bool:
-    """Return whether `data` of a document has SQuAD's layout, possibly damaged: a list of titles or paragraphs."""
+    """Return whether `data` of a document has SQuAD's layout, possibly damaged: a list of objects with paragraphs."""
     is_squad = _holds(articles, dict) and any(isinstance(a, dict) and "paragraphs" in a for a in articles)
     return is_squad or (_holds(articles, dict) and set(articles[0]) <= {"title", "paragraphs"})
 
@@ -164,7 +164,7 @@ def object_rows(
     """Yield a row, or a message, for each JSON object.
 
     Args:
-        objects: pairs of place and JSON value, and messages, which are passed on.
+        objects: pairs of location and JSON value, or messages, which are yielded unchanged.
         data: the data settings.
         columns: the columns of the task.
         expected: what was expected instead of a value that is not an object, for messages.
@@ -213,7 +213,7 @@ def object_rows(
 
 
 def _add_later_keys(value: Mapping[str, Any], keys: dict[str, Any], finder: ColumnFinder, layout: Layout) -> None:
-    """Register keys that earlier objects did not have: optional columns may be in some objects only."""
+    """Register keys that earlier objects did not have, because only some objects may have an optional column."""
     read = {name for key in keys.values() for name in ([key] if isinstance(key, str) else key)}
     unread = [name for name in value if name not in read]
     for column in finder.columns:
@@ -233,7 +233,7 @@ def _repeats_names(value: Mapping[str, Any], keys: Mapping[str, Any]) -> bool:
 
 
 def _refuse_tools_export(value: Mapping[str, Any], where: str) -> None:
-    """Raise an error that names Label Studio's layout, since an error about missing columns would not explain it."""
+    """Raise an error for Label Studio's layout, because an error about missing columns would be misleading."""
     if isinstance(value.get("data"), dict) and isinstance(value.get("annotations", value.get("completions")), list):
         raise ValueError(
             f"{where}: this is Label Studio's JSON export, which is not supported; export as JSON_MIN, CSV or CONLL2003"
@@ -243,7 +243,7 @@ def _refuse_tools_export(value: Mapping[str, Any], where: str) -> None:
 def squad_rows(articles: list, name: str, layout: Layout) -> Iterator[Row | str]:
     """Yield a row per question of SQuAD's layout, with `question`, `context`, `answers`, `is_impossible`, `id`.
 
-    Places name the question by its id, because the whole file is often a single line.
+    `where` of a row names the question by its id, because the whole file is often a single line.
 
     Source: Rajpurkar et al. 2016 and 2018, the JSON layout of SQuAD 1.1 and 2.0.
     """
@@ -254,18 +254,18 @@ def squad_rows(articles: list, name: str, layout: Layout) -> Iterator[Row | str]
             yield f"{name}: data[{a}] has no list 'paragraphs'; expected SQuAD's layout"
             continue
         for p, paragraph in enumerate(paragraphs):
-            place = f"{name}: data[{a}].paragraphs[{p}]"
+            path = f"{name}: data[{a}].paragraphs[{p}]"
             if not isinstance(paragraph, dict) or not isinstance(paragraph.get("qas"), list):
-                yield f"{place} has no list 'qas'; expected SQuAD's layout"
+                yield f"{path} has no list 'qas'; expected SQuAD's layout"
                 continue
             for q, item in enumerate(paragraph["qas"]):
                 if not isinstance(item, dict):
-                    yield f"{place}.qas[{q}] is {shown_json(item)}; expected an object with a question"
+                    yield f"{path}.qas[{q}] is {shown_json(item)}; expected an object with a question"
                     continue
                 for key in (article.keys() | paragraph.keys() | item.keys()) - _SQUAD_KEYS:
                     layout.unused.setdefault(key, Values())
                 values = {key: item.get(key) for key in ("question", "answers", "is_impossible", "id")}
-                where = f"{name}:{item['id']}" if item.get("id") else f"{place}.qas[{q}]"
+                where = f"{name}:{item['id']}" if item.get("id") else f"{path}.qas[{q}]"
                 yield Row(where, values | {"context": paragraph.get("context")})
 
 

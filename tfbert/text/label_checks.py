@@ -1,4 +1,4 @@
-"""Warnings about suspicious labels: look-alikes, placeholders for missing values, and several labels joined in one."""
+"""Warnings about suspicious labels: look-alikes, placeholders for missing values, and joined labels."""
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -7,9 +7,8 @@ from decimal import Decimal
 from tfbert.nearest import code_point_difference, differs_visibly, look_alike_key
 
 _MAX_TRIAL_LABELS = 10  # in a small trial, up to this many labels may have one example each
-_MIN_FREQUENT_EXAMPLES = (
-    10  # with this many, the data is not a small trial, and one example of another label is too few
-)
+# If a label has this many examples, the data is not a small trial, and one example of another label is too few.
+_MIN_FREQUENT_EXAMPLES = 10
 _SHOWN_LABELS = 3
 # Written by pandas, R, databases and spreadsheets if a value is missing or could not be computed.
 # Source: pandas 2.2, `STR_NA_VALUES`; Excel's error values.
@@ -21,10 +20,10 @@ _MISSING = frozenset(
         *("1.#IND", "-1.#IND", "1.#QNAN", "-1.#QNAN"),
     ]
 )
-# Compared case-insensitively, except for words that may be the name of a label.
+# Placeholders compared case-insensitively, except words that may be the name of a label.
 _MISSING_FOLDED = frozenset(map(str.casefold, _MISSING)) - {"none", "na", "undefined"}
 _NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,3})?")
-# Separators with which labels may have been joined by mistake; the labels of one cell are separated by ; or |.
+# Separators of labels that were joined by mistake; the valid separators are ; and |.
 _COMMA_LIKE = {",": "commas", "，": "full-width commas", "、": "enumeration commas"}
 _COMMA_LIKE |= {"；": "full-width semicolons", "｜": "full-width bars"}
 _SEPARATORS = _COMMA_LIKE | {"/": "slashes", "#": "number signs", "+": "plus signs", "&": "ampersands", "\t": "TABs"}
@@ -33,18 +32,18 @@ _HINT = "labels of one cell are separated by ; or |"
 
 
 def stands_for_missing(value: str) -> bool:
-    """Return whether pandas, R, databases or spreadsheets write this value for a missing one."""
+    """Return whether pandas, R, databases or spreadsheets write this value in place of a missing one."""
     return value in _MISSING or value.casefold() in _MISSING_FOLDED
 
 
 def label_warnings(
-    counts: Mapping[str, int], places: Mapping[str, str], num_examples: int, several_labels: bool
+    counts: Mapping[str, int], locations: Mapping[str, str], num_examples: int, several_labels: bool
 ) -> tuple[tuple[str, int], ...]:
     """Return warnings about the labels of train, each with the number of affected records.
 
     Args:
         counts: label to number of records.
-        places: label to the place of its first record.
+        locations: label to the location of its first record.
         num_examples: the number of records of train.
         several_labels: whether a record may have several labels, which enables the check for joined labels.
     """
@@ -55,11 +54,11 @@ def label_warnings(
         warning = f"train has {len(counts):,} labels for {num_examples:,} examples: is it the label column?"
         warnings.append((warning, num_examples))
     warnings += _single_examples(counts)
-    warnings += _look_alikes(counts, places)
-    warnings += _equal_numbers(counts, places)
-    warnings += _missing_values(counts, places)
+    warnings += _look_alikes(counts, locations)
+    warnings += _equal_numbers(counts, locations)
+    warnings += _missing_values(counts, locations)
     if several_labels:
-        warnings += _joined(counts, places)
+        warnings += _joined(counts, locations)
     return tuple(warnings)
 
 
@@ -72,35 +71,34 @@ def _single_examples(counts: Mapping[str, int]) -> Iterable[tuple[str, int]]:
         yield f"{number} with one example in train, too few to learn from ({advice}): {names}", len(single)
 
 
-def _look_alikes(counts: Mapping[str, int], places: Mapping[str, str]) -> Iterable[tuple[str, int]]:
+def _look_alikes(counts: Mapping[str, int], locations: Mapping[str, str]) -> Iterable[tuple[str, int]]:
     for first, other in _pairs(counts, look_alike_key):
         num_records = min(counts[first], counts[other])
-        both = f"labels {first!r} ({places[first]}) and {other!r} ({places[other]})"
+        both = f"labels {first!r} ({locations[first]}) and {other!r} ({locations[other]})"
         if differs_visibly(first, other):
             yield f"{both} differ only in case or spaces", num_records
         else:
             yield f"{both} look alike but differ in {code_point_difference(first, other)}", num_records
 
 
-def _equal_numbers(counts: Mapping[str, int], places: Mapping[str, str]) -> Iterable[tuple[str, int]]:
+def _equal_numbers(counts: Mapping[str, int], locations: Mapping[str, str]) -> Iterable[tuple[str, int]]:
     numbers = [label for label in counts if _NUMBER.fullmatch(label)]
     for first, other in _pairs(numbers, Decimal):
-        both = f"labels {first!r} ({places[first]}) and {other!r} ({places[other]})"
+        both = f"labels {first!r} ({locations[first]}) and {other!r} ({locations[other]})"
         yield f"{both} are the same number", min(counts[first], counts[other])
 
 
-def _missing_values(counts: Mapping[str, int], places: Mapping[str, str]) -> Iterable[tuple[str, int]]:
+def _missing_values(counts: Mapping[str, int], locations: Mapping[str, str]) -> Iterable[tuple[str, int]]:
     missing = [label for label in counts if stands_for_missing(label)]
     if missing:
-        labels, what = ("labels", "what exports write") if len(missing) > 1 else ("label", "what an export writes")
-        listed = _counted(missing, counts, places, len(missing))
-        verb = "are" if len(missing) > 1 else "is"
+        labels, verb = ("labels", "stand") if len(missing) > 1 else ("label", "stands")
+        listed = _counted(missing, counts, locations, len(missing))
         advice = "remove these records if their label is unknown"
-        yield f"{labels} {listed} {verb} {what} for a missing value: {advice}", sum(map(counts.get, missing))
+        yield f"{labels} {listed} often {verb} for a missing value: {advice}", sum(map(counts.get, missing))
 
 
-def _joined(counts: Mapping[str, int], places: Mapping[str, str]) -> Iterable[tuple[str, int]]:
-    """Warn of labels whose parts are labels themselves or parts of other labels, and of labels with line breaks."""
+def _joined(counts: Mapping[str, int], locations: Mapping[str, str]) -> Iterable[tuple[str, int]]:
+    """Yield warnings about labels that consist of other labels or of their parts, and about labels of several lines."""
     for separator, name in _SEPARATORS.items():
         parts = {label: set(_nonempty(label.split(separator))) for label in counts if separator in label}
         num_labels: dict[str, int] = {}
@@ -113,9 +111,9 @@ def _joined(counts: Mapping[str, int], places: Mapping[str, str]) -> Iterable[tu
             if len(label_parts) > 1
             and _is_joined(label, separator, [part in counts or num_labels[part] > 1 for part in label_parts])
         ]
-        yield from _joined_warning(joined, name, counts, places)
+        yield from _joined_warning(joined, name, counts, locations)
     broken = [label for label in counts if len(_nonempty(_LINE_END.split(label))) > 1]
-    yield from _joined_warning(broken, "line breaks", counts, places)
+    yield from _joined_warning(broken, "line breaks", counts, locations)
 
 
 def _is_joined(label: str, separator: str, is_known: Sequence[bool]) -> bool:
@@ -124,11 +122,11 @@ def _is_joined(label: str, separator: str, is_known: Sequence[bool]) -> bool:
 
 
 def _joined_warning(
-    labels: Sequence[str], name: str, counts: Mapping[str, int], places: Mapping[str, str]
+    labels: Sequence[str], name: str, counts: Mapping[str, int], locations: Mapping[str, str]
 ) -> Iterable[tuple[str, int]]:
     if labels:
         number = f"{len(labels):,} labels look" if len(labels) > 1 else "1 label looks"
-        listed = _counted(labels, counts, places, _SHOWN_LABELS)
+        listed = _counted(labels, counts, locations, _SHOWN_LABELS)
         yield f"{number} like several joined by {name}: {listed} ({_HINT})", sum(map(counts.get, labels))
 
 
@@ -137,7 +135,7 @@ def _nonempty(parts: Iterable[str]) -> list[str]:
 
 
 def _pairs(labels: Iterable[str], key_of) -> Iterable[tuple[str, str]]:
-    """Yield each label whose key equals that of an earlier label, after that label."""
+    """Yield pairs of the first label with a key and a later label with the same key."""
     first: dict = {}
     for label in labels:
         other = first.setdefault(key_of(label), label)
@@ -145,9 +143,9 @@ def _pairs(labels: Iterable[str], key_of) -> Iterable[tuple[str, str]]:
             yield other, label
 
 
-def _counted(labels: Sequence[str], counts: Mapping[str, int], places: Mapping[str, str], max_labels: int) -> str:
+def _counted(labels: Sequence[str], counts: Mapping[str, int], locations: Mapping[str, str], max_labels: int) -> str:
     described = [
-        f"{label!r} ({counts[label]:,} {'record' if counts[label] == 1 else 'records'}, first {places[label]})"
+        f"{label!r} ({counts[label]:,} {'record' if counts[label] == 1 else 'records'}, first {locations[label]})"
         for label in labels[:max_labels]
     ]
     return ", ".join([*described, *(["..."] if len(labels) > max_labels else [])])

@@ -1,4 +1,4 @@
-"""Labels across splits: texts that must stay in train for rare labels, and labels that train lacks."""
+"""Label coverage of splits: texts that stay in train because their labels are rare, and labels that train lacks."""
 
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable
@@ -15,18 +15,17 @@ LabelsOf = Callable[[Record], Iterable[str]]
 def texts_to_keep(
     records: Iterable[Record], labels_of: LabelsOf, fraction_of: Callable[[Record], float], begin: float, number: int
 ) -> dict[str, tuple[float, ...]]:
-    """Return which texts must stay in train so that train has examples of every label.
+    """Return the texts that must stay in train so that train has examples of every label.
 
-    Texts are identified by their hash fraction, which near-duplicates share, so whole groups move together. The choice
-    depends on the set of records but not on their order. A label gets back only the number of texts that it lacks,
-    those with the largest fractions; a label with enough examples in train gets none. Memory grows with the number of
-    labels, not with the number of records.
+    A text is identified by its hash fraction, which it shares with its near-duplicates, so they stay in the same split.
+    The choice does not depend on the order of the records. Of the texts of a label, only as many stay as train lacks,
+    those with the largest fractions. Memory use grows with the number of labels, not with the number of records.
 
     Args:
-        records: the records of all splits that are cut from one file.
+        records: the records of all splits to be cut from one file.
         labels_of: function that returns the labels of a record.
         fraction_of: function that returns the hash fraction of a record.
-        begin: the fraction from which on records are in train anyway.
+        begin: the lower limit of the hash fractions of records that are in train anyway.
         number: the number of different texts that train should have of every label, if that many exist.
 
     Returns:
@@ -48,20 +47,20 @@ def texts_to_keep(
 def require_known(
     splits: Iterable[Iterable[Record]], labels_of: LabelsOf, known: Collection[str], noun: str = "label"
 ) -> None:
-    """Check that train has every label of the other splits, and report all missing labels at once.
+    """Check that train has every label of the other splits, and report all missing labels in one error.
 
     Args:
         splits: the records of the other splits.
         labels_of: function that returns the labels of a record.
         known: the labels of train.
-        noun: what messages call a label.
+        noun: the word for a label in messages.
 
     Raises:
-        ValueError: some records have labels that train lacks. The message starts with the place of the first one.
+        ValueError: some records have labels that train lacks. The message starts with the location of the first one.
     """
     known = dict.fromkeys(known)
     counts: Counter = Counter()
-    places: dict[str, str] = {}
+    locations: dict[str, str] = {}
     num_records = 0
     for split in splits:
         for record in split:
@@ -69,19 +68,19 @@ def require_known(
             num_records += bool(unknown)
             for label in sorted(unknown):
                 counts[label] += 1
-                places.setdefault(label, record.where)
+                locations.setdefault(label, record.where)
     if not counts:
         return
-    first, place = next(iter(places.items()))
+    first, location = next(iter(locations.items()))
     if len(known) == 1:
         expected = f"in train, whose only {noun} is {shown(next(iter(known)))}"
     else:
         expected = f"one of the {len(known):,} {noun}s of train{did_you_mean(first, known)}"
-    message = f"{place}: {noun} {shown(first)} is not {expected}{' ' if expected.endswith('?') else '. '}"
+    message = f"{location}: {noun} {shown(first)} is not {expected}{' ' if expected.endswith('?') else '. '}"
     if len(counts) == 1:
         message += f"{_records(num_records)} with this {noun}: add examples of it to train, "
     else:
-        listed = [f"{shown(label)} ({counts[label]:,}, first {where})" for label, where in places.items()]
+        listed = [f"{shown(label)} ({counts[label]:,}, first {where})" for label, where in locations.items()]
         message += f"Train lacks {len(counts):,} {noun}s of {_records(num_records)}: {some(listed)}. "
         message += f"Add examples of these {noun}s to train, "
     raise ValueError(f"{message}or remove or relabel {'this record' if num_records == 1 else 'these records'}")

@@ -1,7 +1,7 @@
 """Layout of a data file: its format, the columns read, and unused columns that may matter.
 
-The readers fill it while they read. An unused column that may matter, such as a second label, a flag or the name of a
-split, is reported with advice.
+The readers fill in the layout while they read. An unused column that may matter, such as a second label, a flag or the
+name of a split, is reported with advice.
 """
 
 import json
@@ -13,9 +13,9 @@ from typing import Any
 from tfbert.text.columns import Column, joined_names, listing, option, shown
 from tfbert.text.label_checks import stands_for_missing
 
-_MAX_DISTINCT = 200  # distinct values of a column that are counted; a column with more is not a label or flag
+_MAX_DISTINCT = 200  # a column with more distinct values is not a label or flag, and they are not counted
 _MAX_SHOWN, _MAX_REASONS = 6, 3
-# Words in the names of columns that hold a label, or whether a record counts.
+# Words in the names of columns with labels, and of columns that tell whether to use a record.
 _LABEL_NAME = re.compile(r"(?<![a-z])(labels?|class|target|gold|gt|truth|intent|sentiment|category)(?![a-z]|_id$)")
 _FLAG_NAME = re.compile(
     r"(?<![a-z])(split|fold|partition|flag|flagged|duplicate|impossible|answerable|unanswerable|relevance|relevant"
@@ -33,9 +33,9 @@ _OPINION = re.compile(
 _MAX_GRADES = 11  # distinct numbers of a scale such as 0 to 10
 _NUMBER = re.compile(r"[+-]?\d+(\.\d+)?|true|false")
 _FRACTION = re.compile(r"[+-]?\d*\.\d*[1-9]\d*")
-# Two characters of a language that is written without spaces count as a word.
+# In languages without spaces, two characters count as a word.
 _CJK_WORD = re.compile("[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]{2}")
-_SAMPLED_TEXTS, _MIN_MEAN_WORDS = 50, 3.0  # values examined, and the mean number of words from which on they are texts
+_SAMPLED_TEXTS, _MIN_MEAN_WORDS = 50, 3.0  # values examined, and the minimum mean number of words of texts
 
 
 @dataclass(slots=True)
@@ -43,7 +43,7 @@ class Values:
     """Statistics of the values of an unused column.
 
     Args:
-        counts: non-empty value to its number of occurrences; emptied when there are too many distinct values.
+        counts: non-empty value to its number of occurrences; empty if there are too many distinct values.
         is_complete: whether `counts` covers all values so far.
         num_texts: the number of values, at most 50, whose words were counted.
         num_words: the total number of words of these values.
@@ -98,17 +98,17 @@ class Values:
 
 @dataclass(slots=True)
 class Layout:
-    """Interpretation of a file by one pass over it.
+    """Interpretation of a file, as determined in one pass over it.
 
     Args:
         name: the name of the file in messages.
         kind: a description of the format, such as `csv with ';' between columns`.
         encoding: the encoding with which the file was decoded.
         header: a description of the line of column names; empty if the format has none.
-        noun: what messages call a column, `column` or `key`.
+        noun: the word for a column in messages, `column` or `key`.
         used: role to the names of its columns.
-        unused: name of each other column to statistics of its values.
-        notes: kind of skipped line, such as `comment line`, to their number.
+        unused: name of each unused column to the statistics of its values.
+        notes: kind of skipped line, such as `comment line`, to the number of such lines.
     """
 
     name: str
@@ -139,27 +139,27 @@ class Layout:
         self.notes[note] = self.notes.get(note, 0) + 1
 
     def lines(self) -> list[str]:
-        """Return two lines for display: how the file was read, and which columns."""
-        notes = [f"{number:,} {what}{'s' * (number != 1)} skipped" for what, number in self.notes.items()]
+        """Return two lines for display: the format of the file, and the columns read."""
+        notes = [f"{number:,} {kind}{'s' * (number != 1)} skipped" for kind, number in self.notes.items()]
         first = ", ".join(text for text in (self.kind, self.encoding, self.header, *notes) if text)
         read = ", ".join(f"{role} from {' | '.join(map(shown, names))}" for role, names in self.used.items())
         unused = listing(list(self.unused)) if self.unused else "none"
         return [first, f"reads {read or 'nothing'}; unused {self.noun}s: {unused}"]
 
     def text_columns(self, ignored: Iterable[str]) -> list[str]:
-        """Return the unused columns of sentences, except those that the user ignores."""
+        """Return the unused columns that contain sentences, except those that the user ignores."""
         return [name for name, values in self.unused.items() if values.is_text and name not in set(ignored)]
 
-    def refusal(self, columns: Sequence[Column], ignored: Sequence[str], given: Collection[str]) -> str:
-        """Return why unused columns should stop training, with advice; empty if they should not.
+    def refusal(self, columns: Sequence[Column], ignored: Sequence[str], assigned_roles: Collection[str]) -> str:
+        """Return the reason why unused columns should stop training, with advice, or an empty string.
 
         Args:
             columns: the columns of the task.
             ignored: the columns that the user chose not to use.
-            given: the roles for which the user named a column. If the target is among them, the user has chosen between
-                several columns of labels.
+            assigned_roles: the roles to which the user assigned a column. If the target is among them, the user has
+                chosen between several columns of labels.
         """
-        has_chosen = any(column.is_target and column.role in given for column in columns)
+        has_chosen = any(column.is_target and column.role in assigned_roles for column in columns)
         patterns = [_FLAG_NAME] if has_chosen else [_FLAG_NAME, _LABEL_NAME]
         lacks_number = any(column.is_number and column.role not in self.used for column in columns)
         reasons = {name: _reason(name, values, patterns, lacks_number) for name, values in self.unused.items()}
@@ -178,7 +178,7 @@ class Layout:
         return f"{self.name}: {described} but {'is' if is_single else 'are'} not used; {'; '.join(advice)}"
 
     def _advice(self, columns: Sequence[Column], name: str) -> str:
-        """Return how to use a column, or an empty string."""
+        """Return advice on the use of a column, or an empty string."""
         words = {value.casefold() for value in self.unused[name].counts}
         if _all_match(_SPLIT, words):
             return "write each split to a separate file (train, validation, test)"
@@ -197,7 +197,7 @@ def _all_match(pattern: re.Pattern, values: Collection[str]) -> bool:
 
 
 def _reason(name: str, values: Values, name_patterns: Sequence[re.Pattern], lacks_number: bool) -> str:
-    """Return why an unused column may matter, or an empty string."""
+    """Return the reason why an unused column may matter, or an empty string."""
     counts = values.counts
     if values.is_complete and not counts:
         return ""  # all values are empty

@@ -20,8 +20,8 @@ _BYTE_ORDER_MARKS = {
     codecs.BOM_UTF16_LE: "utf-16",
     codecs.BOM_UTF16_BE: "utf-16",
 }
-# Minimum number of NUL bytes at even (or odd) positions of the sample, and minimum ratio to those at the other
-# positions. UTF-8 text with stray NUL characters stays below.
+# UTF-16 has at least this many NUL bytes at even (or odd) positions of the sample, and this many times the number of
+# those at the other positions. UTF-8 text with stray NUL characters has fewer.
 _MIN_NULS, _MIN_NULS_RATIO = 4, 4
 
 
@@ -32,7 +32,7 @@ class Tally:
     Args:
         num_skipped: the number of bad rows skipped.
         skipped: the messages of the first 20 bad rows.
-        num_replaced: the number of characters U+FFFD that replace undecodable bytes.
+        num_replaced: the number of U+FFFD characters that replace undecodable bytes.
         encoding: the encoding with which the file was decoded; empty before its first line.
     """
 
@@ -61,14 +61,14 @@ def open_binary(path: Path | str) -> BinaryIO:
 
 
 def check_encoding(encoding: str, section: str) -> None:
-    """Check that a name is that of a text encoding.
+    """Check that a text encoding exists.
 
     Args:
-        encoding: the name to check.
+        encoding: the name of the encoding.
         section: the config section that has the field `encoding`, for the message.
 
     Raises:
-        ValueError: Python has no text encoding of this name.
+        ValueError: Python has no text encoding with this name.
     """
     try:
         " ".encode(encoding)
@@ -81,7 +81,7 @@ def detect_encoding(sample: bytes, encoding: str) -> str:
     """Return the encoding of a file, detecting UTF-16 and UTF-32 if the config says UTF-8.
 
     Excel, Windows PowerShell and database tools write such files. They are recognized by their byte order mark, or by
-    NUL bytes, which UTF-8 text does not have.
+    NUL bytes, which UTF-8 text hardly ever contains.
 
     Args:
         sample: the first bytes of the file.
@@ -151,7 +151,7 @@ def find_surrogate(text: str) -> int | None:
 
 
 def _surrogate_for_byte(error: UnicodeError) -> tuple[str, int]:
-    """Decode a bad byte to a lone surrogate, which valid input never gives, so that its line can be identified."""
+    """Decode an invalid byte to a lone surrogate, which valid input never yields, so that its line can be found."""
     if not isinstance(error, UnicodeDecodeError):
         raise error
     return chr(0xDC00 + error.object[error.start]), error.end

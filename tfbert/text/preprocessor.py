@@ -1,7 +1,7 @@
-"""The preprocessor: texts to packed token sequences, in the graph, the same for training and for serving.
+"""In-graph preprocessor, which packs texts into token sequences for training and serving alike.
 
-A sequence is [CLS] first [SEP] or [CLS] first [SEP] second [SEP], cut to the sequence length. Only core TensorFlow
-operations are used: tensorflow-text's trimmer is missing from most TensorFlow Serving releases.
+A sequence is [CLS] first [SEP] or [CLS] first [SEP] second [SEP], truncated to the sequence length. Packing uses only
+core TensorFlow operations, because most TensorFlow Serving releases lack the trimmer of tensorflow-text.
 """
 
 import functools
@@ -12,11 +12,11 @@ import tensorflow as tf
 
 from tfbert.text.tokenizer import SpecialTokens, Tokenizer, Tokens
 
-# The tensors of a packed batch that an encoder takes.
+# Names of the tensors of a packed batch that the encoder reads.
 INPUTS = ("token_ids", "segment_ids", "padding_mask")
-# Tokens that go through the encoder at once where texts are read in windows, padding included: enough to keep all cores
-# busy, and few enough that a text of any length fits into memory.
-_PART_TOKENS = 16384
+# Maximum number of tokens in a micro-batch of windows, including padding: enough to keep all cores busy, and few enough
+# that a text of any length fits into memory.
+_MICRO_BATCH_TOKENS = 16384
 
 
 @dataclass(frozen=True)
@@ -24,9 +24,9 @@ class Windows:
     """Overlapping windows of long token sequences.
 
     Args:
-        token_ids: ragged int32 `(windows, None)`, the windows of a record in order.
+        token_ids: ragged int32 `(windows, None)`, the windows of each record in order.
         records: int32 `(windows,)`, the record of each window.
-        starts: int32 `(windows,)`, the position of its first token in the record.
+        starts: int32 `(windows,)`, the position in its record of the first token of each window.
         lengths: int32 `(records,)`, the number of tokens of each record.
     """
 
@@ -36,16 +36,16 @@ class Windows:
     lengths: tf.Tensor
 
     def merge(self, values: tf.Tensor) -> tf.RaggedTensor:
-        """Join the values of tokens in windows to one value for each token of the record.
+        """Average the values of each token over the windows that contain it.
 
-        Where windows overlap, the result is their mean, weighted by how much of the record a window sees around the
-        token: a token at the edge of a window lacks its context there. The edges of the record itself lack nothing.
+        The weight of a window is 1 plus the number of tokens between the token and the nearer edge of the window,
+        because the context beyond that edge is missing. Edges of the record itself do not count.
 
         Args:
             values: float32 `(tokens of all windows, channels)`, in the order of `token_ids.flat_values`.
 
         Returns:
-            Ragged float32 `(records, None, channels)`.
+            Ragged float32 `(records, None, channels)`, one value per token of each record.
         """
         window = tf.cast(self.token_ids.value_rowids(), tf.int32)
         in_window = tf.range(tf.shape(values)[0]) - tf.gather(tf.cast(self.token_ids.row_starts(), tf.int32), window)
@@ -66,13 +66,13 @@ class Windows:
 
 @dataclass(frozen=True)
 class TokenizedText:
-    """An input as tokens, before anything is cut.
+    """The tokens of an input, before truncation.
 
     Args:
         ids: ragged int32 `(texts, None)`, without special tokens.
-        records: int32 `(texts,)`, the record of each text, ascending; `None` where each record has exactly one text.
-        starts: ragged int32 `(texts, None)`, the first character of each token; `None` where offsets are not needed.
-        ends: likewise, exclusive.
+        records: int32 `(texts,)`, the record of each text, ascending; `None` if each record has exactly one text.
+        starts: ragged int32 `(texts, None)`, the first character of each token; `None` if offsets were not requested.
+        ends: ragged int32 `(texts, None)`, the exclusive end of each token; `None` likewise.
     """
 
     ids: tf.RaggedTensor
@@ -83,18 +83,19 @@ class TokenizedText:
 
 @dataclass(frozen=True, kw_only=True)
 class Sequences:
-    """The token sequences that the encoder reads for a batch of records.
+    """The token sequences of a batch of records, as the encoder reads them.
 
     Args:
-        token_ids: ragged int32 `(sequences, None)`, with special tokens.
-        second_starts: int32 `(sequences,)`, position of the second segment; the length of the sequence without one.
-        is_cut: bool `(sequences,)`, whether the sequence has lost tokens of its texts.
+        token_ids: ragged int32 `(sequences, None)`, including special tokens.
+        second_starts: int32 `(sequences,)`, the position of the second segment; the length of the sequence if it has
+            one segment.
+        is_cut: bool `(sequences,)`, whether the sequence is truncated.
         padding: the id of [PAD].
-        records: int32 `(sequences,)`, the record of each sequence, ascending; `None` for one sequence per record.
-        texts: the tokenized inputs by name.
-        windows: the windows that the sequences are, where long texts are read in windows.
-        token_values: further ragged values of the tokens of a text, by name, such as whether a token continues a word.
-        features: numbers that the head reads beside the tokens, by name: `(sequences, ...)`.
+        records: int32 `(sequences,)`, the record of each sequence, ascending; `None` if each record has exactly one.
+        texts: input name to its tokens.
+        windows: the windows of which the sequences consist; `None` if long texts are truncated.
+        token_values: name to ragged values, one per token of a text, such as whether the token continues a word.
+        features: feature name to its values `(sequences, ...)`. Features are numerical inputs of the head.
     """
 
     token_ids: tf.RaggedTensor
@@ -108,25 +109,25 @@ class Sequences:
     features: Mapping[str, tf.Tensor] = field(default_factory=dict)
 
     def dense(self) -> dict[str, tf.Tensor]:
-        """Return the sequences as a model takes them: `INPUTS`, int32 `(sequences, length)`, and the features."""
+        """Return the inputs of a model: `INPUTS`, int32 `(sequences, length)`, and the features."""
         return dense_batch(self.token_ids, self.second_starts, self.padding) | dict(self.features)
 
     def scores(self, model: Callable[[Mapping[str, tf.Tensor]], tf.Tensor]) -> tf.Tensor:
-        """Return what a model computes for the sequences; windows go through it part by part, to bound its memory.
+        """Return the scores of the sequences; windows are split into micro-batches, which limits memory use.
 
         Args:
-            model: packed sequences to float32 `(sequences, ...)`.
+            model: function of the result of `dense` that returns float32 `(sequences, ...)`.
         """
-        return model(self.dense()) if self.windows is None else in_parts(model, self.dense())
+        return model(self.dense()) if self.windows is None else call_in_micro_batches(model, self.dense())
 
 
 class Preprocessor:
-    """Makes token sequences of texts.
+    """Converter of texts to token sequences.
 
     Args:
-        tokenizer: text to token ids.
-        sequence_length: the longest sequence in tokens, special tokens included.
-        window_overlap_fraction: the part of a window that it shares at least with the previous one.
+        tokenizer: the tokenizer of the encoder.
+        sequence_length: the maximum length of a sequence in tokens, including special tokens.
+        window_overlap_fraction: the minimum overlap of consecutive windows, as a fraction of the window.
     """
 
     def __init__(self, tokenizer: Tokenizer, sequence_length: int, window_overlap_fraction: float = 0.25):
@@ -139,12 +140,17 @@ class Preprocessor:
         """The ids of the special tokens."""
         return self.tokenizer.special
 
-    def room(self, num_segments: int) -> int:
-        """Return the number of text tokens that fit into a sequence of one or two segments."""
+    def max_text_tokens(self, num_segments: int) -> int:
+        """Return the maximum number of tokens, excluding special tokens, in a sequence of one or two segments."""
         return self.sequence_length - 1 - num_segments
 
     def tokenize(self, texts: tf.Tensor, *, with_offsets: bool = False) -> TokenizedText:
-        """Return the tokens of one text per record, string `(records,)`."""
+        """Return the tokens of one text per record.
+
+        Args:
+            texts: string `(records,)`.
+            with_offsets: whether to return the characters of each token.
+        """
         if not with_offsets:
             return TokenizedText(self.tokenizer(texts))
         tokens: Tokens = self.tokenizer.with_offsets(texts)
@@ -155,70 +161,70 @@ class Preprocessor:
 
         Args:
             texts: string `(records, texts)`, padded.
-            is_text: bool, the same shape, false for padding.
+            is_text: bool `(records, texts)`, false for padding.
         """
         records = tf.cast(tf.where(is_text)[:, 0], tf.int32)
         return TokenizedText(self.tokenizer(tf.boolean_mask(texts, is_text)), records)
 
     def pack(self, segments: Sequence[tf.RaggedTensor], **fields) -> Sequences:
-        """Frame one or two segments with special tokens, cut to the sequence length.
+        """Join one or two segments with special tokens, truncated to the sequence length.
 
-        Of two segments the longer is cut until both have the same length; then the first keeps one token more if the
-        room is odd.
+        The longer of two segments is truncated first. If both have to be truncated, they keep the same number of
+        tokens, or the first one more if the total is odd.
 
         Args:
             segments: one or two ragged int32 `(sequences, None)` without special tokens.
             **fields: further fields of `Sequences`.
         """
         lengths = [_lengths(segment) for segment in segments]
-        kept = _kept(lengths, self.room(len(segments)))
+        kept_lengths = _kept_lengths(lengths, self.max_text_tokens(len(segments)))
         column = tf.ones([segments[0].nrows(), 1], tf.int32)
-        parts = [column * self.special.start]
-        for segment, length in zip(segments, kept, strict=True):
-            parts += [_first(segment, length), column * self.special.end]
-        cut = [length > room for length, room in zip(lengths, kept, strict=True)]
+        columns = [column * self.special.start]
+        for segment, kept_length in zip(segments, kept_lengths, strict=True):
+            columns += [_truncated(segment, kept_length), column * self.special.end]
+        is_cut = [length > kept_length for length, kept_length in zip(lengths, kept_lengths, strict=True)]
         return Sequences(
-            token_ids=tf.concat(parts, axis=1),
-            second_starts=kept[0] + 2,
-            is_cut=cut[0] if len(cut) == 1 else cut[0] | cut[1],
+            token_ids=tf.concat(columns, axis=1),
+            second_starts=kept_lengths[0] + 2,
+            is_cut=is_cut[0] if len(is_cut) == 1 else is_cut[0] | is_cut[1],
             padding=self.special.padding,
             **fields,
         )
 
     def windows(
-        self, token_ids: tf.RaggedTensor, room: int | tf.Tensor, overlap_fraction: float | None = None
+        self, token_ids: tf.RaggedTensor, window_tokens: int | tf.Tensor, overlap_fraction: float | None = None
     ) -> Windows:
-        """Cut texts into overlapping windows: evenly spread, the last one at the end of the text.
+        """Split texts into overlapping windows at regular distances; the last window ends with the text.
 
         Args:
             token_ids: ragged int32 `(records, None)` without special tokens.
-            room: tokens of a window, 1 or more: a number or int32 `(records,)`.
-            overlap_fraction: the part of a window that it shares at least with the previous one; `None` takes the
-                preprocessor's own.
+            window_tokens: the number of tokens in a window, at least 1: an integer, or int32 `(records,)`.
+            overlap_fraction: the minimum overlap of consecutive windows, as a fraction of the window; `None` means that
+                of the preprocessor.
         """
         overlap_fraction = self.window_overlap_fraction if overlap_fraction is None else overlap_fraction
         lengths = _lengths(token_ids)
-        room = tf.broadcast_to(room, tf.shape(lengths))
-        overlap = tf.cast(tf.cast(room, tf.float64) * overlap_fraction, tf.int32)
-        last = tf.maximum(0, -(-(lengths - room) // (room - overlap)))
+        window_tokens = tf.broadcast_to(window_tokens, tf.shape(lengths))
+        overlap = tf.cast(tf.cast(window_tokens, tf.float64) * overlap_fraction, tf.int32)
+        last = tf.maximum(0, -(-(lengths - window_tokens) // (window_tokens - overlap)))
         records = tf.repeat(tf.range(tf.shape(lengths)[0]), last + 1)
         index = tf.range(tf.shape(records)[0]) - tf.gather(tf.cumsum(last + 1, exclusive=True), records)
-        rest = tf.gather(tf.maximum(0, lengths - room), records)
-        starts = index * rest // tf.maximum(1, tf.gather(last, records))
-        sizes = tf.gather(tf.minimum(lengths, room), records)
-        begins = tf.gather(tf.cast(token_ids.row_starts(), tf.int32), records) + starts
-        places = tf.ragged.range(begins, begins + sizes)
-        ids = places.with_flat_values(tf.gather(token_ids.flat_values, places.flat_values))
+        last_starts = tf.gather(tf.maximum(0, lengths - window_tokens), records)
+        starts = index * last_starts // tf.maximum(1, tf.gather(last, records))
+        sizes = tf.gather(tf.minimum(lengths, window_tokens), records)
+        flat_starts = tf.gather(tf.cast(token_ids.row_starts(), tf.int32), records) + starts
+        positions = tf.ragged.range(flat_starts, flat_starts + sizes)
+        ids = positions.with_flat_values(tf.gather(token_ids.flat_values, positions.flat_values))
         return Windows(ids, records, starts, lengths)
 
     def read_in_windows(self, name: str, text: TokenizedText) -> Sequences:
-        """Return one sequence for each window of the only text of each record.
+        """Return one sequence per window of the only text of each record.
 
         Args:
-            name: the input.
-            text: its tokens.
+            name: the name of the input.
+            text: the tokens of the input.
         """
-        windows = self.windows(text.ids, self.room(1))
+        windows = self.windows(text.ids, self.max_text_tokens(1))
         packed = self.pack([windows.token_ids], records=windows.records, windows=windows)
         return replace(packed, texts={name: text})
 
@@ -226,18 +232,20 @@ class Preprocessor:
 def dense_batch(
     token_ids: tf.RaggedTensor, second_starts: tf.Tensor, padding: int, length: int | tf.Tensor | None = None
 ) -> dict[str, tf.Tensor]:
-    """Return token sequences as the encoder takes them.
+    """Return token sequences as padded inputs of the encoder.
 
     Args:
-        token_ids: ragged int32 `(sequences, None)`, with special tokens.
-        second_starts: int32 `(sequences,)`, position of the second segment; the length of the sequence without one.
+        token_ids: ragged int32 `(sequences, None)`, including special tokens.
+        second_starts: int32 `(sequences,)`, the position of the second segment; the length of the sequence if it has
+            one segment.
         padding: the id of [PAD].
-        length: tokens to pad to, at least the longest sequence; `None` means the longest sequence.
+        length: the number of tokens to pad to, at least that of the longest sequence; `None` means the longest
+            sequence.
 
     Returns:
         `token_ids`, `segment_ids`, `padding_mask`: int32 `(sequences, length)`.
     """
-    # In a shape that is a tensor, -1 leaves a size as it is.
+    # If the shape is a tensor, -1 stands for the existing size.
     shape = None if length is None else tf.stack([-1, tf.cast(length, tf.int64)])
     dense = token_ids.to_tensor(default_value=padding, shape=shape)
     mask = tf.sequence_mask(token_ids.row_lengths(), tf.shape(dense)[1], dtype=tf.int32)
@@ -245,33 +253,33 @@ def dense_batch(
     return {"token_ids": dense, "segment_ids": tf.cast(is_second, tf.int32) * mask, "padding_mask": mask}
 
 
-def in_parts(
+def call_in_micro_batches(
     model: Callable[[Mapping[str, tf.Tensor]], tf.Tensor],
     packed: Mapping[str, tf.Tensor],
-    part_tokens: int = _PART_TOKENS,
+    max_tokens: int = _MICRO_BATCH_TOKENS,
 ) -> tf.Tensor:
-    """Return what a model computes for packed sequences, part by part, so that memory does not grow with their number.
+    """Return the scores of packed sequences, computed in micro-batches so that memory does not grow with their number.
 
     Args:
-        model: packed sequences to float32 `(sequences, ...)`.
+        model: function of packed sequences that returns float32 `(sequences, ...)`.
         packed: `token_ids`, `segment_ids`, `padding_mask`: int32 `(sequences, length)`, at least one sequence.
-        part_tokens: most tokens of a part, padding included; a part has at least one sequence.
+        max_tokens: the maximum number of tokens in a micro-batch, including padding; a single sequence may exceed it.
     """
     num_sequences, length = tf.unstack(tf.shape(packed["token_ids"]))
-    size = tf.maximum(1, part_tokens // length)
-    num_parts = -(-num_sequences // size)
-    parts = tf.TensorArray(tf.float32, num_parts, infer_shape=False)
+    size = tf.maximum(1, max_tokens // length)
+    num_batches = -(-num_sequences // size)
+    results = tf.TensorArray(tf.float32, num_batches, infer_shape=False)
     shapes = []
 
-    def step(part: tf.Tensor, parts: tf.TensorArray) -> tuple[tf.Tensor, tf.TensorArray]:
-        scores = model({name: values[part * size : (part + 1) * size] for name, values in packed.items()})
+    def step(index: tf.Tensor, results: tf.TensorArray) -> tuple[tf.Tensor, tf.TensorArray]:
+        scores = model({name: values[index * size : (index + 1) * size] for name, values in packed.items()})
         shapes.append(scores.shape)
-        return part + 1, parts.write(part, scores)
+        return index + 1, results.write(index, scores)
 
-    _, parts = tf.while_loop(lambda part, _: part < num_parts, step, (0, parts), parallel_iterations=1)
-    joined = parts.concat()
-    joined.set_shape([None, *shapes[0][1:]])
-    return joined
+    _, results = tf.while_loop(lambda index, _: index < num_batches, step, (0, results), parallel_iterations=1)
+    scores = results.concat()
+    scores.set_shape([None, *shapes[0][1:]])
+    return scores
 
 
 def in_halves(batch: Mapping[str, tf.Tensor]) -> tuple[list[dict[str, tf.Tensor]], tf.Tensor]:
@@ -296,9 +304,9 @@ def in_halves(batch: Mapping[str, tf.Tensor]) -> tuple[list[dict[str, tf.Tensor]
 
 
 def padded_length(length):
-    """Return the length to pad a training batch to; an integer or a tensor.
+    """Return the length to which a batch is padded, given that of its longest sequence: an integer or a tensor.
 
-    The matrix units of a GPU need multiples of 8. On a CPU that would be a fifth more work for texts of 16 tokens.
+    The matrix units of a GPU need multiples of 8. On a CPU, such padding would only add work.
     """
     multiple = 8 if _has_gpu() else 1
     return -(-length // multiple) * multiple
@@ -309,20 +317,21 @@ def _has_gpu() -> bool:
     return bool(tf.config.list_physical_devices("GPU"))
 
 
-def _kept(lengths: Sequence[tf.Tensor], room: int) -> list[tf.Tensor]:
-    """Return the number of tokens that each segment keeps."""
+def _kept_lengths(lengths: Sequence[tf.Tensor], max_tokens: int) -> list[tf.Tensor]:
+    """Return the lengths of the truncated segments."""
     if len(lengths) == 1:
-        return [tf.minimum(lengths[0], room)]
-    second = tf.minimum(lengths[1], tf.maximum(room - lengths[0], room // 2))
-    return [tf.minimum(lengths[0], room - second), second]
+        return [tf.minimum(lengths[0], max_tokens)]
+    second = tf.minimum(lengths[1], tf.maximum(max_tokens - lengths[0], max_tokens // 2))
+    return [tf.minimum(lengths[0], max_tokens - second), second]
 
 
 def _lengths(ragged: tf.RaggedTensor) -> tf.Tensor:
     return tf.cast(ragged.row_lengths(), tf.int32)
 
 
-def _first(ragged: tf.RaggedTensor, count: tf.Tensor) -> tf.RaggedTensor:
-    """Return the first `count` values of each row."""
+def _truncated(ragged: tf.RaggedTensor, kept_lengths: tf.Tensor) -> tf.RaggedTensor:
+    """Return the first values of each row."""
     lengths = _lengths(ragged)
     position = tf.range(tf.size(ragged.flat_values)) - tf.repeat(tf.cast(ragged.row_starts(), tf.int32), lengths)
-    return tf.RaggedTensor.from_row_lengths(ragged.flat_values[position < tf.repeat(count, lengths)], count)
+    is_kept = position < tf.repeat(kept_lengths, lengths)
+    return tf.RaggedTensor.from_row_lengths(ragged.flat_values[is_kept], kept_lengths)

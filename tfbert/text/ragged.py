@@ -1,4 +1,4 @@
-"""Vectors of different lengths as one array, and what arrays and such vectors have in common."""
+"""Ragged arrays: vectors of different lengths, stored in one NumPy array."""
 
 from dataclasses import dataclass
 
@@ -8,11 +8,11 @@ import tensorflow as tf
 
 @dataclass(frozen=True)
 class Ragged:
-    """Vectors of different lengths, end to end.
+    """Concatenated vectors of different lengths.
 
     Args:
         values: `(sum of all lengths,)`; may be memory-mapped.
-        starts: int64 `(number + 1,)`, the position of each vector in `values`.
+        starts: int64 `(num_vectors + 1,)`, the position of each vector in `values`, and the length of `values`.
     """
 
     values: np.ndarray
@@ -25,34 +25,34 @@ class Ragged:
         return self.values[self.starts[index] : self.starts[index + 1]]
 
     @classmethod
-    def of(cls, tensor: tf.RaggedTensor) -> "Ragged":
-        """Return the values of an eager ragged tensor of rank 2."""
+    def from_tensor(cls, tensor: tf.RaggedTensor) -> "Ragged":
+        """Return the rows of an eager ragged tensor of rank 2."""
         return cls(tensor.flat_values.numpy(), tensor.row_splits.numpy())
 
     def lengths(self) -> np.ndarray:
-        """Return the length of each vector: int64 `(number,)`."""
+        """Return the length of each vector: int64 `(num_vectors,)`."""
         return np.diff(self.starts)
 
-    def head(self, number: int) -> "Ragged":
+    def head(self, num_vectors: int) -> "Ragged":
         """Return the first vectors."""
-        return Ragged(self.values[: self.starts[number]], self.starts[: number + 1])
+        return Ragged(self.values[: self.starts[num_vectors]], self.starts[: num_vectors + 1])
 
     def take(self, indices: np.ndarray) -> "Ragged":
-        """Return vectors in the order of their indices."""
+        """Return the vectors at the given indices, in that order."""
         lengths = self.lengths()[indices]
         starts = np.concatenate([[0], np.cumsum(lengths)])
-        places = np.arange(starts[-1]) + np.repeat(self.starts[indices] - starts[:-1], lengths)
-        return Ragged(self.values[places], starts)
+        positions = np.arange(starts[-1]) + np.repeat(self.starts[indices] - starts[:-1], lengths)
+        return Ragged(self.values[positions], starts)
 
 
 Values = np.ndarray | Ragged
 
 
-def head(values: Values, number: int) -> Values:
-    """Return the first rows or vectors."""
-    return values.head(number) if isinstance(values, Ragged) else values[:number]
+def head(values: Values, count: int) -> Values:
+    """Return the first rows of an array, or the first vectors."""
+    return values.head(count) if isinstance(values, Ragged) else values[:count]
 
 
 def take(values: Values, indices: np.ndarray) -> Values:
-    """Return rows or vectors in the order of their indices."""
+    """Return the rows of an array, or the vectors, at the given indices, in that order."""
     return values.take(indices) if isinstance(values, Ragged) else values[indices]

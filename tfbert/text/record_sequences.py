@@ -1,9 +1,10 @@
-"""The token sequences of single records as NumPy arrays, from those of a batch."""
+"""Token sequences of single records as NumPy arrays, sliced from a tokenized batch."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+import tensorflow as tf
 
 from tfbert.text.preprocessor import Sequences
 from tfbert.text.ragged import Ragged
@@ -12,12 +13,12 @@ from tfbert.text.records import Record
 
 @dataclass(frozen=True)
 class TextTokens:
-    """One text as tokens, without special tokens.
+    """The tokens of one text, without special tokens.
 
     Args:
         ids: int32 `(tokens,)`.
-        starts: int32 `(tokens,)`, the first character of each token in the text; `None` without offsets.
-        ends: likewise, exclusive.
+        starts: int32 `(tokens,)`, the first character of each token; `None` if offsets were not requested.
+        ends: int32 `(tokens,)`, the exclusive end of each token; `None` likewise.
     """
 
     ids: np.ndarray
@@ -27,14 +28,15 @@ class TextTokens:
 
 @dataclass(frozen=True)
 class RecordSequences:
-    """The sequences of one record.
+    """The token sequences of one record.
 
     Args:
-        token_ids: int32 vectors with special tokens.
-        texts: the tokenized texts by the name of the input, one or several.
-        window_starts: the first token of each window in the text; empty where texts are not read in windows.
-        window_lengths: the number of text tokens in each window.
-        token_values: further values of the tokens of the text, by name.
+        token_ids: an int32 vector per sequence, including special tokens.
+        texts: input name to its tokenized texts.
+        window_starts: the position in the text of the first token of each window; empty if texts are not split into
+            windows.
+        window_lengths: the number of text tokens in each window; empty likewise.
+        token_values: name to a vector of values, one per token of the only text of the record.
     """
 
     token_ids: Sequence[np.ndarray]
@@ -48,42 +50,57 @@ class RecordSequences:
 
 
 class Chunk:
-    """The sequences of some records as NumPy arrays."""
+    """The token sequences of a batch of records as NumPy arrays.
+
+    Args:
+        records: the records of the batch.
+        sequences: their sequences, as eager tensors.
+        unknown_id: the id of [UNK].
+    """
 
     def __init__(self, records: Sequence[Record], sequences: Sequences, unknown_id: int):
-        self.records, number = records, len(records)
-        self.token_ids = Ragged.of(sequences.token_ids)
+        self.records, num_records = records, len(records)
+        self.token_ids = Ragged.from_tensor(sequences.token_ids)
         self.second_starts = sequences.second_starts.numpy()
         self.features = {name: values.numpy() for name, values in sequences.features.items()}
-        owners = np.arange(number) if sequences.records is None else sequences.records.numpy()
-        self.first_sequences = np.searchsorted(owners, np.arange(number + 1))
+        self.first_sequences = _first_positions(sequences.records, num_records)
         self._windows = sequences.windows
         if sequences.windows is not None:
             self._window_starts = sequences.windows.starts.numpy()
             self._window_lengths = sequences.windows.token_ids.row_lengths().numpy()
-        self._token_values = {name: Ragged.of(values) for name, values in sequences.token_values.items()}
+        self._token_values = {name: Ragged.from_tensor(values) for name, values in sequences.token_values.items()}
         self._texts = {}
-        self.num_texts, self.num_text_tokens = np.zeros(number, np.int64), np.zeros(number, np.int64)
+        self.num_texts, self.num_text_tokens = np.zeros(num_records, np.int64), np.zeros(num_records, np.int64)
         self.num_unknown_tokens = 0
         for name, text in sequences.texts.items():
-            parts = [Ragged.of(part) for part in (text.ids, text.starts, text.ends) if part is not None]
-            text_owners = np.arange(number) if text.records is None else text.records.numpy()
-            self._texts[name] = parts, np.searchsorted(text_owners, np.arange(number + 1))
-            np.add.at(self.num_texts, text_owners, 1)
-            np.add.at(self.num_text_tokens, text_owners, parts[0].lengths())
-            self.num_unknown_tokens += np.count_nonzero(parts[0].values == unknown_id)
+            arrays = [Ragged.from_tensor(values) for values in (text.ids, text.starts, text.ends) if values is not None]
+            record_of_text = _record_indices(text.records, num_records)
+            self._texts[name] = arrays, _first_positions(text.records, num_records)
+            np.add.at(self.num_texts, record_of_text, 1)
+            np.add.at(self.num_text_tokens, record_of_text, arrays[0].lengths())
+            self.num_unknown_tokens += np.count_nonzero(arrays[0].values == unknown_id)
 
     def sequences_of(self, index: int) -> RecordSequences:
-        """Return the sequences of a record."""
+        """Return the sequences of the record at an index of the batch."""
         begin, end = self.first_sequences[index], self.first_sequences[index + 1]
         has_windows = self._windows is not None
         return RecordSequences(
-            token_ids=[self.token_ids[at] for at in range(begin, end)],
+            token_ids=[self.token_ids[i] for i in range(begin, end)],
             texts={
-                name: [TextTokens(*(part[at] for part in parts)) for at in range(first[index], first[index + 1])]
-                for name, (parts, first) in self._texts.items()
+                name: [TextTokens(*(array[i] for array in arrays)) for i in range(first[index], first[index + 1])]
+                for name, (arrays, first) in self._texts.items()
             },
             window_starts=self._window_starts[begin:end].tolist() if has_windows else (),
             window_lengths=self._window_lengths[begin:end].tolist() if has_windows else (),
             token_values={name: values[index] for name, values in self._token_values.items()},
         )
+
+
+def _record_indices(records: tf.Tensor | None, num_records: int) -> np.ndarray:
+    """Return the record of each sequence or text; `None` means that every record has exactly one."""
+    return np.arange(num_records) if records is None else records.numpy()
+
+
+def _first_positions(records: tf.Tensor | None, num_records: int) -> np.ndarray:
+    """Return the position of the first sequence or text of each record, and their number at the end."""
+    return np.searchsorted(_record_indices(records, num_records), np.arange(num_records + 1))

@@ -1,4 +1,4 @@
-"""Streaming readers of labelled records, for files in all formats and directories with one subdirectory per class.
+"""Streaming readers of labelled records from files in all formats and directories with one subdirectory per class.
 
 The modules `*_rows.py` and `rows.py` parse the formats into rows; a task's `Schema` turns a row into a `Record`.
 """
@@ -24,7 +24,7 @@ from tfbert.text.rows import FORMAT_OF_SUFFIX, Row, format_of, table_rows, text_
 
 _EXPECTED_TEXT = "expected at least one non-whitespace character"
 _MAX_LOOKAHEAD_ROWS = 1000  # rows read after a bad one to see whether any is a record
-_MAX_CLASSES = 8  # shown in the layout of a directory per class
+_MAX_CLASSES = 8  # shown in the layout of a directory with one subdirectory per class
 BRAT_ADVICE = (
     ".ann files (brat's standoff format) are not supported; convert them to CoNLL columns or to JSON lines with "
     '{"text", "entities": [{"start", "end", "label"}]}'
@@ -38,7 +38,7 @@ class Record:
     Args:
         text: the first or only text, as in the file, including leading and trailing whitespace.
         target: the value to predict, which depends on the task: a label, a number, spans.
-        where: the place of the record: `train.csv:41`, the line on which it starts, or the file `sports/199.txt`.
+        where: the location of the record: `train.csv:41`, the line on which it starts, or the file `sports/199.txt`.
         others: further texts, such as the second text of a pair or the choices.
         group: an identifier; records of one group stay in one split. `None` means the text.
     """
@@ -60,8 +60,8 @@ class Schema:
     """Columns that a task reads, and the functions that turn rows into records.
 
     Args:
-        columns: the columns of a record; formats with only a text and a label have the first and the last of them.
-        parse: function that turns a row into a record; its `ValueError` has no place.
+        columns: the columns of a record; formats with only a text and a label have the first and the last column.
+        parse: function that turns a row into a record; the message of its `ValueError` does not contain the location.
         parser: function that returns `parse` for one file, if that depends on the config or on the whole file. Its
             arguments are the config and a function that returns an iterator over all rows of the file.
         labels_of: function that returns the labels of a record that train must contain; `None` if records have none.
@@ -92,7 +92,7 @@ def text_of(row: Row, role: str = "text") -> str:
 
 
 def normalize_whitespace(text: str) -> str:
-    """Strip a text and collapse inner whitespace to single spaces, to which BERT's tokenizers are insensitive."""
+    """Strip a text and collapse inner whitespace to single spaces, which does not change its BERT tokens."""
     return " ".join(text.split())
 
 
@@ -125,9 +125,9 @@ def label_of(value: Any, role: str = "label") -> str:
 
 
 def one_label_of(value: Any, role: str = "label") -> str:
-    """Return a label, which may be the only item of a list.
+    """Return the label of a record, which may be the only item of a list.
 
-    Some annotation tools write lists even if each text has one label; in tables the list is the text of a cell.
+    Some annotation tools write lists even if each text has one label. In tables, a cell contains such a list as text.
 
     Raises:
         ValueError: the list has no or several labels, or the label is invalid, as for `label_of`.
@@ -153,11 +153,13 @@ LABELLED_TEXT = Schema(
 
 
 class Reader:
-    """Stream of the records of one file or one directory per class; every `iter()` starts a new pass.
+    """Stream of the records of a file, or of a directory with one subdirectory per class.
+
+    Every `iter()` starts a new pass.
 
     Attributes:
         path: the file or directory.
-        name: its name in `where` and in messages.
+        name: the name of the file or directory in `where` and in messages.
         tally: counts of the rows skipped and characters replaced so far by the latest pass.
 
     Raises:
@@ -197,7 +199,7 @@ class Reader:
 
     @functools.cached_property
     def layout(self) -> Layout:
-        """Interpretation of the file, from a pass over all of it; of a directory per class, from its names alone.
+        """The layout of the file, which takes one pass over it; only the names of files in a directory are read.
 
         Raises:
             ValueError: the columns cannot be determined, bytes cannot be decoded, or quotes are unbalanced.
@@ -217,12 +219,12 @@ class Reader:
 
     @property
     def files(self) -> tuple[Path, ...]:
-        """The files that are read, in order."""
+        """The files to read, in order."""
         return tuple(file for _, file in _class_files(self.path)) if self.format == "folder" else (self.path,)
 
     @property
     def ignored(self) -> tuple[str, ...]:
-        """Names in a directory per class that are not read: files other than `.txt`, and directories inside classes."""
+        """Directory entries that are not read: files other than `.txt`, and directories inside class directories."""
         if self.format != "folder":
             return ()
         read, unread = set(self.files), []
@@ -253,7 +255,7 @@ class Reader:
         return (row for row in self._rows(Tally(), Layout(self.name)) if isinstance(row, Row))
 
     def _items(self, tally: Tally, layout: Layout) -> Iterator[Record | str]:
-        """Yield a record, or a message, for each row."""
+        """Yield a record for each row, or an error message."""
         for row in self._rows(tally, layout):
             if isinstance(row, str):
                 yield row
@@ -280,17 +282,17 @@ class Reader:
 
 
 def read_records(path: Path, data: DataConfig, schema: Schema = LABELLED_TEXT, *, root: Path | None = None) -> Reader:
-    """Return a reader of `path` that can be iterated any number of times.
+    """Return a reader of a file or directory that can be iterated any number of times.
 
-    Except for `json`, memory does not grow with the file. Lines end only at LF, CRLF or a lone CR; empty lines are
+    Memory use does not grow with the file, except for `json`. Lines end only at LF, CRLF or a lone CR. Empty lines are
     skipped.
 
     Args:
-        path: a file in one of the formats, `.gz` or not, or a directory with one subdirectory per class.
+        path: a file in one of the formats, possibly gzipped (`.gz`), or a directory with one subdirectory per class.
         data: the data settings.
         schema: the schema of the task.
-        root: the directory to which names in `where` are relative; `None` means that of the file, or `path` itself if
-            it is a directory.
+        root: the directory to which names in `where` are relative; `None` means `path` if it is a directory, else its
+            parent.
 
     Raises:
         ValueError: the path does not exist, its name does not determine the format, `data.columns` has roles that the

@@ -1,6 +1,6 @@
 """Readers for csv and tsv tables, lines of `text<separator>label`, and fastText lines.
 
-Each reader yields a `Row`, or a message for a bad row, as do the readers in `json_rows.py` and `conll_rows.py`.
+Each reader yields a `Row`, or an error message for a bad row, as the readers in `json_rows.py` and `conll_rows.py` do.
 """
 
 import csv
@@ -23,7 +23,7 @@ FORMAT_OF_SUFFIX = {
     ".txt": "text",
     ".conll": "conll",
 }
-# A quote that is never closed turns the rest of the file into one field; this limits the memory it can take.
+# Limits the memory for a quote that is never closed, which turns the rest of the file into one field.
 MAX_FIELD_CHARACTERS = 2**24
 _DELIMITERS = {"csv": ",;\t|", "tsv": "\t,;|"}  # in order of preference
 _DELIMITER_LINE = re.compile(r'"?sep=(.)"?\s*', re.IGNORECASE)  # Excel's first line that names the delimiter
@@ -36,7 +36,7 @@ class Row:
     """Values of one record in a file.
 
     Args:
-        where: the place of the row: `train.csv:41`, the line on which it starts, or the file `sports/199.txt`.
+        where: the location of the row: `train.csv:41`, the line on which it starts, or the file `sports/199.txt`.
         values: role to value; text in tables, any JSON value in JSON.
     """
 
@@ -45,11 +45,11 @@ class Row:
 
 
 class RowError(ValueError):
-    """Error in a row that spans several lines, with the place of the line at fault.
+    """Error in a row of several lines, with the location of the invalid line.
 
     Args:
-        message: the message without the place.
-        where: the place to report instead of the row's.
+        message: the message without the location.
+        where: the location to report instead of the row's.
     """
 
     def __init__(self, message: str, where: str):
@@ -148,7 +148,7 @@ def _table(lines: Iterator[str], data: DataConfig, finder: ColumnFinder, kind: s
 
 
 def _fit(head: list[str], delimiter: str, data: DataConfig, finder: ColumnFinder, kind: str) -> tuple[int, int]:
-    """Return the number of task columns that a delimiter gives, -1 if a required one is missing, and of all columns."""
+    """Return the numbers of task columns (-1 if a required one is missing) and of all columns with a delimiter."""
     try:
         rows = csv.reader(head, delimiter=delimiter, quoting=_quoting(data, kind, delimiter), strict=True)
         row = next((row for row in rows if row), [])
@@ -161,7 +161,7 @@ def _fit(head: list[str], delimiter: str, data: DataConfig, finder: ColumnFinder
 
 
 def _quoting(data: DataConfig, kind: str, delimiter: str) -> int:
-    # A tsv file with another delimiter than TAB was written by a tool that writes csv.
+    # A tsv file whose delimiter is not TAB was written by a tool that quotes fields as in csv.
     quoted = data.quoting == "minimal" or (data.quoting == "auto" and (kind == "csv" or delimiter != "\t"))
     return csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE
 
@@ -175,8 +175,8 @@ def text_rows(
 ) -> Iterator[Row | str]:
     """Yield a row per line of text, separator and label; lines are split at the last separator.
 
-    The text has the role of the first column, the label that of the last. A first line that names the two is skipped,
-    and may name them in reverse order. Files with fastText's `__label__` are read as fastText does.
+    The text has the role of the first column, the label that of the last. A first line with column names is skipped and
+    determines the order of text and label. Files with `__label__` are read as fastText does.
 
     Source: the layout of fastText's supervised mode, Joulin et al. 2017.
     """
@@ -187,7 +187,7 @@ def text_rows(
         return
     first, stream = head[0], itertools.chain(head[1:], stream)
     roles, header = (columns[0].role, columns[-1].role), _header_order(first[1], data, columns)
-    layout.used = {role: [place] for role, place in zip(roles, ("before the last", "after the last"), strict=True)}
+    layout.used = {role: [name] for role, name in zip(roles, ("before the last", "after the last"), strict=True)}
     layout.kind = f"lines of text, {_delimiter_name(data.separator)} and label"
     layout.header = f"column names on line {first[0]}" if header else "no column names"
     rest = stream if header else itertools.chain([first], stream)
@@ -236,7 +236,7 @@ def _no_separator(line: str, data: DataConfig) -> str:
 
 
 def _is_header(row: Sequence[str], positions: Mapping[str, int | dict[str, int]], columns: Sequence[Column]) -> bool:
-    """Return whether the cells that would be read are usual column names, as in the header of another file."""
+    """Return whether the cells to be read are usual column names, as in the header of another file."""
     usual = {name for column in columns for name in column.usual_names.split(", ")}
     cells = [_plain(row[position]) for position in positions.values() if isinstance(position, int)]
     return len(cells) > 1 and len(set(cells)) == len(cells) and all(cell in usual for cell in cells)

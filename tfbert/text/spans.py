@@ -8,7 +8,7 @@ import numpy as np
 
 # Tag prefixes, including those of BILOU and BMES, which are IOBES with other letters.
 _PREFIXES = {"B": "B", "I": "I", "E": "E", "S": "S", "M": "I", "L": "E", "U": "S"}
-# Characters that BERT always treats as separate words.
+# Ideographs, which BERT always treats as separate words.
 _CJK = (
     (0x4E00, 0x9FFF),
     (0x3400, 0x4DBF),
@@ -59,10 +59,10 @@ def read_tag(tag: str) -> tuple[str, str] | None:
 
 
 def scheme_of(sentences: Iterable[Sequence[str]]) -> str:
-    """Return the tagging scheme of most entities of a file: `iob1`, `iob2` or `iobes`.
+    """Return the tagging scheme that most entities of a file follow: `iob1`, `iob2` or `iobes`.
 
-    In IOBES every entity ends with E or S; in IOB2 every entity begins with B; in IOB1 an entity begins with I unless
-    another one of the same type ends directly before it.
+    In IOBES, every entity ends with E or S. In IOB2, every entity begins with B. In IOB1, an entity begins with I,
+    unless another one of the same type ends directly before it.
 
     Args:
         sentences: the tags of each sentence; invalid tags count as O.
@@ -87,7 +87,7 @@ def spans_of_tags(tags: Sequence[str], scheme: str) -> list[Span]:
 
     Args:
         tags: the tags of one sentence.
-        scheme: `iob1` (B is also accepted if no entity precedes), `iob2` or `iobes`.
+        scheme: `iob1` (B is also accepted where I would suffice), `iob2` or `iobes`.
 
     Raises:
         TagError: a tag does not belong to the scheme, or cannot follow the previous tag.
@@ -128,7 +128,7 @@ def _expected(scheme: str, prefix: str, kind: str, previous: tuple[str, str], co
 
 
 def outermost(spans: Iterable[Span]) -> list[Span]:
-    """Return the sorted spans without those that overlap a longer span; among equally long spans the first is kept."""
+    """Return the sorted spans without those that overlap a longer span or an equally long earlier one."""
     kept: list[Span] = []
     for span in sorted(spans, key=lambda span: (span.start - span.end, span.start)):
         if all(span.end <= other.start or other.end <= span.start for other in kept):
@@ -137,7 +137,7 @@ def outermost(spans: Iterable[Span]) -> list[Span]:
 
 
 def trimmed(span: Span, text: str) -> Span:
-    """Return a span without leading and trailing whitespace; a span of only whitespace is returned unchanged."""
+    """Return a span without leading and trailing whitespace, or the same span if it contains only whitespace."""
     inside = text[span.start : span.end]
     if not inside.strip():
         return span
@@ -153,18 +153,19 @@ def cuts_word(text: str, position: int) -> bool:
 def token_ranges(starts: np.ndarray, ends: np.ndarray, spans: Sequence[Span]) -> list[tuple[int, int]]:
     """Return the token range of each span, with exclusive ends.
 
-    A token belongs to the first span that overlaps it. The range of a span without tokens is empty.
+    A token belongs to the first span that it overlaps. The range of a span without tokens is empty.
 
     Args:
         starts: int `(tokens,)`, the first character of each token, non-decreasing.
         ends: int `(tokens,)`, the exclusive end of each token, non-decreasing.
         spans: sorted spans without overlap.
     """
-    ranges, free = [], 0  # `free`: the first token that does not belong to a span yet
+    ranges, previous_end = [], 0
     for span in spans:
-        first = max(free, int(np.searchsorted(ends, span.start, "right")))
-        free = max(first, int(np.searchsorted(starts, span.end, "left")))
-        ranges.append((first, free))
+        first = max(previous_end, int(np.searchsorted(ends, span.start, "right")))
+        end = max(first, int(np.searchsorted(starts, span.end, "left")))
+        ranges.append((first, end))
+        previous_end = end
     return ranges
 
 

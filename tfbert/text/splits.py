@@ -15,18 +15,18 @@ from tfbert.text.rows import FORMAT_OF_SUFFIX, format_of
 
 NAMES = ("train", "validation", "test")
 SPLIT_OF_STEM = {name: name for name in NAMES} | dict.fromkeys(("valid", "val", "dev"), "validation")
-# From this number of texts kept in train on, an empty split means that nearly every text has its own label.
+# If a split is empty although at least this many texts are kept in train, nearly every text has its own label.
 _MAX_PLAUSIBLE_KEPT = 10
-# A split that is missing beside given ones is cut by a salted hash: if train.csv is itself the remainder of a hash
-# split, it has no text below the test fraction, so the unsalted hash would find none for validation.
+# If another split is given, the missing one is cut by a salted hash: train.csv may be the train part of an earlier hash
+# split, which has no text below the test fraction, so the unsalted hash would select none for validation.
 SALTS = {"validation": "validation\n", "test": "test\n"}
-# Number of different texts of every label that a cut leaves in train, if that many exist. One is the minimum to train
-# at all, and is kept if two would leave no text for another split.
+# Number of different texts of every label that stay in train, if that many exist. If two would leave no text for
+# another split, only one stays, the minimum for training.
 KEPT_TEXTS = 2
 
 
 class _LettersAndDigits(dict):
-    """Lazy table for `str.translate` that keeps letters, digits and their marks and deletes all other characters."""
+    """Lazy table for `str.translate` that keeps letters, digits and their marks, and deletes all other characters."""
 
     def __missing__(self, code: int) -> int | None:
         category = unicodedata.category(chr(code))
@@ -45,7 +45,7 @@ def near_duplicate_key(text: str) -> str:
     The key has the letters and digits of any script, in NFKC and case-folded, with the combining marks that Indic and
     other scripts need. For a text without letters and digits, such as `:-)`, it is the text without whitespace.
     """
-    # Symbols are deleted before NFKC as well, which would turn the accent in `don´t` into a mark and ™ into letters.
+    # Symbols are also deleted before NFKC, which would turn the accent in `don´t` into a mark and ™ into letters.
     letters = unicodedata.normalize("NFKC", text.translate(_KEPT)).casefold()
     return unicodedata.normalize("NFKC", letters).translate(_KEPT) or "".join(text.split())
 
@@ -53,7 +53,7 @@ def near_duplicate_key(text: str) -> str:
 def hash_fraction(text: str, salt: str = "") -> float:
     """Return a number in [0, 1] that depends only on the text's near-duplicate key and the salt.
 
-    Equal and nearly equal texts get the same number, in any order of rows and on any machine.
+    Equal and nearly equal texts have the same number, in any order of rows and on any machine.
     """
     digest = hashlib.sha256((salt + near_duplicate_key(text)).encode("utf-8", "surrogatepass")).hexdigest()
     return int(digest[:16], 16) / 2**64
@@ -61,15 +61,17 @@ def hash_fraction(text: str, salt: str = "") -> float:
 
 @dataclass(frozen=True)
 class Split:
-    """Records of one file or directory, or those whose hash lies in an interval; every `iter()` starts a new pass.
+    """Records of a file or directory, or those whose hash lies in an interval.
+
+    Every `iter()` starts a new pass.
 
     Args:
         name: `train`, `validation` or `test`.
         reader: the reader of the file or directory; splits of one file share it.
-        note: a description of the origin of the records for the report; may be empty.
+        note: the origin of the records, for the report; may be empty.
         interval: the interval of `hash_fraction`, end exclusive; `None` means every record.
         salt: the salt of the hash.
-        kept: the fractions of texts that are in train regardless of the interval.
+        kept: the hash fractions of texts that are in train regardless of the interval.
     """
 
     name: str
@@ -90,7 +92,7 @@ class Split:
                 yield record
 
     def fraction_of(self, record: Record) -> float:
-        """Return the number in [0, 1] that decides to which split a record of this file belongs."""
+        """Return the hash fraction of a record, which determines its split."""
         return hash_fraction(record.group or record.text, self.salt)
 
     @property
@@ -100,7 +102,7 @@ class Split:
 
     @property
     def files(self) -> tuple[Path, ...]:
-        """The files that are read, in order."""
+        """The files to read, in order."""
         return self.reader.files
 
     @property
@@ -109,10 +111,10 @@ class Split:
         return self.reader.sha256
 
     def records_at(self, indices: Iterable[int]) -> list[Record]:
-        """Return the records at positions of this split, in the order of the indices, by one pass over the file.
+        """Return the records at the given positions, in that order, in one pass over the file.
 
         Args:
-            indices: positions from 0, in any order; may contain duplicates.
+            indices: 0-based positions in this split, in any order; may contain duplicates.
 
         Raises:
             ValueError: an index is negative or beyond the end of the split.
@@ -135,10 +137,11 @@ class Split:
 def load_splits(data: DataConfig, path: Path, schema: Schema = LABELLED_TEXT) -> dict[str, Split]:
     """Return the splits of a file or directory, in the order train, validation, test.
 
-    In a directory, files or directories of classes named `train`, `validation` (or `valid`, `val`, `dev`) and `test`
-    are the splits. Any other path is one file or one directory per class. A missing split is cut from train by a hash
-    of each record's group or text, unless its fraction is 0: equal texts stay together, and adding rows does not move
-    others. Texts whose labels would be too rare in train stay there regardless of their hash.
+    The splits of a directory are the files or directories of classes named `train`, `validation` (or `valid`, `val`,
+    `dev`) and `test`. Any other path must be a file or a directory with one subdirectory per class. A missing split is
+    cut from train by a hash of each record's group or text, unless its fraction is 0. Equal texts are in the same
+    split, and adding rows does not move other rows. Texts whose labels would be too rare in train stay there regardless
+    of their hash.
 
     Args:
         data: the data settings.
@@ -147,7 +150,7 @@ def load_splits(data: DataConfig, path: Path, schema: Schema = LABELLED_TEXT) ->
 
     Raises:
         ValueError: the path does not exist or has no train split, a split has two candidates or no records, or reading
-            fails. Only the first record of a split is read, but all records if a file with labels is cut.
+            fails. Only the first record of a split is read, or all records if a file with labels is cut.
     """
     path = Path(path)
     is_dir = path.is_dir()
@@ -172,7 +175,7 @@ def _completed(data: DataConfig, given: dict[str, Split], schema: Schema) -> dic
     missing = {name: fraction for name, fraction in fractions.items() if name not in given and fraction}
     if not missing:
         return {name: given[name] for name in NAMES if name in given}
-    # The hash is salted if another split than train is given; see SALTS.
+    # The hash is salted if validation or test is given; see SALTS.
     train = replace(given["train"], salt="" if len(given) == 1 else SALTS[next(iter(missing))])
     for number in range(KEPT_TEXTS, 0, -1):
         kept = {}
@@ -223,8 +226,8 @@ def _require_record(split: Split) -> None:
         )
     if len(split.kept) >= _MAX_PLAUSIBLE_KEPT:
         raise ValueError(
-            f"{split.reader.name}: nearly every text has its own label, so none is left for {split.name}: is the right "
-            "column read as the label? In lines of text and label the label comes last; in tables data.columns names it"
+            f"{split.reader.name}: nearly every text has its own label, so no text is left for {split.name}; check "
+            "that the label is last in lines of text and label, or selected by data.columns in tables"
         )
     if split.kept:
         raise ValueError(
@@ -281,7 +284,7 @@ def _what_is(path: Path) -> str:
 
 
 def _may_be_split(entry: Path, data: DataConfig) -> bool:
-    """Return whether an entry with the name of a split can be one, given `data.format`."""
+    """Return whether an entry named like a split is valid for `data.format`."""
     if entry.is_dir():
         return data.format in ("auto", "folder") and _has_classes(entry)
     return data.format != "folder" and format_of(entry) is not None

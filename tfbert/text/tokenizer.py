@@ -17,8 +17,8 @@ from tfbert.text.tokenizer_rules import TokenizerRules
 # Longer words become one [UNK], as in the reference tokenizer.
 _MAX_CHARACTERS_PER_WORD = 100
 
-# Characters that the reference drops first: NUL, U+FFFD and every control, format, surrogate or private-use character,
-# except the three that are whitespace.
+# Characters that the reference drops: NUL, U+FFFD and every control, format, surrogate or private-use character, except
+# TAB, LF and CR, which are whitespace.
 _DROPPED = r"[\x{FFFD}\x{00}-\x{08}\x{0B}\x{0C}\x{0E}-\x{1F}\x{7F}-\x{9F}\p{Cf}\p{Co}\p{Cs}]"
 _WHITESPACE = r"[\p{Z}\t\n\r]+"
 _CJK = (
@@ -44,12 +44,12 @@ class SpecialTokens:
 class Tokens(NamedTuple):
     """Word pieces of a batch of texts with their character offsets.
 
-    It is a tuple, so that TensorFlow functions and datasets accept it.
+    A tuple, because TensorFlow functions and datasets accept tuples.
 
     Args:
         ids: ragged int32 `(batch, None)`.
         starts: ragged int32 `(batch, None)`, the first Unicode character of each piece in the original text.
-        ends: ragged int32 `(batch, None)`, exclusive, always after the start.
+        ends: ragged int32 `(batch, None)`, the exclusive end of each piece, always greater than the start.
     """
 
     ids: tf.RaggedTensor
@@ -60,16 +60,16 @@ class Tokens(NamedTuple):
 class Tokenizer:
     """WordPiece tokenizer that runs in a graph or eagerly.
 
-    Special tokens written in a text (`[SEP]`) are plain characters: a user's message cannot end its segment.
+    Special tokens written in a text (`[SEP]`) are plain characters, so a user's message cannot end its segment.
 
     Args:
-        vocabulary: word pieces in the order of their ids; those that continue a word begin with `##`.
-        lowercase: whether to lower-case the text first, as for an uncased encoder.
-        strip_accents: whether to drop combining marks after decomposition, as the original uncased BERT does.
+        vocabulary: the word pieces in the order of their ids; pieces that continue a word begin with `##`.
+        lowercase: whether to lower-case the text, as for an uncased encoder.
+        strip_accents: whether to drop combining marks after decomposition, as for the original uncased BERT.
         split_on_cjk: whether every CJK ideograph is a separate word.
 
     Raises:
-        ValueError: the vocabulary lacks one of [PAD] [UNK] [CLS] [SEP] [MASK] or contains an entry twice.
+        ValueError: the vocabulary lacks one of [PAD] [UNK] [CLS] [SEP] [MASK] or contains a duplicate.
 
     Source: google-research/bert `tokenization.py` and the BERT normalizer of the `tokenizers` library, against which
     ids are tested. Ours differs in the final sigma, which the Python code supports but the library does not, and in
@@ -81,9 +81,9 @@ class Tokenizer:
         if missing:
             raise ValueError(f"vocabulary of {len(vocabulary)} entries lacks {' '.join(missing)}")
         if len(set(vocabulary)) != len(vocabulary):
-            seen: set[str] = set()
-            twice = next(token for token in vocabulary if token in seen or seen.add(token))
-            raise ValueError(f"vocabulary contains '{twice}' twice; ids would be ambiguous")
+            previous: set[str] = set()
+            duplicate = next(token for token in vocabulary if token in previous or previous.add(token))
+            raise ValueError(f"vocabulary contains '{duplicate}' twice; ids would be ambiguous")
         self.vocabulary = list(vocabulary)
         self.lowercase = lowercase
         self.strip_accents = strip_accents
@@ -112,7 +112,7 @@ class Tokenizer:
 
     @property
     def rules(self) -> TokenizerRules:
-        """The rules of normalization."""
+        """The normalization rules."""
         return TokenizerRules(self.lowercase, self.strip_accents, self.split_on_cjk)
 
     def words(self, text: tf.Tensor) -> tf.RaggedTensor:
@@ -138,7 +138,7 @@ class Tokenizer:
         return self._in_graph(text)
 
     def with_offsets(self, text: tf.Tensor) -> Tokens:
-        """Return WordPiece ids without special tokens, and the range of characters from which each piece came.
+        """Return WordPiece ids without special tokens, and the range of characters from which each piece was made.
 
         Positions count the Unicode code points of the original text, as Python does; invalid UTF-8 counts as the number
         of characters that `bytes.decode(errors="replace")` returns. `text[start:end]` contains everything that became
@@ -148,19 +148,19 @@ class Tokenizer:
         never decrease. Pieces share a character that became several, such as a Hangul syllable. The range of an [UNK]
         is its whole word.
 
-        A word, that is, a piece with all its continuations, has the same ids if it is tokenized separately. Known
-        exceptions: whether a capital sigma is final depends on the next word if an apostrophe or the like joins the
-        two. If accents are stripped, marks that decomposition reorders and that are not stripped (musical stems, Hangul
-        tone marks) swap places within their word. A flag made of tag characters loses these at the end of a word,
-        because they are format characters.
+        A word, that is, a piece with all its continuations, has the same ids if it is tokenized separately. There are
+        three known exceptions. Whether a capital sigma is final depends on the next word if an apostrophe or a similar
+        character joins the two. If accents are stripped, marks that decomposition reorders and that are not stripped
+        (musical stems, Hangul tone marks) swap positions within their word. A flag made of tag characters loses them at
+        the end of a word, because they are format characters.
 
         Args:
             text: string `(batch,)`.
 
         Returns:
-            The ids that `__call__` returns, with their starts and ends. If a text normalizes to another length than its
-            characters do one by one, the range of each of its pieces is the whole text; no such text is known outside
-            locales with special lower-casing rules (Turkish, Lithuanian).
+            The ids that `__call__` returns, with their starts and ends. If the normalized length of a text differs from
+            the sum over its characters, the range of each of its pieces is the whole text; no such text is known
+            outside locales with special lower-casing rules (Turkish, Lithuanian).
 
         Source: the alignments of the `tokenizers` library, against which offsets are tested. Unlike these, ours include
         the dropped marks at the end of a piece, and assign the stem of a composed musical note to the note if a dropped
@@ -191,16 +191,16 @@ class Tokenizer:
         text = _valid(text)
         normalized = self._normalize(text)
         words, *bounds = tf_text.regex_split_with_offsets(normalized, _DELIMITER, _PUNCTUATION)
-        pieces, *within = self._word_pieces.tokenize_with_offsets(_without_long(words).flat_values)
+        pieces, *offsets_in_words = self._word_pieces.tokenize_with_offsets(_without_long(words).flat_values)
         word_starts, word_ends = (tf.gather(bound.flat_values, pieces.value_rowids()) for bound in bounds)
-        piece_starts, piece_ends = (tf.cast(offsets.flat_values, tf.int64) for offsets in within)
+        piece_starts, piece_ends = (tf.cast(offsets.flat_values, tf.int64) for offsets in offsets_in_words)
         ids = words.with_flat_values(pieces).merge_dims(1, 2)
         starts, ends = self._characters(
             text,
             normalized,
             text_index=ids.value_rowids(),
             first=word_starts + piece_starts,
-            # Long words were replaced by '[UNK]' before matching, so the end of the piece is not that of the word.
+            # Long words are replaced by '[UNK]' before matching, so the end of the piece is not that of the word.
             last=tf.where(ids.flat_values == self.special.unknown, word_ends, word_starts + piece_ends) - 1,
         )
         return Tokens(ids, ids.with_flat_values(starts), ids.with_flat_values(ends))
@@ -208,7 +208,7 @@ class Tokenizer:
     def _characters(
         self, text: tf.Tensor, normalized: tf.Tensor, *, text_index: tf.Tensor, first: tf.Tensor, last: tf.Tensor
     ) -> tuple[tf.Tensor, tf.Tensor]:
-        """Return the ranges of characters from which byte ranges of the normalized texts came.
+        """Return the ranges of characters from which byte ranges of the normalized texts were made.
 
         No op that model servers support returns the offsets of normalization. However, normalization works character by
         character, except for the choice between two sigmas, both of two bytes, and the order of marks. So each
@@ -226,12 +226,12 @@ class Tokenizer:
             Starts and ends, int32 `(pieces,)`.
         """
         codes = tf.strings.unicode_decode(text, "UTF-8")
-        different, index = tf.unique(codes.flat_values)
-        alone = tf.strings.unicode_encode(different[:, tf.newaxis], "UTF-8")
-        sizes = tf.strings.length(self._normalize(alone))
+        distinct_codes, index = tf.unique(codes.flat_values)
+        characters = tf.strings.unicode_encode(distinct_codes[:, tf.newaxis], "UTF-8")
+        sizes = tf.strings.length(self._normalize(characters))
         # A dropped mark belongs to its base character; if accents are kept, the mark is part of a word.
-        base = ~tf.gather((sizes == 0) & tf.strings.regex_full_match(alone, r"\p{M}"), index)
-        # From here on, the characters and bytes of all texts are concatenated.
+        base = ~tf.gather((sizes == 0) & tf.strings.regex_full_match(characters, r"\p{M}"), index)
+        # The following positions are those in the concatenation of all texts.
         bytes_before = tf.cumsum(tf.pad(tf.cast(tf.gather(sizes, index), tf.int64), [[1, 0]]))
         num_characters = tf.size(index, tf.int64)
         next_base = tf.gather(

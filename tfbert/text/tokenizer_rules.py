@@ -1,15 +1,15 @@
-"""The rules by which a tokenizer treats text before it looks up word pieces."""
+"""Normalization rules of a tokenizer, without a dependency on TensorFlow."""
 
 from typing import NamedTuple
 
 
 class TokenizerRules(NamedTuple):
-    """How a tokenizer treats text before it looks up word pieces.
+    """Rules by which a tokenizer normalizes and splits text before it looks up word pieces.
 
     Args:
         lowercase: whether text is lowercased.
         strip_accents: whether accents are removed.
-        split_on_cjk: whether every CJK ideograph is a word.
+        split_on_cjk: whether every CJK ideograph is a separate word.
     """
 
     lowercase: bool

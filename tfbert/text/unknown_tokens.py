@@ -43,7 +43,7 @@ class UnknownTokens:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """A warning if a split has more than 5 % unknown tokens."""
+        """A warning if more than 5 % of the tokens of a split are unknown."""
         return (f"{self._sentence(WARNED_FRACTION)}. {self.advice}",) if self.exceeds(WARNED_FRACTION) else ()
 
     def exceeds(self, fraction: float) -> bool:
@@ -106,11 +106,11 @@ def unknown_words(texts: Iterable[str], tokenizer: Tokenizer) -> Iterator[str]:
 
 
 def advise(texts: Iterable[str], words: Mapping[str, int], used: Collection[str]) -> str:
-    """Return which encoder suits the texts better, based on their script.
+    """Return advice on an encoder that suits the texts better, based on their script.
 
     Args:
         texts: a sample of the data.
-        words: the unknown words in it, with their counts.
+        words: unknown word of the sample to its count.
         used: the names of encoders not to suggest.
     """
     num_letters = sum(count for word, count in words.items() if any(map(str.isalpha, word)))

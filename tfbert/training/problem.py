@@ -130,7 +130,7 @@ def prepare(config: Config, *, log_warnings: bool = True, refusals: list[str] | 
     tokenization = checks.Tokenization(
         token_lengths={name: split.num_tokens for name, split in tokenized.items()},
         sequence_length=config.encoder.sequence_length if fitted.cuts_texts else None,
-        remarks={name: split.remarks for name, split in tokenized.items()},
+        warnings={name: split.warnings for name, split in tokenized.items()},
         unknown=unknown,
     )
     checked = checks.check(splits, labelling, tokenization, interpretation)
