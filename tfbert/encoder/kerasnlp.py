@@ -1,7 +1,8 @@
-"""The private attributes of KerasNLP and Keras that tfbert reads.
+"""The private attributes of KerasNLP's and Keras's layers that tfbert reads.
 
 KerasNLP keeps the inner layers of its layers in private attributes. Only this file reads them, so that a new version of
-either library requires changes in one file. `tests/encoder/test_kerasnlp.py` checks that all of them exist.
+either library requires changes in one file. `tests/encoder/test_kerasnlp.py` checks that all of them exist. (The
+optimizers in `training/optimizers.py` are subclasses of Keras's and use what their base classes have.)
 """
 
 from pathlib import Path

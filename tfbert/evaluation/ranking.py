@@ -78,7 +78,7 @@ class Ranking:
         """Return the similarity below which to abstain; -1 if answering every question is best.
 
         It maximizes F1: precision is the fraction of answered questions whose first answer is right, and recall is the
-        fraction of all questions that are answered rightly. It lies halfway between the similarities it separates.
+        fraction of all questions that are answered correctly. It lies halfway between the similarities it separates.
         """
         order = np.argsort(-self.similarity, kind="stable")
         similarity, is_right = self.similarity[order], self.first_rank()[order] == 1

@@ -135,8 +135,8 @@ def _write_secret(path: Path, text: str) -> None:
 
 def _drift_output(outputs: Outputs) -> str:
     """Return the output whose mean is monitored for drift: the confidence, or else the predicted number."""
-    by_role = {output.role: output.name for output in reversed(outputs)}
-    return by_role.get("confidence", by_role["answer"])
+    numbers = {output.role: output.name for output in reversed(outputs) if output.dtype != "string"}
+    return numbers.get("confidence", numbers["answer"])
 
 
 def _values(version_dir: Path, deployment: Deployment) -> dict:

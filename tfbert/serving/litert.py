@@ -58,7 +58,7 @@ def export_litert(run_dir: Path, directory: Path) -> dict:
 
 
 def describe(description: dict) -> str:
-    """Return what `export_litert` wrote in one line: the size, and the difference to float32."""
+    """Return one line about the result of `export_litert`: the size, and the difference from float32."""
     return f"{description['bytes'] / 2**20:.1f} MiB; {precision_comparison.describe(description['compared'])}"
 
 

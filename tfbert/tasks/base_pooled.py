@@ -234,7 +234,12 @@ def has_pair(records: Iterable[Record]) -> tuple[bool, Iterable[Record]]:
 
     Args:
         records: one or more records; read once.
+
+    Raises:
+        ValueError: there are no records.
     """
     stream = iter(records)
-    first = next(stream)
+    first = next(stream, None)
+    if first is None:
+        raise ValueError("train has no records; expected at least one")
     return bool(first.others), itertools.chain([first], stream)
