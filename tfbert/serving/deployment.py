@@ -136,7 +136,7 @@ def _write_secret(path: Path, text: str) -> None:
 def _drift_output(outputs: Outputs) -> str:
     """Return the output whose mean is monitored for drift: the confidence, or else the predicted number."""
     numbers = {output.role: output.name for output in reversed(outputs) if output.dtype != "string"}
-    return numbers.get("confidence", numbers["answer"])
+    return numbers["confidence" if "confidence" in numbers else "answer"]
 
 
 def _values(version_dir: Path, deployment: Deployment) -> dict:
