@@ -33,7 +33,7 @@ def make_trainer(base_problem, tmp_path_factory):
     """Return a function from config paths to a trainer.
 
     Args of the function: `mode` is `real` or `eager`, which for a few updates is faster than tracing and compiling;
-    `examples` cuts the training split; `change` is called with the model before there is an optimizer; the rest are
+    `examples` cuts the training split; `change` is called with each model before there is an optimizer; the rest are
     config paths.
     """
 
@@ -47,6 +47,8 @@ def make_trainer(base_problem, tmp_path_factory):
         model, evaluation_model = build_models(problem.task, problem.encoder, config)
         if change:
             change(model)
+            if evaluation_model is not model:
+                change(evaluation_model)
         predictor = Predictor(problem.task, evaluation_model, problem.tokenizer, config, run_eagerly=mode == "eager")
         train = problem.tokenized["train"]
         tokenized = problem.tokenized | {"train": train.head(examples or len(train))}

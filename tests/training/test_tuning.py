@@ -45,6 +45,16 @@ def test_a_low_rank_update_is_trained_alone_and_merged(make_trainer, fast):
     assert np.abs(query - before[query.path]).max() > 1e-4
 
 
+def test_the_evaluated_model_in_another_precision_has_the_update(make_trainer):
+    values = {"train__epochs": 2, "train__learning_rate": 0.1, "encoder__precision": "float16", "examples": 12}
+    trainer = make_trainer(change=lambda model: model.backbone.tune(LowRankTuning()), **values)
+    trained, evaluated = trainer.model, trainer.evaluator.model
+    assert trained is not evaluated and trained.backbone.dtype_policy.name == "mixed_float16"
+    trainer.train()
+    updates = [[update.update for _, update in model.backbone.tuning.attached] for model in (trained, evaluated)]
+    assert all(np.array_equal(*pair) and np.any(pair[0]) for pair in zip(*updates, strict=True))
+
+
 def test_learning_rate_groups(make_trainer):
     model = make_trainer(examples=8).model
     groups = optimizers.learning_rate_groups(model)
