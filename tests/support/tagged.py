@@ -1,4 +1,4 @@
-"""A small vocabulary, a fitted task of entities, and records as it learns them, for the tests of entities."""
+"""A small vocabulary, a fitted task, and tokenized records, for tests of the task entities."""
 
 from support.tokenized import tokenized
 from tfbert.tasks.entities import EntitiesOptions, FittedEntities
@@ -19,5 +19,5 @@ def fitted(borders="words", types=("person", "place"), **options):
 
 
 def learned(tokenizer, record, sequence_length=64, task=None, overlap=0.25):
-    """Return a record as the model learns it: a `TokenizedSplit`."""
+    """Return a `TokenizedSplit` with the sequences and targets of a record."""
     return tokenized(task or fitted(), [record], Preprocessor(tokenizer, sequence_length, overlap))
