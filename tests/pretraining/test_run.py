@@ -177,11 +177,11 @@ def test_killed_and_continued_is_bit_identical(runs, moment):
     killed, continued = outcomes[index]
     assert killed.code == -9, killed.err
     assert continued.code == 0, continued.err
-    path, whole = folder / str(index), folder / "whole"
-    assert (path / BEST).read_bytes() == (whole / BEST).read_bytes()
+    path, uninterrupted = folder / str(index), folder / "whole"
+    assert (path / BEST).read_bytes() == (uninterrupted / BEST).read_bytes()
     for name in ("curve", "best_update", "before", "after", "guesses"):
-        assert report_of(path)[name] == report_of(whole)[name]
-    heads = [load_file(run / "encoder" / "heads.safetensors") for run in (path, whole)]
+        assert report_of(path)[name] == report_of(uninterrupted)[name]
+    heads = [load_file(run / "encoder" / "heads.safetensors") for run in (path, uninterrupted)]
     assert all(np.array_equal(heads[0][name], heads[1][name]) for name in heads[1])
 
 
@@ -219,9 +219,9 @@ def test_adapting_keeps_the_better_encoder_and_reports_both(runs):
     # The task was trained from the encoder that pretraining made.
     encoder = load_encoder(str(folder / "adapt" / "pretraining" / "encoder"))
     assert candidate["encoder"]["pretraining"] == encoder.spec.pretraining
-    kept = "adapted" if scores["adapted"] > scores["original"] else "original"
-    assert adaptation["kept"] == kept
-    assert report["history"] == report_of(folder / "adapt" / kept)["history"]
+    better = "adapted" if scores["adapted"] > scores["original"] else "original"
+    assert adaptation["kept"] == better
+    assert report["history"] == report_of(folder / "adapt" / better)["history"]
     page = (folder / "adapt" / "report.html").read_text(encoding="utf-8")
     assert f"{scores['adapted']:.4f} with it and {scores['original']:.4f} without" in page
     assert adaptation["sentence"] in outcomes["adapt"][0].err

@@ -25,9 +25,9 @@ def client(server, **options):
 
 def test_items_are_sent_in_batches_and_predictions_are_in_order(server):
     items = ["a", {"question": "b", "context": ["c", b"\xff"]}, b"d", "e", "f"]
-    answers = client(server, batch_size=2, version=7).predict(iter(items), "labels")
+    predictions = client(server, batch_size=2, version=7).predict(iter(items), "labels")
     sent = ["a", {"question": "b", "context": ["c", {"b64": "/w=="}]}, {"b64": "ZA=="}, "e", "f"]
-    assert [answer["of"] for answer in answers] == sent
+    assert [prediction["of"] for prediction in predictions] == sent
     path = "/v1/models/bank%20cards/versions/7:predict"
     assert server.requests == [
         (path, {"signature_name": "labels", "instances": sent[start : start + 2]}) for start in (0, 2, 4)

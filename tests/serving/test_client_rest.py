@@ -46,7 +46,7 @@ def test_the_path_has_model_and_version(server, model, version, path):
 def test_bytes_are_sent_as_base64_at_any_depth(server):
     items = [b"\xff", {"text": b"a", "choices": ("b", b"c"), "ids": [1, 2]}, "text"]
     sent = [{"b64": "/w=="}, {"text": {"b64": "YQ=="}, "choices": ["b", {"b64": "Yw=="}], "ids": [1, 2]}, "text"]
-    assert [answer["of"] for answer in rest_of(server).predict(items, "s")] == sent
+    assert [prediction["of"] for prediction in rest_of(server).predict(items, "s")] == sent
 
 
 def test_headers_have_the_content_type(server):

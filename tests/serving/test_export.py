@@ -47,8 +47,8 @@ TEXTS = ["my card pin", "the loan rate for a house today", "", "😀 fee 价格"
 
 def predict(model, texts):
     encoded = [text if isinstance(text, bytes) else text.encode() for text in texts]
-    answers = model.signatures["serving_default"](text=tf.constant(encoded, tf.string, shape=[len(encoded)]))
-    return {name: tensor.numpy() for name, tensor in answers.items()}
+    outputs = model.signatures["serving_default"](text=tf.constant(encoded, tf.string, shape=[len(encoded)]))
+    return {name: tensor.numpy() for name, tensor in outputs.items()}
 
 
 def metagraph(version_dir):
@@ -75,14 +75,14 @@ def test_signatures(version_dir, name):
 
 
 def test_outputs(model):
-    answers = predict(model, TEXTS)
-    assert {name: len(values) for name, values in answers.items()} == dict.fromkeys(OUTPUTS["serving_default"], 5)
-    assert [label.decode() for label in answers["label"]] == [LABELS[index] for index in answers["label_id"]]
-    np.testing.assert_allclose(answers["probabilities"].sum(1), 1, atol=1e-6)
-    np.testing.assert_array_equal(answers["probabilities"].argmax(1), answers["label_id"])
-    np.testing.assert_array_equal(answers["probabilities"].max(1), answers["probability"])
+    outputs = predict(model, TEXTS)
+    assert {name: len(values) for name, values in outputs.items()} == dict.fromkeys(OUTPUTS["serving_default"], 5)
+    assert [label.decode() for label in outputs["label"]] == [LABELS[index] for index in outputs["label_id"]]
+    np.testing.assert_allclose(outputs["probabilities"].sum(1), 1, atol=1e-6)
+    np.testing.assert_array_equal(outputs["probabilities"].argmax(1), outputs["label_id"])
+    np.testing.assert_array_equal(outputs["probabilities"].max(1), outputs["probability"])
     # A single word of 300 letters is one unknown token.
-    assert answers["truncated"].tolist() == [False] * 5
+    assert outputs["truncated"].tolist() == [False] * 5
 
 
 def test_outputs_differ_between_texts(model):
@@ -93,15 +93,15 @@ def test_outputs_differ_between_texts(model):
 @pytest.mark.parametrize(("num_words", "truncated"), [(30, False), (31, True), (500, True)])
 def test_truncated_is_set_if_tokens_were_cut(model, num_words, truncated):
     # 32 tokens with [CLS] and [SEP] leave room for 30.
-    answers = predict(model, [" ".join(["a"] * num_words), "a"])
-    assert answers["truncated"].tolist() == [truncated, False]
+    outputs = predict(model, [" ".join(["a"] * num_words), "a"])
+    assert outputs["truncated"].tolist() == [truncated, False]
 
 
 def test_outputs_equal_those_of_the_trained_model(model, finished, expected):
-    answers = predict(model, [item["text"] for item in finished.samples])
-    assert [label.decode() for label in answers["label"]] == expected["label"]
-    assert answers["label_id"].tolist() == expected["label_id"]
-    np.testing.assert_allclose(answers["probabilities"], expected["probabilities"], atol=1e-5)
+    outputs = predict(model, [item["text"] for item in finished.samples])
+    assert [label.decode() for label in outputs["label"]] == expected["label"]
+    assert outputs["label_id"].tolist() == expected["label_id"]
+    np.testing.assert_allclose(outputs["probabilities"], expected["probabilities"], atol=1e-5)
 
 
 def test_token_ids_give_the_same_outputs_as_texts(model, finished):
@@ -121,15 +121,15 @@ def test_other_items_of_a_batch_do_not_change_an_output(model):
 
 
 def test_bytes_that_are_not_utf8_are_dropped(model):
-    answers = predict(model, [b"my \xff\xfecard", "my card", b"\xff"])
-    np.testing.assert_allclose(answers["probabilities"][0], answers["probabilities"][1], atol=1e-6)
-    assert np.isfinite(answers["probabilities"]).all()
+    outputs = predict(model, [b"my \xff\xfecard", "my card", b"\xff"])
+    np.testing.assert_allclose(outputs["probabilities"][0], outputs["probabilities"][1], atol=1e-6)
+    assert np.isfinite(outputs["probabilities"]).all()
 
 
 def test_an_empty_batch(model):
-    answers = predict(model, [])
-    shapes_by_name = {name: values.shape for name, values in answers.items()}
-    assert shapes_by_name == dict.fromkeys(answers, (0,)) | {"probabilities": (0, 3)}
+    outputs = predict(model, [])
+    shapes_by_name = {name: values.shape for name, values in outputs.items()}
+    assert shapes_by_name == dict.fromkeys(outputs, (0,)) | {"probabilities": (0, 3)}
 
 
 def test_classify_reads_examples(model):
@@ -137,9 +137,9 @@ def test_classify_reads_examples(model):
         feature = tf.train.Feature(bytes_list=tf.train.BytesList(value=[text.encode()]))
         return tf.train.Example(features=tf.train.Features(feature={"text": feature})).SerializeToString()
 
-    answers = model.signatures["classify"](inputs=tf.constant([example(text) for text in TEXTS]))
-    assert answers["classes"].numpy().tolist() == [[label.encode() for label in LABELS]] * len(TEXTS)
-    np.testing.assert_allclose(answers["scores"].numpy(), predict(model, TEXTS)["probabilities"], atol=1e-6)
+    outputs = model.signatures["classify"](inputs=tf.constant([example(text) for text in TEXTS]))
+    assert outputs["classes"].numpy().tolist() == [[label.encode() for label in LABELS]] * len(TEXTS)
+    np.testing.assert_allclose(outputs["scores"].numpy(), predict(model, TEXTS)["probabilities"], atol=1e-6)
 
 
 def test_labels_by_id(model):
@@ -208,8 +208,8 @@ def test_warmup_records_replay(version_dir, model, finished, expected):
     assert [request.model_spec.signature_name for request in requests] == ["serving_default"] * 2
     texts = [tf.make_ndarray(request.inputs["text"]).tolist() for request in requests]
     assert [[text.decode() for text in batch] for batch in texts] == [sample_texts[:1], sample_texts]
-    answers = model.signatures["serving_default"](text=tf.constant(texts[1]))
-    assert [label.decode() for label in answers["label"].numpy()] == expected["label"]
+    outputs = model.signatures["serving_default"](text=tf.constant(texts[1]))
+    assert [label.decode() for label in outputs["label"].numpy()] == expected["label"]
 
 
 def test_other_users_can_read_it(version_dir):

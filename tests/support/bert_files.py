@@ -43,7 +43,7 @@ def make_tensors(config):
         norms += [f"{prefix}.attention.output", f"{prefix}.output"]
     shapes |= {f"{name}.weight": size for name, size in sizes.items()}
     shapes |= {f"{name}.bias": size[:1] for name, size in sizes.items()}
-    shapes |= {f"{name}.LayerNorm.{part}": (hidden,) for name in norms for part in ("weight", "bias")}
+    shapes |= {f"{name}.LayerNorm.{parameter}": (hidden,) for name in norms for parameter in ("weight", "bias")}
     return {name: draw.normal(0, 0.5, shape).astype("float32") for name, shape in shapes.items()}
 
 

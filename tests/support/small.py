@@ -82,7 +82,7 @@ def config(data_dir, **values):
 
 def assignments(values):
     """Return `--set` options for config paths."""
-    return [part for path, value in values.items() for part in ("--set", f"{path}={value}")]
+    return [argument for path, value in values.items() for argument in ("--set", f"{path}={value}")]
 
 
 def load_tool(name):

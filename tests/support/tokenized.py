@@ -79,4 +79,4 @@ def tokenized(task, records, preprocessor):
 
 def remarks_of(split):
     """Return the remarks about the records of a split, once for each record."""
-    return [remark for remark, places in split.remarks.items() for _ in places]
+    return [remark for remark, locations in split.remarks.items() for _ in locations]

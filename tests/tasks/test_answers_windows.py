@@ -89,7 +89,7 @@ def test_the_most_frequent_answer_of_those_in_a_window_is_learned(tiny_tokenizer
     assert targets_in_words(tiny_tokenizer, split) == ["then"]
 
 
-def test_an_answer_that_no_window_holds_is_reported_and_its_parts_are_not_learned(tiny_tokenizer):
+def test_an_answer_longer_than_a_window_is_reported_and_not_learned(tiny_tokenizer):
     context = "so " * 30 + "one " * 40 + "then " * 30
     split, warnings = learned(tiny_tokenizer, record_of("Who?", context, ("one " * 40).strip()), 30)
     assert warnings == [
@@ -138,7 +138,7 @@ def test_a_long_question_leaves_room_for_the_context(tiny_tokenizer):
 
 
 @pytest.mark.parametrize(("sequence_length", "max_pieces"), [(64, 30), (32, 30), (48, 7), (16, 2)])
-def test_every_answer_that_may_be_given_is_whole_in_a_window(tiny_tokenizer, sequence_length, max_pieces):
+def test_every_possible_answer_is_completely_in_a_window(tiny_tokenizer, sequence_length, max_pieces):
     words = [["one", "two", "see", "then", "more"][index % 5] for index in range(130)]
     context = " ".join(words)
     starts = np.cumsum([0, *(len(word) + 1 for word in words)])
@@ -152,7 +152,7 @@ def test_every_answer_that_may_be_given_is_whole_in_a_window(tiny_tokenizer, seq
         split = tokenized(task, records[number::2], Preprocessor(tiny_tokenizer, sequence_length))
         assert split.remarks == {}
         targets = split.targets["token_span"]
-        # The answer is somewhere in its record's windows, and each time all of it.
+        # At least one window contains the answer, and every target is the complete answer.
         assert (targets[:, 1] - targets[:, 0] == longest - 1).sum() >= len(records[number::2])
         assert set((targets[:, 1] - targets[:, 0]).tolist()) <= {longest - 1, 0}
 
@@ -161,7 +161,7 @@ def test_every_answer_that_may_be_given_is_whole_in_a_window(tiny_tokenizer, seq
 
 
 def batch_of(*splits):
-    """Return one batch for each split of one sequence."""
+    """Return a batch for each split with a single sequence."""
     return [next(iter(batches(split, [np.array([0])], 64))) for split in splits]
 
 
@@ -287,7 +287,7 @@ def test_answers_are_at_their_positions(served, contexts):
         assert answers["best_answer"][row].decode() == texts[0]
 
 
-def test_whole_words_where_train_has_them(tiny_tokenizer):
+def test_answers_are_whole_words_if_those_of_train_are(tiny_tokenizer):
     context = "Unlikely, quiet lions; a xyz-like jazz"
     words = [match.span() for match in re.finditer(r"\w+|[^\w\s]", context)]
 
@@ -302,7 +302,7 @@ def test_whole_words_where_train_has_them(tiny_tokenizer):
 
 
 @pytest.mark.parametrize("longest", [3, 8])
-def test_the_length_of_the_windows_changes_nothing(tiny_tokenizer, longest):
+def test_outputs_do_not_depend_on_the_length_of_windows(tiny_tokenizer, longest):
     rng = np.random.default_rng(5)
     words = ["one", "two", "Now,", "then", "über", "日本", "👍", "good."]
     contexts = [" ".join(rng.choice(words, size)) for size in (150, 3, 61)]
@@ -318,7 +318,7 @@ def test_the_length_of_the_windows_changes_nothing(tiny_tokenizer, longest):
                 np.testing.assert_array_equal(values, whole[name])
 
 
-def test_other_records_of_a_batch_change_nothing(served):
+def test_outputs_do_not_depend_on_other_records_of_a_batch(served):
     questions, contexts = ["Who?", "Why is it?", "When"], ["one two " * 60, "Now and then", ""]
     together = predict(served, questions, contexts)
     for row in range(3):
@@ -348,7 +348,7 @@ def test_positions_in_invalid_utf_8_count_characters_as_python_decodes_them(serv
     assert answers["best_answer"][1] == b""
 
 
-def test_the_threshold_decides(served):
+def test_the_threshold_decides_whether_an_answer_is_given(served):
     always = predict(served, ["Who?"], ["one two"])
     margin = float(always["no_answer_margin"][0])
     best = [predict(served, ["Who?"], ["one two"], margin + d)["best_answer"][0] for d in (0.5, -0.5)]

@@ -138,8 +138,8 @@ def test_every_piece_that_entities_may_start_with_has_a_tag(tokenizer, borders, 
     split = learned(tokenizer, record, task=fitted(borders))
     pieces = ["ada", "love", "##lace", "met", "#", "ada", "mary", "##s", "in", "new", "york", "."]
     tags = ["B-person", "I-person", "I-person", "O", "O", "O", "O", "O", "O", "B-place", "I-place", "O"]
-    kept = [piece not in untagged or index == 0 for index, piece in enumerate(pieces)]
-    expected = [f"{piece}/{tag}" if keep else None for piece, tag, keep in zip(pieces, tags, kept, strict=True)]
+    has_tag = [piece not in untagged or index == 0 for index, piece in enumerate(pieces)]
+    expected = [f"{piece}/{tag}" if keep else None for piece, tag, keep in zip(pieces, tags, has_tag, strict=True)]
     assert spelled(tokenizer, split) == [None, *expected, None]
     assert split.targets["tag_id"].values.dtype == np.int32 and split.remarks == {}
 
@@ -150,7 +150,7 @@ def test_windows_cover_a_long_text(tokenizer):
     whole = learned(tokenizer, record, 200)
     split = learned(tokenizer, record, 20)
     assert len(whole) == 1 and whole.sequences.lengths().tolist() == [152] and split.remarks == {}
-    tags, seen = whole.targets["tag_id"][0][1:-1], np.zeros(150, bool)
+    tags, covered = whole.targets["tag_id"][0][1:-1], np.zeros(150, bool)
     ids = tf.RaggedTensor.from_row_lengths(tokenizer(tf.constant([text])).flat_values, [150])
     starts = Preprocessor(tokenizer, 20).windows(ids, 18).starts.numpy()
     assert len(starts) == len(split) > 8
@@ -160,8 +160,8 @@ def test_windows_cover_a_long_text(tokenizer):
         assert tag_ids[0] == tag_ids[-1] == -1
         # A window that begins inside an entity continues it.
         np.testing.assert_array_equal(tag_ids[1:-1], tags[start : start + 18])
-        seen[start : start + 18] = True
-    assert seen.all()
+        covered[start : start + 18] = True
+    assert covered.all()
     # A larger overlap makes more windows.
     assert len(learned(tokenizer, record, 20, overlap=0.5)) > len(split)
 
@@ -199,7 +199,7 @@ def test_entities_that_cannot_be_learned_or_found_cause_warnings(tokenizer, text
 def test_every_entity_causes_a_warning(tokenizer):
     record = record_of("Loves met Loves #Ada2016", ("Lo", "person"), ("met Lo", "person"), ("Ada", "person"))
     remarks = learned(tokenizer, record).remarks
-    assert {remark.partition(",")[0]: places for remark, places in remarks.items()} == {
+    assert {remark.partition(",")[0]: locations for remark, locations in remarks.items()} == {
         "entities start or end inside a word piece": ["train.jsonl:7"] * 2,
         "entities start or end inside a word and cannot be found exactly": ["train.jsonl:7"],
     }

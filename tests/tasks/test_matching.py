@@ -319,7 +319,7 @@ def test_the_signature_embed_returns_the_vectors_of_texts(tiny_tokenizer):
         vectors = signatures["embed"](tf.constant(["my new card", "the house is low"]))["embedding"]
         ids = tiny_tokenizer(tf.constant(["my new card", "the house is low"])).to_list()
         start = tiny_tokenizer.special.start
-        assert vectors.numpy().tolist() == [[start, *each[:3]] for each in ids]
+        assert vectors.numpy().tolist() == [[start, *token_ids[:3]] for token_ids in ids]
         assert task.decode_sequences(vectors, None) == {"embedding": vectors}
 
 
@@ -438,9 +438,9 @@ def test_the_pretrained_encoder_is_kept_unless_an_epoch_is_better(faq, tmp_path,
     report = run.train(faq.problem, tmp_path / "run")
     assert report["untrained"] == {"mrr_at_10": 0.5} and report["best_epoch"] == best_epoch
     assert [entry["validation"]["mrr_at_10"] for entry in report["history"]] == later
-    start = faq.problem.encoder.backbone.weights
-    kept = load_run(tmp_path / "run").predictor.model.backbone.weights
-    is_same = all(np.array_equal(one, other) for one, other in zip(start, kept, strict=True))
+    initial = faq.problem.encoder.backbone.weights
+    weights = load_run(tmp_path / "run").predictor.model.backbone.weights
+    is_same = all(np.array_equal(before, after) for before, after in zip(initial, weights, strict=True))
     assert is_same == (best_epoch == 0)
     text = " ".join((tmp_path / "run" / "report.html").read_text(encoding="utf-8").split())
     outcome = "no epoch was better" if best_epoch == 0 else "60.0 % after the best epoch"
