@@ -110,10 +110,10 @@ def test_paraphrases_of_a_thread_are_in_one_split_and_its_question_in_train(tmp_
     target = _target(tmp_path)
     write_faq_threads(tmp_path, target, 0)
     splits = {name: _lines(target / f"{name}.jsonl") for name in ("train", "validation", "test")}
-    of_train = {(row["question"], row["answer"]) for row in splits["train"]}
+    train_pairs = {(row["question"], row["answer"]) for row in splits["train"]}
     assert {(f"question {i}", f"{letter} {i}") for i in range(60) for letter in "ab"} | {
         ("single", "only one")
-    } <= of_train
+    } <= train_pairs
     threads_of = {
         name: {row["question"].split()[1] for row in rows if row["question"][0] in "wv"}
         for name, rows in splits.items()

@@ -78,7 +78,7 @@ def test_clients_count_successful_and_failed_requests(rest_server, tmp_path):
     assert any("503" in line for line in measured["failures"]) and len(measured["failures"]) <= 10
 
 
-def test_blocks_are_put_together():
+def test_blocks_are_combined():
     blocks = [
         {"latencies_ms": [1.0, 2.0, 3.0], "num_failed": 2, "seconds": 0.5, "busy_seconds": 0.1},
         {"latencies_ms": [4.0, 101.0], "num_failed": 0, "seconds": 1.0, "busy_seconds": 0.2},

@@ -86,7 +86,7 @@ def test_a_float32_export_that_differs_is_rejected(kind, is_rejected):
     serve.check_same_model([row(9e-5)])
 
 
-def test_texts_are_drawn_in_an_order_that_stays(options, monkeypatch):
+def test_the_order_of_drawn_texts_is_reproducible(options, monkeypatch):
     texts, labels = served_model.texts_of(options)["banking77"]
     assert served_model.texts_of(options) == {"banking77": (texts, labels)}
     in_file = small.rows(12, 3)
@@ -122,7 +122,7 @@ def test_texts_are_repeated_cyclically(monkeypatch):
     assert "label_id" not in without and len(without["seconds"]) == 3
 
 
-def test_the_peak_is_that_of_the_process_and_not_of_its_parent():
+def test_peak_memory_excludes_the_parent_process():
     large = bytearray(2**28)
     large[::4096] = b"x" * len(large[::4096])
     program = "from benchmarks.workers import protocol; print(protocol.peak_memory_bytes())"

@@ -71,7 +71,7 @@ def losses(progress):
 
 
 def test_losses_fall_and_one_graph_serves_all_shapes(make_trainer):
-    # Evaluated on the training sequences with other masks: so few sequences do not generalize.
+    # Evaluated on the training sequences with other masks, because this few sequences do not generalize.
     trainer = make_trainer(is_traced=True, held_out=packed.batcher(24), train__epochs=12, train__evaluations=1)
     num_traces, sums = collections.Counter(), trainer.model.sums
 
@@ -113,15 +113,17 @@ def test_masks_are_drawn_again_in_every_epoch(make_trainer):
 
 
 def test_accumulated_batches_equal_one_large_batch(make_trainer):
-    # The batches have different numbers of masked words and pairs; the means are over all of an update.
+    # The batches have different numbers of masked words and pairs; means are over all batches of an update.
     values = {"train__schedule": "constant", "train__epochs": 2}
     large = make_trainer(count=20, train__batch_size=32, **values)
     small = make_trainer(count=20, train__batch_size=8, train__accumulation_steps=4, **values)
-    of_large, of_small = large.train(), small.train()
-    assert of_large.update == of_small.update == 2
-    np.testing.assert_allclose(losses(of_small), losses(of_large), rtol=1e-5)
+    large_progress, small_progress = large.train(), small.train()
+    assert large_progress.update == small_progress.update == 2
+    np.testing.assert_allclose(losses(small_progress), losses(large_progress), rtol=1e-5)
     for name in ("pair_loss", "pair_accuracy", "masked_word_accuracy"):
-        np.testing.assert_allclose([p[name] for p in of_small.curve], [p[name] for p in of_large.curve], rtol=1e-5)
+        np.testing.assert_allclose(
+            [p[name] for p in small_progress.curve], [p[name] for p in large_progress.curve], rtol=1e-5
+        )
     for a, b in zip(weights(large), weights(small), strict=True):
         np.testing.assert_allclose(a, b, atol=2e-4)
 
@@ -265,7 +267,7 @@ def test_sequences_without_pairs_have_no_pair_scores(make_trainer):
 
 @pytest.fixture(scope="module")
 def make_interruptible(make_trainer):
-    """Return a function that makes the same trainer as a separate process would."""
+    """Return a function that makes the same trainer as in a separate process."""
 
     def make():
         keras.backend.clear_session()  # so that layers have the same names

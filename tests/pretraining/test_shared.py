@@ -30,15 +30,15 @@ def runs(tmp_path_factory):
         return tools.step("pretrain", *args, "--encoder", "tiny", *small.assignments(OPTIONS), cwd=folder, env=env)
 
     first, second = small.two_workers()
-    outcomes = {"alone": tools.run([step("prepare", "--out", "rows"), step("--prepared", "rows", "--out", "alone")])[0]}
+    results = {"alone": tools.run([step("prepare", "--out", "rows"), step("--prepared", "rows", "--out", "alone")])[0]}
     chains = [[step("--prepared", "rows", "--out", "both", env=env)] for env in (first, second)]
-    outcomes["both"] = [outcome for (outcome,) in tools.run(*chains)]
-    return folder, outcomes
+    results["both"] = [result for (result,) in tools.run(*chains)]
+    return folder, results
 
 
 def test_two_workers_give_the_losses_counts_and_encoder_of_one(runs):
-    folder, outcomes = runs
-    assert [outcome.code for outcome in (*outcomes["alone"], *outcomes["both"])] == [0] * 4, outcomes
+    folder, results = runs
+    assert [result.code for result in (*results["alone"], *results["both"])] == [0] * 4, results
     single, shared = (json.loads((folder / name / "report.json").read_text()) for name in ("alone", "both"))
     assert shared["distribution"] == {"kind": "multi_worker", "replicas": 2, "workers": 2}
     assert len(single["history"]) == len(shared["history"]) > 2

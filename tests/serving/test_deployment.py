@@ -130,7 +130,7 @@ def _holds(path, *secrets):
 @pytest.mark.parametrize(
     ("uid", "gid", "expected"), [(1234, 1235, ("1234", "1235")), (0, 0, ("101", "101")), (7, 0, ("7", "101"))]
 )
-def test_the_proxy_runs_as_the_user_who_renders_but_not_as_root(version_dir, tmp_path, monkeypatch, uid, gid, expected):
+def test_the_proxy_runs_as_the_rendering_user_but_not_as_root(version_dir, tmp_path, monkeypatch, uid, gid, expected):
     monkeypatch.setattr(os, "getuid", lambda: uid)
     monkeypatch.setattr(os, "getgid", lambda: gid)
     deployment.render(version_dir, TEMPLATES, tmp_path / "out")

@@ -18,6 +18,6 @@ def fitted(borders="words", types=("person", "place"), **options):
     return FittedEntities(options=EntitiesOptions(**options), types=types, borders=borders)
 
 
-def learned(tokenizer, record, sequence_length=64, task=None, overlap=0.25):
+def tokenize_record(tokenizer, record, sequence_length=64, task=None, overlap=0.25):
     """Return a `TokenizedSplit` with the sequences and targets of a record."""
     return tokenized(task or fitted(), [record], Preprocessor(tokenizer, sequence_length, overlap))

@@ -221,10 +221,10 @@ def targets(task, record, lengths, max_tokens=6):
 
 
 def test_targets_of_pairs_are_roles_and_ids():
-    learned, warnings = targets(PAIRS, record_of("a b", "c d e", "f"), (2, 3, 6))
-    assert [target["role"] for target in learned] == [QUESTION, ANSWER, NEGATIVE]
-    question, answer, negative = (target["text_id"] for target in learned)
-    assert learned[0]["positive_ids"][0] == answer and len({question, answer, negative}) == 3
+    target_values, warnings = targets(PAIRS, record_of("a b", "c d e", "f"), (2, 3, 6))
+    assert [target["role"] for target in target_values] == [QUESTION, ANSWER, NEGATIVE]
+    question, answer, negative = (target["text_id"] for target in target_values)
+    assert target_values[0]["positive_ids"][0] == answer and len({question, answer, negative}) == 3
     assert min(question, answer, negative) > 0
     assert warnings == []
 
@@ -246,8 +246,8 @@ def test_texts_that_differ_in_whitespace_have_one_id():
 
 
 def test_loss_of_scored_pairs_is_the_squared_error_of_the_cosine():
-    learned, _ = targets(SCORED, record_of("a b", "c", score=4.0), (2, 1))
-    assert learned == [{"similarity": pytest.approx(0.8)}] * 2  # of 0 to 5
+    target_values, _ = targets(SCORED, record_of("a b", "c", score=4.0), (2, 1))
+    assert target_values == [{"similarity": pytest.approx(0.8)}] * 2  # of 0 to 5
     vectors = np.array([[1, 0], [0.6, 0.8], [0, 1], [0, -1]], np.float32)
     batch = {"similarity": tf.constant([0.8, 0.8, 0.25, 0.25]), "example": tf.constant([0, 0, 1, 1])}
     np.testing.assert_allclose(SCORED.loss(tf.constant(vectors), batch), [0.04, 1.5625], rtol=1e-5)

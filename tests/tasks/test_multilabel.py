@@ -242,10 +242,10 @@ def test_loss_is_binary_cross_entropy_averaged_over_the_labels():
 def test_balanced_weights_have_a_limit():
     rare = [["a", "b"], *[["b"], []] * 500]
     balanced, plain = (loss(fit(*rare, class_weights=weights)).numpy() for weights in ("balanced", "none"))
-    with_label, without = np.log1p(np.exp(-2.0)), np.log1p(np.exp(0.5))
+    with_label, without_label = np.log1p(np.exp(-2.0)), np.log1p(np.exp(0.5))
     # A text with `a` would have a weight of 500, and one without it 0.5; `b` is present in about half of the texts.
     np.testing.assert_allclose(balanced[0] - plain[0], (20 - 1) * with_label / 2, rtol=5e-3)
-    np.testing.assert_allclose(balanced[1] - plain[1], (0.5 - 1) * without / 2, rtol=5e-3)
+    np.testing.assert_allclose(balanced[1] - plain[1], (0.5 - 1) * without_label / 2, rtol=5e-3)
 
 
 def test_outputs_are_the_labels_that_reach_their_thresholds():
