@@ -1,4 +1,4 @@
-"""What tests share: a quiet TensorFlow, a cache of their own, and the vocabulary of the default encoder."""
+"""Shared configuration and fixtures: a quiet TensorFlow, a private cache, the default encoder and a tokenizer."""
 
 import gc
 import os
@@ -10,54 +10,54 @@ from support import machine
 
 from tfbert.encoder import presets
 
-# Read by TensorFlow's C++ part when it is loaded.
+# TensorFlow's C++ library reads this when it is loaded.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 
 def pytest_configure(config):
-    """Give the session a private cache, so that it neither finds what earlier runs tokenized nor leaves anything.
+    """Give the session a private cache, so that it neither uses nor leaves files in the cache of the user.
 
-    Encoders that the user has downloaded are linked, not downloaded again. Workers of pytest-xdist inherit the cache.
+    Downloaded encoders are linked, not downloaded again. Workers of pytest-xdist inherit the cache.
     """
     if "TFBERT_CACHE" in os.environ:
         return
-    theirs = presets.cache_dir() / "encoders"
+    user_encoders = presets.cache_dir() / "encoders"
     private = tempfile.TemporaryDirectory(prefix="tfbert-tests-")
     config.add_cleanup(private.cleanup)
     encoders = Path(private.name) / "encoders"
     encoders.mkdir()
-    for folder in theirs.glob("minilm-*"):
+    for folder in user_encoders.glob("minilm-*"):
         (encoders / folder.name).symlink_to(folder)
     os.environ["TFBERT_CACHE"] = private.name
     config.add_cleanup(lambda: os.environ.pop("TFBERT_CACHE"))
 
 
 def pytest_report_header():
-    """Say on what kind of processor the tests run, as how numbers are rounded depends on it."""
+    """Describe the processor, because rounding depends on it."""
     return machine.this_machine()
 
 
 def pytest_terminal_summary(terminalreporter):
-    """Say so beside the result where no header was printed."""
+    """Describe the processor next to the result if no header was printed."""
     if not terminalreporter.showheader:
         terminalreporter.write_line(machine.this_machine())
 
 
 def pytest_collection_finish():
-    """Keep Python's garbage collector away from what was imported: libraries stay, and it looks through them often."""
+    """Exempt imported objects from garbage collection, which would otherwise scan the libraries often."""
     gc.collect()
     gc.freeze()
 
 
 @pytest.fixture(scope="session")
 def minilm_dir() -> Path:
-    """Return the directory of the default encoder; skips where it is neither in the cache nor to be had."""
+    """Return the directory of the default encoder. Skips tests if it is not cached and cannot be downloaded."""
     try:
         return presets.resolve("minilm").directory
     except ValueError as error:
         if "could not be downloaded" not in str(error):
             raise
-        pytest.skip(f"neither in the cache nor to be had: {error}")
+        pytest.skip(f"not cached, and the download failed: {error}")
 
 
 @pytest.fixture(scope="session")

@@ -27,10 +27,10 @@ def check(folder, *args):
 
 
 def test_log_table_and_json_agree(folder):
-    done = check(folder, "--data", "data")
+    result = check(folder, "--data", "data")
     results = json.loads((folder / "results.json").read_text(encoding="utf-8"))
-    assert done.code == 0
-    lines = done.err.splitlines()
+    assert result.code == 0
+    lines = result.err.splitlines()
     assert lines[:2] == [
         "train.csv, validation.csv, test.csv: csv with ',' between columns, utf-8, column names on line 1",
         "train.csv, validation.csv, test.csv: reads text from 'text', label from 'label'; unused columns: none",
@@ -38,9 +38,9 @@ def test_log_table_and_json_agree(folder):
     assert lines[2].startswith("train 25, validation 12, test 13 examples, 3 labels")
     leak = "1 text of test is also in train (exact): test.csv:14 = train.csv:26"
     assert results["warnings"][0] == ["leak", leak]
-    assert done.out.splitlines()[0].split() == ["warning", "description"]
-    assert leak in " ".join(done.out.split())
-    assert leak not in done.err
+    assert result.out.splitlines()[0].split() == ["warning", "description"]
+    assert leak in " ".join(result.out.split())
+    assert leak not in result.err
     assert (results["refused"], results["task"], results["encoder"]) == ([], "classification", "tiny")
     assert results["num_examples"] == {"train": 25, "validation": 12, "test": 13}
     assert results["files"]["test.csv"]["used"] == {"text": ["text"], "label": ["label"]}
@@ -48,8 +48,8 @@ def test_log_table_and_json_agree(folder):
 
 
 def test_data_without_warnings(folder):
-    done = check(folder, "--data", "clean")
-    assert (done.code, done.out) == (0, "no warnings\n")
+    result = check(folder, "--data", "clean")
+    assert (result.code, result.out) == (0, "no warnings\n")
     assert json.loads((folder / "results.json").read_text(encoding="utf-8"))["warnings"] == []
 
 
@@ -68,24 +68,24 @@ def test_data_without_warnings(folder):
     ],
 )
 def test_data_that_training_would_reject_are_rejected(folder, args, reason):
-    done = check(folder, *args)
-    assert done.code == 2
-    last = done.err.splitlines()[-1]
-    assert last.startswith("check: ") and reason in last
+    result = check(folder, *args)
+    assert result.code == 2
+    error_line = result.err.splitlines()[-1]
+    assert error_line.startswith("check: ") and reason in error_line
     results = json.loads((folder / "results.json").read_text(encoding="utf-8"))
-    assert results["refused"][0] == last.removeprefix("check: ")
+    assert results["refused"][0] == error_line.removeprefix("check: ")
     trained = small.tools()("train", *args, *ENCODER, cwd=folder)
-    assert (trained.code, trained.err.splitlines()[-1]) == (2, last.replace("check: ", "train: ", 1))
+    assert (trained.code, trained.err.splitlines()[-1]) == (2, error_line.replace("check: ", "train: ", 1))
 
 
 def test_all_errors_are_reported_together(folder):
     rows = "".join(f"退款在哪里{i},{'ab'[i % 2]},{i % 2}\n" for i in range(60))
     (folder / "chinese.csv").write_text(f"text,label,rejected\n{rows}", encoding="utf-8")
-    done = check(folder, "--data", "chinese.csv")
+    result = check(folder, "--data", "chinese.csv")
     results = json.loads((folder / "results.json").read_text(encoding="utf-8"))
-    assert (done.code, len(results["refused"])) == (2, 2)
+    assert (result.code, len(results["refused"])) == (2, 2)
     assert results["refused"][0].startswith("chinese.csv: column 'rejected' has the name of a label or flag")
     assert results["refused"][1].startswith("the encoder tiny cannot read parts of the text: [UNK] is ")
     assert results["files"]["chinese.csv"]["unused"] == ["rejected"]
     assert results["num_examples"]["train"] > 0
-    assert [line.split()[0] for line in done.out.splitlines() if line.startswith("refused")] == ["refused"] * 2
+    assert [line.split()[0] for line in result.out.splitlines() if line.startswith("refused")] == ["refused"] * 2

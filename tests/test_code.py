@@ -1,4 +1,4 @@
-"""No value from a file or the network is run as code: what could do so is not used, or stands in a list here."""
+"""Code that could execute data from files or the network is not used; dynamic imports are in a list here."""
 
 import ast
 from pathlib import Path
@@ -6,38 +6,38 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-# They run what they read, or can be made to.
+# Modules that execute the data that they read, or can be made to.
 MODULES = {"pickle", "marshal", "shelve", "dill", "cloudpickle", "joblib", "yaml", "runpy", "code"}
 CALLS = {"eval", "exec", "compile", "__import__", "os.system", "os.popen", "yaml.load", "keras.models.load_model"}
 CALLS |= {"keras.config.enable_unsafe_deserialization", "torch.load", "tf.keras.models.load_model"}
 ARGUMENTS = {"shell": True, "allow_pickle": True, "safe_mode": False, "trust_remote_code": True}
-# Where a module is imported by a name that is not written there, and why nobody else can choose it.
+# Files that import a module by a computed name, and what restricts the name.
 BY_NAME = {
-    "tfbert/tasks/base.py",  # the files of the package's own folder
+    "tfbert/tasks/base.py",  # files in the directory of the package
     "tfbert/pretraining/segmenters.py",  # allowed on the command line, see tests/pretraining/test_segmenters.py
-    "benchmarks/__main__.py",  # the choices of its command line, and `common` beside the tools
+    "benchmarks/__main__.py",  # choices of the command line, and `common` next to the tools
 }
 
 
-def name_of(node):
-    """Return the dotted name of a call's function; it begins with a dot where the object has no name."""
-    parts = []
+def dotted_name(node):
+    """Return the dotted name of the function of a call. It begins with a dot if the object has no name."""
+    names = []
     while isinstance(node, ast.Attribute):
-        parts.append(node.attr)
+        names.append(node.attr)
         node = node.value
-    return ".".join(reversed([*parts, node.id if isinstance(node, ast.Name) else ""]))
+    return ".".join(reversed([*names, node.id if isinstance(node, ast.Name) else ""]))
 
 
-def dangers(tree):
-    """Yield line and what is there: an import, a call or an argument by which data could be run as code."""
+def unsafe_uses(tree):
+    """Yield the line and a description of every import, call and argument that could execute data."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Import | ast.ImportFrom):
             module = getattr(node, "module", None)
             names = [module] if module else [alias.name for alias in node.names]
             yield from ((node.lineno, name) for name in names if name.partition(".")[0] in MODULES)
         elif isinstance(node, ast.Call):
-            if name_of(node.func) in CALLS:
-                yield node.lineno, name_of(node.func)
+            if dotted_name(node.func) in CALLS:
+                yield node.lineno, dotted_name(node.func)
             for keyword in node.keywords:
                 value = getattr(keyword.value, "value", None)
                 if keyword.arg in ARGUMENTS and value is not (not ARGUMENTS[keyword.arg]):
@@ -45,10 +45,11 @@ def dangers(tree):
 
 
 def imports_by_name(tree):
-    """Return whether a module is imported whose name is computed."""
+    """Return whether a file imports a module by a computed name."""
     return any(
         isinstance(node, ast.Call)
-        and name_of(node.func).rpartition(".")[2] in ("import_module", "module_from_spec", "spec_from_file_location")
+        and dotted_name(node.func).rpartition(".")[2]
+        in ("import_module", "module_from_spec", "spec_from_file_location")
         for node in ast.walk(tree)
     )
 
@@ -59,13 +60,13 @@ def sources():
             yield path.relative_to(ROOT).as_posix(), ast.parse(path.read_text(encoding="utf-8"))
 
 
-def test_nothing_is_used_that_runs_data():
-    found = {name: list(dangers(tree)) for name, tree in sources()}
-    assert len(found) > 150
-    assert {name: lines for name, lines in found.items() if lines} == {}
+def test_unsafe_functions_are_not_used():
+    by_file = {name: list(unsafe_uses(tree)) for name, tree in sources()}
+    assert len(by_file) > 150
+    assert {name: lines for name, lines in by_file.items() if lines} == {}
 
 
-def test_modules_are_imported_by_name_in_known_places_only():
+def test_only_listed_files_import_modules_by_computed_names():
     assert {name for name, tree in sources() if imports_by_name(tree)} == BY_NAME
 
 
@@ -84,12 +85,12 @@ def test_modules_are_imported_by_name_in_known_places_only():
         ("keras.models.load_model(path)", "keras.models.load_model"),
     ],
 )
-def test_a_danger_is_seen(code, expected):
-    assert [what.partition(".x")[0] for _, what in dangers(ast.parse(code))] == [expected]
+def test_unsafe_uses_are_detected(code, expected):
+    assert [description.partition(".x")[0] for _, description in unsafe_uses(ast.parse(code))] == [expected]
 
 
 @pytest.mark.parametrize(
     "code", ["np.load(path)", "np.load(path, allow_pickle=False)", "re.compile(x)", "f(shell=False)", "f().eval()"]
 )
-def test_what_is_none_is_not_seen(code):
-    assert list(dangers(ast.parse(code))) == []
+def test_safe_uses_are_not_reported(code):
+    assert list(unsafe_uses(ast.parse(code))) == []

@@ -18,7 +18,7 @@ def value_at(config: Config, path: str) -> Any:
     return config
 
 
-# Values of fields where adding to the default would leave the field's range.
+# Values of fields whose default plus one is out of range.
 MOVED = {"train.layer_decay": 0.75, "train.seed": 2**31 - 1}
 
 
@@ -78,7 +78,7 @@ def test_all_values_survive_together():
     assert override(DEFAULTS, parse_assignments(f"{path}={as_text(OTHERS[path])}" for path in PATHS)) == changed
 
 
-def test_override_leaves_its_argument_alone():
+def test_override_does_not_change_its_argument():
     before = DEFAULTS.to_dict()
     override(DEFAULTS, OTHERS)
     assert DEFAULTS.to_dict() == before
@@ -100,8 +100,8 @@ def test_the_fingerprint_changes_with_every_field(path):
 
 def test_equal_configs_have_equal_fingerprints():
     changed = override(DEFAULTS, OTHERS)
-    again = from_dict(dict(reversed(json.loads(json.dumps(changed.to_dict())).items())))
-    assert again.fingerprint() == changed.fingerprint()
+    reordered = from_dict(dict(reversed(json.loads(json.dumps(changed.to_dict())).items())))
+    assert reordered.fingerprint() == changed.fingerprint()
     # An int becomes a float, so that both spellings are the same run.
     assert override(DEFAULTS, {"train.weight_decay": 1}).fingerprint() == (
         override(DEFAULTS, {"train.weight_decay": 1.0}).fingerprint()

@@ -1,4 +1,4 @@
-"""What every task owes: from its own samples to a SavedModel that answers like the trained model."""
+"""The contract of every task: from its samples to a SavedModel with the outputs of the trained model."""
 
 import json
 import sys
@@ -11,7 +11,7 @@ import pytest
 import tensorflow as tf
 import yaml
 from support import small
-from support.stock_servers import OLDER_PYTHON, asked_by_loader, assert_answers, needs_older, said_by
+from support.stock_servers import OLDER_PYTHON, assert_outputs, needs_older, predict_with_c_api, run_script
 
 from tfbert.config import Config, DataConfig, override, paths, value_at
 from tfbert.models.build import build_models
@@ -37,7 +37,7 @@ REPORT_KEYS = {
     "task", "encoder", "seed", "config", "versions", "command", "data", "checks", "seconds", "history", "best_epoch",
     "untrained", "validation", "test", "seeds", "metrics",
 }  # fmt: skip
-# Values that differ from the default, of every option that not all tasks use.
+# Values, different from the defaults, of all options that only some tasks use.
 OTHER_VALUES = {
     "data.nested_spans": "refuse",
     "data.span_end": "inclusive",
@@ -82,15 +82,15 @@ def finished(run_dir):
 
 @pytest.fixture(scope="module")
 def expected(finished):
-    """Return what the trained model answers to the samples."""
+    """Return the outputs of the trained model for the samples."""
     return finished.predictor(finished.samples)
 
 
 @pytest.fixture(scope="module")
 def exported(run_dir, tmp_path_factory):
-    """Return the version's directory and what its verification found."""
+    """Return the directory of the version and the result of its verification."""
     with pytest.MonkeyPatch.context() as patch:
-        # In this process: one that imports TensorFlow for each task takes long, and test_verify.py has one.
+        # Verified in this process, which is faster. test_verify.py tests verification in another process.
         patch.setattr(export_run, "verify", check)
         return export_run.export_run(run_dir, tmp_path_factory.mktemp("models") / "model")
 
@@ -100,13 +100,13 @@ def predictor(exported):
     return SavedPredictor(exported[0])
 
 
-def test_the_name_is_that_of_the_file(task):
+def test_the_task_has_the_name_of_its_module(task):
     assert type(task).__module__ == f"tfbert.tasks.{task.name}"
     assert task.title
     assert task.samples_dir.is_dir()
 
 
-def test_the_defaults_are_fit_and_the_search_space_can_be_searched_around_them(task):
+def test_defaults_and_search_space_are_valid(task):
     check_space(task.search_space, override(Config(task=task.name), task.defaults))
     assert "train.learning_rate" in task.search_space
     override(Config(), task.defaults)
@@ -116,14 +116,14 @@ def test_a_fitted_task_survives_json(problem):
     assert fitted_from_json(json.loads(json.dumps(problem.task.to_json()))) == problem.task
 
 
-def test_labels_that_are_counted_are_those_of_the_fitted_task(problem, task):
+def test_counted_labels_are_those_of_the_fitted_task(problem, task):
     counted = {label for record in problem.splits["train"] for label in task.labels_of(record)}
     assert counted == set(problem.task.known_labels)
     assert bool(counted) == (task.schema.labels_of is not None)
 
 
 def test_options_are_read_from_their_config_fields(task):
-    """Every option has the type and the default of its config field, and takes its value."""
+    """Every option has the type and the default of its config field, and is set to its value."""
     options = task.options.from_config(Config())
     for name, path in task.options.paths().items():
         assert getattr(options, name) == value_at(Config(), path), path
@@ -133,7 +133,7 @@ def test_options_are_read_from_their_config_fields(task):
 
 
 def plain(hint):
-    """Return `str` for a choice of texts, as which options hold it."""
+    """Return the type of an option: `str` for a literal, otherwise the hint itself."""
     return str if typing.get_origin(hint) is typing.Literal else hint
 
 
@@ -162,10 +162,10 @@ def test_an_option_that_is_used_has_an_effect(problem, task, model, path, tmp_pa
     if path in task.data_options:
         default, changed = (records_read(task, tmp_path, values) for values in ({}, {path: OTHER_VALUES[path]}))
     else:
-        # Windows overlap only where long texts are read in windows.
+        # Windows overlap only if long texts are read in windows.
         has_choice = path == "encoder.window_overlap_fraction" and "encoder.long_text" in used_options(task)
-        together = {"encoder.long_text": "mean"} if has_choice else {}
-        base = override(problem.config, {**together, "encoder.sequence_length": 16})
+        required = {"encoder.long_text": "mean"} if has_choice else {}
+        base = override(problem.config, {**required, "encoder.sequence_length": 16})
         default, changed = (
             decided_by(problem, model, config) for config in (base, override(base, {path: OTHER_VALUES[path]}))
         )
@@ -173,18 +173,18 @@ def test_an_option_that_is_used_has_an_effect(problem, task, model, path, tmp_pa
 
 
 def records_read(task, folder, values):
-    """Return the records of a CoNLL file and of a file with overlapping spans, or why they are refused."""
-    read = []
+    """Return the records of a CoNLL file and of a file with overlapping spans, or the error message."""
+    results = []
     overlapping = [{"start": 0, "end": 5, "label": "a"}, {"start": 0, "end": 3, "label": "b"}]
     (folder / "spans.jsonl").write_text(json.dumps({"text": "abcdefgh", "entities": overlapping}) + "\n")
     (folder / "words.conll").write_text("Ada B-a\nLovelace I-a\nmet O\n")
     for name in ("spans.jsonl", "words.conll"):
         config = override(Config(task=task.name), values)
         try:
-            read += [(r.text, r.target) for r in read_records(folder / name, config.data, task.schema)]
+            results += [(r.text, r.target) for r in read_records(folder / name, config.data, task.schema)]
         except ValueError as error:
-            read.append(str(error))
-    return read
+            results.append(str(error))
+    return results
 
 
 @pytest.fixture(scope="module")
@@ -196,7 +196,7 @@ PREPARED = {}
 
 
 def prepared(problem, config):
-    """Return the problem of another config, prepared once."""
+    """Return the problem with another config, prepared only once per config."""
     key = config.fingerprint()
     if key not in PREPARED:
         PREPARED[key] = problem.with_config(config)
@@ -204,8 +204,8 @@ def prepared(problem, config):
 
 
 def decided_by(problem, model, config):
-    """Return everything that the options of a config decide before training, as bytes and numbers."""
-    # The token sequences depend on few options; for the others nothing is prepared again.
+    """Return all values that depend on the options of a config before training, as bytes and numbers."""
+    # The token sequences depend on only a few options; the problem is prepared again only for these.
     paths_of_sequences = [f"encoder.{name}" for name in ("sequence_length", "long_text", "window_overlap_fraction")]
     values = {path: value_at(config, path) for path in paths_of_sequences}
     problem = prepared(problem, override(problem.config, values)).with_config(config)
@@ -236,7 +236,7 @@ def decided_by(problem, model, config):
     }
 
 
-def test_what_is_served_and_measured_is_declared(problem, finished, expected):
+def test_outputs_and_metrics_are_declared(problem, finished, expected):
     declared = {output.name: output for output in problem.task.outputs}
     assert declared.keys() == expected.keys()
     kinds = {"O": "string", "f": "float32", "i": "int32", "b": "bool"}
@@ -276,10 +276,10 @@ def test_loss_falls_on_a_repeated_batch(problem, task):
         return loss, losses
 
     optimizer.build(model.trainable_variables)
-    found = [step() for _ in range(12)]
-    assert len(found[0][1]) == 16
-    assert found[0][1].dtype == tf.float32
-    assert float(found[-1][0]) < 0.9 * float(found[0][0])
+    steps = [step() for _ in range(12)]
+    assert len(steps[0][1]) == 16
+    assert steps[0][1].dtype == tf.float32
+    assert float(steps[-1][0]) < 0.9 * float(steps[0][0])
 
 
 def test_report(problem, task, run_dir):
@@ -319,111 +319,120 @@ def test_the_export_was_verified(exported, finished):
     assert checked["warmup_requests"] > 0
 
 
-def test_litert_answers_nearly_the_same(run_dir, problem, tmp_path):
+def test_litert_outputs_are_close_to_the_model(run_dir, problem, tmp_path):
     description = litert.export_litert(run_dir, tmp_path / "lite")
     assert {path.name for path in (tmp_path / "lite").iterdir()} == {"model.tflite", "litert.json", "vocabulary.txt"}
     assert json.loads((tmp_path / "lite" / "litert.json").read_text()) == description
     compared = description["compared"]
     assert compared["split"] == "test" and 0 < compared["num_rows"] <= 500
-    for found in compared["outputs"].values():
-        assert found.get("equal_fraction", 1) > 0.9
-        # Of logits, probabilities and the user's units.
-        assert found.get("mean_difference", 0) < 0.1
-    ask = litert.sequence_predictor((tmp_path / "lite" / "model.tflite").read_bytes())
+    for comparison in compared["outputs"].values():
+        assert comparison.get("equal_fraction", 1) > 0.9
+        # Differences of logits, probabilities, and values in the units of the data.
+        assert comparison.get("mean_difference", 0) < 0.1
+    predict = litert.sequence_predictor((tmp_path / "lite" / "model.tflite").read_bytes())
     row = {name: np.zeros([1, SMALL["encoder.sequence_length"]], np.int32) for name in description["inputs"]}
     row["padding_mask"][:, :3] = 1
-    assert ask(row).keys() == compared["outputs"].keys()
+    assert predict(row).keys() == compared["outputs"].keys()
 
 
-def test_matrices_in_bfloat16_answer_nearly_the_same(run_dir, finished):
+def test_bfloat16_outputs_are_close_to_the_model(run_dir, finished):
     compared = precision_comparison.compare(
         finished, precision_comparison.sequence_predictor(load_run(run_dir, "bfloat16").predictor)
     )
     assert compared["split"] == "test" and compared["num_rows"] > 0
-    differences = [found.get("mean_difference", 0) for found in compared["outputs"].values()]
+    differences = [comparison.get("mean_difference", 0) for comparison in compared["outputs"].values()]
     assert 0 < max(differences) < 0.1
-    assert all(found.get("equal_fraction", 1) > 0.9 for found in compared["outputs"].values())
+    assert all(comparison.get("equal_fraction", 1) > 0.9 for comparison in compared["outputs"].values())
 
 
-def test_reloaded_answers_equal_the_trained_models(predictor, finished, expected):
-    answers = predictor(finished.samples)
-    assert answers.keys() == expected.keys()
+def test_reloaded_outputs_equal_those_of_the_trained_model(predictor, finished, expected):
+    outputs = predictor(finished.samples)
+    assert outputs.keys() == expected.keys()
     for name, values in expected.items():
         assert len(values) == len(finished.samples)
         if values.dtype.kind == "O":
-            assert answers[name].tolist() == values.tolist()
+            assert outputs[name].tolist() == values.tolist()
         else:
-            np.testing.assert_allclose(answers[name], values, atol=1e-5)
+            np.testing.assert_allclose(outputs[name], values, atol=1e-5)
 
 
-def test_its_samples_are_asked_about_as_they_were_learned(problem, task):
+def test_requests_and_training_read_the_same_inputs_from_the_samples(problem, task):
     reader = problem.splits["test"].reader
-    inputs = {each.name: InputSpec(each.spec.dtype.name, each.many) for each in problem.task.inputs}
+    inputs = {
+        task_input.name: InputSpec(task_input.spec.dtype.name, task_input.many) for task_input in problem.task.inputs
+    }
     items = list(read_items([], str(reader.path), inputs, DataConfig()))
     assert items == [problem.task.inputs_of(record) for record in reader]
 
 
-def test_answers_without_padding_do_not_depend_on_the_batch(predictor, finished):
+def test_predictions_without_padding_do_not_depend_on_the_batch(predictor, finished):
     samples = finished.samples
     together, alone = (
-        [without_padding(predictor.outputs, item, answer) for item, answer in predictor.predict(samples, batch_size)]
+        [without_padding(predictor.outputs, item, padded) for item, padded in predictor.predict(samples, batch_size)]
         for batch_size in (len(samples), 1)
     )
     lengths = [
-        [{name: len(value) for name, value in answer.items() if isinstance(value, list)} for answer in answers]
-        for answers in (together, alone)
+        [
+            {name: len(value) for name, value in prediction.items() if isinstance(value, list)}
+            for prediction in predictions
+        ]
+        for predictions in (together, alone)
     ]
     assert lengths[0] == lengths[1]
 
 
-def test_scores_of_the_saved_model_are_those_of_the_report(exported, run_dir, task):
+def test_scores_of_the_saved_model_equal_the_report(exported, run_dir, task):
     report = json.loads((run_dir / "report.json").read_text(encoding="utf-8"))
-    found = evaluate(exported[0], str(task.samples_dir), {})
-    assert found["num_examples"] == report["test"]["num_examples"]
-    assert found["per_label"].keys() == report["test"]["per_label"].keys()
+    scores = evaluate(exported[0], str(task.samples_dir), {})
+    assert scores["num_examples"] == report["test"]["num_examples"]
+    assert scores["per_label"].keys() == report["test"]["per_label"].keys()
     for name, metric in report["test"]["metrics"].items():
-        assert found["metrics"][name] == pytest.approx(metric, abs=1e-3)
+        assert scores["metrics"][name] == pytest.approx(metric, abs=1e-3)
 
 
 @needs_older
-def test_the_tensorflow_of_stock_servers_answers_alike(exported, finished, tmp_path):
+def test_outputs_with_the_tensorflow_of_stock_servers_are_equal(exported, finished, tmp_path):
     path = tmp_path / "expected.json"
     path.write_text(
         json.dumps({"items": finished.samples, "expected": export_run.expected_outputs(finished)}), encoding="utf-8"
     )
-    found = said_by(OLDER_PYTHON, "older_tensorflow.py", exported[0], path, cwd=tmp_path)
-    assert found["tensorflow"].startswith("2.20.")
-    assert found["session"] < 1e-5
-    assert found["function"] < 1e-5
-    assert found["num_batches"] > 0
+    differences = run_script(OLDER_PYTHON, "older_tensorflow.py", exported[0], path, cwd=tmp_path)
+    assert differences["tensorflow"].startswith("2.20.")
+    assert differences["session"] < 1e-5
+    assert differences["function"] < 1e-5
+    assert differences["num_batches"] > 0
 
 
 @pytest.mark.parametrize("python", [sys.executable, pytest.param(OLDER_PYTHON, marks=needs_older)], ids=["own", "2.20"])
-def test_the_loader_of_stock_servers_answers_alike(exported, finished, expected, tmp_path, python):
-    found = asked_by_loader(python, exported[0], finished.samples, tmp_path)
-    assert not found["has_python"]
-    assert found["tensorflow"].startswith("2.20." if python == OLDER_PYTHON else tf.__version__)
-    assert_answers(found["outputs"], expected)
+def test_outputs_with_the_loader_of_stock_servers_are_equal(exported, finished, expected, tmp_path, python):
+    result = predict_with_c_api(python, exported[0], finished.samples, tmp_path)
+    assert not result["has_python"]
+    assert result["tensorflow"].startswith("2.20." if python == OLDER_PYTHON else tf.__version__)
+    assert_outputs(result["outputs"], expected)
 
 
-def test_a_deployment_fits_the_answers(exported, predictor, finished, tmp_path, monkeypatch):
+def test_the_deployment_counts_the_predictions_of_the_task(exported, predictor, finished, tmp_path, monkeypatch):
     monkeypatch.setattr(deployment, "SavedPredictor", lambda version_dir: predictor)
     deployment.render(exported[0], small.ROOT / "deploy", tmp_path / "out")
     for path in (tmp_path / "out").rglob("*.yaml"):
         assert list(yaml.safe_load_all(path.read_text(encoding="utf-8"))), path
     json.loads((tmp_path / "out" / "config" / "dashboard.json").read_text(encoding="utf-8"))
-    # What the proxy would count in the answers that the model gives to its own examples.
+    # The counts of the proxy for the predictions of the example request.
     lua = lupa.LuaRuntime()
     lua.execute((tmp_path / "out" / "config" / "answers.lua").read_text(encoding="utf-8"))
     body = (tmp_path / "out" / "examples" / "expected.json").read_text(encoding="utf-8")
-    answers = json.loads(body)["predictions"]
-    found = lua.globals().numbers_of(body)
-    silent = [answer for answer in answers if isinstance(answer, dict) and _abstains(answer, finished.task.outputs)]
-    assert found["abstentions"] == len(silent)
-    # An empty list has no first number.
-    assert len(answers) - len(silent) <= found["answers"] <= len(answers)
-    assert sum(dict(found["labels"]).values()) == sum(isinstance(a, dict) and "label" in a for a in answers)
+    predictions = json.loads(body)["predictions"]
+    counts = lua.globals().numbers_of(body)
+    abstentions = [
+        prediction
+        for prediction in predictions
+        if isinstance(prediction, dict) and _abstains(prediction, finished.task.outputs)
+    ]
+    assert counts["abstentions"] == len(abstentions)
+    # An empty list has no first number, so it is not counted.
+    assert len(predictions) - len(abstentions) <= counts["answers"] <= len(predictions)
+    assert sum(dict(counts["labels"]).values()) == sum(isinstance(a, dict) and "label" in a for a in predictions)
 
 
-def _abstains(answer, outputs):
-    return any(answer[output.name] == output.abstain_value for output in outputs if output.role == "abstain")
+def _abstains(prediction, outputs):
+    return any(prediction[output.name] == output.abstain_value for output in outputs if output.role == "abstain")

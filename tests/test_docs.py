@@ -1,4 +1,4 @@
-"""The docs agree with the code: generated tables, links, and the options and config paths that pages name."""
+"""The docs agree with the code: generated tables, links, command-line options and config paths."""
 
 import argparse
 import functools
@@ -21,7 +21,7 @@ PAGES = [
     *sorted((ROOT / "docs").glob("*.md")),
     *sorted((ROOT / "tfbert" / "samples").glob("*/README.md")),
 ]
-# What is said of earlier versions stays; links have to work there, too.
+# The changelog describes earlier versions, so only its links are checked.
 LINKING_PAGES = [*PAGES, ROOT / "CHANGELOG.md"]
 HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
 LINK = re.compile(r"\]\(([^)\s]+)\)")
@@ -38,19 +38,19 @@ SECTIONS = {path.partition(".")[0] for path in CONFIG_PATHS if "." in path}
 
 @pytest.fixture(scope="module")
 def tables():
-    """Return the module that writes the tables."""
+    """Return the module that generates the tables."""
     spec = importlib.util.spec_from_file_location("docs_tables", ROOT / "docs" / "tables.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
 
 
-def name_of(page):
+def page_name(page):
     return str(page.relative_to(ROOT))
 
 
 def anchors(page):
-    """Return the anchors that GitHub gives the headings of a page."""
+    """Return the anchors that GitHub generates for the headings of a page."""
     headings = HEADING.findall(FENCED.sub("", page.read_text(encoding="utf-8")))
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
@@ -63,7 +63,7 @@ def code_in(page):
 
 @functools.cache
 def options_of(tool):
-    """Return the options of a tool of the checkout, or of the benchmarks."""
+    """Return the command-line options of a tool or of the benchmarks."""
     parser = importlib.import_module("benchmarks.__main__").build_parser() if tool == "benchmarks" else None
     parser = parser or small.load_tool(tool).build_parser()
     assert isinstance(parser, argparse.ArgumentParser)
@@ -71,19 +71,19 @@ def options_of(tool):
 
 
 def unknown_options(code):
-    """Return the options of tools in a piece of code that do not exist, each with its tool."""
-    commands = [(tool or package, rest) for tool, package, rest in COMMAND.findall(code)]
-    return [f"{tool} {option}" for tool, rest in commands for option in OPTION.findall(rest.partition("#")[0])
+    """Return the tool and the option of every command-line option in a code block that does not exist."""
+    commands = [(tool or package, arguments) for tool, package, arguments in COMMAND.findall(code)]
+    return [f"{tool} {option}" for tool, arguments in commands for option in OPTION.findall(arguments.partition("#")[0])
             if option not in options_of(tool)]  # fmt: skip
 
 
 def unknown_paths(code):
-    """Return what looks like a config path in a piece of code and is none."""
-    found = [path for path in CONFIG_PATH.findall(code) if path.partition(".")[0] in SECTIONS]
-    return [path for path in found if path.partition(".")[2] not in FILE_ENDINGS and path not in CONFIG_PATHS]
+    """Return the names in a code block that look like config paths but do not exist."""
+    matches = [path for path in CONFIG_PATH.findall(code) if path.partition(".")[0] in SECTIONS]
+    return [path for path in matches if path.partition(".")[2] not in FILE_ENDINGS and path not in CONFIG_PATHS]
 
 
-@pytest.mark.parametrize("page", sorted((ROOT / "docs").glob("*.md")), ids=name_of)
+@pytest.mark.parametrize("page", sorted((ROOT / "docs").glob("*.md")), ids=page_name)
 def test_generated_tables_are_up_to_date(page, tables):
     text = page.read_text(encoding="utf-8")
     assert tables.updated(text) == text, "run `make docs`"
@@ -119,7 +119,7 @@ def test_options_of_a_task_have_its_defaults(tables):
     assert "`train.epochs`" not in entities
 
 
-@pytest.mark.parametrize("page", LINKING_PAGES, ids=name_of)
+@pytest.mark.parametrize("page", LINKING_PAGES, ids=page_name)
 def test_links_and_anchors_exist(page):
     for link in LINK.findall(FENCED.sub("", page.read_text(encoding="utf-8"))):
         if link.startswith(("http://", "https://")):
@@ -130,15 +130,15 @@ def test_links_and_anchors_exist(page):
         assert not anchor or anchor in anchors(target), link
 
 
-@pytest.mark.parametrize("page", PAGES, ids=name_of)
+@pytest.mark.parametrize("page", PAGES, ids=page_name)
 def test_files_of_the_repository_exist(page):
-    """Names with capitals, such as TASK, and files that the reader is to write, `yours`, stand for others."""
-    found = {path for code in code_in(page) for path in REPOSITORY_PATH.findall(code)}
-    real = {path for path in found if path == path.lower() and "yours" not in path or path.endswith("README.md")}
+    """Paths with capitals, such as TASK, and with `yours` are placeholders."""
+    mentioned = {path for code in code_in(page) for path in REPOSITORY_PATH.findall(code)}
+    real = {path for path in mentioned if path == path.lower() and "yours" not in path or path.endswith("README.md")}
     assert [path for path in sorted(real) if not (ROOT / path).exists()] == []
 
 
-@pytest.mark.parametrize("page", PAGES, ids=name_of)
+@pytest.mark.parametrize("page", PAGES, ids=page_name)
 def test_options_and_config_paths_exist(page):
     code = list(code_in(page))
     assert [unknown for piece in code for unknown in unknown_options(piece)] == []
@@ -158,5 +158,5 @@ def test_options_and_config_paths_exist(page):
         ("`encoder.hidden_size`", ["encoder.hidden_size"]),
     ],
 )
-def test_what_does_not_exist_is_found(code, unknown):
+def test_missing_options_and_paths_are_detected(code, unknown):
     assert unknown_options(code) + unknown_paths(code) == unknown

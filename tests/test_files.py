@@ -1,4 +1,4 @@
-"""Checks of directory names, and failed writes: the message names the file, and the previous content is kept."""
+"""Directory names, locks, and failed writes, which name the file and keep its previous content."""
 
 import errno
 import fcntl
@@ -98,7 +98,7 @@ def test_a_lock_excludes_others_until_it_is_released(tmp_path, name):
         pass
 
 
-def test_a_process_that_waits_for_a_lock_says_so_once(tmp_path, caplog):
+def test_waiting_for_a_lock_is_logged_once(tmp_path, caplog):
     caplog.set_level(logging.INFO, "tfbert")
     path = tmp_path / "lock"
     release = threading.Timer(0.35, files.acquire_lock(path).close)
@@ -108,8 +108,8 @@ def test_a_process_that_waits_for_a_lock_says_so_once(tmp_path, caplog):
     assert caplog.messages == [f"waiting for another process ({path})"]
 
 
-def test_a_platform_or_file_system_without_locks_is_told_apart(tmp_path, monkeypatch):
-    def refuse(file, how):
+def test_a_missing_lock_support_is_distinguished_from_a_held_lock(tmp_path, monkeypatch):
+    def refuse(file, operation):
         raise OSError(95, "Operation not supported")
 
     with monkeypatch.context() as patch:
@@ -121,7 +121,7 @@ def test_a_platform_or_file_system_without_locks_is_told_apart(tmp_path, monkeyp
         pass
 
 
-def test_a_locked_directory_is_refused_with_what_the_other_process_does(tmp_path):
+def test_a_locked_directory_is_rejected_with_the_activity_of_the_other_process(tmp_path):
     with files.locked(tmp_path, "training in it"):
         message = f"{tmp_path}: another process is exporting it; expected another --out directory"
         with pytest.raises(ValueError, match=message), files.locked(tmp_path, "exporting it"):

@@ -1,7 +1,7 @@
-"""Numbers of small runs of every task, and what their models return, are those that were recorded.
+"""Golden tests: losses, scores and model outputs of small runs of every task equal the recorded ones.
 
-`TFBERT_RECORD_GOLDEN=1 python -m pytest tests/test_golden.py` records the runs that the files of `tests/golden/` lack.
-To replace a file, delete it first, and say in the commit which numbers or outputs are meant to change, and why.
+`TFBERT_RECORD_GOLDEN=1 python -m pytest tests/test_golden.py` records the runs that are missing in `tests/golden/`.
+To replace a file, delete it first, and state in the commit which numbers or outputs are meant to change, and why.
 """
 
 import json
@@ -14,9 +14,9 @@ from support.golden_runs import GOLDEN_DIR
 from tfbert.tasks.base import list_tasks
 
 TOLERANCE = 1e-4
-# Other processors round differently. The head starts where an iterative solver stops, which rounding decides, and
-# weights drift apart from there, until a label or a span with a close second differs. Then only first losses are
-# compared.
+# Other processors round differently. The initial head depends on where an iterative solver stops, which depends on
+# rounding, and the weights diverge from there, until some predicted label or span differs. Only the first losses are
+# compared then.
 OTHER_PROCESSOR_TOLERANCE = 5e-3
 NUM_FIRST_LOSSES = 5
 
@@ -34,18 +34,18 @@ CASES = [
 
 
 @pytest.mark.parametrize(("task", "name"), CASES)
-def test_runs_and_outputs_are_those_recorded(task, name, tmp_path):
+def test_runs_and_outputs_equal_the_recorded_ones(task, name, tmp_path):
     check(GOLDEN_DIR / f"{task}.json", task, name, golden_runs.RUNS[task][name], tmp_path)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("task", list_tasks())
-def test_runs_of_the_default_encoder_are_those_recorded(task, minilm_dir, tmp_path):
+def test_runs_of_the_default_encoder_equal_the_recorded_ones(task, minilm_dir, tmp_path):
     check(GOLDEN_DIR / "minilm" / f"{task}.json", task, "minilm", golden_runs.MINILM_RUNS[task]["minilm"], tmp_path)
 
 
 def check(path, task, name, run, folder):
-    """Do a run of a task and compare it with its golden file, or record it in the file."""
+    """Compare a run of a task with its golden file, or record it if the file lacks it."""
     processor = machine.this_machine()
     stored = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"processor": processor, "runs": {}}
     is_recording = name not in stored["runs"] and bool(os.environ.get("TFBERT_RECORD_GOLDEN"))
@@ -60,13 +60,13 @@ def check(path, task, name, run, folder):
     if processor == stored["processor"]:
         assert list(golden_runs.differences(measured, recorded, TOLERANCE)) == []
         return
-    first, recorded_first = (each["losses"][:NUM_FIRST_LOSSES] for each in (measured, recorded))
-    assert list(golden_runs.differences(first, recorded_first, OTHER_PROCESSOR_TOLERANCE)) == []
+    first_losses, recorded_losses = (run_values["losses"][:NUM_FIRST_LOSSES] for run_values in (measured, recorded))
+    assert list(golden_runs.differences(first_losses, recorded_losses, OTHER_PROCESSOR_TOLERANCE)) == []
     pytest.skip(f"only first losses were compared: recorded on another processor, {stored['processor']}")
 
 
 @pytest.mark.parametrize(
-    ("found", "is_different"),
+    ("measured", "is_different"),
     [
         ({"label": "fee", "probability": [0.5, 0.25005], "start": 3}, False),
         ({"label": "fee", "probability": [0.5, 0.2502], "start": 3}, True),
@@ -79,6 +79,6 @@ def check(path, task, name, run, folder):
         ({"label": "fee", "probability": [0.5, 0.25], "start": 3, "end": 4}, True),
     ],
 )
-def test_differences(found, is_different):
+def test_differences(measured, is_different):
     stored = {"label": "fee", "probability": [0.5, 0.25], "start": 3}
-    assert bool(list(golden_runs.differences(found, stored, TOLERANCE))) is is_different
+    assert bool(list(golden_runs.differences(measured, stored, TOLERANCE))) is is_different

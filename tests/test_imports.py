@@ -31,11 +31,11 @@ def test_imported_objects_are_exempt_and_later_ones_are_collected():
     gc.collect()
     with exempt_from_garbage_collection():
         assert not gc.isenabled()
-        kept = cycle()
+        imported = cycle()
     assert gc.isenabled() and gc.get_freeze_count() > 0
     later = cycle()
     gc.collect()
-    assert kept() is not None and later() is None
+    assert imported() is not None and later() is None
 
 
 def test_a_failed_import_exempts_nothing():
@@ -56,5 +56,5 @@ print("tensorflow" in sys.modules)
 
 
 def test_prediction_and_serving_do_not_import_keras_or_scikit_learn():
-    done = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=False)
-    assert done.stdout.splitlines() == ["[]", "True"], done.stderr
+    result = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=False)
+    assert result.stdout.splitlines() == ["[]", "True"], result.stderr

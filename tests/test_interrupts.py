@@ -11,8 +11,8 @@ from tfbert.interrupts import Stopped
 
 
 @pytest.fixture
-def before():
-    """Return the handlers of the signals, and put them back at the end."""
+def signal_handlers():
+    """Return the signal handlers, and restore them after the test."""
     handlers = {number: signal.getsignal(number) for number in interrupts.SIGNALS}
     yield handlers
     for number, handler in handlers.items():
@@ -24,7 +24,7 @@ def test_requests():
     request.check("nothing was asked for")
     assert not request
     request.handle(signal.SIGINT)
-    request.handle(signal.SIGTERM)  # of a chief that ends its workers after the user's Ctrl-C
+    request.handle(signal.SIGTERM)  # from a chief that ends its workers after Ctrl-C
     assert request and request.number == signal.SIGINT
     with pytest.raises(Stopped, match="saved it"):
         request.check("saved it")
@@ -32,31 +32,31 @@ def test_requests():
         request.handle(signal.SIGINT)
 
 
-def test_signals_that_are_ignored_or_handled_by_others_are_left_alone(before):
+def test_ignored_signals_and_other_handlers_are_not_replaced(signal_handlers):
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, mine := lambda *_: None)
+    signal.signal(signal.SIGTERM, own_handler := lambda *_: None)
     with interrupts.deferred() as request:
-        assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == (signal.SIG_IGN, mine)
+        assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == (signal.SIG_IGN, own_handler)
         os.kill(os.getpid(), signal.SIGINT)
         assert not request
     interrupts.catch_sigterm()
-    assert signal.getsignal(signal.SIGTERM) is mine
+    assert signal.getsignal(signal.SIGTERM) is own_handler
 
 
-def test_another_thread_defers_nothing(before):
-    found = []
+def test_signals_are_not_deferred_in_another_thread(signal_handlers):
+    results = []
 
     def work():
         with interrupts.deferred() as request:
-            found.append((bool(request), signal.getsignal(signal.SIGINT)))
+            results.append((bool(request), signal.getsignal(signal.SIGINT)))
 
     thread = threading.Thread(target=work)
     thread.start()
     thread.join()
-    assert found == [(False, before[signal.SIGINT])]
+    assert results == [(False, signal_handlers[signal.SIGINT])]
 
 
-def test_sigterm_of_a_tool_raises(before):
+def test_sigterm_of_a_tool_raises(signal_handlers):
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     interrupts.catch_sigterm()
     with pytest.raises(Stopped) as stopped:
@@ -73,5 +73,5 @@ def test_sigterm_of_a_tool_raises(before):
         (Stopped("all is done", is_done=True), "python x", "all is done"),
     ],
 )
-def test_what_a_user_is_told(stopped, command, line):
+def test_the_message_after_a_signal(stopped, command, line):
     assert stopped.describe(command) == line

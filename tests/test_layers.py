@@ -1,4 +1,4 @@
-"""The house rules that a reader relies on: who imports whom, what stays light, how long things get."""
+"""Rules of the code base: import order, light modules, lengths of files and functions, and Raises sections."""
 
 import ast
 import subprocess
@@ -11,10 +11,10 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "tfbert"
 BENCHMARKS = ROOT / "benchmarks"
-# What modules of benchmarks other than `internals` may import from the package.
+# Modules of the package that all modules of benchmarks may import; `internals` may import any.
 PUBLIC = {"tfbert.files", "tfbert.serving.litert", "tfbert.serving.saved_predictor"}
-# Data flows one way: a module imports from its own room and from those before it.
-ROOMS = [
+# Modules and subpackages in import order: a module may import from its own layer and from those before it.
+LAYERS = [
     "files",
     "imports",
     "nearest",
@@ -60,13 +60,13 @@ def module_name(path: Path, root: Path = ROOT) -> str:
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
-def room_of(module: str) -> str:
-    """Return the part after `tfbert.`, or nothing for the package itself."""
+def layer_of(module: str) -> str:
+    """Return the name after `tfbert.`, or an empty string for the package itself."""
     return module.partition(".")[2].partition(".")[0]
 
 
 def imported(tree: ast.Module, package: str) -> Iterator[tuple[int, str]]:
-    """Yield line and full name of everything imported, wherever in the file it is."""
+    """Yield the line and the full name of every import in a file, including those inside functions."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from ((node.lineno, alias.name) for alias in node.names)
@@ -77,21 +77,21 @@ def imported(tree: ast.Module, package: str) -> Iterator[tuple[int, str]]:
             yield from ((node.lineno, f"{source}.{alias.name}") for alias in node.names)
 
 
-def against_the_order(path: Path, root: Path = ROOT) -> list[str]:
-    """Return what a module imports from a room after its own."""
+def order_violations(path: Path, root: Path = ROOT) -> list[str]:
+    """Return the imports of a module from layers after its own."""
     module = module_name(path, root)
     package = module if path.name == "__init__.py" else module.rpartition(".")[0]
-    room, found = room_of(module), []
+    layer, violations = layer_of(module), []
     for line, name in imported(parse(path), package):
-        top, other = name.partition(".")[0], room_of(name)
-        is_later = other not in ROOMS or not room or ROOMS.index(other) > ROOMS.index(room)
-        if top in ("tools", "benchmarks") or (top == "tfbert" and other and is_later):
-            found.append(f"{module}:{line} imports {name}")
-    return found
+        top, imported_layer = name.partition(".")[0], layer_of(name)
+        is_later = imported_layer not in LAYERS or not layer or LAYERS.index(imported_layer) > LAYERS.index(layer)
+        if top in ("tools", "benchmarks") or (top == "tfbert" and imported_layer and is_later):
+            violations.append(f"{module}:{line} imports {name}")
+    return violations
 
 
 def functions(node: ast.AST, prefix: str = "") -> Iterator[tuple[str, Function]]:
-    """Yield dotted name and function of every function, nested ones too."""
+    """Yield every function with its dotted name, including nested functions."""
     for child in ast.iter_child_nodes(node):
         if isinstance(child, ast.ClassDef | Function):
             name = f"{prefix}{child.name}"
@@ -103,13 +103,13 @@ def functions(node: ast.AST, prefix: str = "") -> Iterator[tuple[str, Function]]
 
 
 def own_nodes(function: Function) -> Iterator[ast.AST]:
-    """Yield the nodes of a function without those of functions inside it."""
-    open_nodes: list[ast.AST] = list(function.body)
-    while open_nodes:
-        node = open_nodes.pop()
+    """Yield the nodes of a function, except those of nested functions."""
+    pending: list[ast.AST] = list(function.body)
+    while pending:
+        node = pending.pop()
         yield node
         if not isinstance(node, Function | ast.Lambda):
-            open_nodes.extend(ast.iter_child_nodes(node))
+            pending.extend(ast.iter_child_nodes(node))
 
 
 def raises_value_error(function: Function) -> bool:
@@ -121,7 +121,7 @@ def raises_value_error(function: Function) -> bool:
 def public_functions(
     body: list[ast.stmt], owner: ast.ClassDef | None = None
 ) -> Iterator[tuple[str, Function, ast.AST]]:
-    """Yield dotted name, function and what documents it: of `__init__`, its class. Nothing inside functions."""
+    """Yield each public function with its dotted name and the node that documents it: for `__init__`, the class."""
     for node in body:
         if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
             yield from public_functions(node.body, node)
@@ -131,7 +131,7 @@ def public_functions(
 
 
 def undocumented(tree: ast.Module) -> list[str]:
-    """Return the public functions that raise a ValueError and do not say so."""
+    """Return the public functions that raise a ValueError but have no Raises section."""
     return [
         name
         for name, function, documented in public_functions(tree.body)
@@ -140,7 +140,7 @@ def undocumented(tree: ast.Module) -> list[str]:
 
 
 def is_task_name(node: ast.AST) -> bool:
-    """Say whether an expression reads `task`, `x.task`, `task_name`, `task.name` or `x.task.name`."""
+    """Return whether an expression reads `task`, `x.task`, `task_name`, `task.name` or `x.task.name`."""
     if isinstance(node, ast.Name):
         return node.id in ("task", "task_name")
     if not isinstance(node, ast.Attribute):
@@ -164,17 +164,17 @@ def num_lines(path: Path) -> int:
     return len(path.read_text(encoding="utf-8").splitlines())
 
 
-def test_every_module_has_a_room():
-    found = {room_of(module_name(path)) for path in python_files(PACKAGE)} - {""}
-    assert found <= set(ROOMS) and {"config", "text", "encoder", "heads", "tasks", "training", "serving"} <= found
+def test_every_module_is_in_a_layer():
+    layers = {layer_of(module_name(path)) for path in python_files(PACKAGE)} - {""}
+    assert layers <= set(LAYERS) and {"config", "text", "encoder", "heads", "tasks", "training", "serving"} <= layers
 
 
-def test_modules_import_from_rooms_before_their_own():
-    assert [line for path in python_files(PACKAGE) for line in against_the_order(path)] == []
+def test_modules_import_only_from_earlier_layers():
+    assert [line for path in python_files(PACKAGE) for line in order_violations(path)] == []
 
 
 @pytest.mark.parametrize(
-    ("place", "code", "is_against"),
+    ("module", "code", "is_violation"),
     [
         ("text/packing.py", "from tfbert.text.records import Record", False),
         ("text/packing.py", "import tfbert.config", False),
@@ -195,47 +195,47 @@ def test_modules_import_from_rooms_before_their_own():
         ("training/run.py", "from tfbert.attic import old", True),
     ],
 )
-def test_an_import_against_the_order_is_seen(tmp_path, place, code, is_against):
-    path = tmp_path / "tfbert" / place
+def test_imports_from_later_layers_are_detected(tmp_path, module, code, is_violation):
+    path = tmp_path / "tfbert" / module
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(code)
-    assert bool(against_the_order(path, tmp_path)) is is_against
+    assert bool(order_violations(path, tmp_path)) is is_violation
 
 
-def test_nothing_but_benchmarks_imports_benchmarks():
-    found = [
+def test_only_benchmarks_import_benchmarks():
+    imports = [
         f"{path.relative_to(ROOT)}:{line}"
         for path in python_files(PACKAGE) + python_files(ROOT / "tools")
         for line, name in imported(parse(path), module_name(path).rpartition(".")[0])
         if name.partition(".")[0] == "benchmarks"
     ]
-    assert found == []
+    assert imports == []
 
 
-def test_benchmarks_reach_inside_the_package_in_one_module():
-    found, num_imports = [], 0
+def test_only_one_module_of_benchmarks_imports_internals():
+    violations, num_imports = [], 0
     for path in python_files(BENCHMARKS):
         for line, name in imported(parse(path), module_name(path).rpartition(".")[0]):
             num_imports += name.startswith("tfbert.")
             is_public = any(f"{name}.".startswith(f"{module}.") for module in PUBLIC)
             if name.startswith("tfbert.") and not is_public and path.name != "internals.py":
-                found.append(f"{path.relative_to(ROOT)}:{line} imports {name}")
-    assert found == []
+                violations.append(f"{path.relative_to(ROOT)}:{line} imports {name}")
+    assert violations == []
     assert num_imports > 20
 
 
 @pytest.mark.parametrize("module", LIGHT)
-def test_importing_it_imports_nothing_heavy(module):
+def test_light_modules_import_no_heavy_packages(module):
     program = f"import sys, {module}\nprint(*sorted(set({HEAVY}) & set(sys.modules)))"
-    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
-    assert done.stdout.split() == []
+    result = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert result.stdout.split() == []
 
 
-def test_tasks_are_not_told_apart_outside_their_folder():
+def test_code_outside_tasks_does_not_branch_on_the_task():
     outside = [path for path in python_files(PACKAGE) if "tasks" not in path.relative_to(PACKAGE).parts[:1]]
     outside += python_files(ROOT / "tools") + python_files(BENCHMARKS)
-    found = [f"{path.relative_to(ROOT)}:{line}" for path in outside for line in branches_on_a_task(parse(path))]
-    assert found == []
+    branches = [f"{path.relative_to(ROOT)}:{line}" for path in outside for line in branches_on_a_task(parse(path))]
+    assert branches == []
 
 
 @pytest.mark.parametrize(
@@ -251,29 +251,29 @@ def test_tasks_are_not_told_apart_outside_their_folder():
         ("if task.monitor == 'accuracy': pass", False),
     ],
 )
-def test_a_branch_on_a_task_is_seen(code, is_branch):
+def test_branches_on_a_task_are_detected(code, is_branch):
     assert bool(branches_on_a_task(ast.parse(code))) is is_branch
 
 
 def environment_variables(tree: ast.Module) -> Iterator[str]:
-    """Yield the names of those that are read or set by `os.environ` or `os.getenv`."""
+    """Yield the names of environment variables that are accessed by `os.environ` or `os.getenv`."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Call) and ast.unparse(node.func).startswith(("os.environ.", "os.getenv")):
             yield from (arg.value for arg in node.args[:1] if isinstance(arg, ast.Constant))
         elif isinstance(node, ast.Subscript) and ast.unparse(node.value) == "os.environ":
-            yield from (part.value for part in ast.walk(node.slice) if isinstance(part, ast.Constant))
+            yield from (child.value for child in ast.walk(node.slice) if isinstance(child, ast.Constant))
 
 
-def test_what_decides_a_run_is_in_its_config_and_not_in_the_environment():
-    found = {name for path in python_files(PACKAGE) for name in environment_variables(parse(path))}
-    # Where things are, and how many processes there are.
-    assert found == {"TFBERT_CACHE", "XDG_CACHE_HOME", "TF_CONFIG"}
-    found = {name for path in python_files(BENCHMARKS) for name in environment_variables(parse(path))}
-    assert found == {"TFBERT_PEERS_PYTHON"}
+def test_runs_do_not_depend_on_other_environment_variables():
+    names = {name for path in python_files(PACKAGE) for name in environment_variables(parse(path))}
+    # Directories, and the processes of a distributed training.
+    assert names == {"TFBERT_CACHE", "XDG_CACHE_HOME", "TF_CONFIG"}
+    names = {name for path in python_files(BENCHMARKS) for name in environment_variables(parse(path))}
+    assert names == {"TFBERT_PEERS_PYTHON"}
 
 
 @pytest.mark.parametrize("code", ["os.environ.get('A', 1)", "os.getenv('A')", "os.environ['A']", "os.environ.pop('A')"])
-def test_a_variable_of_the_environment_is_seen(code):
+def test_environment_variables_are_detected(code):
     assert list(environment_variables(ast.parse(code))) == ["A"]
 
 
@@ -298,10 +298,12 @@ def test_functions_are_short():
     assert {name: length for name, length in lengths.items() if length > MAX_FUNCTION_LINES} == {}
 
 
-def test_public_functions_say_what_they_raise():
+def test_public_functions_document_the_errors_they_raise():
     paths = python_files(PACKAGE) + python_files(BENCHMARKS)
-    found = [f"{path.relative_to(ROOT)}:{name}" for path in paths for name in undocumented(parse(path))]
-    assert found == []
+    functions_without_raises = [
+        f"{path.relative_to(ROOT)}:{name}" for path in paths for name in undocumented(parse(path))
+    ]
+    assert functions_without_raises == []
 
 
 @pytest.mark.parametrize(
@@ -318,5 +320,5 @@ def test_public_functions_say_what_they_raise():
         ("class _A:\n    def m(self):\n        raise ValueError('x')", []),
     ],
 )
-def test_a_missing_raises_section_is_seen(code, expected):
+def test_missing_raises_sections_are_detected(code, expected):
     assert undocumented(ast.parse(code)) == expected

@@ -1,4 +1,4 @@
-"""`tests/` mirrors `tfbert/`: a module with logic has a test file of its name, in the folder of its package's name."""
+"""`tests/` mirrors `tfbert/`: each module with logic has a test file of the same name in the same subdirectory."""
 
 import ast
 from pathlib import Path
@@ -9,18 +9,18 @@ ROOT = Path(__file__).parents[1]
 
 
 def has_logic(tree: ast.Module) -> bool:
-    """Return whether a module has a function with a body; fields and abstract methods hold no logic."""
+    """Return whether a module has a function with a body. Fields and abstract methods are not logic."""
     functions = (node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef))
     return any(not is_abstract(function) for function in functions)
 
 
 def is_abstract(function: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
-    """Return whether a function has a docstring only."""
+    """Return whether a function has only a docstring."""
     return len(function.body) == 1 and ast.get_docstring(function) is not None
 
 
 def without_tests(root: Path) -> set[str]:
-    """Return the modules with logic that have no test file, by their paths in the package."""
+    """Return the paths of modules with logic that have no test file."""
     missing = set()
     for path in (root / "tfbert").rglob("*.py"):
         module = path.relative_to(root / "tfbert").with_suffix("")
@@ -35,7 +35,7 @@ def test_every_module_with_logic_has_a_test_file_of_its_name():
 
 
 @pytest.mark.parametrize(
-    ("place", "code", "test", "is_missing"),
+    ("module", "code", "test", "is_missing"),
     [
         ("text/rows.py", "def f(): pass", "text/test_rows.py", False),
         ("text/rows.py", "def f(): pass", "test_rows.py", True),
@@ -45,8 +45,8 @@ def test_every_module_with_logic_has_a_test_file_of_its_name():
         ("text/rows.py", "class A:\n    def f(self):\n        '''Do.'''", "text/test_records.py", False),
     ],
 )
-def test_a_module_without_tests_is_found(tmp_path, place, code, test, is_missing):
-    for path, content in ((tmp_path / "tfbert" / place, code), (tmp_path / "tests" / test, "")):
+def test_a_module_without_tests_is_found(tmp_path, module, code, test, is_missing):
+    for path, content in ((tmp_path / "tfbert" / module, code), (tmp_path / "tests" / test, "")):
         path.parent.mkdir(parents=True)
         path.write_text(content, encoding="utf-8")
-    assert without_tests(tmp_path) == ({place.removesuffix(".py")} if is_missing else set())
+    assert without_tests(tmp_path) == ({module.removesuffix(".py")} if is_missing else set())

@@ -1,4 +1,4 @@
-"""What is installed: versions that were tested, no more than a make target needs, and nobody else's package."""
+"""Installation: tested versions, the requirements of each make target, and no advice to install from the index."""
 
 import configparser
 import os
@@ -13,15 +13,15 @@ from packaging.utils import canonicalize_name
 from setuptools import find_packages
 
 ROOT = Path(__file__).parents[1]
-# Folders and files that a user reads or gets messages from, and the tests, which repeat these messages.
-PLACES = ["tfbert", "tools", "benchmarks", "tests", "docs", "deploy", ".ci", "saved_models"]
+# Directories whose texts or messages users read, and the tests, which repeat these messages.
+TEXT_DIRS = ["tfbert", "tools", "benchmarks", "tests", "docs", "deploy", ".ci", "saved_models"]
 TEXT = {".py", ".md", ".cfg", ".toml", ".txt", ".yaml", ".sh", ".jinja", ".json", ".lua", ".config", ""}
-# The name `tfbert` on the public package index is that of another project.
-OTHERS = re.compile(r"pip3? install(?: +-\S+)* +['\"]?tfbert\b|\btfbert\[")
+# The name `tfbert` on the public package index belongs to another project.
+INSTALL_FROM_INDEX = re.compile(r"pip3? install(?: +-\S+)* +['\"]?tfbert\b|\btfbert\[")
 
 
 def requirements():
-    """Return all requirements of setup.cfg, those of extras too."""
+    """Return all requirements of setup.cfg, including those of extras."""
     parser = configparser.ConfigParser()
     parser.read(ROOT / "setup.cfg", encoding="utf-8")
     texts = [parser["options"]["install_requires"], *parser["options.extras_require"].values()]
@@ -29,14 +29,14 @@ def requirements():
 
 
 def constraints():
-    """Return by name the versions that were tested together."""
+    """Return the versions that were tested together, by the name of the package."""
     lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").split()
     return {canonicalize_name(name): version for name, _, version in (line.partition("==") for line in lines)}
 
 
 def text_files():
-    """Yield the text files of a checkout, without what running it leaves."""
-    for path in (*ROOT.iterdir(), *(path for place in PLACES for path in (ROOT / place).rglob("*"))):
+    """Yield the text files of a checkout, without generated ones."""
+    for path in (*ROOT.iterdir(), *(path for name in TEXT_DIRS for path in (ROOT / name).rglob("*"))):
         if path.is_file() and path.suffix in TEXT and "__pycache__" not in path.parts and path.name != ".git":
             yield path
 
@@ -46,7 +46,7 @@ def test_tested_versions_are_in_the_ranges():
     compared = [(r, tested[canonicalize_name(r.name)]) for r in requirements() if canonicalize_name(r.name) in tested]
     assert len(compared) >= 20
     assert [(str(r), version) for r, version in compared if version not in r.specifier] == []
-    # What the extras for other machines name may be missing there; what everybody gets may not.
+    # Only packages of the extras for other machines may be missing.
     missing = {canonicalize_name(r.name) for r in requirements()} - tested.keys()
     assert missing == {"apache-beam", "faiss-cpu"}
 
@@ -57,21 +57,23 @@ def test_a_tensorflow_text_that_cannot_be_imported_is_not_installed(version, is_
     assert (version in text.specifier) is is_allowed
 
 
-def test_users_install_the_package_and_nothing_beside_it():
+def test_only_the_package_tfbert_is_installed():
     parser = configparser.ConfigParser()
     parser.read(ROOT / "setup.cfg", encoding="utf-8")
     include = parser["options.packages.find"]["include"].split()
-    found = find_packages(str(ROOT), include=include)
-    assert {"tfbert", "tfbert.serving", "tfbert.training"} <= set(found)
-    assert {name.partition(".")[0] for name in found} == {"tfbert"}
+    packages = find_packages(str(ROOT), include=include)
+    assert {"tfbert", "tfbert.serving", "tfbert.training"} <= set(packages)
+    assert {name.partition(".")[0] for name in packages} == {"tfbert"}
 
 
-def test_nobody_is_told_to_install_the_package_of_that_name_from_the_index():
-    found, num_files = [], 0
+def test_no_text_advises_installing_from_the_index():
+    matches, num_files = [], 0
     for path in text_files():
         num_files += 1
-        found += [f"{path.relative_to(ROOT)}: {m[0]}" for m in OTHERS.finditer(path.read_text(encoding="utf-8"))]
-    assert found == []
+        matches += [
+            f"{path.relative_to(ROOT)}: {m[0]}" for m in INSTALL_FROM_INDEX.finditer(path.read_text(encoding="utf-8"))
+        ]
+    assert matches == []
     assert num_files > 300
 
 
@@ -85,22 +87,22 @@ def test_nobody_is_told_to_install_the_package_of_that_name_from_the_index():
         ("pip install '.[faiss]'\n{} has", False),
     ],
 )
-def test_such_advice_is_seen(text, is_found):
-    # The name is put in here, so that this file is not found itself.
-    assert bool(OTHERS.search(text.format("tfbert"))) is is_found
+def test_advice_to_install_from_the_index_is_detected(text, is_found):
+    # The name is inserted here so that this file does not match.
+    assert bool(INSTALL_FROM_INDEX.search(text.format("tfbert"))) is is_found
 
 
 def dry_run(venv, *targets):
-    """Return the commands that make would run, split into words, with its environment in the directory `venv`."""
-    # `make test` passes its own options on in the environment.
+    """Return the commands that make would run, split into words, with the environment in the directory `venv`."""
+    # `make test` passes its options to child processes in the environment.
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS"))}
     command = ["make", "--dry-run", f"VENV={venv}", *targets]
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True)
-    return [shlex.split(line) for line in done.stdout.splitlines()]
+    result = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True)
+    return [shlex.split(line) for line in result.stdout.splitlines()]
 
 
 def installed(commands):
-    """Return what the commands install, in their order."""
+    """Return the packages that the commands install, in order."""
     return [words[-1] for words in commands if words[1:4] == ["-m", "pip", "install"]]
 
 
@@ -120,7 +122,7 @@ def test_make_installs_no_more_than_a_target_needs(tmp_path, targets, expected):
     assert installed(dry_run(tmp_path / "venv", *targets)) == expected
 
 
-def test_make_adds_what_is_missing_and_repeats_nothing(tmp_path):
+def test_make_installs_only_missing_packages(tmp_path):
     (tmp_path / "installed").touch()
     assert installed(dry_run(tmp_path, "train")) == []
     assert installed(dry_run(tmp_path, "test")) == [".[dev]"]
@@ -133,7 +135,7 @@ def test_make_clean_removes_the_environment(tmp_path):
     assert words[:2] == ["rm", "-rf"] and str(tmp_path / "venv") in words
 
 
-def test_all_tests_are_the_fast_ones_and_then_the_slow_ones(tmp_path):
+def test_test_all_runs_the_fast_tests_and_then_the_slow_ones(tmp_path):
     runs = [words for words in dry_run(tmp_path / "venv", "test-all") if "pytest" in words]
     assert [words[words.index("-m", 2) + 1] for words in runs] == ["not slow", "slow"]
     assert [words for words in dry_run(tmp_path / "venv", "test") if "pytest" in words] == runs[:1]

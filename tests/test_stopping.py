@@ -1,4 +1,4 @@
-"""Tools that are stopped or killed, as a person stops them, and started again by the same command."""
+"""Tools that are stopped or killed and then restarted with the same command."""
 
 import signal
 
@@ -16,58 +16,58 @@ OPTIONS = small.assignments(
         "train.learning_rate": 2e-3,
     }
 )
-# Before the fourth update, the first of epoch 2, which is done before the process stops.
+# Sent before the fourth update, the first of epoch 2. This update is completed before the process stops.
 SIGNALS = {"ctrl-c": (signal.SIGINT, 130), "sigterm": (signal.SIGTERM, 143)}
 AFTER_TRAINING = ("report.json", 1, "after")
 
 
 @pytest.fixture(scope="module")
-def done(tmp_path_factory):
+def stopped_runs(tmp_path_factory):
     folder = tmp_path_factory.mktemp("stopping")
     small.write_data(folder / "data")
     tools = small.tools()
     (folder / "saved_models" / "left" / ".writing-abc").mkdir(parents=True)
 
-    def train(*more, kill=None):
-        return tools.step("train", "--data", "data", "--encoder", "tiny", *OPTIONS, *more, cwd=folder, kill=kill)
+    def train(*options, kill=None):
+        return tools.step("train", "--data", "data", "--encoder", "tiny", *OPTIONS, *options, cwd=folder, kill=kill)
 
     chains = {"whole": [train("--out", "whole", "--no-export")]}
     for name, (number, _) in SIGNALS.items():
         out = ["--out", name, "--no-export"]
         chains[name] = [train(*out, kill=("update", 4, "before", number)), train(*out)]
-    left = ["--out", "left", "--name", "left"]
-    chains["with --out"] = [train(*left, kill=AFTER_TRAINING), train(*left), train(*left)]
-    found = ["--name", "found", "--seeds", 1]
-    chains["without --out"] = [train(*found, kill=AFTER_TRAINING), train(*found)]
+    left_options = ["--out", "left", "--name", "left"]
+    chains["with --out"] = [train(*left_options, kill=AFTER_TRAINING), train(*left_options), train(*left_options)]
+    found_options = ["--name", "found", "--seeds", 1]
+    chains["without --out"] = [train(*found_options, kill=AFTER_TRAINING), train(*found_options)]
     return folder, dict(zip(chains, tools.run(*chains.values()), strict=True))
 
 
 @pytest.mark.parametrize("name", SIGNALS)
-def test_a_signal_saves_what_was_learned(done, name):
-    folder, steps = done
-    stopped, continued = steps[name]
+def test_a_signal_saves_a_checkpoint_that_is_resumed(stopped_runs, name):
+    folder, results = stopped_runs
+    stopped, continued = results[name]
     assert stopped.code == SIGNALS[name][1], stopped.err
-    last = stopped.err.splitlines()[-1]
-    assert last.startswith(
+    message = stopped.err.splitlines()[-1]
+    assert message.startswith(
         f"train: stopped after update 1 of epoch 2; saved {name}/checkpoint.safetensors; continue with: python "
     )
-    assert last.endswith(f"--out {name} --no-export") and "Traceback" not in stopped.err
+    assert message.endswith(f"--out {name} --no-export") and "Traceback" not in stopped.err
     assert continued.code == 0, continued.err
-    # The epoch before the signal is not learned again.
+    # Epoch 1, which ended before the signal, is not repeated.
     assert "epoch 2  loss" in continued.err and "epoch 1  loss" not in continued.err
     best = [(folder / run / "best.safetensors").read_bytes() for run in (name, "whole")]
     assert best[0] == best[1]
 
 
-def test_killed_before_the_export_the_same_command_exports(done):
-    folder, steps = done
-    killed, exported, refused = steps["with --out"]
+def test_a_finished_run_killed_before_its_export_is_exported(stopped_runs):
+    folder, results = stopped_runs
+    killed, exported, refused = results["with --out"]
     assert killed.code == -9
     assert exported.code == 0, exported.err
     assert "left: training is finished; only the export is pending" in exported.err
     assert "epoch 1  loss" not in exported.err
     assert "saved model saved_models/left/1  (verified" in exported.out and exported.out.count("    -> {") == 2
-    # What an export that was killed had left is gone.
+    # Files of the killed export were removed.
     assert [path.name for path in (folder / "saved_models" / "left").iterdir()] == ["1"]
     assert (refused.code, refused.err.splitlines()[-1]) == (
         2,
@@ -75,9 +75,9 @@ def test_killed_before_the_export_the_same_command_exports(done):
     )
 
 
-def test_without_out_the_run_is_found_again(done):
-    folder, steps = done
-    killed, exported = steps["without --out"]
+def test_a_run_without_out_is_resumed(stopped_runs):
+    folder, results = stopped_runs
+    killed, exported = results["without --out"]
     assert killed.code == -9
     assert exported.code == 0, exported.err
     assert len(list((folder / "runs" / "classification").iterdir())) == 1
@@ -85,20 +85,20 @@ def test_without_out_the_run_is_found_again(done):
 
 
 @pytest.mark.parametrize("catches", [True, False])
-def test_a_worker_of_a_search_is_ended_silently(monkeypatch, catches):
+def test_a_worker_of_a_search_keeps_the_default_sigterm_handler(monkeypatch, catches):
     tool = small.load_tool("search")
     monkeypatch.setenv("KERASTUNER_TUNER_ID", "chief" if catches else "worker0")
     assert tool.is_worker() is not catches
     monkeypatch.setattr("sys.argv", ["search"])
-    before, seen = signal.getsignal(signal.SIGTERM), []
+    before, handlers = signal.getsignal(signal.SIGTERM), []
     try:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         tool.common.run(
-            lambda options: seen.append(signal.getsignal(signal.SIGTERM)),
+            lambda options: handlers.append(signal.getsignal(signal.SIGTERM)),
             tool.build_parser(),
             lambda options: "nothing",
             catches_sigterm=not tool.is_worker(),
         )
     finally:
         signal.signal(signal.SIGTERM, before)
-    assert seen == [interrupts.raise_stopped if catches else signal.SIG_DFL]
+    assert handlers == [interrupts.raise_stopped if catches else signal.SIG_DFL]

@@ -9,7 +9,7 @@ import pytest
 from support import small
 
 HELP = {"-h", "--help"}
-# The options that users have in scripts: none may disappear or change accidentally.
+# Options that scripts of users depend on: none may disappear or change accidentally.
 OPTIONS = {
     "train": {
         "--task", "--data", "--encoder", "--out", "--name", "--seed", "--seeds", "--config", "--set", "--adapt",
@@ -48,9 +48,9 @@ OPTIONS = {
     "export": {"run", "--name", "--precision", "--vectors", "--huggingface", "--litert", "--deploy", "--cores"},
 }  # fmt: skip
 # Log lines that may precede the error: how files were read, and statistics of the data.
-BEFORE = ("train.csv", "test.csv", "wrong.csv", "train 24, ", "length of train", "unknown tokens")
+LOG_PREFIXES = ("train.csv", "test.csv", "wrong.csv", "train 24, ", "length of train", "unknown tokens")
 SMALL = small.assignments({"encoder.name": "tiny", "encoder.sequence_length": 32, "train.epochs": 1})
-# Arguments of train, and the error message.
+# Arguments of train and a part of the error message.
 MISTAKES = {
     "task": (["--task", "clasification"], "task 'clasification' is not one of"),
     "task to list": (["--list", "--task", "clasification"], "task 'clasification' is not one of"),
@@ -95,10 +95,10 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def mistakes(folder):
-    """Run train with each of the mistakes."""
+    """Run train with each of the mistakes and return the results."""
     tools = small.tools()
     steps = [tools.step("train", *SMALL, *arguments, cwd=folder) for arguments, _ in MISTAKES.values()]
-    return dict(zip(MISTAKES, [done for (done,) in tools.run(*[[step] for step in steps])], strict=True))
+    return dict(zip(MISTAKES, [result for (result,) in tools.run(*[[step] for step in steps])], strict=True))
 
 
 @pytest.mark.parametrize("name", OPTIONS)
@@ -113,27 +113,27 @@ def test_command_line(name):
 
 
 @pytest.mark.parametrize("mistake", MISTAKES)
-def test_a_mistake_is_one_clear_line(mistakes, mistake):
-    done, message = mistakes[mistake], MISTAKES[mistake][1]
-    assert done.code == 2, done.err
-    *before, last = done.err.splitlines()
-    assert all(line.startswith(BEFORE) for line in before), done.err
-    assert last.startswith("train: ")
-    assert message in last
-    assert done.out == ""
+def test_a_mistake_is_reported_in_one_line(mistakes, mistake):
+    result, message = mistakes[mistake], MISTAKES[mistake][1]
+    assert result.code == 2, result.err
+    *log_lines, error_line = result.err.splitlines()
+    assert all(line.startswith(LOG_PREFIXES) for line in log_lines), result.err
+    assert error_line.startswith("train: ")
+    assert message in error_line
+    assert result.out == ""
 
 
 def test_a_mistake_in_a_fresh_process(tmp_path):
-    # Without the tests' way of starting tools, which might add or hide something.
+    # Not a forked process, which might behave differently.
     command = [sys.executable, small.TOOLS / "evaluate.py", "nowhere", "--data", "x.csv"]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
-    assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr == "evaluate: nowhere: contains no SavedModel; expected saved_models/NAME or a version in it\n"
+    result = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
+    assert (result.returncode, result.stdout) == (2, "")
+    assert result.stderr == "evaluate: nowhere: contains no SavedModel; expected saved_models/NAME or a version in it\n"
 
 
 @pytest.fixture(scope="module")
 def finished(folder):
-    """Run the tools as a user would: train, export, deploy and evaluate, also with mistakes."""
+    """Run the tools, with correct and with wrong arguments; return the results and the run directory."""
     tools = small.tools()
     run_dir, model_dir = small.finished_run()
     test = run_dir.parent / "data" / "test.csv"
@@ -170,19 +170,19 @@ def finished(folder):
 
 
 def test_train_prints_scores_and_paths(finished, folder):
-    (first,) = finished[0]["train"]
-    assert first.code == 0, first.err
-    assert "test accuracy" in first.out
-    assert "saved model saved_models/data/1  (verified on 8 requests in a fresh process)" in first.out
-    assert first.out.count("    -> {") == 2
+    (result,) = finished[0]["train"]
+    assert result.code == 0, result.err
+    assert "test accuracy" in result.out
+    assert "saved model saved_models/data/1  (verified on 8 requests in a fresh process)" in result.out
+    assert result.out.count("    -> {") == 2
     assert (folder / "saved_models" / "data" / "1" / "saved_model.pb").exists()
     assert len(list((folder / "runs" / "classification").iterdir())) == 1
 
 
 def test_run_and_saved_model_have_equal_scores(finished):
-    done, run_dir = finished
+    results, run_dir = finished
     by_run, by_model, by_directory = [
-        json.loads(done[f"evaluate {name}"][0].out) for name in ("run", "model", "directory")
+        json.loads(results[f"evaluate {name}"][0].out) for name in ("run", "model", "directory")
     ]
     report = json.loads((run_dir / "report.json").read_text())
     assert by_run["metrics"] == by_model["metrics"] == by_directory["metrics"] == report["test"]["metrics"]
@@ -191,11 +191,11 @@ def test_run_and_saved_model_have_equal_scores(finished):
 
 
 def test_export_again(finished, folder):
-    (done,) = finished[0]["export"]
-    assert done.code == 0, done.err
-    assert done.out.splitlines()[0] == "saved_models/again/1"
-    assert "loads in TensorFlow Serving 2.12.1 and later" in done.out
-    assert "start with production/README.md)" in done.out
+    (result,) = finished[0]["export"]
+    assert result.code == 0, result.err
+    assert result.out.splitlines()[0] == "saved_models/again/1"
+    assert "loads in TensorFlow Serving 2.12.1 and later" in result.out
+    assert "start with production/README.md)" in result.out
     deployment = (folder / "production" / "kubernetes" / "base" / "serving.yaml").read_text()
     assert "image: again:1" in deployment
     assert 'cpu: "2"' in deployment
@@ -225,20 +225,20 @@ def test_deploy_an_exported_model(finished, folder):
     ],
 )
 def test_mistakes_of_the_other_tools(finished, case, message):
-    (done,) = finished[0][case]
-    *before, last = done.err.splitlines()
-    assert done.code == 2
-    assert all(line.startswith(BEFORE) for line in before), done.err
-    assert message in last
+    (result,) = finished[0][case]
+    *log_lines, error_line = result.err.splitlines()
+    assert result.code == 2
+    assert all(line.startswith(LOG_PREFIXES) for line in log_lines), result.err
+    assert message in error_line
 
 
 def test_list(finished):
-    (done,) = finished[0]["list"]
-    assert done.code == 0
-    for known in ("classification", "minilm", "tiny", "train.learning_rate", "0.0002"):
-        assert known in done.out
-    assert "labelled spans of a text, with their positions (also: ner, " in done.out
-    lines = done.out.splitlines()
+    (result,) = finished[0]["list"]
+    assert result.code == 0
+    for name in ("classification", "minilm", "tiny", "train.learning_rate", "0.0002"):
+        assert name in result.out
+    assert "labelled spans of a text, with their positions (also: ner, " in result.out
+    lines = result.out.splitlines()
     for path, default, allowed in (
         ("data.path", "none", "(text or none)"),
         ("data.separator", r"'\t'", "(text)"),
@@ -264,5 +264,5 @@ def test_long_lists_of_a_sample_prediction_are_not_printed(monkeypatch):
     [(item, outputs)] = exporting.predict(version_dir, [{"text": "my card pin"}])
     assert item == {"text": "my card pin"} and outputs["label"] == "card" and len(outputs["probabilities"]) == 3
     monkeypatch.setattr(exporting, "_MAX_LIST", 2)
-    [(_, short)] = exporting.predict(version_dir, [{"text": "my card pin"}])
-    assert short.keys() == outputs.keys() - {"probabilities"}
+    [(_, printed)] = exporting.predict(version_dir, [{"text": "my card pin"}])
+    assert printed.keys() == outputs.keys() - {"probabilities"}

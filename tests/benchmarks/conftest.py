@@ -1,4 +1,4 @@
-"""A small model in the forms that the serving benchmarks measure, and a stand-in for the other libraries' Python."""
+"""Fixtures: options, an exported model, and a stand-in for the Python of the other libraries."""
 
 import os
 import shutil
@@ -14,14 +14,14 @@ from benchmarks.served_model import ServedModel
 
 @pytest.fixture
 def options(tmp_path):
-    """Return options whose data are the short texts alone; test is the split that the finished run was tested on."""
+    """Return options with only the short texts as data, whose test split is that of the finished run."""
     small.write_data(tmp_path / "data" / "banking77", train=48)
     return Options(data_dir=tmp_path / "data", out_dir=tmp_path / "out" / "measured", repeats=2)
 
 
 @pytest.fixture
 def served(tmp_path):
-    """Return the finished run as it is served, with nothing exported for other libraries."""
+    """Return the finished run as a served model, without exports for other libraries."""
     shutil.copytree(small.finished_run()[1] / "1", tmp_path / "served" / "1")
     (tmp_path / "peer").mkdir()
     return ServedModel(model_dir=tmp_path / "served", peer_dir=tmp_path / "peer", labels=["card", "fee", "loan"])
@@ -29,15 +29,15 @@ def served(tmp_path):
 
 @pytest.fixture
 def no_peers(tmp_path, monkeypatch):
-    """Let the other libraries' environment be missing."""
+    """Remove the environment of the other libraries."""
     monkeypatch.setenv("TFBERT_PEERS_PYTHON", str(tmp_path / "none"))
 
 
 @pytest.fixture
 def stand_in(tmp_path, monkeypatch):
-    """Return what lets a script stand in for the other libraries' Python.
+    """Return a function that replaces the Python of the other libraries with a script.
 
-    The script finds the worker's name in `worker` and its job in `job`.
+    The script has the name of the worker in `worker` and its job in `job`.
     """
 
     def install(script):

@@ -1,4 +1,4 @@
-"""The command line of the benchmarks: its options, and what it says about mistakes."""
+"""The command line of the benchmarks: options and error messages."""
 
 import subprocess
 import sys
@@ -8,7 +8,7 @@ from support import small
 
 from benchmarks.__main__ import BENCHMARKS, build_parser, main
 
-# Users have these in scripts.
+# Options that scripts of users depend on.
 OPTIONS = {"what", "--data", "--only", "--out", "--seeds", "--repeat", "--model", "--seconds"}
 
 
@@ -18,7 +18,7 @@ def run(folder, *arguments):
     return subprocess.run(command, cwd=small.ROOT, capture_output=True, text=True)
 
 
-def test_the_names_stay_and_have_help():
+def test_options_do_not_change_and_have_help():
     actions = [action for action in build_parser()._actions if "--help" not in action.option_strings]
     assert {name for action in actions for name in (action.option_strings or [action.dest])} == OPTIONS
     assert all(action.help for action in actions)
@@ -36,7 +36,7 @@ def test_the_names_stay_and_have_help():
         (["serve", "--data", "."], "banking77: does not exist; it holds the texts to predict"),
     ],
 )
-def test_a_mistake_is_named(tmp_path, monkeypatch, arguments, message):
+def test_an_invalid_argument_is_reported(tmp_path, monkeypatch, arguments, message):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ValueError) as raised:
         main(build_parser().parse_args(arguments))
@@ -50,8 +50,8 @@ def test_a_model_of_other_data_is_rejected_before_anything_is_measured(tmp_path)
         path.write_text(path.read_text().replace(",fee", ",charge"))
     earlier = tmp_path / "out" / "served" / "exports" / "earlier"
     earlier.mkdir(parents=True)
-    done = run(tmp_path, "serve", "--model", run_dir)
+    result = run(tmp_path, "serve", "--model", run_dir)
     message = f"--model {run_dir}: does not know the label 'charge' of the test texts of banking77"
-    assert (done.returncode, done.stdout, done.stderr) == (2, "", f"benchmarks: {message}\n")
+    assert (result.returncode, result.stdout, result.stderr) == (2, "", f"benchmarks: {message}\n")
     assert not (tmp_path / "out" / "serve").exists()
     assert not list((tmp_path / "out").rglob("saved_model.pb")) and earlier.is_dir()

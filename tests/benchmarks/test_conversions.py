@@ -1,4 +1,4 @@
-"""Conversions of published data sets."""
+"""Conversion of published data sets to the formats of tfbert."""
 
 import csv
 import json
@@ -35,27 +35,27 @@ def test_a_draw_has_ten_different_examples_of_every_label_and_the_whole_test_spl
 
 def test_draws_repeat_by_number_and_differ_between_numbers(tmp_path):
     source = _banking(tmp_path / "source")
-    drawn = []
+    draws = []
     for folder, draw in (("a", 0), ("b", 0), ("c", 1)):
         (tmp_path / folder).mkdir()
         draw_ten_per_label(source, tmp_path / folder, draw)
-        drawn.append((tmp_path / folder / "train.csv").read_text(encoding="utf-8"))
-    assert drawn[0] == drawn[1] != drawn[2]
+        draws.append((tmp_path / folder / "train.csv").read_text(encoding="utf-8"))
+    assert draws[0] == draws[1] != draws[2]
 
 
 def test_clinc_keeps_the_in_scope_pairs_of_every_split(tmp_path):
-    splits = {name: [[f"{name} {i}", f"label {i % 2}"] for i in range(4)] for name in ("train", "val", "test")}
-    (tmp_path / "data_full.json").write_text(json.dumps({**splits, "oos_train": [["x", "oos"]]}), encoding="utf-8")
+    source = {name: [[f"{name} {i}", f"label {i % 2}"] for i in range(4)] for name in ("train", "val", "test")}
+    (tmp_path / "data_full.json").write_text(json.dumps({**source, "oos_train": [["x", "oos"]]}), encoding="utf-8")
     target = tmp_path / "target"
     target.mkdir()
 
     write_clinc(tmp_path, target, 0)
 
-    read = load_splits(Config().data, target)
-    assert {name: [[r.text, r.target] for r in split] for name, split in read.items()} == {
-        "train": splits["train"],
-        "validation": splits["val"],
-        "test": splits["test"],
+    splits = load_splits(Config().data, target)
+    assert {name: [[r.text, r.target] for r in split] for name, split in splits.items()} == {
+        "train": source["train"],
+        "validation": source["val"],
+        "test": source["test"],
     }
 
 
@@ -86,8 +86,8 @@ def test_squad_keeps_the_answerable_questions(tmp_path):
     target.mkdir()
     write_squad(tmp_path, target, 0)
     assert (target / "train.json.gz").read_bytes() == b"train"
-    kept = json.loads((target / "test.json").read_text())["data"][0]["paragraphs"][0]["qas"]
-    assert [item["id"] for item in kept] == ["a", "c"]
+    questions = json.loads((target / "test.json").read_text())["data"][0]["paragraphs"][0]["qas"]
+    assert [item["id"] for item in questions] == ["a", "c"]
 
 
 def _lines(path):
@@ -100,7 +100,7 @@ def _target(tmp_path):
     return target
 
 
-def test_other_wordings_of_a_thread_are_in_one_split_and_its_own_question_in_train(tmp_path):
+def test_paraphrases_of_a_thread_are_in_one_split_and_its_question_in_train(tmp_path):
     threads = [
         {"question": f"question {i}", "answer": [f"a {i}", f"b {i}"], "rephr": [f"w {i}", "*", None, " ", f"v {i}"]}
         for i in range(60)
@@ -110,15 +110,15 @@ def test_other_wordings_of_a_thread_are_in_one_split_and_its_own_question_in_tra
     target = _target(tmp_path)
     write_faq_threads(tmp_path, target, 0)
     splits = {name: _lines(target / f"{name}.jsonl") for name in ("train", "validation", "test")}
-    of_train = {(row["question"], row["answer"]) for row in splits["train"]}
+    train_pairs = {(row["question"], row["answer"]) for row in splits["train"]}
     assert {(f"question {i}", f"{letter} {i}") for i in range(60) for letter in "ab"} | {
         ("single", "only one")
-    } <= of_train
+    } <= train_pairs
     threads_of = {
         name: {row["question"].split()[1] for row in rows if row["question"][0] in "wv"}
         for name, rows in splits.items()
     }
     assert sum(map(len, threads_of.values())) == len(set.union(*threads_of.values())) == 60
     assert min(map(len, threads_of.values())) > 0
-    # Two wordings with two answers each, and nothing of what is no wording.
+    # Two wordings with two answers each, and no other questions.
     assert sum(map(len, splits.values())) == 60 * 2 + 1 + 60 * 4

@@ -1,4 +1,4 @@
-"""The data sets: each can be trained on."""
+"""The data sets of the benchmarks: their settings are valid, and their names distinct."""
 
 import pytest
 

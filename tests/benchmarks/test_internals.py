@@ -1,4 +1,4 @@
-"""Where benchmarks reach inside tfbert: the head other libraries get, scores of their predictions, baselines."""
+"""The module of benchmarks that uses internals of tfbert: exported heads, scores of predictions, and baselines."""
 
 import json
 import shutil
@@ -28,12 +28,12 @@ def test_encoder_and_head_are_the_exported_model(tmp_path):
     sequence = load_encoder(tmp_path / "encoder").backbone(INPUTS)["sequence_output"].numpy()
     mask, head = INPUTS["padding_mask"][:, :, None], np.load(tmp_path / "head.npz")
     logits = (sequence * mask).sum(1) / mask.sum(1) @ head["kernel"] + head["bias"]
-    theirs = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+    probabilities = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
     model = tf.saved_model.load(str(model_dir / "1"))
-    ours = model.signatures["token_ids"](**{name: tf.constant(value) for name, value in INPUTS.items()})
-    np.testing.assert_allclose(theirs, ours["probabilities"].numpy(), atol=1e-5)
-    about = read_json(tmp_path / "model.json")
-    assert about == {
+    expected = model.signatures["token_ids"](**{name: tf.constant(value) for name, value in INPUTS.items()})
+    np.testing.assert_allclose(probabilities, expected["probabilities"].numpy(), atol=1e-5)
+    description = read_json(tmp_path / "model.json")
+    assert description == {
         "labels": ["card", "fee", "loan"],
         "sequence_length": 32,
         "num_heads": 2,
@@ -69,7 +69,7 @@ def test_records_are_written_and_predictions_scored_in_their_order(tmp_path):
     assert {name: len(rows) for name, rows in records.items()} == {"train": 48, "validation": 12, "test": 12}
     labels = ["card", "fee", "loan"]
     right = [labels.index(record["target"]) for record in records["test"]]
-    # All but the first are right.
+    # All predictions except the first are correct.
     chosen = [(right[0] + 1) % 3, *right[1:]]
     rows = [{"label_id": label_id, "probabilities": np.eye(3)[label_id].tolist()} for label_id in chosen]
     (tmp_path / "predictions.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
@@ -78,6 +78,6 @@ def test_records_are_written_and_predictions_scored_in_their_order(tmp_path):
 
 def test_the_baseline_learns_from_the_vectors_of_the_untrained_encoder():
     counts = [record.target for record in internals.run_data(small.finished_run()[0]).splits["test"]]
-    # Each label has words of its own, so that even random vectors beat the most frequent label.
+    # Each label has distinct words, so that even random vectors are better than the most frequent label.
     most_frequent = max(counts.count(label) for label in set(counts)) / len(counts)
     assert most_frequent < internals.frozen_accuracy(small.finished_run()[0]) <= 1

@@ -1,4 +1,4 @@
-"""Servers under load: what the clients count, and all servers in turn."""
+"""Load tests: counts of successful and failed requests, and measurements of all servers."""
 
 import http.server
 import json
@@ -12,7 +12,7 @@ from benchmarks import load
 from benchmarks.load import Plan, Target
 
 PATH = "/v1/models/served:predict"
-# A server that responds with status 200 and nothing else.
+# A server that responds with status 200 and an empty body.
 STAND_IN = """
 import http.server
 from pathlib import Path
@@ -38,7 +38,7 @@ http.server.ThreadingHTTPServer(("127.0.0.1", job["port"]), Handler).serve_forev
 
 @pytest.fixture
 def rest_server():
-    """Return the port of a server that says 503 to "bad" and hangs up at "worse", and the texts it received."""
+    """Return the port of a server and the received texts. It responds to "bad" with 503 and disconnects at "worse"."""
     received = []
 
     class Handler(http.server.BaseHTTPRequestHandler):
@@ -68,7 +68,7 @@ def rest_server():
         thread.join()
 
 
-def test_clients_count_what_succeeds_and_what_fails(rest_server, tmp_path):
+def test_clients_count_successful_and_failed_requests(rest_server, tmp_path):
     port, received = rest_server
     measured = load.send(Target(port, PATH), ["good é", "bad", "worse"], 2, 0.5, tmp_path)
     assert len(measured["latencies_ms"]) == received.count("good é") > 2
@@ -78,7 +78,7 @@ def test_clients_count_what_succeeds_and_what_fails(rest_server, tmp_path):
     assert any("503" in line for line in measured["failures"]) and len(measured["failures"]) <= 10
 
 
-def test_blocks_are_put_together():
+def test_blocks_are_combined():
     blocks = [
         {"latencies_ms": [1.0, 2.0, 3.0], "num_failed": 2, "seconds": 0.5, "busy_seconds": 0.1},
         {"latencies_ms": [4.0, 101.0], "num_failed": 0, "seconds": 1.0, "busy_seconds": 0.2},

@@ -1,4 +1,4 @@
-"""Processes that fail say so, and so does a missing environment."""
+"""Messages about processes that fail, and about a missing environment."""
 
 import sys
 
@@ -7,7 +7,7 @@ import pytest
 from benchmarks.processes import Worker, free_ports, peers_python, run, server, tool_command
 
 
-def test_a_tool_that_fails_is_one_clear_line(tmp_path, capfd):
+def test_a_failing_tool_is_reported_in_one_line(tmp_path, capfd):
     command = tool_command("train", ["--data", str(tmp_path / "nothing")], {"train.epochs": "1"})
     assert command[-2:] == ["--set", "train.epochs=1"]
     with pytest.raises(ChildProcessError, match=r"train\.py --data ended with exit code 2; its message is above$"):
@@ -15,7 +15,7 @@ def test_a_tool_that_fails_is_one_clear_line(tmp_path, capfd):
     assert "nothing" in capfd.readouterr().err
 
 
-def test_a_server_that_does_not_start_says_where_its_message_is(tmp_path):
+def test_a_server_that_does_not_start_is_reported_with_its_log(tmp_path):
     (port,) = free_ports(1)
     command = ["sh", "-c", "echo the reason >&2; exit 1"]
     with pytest.raises(ChildProcessError, match=r"does not answer on port \d+; see .*server\.log$"):  # noqa: SIM117
@@ -24,7 +24,7 @@ def test_a_server_that_does_not_start_says_where_its_message_is(tmp_path):
     assert (tmp_path / "server.log").read_text() == "the reason\n"
 
 
-def test_a_worker_answers_until_it_ends():
+def test_a_worker_responds_until_it_ends():
     program = "print('{}', flush=True); print(input(), flush=True); input(); raise SystemExit(3)"
     with Worker([sys.executable, "-c", program]) as worker:
         assert worker(number=1) == {"number": 1}

@@ -1,4 +1,4 @@
-"""Rows of the quality table: from reports and from the predictions of other libraries."""
+"""Rows of the quality table, from reports and from the predictions of other libraries."""
 
 import json
 import shutil
@@ -24,7 +24,7 @@ NOTES = DataSet("notes, few", "notes", peer="sequence", num_seeds=3)
 
 @pytest.fixture
 def measured(options, monkeypatch):
-    """Return what `measure` returns for a data set that two seeds have been trained on."""
+    """Return a function that calls `measure` for a data set with finished runs of two seeds."""
 
     def measure(data_set, **changes):
         monkeypatch.setattr(quality, "DATA_SETS", (data_set,))
@@ -44,23 +44,23 @@ def measured(options, monkeypatch):
     return measure
 
 
-def test_ours_stands_next_to_transformers(measured, stand_in, options):
+def test_rows_of_tfbert_and_transformers_are_listed(measured, stand_in, options):
     stand_in(STAND_IN)
     table = measured(replace(NOTES, metrics=("accuracy",)))
-    ours, peer = table.rows
-    assert (ours.system, ours.values["score"], ours.values["num_examples"]) == ("tfbert", [0.8, 0.9], [12])
-    assert (ours.values["seconds"], ours.values["peak_memory_bytes"]) == ([100.0, 101.0], [2**30, 2**31])
+    own_row, peer_row = table.rows
+    assert (own_row.system, own_row.values["score"], own_row.values["num_examples"]) == ("tfbert", [0.8, 0.9], [12])
+    assert (own_row.values["seconds"], own_row.values["peak_memory_bytes"]) == ([100.0, 101.0], [2**30, 2**31])
     job = read_json(options.out_dir / "notes__few-0-0" / "peer" / "job.json")
     assert (job["epochs"], job["batch_size"], job["learning_rate"], job["sequence_length"]) == (3, 8, 2e-3, 32)
     test = [json.loads(line)["target"] for line in Path(job["test"]).read_text().splitlines()]
-    assert peer.system == "transformers" and peer.values["seconds"] == [7.5, 7.5]
-    assert peer.values["score"] == [test.count("card") / 12] * 2
+    assert peer_row.system == "transformers" and peer_row.values["seconds"] == [7.5, 7.5]
+    assert peer_row.values["score"] == [test.count("card") / 12] * 2
     assert 0 < test.count("card") < 12
     assert "0.850 ± 0.071 (2 trainings) | 12 | 100 | 2.0 GiB |" in table.to_markdown().splitlines()[2]
     assert len(read_json(options.out_dir / "quality.json")["rows"]) == 2
 
 
-def test_without_their_environment_ours_stands_alone(measured, no_peers):
+def test_without_the_other_environment_only_tfbert_is_measured(measured, no_peers):
     rows = measured(NOTES, repeats=1).rows
     assert [(row.system, row.metric) for row in rows] == [("tfbert", "accuracy"), ("tfbert", "macro_f1")]
     assert (rows[0].values["score"], rows[0].values["interval"]) == ([0.8], [0.7, 0.95])
@@ -68,10 +68,10 @@ def test_without_their_environment_ours_stands_alone(measured, no_peers):
 
 @pytest.mark.parametrize(("is_equal", "words"), [(True, "equal"), (False, "DIFFERENT")])
 def test_weights_of_repeated_trainings_are_compared(measured, options, is_equal, words):
-    again = options.out_dir / "notes__few-0-0-again"
-    shutil.copytree(small.finished_run()[0], again)
+    repeated_dir = options.out_dir / "notes__few-0-0-again"
+    shutil.copytree(small.finished_run()[0], repeated_dir)
     if not is_equal:
-        (again / "best.safetensors").write_bytes(b"other")
+        (repeated_dir / "best.safetensors").write_bytes(b"other")
     table = measured(replace(NOTES, peer=""), repeats=1, check_repeatability=True)
     assert table.to_markdown().splitlines()[2].endswith(f"| {words} |")
 

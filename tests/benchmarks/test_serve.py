@@ -1,4 +1,4 @@
-"""Latency inside one process: the same texts for every system, compared with ours."""
+"""Latency within one process: the same texts for every system, compared with tfbert."""
 
 import contextlib
 import io
@@ -39,25 +39,25 @@ PLAN = serve.Plan(num_blocks=2, num_single=3, num_batches=1, batch_size=5)
 
 
 @pytest.mark.slow
-def test_others_predict_the_same_texts_and_are_compared_with_ours(options, served, stand_in, monkeypatch):
+def test_other_libraries_predict_the_same_texts_and_are_compared(options, served, stand_in, monkeypatch):
     stand_in(STAND_IN)
     monkeypatch.setattr(serve, "export", lambda *_: served)
     monkeypatch.setattr(serve, "check_same_model", lambda rows: None)
-    ours, *others = serve.measure(options, PLAN).rows
+    own_row, *peer_rows = serve.measure(options, PLAN).rows
     # The stand-in has no bfloat16.
-    assert [row.system for row in others] == [serve.PEERS[kind] for kind in ("onnx", "onnx-int8", "torch")]
+    assert [row.system for row in peer_rows] == [serve.PEERS[kind] for kind in ("onnx", "onnx-int8", "torch")]
     expected = SavedPredictor(served.model_dir)([{"text": text} for text, _ in small.rows(12, 3)])
     fraction = float(np.mean(expected["label_id"] == 0))
     difference = float(np.abs(expected["probabilities"] - [0.8, 0.1, 0.1]).max())
-    for row in others:
+    for row in peer_rows:
         assert row.values["equal_labels_fraction"] == [pytest.approx(fraction)]
         assert row.values["max_difference"] == [pytest.approx(difference, abs=1e-6)]
-    assert [len(ours.values[key]) for key in ("p50_ms", "texts_per_second", "single_core_ms", "batch_core_ms")] == [
+    assert [len(own_row.values[key]) for key in ("p50_ms", "texts_per_second", "single_core_ms", "batch_core_ms")] == [
         2
     ] * 4
-    assert 0 < min(ours.values["p50_ms"]) <= ours.values["p99_ms"][0]
+    assert 0 < min(own_row.values["p50_ms"]) <= own_row.values["p99_ms"][0]
     report = read_json(small.finished_run()[0] / "report.json")
-    assert ours.values["accuracy"] == [pytest.approx(report["test"]["metrics"]["accuracy"]["value"])]
+    assert own_row.values["accuracy"] == [pytest.approx(report["test"]["metrics"]["accuracy"]["value"])]
 
 
 @pytest.mark.slow
@@ -66,18 +66,18 @@ def test_the_model_is_exported_in_all_forms_and_litert_is_near(options, monkeypa
     options = replace(options, run_dir=small.finished_run()[0])
     exported = []
     monkeypatch.setattr(serve, "export", lambda *args: exported.append(served_model.export(*args)) or exported[0])
-    ours, other = serve.measure(options, PLAN).rows
+    own_row, litert_row = serve.measure(options, PLAN).rows
     (served,) = exported
     assert served.labels == ["card", "fee", "loan"] and served.bfloat16_dir is None
     assert {path.name for path in served.peer_dir.iterdir()} == {"encoder", "head.npz", "model.json"}
-    assert (ours.values["equal_labels_fraction"], ours.values["max_difference"]) == ([1.0], [0.0])
-    assert other.system == "Rust tokenizer + tfbert's LiteRT, int8"
-    assert other.values["equal_labels_fraction"][0] > 0.9
-    assert 0 < other.values["max_difference"][0] < 0.1
+    assert (own_row.values["equal_labels_fraction"], own_row.values["max_difference"]) == ([1.0], [0.0])
+    assert litert_row.system == "Rust tokenizer + tfbert's LiteRT, int8"
+    assert litert_row.values["equal_labels_fraction"][0] > 0.9
+    assert 0 < litert_row.values["max_difference"][0] < 0.1
 
 
 @pytest.mark.parametrize(("kind", "is_rejected"), [("onnx", True), ("torch", True), ("onnx-int8", False)])
-def test_float32_that_differs_is_another_model(kind, is_rejected):
+def test_a_float32_export_that_differs_is_rejected(kind, is_rejected):
     def row(difference):
         return Row(workload="banking77", system=serve.PEERS[kind], values={"max_difference": [difference]})
 
@@ -86,7 +86,7 @@ def test_float32_that_differs_is_another_model(kind, is_rejected):
     serve.check_same_model([row(9e-5)])
 
 
-def test_texts_are_drawn_in_an_order_that_stays(options, monkeypatch):
+def test_the_order_of_drawn_texts_is_reproducible(options, monkeypatch):
     texts, labels = served_model.texts_of(options)["banking77"]
     assert served_model.texts_of(options) == {"banking77": (texts, labels)}
     in_file = small.rows(12, 3)
@@ -101,7 +101,7 @@ def test_without_model_and_data_to_train_on_both_are_named(options, tmp_path):
         served_model.export(replace(options, data_dir=tmp_path))
 
 
-def test_texts_are_a_ring(monkeypatch):
+def test_texts_are_repeated_cyclically(monkeypatch):
     batches = []
 
     def predict(texts):
@@ -122,9 +122,9 @@ def test_texts_are_a_ring(monkeypatch):
     assert "label_id" not in without and len(without["seconds"]) == 3
 
 
-def test_the_peak_is_that_of_the_process_and_not_of_its_parent():
+def test_peak_memory_excludes_the_parent_process():
     large = bytearray(2**28)
     large[::4096] = b"x" * len(large[::4096])
     program = "from benchmarks.workers import protocol; print(protocol.peak_memory_bytes())"
-    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, check=True)
-    assert 2**22 < int(done.stdout) < 2**27 < 2**28 < protocol.peak_memory_bytes()
+    result = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, check=True)
+    assert 2**22 < int(result.stdout) < 2**27 < 2**28 < protocol.peak_memory_bytes()

@@ -1,4 +1,4 @@
-"""The table: medians, ratios within a repeat, and what is kept as JSON."""
+"""The table of results: medians, ratios within a repeat, and the JSON file."""
 
 from benchmarks.tables import Row, Table, mean, median, peak_gib, speedup
 from tfbert.files import read_json
@@ -39,9 +39,9 @@ def test_a_system_that_was_measured_less_often_is_compared_in_the_repeats_it_has
 
 def test_a_score_shows_the_spread_of_trainings_or_the_interval_of_one():
     several = Row(workload="a", system="tfbert", values={"score": [0.92, 0.94], "interval": [0.9, 0.95]})
-    one = Row(workload="a", system="tfbert", values={"score": [0.91], "interval": [0.9, 0.925]})
+    single = Row(workload="a", system="tfbert", values={"score": [0.91], "interval": [0.9, 0.925]})
     bare = Row(workload="a", system="other", values={"score": [0.8546]})
-    assert [mean(row, None) for row in (several, one, bare)] == [
+    assert [mean(row, None) for row in (several, single, bare)] == [
         "0.930 ± 0.014 (2 trainings)",
         "0.910 (0.900 to 0.925)",
         "0.855",

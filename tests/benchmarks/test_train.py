@@ -1,4 +1,4 @@
-"""Speed of an epoch: from what trainings left, and KerasNLP's `fit` itself."""
+"""Training speed: from the summaries of finished trainings, and KerasNLP's `fit`."""
 
 import json
 from dataclasses import replace
@@ -14,13 +14,13 @@ from tfbert.files import read_json
 
 @pytest.fixture
 def measured(options, tmp_path, monkeypatch):
-    """Leave what finished trainings leave, so that nothing is trained, and return what `measure` makes of it."""
+    """Write the summaries of finished trainings, so that nothing is trained; return a function that calls `measure`."""
     (options.data_dir / "wnut17").mkdir()
     for name in ("banking77", "wnut17"):
         for repeat in (0, 1):
-            for place, system in enumerate(train.SYSTEMS):
-                summary = {"num_examples": 1000, "train_seconds": (1 + repeat) * 2.0**place}
-                summary |= {"seconds_to_first_update": 2.0**place, "peak_memory_bytes": (1 + repeat) * 2**30}
+            for index, system in enumerate(train.SYSTEMS):
+                summary = {"num_examples": 1000, "train_seconds": (1 + repeat) * 2.0**index}
+                summary |= {"seconds_to_first_update": 2.0**index, "peak_memory_bytes": (1 + repeat) * 2**30}
                 if system.library != "kerasnlp":
                     summary["score"] = 0.5
                 path = options.out_dir / f"{name}-{repeat}" / system.directory / "measured.json"
@@ -36,8 +36,8 @@ def measured(options, tmp_path, monkeypatch):
 
 def test_speeds_are_examples_by_seconds_of_every_repeat(measured):
     table = measured("banking77")
-    ours, once, twice = table.rows[:3]
-    assert (ours.system, ours.values["examples_per_second"]) == ("tfbert", [1000.0, 500.0])
+    own_row, once, twice = table.rows[:3]
+    assert (own_row.system, own_row.values["examples_per_second"]) == ("tfbert", [1000.0, 500.0])
     assert (once.system, once.values["examples_per_second"]) == ("transformers, float32", [500.0])
     assert (twice.values["examples_per_second"], twice.values["peak_memory_bytes"]) == ([250.0, 125.0], [2**30, 2**31])
     lines = table.to_markdown().splitlines()[2:]

@@ -1,4 +1,4 @@
-"""One model's deployment, rendered."""
+"""Fixtures: an exported model and its rendered deployment."""
 
 import shutil
 
@@ -12,7 +12,7 @@ NAME = "Bank.FAQ_1"
 
 @pytest.fixture(scope="session")
 def model_dir(tmp_path_factory):
-    """Return `saved_models/NAME` with a name that not every file takes as it is, and a version that is not 1."""
+    """Return the directory of a model whose name needs escaping in some files, with a version other than 1."""
     folder = tmp_path_factory.mktemp("models") / NAME
     shutil.copytree(small.finished_run()[1] / "1", folder / "3")
     return folder

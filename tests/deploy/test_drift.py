@@ -1,4 +1,4 @@
-"""The exporter that counts a sample of the answers."""
+"""The drift exporter, which counts a sample of the predictions."""
 
 import importlib.util
 import json
@@ -23,15 +23,15 @@ def exporter(rendered):
 
 
 def line(**changed):
-    said = {"server": "rest", "answers": 4, "score_sum": 2.5, "abstentions": 1, "labels": {"fee": 3, "card": 1}}
-    return json.dumps(said | changed) + "\n"
+    fields = {"server": "rest", "answers": 4, "score_sum": 2.5, "abstentions": 1, "labels": {"fee": 3, "card": 1}}
+    return json.dumps(fields | changed) + "\n"
 
 
 def metrics(answers):
     return dict(line.rsplit(" ", 1) for line in answers.text().splitlines() if not line.startswith("#"))
 
 
-def test_lines_are_added_up(exporter):
+def test_counts_of_lines_are_summed(exporter):
     answers = exporter.Answers("bank")
     answers.add(line())
     answers.add(line(answers=1, score_sum=0.25, abstentions=0, labels={"fee": 1}))
@@ -46,15 +46,15 @@ def test_lines_are_added_up(exporter):
 
 
 @pytest.mark.parametrize("bad", ["", "{", "[]", "7", '{"answers": 1}', '{"answers": "x", "score_sum": 1}'])
-def test_what_cannot_be_read_is_counted(exporter, bad):
+def test_unreadable_lines_are_counted(exporter, bad):
     answers = exporter.Answers("bank")
     answers.add(bad)
-    found = metrics(answers)
-    assert found['tfbert_answer_lines_unreadable_total{model_name="bank"}'] == "1"
-    assert found['tfbert_answers_total{model_name="bank"}'] == "0"
+    values = metrics(answers)
+    assert values['tfbert_answer_lines_unreadable_total{model_name="bank"}'] == "1"
+    assert values['tfbert_answers_total{model_name="bank"}'] == "0"
 
 
-def test_an_answer_without_labels(exporter):
+def test_a_line_without_labels_is_counted(exporter):
     answers = exporter.Answers("bank")
     answers.add(line(labels=None))
     assert metrics(answers)['tfbert_answers_total{model_name="bank"}'] == "4"
@@ -78,16 +78,16 @@ def follow(exporter, path, answers, **options):
     exporter.follow(str(path), answers, options.get("longest_bytes", 10**6), stopped)
 
 
-def test_a_line_that_is_half_written_is_waited_for(exporter, tmp_path):
+def test_an_incomplete_line_is_read_when_it_is_complete(exporter, tmp_path):
     path, answers, stopped = tmp_path / "answers.jsonl", exporter.Answers("bank"), threading.Event()
     thread = threading.Thread(target=exporter.follow, args=(str(path), answers, 10**6, stopped))
     thread.start()
-    whole = line()
+    text = line()
     with open(path, "a", encoding="utf-8") as stream:
-        stream.write(whole + whole[:20])
+        stream.write(text + text[:20])
         stream.flush()
         wait_for(lambda: metrics(answers)['tfbert_answers_total{model_name="bank"}'] == "4")
-        stream.write(whole[20:])
+        stream.write(text[20:])
         stream.flush()
         wait_for(lambda: metrics(answers)['tfbert_answers_total{model_name="bank"}'] == "8")
     stopped.set()
@@ -100,7 +100,7 @@ def wait_for(condition):
         if condition():
             return
         time.sleep(0.05)
-    raise AssertionError("it never came to that")
+    raise AssertionError("the condition never became true")
 
 
 def test_a_long_file_is_emptied_once_it_is_read(exporter, tmp_path):
@@ -116,13 +116,13 @@ def test_a_long_file_is_emptied_once_it_is_read(exporter, tmp_path):
     thread.join()
 
 
-def test_no_file_yet_is_no_error(exporter, tmp_path):
+def test_a_missing_file_is_not_an_error(exporter, tmp_path):
     answers = exporter.Answers("bank")
     follow(exporter, tmp_path / "none", answers)
     assert metrics(answers)['tfbert_answers_total{model_name="bank"}'] == "0"
 
 
-def test_prometheus_reads_it_over_http(rendered, tmp_path):
+def test_metrics_are_served_over_http(rendered, tmp_path):
     path, [port] = tmp_path / "answers.jsonl", free_ports(1)
     path.write_text(line(), encoding="utf-8")
     command = [
@@ -135,7 +135,7 @@ def test_prometheus_reads_it_over_http(rendered, tmp_path):
         "--port",
         str(port),
     ]
-    process = subprocess.Popen([str(part) for part in command])
+    process = subprocess.Popen([str(argument) for argument in command])
     try:
         wait_for(lambda: b'tfbert_answers_total{model_name="bank"} 4' in scraped(port))
     finally:

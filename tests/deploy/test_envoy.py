@@ -1,4 +1,4 @@
-"""The proxy's files, read by Envoy's own messages, and its script, run by a real Lua."""
+"""The files of the proxy, parsed as Envoy's messages, and its script, run by Lua."""
 
 import importlib
 import json
@@ -9,7 +9,7 @@ import pytest
 import yaml
 from google.protobuf import json_format
 
-# Importing a message lets `@type` name it. They are the official ones, as gRPC's xDS packages them.
+# `@type` can only name imported messages. These are the official ones, packaged by gRPC's xDS.
 TYPES = [
     "envoy.config.bootstrap.v3.bootstrap_pb2",
     "envoy.config.route.v3.route_pb2",
@@ -51,12 +51,12 @@ def virtual_host(rendered):
 
 @pytest.fixture(scope="module")
 def clients_filter(bootstrap):
-    """Return the connection manager that clients meet."""
+    """Return the connection manager of the listener for clients."""
     listener = bootstrap["static_resources"]["listeners"][0]
     return listener["filter_chains"][0]["filters"][0]["typed_config"]
 
 
-def test_envoys_own_messages_take_the_files(rendered, messages, bootstrap):
+def test_the_files_are_valid_envoy_messages(rendered, messages, bootstrap):
     json_format.ParseDict(bootstrap, messages["bootstrap_pb2"].Bootstrap())
     for name in ("config/metrics.yaml", "compose/metrics.yaml"):
         json_format.ParseDict(read(rendered, name), messages["bootstrap_pb2"].Bootstrap())
@@ -64,14 +64,14 @@ def test_envoys_own_messages_take_the_files(rendered, messages, bootstrap):
         json_format.ParseDict(read(rendered, name), messages["discovery_pb2"].DiscoveryResponse())
 
 
-def test_a_misspelt_field_deep_inside_is_refused(rendered, messages):
+def test_a_misspelt_nested_field_is_rejected(rendered, messages):
     text = (rendered / "config/envoy.yaml").read_text(encoding="utf-8").replace("max_request_bytes", "max_bytes")
     with pytest.raises(json_format.ParseError, match="max_bytes"):
         json_format.ParseDict(yaml.safe_load(text), messages["bootstrap_pb2"].Bootstrap())
 
 
 def route_of(host, path):
-    """Return the first route that takes a path, sent without a token."""
+    """Return the first route that matches a path in a request without a token."""
     for route in host["routes"]:
         match = route["match"]
         if "headers" in match:
@@ -103,7 +103,7 @@ def route_of(host, path):
         ("/", None),
     ],
 )
-def test_only_the_models_own_calls_are_published(virtual_host, path, kind):
+def test_only_calls_of_the_model_are_routed(virtual_host, path, kind):
     route = route_of(virtual_host, path)
     if kind is None:
         assert route["direct_response"]["status"] == 404
@@ -111,7 +111,7 @@ def test_only_the_models_own_calls_are_published(virtual_host, path, kind):
         assert [entry["name"] for entry in route["route"]["weighted_clusters"]["clusters"]] == [kind, f"{kind}_canary"]
 
 
-def test_routes_go_to_clusters_that_are_there_and_all_to_the_stable_ones(bootstrap, virtual_host):
+def test_routes_use_existing_clusters_and_only_the_stable_ones(bootstrap, virtual_host):
     known = {cluster["name"] for cluster in bootstrap["static_resources"]["clusters"]}
     weighted = [r["route"]["weighted_clusters"]["clusters"] for r in virtual_host["routes"] if "route" in r]
     assert len(weighted) == 4
@@ -120,7 +120,7 @@ def test_routes_go_to_clusters_that_are_there_and_all_to_the_stable_ones(bootstr
         assert [cluster["weight"] for cluster in clusters] == [100, 0]
 
 
-def test_without_a_token_a_key_is_needed_and_with_one_the_token_is_looked_at(clients_filter, virtual_host):
+def test_a_key_is_required_unless_a_token_is_verified(clients_filter, virtual_host):
     [jwt] = [f["typed_config"] for f in clients_filter["http_filters"] if f["name"].endswith("jwt_authn")]
     [rule] = jwt["rules"]
     key_filter = "envoy.filters.http.api_key_auth"
@@ -128,13 +128,13 @@ def test_without_a_token_a_key_is_needed_and_with_one_the_token_is_looked_at(cli
     assert len(credential["key"]) >= 32
     for route in virtual_host["routes"][:-1]:
         without_key = route.get("typed_per_filter_config", {}).get(key_filter, {}).get("disabled", False)
-        # Exactly what makes the token be looked at makes the key unnecessary.
+        # A key is unnecessary exactly if the token is verified.
         assert without_key == ("headers" in route["match"])
         if without_key:
             assert route["match"]["headers"] == rule["match"]["headers"]
 
 
-def test_who_asks_is_known_before_it_is_counted_and_nobody_says_it_himself(clients_filter):
+def test_clients_are_authenticated_before_rate_limiting_and_cannot_set_their_name(clients_filter):
     names = [entry["name"].rpartition(".")[2] for entry in clients_filter["http_filters"]]
     assert names == ["answers", "jwt_authn", "api_key_auth", "local_ratelimit", "buffer", "router"]
     [mutation] = clients_filter["early_header_mutation_extensions"]
@@ -148,7 +148,7 @@ def test_the_access_log_has_neither_bodies_nor_keys(clients_filter):
 
 
 class Handle:
-    """What Envoy gives a script, as far as ours asks."""
+    """A stand-in for Envoy's stream handle, with the methods that the script calls."""
 
     def __init__(self, headers, body):
         self.values = headers
@@ -157,16 +157,16 @@ class Handle:
 
     def script_object(self, lua):
         make = lua.eval(
-            """function(get, set, said, body, length) return {
+            """function(get, set, metadata, body, length) return {
               headers = function() return {get = function(_, name) return get(name) end} end,
               body = function() return {length = function() return length end,
                                         getBytes = function(_, from, size) return body end} end,
               streamInfo = function() return {dynamicMetadata = function() return {
-                get = function(_, name) return said() end,
+                get = function(_, name) return metadata() end,
                 set = function(_, name, key, value) set(key, value) end} end} end} end"""
         )
-        said = lambda: lua.table_from(self.metadata) if self.metadata else None  # noqa: E731 (handed to Lua)
-        return make(self.values.get, self.metadata.__setitem__, said, self.content, len(self.content))
+        metadata = lambda: lua.table_from(self.metadata) if self.metadata else None  # noqa: E731 (passed to Lua)
+        return make(self.values.get, self.metadata.__setitem__, metadata, self.content, len(self.content))
 
 
 @pytest.fixture
@@ -186,20 +186,20 @@ BODY = """{
 
 
 def numbers(script, body):
-    found = script.globals().numbers_of(body)
-    return {name: dict(value) if name == "labels" else value for name, value in found.items()}
+    result = script.globals().numbers_of(body)
+    return {name: dict(value) if name == "labels" else value for name, value in result.items()}
 
 
-def test_numbers_of_answers(script):
-    found = numbers(script, BODY)
-    assert found["answers"] == 3
-    assert found["score_sum"] == pytest.approx(2.45)
-    assert found["abstentions"] == 0
-    # A label with a quote in it is left out rather than cut.
-    assert found["labels"] == {"fee": 2}
+def test_predictions_are_counted(script):
+    counts = numbers(script, BODY)
+    assert counts["answers"] == 3
+    assert counts["score_sum"] == pytest.approx(2.45)
+    assert counts["abstentions"] == 0
+    # A label that contains a quote is omitted rather than truncated.
+    assert counts["labels"] == {"fee": 2}
 
 
-def test_a_text_in_an_answer_is_not_taken_for_a_number(script):
+def test_text_in_a_prediction_is_not_parsed_as_numbers(script):
     body = json.dumps({"predictions": [{"answer": '"probability": 7, "label": "secret", "abstain": true'}]})
     assert numbers(script, body) == {"answers": 0, "score_sum": 0, "abstentions": 0, "labels": {}}
 
@@ -207,14 +207,14 @@ def test_a_text_in_an_answer_is_not_taken_for_a_number(script):
 def respond(script, path=":predict", status="200", length=None, fraction=0.0):
     script.globals().math.random = lambda: fraction
     handle = Handle({":path": f"/v1/models/Bank.FAQ_1{path}"}, BODY)
-    seen = handle.script_object(script)
-    script.globals().envoy_on_request(seen)
+    script_handle = handle.script_object(script)
+    script.globals().envoy_on_request(script_handle)
     handle.values |= {":status": status, "content-length": str(len(BODY)) if length is None else length}
-    script.globals().envoy_on_response(seen)
+    script.globals().envoy_on_response(script_handle)
     return handle.metadata
 
 
-def test_a_sampled_answer_is_noted(script):
+def test_a_sampled_response_is_recorded(script):
     assert respond(script)["answers"] == 3
 
 
@@ -223,5 +223,5 @@ def test_a_sampled_answer_is_noted(script):
     [{"path": "/metadata"}, {"status": "400"}, {"length": ""}, {"length": "99999999"}, {"fraction": 0.99}],
     ids=["other call", "error", "no length", "too long", "not in the sample"],
 )
-def test_what_is_not_noted(script, changed):
+def test_other_responses_are_not_recorded(script, changed):
     assert "answers" not in respond(script, **changed)

@@ -1,4 +1,4 @@
-"""Manifests as they would be applied: valid for Kubernetes, and pointing to each other."""
+"""Rendered Kubernetes manifests: valid objects, consistent references, and restricted pods."""
 
 import kubernetes_validate
 import pytest
@@ -6,7 +6,7 @@ import yaml
 from support.kustomize import build, containers, named
 
 OVERLAYS = ["cpu", "gpu", "keda", "canary"]
-# What Kubernetes itself does not define; their schemas come with their operators.
+# Kinds that Kubernetes does not define; their schemas are part of their operators.
 CUSTOM = {"ScaledObject"}
 MONITORING = {"kubernetes.io/metadata.name": "monitoring"}
 
@@ -34,12 +34,12 @@ def test_a_misspelt_field_is_not_valid(overlays):
         kubernetes_validate.validate({**service, "spec": {**service["spec"], "clusterIp": "None"}}, "1.34", strict=True)
 
 
-def test_no_name_stands_twice(objects):
+def test_object_names_are_unique(objects):
     names = [(entry["kind"], entry["metadata"]["name"]) for entry in objects]
     assert len(set(names)) == len(names)
 
 
-def test_what_is_mounted_is_there(objects):
+def test_mounted_files_exist(objects):
     generated = {entry["metadata"]["name"]: entry for entry in objects if entry["kind"] in ("ConfigMap", "Secret")}
     num_files = 0
     for deployment in (entry for entry in objects if entry["kind"] == "Deployment"):
@@ -62,7 +62,7 @@ def test_what_is_mounted_is_there(objects):
     assert num_files >= 6
 
 
-def test_services_budgets_and_policies_choose_pods_that_are_there(objects):
+def test_services_budgets_and_policies_select_existing_pods(objects):
     pods = [e["spec"]["template"]["metadata"]["labels"] for e in objects if e["kind"] == "Deployment"]
     selectors = [e["spec"]["selector"] for e in objects if e["kind"] == "Service"]
     selectors += [e["spec"]["selector"]["matchLabels"] for e in objects if e["kind"] == "PodDisruptionBudget"]
@@ -72,7 +72,7 @@ def test_services_budgets_and_policies_choose_pods_that_are_there(objects):
         assert any(selector.items() <= labels.items() for labels in pods), selector
 
 
-def test_every_pod_is_chosen_by_a_policy_and_only_the_proxy_and_prometheus_reach_the_servers(objects):
+def test_every_pod_has_a_policy_and_only_proxy_and_prometheus_reach_the_servers(objects):
     policies = [entry["spec"] for entry in objects if entry["kind"] == "NetworkPolicy"]
     for entry in objects:
         if entry["kind"] == "Deployment":
@@ -85,13 +85,13 @@ def test_every_pod_is_chosen_by_a_policy_and_only_the_proxy_and_prometheus_reach
                 [proxy] = by_proxy["from"]
                 assert proxy["podSelector"]["matchLabels"]["app.kubernetes.io/component"] == "proxy"
                 assert {entry["port"] for entry in by_proxy["ports"]} == {8500, 8501}
-                # Not the REST port, which answers predictions to everybody: the port of metrics alone.
+                # Only the port of metrics, not the REST port, which would serve predictions without a key.
                 assert by_prometheus["from"][0]["namespaceSelector"]["matchLabels"] == MONITORING
                 assert by_prometheus["ports"] == [{"port": 9904}]
 
 
-def test_what_the_monitoring_namespace_reaches_asks_for_a_key_or_answers_metrics_alone(objects, rendered):
-    reached = {}
+def test_the_monitoring_namespace_reaches_only_metrics_and_ports_with_a_key(objects, rendered):
+    reachable_ports = {}
     for entry in objects:
         if entry["kind"] != "NetworkPolicy":
             continue
@@ -99,9 +99,9 @@ def test_what_the_monitoring_namespace_reaches_asks_for_a_key_or_answers_metrics
         for rule in entry["spec"]["ingress"]:
             sources = rule.get("from", [{"namespaceSelector": {"matchLabels": MONITORING}}])
             if any(s.get("namespaceSelector", {}).get("matchLabels") == MONITORING for s in sources):
-                reached.setdefault(component, set()).update(entry["port"] for entry in rule["ports"])
-    # 8443 asks for a key; the proxy's 9902 and drift's 9903 know no call of the model.
-    assert reached == {"serving": {9904}, "proxy": {8443, 9902, 9903}}
+                reachable_ports.setdefault(component, set()).update(entry["port"] for entry in rule["ports"])
+    # 8443 requires a key; 9902 of the proxy and 9903 of drift have no routes to the model.
+    assert reachable_ports == {"serving": {9904}, "proxy": {8443, 9902, 9903}}
     envoys = {9904: "config/metrics.yaml", 9902: "config/envoy.yaml"}
     published = {9904: ["/monitoring/prometheus/metrics"], 9902: ["/stats/prometheus", "/ready"]}
     for port, name in envoys.items():
@@ -112,7 +112,7 @@ def test_what_the_monitoring_namespace_reaches_asks_for_a_key_or_answers_metrics
         assert all(route["match"].keys() <= {"path", "headers"} for route in host["routes"])
 
 
-def test_as_many_operations_at_once_as_whole_cores(objects):
+def test_inter_op_parallelism_equals_the_number_of_cores(objects):
     for container in (c for c in containers(objects) if c["name"] == "serving"):
         resources = container["resources"]
         assert resources["requests"] == resources["limits"]
@@ -120,7 +120,7 @@ def test_as_many_operations_at_once_as_whole_cores(objects):
         assert {"--tensorflow_intra_op_parallelism=1", "--tensorflow_inter_op_parallelism=6"} <= set(container["args"])
 
 
-def test_probes_ask_what_means_something(objects):
+def test_probes_check_the_model_and_the_grpc_service(objects):
     for container in (c for c in containers(objects) if c["name"] == "serving"):
         for probe in ("startupProbe", "readinessProbe"):
             assert container[probe]["httpGet"]["path"] == "/v1/models/Bank.FAQ_1/metadata"
@@ -128,7 +128,7 @@ def test_probes_ask_what_means_something(objects):
         assert "--enable_grpc_healthcheck_service=true" in container["args"]
 
 
-def test_a_pod_waits_longer_than_it_is_told_to(objects):
+def test_the_grace_period_exceeds_the_pre_stop_wait(objects):
     for entry in (entry for entry in objects if entry["kind"] == "Deployment"):
         pod = entry["spec"]["template"]["spec"]
         waits = [int(c["lifecycle"]["preStop"]["exec"]["command"][1]) for c in pod["containers"] if "lifecycle" in c]
@@ -136,7 +136,7 @@ def test_a_pod_waits_longer_than_it_is_told_to(objects):
         assert pod["terminationGracePeriodSeconds"] >= max(waits) + 30
 
 
-def test_no_container_may_more_than_it_must(objects):
+def test_containers_have_minimal_privileges_and_limits(objects):
     for pod in (entry["spec"]["template"]["spec"] for entry in objects if entry["kind"] == "Deployment"):
         assert pod["securityContext"]["runAsNonRoot"] and pod["securityContext"]["runAsUser"] > 0
         assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
@@ -151,7 +151,7 @@ def test_no_container_may_more_than_it_must(objects):
         assert not container["image"].endswith(":latest")
 
 
-def test_the_runtime_of_kserve_is_as_closed(rendered, overlays):
+def test_the_kserve_runtime_has_the_same_restrictions(rendered, overlays):
     text = (rendered / "kserve" / "serving_runtime.yaml").read_text(encoding="utf-8")
     runtime, _ = yaml.safe_load_all(text)
     [container] = runtime["spec"]["containers"]
@@ -160,17 +160,17 @@ def test_the_runtime_of_kserve_is_as_closed(rendered, overlays):
     pod = {name: value for name, value in pod.items() if name != "runAsGroup"}
     assert container["securityContext"] == base["securityContext"] | pod
     assert container["resources"] == base["resources"]
-    places = {mount["name"]: mount["mountPath"] for mount in container["volumeMounts"]}
-    assert places == {"config": "/etc/serving", "tmp": "/tmp"}
-    assert {volume["name"] for volume in runtime["spec"]["volumes"]} == places.keys()
-    # As a pod of Kubernetes' own, which is what KServe makes of it.
+    mount_paths = {mount["name"]: mount["mountPath"] for mount in container["volumeMounts"]}
+    assert mount_paths == {"config": "/etc/serving", "tmp": "/tmp"}
+    assert {volume["name"] for volume in runtime["spec"]["volumes"]} == mount_paths.keys()
+    # Validated as a pod, which KServe creates from it.
     spec = {"containers": [container], "volumes": runtime["spec"]["volumes"]}
     kubernetes_validate.validate(
         {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "kserve"}, "spec": spec}, "1.34", strict=True
     )
 
 
-def test_gpu(overlays):
+def test_the_gpu_overlay(overlays):
     [container] = [c for c in containers(overlays["gpu"]) if c["name"] == "serving"]
     assert container["image"] == "registry.example.com/bank-faq-1:3-gpu"
     assert container["resources"]["limits"]["nvidia.com/gpu"] == "1"
@@ -178,27 +178,27 @@ def test_gpu(overlays):
     assert named(overlays["gpu"], "HorizontalPodAutoscaler")["spec"]["maxReplicas"] == 2
 
 
-def test_keda_takes_the_place_of_the_autoscaler(overlays):
+def test_keda_replaces_the_autoscaler(overlays):
     assert not [entry for entry in overlays["keda"] if entry["kind"] == "HorizontalPodAutoscaler"]
     scaled = named(overlays["keda"], "ScaledObject")
     assert scaled["spec"]["scaleTargetRef"]["name"] == "bank-faq-1"
     assert 'model_name="Bank.FAQ_1"' in scaled["spec"]["triggers"][0]["metadata"]["query"]
 
 
-def test_the_canary_is_chosen_by_its_own_service_alone(overlays):
+def test_each_service_selects_only_its_own_deployment(overlays):
     objects = overlays["canary"]
     canary, stable = (named(objects, "Deployment", name) for name in ("bank-faq-1-canary", "bank-faq-1"))
     labels = {d["metadata"]["name"]: d["spec"]["template"]["metadata"]["labels"] for d in (canary, stable)}
     for name in labels:
         selector = named(objects, "Service", name)["spec"]["selector"]
-        chosen = [other for other in labels if selector.items() <= labels[other].items()]
-        assert chosen == [name]
+        selected = [other for other in labels if selector.items() <= labels[other].items()]
+        assert selected == [name]
     images = [c["image"] for c in containers([canary, stable]) if c["name"] == "serving"]
     assert images == ["registry.example.com/bank-faq-1:4", "registry.example.com/bank-faq-1:3"]
     assert canary["spec"]["replicas"] == 1
 
 
-def test_monitoring_scrapes_ports_that_are_there(rendered, overlays):
+def test_monitors_scrape_existing_ports(rendered, overlays):
     monitoring = build(rendered / "kubernetes" / "monitoring")
     pods = [e["spec"]["template"] for e in overlays["cpu"] if e["kind"] == "Deployment"]
     monitors = [entry for entry in monitoring if entry["kind"] == "PodMonitor"]

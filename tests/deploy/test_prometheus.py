@@ -9,7 +9,7 @@ import promql_parser
 import pytest
 import yaml
 
-# Names of TensorFlow Serving, of Envoy, of drift/exporter.py, and of the rules themselves.
+# Metrics of TensorFlow Serving, Envoy and drift/exporter.py.
 SERVING = {
     ":tensorflow:serving:request_count",
     ":tensorflow:serving:request_latency_bucket",
@@ -43,9 +43,9 @@ def dashboard(rendered):
 
 @pytest.fixture(scope="module")
 def expressions(rules, dashboard):
-    found = [rule["expr"] for rule in rules]
-    found += [target["expr"] for panel in dashboard["panels"] for target in panel["targets"]]
-    return [expression.replace("$__rate_interval", "1m") for expression in found]
+    sources = [rule["expr"] for rule in rules]
+    sources += [target["expr"] for panel in dashboard["panels"] for target in panel["targets"]]
+    return [expression.replace("$__rate_interval", "1m") for expression in sources]
 
 
 def test_expressions_parse(expressions):
@@ -54,24 +54,22 @@ def test_expressions_parse(expressions):
         promql_parser.parse(expression)
 
 
-def test_one_that_does_not_parse_is_refused():
+def test_an_invalid_expression_is_rejected():
     with pytest.raises(ValueError, match="."):
         promql_parser.parse("sum(rate(tfbert_answers_total[5m])")
 
 
-def test_they_ask_for_metrics_that_exist(expressions, rules):
+def test_expressions_use_existing_metrics(expressions, rules):
     own = {rule["record"] for rule in rules if "record" in rule}
-    asked = set()
+    used = set()
     for expression in expressions:
         bare = re.sub(r'"[^"]*"|\{[^}]*\}|\[[^]]*\]|\b(by|on) \([^)]*\)', "", expression)
-        asked |= {
-            name for name in re.findall(r"[a-z_:][\w:]*", bare) if ":" in name or name[:6] in ("envoy_", "tfbert")
-        }
-    assert asked - SERVING - ENVOY - DRIFT - own == set()
-    assert asked >= DRIFT - {"tfbert_answer_abstentions_total"}
+        used |= {name for name in re.findall(r"[a-z_:][\w:]*", bare) if ":" in name or name[:6] in ("envoy_", "tfbert")}
+    assert used - SERVING - ENVOY - DRIFT - own == set()
+    assert used >= DRIFT - {"tfbert_answer_abstentions_total"}
 
 
-def test_the_model_is_named_in_what_is_asked_of_the_server(expressions):
+def test_expressions_over_server_metrics_select_the_model(expressions):
     counted = [e for e in expressions if "request_count" in e or "request_latency" in e]
     assert counted
     assert all('model_name="Bank.FAQ_1"' in expression for expression in counted)
@@ -85,12 +83,12 @@ def test_a_model_that_never_abstains_has_no_alert_for_it(rules, dashboard):
 
 
 def test_panels_do_not_overlap(dashboard):
-    places = [(panel["gridPos"]["x"], panel["gridPos"]["y"]) for panel in dashboard["panels"]]
-    assert len(set(places)) == len(places)
-    assert len({panel["id"] for panel in dashboard["panels"]}) == len(places)
+    positions = [(panel["gridPos"]["x"], panel["gridPos"]["y"]) for panel in dashboard["panels"]]
+    assert len(set(positions)) == len(positions)
+    assert len({panel["id"] for panel in dashboard["panels"]}) == len(positions)
 
 
-def test_the_operators_rules_are_the_same(rendered):
+def test_the_rules_of_the_operator_are_equal(rendered):
     wrapped = yaml.safe_load((rendered / "kubernetes/monitoring/rules.yaml").read_text(encoding="utf-8"))
     plain = yaml.safe_load((rendered / "config/alerts.yaml").read_text(encoding="utf-8"))
     assert wrapped["spec"] == plain
@@ -103,7 +101,7 @@ LOADS = ':tensorflow:cc:saved_model:load_attempt_count{model_path="/models/Bank.
 UP = 'up{job="serving", instance="a"}'
 ANSWERS, SCORES = 'tfbert_answers_total{model_name="Bank.FAQ_1"}', 'tfbert_answer_score_sum{model_name="Bank.FAQ_1"}'
 LABELS = 'tfbert_answer_labels_total{model_name="Bank.FAQ_1", label='
-# In minutes, and in the samples of two minutes each that promtool is given.
+# A week in minutes, and in samples of two minutes each.
 WEEK = 7 * 24 * 60
 SAMPLES = WEEK // 2
 
@@ -140,16 +138,16 @@ SAMPLES = WEEK // 2
         ),
     ],
 )
-def test_alerts_fire_when_they_should(rendered, tmp_path, rules, alert, series, minutes, fires):
-    # Alone: each alert is asked for by name, whatever else the few series bring about.
+def test_alerts_fire_as_expected(rendered, tmp_path, rules, alert, series, minutes, fires):
+    # Only this alert is queried, because the series may trigger others too.
     [rule] = [rule for rule in rules if rule.get("alert") == alert]
     is_drift = "tfbert:" in rule["expr"]
-    records = [other for other in rules if "record" in other and is_drift]
+    records = [candidate for candidate in rules if "record" in candidate and is_drift]
     groups = [{"name": "tested", "rules": [*records, {**rule, "labels": {}, "annotations": {}}]}]
     (tmp_path / "rules.yaml").write_text(yaml.safe_dump({"groups": groups}), encoding="utf-8")
     step = 2 if is_drift else 1
-    ask = {"eval_time": f"{minutes}m", "expr": f'count(ALERTS{{alertname="{alert}", alertstate="firing"}})'}
-    ask["exp_samples"] = [{"labels": "{}", "value": 1}] if fires else []
+    query = {"eval_time": f"{minutes}m", "expr": f'count(ALERTS{{alertname="{alert}", alertstate="firing"}})'}
+    query["exp_samples"] = [{"labels": "{}", "value": 1}] if fires else []
     tests = {
         "rule_files": ["rules.yaml"],
         "evaluation_interval": "5m" if is_drift else "1m",
@@ -157,12 +155,12 @@ def test_alerts_fire_when_they_should(rendered, tmp_path, rules, alert, series, 
             {
                 "interval": f"{step}m",
                 "input_series": [{"series": name, "values": values} for name, values in series.items()],
-                "promql_expr_test": [ask],
+                "promql_expr_test": [query],
             }
         ],
     }
     (tmp_path / "tests.yaml").write_text(yaml.safe_dump(tests), encoding="utf-8")
-    done = subprocess.run(
+    result = subprocess.run(
         ["promtool", "test", "rules", "tests.yaml"], cwd=tmp_path, capture_output=True, text=True, check=False
     )
-    assert done.returncode == 0, done.stdout + done.stderr
+    assert result.returncode == 0, result.stdout + result.stderr

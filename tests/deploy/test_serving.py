@@ -1,4 +1,4 @@
-"""The server's files, read by TensorFlow Serving's own messages, and a server that is started with them."""
+"""The files of the server, parsed as TensorFlow Serving's messages, and a server that is started with them."""
 
 import argparse
 import json
@@ -31,33 +31,33 @@ def parsed(arguments):
 
 @pytest.fixture(scope="module")
 def server(rendered, model_dir, tmp_path_factory):
-    """Return the REST and gRPC ports of a server with the rendered files, at this machine's paths."""
+    """Start a server with the rendered files, adapted to local paths; return its REST and gRPC ports."""
     folder = tmp_path_factory.mktemp("serving")
     for path in (rendered / "config").glob("*.config"):
         text = path.read_text(encoding="utf-8").replace("/models/Bank.FAQ_1", str(model_dir))
         (folder / path.name).write_text(text, encoding="utf-8")
-    rest, grpc = free_ports(2)
-    here = {"--port=8500": f"--port={grpc}", "--rest_api_port=8501": f"--rest_api_port={rest}"}
-    arguments = [here.get(flag, flag).replace("/etc/serving", str(folder)) for flag in flags(rendered)]
+    rest_port, grpc_port = free_ports(2)
+    replacements = {"--port=8500": f"--port={grpc_port}", "--rest_api_port=8501": f"--rest_api_port={rest_port}"}
+    arguments = [replacements.get(flag, flag).replace("/etc/serving", str(folder)) for flag in flags(rendered)]
     running = Server(parsed(arguments)[0])
-    yield rest, grpc
+    yield rest_port, grpc_port
     running.close()
 
 
-def test_the_servers_own_messages_take_the_files(rendered):
+def test_the_files_are_valid_server_messages(rendered):
     text = (rendered / "config" / "models.config").read_text(encoding="utf-8")
     models = text_format.Parse(text, model_server_config_pb2.ModelServerConfig())
     [model] = models.model_config_list.config
     assert (model.name, model.base_path) == ("Bank.FAQ_1", "/models/Bank.FAQ_1")
 
 
-def test_every_flag_is_known_and_fits_the_others(rendered):
+def test_flags_are_known_and_consistent(rendered):
     options, _ = parsed(flags(rendered))
     options.check()
     assert (options.tensorflow_intra_op_parallelism, options.tensorflow_inter_op_parallelism) == (1, 6)
 
 
-def test_metrics_are_where_prometheus_looks(rendered, server):
+def test_metrics_are_served_at_the_scraped_path(rendered, server):
     scraped = yaml.safe_load((rendered / "config" / "prometheus.yaml").read_text(encoding="utf-8"))["scrape_configs"]
     url = f"http://127.0.0.1:{server[0]}{scraped[0]['metrics_path']}"
     with urllib.request.urlopen(url, timeout=30) as response:
@@ -69,45 +69,45 @@ def run(path, *arguments):
     return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
 
 
-def test_the_examples_get_the_answers_they_name(rendered, server):
-    done = run(rendered / "examples" / "ask.py", "--address", f"http://127.0.0.1:{server[0]}")
+def test_the_example_gets_the_expected_predictions(rendered, server):
+    result = run(rendered / "examples" / "ask.py", "--address", f"http://127.0.0.1:{server[0]}")
     questions = json.loads((rendered / "examples" / "request.json").read_text(encoding="utf-8"))["instances"]
-    assert (done.returncode, done.stdout) == (0, f"{len(questions)} predictions, all as expected\n")
+    assert (result.returncode, result.stdout) == (0, f"{len(questions)} predictions, all as expected\n")
     assert len(questions) > 1
 
 
-def test_the_example_sees_another_answer(rendered, server, tmp_path):
+def test_the_example_reports_different_predictions(rendered, server, tmp_path):
     for path in (rendered / "examples").iterdir():
         (tmp_path / path.name).write_bytes(path.read_bytes())
     expected = json.loads((tmp_path / "expected.json").read_text(encoding="utf-8"))
     expected["predictions"][1]["probability"] += 0.01
     expected["predictions"][0]["label"] += "?"
     (tmp_path / "expected.json").write_text(json.dumps(expected), encoding="utf-8")
-    done = run(tmp_path / "ask.py", "--address", f"http://127.0.0.1:{server[0]}")
-    assert done.returncode == 1
-    places = [line.partition(":")[0] for line in done.stdout.splitlines()]
-    assert places == ["/predictions/0/label", "/predictions/1/probability"]
+    result = run(tmp_path / "ask.py", "--address", f"http://127.0.0.1:{server[0]}")
+    assert result.returncode == 1
+    differing_paths = [line.partition(":")[0] for line in result.stdout.splitlines()]
+    assert differing_paths == ["/predictions/0/label", "/predictions/1/probability"]
 
 
 def test_the_grpc_example_gets_the_same_labels(rendered, server):
-    done = run(rendered / "examples" / "ask_grpc.py", "--plain", "--address", f"127.0.0.1:{server[1]}")
-    assert done.returncode == 0, done.stderr
+    result = run(rendered / "examples" / "ask_grpc.py", "--plain", "--address", f"127.0.0.1:{server[1]}")
+    assert result.returncode == 0, result.stderr
     expected = json.loads((rendered / "examples" / "expected.json").read_text(encoding="utf-8"))["predictions"]
-    assert [json.loads(line)["label"] for line in done.stdout.splitlines()] == [row["label"] for row in expected]
+    assert [json.loads(line)["label"] for line in result.stdout.splitlines()] == [row["label"] for row in expected]
 
 
-def test_the_load_test_counts_good_and_failed_answers(rendered, server):
-    done = run(
+def test_the_load_test_counts_successful_and_failed_requests(rendered, server):
+    result = run(
         Path(rendered / "examples" / "load_test.py"),
         *("--address", f"http://127.0.0.1:{server[0]}", "--clients", "2", "--seconds", "1"),
     )
-    assert done.returncode == 0, done.stderr
-    assert "2 clients: " in done.stdout
-    assert "failed: none" in done.stdout
-    assert "p99" in done.stdout
+    assert result.returncode == 0, result.stderr
+    assert "2 clients: " in result.stdout
+    assert "failed: none" in result.stdout
+    assert "p99" in result.stdout
 
 
-def test_a_dead_server_is_a_failure_of_the_load_test(rendered):
+def test_the_load_test_counts_refused_connections_as_failures(rendered):
     address = f"http://127.0.0.1:{free_ports(1)[0]}"
-    done = run(rendered / "examples" / "load_test.py", "--address", address, "--clients", "1", "--seconds", "0.2")
-    assert "0.0 requests per second; failed: {'ConnectionRefusedError'" in done.stdout
+    result = run(rendered / "examples" / "load_test.py", "--address", address, "--clients", "1", "--seconds", "0.2")
+    assert "0.0 requests per second; failed: {'ConnectionRefusedError'" in result.stdout

@@ -22,13 +22,13 @@ def test_values_and_gradients_are_those_of_the_formula(name, rate):
         tf.constant(np.random.default_rng(seed).normal(size=(2, 7, 3, 4)), tf.float32) for seed in range(3)
     )
     mask, dropout = MASKS[name], DropoutState(rate, tf.constant([5, 6]))
-    kept = tf.cast(draw_keep_mask([2, 3, 7, 7], dropout), tf.float32) / (1 - rate)
+    keep_scale = tf.cast(draw_keep_mask([2, 3, 7, 7], dropout), tf.float32) / (1 - rate)
 
     def step_by_step(query, key, value):
         scores = tf.einsum("blhd,bmhd->bhlm", query, key) / np.sqrt(query.shape[-1])
         if mask is not None:
             scores += tf.where(tf.cast(mask, tf.bool), 0.0, -1e9)[:, None]
-        return tf.einsum("bhlm,bmhd->blhd", tf.nn.softmax(scores) * kept, value)
+        return tf.einsum("bhlm,bmhd->blhd", tf.nn.softmax(scores) * keep_scale, value)
 
     def attend(query, key, value):
         return attention.attend(query, key, value, mask, dropout)

@@ -122,9 +122,9 @@ def test_old_names_prefix_half_precision_and_extra_heads(tmp_path):
 
 def test_without_pooler(tmp_path, caplog):
     tensors = {name: value for name, value in make_tensors(CONFIG).items() if not name.startswith("pooler")}
-    first, again, other = (load_encoder(write(tmp_path, tensors=tensors), seed=seed) for seed in (1, 1, 2))
+    first, repeated, other = (load_encoder(write(tmp_path, tensors=tensors), seed=seed) for seed in (1, 1, 2))
     expected = numpy_bert(make_tensors(CONFIG), CONFIG, INPUTS)[0]
-    outputs = [run(encoder.backbone) for encoder in (first, again, other)]
+    outputs = [run(encoder.backbone) for encoder in (first, repeated, other)]
     np.testing.assert_allclose(outputs[0]["sequence_output"][IS_TOKEN], expected[IS_TOKEN], atol=2e-5)
     assert first.spec.has_pooler is False and "the weights have no pooler" in caplog.text
     np.testing.assert_array_equal(outputs[0]["pooled_output"], outputs[1]["pooled_output"])
@@ -183,9 +183,9 @@ def test_mixed_precision_keeps_float32_weights(dtype, tmp_path):
 
 
 def test_tiny_is_the_same_for_a_seed():
-    same, again, other = load_encoder("tiny"), load_encoder("tiny", seed=0), load_encoder("tiny", seed=1)
+    same, same_seed, other = load_encoder("tiny"), load_encoder("tiny", seed=0), load_encoder("tiny", seed=1)
     assert same.vocabulary == presets.tiny_vocabulary() and same.source == "tiny"
-    outputs = [run(encoder.backbone)["sequence_output"] for encoder in (same, again, other)]
+    outputs = [run(encoder.backbone)["sequence_output"] for encoder in (same, same_seed, other)]
     np.testing.assert_array_equal(outputs[0], outputs[1])
     assert np.abs(outputs[0] - outputs[2]).max() > 0.1
 
@@ -215,14 +215,14 @@ def test_saved_and_loaded_computes_the_same(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["original", "saved"]
 
 
-def test_kerasnlp_reads_what_is_saved(tmp_path):
+def test_kerasnlp_loads_saved_encoders(tmp_path):
     encoder = load_encoder(write(tmp_path / "original"))
     save_encoder(encoder, tmp_path / "saved")
     backbone = keras_hub.models.BertBackbone.from_preset(str(tmp_path / "saved"))
-    theirs, ours = named_weights(backbone), named_weights(encoder.backbone)
-    assert list(theirs) == list(ours)
-    for name, weight in ours.items():
-        np.testing.assert_array_equal(theirs[name].numpy(), weight.numpy(), err_msg=name)
+    loaded, expected = named_weights(backbone), named_weights(encoder.backbone)
+    assert list(loaded) == list(expected)
+    for name, weight in expected.items():
+        np.testing.assert_array_equal(loaded[name].numpy(), weight.numpy(), err_msg=name)
     tokenizer = keras_hub.models.BertTokenizer.from_preset(str(tmp_path / "saved"))
     np.testing.assert_array_equal(tokenizer("Café the."), [5, 7, 8, 9])  # lowercased, without accents
 
@@ -251,8 +251,8 @@ def test_saving_replaces_an_encoder_but_nothing_else(tmp_path, monkeypatch):
         patch.setattr(keras_hub.models.BertTokenizer, "save_to_preset", lambda self, path: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             save_encoder(other, tmp_path / "saved")
-    kept = run(load_encoder(tmp_path / "saved").backbone)["pooled_output"]
-    np.testing.assert_array_equal(kept, run(encoder.backbone)["pooled_output"])  # the old encoder is still complete
+    loaded = run(load_encoder(tmp_path / "saved").backbone)["pooled_output"]
+    np.testing.assert_array_equal(loaded, run(encoder.backbone)["pooled_output"])  # the old encoder is still complete
     save_encoder(other, tmp_path / "saved")
     replaced = run(load_encoder(tmp_path / "saved").backbone)["pooled_output"]
     np.testing.assert_array_equal(replaced, run(other.backbone)["pooled_output"])
@@ -274,7 +274,7 @@ def minilm():
         pytest.skip(f"neither cached nor downloadable: {error}")
 
 
-def test_minilm_computes_what_transformers_computes(minilm):
+def test_minilm_equals_transformers(minilm):
     expected = json.loads((Path(__file__).parent / "minilm_expected.json").read_text())["sequences"]
     length = max(len(sequence["token_ids"]) for sequence in expected)
     inputs = {name: np.zeros((len(expected), length), "int32") for name in INPUTS}

@@ -62,8 +62,8 @@ def test_skipping_random_weights_does_not_change_later_draws():
     (undrawn, later), (drawn, expected) = map(an_encoder_and_later_weights, (False, True))
     assert len(undrawn) == len(drawn) == 2 + 2 * 6 + 1 + 1
     assert all(weight.any() for weight in drawn) and not any(weight.any() for weight in undrawn)
-    for one, other in zip(later, expected, strict=True):
-        np.testing.assert_array_equal(one, other)
+    for actual_weight, expected_weight in zip(later, expected, strict=True):
+        np.testing.assert_array_equal(actual_weight, expected_weight)
 
 
 def test_initial_weights_are_those_of_kerasnlp():
@@ -71,15 +71,15 @@ def test_initial_weights_are_those_of_kerasnlp():
     for kind in (BertEncoder, BertBackbone):
         keras.utils.set_random_seed(6)
         encoders.append(kind(**SIZES, dropout=0.2))
-    ours, theirs = (encoder.variables for encoder in encoders)
-    assert len(ours) == len(theirs) == 5 + 1 + 2 * (16 + 3) + 2  # including seven dropout states
-    for one, other in zip(ours, theirs, strict=True):
-        assert "seed_generator" in one.path or one.path == other.path
-        np.testing.assert_array_equal(one, other, err_msg=one.path)
+    weights, expected_weights = (encoder.variables for encoder in encoders)
+    assert len(weights) == len(expected_weights) == 5 + 1 + 2 * (16 + 3) + 2  # including seven dropout states
+    for weight, expected in zip(weights, expected_weights, strict=True):
+        assert "seed_generator" in weight.path or weight.path == expected.path
+        np.testing.assert_array_equal(weight, expected, err_msg=weight.path)
 
 
 def trained_layers(backbone):
-    """Return the names of the layers that have trainable weights, each once."""
+    """Return the names of the layers with trainable weights, without duplicates."""
     return list(dict.fromkeys(weight.path.split("/")[0] for weight in backbone.trainable_weights))
 
 
@@ -110,8 +110,8 @@ def test_frozen_layers_have_no_dropout_and_no_gradient(num_trained, fast):
     backbone = an_encoder(num_trained, fast)
     trained, inferred = (hidden_states(backbone, training)[: 3 - num_trained] for training in (True, False))
     assert len(trained) == 3 - num_trained
-    for one, other in zip(trained, inferred, strict=True):
-        is_close = np.isclose(one, other, rtol=1e-4, atol=1e-4)
+    for trained_states, inferred_states in zip(trained, inferred, strict=True):
+        is_close = np.isclose(trained_states, inferred_states, rtol=1e-4, atol=1e-4)
         assert is_close[INPUTS["padding_mask"].numpy() == 1].all()
     is_random = not np.allclose(sequence(backbone), sequence(backbone), atol=1e-3)
     assert is_random == (num_trained > 0)
@@ -135,9 +135,9 @@ def test_without_freezing_there_is_dropout_everywhere():
 
 
 def test_frozen_layers_multiply_in_the_dtype_of_training():
-    one, other = (sequence(an_encoder(0, product_dtype=products)) for products in (None, "bfloat16"))
-    assert not np.array_equal(one, other)
-    assert_near(other, one, "bfloat16", **ROUNDING)
+    exact, rounded = (sequence(an_encoder(0, product_dtype=products)) for products in (None, "bfloat16"))
+    assert not np.array_equal(exact, rounded)
+    assert_near(rounded, exact, "bfloat16", **ROUNDING)
 
 
 def test_inference_temporarily_multiplies_in_another_dtype():
@@ -201,15 +201,15 @@ def test_every_argument_of_the_encoder_is_in_its_config():
     encoder = BertEncoder(**ARGUMENTS)
     restored = BertEncoder.from_config(json.loads(json.dumps(encoder.get_config())))
     assert restored.get_config() == encoder.get_config()
-    for one in (encoder, restored):
-        assert one.dtype_policy.name == "mixed_bfloat16"
-        assert {name: getattr(one, name) for name in ARGUMENTS if name != "dtype"} == {
+    for instance in (encoder, restored):
+        assert instance.dtype_policy.name == "mixed_bfloat16"
+        assert {name: getattr(instance, name) for name in ARGUMENTS if name != "dtype"} == {
             name: value for name, value in ARGUMENTS.items() if name != "dtype"
         }
-        layer = one.transformer_layers[0]
+        layer = instance.transformer_layers[0]
         assert (layer.layer_norm_epsilon, layer.fast, layer.product_dtype) == (0.3, False, "bfloat16")
-        assert layer.activation is keras.activations.relu and one.embeddings_layer_norm.epsilon == 0.3
-        assert layer.components.attention.dropout == one.embeddings_dropout.rate == 0.4
+        assert layer.activation is keras.activations.relu and instance.embeddings_layer_norm.epsilon == 0.3
+        assert layer.components.attention.dropout == instance.embeddings_dropout.rate == 0.4
         assert layer.dtype_policy.name == "mixed_bfloat16"
 
 

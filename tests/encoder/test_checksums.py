@@ -96,12 +96,12 @@ def test_an_encoder_of_an_older_version_without_checksums_is_loaded(tmp_path):
     assert load_encoder(tmp_path).backbone.num_layers == 2
 
 
-def test_a_preset_of_kerasnlp_is_compared_with_what_was_downloaded(tmp_path, monkeypatch):
+def test_a_preset_of_kerasnlp_is_compared_with_recorded_checksums(tmp_path, monkeypatch):
     encoder = load_encoder("tiny")
     save_encoder(encoder, tmp_path / "preset")
     (tmp_path / "preset" / "encoder.json").unlink()
     monkeypatch.setenv("TFBERT_CACHE", str(tmp_path / "cache"))
-    # KerasNLP accepts a directory as a preset too, so this one stands for a download.
+    # KerasNLP accepts a directory as a preset too, so this one substitutes for a download.
     monkeypatch.setattr(
         presets, "resolve", lambda name: presets.EncoderSource("p", "kerasnlp", preset=str(tmp_path / "preset"))
     )

@@ -27,7 +27,7 @@ def with_gradients(function, tensors):
 def test_gelu_is_the_exact_one_far_from_zero_too():
     x = [tf.constant(np.linspace(-12, 12, 481), tf.float32)]
     actual, expected = with_gradients(gelu, x), with_gradients(keras.activations.gelu, x)
-    # The error function, its product and the result are rounded; the loss takes the sine of three times up to 12.
+    # The error function, its product and the result are rounded; the loss is the sine of three times values up to 12.
     rounding = {"length": 1, "depth": 4}
     assert_near(actual[0], expected[0], "float32", **rounding)
     assert_near(actual[1], expected[1], "float32", **rounding, steepness=3 * 12)
@@ -68,11 +68,11 @@ def test_add_and_norm_with_gradients(rate, epsilon):
     result, *gradients = with_gradients(step_by_step(is_kept, rate, epsilon), tensors)
     rounding = {"length": SHAPE[-1], "depth": 3}
     assert_near(actual[0], result, "float32", **rounding)
-    # Twice as many sums, and the loss is steep: it takes the sine of three times the results, which are up to 5.
+    # Twice as many sums, and the loss is steep: the sine of three times the results, which are up to 5.
     rounding = {"length": SHAPE[-1], "depth": 6, "steepness": 3 * 5}
-    for one, other in zip(actual[1:], gradients, strict=True):
-        assert_near(one, other, "float32", **rounding)
-    # Another epsilon makes a larger difference than rounding.
+    for gradient, other in zip(actual[1:], gradients, strict=True):
+        assert_near(gradient, other, "float32", **rounding)
+    # Another epsilon causes a larger difference than rounding.
     other = with_gradients(step_by_step(is_kept, rate, 1e-3), tensors)
     errors = [distance(*pair)[0] for pair in zip(actual, other, strict=True)]
     assert min(errors) > 10 * relative_error("float32", **rounding)

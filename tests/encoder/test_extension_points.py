@@ -116,8 +116,8 @@ def test_all_modes_give_the_same_values_and_gradients():
     expected = gradients(a_layer(fast=False), True)
     assert len(expected) == 1 + 2 * 2 + 2 * 4 + 2
     for fast, training in MODES:
-        for one, other in zip(gradients(a_layer(fast), training), expected, strict=True):
-            assert_same(one, other, 2e-4)
+        for actual_values, expected_values in zip(gradients(a_layer(fast), training), expected, strict=True):
+            assert_same(actual_values, expected_values, 2e-4)
 
 
 @pytest.mark.parametrize("fast", [True, False])
@@ -128,9 +128,9 @@ def test_dropout_is_before_an_adapter(fast):
     outputs(layer, True)
     assert 0.3 < (arguments[0] == 0).mean() < 0.7
     # The same seed drops the same values with and without an extension.
-    one, other = a_layer(fast, dropout=0.5), a_layer(fast, dropout=0.5)
-    one.attention_end.extension = lambda output: output
-    assert_same(outputs(one, True), outputs(other, True))
+    extended, plain = a_layer(fast, dropout=0.5), a_layer(fast, dropout=0.5)
+    extended.attention_end.extension = lambda output: output
+    assert_same(outputs(extended, True), outputs(plain, True))
 
 
 @pytest.mark.parametrize("fast", [True, False])
@@ -140,8 +140,8 @@ def test_masks_by_query_and_scores_reach_an_extended_layer(fast):
     by_query = tf.constant(np.tril(np.ones((2, 7, 7))))
     for options in ({"attention_mask": by_query}, {"attention_mask": by_query, "padding_mask": MASK}, {}):
         options["return_attention_scores"] = True
-        for one, other in zip(layer(inputs(), **options), plain(inputs(), **options), strict=True):
-            assert_same(one, other)
+        for actual, expected in zip(layer(inputs(), **options), plain(inputs(), **options), strict=True):
+            assert_same(actual, expected)
 
 
 @pytest.mark.parametrize("training", [True, False])

@@ -1,4 +1,4 @@
-"""Encoders on the Hugging Face hub by revision, read offline from the cache of the hub's own client."""
+"""Encoders on the Hugging Face hub by revision, read offline from the cache of the hub client."""
 
 import json
 import shutil
@@ -23,7 +23,7 @@ def repository(tmp_path, monkeypatch):
     """Create a repository with two commits in the client's cache; return its `refs`, one file per branch or tag."""
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
-    monkeypatch.setattr(hub, "_commits", {})
+    monkeypatch.setattr(hub, "resolved_commits", {})
     folder = tmp_path / "hub" / "models--owner--name"
     for number, (commit, word) in enumerate(WORDS.items(), 1):
         (folder / "snapshots").mkdir(parents=True, exist_ok=True)
@@ -89,7 +89,7 @@ def test_a_branch_that_moves_does_not_mix_files_in_one_process(repository):
     (repository / "main").write_text(OLD)
     assert presets.resolve("hf://owner/name") == first
     assert (first.commit, first.directory.name) == (NEW, NEW)
-    hub._commits.clear()  # as in a new process
+    hub.resolved_commits.clear()  # as in a new process
     check(load_encoder("hf://owner/name"), OLD)
 
 
@@ -116,6 +116,6 @@ def test_runs_record_the_revision_and_different_revisions_share_no_cache(reposit
     assert report["config"]["encoder"]["name"] == "hf://owner/name@v1"
     # The branch moves: the same name is now a different run, which must not resume from the first run's checkpoint.
     (repository / "v1").write_text(NEW)
-    hub._commits.clear()
+    hub.resolved_commits.clear()
     moved = problem.prepare(by_tag.config)
     assert moved.fingerprint(moved.config) != by_tag.fingerprint(by_tag.config)

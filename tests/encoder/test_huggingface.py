@@ -146,17 +146,17 @@ def test_transformers_computes_the_same(has_heads, tmp_path):
     # The other Python must not import packages from this environment.
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
     command = [PEERS_PYTHON, "-c", SCRIPT, tmp_path / "job.json"]
-    done = subprocess.run(command, capture_output=True, text=True, env=environment | {"HF_HUB_OFFLINE": "1"})
-    assert done.returncode == 0, done.stderr
-    theirs, ours = json.loads(done.stdout.splitlines()[-1]), outputs_of(encoder)
-    difference = np.abs(np.array(theirs["sequence_output"]) - ours["sequence_output"])[IS_TOKEN]
+    result = subprocess.run(command, capture_output=True, text=True, env=environment | {"HF_HUB_OFFLINE": "1"})
+    assert result.returncode == 0, result.stderr
+    actual, expected = json.loads(result.stdout.splitlines()[-1]), outputs_of(encoder)
+    difference = np.abs(np.array(actual["sequence_output"]) - expected["sequence_output"])[IS_TOKEN]
     assert difference.max() < 1e-4
-    np.testing.assert_allclose(theirs["pooled_output"], ours["pooled_output"], atol=1e-4)
-    assert theirs["dropout"] == [0.25, 0.25]
+    np.testing.assert_allclose(actual["pooled_output"], expected["pooled_output"], atol=1e-4)
+    assert actual["dropout"] == [0.25, 0.25]
     tokenizer = Tokenizer(VOCABULARY, lowercase=False, strip_accents=True)
-    assert theirs["token_ids"] == [[10, *ids, 9] for ids in tokenizer(TEXTS).to_list()]
+    assert actual["token_ids"] == [[10, *ids, 9] for ids in tokenizer(TEXTS).to_list()]
     if has_heads:
         positions = np.tile(np.arange(7, dtype="int32"), (2, 1))
         logits = {name: value.numpy() for name, value in head(encoder.backbone(INPUTS), positions).items()}
-        assert np.abs(np.array(theirs["masked_words"]) - logits["masked_words"])[IS_TOKEN].max() < 1e-4
-        np.testing.assert_allclose(theirs["pairs"], logits["pairs"], atol=1e-4)
+        assert np.abs(np.array(actual["masked_words"]) - logits["masked_words"])[IS_TOKEN].max() < 1e-4
+        np.testing.assert_allclose(actual["pairs"], logits["pairs"], atol=1e-4)

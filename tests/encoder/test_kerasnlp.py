@@ -53,7 +53,7 @@ def built():
 
 
 @pytest.mark.parametrize("package", kerasnlp.SUPPORTED_VERSIONS)
-def test_the_installed_version_is_supported_and_setup_says_the_same(package):
+def test_the_installed_version_is_supported_and_allowed_by_setup(package):
     first, unsupported = kerasnlp.SUPPORTED_VERSIONS[package]
     assert importlib.metadata.version(package) in SpecifierSet(f">={first},<{unsupported}")
     setup = configparser.ConfigParser()
@@ -71,7 +71,7 @@ def test_a_private_attribute_exists(class_name, attribute):
     )
 
 
-def test_the_components_are_what_their_names_say():
+def test_the_components_have_the_classes_of_their_names():
     layer, head = (built()[class_name] for class_name in ("TransformerEncoder", "MaskedLMHead"))
     components = kerasnlp.encoder_layer_components(layer)
     classes = kerasnlp.EncoderLayerComponents.__annotations__
@@ -98,14 +98,16 @@ def test_the_components_are_what_their_names_say():
 def private_attributes(path):
     """Return the private attributes that a file reads of objects other than `self` and `cls`."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
-    read = [node for node in ast.walk(tree) if isinstance(node, ast.Attribute) and re.fullmatch("_[a-z].*", node.attr)]
-    return {node.attr for node in read if ast.unparse(node.value) not in ("self", "cls")} - PUBLIC
+    attributes = [
+        node for node in ast.walk(tree) if isinstance(node, ast.Attribute) and re.fullmatch("_[a-z].*", node.attr)
+    ]
+    return {node.attr for node in attributes if ast.unparse(node.value) not in ("self", "cls")} - PUBLIC
 
 
 def test_no_other_file_reads_private_attributes_or_imports_internals_of_the_libraries():
     paths = [path for folder in ("tfbert", "tools") for path in (ROOT / folder).rglob("*.py")]
-    read = {str(path.relative_to(ROOT)): private_attributes(path) for path in paths}
-    assert {path: names for path, names in read.items() if names} == OTHERS | {
+    by_file = {str(path.relative_to(ROOT)): private_attributes(path) for path in paths}
+    assert {path: names for path, names in by_file.items() if names} == OTHERS | {
         "tfbert/encoder/kerasnlp.py": {name for names in PRIVATE.values() for name in names}
     }
     internals = {path for path in paths if re.search(r"(keras_hub|keras)\.src", path.read_text(encoding="utf-8"))}

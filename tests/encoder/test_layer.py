@@ -1,4 +1,4 @@
-"""Fast layers and encoders equal KerasNLP's in values and gradients; `fast=False` runs KerasNLP's own code."""
+"""Fast layers and encoders equal KerasNLP's in values and gradients; `fast=False` runs the code of KerasNLP."""
 
 import keras
 import numpy as np
@@ -64,13 +64,13 @@ def with_gradients(layer, **options):
 
 
 def assert_same(actual, expected, tolerance=2e-5):
-    for one, other in zip(actual, expected, strict=True):
-        np.testing.assert_allclose(one, other, rtol=tolerance, atol=tolerance)
+    for actual_values, expected_values in zip(actual, expected, strict=True):
+        np.testing.assert_allclose(actual_values, expected_values, rtol=tolerance, atol=tolerance)
 
 
 @pytest.mark.parametrize("training", [True, False])
 @pytest.mark.parametrize("activation", ACTIVATIONS)
-def test_a_layer_computes_what_kerasnlp_computes(activation, training):
+def test_a_layer_equals_kerasnlp(activation, training):
     options = {"padding_mask": PADDING, "training": training}
     actual = with_gradients(fast_layer(activation), **options)
     assert_same(actual, with_gradients(a_layer(activation), **options))
@@ -111,10 +111,10 @@ def test_half_precision_products_affect_training_only():
     actual = with_gradients(mixed, padding_mask=PADDING, training=True)
     assert {gradient.dtype for gradient in actual} == {tf.float32}
     size_of_key_kernel = np.sqrt(np.mean(np.square(exact[4])))
-    for index, (one, other) in enumerate(zip(actual, exact, strict=True)):
+    for index, (gradient, expected) in enumerate(zip(actual, exact, strict=True)):
         # The gradient of the key bias is 0, because it does not change the softmax. Its error is compared with the size
         # of the gradient of the key kernel instead.
-        assert_near(one, other, "bfloat16", **BACKWARD, size=size_of_key_kernel if index == KEY_BIAS else None)
+        assert_near(gradient, expected, "bfloat16", **BACKWARD, size=size_of_key_kernel if index == KEY_BIAS else None)
     assert np.abs(actual[0] - exact[0]).max() > 1e-4  # bfloat16 was in use
     assert_same(*([with_gradients(layer, padding_mask=PADDING)[0]] for layer in (mixed, plain)))
 
@@ -164,13 +164,13 @@ def test_a_defect_causes_a_larger_error_than_rounding(defect):
     exact = with_gradients(a_layer(), padding_mask=PADDING, training=True)
     actual = with_gradients(broken, padding_mask=PADDING, training=True)
     errors = [
-        distance(one, other)[0]
-        for index, (one, other) in enumerate(zip(actual, exact, strict=True))
+        distance(gradient, expected)[0]
+        for index, (gradient, expected) in enumerate(zip(actual, exact, strict=True))
         if index != KEY_BIAS
     ]
     assert max(errors) > 1.3 * relative_error("bfloat16", **BACKWARD)
     if "matri" in defect:
-        # The outputs alone show these defects, in any precision.
+        # These defects are visible in the outputs in any precision.
         assert errors[0] > 5 * relative_error("bfloat16", **FORWARD)
 
 

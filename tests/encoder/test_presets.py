@@ -173,12 +173,12 @@ def test_damage_in_the_cache_that_cannot_be_fixed_is_reported_every_time(index):
 
 def test_the_cache_is_read_once_per_process(index, monkeypatch):
     presets.resolve("fake")
-    read, sha256_of = [], checksums.sha256_of
-    monkeypatch.setattr(checksums, "_known", {})
-    monkeypatch.setattr(checksums, "sha256_of", lambda path: read.append(path.name) or sha256_of(path))
+    read_files, sha256_of = [], checksums.sha256_of
+    monkeypatch.setattr(checksums, "known_checksums", {})
+    monkeypatch.setattr(checksums, "sha256_of", lambda path: read_files.append(path.name) or sha256_of(path))
     for _ in range(3):
         presets.resolve("fake")
-    assert sorted(read) == sorted(FILES)
+    assert sorted(read_files) == sorted(FILES)
 
 
 def test_works_without_locks(index, monkeypatch, caplog):
@@ -409,8 +409,8 @@ def test_the_list_and_errors_do_not_import_heavy_packages():
         "import sys; from tfbert.encoder import presets; presets.list_encoders(); presets.resolve('tiny'); "
         "print({'tensorflow', 'keras', 'keras_hub', 'numpy'} & set(sys.modules))"
     )
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "set()"
+    result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "set()"
 
 
 def test_list_names_every_preset_of_kerasnlp():
@@ -419,10 +419,13 @@ def test_list_names_every_preset_of_kerasnlp():
     listed = [name for name, _ in presets.list_encoders()]
     assert listed[:2] == ["minilm", "tiny"] and len(listed) == len(set(listed))
     assert all(description and "\n" not in description for _, description in presets.list_encoders())
-    theirs, ours = set(keras_hub.models.BertBackbone.presets), set(listed[2:]) | set(presets.UNSUPPORTED)
-    assert theirs - ours == set()
+    kerasnlp_presets, known_presets = (
+        set(keras_hub.models.BertBackbone.presets),
+        set(listed[2:]) | set(presets.UNSUPPORTED),
+    )
+    assert kerasnlp_presets - known_presets == set()
     if tuple(map(int, keras_hub.__version__.split(".")[:2])) >= (0, 32):  # older versions lack some
-        assert ours - theirs == set()
+        assert known_presets - kerasnlp_presets == set()
 
 
 def test_the_list_names_the_default_encoder_and_its_language():

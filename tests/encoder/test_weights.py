@@ -11,14 +11,14 @@ from tfbert.encoder.weights import copy_weights, named_weights
 SIZES = {"vocabulary_size": 9, "num_layers": 2, "num_heads": 2, "hidden_dim": 4, "intermediate_dim": 6}
 
 
-def test_weights_are_copied_by_name_between_kerasnlp_and_ours():
-    theirs, ours = BertBackbone(**SIZES), BertEncoder(**SIZES, draw_weights=False)
-    for index, weight in enumerate(theirs.weights):
+def test_weights_are_copied_by_name_from_and_to_kerasnlp():
+    backbone, encoder = BertBackbone(**SIZES), BertEncoder(**SIZES, draw_weights=False)
+    for index, weight in enumerate(backbone.weights):
         weight.assign(np.random.default_rng(index).normal(size=weight.shape))
-    copy_weights(theirs, ours)
-    expected = {weight.path: np.asarray(weight) for weight in theirs.weights}
+    copy_weights(backbone, encoder)
+    expected = {weight.path: np.asarray(weight) for weight in backbone.weights}
     assert len(expected) == 5 + 2 * 16 + 2
-    for weight in ours.weights:
+    for weight in encoder.weights:
         np.testing.assert_array_equal(weight, expected.pop(weight.path), err_msg=weight.path)
     assert not expected
 

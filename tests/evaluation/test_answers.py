@@ -27,8 +27,8 @@ def test_metrics_of_records_that_all_have_an_answer_or_all_have_none():
     evaluation = AnswerEvaluation(outputs_of(["one", "one"]), [ONE, TWO], math.inf)
     assert {name: score["value"] for name, score in evaluation.intervals().items()} == {"f1": 0.5, "exact_match": 0.5}
     assert evaluation.values() == {"f1": 0.5, "exact_match": 0.5}
-    nothing = AnswerEvaluation(outputs_of(["one", "one"]), [NONE, NONE], 0.0)
-    assert list(nothing.intervals()) == ["f1", "exact_match"]
+    without_answers = AnswerEvaluation(outputs_of(["one", "one"]), [NONE, NONE], 0.0)
+    assert list(without_answers.intervals()) == ["f1", "exact_match"]
 
 
 def test_values_are_those_of_the_given_answers_whatever_the_margins():

@@ -37,7 +37,8 @@ def test_equal_systems_have_no_difference():
 
 
 def test_records_are_paired():
-    # Ours is right wherever theirs is, and on 12 more records. Without pairing, the interval would contain zero.
+    # Our system is right on the same records as the other one, and on 12 more. Without pairing, the interval would
+    # contain zero.
     theirs = hits(0.5, 3)
     ours = theirs.copy()
     ours[np.flatnonzero(theirs == 0)[:12]] = 1

@@ -134,9 +134,9 @@ def test_entities_with_the_largest_overlap_are_paired_once():
         (london, None),
         (None, PREDICTED[3]),
     ]
-    whole, parts = entity("Ada Lovelace", "per"), [entity("Ada", "per"), entity("Lovelace", "per")]
-    assert pair_entities([whole], parts) == [(whole, parts[1]), (None, parts[0])]
-    assert pair_entities(parts, [whole]) == [(parts[1], whole), (parts[0], None)]
+    whole, halves = entity("Ada Lovelace", "per"), [entity("Ada", "per"), entity("Lovelace", "per")]
+    assert pair_entities([whole], halves) == [(whole, halves[1]), (None, halves[0])]
+    assert pair_entities(halves, [whole]) == [(halves[1], whole), (halves[0], None)]
     # Exact matches have priority over larger overlaps.
     exact, longer = entity("York", "loc"), entity("in New York", "loc")
     assert pair_entities([exact, entity("New York", "loc")][:1], [longer, exact]) == [(exact, exact), (None, longer)]

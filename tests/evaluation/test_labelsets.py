@@ -40,7 +40,7 @@ def test_weighted_scores_equal_scikit_learn_on_repeated_records(drawn):
     sets, weights = drawn
     gold, chosen, probabilities = (np.repeat(a, weights, axis=0) for a in (sets.gold, sets.chosen, sets.probabilities))
     with warnings.catch_warnings():
-        # F1 of a label that is neither true nor chosen, and average precision without examples: ours omit such labels.
+        # Labels without F1 (neither true nor chosen) or average precision (without examples) are omitted here.
         warnings.simplefilter("ignore")
         micro = reference.f1_score(gold, chosen, average="micro", zero_division=0)
         by_label = reference.f1_score(gold, chosen, average=None, zero_division=np.nan)
@@ -157,7 +157,7 @@ def test_rare_labels_share_a_threshold():
     common = best_threshold(gold.ravel(), probabilities.ravel())
     assert thresholds[2] == common
     assert thresholds[0] == best_threshold(gold[:, 0], probabilities[:, 0], common)
-    # The common threshold would choose the label for every record; its own one adds at most one to the correct five.
+    # The common threshold would choose the label for every record; a separate one adds at most one to the correct five.
     chosen = probabilities[:, 1] >= np.float32(thresholds[1])
     assert chosen[gold[:, 1]].all() and chosen.sum() <= 6 and (probabilities[:, 1] > common).all()
     assert 0.2 < thresholds[0] < 0.3

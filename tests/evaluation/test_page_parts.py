@@ -41,7 +41,7 @@ def test_columns_of_scores_explain_the_metrics_if_asked_to():
 
 @pytest.fixture
 def page(tmp_path):
-    """Return a function from a report and examples of masked words to the page of a pretraining with these alone."""
+    """Return a function that renders the page of a pretraining from a report and examples of masked words."""
 
     def make(report, guesses):
         headline = {"title": "A & B", "score": "4.250", "sentence": None, "notes": ["Be careful."], "summary": []}

@@ -33,13 +33,13 @@ SERIES = {"accuracy": {0: 0.25, 1: 0.5, 2: 0.75}}
 
 
 def test_learning_curves_draw_only_known_values():
-    drawn = plots.learning_curves(HISTORY, [(1, 2.0), (2, 1.0)], SERIES, 2)
-    assert list(map(title, drawn)) == [
+    labels = plots.learning_curves(HISTORY, [(1, 2.0), (2, 1.0)], SERIES, 2)
+    assert list(map(title, labels)) == [
         "Training and validation loss",
         "Validation metrics by epoch",
         "Learning rate by epoch",
     ]
-    loss, metric, rate = map(texts, drawn)
+    loss, metric, rate = map(texts, labels)
     assert {"Loss by step", "training, smoothed", "validation"} <= set(loss)
     assert {"best epoch: 2", "accuracy"} <= set(metric) and any(text.endswith(" %") for text in metric)
     assert "Learning rate by epoch" in rate and any(text.endswith("e-4") for text in rate)
@@ -56,23 +56,23 @@ def test_only_fractions_are_shown_as_percentages():
 
 
 def test_long_series_are_smoothed():
-    few = plots.lines("Loss", {"a": [(1, 2.0), (2, 1.0)]}, vertical_line=(2, "warm-up ends"))
-    many = plots.lines("Loss", {"a": [(step, 1 / step) for step in range(1, 100)]})
-    assert {"Loss", "a", "warm-up ends"} <= set(texts(few))
+    short_plot = plots.lines("Loss", {"a": [(1, 2.0), (2, 1.0)]}, vertical_line=(2, "warm-up ends"))
+    long_plot = plots.lines("Loss", {"a": [(step, 1 / step) for step in range(1, 100)]})
+    assert {"Loss", "a", "warm-up ends"} <= set(texts(short_plot))
     # The raw values are drawn in a pale colour under the smoothed ones.
-    assert "opacity: 0.3" not in str(few) and "opacity: 0.3" in str(many)
+    assert "opacity: 0.3" not in str(short_plot) and "opacity: 0.3" in str(long_plot)
     assert any(text.endswith(" %") for text in texts(plots.lines("Fraction", {"a": [(1, 0.5)]}, is_fraction=True)))
 
 
 def test_a_heat_map_has_a_number_in_every_nonzero_cell():
-    drawn = texts(plots.heat_map(np.array([[8, 1, 0], [0, 27, 3]]), ["card", "fee"], ["card", "fee", "loan"]))
-    assert sorted(text for text in drawn if text.isdigit()) == ["1", "27", "3", "8"]
-    assert drawn.count("card") == drawn.count("fee") == 2 and drawn.count("loan") == 1
+    labels = texts(plots.heat_map(np.array([[8, 1, 0], [0, 27, 3]]), ["card", "fee"], ["card", "fee", "loan"]))
+    assert sorted(text for text in labels if text.isdigit()) == ["1", "27", "3", "8"]
+    assert labels.count("card") == labels.count("fee") == 2 and labels.count("loan") == 1
 
 
 def test_matrix_picture_has_no_label_names():
-    drawn = plots.matrix_picture(np.array([[8, 1], [0, 0]]))
-    assert "<image" in str(drawn) and set(texts(drawn)) == {"predicted", "true"}
+    labels = plots.matrix_picture(np.array([[8, 1], [0, 0]]))
+    assert "<image" in str(labels) and set(texts(labels)) == {"predicted", "true"}
 
 
 def test_a_reliability_diagram_distinguishes_few_examples_from_many():

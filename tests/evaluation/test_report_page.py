@@ -153,7 +153,7 @@ def _sections(text):
 
 
 def _rows(text, section):
-    """Return the cells of every body row in a section, as a reader sees them."""
+    """Return the visible text of the cells of every body row in a section."""
     content = re.search(rf'<section id="{section}">.*?\n</section>', text, re.DOTALL).group()
     rows = [re.findall(r"<td.*?>(.*?)</td>", row, re.DOTALL) for row in re.findall(r"<tr.*?</tr>", content, re.DOTALL)]
     return [[_visible(cell) for cell in row] for row in rows if row]
@@ -169,13 +169,13 @@ def test_sections_and_table_of_contents(text):
 
 
 def test_headline_shows_the_test_score(text):
-    seen = _visible(text)
-    assert "92.5 % accuracy on 1,200 test examples, 95% interval 91.0 to 94.0 %" in seen
-    assert "Over 3 seeds: 92.4 ± 0.3 %" in seen
-    assert "Expect about 93 of 100 similar texts to get the right label (95% interval 91 to 94)." in seen
-    assert "7 texts of test are also in train" in seen.split("Learning curves")[1]
-    assert "Training time 3 min 20 s" in seen
-    assert "only" not in seen.split("Encoder")[0], "1,200 examples are enough"
+    visible = _visible(text)
+    assert "92.5 % accuracy on 1,200 test examples, 95% interval 91.0 to 94.0 %" in visible
+    assert "Over 3 seeds: 92.4 ± 0.3 %" in visible
+    assert "Expect about 93 of 100 similar texts to get the right label (95% interval 91 to 94)." in visible
+    assert "7 texts of test are also in train" in visible.split("Learning curves")[1]
+    assert "Training time 3 min 20 s" in visible
+    assert "only" not in visible.split("Encoder")[0], "1,200 examples are enough"
 
 
 SCORE_WARNING = "The data checks found problems that may make the score above misleading:"
@@ -188,9 +188,9 @@ def _result(text):
 def test_only_warnings_about_the_score_qualify_it(render_text, report, details):
     length, leak = "1 of 21 texts of test is longer than sequence_length 30", "30 texts of test are also in train"
     report["checks"] = {"lines": [length], "warnings": [length], "score_warnings": []}
-    seen = _result(render_text(report, details))
-    assert "The data checks gave 1 warning , too minor to change the score noticeably." in seen
-    assert SCORE_WARNING not in seen and length not in seen
+    visible = _result(render_text(report, details))
+    assert "The data checks gave 1 warning , too minor to change the score noticeably." in visible
+    assert SCORE_WARNING not in visible and length not in visible
     report["checks"] = {"lines": [leak, length], "warnings": [leak, length], "score_warnings": [leak]}
     text = render_text(report, details)
     assert f"{SCORE_WARNING} {leak} and 1 more" in _result(text)
@@ -198,16 +198,16 @@ def test_only_warnings_about_the_score_qualify_it(render_text, report, details):
     del report["checks"]["score_warnings"]
     assert f"{SCORE_WARNING} {leak} {length}" in _result(render_text(report, details))
     report["checks"] = {"lines": [], "warnings": [], "score_warnings": []}
-    seen = _result(render_text(report, details))
-    assert SCORE_WARNING not in seen and "The data checks" not in seen
+    visible = _result(render_text(report, details))
+    assert SCORE_WARNING not in visible and "The data checks" not in visible
 
 
 def test_warnings_without_a_score(render_text, report, details):
     report |= {"test": None, "validation": None}
     report["checks"] = {"lines": ["a", "b"], "warnings": ["a", "b"], "score_warnings": ["a"]}
-    seen = _result(render_text(report, {}))
-    assert "The data checks gave 2 warnings ." in seen
-    assert SCORE_WARNING not in seen
+    visible = _result(render_text(report, {}))
+    assert "The data checks gave 2 warnings ." in visible
+    assert SCORE_WARNING not in visible
 
 
 def test_a_metric_with_an_expectation_is_the_headline_and_is_compared_with_the_mean_over_labels(
@@ -218,10 +218,10 @@ def test_a_metric_with_an_expectation_is_the_headline_and_is_compared_with_the_m
     report["metrics"] = [hits.to_json(), mean.to_json()]
     report["test"]["metrics"] = {"mean_hits": _metric(0.8, 0.7, 0.9), "hits": _metric(0.9, 0.85, 0.95)}
     report |= {"validation": None, "history": [], "untrained": None, "seeds": None}
-    seen = _result(render_text(report, details))
-    assert "90.0 % hits" in seen
-    assert "Expect about 90 of 100 similar tickets to reach the right team (95% interval 85 to 95)." in seen
-    assert "Some labels score much lower than the average: hits per team is 80.0 %. See Labels below." in seen
+    visible = _result(render_text(report, details))
+    assert "90.0 % hits" in visible
+    assert "Expect about 90 of 100 similar tickets to reach the right team (95% interval 85 to 95)." in visible
+    assert "Some labels score much lower than the average: hits per team is 80.0 %. See Labels below." in visible
 
 
 def test_near_perfect_scores_are_counted_per_thousand(render_text, report, details):
@@ -233,9 +233,9 @@ def test_near_perfect_scores_are_counted_per_thousand(render_text, report, detai
 def test_notes_on_small_and_uneven_splits(render_text, report, details):
     report["test"] |= {"num_examples": 120}
     report["test"]["metrics"]["macro_f1"] = _metric(0.7012)
-    seen = _visible(render_text(report, details))
-    assert "The test split has only 120 examples" in seen
-    assert "macro F1 is 70.1 %" in seen
+    visible = _visible(render_text(report, details))
+    assert "The test split has only 120 examples" in visible
+    assert "macro F1 is 70.1 %" in visible
 
 
 def test_metrics_of_both_splits_with_intervals_and_seeds(text):
@@ -248,13 +248,13 @@ def test_metrics_of_both_splits_with_intervals_and_seeds(text):
 def test_without_a_test_split_the_page_shows_validation(render_text, report, details):
     report |= {"test": None, "seeds": None}
     text = render_text(report, details | {"split": "validation"})
-    seen = _visible(text)
-    assert "93.8 % accuracy on 640 validation examples" in seen
-    assert "There is no test split." in seen
+    visible = _visible(text)
+    assert "93.8 % accuracy on 640 validation examples" in visible
+    assert "There is no test split." in visible
     assert all(len(row) == 2 for row in _rows(text, "metrics"))
 
 
-def test_without_scores_the_page_says_so(render, report):
+def test_the_page_states_that_there_are_no_scores(render, report):
     report |= {"test": None, "validation": None, "seeds": None}
     for row in report["history"]:
         row["validation"] = None
@@ -345,10 +345,10 @@ def test_lengths_show_truncation(text):
 
 
 def test_calibration_is_computed_from_the_bins(text):
-    seen = _visible(text)
+    visible = _visible(text)
     # (4 * 0.6 + 196 * 0.95) / 200 and (4 * 0.5 + 196 * 0.94) / 200.
-    assert "the mean probability of the predictions is 94.3 %, and 93.1 % of them are correct" in seen
-    assert "Calibration error: 1.7 %" in seen
+    assert "the mean probability of the predictions is 94.3 %, and 93.1 % of them are correct" in visible
+    assert "Calibration error: 1.7 %" in visible
 
 
 def test_mistakes_show_text_probabilities_and_location(render_text, report, details):
@@ -403,9 +403,9 @@ def test_many_labels_make_a_readable_and_small_page(render, report, details, num
     shown = [drawing.shorten(labels[3]), drawing.shorten(labels[5])]
     assert len(names) == 41 and names[:2] == shown and names[-1] == "any other label"
     # The rows are complete: their cells sum to all examples of their labels.
-    kept = list(dict.fromkeys(label for row in pairs for label in row[:2]))[:20]
+    shown_labels = list(dict.fromkeys(label for row in pairs for label in row[:2]))[:20]
     cells = [int(cell) for cell in re.findall(r">(\d+)</text>", matrix)]
-    assert sum(cells) == confusion[[labels.index(label) for label in kept]].sum()
+    assert sum(cells) == confusion[[labels.index(label) for label in shown_labels]].sum()
     assert f"All {num_labels} labels" in text and "data:image/png;base64," in text
 
 

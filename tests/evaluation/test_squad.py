@@ -25,7 +25,7 @@ def test_normalize(text, expected):
     assert squad.normalize(text) == expected
 
 
-# Worked out by hand from the official script: exact match and F1 of each.
+# Exact match and F1, computed by hand as in the official script.
 OFFICIAL = [
     ("Denver Broncos", ["Denver Broncos", "The Denver Broncos!"], 1.0, 1.0),
     ("the broncos", ["Denver Broncos"], 0.0, 2 / 3),  # 1 of 1 and 1 of 2 words

@@ -18,7 +18,7 @@ def test_scalars_and_hyperparameters_of_a_run(tmp_path):
     log.final(REPORT, 2)
 
     events = EventAccumulator(str(tmp_path)).Reload()
-    read = {
+    scalars = {
         tag: [float(tf.make_ndarray(e.tensor_proto)) for e in events.Tensors(tag)]
         for tag in events.Tags()["tensors"]
         if not tag.startswith("_hparams_")
@@ -32,7 +32,7 @@ def test_scalars_and_hyperparameters_of_a_run(tmp_path):
         "final/validation_accuracy": [0.75],
         "final/test_accuracy": [0.5],
     }
-    assert read == {tag: [float(tf.constant(value)) for value in values] for tag, values in expected.items()}
+    assert scalars == {tag: [float(tf.constant(value)) for value in values] for tag, values in expected.items()}
     contents = events.PluginTagToContent("hparams")
     start = plugin_data_pb2.HParamsPluginData.FromString(contents["_hparams_/session_start_info"]).session_start_info
     assert start.hparams["train.learning_rate"].number_value == 3e-4

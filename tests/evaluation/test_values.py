@@ -41,13 +41,13 @@ def test_weighted_scores_equal_scipy_on_repeated_records(drawn):
 
 @pytest.mark.parametrize("constant", [0.0, 0.1, 1e8 / 3])
 def test_correlations_are_0_where_all_values_are_equal(constant):
-    other = np.arange(7.0)
-    for sample in (Values(np.full(7, constant), other), Values(other, np.full(7, constant))):
+    increasing = np.arange(7.0)
+    for sample in (Values(np.full(7, constant), increasing), Values(increasing, np.full(7, constant))):
         for score in (sample.pearson, sample.spearman):
             assert sample.with_interval(score) == {"value": 0.0, "low": 0.0, "high": 0.0}
-    one = Values(np.array([3.0]), np.array([5.0]))
-    assert one.pearson(np.array([1])) == one.spearman(np.array([1])) == 0.0
-    assert one.with_interval(one.mae) == {"value": 2.0, "low": 2.0, "high": 2.0}
+    single = Values(np.array([3.0]), np.array([5.0]))
+    assert single.pearson(np.array([1])) == single.spearman(np.array([1])) == 0.0
+    assert single.with_interval(single.mae) == {"value": 2.0, "low": 2.0, "high": 2.0}
 
 
 def test_intervals_contain_the_value():
@@ -58,7 +58,7 @@ def test_intervals_contain_the_value():
         interval = sample.with_interval(score)
         assert interval["low"] < interval["value"] < interval["high"]
         assert interval["value"] == score(np.ones(200, int))
-    # Absolute errors are half-normal, so the standard error is sqrt((1 - 2 / pi) / 200); the interval has about four.
+    # Absolute errors are half-normal, so the standard error is sqrt((1 - 2 / pi) / 200): a quarter of the interval.
     assert interval["high"] - interval["low"] == pytest.approx(4 * np.sqrt((1 - 2 / np.pi) / 200), rel=0.25)
 
 

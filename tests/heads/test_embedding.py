@@ -75,7 +75,7 @@ def test_a_zero_vector_and_its_gradient_stay_finite():
     assert np.isfinite(tape.gradient(total, sequence)).all()
 
 
-def test_its_vectors_are_computed_from_pooled_ones():
+def test_vectors_are_computed_from_pooled_ones():
     head, outputs = make_head(), encoded()
     assert is_pooling(head)
     np.testing.assert_array_equal(head.scores_of(head.pool(outputs, MASK)), head(outputs, INPUTS))

@@ -114,9 +114,11 @@ def search_slowly(vector, values, max_entries):
     results = []
     similarity = values["vectors"] @ vector
     for entry, answer in enumerate(values["answers"]):
-        first, *others = np.flatnonzero(values["entries"] == entry)
-        matched = values["questions"][others[similarity[others].argmax()]] if others else b""
-        best = max([similarity[first], *(similarity[others] - values["offset"])])
+        answer_vector, *question_vectors = np.flatnonzero(values["entries"] == entry)
+        matched = (
+            values["questions"][question_vectors[similarity[question_vectors].argmax()]] if question_vectors else b""
+        )
+        best = max([similarity[answer_vector], *(similarity[question_vectors] - values["offset"])])
         results.append((float(best), answer, matched))
     return sorted(results, key=lambda result: -result[0])[:max_entries]
 

@@ -217,13 +217,13 @@ def assert_copied(split, augmented, role):
     assert len(augmented) == len(split)
     for example in range(len(split)):
         own = np.arange(split.examples[example], split.examples[example + 1])
-        kept = augmented.examples[example] + np.arange(len(own))
+        copied = augmented.examples[example] + np.arange(len(own))
         for name in TARGETS:
-            np.testing.assert_array_equal(augmented.targets[name][kept], split.targets[name][own])
+            np.testing.assert_array_equal(augmented.targets[name][copied], split.targets[name][own])
             assert augmented.targets[name].dtype == split.targets[name].dtype == np.int32
-        for before, after in zip(own, kept, strict=True):
+        for before, after in zip(own, copied, strict=True):
             assert split.sequences[before].tolist() == augmented.sequences[after].tolist()
-        added = np.arange(kept[-1] + 1, augmented.examples[example + 1])
+        added = np.arange(copied[-1] + 1, augmented.examples[example + 1])
         assert (augmented.targets["role"][added] == role).all()
 
 
@@ -243,7 +243,7 @@ def test_questions_get_all_their_correct_answers():
     assert not before.targets["positive_ids"][:, 1:].any()
 
 
-def test_of_many_correct_answers_the_own_one_is_kept():
+def test_the_own_answer_is_kept_among_many_correct_ones():
     split = with_all_positives(split_of([(1, 100 + number) for number in range(20)]))
     positive_ids = split.targets["positive_ids"][split.targets["role"] == QUESTION]
     assert positive_ids[:, 0].tolist() == [100 + number for number in range(20)]
@@ -267,7 +267,7 @@ def test_a_paraphrase_is_another_question_with_the_same_answer():
 
 
 def test_hard_negatives_are_the_nearest_wrong_answers():
-    # Answer 12 is correct for question 1 too, and 15 is nearly as near to question 1 as its own answer, 11.
+    # Answer 12 is correct for question 1 too, and 15 is nearly as similar to question 1 as its own answer, 11.
     split = with_all_positives(split_of([(1, 11), (2, 12), (3, 13), (1, 12), (4, 15)]))
     angles = {1: 0, 11: 20, 12: 25, 13: 60, 15: 21, 2: 30, 3: 65, 4: 90}
 
@@ -291,8 +291,8 @@ def test_hard_negatives_are_the_nearest_wrong_answers():
 def test_mining_does_not_depend_on_blocks(monkeypatch):
     split = with_all_positives(split_of([(number, 100 + number // 2) for number in range(1, 40)]))
     vectors = unit(np.random.default_rng(0).normal(size=(split.num_sequences, 4)))
-    whole = with_hard_negatives(split, lambda sequences: vectors[sequences], 2)
+    in_one_block = with_hard_negatives(split, lambda sequences: vectors[sequences], 2)
     monkeypatch.setattr(index, "_BLOCK_VALUES", 50)  # of 20 answers: 2 questions at once
     in_blocks = with_hard_negatives(split, lambda sequences: vectors[sequences], 2)
-    assert examples_of(whole) == examples_of(in_blocks)
-    assert 0 < np.count_nonzero(whole.targets["role"] == NEGATIVE) <= 2 * len(split)
+    assert examples_of(in_one_block) == examples_of(in_blocks)
+    assert 0 < np.count_nonzero(in_one_block.targets["role"] == NEGATIVE) <= 2 * len(split)

@@ -73,7 +73,7 @@ def test_padding_has_no_influence(pooling, filling):
 
 
 def test_max_prefers_very_negative_tokens_to_padding():
-    # The padding, zeros, is larger than all values of tokens here.
+    # Here the zeros of the padding are larger than all values of tokens.
     values = np.full((3, 5, 4), 0, "float32")
     negative = -1e4 * (1 + np.arange(15, dtype="float32").reshape(3, 5))[:, :, None] * [1, 2, 3, 4]
     values[MASK == 1] = negative[MASK == 1]
@@ -175,7 +175,7 @@ def test_each_logit_is_initialized_with_one_label_against_the_rest():
     start_with_label_probes(head, vectors, has_label, has_label.mean(0))
     scale = np.linalg.norm(vectors, axis=1).mean()
     for label in range(3):
-        # The prevalence is that of the examples, so there is no correction.
+        # The prevalence equals that of the examples, so the bias is not corrected.
         probe = LogisticRegression(C=10.0, max_iter=200).fit(vectors / scale, has_label[:, label])
         expected = probe.decision_function(vectors / scale)
         logits = vectors @ head.logits.kernel.numpy()[:, label] + head.logits.bias.numpy()[label]
@@ -243,8 +243,8 @@ def test_ridge_regression_is_robust_to_dropout():
         head = PooledHead(1, dropout=dropout)
         head.build(4)
         start_with_ridge(head, vectors, targets)
-        kept = np.random.default_rng(2).random((200, *vectors.shape)) < 0.9
-        logits = (vectors * kept / 0.9) @ head.logits.kernel.numpy()[:, 0] + head.logits.bias.numpy()[0]
+        is_kept = np.random.default_rng(2).random((200, *vectors.shape)) < 0.9
+        logits = (vectors * is_kept / 0.9) @ head.logits.kernel.numpy()[:, 0] + head.logits.bias.numpy()[0]
         errors.append(np.mean((logits - targets) ** 2) / targets.var())
         assert np.abs(head.logits.kernel.numpy()[3]) < 1e-3
     assert errors[0] > 2 and errors[1] < 1.05

@@ -59,7 +59,7 @@ def best(windows, logits, offsets, may_begin, may_end, max_tokens, num_spans):
 
 
 def search_slowly(windows, logits, offsets, may_begin, may_end, max_tokens):
-    """Return all possible spans of each record with their logits, and the logits of no span, in plain loops."""
+    """Return all possible spans of each record with their logits, and the logits of no span, using plain loops."""
     lengths = windows.lengths.numpy()
     begin = np.cumsum(lengths) - lengths
     possible, null = [{} for _ in lengths], [np.inf] * len(lengths)
@@ -114,13 +114,13 @@ def test_the_positions_of_windows_do_not_matter(lengths, max_length, max_tokens,
     """The logits depend on the token only, so any difference would be due to the windows."""
     rng = np.random.default_rng(seed)
     token_logits = rng.normal(0, 2, (100, 2)).astype("float32")
-    everywhere = np.ones(sum(lengths), bool)
+    allowed = np.ones(sum(lengths), bool)
 
     def by_windows(max_length, overlap):
         windows = in_windows(lengths, max_length, overlap)
         token_ids = windows.token_ids.to_tensor(0).numpy()
         logits = np.concatenate([np.tile(token_logits[:2], (len(token_ids), 1, 1)), token_logits[token_ids]], axis=1)
-        return best(windows, logits, np.full(len(token_ids), 2), everywhere, everywhere, max_tokens, 3)
+        return best(windows, logits, np.full(len(token_ids), 2), allowed, allowed, max_tokens, 3)
 
     whole, split = by_windows(60, 0.0), by_windows(max_length, 0.5)
     for name in ("first", "last", "exists"):

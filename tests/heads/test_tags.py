@@ -75,10 +75,10 @@ def test_an_illegal_tag_is_resolved_by_the_probability_of_the_whole_sequence():
         return tf.constant(np.log([probabilities]), tf.float32)
 
     first = [0.6, 0.3, 0.05, 0.03, 0.02]  # O, but maybe B-a
-    unsure, sure = [0.3, 0.1, 0.5, 0.05, 0.05], [0.01, 0.01, 0.96, 0.01, 0.01]  # I-a
-    assert decode(scores_of(first, unsure), tf.constant([2])).numpy().tolist() == [[0, 0]]
-    assert decode(scores_of(first, sure), tf.constant([2])).numpy().tolist() == [[1, 2]]
-    assert decode(scores_of(sure), tf.constant([1])).numpy().tolist() == [[0]]
+    uncertain, confident = [0.3, 0.1, 0.5, 0.05, 0.05], [0.01, 0.01, 0.96, 0.01, 0.01]  # I-a
+    assert decode(scores_of(first, uncertain), tf.constant([2])).numpy().tolist() == [[0, 0]]
+    assert decode(scores_of(first, confident), tf.constant([2])).numpy().tolist() == [[1, 2]]
+    assert decode(scores_of(confident), tf.constant([1])).numpy().tolist() == [[0]]
 
 
 def test_sequences_do_not_depend_on_padding_and_batch():
@@ -94,13 +94,13 @@ def test_sequences_do_not_depend_on_padding_and_batch():
 
 
 def test_texts_without_tokens_and_batches_without_texts():
-    nothing = tf.zeros([2, 0, NUM_TAGS])
-    assert decode(nothing, tf.constant([0, 0])).shape == (2, 0)
+    no_tokens = tf.zeros([2, 0, NUM_TAGS])
+    assert decode(no_tokens, tf.constant([0, 0])).shape == (2, 0)
     assert decode(tf.zeros([0, 3, NUM_TAGS]), tf.zeros([0], tf.int32)).shape == (0, 3)
 
 
 def test_a_long_text_keeps_its_precision():
-    # Sums of 10,000 log probabilities are near -50,000, where float32 has steps of 0.004; here 0.001 decides.
+    # Sums of 10,000 log probabilities are near -50,000, where float32 has steps of 0.004; here 0.001 is decisive.
     scores = np.full((1, 10_000, 3), -6.0, np.float32)
     scores[0, :, 0] = -5.0
     scores[0, -2:, 1:] = [[-4.9995, -9.0], [-9.0, -4.9995]]

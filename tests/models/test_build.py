@@ -64,7 +64,7 @@ def test_in_lower_precision_two_models_have_equal_shapes(problem):
     np.testing.assert_array_equal(model.backbone.token_embedding.embeddings, embedding)
 
 
-def test_bfloat16_on_a_processor_is_for_products_alone(problem, monkeypatch):
+def test_bfloat16_on_a_cpu_applies_only_to_products(problem, monkeypatch):
     monkeypatch.setattr("tensorflow.config.list_physical_devices", lambda kind: [])
     model, evaluation_model = models(problem, encoder__precision="bfloat16")
     assert model is evaluation_model
@@ -72,11 +72,11 @@ def test_bfloat16_on_a_processor_is_for_products_alone(problem, monkeypatch):
 
 
 def test_frozen_layers_are_not_trained(problem):
-    everything = len(models(problem)[0].trainable_weights)
+    num_weights = len(models(problem)[0].trainable_weights)
     frozen, _ = models(problem, train__trainable_layers=0)
     assert len(frozen.trainable_weights) == len(frozen.head.trainable_weights) > 0
     top, _ = models(problem, train__trainable_layers=1)
-    assert len(frozen.trainable_weights) < len(top.trainable_weights) < everything
+    assert len(frozen.trainable_weights) < len(top.trainable_weights) < num_weights
 
 
 def test_a_model_with_nothing_to_train_is_rejected(tmp_path):

@@ -45,8 +45,8 @@ def test_a_split_is_tokenized_once(problem, monkeypatch, tmp_path):
     first = tokenized(problem)
     files = sorted(path.name for path in (tmp_path / "tokens").iterdir())
     assert files
-    again = tokenized(problem)
-    assert [list(again.sequences[index]) for index in range(24)] == [
+    second = tokenized(problem)
+    assert [list(second.sequences[index]) for index in range(24)] == [
         list(first.sequences[index]) for index in range(24)
     ]
     assert sorted(path.name for path in (tmp_path / "tokens").iterdir()) == files
@@ -67,7 +67,9 @@ def test_a_split_is_tokenized_once(problem, monkeypatch, tmp_path):
         ("train.learning_rate", 3.0, False),
     ],
 )
-def test_only_what_sequences_depend_on_tokenizes_again(problem, monkeypatch, tmp_path, path, value, affects_sequences):
+def test_only_options_that_affect_sequences_tokenize_again(
+    problem, monkeypatch, tmp_path, path, value, affects_sequences
+):
     monkeypatch.setattr(data, "cache_dir", lambda: tmp_path)
     tokenize_split(problem.splits["train"], problem.task, problem.tokenizer, problem.config)
     config = override(problem.config, {path: value})

@@ -1,4 +1,4 @@
-"""The predictor: every record is predicted once, in batches of similar lengths, and outputs keep the records' order."""
+"""The predictor: every record is predicted once, in batches of similar lengths, with outputs in order."""
 
 import keras
 import numpy as np
@@ -97,7 +97,7 @@ def test_embeddings_are_the_scores_in_the_order_of_the_texts(classifier):
     np.testing.assert_allclose(probabilities, classifier(ITEMS)["probabilities"], atol=1e-5)
 
 
-def test_a_task_without_a_decision_serves_what_it_decodes(classifier):
+def test_a_task_without_a_decision_serves_decoded_outputs(classifier):
     decoded = classifier.decode(ITEMS)
     assert classifier.decided_values() == {} and decoded.keys() == classifier(ITEMS).keys()
     assert classifier.apply_decision(decoded).keys() == decoded.keys()
@@ -135,8 +135,8 @@ def test_the_decision_is_fitted_applied_and_served(tagger):
 
 def test_the_decision_is_applied_in_pools(tagger, monkeypatch):
     decoded = tagger.decode(ITEMS)
-    whole = tagger.apply_decision(decoded)
+    expected = tagger.apply_decision(decoded)
     monkeypatch.setattr(predictor, "_POOL_RECORDS", 2)
     pools = tagger.apply_decision(decoded)
-    for name, values in whole.items():
+    for name, values in expected.items():
         assert pools[name].tolist() == values.tolist()

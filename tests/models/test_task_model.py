@@ -30,16 +30,16 @@ def test_scores_are_those_of_the_head_on_the_encoder(model):
 
 
 def test_features_reach_the_head_but_not_the_encoder(model):
-    seen = []
+    input_names = []
 
     class Head(PooledHead):
         def __call__(self, encoded, inputs, training=False):
-            seen.append(set(inputs))
+            input_names.append(set(inputs))
             return super().__call__(encoded, inputs, training=training)
 
     featured = TaskModel(model.backbone, Head(3, pooling="mean"))
     featured(INPUTS | {"price": np.float32([1, 2])})
-    assert seen == [{*INPUTS, "price"}]
+    assert input_names == [{*INPUTS, "price"}]
 
 
 @pytest.mark.parametrize(("pooling", "is_trained"), [("mean", False), ("pooler", True)])
@@ -50,7 +50,7 @@ def test_the_pooler_is_trained_only_if_the_head_uses_it(model, pooling, is_train
     assert model.backbone.pooled_dense.trainable is is_trained
 
 
-def test_the_embedder_returns_what_the_head_pools(problem):
+def test_the_embedder_returns_the_pooled_vectors_of_the_head(problem):
     embedder = Embedder(problem.encoder.backbone, PooledHead(1, pooling="mean"))
     output = np.asarray(problem.encoder.backbone(INPUTS)["sequence_output"])
     expected = [output[0].mean(axis=0), output[1, :3].mean(axis=0)]

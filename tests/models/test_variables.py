@@ -21,21 +21,21 @@ def saved_variables(num_rows, texts):
         "texts": tf.constant(texts, tf.string, shape=[len(texts)]),
         "threshold": np.float32(0.25),
     }
-    made = variables.empty_variables(SPECS)
+    result = variables.empty_variables(SPECS)
     for name, value in values.items():
-        made[name].assign(value)
-    return made
+        result[name].assign(value)
+    return result
 
 
 def test_empty_variables_have_size_0_and_take_any_size():
-    made = variables.empty_variables(SPECS)
-    assert {name: variable.numpy().shape for name, variable in made.items()} == {
+    empty = variables.empty_variables(SPECS)
+    assert {name: variable.numpy().shape for name, variable in empty.items()} == {
         "vectors": (0, 3), "entries": (0,), "texts": (0,), "threshold": (),
     }  # fmt: skip
-    assert not any(variable.trainable for variable in made.values())
-    made["vectors"].assign(np.ones((2, 3), np.float32))
+    assert not any(variable.trainable for variable in empty.values())
+    empty["vectors"].assign(np.ones((2, 3), np.float32))
     with pytest.raises(ValueError, match="shape"):
-        made["vectors"].assign(np.ones((2, 4), np.float32))
+        empty["vectors"].assign(np.ones((2, 4), np.float32))
 
 
 @pytest.mark.parametrize("texts", [[], [b"", b"a\x00", "é\n".encode(), b"", b"\xff", b""]])

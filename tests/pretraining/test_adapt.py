@@ -1,4 +1,4 @@
-"""Adapting an encoder to a task: which encoder is kept, by which scores, and that a killed run is not repeated."""
+"""Adaptation of an encoder to a task: which encoder is kept by which scores, and how a killed run is resumed."""
 
 import json
 from dataclasses import dataclass, field

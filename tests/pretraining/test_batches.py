@@ -44,13 +44,13 @@ def test_long_sequences_are_cut_around_the_border_of_their_segments(limit):
     batch = BATCHER.batch(indices, 1, limit)
     ids, num_cut = unmasked(batch), 0
     for index in indices[lengths > limit]:
-        whole = sequences.token_ids[sequences.starts[index] : sequences.starts[index + 1]].tolist()
+        uncut = sequences.token_ids[sequences.starts[index] : sequences.starts[index + 1]].tolist()
         cut = ids[index, :limit].tolist()
         assert batch["padding_mask"][index].sum() == limit
         assert (cut[0], cut[-1]) == (2, 3)
         # The rest, of two segments with the [SEP] between them, is contiguous in the sequence.
-        assert " ".join(map(str, cut[1:-1])) in " ".join(map(str, whole))
-        if sequences.second_starts[index] < len(whole):
+        assert " ".join(map(str, cut[1:-1])) in " ".join(map(str, uncut))
+        if sequences.second_starts[index] < len(uncut):
             assert cut.count(3) == 2
             assert batch["segment_ids"][index].sum() == limit - 1 - cut.index(3)
         num_cut += 1

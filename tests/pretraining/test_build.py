@@ -28,8 +28,8 @@ def test_in_float32_one_model_is_trained_and_evaluated(encoder, config):
     assert model is evaluation_model and not has_heads
     for weight, value in zip(model.backbone.weights, encoder.backbone.weights, strict=True):
         np.testing.assert_array_equal(weight, value)
-    again, _, _ = build_models(encoder, config)
-    assert all(np.array_equal(a, b) for a, b in zip(weights(model), weights(again), strict=True))
+    rebuilt, _, _ = build_models(encoder, config)
+    assert all(np.array_equal(a, b) for a, b in zip(weights(model), weights(rebuilt), strict=True))
 
 
 def test_in_lower_precision_another_model_with_equal_weights_is_evaluated(encoder, config):
@@ -37,7 +37,7 @@ def test_in_lower_precision_another_model_with_equal_weights_is_evaluated(encode
     model, evaluation_model, _ = build_models(encoder, override(config, values))
     assert model is not evaluation_model
     assert model.head.pairs is None
-    dtypes = [each.backbone.dtype_policy.compute_dtype for each in (model, evaluation_model)]
+    dtypes = [built.backbone.dtype_policy.compute_dtype for built in (model, evaluation_model)]
     assert dtypes == ["bfloat16", "float32"]
     assert all(np.array_equal(a, b) for a, b in zip(weights(model), weights(evaluation_model), strict=True))
 

@@ -159,11 +159,11 @@ def survey(members):
 
 def test_a_survey_does_not_depend_on_the_order_and_can_be_merged():
     members = documents(40)
-    whole, merged = survey(members), survey(members[30:])
+    full, merged = survey(members), survey(members[30:])
     merged.merge(survey(reversed(members[:30])))
-    assert vars(whole) == vars(merged)
-    assert whole.sha256 == merged.sha256 != survey(members[1:]).sha256
-    assert whole.num_characters == whole.num_bytes == sum(len(document.text) for document in members)
+    assert vars(full) == vars(merged)
+    assert full.sha256 == merged.sha256 != survey(members[1:]).sha256
+    assert full.num_characters == full.num_bytes == sum(len(document.text) for document in members)
 
 
 def test_a_fraction_is_held_out_by_hash_and_at_least_two_documents():

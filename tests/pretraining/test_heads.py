@@ -24,7 +24,7 @@ ACTIVATIONS = {
 
 
 # Two layers of six products each, and two of the head; the longest sum is that of the dense layer of 64. A gradient
-# takes as many products again.
+# requires the same number of products again.
 FORWARD, BACKWARD = {"length": 64, "depth": 14}, {"length": 64, "depth": 28}
 
 
@@ -113,8 +113,8 @@ def test_low_precision_gives_logits_in_float32(batch):
     model = make_model()
     bias = dict(model.head.tensors())["cls.predictions.bias"]
     bias.assign(tf.zeros_like(bias))
-    far = distance(model(batch)["masked_words"], full["masked_words"])[0]
-    assert far > 1.5 * relative_error("bfloat16", **FORWARD)
+    error = distance(model(batch)["masked_words"], full["masked_words"])[0]
+    assert error > 1.5 * relative_error("bfloat16", **FORWARD)
 
 
 def gradients_of(model, batch):
@@ -147,13 +147,13 @@ def test_products_in_product_dtype_are_equal_in_float32_and_near_in_bfloat16(bat
 
 
 def test_saved_weights_are_loaded(tmp_path, batch):
-    one, other = make_model(seed=1), make_model(seed=2)
-    save_file(one.head.arrays(), tmp_path / "heads.safetensors")
+    saved, loaded = make_model(seed=1), make_model(seed=2)
+    save_file(saved.head.arrays(), tmp_path / "heads.safetensors")
     assert load_file(tmp_path / "heads.safetensors")["cls.seq_relationship.weight"].shape == (2, 32)
-    assert not np.allclose(one(batch)["masked_words"], other(batch)["masked_words"])
-    assert len(other.head.load(tmp_path)) == 7
-    np.testing.assert_array_equal(one(batch)["masked_words"], other(batch)["masked_words"])
-    np.testing.assert_array_equal(one(batch)["pairs"], other(batch)["pairs"])
+    assert not np.allclose(saved(batch)["masked_words"], loaded(batch)["masked_words"])
+    assert len(loaded.head.load(tmp_path)) == 7
+    np.testing.assert_array_equal(saved(batch)["masked_words"], loaded(batch)["masked_words"])
+    np.testing.assert_array_equal(saved(batch)["pairs"], loaded(batch)["pairs"])
 
 
 def test_missing_weights_are_not_changed(tmp_path):

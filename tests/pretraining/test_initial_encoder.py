@@ -41,8 +41,8 @@ def test_a_new_encoder_has_the_configured_sizes_and_weights_by_seed(config, tmp_
     assert (backbone.num_layers, backbone.num_heads, backbone.hidden_dim, backbone.intermediate_dim) == (1, 2, 16, 24)
     assert (backbone.max_sequence_length, backbone.vocabulary_size) == (64, 150)
     assert encoders[0].vocabulary == (tmp_path / "work" / "vocabulary.txt").read_text().splitlines()
-    first, again, other = ([np.asarray(weight) for weight in encoder.backbone.weights] for encoder in encoders)
-    assert all(np.array_equal(a, b) for a, b in zip(first, again, strict=True))
+    first, repeated, other = ([np.asarray(weight) for weight in encoder.backbone.weights] for encoder in encoders)
+    assert all(np.array_equal(a, b) for a, b in zip(first, repeated, strict=True))
     assert not np.array_equal(first[0], other[0])
 
 
@@ -53,8 +53,8 @@ def test_a_trained_vocabulary_is_used_again(config, tmp_path, monkeypatch):
     assert read_vocabulary(config, tmp_path) == vocabulary
     content = "\r\n".join([*vocabulary, "zzz"]) + "\r\n"
     (tmp_path / "windows.txt").write_bytes(content.encode())
-    given = override(config, {"encoder.vocabulary": str(tmp_path / "windows.txt")})
-    assert read_vocabulary(given, tmp_path / "other") == [*vocabulary, "zzz"]
+    with_file = override(config, {"encoder.vocabulary": str(tmp_path / "windows.txt")})
+    assert read_vocabulary(with_file, tmp_path / "other") == [*vocabulary, "zzz"]
 
 
 def test_unusable_encoders_and_vocabularies_are_refused(config, tmp_path):

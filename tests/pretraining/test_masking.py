@@ -1,4 +1,4 @@
-"""Masking: number, kind and position of the masked tokens, and that they depend on seed, draw and sequence alone."""
+"""Masking: number, kind and positions of masked tokens, which depend only on seed, draw and sequence."""
 
 import numpy as np
 import pytest
@@ -95,7 +95,7 @@ def test_spans_are_runs_of_words_inside_a_segment():
 def test_spans_have_the_lengths_of_the_paper():
     token_ids = np.full((4000, 402), packed.WORDS[0])
     token_ids[:, 0], token_ids[:, -1] = SPECIAL.start, SPECIAL.end
-    # Ten tokens: the first span is complete, and there is seldom room for many more, which are cut.
+    # With ten tokens, the first span is complete; later spans are often cut.
     is_chosen = chosen(packed.masker("span", 0.025)(token_ids, np.zeros_like(token_ids, bool), np.arange(4000), 1))
     lengths = []
     for row in is_chosen:
@@ -131,14 +131,14 @@ def test_eighty_ten_ten(batch, masking):
 
 
 @pytest.mark.parametrize("masking", MASKINGS)
-def test_a_mask_depends_on_seed_draw_and_sequence_alone(batch, masking):
+def test_a_mask_depends_only_on_seed_draw_and_sequence(batch, masking):
     token_ids, continues, indices = batch
     masked = packed.masker(masking)(token_ids, continues, indices, 1)
     # In another batch, of another width and order.
     subset = np.array([17, 3, 250])
     width = int((token_ids[subset] > 0).sum(axis=1).max())
-    again = packed.masker(masking)(token_ids[subset, :width], continues[subset, :width], subset, 1)
-    np.testing.assert_array_equal(again["token_ids"], masked["token_ids"][subset, :width])
+    repeated = packed.masker(masking)(token_ids[subset, :width], continues[subset, :width], subset, 1)
+    np.testing.assert_array_equal(repeated["token_ids"], masked["token_ids"][subset, :width])
     for other in (
         packed.masker(masking)(token_ids, continues, indices, 2),
         packed.masker(masking, seed=1)(token_ids, continues, indices, 1),

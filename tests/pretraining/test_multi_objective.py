@@ -70,8 +70,8 @@ def weights(model):
 
 
 def test_both_losses_fall_and_a_killed_training_resumes_to_the_same_bits(make_trainer):
-    whole = make_trainer("whole")
-    progress = whole.train()
+    uninterrupted = make_trainer("whole")
+    progress = uninterrupted.train()
     assert (progress.update, len(progress.history)) == (12, 4)
     for name in ("task/loss", "pretraining/masked_word_loss"):
         losses = [point[name] for point in progress.curve]
@@ -88,11 +88,11 @@ def test_both_losses_fall_and_a_killed_training_resumes_to_the_same_bits(make_tr
     with pytest.raises(MemoryError, match="killed"):
         killed.train()
     assert (killed.checkpoints.run_dir / CHECKPOINT).exists()
-    again = make_trainer("killed")
-    resumed = again.train()
-    assert resumed.curve == progress.curve
-    assert all(np.array_equal(a, b) for a, b in zip(weights(again.model), weights(whole.model), strict=True))
-    best = [trainer.checkpoints.run_dir / BEST for trainer in (again, whole)]
+    resumed = make_trainer("killed")
+    resumed_progress = resumed.train()
+    assert resumed_progress.curve == progress.curve
+    assert all(np.array_equal(a, b) for a, b in zip(weights(resumed.model), weights(uninterrupted.model), strict=True))
+    best = [trainer.checkpoints.run_dir / BEST for trainer in (resumed, uninterrupted)]
     assert best[0].read_bytes() == best[1].read_bytes()
 
 

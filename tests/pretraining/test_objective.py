@@ -62,16 +62,16 @@ def weights(trainer):
     return [np.asarray(variable) for variable in trainer.model.weights]
 
 
-def same(ones, others):
-    return all(np.array_equal(a, b) for a, b in zip(ones, others, strict=True))
+def same(first, second):
+    return all(np.array_equal(a, b) for a, b in zip(first, second, strict=True))
 
 
 def losses(progress):
     return np.array([point["masked_word_loss"] for point in progress.curve])
 
 
-def test_it_learns_and_one_graph_serves_all_shapes(make_trainer):
-    # Evaluated on the training sequences with other masks: so few sequences do not generalize.
+def test_losses_fall_and_one_graph_serves_all_shapes(make_trainer):
+    # Evaluated on the training sequences with other masks, because this few sequences do not generalize.
     trainer = make_trainer(is_traced=True, held_out=packed.batcher(24), train__epochs=12, train__evaluations=1)
     num_traces, sums = collections.Counter(), trainer.model.sums
 
@@ -91,11 +91,11 @@ def test_it_learns_and_one_graph_serves_all_shapes(make_trainer):
     assert num_traces == {"training": 1, "evaluation": 1}
 
 
-def test_same_seed_same_bits_and_other_seed_other_losses(make_trainer):
+def test_equal_seeds_give_equal_bits_and_other_seeds_other_losses(make_trainer):
     trainers = [make_trainer(train__epochs=1, encoder__dropout=0.1, train__seed=seed) for seed in (3, 3, 4)]
-    first, again, other = [trainer.train() for trainer in trainers]
+    first, repeated, other = [trainer.train() for trainer in trainers]
     assert same(weights(trainers[0]), weights(trainers[1]))
-    assert first.curve == again.curve
+    assert first.curve == repeated.curve
     assert not np.allclose(losses(first), losses(other), atol=1e-3)
 
 
@@ -107,21 +107,23 @@ def test_masks_are_drawn_again_in_every_epoch(make_trainer):
         assert sorted(np.concatenate([indices for indices, _, _ in epoch])) == list(range(24))
     # A plan that starts at a later update is the rest of the whole plan.
     for update in (1, 3, 4):
-        rest = list(itertools.chain(*objective.groups(update, 6)))
-        assert len(rest) == 6 - update
-        assert all((a[0] == b[0]).all() and a[1:] == b[1:] for a, b in zip(rest, plan[update:], strict=True))
+        remaining = list(itertools.chain(*objective.groups(update, 6)))
+        assert len(remaining) == 6 - update
+        assert all((a[0] == b[0]).all() and a[1:] == b[1:] for a, b in zip(remaining, plan[update:], strict=True))
 
 
 def test_accumulated_batches_equal_one_large_batch(make_trainer):
-    # The batches have different numbers of masked words and pairs; the means are over all of an update.
+    # The batches have different numbers of masked words and pairs; means are over all batches of an update.
     values = {"train__schedule": "constant", "train__epochs": 2}
     large = make_trainer(count=20, train__batch_size=32, **values)
     small = make_trainer(count=20, train__batch_size=8, train__accumulation_steps=4, **values)
-    of_large, of_small = large.train(), small.train()
-    assert of_large.update == of_small.update == 2
-    np.testing.assert_allclose(losses(of_small), losses(of_large), rtol=1e-5)
+    large_progress, small_progress = large.train(), small.train()
+    assert large_progress.update == small_progress.update == 2
+    np.testing.assert_allclose(losses(small_progress), losses(large_progress), rtol=1e-5)
     for name in ("pair_loss", "pair_accuracy", "masked_word_accuracy"):
-        np.testing.assert_allclose([p[name] for p in of_small.curve], [p[name] for p in of_large.curve], rtol=1e-5)
+        np.testing.assert_allclose(
+            [p[name] for p in small_progress.curve], [p[name] for p in large_progress.curve], rtol=1e-5
+        )
     for a, b in zip(weights(large), weights(small), strict=True):
         np.testing.assert_allclose(a, b, atol=2e-4)
 
@@ -265,7 +267,7 @@ def test_sequences_without_pairs_have_no_pair_scores(make_trainer):
 
 @pytest.fixture(scope="module")
 def make_interruptible(make_trainer):
-    """Return a function that makes the same trainer as a separate process would."""
+    """Return a function that makes the same trainer as in a separate process."""
 
     def make():
         keras.backend.clear_session()  # so that layers have the same names
@@ -275,7 +277,7 @@ def make_interruptible(make_trainer):
 
 
 @pytest.fixture(scope="module")
-def whole(make_interruptible):
+def uninterrupted(make_interruptible):
     """Return a trainer that was not stopped."""
     trainer = make_interruptible()
     trainer.train()
@@ -293,7 +295,7 @@ def whole(make_interruptible):
         ("evaluation", 3, "update 4, during evaluation"),
     ],
 )
-def test_after_a_signal_training_resumes_to_the_same_bits(make_interruptible, whole, during, count, point):
+def test_after_a_signal_training_resumes_to_the_same_bits(make_interruptible, uninterrupted, during, count, point):
     trainer = make_interruptible()
     owner, name = (trainer.updater, "update") if during == "update" else (trainer.evaluator, "measure")
     function, calls = getattr(owner, name), itertools.count(1)
@@ -311,8 +313,8 @@ def test_after_a_signal_training_resumes_to_the_same_bits(make_interruptible, wh
     resumed = make_interruptible()
     resumed.checkpoints.run_dir = trainer.checkpoints.run_dir
     progress = resumed.train()
-    best = [each.checkpoints.run_dir / "best.safetensors" for each in (trainer, whole)]
+    best = [finished.checkpoints.run_dir / "best.safetensors" for finished in (trainer, uninterrupted)]
     assert best[0].read_bytes() == best[1].read_bytes()
-    assert same(weights(resumed), weights(whole))
-    histories = [[(each.update, each.scores) for each in p.history] for p in (progress, whole.progress)]
-    assert histories[0] == histories[1] and progress.curve == whole.progress.curve
+    assert same(weights(resumed), weights(uninterrupted))
+    histories = [[(entry.update, entry.scores) for entry in p.history] for p in (progress, uninterrupted.progress)]
+    assert histories[0] == histories[1] and progress.curve == uninterrupted.progress.curve

@@ -30,8 +30,8 @@ def segments(sequence):
     return first, second
 
 
-def contains(ids, part):
-    return any(ids[start : start + len(part)] == part for start in range(len(ids) - len(part) + 1))
+def contains(ids, subsequence):
+    return any(ids[start : start + len(subsequence)] == subsequence for start in range(len(ids) - len(subsequence) + 1))
 
 
 @pytest.fixture(scope="module")
@@ -144,7 +144,7 @@ def test_text_without_tokens_gives_no_sequences():
 
 
 def test_a_segmenter_decides_which_tokens_continue_a_word(monkeypatch):
-    monkeypatch.setattr(segmenters, "_allowed", {"support.corpora:two_characters"})
+    monkeypatch.setattr(segmenters, "allowed_code", {"support.corpora:two_characters"})
     document = replace(corpora.documents(1)[0], text="a, b")
     (sequence,) = packed([document], segmenter="support.corpora:two_characters")
     assert [code >= CONTINUES for code in sequence.codes] == [False, False, True, False, False]
@@ -153,7 +153,7 @@ def test_a_segmenter_decides_which_tokens_continue_a_word(monkeypatch):
 
 
 def test_a_segmenter_that_returns_other_words_is_refused(monkeypatch):
-    monkeypatch.setattr(segmenters, "_allowed", {"support.corpora:no_words_of_it"})
+    monkeypatch.setattr(segmenters, "allowed_code", {"support.corpora:no_words_of_it"})
     with pytest.raises(ValueError) as caught:
         packed(corpora.documents(1), segmenter="support.corpora:no_words_of_it")
     assert str(caught.value).startswith(

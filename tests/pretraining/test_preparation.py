@@ -65,8 +65,8 @@ def test_no_text_is_in_both_splits(prepared):
     numbers = {str(number) for number in range(120)}
     assert len(train & numbers) > 60 and len(held_out & numbers) > 10
     # A trimmed number may equal another one.
-    whole = {number for number in numbers if len(number) == 3}
-    assert not train & held_out & whole
+    complete = {number for number in numbers if len(number) == 3}
+    assert not train & held_out & complete
 
 
 def test_two_processes_write_the_same_bytes(corpus, prepared, tmp_path):
@@ -96,21 +96,21 @@ def test_equal_sequences_are_kept_and_others_replaced(corpus, prepared, tmp_path
 
 
 def test_finished_shards_are_not_made_again(corpus, prepared, tmp_path, monkeypatch):
-    make_shard, made = preparation.make_shard, []
+    make_shard, splits = preparation.make_shard, []
 
     def fails_at_the_third(documents, split, packer):
-        if len(made) == 2:
+        if len(splits) == 2:
             raise KeyboardInterrupt
-        made.append(split)
+        splits.append(split)
         return make_shard(documents, split, packer)
 
     monkeypatch.setattr(preparation, "make_shard", fails_at_the_third)
     with pytest.raises(KeyboardInterrupt):
         prepare(corpus, EXAMPLES, PIECES, tmp_path / "rows", num_processes=1)
-    assert not (tmp_path / "rows").exists() and len(made) == 2
-    monkeypatch.setattr(preparation, "make_shard", lambda *args: made.append(args[1]) or make_shard(*args))
+    assert not (tmp_path / "rows").exists() and len(splits) == 2
+    monkeypatch.setattr(preparation, "make_shard", lambda *args: splits.append(args[1]) or make_shard(*args))
     prepare(corpus, EXAMPLES, PIECES, tmp_path / "rows", num_processes=1)
-    assert len(made) == 5
+    assert len(splits) == 5
     assert contents(tmp_path / "rows") == contents(prepared[0])
 
 

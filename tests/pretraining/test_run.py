@@ -28,7 +28,7 @@ KILLS = {
     "between training and report": (BEST, 3, "after"),
 }
 NEW = {"encoder.num_layers": 1, "encoder.hidden_dim": 16, "encoder.num_heads": 2, "encoder.intermediate_dim": 24}
-# Arguments of the tool, and a part of the error message.
+# Arguments of the tool and a part of the error message.
 ERRORS = {
     "corpus": (["--corpus", "nowhere"], "nowhere: no such file or directory"),
     "empty corpus": (["--corpus", "empty.txt"], "empty"),
@@ -51,7 +51,7 @@ ERRORS = {
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
-    """Run every command in processes, two at a time."""
+    """Run every command in a process; return the directory and the results by the name of the chain."""
     folder = tmp_path_factory.mktemp("pretraining")
     small.write_data(folder / "data")
     (folder / "empty.txt").write_text("")
@@ -96,11 +96,11 @@ def report_of(path):
     return json.loads((path / "report.json").read_text(encoding="utf-8"))
 
 
-def test_a_run_prints_its_result_and_leaves_report_and_encoder(runs):
-    folder, outcomes = runs
-    first = outcomes["whole"][0]
-    assert first.code == 0, first.err
-    assert "held-out masked words: loss" in first.out and "encoder  whole/encoder" in first.out
+def test_a_run_prints_scores_and_writes_report_and_encoder(runs):
+    folder, results = runs
+    result = results["whole"][0]
+    assert result.code == 0, result.err
+    assert "held-out masked words: loss" in result.out and "encoder  whole/encoder" in result.out
     report, names = report_of(folder / "whole"), {path.name for path in (folder / "whole").iterdir()}
     assert names >= {"config.json", "report.html", "encoder", "rows", "tensorboard", BEST} and CHECKPOINT not in names
     assert [entry["update"] for entry in report["history"]] == [0, 1, 2, 4]
@@ -139,9 +139,9 @@ def test_the_encoder_has_the_best_weights_and_its_origin(runs):
 
 
 def test_further_pretraining_starts_from_encoder_and_heads(runs):
-    folder, outcomes = runs
-    assert outcomes["whole"][1].code == 0, outcomes["whole"][1].err
-    assert "heads: 7 tensors from the encoder's directory" in outcomes["whole"][1].err
+    folder, results = runs
+    assert results["whole"][1].code == 0, results["whole"][1].err
+    assert "heads: 7 tensors from the encoder's directory" in results["whole"][1].err
     first, further = report_of(folder / "whole"), report_of(folder / "further")
     assert further["config"]["examples"] == first["config"]["examples"]
     assert further["config"]["corpus"] == first["config"]["corpus"]
@@ -151,8 +151,8 @@ def test_further_pretraining_starts_from_encoder_and_heads(runs):
 
 
 def test_a_new_encoder_with_a_trained_vocabulary(runs):
-    folder, outcomes = runs
-    vocabulary, prepared, trained = outcomes["new"][:3]
+    folder, results = runs
+    vocabulary, prepared, trained = results["new"][:3]
     assert vocabulary.code == 0 and "vocabulary.txt  (400 tokens)" in vocabulary.out, vocabulary.err
     assert prepared.code == 0, prepared.err
     assert prepared.out.count("\n") == 5 and "[MASK]{" in prepared.out
@@ -164,7 +164,7 @@ def test_a_new_encoder_with_a_trained_vocabulary(runs):
         16,
         "gelu_tanh",
     )
-    # A new encoder is as uncertain as if it chose among all tokens.
+    # The predictions of a new encoder are about uniform over all tokens.
     assert report["before"]["perplexity"] == pytest.approx(400, rel=0.05)
     assert report["head_updates"] == 0 and report["encoder"]["has_pooler"] is False
     assert encoder.spec.has_pooler
@@ -172,16 +172,16 @@ def test_a_new_encoder_with_a_trained_vocabulary(runs):
 
 @pytest.mark.parametrize("moment", KILLS)
 def test_killed_and_continued_is_bit_identical(runs, moment):
-    folder, outcomes = runs
+    folder, results = runs
     index = list(KILLS).index(moment)
-    killed, continued = outcomes[index]
+    killed, continued = results[index]
     assert killed.code == -9, killed.err
     assert continued.code == 0, continued.err
-    path, whole = folder / str(index), folder / "whole"
-    assert (path / BEST).read_bytes() == (whole / BEST).read_bytes()
+    path, uninterrupted = folder / str(index), folder / "whole"
+    assert (path / BEST).read_bytes() == (uninterrupted / BEST).read_bytes()
     for name in ("curve", "best_update", "before", "after", "guesses"):
-        assert report_of(path)[name] == report_of(whole)[name]
-    heads = [load_file(run / "encoder" / "heads.safetensors") for run in (path, whole)]
+        assert report_of(path)[name] == report_of(uninterrupted)[name]
+    heads = [load_file(run / "encoder" / "heads.safetensors") for run in (path, uninterrupted)]
     assert all(np.array_equal(heads[0][name], heads[1][name]) for name in heads[1])
 
 
@@ -198,16 +198,16 @@ def test_an_error_has_a_clear_message(runs, error, monkeypatch):
 
 
 def test_the_tool_prints_an_error_as_one_line(runs):
-    outcome = runs[1]["new"][3]
-    assert outcome.code == 2, outcome.err
-    last = outcome.err.splitlines()[-1]
-    assert last.startswith("pretrain: ") and ERRORS["corpus"][1] in last
-    assert "Traceback" not in outcome.err and outcome.out == ""
+    result = runs[1]["new"][3]
+    assert result.code == 2, result.err
+    error_line = result.err.splitlines()[-1]
+    assert error_line.startswith("pretrain: ") and ERRORS["corpus"][1] in error_line
+    assert "Traceback" not in result.err and result.out == ""
 
 
 def test_adapting_keeps_the_better_encoder_and_reports_both(runs):
-    folder, outcomes = runs
-    assert outcomes["adapt"][0].code == 0, outcomes["adapt"][0].err
+    folder, results = runs
+    assert results["adapt"][0].code == 0, results["adapt"][0].err
     report = report_of(folder / "adapt")
     adaptation = report["adaptation"]
     loss, scores = adaptation["masked_word_loss"], adaptation["validation"]
@@ -219,9 +219,9 @@ def test_adapting_keeps_the_better_encoder_and_reports_both(runs):
     # The task was trained from the encoder that pretraining made.
     encoder = load_encoder(str(folder / "adapt" / "pretraining" / "encoder"))
     assert candidate["encoder"]["pretraining"] == encoder.spec.pretraining
-    kept = "adapted" if scores["adapted"] > scores["original"] else "original"
-    assert adaptation["kept"] == kept
-    assert report["history"] == report_of(folder / "adapt" / kept)["history"]
+    better = "adapted" if scores["adapted"] > scores["original"] else "original"
+    assert adaptation["kept"] == better
+    assert report["history"] == report_of(folder / "adapt" / better)["history"]
     page = (folder / "adapt" / "report.html").read_text(encoding="utf-8")
     assert f"{scores['adapted']:.4f} with it and {scores['original']:.4f} without" in page
-    assert adaptation["sentence"] in outcomes["adapt"][0].err
+    assert adaptation["sentence"] in results["adapt"][0].err

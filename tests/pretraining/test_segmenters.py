@@ -1,4 +1,4 @@
-"""Segmenters: the built-in ones, and code that runs only if the command line allows it, never because of a file."""
+"""Segmenters: the built-in ones, and code, which runs only if the command line allows it."""
 
 import json
 import logging
@@ -17,7 +17,7 @@ CHOICES = "none, whitespace, punctuation, jieba"
 
 @pytest.fixture(autouse=True)
 def nothing_allowed(monkeypatch):
-    monkeypatch.setattr(segmenters, "_allowed", set())
+    monkeypatch.setattr(segmenters, "allowed_code", set())
 
 
 @pytest.mark.parametrize(
@@ -66,7 +66,7 @@ def test_a_name_that_is_neither_built_in_nor_a_function_is_refused(name):
     assert str(caught.value).endswith(f" one of {CHOICES}, or module:function")
 
 
-def test_a_config_alone_runs_nothing(tmp_path, monkeypatch):
+def test_reading_a_config_imports_no_code(tmp_path, monkeypatch):
     """Neither making a config nor preparing with it imports the module that it names."""
     (tmp_path / "planted.py").write_text("raise SystemExit('was imported')")
     monkeypatch.syspath_prepend(tmp_path)
@@ -128,7 +128,7 @@ def test_code_on_the_command_line_needs_the_option():
     assert segmenters.allowed() == ()
 
 
-def test_the_command_line_allows_what_it_names_and_nothing_else(file):
+def test_the_command_line_allows_only_the_named_code(file):
     value = "examples.segmenter=support.corpora:two_characters"
     arguments = ["--config", file("os:system"), "--allow-code", "--set", value]
     assert read(*arguments).examples.segmenter == "support.corpora:two_characters"

@@ -38,7 +38,7 @@ from tfbert.pretraining.sentences import split_sentences
     ],
 )
 def test_sentences(marked):
-    expected = [part.strip() for part in marked.split("|")]
+    expected = [sentence.strip() for sentence in marked.split("|")]
     assert list(split_sentences(marked.replace("|", ""))) == expected
 
 

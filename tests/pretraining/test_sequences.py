@@ -1,4 +1,4 @@
-"""Loading of prepared shards: all sequences of a split, damaged shards left out, other encoders refused."""
+"""Loading of prepared shards: all sequences of a split, without damaged shards, and only with the same encoder."""
 
 import shutil
 
@@ -60,7 +60,7 @@ def test_a_damaged_shard_is_left_out(prepared, tmp_path, caplog):
     content = truncated.read_bytes()
     truncated.write_bytes(content[:-9])
     changed.write_bytes(changed.read_bytes()[:-1] + b"!")
-    sequences, whole = load_sequences(out_dir), load_sequences(prepared[0])
+    sequences, undamaged = load_sequences(out_dir), load_sequences(prepared[0])
     assert sequences.lost == (truncated.name, changed.name)
     sizes = f"{len(content) - 9:,} bytes of {len(content):,}"
     assert caplog.messages == [
@@ -69,15 +69,17 @@ def test_a_damaged_shard_is_left_out(prepared, tmp_path, caplog):
     ]
     assert len(sequences) == entries[0]["num_rows"] + entries[2]["num_rows"]
     first, second, third = (entry["num_tokens"] for entry in entries[:3])
-    expected = np.concatenate([whole.token_ids[:first], whole.token_ids[first + second : first + second + third]])
+    expected = np.concatenate(
+        [undamaged.token_ids[:first], undamaged.token_ids[first + second : first + second + third]]
+    )
     assert np.array_equal(sequences.token_ids, expected)
     assert sequences.starts[-1] == expected.size and len(sequences.starts) == len(sequences) + 1
-    lengths = np.diff(whole.starts)
-    kept = np.r_[0 : entries[0]["num_rows"], len(sequences) - entries[2]["num_rows"] : len(sequences)]
-    kept[entries[0]["num_rows"] :] += entries[1]["num_rows"]
-    assert np.array_equal(np.diff(sequences.starts), lengths[kept])
+    lengths = np.diff(undamaged.starts)
+    remaining = np.r_[0 : entries[0]["num_rows"], len(sequences) - entries[2]["num_rows"] : len(sequences)]
+    remaining[entries[0]["num_rows"] :] += entries[1]["num_rows"]
+    assert np.array_equal(np.diff(sequences.starts), lengths[remaining])
     for name in ("second_starts", "pair_labels"):
-        assert np.array_equal(getattr(sequences, name), getattr(whole, name)[kept]), name
+        assert np.array_equal(getattr(sequences, name), getattr(undamaged, name)[remaining]), name
     truncated.unlink()
     assert load_sequences(out_dir).lost == (truncated.name, changed.name)
 

@@ -46,8 +46,8 @@ def test_decoded_sequences_are_equal(columns):
     decoded = decode(content, PIECES.dtype, len(columns.lengths), columns.token_ids.size)
     assert columns.continues.any() and len(columns.lengths) > 30
     for name in columns._fields:
-        original, read = getattr(columns, name), getattr(decoded, name)
-        assert original.dtype == read.dtype and np.array_equal(original, read), name
+        original, actual = getattr(columns, name), getattr(decoded, name)
+        assert original.dtype == actual.dtype and np.array_equal(original, actual), name
     assert encode(decoded) == content
 
 
@@ -65,9 +65,9 @@ def test_tensorflow_reads_the_file(columns, tmp_path):
 
 
 def test_more_sequences_than_a_block(columns, monkeypatch):
-    whole = gzip.decompress(encode(columns))
+    expected = gzip.decompress(encode(columns))
     monkeypatch.setattr("tfbert.pretraining.shards._BLOCK", 7)
-    assert gzip.decompress(encode(columns)) == whole
+    assert gzip.decompress(encode(columns)) == expected
 
 
 def test_large_vocabularies():

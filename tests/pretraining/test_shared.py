@@ -30,25 +30,25 @@ def runs(tmp_path_factory):
         return tools.step("pretrain", *args, "--encoder", "tiny", *small.assignments(OPTIONS), cwd=folder, env=env)
 
     first, second = small.two_workers()
-    outcomes = {"alone": tools.run([step("prepare", "--out", "rows"), step("--prepared", "rows", "--out", "alone")])[0]}
+    results = {"alone": tools.run([step("prepare", "--out", "rows"), step("--prepared", "rows", "--out", "alone")])[0]}
     chains = [[step("--prepared", "rows", "--out", "both", env=env)] for env in (first, second)]
-    outcomes["both"] = [outcome for (outcome,) in tools.run(*chains)]
-    return folder, outcomes
+    results["both"] = [result for (result,) in tools.run(*chains)]
+    return folder, results
 
 
 def test_two_workers_give_the_losses_counts_and_encoder_of_one(runs):
-    folder, outcomes = runs
-    assert [outcome.code for outcome in (*outcomes["alone"], *outcomes["both"])] == [0] * 4, outcomes
-    one, two = (json.loads((folder / name / "report.json").read_text()) for name in ("alone", "both"))
-    assert two["distribution"] == {"kind": "multi_worker", "replicas": 2, "workers": 2}
-    assert len(one["history"]) == len(two["history"]) > 2
-    for a, b in zip(one["history"], two["history"], strict=True):
+    folder, results = runs
+    assert [result.code for result in (*results["alone"], *results["both"])] == [0] * 4, results
+    single, shared = (json.loads((folder / name / "report.json").read_text()) for name in ("alone", "both"))
+    assert shared["distribution"] == {"kind": "multi_worker", "replicas": 2, "workers": 2}
+    assert len(single["history"]) == len(shared["history"]) > 2
+    for a, b in zip(single["history"], shared["history"], strict=True):
         assert b["num_tokens"] == a["num_tokens"]
         assert b["held_out"] == pytest.approx(a["held_out"], rel=TOLERANCE)
-    assert two["curve"] == [pytest.approx(point, rel=TOLERANCE) for point in one["curve"]]
-    alone, both = (load_file(folder / name / "best.safetensors") for name in ("alone", "both"))
-    for name, values in alone.items():
-        np.testing.assert_allclose(both[name], values, atol=TOLERANCE, err_msg=name)
+    assert shared["curve"] == [pytest.approx(point, rel=TOLERANCE) for point in single["curve"]]
+    single_weights, shared_weights = (load_file(folder / name / "best.safetensors") for name in ("alone", "both"))
+    for name, values in single_weights.items():
+        np.testing.assert_allclose(shared_weights[name], values, atol=TOLERANCE, err_msg=name)
 
 
 def test_the_other_worker_names_the_one_with_the_report(runs):

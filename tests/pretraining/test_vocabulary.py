@@ -63,9 +63,9 @@ def test_case_and_accents(tmp_path):
 def test_held_out_text_is_not_used(tmp_path):
     """Every document has its own ideograph."""
     paths = write(tmp_path, *[f"text {chr(0x4E00 + number) * 2}" for number in range(200)]).paths
-    for fraction, least, most in [(0.01, 195, 198), (0.5, 75, 125)]:
+    for fraction, min_count, max_count in [(0.01, 195, 198), (0.5, 75, 125)]:
         vocabulary = train_vocabulary(CorpusConfig(paths=paths, held_out_fraction=fraction), 900, tmp_path / "v.txt")
-        assert least <= sum("\u4e00" <= token < "\u4f00" for token in vocabulary) <= most
+        assert min_count <= sum("\u4e00" <= token < "\u4f00" for token in vocabulary) <= max_count
 
 
 def test_rare_characters_leave_room_for_pieces():

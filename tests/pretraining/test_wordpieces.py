@@ -73,7 +73,7 @@ def test_the_cache_is_cleared_when_it_is_full(monkeypatch):
     text = "good bad the of and good bad the of and"
     ids = [pieces.vocabulary.index(word) for word in text.split()]
     assert pieces(text) == ids
-    assert len(pieces._cache) <= 3
+    assert len(pieces.cache) <= 3
 
 
 CHINESE = [*tiny_vocabulary(), *"中国人民银行是好", "##ing"]
@@ -126,9 +126,9 @@ def test_a_copy_has_the_same_vocabulary_and_rules():
 
 def test_ids_are_as_small_as_the_vocabulary_allows():
     assert WordPieces(CHINESE, **UNCASED).dtype == "uint16"
-    many = CHINESE + [f"##x{number}" for number in range(65536 - len(CHINESE))]
-    assert WordPieces(many, **UNCASED).dtype == "uint16"
-    assert WordPieces([*many, "##last"], **UNCASED).dtype == "int32"
+    vocabulary = CHINESE + [f"##x{number}" for number in range(65536 - len(CHINESE))]
+    assert WordPieces(vocabulary, **UNCASED).dtype == "uint16"
+    assert WordPieces([*vocabulary, "##last"], **UNCASED).dtype == "int32"
 
 
 def test_a_vocabulary_without_special_tokens_is_refused():
@@ -139,5 +139,5 @@ def test_a_vocabulary_without_special_tokens_is_refused():
 def test_workers_need_no_tensorflow():
     modules = "preparation, vocabulary, sequences".replace(" ", " tfbert.pretraining.")
     program = f"import sys, tfbert.pretraining.{modules}\nprint('tensorflow' in sys.modules, 'keras' in sys.modules)"
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    assert done.stdout.split() == ["False", "False"]
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert result.stdout.split() == ["False", "False"]

@@ -1,4 +1,4 @@
-"""Searches with fake trainings."""
+"""Fixtures: searchers with fake trainings."""
 
 from types import SimpleNamespace
 
@@ -16,7 +16,7 @@ from tfbert.training.fine_tuning import EpochHistory
 
 @pytest.fixture
 def trainings(monkeypatch):
-    """Replace training; returns the list of configs that were trained, in order."""
+    """Replace training with a fake, and return the list of trained configs."""
     trained = []
 
     def fit(problem, config, run_dir, log=lambda *_: None, should_stop_early=lambda history: False, models=None):
@@ -35,14 +35,14 @@ def trainings(monkeypatch):
         return None, EpochHistory(history, len(history))
 
     monkeypatch.setattr(loop.run, "fit", fit)
-    # There is nothing to clear, and it would take longer than everything else.
+    # Fake trainings leave nothing to clear, and clearing would take longer than everything else.
     monkeypatch.setattr(loop.keras.backend, "clear_session", lambda: None)
     return trained
 
 
 @pytest.fixture
 def make_searcher(tmp_path, trainings):
-    """Return a function that makes a searcher as a new process does."""
+    """Return a function that makes a searcher as in a new process."""
 
     def make(space=SPACE, persist=True, name="tuner0", **values):
         config = Config()

@@ -29,14 +29,14 @@ class FakePredictor:
 
 @pytest.fixture
 def searcher(make_searcher, monkeypatch):
-    """Return a searcher of three seeds to confirm; how good a config is depends on `weight_decay` alone."""
+    """Return a searcher that confirms with three seeds. Scores depend on `weight_decay`, and slightly on the seed."""
     searcher = make_searcher(algorithm="random", confirmations=3)
-    made, on_disk = [], []
+    trained, on_disk = [], []
 
     def fit(problem, config, run_dir, *args, **kwargs):
         if config.train.weight_decay > 0.9:
             raise Diverged("loss became nan")
-        made.append(config)
+        trained.append(config)
         for name in ("best", "checkpoint"):
             on_disk.append(len(list(searcher.out_dir.rglob("best.safetensors"))))
             (run_dir / f"{name}.safetensors").write_bytes(b"weights")
@@ -63,7 +63,7 @@ def searcher(make_searcher, monkeypatch):
         return SimpleNamespace(values=lambda: {"f1": float(outputs["is_right"].mean())})
 
     searcher.problem.task = SimpleNamespace(gold=lambda record: record, evaluate=evaluate, monitor=f1)
-    searcher.problem.made, searcher.problem.on_disk = made, on_disk
+    searcher.problem.trained, searcher.problem.on_disk = trained, on_disk
     return searcher
 
 
@@ -78,26 +78,29 @@ def test_the_mean_over_fresh_seeds_decides(searcher, tmp_path):
     assert [candidate.name for candidate in candidates] == [DEFAULT, "0", "1", "2"]
     assert winner.name == "1" and winner.scores == pytest.approx([0.701, 0.702, 0.703])
     assert all(candidate.seconds > 0 for candidate in candidates)
-    assert {config.train.seed for config in searcher.problem.made} == {1, 2, 3}, "0 was the trials' own"
+    assert {config.train.seed for config in searcher.problem.trained} == {1, 2, 3}, "0 was the trials' own"
     assert winner.best_seed == 3
     assert list(tmp_path.rglob("best.safetensors")) == [confirm.best_run(searcher, winner) / "best.safetensors"]
     # The best candidate so far, the best training of this one, and the running training.
     assert max(searcher.problem.on_disk) == 3
     # A second call trains nothing.
-    number = len(searcher.problem.made)
-    again, same = confirm.confirm(searcher, trials)
-    assert len(searcher.problem.made) == number == 12
-    assert confirm.to_json(again) == confirm.to_json(candidates) and same == winner
+    number = len(searcher.problem.trained)
+    repeated, same = confirm.confirm(searcher, trials)
+    assert len(searcher.problem.trained) == number == 12
+    assert confirm.to_json(repeated) == confirm.to_json(candidates) and same == winner
 
 
 def test_the_comparison_uses_stored_predictions(searcher):
     candidates, winner = confirm.confirm(searcher, [trial("0", 0.7, 0.9), trial("1", 0.6, 0.8)])
-    found = confirm.compare(searcher, winner, candidates[0], "test")
+    comparison = confirm.compare(searcher, winner, candidates[0], "test")
     # The default weight decay is 0.01.
-    assert found["split"] == "test"
-    assert found["ours"]["mean"] == pytest.approx(0.7, abs=0.05) and found["theirs"]["mean"] < 0.05
-    assert found["difference"] == pytest.approx(found["ours"]["mean"] - found["theirs"]["mean"])
-    assert 0.55 < found["low"] < found["difference"] < found["high"] < 0.8 and found["better_fraction"] == 1
+    assert comparison["split"] == "test"
+    assert comparison["ours"]["mean"] == pytest.approx(0.7, abs=0.05) and comparison["theirs"]["mean"] < 0.05
+    assert comparison["difference"] == pytest.approx(comparison["ours"]["mean"] - comparison["theirs"]["mean"])
+    assert (
+        0.55 < comparison["low"] < comparison["difference"] < comparison["high"] < 0.8
+        and comparison["better_fraction"] == 1
+    )
     outputs, decided = confirm.read_outputs(confirm.best_run(searcher, winner), "test")
     assert decided == {"threshold": winner.best_seed}
     assert outputs["text"][:4].tolist() == [b"a", "ü".encode(), b"", b"b c"]
@@ -110,10 +113,10 @@ def test_a_candidate_that_diverges_cannot_win(searcher):
 
 
 def test_an_error_if_no_candidate_can_be_trained(searcher, monkeypatch):
-    def never(*args):
+    def always_diverge(*args):
         raise MemoryError("no more")
 
-    monkeypatch.setattr(loop.run, "fit", never)
+    monkeypatch.setattr(loop.run, "fit", always_diverge)
     with pytest.raises(ValueError, match="not even the default config can be trained: seed 1: no more"):
         confirm.confirm(searcher, [trial("0", 0.5, 0.9)])
 

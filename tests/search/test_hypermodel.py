@@ -32,7 +32,7 @@ SPACE = {
 }
 
 
-def drawn(space, config=None, seed=0):
+def sample_values(space, config=None, seed=0):
     """Return config values that Keras Tuner samples at random."""
     config = config or Config()
     check_space(space, config)
@@ -47,8 +47,8 @@ def drawn(space, config=None, seed=0):
 
 
 def test_sampled_values_fit_the_config_and_their_dimensions():
-    found = [drawn(SPACE, seed=seed) for seed in range(60)]
-    for values in found:
+    samples = [sample_values(SPACE, seed=seed) for seed in range(60)]
+    for values in samples:
         config = override(Config(), values)
         assert 1e-5 <= config.train.learning_rate <= 1e-2
         assert isinstance(values["train.batch_size"], int) and 8 <= values["train.batch_size"] <= 64
@@ -58,8 +58,8 @@ def test_sampled_values_fit_the_config_and_their_dimensions():
         assert "train.clip_norm" in values
     for path, dimension in SPACE.items():
         if isinstance(dimension, Choice):
-            assert {repr(values[path]) for values in found} == set(map(repr, dimension.values)), path
-    below = sum(values["train.learning_rate"] < 3e-4 for values in found)
+            assert {repr(values[path]) for values in samples} == set(map(repr, dimension.values)), path
+    below = sum(values["train.learning_rate"] < 3e-4 for values in samples)
     assert 15 < below < 45, "all orders of magnitude are equally likely"
 
 
@@ -75,10 +75,10 @@ def test_defaults_are_those_of_the_config_if_they_are_in_the_space():
 
 def test_a_condition_on_a_field_that_is_not_searched():
     space = {"head.dropout": When("head.pooling", ("cls",), Choice(0.1, 0.5)), "train.epochs": Choice(1, 2)}
-    assert "head.dropout" in drawn(space, override(Config(), {"head.pooling": "cls"}))
+    assert "head.dropout" in sample_values(space, override(Config(), {"head.pooling": "cls"}))
 
 
-def test_a_users_own_tuner(tmp_path):
+def test_a_custom_tuner(tmp_path):
     data_dir = small.write_data(tmp_path / "data", test=0)
     space = {"train.learning_rate": Choice(2e-3, 4e-3), "train.epochs": Choice(1, 2)}
     model = HyperModel(small.config(data_dir, train__batch_size=12), space)
@@ -115,7 +115,7 @@ def test_an_option_that_the_task_does_not_use_is_refused(tmp_path):
 
 
 def test_a_search_with_scored_pairs(tmp_path):
-    """Hard negatives, which the task's own space contains, have no effect with scored pairs and are left out."""
+    """Hard negatives are in the space of the task, but are omitted because they have no effect with scored pairs."""
     config = small.config(small.write_scored_pairs(tmp_path / "data"), task="matching")
     model = HyperModel(config)
     assert model.space.keys() == load_task("matching").search_space.keys() - {"train.hard_negatives"}

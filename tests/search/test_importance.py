@@ -21,10 +21,10 @@ def trials(count):
 
 
 def test_the_hyperparameter_that_determines_the_score_has_nearly_all_importance():
-    found = importances(trials(30), [RATE, POOLING])
-    assert list(found) == [RATE, POOLING]
-    assert sum(found.values()) == pytest.approx(1) and found[RATE] > 0.95
-    assert found == importances(trials(30), [RATE, POOLING])
+    by_path = importances(trials(30), [RATE, POOLING])
+    assert list(by_path) == [RATE, POOLING]
+    assert sum(by_path.values()) == pytest.approx(1) and by_path[RATE] > 0.95
+    assert by_path == importances(trials(30), [RATE, POOLING])
 
 
 def test_too_few_trials_give_no_importance():

@@ -1,4 +1,4 @@
-"""The loop over trials: it ends, survives kills and failures, and keeps few weights."""
+"""The loop over trials: termination, kills and failures, and the weights that are kept."""
 
 import csv
 import os
@@ -50,24 +50,24 @@ def test_a_search_killed_at_any_write_gives_the_result_of_an_uninterrupted_one(
     make_searcher, trainings, tmp_path, monkeypatch, algorithm, name, moment
 ):
     make_searcher(algorithm=algorithm, **PLANS[algorithm]).search()
-    whole = read_trials(tmp_path)
+    uninterrupted = read_trials(tmp_path)
     for path in sorted(tmp_path.rglob("*"), reverse=True):
         path.rmdir() if path.is_dir() else path.unlink()
-    replace, seen = os.replace, 0
+    replace, num_writes = os.replace, 0
 
-    def kills(source, target):
-        nonlocal seen
-        is_it = os.path.basename(target) == name
-        seen += is_it
-        # Not at every write, or the search would never progress.
-        is_now = is_it and seen % 3 == 2
+    def replace_or_kill(source, target):
+        nonlocal num_writes
+        is_watched = os.path.basename(target) == name
+        num_writes += is_watched
+        # Only at some writes, because the search would otherwise make no progress.
+        is_now = is_watched and num_writes % 3 == 2
         if is_now and moment == "before":
             raise Killed
         replace(source, target)
         if is_now:
             raise Killed
 
-    monkeypatch.setattr(os, "replace", kills)
+    monkeypatch.setattr(os, "replace", replace_or_kill)
     kill_count = 0
     while True:
         try:
@@ -76,28 +76,28 @@ def test_a_search_killed_at_any_write_gives_the_result_of_an_uninterrupted_one(
         except Killed:
             kill_count += 1
     trials = read_trials(tmp_path)
-    assert kill_count >= len(whole) // 2
-    assert [trial.id for trial in trials] == [trial.id for trial in whole]
-    assert values(trials) == values(whole)
-    assert [trial.score for trial in trials] == [trial.score for trial in whole]
+    assert kill_count >= len(uninterrupted) // 2
+    assert [trial.id for trial in trials] == [trial.id for trial in uninterrupted]
+    assert values(trials) == values(uninterrupted)
+    assert [trial.score for trial in trials] == [trial.score for trial in uninterrupted]
 
 
 def test_later_trials_have_better_scores(make_searcher, tmp_path):
     make_searcher(algorithm="bayesian", trials=9).search()
     scores = [trial.score for trial in read_trials(tmp_path)]
-    by_chance, chosen = scores[:3], scores[5:]
-    assert sum(chosen) / len(chosen) > sum(by_chance) / len(by_chance)
+    random_scores, chosen_scores = scores[:3], scores[5:]
+    assert sum(chosen_scores) / len(chosen_scores) > sum(random_scores) / len(random_scores)
 
 
 def test_a_trial_that_diverges_fails_and_the_search_continues(make_searcher, tmp_path, monkeypatch):
     fit = loop.run.fit
 
-    def sometimes(problem, config, *args, **kwargs):
+    def diverge_with_cls(problem, config, *args, **kwargs):
         if config.head.pooling == "cls":
             raise Diverged("loss became nan at update 3 of epoch 1")
         return fit(problem, config, *args, **kwargs)
 
-    monkeypatch.setattr(loop.run, "fit", sometimes)
+    monkeypatch.setattr(loop.run, "fit", diverge_with_cls)
     make_searcher(algorithm="grid", space=GRID).search()
     trials = read_trials(tmp_path)
     assert len(trials) == 9
@@ -107,21 +107,21 @@ def test_a_trial_that_diverges_fails_and_the_search_continues(make_searcher, tmp
         assert trial.notes == (["loss became nan at update 3 of epoch 1"] if failed else [])
 
 
-def test_it_stops_if_all_trials_fail(make_searcher, tmp_path, monkeypatch):
-    def never(*args, **kwargs):
+def test_the_search_stops_if_all_trials_fail(make_searcher, tmp_path, monkeypatch):
+    def always_diverge(*args, **kwargs):
         raise Diverged("loss became nan")
 
-    monkeypatch.setattr(loop.run, "fit", never)
+    monkeypatch.setattr(loop.run, "fit", always_diverge)
     with pytest.raises(ValueError, match=r"the search has stopped: .*exceeded the limit of 10(.|\n)*loss became nan"):
         make_searcher(algorithm="random", trials=30).search()
     assert len(read_trials(tmp_path)) == 10
 
 
-def test_it_stops_at_once_if_the_data_cannot_be_used(make_searcher, tmp_path, monkeypatch):
-    def refuses(*args, **kwargs):
+def test_the_search_stops_at_once_if_the_data_are_invalid(make_searcher, tmp_path, monkeypatch):
+    def reject_data(*args, **kwargs):
         raise ValueError("train.csv:41: label 'refnd' is not one of the 77 labels")
 
-    monkeypatch.setattr(loop.run, "fit", refuses)
+    monkeypatch.setattr(loop.run, "fit", reject_data)
     with pytest.raises(ValueError, match=r"train\.csv:41"):
         make_searcher(algorithm="random", trials=30).search()
     assert len(read_trials(tmp_path)) == 1
@@ -142,10 +142,10 @@ def test_out_of_memory_halves_the_batch_and_doubles_the_accumulation(make_search
 
 
 def test_a_full_disk_is_not_treated_as_lack_of_memory(make_searcher, tmp_path, monkeypatch):
-    def full(*args, **kwargs):
+    def fill_disk(*args, **kwargs):
         raise loop.tf.errors.ResourceExhaustedError(None, None, "events.v2; No space left on device")
 
-    monkeypatch.setattr(loop.run, "fit", full)
+    monkeypatch.setattr(loop.run, "fit", fill_disk)
     with pytest.raises(WriteError, match=r"trials/\w+/0: cannot be written: the disk is full"):
         make_searcher(algorithm="random", trials=3).search()
     (trial,) = read_trials(tmp_path)
@@ -155,13 +155,13 @@ def test_a_full_disk_is_not_treated_as_lack_of_memory(make_searcher, tmp_path, m
 def test_a_trial_stopped_by_a_signal_is_resumed(make_searcher, trainings, tmp_path, monkeypatch):
     fit, stopped = loop.run.fit, []
 
-    def once(*args, **kwargs):
+    def stop_once(*args, **kwargs):
         if len(trainings) == 1 and not stopped:
             stopped.append(True)
             raise Stopped("saved")
         return fit(*args, **kwargs)
 
-    monkeypatch.setattr(loop.run, "fit", once)
+    monkeypatch.setattr(loop.run, "fit", stop_once)
     with pytest.raises(Stopped):
         make_searcher(algorithm="random", trials=3).search()
     assert [trial.state for trial in read_trials(tmp_path)] == [FINISHED, loop.trial_store.RUNNING]
@@ -185,8 +185,8 @@ def test_only_the_best_keep_their_weights(make_searcher, tmp_path, kept):
     searcher.search()
     best = ranked(read_trials(tmp_path), True)[:kept]
     # The second seed is a little better.
-    left = {tmp_path / "trials" / trial.id / "1" / "best.safetensors" for trial in best}
-    assert set(tmp_path.rglob("best.safetensors")) == left
+    expected = {tmp_path / "trials" / trial.id / "1" / "best.safetensors" for trial in best}
+    assert set(tmp_path.rglob("best.safetensors")) == expected
     # The executions of the running trial are added.
     assert maximum == kept + 2
 
@@ -209,24 +209,24 @@ def test_a_trial_worse_than_the_median_stops_early(make_searcher, trainings, tmp
     assert ranked(trials, True)[0].state == FINISHED
 
 
-def test_hours_are_kept_over_a_restart(make_searcher, tmp_path, monkeypatch):
+def test_used_hours_are_kept_across_restarts(make_searcher, tmp_path, monkeypatch):
     now = [1000.0]
     monkeypatch.setattr("tfbert.search.oracles.time.monotonic", lambda: now[0])
     fit = loop.run.fit
 
-    def takes_half_an_hour(*args, **kwargs):
+    def fit_for_half_an_hour(*args, **kwargs):
         now[0] += 1800
         if len(read_trials(tmp_path)) == 3:
             raise Killed
         return fit(*args, **kwargs)
 
-    monkeypatch.setattr(loop.run, "fit", takes_half_an_hour)
+    monkeypatch.setattr(loop.run, "fit", fit_for_half_an_hour)
     with pytest.raises(Killed):
         make_searcher(algorithm="random", hours=2.2).search()
     now[0] += 1e6  # no process was searching in between
     monkeypatch.setattr(loop.run, "fit", lambda *a, **k: now.__setitem__(0, now[0] + 1800) or fit(*a, **k))
     make_searcher(algorithm="random", hours=2.2).search()
-    # Two before the kill; the third, whose first half hour is lost with the process; two more before 2.2 hours.
+    # Two trials before the kill; the third, whose first half hour is lost with the process; two more within 2.2 hours.
     assert len(read_trials(tmp_path)) == 5
 
 

@@ -1,4 +1,4 @@
-"""Keras Tuner's oracles with their whole state in one file, from which they resume after a kill at any moment."""
+"""Oracles of Keras Tuner that store their whole state in one file and resume from it after a kill at any moment."""
 
 import json
 
@@ -16,8 +16,8 @@ from tfbert.search.plan import ALGORITHMS, Plan
 SCORES = [0.5, 0.3, 0.9, 0.7]
 
 
-def made(path, algorithm="random", hours=None, **values):
-    """Return an oracle that persists its state in a file."""
+def open_oracle(path, algorithm="random", hours=None, **values):
+    """Return an oracle that stores its state in a file, restored if the file exists."""
     values = {"trials": 6, "space": GRID if algorithm == "grid" else SPACE} | values
     oracle = make_oracle(Plan(config=Config(), algorithm=algorithm, **values), Objective("f1", "max"))
     oracle.persist(path, hours)
@@ -25,7 +25,7 @@ def made(path, algorithm="random", hours=None, **values):
 
 
 def run(oracle, score, tuner="tuner0"):
-    """Do one trial; returns its values, or `None` where there is none left."""
+    """Run one trial and return its values, or `None` if no trial is left."""
     trial = oracle.create_trial(tuner)
     if trial.status != TrialStatus.RUNNING:
         return None
@@ -37,22 +37,25 @@ def run(oracle, score, tuner="tuner0"):
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 def test_an_oracle_restored_before_every_trial_gives_the_same_trials(tmp_path, algorithm):
-    whole = made(tmp_path / "whole.json", algorithm)
-    expected = [run(whole, score) for score in SCORES]
-    found = [run(made(tmp_path / "parts.json", algorithm), score) for score in SCORES]
-    assert found == expected
-    assert len({json.dumps(values, sort_keys=True) for values in found}) == len(SCORES)
+    uninterrupted = open_oracle(tmp_path / "whole.json", algorithm)
+    expected = [run(uninterrupted, score) for score in SCORES]
+    trials = [run(open_oracle(tmp_path / "parts.json", algorithm), score) for score in SCORES]
+    assert trials == expected
+    assert len({json.dumps(values, sort_keys=True) for values in trials}) == len(SCORES)
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 def test_a_running_trial_is_issued_again(tmp_path, algorithm):
-    trial = made(tmp_path / "oracle.json", algorithm).create_trial("tuner0")
-    again = made(tmp_path / "oracle.json", algorithm).create_trial("tuner0")
-    assert (again.trial_id, again.hyperparameters.values) == (trial.trial_id, trial.hyperparameters.values)
+    trial = open_oracle(tmp_path / "oracle.json", algorithm).create_trial("tuner0")
+    issued_again = open_oracle(tmp_path / "oracle.json", algorithm).create_trial("tuner0")
+    assert (issued_again.trial_id, issued_again.hyperparameters.values) == (
+        trial.trial_id,
+        trial.hyperparameters.values,
+    )
 
 
 def test_the_trial_of_a_lost_worker_is_issued_to_another(tmp_path):
-    oracle = made(tmp_path / "oracle.json")
+    oracle = open_oracle(tmp_path / "oracle.json")
     trial = oracle.create_trial("worker0")
     assert oracle.release("worker0") == trial.trial_id
     assert oracle.release("worker0") is None
@@ -63,12 +66,12 @@ def test_the_trial_of_a_lost_worker_is_issued_to_another(tmp_path):
 def test_no_trial_starts_after_the_hours_of_all_processes(tmp_path, monkeypatch):
     now = [0.0]
     monkeypatch.setattr(oracles.time, "monotonic", lambda: now[0])
-    first = made(tmp_path / "oracle.json", hours=1)
+    first = open_oracle(tmp_path / "oracle.json", hours=1)
     assert run(first, 0.5) is not None
     now[0] += 1800
     assert run(first, 0.5) is not None
     now[0] += 1e6  # no process was searching in between
-    second = made(tmp_path / "oracle.json", hours=1)
+    second = open_oracle(tmp_path / "oracle.json", hours=1)
     assert second.seconds == pytest.approx(1800)
     assert run(second, 0.5) is not None
     now[0] += 1801
@@ -76,7 +79,7 @@ def test_no_trial_starts_after_the_hours_of_all_processes(tmp_path, monkeypatch)
 
 
 def test_no_file_is_written_in_the_middle_of_a_change(tmp_path, monkeypatch):
-    oracle = made(tmp_path / "oracle.json")
+    oracle = open_oracle(tmp_path / "oracle.json")
     run(oracle, 0.5)
     before = (tmp_path / "oracle.json").read_text()
     oracle.save()
@@ -89,17 +92,17 @@ def test_no_file_is_written_in_the_middle_of_a_change(tmp_path, monkeypatch):
 def test_a_damaged_file_is_named(tmp_path):
     (tmp_path / "oracle.json").write_text('{"state": ')
     with pytest.raises(ValueError, match="oracle.json"):
-        made(tmp_path / "oracle.json")
+        open_oracle(tmp_path / "oracle.json")
 
 
 @pytest.mark.parametrize(("trials", "expected"), [(3, 2), (9, 3), (60, len(SPACE) + 1), (None, len(SPACE) + 1)])
 def test_some_trials_are_random_before_the_gaussian_process_is_used(tmp_path, trials, expected):
-    oracle = made(tmp_path / "oracle.json", "bayesian", trials=trials, **({} if trials else {"hours": 1}))
+    oracle = open_oracle(tmp_path / "oracle.json", "bayesian", trials=trials, **({} if trials else {"hours": 1}))
     assert oracle.num_initial_points == expected
 
 
 def test_the_space_is_that_of_the_plan(tmp_path):
-    oracle = made(tmp_path / "oracle.json")
+    oracle = open_oracle(tmp_path / "oracle.json")
     expected = oracles.HyperParameters()
     declare(SPACE, Config(), expected)
     assert [dim.get_config() for dim in oracle.get_space().space] == [dim.get_config() for dim in expected.space]

@@ -53,7 +53,7 @@ def report():
 
 @pytest.fixture
 def page(tmp_path):
-    """Return a function from a report to its page, with tags and with texts alone."""
+    """Return a function from a report to its page, as HTML and as text."""
 
     def make(report):
         render(report, tmp_path / "report.html")
@@ -79,8 +79,8 @@ def test_without_test_split_validation_is_called_optimistic(page, report):
 def test_trials_are_listed_best_first_and_those_without_a_score_last(page, report):
     html, text = page(report)
     rows = text[text.rindex("Trials") :]
-    places = [rows.index(each) for each in ("0.001", "2e-4", "0.01")]
-    assert places == sorted(places)
+    positions = [rows.index(rate) for rate in ("0.001", "2e-4", "0.01")]
+    assert positions == sorted(positions)
     assert "failed; diverged &lt;b&gt;" in html and "diverged <b>" not in html
 
 

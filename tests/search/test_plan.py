@@ -1,4 +1,4 @@
-"""Plans of a search, and which ones are refused."""
+"""Plans of a search: validation, limits and fingerprints."""
 
 import logging
 

@@ -34,23 +34,23 @@ def test_the_best_so_far_never_gets_worse():
 
 
 def test_few_values_are_drawn_as_categories_with_means():
-    drawn = texts(plots.by_value(trials(["mean", "cls", "mean"], [0.5, 0.7, 0.9], "head.pooling"), "head.pooling", F1))
-    assert {"F1 by head.pooling", "mean", "cls"} <= set(drawn)
+    labels = texts(plots.by_value(trials(["mean", "cls", "mean"], [0.5, 0.7, 0.9], "head.pooling"), "head.pooling", F1))
+    assert {"F1 by head.pooling", "mean", "cls"} <= set(labels)
     numbers = texts(plots.by_value(trials([8, 32, 16, 8], [0.1, 0.2, 0.3, 0.4], "a.b"), "a.b", F1))
-    places = [numbers.index(value) for value in ("8", "16", "32")]
-    assert places == sorted(places)
+    positions = [numbers.index(value) for value in ("8", "16", "32")]
+    assert positions == sorted(positions)
 
 
 def test_many_numbers_are_drawn_on_a_continuous_axis():
     rates = [10 ** -(2 + i / 3) for i in range(9)]
-    drawn = texts(plots.by_value(trials(rates, [0.5] * 9), RATE, F1))
+    labels = texts(plots.by_value(trials(rates, [0.5] * 9), RATE, F1))
     # A logarithmic axis.
-    assert {"1e-4", "3e-4", "0.001"} <= set(drawn)
+    assert {"1e-4", "3e-4", "0.001"} <= set(labels)
     even = texts(plots.by_value(trials([0.1 * i for i in range(9)], [0.5] * 9, "head.dropout"), "head.dropout", F1))
     assert "1e-4" not in even and "0.4" in even
 
 
 def test_trials_without_the_value_are_omitted():
     some = trials([0.5, None, 0.25], [0.1, 0.2, 0.3], "head.dropout") + [{"values": {}, "score": 0.4}]
-    drawn = texts(plots.by_value(some, "head.dropout", F1))
-    assert {"0.25", "0.5"} <= set(drawn) and "none" not in drawn
+    labels = texts(plots.by_value(some, "head.dropout", F1))
+    assert {"0.25", "0.5"} <= set(labels) and "none" not in labels

@@ -1,4 +1,4 @@
-"""A complete search by the command line tool, killed at critical moments, and its files."""
+"""A complete search by the command-line tool, which is killed at critical moments, and its files."""
 
 import csv
 import json
@@ -20,7 +20,7 @@ OPTIONS = {
     "search.space.train.label_smoothing": "null",
 }
 CHECKPOINT, ORACLE, RESULT = "checkpoint.safetensors", "oracle.json", "result.json"
-# One after another in the same search. 24 examples are three updates per epoch.
+# Kills of the same search, in order. 24 examples are three updates per epoch.
 KILLS = [(ORACLE, 1, "after"), (CHECKPOINT, 2, "after"), (ORACLE, 2, "before"), (RESULT, 2, "after")]
 MISTAKES = {
     "space": (["--set", "search.space.train.epoch=[1,2]"], "no field 'train.epoch'; did you mean 'train.epochs'?"),
@@ -39,19 +39,19 @@ def arguments(out):
 
 @pytest.fixture(scope="module")
 def searched(tmp_path_factory):
-    """Run one search with all the kills; return its directory and the finished processes."""
+    """Run one search with all kills; return its directory and the results of the processes."""
     folder = tmp_path_factory.mktemp("search")
     small.write_data(folder / "data")
     tools = small.tools()
-    more = ["--algorithm", "random", "--trials", "2", "--confirm", "1"]
-    steps = [tools.step("search", *arguments("search"), *more, cwd=folder, kill=kill) for kill in [*KILLS, None]]
-    (done,) = tools.run(steps)
-    return folder, done
+    options = ["--algorithm", "random", "--trials", "2", "--confirm", "1"]
+    steps = [tools.step("search", *arguments("search"), *options, cwd=folder, kill=kill) for kill in [*KILLS, None]]
+    (results,) = tools.run(steps)
+    return folder, results
 
 
 def test_a_search_resumes_after_every_kill_and_counts_no_trial_twice(searched):
-    folder, done = searched
-    assert [step.code for step in done] == [-9] * len(KILLS) + [0], done[-1].err
+    folder, results = searched
+    assert [result.code for result in results] == [-9] * len(KILLS) + [0], results[-1].err
     report = json.loads((folder / "search" / "report.json").read_text())
     assert [trial["id"] for trial in report["trials"]] == ["0", "1"]
     assert {trial["state"] for trial in report["trials"]} == {"finished"}
@@ -63,7 +63,7 @@ def test_a_search_resumes_after_every_kill_and_counts_no_trial_twice(searched):
 
 
 def test_the_files_of_a_search(searched):
-    folder, done = searched
+    folder, results = searched
     out = folder / "search"
     report, best = (json.loads((path / "report.json").read_text()) for path in (out, out / "best"))
     config = json.loads((out / "best_config.json").read_text())
@@ -80,7 +80,7 @@ def test_the_files_of_a_search(searched):
     assert weights[1] == f"confirmed/{report['winner']}/seed-1" and weights[2].startswith("trials/")
     page = (out / "report.html").read_text(encoding="utf-8")
     assert report["sentence"].split(":")[0] in page and "train.learning_rate" in page
-    assert "report      search/report.html" in done[-1].out
+    assert "report      search/report.html" in results[-1].out
 
 
 @pytest.fixture(scope="module")
@@ -92,59 +92,62 @@ def other_data(tmp_path_factory):
     tools = small.tools()
 
     def step(*more, kill=None):
-        base = [part for part in arguments("search") if part not in ("--out", "search")]
+        base = [argument for argument in arguments("search") if argument not in ("--out", "search")]
         more = ["--algorithm", "random", "--trials", "2", "--confirm", "0", *more]
         return tools.step("search", *base, *more, cwd=folder, kill=kill)
 
-    # The oracle is written when a trial is issued and when it ends, so the third time is in the second trial.
+    # The oracle is written when a trial starts and when it ends, so the third write is in the second trial.
     kill, out = (ORACLE, 3, "after"), ["--out", "out"]
-    killed = [found for (found,) in tools.run([step(*out, kill=kill)], [step(kill=kill)])]
-    trials = [read_all(path) for path in places(folder)]
+    killed = [result for (result,) in tools.run([step(*out, kill=kill)], [step(kill=kill)])]
+    trials = [read_trials(path) for path in search_dirs(folder)]
     (folder / "data" / "train.csv").write_bytes((after / "train.csv").read_bytes())
-    refused = [found for (found,) in tools.run([step(*out)], [step()])]
-    untouched = [read_all(path) for path in places(folder)] == trials
-    restarted = [found for (found,) in tools.run([step(*out, "--restart")], [step("--restart")])]
+    refused = [result for (result,) in tools.run([step(*out)], [step()])]
+    untouched = [read_trials(path) for path in search_dirs(folder)] == trials
+    restarted = [result for (result,) in tools.run([step(*out, "--restart")], [step("--restart")])]
     (folder / "data" / "train.csv").write_bytes((before / "train.csv").read_bytes())
     return folder, killed, refused, untouched, restarted, tools.run([step()])[0][0]
 
 
-def places(folder):
+def search_dirs(folder):
     return [folder / "out", *sorted((folder / "runs" / "classification-search").iterdir())]
 
 
-def read_all(path):
+def read_trials(path):
     return {trial.name: (trial / "trial.json").read_text() for trial in (path / "trials").iterdir()}
 
 
 def test_trials_of_other_data_are_not_compared(other_data):
     folder, killed, refused, untouched, _, _ = other_data
-    assert [step.code for step in killed] == [-9, -9], killed[0].err
-    assert [step.code for step in refused] == [2, 2]
-    for step, place in zip(refused, ("out", "runs/classification-search/"), strict=True):
-        last = step.err.splitlines()[-1]
-        assert last.startswith(f"search: data/train.csv: has changed since {place}") and "--restart drops" in last
-        assert "Traceback" not in step.err
+    assert [result.code for result in killed] == [-9, -9], killed[0].err
+    assert [result.code for result in refused] == [2, 2]
+    for result, search_dir in zip(refused, ("out", "runs/classification-search/"), strict=True):
+        error_line = result.err.splitlines()[-1]
+        assert (
+            error_line.startswith(f"search: data/train.csv: has changed since {search_dir}")
+            and "--restart drops" in error_line
+        )
+        assert "Traceback" not in result.err
     assert untouched
 
 
 def test_a_restart_drops_the_trials_of_other_data(other_data):
     folder, _, _, _, restarted, resumed = other_data
-    assert [step.code for step in restarted] == [0, 0], restarted[0].err
-    for path in (folder / "out", places(folder)[-1]):
+    assert [result.code for result in restarted] == [0, 0], restarted[0].err
+    for path in (folder / "out", search_dirs(folder)[-1]):
         report = json.loads((path / "report.json").read_text())
         assert report["data"]["train"]["num_examples"] == 27 and len(report["trials"]) == 2
     # Without --out, the search on the restored data is resumed and has kept its first trial.
     assert resumed.code == 0, resumed.err
-    report = json.loads((places(folder)[1] / "report.json").read_text())
+    report = json.loads((search_dirs(folder)[1] / "report.json").read_text())
     assert report["data"]["train"]["num_examples"] == 24 and len(report["trials"]) == 2
 
 
-def test_mistakes_are_one_line(searched):
+def test_mistakes_are_reported_in_one_line(searched):
     folder, _ = searched
     (folder / "another").mkdir()
     (folder / "another" / "plan.json").write_text("{}")
     tools = small.tools()
-    chains = [[tools.step("search", *arguments("other"), *more, cwd=folder)] for more, _ in MISTAKES.values()]
-    for (step,), (_, expected) in zip(tools.run(*chains), MISTAKES.values(), strict=True):
-        assert step.code == 2 and expected in step.err.splitlines()[-1], step.err
-        assert "Traceback" not in step.err
+    chains = [[tools.step("search", *arguments("other"), *options, cwd=folder)] for options, _ in MISTAKES.values()]
+    for (result,), (_, expected) in zip(tools.run(*chains), MISTAKES.values(), strict=True):
+        assert result.code == 2 and expected in result.err.splitlines()[-1], result.err
+        assert "Traceback" not in result.err

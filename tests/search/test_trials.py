@@ -31,7 +31,7 @@ def test_a_trial_is_read_as_it_was_written(tmp_path):
     assert read_trial(tmp_path, "7") == trial and trial.state == RUNNING
     assert read_trial(tmp_path, "8") is None
     write_trial(tmp_path, dataclasses.replace(trial, id="3"))
-    assert [each.id for each in read_trials(tmp_path)] == ["3", "7"]
+    assert [stored.id for stored in read_trials(tmp_path)] == ["3", "7"]
 
 
 def test_the_score_is_the_mean_over_executions():
@@ -60,8 +60,8 @@ def test_the_best_executions_of_the_best_trials_keep_their_weights(tmp_path):
             for name in ("best", "checkpoint"):
                 (folder / f"{name}.safetensors").write_bytes(b"weights")
     remove_weights(tmp_path, trials, 2, True)
-    kept = {path.relative_to(tmp_path / "trials").as_posix() for path in tmp_path.rglob("*.safetensors")}
-    assert kept == {f"{trial}/1/{name}.safetensors" for trial in (1, 2) for name in ("best", "checkpoint")}
+    remaining = {path.relative_to(tmp_path / "trials").as_posix() for path in tmp_path.rglob("*.safetensors")}
+    assert remaining == {f"{trial}/1/{name}.safetensors" for trial in (1, 2) for name in ("best", "checkpoint")}
 
 
 def test_a_table_has_a_row_for_each_trial_and_a_column_for_each_metric(tmp_path):

@@ -16,7 +16,7 @@ VARIABLES = ("KERASTUNER_TUNER_ID", "KERASTUNER_ORACLE_IP", "KERASTUNER_ORACLE_P
 
 @pytest.fixture
 def cluster(monkeypatch):
-    """Set the variables of a chief and restore them at the end."""
+    """Set the environment variables of a chief, and restore them after the test."""
     for name in VARIABLES:
         monkeypatch.setenv(name, "")
     workers.Processes(0, [])
@@ -45,7 +45,7 @@ def test_roles(monkeypatch):
 
 
 @pytest.mark.parametrize("is_seen_at_once", [True, False])
-def test_two_workers_share_the_trials_and_one_that_is_killed_loses_none(
+def test_two_workers_share_the_trials_and_a_killed_worker_loses_none(
     make_searcher, trainings, tmp_path, cluster, monkeypatch, is_seen_at_once
 ):
     monkeypatch.setattr(workers, "_BEAT_SECONDS", 0.1)
@@ -97,26 +97,26 @@ def test_two_workers_share_the_trials_and_one_that_is_killed_loses_none(
 
 def test_a_trial_that_is_killed_twice_gets_half_the_batch(make_searcher, tmp_path):
     searcher = make_searcher(algorithm="random", trials=3, name="chief")
-    given = searcher.oracle.create_trial("worker0")
-    trial = loop.Trial(id=given.trial_id, values={"train.epochs": 1})
+    keras_trial = searcher.oracle.create_trial("worker0")
+    trial = loop.Trial(id=keras_trial.trial_id, values={"train.epochs": 1})
     loop.trial_store.write_trial(tmp_path, trial)
     workers.record_kill(searcher, trial.id)
     assert (read_trial(tmp_path, trial.id).kills, read_trial(tmp_path, trial.id).halvings) == (1, 0)
     workers.record_kill(searcher, trial.id)
-    found = read_trial(tmp_path, trial.id)
-    assert (found.kills, found.halvings) == (2, 1)
-    assert found.notes == [
+    stored = read_trial(tmp_path, trial.id)
+    assert (stored.kills, stored.halvings) == (2, 1)
+    assert stored.notes == [
         "killed 2 times, maybe for lack of memory, with batches of 32; continues with 16 and more accumulation steps"
     ]
 
 
 def test_a_trial_that_is_killed_with_batches_of_one_has_failed(make_searcher, tmp_path):
     searcher = make_searcher(algorithm="random", trials=3, name="chief")
-    given = searcher.oracle.create_trial("worker0")
-    loop.trial_store.write_trial(tmp_path, loop.Trial(id=given.trial_id, values={}, halvings=5, kills=11))
-    workers.record_kill(searcher, given.trial_id)
-    assert read_trial(tmp_path, given.trial_id).state == loop.FAILED
-    assert read_trial(tmp_path, given.trial_id).notes == ["killed 12 times, the last time with batches of 1"]
+    keras_trial = searcher.oracle.create_trial("worker0")
+    loop.trial_store.write_trial(tmp_path, loop.Trial(id=keras_trial.trial_id, values={}, halvings=5, kills=11))
+    workers.record_kill(searcher, keras_trial.trial_id)
+    assert read_trial(tmp_path, keras_trial.trial_id).state == loop.FAILED
+    assert read_trial(tmp_path, keras_trial.trial_id).notes == ["killed 12 times, the last time with batches of 1"]
 
 
 def test_a_worker_that_is_killed_repeatedly_is_not_restarted(cluster, monkeypatch):
@@ -138,13 +138,13 @@ def test_processes_are_restarted_unless_they_ended_with_an_error(cluster, tmp_pa
     )
     processes = workers.Processes(2, ["-c", code])
     processes.start()
-    seen = set()
+    restarted = set()
     with pytest.raises(ValueError, match="worker1 ended with an error; see its message above"):
         while True:
-            seen.update(processes.restart_killed())
+            restarted.update(processes.restart_killed())
             time.sleep(0.05)
     processes.stop()
-    assert {"worker1"} <= seen <= {"worker0", "worker1"}
+    assert {"worker1"} <= restarted <= {"worker0", "worker1"}
     assert all(process.poll() is not None for process in processes.running.values())
     assert sys.executable and os.environ["KERASTUNER_TUNER_ID"] == "chief"
 
@@ -157,8 +157,8 @@ def test_a_worker_ended_by_sigterm_is_restarted(cluster, tmp_path):
     )
     processes = workers.Processes(1, ["-c", code])
     processes.start()
-    seen = []
+    restarted = []
     while processes.running:
-        seen += processes.restart_killed()
+        restarted += processes.restart_killed()
         time.sleep(0.02)
-    assert seen == ["worker0"] and processes.restarts == {"worker0": 1}
+    assert restarted == ["worker0"] and processes.restarts == {"worker0": 1}

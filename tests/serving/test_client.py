@@ -25,11 +25,11 @@ def client(server, **options):
 
 def test_items_are_sent_in_batches_and_predictions_are_in_order(server):
     items = ["a", {"question": "b", "context": ["c", b"\xff"]}, b"d", "e", "f"]
-    answers = client(server, batch_size=2, version=7).predict(iter(items), "labels")
+    predictions = client(server, batch_size=2, version=7).predict(iter(items), "labels")
     sent = ["a", {"question": "b", "context": ["c", {"b64": "/w=="}]}, {"b64": "ZA=="}, "e", "f"]
-    assert [answer["of"] for answer in answers] == sent
+    assert [prediction["of"] for prediction in predictions] == sent
     path = "/v1/models/bank%20cards/versions/7:predict"
-    assert server.seen == [
+    assert server.requests == [
         (path, {"signature_name": "labels", "instances": sent[start : start + 2]}) for start in (0, 2, 4)
     ]
 
@@ -41,22 +41,22 @@ def test_headers_are_sent_with_every_request(server):
 
 
 def test_rejected_requests_are_repeated(server):
-    server.answers.extend([(503, {"error": "the queue is full"}), (429, {"error": "slow down"})])
+    server.responses.extend([(503, {"error": "the queue is full"}), (429, {"error": "slow down"})])
     assert list(client(server).predict(["a"])) == [{"of": "a"}]
-    assert len(server.seen) == 3 and len(server.waits) == 2
+    assert len(server.requests) == 3 and len(server.waits) == 2
     assert 0.1 <= server.waits[0] <= 0.2 <= server.waits[1] <= 0.4
-    server.answers.extend([(503, {"error": "the queue is full"})] * 4)
+    server.responses.extend([(503, {"error": "the queue is full"})] * 4)
     with pytest.raises(ServerError, match="the queue is full") as caught:
         list(client(server).predict(["a"]))
-    assert caught.value.status == 503 and len(server.seen) == 7
+    assert caught.value.status == 503 and len(server.requests) == 7
 
 
 @pytest.mark.parametrize("status", [400, 404, 500, 504])
 def test_requests_that_may_have_been_processed_are_not_repeated(server, status):
-    server.answers.append((status, {"error": "so it is"}))
+    server.responses.append((status, {"error": "so it is"}))
     with pytest.raises(ServerError, match="so it is") as caught:
         list(client(server).predict(["a"]))
-    assert (caught.value.status, len(server.seen)) == (status, 1)
+    assert (caught.value.status, len(server.requests)) == (status, 1)
 
 
 def test_an_unreachable_server(server, monkeypatch):
@@ -72,9 +72,9 @@ def test_an_unreachable_server(server, monkeypatch):
 def test_metadata_and_readiness(server):
     assert client(server).metadata() == {"metadata": {"signature_def": {}}}
     assert client(server).is_ready()
-    server.answers.append((404, {"error": "Servable not found for request: Latest(bank cards)"}))
+    server.responses.append((404, {"error": "Servable not found for request: Latest(bank cards)"}))
     assert not client(server).is_ready()
-    assert {path for path, _ in server.seen} == {"/v1/models/bank%20cards/metadata"}
+    assert {path for path, _ in server.requests} == {"/v1/models/bank%20cards/metadata"}
 
 
 def test_inputs_have_the_dtypes_and_ranks_of_the_signature(server):
@@ -83,7 +83,7 @@ def test_inputs_have_the_dtypes_and_ranks_of_the_signature(server):
         "prices": {"dtype": "DT_FLOAT", "tensor_shape": {"dim": [{"size": "-1"}, {"size": "-1"}]}},
     }
     signatures = {"signature_def": {"signature_def": {"serving_default": {"inputs": infos}}}}
-    server.answers.append((200, {"metadata": signatures}))
+    server.responses.append((200, {"metadata": signatures}))
     assert client(server).inputs() == {"prices": InputSpec("float32", many=True), "title": InputSpec("string")}
 
 

@@ -30,20 +30,20 @@ SIGNATURES = {
 
 
 class Service(prediction_service_pb2_grpc.PredictionServiceServicer):
-    """Returns the responses that the test has put into `answers`, and otherwise echoes the inputs."""
+    """Returns the prepared `responses` in order, or echoes the inputs if there are none; records the requests."""
 
     def __init__(self):
-        self.seen, self.keys, self.answers, self.num_metadata = [], [], deque(), 0
+        self.requests, self.keys, self.responses, self.num_metadata = [], [], deque(), 0
 
     def Predict(self, request, context):
         inputs = {name: tf.make_ndarray(tensor).tolist() for name, tensor in request.inputs.items()}
-        self.seen.append((request.model_spec, inputs))
+        self.requests.append((request.model_spec, inputs))
         self.keys.append(dict(context.invocation_metadata()).get("x-api-key"))
-        if self.answers:
-            answer = self.answers.popleft()
-            if isinstance(answer, tuple):
-                context.abort(*answer)
-            return answer()
+        if self.responses:
+            prepared = self.responses.popleft()
+            if isinstance(prepared, tuple):
+                context.abort(*prepared)
+            return prepared()
         return response(**{f"of_{name}": values for name, values in inputs.items()})
 
     def GetModelMetadata(self, request, context):
@@ -55,23 +55,23 @@ class Service(prediction_service_pb2_grpc.PredictionServiceServicer):
                 info.dtype = dtype
                 for _ in range(rank):
                     info.tensor_shape.dim.add(size=-1)
-        answer = get_model_metadata_pb2.GetModelMetadataResponse(model_spec=request.model_spec)
-        answer.metadata["signature_def"].Pack(signatures)
-        return answer
+        message = get_model_metadata_pb2.GetModelMetadataResponse(model_spec=request.model_spec)
+        message.metadata["signature_def"].Pack(signatures)
+        return message
 
 
 def response(**outputs):
-    answer = predict_pb2.PredictResponse()
+    message = predict_pb2.PredictResponse()
     for name, values in outputs.items():
-        answer.outputs[name].CopyFrom(tf.make_tensor_proto(values))
-    return answer
+        message.outputs[name].CopyFrom(tf.make_tensor_proto(values))
+    return message
 
 
-def started(service, port, credentials=None):
+def start_server(service, port, credentials=None):
     server = grpc.server(futures.ThreadPoolExecutor(4), options=[("grpc.so_reuseport", 0)])
     prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(service, server)
-    place = f"127.0.0.1:{port}"
-    assert port == (server.add_secure_port(place, credentials) if credentials else server.add_insecure_port(place))
+    address = f"127.0.0.1:{port}"
+    assert port == (server.add_secure_port(address, credentials) if credentials else server.add_insecure_port(address))
     server.start()
     return server
 
@@ -82,7 +82,7 @@ def service(monkeypatch):
     service.waits = []
     monkeypatch.setattr(clients.time, "sleep", service.waits.append)
     (service.port,) = free_ports(1)
-    server = started(service, service.port)
+    server = start_server(service, service.port)
     yield service
     server.stop(0).wait()
 
@@ -100,7 +100,7 @@ def test_headers_are_sent_with_every_request(service):
 def test_tls(tmp_path):
     (tmp_path / "certificate").write_text(CERTIFICATE, encoding="utf-8")
     [port] = free_ports(1)
-    server = started(Service(), port, grpc.ssl_server_credentials([(KEY.encode(), CERTIFICATE.encode())]))
+    server = start_server(Service(), port, grpc.ssl_server_credentials([(KEY.encode(), CERTIFICATE.encode())]))
     address = f"grpcs://localhost:{port}"
     assert list(Client(address, ca_path=str(tmp_path / "certificate")).predict(["a"])) == ["a"]
     with pytest.raises(ServerError, match="cannot be reached"):
@@ -110,21 +110,21 @@ def test_tls(tmp_path):
 
 def test_texts_are_sent_in_batches_and_predictions_are_in_order(service):
     texts = ["a", b"b", "é", "d", "e"]
-    answers = list(client(service, batch_size=2, version=7).predict(iter(texts)))
-    assert answers == ["a", "b", "é", "d", "e"]
-    batches = [inputs["text"] for _, inputs in service.seen]
+    predictions = list(client(service, batch_size=2, version=7).predict(iter(texts)))
+    assert predictions == ["a", "b", "é", "d", "e"]
+    batches = [inputs["text"] for _, inputs in service.requests]
     assert batches == [[b"a", b"b"], ["é".encode(), b"d"], [b"e"]]
-    spec = service.seen[0][0]
+    spec = service.requests[0][0]
     assert (spec.name, spec.signature_name, spec.version.value) == ("bank cards", "serving_default", 7)
     assert service.num_metadata == 1
     list(client(service).predict(["a"]))
-    assert not service.seen[-1][0].HasField("version")
+    assert not service.requests[-1][0].HasField("version")
 
 
 def test_items_of_several_inputs(service):
     items = [{"question": "a", "number": [1, 2]}, {"number": (3, 4), "question": "b"}]
-    answers = list(client(service).predict(items, "pairs"))
-    assert answers == [{"of_number": [1, 2], "of_question": "a"}, {"of_number": [3, 4], "of_question": "b"}]
+    predictions = list(client(service).predict(items, "pairs"))
+    assert predictions == [{"of_number": [1, 2], "of_question": "a"}, {"of_number": [3, 4], "of_question": "b"}]
     assert client(service).inputs("pairs") == {"number": InputSpec("int32", many=True), "question": InputSpec()}
 
 
@@ -152,7 +152,7 @@ def test_numbers_are_sent_as_floats(service):
 def test_invalid_items_are_not_sent(service, items, signature, message):
     with pytest.raises(ValueError, match=message):
         list(client(service).predict(items, signature))
-    assert service.seen == []
+    assert service.requests == []
 
 
 def test_an_unknown_signature(service):
@@ -162,14 +162,14 @@ def test_an_unknown_signature(service):
 
 def test_rejected_requests_are_repeated(service):
     full, slow = (grpc.StatusCode.UNAVAILABLE, FULL), (grpc.StatusCode.RESOURCE_EXHAUSTED, "slow down")
-    service.answers.extend([full, slow])
+    service.responses.extend([full, slow])
     assert list(client(service).predict(["a"])) == ["a"]
-    assert len(service.seen) == 3 and len(service.waits) == 2
+    assert len(service.requests) == 3 and len(service.waits) == 2
     assert 0.1 <= service.waits[0] <= 0.2 <= service.waits[1] <= 0.4
-    service.answers.extend([full] * 4)
+    service.responses.extend([full] * 4)
     with pytest.raises(ServerError, match="queue to which this task") as caught:
         list(client(service).predict(["a"]))
-    assert caught.value.status == 503 and len(service.seen) == 7
+    assert caught.value.status == 503 and len(service.requests) == 7
 
 
 @pytest.mark.parametrize(
@@ -183,10 +183,10 @@ def test_rejected_requests_are_repeated(service):
     ],
 )
 def test_requests_that_may_have_been_processed_are_not_repeated(service, code, status):
-    service.answers.append((grpc.StatusCode[code], "so it is"))
+    service.responses.append((grpc.StatusCode[code], "so it is"))
     with pytest.raises(ServerError, match=f"grpc://127.0.0.1:{service.port}: so it is") as caught:
         list(client(service).predict(["a"]))
-    assert (caught.value.status, len(service.seen)) == (status, 1)
+    assert (caught.value.status, len(service.requests)) == (status, 1)
 
 
 def test_a_response_that_takes_too_long(service):
@@ -194,26 +194,26 @@ def test_a_response_that_takes_too_long(service):
     # The first request connects and gets the metadata.
     assert list(slow_client.predict(["a"])) == ["a"]
     slow_client.transport.timeout_seconds = 0.3
-    service.answers.append(lambda: released.wait(30) and response(of_text=["a"]))
+    service.responses.append(lambda: released.wait(30) and response(of_text=["a"]))
     start = time.monotonic()
     with pytest.raises(ServerError, match="Deadline Exceeded") as caught:
         list(slow_client.predict(["a"]))
     released.set()
-    assert caught.value.status == 504 and len(service.seen) == 2
+    assert caught.value.status == 504 and len(service.requests) == 2
     assert 0.25 < time.monotonic() - start < 20
 
 
 def test_an_unreachable_server_and_one_that_starts_late(service, monkeypatch):
     (service.port,) = free_ports(1)
-    absent = client(service, retries=2)
+    unreachable = client(service, retries=2)
     with pytest.raises(ServerError, match=f"127.0.0.1:{service.port}: cannot be reached") as caught:
-        list(absent.predict(["a"]))
-    assert caught.value.status is None and len(service.waits) == 2 and not absent.is_ready()
-    # By default, a channel would wait a second before it connects again.
+        list(unreachable.predict(["a"]))
+    assert caught.value.status is None and len(service.waits) == 2 and not unreachable.is_ready()
+    # By default, a channel waits a second before it reconnects.
     servers = []
 
     def start_and_wait(seconds):
-        servers.append(started(service, service.port))
+        servers.append(start_server(service, service.port))
         threading.Event().wait(0.5)
 
     monkeypatch.setattr(clients.time, "sleep", start_and_wait)
@@ -226,14 +226,14 @@ def test_a_broken_connection_is_not_retried():
     with socket.create_server(("127.0.0.1", 0)) as listening:
         name = "bank" * 100
 
-        def break_one():
+        def accept_and_disconnect():
             with listening.accept()[0] as connection:
-                # Empty SETTINGS: enough of HTTP/2 for the client to send its request, mostly the name.
+                # An empty SETTINGS frame is enough for the client to send its request, most of which is the name.
                 connection.sendall(bytes([0, 0, 0, 4, 0, 0, 0, 0, 0]))
                 sizes = (len(connection.recv(1000)) for _ in itertools.count())
                 next(total for total in itertools.accumulate(sizes) if total > 1.5 * len(name))
 
-        thread = threading.Thread(target=break_one, daemon=True)
+        thread = threading.Thread(target=accept_and_disconnect, daemon=True)
         thread.start()
         broken = Client(f"grpc://127.0.0.1:{listening.getsockname()[1]}", name, timeout_seconds=20)
         with pytest.raises(ServerError) as caught:
@@ -246,8 +246,8 @@ def test_a_broken_connection_is_not_retried():
 
 
 def test_large_responses(service):
-    service.answers.append(lambda: response(of_text=["x" * 6_000_000]))
-    assert [len(answer) for answer in client(service).predict(["a"])] == [6_000_000]
+    service.responses.append(lambda: response(of_text=["x" * 6_000_000]))
+    assert [len(prediction) for prediction in client(service).predict(["a"])] == [6_000_000]
 
 
 @pytest.mark.parametrize(
@@ -259,7 +259,7 @@ def test_large_responses(service):
     ],
 )
 def test_malformed_responses(service, outputs, message):
-    service.answers.append(lambda: response(**outputs))
+    service.responses.append(lambda: response(**outputs))
     with pytest.raises(ServerError, match=message):
         list(client(service).predict(["a"]))
 

@@ -37,7 +37,7 @@ def rest_of(server, *args, **options):
 def test_the_path_has_model_and_version(server, model, version, path):
     rest_of(server, model, version).predict(["a"], "labels")
     rest_of(server, model, version).metadata()
-    assert server.seen == [
+    assert server.requests == [
         (path + ":predict", {"signature_name": "labels", "instances": ["a"]}),
         (path + "/metadata", None),
     ]
@@ -46,7 +46,7 @@ def test_the_path_has_model_and_version(server, model, version, path):
 def test_bytes_are_sent_as_base64_at_any_depth(server):
     items = [b"\xff", {"text": b"a", "choices": ("b", b"c"), "ids": [1, 2]}, "text"]
     sent = [{"b64": "/w=="}, {"text": {"b64": "YQ=="}, "choices": ["b", {"b64": "Yw=="}], "ids": [1, 2]}, "text"]
-    assert [answer["of"] for answer in rest_of(server).predict(items, "s")] == sent
+    assert [prediction["of"] for prediction in rest_of(server).predict(items, "s")] == sent
 
 
 def test_headers_have_the_content_type(server):
@@ -58,7 +58,7 @@ def test_headers_have_the_content_type(server):
     ("status", "can_repeat"), [(429, True), (503, True), (400, False), (404, False), (500, False), (504, False)]
 )
 def test_only_rejected_requests_can_be_repeated(server, status, can_repeat):
-    server.answers.append((status, {"error": "so it is"}))
+    server.responses.append((status, {"error": "so it is"}))
     with pytest.raises(ServerError, match="^127.0.0.1:[0-9]+: so it is$") as caught:
         rest_of(server).predict(["a"], "s")
     assert (caught.value.status, caught.value.can_repeat) == (status, can_repeat)
@@ -104,11 +104,11 @@ def test_tls(server, tmp_path):
 
 
 def test_a_broken_connection_is_an_error(server):
-    server.answers.append((None, {}))
+    server.responses.append((None, {}))
     with pytest.raises(ServerError, match="no response") as caught:
         rest_of(server).predict(["a"], "s")
     # The request may have been processed.
-    assert not caught.value.can_repeat and len(server.seen) == 1
+    assert not caught.value.can_repeat and len(server.requests) == 1
 
 
 @pytest.mark.parametrize(
@@ -121,7 +121,7 @@ def test_a_broken_connection_is_an_error(server):
     ],
 )
 def test_malformed_responses(server, answer, message, status):
-    server.answers.append(answer)
+    server.responses.append(answer)
     with pytest.raises(ServerError, match=message) as caught:
         rest_of(server).predict(["a"], "s")
     assert caught.value.status == status

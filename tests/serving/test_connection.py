@@ -25,5 +25,5 @@ def test_an_error_is_an_oserror_that_cannot_be_repeated_by_default():
     error = ServerError("host:1: no answer")
     assert isinstance(error, OSError)
     assert (str(error), error.status, error.can_repeat) == ("host:1: no answer", None, False)
-    again = ServerError("host:1: busy", 503, can_repeat=True)
-    assert (again.status, again.can_repeat) == (503, True)
+    repeatable = ServerError("host:1: busy", 503, can_repeat=True)
+    assert (repeatable.status, repeatable.can_repeat) == (503, True)

@@ -117,9 +117,9 @@ def test_files_with_secrets_are_never_readable_by_other_users(version_dir, tmp_p
 def test_no_other_file_contains_a_key_or_a_password(rendered):
     out_dir, written = rendered
     key, password = secrets_of(out_dir)
-    holding = {path.relative_to(out_dir).as_posix(): path for path in written if _holds(path, key, password)}
-    assert holding.keys() == {"clients/routes.yaml", "compose/.env"}
-    assert {stat.S_IMODE(path.stat().st_mode) for path in holding.values()} == {0o600}
+    with_secrets = {path.relative_to(out_dir).as_posix(): path for path in written if _holds(path, key, password)}
+    assert with_secrets.keys() == {"clients/routes.yaml", "compose/.env"}
+    assert {stat.S_IMODE(path.stat().st_mode) for path in with_secrets.values()} == {0o600}
     assert (out_dir / "config" / "envoy.yaml").stat().st_mode & 0o044
 
 
@@ -130,7 +130,7 @@ def _holds(path, *secrets):
 @pytest.mark.parametrize(
     ("uid", "gid", "expected"), [(1234, 1235, ("1234", "1235")), (0, 0, ("101", "101")), (7, 0, ("7", "101"))]
 )
-def test_the_proxy_runs_as_the_user_who_renders_but_not_as_root(version_dir, tmp_path, monkeypatch, uid, gid, expected):
+def test_the_proxy_runs_as_the_rendering_user_but_not_as_root(version_dir, tmp_path, monkeypatch, uid, gid, expected):
     monkeypatch.setattr(os, "getuid", lambda: uid)
     monkeypatch.setattr(os, "getgid", lambda: gid)
     deployment.render(version_dir, TEMPLATES, tmp_path / "out")
@@ -150,17 +150,17 @@ def test_every_image_has_an_exact_tag_or_a_digest_and_the_readme_names_it(render
             images |= set(
                 re.findall(r"^\s*(?:image: |ARG SERVING=)(\S+)", path.read_text(encoding="utf-8"), re.MULTILINE)
             )
-    others = {image for image in images if not image.partition(":")[0].endswith("model")}
-    assert {image.partition(":")[0] for image in others} == {
+    public_images = {image for image in images if not image.partition(":")[0].endswith("model")}
+    assert {image.partition(":")[0] for image in public_images} == {
         "tensorflow/serving", "envoyproxy/envoy", "prom/prometheus", "grafana/grafana", "python"
     }  # fmt: skip
-    for image in others:
+    for image in public_images:
         assert re.fullmatch(r"[\w./-]+:v?\d+\.\d+\.\d+(-slim)?(@sha256:[0-9a-f]{64})?", image), image
         assert f"`{image}`" in readme
     assert "sha256:..." in readme and not re.search("sha256:[0-9a-f]{64}", readme)
 
 
-def test_a_directory_that_is_not_empty_is_left_alone(version_dir, tmp_path):
+def test_a_directory_that_is_not_empty_is_not_changed(version_dir, tmp_path):
     (tmp_path / "mine").write_text("keep", encoding="utf-8")
     with pytest.raises(ValueError, match="is not empty; expected a new directory"):
         deployment.render(version_dir, TEMPLATES, tmp_path)

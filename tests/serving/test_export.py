@@ -45,10 +45,10 @@ OUTPUTS = {
 TEXTS = ["my card pin", "the loan rate for a house today", "", "😀 fee 价格", "A" * 300]
 
 
-def ask(model, texts):
+def predict(model, texts):
     encoded = [text if isinstance(text, bytes) else text.encode() for text in texts]
-    answers = model.signatures["serving_default"](text=tf.constant(encoded, tf.string, shape=[len(encoded)]))
-    return {name: tensor.numpy() for name, tensor in answers.items()}
+    outputs = model.signatures["serving_default"](text=tf.constant(encoded, tf.string, shape=[len(encoded)]))
+    return {name: tensor.numpy() for name, tensor in outputs.items()}
 
 
 def metagraph(version_dir):
@@ -75,61 +75,61 @@ def test_signatures(version_dir, name):
 
 
 def test_outputs(model):
-    answers = ask(model, TEXTS)
-    assert {name: len(values) for name, values in answers.items()} == dict.fromkeys(OUTPUTS["serving_default"], 5)
-    assert [label.decode() for label in answers["label"]] == [LABELS[index] for index in answers["label_id"]]
-    np.testing.assert_allclose(answers["probabilities"].sum(1), 1, atol=1e-6)
-    np.testing.assert_array_equal(answers["probabilities"].argmax(1), answers["label_id"])
-    np.testing.assert_array_equal(answers["probabilities"].max(1), answers["probability"])
+    outputs = predict(model, TEXTS)
+    assert {name: len(values) for name, values in outputs.items()} == dict.fromkeys(OUTPUTS["serving_default"], 5)
+    assert [label.decode() for label in outputs["label"]] == [LABELS[index] for index in outputs["label_id"]]
+    np.testing.assert_allclose(outputs["probabilities"].sum(1), 1, atol=1e-6)
+    np.testing.assert_array_equal(outputs["probabilities"].argmax(1), outputs["label_id"])
+    np.testing.assert_array_equal(outputs["probabilities"].max(1), outputs["probability"])
     # A single word of 300 letters is one unknown token.
-    assert answers["truncated"].tolist() == [False] * 5
+    assert outputs["truncated"].tolist() == [False] * 5
 
 
 def test_outputs_differ_between_texts(model):
-    probabilities = ask(model, TEXTS)["probabilities"]
+    probabilities = predict(model, TEXTS)["probabilities"]
     assert len(np.unique(probabilities.round(6), axis=0)) == len(TEXTS)
 
 
 @pytest.mark.parametrize(("num_words", "truncated"), [(30, False), (31, True), (500, True)])
 def test_truncated_is_set_if_tokens_were_cut(model, num_words, truncated):
     # 32 tokens with [CLS] and [SEP] leave room for 30.
-    answers = ask(model, [" ".join(["a"] * num_words), "a"])
-    assert answers["truncated"].tolist() == [truncated, False]
+    outputs = predict(model, [" ".join(["a"] * num_words), "a"])
+    assert outputs["truncated"].tolist() == [truncated, False]
 
 
 def test_outputs_equal_those_of_the_trained_model(model, finished, expected):
-    answers = ask(model, [item["text"] for item in finished.samples])
-    assert [label.decode() for label in answers["label"]] == expected["label"]
-    assert answers["label_id"].tolist() == expected["label_id"]
-    np.testing.assert_allclose(answers["probabilities"], expected["probabilities"], atol=1e-5)
+    outputs = predict(model, [item["text"] for item in finished.samples])
+    assert [label.decode() for label in outputs["label"]] == expected["label"]
+    assert outputs["label_id"].tolist() == expected["label_id"]
+    np.testing.assert_allclose(outputs["probabilities"], expected["probabilities"], atol=1e-5)
 
 
 def test_token_ids_give_the_same_outputs_as_texts(model, finished):
     preprocessor = finished.predictor.preprocessor
     packed = preprocessor.pack([preprocessor.tokenizer(tf.constant([text.encode() for text in TEXTS]))]).dense()
     by_ids = model.signatures["token_ids"](**packed)
-    by_text = ask(model, TEXTS)
+    by_text = predict(model, TEXTS)
     assert by_ids["label"].numpy().tolist() == by_text["label"].tolist()
     np.testing.assert_allclose(by_ids["probabilities"].numpy(), by_text["probabilities"], atol=1e-5)
 
 
 def test_other_items_of_a_batch_do_not_change_an_output(model):
-    together = ask(model, TEXTS)["probabilities"]
-    alone = np.concatenate([ask(model, [text])["probabilities"] for text in TEXTS])
+    together = predict(model, TEXTS)["probabilities"]
+    alone = np.concatenate([predict(model, [text])["probabilities"] for text in TEXTS])
     np.testing.assert_allclose(together, alone, atol=1e-5)
-    np.testing.assert_allclose(ask(model, TEXTS[::-1])["probabilities"][::-1], together, atol=1e-5)
+    np.testing.assert_allclose(predict(model, TEXTS[::-1])["probabilities"][::-1], together, atol=1e-5)
 
 
 def test_bytes_that_are_not_utf8_are_dropped(model):
-    answers = ask(model, [b"my \xff\xfecard", "my card", b"\xff"])
-    np.testing.assert_allclose(answers["probabilities"][0], answers["probabilities"][1], atol=1e-6)
-    assert np.isfinite(answers["probabilities"]).all()
+    outputs = predict(model, [b"my \xff\xfecard", "my card", b"\xff"])
+    np.testing.assert_allclose(outputs["probabilities"][0], outputs["probabilities"][1], atol=1e-6)
+    assert np.isfinite(outputs["probabilities"]).all()
 
 
 def test_an_empty_batch(model):
-    answers = ask(model, [])
-    shapes_by_name = {name: values.shape for name, values in answers.items()}
-    assert shapes_by_name == dict.fromkeys(answers, (0,)) | {"probabilities": (0, 3)}
+    outputs = predict(model, [])
+    shapes_by_name = {name: values.shape for name, values in outputs.items()}
+    assert shapes_by_name == dict.fromkeys(outputs, (0,)) | {"probabilities": (0, 3)}
 
 
 def test_classify_reads_examples(model):
@@ -137,9 +137,9 @@ def test_classify_reads_examples(model):
         feature = tf.train.Feature(bytes_list=tf.train.BytesList(value=[text.encode()]))
         return tf.train.Example(features=tf.train.Features(feature={"text": feature})).SerializeToString()
 
-    answers = model.signatures["classify"](inputs=tf.constant([example(text) for text in TEXTS]))
-    assert answers["classes"].numpy().tolist() == [[label.encode() for label in LABELS]] * len(TEXTS)
-    np.testing.assert_allclose(answers["scores"].numpy(), ask(model, TEXTS)["probabilities"], atol=1e-6)
+    outputs = model.signatures["classify"](inputs=tf.constant([example(text) for text in TEXTS]))
+    assert outputs["classes"].numpy().tolist() == [[label.encode() for label in LABELS]] * len(TEXTS)
+    np.testing.assert_allclose(outputs["scores"].numpy(), predict(model, TEXTS)["probabilities"], atol=1e-6)
 
 
 def test_labels_by_id(model):
@@ -150,15 +150,15 @@ def test_labels_by_id(model):
 def reachable(library, name):
     """Return the ops of a function and of all functions it calls."""
     functions = {function.signature.name: function for function in library.function}
-    ops, pending, seen = set(), [name], set()
+    ops, pending, visited = set(), [name], set()
     while pending:
         function = functions[pending.pop()]
         for node in function.node_def:
             ops.add(node.op)
             called = {node.op, *(value.func.name for value in node.attr.values())}
             called |= {func.name for value in node.attr.values() for func in value.list.func}
-            pending += [name for name in called & functions.keys() if name not in seen]
-            seen |= called
+            pending += [name for name in called & functions.keys() if name not in visited]
+            visited |= called
     return ops
 
 
@@ -208,8 +208,8 @@ def test_warmup_records_replay(version_dir, model, finished, expected):
     assert [request.model_spec.signature_name for request in requests] == ["serving_default"] * 2
     texts = [tf.make_ndarray(request.inputs["text"]).tolist() for request in requests]
     assert [[text.decode() for text in batch] for batch in texts] == [sample_texts[:1], sample_texts]
-    answers = model.signatures["serving_default"](text=tf.constant(texts[1]))
-    assert [label.decode() for label in answers["label"].numpy()] == expected["label"]
+    outputs = model.signatures["serving_default"](text=tf.constant(texts[1]))
+    assert [label.decode() for label in outputs["label"].numpy()] == expected["label"]
 
 
 def test_other_users_can_read_it(version_dir):
@@ -247,14 +247,14 @@ def test_interrupted_export_leaves_no_version(servable, tmp_path, quick, monkeyp
 
 def test_no_version_is_added_before_it_was_checked(servable, tmp_path, quick):
     def refuse(directory):
-        seen.append([entry.name for entry in (tmp_path / "m").iterdir() if entry.name.isdecimal()])
+        versions.append([entry.name for entry in (tmp_path / "m").iterdir() if entry.name.isdecimal()])
         assert (directory / "assets" / "config.json").exists()
         raise RuntimeError("differs")
 
-    seen = []
+    versions = []
     with pytest.raises(RuntimeError, match="differs"):
         export(servable, tmp_path / "m", refuse)
-    assert seen == [[]]
+    assert versions == [[]]
     assert list((tmp_path / "m").iterdir()) == []
 
 
@@ -276,8 +276,8 @@ def test_bfloat16_matrices_are_stored_without_float32_copies_and_the_difference_
     saved = 2 * sum(int(np.prod(stored[name])) for name in matrices)
     assert sizes[0] - sizes[1] == pytest.approx(saved, rel=0.05)
     # The loader of stock servers returns the same outputs as TensorFlow's Python.
-    loaded = stock_servers.asked_by_loader(sys.executable, narrow_dir, finished.samples, tmp_path)
-    stock_servers.assert_answers(loaded["outputs"], SavedPredictor(narrow_dir)(finished.samples))
+    loaded = stock_servers.predict_with_c_api(sys.executable, narrow_dir, finished.samples, tmp_path)
+    stock_servers.assert_outputs(loaded["outputs"], SavedPredictor(narrow_dir)(finished.samples))
     card = (narrow_dir / "MODEL_CARD.md").read_text(encoding="utf-8")
     line = precision_comparison.describe(checked["compared"])
     assert line in card and "accuracy" in line and "in float32 and" in line
@@ -297,17 +297,17 @@ def test_directories_of_killed_exports_are_removed_and_those_of_running_ones_are
     for name in (".writing-1", ".writing-2"):
         (tmp_path / name / "variables").mkdir(parents=True)
     (tmp_path / "notes").mkdir()
-    seen = []
+    listings = []
 
     def export_too(temporary):
         """Start another export while this one is writing."""
-        seen.append(sorted(path.name for path in tmp_path.iterdir()))
-        if len(seen) == 1:
+        listings.append(sorted(path.name for path in tmp_path.iterdir()))
+        if len(listings) == 1:
             export(servable, tmp_path, export_too)
             assert temporary.is_dir()
 
     assert export(servable, tmp_path, export_too).name == "2"
-    assert [[name.startswith(".writing-") for name in names].count(True) for names in seen] == [1, 2]
+    assert [[name.startswith(".writing-") for name in names].count(True) for names in listings] == [1, 2]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["1", "2", "notes"]
 
 

@@ -18,8 +18,8 @@ def test_an_unknown_precision_is_rejected(run_dir, tmp_path):
 def test_a_model_is_named_after_its_data_however_the_path_is_written(tmp_path, monkeypatch):
     path = small.write_data(tmp_path / "tickets")
     monkeypatch.chdir(path)
-    for given in (".", "../tickets", str(path)):
-        assert export_run.model_name(small.config(given)) == "tickets"
+    for spelling in (".", "../tickets", str(path)):
+        assert export_run.model_name(small.config(spelling)) == "tickets"
 
 
 def test_data_in_the_root_directory_have_no_name():

@@ -24,14 +24,14 @@ def test_the_effect_of_8_bit_weights_is_measured_and_described(tmp_path):
     assert f"{compared['metric']} {compared['float32']:.4f} in float32 and {compared['narrow']:.4f} here" in line
 
 
-def test_a_directory_with_other_files_is_left_alone(tmp_path):
+def test_a_directory_with_other_files_is_not_changed(tmp_path):
     (tmp_path / "notes.txt").write_text("mine")
     with pytest.raises(ValueError, match="contains 'notes.txt'; expected a new or empty directory, or a LiteRT model"):
         litert.export_litert(small.finished_run()[0], tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
 
 
-def test_without_litert_the_extra_is_named(tmp_path, monkeypatch):
+def test_a_missing_litert_names_the_extra(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "ai_edge_litert.interpreter", None)
     with pytest.raises(ValueError, match=r"run pip install '\.\[litert\]' in the checkout"):
         litert.export_litert(small.finished_run()[0], tmp_path / "lite")

@@ -33,16 +33,16 @@ DAMAGES = {
 }
 
 
-def damage(version_dir, how):
-    name, change = DAMAGES[how]
+def damage(version_dir, kind):
+    name, change = DAMAGES[kind]
     path = version_dir / name
     path.unlink() if change is None else path.write_bytes(change(path.read_bytes()))
     return path
 
 
-@pytest.mark.parametrize("how", DAMAGES)
-def test_the_file_is_named(copied, how):
-    path = damage(copied, how)
+@pytest.mark.parametrize("kind", DAMAGES)
+def test_a_damaged_file_is_named(copied, kind):
+    path = damage(copied, kind)
     for load in (loading.load, loading.check, lambda version_dir: check(version_dir, [], {})):
         with pytest.raises(ValueError) as error:
             load(copied)
@@ -55,7 +55,7 @@ def test_an_undamaged_model_passes(copied):
     assert SavedPredictor(copied).output_names[0] == "label"
 
 
-def test_tools_name_it_in_one_line(copied, tmp_path):
+def test_tools_report_a_damaged_file_in_one_line(copied, tmp_path):
     path = damage(copied, "data cut short")
     (tmp_path / "models").mkdir()
     copied.rename(tmp_path / "models" / "1")
@@ -67,21 +67,23 @@ def test_tools_name_it_in_one_line(copied, tmp_path):
         "evaluate": ["models", "--data", "test.csv"],
         "serve": ["--port", "0", "--rest_api_port", "1", "--model_base_path", tmp_path / "models"],
     }
-    done = tools.run(*[[tools.step(name, *arguments, cwd=tmp_path)] for name, arguments in steps.items()])
-    for name, (step,) in zip(steps, done, strict=True):
+    results = tools.run(*[[tools.step(name, *arguments, cwd=tmp_path)] for name, arguments in steps.items()])
+    for name, (result,) in zip(steps, results, strict=True):
         shown_path = path if name == "serve" else path.relative_to(tmp_path)
-        assert (step.code, step.out) == (2, ""), step.err
-        *before, last = step.err.splitlines()
-        assert last.startswith(f"{name}: {shown_path}: damaged (")
-        assert all(line.startswith("test.csv: ") for line in before), step.err  # how the data are read
+        assert (result.code, result.out) == (2, ""), result.err
+        *log_lines, error_line = result.err.splitlines()
+        assert error_line.startswith(f"{name}: {shown_path}: damaged (")
+        assert all(line.startswith("test.csv: ") for line in log_lines), result.err  # how the data are read
 
 
 def test_verification_in_a_fresh_process(copied, monkeypatch):
-    path, run, ended = damage(copied, "data with a flipped bit"), subprocess.run, []
-    monkeypatch.setattr(subprocess, "run", lambda *args, **options: ended.append(run(*args, **options)) or ended[-1])
+    path, run, results = damage(copied, "data with a flipped bit"), subprocess.run, []
+    monkeypatch.setattr(
+        subprocess, "run", lambda *args, **options: results.append(run(*args, **options)) or results[-1]
+    )
     with pytest.raises(ValueError, match=rf"copied: the exported model failed verification: {path}: damaged"):
         verify(copied, [], {})
-    [done] = ended
-    assert done.returncode == 2
-    assert done.stdout.startswith(f"{path}: damaged (") and done.stdout.count("\n") == 1
-    assert "Traceback" not in done.stderr
+    [result] = results
+    assert result.returncode == 2
+    assert result.stdout.startswith(f"{path}: damaged (") and result.stdout.count("\n") == 1
+    assert "Traceback" not in result.stderr

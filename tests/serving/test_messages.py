@@ -31,9 +31,9 @@ def test_classes_have_their_package(classes):
 def test_values_survive_the_wire(classes):
     point = classes["Point"](x=-5, y=0.5, color=2, tags=["a", "é"])
     holder = classes["Map"](points={"p": point}, counts={"a": 3, "b": 4}, all=[point, point])
-    again = classes["Map"].FromString(holder.SerializeToString())
-    assert again == holder
-    assert (again.points["p"].x, again.points["p"].tags[1], dict(again.counts)) == (-5, "é", {"a": 3, "b": 4})
+    parsed = classes["Map"].FromString(holder.SerializeToString())
+    assert parsed == holder
+    assert (parsed.points["p"].x, parsed.points["p"].tags[1], dict(parsed.counts)) == (-5, "é", {"a": 3, "b": 4})
     assert classes["Point"].DESCRIPTOR.fields_by_name["color"].enum_type.values_by_name["BLUE"].number == 2
 
 
@@ -46,23 +46,23 @@ def test_the_wire_format_follows_the_field_numbers(classes):
 
 def test_maps_are_compatible_with_protobuf():
     # `google.protobuf.Struct` is a map from names to values.
-    [mine] = message_classes(
+    [struct_class] = message_classes(
         {"mine": {"Struct": {"fields": "1 map .google.protobuf.Value"}}}, [struct_pb2.DESCRIPTOR]
     ).values()
     real = struct_pb2.Struct()
     real.update({"a": 1.5, "b": ["c", None]})
-    copied = mine.FromString(real.SerializeToString())
+    copied = struct_class.FromString(real.SerializeToString())
     assert copied.fields["a"].number_value == 1.5
     assert struct_pb2.Struct.FromString(copied.SerializeToString()) == real
 
 
 def test_the_same_name_can_be_defined_twice():
-    one, two = (message_classes({"same": {"Message": {"a": f"{n} int64"}}}, []) for n in (1, 2))
-    assert one["Message"](a=1).SerializeToString() != two["Message"](a=1).SerializeToString()
+    first, second = (message_classes({"same": {"Message": {"a": f"{n} int64"}}}, []) for n in (1, 2))
+    assert first["Message"](a=1).SerializeToString() != second["Message"](a=1).SerializeToString()
 
 
 def test_missing_known_files_are_an_error():
     with pytest.raises(TypeError, match="Timestamp"):
         message_classes({"p": {"M": {"at": "1 .google.protobuf.Timestamp"}}}, [])
-    made = message_classes({"p": {"M": {"at": "1 .google.protobuf.Timestamp"}}}, [timestamp_pb2.DESCRIPTOR])
-    assert made["M"](at={"seconds": 9}).at.seconds == 9
+    classes = message_classes({"p": {"M": {"at": "1 .google.protobuf.Timestamp"}}}, [timestamp_pb2.DESCRIPTOR])
+    assert classes["M"](at={"seconds": 9}).at.seconds == 9

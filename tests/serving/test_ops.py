@@ -1,4 +1,4 @@
-"""The ops that a stock server runs: its own list, not what pip's TensorFlow registers."""
+"""The ops that a stock server runs, which are fewer than those that TensorFlow from pip registers."""
 
 import pytest
 import tensorflow as tf
@@ -9,7 +9,7 @@ from tfbert.serving.ops import OLDEST_RELEASE, list_ops, stock_ops, why_unknown
 
 
 def saved(tmp_path, *names):
-    """Write a SavedModel whose graph has an op of each name, half of them in a function."""
+    """Write a SavedModel whose graph has ops with these names, half of them in a function."""
     model = saved_model_pb2.SavedModel()
     graph = model.meta_graphs.add().graph_def
     function = graph.library.function.add()

@@ -79,7 +79,7 @@ def test_a_local_model_reads_tables_and_objects(version_dir, tmp_path):
         return [tools.step("predict", version_dir, *arguments, cwd=tmp_path, stdin=stdin)]
 
     lines = "".join(json.dumps({"text": text}) + "\n" for text in texts).encode()
-    done = tools.run(
+    results = tools.run(
         step(*texts),
         step("--file", "a.csv"),
         step("--file", "a.jsonl"),
@@ -90,15 +90,15 @@ def test_a_local_model_reads_tables_and_objects(version_dir, tmp_path):
         step('{"title": "my card"}'),
         step("--set", "train.epochs=2", "a"),
     )
-    done = [one for (one,) in done]
-    assert [one.code for one in done] == [0] * 5 + [2] * 4, [one.err for one in done]
-    by_text, *others = [[json.loads(line) for line in one.out.splitlines()] for one in done[:5]]
-    assert [answer["text"] for answer in by_text] == texts
-    for answers in others:
-        assert [(a["text"], a["label"]) for a in answers] == [(a["text"], a["label"]) for a in by_text]
-    assert "a.csv: unused columns: 'id', 'label'\n" in done[1].err
-    assert [one.err.count("\n") for one in done[5:]] == [1] * 4
-    messages = [one.err for one in done[5:]]
+    results = [result for (result,) in results]
+    assert [result.code for result in results] == [0] * 5 + [2] * 4, [result.err for result in results]
+    by_text, *others = [[json.loads(line) for line in result.out.splitlines()] for result in results[:5]]
+    assert [prediction["text"] for prediction in by_text] == texts
+    for predictions in others:
+        assert [(a["text"], a["label"]) for a in predictions] == [(a["text"], a["label"]) for a in by_text]
+    assert "a.csv: unused columns: 'id', 'label'\n" in results[1].err
+    assert [result.err.count("\n") for result in results[5:]] == [1] * 4
+    messages = [result.err for result in results[5:]]
     assert messages[0].startswith("predict: b.jsonl:1: no text key among 'id'; expected one of text, ")
     assert messages[1].startswith("predict: c.csv:1: no text column among 'id', 'label'")
     assert messages[2].startswith("predict: TEXT:1: a JSON object with the keys 'title'; expected a JSON object with ")
@@ -107,9 +107,9 @@ def test_a_local_model_reads_tables_and_objects(version_dir, tmp_path):
 
 def test_a_lone_surrogate_is_printed_as_the_replacement_character(version_dir, tmp_path):
     (tmp_path / "a.jsonl").write_text('{"text": "my \\ud800 card"}\n', encoding="utf-8")
-    done = small.tools()("predict", version_dir, "--file", "a.jsonl", cwd=tmp_path)
-    assert done.code == 0, done.err
-    prediction = json.loads(done.out)
+    result = small.tools()("predict", version_dir, "--file", "a.jsonl", cwd=tmp_path)
+    assert result.code == 0, result.err
+    prediction = json.loads(result.out)
     assert prediction["text"] == "my \ufffd card" and prediction["label"] in ("card", "fee", "loan")
 
 

@@ -6,7 +6,7 @@ from tfbert.serving.remote_predictor import RemotePredictor, parse_headers
 
 
 class Client:
-    """Stands for a client that sends two items per request and returns given outputs."""
+    """A fake client that sends two items per request and returns given outputs."""
 
     def __init__(self, predict):
         self._predict, self.num_read = predict, []

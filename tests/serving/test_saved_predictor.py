@@ -54,18 +54,18 @@ def test_predictions_are_in_order_and_ready_for_json(predictor, monkeypatch, num
     predictions = list(predictor.predict(({"text": text} for text in texts), batch_size=3))
     assert [item["text"] for item, _ in predictions] == texts
     together = predictor([{"text": text} for text in texts])
-    for row, (_, answer) in enumerate(json.loads(json.dumps(predictions))):
-        assert answer["label"] == together["label"][row].decode()
-        assert answer["label_id"] == together["label_id"][row]
-        assert answer["truncated"] is False
-        np.testing.assert_allclose(answer["probabilities"], together["probabilities"][row], atol=1e-5)
+    for row, (_, prediction) in enumerate(json.loads(json.dumps(predictions))):
+        assert prediction["label"] == together["label"][row].decode()
+        assert prediction["label_id"] == together["label_id"][row]
+        assert prediction["truncated"] is False
+        np.testing.assert_allclose(prediction["probabilities"], together["probabilities"][row], atol=1e-5)
 
 
 def test_texts_of_similar_length_share_a_batch(predictor, monkeypatch):
     batches = []
     monkeypatch.setattr(predictor, "num_pooled", 2)
     monkeypatch.setattr(
-        predictor, "_signature", lambda text: batches.append([len(t) for t in text.numpy()]) or {"n": text}
+        predictor, "signature", lambda text: batches.append([len(t) for t in text.numpy()]) or {"n": text}
     )
     texts = ["a" * length for length in (1, 9, 2, 8, 3, 7, 4, 6, 30)]
     predictions = list(predictor.predict(({"text": text} for text in texts), batch_size=4))
@@ -74,12 +74,12 @@ def test_texts_of_similar_length_share_a_batch(predictor, monkeypatch):
 
 
 def test_items_are_read_lazily(predictor):
-    read = []
-    endless = (read.append(number) or {"text": f"text {number}"} for number in itertools.count())
-    answers = predictor.predict(endless, batch_size=4)
+    read_numbers = []
+    endless = (read_numbers.append(number) or {"text": f"text {number}"} for number in itertools.count())
+    predictions = predictor.predict(endless, batch_size=4)
     for _ in range(9):
-        next(answers)
-    assert len(read) == 12
+        next(predictions)
+    assert len(read_numbers) == 12
 
 
 def test_a_lone_surrogate(predictor):
@@ -116,13 +116,13 @@ def test_numeric_inputs(tmp_path):
 
 
 def test_tool_streams_standard_input_and_stops_with_its_reader(version_dir, tmp_path):
-    # More than fits into a pipe, so the tool writes after the reader has gone; it must not complain.
+    # More output than fits into a pipe, so the tool still writes after the reader has closed it, which is not an error.
     text = tmp_path / "texts"
     text.write_bytes(b"\xef\xbb\xbfmy card\r\n" + b"the fee for a loan\n" * 20000)
     command = f"{sys.executable} {small.TOOLS / 'predict.py'} {version_dir} --file - < {text} | head -n 2"
-    done = subprocess.run(command, shell=True, capture_output=True, text=True, cwd=tmp_path, timeout=300)
-    assert done.stderr == ""
-    assert [json.loads(line)["text"] for line in done.stdout.splitlines()] == ["my card", "the fee for a loan"]
+    result = subprocess.run(command, shell=True, capture_output=True, text=True, cwd=tmp_path, timeout=300)
+    assert result.stderr == ""
+    assert [json.loads(line)["text"] for line in result.stdout.splitlines()] == ["my card", "the fee for a loan"]
 
 
 def test_memory_does_not_grow_with_the_input(predictor):
@@ -156,14 +156,14 @@ def test_tool_predicts(small_tools, version_dir, tmp_path):
         step("predict", "m", cwd=tmp_path),
         step("predict", "m", "--file", "none", cwd=tmp_path),
     ]
-    done = [result for (result,) in small_tools.run(*[[one] for one in steps])]
-    assert [one.code for one in done] == [0, 0, 0, 2, 2, 2, 2, 2], [one.err for one in done]
-    by_argument, by_file, by_pipe = [[json.loads(line) for line in one.out.splitlines()] for one in done[:3]]
-    assert [answer["text"] for answer in by_argument] == ["my card", "the fee"]
+    results = [result for (result,) in small_tools.run(*[[step] for step in steps])]
+    assert [result.code for result in results] == [0, 0, 0, 2, 2, 2, 2, 2], [result.err for result in results]
+    by_argument, by_file, by_pipe = [[json.loads(line) for line in result.out.splitlines()] for result in results[:3]]
+    assert [prediction["text"] for prediction in by_argument] == ["my card", "the fee"]
     assert by_argument == by_pipe
-    assert [answer["label"] for answer in by_file] == [answer["label"] for answer in by_argument]
+    assert [prediction["label"] for prediction in by_file] == [prediction["label"] for prediction in by_argument]
     assert set(by_argument[0]) == {"text", "label", "label_id", "probability", "probabilities", "truncated"}
-    messages = [one.err for one in done[3:]]
+    messages = [result.err for result in results[3:]]
     assert [message.count("\n") for message in messages] == [1] * 5, messages
     assert messages[0] == "predict: m: has no version 4; existing versions: 3\n"
     assert messages[1] == "predict: -:2: byte 0xff is not UTF-8; expected UTF-8\n"

@@ -1,4 +1,4 @@
-"""Tensors of the gRPC client: compatible in both directions with TensorFlow's own messages."""
+"""Tensors of the gRPC client: compatible in both directions with the official messages of TensorFlow."""
 
 import numpy as np
 import pytest
@@ -22,7 +22,7 @@ OFFICIAL = {
     "GetModelMetadataRequest": get_model_metadata_pb2.GetModelMetadataRequest,
     "GetModelMetadataResponse": get_model_metadata_pb2.GetModelMetadataResponse,
 }
-# For each dtype its field and values, extreme ones and long texts included.
+# The field of each dtype and some values, including extreme ones and long texts.
 VALUES = {
     "DT_FLOAT": ("float_val", [[0.1, -2.5, 3.4028234663852886e38], [1e-30, 0.0, 16777216.0]]),
     "DT_INT32": ("int_val", [[-(2**31), 0, 2**31 - 1], [1, -1, 300]]),
@@ -32,20 +32,20 @@ VALUES = {
 }
 
 
-def kind_of(field):
-    """Return number, type and whether a field is repeated; for a map, those of its values."""
+def field_kind(field):
+    """Return the number and type of a field and whether it is repeated; for a map, those of its values."""
     if field.message_type and field.message_type.GetOptions().map_entry:
-        return field.number, "map", *kind_of(field.message_type.fields_by_name["value"])
+        return field.number, "map", *field_kind(field.message_type.fields_by_name["value"])
     return field.number, field.type, field.is_repeated, field.message_type and field.message_type.name
 
 
-def test_fields_are_the_official_ones():
+def test_fields_equal_the_official_ones():
     classes = api_messages()
     assert classes.keys() == OFFICIAL.keys()
     for name, message in classes.items():
         official = OFFICIAL[name].DESCRIPTOR.fields_by_name
         for field in message.DESCRIPTOR.fields:
-            assert kind_of(field) == kind_of(official[field.name]), f"{name}.{field.name}"
+            assert field_kind(field) == field_kind(official[field.name]), f"{name}.{field.name}"
     dtypes = classes["TensorProto"].DESCRIPTOR.fields_by_name["dtype"].enum_type.values
     assert {value.name: value.number for value in dtypes}.items() <= dict(types_pb2.DataType.items()).items()
 
@@ -57,9 +57,9 @@ def official_tensor(dtype, values):
 @pytest.mark.parametrize("dtype", VALUES)
 def test_tensorflow_reads_the_tensors(dtype):
     _, values = VALUES[dtype]
-    ours = tensor_pb2.TensorProto.FromString(to_tensor(values, dtype).SerializeToString())
+    message = tensor_pb2.TensorProto.FromString(to_tensor(values, dtype).SerializeToString())
     expected = tf.make_ndarray(official_tensor(dtype, values))
-    array = tf.make_ndarray(ours)
+    array = tf.make_ndarray(message)
     assert array.dtype == expected.dtype and array.tolist() == expected.tolist()
 
 
@@ -81,7 +81,7 @@ def test_value_fields_are_read(dtype):
 
 
 def in_content(dtype, values):
-    """Return an official tensor with its values in `tensor_content`, after checking that TensorFlow reads them."""
+    """Return an official tensor with its values in `tensor_content`, which TensorFlow can read."""
     tensor = tf.constant(values, getattr(types_pb2, dtype))
     official = tensor_pb2.TensorProto.FromString(tf.io.serialize_tensor(tensor).numpy())
     if dtype == "DT_STRING":
@@ -99,12 +99,12 @@ def in_content(dtype, values):
 @pytest.mark.parametrize("dtype", VALUES)
 def test_tensor_content_is_read(dtype):
     official = in_content(dtype, VALUES[dtype][1])
-    ours = api_messages()["TensorProto"].FromString(official.SerializeToString())
-    by_content = from_tensor(ours)
+    message = api_messages()["TensorProto"].FromString(official.SerializeToString())
+    by_content = from_tensor(message)
     assert by_content == from_tensor(to_tensor(VALUES[dtype][1], dtype))
-    ours.tensor_content = ours.tensor_content[:3]
+    message.tensor_content = message.tensor_content[:3]
     with pytest.raises(ValueError, match="bytes for 6 values|the lengths of the strings are truncated"):
-        from_tensor(ours)
+        from_tensor(message)
 
 
 def test_shapes():
@@ -152,10 +152,10 @@ def test_requests_and_responses_are_the_same_bytes():
     request = predict_pb2.PredictRequest()
     request.model_spec.name, request.model_spec.signature_name = "bank", "serving_default"
     request.model_spec.version.value = 7
-    answer = predict_pb2.PredictResponse(model_spec=request.model_spec)
+    response = predict_pb2.PredictResponse(model_spec=request.model_spec)
     for dtype, (_, values) in VALUES.items():
         request.inputs[dtype].CopyFrom(official_tensor(dtype, values))
-        answer.outputs[dtype].CopyFrom(in_content(dtype, values))
+        response.outputs[dtype].CopyFrom(in_content(dtype, values))
     signatures = get_model_metadata_pb2.SignatureDefMap()
     signature = signatures.signature_def["serving_default"]
     signature.method_name = "tensorflow/serving/predict"
@@ -163,11 +163,11 @@ def test_requests_and_responses_are_the_same_bytes():
     signature.inputs["text"].tensor_shape.dim.add(size=-1)
     metadata = get_model_metadata_pb2.GetModelMetadataResponse(model_spec=request.model_spec)
     metadata.metadata["signature_def"].Pack(signatures)
-    for official in (request, answer, signatures, metadata):
+    for official in (request, response, signatures, metadata):
         sent = official.SerializeToString(deterministic=True)
-        ours = api_messages()[official.DESCRIPTOR.name].FromString(sent)
-        assert ours.SerializeToString(deterministic=True) == sent
-        assert type(official).FromString(ours.SerializeToString()) == official
+        message = api_messages()[official.DESCRIPTOR.name].FromString(sent)
+        assert message.SerializeToString(deterministic=True) == sent
+        assert type(official).FromString(message.SerializeToString()) == official
 
 
 def test_floats_have_the_fewest_digits_possible():
@@ -177,5 +177,5 @@ def test_floats_have_the_fewest_digits_possible():
     floats = from_tensor(to_tensor(numbers.tolist(), "DT_FLOAT"))[1]
     assert floats == [float(str(number)) for number in numbers]
     odd = [float("inf"), float("-inf"), float("nan"), 2.0**-149, 3.4028234663852886e38, -0.0]
-    read = from_tensor(to_tensor(odd, "DT_FLOAT"))[1]
-    np.testing.assert_array_equal(np.array(read, np.float32), np.array(odd, np.float32))
+    decoded = from_tensor(to_tensor(odd, "DT_FLOAT"))[1]
+    np.testing.assert_array_equal(np.array(decoded, np.float32), np.array(odd, np.float32))

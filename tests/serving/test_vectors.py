@@ -28,7 +28,7 @@ def run_dir(tmp_path_factory):
     return folder / "run"
 
 
-def test_faiss_finds_what_the_model_finds(run_dir, tmp_path):
+def test_faiss_finds_the_same_entries_as_the_model(run_dir, tmp_path):
     faiss = pytest.importorskip("faiss", reason="the extra `faiss` is not installed")
     assert export_vectors(run_dir, tmp_path / "new" / "out") == 2 * len(WORDS)
     index = faiss.read_index(str(tmp_path / "new" / "out" / "vectors.faiss"))
@@ -52,7 +52,7 @@ def test_faiss_finds_what_the_model_finds(run_dir, tmp_path):
         np.testing.assert_allclose([by_entry[answer] for answer in order], expected["similarity"][row], atol=1e-5)
 
 
-def test_without_faiss_the_extra_is_named(monkeypatch, tmp_path):
+def test_a_missing_faiss_names_the_extra(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "faiss", None)
     with pytest.raises(ValueError, match=r"FAISS is not installed: run pip install '\.\[faiss\]'"):
         export_vectors(tmp_path, tmp_path)

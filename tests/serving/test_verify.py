@@ -1,4 +1,4 @@
-"""Verification: correct exports pass, and errors of others are described."""
+"""Verification of exports: correct ones pass, and differences and missing parts are reported."""
 
 import re
 
@@ -24,8 +24,8 @@ def test_a_failure_in_the_fresh_process_is_reported(version_dir, finished, expec
 
 
 def test_a_process_without_output_is_reported(version_dir, monkeypatch):
-    done = verifying.subprocess.CompletedProcess([], -11, "", "")
-    monkeypatch.setattr(verifying.subprocess, "run", lambda *_, **__: done)
+    result = verifying.subprocess.CompletedProcess([], -11, "", "")
+    monkeypatch.setattr(verifying.subprocess, "run", lambda *_, **__: result)
     with pytest.raises(RuntimeError, match="failed verification: the process ended with exit code -11"):
         verify(version_dir, [], {})
 

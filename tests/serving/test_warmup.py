@@ -15,13 +15,13 @@ def values(request):
 def test_one_request_has_the_first_item_and_one_has_all(tmp_path):
     items = [{"question": "a", "choices": ("b", "c")}, {"question": "ü", "choices": ("d",)}]
     write_warmup(tmp_path, items, specs_of([Text("question"), Text("choices", many=True)]))
-    one, batch = read_warmup(tmp_path)
-    assert values(one) == {"question": [b"a"], "choices": [[b"b", b"c"]]}
+    single, batch = read_warmup(tmp_path)
+    assert values(single) == {"question": [b"a"], "choices": [[b"b", b"c"]]}
     assert values(batch) == {"question": [b"a", "ü".encode()], "choices": [[b"b", b"c"], [b"d", b""]]}
-    assert {request.model_spec.signature_name for request in (one, batch)} == {"serving_default"}
+    assert {request.model_spec.signature_name for request in (single, batch)} == {"serving_default"}
 
 
-def test_the_file_is_where_a_server_looks_for_it(tmp_path):
+def test_the_file_has_the_path_that_servers_read(tmp_path):
     write_warmup(tmp_path, [{"text": "a"}], specs_of([Text("text")]))
     path = tmp_path / "assets.extra" / "tf_serving_warmup_requests"
     assert path == tmp_path / WARMUP_FILE

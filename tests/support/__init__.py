@@ -1,1 +1,1 @@
-"""What several test files share: small data and runs, fakes, and programs that tests run as processes."""
+"""Shared test helpers: small data and runs, fakes, and programs that tests run as processes."""

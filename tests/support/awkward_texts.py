@@ -1,4 +1,4 @@
-"""Texts that tokenizers disagree about, for all tests that compare two."""
+"""Texts that tokenizers often disagree about, for tests that compare two tokenizers."""
 
 import unicodedata
 
@@ -40,8 +40,8 @@ TEXTS = [
     "y" * 60 + "\u200b" * 60 + "y" * 40 + " z",
     "##ing ing## [ UNK ] [MASK [mask]",
 ]
-# Unassigned code points depend on the version of Unicode, and so does the class of some. What Unicode 3.2 already had
-# and has not been reclassified since is the same everywhere. Of the private use planes, the edges are enough.
+# Which code points are assigned, and the category of some, depends on the version of Unicode. Characters whose category
+# is the same as in Unicode 3.2 are the same everywhere. The edges of the private use planes are enough.
 OLD = unicodedata.ucd_3_2_0
 SETTLED = [
     character
@@ -49,7 +49,7 @@ SETTLED = [
     if unicodedata.category(character) == OLD.category(character) not in ("Cn", "Cs")
 ]
 
-# The capital sigma has a test of its own.
+# The capital sigma has a separate test.
 LETTERS = st.one_of(
     st.sampled_from([character for character in SETTLED if character != "Σ"]),
     st.sampled_from([*EMOJI, *"aB é中.,-' \t\u0301\u200b\u200d\u00a0ßİ각\ufe0f"]),
@@ -58,10 +58,10 @@ LETTERS = st.one_of(
 
 
 def made_vocabulary():
-    """Return the special tokens, some words, and four in five characters of the sample in all their forms."""
+    """Return the special tokens, some words, and four of five characters of `TEXTS` in all their forms."""
     text = "".join(TEXTS) + unicodedata.normalize("NFD", "".join(TEXTS))
     characters = sorted({*text, *text.lower()} - {*"\0\t\n\r \x0b\x0c"})
-    kept = [character for index, character in enumerate(characters) if index % 5]
+    known = [character for index, character in enumerate(characters) if index % 5]
     longer = ["hello", "ing", "##ing", "ก" * 40, "##กก", "कि", "##कि", "cafe", "café", "##x", "天安"]
     special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
-    return list(dict.fromkeys(special + kept + [f"##{one}" for one in kept] + longer))
+    return list(dict.fromkeys(special + known + [f"##{character}" for character in known] + longer))

@@ -1,4 +1,4 @@
-"""What the tests of batching share: a model that a gate holds back, and batchers that are closed in the end."""
+"""Fakes for tests of batching: a model that a gate can hold back, and batchers that are closed after the test."""
 
 import threading
 import time
@@ -13,7 +13,7 @@ LIMIT_SECONDS = 120
 
 
 class Model:
-    """Doubles `x`; while its gate is closed, a batch that has begun does not end."""
+    """A model that doubles `x`. While its gate is closed, a running batch does not end."""
 
     def __init__(self):
         self.batches, self.lock = [], threading.Lock()
@@ -39,7 +39,7 @@ def model():
 
 @pytest.fixture
 def start(model):
-    """Return what starts a batcher; all are closed at the end, and leave no thread."""
+    """Return a function that starts a batcher. All batchers are closed after the test and must leave no thread."""
     before, batchers = set(threading.enumerate()), []
 
     def make(observer=None, num_batch_threads=1, **values):
@@ -68,7 +68,7 @@ def answer(batcher, model, *values, key="key", **more):
 
 
 def until(condition):
-    """Wait for something that another thread is about to do."""
+    """Wait until another thread has made a condition true."""
     end = time.monotonic() + LIMIT_SECONDS
     while not condition():
         assert time.monotonic() < end
@@ -77,22 +77,22 @@ def until(condition):
 
 @pytest.fixture
 def queued(callers):
-    """Return what starts requests one after another, each once the one before is in the queue."""
+    """Return a function that starts requests one by one, each after the previous one is in the queue."""
 
     def start_all(batcher, model, *requests, **more):
-        found = []
+        futures = []
         for values in requests:
             expected = batcher.num_waiting_rows + len(values)
-            found.append(callers.submit(answer, batcher, model, *values, **more))
+            futures.append(callers.submit(answer, batcher, model, *values, **more))
             until(lambda expected=expected: batcher.num_waiting_rows == expected)
-        return found
+        return futures
 
     return start_all
 
 
 @pytest.fixture
 def hold(callers, model):
-    """Return what keeps the only thread of a batcher busy until the gate opens."""
+    """Return a function that keeps the only thread of a batcher busy until the gate opens."""
 
     def busy(batcher):
         model.gate.clear()

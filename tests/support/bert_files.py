@@ -1,4 +1,4 @@
-"""What the tests of encoders share: a small BERT in Hugging Face's layout, every tensor of it drawn."""
+"""A small BERT in the layout of Hugging Face, with random values in every tensor."""
 
 import json
 
@@ -8,7 +8,7 @@ from safetensors.numpy import save_file
 VOCABULARY = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "caf", "##é", "##e", "the", "."]
 CONFIG = {
     "model_type": "bert",
-    "vocab_size": 12,  # more rows than tokens, as models padded to a round number have
+    "vocab_size": 12,  # more rows than tokens, as in models padded to a round number
     "hidden_size": 12,
     "num_hidden_layers": 2,
     "num_attention_heads": 3,
@@ -24,7 +24,7 @@ UNCASED = {"do_lower_case": True}
 
 
 def make_tensors(config):
-    """Draw every tensor of a BERT, biases and norms too, large enough for gelu's two forms to differ."""
+    """Draw every tensor of a BERT, including biases and norms, large enough for the two forms of GELU to differ."""
     hidden, intermediate, draw = config["hidden_size"], config["intermediate_size"], np.random.default_rng(7)
     shapes = {
         "embeddings.word_embeddings.weight": (config["vocab_size"], hidden),
@@ -33,19 +33,22 @@ def make_tensors(config):
     }
     sizes = {"pooler.dense": (hidden, hidden)}
     norms = ["embeddings"]
-    for at in (f"encoder.layer.{index}" for index in range(config["num_hidden_layers"])):
-        sizes |= {f"{at}.attention.self.{name}": (hidden, hidden) for name in ("query", "key", "value")}
-        sizes |= {f"{at}.attention.output.dense": (hidden, hidden), f"{at}.output.dense": (hidden, intermediate)}
-        sizes |= {f"{at}.intermediate.dense": (intermediate, hidden)}
-        norms += [f"{at}.attention.output", f"{at}.output"]
+    for prefix in (f"encoder.layer.{index}" for index in range(config["num_hidden_layers"])):
+        sizes |= {f"{prefix}.attention.self.{name}": (hidden, hidden) for name in ("query", "key", "value")}
+        sizes |= {
+            f"{prefix}.attention.output.dense": (hidden, hidden),
+            f"{prefix}.output.dense": (hidden, intermediate),
+        }
+        sizes |= {f"{prefix}.intermediate.dense": (intermediate, hidden)}
+        norms += [f"{prefix}.attention.output", f"{prefix}.output"]
     shapes |= {f"{name}.weight": size for name, size in sizes.items()}
     shapes |= {f"{name}.bias": size[:1] for name, size in sizes.items()}
-    shapes |= {f"{name}.LayerNorm.{part}": (hidden,) for name in norms for part in ("weight", "bias")}
+    shapes |= {f"{name}.LayerNorm.{parameter}": (hidden,) for name in norms for parameter in ("weight", "bias")}
     return {name: draw.normal(0, 0.5, shape).astype("float32") for name, shape in shapes.items()}
 
 
 def write(directory, config=(), tensors=None, tokenizer=UNCASED, vocabulary=VOCABULARY):
-    """Write a Hugging Face directory; a config value of None leaves the key out."""
+    """Write a Hugging Face directory. A config value of `None` omits the key."""
     config = {key: value for key, value in (CONFIG | dict(config)).items() if value is not None}
     directory.mkdir(exist_ok=True)
     (directory / "config.json").write_text(json.dumps(config))

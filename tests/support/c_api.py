@@ -1,8 +1,8 @@
-"""Asks a SavedModel through TensorFlow's C API, by the loader of TensorFlow Serving, without TensorFlow's Python.
+"""Run a SavedModel through TensorFlow's C API: the loader of TensorFlow Serving, without TensorFlow's Python.
 
-`c_api.py VERSION_DIR ASKED.json` needs no more than the standard library. `inputs` of the file are strings by the name
-of their tensor, `outputs` names of tensors by that of the output. The last line of what it prints has the answers: type
-and shape of each output, and its values in one row.
+`c_api.py VERSION_DIR REQUEST.json` needs only the standard library. In the request, `inputs` maps names of tensors to
+strings, and `outputs` maps names of outputs to names of tensors. The last line of the output is a JSON object with the
+dtype, shape and flat values of each output.
 """
 
 import ctypes
@@ -16,12 +16,12 @@ P, INT, INT64, SIZE, TEXT = ctypes.c_void_p, ctypes.c_int, ctypes.c_int64, ctype
 
 
 class Output(ctypes.Structure):
-    """`TF_Output`: which of an operation's outputs."""
+    """`TF_Output`: an operation and the index of one of its outputs."""
 
     _fields_ = [("operation", P), ("index", INT)]
 
 
-# What each function returns, then what it takes. Source: `tensorflow/c/c_api.h`, `tf_tensor.h`, `tf_tstring.h`.
+# Return type and argument types of each function. Source: `tensorflow/c/c_api.h`, `tf_tensor.h`, `tf_tstring.h`.
 FUNCTIONS = {
     "TF_Version": [TEXT],
     "TF_NewStatus": [P],
@@ -48,7 +48,7 @@ FUNCTIONS = {
     ],
 }  # fmt: skip
 STRING, STRING_BYTES = 7, 24
-# By `TF_DataType`, what a number is in memory and what it is called.
+# `TF_DataType` to the C type and the name of the dtype.
 NUMBERS = {
     1: (ctypes.c_float, "float32"),
     3: (ctypes.c_int32, "int32"),
@@ -58,15 +58,15 @@ NUMBERS = {
 
 
 def folder_of(package):
-    """Return where a package lies, without importing it."""
+    """Return the directory of a package without importing it."""
     return Path(importlib.util.find_spec(package).origin).parent
 
 
 class Library:
-    """TensorFlow's C functions, which lie in two shared libraries."""
+    """The functions of TensorFlow's C API, which are in two shared libraries."""
 
     def __init__(self, folder):
-        # The op libraries look for symbols of both.
+        # The op libraries need symbols of both.
         names = ("libtensorflow_framework.so.2", "libtensorflow_cc.so.2")
         loaded = [ctypes.CDLL(str(folder / name), ctypes.RTLD_GLOBAL) for name in names]
         for name, (result, *arguments) in FUNCTIONS.items():
@@ -75,7 +75,7 @@ class Library:
             setattr(self, name, function)
 
     def checked(self, function, *arguments):
-        """Call a function whose last argument is a status, and return what it returns if the status is good."""
+        """Call a function whose last argument is a status, and return its result if the status is OK."""
         status = self.TF_NewStatus()
         result = function(*arguments, status)
         if self.TF_GetCode(status):
@@ -84,36 +84,36 @@ class Library:
 
 
 class Model:
-    """A session on a SavedModel."""
+    """A SavedModel loaded into a session."""
 
     def __init__(self, tf, version_dir):
         self.tf, self.graph = tf, tf.TF_NewGraph()
-        place, tags = str(version_dir).encode(), (TEXT * 1)(b"serve")
+        directory, tags = str(version_dir).encode(), (TEXT * 1)(b"serve")
         load, options = tf.TF_LoadSessionFromSavedModel, tf.TF_NewSessionOptions()
-        self.session = tf.checked(load, options, None, place, tags, 1, self.graph, None)
+        self.session = tf.checked(load, options, None, directory, tags, 1, self.graph, None)
 
     def __call__(self, inputs, names):
-        """Return the tensors of these names."""
+        """Return the tensors with these names."""
         feeds, tensors = list(inputs), [self._tensor(values) for values in inputs.values()]
-        answers = (P * len(names))()
+        results = (P * len(names))()
         fed = self._outputs(feeds), (P * len(feeds))(*tensors), len(feeds)
         self.tf.checked(
-            self.tf.TF_SessionRun, self.session, None, *fed, self._outputs(names), answers, len(names), None, 0, None
+            self.tf.TF_SessionRun, self.session, None, *fed, self._outputs(names), results, len(names), None, 0, None
         )
-        return list(answers)
+        return list(results)
 
     def _outputs(self, names):
         """Return an array of `TF_Output` for names such as `PartitionedCall:1`."""
-        found = []
+        outputs = []
         for operation, _, index in (name.partition(":") for name in names):
             pointer = self.tf.TF_GraphOperationByName(self.graph, operation.encode())
             if pointer is None:
                 raise RuntimeError(f"the graph has no operation {operation}")
-            found.append(Output(pointer, int(index)))
-        return (Output * len(found))(*found)
+            outputs.append(Output(pointer, int(index)))
+        return (Output * len(outputs))(*outputs)
 
     def _tensor(self, values):
-        """Return a string tensor of a list of texts, or of lists of texts that have one length."""
+        """Return a string tensor from a list of texts, or from lists of texts of equal length."""
         is_flat = isinstance(values[0], str)
         shape = [len(values)] if is_flat else [len(values), len(values[0])]
         texts = [text.encode() for text in (values if is_flat else chain.from_iterable(values))]
@@ -127,24 +127,24 @@ class Model:
 
 
 def contents(tf, tensor):
-    """Return type, shape and values of a tensor, ready for JSON."""
+    """Return the dtype, shape and values of a tensor as JSON values."""
     kind, count, start = tf.TF_TensorType(tensor), tf.TF_TensorElementCount(tensor), tf.TF_TensorData(tensor)
     shape = [tf.TF_Dim(tensor, axis) for axis in range(tf.TF_NumDims(tensor))]
     if kind != STRING:
         number, name = NUMBERS[kind]
         return {"dtype": name, "shape": shape, "values": list((number * count).from_address(start))}
-    places = [start + STRING_BYTES * index for index in range(count)]
-    parts = [(tf.TF_StringGetDataPointer(place), tf.TF_StringGetSize(place)) for place in places]
-    return {"dtype": "object", "shape": shape, "values": [ctypes.string_at(*part).decode() for part in parts]}
+    addresses = [start + STRING_BYTES * index for index in range(count)]
+    spans = [(tf.TF_StringGetDataPointer(address), tf.TF_StringGetSize(address)) for address in addresses]
+    return {"dtype": "object", "shape": shape, "values": [ctypes.string_at(*span).decode() for span in spans]}
 
 
 def main():
-    version_dir, asked = sys.argv[1], json.loads(Path(sys.argv[2]).read_text(encoding="utf-8"))
+    version_dir, request = sys.argv[1], json.loads(Path(sys.argv[2]).read_text(encoding="utf-8"))
     tf = Library(folder_of("tensorflow"))
     for library in sorted(folder_of("tensorflow_text").glob("python/ops/*.so")):
         tf.checked(tf.TF_LoadLibrary, str(library).encode())
-    answers = Model(tf, version_dir)(asked["inputs"], asked["outputs"].values())
-    outputs = {name: contents(tf, tensor) for name, tensor in zip(asked["outputs"], answers, strict=True)}
+    tensors = Model(tf, version_dir)(request["inputs"], request["outputs"].values())
+    outputs = {name: contents(tf, tensor) for name, tensor in zip(request["outputs"], tensors, strict=True)}
     has_python = any(name.partition(".")[0].startswith("tensorflow") for name in sys.modules)
     print(json.dumps({"tensorflow": tf.TF_Version().decode(), "has_python": has_python, "outputs": outputs}))
 

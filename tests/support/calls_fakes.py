@@ -1,4 +1,4 @@
-"""A manager with one model that computes in Python, for tests of what answers requests with it."""
+"""A fake model manager with one model computed in Python, for tests of request handling."""
 
 import contextlib
 
@@ -12,7 +12,7 @@ from tfbert.serving.server.status import Code, ServingError
 
 
 def _signature(inputs, outputs):
-    """Return a signature from the names of its inputs and outputs with their dtypes."""
+    """Return a signature from the dtypes of its inputs and outputs by name."""
     signature = SignatureDef()
     for side, names in ((signature.inputs, inputs), (signature.outputs, outputs)):
         for name, dtype in names.items():
@@ -23,8 +23,8 @@ def _signature(inputs, outputs):
 class FakeServable:
     """Version 3 of the model `m`.
 
-    `serving_default` doubles floats, and fails as a graph does for a negative one; `classify` and `regress` read the
-    features `x` (a float) and `name` (bytes) of examples. Remembers the inputs of every run.
+    `serving_default` doubles floats and fails like a graph for negative ones. `classify` and `regress` read the
+    features `x` (a float) and `name` (bytes) of examples. The inputs of every run are recorded in `ran`.
     """
 
     name, version = "m", 3
@@ -58,15 +58,15 @@ class FakeServable:
                 raise ServingError(Code.INVALID_ARGUMENT, "a negative number") from ValueError("in the graph")
             return {"y": 2 * inputs["x"]}
         examples = [Example.FromString(text).features.feature for text in inputs["inputs"]]
-        values = np.array([each["x"].float_list.value[0] for each in examples], np.float32)
+        values = np.array([features["x"].float_list.value[0] for features in examples], np.float32)
         if key == "regress":
             return {"outputs": values[:, None]}
-        names = np.array([[each["name"].bytes_list.value[0], b"other"] for each in examples], object)
+        names = np.array([[features["name"].bytes_list.value[0], b"other"] for features in examples], object)
         return {"classes": names, "scores": np.stack([values, 1 - values], axis=1)}
 
 
 class FakeManager:
-    """Knows one servable; remembers the configs that it was to load."""
+    """A manager with one servable, which records the configs that it is told to load."""
 
     def __init__(self):
         self.servable, self.reloaded = FakeServable(), []

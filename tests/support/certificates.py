@@ -1,6 +1,5 @@
-"""A certificate for localhost that signs itself, and its key, made for the tests."""
+"""A self-signed certificate for localhost and its key, for tests only."""
 
-# Nothing else knows them.
 KEY = """-----BEGIN PRIVATE KEY-----
 MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQgVhfPluGHk1KlKKjm
 6br48UGNLUADDpeZJziCs7kQKxChRANCAATKN2ps8OEcQOcUtDZ6AqZuzbXW8OH6

@@ -1,4 +1,4 @@
-"""Small corpora for the tests of pretraining: documents of made-up sentences, each with its own number."""
+"""Small corpora for tests of pretraining: documents of generated sentences, each with its own number."""
 
 import hashlib
 import random
@@ -22,7 +22,7 @@ def text_of(number, num_sentences=8):
 
 
 def documents(count, num_sentences=8):
-    """Return documents as a corpus yields them."""
+    """Return documents like those that a corpus reader yields."""
     texts = [text_of(number, num_sentences) for number in range(count)]
     return [Document(text, f"made:{n}", hashlib.sha256(text.encode()).digest()) for n, text in enumerate(texts)]
 
@@ -43,10 +43,10 @@ def word_pieces():
 
 
 def two_characters(text):
-    """Cut a text into words of two characters; a segmenter."""
+    """Cut a text into words of two characters (a segmenter)."""
     return [text[start : start + 2] for start in range(0, len(text), 2)]
 
 
 def no_words_of_it(text):
-    """Return a word that is in no text; a segmenter."""
+    """Return a word that occurs in no text (an invalid segmenter)."""
     return ["\N{SNOWMAN}"]

@@ -1,13 +1,13 @@
-"""Runs the tools, each in a process of its own that is forked from this one, which has imported what they need.
+"""Run command-line tools in processes forked from this one, which has already imported their packages.
 
-Importing TensorFlow takes longer than most of what the tests ask of a tool. In: one JSON list a line on standard
-input, of chains, each a list of steps that are done one after another; two chains go on at a time. Out: one JSON line
-with the exit code of every step, negative for a signal.
+Importing TensorFlow takes longer than most tool runs in the tests. Each line of standard input is a JSON list of
+chains, and a chain is a list of steps that run one after another; two chains run at a time. For each line, one JSON
+line with the exit code of every step is printed; the code is negative if a signal ended the process.
 
-A step has `tool`, `args`, `cwd`, `stdin`, `stdout`, `stderr` (paths), `env` (variables to set), and maybe `kill`:
-`[file, n, moment]`, which sends SIGKILL to the process when a file of that name is written for the n-th time, `before`
-or `after` it is in place; or `["update", n, "before"]`, before the n-th update, maybe with the number of another signal
-behind it.
+A step has `tool`, `args`, `cwd`, `stdin`, `stdout`, `stderr` (paths), `env` (variables to set), and optionally `kill`:
+`[file, n, moment]` sends SIGKILL when a file of that name is written for the n-th time, `before` or `after` it is moved
+into place; `["update", n, "before"]` sends it before the n-th update, and an optional fourth element is the number of
+another signal.
 """
 
 import gc
@@ -25,13 +25,13 @@ AT_ONCE = 2
 
 def kill_at(name, count, moment):
     replace = os.replace
-    seen = 0
+    num_writes = 0
 
     def counted_replace(source, target):
-        nonlocal seen
+        nonlocal num_writes
         is_of_name = Path(target).name == name
-        seen += is_of_name
-        is_now = is_of_name and seen == count
+        num_writes += is_of_name
+        is_now = is_of_name and num_writes == count
         if is_now and moment == "before":
             os.kill(os.getpid(), signal.SIGKILL)
         replace(source, target)
@@ -45,12 +45,12 @@ def kill_before_update(count, number=signal.SIGKILL):
     from tfbert.training.updates import Updater
 
     update = Updater.update
-    seen = 0
+    num_updates = 0
 
     def counted_update(*args):
-        nonlocal seen
-        seen += 1
-        if seen == count:
+        nonlocal num_updates
+        num_updates += 1
+        if num_updates == count:
             os.kill(os.getpid(), number)
         return update(*args)
 
@@ -71,8 +71,8 @@ def run_step(step):
     try:
         runpy.run_path(str(tool), run_name="__main__")
         code = 0
-    except SystemExit as leaving:
-        code = leaving.code if isinstance(leaving.code, int) else int(leaving.code is not None)
+    except SystemExit as exit_request:
+        code = exit_request.code if isinstance(exit_request.code, int) else int(exit_request.code is not None)
     except BaseException:
         traceback.print_exc()
         code = 1

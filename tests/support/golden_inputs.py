@@ -1,6 +1,6 @@
-"""Awkward inputs for the exported model of every task: the golden files store what it returns for them.
+"""Awkward inputs for the exported model of every task; the golden files store its outputs for them.
 
-Stored outputs belong to these inputs. Add a case and record again, but do not change an existing one.
+The stored outputs depend on these inputs. New cases can be added and recorded, but existing ones must not change.
 """
 
 import itertools
@@ -11,7 +11,7 @@ TEXTS = {
     "empty": "",
     "blanks": " \t\r\u3000\u00a0",
     "one_word": "card",
-    # 62 and 63 word pieces: with [CLS] and [SEP] exactly 64 tokens, and one too many.
+    # 62 and 63 word pieces: exactly 64 tokens with [CLS] and [SEP], and one token too many.
     "just_fits": " ".join(["the"] * 62),
     "one_too_many": " ".join(["the"] * 63),
     "several_windows": " ".join(f"{word} {number}." for number, word in enumerate((_TOPIC.split() * 5)[:90])),
@@ -43,14 +43,15 @@ _NUM_ROWS, _LENGTH = 6, 48
 
 
 def items(first, second=None):
-    """Return named requests.
+    """Return the items of each case.
 
     Args:
-        first: name of the input that is a text.
-        second: name of the other one, a text too, or `choices`, several texts; `None` where there is no other.
+        first: the name of the first input, a text.
+        second: the name of the second input: another text, or `choices`, which has several texts; `None` for a task
+            with a single input.
 
     Returns:
-        Case to input to text, or to list of texts.
+        For each case, the text or the list of texts by input name.
     """
     texts, long = list(TEXTS.values()), TEXTS["several_windows"]
     others = texts[7:] + texts[:7]
@@ -58,52 +59,61 @@ def items(first, second=None):
         return {case: {first: text} for case, text in TEXTS.items()}
     if second == "choices":
         counts = itertools.cycle([4, 1, 2, 12, 3])
-        others = [(texts[place:] + texts)[: next(counts)] for place in range(len(texts))]
-        more = {
+        others = [(texts[index:] + texts)[: next(counts)] for index in range(len(texts))]
+        edge_cases = {
             "empty_choice": ("card", [""]),
             "empty_choices": ("card", ["", "card", "", "card"]),
             "long_choices": (long, [long, long, "fee"]),
         }
     else:
-        more = {
+        edge_cases = {
             "both_empty": ("", ""),
             "second_empty": ("card", ""),
             "both_long": (long, long),
             "first_long": (long, "card"),
             "second_long": ("card", long),
         }
-    pairs = dict(zip(TEXTS, zip(texts, others, strict=True), strict=True)) | more
-    return {case: {first: one, second: other} for case, (one, other) in pairs.items()}
+    pairs = dict(zip(TEXTS, zip(texts, others, strict=True), strict=True)) | edge_cases
+    return {case: {first: text, second: other} for case, (text, other) in pairs.items()}
 
 
 def byte_columns(ranks):
-    """Return texts that are not UTF-8 as columns of one batch.
+    """Return a batch of texts that are not UTF-8, as one column per input.
 
     Args:
-        ranks: input name to the number of its dimensions, 1 or 2.
+        ranks: the number of dimensions, 1 or 2, of each input by name.
     """
-    turned = [BYTES[number:] + BYTES[:number] for number in range(len(BYTES))]
+    rotations = [BYTES[number:] + BYTES[:number] for number in range(len(BYTES))]
     return {
-        name: [each[place : place + 3] for each in turned] if rank == 2 else [each[place] for each in turned]
-        for place, (name, rank) in enumerate(sorted(ranks.items()))
+        name: [texts[column : column + 3] for texts in rotations]
+        if rank == 2
+        else [texts[column] for texts in rotations]
+        for column, (name, rank) in enumerate(sorted(ranks.items()))
     }
 
 
 def packed_rows(vocabulary):
-    """Return packed rows, int lists `(rows, tokens)` by input name: full ones, short ones, one and two segments.
+    """Return packed sequences, full and short ones, with one and with two segments.
 
     Args:
         vocabulary: the tokens of the model by id.
+
+    Returns:
+        For each input, int lists `(sequences, tokens)`.
     """
     start, end = vocabulary.index("[CLS]"), vocabulary.index("[SEP]")
     rows = {"token_ids": [], "segment_ids": [], "padding_mask": []}
     for row in range(_NUM_ROWS):
         length, border = _LENGTH - 9 * row, 5 + 3 * row
-        ids = [start, *(5 + (37 * row + 1009 * place) % (len(vocabulary) - 5) for place in range(length - 2)), end]
+        ids = [
+            start,
+            *(5 + (37 * row + 1009 * position) % (len(vocabulary) - 5) for position in range(length - 2)),
+            end,
+        ]
         segments = [0] * length
         if row % 2 and border < length - 1:
             ids[border] = end
-            segments = [int(place > border) for place in range(length)]
+            segments = [int(position > border) for position in range(length)]
         padding = [0] * (_LENGTH - length)
         rows["token_ids"].append(ids + padding)
         rows["segment_ids"].append(segments + padding)

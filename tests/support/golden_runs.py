@@ -1,4 +1,4 @@
-"""Small runs of every task, made by the command-line tools, and what the golden files store of them."""
+"""Small runs of every task by the command-line tools, and their losses, scores and outputs for the golden files."""
 
 import csv
 import hashlib
@@ -13,10 +13,13 @@ GOLDEN_DIR = small.ROOT / "tests" / "golden"
 
 
 def _pairs(count, seed):
-    """Return two texts and their labels, `count` times."""
-    ones, others = small.rows(count, seed), small.rows(count, seed + 10)
-    random.Random(seed).shuffle(others)
-    return [(one, other, of_one, of_other) for (one, of_one), (other, of_other) in zip(ones, others, strict=True)]
+    """Return `count` pairs of texts, each with the labels of both."""
+    firsts, seconds = small.rows(count, seed), small.rows(count, seed + 10)
+    random.Random(seed).shuffle(seconds)
+    return [
+        (first, second, first_label, second_label)
+        for (first, first_label), (second, second_label) in zip(firsts, seconds, strict=True)
+    ]
 
 
 def _write_splits(directory, header, row_of):
@@ -27,21 +30,25 @@ def _write_splits(directory, header, row_of):
 
 
 def labelled_pairs(directory):
-    """Write pairs of texts with a label that says whether they have the same topic."""
+    """Write pairs of texts, labelled by whether they have the same topic."""
     _write_splits(
         directory,
         ["text", "text_pair", "label"],
-        lambda one, other, of_one, of_other: [one, other, "same" if of_one == of_other else "different"],
+        lambda first, second, first_label, second_label: [
+            first,
+            second,
+            "same" if first_label == second_label else "different",
+        ],
     )
 
 
 def scored_pairs(directory):
-    """Write pairs of texts with a score, the number of words that they share, and 3 for the same topic."""
+    """Write pairs of texts with a score: the number of common words, plus 3 for the same topic."""
     _write_splits(
         directory,
         ["question", "answer", "score"],
-        lambda one, other, of_one, of_other: [
-            one, other, len({*one.split()} & {*other.split()}) + 3 * (of_one == of_other)
+        lambda first, second, first_label, second_label: [
+            first, second, len({*first.split()} & {*second.split()}) + 3 * (first_label == second_label)
         ],
     )  # fmt: skip
 
@@ -61,17 +68,16 @@ def tagged_words(directory):
 
 
 def answerable(directory):
-    """Write the first of the samples' documents without the questions that have no answer."""
+    """Write the first two articles of the samples, without the questions that have no answer."""
     directory.mkdir()
     for path in (small.ROOT / "tfbert" / "samples" / "answers").glob("*.json"):
         document = json.loads(path.read_text(encoding="utf-8"))
         document["data"] = document["data"][:2]
-        for passage in (passage for part in document["data"] for passage in part["paragraphs"]):
+        for passage in (passage for article in document["data"] for passage in article["paragraphs"]):
             passage["qas"] = [question for question in passage["qas"] if question["answers"]]
         (directory / path.name).write_text(json.dumps(document), encoding="utf-8")
 
 
-# The names of options stand here and nowhere else in these tests.
 _COMMON = {
     "encoder.name": "tiny",
     "encoder.sequence_length": 64,
@@ -82,10 +88,10 @@ _COMMON = {
     "train.learning_rate": 2e-3,
 }
 _SHORT = {"encoder.sequence_length": 24, "train.epochs": 2}
-# So that there are entities to serve.
+# Trained long enough to predict some entities.
 _LEARNS = {"train.epochs": 5, "train.batch_size": 8, "train.learning_rate": 5e-3}
-# Runs by task and name. `serves` names the inputs of the model, if it is exported. `data` writes the data,
-# if these are not the task's samples.
+# Config values of runs by task and name. `serves` names the inputs of the model if it is exported; `data` is a function
+# that writes the data, which by default are the samples of the task.
 RUNS = {
     "answers": {
         "default": {"serves": ("question", "context")},
@@ -165,15 +171,15 @@ MINILM_RUNS = {
 
 
 def measure(task, runs, folder):
-    """Do the runs of a task.
+    """Train, export and run the models of a task.
 
     Args:
         task: the name of the task.
-        runs: values of config fields by the name of the run, as in `RUNS`.
+        runs: config values by the name of the run, as in `RUNS`.
         folder: an empty directory.
 
     Returns:
-        The numbers and outputs of each run.
+        The losses, scores and outputs of each run.
     """
     tools, chains, requests = small.tools(), [], {}
     for name, values in runs.items():
@@ -192,16 +198,16 @@ def measure(task, runs, folder):
             chains[-1].append(tools.step("predict", f"saved_models/{name}", "--file", path, cwd=folder))
     stored = {}
     for name, (trained, *predicted) in zip(runs, tools.run(*chains), strict=True):
-        assert [done.code for done in (trained, *predicted)] == [0] * (1 + len(predicted)), trained.err
+        assert [result.code for result in (trained, *predicted)] == [0] * (1 + len(predicted)), trained.err
         stored[name] = _numbers(folder / name)
-        for done in predicted:
-            stored[name]["served"] = _by_case(requests[name], done.out)
-            stored[name] |= _ask(folder / "saved_models" / name / "1")
+        for result in predicted:
+            stored[name]["served"] = _by_case(requests[name], result.out)
+            stored[name] |= _outputs(folder / "saved_models" / name / "1")
     return compact(stored)
 
 
 def _numbers(run_dir):
-    """Return what a run reports: losses, metrics after every epoch, and those of the best weights."""
+    """Return the losses of a run, its scores after every epoch, and those of the best weights."""
     report, details = (json.loads((run_dir / f"{name}.json").read_text("utf-8")) for name in ("report", "details"))
     return {
         "losses": [loss for _, loss in details["step_losses"]],
@@ -217,16 +223,16 @@ def _numbers(run_dir):
 
 
 def _by_case(requests, out):
-    """Return what `tools/predict.py` printed by case, without the inputs."""
-    answers = [json.loads(line) for line in out.split("\n") if line]
+    """Return the predictions that `tools/predict.py` printed by case, without the inputs."""
+    predictions = [json.loads(line) for line in out.split("\n") if line]
     return {
-        case: {name: value for name, value in answer.items() if name not in item}
-        for (case, item), answer in zip(requests.items(), answers, strict=True)
+        case: {name: value for name, value in prediction.items() if name not in item}
+        for (case, item), prediction in zip(requests.items(), predictions, strict=True)
     }
 
 
-def _ask(version_dir):
-    """Return what the signatures of a SavedModel answer to bytes and to packed rows, which the tool does not send."""
+def _outputs(version_dir):
+    """Return the outputs of a SavedModel for inputs that the tool cannot send: invalid UTF-8 and packed sequences."""
     import tensorflow as tf
     import tensorflow_text  # noqa: F401  (registers the ops of the tokenizer)
 
@@ -253,7 +259,7 @@ def _decoded(value):
 
 
 def compact(value):
-    """Return JSON with every float rounded to 7 significant digits and the rest of long strings replaced by a hash."""
+    """Return a JSON value with floats rounded to 7 significant digits and long strings shortened with a hash."""
     if isinstance(value, dict):
         return {name: compact(item) for name, item in value.items()}
     if isinstance(value, list):
@@ -265,32 +271,32 @@ def compact(value):
 
 
 def to_text(value, depth=4):
-    """Return JSON with a line for every value at a depth, so that a change of one case is a change of one line."""
+    """Return JSON with one line per value at a depth, so that changing one case changes one line."""
     if depth and isinstance(value, dict) and value:
         lines = [f"{json.dumps(name)}: {to_text(item, depth - 1)}" for name, item in value.items()]
         return "{\n" + ",\n".join(lines) + "\n}" + "\n" * (depth == 4)
     return json.dumps(value, ensure_ascii=False)
 
 
-def differences(found, stored, tolerance, where=""):
-    """Yield where two JSON values differ.
+def differences(measured, stored, tolerance, path=""):
+    """Yield a message for each difference between two JSON values.
 
     Args:
-        found: now.
-        stored: earlier.
-        tolerance: largest absolute or relative difference of floats. Everything else has to be equal.
-        where: place of the values, for the messages.
+        measured: the value of this run.
+        stored: the recorded value.
+        tolerance: the largest absolute or relative difference between floats. All other values must be equal.
+        path: the path of the value in the messages.
     """
-    if isinstance(found, dict) and isinstance(stored, dict):
-        if found.keys() != stored.keys():
-            yield f"{where}: names {sorted(found)}, stored {sorted(stored)}"
-        for name in found.keys() & stored.keys():
-            yield from differences(found[name], stored[name], tolerance, f"{where}/{name}")
-    elif isinstance(found, list) and isinstance(stored, list) and len(found) == len(stored):
-        for index, pair in enumerate(zip(found, stored, strict=True)):
-            yield from differences(*pair, tolerance, f"{where}/{index}")
-    elif type(found) is type(stored) is float:
-        if not math.isclose(found, stored, rel_tol=tolerance, abs_tol=tolerance):
-            yield f"{where}: {found!r}, stored {stored!r}"
-    elif type(found) is not type(stored) or found != stored:
-        yield f"{where}: {found!r}, stored {stored!r}"
+    if isinstance(measured, dict) and isinstance(stored, dict):
+        if measured.keys() != stored.keys():
+            yield f"{path}: names {sorted(measured)}, stored {sorted(stored)}"
+        for name in measured.keys() & stored.keys():
+            yield from differences(measured[name], stored[name], tolerance, f"{path}/{name}")
+    elif isinstance(measured, list) and isinstance(stored, list) and len(measured) == len(stored):
+        for index, pair in enumerate(zip(measured, stored, strict=True)):
+            yield from differences(*pair, tolerance, f"{path}/{index}")
+    elif type(measured) is type(stored) is float:
+        if not math.isclose(measured, stored, rel_tol=tolerance, abs_tol=tolerance):
+            yield f"{path}: {measured!r}, stored {stored!r}"
+    elif type(measured) is not type(stored) or measured != stored:
+        yield f"{path}: {measured!r}, stored {stored!r}"

@@ -1,4 +1,4 @@
-"""HTTP over a plain socket, for clients that send slowly, too much or half a request."""
+"""HTTP over a plain socket, for clients that send slowly, too much, or an incomplete request."""
 
 import contextlib
 import json
@@ -9,7 +9,7 @@ GET = b"GET /v1/models/m HTTP/1.1\r\nHost: a\r\n\r\n"
 
 
 def drip(stream, data):
-    """Send byte by byte, which takes longer than the server allows, until it hangs up."""
+    """Send byte by byte, slower than the server allows, until it closes the connection."""
     with contextlib.suppress(OSError):
         for byte in data:
             stream.sendall(bytes([byte]))
@@ -17,16 +17,16 @@ def drip(stream, data):
 
 
 def rest_of(stream):
-    """Return all that comes until the server hangs up."""
-    parts = []
+    """Return everything received until the server closes the connection."""
+    chunks = []
     with contextlib.suppress(ConnectionResetError):
-        while part := stream.recv(65536):
-            parts.append(part)
-    return b"".join(parts)
+        while chunk := stream.recv(65536):
+            chunks.append(chunk)
+    return b"".join(chunks)
 
 
 def answer_of(stream):
-    """Return status, header lines and body of an answer after which the server hangs up."""
+    """Return the status, header lines and body of a response after which the server closes the connection."""
     head, _, body = rest_of(stream).partition(b"\r\n\r\n")
     status, *headers = head.decode().split("\r\n")
     return int(status.split()[1]), headers, json.loads(body)

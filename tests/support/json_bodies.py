@@ -1,4 +1,4 @@
-"""What the tests of REST bodies share: numbers of dtypes, what a body asks for, and how an error reads."""
+"""Helpers for tests of REST bodies: dtype numbers, parsed requests, and messages of errors."""
 
 import json
 
@@ -18,7 +18,7 @@ INFINITY = float("inf")
 
 
 def asked(body, **inputs):
-    """Return what a body asks of a signature with these inputs, `x` of int32 unless they are given."""
+    """Return the parsed request of a body, for a signature with these inputs (by default `x` of int32)."""
     body = body if isinstance(body, bytes) else body.encode()
     return predict_request(body, lambda _: inputs or {"x": INT32})
 

@@ -1,4 +1,4 @@
-"""HTTP servers in a thread of this process that answer with JSON."""
+"""HTTP servers in a thread of this process that respond with JSON."""
 
 import contextlib
 import http.server
@@ -10,10 +10,10 @@ from collections.abc import Iterator
 
 
 class JsonHandler(http.server.BaseHTTPRequestHandler):
-    """Sends JSON, and logs nothing."""
+    """Sends JSON and logs nothing."""
 
     def send_json(self, value, status=200):
-        """Send a value as JSON, or bytes as they are."""
+        """Send a value as JSON, or bytes unchanged."""
         body = value if isinstance(value, bytes) else json.dumps(value).encode()
         self.send_response(status)
         self.send_header("Content-Length", str(len(body)))
@@ -25,24 +25,24 @@ class JsonHandler(http.server.BaseHTTPRequestHandler):
 
 
 class EchoHandler(JsonHandler):
-    """Sends what the test put into `server.answers`, and echoes where there is nothing.
+    """Sends the responses that a test has put into `server.responses`, and echoes the inputs if there are none.
 
-    An answer is a status and a body; a status of `None` breaks the connection. The server has `answers`, and remembers
-    `seen` (paths and bodies) and `headers` of the requests.
+    A response is a status and a body; a status of `None` breaks the connection. The server records the paths and bodies
+    of requests in `requests`, and their headers in `headers`.
     """
 
     def do_POST(self):
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        self.server.seen.append((self.path, body))
+        self.server.requests.append((self.path, body))
         self.server.headers.append(self.headers)
-        self.answer({"predictions": [{"of": instance} for instance in body["instances"]]})
+        self.respond({"predictions": [{"of": instance} for instance in body["instances"]]})
 
     def do_GET(self):
-        self.server.seen.append((self.path, None))
-        self.answer({"metadata": {"signature_def": {}}})
+        self.server.requests.append((self.path, None))
+        self.respond({"metadata": {"signature_def": {}}})
 
-    def answer(self, usual):
-        status, body = self.server.answers.popleft() if self.server.answers else (200, usual)
+    def respond(self, default):
+        status, body = self.server.responses.popleft() if self.server.responses else (200, default)
         if status is None:
             self.close_connection = True
             self.connection.shutdown(socket.SHUT_RDWR)
@@ -54,8 +54,8 @@ class EchoHandler(JsonHandler):
 def running(handler: type[JsonHandler]) -> Iterator[http.server.ThreadingHTTPServer]:
     """Run a server on a free port of this machine."""
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    server.seen, server.answers, server.headers = [], deque(), []
-    # Looked for a wish to stop more often than by default, so that tests end sooner.
+    server.requests, server.responses, server.headers = [], deque(), []
+    # A shorter polling interval than the default, so that the server stops sooner.
     thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
     thread.start()
     try:

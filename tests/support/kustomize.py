@@ -1,6 +1,6 @@
-"""The part of kustomize that `deploy/kubernetes` uses: directories in, the objects that would be applied out.
+"""A renderer for the features of kustomize that `deploy/kubernetes` uses.
 
-Anything else that a kustomization asks for is an error here, so that no file relies on what is not rendered in tests.
+Every other feature of a kustomization is an error, so that no file relies on a feature that the tests do not render.
 """
 
 import copy
@@ -12,26 +12,26 @@ KNOWN = {"apiVersion", "kind", "resources", "configMapGenerator", "secretGenerat
 
 
 def build(folder):
-    """Return the objects of a kustomization, with the names that generated ones get."""
-    said = yaml.safe_load((folder / "kustomization.yaml").read_text(encoding="utf-8"))
-    unknown = said.keys() - KNOWN
+    """Return the objects of a kustomization, with the names of generated ones."""
+    kustomization = yaml.safe_load((folder / "kustomization.yaml").read_text(encoding="utf-8"))
+    unknown = kustomization.keys() - KNOWN
     assert not unknown, f"{folder}: {unknown}"
     objects = []
-    for name in said.get("resources", ()):
+    for name in kustomization.get("resources", ()):
         path = (folder / name).resolve()
         assert path.exists(), path
         if path.is_dir():
             objects += build(path)
         else:
-            # kustomize reads files at or below the kustomization only.
+            # kustomize only reads files in or below the directory of the kustomization.
             assert path.is_relative_to(folder.resolve()), path
             objects += [entry for entry in yaml.safe_load_all(path.read_text(encoding="utf-8")) if entry]
     for kind, key in (("ConfigMap", "configMapGenerator"), ("Secret", "secretGenerator")):
-        objects += [_generated(kind, entry, folder) for entry in said.get(key, ())]
-    for entry in said.get("patches", ()):
+        objects += [_generated(kind, entry, folder) for entry in kustomization.get(key, ())]
+    for entry in kustomization.get("patches", ()):
         assert entry.keys() == {"path"}, entry
         objects = _patched(objects, yaml.safe_load((folder / entry["path"]).read_text(encoding="utf-8")))
-    for entry in said.get("images", ()):
+    for entry in kustomization.get("images", ()):
         for container in containers(objects):
             if container["image"].partition(":")[0] == entry["name"]:
                 container["image"] = f"{entry['newName']}:{entry['newTag']}"
@@ -39,15 +39,15 @@ def build(folder):
 
 
 def containers(objects):
-    """Return all containers of all pods."""
+    """Return the containers of all pods."""
     pods = [entry["spec"]["template"]["spec"] for entry in objects if entry["kind"] == "Deployment"]
     return [container for pod in pods for container in pod["containers"]]
 
 
 def named(objects, kind, name=None):
-    """Return the one object of a kind, and of a name where several have it."""
-    [found] = [entry for entry in objects if entry["kind"] == kind and name in (None, entry["metadata"]["name"])]
-    return found
+    """Return the only object of a kind, or the one with a name."""
+    [match] = [entry for entry in objects if entry["kind"] == kind and name in (None, entry["metadata"]["name"])]
+    return match
 
 
 def _generated(kind, entry, folder):
@@ -60,7 +60,7 @@ def _generated(kind, entry, folder):
 
 
 def _renamed(objects):
-    """Point volumes to generated objects by the names that these have got."""
+    """Replace the names of generated config maps in volumes."""
     names = {
         (entry["kind"], entry["metadata"]["annotations"]["was"]): entry["metadata"]["name"]
         for entry in objects
@@ -77,19 +77,19 @@ def _renamed(objects):
 
 
 def _patched(objects, patch):
-    at = [
+    matches = [
         index
         for index, entry in enumerate(objects)
         if (entry["kind"], entry["metadata"]["name"]) == (patch["kind"], patch["metadata"]["name"])
     ]
-    assert len(at) == 1, f"patches {len(at)} objects: {patch['kind']} {patch['metadata']['name']}"
+    assert len(matches) == 1, f"patches {len(matches)} objects: {patch['kind']} {patch['metadata']['name']}"
     if patch.get("$patch") == "delete":
-        return objects[: at[0]] + objects[at[0] + 1 :]
-    return [_merged(entry, patch) if index == at[0] else entry for index, entry in enumerate(objects)]
+        return objects[: matches[0]] + objects[matches[0] + 1 :]
+    return [_merged(entry, patch) if index == matches[0] else entry for index, entry in enumerate(objects)]
 
 
 def _merged(base, patch):
-    """Merge as Kubernetes does: lists of named things by name, other lists are replaced."""
+    """Merge as Kubernetes does: lists of named objects are merged by name, other lists are replaced."""
     if isinstance(base, dict) and isinstance(patch, dict):
         merged = copy.deepcopy(base)
         for key, value in patch.items():

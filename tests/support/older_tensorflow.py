@@ -1,6 +1,7 @@
-"""Loads a SavedModel under another TensorFlow, as the server built from it does, and compares its answers.
+"""Load a SavedModel with another version of TensorFlow, as a server built from it does, and compare its outputs.
 
-Run by another environment's Python: `older_tensorflow.py VERSION_DIR EXPECTED.json`. The last line says what was done.
+The Python of another environment runs `older_tensorflow.py VERSION_DIR EXPECTED.json`. The last line of the output is a
+JSON object with the largest differences.
 """
 
 import importlib.util
@@ -13,26 +14,26 @@ import tensorflow as tf
 
 
 def load_text_ops():
-    """Register tensorflow-text's ops without its Python part, which would import Keras."""
+    """Register the ops of tensorflow-text without its Python package, which would import Keras."""
     folder = Path(importlib.util.find_spec("tensorflow_text").origin).parent
     for library in sorted(folder.glob("python/ops/*.so")):
         tf.load_op_library(str(library))
 
 
-def difference(answers, expected):
-    """Return the largest difference of numbers; texts must be equal."""
+def difference(outputs, expected):
+    """Return the largest difference between numbers; texts must be equal."""
     largest = 0.0
     for name, values in expected.items():
-        found = answers[name]
-        if found.dtype == object:
-            assert [value.decode() for value in found.ravel()] == list(np.array(values, object).ravel()), name
+        actual = outputs[name]
+        if actual.dtype == object:
+            assert [value.decode() for value in actual.ravel()] == list(np.array(values, object).ravel()), name
         else:
-            largest = max(largest, float(np.abs(found.astype(float) - np.array(values, float)).max()))
+            largest = max(largest, float(np.abs(actual.astype(float) - np.array(values, float)).max()))
     return largest
 
 
-def in_a_session(version_dir, inputs):
-    """Return the answers of the way a server takes: a session on the graph, nothing of TensorFlow 2."""
+def run_in_session(version_dir, inputs):
+    """Return the outputs of a session on the graph, which is how a server runs it, without TensorFlow 2."""
     with tf.compat.v1.Session(graph=tf.Graph()) as session:
         loaded = tf.compat.v1.saved_model.load(session, ["serve"], version_dir)
         signature = loaded.signature_def["serving_default"]
@@ -41,7 +42,7 @@ def in_a_session(version_dir, inputs):
 
 
 def warmup_batches(version_dir, inputs):
-    """Return the recorded batches, or the inputs where tensorflow-serving-api cannot be imported."""
+    """Return the recorded batches, or the inputs if tensorflow-serving-api cannot be imported."""
     try:
         from tensorflow_serving.apis import prediction_log_pb2
     except ImportError:
@@ -57,7 +58,7 @@ def padded(values):
     if isinstance(values[0], str):
         return np.array([text.encode() for text in values], object)
     width = max(map(len, values))
-    return np.array([[text.encode() for text in [*of, *[""] * (width - len(of))]] for of in values], object)
+    return np.array([[text.encode() for text in [*texts, *[""] * (width - len(texts))]] for texts in values], object)
 
 
 def call(served, inputs):
@@ -68,16 +69,16 @@ def main():
     version_dir, task = sys.argv[1], json.loads(Path(sys.argv[2]).read_text(encoding="utf-8"))
     load_text_ops()
     inputs = {name: padded([item[name] for item in task["items"]]) for name in task["items"][0]}
-    by_session = in_a_session(version_dir, inputs)
+    session_outputs = run_in_session(version_dir, inputs)
     model = tf.saved_model.load(version_dir)
     served = model.signatures["serving_default"]
-    by_function = {name: value.numpy() for name, value in call(served, inputs).items()}
+    function_outputs = {name: value.numpy() for name, value in call(served, inputs).items()}
     kind, batches = warmup_batches(version_dir, inputs)
     for batch in batches:
         call(served, batch)
-    differences = {"session": by_session, "function": by_function}
-    found = {name: difference(answers, task["expected"]) for name, answers in differences.items()}
-    print(json.dumps(found | {"tensorflow": tf.__version__, "warmup": kind, "num_batches": len(batches)}))
+    outputs = {"session": session_outputs, "function": function_outputs}
+    largest = {name: difference(actual, task["expected"]) for name, actual in outputs.items()}
+    print(json.dumps(largest | {"tensorflow": tf.__version__, "warmup": kind, "num_batches": len(batches)}))
 
 
 if __name__ == "__main__":

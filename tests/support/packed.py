@@ -1,4 +1,4 @@
-"""Packed sequences of the tiny encoder's vocabulary, made without a corpus, for the tests of pretraining."""
+"""Packed sequences of tokens of the tiny encoder, made without a corpus, for tests of pretraining."""
 
 import numpy as np
 
@@ -16,7 +16,7 @@ PIECES = [index for index, token in enumerate(VOCABULARY) if token.startswith("#
 
 
 def make_sequences(count, seed=0, longest=32, pairs=True):
-    """Return sequences of different lengths; words come in a fixed order, so that there is something to learn."""
+    """Return sequences of different lengths. Words follow each other in a fixed order, which a model can learn."""
     rng = np.random.default_rng(seed)
     ids, continues, lengths, seconds, labels = [], [], [], [], []
     for index in range(count):

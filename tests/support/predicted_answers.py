@@ -1,22 +1,22 @@
-"""Outputs of answers as a model could predict them, and cases with the scores of SQuAD's official script."""
+"""Outputs of the task answers as a model could predict them, and cases scored by hand as in SQuAD's script."""
 
 import numpy as np
 
 
 def outputs_of(best, margins=None, second="x"):
-    """Return outputs with these best spans, all of them given as answers, with decreasing probabilities."""
-    number = len(best)
+    """Return outputs whose best spans are these texts, all given as answers, with decreasing probabilities."""
+    count = len(best)
     texts = np.array([[text.encode(), second.encode()] for text in best], object)
     return {
         "answer": texts,
         "best_answer": texts[:, 0],
-        "probability": np.linspace(0.9, 0.5, number)[:, None] * [[1, 0.1]],
-        "no_answer_probability": np.full(number, 0.05),
-        "no_answer_margin": np.array(margins if margins is not None else [-1.0] * number),
+        "probability": np.linspace(0.9, 0.5, count)[:, None] * [[1, 0.1]],
+        "no_answer_probability": np.full(count, 0.05),
+        "no_answer_margin": np.array(margins if margins is not None else [-1.0] * count),
     }
 
 
-# Question, true answers, prediction, and its exact match and F1 by the official script for SQuAD 2.0, by hand.
+# Question, true answers, prediction, and its exact match and F1, computed by hand as in the script of SQuAD 2.0.
 OFFICIAL = [
     ("What did Ann buy?", ["a red car", "red car", "car"], "The red car.", 1.0, 1.0),
     ("Where is the car?", ["in front of the house"], "front of house", 0.0, 2 * 3 / (3 + 4)),

@@ -26,40 +26,44 @@ def relative_error(dtype, *, length: int, depth: int, steepness: float = 1.0) ->
     """Return the relative error of a tensor's norm that rounding explains.
 
     Args:
-        dtype: of the computation.
-        length: number of terms of the longest sum.
-        depth: number of sums in a row, each over results of the previous one; twice the number for gradients.
-        steepness: factor by which functions applied to the sums enlarge a relative error.
+        dtype: the dtype of the computation.
+        length: the number of terms of the longest sum.
+        depth: the number of consecutive sums, each over results of the previous one; twice as many for gradients.
+        steepness: the factor by which functions applied to the sums enlarge a relative error.
     """
     return steepness * float(ml_dtypes.finfo(dtype).eps) / 2 * math.sqrt(length * depth)
 
 
-def distance(found, expected, size: float | None = None) -> tuple[float, float]:
+def distance(actual, expected, size: float | None = None) -> tuple[float, float]:
     """Return the relative error of a tensor: of its norm, and of the element that differs most.
 
     Args:
-        found: any shape.
-        expected: the same shape.
-        size: root mean square that errors are relative to; `None` for that of `expected`.
+        actual: a tensor of any shape.
+        expected: a tensor of the same shape.
+        size: the root mean square that errors are relative to; `None` for that of `expected`.
     """
-    found, expected = np.asarray(found, np.float64), np.asarray(expected, np.float64)
-    assert found.shape == expected.shape and found.size
+    actual, expected = np.asarray(actual, np.float64), np.asarray(expected, np.float64)
+    assert actual.shape == expected.shape and actual.size
     size = np.sqrt(np.mean(expected**2)) if size is None else size
-    difference = np.abs(found - expected)
+    difference = np.abs(actual - expected)
     return np.sqrt(np.mean(difference**2)) / size, difference.max() / size
 
 
-def assert_near(found, expected, dtype, *, size: float | None = None, **rounded) -> None:
+def assert_near(actual, expected, dtype, *, size: float | None = None, **rounded) -> None:
     """Check that a tensor differs from the expected one by no more than rounding explains.
 
     Args:
-        found: computed at least partly in `dtype`.
-        expected: computed in a wider dtype, or in the same one in another way.
-        dtype: as for `relative_error`.
-        size: as for `distance`, for values that are 0 apart from rounding.
+        actual: the tensor computed at least partly in `dtype`.
+        expected: the tensor computed in a wider dtype, or in the same dtype in another way.
+        dtype: see `relative_error`.
+        size: see `distance`; given for values that are 0 apart from rounding.
         rounded: the other arguments of `relative_error`.
     """
     allowed = relative_error(dtype, **rounded)
-    of_norm, of_element = distance(found, expected, size)
-    assert of_norm <= allowed, f"the norm has an error of {of_norm:.3g}; rounding to {dtype} explains {allowed:.3g}"
-    assert of_element <= 6 * allowed, f"an element has an error of {of_element:.3g}; expected at most {6 * allowed:.3g}"
+    norm_error, element_error = distance(actual, expected, size)
+    assert norm_error <= allowed, (
+        f"the norm has an error of {norm_error:.3g}; rounding to {dtype} explains {allowed:.3g}"
+    )
+    assert element_error <= 6 * allowed, (
+        f"an element has an error of {element_error:.3g}; expected at most {6 * allowed:.3g}"
+    )

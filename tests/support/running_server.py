@@ -1,4 +1,4 @@
-"""The Python server in this process, with the model that a test run exported."""
+"""The Python server in this process, with the exported model of a small run."""
 
 import contextlib
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ from tfbert.serving.server.server import Server
 
 @contextlib.contextmanager
 def running(**options) -> Iterator[Server]:
-    """Serve the model as `m` over gRPC and REST; the options are the server's own."""
+    """Serve the model as `m` over gRPC and REST, with options of the server."""
     ports = free_ports(2)
     defaults = {"model_name": "m", "model_base_path": str(small.finished_run()[1].resolve())}
     server = Server(Options(port=ports[0], rest_api_port=ports[1], **defaults | options))
@@ -23,5 +23,5 @@ def running(**options) -> Iterator[Server]:
 
 
 def client_of(server: Server, **options) -> Client:
-    """Return a client over REST that asks once."""
+    """Return a REST client that does not retry."""
     return Client(f"127.0.0.1:{server.options.rest_api_port}", "m", retries=0, **options)

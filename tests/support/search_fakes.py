@@ -1,4 +1,4 @@
-"""Searches whose trainings take no time: what they would find is known beforehand."""
+"""A search space and the scores of fake trainings, which take no time."""
 
 import math
 
@@ -11,15 +11,15 @@ SPACE = {
     "head.dropout": When("head.pooling", ("cls",), Choice(0.0, 0.5)),
 }
 GRID = {path: dimension for path, dimension in SPACE.items() if path != "train.learning_rate"}
-# A batch this large is more than the memory holds.
+# A batch of this size does not fit into memory.
 FITS = 32
 
 
 class Killed(BaseException):
-    """What stands for SIGKILL: nothing catches it."""
+    """A stand-in for SIGKILL: nothing catches it."""
 
 
 def quality(config):
-    """Return what a training of this config reaches: best at a learning rate of 1e-3 and many epochs."""
+    """Return the score of a training: best at a learning rate of 1e-3 and many epochs."""
     distance = abs(math.log10(config.train.learning_rate) + 3)
     return 0.9 - 0.1 * distance - 0.1 / config.train.epochs + 0.001 * config.train.seed

@@ -1,4 +1,4 @@
-"""What the tests of training, serving and the tools share: small data, small configs, and tools run as processes."""
+"""Small data, small configs, a finished run, and the command-line tools run as processes."""
 
 import csv
 import functools
@@ -25,15 +25,15 @@ COMMON = ["the", "my", "is", "was", "please", "with", "today", "and", "for", "a"
 
 
 def rows(count, seed):
-    """Return texts with labels, different for every seed; every label occurs, not equally often."""
+    """Return texts with labels, different for every seed. Every label occurs, with different frequencies."""
     rng = random.Random(seed)
-    found = []
+    pairs = []
     for index in range(count):
         label = rng.choices(sorted(TOPICS), weights=[5, 3, 2])[0] if index >= len(TOPICS) else sorted(TOPICS)[index]
         words = rng.choices(COMMON, k=rng.randint(1, 7)) + rng.choices(TOPICS[label], k=2)
         rng.shuffle(words)
-        found.append((" ".join([*words, str(1000 * seed + index)]), label))
-    return found
+        pairs.append((" ".join([*words, str(1000 * seed + index)]), label))
+    return pairs
 
 
 def write_csv(path, pairs):
@@ -44,7 +44,7 @@ def write_csv(path, pairs):
 
 
 def write_data(directory, train=24, validation=12, test=12):
-    """Write a data directory; a split of 0 rows is left out."""
+    """Write a data directory. A split of 0 rows is omitted."""
     directory.mkdir(parents=True, exist_ok=True)
     for seed, (name, count) in enumerate({"train": train, "validation": validation, "test": test}.items(), 1):
         if count:
@@ -53,7 +53,7 @@ def write_data(directory, train=24, validation=12, test=12):
 
 
 def write_scored_pairs(directory, train=16, validation=8):
-    """Write a data directory of text pairs with scores from 0 to 5, which matching learns."""
+    """Write a data directory of text pairs with scores from 0 to 5, for the task matching."""
     directory.mkdir(parents=True, exist_ok=True)
     for seed, (name, count) in enumerate({"train": train, "validation": validation}.items(), 1):
         with open(directory / f"{name}.csv", "w", newline="", encoding="utf-8") as stream:
@@ -65,7 +65,7 @@ def write_scored_pairs(directory, train=16, validation=8):
 
 
 def config(data_dir, **values):
-    """Return a config of a small run; keywords are config paths with `__` for the dot."""
+    """Return the config of a small run. Keywords are config paths with `__` instead of the dot."""
     from tfbert.config import Config, override
 
     base = {
@@ -82,11 +82,11 @@ def config(data_dir, **values):
 
 def assignments(values):
     """Return `--set` options for config paths."""
-    return [part for path, value in values.items() for part in ("--set", f"{path}={value}")]
+    return [argument for path, value in values.items() for argument in ("--set", f"{path}={value}")]
 
 
 def load_tool(name):
-    """Import a tool, which finds `common` beside itself as it does when it is run."""
+    """Import a tool, which finds the module `common` in its own directory, as when it is run."""
     if str(TOOLS) not in sys.path:
         sys.path.insert(0, str(TOOLS))
     spec = importlib.util.spec_from_file_location(f"tools_{name}", TOOLS / f"{name}.py")
@@ -97,12 +97,12 @@ def load_tool(name):
 
 @functools.cache
 def finished_run():
-    """Return the directories of one run and of its SavedModel, made once in a session by every process."""
+    """Return the directories of a finished run and of its SavedModel, made once per process."""
     from tfbert.serving import export_run
     from tfbert.training import run
     from tfbert.training.problem import prepare
 
-    # Kept by the function itself, whose temporary directory goes when the process ends.
+    # An attribute of the function, so that the temporary directory exists until the process ends.
     finished_run.folder = tempfile.TemporaryDirectory(prefix="tfbert-run-", ignore_cleanup_errors=True)
     folder = Path(finished_run.folder.name)
     problem = prepare(config(write_data(folder / "data", train=48), train__epochs=3))
@@ -112,20 +112,20 @@ def finished_run():
 
 
 def two_workers():
-    """Return for two processes the variables that make them train together, over ports that are free."""
+    """Return the environment variables that make two processes train together, over free ports."""
     sockets = [socket.socket() for _ in range(2)]
-    for each in sockets:
-        each.bind(("127.0.0.1", 0))
-    places = [f"127.0.0.1:{each.getsockname()[1]}" for each in sockets]
-    for each in sockets:
-        each.close()
-    tasks = [{"cluster": {"worker": places}, "task": {"type": "worker", "index": index}} for index in range(2)]
+    for worker_socket in sockets:
+        worker_socket.bind(("127.0.0.1", 0))
+    addresses = [f"127.0.0.1:{worker_socket.getsockname()[1]}" for worker_socket in sockets]
+    for worker_socket in sockets:
+        worker_socket.close()
+    tasks = [{"cluster": {"worker": addresses}, "task": {"type": "worker", "index": index}} for index in range(2)]
     return [{"TF_CONFIG": json.dumps(task)} for task in tasks]
 
 
 @dataclass(frozen=True)
-class Done:
-    """A tool that has ended."""
+class ToolResult:
+    """The exit code and the output of a tool."""
 
     code: int
     out: str
@@ -150,33 +150,33 @@ class Tools:
         )
 
     def step(self, tool, *args, cwd, stdin=b"", kill=None, env=()):
-        """Return one step of a chain, for `run`; `env` has variables to set for it."""
+        """Return one step of a chain for `run`. `env` has environment variables to set."""
         base = self._folder / str(next(self._numbers))
         base.with_suffix(".in").write_bytes(stdin)
         files = {name: str(base.with_suffix(suffix)) for name, suffix in FILES.items()}
-        said = {"tool": tool, "args": [str(arg) for arg in args], "cwd": str(cwd), "kill": kill, "env": dict(env)}
-        return said | files
+        fields = {"tool": tool, "args": [str(arg) for arg in args], "cwd": str(cwd), "kill": kill, "env": dict(env)}
+        return fields | files
 
     def run(self, *chains):
-        """Do chains of steps and return a `Done` for every step of every chain."""
+        """Run chains of steps, and return the result of every step of every chain."""
         self._process.stdin.write(json.dumps(chains) + "\n")
         self._process.stdin.flush()
         codes = json.loads(self._process.stdout.readline())
-        read = [[(Path(step["stdout"]), Path(step["stderr"])) for step in steps] for steps in chains]
+        paths = [[(Path(step["stdout"]), Path(step["stderr"])) for step in steps] for steps in chains]
         return [
             [
-                Done(code, out.read_text(encoding="utf-8"), err.read_text(encoding="utf-8"))
-                for code, (out, err) in zip(of, files, strict=True)
+                ToolResult(code, out.read_text(encoding="utf-8"), err.read_text(encoding="utf-8"))
+                for code, (out, err) in zip(chain_codes, files, strict=True)
             ]
-            for of, files in zip(codes, read, strict=True)
+            for chain_codes, files in zip(codes, paths, strict=True)
         ]
 
     def __call__(self, tool, *args, cwd, stdin=b""):
-        """Run one tool."""
+        """Run one tool and return its result."""
         return self.run([self.step(tool, *args, cwd=cwd, stdin=stdin)])[0][0]
 
     def close(self):
-        """End the process that forks."""
+        """End the forking process."""
         self._process.stdin.close()
         self._process.wait()
         self._process.stdout.close()
@@ -188,6 +188,6 @@ FILES = {"stdin": ".in", "stdout": ".out", "stderr": ".err"}
 
 @functools.cache
 def tools():
-    """Return the session's `Tools`; they end with this process, whose end closes their input."""
+    """Return the `Tools` of this process. They end with it, because their input is then closed."""
     tools.folder = tempfile.TemporaryDirectory(prefix="tfbert-tools-", ignore_cleanup_errors=True)
     return Tools(Path(tools.folder.name))

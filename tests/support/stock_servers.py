@@ -1,4 +1,4 @@
-"""What stock servers are made of, asked in processes of their own: TensorFlow's C API, and an older TensorFlow."""
+"""The TensorFlow of stock servers, run in separate processes: its C API, and an older version."""
 
 import json
 import os
@@ -17,25 +17,25 @@ needs_older = pytest.mark.skipif(not OLDER_PYTHON, reason="TFBERT_SERVING_PYTHON
 texts_of = np.vectorize(bytes.decode, otypes=[object])
 
 
-def said_by(python, script, *arguments, cwd):
-    """Return the last line of a script beside this file, run by a Python that finds nothing of this environment."""
+def run_script(python, script, *arguments, cwd):
+    """Run a script of this directory with a Python isolated from this environment, and return its last line of JSON."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
     command = [python, Path(__file__).with_name(script), *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=cwd)
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout.splitlines()[-1])
+    result = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=cwd)
+    assert result.returncode == 0, result.stderr
+    return json.loads(result.stdout.splitlines()[-1])
 
 
-def asked_by_loader(python, version_dir, items, folder):
-    """Return what TensorFlow's C API gives for some items: `outputs` by name, and which TensorFlow it was.
+def predict_with_c_api(python, version_dir, items, folder):
+    """Return the outputs of a SavedModel for some items, computed by TensorFlow's C API, and its version.
 
     Args:
-        python: whose TensorFlow it is.
-        version_dir: of a SavedModel.
-        items: to ask.
-        folder: to work in.
+        python: the Python whose installed TensorFlow is used.
+        version_dir: the directory of a SavedModel.
+        items: the items to predict.
+        folder: the directory for temporary files.
     """
-    # The C API hands out the graph, whose tensors the signature names.
+    # The C API addresses tensors of the graph, whose names are in the signature.
     saved = saved_model_pb2.SavedModel.FromString((version_dir / "saved_model.pb").read_bytes())
     signature = saved.meta_graphs[0].signature_def["serving_default"]
     specs = {
@@ -45,18 +45,18 @@ def asked_by_loader(python, version_dir, items, folder):
     tensors = batch_of(items, specs)
     inputs = {info.name: texts_of(tensors[name].numpy()).tolist() for name, info in signature.inputs.items()}
     outputs = {name: info.name for name, info in signature.outputs.items()}
-    path = folder / "asked.json"
+    path = folder / "request.json"
     path.write_text(json.dumps({"inputs": inputs, "outputs": outputs}), encoding="utf-8")
-    return said_by(python, "c_api.py", version_dir, path, cwd=folder)
+    return run_script(python, "c_api.py", version_dir, path, cwd=folder)
 
 
-def assert_answers(outputs, expected):
-    """Compare what the C API gave with what a model answers: texts exactly, numbers to 1e-5."""
+def assert_outputs(outputs, expected):
+    """Check that the outputs of the C API equal those of a model: texts exactly, numbers to 1e-5."""
     assert outputs.keys() == expected.keys()
     for name, values in expected.items():
-        answer = outputs[name]
-        assert (answer["dtype"], answer["shape"]) == (values.dtype.name, list(values.shape))
+        output = outputs[name]
+        assert (output["dtype"], output["shape"]) == (values.dtype.name, list(values.shape))
         if values.dtype.kind == "O":
-            assert answer["values"] == texts_of(values).ravel().tolist()
+            assert output["values"] == texts_of(values).ravel().tolist()
         else:
-            np.testing.assert_allclose(answer["values"], values.ravel(), atol=1e-5, rtol=0)
+            np.testing.assert_allclose(output["values"], values.ravel(), atol=1e-5, rtol=0)

@@ -1,4 +1,4 @@
-"""A small vocabulary, a fitted task of entities, and records as it learns them, for the tests of entities."""
+"""A small vocabulary, a fitted task, and tokenized records, for tests of the task entities."""
 
 from support.tokenized import tokenized
 from tfbert.tasks.entities import EntitiesOptions, FittedEntities
@@ -18,6 +18,6 @@ def fitted(borders="words", types=("person", "place"), **options):
     return FittedEntities(options=EntitiesOptions(**options), types=types, borders=borders)
 
 
-def learned(tokenizer, record, sequence_length=64, task=None, overlap=0.25):
-    """Return a record as the model learns it: a `TokenizedSplit`."""
+def tokenize_record(tokenizer, record, sequence_length=64, task=None, overlap=0.25):
+    """Return a `TokenizedSplit` with the sequences and targets of a record."""
     return tokenized(task or fitted(), [record], Preprocessor(tokenizer, sequence_length, overlap))

@@ -1,4 +1,4 @@
-"""Records as token sequences and targets, for a fitted task or by the plainest recipe."""
+"""Tokenized records, for a fitted task or with a minimal recipe."""
 
 import tempfile
 from pathlib import Path
@@ -9,7 +9,7 @@ from tfbert.text.preprocessor import Preprocessor
 
 
 def recipe_of(task, preprocessor, key=("train",)):
-    """Return how the records of a split become sequences and targets of a task."""
+    """Return the recipe that turns the records of a split into sequences and targets of a task."""
     return Recipe(
         preprocessor=preprocessor,
         inputs_of=task.inputs_of,
@@ -23,11 +23,11 @@ def recipe_of(task, preprocessor, key=("train",)):
 
 
 def plain_recipe(tokenizer, key=("train",), sequence_length=16, num_texts=1, **fields):
-    """Return a recipe for records of one or two texts, whose label ends with a digit, the target `label_id`.
+    """Return a recipe for records of one or two texts whose label ends with a digit, the target `label_id`.
 
     Args:
         num_texts: 1, or 2 for pairs.
-        fields: other fields of `Recipe`; functions get the preprocessor as well.
+        fields: other fields of `Recipe`; the function `sequences` is also passed the preprocessor.
     """
     preprocessor, names = Preprocessor(tokenizer, sequence_length), ("text", "text_pair")[:num_texts]
 
@@ -51,7 +51,7 @@ def plain_recipe(tokenizer, key=("train",), sequence_length=16, num_texts=1, **f
 
 
 def by_token(inputs, preprocessor):
-    """Make a sequence of every token of a text, at least one."""
+    """Return one sequence per token of a text, and at least one."""
     text = preprocessor.tokenize(inputs["text"], with_offsets=True)
     windows = preprocessor.windows(text.ids, 1, 0.0)
     values = {"is_first": text.starts == 0}
@@ -61,7 +61,7 @@ def by_token(inputs, preprocessor):
 
 
 def positions_of(record, sequences, warn):
-    """Return the position of each token, and warn about records with many of them."""
+    """Return the position of each token, and warn about records with many tokens."""
     if len(sequences) > 4:
         warn("texts are long")
     return [{"position": start} for start in sequences.window_starts]
@@ -72,7 +72,7 @@ BY_TOKEN = {"sequences": by_token, "targets_of": positions_of, "targets": {"posi
 
 
 def tokenized(task, records, preprocessor):
-    """Return the `TokenizedSplit` of records of a task, from a directory that is gone afterwards."""
+    """Return the `TokenizedSplit` of records of a task, cached in a temporary directory."""
     with tempfile.TemporaryDirectory() as directory:
         return tokenize(records, recipe_of(task, preprocessor), Path(directory))
 

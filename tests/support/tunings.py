@@ -7,7 +7,7 @@ from tfbert.encoder.tuning import HEAD
 
 
 class LowRank(keras.layers.Layer):
-    """A product of two narrow matrices beside a product of the encoder, as in LoRA (Hu et al. 2021)."""
+    """A product of two narrow matrices added to a product of the encoder, as in LoRA (Hu et al. 2021)."""
 
     def __init__(self, num_inputs, num_outputs, rank, **kwargs):
         super().__init__(**kwargs)
@@ -59,11 +59,11 @@ class Prefix(keras.layers.Layer):
 
 
 class LowRankTuning:
-    """Trains low-rank updates of some products in all layers and nothing else of the encoder.
+    """Trains low-rank updates of some products in all layers, and no other weights of the encoder.
 
     Args:
-        names: of the products.
-        rank: of the updates.
+        names: the names of the products.
+        rank: the rank of the updates.
     """
 
     def __init__(self, names=("query", "feedforward_out"), rank=2):

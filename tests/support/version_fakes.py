@@ -1,4 +1,4 @@
-"""What the tests of served versions share: a loader of fakes, and managers of them that are closed in the end."""
+"""Fakes for tests of served versions: a loader of fake versions, and managers that are closed after the test."""
 
 import contextlib
 import time
@@ -14,7 +14,7 @@ PATIENCE_SECONDS = 20
 
 
 class Fake:
-    """A version that answers with what it is, and not once it is closed."""
+    """A version that returns its name and number, and fails after it is closed."""
 
     def __init__(self, name, version, directory):
         self.name, self.version, self.directory = name, version, directory
@@ -29,7 +29,7 @@ class Fake:
 
 
 class Loader:
-    """Loads fakes; versions in `broken` fail as often as it says. Remembers what was tried and what it gave out."""
+    """Loads fakes, and records all attempts and loaded fakes. A version in `broken` fails that number of times."""
 
     def __init__(self):
         self.tried, self.given, self.broken = [], {}, {}
@@ -50,7 +50,7 @@ def loader():
 
 @pytest.fixture
 def managed(loader):
-    """Return a function that makes a manager of fakes, which is closed in the end."""
+    """Return a function that makes a manager of fakes, which is closed after the test."""
     with contextlib.ExitStack() as stack:
 
         def make(config, load=loader, **options):
@@ -68,7 +68,7 @@ def publish(base, *names):
 
 
 def config_for(**models):
-    """Return a config of models: a base path each, or a dictionary with further fields."""
+    """Return a config of models. Each is given by its base path, or by a dictionary of fields."""
     config = ModelServerConfig()
     config.model_config_list.SetInParent()
     for name, fields in models.items():
@@ -85,21 +85,21 @@ def until(condition):
 
 
 def states(manager, name="m"):
-    """Return the states by version, newest first; of none if none is known yet."""
+    """Return the states by version, newest first; empty if no version is known yet."""
     try:
         response = manager.status(name)
     except ServingError:
         return {}
-    return {each.version: ModelVersionStatus.State.Name(each.state) for each in response.model_version_status}
+    return {version.version: ModelVersionStatus.State.Name(version.state) for version in response.model_version_status}
 
 
-def used(manager, *asked, **kwargs):
-    with manager.use(*asked, **kwargs) as found:
-        return found.answer()
+def used(manager, *request, **kwargs):
+    with manager.use(*request, **kwargs) as servable:
+        return servable.answer()
 
 
 def refused(function, *args, **kwargs):
-    """Return code and message of the error that a call ends with."""
+    """Return the code and message of the error that a call raises."""
     with pytest.raises(ServingError) as caught:
         function(*args, **kwargs)
     return caught.value.code, caught.value.message

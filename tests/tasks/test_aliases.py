@@ -30,8 +30,8 @@ TASK_OF = {
 
 
 @pytest.fixture(autouse=True)
-def _log_aliases_again():
-    base._task_of_alias.cache_clear()
+def forget_logged_aliases():
+    base.task_of_alias.cache_clear()
 
 
 @pytest.mark.parametrize("alias", TASK_OF)

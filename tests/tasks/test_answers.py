@@ -145,7 +145,7 @@ def test_fitting():
         options=OPTIONS, max_pieces=30, whole_words=False, has_unanswerable=False
     )
     assert fit(record((0, 5)), record()).has_unanswerable
-    # Long words are several pieces, and each character of other scripts is one; one answer in a hundred may be longer.
+    # Long words have several pieces, and characters of other scripts one each. One answer in a hundred may be longer.
     assert fit(record((0, 600))).max_pieces == 100
     assert fit(record((0, 45), context="字" * 50)).max_pieces == 45
     assert fit(*[record((0, 5))] * 995, *[record((0, 600))] * 5).max_pieces == 30

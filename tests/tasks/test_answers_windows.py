@@ -26,14 +26,14 @@ def fitted(sequence_length=40, max_pieces=30, whole_words=False, **options):
 # Training sequences
 
 
-def learned(tokenizer, record, sequence_length=40, max_pieces=30, whole_words=False):
+def tokenize_record(tokenizer, record, sequence_length=40, max_pieces=30, whole_words=False):
     """Return the `TokenizedSplit` of a record, and the warnings about it."""
     task = fitted(sequence_length, max_pieces, whole_words)
     split = tokenized(task, [record], Preprocessor(tokenizer, sequence_length))
     return split, warnings_of(split)
 
 
-def spelled(tokenizer, token_ids, span=(0, 999)):
+def spell(tokenizer, token_ids, span=(0, 999)):
     """Return the words of the tokens from the first to the last, inclusive."""
     pieces = [tokenizer.vocabulary[token] for token in token_ids[span[0] : span[1] + 1]]
     return "".join(piece.removeprefix("##") if piece.startswith("##") else f" {piece}" for piece in pieces).strip()
@@ -47,33 +47,33 @@ def record_of(question, context, *answers):
 def targets_in_words(tokenizer, split):
     """Return the words of each target; [CLS] for no answer."""
     spans = split.targets["token_span"]
-    return [spelled(tokenizer, split.sequences[index], spans[index]) for index in range(len(split))]
+    return [spell(tokenizer, split.sequences[index], spans[index]) for index in range(len(split))]
 
 
 def in_words(tokenizer, split):
-    return [spelled(tokenizer, split.sequences[index]) for index in range(len(split))]
+    return [spell(tokenizer, split.sequences[index]) for index in range(len(split))]
 
 
 def test_a_short_context_is_one_sequence(tiny_tokenizer):
-    split, warnings = learned(tiny_tokenizer, record_of("Who is it?", "It is the Cat, I said.", "the Cat"), 64)
+    split, warnings = tokenize_record(tiny_tokenizer, record_of("Who is it?", "It is the Cat, I said.", "the Cat"), 64)
     assert targets_in_words(tiny_tokenizer, split) == ["the cat"] and warnings == []
     targets, (second,) = split.targets["token_span"], split.second_starts
     assert targets.dtype == np.int32 and targets.shape == (1, 2)
-    assert spelled(tiny_tokenizer, split.sequences[0], (0, second - 1)) == "[CLS] who is it ? [SEP]"
-    assert spelled(tiny_tokenizer, split.sequences[0], (second, 99)) == "it is the cat , i said . [SEP]"
+    assert spell(tiny_tokenizer, split.sequences[0], (0, second - 1)) == "[CLS] who is it ? [SEP]"
+    assert spell(tiny_tokenizer, split.sequences[0], (second, 99)) == "it is the cat , i said . [SEP]"
 
 
 def test_the_target_of_a_context_without_an_answer_is_cls(tiny_tokenizer):
-    split, warnings = learned(tiny_tokenizer, record_of("Who?", "It was not."))
+    split, warnings = tokenize_record(tiny_tokenizer, record_of("Who?", "It was not."))
     assert (split.targets["token_span"].tolist(), warnings) == ([[0, 0]], [])
 
 
 def test_windows_with_and_without_the_answer(tiny_tokenizer):
     context = " ".join(["one two"] * 20) + " is it " + " ".join(["more"] * 40)
     record = record_of("Who?", context, "two is it more")
-    split, warnings = learned(tiny_tokenizer, record, 30, max_pieces=4)
+    split, warnings = tokenize_record(tiny_tokenizer, record, 30, max_pieces=4)
     has_all = ["two is it more" in text for text in in_words(tiny_tokenizer, split)]
-    expected = ["two is it more" if whole else "[CLS]" for whole in has_all]
+    expected = ["two is it more" if is_complete else "[CLS]" for is_complete in has_all]
     assert targets_in_words(tiny_tokenizer, split) == expected
     assert any(has_all) and not all(has_all)
     assert split.lengths().max() <= 30
@@ -82,16 +82,16 @@ def test_windows_with_and_without_the_answer(tiny_tokenizer):
 
 def test_the_most_frequent_answer_of_those_in_a_window_is_learned(tiny_tokenizer):
     context = "see " + " ".join(["one two"] * 25) + " then"
-    split, _ = learned(tiny_tokenizer, record_of("Who?", context, "then", "see"), 30, max_pieces=4)
+    split, _ = tokenize_record(tiny_tokenizer, record_of("Who?", context, "then", "see"), 30, max_pieces=4)
     words = targets_in_words(tiny_tokenizer, split)
     assert (words[0], words[-1], set(words[1:-1])) == ("see", "then", {"[CLS]"})
-    split, _ = learned(tiny_tokenizer, record_of("Who?", "see or then", "then", "see"))
+    split, _ = tokenize_record(tiny_tokenizer, record_of("Who?", "see or then", "then", "see"))
     assert targets_in_words(tiny_tokenizer, split) == ["then"]
 
 
-def test_an_answer_that_no_window_holds_is_reported_and_its_parts_are_not_learned(tiny_tokenizer):
+def test_an_answer_longer_than_a_window_is_reported_and_not_learned(tiny_tokenizer):
     context = "so " * 30 + "one " * 40 + "then " * 30
-    split, warnings = learned(tiny_tokenizer, record_of("Who?", context, ("one " * 40).strip()), 30)
+    split, warnings = tokenize_record(tiny_tokenizer, record_of("Who?", context, ("one " * 40).strip()), 30)
     assert warnings == [
         "answers have more than 9 word pieces and are never predicted as a whole",
         "answers are in no window as a whole and are not learned",
@@ -101,36 +101,36 @@ def test_an_answer_that_no_window_holds_is_reported_and_its_parts_are_not_learne
 
 
 def test_answers_inside_word_pieces(tiny_tokenizer):
-    def learned_of(span):
-        split, warnings = learned(tiny_tokenizer, Record("Who?", (span,), "", ("It was good.",)))
+    def tokenize_answer(span):
+        split, warnings = tokenize_record(tiny_tokenizer, Record("Who?", (span,), "", ("It was good.",)))
         return targets_in_words(tiny_tokenizer, split), warnings
 
     inside = "answers start or end inside a word piece, which is learned as a whole"
-    assert learned_of((4, 9)) == (["was good"], [inside])
-    assert learned_of((2, 7)) == (["was"], [])
-    assert learned_of((2, 3)) == (["[CLS]"], ["answers contain no word piece and are not learned"])
+    assert tokenize_answer((4, 9)) == (["was good"], [inside])
+    assert tokenize_answer((2, 7)) == (["was"], [])
+    assert tokenize_answer((2, 3)) == (["[CLS]"], ["answers contain no word piece and are not learned"])
 
 
 def test_answers_inside_words(tiny_tokenizer):
     record = record_of("Who?", "It is unlikely, so far.", "like")
-    assert learned(tiny_tokenizer, record)[1] == []
-    split, warnings = learned(tiny_tokenizer, record, whole_words=True)
+    assert tokenize_record(tiny_tokenizer, record)[1] == []
+    split, warnings = tokenize_record(tiny_tokenizer, record, whole_words=True)
     assert warnings == [
         "answers start or end inside a word, unlike nearly all of train, and are never predicted exactly"
     ]
     assert targets_in_words(tiny_tokenizer, split) == ["like"]
     record = record_of("Who?", "It is unlikely, so far.", "unlikely")
-    assert learned(tiny_tokenizer, record, whole_words=True)[1] == []
+    assert tokenize_record(tiny_tokenizer, record, whole_words=True)[1] == []
 
 
 def test_warnings_are_about_the_most_frequent_answer_only(tiny_tokenizer):
     record = record_of("Who?", "It is unlikely, so far.", "unlikely", "like", " ")
-    split, warnings = learned(tiny_tokenizer, record, whole_words=True)
+    split, warnings = tokenize_record(tiny_tokenizer, record, whole_words=True)
     assert (targets_in_words(tiny_tokenizer, split), warnings) == (["unlikely"], [])
 
 
 def test_a_long_question_leaves_room_for_the_context(tiny_tokenizer):
-    split, warnings = learned(tiny_tokenizer, record_of("which " * 50, "one two " * 40, "one two"), 33)
+    split, warnings = tokenize_record(tiny_tokenizer, record_of("which " * 50, "one two " * 40, "one two"), 33)
     assert warnings == ["questions have more than 10 word pieces and are cut"]
     assert len(split) > 1 and set(split.second_starts) == {12}
     assert all(text.count("which") == 10 for text in in_words(tiny_tokenizer, split))
@@ -138,7 +138,7 @@ def test_a_long_question_leaves_room_for_the_context(tiny_tokenizer):
 
 
 @pytest.mark.parametrize(("sequence_length", "max_pieces"), [(64, 30), (32, 30), (48, 7), (16, 2)])
-def test_every_answer_that_may_be_given_is_whole_in_a_window(tiny_tokenizer, sequence_length, max_pieces):
+def test_every_possible_answer_is_completely_in_a_window(tiny_tokenizer, sequence_length, max_pieces):
     words = [["one", "two", "see", "then", "more"][index % 5] for index in range(130)]
     context = " ".join(words)
     starts = np.cumsum([0, *(len(word) + 1 for word in words)])
@@ -152,7 +152,7 @@ def test_every_answer_that_may_be_given_is_whole_in_a_window(tiny_tokenizer, seq
         split = tokenized(task, records[number::2], Preprocessor(tiny_tokenizer, sequence_length))
         assert split.warnings == {}
         targets = split.targets["token_span"]
-        # The answer is somewhere in its record's windows, and each time all of it.
+        # At least one window contains the answer, and every target is the complete answer.
         assert (targets[:, 1] - targets[:, 0] == longest - 1).sum() >= len(records[number::2])
         assert set((targets[:, 1] - targets[:, 0]).tolist()) <= {longest - 1, 0}
 
@@ -161,13 +161,13 @@ def test_every_answer_that_may_be_given_is_whole_in_a_window(tiny_tokenizer, seq
 
 
 def batch_of(*splits):
-    """Return one batch for each split of one sequence."""
+    """Return a batch for each split with a single sequence."""
     return [next(iter(batches(split, [np.array([0])], 64))) for split in splits]
 
 
 def test_loss_is_over_cls_and_the_context(tiny_tokenizer):
-    first, _ = learned(tiny_tokenizer, record_of("Who is it?", "It is the one.", "the one"), 64)
-    second, _ = learned(tiny_tokenizer, record_of("Who?", "It was not."), 64)
+    first, _ = tokenize_record(tiny_tokenizer, record_of("Who is it?", "It is the one.", "the one"), 64)
+    second, _ = tokenize_record(tiny_tokenizer, record_of("Who?", "It was not."), 64)
     for split, batch in zip((first, second), batch_of(first, second), strict=True):
         length, (second_start,) = batch["token_ids"].shape[1], split.second_starts
         logits = tf.Variable(np.random.default_rng(0).normal(size=(1, length, 2)).astype("float32"))
@@ -196,7 +196,7 @@ def test_losses_of_a_batch_do_not_depend_on_its_padding(tiny_tokenizer):
 
 
 def test_label_smoothing_spreads_over_what_is_possible(tiny_tokenizer):
-    split, _ = learned(tiny_tokenizer, record_of("Who?", "It is the one.", "the one"), 64)
+    split, _ = tokenize_record(tiny_tokenizer, record_of("Who?", "It is the one.", "the one"), 64)
     (batch,) = batch_of(split)
     length, target = batch["token_ids"].shape[1], split.targets["token_span"][0]
     logits = np.random.default_rng(0).normal(size=(1, length, 2)).astype("float32")
@@ -221,7 +221,7 @@ def test_balanced_weights(tiny_tokenizer):
 # Predictions
 
 
-def predicting(tokenizer, sequence_length, max_pieces=30, *, whole_words=False, overlap=0.25):
+def make_served(tokenizer, sequence_length, max_pieces=30, *, whole_words=False, overlap=0.25):
     """Return the served function of a model that scores each token by its id, run eagerly; exports test it traced."""
     scores = np.random.default_rng(0).normal(0, 2, (len(tokenizer.vocabulary), 2)).astype("float32")
     task = fitted(sequence_length, max_pieces, whole_words, window_overlap_fraction=overlap)
@@ -247,7 +247,7 @@ def predict(served, questions, contexts, *threshold):
 @pytest.fixture(scope="module")
 def served(tiny_tokenizer):
     """Return the function for sequences of 32 tokens."""
-    return predicting(tiny_tokenizer, 32)
+    return make_served(tiny_tokenizer, 32)
 
 
 def test_outputs_are_dense_with_the_batch_first(served):
@@ -287,12 +287,12 @@ def test_answers_are_at_their_positions(served, contexts):
         assert answers["best_answer"][row].decode() == texts[0]
 
 
-def test_whole_words_where_train_has_them(tiny_tokenizer):
+def test_answers_are_whole_words_if_those_of_train_are(tiny_tokenizer):
     context = "Unlikely, quiet lions; a xyz-like jazz"
     words = [match.span() for match in re.finditer(r"\w+|[^\w\s]", context)]
 
     def are_whole(whole_words):
-        answers = predict(predicting(tiny_tokenizer, 48, 3, whole_words=whole_words), ["Who?"], [context])
+        answers = predict(make_served(tiny_tokenizer, 48, 3, whole_words=whole_words), ["Who?"], [context])
         assert (answers["start"] >= 0).all()
         spans = zip(answers["start"][0], answers["end"][0], strict=True)
         return [start in {w[0] for w in words} and end in {w[1] for w in words} for start, end in spans]
@@ -302,15 +302,15 @@ def test_whole_words_where_train_has_them(tiny_tokenizer):
 
 
 @pytest.mark.parametrize("longest", [3, 8])
-def test_the_length_of_the_windows_changes_nothing(tiny_tokenizer, longest):
+def test_outputs_do_not_depend_on_the_length_of_windows(tiny_tokenizer, longest):
     rng = np.random.default_rng(5)
     words = ["one", "two", "Now,", "then", "über", "日本", "👍", "good."]
     contexts = [" ".join(rng.choice(words, size)) for size in (150, 3, 61)]
     questions = ["Who?", "How many of it?", "Why"]
-    whole = predict(predicting(tiny_tokenizer, 600, longest), questions, contexts)
+    whole = predict(make_served(tiny_tokenizer, 600, longest), questions, contexts)
     assert (whole["start"] >= 0).all()
     for sequence_length, overlap in ((40, 0.0), (64, 0.25), (130, 0.6)):
-        answers = predict(predicting(tiny_tokenizer, sequence_length, longest, overlap=overlap), questions, contexts)
+        answers = predict(make_served(tiny_tokenizer, sequence_length, longest, overlap=overlap), questions, contexts)
         for name, values in answers.items():
             if values.dtype.kind == "f":
                 np.testing.assert_allclose(values, whole[name], rtol=1e-5)
@@ -318,7 +318,7 @@ def test_the_length_of_the_windows_changes_nothing(tiny_tokenizer, longest):
                 np.testing.assert_array_equal(values, whole[name])
 
 
-def test_other_records_of_a_batch_change_nothing(served):
+def test_outputs_do_not_depend_on_other_records_of_a_batch(served):
     questions, contexts = ["Who?", "Why is it?", "When"], ["one two " * 60, "Now and then", ""]
     together = predict(served, questions, contexts)
     for row in range(3):
@@ -348,7 +348,7 @@ def test_positions_in_invalid_utf_8_count_characters_as_python_decodes_them(serv
     assert answers["best_answer"][1] == b""
 
 
-def test_the_threshold_decides(served):
+def test_the_threshold_decides_whether_an_answer_is_given(served):
     always = predict(served, ["Who?"], ["one two"])
     margin = float(always["no_answer_margin"][0])
     best = [predict(served, ["Who?"], ["one two"], margin + d)["best_answer"][0] for d in (0.5, -0.5)]

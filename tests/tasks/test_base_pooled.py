@@ -37,13 +37,13 @@ def test_the_first_record_decides_whether_there_are_pairs():
 
 
 def test_a_record_with_another_number_of_texts_is_rejected():
-    one, two = Record("a", "x", "f:1"), Record("a", "x", "f:2", ("b",))
-    assert fitted().inputs_of(one) == {"text": "a"}
-    assert fitted(has_pair=True).inputs_of(two) == {"text": "a", "text_pair": "b"}
+    single, pair = Record("a", "x", "f:1"), Record("a", "x", "f:2", ("b",))
+    assert fitted().inputs_of(single) == {"text": "a"}
+    assert fitted(has_pair=True).inputs_of(pair) == {"text": "a", "text_pair": "b"}
     with pytest.raises(ValueError, match="f:2: has two texts; expected one text, as in train"):
-        fitted().inputs_of(two)
+        fitted().inputs_of(pair)
     with pytest.raises(ValueError, match="f:1: has one text; expected two texts, like the first record of train"):
-        fitted(has_pair=True).inputs_of(one)
+        fitted(has_pair=True).inputs_of(single)
 
 
 def test_pairs_are_always_cut():

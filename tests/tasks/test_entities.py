@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from support import tagged
-from support.tagged import fitted, learned
+from support.tagged import fitted, tokenize_record
 from support.tokenized import warnings_of
 
 from tfbert.config import Config, override
@@ -37,7 +37,7 @@ def record_of(text, *entities):
     return Record(text, tuple(spans), "train.jsonl:7")
 
 
-def spelled(tokenizer, split, index=0):
+def spell(tokenizer, split, index=0):
     """Return each word piece of a sequence with its tag; `None` for a piece without a target."""
     tags, pieces = fitted().tags, [tokenizer.vocabulary[token] for token in split.sequences[index]]
     tag_ids = split.targets["tag_id"][index]
@@ -135,22 +135,22 @@ def test_every_entity_of_the_samples_can_be_learned():
 )
 def test_every_piece_that_entities_may_start_with_has_a_tag(tokenizer, borders, untagged):
     record = record_of("Ada Lovelace met #Ada Marys in New York.", ("Ada Lovelace", "person"), ("New York", "place"))
-    split = learned(tokenizer, record, task=fitted(borders))
+    split = tokenize_record(tokenizer, record, task=fitted(borders))
     pieces = ["ada", "love", "##lace", "met", "#", "ada", "mary", "##s", "in", "new", "york", "."]
     tags = ["B-person", "I-person", "I-person", "O", "O", "O", "O", "O", "O", "B-place", "I-place", "O"]
-    kept = [piece not in untagged or index == 0 for index, piece in enumerate(pieces)]
-    expected = [f"{piece}/{tag}" if keep else None for piece, tag, keep in zip(pieces, tags, kept, strict=True)]
-    assert spelled(tokenizer, split) == [None, *expected, None]
+    has_tag = [piece not in untagged or index == 0 for index, piece in enumerate(pieces)]
+    expected = [f"{piece}/{tag}" if keep else None for piece, tag, keep in zip(pieces, tags, has_tag, strict=True)]
+    assert spell(tokenizer, split) == [None, *expected, None]
     assert split.targets["tag_id"].values.dtype == np.int32 and split.warnings == {}
 
 
 def test_windows_cover_a_long_text(tokenizer):
     text = " ".join(["the Ada Lovelace met"] * 30)
     record = record_of(text, *[("Ada Lovelace", "person")] * 30)
-    whole = learned(tokenizer, record, 200)
-    split = learned(tokenizer, record, 20)
+    whole = tokenize_record(tokenizer, record, 200)
+    split = tokenize_record(tokenizer, record, 20)
     assert len(whole) == 1 and whole.sequences.lengths().tolist() == [152] and split.warnings == {}
-    tags, seen = whole.targets["tag_id"][0][1:-1], np.zeros(150, bool)
+    tags, covered = whole.targets["tag_id"][0][1:-1], np.zeros(150, bool)
     ids = tf.RaggedTensor.from_row_lengths(tokenizer(tf.constant([text])).flat_values, [150])
     starts = Preprocessor(tokenizer, 20).windows(ids, 18).starts.numpy()
     assert len(starts) == len(split) > 8
@@ -160,10 +160,10 @@ def test_windows_cover_a_long_text(tokenizer):
         assert tag_ids[0] == tag_ids[-1] == -1
         # A window that begins inside an entity continues it.
         np.testing.assert_array_equal(tag_ids[1:-1], tags[start : start + 18])
-        seen[start : start + 18] = True
-    assert seen.all()
+        covered[start : start + 18] = True
+    assert covered.all()
     # A larger overlap makes more windows.
-    assert len(learned(tokenizer, record, 20, overlap=0.5)) > len(split)
+    assert len(tokenize_record(tokenizer, record, 20, overlap=0.5)) > len(split)
 
 
 @pytest.mark.parametrize(
@@ -190,7 +190,7 @@ def test_windows_cover_a_long_text(tokenizer):
 )
 def test_entities_that_cannot_be_learned_or_found_cause_warnings(tokenizer, text, entities, expected):
     spans = [Span(text.index(words), text.index(words) + len(words), label) for words, label in entities]
-    split = learned(tokenizer, Record(text, tuple(spans), "train.jsonl:7"))
+    split = tokenize_record(tokenizer, Record(text, tuple(spans), "train.jsonl:7"))
     (warning,) = warnings_of(split)
     assert warning.startswith(expected)
     assert len(split)
@@ -198,23 +198,23 @@ def test_entities_that_cannot_be_learned_or_found_cause_warnings(tokenizer, text
 
 def test_every_entity_causes_a_warning(tokenizer):
     record = record_of("Loves met Loves #Ada2016", ("Lo", "person"), ("met Lo", "person"), ("Ada", "person"))
-    warnings = learned(tokenizer, record).warnings
-    assert {warning.partition(",")[0]: places for warning, places in warnings.items()} == {
+    warnings = tokenize_record(tokenizer, record).warnings
+    assert {warning.partition(",")[0]: locations for warning, locations in warnings.items()} == {
         "entities start or end inside a word piece": ["train.jsonl:7"] * 2,
         "entities start or end inside a word and cannot be found exactly": ["train.jsonl:7"],
     }
 
 
 def test_an_entity_inside_a_piece_is_tagged_with_all_of_it(tokenizer):
-    split = learned(tokenizer, record_of("met Loves", ("Lo", "person")))
-    assert spelled(tokenizer, split)[1:-1] == ["met/O", "love/B-person", None]
+    split = tokenize_record(tokenizer, record_of("met Loves", ("Lo", "person")))
+    assert spell(tokenizer, split)[1:-1] == ["met/O", "love/B-person", None]
 
 
 def test_a_type_that_train_does_not_have(tokenizer):
     record = record_of("Ada met", ("Ada", "persn"))
     message = "train.jsonl:7: entity type 'persn' is not one of the 2 of train; did you mean 'person'?"
     with pytest.raises(ValueError, match=message):
-        learned(tokenizer, record)
+        tokenize_record(tokenizer, record)
     with pytest.raises(ValueError, match=message):
         fitted().gold(record)
 
@@ -229,7 +229,7 @@ def test_gold_is_the_outermost_without_whitespace_at_the_edges():
 def test_loss_is_the_cross_entropy_of_the_tags(tokenizer, smoothing):
     records = [record_of("Ada met", ("Ada", "person")), record_of("in the cafe")]
     task = fitted(label_smoothing=smoothing)
-    splits = [learned(tokenizer, record, task=task) for record in records]
+    splits = [tokenize_record(tokenizer, record, task=task) for record in records]
     losses = []
     logits = np.random.default_rng(0).normal(size=(2, 5, 5)).astype(np.float32)
     for index, split in enumerate(splits):

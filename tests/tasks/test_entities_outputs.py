@@ -8,7 +8,7 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support import tagged
-from support.tagged import fitted, learned
+from support.tagged import fitted, tokenize_record
 from support.tokenized import warnings_of
 
 from tfbert.evaluation.entities import Entity
@@ -43,7 +43,7 @@ def model_of(tokenizer):
     return lambda packed: tf.gather(scores, packed["token_ids"])
 
 
-def predicting(tokenizer, model, task=None, sequence_length=64, overlap=0.25, *, run_eagerly=False):
+def make_predict(tokenizer, model, task=None, sequence_length=64, overlap=0.25, *, run_eagerly=False):
     """Return a function from texts to outputs, which runs in a graph as in a SavedModel, or eagerly."""
     task, preprocessor = task or fitted(), Preprocessor(tokenizer, sequence_length, overlap)
 
@@ -64,7 +64,7 @@ def predicting(tokenizer, model, task=None, sequence_length=64, overlap=0.25, *,
 
 @pytest.fixture(scope="module")
 def predict(tokenizer):
-    return predicting(tokenizer, model_of(tokenizer))
+    return make_predict(tokenizer, model_of(tokenizer))
 
 
 # Outputs
@@ -98,7 +98,7 @@ def test_probability_is_the_geometric_mean_over_the_pieces_that_are_read(predict
     scores = model({"token_ids": tf.constant([ids])}).numpy()[0]
     chosen = (np.exp(scores) / np.exp(scores).sum(-1, keepdims=True))[np.arange(3), [1, 2, 2]]
     assert predict("Ada Lovelace")["probability"][0, 0] == pytest.approx(chosen[:2].prod() ** (1 / 2), rel=1e-4)
-    outputs = predicting(tokenizer, model, fitted("anywhere"))("Ada Lovelace")
+    outputs = make_predict(tokenizer, model, fitted("anywhere"))("Ada Lovelace")
     assert outputs["probability"][0, 0] == pytest.approx(chosen.prod() ** (1 / 3), rel=1e-4)
 
 
@@ -125,7 +125,7 @@ def test_entities_do_not_depend_on_where_windows_fall(tokenizer, predict, sequen
     entities = predicted_entities(expected)[0]
     assert [text[entity.start : entity.end] for entity in entities] == [entity.text for entity in entities]
     assert [entity.text for entity in entities] == ["Mary", "Ada Lovelace", "New York"] * 7
-    outputs = predicting(tokenizer, model_of(tokenizer), None, sequence_length, overlap)(text, "in New York")
+    outputs = make_predict(tokenizer, model_of(tokenizer), None, sequence_length, overlap)(text, "in New York")
     assert outputs["num_entities"].tolist() == [21, 1]
     for name in ("start", "end", "entity_text", "entity_label"):
         assert outputs[name][0].tolist() == expected[name][0].tolist()
@@ -141,7 +141,7 @@ def test_windows_with_more_context_of_a_piece_have_more_weight(tokenizer):
             * tf.ones_like(tf.cast(packed["token_ids"], tf.float32))[:, :, None]
         )
 
-    entities = predicted_entities(predicting(tokenizer, model, None, 12, 0.5)("the " * 30))[0]
+    entities = predicted_entities(make_predict(tokenizer, model, None, 12, 0.5)("the " * 30))[0]
     assert [(entity.start, entity.end) for entity in entities] == [(0, 3)]
 
 
@@ -177,7 +177,7 @@ def predict_at_random(tokenizer):
         position = tf.range(tf.shape(packed["token_ids"])[1])[None, :]
         return tf.gather(seeds, (packed["token_ids"] * 7 + position * 3) % 64)
 
-    return predicting(tokenizer, model, fitted("anywhere"), 9)
+    return make_predict(tokenizer, model, fitted("anywhere"), 9)
 
 
 @given(st.lists(st.tuples(st.sampled_from(WORDS), st.integers(0, 4))))
@@ -190,11 +190,11 @@ def test_targets_decode_to_the_entities_they_were_made_from(tokenizer, drawn):
             spans.append(Span(len(text), len(text) + len(word), fitted().types[kind - 1]))
         text += f"{word} "
     record = Record(text or "the", tuple(spans), "here")
-    split = learned(tokenizer, record, 9)
+    split = tokenize_record(tokenizer, record, 9)
     tag_ids = [split.targets["tag_id"][index] for index in range(len(split))]
     length = max(map(len, tag_ids))
     padded = np.stack([np.pad(ids, (0, length - len(ids)), constant_values=-1) for ids in tag_ids])
-    predict = predicting(tokenizer, lambda packed: 9 * tf.one_hot(tf.constant(padded), 5), None, 9, run_eagerly=True)
+    predict = make_predict(tokenizer, lambda packed: 9 * tf.one_hot(tf.constant(padded), 5), None, 9, run_eagerly=True)
     outputs = predict(record.text)
     assert [Span(*entity.key) for entity in predicted_entities(outputs)[0]] == outermost(spans)
     assert warnings_of(split) == []
@@ -217,7 +217,7 @@ def test_entities_begin_and_end_at_borders(tokenizer, borders, expected):
         begins = tf.one_hot(3, 5) * tf.cast(packed["token_ids"] == york, tf.float32)[:, :, None]
         return scores(packed) + 9 * begins
 
-    predict = predicting(tokenizer, model, fitted(borders))
+    predict = make_predict(tokenizer, model, fitted(borders))
     predictions = predicted_entities(predict("#Ada2016 Adas, Mary's", "(York#Mary)."))
     assert [[entity.text for entity in entities] for entities in predictions] == expected
 

@@ -1,4 +1,4 @@
-"""A toy task whose inputs include a number and a category, and whose targets are token sequences of other lengths.
+"""A toy task with a number and a category as inputs and token sequences as targets.
 
 A product has a title, a price and a brand; its slogan is a sequence of tokens that depends on all three.
 """
@@ -267,7 +267,7 @@ def test_features_are_split_with_the_sequences_of_a_batch(trained, task, split):
     predictor, _ = trained
     (batch,) = batches(split, [np.arange(len(split))], 16)
     packed = {name: batch[name] for name in ("token_ids", "segment_ids", "padding_mask", "price", "brand")}
-    whole = predictor.model(packed)
-    scores = call_in_micro_batches(predictor.model, packed, max_tokens=3 * packed["token_ids"].shape[1])
-    np.testing.assert_allclose(scores, whole, atol=1e-4)
-    assert whole.shape == (len(split), MAX_TOKENS, len(task.vocabulary))
+    scores = predictor.model(packed)
+    split_scores = call_in_micro_batches(predictor.model, packed, max_tokens=3 * packed["token_ids"].shape[1])
+    np.testing.assert_allclose(split_scores, scores, atol=1e-4)
+    assert scores.shape == (len(split), MAX_TOKENS, len(task.vocabulary))

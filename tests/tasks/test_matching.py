@@ -221,10 +221,10 @@ def targets(task, record, lengths, max_tokens=6):
 
 
 def test_targets_of_pairs_are_roles_and_ids():
-    learned, warnings = targets(PAIRS, record_of("a b", "c d e", "f"), (2, 3, 6))
-    assert [target["role"] for target in learned] == [QUESTION, ANSWER, NEGATIVE]
-    question, answer, negative = (target["text_id"] for target in learned)
-    assert learned[0]["positive_ids"][0] == answer and len({question, answer, negative}) == 3
+    target_values, warnings = targets(PAIRS, record_of("a b", "c d e", "f"), (2, 3, 6))
+    assert [target["role"] for target in target_values] == [QUESTION, ANSWER, NEGATIVE]
+    question, answer, negative = (target["text_id"] for target in target_values)
+    assert target_values[0]["positive_ids"][0] == answer and len({question, answer, negative}) == 3
     assert min(question, answer, negative) > 0
     assert warnings == []
 
@@ -246,8 +246,8 @@ def test_texts_that_differ_in_whitespace_have_one_id():
 
 
 def test_loss_of_scored_pairs_is_the_squared_error_of_the_cosine():
-    learned, _ = targets(SCORED, record_of("a b", "c", score=4.0), (2, 1))
-    assert learned == [{"similarity": pytest.approx(0.8)}] * 2  # of 0 to 5
+    target_values, _ = targets(SCORED, record_of("a b", "c", score=4.0), (2, 1))
+    assert target_values == [{"similarity": pytest.approx(0.8)}] * 2  # of 0 to 5
     vectors = np.array([[1, 0], [0.6, 0.8], [0, 1], [0, -1]], np.float32)
     batch = {"similarity": tf.constant([0.8, 0.8, 0.25, 0.25]), "example": tf.constant([0, 0, 1, 1])}
     np.testing.assert_allclose(SCORED.loss(tf.constant(vectors), batch), [0.04, 1.5625], rtol=1e-5)
@@ -319,7 +319,7 @@ def test_the_signature_embed_returns_the_vectors_of_texts(tiny_tokenizer):
         vectors = signatures["embed"](tf.constant(["my new card", "the house is low"]))["embedding"]
         ids = tiny_tokenizer(tf.constant(["my new card", "the house is low"])).to_list()
         start = tiny_tokenizer.special.start
-        assert vectors.numpy().tolist() == [[start, *each[:3]] for each in ids]
+        assert vectors.numpy().tolist() == [[start, *token_ids[:3]] for token_ids in ids]
         assert task.decode_sequences(vectors, None) == {"embedding": vectors}
 
 
@@ -438,9 +438,9 @@ def test_the_pretrained_encoder_is_kept_unless_an_epoch_is_better(faq, tmp_path,
     report = run.train(faq.problem, tmp_path / "run")
     assert report["untrained"] == {"mrr_at_10": 0.5} and report["best_epoch"] == best_epoch
     assert [entry["validation"]["mrr_at_10"] for entry in report["history"]] == later
-    start = faq.problem.encoder.backbone.weights
-    kept = load_run(tmp_path / "run").predictor.model.backbone.weights
-    is_same = all(np.array_equal(one, other) for one, other in zip(start, kept, strict=True))
+    initial = faq.problem.encoder.backbone.weights
+    weights = load_run(tmp_path / "run").predictor.model.backbone.weights
+    is_same = all(np.array_equal(before, after) for before, after in zip(initial, weights, strict=True))
     assert is_same == (best_epoch == 0)
     text = " ".join((tmp_path / "run" / "report.html").read_text(encoding="utf-8").split())
     outcome = "no epoch was better" if best_epoch == 0 else "60.0 % after the best epoch"

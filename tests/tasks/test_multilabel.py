@@ -206,7 +206,7 @@ def test_an_unknown_label_is_rejected_and_a_similar_one_is_suggested():
         fit(["refund"], []).gold(Record("t", ("zzz",), "test.csv:41"))
 
 
-def test_targets_tell_which_labels_a_record_has():
+def test_targets_are_the_labels_of_a_record():
     task = fit(["a", "b"], ["c"], [])
     for labels, expected in ((("c", "a"), [True, False, True]), ((), [False] * 3)):
         record = Record("t", labels, "x:1")
@@ -233,7 +233,7 @@ def test_loss_is_binary_cross_entropy_averaged_over_the_labels():
     np.testing.assert_allclose(loss(fit(*labels)), cross_entropy(1.0 * HAS_LABEL).mean(1), rtol=1e-5)
     smooth = cross_entropy(0.1 + 0.8 * HAS_LABEL).mean(1)
     np.testing.assert_allclose(loss(fit(*labels, label_smoothing=0.2)), smooth, rtol=1e-5)
-    # Half of the weight of four texts lies on those with the label, half on those without.
+    # Texts with the label have half of the total weight of four, and those without it the other half.
     weights = np.array([[4 / 2 / 3, 4 / 2 / 3], [4 / 2 / 1, 4 / 2 / 1]])
     weighted = (weights * cross_entropy(1.0 * HAS_LABEL)).mean(1)
     np.testing.assert_allclose(loss(fit(*labels, class_weights="balanced")), weighted, rtol=1e-3)
@@ -242,10 +242,10 @@ def test_loss_is_binary_cross_entropy_averaged_over_the_labels():
 def test_balanced_weights_have_a_limit():
     rare = [["a", "b"], *[["b"], []] * 500]
     balanced, plain = (loss(fit(*rare, class_weights=weights)).numpy() for weights in ("balanced", "none"))
-    with_label, without = np.log1p(np.exp(-2.0)), np.log1p(np.exp(0.5))
-    # A text with `a` would weigh 500, and one without it a half; `b` is about as frequent as not.
+    with_label, without_label = np.log1p(np.exp(-2.0)), np.log1p(np.exp(0.5))
+    # A text with `a` would have a weight of 500, and one without it 0.5; `b` is present in about half of the texts.
     np.testing.assert_allclose(balanced[0] - plain[0], (20 - 1) * with_label / 2, rtol=5e-3)
-    np.testing.assert_allclose(balanced[1] - plain[1], (0.5 - 1) * without / 2, rtol=5e-3)
+    np.testing.assert_allclose(balanced[1] - plain[1], (0.5 - 1) * without_label / 2, rtol=5e-3)
 
 
 def test_outputs_are_the_labels_that_reach_their_thresholds():

@@ -139,7 +139,7 @@ def test_a_fitted_task_survives_json():
     assert fitted_from_json(json.loads(json.dumps(task.to_json()))) == task
 
 
-def test_its_options_are_those_of_a_pooled_head_and_its_loss():
+def test_options_are_those_of_a_pooled_head_and_its_loss():
     assert used_options(TASK) == {
         "head.dropout", "head.pooling", "head.start",
         "train.head_learning_rate_factor", "train.label_smoothing", "train.part_tokens",
@@ -295,14 +295,14 @@ def test_served_outputs(tiny_tokenizer):
 
     end = token_values[tiny_tokenizer.special.end]
     for row, texts in enumerate(choices):
-        given = [index for index, choice in enumerate(texts) if choice.strip()]
-        exponentials = np.exp([logit(texts[index]) + end for index in given])
+        nonempty = [index for index, choice in enumerate(texts) if choice.strip()]
+        exponentials = np.exp([logit(texts[index]) + end for index in nonempty])
         expected = np.zeros(3)
-        expected[given] = exponentials / exponentials.sum()
+        expected[nonempty] = exponentials / exponentials.sum()
         np.testing.assert_allclose(outputs["probabilities"][row], expected, atol=1e-5)
-        best = int(expected.argmax()) if given else -1
+        best = int(expected.argmax()) if nonempty else -1
         assert outputs["choice_index"][row] == best
-        assert outputs["choice"][row] == (texts[best].encode() if given else b"")
+        assert outputs["choice"][row] == (texts[best].encode() if nonempty else b"")
         assert outputs["probability"][row] == pytest.approx(expected.max(), abs=1e-5)
     assert not outputs["truncated"].any()
     assert {name: values.dtype.kind for name, values in outputs.items()} == {
@@ -311,7 +311,7 @@ def test_served_outputs(tiny_tokenizer):
     assert outputs["choice_index"].dtype == np.int32
 
 
-def test_truncated_tells_which_question(tiny_tokenizer):
+def test_truncated_is_set_for_each_question(tiny_tokenizer):
     outputs, _ = serve(tiny_tokenizer, ["Which?", "Which?"], [["red", "x " * 40], ["red", "green"]], 32)
     assert outputs["truncated"].tolist() == [True, False]
 

@@ -213,19 +213,21 @@ def test_the_regress_signature_takes_examples_and_returns_numbers(has_pair):
 
 @pytest.fixture(scope="module")
 def data_dir(tmp_path_factory):
-    """Write texts whose value, around 100, depends on their words; a few of test lie beyond those of train."""
+    """Write texts with values near 100 that depend on their words; some of test are outside the range of train."""
     directory = tmp_path_factory.mktemp("data")
-    worth = {word: 100 + 10 * index for index, topic in enumerate(sorted(small.TOPICS)) for word in small.TOPICS[topic]}
+    values_of_words = {
+        word: 100 + 10 * index for index, topic in enumerate(sorted(small.TOPICS)) for word in small.TOPICS[topic]
+    }
     for seed, (name, count) in enumerate({"train": 160, "validation": 40, "test": 40}.items(), 1):
         rng = np.random.default_rng(seed)
         with open(directory / f"{name}.csv", "w", newline="", encoding="utf-8") as stream:
             writer = csv.writer(stream)
             writer.writerow(["text", "value"])
             for index in range(count):
-                word = rng.choice(sorted(worth))
+                word = rng.choice(sorted(values_of_words))
                 words = [*rng.choice(small.COMMON, 3), word, str(1000 * seed + index)]
                 beyond = 50 if name == "test" and index in (7, 9) else 0
-                writer.writerow([" ".join(words), worth[word] + beyond])
+                writer.writerow([" ".join(words), values_of_words[word] + beyond])
     return directory
 
 

@@ -1,4 +1,4 @@
-"""Small data, and trainings on them that take a second."""
+"""Fixtures: small data, a prepared problem, and trainers that take about a second."""
 
 import dataclasses
 
@@ -32,9 +32,9 @@ def base_problem(data_dir):
 def make_trainer(base_problem, tmp_path_factory):
     """Return a function from config paths to a trainer.
 
-    Args of the function: `mode` is `real` or `eager`, which for a few updates is faster than tracing and compiling;
-    `examples` cuts the training split; `change` is called with each model before there is an optimizer; the rest are
-    config paths.
+    Arguments of the function: `mode` is `real` or `eager`, which is faster than tracing for a few updates; `examples`
+    limits the training split; `change` is called with each model before the optimizer is built; all others are config
+    paths.
     """
 
     def make(

@@ -28,9 +28,9 @@ def problem():
 def test_the_fingerprint_changes_with_config_data_and_encoder(problem):
     config = override(problem.config, {"train.seed": 1})
     encoder = replace(problem.encoder, spec=replace(problem.encoder.spec, commit="abc"))
-    others = [replace(problem, config=config), replace(problem, number=4), replace(problem, encoder=encoder)]
-    assert len({each.fingerprint() for each in (problem, *others)}) == 4
-    assert problem.fingerprint(config) == others[0].fingerprint() != problem.fingerprint()
+    changed_problems = [replace(problem, config=config), replace(problem, number=4), replace(problem, encoder=encoder)]
+    assert len({changed.fingerprint() for changed in (problem, *changed_problems)}) == 4
+    assert problem.fingerprint(config) == changed_problems[0].fingerprint() != problem.fingerprint()
     assert replace(problem, seconds={"read": 1.0}).fingerprint() == problem.fingerprint()
 
 

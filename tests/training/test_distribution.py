@@ -1,4 +1,4 @@
-"""Distributed training gives the losses and weights of a single process, also after kills."""
+"""Distributed training gives the losses and weights of a single process, even after kills."""
 
 import json
 import subprocess
@@ -13,7 +13,7 @@ from support import small
 from tfbert.text.batches import plan_training
 from tfbert.training.distribution import ALONE, Replicas, join, translated_worker_errors
 
-# Sums over two processes are added in another order than in a single one.
+# Two processes add the terms of sums in another order than a single one.
 TOLERANCE = 1e-5
 OPTIONS = {
     "encoder.sequence_length": 32,
@@ -30,9 +30,9 @@ OPTIONS = {
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
-    """Train alone, and with two workers of which first one is killed, then the other."""
+    """Train with a single process, and with two workers of which first one is killed, then the other."""
     folder = tmp_path_factory.mktemp("distribution")
-    # The last batch of an epoch has a single example: too few for two.
+    # The last batch of an epoch has a single example, too few for two workers.
     data_dir = small.write_data(folder / "data", train=25)
     tools = small.tools()
 
@@ -46,9 +46,9 @@ def runs(tmp_path_factory):
         [step("shared", kill=kill[index], env=cluster[index]) for kill, cluster in zip(kills, clusters, strict=True)]
         for index in (0, 1)
     ]
-    done = {"alone": tools.run([step("alone")])[0]}
-    done["shared"] = tools.run(*chains)
-    return folder, done
+    results = {"alone": tools.run([step("alone")])[0]}
+    results["shared"] = tools.run(*chains)
+    return folder, results
 
 
 def weights(folder):
@@ -60,34 +60,34 @@ def report(folder):
 
 
 def test_a_worker_or_the_chief_is_killed_and_training_resumes(runs):
-    _, done = runs
-    chief, worker = done["shared"]
-    assert [each.code for each in chief] == [2, -9, 0], chief
-    assert [each.code for each in worker] == [-9, 2, 0], worker
-    for left in (chief[0], worker[1]):
-        assert "another worker of TF_CONFIG was lost" in left.err.splitlines()[-1]
-        assert "Traceback" not in left.err
+    _, results = runs
+    chief, worker = results["shared"]
+    assert [result.code for result in chief] == [2, -9, 0], chief
+    assert [result.code for result in worker] == [-9, 2, 0], worker
+    for survivor in (chief[0], worker[1]):
+        assert "another worker of TF_CONFIG was lost" in survivor.err.splitlines()[-1]
+        assert "Traceback" not in survivor.err
 
 
 def test_two_workers_give_the_losses_and_weights_of_one(runs):
     folder, _ = runs
-    one, two = report(folder / "alone"), report(folder / "shared")
-    assert one["distribution"] == {"kind": "none", "replicas": 1, "workers": 1}
-    assert two["distribution"] == {"kind": "multi_worker", "replicas": 2, "workers": 2}
-    for a, b in zip(one["history"], two["history"], strict=True):
+    single, shared = report(folder / "alone"), report(folder / "shared")
+    assert single["distribution"] == {"kind": "none", "replicas": 1, "workers": 1}
+    assert shared["distribution"] == {"kind": "multi_worker", "replicas": 2, "workers": 2}
+    for a, b in zip(single["history"], shared["history"], strict=True):
         assert b["loss"] == pytest.approx(a["loss"], rel=TOLERANCE)
         assert b["validation"]["loss"] == pytest.approx(a["validation"]["loss"], rel=TOLERANCE)
-    ours, theirs = weights(folder / "alone"), weights(folder / "shared")
-    assert ours.keys() == theirs.keys()
-    for name, values in ours.items():
-        np.testing.assert_allclose(theirs[name], values, atol=TOLERANCE, err_msg=name)
+    single_weights, shared_weights = weights(folder / "alone"), weights(folder / "shared")
+    assert single_weights.keys() == shared_weights.keys()
+    for name, values in single_weights.items():
+        np.testing.assert_allclose(shared_weights[name], values, atol=TOLERANCE, err_msg=name)
 
 
 def test_only_the_chief_prints(runs):
-    _, done = runs
-    chief, worker = done["shared"]
+    _, results = runs
+    chief, worker = results["shared"]
     assert "test accuracy" in chief[-1].out
-    assert "".join(each.out for each in worker) == ""
+    assert "".join(result.out for result in worker) == ""
 
 
 MIRRORED = """
@@ -103,7 +103,7 @@ from tfbert.training.checkpoint import Checkpoints
 from tfbert.training.fine_tuning import task_trainer
 from tfbert.models.predictor import Predictor
 from tfbert.training.problem import prepare
-found = []
+results = []
 for distribution, steps in (("none", 1), ("mirrored", 2)):
     values = json.loads(sys.argv[3]) | {"train.distribution": distribution}
     values |= {"train.accumulation_steps": steps, "train.batch_size": 8 // steps}
@@ -120,23 +120,23 @@ for distribution, steps in (("none", 1), ("mirrored", 2)):
         group = objective.group(planned, replicas.stream(planned, objective.batches), replicas)
         losses.append(trainer.updater.update({"task": group})["task"]["loss"] / group.counts["loss"])
     weights = [v.numpy() for v in model.trainable_variables]
-    alone = alone if found else weights
-    difference = max(float(np.abs(a - b).max()) for a, b in zip(weights, alone, strict=True))
-    found.append([problem.replicas.to_dict(), losses, difference])
-print(json.dumps(found))
+    expected = expected if results else weights
+    difference = max(float(np.abs(a - b).max()) for a, b in zip(weights, expected, strict=True))
+    results.append([problem.replicas.to_dict(), losses, difference])
+print(json.dumps(results))
 """
 
 
 def test_mirrored_devices_give_the_losses_and_weights_of_one(tmp_path):
     data_dir = small.write_data(tmp_path / "data")
     command = [sys.executable, "-c", MIRRORED, small.ROOT / "tests", data_dir, json.dumps(OPTIONS)]
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    one, two = json.loads(done.stdout.splitlines()[-1])
-    assert (one[0]["kind"], one[0]["replicas"]) == ("none", 1)
-    assert (two[0]["kind"], two[0]["replicas"]) == ("mirrored", 2)
-    np.testing.assert_allclose(two[1], one[1], rtol=TOLERANCE)
-    assert two[2] < TOLERANCE
+    result = subprocess.run(command, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    single, mirrored = json.loads(result.stdout.splitlines()[-1])
+    assert (single[0]["kind"], single[0]["replicas"]) == ("none", 1)
+    assert (mirrored[0]["kind"], mirrored[0]["replicas"]) == ("mirrored", 2)
+    np.testing.assert_allclose(mirrored[1], single[1], rtol=TOLERANCE)
+    assert mirrored[2] < TOLERANCE
 
 
 class TwoByTwo:
@@ -147,21 +147,21 @@ class TwoByTwo:
 
 def test_the_shards_of_all_replicas_are_the_batch():
     plan = [*plan_training(np.arange(5, 27), 8, 0, 0), np.array([3]), np.array([7, 9, 8])]
-    found = []
+    streams = []
     for worker in range(2):
         replicas = Replicas("multi_worker", TwoByTwo(), worker, 2)
-        found.append(list(replicas.stream(((indices, place) for place, indices in enumerate(plan)), iter)))
-    assert len(found[0]) == len(found[1]) == len(plan)
-    for place, indices in enumerate(plan):
-        both = found[0][place] + found[1][place]
-        assert len(both) == 4 and {where for (_, where), _ in both} == {place}
-        counted = [shard for (shard, _), factor in both if factor == 1]
+        streams.append(list(replicas.stream(((indices, step) for step, indices in enumerate(plan)), iter)))
+    assert len(streams[0]) == len(streams[1]) == len(plan)
+    for step, indices in enumerate(plan):
+        shards = streams[0][step] + streams[1][step]
+        assert len(shards) == 4 and {index for (_, index), _ in shards} == {step}
+        counted = [shard for (shard, _), factor in shards if factor == 1]
         assert sorted(np.concatenate(counted)) == sorted(indices)
         assert max(map(len, counted)) - min(map(len, counted)) <= 1
-        for (shard, _), factor in both:
+        for (shard, _), factor in shards:
             assert len(shard) > 0 and (factor == 1 or len(indices) < 4)
-        assert [len(shard) for shard, _ in replicas.counted([found[1][place]])] == [
-            len(shard) for (shard, _), factor in found[1][place] if factor
+        assert [len(shard) for shard, _ in replicas.counted([streams[1][step]])] == [
+            len(shard) for (shard, _), factor in streams[1][step] if factor
         ]
     assert list(ALONE.stream(((indices,) for indices in plan), iter)) == [(indices,) for indices in plan]
 
@@ -208,7 +208,7 @@ CLUSTER = {"cluster": {"worker": ["a:1", "b:1"]}, "task": {"type": "worker", "in
     ],
 )
 @pytest.mark.parametrize("kind", ["auto", "multi_worker"])
-def test_a_wrong_tf_config_is_one_clear_error(kind, text, message, monkeypatch):
+def test_an_invalid_tf_config_is_reported(kind, text, message, monkeypatch):
     monkeypatch.setenv("TF_CONFIG", text)
     with pytest.raises(ValueError, match=message):
         join(kind)

@@ -26,6 +26,6 @@ def test_freed_memory_is_reused():
     pages = {}
     for first in ("", "keep_memory()"):
         code = COUNT.format(first=first)
-        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-        pages[first] = int(done.stdout)
+        result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+        pages[first] = int(result.stdout)
     assert pages[""] > 10 * pages["keep_memory()"]

@@ -37,7 +37,7 @@ def test_the_last_update_of_an_epoch_may_have_fewer_batches():
 
 
 @pytest.mark.parametrize("update", range(1, 9))
-def test_the_batches_of_an_update_depend_on_its_number_alone(update):
+def test_the_batches_of_an_update_depend_only_on_its_number(update):
     assert list(Counting().groups(update, 9)) == list(Counting().groups(0, 9))[update:]
 
 

@@ -13,7 +13,7 @@ from tfbert.training.optimizers import LayerwiseAdafactor, LayerwiseAdamW, Layer
 @pytest.mark.parametrize(
     ("schedule", "expected"),
     [
-        # Two of six updates warm up: a half and the whole of the peak; four steps remain, counted from 0.
+        # Two of six updates are warm-up, with half of the peak and the peak; four steps of decay remain.
         ("linear", [0.5, 1.0, 1.0, 0.75, 0.5, 0.25, 0.0, 0.0]),
         ("cosine", [0.5, 1.0, 1.0, 0.5 + math.sqrt(0.125), 0.5, 0.5 - math.sqrt(0.125), 0.0, 0.0]),
         ("constant", [0.5, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0]),
@@ -21,8 +21,8 @@ from tfbert.training.optimizers import LayerwiseAdafactor, LayerwiseAdamW, Layer
 )
 def test_warmup_decay(schedule, expected):
     rate = WarmupDecay(0.02, 2, 6, schedule)
-    found = [float(rate(step)) for step in range(8)]
-    np.testing.assert_allclose(found, 0.02 * np.array(expected), rtol=1e-6, atol=1e-9)
+    rates = [float(rate(step)) for step in range(8)]
+    np.testing.assert_allclose(rates, 0.02 * np.array(expected), rtol=1e-6, atol=1e-9)
 
 
 def test_no_warmup_starts_at_the_peak():
@@ -36,12 +36,12 @@ def test_a_single_update_has_a_learning_rate():
 
 def test_a_schedule_is_restored_from_its_config():
     schedule = WarmupDecay(0.02, 2, 6, "cosine")
-    again = keras.optimizers.schedules.deserialize(keras.optimizers.schedules.serialize(schedule))
-    assert [float(again(step)) for step in range(8)] == [float(schedule(step)) for step in range(8)]
+    restored = keras.optimizers.schedules.deserialize(keras.optimizers.schedules.serialize(schedule))
+    assert [float(restored(step)) for step in range(8)] == [float(schedule(step)) for step in range(8)]
 
 
 def numpy_adamw(value, gradients, rates, decay, beta_1=0.9, beta_2=0.999, epsilon=1e-6):
-    """Decoupled weight decay in float64, as Loshchilov and Hutter 2019 algorithm 2 has it."""
+    """Return a value after AdamW updates in float64, by algorithm 2 of Loshchilov and Hutter 2019."""
     value, m, v = value.astype(np.float64), 0.0, 0.0
     for step, (gradient, rate) in enumerate(zip(gradients, rates, strict=True), 1):
         value = value - rate * decay * value
@@ -72,7 +72,11 @@ def test_updates_equal_adamw_by_hand():
 
 
 def numpy_lamb(value, gradients, rates, decay, is_fitted, beta_1=0.9, beta_2=0.999, epsilon=1e-6):
-    """You et al. 2020, algorithm 2, in float64; what is not fitted moves as in Adam."""
+    """Return a value after LAMB updates in float64, by algorithm 2 of You et al. 2020.
+
+    Args:
+        is_fitted: whether the update is scaled to the norm of the value; otherwise it is that of Adam.
+    """
     value, m, v = value.astype(np.float64), 0.0, 0.0
     for step, (gradient, rate) in enumerate(zip(gradients, rates, strict=True), 1):
         m = beta_1 * m + (1 - beta_1) * gradient
@@ -83,18 +87,21 @@ def numpy_lamb(value, gradients, rates, decay, is_fitted, beta_1=0.9, beta_2=0.9
 
 
 def numpy_adafactor(value, gradients, rates, decay, beta_2_decay=-0.8, epsilon_1=1e-30, epsilon_2=1e-3):
-    """Shazeer and Stern 2018, algorithms 4 and 5, in float64, with decoupled decay and the run's own schedule."""
+    """Return a value after Adafactor updates in float64, by algorithms 4 and 5 of Shazeer and Stern 2018.
+
+    Weight decay is decoupled, and learning rates are given instead of computed.
+    """
     value = value.astype(np.float64)
     rows = columns = second = 0.0
     for step, (gradient, rate) in enumerate(zip(gradients, rates, strict=True), 1):
         value = value - rate * decay * value
-        kept, squared = 1 - step**beta_2_decay, gradient.astype(np.float64) ** 2 + epsilon_1
+        decay_rate, squared = 1 - step**beta_2_decay, gradient.astype(np.float64) ** 2 + epsilon_1
         if value.ndim == 1:
-            second = kept * second + (1 - kept) * squared
+            second = decay_rate * second + (1 - decay_rate) * squared
         else:
-            rows = kept * rows + (1 - kept) * squared.sum(-1)
-            columns = kept * columns + (1 - kept) * squared.sum(-2)
-            # Sums over a matrix as in the paper; ours are means.
+            rows = decay_rate * rows + (1 - decay_rate) * squared.sum(-1)
+            columns = decay_rate * columns + (1 - decay_rate) * squared.sum(-2)
+            # Sums over a matrix as in the paper; the optimizer uses means.
             second = rows[..., :, None] * columns[..., None, :] / rows.sum(-1)[..., None, None]
         update = gradient / np.sqrt(second)
         update = update / max(1.0, np.sqrt((update**2).mean()))
@@ -132,8 +139,8 @@ def test_adafactor_keeps_no_second_moment_of_a_matrix():
     variables = [keras.Variable(np.ones(shape, "float32"), name=name) for name, shape in SHAPES.items()]
     optimizer = LayerwiseAdafactor(factors=[1.0] * 3, learning_rate=0.1)
     optimizer.build(variables)
-    kept = sum(int(np.prod(v.shape)) for v in optimizer.variables) - 2  # the step and the learning rate
-    assert kept == (3 + 4) + 5 + (2 * 3 + 2 * 4)
+    num_values = sum(int(np.prod(v.shape)) for v in optimizer.variables) - 2  # the step and the learning rate
+    assert num_values == (3 + 4) + 5 + (2 * 3 + 2 * 4)
 
 
 @pytest.mark.parametrize("kind", [LayerwiseAdamW, LayerwiseLamb, LayerwiseAdafactor])
@@ -141,12 +148,12 @@ def test_frozen_updates_leave_a_variable_unchanged(kind):
     variables = [keras.Variable(np.ones((2, 2), "float32"), name=name) for name in ("still", "moving")]
     optimizer = kind(factors=[1.0, 1.0], frozen_updates=[2, 0], learning_rate=0.1, weight_decay=0.1)
     optimizer.build(variables)
-    seen = []
+    values = []
     for _ in range(3):
         optimizer.apply([keras.ops.ones((2, 2))] * 2, variables)
-        seen.append([float(np.asarray(variable)[0, 0]) for variable in variables])
-    assert [still for still, _ in seen[:2]] == [1.0, 1.0]
-    assert seen[2][0] < 1.0 and seen[0][1] < 1.0
+        values.append([float(np.asarray(variable)[0, 0]) for variable in variables])
+    assert [still for still, _ in values[:2]] == [1.0, 1.0]
+    assert values[2][0] < 1.0 and values[0][1] < 1.0
 
 
 @pytest.mark.parametrize("name", ["adamw", "lamb", "adafactor"])
@@ -154,8 +161,8 @@ def test_every_optimizer_lowers_the_loss_of_a_run(make_trainer, name):
     rate = {"adamw": 2e-3, "lamb": 2e-2, "adafactor": 5e-2}[name]
     values = {"train__optimizer": name, "train__learning_rate": rate, "train__epochs": 6}
     trainer = make_trainer(examples=8, encoder__dropout=0.0, head__dropout=0.0, head__start="random", **values)
-    found = [point["loss"] for point in trainer.train().curve]
-    assert found[-1] < found[0] - 0.02
+    losses = [point["loss"] for point in trainer.train().curve]
+    assert losses[-1] < losses[0] - 0.02
 
 
 @pytest.fixture(scope="module")
@@ -174,28 +181,28 @@ def train_config(base_problem, **values):
 def test_factors_decrease_with_the_distance_from_the_head(base_problem, model):
     config = train_config(base_problem, layer_decay=0.5, head_learning_rate_factor=7.0)
     factors = optimizers.learning_rate_factors(model, config)
-    found = {}
+    by_part = {}
     for variable, factor in zip(model.trainable_variables, factors, strict=True):
-        place = next((p for p in ("layer_0", "layer_1", "embedding", "head") if p in variable.path), variable.path)
-        found.setdefault(place, set()).add(factor)
-    # Two layers: the last has 1, the first a half, the embeddings a quarter.
-    assert found == {"layer_1": {1.0}, "layer_0": {0.5}, "embedding": {0.25}, "head": {7.0}}
+        name = next((p for p in ("layer_0", "layer_1", "embedding", "head") if p in variable.path), variable.path)
+        by_part.setdefault(name, set()).add(factor)
+    # The factor is 1 for the last of two layers, 0.5 for the first, and 0.25 for the embeddings.
+    assert by_part == {"layer_1": {1.0}, "layer_0": {0.5}, "embedding": {0.25}, "head": {7.0}}
 
 
 def test_biases_and_norms_are_not_decayed(base_problem, model):
     optimizer = optimizers.build_optimizer(model, train_config(base_problem, weight_decay=0.5), 10)
     variables = model.trainable_variables
     before = [variable.numpy() for variable in variables]
-    decayed, left = set(), set()
+    decayed, unchanged = set(), set()
     for variable in variables:
         variable.assign(keras.ops.ones_like(variable))
-    # A gradient of zero leaves decay alone.
+    # With gradients of zero, only weight decay changes the values.
     optimizer.apply([keras.ops.zeros_like(variable) for variable in variables], variables)
     for variable, value in zip(variables, before, strict=True):
-        (left if np.all(variable.numpy() == 1) else decayed).add(variable.path.rpartition("/")[2])
+        (unchanged if np.all(variable.numpy() == 1) else decayed).add(variable.path.rpartition("/")[2])
         variable.assign(value)
     assert decayed == {"kernel", "embeddings"}
-    assert left == {"bias", "gamma", "beta"}
+    assert unchanged == {"bias", "gamma", "beta"}
 
 
 def test_warmup_is_a_fraction_of_all_updates(base_problem, model):

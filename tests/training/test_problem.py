@@ -34,7 +34,7 @@ def test_every_task_works_with_the_tiny_encoder_and_defaults(name):
     ids = np.full((2, LENGTHS[name]), 7, np.int32)
     packed = {"token_ids": ids, "segment_ids": np.zeros_like(ids), "padding_mask": np.ones_like(ids)}
     sequence = np.asarray(model.backbone(packed)["sequence_output"])
-    # Every position has its own weights: the outputs for the same token differ.
+    # The weights differ between positions, so the outputs for the same token differ.
     assert np.abs(np.diff(sequence, axis=1)).max(axis=(0, 2)).min() > 1e-3
     assert np.isfinite(sequence).all()
 

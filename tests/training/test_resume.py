@@ -1,4 +1,4 @@
-"""A training that is killed or stopped at any moment and resumed ends with the same bits as an uninterrupted one."""
+"""A training that is killed or stopped at any moment and resumed is bit-identical to an uninterrupted one."""
 
 import fcntl
 import json
@@ -18,12 +18,13 @@ OPTIONS = {
     "train.epochs": 2,
     "train.learning_rate": 2e-3,
     "train.checkpoint_seconds": 0,
-    # Splits the batches of eight into micro-batches.
+    # Small enough that batches of eight examples are split into micro-batches.
     "train.part_tokens": 40,
     "train.ema_momentum": 0.5,
 }
 CHECKPOINT, BEST = "checkpoint.safetensors", "best.safetensors"
-# 24 examples are three updates per epoch: two checkpoints inside it, the best weights if improved, one at its end.
+# 24 examples are three updates per epoch: two checkpoints within the epoch, the best weights if improved, and a
+# checkpoint at its end.
 KILLS = {
     "inside epoch 1, the second checkpoint written but not in place": (CHECKPOINT, 2, "before"),
     "epoch 1 ended, its best weights in place": (BEST, 1, "after"),
@@ -39,22 +40,22 @@ MOMENTS = {
     "at the last update of all": ("update", 6, "update 3 of epoch 2"),
     "during the last validation": ("validation", 2, "update 3 of epoch 2, during validation"),
 }
-# No checkpoint is saved by time, so the one on disk is the one that the signal caused.
+# No checkpoints are saved periodically, so the one on disk was saved because of the signal.
 STOP_OPTIONS = {"train__checkpoint_seconds": 1e9, "train__ema_momentum": 0.5}
 
 
-def arguments(data_dir, out, *more):
-    return ["--data", data_dir, "--encoder", "tiny", "--out", out, "--no-export", *small.assignments(OPTIONS), *more]
+def arguments(data_dir, out, *options):
+    return ["--data", data_dir, "--encoder", "tiny", "--out", out, "--no-export", *small.assignments(OPTIONS), *options]
 
 
 @pytest.fixture(scope="module")
 def runs(data_dir, tmp_path_factory):
-    """Do all trainings at once: one in peace, and one killed for each of `KILLS`."""
+    """Run all trainings: one without interruption, and one for each of `KILLS`."""
     folder = tmp_path_factory.mktemp("resume")
     tools = small.tools()
 
-    def step(name, *more, kill=None):
-        return tools.step("train", *arguments(data_dir, folder / name, *more), cwd=folder, kill=kill)
+    def step(name, *options, kill=None):
+        return tools.step("train", *arguments(data_dir, folder / name, *options), cwd=folder, kill=kill)
 
     chains = [[step("whole")]]
     chains += [[step(f"{i}", kill=kill), step(f"{i}")] for i, kill in enumerate(KILLS.values())]
@@ -69,15 +70,15 @@ def scores(path):
 
 
 def test_the_uninterrupted_run(runs):
-    folder, done = runs
-    assert done["whole"][0].code == 0, done["whole"][0].err
+    folder, results = runs
+    assert results["whole"][0].code == 0, results["whole"][0].err
     assert not (folder / "whole" / CHECKPOINT).exists()
 
 
 @pytest.mark.parametrize("moment", KILLS)
 def test_killed_and_continued_is_bit_identical(runs, moment):
-    folder, done = runs
-    killed, continued = done[moment]
+    folder, results = runs
+    killed, continued = results[moment]
     assert killed.code == -9, killed.err
     assert continued.code == 0, continued.err
     path = folder / str(list(KILLS).index(moment))
@@ -91,22 +92,22 @@ def test_no_temporary_file_remains(runs):
 
 
 @pytest.fixture
-def before():
-    """Return the handlers of the signals, and put them back at the end."""
+def signal_handlers():
+    """Return the signal handlers, and restore them after the test."""
     handlers = {number: signal.getsignal(number) for number in interrupts.SIGNALS}
     yield handlers
     for number, handler in handlers.items():
         signal.signal(number, handler)
 
 
-def send_at(trainer, where, count, number=signal.SIGTERM):
-    """Send a signal to this process when a trainer does something for the n-th time."""
-    owner, name = (trainer.updater, "update") if where == "update" else (trainer.evaluator, "measure")
-    function, seen = getattr(owner, name), []
+def send_at(trainer, event, count, number=signal.SIGTERM):
+    """Send a signal to this process before the n-th update or validation of a trainer."""
+    owner, name = (trainer.updater, "update") if event == "update" else (trainer.evaluator, "measure")
+    function, calls = getattr(owner, name), []
 
     def sending(*args):
-        seen.append(where)
-        if len(seen) == count:
+        calls.append(event)
+        if len(calls) == count:
             os.kill(os.getpid(), number)
         return function(*args)
 
@@ -114,30 +115,30 @@ def send_at(trainer, where, count, number=signal.SIGTERM):
 
 
 @pytest.fixture(scope="module")
-def whole(make_trainer):
-    """Return the best weights and the history of a training that nothing stopped."""
+def uninterrupted(make_trainer):
+    """Return the best weights and the history of an uninterrupted training."""
     trainer = make_trainer(**STOP_OPTIONS)
     history = trainer.train().history
     return (trainer.checkpoints.run_dir / BEST).read_bytes(), [(point.loss, point.scores) for point in history]
 
 
 @pytest.mark.parametrize("moment", MOMENTS)
-def test_stopped_and_continued_is_bit_identical(make_trainer, whole, before, moment):
-    where, count, place = MOMENTS[moment]
+def test_stopped_and_continued_is_bit_identical(make_trainer, uninterrupted, signal_handlers, moment):
+    event, count, point = MOMENTS[moment]
     trainer = make_trainer(**STOP_OPTIONS)
-    send_at(trainer, where, count)
+    send_at(trainer, event, count)
     with pytest.raises(Stopped) as stopped:
         trainer.train()
-    assert stopped.value.message == f"stopped after {place}; saved {trainer.checkpoints.run_dir / CHECKPOINT}"
+    assert stopped.value.message == f"stopped after {point}; saved {trainer.checkpoints.run_dir / CHECKPOINT}"
     assert (stopped.value.number, stopped.value.exit_code) == (signal.SIGTERM, 143)
-    assert {number: signal.getsignal(number) for number in interrupts.SIGNALS} == before
-    again = make_trainer(run_dir=trainer.checkpoints.run_dir, **STOP_OPTIONS)
-    history = again.train().history
-    found = [(point.loss, point.scores) for point in history]
-    assert ((trainer.checkpoints.run_dir / BEST).read_bytes(), found) == whole
+    assert {number: signal.getsignal(number) for number in interrupts.SIGNALS} == signal_handlers
+    resumed = make_trainer(run_dir=trainer.checkpoints.run_dir, **STOP_OPTIONS)
+    history = resumed.train().history
+    epochs = [(point.loss, point.scores) for point in history]
+    assert ((trainer.checkpoints.run_dir / BEST).read_bytes(), epochs) == uninterrupted
 
 
-def test_a_second_ctrl_c_does_not_wait(make_trainer, before):
+def test_a_second_ctrl_c_does_not_wait(make_trainer, signal_handlers):
     trainer = make_trainer(**STOP_OPTIONS)
     update = trainer.updater.update
 
@@ -155,7 +156,7 @@ def test_a_second_ctrl_c_does_not_wait(make_trainer, before):
 
 @pytest.fixture
 def stopped(make_trainer, tmp_path):
-    """Return a run directory in which a training stands after its first update."""
+    """Return a run directory with a checkpoint of a training."""
     trainer = make_trainer("eager", run_dir=tmp_path, examples=8, fingerprint="mine")
     trainer.checkpoints.save(trainer.updater.arrays(), trainer.progress.to_dict())
     return tmp_path
@@ -184,11 +185,11 @@ def test_the_fingerprint_changes_with_config_and_data(base_problem, tmp_path):
     assert base_problem.fingerprint(config) != base_problem.fingerprint(override(config, {"train.weight_decay": 0.02}))
     path = small.write_data(tmp_path / "data")
     config = override(config, {"data.path": str(path)})
-    before = prepare(config).fingerprint(config)
-    assert prepare(config).fingerprint(config) == before
+    fingerprint = prepare(config).fingerprint(config)
+    assert prepare(config).fingerprint(config) == fingerprint
     with open(path / "test.csv", "a") as stream:
         stream.write("one more,card\n")
-    assert prepare(config).fingerprint(config) != before
+    assert prepare(config).fingerprint(config) != fingerprint
 
 
 def test_second_process_in_a_run_directory_is_refused(base_problem, tmp_path):

@@ -17,7 +17,7 @@ from tfbert.training.problem import prepare
 
 
 def scripted_reports(monkeypatch, validation, test, monitor_scores=None):
-    """Replace training by reports with these accuracies by seed; return the list of seeds that were trained."""
+    """Replace training with reports of these accuracies by seed; return the list of trained seeds."""
     trained = []
 
     def train_seed(problem, config, run_dir, command):
@@ -39,7 +39,7 @@ def scripted_reports(monkeypatch, validation, test, monitor_scores=None):
         (run_dir / "details.json").write_text("{}")
         return report
 
-    monkeypatch.setattr(run, "_train_seed", train_seed)
+    monkeypatch.setattr(run, "train_seed", train_seed)
     monkeypatch.setattr(run.report_page, "render", lambda *_: None)
     return trained
 
@@ -97,17 +97,17 @@ def test_finished_seeds_of_another_config_or_other_data_are_refused(base_problem
 
 
 def test_a_signal_before_training_takes_effect_after_the_head_is_initialized(base_problem, tmp_path, monkeypatch):
-    start, ended = run.initialize_head, []
+    start, completed = run.initialize_head, []
 
     def sending(*args):
         os.kill(os.getpid(), signal.SIGINT)
         start(*args)
-        ended.append("the start of the head")
+        completed.append("the start of the head")
 
     monkeypatch.setattr(run, "initialize_head", sending)
     with pytest.raises(Stopped) as stopped:
         run.fit(base_problem, base_problem.config, tmp_path)
-    assert ended == ["the start of the head"]
+    assert completed == ["the start of the head"]
     assert (stopped.value.number, stopped.value.exit_code) == (signal.SIGINT, 130)
     assert not (tmp_path / "best.safetensors").exists()
 
@@ -115,10 +115,10 @@ def test_a_signal_before_training_takes_effect_after_the_head_is_initialized(bas
 def test_a_run_directory_is_resumed_only_if_unfinished(base_problem, tmp_path):
     first = run.choose_run_dir(base_problem, tmp_path)
     assert first.parent == tmp_path / "classification"
-    time, mark = first.name.rsplit("-", 1)
-    assert len(mark) == 8
+    time, suffix = first.name.rsplit("-", 1)
+    assert len(suffix) == 8
     # An old timestamp, so that the names of old and new directories differ.
-    old = first.with_name(f"20200101-000000-{mark}")
+    old = first.with_name(f"20200101-000000-{suffix}")
     old.mkdir(parents=True)
     assert run.choose_run_dir(base_problem, tmp_path) == old
     (old / "report.json").write_text("{}")
@@ -131,21 +131,21 @@ def test_a_run_directory_is_resumed_only_if_unfinished(base_problem, tmp_path):
 
 
 @pytest.mark.parametrize("pooling", ["mean", "pooler"])
-def test_a_head_trained_alone_uses_vectors_computed_once(base_problem, tmp_path, monkeypatch, pooling):
+def test_head_only_training_computes_pooled_vectors_once(base_problem, tmp_path, monkeypatch, pooling):
     config = override(base_problem.config, {"train.trainable_layers": 0, "head.pooling": pooling})
     problem = base_problem.with_config(config)
-    given, found = [], []
+    passed_vectors, losses = [], []
     make = fine_tuning.TaskObjective
-    monkeypatch.setattr(fine_tuning, "TaskObjective", lambda *parts: given.append(parts[-1]) or make(*parts))
-    for name, most in {"held": 2**30, "not held": 0}.items():
-        monkeypatch.setattr(fine_tuning, "_MAX_VECTOR_BYTES", most)
+    monkeypatch.setattr(fine_tuning, "TaskObjective", lambda *args: passed_vectors.append(args[-1]) or make(*args))
+    for name, max_bytes in {"held": 2**30, "not held": 0}.items():
+        monkeypatch.setattr(fine_tuning, "_MAX_VECTOR_BYTES", max_bytes)
         (tmp_path / name).mkdir()
-        found.append([])
-        run.fit(problem, config, tmp_path / name, lambda _, updates: found[-1].extend(loss for _, loss, _ in updates))
-    assert len(found[0]) == 6
-    np.testing.assert_allclose(found[0], found[1], rtol=1e-5)
+        losses.append([])
+        run.fit(problem, config, tmp_path / name, lambda _, updates: losses[-1].extend(loss for _, loss, _ in updates))
+    assert len(losses[0]) == 6
+    np.testing.assert_allclose(losses[0], losses[1], rtol=1e-5)
     # The pooler has weights and is trained with the head, so its vectors change.
-    assert [vectors is not None for vectors in given] == [pooling == "mean", False]
+    assert [vectors is not None for vectors in passed_vectors] == [pooling == "mean", False]
 
 
 def test_a_config_without_trainable_weights_is_refused(base_problem, tmp_path):
@@ -161,8 +161,8 @@ def test_a_config_without_trainable_weights_is_refused(base_problem, tmp_path):
 
 
 @pytest.fixture(scope="module")
-def real(data_dir, tmp_path_factory):
-    """Return the folder and results of real runs: two seeds, one from the config of the first, one with train only."""
+def finished_runs(data_dir, tmp_path_factory):
+    """Return the folder and results of runs: with two seeds, with a stored config, and with a train split only."""
     folder = tmp_path_factory.mktemp("runs")
     small.write_data(folder / "train-only", validation=0, test=0)
     tools = small.tools()
@@ -185,23 +185,23 @@ def report_of(folder):
     return json.loads((folder / "report.json").read_text())
 
 
-def test_two_seeds(real):
-    folder, done = real
-    assert done["two"].code == 0, done["two"].err
+def test_two_seeds(finished_runs):
+    folder, results = finished_runs
+    assert results["two"].code == 0, results["two"].err
     report = report_of(folder / "two")
-    parts = [report_of(folder / "two" / f"seed-{seed}") for seed in (0, 1)]
+    seed_reports = [report_of(folder / "two" / f"seed-{seed}") for seed in (0, 1)]
     for split in ("validation", "test"):
-        for metric, found in report["seeds"][split].items():
-            values = [part[split]["metrics"][metric]["value"] for part in parts]
-            assert found == {"mean": statistics.mean(values), "std": statistics.stdev(values), "values": values}
+        for metric, summary in report["seeds"][split].items():
+            values = [seed_report[split]["metrics"][metric]["value"] for seed_report in seed_reports]
+            assert summary == {"mean": statistics.mean(values), "std": statistics.stdev(values), "values": values}
     assert report["seed"] == report["seeds"]["best"]
     assert (folder / "two" / "report.html").stat().st_size > 1000
-    assert f"± {report['seeds']['test']['accuracy']['std']:.4f} over seeds" in done["two"].out
+    assert f"± {report['seeds']['test']['accuracy']['std']:.4f} over seeds" in results["two"].out
 
 
-def test_config_of_a_run_repeats_it(real):
-    folder, done = real
-    assert done["again"].code == 0, done["again"].err
+def test_config_of_a_run_repeats_it(finished_runs):
+    folder, results = finished_runs
+    assert results["again"].code == 0, results["again"].err
     first, again = report_of(folder / "two" / "seed-1"), report_of(folder / "again")
     for name in ("config", "data", "validation", "test", "best_epoch", "encoder"):
         assert again[name] == first[name]
@@ -210,18 +210,18 @@ def test_config_of_a_run_repeats_it(real):
     assert weights[0] == weights[1]
 
 
-def test_finished_directory_is_refused(real):
-    folder, done = real
-    assert done["refused"].code == 2
-    assert done["refused"].err.splitlines()[-1] == "train: two: holds a finished run; expected a new --out directory"
+def test_finished_directory_is_refused(finished_runs):
+    folder, results = finished_runs
+    assert results["refused"].code == 2
+    assert results["refused"].err.splitlines()[-1] == "train: two: holds a finished run; expected a new --out directory"
 
 
-def test_data_without_validation_and_test(real):
-    folder, done = real
-    assert done["alone"].code == 0, done["alone"].err
+def test_data_without_validation_and_test(finished_runs):
+    folder, results = finished_runs
+    assert results["alone"].code == 0, results["alone"].err
     report = report_of(folder / "alone")
     assert (report["validation"], report["test"]) == (None, None)
     assert report["data"].keys() == {"train"}
     assert report["best_epoch"] == 1
-    assert "no test and no validation split: no scores" in done["alone"].out
+    assert "no test and no validation split: no scores" in results["alone"].out
     assert (folder / "alone" / "report.html").exists()

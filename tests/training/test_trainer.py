@@ -13,8 +13,8 @@ from tfbert.tasks.matching import FittedMatching
 from tfbert.training.fine_tuning import EpochHistory
 from tfbert.training.objectives import Group
 
-# Losses of the first updates of the tiny encoder with seed 3 on the data of `small.write_data`. They change with the
-# data, the initial weights, the order of batches, dropout, the optimizer: with anything that affects training.
+# Losses of the first updates of the tiny encoder with seed 3 on the data of `small.write_data`. They change with
+# everything that affects training: data, initial weights, the order of batches, dropout, and the optimizer.
 GOLDEN = [1.117826, 1.156896, 1.092957, 1.065117, 1.006783]
 # An iterative solver initializes the head (logistic regression, until a gradient of 1e-4), and rounding determines
 # where it stops, so losses vary by about 1e-4. A learning rate that is 5 % larger changes them by far more.
@@ -34,11 +34,11 @@ def without_times(history):
     return [{name: value for name, value in vars(point).items() if name not in TIMES} for point in history]
 
 
-def same(ones, others):
-    return all(np.array_equal(a, b) for a, b in zip(ones, others, strict=True))
+def same(first, second):
+    return all(np.array_equal(a, b) for a, b in zip(first, second, strict=True))
 
 
-def counted(monkeypatch, owner, name, counts):
+def count_calls(monkeypatch, owner, name, counts):
     """Count the calls of a method; a method in a graph is called once for each trace."""
     method = getattr(owner, name)
 
@@ -53,16 +53,16 @@ def test_golden_losses(make_trainer, monkeypatch):
     trainer = make_trainer("real", train__seed=3)
     traces = {"losses": 0, "decode": 0}
     (objective,) = trainer.objectives
-    counted(monkeypatch, objective, "losses", traces)
-    counted(monkeypatch, type(objective.task), "decode", traces)
+    count_calls(monkeypatch, objective, "losses", traces)
+    count_calls(monkeypatch, type(objective.task), "decode", traces)
     progress = trainer.train()
     np.testing.assert_allclose(losses(progress)[:5], GOLDEN, rtol=0, atol=GOLDEN_TOLERANCE)
     assert [point["update"] for point in progress.curve] == [1, 2, 3, 4, 5, 6]
     # A function traced again for a new shape is another graph, which rounds differently: a training that resumes after
     # a kill, and meets the shapes in another order, would diverge from an uninterrupted one.
-    found = list(objective.batches(objective.plan(0)))
-    assert len({tuple(batch["token_ids"].shape) for batch in found}) > 1
-    trainer.updater.update({"task": Group(found, {"loss": 24.0})})
+    all_batches = list(objective.batches(objective.plan(0)))
+    assert len({tuple(batch["token_ids"].shape) for batch in all_batches}) > 1
+    trainer.updater.update({"task": Group(all_batches, {"loss": 24.0})})
     assert traces == {"losses": 1, "decode": 1}
     # Eager training gives the same losses, so the other tests need no tracing.
     eager = make_trainer(train__seed=3, examples=24, train__epochs=2).train()
@@ -79,18 +79,18 @@ def test_sequences_of_records_are_computed_in_halves_with_the_same_scores(make_t
     widths = []
     call = trainer.model.call
     monkeypatch.setattr(trainer.model, "call", lambda i, **k: widths.append(i["token_ids"].shape[1]) or call(i, **k))
-    whole = objective.scores(batch)
+    expected = objective.scores(batch)
     monkeypatch.setattr(type(objective.task), "by_record", True)
-    np.testing.assert_allclose(objective.scores(batch), whole, atol=1e-5)
+    np.testing.assert_allclose(objective.scores(batch), expected, atol=1e-5)
     assert len(widths) == 3 and widths[1] < widths[2] == widths[0]
 
 
 def test_equal_seeds_give_equal_bits_and_other_seeds_other_losses(make_trainer):
     trainers = [make_trainer(train__seed=seed, examples=12) for seed in (3, 3, 4)]
-    first, again, other = [trainer.train() for trainer in trainers]
+    first, repeated, other = [trainer.train() for trainer in trainers]
     assert same(weights(trainers[0].model), weights(trainers[1].model))
-    assert without_times(first.history) == without_times(again.history)
-    assert first.curve == again.curve
+    assert without_times(first.history) == without_times(repeated.history)
+    assert first.curve == repeated.curve
     assert not np.allclose(losses(first), losses(other), atol=1e-3)
 
 
@@ -118,9 +118,9 @@ def test_accumulated_batches_equal_one_large_batch(make_trainer, weighted):
     # One pool of batches sorted by length, so that four small batches and the large one hold the same examples.
     large = make_trainer(examples=20, train__batch_size=32, **values)
     small = make_trainer(examples=20, train__batch_size=8, train__accumulation_steps=4, **values)
-    one, four = large.train(), small.train()
-    assert len(one.curve) == len(four.curve) == 2
-    np.testing.assert_allclose(losses(four), losses(one), rtol=1e-5)
+    large_progress, small_progress = large.train(), small.train()
+    assert len(large_progress.curve) == len(small_progress.curve) == 2
+    np.testing.assert_allclose(losses(small_progress), losses(large_progress), rtol=1e-5)
     for a, b in zip(weights(large.model), weights(small.model), strict=True):
         np.testing.assert_allclose(a, b, atol=2e-5)
 
@@ -132,20 +132,24 @@ def test_micro_batches_give_the_update_of_the_whole_batch(make_trainer, mode):
         make_trainer(mode, examples=20, train__batch_size=12, train__part_tokens=part_tokens, **values)
         for part_tokens in (0, 40)
     ]
-    seen = []
+    shapes_by_trainer = []
     for trainer in trainers:
         shapes = []
         (objective,) = trainer.objectives
         make = objective.batches
-        objective.batches = lambda plan, make=make, shapes=shapes: watched(make(plan), shapes)
-        seen.append(shapes)
-    whole, parts = [trainer.train() for trainer in trainers]
-    assert len(whole.curve) == len(parts.curve) == 4
-    np.testing.assert_allclose(losses(parts), losses(whole), rtol=1e-4)
+        objective.batches = lambda plan, make=make, shapes=shapes: record_shapes(make(plan), shapes)
+        shapes_by_trainer.append(shapes)
+    whole, split = [trainer.train() for trainer in trainers]
+    assert len(whole.curve) == len(split.curve) == 4
+    np.testing.assert_allclose(losses(split), losses(whole), rtol=1e-4)
     for a, b in zip(weights(trainers[0].model), weights(trainers[1].model), strict=True):
         np.testing.assert_allclose(a, b, atol=5e-5)
-    assert max(np.prod(shape) for shape in seen[0]) > 40 >= max(np.prod(shape) for shape in seen[1])
-    assert sum(rows for rows, _ in seen[0]) == sum(rows for rows, _ in seen[1]) == 40
+    assert (
+        max(np.prod(shape) for shape in shapes_by_trainer[0])
+        > 40
+        >= max(np.prod(shape) for shape in shapes_by_trainer[1])
+    )
+    assert sum(rows for rows, _ in shapes_by_trainer[0]) == sum(rows for rows, _ in shapes_by_trainer[1]) == 40
 
 
 @pytest.mark.parametrize(("num_layers", "learned"), [(0, {"head"}), (1, {"head", "transformer_layer_1"})])
@@ -157,7 +161,7 @@ def test_only_the_top_layers_are_trained(make_trainer, num_layers, learned):
     assert {path.split("/")[0] for path, old, new in pairs if not np.array_equal(old, new)} == learned
 
 
-def watched(batches, shapes):
+def record_shapes(batches, shapes):
     for batch in batches:
         shapes.append(tuple(batch["token_ids"].shape))
         yield batch
@@ -177,8 +181,8 @@ def test_on_a_gpu_batches_are_not_split_by_default(make_trainer, monkeypatch, gp
     monkeypatch.setattr(objective, "lengths", np.full(64, 128))
     monkeypatch.setattr(objective, "num_sequences", np.ones(64, int))
     monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: gpus)
-    parts = objective.micro_batches((np.arange(64),), 1)
-    assert [len(part) for (part,) in parts] == [64 // num_parts] * num_parts
+    micro_batches = objective.micro_batches((np.arange(64),), 1)
+    assert [len(micro_batch) for (micro_batch,) in micro_batches] == [64 // num_parts] * num_parts
     # A batch shared by several devices may be larger.
     assert len(objective.micro_batches((np.arange(64),), 2)) == max(1, num_parts // 2)
 
@@ -207,17 +211,17 @@ def test_averaged_weights_are_evaluated_and_kept(make_trainer, monkeypatch):
     monkeypatch.setattr(
         type(objective.task),
         "evaluate",
-        lambda self, outputs, *rest: evaluated.append(outputs["probabilities"]) or evaluate(self, outputs, *rest),
+        lambda self, outputs, *args: evaluated.append(outputs["probabilities"]) or evaluate(self, outputs, *args),
     )
     trainer.train()
     for variable, average in zip(trainer.model.trainable_variables, averages, strict=True):
         np.testing.assert_allclose(np.asarray(variable), average, atol=1e-6)
-    # The model now has the kept weights; the outputs that chose the epoch were computed with them.
-    kept, _ = predict_all(evaluator.predictor.decode, objective.task, evaluator.validation)
-    np.testing.assert_allclose(evaluated[-1], kept["probabilities"], atol=1e-6)
+    # The model now has the restored weights, which the outputs of the best epoch were computed with.
+    outputs, _ = predict_all(evaluator.predictor.decode, objective.task, evaluator.validation)
+    np.testing.assert_allclose(evaluated[-1], outputs["probabilities"], atol=1e-6)
 
 
-def scripted(monkeypatch, trainer, scores, name="accuracy"):
+def script_scores(monkeypatch, trainer, scores, name="accuracy"):
     """Replace the scores on validation, one per epoch."""
     remaining = iter(scores)
     evaluation = SimpleNamespace(values=lambda: {name: next(remaining)})
@@ -225,15 +229,15 @@ def scripted(monkeypatch, trainer, scores, name="accuracy"):
 
 
 def weights_by_epoch(trainer):
-    found = []
+    weights_of_epochs = []
     measure = trainer.evaluator.measure
-    trainer.evaluator.measure = lambda check: found.append(weights(trainer.model)) or measure(check)
-    return found
+    trainer.evaluator.measure = lambda check: weights_of_epochs.append(weights(trainer.model)) or measure(check)
+    return weights_of_epochs
 
 
 def test_patience_stops_training_and_the_best_weights_are_restored(make_trainer, monkeypatch):
     trainer = make_trainer(examples=8, train__epochs=8, train__patience_epochs=2)
-    scripted(monkeypatch, trainer, [0.3, 0.6, 0.6, 0.5, 0.9])
+    script_scores(monkeypatch, trainer, [0.3, 0.6, 0.6, 0.5, 0.9])
     by_epoch = weights_by_epoch(trainer)
     progress = trainer.train()
     # An equal score is no improvement: epoch 2 stays the best, and epochs 3 and 4 use up the patience.
@@ -245,7 +249,7 @@ def test_patience_stops_training_and_the_best_weights_are_restored(make_trainer,
 
 def test_a_monitored_loss_is_better_when_lower(make_trainer, monkeypatch):
     trainer = make_trainer(examples=8, train__epochs=3, train__monitor="loss")
-    scripted(monkeypatch, trainer, [0.7, 0.2, 0.5], name="loss")
+    script_scores(monkeypatch, trainer, [0.7, 0.2, 0.5], name="loss")
     assert trainer.train().best.epoch == 2
 
 
@@ -320,11 +324,11 @@ def test_low_precision_trains_and_evaluates_in_float32(make_trainer, precision, 
     assert np.isfinite(losses(progress)).all()
     assert all(weight.dtype == np.float32 for weight in weights(trainer.model))
     assert same(weights(trainer.model), weights(trainer.evaluator.model))
-    # From the checkpoint of epoch 1, the optimizer and its loss scale included, epoch 2 gives the same again.
-    again = make_trainer(examples=8, **values)
-    again_dir = again.checkpoints.run_dir
-    (again_dir / "checkpoint.safetensors").write_bytes(saved[0])
-    (again_dir / "best.safetensors").write_bytes((run_dir / "best.safetensors").read_bytes())
-    arrays, _ = load_weights(again_dir / "checkpoint.safetensors")
-    assert again.train().curve == progress.curve
+    # Epoch 2 is identical if resumed from the checkpoint of epoch 1, which includes the optimizer and its loss scale.
+    resumed = make_trainer(examples=8, **values)
+    resumed_dir = resumed.checkpoints.run_dir
+    (resumed_dir / "checkpoint.safetensors").write_bytes(saved[0])
+    (resumed_dir / "best.safetensors").write_bytes((run_dir / "best.safetensors").read_bytes())
+    arrays, _ = load_weights(resumed_dir / "checkpoint.safetensors")
+    assert resumed.train().curve == progress.curve
     assert any("optimizer/" in name and "momentum" in name for name in arrays)

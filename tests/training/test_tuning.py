@@ -1,4 +1,4 @@
-"""A tuning method is trained by the ordinary trainer with its own learning rate, and merged afterwards."""
+"""Tuning methods in the ordinary trainer: they have separate learning rates and are merged afterwards."""
 
 import numpy as np
 import pytest

@@ -95,10 +95,10 @@ def test_moving_averages_replace_the_weights_only_inside_the_block():
         assert float(model.weight) == pytest.approx(average)
     assert float(model.weight) == pytest.approx(trained)
     # A checkpoint restores the averages too.
-    again = updater_of(other := Toy(), ema_momentum=0.75)
-    again.restore(updater.arrays())
+    restored = updater_of(other := Toy(), ema_momentum=0.75)
+    restored.restore(updater.arrays())
     assert float(other.weight) == pytest.approx(trained)
-    with again.averages_in_place():
+    with restored.averages_in_place():
         assert float(other.weight) == pytest.approx(average)
 
 

@@ -13,8 +13,8 @@ logger = logging.getLogger(__name__)
 
 # Subdirectory of the cache for recorded checksums.
 CHECKSUMS_DIR = "checksums"
-# By path, size and modification time, so that a file is read only once per process unless it changes.
-_known: dict[tuple[str, int, int], str] = {}
+# Checksums by path, size and modification time, so that a file is read only once per process unless it changes.
+known_checksums: dict[tuple[str, int, int], str] = {}
 
 
 def checksum(path: Path) -> str:
@@ -25,9 +25,9 @@ def checksum(path: Path) -> str:
     """
     status = path.stat()
     key = (str(path.resolve()), status.st_size, status.st_mtime_ns)
-    if key not in _known:
-        _known[key] = sha256_of(path)
-    return _known[key]
+    if key not in known_checksums:
+        known_checksums[key] = sha256_of(path)
+    return known_checksums[key]
 
 
 def find_damaged(directory: Path, files: Mapping[str, str]) -> Path | None:

@@ -11,7 +11,7 @@ _REPOSITORY = re.compile(r"(?:\w[\w.-]*/)?\w[\w.-]*")
 _REVISION = re.compile(r"(?!.*(?:\.\.|//))\w[\w./+-]*(?<![/.])")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 # The commit of each name resolved in this process. A branch may move meanwhile, but all files must be from one commit.
-_commits: dict[str, str] = {}
+resolved_commits: dict[str, str] = {}
 
 
 def parse(name: str) -> tuple[str, str | None]:
@@ -50,7 +50,7 @@ def download(name: str) -> tuple[Path, str | None]:
         import huggingface_hub
     except ImportError as error:
         raise ValueError(f"encoder {name!r} needs the package huggingface_hub: pip install huggingface_hub") from error
-    revision = _commits.get(name, revision)
+    revision = resolved_commits.get(name, revision)
     try:
         snapshot_dir = huggingface_hub.snapshot_download(repository, revision=revision, allow_patterns=FILES)
     except Exception as error:  # errors for HTTP, validation, offline mode and gated models share no base class
@@ -62,5 +62,5 @@ def download(name: str) -> tuple[Path, str | None]:
     directory = Path(snapshot_dir)
     commit = directory.name if _COMMIT.fullmatch(directory.name) else None
     if commit:
-        _commits[name] = commit
+        resolved_commits[name] = commit
     return directory, commit

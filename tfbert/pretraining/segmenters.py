@@ -23,7 +23,8 @@ FIELD = "examples.segmenter"
 BUILT_IN = ("whitespace", "punctuation", "jieba")
 CHOICES = f"none, {', '.join(BUILT_IN)}"
 _CODE = re.compile(r"\w+(?:\.\w+)*:\w+")
-_allowed: set[str] = set()
+# The functions, by `module:function`, that may be imported in this process.
+allowed_code: set[str] = set()
 
 Segmenter = Callable[[str], Iterable[str]]
 
@@ -35,12 +36,12 @@ def is_known(name: str) -> bool:
 
 def allow(*names: str) -> None:
     """Allow functions, by `module:function`, to be imported and called as segmenters in this process."""
-    _allowed.update(names)
+    allowed_code.update(names)
 
 
 def allowed() -> tuple[str, ...]:
     """Return the allowed names, to be allowed in worker processes too."""
-    return tuple(sorted(_allowed))
+    return tuple(sorted(allowed_code))
 
 
 def check_origin(stored: str | None, file: Path | None, assigned: Mapping[str, Any], allow_code: bool) -> None:
@@ -81,7 +82,7 @@ def load_segmenter(name: str) -> Segmenter:
         return _jieba()
     if name in BUILT_IN:
         return {"whitespace": str.split, "punctuation": _punctuation}[name]
-    if name not in _allowed:
+    if name not in allowed_code:
         raise ValueError(f"{FIELD}={name}: names code that was not allowed to run; {_alternatives(name)}")
     module, _, function = name.partition(":")
     try:

@@ -99,7 +99,7 @@ class WordPieces:
         self._tokenizer = Tokenizer(model)
         self._tokenizer.normalizer = make_normalizer(**self.rules._asdict())
         self._tokenizer.pre_tokenizer = BertPreTokenizer()
-        self._cache = _ChunkCache(self._tokenizer)
+        self.cache = _ChunkCache(self._tokenizer)
         self.start, self.end = (self.vocabulary.index(token) for token in ("[CLS]", "[SEP]"))
         self.is_continuation = np.array([token.startswith("##") for token in vocabulary])
         self.dtype = np.dtype(np.uint16 if len(vocabulary) <= 2**16 else np.int32)
@@ -120,7 +120,7 @@ class WordPieces:
     def __call__(self, text: str) -> list[int]:
         """Return the ids of a text, without special tokens."""
         chunks = split_chunks(text, lowercase=self.lowercase, split_on_cjk=self.split_on_cjk)
-        return list(itertools.chain.from_iterable(map(self._cache.__getitem__, chunks)))
+        return list(itertools.chain.from_iterable(map(self.cache.__getitem__, chunks)))
 
     def encode_words(self, text: str, words: Iterable[str], source: str) -> tuple[list[int], list[bool]]:
         """Return the ids of a text, and whether each of them continues the word of the previous one.
@@ -137,7 +137,7 @@ class WordPieces:
         text = _with_final_sigmas(text) if self.lowercase else text
         ids, continues, num_started = [], [], 0
         for chunk in _chunk_pattern(self.split_on_cjk).finditer(text):
-            pieces = self._cache[chunk[0]]
+            pieces = self.cache[chunk[0]]
             num_before = num_started
             while num_started < len(word_starts) and word_starts[num_started] <= chunk.start():
                 num_started += 1

@@ -59,20 +59,20 @@ class SavedPredictor:
         load_text_ops()
         # Signatures do not keep the model alive.
         self._model = load(self.version_dir)
-        self._signature = self._model.signatures["serving_default"]
-        self._specs = dict(sorted(self._signature.structured_input_signature[1].items()))
+        self.signature = self._model.signatures["serving_default"]
+        self._specs = dict(sorted(self.signature.structured_input_signature[1].items()))
         self.inputs = {name: InputSpec(spec.dtype.name, spec.shape.rank > 1) for name, spec in self._specs.items()}
         self.outputs = self._declared_outputs()
 
     def _declared_outputs(self) -> Outputs:
         path = self.version_dir / "assets" / "outputs.json"
         # Exports of earlier versions of tfbert do not have the file.
-        return from_json(read_json(path)) if path.exists() else declared(self._signature.structured_outputs)
+        return from_json(read_json(path)) if path.exists() else declared(self.signature.structured_outputs)
 
     def __call__(self, items: Sequence[Item]) -> dict[str, np.ndarray]:
         """Return the outputs that a server would return: output name to array, item first."""
         tensors = batch_of(items, self._specs)
-        return {name: tensor.numpy() for name, tensor in self._signature(**tensors).items()}
+        return {name: tensor.numpy() for name, tensor in self.signature(**tensors).items()}
 
     def predict(self, items: Iterable[Item], batch_size: int = 64) -> Iterator[tuple[Item, dict]]:
         """Yield each item with its prediction, ready for JSON, in order.

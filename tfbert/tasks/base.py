@@ -370,11 +370,16 @@ def load_task(name: str) -> Task:
         ValueError: there is no such task; the message suggests a similar name.
     """
     known = list_tasks()
-    return _module(name if name in known else _task_of_alias(name, tuple(known))).TASK
+    return _module(name if name in known else task_of_alias(name, tuple(known))).TASK
 
 
 @functools.cache  # so that a process logs an alias only once
-def _task_of_alias(name: str, known: tuple[str, ...]) -> str:
+def task_of_alias(name: str, known: tuple[str, ...]) -> str:
+    """Return the name of the task with an alias, and log it.
+
+    Raises:
+        ValueError: no task has this alias; the message suggests a similar one.
+    """
     plain = "_".join(name.casefold().replace("-", " ").replace("_", " ").split())
     names = {task: task for task in known} | {alias: task for task in known for alias in _module(task).TASK.aliases}
     if plain not in names:

@@ -85,7 +85,7 @@ def train(problem: Problem, run_dir: Path, num_seeds: int = 1, command: str = ""
 
     def work() -> dict:
         if num_seeds == 1:
-            return _train_seed(problem, problem.config, run_dir, command)
+            return train_seed(problem, problem.config, run_dir, command)
         write_json(run_dir / base_run.CONFIG, problem.config.to_dict())
         reports = []
         for config in _seed_configs(problem, num_seeds):
@@ -96,7 +96,7 @@ def train(problem: Problem, run_dir: Path, num_seeds: int = 1, command: str = ""
             reports.append(
                 _finished_seed(problem, config, seed_dir)
                 if is_finished
-                else _train_seed(problem, config, seed_dir, command)
+                else train_seed(problem, config, seed_dir, command)
             )
         return _join_seeds(problem, reports, run_dir, command)
 
@@ -184,7 +184,8 @@ def _fit(
     return predictor, progress
 
 
-def _train_seed(problem: Problem, config: Config, run_dir: Path, command: str) -> dict:
+def train_seed(problem: Problem, config: Config, run_dir: Path, command: str) -> dict:
+    """Train with one seed, and return the report, which is also written to the directory."""
     return _FineTuningRun(problem, config).carry_out(run_dir, command)
 
 
