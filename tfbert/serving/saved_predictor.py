@@ -49,6 +49,7 @@ class SavedPredictor:
         version_dir: the directory of the version.
         inputs: dtype and rank of each input, by name.
         outputs: the declared outputs.
+        signature: the concrete function of the signature `serving_default`.
 
     Raises:
         ValueError: the version does not exist, or one of its files is damaged.
