@@ -25,7 +25,6 @@ from tfbert.serving.verify import check
 from tfbert.space import check_space
 from tfbert.tasks.base import fitted_from_json, list_tasks, load_task
 from tfbert.tasks.base_config import check_options, used_options
-from tfbert.tasks.base_outputs import without_padding
 from tfbert.text.batches import batches
 from tfbert.text.records import read_records
 from tfbert.training import run
@@ -368,8 +367,7 @@ def test_requests_and_training_read_the_same_inputs_from_the_samples(problem, ta
 def test_predictions_without_padding_do_not_depend_on_the_batch(predictor, finished):
     samples = finished.samples
     together, alone = (
-        [without_padding(predictor.outputs, item, padded) for item, padded in predictor.predict(samples, batch_size)]
-        for batch_size in (len(samples), 1)
+        [prediction for _, prediction in predictor.predict(samples, batch_size)] for batch_size in (len(samples), 1)
     )
     lengths = [
         [

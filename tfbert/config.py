@@ -18,6 +18,7 @@ from tfbert.fields import (
     check_bounds,
     check_value,
     flatten,
+    metadata_at,
     parse_value,
     setting,
     type_in_words,
@@ -319,23 +320,12 @@ def describe(root: type = Config) -> dict[str, tuple[str, str]]:
     """Return the allowed values and the description of every settable path, in the order of definition."""
     described = {}
     for path, hint in paths(root).items():
-        metadata = _metadata(root, path)
+        metadata = metadata_at(root, path)
         allowed = metadata["bounds"].description if metadata["bounds"] else type_in_words(hint)
         if metadata["bounds"] and type(None) in typing.get_args(hint) and "none" not in allowed:
             allowed += ", or none"
         described[path] = allowed, metadata["description"]
     return described
-
-
-def data_paths(root: type = Config) -> list[str]:
-    """Return the paths that the records or their tokens may depend on, in the order of definition."""
-    return [path for path in paths(root) if _metadata(root, path)["affects_data"]]
-
-
-def _metadata(root: type, path: str) -> Mapping[str, Any]:
-    section, _, name = path.rpartition(".")
-    node = typing.get_type_hints(root)[section] if section else root
-    return next(field.metadata for field in dataclasses.fields(node) if field.name == name)
 
 
 def value_at(config: "RootConfig", path: str) -> Any:

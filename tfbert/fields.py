@@ -59,6 +59,13 @@ def setting(default: Any, description: str, bounds: Bounds | None = None, *, aff
     return dataclasses.field(default=default, metadata=metadata)
 
 
+def metadata_at(root: type, path: str) -> Mapping[str, Any]:
+    """Return what `setting` stores about the field at a path, such as `train.epochs`, of a config dataclass."""
+    section, _, name = path.rpartition(".")
+    node = typing.get_type_hints(root)[section] if section else root
+    return next(field.metadata for field in dataclasses.fields(node) if field.name == name)
+
+
 def check_bounds(config: Any, section: str) -> None:
     """Reject numbers outside the bounds of their fields.
 

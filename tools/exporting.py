@@ -43,11 +43,9 @@ def export(run_dir: Path, name: str, whole_dir: Path) -> None:
 def predict(version_dir: Path, items: list) -> list[tuple]:
     """Return items with their predictions by the SavedModel, without padding and without long lists."""
     from tfbert.serving.saved_predictor import SavedPredictor
-    from tfbert.tasks.base_outputs import without_padding
 
-    predictor, predictions = SavedPredictor(version_dir), []
-    for item, padded in predictor.predict(items):
-        prediction = without_padding(predictor.outputs, item, padded).items()
-        short = {name: value for name, value in prediction if not isinstance(value, list) or len(value) <= _MAX_LIST}
-        predictions.append((item, short))
+    predictions = []
+    for item, prediction in SavedPredictor(version_dir).predict(items):
+        kept = {n: value for n, value in prediction.items() if not isinstance(value, list) or len(value) <= _MAX_LIST}
+        predictions.append((item, kept))
     return predictions

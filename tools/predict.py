@@ -1,6 +1,7 @@
 """Predict texts with a SavedModel, in this process or on a server, and print one JSON object per line."""
 
 import argparse
+import functools
 import json
 import re
 import sys
@@ -66,17 +67,11 @@ def _predictor(options: argparse.Namespace):
         predictor = RemotePredictor(client)
         return predictor.inputs, predictor.predict
     from tfbert.serving.saved_predictor import SavedPredictor
-    from tfbert.tasks.base_outputs import without_padding
 
     # A program that writes lines into a pipe may wait for each prediction, so do not read ahead.
     num_pooled = 16 if options.file and Path(options.file).is_file() else 1
     saved = SavedPredictor(Path(options.model), options.version, num_pooled)
-
-    def predict(items):
-        for item, prediction in saved.predict(items, options.batch_size):
-            yield item, without_padding(saved.outputs, item, prediction)
-
-    return saved.inputs, predict
+    return saved.inputs, functools.partial(saved.predict, batch_size=options.batch_size)
 
 
 if __name__ == "__main__":

@@ -52,7 +52,7 @@ def test_a_damaged_file_is_named(copied, kind):
 
 def test_an_undamaged_model_passes(copied):
     loading.check(copied)
-    assert SavedPredictor(copied).output_names[0] == "label"
+    assert SavedPredictor(copied).outputs[0].name == "label"
 
 
 def test_tools_report_a_damaged_file_in_one_line(copied, tmp_path):

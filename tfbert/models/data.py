@@ -5,9 +5,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from tfbert.config import Config, data_paths
+from tfbert.config import Config
 from tfbert.encoder.presets import cache_dir
-from tfbert.fields import flatten
+from tfbert.fields import flatten, metadata_at
 from tfbert.files import writing
 from tfbert.models.predictor import make_preprocessor
 from tfbert.tasks.base import FittedTask, load_task
@@ -19,8 +19,11 @@ from tfbert.text.tokenizer import Tokenizer
 
 def data_fields(config: Config) -> dict[str, Any]:
     """Return the config fields that the records or their tokens may depend on, by path."""
-    used = set(data_paths())
-    return {path: value for path, value in flatten(config.to_dict()) if path in used}
+    return {path: value for path, value in flatten(config.to_dict()) if _affects_data(path)}
+
+
+def _affects_data(path: str) -> bool:
+    return metadata_at(Config, path)["affects_data"]
 
 
 def data_path(config: Config) -> Path:
@@ -35,9 +38,9 @@ def tokenize_split(split: Split, task: FittedTask, tokenizer: Tokenizer, config:
         ValueError: a record cannot be converted to an example.
     """
     preprocessor = make_preprocessor(tokenizer, config)
-    fitted, used = task.to_json(), set(data_paths())
+    fitted = task.to_json()
     option_paths = type(task.options).paths()
-    fitted["options"] = {name: value for name, value in fitted["options"].items() if option_paths[name] in used}
+    fitted["options"] = {name: v for name, v in fitted["options"].items() if _affects_data(option_paths[name])}
     recipe = Recipe(
         preprocessor=preprocessor,
         inputs_of=partial(task.inputs_of, training=True),

@@ -12,6 +12,7 @@ import jinja2
 import tensorflow as tf
 
 from tfbert.files import read_json, writing
+from tfbert.models.predictions import prediction_of
 from tfbert.serving.export_run import decode_bytes
 from tfbert.serving.saved_predictor import SavedPredictor
 from tfbert.serving.warmup import read_warmup
@@ -216,7 +217,9 @@ def _examples(version_dir: Path) -> dict[str, str]:
     *_, request = read_warmup(version_dir)
     columns = {name: decode_bytes(tf.make_ndarray(tensor).tolist()) for name, tensor in sorted(request.inputs.items())}
     items = [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
-    predictions = [prediction for _, prediction in SavedPredictor(version_dir).predict(map(from_json, items))]
+    # With padding, as servers return them.
+    outputs = SavedPredictor(version_dir)([from_json(item) for item in items])
+    predictions = [prediction_of(outputs, index) for index in range(len(items))]
     documents = {
         "examples/request.json": {"instances": [_without_single_name(item) for item in items]},
         "examples/expected.json": {"predictions": [_without_single_name(prediction) for prediction in predictions]},

@@ -11,7 +11,7 @@ from tfbert.models.predictions import prediction_of
 from tfbert.serving.input_spec import InputSpec
 from tfbert.serving.loading import load
 from tfbert.serving.ops import load_text_ops
-from tfbert.tasks.base_outputs import Outputs, declared, from_json
+from tfbert.tasks.base_outputs import Outputs, declared, from_json, without_padding
 from tfbert.text.inputs import Item, batch_of, rough_lengths
 
 
@@ -76,7 +76,7 @@ class SavedPredictor:
         return {name: tensor.numpy() for name, tensor in self.signature(**tensors).items()}
 
     def predict(self, items: Iterable[Item], batch_size: int = 64) -> Iterator[tuple[Item, dict]]:
-        """Yield each item with its prediction, ready for JSON, in order.
+        """Yield each item with its prediction, ready for JSON and without padding, in order.
 
         Args:
             items: any number; read lazily.
@@ -91,4 +91,5 @@ class SavedPredictor:
                 outputs = self([pool[index] for index in batch])
                 for position, index in enumerate(batch):
                     predictions[index] = prediction_of(outputs, position)
-            yield from zip(pool, predictions, strict=True)
+            for item, prediction in zip(pool, predictions, strict=True):
+                yield item, without_padding(self.outputs, item, prediction)
