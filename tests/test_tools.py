@@ -162,7 +162,7 @@ def finished(folder):
         "no data": [step("evaluate", model_dir, "--data", "nowhere.csv")],
         "no run": [step("export", "data")],
         "list": [step("train", "--list")],
-        "list of a task": [step("train", "--list", "--task", "ner")],
+        "list of a task": [step("train", "--list", "--task", "ner"), step("train", "--list", "--set", "task=ner")],
         "name of an export": [step("export", run_dir, "--name", "a/b")],
         "name of a search": [step("search", "--data", "data", "--name", "..")],
     }
@@ -252,10 +252,11 @@ def test_list(finished):
 
 
 def test_list_of_a_task(finished):
-    (done,) = finished[0]["list of a task"]
-    assert done.code == 0
-    assert "config fields (--set) of entities, with their defaults" in done.out
-    assert "data.tag_scheme" in done.out and "head.pooling" not in done.out
+    results = finished[0]["list of a task"]
+    assert [result.code for result in results] == [0, 0]
+    assert "config fields (--set) of entities, with their defaults" in results[0].out
+    assert "data.tag_scheme" in results[0].out and "head.pooling" not in results[0].out
+    assert results[1].out == results[0].out
 
 
 def test_long_lists_of_a_sample_prediction_are_not_printed(monkeypatch):

@@ -156,7 +156,9 @@ class HeadConfig:
         "how token vectors become one vector per text: mean or max over the tokens, cls (the first token), or pooler "
         "(BERT's pretrained dense layer on the first token)",
     )
-    dropout: float = _training_setting(0.1, "dropout rate before the last layer in training", FRACTION)
+    dropout: float = _training_setting(
+        0.1, "dropout rate in training before the last layer, or of the vectors if there is no layer", FRACTION
+    )
     start: Literal["probe", "random"] = _training_setting(
         "probe",
         "initial weights of the head: probe fits them to the vectors of the pretrained encoder, so that training does "
@@ -186,9 +188,7 @@ class OptimizationConfig:
     learning_rate: float = _training_setting(
         2e-4, "peak learning rate of the head and of the last encoder layer", POSITIVE
     )
-    head_learning_rate_factor: float = _training_setting(
-        1.0, "factor on the learning rate for the weights of the new head", POSITIVE
-    )
+    head_learning_rate_factor: float = _training_setting(1.0, "factor on the learning rate of the new head", POSITIVE)
     layer_decay: float = _training_setting(
         1.0,
         "factor on the learning rate for each further encoder layer, counted from the head",
@@ -197,9 +197,7 @@ class OptimizationConfig:
     schedule: Literal["linear", "cosine", "constant"] = _training_setting(
         "linear", "learning rate after the warm-up: linear or cosine decay to zero, or constant"
     )
-    warmup_fraction: float = _training_setting(
-        0.1, "fraction of all updates during which the learning rate rises from zero", FRACTION
-    )
+    warmup_fraction: float = _training_setting(0.1, "fraction of all updates in which the rate rises from 0", FRACTION)
     weight_decay: float = _training_setting(0.01, "weight decay per unit of learning rate", at_least(0))
     clip_norm: float = _training_setting(
         1.0,
@@ -242,12 +240,14 @@ class TrainConfig(OptimizationConfig):
     )
     label_smoothing: float = _training_setting(0.0, "probability mass that is spread over all labels", FRACTION)
     class_weights: Literal["none", "balanced"] = _training_setting(
-        "none", "balanced gives every label the same total weight, however often it occurs"
+        "none",
+        "balanced gives every label the same total weight, however often it occurs; in answers, windows with and "
+        "without an answer",
     )
     hard_negatives: int = _training_setting(
         0,
-        "number of wrong texts added to each record if the task learns by comparison: those that are most similar "
-        "according to the pretrained encoder; 0 compares only with the other texts of the batch",
+        "number of wrong texts added to each record: those most similar according to the pretrained encoder; 0 "
+        "compares only with the other texts of the batch",
         at_least(0),
     )
     monitor: str | None = _training_setting(
@@ -282,7 +282,7 @@ class RootConfig:
 class Config(RootConfig):
     """The complete config of a fine-tuning run."""
 
-    task: str = setting("classification", "name of the task: a file in tfbert/tasks/")
+    task: str = setting("classification", "name of the task")
     data: DataConfig = field(default_factory=DataConfig)
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
     head: HeadConfig = field(default_factory=HeadConfig)

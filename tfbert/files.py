@@ -123,6 +123,19 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Put a path before the message of an error in a `with` block.
+
+    Raises:
+        ValueError: as in the block, with the path.
+    """
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
+
+
 def read_json(path: Path) -> dict[str, Any]:
     """Return the JSON object in a file.
 

@@ -5,20 +5,12 @@ import textwrap
 from collections.abc import Iterable
 
 
-def print_list(task: str | None) -> None:
-    """Print tasks, encoders, and the config fields of a task.
-
-    Args:
-        task: the task whose config fields are printed; `None` for the default task.
-
-    Raises:
-        ValueError: there is no such task.
-    """
+def print_list(task: str) -> None:
+    """Print tasks, encoders, and the config fields of a task."""
     from tfbert.encoder.presets import list_encoders
     from tfbert.tasks.base import list_tasks, load_task
-    from tfbert.tasks.base_config import DEFAULT_TASK, list_options
+    from tfbert.tasks.base_config import list_options
 
-    task = load_task(task or DEFAULT_TASK).name
     print("tasks")
     for name in list_tasks():
         definition = load_task(name)

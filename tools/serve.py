@@ -36,7 +36,7 @@ def main(options: argparse.Namespace) -> None:
         from tfbert.serving.server.server import Server
     except ModuleNotFoundError as error:
         raise ValueError(
-            f"{error}; the server needs the extra `serve`: pip install '.[serve]' in the checkout"
+            f"{error}; the server needs the extra `serve`: pip install -e '.[serve]' -c constraints.txt in the checkout"
         ) from None
 
     _check_files(server_options)

@@ -29,7 +29,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--no-export", action="store_true", help="stop after the report")
     parser.add_argument(
-        "--list", action="store_true", help="print tasks, encoders and the config fields of --task, and exit"
+        "--list", action="store_true", help="print tasks, encoders and the config fields of the task, and exit"
     )
     return parser
 
@@ -45,10 +45,10 @@ def read_config(options: argparse.Namespace):
 
 def main(options: argparse.Namespace) -> None:
     """Train, print scores, export, and print sample predictions."""
-    if options.list:
-        listing.print_list(options.task)
-        return
     config = read_config(options)
+    if options.list:
+        listing.print_list(config.task)
+        return
     from tfbert.evaluation import formatting
     from tfbert.pretraining import adapt
     from tfbert.serving import export_run

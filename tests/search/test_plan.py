@@ -5,7 +5,7 @@ import logging
 import pytest
 
 from tfbert.config import Config, override
-from tfbert.search.plan import Plan, space_with_effect
+from tfbert.search.plan import Plan, read_plan, space_with_effect
 from tfbert.space import Choice, LogRange, Range, When
 from tfbert.tasks.base import list_tasks, load_task
 from tfbert.tasks.base_pooled import LabelOptions
@@ -90,6 +90,14 @@ def test_a_condition_prevents_the_contradiction():
     Plan(config=Config(), space=space).check()
     mean = override(Config(), {"encoder.long_text": "mean"})
     Plan(config=mean, space={"encoder.window_overlap_fraction": OVERLAP}).check()
+
+
+def test_a_mistake_in_a_file_names_the_file(tmp_path):
+    path = tmp_path / "space.json"
+    path.write_text('{"train.hard_negatives": [1, 2]}')
+    with pytest.raises(ValueError) as caught:
+        read_plan("regression", None, path, [], {})
+    assert str(caught.value).startswith(f"{path}: search space: train.hard_negatives=1: regression does not use it")
 
 
 def test_dimensions_that_contradict_the_data_are_refused():

@@ -20,7 +20,8 @@ def heights(svg, name):
 
 
 def trials(values, scores, path=RATE):
-    return [{"values": {path: value}, "score": score} for value, score in zip(values, scores, strict=True)]
+    pairs = enumerate(zip(values, scores, strict=True))
+    return [{"id": str(index), "values": {path: value}, "score": score} for index, (value, score) in pairs]
 
 
 def test_the_best_so_far_never_gets_worse():

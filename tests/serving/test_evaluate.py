@@ -1,9 +1,12 @@
 """Evaluation of a run and of its SavedModel on labelled files."""
 
+import shutil
+
 import pytest
 from support import small
 
 from tfbert.files import read_json
+from tfbert.serving.deployment import render
 from tfbert.serving.evaluate import evaluate
 
 
@@ -43,6 +46,19 @@ def test_unknown_labels_are_rejected(model_dir, tmp_path):
     small.write_csv(tmp_path / "a.csv", [("my card", "card"), ("what", "cards")])
     with pytest.raises(ValueError, match="a.csv:3: label 'cards' is not one of the 3 labels of train; did you mean"):
         evaluate(model_dir, str(tmp_path / "a.csv"), {})
+
+
+def test_a_model_of_an_earlier_version_is_rejected(model_dir, data_dir, tmp_path):
+    copied = tmp_path / "1"
+    shutil.copytree(model_dir / "1", copied)
+    (copied / "assets" / "task.json").unlink()
+    message = f"{copied}: exported by an earlier version of tfbert; train the model again and export it"
+    with pytest.raises(ValueError) as caught:
+        evaluate(copied, str(data_dir), {})
+    assert str(caught.value) == message
+    with pytest.raises(ValueError) as caught:
+        render(copied, small.ROOT / "deploy", tmp_path / "deployment")
+    assert str(caught.value) == message
 
 
 def test_a_directory_that_is_neither_run_nor_model_is_rejected(tmp_path):

@@ -41,7 +41,7 @@ def test_the_use_of_the_model_is_described():
     assert text.startswith(
         "# Model card\n\nOne label per text or pair of texts; task `classification`, fine-tuned with tfbert from"
     )
-    assert "Inputs: `text`, text, `text_pair`, text." in text and "reads up to 128 tokens at a time" in text
+    assert "Inputs: `text` (text), `text_pair` (text)." in text and "reads up to 128 tokens at a time" in text
     assert "Signatures: `serving_default`, `labels`." in text
     assert "tensorflow 2.21.0, keras 3.15.1; seed 5." in text
 

@@ -52,14 +52,14 @@ def test_faiss_finds_the_same_entries_as_the_model(run_dir, tmp_path):
         np.testing.assert_allclose([by_entry[answer] for answer in order], expected["similarity"][row], atol=1e-5)
 
 
-def test_a_missing_faiss_names_the_extra(monkeypatch, tmp_path):
+def test_a_missing_faiss_names_the_extra(monkeypatch, run_dir, tmp_path):
     monkeypatch.setitem(sys.modules, "faiss", None)
-    with pytest.raises(ValueError, match=r"FAISS is not installed: run pip install '\.\[faiss\]'"):
-        export_vectors(tmp_path, tmp_path)
+    with pytest.raises(ValueError, match=r"FAISS is not installed: run pip install -e '\.\[faiss\]'"):
+        export_vectors(run_dir, tmp_path)
 
 
 def test_a_run_without_an_index_is_rejected(monkeypatch, tmp_path):
-    monkeypatch.setitem(sys.modules, "faiss", object())
+    monkeypatch.setitem(sys.modules, "faiss", None)
     with pytest.raises(ValueError, match="its model has no index of vectors; expected a run of matching that has one"):
         export_vectors(finished_run()[0], tmp_path)
     assert tf.io.gfile.listdir(str(tmp_path)) == []

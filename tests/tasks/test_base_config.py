@@ -36,6 +36,23 @@ def test_a_stored_config_has_its_own_task_and_values(tmp_path):
         assert config.train.head_learning_rate_factor == 1.0
 
 
+@pytest.mark.parametrize(
+    ("tree", "message"),
+    [
+        ({"train": {"epoch": 3}}, "config has no field 'train.epoch'; did you mean 'train.epochs'?"),
+        ({"train": {"epochs": "three"}}, "train.epochs='three': expected a whole number or none"),
+        ({"train": {"learning_rate": -1.0}}, "train.learning_rate=-1.0: expected more than 0"),
+        ({"task": "entities", "head": {"pooling": "cls"}}, "head.pooling=cls: entities does not use it; "),
+    ],
+)
+def test_a_mistake_in_a_stored_config_names_the_file(tmp_path, tree, message):
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps(tree))
+    with pytest.raises(ValueError) as caught:
+        read_config(None, path, {})
+    assert str(caught.value).startswith(f"{path}: {message}")
+
+
 @pytest.mark.parametrize("values", [{}, {"task": "entities"}])
 def test_a_task_that_differs_from_the_stored_config_is_rejected(tmp_path, values):
     path = stored(tmp_path, "entities")

@@ -15,7 +15,7 @@ from tfbert.config import (
     require,
 )
 from tfbert.fields import FRACTION, SEED, Bounds, at_least, check_bounds, setting
-from tfbert.files import read_json
+from tfbert.files import naming, read_json
 from tfbert.pretraining import segmenters
 
 # The corpus that is read if none is named. It is so small that a larger fraction of it is needed to evaluate on.
@@ -213,7 +213,9 @@ def read_config(
         ValueError: the stored config, an assignment or a value cannot be used, or code is named that is not allowed.
     """
     if path:
-        config = from_dict(read_json(path), PretrainConfig)
+        tree = read_json(path)
+        with naming(path):
+            config = from_dict(tree, PretrainConfig)
     else:
         config = override(PretrainConfig(), {} if values.keys() & {"corpus.paths", "prepared"} else SAMPLES)
     assigned = parse_assignments(assignments, PretrainConfig)

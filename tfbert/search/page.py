@@ -63,12 +63,16 @@ def _headline(report: dict) -> dict:
         ("Encoder", report["encoder"]["name"]),
         ("Time of the trials", duration(report["seconds"]["trials"])),
     ]
-    winner = "the default config" if report["winner"] == DEFAULT else f"trial {report['winner']}"
+    winner = "the default config" if report["winner"] == DEFAULT else _named(report["winner"])
     view = {"title": f"Search: {report['task']}", "metric": declared.title, "split": split, "interval": interval}
     view |= {"score": declared.format(value), "sentence": report["sentence"], "summary": summary, "notes": []}
     if report["test"] is None:
         view["notes"] = ["There is no test split. The score on validation, which chose the winner, is too optimistic."]
     return view | {"winner": winner, "num_examples": report[split]["num_examples"]}
+
+
+def _named(candidate: str) -> str:
+    return candidate if candidate == DEFAULT else f"trial {candidate}"
 
 
 def _confirmed(report: dict) -> dict | None:
@@ -80,7 +84,7 @@ def _confirmed(report: dict) -> dict | None:
     trained.sort(key=lambda candidate: -metric.sign * candidate["mean"])
     rows = [
         {
-            "name": candidate["name"],
+            "name": _named(candidate["name"]),
             "best": candidate["name"] == report["winner"],
             "mean": metric.format(candidate["mean"]),
             "spread": metric.format(float(np.std(candidate["scores"], ddof=1)))

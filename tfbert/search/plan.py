@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tfbert.config import Config, override, parse_assignments
+from tfbert.files import naming
 from tfbert.space import (
     Choice,
     Range,
@@ -154,6 +155,9 @@ def read_plan(
     config = read_config(task, config_path, parse_assignments(fields) | dict(values))
     space = read_space(space_path) if space_path else load_task(config.task).search_space
     space, _ = apply_space_options(assignments, space)
+    if space_path:
+        with naming(space_path):
+            check_search_space(space, config)
     plan = Plan(config=config, space=space, **settings)
     plan.check()
     return plan

@@ -16,7 +16,7 @@ def history(trials: Sequence[Mapping[str, Any]], metric: Metric) -> Markup:
     """Draw the score of each trial and the best score so far.
 
     Args:
-        trials: trials with a `score`, in order.
+        trials: trials with an `id` and a `score`, in order.
         metric: the objective of the search.
     """
     scores = np.asarray([trial["score"] for trial in trials], float)
@@ -24,7 +24,7 @@ def history(trials: Sequence[Mapping[str, Any]], metric: Metric) -> Markup:
     title = f"{metric.title} on validation by trial"
     with report_style():
         figure, axes = new_axes()
-        order = np.arange(1, len(scores) + 1)
+        order = [int(trial["id"]) for trial in trials]
         axes.plot(order, scores, "o", color=ACCENT, markersize=4, label="trial")
         axes.step(order, best, where="post", color=INK, linewidth=1.4, label="best so far")
         axes.legend(loc="best")

@@ -116,6 +116,6 @@ def _transport(address: str) -> Callable:
     try:
         from tfbert.serving.client_grpc import Grpc
     except ModuleNotFoundError as error:
-        advice = "gRPC needs the extra `grpc`: pip install '.[grpc]' in the checkout"
+        advice = "gRPC needs the extra `grpc`: pip install -e '.[grpc]' -c constraints.txt in the checkout"
         raise ValueError(f"{address}: {error}; {advice}") from None
     return Grpc

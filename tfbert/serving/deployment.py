@@ -11,12 +11,12 @@ from pathlib import Path
 import jinja2
 import tensorflow as tf
 
-from tfbert.files import read_json, writing
+from tfbert.files import writing
 from tfbert.models.predictions import prediction_of
+from tfbert.serving.export import exported_task
 from tfbert.serving.export_run import decode_bytes
 from tfbert.serving.saved_predictor import SavedPredictor
 from tfbert.serving.warmup import read_warmup
-from tfbert.tasks.base import fitted_from_json
 from tfbert.tasks.base_outputs import Outputs
 from tfbert.text.inputs import from_json
 
@@ -144,7 +144,7 @@ def _values(version_dir: Path, deployment: Deployment) -> dict:
     """Return the variables of the templates."""
     version_dir = version_dir.resolve()
     name = version_dir.parent.name
-    task = fitted_from_json(read_json(version_dir / "assets" / "task.json"))
+    task = exported_task(version_dir)
     abstain = next((output for output in task.outputs if output.role == "abstain"), None)
     return {
         **RELEASES,

@@ -10,8 +10,9 @@ from tfbert.files import REPORT, read_json
 from tfbert.models.predictor import predict_all
 from tfbert.models.saved_run import load_run
 from tfbert.serving.decision_values import read_values
+from tfbert.serving.export import exported_task
 from tfbert.serving.saved_predictor import SavedPredictor, find_version
-from tfbert.tasks.base import FittedTask, Task, fitted_from_json, require_known_labels
+from tfbert.tasks.base import Task, require_known_labels
 from tfbert.text.interpretation import interpret
 from tfbert.text.records import Record, read_records
 from tfbert.text.splits import Split, load_splits
@@ -37,7 +38,7 @@ def evaluate(path: Path, data: str, values: Mapping[str, Any]) -> dict:
     assets = None if is_run else find_version(path) / "assets"
     run = load_run(path) if is_run else None
     config = run.config if run else from_dict(read_json(assets / "config.json"))
-    task = run.task if run else _exported_task(assets)
+    task = run.task if run else exported_task(assets.parent)
     config = override(config, {**values, "data.path": data})
     records = _records(config, task.definition)
     require_known_labels(task, [records])
@@ -46,13 +47,6 @@ def evaluate(path: Path, data: str, values: Mapping[str, Any]) -> dict:
     outputs, gold = predict_all(predictor, task, records, title="evaluate")
     scores = task.evaluate(outputs, gold, decided).scores()
     return {"model": str(path), "data": data, "num_examples": len(gold), **scores}
-
-
-def _exported_task(assets: Path) -> FittedTask:
-    path = assets / "task.json"
-    if not path.exists():
-        raise ValueError(f"{assets.parent}: exported by an earlier version of tfbert; export the run again")
-    return fitted_from_json(read_json(path))
 
 
 def _records(config: Config, task: Task) -> Iterable[Record]:

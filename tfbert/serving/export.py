@@ -14,17 +14,19 @@ import tensorflow as tf
 from tensorflow.types.experimental import ConcreteFunction
 
 from tfbert.config import Config
-from tfbert.files import acquire_lock, writing
+from tfbert.files import acquire_lock, read_json, writing
 from tfbert.models.predictor import Predictor
 from tfbert.serving.decision_values import values_to_json
 from tfbert.serving.guards import with_checked_sequences
 from tfbert.serving.model_card import model_card
 from tfbert.serving.warmup import write_warmup
 from tfbert.tasks import base_outputs
+from tfbert.tasks.base import FittedTask, fitted_from_json
 from tfbert.text.inputs import Item
 
 # Prefix of temporary directories; TensorFlow Serving ignores directories whose names are not numbers.
 _TEMPORARY = ".writing-"
+_ASSETS, _TASK = "assets", "task.json"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,7 +107,7 @@ def export(servable: Servable, model_dir: Path, check: Callable[[Path], None] = 
     with writing(model_dir), _temporary_dir(model_dir) as temporary:
         module = _Module(servable.predictor)
         tf.saved_model.save(module, str(temporary), signatures=module.signatures_by_name)
-        _write_assets(servable, temporary / "assets")
+        _write_assets(servable, temporary / _ASSETS)
         write_warmup(temporary, servable.samples, servable.predictor.specs)
         card = model_card(
             servable.report, servable.predictor.task, sorted(module.signatures_by_name), servable.compared
@@ -160,10 +162,24 @@ def _publish(temporary: Path, model_dir: Path) -> Path:
                 raise
 
 
+def exported_task(version_dir: Path) -> FittedTask:
+    """Return the fitted task of an exported version.
+
+    Raises:
+        ValueError: the version was exported by an earlier version of tfbert, or its file is damaged.
+    """
+    path = version_dir / _ASSETS / _TASK
+    if not path.exists():
+        raise ValueError(
+            f"{version_dir}: exported by an earlier version of tfbert; train the model again and export it"
+        )
+    return fitted_from_json(read_json(path))
+
+
 def _write_assets(servable: Servable, directory: Path) -> None:
     directory.mkdir(exist_ok=True)
     tokenizer, task = servable.predictor.tokenizer, servable.predictor.task
-    documents = {"config.json": servable.config.to_dict(), "task.json": task.to_json()}
+    documents = {"config.json": servable.config.to_dict(), _TASK: task.to_json()}
     documents["outputs.json"] = base_outputs.to_json(task.outputs)
     documents["tokenizer.json"] = tokenizer.rules._asdict()
     if servable.predictor.decided:

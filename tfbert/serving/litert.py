@@ -85,7 +85,9 @@ def _interpreter_class():
     try:
         from ai_edge_litert.interpreter import Interpreter
     except ImportError:
-        raise ValueError("LiteRT is not installed: run pip install '.[litert]' in the checkout") from None
+        raise ValueError(
+            "LiteRT is not installed: run pip install -e '.[litert]' -c constraints.txt in the checkout"
+        ) from None
     return Interpreter
 
 

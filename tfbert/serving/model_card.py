@@ -21,7 +21,7 @@ def model_card(report: dict, task: FittedTask, signatures: list[str], compared: 
     warnings = "\n".join(f"- {line}" for line in report["checks"]["warnings"]) or "- none"
     encoder, encoder_config = report["encoder"], report["config"]["encoder"]
     title = task.definition.title
-    inputs = ", ".join(f"`{spec.name}`, {spec.kind}" for spec in task.inputs)
+    inputs = ", ".join(f"`{spec.name}` ({spec.kind})" for spec in task.inputs)
     outputs = "\n".join(
         f"| `{output.name}` | {output.dtype}{', a list' * output.is_list} | {output.role} | {output.description} |"
         for output in task.outputs

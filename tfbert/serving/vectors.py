@@ -31,14 +31,16 @@ def export_vectors(run_dir: Path, out_dir: Path) -> int:
     Raises:
         ValueError: there is no finished run, its task has no index, or FAISS is not installed.
     """
-    try:
-        import faiss
-    except ImportError:
-        raise ValueError("FAISS is not installed: run pip install '.[faiss]' in the checkout") from None
     run = load_run(run_dir)
     if run.task.index is None:
         expected = " or ".join(_tasks_with_index())
         raise ValueError(f"{run_dir}: its model has no index of vectors; expected a run of {expected} that has one")
+    try:
+        import faiss
+    except ImportError:
+        raise ValueError(
+            "FAISS is not installed: run pip install -e '.[faiss]' -c constraints.txt in the checkout"
+        ) from None
     values = {name: variable.numpy() for name, variable in run.predictor.index.items()}
     vectors, descriptions = run.task.index.entries(values)
     vectors = np.ascontiguousarray(vectors)

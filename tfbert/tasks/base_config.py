@@ -6,7 +6,7 @@ from typing import Any
 
 from tfbert.config import Config, describe, from_dict, override, value_at
 from tfbert.fields import either
-from tfbert.files import read_json
+from tfbert.files import naming, read_json
 from tfbert.tasks.base import FittedTask, Task, fitted_kinds, list_tasks, load_task
 
 DEFAULT_TASK = "classification"
@@ -24,7 +24,7 @@ def read_config(task: str | None, path: Path | None, values: Mapping[str, Any]) 
         ValueError: the task, the stored config and the values name different tasks, one of them is invalid, or the
             values set an option that the task does not use.
     """
-    stored = from_dict(read_json(path)) if path else None
+    stored = _read_stored(path) if path else None
     names = {"--task": task, f"--config {path}": stored and stored.task, "--set task=": values.get("task")}
     tasks = {source: load_task(name).name for source, name in names.items() if name is not None}
     if len(set(tasks.values())) > 1:
@@ -34,6 +34,14 @@ def read_config(task: str | None, path: Path | None, values: Mapping[str, Any]) 
     reject_unused_options(definition, values)
     base = stored or override(Config(), definition.defaults)
     return override(base, {**values, "task": definition.name})
+
+
+def _read_stored(path: Path) -> Config:
+    tree = read_json(path)
+    with naming(path):
+        config = from_dict(tree)
+        check_options(config)
+    return config
 
 
 def list_options(task: str) -> list[tuple[str, Any, str, str]]:
