@@ -2,27 +2,14 @@
 
 import numpy as np
 import pytest
-from support import corpora
 
 from tfbert.config import override
 from tfbert.encoder.backbone import load_encoder
 from tfbert.pretraining import initial_encoder
-from tfbert.pretraining.config import PretrainConfig
 from tfbert.pretraining.initial_encoder import load_initial_encoder, make_word_pieces, read_vocabulary
 
 NEW = {"encoder.name": None, "encoder.num_layers": 1, "encoder.num_heads": 2, "encoder.hidden_dim": 16}
 NEW |= {"encoder.intermediate_dim": 24, "encoder.max_sequence_length": 64, "encoder.vocabulary_size": 150}
-
-
-@pytest.fixture(scope="module")
-def corpus(tmp_path_factory):
-    return corpora.write_corpus(tmp_path_factory.mktemp("corpus"), 40)
-
-
-@pytest.fixture(scope="module")
-def config(corpus):
-    values = {"corpus.paths": (str(corpus),), "encoder.name": "tiny", "examples.sequence_length": 32}
-    return override(PretrainConfig(), values | {"encoder.precision": "float32"})
 
 
 def test_a_pretrained_encoder_is_loaded(config, tmp_path):

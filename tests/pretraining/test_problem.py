@@ -5,24 +5,12 @@ import pytest
 from support import corpora
 
 from tfbert.config import override
-from tfbert.pretraining.config import PretrainConfig
 from tfbert.pretraining.initial_encoder import make_word_pieces
 from tfbert.pretraining.preparation import prepare
 from tfbert.pretraining.problem import prepare_problem
 from tfbert.training.distribution import Replicas
 
 NEW = {"encoder.name": None, "encoder.num_layers": 1, "encoder.num_heads": 2, "encoder.hidden_dim": 16}
-
-
-@pytest.fixture(scope="module")
-def corpus(tmp_path_factory):
-    return corpora.write_corpus(tmp_path_factory.mktemp("corpus"), 40)
-
-
-@pytest.fixture(scope="module")
-def config(corpus):
-    values = {"corpus.paths": (str(corpus),), "encoder.name": "tiny", "examples.sequence_length": 32}
-    return override(PretrainConfig(), values | {"encoder.precision": "float32"})
 
 
 @pytest.fixture(scope="module")
