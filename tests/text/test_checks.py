@@ -167,7 +167,7 @@ def test_labels_and_warnings_come_from_the_task(tmp_path):
     assert report.record_warnings == {"train": {"texts are odd": ["train.csv:2", "train.csv:4"]}}
     assert report.warnings == (
         "2 labels of train are not in test: 'x', 'y'",
-        "train: 2 texts are odd: train.csv:2, train.csv:4",
+        "train: texts are odd (2 cases): train.csv:2, train.csv:4",
     )
     assert check(splits, Labelling(labels_of=lambda _: ())).lines()[0] == "train 3, test 1 examples"
 

@@ -101,7 +101,7 @@ def test_warnings_are_in_order_of_importance():
         "a.csv: column 'note' is not used",
         "'fee' and 'Fee' look alike",
         "1 of 1,000 texts of train is longer than sequence_length 32: 9 of 1,000 tokens are cut",
-        "train: 1 answers were cut: a.csv:3",
+        "train: answers were cut (1 case): a.csv:3",
         "1 row of a.csv was skipped; first: a.csv:7: no label",
         "2 characters of a.csv could not be decoded and were replaced by U+FFFD",
     ]

@@ -147,7 +147,7 @@ class DataReport:
     def _warnings_about_rows(self) -> Iterable[tuple[str, str, bool]]:
         for name, warnings in self.record_warnings.items():
             for warning, locations in warnings.items():
-                line = f"{name}: {len(locations):,} {warning}: {_some(locations, len(locations))}"
+                line = f"{name}: {warning} ({_count(len(locations), 'case')}): {_some(locations, len(locations))}"
                 yield "record", line, len(locations) >= _DISTORTING_TOKENS * self.num_examples[name]
         total = sum(self.num_examples.values())
         for file, number in self.num_skipped.items():
