@@ -17,7 +17,7 @@ from tfbert.tasks.base import FittedTask
 from tfbert.tasks.base_context import Context, Served
 from tfbert.text.batches import EVALUATION_BATCH_TOKENS
 from tfbert.text.inputs import Item, Text, batch_of, rough_lengths, specs_of
-from tfbert.text.preprocessor import INPUTS, Preprocessor, Sequences
+from tfbert.text.preprocessor import INPUTS, Preprocessor
 from tfbert.text.records import Record
 from tfbert.text.tokenizer import Tokenizer
 
@@ -96,7 +96,7 @@ class Predictor:
         """Tensor specifications of packed sequences: `INPUTS`, and the features that the task computes from numbers."""
 
         def features(*tensors: tf.Tensor) -> Mapping[str, tf.Tensor]:
-            return self._sequences(tensors).features
+            return self.task.sequences(self._inputs(tensors), self.preprocessor).features
 
         computed = tf.function(features, autograph=False).get_concrete_function(*self.specs.values()).structured_outputs
         shapes = {name: ([None, None], tf.int32) for name in INPUTS}
@@ -139,12 +139,13 @@ class Predictor:
     def _embed_texts(self, texts: tf.Tensor) -> tf.Tensor:
         return self._scores(self.preprocessor.pack([self.tokenizer(texts)]).dense())
 
-    def _sequences(self, tensors: Sequence[tf.Tensor]) -> Sequences:
-        return self.task.sequences(dict(zip(self.specs, tensors, strict=True)), self.preprocessor)
+    def _inputs(self, tensors: Sequence[tf.Tensor]) -> dict[str, tf.Tensor]:
+        return dict(zip(self.specs, tensors, strict=True))
 
     def _decode_inputs(self, *tensors: tf.Tensor) -> dict[str, tf.Tensor]:
-        sequences = self._sequences(tensors)
-        context = Context(dict(zip(self.specs, tensors, strict=True)), self.tokenizer.vocabulary, self.index)
+        inputs = self._inputs(tensors)
+        sequences = self.task.sequences(inputs, self.preprocessor)
+        context = Context(inputs, self.tokenizer.vocabulary, self.index)
         return self.task.decode(sequences.scores(self._scores), sequences, context)
 
     def _predict(self, *tensors: tf.Tensor) -> dict[str, tf.Tensor]:
