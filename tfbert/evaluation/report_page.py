@@ -112,6 +112,9 @@ def _gain_view(report: dict, metric: Metric, notes: list[str]) -> dict:
     """Return a sentence about the gain over the untrained model, or a further note if there is no gain."""
     best, before = report["best_epoch"], metric.format(report["untrained"][metric.name])
     start = f"On validation, {metric.title} was {before} before training"
+    if report.get("average"):
+        after = metric.format(report["average"]["validation"][metric.name])
+        return {"sentence": f"{start} and {after} with the average weights of the best epochs."}
     if best:
         after = metric.format(report["history"][best - 1]["validation"][metric.name])
         return {"sentence": f"{start} and {after} after the best epoch."}

@@ -108,7 +108,7 @@ def validation_score(report: dict, monitor: str) -> float:
     seeds = (report["seeds"] or {}).get("validation", {})
     if monitor in seeds:
         return seeds[monitor]["mean"]
-    return EpochHistory(report["history"], report["best_epoch"], report["untrained"]).best_scores[monitor]
+    return EpochHistory.from_report(report).best_scores[monitor]
 
 
 def describe(adaptation: dict) -> str:

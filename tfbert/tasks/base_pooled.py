@@ -106,6 +106,11 @@ class FittedPooledTask(FittedTask):
         return PooledTask.inputs if self.has_pair else PooledTask.inputs[:1]
 
     @property
+    def predicts_untrained(self) -> bool:
+        """Whether the head is fitted to the vectors of the pretrained encoder before training."""
+        return self.options.start == "probe"
+
+    @property
     def cuts_texts(self) -> bool:
         """Whether long texts are cut to the sequence length, instead of read in windows."""
         return self.options.long_text == "cut"

@@ -151,6 +151,7 @@ class FittedMatching(FittedTask):
     options: EmbeddingOptions
 
     by_record = True
+    predicts_untrained = True  # the head has no weights
     # The loss of scored pairs does not need whole batches, but gets them too, so that the two kinds train alike.
     by_batch = True
 

@@ -100,6 +100,11 @@ class FittedMultipleChoice(FittedTask):
     targets = {"is_right": Target("bool")}
     by_record = True
 
+    @property
+    def predicts_untrained(self) -> bool:
+        """Whether the head is fitted to the vectors of the pretrained encoder before training."""
+        return self.options.start == "probe"
+
     def inputs_of(self, record: Record, *, training: bool = False) -> Item:
         """Return the question and the choices."""
         return {"question": record.text, "choices": record.others}

@@ -1,6 +1,7 @@
 """Checkpoints and best weights of a training: files that are replaced atomically and verified when read."""
 
 import time
+from collections.abc import Collection
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,9 @@ from tfbert.models.weights import BEST, load, remove_temporary_files, save
 
 CHECKPOINT = "checkpoint.safetensors"
 # Incremented when the content of a checkpoint changes.
-_VERSION = 2
+_VERSION = 3
+# Weights of one of the best evaluations, by the number of updates before it.
+_EVALUATED = "evaluated-{}.safetensors"
 _START_OVER = "remove it to start over"
 
 
@@ -25,6 +28,7 @@ class Checkpoints:
     def __init__(self, run_dir: Path, fingerprint: str, seconds: float):
         self.run_dir, self.fingerprint, self.seconds = run_dir, fingerprint, seconds
         self._best: dict[str, np.ndarray] | None = None  # not yet written
+        self._evaluated: dict[int, dict[str, np.ndarray]] = {}  # not yet written
         self._saved_at = time.monotonic()
 
     def is_due(self) -> bool:
@@ -35,19 +39,48 @@ class Checkpoints:
         """Keep weights as the best so far; they are written with the next checkpoint."""
         self._best = arrays
 
-    def save(self, arrays: dict[str, np.ndarray], progress: dict) -> None:
+    def keep_evaluated(self, update: int, arrays: dict[str, np.ndarray]) -> None:
+        """Keep the weights of an evaluation; they are written with the next checkpoint if that needs them.
+
+        Args:
+            update: number of updates before the evaluation.
+            arrays: the weights.
+        """
+        self._evaluated[update] = arrays
+
+    def evaluated(self, update: int) -> dict[str, np.ndarray]:
+        """Return the weights of an evaluation that is still needed.
+
+        Raises:
+            ValueError: the file is missing or damaged.
+        """
+        if update in self._evaluated:
+            return self._evaluated[update]
+        return load(self._evaluated_path(update), f"remove it and {CHECKPOINT} to start over")[0]
+
+    def _evaluated_path(self, update: int) -> Path:
+        return self.run_dir / _EVALUATED.format(update)
+
+    def save(self, arrays: dict[str, np.ndarray], progress: dict, needed: Collection[int] = ()) -> None:
         """Write a checkpoint.
 
         Args:
             arrays: weights and the states of the optimizer and of dropout.
             progress: everything else, ready for JSON.
+            needed: the evaluations whose weights are still needed; the files of all others are removed.
         """
         if self._best is not None:
             # Before the checkpoint, which must not refer to best weights that do not exist.
             save(self.run_dir / BEST, self._best, {})
             self._best = None
+        for update in self._evaluated.keys() & set(needed):
+            save(self._evaluated_path(update), self._evaluated[update], {})
+        self._evaluated = {}
         state = {"version": _VERSION, "fingerprint": self.fingerprint, "progress": progress}
         save(self.run_dir / CHECKPOINT, arrays, state)
+        for path in self.run_dir.glob(_EVALUATED.format("*")):
+            if path not in map(self._evaluated_path, needed):
+                path.unlink()
         self._saved_at = time.monotonic()
 
     def message(self, place: str) -> str:

@@ -5,8 +5,9 @@ All code of the training loop that depends on tasks is in this module.
 
 import logging
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -28,7 +29,7 @@ from tfbert.training.distribution import ReplicaBatches, Replicas
 from tfbert.training.monitoring import Evaluator, NotFinite, Schedule
 from tfbert.training.objectives import Batch, Group, Objective, PlannedBatch
 from tfbert.training.problem import Problem
-from tfbert.training.progress import EvaluationPoint, Progress
+from tfbert.training.progress import Average, EvaluationPoint, Progress
 from tfbert.training.trainer import Trainer
 
 logger = logging.getLogger(__name__)
@@ -137,7 +138,7 @@ class Callbacks:
 class TaskEvaluator(Evaluator):
     """Evaluates a task on the validation split after every epoch.
 
-    A model whose head has no trainable weights is also evaluated before training, which then has to improve on it.
+    A model that predicts before training is also evaluated then, and kept unless an epoch is better.
 
     Args:
         problem: without a validation split, the weights of the last epoch are kept.
@@ -148,6 +149,7 @@ class TaskEvaluator(Evaluator):
     """
 
     title = "validation"
+    num_averaged = 3
 
     def __init__(
         self, problem: Problem, config: Config, predictor: Predictor, objective: TaskObjective, callbacks: Callbacks
@@ -156,8 +158,7 @@ class TaskEvaluator(Evaluator):
         self.validation = problem.splits.get("validation")
         self.monitor = monitored(problem.task, config)
         per_epoch = objective.updates_per_epoch
-        starts_trained = self.validation is not None and not objective.model.head.trainable_weights
-        first = 0 if starts_trained else per_epoch
+        first = 0 if self.validation is not None and problem.task.predicts_untrained else per_epoch
         self.schedule = Schedule(
             updates=frozenset(range(first, objective.num_updates + 1, per_epoch)),
             updates_per_epoch=per_epoch,
@@ -212,6 +213,11 @@ class TaskEvaluator(Evaluator):
             updates = [[point["update"], point["loss"], point["learning_rate"]] for point in points]
             self.callbacks.log(epoch_history(history)[-1], updates)
 
+    def log_average(self, history: Sequence[EvaluationPoint], average: Average) -> None:
+        """Log the epochs and the scores of the average."""
+        epochs = ", ".join(map(str, averaged_epochs(history, average)))
+        logger.info("average of epochs %s  validation: %s", epochs, score_line(average.scores))
+
     def should_stop_early(self, history: Sequence[EvaluationPoint]) -> bool:
         """Return the result of the callback."""
         return self.callbacks.should_stop_early(epoch_history(history))
@@ -245,30 +251,49 @@ def epoch_history(history: Sequence[EvaluationPoint]) -> list[dict]:
     return entries
 
 
+def averaged_epochs(history: Sequence[EvaluationPoint], average: Average) -> list[int]:
+    """Return the 1-based epochs of an average, in order."""
+    return sorted(round(point.epoch) for point in history if point.update in average.updates)
+
+
 @dataclass(frozen=True)
 class EpochHistory:
     """The history of a fine-tuning by epoch, as in `report.json`.
 
     Args:
         history: one dict per epoch.
-        best_epoch: 1-based epoch whose weights were kept; 0 if none was better than the untrained model.
+        best_epoch: 1-based epoch with the best score; 0 if none was better than the untrained model.
         untrained: validation scores before training; `None` if the untrained model was not evaluated.
+        average: `epochs` whose average was kept, and its scores on `validation`; `None` if the weights of the best
+            epoch, or of the untrained model, were kept.
     """
 
     history: list[dict]
     best_epoch: int
     untrained: dict[str, float] | None = None
+    average: dict[str, Any] | None = None
 
     @classmethod
     def of(cls, progress: Progress) -> "EpochHistory":
         """Return the history of a finished training."""
         first = progress.history[0]
         untrained = first.scores if first.update == 0 else None
-        return cls(epoch_history(progress.history), round(progress.best.epoch), untrained)
+        average = progress.average and {
+            "epochs": averaged_epochs(progress.history, progress.average),
+            "validation": progress.average.scores,
+        }
+        return cls(epoch_history(progress.history), round(progress.best.epoch), untrained, average)
+
+    @classmethod
+    def from_report(cls, report: Mapping[str, Any]) -> "EpochHistory":
+        """Return the history in a `report.json`."""
+        return cls(report["history"], report["best_epoch"], report["untrained"], report.get("average"))
 
     @property
     def best_scores(self) -> dict[str, float] | None:
         """The validation scores of the weights that were kept; `None` without a validation split."""
+        if self.average:
+            return self.average["validation"]
         return self.history[self.best_epoch - 1].get("validation") if self.best_epoch else self.untrained
 
 

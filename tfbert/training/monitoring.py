@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import keras
 
 from tfbert.evaluation.metric import Metric
-from tfbert.training.progress import EvaluationPoint
+from tfbert.training.progress import Average, EvaluationPoint
 
 
 def improves(metric: Metric, score: float, best: float | None) -> bool:
@@ -57,12 +57,14 @@ class Evaluator(abc.ABC):
         monitor: metric that chooses the best weights.
         schedule: when to evaluate.
         title: name of the evaluation in messages.
+        num_averaged: maximum number of best evaluations whose weights are averaged after training; 0 for no average.
     """
 
     model: keras.Model
     monitor: Metric
     schedule: Schedule
     title: str = "evaluation"
+    num_averaged: int = 0
 
     @abc.abstractmethod
     def measure(self, check: Callable[[], None]) -> dict[str, float] | None:
@@ -81,6 +83,14 @@ class Evaluator(abc.ABC):
         Args:
             history: all evaluations so far.
             points: points of the learning curve since the previous evaluation.
+        """
+
+    def log_average(self, history: Sequence[EvaluationPoint], average: Average) -> None:  # noqa: B027
+        """Report that the average of several evaluations is kept.
+
+        Args:
+            history: all evaluations.
+            average: the average that is kept.
         """
 
     def should_stop_early(self, history: Sequence[EvaluationPoint]) -> bool:

@@ -34,6 +34,19 @@ class EvaluationPoint:
     evaluation_seconds: float
 
 
+@dataclass(frozen=True, kw_only=True)
+class Average:
+    """The average of the weights of several evaluations, kept as the best weights.
+
+    Args:
+        updates: values of `EvaluationPoint.update`, best first.
+        scores: scores of the average on held-out data by metric.
+    """
+
+    updates: list[int]
+    scores: dict[str, float]
+
+
 @dataclass
 class Progress:
     """The state of a training besides weights and optimizer.
@@ -55,7 +68,9 @@ class Progress:
         best_update: value of `update` at the evaluation that kept the best weights.
         start_seconds: time spent before the first update on building models and initializing the head.
         first_update_at: end of the first update in seconds since 1970; `None` before.
-        finished: whether training has ended.
+        average: the average of the weights of several evaluations, if it was better than the best of them.
+        ended: whether all updates are done, or training stopped early.
+        finished: whether, after that, the best weights are final.
     """
 
     update: int = 0
@@ -73,6 +88,8 @@ class Progress:
     best_update: int = 0
     start_seconds: float = 0.0
     first_update_at: float | None = None
+    average: Average | None = None
+    ended: bool = False
     finished: bool = False
 
     @property
@@ -82,12 +99,16 @@ class Progress:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the progress, ready for JSON."""
-        return {**vars(self), "history": [vars(point) for point in self.history]}
+        average = None if self.average is None else vars(self.average)
+        return {**vars(self), "history": [vars(point) for point in self.history], "average": average}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "Progress":
         """Return the progress from the result of `to_dict`."""
-        return cls(**{**values, "history": [EvaluationPoint(**point) for point in values["history"]]})
+        average = values["average"]
+        parsed = {"history": [EvaluationPoint(**point) for point in values["history"]]}
+        parsed["average"] = None if average is None else Average(**average)
+        return cls(**{**values, **parsed})
 
 
 def add(totals: Sums, more: Mapping[str, Mapping[str, float]]) -> None:

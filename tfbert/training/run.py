@@ -312,7 +312,7 @@ def _join_seeds(problem: Problem, reports: list[dict], run_dir: Path, command: s
 
     def validation_score(report: dict) -> float:
         # By the metric that chose the best epoch.
-        scores = EpochHistory(report["history"], report["best_epoch"], report["untrained"]).best_scores or {}
+        scores = EpochHistory.from_report(report).best_scores or {}
         return metric.sign * scores.get(metric.name, 0.0)
 
     best = max(reports, key=validation_score)

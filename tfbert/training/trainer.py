@@ -24,7 +24,7 @@ from tfbert.training.distribution import ALONE, ReplicaBatches, Replicas
 from tfbert.training.monitoring import Evaluator, NotFinite, improves
 from tfbert.training.objectives import Objective, PlannedBatch
 from tfbert.training.optimizers import build_optimizer
-from tfbert.training.progress import EvaluationPoint, Progress, Sums, add
+from tfbert.training.progress import Average, EvaluationPoint, Progress, Sums, add
 from tfbert.training.updates import Updater
 
 
@@ -82,8 +82,10 @@ class Trainer:
         self._start()
         p = self.progress
         with interrupts.deferred() as self.updater.request:
-            if not p.finished:
+            if not p.ended:
                 self._run()
+            if not p.finished:
+                self._finish_or_stop()
             self.updater.request.check(self.checkpoints.message(self.evaluator.schedule.end(p.update)))
         if self.replicas.is_chief:
             weights.scatter("model", self.model.weights, weights.load_best(self.checkpoints.run_dir))
@@ -97,22 +99,22 @@ class Trainer:
             if (saved := self.checkpoints.resume()) is not None:
                 arrays, progress = saved
                 self.progress = Progress.from_dict(progress)
-                if not self.progress.finished:
+                if not self.progress.ended:
                     self.updater.restore(arrays)
             if self.progress.update == 0 and self._is_evaluation_due():
                 self._evaluate()
         self.updater.broadcast()
         p = self.progress
-        state = {name: np.float64(getattr(p, name)) for name in ("update", "evaluated_update", "finished")}
+        state = {name: np.float64(getattr(p, name)) for name in ("update", "evaluated_update", "ended")}
         state = self.replicas.broadcast(state)
         p.update, p.evaluated_update = int(state["update"]), int(state["evaluated_update"])
-        p.finished = bool(state["finished"])
+        p.ended = bool(state["ended"])
 
     def _run(self) -> None:
         p = self.progress
         updates = {objective.name: self._batches_by_update(objective) for objective in self.objectives}
         bar = None
-        while not p.finished:
+        while not p.ended:
             if not self._is_evaluation_due():
                 bar = bar or self._progress_bar()
                 self._update(updates, bar)
@@ -126,8 +128,8 @@ class Trainer:
                     bar.close()
                     bar = None
                 self._evaluate_or_stop()
-                p.finished = self.replicas.broadcast_decision(self.replicas.is_chief and self._is_over())
-            if p.finished or self.checkpoints.is_due():
+                p.ended = self.replicas.broadcast_decision(self.replicas.is_chief and self._is_over())
+            if p.ended or self.checkpoints.is_due():
                 self._save_checkpoint()
         if bar is not None:
             bar.close()
@@ -243,7 +245,9 @@ class Trainer:
                 except NotFinite as error:
                     raise self.updater.divergence(f"{error} after {place}", rate) from None
                 self._keep_if_best(point)
-            p.history.append(point)
+                p.history.append(point)
+                if point.update in self._best_evaluations():
+                    self.checkpoints.keep_evaluated(point.update, weights.gather("model", self.model.weights))
             evaluator.log(p.history, [entry for entry in p.curve if entry["update"] > since])
         p.evaluated_update, p.sums, p.counts = p.update, {}, {}
 
@@ -271,15 +275,67 @@ class Trainer:
             p.best_score, p.best_update = score, point.update
             self.checkpoints.keep_best(weights.gather("model", self.model.weights))
 
+    def _best_evaluations(self) -> list[int]:
+        """Return the updates of the evaluations after the first update whose weights may be averaged, best first."""
+        sign, name = self.evaluator.monitor.sign, self.evaluator.monitor.name
+        points = [point for point in self.progress.history if point.update and point.scores is not None]
+        points.sort(key=lambda point: -sign * point.scores[name])
+        return [point.update for point in points[: self.evaluator.num_averaged]]
+
+    def _finish_or_stop(self) -> None:
+        try:
+            self._finish()
+        except interrupts.Stopped:
+            # The checkpoint of the end of training is unchanged, so this is repeated after resuming.
+            place = f"{self.evaluator.schedule.place(self.progress.update)}, during {self.evaluator.title} of averages"
+            raise self.updater.stopped(self.checkpoints.message(place)) from None
+
+    def _finish(self) -> None:
+        """Average the weights of the best evaluations as long as that improves the score, and keep the best average.
+
+        Source: Wortsman et al. 2022, "Model soups", section 2, greedy soup; here of the epochs of one training, and it
+            ends with the first epoch that does not improve the average.
+        """
+        p, evaluator, evaluations = self.progress, self.evaluator, self._best_evaluations()
+        average, best_score = None, p.best_score
+        for updates in itertools.accumulate([update] for update in evaluations if self.replicas.is_chief):
+            if len(updates) == 1:
+                continue
+            weights.scatter("model", self.model.weights, self._mean_weights(updates))
+            self._copy_weights()
+            try:
+                scores = evaluator.measure(self.updater.request.check)
+            except NotFinite:
+                break
+            if not improves(evaluator.monitor, scores[evaluator.monitor.name], best_score):
+                break
+            average, best_score = Average(updates=updates, scores=scores), scores[evaluator.monitor.name]
+            self.checkpoints.keep_best(weights.gather("model", self.model.weights))
+        p.average, p.best_score, p.finished = average, best_score, True
+        if average:
+            evaluator.log_average(p.history, average)
+        self._save_checkpoint()
+
+    def _mean_weights(self, updates: Sequence[int]) -> dict[str, np.ndarray]:
+        """Return the mean of the weights of evaluations; weights that are no floats are those of the first."""
+        first, *others = (self.checkpoints.evaluated(update) for update in updates)
+        return {
+            name: np.mean([values, *(arrays[name] for arrays in others)], axis=0, dtype=np.float64).astype(values.dtype)
+            if np.issubdtype(values.dtype, np.floating)
+            else values
+            for name, values in first.items()
+        }
+
     def _copy_weights(self) -> None:
         if self.evaluator.model is not self.model:
             copy_weights(self.model, self.evaluator.model)
 
     def _save_checkpoint(self) -> None:
         if self.replicas.is_chief:
-            # A finished training needs only its best weights.
-            arrays = {} if self.progress.finished else self.updater.arrays()
-            self.checkpoints.save(arrays, self.progress.to_dict())
+            # After its last update a training needs only weights of evaluations, and finally only the best.
+            arrays = {} if self.progress.ended else self.updater.arrays()
+            needed = () if self.progress.finished else self._best_evaluations()
+            self.checkpoints.save(arrays, self.progress.to_dict(), needed)
 
 
 def _active_embedding(model: keras.Model, objectives: Sequence[Objective]) -> ActiveEmbedding | None:
