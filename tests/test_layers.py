@@ -20,6 +20,7 @@ LAYERS = [
     "nearest",
     "fields",
     "interrupts",
+    "data_config",
     "config",
     "space",
     "text",

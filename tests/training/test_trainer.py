@@ -19,6 +19,8 @@ GOLDEN = [1.117826, 1.156896, 1.092957, 1.065117, 1.006783]
 # An iterative solver initializes the head (logistic regression, until a gradient of 1e-4), and rounding determines
 # where it stops, so losses vary by about 1e-4. A learning rate that is 5 % larger changes them by far more.
 GOLDEN_TOLERANCE = 5e-4
+# The only evaluations are those after each epoch.
+BY_EPOCH = {"head__start": "random", "train__averaged_epochs": 0}
 TIMES = ("seconds", "evaluation_seconds")
 
 
@@ -193,7 +195,7 @@ def test_a_last_group_with_fewer_batches_is_an_update(make_trainer):
 
 
 def test_averaged_weights_are_evaluated_and_kept(make_trainer, monkeypatch):
-    trainer = make_trainer(examples=20, train__ema_momentum=0.5, train__epochs=1)
+    trainer = make_trainer(examples=20, train__ema_momentum=0.5, train__epochs=1, **BY_EPOCH)
     averages = [np.asarray(v, np.float64) for v in trainer.model.trainable_variables]
     update, evaluated = trainer.updater.update, []
 
@@ -236,7 +238,7 @@ def weights_by_epoch(trainer):
 
 
 def test_patience_stops_training_and_the_best_weights_are_restored(make_trainer, monkeypatch):
-    trainer = make_trainer(examples=8, train__epochs=8, train__patience_epochs=2)
+    trainer = make_trainer(examples=8, train__epochs=8, train__patience_epochs=2, **BY_EPOCH)
     script_scores(monkeypatch, trainer, [0.3, 0.6, 0.6, 0.5, 0.9])
     by_epoch = weights_by_epoch(trainer)
     progress = trainer.train()
@@ -248,9 +250,66 @@ def test_patience_stops_training_and_the_best_weights_are_restored(make_trainer,
 
 
 def test_a_monitored_loss_is_better_when_lower(make_trainer, monkeypatch):
-    trainer = make_trainer(examples=8, train__epochs=3, train__monitor="loss")
+    trainer = make_trainer(examples=8, train__epochs=3, train__monitor="loss", **BY_EPOCH)
     script_scores(monkeypatch, trainer, [0.7, 0.2, 0.5], name="loss")
     assert trainer.train().best.epoch == 2
+
+
+def mean_of(weights_of_epochs):
+    return [
+        np.mean(values, axis=0, dtype=np.float64).astype(values[0].dtype)
+        for values in zip(*weights_of_epochs, strict=True)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("scores", "averaged"),
+    [
+        # After three epochs: the averages of the best two and of all three.
+        ([0.3, 0.6, 0.5, 0.7, 0.7], [2, 3]),
+        ([0.3, 0.6, 0.5, 0.7, 0.8], [2, 3, 1]),
+        ([0.3, 0.6, 0.5, 0.6], None),
+    ],
+)
+def test_the_average_of_the_best_epochs_is_kept_if_it_is_better(make_trainer, monkeypatch, scores, averaged):
+    trainer = make_trainer(examples=8, train__epochs=3, head__start="random", encoder__dropout=0.0, head__dropout=0.0)
+    script_scores(monkeypatch, trainer, scores)
+    by_epoch = weights_by_epoch(trainer)
+    progress = trainer.train()
+    assert (progress.average and progress.average.updates) == averaged
+    assert progress.best_score == max(scores) and progress.best.epoch == 2
+    kept = mean_of([by_epoch[epoch - 1] for epoch in averaged]) if averaged else by_epoch[1]
+    assert same(weights(trainer.model), kept) and same(weights(trainer.evaluator.model), kept)
+    history = EpochHistory.of(progress)
+    assert history.best_scores == {"accuracy": max(scores)}
+    assert (history.average or {}).get("epochs") == (sorted(averaged) if averaged else None)
+    assert not list(trainer.checkpoints.run_dir.glob("evaluated-*"))
+
+
+def test_averaging_is_repeated_after_a_kill(make_trainer, monkeypatch, tmp_path):
+    values = {"examples": 8, "train__epochs": 3, "head__start": "random", "train__checkpoint_seconds": 0}
+    whole = make_trainer(**values)
+    script_scores(monkeypatch, whole, [0.3, 0.6, 0.5, 0.7, 0.7])
+    whole.train()
+    killed = make_trainer(run_dir=tmp_path, **values)
+    script_scores(monkeypatch, killed, [0.3, 0.6, 0.5, 0.7])  # then StopIteration
+    with pytest.raises(StopIteration):
+        killed.train()
+    assert len(list(tmp_path.glob("evaluated-*"))) == 3
+    again = make_trainer(run_dir=tmp_path, **values)
+    script_scores(monkeypatch, again, [0.7, 0.7])
+    assert again.train().average.updates == [2, 3]
+    assert same(weights(again.model), weights(whole.model))
+    assert not list(tmp_path.glob("evaluated-*"))
+
+
+def test_the_model_before_training_is_kept_unless_an_epoch_is_better(make_trainer, monkeypatch):
+    trainer = make_trainer(examples=8, train__averaged_epochs=0)
+    before = weights(trainer.model)
+    script_scores(monkeypatch, trainer, [0.6, 0.5, 0.6])
+    history = EpochHistory.of(trainer.train())
+    assert (history.best_epoch, history.untrained, history.best_scores) == (0, {"accuracy": 0.6}, {"accuracy": 0.6})
+    assert same(weights(trainer.model), before)
 
 
 def test_without_validation_the_last_epoch_is_kept(make_trainer):
@@ -263,7 +322,7 @@ def test_without_validation_the_last_epoch_is_kept(make_trainer):
 
 
 def test_the_loss_of_an_epoch_is_the_weighted_mean(make_trainer):
-    trainer = make_trainer(examples=20, train__class_weights="balanced", train__epochs=1)
+    trainer = make_trainer(examples=20, train__class_weights="balanced", train__epochs=1, **BY_EPOCH)
     progress = trainer.train()
     (objective,) = trainer.objectives
     by_batch = [objective.example_weights[examples].sum() for (examples,) in objective.plan(0)]
@@ -312,7 +371,7 @@ def test_a_misspelt_monitor_is_refused_before_training(make_trainer):
 def test_low_precision_trains_and_evaluates_in_float32(make_trainer, precision, fast, policy):
     values = {"encoder__precision": precision, "encoder__fast": fast, "train__epochs": 2}
     values["train__checkpoint_seconds"] = 0.0
-    trainer = make_trainer(examples=8, **values)
+    trainer = make_trainer(examples=8, **values, **BY_EPOCH)
     assert trainer.model.backbone.dtype_policy.name == policy
     assert trainer.evaluator.model.backbone.dtype_policy.name == "float32"
     saved, run_dir = [], trainer.checkpoints.run_dir
@@ -325,7 +384,7 @@ def test_low_precision_trains_and_evaluates_in_float32(make_trainer, precision, 
     assert all(weight.dtype == np.float32 for weight in weights(trainer.model))
     assert same(weights(trainer.model), weights(trainer.evaluator.model))
     # Epoch 2 is identical if resumed from the checkpoint of epoch 1, which includes the optimizer and its loss scale.
-    resumed = make_trainer(examples=8, **values)
+    resumed = make_trainer(examples=8, **values, **BY_EPOCH)
     resumed_dir = resumed.checkpoints.run_dir
     (resumed_dir / "checkpoint.safetensors").write_bytes(saved[0])
     (resumed_dir / "best.safetensors").write_bytes((run_dir / "best.safetensors").read_bytes())

@@ -144,7 +144,7 @@ class FittedTask(abc.ABC):
         by_record: whether all sequences of a record belong to one example.
         by_batch: whether the loss compares the examples of a batch, so that a batch cannot be split.
         predicts_by_sequence: whether the prediction for a single sequence is a prediction for its record.
-        predicts_untrained: whether a model predicts before training, because its head has no weights or good initial ones.
+        predicts_untrained: whether a model predicts before training: its head has no weights, or fitted ones.
         cuts_texts: whether inputs, as a whole, are cut to the sequence length; other tasks warn of cuts themselves.
     """
 

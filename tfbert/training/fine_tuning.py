@@ -149,7 +149,6 @@ class TaskEvaluator(Evaluator):
     """
 
     title = "validation"
-    num_averaged = 3
 
     def __init__(
         self, problem: Problem, config: Config, predictor: Predictor, objective: TaskObjective, callbacks: Callbacks
@@ -157,6 +156,7 @@ class TaskEvaluator(Evaluator):
         self.problem, self.predictor, self.callbacks, self.model = problem, predictor, callbacks, predictor.model
         self.validation = problem.splits.get("validation")
         self.monitor = monitored(problem.task, config)
+        self.num_averaged = config.train.averaged_epochs if self.validation is not None else 0
         per_epoch = objective.updates_per_epoch
         first = 0 if self.validation is not None and problem.task.predicts_untrained else per_epoch
         self.schedule = Schedule(
