@@ -5,7 +5,13 @@ import numpy as np
 from tfbert.text.datasets import TokenizedSplit
 
 # Without weight decay, which applies only to active rows, and without dropout, which is irrelevant here and slow.
-PLAIN = {"train__weight_decay": 0.0, "encoder__dropout": 0.0, "head__dropout": 0.0, "train__epochs": 1}
+PLAIN = {
+    "head__start": "random",
+    "train__weight_decay": 0.0,
+    "encoder__dropout": 0.0,
+    "head__dropout": 0.0,
+    "train__epochs": 1,
+}
 
 
 def weights_after(trainer):

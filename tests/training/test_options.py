@@ -14,6 +14,7 @@ OTHER_VALUES = {
     "encoder.precision": "bfloat16",
     "encoder.sequence_length": 5,
     "train.accumulation_steps": 2,
+    "train.averaged_epochs": 0,
     "train.batch_size": 6,
     "train.clip_norm": 1e-3,
     "train.ema_momentum": 0.9,

@@ -23,22 +23,25 @@ OPTIONS = {
     "train.ema_momentum": 0.5,
 }
 CHECKPOINT, BEST = "checkpoint.safetensors", "best.safetensors"
-# 24 examples are three updates per epoch: two checkpoints within the epoch, the best weights if improved, and a
-# checkpoint at its end.
+# The evaluation before training writes the first checkpoint. 24 examples are three updates per epoch: two checkpoints
+# within the epoch, the best weights if improved, and a checkpoint at its end. The last one is written after averaging.
 KILLS = {
-    "inside epoch 1, the second checkpoint written but not in place": (CHECKPOINT, 2, "before"),
-    "epoch 1 ended, its best weights in place": (BEST, 1, "after"),
-    "inside epoch 2": (CHECKPOINT, 4, "after"),
-    "training ended, no report": (CHECKPOINT, 6, "after"),
+    "inside epoch 1, the second checkpoint written but not in place": (CHECKPOINT, 3, "before"),
+    "before training, its weights in place": (BEST, 1, "after"),
+    "inside epoch 2": (CHECKPOINT, 5, "after"),
+    "all updates done, before averaging": (CHECKPOINT, 7, "after"),
+    "training ended, no report": (CHECKPOINT, 8, "after"),
 }
 
 
 MOMENTS = {
     "inside an epoch": ("update", 2, "update 2 of epoch 1"),
     "at the last update of an epoch": ("update", 3, "update 3 of epoch 1"),
-    "during the validation of an epoch": ("validation", 1, "update 3 of epoch 1, during validation"),
+    "during the validation before training": ("validation", 1, "update 0 of epoch 1, during validation"),
+    "during the validation of an epoch": ("validation", 2, "update 3 of epoch 1, during validation"),
     "at the last update of all": ("update", 6, "update 3 of epoch 2"),
-    "during the last validation": ("validation", 2, "update 3 of epoch 2, during validation"),
+    "during the validation of the last epoch": ("validation", 3, "update 3 of epoch 2, during validation"),
+    "during the validation of an average": ("validation", 4, "update 3 of epoch 2, during validation of averages"),
 }
 # No checkpoints are saved periodically, so the one on disk was saved because of the signal.
 STOP_OPTIONS = {"train__checkpoint_seconds": 1e9, "train__ema_momentum": 0.5}

@@ -46,7 +46,13 @@ def test_a_low_rank_update_is_trained_alone_and_merged(make_trainer, fast):
 
 
 def test_the_evaluated_model_in_another_precision_has_the_update(make_trainer):
-    values = {"train__epochs": 2, "train__learning_rate": 0.1, "encoder__precision": "float16", "examples": 12}
+    values = {
+        "train__epochs": 2,
+        "train__learning_rate": 0.1,
+        "encoder__precision": "float16",
+        "examples": 12,
+        "head__start": "random",
+    }
     trainer = make_trainer(change=lambda model: model.backbone.tune(LowRankTuning()), **values)
     trained, evaluated = trainer.model, trainer.evaluator.model
     assert trained is not evaluated and trained.backbone.dtype_policy.name == "mixed_float16"

@@ -101,8 +101,6 @@ class Trainer:
                 self.progress = Progress.from_dict(progress)
                 if not self.progress.ended:
                     self.updater.restore(arrays)
-            if self.progress.update == 0 and self._is_evaluation_due():
-                self._evaluate()
         self.updater.broadcast()
         p = self.progress
         state = {name: np.float64(getattr(p, name)) for name in ("update", "evaluated_update", "ended")}
