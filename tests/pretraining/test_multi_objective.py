@@ -72,7 +72,7 @@ def weights(model):
 def test_both_losses_fall_and_a_killed_training_resumes_to_the_same_bits(make_trainer):
     uninterrupted = make_trainer("whole")
     progress = uninterrupted.train()
-    assert (progress.update, len(progress.history)) == (12, 4)
+    assert (progress.update, len(progress.history)) == (12, 5)
     for name in ("task/loss", "pretraining/masked_word_loss"):
         losses = [point[name] for point in progress.curve]
         assert np.mean(losses[-4:]) < np.mean(losses[:4]) - 0.05, name

@@ -215,7 +215,7 @@ def test_adapting_keeps_the_better_encoder_and_reports_both(runs):
     assert (loss["before"], loss["after"]) == tuple(pretrained[t]["masked_word_loss"] for t in ("before", "after"))
     for name in ("original", "adapted"):
         candidate = report_of(folder / "adapt" / name)
-        assert candidate["history"][candidate["best_epoch"] - 1]["validation"][scores["metric"]] == scores[name]
+        assert EpochHistory.from_report(candidate).best_scores[scores["metric"]] == scores[name]
     # The task was trained from the encoder that pretraining made.
     encoder = load_encoder(str(folder / "adapt" / "pretraining" / "encoder"))
     assert candidate["encoder"]["pretraining"] == encoder.spec.pretraining

@@ -431,9 +431,18 @@ def test_report_and_saved_model_score_alike(faq):
         assert scores["metrics"][name]["value"] == pytest.approx(metric["value"], abs=1e-6)
 
 
-@pytest.mark.parametrize(("later", "best_epoch"), [([0.4, 0.5], 0), ([0.4, 0.6], 2)])
-def test_the_pretrained_encoder_is_kept_unless_an_epoch_is_better(faq, tmp_path, monkeypatch, later, best_epoch):
-    mrr = iter([0.5, *later])
+@pytest.mark.parametrize(
+    ("later", "average", "best_epoch", "outcome"),
+    [
+        ([0.4, 0.5], 0.5, 0, "no epoch was better"),
+        ([0.4, 0.6], 0.6, 2, "60.0 % after the best epoch"),
+        ([0.4, 0.6], 0.7, 2, "70.0 % with the average weights of the best epochs"),
+    ],
+)
+def test_the_pretrained_encoder_is_kept_unless_an_epoch_or_their_average_is_better(
+    faq, tmp_path, monkeypatch, later, average, best_epoch, outcome
+):
+    mrr = iter([0.5, *later, average])
     monkeypatch.setattr(RankingEvaluation, "values", lambda self: {"mrr_at_10": next(mrr)})
     report = run.train(faq.problem, tmp_path / "run")
     assert report["untrained"] == {"mrr_at_10": 0.5} and report["best_epoch"] == best_epoch
@@ -443,7 +452,7 @@ def test_the_pretrained_encoder_is_kept_unless_an_epoch_is_better(faq, tmp_path,
     is_same = all(np.array_equal(before, after) for before, after in zip(initial, weights, strict=True))
     assert is_same == (best_epoch == 0)
     text = " ".join((tmp_path / "run" / "report.html").read_text(encoding="utf-8").split())
-    outcome = "no epoch was better" if best_epoch == 0 else "60.0 % after the best epoch"
+    assert report["average"] == ({"epochs": [1, 2], "validation": {"mrr_at_10": 0.7}} if average == 0.7 else None)
     assert f"On validation, MRR at 10 was 50.0 % before training and {outcome}" in text
     assert ("A lower train.learning_rate" in text) == (best_epoch == 0)
 

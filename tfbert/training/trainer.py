@@ -95,12 +95,11 @@ class Trainer:
     def _start(self) -> None:
         """Start, or resume from the chief's checkpoint."""
         self.replicas.check_same(self.checkpoints.fingerprint)
-        if self.replicas.is_chief:
-            if (saved := self.checkpoints.resume()) is not None:
-                arrays, progress = saved
-                self.progress = Progress.from_dict(progress)
-                if not self.progress.ended:
-                    self.updater.restore(arrays)
+        if self.replicas.is_chief and (saved := self.checkpoints.resume()) is not None:
+            arrays, progress = saved
+            self.progress = Progress.from_dict(progress)
+            if not self.progress.ended:
+                self.updater.restore(arrays)
         self.updater.broadcast()
         p = self.progress
         state = {name: np.float64(getattr(p, name)) for name in ("update", "evaluated_update", "ended")}
