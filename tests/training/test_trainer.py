@@ -1,5 +1,6 @@
 """The training loop: golden losses, repeatability, evaluation, early stopping and errors."""
 
+import logging
 import math
 from types import SimpleNamespace
 
@@ -237,13 +238,15 @@ def weights_by_epoch(trainer):
     return weights_of_epochs
 
 
-def test_patience_stops_training_and_the_best_weights_are_restored(make_trainer, monkeypatch):
+def test_patience_stops_training_and_the_best_weights_are_restored(make_trainer, monkeypatch, caplog):
+    caplog.set_level(logging.INFO, "tfbert")
     trainer = make_trainer(examples=8, train__epochs=8, train__patience_epochs=2, **BY_EPOCH)
     script_scores(monkeypatch, trainer, [0.3, 0.6, 0.6, 0.5, 0.9])
     by_epoch = weights_by_epoch(trainer)
     progress = trainer.train()
     # An equal score is no improvement: epoch 2 stays the best, and epochs 3 and 4 use up the patience.
     assert (len(progress.history), progress.best.epoch, progress.best_score) == (4, 2, 0.6)
+    assert caplog.messages[-1] == "stopped early after epoch 4: validation accuracy has not improved for 2 epochs"
     assert same(weights(trainer.model), by_epoch[1])
     assert not same(by_epoch[1], by_epoch[3])
     assert same(weights(trainer.evaluator.model), by_epoch[1])

@@ -218,6 +218,13 @@ class TaskEvaluator(Evaluator):
         epochs = ", ".join(map(str, averaged_epochs(history, average)))
         logger.info("average of epochs %s  validation: %s", epochs, score_line(average.scores))
 
+    def log_early_stop(self, history: Sequence[EvaluationPoint], num_stale: int) -> None:
+        """Log the last epoch and for how long the score has not improved."""
+        epoch, epochs = round(history[-1].epoch), "1 epoch" if num_stale == 1 else f"{num_stale} epochs"
+        logger.info(
+            "stopped early after epoch %d: validation %s has not improved for %s", epoch, self.monitor.name, epochs
+        )
+
     def should_stop_early(self, history: Sequence[EvaluationPoint]) -> bool:
         """Return the result of the callback."""
         return self.callbacks.should_stop_early(epoch_history(history))

@@ -93,6 +93,14 @@ class Evaluator(abc.ABC):
             average: the average that is kept.
         """
 
+    def log_early_stop(self, history: Sequence[EvaluationPoint], num_stale: int) -> None:  # noqa: B027
+        """Report that training has stopped early.
+
+        Args:
+            history: all evaluations.
+            num_stale: number of evaluations since the best one.
+        """
+
     def should_stop_early(self, history: Sequence[EvaluationPoint]) -> bool:
         """Return whether training should stop after an evaluation although patience has not run out."""
         return False

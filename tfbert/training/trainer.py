@@ -126,6 +126,8 @@ class Trainer:
                     bar = None
                 self._evaluate_or_stop()
                 p.ended = self.replicas.broadcast_decision(self.replicas.is_chief and self._is_over())
+                if p.update < self.num_updates and self.replicas.is_chief and self._is_out_of_patience():
+                    self.evaluator.log_early_stop(p.history, self._num_stale())
             if p.ended or self.checkpoints.is_due():
                 self._save_checkpoint()
         if bar is not None:
@@ -210,12 +212,17 @@ class Trainer:
         return p.update in self.evaluator.schedule.updates and p.evaluated_update < p.update
 
     def _is_over(self) -> bool:
-        p, patience = self.progress, self.evaluator.schedule.patience
+        is_over = self.progress.update >= self.num_updates or self._is_out_of_patience()
+        return is_over or self.evaluator.should_stop_early(self.progress.history)
+
+    def _is_out_of_patience(self) -> bool:
+        return 0 < self.evaluator.schedule.patience <= self._num_stale()
+
+    def _num_stale(self) -> int:
+        """Return the number of evaluations since the best one."""
         # Patience starts after the updates that train only the new head.
-        since = max(p.best_update, self.num_head_updates)
-        num_stale = sum(point.update > since for point in p.history)
-        is_over = p.update >= self.num_updates or 0 < patience <= num_stale
-        return is_over or self.evaluator.should_stop_early(p.history)
+        since = max(self.progress.best_update, self.num_head_updates)
+        return sum(point.update > since for point in self.progress.history)
 
     def _evaluate_or_stop(self) -> None:
         try:
