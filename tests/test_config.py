@@ -168,10 +168,6 @@ def test_a_value_for_a_section_and_a_section_for_a_value_are_rejected():
 
 FRACTION = "0 or more, below 1"
 OUT_OF_RANGE = [
-    ("data.validation_fraction", -0.1, FRACTION),
-    ("data.test_fraction", 1.0, FRACTION),
-    ("data.max_unknown_fraction", -0.1, "0 to 1"),
-    ("data.max_unknown_fraction", 1.1, "0 to 1"),
     ("encoder.sequence_length", 2, "3 or more tokens"),
     ("encoder.dropout", 1.0, FRACTION),
     ("head.dropout", -0.5, FRACTION),
@@ -190,6 +186,7 @@ OUT_OF_RANGE = [
     ("train.weight_decay", -0.01, "0 or more"),
     ("train.clip_norm", -1.0, "0 or more"),
     ("train.patience_epochs", -1, "0 or more"),
+    ("train.averaged_epochs", -1, "0 or more"),
     ("train.trainable_layers", -1, "0 or more"),
     ("train.checkpoint_seconds", -1.0, "0 or more"),
 ]
@@ -198,16 +195,6 @@ OUT_OF_RANGE = [
 @pytest.mark.parametrize(("path", "value", "bounds"), OUT_OF_RANGE)
 def test_a_value_out_of_range_is_rejected(path, value, bounds):
     assert message(override, DEFAULTS, {path: value}) == f"{path}={value}: expected {bounds}"
-
-
-def test_fields_that_contradict_each_other_are_rejected():
-    values = {"data.validation_fraction": 0.5, "data.test_fraction": 0.5}
-    assert message(override, DEFAULTS, values) == (
-        "data.validation_fraction=0.5 and data.test_fraction=0.5 leave nothing to train on; expected a sum below 1"
-    )
-    assert message(override, DEFAULTS, {"data.separator": ""}) == (
-        "data.separator is empty; expected at least one character, such as '\\t' or '@'"
-    )
 
 
 @pytest.mark.parametrize(
