@@ -65,7 +65,7 @@ def code_in(page):
 def options_of(tool):
     """Return the command-line options of a tool or of the benchmarks."""
     parser = importlib.import_module("benchmarks.__main__").build_parser() if tool == "benchmarks" else None
-    parser = parser or small.load_tool(tool).build_parser()
+    parser = parser or small.load_command(tool).build_parser(tool)
     assert isinstance(parser, argparse.ArgumentParser)
     return {option for action in parser._actions for option in action.option_strings}
 

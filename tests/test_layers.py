@@ -33,6 +33,8 @@ LAYERS = [
     "pretraining",
     "search",
     "serving",
+    "commands",
+    "__main__",
 ]
 HEAVY = ["tensorflow", "tensorflow_text", "keras", "keras_hub", "keras_tuner", "sklearn", "matplotlib"]
 LIGHT = ["tfbert", "tfbert.imports", "tfbert.config", "tfbert.space", "tfbert.encoder.presets"]

@@ -86,16 +86,17 @@ def test_a_run_without_out_is_resumed(stopped_runs):
 
 @pytest.mark.parametrize("catches", [True, False])
 def test_a_worker_of_a_search_keeps_the_default_sigterm_handler(monkeypatch, catches):
-    tool = small.load_tool("search")
+    tool = small.load_command("search")
     monkeypatch.setenv("KERASTUNER_TUNER_ID", "chief" if catches else "worker0")
     assert tool.is_worker() is not catches
-    monkeypatch.setattr("sys.argv", ["search"])
+    monkeypatch.setattr("sys.argv", ["tools/search.py"])
     before, handlers = signal.getsignal(signal.SIGTERM), []
     try:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        tool.common.run(
+        tool.program.run(
+            "search",
+            tool.build_parser,
             lambda options: handlers.append(signal.getsignal(signal.SIGTERM)),
-            tool.build_parser(),
             lambda options: "nothing",
             catches_sigterm=not tool.is_worker(),
         )

@@ -103,7 +103,7 @@ def mistakes(folder):
 
 @pytest.mark.parametrize("name", OPTIONS)
 def test_command_line(name):
-    parser = small.load_tool(name).build_parser()
+    parser = small.load_command(name).build_parser(name)
     options = set()
     for action in parser._actions:
         options |= set(action.option_strings or [action.dest])
@@ -260,7 +260,7 @@ def test_list_of_a_task(finished):
 
 
 def test_long_lists_of_a_sample_prediction_are_not_printed(monkeypatch):
-    exporting = small.load_tool("exporting")
+    exporting = small.load_command("exporting")
     version_dir = small.finished_run()[1] / "1"
     [(item, outputs)] = exporting.predict(version_dir, [{"text": "my card pin"}])
     assert item == {"text": "my card pin"} and outputs["label"] == "card" and len(outputs["probabilities"]) == 3

@@ -190,9 +190,9 @@ def test_killed_and_continued_is_bit_identical(runs, moment):
 def test_an_error_has_a_clear_message(runs, error, monkeypatch):
     monkeypatch.chdir(runs[0])
     arguments, expected = ERRORS[error]
-    tool = small.load_tool("pretrain")
+    tool = small.load_command("pretrain")
     start = [] if "--from-scratch" in arguments or "--encoder" in arguments else TINY
-    options = tool.build_parser().parse_args([*small.assignments(OPTIONS), *arguments, *start])
+    options = tool.build_parser("pretrain").parse_args([*small.assignments(OPTIONS), *arguments, *start])
     with pytest.raises(ValueError) as caught:
         tool.main(options)
     assert expected in str(caught.value) and "\n" not in str(caught.value)

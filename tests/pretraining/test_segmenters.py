@@ -93,8 +93,8 @@ def test_allowed_code_that_cannot_be_used_is_refused(name, expected):
 
 def read(*arguments):
     """Return the config that `tools/pretrain.py` reads from its arguments."""
-    tool = small.load_tool("pretrain")
-    return tool.read_config(tool.build_parser().parse_args(arguments))
+    tool = small.load_command("pretrain")
+    return tool.read_config(tool.build_parser("pretrain").parse_args(arguments))
 
 
 @pytest.fixture

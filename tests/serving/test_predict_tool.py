@@ -42,8 +42,8 @@ def address():
 
 
 def predicted(capsys, *arguments):
-    tool = small.load_tool("predict")
-    tool.main(tool.build_parser().parse_args([str(argument) for argument in arguments]))
+    tool = small.load_command("predict")
+    tool.main(tool.build_parser("predict").parse_args([str(argument) for argument in arguments]))
     return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
 
 

@@ -2,7 +2,7 @@
 
 import csv
 import functools
-import importlib.util
+import importlib
 import itertools
 import json
 import os
@@ -85,14 +85,9 @@ def assignments(values):
     return [argument for path, value in values.items() for argument in ("--set", f"{path}={value}")]
 
 
-def load_tool(name):
-    """Import a tool, which finds the module `common` in its own directory, as when it is run."""
-    if str(TOOLS) not in sys.path:
-        sys.path.insert(0, str(TOOLS))
-    spec = importlib.util.spec_from_file_location(f"tools_{name}", TOOLS / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def load_command(name):
+    """Import the module of a command."""
+    return importlib.import_module(f"tfbert.commands.{name}")
 
 
 @functools.cache

@@ -63,8 +63,8 @@ def test_the_config_has_the_name_of_the_task(option, tmp_path):
     path = tmp_path / "config.json"
     path.write_text(json.dumps({"task": "qa"}), encoding="utf-8")
     arguments = {"--task": ["--task", "qa"], "--set": ["--set", "task=qa"], "--config": ["--config", str(path)]}[option]
-    train = small.load_tool("train")
-    config = train.read_config(train.build_parser().parse_args(arguments))
+    train = small.load_command("train")
+    config = train.read_config(train.build_parser("train").parse_args(arguments))
     assert config.task == "answers"
     # The defaults of a task apply under any of its names; a stored config has its own values.
     assert (config.encoder.sequence_length == 384) == (option != "--config")
@@ -72,8 +72,8 @@ def test_the_config_has_the_name_of_the_task(option, tmp_path):
 
 def test_a_search_has_the_name_of_the_task(tmp_path, caplog):
     caplog.set_level(logging.INFO, "tfbert")
-    search = small.load_tool("search")
-    plan = search.read_plan(search.build_parser().parse_args(["--task", "intent"]))
+    search = small.load_command("search")
+    plan = search.read_plan(search.build_parser("search").parse_args(["--task", "intent"]))
     assert plan.config.task == "classification"
     assert plan.space == load_task("classification").search_space
     assert search_run.choose_out_dir(plan, tmp_path).parent.name == "classification-search"

@@ -19,8 +19,8 @@ CHINESE = ["味道很好，送餐也快", "太慢了，不好吃", "非常满意
 
 
 def options_of(*arguments):
-    train = small.load_tool("train")
-    return train.read_config(train.build_parser().parse_args(arguments))
+    train = small.load_command("train")
+    return train.read_config(train.build_parser("train").parse_args(arguments))
 
 
 @pytest.mark.parametrize("name", list_tasks())

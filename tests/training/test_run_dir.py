@@ -103,7 +103,7 @@ def test_changed_data_are_reported(tmp_path):
 
 
 def test_one_process_exports_a_run(tmp_path):
-    exporting = small.load_tool("exporting")
+    exporting = small.load_command("exporting")
     finish(tmp_path / "run")
     with (
         locked(tmp_path / "run", "exporting it"),

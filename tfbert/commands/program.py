@@ -1,17 +1,16 @@
-"""Shared by all tools: quiet imports, logging, error messages and exit codes."""
+"""Shared by all commands: how the process was started, quiet imports, logging, error messages and exit codes."""
 
 import argparse
 import logging
 import os
 import shlex
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any, Literal
 
-import quiet
-
 from tfbert import interrupts
+from tfbert.commands import quiet
 from tfbert.files import check_name, is_disk_full
 
 # TensorFlow's C++ libraries read this when they are loaded; their startup messages are of no use to a user.
@@ -20,7 +19,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 RUNS_DIR = Path("runs")
 SAVED_MODELS_DIR = Path("saved_models")
 # In the checkout, independent of the working directory.
-DEPLOY_DIR = Path(__file__).resolve().parent.parent / "deploy"
+DEPLOY_DIR = Path(__file__).resolve().parents[2] / "deploy"
 
 
 def given_values(options: argparse.Namespace) -> dict[str, Any]:
@@ -29,9 +28,38 @@ def given_values(options: argparse.Namespace) -> dict[str, Any]:
     return {path: vars(options)[name] for name, path in paths.items() if vars(options).get(name) is not None}
 
 
+def _words() -> list[str]:
+    """Return the words before the arguments in the command that started this process."""
+    script = Path(sys.argv[0])
+    if script.stem == "__main__":
+        return ["python", "-m", "tfbert", sys.argv[1]]
+    return ["python", sys.argv[0]] if script.suffix == ".py" else ["tfbert", sys.argv[1]]
+
+
+def arguments() -> list[str]:
+    """Return the arguments of the command that this process runs, without the command's name."""
+    return sys.argv[1:] if _words()[-1] == sys.argv[0] else sys.argv[2:]
+
+
+def command(without: Collection[str] = ()) -> str:
+    """Return the shell command that started this process, for reports and messages.
+
+    Args:
+        without: arguments to leave out.
+    """
+    return shlex.join([*_words(), *(argument for argument in arguments() if argument not in without)])
+
+
+def python_arguments() -> list[str]:
+    """Return the arguments with which the Python interpreter runs the same command in another process."""
+    script = [sys.argv[0]] if _words()[-1] == sys.argv[0] else ["-m", "tfbert", sys.argv[1]]
+    return [*script, *arguments()]
+
+
 def run(
+    name: str,
+    build_parser: Callable[[str], argparse.ArgumentParser],
     main: Callable[[argparse.Namespace], None],
-    parser: argparse.ArgumentParser,
     needs: Callable[[argparse.Namespace], Literal["nothing", "tensorflow", "keras"]] = lambda options: "keras",
     resumes: bool = False,
     catches_sigterm: bool = True,
@@ -42,15 +70,17 @@ def run(
     the exit codes are 130 and 143, and the last line says what was saved.
 
     Args:
-        main: the tool's main function.
-        parser: the parser of the command line.
+        name: of the command.
+        build_parser: returns the parser for a name of the program.
+        main: the command's main function.
         needs: returns what to import before `main` is called: TensorFlow without Keras as in a server, both, or
             nothing.
         resumes: whether the same command continues a stopped run.
         catches_sigterm: whether SIGTERM outside of training prints such a line too, instead of ending silently.
     """
     # Intermixed because options may stand between positional arguments: `predict MODEL --version 3 TEXT`.
-    options = parser.parse_intermixed_args()
+    parser = build_parser(name if _words()[0] == "python" else f"tfbert {name}")
+    options = parser.parse_intermixed_args(arguments())
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     logging.getLogger("tfbert").setLevel(logging.INFO)
     # TensorFlow warns about repeated tracing when a process builds several models, as it should here.
@@ -75,6 +105,6 @@ def run(
     except KeyboardInterrupt as error:
         stopped = error if isinstance(error, interrupts.Stopped) else interrupts.Stopped()
         # The suggested command must not discard what was saved.
-        arguments = ["python", *(argument for argument in sys.argv if argument != "--restart")]
-        print(f"{parser.prog}: {stopped.describe(shlex.join(arguments) if resumes else '')}", file=sys.stderr)
+        repeated = command(without=("--restart",)) if resumes else ""
+        print(f"{parser.prog}: {stopped.describe(repeated)}", file=sys.stderr)
         sys.exit(stopped.exit_code)

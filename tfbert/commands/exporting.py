@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-import common
+from tfbert.commands import program
 
 # Longer lists, such as the probabilities of many labels, are not printed.
 _MAX_LIST = 10
@@ -30,7 +30,7 @@ def export(run_dir: Path, name: str, whole_dir: Path) -> None:
     with locked(whole_dir, "exporting it"):
         if not (whole_dir / saved_run.UNEXPORTED).exists():
             raise ValueError(f"{whole_dir}: has been exported by another process")
-        version_dir, checked = export_run.export_run(run_dir, common.SAVED_MODELS_DIR / name)
+        version_dir, checked = export_run.export_run(run_dir, program.SAVED_MODELS_DIR / name)
         saved_run.mark_exported(whole_dir)
     try:
         print(f"saved model {version_dir}  (verified on {checked['num_items']} requests in a fresh process)")

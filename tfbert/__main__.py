@@ -1,0 +1,42 @@
+"""The command `tfbert`: fine-tune, pretrain, tune, check, evaluate, predict, export and serve."""
+
+import argparse
+import importlib
+import sys
+
+# Each is a module of `tfbert.commands`.
+COMMANDS = {
+    "train": "fine-tune BERT on a task, write a report and export a SavedModel",
+    "search": "tune the hyperparameters of a task",
+    "pretrain": "pretrain BERT on text",
+    "check": "check the data of a task without training",
+    "evaluate": "evaluate a run or a SavedModel on labelled data",
+    "predict": "predict texts with a SavedModel",
+    "export": "export a finished run",
+    "serve": "serve SavedModels on this machine",
+}
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of the command's name; each command parses its own arguments."""
+    width = max(map(len, COMMANDS))
+    listed = "\n".join(f"  {name:{width}}  {description}" for name, description in COMMANDS.items())
+    parser = argparse.ArgumentParser(
+        prog="tfbert",
+        usage="tfbert COMMAND ...",
+        description=f"{__doc__}\n\ncommands:\n{listed}",
+        epilog="tfbert COMMAND --help prints the options of a command.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("command", metavar="COMMAND", choices=list(COMMANDS), help=argparse.SUPPRESS)
+    return parser
+
+
+def main() -> None:
+    """Run the command that the first argument names."""
+    name = build_parser().parse_args(sys.argv[1:2] or ["--help"]).command
+    importlib.import_module(f"tfbert.commands.{name}").run()
+
+
+if __name__ == "__main__":
+    main()

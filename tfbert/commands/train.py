@@ -1,0 +1,76 @@
+"""Fine-tune BERT on a task: write a run directory with a report, and a SavedModel for TensorFlow Serving."""
+
+import argparse
+from pathlib import Path
+
+from tfbert.commands import exporting, listing, program
+
+
+def build_parser(prog: str) -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
+    parser = argparse.ArgumentParser(prog=prog, description=__doc__)
+    parser.add_argument("--task", help="task name, as in --list (default: classification, or that of --config)")
+    parser.add_argument("--data", metavar="PATH", help="directory with train[, validation, test], or one file")
+    parser.add_argument(
+        "--encoder", metavar="NAME_OR_DIR", help="name in --list, directory, or hf://owner/name[@revision]"
+    )
+    parser.add_argument("--out", metavar="DIR", type=Path, help="run directory (default: runs/TASK/TIME-HASH)")
+    parser.add_argument("--name", help="name of the model in saved_models/ (default: the name of the data)")
+    parser.add_argument("--seed", metavar="N", type=int, help="random seed for weights, data order and dropout")
+    parser.add_argument("--seeds", metavar="K", type=int, default=1, help="train with K seeds and export the best run")
+    parser.add_argument("--config", metavar="FILE", type=Path, help="config.json of an earlier run")
+    parser.add_argument("--set", metavar="SECTION.FIELD=VALUE", action="append", default=[], help="any config field")
+    parser.add_argument(
+        "--adapt", metavar="PATH", nargs="*", help="first continue pretraining on these texts (default: the task's)"
+    )
+    parser.add_argument("--no-export", action="store_true", help="stop after the report")
+    parser.add_argument(
+        "--list", action="store_true", help="print tasks, encoders and the config fields of the task, and exit"
+    )
+    return parser
+
+
+def read_config(options: argparse.Namespace):
+    """Return the config: the task's defaults or --config, overridden by --set and other options."""
+    from tfbert.config import parse_assignments
+    from tfbert.tasks import base_config
+
+    values = parse_assignments(options.set) | program.given_values(options)
+    return base_config.read_config(options.task, options.config, values)
+
+
+def main(options: argparse.Namespace) -> None:
+    """Train, print scores, export, and print sample predictions."""
+    config = read_config(options)
+    if options.list:
+        listing.print_list(config.task)
+        return
+    from tfbert.evaluation import formatting
+    from tfbert.pretraining import adapt
+    from tfbert.serving import export_run
+    from tfbert.training import run
+    from tfbert.training.problem import prepare
+
+    if options.seeds < 1:
+        raise ValueError(f"--seeds {options.seeds}: expected 1 or more")
+    # Check the name before training, not after it.
+    name = None if options.no_export else options.name or export_run.model_name(config)
+    problem, command = prepare(config), program.command()
+    if not problem.replicas.is_chief and options.adapt is None:
+        run.assist(problem, options.seeds)
+        return
+    if options.adapt is None:
+        run_dir = options.out or run.choose_run_dir(problem, program.RUNS_DIR, options.seeds)
+        report = run.train(problem, run_dir, options.seeds, command, exports=name is not None)
+    else:
+        run_dir = options.out or adapt.choose_run_dir(problem, options.adapt, program.RUNS_DIR, options.seeds)
+        report = adapt.train(problem, options.adapt, run_dir, options.seeds, command, exports=name is not None)
+    print(formatting.summary(report))
+    print(f"report      {run_dir / 'report.html'}")
+    if name is not None:
+        exporting.export(run_dir, name, run_dir)
+
+
+def run() -> None:
+    """Run the command with the arguments of this process, and exit."""
+    program.run("train", build_parser, main, resumes=True)
