@@ -2,7 +2,8 @@
 
 The job has `kind` of model; the records of each split; the `encoder`; and what both sides have in common: `epochs`,
 `batch_size`, `learning_rate`, `weight_decay`, `warmup_fraction`, `seed`, `sequence_length` and `window_overlap`. With
-`keeps_best` the epoch with the lowest loss on `validation` is kept instead of the last. A prediction has the outputs that tfbert's SavedModel would give, so that the same code scores both.
+`keeps_best` the epoch with the lowest loss on `validation` is kept instead of the last. A prediction has the outputs
+that tfbert's SavedModel would give, so that the same code scores both.
 
 Source: the recipes of transformers' examples run_glue, run_ner and run_qa, which keep the last epoch.
 """
@@ -64,7 +65,7 @@ class Sequence:
 
 
 class Labels(Sequence):
-    """Any number of labels for a text: those with a probability of at least one half."""
+    """Any number of labels for a text."""
 
     def __init__(self, job, tokenizer, train):
         self.length, self.tokenizer = job["sequence_length"], tokenizer
@@ -82,7 +83,7 @@ class Labels(Sequence):
         """Yield the outputs for each record."""
         for values in logits:
             probabilities = 1 / (1 + np.exp(-values))
-            yield {"probabilities": probabilities.tolist(), "has_label": (probabilities >= 0.5).tolist()}
+            yield {"probabilities": probabilities.tolist()}
 
 
 class Tokens:
@@ -244,11 +245,9 @@ def train(job, kind, records):
     sizes = {} if kind.labels is None else {"num_labels": len(kind.labels)}
     if isinstance(kind, Labels):
         sizes["problem_type"] = "multi_label_classification"
-    validation = (
-        Rows(kind.rows(read(job["validation"]), True)) if job.get("keeps_best") and "validation" in job else None
-    )
-    keeping = {"save_strategy": "no"}
-    if validation is not None:
+    validation, keeping = None, {"save_strategy": "no"}
+    if job.get("keeps_best") and "validation" in job:
+        validation = Rows(kind.rows(read(job["validation"]), True))
         keeping = dict.fromkeys(("eval_strategy", "save_strategy"), "epoch")
         keeping |= {"load_best_model_at_end": True, "metric_for_best_model": "loss", "save_total_limit": 1}
     arguments = TrainingArguments(
