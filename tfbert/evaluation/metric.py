@@ -2,7 +2,7 @@
 
 import abc
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Literal
 
@@ -69,6 +69,23 @@ class Metric:
     def from_json(cls, fields: Mapping[str, str | bool]) -> "Metric":
         """Return the metric with the fields that `to_json` returned."""
         return cls(**fields)
+
+
+def main_metric(metrics: Iterable[Metric], monitor: str | None) -> Metric:
+    """Return the metric at the top of reports and comparisons.
+
+    Args:
+        metrics: one or more metrics, which were measured for the report.
+        monitor: the name of the metric that the user chose to select the best epoch; `None` for the default.
+
+    Returns:
+        The first metric with an expectation, else the chosen one, else the first one for which higher is better.
+    """
+    metrics = list(metrics)
+    expected = [metric for metric in metrics if metric.expectation]
+    chosen = [metric for metric in metrics if metric.name == monitor]
+    gains = [metric for metric in metrics if metric.better == "higher"]
+    return (expected + chosen + gains + metrics)[0]
 
 
 @dataclass(frozen=True)
