@@ -1,4 +1,4 @@
-"""The command `tfbert`: fine-tune, pretrain, tune, check, evaluate, predict, export and serve."""
+"""The command `tfbert`: fine-tune, pretrain, tune, check, evaluate, compare, predict, export and serve."""
 
 import argparse
 import importlib
@@ -11,6 +11,7 @@ COMMANDS = {
     "pretrain": "pretrain BERT on text",
     "check": "check the data of a task without training",
     "evaluate": "evaluate a run or a SavedModel on labelled data",
+    "compare": "compare runs and SavedModels on the same records, or list all runs",
     "predict": "predict texts with a SavedModel",
     "export": "export a finished run",
     "serve": "serve SavedModels on this machine",
