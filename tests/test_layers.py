@@ -33,6 +33,7 @@ LAYERS = [
     "pretraining",
     "search",
     "serving",
+    "comparison",
     "commands",
     "__main__",
 ]

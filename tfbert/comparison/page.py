@@ -12,7 +12,7 @@ from tfbert.comparison.compare import Comparison
 from tfbert.evaluation.formatting import number
 from tfbert.evaluation.metric import LabelledSpan
 from tfbert.evaluation.page_parts import write_page
-from tfbert.fields import as_typed, flatten
+from tfbert.fields import differing_values
 
 _SECTIONS = {
     "pairs": "Differences",
@@ -53,21 +53,13 @@ def render(comparison: Comparison, command: str, path: Path) -> None:
     views = {
         "pairs": _pairs(comparison),
         "metrics": _metrics(comparison),
-        "settings": settings_that_differ([system.config.to_dict() for system in comparison.systems]),
+        "settings": differing_values([system.config.to_dict() for system in comparison.systems]),
         "labels": _labels(comparison),
         "disagreements": _disagreements(comparison, disagreements),
     }
     names = [system.name for system in comparison.systems]
     headline = _headline(comparison, len(disagreements))
     write_page("compare.html.jinja", path, _SECTIONS, {"command": command}, headline=headline, names=names, **views)
-
-
-def settings_that_differ(configs: Sequence[dict[str, Any]]) -> list[tuple[str, list[str]]]:
-    """Return the config paths whose values differ, each with the value in every config as it is typed."""
-    flat = [dict(flatten(config)) for config in configs]
-    paths = dict.fromkeys(path for config in flat for path in config)
-    rows = [(path, [as_typed(config[path]) if path in config else "–" for config in flat]) for path in paths]
-    return [(path, values) for path, values in rows if len(set(values)) > 1]
 
 
 def _headline(comparison: Comparison, num_disagreements: int) -> dict[str, Any]:
