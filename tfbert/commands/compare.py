@@ -66,7 +66,7 @@ def _list_runs(options: argparse.Namespace) -> None:
         return
     for title, columns, rows in runs.tables():
         print(title)
-        table.print_table(columns, rows, uncut=[0])
+        table.print_table(columns, rows, uncut=range(4))
         print()
     if runs.unfinished:
         print("unfinished")

@@ -268,32 +268,33 @@ def _is_locked(path: Path) -> bool:
 
 
 def _table(group: Sequence[FinishedRun]) -> Table:
-    """Return the table of runs that can be compared."""
-    first, columns = group[0], ["run", "score", "95% interval", "seeds", "time", "weights", "settings"]
+    """Return the table of runs that can be compared, with a column for each setting that differs."""
+    first = group[0]
+    folder = Path(os.path.commonpath([run.path.parent for run in group]))
     title = f"{first.task}: no scores, for lack of a test and a validation split"
     if first.data:
-        columns[1] = first.metric.title
-        data = first.data
+        data, note = first.data, f"{first.data['note']}; " if first.data["note"] else ""
         title = (
             f"{first.task}: {first.metric.title} on {data['num_examples']:,} {data['split']} records of {data['path']} "
-            f"({data['note'] + '; ' if data['note'] else ''}SHA-256 {data['sha256'][:_HASH_CHARACTERS]})"
+            f"({note}SHA-256 {data['sha256'][:_HASH_CHARACTERS]})"
         )
     differing = differing_values([run.config for run in group])
     settings = [(path, values) for path, values in differing if path not in _IGNORED_SETTINGS]
-    rows = []
-    for index, run in enumerate(group):
-        values = {path: of_runs[index] for path, of_runs in settings}
-        described = {"encoder": run.config["encoder"]["name"]} | values
-        rows.append(
-            [
-                str(run.path),
-                *_score_cells(run),
-                _seeds_cell(run),
-                duration(run.seconds),
-                size(run.num_bytes) if run.num_bytes else "–",
-                " ".join(f"{path.rpartition('.')[2]}={value}" for path, value in described.items()),
-            ]
-        )
+    rows = [
+        [
+            str(run.path.relative_to(folder)),
+            *_score_cells(run),
+            _seeds_cell(run),
+            duration(run.seconds),
+            size(run.num_bytes) if run.num_bytes else "–",
+            run.config["encoder"]["name"],
+            *(values[index] for _, values in settings),
+        ]
+        for index, run in enumerate(group)
+    ]
+    score = first.metric.title if first.metric else "score"
+    names = [path.rpartition(".")[2] for path, _ in settings]
+    columns = [f"{folder}/", score, "95% interval", "seeds", "time", "weights", "encoder", *names]
     return title, columns, rows
 
 
