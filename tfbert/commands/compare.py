@@ -29,7 +29,11 @@ def build_parser(prog: str) -> argparse.ArgumentParser:
 
 
 def main(options: argparse.Namespace) -> None:
-    """Compare models and write a page, or list the runs."""
+    """Compare models and write a page, or list the runs.
+
+    Raises:
+        ValueError: options do not fit together, or the models cannot be compared.
+    """
     if not options.models:
         _list_runs(options)
         return

@@ -175,9 +175,10 @@ def find_runs(runs_dir: Path) -> Runs:
     for path in _run_dirs(runs_dir):
         try:
             _add(runs, path)
-        except (ValueError, KeyError, TypeError, IndexError) as error:
-            reason = str(error) if isinstance(error, ValueError) else f"{path / REPORT}: {error!r} is missing"
-            runs.unreadable.append(f"{reason}; written by another version of tfbert?")
+        except ValueError as error:
+            runs.unreadable.append(str(error))
+        except (KeyError, TypeError) as error:
+            runs.unreadable.append(f"{path / REPORT}: written by another version of tfbert ({error!r})")
     if runs == Runs():
         raise ValueError(f"{runs_dir}: contains no runs; expected the directory of the runs, given by --runs")
     runs.finished.sort(key=_order)
@@ -186,7 +187,7 @@ def find_runs(runs_dir: Path) -> Runs:
 
 def _order(run: FinishedRun) -> tuple:
     value = run.score["value"]
-    return *map(str, run.group), value is None, -run.metric.sign * value if value is not None else 0.0
+    return run.group, -run.metric.sign * value if value is not None else 0.0
 
 
 def _run_dirs(folder: Path) -> Iterator[Path]:
