@@ -16,10 +16,9 @@ from tfbert.files import check_name, is_disk_full
 # TensorFlow's C++ libraries read this when they are loaded; their startup messages are of no use to a user.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
+# In the working directory.
 RUNS_DIR = Path("runs")
 SAVED_MODELS_DIR = Path("saved_models")
-# In the checkout, independent of the working directory.
-DEPLOY_DIR = Path(__file__).resolve().parents[2] / "deploy"
 
 
 def given_values(options: argparse.Namespace) -> dict[str, Any]:
@@ -87,6 +86,27 @@ def run(
     # Intermixed because options may stand between positional arguments: `predict MODEL --version 3 TEXT`.
     parser = build_parser(name if _is_script() else f"tfbert {name}")
     options = parser.parse_intermixed_args(arguments())
+    run_main(parser.prog, main, options, needs, resumes, catches_sigterm)
+
+
+def run_main(
+    prog: str,
+    main: Callable[[argparse.Namespace], None],
+    options: argparse.Namespace,
+    needs: Callable[[argparse.Namespace], Literal["nothing", "tensorflow", "keras"]] = lambda options: "keras",
+    resumes: bool = False,
+    catches_sigterm: bool = True,
+) -> None:
+    """Call the main function of a program with parsed options as `run` does, and exit.
+
+    Args:
+        prog: the name of the program in messages.
+        main: the main function.
+        options: the parsed command line.
+        needs: as for `run`.
+        resumes: as for `run`.
+        catches_sigterm: as for `run`.
+    """
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     logging.getLogger("tfbert").setLevel(logging.INFO)
     # TensorFlow warns about repeated tracing when a process builds several models, as it should here.
@@ -106,11 +126,11 @@ def run(
     except Exception as error:
         if os.environ.get("TFBERT_DEBUG") or not (isinstance(error, ValueError | OSError) or is_disk_full(error)):
             raise
-        print(f"{parser.prog}: {' '.join(str(error).split())}", file=sys.stderr)
+        print(f"{prog}: {' '.join(str(error).split())}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt as error:
         stopped = error if isinstance(error, interrupts.Stopped) else interrupts.Stopped()
         # The suggested command must not discard what was saved.
         repeated = command(without=("--restart",)) if resumes else ""
-        print(f"{parser.prog}: {stopped.describe(repeated)}", file=sys.stderr)
+        print(f"{prog}: {stopped.describe(repeated)}", file=sys.stderr)
         sys.exit(stopped.exit_code)
