@@ -1,4 +1,4 @@
-"""Fine-tune BERT, and evaluate, export and serve the result."""
+"""Fine-tune BERT, and evaluate, compare, export and serve the result."""
 
 import argparse
 import importlib
@@ -13,6 +13,7 @@ COMMANDS = {
     "pretrain": "pretrain BERT on text",
     "check": "check the data of a task without training",
     "evaluate": "evaluate a run or a SavedModel on labelled data",
+    "compare": "compare runs and SavedModels on the same records, or list all runs",
     "predict": "predict texts with a SavedModel",
     "export": "export a finished run",
     "serve": "serve SavedModels on this machine",
