@@ -3,12 +3,11 @@
 import argparse
 import importlib
 import logging
-import sys
 from pathlib import Path
 
 from benchmarks.options import Options
-from benchmarks.processes import TOOLS
 from benchmarks.tables import circumstances
+from tfbert.commands import program
 
 # Each is a module of this folder with a function `measure`.
 BENCHMARKS = {
@@ -71,8 +70,7 @@ def main(options: argparse.Namespace) -> None:
 
 
 if __name__ == "__main__":
-    # Errors, signals and TensorFlow's start-up notes are handled as in every tool of the checkout.
-    sys.path.insert(0, str(TOOLS))
-    common = importlib.import_module("common")
+    parser = build_parser()
     logging.getLogger("benchmarks").setLevel(logging.INFO)
-    common.run(main, build_parser())
+    # Errors, signals and TensorFlow's startup messages are handled as in the command `tfbert`.
+    program.run_main(parser.prog, main, parser.parse_args())

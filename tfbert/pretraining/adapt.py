@@ -70,7 +70,7 @@ def train(
     if problem.replicas.num_workers > 1:
         raise ValueError(
             "--adapt: trains in one process, but TF_CONFIG names several; expected train.distribution=none, or "
-            "tools/pretrain.py first and --encoder with its result"
+            "tfbert pretrain first and --encoder with its result"
         )
     if "validation" not in problem.splits:
         raise ValueError("--adapt: needs a validation split to measure the gain; expected data.validation_fraction > 0")

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+import tfbert
 from tfbert.files import REPORT, STARTED, UNEXPORTED, locked, read_json, write_json
 from tfbert.interrupts import Stopped
 from tfbert.models.saved_run import mark_exported
@@ -17,7 +18,7 @@ from tfbert.training.checkpoint import CHECKPOINT
 logger = logging.getLogger(__name__)
 
 DATA = "data.json"
-_PACKAGES = ("tfbert", "tensorflow", "tensorflow-text", "keras", "keras-hub", "numpy")
+_PACKAGES = ("tensorflow", "tensorflow-text", "keras", "keras-hub", "numpy")
 
 
 def find_unfinished(folder: Path, tag: str, fingerprint: str = "") -> Path:
@@ -124,7 +125,7 @@ def check_data(run_dir: Path, splits: Mapping[str, Split]) -> None:
 
 def versions() -> dict[str, str]:
     """Return the versions of Python and of the packages that determine the result of a training."""
-    installed = {"python": platform.python_version()}
+    installed = {"python": platform.python_version(), "tfbert": tfbert.__version__}
     for package in _PACKAGES:
         try:
             installed[package] = importlib.metadata.version(package)
