@@ -113,3 +113,15 @@ def test_marks_and_excerpts():
     spans = [LabelledSpan(2, 4, "a"), LabelledSpan(3, 5, "overlapping"), LabelledSpan(8, 9)]
     shown = mark(text, spans, [Excerpt(1, 5), Excerpt(7, 10)], spans[:1])
     assert shown == '… 1<mark>23<small>a</small></mark>4 …… 7<mark class="wrong">8</mark>9'
+
+
+def test_excerpts_start_and_end_at_words(tmp_path):
+    texts = ["long ago " * 30 + "in New York " + "and so on " * 30, *(f"text {index}" for index in range(60))]
+    start = texts[0].index("New")
+    systems = [entity_system("a", (start, start + 8), texts), entity_system("b", (start, start + 3), texts)]
+    html = rendered(compare(systems), tmp_path / "compare.html")
+    # The true entities are elsewhere, in the first words of the text.
+    assert re.search(
+        r"… (long )?ago long .* in <mark class=\"wrong\">New York<small>place</small></mark> and so on", html
+    )
+    assert re.search(r"(and|so|on) …", html) and not re.search(r"… (ong|ng|go|g|o) |(an|n|a|s) …", html)
