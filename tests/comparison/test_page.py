@@ -32,7 +32,7 @@ def comparison():
 
 def test_title_result_and_settings(comparison, tmp_path):
     html = rendered(comparison, tmp_path / "compare.html")
-    assert "<title>Comparison of a, &lt;b&gt;</title>" in html and "a, <b>" not in html and "<dt><b>" not in html
+    assert "Comparison of a, &lt;b&gt;</title>" in html and "a, <b>" not in html and "<dt><b>" not in html
     assert "a has 13.3 points more accuracy than &lt;b&gt;" in html and "tfbert compare a b" in html
     assert re.search(r"train\.learning_rate</td><td>0\.0002</td><td>0\.5</td>", html)
     assert not re.search(r"https?://|src=", html)
