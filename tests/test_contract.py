@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 import tensorflow as tf
 import yaml
-from support import small
 from support.stock_servers import OLDER_PYTHON, assert_outputs, needs_older, predict_with_c_api, run_script
 
 from tfbert.config import Config, DataConfig, override, paths, value_at
@@ -411,7 +410,7 @@ def test_outputs_with_the_loader_of_stock_servers_are_equal(exported, finished, 
 
 def test_the_deployment_counts_the_predictions_of_the_task(exported, predictor, finished, tmp_path, monkeypatch):
     monkeypatch.setattr(deployment, "SavedPredictor", lambda version_dir: predictor)
-    deployment.render(exported[0], small.ROOT / "deploy", tmp_path / "out")
+    deployment.render(exported[0], tmp_path / "out")
     for path in (tmp_path / "out").rglob("*.yaml"):
         assert list(yaml.safe_load_all(path.read_text(encoding="utf-8"))), path
     json.loads((tmp_path / "out" / "config" / "dashboard.json").read_text(encoding="utf-8"))

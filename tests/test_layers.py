@@ -12,11 +12,12 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "tfbert"
 BENCHMARKS = ROOT / "benchmarks"
 # Modules of the package that all modules of benchmarks may import; `internals` may import any.
-PUBLIC = {"tfbert.files", "tfbert.serving.litert", "tfbert.serving.saved_predictor"}
+PUBLIC = {"tfbert.commands.program", "tfbert.files", "tfbert.serving.litert", "tfbert.serving.saved_predictor"}
 # Modules and subpackages in import order: a module may import from its own layer and from those before it.
 LAYERS = [
     "files",
     "imports",
+    "extras",
     "nearest",
     "fields",
     "interrupts",
@@ -33,6 +34,7 @@ LAYERS = [
     "pretraining",
     "search",
     "serving",
+    "comparison",
     "commands",
     "__main__",
 ]
@@ -45,13 +47,15 @@ LIGHT += [
     "tfbert.serving.remote_predictor",
     "tfbert.serving.requests",
 ]
+# Standalone scripts, which are templates.
+TEMPLATES = PACKAGE / "serving" / "deploy"
 MAX_FILE_LINES, MAX_FUNCTION_LINES, MAX_TOOL_LINES = 400, 60, 80
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 
 def python_files(folder: Path) -> list[Path]:
-    return sorted(folder.rglob("*.py"))
+    return sorted(path for path in folder.rglob("*.py") if not path.is_relative_to(TEMPLATES))
 
 
 def parse(path: Path) -> ast.Module:
@@ -268,9 +272,14 @@ def environment_variables(tree: ast.Module) -> Iterator[str]:
 
 
 def test_runs_do_not_depend_on_other_environment_variables():
-    names = {name for path in python_files(PACKAGE) for name in environment_variables(parse(path))}
+    commands = python_files(PACKAGE / "commands")
+    library = [path for path in python_files(PACKAGE) if path not in commands]
+    names = {name for path in library for name in environment_variables(parse(path))}
     # Directories, and the processes of a distributed training.
     assert names == {"TFBERT_CACHE", "XDG_CACHE_HOME", "TF_CONFIG"}
+    names = {name for path in commands for name in environment_variables(parse(path))}
+    # Messages, tracebacks, and how a process of a distributed search ends.
+    assert names == {"TF_CPP_MIN_LOG_LEVEL", "TFBERT_DEBUG", "KERASTUNER_TUNER_ID"}
     names = {name for path in python_files(BENCHMARKS) for name in environment_variables(parse(path))}
     assert names == {"TFBERT_PEERS_PYTHON"}
 

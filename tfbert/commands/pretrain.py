@@ -1,4 +1,4 @@
-"""Pretrain BERT on text, from an existing encoder or from scratch; the result is an encoder for tools/train.py."""
+"""Pretrain BERT on text, from an existing encoder or from scratch; the result is an encoder for train."""
 
 import argparse
 from pathlib import Path
@@ -19,7 +19,7 @@ def build_parser(prog: str) -> argparse.ArgumentParser:
     parser.add_argument("--corpus", metavar="PATH", nargs="+", help="files or directories (default: a small sample)")
     parser.add_argument("--prepared", metavar="DIR", help="sequences made by `prepare`, instead of --corpus")
     start = parser.add_mutually_exclusive_group()
-    start.add_argument("--encoder", metavar="NAME_OR_DIR", help="encoder to start from; see tools/train.py --list")
+    start.add_argument("--encoder", metavar="NAME_OR_DIR", help="encoder to start from, as in train --list")
     start.add_argument("--from-scratch", action="store_true", help="start from a new encoder of the sizes in encoder.*")
     parser.add_argument("--vocabulary", metavar="FILE", help="vocabulary of a new encoder (default: train one)")
     parser.add_argument("--size", metavar="N", type=int, help="number of tokens of a trained vocabulary")

@@ -4,6 +4,7 @@ import shlex
 from pathlib import Path
 
 from tfbert.config import override
+from tfbert.extras import install_command
 from tfbert.pretraining import preparation, run
 from tfbert.pretraining.config import PretrainConfig
 from tfbert.pretraining.initial_encoder import load_initial_encoder, make_word_pieces
@@ -50,7 +51,7 @@ def prepare(config: PretrainConfig, out_dir: Path | None, beam_options: str | No
         try:
             from tfbert.pretraining import beam
         except ImportError as error:
-            raise ValueError("--beam needs Apache Beam: pip install '.[beam]' in the checkout") from error
+            raise ValueError(f"--beam needs Apache Beam: {install_command('beam', constrained=False)}") from error
         options = shlex.split(beam_options)
         index = beam.prepare(config.corpus, config.examples, word_pieces, str(out_dir), options)
     lines = [

@@ -1,9 +1,12 @@
 """Evaluation of a run or a SavedModel on labelled data: metrics with confidence intervals."""
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from tfbert.config import Config, from_dict, override
 from tfbert.files import REPORT, read_json
@@ -12,7 +15,7 @@ from tfbert.models.saved_run import load_run
 from tfbert.serving.decision_values import read_values
 from tfbert.serving.export import exported_task
 from tfbert.serving.saved_predictor import SavedPredictor, find_version
-from tfbert.tasks.base import Task, require_known_labels
+from tfbert.tasks.base import FittedTask, Task, require_known_labels
 from tfbert.text.interpretation import interpret
 from tfbert.text.records import Record, read_records
 from tfbert.text.splits import Split, load_splits
@@ -20,16 +23,48 @@ from tfbert.text.splits import Split, load_splits
 logger = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True, kw_only=True)
+class LabelledPredictions:
+    """Labelled records and a model's predictions for them.
+
+    Args:
+        task: the fitted task of the model.
+        config: the config of the model, with the given data settings.
+        records: the records, in order; they can be read any number of times.
+        outputs: the served outputs as arrays by name, record first.
+        gold: the gold value of each record.
+        decided: the values of the decision's variables by name.
+    """
+
+    task: FittedTask
+    config: Config
+    records: Iterable[Record]
+    outputs: Mapping[str, np.ndarray]
+    gold: Sequence
+    decided: Mapping[str, np.ndarray]
+
+
 def evaluate(path: Path, data: str, values: Mapping[str, Any]) -> dict:
-    """Evaluate a model on labelled data.
+    """Evaluate a model on labelled data; the arguments and errors are those of `predict_labelled`.
+
+    Returns:
+        `model`, `data`, `num_examples`, `metrics`, `per_label`.
+
+    Raises:
+        ValueError: `path` is neither a run nor a SavedModel, the data cannot be read, or a label is unknown.
+    """
+    predicted = predict_labelled(path, data, values)
+    scores = predicted.task.evaluate(predicted.outputs, predicted.gold, predicted.decided).scores()
+    return {"model": str(path), "data": data, "num_examples": len(predicted.gold), **scores}
+
+
+def predict_labelled(path: Path, data: str, values: Mapping[str, Any]) -> LabelledPredictions:
+    """Predict labelled data.
 
     Args:
         path: a run directory, `saved_models/NAME`, or the directory of a version.
         data: a labelled file, all of which is used, or a directory, whose test split is used.
         values: config paths of `data` and their values, which say how to read the data.
-
-    Returns:
-        `model`, `data`, `num_examples`, `metrics`, `per_label`.
 
     Raises:
         ValueError: `path` is neither a run nor a SavedModel, the data cannot be read, or a label is unknown.
@@ -45,8 +80,7 @@ def evaluate(path: Path, data: str, values: Mapping[str, Any]) -> dict:
     predictor = run.predictor if run else SavedPredictor(path)
     decided = run.predictor.decided_values() if run else read_values(assets / "decided.json")
     outputs, gold = predict_all(predictor, task, records, title="evaluate")
-    scores = task.evaluate(outputs, gold, decided).scores()
-    return {"model": str(path), "data": data, "num_examples": len(gold), **scores}
+    return LabelledPredictions(task=task, config=config, records=records, outputs=outputs, gold=gold, decided=decided)
 
 
 def _records(config: Config, task: Task) -> Iterable[Record]:

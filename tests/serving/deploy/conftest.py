@@ -21,5 +21,5 @@ def model_dir(tmp_path_factory):
 @pytest.fixture(scope="session")
 def rendered(model_dir, tmp_path_factory):
     out_dir = tmp_path_factory.mktemp("deploy") / "out"
-    deployment.render(model_dir / "3", small.ROOT / "deploy", out_dir, deployment.Deployment(cores=6))
+    deployment.render(model_dir / "3", out_dir, deployment.Deployment(cores=6))
     return out_dir
