@@ -22,6 +22,8 @@ logger = logging.getLogger(__name__)
 
 # Written last in a run directory: its presence means that training and evaluation are done.
 REPORT = "report.json"
+# In the working directory.
+RUNS_DIR = Path("runs")
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _LONGEST_NAME_BYTES = 255

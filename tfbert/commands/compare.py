@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 from tfbert.commands import program, table
+from tfbert.files import RUNS_DIR
 
 
 def build_parser(prog: str) -> argparse.ArgumentParser:
@@ -58,7 +59,7 @@ def _list_runs(options: argparse.Namespace) -> None:
             raise ValueError(f"--{name}: has no effect without runs or SavedModels to compare; give two or more")
     from tfbert.comparison import leaderboard
 
-    runs = leaderboard.find_runs(options.runs or program.RUNS_DIR)
+    runs = leaderboard.find_runs(options.runs or RUNS_DIR)
     if not sys.stdout.isatty():
         _print_json(runs.to_json())
         return
