@@ -1,6 +1,7 @@
 """The package: its public names are imported when they are first used."""
 
 import ast
+import pkgutil
 import subprocess
 import sys
 from pathlib import Path
@@ -23,6 +24,11 @@ def test_a_public_name_is_an_object_of_the_api(name):
     value = getattr(tfbert, name)
     assert value is getattr(models, name, None) or value is getattr(jobs, name)
     assert value.__doc__
+
+
+def test_no_public_name_is_a_module():
+    # Importing a module replaces an attribute of the package that has its name.
+    assert not {module.name for module in pkgutil.iter_modules(tfbert.__path__)} & set(tfbert.__all__)
 
 
 def test_an_unknown_name_is_an_attribute_error():

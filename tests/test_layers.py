@@ -32,7 +32,7 @@ LAYERS = [
     "models",
     "training",
     "pretraining",
-    "search",
+    "hyperparameters",
     "serving",
     "api",
     "commands",

@@ -23,8 +23,8 @@ from tfbert.training.distribution import join
 from tfbert.training.problem import prepare
 
 if TYPE_CHECKING:  # They import Keras Tuner, which is needed only for a search.
-    from tfbert.search.plan import Plan
-    from tfbert.search.workers import Processes
+    from tfbert.hyperparameters.plan import Plan
+    from tfbert.hyperparameters.workers import Processes
 
 # A path or several.
 Paths = str | os.PathLike | Sequence[str | os.PathLike]
@@ -103,7 +103,7 @@ def fine_tune(
     arguments = {"seeds": None if seeds == 1 else seeds, "adapt": corpus, "out": out}
     command = command_line("train", {"task": config.task, **values}, **arguments)
     run_dir = fine_tune_config(config, _path(out), seeds, corpus, command)
-    return run_dir and Run(run_dir)
+    return None if run_dir is None else Run(run_dir)
 
 
 def fine_tune_config(
@@ -181,7 +181,9 @@ def pretrain(
     config = read_pretrain_config(None, [], values | ({"encoder.name": None} if from_scratch else {}), False)
     run_dir = _path(out) or pretraining.choose_run_dir(config, RUNS_DIR)
     report = pretrain_config(config, run_dir, command)
-    return report and Pretraining(run_dir, str(run_dir / pretraining.ENCODER), Report(run_dir))
+    if report is None:
+        return None
+    return Pretraining(run_dir, str(run_dir / pretraining.ENCODER), Report(run_dir))
 
 
 def pretrain_config(config: PretrainConfig, run_dir: Path, command: str = "") -> dict | None:
@@ -246,8 +248,8 @@ def search(
         TypeError: an option does not exist; a similar one is named.
         Stopped: a `KeyboardInterrupt`, after Ctrl-C; the message says what was saved.
     """
-    from tfbert.search.plan import Plan
-    from tfbert.search.run import BEST_RUN
+    from tfbert.hyperparameters.plan import Plan
+    from tfbert.hyperparameters.run import BEST_RUN
 
     values = _values("search", Config, options, encoder, seed)
     values |= memory.data_values(data, load_task(task), _folder(out))
@@ -262,7 +264,7 @@ def search(
     plan.check()
     command = command_line("search", {"task": config.task, **values}, **limits, confirm=confirm, out=out)
     out_dir = search_plan(plan, _path(out), command)
-    return out_dir and Search(out_dir, Run(out_dir / BEST_RUN), Report(out_dir))
+    return None if out_dir is None else Search(out_dir, Run(out_dir / BEST_RUN), Report(out_dir))
 
 
 def search_plan(
@@ -290,7 +292,7 @@ def search_plan(
         ValueError: the plan, the data or the directory cannot be used, or no trial succeeds.
         Stopped: a signal stopped the process; the message says what was saved.
     """
-    from tfbert.search import run, workers
+    from tfbert.hyperparameters import run, workers
 
     out_dir = out or run.choose_out_dir(plan, RUNS_DIR, restart)
     if workers.role() and not workers.is_chief():

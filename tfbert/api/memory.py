@@ -152,7 +152,5 @@ def plain(value: Any, where: str) -> Any:
         return [plain(item, where) for item in value]
     if isinstance(value, Mapping):
         return {str(key): plain(item, where) for key, item in value.items()}
-    raise ValueError(
-        f"{where} is {str(value)[:40]!r}, of type {type(value).__name__}; expected a text, number or truth value, or a list "
-        "or dict of these"
-    )
+    kind, expected = type(value).__name__, "expected a text, number or truth value, or a list or dict of these"
+    raise ValueError(f"{where} is {str(value)[:40]!r}, of type {kind}; {expected}")

@@ -35,7 +35,9 @@ def config_values(function: str, options: Mapping[str, Any], root: type[RootConf
         TypeError: a keyword is not the name of a field, or of several.
     """
     fields: dict[str, list[str]] = {}
-    for path in paths(root).keys() - _OTHER_ARGUMENTS.keys():
+    for path in paths(root):
+        if path in _OTHER_ARGUMENTS:
+            continue
         for keyword in {path.rpartition(".")[2], path.replace(".", "__")}:
             fields.setdefault(keyword, []).append(path)
     values = {}
@@ -77,9 +79,10 @@ def command_line(name: str, values: Mapping[str, Any], **arguments: Any) -> str:
     """
     words = ["tfbert", name]
     own = {"task": "--task", "data.path": "--data", "encoder.name": "--encoder", "train.seed": "--seed"}
+    own |= {"corpus.paths": "--corpus"}
     for path, value in values.items():
-        text = value if isinstance(value, str) else as_typed(value)
-        words += [own[path], text] if path in own else ["--set", f"{path}={text}"]
+        texts = list(value) if isinstance(value, tuple) else [value if isinstance(value, str) else as_typed(value)]
+        words += [own[path], *texts] if path in own else ["--set", f"{path}={','.join(texts)}"]
     for argument, value in arguments.items():
         if value is not None and value is not False:
             texts = [] if value is True else value if isinstance(value, list) else [value]

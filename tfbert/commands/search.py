@@ -35,7 +35,7 @@ def build_parser(prog: str) -> argparse.ArgumentParser:
 
 def read_plan(options: argparse.Namespace):
     """Return the plan: the task's search space and defaults, overridden by files, then by --set."""
-    from tfbert.search import plan
+    from tfbert.hyperparameters import plan
 
     names = ("algorithm", "trials", "hours", "executions", "stop_hopeless")
     return plan.read_plan(
@@ -54,7 +54,7 @@ def main(options: argparse.Namespace) -> None:
     """Search, confirm the best config with new seeds, export it, and print sample predictions."""
     plan = read_plan(options)
     from tfbert.api import jobs
-    from tfbert.search import run, workers
+    from tfbert.hyperparameters import run, workers
     from tfbert.serving import export_run
 
     name = None if options.no_export else options.name or export_run.model_name(plan.config)
