@@ -34,6 +34,7 @@ LAYERS = [
     "pretraining",
     "hyperparameters",
     "serving",
+    "comparison",
     "api",
     "commands",
     "__main__",

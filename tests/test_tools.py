@@ -23,6 +23,7 @@ OPTIONS = {
         "--stop-hopeless", "--workers", "--space", "--out", "--name", "--config", "--set", "--no-export", "--restart",
     },
     "evaluate": {"model", "--data", "--set"},
+    "compare": {"models", "--data", "--set", "--metric", "--out", "--runs"},
     "check": {"--task", "--data", "--encoder", "--config", "--set", "--json"},
     "predict": {
         "model", "texts", "--file", "--columns", "--set", "--server", "--header", "--ca", "--version", "--batch-size",

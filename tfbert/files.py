@@ -24,6 +24,10 @@ logger = logging.getLogger(__name__)
 REPORT = "report.json"
 # In the working directory.
 RUNS_DIR = Path("runs")
+# In the directory of an unfinished run: the command that resumes it.
+STARTED = "started.json"
+# In the directory of a run that will be exported, from its start until the export.
+UNEXPORTED = "unexported.json"
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _LONGEST_NAME_BYTES = 255

@@ -9,7 +9,7 @@ from support import small
 
 from tfbert.encoder.spec import EncoderSpec
 from tfbert.files import REPORT, read_json, write_json
-from tfbert.models.saved_run import load_run, save_run
+from tfbert.models.saved_run import load_run, save_run, stored_task, trained_dir
 
 
 @pytest.fixture(scope="module")
@@ -32,6 +32,15 @@ def test_config_report_task_and_samples_are_loaded(run, run_dir):
     assert run.report == read_json(run_dir / REPORT)
     assert run.task is run.predictor.task and run.task.labels == tuple(sorted(small.TOPICS))
     assert len(run.samples) == 8 and all(set(item) == {"text"} for item in run.samples)
+
+
+def test_the_directory_of_the_kept_training(run, run_dir, tmp_path):
+    seeds = {"seeds": {"best": 3}}
+    assert trained_dir(tmp_path, {"seeds": None}) == tmp_path
+    assert trained_dir(tmp_path, seeds) == tmp_path / "seed-3"
+    assert trained_dir(tmp_path, seeds, 2) == tmp_path / "seed-2"
+    assert trained_dir(tmp_path, seeds | {"adaptation": {"kept": "adapted"}}) == tmp_path / "adapted" / "seed-3"
+    assert stored_task(run_dir) == run.task
 
 
 def test_a_saved_predictor_is_loaded_with_equal_outputs(run, copied):

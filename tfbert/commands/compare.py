@@ -3,6 +3,7 @@
 import argparse
 import json
 import sys
+import time
 from pathlib import Path
 
 from tfbert.commands import program, table
@@ -29,7 +30,11 @@ def build_parser(prog: str) -> argparse.ArgumentParser:
 
 
 def main(options: argparse.Namespace) -> None:
-    """Compare models and write a page, or list the runs."""
+    """Compare models and write a page, or list the runs.
+
+    Raises:
+        ValueError: options do not fit together, or the models cannot be compared.
+    """
     if not options.models:
         _list_runs(options)
         return
@@ -58,15 +63,25 @@ def _list_runs(options: argparse.Namespace) -> None:
         if getattr(options, name):
             raise ValueError(f"--{name}: has no effect without runs or SavedModels to compare; give two or more")
     from tfbert.comparison import leaderboard
+    from tfbert.evaluation import formatting
 
     runs = leaderboard.find_runs(options.runs or RUNS_DIR)
     if not sys.stdout.isatty():
         _print_json(runs.to_json())
         return
     for title, columns, rows in runs.tables():
-        print(f"{title}\n")
-        table.print_table(columns, rows)
+        print(title)
+        table.print_table(columns, rows, uncut=range(4))
         print()
+    if runs.unfinished:
+        print("unfinished")
+        for unfinished in runs.unfinished:
+            age = formatting.duration(time.time() - unfinished.changed)
+            print(f"{unfinished.path}  {unfinished.state}, last written {age} ago")
+            if unfinished.state != "running":
+                print(f"  {unfinished.command or 'resumed by the same call of the Python function that started it'}")
+    for message in runs.unreadable:
+        print(message, file=sys.stderr)
 
 
 def _print_json(objects: list[dict]) -> None:

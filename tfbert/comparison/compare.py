@@ -252,7 +252,7 @@ def _pairs(resampled: ResampledScores, metric: Metric, record_scores: Sequence[n
 def _require_same_task(systems: Sequence[System]) -> None:
     first = systems[0]
     for other in systems[1:]:
-        if first.task.name != other.task.name:
+        if first.task.definition != other.task.definition:
             raise ValueError(
                 f"{first.path} is a model of {first.task.name} and {other.path} one of {other.task.name}; "
                 "expected models of the same task"

@@ -12,7 +12,7 @@ from tfbert.comparison.compare import Comparison
 from tfbert.evaluation.formatting import number
 from tfbert.evaluation.metric import LabelledSpan
 from tfbert.evaluation.page_parts import write_page
-from tfbert.fields import as_typed, flatten
+from tfbert.fields import differing_values
 
 _SECTIONS = {
     "pairs": "Differences",
@@ -53,21 +53,13 @@ def render(comparison: Comparison, command: str, path: Path) -> None:
     views = {
         "pairs": _pairs(comparison),
         "metrics": _metrics(comparison),
-        "settings": settings_that_differ([system.config.to_dict() for system in comparison.systems]),
+        "settings": differing_values([system.config.to_dict() for system in comparison.systems]),
         "labels": _labels(comparison),
         "disagreements": _disagreements(comparison, disagreements),
     }
     names = [system.name for system in comparison.systems]
     headline = _headline(comparison, len(disagreements))
     write_page("compare.html.jinja", path, _SECTIONS, {"command": command}, headline=headline, names=names, **views)
-
-
-def settings_that_differ(configs: Sequence[dict[str, Any]]) -> list[tuple[str, list[str]]]:
-    """Return the config paths whose values differ, each with the value in every config as it is typed."""
-    flat = [dict(flatten(config)) for config in configs]
-    paths = dict.fromkeys(path for config in flat for path in config)
-    rows = [(path, [as_typed(config[path]) if path in config else "–" for config in flat]) for path in paths]
-    return [(path, values) for path, values in rows if len(set(values)) > 1]
 
 
 def _headline(comparison: Comparison, num_disagreements: int) -> dict[str, Any]:
@@ -184,7 +176,7 @@ def _row(comparison: Comparison, record: int, is_best: np.ndarray, is_right: np.
     if excerpts:
         # The text is shown with its spans instead.
         inputs.popitem()
-    marked = [mark(text, spans, excerpts, all_spans[0]) if excerpts else None for spans in all_spans]
+    marked = [mark(text, spans, excerpts, all_spans[0]) if spans else None for spans in all_spans]
     return {
         "where": source.where,
         "inputs": [_preview(name if len(inputs) > 1 else "", value) for name, value in inputs.items()],
@@ -226,12 +218,23 @@ def _excerpts(text: str, spans: Sequence[LabelledSpan]) -> list[Excerpt]:
         return [Excerpt(0, len(text))]
     parts: list[Excerpt] = []
     for span in sorted(spans, key=lambda span: span.start):
-        start, end = max(0, span.start - _CONTEXT), min(len(text), span.end + _CONTEXT)
-        if parts and start <= parts[-1].end:
-            parts[-1] = Excerpt(parts[-1].start, max(end, parts[-1].end))
+        part = _around(text, span)
+        if parts and part.start <= parts[-1].end:
+            parts[-1] = Excerpt(parts[-1].start, max(part.end, parts[-1].end))
         else:
-            parts.append(Excerpt(start, end))
+            parts.append(part)
     return parts
+
+
+def _around(text: str, span: LabelledSpan) -> Excerpt:
+    """Return the part of a text around a span, from the start of a word to the end of one if there are spaces."""
+    start, end = max(0, span.start - _CONTEXT), min(len(text), span.end + _CONTEXT)
+    if start:
+        start = max(start, text.find(" ", start, span.start) + 1)
+    if end < len(text):
+        last_space = text.rfind(" ", span.end, end)
+        end = end if last_space < 0 else last_space
+    return Excerpt(start, end)
 
 
 def mark(text: str, spans: Sequence[LabelledSpan], excerpts: Sequence[Excerpt], gold: Sequence[LabelledSpan]) -> Markup:

@@ -13,7 +13,7 @@ import numpy as np
 
 from tfbert.config import Config, from_dict
 from tfbert.evaluation.metric import Evaluation
-from tfbert.files import REPORT, read_json
+from tfbert.files import REPORT, STARTED, read_json
 from tfbert.models import variables
 from tfbert.models.data import data_path
 from tfbert.models.predictions import read_predictions
@@ -103,6 +103,8 @@ def load_systems(models: Sequence[str], data: str | None, values: Mapping[str, A
             have changed.
     """
     paths = _named_paths(models)
+    for path in paths.values():
+        _require_model(path)
     if data is not None:
         return [_predicted(name, path, data, values) for name, path in paths.items()]
     for path in values:
@@ -140,6 +142,17 @@ def _named_paths(models: Sequence[str]) -> dict[str, Path]:
     return dict(zip(names, paths, strict=True))
 
 
+def _require_model(path: Path) -> None:
+    if (path / REPORT).exists():
+        return
+    if (path / STARTED).exists():
+        raise ValueError(f"{path}: is not finished; expected finished runs")
+    try:
+        find_version(path)
+    except ValueError as error:
+        raise ValueError(f"{path}: is neither a finished run nor a SavedModel") from error
+
+
 def _is_search(path: Path) -> bool:
     return (path / REPORT).exists() and "plan" in read_json(path / REPORT)
 
@@ -147,7 +160,6 @@ def _is_search(path: Path) -> bool:
 def _report(run_dir: Path) -> dict[str, Any]:
     """Return the report of a finished run that has stored predictions for a test split."""
     if not (run_dir / REPORT).exists():
-        find_version(run_dir)  # raises an error if it is no SavedModel either
         raise ValueError(f"{run_dir}: a SavedModel has no stored predictions; {_ADVICE}")
     report = read_json(run_dir / REPORT)
     if "task" not in report:

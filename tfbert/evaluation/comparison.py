@@ -90,7 +90,7 @@ def resample(systems: Sequence[System], num_records: int, num_resamples: int = R
     rng = np.random.default_rng(0)
 
     def scores(trainings: np.ndarray, records: np.ndarray) -> list[float]:
-        return [float(np.mean([system[i](records) for i in trainings])) for system in systems]
+        return [sum(system[i](records) for i in trainings) / num_trainings for system in systems]
 
     observed = scores(np.arange(num_trainings), np.arange(num_records))
     drawn = [

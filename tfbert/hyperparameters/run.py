@@ -72,7 +72,8 @@ def search(
         Stopped: a signal stopped the process; the message says what was saved.
     """
     plan.check()
-    with opened(out_dir, plan.fingerprint(), exports):
+    # The command that resumes the search must not discard it.
+    with opened(out_dir, plan.fingerprint(), exports, command.replace(" --restart", "")):
         if (out_dir / REPORT).exists():
             task = load_task(plan.config.task)
             check_data(out_dir, load_splits(plan.config.data, data_path(plan.config), task.schema))

@@ -7,7 +7,7 @@ from typing import Any
 
 from tfbert.config import Config, from_dict
 from tfbert.encoder.spec import EncoderSpec
-from tfbert.files import REPORT, read_json, write_json
+from tfbert.files import REPORT, UNEXPORTED, read_json, write_json
 from tfbert.models import variables, weights
 from tfbert.models.build import build_model
 from tfbert.models.predictor import Predictor
@@ -15,8 +15,6 @@ from tfbert.tasks.base import FittedTask, fitted_from_json
 from tfbert.text.inputs import Item, from_json
 from tfbert.text.tokenizer import Tokenizer
 
-# Present in the directory of a run that will be exported, from its start until the export.
-UNEXPORTED = "unexported.json"
 _MODEL = "model.json"
 
 

@@ -81,7 +81,8 @@ def train(
         logger.info("%s", adaptation["sentence"])
         return run.keep(run_dir, adaptation, command)
 
-    return base_run.execute(run_dir, problem.replicas, work, _fingerprint(problem, corpus, num_seeds), exports)
+    fingerprint = _fingerprint(problem, corpus, num_seeds)
+    return base_run.execute(run_dir, problem.replicas, work, fingerprint, exports, command)
 
 
 def _adapt(problem: Problem, corpus: Sequence[str], run_dir: Path, num_seeds: int, command: str) -> dict:

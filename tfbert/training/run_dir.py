@@ -9,9 +9,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import tfbert
-from tfbert.files import REPORT, locked, read_json, write_json
+from tfbert.files import REPORT, STARTED, UNEXPORTED, locked, read_json, write_json
 from tfbert.interrupts import Stopped
-from tfbert.models.saved_run import UNEXPORTED, mark_exported
+from tfbert.models.saved_run import mark_exported
 from tfbert.text.splits import Split
 from tfbert.training.checkpoint import CHECKPOINT
 
@@ -44,7 +44,7 @@ def new_name(tag: str) -> str:
 
 
 @contextmanager
-def opened(run_dir: Path, fingerprint: str = "", exports: bool = False) -> Iterator[None]:
+def opened(run_dir: Path, fingerprint: str = "", exports: bool = False, command: str = "") -> Iterator[None]:
     """Hold the lock of a run directory, which is created if missing.
 
     The directory of a finished run can be opened again only by the same run, and only if its export is still pending.
@@ -53,6 +53,7 @@ def opened(run_dir: Path, fingerprint: str = "", exports: bool = False) -> Itera
         run_dir: must not be held by another process.
         fingerprint: text that differs between different runs.
         exports: whether the run will be exported once it is finished; `mark_exported` records that it was.
+        command: the command that resumes the run, which the directory keeps until the run is finished; may be empty.
 
     Raises:
         ValueError: another process holds the directory, or it contains a finished run that is not to be exported.
@@ -68,8 +69,10 @@ def opened(run_dir: Path, fingerprint: str = "", exports: bool = False) -> Itera
             write_json(run_dir / UNEXPORTED, {"fingerprint": fingerprint})
         else:
             mark_exported(run_dir)
+        write_json(run_dir / STARTED, {"command": command})
         try:
             yield
+            (run_dir / STARTED).unlink()
         except KeyboardInterrupt as error:
             if isinstance(error, Stopped) and error.message:
                 raise
