@@ -55,7 +55,8 @@ def test_a_saved_predictor_is_loaded_with_equal_outputs(run, copied):
 
 
 def test_products_in_another_dtype(run, run_dir):
-    narrow = load_run(run_dir, matrix_dtype="bfloat16")
+    narrow = load_run(run_dir)
+    narrow.predictor.model.backbone.copy_kernels("bfloat16")
     expected, outputs = run.predictor(run.samples), narrow.predictor(run.samples)
     assert not np.array_equal(outputs["probabilities"], expected["probabilities"])
     np.testing.assert_allclose(outputs["probabilities"], expected["probabilities"], atol=0.1)

@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 from tfbert.commands import program, table
+from tfbert.files import RUNS_DIR
 
 
 def build_parser(prog: str) -> argparse.ArgumentParser:
@@ -64,7 +65,7 @@ def _list_runs(options: argparse.Namespace) -> None:
     from tfbert.comparison import leaderboard
     from tfbert.evaluation import formatting
 
-    runs = leaderboard.find_runs(options.runs or program.RUNS_DIR)
+    runs = leaderboard.find_runs(options.runs or RUNS_DIR)
     if not sys.stdout.isatty():
         _print_json(runs.to_json())
         return

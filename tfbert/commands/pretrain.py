@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 
 from tfbert.commands import listing, program
+from tfbert.files import RUNS_DIR
 
 
 def build_parser(prog: str) -> argparse.ArgumentParser:
@@ -59,6 +60,7 @@ def main(options: argparse.Namespace) -> None:
         listing.print_pretraining_list()
         return
     config = read_config(options)
+    from tfbert.api import jobs
     from tfbert.pretraining import commands, run
 
     if options.what == "vocabulary":
@@ -66,11 +68,14 @@ def main(options: argparse.Namespace) -> None:
     elif options.what == "prepare":
         print(commands.prepare(config, options.out, options.beam, options.show or 0))
     else:
-        run_dir = options.out or run.choose_run_dir(config, program.RUNS_DIR)
+        run_dir = options.out or run.choose_run_dir(config, RUNS_DIR)
         if options.show:
             print(commands.show(config, run_dir, options.show))
+        elif (report := jobs.pretrain_config(config, run_dir, program.command())) is None:
+            print("done; the chief has the report")
         else:
-            print(commands.train(config, run_dir, program.command()))
+            command = program.suggestion("train", "--encoder", str(run_dir / run.ENCODER))
+            print(f"{commands.describe_result(report, run_dir)}  ({command})")
 
 
 def run() -> None:

@@ -9,15 +9,13 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any, Literal
 
-from tfbert import interrupts
-from tfbert.commands import quiet
+from tfbert import imports, interrupts
 from tfbert.files import check_name, is_disk_full
 
 # TensorFlow's C++ libraries read this when they are loaded; their startup messages are of no use to a user.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 # In the working directory.
-RUNS_DIR = Path("runs")
 SAVED_MODELS_DIR = Path("saved_models")
 
 
@@ -53,6 +51,12 @@ def command(without: Collection[str] = ()) -> str:
         without: arguments to leave out.
     """
     return shlex.join([*_words(), *(argument for argument in arguments() if argument not in without)])
+
+
+def suggestion(name: str, *arguments: str) -> str:
+    """Return the shell command that runs another command, in the form in which this process was started."""
+    words = ["python", str(Path(sys.argv[0]).with_name(f"{name}.py"))] if _is_script() else [*_words()[:-1], name]
+    return shlex.join([*words, *arguments])
 
 
 def python_arguments() -> list[str]:
@@ -118,7 +122,11 @@ def run_main(
             check_name(options.name, "--name")
         needed = needs(options)
         if needed != "nothing":
-            quiet.import_quietly(with_keras=needed == "keras")
+            with imports.quiet():
+                if needed == "keras":
+                    imports.import_tensorflow_with_keras()
+                else:
+                    imports.import_tensorflow_without_keras()
         main(options)
     except BrokenPipeError:
         # The reader of the output, such as `head`, has closed it. Nothing can be written any more, not even at exit.

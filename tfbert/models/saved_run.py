@@ -24,7 +24,7 @@ class SavedRun:
 
     Args:
         config: the config of the run.
-        predictor: the predictor with the best weights, in float32 unless `load_run` was given another matrix dtype.
+        predictor: the predictor with the best weights, in float32.
         report: the content of `report.json`.
         samples: a few real items.
     """
@@ -40,12 +40,11 @@ class SavedRun:
         return self.predictor.task
 
 
-def load_run(run_dir: Path, matrix_dtype: str | None = None) -> SavedRun:
+def load_run(run_dir: Path) -> SavedRun:
     """Load a finished run, or the best seed of a run with several seeds.
 
     Args:
         run_dir: the directory of the run.
-        matrix_dtype: dtype of the products with the encoder's weight matrices; `None` for float32.
 
     Raises:
         ValueError: the directory contains no finished run, or one of another version of tfbert.
@@ -58,7 +57,6 @@ def load_run(run_dir: Path, matrix_dtype: str | None = None) -> SavedRun:
     task, stored = stored_task(run_dir), read_json(run_dir / _MODEL)
     model = build_model(task, EncoderSpec.from_json(stored["encoder"]), config)
     weights.scatter("model", model.weights, weights.load_best(run_dir))
-    model.backbone.copy_kernels(matrix_dtype)
     predictor = Predictor(task, model, Tokenizer(**stored["tokenizer"]), config)
     variables.load(run_dir, predictor.index | predictor.decided)
     return SavedRun(config, predictor, report, [from_json(item) for item in stored["samples"]])

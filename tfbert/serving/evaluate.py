@@ -10,17 +10,70 @@ import numpy as np
 
 from tfbert.config import Config, from_dict, override
 from tfbert.files import REPORT, read_json
-from tfbert.models.predictor import predict_all
-from tfbert.models.saved_run import load_run
+from tfbert.models.predictor import Predict, predict_all
+from tfbert.models.saved_run import SavedRun, load_run
 from tfbert.serving.decision_values import read_values
 from tfbert.serving.export import exported_task
-from tfbert.serving.saved_predictor import SavedPredictor, find_version
+from tfbert.serving.saved_predictor import SavedPredictor
 from tfbert.tasks.base import FittedTask, Task, require_known_labels
 from tfbert.text.interpretation import interpret
 from tfbert.text.records import Record, read_records
 from tfbert.text.splits import Split, load_splits
 
 logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoadedModel:
+    """A trained model in memory, ready to evaluate.
+
+    Args:
+        path: the run or the SavedModel, for messages.
+        config: the config of its training.
+        task: the fitted task.
+        predict: returns the served outputs for items: arrays by name, item first.
+        decided: the values of the decision's variables by name.
+    """
+
+    path: Path
+    config: Config
+    task: FittedTask
+    predict: Predict
+    decided: Mapping[str, np.ndarray]
+
+    @classmethod
+    def of_run(cls, path: Path, run: SavedRun) -> "LoadedModel":
+        """Return the model of a loaded run."""
+        return cls(
+            path=path,
+            config=run.config,
+            task=run.task,
+            predict=run.predictor,
+            decided=run.predictor.decided_values(),
+        )
+
+    @classmethod
+    def of_saved_model(cls, path: Path, predictor: SavedPredictor) -> "LoadedModel":
+        """Return the model of a loaded SavedModel."""
+        assets = predictor.version_dir / "assets"
+        return cls(
+            path=path,
+            config=from_dict(read_json(assets / "config.json")),
+            task=exported_task(predictor.version_dir),
+            predict=predictor,
+            decided=read_values(assets / "decided.json"),
+        )
+
+    @classmethod
+    def load(cls, path: Path) -> "LoadedModel":
+        """Load a run directory, `saved_models/NAME`, or the directory of a version.
+
+        Raises:
+            ValueError: `path` is neither a run nor a SavedModel.
+        """
+        if (path / REPORT).exists():
+            return cls.of_run(path, load_run(path))
+        return cls.of_saved_model(path, SavedPredictor(path))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +96,11 @@ class LabelledPredictions:
     gold: Sequence
     decided: Mapping[str, np.ndarray]
 
+    def scores(self) -> dict:
+        """Return `num_examples`, `metrics`, `per_label`."""
+        evaluation = self.task.evaluate(self.outputs, self.gold, self.decided)
+        return {"num_examples": len(self.gold), **evaluation.scores()}
+
 
 def evaluate(path: Path, data: str, values: Mapping[str, Any]) -> dict:
     """Evaluate a model on labelled data; the arguments and errors are those of `predict_labelled`.
@@ -53,9 +111,7 @@ def evaluate(path: Path, data: str, values: Mapping[str, Any]) -> dict:
     Raises:
         ValueError: `path` is neither a run nor a SavedModel, the data cannot be read, or a label is unknown.
     """
-    predicted = predict_labelled(path, data, values)
-    scores = predicted.task.evaluate(predicted.outputs, predicted.gold, predicted.decided).scores()
-    return {"model": str(path), "data": data, "num_examples": len(predicted.gold), **scores}
+    return {"model": str(path), "data": data, **predict_labelled(path, data, values).scores()}
 
 
 def predict_labelled(path: Path, data: str, values: Mapping[str, Any]) -> LabelledPredictions:
@@ -69,18 +125,22 @@ def predict_labelled(path: Path, data: str, values: Mapping[str, Any]) -> Labell
     Raises:
         ValueError: `path` is neither a run nor a SavedModel, the data cannot be read, or a label is unknown.
     """
-    is_run = (path / REPORT).exists()
-    assets = None if is_run else find_version(path) / "assets"
-    run = load_run(path) if is_run else None
-    config = run.config if run else from_dict(read_json(assets / "config.json"))
-    task = run.task if run else exported_task(assets.parent)
-    config = override(config, {**values, "data.path": data})
+    return predict_records(LoadedModel.load(path), data, values)
+
+
+def predict_records(model: LoadedModel, data: str, values: Mapping[str, Any]) -> LabelledPredictions:
+    """Predict labelled data with a loaded model; the other arguments and errors are those of `predict_labelled`.
+
+    Raises:
+        ValueError: the data cannot be read, or a label is unknown.
+    """
+    task, config = model.task, override(model.config, {**values, "data.path": data})
     records = _records(config, task.definition)
     require_known_labels(task, [records])
-    predictor = run.predictor if run else SavedPredictor(path)
-    decided = run.predictor.decided_values() if run else read_values(assets / "decided.json")
-    outputs, gold = predict_all(predictor, task, records, title="evaluate")
-    return LabelledPredictions(task=task, config=config, records=records, outputs=outputs, gold=gold, decided=decided)
+    outputs, gold = predict_all(model.predict, task, records, title="evaluate")
+    return LabelledPredictions(
+        task=task, config=config, records=records, outputs=outputs, gold=gold, decided=model.decided
+    )
 
 
 def _records(config: Config, task: Task) -> Iterable[Record]:

@@ -18,8 +18,8 @@ from keras_tuner.oracles import BayesianOptimizationOracle, GridSearchOracle, Hy
 from sklearn.exceptions import ConvergenceWarning
 
 from tfbert.files import read_json, write_json
-from tfbert.search.hypermodel import declare
-from tfbert.search.plan import Plan
+from tfbert.hyperparameters.hypermodel import declare
+from tfbert.hyperparameters.plan import Plan
 
 _SECONDS_PER_HOUR = 3600
 # After this number of failures in a row, the values of the trials are not the cause.

@@ -9,15 +9,15 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 from tfbert.files import REPORT, read_json, write_json
+from tfbert.hyperparameters import confirm, page, workers
+from tfbert.hyperparameters import trials as trial_store
+from tfbert.hyperparameters.hypermodel import metric_of, objective_of, searchable
+from tfbert.hyperparameters.loop import Searcher
+from tfbert.hyperparameters.oracles import make_oracle
+from tfbert.hyperparameters.plan import Plan, space_with_effect
+from tfbert.hyperparameters.trials import BEST, CHECKPOINT, Trial, ranked
 from tfbert.interrupts import Stopped
 from tfbert.models.data import data_path
-from tfbert.search import confirm, page, workers
-from tfbert.search import trials as trial_store
-from tfbert.search.hypermodel import metric_of, objective_of, searchable
-from tfbert.search.loop import Searcher
-from tfbert.search.oracles import make_oracle
-from tfbert.search.plan import Plan, space_with_effect
-from tfbert.search.trials import BEST, CHECKPOINT, Trial, ranked
 from tfbert.tasks.base import load_task
 from tfbert.text.splits import load_splits
 from tfbert.training import run

@@ -7,9 +7,9 @@ import pytest
 from support.search_fakes import FITS, GRID, SPACE, Killed, quality
 
 from tfbert.files import WriteError
+from tfbert.hyperparameters import loop
+from tfbert.hyperparameters.trials import FAILED, FINISHED, STOPPED, ranked, read_trial, read_trials
 from tfbert.interrupts import Stopped
-from tfbert.search import loop
-from tfbert.search.trials import FAILED, FINISHED, STOPPED, ranked, read_trial, read_trials
 from tfbert.space import Choice
 from tfbert.training.updates import Diverged
 
@@ -211,7 +211,7 @@ def test_a_trial_worse_than_the_median_stops_early(make_searcher, trainings, tmp
 
 def test_used_hours_are_kept_across_restarts(make_searcher, tmp_path, monkeypatch):
     now = [1000.0]
-    monkeypatch.setattr("tfbert.search.oracles.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("tfbert.hyperparameters.oracles.time.monotonic", lambda: now[0])
     fit = loop.run.fit
 
     def fit_for_half_an_hour(*args, **kwargs):

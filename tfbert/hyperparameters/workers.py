@@ -24,8 +24,8 @@ from keras_tuner.src import protos
 from keras_tuner.src.distribute.oracle_chief import OracleServicer
 from keras_tuner.src.distribute.oracle_client import OracleClient
 
-from tfbert.search import trials as trial_store
-from tfbert.search.loop import Searcher, halve_batch
+from tfbert.hyperparameters import trials as trial_store
+from tfbert.hyperparameters.loop import Searcher, halve_batch
 
 logger = logging.getLogger(__name__)
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tfbert.search.stopping import should_stop_early
+from tfbert.hyperparameters.stopping import should_stop_early
 
 OTHERS = [([0.5, 0.6, 0.7, 0.8], 4), ([0.1, 0.2, 0.3, 0.4], 4), ([0.4, 0.5, 0.6, 0.7], 4), ([0.3, 0.4], 4)]
 

@@ -9,9 +9,9 @@ from keras_tuner import HyperParameters
 from support import small
 
 from tfbert.config import Config, override
-from tfbert.search.hypermodel import HyperModel, declare, searchable, values_of
-from tfbert.search.plan import Plan
-from tfbert.search.run import search
+from tfbert.hyperparameters.hypermodel import HyperModel, declare, searchable, values_of
+from tfbert.hyperparameters.plan import Plan
+from tfbert.hyperparameters.run import search
 from tfbert.space import Choice, LogRange, Range, When, check_space
 from tfbert.tasks.base import load_task
 from tfbert.training import fine_tuning

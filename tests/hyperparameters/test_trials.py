@@ -5,7 +5,7 @@ import dataclasses
 
 import pytest
 
-from tfbert.search.trials import (
+from tfbert.hyperparameters.trials import (
     FAILED,
     FINISHED,
     RUNNING,

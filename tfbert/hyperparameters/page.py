@@ -11,9 +11,9 @@ from tfbert.evaluation.formatting import duration, number
 from tfbert.evaluation.metric import Metric
 from tfbert.evaluation.page_parts import write_page
 from tfbert.fields import as_typed
-from tfbert.search import plots
-from tfbert.search.confirm import DEFAULT
-from tfbert.search.importance import importances
+from tfbert.hyperparameters import plots
+from tfbert.hyperparameters.confirm import DEFAULT
+from tfbert.hyperparameters.importance import importances
 
 _SECTIONS = {
     "course": "Scores by trial",

@@ -7,10 +7,10 @@ from keras_tuner import Objective
 from support.search_fakes import FITS, SPACE, quality
 
 from tfbert.config import Config
-from tfbert.search import loop
-from tfbert.search.loop import Searcher
-from tfbert.search.oracles import make_oracle
-from tfbert.search.plan import Plan
+from tfbert.hyperparameters import loop
+from tfbert.hyperparameters.loop import Searcher
+from tfbert.hyperparameters.oracles import make_oracle
+from tfbert.hyperparameters.plan import Plan
 from tfbert.training.fine_tuning import EpochHistory
 
 

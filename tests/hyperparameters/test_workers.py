@@ -8,8 +8,8 @@ import time
 import pytest
 from support.search_fakes import Killed
 
-from tfbert.search import loop, workers
-from tfbert.search.trials import FINISHED, read_trial, read_trials
+from tfbert.hyperparameters import loop, workers
+from tfbert.hyperparameters.trials import FINISHED, read_trial, read_trials
 
 VARIABLES = ("KERASTUNER_TUNER_ID", "KERASTUNER_ORACLE_IP", "KERASTUNER_ORACLE_PORT")
 

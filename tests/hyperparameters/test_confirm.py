@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from tfbert.evaluation.metric import Metric
-from tfbert.search import confirm, loop
-from tfbert.search.confirm import DEFAULT
-from tfbert.search.run import verdict
-from tfbert.search.trials import Trial
+from tfbert.hyperparameters import confirm, loop
+from tfbert.hyperparameters.confirm import DEFAULT
+from tfbert.hyperparameters.run import verdict
+from tfbert.hyperparameters.trials import Trial
 from tfbert.training.fine_tuning import EpochHistory
 from tfbert.training.updates import Diverged
 

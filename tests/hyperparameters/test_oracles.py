@@ -8,10 +8,10 @@ from keras_tuner.engine.trial import TrialStatus
 from support.search_fakes import GRID, SPACE
 
 from tfbert.config import Config
-from tfbert.search import oracles
-from tfbert.search.hypermodel import declare
-from tfbert.search.oracles import make_oracle
-from tfbert.search.plan import ALGORITHMS, Plan
+from tfbert.hyperparameters import oracles
+from tfbert.hyperparameters.hypermodel import declare
+from tfbert.hyperparameters.oracles import make_oracle
+from tfbert.hyperparameters.plan import ALGORITHMS, Plan
 
 SCORES = [0.5, 0.3, 0.9, 0.7]
 

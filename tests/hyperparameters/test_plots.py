@@ -4,7 +4,7 @@ import re
 
 from tfbert.evaluation.classification import LOSS, MACRO_F1
 from tfbert.evaluation.entities import F1
-from tfbert.search import plots
+from tfbert.hyperparameters import plots
 
 RATE = "train.learning_rate"
 

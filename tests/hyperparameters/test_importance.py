@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from tfbert.search.importance import encoded, importances
+from tfbert.hyperparameters.importance import encoded, importances
 
 RATE, POOLING = "train.learning_rate", "head.pooling"
 

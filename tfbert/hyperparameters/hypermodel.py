@@ -18,8 +18,8 @@ from keras_tuner import HyperParameters
 
 from tfbert.config import Config, override, value_at
 from tfbert.evaluation.metric import Metric
+from tfbert.hyperparameters.plan import check_search_space, space_with_effect
 from tfbert.models.task_model import TaskModel
-from tfbert.search.plan import check_search_space, space_with_effect
 from tfbert.space import Choice, Dimension, LogRange, Space, When, active_values
 from tfbert.tasks.base import load_task
 from tfbert.training import run

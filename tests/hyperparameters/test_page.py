@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from tfbert.search.page import render
+from tfbert.hyperparameters.page import render
 
 RATE, POOLING = "train.learning_rate", "head.pooling"
 

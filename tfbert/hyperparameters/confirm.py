@@ -22,9 +22,9 @@ from tqdm import tqdm
 from tfbert.evaluation.comparison import paired_bootstrap
 from tfbert.evaluation.metric import ScoreFunction
 from tfbert.files import WriteError, is_disk_full, read_json, write_json, writing
-from tfbert.search.hypermodel import metric_of
-from tfbert.search.loop import OUT_OF_MEMORY, Searcher
-from tfbert.search.trials import BEST, CHECKPOINT, Trial, ranked
+from tfbert.hyperparameters.hypermodel import metric_of
+from tfbert.hyperparameters.loop import OUT_OF_MEMORY, Searcher
+from tfbert.hyperparameters.trials import BEST, CHECKPOINT, Trial, ranked
 from tfbert.training import run
 from tfbert.training.updates import Diverged
 

@@ -14,11 +14,11 @@ from keras_tuner import Objective
 from tfbert.config import Config
 from tfbert.evaluation.tensorboard_log import TensorBoardLog
 from tfbert.files import WriteError, is_disk_full
-from tfbert.search import trials as trial_store
-from tfbert.search.hypermodel import values_of
-from tfbert.search.plan import Plan
-from tfbert.search.stopping import should_stop_early
-from tfbert.search.trials import FAILED, STOPPED, Table, Trial
+from tfbert.hyperparameters import trials as trial_store
+from tfbert.hyperparameters.hypermodel import values_of
+from tfbert.hyperparameters.plan import Plan
+from tfbert.hyperparameters.stopping import should_stop_early
+from tfbert.hyperparameters.trials import FAILED, STOPPED, Table, Trial
 from tfbert.training import run
 from tfbert.training.problem import Problem
 from tfbert.training.updates import Diverged

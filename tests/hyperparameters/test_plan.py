@@ -5,7 +5,7 @@ import logging
 import pytest
 
 from tfbert.config import Config, override
-from tfbert.search.plan import Plan, read_plan, space_with_effect
+from tfbert.hyperparameters.plan import Plan, read_plan, space_with_effect
 from tfbert.space import Choice, LogRange, Range, When
 from tfbert.tasks.base import list_tasks, load_task
 from tfbert.tasks.base_pooled import LabelOptions
