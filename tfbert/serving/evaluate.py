@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from tfbert.config import Config, from_dict, override
+from tfbert.data_config import NO_SPLITS
 from tfbert.files import REPORT, read_json
 from tfbert.models.predictor import predict_all
 from tfbert.models.saved_run import load_run
@@ -39,7 +40,7 @@ def evaluate(path: Path, data: str, values: Mapping[str, Any]) -> dict:
     run = load_run(path) if is_run else None
     config = run.config if run else from_dict(read_json(assets / "config.json"))
     task = run.task if run else exported_task(assets.parent)
-    config = override(config, {**values, "data.path": data})
+    config = override(config, {**values, **NO_SPLITS, "data.path": data})
     records = _records(config, task.definition)
     require_known_labels(task, [records])
     predictor = run.predictor if run else SavedPredictor(path)
