@@ -53,6 +53,17 @@ def test_data_without_warnings(folder):
     assert json.loads((folder / "results.json").read_text(encoding="utf-8"))["warnings"] == []
 
 
+def test_splits_of_files_with_other_names(folder):
+    files = [f"--{name}={folder}/clean/{name}.csv" for name in ("train", "validation", "test")]
+    lines = "".join(json.dumps({"text": text, "label": label}) + "\n" for text, label in small.rows(12, 3))
+    (folder / "held out").write_text(lines, encoding="utf-8")
+    result = check(folder, *files[:2], "--test", "held out", "--format", "jsonl")
+    assert (result.code, "train.csv:1: not JSON" in result.err) == (2, True)
+    result = check(folder, *files[:2], "--test", "held out")
+    assert (result.code, result.err.splitlines()[2]) == (0, "held out: one object per line, utf-8")
+    assert json.loads((folder / "results.json").read_text(encoding="utf-8"))["num_examples"]["test"] == 12
+
+
 @pytest.mark.parametrize(
     ("args", "reason"),
     [

@@ -12,7 +12,8 @@ HELP = {"-h", "--help"}
 # Options that scripts of users depend on: none may disappear or change accidentally.
 OPTIONS = {
     "train": {
-        "--task", "--data", "--encoder", "--out", "--name", "--seed", "--seeds", "--config", "--set", "--adapt",
+        "--task", "--data", "--train", "--validation", "--test", "--format", "--encoder", "--out", "--name", "--seed",
+        "--seeds", "--config", "--set", "--adapt",
         "--no-export", "--list",
     },
     "pretrain": {
@@ -20,13 +21,17 @@ OPTIONS = {
         "--seed", "--config", "--set", "--allow-code", "--list", "--beam",
     },
     "search": {
-        "--task", "--data", "--encoder", "--algorithm", "--trials", "--hours", "--executions", "--confirm", "--keep",
+        "--task", "--data", "--train", "--validation", "--test", "--format", "--encoder", "--algorithm", "--trials",
+        "--hours", "--executions", "--confirm", "--keep",
         "--stop-hopeless", "--workers", "--space", "--out", "--name", "--config", "--set", "--no-export", "--restart",
     },
-    "evaluate": {"model", "--data", "--set"},
-    "check": {"--task", "--data", "--encoder", "--config", "--set", "--json"},
+    "evaluate": {"model", "--data", "--format", "--set"},
+    "check": {
+        "--task", "--data", "--train", "--validation", "--test", "--format", "--encoder", "--config", "--set", "--json",
+    },
     "predict": {
-        "model", "texts", "--file", "--columns", "--set", "--server", "--header", "--ca", "--version", "--batch-size",
+        "model", "texts", "--file", "--format", "--columns", "--set", "--server", "--header", "--ca", "--version",
+        "--batch-size",
     },
     "serve": {
         "--port", "--rest_api_port", "--host", "--grpc_socket_path", "--model_name", "--model_base_path",
@@ -60,6 +65,12 @@ MISTAKES = {
     "range": (["--set", "train.learning_rate=0"], "train.learning_rate=0.0: expected more than 0"),
     "choice": (["--set", "encoder.precision=half"], "encoder.precision='half': expected auto, float32,"),
     "data": (["--data", "nowhere.csv"], "nowhere.csv"),
+    "data and train": (
+        ["--data", "data", "--train", "data/train.csv"],
+        "--data and --train: expected either --data, or --train with --validation and --test",
+    ),
+    "test without train": (["--test", "data/test.csv"], "data.test=data/test.csv: expected data.train, too"),
+    "format": (["--data", "data", "--format", "excel"], "data.format='excel': expected auto, csv, tsv, xlsx,"),
     "encoder": (["--data", "data", "--set", "encoder.name=tinny"], "tinny"),
     "length": (["--data", "data", "--set", "encoder.sequence_length=513"], "positions for at most 512 tokens"),
     "label": (

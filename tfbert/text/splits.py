@@ -12,6 +12,7 @@ from pathlib import Path, PurePath
 
 from tfbert.config import DataConfig
 from tfbert.text.brat_rows import is_brat
+from tfbert.text.class_labels import INFO
 from tfbert.text.compression import uncompressed_name
 from tfbert.text.folder_rows import class_files
 from tfbert.text.formats import FORMATS, KNOWN_FILES, format_of
@@ -176,7 +177,7 @@ def load_splits(data: DataConfig, path: Path, schema: Schema = LABELLED_TEXT) ->
         reader = read_records(source, data, schema, root=root)
         unread = [*(ignored if name == "train" else ()), *reader.ignored]
         note = f"ignored {_names(unread)}" if unread else ""
-        if _stem(source) != name and len(given) > 1:
+        if not data.train and _stem(source) != name and len(given) > 1:
             note = _joined(f"read from {source.name}", note)
         splits[name] = Split(name, reader, note)
     splits = _completed(data, splits, schema)
@@ -308,7 +309,8 @@ def _given_splits(data: DataConfig, path: Path) -> tuple[dict[str, Path], list[s
             listed = _names([entry.name for entry in paths])
             raise ValueError(f"{path}: more than one candidate for {name}: {listed}; expected one")
     chosen = {name: candidates[name][0] for name in NAMES if name in candidates}
-    return chosen, [entry.name for entry in entries if entry not in chosen.values()]
+    others = [entry.name for entry in entries if entry not in chosen.values()]
+    return chosen, [name for name in others if name != INFO]
 
 
 def _what_is(path: Path) -> str:
