@@ -1,7 +1,9 @@
 """Excel workbooks: values of cells, sheets, and errors with the sheet and the row."""
 
 import datetime
+import gzip
 import sys
+import zipfile
 
 import pytest
 
@@ -97,6 +99,17 @@ def test_the_sheet_is_the_only_filled_one_or_the_given_one(tmp_path):
     assert message(write(tmp_path / "c.xlsx", One=[])).startswith("c.xlsx: no records; expected at least one row below")
 
 
+def test_a_compressed_workbook_is_read(tmp_path):
+    path = write(tmp_path / "a.xlsx", Data=[HEADER, ("a", "x")])
+    (tmp_path / "b.xlsx.gz").write_bytes(gzip.compress(path.read_bytes()))
+    with zipfile.ZipFile(tmp_path / "c.zip", "w") as archive:
+        archive.write(path, "a.xlsx")
+    for name in ("b.xlsx.gz", "c.zip"):
+        assert read(tmp_path / name) == [("a", "x", f"{name}: sheet 'Data' row 2")]
+    (tmp_path / "b.xlsx.gz").write_bytes(gzip.compress(path.read_bytes())[:-9])
+    assert message(tmp_path / "b.xlsx.gz").startswith("b.xlsx.gz: cannot be read")
+
+
 def test_columns_without_names(tmp_path):
     path = write(tmp_path / "a.xlsx", Data=[("a", "x"), ("b", "y")])
     assert [row[:2] for row in read(path, header="none")] == [("a", "x"), ("b", "y")]
@@ -108,7 +121,7 @@ def test_other_files_are_rejected(tmp_path, monkeypatch):
     path.write_text("text,label\na,x\n")
     assert message(path) == "a.xlsx: cannot be read as an Excel workbook: File is not a zip file"
     path.write_bytes(bytes.fromhex("d0cf11e0a1b11ae1") + bytes(99))
-    assert message(path) == "a.xlsx: has the format of old Excel versions (.xls); save it as .xlsx or .csv"
+    assert message(path) == "a.xlsx: is an old Excel file (.xls) or encrypted; save it as .xlsx or .csv"
     write(path, Data=[HEADER, ("a", "x")])
     monkeypatch.setitem(sys.modules, "openpyxl", None)
     assert message(path) == "Excel workbooks need the library openpyxl: pip install openpyxl"

@@ -35,7 +35,7 @@ def message(path, task=classification, **settings):
         ("A.TSV.XZ", "tsv"),
         ("a.b.ndjson.zip", "jsonl"),
         ("a.xlsx", "xlsx"),
-        ("a.xlsx.gz", None),
+        ("a.xlsx.gz", "xlsx"),
         ("a.gz", None),
         ("csv", None),
     ],

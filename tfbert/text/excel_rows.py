@@ -1,7 +1,6 @@
 """Reader for Excel workbooks (.xlsx): one sheet with a row of column names."""
 
 import datetime
-import zipfile
 from collections.abc import Iterator
 from contextlib import ExitStack
 from typing import Any
@@ -9,6 +8,7 @@ from typing import Any
 from tfbert.nearest import did_you_mean
 from tfbert.text.cell_rows import BadCell, Cells, cell_rows
 from tfbert.text.columns import ColumnFinder, listing, option, shown
+from tfbert.text.compression import DECOMPRESSION_ERRORS
 from tfbert.text.extras import import_extra
 from tfbert.text.rows import Row, Source
 
@@ -30,9 +30,9 @@ def excel_rows(source: Source) -> Iterator[Row | str]:
     openpyxl = import_extra("openpyxl", "Excel workbooks")
     with ExitStack() as stack:
         try:
-            stream = stack.enter_context(source.open_bytes(source.path))
+            stream = stack.enter_context(source.binary())
             workbook = openpyxl.load_workbook(stream, read_only=True, data_only=True)
-        except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        except (*DECOMPRESSION_ERRORS, ValueError, KeyError) as error:
             raise ValueError(f"{source.name}: cannot be read as an Excel workbook: {error}") from None
         stack.callback(workbook.close)
         sheet = _sheet(workbook, source)

@@ -31,7 +31,7 @@ class Format:
         rows: function that yields the rows of a source, or a message for a bad row.
         record: what a record is, for the message about a file without records.
         suffixes: the suffixes of its files.
-        is_binary: whether the files are not lines of text, and are not compressed.
+        is_binary: whether the files are not lines of text.
         roles: the roles of columns that a task must have to read the format; empty for any task.
         files: function that returns the files of a directory; `None` if the format is that of a file.
         describe: function that fills the layout of a source without reading it; `None` reads it.
@@ -77,9 +77,7 @@ KNOWN_FILES = f"{', '.join(_FORMAT_OF_SUFFIX)}, also compressed ({', '.join(SUFF
 
 def format_of(path: Path) -> str | None:
     """Return the format for a file's suffix, such as `csv` or `text`, or `None` if it is unknown."""
-    name = _FORMAT_OF_SUFFIX.get(PurePath(uncompressed_name(path.name)).suffix.lower())
-    is_compressed = PurePath(path.name.lower()).suffix in SUFFIXES
-    return None if name and FORMATS[name].is_binary and is_compressed else name
+    return _FORMAT_OF_SUFFIX.get(PurePath(uncompressed_name(path.name)).suffix.lower())
 
 
 def detect_format(source: Source) -> str:
@@ -158,7 +156,7 @@ def binary_format(source: Source) -> str | None:
     except DECOMPRESSION_ERRORS as error:
         raise ValueError(f"{source.name}: cannot be read: {error}") from error
     if start == _OLD_EXCEL:
-        raise ValueError(f"{source.name}: has the format of old Excel versions (.xls); save it as .xlsx or .csv")
+        raise ValueError(f"{source.name}: is an old Excel file (.xls) or encrypted; save it as .xlsx or .csv")
     return None
 
 

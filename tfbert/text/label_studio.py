@@ -145,7 +145,10 @@ def _values(
 def _span(value: Mapping[str, Any], data: Mapping[str, Any]) -> dict[str, Any]:
     """Return a labelled span with positions in characters, and the stated text if it is at none of them.
 
-    Browsers count UTF-16 units, of which emoji have two, and the export may contain escaped line ends.
+    Versions of 2021 count UTF-16 units, as browsers do, of which emoji have two. The export may contain escaped line
+    ends.
+
+    Source: issue 1008 of HumanSignal/label-studio.
     """
     start, end, stated = (value.get(key) for key in ("start", "end", "text"))
     span = {"start": start, "end": end, "label": value.get("labels")}

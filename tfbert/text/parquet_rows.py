@@ -9,6 +9,7 @@ from typing import Any
 
 from tfbert.text.class_labels import names_of_features
 from tfbert.text.columns import ColumnFinder, shown
+from tfbert.text.compression import DECOMPRESSION_ERRORS
 from tfbert.text.extras import import_extra
 from tfbert.text.object_rows import object_rows
 from tfbert.text.rows import Row, Source
@@ -27,8 +28,8 @@ def parquet_rows(source: Source) -> Iterator[Row | str]:
     pyarrow, parquet = import_extra("pyarrow", "Parquet files"), import_extra("pyarrow.parquet", "Parquet files")
     with ExitStack() as stack:
         try:
-            file = stack.enter_context(parquet.ParquetFile(stack.enter_context(source.open_bytes(source.path))))
-        except (OSError, pyarrow.ArrowException) as error:
+            file = stack.enter_context(parquet.ParquetFile(stack.enter_context(source.binary())))
+        except (*DECOMPRESSION_ERRORS, pyarrow.ArrowException) as error:
             raise ValueError(f"{source.name}: cannot be read as a Parquet file: {error}") from None
         layout, schema = source.layout, file.schema_arrow
         layout.kind, layout.header = "Parquet file", "column names in the file"

@@ -3,6 +3,8 @@
 The readers in `*_rows.py` yield a `Row`, or an error message for a bad row.
 """
 
+import contextlib
+import io
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,6 +12,7 @@ from typing import Any, BinaryIO
 
 from tfbert.config import DataConfig
 from tfbert.text.columns import Column
+from tfbert.text.compression import decompressed
 from tfbert.text.layout import Layout
 from tfbert.text.lines import Tally, open_binary, read_lines
 
@@ -71,6 +74,16 @@ class Source:
             ValueError: the file cannot be read or decoded.
         """
         return read_lines(self.path, self.name, self.data, self.tally, open_bytes=self.open_bytes)
+
+    @contextlib.contextmanager
+    def binary(self) -> Iterator[BinaryIO]:
+        """Open the uncompressed content of the file, which can seek; if it was compressed, it is held in memory.
+
+        Raises:
+            ValueError: the library for its compression is not installed.
+        """
+        with self.open_bytes(self.path) as stream, decompressed(stream, str(self.path)) as content:
+            yield stream if content is stream else io.BytesIO(content.read())
 
     def lines_of(self, path: Path) -> Iterator[str]:
         """Yield the lines of a file in the directory.
