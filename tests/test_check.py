@@ -5,6 +5,8 @@ import json
 import pytest
 from support import small
 
+from tfbert.commands import program
+
 ENCODER = ("--encoder", "tiny", "--set", "encoder.sequence_length=32")
 
 
@@ -51,6 +53,16 @@ def test_data_without_warnings(folder):
     result = check(folder, "--data", "clean")
     assert (result.code, result.out) == (0, "no warnings\n")
     assert json.loads((folder / "results.json").read_text(encoding="utf-8"))["warnings"] == []
+
+
+def test_options_replace_the_data_of_a_stored_config():
+    def values(*arguments):
+        return program.given_values(small.load_command("train").build_parser("train").parse_args(arguments))
+
+    none = {"data.path": None, "data.train": None, "data.validation": None, "data.test": None}
+    assert values("--data", "a", "--format", "csv") == none | {"data.path": "a", "data.format": "csv"}
+    assert values("--train", "a", "--test", "b") == none | {"data.train": "a", "data.test": "b"}
+    assert values("--seed", "3") == {"train.seed": 3}
 
 
 def test_splits_of_files_with_other_names(folder):

@@ -103,7 +103,20 @@ def test_an_unknown_answer_of_prodigy_is_an_error(tmp_path):
     path = write(tmp_path / "a.jsonl", prodigy("a", label="fee"), prodigy("b", "maybe", label="fee"))
     with pytest.raises(ValueError) as caught:
         read(path)
-    assert str(caught.value) == f'a.jsonl:2: answer is "maybe"; expected accept, reject, ignore{ADVICE}'
+    assert str(caught.value) == f'a.jsonl:2: answer is "maybe"; expected accept, reject or ignore{ADVICE}'
+
+
+def test_an_export_without_accepted_examples_says_what_was_skipped(tmp_path):
+    path = write(tmp_path / "a.jsonl", prodigy("a", "reject", label="x"), prodigy("b", "ignore", label="x"))
+    with pytest.raises(ValueError) as caught:
+        read(path)
+    expected = "expected at least one line with a JSON object; 1 rejected example skipped, 1 ignored example skipped"
+    assert str(caught.value) == f"a.jsonl: no records; {expected}"
+
+
+def test_answers_of_another_type_are_not_verdicts(tmp_path):
+    rows = ({"text": "a", "label": "x", "answer": ["accept"], "spans": []}, {"text": "b", "label": "y", "answer": {}})
+    assert read(write(tmp_path / "a.jsonl", *rows)) == [("a", "x"), ("b", "y")]
 
 
 def test_other_objects_are_left_alone(tmp_path):

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from tfbert.config import DataConfig
-from tfbert.tasks import classification, entities, multilabel
+from tfbert.tasks import classification, entities, multilabel, regression
 from tfbert.text.class_labels import names_of_features
 from tfbert.text.records import read_records
 
@@ -73,11 +73,20 @@ def test_names_from_a_file_next_to_the_data(tmp_path):
     lines = read_records(path, DataConfig()).layout.lines()
     assert lines[0] == "one object per line, utf-8, label names from dataset_info.json"
     assert targets(path, label_names="eggs,bacon") == ["bacon", "eggs"]
+    # Labels that were added later do not need an integer.
+    assert targets(write(path, {"text": "a", "label": 1}, {"text": "b", "label": "phishing"})) == ["spam", "phishing"]
     other = write(tmp_path / "other.jsonl", {"text": "a", "topic": 1})
     assert targets(other) == ["1"]
     assert read_records(other, DataConfig()).layout.lines()[0] == "one object per line, utf-8"
     (tmp_path / "dataset_info.json").write_text("[]", encoding="utf-8")
     assert message(path).endswith("dataset_info.json: is a list; expected a JSON object")
+
+
+def test_values_of_a_regression_stay_numbers(tmp_path):
+    path = write(tmp_path / "train.jsonl", {"text": "a", "stars": 1}, {"text": "b", "stars": 0})
+    info = {"features": {"stars": {"names": ["1 star", "2 stars"], "_type": "ClassLabel"}}}
+    (tmp_path / "dataset_info.json").write_text(json.dumps(info), encoding="utf-8")
+    assert targets(path, regression, columns="value=stars") == [1.0, 0.0]
 
 
 def test_features_without_names_are_left_out():

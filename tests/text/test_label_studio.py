@@ -151,7 +151,20 @@ def test_an_export_without_the_annotations_of_the_task_is_rejected(tmp_path, tas
     assert message(write(tmp_path / "a.json", entry(1, "abc", annotation(*results))), task) == expected
 
 
+def test_a_damaged_annotation_is_an_error(tmp_path):
+    damaged = [annotation() | {"result": "x"}, 3]
+    entries = [entry(i, "a", bad) for i, bad in enumerate(damaged)]
+    path = write(tmp_path / "a.json", *entries, entry(3, "b", annotation(choices("x"))))
+    reader = read_records(path, DataConfig(bad_rows="skip"), classification.TASK.schema)
+    assert [record.text for record in reader] == ["b"]
+    assert reader.tally.skipped[1] == "a.json[1] (task 1): annotation 3; expected an object with a list of results"
+    path = write(tmp_path / "b.json", entry(1, "a", annotation({**choices(), "value": {"choices": "bad"}})))
+    assert [target for _, _, target in read(path)] == ["bad"]
+
+
 def test_something_else_among_the_tasks_is_an_error(tmp_path):
     path = write(tmp_path / "a.json", entry(1, "a", annotation(choices("x"))), {"text": "b"})
     expected = "expected a task with data and annotations, as in Label Studio's JSON export"
     assert message(path) == f'a.json[1]: {{"text": "b"}}; {expected}{ADVICE}'
+    path = write(tmp_path / "b.json", {"text": "b"})
+    assert message(path, format="label_studio") == f'b.json[0]: {{"text": "b"}}; {expected}'

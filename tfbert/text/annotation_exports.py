@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from tfbert.fields import either
 from tfbert.text.columns import shown_json
 from tfbert.text.label_studio import is_label_studio, unpack_label_studio
 from tfbert.text.rows import Source
@@ -65,7 +66,12 @@ def unpack_export(objects: Iterable, source: Source) -> tuple[Iterator, Source]:
 
 def _is_prodigy(value: Mapping[str, Any]) -> bool:
     marks = ("_input_hash", "_task_hash", "spans", "accept", "options")
-    return value.get("answer") in _VERDICTS and any(key in value for key in marks)
+    return _verdict(value) is not None and any(key in value for key in marks)
+
+
+def _verdict(value: Mapping[str, Any]) -> str | None:
+    answer = value.get("answer")
+    return answer if isinstance(answer, str) and answer in _VERDICTS else None
 
 
 def _unpack_prodigy(objects: Iterator, source: Source) -> tuple[Iterator, Source]:
@@ -78,10 +84,9 @@ def _unpack_prodigy(objects: Iterator, source: Source) -> tuple[Iterator, Source
                 yield item
                 continue
             where, value = item
-            verdict = value.get("answer")
-            if has_target and verdict not in _VERDICTS:
-                expected = f"expected {', '.join(_VERDICTS)}"
-                yield f"{where}: answer is {shown_json(verdict)}; {expected}"
+            verdict = _verdict(value)
+            if has_target and verdict is None:
+                yield f"{where}: answer is {shown_json(value.get('answer'))}; expected {either(list(_VERDICTS))}"
             elif has_target and verdict != "accept":
                 source.layout.count(f"{_VERDICTS[verdict]} example")
             else:
@@ -99,7 +104,7 @@ def _plain_prodigy(value: Mapping[str, Any], has_spans: bool) -> dict[str, Any]:
     if isinstance(value.get("accept"), list):
         # The id of an option is its label, unless options are numbered.
         options = value.get("options") if isinstance(value.get("options"), list) else ()
-        texts = {option["id"]: option.get("text") for option in options if isinstance(option, dict) and "id" in option}
+        texts = {o["id"]: o.get("text") for o in options if isinstance(o, dict) and isinstance(o.get("id"), int)}
         plain["label"] = [texts.get(i) or i if isinstance(i, int) else i for i in value["accept"]]
     return plain
 

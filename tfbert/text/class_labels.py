@@ -4,7 +4,7 @@ Source: the features ClassLabel and Sequence of the library `datasets`.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,8 @@ from tfbert.text.layout import Layout
 from tfbert.text.rows import Row
 
 INFO = "dataset_info.json"
+# Roles of labels. In other roles, such as the value of a regression, integers are numbers.
+_ROLES = ("label", "labels", "tags")
 _INTEGER = re.compile(r"-?\d+(?:\.0+)?")
 
 
@@ -26,10 +28,12 @@ class ClassNames:
     Args:
         names: the names by label.
         role: the role of the target column.
+        is_complete: whether texts that are none of the names are errors, not labels.
     """
 
     names: tuple[str, ...]
     role: str
+    is_complete: bool
 
     def apply(self, row: Row) -> Row:
         """Return a row with names instead of integers.
@@ -48,7 +52,7 @@ class ClassNames:
     def _name(self, value: Any) -> str:
         text = str(value).strip()
         if isinstance(value, bool) or not _INTEGER.fullmatch(text):
-            if text in self.names:
+            if text in self.names or (isinstance(value, str) and not self.is_complete):
                 return text
             raise ValueError(f"{self.role} is {shown_json(value)}; {self._expected}")
         number = int(float(text))
@@ -62,27 +66,26 @@ class ClassNames:
         return f"expected 0 to {len(self.names) - 1}, or one of the names {listing(self.names)}"
 
 
-def class_names(setting: str | None, layout: Layout, roles: Sequence[str]) -> ClassNames | None:
+def class_names(setting: str | None, layout: Layout) -> ClassNames | None:
     """Return the names of the labels of a file, or `None` if it has none.
 
     Args:
         setting: `data.label_names`, which takes precedence over the names in `layout`.
         layout: the layout of the file, whose columns are known.
-        roles: the roles of the target columns.
 
     Raises:
         ValueError: `setting` cannot be parsed.
     """
-    role = next((role for role in roles if role in layout.used), None)
+    role = next((role for role in _ROLES if role in layout.used), None)
     if role is None or len(layout.used[role]) != 1:
         return None
     if names := listed_names(setting, "data.label_names"):
         layout.class_names_from = "data.label_names"
-        return ClassNames(names, role)
+        return ClassNames(names, role, is_complete=True)
     names = layout.class_names.get(layout.used[role][0])
     if not names:
         layout.class_names_from = ""
-    return ClassNames(names, role) if names else None
+    return ClassNames(names, role, is_complete=False) if names else None
 
 
 def read_info(path: Path) -> dict[str, tuple[str, ...]]:

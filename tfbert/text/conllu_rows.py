@@ -79,6 +79,8 @@ def _tag_column(head: Sequence[tuple[int, str]], source: Source) -> str:
     """Return the column of the tags, or their key in MISC."""
     rows = [line.rstrip("\r\n").split("\t") for _, line in head if line.strip() and not line.startswith("#")]
     keys = dict.fromkeys(key for row in rows if len(row) == len(FIELDS) for key in _misc(row[-1]))
+    if not rows:
+        return "NER"  # the file has no words
     assigned = named_columns(source.columns, source.data.columns).get("tags")
     if assigned:
         if assigned[0] not in (*FIELDS, *keys):

@@ -150,8 +150,7 @@ def binary_format(source: Source) -> str | None:
             start = content.read(len(_OLD_EXCEL))
             if start.startswith(_PARQUET):
                 return "parquet"
-            if start.startswith(_ZIP) and content.seekable():
-                content.seek(0)
+            if start.startswith(_ZIP) and content.seekable() and zipfile.is_zipfile(content):
                 return "xlsx" if "xl/workbook.xml" in zipfile.ZipFile(content).namelist() else None
     except DECOMPRESSION_ERRORS as error:
         raise ValueError(f"{source.name}: cannot be read: {error}") from error

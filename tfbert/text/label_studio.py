@@ -49,6 +49,8 @@ def unpack_label_studio(objects: Iterator, source: Source) -> tuple[Iterator, So
     if role is None:
         raise ValueError(f"{source.name}: is Label Studio's JSON export; it is read for {', '.join(_TASKS.values())}")
     assigned = named_columns(source.columns, source.data.columns)
+    if not entries:
+        return _flat_tasks(items, source, {}, role), source
     if role not in assigned:
         assigned |= {role: [_control(controls, role, source.name)]}
         source = replace(source, data=replace(source.data, columns=json.dumps(assigned, ensure_ascii=False)))
@@ -69,7 +71,8 @@ def _results(annotation: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
     """Yield the results of control tags, without relations between spans."""
     results = annotation.get("result")
     for result in results if isinstance(results, list) else ():
-        if isinstance(result, dict) and "from_name" in result and isinstance(result.get("value"), dict):
+        names = (result.get("from_name"), result.get("type")) if isinstance(result, dict) else ()
+        if names and all(isinstance(name, str) for name in names) and isinstance(result.get("value"), dict):
             yield result
 
 
@@ -103,6 +106,10 @@ def _flat_tasks(items: Sequence, source: Source, types: Mapping[str, str], role:
             yield f"{where}: {shown_json(entry)}; {_EXPECTED}"
             continue
         where = f"{where} (task {entry['id']})" if "id" in entry else where
+        damaged = [a for a in _annotations(entry) if not isinstance(a, dict) or not isinstance(a.get("result"), list)]
+        if damaged:
+            yield f"{where}: annotation {shown_json(damaged[0])}; expected an object with a list of results"
+            continue
         kept = _kept(entry)
         for _ in range(len(_annotations(entry)) - len(kept)):
             layout.count("cancelled annotation")
@@ -133,7 +140,8 @@ def _values(
         elif kind == "choices" and "start" in value:
             source.layout.count("per-region choice")
         elif kind == "choices":
-            values[name] = [*(values[name] or ()), *value.get("choices", ())]
+            chosen = value.get("choices")
+            values[name] = [*(values[name] or ()), *(chosen if isinstance(chosen, list) else [chosen])]
         else:
             values[name] = value.get(kind)
     for result in annotation.get("result") or ():

@@ -142,11 +142,15 @@ class Layout:
         """Count a skipped line of the given kind."""
         self.notes[note] = self.notes.get(note, 0) + 1
 
+    @property
+    def skipped(self) -> str:
+        """The numbers of skipped lines and annotations in words; empty if there are none."""
+        return ", ".join(f"{number:,} {kind}{'s' * (number != 1)} skipped" for kind, number in self.notes.items())
+
     def lines(self) -> list[str]:
         """Return two lines for display: the format of the file, and the columns read."""
-        notes = [f"{number:,} {kind}{'s' * (number != 1)} skipped" for kind, number in self.notes.items()]
         names = f"label names from {self.class_names_from}" if self.class_names_from else ""
-        first = ", ".join(text for text in (self.kind, self.encoding, self.header, names, *notes) if text)
+        first = ", ".join(text for text in (self.kind, self.encoding, self.header, names, self.skipped) if text)
         read = ", ".join(f"{role} from {' | '.join(map(shown, names))}" for role, names in self.used.items())
         unused = listing(list(self.unused)) if self.unused else "none"
         return [first, f"reads {read or 'nothing'}; unused {self.noun}s: {unused}"]

@@ -188,7 +188,8 @@ class Reader:
     def __iter__(self) -> Iterator[Record]:
         tally = self.tally = Tally()
         num_records = 0
-        items = self._items(tally, Layout(self.name))
+        layout = Layout(self.name)
+        items = self._items(tally, layout)
         for item in items:
             if isinstance(item, Record):
                 num_records += 1
@@ -201,7 +202,8 @@ class Reader:
             else:
                 tally.skip(item)
         if not num_records:
-            skipped = f"; skipped {tally.num_skipped}, first: {tally.skipped[0]}" if tally.skipped else ""
+            skipped = f"; {layout.skipped}" if layout.skipped else ""
+            skipped += f"; skipped {tally.num_skipped}, first: {tally.skipped[0]}" if tally.skipped else ""
             raise ValueError(f"{self.name}: no records; expected at least one {FORMATS[self.format].record}{skipped}")
 
     @functools.cached_property
@@ -276,11 +278,10 @@ class Reader:
         """Yield the rows, or error messages, with the names of integer labels if they are known."""
         if self._info:
             layout.class_names, layout.class_names_from = self._info, INFO
-        targets = [column.role for column in self.schema.columns if column.is_target]
         names, is_first = None, True
         for row in FORMATS[self.format].rows(self._source(tally, layout)):
             if is_first and isinstance(row, Row):  # now the columns are known
-                names, is_first = class_names(self.data.label_names, layout, targets), False
+                names, is_first = class_names(self.data.label_names, layout), False
             if names is not None and isinstance(row, Row):
                 try:
                     row = names.apply(row)
