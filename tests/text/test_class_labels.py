@@ -87,6 +87,8 @@ def test_values_of_a_regression_stay_numbers(tmp_path):
     info = {"features": {"stars": {"names": ["1 star", "2 stars"], "_type": "ClassLabel"}}}
     (tmp_path / "dataset_info.json").write_text(json.dumps(info), encoding="utf-8")
     assert targets(path, regression, columns="value=stars") == [1.0, 0.0]
+    reader = read_records(path, DataConfig(columns="value=stars"), regression.TASK.schema)
+    assert reader.layout.lines()[0] == "one object per line, utf-8"
 
 
 def test_features_without_names_are_left_out():

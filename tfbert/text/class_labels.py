@@ -76,16 +76,18 @@ def class_names(setting: str | None, layout: Layout) -> ClassNames | None:
     Raises:
         ValueError: `setting` cannot be parsed.
     """
-    role = next((role for role in _ROLES if role in layout.used), None)
-    if role is None or len(layout.used[role]) != 1:
+    role = next((role for role in _ROLES if len(layout.used.get(role, ())) == 1), None)
+    found_in, layout.class_names_from = layout.class_names_from, ""
+    if role is None:
         return None
     if names := listed_names(setting, "data.label_names"):
         layout.class_names_from = "data.label_names"
         return ClassNames(names, role, is_complete=True)
     names = layout.class_names.get(layout.used[role][0])
     if not names:
-        layout.class_names_from = ""
-    return ClassNames(names, role, is_complete=False) if names else None
+        return None
+    layout.class_names_from = found_in
+    return ClassNames(names, role, is_complete=False)
 
 
 def read_info(path: Path) -> dict[str, tuple[str, ...]]:
