@@ -38,6 +38,7 @@ REPORT_KEYS = {
 }  # fmt: skip
 # Values, different from the defaults, of all options that only some tasks use.
 OTHER_VALUES = {
+    "data.label_names": "O,B-a",
     "data.nested_spans": "refuse",
     "data.span_end": "inclusive",
     "data.tag_scheme": "iobes",
@@ -172,12 +173,14 @@ def test_an_option_that_is_used_has_an_effect(problem, task, model, path, tmp_pa
 
 
 def records_read(task, folder, values):
-    """Return the records of a CoNLL file and of a file with overlapping spans, or the error message."""
+    """Return the records of files with overlapping spans, words, and integers, or the error message."""
     results = []
     overlapping = [{"start": 0, "end": 5, "label": "a"}, {"start": 0, "end": 3, "label": "b"}]
     (folder / "spans.jsonl").write_text(json.dumps({"text": "abcdefgh", "entities": overlapping}) + "\n")
     (folder / "words.conll").write_text("Ada B-a\nLovelace I-a\nmet O\n")
-    for name in ("spans.jsonl", "words.conll"):
+    (folder / "label.jsonl").write_text('{"text": "abc", "label": 1}\n')
+    (folder / "tags.jsonl").write_text('{"words": ["Ada"], "tags": [1]}\n')
+    for name in ("spans.jsonl", "words.conll", "label.jsonl", "tags.jsonl"):
         config = override(Config(task=task.name), values)
         try:
             results += [(r.text, r.target) for r in read_records(folder / name, config.data, task.schema)]

@@ -11,7 +11,8 @@ HELP = {"-h", "--help"}
 # Options that scripts of users depend on: none may disappear or change accidentally.
 OPTIONS = {
     "train": {
-        "--task", "--data", "--encoder", "--out", "--name", "--seed", "--seeds", "--config", "--set", "--adapt",
+        "--task", "--data", "--train", "--validation", "--test", "--format", "--encoder", "--out", "--name", "--seed",
+        "--seeds", "--config", "--set", "--adapt",
         "--no-export", "--list",
     },
     "pretrain": {
@@ -19,14 +20,18 @@ OPTIONS = {
         "--seed", "--config", "--set", "--allow-code", "--list", "--beam",
     },
     "search": {
-        "--task", "--data", "--encoder", "--algorithm", "--trials", "--hours", "--executions", "--confirm", "--keep",
+        "--task", "--data", "--train", "--validation", "--test", "--format", "--encoder", "--algorithm", "--trials",
+        "--hours", "--executions", "--confirm", "--keep",
         "--stop-hopeless", "--workers", "--space", "--out", "--name", "--config", "--set", "--no-export", "--restart",
     },
-    "evaluate": {"model", "--data", "--set"},
+    "evaluate": {"model", "--data", "--format", "--set"},
     "compare": {"models", "--data", "--set", "--metric", "--out", "--runs"},
-    "check": {"--task", "--data", "--encoder", "--config", "--set", "--json"},
+    "check": {
+        "--task", "--data", "--train", "--validation", "--test", "--format", "--encoder", "--config", "--set", "--json",
+    },
     "predict": {
-        "model", "texts", "--file", "--columns", "--set", "--server", "--header", "--ca", "--version", "--batch-size",
+        "model", "texts", "--file", "--format", "--columns", "--set", "--server", "--header", "--ca", "--version",
+        "--batch-size",
     },
     "serve": {
         "--port", "--rest_api_port", "--host", "--grpc_socket_path", "--model_name", "--model_base_path",

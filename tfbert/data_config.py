@@ -5,17 +5,23 @@ from typing import Literal
 
 from tfbert.fields import FRACTION, Bounds, check_bounds, setting
 
+# Config values that take back the files of single splits, for `data.path`.
+NO_SPLITS = {"data.train": None, "data.validation": None, "data.test": None}
+
 
 @dataclass(frozen=True, kw_only=True)
 class DataConfig:
     """The location of the records and how their files are read."""
 
     path: str | None = setting(None, "file or directory with the records; none uses the samples of the task")
-    format: Literal["auto", "csv", "tsv", "jsonl", "json", "text", "conll", "folder"] = setting(
-        "auto",
-        "file format; auto goes by the file name (.csv .tsv .jsonl .json .txt .conll) and reads a directory of "
-        "subdirectories as folder",
-    )
+    train: str | None = setting(None, "file or directory of the train split, instead of data.path")
+    validation: str | None = setting(None, "file or directory of the validation split, with data.train")
+    test: str | None = setting(None, "file or directory of the test split, with data.train")
+    format: Literal[
+        "auto", "csv", "tsv", "xlsx", "parquet", "jsonl", "json", "label_studio", "doccano", "prodigy", "text", "conll",
+        "conllu", "folder", "brat",
+    ] = setting("auto", "format of the files; auto detects it from the suffix and the content of each")  # fmt: skip
+    sheet: str | None = setting(None, "name of the sheet in Excel workbooks; none reads the only one that is not empty")
     columns: str | None = setting(
         None,
         'names of columns or JSON keys by role, such as text=review,label=stars or {"text": "review"}; other columns '
@@ -28,7 +34,8 @@ class DataConfig:
     )
     delimiter: str = setting("auto", "separator between the columns of csv and tsv; auto detects , ; TAB or |")
     header: Literal["auto", "none"] = setting(
-        "auto", "whether the first line of csv and tsv holds the column names; with none, columns are named 1, 2, ..."
+        "auto",
+        "whether the first row of csv, tsv and xlsx names the columns; with none, columns are named 1, 2, ...",
     )
     separator: str = setting(
         "\t", "separator between text and label in text files; lines are split at their last separator"
@@ -43,6 +50,11 @@ class DataConfig:
     )
     encoding_errors: Literal["strict", "replace"] = setting(
         "strict", "strict rejects bytes that cannot be decoded; replace turns them into U+FFFD and counts them"
+    )
+    label_names: str | None = setting(
+        None,
+        "names of the integer labels (or tags) 0, 1, ..., separated by commas or as a JSON list; none uses those in a "
+        "Parquet file or in a dataset_info.json next to the file",
     )
     tag_scheme: Literal["auto", "iob1", "iob2", "iobes"] = setting(
         "auto", "scheme of the word tags; auto infers it from the tags in each file; iobes also covers BILOU and BMES"

@@ -18,6 +18,12 @@ MISTAKES = {
     "range": (["--set", "train.learning_rate=0"], "train.learning_rate=0.0: expected more than 0"),
     "choice": (["--set", "encoder.precision=half"], "encoder.precision='half': expected auto, float32,"),
     "data": (["--data", "nowhere.csv"], "nowhere.csv"),
+    "data and train": (
+        ["--data", "data", "--train", "data/train.csv"],
+        "--data and --train: expected either --data, or --train with --validation and --test",
+    ),
+    "test without train": (["--test", "data/test.csv"], "data.test=data/test.csv: expected data.train, too"),
+    "format": (["--data", "data", "--format", "excel"], "data.format='excel': expected auto, csv, tsv, xlsx,"),
     "encoder": (["--data", "data", "--set", "encoder.name=tinny"], "tinny"),
     "length": (["--data", "data", "--set", "encoder.sequence_length=513"], "positions for at most 512 tokens"),
     "label": (

@@ -65,6 +65,30 @@ def test_tables_and_json_are_rows_and_unused_columns_are_named_once(tmp_path, ca
     assert logged(caplog, path) == [f"unused {noun}: 'id'"]
 
 
+def test_workbooks_and_parquet_files_are_read(tmp_path, caplog):
+    openpyxl, pyarrow = pytest.importorskip("openpyxl"), pytest.importorskip("pyarrow")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    workbook = openpyxl.Workbook()
+    for row in (("id", "text"), (1, "my card, please"), (2, 42)):
+        workbook.active.append(row)
+    workbook.save(tmp_path / "a.xlsx")
+    assert items_of(tmp_path / "a.xlsx") == [{"text": "my card, please"}, {"text": "42"}]
+    table = pyarrow.table({"id": [1, 2], "text": ["my card, please", None]})
+    parquet.write_table(table.slice(0, 1), tmp_path / "a.data")
+    assert items_of(tmp_path / "a.data", TEXT, None, ["data.format=parquet"]) == [{"text": "my card, please"}]
+    assert items_of(tmp_path / "a.data") == [{"text": "my card, please"}]
+    assert {message.partition(": ")[2] for message in caplog.messages} == {"unused column: 'id'"}
+    parquet.write_table(table, tmp_path / "b.parquet")
+    assert error_of(tmp_path / "b.parquet") == f"{tmp_path / 'b.parquet'}: row 2: text is null; expected a string"
+
+
+def test_the_texts_of_annotation_tools_are_read_whatever_their_annotations(tmp_path):
+    tasks = [{"id": 1, "data": {"text": "a"}, "annotations": []}, {"id": 2, "data": {"text": "b"}, "annotations": [3]}]
+    assert items_of(write(tmp_path / "a.json", json.dumps(tasks))) == [{"text": "a"}, {"text": "b"}]
+    rejected = {"text": "a", "answer": "reject", "_task_hash": 3, "label": "x"}
+    assert items_of(write(tmp_path / "a.jsonl", jsonl(rejected))) == [{"text": "a"}]
+
+
 def test_a_table_of_another_encoding_is_read(tmp_path):
     assert items_of(write(tmp_path / "a.csv", "text\nÄrger\n", "utf-16")) == [{"text": "Ärger"}]
     path = write(tmp_path / "b.csv", "text\nÄrger\n", "cp1252")
@@ -201,7 +225,7 @@ def test_an_invalid_gzip_file(tmp_path):
         (None, ["train.epochs=3"], "--set train.epochs: expected a field of data, such as data.encoding"),
         (None, ["data.encodin=utf-8"], "config has no field 'data.encodin'; did you mean 'data.encoding'?"),
         (None, ["data.bad_rows=skip"], "data.bad_rows=skip: prediction cannot skip rows; expected error"),
-        (None, ["data.format=conll"], "data.format=conll: expected auto, text, csv, tsv, jsonl, json"),
+        (None, ["data.format=conll"], "data.format=conll: expected auto, text, csv, tsv, xlsx, parquet, jsonl, json,"),
         (None, ["data.encoding=utf-9"], "data.encoding=utf-9: expected the name of a text encoding"),
     ],
 )

@@ -107,8 +107,9 @@ def test_a_fitted_task_survives_json():
 
 def test_the_options_are_those_of_whole_texts_with_labels():
     assert used_options(TASK) == {
-        "encoder.long_text", "encoder.window_overlap_fraction", "head.dropout", "head.pooling", "head.start",
-        "train.class_weights", "train.head_learning_rate_factor", "train.label_smoothing", "train.part_tokens",
+        "data.label_names", "encoder.long_text", "encoder.window_overlap_fraction", "head.dropout", "head.pooling",
+        "head.start", "train.class_weights", "train.head_learning_rate_factor", "train.label_smoothing",
+        "train.part_tokens",
     }  # fmt: skip
 
 

@@ -135,10 +135,9 @@ def test_labels_from_one_column_per_label(tmp_path):
     ("labels", "expected"),
     [
         (None, "labels is null; expected a list of names, which may be empty"),
-        (["a", None], "labels[1] is null; expected a string, an integer, true or false"),
-        ([["a"]], 'labels[0] is ["a"]; expected a string, an integer, true or false'),
+        (["a", None], "labels[1] is null; expected a string, a number, true or false"),
+        ([["a"]], 'labels[0] is ["a"]; expected a string, a number, true or false'),
         (["a", " "], "labels[1] is ' '; expected at least one non-whitespace character"),
-        (0.5, "labels is 0.5; expected a string, an integer, true or false"),
         (
             "a;b|c",
             "labels is 'a;b|c', with both ; and |; expected only one separator, "
@@ -187,7 +186,7 @@ def test_a_fitted_task_survives_json():
 
 
 def test_the_options_are_those_of_whole_texts_with_labels():
-    assert used_options(TASK) == set(LabelOptions.paths().values())
+    assert used_options(TASK) == {"data.label_names", *LabelOptions.paths().values()}
     assert {"train.class_weights", "train.label_smoothing", "head.pooling", "head.start"} < used_options(TASK)
 
 

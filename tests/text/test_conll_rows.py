@@ -5,7 +5,7 @@ import pytest
 from tfbert.config import DataConfig
 from tfbert.tasks import classification, entities
 from tfbert.text.conll_rows import looks_like_conll
-from tfbert.text.records import read_records
+from tfbert.text.records import Record, Schema, read_records
 
 SENTENCE = "Ada\tB-PER\nlives\tO\nin\tO\nUlm\tB-LOC\n"
 
@@ -24,6 +24,29 @@ def message(path, content):
 
 def lines(path):
     return read_records(path, DataConfig(), entities.TASK.schema).layout.lines()
+
+
+def raw(path, content, **settings):
+    """Return the location and the values of each row."""
+    path.write_text(content, encoding="utf-8")
+    schema = Schema((), lambda row: Record("any", row.values, row.where))
+    return [(record.where, record.target) for record in read_records(path, DataConfig(**settings), schema)]
+
+
+def test_conll_sentences_end_at_lines_without_words(tmp_path):
+    content = "-DOCSTART- -X- O\n\nEU NNP B-ORG\nrejects VBZ O\n\t\n\n\u200b O\nPeter\tB-PER\n"
+    rows = raw(tmp_path / "a.conll", content)
+    assert [(where, value["words"], value["tags"], value["lines"]) for where, value in rows] == [
+        ("a.conll:3", ["EU", "rejects"], ["B-ORG", "O"], [3, 4]),
+        ("a.conll:7", ["\u200b", "Peter"], ["O", "B-PER"], [7, 8]),
+    ]
+
+
+def test_a_word_without_a_tag_is_rejected_with_its_line(tmp_path):
+    content = "EU B-ORG\nrejects\nthe O\n\nPeter B-PER\n"
+    assert message(tmp_path / "a.conll", content) == "a.conll:2: 'rejects' has no tag; expected a word and a tag"
+    rows = raw(tmp_path / "a.conll", content, bad_rows="skip")
+    assert [where for where, _ in rows] == ["a.conll:5"]
 
 
 def test_a_document_line_ends_a_sentence(tmp_path):

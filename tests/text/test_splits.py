@@ -1,7 +1,9 @@
 """Splits: found by name or cut by a stable hash, without a text in two of them."""
 
+import bz2
 import csv
 import hashlib
+import json
 import os
 from pathlib import Path
 
@@ -10,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tfbert.config import DataConfig
+from tfbert.text.formats import KNOWN_FILES
 from tfbert.text.splits import NAMES, hash_fraction, load_splits, near_duplicate_key
 
 TEXTS = [f"This is text number {number}, of many." for number in range(2_000)]
@@ -179,8 +182,8 @@ def test_the_configured_format_selects_one_of_several_files(tmp_path):
 
 def test_a_directory_without_train_is_rejected(tmp_path):
     advice = (
-        "expected a file train (.csv, .tsv, .jsonl, .json, .txt, .conll, also with .gz), one subdirectory per class "
-        "with .txt files, or the path of one file"
+        f"expected a file train ({KNOWN_FILES}), one subdirectory per class with .txt files, pairs of .txt and .ann "
+        "files, or the path of one file"
     )
     assert message(tmp_path) == f"{tmp_path}: no train among nothing; {advice}"
     write_csv(tmp_path / "test.csv", TEXTS)
@@ -193,22 +196,52 @@ def test_a_directory_without_train_is_rejected(tmp_path):
     assert message(tmp_path, format="folder") == f"{tmp_path}: no train among g, h, i, j, k, 1 more; {advice}"
     write(tmp_path / "in" / "train" / "1.txt", "no classes here")
     write(tmp_path / "in" / "test" / "2.txt", "nor here")
-    expected = (
-        f"{tmp_path / 'in'}: train is a directory without a subdirectory per class; expected a file train (.csv, "
-    )
-    assert message(tmp_path / "in").startswith(expected)
-    write(tmp_path / "in" / "train" / "1.ann", "T1\tPER 0 2\tno")
-    expected = (
-        f"{tmp_path / 'in'}: .ann files (brat's standoff format) are not supported; convert them to CoNLL columns or "
-    )
+    expected = f"{tmp_path / 'in'}: train is a directory without records; expected a file train (.csv, "
     assert message(tmp_path / "in").startswith(expected)
     assert message(tmp_path / "no") == f"{tmp_path / 'no'}: no such file or directory"
 
 
-def test_brat_files_in_subdirectories_are_rejected(tmp_path):
-    write(tmp_path / "train" / "day1" / "a.txt", "Ada in Ulm")
-    write(tmp_path / "train" / "day1" / "a.ann", "T1\tPER 0 3\tAda")
-    assert message(tmp_path).startswith(f"{tmp_path / 'train'}: .ann files (brat's standoff format) are not supported")
+def test_splits_may_be_single_files(tmp_path):
+    files = {"train": "old/all.csv", "validation": "new/all.csv", "test": "held_out.jsonl"}
+    for name, file in files.items():
+        record = {"text": f"of {name}", "label": "x"}
+        content = json.dumps(record) if file.endswith("l") else f"text,label\n{record['text']},x\n"
+        write(tmp_path / file, content)
+    data = DataConfig(**{name: str(tmp_path / file) for name, file in files.items()})
+    splits = load_splits(data, tmp_path / "not read")
+    where = {name: [(record.text, record.where) for record in split] for name, split in splits.items()}
+    # Files of the same name are told apart by their directories.
+    assert where == {
+        "train": [("of train", "old/all.csv:2")],
+        "validation": [("of validation", "new/all.csv:2")],
+        "test": [("of test", "held_out.jsonl:1")],
+    }
+    data = DataConfig(train=data.train, test=data.test, validation_fraction=0.0)
+    splits = load_splits(data, tmp_path)
+    assert [(name, record.where) for name, split in splits.items() for record in split] == [
+        ("train", "all.csv:2"),
+        ("test", "held_out.jsonl:1"),
+    ]
+
+
+def test_paths_of_single_splits_that_do_not_fit_are_rejected(tmp_path):
+    path = str(write_csv(tmp_path / "a.csv", ["a"]))
+    with pytest.raises(ValueError, match=f"^data.path=b and data.train={path}: expected the one or the other$"):
+        load_splits(DataConfig(path="b", train=path), tmp_path)
+    assert message(tmp_path, test=path) == f"data.test={path}: expected data.train, too"
+    assert message(tmp_path, train=path, test=f"{tmp_path}/./a.csv") == (
+        f"data.train and data.test are both {path}; expected different files"
+    )
+    assert message(tmp_path, train="nowhere.csv") == "data.train=nowhere.csv: no such file or directory"
+
+
+def test_the_only_part_of_a_split_is_the_split(tmp_path):
+    write(tmp_path / "train-00000-of-00001.jsonl", '{"text": "a", "label": "x"}\n')
+    write(tmp_path / "test-00000-of-00001.csv.bz2", "")
+    (tmp_path / "test-00000-of-00001.csv.bz2").write_bytes(bz2.compress(b"text,label\nb,x\n"))
+    assert texts_of(tmp_path, validation_fraction=0.0) == {"train": ["a"], "test": ["b"]}
+    write(tmp_path / "train-00001-of-00002.jsonl", "")
+    assert message(tmp_path).startswith(f"{tmp_path}: more than one candidate for train: train-00000-of-00001.jsonl, ")
 
 
 def test_a_split_without_records_is_rejected(tmp_path):

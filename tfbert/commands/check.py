@@ -14,7 +14,7 @@ def build_parser(prog: str) -> argparse.ArgumentParser:
         prog=prog, description=__doc__, epilog="The exit code is 2 if training would reject the data, otherwise 0."
     )
     parser.add_argument("--task", help="task name, as in train --list (default: classification, or that of --config)")
-    parser.add_argument("--data", metavar="PATH", help="directory with train[, validation, test], or one file")
+    program.add_data_arguments(parser)
     parser.add_argument(
         "--encoder", metavar="NAME_OR_DIR", help="encoder, as for train; its tokenizer counts the tokens"
     )

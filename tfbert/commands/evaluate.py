@@ -16,6 +16,7 @@ def build_parser(prog: str) -> argparse.ArgumentParser:
     parser.add_argument(
         "--data", metavar="PATH", required=True, help="a labelled file, or a directory with a test split"
     )
+    program.add_format_argument(parser)
     parser.add_argument("--set", metavar="data.FIELD=VALUE", action="append", default=[], help="how to read the data")
     return parser
 
@@ -25,7 +26,8 @@ def main(options: argparse.Namespace) -> None:
     from tfbert.config import parse_assignments
     from tfbert.serving.evaluate import evaluate
 
-    report = evaluate(options.model, options.data, parse_assignments(options.set))
+    values = {"data.format": options.format} if options.format else {}
+    report = evaluate(options.model, options.data, parse_assignments(options.set) | values)
     print(json.dumps(report, indent=2, ensure_ascii=False))
 
 

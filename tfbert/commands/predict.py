@@ -20,7 +20,8 @@ def build_parser(prog: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog=prog, description=__doc__)
     parser.add_argument("model", metavar="SAVED_MODEL", help="saved_models/NAME[/VERSION], or its name on the server")
     parser.add_argument("texts", metavar="TEXT", nargs="*", help="a text, or a JSON object with the model's inputs")
-    parser.add_argument("--file", metavar="FILE", help=".csv, .tsv, .jsonl, .json, or one TEXT per line (- for stdin)")
+    parser.add_argument("--file", metavar="FILE", help="table, JSON, or one TEXT per line (- for stdin)")
+    program.add_format_argument(parser)
     parser.add_argument("--columns", metavar="INPUT=NAME", help="columns or keys of the inputs, such as text=review")
     parser.add_argument("--set", metavar="data.FIELD=VALUE", action="append", default=[], help="how to read the file")
     parser.add_argument("--server", metavar="ADDRESS", help="server to use: HOST:PORT for REST, or grpc://HOST:PORT")
@@ -45,7 +46,8 @@ def main(options: argparse.Namespace) -> None:
         raise ValueError("give either TEXT arguments or --file")
     from tfbert.serving import requests
 
-    data = requests.data_config(options.columns, options.set)
+    formats = [f"data.format={options.format}"] if options.format else []
+    data = requests.data_config(options.columns, [*options.set, *formats])
     inputs, predict = _predictor(options)
     predictions = predict(requests.read_items(options.texts, options.file, inputs, data))
     # No progress bar where predictions appear on the screen, nor in a log file.

@@ -10,19 +10,45 @@ from pathlib import Path
 from typing import Any, Literal
 
 from tfbert import imports, interrupts
+from tfbert.data_config import NO_SPLITS
 from tfbert.files import check_name, is_disk_full
 
 # TensorFlow's C++ libraries read this when they are loaded; their startup messages are of no use to a user.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
+_SPLITS = ("train", "validation", "test")
 # In the working directory.
 SAVED_MODELS_DIR = Path("saved_models")
 
 
+def add_data_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options that say which data to read."""
+    parser.add_argument("--data", metavar="PATH", help="directory with train[, validation, test], or one file")
+    parser.add_argument("--train", metavar="FILE", help="file of the train split, instead of --data")
+    parser.add_argument("--validation", metavar="FILE", help="file of the validation split, with --train")
+    parser.add_argument("--test", metavar="FILE", help="file of the test split, with --train")
+    add_format_argument(parser)
+
+
+def add_format_argument(parser: argparse.ArgumentParser) -> None:
+    """Add the option for the format of data files."""
+    parser.add_argument("--format", metavar="NAME", help="format of the files, as --set data.format (default: auto)")
+
+
 def given_values(options: argparse.Namespace) -> dict[str, Any]:
-    """Return the config values that --data, --encoder and --seed set, by config path."""
-    paths = {"data": "data.path", "encoder": "encoder.name", "seed": "train.seed"}
-    return {path: vars(options)[name] for name, path in paths.items() if vars(options).get(name) is not None}
+    """Return the config values that --data, --train, --encoder and others set, by config path.
+
+    Raises:
+        ValueError: the data is given both by --data and by files of single splits.
+    """
+    paths = {"data": "data.path"} | {name: f"data.{name}" for name in _SPLITS}
+    paths |= {"format": "data.format", "encoder": "encoder.name", "seed": "train.seed"}
+    values = {path: vars(options)[name] for name, path in paths.items() if vars(options).get(name) is not None}
+    splits = [name for name in _SPLITS if f"data.{name}" in values]
+    if splits and "data.path" in values:
+        raise ValueError(f"--data and --{splits[0]}: expected either --data, or --train with --validation and --test")
+    # They replace the data of a stored config.
+    return values if not splits and "data.path" not in values else {"data.path": None, **NO_SPLITS, **values}
 
 
 def _words() -> list[str]:

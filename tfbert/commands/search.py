@@ -11,7 +11,7 @@ def build_parser(prog: str) -> argparse.ArgumentParser:
     """Return the parser of the command line."""
     parser = argparse.ArgumentParser(prog=prog, description=__doc__, allow_abbrev=False)
     parser.add_argument("--task", help="task name, as in train --list (default: classification, or that of --config)")
-    parser.add_argument("--data", metavar="PATH", help="directory with train[, validation, test], or one file")
+    program.add_data_arguments(parser)
     parser.add_argument("--encoder", metavar="NAME_OR_DIR", help="encoder, as for train")
     parser.add_argument("--algorithm", default="bayesian", help="bayesian, hyperband, random or grid (%(default)s)")
     parser.add_argument("--trials", metavar="N", type=int, help="maximum number (default: 20, or set by the algorithm)")

@@ -10,7 +10,7 @@ def build_parser(prog: str) -> argparse.ArgumentParser:
     """Return the parser of the command line."""
     parser = argparse.ArgumentParser(prog=prog, description=__doc__)
     parser.add_argument("--task", help="task name, as in --list (default: classification, or that of --config)")
-    parser.add_argument("--data", metavar="PATH", help="directory with train[, validation, test], or one file")
+    program.add_data_arguments(parser)
     parser.add_argument(
         "--encoder", metavar="NAME_OR_DIR", help="name in --list, directory, or hf://owner/name[@revision]"
     )

@@ -27,8 +27,9 @@ def _affects_data(path: str) -> bool:
 
 
 def data_path(config: Config) -> Path:
-    """Return the path of the records: `data.path`, or the samples of the task."""
-    return Path(config.data.path) if config.data.path else load_task(config.task).samples_dir
+    """Return the path of the records: `data.path`, `data.train`, or the samples of the task."""
+    path = config.data.path or config.data.train
+    return Path(path) if path else load_task(config.task).samples_dir
 
 
 def tokenize_split(split: Split, task: FittedTask, tokenizer: Tokenizer, config: Config) -> TokenizedSplit:

@@ -15,6 +15,7 @@ from typing import BinaryIO
 from tfbert.nearest import did_you_mean
 from tfbert.pretraining.config import CorpusConfig
 from tfbert.text.columns import listing, shown, shown_json
+from tfbert.text.compression import uncompressed_name
 from tfbert.text.lines import Tally, check_encoding, find_surrogate, open_binary, read_lines
 
 _JSONL = (".jsonl", ".ndjson")
@@ -190,7 +191,7 @@ def check_name(name: str, config: CorpusConfig) -> None:
     Raises:
         ValueError: it does, and `corpus.format` is `auto`.
     """
-    if config.format == "auto" and _without_gz(name).endswith(_TABLES):
+    if config.format == "auto" and uncompressed_name(name).lower().endswith(_TABLES):
         raise ValueError(
             f"{name}: neither text nor jsonl by its name; expected a file of documents, or --set corpus.format=text to "
             "read it as plain text"
@@ -224,7 +225,7 @@ def read_documents(
                 raise ValueError(f"{file.name}:{number}: a NUL character; is it a binary file? expected text")
             yield line
 
-    if config.format == "jsonl" or (config.format == "auto" and _without_gz(file.name).endswith(_JSONL)):
+    if config.format == "jsonl" or (config.format == "auto" and uncompressed_name(file.name).lower().endswith(_JSONL)):
         texts = _jsonl_texts(lines(tally), file.name, config.text_key)
     else:
         kind = _detect_documents(lines(Tally())) if config.documents == "auto" else config.documents
@@ -313,10 +314,6 @@ def _json_text(line: str, where: str, key: str) -> str:
 
 def _is_visible(path: Path) -> bool:
     return not any(name.startswith(".") for name in path.parts)
-
-
-def _without_gz(name: str) -> str:
-    return name.lower().removesuffix(".gz")
 
 
 def _plural(count: int, noun: str) -> str:

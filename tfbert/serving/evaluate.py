@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from tfbert.config import Config, from_dict, override
+from tfbert.data_config import NO_SPLITS
 from tfbert.files import REPORT, read_json
 from tfbert.models.predictor import Predict, predict_all
 from tfbert.models.saved_run import SavedRun, load_run
@@ -134,7 +135,7 @@ def predict_records(model: LoadedModel, data: str, values: Mapping[str, Any]) ->
     Raises:
         ValueError: the data cannot be read, or a label is unknown.
     """
-    task, config = model.task, override(model.config, {**values, "data.path": data})
+    task, config = model.task, override(model.config, {**values, **NO_SPLITS, "data.path": data})
     records = _records(config, task.definition)
     require_known_labels(task, [records])
     outputs, gold = predict_all(model.predict, task, records, title="evaluate")

@@ -1,11 +1,9 @@
 """Prediction requests: reads the items to predict from files, standard input or arguments, without TensorFlow."""
 
-import gzip
 import json
 import logging
 import math
 import sys
-import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -15,16 +13,17 @@ from tfbert.serving.input_spec import InputSpec
 from tfbert.text import lines as text_lines
 from tfbert.text.cells import parse_cell
 from tfbert.text.columns import Column, listing, named_columns, shown_json
+from tfbert.text.compression import DECOMPRESSION_ERRORS, decompressed
+from tfbert.text.formats import FORMATS, binary_format, format_of
 from tfbert.text.input_columns import input_columns
-from tfbert.text.json_rows import json_rows, jsonl_rows
 from tfbert.text.layout import Layout
-from tfbert.text.rows import Row, format_of, table_rows
+from tfbert.text.rows import Row, Source
 
 logger = logging.getLogger(__name__)
 
 STANDARD_INPUT = "-"
-_FORMATS = ("csv", "tsv", "jsonl", "json")
-_JSON_READERS = {"jsonl": jsonl_rows, "json": json_rows}
+_TABLES = ("csv", "tsv", "xlsx", "parquet")
+_FORMATS = (*_TABLES, "jsonl", "json", "label_studio", "doccano", "prodigy")
 
 # The inputs of one item by name; a tuple for an input of several values.
 Value = str | float
@@ -61,22 +60,32 @@ def read_items(
 
     Args:
         texts: command-line arguments; empty if there is a file.
-        path: a file, gzipped if its name ends in `.gz`, or `-` for standard input. `data.format` or the file name
-            decides whether it is a table, JSON, or lines that are each a text or a JSON object.
+        path: a file, possibly compressed, or `-` for standard input. `data.format` or the file decides whether it is a
+            table, JSON, or lines that are each a text or a JSON object.
         inputs: the model's inputs by name.
         data: how to read the file, and which columns or keys are the inputs.
 
     Raises:
         ValueError: the file cannot be read or lacks an input; the message gives file and line.
     """
-    kind = data.format if data.format != "auto" or path is None else format_of(Path(path))
-    if path is not None and kind in _FORMATS:
-        yield from _items_of_rows(path, kind, inputs, data)
-        return
+    if path is not None:
+        columns = input_columns({name: spec.many for name, spec in inputs.items()})
+        file = Source(path, path, data, columns, Layout(path), open_bytes=_open_binary)
+        kind = _format(file)
+        if kind in _FORMATS:
+            yield from _items_of_rows(file, kind, inputs)
+            return
     source = "TEXT" if path is None else path
     unused = _UnusedNames(source, "key")
     for number, line in enumerate(texts if path is None else _text_lines(path, data), start=1):
         yield parse_item(line, f"{source}:{number}", inputs, data.columns, unused)
+
+
+def _format(source: Source) -> str | None:
+    """Return the format of a file, or `None` for lines of text or JSON, as of standard input and other files."""
+    if source.data.format != "auto" or not Path(source.path).is_file():
+        return None if source.data.format in ("auto", "text") else source.data.format
+    return binary_format(source) or format_of(Path(source.path))
 
 
 class _UnusedNames:
@@ -99,21 +108,14 @@ class _UnusedNames:
             logger.info("%s: unused %s%s: %s", self._source, self._noun, "s" * (len(new) > 1), listing(new))
 
 
-def _items_of_rows(path: str, kind: str, inputs: Mapping[str, InputSpec], data: DataConfig) -> Iterator[Item]:
-    tally, layout = text_lines.Tally(), Layout(path)
-    columns = input_columns({name: spec.many for name, spec in inputs.items()})
-    unused = _UnusedNames(path, "column" if kind in ("csv", "tsv") else "key")
-    lines = text_lines.read_lines(path, path, data, tally, open_bytes=_open_binary)
-    if kind in _JSON_READERS:
-        rows = _JSON_READERS[kind](lines, path, data, columns, layout)
-    else:
-        rows = table_rows(lines, path, data, columns, kind, layout)
-    for row in rows:
+def _items_of_rows(source: Source, kind: str, inputs: Mapping[str, InputSpec]) -> Iterator[Item]:
+    unused = _UnusedNames(source.name, "column" if kind in _TABLES else "key")
+    for row in FORMATS[kind].rows(source):
         if not isinstance(row, Row):
             raise ValueError(row)
-        unused.log(layout.unused)
+        unused.log(source.layout.unused)
         yield {name: _input_value(row.values.get(name), name, spec, row.where) for name, spec in inputs.items()}
-    _log_replaced(path, tally)
+    _log_replaced(source.name, source.tally)
 
 
 def parse_item(
@@ -212,17 +214,19 @@ def _text(value: Any) -> str | None:
 
 
 def read_lines(path: str) -> Iterator[str]:
-    """Yield the lines of a UTF-8 file, gzipped or not, or of standard input (`-`); only LF and CRLF end a line.
+    """Yield the lines of a UTF-8 file, compressed or not, or of standard input (`-`); only LF and CRLF end a line.
 
     Raises:
-        ValueError: a line is not UTF-8, with file and line number, or a `.gz` file is not a valid gzip file.
+        ValueError: a line is not UTF-8, with file and line number, or a compressed file is damaged.
     """
-    with _open_binary(path) as file, gzip.GzipFile(fileobj=file) if path.endswith(".gz") else file as stream:
-        try:
+    try:
+        with _open_binary(path) as file, decompressed(file, path) as stream:
             for number, line in enumerate(stream, 1):
                 yield _decode_utf8(line, number, path).removesuffix("\n").removesuffix("\r")
-        except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-            raise ValueError(f"{path}: cannot be read: {error}") from None
+    except FileNotFoundError:
+        raise
+    except DECOMPRESSION_ERRORS as error:
+        raise ValueError(f"{path}: cannot be read: {error}") from None
 
 
 def _decode_utf8(line: bytes, number: int, path: str) -> str:

@@ -34,6 +34,7 @@ class Classification(PooledTask):
     title = "one label per text or pair of texts"
     aliases = ("intent", "intents", "sentiment", "topic", "text_classification", "sequence_classification")
     options = LabelOptions
+    data_options = ("data.label_names",)
     search_space = COMMON | {"head.pooling": Choice("mean", "cls", "max"), "train.label_smoothing": Choice(0.0, 0.1)}
 
     def parse_target(self, row: Row) -> str:

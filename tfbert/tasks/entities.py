@@ -56,7 +56,13 @@ class Entities(Task):
     columns = COLUMNS
     inputs = (Text("text"),)
     options = EntitiesOptions
-    data_options = ("data.tag_scheme", "data.word_separator", "data.span_end", "data.nested_spans")
+    data_options = (
+        "data.tag_scheme",
+        "data.word_separator",
+        "data.span_end",
+        "data.nested_spans",
+        "data.label_names",
+    )
     # The head starts with random weights, without a probe of the pretrained encoder. On wnut17 it learned too slowly at
     # the encoder's learning rate.
     defaults = {"train.head_learning_rate_factor": 10.0}

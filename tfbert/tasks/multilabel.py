@@ -53,6 +53,7 @@ class Multilabel(PooledTask):
     title = "any number of labels per text or pair of texts"
     aliases = ("multi_label", "multi_label_classification", "multilabel_classification")
     options = LabelOptions
+    data_options = ("data.label_names",)
     several_labels = True
     search_space = COMMON | {"head.pooling": Choice("mean", "cls", "max")}
 

@@ -217,6 +217,17 @@ def joined_names(names: Sequence[str]) -> str:
     return ",".join(names)
 
 
+def plain_name(name: str) -> str:
+    """Return a column name for comparison: stripped, ignoring case."""
+    # Concatenated files may have a byte order mark in the middle.
+    return name.removeprefix("\ufeff").strip().casefold()
+
+
+def delimiter_name(character: str) -> str:
+    """Return a delimiter for a message: the name of an invisible one, or the quoted character."""
+    return {"\t": "TAB", " ": "space"}.get(character, repr(character))
+
+
 def option(path: str, value: str) -> str:
     """Return the `--set` option for a config value, quoted for a shell."""
     return f"--set {shlex.quote(f'{path}={value}')}"

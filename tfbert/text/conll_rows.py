@@ -2,12 +2,11 @@
 
 import itertools
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 
-from tfbert.config import DataConfig
-from tfbert.text.columns import Column, listing, shown
+from tfbert.text.columns import listing, shown
 from tfbert.text.layout import Layout, Values
-from tfbert.text.rows import Row
+from tfbert.text.rows import Row, Source
 
 # A tag of any scheme for a word at the beginning of, inside or outside an entity.
 TAG = re.compile(r"O|[BIESLUM][-_]\S+")
@@ -33,9 +32,7 @@ def looks_like_conll(lines: Iterable[str]) -> bool:
     return num_tagged >= 2 and (num_tagged >= _MIN_TAGGED_FRACTION * len(cells) or has_plain_tags)
 
 
-def conll_rows(
-    lines: Iterable[str], name: str, data: DataConfig, columns: Sequence[Column], layout: Layout | None = None
-) -> Iterator[Row | str]:
+def conll_rows(source: Source) -> Iterator[Row | str]:
     """Yield a row per sentence with `words` and `tags`, the first and last column, and `lines`, their line numbers.
 
     A line without words or a `-DOCSTART-` line ends a sentence. Comments before a sentence, as in CoNLL-U, and column
@@ -44,10 +41,10 @@ def conll_rows(
     Source: the layout of the CoNLL-2002 and 2003 shared tasks, Tjong Kim Sang and De Meulder 2003; comments as in
         CoNLL-U, Universal Dependencies.
     """
-    layout = layout or Layout(name)
+    name, layout = source.name, source.layout
     layout.kind, layout.header, header = "CoNLL columns", "no column names", None
     words, tags, numbers, error = [], [], [], None
-    for number, raw_line in enumerate(itertools.chain(lines, [""]), start=1):
+    for number, raw_line in enumerate(itertools.chain(source.lines(), [""]), start=1):
         line = raw_line.rstrip("\r\n")
         cells = _cells(line)
         if cells and _is_comment(line, cells, is_inside=bool(words)):

@@ -1,6 +1,7 @@
 """Parser for named entity records in CoNLL columns, JSON spans or CLUENER's layout."""
 
 import functools
+import itertools
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -64,9 +65,12 @@ class EntityRows:
             raise ValueError(f"{len(words)} words and {count} tags; expected a tag for every word")
         for value in (*words, *tags):
             if not isinstance(value, str) or not value:
-                raise ValueError(f"{shown_json(value)} among words and tags; expected strings")
-        separator = self._data.word_separator
-        text = text_of(Row(row.where, {"text": separator.join(words)}))
+                hint = "; give the names of integer tags with --set data.label_names=O,B-...,I-..."
+                hint = hint if type(value) is int else ""
+                raise ValueError(f"{shown_json(value)} among words and tags; expected strings{hint}")
+        separators = row.values.get("separators") or [self._data.word_separator] * len(words)
+        joined = "".join(itertools.chain.from_iterable(zip(words, separators, strict=True)))
+        text = text_of(Row(row.where, {"text": joined.removesuffix(separators[-1] if separators else "")}))
         try:
             word_spans = spans_of_tags(tags, self._scheme)
         except TagError as error:
@@ -75,7 +79,7 @@ class EntityRows:
             where = f"{row.where.rpartition(':')[0]}:{lines[error.index]}" if lines else row.where
             raise RowError(f"{error} for the word {word}", where) from None
         starts, position = [], 0
-        for word in words:
+        for word, separator in zip(words, separators, strict=True):
             starts.append(position)
             position += len(word) + len(separator)
         return text, [

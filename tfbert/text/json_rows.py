@@ -5,13 +5,15 @@ Each reader yields a `Row`, or a message for a bad row.
 
 import itertools
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from tfbert.config import DataConfig
+from tfbert.text.annotation_exports import unpack_export
 from tfbert.text.columns import Column, ColumnFinder, listing, shown, shown_json
 from tfbert.text.layout import Layout, Values
-from tfbert.text.rows import Row
+from tfbert.text.object_rows import object_rows
+from tfbert.text.rows import Row, Source
 
 _ON_LINES, _IN_ARRAY = "expected one object per line", "expected an array of objects"
 _LAYOUTS = "expected an array of objects, an object with such an array, or a layout of pandas' to_json"
@@ -19,18 +21,20 @@ _SQUAD_KEYS = {"paragraphs", "context", "qas", "question", "answers", "is_imposs
 _SPLIT_NAMES = ("train", "validation", "valid", "val", "dev", "test")
 
 
-def jsonl_rows(
-    lines: Iterable[str], name: str, data: DataConfig, columns: Sequence[Column], layout: Layout | None = None
-) -> Iterator[Row | str]:
+def jsonl_rows(source: Source, lines: Iterable[str] | None = None) -> Iterator[Row | str]:
     """Yield the rows of a file with one JSON object per line.
+
+    Args:
+        source: the file.
+        lines: the lines of the file; `None` reads them.
 
     Raises:
         ValueError: the keys of the first object do not determine the columns.
     """
 
     def objects() -> Iterator[tuple[str, Any] | str]:
-        for number, line in enumerate(lines, start=1):
-            where = f"{name}:{number}"
+        for number, line in enumerate(source.lines() if lines is None else lines, start=1):
+            where = f"{source.name}:{number}"
             if not line.strip():
                 continue
             try:
@@ -40,14 +44,11 @@ def jsonl_rows(
                 hint = "" if number > 1 else "; for a single array or object use --set data.format=json"
                 yield f"{where}: not JSON ({getattr(error, 'msg', error)}{column}); {_ON_LINES}{hint}"
 
-    layout = layout or Layout(name)
-    layout.kind = "one object per line"
-    return object_rows(objects(), data, columns, _ON_LINES, layout)
+    source.layout.kind = "one object per line"
+    return object_rows(*unpack_export(objects(), source), _ON_LINES)
 
 
-def json_rows(
-    lines: Iterable[str], name: str, data: DataConfig, columns: Sequence[Column], layout: Layout | None = None
-) -> Iterator[Row | str]:
+def json_rows(source: Source) -> Iterator[Row | str]:
     """Yield the rows of a JSON file: objects in an array or wrapped in an object, pandas' layouts, or SQuAD's layout.
 
     A file with one object per line is streamed. Other files are loaded into memory, which takes about ten times their
@@ -56,24 +57,24 @@ def json_rows(
     Raises:
         ValueError: the file is not JSON, has another layout, or has keys that do not determine the columns.
     """
-    layout = layout or Layout(name)
-    stream = iter(lines)
+    name, layout = source.name, source.layout
+    stream = source.lines()
     head = list(itertools.islice((line for line in stream if line.strip()), 2))
     if len(head) == 2 and isinstance(_loaded(head[0]), dict):
-        yield from jsonl_rows(itertools.chain(head, stream), name, data, columns, layout)
+        yield from jsonl_rows(source, itertools.chain(head, stream))
         return
     try:
         document = json.loads("".join([*head, *stream]))
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{name}: not JSON ({error}); {_LAYOUTS}") from None
     if isinstance(document, dict) and _is_squad(document.get("data")):
-        if columns and not {"question", "context"} <= {column.role for column in columns}:
+        if source.columns and not {"question", "context"} <= {column.role for column in source.columns}:
             raise ValueError(f"{name}: is in SQuAD's layout, which --task answers reads; {_LAYOUTS}")
         layout.kind, layout.noun = "SQuAD's layout", "key"
         yield from squad_rows(document["data"], name, layout)
         return
-    layout.kind, items = _items(document, name, data, columns)
-    yield from object_rows(items, data, columns, _IN_ARRAY, layout)
+    layout.kind, items = _items(document, name, source.data, source.columns)
+    yield from object_rows(*unpack_export(items, source), _IN_ARRAY)
 
 
 def _items(
@@ -158,88 +159,6 @@ def _is_squad(articles: Any) -> bool:
     return is_squad or (_holds(articles, dict) and set(articles[0]) <= {"title", "paragraphs"})
 
 
-def object_rows(
-    objects: Iterable, data: DataConfig, columns: Sequence[Column], expected: str, layout: Layout
-) -> Iterator[Row | str]:
-    """Yield a row, or a message, for each JSON object.
-
-    Args:
-        objects: pairs of location and JSON value, or messages, which are yielded unchanged.
-        data: the data settings.
-        columns: the columns of the task.
-        expected: what was expected instead of a value that is not an object, for messages.
-        layout: filled with the interpretation of the file.
-
-    Raises:
-        ValueError: the keys of the first object do not determine the columns.
-    """
-    finder = ColumnFinder(columns, data, "key")
-    keys: dict[str, Any] = {}
-    known: set[str] = set()
-    layout.noun = "key"
-    for item in objects:
-        if isinstance(item, str):
-            yield item
-            continue
-        where, value = item
-        if not isinstance(value, dict):
-            yield f"{where}: {shown_json(value)} is not an object; {expected}"
-            continue
-        if not keys:
-            _refuse_tools_export(value, where)
-            names = list(value)
-            positions = finder.find(names, where)
-            layout.set_used(names, positions)
-            keys = {
-                role: list(position) if isinstance(position, dict) else names[position]
-                for role, position in positions.items()
-            }
-        if not value.keys() <= known:
-            known |= value.keys()
-            _add_later_keys(value, keys, finder, layout)
-        absent = next(
-            (c for c in columns if c.required and isinstance(keys[c.role], str) and keys[c.role] not in value), None
-        )
-        if absent:
-            key = shown(keys[absent.role])
-            yield f"{where}: no key {key} among {listing(list(value))}; expected it in every object"
-        elif _repeats_names(value, keys):
-            yield f"{where}: contains the names of the keys instead of values; remove it"
-        else:
-            for name, values in layout.unused.items():
-                if values.is_needed:
-                    values.add(value.get(name))
-            yield Row(where, {role: _value(value, key) for role, key in keys.items()})
-
-
-def _add_later_keys(value: Mapping[str, Any], keys: dict[str, Any], finder: ColumnFinder, layout: Layout) -> None:
-    """Register keys that earlier objects did not have, because only some objects may have an optional column."""
-    read = {name for key in keys.values() for name in ([key] if isinstance(key, str) else key)}
-    unread = [name for name in value if name not in read]
-    for column in finder.columns:
-        free = [name for name in unread if name not in finder.ignored]
-        if column.role not in keys and (key := column.key_among(free)) is not None:
-            keys[column.role] = key
-            layout.used[column.role] = [key]
-            unread.remove(key)
-            layout.unused.pop(key, None)
-    for name in unread:
-        layout.unused.setdefault(name, Values())
-
-
-def _repeats_names(value: Mapping[str, Any], keys: Mapping[str, Any]) -> bool:
-    named = [key for key in keys.values() if isinstance(key, str) and value.get(key) is not None]
-    return len(named) > 1 and all(value[key] == key for key in named)
-
-
-def _refuse_tools_export(value: Mapping[str, Any], where: str) -> None:
-    """Raise an error for Label Studio's layout, because an error about missing columns would be misleading."""
-    if isinstance(value.get("data"), dict) and isinstance(value.get("annotations", value.get("completions")), list):
-        raise ValueError(
-            f"{where}: this is Label Studio's JSON export, which is not supported; export as JSON_MIN, CSV or CONLL2003"
-        )
-
-
 def squad_rows(articles: list, name: str, layout: Layout) -> Iterator[Row | str]:
     """Yield a row per question of SQuAD's layout, with `question`, `context`, `answers`, `is_impossible`, `id`.
 
@@ -267,7 +186,3 @@ def squad_rows(articles: list, name: str, layout: Layout) -> Iterator[Row | str]
                 values = {key: item.get(key) for key in ("question", "answers", "is_impossible", "id")}
                 where = f"{name}:{item['id']}" if item.get("id") else f"{path}.qas[{q}]"
                 yield Row(where, values | {"context": paragraph.get("context")})
-
-
-def _value(item: Mapping, key: str | list[str]) -> Any:
-    return {name: item.get(name) for name in key} if isinstance(key, list) else item.get(key)

@@ -109,6 +109,8 @@ class Layout:
         used: role to the names of its columns.
         unused: name of each unused column to the statistics of its values.
         notes: kind of skipped line, such as `comment line`, to the number of such lines.
+        class_names: name of a column of integer labels to their names.
+        class_names_from: the origin of the names of integer labels, if they are used.
     """
 
     name: str
@@ -119,6 +121,8 @@ class Layout:
     used: dict[str, list[str]] = field(default_factory=dict)
     unused: dict[str, Values] = field(default_factory=dict)
     notes: dict[str, int] = field(default_factory=dict)
+    class_names: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    class_names_from: str = ""
 
     def set_used(self, names: Sequence[str], positions: Mapping[str, Any]) -> None:
         """Set the used and unused columns.
@@ -138,10 +142,15 @@ class Layout:
         """Count a skipped line of the given kind."""
         self.notes[note] = self.notes.get(note, 0) + 1
 
+    @property
+    def skipped(self) -> str:
+        """The numbers of skipped lines and annotations in words; empty if there are none."""
+        return ", ".join(f"{number:,} {kind}{'s' * (number != 1)} skipped" for kind, number in self.notes.items())
+
     def lines(self) -> list[str]:
         """Return two lines for display: the format of the file, and the columns read."""
-        notes = [f"{number:,} {kind}{'s' * (number != 1)} skipped" for kind, number in self.notes.items()]
-        first = ", ".join(text for text in (self.kind, self.encoding, self.header, *notes) if text)
+        names = f"label names from {self.class_names_from}" if self.class_names_from else ""
+        first = ", ".join(text for text in (self.kind, self.encoding, self.header, names, self.skipped) if text)
         read = ", ".join(f"{role} from {' | '.join(map(shown, names))}" for role, names in self.used.items())
         unused = listing(list(self.unused)) if self.unused else "none"
         return [first, f"reads {read or 'nothing'}; unused {self.noun}s: {unused}"]

@@ -1,15 +1,15 @@
-"""Line reader for text files: encoding detection, byte order marks, gzip, and undecodable bytes."""
+"""Line reader for text files: encoding detection, byte order marks, compression, and undecodable bytes."""
 
 import codecs
 import contextlib
-import gzip
 import io
 import re
-import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
+
+from tfbert.text.compression import DECOMPRESSION_ERRORS, decompressed
 
 MAX_SKIPPED_KEPT = 20
 _SAMPLE_BYTES = 4096  # from the beginning of a file, to detect UTF-16
@@ -112,7 +112,7 @@ def read_lines(
     """Yield the lines of a file with their line ends, without a byte order mark.
 
     Args:
-        path: the file to read, gzipped if its name ends in `.gz`.
+        path: the file to read, decompressed if its suffix is in `compression.SUFFIXES`.
         name: the name of the file in messages.
         data: the config section with the encoding; UTF-16 and UTF-32 are detected if it says UTF-8.
         tally: counts the replaced characters.
@@ -124,18 +124,14 @@ def read_lines(
     """
     try:
         with contextlib.ExitStack() as stack:
-            stream = stack.enter_context(open_bytes(path))
-            if str(path).lower().endswith(".gz"):
-                stream = stack.enter_context(gzip.GzipFile(fileobj=stream))
-            if not hasattr(stream, "peek"):  # opened by the library of another file system
-                stream = io.BufferedReader(stream)
+            stream = stack.enter_context(decompressed(stack.enter_context(open_bytes(path)), str(path)))
             tally.encoding = detect_encoding(stream.peek(_SAMPLE_BYTES)[:_SAMPLE_BYTES], data.encoding)
             file = io.TextIOWrapper(stream, encoding=tally.encoding, errors="tfbert.surrogate", newline="")
             for number, line in enumerate(file, start=1):
                 text = line.removeprefix("\ufeff") if number == 1 else line
                 position = find_surrogate(text)
                 yield text if position is None else _replaced(text, position, f"{name}:{number}", data, tally, section)
-    except (OSError, EOFError, UnicodeError, zlib.error) as error:
+    except (*DECOMPRESSION_ERRORS, UnicodeError) as error:
         raise ValueError(f"{name}: cannot be read: {error}") from error
 
 

@@ -1,13 +1,14 @@
-"""Streaming readers of labelled records from files in all formats and directories with one subdirectory per class.
+"""Streaming readers of labelled records from files and directories in all formats.
 
-The modules `*_rows.py` and `rows.py` parse the formats into rows; a task's `Schema` turns a row into a `Record`.
+The modules `*_rows.py` parse the formats into rows (see `formats.py`); a task's `Schema` turns a row into a `Record`.
 """
 
 import functools
 import hashlib
 import itertools
 import json
-from collections import Counter
+import math
+import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,20 +16,19 @@ from typing import Any
 
 from tfbert.config import DataConfig
 from tfbert.text.cells import parse_cell
+from tfbert.text.class_labels import INFO, class_names, read_info
 from tfbert.text.columns import Column, named_columns, shown, shown_json
-from tfbert.text.conll_rows import conll_rows, looks_like_conll
-from tfbert.text.json_rows import json_rows, jsonl_rows
+from tfbert.text.folder_rows import visible
+from tfbert.text.formats import FORMATS, detect_format
 from tfbert.text.layout import Layout
-from tfbert.text.lines import Tally, check_encoding, find_surrogate, read_lines
-from tfbert.text.rows import FORMAT_OF_SUFFIX, Row, format_of, table_rows, text_rows
+from tfbert.text.lines import Tally, check_encoding, find_surrogate
+from tfbert.text.rows import Row, Source
 
 _EXPECTED_TEXT = "expected at least one non-whitespace character"
 _MAX_LOOKAHEAD_ROWS = 1000  # rows read after a bad one to see whether any is a record
-_MAX_CLASSES = 8  # shown in the layout of a directory with one subdirectory per class
-BRAT_ADVICE = (
-    ".ann files (brat's standoff format) are not supported; convert them to CoNLL columns or to JSON lines with "
-    '{"text", "entities": [{"start", "end", "label"}]}'
-)
+# Labels that other programs write in another form.
+_WHOLE_NUMBER = re.compile(r"[+-]?\d+\.0+")
+_TRUTH_VALUES = {"True": "true", "TRUE": "true", "False": "false", "FALSE": "false"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,22 +106,28 @@ def optional_text_of(row: Row, role: str) -> str | None:
 
 
 def label_of(value: Any, role: str = "label") -> str:
-    """Return a label, stripped of whitespace; integers and truth values become their JSON text.
+    """Return a label, stripped of whitespace, in the same form for all file formats.
+
+    Numbers and truth values become text. A whole number with zeros after the point, `1.0`, becomes `1`, and `True` and
+    `TRUE` become `true`, also in text, because programs write the same column differently to csv, Excel and JSON files.
 
     Raises:
         ValueError: the value has another type, is empty or whitespace, or is not valid Unicode.
     """
     if isinstance(value, bool):
         value = json.dumps(value)
-    elif isinstance(value, int):
-        value = str(value)
+    elif isinstance(value, int) or (isinstance(value, float) and math.isfinite(value)):
+        value = repr(value)
     elif not isinstance(value, str):
-        raise ValueError(f"{role} is {shown_json(value)}; expected a string, an integer, true or false")
+        raise ValueError(f"{role} is {shown_json(value)}; expected a string, a number, true or false")
     if not value.strip():
         raise ValueError(f"{role} is {shown(value)}; {_EXPECTED_TEXT}")
     if (position := find_surrogate(value)) is not None:
         raise ValueError(f"{value[position]!r} in {shown(value)} is a lone surrogate; expected valid Unicode")
-    return value.strip()
+    label = value.strip()
+    if _WHOLE_NUMBER.fullmatch(label):
+        return str(int(label.partition(".")[0]))
+    return _TRUTH_VALUES.get(label, label)
 
 
 def one_label_of(value: Any, role: str = "label") -> str:
@@ -153,13 +159,14 @@ LABELLED_TEXT = Schema(
 
 
 class Reader:
-    """Stream of the records of a file, or of a directory with one subdirectory per class.
+    """Stream of the records of a file, or of a directory with one subdirectory per class or with brat's files.
 
     Every `iter()` starts a new pass.
 
     Attributes:
         path: the file or directory.
         name: the name of the file or directory in `where` and in messages.
+        format: a value of `data.format` other than `auto`.
         tally: counts of the rows skipped and characters replaced so far by the latest pass.
 
     Raises:
@@ -169,7 +176,6 @@ class Reader:
 
     def __init__(self, path: Path, data: DataConfig, schema: Schema, root: Path | None = None):
         self.path, self.data, self.schema = path, data, schema
-        self.format = _format(path, data, schema)
         self._root = root or (path if path.is_dir() else path.parent)
         self.name = (path.name or str(path)) if path == self._root else path.relative_to(self._root).as_posix()
         self.tally = Tally()
@@ -177,11 +183,13 @@ class Reader:
         check_encoding(data.encoding, "data")
         if data.delimiter != "auto" and (len(data.delimiter) != 1 or data.delimiter in '"\r\n'):
             raise ValueError(f"data.delimiter={data.delimiter}: expected auto, or one character such as ';'")
+        self.format = detect_format(self._source(Tally(), Layout(self.name)))
 
     def __iter__(self) -> Iterator[Record]:
         tally = self.tally = Tally()
         num_records = 0
-        items = self._items(tally, Layout(self.name))
+        layout = Layout(self.name)
+        items = self._items(tally, layout)
         for item in items:
             if isinstance(item, Record):
                 num_records += 1
@@ -194,8 +202,9 @@ class Reader:
             else:
                 tally.skip(item)
         if not num_records:
-            skipped = f"; skipped {tally.num_skipped}, first: {tally.skipped[0]}" if tally.skipped else ""
-            raise ValueError(f"{self.name}: no records; expected at least one {_EXPECTED[self.format]}{skipped}")
+            skipped = f"; {layout.skipped}" if layout.skipped else ""
+            skipped += f"; skipped {tally.num_skipped}, first: {tally.skipped[0]}" if tally.skipped else ""
+            raise ValueError(f"{self.name}: no records; expected at least one {FORMATS[self.format].record}{skipped}")
 
     @functools.cached_property
     def layout(self) -> Layout:
@@ -204,13 +213,10 @@ class Reader:
         Raises:
             ValueError: the columns cannot be determined, bytes cannot be decoded, or quotes are unbalanced.
         """
-        layout, tally = Layout(self.name, encoding=self.data.encoding), Tally()
-        if self.format == "folder":
-            counts = Counter(label for label, _ in _class_files(self.path))
-            classes = [f"{shown(label)} {number:,}" for label, number in itertools.islice(counts.items(), _MAX_CLASSES)]
-            classes += ["..."] * (len(counts) > _MAX_CLASSES)
-            layout.kind = f"one directory per label: {', '.join(classes)}"
-            layout.used = {"label": ["directory names"], "text": [".txt files"]}
+        layout, tally = Layout(self.name), Tally()
+        describe = FORMATS[self.format].describe
+        if describe is not None:
+            describe(self._source(tally, layout))
             return layout
         for _ in self._rows(tally, layout):
             pass
@@ -220,22 +226,24 @@ class Reader:
     @property
     def files(self) -> tuple[Path, ...]:
         """The files to read, in order."""
-        return tuple(file for _, file in _class_files(self.path)) if self.format == "folder" else (self.path,)
+        files = FORMATS[self.format].files
+        return (self.path,) if files is None else files(self.path)
 
     @property
     def ignored(self) -> tuple[str, ...]:
-        """Directory entries that are not read: files other than `.txt`, and directories inside class directories."""
-        if self.format != "folder":
+        """Directory entries that are not read, such as files of other types."""
+        if FORMATS[self.format].files is None:
             return ()
         read, unread = set(self.files), []
-        for entry in _visible(self.path):
-            unread += [file for file in (_visible(entry) if entry.is_dir() else [entry]) if file not in read]
+        has_folders = any(file.parent != self.path for file in read)
+        for entry in visible(self.path):
+            unread += [f for f in (visible(entry) if entry.is_dir() and has_folders else [entry]) if f not in read]
         return tuple(entry.relative_to(self._root).as_posix() for entry in unread)
 
     @functools.cached_property
     def sha256(self) -> str:
         """Hex digest of the file's bytes or, for a directory, of the names, sizes and bytes of its files in order."""
-        if self.format != "folder":
+        if FORMATS[self.format].files is None:
             with open(self.path, "rb") as file:
                 return hashlib.file_digest(file, "sha256").hexdigest()
         digest = hashlib.sha256()
@@ -267,87 +275,43 @@ class Reader:
             yield record
 
     def _rows(self, tally: Tally, layout: Layout) -> Iterator[Row | str]:
-        columns = self.schema.columns
-        if self.format == "folder":
-            for label, path in _class_files(self.path):
-                name = path.relative_to(self._root).as_posix()
-                text = "".join(read_lines(path, name, self.data, tally))
-                yield Row(name, {columns[0].role: text, columns[-1].role: label})
-            return
-        lines = read_lines(self.path, self.name, self.data, tally)
-        if self.format in ("csv", "tsv"):
-            yield from table_rows(lines, self.name, self.data, columns, self.format, layout)
-        else:
-            yield from _ROWS[self.format](lines, self.name, self.data, columns, layout)
+        """Yield the rows, or error messages, with the names of integer labels if they are known."""
+        if self._info:
+            layout.class_names, layout.class_names_from = self._info, INFO
+        names, is_first = None, True
+        for row in FORMATS[self.format].rows(self._source(tally, layout)):
+            if is_first and isinstance(row, Row):  # now the columns are known
+                names, is_first = class_names(self.data.label_names, layout), False
+            if names is not None and isinstance(row, Row):
+                try:
+                    row = names.apply(row)
+                except ValueError as error:
+                    row = f"{row.where}: {error}"
+            yield row
+
+    @functools.cached_property
+    def _info(self) -> dict[str, tuple[str, ...]]:
+        return {} if self.path.is_dir() else read_info(self.path)
+
+    def _source(self, tally: Tally, layout: Layout) -> Source:
+        return Source(self.path, self.name, self.data, self.schema.columns, layout, tally, self._root)
 
 
 def read_records(path: Path, data: DataConfig, schema: Schema = LABELLED_TEXT, *, root: Path | None = None) -> Reader:
     """Return a reader of a file or directory that can be iterated any number of times.
 
-    Memory use does not grow with the file, except for `json`. Lines end only at LF, CRLF or a lone CR. Empty lines are
-    skipped.
+    Memory use does not grow with the file, except for arrays in JSON. Lines end only at LF, CRLF or a lone CR. Empty
+    lines are skipped.
 
     Args:
-        path: a file in one of the formats, possibly gzipped (`.gz`), or a directory with one subdirectory per class.
+        path: a file in one of the formats, possibly compressed, or a directory in one of the formats of directories.
         data: the data settings.
         schema: the schema of the task.
         root: the directory to which names in `where` are relative; `None` means `path` if it is a directory, else its
             parent.
 
     Raises:
-        ValueError: the path does not exist, its name does not determine the format, `data.columns` has roles that the
+        ValueError: the path does not exist, its format is unknown, `data.columns` has roles that the
             schema lacks, or the encoding is unknown.
     """
     return Reader(Path(path), data, schema, root)
-
-
-_ROWS = {"jsonl": jsonl_rows, "json": json_rows, "text": text_rows, "conll": conll_rows}
-_EXPECTED = {
-    "csv": "row below the line of column names",
-    "tsv": "row below the line of column names",
-    "jsonl": "line with a JSON object",
-    "json": "object in the array",
-    "text": "line of text, separator and label",
-    "conll": "line of word and tag",
-    "folder": "subdirectory per class with .txt files",
-}
-
-
-def _format(path: Path, data: DataConfig, schema: Schema) -> str:
-    if not path.exists():
-        raise ValueError(f"{path}: no such file or directory")
-    if path.is_dir():
-        if data.format not in ("auto", "folder"):
-            raise ValueError(f"{path}: is a directory; expected a file because data.format={data.format}")
-        if any(file.suffix == ".ann" for folder in _visible(path) if folder.is_dir() for file in _visible(folder)):
-            raise ValueError(f"{path}: {BRAT_ADVICE}")
-        if any(column.role == "tags" for column in schema.columns):
-            raise ValueError(
-                f"{path}: a directory per class has only one label per text; for entities give a file with CoNLL "
-                "columns or JSON lines"
-            )
-        return "folder"
-    if data.format == "folder":
-        raise ValueError(
-            f"{path}: is a file; expected a directory with one subdirectory per class because data.format=folder"
-        )
-    name = format_of(path) if data.format == "auto" else data.format
-    if name is None:
-        known = ", ".join(FORMAT_OF_SUFFIX)
-        raise ValueError(f"{path}: unknown file format; expected {known} (also with .gz), or --set data.format=...")
-    may_have_tags = data.format == "auto" and name in ("text", "tsv") and any(c.role == "tags" for c in schema.columns)
-    if may_have_tags and looks_like_conll(read_lines(path, path.name, data, Tally())):
-        return "conll"
-    return name
-
-
-def _visible(folder: Path) -> list[Path]:
-    return sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
-
-
-def _class_files(path: Path) -> Iterator[tuple[str, Path]]:
-    """Yield the class and path of each file, sorted by name."""
-    for folder in _visible(path):
-        if folder.is_dir():
-            files = (file for file in _visible(folder) if file.is_file() and format_of(file) == "text")
-            yield from ((folder.name, file) for file in files)

@@ -2,18 +2,26 @@
 
 import hashlib
 import math
+import os
+import re
 import unicodedata
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import islice
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from tfbert.config import DataConfig
+from tfbert.text.brat_rows import is_brat
+from tfbert.text.class_labels import INFO
+from tfbert.text.compression import uncompressed_name
+from tfbert.text.folder_rows import class_files
+from tfbert.text.formats import FORMATS, KNOWN_FILES, format_of
 from tfbert.text.labels import label_names, some, texts_to_keep
-from tfbert.text.records import BRAT_ADVICE, LABELLED_TEXT, Reader, Record, Schema, read_records
-from tfbert.text.rows import FORMAT_OF_SUFFIX, format_of
+from tfbert.text.records import LABELLED_TEXT, Reader, Record, Schema, read_records
 
 NAMES = ("train", "validation", "test")
+# The library `datasets` and its hub number the parts of a split, even if there is only one.
+_SHARD = re.compile(r"-\d{5}-of-\d{5}$")
 SPLIT_OF_STEM = {name: name for name in NAMES} | dict.fromkeys(("valid", "val", "dev"), "validation")
 # If a split is empty although at least this many texts are kept in train, nearly every text has its own label.
 _MAX_PLAUSIBLE_KEPT = 10
@@ -137,36 +145,67 @@ class Split:
 def load_splits(data: DataConfig, path: Path, schema: Schema = LABELLED_TEXT) -> dict[str, Split]:
     """Return the splits of a file or directory, in the order train, validation, test.
 
-    The splits of a directory are the files or directories of classes named `train`, `validation` (or `valid`, `val`,
-    `dev`) and `test`. Any other path must be a file or a directory with one subdirectory per class. A missing split is
-    cut from train by a hash of each record's group or text, unless its fraction is 0. Equal texts are in the same
-    split, and adding rows does not move other rows. Texts whose labels would be too rare in train stay there regardless
-    of their hash.
+    The splits of a directory are the files or directories named `train`, `validation` (or `valid`, `val`, `dev`) and
+    `test`. Any other path must be a file or a directory in one of the formats of directories. If `data.train` is set,
+    the splits are the files that the config names instead. A missing split is cut from train by a hash of each
+    record's group or text, unless its fraction is 0. Equal texts are in the same split, and adding rows does not move
+    other rows. Texts whose labels would be too rare in train stay there regardless of their hash.
 
     Args:
         data: the data settings.
-        path: the file or directory.
+        path: the file or directory; not used if `data.train` is set.
         schema: the schema of the task.
 
     Raises:
-        ValueError: the path does not exist or has no train split, a split has two candidates or no records, or reading
-            fails. Only the first record of a split is read, or all records if a file with labels is cut.
+        ValueError: the config names the data in two ways, the path does not exist or has no train split, a split has
+            two candidates or no records, or reading fails. Only the first record of a split is read, or all records if
+            a file with labels is cut.
     """
-    path = Path(path)
-    is_dir = path.is_dir()
-    given, ignored = _given_splits(data, path) if is_dir else ({"train": path}, [])
+    _check_paths(data)
+    if data.train:
+        given, ignored, root = _named_splits(data), [], None
+        names = [source.name for source in given.values()]
+        if len(set(names)) < len(names):  # to tell them apart in messages
+            root = Path(os.path.commonpath([source.absolute().parent for source in given.values()]))
+            given = {name: source.absolute() for name, source in given.items()}
+    else:
+        path = Path(path)
+        given, ignored = _given_splits(data, path) if path.is_dir() else ({"train": path}, [])
+        root = path if path.is_dir() else None
     splits = {}
     for name, source in given.items():
-        reader = read_records(source, data, schema, root=path if is_dir else None)
+        reader = read_records(source, data, schema, root=root)
         unread = [*(ignored if name == "train" else ()), *reader.ignored]
         note = f"ignored {_names(unread)}" if unread else ""
-        if _stem(source) != name and len(given) > 1:
+        if not data.train and _stem(source) != name and len(given) > 1:
             note = _joined(f"read from {source.name}", note)
         splits[name] = Split(name, reader, note)
     splits = _completed(data, splits, schema)
     for split in splits.values():
         _require_record(split)
     return splits
+
+
+def _check_paths(data: DataConfig) -> None:
+    given = {name: path for name in NAMES if (path := getattr(data, name))}
+    for name, path in given.items():
+        if data.path:
+            raise ValueError(f"data.path={data.path} and data.{name}={path}: expected the one or the other")
+        if not data.train:
+            raise ValueError(f"data.{name}={path}: expected data.train, too")
+
+
+def _named_splits(data: DataConfig) -> dict[str, Path]:
+    """Return the paths that the config gives for single splits."""
+    paths = {name: Path(getattr(data, name)) for name in NAMES if getattr(data, name)}
+    splits: dict[Path, str] = {}
+    for name, path in paths.items():
+        if not path.exists():
+            raise ValueError(f"data.{name}={path}: no such file or directory")
+        other = splits.setdefault(path.resolve(), name)
+        if other != name:
+            raise ValueError(f"data.{other} and data.{name} are both {path}; expected different files")
+    return paths
 
 
 def _completed(data: DataConfig, given: dict[str, Split], schema: Schema) -> dict[str, Split]:
@@ -249,21 +288,19 @@ def _given_splits(data: DataConfig, path: Path) -> tuple[dict[str, Path], list[s
         if name and _may_be_split(entry, data):
             candidates.setdefault(name, []).append(entry)
     all_named = all(_stem(entry) in SPLIT_OF_STEM for entry in entries if entry.is_dir())
-    if not candidates and data.format in ("auto", "folder") and _has_classes(path) and not all_named:
+    is_directory_format = is_brat(path) or (_has_classes(path) and not all_named)
+    if not candidates and _reads_directories(data) and is_directory_format:
         return {"train": path}, []
     if "train" not in candidates:
-        named = [entry.name for entry in entries if SPLIT_OF_STEM.get(_stem(entry)) == "train"]
-        if any(file.suffix == ".ann" for folder in (path, *map(path.joinpath, named)) for file in _entries(folder)):
-            raise ValueError(f"{path}: {BRAT_ADVICE}")
-        known = ", ".join(FORMAT_OF_SUFFIX)
-        for name in named:
+        for name in (entry.name for entry in entries if SPLIT_OF_STEM.get(_stem(entry)) == "train"):
             raise ValueError(
-                f"{path}: {name} is {_what_is(path / name)}; expected a file train ({known}, also with .gz), or a "
-                "directory train with one subdirectory per class with .txt files"
+                f"{path}: {name} is {_what_is(path / name)}; expected a file train ({KNOWN_FILES}), or a directory "
+                "train with one subdirectory per class with .txt files, or with pairs of .txt and .ann files"
             )
         raise ValueError(
-            f"{path}: no train among {_names([entry.name for entry in entries])}; expected a file train ({known}, also "
-            "with .gz), one subdirectory per class with .txt files, or the path of one file"
+            f"{path}: no train among {_names([entry.name for entry in entries])}; expected a file train "
+            f"({KNOWN_FILES}), one subdirectory per class with .txt files, pairs of .txt and .ann files, or the path "
+            "of one file"
         )
     for name, paths in candidates.items():
         if len(paths) > 1:  # `data.format` may select one of them
@@ -272,31 +309,32 @@ def _given_splits(data: DataConfig, path: Path) -> tuple[dict[str, Path], list[s
             listed = _names([entry.name for entry in paths])
             raise ValueError(f"{path}: more than one candidate for {name}: {listed}; expected one")
     chosen = {name: candidates[name][0] for name in NAMES if name in candidates}
-    return chosen, [entry.name for entry in entries if entry not in chosen.values()]
-
-
-def _entries(path: Path) -> list[Path]:
-    return list(path.iterdir()) if path.is_dir() else []
+    others = [entry.name for entry in entries if entry not in chosen.values()]
+    return chosen, [name for name in others if name != INFO]
 
 
 def _what_is(path: Path) -> str:
-    return "a directory without a subdirectory per class" if path.is_dir() else "a file of unknown format"
+    return "a directory without records" if path.is_dir() else "a file of unknown format"
 
 
 def _may_be_split(entry: Path, data: DataConfig) -> bool:
     """Return whether an entry named like a split is valid for `data.format`."""
     if entry.is_dir():
-        return data.format in ("auto", "folder") and _has_classes(entry)
-    return data.format != "folder" and format_of(entry) is not None
+        return _reads_directories(data) and (_has_classes(entry) or is_brat(entry))
+    return (data.format == "auto" or FORMATS[data.format].files is None) and format_of(entry) is not None
+
+
+def _reads_directories(data: DataConfig) -> bool:
+    return data.format == "auto" or FORMATS[data.format].files is not None
 
 
 def _has_classes(path: Path) -> bool:
-    folders = (entry for entry in path.iterdir() if entry.is_dir() and not entry.name.startswith("."))
-    return any(format_of(file) == "text" for folder in folders for file in folder.iterdir() if file.is_file())
+    return next(class_files(path), None) is not None
 
 
 def _stem(path: Path) -> str:
-    return path.name.lower() if path.is_dir() else Path(path.name.lower().removesuffix(".gz")).stem
+    name = path.name.lower()
+    return name if path.is_dir() else _SHARD.sub("", PurePath(uncompressed_name(name)).stem)
 
 
 def _origin(fraction: float, train: Split) -> str:

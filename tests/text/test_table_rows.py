@@ -1,4 +1,4 @@
-"""Tables with an unusual delimiter, header or layout, and lines of text and label."""
+"""Tables with an unusual delimiter, header or layout."""
 
 import csv
 import io
@@ -131,59 +131,3 @@ def test_columns_with_the_same_name_are_rejected(tmp_path):
     )
     assert message(path) == expected
     assert message(path, columns="label=label") == expected
-
-
-def test_json_objects_that_repeat_the_key_names_are_not_records(tmp_path):
-    path = write(tmp_path / "a.jsonl", '{"text": "a", "label": "x"}\n{"text": "text", "label": "label"}\n')
-    assert message(path).startswith("a.jsonl:2: contains the names of the keys instead of values")
-
-
-@pytest.mark.parametrize(
-    ("content", "expected"),
-    [
-        ("text\tlabel\nlate\tdelivery\n", [("late", "delivery")]),
-        ("Label\tText\ndelivery\tlate\n", [("late", "delivery")]),
-        ("late\tdelivery\n", [("late", "delivery")]),
-    ],
-)
-def test_a_header_above_lines_of_text_and_label_is_skipped(tmp_path, content, expected):
-    assert pairs(write(tmp_path / "a.txt", content)) == expected
-
-
-def test_a_header_among_lines_of_text_and_label_is_not_a_record(tmp_path):
-    path = write(tmp_path / "a.txt", "late\tdelivery\ntext\tlabel\nok\tother\n")
-    assert message(path).startswith("a.txt:2: repeats the line of column names ('text\\tlabel'); remove it")
-
-
-@pytest.mark.parametrize(
-    ("content", "expected"),
-    [
-        ("__label__fee charged twice\n__label__other ok\n", [("charged twice", "fee"), ("ok", "other")]),
-        ("__label__fee\tcharged twice\n\n__label__other\tok\n", [("charged twice", "fee"), ("ok", "other")]),
-        ("charged twice __label__fee\n", [("charged twice ", "fee")]),
-        ("text\tlabel\n__label__fee\tcharged twice\n", [("charged twice", "fee")]),
-    ],
-)
-def test_fasttext_lines_are_read(tmp_path, content, expected):
-    assert pairs(write(tmp_path / "a.txt", content)) == expected
-
-
-def test_fasttext_lines_with_several_labels_or_none_are_rejected(tmp_path):
-    path = write(tmp_path / "a.txt", "__label__fee ok\n__label__fee __label__late both\nnone\n")
-    assert message(path).startswith(
-        'a.txt:2: label is ["fee", "late"]; expected one label; for several labels per text'
-    )
-    reader = read_records(path, DataConfig(bad_rows="skip"))
-    assert [record.text for record in reader] == ["ok"]
-    assert reader.tally.skipped[1] == "a.txt:3: no __label__ in 'none'; expected one, as in other lines"
-
-
-def test_skipping_rows_is_not_suggested_if_no_row_is_valid(tmp_path):
-    path = write(tmp_path / "a.txt", "late,delivery\nok,other\n")
-    assert message(path) == (
-        "a.txt:1: no separator '\\t' in 'late,delivery'; expected the text, '\\t' and the label; for another "
-        "separator, such as ',': --set data.separator=,"
-    )
-    assert pairs(path, separator=",") == [("late", "delivery"), ("ok", "other")]
-    path = write(tmp_path / "b.txt", "late,delivery\nok\tother\n")
-    assert message(path).endswith("(--set data.bad_rows=skip skips such rows)")
