@@ -25,6 +25,7 @@ from tfbert.search.hypermodel import metric_of
 from tfbert.search.loop import OUT_OF_MEMORY, Searcher
 from tfbert.search.trials import BEST, CHECKPOINT, Trial, ranked
 from tfbert.training import run
+from tfbert.training.trackers import open_tracker
 from tfbert.training.updates import Diverged
 
 logger = logging.getLogger(__name__)
@@ -172,7 +173,8 @@ def _train_once(searcher: Searcher, candidate: Candidate, seed: int, folder: Pat
     config = searcher.plan.config_of(candidate.values, seed)
     problem = searcher.problem.with_config(config)
     started = time.monotonic()
-    predictor, history = run.fit(problem, config, folder)
+    with open_tracker(config, folder) as tracker:
+        predictor, history = run.fit(problem, config, folder, tracker=tracker)
     predictions = run.predict_held_out(problem, predictor)
     for split, (outputs, _) in predictions.items():
         _write_arrays(folder / f"{split}.npz", outputs)

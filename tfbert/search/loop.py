@@ -21,6 +21,7 @@ from tfbert.search.stopping import should_stop_early
 from tfbert.search.trials import FAILED, STOPPED, Table, Trial
 from tfbert.training import run
 from tfbert.training.problem import Problem
+from tfbert.training.trackers import open_tracker
 from tfbert.training.updates import Diverged
 
 logger = logging.getLogger(__name__)
@@ -196,7 +197,8 @@ class Searcher:
             return should_stop_early([sign * score for score in scores_of(history)], trial.epochs, others)
 
         log_epoch = log.epoch if log else lambda *_: None
-        _, result = run.fit(problem, config, folder, log_epoch, stops)
+        with open_tracker(config, folder) as tracker:
+            _, result = run.fit(problem, config, folder, log_epoch, stops, tracker=tracker)
         # A training that ended by its own patience counts as complete.
         patience = config.train.patience_epochs
         is_stale = patience and len(result.history) - result.best_epoch >= patience

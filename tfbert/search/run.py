@@ -20,9 +20,10 @@ from tfbert.search.plan import Plan, space_with_effect
 from tfbert.search.trials import BEST, CHECKPOINT, Trial, ranked
 from tfbert.tasks.base import load_task
 from tfbert.text.splits import load_splits
-from tfbert.training import run
+from tfbert.training import base_run, run
 from tfbert.training.problem import Problem, prepare
 from tfbert.training.run_dir import DATA, check_data, find_unfinished, new_name, opened, versions
+from tfbert.training.trackers import TRACKER, open_tracker
 
 logger = logging.getLogger(__name__)
 
@@ -81,6 +82,8 @@ def search(
             _drop(out_dir)
         searcher = _searcher(plan, out_dir, "tuner0")
         searcher.oracle.persist(out_dir / _ORACLE, plan.hours)
+        # The trials become its children.
+        open_tracker(plan.config, out_dir).close()
         try:
             if workers.is_chief():
                 # Heartbeats in the directory are those of processes that no longer exist.
@@ -140,7 +143,7 @@ def _drop(out_dir: Path) -> None:
     """Remove the files of an unfinished search from its directory."""
     for name in (_TENSORBOARD, confirm.CONFIRMED, trial_store.TRIALS, workers.HEARTBEATS, BEST_RUN):
         shutil.rmtree(out_dir / name, ignore_errors=True)
-    for name in (_ORACLE, DATA, BEST_CONFIG, trial_store.TABLE, _PLAN):
+    for name in (_ORACLE, DATA, BEST_CONFIG, trial_store.TABLE, TRACKER, _PLAN):
         (out_dir / name).unlink(missing_ok=True)
 
 
@@ -184,6 +187,7 @@ def _conclude(searcher: Searcher, command: str) -> dict:
     logger.info("%s", report["sentence"])
     page.render(report, out_dir / "report.html")
     write_json(out_dir / REPORT, report)
+    base_run.track_report(searcher.plan.config, out_dir, report)
     return report
 
 

@@ -30,6 +30,7 @@ from tfbert.training.monitoring import Evaluator, NotFinite, Schedule
 from tfbert.training.objectives import Batch, Group, Objective, PlannedBatch
 from tfbert.training.problem import Problem
 from tfbert.training.progress import Average, EvaluationPoint, Progress
+from tfbert.training.trackers import UNTRACKED, Tracker
 from tfbert.training.trainer import Trainer
 
 logger = logging.getLogger(__name__)
@@ -311,6 +312,7 @@ def task_trainer(
     predictor: Predictor,
     checkpoints: Checkpoints,
     callbacks: Callbacks = Callbacks(),
+    tracker: Tracker = UNTRACKED,
 ) -> Trainer:
     """Return the trainer of a fine-tuning.
 
@@ -322,6 +324,7 @@ def task_trainer(
             do the updates.
         checkpoints: where the state is saved.
         callbacks: called after every epoch.
+        tracker: as for `Trainer`.
     """
     embed = _embedder(problem, model, config)
     train = problem.task.augment(problem.tokenized["train"], embed, config.train.seed)
@@ -335,6 +338,7 @@ def task_trainer(
         config.train,
         checkpoints,
         problem.replicas,
+        tracker=tracker,
         run_eagerly=predictor.run_eagerly,
     )
 

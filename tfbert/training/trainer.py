@@ -25,6 +25,7 @@ from tfbert.training.monitoring import Evaluator, NotFinite, improves
 from tfbert.training.objectives import Objective, PlannedBatch
 from tfbert.training.optimizers import build_optimizer
 from tfbert.training.progress import Average, EvaluationPoint, Progress, Sums, add
+from tfbert.training.trackers import UNTRACKED, Tracker
 from tfbert.training.updates import Updater
 
 
@@ -38,6 +39,7 @@ class Trainer:
         config: settings of the optimizer.
         checkpoints: where the chief saves the state; the other processes write nothing.
         replicas: devices that share every batch. All processes have the same weights, at the start those of the chief.
+        tracker: receives the progress after every evaluation.
         run_eagerly: as for `Updater`.
 
     Attributes:
@@ -54,11 +56,12 @@ class Trainer:
         checkpoints: Checkpoints,
         replicas: Replicas = ALONE,
         *,
+        tracker: Tracker = UNTRACKED,
         run_eagerly: bool = False,
     ):
         replicas.check_batch_size(config.batch_size)
         self.model, self.objectives, self.evaluator = model, tuple(objectives), evaluator
-        self.checkpoints, self.replicas = checkpoints, replicas
+        self.checkpoints, self.replicas, self.tracker = checkpoints, replicas, tracker
         first = self.objectives[0]
         self.num_updates = first.num_updates
         self.num_head_updates = max(objective.num_head_updates for objective in self.objectives)
@@ -253,6 +256,7 @@ class Trainer:
                 if point.update in self._best_evaluations():
                     self.checkpoints.keep_evaluated(point.update, weights.gather("model", self.model.weights))
             evaluator.log(p.history, [entry for entry in p.curve if entry["update"] > since])
+            self.tracker.update(p)
         p.evaluated_update, p.sums, p.counts = p.update, {}, {}
 
     def _measure(self) -> EvaluationPoint:
