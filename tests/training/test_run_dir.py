@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from support import small
 
-from tfbert.files import REPORT, locked, read_json
+from tfbert.files import REPORT, read_json
 from tfbert.interrupts import Stopped
 from tfbert.models.saved_run import mark_exported
 from tfbert.training.run_dir import check_data, find_unfinished, opened
@@ -100,16 +99,3 @@ def test_changed_data_are_reported(tmp_path):
         with pytest.raises(ValueError, match=message):
             check_data(tmp_path, splits)
     assert read_json(tmp_path / "data.json")["test"]["sha256"] == "1"
-
-
-def test_one_process_exports_a_run(tmp_path):
-    exporting = small.load_command("exporting")
-    finish(tmp_path / "run")
-    with (
-        locked(tmp_path / "run", "exporting it"),
-        pytest.raises(ValueError, match="run: another process is exporting it"),
-    ):
-        exporting.export(tmp_path / "run", "model", tmp_path / "run")
-    mark_exported(tmp_path / "run")
-    with pytest.raises(ValueError, match="run: has been exported by another process$"):
-        exporting.export(tmp_path / "run", "model", tmp_path / "run")

@@ -28,7 +28,11 @@ def build_parser(prog: str) -> argparse.ArgumentParser:
 
 
 def main(options: argparse.Namespace) -> None:
-    """Export, and print where to."""
+    """Export, and print where to.
+
+    Raises:
+        ValueError: options cannot be combined, or the run cannot be exported.
+    """
     from tfbert.serving import encoders, litert, vectors
 
     other_formats = [name for name in ("huggingface", "vectors", "litert") if getattr(options, name)]

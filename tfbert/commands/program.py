@@ -30,15 +30,21 @@ def given_values(options: argparse.Namespace) -> dict[str, Any]:
 
 def _words() -> list[str]:
     """Return the words before the arguments in the command that started this process."""
-    script = Path(sys.argv[0])
-    if script.stem == "__main__":
-        return ["python", "-m", "tfbert", sys.argv[1]]
-    return ["python", sys.argv[0]] if script.suffix == ".py" else ["tfbert", sys.argv[1]]
+    if _is_script():
+        return ["python", sys.argv[0]]
+    start = ["python", "-m"] if Path(sys.argv[0]).name == "__main__.py" else []
+    return [*start, "tfbert", sys.argv[1]]
+
+
+def _is_script() -> bool:
+    """Return whether this process was started by a script of `tools/`, not by the command `tfbert`."""
+    path = Path(sys.argv[0])
+    return path.suffix == ".py" and path.name != "__main__.py"
 
 
 def arguments() -> list[str]:
     """Return the arguments of the command that this process runs, without the command's name."""
-    return sys.argv[1:] if _words()[-1] == sys.argv[0] else sys.argv[2:]
+    return sys.argv[1:] if _is_script() else sys.argv[2:]
 
 
 def command(without: Collection[str] = ()) -> str:
@@ -52,8 +58,8 @@ def command(without: Collection[str] = ()) -> str:
 
 def python_arguments() -> list[str]:
     """Return the arguments with which the Python interpreter runs the same command in another process."""
-    script = [sys.argv[0]] if _words()[-1] == sys.argv[0] else ["-m", "tfbert", sys.argv[1]]
-    return [*script, *arguments()]
+    start = sys.argv[:1] if _is_script() else ["-m", "tfbert", sys.argv[1]]
+    return [*start, *arguments()]
 
 
 def run(
@@ -70,8 +76,8 @@ def run(
     the exit codes are 130 and 143, and the last line says what was saved.
 
     Args:
-        name: of the command.
-        build_parser: returns the parser for a name of the program.
+        name: the name of the command.
+        build_parser: returns the parser for a program name.
         main: the command's main function.
         needs: returns what to import before `main` is called: TensorFlow without Keras as in a server, both, or
             nothing.
@@ -79,7 +85,7 @@ def run(
         catches_sigterm: whether SIGTERM outside of training prints such a line too, instead of ending silently.
     """
     # Intermixed because options may stand between positional arguments: `predict MODEL --version 3 TEXT`.
-    parser = build_parser(name if _words()[0] == "python" else f"tfbert {name}")
+    parser = build_parser(name if _is_script() else f"tfbert {name}")
     options = parser.parse_intermixed_args(arguments())
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     logging.getLogger("tfbert").setLevel(logging.INFO)

@@ -22,7 +22,11 @@ def build_parser(prog: str) -> argparse.ArgumentParser:
 
 
 def main(options: argparse.Namespace) -> None:
-    """Serve until a signal stops the process."""
+    """Serve until a signal stops the process.
+
+    Raises:
+        ValueError: a flag, a package or a model is missing or cannot be used.
+    """
     from tfbert.serving.server.flags import options_of
 
     server_options, ignored = options_of(vars(options))

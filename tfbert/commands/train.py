@@ -40,7 +40,11 @@ def read_config(options: argparse.Namespace):
 
 
 def main(options: argparse.Namespace) -> None:
-    """Train, print scores, export, and print sample predictions."""
+    """Train, print scores, export, and print sample predictions.
+
+    Raises:
+        ValueError: an option, the data or the encoder cannot be used.
+    """
     config = read_config(options)
     if options.list:
         listing.print_list(config.task)

@@ -1,4 +1,4 @@
-"""tools/check.py: warnings as a table and as JSON, and errors as in training."""
+"""The command check: warnings as a table and as JSON, and errors as in training."""
 
 import json
 

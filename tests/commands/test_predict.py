@@ -1,6 +1,9 @@
-"""tools/predict.py: files of all formats, with a local model or a server; predictions without padding."""
+"""The command predict: files of all formats, with a local model or a server; predictions without padding."""
 
 import json
+import shutil
+import subprocess
+import sys
 
 import pytest
 from support import small
@@ -33,6 +36,11 @@ class Handler(JsonHandler):
         self.send_json(
             {"predictions": [PREDICTIONS[instance["text"]] | {"truncated": False} for instance in instances]}
         )
+
+
+@pytest.fixture(scope="module")
+def version_dir():
+    return small.finished_run()[1] / "1"
 
 
 @pytest.fixture
@@ -138,3 +146,43 @@ def test_numbers_are_sent_to_a_server_and_printed(tmp_path, capsys):
         ]
         with pytest.raises(ValueError, match='b.csv:3: price is "abc"; expected a number'):
             predicted(capsys, "m", "--server", address, "--file", tmp_path / "b.csv")
+
+
+def test_standard_input_is_streamed_until_the_reader_stops(version_dir, tmp_path):
+    # More output than fits into a pipe, so the tool still writes after the reader has closed it, which is not an error.
+    text = tmp_path / "texts"
+    text.write_bytes(b"\xef\xbb\xbfmy card\r\n" + b"the fee for a loan\n" * 20000)
+    command = f"{sys.executable} {small.TOOLS / 'predict.py'} {version_dir} --file - < {text} | head -n 2"
+    result = subprocess.run(command, shell=True, capture_output=True, text=True, cwd=tmp_path, timeout=300)
+    assert result.stderr == ""
+    assert [json.loads(line)["text"] for line in result.stdout.splitlines()] == ["my card", "the fee for a loan"]
+
+
+def test_texts_and_files(version_dir, tmp_path):
+    (tmp_path / "texts").write_text("my card\nthe fee\n")
+    tools = small.tools()
+    step = tools.step
+    shutil.copytree(version_dir, tmp_path / "m" / "3")
+    steps = [
+        step("predict", "m", "my card", "the fee", cwd=tmp_path),
+        step("predict", "m/3", "--file", "texts", "--batch-size", 1, cwd=tmp_path),
+        step("predict", "m", "--version", 3, "--file", "-", cwd=tmp_path, stdin=b"my card\nthe fee"),
+        step("predict", "m", "--version", 4, "a", cwd=tmp_path),
+        step("predict", "m", "--file", "-", cwd=tmp_path, stdin=b"fine\nnot \xff fine\n"),
+        step("predict", "m", "a", "--file", "texts", cwd=tmp_path),
+        step("predict", "m", cwd=tmp_path),
+        step("predict", "m", "--file", "none", cwd=tmp_path),
+    ]
+    results = [result for (result,) in tools.run(*[[step] for step in steps])]
+    assert [result.code for result in results] == [0, 0, 0, 2, 2, 2, 2, 2], [result.err for result in results]
+    by_argument, by_file, by_pipe = [[json.loads(line) for line in result.out.splitlines()] for result in results[:3]]
+    assert [prediction["text"] for prediction in by_argument] == ["my card", "the fee"]
+    assert by_argument == by_pipe
+    assert [prediction["label"] for prediction in by_file] == [prediction["label"] for prediction in by_argument]
+    assert set(by_argument[0]) == {"text", "label", "label_id", "probability", "probabilities", "truncated"}
+    messages = [result.err for result in results[3:]]
+    assert [message.count("\n") for message in messages] == [1] * 5, messages
+    assert messages[0] == "predict: m: has no version 4; existing versions: 3\n"
+    assert messages[1] == "predict: -:2: byte 0xff is not UTF-8; expected UTF-8\n"
+    assert messages[2] == messages[3] == "predict: give either TEXT arguments or --file\n"
+    assert "No such file" in messages[4] and "none" in messages[4]
