@@ -25,7 +25,8 @@ OPTIONS = {
     "evaluate": {"model", "--data", "--set"},
     "check": {"--task", "--data", "--encoder", "--config", "--set", "--json"},
     "predict": {
-        "model", "texts", "--file", "--columns", "--set", "--server", "--header", "--ca", "--version", "--batch-size",
+        "model", "texts", "--file", "--out", "--top", "--columns", "--set", "--server", "--header", "--ca", "--version",
+        "--batch-size",
     },
     "serve": {
         "--port", "--rest_api_port", "--host", "--grpc_socket_path", "--model_name", "--model_base_path",

@@ -23,6 +23,7 @@ from tfbert.evaluation.comparison import paired_bootstrap
 from tfbert.files import WriteError, is_disk_full, read_json, write_json, writing
 from tfbert.search.hypermodel import metric_of
 from tfbert.search.loop import OUT_OF_MEMORY, Searcher
+from tfbert.search.plan import CONFIRMED_TRIALS
 from tfbert.search.trials import BEST, CHECKPOINT, Trial, ranked
 from tfbert.training import run
 from tfbert.training.trackers import open_tracker
@@ -32,7 +33,6 @@ logger = logging.getLogger(__name__)
 
 CONFIRMED = "confirmed"
 DEFAULT = "default"
-_TOP = 3
 _RESULT = "result.json"
 _DECIDED = "decided.npz"
 
@@ -78,7 +78,7 @@ def confirm(searcher: Searcher, trials: Sequence[Trial]) -> tuple[list[Candidate
     """
     best = ranked(trials, searcher.higher_is_better)
     candidates = [Candidate(name=DEFAULT, values={})]
-    candidates += [Candidate(name=trial.id, values=searcher.values_of(trial)) for trial in best[:_TOP]]
+    candidates += [Candidate(name=trial.id, values=searcher.values_of(trial)) for trial in best[:CONFIRMED_TRIALS]]
     sign = 1 if searcher.higher_is_better else -1
     winner: Candidate | None = None
     total = len(candidates) * searcher.plan.confirmations

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
+from tfbert.evaluation.formatting import duration
 from tfbert.files import REPORT, read_json, write_json
 from tfbert.interrupts import Stopped
 from tfbert.models.data import data_path
@@ -16,7 +17,7 @@ from tfbert.search import trials as trial_store
 from tfbert.search.hypermodel import metric_of, objective_of, searchable
 from tfbert.search.loop import Searcher
 from tfbert.search.oracles import make_oracle
-from tfbert.search.plan import Plan, space_with_effect
+from tfbert.search.plan import Plan, count, space_with_effect
 from tfbert.search.trials import BEST, CHECKPOINT, Trial, ranked
 from tfbert.tasks.base import load_task
 from tfbert.text.splits import load_splits
@@ -82,6 +83,7 @@ def search(
             _drop(out_dir)
         searcher = _searcher(plan, out_dir, "tuner0")
         searcher.oracle.persist(out_dir / _ORACLE, plan.hours)
+        logger.info("%s", plan.announcement())
         # The trials become its children.
         open_tracker(plan.config, out_dir).close()
         try:
@@ -193,7 +195,13 @@ def _conclude(searcher: Searcher, command: str) -> dict:
 
 def _confirmed(searcher: Searcher, trials: Sequence[Trial]) -> dict:
     """Return the winner with fresh seeds, and its comparison with the default config, which may be the winner."""
-    logger.info("training the default config and the best trials with %d fresh seeds", searcher.plan.confirmations)
+    plan, seconds = searcher.plan, searcher.confirmation_seconds(trials)
+    estimate = "" if seconds is None else f", about {duration(seconds)}"
+    logger.info(
+        "confirmation: training the default config and the best trials with %s each%s",
+        count(plan.confirmations, "fresh seed"),
+        estimate,
+    )
     candidates, winner = confirm.confirm(searcher, trials)
     default, comparison = candidates[0], None
     if not default.failed:

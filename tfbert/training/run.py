@@ -146,6 +146,8 @@ def fit(
 ) -> tuple[Predictor, EpochHistory]:
     """Train once, without evaluating the result; resume an unfinished training of the same config in `run_dir`.
 
+    Only `log` reports on the training.
+
     Args:
         problem: prepared.
         config: may differ from the problem's config in fields that do not change the data.
@@ -162,7 +164,7 @@ def fit(
         Stopped: a signal stopped the process; the message says what was saved.
     """
     write_json(run_dir / base_run.CONFIG, config.to_dict())
-    predictor, progress = _fit(problem, config, run_dir, Callbacks(log, should_stop_early), tracker, models)
+    predictor, progress = _fit(problem, config, run_dir, Callbacks(log, should_stop_early, logs=False), tracker, models)
     history = EpochHistory.of(progress)
     scores = {f"final/validation_{name}": score for name, score in (history.best_scores or {}).items()}
     tracker.finish(scores, [run_dir / base_run.CONFIG], progress)
