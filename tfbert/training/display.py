@@ -91,7 +91,8 @@ class Display:
         if self._num_timed < _MIN_UPDATES or self._seconds < _MIN_SECONDS:
             return None
         updates = (self._num_updates - progress.update) * self._seconds / self._num_timed
-        num_evaluations = sum(update >= progress.update for update in self._evaluator.schedule.updates)
+        evaluated = progress.history[-1].update if progress.history else -1
+        num_evaluations = sum(update > evaluated for update in self._evaluator.schedule.updates)
         num_averages = max(0, self._evaluator.num_averaged - 1)
         per_evaluation = progress.history[-1].evaluation_seconds if progress.history else 0.0
         return updates + (num_evaluations + num_averages) * per_evaluation
