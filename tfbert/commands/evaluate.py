@@ -58,7 +58,7 @@ def print_report(report: Mapping[str, Any]) -> None:
     print()
     print_table(["label", *map(words, columns)], rows)
     if len(labels) > _MAX_LABELS:
-        print(f"and {len(labels) - _MAX_LABELS:,} labels with a higher F1, which the JSON contains (add: | cat)")
+        print(f"and {len(labels) - _MAX_LABELS:,} more; to print all of them as JSON, add: | cat")
 
 
 def _number(value: float | None) -> str:

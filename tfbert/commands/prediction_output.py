@@ -9,6 +9,7 @@ from typing import Any
 from tfbert.commands.prediction_view import prediction_lines
 from tfbert.serving.label_probabilities import PROBABILITIES, most_probable
 from tfbert.serving.prediction_file import PredictionFile, encodable
+from tfbert.tasks.base_outputs import declared
 
 # The inputs by name, the columns of their row, and the outputs.
 Write = Callable[[Mapping[str, Any], Sequence[tuple[str, Any]], Mapping[str, Any]], None]
@@ -33,13 +34,19 @@ def opened(file: PredictionFile | None, labels: Sequence[str], top: int | None) 
 
     if file is not None:
         with file:
-            yield lambda item, cells, outputs: file.write(cells, reduced(item, outputs))
+            yield lambda item, cells, outputs: file.write(cells, _in_declared_order(reduced(item, outputs)))
+        print(f"{file.path}  ({file.num_rows:,} predictions)")
         return
     if sys.stdout.isatty():
         yield lambda item, cells, outputs: _print(prediction_lines(item, outputs, labels, top) + [""])
     else:
         yield lambda item, cells, outputs: _print([json.dumps({**item, **reduced(item, outputs)}, ensure_ascii=False)])
     sys.stdout.flush()
+
+
+def _in_declared_order(outputs: Mapping[str, Any]) -> dict[str, Any]:
+    known = declared(outputs)
+    return {output.name: outputs[output.name] for output in known} if known else dict(outputs)
 
 
 def _print(lines: Sequence[str]) -> None:

@@ -76,7 +76,7 @@ def _output_lines(known: Outputs, outputs: Mapping[str, Any], width: int) -> lis
 def _number(name: str, value: Any) -> str:
     if isinstance(value, float):
         return percent(value) if name.endswith("probability") else f"{value:.4g}"
-    return _text(value)
+    return "(none)" if value == "" else _text(value)
 
 
 def _text(value: Any) -> str:

@@ -37,6 +37,9 @@ class PredictionFile:
         path: a new file; its suffix, one of `SUFFIXES`, is the format. In tables, lists and objects are JSON.
         source: name of the input, for messages.
 
+    Attributes:
+        num_rows: number of rows written.
+
     Raises:
         ValueError: the suffix is unknown, the file exists, or its directory does not.
     """
@@ -50,6 +53,7 @@ class PredictionFile:
             raise ValueError(f"--out {path}: the directory {path.parent} does not exist")
         self.path, self._source, self._kind = path, source, path.suffix.lower()
         self._temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+        self.num_rows = 0
         self._names: list[str] | None = None
         self._output_names: dict[str, str] = {}
 
@@ -77,7 +81,7 @@ class PredictionFile:
         """Write one row.
 
         Args:
-            cells: names and values of its columns, those of the first row determine the columns of a table.
+            cells: names and values of its columns; those of the first row are the columns of a table.
             outputs: the prediction, ready for JSON.
 
         Raises:
@@ -85,6 +89,7 @@ class PredictionFile:
         """
         if self._names is None:
             self._start(cells, outputs)
+        self.num_rows += 1
         row = dict(cells)
         outputs = {self._output_names[name]: value for name, value in outputs.items()}
         clash = row.keys() & outputs.keys()

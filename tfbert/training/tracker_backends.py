@@ -84,7 +84,8 @@ class WandbRun:
         self._wandb = wandb
         # 0 offline, where the present steps are in another file.
         self.next_step = self._run.starting_step
-        logger.info("tracked by W&B: %s", Path(self._run.dir).parent if self._run.offline else self._run.url)
+        if not groups:
+            logger.info("tracked by W&B: %s", Path(self._run.dir).parent if self._run.offline else self._run.url)
 
     def log(self, steps: Steps) -> None:
         """Store the metrics of steps."""
@@ -144,7 +145,8 @@ class MlflowRun:
         self._run_id = run_id
         history = self._client.get_metric_history(run_id, self._LAST_METRIC)
         self.next_step = max((metric.step + 1 for metric in history), default=0)
-        logger.info("tracked by MLflow: run %s in %s", run_id, uri)
+        if not groups:
+            logger.info("tracked by MLflow: run %s in %s", run_id, uri)
 
     def _create(self, run_dir: Path, groups: Sequence[Path]) -> str:
         name = os.environ.get("MLFLOW_EXPERIMENT_NAME", _PROJECT)
