@@ -3,6 +3,7 @@
 import pytest
 from support import small
 
+import tfbert
 from tfbert import __main__
 
 
@@ -30,6 +31,11 @@ def test_the_first_argument_names_a_command(monkeypatch, name):
     monkeypatch.setattr(small.load_command(name), "run", lambda: calls.append(name))
     assert run(monkeypatch, name, "--help") == 0
     assert calls == [name]
+
+
+def test_the_version(monkeypatch, capsys):
+    assert run(monkeypatch, "--version") == 0
+    assert capsys.readouterr().out == f"tfbert {tfbert.__version__}\n"
 
 
 def test_an_unknown_command_is_an_error(monkeypatch, capsys):

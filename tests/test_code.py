@@ -16,7 +16,7 @@ BY_NAME = {
     "tfbert/__main__.py",  # choices of the command line
     "tfbert/tasks/base.py",  # files in the directory of the package
     "tfbert/pretraining/segmenters.py",  # allowed on the command line, see tests/commands/test_pretrain.py
-    "benchmarks/__main__.py",  # choices of the command line, and `common` next to the tools
+    "benchmarks/__main__.py",  # choices of the command line
 }
 
 
@@ -56,7 +56,7 @@ def imports_by_name(tree):
 
 
 def sources():
-    for folder in ("tfbert", "tools", "benchmarks", "deploy"):
+    for folder in ("tfbert", "tools", "benchmarks"):
         for path in sorted((ROOT / folder).rglob("*.py")):
             yield path.relative_to(ROOT).as_posix(), ast.parse(path.read_text(encoding="utf-8"))
 

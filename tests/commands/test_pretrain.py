@@ -15,7 +15,7 @@ def nothing_allowed(monkeypatch):
 
 
 def read(*arguments):
-    """Return the config that `tools/pretrain.py` reads from its arguments."""
+    """Return the config that the command reads from its arguments."""
     tool = small.load_command("pretrain")
     return tool.read_config(tool.build_parser("pretrain").parse_args(arguments))
 

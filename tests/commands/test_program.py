@@ -138,6 +138,19 @@ def test_ctrl_c_is_reported_with_the_command_that_continues(run, capsys, resumes
     assert capsys.readouterr().err == line
 
 
+@pytest.mark.parametrize(
+    ("start", "suggested"),
+    [
+        ("script", "python tools/export.py 'a run'"),
+        ("module", "python -m tfbert export 'a run'"),
+        ("command", "tfbert export 'a run'"),
+    ],
+)
+def test_another_command_is_suggested_in_the_same_form(monkeypatch, start, suggested):
+    monkeypatch.setattr("sys.argv", STARTS[start][0])
+    assert program.suggestion("export", "a run") == suggested
+
+
 def test_options_set_config_values():
     options = argparse.Namespace(data="d.csv", encoder=None, seed=0, other=1)
     assert program.given_values(options) == {"data.path": "d.csv", "train.seed": 0}

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tfbert.files import REPORT, read_json
+from tfbert.files import REPORT, STARTED, read_json
 from tfbert.interrupts import Stopped
 from tfbert.models.saved_run import mark_exported
 from tfbert.training.run_dir import check_data, find_unfinished, opened
@@ -47,6 +47,14 @@ def test_another_run_or_one_without_an_export_stays_closed(tmp_path, fingerprint
     with pytest.raises(ValueError, match="holds a finished run"), opened(run_dir, fingerprint, exports):
         pass
     assert find_unfinished(tmp_path, "aaaa", fingerprint) != run_dir
+
+
+def test_the_command_that_resumes_a_run_is_kept_until_it_is_finished(tmp_path):
+    with pytest.raises(RuntimeError), opened(tmp_path, command="tfbert train"):
+        raise RuntimeError
+    assert read_json(tmp_path / STARTED) == {"command": "tfbert train"}
+    finish(tmp_path)
+    assert not (tmp_path / STARTED).exists()
 
 
 def test_a_run_resumed_without_an_export_does_not_await_one(tmp_path):

@@ -10,6 +10,7 @@ import threading
 from pathlib import Path
 
 from tfbert.commands import program
+from tfbert.extras import install_command
 
 
 def build_parser(prog: str) -> argparse.ArgumentParser:
@@ -39,9 +40,7 @@ def main(options: argparse.Namespace) -> None:
     try:
         from tfbert.serving.server.server import Server
     except ModuleNotFoundError as error:
-        raise ValueError(
-            f"{error}; the server needs the extra `serve`: pip install -e '.[serve]' -c constraints.txt in the checkout"
-        ) from None
+        raise ValueError(f"{error}; the server needs the extra `serve`: {install_command('serve')}") from None
 
     _check_files(server_options)
     stopped = threading.Event()

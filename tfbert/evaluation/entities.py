@@ -13,7 +13,7 @@ from markupsafe import Markup
 from matplotlib.ticker import FuncFormatter
 
 from tfbert.evaluation import drawing, metrics, plots
-from tfbert.evaluation.metric import Evaluation, Metric
+from tfbert.evaluation.metric import Evaluation, LabelledSpan, Metric, Outcome, ScoreFunction
 
 F1 = Metric(
     "f1",
@@ -97,11 +97,25 @@ class EntityEvaluation(Evaluation):
 
     def intervals(self) -> dict[str, dict[str, float]]:
         """Return F1, precision and recall with intervals over resampled records."""
+        return {name: metrics.resampled(score, len(self._counts)) for name, score in self.score_functions().items()}
+
+    def score_functions(self) -> dict[str, ScoreFunction]:
+        """Return a function for each metric that computes it on resampled records."""
         counts = self._counts
         return {
-            name: metrics.resampled(lambda records, function=function: function(counts[records]), len(counts))
-            for name, function in FUNCTIONS.items()
+            name: lambda records, function=function: function(counts[records]) for name, function in FUNCTIONS.items()
         }
+
+    def record_scores(self) -> np.ndarray:
+        """Return F1 of the entities of each record; 1 if none is true and none is predicted."""
+        num_right, num_true, num_predicted = self._counts.T
+        total = num_true + num_predicted
+        return np.where(total > 0, 2 * num_right / np.maximum(total, 1), 1.0)
+
+    def outcome(self, record: int) -> Outcome:
+        """Return the true and the predicted entities of a record."""
+        sides = self._gold[record], self._predicted[record]
+        return Outcome(*map(_entity_list, sides), None, *map(_spans, sides))
 
     def per_label(self) -> dict[str, dict]:
         """Return F1, precision, recall and counts of every type."""
@@ -360,6 +374,10 @@ def _entity_list(entities: Sequence[Entity]) -> str:
     shown = [f"{entity.text} [{entity.label}]" for entity in entities[:_SHOWN_ENTITIES]]
     rest = len(entities) - len(shown)
     return "; ".join(shown + ([f"and {rest} more"] if rest else [])) or NONE
+
+
+def _spans(entities: Sequence[Entity]) -> tuple[LabelledSpan, ...]:
+    return tuple(LabelledSpan(*entity.key) for entity in entities)
 
 
 def _percent(number: int, total: int) -> str:

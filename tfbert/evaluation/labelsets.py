@@ -13,11 +13,12 @@ from matplotlib.ticker import MaxNLocator
 
 from tfbert.evaluation import drawing, metrics
 from tfbert.evaluation.classification import MACRO_F1
-from tfbert.evaluation.metric import Evaluation, Metric
+from tfbert.evaluation.metric import Evaluation, Metric, Outcome, ScoreFunction
 
 DEFAULT_THRESHOLD = 0.5
 # A threshold fitted to fewer texts with the label would overfit.
 MIN_EXAMPLES_FOR_OWN_THRESHOLD = 5
+NO_LABEL = "no label"
 _MAX_ROWS, _MAX_PAIRS, _WORST_MISTAKES = 100, 25, 30
 # Blocks of this many ranks stay in the processor's cache.
 _BLOCK_SIZE = 2**16
@@ -137,11 +138,28 @@ class LabelSetEvaluation(Evaluation):
     def values(self) -> dict[str, float]:
         """Return the metrics of the report and the mean binary cross-entropy in nats."""
         weights = np.ones(len(self._sets.gold), np.int64)
-        return {name: score(weights) for name, score in self._functions.items()} | {LOSS.name: self._sets.log_loss()}
+        return {name: score(weights) for name, score in self._functions.items()} | {
+            LOSS.name: float(self._sets.log_losses().mean())
+        }
 
     def intervals(self) -> dict[str, dict[str, float]]:
         """Return both F1 scores, mean average precision and subset accuracy with their intervals."""
         return {name: self._sets.with_interval(score) for name, score in self._functions.items()}
+
+    def score_functions(self) -> dict[str, ScoreFunction]:
+        """Return a function for each metric that computes it on resampled records."""
+        losses = self._sets.log_losses()
+        functions = {name: metrics.of_records(score, len(losses)) for name, score in self._functions.items()}
+        return functions | {LOSS.name: lambda records: float(losses[records].mean())}
+
+    def record_scores(self) -> np.ndarray:
+        """Return F1 of the labels of each record; 1 if none is true and none is chosen."""
+        return self._sets.record_f1()
+
+    def outcome(self, record: int) -> Outcome:
+        """Return the true and the chosen labels of a record."""
+        sets = (self._sets.gold, self._sets.chosen)
+        return Outcome(*(", ".join(self._labels[i] for i in np.flatnonzero(s[record])) or NO_LABEL for s in sets))
 
     def per_label(self) -> dict[str, dict]:
         """Return precision, recall and F1 of each label."""
@@ -223,7 +241,11 @@ class LabelSets:
     def with_interval(self, score: Callable[[np.ndarray], float]) -> dict[str, float]:
         """Return a score, one of the methods above, with its 95 % bootstrap interval."""
         num_records = len(self.gold)
-        return metrics.resampled(lambda records: score(np.bincount(records, minlength=num_records)), num_records)
+        return metrics.resampled(metrics.of_records(score, num_records), num_records)
+
+    def record_f1(self) -> np.ndarray:
+        """Return F1 of the labels of each record; 1 if none is true and none is chosen."""
+        return np.where(self._record_sizes > 0, 2 * self._record_hits / np.maximum(self._record_sizes, 1), 1.0)
 
     def per_label(self, labels: Sequence[str]) -> dict[str, dict]:
         """Return precision, recall, F1 and the counts of each label; a ratio with denominator 0 is 0."""
@@ -239,10 +261,10 @@ class LabelSets:
             for index, label in enumerate(labels)
         }
 
-    def log_loss(self) -> float:
-        """Return the mean binary cross-entropy in nats."""
+    def log_losses(self) -> np.ndarray:
+        """Return the mean binary cross-entropy of the labels of each record in nats."""
         likelihood = np.where(self.gold, self.probabilities, 1 - self.probabilities)
-        return float(-np.log(np.maximum(likelihood, 1e-7)).mean())
+        return -np.log(np.maximum(likelihood, 1e-7)).mean(1)
 
     def worst(self, labels: Sequence[str]) -> dict[int, dict]:
         """Return the records with the most confident wrong decisions, worst first, as `worst` of `sections`."""
@@ -263,7 +285,7 @@ class LabelSets:
         probabilities = self.probabilities[record]
         label_ids = sorted(np.flatnonzero(sets[record]), key=lambda label_id: -probabilities[label_id])
         names = [f"{labels[label_id]} ({100 * probabilities[label_id]:.1f} %)" for label_id in label_ids]
-        return ", ".join(names) or "no label"
+        return ", ".join(names) or NO_LABEL
 
     def _precompute_ranks(self) -> None:
         """Rank the records by the probability of each label, once for all bootstrap samples."""

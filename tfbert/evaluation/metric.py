@@ -2,10 +2,14 @@
 
 import abc
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Literal
 
+import numpy as np
+
+# From indices of records, with repetitions, to the value of a metric on these records.
+ScoreFunction = Callable[[np.ndarray], float]
 Better = Literal["higher", "lower"]
 
 
@@ -67,6 +71,57 @@ class Metric:
         return cls(**fields)
 
 
+def main_metric(metrics: Iterable[Metric], monitor: str | None) -> Metric:
+    """Return the metric at the top of reports and comparisons.
+
+    Args:
+        metrics: one or more metrics, which were measured for the report.
+        monitor: the name of the metric that the user chose to select the best epoch; `None` for the default.
+
+    Returns:
+        The first metric with an expectation, else the chosen one, else the first one for which higher is better.
+    """
+    metrics = list(metrics)
+    expected = [metric for metric in metrics if metric.expectation]
+    chosen = [metric for metric in metrics if metric.name == monitor]
+    gains = [metric for metric in metrics if metric.better == "higher"]
+    return (expected + chosen + gains + metrics)[0]
+
+
+@dataclass(frozen=True)
+class LabelledSpan:
+    """A part of a text, to be highlighted in it.
+
+    Args:
+        start: the index of the first Unicode character.
+        end: the end, exclusive.
+        label: the label of the span; may be empty.
+    """
+
+    start: int
+    end: int
+    label: str = ""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The true and the predicted value of one record, for a reader.
+
+    Args:
+        gold: the true value.
+        predicted: the prediction.
+        confidence: the probability of the prediction; `None` if the task has none.
+        gold_spans: the true value in the last input of the record; empty for tasks without spans.
+        predicted_spans: the prediction in the last input of the record.
+    """
+
+    gold: str
+    predicted: str
+    confidence: float | None = None
+    gold_spans: tuple[LabelledSpan, ...] = ()
+    predicted_spans: tuple[LabelledSpan, ...] = ()
+
+
 class Evaluation(abc.ABC):
     """Predictions for the records of one split, compared with the ground truth."""
 
@@ -77,6 +132,18 @@ class Evaluation(abc.ABC):
     @abc.abstractmethod
     def intervals(self) -> dict[str, dict[str, float]]:
         """Return the metrics of the report by name, each with `value` and the 95 % bounds `low` and `high`."""
+
+    @abc.abstractmethod
+    def score_functions(self) -> dict[str, ScoreFunction]:
+        """Return a function for each metric, by name, that computes it on resampled records."""
+
+    @abc.abstractmethod
+    def record_scores(self) -> np.ndarray:
+        """Return how good the prediction for each record is, float64 `(records,)`: 1 if right, lower if worse."""
+
+    @abc.abstractmethod
+    def outcome(self, record: int) -> Outcome:
+        """Return the true and the predicted value of a record, given by its index."""
 
     def per_label(self) -> dict[str, dict]:
         """Return the scores of each label, by its name; empty for tasks without labels."""

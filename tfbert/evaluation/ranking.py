@@ -9,7 +9,7 @@ from matplotlib.ticker import MaxNLocator
 
 from tfbert.evaluation import drawing, metrics
 from tfbert.evaluation.formatting import percent
-from tfbert.evaluation.metric import Evaluation, Metric
+from tfbert.evaluation.metric import Evaluation, Metric, Outcome, ScoreFunction
 from tfbert.text.records import normalize_whitespace
 
 _WORST_MISTAKES = 30
@@ -153,6 +153,36 @@ class RankingEvaluation(Evaluation):
     def intervals(self) -> dict[str, dict[str, float]]:
         """Return the metrics with their bootstrap intervals over the questions."""
         return {name: _with_interval(values) for name, values in self._ranking.by_question().items()}
+
+    def score_functions(self) -> dict[str, ScoreFunction]:
+        """Return a function for each metric that computes it on resampled records.
+
+        A question in several records counts as one question.
+        """
+        question_of = self._question_of()
+        weights = 1 / np.bincount(question_of)[question_of]
+
+        def mean_of(values: np.ndarray) -> ScoreFunction:
+            by_record = values[question_of]
+            return lambda records: float(weights[records] @ by_record[records] / weights[records].sum())
+
+        return {name: mean_of(values) for name, values in self._ranking.by_question().items()}
+
+    def record_scores(self) -> np.ndarray:
+        """Return 1 / rank of the first right answer to the question of each record, 0 beyond rank 10."""
+        return self._ranking.by_question()[MRR_AT_10.name][self._question_of()]
+
+    def outcome(self, record: int) -> Outcome:
+        """Return the right answer and the first answer of a record."""
+        if not self._answers.shape[1]:
+            return Outcome(self._gold[record][1], "")
+        mistake = self._mistake(record)
+        return Outcome(mistake["label"], mistake["predicted"])
+
+    def _question_of(self) -> np.ndarray:
+        """Return the index of the question of each record, int `(records,)`."""
+        index = {self._gold[record][0]: question for question, record in enumerate(self._records)}
+        return np.asarray([index[question] for question, _ in self._gold])
 
     def sections(self) -> dict:
         """Return similarities, ranks, the effect of abstaining, and the mistakes with the highest similarity."""

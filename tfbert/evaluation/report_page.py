@@ -10,7 +10,7 @@ from markupsafe import Markup
 
 from tfbert.evaluation import plots
 from tfbert.evaluation.formatting import duration, number, percent, words
-from tfbert.evaluation.metric import Metric
+from tfbert.evaluation.metric import Metric, main_metric
 from tfbert.evaluation.page_parts import Column, history_table, score_columns, summary_view, write_page
 
 _SECTIONS = {
@@ -86,10 +86,7 @@ def _headline(report: dict, metrics: Mapping[str, Metric]) -> dict:
     view |= {"score": "no score", "metric": None, "notes": [], "sentence": None, "seeds": None}
     if split:
         scores = report[split]["metrics"]
-        gains = [name for name in scores if metrics[name].better == "higher"] or list(scores)
-        expected = [name for name in scores if metrics[name].expectation]
-        preferred = (*expected, (config.get("train") or {}).get("monitor"))
-        name = next((name for name in preferred if name in scores), gains[0])
+        name = main_metric((metrics[name] for name in scores), (config.get("train") or {}).get("monitor")).name
         view |= _score_view(metrics[name], metrics, scores, split, report[split].get("num_examples"))
         over_seeds = (seeds.get(split) or {}).get(name)
         if over_seeds:

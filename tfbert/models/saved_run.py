@@ -1,12 +1,13 @@
 """Saving a trained model in its run directory, and loading it as a predictor."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from tfbert.config import Config, from_dict
 from tfbert.encoder.spec import EncoderSpec
-from tfbert.files import REPORT, read_json, write_json
+from tfbert.files import REPORT, UNEXPORTED, read_json, write_json
 from tfbert.models import variables, weights
 from tfbert.models.build import build_model
 from tfbert.models.predictor import Predictor
@@ -14,8 +15,6 @@ from tfbert.tasks.base import FittedTask, fitted_from_json
 from tfbert.text.inputs import Item, from_json
 from tfbert.text.tokenizer import Tokenizer
 
-# Present in the directory of a run that will be exported, from its start until the export.
-UNEXPORTED = "unexported.json"
 _MODEL = "model.json"
 
 
@@ -25,7 +24,7 @@ class SavedRun:
 
     Args:
         config: the config of the run.
-        predictor: the predictor with the best weights, in float32 unless `load_run` was given another matrix dtype.
+        predictor: the predictor with the best weights, in float32.
         report: the content of `report.json`.
         samples: a few real items.
     """
@@ -41,12 +40,11 @@ class SavedRun:
         return self.predictor.task
 
 
-def load_run(run_dir: Path, matrix_dtype: str | None = None) -> SavedRun:
+def load_run(run_dir: Path) -> SavedRun:
     """Load a finished run, or the best seed of a run with several seeds.
 
     Args:
         run_dir: the directory of the run.
-        matrix_dtype: dtype of the products with the encoder's weight matrices; `None` for float32.
 
     Raises:
         ValueError: the directory contains no finished run, or one of another version of tfbert.
@@ -54,21 +52,38 @@ def load_run(run_dir: Path, matrix_dtype: str | None = None) -> SavedRun:
     if not (run_dir / REPORT).exists():
         raise ValueError(f"{run_dir}: contains no finished run; expected a directory with {REPORT}")
     report = read_json(run_dir / REPORT)
-    if report.get("adaptation"):
-        run_dir = run_dir / report["adaptation"]["kept"]
-    if report["seeds"]:
-        run_dir = run_dir / f"seed-{report['seeds']['best']}"
+    run_dir = trained_dir(run_dir, report)
     config = from_dict(read_json(run_dir / "config.json"))
-    stored = read_json(run_dir / _MODEL)
-    if "task" not in stored:
-        raise ValueError(f"{run_dir}: trained by an earlier version of tfbert; train again")
-    task = fitted_from_json(stored["task"])
+    task, stored = stored_task(run_dir), read_json(run_dir / _MODEL)
     model = build_model(task, EncoderSpec.from_json(stored["encoder"]), config)
     weights.scatter("model", model.weights, weights.load_best(run_dir))
-    model.backbone.copy_kernels(matrix_dtype)
     predictor = Predictor(task, model, Tokenizer(**stored["tokenizer"]), config)
     variables.load(run_dir, predictor.index | predictor.decided)
     return SavedRun(config, predictor, report, [from_json(item) for item in stored["samples"]])
+
+
+def trained_dir(run_dir: Path, report: Mapping[str, Any], seed: int | None = None) -> Path:
+    """Return the directory of the training that is the result of a finished run.
+
+    Args:
+        run_dir: the directory of the run.
+        report: the content of its `report.json`.
+        seed: one of the seeds of a run with several; `None` for the best.
+    """
+    kept = run_dir / report["adaptation"]["kept"] if report.get("adaptation") else run_dir
+    return kept / f"seed-{report['seeds']['best'] if seed is None else seed}" if report["seeds"] else kept
+
+
+def stored_task(training_dir: Path) -> FittedTask:
+    """Return the fitted task of a training.
+
+    Raises:
+        ValueError: the training is one of another version of tfbert.
+    """
+    stored = read_json(training_dir / _MODEL)
+    if "task" not in stored:
+        raise ValueError(f"{training_dir}: trained by an earlier version of tfbert; train again")
+    return fitted_from_json(stored["task"])
 
 
 def save_run(run_dir: Path, predictor: Predictor, encoder: EncoderSpec, samples: Sequence[Item]) -> None:
