@@ -30,7 +30,8 @@ OPTIONS = {
         "--task", "--data", "--train", "--validation", "--test", "--format", "--encoder", "--config", "--set", "--json",
     },
     "predict": {
-        "model", "texts", "--file", "--format", "--columns", "--set", "--server", "--header", "--ca", "--version",
+        "model", "texts", "--file", "--format", "--out", "--top", "--columns", "--set", "--server", "--header", "--ca",
+        "--version",
         "--batch-size",
     },
     "serve": {

@@ -12,6 +12,7 @@ from support import small
 
 from tfbert import __main__, interrupts
 from tfbert.commands import program
+from tfbert.data_config import NO_SPLITS
 
 # By the way a process was started: sys.argv, the command that repeats it, the arguments of another Python process, and
 # the name in usage and error messages.
@@ -153,5 +154,5 @@ def test_another_command_is_suggested_in_the_same_form(monkeypatch, start, sugge
 
 def test_options_set_config_values():
     options = argparse.Namespace(data="d.csv", encoder=None, seed=0, other=1)
-    assert program.given_values(options) == {"data.path": "d.csv", "train.seed": 0}
+    assert program.given_values(options) == {**NO_SPLITS, "data.path": "d.csv", "train.seed": 0}
     assert program.given_values(argparse.Namespace()) == {}

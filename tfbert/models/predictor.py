@@ -182,7 +182,7 @@ def predict_all(
     batches: list[tuple[np.ndarray, dict[str, np.ndarray]]] = []
     gold: list[Any] = []
     stream = iter(records)
-    with tqdm(total=total, desc=title, unit="record", leave=False, disable=None if title else True) as bar:
+    with tqdm(total=total, desc=title, unit=" records", leave=False, disable=None if title else True) as bar:
         while pool := list(itertools.islice(stream, _POOL_RECORDS)):
             items = [task.inputs_of(record) for record in pool]
             for indices in _batches_by_length(items):

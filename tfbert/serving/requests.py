@@ -5,6 +5,7 @@ import logging
 import math
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -30,6 +31,19 @@ Value = str | float
 Item = dict[str, Value | tuple[Value, ...]]
 
 
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One item to predict, and the row that it was read from.
+
+    Args:
+        item: the inputs by name.
+        cells: names and values of all columns or keys of the row; of the inputs if it has no others.
+    """
+
+    item: Item
+    cells: tuple[tuple[str, Any], ...]
+
+
 def data_config(columns: str | None, assignments: Iterable[str]) -> DataConfig:
     """Return how to read a file of items.
 
@@ -53,10 +67,10 @@ def data_config(columns: str | None, assignments: Iterable[str]) -> DataConfig:
     return data
 
 
-def read_items(
+def read_requests(
     texts: Sequence[str], path: str | None, inputs: Mapping[str, InputSpec], data: DataConfig
-) -> Iterator[Item]:
-    """Yield the items to predict, in order. Unused columns and keys are logged once.
+) -> Iterator[Request]:
+    """Yield the items to predict with their rows, in order. Unused columns and keys are logged once.
 
     Args:
         texts: command-line arguments; empty if there is a file.
@@ -73,12 +87,13 @@ def read_items(
         file = Source(path, path, data, columns, Layout(path), open_bytes=_open_binary)
         kind = _format(file)
         if kind in _FORMATS:
-            yield from _items_of_rows(file, kind, inputs)
+            yield from _requests_of_rows(file, kind, inputs)
             return
     source = "TEXT" if path is None else path
     unused = _UnusedNames(source, "key")
     for number, line in enumerate(texts if path is None else _text_lines(path, data), start=1):
-        yield parse_item(line, f"{source}:{number}", inputs, data.columns, unused)
+        item = parse_item(line, f"{source}:{number}", inputs, data.columns, unused)
+        yield Request(item, tuple(item.items()))
 
 
 def _format(source: Source) -> str | None:
@@ -108,13 +123,14 @@ class _UnusedNames:
             logger.info("%s: unused %s%s: %s", self._source, self._noun, "s" * (len(new) > 1), listing(new))
 
 
-def _items_of_rows(source: Source, kind: str, inputs: Mapping[str, InputSpec]) -> Iterator[Item]:
+def _requests_of_rows(source: Source, kind: str, inputs: Mapping[str, InputSpec]) -> Iterator[Request]:
     unused = _UnusedNames(source.name, "column" if kind in _TABLES else "key")
     for row in FORMATS[kind].rows(source):
         if not isinstance(row, Row):
             raise ValueError(row)
         unused.log(source.layout.unused)
-        yield {name: _input_value(row.values.get(name), name, spec, row.where) for name, spec in inputs.items()}
+        item = {name: _input_value(row.values.get(name), name, spec, row.where) for name, spec in inputs.items()}
+        yield Request(item, row.cells or tuple(item.items()))
     _log_replaced(source.name, source.tally)
 
 

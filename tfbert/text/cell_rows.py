@@ -84,7 +84,7 @@ def cell_rows(table: Iterable[Cells], source: Source, finder: ColumnFinder) -> I
             for position, values in unused:
                 if values.is_needed:
                     values.add(cells[position])
-            yield Row(where, _values_by_role(cells, positions))
+            yield Row(where, _values_by_role(cells, positions), tuple(zip(names, cells, strict=True)))
 
 
 def _is_header(row: Sequence[str], positions: Mapping[str, int | dict[str, int]], columns: Sequence[Column]) -> bool:

@@ -24,10 +24,12 @@ class Row:
     Args:
         where: the location of the row: `train.csv:41`, the line on which it starts, or the file `sports/199.txt`.
         values: role to value; text in tables, any JSON value in JSON.
+        cells: names and values of all columns or keys, in the order of the file; empty in formats without names.
     """
 
     where: str
     values: dict[str, Any]
+    cells: tuple[tuple[str, Any], ...] = ()
 
 
 class RowError(ValueError):
