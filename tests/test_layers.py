@@ -32,6 +32,7 @@ LAYERS = [
     "training",
     "pretraining",
     "search",
+    "huggingface",
     "serving",
     "commands",
     "__main__",

@@ -23,7 +23,7 @@ OPTIONS = {
         "--task", "--data", "--encoder", "--algorithm", "--trials", "--hours", "--executions", "--confirm", "--keep",
         "--stop-hopeless", "--workers", "--space", "--out", "--name", "--config", "--set", "--no-export", "--restart",
     },
-    "evaluate": {"model", "--data", "--set"},
+    "evaluate": {"model", "--data", "--task", "--set"},
     "check": {"--task", "--data", "--encoder", "--config", "--set", "--json"},
     "predict": {
         "model", "texts", "--file", "--columns", "--set", "--server", "--header", "--ca", "--version", "--batch-size",
@@ -45,7 +45,10 @@ OPTIONS = {
         "--per_process_gpu_memory_fraction", "--num_tflite_pools", "--num_tflite_interpreters_per_pool",
         "--xla_gpu_compilation_enabled", "--thread_pool_factory_config_file", "--skip_initialize_tpu", "--version",
     },
-    "export": {"run", "--name", "--precision", "--vectors", "--huggingface", "--litert", "--deploy", "--cores"},
+    "export": {
+        "run", "--name", "--task", "--pairs", "--precision", "--vectors", "--huggingface", "--litert", "--deploy",
+        "--cores",
+    },
 }  # fmt: skip
 # Log lines that may precede the error: how files were read, and statistics of the data.
 LOG_PREFIXES = ("train.csv", "test.csv", "wrong.csv", "train 24, ", "length of train", "unknown tokens")
@@ -161,6 +164,11 @@ def finished(folder):
         "unknown label of a model": [step("evaluate", model_dir, "--data", "wrong.csv")],
         "no data": [step("evaluate", model_dir, "--data", "nowhere.csv")],
         "no run": [step("export", "data")],
+        "to huggingface": [
+            step("export", run_dir, "--huggingface", "converted"),
+            step("export", "converted", "--pairs"),
+            step("export", run_dir, "--task", "classification"),
+        ],
         "list": [step("train", "--list")],
         "list of a task": [step("train", "--list", "--task", "ner"), step("train", "--list", "--set", "task=ner")],
         "name of an export": [step("export", run_dir, "--name", "a/b")],
@@ -199,6 +207,16 @@ def test_export_again(finished, folder):
     deployment = (folder / "production" / "kubernetes" / "base" / "serving.yaml").read_text()
     assert "image: again:1" in deployment
     assert 'cpu: "2"' in deployment
+
+
+def test_export_to_huggingface(finished):
+    written, pairs, task = finished[0]["to huggingface"]
+    assert written.code == 0, written.err
+    first, second = written.out.splitlines()
+    assert first == "converted  (TfbertForSequenceClassification, 2 layers, hidden size 32)"
+    assert second.endswith('AutoModelForSequenceClassification.from_pretrained("converted", trust_remote_code=True)')
+    assert pairs.err == "export: --pairs: converted does not need it; its inputs are known\n"
+    assert "export: --task applies to a SavedModel of a Hugging Face model; expected one, not " in task.err
 
 
 def test_deploy_an_exported_model(finished, folder):
