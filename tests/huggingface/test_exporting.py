@@ -111,3 +111,10 @@ def test_embeddings_are_written_for_sentence_transformers(tmp_path):
     # An export of another kind replaces it.
     export_model(untrained_run("regression"), tmp_path / "model")
     assert not (tmp_path / "model" / "modules.json").exists()
+
+
+def test_a_directory_with_other_files_is_not_replaced(tmp_path):
+    (tmp_path / "README.md").write_text("notes")
+    with pytest.raises(ValueError, match="contains 'README.md'; expected a new or empty directory, or an earlier exp"):
+        export_huggingface("tiny", tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["README.md"]

@@ -1,5 +1,6 @@
 """Export for PyTorch: a fine-tuned model with its head, or an encoder, in Hugging Face's layout."""
 
+import contextlib
 import dataclasses
 import textwrap
 from pathlib import Path
@@ -12,7 +13,7 @@ from tfbert.encoder.spec import EncoderSpec
 from tfbert.files import REPORT, replace_directory
 from tfbert.heads.embedding import EmbeddingHead
 from tfbert.huggingface import card, heads
-from tfbert.huggingface.layout import RECORD, write_record
+from tfbert.huggingface.layout import CONFIG, RECORD, write_record
 from tfbert.models.saved_run import SavedRun, load_run
 from tfbert.tasks.base_huggingface import FittedConvertibleTask
 
@@ -30,7 +31,7 @@ class Exported:
         spec: the spec of the encoder.
         architecture: the class of the model in transformers.
         usage: Python code that loads the directory; empty for an encoder.
-        left_out: what the model computes in tfbert and does not compute in PyTorch, as noun phrases.
+        left_out: what the model computes in tfbert and does not compute in PyTorch, one phrase each.
     """
 
     spec: EncoderSpec
@@ -73,7 +74,7 @@ def export_huggingface(source: str, directory: Path) -> Exported:
         return export_model(load_run(path), directory)
     encoder = load_encoder(source)
     head = huggingface.pretraining_head(load_file(path / HEADS) if (path / HEADS).exists() else {})
-    with replace_directory(directory, FILES, "an earlier export") as temporary:
+    with _replacing(directory) as temporary:
         write_huggingface(encoder, temporary, head)
     return Exported(spec=encoder.spec, architecture=head.architecture)
 
@@ -107,7 +108,7 @@ def export_model(run: SavedRun, directory: Path) -> Exported:
     else:
         raise ValueError(f"no class of transformers can hold a model of the task {run.task.name}")
     encoder = _encoder(run, converted.has_pooler)
-    with replace_directory(directory, FILES, "an earlier export") as temporary:
+    with _replacing(directory) as temporary:
         write_huggingface(encoder, temporary, converted.head)
         if is_embedding:
             heads.write_embedding_modules(temporary, run)
@@ -122,6 +123,13 @@ def export_model(run: SavedRun, directory: Path) -> Exported:
         usage=card.usage(converted, str(directory)),
         left_out=tuple(card.left_out(run)),
     )
+
+
+def _replacing(directory: Path) -> contextlib.AbstractContextManager[Path]:
+    """Return a context with a temporary directory that replaces `directory` if that is empty or an earlier export."""
+    # A directory with nothing but a README.md, for example, is not an export.
+    names = FILES if (directory / CONFIG).is_file() else set()
+    return replace_directory(directory, names, "an earlier export")
 
 
 def _encoder(run: SavedRun, has_pooler: bool) -> Encoder:
