@@ -15,6 +15,7 @@ from tfbert.encoder.presets import resolve
 from tfbert.encoder.weights import copy_weights
 from tfbert.files import read_json, write_json
 from tfbert.heads.pooled import PooledHead
+from tfbert.huggingface import exporting
 from tfbert.models.data import data_path
 from tfbert.models.predictor import predict_all
 from tfbert.models.saved_run import SavedRun, load_run
@@ -181,6 +182,11 @@ def read_splits(path: Path, settings: Mapping[str, str]) -> dict[str, list[Recor
 def export_saved_model(run_dir: Path, model_dir: Path, precision: str = "float32") -> None:
     """Export a finished run as version 1 of a model in any directory, which `tools/export.py` does not offer."""
     export_run.export_run(run_dir, model_dir, precision)
+
+
+def export_encoder(run_dir: Path, directory: Path) -> None:
+    """Write the encoder of a run for transformers, without the head, which `tools/export.py` does not offer."""
+    exporting.export_encoder(run_dir, directory)
 
 
 def multiplies_bfloat16() -> bool:

@@ -83,7 +83,7 @@ def export(options: Options, required_labels: list[str] | None = None) -> Served
     peer_dir.mkdir(parents=True)
     labels = internals.write_head(run_dir, peer_dir)
     internals.export_saved_model(run_dir, exports / "float32")
-    run(tool_command("export", [str(run_dir), "--huggingface", str(peer_dir / "encoder")]))
+    internals.export_encoder(run_dir, peer_dir / "encoder")
     served = ServedModel(model_dir=exports / "float32", peer_dir=peer_dir, labels=labels)
     if importlib.util.find_spec("ai_edge_litert"):
         run(tool_command("export", [str(run_dir), "--litert", str(exports / "litert")]))

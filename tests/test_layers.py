@@ -33,6 +33,7 @@ LAYERS = [
     "training",
     "pretraining",
     "hyperparameters",
+    "huggingface",
     "serving",
     "comparison",
     "api",

@@ -24,7 +24,7 @@ OPTIONS = {
         "--hours", "--executions", "--confirm", "--keep",
         "--stop-hopeless", "--workers", "--space", "--out", "--name", "--config", "--set", "--no-export", "--restart",
     },
-    "evaluate": {"model", "--data", "--format", "--set"},
+    "evaluate": {"model", "--data", "--format", "--task", "--set"},
     "compare": {"models", "--data", "--set", "--metric", "--out", "--runs"},
     "check": {
         "--task", "--data", "--train", "--validation", "--test", "--format", "--encoder", "--config", "--set", "--json",
@@ -52,7 +52,10 @@ OPTIONS = {
         "--xla_gpu_compilation_enabled", "--thread_pool_factory_config_file", "--skip_initialize_tpu", "--version",
     },
     "list": {"--task"},
-    "export": {"run", "--name", "--precision", "--vectors", "--huggingface", "--litert", "--deploy", "--cores"},
+    "export": {
+        "run", "--name", "--task", "--pairs", "--precision", "--vectors", "--huggingface", "--litert", "--deploy",
+        "--cores",
+    },
 }  # fmt: skip
 
 

@@ -12,7 +12,6 @@ from support import small
 from benchmarks import internals
 from tfbert.encoder.backbone import load_encoder
 from tfbert.files import read_json
-from tfbert.serving.encoders import export_huggingface
 
 INPUTS = {
     "token_ids": np.array([[2, 9, 30, 3], [2, 100, 3, 0]], "int32"),
@@ -24,7 +23,7 @@ INPUTS = {
 def test_encoder_and_head_are_the_exported_model(tmp_path):
     run_dir, model_dir = small.finished_run()
     assert internals.write_head(run_dir, tmp_path) == ["card", "fee", "loan"]
-    export_huggingface(str(run_dir), tmp_path / "encoder")
+    internals.export_encoder(run_dir, tmp_path / "encoder")
     sequence = load_encoder(tmp_path / "encoder").backbone(INPUTS)["sequence_output"].numpy()
     mask, head = INPUTS["padding_mask"][:, :, None], np.load(tmp_path / "head.npz")
     logits = (sequence * mask).sum(1) / mask.sum(1) @ head["kernel"] + head["bias"]

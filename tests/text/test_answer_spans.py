@@ -2,7 +2,7 @@
 
 import pytest
 
-from tfbert.text.answer_spans import is_impossible, spans_of
+from tfbert.text.answer_spans import has_whole_words, is_impossible, spans_of
 
 CONTEXT = "The cat sat on the mat. The dog sat on the log, and the cat slept."
 
@@ -89,3 +89,10 @@ def test_a_flag_marks_a_question_without_an_answer(value, expected):
 def test_an_invalid_flag_is_rejected(value):
     with pytest.raises(ValueError, match="^is_impossible is .*; expected true or false$"):
         is_impossible(value)
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "expected"), [(0, 3, True), (4, 7, True), (1, 3, False), (4, 6, False), (22, 23, True)]
+)
+def test_spans_of_whole_words(start, end, expected):
+    assert has_whole_words(CONTEXT, start, end) is expected

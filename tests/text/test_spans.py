@@ -17,6 +17,7 @@ from tfbert.text.spans import (
     tags_of_types,
     token_ranges,
     trimmed,
+    types_of_tags,
 )
 
 REPEATABLE = settings(deadline=None, derandomize=True, max_examples=300)
@@ -214,3 +215,11 @@ def test_spans_with_token_boundaries_survive_tagging(lengths, drawn):
     tags = tag_tokens(ranges, ["ab".index(span.label) for span in spans], len(lengths))
     named = np.array(tags_of_types("ab"))[tags].tolist()
     assert spans_of_tags(named, "iob2") == by_token
+
+
+def test_types_of_tags_in_any_order():
+    assert types_of_tags(["I-b-c", "B-a", "O", "B-b-c"]) == ("b-c", "a")
+    assert types_of_tags(tags_of_types(["z", "a"])) == ("z", "a")
+    for tags in (["O", "E-a", "B-a"], ["O", ""], ["O", "B"], ["O", "B-"]):
+        with pytest.raises(ValueError, match="expected O, B-TYPE or I-TYPE"):
+            types_of_tags(tags)

@@ -1,4 +1,4 @@
-"""Evaluate a run or a SavedModel on labelled data: print metrics with confidence intervals.
+"""Evaluate a run, a SavedModel or a Hugging Face model on labelled data: print metrics with confidence intervals.
 
 They are printed as tables on a terminal, otherwise as JSON.
 """
@@ -7,7 +7,6 @@ import argparse
 import json
 import sys
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from tfbert.commands import program
@@ -19,13 +18,13 @@ _MAX_LABELS = 20
 def build_parser(prog: str) -> argparse.ArgumentParser:
     """Return the parser of the command line."""
     parser = argparse.ArgumentParser(prog=prog, description=__doc__)
-    parser.add_argument(
-        "model", metavar="RUN_OR_SAVED_MODEL", type=Path, help="run directory, or saved_models/NAME[/VERSION]"
-    )
+    model_help = "run directory, saved_models/NAME[/VERSION], or a fine-tuned BERT in Hugging Face's layout"
+    parser.add_argument("model", metavar="MODEL", help=model_help)
     parser.add_argument(
         "--data", metavar="PATH", required=True, help="a labelled file, or a directory with a test split"
     )
     program.add_format_argument(parser)
+    parser.add_argument("--task", help="task of a Hugging Face model (default: derived from its config)")
     parser.add_argument("--set", metavar="data.FIELD=VALUE", action="append", default=[], help="how to read the data")
     return parser
 
@@ -36,7 +35,7 @@ def main(options: argparse.Namespace) -> None:
     from tfbert.serving.evaluate import evaluate
 
     values = {"data.format": options.format} if options.format else {}
-    report = evaluate(options.model, options.data, parse_assignments(options.set) | values)
+    report = evaluate(options.model, options.data, parse_assignments(options.set) | values, options.task)
     if sys.stdout.isatty():
         print_report(report)
     else:

@@ -23,6 +23,7 @@ from tfbert.encoder import checksums, huggingface, kerasnlp, presets
 from tfbert.encoder.activations import ACTIVATIONS
 from tfbert.encoder.bert import BertEncoder
 from tfbert.encoder.huggingface import SIZES
+from tfbert.encoder.huggingface_tokenizer import read_tokenizer
 from tfbert.encoder.presets import EncoderSource
 from tfbert.encoder.spec import EncoderSpec
 from tfbert.files import check_space, read_json, replace_directory, sha256_of
@@ -76,6 +77,7 @@ def load_encoder(
     dtype: str = "float32",
     dropout: float | None = None,
     load_weights: bool = True,
+    uses_pooler: bool = True,
     seed: int = 0,
 ) -> Encoder:
     """Load an encoder by name.
@@ -85,6 +87,7 @@ def load_encoder(
         dtype: `float32`, `mixed_bfloat16` or `mixed_float16`; weights are always float32.
         dropout: rate for hidden states and attention weights, 0 to below 1; `None` keeps the encoder's own.
         load_weights: False means random weights.
+        uses_pooler: whether to warn if a Hugging Face directory has no pooler.
         seed: random seed for the weights of `tiny`, for a missing pooler, and for `load_weights=False`.
 
     Returns:
@@ -101,7 +104,10 @@ def load_encoder(
     options = {"dtype": dtype} if dropout is None else {"dtype": dtype, "dropout": dropout}
     source = presets.resolve(name)
     load = {"tiny": _load_tiny, "huggingface": _load_huggingface}.get(source.kind, _load_kerasnlp)
-    return load(source, options, load_weights, seed)
+    encoder = load(source, options, load_weights, seed)
+    if uses_pooler and source.kind == "huggingface" and not encoder.spec.has_pooler:
+        logger.warning("%s: the weights have no pooler; pooled_output comes from random weights", source.name)
+    return encoder
 
 
 def save_encoder(encoder: Encoder, directory: str | os.PathLike, heads: dict[str, np.ndarray] | None = None) -> None:
@@ -157,7 +163,12 @@ def save_huggingface(
         ValueError: the directory contains something else.
     """
     with replace_directory(directory, huggingface.FILES, "a saved encoder") as temporary_dir:
-        huggingface.write(temporary_dir, encoder.backbone, encoder.vocabulary, encoder.rules, encoder.spec, heads or {})
+        write_huggingface(encoder, temporary_dir, huggingface.pretraining_head(heads or {}))
+
+
+def write_huggingface(encoder: Encoder, directory: Path, head: huggingface.ModelHead) -> None:
+    """Write an encoder with a head into an existing directory, in Hugging Face's layout."""
+    huggingface.write(directory, encoder.backbone, encoder.vocabulary, encoder.rules, encoder.spec, head)
 
 
 def new_encoder(vocabulary: list[str], sizes: dict[str, int], *, lowercase: bool, dropout: float, name: str) -> Encoder:
@@ -284,7 +295,7 @@ def _load_huggingface(source: EncoderSource, options: dict, load_weights: bool, 
         logger.warning(
             "%s: attention dropout is %s; using the hidden dropout, %s, for both", path, attention_dropout, dropout
         )
-    vocabulary, rules = huggingface.read_tokenizer(source.directory)
+    vocabulary, rules = read_tokenizer(source.directory)
     options = {"dropout": dropout, "activation": activation, "layer_norm_epsilon": epsilon, **options}
     backbone = BertEncoder(**sizes, draw_weights=False, **options)
     has_pooler = not load_weights or huggingface.load_weights(backbone, source.directory / "model.safetensors")
@@ -292,7 +303,6 @@ def _load_huggingface(source: EncoderSource, options: dict, load_weights: bool, 
         _randomize(backbone.weights, seed)
     if not has_pooler:
         _randomize(backbone.pooled_dense.weights, seed)
-        logger.warning("%s: the weights have no pooler; pooled_output comes from random weights", source.name)
     return _checked_encoder(source, backbone, vocabulary, rules, has_pooler)
 
 

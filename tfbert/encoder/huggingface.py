@@ -3,7 +3,9 @@
 Neither PyTorch nor the transformers package is needed.
 """
 
-from collections.abc import Iterator
+import contextlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -11,17 +13,22 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
+from tfbert.encoder import huggingface_tokenizer
 from tfbert.encoder.bert import BertEncoder
+from tfbert.encoder.huggingface_tokenizer import write_tokenizer
 from tfbert.encoder.spec import EncoderSpec
-from tfbert.files import read_json, write_json
+from tfbert.files import write_json
 from tfbert.text.tokenizer_rules import TokenizerRules
 
-FILES = {"config.json", "model.safetensors", "vocab.txt", "tokenizer_config.json"}
+FILES = {"config.json", "model.safetensors"} | huggingface_tokenizer.FILES
+# The architecture of a directory without a head.
+ENCODER_ONLY = "BertModel"
+# The model type of exports that need code of their own, because no class of transformers computes the same.
+OWN_MODEL_TYPE = "tfbert"
 
 # Hugging Face's names -> ours. Their `gelu` is exact (erf); the last four are names of the same tanh approximation.
 _ACTIVATIONS = {"gelu": "gelu", "gelu_python": "gelu", "relu": "relu", "silu": "silu", "swish": "silu"}
 _ACTIVATIONS |= dict.fromkeys(("gelu_new", "gelu_fast", "gelu_pytorch_tanh", "gelu_accurate"), "gelu_tanh")
-_TOKENIZERS = ("BertTokenizer", "BertTokenizerFast", "DistilBertTokenizer", "DistilBertTokenizerFast")
 # KerasNLP's names -> Hugging Face's.
 SIZES = {"vocabulary_size": "vocab_size", "num_layers": "num_hidden_layers", "num_heads": "num_attention_heads"}
 SIZES |= {"hidden_dim": "hidden_size", "intermediate_dim": "intermediate_size"}
@@ -33,13 +40,37 @@ _ACTIVATIONS_OUT = {"gelu": "gelu", "gelu_tanh": "gelu_new", "relu": "relu", "si
 # Config keys that change the computation: the accepted values, the first of which is the default, and their description
 # for error messages.
 _ACCEPTED = {
-    "model_type": ((None, "bert"), "'bert'"),
+    "model_type": ((None, "bert", OWN_MODEL_TYPE), "'bert'"),
     "position_embedding_type": (("absolute", None), "'absolute'"),
     "pad_token_id": ((0,), "0"),
     "pruned_heads": ((None, {}), "no pruned heads"),
     "quantization_config": ((None,), "weights that are not quantized"),
     "auto_map": ((None, {}), "a model without custom code"),
 } | dict.fromkeys(("is_decoder", "add_cross_attention", "rescale_embeddings"), ((False, None), "false"))
+
+
+@dataclass(frozen=True)
+class ModelHead:
+    """What a directory contains besides the encoder.
+
+    Args:
+        architecture: the name of the class in transformers.
+        tensors: the tensors of the head by their names in transformers.
+        config: keys of config.json in addition to those of the encoder.
+        max_tokens: the maximum length of an input in tokens; `None` for that of the encoder.
+    """
+
+    architecture: str = ENCODER_ONLY
+    tensors: Mapping[str, np.ndarray] = field(default_factory=dict)
+    config: Mapping[str, Any] = field(default_factory=dict)
+    max_tokens: int | None = None
+
+
+def pretraining_head(tensors: Mapping[str, np.ndarray]) -> ModelHead:
+    """Return the head that consists of the tensors of pretraining heads; there may be none."""
+    if not tensors:
+        return ModelHead()
+    return ModelHead("BertForPreTraining" if "cls.seq_relationship.weight" in tensors else "BertForMaskedLM", tensors)
 
 
 def check_config(config: dict[str, Any], path: Path) -> tuple[dict[str, int], str, float]:
@@ -52,8 +83,10 @@ def check_config(config: dict[str, Any], path: Path) -> tuple[dict[str, int], st
     Raises:
         ValueError: the config requires a computation that is not supported, or is invalid.
     """
+    # The code of tfbert's own exports only adds a head.
+    is_own = config.get("model_type") == OWN_MODEL_TYPE
     for key, (accepted, description) in _ACCEPTED.items():
-        if config.get(key, accepted[0]) not in accepted:
+        if config.get(key, accepted[0]) not in accepted and not (is_own and key == "auto_map"):
             raise ValueError(f"{path}: {key} is {config[key]!r}; expected {description}")
     config = {"type_vocab_size": 2, "hidden_act": "gelu", "layer_norm_eps": 1e-12} | config
     for key in SIZES.values():
@@ -73,47 +106,6 @@ def check_config(config: dict[str, Any], path: Path) -> tuple[dict[str, int], st
     return {ours: config[theirs] for ours, theirs in SIZES.items()}, _ACTIVATIONS[config["hidden_act"]], epsilon
 
 
-def read_tokenizer(directory: Path) -> tuple[list[str], TokenizerRules]:
-    """Return the vocabulary of a directory and the rules of its tokenizer.
-
-    Newer versions of transformers do not write vocab.txt; tokenizer.json then contains both.
-
-    Raises:
-        ValueError: the tokenizer is not BERT's, or no file says whether the model is cased.
-    """
-    config_path, fast_path = directory / "tokenizer_config.json", directory / "tokenizer.json"
-    config = read_json(config_path) if config_path.is_file() else {}
-    fast = read_json(fast_path) if fast_path.is_file() else {}
-    name = config.get("tokenizer_class", _TOKENIZERS[0])
-    if name not in _TOKENIZERS and not (fast and name == "PreTrainedTokenizerFast"):
-        raise ValueError(f"{config_path}: tokenizer_class is {name!r}; expected one of {', '.join(_TOKENIZERS)}")
-    if config.get("do_basic_tokenize") is False:
-        raise ValueError(
-            f"{config_path}: do_basic_tokenize is false; expected true: text is always split at spaces and punctuation"
-        )
-    normalizer, keys = config, ("do_lower_case", "strip_accents", "tokenize_chinese_chars")
-    if config.get("do_lower_case") is None:
-        normalizer, keys = fast.get("normalizer") or {}, ("lowercase", "strip_accents", "handle_chinese_chars")
-        if normalizer.get("type") != "BertNormalizer":
-            raise ValueError(
-                f"{directory}: cannot tell whether the model is cased; expected a tokenizer_config.json with "
-                '{"do_lower_case": true} for an uncased model, false for a cased one'
-            )
-    lowercase, strip_accents, split_on_cjk = (normalizer.get(key) for key in keys)
-    strip_accents = lowercase if strip_accents is None else strip_accents
-    rules = TokenizerRules(bool(lowercase), bool(strip_accents), split_on_cjk is not False)
-    if (directory / "vocab.txt").is_file():
-        text = (directory / "vocab.txt").read_text(encoding="utf-8")
-        return text.replace("\r\n", "\n").removesuffix("\n").split("\n"), rules
-    model = fast.get("model", {})
-    ids = model.get("vocab")
-    if model.get("type") != "WordPiece" or not isinstance(ids, dict) or sorted(ids.values()) != list(range(len(ids))):
-        raise ValueError(
-            f"{directory}: expected a vocab.txt, or a tokenizer.json with a WordPiece vocabulary without gaps"
-        )
-    return sorted(ids, key=ids.get), rules
-
-
 def load_weights(backbone: BertEncoder, path: Path) -> bool:
     """Set the weights of a backbone from a safetensors file, checking every tensor.
 
@@ -123,27 +115,22 @@ def load_weights(backbone: BertEncoder, path: Path) -> bool:
     Raises:
         ValueError: the file is damaged; a tensor is missing, unexpected, has another shape, or contains NaN.
     """
-    try:
-        with safe_open(path, framework="np") as file:
-            names = set(file.keys())
-            # The names have the prefix `bert.` if the encoder was saved with a head, else none.
-            table = "embeddings.word_embeddings.weight"
-            prefixes = [name.removesuffix(table) for name in names if f".{name}".endswith(f".{table}")]
-            if len(prefixes) != 1:
-                raise ValueError(f"{path}: {len(prefixes)} tensors are named {table!r}; expected one")
-            prefix, used = prefixes[0], set()
-            has_pooler = any(name.startswith(f"{prefix}pooler.") for name in names)
-            for variable, name, shape in _tensors(backbone, has_pooler):
-                name = prefix + name
-                if name not in names:  # old conversions keep TensorFlow's names for LayerNorm
-                    old = name.replace("Norm.weight", "Norm.gamma").replace("Norm.bias", "Norm.beta")
-                    name = old if old in names else name
-                variable.assign(np.reshape(_tensor(file, names, name, shape, path), variable.shape))
-                used.add(name)
-    except SafetensorError as error:
-        raise ValueError(
-            f"{path}: not a complete safetensors file: {error}; is it truncated, or a Git LFS pointer?"
-        ) from error
+    with _opened(path) as file:
+        names = set(file.keys())
+        # The names have the prefix `bert.` if the encoder was saved with a head, else none.
+        table = "embeddings.word_embeddings.weight"
+        prefixes = [name.removesuffix(table) for name in names if f".{name}".endswith(f".{table}")]
+        if len(prefixes) != 1:
+            raise ValueError(f"{path}: {len(prefixes)} tensors are named {table!r}; expected one")
+        prefix, used = prefixes[0], set()
+        has_pooler = any(name.startswith(f"{prefix}pooler.") for name in names)
+        for variable, name, shape in _tensors(backbone, has_pooler):
+            name = prefix + name
+            if name not in names:  # old conversions keep TensorFlow's names for LayerNorm
+                old = name.replace("Norm.weight", "Norm.gamma").replace("Norm.bias", "Norm.beta")
+                name = old if old in names else name
+            variable.assign(np.reshape(_tensor(file, names, name, shape, path), variable.shape))
+            used.add(name)
     modules = (f"{prefix}embeddings.", f"{prefix}encoder.")
     unused = sorted(name for name in names - used if name.startswith(modules) and not name.endswith("_ids"))
     if unused:
@@ -209,38 +196,58 @@ def write(
     vocabulary: list[str],
     rules: TokenizerRules,
     spec: EncoderSpec,
-    heads: dict[str, np.ndarray],
+    head: ModelHead,
 ) -> None:
-    """Write the four files of `FILES` that PyTorch transformers' `AutoModel` and `AutoTokenizer` read.
+    """Write the files of `FILES` that PyTorch transformers' `AutoModel...` and `AutoTokenizer` read.
 
     Args:
         directory: an existing, empty directory.
         backbone: the encoder; its current weights are written as float32.
         vocabulary: the tokens in order of their ids.
         rules: the rules of the tokenizer.
-        spec: the encoder's spec. If `has_pooler` is False no pooler is written, and transformers initializes a random
-            one.
-        heads: tensors of the pretraining heads, by Hugging Face's names; may be empty.
+        spec: the encoder's spec. If `has_pooler` is False, the encoder's own pooler is not written.
+        head: what is written besides the encoder.
     """
     config = {theirs: getattr(backbone, ours) for ours, theirs in SIZES.items()}
     config |= {"model_type": "bert", "torch_dtype": "float32", "pad_token_id": 0}
-    # The class depends on the heads. If there are any, the encoder's tensors have a prefix.
-    architecture = "BertForPreTraining" if "cls.seq_relationship.weight" in heads else "BertForMaskedLM"
-    config["architectures"] = [architecture if heads else "BertModel"]
-    prefix = "bert." if heads else ""
     config |= {"hidden_act": _ACTIVATIONS_OUT[spec.activation], "layer_norm_eps": spec.layer_norm_epsilon}
     config |= dict.fromkeys(("hidden_dropout_prob", "attention_probs_dropout_prob"), backbone.dropout)
     config |= {"position_embedding_type": "absolute", "initializer_range": 0.02}
-    tokenizer_config = {"do_lower_case": rules.lowercase, "strip_accents": rules.strip_accents}
-    tokenizer_config |= {"tokenize_chinese_chars": rules.split_on_cjk}
-    tokenizer_config |= {"tokenizer_class": "BertTokenizer", "model_max_length": backbone.max_sequence_length}
-    tokenizer_config |= {f"{name.lower()}_token": f"[{name}]" for name in ("PAD", "UNK", "CLS", "SEP", "MASK")}
-    tensors = dict(heads)
+    config |= {"architectures": [head.architecture], **head.config}
+    # In a model with a head, the encoder's tensors have a prefix.
+    prefix = "" if head.architecture == ENCODER_ONLY else "bert."
+    tensors = dict(head.tensors)
     for variable, name, shape in _tensors(backbone, spec.has_pooler):
         ours = np.reshape(variable, shape if "embeddings." in name else shape[::-1])
         tensors[prefix + name] = np.ascontiguousarray(_transposed(ours, name))
     # The metadata names the framework of the tensors. Older versions of transformers refuse a file without it.
     (directory / "model.safetensors").write_bytes(save(tensors, metadata={"format": "pt"}))
-    (directory / "vocab.txt").write_text("".join(f"{token}\n" for token in vocabulary), encoding="utf-8")
     write_json(directory / "config.json", config)
-    write_json(directory / "tokenizer_config.json", tokenizer_config)
+    write_tokenizer(directory, vocabulary, rules, head.max_tokens or backbone.max_sequence_length)
+
+
+def read_tensors(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, np.ndarray]:
+    """Return tensors of a safetensors file by name, as float32, matrices with Keras' shape (inputs, outputs).
+
+    Args:
+        path: the file.
+        shapes: the expected shape of each tensor in the file, by name.
+
+    Raises:
+        ValueError: the file is damaged; a tensor is missing, has another shape, or contains NaN.
+    """
+    with _opened(path) as file:
+        names = set(file.keys())
+        return {name: _tensor(file, names, name, shape, path) for name, shape in shapes.items()}
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    """Open a safetensors file; raise ValueError if it is damaged."""
+    try:
+        with safe_open(path, framework="np") as file:
+            yield file
+    except SafetensorError as error:
+        raise ValueError(
+            f"{path}: not a complete safetensors file: {error}; is it truncated, or a Git LFS pointer?"
+        ) from error

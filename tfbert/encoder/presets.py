@@ -28,6 +28,8 @@ from tfbert.nearest import did_you_mean
 
 logger = logging.getLogger(__name__)
 
+# Files that contain the weights of a Hugging Face directory in forms that are not read.
+OTHER_WEIGHTS = ("pytorch_model.bin", "tf_model.h5", "flax_model.msgpack", "model.safetensors.index.json")
 _MARKER = "complete.json"
 _LOCK_WAIT_SECONDS = 1800
 
@@ -227,7 +229,7 @@ def _directory_kind(directory: Path) -> Literal["tfbert", "kerasnlp", "huggingfa
         raise ValueError(f"{path}: expected the key 'registered_name' (KerasNLP) or 'model_type' (Hugging Face)")
     if (directory / "model.safetensors").is_file():
         return "huggingface"
-    for other in ("pytorch_model.bin", "tf_model.h5", "flax_model.msgpack", "model.safetensors.index.json"):
+    for other in OTHER_WEIGHTS:
         if (directory / other).is_file():
             raise ValueError(
                 f"{directory}: weights are in {other}; expected one model.safetensors. Convert them with the "

@@ -1,6 +1,7 @@
-"""Evaluation of a run or a SavedModel on labelled data: metrics with confidence intervals."""
+"""Evaluation of a run, a SavedModel or a Hugging Face model on labelled data: metrics with confidence intervals."""
 
 import logging
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,12 +12,14 @@ import numpy as np
 from tfbert.config import Config, from_dict, override
 from tfbert.data_config import NO_SPLITS
 from tfbert.files import REPORT, read_json
+from tfbert.huggingface.importing import is_huggingface, read_model
+from tfbert.models.decision_values import read_values
 from tfbert.models.predictor import Predict, predict_all
 from tfbert.models.saved_run import SavedRun, load_run
-from tfbert.serving.decision_values import read_values
 from tfbert.serving.export import exported_task
 from tfbert.serving.saved_predictor import SavedPredictor
 from tfbert.tasks.base import FittedTask, Task, require_known_labels
+from tfbert.tasks.base_pooled import has_pair
 from tfbert.text.interpretation import interpret
 from tfbert.text.records import Record, read_records
 from tfbert.text.splits import Split, load_splits
@@ -103,30 +106,43 @@ class LabelledPredictions:
         return {"num_examples": len(self.gold), **evaluation.scores()}
 
 
-def evaluate(path: Path, data: str, values: Mapping[str, Any]) -> dict:
+def evaluate(path: str | os.PathLike, data: str, values: Mapping[str, Any], task: str | None = None) -> dict:
     """Evaluate a model on labelled data; the arguments and errors are those of `predict_labelled`.
 
     Returns:
         `model`, `data`, `num_examples`, `metrics`, `per_label`.
 
     Raises:
-        ValueError: `path` is neither a run nor a SavedModel, the data cannot be read, or a label is unknown.
+        ValueError: `path` is none of these, the data cannot be read, or a label is unknown.
     """
-    return {"model": str(path), "data": data, **predict_labelled(path, data, values).scores()}
+    return {"model": str(path), "data": data, **predict_labelled(path, data, values, task).scores()}
 
 
-def predict_labelled(path: Path, data: str, values: Mapping[str, Any]) -> LabelledPredictions:
+def predict_labelled(
+    path: str | os.PathLike, data: str, values: Mapping[str, Any], task: str | None = None
+) -> LabelledPredictions:
     """Predict labelled data.
 
     Args:
-        path: a run directory, `saved_models/NAME`, or the directory of a version.
+        path: a run directory, `saved_models/NAME`, the directory of a version, or a fine-tuned model in Hugging Face's
+            layout, as a directory or `hf://owner/name`.
         data: a labelled file, all of which is used, or a directory, whose test split is used.
         values: config paths of `data` and their values, which say how to read the data.
+        task: the task of a Hugging Face model; `None` to derive it from its config.
 
     Raises:
-        ValueError: `path` is neither a run nor a SavedModel, the data cannot be read, or a label is unknown.
+        ValueError: `path` is none of these, the data cannot be read, or a label is unknown.
     """
-    return predict_records(LoadedModel.load(path), data, values)
+    name = os.fspath(path)
+    if not is_huggingface(name):
+        if task is not None:
+            raise ValueError(f"--task {task}: {path} knows its task; expected a Hugging Face model")
+        return predict_records(LoadedModel.load(Path(path)), data, values)
+    foreign = read_model(name, task)
+    records = _records(_with_data(Config(task=foreign.task.name), data, values), foreign.task)
+    # The config of a classifier does not say whether it reads pairs.
+    model = LoadedModel.of_run(Path(path), foreign.load(foreign.may_read_pairs and has_pair(records)[0]))
+    return _predict(model, model.config, records)
 
 
 def predict_records(model: LoadedModel, data: str, values: Mapping[str, Any]) -> LabelledPredictions:
@@ -135,12 +151,19 @@ def predict_records(model: LoadedModel, data: str, values: Mapping[str, Any]) ->
     Raises:
         ValueError: the data cannot be read, or a label is unknown.
     """
-    task, config = model.task, override(model.config, {**values, **NO_SPLITS, "data.path": data})
-    records = _records(config, task.definition)
-    require_known_labels(task, [records])
-    outputs, gold = predict_all(model.predict, task, records, title="evaluate")
+    config = _with_data(model.config, data, values)
+    return _predict(model, config, _records(config, model.task.definition))
+
+
+def _with_data(config: Config, data: str, values: Mapping[str, Any]) -> Config:
+    return override(config, {**values, **NO_SPLITS, "data.path": data})
+
+
+def _predict(model: LoadedModel, config: Config, records: Iterable[Record]) -> LabelledPredictions:
+    require_known_labels(model.task, [records])
+    outputs, gold = predict_all(model.predict, model.task, records, title="evaluate")
     return LabelledPredictions(
-        task=task, config=config, records=records, outputs=outputs, gold=gold, decided=model.decided
+        task=model.task, config=config, records=records, outputs=outputs, gold=gold, decided=model.decided
     )
 
 

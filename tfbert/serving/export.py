@@ -15,8 +15,8 @@ from tensorflow.types.experimental import ConcreteFunction
 
 from tfbert.config import Config
 from tfbert.files import acquire_lock, read_json, writing
+from tfbert.models.decision_values import values_to_json
 from tfbert.models.predictor import Predictor
-from tfbert.serving.decision_values import values_to_json
 from tfbert.serving.guards import with_checked_sequences
 from tfbert.serving.model_card import model_card
 from tfbert.serving.warmup import write_warmup

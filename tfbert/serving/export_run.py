@@ -55,6 +55,24 @@ def _export_run(run_dir: Path, model_dir: Path, precision: str, run: SavedRun | 
         run.predictor.model.set_weights(exact.predictor.model.get_weights())
         run.predictor.model.backbone.copy_kernels(precision)
         compared = precision_comparison.compare(exact, precision_comparison.sequence_predictor(run.predictor))
+    return export_model(run, model_dir, compared)
+
+
+def export_model(run: SavedRun, model_dir: Path, compared: dict | None = None) -> tuple[Path, dict]:
+    """Export a loaded model and verify the export in a fresh process.
+
+    Args:
+        run: the model.
+        model_dir: `saved_models/NAME`; created if missing.
+        compared: the result of `precision_comparison.compare` for bfloat16 matrices; `None` for float32.
+
+    Returns:
+        As for `export_run`.
+
+    Raises:
+        RuntimeError: the outputs of the export differ from those of the model; no version was added.
+        WriteError: the disk is full; no version was added.
+    """
     servable = Servable(
         predictor=run.predictor, config=run.config, report=run.report, samples=run.samples, compared=compared
     )

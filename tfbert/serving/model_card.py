@@ -1,5 +1,6 @@
 """The model card that is stored with a SavedModel."""
 
+from tfbert.evaluation.card_tables import data_table, score_table
 from tfbert.serving.precision_comparison import describe
 from tfbert.tasks.base import FittedTask
 
@@ -13,14 +14,14 @@ def model_card(report: dict, task: FittedTask, signatures: list[str], compared: 
         signatures: names of the SavedModel's signatures.
         compared: what `precision_comparison.compare` measured for a bfloat16 export; `None` for float32.
     """
-    data = "\n".join(
-        f"| {split} | {file['path']} | {file['num_examples']:,} | `{file['sha256'][:16]}` |"
-        for split, file in report["data"].items()
-    )
     versions = ", ".join(f"{name} {version}" for name, version in report["versions"].items())
     warnings = "\n".join(f"- {line}" for line in report["checks"]["warnings"]) or "- none"
     encoder, encoder_config = report["encoder"], report["config"]["encoder"]
     title = task.definition.title
+    origin = f"fine-tuned with tfbert from the encoder `{encoder['name']}`"
+    if "converted_from" in report:
+        origin = f"converted by tfbert from the Hugging Face model `{report['converted_from']}`, with its weights"
+    seed = f"; seed {report['seed']}" if "seed" in report else ""
     inputs = ", ".join(f"`{spec.name}` ({spec.kind})" for spec in task.inputs)
     outputs = "\n".join(
         f"| `{output.name}` | {output.dtype}{', a list' * output.is_list} | {output.role} | {output.description} |"
@@ -28,7 +29,7 @@ def model_card(report: dict, task: FittedTask, signatures: list[str], compared: 
     )
     return f"""# Model card
 
-{title[0].upper()}{title[1:]}; task `{task.name}`, fine-tuned with tfbert from the encoder `{encoder["name"]}`.
+{title[0].upper()}{title[1:]}; task `{task.name}`, {origin}.
 
 ## Use
 Inputs: {inputs}.
@@ -40,12 +41,10 @@ Signatures: {", ".join(f"`{name}`" for name in signatures)}.
 {outputs}
 
 ## Data
-| split | path | examples | sha256 |
-|---|---|---|---|
-{data}
+{data_table(report) if report["data"] else "unknown"}
 
 ## Scores
-{_scores(report)}
+{score_table(report) if report["data"] else "Not measured; `tools/evaluate.py` measures them."}
 {_precision_note(compared)}
 ## Data warnings
 {warnings}
@@ -56,7 +55,7 @@ Signatures: {", ".join(f"`{name}`" for name in signatures)}.
 - Probabilities, if any, are only as reliable as the reliability diagram in the report shows.
 
 ## Made with
-{versions}; seed {report["seed"]}.
+{versions}{seed}.
 
 ## To fill in
 - License of the data:
@@ -73,11 +72,3 @@ def _precision_note(compared: dict | None) -> str:
 The scores were measured in float32. In this SavedModel the encoder's weight matrices are bfloat16, which is fast only
 on processors with bfloat16 instructions (AMX or AVX-512 BF16). Compared with float32 {describe(compared)}.
 """
-
-
-def _scores(report: dict) -> str:
-    rows = []
-    for split in ("validation", "test"):
-        for name, score in ((report.get(split) or {}).get("metrics") or {}).items():
-            rows.append(f"| {split} | {name} | {score['value']:.4f} | {score['low']:.4f} to {score['high']:.4f} |")
-    return "\n".join(["| split | metric | value | 95 % interval |", "|---|---|---|---|", *rows])

@@ -18,11 +18,11 @@ from tfbert.evaluation.metric import Evaluation, LabelledSpan
 from tfbert.heads.spans import NEVER, SpanHead, Spans, best_spans
 from tfbert.space import COMMON, Choice
 from tfbert.tasks import base_outputs
-from tfbert.tasks.base import FittedTask, Task
 from tfbert.tasks.base_context import Context
 from tfbert.tasks.base_decision import Decision
+from tfbert.tasks.base_huggingface import ConvertibleTask, FittedConvertibleTask, ModelClass
 from tfbert.tasks.base_options import LearnedHeadOptions, option
-from tfbert.text.answer_spans import is_impossible, spans_of
+from tfbert.text.answer_spans import has_whole_words, is_impossible, spans_of
 from tfbert.text.columns import Column, shown
 from tfbert.text.datasets import Target, TokenizedSplit, Warn
 from tfbert.text.input_columns import CONTEXT, QUESTION
@@ -65,7 +65,7 @@ class AnswersOptions(LearnedHeadOptions):
             )
 
 
-class Answers(Task):
+class Answers(ConvertibleTask):
     """Extractive question answering: predicts the first and the last token of the answer, or [CLS] for no answer."""
 
     title = "answers to questions, found in a given text"
@@ -79,6 +79,9 @@ class Answers(Task):
     )
     inputs = (Text("question"), Text("context"))
     options = AnswersOptions
+    model_class = ModelClass(
+        suffix="QuestionAnswering", layer="qa_outputs", num_outputs=2, pipeline="question-answering"
+    )
     defaults = {"encoder.sequence_length": 384}
     search_space = COMMON | {"train.epochs": Choice(2, 3, 4), "train.batch_size": Choice(16, 32)}
 
@@ -112,7 +115,7 @@ class Answers(Task):
             has_unanswerable |= not record.target
             for start, end in record.target[:1]:
                 lengths.append(len(_PIECE.findall(record.others[0][start:end])))
-                num_whole += _has_whole_words(record.others[0], start, end)
+                num_whole += has_whole_words(record.others[0], start, end)
         if not lengths:
             raise ValueError("train has no question with an answer; expected at least one")
         return FittedAnswers(
@@ -121,6 +124,10 @@ class Answers(Task):
             whole_words=num_whole >= _NEARLY_ALL * len(lengths),
             has_unanswerable=has_unanswerable,
         )
+
+    def fit_to_model(self, labels: tuple[str, ...], options: AnswersOptions, has_pair: bool) -> "FittedAnswers":
+        """Return the task for a model that finds spans of whole words and always answers."""
+        return FittedAnswers(options=options, max_pieces=_USUAL_MAX_PIECES, whole_words=True, has_unanswerable=False)
 
 
 class NoAnswerThreshold(Decision):
@@ -145,6 +152,11 @@ class NoAnswerThreshold(Decision):
         best_answers = [text.decode("utf-8", "replace") for text in outputs["answer"][:, 0]]
         return {"threshold": np.float32(evaluation.best_threshold(best_answers, outputs["no_answer_margin"], gold))}
 
+    def describe(self, decided: Mapping[str, np.ndarray]) -> str:
+        """Return the threshold, if some questions may have no answer."""
+        threshold = float(decided["threshold"])
+        return "" if threshold == np.inf else f"no answer if [CLS] exceeds the best span by more than {threshold:.6g}"
+
     def apply(self, outputs: Mapping[str, tf.Tensor], decided: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         """Return the outputs with `best_answer`, string `(batch,)`, "" for no answer."""
         has_none = outputs["no_answer_margin"] > decided["threshold"]
@@ -152,7 +164,7 @@ class NoAnswerThreshold(Decision):
 
 
 @dataclass(frozen=True, kw_only=True)
-class FittedAnswers(FittedTask):
+class FittedAnswers(FittedConvertibleTask):
     """Extractive question answering with the properties of the answers in train.
 
     Args:
@@ -191,6 +203,11 @@ class FittedAnswers(FittedTask):
     def _max_text_tokens(self) -> int:
         # Without [CLS] and two [SEP].
         return self.options.sequence_length - 3
+
+    @property
+    def decoding(self) -> str:
+        """The search for spans."""
+        return f"the search for spans, of up to {self.max_answer_tokens} tokens, and their probabilities"
 
     def inputs_of(self, record: Record, *, training: bool = False) -> Item:
         """Return the two texts."""
@@ -308,12 +325,6 @@ class FittedAnswers(FittedTask):
         return evaluation.AnswerEvaluation(outputs, gold, float(decided["threshold"]))
 
 
-def _has_whole_words(context: str, start: int, end: int) -> bool:
-    """Return whether a span of a text starts and ends at word boundaries."""
-    is_start = start == 0 or not (context[start - 1].isalnum() and context[start].isalnum())
-    return is_start and (end == len(context) or not (context[end - 1].isalnum() and context[end].isalnum()))
-
-
 def _token_spans(
     record: Record, context: TextTokens, max_tokens: int, whole_words: bool, warn: Warn
 ) -> list[tuple[int, int]]:
@@ -337,7 +348,7 @@ def _token_spans(
         spans.append((first, last))
         if context.starts[first] < start or context.ends[last] > end:
             warn_of_first("answers start or end inside a word piece, which is learned as a whole")
-        if whole_words and not _has_whole_words(record.others[0], start, end):
+        if whole_words and not has_whole_words(record.others[0], start, end):
             warn_of_first(
                 "answers start or end inside a word, unlike nearly all of train, and are never predicted exactly"
             )

@@ -34,6 +34,16 @@ class Decision(abc.ABC):
         """
 
     @abc.abstractmethod
+    def describe(self, decided: Mapping[str, np.ndarray]) -> str:
+        """Return what the decision does with its values, in a phrase for people who apply it themselves.
+
+        Empty if the decision changes nothing.
+
+        Args:
+            decided: the values of the variables by name.
+        """
+
+    @abc.abstractmethod
     def apply(self, outputs: Mapping[str, tf.Tensor], decided: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         """Return the served outputs, in the graph.
 

@@ -1,7 +1,7 @@
 """Base classes of tasks on whole texts or pairs of texts: pooled vectors, windows of long texts, and labels."""
 
 import abc
-import bisect
+import functools
 import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,8 +11,8 @@ import tensorflow as tf
 
 from tfbert.heads.pooled import PooledHead
 from tfbert.nearest import did_you_mean
-from tfbert.tasks.base import FittedTask, Task
 from tfbert.tasks.base_context import Context, Served
+from tfbert.tasks.base_huggingface import ConvertibleTask, FittedConvertibleTask
 from tfbert.tasks.base_options import LearnedHeadOptions, option
 from tfbert.text.columns import Column
 from tfbert.text.datasets import Warn
@@ -54,7 +54,7 @@ class LabelOptions(PooledOptions):
     class_weights: str = option("train.class_weights")
 
 
-class PooledTask(Task):
+class PooledTask(ConvertibleTask):
     """Base class of tasks on a whole text or a pair of texts. Segment ids tell the texts of a pair apart."""
 
     inputs = (Text("text"), Text("text_pair", required=False))
@@ -81,7 +81,7 @@ class PooledTask(Task):
 
 
 @dataclass(frozen=True, kw_only=True)
-class FittedPooledTask(FittedTask):
+class FittedPooledTask(FittedConvertibleTask):
     """Base class of fitted tasks on whole texts.
 
     Args:
@@ -189,7 +189,7 @@ class FittedLabelTask(FittedPooledTask):
     """Base class of fitted tasks that label whole texts.
 
     Args:
-        labels: the labels, sorted by name; the position of a label is its id.
+        labels: the labels by id; in training sorted by name, in models that were trained elsewhere in their order.
     """
 
     options: LabelOptions
@@ -215,12 +215,15 @@ class FittedLabelTask(FittedPooledTask):
         Raises:
             ValueError: train does not have the label; the message suggests a similar one.
         """
-        position = bisect.bisect_left(self.labels, label)
-        if self.labels[position : position + 1] == (label,):
-            return position
+        if label in self._ids:
+            return self._ids[label]
         number = f"{len(self.labels):,} label{'' if len(self.labels) == 1 else 's'}"
         hint = did_you_mean(label, self.labels)
         raise ValueError(f"{record.where}: label {label!r} is not one of the {number} of train{hint}")
+
+    @functools.cached_property
+    def _ids(self) -> Mapping[str, int]:
+        return {label: label_id for label_id, label in enumerate(self.labels)}
 
     def classify_signature(self, served: Served) -> Any:
         """Return the signature for TF Serving's Classify and MultiInference calls: labels and their probabilities."""

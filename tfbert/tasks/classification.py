@@ -18,6 +18,7 @@ from tfbert.space import COMMON, Choice
 from tfbert.tasks import base_outputs
 from tfbert.tasks.base import Embed
 from tfbert.tasks.base_context import Served
+from tfbert.tasks.base_huggingface import SEQUENCE_CLASSES
 from tfbert.tasks.base_pooled import FittedLabelTask, LabelOptions, PooledTask, has_pair
 from tfbert.text.datasets import Target, TokenizedSplit
 from tfbert.text.records import LABEL, Record, one_label_of
@@ -35,6 +36,7 @@ class Classification(PooledTask):
     aliases = ("intent", "intents", "sentiment", "topic", "text_classification", "sequence_classification")
     options = LabelOptions
     data_options = ("data.label_names",)
+    model_class = SEQUENCE_CLASSES["single_label_classification"]
     search_space = COMMON | {"head.pooling": Choice("mean", "cls", "max"), "train.label_smoothing": Choice(0.0, 0.1)}
 
     def parse_target(self, row: Row) -> str:
@@ -60,6 +62,16 @@ class Classification(PooledTask):
         if len(labels) < 2:
             raise ValueError(f"train has only the label {labels[0]!r}; expected at least two labels")
         return FittedClassification(options=options, has_pair=pair, labels=labels)
+
+    def fit_to_model(self, labels: tuple[str, ...], options: LabelOptions, has_pair: bool) -> "FittedClassification":
+        """Return the task with the labels of a model.
+
+        Raises:
+            ValueError: there are fewer than two labels.
+        """
+        if len(labels) < 2:
+            raise ValueError(f"the model has {len(labels)} label; expected at least two")
+        return FittedClassification(options=options, has_pair=has_pair, labels=labels)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -19,8 +19,8 @@ from tfbert.heads.tags import TagHead, best_tags, spans_of, tag_losses
 from tfbert.nearest import did_you_mean
 from tfbert.space import COMMON, Choice
 from tfbert.tasks import base_outputs
-from tfbert.tasks.base import FittedTask, Task
 from tfbert.tasks.base_context import Context
+from tfbert.tasks.base_huggingface import ConvertibleTask, FittedConvertibleTask, ModelClass
 from tfbert.tasks.base_options import LearnedHeadOptions, option
 from tfbert.text.borders import Borders, borders_of, continuing_tokens
 from tfbert.text.datasets import Target, Warn
@@ -30,7 +30,7 @@ from tfbert.text.preprocessor import Preprocessor, Sequences
 from tfbert.text.record_sequences import RecordSequences, TextTokens
 from tfbert.text.records import Record, Schema
 from tfbert.text.rows import Row
-from tfbert.text.spans import Span, outermost, tag_tokens, tags_of_types, token_ranges, trimmed
+from tfbert.text.spans import Span, outermost, tag_tokens, tags_of_types, token_ranges, trimmed, types_of_tags
 
 # Padding values for texts that have fewer entities than another text of the batch.
 _PADDING = {"entity_text": "", "entity_label": "", "start": -1, "end": -1, "probability": 0.0}
@@ -48,7 +48,7 @@ class EntitiesOptions(LearnedHeadOptions):
     window_overlap_fraction: float = option("encoder.window_overlap_fraction")
 
 
-class Entities(Task):
+class Entities(ConvertibleTask):
     """Named entity recognition: predicts a tag per word piece, and decodes the best legal sequence of tags to spans."""
 
     title = "labelled spans of a text, with their positions"
@@ -68,6 +68,7 @@ class Entities(Task):
     defaults = {"train.head_learning_rate_factor": 10.0}
     search_space = COMMON | {"train.epochs": Choice(3, 5, 8, 12)}
     label_noun = "entity type"
+    model_class = ModelClass(suffix="TokenClassification", pipeline="token-classification")
 
     @property
     def schema(self) -> Schema:
@@ -112,16 +113,24 @@ class Entities(Task):
             raise ValueError("train has no entity; expected at least one")
         return FittedEntities(options=options, types=tuple(sorted(types)), borders=borders)
 
+    def fit_to_model(self, labels: tuple[str, ...], options: EntitiesOptions, has_pair: bool) -> "FittedEntities":
+        """Return the task with the types of a model's tags, in the order of the tags; entities consist of words.
+
+        Raises:
+            ValueError: the tags are not those of IOB2.
+        """
+        return FittedEntities(options=options, types=types_of_tags(labels), borders="words")
+
 
 @dataclass(frozen=True, kw_only=True)
-class FittedEntities(FittedTask):
+class FittedEntities(FittedConvertibleTask):
     """Named entity recognition with the types of train and the borders of its entities.
 
     Only the first word piece of a unit between borders is trained and decoded; the other pieces belong to the same
     entity.
 
     Args:
-        types: the entity types, sorted by name; the position of a type is its id.
+        types: the entity types by id; in training sorted by name, in models that were trained elsewhere in their order.
         borders: the positions at which entities start and end.
     """
 
@@ -144,6 +153,19 @@ class FittedEntities(FittedTask):
     def tags(self) -> list[str]:
         """The tags, by tag id."""
         return tags_of_types(self.types)
+
+    @property
+    def model_labels(self) -> Sequence[str]:
+        """The tags, by tag id."""
+        return self.tags
+
+    @property
+    def decoding(self) -> str:
+        """How tags become entities."""
+        return (
+            "decoding: tfbert returns the most probable legal sequence of tags, and only the first word piece of each "
+            f"unit (borders: {self.borders}) decides; use aggregation_strategy='first', which is similar"
+        )
 
     def inputs_of(self, record: Record, *, training: bool = False) -> Item:
         """Return the record's text."""

@@ -138,6 +138,11 @@ class AbstainThreshold(Decision):
         answers, _ = ranking.ranking_of(outputs["answer"], outputs["similarity"], gold)
         return {"threshold": np.float32(answers.best_threshold())}
 
+    def describe(self, decided: Mapping[str, np.ndarray]) -> str:
+        """Return the threshold, if it is above the lowest similarity."""
+        threshold = float(decided["threshold"])
+        return "" if threshold <= -1 else f"no answer if the best similarity is below {threshold:.4g}"
+
     def apply(self, outputs: Mapping[str, tf.Tensor], decided: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         """Return the outputs with `abstain`, bool `(batch,)`: whether the best similarity is below the threshold."""
         is_below = ranking.abstains(outputs["similarity"], decided["threshold"])

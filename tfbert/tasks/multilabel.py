@@ -20,6 +20,7 @@ from tfbert.tasks import base_outputs
 from tfbert.tasks.base import Embed
 from tfbert.tasks.base_context import Served
 from tfbert.tasks.base_decision import Decision
+from tfbert.tasks.base_huggingface import SEQUENCE_CLASSES
 from tfbert.tasks.base_pooled import FittedLabelTask, LabelOptions, PooledTask, has_pair
 from tfbert.text.cells import parse_cell
 from tfbert.text.columns import Column, shown, shown_json
@@ -54,6 +55,7 @@ class Multilabel(PooledTask):
     aliases = ("multi_label", "multi_label_classification", "multilabel_classification")
     options = LabelOptions
     data_options = ("data.label_names",)
+    model_class = SEQUENCE_CLASSES["multi_label_classification"]
     several_labels = True
     search_space = COMMON | {"head.pooling": Choice("mean", "cls", "max")}
 
@@ -96,6 +98,11 @@ class Multilabel(PooledTask):
             num_examples=num_examples,
         )
 
+    def fit_to_model(self, labels: tuple[str, ...], options: LabelOptions, has_pair: bool) -> "FittedMultilabel":
+        """Return the task with the labels of a model; the numbers of its training records are unknown and 0."""
+        counts = (0,) * len(labels)
+        return FittedMultilabel(options=options, has_pair=has_pair, labels=labels, counts=counts, num_examples=0)
+
 
 class Thresholds(Decision):
     """A threshold per label, fitted to maximize F1 on validation; labels whose probability reaches it are chosen.
@@ -126,6 +133,12 @@ class Thresholds(Decision):
         """Return thresholds with approximately the highest F1, and their sources."""
         thresholds, sources = evaluation.best_thresholds(np.stack(gold), outputs["probabilities"])
         return {"thresholds": thresholds, "threshold_sources": sources}
+
+    def describe(self, decided: Mapping[str, np.ndarray]) -> str:
+        """Return the threshold of each label."""
+        by_label = zip(self._labels, decided["thresholds"].tolist(), strict=True)
+        values = ", ".join(f"{label} {threshold:.4g}" for label, threshold in by_label)
+        return f"the probability from which each label is chosen: {values}"
 
     def apply(self, outputs: Mapping[str, tf.Tensor], decided: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         """Return the chosen labels, most probable first, with the other outputs.

@@ -18,8 +18,9 @@ from tfbert.evaluation.metric import Evaluation
 from tfbert.heads.pooled import PooledHead, start_with_label_probes
 from tfbert.space import COMMON, Choice
 from tfbert.tasks import base_outputs
-from tfbert.tasks.base import Embed, FittedTask, Task
+from tfbert.tasks.base import Embed
 from tfbert.tasks.base_context import Context
+from tfbert.tasks.base_huggingface import ConvertibleTask, FittedConvertibleTask, ModelClass
 from tfbert.tasks.base_options import LearnedHeadOptions, option
 from tfbert.text.cells import parse_cell
 from tfbert.text.columns import Column, listing, shown, shown_json
@@ -50,7 +51,7 @@ class MultipleChoiceOptions(LearnedHeadOptions):
     label_smoothing: float = option("train.label_smoothing")
 
 
-class MultipleChoice(Task):
+class MultipleChoice(ConvertibleTask):
     """Multiple choice: one sequence and one logit per choice, and a softmax over the choices of a record.
 
     Source: Devlin et al. 2019, "BERT", section 4.4 (SWAG). Ours allows a different number of choices in every record,
@@ -62,6 +63,7 @@ class MultipleChoice(Task):
     columns = (STEM, CHOICES, ANSWER)
     inputs = (Text("question"), Text("choices", many=True))
     options = MultipleChoiceOptions
+    model_class = ModelClass(suffix="MultipleChoice", num_outputs=1, pipeline="multiple-choice")
     search_space = COMMON | {"head.pooling": Choice("mean", "cls", "max")}
 
     def parse(self, row: Row) -> Record:
@@ -86,9 +88,15 @@ class MultipleChoice(Task):
         """Return the task, which needs nothing from the training records."""
         return FittedMultipleChoice(options=options)
 
+    def fit_to_model(
+        self, labels: tuple[str, ...], options: MultipleChoiceOptions, has_pair: bool
+    ) -> "FittedMultipleChoice":
+        """Return the task, which needs nothing from the model."""
+        return FittedMultipleChoice(options=options)
+
 
 @dataclass(frozen=True, kw_only=True)
-class FittedMultipleChoice(FittedTask):
+class FittedMultipleChoice(FittedConvertibleTask):
     """Multiple choice; the training records fit nothing but the model."""
 
     options: MultipleChoiceOptions

@@ -20,6 +20,7 @@ from tfbert.space import COMMON, Choice
 from tfbert.tasks import base_outputs
 from tfbert.tasks.base import Embed
 from tfbert.tasks.base_context import Served
+from tfbert.tasks.base_huggingface import SEQUENCE_CLASSES
 from tfbert.tasks.base_pooled import FittedPooledTask, PooledOptions, PooledTask, has_pair
 from tfbert.text.columns import Column, shown_json
 from tfbert.text.datasets import Target, TokenizedSplit, Warn
@@ -48,6 +49,7 @@ class Regression(PooledTask):
     title = "a number per text or pair of texts"
     aliases = ("sts", "semantic_similarity", "similarity", "score", "rating", "text_regression")
     options = PooledOptions
+    model_class = SEQUENCE_CLASSES["regression"]
     search_space = COMMON | {"head.pooling": Choice("mean", "cls", "max")}
 
     def parse_target(self, row: Row) -> float:
@@ -98,6 +100,17 @@ class Regression(PooledTask):
             highest=highest,
         )
 
+    def fit_to_model(self, labels: tuple[str, ...], options: PooledOptions, has_pair: bool) -> "FittedRegression":
+        """Return the task for a model that predicts values in their own units, without limits.
+
+        Raises:
+            ValueError: the model predicts several values.
+        """
+        if len(labels) > 1:
+            raise ValueError(f"the model predicts {len(labels)} values; expected one")
+        limits = {"lowest": -_LARGEST, "highest": _LARGEST}
+        return FittedRegression(options=options, has_pair=has_pair, mean=0.0, scale=1.0, **limits)
+
 
 @dataclass(frozen=True, kw_only=True)
 class FittedRegression(FittedPooledTask):
@@ -119,6 +132,28 @@ class FittedRegression(FittedPooledTask):
     metrics = evaluation.METRICS
     monitor = evaluation.SPEARMAN
     targets = {"value": Target("float32")}
+
+    @property
+    def score_scale(self) -> float:
+        """The standard deviation: in transformers, the logit is the value in the units of the data."""
+        return self.scale
+
+    @property
+    def score_offset(self) -> float:
+        """The mean of the values."""
+        return self.mean
+
+    @property
+    def model_labels(self) -> Sequence[str]:
+        """The name of the value."""
+        return ("value",)
+
+    @property
+    def decoding(self) -> str:
+        """The limits of predictions."""
+        if self.highest == _LARGEST:
+            return ""
+        return f"the limits of predictions, {self.lowest:g} to {self.highest:g}, the range of the training values"
 
     @property
     def num_scores(self) -> int:

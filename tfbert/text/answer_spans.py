@@ -127,3 +127,9 @@ def _positions(text: str, context: str) -> list[int]:
         positions.append(position)
         position = context.find(text, position + 1)
     return positions
+
+
+def has_whole_words(context: str, start: int, end: int) -> bool:
+    """Return whether a span of a text starts and ends at word boundaries."""
+    is_start = start == 0 or not (context[start - 1].isalnum() and context[start].isalnum())
+    return is_start and (end == len(context) or not (context[end - 1].isalnum() and context[end].isalnum()))

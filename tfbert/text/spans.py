@@ -174,6 +174,26 @@ def tags_of_types(types: Sequence[str]) -> list[str]:
     return ["O", *(f"{prefix}-{kind}" for kind in types for prefix in "BI")]
 
 
+def types_of_tags(tags: Sequence[str]) -> tuple[str, ...]:
+    """Return the types of tags in any order, by first occurrence; the reverse of `tags_of_types`.
+
+    Raises:
+        ValueError: O is missing, a tag is not one of IOB2, or a type has no B tag.
+    """
+    types = {}
+    for tag in tags:
+        prefix, kind = read_tag(tag) or ("", "")
+        if tag != "O" and not (tag[:1] in "BI" and prefix in "BI" and kind):
+            raise ValueError(f"tag {tag!r}: expected O, B-TYPE or I-TYPE")
+        types.setdefault(kind, set()).add(prefix)
+    if types.pop("", None) is None:
+        raise ValueError(f"tags are {', '.join(tags)}; expected O among them")
+    for kind, prefixes in types.items():
+        if "B" not in prefixes:
+            raise ValueError(f"tag 'I-{kind}' without 'B-{kind}'; expected IOB2, in which every entity begins with B")
+    return tuple(types)
+
+
 def tag_tokens(ranges: Sequence[tuple[int, int]], type_ids: Sequence[int], num_tokens: int) -> np.ndarray:
     """Return the tag id of each token, int32 `(num_tokens,)`.
 

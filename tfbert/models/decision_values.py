@@ -1,7 +1,8 @@
-"""The decision values of an exported model as JSON, such as thresholds; an infinite threshold is stored as null."""
+"""The decision values of a model as JSON, such as thresholds; an infinite threshold is stored as null."""
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -15,5 +16,9 @@ def values_to_json(values: Mapping[str, np.ndarray]) -> dict:
 
 def read_values(path: Path) -> dict[str, np.ndarray]:
     """Read the decision values that `values_to_json` returned; empty if the file does not exist."""
-    stored = read_json(path) if path.exists() else {}
+    return values_from_json(read_json(path) if path.exists() else {})
+
+
+def values_from_json(stored: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """Return the decision values that `values_to_json` returned."""
     return {name: np.float32(np.inf) if value is None else np.asarray(value) for name, value in stored.items()}

@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 
-from tfbert.serving.decision_values import read_values, values_to_json
+from tfbert.models.decision_values import read_values, values_to_json
 
 
 def test_values_survive_json(tmp_path):

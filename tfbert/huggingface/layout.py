@@ -1,0 +1,44 @@
+"""What imports and exports share: tfbert.json, and BERT's pooler as a copy of the first token's vector."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tfbert.encoder.bert import BertEncoder
+from tfbert.files import read_json, sha256_of, write_json
+from tfbert.models.decision_values import values_to_json
+from tfbert.models.saved_run import SavedRun
+
+WEIGHTS, CONFIG, RECORD = "model.safetensors", "config.json", "tfbert.json"
+
+# The slope of the pooler that copies the first token's vector. tanh(x) equals x up to x ** 3 / 3, so that a small slope
+# makes the copy exact up to a relative error below 1e-5. A power of two adds no rounding error.
+COPYING_SLOPE = 2.0**-12
+
+
+def copying_pooler(hidden_dim: int) -> np.ndarray:
+    """Return the kernel of a pooler that returns the first token's vector times `COPYING_SLOPE`; its bias is 0."""
+    return np.eye(hidden_dim, dtype=np.float32) * np.float32(COPYING_SLOPE)
+
+
+def has_copying_pooler(backbone: BertEncoder) -> bool:
+    """Return whether the pooler of an encoder only copies the first token's vector."""
+    kernel, bias = (np.asarray(weight) for weight in (backbone.pooled_dense.kernel, backbone.pooled_dense.bias))
+    return not bias.any() and np.array_equal(kernel, copying_pooler(backbone.hidden_dim))
+
+
+def write_record(directory: Path, run: SavedRun) -> None:
+    """Write what only tfbert reads to tfbert.json: task, config and decision; the weights must have been written."""
+    config = run.config.to_dict()
+    # The data section names files of this machine.
+    record = {"weights_sha256": sha256_of(directory / WEIGHTS), "task": run.task.to_json()}
+    record |= {"config": {name: config[name] for name in ("task", "encoder", "head")}}
+    write_json(directory / RECORD, record | {"decided": values_to_json(run.predictor.decided_values())})
+
+
+def read_record(directory: Path) -> dict[str, Any] | None:
+    """Return the content of tfbert.json; `None` if there is none, or the weights have changed since it was written."""
+    path = directory / RECORD
+    record = read_json(path) if path.is_file() else None
+    return record if record and record["weights_sha256"] == sha256_of(directory / WEIGHTS) else None
