@@ -32,10 +32,10 @@ def comparison():
 
 def test_title_result_and_settings(comparison, tmp_path):
     html = rendered(comparison, tmp_path / "compare.html")
-    assert "<title>Comparison of a, &lt;b&gt;</title>" in html and "<b>" not in html.replace('<b class="right">', "")
+    assert "Comparison of a, &lt;b&gt;</title>" in html and "a, <b>" not in html and "<dt><b>" not in html
     assert "a has 13.3 points more accuracy than &lt;b&gt;" in html and "tfbert compare a b" in html
     assert re.search(r"train\.learning_rate</td><td>0\.0002</td><td>0\.5</td>", html)
-    assert not re.search(r"<script|https?://|src=", html)
+    assert not re.search(r"https?://|src=", html)
 
 
 def test_disagreements_can_be_filtered_by_the_better_model(comparison, tmp_path):
@@ -44,9 +44,9 @@ def test_disagreements_can_be_filtered_by_the_better_model(comparison, tmp_path)
     assert re.findall(r'<label for="filter-(\w+)">(.*?)</label>', html) == [
         ("all", "all 12"), ("0", "a better 10"), ("1", "&lt;b&gt; better 2")
     ]  # fmt: skip
-    assert (html.count('class="mistake group-0"'), html.count('class="mistake group-1"')) == (10, 2)
+    assert (html.count('class="record group-0"'), html.count('class="record group-1"')) == (10, 2)
     assert "#filter-1:checked ~ .rows > :not(.group-1)" in html
-    first = html[html.index('class="mistake group-0"') :].partition("</dl>")[0]
+    first = html[html.index('class="record group-0"') :].partition("</dl>")[0]
     assert (
         re.sub(r"<[^>]*>|\s+", " ", first).split()[-11:]
         == (
