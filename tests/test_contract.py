@@ -19,7 +19,7 @@ from tfbert.models.saved_run import load_run
 from tfbert.serving import deployment, export_run, litert, precision_comparison
 from tfbert.serving.evaluate import evaluate
 from tfbert.serving.input_spec import InputSpec
-from tfbert.serving.requests import read_items
+from tfbert.serving.requests import read_requests
 from tfbert.serving.saved_predictor import SavedPredictor
 from tfbert.serving.verify import check
 from tfbert.space import check_space
@@ -377,7 +377,7 @@ def test_requests_and_training_read_the_same_inputs_from_the_samples(problem, ta
     inputs = {
         task_input.name: InputSpec(task_input.spec.dtype.name, task_input.many) for task_input in problem.task.inputs
     }
-    items = list(read_items([], str(reader.path), inputs, DataConfig()))
+    items = [request.item for request in read_requests([], str(reader.path), inputs, DataConfig())]
     assert items == [problem.task.inputs_of(record) for record in reader]
 
 

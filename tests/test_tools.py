@@ -26,7 +26,8 @@ OPTIONS = {
     "compare": {"models", "--data", "--set", "--metric", "--out", "--runs"},
     "check": {"--task", "--data", "--encoder", "--config", "--set", "--json"},
     "predict": {
-        "model", "texts", "--file", "--columns", "--set", "--server", "--header", "--ca", "--version", "--batch-size",
+        "model", "texts", "--file", "--out", "--top", "--columns", "--set", "--server", "--header", "--ca", "--version",
+        "--batch-size",
     },
     "serve": {
         "--port", "--rest_api_port", "--host", "--grpc_socket_path", "--model_name", "--model_base_path",

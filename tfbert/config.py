@@ -141,6 +141,11 @@ class OptimizationConfig:
         "mirrored trains on all devices of this machine, multi_worker on the machines in TF_CONFIG; auto chooses "
         "multi_worker if TF_CONFIG names several machines, and mirrored if this machine has several GPUs",
     )
+    track: Literal["none", "wandb", "mlflow"] = _training_setting(
+        "none",
+        "experiment tracker to send config, metrics and report to, besides TensorBoard: Weights & Biases or MLflow, in "
+        "the run directory unless WANDB_MODE or MLFLOW_TRACKING_URI name a server",
+    )
 
     def __post_init__(self):
         check_bounds(self, "train")

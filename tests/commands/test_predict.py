@@ -1,6 +1,8 @@
 """The command predict: files of all formats, with a local model or a server; predictions without padding."""
 
 import json
+import os
+import pty
 import shutil
 import subprocess
 import sys
@@ -90,7 +92,7 @@ def test_a_local_model_reads_tables_and_objects(version_dir, tmp_path):
     results = tools.run(
         step(*texts),
         step("--file", "a.csv"),
-        step("--file", "a.jsonl"),
+        step("--file", "a.jsonl", "--top", "2"),
         step("--file", "-", stdin=lines),
         step(json.dumps({"text": texts[0]}), texts[1]),
         step("--file", "b.jsonl"),
@@ -104,6 +106,9 @@ def test_a_local_model_reads_tables_and_objects(version_dir, tmp_path):
     assert [prediction["text"] for prediction in by_text] == texts
     for predictions in others:
         assert [(a["text"], a["label"]) for a in predictions] == [(a["text"], a["label"]) for a in by_text]
+    most_probable = others[1][0]["probabilities"]
+    assert list(most_probable.items())[0] == (by_text[0]["label"], by_text[0]["probability"])
+    assert list(most_probable.values()) == sorted(by_text[0]["probabilities"], reverse=True)[:2]
     assert "a.csv: unused columns: 'id', 'label'\n" in results[1].err
     assert [result.err.count("\n") for result in results[5:]] == [1] * 4
     messages = [result.err for result in results[5:]]
@@ -111,6 +116,38 @@ def test_a_local_model_reads_tables_and_objects(version_dir, tmp_path):
     assert messages[1].startswith("predict: c.csv:1: no text column among 'id', 'label'")
     assert messages[2].startswith("predict: TEXT:1: a JSON object with the keys 'title'; expected a JSON object with ")
     assert messages[3] == "predict: --set train.epochs: expected a field of data, such as data.encoding\n"
+
+
+def test_a_file_of_predictions_keeps_the_columns(address, tmp_path, capsys):
+    (tmp_path / "a.csv").write_text("id,text,labels\n1,both,x\n2,none,\n", encoding="utf-8")
+    arguments = ["m", "--server", address, "--file", tmp_path / "a.csv", "--out", tmp_path / "out.jsonl"]
+    tool = small.load_command("predict")
+    tool.main(tool.build_parser("predict").parse_args(list(map(str, arguments))))
+    assert capsys.readouterr().out == f"{tmp_path / 'out.jsonl'}  (2 predictions)\n"
+    rows = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert [list(row)[:4] for row in rows] == [["id", "text", "labels", "predicted_labels"]] * 2
+    assert [row["predicted_labels"] for row in rows] == [["food", "staff"], []]
+    with pytest.raises(ValueError, match="out.jsonl: exists; expected a new file"):
+        predicted(capsys, *arguments)
+    with pytest.raises(ValueError, match="--top 2: a server does not send the labels; expected a SavedModel"):
+        predicted(capsys, "m", "food", "--server", address, "--top", "2")
+
+
+def test_a_terminal_of_80_columns(address, tmp_path):
+    # Another process, because its standard output has to be a terminal.
+    (tmp_path / "a.jsonl").write_text('{"text": "both"}\n', encoding="utf-8")
+    script = str(small.TOOLS / "predict.py")
+    command = [sys.executable, script, "m", "--server", address, "--file", str(tmp_path / "a.jsonl")]
+    controller, terminal = pty.openpty()
+    environment = os.environ | {"COLUMNS": "80", "PYTHONPATH": str(small.ROOT)}
+    subprocess.run(command, stdout=terminal, stderr=subprocess.PIPE, env=environment, check=True)
+    os.close(terminal)
+    output = os.read(controller, 10_000).decode().replace("\r\n", "\n")
+    os.close(controller)
+    assert output == (
+        "both\n  labels  label probabilities  probabilities\n  food                    0.9            0.9\n"
+        "  staff                   0.8            0.8\n\n"
+    )
 
 
 def test_a_lone_surrogate_is_printed_as_the_replacement_character(version_dir, tmp_path):

@@ -5,7 +5,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tensorboard.plugins.hparams import plugin_data_pb2
 
 from tfbert.config import Config, override
-from tfbert.evaluation.tensorboard_log import TensorBoardLog
+from tfbert.evaluation.tensorboard_log import TensorBoardLog, final_scores
 
 REPORT = {"validation": {"metrics": {"accuracy": {"value": 0.75}}}, "test": {"metrics": {"accuracy": {"value": 0.5}}}}
 
@@ -15,7 +15,7 @@ def test_scalars_and_hyperparameters_of_a_run(tmp_path):
     log = TensorBoardLog.of_config(tmp_path, config)
     entry = {"epoch": 1, "loss": 1.5, "examples_per_second": 80.0, "validation": {"accuracy": 0.25}}
     log.epoch(entry, [[1, 2.0, 1e-4], [2, 1.0, 3e-4]])
-    log.final(REPORT, 2)
+    log.close(final_scores(REPORT), 2)
 
     events = EventAccumulator(str(tmp_path)).Reload()
     scalars = {

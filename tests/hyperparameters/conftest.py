@@ -19,7 +19,15 @@ def trainings(monkeypatch):
     """Replace training with a fake, and return the list of trained configs."""
     trained = []
 
-    def fit(problem, config, run_dir, log=lambda *_: None, should_stop_early=lambda history: False, models=None):
+    def fit(
+        problem,
+        config,
+        run_dir,
+        log=lambda *_: None,
+        should_stop_early=lambda history: False,
+        models=None,
+        tracker=None,
+    ):
         if config.train.batch_size > FITS:
             raise MemoryError("no more")
         trained.append(config)

@@ -113,7 +113,7 @@ def test_a_candidate_that_diverges_cannot_win(searcher):
 
 
 def test_an_error_if_no_candidate_can_be_trained(searcher, monkeypatch):
-    def always_diverge(*args):
+    def always_diverge(*args, **kwargs):
         raise MemoryError("no more")
 
     monkeypatch.setattr(loop.run, "fit", always_diverge)

@@ -141,3 +141,18 @@ def test_a_fingerprint_changes_with_anything():
     ]
     assert len({plan.fingerprint() for plan in plans}) == len(plans)
     assert plans[0].fingerprint() == Plan(config=Config(), space=SPACE).fingerprint()
+
+
+@pytest.mark.parametrize(
+    ("values", "num_trainings", "expected"),
+    [
+        ({}, 12, "up to 20 trials; then the confirmation: the default config and the best trials are trained with 3 "),
+        ({"trials": 2, "confirmations": 1}, 3, "trained with 1 fresh seed each, up to 3 trainings"),
+        ({"trials": 1, "hours": 0.5}, 6, "up to 1 trial, none of which starts after 0.5 h; then the confirmation"),
+        ({"hours": 2, "confirmations": 0}, 0, "trials, none of which starts after 2 h; no confirmation"),
+    ],
+)
+def test_the_cost_of_the_confirmation_is_announced(values, num_trainings, expected):
+    plan = Plan(config=Config(), space={}, **values)
+    assert plan.num_confirmation_trainings == num_trainings
+    assert expected in plan.announcement()

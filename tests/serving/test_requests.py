@@ -7,7 +7,7 @@ import logging
 import pytest
 
 from tfbert.serving.input_spec import InputSpec
-from tfbert.serving.requests import data_config, parse_item, read_items, read_lines
+from tfbert.serving.requests import data_config, parse_item, read_lines, read_requests
 
 TEXT = {"text": InputSpec()}
 PAIR = {"text": InputSpec(), "text_pair": InputSpec()}
@@ -28,7 +28,7 @@ def write(path, content, encoding="utf-8"):
 
 
 def items_of(path, inputs=TEXT, columns=None, assignments=()):
-    return list(read_items([], str(path), inputs, data_config(columns, assignments)))
+    return [request.item for request in read_requests([], str(path), inputs, data_config(columns, assignments))]
 
 
 def error_of(path, *arguments):
@@ -136,7 +136,7 @@ def test_lines_are_texts_or_objects(tmp_path, caplog):
         assert [item["text"] for item in items_of(path)] == expected
         assert logged(caplog, path) == ["unused key: 'id'"]
     caplog.clear()
-    assert [item["text"] for item in read_items(lines, None, TEXT, data_config(None, []))] == expected
+    assert [request.item["text"] for request in read_requests(lines, None, TEXT, data_config(None, []))] == expected
     assert caplog.messages == ["TEXT: unused key: 'id'"]
 
 

@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from tfbert.config import DataConfig
 from tfbert.serving.input_spec import InputSpec
-from tfbert.serving.requests import read_items
+from tfbert.serving.requests import read_requests
 from tfbert.serving.saved_predictor import SavedPredictor, find_version
 
 
@@ -107,7 +107,8 @@ def test_numeric_inputs(tmp_path):
         "title": InputSpec("string"),
     }
     (tmp_path / "a.csv").write_text('title,price,sizes\nabc,2.5,"[1, 2]"\nd,3,"[10, 0.5]"\n')
-    items = read_items([], str(tmp_path / "a.csv"), predictor.inputs, DataConfig())
+    requests = read_requests([], str(tmp_path / "a.csv"), predictor.inputs, DataConfig())
+    items = (request.item for request in requests)
     assert [outputs["total"] for _, outputs in predictor.predict(items)] == [8.5, 14.5]
 
 

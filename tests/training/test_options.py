@@ -31,7 +31,7 @@ OTHER_VALUES = {
     "train.weight_decay": 0.9,
 }
 # The files of the test modules check these, as their effect is not on the numbers of a training.
-ELSEWHERE = {"encoder.name", "train.checkpoint_seconds", "train.distribution"}
+ELSEWHERE = {"encoder.name", "train.checkpoint_seconds", "train.distribution", "train.track"}
 
 
 def result_of(trainer):

@@ -1,18 +1,17 @@
-"""Predict texts with a SavedModel, in this process or on a server, and print one JSON object per line."""
+"""Predict texts with a SavedModel, in this process or on a server.
+
+They are printed for reading on a terminal, as JSON lines otherwise, or written to a file with --out.
+"""
 
 import argparse
+import collections
 import functools
-import json
-import re
 import sys
 from pathlib import Path
 
 from tqdm import tqdm
 
 from tfbert.commands import program
-
-# JSON escapes can produce lone surrogates, which cannot be written as UTF-8.
-_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def build_parser(prog: str) -> argparse.ArgumentParser:
@@ -21,6 +20,10 @@ def build_parser(prog: str) -> argparse.ArgumentParser:
     parser.add_argument("model", metavar="SAVED_MODEL", help="saved_models/NAME[/VERSION], or its name on the server")
     parser.add_argument("texts", metavar="TEXT", nargs="*", help="a text, or a JSON object with the model's inputs")
     parser.add_argument("--file", metavar="FILE", help=".csv, .tsv, .jsonl, .json, or one TEXT per line (- for stdin)")
+    parser.add_argument(
+        "--out", metavar="FILE", type=Path, help="write a new .csv, .tsv or .jsonl: the columns of --file, then outputs"
+    )
+    parser.add_argument("--top", metavar="K", type=int, help="only the K most probable labels, with their names")
     parser.add_argument("--columns", metavar="INPUT=NAME", help="columns or keys of the inputs, such as text=review")
     parser.add_argument("--set", metavar="data.FIELD=VALUE", action="append", default=[], help="how to read the file")
     parser.add_argument("--server", metavar="ADDRESS", help="server to use: HOST:PORT for REST, or grpc://HOST:PORT")
@@ -36,47 +39,67 @@ def build_parser(prog: str) -> argparse.ArgumentParser:
 
 
 def main(options: argparse.Namespace) -> None:
-    """Stream predictions to standard output in the order of the texts.
+    """Write predictions to standard output or a file, in the order of the texts.
 
     Raises:
         ValueError: the options, the model or the texts cannot be used.
     """
     if bool(options.texts) == bool(options.file):
         raise ValueError("give either TEXT arguments or --file")
+    from tfbert.commands import prediction_output
     from tfbert.serving import requests
+    from tfbert.serving.prediction_file import PredictionFile
 
     data = requests.data_config(options.columns, options.set)
-    inputs, predict = _predictor(options)
-    predictions = predict(requests.read_items(options.texts, options.file, inputs, data))
+    file = None if options.out is None else PredictionFile(options.out, options.file or "TEXT")
+    inputs, labels, predict = _predictor(options)
+    rows: collections.deque = collections.deque()
+
+    def items():
+        for request in requests.read_requests(options.texts, options.file, inputs, data):
+            rows.append(request.cells)
+            yield request.item
+
     # No progress bar where predictions appear on the screen, nor in a log file.
-    for item, outputs in tqdm(predictions, unit="text", disable=sys.stdout.isatty() or None):
-        line = json.dumps({**item, **outputs}, ensure_ascii=False)
-        sys.stdout.write(_SURROGATE.sub("\ufffd", line) + "\n")
-    sys.stdout.flush()
+    is_shown = file is None and sys.stdout.isatty()
+    with prediction_output.opened(file, labels, options.top) as write:
+        for item, outputs in tqdm(predict(items()), unit=" texts", disable=is_shown or None):
+            write(item, rows.popleft(), outputs)
 
 
 def _predictor(options: argparse.Namespace):
-    """Return the inputs of the model, and a function that yields items with their predictions without padding."""
+    """Return the inputs and the labels of the model, and a function that yields items with their predictions."""
     if options.server:
-        from tfbert.serving.client import Client
-        from tfbert.serving.remote_predictor import RemotePredictor, parse_headers
-
-        client = Client(
-            options.server,
-            options.model,
-            version=options.version,
-            batch_size=options.batch_size,
-            headers=parse_headers(options.header),
-            ca_path=options.ca,
-        )
-        predictor = RemotePredictor(client)
-        return predictor.inputs, predictor.predict
+        return _remote_predictor(options)
+    from tfbert.serving.label_probabilities import PROBABILITIES, read_labels
     from tfbert.serving.saved_predictor import SavedPredictor
 
     # A program that writes lines into a pipe may wait for each prediction, so do not read ahead.
     num_pooled = 16 if options.file and Path(options.file).is_file() else 1
     saved = SavedPredictor(Path(options.model), options.version, num_pooled)
-    return saved.inputs, functools.partial(saved.predict, batch_size=options.batch_size)
+    if options.top is not None and (options.top < 1 or PROBABILITIES not in (output.name for output in saved.outputs)):
+        expected = "1 or more" if options.top < 1 else f"a model with {PROBABILITIES}, unlike {options.model}"
+        raise ValueError(f"--top {options.top}: expected {expected}")
+    labels = read_labels(saved.version_dir)
+    return saved.inputs, labels, functools.partial(saved.predict, batch_size=options.batch_size)
+
+
+def _remote_predictor(options: argparse.Namespace):
+    from tfbert.serving.client import Client
+    from tfbert.serving.remote_predictor import RemotePredictor, parse_headers
+
+    if options.top is not None:
+        raise ValueError(f"--top {options.top}: a server does not send the labels; expected a SavedModel, no --server")
+    client = Client(
+        options.server,
+        options.model,
+        version=options.version,
+        batch_size=options.batch_size,
+        headers=parse_headers(options.header),
+        ca_path=options.ca,
+    )
+    predictor = RemotePredictor(client)
+    return predictor.inputs, [], predictor.predict
 
 
 def run() -> None:

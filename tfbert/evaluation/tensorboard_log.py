@@ -64,15 +64,6 @@ class TensorBoardLog:
                 tf.summary.scalar(name, value, step=step)
             self._writer.flush()
 
-    def final(self, report: dict, step: int) -> None:
-        """Write the scores of a report under `final/`, and close the log."""
-        scores = {
-            f"final/{split}_{name}": score["value"]
-            for split in ("validation", "test")
-            for name, score in ((report.get(split) or {}).get("metrics") or {}).items()
-        }
-        self.close(scores, step)
-
     def close(self, scores: Mapping[str, float], step: int) -> None:
         """Write the scores that the HParams tab shows, and close the log."""
         with writing(self._log_dir), self._writer.as_default():
@@ -84,3 +75,12 @@ class TensorBoardLog:
                 tf.summary.scalar(name, value, step=step)
             self._writer.flush()
             self._writer.close()
+
+
+def final_scores(report: Mapping[str, Any]) -> dict[str, float]:
+    """Return the scores of a report by name, such as `final/test_accuracy`."""
+    return {
+        f"final/{split}_{name}": score["value"]
+        for split in ("validation", "test")
+        for name, score in ((report.get(split) or {}).get("metrics") or {}).items()
+    }

@@ -24,15 +24,17 @@ from tfbert.evaluation.metric import ScoreFunction
 from tfbert.files import WriteError, is_disk_full, read_json, write_json, writing
 from tfbert.hyperparameters.hypermodel import metric_of
 from tfbert.hyperparameters.loop import OUT_OF_MEMORY, Searcher
+from tfbert.hyperparameters.plan import CONFIRMED_TRIALS
 from tfbert.hyperparameters.trials import BEST, CHECKPOINT, Trial, ranked
+from tfbert.progress_bars import hidden
 from tfbert.training import run
+from tfbert.training.trackers import open_tracker
 from tfbert.training.updates import Diverged
 
 logger = logging.getLogger(__name__)
 
 CONFIRMED = "confirmed"
 DEFAULT = "default"
-_TOP = 3
 _RESULT = "result.json"
 _DECIDED = "decided.npz"
 
@@ -78,11 +80,11 @@ def confirm(searcher: Searcher, trials: Sequence[Trial]) -> tuple[list[Candidate
     """
     best = ranked(trials, searcher.higher_is_better)
     candidates = [Candidate(name=DEFAULT, values={})]
-    candidates += [Candidate(name=trial.id, values=searcher.values_of(trial)) for trial in best[:_TOP]]
+    candidates += [Candidate(name=trial.id, values=searcher.values_of(trial)) for trial in best[:CONFIRMED_TRIALS]]
     sign = 1 if searcher.higher_is_better else -1
     winner: Candidate | None = None
     total = len(candidates) * searcher.plan.confirmations
-    with tqdm(total=total, desc="confirming", unit="training", leave=False, disable=None) as bar:
+    with tqdm(total=total, desc="confirming", unit="training", leave=False, disable=hidden()) as bar:
         for candidate in candidates:
             _train(searcher, candidate, bar)
             if candidate.failed:
@@ -172,7 +174,8 @@ def _train_once(searcher: Searcher, candidate: Candidate, seed: int, folder: Pat
     config = searcher.plan.config_of(candidate.values, seed)
     problem = searcher.problem.with_config(config)
     started = time.monotonic()
-    predictor, history = run.fit(problem, config, folder)
+    with open_tracker(config, folder) as tracker:
+        predictor, history = run.fit(problem, config, folder, tracker=tracker)
     predictions = run.predict_held_out(problem, predictor)
     for split, (outputs, _) in predictions.items():
         _write_arrays(folder / f"{split}.npz", outputs)

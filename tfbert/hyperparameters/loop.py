@@ -3,6 +3,7 @@
 import logging
 import shutil
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import tensorflow as tf
 from keras_tuner import Objective
 
 from tfbert.config import Config
+from tfbert.evaluation.formatting import duration
 from tfbert.evaluation.tensorboard_log import TensorBoardLog
 from tfbert.files import WriteError, is_disk_full
 from tfbert.hyperparameters import trials as trial_store
@@ -21,6 +23,7 @@ from tfbert.hyperparameters.stopping import should_stop_early
 from tfbert.hyperparameters.trials import FAILED, STOPPED, Table, Trial
 from tfbert.training import run
 from tfbert.training.problem import Problem
+from tfbert.training.trackers import open_tracker
 from tfbert.training.updates import Diverged
 
 logger = logging.getLogger(__name__)
@@ -70,6 +73,7 @@ class Searcher:
         """
         if self.is_alone:
             logger.info("%s", self.table.header())
+        is_first = self.is_alone
         while True:
             keras_trial = self.oracle.create_trial(self.tuner_id)
             if keras_trial.status == "STOPPED":
@@ -91,9 +95,12 @@ class Searcher:
             logger.info("%s", self.table.row(trial, best[0].score if best else None, self._seconds_left(trials)))
             for note in trial.notes:
                 logger.info("  %s: %s", trial.id, note)
+            if is_first and (seconds := self.confirmation_seconds(trials)):
+                logger.info("  of the time left, the confirmation takes about %s", duration(seconds))
+                is_first = False
 
     def _seconds_left(self, trials: list[Trial]) -> float | None:
-        """Estimate the remaining time from the trials that have ended; `None` if there is no limit."""
+        """Estimate the remaining time of the search from the trials that have ended; `None` if there is no limit."""
         ended = [trial for trial in trials if trial.state != trial_store.RUNNING]
         estimates = []
         if self.plan.max_trials:
@@ -103,7 +110,16 @@ class Searcher:
         # Only the process that has the oracle knows when the search started.
         if self.plan.hours and self.is_alone:
             estimates.append(max(0.0, 3600 * self.plan.hours - self.oracle.seconds))
-        return min(estimates, default=None)
+        return min(estimates) + (self.confirmation_seconds(trials) or 0.0) if estimates else None
+
+    def confirmation_seconds(self, trials: Sequence[Trial]) -> float | None:
+        """Estimate the time of the confirmation from the trials that have ended; `None` before the first one."""
+        per_training = [
+            trial.seconds / len(trial.histories) for trial in trials if trial.state in (trial_store.FINISHED, STOPPED)
+        ]
+        if not per_training:
+            return None
+        return self.plan.num_confirmation_trainings * sum(per_training) / len(per_training)
 
     def _end(self, keras_trial) -> None:
         try:
@@ -196,7 +212,8 @@ class Searcher:
             return should_stop_early([sign * score for score in scores_of(history)], trial.epochs, others)
 
         log_epoch = log.epoch if log else lambda *_: None
-        _, result = run.fit(problem, config, folder, log_epoch, stops)
+        with open_tracker(config, folder) as tracker:
+            _, result = run.fit(problem, config, folder, log_epoch, stops, tracker=tracker)
         # A training that ended by its own patience counts as complete.
         patience = config.train.patience_epochs
         is_stale = patience and len(result.history) - result.best_epoch >= patience

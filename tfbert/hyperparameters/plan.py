@@ -31,6 +31,8 @@ ALGORITHMS = ("bayesian", "hyperband", "random", "grid")
 # If neither trials nor hours are given and the algorithm has no end of its own.
 _DEFAULT_TRIALS = 20
 _EPOCHS = "train.epochs"
+# Number of trials that are trained again for confirmation.
+CONFIRMED_TRIALS = 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,6 +108,25 @@ class Plan:
         if self.trials is None and self.hours is None and self.algorithm in ("bayesian", "random"):
             return _DEFAULT_TRIALS
         return self.trials
+
+    @property
+    def num_confirmation_trainings(self) -> int:
+        """The maximum number of trainings of the confirmation: best trials and default config, with each seed."""
+        num_trials = min(self.max_trials or CONFIRMED_TRIALS, CONFIRMED_TRIALS)
+        return (1 + num_trials) * self.confirmations
+
+    def announcement(self) -> str:
+        """Return one sentence with the number of trials and of the trainings that follow them."""
+        trials = f"up to {count(self.max_trials, 'trial')}" if self.max_trials else "trials"
+        if self.hours:
+            trials += f", none of which starts after {self.hours:g} h"
+        if not self.confirmations:
+            return f"{trials}; no confirmation"
+        seeds = count(self.confirmations, "fresh seed")
+        return (
+            f"{trials}; then the confirmation: the default config and the best trials are trained with {seeds} each, "
+            f"up to {count(self.num_confirmation_trainings, 'training')}"
+        )
 
     def config_of(self, values: dict[str, Any], seed: int | None = None) -> Config:
         """Return the config of a trial.
@@ -218,3 +239,8 @@ def space_with_effect(space: Space, fitted: FittedTask, config: Config) -> Space
         del kept[path]
     _check_combinations(kept, config, type(fitted.options), lambda options: replace(fitted, options=options))
     return kept
+
+
+def count(number: int, noun: str) -> str:
+    """Return a number with a noun, such as `1 trial` or `20 trials`."""
+    return f"{number:,} {noun}{'s' * (number != 1)}"

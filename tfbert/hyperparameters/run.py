@@ -8,21 +8,23 @@ from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
+from tfbert.evaluation.formatting import duration
 from tfbert.files import REPORT, read_json, write_json
 from tfbert.hyperparameters import confirm, page, workers
 from tfbert.hyperparameters import trials as trial_store
 from tfbert.hyperparameters.hypermodel import metric_of, objective_of, searchable
 from tfbert.hyperparameters.loop import Searcher
 from tfbert.hyperparameters.oracles import make_oracle
-from tfbert.hyperparameters.plan import Plan, space_with_effect
+from tfbert.hyperparameters.plan import Plan, count, space_with_effect
 from tfbert.hyperparameters.trials import BEST, CHECKPOINT, Trial, ranked
 from tfbert.interrupts import Stopped
 from tfbert.models.data import data_path
 from tfbert.tasks.base import load_task
 from tfbert.text.splits import load_splits
-from tfbert.training import run
+from tfbert.training import base_run, run
 from tfbert.training.problem import Problem, prepare
 from tfbert.training.run_dir import DATA, check_data, find_unfinished, new_name, opened, versions
+from tfbert.training.trackers import TRACKER, open_tracker
 
 logger = logging.getLogger(__name__)
 
@@ -82,6 +84,9 @@ def search(
             _drop(out_dir)
         searcher = _searcher(plan, out_dir, "tuner0")
         searcher.oracle.persist(out_dir / _ORACLE, plan.hours)
+        logger.info("%s", plan.announcement())
+        # The trials become its children.
+        open_tracker(plan.config, out_dir).close()
         try:
             if workers.is_chief():
                 # Heartbeats in the directory are those of processes that no longer exist.
@@ -141,7 +146,7 @@ def _drop(out_dir: Path) -> None:
     """Remove the files of an unfinished search from its directory."""
     for name in (_TENSORBOARD, confirm.CONFIRMED, trial_store.TRIALS, workers.HEARTBEATS, BEST_RUN):
         shutil.rmtree(out_dir / name, ignore_errors=True)
-    for name in (_ORACLE, DATA, BEST_CONFIG, trial_store.TABLE, _PLAN):
+    for name in (_ORACLE, DATA, BEST_CONFIG, trial_store.TABLE, TRACKER, _PLAN):
         (out_dir / name).unlink(missing_ok=True)
 
 
@@ -185,12 +190,19 @@ def _conclude(searcher: Searcher, command: str) -> dict:
     logger.info("%s", report["sentence"])
     page.render(report, out_dir / "report.html")
     write_json(out_dir / REPORT, report)
+    base_run.track_report(searcher.plan.config, out_dir, report)
     return report
 
 
 def _confirmed(searcher: Searcher, trials: Sequence[Trial]) -> dict:
     """Return the winner with fresh seeds, and its comparison with the default config, which may be the winner."""
-    logger.info("training the default config and the best trials with %d fresh seeds", searcher.plan.confirmations)
+    plan, seconds = searcher.plan, searcher.confirmation_seconds(trials)
+    estimate = "" if seconds is None else f", about {duration(seconds)}"
+    logger.info(
+        "confirmation: training the default config and the best trials with %s each%s",
+        count(plan.confirmations, "fresh seed"),
+        estimate,
+    )
     candidates, winner = confirm.confirm(searcher, trials)
     default, comparison = candidates[0], None
     if not default.failed:

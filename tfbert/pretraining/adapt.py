@@ -20,6 +20,7 @@ from tfbert.training import base_run, run
 from tfbert.training.fine_tuning import EpochHistory, monitored
 from tfbert.training.problem import Problem, prepare
 from tfbert.training.run_dir import check_data, find_unfinished
+from tfbert.training.trackers import open_tracker
 
 logger = logging.getLogger(__name__)
 
@@ -77,9 +78,13 @@ def train(
 
     def work() -> dict:
         check_data(run_dir, problem.splits)
+        # The trainings become its children.
+        open_tracker(problem.config, run_dir).close()
         adaptation = _adapt(problem, corpus, run_dir, num_seeds, command)
         logger.info("%s", adaptation["sentence"])
-        return run.keep(run_dir, adaptation, command)
+        report = run.keep(run_dir, adaptation, command)
+        base_run.track_report(problem.config, run_dir, report)
+        return report
 
     fingerprint = _fingerprint(problem, corpus, num_seeds)
     return base_run.execute(run_dir, problem.replicas, work, fingerprint, exports, command)
@@ -155,6 +160,7 @@ def _pretrain_config(problem: Problem, corpus: Sequence[str], run_dir: Path) -> 
         "train.batch_size": config.train.batch_size,
         "train.accumulation_steps": config.train.accumulation_steps,
         "train.distribution": config.train.distribution,
+        "train.track": config.train.track,
     }
     values |= {f"encoder.{name}": getattr(config.encoder, name) for name in ("name", "precision", "dropout")}
     return override(PretrainConfig(), values)

@@ -16,6 +16,7 @@ from tfbert.pretraining.vocabulary import SPECIAL_TOKENS
 from tfbert.text.tokenizer import SpecialTokens
 from tfbert.training.base_problem import BaseProblem, timed
 from tfbert.training.distribution import ALONE, Replicas
+from tfbert.training.trackers import require_package
 
 logger = logging.getLogger(__name__)
 
@@ -56,6 +57,7 @@ def prepare_problem(config: PretrainConfig, work_dir: Path, replicas: Replicas =
         ValueError: corpus, vocabulary or encoder cannot be used; the message names the file.
     """
     _check_workers(config, replicas)
+    require_package(config)
     directory, index = work_dir / "rows", None
     if config.prepared:
         directory = Path(config.prepared)

@@ -19,6 +19,7 @@ from tfbert.training import base_run
 from tfbert.training.distribution import join
 from tfbert.training.progress import Progress
 from tfbert.training.run_dir import find_unfinished
+from tfbert.training.trackers import UNTRACKED, Tracker
 from tfbert.training.trainer import Trainer
 
 logger = logging.getLogger(__name__)
@@ -71,7 +72,10 @@ def assist(config: PretrainConfig) -> None:
 
 
 def _make_trainer(
-    problem: PretrainingProblem, run_dir: Path, log: Callable[[dict, Sequence[dict]], None] = lambda *_: None
+    problem: PretrainingProblem,
+    run_dir: Path,
+    log: Callable[[dict, Sequence[dict]], None] = lambda *_: None,
+    tracker: Tracker = UNTRACKED,
 ) -> Trainer:
     tf.config.experimental.enable_op_determinism()
     config = problem.config
@@ -79,7 +83,8 @@ def _make_trainer(
     has_new_head = config.encoder.name is not None and not has_heads
     objective = PretrainingObjective(model, config, problem.train, has_new_head)
     evaluator = HeldOutEvaluator(evaluation_model, objective, problem.held_out, log)
-    return Trainer(model, [objective], evaluator, config.train, problem.checkpoints(run_dir), problem.replicas)
+    checkpoints = problem.checkpoints(run_dir)
+    return Trainer(model, [objective], evaluator, config.train, checkpoints, problem.replicas, tracker=tracker)
 
 
 class _PretrainingRun(base_run.BaseRun[PretrainingProblem]):
@@ -87,8 +92,9 @@ class _PretrainingRun(base_run.BaseRun[PretrainingProblem]):
 
     logged_sections = ("train", "objective", "examples", "encoder")
     report_stage = "report"
+    evaluated_split = "held_out"
 
-    def train(self, run_dir: Path, log: TensorBoardLog) -> Progress:
+    def train(self, run_dir: Path, log: TensorBoardLog, tracker: Tracker) -> Progress:
         def log_evaluation(entry: dict, points: Sequence[dict]) -> None:
             for point in points:
                 values = {f"train/{name}": value for name, value in point.items() if name != "update"}
@@ -105,7 +111,7 @@ class _PretrainingRun(base_run.BaseRun[PretrainingProblem]):
                 pairs,
             )
 
-        self._trainer = _make_trainer(self.problem, run_dir, log_evaluation)
+        self._trainer = _make_trainer(self.problem, run_dir, log_evaluation, tracker)
         return self._trainer.train()
 
     def report(self, progress: Progress, run_dir: Path) -> dict:

@@ -7,6 +7,7 @@ import math
 import sys
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -29,6 +30,19 @@ _JSON_READERS = {"jsonl": jsonl_rows, "json": json_rows}
 # The inputs of one item by name; a tuple for an input of several values.
 Value = str | float
 Item = dict[str, Value | tuple[Value, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One item to predict, and the row that it was read from.
+
+    Args:
+        item: the inputs by name.
+        cells: names and values of all columns or keys of the row; of the inputs if it has no others.
+    """
+
+    item: Item
+    cells: tuple[tuple[str, Any], ...]
 
 
 def data_config(columns: str | None, assignments: Iterable[str]) -> DataConfig:
@@ -54,10 +68,10 @@ def data_config(columns: str | None, assignments: Iterable[str]) -> DataConfig:
     return data
 
 
-def read_items(
+def read_requests(
     texts: Sequence[str], path: str | None, inputs: Mapping[str, InputSpec], data: DataConfig
-) -> Iterator[Item]:
-    """Yield the items to predict, in order. Unused columns and keys are logged once.
+) -> Iterator[Request]:
+    """Yield the items to predict with their rows, in order. Unused columns and keys are logged once.
 
     Args:
         texts: command-line arguments; empty if there is a file.
@@ -71,12 +85,13 @@ def read_items(
     """
     kind = data.format if data.format != "auto" or path is None else format_of(Path(path))
     if path is not None and kind in _FORMATS:
-        yield from _items_of_rows(path, kind, inputs, data)
+        yield from _requests_of_rows(path, kind, inputs, data)
         return
     source = "TEXT" if path is None else path
     unused = _UnusedNames(source, "key")
     for number, line in enumerate(texts if path is None else _text_lines(path, data), start=1):
-        yield parse_item(line, f"{source}:{number}", inputs, data.columns, unused)
+        item = parse_item(line, f"{source}:{number}", inputs, data.columns, unused)
+        yield Request(item, tuple(item.items()))
 
 
 class _UnusedNames:
@@ -99,7 +114,7 @@ class _UnusedNames:
             logger.info("%s: unused %s%s: %s", self._source, self._noun, "s" * (len(new) > 1), listing(new))
 
 
-def _items_of_rows(path: str, kind: str, inputs: Mapping[str, InputSpec], data: DataConfig) -> Iterator[Item]:
+def _requests_of_rows(path: str, kind: str, inputs: Mapping[str, InputSpec], data: DataConfig) -> Iterator[Request]:
     tally, layout = text_lines.Tally(), Layout(path)
     columns = input_columns({name: spec.many for name, spec in inputs.items()})
     unused = _UnusedNames(path, "column" if kind in ("csv", "tsv") else "key")
@@ -112,7 +127,8 @@ def _items_of_rows(path: str, kind: str, inputs: Mapping[str, InputSpec], data: 
         if not isinstance(row, Row):
             raise ValueError(row)
         unused.log(layout.unused)
-        yield {name: _input_value(row.values.get(name), name, spec, row.where) for name, spec in inputs.items()}
+        item = {name: _input_value(row.values.get(name), name, spec, row.where) for name, spec in inputs.items()}
+        yield Request(item, row.cells or tuple(item.items()))
     _log_replaced(path, tally)
 
 

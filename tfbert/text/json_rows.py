@@ -209,7 +209,7 @@ def object_rows(
             for name, values in layout.unused.items():
                 if values.is_needed:
                     values.add(value.get(name))
-            yield Row(where, {role: _value(value, key) for role, key in keys.items()})
+            yield Row(where, {role: _value(value, key) for role, key in keys.items()}, tuple(value.items()))
 
 
 def _add_later_keys(value: Mapping[str, Any], keys: dict[str, Any], finder: ColumnFinder, layout: Layout) -> None:

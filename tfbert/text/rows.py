@@ -38,10 +38,12 @@ class Row:
     Args:
         where: the location of the row: `train.csv:41`, the line on which it starts, or the file `sports/199.txt`.
         values: role to value; text in tables, any JSON value in JSON.
+        cells: names and values of all columns or keys, in the order of the file; empty in formats without names.
     """
 
     where: str
     values: dict[str, Any]
+    cells: tuple[tuple[str, Any], ...] = ()
 
 
 class RowError(ValueError):
@@ -120,7 +122,7 @@ def table_rows(
             for position, values in unused:
                 if values.is_needed:
                     values.add(row[position])
-            yield Row(where, _values_by_role(row, positions))
+            yield Row(where, _values_by_role(row, positions), tuple(zip(names, row, strict=True)))
 
 
 class _Table(NamedTuple):

@@ -3,18 +3,19 @@
 import abc
 import resource
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from tfbert.config import RootConfig
-from tfbert.evaluation.tensorboard_log import TensorBoardLog
+from tfbert.evaluation.tensorboard_log import TensorBoardLog, final_scores
 from tfbert.files import REPORT, read_json, write_json
 from tfbert.training.base_problem import BaseProblem
 from tfbert.training.checkpoint import CHECKPOINT
 from tfbert.training.distribution import Replicas
 from tfbert.training.progress import Progress
 from tfbert.training.run_dir import opened, versions
+from tfbert.training.trackers import Tracker, open_tracker
 
 CONFIG, PAGE = "config.json", "report.html"
 
@@ -32,17 +33,19 @@ class BaseRun(abc.ABC, Generic[AnyProblem]):
     Attributes:
         logged_sections: sections of the config that TensorBoard shows as hyperparameters.
         report_stage: key of the stage after training in the `seconds` of the report.
+        evaluated_split: name of the split that is evaluated during training, for trackers.
     """
 
     logged_sections: Sequence[str]
     report_stage: str
+    evaluated_split: str = "validation"
 
     def __init__(self, problem: AnyProblem, config: RootConfig | None = None):
         self.problem, self.config = problem, config or problem.config
 
     @abc.abstractmethod
-    def train(self, run_dir: Path, log: TensorBoardLog) -> Progress:
-        """Train, or resume the training in a directory, and log every evaluation."""
+    def train(self, run_dir: Path, log: TensorBoardLog, tracker: Tracker) -> Progress:
+        """Train, or resume the training in a directory, and log and track every evaluation."""
 
     @abc.abstractmethod
     def report(self, progress: Progress, run_dir: Path) -> dict:
@@ -57,7 +60,7 @@ class BaseRun(abc.ABC, Generic[AnyProblem]):
         """Write the report page."""
 
     def final_scores(self, report: dict) -> dict:
-        """Return the report whose scores TensorBoard compares, in the form that `TensorBoardLog.final` reads."""
+        """Return the report whose scores TensorBoard compares, in the form of `report.json`."""
         return report
 
     def carry_out(self, run_dir: Path, command: str) -> dict:
@@ -71,8 +74,12 @@ class BaseRun(abc.ABC, Generic[AnyProblem]):
             The content of `report.json`, which is written last.
         """
         write_json(run_dir / CONFIG, self.config.to_dict())
+        with open_tracker(self.config, run_dir, self.evaluated_split) as tracker:
+            return self._carry_out(run_dir, command, tracker)
+
+    def _carry_out(self, run_dir: Path, command: str, tracker: Tracker) -> dict:
         log = TensorBoardLog.of_config(run_dir / "tensorboard", self.config, self.logged_sections)
-        progress = self.train(run_dir, log)
+        progress = self.train(run_dir, log, tracker)
         started = time.monotonic()
         report = {
             "encoder": {"name": self.config.encoder.name, **self.problem.encoder.spec.to_json()},
@@ -86,10 +93,18 @@ class BaseRun(abc.ABC, Generic[AnyProblem]):
         report["seconds"][self.report_stage] = time.monotonic() - started
         report["peak_memory_bytes"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
         self.render(report, run_dir)
-        log.final(self.final_scores(report), progress.update)
+        scores = final_scores(self.final_scores(report))
+        log.close(scores, progress.update)
         write_json(run_dir / REPORT, report)
+        tracker.finish(scores, [run_dir / name for name in (REPORT, PAGE, CONFIG)], progress)
         (run_dir / CHECKPOINT).unlink()
         return report
+
+
+def track_report(config: RootConfig, run_dir: Path, report: Mapping[str, Any]) -> None:
+    """Send the report of a run that consists of several trainings to its tracker."""
+    with open_tracker(config, run_dir) as tracker:
+        tracker.finish(final_scores(report), [run_dir / name for name in (REPORT, PAGE)])
 
 
 def execute(

@@ -30,6 +30,7 @@ from tfbert.training.monitoring import Evaluator, NotFinite, Schedule
 from tfbert.training.objectives import Batch, Group, Objective, PlannedBatch
 from tfbert.training.problem import Problem
 from tfbert.training.progress import Average, EvaluationPoint, Progress
+from tfbert.training.trackers import UNTRACKED, Tracker
 from tfbert.training.trainer import Trainer
 
 logger = logging.getLogger(__name__)
@@ -129,10 +130,12 @@ class Callbacks:
     Args:
         log: called after every epoch with its entry and one `[update, loss, learning rate]` per update.
         should_stop_early: called after every epoch with the history; true stops training.
+        logs: whether the other messages about the training are logged, such as its early stop.
     """
 
     log: Callable[[dict, list], None] = lambda *_: None
     should_stop_early: Callable[[list[dict]], bool] = lambda history: False
+    logs: bool = True
 
 
 class TaskEvaluator(Evaluator):
@@ -154,7 +157,8 @@ class TaskEvaluator(Evaluator):
         self, problem: Problem, config: Config, predictor: Predictor, objective: TaskObjective, callbacks: Callbacks
     ):
         self.problem, self.predictor, self.callbacks, self.model = problem, predictor, callbacks, predictor.model
-        self.validation = problem.splits.get("validation")
+        self.validation, self.logs = problem.splits.get("validation"), callbacks.logs
+        self._info = logger.info if self.logs else lambda *_: None
         self.monitor = monitored(problem.task, config)
         self.num_averaged = config.train.averaged_epochs if self.validation is not None else 0
         per_epoch = objective.updates_per_epoch
@@ -175,18 +179,22 @@ class TaskEvaluator(Evaluator):
         if self.validation is None:
             return None
         self.predictor.refresh(self.problem.splits)
-        scores = self.scores(self.validation, check, self.title)
+        total = len(self.problem.tokenized["validation"].num_tokens)
+        scores = self.scores(self.validation, check, self.title, total)
         if self.monitor.name not in scores:
             raise ValueError(f"train.monitor={self.monitor.name}: validation has only {', '.join(scores)}")
         return scores
 
-    def scores(self, records: Iterable[Record], check: Callable[[], None], title: str = "") -> dict[str, float]:
+    def scores(
+        self, records: Iterable[Record], check: Callable[[], None], title: str = "", total: int | None = None
+    ) -> dict[str, float]:
         """Return the scores on labelled records.
 
         Args:
             records: labelled records.
             check: called before every batch.
             title: title of the progress bar; empty for no bar.
+            total: number of records, for the bar; `None` if unknown.
 
         Raises:
             NotFinite: an output is NaN or infinite.
@@ -197,7 +205,7 @@ class TaskEvaluator(Evaluator):
             return self.predictor.decode(items)
 
         task, predictor = self.problem.task, self.predictor
-        outputs, gold = predict_all(decode, task, records, None, title)
+        outputs, gold = predict_all(decode, task, records, total, title)
         for name, values in outputs.items():
             if values.dtype.kind == "f" and not np.isfinite(values).all():
                 raise NotFinite(f"validation {name} is not finite")
@@ -208,7 +216,7 @@ class TaskEvaluator(Evaluator):
     def log(self, history: Sequence[EvaluationPoint], points: Sequence[dict]) -> None:
         """Log the untrained model's scores, or call the callback after an epoch."""
         if history[-1].update == 0:
-            logger.info("before training  validation: %s", score_line(history[-1].scores))
+            self._info("before training  validation: %s", score_line(history[-1].scores))
         else:
             updates = [[point["update"], point["loss"], point["learning_rate"]] for point in points]
             self.callbacks.log(epoch_history(history)[-1], updates)
@@ -216,12 +224,12 @@ class TaskEvaluator(Evaluator):
     def log_average(self, history: Sequence[EvaluationPoint], average: Average) -> None:
         """Log the epochs and the scores of the average."""
         epochs = ", ".join(map(str, averaged_epochs(history, average)))
-        logger.info("average of epochs %s  validation: %s", epochs, score_line(average.scores))
+        self._info("average of epochs %s  validation: %s", epochs, score_line(average.scores))
 
     def log_early_stop(self, history: Sequence[EvaluationPoint], num_stale: int) -> None:
         """Log the last epoch and for how long the score has not improved."""
         epoch, epochs = round(history[-1].epoch), "1 epoch" if num_stale == 1 else f"{num_stale} epochs"
-        logger.info(
+        self._info(
             "stopped early after epoch %d: validation %s has not improved for %s", epoch, self.monitor.name, epochs
         )
 
@@ -311,6 +319,7 @@ def task_trainer(
     predictor: Predictor,
     checkpoints: Checkpoints,
     callbacks: Callbacks = Callbacks(),
+    tracker: Tracker = UNTRACKED,
 ) -> Trainer:
     """Return the trainer of a fine-tuning.
 
@@ -322,6 +331,7 @@ def task_trainer(
             do the updates.
         checkpoints: where the state is saved.
         callbacks: called after every epoch.
+        tracker: as for `Trainer`.
     """
     embed = _embedder(problem, model, config)
     train = problem.task.augment(problem.tokenized["train"], embed, config.train.seed)
@@ -335,6 +345,7 @@ def task_trainer(
         config.train,
         checkpoints,
         problem.replicas,
+        tracker=tracker,
         run_eagerly=predictor.run_eagerly,
     )
 

@@ -58,6 +58,7 @@ class Evaluator(abc.ABC):
         schedule: when to evaluate.
         title: name of the evaluation in messages.
         num_averaged: maximum number of best evaluations whose weights are averaged after training; 0 for no average.
+        logs: whether messages about the training are logged.
     """
 
     model: keras.Model
@@ -65,6 +66,7 @@ class Evaluator(abc.ABC):
     schedule: Schedule
     title: str = "evaluation"
     num_averaged: int = 0
+    logs: bool = True
 
     @abc.abstractmethod
     def measure(self, check: Callable[[], None]) -> dict[str, float] | None:

@@ -25,6 +25,7 @@ from tfbert.text.tokenizer import Tokenizer
 from tfbert.text.unknown_tokens import measure_unknown
 from tfbert.training.base_problem import BaseProblem, timed
 from tfbert.training.distribution import join
+from tfbert.training.trackers import require_package
 
 logger = logging.getLogger(__name__)
 
@@ -111,6 +112,7 @@ def prepare(config: Config, *, log_warnings: bool = True, refusals: list[str] | 
     task = load_task(config.task)
     config = override(config, {"task": task.name})
     check_options(config)
+    require_package(config)
     seconds: dict[str, float] = {}
     with timed(seconds, "read"):
         splits, interpretation = _read_splits(config, task, refusals)

@@ -34,6 +34,7 @@ from tfbert.training.fine_tuning import (
 from tfbert.training.problem import Problem
 from tfbert.training.progress import Progress
 from tfbert.training.run_dir import find_unfinished
+from tfbert.training.trackers import UNTRACKED, Tracker, open_tracker
 
 logger = logging.getLogger(__name__)
 
@@ -87,6 +88,8 @@ def train(problem: Problem, run_dir: Path, num_seeds: int = 1, command: str = ""
         if num_seeds == 1:
             return train_seed(problem, problem.config, run_dir, command)
         write_json(run_dir / base_run.CONFIG, problem.config.to_dict())
+        # The seeds become its children.
+        open_tracker(problem.config, run_dir).close()
         reports = []
         for config in _seed_configs(problem, num_seeds):
             seed_dir = run_dir / f"seed-{config.train.seed}"
@@ -139,8 +142,11 @@ def fit(
     log: Callable[[dict, list], None] = lambda *_: None,
     should_stop_early: Callable[[list[dict]], bool] = lambda history: False,
     models: tuple[TaskModel, TaskModel] | None = None,
+    tracker: Tracker = UNTRACKED,
 ) -> tuple[Predictor, EpochHistory]:
     """Train once, without evaluating the result; resume an unfinished training of the same config in `run_dir`.
+
+    Only `log` reports on the training.
 
     Args:
         problem: prepared.
@@ -149,6 +155,7 @@ def fit(
         log: as for `Callbacks`.
         should_stop_early: as for `Callbacks`.
         models: the result of `build`, not yet trained; `None` builds the models.
+        tracker: receives the progress and the final scores on validation.
 
     Raises:
         Diverged: the loss, a weight or an output became NaN or infinite.
@@ -157,8 +164,11 @@ def fit(
         Stopped: a signal stopped the process; the message says what was saved.
     """
     write_json(run_dir / base_run.CONFIG, config.to_dict())
-    predictor, progress = _fit(problem, config, run_dir, Callbacks(log, should_stop_early), models)
-    return predictor, EpochHistory.of(progress)
+    predictor, progress = _fit(problem, config, run_dir, Callbacks(log, should_stop_early, logs=False), tracker, models)
+    history = EpochHistory.of(progress)
+    scores = {f"final/validation_{name}": score for name, score in (history.best_scores or {}).items()}
+    tracker.finish(scores, [run_dir / base_run.CONFIG], progress)
+    return predictor, history
 
 
 def _fit(
@@ -166,6 +176,7 @@ def _fit(
     config: Config,
     run_dir: Path,
     callbacks: Callbacks,
+    tracker: Tracker,
     models: tuple[TaskModel, TaskModel] | None = None,
 ) -> tuple[Predictor, Progress]:
     started = time.monotonic()
@@ -177,7 +188,7 @@ def _fit(
             initialize_head(problem, model, config)
         request.check()
     predictor = Predictor(problem.task, evaluation_model, problem.tokenizer, config)
-    trainer = task_trainer(problem, config, model, predictor, problem.checkpoints(run_dir, config), callbacks)
+    trainer = task_trainer(problem, config, model, predictor, problem.checkpoints(run_dir, config), callbacks, tracker)
     trainer.progress.start_seconds = time.monotonic() - started
     progress = trainer.train()
     predictor.refresh(problem.splits)
@@ -195,13 +206,13 @@ class _FineTuningRun(base_run.BaseRun[Problem]):
     logged_sections = ("train", "head", "encoder")
     report_stage = "evaluate"
 
-    def train(self, run_dir: Path, log: TensorBoardLog) -> Progress:
+    def train(self, run_dir: Path, log: TensorBoardLog, tracker: Tracker) -> Progress:
         def log_epoch(entry: dict, updates: list) -> None:
             log.epoch(entry, updates)
             scores = score_line(entry.get("validation", {}))
             logger.info("epoch %d  loss %.4f  validation: %s", entry["epoch"], entry["loss"], scores or "none")
 
-        self._predictor, progress = _fit(self.problem, self.config, run_dir, Callbacks(log_epoch))
+        self._predictor, progress = _fit(self.problem, self.config, run_dir, Callbacks(log_epoch), tracker)
         return progress
 
     def report(self, progress: Progress, run_dir: Path) -> dict:
@@ -327,6 +338,7 @@ def _join_seeds(problem: Problem, reports: list[dict], run_dir: Path, command: s
     report = {**best, "seeds": seeds, "command": command}
     report_page.render(report, read_json(run_dir / f"seed-{best['seed']}" / _DETAILS), run_dir / base_run.PAGE)
     write_json(run_dir / REPORT, report)
+    base_run.track_report(problem.config, run_dir, report)
     return report
 
 

@@ -12,7 +12,6 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import keras
 import numpy as np
-from tqdm import tqdm
 
 from tfbert import interrupts
 from tfbert.config import OptimizationConfig
@@ -20,11 +19,13 @@ from tfbert.encoder.active_embedding import ActiveEmbedding
 from tfbert.encoder.weights import copy_weights
 from tfbert.models import weights
 from tfbert.training.checkpoint import Checkpoints
+from tfbert.training.display import Display
 from tfbert.training.distribution import ALONE, ReplicaBatches, Replicas
 from tfbert.training.monitoring import Evaluator, NotFinite, improves
 from tfbert.training.objectives import Objective, PlannedBatch
 from tfbert.training.optimizers import build_optimizer
 from tfbert.training.progress import Average, EvaluationPoint, Progress, Sums, add
+from tfbert.training.trackers import UNTRACKED, Tracker
 from tfbert.training.updates import Updater
 
 
@@ -38,6 +39,7 @@ class Trainer:
         config: settings of the optimizer.
         checkpoints: where the chief saves the state; the other processes write nothing.
         replicas: devices that share every batch. All processes have the same weights, at the start those of the chief.
+        tracker: receives the progress after every evaluation.
         run_eagerly: as for `Updater`.
 
     Attributes:
@@ -54,11 +56,12 @@ class Trainer:
         checkpoints: Checkpoints,
         replicas: Replicas = ALONE,
         *,
+        tracker: Tracker = UNTRACKED,
         run_eagerly: bool = False,
     ):
         replicas.check_batch_size(config.batch_size)
         self.model, self.objectives, self.evaluator = model, tuple(objectives), evaluator
-        self.checkpoints, self.replicas = checkpoints, replicas
+        self.checkpoints, self.replicas, self.tracker = checkpoints, replicas, tracker
         first = self.objectives[0]
         self.num_updates = first.num_updates
         self.num_head_updates = max(objective.num_head_updates for objective in self.objectives)
@@ -66,6 +69,7 @@ class Trainer:
         optimizer = build_optimizer(model, config, self.num_updates, self.num_head_updates, embedding)
         self.updater = Updater(model, self.objectives, optimizer, config, replicas, embedding, run_eagerly=run_eagerly)
         self.progress = Progress()
+        self._display = Display(first, evaluator, self.num_updates, evaluator.logs and replicas.is_chief)
 
     def train(self) -> Progress:
         """Train to the end or until early stopping, then give the trained and the evaluated model the best weights.
@@ -110,28 +114,25 @@ class Trainer:
     def _run(self) -> None:
         p = self.progress
         updates = {objective.name: self._batches_by_update(objective) for objective in self.objectives}
-        bar = None
         while not p.ended:
             if not self._is_evaluation_due():
-                bar = bar or self._progress_bar()
-                self._update(updates, bar)
+                self._display.open(p.update)
+                self._update(updates)
                 if self.updater.must_stop:
                     self._save_checkpoint()
                     self.replicas.barrier()
                     place = self.evaluator.schedule.place(p.update)
                     raise self.updater.stopped(self.checkpoints.message(place))
             if self._is_evaluation_due():
-                if self.evaluator.schedule.by_epoch and bar is not None:
-                    bar.close()
-                    bar = None
+                if self.evaluator.schedule.by_epoch:
+                    self._display.close()
                 self._evaluate_or_stop()
                 p.ended = self.replicas.broadcast_decision(self.replicas.is_chief and self._is_over())
                 if p.update < self.num_updates and self.replicas.is_chief and self._is_out_of_patience():
                     self.evaluator.log_early_stop(p.history, self._num_stale())
             if p.ended or self.checkpoints.is_due():
                 self._save_checkpoint()
-        if bar is not None:
-            bar.close()
+        self._display.close()
 
     def _batches_by_update(
         self, objective: Objective
@@ -154,7 +155,7 @@ class Trainer:
             batches, count = planned.popleft()
             yield batches, itertools.chain([first], itertools.islice(stream, count - 1))
 
-    def _update(self, updates: Mapping[str, Iterator], bar: tqdm) -> None:
+    def _update(self, updates: Mapping[str, Iterator]) -> None:
         p, schedule = self.progress, self.evaluator.schedule
         started, rate = time.monotonic(), self.updater.learning_rate
         groups, num_examples = {}, {}
@@ -181,21 +182,7 @@ class Trainer:
         p.first_update_at = p.first_update_at or time.time()
         seconds = time.monotonic() - started
         p.seconds += seconds
-        bar.update(num_examples[self.objectives[0].name] if schedule.by_epoch else 1)
-        speed = {"tokens/s": f"{num_tokens / seconds:,.0f}"} if num_tokens else {}
-        bar.set_postfix({"loss": f"{loss:.3f}", **speed}, refresh=False)
-
-    def _progress_bar(self) -> tqdm:
-        # disable=None shows the bar on a terminal only, which keeps log files readable.
-        show = functools.partial(tqdm, mininterval=0.5, disable=None)
-        first, update = self.objectives[0], self.progress.update
-        if not self.evaluator.schedule.by_epoch:
-            return show(total=self.num_updates, initial=update, desc=first.name, unit="update")
-        epoch, num_done = divmod(update, first.updates_per_epoch)
-        sizes = [len(indices) for indices, *_ in first.plan(epoch)]
-        title = f"epoch {epoch + 1}/{first.num_epochs}"
-        initial = sum(sizes[: num_done * first.accumulation_steps])
-        return show(total=sum(sizes), initial=initial, desc=title, unit="ex", leave=False)
+        self._display.update(p, num_examples[self.objectives[0].name], num_tokens, loss, seconds)
 
     def _loss(self, sums: Sums, counts: Sums) -> float:
         return sum(objective.loss(sums[objective.name], counts[objective.name]) for objective in self.objectives)
@@ -253,6 +240,7 @@ class Trainer:
                 if point.update in self._best_evaluations():
                     self.checkpoints.keep_evaluated(point.update, weights.gather("model", self.model.weights))
             evaluator.log(p.history, [entry for entry in p.curve if entry["update"] > since])
+            self.tracker.update(p)
         p.evaluated_update, p.sums, p.counts = p.update, {}, {}
 
     def _measure(self) -> EvaluationPoint:
