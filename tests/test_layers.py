@@ -19,6 +19,7 @@ LAYERS = [
     "imports",
     "extras",
     "nearest",
+    "progress_bars",
     "fields",
     "interrupts",
     "data_config",

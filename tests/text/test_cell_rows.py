@@ -18,7 +18,11 @@ def rows(*table, **settings):
 def test_a_cell_that_cannot_be_used_is_an_error_only_if_it_is_read():
     bad = BadCell("2024-01-02", "contains a date; expected text")
     result, layout = rows([], ["text", "day", "label"], ["a", bad, "x"], ["b", "1", bad], [])
-    assert result == [Row("a:3", {"text": "a", "label": "x"}), "a:4: column 'label' contains a date; expected text"]
+    cells = (("text", "a"), ("day", "2024-01-02"), ("label", "x"))
+    assert result == [
+        Row("a:3", {"text": "a", "label": "x"}, cells),
+        "a:4: column 'label' contains a date; expected text",
+    ]
     assert (layout.header, layout.unused["day"].counts) == ("column names in row 2", {"2024-01-02": 1})
 
 
@@ -27,7 +31,7 @@ def test_rows_of_another_length_or_with_the_column_names_are_errors():
     assert result == [
         "a:2: 1 column ('a'); expected 2, as in the header",
         "a:3: repeats the line of column names ('text', 'label'); remove it",
-        Row("a:4", {"text": "b", "label": "y"}),
+        Row("a:4", {"text": "b", "label": "y"}, (("text", "b"), ("label", "y"))),
     ]
 
 

@@ -5,7 +5,6 @@ the activation and the epsilon that its weights were trained with.
 """
 
 import dataclasses
-import importlib.metadata
 import json
 import logging
 import os
@@ -19,6 +18,7 @@ import numpy as np
 from keras_hub.models import BertTokenizer
 from safetensors.numpy import save_file
 
+import tfbert
 from tfbert.encoder import checksums, huggingface, kerasnlp, presets
 from tfbert.encoder.activations import ACTIVATIONS
 from tfbert.encoder.bert import BertEncoder
@@ -126,13 +126,9 @@ def save_encoder(encoder: Encoder, directory: str | os.PathLike, heads: dict[str
         ValueError: the directory contains something else.
         WriteError: the disk is full.
     """
-    try:
-        version = importlib.metadata.version("tfbert")
-    except importlib.metadata.PackageNotFoundError:  # run from a checkout
-        version = None
     rules, spec = encoder.rules._asdict(), encoder.spec.to_json()
     keys = ("activation", "layer_norm_epsilon", "has_pooler", "pretraining")
-    document = {"format": _FORMAT, "tfbert_version": version, "source": encoder.source, **rules}
+    document = {"format": _FORMAT, "tfbert_version": tfbert.__version__, "source": encoder.source, **rules}
     document |= {key: spec[key] for key in keys if key in spec}
     with replace_directory(directory, _SAVED_FILES, "a saved encoder") as temporary_dir:
         # HDF5 crashes the process if the disk is full.

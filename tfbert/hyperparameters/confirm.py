@@ -26,6 +26,7 @@ from tfbert.hyperparameters.hypermodel import metric_of
 from tfbert.hyperparameters.loop import OUT_OF_MEMORY, Searcher
 from tfbert.hyperparameters.plan import CONFIRMED_TRIALS
 from tfbert.hyperparameters.trials import BEST, CHECKPOINT, Trial, ranked
+from tfbert.progress_bars import hidden
 from tfbert.training import run
 from tfbert.training.trackers import open_tracker
 from tfbert.training.updates import Diverged
@@ -83,7 +84,7 @@ def confirm(searcher: Searcher, trials: Sequence[Trial]) -> tuple[list[Candidate
     sign = 1 if searcher.higher_is_better else -1
     winner: Candidate | None = None
     total = len(candidates) * searcher.plan.confirmations
-    with tqdm(total=total, desc="confirming", unit="training", leave=False, disable=None) as bar:
+    with tqdm(total=total, desc="confirming", unit="training", leave=False, disable=hidden()) as bar:
         for candidate in candidates:
             _train(searcher, candidate, bar)
             if candidate.failed:

@@ -13,6 +13,7 @@ from tfbert.config import Config
 from tfbert.models.graph_functions import graph_function
 from tfbert.models.task_model import TaskModel
 from tfbert.models.variables import empty_variables
+from tfbert.progress_bars import hidden
 from tfbert.tasks.base import FittedTask
 from tfbert.tasks.base_context import Context, Served
 from tfbert.text.batches import EVALUATION_BATCH_TOKENS
@@ -182,7 +183,7 @@ def predict_all(
     batches: list[tuple[np.ndarray, dict[str, np.ndarray]]] = []
     gold: list[Any] = []
     stream = iter(records)
-    with tqdm(total=total, desc=title, unit=" records", leave=False, disable=None if title else True) as bar:
+    with tqdm(total=total, desc=title, unit=" records", leave=False, disable=hidden() if title else True) as bar:
         while pool := list(itertools.islice(stream, _POOL_RECORDS)):
             items = [task.inputs_of(record) for record in pool]
             for indices in _batches_by_length(items):

@@ -9,6 +9,7 @@ from tqdm import tqdm
 
 from tfbert.heads.base import Head
 from tfbert.heads.pooled import PoolingHead
+from tfbert.progress_bars import hidden
 from tfbert.text.batches import EVALUATION_BATCH_TOKENS, batches, plan_evaluation
 from tfbert.text.datasets import TokenizedSplit
 from tfbert.text.preprocessor import INPUTS
@@ -102,7 +103,7 @@ def embed_sequences(
     lengths = single.lengths()
     batch_size = max(1, EVALUATION_BATCH_TOKENS // int(max(lengths.max(), 8)))
     plan = plan_evaluation(lengths, batch_size)
-    bar = tqdm(total=len(sequences), desc="vectors", unit="sequence", leave=False, disable=None)
+    bar = tqdm(total=len(sequences), desc="vectors", unit="sequence", leave=False, disable=hidden())
     forward = tf.function(
         lambda inputs: model(inputs, training=False),
         input_signature=[{name: tf.TensorSpec([None, None], tf.int32) for name in INPUTS}],

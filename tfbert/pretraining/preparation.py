@@ -30,6 +30,7 @@ from tfbert.pretraining.corpus import COUNTS, Corpus, Document, Survey, describe
 from tfbert.pretraining.packing import Packer
 from tfbert.pretraining.sequences import FORMAT, INDEX, Index, ShardEntry
 from tfbert.pretraining.wordpieces import WordPieces
+from tfbert.progress_bars import hidden
 
 logger = logging.getLogger(__name__)
 
@@ -277,7 +278,7 @@ def _make_shards(
     keys = [(split, number) for split, count in plan.num_shards.items() for number in range(count)]
     entries: dict[str, list[ShardEntry]] = {split: [] for split in plan.num_shards}
     sizes = {key: _num_bytes(_documents_path(temporary_dir, *key)) for key in keys}
-    bar = tqdm(total=sum(sizes.values()), desc="packing", unit="B", unit_scale=True, leave=False, disable=None)
+    bar = tqdm(total=sum(sizes.values()), desc="packing", unit="B", unit_scale=True, leave=False, disable=hidden())
     state = (temporary_dir, plan, examples, word_pieces, segmenters.allowed())
     with bar, _executor(min(num_processes, len(keys)), state) as executor:
         futures = {executor.submit(_make_or_read_shard, *key): key for key in keys}
@@ -346,7 +347,7 @@ def _finish(temporary_dir: Path, index: Index) -> None:
 
 
 def _progress(reader: Corpus, title: str) -> Iterator[Document]:
-    with tqdm(desc=title, unit="char", unit_scale=True, leave=False, disable=None) as bar:
+    with tqdm(desc=title, unit="char", unit_scale=True, leave=False, disable=hidden()) as bar:
         for document in reader:
             bar.update(len(document.text))
             yield document

@@ -17,6 +17,7 @@ from tfbert.files import write_text
 from tfbert.pretraining.config import CorpusConfig
 from tfbert.pretraining.corpus import Corpus, Document, Survey, describe
 from tfbert.pretraining.wordpieces import MAX_CHARACTERS_PER_WORD, make_normalizer, split_chunks
+from tfbert.progress_bars import hidden
 
 logger = logging.getLogger(__name__)
 
@@ -54,7 +55,7 @@ def train_vocabulary(
         survey.add(document)
     logger.info("corpus: %s", describe(reader.counts))
     limit = survey.limit(corpus.held_out_fraction)
-    with tqdm(reader, desc="counting words", unit="doc", leave=False, disable=None) as documents:
+    with tqdm(reader, desc="counting words", unit="doc", leave=False, disable=hidden()) as documents:
         counts = _count_words((document for document in documents if document.number >= limit), **rules)
     vocabulary = train_word_pieces(counts, size, lowercase=lowercase)
     if len(vocabulary) < size:

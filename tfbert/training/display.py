@@ -6,6 +6,7 @@ import logging
 from tqdm import tqdm
 
 from tfbert.evaluation.formatting import duration
+from tfbert.progress_bars import hidden
 from tfbert.training.monitoring import Evaluator
 from tfbert.training.objectives import Objective
 from tfbert.training.progress import Progress
@@ -41,9 +42,9 @@ class Display:
         """
         if self._bar is not None:
             return
-        # disable=None shows the bar on a terminal only, which keeps log files readable.
+        # A log file has no bar, which keeps it readable.
         bar_format = "{desc} {percentage:3.0f}%|{bar}| {rate_fmt}{postfix}"
-        show = functools.partial(tqdm, mininterval=0.5, disable=None, dynamic_ncols=True, bar_format=bar_format)
+        show = functools.partial(tqdm, mininterval=0.5, disable=hidden(), dynamic_ncols=True, bar_format=bar_format)
         objective = self._objective
         if not self._evaluator.schedule.by_epoch:
             self._bar = show(total=self._num_updates, initial=update, desc=objective.name, unit=" updates")

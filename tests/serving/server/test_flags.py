@@ -5,6 +5,7 @@ import re
 
 import pytest
 
+import tfbert
 from tfbert.serving.server.flags import Options, add_flags, options_of
 from tfbert.serving.server.server import check_ports
 
@@ -60,7 +61,7 @@ def test_the_version_is_printed(parser, capsys):
         parser.parse_args(["--version"])
     assert caught.value.code == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0].startswith("TensorFlow ModelServer: tfbert ") and "2.20.0" in lines[0]
+    assert lines[0].startswith(f"TensorFlow ModelServer: tfbert {tfbert.__version__} ") and "2.20.0" in lines[0]
     assert lines[1].startswith("TensorFlow Library: 2.")
 
 

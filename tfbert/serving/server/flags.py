@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
+import tfbert
+
 API_RELEASE = "2.20.0"
 
 
@@ -148,8 +150,8 @@ class _Version(argparse.Action):
     def __call__(self, parser, namespace, values, option_string=None):
         if not values:
             return
-        found = [f"TensorFlow ModelServer: tfbert {_version_of('tfbert')} (the API of {API_RELEASE})"]
-        found.append(f"TensorFlow Library: {_version_of('tensorflow')}")
+        found = [f"TensorFlow ModelServer: tfbert {tfbert.__version__} (the API of {API_RELEASE})"]
+        found.append(f"TensorFlow Library: {_tensorflow_version()}")
         sys.stdout.write("\n".join(found) + "\n")
         parser.exit(0)
 
@@ -177,11 +179,11 @@ def options_of(said: Mapping[str, Any]) -> tuple[Options, list[str]]:
     return Options(**{name: value for name, value in said.items() if name in names}), ignored
 
 
-def _version_of(package: str) -> str:
+def _tensorflow_version() -> str:
     try:
-        return importlib.metadata.version(package)
+        return importlib.metadata.version("tensorflow")
     except importlib.metadata.PackageNotFoundError:
-        return "from a checkout" if package == "tfbert" else "not installed"
+        return "not installed"
 
 
 def _helps() -> dict[str, str]:
