@@ -204,10 +204,11 @@ def test_tables_count_confused_labels_and_pairs():
 def test_the_worst_mistakes_are_the_most_confident():
     gold = np.array([[1, 0], [1, 0], [1, 1], [0, 0]], bool)
     probabilities = np.float32([[0.9, 0.1], [0.3, 0.2], [0.8, 0.9], [0.1, 0.95]])
-    worst = LabelSets(gold, probabilities >= np.float32(0.5), probabilities).worst(["a", "b"])
-    assert list(worst) == [3, 1]
-    assert (worst[3]["label"], worst[3]["predicted"]) == ("no label", "b (95.0 %)")
-    assert (worst[1]["label"], worst[1]["predicted"]) == ("a (30.0 %)", "no label")
+    mistakes = LabelSets(gold, probabilities >= np.float32(0.5), probabilities).mistakes(["a", "b"])
+    assert list(mistakes) == [3, 1]
+    assert (mistakes[3].label, mistakes[3].predicted) == ("no label", "b (95.0 %)")
+    assert (mistakes[1].label, mistakes[1].predicted) == ("a (30.0 %)", "no label")
+    assert [mistakes[index].groups for index in (3, 1)] == [(("(none)", "b"),), (("a", "(none)"),)]
 
 
 def test_the_plot_of_texts_without_labels():
@@ -238,4 +239,4 @@ def test_evaluation_has_the_declared_metrics_and_the_report_sections():
     assert sections["tables"][0]["rows"][1][:3] == ["b", 0.25, "all labels"]
     assert [figure["title"] for figure in sections["figures"]] == ["Labels per text"]
     assert sum(row["num_examples"] for row in sections["reliability"]["bins"]) == chosen.sum()
-    assert set(sections["worst"]) <= set(np.flatnonzero((gold != chosen).any(1)))
+    assert set(evaluation.mistakes()) == set(np.flatnonzero((gold != chosen).any(1)))

@@ -1,8 +1,12 @@
 """The report page: what it shows and omits, and that it escapes all user text."""
 
+import base64
 import copy
+import hashlib
 import html
+import json
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,6 +17,8 @@ from tfbert.evaluation.classification import METRICS
 from tfbert.evaluation.metric import Metric
 
 CALIBRATION_ERROR = Metric("calibration_error", "lower", "fraction", "mean difference between probability and accuracy")
+# The type attribute and the content of every script element.
+SCRIPTS = re.compile(r"<script( [^>]*)?>(.*?)</script>", re.DOTALL)
 SECTIONS = [
     "curves",
     "metrics",
@@ -111,7 +117,13 @@ def _details():
         {"low": 0.5, "high": 0.75, "num_examples": 4, "mean_probability": 0.6, "accuracy": 0.5},
         {"low": 0.75, "high": 1.0, "num_examples": 196, "mean_probability": 0.95, "accuracy": 0.94},
     ]
-    mistake = {"text": "where is it", "label": "card?", "predicted": "refund", "where": "test.csv:41"}
+    mistake = {
+        "texts": ["where is it"],
+        "groups": [["card?", "refund"]],
+        "label": "card?",
+        "predicted": "refund",
+        "where": "test.csv:41",
+    }
     return {
         "labels": ["refund", "card?"],
         "split": "test",
@@ -286,20 +298,30 @@ def test_user_text_is_escaped_everywhere(render, report, details):
     report |= {"command": evil, "task": evil, "encoder": {"name": evil}, "versions": {evil: evil}}
     report["data"] = {"test": {"path": evil, "sha256": evil, "num_examples": 1}}
     details["labels"] = [evil, "card?"]
-    details["mistakes"] = [{"text": evil * 20, "label": evil, "predicted": evil, "where": evil}]
+    mistake = {"texts": [evil * 20], "label": evil, "predicted": evil, "where": evil, "groups": [[evil, evil]]}
+    details["mistakes"] = [mistake | {"true_spans": [[0, 9, evil]], "predicted_spans": [[3, 12, evil]]}]
     text = render(report, details)
-    assert "<script" not in text
-    assert not re.search(r'<[^>]*\sonload="', text)
+    assert len(SCRIPTS.findall(text)) == text.count("<script") == text.count("</script") == 2
+    assert not re.search(r'<[^>]*\sonload="', SCRIPTS.sub("", text))
     assert text.count("&lt;script&gt;") > 25
-    tags = set(re.findall(r"<(\w+)", text))
-    assert "script" not in tags and {"table", "svg", "details"} <= tags
+    assert {"table", "svg", "details"} <= set(re.findall(r"<(\w+)", text))
+    (rows,) = (json.loads(body) for kind, body in SCRIPTS.findall(text) if kind)
+    assert rows["rows"][0]["labels"][0][0] == evil
 
 
 def test_the_page_needs_no_network(text):
-    assert not re.search(r"https?://|\bsrc=|@import|//cdn|<link|<script", text)
+    assert not re.search(r"https?://|\bsrc=|@import|//cdn|<link|\bfetch\b|XMLHttpRequest|import\(", text)
     assert all(target.startswith(("#", "data:image/png;base64,")) for target in re.findall(r'href="([^"]*)', text))
     assert set(re.findall(r"url\((.)", text)) <= {"#"}
     assert "default-src 'none'" in text
+
+
+def test_only_the_script_of_the_page_may_run(text):
+    (policy,) = re.findall(r"script-src ([^\"]*)\"", text)
+    (script,) = (body for kind, body in SCRIPTS.findall(text) if not kind)
+    digest = hashlib.sha256(script.encode()).digest()
+    assert policy == f"'sha256-{base64.b64encode(digest).decode()}'"
+    assert script == (Path(report_page.__file__).parent / "page.js").read_text(encoding="utf-8")
 
 
 def test_identifiers_in_the_plots_are_unique(text):
@@ -353,7 +375,7 @@ def test_calibration_is_computed_from_the_bins(text):
 
 def test_mistakes_show_text_probabilities_and_location(render_text, report, details):
     long = "".join(chr(0x4E00 + i) for i in range(2500))
-    details["mistakes"].append({"text": long, "label": "refund", "predicted": "card?"})
+    details["mistakes"].append({"texts": [long], "label": "refund", "predicted": "card?"})
     text = render_text(report, details)
     assert "where is it true card? (0.4 %) , predicted refund (98.7 %) · test.csv:41" in _visible(text)
     assert long[:2000] in text and long[:2001] not in text
@@ -417,7 +439,7 @@ def test_loss_curve_omits_nan_and_infinity(render, report, details):
 
 
 def test_half_a_surrogate_pair_is_replaced(render_text, report, details):
-    details["mistakes"][0]["text"] = "a \ud83d b"
+    details["mistakes"][0]["texts"] = ["a \ud83d b"]
     assert "a ? b" in render_text(report, details)
 
 

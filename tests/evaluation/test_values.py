@@ -1,4 +1,4 @@
-"""Evaluation of regression: scores equal to scipy's, plots, tables and the worst predictions."""
+"""Evaluation of regression: scores equal to scipy's, plots, tables and mistakes."""
 
 import numpy as np
 import pytest
@@ -62,9 +62,9 @@ def test_intervals_contain_the_value():
     assert interval["high"] - interval["low"] == pytest.approx(4 * np.sqrt((1 - 2 / np.pi) / 200), rel=0.25)
 
 
-def test_the_worst_have_the_largest_errors_and_correct_ones_are_omitted():
-    worst = Values(np.array([1.0, 2.0, 3.0]), np.array([1.5, 2.0, 0.25])).worst()
-    assert [(index, row["label"], row["predicted"]) for index, row in worst.items()] == [
+def test_mistakes_are_ordered_by_error_without_correct_predictions():
+    mistakes = Values(np.array([1.0, 2.0, 3.0]), np.array([1.5, 2.0, 0.25])).mistakes()
+    assert [(index, mistake.label, mistake.predicted) for index, mistake in mistakes.items()] == [
         (2, "3", "0.25"),
         (0, "1", "1.5"),
     ]
@@ -108,4 +108,4 @@ def test_evaluation_has_the_declared_metrics_and_the_report_sections():
     sections = evaluation.sections()
     assert [figure["title"] for figure in sections["figures"]] == ["Predicted and true values", "Errors"]
     assert [table["title"] for table in sections["tables"]] == ["Errors by true value"]
-    assert next(iter(sections["worst"])) == np.abs(predicted - gold).argmax()
+    assert next(iter(evaluation.mistakes())) == np.abs(predicted - gold).argmax()

@@ -47,7 +47,7 @@ def test_squads_layout(tmp_path):
     first, second = read(path)
     assert (first.text, first.others, first.group, first.where) == ("Who slept?", (CONTEXT,), CONTEXT, "train.json:q1")
     assert (first.target, second.target) == (((56, 59), (52, 59)), ())
-    assert FITTED.gold(first) == Gold("Who slept?", ("cat", "the cat"))
+    assert FITTED.gold(first) == Gold("Who slept?", ("cat", "the cat"), first.target[0])
     assert FITTED.gold(second) == Gold("Who flew?", ())
     assert TASK.truth_of(first) == [
         {"text": "cat", "start": 56, "end": 59},

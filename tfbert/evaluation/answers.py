@@ -1,4 +1,4 @@
-"""Evaluation of extractive question answering: exact match and F1, no-answer threshold, and the worst mistakes."""
+"""Evaluation of extractive question answering: exact match and F1, no-answer threshold, and mistakes."""
 
 import math
 import re
@@ -11,7 +11,8 @@ from matplotlib.ticker import FuncFormatter
 
 from tfbert.evaluation import drawing, metrics, squad
 from tfbert.evaluation.formatting import percent
-from tfbert.evaluation.metric import Evaluation, Metric
+from tfbert.evaluation.metric import Evaluation, Metric, Mistake
+from tfbert.text.spans import Span
 
 F1 = Metric("f1", "higher", "fraction", "mean F1 of the words of predicted and true answers, as in SQuAD", title="F1")
 EXACT_MATCH = Metric(
@@ -30,8 +31,7 @@ NO_ANSWER_ACCURACY = Metric(
     "no_answer_accuracy", "higher", "fraction", "fraction of questions without an answer for which none is predicted"
 )
 METRICS = (F1, EXACT_MATCH, HAS_ANSWER_F1, HAS_ANSWER_EXACT_MATCH, NO_ANSWER_ACCURACY)
-_WORST_MISTAKES = 30
-_NO_ANSWER = "(no answer)"
+_ANSWER, _NO_ANSWER = "(answer)", "(no answer)"
 _QUESTION_WORDS = ("how many", "how much", "how", "what", "which", "whose", "whom", "who", "when", "where", "why")
 _LENGTHS = {"1 word": 1, "2 words": 2, "3 to 5 words": 5, "6 to 10 words": 10, "more than 10 words": math.inf}
 # A context without words gets no answer at any threshold, and its huge margin would dominate the figure.
@@ -45,10 +45,12 @@ class Gold:
     Args:
         question: text for the report.
         answers: the true answers, the most frequent first; empty where the context has no answer.
+        position: start and exclusive end of the most frequent answer in the context; `None` where there is none.
     """
 
     question: str
     answers: tuple[str, ...]
+    position: tuple[int, int] | None = None
 
 
 class AnswerEvaluation(Evaluation):
@@ -76,14 +78,10 @@ class AnswerEvaluation(Evaluation):
         }
 
     def sections(self) -> dict:
-        """Return scores by question word and answer length, F1 by threshold, reliability, and the worst mistakes."""
-        outputs, gold = self._outputs, [item.answers for item in self._gold]
-        predicted = _texts(outputs["best_answer"])
+        """Return scores by question word and answer length, F1 by threshold, and reliability."""
+        gold = [item.answers for item in self._gold]
+        predicted, probabilities = self._predictions()
         scores = squad.score_all(predicted, gold)
-        is_answered = np.array([bool(text) for text in predicted])
-        probabilities = np.where(is_answered, outputs["probability"][:, 0], outputs["no_answer_probability"])
-        order = np.lexsort((-probabilities, scores["f1"]))
-        worst = [int(index) for index in order if scores["f1"][index] < 1][:_WORST_MISTAKES]
         return {
             "reliability": metrics.reliability_of(probabilities, scores["exact_match"] == 1),
             "tables": [
@@ -91,16 +89,33 @@ class AnswerEvaluation(Evaluation):
                 length_table(scores, gold),
             ],
             "figures": self._figures(),
-            "worst": {
-                index: {
-                    "label": " / ".join(gold[index]) or _NO_ANSWER,
-                    "predicted": predicted[index] or _NO_ANSWER,
-                    "probability": float(probabilities[index]),
-                    "label_probability": None,
-                }
-                for index in worst
-            },
         }
+
+    def mistakes(self) -> dict[int, Mistake]:
+        """Return the questions with an F1 below 1, lowest F1 first, then the highest probability."""
+        predicted, probabilities = self._predictions()
+        f1 = squad.score_all(predicted, [item.answers for item in self._gold])["f1"]
+        order = [int(index) for index in np.lexsort((-probabilities, f1)) if f1[index] < 1]
+        return {index: self._mistake(index, predicted[index], float(probabilities[index])) for index in order}
+
+    def _mistake(self, record: int, predicted: str, probability: float) -> Mistake:
+        gold = self._gold[record]
+        start, end = (int(self._outputs[name][record, 0]) for name in ("start", "end"))
+        return Mistake(
+            label=" / ".join(gold.answers) or _NO_ANSWER,
+            predicted=predicted or _NO_ANSWER,
+            probability=probability,
+            groups=((_ANSWER if gold.answers else _NO_ANSWER, _ANSWER if predicted else _NO_ANSWER),),
+            true_spans=(Span(*gold.position, "answer"),) if gold.position else (),
+            predicted_spans=(Span(start, end, "answer"),) if predicted else (),
+            span_text=1,
+        )
+
+    def _predictions(self) -> tuple[list[str], np.ndarray]:
+        """Return the predicted answers, empty where none is given, and their probabilities."""
+        outputs, predicted = self._outputs, _texts(self._outputs["best_answer"])
+        is_answered = np.array([bool(text) for text in predicted])
+        return predicted, np.where(is_answered, outputs["probability"][:, 0], outputs["no_answer_probability"])
 
     def _by_kind(self) -> dict[str, np.ndarray]:
         """Return the values that each metric averages, by name: of all records, and of those with or without answer."""

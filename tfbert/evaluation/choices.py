@@ -1,4 +1,4 @@
-"""Evaluation of multiple choice: accuracy compared with chance and by position, reliability and the worst mistakes."""
+"""Evaluation of multiple choice: accuracy compared with chance and by position, reliability and mistakes."""
 
 from collections.abc import Sequence
 
@@ -7,9 +7,7 @@ import numpy as np
 from tfbert.evaluation import metrics
 from tfbert.evaluation.classification import LOSS
 from tfbert.evaluation.formatting import percent
-from tfbert.evaluation.metric import Evaluation, Metric
-
-_WORST_MISTAKES = 30
+from tfbert.evaluation.metric import Evaluation, Metric, Mistake
 
 ACCURACY = Metric(
     "accuracy",
@@ -52,24 +50,26 @@ class ChoiceEvaluation(Evaluation):
         }
 
     def sections(self) -> dict:
-        """Return accuracy by number of choices and by position, reliability, and the most confident mistakes."""
-        wrong = np.flatnonzero(~self._is_right)
-        confidence = self._probabilities[wrong, self._predicted[wrong]]
-        worst = wrong[np.argsort(-confidence, kind="stable")][:_WORST_MISTAKES]
+        """Return accuracy by number of choices and by position, and reliability."""
         return {
             "reliability": metrics.reliability(self._gold, self._probabilities),
             "tables": [self._table_by_number(), self._table_by_position()],
-            "worst": {int(question): self._mistake(question) for question in worst},
         }
 
-    def _mistake(self, question: int) -> dict:
+    def mistakes(self) -> dict[int, Mistake]:
+        """Return the mistakes, the most confident first."""
+        wrong = np.flatnonzero(~self._is_right)
+        confidence = self._probabilities[wrong, self._predicted[wrong]]
+        return {int(question): self._mistake(question) for question in wrong[np.argsort(-confidence, kind="stable")]}
+
+    def _mistake(self, question: int) -> Mistake:
         choices, correct, predicted = self._choices[question], self._gold[question], self._predicted[question]
-        return {
-            "label": choices[correct],
-            "predicted": choices[predicted],
-            "probability": float(self._probabilities[question, predicted]),
-            "label_probability": float(self._probabilities[question, correct]),
-        }
+        return Mistake(
+            label=choices[correct],
+            predicted=choices[predicted],
+            probability=float(self._probabilities[question, predicted]),
+            label_probability=float(self._probabilities[question, correct]),
+        )
 
     def _table_by_number(self) -> dict:
         num_choices = np.asarray([len(choices) for choices in self._choices])

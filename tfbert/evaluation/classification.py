@@ -1,13 +1,11 @@
-"""Evaluation of classification: accuracy, F1, Matthews correlation, calibration, confusion matrix, worst mistakes."""
+"""Evaluation of classification: accuracy, F1, Matthews correlation, calibration, confusion matrix, mistakes."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
 from tfbert.evaluation import metrics
-from tfbert.evaluation.metric import Evaluation, Metric
-
-_WORST_MISTAKES = 30
+from tfbert.evaluation.metric import Evaluation, Metric, Mistake
 
 ACCURACY = Metric(
     "accuracy",
@@ -70,23 +68,26 @@ class LabelEvaluation(Evaluation):
         return metrics.per_label(self._confusion, self._labels)
 
     def sections(self) -> dict:
-        """Return the confusion matrix, the reliability and the most confident mistakes."""
-        probabilities = self._probabilities
-        predicted = probabilities.argmax(1)
-        wrong = np.flatnonzero(predicted != self._gold)
-        worst = wrong[np.argsort(-probabilities[wrong, predicted[wrong]], kind="stable")][:_WORST_MISTAKES]
+        """Return the confusion matrix and the reliability."""
         return {
             "labels": self._labels,
             "confusion": self._confusion,
-            "reliability": metrics.reliability(self._gold, probabilities),
-            "worst": {int(index): self._mistake(index, predicted[index]) for index in worst},
+            "reliability": metrics.reliability(self._gold, self._probabilities),
         }
 
-    def _mistake(self, record: int, predicted: int) -> Mapping:
+    def mistakes(self) -> dict[int, Mistake]:
+        """Return the mistakes, the most confident first."""
+        predicted = self._probabilities.argmax(1)
+        wrong = np.flatnonzero(predicted != self._gold)
+        order = wrong[np.argsort(-self._probabilities[wrong, predicted[wrong]], kind="stable")]
+        return {int(record): self._mistake(record, predicted[record]) for record in order}
+
+    def _mistake(self, record: int, predicted: int) -> Mistake:
         gold = self._gold[record]
-        return {
-            "label": self._labels[gold],
-            "predicted": self._labels[predicted],
-            "probability": float(self._probabilities[record, predicted]),
-            "label_probability": float(self._probabilities[record, gold]),
-        }
+        return Mistake(
+            label=self._labels[gold],
+            predicted=self._labels[predicted],
+            probability=float(self._probabilities[record, predicted]),
+            label_probability=float(self._probabilities[record, gold]),
+            groups=((self._labels[gold], self._labels[predicted]),),
+        )

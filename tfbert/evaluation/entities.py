@@ -1,4 +1,4 @@
-"""Evaluation of named-entity recognition: precision, recall and F1 of exact spans, confused types, worst mistakes.
+"""Evaluation of named-entity recognition: precision, recall and F1 of exact spans, confused types, mistakes.
 
 A predicted entity is right if its start, end and type are all right, as in the CoNLL shared tasks and in seqeval.
 """
@@ -13,7 +13,8 @@ from markupsafe import Markup
 from matplotlib.ticker import FuncFormatter
 
 from tfbert.evaluation import drawing, metrics, plots
-from tfbert.evaluation.metric import Evaluation, Metric
+from tfbert.evaluation.metric import NONE, Evaluation, Metric, Mistake
+from tfbert.text.spans import Span
 
 F1 = Metric(
     "f1",
@@ -32,7 +33,6 @@ RECALL = Metric(
     "fraction of true entities that are predicted with the right start, end and type",
 )
 METRICS = (F1, PRECISION, RECALL)
-NONE = "(none)"
 KINDS = {
     "exact": "right",
     "type": "right span, wrong type",
@@ -44,7 +44,6 @@ _LONGEST_LENGTH = 6
 _SHOWN_ENTITIES = 12
 _MAX_CONFUSIONS = 10
 _MAX_EXAMPLES = 3
-_MAX_MISTAKES = 30
 # An ideograph or kana, a word of any other script, or a punctuation mark.
 _WORD = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]|[^\W\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]+|[^\w\s]")
 
@@ -113,7 +112,7 @@ class EntityEvaluation(Evaluation):
         return scores
 
     def sections(self) -> dict:
-        """Return kinds of mistakes, confused types, scores by length, reliability, and the worst mistakes."""
+        """Return kinds of mistakes, confused types, scores by length, and reliability."""
         records = zip(self._gold, self._predicted, strict=True)
         pairs = [pair for true, predicted in records for pair in pair_entities(true, predicted)]
         tables = [_kinds_table(pairs), *_confused_table(pairs), *_length_table(pairs)]
@@ -121,8 +120,19 @@ class EntityEvaluation(Evaluation):
             "figures": _figures(pairs, self._types),
             "tables": tables,
             "reliability": _reliability(self._gold, self._predicted),
-            "worst": _worst(self._gold, self._predicted),
         }
+
+    def mistakes(self) -> dict[int, Mistake]:
+        """Return the records with mistakes, by the highest probability of a wrong entity; those without one last."""
+        order = []
+        for index, (true, predicted) in enumerate(zip(self._gold, self._predicted, strict=True)):
+            true_keys, predicted_keys = _keys(true), _keys(predicted)
+            if true_keys != predicted_keys:
+                probabilities = [entity.probability for entity in predicted if entity.key not in true_keys]
+                highest = max(probabilities, default=None)
+                order.append((-(highest or 0.0), -len(true_keys - predicted_keys), index, highest))
+        order.sort(key=lambda mistake: mistake[:3])
+        return {index: _mistake(self._gold[index], self._predicted[index], highest) for *_, index, highest in order}
 
 
 def count(gold: Entities, predicted: Entities) -> np.ndarray:
@@ -280,7 +290,8 @@ def _confused_table(pairs: Sequence[Pair]) -> list[dict]:
     ]
     columns = ["true type", "predicted type", "number", "examples"]
     caption = "Pairs of overlapping entities with different types, most frequent first."
-    return [{"title": "Confused types", "columns": columns, "rows": rows, "caption": caption}] if rows else []
+    table = {"title": "Confused types", "columns": columns, "rows": rows, "caption": caption, "finds_mistakes": True}
+    return [table] if rows else []
 
 
 def _length_table(pairs: Sequence[Pair]) -> list[dict]:
@@ -336,24 +347,18 @@ def _keys(entities: Sequence[Entity]) -> set[tuple[int, int, str]]:
     return {entity.key for entity in entities}
 
 
-def _worst(gold: Entities, predicted: Entities) -> dict[int, dict]:
-    """Return the records with mistakes: highest probability of a wrong entity first, those that only miss some last."""
-    mistakes = []
-    for index, (true_entities, predicted_entities) in enumerate(zip(gold, predicted, strict=True)):
-        true_keys, predicted_keys = _keys(true_entities), _keys(predicted_entities)
-        if true_keys != predicted_keys:
-            probabilities = [entity.probability for entity in predicted_entities if entity.key not in true_keys]
-            highest = max(probabilities, default=None)
-            mistakes.append((-(highest or 0.0), -len(true_keys - predicted_keys), index, highest))
-    return {
-        index: {
-            "label": _entity_list(gold[index]),
-            "predicted": _entity_list(predicted[index]),
-            "probability": highest,
-            "label_probability": None,
-        }
-        for *_, index, highest in sorted(mistakes, key=lambda mistake: mistake[:3])[:_MAX_MISTAKES]
-    }
+def _mistake(true: Sequence[Entity], predicted: Sequence[Entity], probability: float | None) -> Mistake:
+    wrong = [
+        pair for pair in pair_entities(true, predicted) if not (pair[0] and pair[1] and pair[0].key == pair[1].key)
+    ]
+    return Mistake(
+        label=_entity_list(true),
+        predicted=_entity_list(predicted),
+        probability=probability,
+        groups=tuple((t.label if t else NONE, p.label if p else NONE) for t, p in wrong),
+        true_spans=tuple(Span(*entity.key) for entity in true),
+        predicted_spans=tuple(Span(*entity.key) for entity in predicted),
+    )
 
 
 def _entity_list(entities: Sequence[Entity]) -> str:

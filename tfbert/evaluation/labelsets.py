@@ -1,10 +1,11 @@
-"""Evaluation of multi-label classification: F1, average precision, thresholds, reliability and the worst mistakes.
+"""Evaluation of multi-label classification: F1, average precision, thresholds, reliability and mistakes.
 
 Each score is a function of the weights of the records, so that bootstrap resampling needs no sorting. Tests compare the
 scores with scikit-learn's.
 """
 
 import enum
+import itertools
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -13,12 +14,12 @@ from matplotlib.ticker import MaxNLocator
 
 from tfbert.evaluation import drawing, metrics
 from tfbert.evaluation.classification import MACRO_F1
-from tfbert.evaluation.metric import Evaluation, Metric
+from tfbert.evaluation.metric import NONE, Evaluation, Metric, Mistake
 
 DEFAULT_THRESHOLD = 0.5
 # A threshold fitted to fewer texts with the label would overfit.
 MIN_EXAMPLES_FOR_OWN_THRESHOLD = 5
-_MAX_ROWS, _MAX_PAIRS, _WORST_MISTAKES = 100, 25, 30
+_MAX_ROWS, _MAX_PAIRS = 100, 25
 # Blocks of this many ranks stay in the processor's cache.
 _BLOCK_SIZE = 2**16
 
@@ -148,7 +149,7 @@ class LabelSetEvaluation(Evaluation):
         return self._sets.per_label(self._labels)
 
     def sections(self) -> dict:
-        """Return thresholds, label pairs, the reliability of the chosen labels and the worst mistakes."""
+        """Return thresholds, label pairs and the reliability of the chosen labels."""
         sets = self._sets
         caption = "If many texts get no label or too many, the thresholds do not suit these texts."
         plot = label_count_plot(sets.gold, sets.chosen)
@@ -156,8 +157,11 @@ class LabelSetEvaluation(Evaluation):
             "reliability": metrics.reliability_of(sets.probabilities[sets.chosen], sets.gold[sets.chosen]),
             "figures": [{"title": "Labels per text", "svg": plot, "caption": caption}],
             "tables": tables(sets, self._labels, self._thresholds, self._sources),
-            "worst": sets.worst(self._labels),
         }
+
+    def mistakes(self) -> dict[int, Mistake]:
+        """Return the records with wrong labels, the most confident wrong decision first."""
+        return self._sets.mistakes(self._labels)
 
 
 class LabelSets:
@@ -244,20 +248,29 @@ class LabelSets:
         likelihood = np.where(self.gold, self.probabilities, 1 - self.probabilities)
         return float(-np.log(np.maximum(likelihood, 1e-7)).mean())
 
-    def worst(self, labels: Sequence[str]) -> dict[int, dict]:
-        """Return the records with the most confident wrong decisions, worst first, as `worst` of `sections`."""
+    def mistakes(self, labels: Sequence[str]) -> dict[int, Mistake]:
+        """Return the records with wrong decisions, the most confident one first.
+
+        Args:
+            labels: names by id.
+        """
         error = np.where(self.gold, 1 - self.probabilities, self.probabilities)
         confidence = np.where(self.gold != self.chosen, error, -1).max(1)
-        order = [int(i) for i in np.argsort(-confidence, kind="stable")[:_WORST_MISTAKES] if confidence[i] >= 0]
+        order = [int(index) for index in np.argsort(-confidence, kind="stable") if confidence[index] >= 0]
         return {
-            index: {
-                "label": self._label_list(index, self.gold, labels),
-                "predicted": self._label_list(index, self.chosen, labels),
-                "probability": None,
-                "label_probability": None,
-            }
+            index: Mistake(
+                label=self._label_list(index, self.gold, labels),
+                predicted=self._label_list(index, self.chosen, labels),
+                groups=self._confused(index, labels),
+            )
             for index in order
         }
+
+    def _confused(self, record: int, labels: Sequence[str]) -> tuple[tuple[str, str], ...]:
+        """Return all pairs of a missed and a wrongly chosen label of a record."""
+        missed = [labels[label] for label in np.flatnonzero(self.gold[record] & ~self.chosen[record])]
+        spurious = [labels[label] for label in np.flatnonzero(self.chosen[record] & ~self.gold[record])]
+        return tuple(itertools.product(missed or [NONE], spurious or [NONE]))
 
     def _label_list(self, record: int, sets: np.ndarray, labels: Sequence[str]) -> str:
         probabilities = self.probabilities[record]
@@ -307,7 +320,8 @@ def tables(sets: LabelSets, labels: Sequence[str], thresholds: np.ndarray, sourc
         rows = [[labels[i], labels[j], int(confused[i, j])] for i, j in _largest(confused)]
         caption = "Every pair of a missed and a wrongly predicted label of the same text is counted."
         columns = ["missed label", "wrongly predicted label", "texts"]
-        result.append({"title": "Confused labels", "columns": columns, "rows": rows, "caption": caption})
+        table = {"title": "Confused labels", "columns": columns, "rows": rows, "caption": caption}
+        result.append(table | {"finds_mistakes": True})
     true, chosen = (np.triu(m.T @ m, 1) for m in (sets.gold.astype(np.float32), sets.chosen.astype(np.float32)))
     if true.any() or chosen.any():
         pairs = _largest(np.maximum(true, chosen))

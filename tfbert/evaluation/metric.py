@@ -1,4 +1,4 @@
-"""Declaration of metrics (name, direction, unit), and the interface of an evaluation of predictions."""
+"""Metrics (name, direction, unit), and the interface of an evaluation of predictions, with its mistakes."""
 
 import abc
 import math
@@ -6,7 +6,11 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Literal
 
+from tfbert.text.spans import Span
+
 Better = Literal["higher", "lower"]
+# Stands for a missing label in `Mistake.groups`.
+NONE = "(none)"
 
 
 @dataclass(frozen=True)
@@ -67,6 +71,31 @@ class Metric:
         return cls(**fields)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Mistake:
+    """A record that was predicted wrong, as the report shows it.
+
+    Args:
+        label: the true label or labels as text.
+        predicted: the predicted ones.
+        probability: the probability of the prediction; `None` if there is none.
+        label_probability: the probability of the true label.
+        groups: the pairs of a true and a predicted label that were confused, `NONE` for a missing one.
+        true_spans: the true intervals of the text; for tasks that find spans.
+        predicted_spans: the predicted intervals.
+        span_text: index of the record's text that the intervals refer to.
+    """
+
+    label: str
+    predicted: str
+    probability: float | None = None
+    label_probability: float | None = None
+    groups: tuple[tuple[str, str], ...] = ()
+    true_spans: tuple[Span, ...] = ()
+    predicted_spans: tuple[Span, ...] = ()
+    span_text: int = 0
+
+
 class Evaluation(abc.ABC):
     """Predictions for the records of one split, compared with the ground truth."""
 
@@ -84,11 +113,11 @@ class Evaluation(abc.ABC):
 
     @abc.abstractmethod
     def sections(self) -> dict:
-        """Return the details for the report page, under the keys that `report_page.render` documents.
+        """Return the details for the report page, under the keys that `report_page.render` documents."""
 
-        Instead of `mistakes` they contain `worst`: the `label`, `predicted`, `probability` and `label_probability` of
-        each mistake, by the index of its record, worst first.
-        """
+    def mistakes(self) -> dict[int, Mistake]:
+        """Return all mistakes by the index of their record, worst first; empty for tasks without mistakes."""
+        return {}
 
     def scores(self) -> dict:
         """Return `metrics` and `per_label` as `report.json` holds them."""

@@ -1,8 +1,10 @@
 """Parts that all report pages share: the template, the table of the history, the summary, cost and repetition.
 
-A page is self-contained and has no scripts; a content security policy in its head forbids both network and scripts.
+A page is self-contained: a content security policy in its head forbids the network, and all scripts except `page.js`.
 """
 
+import base64
+import hashlib
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,9 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
+from markupsafe import Markup
 
 from tfbert.evaluation.formatting import breakable, duration, number, percent, size, words
 from tfbert.evaluation.metric import Metric
+from tfbert.evaluation.text_table import link
 from tfbert.fields import as_typed
 from tfbert.files import writing
 
@@ -40,7 +44,11 @@ def write_page(template: str, path: Path, sections: Mapping[str, str], report: M
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.globals["number_columns"] = _number_columns
+    script = (Path(__file__).parent / "page.js").read_text(encoding="utf-8")
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    environment.policies["json.dumps_kwargs"] = {"ensure_ascii": False, "separators": (",", ":")}
+    environment.globals |= {"number_columns": _number_columns, "link": link}
+    environment.globals |= {"script": Markup(script), "script_hash": f"sha256-{digest}"}
     environment.filters |= {f.__name__: f for f in (percent, number, duration, words, as_typed, breakable)}
     page = environment.get_template(template).render(toc=toc, **views)
     # A text may contain half a surrogate pair, which UTF-8 cannot encode.

@@ -8,10 +8,12 @@ from typing import Any
 import numpy as np
 from markupsafe import Markup
 
-from tfbert.evaluation import plots
+from tfbert.evaluation import plots, text_table
 from tfbert.evaluation.formatting import duration, number, percent, words
 from tfbert.evaluation.metric import Metric
 from tfbert.evaluation.page_parts import Column, history_table, score_columns, summary_view, write_page
+from tfbert.evaluation.text_table import Labelling, TextRow
+from tfbert.text.spans import Span
 
 _SECTIONS = {
     "curves": "Learning curves",
@@ -22,13 +24,13 @@ _SECTIONS = {
     "findings": "Details",
     "calibration": "Calibration",
     "lengths": "Lengths",
-    "mistakes": "Worst mistakes",
+    "mistakes": "Mistakes",
     "cost": "Time and memory",
     "repeat": "Repeat this run",
 }
 _FEW_EXAMPLES = 300
 _WORST_LABELS, _MAX_PAIRS, _MAX_MATRIX, _REDUCED_MATRIX = 20, 25, 30, 20
-_FIRST_MISTAKES, _MAX_MISTAKES, _PREVIEW_CHARACTERS, _MAX_CHARACTERS = 10, 50, 240, 2000
+_SOURCES = ("true", "predicted")
 
 
 def render(report: dict, details: dict, path: Path) -> None:
@@ -323,11 +325,28 @@ def _lengths(details: dict) -> dict | None:
 
 
 def _mistakes(details: dict) -> dict | None:
-    """Return the worst mistakes; a long text has a preview, and the rest is shown on demand."""
-    rows = []
-    for mistake in (details.get("mistakes") or [])[:_MAX_MISTAKES]:
-        text = str(mistake["text"])
-        row = {"text": text[:_MAX_CHARACTERS], "num_left_out": max(0, len(text) - _MAX_CHARACTERS)}
-        row["preview"] = text[:_PREVIEW_CHARACTERS].rstrip() if len(text) > _PREVIEW_CHARACTERS + 40 else None
-        rows.append({"where": None, "probability": None, "label_probability": None} | mistake | row)
-    return {"first": rows[:_FIRST_MISTAKES], "rest": rows[_FIRST_MISTAKES:]} if rows else None
+    """Return the table of mistakes, worst first, and the text above it."""
+
+    def row_of(mistake: Mapping) -> TextRow:
+        true, predicted = (
+            tuple(Span(*span) for span in mistake.get(key) or ()) for key in ("true_spans", "predicted_spans")
+        )
+        probability = mistake.get("probability")
+        label = Labelling(label=mistake["label"], probability=mistake.get("label_probability"), spans=true)
+        guess = Labelling(label=mistake["predicted"], probability=probability, is_wrong=True, spans=predicted)
+        return TextRow(
+            texts=tuple(mistake["texts"]),
+            labellings=(label, guess),
+            groups=tuple((true, predicted) for true, predicted in mistake.get("groups") or ()),
+            confidence=probability,
+            where=mistake.get("where"),
+            span_text=mistake.get("span_text", 0),
+        )
+
+    mistakes = details.get("mistakes") or []
+    has_spans = any(mistake.get("true_spans") or mistake.get("predicted_spans") for mistake in mistakes)
+    intro = "Worst first. Some of them may be wrong labels in the data rather than mistakes of the model."
+    if has_spans:
+        intro += " In the texts, what is true is shaded and what is predicted is underlined."
+    table = text_table.table_view([row_of(mistake) for mistake in mistakes], _SOURCES)
+    return {"intro": intro, "table": table} if table else None

@@ -1,4 +1,4 @@
-"""Evaluation of regression: correlations, mean absolute error, plots, errors by range and the worst predictions.
+"""Evaluation of regression: correlations, mean absolute error, plots, errors by range and mistakes.
 
 Each score is a function of the weights of the records, so that bootstrap resampling needs no sorting. Tests compare the
 scores with scipy's.
@@ -11,11 +11,11 @@ from markupsafe import Markup
 from matplotlib.ticker import MaxNLocator
 
 from tfbert.evaluation import drawing, metrics
-from tfbert.evaluation.metric import Evaluation, Metric
+from tfbert.evaluation.metric import Evaluation, Metric, Mistake
 
 # More points would enlarge the page without showing more.
 _MAX_POINTS = 1500
-_NUM_RANGES, _WORST_MISTAKES = 5, 30
+_NUM_RANGES = 5
 
 SPEARMAN = Metric(
     "spearman",
@@ -60,7 +60,7 @@ class ValueEvaluation(Evaluation):
         return {name: self._values.with_interval(score) for name, score in functions.items()}
 
     def sections(self) -> dict:
-        """Return plots of values and errors, errors by range, and the predictions with the largest errors."""
+        """Return plots of values and errors, and errors by range."""
         scatter_caption = (
             "Points on the dashed line are correct. A flat cloud means that predictions hardly depend on the text."
         )
@@ -73,8 +73,11 @@ class ValueEvaluation(Evaluation):
                 {"title": "Errors", "svg": residual_histogram(self._values), "caption": error_caption},
             ],
             "tables": [self._values.error_table()],
-            "worst": self._values.worst(),
         }
+
+    def mistakes(self) -> dict[int, Mistake]:
+        """Return the predictions that are not exactly right, the one with the largest error first."""
+        return self._values.mistakes()
 
 
 class Values:
@@ -110,17 +113,14 @@ class Values:
         num_records = len(self.true)
         return metrics.resampled(lambda records: score(np.bincount(records, minlength=num_records)), num_records)
 
-    def worst(self) -> dict[int, dict]:
-        """Return the records with the largest errors, largest first, as `worst` of `sections`."""
+    def mistakes(self) -> dict[int, Mistake]:
+        """Return the records with an error, largest first."""
         errors = np.abs(self.predicted - self.true)
-        order = [int(i) for i in np.argsort(-errors, kind="stable")[:_WORST_MISTAKES] if errors[i] > 0]
+        order = [int(index) for index in np.argsort(-errors, kind="stable") if errors[index] > 0]
         return {
-            index: {
-                "label": drawing.short_number(self.true[index]),
-                "predicted": drawing.short_number(self.predicted[index]),
-                "probability": None,
-                "label_probability": None,
-            }
+            index: Mistake(
+                label=drawing.short_number(self.true[index]), predicted=drawing.short_number(self.predicted[index])
+            )
             for index in order
         }
 

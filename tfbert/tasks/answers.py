@@ -297,8 +297,9 @@ class FittedAnswers(FittedTask):
         return {"start_logits": logits[:, :, 0], "end_logits": logits[:, :, 1]}
 
     def gold(self, record: Record) -> Gold:
-        """Return the question and the texts of its true answers."""
-        return Gold(record.text, tuple(dict.fromkeys(record.others[0][start:end] for start, end in record.target)))
+        """Return the question, the texts of its true answers, and the position of the most frequent one."""
+        answers = tuple(dict.fromkeys(record.others[0][start:end] for start, end in record.target))
+        return Gold(record.text, answers, record.target[0] if record.target else None)
 
     def evaluate(
         self, outputs: Mapping[str, np.ndarray], gold: Sequence[Gold], decided: Mapping[str, np.ndarray]

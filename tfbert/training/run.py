@@ -1,5 +1,6 @@
 """Fine-tuning runs: training from one or several seeds, evaluation, and the report."""
 
+import dataclasses
 import json
 import logging
 import statistics
@@ -39,8 +40,6 @@ logger = logging.getLogger(__name__)
 
 PREDICTIONS = "predictions.jsonl"
 _DETAILS = "details.json"
-# Separates the texts of one record in the report.
-_BETWEEN_TEXTS = "\n\n"
 
 
 def choose_run_dir(problem: Problem, runs_dir: Path, num_seeds: int = 1) -> Path:
@@ -289,11 +288,11 @@ def _details(problem: Problem, evaluations: dict[str, Evaluation], progress: Pro
     shown = next((name for name in ("test", "validation") if name in evaluations), None)
     if shown:
         details |= evaluations[shown].sections()
-        worst = details.pop("worst")
-        records = problem.splits[shown].records_at(list(worst))
+        mistakes = evaluations[shown].mistakes()
+        records = problem.splits[shown].records_at(list(mistakes))
         details["mistakes"] = [
-            {"text": _BETWEEN_TEXTS.join(record.texts), "where": record.where, **mistake}
-            for record, mistake in zip(records, worst.values(), strict=True)
+            {"texts": record.texts, "where": record.where, **dataclasses.asdict(mistake)}
+            for record, mistake in zip(records, mistakes.values(), strict=True)
         ]
         details["split"] = shown
     return json.loads(json.dumps(details, default=lambda value: value.tolist()))
