@@ -67,11 +67,11 @@ def test_sections_of_the_report():
     outputs = outputs_of(PREDICTED, [-3, -2, 1, 2, -1])
     evaluation = AnswerEvaluation(outputs, GOLD, 0.5)
     report, mistakes = evaluation.sections(), evaluation.mistakes()
-    assert list(mistakes) == [4, 2, 1]  # lowest F1 first, then highest probability
-    assert (mistakes[4].label, mistakes[4].predicted) == ("(no answer)", "Ann")
-    assert mistakes[4].probability == pytest.approx(0.5) and mistakes[2].probability == pytest.approx(0.05)
-    assert mistakes[2].predicted == "(no answer)" and mistakes[2].predicted_spans == ()
-    assert mistakes[4].groups == (("(no answer)", "(answer)"),) and mistakes[4].span_text == 1
+    assert mistakes == [4, 2, 1]  # lowest F1 first, then highest probability
+    worst, second = evaluation.outcome(4), evaluation.outcome(2)
+    assert (worst.gold, worst.predicted, worst.confidence) == ("(no answer)", "Ann", pytest.approx(0.5))
+    assert worst.confused == (("(no answer)", "(answer)"),)
+    assert (second.predicted, second.confidence, second.predicted_spans) == ("(no answer)", pytest.approx(0.05), ())
     assert [table["title"] for table in report["tables"]] == ["Scores by question word", "Scores by answer length"]
     assert ["who", 2, "50.0 %", "50.0 %"] in report["tables"][0]["rows"]
     assert sum(row["num_examples"] for row in report["reliability"]["bins"]) == 5

@@ -42,10 +42,10 @@ def test_tables():
 
 
 def test_the_worst_mistakes_are_the_most_confident():
-    mistakes = evaluation().mistakes()
-    assert list(mistakes) == [2, 3, 1]
-    assert (mistakes[2].label, mistakes[2].predicted) == ("f", "g")
-    assert (mistakes[2].probability, mistakes[2].label_probability) == pytest.approx((0.9, 0.1))
+    assert evaluation().mistakes() == [2, 3, 1]
+    outcome = evaluation().outcome(2)
+    assert (outcome.gold, outcome.predicted) == ("f", "g")
+    assert (outcome.confidence, outcome.gold_probability) == pytest.approx((0.9, 0.1))
 
 
 def test_reliability_is_of_the_predicted_choices():

@@ -5,7 +5,6 @@ import pytest
 from sklearn import metrics as reference
 
 from tfbert.evaluation.classification import METRICS, LabelEvaluation
-from tfbert.evaluation.metric import Mistake
 
 LABELS = ("fee", "loan", "refund")
 
@@ -57,7 +56,8 @@ def test_the_most_confident_mistakes_come_first():
     sections, mistakes = evaluation.sections(), evaluation.mistakes()
     assert sections["labels"] == list(LABELS)
     assert sections["confusion"].tolist() == [[0, 0, 1], [1, 1, 0], [0, 1, 0]]
-    assert list(mistakes) == [3, 2, 0]
-    probabilities = {"probability": pytest.approx(0.7), "label_probability": pytest.approx(0.1)}
-    assert mistakes[2] == Mistake(label="refund", predicted="loan", groups=(("refund", "loan"),), **probabilities)
+    assert mistakes == [3, 2, 0]
+    outcome = evaluation.outcome(2)
+    assert (outcome.gold, outcome.predicted, outcome.confused) == ("refund", "loan", (("refund", "loan"),))
+    assert (outcome.confidence, outcome.gold_probability) == pytest.approx((0.7, 0.1))
     assert sum(row["num_examples"] for row in sections["reliability"]["bins"]) == 4

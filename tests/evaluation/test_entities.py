@@ -179,14 +179,16 @@ def test_mistakes_list_the_entities():
     right = entity("Ada Lovelace", "per")
     gold = [[right], [right], GOLD, [right], []]
     predicted = [[right], [], PREDICTED, [entity("Ada", "per", 0.4)], [entity("met", "loc", 0.6)]]
-    mistakes = EntityEvaluation(predicted, gold, ["loc", "org", "per"]).mistakes()
-    assert list(mistakes) == [2, 4, 3, 1]
-    assert mistakes[2].probability == 0.95 and mistakes[2].label_probability is None
-    assert mistakes[2].label == "Ada Lovelace [per]; Charles Babbage [per]; New York [loc]; London [loc]"
-    assert mistakes[3].predicted == "Ada [per]" and mistakes[4].label == NONE
-    assert (mistakes[1].predicted, mistakes[1].probability) == (NONE, None)
-    assert [mistakes[index].groups for index in (4, 3, 1)] == [((NONE, "loc"),), (("per", "per"),), (("per", NONE),)]
-    assert mistakes[3].true_spans == (Span(*right.key),) and mistakes[3].predicted_spans[0].end == right.start + 3
+    evaluation = EntityEvaluation(predicted, gold, ["loc", "org", "per"])
+    assert evaluation.mistakes() == [2, 4, 3, 1]
+    outcomes = [evaluation.outcome(record) for record in range(5)]
+    assert outcomes[2].confidence == 0.95
+    assert outcomes[2].gold == "Ada Lovelace [per]; Charles Babbage [per]; New York [loc]; London [loc]"
+    assert outcomes[3].predicted == "Ada [per]" and outcomes[4].gold == NONE
+    assert (outcomes[1].predicted, outcomes[1].confidence) == (NONE, None)
+    assert [outcomes[index].confused for index in (0, 4, 3, 1)] == [
+        (), ((NONE, "loc"),), (("per", "per"),), (("per", NONE),),
+    ]  # fmt: skip
 
 
 def test_lengths_count_ideographs():
@@ -201,7 +203,7 @@ def test_lengths_count_ideographs():
 def test_no_entities():
     evaluation = EntityEvaluation([[], []], [[], []], ["a"])
     report = evaluation.sections()
-    assert report["figures"] == [] and evaluation.mistakes() == {} and len(report["tables"]) == 1
+    assert report["figures"] == [] and evaluation.mistakes() == [] and len(report["tables"]) == 1
     assert evaluation.intervals()["f1"] == {"value": 0, "low": 0, "high": 0}
 
 
@@ -215,7 +217,7 @@ def test_metrics_are_declared_in_the_order_of_the_report():
 def test_the_page_shows_the_sections(tmp_path):
     evaluation = EntityEvaluation([PREDICTED], [GOLD], ["loc", "org", "per"])
     details = evaluation.sections()
-    mistake = dataclasses.asdict(evaluation.mistakes()[0])
+    mistake = dataclasses.asdict(evaluation.outcome(0))
     details |= {"mistakes": [{"texts": [TEXT], "where": "test.conll:1", **mistake}], "split": "test"}
     details = json.loads(json.dumps(details, default=lambda value: value.tolist()))
     test = {"num_examples": 1, **evaluation.scores()}

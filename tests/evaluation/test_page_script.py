@@ -22,10 +22,10 @@ def dump(tmp_path_factory):
     mistakes = [
         {
             "texts": [f"text {number} {EVIL}"],
-            "label": "a&b" if number % 2 else EVIL,
+            "gold": "a&b" if number % 2 else EVIL,
             "predicted": "c",
-            "probability": 0.99 - number / 200,
-            "groups": [["a&b" if number % 2 else EVIL, "c"]],
+            "confidence": 0.99 - number / 200,
+            "confused": [["a&b" if number % 2 else EVIL, "c"]],
             "where": f"test.csv:{number}",
         }
         for number in range(150)

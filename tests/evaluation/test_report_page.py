@@ -119,8 +119,8 @@ def _details():
     ]
     mistake = {
         "texts": ["where is it"],
-        "groups": [["card?", "refund"]],
-        "label": "card?",
+        "confused": [["card?", "refund"]],
+        "gold": "card?",
         "predicted": "refund",
         "where": "test.csv:41",
     }
@@ -132,7 +132,7 @@ def _details():
         "reliability": {"bins": bins, "calibration_error": 0.0172},
         "lengths": {"train": np.array([8, 8, 20, 40]), "test": np.array([5, 9, 11])},
         "sequence_length": 30,
-        "mistakes": [mistake | {"probability": 0.987, "label_probability": 0.004}],
+        "mistakes": [mistake | {"confidence": 0.987, "gold_probability": 0.004}],
     }
 
 
@@ -298,8 +298,9 @@ def test_user_text_is_escaped_everywhere(render, report, details):
     report |= {"command": evil, "task": evil, "encoder": {"name": evil}, "versions": {evil: evil}}
     report["data"] = {"test": {"path": evil, "sha256": evil, "num_examples": 1}}
     details["labels"] = [evil, "card?"]
-    mistake = {"texts": [evil * 20], "label": evil, "predicted": evil, "where": evil, "groups": [[evil, evil]]}
-    details["mistakes"] = [mistake | {"true_spans": [[0, 9, evil]], "predicted_spans": [[3, 12, evil]]}]
+    mistake = {"texts": [evil * 20], "gold": evil, "predicted": evil, "where": evil, "confused": [[evil, evil]]}
+    span = {"start": 0, "end": 9, "label": evil}
+    details["mistakes"] = [mistake | {"gold_spans": [span], "predicted_spans": [span | {"start": 3}]}]
     text = render(report, details)
     assert len(SCRIPTS.findall(text)) == text.count("<script") == text.count("</script") == 2
     assert not re.search(r'<[^>]*\sonload="', SCRIPTS.sub("", text))
@@ -375,7 +376,7 @@ def test_calibration_is_computed_from_the_bins(text):
 
 def test_mistakes_show_text_probabilities_and_location(render_text, report, details):
     long = "".join(chr(0x4E00 + i) for i in range(2500))
-    details["mistakes"].append({"texts": [long], "label": "refund", "predicted": "card?"})
+    details["mistakes"].append({"texts": [long], "gold": "refund", "predicted": "card?"})
     text = render_text(report, details)
     assert "where is it true card? (0.4 %) , predicted refund (98.7 %) · test.csv:41" in _visible(text)
     assert long[:2000] in text and long[:2001] not in text

@@ -1,7 +1,7 @@
 """Tables of texts on a page: highlighted spans, the part of a long text that is shown, and links to rows."""
 
+from tfbert.evaluation.metric import LabelledSpan as Span
 from tfbert.evaluation.text_table import Labelling, TextRow, link, segments, table_view
-from tfbert.text.spans import Span
 
 SOURCES = ["true", "predicted"]
 
@@ -25,7 +25,10 @@ def test_overlapping_spans_are_split_where_they_differ():
 
 
 def test_spans_outside_the_text_are_cut():
-    assert segments("Ada", [[Span(1, 9, "x")], [Span(-1, 0, "y")]], SOURCES) == [("A", 0, []), ("da", 1, ["true x"])]
+    assert segments("Ada", [[Span(1, 9, "x")], [Span(-1, 0, "y")]], SOURCES) == [
+        ("A", 0, []),
+        ("da", 1, ["true x"]),
+    ]
 
 
 def test_three_sources():
@@ -54,7 +57,7 @@ def test_many_rows_have_shorter_texts_and_rows_beyond_the_limit_are_left_out():
 
 def test_texts_that_belong_together_and_the_spans_of_one_of_them():
     labellings = (Labelling(label="a", spans=(Span(0, 2, "x"),)), Labelling(label="b"))
-    row = TextRow(texts=("why?", "so it is"), labellings=labellings, span_text=1)
+    row = TextRow(texts=("why?", "so it is"), labellings=labellings)
     assert [piece[:2] for piece in table_view([row], SOURCES)["rows"][0]["text"]] == [
         ("why?", 0),
         ("\n\n", 0),

@@ -4,8 +4,9 @@ import io
 import json
 
 import numpy as np
+import pytest
 
-from tfbert.models.predictions import prediction_of, write_predictions
+from tfbert.models.predictions import prediction_of, read_predictions, write_predictions
 from tfbert.tasks.base_pooled import LabelOptions
 from tfbert.tasks.multilabel import FittedMultilabel
 from tfbert.text.records import Record
@@ -33,15 +34,41 @@ def test_bytes_that_are_not_utf8_are_replaced():
     assert prediction_of({"label": np.array([b"\xff"], dtype=object)}, 0) == {"label": "\ufffd"}
 
 
+TASK = FittedMultilabel(
+    options=LabelOptions(), has_pair=False, labels=("food", "staff", "é"), counts=(1, 1, 1), num_examples=2
+)
+RECORDS = [Record("a", ("food", "staff"), "t.csv:2"), Record("b", ("é",), "t.csv:3")]
+
+
 def test_a_line_has_split_id_gold_and_outputs_without_padding():
-    options = LabelOptions()
-    task = FittedMultilabel(
-        options=options, has_pair=False, labels=("food", "staff", "é"), counts=(1, 1, 1), num_examples=2
-    )
-    records = [Record("a", ("food", "staff"), "t.csv:2"), Record("b", ("é",), "t.csv:3")]
     stream = io.StringIO()
-    write_predictions(stream, task, "test", records, OUTPUTS)
+    write_predictions(stream, TASK, "test", RECORDS, OUTPUTS)
     first, second = [json.loads(line) for line in stream.getvalue().splitlines()]
     assert first == {"split": "test", "id": "t.csv:2", "gold": ["food", "staff"], "outputs": prediction_of(OUTPUTS, 0)}
     assert (second["id"], second["gold"]) == ("t.csv:3", ["é"])
     assert second["outputs"] == prediction_of(OUTPUTS, 1) | {"label_probabilities": [0.1], "labels": ["é"]}
+
+
+def test_predictions_are_read_as_padded_arrays(tmp_path):
+    path = tmp_path / "predictions.jsonl"
+    separator = {**OUTPUTS, "labels": np.array([[b"food", b"staff"], ["\u2028".encode(), b""]], dtype=object)}
+    with open(path, "w", encoding="utf-8") as stream:
+        write_predictions(stream, TASK, "validation", RECORDS[:1], OUTPUTS)
+        write_predictions(stream, TASK, "test", RECORDS, separator)
+    outputs, ids = read_predictions(path, "test", TASK.outputs)
+    assert ids == ["t.csv:2", "t.csv:3"] and outputs.keys() == OUTPUTS.keys()
+    for name, values in separator.items():
+        assert outputs[name].dtype == values.dtype and outputs[name].shape == values.shape
+        if values.dtype == np.float32:
+            np.testing.assert_allclose(outputs[name], values, atol=1e-6)
+        else:
+            assert outputs[name].tolist() == values.tolist()
+
+
+def test_a_predictions_file_that_cannot_be_read_is_named(tmp_path):
+    path = tmp_path / "predictions.jsonl"
+    for content in (None, '{"split": "test", ', '{"split": "test", "id": "t.csv:2", "outputs": {}}'):
+        if content:
+            path.write_text(content, encoding="utf-8")
+        with pytest.raises(ValueError, match=r"predictions\.jsonl: cannot be read .*predictions of a finished run"):
+            read_predictions(path, "test", TASK.outputs)

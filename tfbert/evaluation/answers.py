@@ -11,8 +11,7 @@ from matplotlib.ticker import FuncFormatter
 
 from tfbert.evaluation import drawing, metrics, squad
 from tfbert.evaluation.formatting import percent
-from tfbert.evaluation.metric import Evaluation, Metric, Mistake
-from tfbert.text.spans import Span
+from tfbert.evaluation.metric import Evaluation, LabelledSpan, Metric, Outcome, ScoreFunction
 
 F1 = Metric("f1", "higher", "fraction", "mean F1 of the words of predicted and true answers, as in SQuAD", title="F1")
 EXACT_MATCH = Metric(
@@ -45,12 +44,12 @@ class Gold:
     Args:
         question: text for the report.
         answers: the true answers, the most frequent first; empty where the context has no answer.
-        position: start and exclusive end of the most frequent answer in the context; `None` where there is none.
+        spans: where the answers are in the context.
     """
 
     question: str
     answers: tuple[str, ...]
-    position: tuple[int, int] | None = None
+    spans: tuple[LabelledSpan, ...] = ()
 
 
 class AnswerEvaluation(Evaluation):
@@ -77,6 +76,31 @@ class AnswerEvaluation(Evaluation):
             for name, values in self._by_kind().items()
         }
 
+    def score_functions(self) -> dict[str, ScoreFunction]:
+        """Return a function for each metric that computes it on resampled records."""
+        return {name: _mean_of(values, is_counted) for name, (values, is_counted) in self._by_record().items()}
+
+    def record_scores(self) -> np.ndarray:
+        """Return SQuAD's F1 of each record."""
+        return self._by_record()[F1.name][0]
+
+    def outcome(self, record: int) -> Outcome:
+        """Return the true answers and the predicted answer of a record."""
+        gold, outputs = self._gold[record], self._outputs
+        (predicted,) = _texts(outputs["best_answer"][record : record + 1])
+        is_answered = bool(predicted)
+        probability = outputs["probability"][record, 0] if is_answered else outputs["no_answer_probability"][record]
+        kinds = _ANSWER if gold.answers else _NO_ANSWER, _ANSWER if is_answered else _NO_ANSWER
+        span = LabelledSpan(int(outputs["start"][record, 0]), int(outputs["end"][record, 0]))
+        return Outcome(
+            " / ".join(gold.answers) or _NO_ANSWER,
+            predicted or _NO_ANSWER,
+            float(probability),
+            gold.spans,
+            (span,) if is_answered else (),
+            confused=(kinds,),
+        )
+
     def sections(self) -> dict:
         """Return scores by question word and answer length, F1 by threshold, and reliability."""
         gold = [item.answers for item in self._gold]
@@ -91,25 +115,10 @@ class AnswerEvaluation(Evaluation):
             "figures": self._figures(),
         }
 
-    def mistakes(self) -> dict[int, Mistake]:
+    def mistakes(self) -> list[int]:
         """Return the questions with an F1 below 1, lowest F1 first, then the highest probability."""
-        predicted, probabilities = self._predictions()
-        f1 = squad.score_all(predicted, [item.answers for item in self._gold])["f1"]
-        order = [int(index) for index in np.lexsort((-probabilities, f1)) if f1[index] < 1]
-        return {index: self._mistake(index, predicted[index], float(probabilities[index])) for index in order}
-
-    def _mistake(self, record: int, predicted: str, probability: float) -> Mistake:
-        gold = self._gold[record]
-        start, end = (int(self._outputs[name][record, 0]) for name in ("start", "end"))
-        return Mistake(
-            label=" / ".join(gold.answers) or _NO_ANSWER,
-            predicted=predicted or _NO_ANSWER,
-            probability=probability,
-            groups=((_ANSWER if gold.answers else _NO_ANSWER, _ANSWER if predicted else _NO_ANSWER),),
-            true_spans=(Span(*gold.position, "answer"),) if gold.position else (),
-            predicted_spans=(Span(start, end, "answer"),) if predicted else (),
-            span_text=1,
-        )
+        f1, (_, probabilities) = self.record_scores(), self._predictions()
+        return [int(record) for record in np.lexsort((-probabilities, f1)) if f1[record] < 1]
 
     def _predictions(self) -> tuple[list[str], np.ndarray]:
         """Return the predicted answers, empty where none is given, and their probabilities."""
@@ -119,16 +128,21 @@ class AnswerEvaluation(Evaluation):
 
     def _by_kind(self) -> dict[str, np.ndarray]:
         """Return the values that each metric averages, by name: of all records, and of those with or without answer."""
+        return {name: values[is_counted] for name, (values, is_counted) in self._by_record().items()}
+
+    def _by_record(self) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+        """Return the value of each record and whether the metric counts the record, by name of the metric."""
         scores = squad.score_all(_texts(self._outputs["best_answer"]), [item.answers for item in self._gold])
         f1, exact_match = scores["f1"], scores["exact_match"]
-        values = {F1.name: f1, EXACT_MATCH.name: exact_match}
         has_answer = np.array([bool(item.answers) for item in self._gold])
+        is_any = np.ones(len(has_answer), bool)
+        values = {F1.name: (f1, is_any), EXACT_MATCH.name: (exact_match, is_any)}
         if has_answer.all() or not has_answer.any():
             return values
         return values | {
-            HAS_ANSWER_F1.name: f1[has_answer],
-            HAS_ANSWER_EXACT_MATCH.name: exact_match[has_answer],
-            NO_ANSWER_ACCURACY.name: exact_match[~has_answer],
+            HAS_ANSWER_F1.name: (f1, has_answer),
+            HAS_ANSWER_EXACT_MATCH.name: (exact_match, has_answer),
+            NO_ANSWER_ACCURACY.name: (exact_match, ~has_answer),
         }
 
     def _figures(self) -> list[dict]:
@@ -228,6 +242,16 @@ def _curve(curve: Mapping[str, np.ndarray], threshold: float) -> Markup:
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:.0f} %"))
         axes.legend(loc="best")
         return drawing.to_svg(figure, "F1 by no-answer threshold")
+
+
+def _mean_of(values: np.ndarray, is_counted: np.ndarray) -> ScoreFunction:
+    """Return the mean of the values that count, as a function of records; 0 if none of them counts."""
+
+    def mean(records: np.ndarray) -> float:
+        counted = records[is_counted[records]]
+        return float(values[counted].mean()) if len(counted) else 0.0
+
+    return mean
 
 
 def _row(name: str, scores: Mapping[str, np.ndarray], is_in_group: np.ndarray) -> list:

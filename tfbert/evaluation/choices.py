@@ -7,7 +7,7 @@ import numpy as np
 from tfbert.evaluation import metrics
 from tfbert.evaluation.classification import LOSS
 from tfbert.evaluation.formatting import percent
-from tfbert.evaluation.metric import Evaluation, Metric, Mistake
+from tfbert.evaluation.metric import Evaluation, Metric, Outcome, ScoreFunction
 
 ACCURACY = Metric(
     "accuracy",
@@ -37,17 +37,32 @@ class ChoiceEvaluation(Evaluation):
 
     def values(self) -> dict[str, float]:
         """Return accuracy and the mean cross-entropy in nats."""
-        likelihood = self._probabilities[np.arange(len(self._gold)), self._gold]
-        return {
-            ACCURACY.name: float(np.mean(self._is_right)),
-            LOSS.name: float(-np.log(np.maximum(likelihood, 1e-12)).mean()),
-        }
+        return {ACCURACY.name: float(np.mean(self._is_right)), LOSS.name: float(self._losses().mean())}
 
     def intervals(self) -> dict[str, dict[str, float]]:
         """Return accuracy with its interval."""
         return {
             ACCURACY.name: metrics.resampled(lambda records: float(self._is_right[records].mean()), len(self._is_right))
         }
+
+    def score_functions(self) -> dict[str, ScoreFunction]:
+        """Return a function for each metric that computes it on resampled records."""
+        losses = self._losses()
+        return {
+            ACCURACY.name: lambda records: float(self._is_right[records].mean()),
+            LOSS.name: lambda records: float(losses[records].mean()),
+        }
+
+    def record_scores(self) -> np.ndarray:
+        """Return 1 for questions with the right choice, else 0."""
+        return self._is_right.astype(float)
+
+    def outcome(self, record: int) -> Outcome:
+        """Return the right and the predicted choice of a question."""
+        ids = self._gold[record], self._predicted[record]
+        gold, predicted = (self._choices[record][choice] for choice in ids)
+        gold_probability, probability = (float(self._probabilities[record, choice]) for choice in ids)
+        return Outcome(gold, predicted, probability, gold_probability=gold_probability)
 
     def sections(self) -> dict:
         """Return accuracy by number of choices and by position, and reliability."""
@@ -56,20 +71,16 @@ class ChoiceEvaluation(Evaluation):
             "tables": [self._table_by_number(), self._table_by_position()],
         }
 
-    def mistakes(self) -> dict[int, Mistake]:
-        """Return the mistakes, the most confident first."""
+    def mistakes(self) -> list[int]:
+        """Return the questions with a wrong choice, the most confident first."""
         wrong = np.flatnonzero(~self._is_right)
         confidence = self._probabilities[wrong, self._predicted[wrong]]
-        return {int(question): self._mistake(question) for question in wrong[np.argsort(-confidence, kind="stable")]}
+        return wrong[np.argsort(-confidence, kind="stable")].tolist()
 
-    def _mistake(self, question: int) -> Mistake:
-        choices, correct, predicted = self._choices[question], self._gold[question], self._predicted[question]
-        return Mistake(
-            label=choices[correct],
-            predicted=choices[predicted],
-            probability=float(self._probabilities[question, predicted]),
-            label_probability=float(self._probabilities[question, correct]),
-        )
+    def _losses(self) -> np.ndarray:
+        """Return the cross-entropy of each question in nats."""
+        likelihood = self._probabilities[np.arange(len(self._gold)), self._gold]
+        return -np.log(np.maximum(likelihood, 1e-12))
 
     def _table_by_number(self) -> dict:
         num_choices = np.asarray([len(choices) for choices in self._choices])

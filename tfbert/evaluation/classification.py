@@ -1,11 +1,11 @@
 """Evaluation of classification: accuracy, F1, Matthews correlation, calibration, confusion matrix, mistakes."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from tfbert.evaluation import metrics
-from tfbert.evaluation.metric import Evaluation, Metric, Mistake
+from tfbert.evaluation.metric import Evaluation, Metric, Outcome, ScoreFunction
 
 ACCURACY = Metric(
     "accuracy",
@@ -50,18 +50,45 @@ class LabelEvaluation(Evaluation):
 
     def values(self) -> dict[str, float]:
         """Return accuracy, macro F1, the Matthews correlation and the mean cross-entropy in nats."""
-        likelihood = self._probabilities[np.arange(len(self._gold)), self._gold]
         return {
             ACCURACY.name: float(metrics.accuracy(self._confusion)),
             MACRO_F1.name: float(metrics.macro_f1(self._confusion)),
             MCC.name: float(metrics.matthews(self._confusion)),
-            LOSS.name: float(-np.log(np.maximum(likelihood, 1e-12)).mean()),
+            LOSS.name: float(self._losses().mean()),
         }
 
     def intervals(self) -> dict[str, dict[str, float]]:
         """Return accuracy, macro F1 and the Matthews correlation with their intervals."""
         functions = {ACCURACY.name: metrics.accuracy, MACRO_F1.name: metrics.macro_f1, MCC.name: metrics.matthews}
         return {name: metrics.with_interval(score, self._confusion) for name, score in functions.items()}
+
+    def score_functions(self) -> dict[str, ScoreFunction]:
+        """Return a function for each metric that computes it on resampled records."""
+        num_labels, losses = len(self._labels), self._losses()
+        cells = self._gold * num_labels + self._predicted
+
+        def of_confusion(score: Callable[[np.ndarray], np.ndarray]) -> ScoreFunction:
+            def on_records(records: np.ndarray) -> float:
+                counts = np.bincount(cells[records], minlength=num_labels**2)
+                return float(score(counts.reshape(num_labels, num_labels)))
+
+            return on_records
+
+        functions = {ACCURACY.name: metrics.accuracy, MACRO_F1.name: metrics.macro_f1, MCC.name: metrics.matthews}
+        by_name = {name: of_confusion(score) for name, score in functions.items()}
+        return by_name | {LOSS.name: lambda records: float(losses[records].mean())}
+
+    def record_scores(self) -> np.ndarray:
+        """Return 1 for records with the right label, else 0."""
+        return (self._predicted == self._gold).astype(float)
+
+    def outcome(self, record: int) -> Outcome:
+        """Return the true and the predicted label of a record."""
+        ids = self._gold[record], self._predicted[record]
+        gold, predicted = (self._labels[label_id] for label_id in ids)
+        gold_probability, probability = (float(self._probabilities[record, label_id]) for label_id in ids)
+        confused = () if gold == predicted else ((gold, predicted),)
+        return Outcome(gold, predicted, probability, gold_probability=gold_probability, confused=confused)
 
     def per_label(self) -> dict[str, dict]:
         """Return precision, recall and F1 of each label."""
@@ -75,19 +102,13 @@ class LabelEvaluation(Evaluation):
             "reliability": metrics.reliability(self._gold, self._probabilities),
         }
 
-    def mistakes(self) -> dict[int, Mistake]:
-        """Return the mistakes, the most confident first."""
-        predicted = self._probabilities.argmax(1)
-        wrong = np.flatnonzero(predicted != self._gold)
-        order = wrong[np.argsort(-self._probabilities[wrong, predicted[wrong]], kind="stable")]
-        return {int(record): self._mistake(record, predicted[record]) for record in order}
+    def mistakes(self) -> list[int]:
+        """Return the records with a wrong label, the most confident first."""
+        wrong = np.flatnonzero(self._predicted != self._gold)
+        confidence = self._probabilities[wrong, self._predicted[wrong]]
+        return wrong[np.argsort(-confidence, kind="stable")].tolist()
 
-    def _mistake(self, record: int, predicted: int) -> Mistake:
-        gold = self._gold[record]
-        return Mistake(
-            label=self._labels[gold],
-            predicted=self._labels[predicted],
-            probability=float(self._probabilities[record, predicted]),
-            label_probability=float(self._probabilities[record, gold]),
-            groups=((self._labels[gold], self._labels[predicted]),),
-        )
+    def _losses(self) -> np.ndarray:
+        """Return the cross-entropy of each record in nats."""
+        likelihood = self._probabilities[np.arange(len(self._gold)), self._gold]
+        return -np.log(np.maximum(likelihood, 1e-12))

@@ -1,39 +1,78 @@
 """Paired bootstrap: how much better one system is than another on the same records, with a confidence interval."""
 
-from collections.abc import Callable, Sequence
-from typing import TypeVar
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
+from tfbert.evaluation.metric import ScoreFunction
 from tfbert.evaluation.metrics import bounds
 
-Predictions = TypeVar("Predictions")
+# The score functions of the trainings of one system.
+System = Sequence[ScoreFunction]
 
-_RESAMPLES = 1000
+RESAMPLES = 1000
 
 
-def paired_bootstrap(
-    score: Callable[[Predictions, np.ndarray], float],
-    ours: Sequence[Predictions],
-    theirs: Sequence[Predictions],
-    num_records: int,
-    num_resamples: int = _RESAMPLES,
-) -> dict[str, float]:
-    """Compare two systems, each trained several times, by the paired bootstrap over records and trainings.
-
-    Every resample draws records and trainings, the same ones for both systems, so the interval tells how the difference
-    of the means varies with another test split and other seeds. The random seed is fixed.
+@dataclass(frozen=True)
+class Difference:
+    """The difference of the mean scores of two systems.
 
     Args:
-        score: returns the score of one training's predictions on records given by index, with repetitions.
-        ours: the predictions of each training of one system.
-        theirs: those of the other system; training i of both systems has the same seed and data.
+        difference: the mean score of ours minus that of theirs.
+        low: lower bound of its 95 % interval.
+        high: upper bound of its 95 % interval.
+        better_fraction: the fraction of resamples in which ours was better, where ties count half.
+        p_value: twice the smaller of the fractions of resamples in which ours was not better and not worse.
+    """
+
+    difference: float
+    low: float
+    high: float
+    better_fraction: float
+    p_value: float
+
+
+@dataclass(frozen=True)
+class ResampledScores:
+    """The mean scores of several systems on the records and on the same resamples of records and trainings.
+
+    Args:
+        observed: the mean score of each system over its trainings, float64 `(systems,)`.
+        drawn: the same in each resample, float64 `(resamples, systems)`.
+    """
+
+    observed: np.ndarray
+    drawn: np.ndarray
+
+    def interval(self, system: int) -> dict[str, float]:
+        """Return the `value` of a system's mean score and its 95 % interval `low`, `high`."""
+        value = float(self.observed[system])
+        return {"value": value, **bounds(self.drawn[:, system], value)}
+
+    def difference(self, ours: int, theirs: int) -> Difference:
+        """Return the difference of two systems, given by their indices."""
+        observed = float(self.observed[ours] - self.observed[theirs])
+        drawn = self.drawn[:, ours] - self.drawn[:, theirs]
+        return Difference(
+            difference=observed,
+            **bounds(drawn, observed),
+            better_fraction=float(np.mean((drawn > 0) + (drawn == 0) / 2)),
+            p_value=float(min(1, 2 * min(np.mean(drawn <= 0), np.mean(drawn >= 0)))),
+        )
+
+
+def resample(systems: Sequence[System], num_records: int, num_resamples: int = RESAMPLES) -> ResampledScores:
+    """Compute the scores of systems, each trained several times, by the paired bootstrap over records and trainings.
+
+    Every resample draws records and trainings, the same ones for all systems, so the interval of a difference tells how
+    it varies with another test split and other seeds. The random seed is fixed.
+
+    Args:
+        systems: for each system the score functions of its trainings; training i of all systems has the same data and,
+            if there are several, the same seed.
         num_records: number of records of the test split, at least one.
         num_resamples: number of bootstrap samples.
-
-    Returns:
-        `difference`, the mean score of ours minus that of theirs; its 95 % interval `low`, `high`; and
-        `better_fraction`, the fraction of resamples in which ours was better, where ties count half.
 
     Raises:
         ValueError: the systems have different numbers of trainings, or none.
@@ -42,22 +81,49 @@ def paired_bootstrap(
         2004, "Statistical Significance Tests for Machine Translation Evaluation", for pairing. Ours also draws
         trainings, since fine-tuning varies with the seed.
     """
-    if not ours or len(ours) != len(theirs):
-        raise ValueError(f"{len(ours)} and {len(theirs)} trainings; expected the same number, one or more")
+    numbers = {len(system) for system in systems}
+    if len(numbers) != 1 or 0 in numbers:
+        counts = " and ".join(str(len(system)) for system in systems)
+        raise ValueError(f"{counts} trainings; expected the same number, one or more")
+    (num_trainings,) = numbers
     rng = np.random.default_rng(0)
 
-    def difference(trainings: np.ndarray, records: np.ndarray) -> float:
-        return float(np.mean([score(ours[i], records) - score(theirs[i], records) for i in trainings]))
+    def scores(trainings: np.ndarray, records: np.ndarray) -> list[float]:
+        return [float(np.mean([system[i](records) for i in trainings])) for system in systems]
 
-    observed = difference(np.arange(len(ours)), np.arange(num_records))
-    drawn = np.asarray(
-        [
-            difference(rng.integers(0, len(ours), len(ours)), rng.integers(0, num_records, num_records))
-            for _ in range(num_resamples)
-        ]
-    )
-    return {
-        "difference": observed,
-        **bounds(drawn, observed),
-        "better_fraction": float(np.mean((drawn > 0) + (drawn == 0) / 2)),
-    }
+    observed = scores(np.arange(num_trainings), np.arange(num_records))
+    drawn = [
+        scores(rng.integers(0, num_trainings, num_trainings), rng.integers(0, num_records, num_records))
+        for _ in range(num_resamples)
+    ]
+    return ResampledScores(np.asarray(observed), np.asarray(drawn).reshape(num_resamples, len(systems)))
+
+
+def paired_bootstrap(ours: System, theirs: System, num_records: int) -> Difference:
+    """Compare two systems by the paired bootstrap; the arguments and errors are those of `resample`.
+
+    Raises:
+        ValueError: the systems have different numbers of trainings, or none.
+    """
+    return resample([ours, theirs], num_records).difference(0, 1)
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Return p-values corrected for the number of comparisons: at level 5 %, the chance of any wrong claim is 5 %.
+
+    Source: Holm 1979, "A Simple Sequentially Rejective Multiple Test Procedure".
+    """
+    adjusted, highest = [0.0] * len(p_values), 0.0
+    for rank, index in enumerate(np.argsort(p_values, kind="stable")):
+        highest = max(highest, min(1.0, (len(p_values) - rank) * p_values[index]))
+        adjusted[index] = highest
+    return adjusted
+
+
+def smallest_p_value(num_differing: int) -> float:
+    """Return the smallest p-value that a paired test can reach if two systems differ on this many records only.
+
+    The bootstrap underestimates p-values of few records: if ours is better on 5 records and never worse, that is as
+    likely by chance as 5 equal tosses of a coin, 6 %.
+    """
+    return min(1.0, 2 * 0.5**num_differing)

@@ -13,8 +13,7 @@ from markupsafe import Markup
 from matplotlib.ticker import FuncFormatter
 
 from tfbert.evaluation import drawing, metrics, plots
-from tfbert.evaluation.metric import NONE, Evaluation, Metric, Mistake
-from tfbert.text.spans import Span
+from tfbert.evaluation.metric import NONE, Evaluation, LabelledSpan, Metric, Outcome, ScoreFunction
 
 F1 = Metric(
     "f1",
@@ -96,11 +95,30 @@ class EntityEvaluation(Evaluation):
 
     def intervals(self) -> dict[str, dict[str, float]]:
         """Return F1, precision and recall with intervals over resampled records."""
+        return {name: metrics.resampled(score, len(self._counts)) for name, score in self.score_functions().items()}
+
+    def score_functions(self) -> dict[str, ScoreFunction]:
+        """Return a function for each metric that computes it on resampled records."""
         counts = self._counts
         return {
-            name: metrics.resampled(lambda records, function=function: function(counts[records]), len(counts))
-            for name, function in FUNCTIONS.items()
+            name: lambda records, function=function: function(counts[records]) for name, function in FUNCTIONS.items()
         }
+
+    def record_scores(self) -> np.ndarray:
+        """Return F1 of the entities of each record; 1 if none is true and none is predicted."""
+        num_right, num_true, num_predicted = self._counts.T
+        total = num_true + num_predicted
+        return np.where(total > 0, 2 * num_right / np.maximum(total, 1), 1.0)
+
+    def outcome(self, record: int) -> Outcome:
+        """Return the true and the predicted entities of a record."""
+        sides = self._gold[record], self._predicted[record]
+        pairs = pair_entities(*sides)
+        wrong = [
+            (true, predicted) for true, predicted in pairs if not (true and predicted and true.key == predicted.key)
+        ]
+        confused = tuple((t.label if t else NONE, p.label if p else NONE) for t, p in wrong)
+        return Outcome(*map(_entity_list, sides), _highest_wrong(*sides), *map(_spans, sides), confused=confused)
 
     def per_label(self) -> dict[str, dict]:
         """Return F1, precision, recall and counts of every type."""
@@ -122,17 +140,14 @@ class EntityEvaluation(Evaluation):
             "reliability": _reliability(self._gold, self._predicted),
         }
 
-    def mistakes(self) -> dict[int, Mistake]:
+    def mistakes(self) -> list[int]:
         """Return the records with mistakes, by the highest probability of a wrong entity; those without one last."""
         order = []
-        for index, (true, predicted) in enumerate(zip(self._gold, self._predicted, strict=True)):
-            true_keys, predicted_keys = _keys(true), _keys(predicted)
-            if true_keys != predicted_keys:
-                probabilities = [entity.probability for entity in predicted if entity.key not in true_keys]
-                highest = max(probabilities, default=None)
-                order.append((-(highest or 0.0), -len(true_keys - predicted_keys), index, highest))
-        order.sort(key=lambda mistake: mistake[:3])
-        return {index: _mistake(self._gold[index], self._predicted[index], highest) for *_, index, highest in order}
+        for record, (true, predicted) in enumerate(zip(self._gold, self._predicted, strict=True)):
+            if _keys(true) != _keys(predicted):
+                num_missed = len(_keys(true) - _keys(predicted))
+                order.append((-(_highest_wrong(true, predicted) or 0.0), -num_missed, record))
+        return [record for *_, record in sorted(order)]
 
 
 def count(gold: Entities, predicted: Entities) -> np.ndarray:
@@ -347,24 +362,19 @@ def _keys(entities: Sequence[Entity]) -> set[tuple[int, int, str]]:
     return {entity.key for entity in entities}
 
 
-def _mistake(true: Sequence[Entity], predicted: Sequence[Entity], probability: float | None) -> Mistake:
-    wrong = [
-        pair for pair in pair_entities(true, predicted) if not (pair[0] and pair[1] and pair[0].key == pair[1].key)
-    ]
-    return Mistake(
-        label=_entity_list(true),
-        predicted=_entity_list(predicted),
-        probability=probability,
-        groups=tuple((t.label if t else NONE, p.label if p else NONE) for t, p in wrong),
-        true_spans=tuple(Span(*entity.key) for entity in true),
-        predicted_spans=tuple(Span(*entity.key) for entity in predicted),
-    )
+def _highest_wrong(true: Sequence[Entity], predicted: Sequence[Entity]) -> float | None:
+    """Return the highest probability of a predicted entity that is wrong; `None` if none is."""
+    return max((entity.probability for entity in predicted if entity.key not in _keys(true)), default=None)
 
 
 def _entity_list(entities: Sequence[Entity]) -> str:
     shown = [f"{entity.text} [{entity.label}]" for entity in entities[:_SHOWN_ENTITIES]]
     rest = len(entities) - len(shown)
     return "; ".join(shown + ([f"and {rest} more"] if rest else [])) or NONE
+
+
+def _spans(entities: Sequence[Entity]) -> tuple[LabelledSpan, ...]:
+    return tuple(LabelledSpan(*entity.key) for entity in entities)
 
 
 def _percent(number: int, total: int) -> str:

@@ -14,11 +14,13 @@ from matplotlib.ticker import MaxNLocator
 
 from tfbert.evaluation import drawing, metrics
 from tfbert.evaluation.classification import MACRO_F1
-from tfbert.evaluation.metric import NONE, Evaluation, Metric, Mistake
+from tfbert.evaluation.formatting import percent
+from tfbert.evaluation.metric import NONE, Evaluation, Metric, Outcome, ScoreFunction
 
 DEFAULT_THRESHOLD = 0.5
 # A threshold fitted to fewer texts with the label would overfit.
 MIN_EXAMPLES_FOR_OWN_THRESHOLD = 5
+NO_LABEL = "no label"
 _MAX_ROWS, _MAX_PAIRS = 100, 25
 # Blocks of this many ranks stay in the processor's cache.
 _BLOCK_SIZE = 2**16
@@ -138,11 +140,46 @@ class LabelSetEvaluation(Evaluation):
     def values(self) -> dict[str, float]:
         """Return the metrics of the report and the mean binary cross-entropy in nats."""
         weights = np.ones(len(self._sets.gold), np.int64)
-        return {name: score(weights) for name, score in self._functions.items()} | {LOSS.name: self._sets.log_loss()}
+        return {name: score(weights) for name, score in self._functions.items()} | {
+            LOSS.name: float(self._sets.log_losses().mean())
+        }
 
     def intervals(self) -> dict[str, dict[str, float]]:
         """Return both F1 scores, mean average precision and subset accuracy with their intervals."""
         return {name: self._sets.with_interval(score) for name, score in self._functions.items()}
+
+    def score_functions(self) -> dict[str, ScoreFunction]:
+        """Return a function for each metric that computes it on resampled records."""
+        losses = self._sets.log_losses()
+        functions = {name: metrics.of_records(score, len(losses)) for name, score in self._functions.items()}
+        return functions | {LOSS.name: lambda records: float(losses[records].mean())}
+
+    def record_scores(self) -> np.ndarray:
+        """Return F1 of the labels of each record; 1 if none is true and none is chosen."""
+        return self._sets.record_f1()
+
+    def outcome(self, record: int) -> Outcome:
+        """Return the true and the chosen labels of a record."""
+        sets = self._sets
+        gold, chosen = (
+            ", ".join(self._names(of_records[record])) or NO_LABEL for of_records in (sets.gold, sets.chosen)
+        )
+        missed = self._names(sets.gold[record] & ~sets.chosen[record])
+        spurious = self._names(sets.chosen[record] & ~sets.gold[record])
+        confused = tuple(itertools.product(missed or [NONE], spurious or [NONE])) if missed or spurious else ()
+        return Outcome(
+            gold, chosen, sets.worst_confidence(record), confused=confused, note=self._probabilities_of(record)
+        )
+
+    def _names(self, is_in_set: np.ndarray) -> list[str]:
+        return [self._labels[label] for label in np.flatnonzero(is_in_set)]
+
+    def _probabilities_of(self, record: int) -> str:
+        """Return the probabilities of the true and the chosen labels as text, highest first."""
+        sets = self._sets
+        probabilities = sets.probabilities[record]
+        labels = sorted(np.flatnonzero(sets.gold[record] | sets.chosen[record]), key=lambda i: -probabilities[i])
+        return ", ".join(f"{self._labels[label]} {percent(float(probabilities[label]))}" for label in labels)
 
     def per_label(self) -> dict[str, dict]:
         """Return precision, recall and F1 of each label."""
@@ -159,9 +196,9 @@ class LabelSetEvaluation(Evaluation):
             "tables": tables(sets, self._labels, self._thresholds, self._sources),
         }
 
-    def mistakes(self) -> dict[int, Mistake]:
+    def mistakes(self) -> list[int]:
         """Return the records with wrong labels, the most confident wrong decision first."""
-        return self._sets.mistakes(self._labels)
+        return self._sets.mistakes()
 
 
 class LabelSets:
@@ -227,7 +264,11 @@ class LabelSets:
     def with_interval(self, score: Callable[[np.ndarray], float]) -> dict[str, float]:
         """Return a score, one of the methods above, with its 95 % bootstrap interval."""
         num_records = len(self.gold)
-        return metrics.resampled(lambda records: score(np.bincount(records, minlength=num_records)), num_records)
+        return metrics.resampled(metrics.of_records(score, num_records), num_records)
+
+    def record_f1(self) -> np.ndarray:
+        """Return F1 of the labels of each record; 1 if none is true and none is chosen."""
+        return np.where(self._record_sizes > 0, 2 * self._record_hits / np.maximum(self._record_sizes, 1), 1.0)
 
     def per_label(self, labels: Sequence[str]) -> dict[str, dict]:
         """Return precision, recall, F1 and the counts of each label; a ratio with denominator 0 is 0."""
@@ -243,40 +284,25 @@ class LabelSets:
             for index, label in enumerate(labels)
         }
 
-    def log_loss(self) -> float:
-        """Return the mean binary cross-entropy in nats."""
+    def log_losses(self) -> np.ndarray:
+        """Return the mean binary cross-entropy of the labels of each record in nats."""
         likelihood = np.where(self.gold, self.probabilities, 1 - self.probabilities)
-        return float(-np.log(np.maximum(likelihood, 1e-7)).mean())
+        return -np.log(np.maximum(likelihood, 1e-7)).mean(1)
 
-    def mistakes(self, labels: Sequence[str]) -> dict[int, Mistake]:
-        """Return the records with wrong decisions, the most confident one first.
+    def mistakes(self) -> list[int]:
+        """Return the records with wrong decisions, the most confident one first."""
+        confidence = self._wrong_confidences()
+        return [int(record) for record in np.argsort(-confidence, kind="stable") if confidence[record] >= 0]
 
-        Args:
-            labels: names by id.
-        """
-        error = np.where(self.gold, 1 - self.probabilities, self.probabilities)
-        confidence = np.where(self.gold != self.chosen, error, -1).max(1)
-        order = [int(index) for index in np.argsort(-confidence, kind="stable") if confidence[index] >= 0]
-        return {
-            index: Mistake(
-                label=self._label_list(index, self.gold, labels),
-                predicted=self._label_list(index, self.chosen, labels),
-                groups=self._confused(index, labels),
-            )
-            for index in order
-        }
+    def worst_confidence(self, record: int) -> float | None:
+        """Return the probability of the most confident wrong decision about a record; `None` if all are right."""
+        confidence = float(self._wrong_confidences(slice(record, record + 1))[0])
+        return confidence if confidence >= 0 else None
 
-    def _confused(self, record: int, labels: Sequence[str]) -> tuple[tuple[str, str], ...]:
-        """Return all pairs of a missed and a wrongly chosen label of a record."""
-        missed = [labels[label] for label in np.flatnonzero(self.gold[record] & ~self.chosen[record])]
-        spurious = [labels[label] for label in np.flatnonzero(self.chosen[record] & ~self.gold[record])]
-        return tuple(itertools.product(missed or [NONE], spurious or [NONE]))
-
-    def _label_list(self, record: int, sets: np.ndarray, labels: Sequence[str]) -> str:
-        probabilities = self.probabilities[record]
-        label_ids = sorted(np.flatnonzero(sets[record]), key=lambda label_id: -probabilities[label_id])
-        names = [f"{labels[label_id]} ({100 * probabilities[label_id]:.1f} %)" for label_id in label_ids]
-        return ", ".join(names) or "no label"
+    def _wrong_confidences(self, records: slice = slice(None)) -> np.ndarray:
+        """Return the probability of the most confident wrong decision about each record; -1 if all are right."""
+        gold, chosen, probabilities = (of_all[records] for of_all in (self.gold, self.chosen, self.probabilities))
+        return np.where(gold != chosen, np.where(gold, 1 - probabilities, probabilities), -1).max(1)
 
     def _precompute_ranks(self) -> None:
         """Rank the records by the probability of each label, once for all bootstrap samples."""

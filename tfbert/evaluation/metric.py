@@ -1,15 +1,17 @@
-"""Metrics (name, direction, unit), and the interface of an evaluation of predictions, with its mistakes."""
+"""Declaration of metrics (name, direction, unit), and the interface of an evaluation of predictions."""
 
 import abc
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Literal
 
-from tfbert.text.spans import Span
+import numpy as np
 
+# From indices of records, with repetitions, to the value of a metric on these records.
+ScoreFunction = Callable[[np.ndarray], float]
 Better = Literal["higher", "lower"]
-# Stands for a missing label in `Mistake.groups`.
+# Stands for a missing label in `Outcome.confused`.
 NONE = "(none)"
 
 
@@ -71,29 +73,61 @@ class Metric:
         return cls(**fields)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Mistake:
-    """A record that was predicted wrong, as the report shows it.
+def main_metric(metrics: Iterable[Metric], monitor: str | None) -> Metric:
+    """Return the metric at the top of reports and comparisons.
 
     Args:
-        label: the true label or labels as text.
-        predicted: the predicted ones.
-        probability: the probability of the prediction; `None` if there is none.
-        label_probability: the probability of the true label.
-        groups: the pairs of a true and a predicted label that were confused, `NONE` for a missing one.
-        true_spans: the true intervals of the text; for tasks that find spans.
-        predicted_spans: the predicted intervals.
-        span_text: index of the record's text that the intervals refer to.
+        metrics: one or more metrics, which were measured for the report.
+        monitor: the name of the metric that the user chose to select the best epoch; `None` for the default.
+
+    Returns:
+        The first metric with an expectation, else the chosen one, else the first one for which higher is better.
+    """
+    metrics = list(metrics)
+    expected = [metric for metric in metrics if metric.expectation]
+    chosen = [metric for metric in metrics if metric.name == monitor]
+    gains = [metric for metric in metrics if metric.better == "higher"]
+    return (expected + chosen + gains + metrics)[0]
+
+
+@dataclass(frozen=True)
+class LabelledSpan:
+    """A part of a text, to be highlighted in it.
+
+    Args:
+        start: the index of the first Unicode character.
+        end: the end, exclusive.
+        label: the label of the span; may be empty.
     """
 
-    label: str
+    start: int
+    end: int
+    label: str = ""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The true and the predicted value of one record, for a reader.
+
+    Args:
+        gold: the true value.
+        predicted: the prediction.
+        confidence: the probability of the prediction; `None` if the task has none.
+        gold_spans: the true value in the last input of the record; empty for tasks without spans.
+        predicted_spans: the prediction in the last input of the record.
+        gold_probability: the probability of the true value.
+        confused: the pairs of a true and a predicted label that differ, `NONE` for a missing one.
+        note: further details, in a few words.
+    """
+
+    gold: str
     predicted: str
-    probability: float | None = None
-    label_probability: float | None = None
-    groups: tuple[tuple[str, str], ...] = ()
-    true_spans: tuple[Span, ...] = ()
-    predicted_spans: tuple[Span, ...] = ()
-    span_text: int = 0
+    confidence: float | None = None
+    gold_spans: tuple[LabelledSpan, ...] = ()
+    predicted_spans: tuple[LabelledSpan, ...] = ()
+    gold_probability: float | None = None
+    confused: tuple[tuple[str, str], ...] = ()
+    note: str = ""
 
 
 class Evaluation(abc.ABC):
@@ -107,6 +141,18 @@ class Evaluation(abc.ABC):
     def intervals(self) -> dict[str, dict[str, float]]:
         """Return the metrics of the report by name, each with `value` and the 95 % bounds `low` and `high`."""
 
+    @abc.abstractmethod
+    def score_functions(self) -> dict[str, ScoreFunction]:
+        """Return a function for each metric, by name, that computes it on resampled records."""
+
+    @abc.abstractmethod
+    def record_scores(self) -> np.ndarray:
+        """Return how good the prediction for each record is, float64 `(records,)`: 1 if right, lower if worse."""
+
+    @abc.abstractmethod
+    def outcome(self, record: int) -> Outcome:
+        """Return the true and the predicted value of a record, given by its index."""
+
     def per_label(self) -> dict[str, dict]:
         """Return the scores of each label, by its name; empty for tasks without labels."""
         return {}
@@ -115,9 +161,9 @@ class Evaluation(abc.ABC):
     def sections(self) -> dict:
         """Return the details for the report page, under the keys that `report_page.render` documents."""
 
-    def mistakes(self) -> dict[int, Mistake]:
-        """Return all mistakes by the index of their record, worst first; empty for tasks without mistakes."""
-        return {}
+    def mistakes(self) -> list[int]:
+        """Return the indices of the records that were predicted wrong, worst first; empty if that is undefined."""
+        return []
 
     def scores(self) -> dict:
         """Return `metrics` and `per_label` as `report.json` holds them."""

@@ -89,6 +89,16 @@ def resampled(score: Callable[[np.ndarray], float], num_records: int) -> dict[st
     return {"value": value, **bounds(scores, value)}
 
 
+def of_records(score: Callable[[np.ndarray], float], num_records: int) -> Callable[[np.ndarray], float]:
+    """Return a score as a function of the indices of records, with repetitions.
+
+    Args:
+        score: function from how often each record counts, int `(records,)`, to the score.
+        num_records: number of records.
+    """
+    return lambda records: score(np.bincount(records, minlength=num_records))
+
+
 def bounds(resampled_scores: Sequence[float], value: float) -> dict[str, float]:
     """Return `low` and `high` of the 95 % percentile interval of resampled scores, extended to contain the value."""
     tail = 50 * (1 - _CONFIDENCE)

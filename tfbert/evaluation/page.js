@@ -28,7 +28,9 @@ function entry(row, sources) {
     verdict.append(element("b", { className: isWrong ? "wrong" : "", dir: "auto" }, label));
     if (probability !== null) verdict.append(" ", element("span", { className: "keep" }, `(${percent(probability)})`));
   });
-  if (row.where) verdict.append(" ", element("span", { className: "quiet" }, `· ${row.where}`));
+  for (const note of [row.note, row.where]) {
+    if (note) verdict.append(" ", element("span", { className: "quiet" }, `· ${note}`));
+  }
   return element("li", {}, text, verdict);
 }
 

@@ -9,7 +9,7 @@ from matplotlib.ticker import MaxNLocator
 
 from tfbert.evaluation import drawing, metrics
 from tfbert.evaluation.formatting import percent
-from tfbert.evaluation.metric import Evaluation, Metric, Mistake
+from tfbert.evaluation.metric import Evaluation, Metric, Outcome, ScoreFunction
 from tfbert.text.records import normalize_whitespace
 
 MRR_AT_10 = Metric(
@@ -152,6 +152,34 @@ class RankingEvaluation(Evaluation):
         """Return the metrics with their bootstrap intervals over the questions."""
         return {name: _with_interval(values) for name, values in self._ranking.by_question().items()}
 
+    def score_functions(self) -> dict[str, ScoreFunction]:
+        """Return a function for each metric that computes it on resampled records.
+
+        A question in several records counts as one question.
+        """
+        question_of = self._question_of()
+        weights = 1 / np.bincount(question_of)[question_of]
+
+        def mean_of(values: np.ndarray) -> ScoreFunction:
+            by_record = values[question_of]
+            return lambda records: float(weights[records] @ by_record[records] / weights[records].sum())
+
+        return {name: mean_of(values) for name, values in self._ranking.by_question().items()}
+
+    def record_scores(self) -> np.ndarray:
+        """Return 1 / rank of the first right answer to the question of each record, 0 beyond rank 10."""
+        return self._ranking.by_question()[MRR_AT_10.name][self._question_of()]
+
+    def outcome(self, record: int) -> Outcome:
+        """Return the right answer and the first answer of a record."""
+        predicted = _decoded(self._answers[record, 0]) if self._answers.shape[1] else ""
+        return Outcome(self._gold[record][1], predicted)
+
+    def _question_of(self) -> np.ndarray:
+        """Return the index of the question of each record, int `(records,)`."""
+        index = {self._gold[record][0]: question for question, record in enumerate(self._records)}
+        return np.asarray([index[question] for question, _ in self._gold])
+
     def sections(self) -> dict:
         """Return similarities, ranks and the effect of abstaining."""
         caption = "The less the two overlap, the better a threshold separates wrong answers from right ones."
@@ -161,15 +189,9 @@ class RankingEvaluation(Evaluation):
             "tables": [self._ranking.rank_table(), self._ranking.threshold_table(self._threshold)],
         }
 
-    def mistakes(self) -> dict[int, Mistake]:
-        """Return the questions whose first answer is wrong, the one with the highest similarity first."""
-        if not self._answers.shape[1]:
-            return {}
-        records = [int(self._records[question]) for question in self._ranking.worst()]
-        return {
-            record: Mistake(label=self._gold[record][1], predicted=_decoded(self._answers[record, 0]))
-            for record in records
-        }
+    def mistakes(self) -> list[int]:
+        """Return the first record of each question whose first answer is wrong, highest similarity first."""
+        return self._records[self._ranking.worst()].tolist() if self._answers.shape[1] else []
 
 
 def ranking_of(

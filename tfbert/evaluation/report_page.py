@@ -10,10 +10,9 @@ from markupsafe import Markup
 
 from tfbert.evaluation import plots, text_table
 from tfbert.evaluation.formatting import duration, number, percent, words
-from tfbert.evaluation.metric import Metric
+from tfbert.evaluation.metric import LabelledSpan, Metric, main_metric
 from tfbert.evaluation.page_parts import Column, history_table, score_columns, summary_view, write_page
 from tfbert.evaluation.text_table import Labelling, TextRow
-from tfbert.text.spans import Span
 
 _SECTIONS = {
     "curves": "Learning curves",
@@ -88,10 +87,7 @@ def _headline(report: dict, metrics: Mapping[str, Metric]) -> dict:
     view |= {"score": "no score", "metric": None, "notes": [], "sentence": None, "seeds": None}
     if split:
         scores = report[split]["metrics"]
-        gains = [name for name in scores if metrics[name].better == "higher"] or list(scores)
-        expected = [name for name in scores if metrics[name].expectation]
-        preferred = (*expected, (config.get("train") or {}).get("monitor"))
-        name = next((name for name in preferred if name in scores), gains[0])
+        name = main_metric((metrics[name] for name in scores), (config.get("train") or {}).get("monitor")).name
         view |= _score_view(metrics[name], metrics, scores, split, report[split].get("num_examples"))
         over_seeds = (seeds.get(split) or {}).get(name)
         if over_seeds:
@@ -326,27 +322,29 @@ def _lengths(details: dict) -> dict | None:
 
 def _mistakes(details: dict) -> dict | None:
     """Return the table of mistakes, worst first, and the text above it."""
-
-    def row_of(mistake: Mapping) -> TextRow:
-        true, predicted = (
-            tuple(Span(*span) for span in mistake.get(key) or ()) for key in ("true_spans", "predicted_spans")
-        )
-        probability = mistake.get("probability")
-        label = Labelling(label=mistake["label"], probability=mistake.get("label_probability"), spans=true)
-        guess = Labelling(label=mistake["predicted"], probability=probability, is_wrong=True, spans=predicted)
-        return TextRow(
-            texts=tuple(mistake["texts"]),
-            labellings=(label, guess),
-            groups=tuple((true, predicted) for true, predicted in mistake.get("groups") or ()),
-            confidence=probability,
-            where=mistake.get("where"),
-            span_text=mistake.get("span_text", 0),
-        )
-
     mistakes = details.get("mistakes") or []
-    has_spans = any(mistake.get("true_spans") or mistake.get("predicted_spans") for mistake in mistakes)
+    has_spans = any(mistake.get("gold_spans") or mistake.get("predicted_spans") for mistake in mistakes)
     intro = "Worst first. Some of them may be wrong labels in the data rather than mistakes of the model."
     if has_spans:
         intro += " In the texts, what is true is shaded and what is predicted is underlined."
-    table = text_table.table_view([row_of(mistake) for mistake in mistakes], _SOURCES)
+    table = text_table.table_view([_mistake_row(mistake) for mistake in mistakes], _SOURCES)
     return {"intro": intro, "table": table} if table else None
+
+
+def _mistake_row(mistake: Mapping) -> TextRow:
+    """Return a row of the table from the texts and the fields of an `Outcome`."""
+    gold, predicted = (
+        tuple(LabelledSpan(**span) for span in mistake.get(key) or ()) for key in ("gold_spans", "predicted_spans")
+    )
+    confidence = mistake.get("confidence")
+    return TextRow(
+        texts=tuple(mistake["texts"]),
+        labellings=(
+            Labelling(label=mistake["gold"], probability=mistake.get("gold_probability"), spans=gold),
+            Labelling(label=mistake["predicted"], probability=confidence, is_wrong=True, spans=predicted),
+        ),
+        groups=tuple((true, guess) for true, guess in mistake.get("confused") or ()),
+        confidence=confidence,
+        where=mistake.get("where"),
+        note=mistake.get("note") or "",
+    )

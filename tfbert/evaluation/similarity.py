@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from tfbert.evaluation.metric import Evaluation
+from tfbert.evaluation import metrics
+from tfbert.evaluation.metric import Evaluation, Outcome, ScoreFunction
 from tfbert.evaluation.values import PEARSON, SPEARMAN, Values, scatter
 
 METRICS = (SPEARMAN, PEARSON)
@@ -30,6 +31,19 @@ class SimilarityEvaluation(Evaluation):
     def intervals(self) -> dict[str, dict[str, float]]:
         """Return both correlations with their intervals."""
         return {name: self._values.with_interval(score) for name, score in self._correlations.items()}
+
+    def score_functions(self) -> dict[str, ScoreFunction]:
+        """Return a function for each correlation that computes it on resampled records."""
+        num_records = len(self._values.true)
+        return {name: metrics.of_records(score, num_records) for name, score in self._correlations.items()}
+
+    def record_scores(self) -> np.ndarray:
+        """Return 1 minus the difference of the ranks of similarity and score, as a fraction of the records."""
+        return 1 - self._values.rank_errors()
+
+    def outcome(self, record: int) -> Outcome:
+        """Return the score and the similarity of a record."""
+        return self._values.outcome(record)
 
     def sections(self) -> dict:
         """Return a plot. There are no mistakes: similarities and scores have different units."""

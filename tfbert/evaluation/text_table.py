@@ -5,15 +5,17 @@ sorting, and shows all rows. Without JavaScript the first rows are shown.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import urlencode
 
-from tfbert.text.spans import Span
+from tfbert.evaluation.metric import LabelledSpan
 
 _FIRST_ROWS, _MAX_ROWS = 20, 10_000
 # Characters of one text, and of all texts of a table together.
 _MIN_CHARACTERS, _MAX_CHARACTERS, _TOTAL_CHARACTERS = 300, 2000, 3_000_000
+# Characters of a text, a number whose bit i says whether a span of source i covers them, and notes to show after them.
+Piece = tuple[str, int, list[str]]
 _ELLIPSIS = " … "
 
 
@@ -25,13 +27,13 @@ class Labelling:
         label: the label or labels as text.
         probability: the probability that a model gives it; `None` if there is none.
         is_wrong: whether to mark it as wrong.
-        spans: the labelled intervals of the text at `TextRow.span_text`.
+        spans: the labelled intervals of the last text of the row.
     """
 
     label: str
     probability: float | None = None
     is_wrong: bool = False
-    spans: tuple[Span, ...] = ()
+    spans: tuple[LabelledSpan, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +46,7 @@ class TextRow:
         groups: combinations of labels, one per source each, by which the row can be found.
         confidence: the probability to sort and filter by; `None` if there is none.
         where: place in a file.
-        span_text: index of the text that spans refer to.
+        note: shown after the labels.
     """
 
     texts: tuple[str, ...]
@@ -52,7 +54,7 @@ class TextRow:
     groups: tuple[tuple[str, ...], ...] = ()
     confidence: float | None = None
     where: str | None = None
-    span_text: int = 0
+    note: str = ""
 
 
 def table_view(rows: Sequence[TextRow], sources: Sequence[str]) -> dict[str, Any] | None:
@@ -80,7 +82,7 @@ def link(section: str, labels: Mapping[str, str]) -> str:
     return f"#{section}?{urlencode(labels)}"
 
 
-def segments(text: str, spans: Sequence[Sequence[Span]], sources: Sequence[str]) -> list[tuple[str, int, list[str]]]:
+def segments(text: str, spans: Sequence[Sequence[LabelledSpan]], sources: Sequence[str]) -> list[Piece]:
     """Split a text where spans start and end.
 
     Args:
@@ -89,35 +91,38 @@ def segments(text: str, spans: Sequence[Sequence[Span]], sources: Sequence[str])
         sources: the names of the sources.
 
     Returns:
-        For each piece of the text: its characters; a number whose bit i says whether a span of source i covers it; and
-        notes to show after it, about the spans that end there: the label, preceded by the sources unless all agree.
+        The pieces of the text. Their notes are the labels of the spans that end there, preceded by the sources unless
+        all agree.
     """
-    holders: dict[Span, list[int]] = {}
+    holders: dict[LabelledSpan, list[int]] = {}
     for source, of_source in enumerate(spans):
-        for start, end, label in of_source:
-            span = Span(max(start, 0), min(end, len(text)), label)
+        for original in of_source:
+            span = replace(original, start=max(original.start, 0), end=min(original.end, len(text)))
             if span.start < span.end:
                 holders.setdefault(span, []).append(source)
-    borders = sorted({0, len(text), *(border for span in holders for border in span[:2])})
+    borders = sorted({0, len(text), *(border for span in holders for border in (span.start, span.end))})
     pieces = []
     for start, end in zip(borders, borders[1:], strict=False):
         covering = {source for span, held in holders.items() if span.start <= start < span.end for source in held}
         ending = {span: held for span, held in holders.items() if span.end == end}
         notes = [
-            span.label if len(held) == len(sources) else f"{', '.join(sources[source] for source in held)} {span.label}"
+            span.label
+            if len(held) == len(sources)
+            else f"{', '.join(sources[source] for source in held)} {span.label}".strip()
             for span, held in ending.items()
         ]
-        pieces.append((text[start:end], sum(1 << source for source in covering), notes))
+        pieces.append((text[start:end], sum(1 << source for source in covering), list(filter(None, notes))))
     return pieces
 
 
 def _row_data(row: TextRow, sources: Sequence[str], limit: int) -> dict[str, Any]:
     """Return a row as `page.js` reads it."""
-    pieces: list[tuple[str, int, list[str]]] = []
+    pieces: list[Piece] = []
     for index, text in enumerate(row.texts):
-        spans = [labelling.spans if index == row.span_text else () for labelling in row.labellings]
+        is_last = index == len(row.texts) - 1
+        spans = [labelling.spans if is_last else () for labelling in row.labellings]
         first, last = _kept(len(text), spans, max(limit // len(row.texts), 1))
-        moved = [[Span(start - first, end - first, label) for start, end, label in of_source] for of_source in spans]
+        moved = [[replace(s, start=s.start - first, end=s.end - first) for s in of_source] for of_source in spans]
         pieces += [("\n\n", 0, [])] if index else []
         pieces += [(_ELLIPSIS, 0, [])] if first else []
         pieces += segments(text[first:last], moved, sources)
@@ -128,10 +133,11 @@ def _row_data(row: TextRow, sources: Sequence[str], limit: int) -> dict[str, Any
         "groups": list(dict.fromkeys(row.groups)),
         "confidence": row.confidence,
         "where": row.where,
+        "note": row.note,
     }
 
 
-def _kept(length: int, spans: Sequence[Sequence[Span]], limit: int) -> tuple[int, int]:
+def _kept(length: int, spans: Sequence[Sequence[LabelledSpan]], limit: int) -> tuple[int, int]:
     """Return the start and the end of the part of a text that is shown: its beginning, or the part with the spans."""
     starts = [span.start for of_source in spans for span in of_source]
     ends = [span.end for of_source in spans for span in of_source]

@@ -11,7 +11,7 @@ from markupsafe import Markup
 from matplotlib.ticker import MaxNLocator
 
 from tfbert.evaluation import drawing, metrics
-from tfbert.evaluation.metric import Evaluation, Metric, Mistake
+from tfbert.evaluation.metric import Evaluation, Metric, Outcome, ScoreFunction
 
 # More points would enlarge the page without showing more.
 _MAX_POINTS = 1500
@@ -46,18 +46,37 @@ class ValueEvaluation(Evaluation):
     def values(self) -> dict[str, float]:
         """Return both correlations, and the mean squared error relative to the variance of the training values."""
         weights = np.ones(len(self._values.true), np.int64)
-        errors = (self._values.predicted - self._values.true) / self._scale
         return {
             SPEARMAN.name: self._values.spearman(weights),
             PEARSON.name: self._values.pearson(weights),
-            LOSS.name: float(np.mean(errors**2)),
+            LOSS.name: float(np.mean(self._errors() ** 2)),
         }
 
     def intervals(self) -> dict[str, dict[str, float]]:
         """Return both correlations and the mean absolute error with their intervals."""
+        return {name: self._values.with_interval(score) for name, score in self._functions().items()}
+
+    def score_functions(self) -> dict[str, ScoreFunction]:
+        """Return a function for each metric that computes it on resampled records."""
+        squares = self._errors() ** 2
+        functions = {name: metrics.of_records(score, len(squares)) for name, score in self._functions().items()}
+        return functions | {LOSS.name: lambda records: float(squares[records].mean())}
+
+    def record_scores(self) -> np.ndarray:
+        """Return 1 minus the absolute error of each record, in standard deviations of the training values."""
+        return 1 - np.abs(self._errors())
+
+    def outcome(self, record: int) -> Outcome:
+        """Return the true and the predicted value of a record."""
+        return self._values.outcome(record)
+
+    def _functions(self) -> dict[str, Callable[[np.ndarray], float]]:
         measured = self._values
-        functions = {SPEARMAN.name: measured.spearman, PEARSON.name: measured.pearson, MAE.name: measured.mae}
-        return {name: self._values.with_interval(score) for name, score in functions.items()}
+        return {SPEARMAN.name: measured.spearman, PEARSON.name: measured.pearson, MAE.name: measured.mae}
+
+    def _errors(self) -> np.ndarray:
+        """Return the error of each record in standard deviations of the training values."""
+        return (self._values.predicted - self._values.true) / self._scale
 
     def sections(self) -> dict:
         """Return plots of values and errors, and errors by range."""
@@ -75,8 +94,8 @@ class ValueEvaluation(Evaluation):
             "tables": [self._values.error_table()],
         }
 
-    def mistakes(self) -> dict[int, Mistake]:
-        """Return the predictions that are not exactly right, the one with the largest error first."""
+    def mistakes(self) -> list[int]:
+        """Return the records with an error, largest first."""
         return self._values.mistakes()
 
 
@@ -111,18 +130,22 @@ class Values:
     def with_interval(self, score: Callable[[np.ndarray], float]) -> dict[str, float]:
         """Return a score, one of the methods above, with its 95 % bootstrap interval."""
         num_records = len(self.true)
-        return metrics.resampled(lambda records: score(np.bincount(records, minlength=num_records)), num_records)
+        return metrics.resampled(metrics.of_records(score, num_records), num_records)
 
-    def mistakes(self) -> dict[int, Mistake]:
+    def rank_errors(self) -> np.ndarray:
+        """Return the difference of the ranks of the two values of each record, as a fraction of the records."""
+        weights = np.ones(len(self.true), np.int64)
+        true, predicted = (_ranks(groups, weights) for groups in self._groups)
+        return np.abs(true - predicted) / len(weights)
+
+    def outcome(self, record: int) -> Outcome:
+        """Return the true and the predicted value of a record."""
+        return Outcome(drawing.short_number(self.true[record]), drawing.short_number(self.predicted[record]))
+
+    def mistakes(self) -> list[int]:
         """Return the records with an error, largest first."""
         errors = np.abs(self.predicted - self.true)
-        order = [int(index) for index in np.argsort(-errors, kind="stable") if errors[index] > 0]
-        return {
-            index: Mistake(
-                label=drawing.short_number(self.true[index]), predicted=drawing.short_number(self.predicted[index])
-            )
-            for index in order
-        }
+        return [int(record) for record in np.argsort(-errors, kind="stable") if errors[record] > 0]
 
     def error_table(self) -> dict:
         """Return a table of the errors in up to five ranges of the true value, of about equal numbers of records."""

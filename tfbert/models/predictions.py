@@ -1,12 +1,13 @@
 """Predictions as JSON: the outputs for an item as JSON values, and the predictions file of a run."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 import numpy as np
 
-from tfbert.tasks.base_outputs import without_padding
+from tfbert.tasks.base_outputs import Outputs, without_padding
 from tfbert.text.records import Record
 
 if TYPE_CHECKING:  # It imports Keras, but SavedModels are used without Keras.
@@ -40,6 +41,43 @@ def write_predictions(
         prediction = without_padding(task.outputs, task.inputs_of(record), prediction_of(outputs, index))
         line = {"split": split, "id": record.where, "gold": definition.truth_of(record), "outputs": prediction}
         stream.write(json.dumps(line, ensure_ascii=False) + "\n")
+
+
+def read_predictions(path: Path, split: str, outputs: Outputs) -> tuple[dict[str, np.ndarray], list[str]]:
+    """Return the predictions for a split that `write_predictions` wrote.
+
+    Args:
+        path: the predictions file.
+        split: the name of the split.
+        outputs: the declared outputs of the task.
+
+    Returns:
+        The outputs as arrays by name, record first, padded like those of a predictor; and the `id` of each record.
+
+    Raises:
+        ValueError: the file is missing or damaged.
+    """
+    try:
+        # Texts may contain other line separators.
+        lines = [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line]
+        lines = [line for line in lines if line["split"] == split]
+        arrays = {
+            output.name: _array(output.dtype, [line["outputs"][output.name] for line in lines]) for output in outputs
+        }
+        return arrays, [line["id"] for line in lines]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{path}: cannot be read ({error}); expected the predictions of a finished run") from error
+
+
+def _array(dtype: str, values: Sequence[Any]) -> np.ndarray:
+    """Return the values of an output, padded to the same length if they are lists, as an array."""
+    padding = {"string": b"", "int32": -1}.get(dtype, 0)
+    if dtype == "string":
+        values = [[v.encode() for v in value] if isinstance(value, list) else value.encode() for value in values]
+    if values and isinstance(values[0], list):
+        width = max(1, *map(len, values))
+        values = [value + [padding] * (width - len(value)) for value in values]
+    return np.array(values, object if dtype == "string" else dtype)
 
 
 def _json_value(value):

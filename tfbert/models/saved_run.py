@@ -1,8 +1,9 @@
 """Saving a trained model in its run directory, and loading it as a predictor."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from tfbert.config import Config, from_dict
 from tfbert.encoder.spec import EncoderSpec
@@ -54,21 +55,39 @@ def load_run(run_dir: Path, matrix_dtype: str | None = None) -> SavedRun:
     if not (run_dir / REPORT).exists():
         raise ValueError(f"{run_dir}: contains no finished run; expected a directory with {REPORT}")
     report = read_json(run_dir / REPORT)
-    if report.get("adaptation"):
-        run_dir = run_dir / report["adaptation"]["kept"]
-    if report["seeds"]:
-        run_dir = run_dir / f"seed-{report['seeds']['best']}"
+    run_dir = trained_dir(run_dir, report)
     config = from_dict(read_json(run_dir / "config.json"))
-    stored = read_json(run_dir / _MODEL)
-    if "task" not in stored:
-        raise ValueError(f"{run_dir}: trained by an earlier version of tfbert; train again")
-    task = fitted_from_json(stored["task"])
+    task, stored = stored_task(run_dir), read_json(run_dir / _MODEL)
     model = build_model(task, EncoderSpec.from_json(stored["encoder"]), config)
     weights.scatter("model", model.weights, weights.load_best(run_dir))
     model.backbone.copy_kernels(matrix_dtype)
     predictor = Predictor(task, model, Tokenizer(**stored["tokenizer"]), config)
     variables.load(run_dir, predictor.index | predictor.decided)
     return SavedRun(config, predictor, report, [from_json(item) for item in stored["samples"]])
+
+
+def trained_dir(run_dir: Path, report: Mapping[str, Any], seed: int | None = None) -> Path:
+    """Return the directory of the training that is the result of a finished run.
+
+    Args:
+        run_dir: the directory of the run.
+        report: the content of its `report.json`.
+        seed: one of the seeds of a run with several; `None` for the best.
+    """
+    kept = run_dir / report["adaptation"]["kept"] if report.get("adaptation") else run_dir
+    return kept / f"seed-{report['seeds']['best'] if seed is None else seed}" if report["seeds"] else kept
+
+
+def stored_task(training_dir: Path) -> FittedTask:
+    """Return the fitted task of a training.
+
+    Raises:
+        ValueError: the training is one of another version of tfbert.
+    """
+    stored = read_json(training_dir / _MODEL)
+    if "task" not in stored:
+        raise ValueError(f"{training_dir}: trained by an earlier version of tfbert; train again")
+    return fitted_from_json(stored["task"])
 
 
 def save_run(run_dir: Path, predictor: Predictor, encoder: EncoderSpec, samples: Sequence[Item]) -> None:

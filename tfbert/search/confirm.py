@@ -20,6 +20,7 @@ import numpy as np
 from tqdm import tqdm
 
 from tfbert.evaluation.comparison import paired_bootstrap
+from tfbert.evaluation.metric import ScoreFunction
 from tfbert.files import WriteError, is_disk_full, read_json, write_json, writing
 from tfbert.search.hypermodel import metric_of
 from tfbert.search.loop import OUT_OF_MEMORY, Searcher
@@ -103,26 +104,25 @@ def compare(searcher: Searcher, ours: Candidate, theirs: Candidate, split: str) 
     """Compare two candidates by their stored predictions on a split, paired by seed.
 
     Returns:
-        The result of `paired_bootstrap`, with `split`, and the `mean` and `values` of both candidates as `ours` and
+        The fields of the `Difference`, with `split`, and the `mean` and `values` of both candidates as `ours` and
         `theirs`. The difference is positive if ours is better.
     """
     task, metric = searcher.problem.task, metric_of(searcher.problem)
     gold = [task.gold(record) for record in searcher.problem.splits[split]]
 
-    def score_of(predicted: tuple[dict, dict], records: np.ndarray) -> float:
-        outputs, decided = predicted
-        resampled = {name: values[records] for name, values in outputs.items()}
-        evaluation = task.evaluate(resampled, [gold[record] for record in records], decided)
-        return metric.sign * evaluation.values()[metric.name]
+    def score_function(folder: Path) -> ScoreFunction:
+        outputs, decided = read_outputs(folder, split)
+        score = task.evaluate(outputs, gold, decided).score_functions()[metric.name]
+        return lambda records: metric.sign * score(records)
 
-    outputs = {c.name: [read_outputs(folder, split) for folder in _folders(searcher, c)] for c in (ours, theirs)}
-    comparison = paired_bootstrap(score_of, outputs[ours.name], outputs[theirs.name], len(gold))
+    systems = {c.name: [score_function(folder) for folder in _folders(searcher, c)] for c in (ours, theirs)}
+    comparison = paired_bootstrap(systems[ours.name], systems[theirs.name], len(gold))
     all_records = np.arange(len(gold))
     sides = {}
     for side, candidate in (("ours", ours), ("theirs", theirs)):
-        values = [metric.sign * score_of(predicted, all_records) for predicted in outputs[candidate.name]]
+        values = [metric.sign * score(all_records) for score in systems[candidate.name]]
         sides[side] = {"mean": statistics.mean(values), "values": values}
-    return {**comparison, "split": split, **sides}
+    return {**asdict(comparison), "split": split, **sides}
 
 
 def best_run(searcher: Searcher, winner: Candidate) -> Path:

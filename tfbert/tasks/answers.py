@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from tfbert.evaluation import answers as evaluation
 from tfbert.evaluation.answers import Gold
-from tfbert.evaluation.metric import Evaluation
+from tfbert.evaluation.metric import Evaluation, LabelledSpan
 from tfbert.heads.spans import NEVER, SpanHead, Spans, best_spans
 from tfbert.space import COMMON, Choice
 from tfbert.tasks import base_outputs
@@ -297,9 +297,9 @@ class FittedAnswers(FittedTask):
         return {"start_logits": logits[:, :, 0], "end_logits": logits[:, :, 1]}
 
     def gold(self, record: Record) -> Gold:
-        """Return the question, the texts of its true answers, and the position of the most frequent one."""
-        answers = tuple(dict.fromkeys(record.others[0][start:end] for start, end in record.target))
-        return Gold(record.text, answers, record.target[0] if record.target else None)
+        """Return the question, the texts of its true answers and their positions in the context."""
+        texts = tuple(dict.fromkeys(record.others[0][start:end] for start, end in record.target))
+        return Gold(record.text, texts, tuple(LabelledSpan(start, end) for start, end in record.target))
 
     def evaluate(
         self, outputs: Mapping[str, np.ndarray], gold: Sequence[Gold], decided: Mapping[str, np.ndarray]

@@ -289,10 +289,9 @@ def _details(problem: Problem, evaluations: dict[str, Evaluation], progress: Pro
     if shown:
         details |= evaluations[shown].sections()
         mistakes = evaluations[shown].mistakes()
-        records = problem.splits[shown].records_at(list(mistakes))
         details["mistakes"] = [
-            {"texts": record.texts, "where": record.where, **dataclasses.asdict(mistake)}
-            for record, mistake in zip(records, mistakes.values(), strict=True)
+            {"texts": record.texts, "where": record.where, **dataclasses.asdict(evaluations[shown].outcome(index))}
+            for index, record in zip(mistakes, problem.splits[shown].records_at(mistakes), strict=True)
         ]
         details["split"] = shown
     return json.loads(json.dumps(details, default=lambda value: value.tolist()))

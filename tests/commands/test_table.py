@@ -1,0 +1,28 @@
+"""Tables for a terminal: alignment, wide characters, and tables that are too wide."""
+
+from tfbert.commands.table import table_lines
+
+
+def test_numbers_are_aligned_on_the_right_and_texts_on_the_left():
+    lines = table_lines(["model", "score", "time"], [["a", "9.5 %", "1,200"], ["long", "81.0 %", "–"]], 80)
+    assert lines == ["model   score   time", "a       9.5 %  1,200", "long   81.0 %      –"]
+
+
+def test_wide_and_combining_characters_keep_columns_aligned():
+    assert table_lines(["t", "n"], [["中文", "1"], ["e\u0301", "2"]], 80) == ["t     n", "中文  1", "e\u0301     2"]
+
+
+def test_the_widest_text_column_is_cut_to_the_width():
+    lines = table_lines(["id", "text", "n"], [["first", "x" * 50, "1"], ["second", "line\nbreak", "2"]], 30)
+    assert lines[1] == "first   " + "x" * 18 + "…  1"
+    assert lines[2] == "second  line break           2"
+    assert max(map(len, lines)) == 30
+
+
+def test_lines_of_many_columns_end_at_the_width():
+    lines = table_lines([f"column {index}" for index in range(9)], [["12345678"] * 9], 40)
+    assert all(len(line) == 40 and line.endswith("…") for line in lines)
+
+
+def test_a_table_without_rows_has_headings():
+    assert table_lines(["model", "score"], [], 80) == ["model  score"]

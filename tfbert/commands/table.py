@@ -1,0 +1,74 @@
+"""Tables for a terminal: aligned columns, numbers on the right, cut to the width of the terminal."""
+
+import re
+import shutil
+import unicodedata
+from collections.abc import Sequence
+
+_GAP = "  "
+# A text column is not made narrower than this.
+_MIN_WIDTH = 8
+# 1,234, -0.5, 2e-4, 75.4 %, 1.2 s, or no value.
+_NUMBER = re.compile(r"([-−+]?\d[\d.,]*(e[-+]?\d+)?( ?(%|s|kB|MB|GB))?|–|)")
+
+
+def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print a table that fits the terminal.
+
+    Args:
+        columns: the headings.
+        rows: the cells of each row, one per column.
+    """
+    print("\n".join(table_lines(columns, rows, shutil.get_terminal_size().columns)))
+
+
+def table_lines(columns: Sequence[str], rows: Sequence[Sequence[str]], width: int) -> list[str]:
+    """Return the lines of a table: the headings, and one line per row.
+
+    Columns of numbers are aligned on the right. If the table is too wide, its widest text columns are made narrower,
+    and longer cells end in `…`.
+
+    Args:
+        columns: the headings.
+        rows: the cells of each row, one per column.
+        width: maximum width of a line, in columns of the terminal.
+    """
+    rows = [[" ".join(cell.split()) for cell in row] for row in rows]
+    cells = list(zip(columns, *rows, strict=True))
+    is_number = [bool(rows) and all(map(_NUMBER.fullmatch, column[1:])) for column in cells]
+    widths = _fitted([max(map(_width, column)) for column in cells], is_number, width)
+    return [_cut(_GAP.join(map(_aligned, row, widths, is_number)).rstrip(), width) for row in [list(columns), *rows]]
+
+
+def _fitted(widths: list[int], is_number: Sequence[bool], width: int) -> list[int]:
+    """Return the widths of the columns, of which the widest text columns are reduced until the table fits."""
+    widths = list(widths)
+    texts = [index for index, number in enumerate(is_number) if not number]
+    while texts and sum(widths) + len(_GAP) * (len(widths) - 1) > width:
+        widest = max(texts, key=widths.__getitem__)
+        if widths[widest] <= _MIN_WIDTH:
+            break
+        widths[widest] -= 1
+    return widths
+
+
+def _aligned(cell: str, width: int, is_number: bool) -> str:
+    cell = _cut(cell, width)
+    padding = " " * (width - _width(cell))
+    return padding + cell if is_number else cell + padding
+
+
+def _cut(text: str, width: int) -> str:
+    if _width(text) <= width:
+        return text
+    while text and _width(text) > width - 1:
+        text = text[:-1]
+    return text + "…"
+
+
+def _width(text: str) -> int:
+    """Return the number of terminal columns that a text takes: two for wide characters, none for combining ones."""
+    return sum(
+        0 if unicodedata.combining(character) else 1 + (unicodedata.east_asian_width(character) in "WF")
+        for character in text
+    )
