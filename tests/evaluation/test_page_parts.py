@@ -66,7 +66,7 @@ def test_sections_without_content_are_not_listed(page):
         "cost",
         "repeat",
     ]
-    assert "<title>A &amp; B</title>" in content and "<pre>python tools/pretrain.py</pre>" in content
+    assert "<title>4.250 · A &amp; B</title>" in content and "<pre>python tools/pretrain.py</pre>" in content
     assert "Be careful." in content and '<p class="lead">' not in content
     content = page({}, [])
     assert not any(f'"#{name}"' in content or f'id="{name}"' in content for name in ("guesses", "cost", "repeat"))

@@ -185,7 +185,7 @@ def test_headline_shows_the_test_score(text):
     assert "92.5 % accuracy on 1,200 test examples, 95% interval 91.0 to 94.0 %" in visible
     assert "Over 3 seeds: 92.4 ± 0.3 %" in visible
     assert "Expect about 93 of 100 similar texts to get the right label (95% interval 91 to 94)." in visible
-    assert "7 texts of test are also in train" in visible.split("Learning curves")[1]
+    assert "7 texts of test are also in train" in visible.split("Training Metrics")[1]
     assert "Training time 3 min 20 s" in visible
     assert "only" not in visible.split("Encoder")[0], "1,200 examples are enough"
 

@@ -130,6 +130,19 @@ class Outcome:
     note: str = ""
 
 
+@dataclass(frozen=True)
+class Baseline:
+    """The scores of a system that a trained model should beat.
+
+    Args:
+        title: what the system does, in a few words.
+        scores: value by name of the metric.
+    """
+
+    title: str
+    scores: Mapping[str, float]
+
+
 class Evaluation(abc.ABC):
     """Predictions for the records of one split, compared with the ground truth."""
 
@@ -152,6 +165,12 @@ class Evaluation(abc.ABC):
     @abc.abstractmethod
     def outcome(self, record: int) -> Outcome:
         """Return the true and the predicted value of a record, given by its index."""
+
+    def point_scores(self) -> dict[str, float]:
+        """Return the metrics of the report by name, without intervals."""
+        functions = self.score_functions()
+        records = np.arange(len(self.record_scores()))
+        return {name: function(records) for name, function in functions.items()}
 
     def per_label(self) -> dict[str, dict]:
         """Return the scores of each label, by its name; empty for tasks without labels."""

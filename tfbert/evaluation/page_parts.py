@@ -5,6 +5,7 @@ A page is self-contained: a content security policy in its head forbids the netw
 
 import base64
 import hashlib
+import json
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,14 +18,22 @@ from markupsafe import Markup
 from tfbert.evaluation.formatting import breakable, duration, number, percent, size, words
 from tfbert.evaluation.metric import Metric
 from tfbert.evaluation.text_table import link
-from tfbert.fields import as_typed
+from tfbert.fields import as_typed, flatten
 from tfbert.files import writing
 
 # Numbers in table cells: 1,234, -0.5, 2e-4, 75.4 %, or no value. Not a date, a house number or a range.
 _NUMBER_CELL = re.compile(r"([-−+]?\d[\d.,]*(e[-+]?\d+)?( ?%)?|–|)")
 
 
-def write_page(template: str, path: Path, sections: Mapping[str, str], report: Mapping, **views: Any) -> None:
+def write_page(
+    template: str,
+    path: Path,
+    sections: Mapping[str, str],
+    report: Mapping,
+    *,
+    defaults: Mapping[str, Any] | None = None,
+    **views: Any,
+) -> None:
     """Write a page, with the time and memory of the run and how to repeat it at the end.
 
     Args:
@@ -32,10 +41,12 @@ def write_page(template: str, path: Path, sections: Mapping[str, str], report: M
         path: the file to write; an existing file is replaced.
         sections: headings by section, in order, with `cost` and `repeat`; sections whose view is empty are omitted.
         report: the content of `report.json`.
+        defaults: default of each config field that was used, by path, ready for JSON; other fields are left out.
+            `None` shows all fields.
         **views: variables of the template: `headline`, with at least `title`, `score`, `sentence`, `notes` and
-            `summary`, and one variable per section.
+            `summary`, and one variable per section. `headline` may also have `run`, the name of the run.
     """
-    views |= {"cost": _cost_view(report), "repeat": _repeat_view(report)}
+    views |= {"cost": _cost_view(report), "repeat": _repeat_view(report, defaults)}
     toc = {name: heading for name, heading in sections.items() if views[name]}
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
@@ -138,14 +149,26 @@ def _cost_view(report: Mapping) -> dict | None:
     return {"rows": rows, "total": total, "memory": size(memory) if memory else None}
 
 
-def _repeat_view(report: Mapping) -> dict | None:
-    """Return the command, the config by section, and the versions."""
-    sections: dict[str, Sequence] = {"run": []}
-    for name, value in (report.get("config") or {}).items():
-        if isinstance(value, Mapping):
-            sections[name] = list(value.items())
-        else:
-            sections["run"].append((name, value))
-    sections = {name: fields for name, fields in sections.items() if fields}
-    versions, command = report.get("versions") or {}, report.get("command")
-    return {"command": command, "config": sections, "versions": versions} if sections or versions or command else None
+def _repeat_view(report: Mapping, defaults: Mapping[str, Any] | None) -> dict | None:
+    """Return the command, the config by section with what differs from its defaults, the encoder and the versions."""
+    config, encoder = report.get("config") or {}, report.get("encoder") or {}
+    sections: dict[str, list] = {}
+    for path, value in flatten(config):
+        if defaults is None or path in defaults:
+            section, _, name = path.rpartition(".")
+            default = None if defaults is None or defaults[path] == value else as_typed(defaults[path])
+            sections.setdefault(section or "run", []).append((name, as_typed(value), default))
+    architecture = [(words(name), number(value), None) for name, value in encoder.items() if _is_size(value)]
+    versions = [(name, version, None) for name, version in (report.get("versions") or {}).items()]
+    groups = sections | {"architecture of the encoder": architecture, "versions": versions}
+    groups = {name: fields for name, fields in groups.items() if fields}
+    command = report.get("command")
+    if not groups and not command:
+        return None
+    config_json = json.dumps(config, indent=2, ensure_ascii=False) if config else None
+    has_changes = any(default is not None for fields in sections.values() for *_, default in fields)
+    return {"command": command, "groups": groups, "config_json": config_json, "has_changes": has_changes}
+
+
+def _is_size(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)

@@ -25,6 +25,7 @@ from tfbert.evaluation.drawing import (
     text_em,
     to_svg,
 )
+from tfbert.evaluation.metric import Metric
 from tfbert.evaluation.text_table import link
 
 # An embedded picture cannot read CSS variables, so its two colours are visible on white and on black.
@@ -62,7 +63,8 @@ def learning_curves(
         if series:
             plots.append(_metric_curve(series, best_epoch, is_fraction))
         rates = [row.get("learning_rate") for row in history]
-        if rates and None not in rates:
+        # The only point of a single epoch is the end of the schedule.
+        if len(rates) > 1 and None not in rates:
             figure, axes = new_axes(height=110)
             axes.plot(epochs, rates, color=MUTED, linewidth=1.4, marker="o", markersize=3)
             axes.set_title("Learning rate by epoch")
@@ -161,6 +163,29 @@ def lines(
             axes.set_ylim(bottom=0)
             axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:.3g} %"))
         return to_svg(figure, title)
+
+
+def training_sizes(points: Sequence[Mapping], metric: Metric) -> Markup:
+    """Draw the score by number of training examples.
+
+    Args:
+        points: mappings with `num_examples` and `scores`, one per fitted head.
+        metric: the metric of the scores.
+    """
+    sizes = [point["num_examples"] for point in points]
+    with report_style():
+        figure, axes = new_axes()
+        axes.plot(sizes, [np.mean(point["scores"]) for point in points], color=ACCENT, linewidth=1.6)
+        pairs = [(point["num_examples"], score) for point in points for score in point["scores"]]
+        axes.plot(*zip(*pairs, strict=True), "o", color=ACCENT, markersize=4)
+        axes.set_xscale("log", base=2)
+        axes.set_xticks(sizes, [f"{size:,}" for size in sizes])
+        axes.set_xticks([], minor=True)
+        axes.margins(y=0.15)
+        axes.set(title=f"{metric.title} on validation by number of labels", xlabel="training examples")
+        axes.yaxis.set_major_locator(MaxNLocator(5))
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: metric.format(value)))
+        return to_svg(figure, "Score by number of training examples")
 
 
 def heat_map(counts: np.ndarray, rows: Sequence[str], columns: Sequence[str]) -> Markup:
