@@ -121,6 +121,15 @@ def test_an_error_if_no_candidate_can_be_trained(searcher, monkeypatch):
         confirm.confirm(searcher, [trial("0", 0.5, 0.9)])
 
 
+def test_the_cost_of_confirming_is_announced():
+    assert confirm.announcement(1, 1) == (
+        "the default config and the best trial are trained with 1 fresh seed each: 2 trainings"
+    )
+    assert confirm.announcement(3, 20, 30.0) == (
+        "the default config and the best 3 trials are trained with 3 fresh seeds each: 12 trainings, about 6 min 00 s"
+    )
+
+
 COMPARED = {"split": "test", "difference": 0.02, "low": 0.01, "high": 0.03}
 
 
@@ -131,7 +140,7 @@ COMPARED = {"split": "test", "difference": 0.02, "low": 0.01, "high": 0.03}
         ({"winner": DEFAULT}, "no trial was better than the default config, which is kept"),
         (
             {"comparison": COMPARED},
-            r"better than the default config: F1 on test differs by \+0\.0200 \(\+0\.0100 to \+0",
+            r"better than the default config: F1 on test differs by \+2\.0 points \(95% interval 1\.0 to 3\.0\)",
         ),
         (
             {"comparison": COMPARED | {"low": -0.01}},

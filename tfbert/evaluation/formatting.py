@@ -1,6 +1,7 @@
 """Formatting of numbers and names for reports and logs."""
 
 import math
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -52,9 +53,10 @@ def words(name: str) -> str:
 
 
 def breakable(label: str) -> Markup:
-    """Return an escaped label; a long one may wrap after its underscores."""
-    label = escape(label)
-    return label.replace("_", Markup("_<wbr>")) if len(label) > 16 else label
+    """Return an escaped label or path; a long one may wrap after its underscores and slashes."""
+    if len(label) <= 16:
+        return escape(label)
+    return Markup("<wbr>").join(escape(part) for part in re.split(r"(?<=[_/])", label))
 
 
 def summary(report: Mapping[str, Any]) -> str:

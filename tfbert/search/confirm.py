@@ -20,6 +20,7 @@ import numpy as np
 from tqdm import tqdm
 
 from tfbert.evaluation.comparison import paired_bootstrap
+from tfbert.evaluation.formatting import duration
 from tfbert.evaluation.metric import ScoreFunction
 from tfbert.files import WriteError, is_disk_full, read_json, write_json, writing
 from tfbert.search.hypermodel import metric_of
@@ -86,9 +87,9 @@ def confirm(searcher: Searcher, trials: Sequence[Trial]) -> tuple[list[Candidate
         for candidate in candidates:
             _train(searcher, candidate, bar)
             if candidate.failed:
-                logger.info("%s failed: %s", candidate.name, candidate.failed)
+                logger.info("%s failed: %s", named(candidate.name), candidate.failed)
                 continue
-            logger.info("%s: %s %s", candidate.name, searcher.objective.name, format_scores(searcher, candidate))
+            logger.info("%s: %s %s", named(candidate.name), searcher.objective.name, format_scores(searcher, candidate))
             if winner is None or sign * candidate.mean > sign * winner.mean:
                 winner, loser = candidate, winner
             else:
@@ -98,6 +99,27 @@ def confirm(searcher: Searcher, trials: Sequence[Trial]) -> tuple[list[Candidate
     if winner is None:
         raise ValueError(f"not even the default config can be trained: {candidates[0].failed}")
     return candidates, winner
+
+
+def announcement(num_seeds: int, num_trials: int, training_seconds: float | None = None) -> str:
+    """Return what confirming will train, and how long that will take.
+
+    Args:
+        num_seeds: number of fresh seeds, one or more.
+        num_trials: number of trials with a score, or the maximum number of trials.
+        training_seconds: mean duration of a training; `None` if unknown.
+    """
+    num_best = min(_TOP, num_trials)
+    total = (1 + num_best) * num_seeds
+    trials = "the best trial" if num_best == 1 else f"the best {num_best} trials"
+    seeds = "1 fresh seed" if num_seeds == 1 else f"{num_seeds} fresh seeds"
+    time_left = "" if training_seconds is None else f", about {duration(total * training_seconds)}"
+    return f"the default config and {trials} are trained with {seeds} each: {total} trainings{time_left}"
+
+
+def named(candidate: str) -> str:
+    """Return the name of a candidate for readers, such as `trial 2`."""
+    return "the default config" if candidate == DEFAULT else f"trial {candidate}"
 
 
 def compare(searcher: Searcher, ours: Candidate, theirs: Candidate, split: str) -> dict[str, Any]:

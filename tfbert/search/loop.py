@@ -15,7 +15,7 @@ from tfbert.config import Config
 from tfbert.evaluation.tensorboard_log import TensorBoardLog
 from tfbert.files import WriteError, is_disk_full
 from tfbert.search import trials as trial_store
-from tfbert.search.hypermodel import values_of
+from tfbert.search.hypermodel import metric_of, values_of
 from tfbert.search.plan import Plan
 from tfbert.search.stopping import should_stop_early
 from tfbert.search.trials import FAILED, STOPPED, Table, Trial
@@ -60,7 +60,7 @@ class Searcher:
     @property
     def table(self) -> Table:
         """The table of trials in the terminal."""
-        return Table(list(self.plan.space), self.objective.name)
+        return Table(list(self.plan.space), metric_of(self.problem))
 
     def search(self) -> None:
         """Run trials until the oracle has no more.

@@ -3,11 +3,14 @@
 import json
 import logging
 import shutil
+import sys
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
+from tfbert.evaluation.headline import difference_text
+from tfbert.evaluation.metric import Metric
 from tfbert.files import REPORT, read_json, write_json
 from tfbert.interrupts import Stopped
 from tfbert.models.data import data_path
@@ -81,6 +84,9 @@ def search(
             _drop(out_dir)
         searcher = _searcher(plan, out_dir, "tuner0")
         searcher.oracle.persist(out_dir / _ORACLE, plan.hours)
+        if plan.confirmations:
+            num_trials = plan.max_trials or sys.maxsize
+            logger.info("after the trials, %s", confirm.announcement(plan.confirmations, num_trials))
         try:
             if workers.is_chief():
                 # Heartbeats in the directory are those of processes that no longer exist.
@@ -170,6 +176,7 @@ def _conclude(searcher: Searcher, command: str) -> dict:
     write_json(out_dir / BEST_CONFIG, config.to_dict())
     report = {
         "task": config.task,
+        "run": out_dir.resolve().name,
         "plan": searcher.plan.to_json(),
         "objective": metric_of(searcher.problem).to_json(),
         "trials": [asdict(trial) for trial in trials],
@@ -189,7 +196,10 @@ def _conclude(searcher: Searcher, command: str) -> dict:
 
 def _confirmed(searcher: Searcher, trials: Sequence[Trial]) -> dict:
     """Return the winner with fresh seeds, and its comparison with the default config, which may be the winner."""
-    logger.info("training the default config and the best trials with %d fresh seeds", searcher.plan.confirmations)
+    scored = ranked(trials, searcher.higher_is_better)
+    num_trainings = len(scored) * searcher.plan.executions
+    mean = sum(trial.seconds for trial in scored) / num_trainings if scored else None
+    logger.info("%s", confirm.announcement(searcher.plan.confirmations, len(scored), mean))
     candidates, winner = confirm.confirm(searcher, trials)
     default, comparison = candidates[0], None
     if not default.failed:
@@ -249,9 +259,9 @@ def verdict(report: dict) -> str:
         return (
             f"The default config cannot be trained ({report['candidates'][0]['failed']}); trial {report['winner']} can."
         )
-    low, high = (f"{comparison[end]:+.4f}" for end in ("low", "high"))
-    score = f"{report['objective']['title']} on {comparison['split']}"
-    difference = f"{score} differs by {comparison['difference']:+.4f} ({low} to {high})"
+    metric = Metric.from_json(report["objective"])
+    shown = difference_text(metric, *(comparison[name] for name in ("difference", "low", "high")))
+    difference = f"{metric.title} on {comparison['split']} differs by {shown}"
     if comparison["low"] > 0:
         return f"Trial {report['winner']} is better than the default config: {difference}."
     if comparison["high"] < 0:
