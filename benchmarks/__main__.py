@@ -3,16 +3,16 @@
 import argparse
 import importlib
 import logging
-import sys
 from pathlib import Path
 
 from benchmarks.options import Options
-from benchmarks.processes import TOOLS
 from benchmarks.tables import circumstances
+from tfbert.commands import program
 
 # Each is a module of this folder with a function `measure`.
 BENCHMARKS = {
     "quality": "test scores next to a baseline or to transformers",
+    "defaults": "test scores of the default settings on development sets of different kinds and sizes",
     "train": "speed and memory of fine-tuning next to transformers and KerasNLP",
     "serve": "latency and throughput inside one process next to onnxruntime and PyTorch",
     "load": "servers under load next to FastAPI and LitServe",
@@ -36,6 +36,13 @@ def build_parser() -> argparse.ArgumentParser:
         type=int,
         help="quality: at most K trainings of each data set; train, serve: repeats (default: 3, 5)",
     )
+    parser.add_argument(
+        "--set", metavar="PATH=VALUE", action="append", default=[], help="defaults: a setting to try instead"
+    )
+    parser.add_argument(
+        "--against", metavar="CHECKOUT", type=Path, help="defaults: another version of tfbert to compare with"
+    )
+    parser.add_argument("--max-examples", metavar="N", type=int, help="defaults: draw at most N examples to train on")
     parser.add_argument("--repeat", action="store_true", help="quality: train twice and compare the weights")
     parser.add_argument("--model", metavar="RUN", type=Path, help="serve, load: run of a classification")
     parser.add_argument("--seconds", metavar="S", type=float, default=60.0, help="load: seconds per row (default: 60)")
@@ -50,10 +57,10 @@ def main(options: argparse.Namespace) -> None:
     """
     if not options.data.is_dir():
         raise ValueError(f"--data {options.data}: is not a directory; give the one that holds the data sets")
-    for name in ("seeds", "seconds"):
+    for name in ("seeds", "seconds", "max_examples"):
         value = getattr(options, name)
         if value is not None and value < 1:
-            raise ValueError(f"--{name} {value}: expected 1 or more")
+            raise ValueError(f"--{name.replace('_', '-')} {value}: expected 1 or more")
     out_dir = (options.out / options.what).resolve()
     table = importlib.import_module(f"benchmarks.{options.what}").measure(
         Options(
@@ -63,6 +70,9 @@ def main(options: argparse.Namespace) -> None:
             repeats=options.seeds,
             check_repeatability=options.repeat,
             run_dir=options.model.resolve() if options.model else None,
+            settings=dict(assignment.split("=", 1) for assignment in options.set),
+            against=options.against.resolve() if options.against else None,
+            max_examples=options.max_examples,
             num_seconds=options.seconds,
         )
     )
@@ -72,7 +82,5 @@ def main(options: argparse.Namespace) -> None:
 
 if __name__ == "__main__":
     # Errors, signals and TensorFlow's start-up notes are handled as in every tool of the checkout.
-    sys.path.insert(0, str(TOOLS))
-    common = importlib.import_module("common")
     logging.getLogger("benchmarks").setLevel(logging.INFO)
-    common.run(main, build_parser())
+    program.run("benchmarks", lambda prog: build_parser(), main)

@@ -5,10 +5,13 @@ that draw something use.
 """
 
 import csv
+import gzip
 import hashlib
+import io
+import itertools
 import json
 import random
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
 Conversion = Callable[[Path, Path, int], None]
@@ -52,6 +55,67 @@ def rename(**names: str) -> Conversion:
     return convert
 
 
+def table(*, text: str, label: str, names: str | None = None, **files: str) -> Conversion:
+    """Return a conversion that writes the text and the label of each row, except rows without text.
+
+    Args:
+        text: name of the column with the text.
+        label: name of the column with the label.
+        names: names of all columns, separated by commas, if the file has no header.
+        **files: split to a `.csv` or `.tsv` file, which may be compressed with gzip.
+    """
+
+    def convert(source: Path, target: Path, seed: int) -> None:
+        for split, name in files.items():
+            rows = _table_rows(source / name, names)
+            pairs = ({"text": row[text], "label": row[label]} for row in rows if row[text].strip())
+            _write_lines(target / f"{split}.jsonl", pairs)
+
+    return convert
+
+
+def limited(convert: Conversion, num_examples: int) -> Conversion:
+    """Return a conversion that draws examples from the train split of another one, whose other splits stay whole.
+
+    Args:
+        convert: writes `train.jsonl`, `train.tsv` with a header, or `train.conll`; other formats stay whole.
+        num_examples: number of examples to draw; the draw depends on the seed.
+    """
+
+    def convert_and_draw(source: Path, target: Path, seed: int) -> None:
+        convert(source, target, seed)
+        path = next((p for p in target.glob("train.*") if p.suffix in (".jsonl", ".tsv", ".conll")), None)
+        if path is None:
+            return
+        lines = path.read_text(encoding="utf-8").split("\n")
+        header, separator, examples = [], "\n", [line for line in lines if line]
+        if path.suffix == ".tsv":
+            header, examples = examples[:1], examples[1:]
+        elif path.suffix == ".conll":
+            # Sentences are separated by lines without a word.
+            groups = itertools.groupby(lines, key=lambda line: bool(line.strip()))
+            separator, examples = "\n\n", ["\n".join(group) for is_sentence, group in groups if is_sentence]
+        drawn = random.Random(seed).sample(examples, min(num_examples, len(examples)))
+        path.write_text(separator.join([*header, *drawn]) + "\n", encoding="utf-8")
+
+    return convert_and_draw
+
+
+def write_phrasebank(source: Path, target: Path, seed: int) -> None:
+    """Write the sentences of Financial PhraseBank, whose lines end with `@` and the label."""
+    lines = (line.rpartition("@") for line in source.read_text(encoding="utf-8-sig").splitlines())
+    _write_lines(target / "train.jsonl", ({"text": text, "label": label} for text, _, label in lines))
+
+
+def write_goemotions(source: Path, target: Path, seed: int) -> None:
+    """Write GoEmotions with the names of the labels."""
+    labels = (source / "labels.txt").read_text(encoding="utf-8").split()
+    for split, name in {"train": "train", "validation": "dev", "test": "test"}.items():
+        rows = _table_rows(source / f"{name}.tsv.gz", "text,labels,id")
+        named = ((row["text"], [labels[int(index)] for index in row["labels"].split(",")]) for row in rows)
+        _write_lines(target / f"{split}.jsonl", ({"text": text, "labels": names} for text, names in named))
+
+
 def write_clinc(source: Path, target: Path, seed: int) -> None:
     """Write the in-scope splits of CLINC150; texts that are in two splits with different labels stay, as published."""
     for name, rows in _read_json(source / "data_full.json").items():
@@ -88,6 +152,15 @@ def write_faq_threads(source: Path, target: Path, seed: int) -> None:
 
 def _read_json(path: Path) -> dict:
     return json.loads(path.read_text(encoding="utf-8"))
+
+
+def _table_rows(path: Path, names: str | None) -> Iterator[dict[str, str]]:
+    """Yield the rows of a table; only those of `.csv` interpret double quotes."""
+    with gzip.open(path) if path.suffix == ".gz" else open(path, "rb") as stream:
+        text = io.TextIOWrapper(stream, encoding="utf-8", newline="")
+        is_tsv = ".tsv" in path.suffixes
+        quoting = {"delimiter": "\t", "quoting": csv.QUOTE_NONE} if is_tsv else {}
+        yield from csv.DictReader(text, names.split(",") if names else None, **quoting)
 
 
 def _write_lines(path: Path, rows: Iterable[Mapping]) -> None:

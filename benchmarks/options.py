@@ -1,7 +1,7 @@
 """What the command line passes to a benchmark."""
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 
@@ -16,6 +16,9 @@ class Options:
         repeats: number of seeds or repeats; `None` for the benchmark's own default.
         check_repeatability: train twice and compare the bytes of the weights.
         run_dir: absolute path of the run to serve; `None` trains one.
+        settings: config paths and values to try instead of the defaults.
+        against: absolute path of the checkout of another version to compare with.
+        max_examples: largest training split of a converted data set; `None` uses all.
         num_seconds: seconds of load for each server and number of clients.
     """
 
@@ -25,6 +28,9 @@ class Options:
     repeats: int | None = None
     check_repeatability: bool = False
     run_dir: Path | None = None
+    settings: Mapping[str, str] = field(default_factory=dict)
+    against: Path | None = None
+    max_examples: int | None = None
     num_seconds: float = 60.0
 
     def check_only(self, known: Iterable[str]) -> None:

@@ -37,10 +37,12 @@ def run(command: Sequence[str], environment: Mapping[str, str] | None = None, cw
         raise ChildProcessError(f"{' '.join(command[1:3])} ended with exit code {code}; its message is above")
 
 
-def tool_command(name: str, arguments: Sequence[str], settings: Mapping[str, str] | None = None) -> list[str]:
-    """Return the command of a tool; `settings` are config paths and values, passed by `--set`."""
+def tool_command(
+    name: str, arguments: Sequence[str], settings: Mapping[str, str] | None = None, checkout: Path = ROOT
+) -> list[str]:
+    """Return the command of a tool of a checkout; `settings` are config paths and values, passed by `--set`."""
     assignments = [part for path, value in (settings or {}).items() for part in ("--set", f"{path}={value}")]
-    return [sys.executable, str(TOOLS / f"{name}.py"), *arguments, *assignments]
+    return [sys.executable, str(checkout / "tools" / f"{name}.py"), *arguments, *assignments]
 
 
 def worker_command(module: str, job: Mapping[str, Any], job_path: Path, python: Path | None = None) -> list[str]:

@@ -13,7 +13,7 @@ from pathlib import Path
 from benchmarks import internals, transformers_peer
 from benchmarks.datasets import BY_NAME, DATA_SETS, DataSet
 from benchmarks.options import Options
-from benchmarks.processes import peers_python, run, tool_command
+from benchmarks.processes import ROOT, peers_python, run, tool_command
 from benchmarks.tables import Row, Table, mean, median, peak_gib
 from tfbert.files import REPORT, read_json
 
@@ -85,20 +85,23 @@ def _rows(data_set: DataSet, options: Options) -> Iterator[Row]:
             yield Row(workload=data_set.name, system=system, metric=name, values=theirs)
 
 
-def train_once(data_set: DataSet, data: Path, run_dir: Path, seed: int) -> dict:
+def train_once(data_set: DataSet, data: Path | None, run_dir: Path, seed: int, checkout: Path = ROOT) -> dict:
     """Train on a data set unless that has been done, and return the report.
 
     Args:
         data_set: gives task and settings.
-        data: path for `--data`.
+        data: path for `--data`; `None` trains on the samples.
         run_dir: absolute path of the run.
         seed: of the run.
+        checkout: the version of tfbert that trains.
     """
     report = run_dir / REPORT
     if not report.exists():
-        arguments = ["--task", data_set.task, "--data", str(data), "--out", str(run_dir), "--no-export"]
+        arguments = ["--task", data_set.task, "--out", str(run_dir), "--no-export"]
+        arguments += [] if data is None else ["--data", str(data)]
         started = time.monotonic()
-        run(tool_command("train", [*arguments, "--seed", str(seed)], data_set.settings))
+        command = tool_command("train", [*arguments, "--seed", str(seed)], data_set.settings, checkout)
+        run(command, {"PYTHONPATH": str(checkout)})
         (run_dir / _WALL_SECONDS).write_text(str(time.monotonic() - started), encoding="utf-8")
     return read_json(report)
 

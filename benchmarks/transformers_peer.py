@@ -20,7 +20,12 @@ class Finetuned:
 
 
 def finetune(
-    kind: str, run_dir: Path, out_dir: Path, num_epochs: int, arguments: Mapping[str, Any] | None = None
+    kind: str,
+    run_dir: Path,
+    out_dir: Path,
+    num_epochs: int,
+    arguments: Mapping[str, Any] | None = None,
+    settings: Mapping[str, Any] | None = None,
 ) -> Finetuned:
     """Fine-tune and score, unless that has been done; `peers_python` must exist.
 
@@ -30,9 +35,10 @@ def finetune(
         out_dir: absolute path for job and predictions.
         num_epochs: of the training.
         arguments: further `TrainingArguments`.
+        settings: entries of the job that differ from those of the run.
     """
     data = run_data(run_dir)
-    job = common_job(data, out_dir) | {"kind": kind, "epochs": num_epochs}
+    job = common_job(data, out_dir) | {"kind": kind, "epochs": num_epochs, **(settings or {})}
     job["arguments"] = {"disable_tqdm": True, **(arguments or {})}
     if not Path(job["summary"]).exists():
         run_worker("transformers_finetune", job, out_dir / "job.json", peers_python())

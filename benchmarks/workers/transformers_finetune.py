@@ -1,13 +1,15 @@
 """Fine-tune with PyTorch transformers as its own examples do, and write predictions as JSON lines.
 
 The job has `kind` of model; the records of each split; the `encoder`; and what both sides have in common: `epochs`,
-`batch_size`, `learning_rate`, `weight_decay`, `warmup_fraction`, `seed`, `sequence_length` and `window_overlap`. A
-prediction has the outputs that tfbert's SavedModel would give, so that the same code scores both.
+`batch_size`, `learning_rate`, `weight_decay`, `warmup_fraction`, `seed`, `sequence_length` and `window_overlap`. With
+`keeps_best` the epoch with the lowest loss on `validation` is kept instead of the last. A prediction has the outputs
+that tfbert's SavedModel would give, so that the same code scores both.
 
 Source: the recipes of transformers' examples run_glue, run_ner and run_qa, which keep the last epoch.
 """
 
 import json
+import shutil
 import time
 from pathlib import Path
 
@@ -60,6 +62,28 @@ class Sequence:
         for values in logits:
             probabilities = np.exp(values - values.max()) / np.exp(values - values.max()).sum()
             yield {"label_id": int(probabilities.argmax()), "probabilities": probabilities.tolist()}
+
+
+class Labels(Sequence):
+    """Any number of labels for a text."""
+
+    def __init__(self, job, tokenizer, train):
+        self.length, self.tokenizer = job["sequence_length"], tokenizer
+        self.labels = sorted({label for record in train for label in record["target"]})
+
+    def rows(self, records, with_targets):
+        """Return the encoded rows of all records, in order."""
+        rows = super().rows(records, False)
+        if with_targets:
+            for row, record in zip(rows, records, strict=True):
+                row["labels"] = [float(label in record["target"]) for label in self.labels]
+        return rows
+
+    def predictions(self, records, logits):
+        """Yield the outputs for each record."""
+        for values in logits:
+            probabilities = 1 / (1 + np.exp(-values))
+            yield {"probabilities": probabilities.tolist()}
 
 
 class Tokens:
@@ -197,7 +221,7 @@ class Spans:
             yield {"best_answer": "" if is_none else record["texts"][1][best[1] : best[2]]}
 
 
-KINDS = {"sequence": Sequence, "tokens": Tokens, "spans": Spans}
+KINDS = {"sequence": Sequence, "labels": Labels, "tokens": Tokens, "spans": Spans}
 
 
 def read(path):
@@ -219,6 +243,13 @@ def train(job, kind, records):
     """Train a new model; return the Trainer and a summary of how long it took."""
     transformers.set_seed(job["seed"])
     sizes = {} if kind.labels is None else {"num_labels": len(kind.labels)}
+    if isinstance(kind, Labels):
+        sizes["problem_type"] = "multi_label_classification"
+    validation, keeping = None, {"save_strategy": "no"}
+    if job.get("keeps_best") and "validation" in job:
+        validation = Rows(kind.rows(read(job["validation"]), True))
+        keeping = dict.fromkeys(("eval_strategy", "save_strategy"), "epoch")
+        keeping |= {"load_best_model_at_end": True, "metric_for_best_model": "loss", "save_total_limit": 1}
     arguments = TrainingArguments(
         output_dir=str(Path(job["out"]).with_suffix(".trainer")),
         num_train_epochs=job["epochs"],
@@ -230,9 +261,9 @@ def train(job, kind, records):
         lr_scheduler_type="linear",
         train_sampling_strategy="group_by_length",
         seed=job["seed"],
-        save_strategy="no",
         report_to="none",
         use_cpu=True,
+        **keeping,
         **job.get("arguments", {}),
     )
     clock, started = Clock(), time.monotonic()
@@ -240,10 +271,20 @@ def train(job, kind, records):
     tokenized = time.monotonic()
     model = kind.model_class.from_pretrained(job["encoder"], **sizes)
     collator = kind.collator(kind.tokenizer, pad_to_multiple_of=8)
-    trainer = Trainer(model=model, args=arguments, train_dataset=rows, data_collator=collator, callbacks=[clock])
+    trainer = Trainer(
+        model=model,
+        args=arguments,
+        train_dataset=rows,
+        eval_dataset=validation,
+        data_collator=collator,
+        callbacks=[clock],
+    )
     built = time.monotonic()
     trainer.train()
+    losses = [entry["eval_loss"] for entry in trainer.state.log_history if "eval_loss" in entry]
+    shutil.rmtree(arguments.output_dir, ignore_errors=True)
     return trainer, {
+        "validation_loss": min(losses, default=0.0),
         "num_examples": len(records),
         "train_seconds": (tokenized - started) + (time.monotonic() - built),
         "seconds_to_first_update": clock.first_update_at - job["started_at"],

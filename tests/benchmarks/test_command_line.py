@@ -9,7 +9,8 @@ from support import small
 from benchmarks.__main__ import BENCHMARKS, build_parser, main
 
 # Options that scripts of users depend on.
-OPTIONS = {"what", "--data", "--only", "--out", "--seeds", "--repeat", "--model", "--seconds"}
+OPTIONS = {"what", "--data", "--only", "--out", "--seeds", "--repeat", "--model", "--seconds", "--set", "--against"}
+OPTIONS |= {"--max-examples"}
 
 
 def run(folder, *arguments):
@@ -22,7 +23,7 @@ def test_options_do_not_change_and_have_help():
     actions = [action for action in build_parser()._actions if "--help" not in action.option_strings]
     assert {name for action in actions for name in (action.option_strings or [action.dest])} == OPTIONS
     assert all(action.help for action in actions)
-    assert set(BENCHMARKS) == {"quality", "train", "serve", "load"}
+    assert set(BENCHMARKS) == {"quality", "defaults", "train", "serve", "load"}
 
 
 @pytest.mark.parametrize(

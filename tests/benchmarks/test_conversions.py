@@ -1,10 +1,23 @@
 """Conversion of published data sets to the formats of tfbert."""
 
 import csv
+import gzip
 import json
 from collections import Counter
 
-from benchmarks.conversions import draw_ten_per_label, rename, write_clinc, write_faq_threads, write_squad
+import pytest
+
+from benchmarks.conversions import (
+    draw_ten_per_label,
+    limited,
+    rename,
+    table,
+    write_clinc,
+    write_faq_threads,
+    write_goemotions,
+    write_phrasebank,
+    write_squad,
+)
 from tfbert.config import Config
 from tfbert.text.splits import load_splits
 
@@ -122,3 +135,58 @@ def test_paraphrases_of_a_thread_are_in_one_split_and_its_question_in_train(tmp_
     assert min(map(len, threads_of.values())) > 0
     # Two wordings with two answers each, and no other questions.
     assert sum(map(len, splits.values())) == 60 * 2 + 1 + 60 * 4
+
+
+def test_a_table_becomes_texts_and_labels(tmp_path):
+    (tmp_path / "a.csv").write_text('id,review,stars\n1,"good, ""really""",5\n2, ,4\n3,bad,1\n', encoding="utf-8")
+    (tmp_path / "b.tsv.gz").write_bytes(gzip.compress(b'3\ta "fine" one\n'))
+    target = tmp_path / "target"
+    target.mkdir()
+    table(train="a.csv", text="review", label="stars")(tmp_path, target, 0)
+    table(test="b.tsv.gz", names="stars,review", text="review", label="stars")(tmp_path, target, 0)
+    assert lines_of(target / "train.jsonl") == [
+        {"text": 'good, "really"', "label": "5"},
+        {"text": "bad", "label": "1"},
+    ]
+    assert lines_of(target / "test.jsonl") == [{"text": 'a "fine" one', "label": "3"}]
+
+
+@pytest.mark.parametrize(
+    ("name", "header", "separator"), [("a.jsonl", [], "\n"), ("a.tsv", ["text\tlabel"], "\n"), ("a.conll", [], "\n\n")]
+)
+def test_a_limited_train_split_has_that_many_examples(tmp_path, name, header, separator):
+    examples = [f"word{i}\tO\nlast{i}\tO" if name == "a.conll" else f"word{i}\tx" for i in range(8)]
+    (tmp_path / name).write_text(separator.join([*header, *examples]) + "\n", encoding="utf-8")
+    draws = []
+    for seed in (0, 0, 1):
+        target = tmp_path / f"target{len(draws)}"
+        target.mkdir()
+        limited(rename(train=name), 3)(tmp_path, target, seed)
+        draws.append((target / f"train{name[1:]}").read_text(encoding="utf-8"))
+    assert draws[0] == draws[1] != draws[2]
+    drawn = draws[0].strip().split(separator)
+    assert drawn[: len(header)] == header
+    assert len(set(drawn)) == 3 + len(header) and set(drawn) <= {*header, *examples}
+
+
+def test_phrasebank_lines_end_with_the_label(tmp_path):
+    (tmp_path / "sentences.txt").write_text("\ufeffprofit @ 5 % rose@positive\r\nflat@neutral\r\n", encoding="utf-8")
+    write_phrasebank(tmp_path / "sentences.txt", tmp_path, 0)
+    assert lines_of(tmp_path / "train.jsonl") == [
+        {"text": "profit @ 5 % rose", "label": "positive"},
+        {"text": "flat", "label": "neutral"},
+    ]
+
+
+def test_goemotions_has_the_names_of_the_labels(tmp_path):
+    (tmp_path / "labels.txt").write_text("joy\nanger\nfear\n", encoding="utf-8")
+    for name in ("train", "dev", "test"):
+        (tmp_path / f"{name}.tsv.gz").write_bytes(gzip.compress(f'{name} "text"\t0,2\tid\n'.encode()))
+    write_goemotions(tmp_path, tmp_path, 0)
+    for name, split in (("train", "train"), ("dev", "validation"), ("test", "test")):
+        assert lines_of(tmp_path / f"{split}.jsonl") == [{"text": f'{name} "text"', "labels": ["joy", "fear"]}]
+
+
+def lines_of(path):
+    """Return the values of a file of JSON lines."""
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]

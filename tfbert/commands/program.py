@@ -28,17 +28,16 @@ def given_values(options: argparse.Namespace) -> dict[str, Any]:
     return {path: vars(options)[name] for name, path in paths.items() if vars(options).get(name) is not None}
 
 
-def _words() -> list[str]:
-    """Return the words before the arguments in the command that started this process."""
+def _words() -> tuple[list[str], list[str]]:
+    """Return the words of the command that started this process: those that name the program, and its arguments."""
     script = Path(sys.argv[0])
+    if script.stem == "__main__" and script.parent.name != "tfbert":
+        return ["python", "-m", script.parent.name], sys.argv[1:]
     if script.stem == "__main__":
-        return ["python", "-m", "tfbert", sys.argv[1]]
-    return ["python", sys.argv[0]] if script.suffix == ".py" else ["tfbert", sys.argv[1]]
-
-
-def arguments() -> list[str]:
-    """Return the arguments of the command that this process runs, without the command's name."""
-    return sys.argv[1:] if _words()[-1] == sys.argv[0] else sys.argv[2:]
+        return ["python", "-m", "tfbert", *sys.argv[1:2]], sys.argv[2:]
+    if script.suffix == ".py":
+        return ["python", sys.argv[0]], sys.argv[1:]
+    return ["tfbert", *sys.argv[1:2]], sys.argv[2:]
 
 
 def command(without: Collection[str] = ()) -> str:
@@ -47,13 +46,14 @@ def command(without: Collection[str] = ()) -> str:
     Args:
         without: arguments to leave out.
     """
-    return shlex.join([*_words(), *(argument for argument in arguments() if argument not in without)])
+    program, arguments = _words()
+    return shlex.join([*program, *(argument for argument in arguments if argument not in without)])
 
 
 def python_arguments() -> list[str]:
     """Return the arguments with which the Python interpreter runs the same command in another process."""
-    script = [sys.argv[0]] if _words()[-1] == sys.argv[0] else ["-m", "tfbert", sys.argv[1]]
-    return [*script, *arguments()]
+    program, arguments = _words()
+    return [*(program if program[0] == "python" else ["python", "-m", *program])[1:], *arguments]
 
 
 def run(
@@ -79,8 +79,9 @@ def run(
         catches_sigterm: whether SIGTERM outside of training prints such a line too, instead of ending silently.
     """
     # Intermixed because options may stand between positional arguments: `predict MODEL --version 3 TEXT`.
-    parser = build_parser(name if _words()[0] == "python" else f"tfbert {name}")
-    options = parser.parse_intermixed_args(arguments())
+    program, arguments = _words()
+    parser = build_parser(f"tfbert {name}" if "tfbert" in program else name)
+    options = parser.parse_intermixed_args(arguments)
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     logging.getLogger("tfbert").setLevel(logging.INFO)
     # TensorFlow warns about repeated tracing when a process builds several models, as it should here.

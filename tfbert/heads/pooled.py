@@ -9,6 +9,7 @@ import numpy as np
 from keras import ops
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression, RidgeCV
+from threadpoolctl import threadpool_limits
 
 from tfbert.heads.base import Head
 
@@ -186,7 +187,8 @@ def start_with_ridge(head: PooledHead, vectors: np.ndarray, targets: np.ndarray)
 
 def _logistic_regression(vectors: np.ndarray, targets: np.ndarray) -> LogisticRegression:
     probe = LogisticRegression(C=_PROBE_C, max_iter=_PROBE_ITERATIONS)
-    with warnings.catch_warnings():
+    # The products are so small that several threads spend most of their time waiting for each other.
+    with threadpool_limits(1), warnings.catch_warnings():
         # A probe that has not converged is slightly worse, but still a good start.
         warnings.simplefilter("ignore", ConvergenceWarning)
         return probe.fit(vectors, targets)
