@@ -5,6 +5,7 @@ scores with scikit-learn's.
 """
 
 import enum
+import functools
 import itertools
 from collections.abc import Callable, Sequence
 
@@ -140,9 +141,8 @@ class LabelSetEvaluation(Evaluation):
     def values(self) -> dict[str, float]:
         """Return the metrics of the report and the mean binary cross-entropy in nats."""
         weights = np.ones(len(self._sets.gold), np.int64)
-        return {name: score(weights) for name, score in self._functions.items()} | {
-            LOSS.name: float(self._sets.log_losses().mean())
-        }
+        scores = {name: score(weights) for name, score in self._functions.items()}
+        return scores | {LOSS.name: float(self._sets.log_losses().mean())}
 
     def intervals(self) -> dict[str, dict[str, float]]:
         """Return both F1 scores, mean average precision and subset accuracy with their intervals."""
@@ -161,25 +161,17 @@ class LabelSetEvaluation(Evaluation):
     def outcome(self, record: int) -> Outcome:
         """Return the true and the chosen labels of a record."""
         sets = self._sets
-        gold, chosen = (
-            ", ".join(self._names(of_records[record])) or NO_LABEL for of_records in (sets.gold, sets.chosen)
-        )
-        missed = self._names(sets.gold[record] & ~sets.chosen[record])
-        spurious = self._names(sets.chosen[record] & ~sets.gold[record])
+        gold, chosen, probabilities = (of_all[record] for of_all in (sets.gold, sets.chosen, sets.probabilities))
+        missed, spurious = self._names(gold & ~chosen), self._names(chosen & ~gold)
         confused = tuple(itertools.product(missed or [NONE], spurious or [NONE])) if missed or spurious else ()
-        return Outcome(
-            gold, chosen, sets.worst_confidence(record), confused=confused, note=self._probabilities_of(record)
-        )
+        confidence = float(sets.wrong_confidence[record]) if confused else None
+        shown = sorted(np.flatnonzero(gold | chosen), key=lambda label: -probabilities[label])
+        note = ", ".join(f"{self._labels[label]} {percent(float(probabilities[label]))}" for label in shown)
+        names = (", ".join(self._names(labels)) or NO_LABEL for labels in (gold, chosen))
+        return Outcome(*names, confidence, confused=confused, note=note)
 
     def _names(self, is_in_set: np.ndarray) -> list[str]:
         return [self._labels[label] for label in np.flatnonzero(is_in_set)]
-
-    def _probabilities_of(self, record: int) -> str:
-        """Return the probabilities of the true and the chosen labels as text, highest first."""
-        sets = self._sets
-        probabilities = sets.probabilities[record]
-        labels = sorted(np.flatnonzero(sets.gold[record] | sets.chosen[record]), key=lambda i: -probabilities[i])
-        return ", ".join(f"{self._labels[label]} {percent(float(probabilities[label]))}" for label in labels)
 
     def per_label(self) -> dict[str, dict]:
         """Return precision, recall and F1 of each label."""
@@ -198,7 +190,8 @@ class LabelSetEvaluation(Evaluation):
 
     def mistakes(self) -> list[int]:
         """Return the records with wrong labels, the most confident wrong decision first."""
-        return self._sets.mistakes()
+        confidence = self._sets.wrong_confidence
+        return [int(record) for record in np.argsort(-confidence, kind="stable") if confidence[record] >= 0]
 
 
 class LabelSets:
@@ -289,20 +282,11 @@ class LabelSets:
         likelihood = np.where(self.gold, self.probabilities, 1 - self.probabilities)
         return -np.log(np.maximum(likelihood, 1e-7)).mean(1)
 
-    def mistakes(self) -> list[int]:
-        """Return the records with wrong decisions, the most confident one first."""
-        confidence = self._wrong_confidences()
-        return [int(record) for record in np.argsort(-confidence, kind="stable") if confidence[record] >= 0]
-
-    def worst_confidence(self, record: int) -> float | None:
-        """Return the probability of the most confident wrong decision about a record; `None` if all are right."""
-        confidence = float(self._wrong_confidences(slice(record, record + 1))[0])
-        return confidence if confidence >= 0 else None
-
-    def _wrong_confidences(self, records: slice = slice(None)) -> np.ndarray:
-        """Return the probability of the most confident wrong decision about each record; -1 if all are right."""
-        gold, chosen, probabilities = (of_all[records] for of_all in (self.gold, self.chosen, self.probabilities))
-        return np.where(gold != chosen, np.where(gold, 1 - probabilities, probabilities), -1).max(1)
+    @functools.cached_property
+    def wrong_confidence(self) -> np.ndarray:
+        """The probability of the most confident wrong decision about each record; -1 if all are right."""
+        error = np.where(self.gold, 1 - self.probabilities, self.probabilities)
+        return np.where(self.gold != self.chosen, error, -1).max(1)
 
     def _precompute_ranks(self) -> None:
         """Rank the records by the probability of each label, once for all bootstrap samples."""
@@ -361,12 +345,7 @@ def tables(sets: LabelSets, labels: Sequence[str], thresholds: np.ndarray, sourc
 
 
 def label_count_plot(gold: np.ndarray, chosen: np.ndarray) -> Markup:
-    """Draw a bar chart of the number of texts by number of true and of chosen labels.
-
-    Args:
-        gold: bool `(records, labels)`.
-        chosen: bool `(records, labels)`.
-    """
+    """Draw a bar chart of the number of texts by number of true and of chosen labels, bool `(records, labels)` each."""
     num_true, num_chosen = (np.bincount(sets.sum(1)) for sets in (gold, chosen))
     with drawing.report_style():
         figure, axes = drawing.new_axes()

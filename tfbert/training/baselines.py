@@ -20,9 +20,8 @@ from tfbert.training.problem import Problem
 _CONSTANT, _UNTRAINED = "constant", "untrained"
 # Records of validation that heads fitted to less data are scored on, which limits the time that their vectors take.
 _MAX_VALIDATION = 1000
-# Every eighth, fourth or second example; the number of different parts of this size. The comparison with half of the
-# examples needs two.
-_PARTS = {8: 1, 4: 1, 2: 2}
+# Heads are fitted to every eighth, fourth and second example, and to this number of different parts of each size.
+_STRIDES, _NUM_PARTS = (8, 4, 2), 2
 _MIN_SEQUENCES = 32
 
 
@@ -139,9 +138,7 @@ def _training_sizes(
         vectors: their pooled vectors.
 
     Returns:
-        `metric`; `points`, each with `num_examples` and `scores`; `num_train`; and the `difference` between all
-        examples and half of them with its interval `low`, `high`. `None` if there are too few examples, or a text may
-        have several sequences.
+        As for `_compare_sizes`; `None` if there are too few examples, or a text may have several sequences.
     """
     task, train = problem.task, problem.tokenized["train"]
     is_measured = isinstance(task, FittedPooledTask) and task.cuts_texts and "validation" in problem.splits
@@ -168,22 +165,40 @@ def _training_sizes(
         return evaluation()
 
     by_stride = {1: [evaluation()]}
-    for stride, num_parts in _PARTS.items():
+    for stride in _STRIDES:
         # Sequences of classification are in the order of their labels, so these parts are stratified.
-        parts = [np.arange(offset, len(sequences), stride) for offset in range(num_parts)]
+        parts = [np.arange(offset, len(sequences), stride) for offset in range(_NUM_PARTS)]
         if all(len(np.unique(target[part], axis=0)) > 1 for part in parts):
             by_stride[stride] = [fitted(part) for part in parts]
+    metric = _main(problem, config, by_stride[1][0])
     if 2 not in by_stride:
         return None
-    metric = _main(problem, config, by_stride[1][0])
+    return {"num_train": len(train)} | _compare_sizes(by_stride, metric, len(sequences), len(gold))
+
+
+def _compare_sizes(
+    by_stride: Mapping[int, Sequence[Evaluation]], metric: Metric, num_examples: int, num_records: int
+) -> dict[str, Any]:
+    """Return the scores by number of examples, and whether all are better than half.
+
+    Args:
+        by_stride: evaluations of heads that were fitted to every `stride`-th example.
+        metric: the metric to compare by.
+        num_examples: number of all examples.
+        num_records: number of records of the evaluations.
+
+    Returns:
+        `metric`; `points`, each with `num_examples` and `scores`; and the `difference` between all examples and half of
+        them with its interval `low`, `high`.
+    """
     functions = {
-        stride: [part.score_functions()[metric.name] for part in parts] for stride, parts in sorted(by_stride.items())
+        stride: [part.score_functions()[metric.name] for part in parts]
+        for stride, parts in sorted(by_stride.items(), reverse=True)
     }
-    every_record = np.arange(len(gold))
-    difference = paired_bootstrap(functions[1] * len(functions[2]), functions[2], len(gold))
+    difference = paired_bootstrap(functions[1] * len(functions[2]), functions[2], num_records)
     points = [
-        {"num_examples": -(-len(sequences) // stride), "scores": [score(every_record) for score in of_stride]}
-        for stride, of_stride in reversed(functions.items())
+        {"num_examples": -(-num_examples // stride), "scores": [score(np.arange(num_records)) for score in of_stride]}
+        for stride, of_stride in functions.items()
     ]
     bounds = {name: getattr(difference, name) for name in ("difference", "low", "high")}
-    return {"metric": metric.name, "points": points, "num_train": len(train), **bounds}
+    return {"metric": metric.name, "points": points, **bounds}

@@ -280,7 +280,7 @@ def _report(problem: Problem, progress: Progress, scores: dict[str, dict]) -> di
     }
     return {
         "task": problem.task.name,
-        "data_name": data_path(problem.config).resolve().stem,
+        "data_name": data_path(problem.config).resolve().stem if problem.config.data.path else "samples",
         "data": data,
         "checks": {
             **checked.to_dict(),
