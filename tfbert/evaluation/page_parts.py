@@ -41,8 +41,8 @@ def write_page(
         path: the file to write; an existing file is replaced.
         sections: headings by section, in order, with `cost` and `repeat`; sections whose view is empty are omitted.
         report: the content of `report.json`.
-        defaults: default of each config field that was used, by path, ready for JSON; other fields are left out.
-            `None` shows all fields.
+        defaults: default of each config field that was used, by path; other fields are left out. `None` shows all
+            fields.
         **views: variables of the template: `headline`, with at least `title`, `score`, `sentence`, `notes` and
             `summary`, and one variable per section. `headline` may also have `run`, the name of the run.
     """
@@ -152,6 +152,8 @@ def _cost_view(report: Mapping) -> dict | None:
 def _repeat_view(report: Mapping, defaults: Mapping[str, Any] | None) -> dict | None:
     """Return the command, the config by section with what differs from its defaults, the encoder and the versions."""
     config, encoder = report.get("config") or {}, report.get("encoder") or {}
+    # Tuples are lists in the report.
+    defaults = None if defaults is None else json.loads(json.dumps(dict(defaults)))
     sections: dict[str, list] = {}
     for path, value in flatten(config):
         if defaults is None or path in defaults:

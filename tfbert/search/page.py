@@ -14,6 +14,7 @@ from tfbert.fields import as_typed
 from tfbert.search import plots
 from tfbert.search.confirm import DEFAULT, named
 from tfbert.search.importance import importances
+from tfbert.tasks.base_config import list_options
 
 _SECTIONS = {
     "course": "Scores by trial",
@@ -43,7 +44,8 @@ def render(report: dict, path: Path) -> None:
         "winner": [(field, as_typed(value)) for field, value in report["values"].items()],
         "trials": _trials(report, paths),
     }
-    write_page("search.html.jinja", path, _SECTIONS, report, headline=_headline(report), **views)
+    defaults = {option: default for option, default, *_ in list_options(report["task"])}
+    write_page("search.html.jinja", path, _SECTIONS, report, defaults=defaults, headline=_headline(report), **views)
 
 
 def _headline(report: dict) -> dict:
@@ -95,7 +97,7 @@ def _confirmed(report: dict) -> dict | None:
             "spread": metric.format(float(np.std(candidate["scores"], ddof=1)))
             if len(candidate["scores"]) > 1
             else "–",
-            "scores": ", ".join(metric.format(value) for value in candidate["scores"]),
+            "scores": [metric.format(value) for value in candidate["scores"]],
         }
         for candidate in trained
     ]
