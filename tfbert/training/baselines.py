@@ -41,7 +41,10 @@ class StartingPoint:
 
 
 def starting_point(
-    problem: Problem, config: Config, predictor: Predictor, evaluate: Callable[[], dict[str, Evaluation]]
+    problem: Problem,
+    config: Config,
+    predictor: Predictor,
+    evaluate: Callable[[Sequence[str]], dict[str, Evaluation]],
 ) -> StartingPoint | None:
     """Evaluate the model as it was before training, and leave the predictor as it is.
 
@@ -49,7 +52,7 @@ def starting_point(
         problem: prepared; its cache of vectors saves the time to compute those of the initial head again.
         config: config of the training.
         predictor: has the trained model; its decision may change.
-        evaluate: evaluates the current model of the predictor on the held-out splits.
+        evaluate: evaluates the current model of the predictor on the splits with these names, as far as they exist.
 
     Returns:
         `None` for a task whose initial head is random.
@@ -63,7 +66,9 @@ def starting_point(
         _reset_head(model, problem, config)
         fitted_to = initialize_head(problem, model, config)
         predictor.refresh(problem.splits)
-        evaluations = evaluate()
+        # Validation was already evaluated before training, but is needed to fit a decision.
+        is_enough = problem.task.decision is None and "test" in problem.splits
+        evaluations = evaluate(("test",) if is_enough else ("validation", "test"))
         sizes = None if fitted_to is None else _training_sizes(problem, config, model, *fitted_to)
     finally:
         weights.scatter("model", model.weights, trained)
@@ -78,6 +83,7 @@ def to_report(
     evaluations: Mapping[str, Evaluation],
     gold: Mapping[str, Sequence],
     start: StartingPoint | None,
+    untrained: Mapping[str, float],
 ) -> dict[str, Any]:
     """Return the part of `report.json` about baselines.
 
@@ -87,6 +93,7 @@ def to_report(
         evaluations: evaluation of the trained model by split.
         gold: the gold values by split.
         start: the model before training; `None` if there is none, or if it was kept.
+        untrained: scores of the model before training on validation; empty without a validation split.
 
     Returns:
         `baselines`, each with `name`, `title` and scores by split; `gain`, how much better the trained model is than
@@ -101,7 +108,8 @@ def to_report(
     if start is None:
         return {"baselines": rows, "gain": None, "training_sizes": None}
     scores = {name: evaluation.point_scores() for name, evaluation in start.evaluations.items()}
-    rows.append({"name": _UNTRAINED, "title": start.title} | scores)
+    known = {"validation": dict(untrained)} if untrained else {}
+    rows.append({"name": _UNTRAINED, "title": start.title} | known | scores)
     split = "test" if "test" in evaluations else "validation"
     ours, theirs = evaluations.get(split), start.evaluations.get(split)
     gain = None

@@ -5,7 +5,7 @@ import json
 import logging
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -211,7 +211,7 @@ class _FineTuningRun(base_run.BaseRun[Problem]):
         self._predictor, progress = _fit(self.problem, self.config, run_dir, Callbacks(log_epoch))
         history, started = EpochHistory.of(progress), time.monotonic()
         if history.best_epoch or history.average:
-            self._start = baselines.starting_point(self.problem, self.config, self._predictor, self._evaluate_held_out)
+            self._start = baselines.starting_point(self.problem, self.config, self._predictor, self._evaluate)
         self._baseline_seconds = time.monotonic() - started
         return progress
 
@@ -227,10 +227,12 @@ class _FineTuningRun(base_run.BaseRun[Problem]):
         report = _report(problem, progress, {name: evaluation.scores() for name, evaluation in evaluations.items()})
         report["seconds"]["baselines"] = self._baseline_seconds
         gold = {name: values for name, (_, values) in predictions.items()}
-        return report | baselines.to_report(problem, self.config, evaluations, gold, self._start)
+        return report | baselines.to_report(
+            problem, self.config, evaluations, gold, self._start, report["untrained"] or {}
+        )
 
-    def _evaluate_held_out(self) -> dict[str, Evaluation]:
-        return self._evaluations(predict_held_out(self.problem, self._predictor))
+    def _evaluate(self, names: Sequence[str]) -> dict[str, Evaluation]:
+        return self._evaluations(predict_held_out(self.problem, self._predictor, names))
 
     def _evaluations(self, predictions: dict[str, tuple[dict, list]]) -> dict[str, Evaluation]:
         decided, task = self._predictor.decided_values(), self.problem.task
@@ -247,10 +249,18 @@ def build(problem: Problem, config: Config) -> tuple[TaskModel, TaskModel]:
     return build_models(problem.task, problem.encoder, config)
 
 
-def predict_held_out(problem: Problem, predictor: Predictor) -> dict[str, tuple[dict, list]]:
-    """Return outputs and gold values of validation and test, after fitting the task's decision to validation."""
+def predict_held_out(
+    problem: Problem, predictor: Predictor, names: Sequence[str] = ("validation", "test")
+) -> dict[str, tuple[dict, list]]:
+    """Return outputs and gold values of held-out splits, after fitting the task's decision to validation.
+
+    Args:
+        problem: prepared.
+        predictor: its decision is fitted if validation is among the splits.
+        names: names of splits, in this order; those that do not exist are left out.
+    """
     predictions = {}
-    for name in ("validation", "test"):
+    for name in names:
         if name in problem.splits:
             total = len(problem.tokenized[name].num_tokens)
             outputs, gold = predict_all(predictor.decode, problem.task, problem.splits[name], total, name)
