@@ -297,6 +297,8 @@ def test_user_text_is_escaped_everywhere(render, report, details):
     report["config"]["data"]["separator"] = evil
     report |= {"command": evil, "task": evil, "encoder": {"name": evil}, "versions": {evil: evil}}
     report["data"] = {"test": {"path": evil, "sha256": evil, "num_examples": 1}}
+    report |= {"run": evil, "data_name": evil}
+    report["baselines"] = [{"name": "constant", "title": evil, "test": {"accuracy": 0.95}}]
     details["labels"] = [evil, "card?"]
     mistake = {"texts": [evil * 20], "gold": evil, "predicted": evil, "where": evil, "confused": [[evil, evil]]}
     span = {"start": 0, "end": 9, "label": evil}
@@ -353,6 +355,38 @@ def test_most_confused_pairs_first(text):
     assert "15 of 200 test examples were given a wrong label" in _visible(text)
     matrix = re.search(r'<svg[^>]*aria-label="Confusion.*?</svg>', text, re.DOTALL).group()
     assert re.findall(r">(\d+)</text>", matrix) == ["87", "8", "7", "98"]
+    # Each cell off the diagonal has a link on its colour and on its number.
+    links = ["#mistakes?true=refund&predicted=card%3F", "#mistakes?true=card%3F&predicted=refund"]
+    assert [html.unescape(link) for link in re.findall(r'xlink:href="(.*?)"', matrix)] == 2 * links
+    pairs = text[text.index('<section id="confusions">') : text.index("<figure>", text.index("confusions"))]
+    assert [html.unescape(link) for link in re.findall(r'<a href="(#mistakes.*?)"', pairs)] == links
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "expected"),
+    [
+        (0.01, 0.05, "+3.0 points (95% interval 1.0 to 5.0), so more labels will probably help."),
+        (-0.02, 0.05, "which may be chance: it is uncertain whether more labels would help."),
+        (-0.02, 0.005, "so more labels of the same kind will hardly help."),
+    ],
+)
+def test_more_labels(render_text, report, details, low, high, expected):
+    points = [{"num_examples": 500, "scores": [0.8, 0.82]}, {"num_examples": 1000, "scores": [0.84]}]
+    report["training_sizes"] = {"metric": "accuracy", "points": points, "num_train": 1000}
+    report["training_sizes"] |= {"difference": 0.03, "low": low, "high": high}
+    text = render_text(report, details)
+    visible = _visible(text)
+    assert "Doubling the labels from 500 to 1,000 changed accuracy on validation by" in visible and expected in visible
+    assert "were used for this" not in visible and 'aria-label="Score by number of training examples"' in text
+    report["training_sizes"]["num_train"] = 9003
+    assert "Only 1,000 of the 9,003 training examples were used for this." in _visible(render_text(report, details))
+
+
+def test_a_single_epoch_has_no_curve_of_the_learning_rate(render_text, report, details):
+    assert 'aria-label="Learning rate by epoch"' in render_text(report, details)
+    del report["history"][1:]
+    report["best_epoch"] = 1
+    assert 'aria-label="Learning rate by epoch"' not in render_text(report, details)
 
 
 def test_no_mistakes(render_text, report, details):
