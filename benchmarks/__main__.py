@@ -81,6 +81,7 @@ def main(options: argparse.Namespace) -> None:
 
 
 if __name__ == "__main__":
-    # Errors, signals and TensorFlow's start-up notes are handled as in every tool of the checkout.
+    parser = build_parser()
     logging.getLogger("benchmarks").setLevel(logging.INFO)
-    program.run("benchmarks", lambda prog: build_parser(), main)
+    # Errors, signals and TensorFlow's startup messages are handled as in the command `tfbert`.
+    program.run_main(parser.prog, main, parser.parse_args())

@@ -13,9 +13,10 @@ CALLS |= {"keras.config.enable_unsafe_deserialization", "torch.load", "tf.keras.
 ARGUMENTS = {"shell": True, "allow_pickle": True, "safe_mode": False, "trust_remote_code": True}
 # Files that import a module by a computed name, and what restricts the name.
 BY_NAME = {
+    "tfbert/__main__.py",  # choices of the command line
     "tfbert/tasks/base.py",  # files in the directory of the package
-    "tfbert/pretraining/segmenters.py",  # allowed on the command line, see tests/pretraining/test_segmenters.py
-    "benchmarks/__main__.py",  # choices of the command line, and `common` next to the tools
+    "tfbert/pretraining/segmenters.py",  # allowed on the command line, see tests/commands/test_pretrain.py
+    "benchmarks/__main__.py",  # choices of the command line
 }
 
 
@@ -55,7 +56,7 @@ def imports_by_name(tree):
 
 
 def sources():
-    for folder in ("tfbert", "tools", "benchmarks", "deploy"):
+    for folder in ("tfbert", "tools", "benchmarks"):
         for path in sorted((ROOT / folder).rglob("*.py")):
             yield path.relative_to(ROOT).as_posix(), ast.parse(path.read_text(encoding="utf-8"))
 

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 import yaml
-from support import small
 from support.stock_servers import OLDER_PYTHON, assert_outputs, needs_older, predict_with_c_api, run_script
 
+from tfbert.api import models
 from tfbert.config import Config, DataConfig, override, paths, value_at
 from tfbert.models.build import build_models
 from tfbert.models.saved_run import load_run
@@ -335,9 +335,9 @@ def test_litert_outputs_are_close_to_the_model(run_dir, problem, tmp_path):
 
 
 def test_bfloat16_outputs_are_close_to_the_model(run_dir, finished):
-    compared = precision_comparison.compare(
-        finished, precision_comparison.sequence_predictor(load_run(run_dir, "bfloat16").predictor)
-    )
+    narrow = load_run(run_dir).predictor
+    narrow.model.backbone.copy_kernels("bfloat16")
+    compared = precision_comparison.compare(finished, precision_comparison.sequence_predictor(narrow))
     assert compared["split"] == "test" and compared["num_rows"] > 0
     differences = [comparison.get("mean_difference", 0) for comparison in compared["outputs"].values()]
     assert 0 < max(differences) < 0.1
@@ -353,6 +353,23 @@ def test_reloaded_outputs_equal_those_of_the_trained_model(predictor, finished, 
             assert outputs[name].tolist() == values.tolist()
         else:
             np.testing.assert_allclose(outputs[name], values, atol=1e-5)
+
+
+def test_a_run_in_python_predicts_like_its_saved_model_and_has_batches_and_a_loss(
+    run_dir, finished, predictor, monkeypatch
+):
+    monkeypatch.setattr(models, "load_run", lambda path: finished)
+    run, items = models.load(run_dir), finished.samples[:3]
+    expected = [prediction for _, prediction in predictor.predict(items)]
+    for prediction, other in zip(run.predict(items), expected, strict=True):
+        assert prediction.keys() == other.keys()
+        for name, value in prediction.items():
+            assert value == pytest.approx(other[name], abs=1e-4) or isinstance(value, list | str)
+            assert np.shape(value) == np.shape(other[name])
+    x, y = next(iter(run.dataset("train", batch_size=4)))
+    loss = run.model.compute_loss(x, y, run.model(x))
+    assert loss.shape == () and np.isfinite(loss) and loss >= 0
+    assert y.keys() >= {*run.task.targets, "weights"}
 
 
 def test_requests_and_training_read_the_same_inputs_from_the_samples(problem, task):
@@ -411,7 +428,7 @@ def test_outputs_with_the_loader_of_stock_servers_are_equal(exported, finished, 
 
 def test_the_deployment_counts_the_predictions_of_the_task(exported, predictor, finished, tmp_path, monkeypatch):
     monkeypatch.setattr(deployment, "SavedPredictor", lambda version_dir: predictor)
-    deployment.render(exported[0], small.ROOT / "deploy", tmp_path / "out")
+    deployment.render(exported[0], tmp_path / "out")
     for path in (tmp_path / "out").rglob("*.yaml"):
         assert list(yaml.safe_load_all(path.read_text(encoding="utf-8"))), path
     json.loads((tmp_path / "out" / "config" / "dashboard.json").read_text(encoding="utf-8"))

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from support import small
 
+from tfbert.__main__ import COMMANDS
 from tfbert.config import Config, paths
 from tfbert.pretraining.config import PretrainConfig
 from tfbert.tasks.base import fitted_kinds, list_tasks
@@ -27,10 +28,10 @@ HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 FENCED = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
 CODE = re.compile(r"^```\w*\n(.*?)^```|`([^`\n]+)`", re.MULTILINE | re.DOTALL)
-COMMAND = re.compile(r"(?:tools/(\w+)\.py|-m (benchmarks))\b([^\n;&]*)")
+COMMAND = re.compile(rf"(?:tools/(\w+)\.py|-m (benchmarks)|\btfbert ({'|'.join(COMMANDS)}))\b([^\n;&]*)")
 OPTION = re.compile(r"(?<![\w-])--[a-z][\w-]*")
 CONFIG_PATH = re.compile(r"(?<![\w./-])([a-z]+\.[a-z]+(?:_[a-z]+)*)(?![\w./(-])")
-REPOSITORY_PATH = re.compile(r"(?<![\w./-])(?:tfbert|tests|tools|benchmarks|deploy|docs)/[\w./-]*\w")
+REPOSITORY_PATH = re.compile(r"(?<![\w./-])(?:tfbert|tests|tools|benchmarks|docs)/[\w./-]*\w")
 FILE_ENDINGS = {"csv", "gz", "html", "json", "jsonl", "md", "py", "safetensors", "tsv", "txt", "zip"}
 CONFIG_PATHS = {*paths(Config), *paths(PretrainConfig)}
 SECTIONS = {path.partition(".")[0] for path in CONFIG_PATHS if "." in path}
@@ -72,7 +73,7 @@ def options_of(tool):
 
 def unknown_options(code):
     """Return the tool and the option of every command-line option in a code block that does not exist."""
-    commands = [(tool or package, arguments) for tool, package, arguments in COMMAND.findall(code)]
+    commands = [(next(filter(None, names)), arguments) for *names, arguments in COMMAND.findall(code)]
     return [f"{tool} {option}" for tool, arguments in commands for option in OPTION.findall(arguments.partition("#")[0])
             if option not in options_of(tool)]  # fmt: skip
 
@@ -150,6 +151,7 @@ def test_options_and_config_paths_exist(page):
     [
         ("python tools/train.py --data DIR --set train.epochs=1", []),
         ("python tools/train.py --dataset DIR", ["train --dataset"]),
+        ("tfbert train --dataset DIR; tfbert list --task ner", ["train --dataset"]),
         ("python tools/train.py --data DIR  # --dataset is none", []),
         ("python -m benchmarks quality --data DIR --only NAME --once", ["benchmarks --once"]),
         ("tools/serve.py --rest_api_port=8501 --rest_port=1", ["serve --rest_port"]),

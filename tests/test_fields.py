@@ -6,7 +6,7 @@ from typing import Literal
 import pytest
 
 from tfbert.config import Config, parse_assignments, paths, value_at
-from tfbert.fields import as_typed, check_value, flatten, parse_value
+from tfbert.fields import as_typed, check_value, differing_values, flatten, parse_value
 from tfbert.pretraining.config import PretrainConfig
 
 Choice = Literal["adamw", "lamb"]
@@ -22,6 +22,16 @@ def rejected(function, *args):
 def test_a_tree_becomes_dotted_paths():
     tree = {"train": {"epochs": 3, "ema": {"momentum": None}}, "task": "answers", "empty": {}}
     assert dict(flatten(tree)) == {"train.epochs": 3, "train.ema.momentum": None, "task": "answers"}
+
+
+def test_values_that_differ():
+    first = {"train": {"epochs": 3, "seed": 0, "monitor": None}, "task": "answers"}
+    second = {"train": {"epochs": 5, "seed": 0, "monitor": "f1"}, "task": "answers", "prepared": " "}
+    assert differing_values([first, second, first]) == [
+        ("train.epochs", ["3", "5", "3"]),
+        ("train.monitor", ["none", "f1", "none"]),
+        ("prepared", ["–", "' '", "–"]),
+    ]
 
 
 @pytest.mark.parametrize(

@@ -1,13 +1,15 @@
-"""Imports exempt from garbage collection, and TensorFlow imported without Keras."""
+"""Imports exempt from garbage collection, quiet imports, and TensorFlow imported without Keras."""
 
+import contextlib
 import gc
+import os
 import subprocess
 import sys
 import weakref
 
 import pytest
 
-from tfbert.imports import exempt_from_garbage_collection
+from tfbert.imports import exempt_from_garbage_collection, quiet
 
 
 class Node:
@@ -42,6 +44,16 @@ def test_a_failed_import_exempts_nothing():
     with pytest.raises(ImportError), exempt_from_garbage_collection():
         raise ImportError("no such library")
     assert gc.isenabled() and gc.get_freeze_count() == 0
+
+
+@pytest.mark.parametrize(("fails", "shown"), [(False, "later message\n"), (True, "startup message\nlater message\n")])
+def test_startup_messages_are_shown_only_if_the_import_fails(capfd, fails, shown):
+    with contextlib.suppress(ImportError), quiet():
+        os.write(2, b"startup message\n")
+        if fails:
+            raise ImportError("libmissing.so")
+    os.write(2, b"later message\n")
+    assert capfd.readouterr().err == shown
 
 
 PROGRAM = """

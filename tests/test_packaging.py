@@ -14,7 +14,7 @@ from setuptools import find_packages
 
 ROOT = Path(__file__).parents[1]
 # Directories whose texts or messages users read, and the tests, which repeat these messages.
-TEXT_DIRS = ["tfbert", "tools", "benchmarks", "tests", "docs", "deploy", ".ci", "saved_models"]
+TEXT_DIRS = ["tfbert", "tools", "benchmarks", "tests", "docs", ".ci", "saved_models"]
 TEXT = {".py", ".md", ".cfg", ".toml", ".txt", ".yaml", ".sh", ".jinja", ".json", ".lua", ".config", ""}
 # The name `tfbert` on the public package index belongs to another project.
 INSTALL_FROM_INDEX = re.compile(r"pip3? install(?: +-\S+)* +['\"]?tfbert\b|\btfbert\[")

@@ -5,8 +5,6 @@ import signal
 import pytest
 from support import small
 
-from tfbert import interrupts
-
 OPTIONS = small.assignments(
     {
         "encoder.sequence_length": 32,
@@ -82,24 +80,3 @@ def test_a_run_without_out_is_resumed(stopped_runs):
     assert exported.code == 0, exported.err
     assert len(list((folder / "runs" / "classification").iterdir())) == 1
     assert [path.name for path in (folder / "saved_models" / "found").iterdir()] == ["1"]
-
-
-@pytest.mark.parametrize("catches", [True, False])
-def test_a_worker_of_a_search_keeps_the_default_sigterm_handler(monkeypatch, catches):
-    tool = small.load_command("search")
-    monkeypatch.setenv("KERASTUNER_TUNER_ID", "chief" if catches else "worker0")
-    assert tool.is_worker() is not catches
-    monkeypatch.setattr("sys.argv", ["tools/search.py"])
-    before, handlers = signal.getsignal(signal.SIGTERM), []
-    try:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        tool.program.run(
-            "search",
-            tool.build_parser,
-            lambda options: handlers.append(signal.getsignal(signal.SIGTERM)),
-            lambda options: "nothing",
-            catches_sigterm=not tool.is_worker(),
-        )
-    finally:
-        signal.signal(signal.SIGTERM, before)
-    assert handlers == [interrupts.raise_stopped if catches else signal.SIG_DFL]

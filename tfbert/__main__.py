@@ -1,8 +1,10 @@
-"""The command `tfbert`: fine-tune, pretrain, tune, check, evaluate, predict, export and serve."""
+"""Fine-tune BERT, and evaluate, compare, export and serve the result."""
 
 import argparse
 import importlib
 import sys
+
+import tfbert
 
 # Each is a module of `tfbert.commands`.
 COMMANDS = {
@@ -11,9 +13,11 @@ COMMANDS = {
     "pretrain": "pretrain BERT on text",
     "check": "check the data of a task without training",
     "evaluate": "evaluate a run or a SavedModel on labelled data",
+    "compare": "compare runs and SavedModels on the same records, or list all runs",
     "predict": "predict texts with a SavedModel",
     "export": "export a finished run",
     "serve": "serve SavedModels on this machine",
+    "list": "list tasks, encoders and the config fields of a task",
 }
 
 
@@ -25,9 +29,10 @@ def build_parser() -> argparse.ArgumentParser:
         prog="tfbert",
         usage="tfbert COMMAND ...",
         description=f"{__doc__}\n\ncommands:\n{listed}",
-        epilog="tfbert COMMAND --help prints the options of a command.",
+        epilog="tfbert COMMAND --help prints the options of a command, tfbert --version the version.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    parser.add_argument("--version", action="version", version=f"tfbert {tfbert.__version__}", help=argparse.SUPPRESS)
     parser.add_argument("command", metavar="COMMAND", choices=list(COMMANDS), help=argparse.SUPPRESS)
     return parser
 

@@ -40,7 +40,7 @@ class EncoderConfig:
     """The encoder, its input length, precision and dropout."""
 
     name: str = setting(
-        "minilm", "an encoder from tools/train.py --list, a KerasNLP preset name, hf://owner/name, or a directory"
+        "minilm", "an encoder name from `tfbert list`, a KerasNLP preset name, hf://owner/name, or a directory"
     )
     sequence_length: int = setting(
         128, "maximum length of an input in tokens, including [CLS] and [SEP]", Bounds("3 or more tokens", 3)

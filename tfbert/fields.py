@@ -135,6 +135,18 @@ def as_typed(value: Any) -> str:
     return "none" if value is None else json.dumps(value, ensure_ascii=False, default=str)
 
 
+def differing_values(configs: Sequence[Mapping[str, Any]]) -> list[tuple[str, list[str]]]:
+    """Return the paths at which configs differ, each with the value in every config as it is typed; `–` for none.
+
+    Args:
+        configs: nested dicts, as in `config.json`.
+    """
+    flat = [dict(flatten(config)) for config in configs]
+    paths = dict.fromkeys(path for config in flat for path in config)
+    rows = [(path, [as_typed(config[path]) if path in config else "–" for config in flat]) for path in paths]
+    return [(path, values) for path, values in rows if len(set(values)) > 1]
+
+
 def check_value(path: str, value: Any, hint: Any) -> Any:
     """Check a JSON value against the type of its field, and return it in this type; an int is accepted for a float.
 

@@ -22,6 +22,12 @@ logger = logging.getLogger(__name__)
 
 # Written last in a run directory: its presence means that training and evaluation are done.
 REPORT = "report.json"
+# In the working directory.
+RUNS_DIR = Path("runs")
+# In the directory of an unfinished run: the command that resumes it.
+STARTED = "started.json"
+# In the directory of a run that will be exported, from its start until the export.
+UNEXPORTED = "unexported.json"
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _LONGEST_NAME_BYTES = 255

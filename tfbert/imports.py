@@ -1,9 +1,11 @@
-"""Faster import of TensorFlow: no garbage collection of imported objects, no Keras where it is not needed."""
+"""Faster and quiet import of TensorFlow: no garbage collection of imported objects, no Keras where it is not needed."""
 
 import atexit
 import contextlib
 import gc
+import os
 import sys
+import tempfile
 from collections.abc import Iterator
 
 
@@ -22,6 +24,30 @@ def exempt_from_garbage_collection() -> Iterator[None]:
         gc.freeze()
     finally:
         gc.enable()
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Show the startup messages of the libraries imported inside the `with` block only if the import fails."""
+    # No setting silences what the C++ libraries write to file descriptor 2.
+    stderr = os.dup(2)
+    with tempfile.TemporaryFile() as messages:
+        os.dup2(messages.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            messages.seek(0)
+            os.write(stderr, messages.read())
+            raise
+        finally:
+            os.dup2(stderr, 2)
+            os.close(stderr)
+
+
+def import_tensorflow_with_keras() -> None:
+    """Import TensorFlow, Keras and the ops for texts."""
+    with exempt_from_garbage_collection():
+        import tensorflow_text  # noqa: F401
 
 
 def import_tensorflow_without_keras() -> None:

@@ -19,6 +19,11 @@ def test_the_widest_text_column_is_cut_to_the_width():
     assert max(map(len, lines)) == 30
 
 
+def test_a_column_can_be_kept_whole():
+    lines = table_lines(["path", "text"], [["runs/a/1234567890", "x" * 20]], 30, uncut=[0])
+    assert lines[1] == "runs/a/1234567890  " + "x" * 10 + "…"
+
+
 def test_lines_of_many_columns_end_at_the_width():
     lines = table_lines([f"column {index}" for index in range(9)], [["12345678"] * 9], 40)
     assert all(len(line) == 40 and line.endswith("…") for line in lines)

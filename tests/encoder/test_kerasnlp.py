@@ -34,7 +34,7 @@ PUBLIC = {"_asdict", "_exit", "_fields", "_replace"}
 # Private attributes of other libraries. Keras Tuner has no public way to save the order of its grid search,
 # and `Session.run` of TensorFlow compares what is fed with static shapes, which a server must not.
 OTHERS = {
-    "tfbert/search/oracles.py": {"_memory", "_next_index"},
+    "tfbert/hyperparameters/oracles.py": {"_memory", "_next_index"},
     "tfbert/serving/server/servable.py": {"_do_run"},
 }
 

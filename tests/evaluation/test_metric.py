@@ -8,7 +8,7 @@ from tfbert.evaluation.choices import ChoiceEvaluation
 from tfbert.evaluation.classification import LabelEvaluation
 from tfbert.evaluation.entities import Entity, EntityEvaluation
 from tfbert.evaluation.labelsets import LabelSetEvaluation
-from tfbert.evaluation.metric import LabelledSpan, Metric, Outcome
+from tfbert.evaluation.metric import LabelledSpan, Metric, Outcome, main_metric
 from tfbert.evaluation.ranking import RankingEvaluation
 from tfbert.evaluation.similarity import SimilarityEvaluation
 from tfbert.evaluation.values import ValueEvaluation
@@ -41,6 +41,13 @@ def test_json_round_trip():
     for every_epoch in (True, False):
         metric = Metric("rmse", "lower", "target", "distance", every_epoch)
         assert Metric.from_json(metric.to_json()) == metric
+
+
+def test_the_main_metric():
+    loss, f1 = Metric("loss", "lower", "nats", ""), Metric("f1", "higher", "fraction", "")
+    mcc, hits = Metric("mcc", "higher", "correlation", ""), Metric("hits", "higher", "fraction", "", expectation="x")
+    assert main_metric([loss, f1, mcc], None) == f1 and main_metric([loss], "f1") == loss
+    assert main_metric([loss, f1, mcc], "mcc") == mcc and main_metric([loss, f1, hits], "f1") == hits
 
 
 PROBABILITIES = np.array([[0.7, 0.2, 0.1], [0.1, 0.6, 0.3], [0.5, 0.1, 0.4], [0.2, 0.2, 0.6]], np.float32)

@@ -9,7 +9,7 @@ from support import small
 
 from tfbert.encoder.spec import EncoderSpec
 from tfbert.files import REPORT, read_json, write_json
-from tfbert.models.saved_run import load_run, save_run
+from tfbert.models.saved_run import load_run, save_run, stored_task, trained_dir
 
 
 @pytest.fixture(scope="module")
@@ -34,6 +34,15 @@ def test_config_report_task_and_samples_are_loaded(run, run_dir):
     assert len(run.samples) == 8 and all(set(item) == {"text"} for item in run.samples)
 
 
+def test_the_directory_of_the_kept_training(run, run_dir, tmp_path):
+    seeds = {"seeds": {"best": 3}}
+    assert trained_dir(tmp_path, {"seeds": None}) == tmp_path
+    assert trained_dir(tmp_path, seeds) == tmp_path / "seed-3"
+    assert trained_dir(tmp_path, seeds, 2) == tmp_path / "seed-2"
+    assert trained_dir(tmp_path, seeds | {"adaptation": {"kept": "adapted"}}) == tmp_path / "adapted" / "seed-3"
+    assert stored_task(run_dir) == run.task
+
+
 def test_a_saved_predictor_is_loaded_with_equal_outputs(run, copied):
     (copied / "model.json").unlink()
     architecture = {name: value for name, value in run.report["encoder"].items() if name != "name"}
@@ -46,7 +55,8 @@ def test_a_saved_predictor_is_loaded_with_equal_outputs(run, copied):
 
 
 def test_products_in_another_dtype(run, run_dir):
-    narrow = load_run(run_dir, matrix_dtype="bfloat16")
+    narrow = load_run(run_dir)
+    narrow.predictor.model.backbone.copy_kernels("bfloat16")
     expected, outputs = run.predictor(run.samples), narrow.predictor(run.samples)
     assert not np.array_equal(outputs["probabilities"], expected["probabilities"])
     np.testing.assert_allclose(outputs["probabilities"], expected["probabilities"], atol=0.1)

@@ -1,4 +1,4 @@
-"""Commands of `tools/pretrain.py`: the lines that they return, and missing paths and packages."""
+"""Commands of `tfbert pretrain`: the lines that they return, and missing paths and packages."""
 
 import sys
 
@@ -8,7 +8,6 @@ from support import corpora
 from tfbert.config import override
 from tfbert.pretraining import commands
 from tfbert.pretraining.config import PretrainConfig
-from tfbert.training.distribution import ALONE, Replicas
 
 
 @pytest.fixture
@@ -51,32 +50,21 @@ REPORT = {
 }
 
 
-def test_train_returns_the_scores_and_the_paths_of_report_and_encoder(config, tmp_path, monkeypatch):
-    monkeypatch.setattr(commands, "join", lambda distribution: ALONE)
-    monkeypatch.setattr(commands.run, "pretrain", lambda *args: REPORT)
-    assert commands.train(config, tmp_path, "command").splitlines() == [
+def test_the_result_has_the_scores_and_the_paths_of_report_and_encoder(tmp_path):
+    assert commands.describe_result(REPORT, tmp_path).splitlines() == [
         "held-out masked words: loss 6.500 -> 4.250, accuracy 0.050 -> 0.300, perplexity 665.1 -> 70.1",
         "held-out pairs: accuracy 0.500 -> 0.750",
         "trained on 12,345 tokens, 1,234 per second",
         f"report   {tmp_path}/report.html",
-        f"encoder  {tmp_path}/encoder  (python tools/train.py --encoder {tmp_path}/encoder)",
+        f"encoder  {tmp_path}/encoder",
     ]
 
 
-def test_train_without_pairs_or_time_leaves_these_lines_out(config, tmp_path, monkeypatch):
+def test_the_result_without_pairs_or_time_leaves_these_lines_out(tmp_path):
     scores = {name: {n: v for n, v in REPORT[name].items() if "pair" not in n} for name in ("before", "after")}
-    monkeypatch.setattr(commands, "join", lambda distribution: ALONE)
-    monkeypatch.setattr(commands.run, "pretrain", lambda *args: REPORT | scores | {"tokens_per_second": None})
-    lines = commands.train(config, tmp_path, "command").splitlines()
+    report = REPORT | scores | {"tokens_per_second": None}
+    lines = commands.describe_result(report, tmp_path).splitlines()
     assert [line.split()[0] for line in lines] == ["held-out", "report", "encoder"]
-
-
-def test_another_worker_assists_and_names_the_chief(config, tmp_path, monkeypatch):
-    assisted = []
-    monkeypatch.setattr(commands, "join", lambda distribution: Replicas("multi_worker", None, 1, 2))
-    monkeypatch.setattr(commands.run, "assist", assisted.append)
-    assert commands.train(config, tmp_path, "") == "worker 1 of 2: done; worker 0 has the report"
-    assert assisted == [config]
 
 
 def test_a_missing_output_path_is_an_error(config):
@@ -89,5 +77,5 @@ def test_a_missing_output_path_is_an_error(config):
 def test_beam_must_be_installed(config, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "apache_beam", None)
     monkeypatch.delitem(sys.modules, "tfbert.pretraining.beam", raising=False)
-    with pytest.raises(ValueError, match=r"--beam needs Apache Beam: pip install '\.\[beam\]'"):
+    with pytest.raises(ValueError, match=r"--beam needs Apache Beam: pip install -e '\.\[beam\]' in the checkout"):
         commands.prepare(config, tmp_path / "out", "--runner=DirectRunner", 0)

@@ -54,4 +54,4 @@ def test_two_workers_give_the_losses_counts_and_encoder_of_one(runs):
 def test_the_other_worker_names_the_one_with_the_report(runs):
     chief, worker = runs[1]["both"]
     assert "held-out masked words: loss" in chief.out
-    assert worker.out == "worker 1 of 2: done; worker 0 has the report\n"
+    assert worker.out == "done; the chief has the report\n"

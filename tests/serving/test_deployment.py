@@ -10,13 +10,12 @@ from dataclasses import replace
 
 import pytest
 import yaml
-from support import small
 
 from tfbert.serving import deployment
 from tfbert.serving.saved_predictor import SavedPredictor
 from tfbert.tasks.classification import FittedClassification
 
-TEMPLATES = small.ROOT / "deploy"
+TEMPLATES = deployment.TEMPLATES_DIR
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -30,7 +29,7 @@ def loaded_once():
 @pytest.fixture(scope="module")
 def rendered(version_dir, tmp_path_factory):
     out_dir = tmp_path_factory.mktemp("deploy") / "out"
-    return out_dir, deployment.render(version_dir, TEMPLATES, out_dir)
+    return out_dir, deployment.render(version_dir, out_dir)
 
 
 def test_every_template_becomes_a_file(rendered):
@@ -58,12 +57,13 @@ def test_examples_have_the_outputs_of_the_model(rendered, version_dir):
 
 def test_labels_are_counted_in_the_output_that_is_declared(version_dir, tmp_path, monkeypatch):
     (tmp_path / "templates").mkdir()
+    monkeypatch.setattr(deployment, "TEMPLATES_DIR", tmp_path / "templates")
     shutil.copy(TEMPLATES / "config" / "answers.lua", tmp_path / "templates")
     lines = {}
     for name in ("label", "topic"):
         outputs = [replace(output, name=name) if output.is_label else output for output in FittedClassification.outputs]
         monkeypatch.setattr(FittedClassification, "outputs", tuple(outputs))
-        deployment.render(version_dir, tmp_path / "templates", tmp_path / name)
+        deployment.render(version_dir, tmp_path / name)
         script = (tmp_path / name / "answers.lua").read_text(encoding="utf-8")
         (lines[name],) = [line.strip() for line in script.splitlines() if line.lstrip().startswith("for label in")]
     assert lines["label"] == """for label in string.gmatch(body, '"label":%s*"([^"\\\\]*)"') do"""
@@ -75,7 +75,7 @@ def test_programs_are_executable(rendered):
 
 
 def test_keys_are_new_every_time(rendered, version_dir, tmp_path):
-    deployment.render(version_dir, TEMPLATES, tmp_path / "again")
+    deployment.render(version_dir, tmp_path / "again")
     keys = set()
     for folder in (rendered[0], tmp_path / "again"):
         routes = yaml.safe_load((folder / "clients" / "routes.yaml").read_text(encoding="utf-8"))
@@ -106,7 +106,7 @@ def test_files_with_secrets_are_never_readable_by_other_users(version_dir, tmp_p
     monkeypatch.setattr(deployment.Path, "chmod", lambda path, mode: changed.append(path))
     before = os.umask(umask)
     try:
-        deployment.render(version_dir, TEMPLATES, tmp_path / "out")
+        deployment.render(version_dir, tmp_path / "out")
     finally:
         os.umask(before)
     secret = [str(tmp_path / "out" / name) for name in ("clients/routes.yaml", "compose/.env")]
@@ -133,7 +133,7 @@ def _holds(path, *secrets):
 def test_the_proxy_runs_as_the_rendering_user_but_not_as_root(version_dir, tmp_path, monkeypatch, uid, gid, expected):
     monkeypatch.setattr(os, "getuid", lambda: uid)
     monkeypatch.setattr(os, "getgid", lambda: gid)
-    deployment.render(version_dir, TEMPLATES, tmp_path / "out")
+    deployment.render(version_dir, tmp_path / "out")
     lines = (tmp_path / "out" / "compose" / ".env").read_text(encoding="utf-8").splitlines()
     values = dict(line.split("=", 1) for line in lines)
     assert (values["PROXY_UID"], values["PROXY_GID"]) == expected
@@ -163,7 +163,7 @@ def test_every_image_has_an_exact_tag_or_a_digest_and_the_readme_names_it(render
 def test_a_directory_that_is_not_empty_is_not_changed(version_dir, tmp_path):
     (tmp_path / "mine").write_text("keep", encoding="utf-8")
     with pytest.raises(ValueError, match="is not empty; expected a new directory"):
-        deployment.render(version_dir, TEMPLATES, tmp_path)
+        deployment.render(version_dir, tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["mine"]
 
 
@@ -184,14 +184,24 @@ def test_no_cores_are_rejected(tmp_path):
 def test_a_directory_that_is_not_a_version_is_rejected(version_dir, tmp_path):
     shutil.copytree(version_dir, tmp_path / "bank" / "latest")
     with pytest.raises(ValueError, match="latest: is not a version; expected saved_models/NAME/VERSION"):
-        deployment.render(tmp_path / "bank" / "latest", TEMPLATES, tmp_path / "out")
+        deployment.render(tmp_path / "bank" / "latest", tmp_path / "out")
 
 
-def test_a_failing_template_leaves_no_files(version_dir, tmp_path):
+def test_compiled_files_of_an_installed_package_are_not_templates(version_dir, tmp_path, monkeypatch):
+    monkeypatch.setattr(deployment, "TEMPLATES_DIR", tmp_path / "templates")
+    (tmp_path / "templates" / "__pycache__").mkdir(parents=True)
+    (tmp_path / "templates" / "__pycache__" / "ask.pyc").write_bytes(b"\xff")
+    (tmp_path / "templates" / "ask.py").write_text("<< name >>", encoding="utf-8")
+    written = deployment.render(version_dir, tmp_path / "out")
+    assert "ask.py" in {path.name for path in written} and "ask.pyc" not in {path.name for path in written}
+
+
+def test_a_failing_template_leaves_no_files(version_dir, tmp_path, monkeypatch):
     templates = tmp_path / "templates"
     templates.mkdir()
+    monkeypatch.setattr(deployment, "TEMPLATES_DIR", templates)
     (templates / "a.txt").write_text("<< name >>", encoding="utf-8")
     (templates / "b.txt").write_text("<< nmae >>", encoding="utf-8")
     with pytest.raises(Exception, match="'nmae' is undefined"):
-        deployment.render(version_dir, templates, tmp_path / "out")
+        deployment.render(version_dir, tmp_path / "out")
     assert not (tmp_path / "out").exists()

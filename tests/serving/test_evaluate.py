@@ -57,7 +57,7 @@ def test_a_model_of_an_earlier_version_is_rejected(model_dir, data_dir, tmp_path
         evaluate(copied, str(data_dir), {})
     assert str(caught.value) == message
     with pytest.raises(ValueError) as caught:
-        render(copied, small.ROOT / "deploy", tmp_path / "deployment")
+        render(copied, tmp_path / "deployment")
     assert str(caught.value) == message
 
 

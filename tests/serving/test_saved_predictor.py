@@ -3,14 +3,10 @@
 import itertools
 import json
 import os
-import shutil
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 import tensorflow as tf
-from support import small
 
 from tfbert.config import DataConfig
 from tfbert.serving.input_spec import InputSpec
@@ -115,16 +111,6 @@ def test_numeric_inputs(tmp_path):
     assert [outputs["total"] for _, outputs in predictor.predict(items)] == [8.5, 14.5]
 
 
-def test_tool_streams_standard_input_and_stops_with_its_reader(version_dir, tmp_path):
-    # More output than fits into a pipe, so the tool still writes after the reader has closed it, which is not an error.
-    text = tmp_path / "texts"
-    text.write_bytes(b"\xef\xbb\xbfmy card\r\n" + b"the fee for a loan\n" * 20000)
-    command = f"{sys.executable} {small.TOOLS / 'predict.py'} {version_dir} --file - < {text} | head -n 2"
-    result = subprocess.run(command, shell=True, capture_output=True, text=True, cwd=tmp_path, timeout=300)
-    assert result.stderr == ""
-    assert [json.loads(line)["text"] for line in result.stdout.splitlines()] == ["my card", "the fee for a loan"]
-
-
 def test_memory_does_not_grow_with_the_input(predictor):
     def peak(count):
         before = resident()
@@ -140,37 +126,3 @@ def test_memory_does_not_grow_with_the_input(predictor):
 def resident():
     with open("/proc/self/statm") as stream:
         return int(stream.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-
-
-def test_tool_predicts(small_tools, version_dir, tmp_path):
-    (tmp_path / "texts").write_text("my card\nthe fee\n")
-    step = small_tools.step
-    shutil.copytree(version_dir, tmp_path / "m" / "3")
-    steps = [
-        step("predict", "m", "my card", "the fee", cwd=tmp_path),
-        step("predict", "m/3", "--file", "texts", "--batch-size", 1, cwd=tmp_path),
-        step("predict", "m", "--version", 3, "--file", "-", cwd=tmp_path, stdin=b"my card\nthe fee"),
-        step("predict", "m", "--version", 4, "a", cwd=tmp_path),
-        step("predict", "m", "--file", "-", cwd=tmp_path, stdin=b"fine\nnot \xff fine\n"),
-        step("predict", "m", "a", "--file", "texts", cwd=tmp_path),
-        step("predict", "m", cwd=tmp_path),
-        step("predict", "m", "--file", "none", cwd=tmp_path),
-    ]
-    results = [result for (result,) in small_tools.run(*[[step] for step in steps])]
-    assert [result.code for result in results] == [0, 0, 0, 2, 2, 2, 2, 2], [result.err for result in results]
-    by_argument, by_file, by_pipe = [[json.loads(line) for line in result.out.splitlines()] for result in results[:3]]
-    assert [prediction["text"] for prediction in by_argument] == ["my card", "the fee"]
-    assert by_argument == by_pipe
-    assert [prediction["label"] for prediction in by_file] == [prediction["label"] for prediction in by_argument]
-    assert set(by_argument[0]) == {"text", "label", "label_id", "probability", "probabilities", "truncated"}
-    messages = [result.err for result in results[3:]]
-    assert [message.count("\n") for message in messages] == [1] * 5, messages
-    assert messages[0] == "predict: m: has no version 4; existing versions: 3\n"
-    assert messages[1] == "predict: -:2: byte 0xff is not UTF-8; expected UTF-8\n"
-    assert messages[2] == messages[3] == "predict: give either TEXT arguments or --file\n"
-    assert "No such file" in messages[4] and "none" in messages[4]
-
-
-@pytest.fixture
-def small_tools():
-    return small.tools()

@@ -1,4 +1,4 @@
-"""A renderer for the features of kustomize that `deploy/kubernetes` uses.
+"""A renderer for the features of kustomize that `tfbert/serving/deploy/kubernetes` uses.
 
 Every other feature of a kustomization is an error, so that no file relies on a feature that the tests do not render.
 """

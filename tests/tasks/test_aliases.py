@@ -7,7 +7,7 @@ import pytest
 from support import small
 
 from tfbert.config import Config, override
-from tfbert.search import run as search_run
+from tfbert.hyperparameters import run as search_run
 from tfbert.tasks import base
 from tfbert.tasks.base import list_tasks, load_task
 from tfbert.training import run

@@ -68,7 +68,7 @@ def test_unknown_words_are_shown_as_written_in_the_text(tiny_tokenizer):
 MULTILINGUAL = "Use an encoder for this language, such as --encoder bert_base_multi (104 languages)."
 OTHER = (
     "Use an encoder pretrained on such text (--encoder hf://owner/name or a directory), or pretrain one with its "
-    "own vocabulary: tools/pretrain.py --from-scratch."
+    "own vocabulary: tfbert pretrain --from-scratch."
 )
 
 

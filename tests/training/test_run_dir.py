@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from support import small
 
-from tfbert.files import REPORT, locked, read_json
+from tfbert.files import REPORT, STARTED, read_json
 from tfbert.interrupts import Stopped
 from tfbert.models.saved_run import mark_exported
 from tfbert.training.run_dir import check_data, find_unfinished, opened
@@ -48,6 +47,14 @@ def test_another_run_or_one_without_an_export_stays_closed(tmp_path, fingerprint
     with pytest.raises(ValueError, match="holds a finished run"), opened(run_dir, fingerprint, exports):
         pass
     assert find_unfinished(tmp_path, "aaaa", fingerprint) != run_dir
+
+
+def test_the_command_that_resumes_a_run_is_kept_until_it_is_finished(tmp_path):
+    with pytest.raises(RuntimeError), opened(tmp_path, command="tfbert train"):
+        raise RuntimeError
+    assert read_json(tmp_path / STARTED) == {"command": "tfbert train"}
+    finish(tmp_path)
+    assert not (tmp_path / STARTED).exists()
 
 
 def test_a_run_resumed_without_an_export_does_not_await_one(tmp_path):
@@ -100,16 +107,3 @@ def test_changed_data_are_reported(tmp_path):
         with pytest.raises(ValueError, match=message):
             check_data(tmp_path, splits)
     assert read_json(tmp_path / "data.json")["test"]["sha256"] == "1"
-
-
-def test_one_process_exports_a_run(tmp_path):
-    exporting = small.load_command("exporting")
-    finish(tmp_path / "run")
-    with (
-        locked(tmp_path / "run", "exporting it"),
-        pytest.raises(ValueError, match="run: another process is exporting it"),
-    ):
-        exporting.export(tmp_path / "run", "model", tmp_path / "run")
-    mark_exported(tmp_path / "run")
-    with pytest.raises(ValueError, match="run: has been exported by another process$"):
-        exporting.export(tmp_path / "run", "model", tmp_path / "run")

@@ -25,7 +25,11 @@ def build_parser(prog: str) -> argparse.ArgumentParser:
 
 
 def main(options: argparse.Namespace) -> None:
-    """Print what training would print before it starts, and a table of warnings."""
+    """Print what training would print before it starts, and a table of warnings.
+
+    Raises:
+        ValueError: training would reject the data.
+    """
     from tfbert.files import write_json
     from tfbert.training.problem import prepare
 

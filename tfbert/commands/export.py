@@ -28,7 +28,11 @@ def build_parser(prog: str) -> argparse.ArgumentParser:
 
 
 def main(options: argparse.Namespace) -> None:
-    """Export, and print where to."""
+    """Export, and print where to.
+
+    Raises:
+        ValueError: options cannot be combined, or the run cannot be exported.
+    """
     from tfbert.serving import encoders, litert, vectors
 
     other_formats = [name for name in ("huggingface", "vectors", "litert") if getattr(options, name)]
@@ -61,7 +65,7 @@ def _deploy(options: argparse.Namespace) -> None:
         raise ValueError(f"--precision applies to a new SavedModel; expected a run, not {options.run}")
     else:
         version_dir = saved_predictor.find_version(options.run)
-    written = deployment.render(version_dir, program.DEPLOY_DIR, options.deploy, settings)
+    written = deployment.render(version_dir, options.deploy, settings)
     print(f"{options.deploy}  ({len(written)} files; start with {options.deploy / 'README.md'})")
 
 

@@ -21,14 +21,14 @@ def export(run_dir: Path, name: str, whole_dir: Path) -> None:
         ValueError: another process is exporting the run, or has exported it.
         Stopped: a signal stopped the process.
     """
-    from tfbert.files import locked
+    from tfbert.files import UNEXPORTED, locked
     from tfbert.interrupts import Stopped
     from tfbert.models import saved_run
     from tfbert.serving import export_run
 
     # Training has released its lock on the directory, so the same command may have been started again.
     with locked(whole_dir, "exporting it"):
-        if not (whole_dir / saved_run.UNEXPORTED).exists():
+        if not (whole_dir / UNEXPORTED).exists():
             raise ValueError(f"{whole_dir}: has been exported by another process")
         version_dir, checked = export_run.export_run(run_dir, program.SAVED_MODELS_DIR / name)
         saved_run.mark_exported(whole_dir)

@@ -36,7 +36,11 @@ def build_parser(prog: str) -> argparse.ArgumentParser:
 
 
 def main(options: argparse.Namespace) -> None:
-    """Stream predictions to standard output in the order of the texts."""
+    """Stream predictions to standard output in the order of the texts.
+
+    Raises:
+        ValueError: the options, the model or the texts cannot be used.
+    """
     if bool(options.texts) == bool(options.file):
         raise ValueError("give either TEXT arguments or --file")
     from tfbert.serving import requests

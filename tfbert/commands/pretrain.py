@@ -1,9 +1,10 @@
-"""Pretrain BERT on text, from an existing encoder or from scratch; the result is an encoder for tools/train.py."""
+"""Pretrain BERT on text, from an existing encoder or from scratch; the result is an encoder for train."""
 
 import argparse
 from pathlib import Path
 
 from tfbert.commands import listing, program
+from tfbert.files import RUNS_DIR
 
 
 def build_parser(prog: str) -> argparse.ArgumentParser:
@@ -19,7 +20,7 @@ def build_parser(prog: str) -> argparse.ArgumentParser:
     parser.add_argument("--corpus", metavar="PATH", nargs="+", help="files or directories (default: a small sample)")
     parser.add_argument("--prepared", metavar="DIR", help="sequences made by `prepare`, instead of --corpus")
     start = parser.add_mutually_exclusive_group()
-    start.add_argument("--encoder", metavar="NAME_OR_DIR", help="encoder to start from; see tools/train.py --list")
+    start.add_argument("--encoder", metavar="NAME_OR_DIR", help="encoder to start from, as in train --list")
     start.add_argument("--from-scratch", action="store_true", help="start from a new encoder of the sizes in encoder.*")
     parser.add_argument("--vocabulary", metavar="FILE", help="vocabulary of a new encoder (default: train one)")
     parser.add_argument("--size", metavar="N", type=int, help="number of tokens of a trained vocabulary")
@@ -59,6 +60,7 @@ def main(options: argparse.Namespace) -> None:
         listing.print_pretraining_list()
         return
     config = read_config(options)
+    from tfbert.api import jobs
     from tfbert.pretraining import commands, run
 
     if options.what == "vocabulary":
@@ -66,11 +68,14 @@ def main(options: argparse.Namespace) -> None:
     elif options.what == "prepare":
         print(commands.prepare(config, options.out, options.beam, options.show or 0))
     else:
-        run_dir = options.out or run.choose_run_dir(config, program.RUNS_DIR)
+        run_dir = options.out or run.choose_run_dir(config, RUNS_DIR)
         if options.show:
             print(commands.show(config, run_dir, options.show))
+        elif (report := jobs.pretrain_config(config, run_dir, program.command())) is None:
+            print("done; the chief has the report")
         else:
-            print(commands.train(config, run_dir, program.command()))
+            command = program.suggestion("train", "--encoder", str(run_dir / run.ENCODER))
+            print(f"{commands.describe_result(report, run_dir)}  ({command})")
 
 
 def run() -> None:

@@ -9,17 +9,14 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any, Literal
 
-from tfbert import interrupts
-from tfbert.commands import quiet
+from tfbert import imports, interrupts
 from tfbert.files import check_name, is_disk_full
 
 # TensorFlow's C++ libraries read this when they are loaded; their startup messages are of no use to a user.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-RUNS_DIR = Path("runs")
+# In the working directory.
 SAVED_MODELS_DIR = Path("saved_models")
-# In the checkout, independent of the working directory.
-DEPLOY_DIR = Path(__file__).resolve().parents[2] / "deploy"
 
 
 def given_values(options: argparse.Namespace) -> dict[str, Any]:
@@ -28,16 +25,23 @@ def given_values(options: argparse.Namespace) -> dict[str, Any]:
     return {path: vars(options)[name] for name, path in paths.items() if vars(options).get(name) is not None}
 
 
-def _words() -> tuple[list[str], list[str]]:
-    """Return the words of the command that started this process: those that name the program, and its arguments."""
-    script = Path(sys.argv[0])
-    if script.stem == "__main__" and script.parent.name != "tfbert":
-        return ["python", "-m", script.parent.name], sys.argv[1:]
-    if script.stem == "__main__":
-        return ["python", "-m", "tfbert", *sys.argv[1:2]], sys.argv[2:]
-    if script.suffix == ".py":
-        return ["python", sys.argv[0]], sys.argv[1:]
-    return ["tfbert", *sys.argv[1:2]], sys.argv[2:]
+def _words() -> list[str]:
+    """Return the words before the arguments in the command that started this process."""
+    if _is_script():
+        return ["python", sys.argv[0]]
+    start = ["python", "-m"] if Path(sys.argv[0]).name == "__main__.py" else []
+    return [*start, "tfbert", sys.argv[1]]
+
+
+def _is_script() -> bool:
+    """Return whether this process was started by a script of `tools/`, not by the command `tfbert`."""
+    path = Path(sys.argv[0])
+    return path.suffix == ".py" and path.name != "__main__.py"
+
+
+def arguments() -> list[str]:
+    """Return the arguments of the command that this process runs, without the command's name."""
+    return sys.argv[1:] if _is_script() else sys.argv[2:]
 
 
 def command(without: Collection[str] = ()) -> str:
@@ -46,14 +50,19 @@ def command(without: Collection[str] = ()) -> str:
     Args:
         without: arguments to leave out.
     """
-    program, arguments = _words()
-    return shlex.join([*program, *(argument for argument in arguments if argument not in without)])
+    return shlex.join([*_words(), *(argument for argument in arguments() if argument not in without)])
+
+
+def suggestion(name: str, *arguments: str) -> str:
+    """Return the shell command that runs another command, in the form in which this process was started."""
+    words = ["python", str(Path(sys.argv[0]).with_name(f"{name}.py"))] if _is_script() else [*_words()[:-1], name]
+    return shlex.join([*words, *arguments])
 
 
 def python_arguments() -> list[str]:
     """Return the arguments with which the Python interpreter runs the same command in another process."""
-    program, arguments = _words()
-    return [*(program if program[0] == "python" else ["python", "-m", *program])[1:], *arguments]
+    start = sys.argv[:1] if _is_script() else ["-m", "tfbert", sys.argv[1]]
+    return [*start, *arguments()]
 
 
 def run(
@@ -70,8 +79,8 @@ def run(
     the exit codes are 130 and 143, and the last line says what was saved.
 
     Args:
-        name: of the command.
-        build_parser: returns the parser for a name of the program.
+        name: the name of the command.
+        build_parser: returns the parser for a program name.
         main: the command's main function.
         needs: returns what to import before `main` is called: TensorFlow without Keras as in a server, both, or
             nothing.
@@ -79,9 +88,29 @@ def run(
         catches_sigterm: whether SIGTERM outside of training prints such a line too, instead of ending silently.
     """
     # Intermixed because options may stand between positional arguments: `predict MODEL --version 3 TEXT`.
-    program, arguments = _words()
-    parser = build_parser(f"tfbert {name}" if "tfbert" in program else name)
-    options = parser.parse_intermixed_args(arguments)
+    parser = build_parser(name if _is_script() else f"tfbert {name}")
+    options = parser.parse_intermixed_args(arguments())
+    run_main(parser.prog, main, options, needs, resumes, catches_sigterm)
+
+
+def run_main(
+    prog: str,
+    main: Callable[[argparse.Namespace], None],
+    options: argparse.Namespace,
+    needs: Callable[[argparse.Namespace], Literal["nothing", "tensorflow", "keras"]] = lambda options: "keras",
+    resumes: bool = False,
+    catches_sigterm: bool = True,
+) -> None:
+    """Call the main function of a program with parsed options as `run` does, and exit.
+
+    Args:
+        prog: the name of the program in messages.
+        main: the main function.
+        options: the parsed command line.
+        needs: as for `run`.
+        resumes: as for `run`.
+        catches_sigterm: as for `run`.
+    """
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     logging.getLogger("tfbert").setLevel(logging.INFO)
     # TensorFlow warns about repeated tracing when a process builds several models, as it should here.
@@ -93,7 +122,11 @@ def run(
             check_name(options.name, "--name")
         needed = needs(options)
         if needed != "nothing":
-            quiet.import_quietly(with_keras=needed == "keras")
+            with imports.quiet():
+                if needed == "keras":
+                    imports.import_tensorflow_with_keras()
+                else:
+                    imports.import_tensorflow_without_keras()
         main(options)
     except BrokenPipeError:
         # The reader of the output, such as `head`, has closed it. Nothing can be written any more, not even at exit.
@@ -101,11 +134,11 @@ def run(
     except Exception as error:
         if os.environ.get("TFBERT_DEBUG") or not (isinstance(error, ValueError | OSError) or is_disk_full(error)):
             raise
-        print(f"{parser.prog}: {' '.join(str(error).split())}", file=sys.stderr)
+        print(f"{prog}: {' '.join(str(error).split())}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt as error:
         stopped = error if isinstance(error, interrupts.Stopped) else interrupts.Stopped()
         # The suggested command must not discard what was saved.
         repeated = command(without=("--restart",)) if resumes else ""
-        print(f"{parser.prog}: {stopped.describe(repeated)}", file=sys.stderr)
+        print(f"{prog}: {stopped.describe(repeated)}", file=sys.stderr)
         sys.exit(stopped.exit_code)

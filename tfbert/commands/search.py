@@ -35,7 +35,7 @@ def build_parser(prog: str) -> argparse.ArgumentParser:
 
 def read_plan(options: argparse.Namespace):
     """Return the plan: the task's search space and defaults, overridden by files, then by --set."""
-    from tfbert.search import plan
+    from tfbert.hyperparameters import plan
 
     names = ("algorithm", "trials", "hours", "executions", "stop_hopeless")
     return plan.read_plan(
@@ -53,18 +53,25 @@ def read_plan(options: argparse.Namespace):
 def main(options: argparse.Namespace) -> None:
     """Search, confirm the best config with new seeds, export it, and print sample predictions."""
     plan = read_plan(options)
-    from tfbert.search import run, workers
+    from tfbert.api import jobs
+    from tfbert.hyperparameters import run, workers
     from tfbert.serving import export_run
 
     name = None if options.no_export else options.name or export_run.model_name(plan.config)
-    out_dir = options.out or run.choose_out_dir(plan, program.RUNS_DIR, options.restart)
-    if workers.role() and not workers.is_chief():
-        run.assist(plan, out_dir)
-        return
-    processes = options.workers and workers.Processes(
-        options.workers, [*program.python_arguments(), "--out", str(out_dir)]
+
+    def start_workers(out_dir: Path) -> workers.Processes:
+        return workers.Processes(options.workers, [*program.python_arguments(), "--out", str(out_dir)])
+
+    out_dir = jobs.search_plan(
+        plan,
+        options.out,
+        program.command(),
+        start_workers if options.workers else None,
+        exports=name is not None,
+        restart=options.restart,
     )
-    run.search(plan, out_dir, program.command(), processes, name is not None, options.restart)
+    if out_dir is None:  # the chief has the search
+        return
     print(f"report      {out_dir / 'report.html'}\nconfig      {out_dir / run.BEST_CONFIG}")
     if name is not None:
         exporting.export(out_dir / run.BEST_RUN, name, out_dir)

@@ -10,6 +10,7 @@ import threading
 from pathlib import Path
 
 from tfbert.commands import program
+from tfbert.extras import install_command
 
 
 def build_parser(prog: str) -> argparse.ArgumentParser:
@@ -22,7 +23,11 @@ def build_parser(prog: str) -> argparse.ArgumentParser:
 
 
 def main(options: argparse.Namespace) -> None:
-    """Serve until a signal stops the process."""
+    """Serve until a signal stops the process.
+
+    Raises:
+        ValueError: a flag, a package or a model is missing or cannot be used.
+    """
     from tfbert.serving.server.flags import options_of
 
     server_options, ignored = options_of(vars(options))
@@ -35,9 +40,7 @@ def main(options: argparse.Namespace) -> None:
     try:
         from tfbert.serving.server.server import Server
     except ModuleNotFoundError as error:
-        raise ValueError(
-            f"{error}; the server needs the extra `serve`: pip install -e '.[serve]' -c constraints.txt in the checkout"
-        ) from None
+        raise ValueError(f"{error}; the server needs the extra `serve`: {install_command('serve')}") from None
 
     _check_files(server_options)
     stopped = threading.Event()

@@ -3,7 +3,7 @@
 import re
 import shutil
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 _GAP = "  "
 # A text column is not made narrower than this.
@@ -12,17 +12,20 @@ _MIN_WIDTH = 8
 _NUMBER = re.compile(r"([-−+]?\d[\d.,]*(e[-+]?\d+)?( ?(%|s|kB|MB|GB))?|–|)")
 
 
-def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], uncut: Collection[int] = ()) -> None:
     """Print a table that fits the terminal.
 
     Args:
         columns: the headings.
         rows: the cells of each row, one per column.
+        uncut: indices of text columns that are not made narrower.
     """
-    print("\n".join(table_lines(columns, rows, shutil.get_terminal_size().columns)))
+    print("\n".join(table_lines(columns, rows, shutil.get_terminal_size().columns, uncut)))
 
 
-def table_lines(columns: Sequence[str], rows: Sequence[Sequence[str]], width: int) -> list[str]:
+def table_lines(
+    columns: Sequence[str], rows: Sequence[Sequence[str]], width: int, uncut: Collection[int] = ()
+) -> list[str]:
     """Return the lines of a table: the headings, and one line per row.
 
     Columns of numbers are aligned on the right. If the table is too wide, its widest text columns are made narrower,
@@ -32,20 +35,22 @@ def table_lines(columns: Sequence[str], rows: Sequence[Sequence[str]], width: in
         columns: the headings.
         rows: the cells of each row, one per column.
         width: maximum width of a line, in columns of the terminal.
+        uncut: indices of text columns that are not made narrower.
     """
     rows = [[" ".join(cell.split()) for cell in row] for row in rows]
     cells = list(zip(columns, *rows, strict=True))
     is_number = [bool(rows) and all(map(_NUMBER.fullmatch, column[1:])) for column in cells]
-    widths = _fitted([max(map(_width, column)) for column in cells], is_number, width)
+    is_cut = [not number and index not in uncut for index, number in enumerate(is_number)]
+    widths = _fitted([max(map(_width, column)) for column in cells], is_cut, width)
     return [_cut(_GAP.join(map(_aligned, row, widths, is_number)).rstrip(), width) for row in [list(columns), *rows]]
 
 
-def _fitted(widths: list[int], is_number: Sequence[bool], width: int) -> list[int]:
-    """Return the widths of the columns, of which the widest text columns are reduced until the table fits."""
+def _fitted(widths: list[int], is_cut: Sequence[bool], width: int) -> list[int]:
+    """Return the widths of the columns, of which the widest that may be cut are reduced until the table fits."""
     widths = list(widths)
-    texts = [index for index, number in enumerate(is_number) if not number]
-    while texts and sum(widths) + len(_GAP) * (len(widths) - 1) > width:
-        widest = max(texts, key=widths.__getitem__)
+    narrowed = [index for index, cut in enumerate(is_cut) if cut]
+    while narrowed and sum(widths) + len(_GAP) * (len(widths) - 1) > width:
+        widest = max(narrowed, key=widths.__getitem__)
         if widths[widest] <= _MIN_WIDTH:
             break
         widths[widest] -= 1

@@ -40,33 +40,29 @@ def read_config(options: argparse.Namespace):
 
 
 def main(options: argparse.Namespace) -> None:
-    """Train, print scores, export, and print sample predictions."""
+    """Train, print scores, export, and print sample predictions.
+
+    Raises:
+        ValueError: an option, the data or the encoder cannot be used.
+    """
     config = read_config(options)
     if options.list:
         listing.print_list(config.task)
         return
-    from tfbert.evaluation import formatting
-    from tfbert.pretraining import adapt
+    from tfbert.api import jobs
+    from tfbert.api.models import Report
     from tfbert.serving import export_run
-    from tfbert.training import run
-    from tfbert.training.problem import prepare
 
     if options.seeds < 1:
         raise ValueError(f"--seeds {options.seeds}: expected 1 or more")
     # Check the name before training, not after it.
     name = None if options.no_export else options.name or export_run.model_name(config)
-    problem, command = prepare(config), program.command()
-    if not problem.replicas.is_chief and options.adapt is None:
-        run.assist(problem, options.seeds)
+    run_dir = jobs.fine_tune_config(
+        config, options.out, options.seeds, options.adapt, program.command(), exports=name is not None
+    )
+    if run_dir is None:  # the chief has the run
         return
-    if options.adapt is None:
-        run_dir = options.out or run.choose_run_dir(problem, program.RUNS_DIR, options.seeds)
-        report = run.train(problem, run_dir, options.seeds, command, exports=name is not None)
-    else:
-        run_dir = options.out or adapt.choose_run_dir(problem, options.adapt, program.RUNS_DIR, options.seeds)
-        report = adapt.train(problem, options.adapt, run_dir, options.seeds, command, exports=name is not None)
-    print(formatting.summary(report))
-    print(f"report      {run_dir / 'report.html'}")
+    print(Report(run_dir))
     if name is not None:
         exporting.export(run_dir, name, run_dir)
 

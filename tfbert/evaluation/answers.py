@@ -1,5 +1,6 @@
 """Evaluation of extractive question answering: exact match and F1, no-answer threshold, and mistakes."""
 
+import functools
 import math
 import re
 from collections.abc import Mapping, Sequence
@@ -78,11 +79,11 @@ class AnswerEvaluation(Evaluation):
 
     def score_functions(self) -> dict[str, ScoreFunction]:
         """Return a function for each metric that computes it on resampled records."""
-        return {name: _mean_of(values, is_counted) for name, (values, is_counted) in self._by_record().items()}
+        return {name: _mean_of(values, is_counted) for name, (values, is_counted) in self._by_record.items()}
 
     def record_scores(self) -> np.ndarray:
         """Return SQuAD's F1 of each record."""
-        return self._by_record()[F1.name][0]
+        return self._by_record[F1.name][0]
 
     def outcome(self, record: int) -> Outcome:
         """Return the true answers and the predicted answer of a record."""
@@ -128,8 +129,9 @@ class AnswerEvaluation(Evaluation):
 
     def _by_kind(self) -> dict[str, np.ndarray]:
         """Return the values that each metric averages, by name: of all records, and of those with or without answer."""
-        return {name: values[is_counted] for name, (values, is_counted) in self._by_record().items()}
+        return {name: values[is_counted] for name, (values, is_counted) in self._by_record.items()}
 
+    @functools.cached_property
     def _by_record(self) -> dict[str, tuple[np.ndarray, np.ndarray]]:
         """Return the value of each record and whether the metric counts the record, by name of the metric."""
         scores = squad.score_all(_texts(self._outputs["best_answer"]), [item.answers for item in self._gold])

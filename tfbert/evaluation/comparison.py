@@ -23,7 +23,8 @@ class Difference:
         low: lower bound of its 95 % interval.
         high: upper bound of its 95 % interval.
         better_fraction: the fraction of resamples in which ours was better, where ties count half.
-        p_value: twice the smaller of the fractions of resamples in which ours was not better and not worse.
+        p_value: twice the smaller of the fractions of resamples in which ours was not better and not worse. The
+            observed scores count as such a resample, so it is never 0.
     """
 
     difference: float
@@ -58,7 +59,7 @@ class ResampledScores:
             difference=observed,
             **bounds(drawn, observed),
             better_fraction=float(np.mean((drawn > 0) + (drawn == 0) / 2)),
-            p_value=float(min(1, 2 * min(np.mean(drawn <= 0), np.mean(drawn >= 0)))),
+            p_value=min(1.0, 2 * (1 + min(int((drawn <= 0).sum()), int((drawn >= 0).sum()))) / (1 + len(drawn))),
         )
 
 
@@ -89,7 +90,7 @@ def resample(systems: Sequence[System], num_records: int, num_resamples: int = R
     rng = np.random.default_rng(0)
 
     def scores(trainings: np.ndarray, records: np.ndarray) -> list[float]:
-        return [float(np.mean([system[i](records) for i in trainings])) for system in systems]
+        return [sum(system[i](records) for i in trainings) / num_trainings for system in systems]
 
     observed = scores(np.arange(num_trainings), np.arange(num_records))
     drawn = [

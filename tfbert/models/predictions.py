@@ -1,13 +1,15 @@
 """Predictions as JSON: the outputs for an item as JSON values, and the predictions file of a run."""
 
+import itertools
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 import numpy as np
 
 from tfbert.tasks.base_outputs import Outputs, without_padding
+from tfbert.text.inputs import Item, rough_lengths
 from tfbert.text.records import Record
 
 if TYPE_CHECKING:  # It imports Keras, but SavedModels are used without Keras.
@@ -22,6 +24,35 @@ def prediction_of(outputs: Mapping[str, np.ndarray], index: int) -> dict[str, An
         index: the position of the item.
     """
     return {name: _json_value(values[index]) for name, values in sorted(outputs.items())}
+
+
+def predict_items(
+    predict: Callable[[Sequence[Item]], Mapping[str, np.ndarray]],
+    outputs: Outputs,
+    items: Iterable[Item],
+    batch_size: int = 64,
+    num_pooled: int = 1,
+) -> Iterator[tuple[Item, dict[str, Any]]]:
+    """Yield each item with its prediction, ready for JSON and without padding, in order.
+
+    Args:
+        predict: returns the served outputs for a batch of items: arrays by name, item first.
+        outputs: the declared outputs of the model.
+        items: any number; read lazily.
+        batch_size: number of items per call of `predict`.
+        num_pooled: number of batches that are read together to group items of similar length.
+    """
+    stream = iter(items)
+    while pool := list(itertools.islice(stream, num_pooled * batch_size)):
+        order = np.argsort(-rough_lengths(pool), kind="stable").tolist()
+        predictions: list[dict] = [{}] * len(pool)
+        for start in range(0, len(order), batch_size):
+            batch = order[start : start + batch_size]
+            arrays = predict([pool[index] for index in batch])
+            for position, index in enumerate(batch):
+                predictions[index] = prediction_of(arrays, position)
+        for item, prediction in zip(pool, predictions, strict=True):
+            yield item, without_padding(outputs, item, prediction)
 
 
 def write_predictions(

@@ -7,7 +7,7 @@ from typing import Any
 
 from tfbert.config import Config, from_dict
 from tfbert.encoder.spec import EncoderSpec
-from tfbert.files import REPORT, read_json, write_json
+from tfbert.files import REPORT, UNEXPORTED, read_json, write_json
 from tfbert.models import variables, weights
 from tfbert.models.build import build_model
 from tfbert.models.predictor import Predictor
@@ -15,8 +15,6 @@ from tfbert.tasks.base import FittedTask, fitted_from_json
 from tfbert.text.inputs import Item, from_json
 from tfbert.text.tokenizer import Tokenizer
 
-# Present in the directory of a run that will be exported, from its start until the export.
-UNEXPORTED = "unexported.json"
 _MODEL = "model.json"
 
 
@@ -26,7 +24,7 @@ class SavedRun:
 
     Args:
         config: the config of the run.
-        predictor: the predictor with the best weights, in float32 unless `load_run` was given another matrix dtype.
+        predictor: the predictor with the best weights, in float32.
         report: the content of `report.json`.
         samples: a few real items.
     """
@@ -42,12 +40,11 @@ class SavedRun:
         return self.predictor.task
 
 
-def load_run(run_dir: Path, matrix_dtype: str | None = None) -> SavedRun:
+def load_run(run_dir: Path) -> SavedRun:
     """Load a finished run, or the best seed of a run with several seeds.
 
     Args:
         run_dir: the directory of the run.
-        matrix_dtype: dtype of the products with the encoder's weight matrices; `None` for float32.
 
     Raises:
         ValueError: the directory contains no finished run, or one of another version of tfbert.
@@ -60,7 +57,6 @@ def load_run(run_dir: Path, matrix_dtype: str | None = None) -> SavedRun:
     task, stored = stored_task(run_dir), read_json(run_dir / _MODEL)
     model = build_model(task, EncoderSpec.from_json(stored["encoder"]), config)
     weights.scatter("model", model.weights, weights.load_best(run_dir))
-    model.backbone.copy_kernels(matrix_dtype)
     predictor = Predictor(task, model, Tokenizer(**stored["tokenizer"]), config)
     variables.load(run_dir, predictor.index | predictor.decided)
     return SavedRun(config, predictor, report, [from_json(item) for item in stored["samples"]])

@@ -20,12 +20,16 @@ class TaskModel(keras.Model):
     Args:
         backbone: KerasNLP's BERT.
         head: computes scores from the output of the backbone.
+
+    Attributes:
+        example_loss: the loss of each example from the scores and a batch, for Keras' `fit`; `None` for no loss.
     """
 
     def __init__(self, backbone: keras.Model, head: Head):
         super().__init__(name="task_model")
         self.backbone = backbone
         self.head = head
+        self.example_loss: Callable[[tf.Tensor, Mapping[str, tf.Tensor]], tf.Tensor] | None = None
         head.build(backbone.hidden_dim)
         # An unused pooler gets no gradient, and would waste optimizer slots.
         backbone.pooled_dense.trainable = head.uses_pooler
@@ -41,6 +45,21 @@ class TaskModel(keras.Model):
         """
         packed = {name: inputs[name] for name in INPUTS}
         return self.head(self.backbone(packed, training=training), dict(inputs), training=training)
+
+    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+        """Return the loss for Keras' `fit` and `evaluate`: the mean of `example_loss`, or the loss given to `compile`.
+
+        Args:
+            x: the inputs.
+            y: for `example_loss`, all other tensors of a batch from `text.batches.batches`, by name.
+            y_pred: the scores.
+            sample_weight: weights of the examples, only for the loss given to `compile`.
+            training: whether the loss is for a training step.
+        """
+        if self.example_loss is None or self.loss is not None:
+            return super().compute_loss(x, y, y_pred, sample_weight, training)
+        losses = self.example_loss(y_pred, {**x, **y})
+        return tf.reduce_sum(losses * y["weights"]) / tf.reduce_sum(y["weights"])
 
 
 class Embedder(keras.Model):

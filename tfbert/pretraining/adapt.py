@@ -70,7 +70,7 @@ def train(
     if problem.replicas.num_workers > 1:
         raise ValueError(
             "--adapt: trains in one process, but TF_CONFIG names several; expected train.distribution=none, or "
-            "tools/pretrain.py first and --encoder with its result"
+            "tfbert pretrain first and --encoder with its result"
         )
     if "validation" not in problem.splits:
         raise ValueError("--adapt: needs a validation split to measure the gain; expected data.validation_fraction > 0")
@@ -81,7 +81,8 @@ def train(
         logger.info("%s", adaptation["sentence"])
         return run.keep(run_dir, adaptation, command)
 
-    return base_run.execute(run_dir, problem.replicas, work, _fingerprint(problem, corpus, num_seeds), exports)
+    fingerprint = _fingerprint(problem, corpus, num_seeds)
+    return base_run.execute(run_dir, problem.replicas, work, fingerprint, exports, command)
 
 
 def _adapt(problem: Problem, corpus: Sequence[str], run_dir: Path, num_seeds: int, command: str) -> dict:

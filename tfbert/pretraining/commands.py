@@ -1,16 +1,18 @@
-"""Commands of `tools/pretrain.py`: vocabulary, prepare, show and train; each returns the lines that the tool prints."""
+"""Commands of `tfbert pretrain`, as functions that return the lines to print, and a description of its result."""
 
 import shlex
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from tfbert.config import override
+from tfbert.extras import install_command
 from tfbert.pretraining import preparation, run
 from tfbert.pretraining.config import PretrainConfig
 from tfbert.pretraining.initial_encoder import load_initial_encoder, make_word_pieces
 from tfbert.pretraining.problem import prepare_problem
 from tfbert.pretraining.sequences import describe_sequences
 from tfbert.pretraining.vocabulary import train_vocabulary
-from tfbert.training.distribution import join
 
 # The epoch whose masks are shown.
 _SHOWN_DRAW = 1
@@ -50,7 +52,7 @@ def prepare(config: PretrainConfig, out_dir: Path | None, beam_options: str | No
         try:
             from tfbert.pretraining import beam
         except ImportError as error:
-            raise ValueError("--beam needs Apache Beam: pip install '.[beam]' in the checkout") from error
+            raise ValueError(f"--beam needs Apache Beam: {install_command('beam', constrained=False)}") from error
         options = shlex.split(beam_options)
         index = beam.prepare(config.corpus, config.examples, word_pieces, str(out_dir), options)
     lines = [
@@ -80,23 +82,13 @@ def show(config: PretrainConfig, work_dir: Path, count: int) -> str:
     )
 
 
-def train(config: PretrainConfig, run_dir: Path, command: str) -> str:
-    """Pretrain and return lines with the result and the paths of report and encoder.
+def describe_result(report: Mapping[str, Any], run_dir: Path) -> str:
+    """Return lines with the result of a pretraining and the paths of report and encoder.
 
     Args:
-        config: config of the run.
-        run_dir: created if missing.
-        command: the command that repeats the run.
-
-    Raises:
-        ValueError: corpus, vocabulary, encoder or directory cannot be used; training diverged.
-        ConnectionError: another process of the training has ended.
+        report: the content of `report.json`.
+        run_dir: the directory of the run.
     """
-    replicas = join(config.train.distribution)
-    if not replicas.is_chief:
-        run.assist(config)
-        return f"worker {replicas.worker} of {replicas.num_workers}: done; worker 0 has the report"
-    report = run.pretrain(config, run_dir, command)
     before, after = report["before"], report["after"]
     lines = [
         f"held-out masked words: loss {before['masked_word_loss']:.3f} -> {after['masked_word_loss']:.3f}, accuracy "
@@ -109,7 +101,7 @@ def train(config: PretrainConfig, run_dir: Path, command: str) -> str:
         num_tokens = report["history"][-1]["num_tokens"]
         lines.append(f"trained on {num_tokens:,} tokens, {report['tokens_per_second']:,.0f} per second")
     lines.append(f"report   {run_dir / 'report.html'}")
-    lines.append(f"encoder  {run_dir / run.ENCODER}  (python tools/train.py --encoder {run_dir / run.ENCODER})")
+    lines.append(f"encoder  {run_dir / run.ENCODER}")
     return "\n".join(lines)
 
 

@@ -118,7 +118,7 @@ class PretrainedEncoderConfig:
 
     name: str | None = setting(
         "minilm",
-        "an encoder of tools/train.py --list, a KerasNLP preset name, hf://owner/name, or a directory; none starts "
+        "an encoder name from `tfbert list`, a KerasNLP preset name, hf://owner/name, or a directory; none starts "
         "from random weights",
     )
     vocabulary: str | None = setting(

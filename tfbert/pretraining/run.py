@@ -53,7 +53,7 @@ def pretrain(config: PretrainConfig, run_dir: Path, command: str = "") -> dict:
     def work() -> dict:
         return _PretrainingRun(prepare_problem(config, run_dir, replicas)).carry_out(run_dir, command)
 
-    return base_run.execute(run_dir, replicas, work)
+    return base_run.execute(run_dir, replicas, work, command=command)
 
 
 def assist(config: PretrainConfig) -> None:

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
+from tfbert.extras import install_command
 from tfbert.serving.client_rest import Rest
 from tfbert.serving.connection import GRPC, GRPC_TLS, Connection, ServerError, signature_inputs
 from tfbert.serving.input_spec import InputSpec
@@ -116,6 +117,5 @@ def _transport(address: str) -> Callable:
     try:
         from tfbert.serving.client_grpc import Grpc
     except ModuleNotFoundError as error:
-        advice = "gRPC needs the extra `grpc`: pip install -e '.[grpc]' -c constraints.txt in the checkout"
-        raise ValueError(f"{address}: {error}; {advice}") from None
+        raise ValueError(f"{address}: {error}; gRPC needs the extra `grpc`: {install_command('grpc')}") from None
     return Grpc

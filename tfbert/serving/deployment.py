@@ -29,6 +29,7 @@ RELEASES = {
     "python_release": "3.13.14",
 }
 
+TEMPLATES_DIR = Path(__file__).parent / "deploy"
 _GIB = 2**30
 # The user of Envoy's image; runs the proxy if the files are rendered by root.
 _ENVOY_USER = 101
@@ -75,13 +76,12 @@ def check(name: str, out_dir: Path, deployment: Deployment) -> None:
         raise ValueError(f"--cores {deployment.cores}: expected 1 or more")
 
 
-def render(version_dir: Path, templates_dir: Path, out_dir: Path, deployment: Deployment | None = None) -> list[Path]:
+def render(version_dir: Path, out_dir: Path, deployment: Deployment | None = None) -> list[Path]:
     """Write the files that deploy one version of a model.
 
     Args:
         version_dir: `saved_models/NAME/VERSION`.
-        templates_dir: the templates; each is rendered to the same relative path in `out_dir`.
-        out_dir: created if missing.
+        out_dir: created if missing; each template is rendered to the same relative path in it.
         deployment: the settings; `None` for the defaults.
 
     Returns:
@@ -96,7 +96,7 @@ def render(version_dir: Path, templates_dir: Path, out_dir: Path, deployment: De
         raise ValueError(f"{version_dir}: is not a version; expected saved_models/NAME/VERSION")
     values = _values(version_dir, deployment)
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(templates_dir),
+        loader=jinja2.FileSystemLoader(TEMPLATES_DIR),
         undefined=jinja2.StrictUndefined,
         keep_trailing_newline=True,
         trim_blocks=True,
@@ -110,7 +110,9 @@ def render(version_dir: Path, templates_dir: Path, out_dir: Path, deployment: De
         comment_end_string="#>",
     )
     # Render everything before writing, so that a failing template leaves no partial deployment.
-    texts = {name: environment.get_template(name).render(values) for name in sorted(environment.list_templates())}
+    # Installing a package compiles its Python files, also those that are templates.
+    names = environment.list_templates(filter_func=lambda name: "__pycache__" not in name)
+    texts = {name: environment.get_template(name).render(values) for name in sorted(names)}
     texts |= _examples(version_dir)
     secret_texts = (values["key"], values["password"])
     for name, text in texts.items():
@@ -122,8 +124,8 @@ def render(version_dir: Path, templates_dir: Path, out_dir: Path, deployment: De
             continue
         with writing(path):
             path.write_text(text, encoding="utf-8")
-        if (templates_dir / name).exists():
-            path.chmod((templates_dir / name).stat().st_mode & 0o777)
+        if (TEMPLATES_DIR / name).exists():
+            path.chmod((TEMPLATES_DIR / name).stat().st_mode & 0o777)
     return [out_dir / name for name in texts]
 
 

@@ -1,18 +1,21 @@
 """Evaluation of a run or a SavedModel on labelled data: metrics with confidence intervals."""
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from tfbert.config import Config, from_dict, override
 from tfbert.files import REPORT, read_json
-from tfbert.models.predictor import predict_all
-from tfbert.models.saved_run import load_run
+from tfbert.models.predictor import Predict, predict_all
+from tfbert.models.saved_run import SavedRun, load_run
 from tfbert.serving.decision_values import read_values
 from tfbert.serving.export import exported_task
-from tfbert.serving.saved_predictor import SavedPredictor, find_version
-from tfbert.tasks.base import Task, require_known_labels
+from tfbert.serving.saved_predictor import SavedPredictor
+from tfbert.tasks.base import FittedTask, Task, require_known_labels
 from tfbert.text.interpretation import interpret
 from tfbert.text.records import Record, read_records
 from tfbert.text.splits import Split, load_splits
@@ -20,13 +23,87 @@ from tfbert.text.splits import Split, load_splits
 logger = logging.getLogger(__name__)
 
 
-def evaluate(path: Path, data: str, values: Mapping[str, Any]) -> dict:
-    """Evaluate a model on labelled data.
+@dataclass(frozen=True, kw_only=True)
+class LoadedModel:
+    """A trained model in memory, ready to evaluate.
 
     Args:
-        path: a run directory, `saved_models/NAME`, or the directory of a version.
-        data: a labelled file, all of which is used, or a directory, whose test split is used.
-        values: config paths of `data` and their values, which say how to read the data.
+        path: the run or the SavedModel, for messages.
+        config: the config of its training.
+        task: the fitted task.
+        predict: returns the served outputs for items: arrays by name, item first.
+        decided: the values of the decision's variables by name.
+    """
+
+    path: Path
+    config: Config
+    task: FittedTask
+    predict: Predict
+    decided: Mapping[str, np.ndarray]
+
+    @classmethod
+    def of_run(cls, path: Path, run: SavedRun) -> "LoadedModel":
+        """Return the model of a loaded run."""
+        return cls(
+            path=path,
+            config=run.config,
+            task=run.task,
+            predict=run.predictor,
+            decided=run.predictor.decided_values(),
+        )
+
+    @classmethod
+    def of_saved_model(cls, path: Path, predictor: SavedPredictor) -> "LoadedModel":
+        """Return the model of a loaded SavedModel."""
+        assets = predictor.version_dir / "assets"
+        return cls(
+            path=path,
+            config=from_dict(read_json(assets / "config.json")),
+            task=exported_task(predictor.version_dir),
+            predict=predictor,
+            decided=read_values(assets / "decided.json"),
+        )
+
+    @classmethod
+    def load(cls, path: Path) -> "LoadedModel":
+        """Load a run directory, `saved_models/NAME`, or the directory of a version.
+
+        Raises:
+            ValueError: `path` is neither a run nor a SavedModel.
+        """
+        if (path / REPORT).exists():
+            return cls.of_run(path, load_run(path))
+        return cls.of_saved_model(path, SavedPredictor(path))
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelledPredictions:
+    """Labelled records and a model's predictions for them.
+
+    Args:
+        task: the fitted task of the model.
+        config: the config of the model, with the given data settings.
+        records: the records, in order; they can be read any number of times.
+        outputs: the served outputs as arrays by name, record first.
+        gold: the gold value of each record.
+        decided: the values of the decision's variables by name.
+    """
+
+    task: FittedTask
+    config: Config
+    records: Iterable[Record]
+    outputs: Mapping[str, np.ndarray]
+    gold: Sequence
+    decided: Mapping[str, np.ndarray]
+
+    def scores(self) -> dict:
+        """Return `num_examples`, `metrics`, `per_label`."""
+        evaluation = self.task.evaluate(self.outputs, self.gold, self.decided)
+        return {"num_examples": len(self.gold), **evaluation.scores()}
+
+
+def evaluate(path: Path, data: str, values: Mapping[str, Any]) -> dict:
+    """Evaluate a model on labelled data; the arguments and errors are those of `predict_labelled`.
 
     Returns:
         `model`, `data`, `num_examples`, `metrics`, `per_label`.
@@ -34,19 +111,36 @@ def evaluate(path: Path, data: str, values: Mapping[str, Any]) -> dict:
     Raises:
         ValueError: `path` is neither a run nor a SavedModel, the data cannot be read, or a label is unknown.
     """
-    is_run = (path / REPORT).exists()
-    assets = None if is_run else find_version(path) / "assets"
-    run = load_run(path) if is_run else None
-    config = run.config if run else from_dict(read_json(assets / "config.json"))
-    task = run.task if run else exported_task(assets.parent)
-    config = override(config, {**values, "data.path": data})
+    return {"model": str(path), "data": data, **predict_labelled(path, data, values).scores()}
+
+
+def predict_labelled(path: Path, data: str, values: Mapping[str, Any]) -> LabelledPredictions:
+    """Predict labelled data.
+
+    Args:
+        path: a run directory, `saved_models/NAME`, or the directory of a version.
+        data: a labelled file, all of which is used, or a directory, whose test split is used.
+        values: config paths of `data` and their values, which say how to read the data.
+
+    Raises:
+        ValueError: `path` is neither a run nor a SavedModel, the data cannot be read, or a label is unknown.
+    """
+    return predict_records(LoadedModel.load(path), data, values)
+
+
+def predict_records(model: LoadedModel, data: str, values: Mapping[str, Any]) -> LabelledPredictions:
+    """Predict labelled data with a loaded model; the other arguments and errors are those of `predict_labelled`.
+
+    Raises:
+        ValueError: the data cannot be read, or a label is unknown.
+    """
+    task, config = model.task, override(model.config, {**values, "data.path": data})
     records = _records(config, task.definition)
     require_known_labels(task, [records])
-    predictor = run.predictor if run else SavedPredictor(path)
-    decided = run.predictor.decided_values() if run else read_values(assets / "decided.json")
-    outputs, gold = predict_all(predictor, task, records, title="evaluate")
-    scores = task.evaluate(outputs, gold, decided).scores()
-    return {"model": str(path), "data": data, "num_examples": len(gold), **scores}
+    outputs, gold = predict_all(model.predict, task, records, title="evaluate")
+    return LabelledPredictions(
+        task=task, config=config, records=records, outputs=outputs, gold=gold, decided=model.decided
+    )
 
 
 def _records(config: Config, task: Task) -> Iterable[Record]:

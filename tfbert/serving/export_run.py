@@ -14,13 +14,16 @@ from tfbert.serving.verify import verify
 PRECISIONS = ("float32", "bfloat16")
 
 
-def export_run(run_dir: Path, model_dir: Path, precision: str = "float32") -> tuple[Path, dict]:
+def export_run(
+    run_dir: Path, model_dir: Path, precision: str = "float32", run: SavedRun | None = None
+) -> tuple[Path, dict]:
     """Export a run's best weights and verify the export in a fresh process.
 
     Args:
         run_dir: the directory of a finished run.
         model_dir: `saved_models/NAME`; created if missing.
         precision: dtype of the encoder's weight matrices and of the products with them, `float32` or `bfloat16`.
+        run: the loaded run, whose weights may have changed; `None` loads it.
 
     Returns:
         The version's directory, and the result of `verify`; for bfloat16 with `compared`, the result of
@@ -34,19 +37,21 @@ def export_run(run_dir: Path, model_dir: Path, precision: str = "float32") -> tu
         Stopped: a signal stopped the process.
     """
     try:
-        result = _export_run(run_dir, model_dir, precision)
+        result = _export_run(run_dir, model_dir, precision, run)
         mark_exported(run_dir)
         return result
     except KeyboardInterrupt as error:
         raise Stopped.by(error, f"stopped during the export; {run_dir} contains the finished run") from error
 
 
-def _export_run(run_dir: Path, model_dir: Path, precision: str) -> tuple[Path, dict]:
+def _export_run(run_dir: Path, model_dir: Path, precision: str, run: SavedRun | None) -> tuple[Path, dict]:
     if precision not in PRECISIONS:
         raise ValueError(f"precision is {precision!r}; expected {' or '.join(PRECISIONS)}")
-    run, compared = load_run(run_dir), None
+    run, compared = run or load_run(run_dir), None
     if precision != "float32":
-        exact, run = run, load_run(run_dir, matrix_dtype=precision)
+        exact, run = run, load_run(run_dir)
+        run.predictor.model.set_weights(exact.predictor.model.get_weights())
+        run.predictor.model.backbone.copy_kernels(precision)
         compared = precision_comparison.compare(exact, precision_comparison.sequence_predictor(run.predictor))
     servable = Servable(
         predictor=run.predictor, config=run.config, report=run.report, samples=run.samples, compared=compared

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import tensorflow as tf
 
+from tfbert.extras import install_command
 from tfbert.files import replace_directory, write_json
 from tfbert.models.predictor import Predictor
 from tfbert.models.saved_run import load_run
@@ -85,9 +86,7 @@ def _interpreter_class():
     try:
         from ai_edge_litert.interpreter import Interpreter
     except ImportError:
-        raise ValueError(
-            "LiteRT is not installed: run pip install -e '.[litert]' -c constraints.txt in the checkout"
-        ) from None
+        raise ValueError(f"LiteRT is not installed: run {install_command('litert')}") from None
     return Interpreter
 
 

@@ -1,18 +1,17 @@
 """The predictor of a SavedModel: predicts any number of items in constant memory."""
 
-import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from tfbert.files import read_json
-from tfbert.models.predictions import prediction_of
+from tfbert.models.predictions import predict_items
 from tfbert.serving.input_spec import InputSpec
 from tfbert.serving.loading import load
 from tfbert.serving.ops import load_text_ops
-from tfbert.tasks.base_outputs import Outputs, declared, from_json, without_padding
-from tfbert.text.inputs import Item, batch_of, rough_lengths
+from tfbert.tasks.base_outputs import Outputs, declared, from_json
+from tfbert.text.inputs import Item, batch_of
 
 
 def find_version(path: Path, version: int | None = None) -> Path:
@@ -82,14 +81,4 @@ class SavedPredictor:
             items: any number; read lazily.
             batch_size: number of items per call of the model.
         """
-        stream = iter(items)
-        while pool := list(itertools.islice(stream, self.num_pooled * batch_size)):
-            order = np.argsort(-rough_lengths(pool), kind="stable").tolist()
-            predictions: list[dict] = [{}] * len(pool)
-            for start in range(0, len(order), batch_size):
-                batch = order[start : start + batch_size]
-                outputs = self([pool[index] for index in batch])
-                for position, index in enumerate(batch):
-                    predictions[index] = prediction_of(outputs, position)
-            for item, prediction in zip(pool, predictions, strict=True):
-                yield item, without_padding(self.outputs, item, prediction)
+        return predict_items(self, self.outputs, items, batch_size, self.num_pooled)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from tfbert.extras import install_command
 from tfbert.files import writing
 from tfbert.models.saved_run import load_run
 from tfbert.tasks.base import FittedTask, fitted_kinds, list_tasks
@@ -38,9 +39,7 @@ def export_vectors(run_dir: Path, out_dir: Path) -> int:
     try:
         import faiss
     except ImportError:
-        raise ValueError(
-            "FAISS is not installed: run pip install -e '.[faiss]' -c constraints.txt in the checkout"
-        ) from None
+        raise ValueError(f"FAISS is not installed: run {install_command('faiss')}") from None
     values = {name: variable.numpy() for name, variable in run.predictor.index.items()}
     vectors, descriptions = run.task.index.entries(values)
     vectors = np.ascontiguousarray(vectors)

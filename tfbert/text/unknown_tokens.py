@@ -122,7 +122,7 @@ def advise(texts: Iterable[str], words: Mapping[str, int], used: Collection[str]
         return f"Use an encoder for this language, such as --encoder {_MULTILINGUAL} (104 languages)."
     return (
         "Use an encoder pretrained on such text (--encoder hf://owner/name or a directory), or pretrain one with its "
-        "own vocabulary: tools/pretrain.py --from-scratch."
+        "own vocabulary: tfbert pretrain --from-scratch."
     )
 
 

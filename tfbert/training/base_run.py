@@ -94,7 +94,12 @@ class BaseRun(abc.ABC, Generic[AnyProblem]):
 
 
 def execute(
-    run_dir: Path, replicas: Replicas, work: Callable[[], dict], fingerprint: str = "", exports: bool = False
+    run_dir: Path,
+    replicas: Replicas,
+    work: Callable[[], dict],
+    fingerprint: str = "",
+    exports: bool = False,
+    command: str = "",
 ) -> dict:
     """Do the work of a run while holding the lock of its directory, together with the processes that `assist`.
 
@@ -104,13 +109,14 @@ def execute(
         work: writes and returns the report; not called if the run is finished and only its export is pending.
         fingerprint: as for `opened`.
         exports: as for `opened`.
+        command: as for `opened`.
 
     Raises:
         ValueError: another process holds the directory, or it holds another finished run.
         ConnectionError: another process of the training was lost.
         Stopped: a signal stopped the process; the message says what was saved.
     """
-    with opened(run_dir, fingerprint, exports):
+    with opened(run_dir, fingerprint, exports, command):
         is_finished = replicas.broadcast_decision((run_dir / REPORT).exists())
         report = read_json(run_dir / REPORT) if is_finished else work()
         replicas.barrier()

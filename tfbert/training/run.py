@@ -102,7 +102,7 @@ def train(problem: Problem, run_dir: Path, num_seeds: int = 1, command: str = ""
             )
         return _join_seeds(problem, reports, run_dir, command)
 
-    return base_run.execute(run_dir, problem.replicas, work, _fingerprint(problem, num_seeds), exports)
+    return base_run.execute(run_dir, problem.replicas, work, _fingerprint(problem, num_seeds), exports, command)
 
 
 def assist(problem: Problem, num_seeds: int = 1) -> None:

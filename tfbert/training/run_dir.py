@@ -8,16 +8,17 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from tfbert.files import REPORT, locked, read_json, write_json
+import tfbert
+from tfbert.files import REPORT, STARTED, UNEXPORTED, locked, read_json, write_json
 from tfbert.interrupts import Stopped
-from tfbert.models.saved_run import UNEXPORTED, mark_exported
+from tfbert.models.saved_run import mark_exported
 from tfbert.text.splits import Split
 from tfbert.training.checkpoint import CHECKPOINT
 
 logger = logging.getLogger(__name__)
 
 DATA = "data.json"
-_PACKAGES = ("tfbert", "tensorflow", "tensorflow-text", "keras", "keras-hub", "numpy")
+_PACKAGES = ("tensorflow", "tensorflow-text", "keras", "keras-hub", "numpy")
 
 
 def find_unfinished(folder: Path, tag: str, fingerprint: str = "") -> Path:
@@ -43,7 +44,7 @@ def new_name(tag: str) -> str:
 
 
 @contextmanager
-def opened(run_dir: Path, fingerprint: str = "", exports: bool = False) -> Iterator[None]:
+def opened(run_dir: Path, fingerprint: str = "", exports: bool = False, command: str = "") -> Iterator[None]:
     """Hold the lock of a run directory, which is created if missing.
 
     The directory of a finished run can be opened again only by the same run, and only if its export is still pending.
@@ -52,6 +53,7 @@ def opened(run_dir: Path, fingerprint: str = "", exports: bool = False) -> Itera
         run_dir: must not be held by another process.
         fingerprint: text that differs between different runs.
         exports: whether the run will be exported once it is finished; `mark_exported` records that it was.
+        command: the command that resumes the run, which the directory keeps until the run is finished; may be empty.
 
     Raises:
         ValueError: another process holds the directory, or it contains a finished run that is not to be exported.
@@ -67,8 +69,10 @@ def opened(run_dir: Path, fingerprint: str = "", exports: bool = False) -> Itera
             write_json(run_dir / UNEXPORTED, {"fingerprint": fingerprint})
         else:
             mark_exported(run_dir)
+        write_json(run_dir / STARTED, {"command": command})
         try:
             yield
+            (run_dir / STARTED).unlink()
         except KeyboardInterrupt as error:
             if isinstance(error, Stopped) and error.message:
                 raise
@@ -121,7 +125,7 @@ def check_data(run_dir: Path, splits: Mapping[str, Split]) -> None:
 
 def versions() -> dict[str, str]:
     """Return the versions of Python and of the packages that determine the result of a training."""
-    installed = {"python": platform.python_version()}
+    installed = {"python": platform.python_version(), "tfbert": tfbert.__version__}
     for package in _PACKAGES:
         try:
             installed[package] = importlib.metadata.version(package)

@@ -1,0 +1,140 @@
+"""Data in memory: written as files with the same content for the same data, and read with the errors of files."""
+
+import datetime
+import json
+import sys
+import types
+
+import numpy as np
+import pytest
+
+from tfbert.api import memory
+from tfbert.config import DataConfig
+from tfbert.tasks.base import load_task
+from tfbert.text.splits import load_splits
+
+CLASSIFICATION = load_task("classification")
+ROWS = [{"text": "my card", "label": "card"}, {"text": "a fee", "label": "fee"}]
+
+
+def written(data, tmp_path, task=CLASSIFICATION):
+    values = memory.data_values(data, task, tmp_path)
+    return {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in tmp_path.rglob("*.json")}, values
+
+
+@pytest.mark.parametrize(
+    "rows", [ROWS, [("my card", "card"), ("a fee", "fee")], (dict(row) for row in ROWS), [["my card", "card"], ROWS[1]]]
+)
+def test_dicts_tuples_and_iterators_are_written_as_the_train_split(rows, tmp_path):
+    files, values = written(rows, tmp_path)
+    assert files == {"train": ROWS}
+    [directory] = (tmp_path / "data").glob("*/classification")
+    assert values == {"data.path": str(directory)}
+    splits = load_splits(DataConfig(test_fraction=0, validation_fraction=0), directory, CLASSIFICATION.schema)
+    assert [(record.text, record.target, record.where) for record in splits["train"]] == [
+        ("my card", "card", "train.json[0]"),
+        ("a fee", "fee", "train.json[1]"),
+    ]
+
+
+def test_the_same_data_has_the_same_path_and_other_data_another(tmp_path):
+    paths = [
+        memory.data_values(data, CLASSIFICATION, tmp_path)["data.path"]
+        for data in (ROWS, list(ROWS), {"train": ROWS}, ROWS[::-1], {"train": ROWS, "test": ROWS})
+    ]
+    assert paths[0] == paths[1] == paths[2] and len(set(paths)) == 3
+
+
+def test_splits_have_the_names_of_files(tmp_path):
+    files, values = written({"test": ROWS[:1], "train": ROWS, "dev": ROWS[1:]}, tmp_path)
+    assert files == {"train": ROWS, "validation": ROWS[1:], "test": ROWS[:1]}
+    splits = load_splits(DataConfig(), values["data.path"], CLASSIFICATION.schema)
+    assert list(splits) == ["train", "validation", "test"]
+
+
+def test_splits_may_be_files(tmp_path):
+    data = {"train": tmp_path / "a.csv", "test": ROWS}
+    values = memory.data_values(data, CLASSIFICATION, tmp_path)
+    assert values == {"data.train": str(tmp_path / "a.csv"), "data.test": str(next(tmp_path.rglob("test.json")))}
+
+
+def test_paths_and_samples_are_not_written(tmp_path):
+    assert memory.data_values(tmp_path / "a.csv", CLASSIFICATION, tmp_path) == {"data.path": str(tmp_path / "a.csv")}
+    assert memory.data_values(None, CLASSIFICATION, tmp_path) == {}
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_tuples_have_the_required_columns_of_the_task(tmp_path):
+    files, _ = written([("Who?", "Ada wrote it.", "Ada")], tmp_path, load_task("answers"))
+    assert files == {"train": [{"question": "Who?", "context": "Ada wrote it.", "answers": "Ada"}]}
+
+
+def test_values_of_numpy_and_missing_values_are_those_of_json(tmp_path):
+    row = {
+        "text": np.str_("a\ud800"),
+        "label": np.int64(3),
+        "x": float("nan"),
+        "y": np.array([1.5, 2]),
+        "z": (True, {}),
+    }
+    files, _ = written([row], tmp_path)
+    assert files == {"train": [{"text": "a\ud800", "label": 3, "x": None, "y": [1.5, 2.0], "z": [True, {}]}]}
+
+
+class FakeFrame:
+    """The methods of a pandas DataFrame that are used; a missing value is "?"."""
+
+    def __init__(self, rows):
+        self.rows = rows
+
+    def astype(self, kind):
+        assert kind is object
+        return self
+
+    def notna(self):
+        return [{key: value != "?" for key, value in row.items()} for row in self.rows]
+
+    def where(self, condition, other):
+        pairs = zip(self.rows, condition, strict=True)
+        return FakeFrame([{key: row[key] if known[key] else other for key in row} for row, known in pairs])
+
+    def to_dict(self, orient):
+        assert orient == "records"
+        return self.rows
+
+
+def test_a_data_frame_is_a_list_of_dicts(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pandas", types.SimpleNamespace(DataFrame=FakeFrame))
+    files, _ = written(FakeFrame([{"text": "a fee", "label": "?"}]), tmp_path)
+    assert files == {"train": [{"text": "a fee", "label": None}]}
+
+
+def test_a_real_data_frame(tmp_path):
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame({"text": ["my card", None], "label": pandas.array([1, None], dtype="Int64")}, index=[7, 3])
+    assert written(frame, tmp_path)[0] == {"train": [{"text": "my card", "label": 1}, {"text": None, "label": None}]}
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        ({"text": ["a"], "label": ["b"]}, "data: key 'text' is not a split; expected some of train, validation, test"),
+        ({"test": ROWS}, "data: has the splits 'test'; expected 'train' among them"),
+        ({"train": ROWS, "dev": ROWS, "val": ROWS}, "data: several keys are the validation split; expected one"),
+        (5, "train: of type int; expected a path, a pandas DataFrame, or a list of dicts or tuples"),
+        ({"train": {"text": "a"}}, "train: of type dict; expected a path, a pandas DataFrame, or a list"),
+        ([], "train: has no rows; expected one or more"),
+        (["my card"], "train.json[0]: is of type str; expected a dict, or a tuple (text, label)"),
+        ([*ROWS, ("a", "b", "c")], "train.json[2]: is 3 values; expected a dict, or a tuple (text, label)"),
+        ([{"text": "a", "label": float("inf")}], "train.json[0]: label is inf; expected a finite number"),
+        (
+            [{"text": "a", "label": datetime.date(2024, 1, 2)}],
+            "train.json[0]: label is '2024-01-02', of type date; expected a",
+        ),
+    ],
+)
+def test_data_that_cannot_be_written_is_refused(data, message, tmp_path):
+    with pytest.raises(ValueError) as error:
+        memory.data_values(data, CLASSIFICATION, tmp_path)
+    assert str(error.value).startswith(message)
+    assert not list(tmp_path.rglob("*.json"))

@@ -1,0 +1,91 @@
+"""The command check: warnings as a table and as JSON, and errors as in training."""
+
+import json
+
+import pytest
+from support import small
+
+ENCODER = ("--encoder", "tiny", "--set", "encoder.sequence_length=32")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    path = tmp_path_factory.mktemp("check")
+    small.write_data(path / "data")
+    with open(path / "data" / "test.csv", "a", encoding="utf-8") as stream:
+        stream.write("leaked text,card\n")
+    with open(path / "data" / "train.csv", "a", encoding="utf-8") as stream:
+        stream.write("leaked text,card\n")
+    small.write_data(path / "clean")
+    rows = "".join(f"{text},{label},{i % 2}\n" for i, (text, label) in enumerate(small.rows(60, 5)))
+    (path / "flagged.csv").write_text(f"text,label,rejected\n{rows}", encoding="utf-8")
+    return path
+
+
+def check(folder, *args):
+    return small.tools()("check", *args, *ENCODER, "--json", "results.json", cwd=folder)
+
+
+def test_log_table_and_json_agree(folder):
+    result = check(folder, "--data", "data")
+    results = json.loads((folder / "results.json").read_text(encoding="utf-8"))
+    assert result.code == 0
+    lines = result.err.splitlines()
+    assert lines[:2] == [
+        "train.csv, validation.csv, test.csv: csv with ',' between columns, utf-8, column names on line 1",
+        "train.csv, validation.csv, test.csv: reads text from 'text', label from 'label'; unused columns: none",
+    ]
+    assert lines[2].startswith("train 25, validation 12, test 13 examples, 3 labels")
+    leak = "1 text of test is also in train (exact): test.csv:14 = train.csv:26"
+    assert results["warnings"][0] == ["leak", leak]
+    assert result.out.splitlines()[0].split() == ["warning", "description"]
+    assert leak in " ".join(result.out.split())
+    assert leak not in result.err
+    assert (results["refused"], results["task"], results["encoder"]) == ([], "classification", "tiny")
+    assert results["num_examples"] == {"train": 25, "validation": 12, "test": 13}
+    assert results["files"]["test.csv"]["used"] == {"text": ["text"], "label": ["label"]}
+    assert not list(folder.glob("runs/*")) and not list(folder.glob("saved_models/*"))
+
+
+def test_data_without_warnings(folder):
+    result = check(folder, "--data", "clean")
+    assert (result.code, result.out) == (0, "no warnings\n")
+    assert json.loads((folder / "results.json").read_text(encoding="utf-8"))["warnings"] == []
+
+
+@pytest.mark.parametrize(
+    ("args", "reason"),
+    [
+        (
+            ["--data", "flagged.csv"],
+            "flagged.csv: column 'rejected' has the name of a label or flag ('0' 30, '1' 30) but",
+        ),
+        (
+            ["--data", "clean", "--task", "entities"],
+            'train.csv:2: entities is "card"; expected a text and a list of entities',
+        ),
+        (["--data", "nowhere"], "nowhere: no such file or directory"),
+    ],
+)
+def test_data_that_training_would_reject_are_rejected(folder, args, reason):
+    result = check(folder, *args)
+    assert result.code == 2
+    error_line = result.err.splitlines()[-1]
+    assert error_line.startswith("check: ") and reason in error_line
+    results = json.loads((folder / "results.json").read_text(encoding="utf-8"))
+    assert results["refused"][0] == error_line.removeprefix("check: ")
+    trained = small.tools()("train", *args, *ENCODER, cwd=folder)
+    assert (trained.code, trained.err.splitlines()[-1]) == (2, error_line.replace("check: ", "train: ", 1))
+
+
+def test_all_errors_are_reported_together(folder):
+    rows = "".join(f"退款在哪里{i},{'ab'[i % 2]},{i % 2}\n" for i in range(60))
+    (folder / "chinese.csv").write_text(f"text,label,rejected\n{rows}", encoding="utf-8")
+    result = check(folder, "--data", "chinese.csv")
+    results = json.loads((folder / "results.json").read_text(encoding="utf-8"))
+    assert (result.code, len(results["refused"])) == (2, 2)
+    assert results["refused"][0].startswith("chinese.csv: column 'rejected' has the name of a label or flag")
+    assert results["refused"][1].startswith("the encoder tiny cannot read parts of the text: [UNK] is ")
+    assert results["files"]["chinese.csv"]["unused"] == ["rejected"]
+    assert results["num_examples"]["train"] > 0
+    assert [line.split()[0] for line in result.out.splitlines() if line.startswith("refused")] == ["refused"] * 2

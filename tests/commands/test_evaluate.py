@@ -1,0 +1,59 @@
+"""The command evaluate: a run and its SavedModel have the same scores; mistakes are reported in one line."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+from support import small
+
+UNKNOWN = (
+    "evaluate: wrong.csv:4: label 'cards' is not one of the 3 labels of train; did you mean 'card'? 1 record with this "
+    "label: add examples of it to train, or remove or relabel this record"
+)
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory):
+    """Run the command on a run, a SavedModel and a version of it, and with wrong data."""
+    folder, tools, (run_dir, model_dir) = tmp_path_factory.mktemp("evaluate"), small.tools(), small.finished_run()
+    test = run_dir.parent / "data" / "test.csv"
+    lines = test.read_text().splitlines(keepends=True)
+    (folder / "wrong.csv").write_text("".join([*lines[:3], "what,cards\n"]))
+    arguments = {
+        "run": [run_dir, "--data", test],
+        "model": [model_dir, "--data", test],
+        "directory": [model_dir / "1", "--data", test.parent],
+        "unknown label": [run_dir, "--data", "wrong.csv"],
+        "unknown label of a model": [model_dir, "--data", "wrong.csv"],
+        "no data": [model_dir, "--data", "nowhere.csv"],
+    }
+    results = tools.run(*[[tools.step("evaluate", *values, cwd=folder)] for values in arguments.values()])
+    return dict(zip(arguments, [result for (result,) in results], strict=True))
+
+
+def test_run_and_saved_model_have_equal_scores(results):
+    by_run, by_model, by_directory = [json.loads(results[name].out) for name in ("run", "model", "directory")]
+    report = json.loads((small.finished_run()[0] / "report.json").read_text())
+    assert by_run["metrics"] == by_model["metrics"] == by_directory["metrics"] == report["test"]["metrics"]
+    assert by_run["per_label"] == by_model["per_label"] == report["test"]["per_label"]
+    assert by_run["num_examples"] == by_model["num_examples"] == report["test"]["num_examples"]
+
+
+def test_a_mistake_in_a_fresh_process(tmp_path):
+    # Not a forked process, which might behave differently.
+    command = [sys.executable, small.TOOLS / "evaluate.py", "nowhere", "--data", "x.csv"]
+    result = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
+    assert (result.returncode, result.stdout) == (2, "")
+    assert result.stderr == "evaluate: nowhere: contains no SavedModel; expected saved_models/NAME or a version in it\n"
+
+
+@pytest.mark.parametrize(
+    ("case", "message"),
+    [("unknown label", UNKNOWN), ("unknown label of a model", UNKNOWN), ("no data", "nowhere.csv")],
+)
+def test_a_mistake_is_reported_in_one_line(results, case, message):
+    *log_lines, error_line = results[case].err.splitlines()
+    assert results[case].code == 2
+    assert all(line.startswith("wrong.csv") for line in log_lines), results[case].err
+    assert message in error_line

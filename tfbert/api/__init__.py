@@ -1,0 +1,1 @@
+"""The Python API, whose public names `tfbert` exports."""

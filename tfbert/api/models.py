@@ -1,0 +1,387 @@
+"""Trained models in memory: a finished run or a SavedModel, which predicts, evaluates and exports."""
+
+import abc
+import functools
+import html
+import json
+import math
+import os
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tfbert.api import memory
+from tfbert.api.options import config_values
+from tfbert.config import Config
+from tfbert.evaluation.formatting import summary
+from tfbert.files import REPORT, read_json
+from tfbert.models.data import data_path, tokenize_split
+from tfbert.models.predictions import predict_items
+from tfbert.models.saved_run import load_run
+from tfbert.pretraining.run import ENCODER
+from tfbert.serving.evaluate import LoadedModel, predict_records
+from tfbert.serving.export_run import export_run
+from tfbert.serving.input_spec import InputSpec
+from tfbert.serving.requests import parse_item
+from tfbert.serving.saved_predictor import SavedPredictor, find_version
+from tfbert.tasks.base import FittedTask
+from tfbert.tasks.base_outputs import Outputs
+from tfbert.text.batches import batches, plan_training
+from tfbert.text.columns import listing
+from tfbert.text.datasets import TokenizedSplit
+from tfbert.text.inputs import Item
+from tfbert.text.preprocessor import INPUTS
+from tfbert.text.splits import load_splits
+from tfbert.training.base_run import CONFIG, PAGE
+
+# Batches that are read together to group texts of similar length.
+_NUM_POOLED = 16
+# Of the optimizer with which `Run.model` is compiled.
+_LEARNING_RATE = 2e-5
+_FRAME_HEIGHT = 700
+# Of a search; its module would import Keras Tuner.
+_BEST_RUN = "best"
+
+
+class Report(Mapping[str, Any]):
+    """The report of a run: the content of `report.json`, shown as a page in a notebook.
+
+    Args:
+        run_dir: the directory of a finished run.
+
+    Attributes:
+        page: the path of `report.html`.
+
+    Raises:
+        ValueError: the directory contains no finished run.
+    """
+
+    def __init__(self, run_dir: Path):
+        if not (run_dir / REPORT).exists():
+            raise ValueError(f"{run_dir}: contains no finished run; expected a directory with {REPORT}")
+        self.page, self._content = run_dir / PAGE, read_json(run_dir / REPORT)
+
+    def __getitem__(self, name: str) -> Any:
+        return self._content[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._content)
+
+    def __len__(self) -> int:
+        return len(self._content)
+
+    def __repr__(self) -> str:
+        scores = summary(self) if "test" in self and "seeds" in self else ""
+        return "\n".join(line for line in (scores, f"report      {self.page}") if line)
+
+    def _repr_html_(self) -> str | None:
+        """Return the page in a frame for notebooks, whose script cannot reach the notebook; `None` without the page."""
+        if not self.page.exists():
+            return None
+        page = html.escape(self.page.read_text(encoding="utf-8"))
+        size = f'width="100%" height="{_FRAME_HEIGHT}" style="border: 0"'
+        return f'<iframe sandbox="allow-scripts allow-popups" {size} srcdoc="{page}"></iframe>'
+
+
+class _Plan:
+    """The batches of a split, planned again in every pass.
+
+    Args:
+        split: the tokenized split.
+        batch_size: number of examples per batch.
+        config: determines the length and the order of the examples.
+        shuffles: whether every pass has another order; otherwise examples are in the order of the file.
+    """
+
+    def __init__(self, split: TokenizedSplit, batch_size: int, config: Config, shuffles: bool):
+        self.split, self.batch_size, self.config, self.shuffles = split, batch_size, config, shuffles
+        self._epoch = 0
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        if not self.shuffles:
+            yield from np.split(np.arange(len(self.split)), range(self.batch_size, len(self.split), self.batch_size))
+            return
+        lengths = np.minimum(self.split.lengths(), self.config.encoder.sequence_length)
+        plan = plan_training(lengths, self.batch_size, self.config.train.seed, self._epoch)
+        self._epoch += 1
+        yield from plan
+
+
+class TrainedModel(abc.ABC):
+    """A trained model in memory.
+
+    Attributes:
+        path: the directory that it was loaded from.
+        task: the fitted task, with `known_labels`, `inputs` and `outputs`.
+        config: the config of its training.
+    """
+
+    path: Path
+    task: FittedTask
+    config: Config
+
+    @property
+    @abc.abstractmethod
+    def inputs(self) -> Mapping[str, InputSpec]:
+        """The dtype and rank of each input, by name."""
+
+    @property
+    @abc.abstractmethod
+    def _loaded(self) -> LoadedModel:
+        """The model with its current weights."""
+
+    @property
+    @abc.abstractmethod
+    def _outputs(self) -> Outputs:
+        """The declared outputs."""
+
+    def predict(self, texts: str | Mapping | Iterable[str | Mapping], batch_size: int = 64) -> list[dict[str, Any]]:
+        """Return the predictions for texts: what the exported SavedModel returns for them.
+
+        Args:
+            texts: texts, or dicts with a value for each input if the model has several; also a DataFrame with a column
+                for each input. A single text or dict counts as a list of one.
+            batch_size: number of texts per call of the model.
+
+        Returns:
+            One dict per text, from output name to a value of JSON: `label`, `probability` and others, which the page of
+            the task in `docs/` describes. Lists have no padding.
+
+        Raises:
+            ValueError: a text is not a string, an input is missing, or its value has the wrong type.
+        """
+        if isinstance(texts, str | Mapping):
+            texts = [texts]
+        frame = memory.rows_of_frame(texts)
+        items = [self._item(text, f"texts[{index}]") for index, text in enumerate(texts if frame is None else frame)]
+        predictions = predict_items(self._loaded.predict, self._outputs, items, batch_size, _NUM_POOLED)
+        return [prediction for _, prediction in predictions]
+
+    def evaluate(self, data: memory.Data, **options: Any) -> dict[str, Any]:
+        """Evaluate the model on labelled data.
+
+        Args:
+            data: path of a labelled file, all of which is used, or of a directory, whose test split is used; or a
+                DataFrame, or a list of dicts or tuples, as for `tfbert.fine_tune`.
+            **options: config fields of the section `data`, such as `columns={"text": "review", "label": "stars"}`.
+
+        Returns:
+            `model`, `data`, `num_examples`; `metrics`, from the name of a metric to its `value` and to the bounds `low`
+            and `high` of the 95 % confidence interval; and `per_label`.
+
+        Raises:
+            ValueError: the data cannot be read, or the model does not know a label.
+            TypeError: an option does not exist.
+        """
+        values = config_values("evaluate", options, Config)
+        for path in values:
+            if not path.startswith("data."):
+                raise TypeError(f"evaluate() got {path}, which has no effect; expected a field of data, such as format")
+        if memory.is_path(data):
+            path = os.fspath(data)
+            return {"model": str(self.path), "data": path, **predict_records(self._loaded, path, values).scores()}
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "test.json"
+            path.write_text(memory.json_text(data, "test", self.task.definition), encoding="utf-8")
+            scores = predict_records(self._loaded, str(path), values).scores()
+        return {"model": str(self.path), "data": "in memory", **scores}
+
+    def _item(self, text: Any, where: str) -> Item:
+        only, *others = self.inputs
+        if isinstance(text, str) and not others and self.inputs[only] == InputSpec():
+            return {only: str(text)}
+        if not isinstance(text, Mapping):
+            expected = f"a dict with the keys {', '.join(map(repr, self.inputs))}" if others else "a text"
+            raise ValueError(f"{where}: is {text!r:.40} ({type(text).__name__}); expected {expected}")
+        missing = [name for name in self.inputs if name not in text]
+        if missing:
+            raise ValueError(f"{where}: has no {missing[0]!r} among {listing(list(map(str, text)))}; expected that key")
+        values = {name: memory.plain(text[name], f"{where}: {name}") for name in self.inputs}
+        return parse_item(json.dumps(values), where, self.inputs)
+
+
+class Run(TrainedModel):
+    """A finished run: its report, its model, and the data that it was trained on.
+
+    Args:
+        path: the directory of the run.
+
+    Raises:
+        ValueError: the directory contains no finished run of a task, or one of another version of tfbert.
+    """
+
+    def __init__(self, path: str | os.PathLike):
+        self.path, self._saved = Path(path), load_run(Path(path))
+
+    def __repr__(self) -> str:
+        return f"Run({str(self.path)!r})"
+
+    @property
+    def task(self) -> FittedTask:
+        """The task, fitted to the training data."""
+        return self._saved.task
+
+    @property
+    def config(self) -> Config:
+        """The config of the run."""
+        return self._saved.config
+
+    @property
+    def inputs(self) -> Mapping[str, InputSpec]:
+        """The dtype and rank of each input, by name."""
+        specs = self._saved.predictor.specs
+        return {name: InputSpec(spec.dtype.name, spec.shape.rank > 1) for name, spec in specs.items()}
+
+    @functools.cached_property
+    def report(self) -> Report:
+        """The report, which a notebook shows as a page."""
+        return Report(self.path)
+
+    @functools.cached_property
+    def model(self) -> keras.Model:
+        """The encoder with its head, in float32: a Keras model from an `x` of `dataset` to scores (logits).
+
+        It is compiled with AdamW, a learning rate of 2e-5 and the loss of the task, so that `fit` continues the
+        training; `compile` with a loss of your own replaces it. `predict`, `evaluate` and `export` use the changed
+        weights, with the calibration and the thresholds of the run.
+        """
+        model = self._saved.predictor.model
+        model.example_loss = self.task.loss
+        model.compile(keras.optimizers.AdamW(_LEARNING_RATE), jit_compile=False)
+        return model
+
+    def dataset(self, split: str = "train", batch_size: int | None = None) -> tf.data.Dataset:
+        """Return the batches of a split.
+
+        Those of train have examples of similar length and another order in every pass, as in training; those of other
+        splits are in the order of the file.
+
+        Args:
+            split: `train`, `validation` or `test`.
+            batch_size: number of examples per batch; `None` for that of the run.
+
+        Returns:
+            Pairs `(x, y)` of dicts. `x`: int32 `token_ids`, `segment_ids` and `padding_mask` `(sequences, length)`, and
+            features of the task. `y`: the targets of the task by name, int32 `example` `(sequences,)`, the position in
+            the batch of the example of a sequence, and float32 `weights` `(examples,)`.
+
+        Raises:
+            ValueError: there is no such split, or its file has changed since the training.
+        """
+        tokenized, config = self._tokenized(split), self.config
+        plan = _Plan(tokenized, batch_size or config.train.batch_size, config, shuffles=split == "train")
+        names = (*INPUTS, *tokenized.features)
+        weights = self.task.example_weights(tokenized) if split == "train" else None
+        dataset = batches(tokenized, plan, config.encoder.sequence_length, weights)
+
+        def pair(batch):
+            inputs = {name: batch[name] for name in names}
+            return inputs, {name: values for name, values in batch.items() if name not in names}
+
+        num_batches = math.ceil(len(tokenized) / plan.batch_size)
+        return dataset.map(pair).apply(tf.data.experimental.assert_cardinality(num_batches))
+
+    def export(self, path: str | os.PathLike, precision: str = "float32") -> Path:
+        """Export the model as the next version of a SavedModel, and verify it in a fresh process.
+
+        Args:
+            path: directory of the model, such as `saved_models/NAME`; created if missing.
+            precision: dtype of the encoder's weight matrices, `float32` or `bfloat16`.
+
+        Returns:
+            The directory of the version, such as `saved_models/NAME/1`.
+
+        Raises:
+            ValueError: the precision is unknown, or for bfloat16, the data files are missing.
+            RuntimeError: the outputs of the export differ from those of the model; no version was added.
+            WriteError: the disk is full; no version was added.
+        """
+        return export_run(self.path, Path(path), precision, self._saved)[0]
+
+    @property
+    def _loaded(self) -> LoadedModel:
+        return LoadedModel.of_run(self.path, self._saved)
+
+    @property
+    def _outputs(self) -> Outputs:
+        return self.task.outputs
+
+    def _tokenized(self, name: str) -> TokenizedSplit:
+        config, data = self.config, self.report["data"]
+        if name not in data:
+            raise ValueError(f"{self.path}: has no split {name!r}; expected one of {', '.join(data)}")
+        split = load_splits(config.data, data_path(config), self.task.definition.schema)[name]
+        if split.sha256 != data[name]["sha256"]:
+            raise ValueError(f"{split.path}: has changed since {self.path} was trained; restore it")
+        return tokenize_split(split, self.task, self._saved.predictor.tokenizer, config)
+
+
+class SavedModel(TrainedModel):
+    """A SavedModel for TensorFlow Serving, loaded into this process.
+
+    Args:
+        path: `saved_models/NAME`, whose highest version is loaded, or the directory of a version.
+
+    Raises:
+        ValueError: there is no SavedModel, or one of its files is damaged.
+    """
+
+    def __init__(self, path: str | os.PathLike):
+        self._predictor = SavedPredictor(Path(path))
+        self.path = self._predictor.version_dir
+
+    def __repr__(self) -> str:
+        return f"SavedModel({str(self.path)!r})"
+
+    @functools.cached_property
+    def _loaded(self) -> LoadedModel:
+        return LoadedModel.of_saved_model(self.path, self._predictor)
+
+    @property
+    def task(self) -> FittedTask:
+        """The task, fitted to the training data."""
+        return self._loaded.task
+
+    @property
+    def config(self) -> Config:
+        """The config of the training."""
+        return self._loaded.config
+
+    @property
+    def inputs(self) -> Mapping[str, InputSpec]:
+        """The dtype and rank of each input, by name."""
+        return self._predictor.inputs
+
+    @property
+    def _outputs(self) -> Outputs:
+        return self._predictor.outputs
+
+
+def load(path: str | os.PathLike) -> Run | SavedModel:
+    """Load a trained model.
+
+    Args:
+        path: the directory of a finished run or of a search, whose best run is loaded; `saved_models/NAME`, or the
+            directory of a version.
+
+    Raises:
+        ValueError: there is neither a finished run of a task nor a SavedModel.
+    """
+    path = Path(path)
+    if (path / REPORT).exists():
+        report = read_json(path / REPORT)
+        if "task" not in report:
+            raise ValueError(f"{path}: is a pretraining; expected a run of a task, with encoder={path / ENCODER}")
+        return Run(path / _BEST_RUN if "plan" in report else path)
+    if (path / CONFIG).exists() and not (path / "saved_model.pb").exists():
+        raise ValueError(f"{path}: is an unfinished run; the call or the command that started it continues it")
+    try:
+        find_version(path)
+    except ValueError:
+        raise ValueError(f"{path}: contains neither a finished run ({REPORT}) nor a SavedModel") from None
+    return SavedModel(path)
