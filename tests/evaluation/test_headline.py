@@ -18,8 +18,9 @@ def _bins(probability, accuracy, num_examples=400):
     return {"reliability": {"bins": [row | {"mean_probability": probability, "accuracy": accuracy}]}}
 
 
-def _gain(difference, low, high, metric="accuracy"):
-    return {"gain": {"metric": metric, "split": "test", "difference": difference, "low": low, "high": high}}
+def _gain(difference, low, high, metric="accuracy", p_value=0.01):
+    interval = {"difference": difference, "low": low, "high": high, "p_value": p_value}
+    return {"gain": {"metric": metric, "split": "test", **interval}}
 
 
 def _history(*losses):
@@ -44,6 +45,8 @@ def test_a_gain_is_claimed_only_beyond_chance():
     assert _verdict(_gain(-0.03, -0.05, -0.01)).startswith(
         "Fine-tuning made accuracy worse than that of the frozen encoder by 3.0 points (95% interval 1.0 to 5.0)."
     )
+    # Three better records and no worse one are as likely as three equal tosses of a coin.
+    assert "may be chance" in _verdict(_gain(0.007, 0.002, 0.014, p_value=0.25))
     assert _verdict({}) == ""
 
 

@@ -13,6 +13,8 @@ _FEW_EXAMPLES = 300
 _ADVICE = "A lower train.learning_rate or more examples may help."
 # Smaller differences between the mean probability and the accuracy are not worth a sentence.
 _MIN_MISCALIBRATION = 0.03
+# A difference with a higher p-value is called chance.
+_MAX_P_VALUE = 0.05
 # A smaller relative increase of the validation loss is no overfitting.
 _MIN_LOSS_INCREASE = 0.1
 
@@ -135,10 +137,11 @@ def _gain(report: Mapping, metrics: Mapping[str, Metric]) -> str | None:
     title = next(row["title"] for row in report["baselines"] if row["name"] == "untrained")
     low, high = sorted(metric.sign * gain[bound] for bound in ("low", "high"))
     value = metric.sign * gain["difference"]
-    if low > 0:
+    is_chance = gain["p_value"] > _MAX_P_VALUE
+    if low > 0 and not is_chance:
         shown = difference_text(metric, value, low, high, signed=False)
         return f"Fine-tuning improved {metric.title} over the {title} by {shown}."
-    if high < 0:
+    if high < 0 and not is_chance:
         shown = difference_text(metric, value, -high, -low, signed=False)
         return f"Fine-tuning made {metric.title} worse than that of the {title} by {shown}. {_ADVICE}"
     shown = difference_text(metric, value, low, high)

@@ -8,7 +8,7 @@ import numpy as np
 
 from tfbert.config import Config
 from tfbert.encoder.weights import copy_weights
-from tfbert.evaluation.comparison import paired_bootstrap
+from tfbert.evaluation.comparison import paired_bootstrap, smallest_p_value
 from tfbert.evaluation.metric import Evaluation, Metric, main_metric
 from tfbert.models import weights
 from tfbert.models.predictor import Predictor
@@ -97,7 +97,7 @@ def to_report(
 
     Returns:
         `baselines`, each with `name`, `title` and scores by split; `gain`, how much better the trained model is than
-        the one before training by the main metric, with its interval; and `training_sizes`.
+        the one before training by the main metric, with its interval and p-value; and `training_sizes`.
     """
     rows = []
     by_split = {name: problem.task.constant_baseline(problem.tokenized["train"], gold[name]) for name in evaluations}
@@ -117,7 +117,9 @@ def to_report(
         metric = _main(problem, config, ours)
         functions = [evaluation.score_functions()[metric.name] for evaluation in (ours, theirs)]
         difference = paired_bootstrap([functions[0]], [functions[1]], len(gold[split]))
-        gain = {"metric": metric.name, "split": split, **asdict(difference)}
+        num_differing = int(np.count_nonzero(ours.record_scores() != theirs.record_scores()))
+        p_value = max(difference.p_value, smallest_p_value(num_differing))
+        gain = {"metric": metric.name, "split": split, **asdict(difference), "p_value": p_value}
     return {"baselines": rows, "gain": gain, "training_sizes": start.sizes}
 
 
