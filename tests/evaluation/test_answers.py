@@ -65,13 +65,13 @@ def test_no_threshold_has_a_higher_f1():
 
 def test_sections_of_the_report():
     outputs = outputs_of(PREDICTED, [-3, -2, 1, 2, -1])
-    report = AnswerEvaluation(outputs, GOLD, 0.5).sections()
-    assert list(report["worst"]) == [4, 2, 1]  # lowest F1 first, then highest probability
-    assert report["worst"][4] == {
-        "label": "(no answer)", "predicted": "Ann", "probability": pytest.approx(0.5), "label_probability": None
-    }  # fmt: skip
-    assert report["worst"][2]["predicted"] == "(no answer)"
-    assert report["worst"][2]["probability"] == pytest.approx(0.05)
+    evaluation = AnswerEvaluation(outputs, GOLD, 0.5)
+    report, mistakes = evaluation.sections(), evaluation.mistakes()
+    assert mistakes == [4, 2, 1]  # lowest F1 first, then highest probability
+    worst, second = evaluation.outcome(4), evaluation.outcome(2)
+    assert (worst.gold, worst.predicted, worst.confidence) == ("(no answer)", "Ann", pytest.approx(0.5))
+    assert worst.confused == (("(no answer)", "(answer)"),)
+    assert (second.predicted, second.confidence, second.predicted_spans) == ("(no answer)", pytest.approx(0.05), ())
     assert [table["title"] for table in report["tables"]] == ["Scores by question word", "Scores by answer length"]
     assert ["who", 2, "50.0 %", "50.0 %"] in report["tables"][0]["rows"]
     assert sum(row["num_examples"] for row in report["reliability"]["bins"]) == 5

@@ -42,11 +42,10 @@ def test_tables():
 
 
 def test_the_worst_mistakes_are_the_most_confident():
-    worst = evaluation().sections()["worst"]
-    assert list(worst) == [2, 3, 1]
-    assert worst[2] == {
-        "label": "f", "predicted": "g", "probability": pytest.approx(0.9), "label_probability": pytest.approx(0.1),
-    }  # fmt: skip
+    assert evaluation().mistakes() == [2, 3, 1]
+    outcome = evaluation().outcome(2)
+    assert (outcome.gold, outcome.predicted) == ("f", "g")
+    assert (outcome.confidence, outcome.gold_probability) == pytest.approx((0.9, 0.1))
 
 
 def test_reliability_is_of_the_predicted_choices():

@@ -50,16 +50,14 @@ def test_scores_of_each_label():
         assert scores[label]["num_examples"] == counts[index]
 
 
-def test_sections_contain_the_confusion_matrix_and_the_most_confident_mistakes_first():
+def test_the_most_confident_mistakes_come_first():
     probabilities = np.float32([[0.6, 0.3, 0.1], [0.1, 0.8, 0.1], [0.2, 0.7, 0.1], [0.05, 0.05, 0.9]])
-    sections = LabelEvaluation(probabilities.argmax(1), probabilities, [1, 1, 2, 0], LABELS).sections()
+    evaluation = LabelEvaluation(probabilities.argmax(1), probabilities, [1, 1, 2, 0], LABELS)
+    sections, mistakes = evaluation.sections(), evaluation.mistakes()
     assert sections["labels"] == list(LABELS)
     assert sections["confusion"].tolist() == [[0, 0, 1], [1, 1, 0], [0, 1, 0]]
-    assert list(sections["worst"]) == [3, 2, 0]
-    assert sections["worst"][2] == {
-        "label": "refund",
-        "predicted": "loan",
-        "probability": pytest.approx(0.7),
-        "label_probability": pytest.approx(0.1),
-    }
+    assert mistakes == [3, 2, 0]
+    outcome = evaluation.outcome(2)
+    assert (outcome.gold, outcome.predicted, outcome.confused) == ("refund", "loan", (("refund", "loan"),))
+    assert (outcome.confidence, outcome.gold_probability) == pytest.approx((0.7, 0.1))
     assert sum(row["num_examples"] for row in sections["reliability"]["bins"]) == 4

@@ -1,5 +1,6 @@
 """Evaluation of named-entity recognition: exact spans as in conlleval and seqeval, and the tables of the report."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -174,16 +175,20 @@ def test_sections_of_the_report():
     assert report["reliability"]["calibration_error"] == pytest.approx((0.7 + 0.8 + abs(1.85 - 1)) / 4)
 
 
-def test_worst_mistakes_list_the_entities():
+def test_mistakes_list_the_entities():
     right = entity("Ada Lovelace", "per")
     gold = [[right], [right], GOLD, [right], []]
     predicted = [[right], [], PREDICTED, [entity("Ada", "per", 0.4)], [entity("met", "loc", 0.6)]]
-    worst = sections(gold, predicted, ["loc", "org", "per"])["worst"]
-    assert list(worst) == [2, 4, 3, 1]
-    assert worst[2]["probability"] == 0.95 and worst[2]["label_probability"] is None
-    assert worst[2]["label"] == "Ada Lovelace [per]; Charles Babbage [per]; New York [loc]; London [loc]"
-    assert worst[3]["predicted"] == "Ada [per]" and worst[4]["label"] == NONE
-    assert (worst[1]["predicted"], worst[1]["probability"]) == (NONE, None)
+    evaluation = EntityEvaluation(predicted, gold, ["loc", "org", "per"])
+    assert evaluation.mistakes() == [2, 4, 3, 1]
+    outcomes = [evaluation.outcome(record) for record in range(5)]
+    assert outcomes[2].confidence == 0.95
+    assert outcomes[2].gold == "Ada Lovelace [per]; Charles Babbage [per]; New York [loc]; London [loc]"
+    assert outcomes[3].predicted == "Ada [per]" and outcomes[4].gold == NONE
+    assert (outcomes[1].predicted, outcomes[1].confidence) == (NONE, None)
+    assert [outcomes[index].confused for index in (0, 4, 3, 1)] == [
+        (), ((NONE, "loc"),), (("per", "per"),), (("per", NONE),),
+    ]  # fmt: skip
 
 
 def test_lengths_count_ideographs():
@@ -198,7 +203,7 @@ def test_lengths_count_ideographs():
 def test_no_entities():
     evaluation = EntityEvaluation([[], []], [[], []], ["a"])
     report = evaluation.sections()
-    assert report["figures"] == [] and report["worst"] == {} and len(report["tables"]) == 1
+    assert report["figures"] == [] and evaluation.mistakes() == [] and len(report["tables"]) == 1
     assert evaluation.intervals()["f1"] == {"value": 0, "low": 0, "high": 0}
 
 
@@ -212,8 +217,8 @@ def test_metrics_are_declared_in_the_order_of_the_report():
 def test_the_page_shows_the_sections(tmp_path):
     evaluation = EntityEvaluation([PREDICTED], [GOLD], ["loc", "org", "per"])
     details = evaluation.sections()
-    worst = details.pop("worst")
-    details |= {"mistakes": [{"text": TEXT, "where": "test.conll:1", **worst[0]}], "split": "test"}
+    mistake = dataclasses.asdict(evaluation.outcome(0))
+    details |= {"mistakes": [{"texts": [TEXT], "where": "test.conll:1", **mistake}], "split": "test"}
     details = json.loads(json.dumps(details, default=lambda value: value.tolist()))
     test = {"num_examples": 1, **evaluation.scores()}
     report = {"task": "entities", "test": test, "metrics": [metric.to_json() for metric in METRICS]}

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from tfbert.evaluation import formatting
+from tfbert.evaluation.classification import ACCURACY
 
 
 @pytest.mark.parametrize(
@@ -55,6 +56,7 @@ def test_score_line():
 def test_long_labels_may_wrap_and_are_escaped():
     assert formatting.breakable("short_one") == "short_one"
     assert formatting.breakable("card_payment_fee_<b>") == "card_<wbr>payment_<wbr>fee_<wbr>&lt;b&gt;"
+    assert formatting.breakable("/data/banking/train.csv") == "/<wbr>data/<wbr>banking/<wbr>train.csv"
 
 
 METRICS = {"accuracy": {"value": 0.87654, "low": 0.81, "high": 0.93}}
@@ -74,3 +76,16 @@ METRICS = {"accuracy": {"value": 0.87654, "low": 0.81, "high": 0.93}}
 )
 def test_the_summary_of_a_report_has_a_line_per_metric(report, expected):
     assert formatting.summary({"test": None, "validation": None, "seeds": None} | report) == expected
+
+
+def test_the_summary_names_the_baselines_that_were_scored():
+    metrics = [ACCURACY.to_json(), {"name": "f1", "better": "higher", "unit": "fraction", "description": "F1"}]
+    baselines = [
+        {"name": "constant", "title": "always a", "test": {"accuracy": 0.25}},
+        {"name": "untrained", "title": "frozen encoder", "validation": {"accuracy": 0.5}},
+    ]
+    report = {"test": {"metrics": METRICS}, "seeds": None, "metrics": metrics, "baselines": baselines}
+    report["config"] = {"train": {"monitor": None}}
+    assert formatting.summary(report).splitlines()[1:] == ["test accuracy of baselines: 0.2500 always a"]
+    del baselines[0]
+    assert len(formatting.summary(report).splitlines()) == 1

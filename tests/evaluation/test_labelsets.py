@@ -204,10 +204,15 @@ def test_tables_count_confused_labels_and_pairs():
 def test_the_worst_mistakes_are_the_most_confident():
     gold = np.array([[1, 0], [1, 0], [1, 1], [0, 0]], bool)
     probabilities = np.float32([[0.9, 0.1], [0.3, 0.2], [0.8, 0.9], [0.1, 0.95]])
-    worst = LabelSets(gold, probabilities >= np.float32(0.5), probabilities).worst(["a", "b"])
-    assert list(worst) == [3, 1]
-    assert (worst[3]["label"], worst[3]["predicted"]) == ("no label", "b (95.0 %)")
-    assert (worst[1]["label"], worst[1]["predicted"]) == ("a (30.0 %)", "no label")
+    sources = np.array([ThresholdSource.SHARED] * 2)
+    thresholds = np.float32([0.5, 0.5])
+    evaluation = LabelSetEvaluation(probabilities, gold, labels=["a", "b"], thresholds=thresholds, sources=sources)
+    assert evaluation.mistakes() == [3, 1]
+    false_alarm, miss = evaluation.outcome(3), evaluation.outcome(1)
+    assert (false_alarm.gold, false_alarm.predicted, false_alarm.note) == ("no label", "b", "b 95.0 %")
+    assert (false_alarm.confused, miss.confused) == ((("(none)", "b"),), (("a", "(none)"),))
+    assert (false_alarm.confidence, miss.confidence) == pytest.approx((0.95, 0.7))
+    assert evaluation.outcome(0).confidence is None and evaluation.outcome(0).confused == ()
 
 
 def test_the_plot_of_texts_without_labels():
@@ -238,4 +243,4 @@ def test_evaluation_has_the_declared_metrics_and_the_report_sections():
     assert sections["tables"][0]["rows"][1][:3] == ["b", 0.25, "all labels"]
     assert [figure["title"] for figure in sections["figures"]] == ["Labels per text"]
     assert sum(row["num_examples"] for row in sections["reliability"]["bins"]) == chosen.sum()
-    assert set(sections["worst"]) <= set(np.flatnonzero((gold != chosen).any(1)))
+    assert sorted(evaluation.mistakes()) == np.flatnonzero((gold != chosen).any(1)).tolist()

@@ -106,11 +106,15 @@ def answers():
 
 # An evaluation of four records, the scores of the records, and the outcome of the first one.
 EVALUATIONS = {
-    "classification": (labels, [1, 1, 0, 1], Outcome("a", "a", pytest.approx(0.7))),
-    "choices": (choices, [1, 1, 0, 1], Outcome("w", "w", pytest.approx(0.7))),
+    "classification": (
+        labels,
+        [1, 1, 0, 1],
+        Outcome("a", "a", pytest.approx(0.7), gold_probability=pytest.approx(0.7)),
+    ),
+    "choices": (choices, [1, 1, 0, 1], Outcome("w", "w", pytest.approx(0.7), gold_probability=pytest.approx(0.7))),
     "values": (values, [0.75, 1, 0, 0.75], Outcome("1", "1.5")),
     "similarity": (similarities, [1, 1, 0.75, 0.75], Outcome("1", "1.5")),
-    "label sets": (label_sets, [1, 2 / 3, 0, 1], Outcome("a", "a")),
+    "label sets": (label_sets, [1, 2 / 3, 0, 1], Outcome("a", "a", note="a 70.0 %")),
     "ranking": (rankings, [0.5, 1, 0, 0.5], Outcome("a", "x")),
     "entities": (
         entities,
@@ -121,12 +125,20 @@ EVALUATIONS = {
             None,
             (LabelledSpan(0, 8, "place"), LabelledSpan(12, 17, "place")),
             (LabelledSpan(0, 8, "place"),),
+            confused=(("place", "(none)"),),
         ),
     ),
     "answers": (
         answers,
         [2 / 3, 1, 0, 1],
-        Outcome("red car", "red", pytest.approx(0.9), (LabelledSpan(3, 10),), (LabelledSpan(3, 6),)),
+        Outcome(
+            "red car",
+            "red",
+            pytest.approx(0.9),
+            (LabelledSpan(3, 10),),
+            (LabelledSpan(3, 6),),
+            confused=(("(answer)",) * 2,),
+        ),
     ),
 }
 
@@ -151,7 +163,9 @@ def test_scores_and_outcomes_of_single_records(name):
 
 
 def test_a_question_without_an_answer():
-    assert answers().outcome(3) == Outcome("(no answer)", "(no answer)", pytest.approx(0.75))
+    assert answers().outcome(3) == Outcome(
+        "(no answer)", "(no answer)", pytest.approx(0.75), confused=(("(no answer)",) * 2,)
+    )
 
 
 def test_records_with_a_repeated_question_count_as_one():

@@ -1,5 +1,7 @@
 """Parts of report pages: summary, table of the history, table of contents, cost and repetition."""
 
+import re
+
 import pytest
 
 from tfbert.evaluation.metric import Metric
@@ -39,6 +41,27 @@ def test_columns_of_scores_explain_the_metrics_if_asked_to():
     assert [column.meaning for column in score_columns(METRICS, "validation")] == [None, None]
 
 
+def test_values_that_differ_from_their_defaults_are_marked_and_unused_fields_are_left_out(tmp_path):
+    config = {"task": "tagging", "train": {"learning_rate": 0.5, "epochs": 3, "unused": 1, "betas": [0.9, 0.999]}}
+    report = {"config": config, "encoder": {"name": "tiny", "num_layers": 2}, "versions": {"keras": "3"}}
+    defaults = {"task": "tagging", "train.learning_rate": 0.25, "train.epochs": 3, "train.betas": (0.9, 0.999)}
+    headline = {"title": "T", "score": "1", "sentence": None, "notes": [], "summary": []}
+    path = tmp_path / "report.html"
+    write_page(
+        "base.html.jinja", path, {"cost": "Cost", "repeat": "Repeat"}, report, defaults=defaults, headline=headline
+    )
+    groups = path.read_text(encoding="utf-8").partition('<div class="groups">')[2]
+    rows = re.findall(r"<tr( class=\"best\")?><td>(.*?)</td><td>(.*?)</td></tr>", groups)
+    assert rows == [
+        ("", "task", "tagging"),
+        (' class="best"', "learning_rate", "0.5<small>default: 0.25</small>"),
+        ("", "epochs", "3"),
+        ("", "betas", "[0.9, 0.999]"),
+        ("", "num layers", "2"),
+        ("", "keras", "3"),
+    ]
+
+
 @pytest.fixture
 def page(tmp_path):
     """Return a function that renders the page of a pretraining from a report and examples of masked words."""
@@ -66,7 +89,7 @@ def test_sections_without_content_are_not_listed(page):
         "cost",
         "repeat",
     ]
-    assert "<title>A &amp; B</title>" in content and "<pre>python tools/pretrain.py</pre>" in content
+    assert "<title>4.250 · A &amp; B</title>" in content and "<pre>python tools/pretrain.py</pre>" in content
     assert "Be careful." in content and '<p class="lead">' not in content
     content = page({}, [])
     assert not any(f'"#{name}"' in content or f'id="{name}"' in content for name in ("guesses", "cost", "repeat"))

@@ -144,9 +144,9 @@ def test_sections_of_the_report():
     assert sections["tables"] == [ranking.rank_table(), ranking.threshold_table(0.6)]
     assert [figure["svg"] for figure in sections["figures"]] == [similarity_plot(ranking, 0.6)]
     # Records 0, 2 and 4 are the first records of the questions with a wrong first answer; answers are not normalized.
-    assert [(record, mistake["label"], mistake["predicted"]) for record, mistake in sections["worst"].items()] == [
-        (0, "a", "x"), (4, "e", "x  x"), (2, "c", "x"),
+    assert [(record, evaluation.outcome(record).predicted) for record in evaluation.mistakes()] == [
+        (0, "x"), (4, "x  x"), (2, "x"),
     ]  # fmt: skip
     empty = RankingEvaluation(np.zeros((2, 0), object), np.zeros((2, 0)), [("q", "a"), ("r", "b")], -1.0)
-    assert empty.sections()["worst"] == {}
+    assert empty.mistakes() == []
     assert set(empty.values().values()) == {0.0}

@@ -1,8 +1,12 @@
 """The report page: what it shows and omits, and that it escapes all user text."""
 
+import base64
 import copy
+import hashlib
 import html
+import json
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,6 +17,8 @@ from tfbert.evaluation.classification import METRICS
 from tfbert.evaluation.metric import Metric
 
 CALIBRATION_ERROR = Metric("calibration_error", "lower", "fraction", "mean difference between probability and accuracy")
+# The type attribute and the content of every script element.
+SCRIPTS = re.compile(r"<script( [^>]*)?>(.*?)</script>", re.DOTALL)
 SECTIONS = [
     "curves",
     "metrics",
@@ -111,7 +117,13 @@ def _details():
         {"low": 0.5, "high": 0.75, "num_examples": 4, "mean_probability": 0.6, "accuracy": 0.5},
         {"low": 0.75, "high": 1.0, "num_examples": 196, "mean_probability": 0.95, "accuracy": 0.94},
     ]
-    mistake = {"text": "where is it", "label": "card?", "predicted": "refund", "where": "test.csv:41"}
+    mistake = {
+        "texts": ["where is it"],
+        "confused": [["card?", "refund"]],
+        "gold": "card?",
+        "predicted": "refund",
+        "where": "test.csv:41",
+    }
     return {
         "labels": ["refund", "card?"],
         "split": "test",
@@ -120,7 +132,7 @@ def _details():
         "reliability": {"bins": bins, "calibration_error": 0.0172},
         "lengths": {"train": np.array([8, 8, 20, 40]), "test": np.array([5, 9, 11])},
         "sequence_length": 30,
-        "mistakes": [mistake | {"probability": 0.987, "label_probability": 0.004}],
+        "mistakes": [mistake | {"confidence": 0.987, "gold_probability": 0.004}],
     }
 
 
@@ -173,7 +185,7 @@ def test_headline_shows_the_test_score(text):
     assert "92.5 % accuracy on 1,200 test examples, 95% interval 91.0 to 94.0 %" in visible
     assert "Over 3 seeds: 92.4 ± 0.3 %" in visible
     assert "Expect about 93 of 100 similar texts to get the right label (95% interval 91 to 94)." in visible
-    assert "7 texts of test are also in train" in visible.split("Learning curves")[1]
+    assert "7 texts of test are also in train" in visible.split("Training Metrics")[1]
     assert "Training time 3 min 20 s" in visible
     assert "only" not in visible.split("Encoder")[0], "1,200 examples are enough"
 
@@ -285,21 +297,34 @@ def test_user_text_is_escaped_everywhere(render, report, details):
     report["config"]["data"]["separator"] = evil
     report |= {"command": evil, "task": evil, "encoder": {"name": evil}, "versions": {evil: evil}}
     report["data"] = {"test": {"path": evil, "sha256": evil, "num_examples": 1}}
+    report |= {"run": evil, "data_name": evil}
+    report["baselines"] = [{"name": "constant", "title": evil, "test": {"accuracy": 0.95}}]
     details["labels"] = [evil, "card?"]
-    details["mistakes"] = [{"text": evil * 20, "label": evil, "predicted": evil, "where": evil}]
+    mistake = {"texts": [evil * 20], "gold": evil, "predicted": evil, "where": evil, "confused": [[evil, evil]]}
+    span = {"start": 0, "end": 9, "label": evil}
+    details["mistakes"] = [mistake | {"gold_spans": [span], "predicted_spans": [span | {"start": 3}]}]
     text = render(report, details)
-    assert "<script" not in text
-    assert not re.search(r'<[^>]*\sonload="', text)
+    assert len(SCRIPTS.findall(text)) == text.count("<script") == text.count("</script") == 2
+    assert not re.search(r'<[^>]*\sonload="', SCRIPTS.sub("", text))
     assert text.count("&lt;script&gt;") > 25
-    tags = set(re.findall(r"<(\w+)", text))
-    assert "script" not in tags and {"table", "svg", "details"} <= tags
+    assert {"table", "svg", "details"} <= set(re.findall(r"<(\w+)", text))
+    (rows,) = (json.loads(body) for kind, body in SCRIPTS.findall(text) if kind)
+    assert rows["rows"][0]["labels"][0][0] == evil
 
 
 def test_the_page_needs_no_network(text):
-    assert not re.search(r"https?://|\bsrc=|@import|//cdn|<link|<script", text)
+    assert not re.search(r"https?://|\bsrc=|@import|//cdn|<link|\bfetch\b|XMLHttpRequest|import\(", text)
     assert all(target.startswith(("#", "data:image/png;base64,")) for target in re.findall(r'href="([^"]*)', text))
     assert set(re.findall(r"url\((.)", text)) <= {"#"}
     assert "default-src 'none'" in text
+
+
+def test_only_the_script_of_the_page_may_run(text):
+    (policy,) = re.findall(r"script-src ([^\"]*)\"", text)
+    (script,) = (body for kind, body in SCRIPTS.findall(text) if not kind)
+    digest = hashlib.sha256(script.encode()).digest()
+    assert policy == f"'sha256-{base64.b64encode(digest).decode()}'"
+    assert script == (Path(report_page.__file__).parent / "page.js").read_text(encoding="utf-8")
 
 
 def test_identifiers_in_the_plots_are_unique(text):
@@ -330,6 +355,38 @@ def test_most_confused_pairs_first(text):
     assert "15 of 200 test examples were given a wrong label" in _visible(text)
     matrix = re.search(r'<svg[^>]*aria-label="Confusion.*?</svg>', text, re.DOTALL).group()
     assert re.findall(r">(\d+)</text>", matrix) == ["87", "8", "7", "98"]
+    # Each cell off the diagonal has a link on its colour and on its number.
+    links = ["#mistakes?true=refund&predicted=card%3F", "#mistakes?true=card%3F&predicted=refund"]
+    assert [html.unescape(link) for link in re.findall(r'xlink:href="(.*?)"', matrix)] == 2 * links
+    pairs = text[text.index('<section id="confusions">') : text.index("<figure>", text.index("confusions"))]
+    assert [html.unescape(link) for link in re.findall(r'<a href="(#mistakes.*?)"', pairs)] == links
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "expected"),
+    [
+        (0.01, 0.05, "+3.0 points (95% interval 1.0 to 5.0), so more labels will probably help."),
+        (-0.02, 0.05, "which may be chance: it is uncertain whether more labels would help."),
+        (-0.02, 0.005, "so more labels of the same kind will hardly help."),
+    ],
+)
+def test_more_labels(render_text, report, details, low, high, expected):
+    points = [{"num_examples": 500, "scores": [0.8, 0.82]}, {"num_examples": 1000, "scores": [0.84]}]
+    report["training_sizes"] = {"metric": "accuracy", "points": points, "num_train": 1000}
+    report["training_sizes"] |= {"difference": 0.03, "low": low, "high": high}
+    text = render_text(report, details)
+    visible = _visible(text)
+    assert "Doubling the labels from 500 to 1,000 changed accuracy on validation by" in visible and expected in visible
+    assert "were used for this" not in visible and 'aria-label="Score by number of training examples"' in text
+    report["training_sizes"]["num_train"] = 9003
+    assert "Only 1,000 of the 9,003 training examples were used for this." in _visible(render_text(report, details))
+
+
+def test_a_single_epoch_has_no_curve_of_the_learning_rate(render_text, report, details):
+    assert 'aria-label="Learning rate by epoch"' in render_text(report, details)
+    del report["history"][1:]
+    report["best_epoch"] = 1
+    assert 'aria-label="Learning rate by epoch"' not in render_text(report, details)
 
 
 def test_no_mistakes(render_text, report, details):
@@ -353,7 +410,7 @@ def test_calibration_is_computed_from_the_bins(text):
 
 def test_mistakes_show_text_probabilities_and_location(render_text, report, details):
     long = "".join(chr(0x4E00 + i) for i in range(2500))
-    details["mistakes"].append({"text": long, "label": "refund", "predicted": "card?"})
+    details["mistakes"].append({"texts": [long], "gold": "refund", "predicted": "card?"})
     text = render_text(report, details)
     assert "where is it true card? (0.4 %) , predicted refund (98.7 %) · test.csv:41" in _visible(text)
     assert long[:2000] in text and long[:2001] not in text
@@ -417,7 +474,7 @@ def test_loss_curve_omits_nan_and_infinity(render, report, details):
 
 
 def test_half_a_surrogate_pair_is_replaced(render_text, report, details):
-    details["mistakes"][0]["text"] = "a \ud83d b"
+    details["mistakes"][0]["texts"] = ["a \ud83d b"]
     assert "a ? b" in render_text(report, details)
 
 

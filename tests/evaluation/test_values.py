@@ -1,4 +1,4 @@
-"""Evaluation of regression: scores equal to scipy's, plots, tables and the worst predictions."""
+"""Evaluation of regression: scores equal to scipy's, plots, tables and mistakes."""
 
 import numpy as np
 import pytest
@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from scipy import stats
 from sklearn import metrics as reference
 
+from tfbert.evaluation.metric import Outcome
 from tfbert.evaluation.values import METRICS, ValueEvaluation, Values, residual_histogram, scatter
 
 REPEATABLE = settings(deadline=None, derandomize=True, max_examples=150)
@@ -62,12 +63,10 @@ def test_intervals_contain_the_value():
     assert interval["high"] - interval["low"] == pytest.approx(4 * np.sqrt((1 - 2 / np.pi) / 200), rel=0.25)
 
 
-def test_the_worst_have_the_largest_errors_and_correct_ones_are_omitted():
-    worst = Values(np.array([1.0, 2.0, 3.0]), np.array([1.5, 2.0, 0.25])).worst()
-    assert [(index, row["label"], row["predicted"]) for index, row in worst.items()] == [
-        (2, "3", "0.25"),
-        (0, "1", "1.5"),
-    ]
+def test_mistakes_are_ordered_by_error_without_correct_predictions():
+    values = Values(np.array([1.0, 2.0, 3.0]), np.array([1.5, 2.0, 0.25]))
+    assert values.mistakes() == [2, 0]
+    assert [values.outcome(record) for record in (2, 0)] == [Outcome("3", "0.25"), Outcome("1", "1.5")]
 
 
 def test_the_error_table_has_ranges_of_the_true_value():
@@ -108,4 +107,4 @@ def test_evaluation_has_the_declared_metrics_and_the_report_sections():
     sections = evaluation.sections()
     assert [figure["title"] for figure in sections["figures"]] == ["Predicted and true values", "Errors"]
     assert [table["title"] for table in sections["tables"]] == ["Errors by true value"]
-    assert next(iter(sections["worst"])) == np.abs(predicted - gold).argmax()
+    assert evaluation.mistakes()[0] == np.abs(predicted - gold).argmax()

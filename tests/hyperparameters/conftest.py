@@ -7,6 +7,7 @@ from keras_tuner import Objective
 from support.search_fakes import FITS, SPACE, quality
 
 from tfbert.config import Config
+from tfbert.evaluation.entities import F1
 from tfbert.hyperparameters import loop
 from tfbert.hyperparameters.loop import Searcher
 from tfbert.hyperparameters.oracles import make_oracle
@@ -57,7 +58,7 @@ def make_searcher(tmp_path, trainings):
         plan = Plan(config=config, space=space, **values)
         plan.check()
         objective = Objective("f1", "max")
-        problem = SimpleNamespace(tokenized={"train": range(100)}, config=config)
+        problem = SimpleNamespace(tokenized={"train": range(100)}, config=config, task=SimpleNamespace(monitor=F1))
         problem.with_config = lambda config: problem
         oracle = make_oracle(plan, objective)
         if persist:

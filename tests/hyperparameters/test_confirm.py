@@ -131,7 +131,7 @@ COMPARED = {"split": "test", "difference": 0.02, "low": 0.01, "high": 0.03}
         ({"winner": DEFAULT}, "no trial was better than the default config, which is kept"),
         (
             {"comparison": COMPARED},
-            r"better than the default config: F1 on test differs by \+0\.0200 \(\+0\.0100 to \+0",
+            r"better than the default config: F1 on test differs by \+2\.0 points \(95% interval 1\.0 to 3\.0\)",
         ),
         (
             {"comparison": COMPARED | {"low": -0.01}},

@@ -241,7 +241,7 @@ def test_the_table_has_all_values_and_metrics(make_searcher, tmp_path, caplog):
         assert float(row["train.learning_rate"]) == trial.values["train.learning_rate"]
         assert row["head.dropout"] == str(trial.values.get("head.dropout", ""))
     lines = [record.getMessage() for record in caplog.records]
-    assert lines[0].split() == ["trial", "f1", "best", "learning_rate", "epochs", "pooling", "dropout", "took", "left"]
+    assert lines[0].split() == ["trial", "F1", "best", "learning_rate", "epochs", "pooling", "dropout", "took", "left"]
     confirmation = lines.pop(2)
     assert confirmation.startswith("  of the time left, the confirmation takes about 0.")
     assert len(lines) == 4 and len({len(line) for line in lines}) == 1

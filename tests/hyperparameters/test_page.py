@@ -28,7 +28,7 @@ def report():
         },
         "plan": {"space": {RATE: {}, POOLING: {}}, "algorithm": "random", "executions": 2},
         "encoder": {"name": "tiny"},
-        "seconds": {"trials": 200.0, "confirming": 50.0},
+        "seconds": {"trials": 200.0, "confirm": 50.0},
         "trials": [
             trial("0", 0.5),
             trial("1", None, **{RATE: 1e-2}) | {"notes": ["diverged <b>"]},
@@ -69,6 +69,7 @@ def test_the_headline_is_the_score_on_test(page, report):
     assert "Search: classification" in text and report["sentence"] in text
     assert "72.0 %" in text and "61.0 to 83.0 %" in text
     assert "3: 2 finished, 1 failed" in text and "3 min 20 s" in text
+    assert "Confirmation 4 trainings with fresh seeds, 50.0 s" in text
 
 
 def test_without_test_split_validation_is_called_optimistic(page, report):

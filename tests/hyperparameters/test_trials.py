@@ -5,6 +5,7 @@ import dataclasses
 
 import pytest
 
+from tfbert.evaluation.entities import F1
 from tfbert.hyperparameters.trials import (
     FAILED,
     FINISHED,
@@ -82,14 +83,16 @@ def test_a_table_has_a_row_for_each_trial_and_a_column_for_each_metric(tmp_path)
 
 
 def test_the_lines_of_the_terminals_table_are_aligned():
-    table = Table([RATE, "encoder.a_name_that_is_longer_than_any_column"], "f1")
+    table = Table([RATE, "encoder.a_name_that_is_longer_than_any_column"], F1)
     trial = Trial(id="0", values={RATE: 2e-4}, state=STOPPED, score=0.123456, seconds=61)
     head, row = table.header(), table.row(trial, 0.5, 120)
-    assert head.split() == ["trial", "f1", "best", "learning_rate", "a_name_that_is_longer_th", "took", "left"]
+    assert head.split() == ["trial", "F1", "best", "learning_rate", "a_name_that_is_longer_th", "took", "left"]
     assert row.split() == [
         "0",
-        "0.1235",
-        "0.5000",
+        "12.3",
+        "%",
+        "50.0",
+        "%",
         "2e-4",
         "–",
         "1",

@@ -10,6 +10,8 @@ def outputs_of(best, margins=None, second="x"):
     return {
         "answer": texts,
         "best_answer": texts[:, 0],
+        "start": np.array([[0, 20]] * count),
+        "end": np.array([[len(text), 20 + len(second)] for text in best]),
         "probability": np.linspace(0.9, 0.5, count)[:, None] * [[1, 0.1]],
         "no_answer_probability": np.full(count, 0.05),
         "no_answer_margin": np.array(margins if margins is not None else [-1.0] * count),

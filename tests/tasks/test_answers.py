@@ -10,6 +10,7 @@ from support.predicted_answers import OFFICIAL, OFFICIAL_SCORES, PREDICTED, outp
 
 from tfbert.config import Config, DataConfig, override
 from tfbert.evaluation.answers import Gold
+from tfbert.evaluation.metric import LabelledSpan
 from tfbert.tasks.answers import TASK, AnswersOptions, FittedAnswers, NoAnswerThreshold
 from tfbert.tasks.base import fitted_from_json
 from tfbert.tasks.base_config import used_options
@@ -47,7 +48,7 @@ def test_squads_layout(tmp_path):
     first, second = read(path)
     assert (first.text, first.others, first.group, first.where) == ("Who slept?", (CONTEXT,), CONTEXT, "train.json:q1")
     assert (first.target, second.target) == (((56, 59), (52, 59)), ())
-    assert FITTED.gold(first) == Gold("Who slept?", ("cat", "the cat"))
+    assert FITTED.gold(first) == Gold("Who slept?", ("cat", "the cat"), (LabelledSpan(56, 59), LabelledSpan(52, 59)))
     assert FITTED.gold(second) == Gold("Who flew?", ())
     assert TASK.truth_of(first) == [
         {"text": "cat", "start": 56, "end": 59},

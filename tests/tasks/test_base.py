@@ -12,9 +12,9 @@ from tfbert.tasks.base import (
     fitted_kinds,
     list_tasks,
     load_task,
-    monitored_metric,
     require_known_labels,
 )
+from tfbert.tasks.base_config import monitored_metric
 from tfbert.tasks.classification import FittedClassification
 from tfbert.text.records import Record
 

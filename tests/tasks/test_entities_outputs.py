@@ -275,6 +275,6 @@ def test_evaluation(predict):
     scores = evaluation.scores()
     assert {name: metric["value"] for name, metric in scores["metrics"].items()} == pytest.approx(values)
     assert {name: row["num_predicted"] for name, row in scores["per_label"].items()} == {"person": 2, "place": 1}
-    worst = evaluation.sections()["worst"]
-    assert list(worst) == [0, 2]
-    assert (worst[0]["label"], worst[0]["predicted"]) == ("Mary [person]; Ada [place]", "Mary [person]; Ada [person]")
+    assert evaluation.mistakes() == [0, 2]
+    outcome = evaluation.outcome(0)
+    assert (outcome.gold, outcome.predicted) == ("Mary [person]; Ada [place]", "Mary [person]; Ada [person]")

@@ -269,8 +269,7 @@ def test_evaluation_of_pairs():
     assert {metric.name for metric in PAIRS.metrics} == evaluation.values().keys() == evaluation.intervals().keys()
     assert PAIRS.monitor.name == "mrr_at_10" and PAIRS.monitor in PAIRS.metrics
     sections = evaluation.sections()
-    assert list(sections["worst"]) == [1, 2]
-    assert (sections["worst"][1]["label"], sections["worst"][1]["predicted"]) == ("x", "y")
+    assert evaluation.mistakes() == [1, 2] and evaluation.outcome(1).predicted == "y"
     assert "0.8500" in sections["tables"][1]["caption"]
 
 
@@ -295,7 +294,7 @@ def test_evaluation_of_scored_pairs():
     assert evaluation.intervals()["spearman"]["value"] == pytest.approx(0.8)
     assert {metric.name for metric in SCORED.metrics} == evaluation.values().keys() == evaluation.intervals().keys()
     assert SCORED.monitor.name == "spearman"
-    assert evaluation.sections()["worst"] == {}
+    assert evaluation.mistakes() == []
 
 
 def test_similarities_of_scored_pairs(tiny_tokenizer):

@@ -341,4 +341,4 @@ def test_evaluation_of_outputs():
     outputs = {"choice_index": np.array([0, 1]), "probabilities": np.float32([[0.7, 0.3, 0.0], [0.2, 0.5, 0.3]])}
     evaluation = fitted().evaluate(outputs, [(0, ("a", "b")), (2, ("c", "d", "e"))], {})
     assert evaluation.values()["accuracy"] == 0.5
-    assert evaluation.sections()["worst"][1]["label"] == "e"
+    assert evaluation.mistakes() == [1] and evaluation.outcome(1).gold == "e"

@@ -13,8 +13,8 @@ from support import small
 
 from tfbert.config import Config, DataConfig, override
 from tfbert.models.saved_run import load_run
-from tfbert.tasks.base import fitted_from_json, monitored_metric
-from tfbert.tasks.base_config import used_options
+from tfbert.tasks.base import fitted_from_json
+from tfbert.tasks.base_config import monitored_metric, used_options
 from tfbert.tasks.base_context import Served
 from tfbert.tasks.base_pooled import PooledOptions
 from tfbert.tasks.regression import TASK, FittedRegression

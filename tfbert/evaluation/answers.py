@@ -1,4 +1,4 @@
-"""Evaluation of extractive question answering: exact match and F1, no-answer threshold, and the worst mistakes."""
+"""Evaluation of extractive question answering: exact match and F1, no-answer threshold, and mistakes."""
 
 import functools
 import math
@@ -31,8 +31,7 @@ NO_ANSWER_ACCURACY = Metric(
     "no_answer_accuracy", "higher", "fraction", "fraction of questions without an answer for which none is predicted"
 )
 METRICS = (F1, EXACT_MATCH, HAS_ANSWER_F1, HAS_ANSWER_EXACT_MATCH, NO_ANSWER_ACCURACY)
-_WORST_MISTAKES = 30
-_NO_ANSWER = "(no answer)"
+_ANSWER, _NO_ANSWER = "(answer)", "(no answer)"
 _QUESTION_WORDS = ("how many", "how much", "how", "what", "which", "whose", "whom", "who", "when", "where", "why")
 _LENGTHS = {"1 word": 1, "2 words": 2, "3 to 5 words": 5, "6 to 10 words": 10, "more than 10 words": math.inf}
 # A context without words gets no answer at any threshold, and its huge margin would dominate the figure.
@@ -89,9 +88,10 @@ class AnswerEvaluation(Evaluation):
     def outcome(self, record: int) -> Outcome:
         """Return the true answers and the predicted answer of a record."""
         gold, outputs = self._gold[record], self._outputs
-        predicted = outputs["best_answer"][record].decode("utf-8", "replace")
+        (predicted,) = _texts(outputs["best_answer"][record : record + 1])
         is_answered = bool(predicted)
         probability = outputs["probability"][record, 0] if is_answered else outputs["no_answer_probability"][record]
+        kinds = _ANSWER if gold.answers else _NO_ANSWER, _ANSWER if is_answered else _NO_ANSWER
         span = LabelledSpan(int(outputs["start"][record, 0]), int(outputs["end"][record, 0]))
         return Outcome(
             " / ".join(gold.answers) or _NO_ANSWER,
@@ -99,17 +99,14 @@ class AnswerEvaluation(Evaluation):
             float(probability),
             gold.spans,
             (span,) if is_answered else (),
+            confused=(kinds,),
         )
 
     def sections(self) -> dict:
-        """Return scores by question word and answer length, F1 by threshold, reliability, and the worst mistakes."""
-        outputs, gold = self._outputs, [item.answers for item in self._gold]
-        predicted = _texts(outputs["best_answer"])
+        """Return scores by question word and answer length, F1 by threshold, and reliability."""
+        gold = [item.answers for item in self._gold]
+        predicted, probabilities = self._predictions()
         scores = squad.score_all(predicted, gold)
-        is_answered = np.array([bool(text) for text in predicted])
-        probabilities = np.where(is_answered, outputs["probability"][:, 0], outputs["no_answer_probability"])
-        order = np.lexsort((-probabilities, scores["f1"]))
-        worst = [int(index) for index in order if scores["f1"][index] < 1][:_WORST_MISTAKES]
         return {
             "reliability": metrics.reliability_of(probabilities, scores["exact_match"] == 1),
             "tables": [
@@ -117,16 +114,18 @@ class AnswerEvaluation(Evaluation):
                 length_table(scores, gold),
             ],
             "figures": self._figures(),
-            "worst": {
-                index: {
-                    "label": " / ".join(gold[index]) or _NO_ANSWER,
-                    "predicted": predicted[index] or _NO_ANSWER,
-                    "probability": float(probabilities[index]),
-                    "label_probability": None,
-                }
-                for index in worst
-            },
         }
+
+    def mistakes(self) -> list[int]:
+        """Return the questions with an F1 below 1, lowest F1 first, then the highest probability."""
+        f1, (_, probabilities) = self.record_scores(), self._predictions()
+        return [int(record) for record in np.lexsort((-probabilities, f1)) if f1[record] < 1]
+
+    def _predictions(self) -> tuple[list[str], np.ndarray]:
+        """Return the predicted answers, empty where none is given, and their probabilities."""
+        outputs, predicted = self._outputs, _texts(self._outputs["best_answer"])
+        is_answered = np.array([bool(text) for text in predicted])
+        return predicted, np.where(is_answered, outputs["probability"][:, 0], outputs["no_answer_probability"])
 
     def _by_kind(self) -> dict[str, np.ndarray]:
         """Return the values that each metric averages, by name: of all records, and of those with or without answer."""

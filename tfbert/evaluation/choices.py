@@ -1,4 +1,4 @@
-"""Evaluation of multiple choice: accuracy compared with chance and by position, reliability and the worst mistakes."""
+"""Evaluation of multiple choice: accuracy compared with chance and by position, reliability and mistakes."""
 
 from collections.abc import Sequence
 
@@ -8,8 +8,6 @@ from tfbert.evaluation import metrics
 from tfbert.evaluation.classification import LOSS
 from tfbert.evaluation.formatting import percent
 from tfbert.evaluation.metric import Evaluation, Metric, Outcome, ScoreFunction
-
-_WORST_MISTAKES = 30
 
 ACCURACY = Metric(
     "accuracy",
@@ -61,33 +59,28 @@ class ChoiceEvaluation(Evaluation):
 
     def outcome(self, record: int) -> Outcome:
         """Return the right and the predicted choice of a question."""
-        mistake = self._mistake(record)
-        return Outcome(mistake["label"], mistake["predicted"], mistake["probability"])
+        ids = self._gold[record], self._predicted[record]
+        gold, predicted = (self._choices[record][choice] for choice in ids)
+        gold_probability, probability = (float(self._probabilities[record, choice]) for choice in ids)
+        return Outcome(gold, predicted, probability, gold_probability=gold_probability)
 
     def sections(self) -> dict:
-        """Return accuracy by number of choices and by position, reliability, and the most confident mistakes."""
-        wrong = np.flatnonzero(~self._is_right)
-        confidence = self._probabilities[wrong, self._predicted[wrong]]
-        worst = wrong[np.argsort(-confidence, kind="stable")][:_WORST_MISTAKES]
+        """Return accuracy by number of choices and by position, and reliability."""
         return {
             "reliability": metrics.reliability(self._gold, self._probabilities),
             "tables": [self._table_by_number(), self._table_by_position()],
-            "worst": {int(question): self._mistake(question) for question in worst},
         }
+
+    def mistakes(self) -> list[int]:
+        """Return the questions with a wrong choice, the most confident first."""
+        wrong = np.flatnonzero(~self._is_right)
+        confidence = self._probabilities[wrong, self._predicted[wrong]]
+        return wrong[np.argsort(-confidence, kind="stable")].tolist()
 
     def _losses(self) -> np.ndarray:
         """Return the cross-entropy of each question in nats."""
         likelihood = self._probabilities[np.arange(len(self._gold)), self._gold]
         return -np.log(np.maximum(likelihood, 1e-12))
-
-    def _mistake(self, question: int) -> dict:
-        choices, correct, predicted = self._choices[question], self._gold[question], self._predicted[question]
-        return {
-            "label": choices[correct],
-            "predicted": choices[predicted],
-            "probability": float(self._probabilities[question, predicted]),
-            "label_probability": float(self._probabilities[question, correct]),
-        }
 
     def _table_by_number(self) -> dict:
         num_choices = np.asarray([len(choices) for choices in self._choices])

@@ -1,13 +1,11 @@
-"""Evaluation of classification: accuracy, F1, Matthews correlation, calibration, confusion matrix, worst mistakes."""
+"""Evaluation of classification: accuracy, F1, Matthews correlation, calibration, confusion matrix, mistakes."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from tfbert.evaluation import metrics
 from tfbert.evaluation.metric import Evaluation, Metric, Outcome, ScoreFunction
-
-_WORST_MISTAKES = 30
 
 ACCURACY = Metric(
     "accuracy",
@@ -86,37 +84,31 @@ class LabelEvaluation(Evaluation):
 
     def outcome(self, record: int) -> Outcome:
         """Return the true and the predicted label of a record."""
-        predicted = self._predicted[record]
-        probability = float(self._probabilities[record, predicted])
-        return Outcome(self._labels[self._gold[record]], self._labels[predicted], probability)
+        ids = self._gold[record], self._predicted[record]
+        gold, predicted = (self._labels[label_id] for label_id in ids)
+        gold_probability, probability = (float(self._probabilities[record, label_id]) for label_id in ids)
+        confused = () if gold == predicted else ((gold, predicted),)
+        return Outcome(gold, predicted, probability, gold_probability=gold_probability, confused=confused)
 
     def per_label(self) -> dict[str, dict]:
         """Return precision, recall and F1 of each label."""
         return metrics.per_label(self._confusion, self._labels)
 
     def sections(self) -> dict:
-        """Return the confusion matrix, the reliability and the most confident mistakes."""
-        probabilities = self._probabilities
-        predicted = probabilities.argmax(1)
-        wrong = np.flatnonzero(predicted != self._gold)
-        worst = wrong[np.argsort(-probabilities[wrong, predicted[wrong]], kind="stable")][:_WORST_MISTAKES]
+        """Return the confusion matrix and the reliability."""
         return {
             "labels": self._labels,
             "confusion": self._confusion,
-            "reliability": metrics.reliability(self._gold, probabilities),
-            "worst": {int(index): self._mistake(index, predicted[index]) for index in worst},
+            "reliability": metrics.reliability(self._gold, self._probabilities),
         }
+
+    def mistakes(self) -> list[int]:
+        """Return the records with a wrong label, the most confident first."""
+        wrong = np.flatnonzero(self._predicted != self._gold)
+        confidence = self._probabilities[wrong, self._predicted[wrong]]
+        return wrong[np.argsort(-confidence, kind="stable")].tolist()
 
     def _losses(self) -> np.ndarray:
         """Return the cross-entropy of each record in nats."""
         likelihood = self._probabilities[np.arange(len(self._gold)), self._gold]
         return -np.log(np.maximum(likelihood, 1e-12))
-
-    def _mistake(self, record: int, predicted: int) -> Mapping:
-        gold = self._gold[record]
-        return {
-            "label": self._labels[gold],
-            "predicted": self._labels[predicted],
-            "probability": float(self._probabilities[record, predicted]),
-            "label_probability": float(self._probabilities[record, gold]),
-        }

@@ -1,4 +1,4 @@
-"""Evaluation of named-entity recognition: precision, recall and F1 of exact spans, confused types, worst mistakes.
+"""Evaluation of named-entity recognition: precision, recall and F1 of exact spans, confused types, mistakes.
 
 A predicted entity is right if its start, end and type are all right, as in the CoNLL shared tasks and in seqeval.
 """
@@ -13,7 +13,7 @@ from markupsafe import Markup
 from matplotlib.ticker import FuncFormatter
 
 from tfbert.evaluation import drawing, metrics, plots
-from tfbert.evaluation.metric import Evaluation, LabelledSpan, Metric, Outcome, ScoreFunction
+from tfbert.evaluation.metric import NONE, Evaluation, LabelledSpan, Metric, Outcome, ScoreFunction
 
 F1 = Metric(
     "f1",
@@ -32,7 +32,6 @@ RECALL = Metric(
     "fraction of true entities that are predicted with the right start, end and type",
 )
 METRICS = (F1, PRECISION, RECALL)
-NONE = "(none)"
 KINDS = {
     "exact": "right",
     "type": "right span, wrong type",
@@ -44,7 +43,6 @@ _LONGEST_LENGTH = 6
 _SHOWN_ENTITIES = 12
 _MAX_CONFUSIONS = 10
 _MAX_EXAMPLES = 3
-_MAX_MISTAKES = 30
 # An ideograph or kana, a word of any other script, or a punctuation mark.
 _WORD = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]|[^\W\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]+|[^\w\s]")
 
@@ -115,7 +113,12 @@ class EntityEvaluation(Evaluation):
     def outcome(self, record: int) -> Outcome:
         """Return the true and the predicted entities of a record."""
         sides = self._gold[record], self._predicted[record]
-        return Outcome(*map(_entity_list, sides), None, *map(_spans, sides))
+        pairs = pair_entities(*sides)
+        wrong = [
+            (true, predicted) for true, predicted in pairs if not (true and predicted and true.key == predicted.key)
+        ]
+        confused = tuple((t.label if t else NONE, p.label if p else NONE) for t, p in wrong)
+        return Outcome(*map(_entity_list, sides), _highest_wrong(*sides), *map(_spans, sides), confused=confused)
 
     def per_label(self) -> dict[str, dict]:
         """Return F1, precision, recall and counts of every type."""
@@ -127,7 +130,7 @@ class EntityEvaluation(Evaluation):
         return scores
 
     def sections(self) -> dict:
-        """Return kinds of mistakes, confused types, scores by length, reliability, and the worst mistakes."""
+        """Return kinds of mistakes, confused types, scores by length, and reliability."""
         records = zip(self._gold, self._predicted, strict=True)
         pairs = [pair for true, predicted in records for pair in pair_entities(true, predicted)]
         tables = [_kinds_table(pairs), *_confused_table(pairs), *_length_table(pairs)]
@@ -135,8 +138,16 @@ class EntityEvaluation(Evaluation):
             "figures": _figures(pairs, self._types),
             "tables": tables,
             "reliability": _reliability(self._gold, self._predicted),
-            "worst": _worst(self._gold, self._predicted),
         }
+
+    def mistakes(self) -> list[int]:
+        """Return the records with mistakes, by the highest probability of a wrong entity; those without one last."""
+        order = []
+        for record, (true, predicted) in enumerate(zip(self._gold, self._predicted, strict=True)):
+            if _keys(true) != _keys(predicted):
+                num_missed = len(_keys(true) - _keys(predicted))
+                order.append((-(_highest_wrong(true, predicted) or 0.0), -num_missed, record))
+        return [record for *_, record in sorted(order)]
 
 
 def count(gold: Entities, predicted: Entities) -> np.ndarray:
@@ -294,7 +305,8 @@ def _confused_table(pairs: Sequence[Pair]) -> list[dict]:
     ]
     columns = ["true type", "predicted type", "number", "examples"]
     caption = "Pairs of overlapping entities with different types, most frequent first."
-    return [{"title": "Confused types", "columns": columns, "rows": rows, "caption": caption}] if rows else []
+    table = {"title": "Confused types", "columns": columns, "rows": rows, "caption": caption, "finds_mistakes": True}
+    return [table] if rows else []
 
 
 def _length_table(pairs: Sequence[Pair]) -> list[dict]:
@@ -350,24 +362,9 @@ def _keys(entities: Sequence[Entity]) -> set[tuple[int, int, str]]:
     return {entity.key for entity in entities}
 
 
-def _worst(gold: Entities, predicted: Entities) -> dict[int, dict]:
-    """Return the records with mistakes: highest probability of a wrong entity first, those that only miss some last."""
-    mistakes = []
-    for index, (true_entities, predicted_entities) in enumerate(zip(gold, predicted, strict=True)):
-        true_keys, predicted_keys = _keys(true_entities), _keys(predicted_entities)
-        if true_keys != predicted_keys:
-            probabilities = [entity.probability for entity in predicted_entities if entity.key not in true_keys]
-            highest = max(probabilities, default=None)
-            mistakes.append((-(highest or 0.0), -len(true_keys - predicted_keys), index, highest))
-    return {
-        index: {
-            "label": _entity_list(gold[index]),
-            "predicted": _entity_list(predicted[index]),
-            "probability": highest,
-            "label_probability": None,
-        }
-        for *_, index, highest in sorted(mistakes, key=lambda mistake: mistake[:3])[:_MAX_MISTAKES]
-    }
+def _highest_wrong(true: Sequence[Entity], predicted: Sequence[Entity]) -> float | None:
+    """Return the highest probability of a predicted entity that is wrong; `None` if none is."""
+    return max((entity.probability for entity in predicted if entity.key not in _keys(true)), default=None)
 
 
 def _entity_list(entities: Sequence[Entity]) -> str:

@@ -1,6 +1,7 @@
 """Formatting of numbers and names for reports and logs."""
 
 import math
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -8,6 +9,7 @@ import numpy as np
 from markupsafe import Markup, escape
 
 from tfbert.evaluation.drawing import short_number
+from tfbert.evaluation.metric import Metric, main_metric
 
 
 def percent(fraction: float | None, digits: int = 1) -> str:
@@ -52,9 +54,10 @@ def words(name: str) -> str:
 
 
 def breakable(label: str) -> Markup:
-    """Return an escaped label; a long one may wrap after its underscores."""
-    label = escape(label)
-    return label.replace("_", Markup("_<wbr>")) if len(label) > 16 else label
+    """Return an escaped label or path; a long one may wrap after its underscores and slashes."""
+    if len(label) <= 16:
+        return escape(label)
+    return Markup("<wbr>").join(escape(part) for part in re.split(r"(?<=[_/])", label))
 
 
 def summary(report: Mapping[str, Any]) -> str:
@@ -74,4 +77,16 @@ def summary(report: Mapping[str, Any]) -> str:
         lines.append(
             f"{split} {name:12} {score['value']:.4f}  (95 %: {score['low']:.4f} to {score['high']:.4f}){spread}"
         )
-    return "\n".join(lines)
+    return "\n".join([*lines, *_baseline_line(report, split)])
+
+
+def _baseline_line(report: Mapping[str, Any], split: str) -> list[str]:
+    """Return a line with the main metric of the baselines on a split, if there are any."""
+    if not report.get("baselines"):
+        return []
+    declared = [Metric.from_json(fields) for fields in report["metrics"]]
+    measured = [metric for metric in declared if metric.name in report[split]["metrics"]]
+    name = main_metric(measured, report["config"]["train"]["monitor"]).name
+    known = [(row["title"], row[split][name]) for row in report["baselines"] if name in row.get(split, {})]
+    shown = ", ".join(f"{score:.4f} {title}" for title, score in known)
+    return [f"{split} {name} of baselines: {shown}"] if known else []

@@ -1,10 +1,12 @@
-"""Evaluation of multi-label classification: F1, average precision, thresholds, reliability and the worst mistakes.
+"""Evaluation of multi-label classification: F1, average precision, thresholds, reliability and mistakes.
 
 Each score is a function of the weights of the records, so that bootstrap resampling needs no sorting. Tests compare the
 scores with scikit-learn's.
 """
 
 import enum
+import functools
+import itertools
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -13,13 +15,14 @@ from matplotlib.ticker import MaxNLocator
 
 from tfbert.evaluation import drawing, metrics
 from tfbert.evaluation.classification import MACRO_F1
-from tfbert.evaluation.metric import Evaluation, Metric, Outcome, ScoreFunction
+from tfbert.evaluation.formatting import percent
+from tfbert.evaluation.metric import NONE, Evaluation, Metric, Outcome, ScoreFunction
 
 DEFAULT_THRESHOLD = 0.5
 # A threshold fitted to fewer texts with the label would overfit.
 MIN_EXAMPLES_FOR_OWN_THRESHOLD = 5
 NO_LABEL = "no label"
-_MAX_ROWS, _MAX_PAIRS, _WORST_MISTAKES = 100, 25, 30
+_MAX_ROWS, _MAX_PAIRS = 100, 25
 # Blocks of this many ranks stay in the processor's cache.
 _BLOCK_SIZE = 2**16
 
@@ -138,9 +141,8 @@ class LabelSetEvaluation(Evaluation):
     def values(self) -> dict[str, float]:
         """Return the metrics of the report and the mean binary cross-entropy in nats."""
         weights = np.ones(len(self._sets.gold), np.int64)
-        return {name: score(weights) for name, score in self._functions.items()} | {
-            LOSS.name: float(self._sets.log_losses().mean())
-        }
+        scores = {name: score(weights) for name, score in self._functions.items()}
+        return scores | {LOSS.name: float(self._sets.log_losses().mean())}
 
     def intervals(self) -> dict[str, dict[str, float]]:
         """Return both F1 scores, mean average precision and subset accuracy with their intervals."""
@@ -158,15 +160,25 @@ class LabelSetEvaluation(Evaluation):
 
     def outcome(self, record: int) -> Outcome:
         """Return the true and the chosen labels of a record."""
-        sets = (self._sets.gold, self._sets.chosen)
-        return Outcome(*(", ".join(self._labels[i] for i in np.flatnonzero(s[record])) or NO_LABEL for s in sets))
+        sets = self._sets
+        gold, chosen, probabilities = (of_all[record] for of_all in (sets.gold, sets.chosen, sets.probabilities))
+        missed, spurious = self._names(gold & ~chosen), self._names(chosen & ~gold)
+        confused = tuple(itertools.product(missed or [NONE], spurious or [NONE])) if missed or spurious else ()
+        confidence = float(sets.wrong_confidence[record]) if confused else None
+        shown = sorted(np.flatnonzero(gold | chosen), key=lambda label: -probabilities[label])
+        note = ", ".join(f"{self._labels[label]} {percent(float(probabilities[label]))}" for label in shown)
+        names = (", ".join(self._names(labels)) or NO_LABEL for labels in (gold, chosen))
+        return Outcome(*names, confidence, confused=confused, note=note)
+
+    def _names(self, is_in_set: np.ndarray) -> list[str]:
+        return [self._labels[label] for label in np.flatnonzero(is_in_set)]
 
     def per_label(self) -> dict[str, dict]:
         """Return precision, recall and F1 of each label."""
         return self._sets.per_label(self._labels)
 
     def sections(self) -> dict:
-        """Return thresholds, label pairs, the reliability of the chosen labels and the worst mistakes."""
+        """Return thresholds, label pairs and the reliability of the chosen labels."""
         sets = self._sets
         caption = "If many texts get no label or too many, the thresholds do not suit these texts."
         plot = label_count_plot(sets.gold, sets.chosen)
@@ -174,8 +186,12 @@ class LabelSetEvaluation(Evaluation):
             "reliability": metrics.reliability_of(sets.probabilities[sets.chosen], sets.gold[sets.chosen]),
             "figures": [{"title": "Labels per text", "svg": plot, "caption": caption}],
             "tables": tables(sets, self._labels, self._thresholds, self._sources),
-            "worst": sets.worst(self._labels),
         }
+
+    def mistakes(self) -> list[int]:
+        """Return the records with wrong labels, the most confident wrong decision first."""
+        confidence = self._sets.wrong_confidence
+        return [int(record) for record in np.argsort(-confidence, kind="stable") if confidence[record] >= 0]
 
 
 class LabelSets:
@@ -266,26 +282,11 @@ class LabelSets:
         likelihood = np.where(self.gold, self.probabilities, 1 - self.probabilities)
         return -np.log(np.maximum(likelihood, 1e-7)).mean(1)
 
-    def worst(self, labels: Sequence[str]) -> dict[int, dict]:
-        """Return the records with the most confident wrong decisions, worst first, as `worst` of `sections`."""
+    @functools.cached_property
+    def wrong_confidence(self) -> np.ndarray:
+        """The probability of the most confident wrong decision about each record; -1 if all are right."""
         error = np.where(self.gold, 1 - self.probabilities, self.probabilities)
-        confidence = np.where(self.gold != self.chosen, error, -1).max(1)
-        order = [int(i) for i in np.argsort(-confidence, kind="stable")[:_WORST_MISTAKES] if confidence[i] >= 0]
-        return {
-            index: {
-                "label": self._label_list(index, self.gold, labels),
-                "predicted": self._label_list(index, self.chosen, labels),
-                "probability": None,
-                "label_probability": None,
-            }
-            for index in order
-        }
-
-    def _label_list(self, record: int, sets: np.ndarray, labels: Sequence[str]) -> str:
-        probabilities = self.probabilities[record]
-        label_ids = sorted(np.flatnonzero(sets[record]), key=lambda label_id: -probabilities[label_id])
-        names = [f"{labels[label_id]} ({100 * probabilities[label_id]:.1f} %)" for label_id in label_ids]
-        return ", ".join(names) or NO_LABEL
+        return np.where(self.gold != self.chosen, error, -1).max(1)
 
     def _precompute_ranks(self) -> None:
         """Rank the records by the probability of each label, once for all bootstrap samples."""
@@ -329,7 +330,8 @@ def tables(sets: LabelSets, labels: Sequence[str], thresholds: np.ndarray, sourc
         rows = [[labels[i], labels[j], int(confused[i, j])] for i, j in _largest(confused)]
         caption = "Every pair of a missed and a wrongly predicted label of the same text is counted."
         columns = ["missed label", "wrongly predicted label", "texts"]
-        result.append({"title": "Confused labels", "columns": columns, "rows": rows, "caption": caption})
+        table = {"title": "Confused labels", "columns": columns, "rows": rows, "caption": caption}
+        result.append(table | {"finds_mistakes": True})
     true, chosen = (np.triu(m.T @ m, 1) for m in (sets.gold.astype(np.float32), sets.chosen.astype(np.float32)))
     if true.any() or chosen.any():
         pairs = _largest(np.maximum(true, chosen))
@@ -343,12 +345,7 @@ def tables(sets: LabelSets, labels: Sequence[str], thresholds: np.ndarray, sourc
 
 
 def label_count_plot(gold: np.ndarray, chosen: np.ndarray) -> Markup:
-    """Draw a bar chart of the number of texts by number of true and of chosen labels.
-
-    Args:
-        gold: bool `(records, labels)`.
-        chosen: bool `(records, labels)`.
-    """
+    """Draw a bar chart of the number of texts by number of true and of chosen labels, bool `(records, labels)` each."""
     num_true, num_chosen = (np.bincount(sets.sum(1)) for sets in (gold, chosen))
     with drawing.report_style():
         figure, axes = drawing.new_axes()

@@ -11,6 +11,8 @@ import numpy as np
 # From indices of records, with repetitions, to the value of a metric on these records.
 ScoreFunction = Callable[[np.ndarray], float]
 Better = Literal["higher", "lower"]
+# Stands for a missing label in `Outcome.confused`.
+NONE = "(none)"
 
 
 @dataclass(frozen=True)
@@ -113,6 +115,9 @@ class Outcome:
         confidence: the probability of the prediction; `None` if the task has none.
         gold_spans: the true value in the last input of the record; empty for tasks without spans.
         predicted_spans: the prediction in the last input of the record.
+        gold_probability: the probability of the true value.
+        confused: the pairs of a true and a predicted label that differ, `NONE` for a missing one.
+        note: further details, in a few words.
     """
 
     gold: str
@@ -120,6 +125,22 @@ class Outcome:
     confidence: float | None = None
     gold_spans: tuple[LabelledSpan, ...] = ()
     predicted_spans: tuple[LabelledSpan, ...] = ()
+    gold_probability: float | None = None
+    confused: tuple[tuple[str, str], ...] = ()
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """The scores of a system that a trained model should beat.
+
+    Args:
+        title: what the system does, in a few words.
+        scores: value by name of the metric.
+    """
+
+    title: str
+    scores: Mapping[str, float]
 
 
 class Evaluation(abc.ABC):
@@ -145,17 +166,23 @@ class Evaluation(abc.ABC):
     def outcome(self, record: int) -> Outcome:
         """Return the true and the predicted value of a record, given by its index."""
 
+    def point_scores(self) -> dict[str, float]:
+        """Return the metrics of the report by name, without intervals."""
+        functions = self.score_functions()
+        records = np.arange(len(self.record_scores()))
+        return {name: function(records) for name, function in functions.items()}
+
     def per_label(self) -> dict[str, dict]:
         """Return the scores of each label, by its name; empty for tasks without labels."""
         return {}
 
     @abc.abstractmethod
     def sections(self) -> dict:
-        """Return the details for the report page, under the keys that `report_page.render` documents.
+        """Return the details for the report page, under the keys that `report_page.render` documents."""
 
-        Instead of `mistakes` they contain `worst`: the `label`, `predicted`, `probability` and `label_probability` of
-        each mistake, by the index of its record, worst first.
-        """
+    def mistakes(self) -> list[int]:
+        """Return the indices of the records that were predicted wrong, worst first; empty if that is undefined."""
+        return []
 
     def scores(self) -> dict:
         """Return `metrics` and `per_label` as `report.json` holds them."""

@@ -1,8 +1,11 @@
 """Parts that all report pages share: the template, the table of the history, the summary, cost and repetition.
 
-A page is self-contained and has no scripts; a content security policy in its head forbids both network and scripts.
+A page is self-contained: a content security policy in its head forbids the network, and all scripts except `page.js`.
 """
 
+import base64
+import hashlib
+import json
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,17 +13,27 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
+from markupsafe import Markup
 
 from tfbert.evaluation.formatting import breakable, duration, number, percent, size, words
 from tfbert.evaluation.metric import Metric
-from tfbert.fields import as_typed
+from tfbert.evaluation.text_table import link
+from tfbert.fields import as_typed, flatten
 from tfbert.files import writing
 
 # Numbers in table cells: 1,234, -0.5, 2e-4, 75.4 %, or no value. Not a date, a house number or a range.
 _NUMBER_CELL = re.compile(r"([-−+]?\d[\d.,]*(e[-+]?\d+)?( ?%)?|–|)")
 
 
-def write_page(template: str, path: Path, sections: Mapping[str, str], report: Mapping, **views: Any) -> None:
+def write_page(
+    template: str,
+    path: Path,
+    sections: Mapping[str, str],
+    report: Mapping,
+    *,
+    defaults: Mapping[str, Any] | None = None,
+    **views: Any,
+) -> None:
     """Write a page, with the time and memory of the run and how to repeat it at the end.
 
     Args:
@@ -28,10 +41,12 @@ def write_page(template: str, path: Path, sections: Mapping[str, str], report: M
         path: the file to write; an existing file is replaced.
         sections: headings by section, in order, with `cost` and `repeat`; sections whose view is empty are omitted.
         report: the content of `report.json`.
+        defaults: default of each config field that was used, by path; other fields are left out. `None` shows all
+            fields.
         **views: variables of the template: `headline`, with at least `title`, `score`, `sentence`, `notes` and
-            `summary`, and one variable per section.
+            `summary`, and one variable per section. `headline` may also have `run`, the name of the run.
     """
-    views |= {"cost": _cost_view(report), "repeat": _repeat_view(report)}
+    views |= {"cost": _cost_view(report), "repeat": _repeat_view(report, defaults)}
     toc = {name: heading for name, heading in sections.items() if views[name]}
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
@@ -40,7 +55,11 @@ def write_page(template: str, path: Path, sections: Mapping[str, str], report: M
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.globals["number_columns"] = _number_columns
+    script = (Path(__file__).parent / "page.js").read_text(encoding="utf-8")
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    environment.policies["json.dumps_kwargs"] = {"ensure_ascii": False, "separators": (",", ":")}
+    environment.globals |= {"number_columns": _number_columns, "link": link}
+    environment.globals |= {"script": Markup(script), "script_hash": f"sha256-{digest}"}
     environment.filters |= {f.__name__: f for f in (percent, number, duration, words, as_typed, breakable)}
     page = environment.get_template(template).render(toc=toc, **views)
     # A text may contain half a surrogate pair, which UTF-8 cannot encode.
@@ -130,14 +149,28 @@ def _cost_view(report: Mapping) -> dict | None:
     return {"rows": rows, "total": total, "memory": size(memory) if memory else None}
 
 
-def _repeat_view(report: Mapping) -> dict | None:
-    """Return the command, the config by section, and the versions."""
-    sections: dict[str, Sequence] = {"run": []}
-    for name, value in (report.get("config") or {}).items():
-        if isinstance(value, Mapping):
-            sections[name] = list(value.items())
-        else:
-            sections["run"].append((name, value))
-    sections = {name: fields for name, fields in sections.items() if fields}
-    versions, command = report.get("versions") or {}, report.get("command")
-    return {"command": command, "config": sections, "versions": versions} if sections or versions or command else None
+def _repeat_view(report: Mapping, defaults: Mapping[str, Any] | None) -> dict | None:
+    """Return the command, the config by section with what differs from its defaults, the encoder and the versions."""
+    config, encoder = report.get("config") or {}, report.get("encoder") or {}
+    # Tuples are lists in the report.
+    defaults = None if defaults is None else json.loads(json.dumps(dict(defaults)))
+    sections: dict[str, list] = {}
+    for path, value in flatten(config):
+        if defaults is None or path in defaults:
+            section, _, name = path.rpartition(".")
+            default = None if defaults is None or defaults[path] == value else as_typed(defaults[path])
+            sections.setdefault(section or "run", []).append((name, as_typed(value), default))
+    architecture = [(words(name), number(value), None) for name, value in encoder.items() if _is_size(value)]
+    versions = [(name, version, None) for name, version in (report.get("versions") or {}).items()]
+    groups = sections | {"architecture of the encoder": architecture, "versions": versions}
+    groups = {name: fields for name, fields in groups.items() if fields}
+    command = report.get("command")
+    if not groups and not command:
+        return None
+    config_json = json.dumps(config, indent=2, ensure_ascii=False) if config else None
+    has_changes = any(default is not None for fields in sections.values() for *_, default in fields)
+    return {"command": command, "groups": groups, "config_json": config_json, "has_changes": has_changes}
+
+
+def _is_size(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)

@@ -25,6 +25,8 @@ from tfbert.evaluation.drawing import (
     text_em,
     to_svg,
 )
+from tfbert.evaluation.metric import Metric
+from tfbert.evaluation.text_table import link
 
 # An embedded picture cannot read CSS variables, so its two colours are visible on white and on black.
 _PICTURE_RIGHT, _PICTURE_WRONG = (58, 134, 209), (224, 112, 26)
@@ -61,7 +63,8 @@ def learning_curves(
         if series:
             plots.append(_metric_curve(series, best_epoch, is_fraction))
         rates = [row.get("learning_rate") for row in history]
-        if rates and None not in rates:
+        # The only point of a single epoch is the end of the schedule.
+        if len(rates) > 1 and None not in rates:
             figure, axes = new_axes(height=110)
             axes.plot(epochs, rates, color=MUTED, linewidth=1.4, marker="o", markersize=3)
             axes.set_title("Learning rate by epoch")
@@ -162,15 +165,40 @@ def lines(
         return to_svg(figure, title)
 
 
+def training_sizes(points: Sequence[Mapping], metric: Metric) -> Markup:
+    """Draw the score by number of training examples.
+
+    Args:
+        points: mappings with `num_examples` and `scores`, one per fitted head.
+        metric: the metric of the scores.
+    """
+    sizes = [point["num_examples"] for point in points]
+    with report_style():
+        figure, axes = new_axes()
+        axes.plot(sizes, [np.mean(point["scores"]) for point in points], color=ACCENT, linewidth=1.6)
+        pairs = [(point["num_examples"], score) for point in points for score in point["scores"]]
+        axes.plot(*zip(*pairs, strict=True), "o", color=ACCENT, markersize=4)
+        axes.set_xscale("log", base=2)
+        axes.set_xticks(sizes, [f"{size:,}" for size in sizes])
+        axes.set_xticks([], minor=True)
+        axes.margins(y=0.15)
+        axes.set(title=f"{metric.title} on validation by number of labels", xlabel="training examples")
+        axes.yaxis.set_major_locator(MaxNLocator(5))
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: metric.format(value)))
+        return to_svg(figure, "Score by number of training examples")
+
+
 def heat_map(counts: np.ndarray, rows: Sequence[str], columns: Sequence[str]) -> Markup:
     """Draw a confusion matrix with counts, its cells shaded by their fraction of the row.
+
+    Cells of two different labels are links to the mistakes with these labels.
 
     Args:
         counts: int `(len(rows), len(columns))`; the diagonal counts correct predictions.
         rows: true labels.
         columns: predicted labels, starting with `rows`.
     """
-    rows, columns = [shorten(name) for name in rows], [shorten(name) for name in columns]
+    labels, rows, columns = rows, [shorten(name) for name in rows], [shorten(name) for name in columns]
     row_points, column_points = ([text_em(name) * _NAME_FONT for name in names] for names in (rows, columns))
     corner, num_columns = "true ↓  predicted →", len(columns)
     left = max(*row_points, text_em(corner) * _NAME_FONT) + 10
@@ -190,7 +218,9 @@ def heat_map(counts: np.ndarray, rows: Sequence[str], columns: Sequence[str]) ->
         total = np.maximum(np.asarray(counts).sum(axis=1, keepdims=True), 1)
         for (i, j), fraction in np.ndenumerate(np.asarray(counts) / total):
             if counts[i, j]:
-                _cell(axes, i, j, int(counts[i, j]), fraction)
+                is_confused = i != j and j < len(labels)
+                url = link("mistakes", {"true": labels[i], "predicted": labels[j]}) if is_confused else None
+                _cell(axes, (i, j), int(counts[i, j]), fraction, url)
         style = {"xycoords": "data", "textcoords": "offset points", "fontsize": _NAME_FONT, "annotation_clip": False}
         for i, name in enumerate(rows):
             axes.annotate(name, (0, i + 0.5), (-6, 0), ha="right", va="center", **style)
@@ -201,13 +231,16 @@ def heat_map(counts: np.ndarray, rows: Sequence[str], columns: Sequence[str]) ->
         return to_svg(figure, "Confusion matrix: rows true, columns predicted")
 
 
-def _cell(axes: Axes, row: int, column: int, count: int, fraction: float) -> None:
+def _cell(axes: Axes, position: tuple[int, int], count: int, fraction: float, url: str | None) -> None:
     """Draw one cell of a heat map; the square root of the fraction keeps rare mistakes visible."""
+    row, column = position
     shade = 0.08 + 0.92 * fraction**0.5
     color = ACCENT if row == column else WARN
-    axes.add_patch(Rectangle((column, row), 1, 1, color=color, alpha=round(shade, 2), linewidth=0, clip_on=False))
+    style = {"color": color, "alpha": round(shade, 2), "linewidth": 0, "clip_on": False, "url": url}
+    axes.add_patch(Rectangle((column, row), 1, 1, **style))
     ink = PAPER if shade > 0.6 else INK
-    axes.text(column + 0.5, row + 0.5, f"{count}", ha="center", va="center_baseline", fontsize=_CELL_FONT, color=ink)
+    style = {"ha": "center", "va": "center_baseline", "fontsize": _CELL_FONT, "color": ink, "url": url}
+    axes.text(column + 0.5, row + 0.5, f"{count}", **style)
 
 
 def matrix_picture(confusion: np.ndarray) -> Markup:

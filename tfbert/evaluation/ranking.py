@@ -1,4 +1,4 @@
-"""Evaluation of answer ranking (retrieval): MRR, recall, nDCG, abstention threshold, ranks and the worst mistakes."""
+"""Evaluation of answer ranking (retrieval): MRR, recall, nDCG, abstention threshold, ranks and mistakes."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,8 +11,6 @@ from tfbert.evaluation import drawing, metrics
 from tfbert.evaluation.formatting import percent
 from tfbert.evaluation.metric import Evaluation, Metric, Outcome, ScoreFunction
 from tfbert.text.records import normalize_whitespace
-
-_WORST_MISTAKES = 30
 
 MRR_AT_10 = Metric(
     "mrr_at_10",
@@ -93,7 +91,7 @@ class Ranking:
     def worst(self) -> list[int]:
         """Return the indices of questions whose first answer is wrong, highest similarity first."""
         wrong = np.flatnonzero(self.first_rank() != 1)
-        return wrong[np.argsort(-self.similarity[wrong], kind="stable")][:_WORST_MISTAKES].tolist()
+        return wrong[np.argsort(-self.similarity[wrong], kind="stable")].tolist()
 
     def rank_table(self) -> dict:
         """Return a table of the ranks of the first right answer, for the report."""
@@ -174,10 +172,8 @@ class RankingEvaluation(Evaluation):
 
     def outcome(self, record: int) -> Outcome:
         """Return the right answer and the first answer of a record."""
-        if not self._answers.shape[1]:
-            return Outcome(self._gold[record][1], "")
-        mistake = self._mistake(record)
-        return Outcome(mistake["label"], mistake["predicted"])
+        predicted = _decoded(self._answers[record, 0]) if self._answers.shape[1] else ""
+        return Outcome(self._gold[record][1], predicted)
 
     def _question_of(self) -> np.ndarray:
         """Return the index of the question of each record, int `(records,)`."""
@@ -185,23 +181,17 @@ class RankingEvaluation(Evaluation):
         return np.asarray([index[question] for question, _ in self._gold])
 
     def sections(self) -> dict:
-        """Return similarities, ranks, the effect of abstaining, and the mistakes with the highest similarity."""
+        """Return similarities, ranks and the effect of abstaining."""
         caption = "The less the two overlap, the better a threshold separates wrong answers from right ones."
         plot = {"title": "Similarity", "svg": similarity_plot(self._ranking, self._threshold), "caption": caption}
-        worst = [int(self._records[question]) for question in self._ranking.worst()]
         return {
             "figures": [plot],
             "tables": [self._ranking.rank_table(), self._ranking.threshold_table(self._threshold)],
-            "worst": {record: self._mistake(record) for record in worst if self._answers.shape[1]},
         }
 
-    def _mistake(self, record: int) -> dict:
-        return {
-            "label": self._gold[record][1],
-            "predicted": _decoded(self._answers[record, 0]),
-            "probability": None,
-            "label_probability": None,
-        }
+    def mistakes(self) -> list[int]:
+        """Return the first record of each question whose first answer is wrong, highest similarity first."""
+        return self._records[self._ranking.worst()].tolist() if self._answers.shape[1] else []
 
 
 def ranking_of(

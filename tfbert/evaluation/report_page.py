@@ -1,34 +1,42 @@
 """The report page `report.html` of a task, written from `report.json` and further details."""
 
-import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from markupsafe import Markup
 
-from tfbert.evaluation import plots
-from tfbert.evaluation.formatting import duration, number, percent, words
-from tfbert.evaluation.metric import Metric, main_metric
-from tfbert.evaluation.page_parts import Column, history_table, score_columns, summary_view, write_page
+from tfbert.evaluation import plots, text_table
+from tfbert.evaluation.formatting import duration, number, percent
+from tfbert.evaluation.headline import (
+    difference_text,
+    headline,
+    interval_of,
+    is_unchanged,
+    mean_probability,
+    progress_sentence,
+    spread,
+)
+from tfbert.evaluation.metric import LabelledSpan, Metric
+from tfbert.evaluation.page_parts import Column, history_table, score_columns, write_page
+from tfbert.evaluation.text_table import Labelling, TextRow
 
 _SECTIONS = {
-    "curves": "Learning curves",
+    "curves": "Training",
     "metrics": "Metrics",
+    "sizes": "More labels",
     "checks": "Data",
     "labels": "Labels",
     "confusions": "Confusions",
     "findings": "Details",
     "calibration": "Calibration",
     "lengths": "Lengths",
-    "mistakes": "Worst mistakes",
+    "mistakes": "Mistakes",
     "cost": "Time and memory",
     "repeat": "Repeat this run",
 }
-_FEW_EXAMPLES = 300
 _WORST_LABELS, _MAX_PAIRS, _MAX_MATRIX, _REDUCED_MATRIX = 20, 25, 30, 20
-_FIRST_MISTAKES, _MAX_MISTAKES, _PREVIEW_CHARACTERS, _MAX_CHARACTERS = 10, 50, 240, 2000
+_SOURCES = ("true", "predicted")
 
 
 def render(report: dict, details: dict, path: Path) -> None:
@@ -48,6 +56,7 @@ def render(report: dict, details: dict, path: Path) -> None:
     views = {
         "curves": _curves(report, details, metrics),
         "metrics": _scores(report, metrics),
+        "sizes": _sizes(report, metrics),
         "checks": _checks(report),
         "labels": _labels(report, split),
         "confusions": _confusions(details),
@@ -56,111 +65,13 @@ def render(report: dict, details: dict, path: Path) -> None:
         "lengths": _lengths(details),
         "mistakes": _mistakes(details),
     }
-    write_page("page.html.jinja", path, _SECTIONS, report, headline=_headline(report, metrics), split=split, **views)
+    views |= {"headline": headline(report, details, metrics), "split": split}
+    write_page("page.html.jinja", path, _SECTIONS, report, defaults=details.get("defaults"), **views)
 
 
 def _metrics_of(report: dict) -> dict[str, Metric]:
     """Return the metrics that a report declares by name."""
     return {fields["name"]: Metric.from_json(fields) for fields in report.get("metrics") or []}
-
-
-def _interval(metric: Any) -> dict:
-    """Return a score of the report, a number or a dict, as `value`, `low` and `high`."""
-    if not isinstance(metric, Mapping):
-        metric = {"value": metric}
-    return {key: metric.get(key) for key in ("value", "low", "high")}
-
-
-def _headline(report: dict, metrics: Mapping[str, Metric]) -> dict:
-    """Return the top of the page: the score, a sentence about it, warnings and a summary of the run."""
-    split = next((name for name in ("test", "validation") if (report.get(name) or {}).get("metrics")), None)
-    config, encoder, seeds = (report.get(key) or {} for key in ("config", "encoder", "seeds"))
-    encoder_name = encoder.get("name", "?")
-    data, history = report.get("data") or {}, report.get("history") or []
-    checks = report.get("checks") or {}
-    warnings = [str(line) for line in checks.get("warnings", [])]
-    # Reports of earlier versions do not distinguish the warnings that concern the score.
-    score_warnings = [str(line) for line in checks.get("score_warnings", warnings)]
-    view = {"title": f"{words(report['task'])} with {encoder_name}", "split": split}
-    view |= {"score_warnings": score_warnings, "num_warnings": len(warnings)}
-    view |= {"score": "no score", "metric": None, "notes": [], "sentence": None, "seeds": None}
-    if split:
-        scores = report[split]["metrics"]
-        name = main_metric((metrics[name] for name in scores), (config.get("train") or {}).get("monitor")).name
-        view |= _score_view(metrics[name], metrics, scores, split, report[split].get("num_examples"))
-        over_seeds = (seeds.get(split) or {}).get(name)
-        if over_seeds:
-            view["seeds"] = f"Over {seeds['count']} seeds: {_spread(metrics[name], over_seeds)}"
-        if (report.get("untrained") or {}).get(name) is not None:
-            view |= _gain_view(report, metrics[name], view["notes"])
-    if report.get("adaptation"):
-        view["notes"] = [report["adaptation"]["sentence"], *view["notes"]]
-    described = ", ".join([encoder_name, *(f"{words(name)} {number(value)}" for name, value in _scalars(encoder))])
-    counts = [f"{number(row['num_examples'])} {name}" for name, row in data.items() if row]
-    per_label = (report.get(split) or {}).get("per_label")
-    lines = [("Examples", ", ".join(counts)), ("Labels", number(len(per_label)) if per_label else "")]
-    if history:
-        best = report.get("best_epoch")
-        lines.append(("Epochs", f"{len(history)}" + (f", best: {best}" if best else "")))
-    return view | {"summary": summary_view(described, lines, report)}
-
-
-def _gain_view(report: dict, metric: Metric, notes: list[str]) -> dict:
-    """Return a sentence about the gain over the untrained model, or a further note if there is no gain."""
-    best, before = report["best_epoch"], metric.format(report["untrained"][metric.name])
-    start = f"On validation, {metric.title} was {before} before training"
-    if report.get("average"):
-        after = metric.format(report["average"]["validation"][metric.name])
-        return {"sentence": f"{start} and {after} with the average weights of the best epochs."}
-    if best:
-        after = metric.format(report["history"][best - 1]["validation"][metric.name])
-        return {"sentence": f"{start} and {after} after the best epoch."}
-    advice = "A lower train.learning_rate or more examples may help."
-    return {"notes": [*notes, f"{start} and no epoch was better, so the encoder was kept unchanged. {advice}"]}
-
-
-def _scalars(encoder: Mapping) -> list:
-    numbers = {key: value for key, value in encoder.items() if isinstance(value, int | float)}
-    return [(key, value) for key, value in numbers.items() if key != "name" and not isinstance(value, bool)]
-
-
-def _score_view(
-    declared: Metric, metrics: Mapping[str, Metric], scores: Mapping, split: str, num_examples: int | None
-) -> dict:
-    """Return the score of the headline, its interval, a sentence that explains it, and notes on its reliability."""
-    metric, notes = _interval(scores[declared.name]), []
-    view = {"metric": declared.title, "score": declared.format(metric["value"]), "interval": None}
-    has_interval = metric["low"] is not None and metric["high"] is not None
-    if has_interval:
-        low = declared.format(metric["low"])
-        view["interval"] = f"{low.removesuffix(' %')} to {declared.format(metric['high'])}"
-    if declared.expectation and metric["value"] is not None:
-        # Near 100 of 100 the sentence counts per 1,000, so that 99.6 % is not shown as "about 100".
-        base = 100 if 0.015 < metric["value"] < 0.985 else 1000
-        value, low, high = (f"{math.floor(base * (metric[k] or 0) + 0.5):,}" for k in ("value", "low", "high"))
-        interval = f" (95% interval {low} to {high})" if has_interval else ""
-        view["sentence"] = f"Expect about {value} of {base:,} similar {declared.expectation}{interval}."
-    if split == "validation":
-        notes.append(
-            "There is no test split. This is the score on the validation split, which also chose the best epoch, "
-            "so it is probably slightly too high."
-        )
-    if num_examples is not None and num_examples < _FEW_EXAMPLES:
-        notes.append(
-            f"The {split} split has only {number(num_examples)} examples, so the score is imprecise: "
-            f"do not choose between models whose scores differ by less than the interval."
-        )
-    for mean in (metrics[name] for name in scores if metrics[name].is_label_mean and declared.expectation):
-        value = _interval(scores[mean.name])["value"]
-        if value is not None and metric["value"] is not None and value < metric["value"] - 0.05:
-            shown = f"{mean.title} is {mean.format(value)}"
-            notes.append(f"Some labels score much lower than the average: {shown}. See Labels below.")
-    return view | {"notes": notes, "num_examples": num_examples}
-
-
-def _spread(metric: Metric, over_seeds: Mapping) -> str:
-    mean = metric.format(over_seeds["mean"])
-    return f"{mean.removesuffix(' %')} ± {metric.format(over_seeds['std'])}"
 
 
 def _curves(report: dict, details: dict, metrics: Mapping[str, Metric]) -> dict | None:
@@ -188,8 +99,13 @@ def _curves(report: dict, details: dict, metrics: Mapping[str, Metric]) -> dict 
         Column("time", lambda row: duration(row["seconds"]) if row.get("seconds") is not None else "–"),
         Column("examples/s", lambda row: _rounded(row.get("examples_per_second"))),
     ]
+    sentence = progress_sentence(report, metrics[names[0]]) if names and not is_unchanged(report) else ""
     pictures = plots.learning_curves(history, details.get("step_losses") or [], series, best, bool(fractions))
-    return {"plots": pictures, "table": history_table(measured, columns, lambda row: row["epoch"] == best)}
+    return {
+        "plots": pictures,
+        "sentence": sentence,
+        "table": history_table(measured, columns, lambda row: row["epoch"] == best),
+    }
 
 
 def _rounded(value: float | None) -> str:
@@ -207,17 +123,39 @@ def _scores(report: dict, metrics: Mapping[str, Metric]) -> dict | None:
     for name in names:
         cells = []
         for split in splits:
-            value = _interval(report[split]["metrics"].get(name))
+            value = interval_of(report[split]["metrics"].get(name))
             low, high = (metrics[name].format(value[key]).removesuffix(" %") for key in ("low", "high"))
             interval = "" if value["low"] is None or value["high"] is None else f"{low} to {high}"
             cells.append({"value": metrics[name].format(value["value"]), "interval": interval})
         over_seeds = (seeds.get("test") or {}).get(name)
-        spread = _spread(metrics[name], over_seeds) if over_seeds else "–"
+        shown_spread = spread(metrics[name], over_seeds) if over_seeds else "–"
         values = ", ".join(metrics[name].format(value) for value in (over_seeds or {}).get("values", []))
         row = {"name": metrics[name].title, "meaning": metrics[name].meaning, "cells": cells}
-        rows.append(row | {"spread": spread, "values": values})
+        rows.append(row | {"spread": shown_spread, "values": values})
     heads = [{"name": name, "num_examples": report[name].get("num_examples")} for name in splits]
     return {"splits": heads, "rows": rows, "num_seeds": seeds.get("count") if seeds.get("test") else None}
+
+
+def _sizes(report: dict, metrics: Mapping[str, Metric]) -> dict | None:
+    """Return the scores of heads fitted to parts of the training data, and whether more labels may help."""
+    sizes = report.get("training_sizes")
+    if not sizes:
+        return None
+    metric, points = metrics[sizes["metric"]], sizes["points"]
+    low, high = sorted(metric.sign * sizes[bound] for bound in ("low", "high"))
+    shown = difference_text(metric, metric.sign * sizes["difference"], low, high)
+    half, whole = (f"{point['num_examples']:,}" for point in points[-2:])
+    change = f"Doubling the labels from {half} to {whole} changed {metric.title} on validation by {shown}"
+    small = 0.01 if metric.unit == "fraction" else 0.005
+    if low > 0:
+        sentence = f"{change}, so more labels will probably help."
+    elif high < small:
+        sentence = f"{change}, so more labels of the same kind will hardly help."
+    else:
+        sentence = f"{change}, which may be chance: it is uncertain whether more labels would help."
+    if points[-1]["num_examples"] < sizes["num_train"]:
+        sentence += f" Only {whole} of the {sizes['num_train']:,} training examples were used for this."
+    return {"sentence": sentence, "plot": plots.training_sizes(points, metric)}
 
 
 def _checks(report: dict) -> dict | None:
@@ -283,13 +221,11 @@ def _findings(details: dict) -> dict | None:
 
 def _calibration(details: dict) -> dict | None:
     """Return the reliability diagram, the mean predicted probability and the accuracy."""
-    reliability = details.get("reliability")
-    bins = [row for row in reliability["bins"] if row["num_examples"]] if reliability else []
-    if not bins:
+    means = mean_probability(details)
+    if means is None:
         return None
-    num_examples = sum(row["num_examples"] for row in bins)
-    probability = sum(row["num_examples"] * row["mean_probability"] for row in bins) / num_examples
-    accuracy = sum(row["num_examples"] * row["accuracy"] for row in bins) / num_examples
+    probability, accuracy, _ = means
+    reliability = details["reliability"]
     view = {"plot": plots.reliability(reliability["bins"]), "error": percent(reliability["calibration_error"])}
     return view | {"probability": probability, "accuracy": accuracy}
 
@@ -320,11 +256,30 @@ def _lengths(details: dict) -> dict | None:
 
 
 def _mistakes(details: dict) -> dict | None:
-    """Return the worst mistakes; a long text has a preview, and the rest is shown on demand."""
-    rows = []
-    for mistake in (details.get("mistakes") or [])[:_MAX_MISTAKES]:
-        text = str(mistake["text"])
-        row = {"text": text[:_MAX_CHARACTERS], "num_left_out": max(0, len(text) - _MAX_CHARACTERS)}
-        row["preview"] = text[:_PREVIEW_CHARACTERS].rstrip() if len(text) > _PREVIEW_CHARACTERS + 40 else None
-        rows.append({"where": None, "probability": None, "label_probability": None} | mistake | row)
-    return {"first": rows[:_FIRST_MISTAKES], "rest": rows[_FIRST_MISTAKES:]} if rows else None
+    """Return the table of mistakes, worst first, and the text above it."""
+    mistakes = details.get("mistakes") or []
+    has_spans = any(mistake.get("gold_spans") or mistake.get("predicted_spans") for mistake in mistakes)
+    intro = "Worst first. Some of them may be wrong labels in the data rather than mistakes of the model."
+    if has_spans:
+        intro += " In the texts, what is true is shaded and what is predicted is underlined."
+    table = text_table.table_view([_mistake_row(mistake) for mistake in mistakes], _SOURCES)
+    return {"intro": intro, "table": table} if table else None
+
+
+def _mistake_row(mistake: Mapping) -> TextRow:
+    """Return a row of the table from the texts and the fields of an `Outcome`."""
+    gold, predicted = (
+        tuple(LabelledSpan(**span) for span in mistake.get(key) or ()) for key in ("gold_spans", "predicted_spans")
+    )
+    confidence = mistake.get("confidence")
+    return TextRow(
+        texts=tuple(mistake["texts"]),
+        labellings=(
+            Labelling(label=mistake["gold"], probability=mistake.get("gold_probability"), spans=gold),
+            Labelling(label=mistake["predicted"], probability=confidence, is_wrong=True, spans=predicted),
+        ),
+        groups=tuple((true, guess) for true, guess in mistake.get("confused") or ()),
+        confidence=confidence,
+        where=mistake.get("where"),
+        note=mistake.get("note") or "",
+    )

@@ -46,9 +46,9 @@ class SimilarityEvaluation(Evaluation):
         return self._values.outcome(record)
 
     def sections(self) -> dict:
-        """Return a plot, and no mistakes: similarities and scores have different units and cannot be subtracted."""
+        """Return a plot. There are no mistakes: similarities and scores have different units."""
         caption = (
             "Similarities and scores have different units, so correct predictions need not lie on the dashed line."
         )
         figure = {"title": "Similarity by score", "svg": scatter(self._values), "caption": caption}
-        return {"figures": [figure], "worst": {}}
+        return {"figures": [figure]}

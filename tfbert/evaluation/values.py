@@ -1,4 +1,4 @@
-"""Evaluation of regression: correlations, mean absolute error, plots, errors by range and the worst predictions.
+"""Evaluation of regression: correlations, mean absolute error, plots, errors by range and mistakes.
 
 Each score is a function of the weights of the records, so that bootstrap resampling needs no sorting. Tests compare the
 scores with scipy's.
@@ -15,7 +15,7 @@ from tfbert.evaluation.metric import Evaluation, Metric, Outcome, ScoreFunction
 
 # More points would enlarge the page without showing more.
 _MAX_POINTS = 1500
-_NUM_RANGES, _WORST_MISTAKES = 5, 30
+_NUM_RANGES = 5
 
 SPEARMAN = Metric(
     "spearman",
@@ -79,7 +79,7 @@ class ValueEvaluation(Evaluation):
         return (self._values.predicted - self._values.true) / self._scale
 
     def sections(self) -> dict:
-        """Return plots of values and errors, errors by range, and the predictions with the largest errors."""
+        """Return plots of values and errors, and errors by range."""
         scatter_caption = (
             "Points on the dashed line are correct. A flat cloud means that predictions hardly depend on the text."
         )
@@ -92,8 +92,11 @@ class ValueEvaluation(Evaluation):
                 {"title": "Errors", "svg": residual_histogram(self._values), "caption": error_caption},
             ],
             "tables": [self._values.error_table()],
-            "worst": self._values.worst(),
         }
+
+    def mistakes(self) -> list[int]:
+        """Return the records with an error, largest first."""
+        return self._values.mistakes()
 
 
 class Values:
@@ -139,19 +142,10 @@ class Values:
         """Return the true and the predicted value of a record."""
         return Outcome(drawing.short_number(self.true[record]), drawing.short_number(self.predicted[record]))
 
-    def worst(self) -> dict[int, dict]:
-        """Return the records with the largest errors, largest first, as `worst` of `sections`."""
+    def mistakes(self) -> list[int]:
+        """Return the records with an error, largest first."""
         errors = np.abs(self.predicted - self.true)
-        order = [int(i) for i in np.argsort(-errors, kind="stable")[:_WORST_MISTAKES] if errors[i] > 0]
-        return {
-            index: {
-                "label": drawing.short_number(self.true[index]),
-                "predicted": drawing.short_number(self.predicted[index]),
-                "probability": None,
-                "label_probability": None,
-            }
-            for index in order
-        }
+        return [int(record) for record in np.argsort(-errors, kind="stable") if errors[record] > 0]
 
     def error_table(self) -> dict:
         """Return a table of the errors in up to five ranges of the true value, of about equal numbers of records."""

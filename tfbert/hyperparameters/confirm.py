@@ -88,9 +88,9 @@ def confirm(searcher: Searcher, trials: Sequence[Trial]) -> tuple[list[Candidate
         for candidate in candidates:
             _train(searcher, candidate, bar)
             if candidate.failed:
-                logger.info("%s failed: %s", candidate.name, candidate.failed)
+                logger.info("%s failed: %s", named(candidate.name), candidate.failed)
                 continue
-            logger.info("%s: %s %s", candidate.name, searcher.objective.name, format_scores(searcher, candidate))
+            logger.info("%s: %s %s", named(candidate.name), searcher.objective.name, format_scores(searcher, candidate))
             if winner is None or sign * candidate.mean > sign * winner.mean:
                 winner, loser = candidate, winner
             else:
@@ -100,6 +100,11 @@ def confirm(searcher: Searcher, trials: Sequence[Trial]) -> tuple[list[Candidate
     if winner is None:
         raise ValueError(f"not even the default config can be trained: {candidates[0].failed}")
     return candidates, winner
+
+
+def named(candidate: str) -> str:
+    """Return the name of a candidate for readers, such as `trial 2`."""
+    return "the default config" if candidate == DEFAULT else f"trial {candidate}"
 
 
 def compare(searcher: Searcher, ours: Candidate, theirs: Candidate, split: str) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from tfbert.evaluation.formatting import duration
 from tfbert.evaluation.tensorboard_log import TensorBoardLog
 from tfbert.files import WriteError, is_disk_full
 from tfbert.hyperparameters import trials as trial_store
-from tfbert.hyperparameters.hypermodel import values_of
+from tfbert.hyperparameters.hypermodel import metric_of, values_of
 from tfbert.hyperparameters.plan import Plan
 from tfbert.hyperparameters.stopping import should_stop_early
 from tfbert.hyperparameters.trials import FAILED, STOPPED, Table, Trial
@@ -63,7 +63,7 @@ class Searcher:
     @property
     def table(self) -> Table:
         """The table of trials in the terminal."""
-        return Table(list(self.plan.space), self.objective.name)
+        return Table(list(self.plan.space), metric_of(self.problem))
 
     def search(self) -> None:
         """Run trials until the oracle has no more.

@@ -12,8 +12,9 @@ from tfbert.evaluation.metric import Metric
 from tfbert.evaluation.page_parts import write_page
 from tfbert.fields import as_typed
 from tfbert.hyperparameters import plots
-from tfbert.hyperparameters.confirm import DEFAULT
+from tfbert.hyperparameters.confirm import DEFAULT, named
 from tfbert.hyperparameters.importance import importances
+from tfbert.tasks.base_config import list_options
 
 _SECTIONS = {
     "course": "Scores by trial",
@@ -43,7 +44,8 @@ def render(report: dict, path: Path) -> None:
         "winner": [(field, as_typed(value)) for field, value in report["values"].items()],
         "trials": _trials(report, paths),
     }
-    write_page("search.html.jinja", path, _SECTIONS, report, headline=_headline(report), **views)
+    defaults = {option: default for option, default, *_ in list_options(report["task"])}
+    write_page("search.html.jinja", path, _SECTIONS, report, defaults=defaults, headline=_headline(report), **views)
 
 
 def _headline(report: dict) -> dict:
@@ -63,16 +65,21 @@ def _headline(report: dict) -> dict:
         ("Encoder", report["encoder"]["name"]),
         ("Time of the trials", duration(report["seconds"]["trials"])),
     ]
-    winner = "the default config" if report["winner"] == DEFAULT else _named(report["winner"])
-    view = {"title": f"Search: {report['task']}", "metric": declared.title, "split": split, "interval": interval}
+    if report["candidates"]:
+        num_trainings = sum(len(candidate["scores"]) for candidate in report["candidates"] if "scores" in candidate)
+        spent = duration(report["seconds"]["confirm"])
+        summary.append(("Confirmation", f"{num_trainings} trainings with fresh seeds, {spent}"))
+    view = {
+        "title": f"Search: {report['task']}",
+        "run": report.get("run"),
+        "metric": declared.title,
+        "split": split,
+        "interval": interval,
+    }
     view |= {"score": declared.format(value), "sentence": report["sentence"], "summary": summary, "notes": []}
     if report["test"] is None:
         view["notes"] = ["There is no test split. The score on validation, which chose the winner, is too optimistic."]
-    return view | {"winner": winner, "num_examples": report[split]["num_examples"]}
-
-
-def _named(candidate: str) -> str:
-    return candidate if candidate == DEFAULT else f"trial {candidate}"
+    return view | {"winner": named(report["winner"]), "num_examples": report[split]["num_examples"]}
 
 
 def _confirmed(report: dict) -> dict | None:
@@ -84,17 +91,21 @@ def _confirmed(report: dict) -> dict | None:
     trained.sort(key=lambda candidate: -metric.sign * candidate["mean"])
     rows = [
         {
-            "name": _named(candidate["name"]),
+            "name": named(candidate["name"]),
             "best": candidate["name"] == report["winner"],
             "mean": metric.format(candidate["mean"]),
             "spread": metric.format(float(np.std(candidate["scores"], ddof=1)))
             if len(candidate["scores"]) > 1
             else "–",
-            "scores": ", ".join(metric.format(value) for value in candidate["scores"]),
+            "scores": [metric.format(value) for value in candidate["scores"]],
         }
         for candidate in trained
     ]
-    failed = [candidate for candidate in report["candidates"] if candidate["failed"]]
+    failed = [
+        {"name": named(candidate["name"]), "failed": candidate["failed"]}
+        for candidate in report["candidates"]
+        if candidate["failed"]
+    ]
     view = {"rows": rows, "failed": failed, "comparison": None}
     comparison = report["comparison"]
     if comparison and report["winner"] != DEFAULT:

@@ -9,6 +9,8 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 from tfbert.evaluation.formatting import duration
+from tfbert.evaluation.headline import difference_text
+from tfbert.evaluation.metric import Metric
 from tfbert.files import REPORT, read_json, write_json
 from tfbert.hyperparameters import confirm, page, workers
 from tfbert.hyperparameters import trials as trial_store
@@ -176,6 +178,7 @@ def _conclude(searcher: Searcher, command: str) -> dict:
     write_json(out_dir / BEST_CONFIG, config.to_dict())
     report = {
         "task": config.task,
+        "run": out_dir.resolve().name,
         "plan": searcher.plan.to_json(),
         "objective": metric_of(searcher.problem).to_json(),
         "trials": [asdict(trial) for trial in trials],
@@ -262,9 +265,9 @@ def verdict(report: dict) -> str:
         return (
             f"The default config cannot be trained ({report['candidates'][0]['failed']}); trial {report['winner']} can."
         )
-    low, high = (f"{comparison[end]:+.4f}" for end in ("low", "high"))
-    score = f"{report['objective']['title']} on {comparison['split']}"
-    difference = f"{score} differs by {comparison['difference']:+.4f} ({low} to {high})"
+    metric = Metric.from_json(report["objective"])
+    shown = difference_text(metric, *(comparison[name] for name in ("difference", "low", "high")))
+    difference = f"{metric.title} on {comparison['split']} differs by {shown}"
     if comparison["low"] > 0:
         return f"Trial {report['winner']} is better than the default config: {difference}."
     if comparison["high"] < 0:

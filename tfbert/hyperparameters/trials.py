@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tfbert.evaluation.formatting import duration, number
+from tfbert.evaluation.metric import Metric
 from tfbert.fields import as_typed
 from tfbert.files import read_json, write_json, write_text
 from tfbert.training.checkpoint import BEST, CHECKPOINT
@@ -127,12 +128,12 @@ class Table:
 
     Args:
         paths: config paths of the space.
-        objective: name of the metric.
+        metric: the objective.
     """
 
-    def __init__(self, paths: Sequence[str], objective: str):
-        self.paths = paths
-        self.columns = ["trial", objective, "best", *(path.rpartition(".")[2] for path in paths), "took", "left"]
+    def __init__(self, paths: Sequence[str], metric: Metric):
+        self.paths, self.metric = paths, metric
+        self.columns = ["trial", metric.title, "best", *(path.rpartition(".")[2] for path in paths), "took", "left"]
         self.widths = [max(8, min(len(column), _MAX_CELL_LENGTH)) for column in self.columns]
 
     def header(self) -> str:
@@ -147,8 +148,8 @@ class Table:
             best: best score so far; `None` without a score.
             left: estimated seconds until the end of all trials; `None` if unknown.
         """
-        score = trial.state if trial.score is None else f"{trial.score:.4f}"
-        cells = [trial.id, score, "–" if best is None else f"{best:.4f}"]
+        score = trial.state if trial.score is None else self.metric.format(trial.score)
+        cells = [trial.id, score, self.metric.format(best)]
         cells += [_cell(trial.values[path]) if path in trial.values else "–" for path in self.paths]
         cells += [duration(trial.seconds), "–" if left is None else duration(left)]
         return self._line(cells) + (f"  {trial.state}" if trial.state == STOPPED else "")

@@ -5,10 +5,12 @@ from pathlib import Path
 from tfbert.evaluation import plots
 from tfbert.evaluation.formatting import duration, number, percent, words
 from tfbert.evaluation.page_parts import Column, history_table, score_columns, summary_view, write_page
+from tfbert.fields import flatten
+from tfbert.pretraining.config import PretrainConfig
 from tfbert.pretraining.objective import METRICS
 
 _SECTIONS = {
-    "curves": "Learning curves",
+    "curves": "Training",
     "corpus": "Corpus",
     "guesses": "Masked words",
     "cost": "Time and memory",
@@ -28,7 +30,8 @@ def render(report: dict, path: Path) -> None:
         "corpus": _corpus(report),
         "guesses": report["guesses"],
     }
-    write_page("pretraining.html.jinja", path, _SECTIONS, report, headline=_headline(report), **views)
+    views |= {"headline": _headline(report), "defaults": dict(flatten(PretrainConfig().to_dict()))}
+    write_page("pretraining.html.jinja", path, _SECTIONS, report, **views)
 
 
 def _headline(report: dict) -> dict:
@@ -67,6 +70,7 @@ def _headline(report: dict) -> dict:
     title = "A new encoder" if name is None else f"{name}, pretrained further"
     score_before, score = (f"{scores['masked_word_loss']:.3f}" for scores in (before, after))
     view = {"title": title, "score": score, "sentence": sentence, "notes": notes, "summary": summary}
+    view["run"] = report.get("run")
     return view | {"before": score_before, "num_masked_words": int(after["num_masked_words"])}
 
 

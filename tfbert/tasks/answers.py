@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from tfbert.evaluation import answers as evaluation
 from tfbert.evaluation.answers import Gold
-from tfbert.evaluation.metric import Evaluation, LabelledSpan
+from tfbert.evaluation.metric import Baseline, Evaluation, LabelledSpan
 from tfbert.heads.spans import NEVER, SpanHead, Spans, best_spans
 from tfbert.space import COMMON, Choice
 from tfbert.tasks import base_outputs
@@ -323,6 +323,14 @@ class FittedAnswers(FittedConvertibleTask):
     ) -> Evaluation:
         """Return the evaluation of predicted answers."""
         return evaluation.AnswerEvaluation(outputs, gold, float(decided["threshold"]))
+
+    def constant_baseline(self, train: TokenizedSplit, gold: Sequence[Gold]) -> Baseline | None:
+        """Return the scores of never giving an answer, if there are questions without one."""
+        if all(item.answers for item in gold):
+            return None
+        nothing = np.full(len(gold), b"", object)
+        outputs = {"answer": nothing[:, None], "best_answer": nothing}
+        return Baseline("never an answer", self.evaluate(outputs, gold, {"threshold": 0.0}).point_scores())
 
 
 def _token_spans(

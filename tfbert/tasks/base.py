@@ -22,7 +22,7 @@ from typing import Any, ClassVar
 import numpy as np
 import tensorflow as tf
 
-from tfbert.evaluation.metric import Evaluation, Metric
+from tfbert.evaluation.metric import Baseline, Evaluation, Metric
 from tfbert.heads.base import Head
 from tfbert.heads.index import Index
 from tfbert.nearest import did_you_mean
@@ -291,6 +291,15 @@ class FittedTask(abc.ABC):
             decided: the values of the decision's variables by name; empty for tasks without a decision.
         """
 
+    def constant_baseline(self, train: TokenizedSplit, gold: Sequence) -> Baseline | None:
+        """Return the scores of predicting the same for every record; `None` if that makes no sense, the default.
+
+        Args:
+            train: the training split.
+            gold: the gold value of each record of another split.
+        """
+        return None
+
     def signatures(self, served: Served) -> dict[str, Any]:
         """Return the serving signatures that only this task has, by name."""
         return {}
@@ -300,24 +309,6 @@ class FittedTask(abc.ABC):
         fields = dataclasses.asdict(self)
         lists = {name: list(value) if isinstance(value, tuple) else value for name, value in fields.items()}
         return {"task": self.name, "kind": type(self).__name__, **lists}
-
-
-def monitored_metric(task: FittedTask, name: str | None) -> Metric:
-    """Return the metric that selects the best epoch.
-
-    Args:
-        task: a fitted task.
-        name: the name of one of its metrics that are computed after every epoch; `None` for the default one.
-
-    Raises:
-        ValueError: the task has no such metric; a similar one is named.
-    """
-    if name is None:
-        return task.monitor
-    metrics = {metric.name: metric for metric in task.metrics if metric.every_epoch}
-    if name not in metrics:
-        raise ValueError(f"train.monitor={name}: expected one of {', '.join(metrics)}{did_you_mean(name, metrics)}")
-    return metrics[name]
 
 
 def require_known_labels(task: FittedTask, splits: Iterable[Iterable[Record]]) -> None:

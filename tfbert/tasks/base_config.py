@@ -1,12 +1,14 @@
-"""The config of a task: its defaults or a stored config, with the options that a user sets."""
+"""The config of a task: its defaults or a stored config, the options that a user sets, and the monitored metric."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from tfbert.config import Config, describe, from_dict, override, value_at
+from tfbert.evaluation.metric import Metric
 from tfbert.fields import either
 from tfbert.files import naming, read_json
+from tfbert.nearest import did_you_mean
 from tfbert.tasks.base import FittedTask, Task, fitted_kinds, list_tasks, load_task
 
 DEFAULT_TASK = "classification"
@@ -42,6 +44,24 @@ def _read_stored(path: Path) -> Config:
         config = from_dict(tree)
         check_options(config)
     return config
+
+
+def monitored_metric(task: FittedTask, name: str | None) -> Metric:
+    """Return the metric that selects the best epoch.
+
+    Args:
+        task: a fitted task.
+        name: the name of one of its metrics that are computed after every epoch; `None` for the default one.
+
+    Raises:
+        ValueError: the task has no such metric; a similar one is named.
+    """
+    if name is None:
+        return task.monitor
+    metrics = {metric.name: metric for metric in task.metrics if metric.every_epoch}
+    if name not in metrics:
+        raise ValueError(f"train.monitor={name}: expected one of {', '.join(metrics)}{did_you_mean(name, metrics)}")
+    return metrics[name]
 
 
 def list_options(task: str) -> list[tuple[str, Any, str, str]]:

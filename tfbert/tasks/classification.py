@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfbert.evaluation import classification as evaluation
-from tfbert.evaluation.metric import Evaluation
+from tfbert.evaluation.metric import Baseline, Evaluation
 from tfbert.heads.pooled import PooledHead, start_with_probe
 from tfbert.space import COMMON, Choice
 from tfbert.tasks import base_outputs
@@ -132,6 +132,14 @@ class FittedClassification(FittedLabelTask):
     ) -> Evaluation:
         """Return the evaluation of predicted labels."""
         return evaluation.LabelEvaluation(outputs["label_id"], outputs["probabilities"], gold, self.labels)
+
+    def constant_baseline(self, train: TokenizedSplit, gold: Sequence[int]) -> Baseline:
+        """Return the scores of the most frequent label."""
+        counts = np.bincount(train.targets["label_id"], minlength=len(self.labels))
+        label_ids = np.full(len(gold), counts.argmax())
+        probabilities = np.broadcast_to(np.float32(counts / counts.sum()), (len(gold), len(counts)))
+        scores = evaluation.LabelEvaluation(label_ids, probabilities, gold, self.labels).point_scores()
+        return Baseline(f"always {self.labels[counts.argmax()]}, the most frequent label", scores)
 
     def signatures(self, served: Served) -> dict[str, Any]:
         """Return `labels`, which maps ids to names, and `classify`, for Classify and MultiInference calls."""

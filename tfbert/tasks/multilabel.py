@@ -13,7 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfbert.evaluation import labelsets as evaluation
-from tfbert.evaluation.metric import Evaluation
+from tfbert.evaluation.metric import Baseline, Evaluation
 from tfbert.heads.pooled import PooledHead, start_with_label_probes
 from tfbert.space import COMMON, Choice
 from tfbert.tasks import base_outputs
@@ -241,6 +241,14 @@ class FittedMultilabel(FittedLabelTask):
             thresholds=decided["thresholds"],
             sources=decided["threshold_sources"],
         )
+
+    def constant_baseline(self, train: TokenizedSplit, gold: Sequence[np.ndarray]) -> Baseline:
+        """Return the scores of the most frequent label alone."""
+        frequencies = np.float32(self.counts) / np.float32(self.num_examples)
+        outputs = {"probabilities": np.tile(frequencies, (len(gold), 1))}
+        decided = self.decision.initial() | {"thresholds": np.full(len(self.labels), frequencies.max())}
+        scores = self.evaluate(outputs, gold, decided).point_scores()
+        return Baseline(f"always {self.labels[frequencies.argmax()]}, the most frequent label", scores)
 
     def signatures(self, served: Served) -> dict[str, Any]:
         """Return `labels`, which maps ids to names and thresholds, and `classify`, for Classify calls."""

@@ -14,7 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfbert.evaluation import choices as evaluation
-from tfbert.evaluation.metric import Evaluation
+from tfbert.evaluation.metric import Baseline, Evaluation
 from tfbert.heads.pooled import PooledHead, start_with_label_probes
 from tfbert.space import COMMON, Choice
 from tfbert.tasks import base_outputs
@@ -214,6 +214,11 @@ class FittedMultipleChoice(FittedConvertibleTask):
             gold=np.asarray([right for right, _ in gold]),
             choices=[choices for _, choices in gold],
         )
+
+    def constant_baseline(self, train: TokenizedSplit, gold: Sequence[tuple[int, tuple[str, ...]]]) -> Baseline:
+        """Return the expected accuracy of random choices."""
+        chance = float(np.mean([1 / len(choices) for _, choices in gold]))
+        return Baseline("random choices", {evaluation.ACCURACY.name: chance})
 
 
 def _is_choice(choices: tf.Tensor) -> tf.Tensor:

@@ -14,7 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfbert.evaluation import values as evaluation
-from tfbert.evaluation.metric import Evaluation
+from tfbert.evaluation.metric import Baseline, Evaluation
 from tfbert.heads.pooled import PooledHead, start_with_ridge
 from tfbert.space import COMMON, Choice
 from tfbert.tasks import base_outputs
@@ -196,6 +196,12 @@ class FittedRegression(FittedPooledTask):
     ) -> Evaluation:
         """Return the evaluation of predicted values."""
         return evaluation.ValueEvaluation(outputs["value"], np.asarray(gold), self.scale)
+
+    def constant_baseline(self, train: TokenizedSplit, gold: Sequence[float]) -> Baseline:
+        """Return the scores of the mean of train."""
+        predicted = np.full(len(gold), self.mean)
+        scores = evaluation.ValueEvaluation(predicted, np.asarray(gold), self.scale).point_scores()
+        return Baseline(f"always {self.mean:.4g}, the mean of train", scores)
 
     def signatures(self, served: Served) -> dict[str, Any]:
         """Return `regress`, for TF Serving's Regress and MultiInference calls."""

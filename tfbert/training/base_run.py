@@ -88,6 +88,7 @@ class BaseRun(abc.ABC, Generic[AnyProblem]):
             "versions": versions(),
             "distribution": self.problem.replicas.to_dict(),
             "command": command,
+            "run": run_dir.resolve().name,
             **self.report(progress, run_dir),
         }
         report["seconds"][self.report_stage] = time.monotonic() - started

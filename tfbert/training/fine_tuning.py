@@ -19,7 +19,8 @@ from tfbert.evaluation.metric import Metric
 from tfbert.heads.pooled import is_pooling
 from tfbert.models.predictor import Predictor, predict_all
 from tfbert.models.task_model import Embedder, TaskModel, embed_sequences
-from tfbert.tasks.base import Embed, FittedTask, monitored_metric
+from tfbert.tasks.base import Embed, FittedTask
+from tfbert.tasks.base_config import monitored_metric
 from tfbert.text.batches import batches, micro_batches, plan_training
 from tfbert.text.datasets import TokenizedSplit
 from tfbert.text.preprocessor import INPUTS, in_halves
@@ -350,12 +351,23 @@ def task_trainer(
     )
 
 
-def initialize_head(problem: Problem, model: TaskModel, config: Config) -> None:
-    """Let the task initialize a new head better than at random, if it can."""
+def initialize_head(problem: Problem, model: TaskModel, config: Config) -> tuple[np.ndarray, np.ndarray] | None:
+    """Let the task initialize a new head better than at random, if it can.
+
+    Returns:
+        The sequences of train that the head was fitted to, by index, and their pooled vectors; `None` if it is random.
+    """
+    fitted_to: list[tuple[np.ndarray, np.ndarray]] = []
     # The vectors need not be more precise than the training that follows.
     products = choose_precision(config.encoder.precision, config.encoder.fast).product_dtype
     embed = _embedder(problem, model, config, products)
-    problem.task.initialize_head(model.head, embed, problem.tokenized["train"], config.train.seed)
+
+    def recorded(sequences: np.ndarray) -> np.ndarray:
+        fitted_to.append((sequences, embed(sequences)))
+        return fitted_to[-1][1]
+
+    problem.task.initialize_head(model.head, recorded, problem.tokenized["train"], config.train.seed)
+    return fitted_to[-1] if fitted_to else None
 
 
 def _embedder(problem: Problem, model: TaskModel, config: Config, products: str | None = None) -> Embed:

@@ -1,11 +1,13 @@
 """Fine-tuning runs: training from one or several seeds, evaluation, and the report."""
 
+import dataclasses
 import json
 import logging
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -18,11 +20,13 @@ from tfbert.evaluation.metric import Evaluation
 from tfbert.evaluation.tensorboard_log import TensorBoardLog
 from tfbert.files import REPORT, read_json, write_json, writing
 from tfbert.models.build import build_models
+from tfbert.models.data import data_path
 from tfbert.models.predictions import write_predictions
 from tfbert.models.predictor import Predictor, predict_all
 from tfbert.models.saved_run import save_run
 from tfbert.models.task_model import TaskModel
-from tfbert.training import base_run
+from tfbert.tasks import base_config
+from tfbert.training import base_run, baselines
 from tfbert.training.checkpoint import CHECKPOINT
 from tfbert.training.fine_tuning import (
     Callbacks,
@@ -40,8 +44,6 @@ logger = logging.getLogger(__name__)
 
 PREDICTIONS = "predictions.jsonl"
 _DETAILS = "details.json"
-# Separates the texts of one record in the report.
-_BETWEEN_TEXTS = "\n\n"
 
 
 def choose_run_dir(problem: Problem, runs_dir: Path, num_seeds: int = 1) -> Path:
@@ -206,6 +208,11 @@ class _FineTuningRun(base_run.BaseRun[Problem]):
     logged_sections = ("train", "head", "encoder")
     report_stage = "evaluate"
 
+    def __init__(self, problem: Problem, config: Config):
+        # The vectors that the head was initialized with are needed again for the baselines.
+        super().__init__(problem if problem.vectors is not None else dataclasses.replace(problem, vectors={}), config)
+        self._start: baselines.StartingPoint | None = None
+
     def train(self, run_dir: Path, log: TensorBoardLog, tracker: Tracker) -> Progress:
         def log_epoch(entry: dict, updates: list) -> None:
             log.epoch(entry, updates)
@@ -213,21 +220,34 @@ class _FineTuningRun(base_run.BaseRun[Problem]):
             logger.info("epoch %d  loss %.4f  validation: %s", entry["epoch"], entry["loss"], scores or "none")
 
         self._predictor, progress = _fit(self.problem, self.config, run_dir, Callbacks(log_epoch), tracker)
+        history, started = EpochHistory.of(progress), time.monotonic()
+        if history.best_epoch or history.average:
+            self._start = baselines.starting_point(self.problem, self.config, self._predictor, self._evaluate)
+        self._baseline_seconds = time.monotonic() - started
         return progress
 
     def report(self, progress: Progress, run_dir: Path) -> dict:
         predictor, problem = self._predictor, self.problem
         predictions = predict_held_out(problem, predictor)
+        evaluations = self._evaluations(predictions)
         save_run(run_dir, predictor, problem.encoder.spec, problem.samples())
         with writing(run_dir / PREDICTIONS), open(run_dir / PREDICTIONS, "w", encoding="utf-8") as stream:
             for name, (outputs, _) in predictions.items():
                 write_predictions(stream, problem.task, name, problem.splits[name], outputs)
-        decided = predictor.decided_values()
-        evaluations = {
-            name: problem.task.evaluate(outputs, gold, decided) for name, (outputs, gold) in predictions.items()
-        }
         write_json(run_dir / _DETAILS, _details(problem, evaluations, progress))
-        return _report(problem, progress, {name: evaluation.scores() for name, evaluation in evaluations.items()})
+        report = _report(problem, progress, {name: evaluation.scores() for name, evaluation in evaluations.items()})
+        report["seconds"]["baselines"] = self._baseline_seconds
+        gold = {name: values for name, (_, values) in predictions.items()}
+        return report | baselines.to_report(
+            problem, self.config, evaluations, gold, self._start, report["untrained"] or {}
+        )
+
+    def _evaluate(self, names: Sequence[str]) -> dict[str, Evaluation]:
+        return self._evaluations(predict_held_out(self.problem, self._predictor, names))
+
+    def _evaluations(self, predictions: dict[str, tuple[dict, list]]) -> dict[str, Evaluation]:
+        decided, task = self._predictor.decided_values(), self.problem.task
+        return {name: task.evaluate(outputs, gold, decided) for name, (outputs, gold) in predictions.items()}
 
     def render(self, report: dict, run_dir: Path) -> None:
         report_page.render(report, read_json(run_dir / _DETAILS), run_dir / base_run.PAGE)
@@ -240,10 +260,18 @@ def build(problem: Problem, config: Config) -> tuple[TaskModel, TaskModel]:
     return build_models(problem.task, problem.encoder, config)
 
 
-def predict_held_out(problem: Problem, predictor: Predictor) -> dict[str, tuple[dict, list]]:
-    """Return outputs and gold values of validation and test, after fitting the task's decision to validation."""
+def predict_held_out(
+    problem: Problem, predictor: Predictor, names: Sequence[str] = ("validation", "test")
+) -> dict[str, tuple[dict, list]]:
+    """Return outputs and gold values of held-out splits, after fitting the task's decision to validation.
+
+    Args:
+        problem: prepared.
+        predictor: its decision is fitted if validation is among the splits.
+        names: names of splits, in this order; those that do not exist are left out.
+    """
     predictions = {}
-    for name in ("validation", "test"):
+    for name in names:
         if name in problem.splits:
             total = len(problem.tokenized[name].num_tokens)
             outputs, gold = predict_all(predictor.decode, problem.task, problem.splits[name], total, name)
@@ -273,6 +301,7 @@ def _report(problem: Problem, progress: Progress, scores: dict[str, dict]) -> di
     }
     return {
         "task": problem.task.name,
+        "data_name": data_path(problem.config).resolve().stem if problem.config.data.path else "samples",
         "data": data,
         "checks": {
             **checked.to_dict(),
@@ -296,18 +325,24 @@ def _details(problem: Problem, evaluations: dict[str, Evaluation], progress: Pro
         "step_losses": [(point["update"], point["loss"]) for point in progress.curve],
         "lengths": {name: split.num_tokens for name, split in problem.tokenized.items()},
         "sequence_length": problem.config.encoder.sequence_length if problem.task.cuts_texts else None,
+        "defaults": _defaults(problem),
     }
     shown = next((name for name in ("test", "validation") if name in evaluations), None)
     if shown:
         details |= evaluations[shown].sections()
-        worst = details.pop("worst")
-        records = problem.splits[shown].records_at(list(worst))
+        mistakes = evaluations[shown].mistakes()
         details["mistakes"] = [
-            {"text": _BETWEEN_TEXTS.join(record.texts), "where": record.where, **mistake}
-            for record, mistake in zip(records, worst.values(), strict=True)
+            {"texts": record.texts, "where": record.where, **dataclasses.asdict(evaluations[shown].outcome(index))}
+            for index, record in zip(mistakes, problem.splits[shown].records_at(mistakes), strict=True)
         ]
         details["split"] = shown
     return json.loads(json.dumps(details, default=lambda value: value.tolist()))
+
+
+def _defaults(problem: Problem) -> dict[str, Any]:
+    """Return the default of each config field that the task uses, by path."""
+    unused = base_config.options_without_effect(problem.task)
+    return {path: default for path, default, *_ in base_config.list_options(problem.task.name) if path not in unused}
 
 
 def _finished_seed(problem: Problem, config: Config, seed_dir: Path) -> dict:
@@ -335,7 +370,7 @@ def _join_seeds(problem: Problem, reports: list[dict], run_dir: Path, command: s
                 metric: {"mean": statistics.mean(v), "std": statistics.stdev(v), "values": v}
                 for metric, v in values.items()
             }
-    report = {**best, "seeds": seeds, "command": command}
+    report = {**best, "seeds": seeds, "command": command, "run": run_dir.resolve().name}
     report_page.render(report, read_json(run_dir / f"seed-{best['seed']}" / _DETAILS), run_dir / base_run.PAGE)
     write_json(run_dir / REPORT, report)
     base_run.track_report(problem.config, run_dir, report)
@@ -355,6 +390,7 @@ def keep(run_dir: Path, adaptation: dict, command: str) -> dict:
     """
     kept = run_dir / adaptation["kept"]
     report = {**read_json(kept / REPORT), "adaptation": adaptation, "command": command}
+    report["run"] = run_dir.resolve().name
     trained = kept / f"seed-{report['seeds']['best']}" if report["seeds"] else kept
     report_page.render(report, read_json(trained / _DETAILS), run_dir / base_run.PAGE)
     write_json(run_dir / REPORT, report)

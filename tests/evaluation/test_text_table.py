@@ -1,0 +1,76 @@
+"""Tables of texts on a page: highlighted spans, the part of a long text that is shown, and links to rows."""
+
+from tfbert.evaluation.metric import LabelledSpan as Span
+from tfbert.evaluation.text_table import Labelling, TextRow, link, segments, table_view
+
+SOURCES = ["true", "predicted"]
+
+
+def _row(text, true=(), predicted=(), **values):
+    labellings = (Labelling(label="a", spans=tuple(true)), Labelling(label="b", is_wrong=True, spans=tuple(predicted)))
+    return TextRow(texts=(text,), labellings=labellings, **values)
+
+
+def test_equal_spans_have_one_note_and_others_name_their_source():
+    pieces = segments("Ada met Bob", [[Span(0, 3, "per"), Span(8, 11, "per")], [Span(0, 3, "per")]], SOURCES)
+    assert pieces == [("Ada", 3, ["per"]), (" met ", 0, []), ("Bob", 1, ["true per"])]
+
+
+def test_overlapping_spans_are_split_where_they_differ():
+    pieces = segments("Ada Lovelace met", [[Span(0, 12, "per")], [Span(4, 16, "org")]], SOURCES)
+    assert pieces == [("Ada ", 1, []), ("Lovelace", 3, ["true per"]), (" met", 2, ["predicted org"])]
+    assert segments("Ada", [[Span(0, 3, "per")], [Span(0, 3, "org")]], SOURCES) == [
+        ("Ada", 3, ["true per", "predicted org"])
+    ]
+
+
+def test_spans_outside_the_text_are_cut():
+    assert segments("Ada", [[Span(1, 9, "x")], [Span(-1, 0, "y")]], SOURCES) == [
+        ("A", 0, []),
+        ("da", 1, ["true x"]),
+    ]
+
+
+def test_three_sources():
+    spans = [[Span(0, 1, "x")], [Span(0, 1, "x")], [Span(0, 1, "y")]]
+    assert segments("ab", spans, ["true", "A", "B"]) == [("a", 7, ["true, A x", "B y"]), ("b", 0, [])]
+
+
+def _shown(row):
+    return "".join(piece for piece, *_ in table_view([row], SOURCES)["rows"][0]["text"])
+
+
+def test_a_long_text_shows_its_beginning_or_the_part_with_the_spans():
+    text = "".join(chr(0x4E00 + i) for i in range(5000))
+    assert _shown(_row(text)) == text[:2000] + " … and 3,000 more characters"
+    shown = _shown(_row(text, [Span(4000, 4010, "x")]))
+    assert shown == " … " + text[3000:]
+    shown = _shown(_row(text, [Span(3000, 3010, "x")]))
+    assert shown == " … " + text[2500:4500] + " … and 500 more characters"
+
+
+def test_many_rows_have_shorter_texts_and_rows_beyond_the_limit_are_left_out():
+    view = table_view([_row("x" * 5000)] * 12_000, SOURCES)
+    assert len(view["rows"]) == 10_000 and view["num_rows"] == 12_000
+    assert len(view["rows"][0]["text"][0][0]) == 300
+
+
+def test_texts_that_belong_together_and_the_spans_of_one_of_them():
+    labellings = (Labelling(label="a", spans=(Span(0, 2, "x"),)), Labelling(label="b"))
+    row = TextRow(texts=("why?", "so it is"), labellings=labellings)
+    assert [piece[:2] for piece in table_view([row], SOURCES)["rows"][0]["text"]] == [
+        ("why?", 0),
+        ("\n\n", 0),
+        ("so", 1),
+        (" it is", 0),
+    ]
+
+
+def test_links_name_the_labels():
+    assert link("mistakes", {"true": "a&b c", "predicted": "体育"}) == (
+        "#mistakes?true=a%26b+c&predicted=%E4%BD%93%E8%82%B2"
+    )
+
+
+def test_no_rows():
+    assert table_view([], SOURCES) is None

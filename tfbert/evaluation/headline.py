@@ -1,0 +1,239 @@
+"""The top of the report page: the score, baselines, a verdict, warnings and a summary of the run."""
+
+import math
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from tfbert.evaluation.formatting import number, percent, words
+from tfbert.evaluation.metric import Metric, main_metric
+from tfbert.evaluation.page_parts import summary_view
+
+_FEW_EXAMPLES = 300
+_ADVICE = "A lower train.learning_rate or more examples may help."
+# Smaller differences between the mean probability and the accuracy are not worth a sentence.
+_MIN_MISCALIBRATION = 0.03
+# A difference with a higher p-value is called chance.
+_MAX_P_VALUE = 0.05
+# A smaller relative increase of the validation loss is no overfitting.
+_MIN_LOSS_INCREASE = 0.1
+
+
+def headline(report: dict, details: dict, metrics: Mapping[str, Metric]) -> dict:
+    """Return the top of the page.
+
+    Args:
+        report: the content of `report.json`.
+        details: as for `report_page.render`.
+        metrics: the declared metrics by name.
+    """
+    split = next((name for name in ("test", "validation") if (report.get(name) or {}).get("metrics")), None)
+    config, encoder, seeds = (report.get(key) or {} for key in ("config", "encoder", "seeds"))
+    encoder_name = encoder.get("name", "?")
+    data, history = report.get("data") or {}, report.get("history") or []
+    checks = report.get("checks") or {}
+    warnings = [str(line) for line in checks.get("warnings", [])]
+    # Reports of earlier versions do not distinguish the warnings that concern the score.
+    score_warnings = [str(line) for line in checks.get("score_warnings", warnings)]
+    data_name = report.get("data_name")
+    title = f"{words(report['task'])}{f' of {data_name}' if data_name else ''} with {encoder_name}"
+    view = {"title": title, "run": report.get("run"), "split": split, "baselines": [], "verdict": ""}
+    view |= {"score_warnings": score_warnings, "num_warnings": len(warnings)}
+    view |= {"score": "no score", "metric": None, "notes": [], "sentence": None, "seeds": None}
+    if split:
+        scores = report[split]["metrics"]
+        name = main_metric((metrics[name] for name in scores), (config.get("train") or {}).get("monitor")).name
+        view |= _score_view(metrics[name], metrics, scores, split, report[split].get("num_examples"))
+        over_seeds = (seeds.get(split) or {}).get(name)
+        if over_seeds:
+            view["seeds"] = f"Over {seeds['count']} seeds: {spread(metrics[name], over_seeds)}"
+        view["baselines"] = [
+            (row["title"], metrics[name].format(score)) for row, score in _baselines(report, split, name)
+        ]
+        view["verdict"] = " ".join(verdict(report, details, metrics, name, split))
+        if is_unchanged(report):
+            view["notes"] = [*view["notes"], f"{progress_sentence(report, metrics[name])} {_ADVICE}"]
+    if report.get("adaptation"):
+        view["notes"] = [report["adaptation"]["sentence"], *view["notes"]]
+    counts = [f"{number(row['num_examples'])} {name}" for name, row in data.items() if row]
+    per_label = (report.get(split) or {}).get("per_label")
+    started = report.get("first_update_at")
+    date = time.strftime("%Y-%m-%d %H:%M", time.localtime(started)) if started else ""
+    lines = [("Date", date), ("Examples", ", ".join(counts)), ("Labels", number(len(per_label)) if per_label else "")]
+    if history:
+        best = report.get("best_epoch")
+        lines.append(("Epochs", f"{len(history)}" + (f", best: {best}" if best else "")))
+    return view | {"summary": summary_view(encoder_name, lines, report)}
+
+
+def is_unchanged(report: Mapping) -> bool:
+    """Return whether the model before training was kept, because no epoch was better."""
+    return bool(report.get("untrained")) and not report.get("best_epoch") and not report.get("average")
+
+
+def progress_sentence(report: Mapping, metric: Metric) -> str:
+    """Return what training changed on validation; empty if the model before training was not evaluated."""
+    if (report.get("untrained") or {}).get(metric.name) is None:
+        return ""
+    start = f"On validation, {metric.title} was {metric.format(report['untrained'][metric.name])} before training"
+    if report.get("average"):
+        after = metric.format(report["average"]["validation"][metric.name])
+        return f"{start} and {after} with the average weights of the best epochs."
+    if report["best_epoch"]:
+        after = metric.format(report["history"][report["best_epoch"] - 1]["validation"][metric.name])
+        return f"{start} and {after} after the best epoch."
+    return f"{start} and no epoch was better, so the encoder was kept unchanged."
+
+
+def verdict(report: Mapping, details: Mapping, metrics: Mapping[str, Metric], name: str, split: str) -> list[str]:
+    """Return up to three sentences about what matters most: a gain or none, overfitting, miscalibration.
+
+    Args:
+        report: the content of `report.json`.
+        details: as for `report_page.render`.
+        metrics: the declared metrics by name.
+        name: the main metric.
+        split: the split that the score is of.
+    """
+    sentences = (
+        _against_constant(report, metrics[name], split),
+        _gain(report, metrics),
+        _overfitting(report),
+        _miscalibration(details),
+    )
+    return [sentence for sentence in sentences if sentence][:3]
+
+
+def difference_text(metric: Metric, value: float, low: float, high: float, signed: bool = True) -> str:
+    """Return the difference of two scores with its interval, such as `+3.1 points (95% interval 0.5 to 5.7)`."""
+    scale, digits, unit = (100, 1, " points") if metric.unit == "fraction" else (1, 3, "")
+    value, low, high = (scale * number for number in (value, low, high))
+    shown = f"{value:+.{digits}f}" if signed else f"{abs(value):.{digits}f}"
+    return f"{shown}{unit} (95% interval {low:.{digits}f} to {high:.{digits}f})"
+
+
+def _baselines(report: Mapping, split: str, name: str) -> list[tuple[dict, float]]:
+    """Return the baselines that have a score of a metric on a split, and this score."""
+    rows = [(row, (row.get(split) or {}).get(name)) for row in report.get("baselines") or []]
+    return [(row, score) for row, score in rows if score is not None]
+
+
+def _against_constant(report: Mapping, metric: Metric, split: str) -> str | None:
+    """Return a warning if the score is not clearly above that of a constant prediction."""
+    score = interval_of(report[split]["metrics"][metric.name])
+    worst_case = score["low" if metric.better == "higher" else "high"]
+    for row, constant in _baselines(report, split, metric.name):
+        if row["name"] == "constant" and worst_case is not None and metric.sign * (worst_case - constant) <= 0:
+            return f"The model is not measurably better than this: {row['title']} ({metric.format(constant)})."
+    return None
+
+
+def _gain(report: Mapping, metrics: Mapping[str, Metric]) -> str | None:
+    """Return the gain over the model before training, if it is known."""
+    gain = report.get("gain")
+    if not gain:
+        return None
+    metric = metrics[gain["metric"]]
+    title = next(row["title"] for row in report["baselines"] if row["name"] == "untrained")
+    low, high = sorted(metric.sign * gain[bound] for bound in ("low", "high"))
+    value = metric.sign * gain["difference"]
+    is_chance = gain["p_value"] > _MAX_P_VALUE
+    if low > 0 and not is_chance:
+        shown = difference_text(metric, value, low, high, signed=False)
+        return f"Fine-tuning improved {metric.title} over the {title} by {shown}."
+    if high < 0 and not is_chance:
+        shown = difference_text(metric, value, -high, -low, signed=False)
+        return f"Fine-tuning made {metric.title} worse than that of the {title} by {shown}. {_ADVICE}"
+    shown = difference_text(metric, value, low, high)
+    return f"Fine-tuning is not measurably better than the {title}: the difference of {shown} may be chance."
+
+
+def _overfitting(report: Mapping) -> str | None:
+    """Return a sentence if validation loss rose again while training loss fell."""
+    rows = [row for row in report.get("history") or [] if (row.get("validation") or {}).get("loss") is not None]
+    if not rows:
+        return None
+    best, last = min(rows, key=lambda row: row["validation"]["loss"]), rows[-1]
+    before, after = best["validation"]["loss"], last["validation"]["loss"]
+    if after < (1 + _MIN_LOSS_INCREASE) * before or last["loss"] >= best["loss"]:
+        return None
+    return (
+        f"Overfitting after epoch {best['epoch']}: validation loss rose from {before:.3f} to {after:.3f} while "
+        "training loss fell; the best weights were kept."
+    )
+
+
+def _miscalibration(details: Mapping) -> str | None:
+    """Return a sentence if probabilities are clearly too high or too low on average."""
+    found = mean_probability(details)
+    if found is None:
+        return None
+    probability, accuracy, num_examples = found
+    difference = probability - accuracy
+    error = math.sqrt(accuracy * (1 - accuracy) / num_examples)
+    if abs(difference) < max(_MIN_MISCALIBRATION, 2 * error):
+        return None
+    direction = "high" if difference > 0 else "low"
+    return (
+        f"Probabilities are {100 * abs(difference):.0f} points too {direction} on average: their mean is "
+        f"{percent(probability)}, and {percent(accuracy)} of the predictions are right."
+    )
+
+
+def mean_probability(details: Mapping) -> tuple[float, float, int] | None:
+    """Return the mean probability of the predictions, their accuracy and their number; `None` without predictions."""
+    bins = [row for row in (details.get("reliability") or {}).get("bins", []) if row["num_examples"]]
+    num_examples = sum(row["num_examples"] for row in bins)
+    if not bins:
+        return None
+    means = [
+        sum(row["num_examples"] * row[key] for row in bins) / num_examples for key in ("mean_probability", "accuracy")
+    ]
+    return means[0], means[1], num_examples
+
+
+def _score_view(
+    declared: Metric, metrics: Mapping[str, Metric], scores: Mapping, split: str, num_examples: int | None
+) -> dict:
+    """Return the score of the headline, its interval, a sentence that explains it, and notes on its reliability."""
+    metric, notes = interval_of(scores[declared.name]), []
+    view = {"metric": declared.title, "score": declared.format(metric["value"]), "interval": None}
+    has_interval = metric["low"] is not None and metric["high"] is not None
+    if has_interval:
+        low = declared.format(metric["low"])
+        view["interval"] = f"{low.removesuffix(' %')} to {declared.format(metric['high'])}"
+    if declared.expectation and metric["value"] is not None:
+        # Near 100 of 100 the sentence counts per 1,000, so that 99.6 % is not shown as "about 100".
+        base = 100 if 0.015 < metric["value"] < 0.985 else 1000
+        value, low, high = (f"{math.floor(base * (metric[k] or 0) + 0.5):,}" for k in ("value", "low", "high"))
+        interval = f" (95% interval {low} to {high})" if has_interval else ""
+        view["sentence"] = f"Expect about {value} of {base:,} similar {declared.expectation}{interval}."
+    if split == "validation":
+        notes.append(
+            "There is no test split. This is the score on the validation split, which also chose the best epoch, "
+            "so it is probably slightly too high."
+        )
+    if num_examples is not None and num_examples < _FEW_EXAMPLES:
+        notes.append(
+            f"The {split} split has only {number(num_examples)} examples, so the score is imprecise: "
+            f"do not choose between models whose scores differ by less than the interval."
+        )
+    for mean in (metrics[name] for name in scores if metrics[name].is_label_mean and declared.expectation):
+        value = interval_of(scores[mean.name])["value"]
+        if value is not None and metric["value"] is not None and value < metric["value"] - 0.05:
+            shown = f"{mean.title} is {mean.format(value)}"
+            notes.append(f"Some labels score much lower than the average: {shown}. See Labels below.")
+    return view | {"notes": notes, "num_examples": num_examples}
+
+
+def spread(metric: Metric, over_seeds: Mapping) -> str:
+    """Return the mean and the standard deviation over seeds as text."""
+    mean = metric.format(over_seeds["mean"])
+    return f"{mean.removesuffix(' %')} ± {metric.format(over_seeds['std'])}"
+
+
+def interval_of(metric: Any) -> dict:
+    """Return a score of the report, a number or a dict, as `value`, `low` and `high`."""
+    if not isinstance(metric, Mapping):
+        metric = {"value": metric}
+    return {key: metric.get(key) for key in ("value", "low", "high")}

@@ -1,0 +1,147 @@
+"""Tables of labelled texts on a page, such as mistakes: highlighted spans, and the data that the page's script filters.
+
+The macro `text_table` in `parts.html.jinja` renders the result of `table_view`; `page.js` adds search, filters and
+sorting, and shows all rows. Without JavaScript the first rows are shown.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+from urllib.parse import urlencode
+
+from tfbert.evaluation.metric import LabelledSpan
+
+_FIRST_ROWS, _MAX_ROWS = 20, 10_000
+# Characters of one text, and of all texts of a table together.
+_MIN_CHARACTERS, _MAX_CHARACTERS, _TOTAL_CHARACTERS = 300, 2000, 3_000_000
+# Characters of a text, a number whose bit i says whether a span of source i covers them, and notes to show after them.
+Piece = tuple[str, int, list[str]]
+_ELLIPSIS = " … "
+
+
+@dataclass(frozen=True, kw_only=True)
+class Labelling:
+    """The label of a text according to one source, such as the data or a model.
+
+    Args:
+        label: the label or labels as text.
+        probability: the probability that a model gives it; `None` if there is none.
+        is_wrong: whether to mark it as wrong.
+        spans: the labelled intervals of the last text of the row.
+    """
+
+    label: str
+    probability: float | None = None
+    is_wrong: bool = False
+    spans: tuple[LabelledSpan, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextRow:
+    """A row of the table.
+
+    Args:
+        texts: one or more texts that belong together, such as a question and its context.
+        labellings: one per source, in the order of the sources.
+        groups: combinations of labels, one per source each, by which the row can be found.
+        confidence: the probability to sort and filter by; `None` if there is none.
+        where: place in a file.
+        note: shown after the labels.
+    """
+
+    texts: tuple[str, ...]
+    labellings: tuple[Labelling, ...]
+    groups: tuple[tuple[str, ...], ...] = ()
+    confidence: float | None = None
+    where: str | None = None
+    note: str = ""
+
+
+def table_view(rows: Sequence[TextRow], sources: Sequence[str]) -> dict[str, Any] | None:
+    """Return the variable of the macro `text_table`; `None` without rows.
+
+    Args:
+        rows: in the order in which they are shown first; the page has at most 10,000 of them.
+        sources: the name of each source of labels, such as `true` and `predicted`.
+    """
+    if not rows:
+        return None
+    shown = rows[:_MAX_ROWS]
+    limit = min(_MAX_CHARACTERS, max(_MIN_CHARACTERS, _TOTAL_CHARACTERS // len(shown)))
+    data = [_row_data(row, sources, limit) for row in shown]
+    return {"sources": list(sources), "rows": data, "num_first": _FIRST_ROWS, "num_rows": len(rows)}
+
+
+def link(section: str, labels: Mapping[str, str]) -> str:
+    """Return a link that shows the rows with these labels in the table of a section of the page.
+
+    Args:
+        section: id of the section.
+        labels: label by source.
+    """
+    return f"#{section}?{urlencode(labels)}"
+
+
+def segments(text: str, spans: Sequence[Sequence[LabelledSpan]], sources: Sequence[str]) -> list[Piece]:
+    """Split a text where spans start and end.
+
+    Args:
+        text: the text.
+        spans: the labelled intervals of each source.
+        sources: the names of the sources.
+
+    Returns:
+        The pieces of the text. Their notes are the labels of the spans that end there, preceded by the sources unless
+        all agree.
+    """
+    holders: dict[LabelledSpan, list[int]] = {}
+    for source, of_source in enumerate(spans):
+        for original in of_source:
+            span = replace(original, start=max(original.start, 0), end=min(original.end, len(text)))
+            if span.start < span.end:
+                holders.setdefault(span, []).append(source)
+    borders = sorted({0, len(text), *(border for span in holders for border in (span.start, span.end))})
+    pieces = []
+    for start, end in zip(borders, borders[1:], strict=False):
+        covering = {source for span, held in holders.items() if span.start <= start < span.end for source in held}
+        ending = {span: held for span, held in holders.items() if span.end == end}
+        notes = [
+            span.label
+            if len(held) == len(sources)
+            else f"{', '.join(sources[source] for source in held)} {span.label}".strip()
+            for span, held in ending.items()
+        ]
+        pieces.append((text[start:end], sum(1 << source for source in covering), list(filter(None, notes))))
+    return pieces
+
+
+def _row_data(row: TextRow, sources: Sequence[str], limit: int) -> dict[str, Any]:
+    """Return a row as `page.js` reads it."""
+    pieces: list[Piece] = []
+    for index, text in enumerate(row.texts):
+        is_last = index == len(row.texts) - 1
+        spans = [labelling.spans if is_last else () for labelling in row.labellings]
+        first, last = _kept(len(text), spans, max(limit // len(row.texts), 1))
+        moved = [[replace(s, start=s.start - first, end=s.end - first) for s in of_source] for of_source in spans]
+        pieces += [("\n\n", 0, [])] if index else []
+        pieces += [(_ELLIPSIS, 0, [])] if first else []
+        pieces += segments(text[first:last], moved, sources)
+        pieces += [(f"{_ELLIPSIS}and {len(text) - last:,} more characters", 0, [])] if last < len(text) else []
+    return {
+        "text": pieces,
+        "labels": [(labelling.label, labelling.probability, labelling.is_wrong) for labelling in row.labellings],
+        "groups": list(dict.fromkeys(row.groups)),
+        "confidence": row.confidence,
+        "where": row.where,
+        "note": row.note,
+    }
+
+
+def _kept(length: int, spans: Sequence[Sequence[LabelledSpan]], limit: int) -> tuple[int, int]:
+    """Return the start and the end of the part of a text that is shown: its beginning, or the part with the spans."""
+    starts = [span.start for of_source in spans for span in of_source]
+    ends = [span.end for of_source in spans for span in of_source]
+    first = 0
+    if max(ends, default=0) > limit:
+        first = max(0, min(min(starts) - limit // 4, length - limit))
+    return first, min(length, first + limit)
