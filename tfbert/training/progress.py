@@ -36,10 +36,10 @@ class EvaluationPoint:
 
 @dataclass(frozen=True, kw_only=True)
 class Average:
-    """The average of the weights of several evaluations, kept as the best weights.
+    """The average of the weights of one or more evaluations.
 
     Args:
-        updates: values of `EvaluationPoint.update`, best first.
+        updates: values of `EvaluationPoint.update`, best first; 0, before training, comes last.
         scores: scores of the average on held-out data by metric.
     """
 
@@ -68,7 +68,7 @@ class Progress:
         best_update: value of `update` at the evaluation that kept the best weights.
         start_seconds: time spent before the first update on building models and initializing the head.
         first_update_at: end of the first update in seconds since 1970; `None` before.
-        average: the average of the weights of several evaluations, if it was better than the best of them.
+        average: the average of several evaluations, if its weights were kept as the best.
         ended: whether all updates are done, or training stopped early.
         finished: whether, after that, the best weights are final.
     """
