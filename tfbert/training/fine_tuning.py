@@ -228,8 +228,7 @@ class TaskEvaluator(Evaluator):
 
     def log_average(self, history: Sequence[EvaluationPoint], average: Average) -> None:
         """Log the epochs and the scores of the average."""
-        epochs = averaged_epochs(history, average)
-        self._info("average of %s  validation: %s", describe_average(epochs), score_line(average.scores))
+        self._info("average of %s  validation: %s", average.describe(history), score_line(average.scores))
 
     def log_early_stop(self, history: Sequence[EvaluationPoint], num_stale: int) -> None:
         """Log the last epoch and for how long validation has not improved."""
@@ -272,18 +271,6 @@ def epoch_history(history: Sequence[EvaluationPoint]) -> list[dict]:
     return entries
 
 
-def describe_average(epochs: Sequence[int]) -> str:
-    """Return the epochs of an average in words; 0 means before training."""
-    trained = [str(epoch) for epoch in epochs if epoch]
-    words = f"epoch{'s' * (len(trained) > 1)} {', '.join(trained)}"
-    return words if len(trained) == len(epochs) else f"the model before training and {words}"
-
-
-def averaged_epochs(history: Sequence[EvaluationPoint], average: Average) -> list[int]:
-    """Return the 1-based epochs of an average, in order; 0 means before training."""
-    return sorted(round(point.epoch) for point in history if point.update in average.updates)
-
-
 @dataclass(frozen=True)
 class EpochHistory:
     """The history of a fine-tuning by epoch, as in `report.json`.
@@ -306,10 +293,8 @@ class EpochHistory:
         """Return the history of a finished training."""
         first = progress.history[0]
         untrained = first.scores if first.update == 0 else None
-        average = progress.average and {
-            "epochs": averaged_epochs(progress.history, progress.average),
-            "validation": progress.average.scores,
-        }
+        kept = progress.average
+        average = kept and {"epochs": kept.epochs(progress.history), "validation": kept.scores}
         return cls(epoch_history(progress.history), round(progress.best.epoch), untrained, average)
 
     @classmethod

@@ -1,6 +1,6 @@
 """Progress of a training: all state besides weights and optimizer, stored in every checkpoint."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -45,6 +45,21 @@ class Average:
 
     updates: list[int]
     scores: dict[str, float]
+
+    def epochs(self, history: Sequence[EvaluationPoint]) -> list[int]:
+        """Return the 1-based epochs of the evaluations, in order; 0 means before training.
+
+        Args:
+            history: all evaluations of the training, each after an epoch.
+        """
+        return sorted(round(point.epoch) for point in history if point.update in self.updates)
+
+    def describe(self, history: Sequence[EvaluationPoint]) -> str:
+        """Return the epochs in words."""
+        epochs = self.epochs(history)
+        trained = [str(epoch) for epoch in epochs if epoch]
+        words = f"epoch{'s' * (len(trained) > 1)} {', '.join(trained)}"
+        return words if len(trained) == len(epochs) else f"the model before training and {words}"
 
 
 @dataclass
