@@ -185,7 +185,8 @@ class TrainConfig(OptimizationConfig):
     averaged_epochs: int = _training_setting(
         3,
         "maximum number of best epochs whose weights are averaged after training, with and without those before "
-        "training; an average is kept if it is better on validation than the best epoch; 0 keeps the best epoch",
+        "training; of the averages and the single weights with about the best score on validation, those with the "
+        "lowest loss are kept; 0 keeps the best epoch",
         at_least(0),
     )
     monitor: str | None = _training_setting(

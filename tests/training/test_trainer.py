@@ -306,6 +306,22 @@ def test_averaging_is_repeated_after_a_kill(make_trainer, monkeypatch, tmp_path)
     assert not list(tmp_path.glob("evaluated-*"))
 
 
+def script_scores_and_losses(monkeypatch, trainer, values):
+    """Replace accuracy and loss on validation, one pair per evaluation."""
+    remaining = iter(values)
+    scores = SimpleNamespace(values=lambda: dict(zip(("accuracy", "loss"), next(remaining), strict=True)))
+    monkeypatch.setattr(type(trainer.objectives[0].task), "evaluate", lambda *_: scores)
+
+
+def test_an_epoch_with_the_score_of_the_untrained_model_is_kept_if_its_loss_is_lower(make_trainer, monkeypatch):
+    trainer = make_trainer(examples=8)
+    trained = weights_by_epoch(trainer)
+    script_scores_and_losses(monkeypatch, trainer, [(0.6, 0.9), (0.6, 0.3), (0.5, 0.5), (0.1, 0.1), (0.1, 0.1)])
+    history = EpochHistory.of(trainer.train())
+    assert (history.best_epoch, history.average) == (1, None)
+    assert same(weights(trainer.model), trained[1])
+
+
 @pytest.mark.parametrize(
     ("last", "epochs"),
     [
@@ -319,9 +335,7 @@ def test_the_loss_decides_between_similar_scores(make_trainer, monkeypatch, capl
     caplog.set_level(logging.INFO, "tfbert")
     trainer = make_trainer(examples=8, encoder__dropout=0.0, head__dropout=0.0)
     trained = weights_by_epoch(trainer)
-    remaining = iter([(0.61, 0.6), (0.63, 0.7), (0.62, 0.7), *last])
-    scores = SimpleNamespace(values=lambda: dict(zip(("accuracy", "loss"), next(remaining), strict=True)))
-    monkeypatch.setattr(type(trainer.objectives[0].task), "evaluate", lambda *_: scores)
+    script_scores_and_losses(monkeypatch, trainer, [(0.61, 0.6), (0.63, 0.7), (0.62, 0.7), *last])
     progress = trainer.train()
     history = EpochHistory.of(progress)
     assert (history.average or {}).get("epochs") == epochs
@@ -338,9 +352,7 @@ def test_the_loss_decides_between_similar_scores(make_trainer, monkeypatch, capl
 def test_training_goes_on_while_the_loss_improves(make_trainer, monkeypatch, caplog):
     caplog.set_level(logging.INFO, "tfbert")
     trainer = make_trainer(examples=8, train__epochs=8, train__averaged_epochs=0)
-    remaining = iter([(0.6, 0.9), (0.5, 0.8), (0.5, 0.7), (0.6, 0.7), (0.5, 0.8)])
-    scores = SimpleNamespace(values=lambda: dict(zip(("accuracy", "loss"), next(remaining), strict=True)))
-    monkeypatch.setattr(type(trainer.objectives[0].task), "evaluate", lambda *_: scores)
+    script_scores_and_losses(monkeypatch, trainer, [(0.6, 0.9), (0.5, 0.8), (0.5, 0.7), (0.6, 0.7), (0.5, 0.8)])
     assert len(trainer.train().history) == 5
     message = "stopped early after epoch 4: validation accuracy or loss has not improved for 2 epochs"
     assert caplog.messages[-1] == message

@@ -144,7 +144,7 @@ class Callbacks:
 class TaskEvaluator(Evaluator):
     """Evaluates a task on the validation split after every epoch.
 
-    A model that predicts before training is also evaluated then, and kept unless an epoch is better.
+    A model that predicts before training is also evaluated then.
 
     Args:
         problem: without a validation split, the weights of the last epoch are kept.
@@ -277,7 +277,8 @@ class EpochHistory:
 
     Args:
         history: one dict per epoch.
-        best_epoch: 1-based epoch with the best score; 0 if none was better than the untrained model.
+        best_epoch: 1-based epoch whose weights were kept, or with the best score if an average was kept; 0 means before
+            training.
         untrained: validation scores before training; `None` if the untrained model was not evaluated.
         average: `epochs` whose average was kept, 0 for before training, and its scores on `validation`; `None` if the
             weights of the best epoch, or of the untrained model, were kept.

@@ -249,7 +249,8 @@ class Trainer:
                 self._keep_if_best(point)
                 p.history.append(point)
                 if point.update in self._needed_evaluations():
-                    self.checkpoints.keep_evaluated(point.update, weights.gather("model", self.model.weights))
+                    arrays = weights.gather("model", self.model.weights)
+                    self.checkpoints.keep_evaluated(point.update, arrays, self._needed_evaluations())
             evaluator.log(p.history, [entry for entry in p.curve if entry["update"] > since])
             self.tracker.update(p)
         p.evaluated_update, p.sums, p.counts = p.update, {}, {}
@@ -326,7 +327,7 @@ class Trainer:
         """Yield the weights that may be kept: those of single evaluations, then averages, which are measured."""
         best, needed = self._best_evaluations(), self._needed_evaluations()
         for point in self.progress.history:
-            if point.update in {self.progress.best_update, *(set(needed) - set(best))}:
+            if point.update in {*best[:1], *(set(needed) - set(best))}:
                 yield Average(updates=[point.update], scores=point.scores)
         for updates in [best, needed] if needed != best else [best]:
             if len(updates) > 1:
