@@ -3,7 +3,7 @@
 import pytest
 
 from tfbert.evaluation.metric import Metric
-from tfbert.training.monitoring import Schedule, choose, improves, standard_error
+from tfbert.training.monitoring import Schedule, choose, improves, is_similar, standard_error
 
 
 @pytest.mark.parametrize(
@@ -33,6 +33,12 @@ LOSS = Metric("loss", "lower", "nats", "cross-entropy")
 )
 def test_the_standard_error_of_a_score(unit, expected):
     assert standard_error(Metric("m", "higher", unit, "measure"), 0.8, 100) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(("score", "expected"), [(0.761, True), (0.759, False), (0.9, True)])
+def test_a_score_is_similar_within_a_standard_error_of_the_best(score, expected):
+    assert is_similar(ACCURACY, score, 0.8, 100) is expected
+    assert is_similar(Metric("error", "lower", "fraction", "wrong"), 1 - score, 0.2, 100) is expected
 
 
 @pytest.mark.parametrize(

@@ -349,6 +349,12 @@ def test_the_loss_decides_between_similar_scores(make_trainer, monkeypatch, capl
     assert not list(trainer.checkpoints.run_dir.glob("evaluated-*"))
 
 
+def test_a_model_that_was_clearly_worse_before_training_is_not_averaged(make_trainer, monkeypatch):
+    trainer = make_trainer(examples=8, encoder__dropout=0.0, head__dropout=0.0)
+    script_scores_and_losses(monkeypatch, trainer, [(0.2, 0.1), (0.8, 0.7), (0.8, 0.8), (0.8, 0.6), (0.8, 0.1)])
+    assert EpochHistory.of(trainer.train()).average["epochs"] == [1, 2]
+
+
 def test_training_goes_on_while_the_loss_improves(make_trainer, monkeypatch, caplog):
     caplog.set_level(logging.INFO, "tfbert")
     trainer = make_trainer(examples=8, train__epochs=8, train__averaged_epochs=0)

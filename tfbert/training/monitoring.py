@@ -32,6 +32,18 @@ def standard_error(metric: Metric, score: float, num_records: int) -> float:
     return (1 - score**2) / math.sqrt(num_records) if metric.unit == "correlation" else 0.0
 
 
+def is_similar(metric: Metric, score: float, best: float, num_records: int) -> bool:
+    """Return whether a score is less than one standard error worse than the best, or better.
+
+    Args:
+        metric: the metric of both.
+        score: any score.
+        best: the best score, whose standard error counts.
+        num_records: number of records that both were measured on.
+    """
+    return metric.sign * score >= metric.sign * best - standard_error(metric, best, num_records)
+
+
 def choose(metric: Metric, loss: Metric | None, candidates: Sequence[Scores], num_records: int) -> int:
     """Return the index of the weights to keep, given the scores of several on the same records.
 
@@ -50,8 +62,8 @@ def choose(metric: Metric, loss: Metric | None, candidates: Sequence[Scores], nu
     best = max(candidates, key=lambda scores: metric.sign * scores[metric.name])
     if loss is None:
         return candidates.index(best)
-    worst = metric.sign * best[metric.name] - standard_error(metric, best[metric.name], num_records)
-    similar = [scores for scores in candidates if metric.sign * scores[metric.name] >= worst]
+    name = metric.name
+    similar = [scores for scores in candidates if is_similar(metric, scores[name], best[name], num_records)]
     return candidates.index(min(similar, key=lambda scores: loss.sign * -scores[loss.name]))
 
 

@@ -23,7 +23,7 @@ from tfbert.models import weights
 from tfbert.training.checkpoint import Checkpoints
 from tfbert.training.display import Display
 from tfbert.training.distribution import ALONE, ReplicaBatches, Replicas
-from tfbert.training.monitoring import Evaluator, NotFinite, choose, improves
+from tfbert.training.monitoring import Evaluator, NotFinite, choose, improves, is_similar
 from tfbert.training.objectives import Objective, PlannedBatch
 from tfbert.training.optimizers import build_optimizer
 from tfbert.training.progress import Average, EvaluationPoint, Progress, Sums, add
@@ -286,10 +286,14 @@ class Trainer:
         points.sort(key=lambda point: -sign * point.scores[name])
         return [point.update for point in points[: self.evaluator.num_averaged]]
 
+    def _scored_start(self) -> list[int]:
+        """Return the update of the evaluation before training, 0, if its weights may be averaged; otherwise nothing."""
+        first = self.progress.history[:1] if self.evaluator.num_averaged else []
+        return [point.update for point in first if point.update == 0 and point.scores is not None]
+
     def _needed_evaluations(self) -> list[int]:
         """Return the updates of the evaluations whose weights may be averaged: the best, then that before training."""
-        first = [point.update for point in self.progress.history[:1] if point.update == 0 and point.scores is not None]
-        return [*self._best_evaluations(), *(first if self.evaluator.num_averaged else [])]
+        return [*self._best_evaluations(), *self._scored_start()]
 
     def _finish_or_stop(self) -> None:
         try:
@@ -325,11 +329,18 @@ class Trainer:
 
     def _candidates(self) -> Iterator[Average]:
         """Yield the weights that may be kept: those of single evaluations, then averages, which are measured."""
-        best, needed = self._best_evaluations(), self._needed_evaluations()
-        for point in self.progress.history:
-            if point.update in {*best[:1], *(set(needed) - set(best))}:
-                yield Average(updates=[point.update], scores=point.scores)
-        for updates in [best, needed] if needed != best else [best]:
+        best, start, monitor = self._best_evaluations(), self._scored_start(), self.evaluator.monitor
+        scores = {point.update: point.scores for point in self.progress.history}
+        best_score = scores[best[0]][monitor.name]
+        # A model that was clearly worse before training would impair the average.
+        start = [
+            update
+            for update in start
+            if is_similar(monitor, scores[update][monitor.name], best_score, self.evaluator.num_records)
+        ]
+        for update in [best[0], *start]:
+            yield Average(updates=[update], scores=scores[update])
+        for updates in [best, [*best, *start]] if start else [best]:
             if len(updates) > 1:
                 weights.scatter("model", self.model.weights, self._mean_weights(updates))
                 self._copy_weights()
