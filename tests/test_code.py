@@ -14,6 +14,7 @@ ARGUMENTS = {"shell": True, "allow_pickle": True, "safe_mode": False, "trust_rem
 # Files that import a module by a computed name, and what restricts the name.
 BY_NAME = {
     "tfbert/__main__.py",  # choices of the command line
+    "tfbert/extras.py",  # names written in the package
     "tfbert/tasks/base.py",  # files in the directory of the package
     "tfbert/pretraining/segmenters.py",  # allowed on the command line, see tests/commands/test_pretrain.py
     "benchmarks/__main__.py",  # choices of the command line

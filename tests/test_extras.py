@@ -1,6 +1,7 @@
-"""The command that installs an extra: in a checkout with the tested versions, elsewhere by package names."""
+"""Optional libraries, and the command that installs an extra."""
 
 import importlib.metadata
+import sys
 
 import pytest
 
@@ -31,3 +32,14 @@ def test_a_copy_that_is_not_installed(wheel, monkeypatch):
 
     monkeypatch.setattr(importlib.metadata, "requires", requires)
     assert extras.install_command("serve") == "pip install -e '.[serve]' -c constraints.txt in the checkout"
+
+
+def test_an_installed_library_is_imported():
+    assert extras.import_library("json.decoder", "JSON files") is sys.modules["json.decoder"]
+
+
+def test_a_missing_library_is_an_error_with_advice():
+    with pytest.raises(
+        ValueError, match="^Parquet files need the library no_such_library: pip install no_such_library"
+    ):
+        extras.import_library("no_such_library.parquet", "Parquet files")

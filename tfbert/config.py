@@ -156,7 +156,7 @@ class TrainConfig(OptimizationConfig):
     """Settings for fine-tuning on a task."""
 
     epochs: int | None = _training_setting(
-        None, "passes over the training split; none means 3 to 10, so that training sees about 8,000 examples", EPOCHS
+        None, "passes over the training split; none means 3 to 5, so that training sees about 8,000 examples", EPOCHS
     )
     trainable_layers: int | None = _training_setting(
         None,
@@ -165,7 +165,10 @@ class TrainConfig(OptimizationConfig):
         at_least(0),
     )
     patience_epochs: int = _training_setting(
-        0, "early stopping: epochs without improvement after which training stops; 0 means never", at_least(0)
+        2,
+        "early stopping: epochs after which training stops if neither the score nor the loss on validation improves; "
+        "0 means never",
+        at_least(0),
     )
     label_smoothing: float = _training_setting(0.0, "probability mass that is spread over all labels", FRACTION)
     class_weights: Literal["none", "balanced"] = _training_setting(
@@ -181,8 +184,9 @@ class TrainConfig(OptimizationConfig):
     )
     averaged_epochs: int = _training_setting(
         3,
-        "maximum number of best epochs whose weights are averaged after training; the average is kept if it is better "
-        "on validation than the best epoch; 0 keeps the best epoch",
+        "maximum number of best epochs whose weights are averaged after training, with and without those before "
+        "training; of the averages and the single weights with about the best score on validation, those with the "
+        "lowest loss are kept; 0 keeps the best epoch",
         at_least(0),
     )
     monitor: str | None = _training_setting(
@@ -197,7 +201,7 @@ class TrainConfig(OptimizationConfig):
 
     def num_epochs(self, num_examples: int) -> int:
         """Return the number of epochs for a training split of this size."""
-        return self.epochs or min(10, max(3, round(8_000 / num_examples)))
+        return self.epochs or min(5, max(3, round(8_000 / num_examples)))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -189,6 +189,7 @@ def test_killed_and_continued_is_bit_identical(runs, moment):
 @pytest.mark.parametrize("error", ERRORS)
 def test_an_error_has_a_clear_message(runs, error, monkeypatch):
     monkeypatch.chdir(runs[0])
+    monkeypatch.setattr("sys.argv", ["tools/pretrain.py"])
     arguments, expected = ERRORS[error]
     tool = small.load_command("pretrain")
     start = [] if "--from-scratch" in arguments or "--encoder" in arguments else TINY

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tfbert.text.answer_spans import has_whole_words, is_impossible, spans_of
+from tfbert.text.answer_spans import has_whole_words, is_impossible, num_pieces, spans_of
 
 CONTEXT = "The cat sat on the mat. The dog sat on the log, and the cat slept."
 
@@ -96,3 +96,10 @@ def test_an_invalid_flag_is_rejected(value):
 )
 def test_spans_of_whole_words(start, end, expected):
     assert has_whole_words(CONTEXT, start, end) is expected
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected"), [("", 0), ("in 1999", 2), ("transformers", 2), ("3 %", 2), ("北京", 2)]
+)
+def test_pieces_of_words_numbers_marks_and_characters_are_counted(answer, expected):
+    assert num_pieces(answer) == expected

@@ -65,7 +65,9 @@ def test_options_about_validation_scores_need_a_validation_split(tmp_path):
     (path / "validation.csv").unlink()
     without = {"data__validation_fraction": 0.0}
     message = "has no effect without a validation split; expected"
-    assert refused(path, train__patience_epochs=2, **without) == f"train.patience_epochs=2: {message} 0"
+    assert refused(path, train__patience_epochs=3, **without) == f"train.patience_epochs=3: {message} 2"
+    assert refused(path, train__averaged_epochs=2, **without) == f"train.averaged_epochs=2: {message} 3"
+    prepare(small.config(path, train__averaged_epochs=0, train__patience_epochs=0, **without))
     assert refused(path, train__monitor="mcc", **without) == f"train.monitor=mcc: {message} none"
 
 

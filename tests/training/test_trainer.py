@@ -227,6 +227,7 @@ def test_averaged_weights_are_evaluated_and_kept(make_trainer, monkeypatch):
 def script_scores(monkeypatch, trainer, scores, name="accuracy"):
     """Replace the scores on validation, one per epoch."""
     remaining = iter(scores)
+    trainer.evaluator.loss = None
     evaluation = SimpleNamespace(values=lambda: {name: next(remaining)})
     monkeypatch.setattr(type(trainer.objectives[0].task), "evaluate", lambda *_: evaluation)
 
@@ -268,9 +269,8 @@ def mean_of(weights_of_epochs):
 @pytest.mark.parametrize(
     ("scores", "averaged"),
     [
-        # After three epochs: the averages of the best two and of all three.
-        ([0.3, 0.6, 0.5, 0.7, 0.7], [2, 3]),
-        ([0.3, 0.6, 0.5, 0.7, 0.8], [2, 3, 1]),
+        # After three epochs: the average.
+        ([0.3, 0.6, 0.5, 0.7], [2, 3, 1]),
         ([0.3, 0.6, 0.5, 0.6], None),
     ],
 )
@@ -292,18 +292,70 @@ def test_the_average_of_the_best_epochs_is_kept_if_it_is_better(make_trainer, mo
 def test_averaging_is_repeated_after_a_kill(make_trainer, monkeypatch, tmp_path):
     values = {"examples": 8, "train__epochs": 3, "head__start": "random", "train__checkpoint_seconds": 0}
     whole = make_trainer(**values)
-    script_scores(monkeypatch, whole, [0.3, 0.6, 0.5, 0.7, 0.7])
+    script_scores(monkeypatch, whole, [0.3, 0.6, 0.5, 0.7])
     whole.train()
     killed = make_trainer(run_dir=tmp_path, **values)
-    script_scores(monkeypatch, killed, [0.3, 0.6, 0.5, 0.7])  # then StopIteration
-    with pytest.raises(StopIteration):
+    script_scores(monkeypatch, killed, [0.3, 0.6, 0.5])  # then an error
+    with pytest.raises(RuntimeError, match="StopIteration"):
         killed.train()
     assert len(list(tmp_path.glob("evaluated-*"))) == 3
     again = make_trainer(run_dir=tmp_path, **values)
-    script_scores(monkeypatch, again, [0.7, 0.7])
-    assert again.train().average.updates == [2, 3]
+    script_scores(monkeypatch, again, [0.7])
+    assert again.train().average.updates == [2, 3, 1]
     assert same(weights(again.model), weights(whole.model))
     assert not list(tmp_path.glob("evaluated-*"))
+
+
+def script_scores_and_losses(monkeypatch, trainer, values):
+    """Replace accuracy and loss on validation, one pair per evaluation."""
+    remaining = iter(values)
+    scores = SimpleNamespace(values=lambda: dict(zip(("accuracy", "loss"), next(remaining), strict=True)))
+    monkeypatch.setattr(type(trainer.objectives[0].task), "evaluate", lambda *_: scores)
+
+
+def test_an_epoch_with_the_score_of_the_untrained_model_is_kept_if_its_loss_is_lower(make_trainer, monkeypatch):
+    trainer = make_trainer(examples=8)
+    trained = weights_by_epoch(trainer)
+    script_scores_and_losses(monkeypatch, trainer, [(0.6, 0.9), (0.6, 0.3), (0.5, 0.5), (0.1, 0.1), (0.1, 0.1)])
+    history = EpochHistory.of(trainer.train())
+    assert (history.best_epoch, history.average) == (1, None)
+    assert same(weights(trainer.model), trained[1])
+
+
+@pytest.mark.parametrize(
+    ("last", "epochs"),
+    [
+        ([(0.60, 0.5), (0.62, 0.4)], [0, 1, 2]),
+        ([(0.60, 0.2), (0.62, 0.4)], [1, 2]),
+        # The epoch and the model before training have similar scores, so that the loss decides.
+        ([(0.2, 0.1), (0.2, 0.1)], None),
+    ],
+)
+def test_the_loss_decides_between_similar_scores(make_trainer, monkeypatch, caplog, last, epochs):
+    caplog.set_level(logging.INFO, "tfbert")
+    trainer = make_trainer(examples=8, encoder__dropout=0.0, head__dropout=0.0)
+    trained = weights_by_epoch(trainer)
+    script_scores_and_losses(monkeypatch, trainer, [(0.61, 0.6), (0.63, 0.7), (0.62, 0.7), *last])
+    progress = trainer.train()
+    history = EpochHistory.of(progress)
+    assert (history.average or {}).get("epochs") == epochs
+    if epochs:
+        order = sorted(epochs, key=lambda epoch: epoch or 9)
+        assert same(weights(trainer.model), mean_of([trained[epoch] for epoch in order]))
+        words = "the model before training and epochs 1, 2" if 0 in epochs else "epochs 1, 2"
+        assert caplog.messages[-1].startswith(f"average of {words}  validation: accuracy")
+    else:
+        assert history.best_epoch == 0 and same(weights(trainer.model), trained[0])
+    assert not list(trainer.checkpoints.run_dir.glob("evaluated-*"))
+
+
+def test_training_goes_on_while_the_loss_improves(make_trainer, monkeypatch, caplog):
+    caplog.set_level(logging.INFO, "tfbert")
+    trainer = make_trainer(examples=8, train__epochs=8, train__averaged_epochs=0)
+    script_scores_and_losses(monkeypatch, trainer, [(0.6, 0.9), (0.5, 0.8), (0.5, 0.7), (0.6, 0.7), (0.5, 0.8)])
+    assert len(trainer.train().history) == 5
+    message = "stopped early after epoch 4: validation accuracy or loss has not improved for 2 epochs"
+    assert caplog.messages[-1] == message
 
 
 def test_the_model_before_training_is_kept_unless_an_epoch_is_better(make_trainer, monkeypatch):

@@ -206,18 +206,18 @@ class Searcher:
         def scores_of(history: list[dict]) -> list[float]:
             return [entry["validation"][self.objective.name] for entry in history]
 
+        was_stopped = False
+
         def stops(history: list[dict]) -> bool:
-            if not self.plan.stop_hopeless:
-                return False
-            return should_stop_early([sign * score for score in scores_of(history)], trial.epochs, others)
+            nonlocal was_stopped
+            if self.plan.stop_hopeless:
+                was_stopped = should_stop_early([sign * score for score in scores_of(history)], trial.epochs, others)
+            return was_stopped
 
         log_epoch = log.epoch if log else lambda *_: None
         with open_tracker(config, folder) as tracker:
             _, result = run.fit(problem, config, folder, log_epoch, stops, tracker=tracker)
         # A training that ended by its own patience counts as complete.
-        patience = config.train.patience_epochs
-        is_stale = patience and len(result.history) - result.best_epoch >= patience
-        was_stopped = len(result.history) < trial.epochs and not is_stale
         return result.best_scores, scores_of(result.history), was_stopped
 
 

@@ -4,7 +4,6 @@ A record is a question, a context of any length, and the spans of characters tha
 outputs are the best spans over all windows of the context with their texts, and whether there is an answer at all.
 """
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,7 +12,6 @@ import numpy as np
 import tensorflow as tf
 
 from tfbert.evaluation import answers as evaluation
-from tfbert.evaluation.answers import Gold
 from tfbert.evaluation.metric import Baseline, Evaluation, LabelledSpan
 from tfbert.heads.spans import NEVER, SpanHead, Spans, best_spans
 from tfbert.space import COMMON, Choice
@@ -22,7 +20,7 @@ from tfbert.tasks.base_context import Context
 from tfbert.tasks.base_decision import Decision
 from tfbert.tasks.base_huggingface import ConvertibleTask, FittedConvertibleTask, ModelClass
 from tfbert.tasks.base_options import LearnedHeadOptions, option
-from tfbert.text.answer_spans import has_whole_words, is_impossible, spans_of
+from tfbert.text.answer_spans import has_whole_words, is_impossible, num_pieces, spans_of
 from tfbert.text.columns import Column, shown
 from tfbert.text.datasets import Target, TokenizedSplit, Warn
 from tfbert.text.input_columns import CONTEXT, QUESTION
@@ -39,8 +37,6 @@ _NEARLY_ALL = 0.99
 _MIN_SEQUENCE_LENGTH = 16
 # A question takes at most one third of a sequence, so that two thirds are left for the context.
 _QUESTION_DIVISOR = 3
-# Approximates a word piece: up to six letters of a word, a character of another script, or a punctuation mark.
-_PIECE = re.compile(r"[A-Za-z0-9]{1,6}|\S")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,8 +97,7 @@ class Answers(ConvertibleTask):
 
     def truth_of(self, record: Record) -> list[dict[str, Any]]:
         """Return the true answers, most frequent first."""
-        (context,) = record.others
-        return [{"text": context[start:end], "start": start, "end": end} for start, end in record.target]
+        return [{"text": record.others[0][start:end], "start": start, "end": end} for start, end in record.target]
 
     def fit(self, records: Iterable[Record], options: AnswersOptions) -> "FittedAnswers":
         """Return the task with properties that nearly all answers in train have.
@@ -114,7 +109,7 @@ class Answers(ConvertibleTask):
         for record in records:
             has_unanswerable |= not record.target
             for start, end in record.target[:1]:
-                lengths.append(len(_PIECE.findall(record.others[0][start:end])))
+                lengths.append(num_pieces(record.others[0][start:end]))
                 num_whole += has_whole_words(record.others[0], start, end)
         if not lengths:
             raise ValueError("train has no question with an answer; expected at least one")
@@ -147,7 +142,7 @@ class NoAnswerThreshold(Decision):
         """Return 0 if some questions in train have no answer, else infinity."""
         return {"threshold": np.float32(self._initial)}
 
-    def fit(self, outputs: Mapping[str, np.ndarray], gold: Sequence[Gold]) -> Mapping[str, np.ndarray]:
+    def fit(self, outputs: Mapping[str, np.ndarray], gold: Sequence[evaluation.Gold]) -> Mapping[str, np.ndarray]:
         """Return the threshold with the highest F1."""
         best_answers = [text.decode("utf-8", "replace") for text in outputs["answer"][:, 0]]
         return {"threshold": np.float32(evaluation.best_threshold(best_answers, outputs["no_answer_margin"], gold))}
@@ -313,18 +308,18 @@ class FittedAnswers(FittedConvertibleTask):
         logits = tf.where(padding_mask[:, :, None] > 0, scores, NEVER)
         return {"start_logits": logits[:, :, 0], "end_logits": logits[:, :, 1]}
 
-    def gold(self, record: Record) -> Gold:
+    def gold(self, record: Record) -> evaluation.Gold:
         """Return the question, the texts of its true answers and their positions in the context."""
         texts = tuple(dict.fromkeys(record.others[0][start:end] for start, end in record.target))
-        return Gold(record.text, texts, tuple(LabelledSpan(start, end) for start, end in record.target))
+        return evaluation.Gold(record.text, texts, tuple(LabelledSpan(start, end) for start, end in record.target))
 
     def evaluate(
-        self, outputs: Mapping[str, np.ndarray], gold: Sequence[Gold], decided: Mapping[str, np.ndarray]
+        self, outputs: Mapping[str, np.ndarray], gold: Sequence[evaluation.Gold], decided: Mapping[str, np.ndarray]
     ) -> Evaluation:
         """Return the evaluation of predicted answers."""
         return evaluation.AnswerEvaluation(outputs, gold, float(decided["threshold"]))
 
-    def constant_baseline(self, train: TokenizedSplit, gold: Sequence[Gold]) -> Baseline | None:
+    def constant_baseline(self, train: TokenizedSplit, gold: Sequence[evaluation.Gold]) -> Baseline | None:
         """Return the scores of never giving an answer, if there are questions without one."""
         if all(item.answers for item in gold):
             return None

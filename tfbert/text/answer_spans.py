@@ -1,5 +1,6 @@
 """Answer spans: positions of answers in their context, parsed from all layouts of answers in files."""
 
+import re
 from collections import Counter
 from typing import Any
 
@@ -11,6 +12,8 @@ _EXPECTED = (
 )
 _START_KEYS = ("answer_start", "start")
 _EXCERPT_CHARACTERS = 20
+# Approximates a word piece: up to six letters of a word, a character of another script, or a punctuation mark.
+_PIECE = re.compile(r"[A-Za-z0-9]{1,6}|\S")
 _TRUE, _FALSE = ("true", "1", "1.0", "yes"), ("false", "0", "0.0", "no", "", "nan", "null", "none")
 
 Span = tuple[int, int]
@@ -41,6 +44,11 @@ def spans_of(answers: Any, start: Any, context: str) -> tuple[Span, ...]:
         answers = answers if parsed is None else parsed
     spans = [_span(text, position, context) for text, position in _pairs(answers, start)]
     return tuple(span for span, _ in Counter(spans).most_common())
+
+
+def num_pieces(answer: str) -> int:
+    """Return approximately the number of word pieces of an answer in any vocabulary."""
+    return len(_PIECE.findall(answer))
 
 
 def is_impossible(value: Any) -> bool:

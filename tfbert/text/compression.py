@@ -9,7 +9,7 @@ import zlib
 from pathlib import PurePath
 from typing import BinaryIO
 
-from tfbert.text.extras import import_extra
+from tfbert.extras import import_library
 
 # Raised while a damaged or encrypted file is read.
 DECOMPRESSION_ERRORS = (OSError, EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, RuntimeError)
@@ -26,7 +26,7 @@ def _only_member(stream: BinaryIO) -> BinaryIO:
 
 
 def _zstandard(stream: BinaryIO) -> BinaryIO:
-    return import_extra("pyarrow", "Zstandard files").CompressedInputStream(stream, "zstd")
+    return import_library("pyarrow", "Zstandard files").CompressedInputStream(stream, "zstd")
 
 
 _DECOMPRESSORS = {

@@ -5,11 +5,11 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from typing import Any
 
+from tfbert.extras import import_library
 from tfbert.nearest import did_you_mean
 from tfbert.text.cell_rows import BadCell, Cells, cell_rows
 from tfbert.text.columns import ColumnFinder, listing, option, shown
 from tfbert.text.compression import DECOMPRESSION_ERRORS
-from tfbert.text.extras import import_extra
 from tfbert.text.rows import Row, Source
 
 # Results of formulas that failed.
@@ -27,7 +27,7 @@ def excel_rows(source: Source) -> Iterator[Row | str]:
         ValueError: openpyxl is not installed, the file is not a workbook, or the sheet or the columns cannot be
             determined.
     """
-    openpyxl = import_extra("openpyxl", "Excel workbooks")
+    openpyxl = import_library("openpyxl", "Excel workbooks")
     with ExitStack() as stack:
         try:
             stream = stack.enter_context(source.binary())

@@ -7,10 +7,10 @@ from contextlib import ExitStack
 from decimal import Decimal
 from typing import Any
 
+from tfbert.extras import import_library
 from tfbert.text.class_labels import names_of_features
 from tfbert.text.columns import ColumnFinder, shown
 from tfbert.text.compression import DECOMPRESSION_ERRORS
-from tfbert.text.extras import import_extra
 from tfbert.text.object_rows import object_rows
 from tfbert.text.rows import Row, Source
 
@@ -25,7 +25,7 @@ def parquet_rows(source: Source) -> Iterator[Row | str]:
         ValueError: pyarrow is not installed, the file is damaged, the columns cannot be determined, or a column that is
             read contains dates or bytes.
     """
-    pyarrow, parquet = import_extra("pyarrow", "Parquet files"), import_extra("pyarrow.parquet", "Parquet files")
+    pyarrow, parquet = import_library("pyarrow", "Parquet files"), import_library("pyarrow.parquet", "Parquet files")
     with ExitStack() as stack:
         try:
             file = stack.enter_context(parquet.ParquetFile(stack.enter_context(source.binary())))

@@ -39,13 +39,15 @@ class Checkpoints:
         """Keep weights as the best so far; they are written with the next checkpoint."""
         self._best = arrays
 
-    def keep_evaluated(self, update: int, arrays: dict[str, np.ndarray]) -> None:
+    def keep_evaluated(self, update: int, arrays: dict[str, np.ndarray], needed: Collection[int]) -> None:
         """Keep the weights of an evaluation; they are written with the next checkpoint if that needs them.
 
         Args:
             update: number of updates before the evaluation.
             arrays: the weights.
+            needed: the evaluations whose weights are still needed, among them this one.
         """
+        self._evaluated = {kept: self._evaluated[kept] for kept in self._evaluated.keys() & set(needed)}
         self._evaluated[update] = arrays
 
     def evaluated(self, update: int) -> dict[str, np.ndarray]:

@@ -93,8 +93,10 @@ class Display:
             return None
         updates = (self._num_updates - progress.update) * self._seconds / self._num_timed
         evaluated = progress.history[-1].update if progress.history else -1
-        num_evaluations = sum(update > evaluated for update in self._evaluator.schedule.updates)
-        num_averages = max(0, self._evaluator.num_averaged - 1)
+        schedule = self._evaluator.schedule
+        num_evaluations = sum(update > evaluated for update in schedule.updates)
+        # Averages with and without the weights before training.
+        num_averages = min(1, self._evaluator.num_averaged) * (2 if 0 in schedule.updates else 1)
         per_evaluation = progress.history[-1].evaluation_seconds if progress.history else 0.0
         return updates + (num_evaluations + num_averages) * per_evaluation
 

@@ -36,6 +36,8 @@ from tfbert.training.trainer import Trainer
 
 logger = logging.getLogger(__name__)
 
+# Of the metric that decides between similar scores.
+_LOSS = "loss"
 # On a CPU larger micro-batches are no faster.
 _MICRO_BATCH_TOKENS = 2048
 # Limit for the pooled vectors held in memory while only the head is trained; beyond it they are computed per batch.
@@ -142,7 +144,7 @@ class Callbacks:
 class TaskEvaluator(Evaluator):
     """Evaluates a task on the validation split after every epoch.
 
-    A model that predicts before training is also evaluated then, and kept unless an epoch is better.
+    A model that predicts before training is also evaluated then.
 
     Args:
         problem: without a validation split, the weights of the last epoch are kept.
@@ -161,6 +163,8 @@ class TaskEvaluator(Evaluator):
         self.validation, self.logs = problem.splits.get("validation"), callbacks.logs
         self._info = logger.info if self.logs else lambda *_: None
         self.monitor = monitored(problem.task, config)
+        self.loss = next((metric for metric in problem.task.metrics if metric.name == _LOSS), None)
+        self.num_records = len(problem.tokenized["validation"]) if self.validation is not None else 0
         self.num_averaged = config.train.averaged_epochs if self.validation is not None else 0
         per_epoch = objective.updates_per_epoch
         first = 0 if self.validation is not None and problem.task.predicts_untrained else per_epoch
@@ -224,14 +228,14 @@ class TaskEvaluator(Evaluator):
 
     def log_average(self, history: Sequence[EvaluationPoint], average: Average) -> None:
         """Log the epochs and the scores of the average."""
-        epochs = ", ".join(map(str, averaged_epochs(history, average)))
-        self._info("average of epochs %s  validation: %s", epochs, score_line(average.scores))
+        self._info("average of %s  validation: %s", average.describe(history), score_line(average.scores))
 
     def log_early_stop(self, history: Sequence[EvaluationPoint], num_stale: int) -> None:
-        """Log the last epoch and for how long the score has not improved."""
+        """Log the last epoch and for how long validation has not improved."""
         epoch, epochs = round(history[-1].epoch), "1 epoch" if num_stale == 1 else f"{num_stale} epochs"
+        names = dict.fromkeys(metric.name for metric in (self.monitor, self.loss) if metric is not None)
         self._info(
-            "stopped early after epoch %d: validation %s has not improved for %s", epoch, self.monitor.name, epochs
+            "stopped early after epoch %d: validation %s has not improved for %s", epoch, " or ".join(names), epochs
         )
 
     def should_stop_early(self, history: Sequence[EvaluationPoint]) -> bool:
@@ -267,21 +271,17 @@ def epoch_history(history: Sequence[EvaluationPoint]) -> list[dict]:
     return entries
 
 
-def averaged_epochs(history: Sequence[EvaluationPoint], average: Average) -> list[int]:
-    """Return the 1-based epochs of an average, in order."""
-    return sorted(round(point.epoch) for point in history if point.update in average.updates)
-
-
 @dataclass(frozen=True)
 class EpochHistory:
     """The history of a fine-tuning by epoch, as in `report.json`.
 
     Args:
         history: one dict per epoch.
-        best_epoch: 1-based epoch with the best score; 0 if none was better than the untrained model.
+        best_epoch: 1-based epoch whose weights were kept, or with the best score if an average was kept; 0 means before
+            training.
         untrained: validation scores before training; `None` if the untrained model was not evaluated.
-        average: `epochs` whose average was kept, and its scores on `validation`; `None` if the weights of the best
-            epoch, or of the untrained model, were kept.
+        average: `epochs` whose average was kept, 0 for before training, and its scores on `validation`; `None` if the
+            weights of the best epoch, or of the untrained model, were kept.
     """
 
     history: list[dict]
@@ -294,10 +294,8 @@ class EpochHistory:
         """Return the history of a finished training."""
         first = progress.history[0]
         untrained = first.scores if first.update == 0 else None
-        average = progress.average and {
-            "epochs": averaged_epochs(progress.history, progress.average),
-            "validation": progress.average.scores,
-        }
+        kept = progress.average
+        average = kept and {"epochs": kept.epochs(progress.history), "validation": kept.scores}
         return cls(epoch_history(progress.history), round(progress.best.epoch), untrained, average)
 
     @classmethod

@@ -1,7 +1,8 @@
 """Evaluation during training: its schedule, the monitored metric and early stopping."""
 
 import abc
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import keras
@@ -9,10 +10,49 @@ import keras
 from tfbert.evaluation.metric import Metric
 from tfbert.training.progress import Average, EvaluationPoint
 
+# The value of each metric.
+Scores = Mapping[str, float]
+
 
 def improves(metric: Metric, score: float, best: float | None) -> bool:
     """Return whether a score is strictly better than the best so far."""
     return best is None or metric.sign * score > metric.sign * best
+
+
+def standard_error(metric: Metric, score: float, num_records: int) -> float:
+    """Return the approximate standard error of a score; 0 if the unit of the metric does not determine it.
+
+    Args:
+        metric: a fraction or a correlation, for an error above 0.
+        score: its value.
+        num_records: number of records that it was measured on.
+    """
+    if metric.unit == "fraction":
+        return math.sqrt(max(0.0, score * (1 - score)) / num_records)
+    return (1 - score**2) / math.sqrt(num_records) if metric.unit == "correlation" else 0.0
+
+
+def choose(metric: Metric, loss: Metric | None, candidates: Sequence[Scores], num_records: int) -> int:
+    """Return the index of the weights to keep, given the scores of several on the same records.
+
+    Those with the best score are kept. Scores that are less than one standard error below it are not distinguishable
+    from it, so that among them the lowest loss decides, which is less noisy.
+
+    Args:
+        metric: the metric of the score.
+        loss: decides between similar scores; `None` if the records have no loss.
+        candidates: scores of one or more weights, the preferred ones first.
+        num_records: number of records that they were measured on.
+
+    Source: Breiman et al. 1984, "Classification and Regression Trees", section 3.4.3, the one-standard-error rule,
+        which chooses the smallest model instead of the one with the lowest loss.
+    """
+    best = max(candidates, key=lambda scores: metric.sign * scores[metric.name])
+    if loss is None:
+        return candidates.index(best)
+    worst = metric.sign * best[metric.name] - standard_error(metric, best[metric.name], num_records)
+    similar = [scores for scores in candidates if metric.sign * scores[metric.name] >= worst]
+    return candidates.index(min(similar, key=lambda scores: loss.sign * -scores[loss.name]))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,7 +63,8 @@ class Schedule:
         updates: values of `Progress.update` at which it is evaluated; 0 means before training.
         updates_per_epoch: number of updates in an epoch of the first objective.
         by_epoch: whether messages count updates within their epoch and each epoch has its own progress bar.
-        patience: number of evaluations without improvement after which training stops early; 0 disables early stopping.
+        patience: number of evaluations after which training stops early if neither the score nor the loss has improved;
+            0 disables early stopping.
         updates_per_point: number of updates that a point of the learning curve averages.
     """
 
@@ -55,15 +96,20 @@ class Evaluator(abc.ABC):
     Attributes:
         model: receives the trained weights before every evaluation; float32, or the trained model itself.
         monitor: metric that chooses the best weights.
+        loss: metric that chooses between weights with similar scores; `None` if there is none.
+        num_records: number of records that scores are measured on; 0 if unknown.
         schedule: when to evaluate.
         title: name of the evaluation in messages.
-        num_averaged: maximum number of best evaluations whose weights are averaged after training; 0 for no average.
+        num_averaged: maximum number of best evaluations whose weights are averaged after training, also with those
+            before training if they were evaluated; 0 for no average.
         logs: whether messages about the training are logged.
     """
 
     model: keras.Model
     monitor: Metric
     schedule: Schedule
+    loss: Metric | None = None
+    num_records: int = 0
     title: str = "evaluation"
     num_averaged: int = 0
     logs: bool = True
@@ -100,7 +146,7 @@ class Evaluator(abc.ABC):
 
         Args:
             history: all evaluations.
-            num_stale: number of evaluations since the best one.
+            num_stale: number of evaluations since the score or the loss improved.
         """
 
     def should_stop_early(self, history: Sequence[EvaluationPoint]) -> bool:

@@ -164,9 +164,10 @@ def _collected(refusals: list[str] | None) -> Iterator[None]:
 
 def _check_needs_validation(config: Config, splits: Mapping[str, Split]) -> None:
     """Reject options about validation scores if there is no validation split."""
-    for name in ("monitor", "patience_epochs") if "validation" not in splits else ():
+    for name in ("monitor", "patience_epochs", "averaged_epochs") if "validation" not in splits else ():
         value, default = getattr(config.train, name), getattr(Config().train, name)
-        if value != default:
+        # 0 disables what needs a validation split.
+        if value not in (default, 0):
             raise ValueError(
                 f"train.{name}={value}: has no effect without a validation split; expected {as_typed(default)}"
             )

@@ -1,6 +1,6 @@
 """Progress of a training: all state besides weights and optimizer, stored in every checkpoint."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -36,15 +36,30 @@ class EvaluationPoint:
 
 @dataclass(frozen=True, kw_only=True)
 class Average:
-    """The average of the weights of several evaluations, kept as the best weights.
+    """The average of the weights of one or more evaluations.
 
     Args:
-        updates: values of `EvaluationPoint.update`, best first.
+        updates: values of `EvaluationPoint.update`, best first; 0, before training, comes last.
         scores: scores of the average on held-out data by metric.
     """
 
     updates: list[int]
     scores: dict[str, float]
+
+    def epochs(self, history: Sequence[EvaluationPoint]) -> list[int]:
+        """Return the 1-based epochs of the evaluations, in order; 0 means before training.
+
+        Args:
+            history: all evaluations of the training, each after an epoch.
+        """
+        return sorted(round(point.epoch) for point in history if point.update in self.updates)
+
+    def describe(self, history: Sequence[EvaluationPoint]) -> str:
+        """Return the epochs in words."""
+        epochs = self.epochs(history)
+        trained = [str(epoch) for epoch in epochs if epoch]
+        words = f"epoch{'s' * (len(trained) > 1)} {', '.join(trained)}"
+        return words if len(trained) == len(epochs) else f"the model before training and {words}"
 
 
 @dataclass
@@ -68,7 +83,7 @@ class Progress:
         best_update: value of `update` at the evaluation that kept the best weights.
         start_seconds: time spent before the first update on building models and initializing the head.
         first_update_at: end of the first update in seconds since 1970; `None` before.
-        average: the average of the weights of several evaluations, if it was better than the best of them.
+        average: the average of several evaluations, if its weights were kept as the best.
         ended: whether all updates are done, or training stopped early.
         finished: whether, after that, the best weights are final.
     """

@@ -5,6 +5,7 @@ by their examples.
 """
 
 import collections
+import contextlib
 import functools
 import itertools
 import time
@@ -17,11 +18,12 @@ from tfbert import interrupts
 from tfbert.config import OptimizationConfig
 from tfbert.encoder.active_embedding import ActiveEmbedding
 from tfbert.encoder.weights import copy_weights
+from tfbert.evaluation.metric import Metric
 from tfbert.models import weights
 from tfbert.training.checkpoint import Checkpoints
 from tfbert.training.display import Display
 from tfbert.training.distribution import ALONE, ReplicaBatches, Replicas
-from tfbert.training.monitoring import Evaluator, NotFinite, improves
+from tfbert.training.monitoring import Evaluator, NotFinite, choose, improves
 from tfbert.training.objectives import Objective, PlannedBatch
 from tfbert.training.optimizers import build_optimizer
 from tfbert.training.progress import Average, EvaluationPoint, Progress, Sums, add
@@ -206,10 +208,19 @@ class Trainer:
         return 0 < self.evaluator.schedule.patience <= self._num_stale()
 
     def _num_stale(self) -> int:
-        """Return the number of evaluations since the best one."""
-        # Patience starts after the updates that train only the new head.
-        since = max(self.progress.best_update, self.num_head_updates)
-        return sum(point.update > since for point in self.progress.history)
+        """Return the number of evaluations since the score or the loss improved."""
+        metrics = [metric for metric in (self.evaluator.monitor, self.evaluator.loss) if metric is not None]
+        num_stale, best = 0, {}
+        for point in self.progress.history:
+            better = [metric for metric in metrics if self._is_better(metric, point, best)]
+            best |= {metric.name: point.scores[metric.name] for metric in better if point.scores}
+            # Patience starts after the updates that train only the new head.
+            num_stale = 0 if better else num_stale + (point.update > self.num_head_updates)
+        return num_stale
+
+    @staticmethod
+    def _is_better(metric: Metric, point: EvaluationPoint, best: Mapping[str, float]) -> bool:
+        return point.scores is None or improves(metric, point.scores[metric.name], best.get(metric.name))
 
     def _evaluate_or_stop(self) -> None:
         try:
@@ -237,8 +248,9 @@ class Trainer:
                     raise self.updater.divergence(f"{error} after {place}", rate) from None
                 self._keep_if_best(point)
                 p.history.append(point)
-                if point.update in self._best_evaluations():
-                    self.checkpoints.keep_evaluated(point.update, weights.gather("model", self.model.weights))
+                if point.update in self._needed_evaluations():
+                    arrays = weights.gather("model", self.model.weights)
+                    self.checkpoints.keep_evaluated(point.update, arrays, self._needed_evaluations())
             evaluator.log(p.history, [entry for entry in p.curve if entry["update"] > since])
             self.tracker.update(p)
         p.evaluated_update, p.sums, p.counts = p.update, {}, {}
@@ -274,6 +286,11 @@ class Trainer:
         points.sort(key=lambda point: -sign * point.scores[name])
         return [point.update for point in points[: self.evaluator.num_averaged]]
 
+    def _needed_evaluations(self) -> list[int]:
+        """Return the updates of the evaluations whose weights may be averaged: the best, then that before training."""
+        first = [point.update for point in self.progress.history[:1] if point.update == 0 and point.scores is not None]
+        return [*self._best_evaluations(), *(first if self.evaluator.num_averaged else [])]
+
     def _finish_or_stop(self) -> None:
         try:
             self._finish()
@@ -283,30 +300,41 @@ class Trainer:
             raise self.updater.stopped(self.checkpoints.message(place)) from None
 
     def _finish(self) -> None:
-        """Average the weights of the best evaluations as long as that improves the score, and keep the best average.
+        """Keep the best weights: those before training, of the best evaluation, or an average.
 
-        Source: Wortsman et al. 2022, "Model soups", section 2, greedy soup; here of the epochs of one training, and it
-            ends with the first epoch that does not improve the average.
+        Source: Wortsman et al. 2022, "Model soups", section 2, uniform soup, here of evaluations of one training; and
+            Wortsman et al. 2022, "Robust fine-tuning of zero-shot models", section 3, averages with the weights before
+            training. Ours averages only few of the evaluations, and chooses between averages on held-out data.
         """
-        p, evaluator, evaluations = self.progress, self.evaluator, self._best_evaluations()
-        average, best_score = None, p.best_score
-        for updates in itertools.accumulate([update] for update in evaluations if self.replicas.is_chief):
-            if len(updates) == 1:
-                continue
-            weights.scatter("model", self.model.weights, self._mean_weights(updates))
-            self._copy_weights()
-            try:
-                scores = evaluator.measure(self.updater.request.check)
-            except NotFinite:
-                break
-            if not improves(evaluator.monitor, scores[evaluator.monitor.name], best_score):
-                break
-            average, best_score = Average(updates=updates, scores=scores), scores[evaluator.monitor.name]
-            self.checkpoints.keep_best(weights.gather("model", self.model.weights))
-        p.average, p.best_score, p.finished = average, best_score, True
-        if average:
-            evaluator.log_average(p.history, average)
+        p, evaluator = self.progress, self.evaluator
+        if self.replicas.is_chief and p.best.scores is not None and evaluator.num_averaged:
+            candidates = list(self._candidates())
+            scores = [candidate.scores for candidate in candidates]
+            kept = candidates[choose(evaluator.monitor, evaluator.loss, scores, evaluator.num_records)]
+            p.best_score = kept.scores[evaluator.monitor.name]
+            if len(kept.updates) > 1:
+                p.average = kept
+                weights.scatter("model", self.model.weights, self._mean_weights(kept.updates))
+                self.checkpoints.keep_best(weights.gather("model", self.model.weights))
+                evaluator.log_average(p.history, kept)
+            elif kept.updates != [p.best_update]:
+                [p.best_update] = kept.updates
+                self.checkpoints.keep_best(self.checkpoints.evaluated(p.best_update))
+        p.finished = True
         self._save_checkpoint()
+
+    def _candidates(self) -> Iterator[Average]:
+        """Yield the weights that may be kept: those of single evaluations, then averages, which are measured."""
+        best, needed = self._best_evaluations(), self._needed_evaluations()
+        for point in self.progress.history:
+            if point.update in {*best[:1], *(set(needed) - set(best))}:
+                yield Average(updates=[point.update], scores=point.scores)
+        for updates in [best, needed] if needed != best else [best]:
+            if len(updates) > 1:
+                weights.scatter("model", self.model.weights, self._mean_weights(updates))
+                self._copy_weights()
+                with contextlib.suppress(NotFinite):
+                    yield Average(updates=updates, scores=self.evaluator.measure(self.updater.request.check))
 
     def _mean_weights(self, updates: Sequence[int]) -> dict[str, np.ndarray]:
         """Return the mean of the weights of evaluations; weights that are no floats are those of the first."""
@@ -326,7 +354,7 @@ class Trainer:
         if self.replicas.is_chief:
             # After its last update a training needs only weights of evaluations, and finally only the best.
             arrays = {} if self.progress.ended else self.updater.arrays()
-            needed = () if self.progress.finished else self._best_evaluations()
+            needed = () if self.progress.finished else self._needed_evaluations()
             self.checkpoints.save(arrays, self.progress.to_dict(), needed)
 
 
