@@ -187,19 +187,6 @@ def plan(page, directory):
     return page_run
 
 
-@pytest.fixture(scope="module")
-def results(tmp_path_factory):
-    """Run the commands of all pages, and return the directory of each page with its commands and their results."""
-    folder = tmp_path_factory.mktemp("pages")
-    pages = [page for page in PAGES if any(map(is_run, commands_of(page))) or requests_of(page)]
-    runs = [plan(page, folder / Path(page).stem) for page in pages]
-    finished = small.tools().run(*(page_run.steps for page_run in runs))
-    return {
-        page_run.page: (page_run.directory, list(zip(page_run.commands, results, strict=True)))
-        for page_run, results in zip(runs, finished, strict=True)
-    }
-
-
 def requests_of(page):
     return [command for command in commands_of(page) if command.words[0] == "curl"]
 
@@ -210,7 +197,8 @@ def is_library_missing(command):
 
 
 @contextlib.contextmanager
-def serving(directory, **options):
+def serving(**options):
+    """Serve a model in this process, and yield the address for REST."""
     from tfbert.serving.server.flags import Options
     from tfbert.serving.server.server import Server
 
@@ -230,44 +218,43 @@ def predictions_of(address, command):
         return json.loads(body)["instances"], json.load(response)["predictions"]
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("page", [page for page in PAGES if any(map(is_run, commands_of(page)))])
-def test_commands_run(page, results):
-    _, steps = results[page]
-    for command, result in steps:
-        if is_library_missing(command):
-            assert result.code == 2 and "pip install" in result.err, command.words
-        else:
-            assert result.code == 0, (command.words, result.err[-2000:])
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("page", [page for page in PAGES if requests_of(page)])
-def test_requests_get_predictions(page, results):
-    directory, _ = results[page]
+def check_requests(page, directory):
+    """Send the requests of a page to a server with the model that the page has trained, or with the one of tests."""
     for command in requests_of(page):
         name = "NAME" if task_of(page) is None else "pairs" if "text_pair" in command.words[-1] else "data"
         model_dir = directory / "saved_models" / name
-        with serving(directory, model_name="NAME", model_base_path=str(model_dir)) as address:
+        with serving(model_name="NAME", model_base_path=str(model_dir)) as address:
             instances, predictions = predictions_of(address, command)
-        assert len(predictions) == len(instances) and all(predictions)
+        assert len(predictions) == len(instances) and all(predictions), command.words
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("page", [page for page in PAGES if any(c.tool == "serve" for c in commands_of(page))])
-def test_servers_start_and_clients_predict(page, results):
+def check_server(server, clients, directory):
+    """Start the server of a page with the flags of its command, and run the commands that send requests to it."""
     from tfbert.serving.server.flags import options_of
 
-    directory, _ = results[page]
-    [server] = [c for c in commands_of(page) if c.tool == "serve"]
     words = [word.replace("$PWD", str(directory)) for word in server.words[2:]]
     options = options_of(vars(parser_of("serve").parse_args(words)))[0]
-    clients = [c for c in commands_of(page) if "--server" in c.words and c.mark != CONTAINER]
-    with serving(directory, model_name=options.model_name, model_base_path=options.model_base_path) as address:
+    with serving(model_name=options.model_name, model_base_path=options.model_base_path) as address:
         for client in clients:
             arguments = [word.replace("localhost:8501", address) for word in client.words[2:]]
             result = small.tools()("predict", *arguments, cwd=directory)
             assert result.code == 0 and json.loads(result.out)["label"] in small.TOPICS, result.err
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", [page for page in PAGES if any(map(is_run, commands_of(page))) or requests_of(page)])
+def test_the_commands_of_a_page_run(page, tmp_path):
+    page_run = plan(page, tmp_path / "page")
+    [results] = small.tools().run(page_run.steps)
+    for command, result in zip(page_run.commands, results, strict=True):
+        if is_library_missing(command):
+            assert result.code == 2 and "pip install" in result.err, command.words
+        else:
+            assert result.code == 0, (command.words, result.err[-2000:])
+    check_requests(page, page_run.directory)
+    clients = [c for c in commands_of(page) if "--server" in c.words and c.mark != CONTAINER]
+    for server in (c for c in commands_of(page) if c.tool == "serve"):
+        check_server(server, clients, page_run.directory)
 
 
 @pytest.mark.slow
