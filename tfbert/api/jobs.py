@@ -10,7 +10,7 @@ from tfbert.api import memory
 from tfbert.api.models import Report, Run
 from tfbert.api.options import command_line, config_values
 from tfbert.config import Config, RootConfig
-from tfbert.files import RUNS_DIR
+from tfbert.files import BEST_RUN, RUNS_DIR
 from tfbert.pretraining import adapt as adaptation
 from tfbert.pretraining import run as pretraining
 from tfbert.pretraining.config import PretrainConfig
@@ -249,7 +249,6 @@ def search(
         Stopped: a `KeyboardInterrupt`, after Ctrl-C; the message says what was saved.
     """
     from tfbert.hyperparameters.plan import Plan
-    from tfbert.hyperparameters.run import BEST_RUN
 
     values = _values("search", Config, options, encoder, seed)
     values |= memory.data_values(data, load_task(task), _folder(out))

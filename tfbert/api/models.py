@@ -19,7 +19,7 @@ from tfbert.api import memory
 from tfbert.api.options import config_values
 from tfbert.config import Config
 from tfbert.evaluation.formatting import summary
-from tfbert.files import REPORT, read_json
+from tfbert.files import BEST_RUN, CONFIG, REPORT, read_json
 from tfbert.models.data import data_path, tokenize_split
 from tfbert.models.predictions import predict_items
 from tfbert.models.saved_run import load_run
@@ -37,15 +37,13 @@ from tfbert.text.datasets import TokenizedSplit
 from tfbert.text.inputs import Item
 from tfbert.text.preprocessor import INPUTS
 from tfbert.text.splits import load_splits
-from tfbert.training.base_run import CONFIG, PAGE
+from tfbert.training.base_run import PAGE
 
 # Batches that are read together to group texts of similar length.
 _NUM_POOLED = 16
-# Of the optimizer with which `Run.model` is compiled.
+# The learning rate of the optimizer with which `Run.model` is compiled.
 _LEARNING_RATE = 2e-5
 _FRAME_HEIGHT = 700
-# Of a search; its module would import Keras Tuner.
-_BEST_RUN = "best"
 
 
 class Report(Mapping[str, Any]):
@@ -377,7 +375,7 @@ def load(path: str | os.PathLike) -> Run | SavedModel:
         report = read_json(path / REPORT)
         if "task" not in report:
             raise ValueError(f"{path}: is a pretraining; expected a run of a task, with encoder={path / ENCODER}")
-        return Run(path / _BEST_RUN if "plan" in report else path)
+        return Run(path / BEST_RUN if "plan" in report else path)
     if (path / CONFIG).exists() and not (path / "saved_model.pb").exists():
         raise ValueError(f"{path}: is an unfinished run; the call or the command that started it continues it")
     try:

@@ -11,9 +11,10 @@ from typing import Any
 from tfbert.evaluation.formatting import duration, size
 from tfbert.evaluation.metric import Metric, main_metric
 from tfbert.fields import differing_values
-from tfbert.files import REPORT, STARTED, UNEXPORTED, acquire_lock, read_json
+from tfbert.files import BEST_RUN, REPORT, STARTED, UNEXPORTED, acquire_lock, read_json
+from tfbert.models.weights import BEST
 
-_CONFIG, _PLAN, _BEST_RUN, _WEIGHTS = "config.json", "plan.json", "best", "best.safetensors"
+_CONFIG, _PLAN = "config.json", "plan.json"
 # Not listed among the settings that differ: what is the same or listed anyway, and seeds.
 _IGNORED_SETTINGS = ("data.path", "encoder.name", "train.seed")
 _HASH_CHARACTERS = 12
@@ -211,9 +212,9 @@ def _add(runs: Runs, path: Path) -> None:
         encoder = report["config"]["encoder"]["name"]
         runs.pretrained.append(PretrainingRun(path=path, encoder=encoder, before=before, after=after, seconds=seconds))
     elif "plan" in report:
-        best = read_json(path / _BEST_RUN / REPORT)
+        best = read_json(path / BEST_RUN / REPORT)
         seconds, num_trials = report["seconds"], len(report["trials"])
-        runs.finished.append(_finished(path, path / _BEST_RUN, best | {"seconds": seconds}, num_trials))
+        runs.finished.append(_finished(path, path / BEST_RUN, best | {"seconds": seconds}, num_trials))
     else:
         runs.finished.append(_finished(path, path, report, None))
 
@@ -230,7 +231,7 @@ def _finished(path: Path, run_dir: Path, report: Mapping[str, Any], num_trials: 
         if report["seeds"]:
             over_seeds = report["seeds"][split][metric.name]
             seeds = {"count": report["seeds"]["count"], "mean": over_seeds["mean"], "std": over_seeds["std"]}
-    sizes = [weights.stat().st_size for weights in run_dir.rglob(_WEIGHTS)]
+    sizes = [weights.stat().st_size for weights in run_dir.rglob(BEST)]
     return FinishedRun(
         path=path,
         task=report["task"],
