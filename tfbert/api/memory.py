@@ -9,9 +9,10 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from tfbert.data_config import SPLITS
 from tfbert.files import write_text
 from tfbert.tasks.base import Task
-from tfbert.text.splits import NAMES, SPLIT_OF_STEM
+from tfbert.text.splits import SPLIT_OF_STEM
 
 # A path, a pandas DataFrame, or an iterable of dicts or tuples.
 Rows = Any
@@ -68,11 +69,11 @@ def _splits(data: Data) -> dict[str, Rows]:
     for key, rows in data.items():
         name = SPLIT_OF_STEM.get(key)
         if name is None:
-            raise ValueError(f"data: key {key!r} is not a split; expected some of {', '.join(NAMES)}")
+            raise ValueError(f"data: key {key!r} is not a split; expected some of {', '.join(SPLITS)}")
         if name in splits:
             raise ValueError(f"data: several keys are the {name} split; expected one")
         splits[name] = rows
-    return {name: splits[name] for name in NAMES if name in splits}
+    return {name: splits[name] for name in SPLITS if name in splits}
 
 
 def json_text(rows: Rows, name: str, task: Task) -> str:
