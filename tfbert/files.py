@@ -37,6 +37,9 @@ _FULL = (errno.ENOSPC, errno.EDQUOT)
 _LONGEST_NAME_BYTES = 255
 # Interval between attempts to get a lock.
 _POLL_SECONDS = 0.1
+# How long a process that is not to wait for another one tries to get a lock. The list of runs holds each lock for an
+# instant to see whether the run is active.
+_ATTEMPT_SECONDS = 0.3
 
 
 class WriteError(OSError):
@@ -236,7 +239,7 @@ def locked(directory: Path, doing: str) -> Iterator[None]:
         LocksUnsupported: the platform or the file system has no locks.
     """
     try:
-        lock = acquire_lock(directory / ".lock")
+        lock = acquire_lock(directory / ".lock", _ATTEMPT_SECONDS)
     except BlockingIOError as error:
         raise ValueError(f"{directory}: another process is {doing}; expected another --out directory") from error
     with lock:
