@@ -20,7 +20,7 @@ from tfbert.evaluation.metric import Evaluation
 from tfbert.evaluation.tensorboard_log import TensorBoardLog
 from tfbert.files import CONFIG, REPORT, read_json, write_json, writing
 from tfbert.models.build import build_models
-from tfbert.models.data import data_path
+from tfbert.models.data import data_title
 from tfbert.models.predictions import write_predictions
 from tfbert.models.predictor import Predictor, predict_all
 from tfbert.models.saved_run import save_run
@@ -301,7 +301,7 @@ def _report(problem: Problem, progress: Progress, scores: dict[str, dict]) -> di
     }
     return {
         "task": problem.task.name,
-        "data_name": data_path(problem.config).resolve().stem if problem.config.data.path else "samples",
+        "data_name": data_title(problem.config),
         "data": data,
         "checks": {
             **checked.to_dict(),
