@@ -1,5 +1,6 @@
 """Trained models in memory: a run and its SavedModel predict and evaluate alike; a run can be continued by hand."""
 
+import dataclasses
 import html
 import json
 import re
@@ -12,6 +13,7 @@ from support import small
 
 from tfbert.api import models
 from tfbert.api.models import Run, SavedModel, load
+from tfbert.config import override
 from tfbert.files import REPORT, write_json
 from tfbert.serving import export_run
 from tfbert.serving.evaluate import evaluate
@@ -83,11 +85,22 @@ def test_a_text_that_cannot_be_predicted_is_refused(run, texts, message):
     assert str(error.value) == message
 
 
-def test_data_in_memory_and_in_a_file_have_equal_scores(run, saved, tmp_path):
+def test_data_in_memory_and_in_a_file_have_equal_scores(run, saved, tmp_path, monkeypatch):
     small.write_csv(tmp_path / "test.csv", PAIRS)
     expected = evaluate(run.path, str(tmp_path / "test.csv"), {})
     assert run.evaluate(tmp_path / "test.csv") == expected
     assert run.evaluate(PAIRS) == {**expected, "data": "in memory"}
+    # The settings with which the run read its own files do not apply to data in memory, except for names of columns.
+    settings = {"data.encoding": "cp1252", "data.format": "csv", "data.columns": "text=review", "data.bad_rows": "skip"}
+    saved_run = dataclasses.replace(run._saved, config=override(run.config, settings))
+    with monkeypatch.context() as patch:
+        patch.setattr(run, "_saved", saved_run)
+        pairs = [(text.replace("a", "ä"), label) for text, label in PAIRS]
+        small.write_csv(tmp_path / "umlauts.csv", pairs)
+        file_settings = {"format": "auto", "encoding": "utf-8", "columns": None}
+        assert run.evaluate(pairs)["metrics"] == run.evaluate(tmp_path / "umlauts.csv", **file_settings)["metrics"]
+        with pytest.raises(ValueError, match=r"^test\.json\[0\]: text is ''"):
+            run.evaluate([("", "card"), *pairs])
     rows = [{"review": text, "stars": label} for text, label in PAIRS]
     scores = saved.evaluate(rows, columns={"text": "review", "label": "stars"})
     assert scores["metrics"] == expected["metrics"] and scores["model"] == str(saved.path)

@@ -97,7 +97,7 @@ def fine_tune(
         Stopped: a `KeyboardInterrupt`, after Ctrl-C; the message says what was saved.
     """
     values = _values("fine_tune", Config, options, encoder, seed)
-    values |= memory.data_values(data, load_task(task), _folder(out))
+    values |= memory.data_values(data, load_task(task), _folder(out), values)
     config = read_config(task, None, values)
     corpus = None if adapt is False else [] if adapt is True else _paths(adapt)
     arguments = {"seeds": None if seeds == 1 else seeds, "adapt": corpus, "out": out}
@@ -254,7 +254,7 @@ def search(
     from tfbert.hyperparameters.plan import Plan
 
     values = _values("search", Config, options, encoder, seed)
-    values |= memory.data_values(data, load_task(task), _folder(out))
+    values |= memory.data_values(data, load_task(task), _folder(out), values)
     config = read_config(task, None, values)
     limits = {"algorithm": algorithm, "trials": trials, "hours": hours, "executions": executions}
     default_space = load_task(task).search_space

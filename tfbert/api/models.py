@@ -185,8 +185,9 @@ class TrainedModel(abc.ABC):
             return {"model": str(self.path), "data": path, **predict_records(self._loaded, path, values).scores()}
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "test.json"
-            path.write_text(memory.json_text(data, "test", self.task.definition), encoding="utf-8")
-            scores = predict_records(self._loaded, str(path), values).scores()
+            columns = values.get("data.columns", self.config.data.columns)
+            path.write_text(memory.json_text(data, "test", self.task.definition, columns), encoding="ascii")
+            scores = predict_records(self._loaded, str(path), memory.reading_values(values)).scores()
         return {"model": str(self.path), "data": "in memory", **scores}
 
     def _item(self, text: Any, where: str) -> Item:
