@@ -1,9 +1,7 @@
 """Trained models in memory: a run and its SavedModel predict and evaluate alike; a run can be continued by hand."""
 
 import dataclasses
-import html
 import json
-import re
 import shutil
 
 import numpy as np
@@ -11,10 +9,10 @@ import pytest
 import tensorflow as tf
 from support import small
 
-from tfbert.api import models
-from tfbert.api.models import Run, SavedModel, load
+from tfbert.api.models import HuggingFaceModel, Run, SavedModel, load
 from tfbert.config import override
 from tfbert.files import REPORT, write_json
+from tfbert.huggingface.exporting import export_huggingface
 from tfbert.serving import export_run
 from tfbert.serving.evaluate import evaluate
 from tfbert.serving.verify import check
@@ -47,7 +45,7 @@ def test_a_path_is_a_run_or_a_saved_model(run, saved, tmp_path):
 @pytest.mark.parametrize(
     ("files", "message"),
     [
-        ({}, "contains neither a finished run (report.json) nor a SavedModel"),
+        ({}, "contains no finished run (report.json), SavedModel or Hugging Face model"),
         ({"config.json": {}}, "is an unfinished run; the call or the command that started it continues it"),
         ({REPORT: {"corpus": {}}}, "is a pretraining; expected a run of a task, with encoder={}/encoder"),
     ],
@@ -113,17 +111,19 @@ def test_labelled_data_that_cannot_be_read_is_refused(run):
         run.evaluate(PAIRS, epochs=3)
 
 
-def test_the_report_is_a_mapping_and_a_page_in_a_frame(run, tmp_path):
-    assert run.report["test"]["metrics"].keys() == run.evaluate(PAIRS)["metrics"].keys()
-    assert len(run.report) == len(list(run.report)) and "history" in run.report
-    lines = repr(run.report).splitlines()
-    assert lines[0].startswith("test accuracy ") and lines[-1] == f"report      {run.path / 'report.html'}"
-    frame = run.report._repr_html_()
-    page = re.fullmatch(r'<iframe sandbox="allow-scripts allow-popups" [^>]*srcdoc="([^"]*)"></iframe>', frame)[1]
-    assert html.unescape(page) == (run.path / "report.html").read_text(encoding="utf-8")
-    assert "<" not in page
-    shutil.copy(run.path / REPORT, tmp_path)
-    assert models.Report(tmp_path)._repr_html_() is None
+def test_a_hugging_face_model_is_loaded(run, tmp_path, monkeypatch):
+    monkeypatch.setattr(export_run, "verify", check)  # in this process, which is faster
+    export_huggingface(str(run.path), tmp_path / "hf")
+    model = load(tmp_path / "hf")
+    assert isinstance(model, HuggingFaceModel) and model.task == run.task and model.inputs == run.inputs
+    for prediction, expected in zip(model.predict(TEXTS), run.predict(TEXTS), strict=True):
+        np.testing.assert_allclose(prediction["probabilities"], expected["probabilities"], atol=1e-5)
+    assert model.evaluate(PAIRS)["metrics"]["accuracy"] == run.evaluate(PAIRS)["metrics"]["accuracy"]
+    assert load(model.export(tmp_path / "bank")).predict(TEXTS)[0]["label"] == run.predict(TEXTS)[0]["label"]
+    with pytest.raises(ValueError, match="^pairs=True: .* does not need it; its inputs are known"):
+        load(tmp_path / "hf", pairs=True)
+    with pytest.raises(ValueError, match="run: expected a Hugging Face model with the arguments task and pairs"):
+        load(run.path, task="classification")
 
 
 def test_the_batches_of_a_split(run):

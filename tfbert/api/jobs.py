@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tfbert.api import memory
-from tfbert.api.models import Report, Run
+from tfbert.api.models import Run
 from tfbert.api.options import command_line, config_values
+from tfbert.api.report import Report
 from tfbert.config import Config, RootConfig
 from tfbert.files import BEST_RUN, RUNS_DIR
 from tfbert.pretraining import adapt as adaptation

@@ -50,7 +50,7 @@ def main(options: argparse.Namespace) -> None:
         listing.print_list(config.task)
         return
     from tfbert.api import jobs
-    from tfbert.api.models import Report
+    from tfbert.api.report import Report
     from tfbert.serving import export_run
 
     # Check the name before training, not after it.
