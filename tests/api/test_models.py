@@ -31,6 +31,12 @@ def saved():
     return load(str(small.finished_run()[1]))
 
 
+def assert_close(predictions, expected):
+    assert [prediction["label"] for prediction in predictions] == [prediction["label"] for prediction in expected]
+    probabilities, expected = ([p["probabilities"] for p in values] for values in (predictions, expected))
+    np.testing.assert_allclose(probabilities, expected, atol=1e-5)
+
+
 def test_a_path_is_a_run_or_a_saved_model(run, saved, tmp_path):
     assert isinstance(run, Run) and isinstance(saved, SavedModel)
     assert repr(saved) == f"SavedModel('{small.finished_run()[1] / '1'}')"
@@ -62,8 +68,11 @@ def test_a_run_predicts_what_its_saved_model_does(run, saved):
     predictions = run.predict(TEXTS, batch_size=2)
     assert len({prediction["label"] for prediction in predictions}) > 1
     assert saved.predict(TEXTS) == predictions
-    assert run.predict(TEXTS[1]) == run.predict({"text": TEXTS[1]}) == predictions[1:2]
-    assert run.predict(np.array(TEXTS)) == run.predict({"text": text, "id": 1} for text in TEXTS) == predictions
+    # Sums have another order in batches of another size, so the last digit may differ.
+    assert_close(run.predict(TEXTS[1]), predictions[1:2])
+    assert run.predict(TEXTS[1]) == run.predict({"text": TEXTS[1]})
+    assert_close(run.predict(np.array(TEXTS)), predictions)
+    assert run.predict(np.array(TEXTS)) == run.predict({"text": text, "id": 1} for text in TEXTS)
     assert run.predict([]) == []
     json.dumps(predictions)
 
@@ -116,8 +125,7 @@ def test_a_hugging_face_model_is_loaded(run, tmp_path, monkeypatch):
     export_huggingface(str(run.path), tmp_path / "hf")
     model = load(tmp_path / "hf")
     assert isinstance(model, HuggingFaceModel) and model.task == run.task and model.inputs == run.inputs
-    for prediction, expected in zip(model.predict(TEXTS), run.predict(TEXTS), strict=True):
-        np.testing.assert_allclose(prediction["probabilities"], expected["probabilities"], atol=1e-5)
+    assert_close(model.predict(TEXTS), run.predict(TEXTS))
     assert model.evaluate(PAIRS)["metrics"]["accuracy"] == run.evaluate(PAIRS)["metrics"]["accuracy"]
     assert load(model.export(tmp_path / "bank")).predict(TEXTS)[0]["label"] == run.predict(TEXTS)[0]["label"]
     with pytest.raises(ValueError, match="^pairs=True: .* does not need it; its inputs are known"):
@@ -167,8 +175,7 @@ def test_a_run_continued_by_hand_predicts_evaluates_and_exports_its_new_weights(
     assert losses[2] < losses[0] and after != before
     version_dir = run.export(tmp_path / "bank")
     assert version_dir == tmp_path / "bank" / "1"
-    for prediction, expected in zip(load(version_dir).predict(TEXTS), after, strict=True):
-        np.testing.assert_allclose(prediction["probabilities"], expected["probabilities"], atol=1e-5)
+    assert_close(load(version_dir).predict(TEXTS), after)
     assert untouched.read_bytes() == weights
     run.model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"], jit_compile=False)
     pairs = run.dataset("test").map(lambda x, y: (x, y["label_id"]))
