@@ -20,17 +20,17 @@ except ImportError:  # on Windows
 
 logger = logging.getLogger(__name__)
 
-# Written last in a run directory: its presence means that training and evaluation are done.
-REPORT = "report.json"
 # The config of a run, in its directory.
 CONFIG = "config.json"
-# The directory of runs, in the working directory.
-RUNS_DIR = Path("runs")
-# The run with the best config, in the directory of a search.
+# The directory of the run with the best config, in that of a search.
 BEST_RUN = "best"
-# The command that resumes a run, in its directory until it is finished.
+# Written last in a run directory: its presence means that training and evaluation are done.
+REPORT = "report.json"
+# The directory of all runs, in the working directory.
+RUNS_DIR = Path("runs")
+# Holds the command that resumes a run, in its directory until the run is finished.
 STARTED = "started.json"
-# Marks a run that will be exported, in its directory from its start until the export.
+# Marks a run that will be exported, in its directory from the start until the export.
 UNEXPORTED = "unexported.json"
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)

@@ -16,7 +16,7 @@ from tfbert.files import check_name, is_disk_full
 # TensorFlow's C++ libraries read this when they are loaded; their startup messages are of no use to a user.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-# The directory of SavedModels, in the working directory.
+# The directory of all SavedModels, in the working directory.
 SAVED_MODELS_DIR = Path("saved_models")
 
 
