@@ -126,5 +126,9 @@ def test_a_locked_directory_is_rejected_with_the_activity_of_the_other_process(t
         message = f"{tmp_path}: another process is exporting it; expected another --out directory"
         with pytest.raises(ValueError, match=message), files.locked(tmp_path, "exporting it"):
             pass
+    # Another process looked whether the directory is locked.
+    release = threading.Timer(0.05, files.acquire_lock(tmp_path / ".lock").close)
+    release.start()
     with files.locked(tmp_path, "exporting it"):
+        release.join()
         assert (tmp_path / ".lock").exists()

@@ -12,9 +12,11 @@ from tfbert.space import (
     Range,
     When,
     active_values,
+    apply_space_options,
     check_space,
     read_space,
     space_from_json,
+    space_options,
     space_to_json,
 )
 
@@ -31,6 +33,13 @@ ALL_KINDS = {
 def test_every_kind_of_dimension_survives_json():
     check_space(ALL_KINDS, Config())
     assert space_from_json(json.loads(json.dumps(space_to_json(ALL_KINDS)))) == ALL_KINDS
+
+
+@pytest.mark.parametrize(("space", "base"), [(ALL_KINDS, COMMON), (COMMON, ALL_KINDS), (COMMON, COMMON)])
+def test_options_make_a_space_of_another(space, base):
+    options = [f"{path}={value}" for path, value in space_options(space, base).items()]
+    assert apply_space_options(options, base) == (space, [])
+    assert bool(options) == (space != base)
 
 
 def test_a_space_is_read_from_a_file(tmp_path):

@@ -4,10 +4,13 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from tfbert.api.jobs import Pretraining, Search, fine_tune, pretrain, search
-    from tfbert.api.models import Report, Run, SavedModel, load
+    from tfbert.api.models import HuggingFaceModel, Report, Run, SavedModel, load
 
 __version__ = "0.1.0"
-__all__ = ["Pretraining", "Report", "Run", "SavedModel", "Search", "fine_tune", "load", "pretrain", "search"]
+__all__ = [
+    "HuggingFaceModel", "Pretraining", "Report", "Run", "SavedModel", "Search", "fine_tune", "load", "pretrain",
+    "search",
+]  # fmt: skip
 
 
 def __getattr__(name: str):

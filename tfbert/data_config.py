@@ -5,8 +5,9 @@ from typing import Literal
 
 from tfbert.fields import FRACTION, Bounds, check_bounds, setting
 
+SPLITS = ("train", "validation", "test")
 # Config values that take back the files of single splits, for `data.path`.
-NO_SPLITS = {"data.train": None, "data.validation": None, "data.test": None}
+NO_SPLITS = {f"data.{name}": None for name in SPLITS}
 
 
 @dataclass(frozen=True, kw_only=True)

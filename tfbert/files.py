@@ -20,19 +20,26 @@ except ImportError:  # on Windows
 
 logger = logging.getLogger(__name__)
 
+# The config of a run, in its directory.
+CONFIG = "config.json"
+# The directory of the run with the best config, in that of a search.
+BEST_RUN = "best"
 # Written last in a run directory: its presence means that training and evaluation are done.
 REPORT = "report.json"
-# In the working directory.
+# The directory of all runs, in the working directory.
 RUNS_DIR = Path("runs")
-# In the directory of an unfinished run: the command that resumes it.
+# Holds the command that resumes a run, in its directory until the run is finished.
 STARTED = "started.json"
-# In the directory of a run that will be exported, from its start until the export.
+# Marks a run that will be exported, in its directory from the start until the export.
 UNEXPORTED = "unexported.json"
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _LONGEST_NAME_BYTES = 255
 # Interval between attempts to get a lock.
 _POLL_SECONDS = 0.1
+# How long a process that is not to wait for another one tries to get a lock. The list of runs holds each lock for an
+# instant to see whether the run is active.
+_ATTEMPT_SECONDS = 0.3
 
 
 class WriteError(OSError):
@@ -232,7 +239,7 @@ def locked(directory: Path, doing: str) -> Iterator[None]:
         LocksUnsupported: the platform or the file system has no locks.
     """
     try:
-        lock = acquire_lock(directory / ".lock")
+        lock = acquire_lock(directory / ".lock", _ATTEMPT_SECONDS)
     except BlockingIOError as error:
         raise ValueError(f"{directory}: another process is {doing}; expected another --out directory") from error
     with lock:

@@ -245,6 +245,18 @@ def apply_space_options(assignments: Iterable[str], space: Space) -> tuple[Space
     return changed, rest
 
 
+def space_options(space: Space, base: Space) -> dict[str, str]:
+    """Return the `--set` options with which `apply_space_options` makes one search space of another, as JSON by path.
+
+    Args:
+        space: the resulting space.
+        base: the space to start from.
+    """
+    changed = {path: dimension.to_json() for path, dimension in space.items() if dimension != base.get(path)}
+    removed = dict.fromkeys(base.keys() - space.keys())
+    return {f"{_SPACE}{path}": json.dumps(value) for path, value in sorted((removed | changed).items())}
+
+
 def _dimension(value: Any, where: str) -> Dimension:
     if isinstance(value, list):
         return Choice(*(tuple(item) if isinstance(item, list) else item for item in value))

@@ -1,6 +1,8 @@
 """Fine-tuning, pretraining and search from Python: config, directories, the repeated command, and results."""
 
+import itertools
 import json
+import shlex
 import shutil
 import types
 
@@ -9,6 +11,7 @@ from support import small
 
 from tfbert.api import jobs
 from tfbert.files import REPORT, write_json
+from tfbert.hyperparameters.plan import read_plan
 from tfbert.training.distribution import Replicas
 
 SMALL = {"encoder": "tiny", "sequence_length": 32, "batch_size": 8, "learning_rate": 2e-3, "precision": "float32"}
@@ -73,6 +76,8 @@ def test_mistakes_are_refused_before_training():
         jobs.fine_tune(small.rows(5, 1), epoch=3)
     with pytest.raises(ValueError, match="^train.epochs=0: expected 1 or more"):
         jobs.fine_tune(small.rows(5, 1), epochs=0)
+    with pytest.raises(ValueError, match="^seeds=0: expected 1 or more"):
+        jobs.fine_tune(small.rows(5, 1), seeds=0)
     with pytest.raises(ValueError, match="^task 'clasification' is not one of"):
         jobs.fine_tune(small.rows(5, 1), "clasification")
     with pytest.raises(ValueError, match="^encoder=x: cannot be combined with from_scratch=True"):
@@ -130,6 +135,9 @@ def test_the_arguments_of_a_search(monkeypatch, folder):
     assert command.startswith("tfbert search --task classification --set ") and command.endswith(
         f"--data {plan.config.data.path} --algorithm random --trials 2 --executions 1 --confirm 0"
     )
+    words = shlex.split(command)
+    assignments = [value for option, value in itertools.pairwise(words) if option == "--set"]
+    assert read_plan("classification", None, None, assignments, {}).space == plan.space
     assert result.best.path == result.path / "best" and result.path.parent.as_posix() == "runs/classification-search"
     with pytest.raises(ValueError, match="^search space: train.epochs"):
         jobs.search(small.rows(60, 1), space={"train.epochs": [0]})

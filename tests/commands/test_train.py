@@ -34,7 +34,7 @@ MISTAKES = {
     "config is a directory": (["--config", "data"], "data"),
     "broken config": (["--config", "broken.json"], "broken.json"),
     "out is a file": (["--data", "data", "--out", "broken.json"], "broken.json"),
-    "seeds": (["--seeds", "0"], "--seeds 0: expected 1 or more"),
+    "seeds": (["--seeds", "0"], "seeds=0: expected 1 or more"),
     "name elsewhere": (["--data", "data", "--name", "../../x"], "--name '../../x': expected the name of one directory"),
     "no name": (["--data", "data", "--name", ""], "--name '': expected the name of one directory"),
 }

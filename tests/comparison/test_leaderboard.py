@@ -1,6 +1,7 @@
 """The leaderboard: groups that can be compared, order, searches, pretrainings, and unfinished and unreadable runs."""
 
 import json
+import os
 import re
 
 import pytest
@@ -84,6 +85,14 @@ def test_lower_is_better_and_runs_without_scores_are_apart(tmp_path):
     ]
 
 
+def test_scores_of_different_metrics_are_in_different_tables(tmp_path):
+    f1 = ACCURACY | {"name": "f1", "title": "F1"}
+    for name, value, metric in (("a", 0.7, ACCURACY), ("b", 0.8, f1), ("c", 0.9, ACCURACY)):
+        write_run(tmp_path / name, report(value, metric=metric))
+    tables = [(columns[1], [row[0] for row in rows]) for _, columns, rows in find_runs(tmp_path).tables()]
+    assert tables == [("accuracy", ["c", "a"]), ("F1", ["b"])]
+
+
 def test_seeds_of_a_run_and_the_best_run_of_a_search_are_one_row(tmp_path):
     over_seeds = {"test": {"accuracy": {"mean": 0.8, "std": 0.02, "values": [0.78, 0.82]}}}
     seeds = {"count": 2, "seeds": [0, 1], "best": 1, **over_seeds}
@@ -132,6 +141,29 @@ def test_unfinished_runs_with_the_command_that_resumes_them(tmp_path):
     ]
     assert [run.path.name for run in runs.finished] == ["exporting"]
     assert runs.to_json()[-1]["kind"] == "unfinished"
+
+
+def test_files_that_a_running_training_removes_are_no_error(tmp_path, monkeypatch):
+    (tmp_path / "running").mkdir()
+    write_json(tmp_path / "running" / "started.json", {"command": "tfbert train"})
+    (tmp_path / "running" / "checkpoint.safetensors.7.part").touch()
+    stat = os.stat
+
+    def stat_after_removal(path, **options):
+        if str(path).endswith(".part"):
+            os.unlink(path)
+        return stat(path, **options)
+
+    monkeypatch.setattr(os, "stat", stat_after_removal)
+    assert [run.state for run in find_runs(tmp_path).unfinished] == ["stopped"]
+
+
+def test_other_models_among_the_runs_are_not_listed(tmp_path):
+    write_run(tmp_path / "run", report(0.7))
+    (tmp_path / "huggingface").mkdir()
+    write_json(tmp_path / "huggingface" / "config.json", {"model_type": "bert"})
+    runs = find_runs(tmp_path)
+    assert paths(runs, tmp_path) == ["run"] and not runs.unfinished
 
 
 def test_unreadable_runs_are_reported(tmp_path):

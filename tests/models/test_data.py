@@ -5,10 +5,10 @@ import dataclasses
 import pytest
 from support import small
 
-from tfbert.config import override
+from tfbert.config import Config, override
 from tfbert.models import data
 from tfbert.models.build import make_tokenizer
-from tfbert.models.data import data_path, tokenize_split
+from tfbert.models.data import data_name, data_path, data_title, tokenize_split
 from tfbert.tasks.base import load_task
 
 
@@ -17,6 +17,24 @@ def test_the_samples_of_the_task_are_the_default_data(tmp_path):
     assert data_path(config) == tmp_path
     samples = override(config, {"data.path": None, "task": "regression"})
     assert data_path(samples) == load_task("regression").samples_dir and data_path(samples).is_dir()
+
+
+@pytest.mark.parametrize(
+    ("values", "name", "title"),
+    [
+        ({"data.path": "reviews.csv.gz"}, "reviews", "reviews"),
+        ({"data.path": "v1.2"}, "v1.2", "v1.2"),
+        ({"data.path": "train.csv"}, "train", "train"),
+        ({"data.train": "v1.2/train.csv"}, "v1.2", "v1.2"),
+        ({"data.train": "a/tickets.csv"}, "tickets", "tickets"),
+        ({}, "classification", "samples"),
+    ],
+)
+def test_the_name_of_the_data(tmp_path, monkeypatch, values, name, title):
+    (tmp_path / "v1.2").mkdir()
+    monkeypatch.chdir(tmp_path)
+    config = override(Config(), values)
+    assert (data_name(config), data_title(config)) == (name, title)
 
 
 def tokenized(problem, split="train", **values):

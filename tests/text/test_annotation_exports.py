@@ -54,6 +54,13 @@ def test_spans_of_doccano(tmp_path, row):
     assert spans(path, format="doccano") == [SPANS, []]
 
 
+def test_damaged_relations_of_doccano_are_an_error(tmp_path):
+    path = write(tmp_path / "a.jsonl", *({"text": TEXT, "entities": [], "relations": value} for value in (None, 3)))
+    with pytest.raises(ValueError) as caught:
+        spans(path, format="doccano")
+    assert str(caught.value) == f"a.jsonl:2: relations is 3; expected a list{ADVICE}"
+
+
 def test_labels_of_doccano(tmp_path):
     path = write(tmp_path / "a.jsonl", {"id": 1, "text": "a", "label": ["x"]}, {"id": 2, "text": "b", "label": ["y"]})
     assert read(path) == [("a", "x"), ("b", "y")]

@@ -82,6 +82,16 @@ def test_names_from_a_file_next_to_the_data(tmp_path):
     assert message(path).endswith("dataset_info.json: is a list; expected a JSON object")
 
 
+def test_the_digest_of_a_file_depends_on_the_names_next_to_it(tmp_path):
+    path = write(tmp_path / "train.jsonl", {"text": "a", "label": 1}, {"text": "b", "label": 0})
+    digests = {read_records(path, DataConfig()).sha256}
+    for names in (["ham", "spam"], ["spam", "ham"]):
+        info = {"features": {"label": {"names": names, "_type": "ClassLabel"}}}
+        (tmp_path / "dataset_info.json").write_text(json.dumps(info), encoding="utf-8")
+        digests.add(read_records(path, DataConfig()).sha256)
+    assert len(digests) == 3
+
+
 def test_values_of_a_regression_stay_numbers(tmp_path):
     path = write(tmp_path / "train.jsonl", {"text": "a", "stars": 1}, {"text": "b", "stars": 0})
     info = {"features": {"stars": {"names": ["1 star", "2 stars"], "_type": "ClassLabel"}}}

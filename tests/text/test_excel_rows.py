@@ -110,6 +110,22 @@ def test_a_compressed_workbook_is_read(tmp_path):
     assert message(tmp_path / "b.xlsx.gz").startswith("b.xlsx.gz: cannot be read")
 
 
+@pytest.mark.parametrize(
+    ("member", "expected"),
+    [
+        ("xl/workbook.xml", "a.xlsx: cannot be read as an Excel workbook: "),
+        ("xl/worksheets/sheet1.xml", "a.xlsx: sheet 'Data' cannot be read after row 1: "),
+    ],
+)
+def test_a_damaged_workbook_is_an_error(tmp_path, member, expected):
+    intact = write(tmp_path / "intact.xlsx", Data=[HEADER, ("a", "x"), ("b", "y")])
+    with zipfile.ZipFile(intact) as source, zipfile.ZipFile(tmp_path / "a.xlsx", "w") as target:
+        for name in source.namelist():
+            content = source.read(name)
+            target.writestr(name, content[: content.find(b'r="A2"')] if name == member else content)
+    assert message(tmp_path / "a.xlsx").startswith(expected)
+
+
 def test_columns_without_names(tmp_path):
     path = write(tmp_path / "a.xlsx", Data=[("a", "x"), ("b", "y")])
     assert [row[:2] for row in read(path, header="none")] == [("a", "x"), ("b", "y")]

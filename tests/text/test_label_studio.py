@@ -166,5 +166,7 @@ def test_something_else_among_the_tasks_is_an_error(tmp_path):
     path = write(tmp_path / "a.json", entry(1, "a", annotation(choices("x"))), {"text": "b"})
     expected = "expected a task with data and annotations, as in Label Studio's JSON export"
     assert message(path) == f'a.json[1]: {{"text": "b"}}; {expected}{ADVICE}'
+    path = write(tmp_path / "c.json", None, entry(1, "a", annotation(choices("x"))))
+    assert message(path) == f"c.json[0]: null; {expected}{ADVICE}"
     path = write(tmp_path / "b.json", {"text": "b"})
     assert message(path, format="label_studio") == f'b.json[0]: {{"text": "b"}}; {expected}'

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from tfbert.config import DataConfig
 from tfbert.text.formats import KNOWN_FILES
-from tfbert.text.splits import NAMES, hash_fraction, load_splits, near_duplicate_key
+from tfbert.text.splits import hash_fraction, load_splits, near_duplicate_key
 
 TEXTS = [f"This is text number {number}, of many." for number in range(2_000)]
 SPLITS = ["train", "validation", "test"]
@@ -96,7 +96,7 @@ def test_one_file_is_cut_by_the_hash_of_its_texts(tmp_path):
 def test_added_rows_and_a_different_order_do_not_move_texts(tmp_path):
     first = texts_of(write_csv(tmp_path / "a.csv", TEXTS[:1_000]))
     second = texts_of(write_csv(tmp_path / "b.csv", reversed(TEXTS)))
-    for name in NAMES:
+    for name in SPLITS:
         assert set(first[name]) == set(second[name]) & set(TEXTS[:1_000])
 
 

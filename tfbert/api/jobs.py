@@ -7,15 +7,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tfbert.api import memory
-from tfbert.api.models import Report, Run
+from tfbert.api.models import Run
 from tfbert.api.options import command_line, config_values
+from tfbert.api.report import Report
 from tfbert.config import Config, RootConfig
-from tfbert.files import RUNS_DIR
+from tfbert.files import BEST_RUN, RUNS_DIR
 from tfbert.pretraining import adapt as adaptation
 from tfbert.pretraining import run as pretraining
 from tfbert.pretraining.config import PretrainConfig
 from tfbert.pretraining.config import read_config as read_pretrain_config
-from tfbert.space import space_from_json
+from tfbert.space import space_from_json, space_options
 from tfbert.tasks.base import load_task
 from tfbert.tasks.base_config import read_config
 from tfbert.training import run as fine_tuning
@@ -26,7 +27,7 @@ if TYPE_CHECKING:  # They import Keras Tuner, which is needed only for a search.
     from tfbert.hyperparameters.plan import Plan
     from tfbert.hyperparameters.workers import Processes
 
-# A path or several.
+# One or several paths.
 Paths = str | os.PathLike | Sequence[str | os.PathLike]
 
 
@@ -97,7 +98,7 @@ def fine_tune(
         Stopped: a `KeyboardInterrupt`, after Ctrl-C; the message says what was saved.
     """
     values = _values("fine_tune", Config, options, encoder, seed)
-    values |= memory.data_values(data, load_task(task), _folder(out))
+    values |= memory.data_values(data, load_task(task), _folder(out), values)
     config = read_config(task, None, values)
     corpus = None if adapt is False else [] if adapt is True else _paths(adapt)
     arguments = {"seeds": None if seeds == 1 else seeds, "adapt": corpus, "out": out}
@@ -129,10 +130,13 @@ def fine_tune_config(
         The directory; `None` in a worker of a distributed training.
 
     Raises:
-        ValueError: the data, the encoder or the directory cannot be used, or training diverged.
+        ValueError: the data, the encoder, the directory or the number of trainings cannot be used, or training
+            diverged.
         ConnectionError: another process of the training was lost.
         Stopped: a signal stopped the process; the message says what was saved.
     """
+    if num_seeds < 1:
+        raise ValueError(f"seeds={num_seeds}: expected 1 or more")
     problem = prepare(config)
     if corpus is not None:
         run_dir = out or adaptation.choose_run_dir(problem, corpus, RUNS_DIR, num_seeds)
@@ -249,20 +253,17 @@ def search(
         Stopped: a `KeyboardInterrupt`, after Ctrl-C; the message says what was saved.
     """
     from tfbert.hyperparameters.plan import Plan
-    from tfbert.hyperparameters.run import BEST_RUN
 
     values = _values("search", Config, options, encoder, seed)
-    values |= memory.data_values(data, load_task(task), _folder(out))
+    values |= memory.data_values(data, load_task(task), _folder(out), values)
     config = read_config(task, None, values)
     limits = {"algorithm": algorithm, "trials": trials, "hours": hours, "executions": executions}
-    plan = Plan(
-        config=config,
-        space=load_task(task).search_space if space is None else space_from_json(space, "space"),
-        confirmations=confirm,
-        **limits,
-    )
+    default_space = load_task(task).search_space
+    plan_space = default_space if space is None else space_from_json(space, "space")
+    plan = Plan(config=config, space=plan_space, confirmations=confirm, **limits)
     plan.check()
-    command = command_line("search", {"task": config.task, **values}, **limits, confirm=confirm, out=out)
+    values = {"task": config.task, **space_options(plan_space, default_space), **values}
+    command = command_line("search", values, **limits, confirm=confirm, out=out)
     out_dir = search_plan(plan, _path(out), command)
     return None if out_dir is None else Search(out_dir, Run(out_dir / BEST_RUN), Report(out_dir))
 
@@ -282,8 +283,8 @@ def search_plan(
         out: the directory; `None` chooses that of an unfinished search with the same plan, or a new one in `runs/`.
         command: the command that repeats the search, for the report.
         start_workers: returns worker processes for the directory; `None` for no workers.
-        exports: as for `search.run.search`.
-        restart: as for `search.run.search`.
+        exports: as for `hyperparameters.run.search`.
+        restart: as for `hyperparameters.run.search`.
 
     Returns:
         The directory; `None` in a worker.

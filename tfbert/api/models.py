@@ -2,7 +2,6 @@
 
 import abc
 import functools
-import html
 import json
 import math
 import os
@@ -17,15 +16,16 @@ import tensorflow as tf
 
 from tfbert.api import memory
 from tfbert.api.options import config_values
+from tfbert.api.report import Report
 from tfbert.config import Config
-from tfbert.evaluation.formatting import summary
-from tfbert.files import REPORT, read_json
+from tfbert.files import BEST_RUN, CONFIG, REPORT, read_json
+from tfbert.huggingface.importing import is_huggingface, read_model
 from tfbert.models.data import data_path, tokenize_split
 from tfbert.models.predictions import predict_items
-from tfbert.models.saved_run import load_run
+from tfbert.models.saved_run import SavedRun, load_run
 from tfbert.pretraining.run import ENCODER
 from tfbert.serving.evaluate import LoadedModel, predict_records
-from tfbert.serving.export_run import export_run
+from tfbert.serving.export_run import export_model, export_run
 from tfbert.serving.input_spec import InputSpec
 from tfbert.serving.requests import parse_item
 from tfbert.serving.saved_predictor import SavedPredictor, find_version
@@ -37,55 +37,11 @@ from tfbert.text.datasets import TokenizedSplit
 from tfbert.text.inputs import Item
 from tfbert.text.preprocessor import INPUTS
 from tfbert.text.splits import load_splits
-from tfbert.training.base_run import CONFIG, PAGE
 
 # Batches that are read together to group texts of similar length.
 _NUM_POOLED = 16
-# Of the optimizer with which `Run.model` is compiled.
+# The learning rate of the optimizer with which `Run.model` is compiled.
 _LEARNING_RATE = 2e-5
-_FRAME_HEIGHT = 700
-# Of a search; its module would import Keras Tuner.
-_BEST_RUN = "best"
-
-
-class Report(Mapping[str, Any]):
-    """The report of a run: the content of `report.json`, shown as a page in a notebook.
-
-    Args:
-        run_dir: the directory of a finished run.
-
-    Attributes:
-        page: the path of `report.html`.
-
-    Raises:
-        ValueError: the directory contains no finished run.
-    """
-
-    def __init__(self, run_dir: Path):
-        if not (run_dir / REPORT).exists():
-            raise ValueError(f"{run_dir}: contains no finished run; expected a directory with {REPORT}")
-        self.page, self._content = run_dir / PAGE, read_json(run_dir / REPORT)
-
-    def __getitem__(self, name: str) -> Any:
-        return self._content[name]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._content)
-
-    def __len__(self) -> int:
-        return len(self._content)
-
-    def __repr__(self) -> str:
-        scores = summary(self) if "test" in self and "seeds" in self else ""
-        return "\n".join(line for line in (scores, f"report      {self.page}") if line)
-
-    def _repr_html_(self) -> str | None:
-        """Return the page in a frame for notebooks, whose script cannot reach the notebook; `None` without the page."""
-        if not self.page.exists():
-            return None
-        page = html.escape(self.page.read_text(encoding="utf-8"))
-        size = f'width="100%" height="{_FRAME_HEIGHT}" style="border: 0"'
-        return f'<iframe sandbox="allow-scripts allow-popups" {size} srcdoc="{page}"></iframe>'
 
 
 class _Plan:
@@ -187,8 +143,9 @@ class TrainedModel(abc.ABC):
             return {"model": str(self.path), "data": path, **predict_records(self._loaded, path, values).scores()}
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "test.json"
-            path.write_text(memory.json_text(data, "test", self.task.definition), encoding="utf-8")
-            scores = predict_records(self._loaded, str(path), values).scores()
+            columns = values.get("data.columns", self.config.data.columns)
+            path.write_text(memory.json_text(data, "test", self.task.definition, columns), encoding="ascii")
+            scores = predict_records(self._loaded, str(path), memory.reading_values(values)).scores()
         return {"model": str(self.path), "data": "in memory", **scores}
 
     def _item(self, text: Any, where: str) -> Item:
@@ -205,7 +162,80 @@ class TrainedModel(abc.ABC):
         return parse_item(json.dumps(values), where, self.inputs)
 
 
-class Run(TrainedModel):
+class _KerasModel(TrainedModel):
+    """A trained model as a Keras model.
+
+    Args:
+        path: the directory that it was loaded from.
+        saved: the loaded model.
+    """
+
+    def __init__(self, path: Path, saved: SavedRun):
+        self.path, self._saved = path, saved
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({str(self.path)!r})"
+
+    @property
+    def task(self) -> FittedTask:
+        """The task, fitted to the training data."""
+        return self._saved.task
+
+    @property
+    def config(self) -> Config:
+        """The config of the training."""
+        return self._saved.config
+
+    @property
+    def inputs(self) -> Mapping[str, InputSpec]:
+        """The dtype and rank of each input, by name."""
+        specs = self._saved.predictor.specs
+        return {name: InputSpec(spec.dtype.name, spec.shape.rank > 1) for name, spec in specs.items()}
+
+    @property
+    def _loaded(self) -> LoadedModel:
+        return LoadedModel.of_run(self.path, self._saved)
+
+    @property
+    def _outputs(self) -> Outputs:
+        return self.task.outputs
+
+
+class HuggingFaceModel(_KerasModel):
+    """A fine-tuned BERT in Hugging Face's layout.
+
+    Args:
+        name: a directory or `hf://owner/name`.
+        task: the task of the model; `None` to derive it from its config.
+        pairs: whether the model reads pairs of texts, which its files do not say.
+
+    Raises:
+        ValueError: the model is not a BERT with the head of a task, a file is damaged, or an argument does not fit.
+    """
+
+    def __init__(self, name: str | os.PathLike, task: str | None = None, pairs: bool = False):
+        model = read_model(os.fspath(name), task)
+        if pairs and not model.may_read_pairs:
+            raise ValueError(f"pairs=True: {name} does not need it; its inputs are known")
+        super().__init__(model.directory, model.load(pairs))
+
+    def export(self, path: str | os.PathLike) -> Path:
+        """Export the model as the next version of a SavedModel, and verify it in a fresh process.
+
+        Args:
+            path: directory of the model, such as `saved_models/NAME`; created if missing.
+
+        Returns:
+            The directory of the version, such as `saved_models/NAME/1`.
+
+        Raises:
+            RuntimeError: the outputs of the export differ from those of the model; no version was added.
+            WriteError: the disk is full; no version was added.
+        """
+        return export_model(self._saved, Path(path))[0]
+
+
+class Run(_KerasModel):
     """A finished run: its report, its model, and the data that it was trained on.
 
     Args:
@@ -216,26 +246,7 @@ class Run(TrainedModel):
     """
 
     def __init__(self, path: str | os.PathLike):
-        self.path, self._saved = Path(path), load_run(Path(path))
-
-    def __repr__(self) -> str:
-        return f"Run({str(self.path)!r})"
-
-    @property
-    def task(self) -> FittedTask:
-        """The task, fitted to the training data."""
-        return self._saved.task
-
-    @property
-    def config(self) -> Config:
-        """The config of the run."""
-        return self._saved.config
-
-    @property
-    def inputs(self) -> Mapping[str, InputSpec]:
-        """The dtype and rank of each input, by name."""
-        specs = self._saved.predictor.specs
-        return {name: InputSpec(spec.dtype.name, spec.shape.rank > 1) for name, spec in specs.items()}
+        super().__init__(Path(path), load_run(Path(path)))
 
     @functools.cached_property
     def report(self) -> Report:
@@ -303,14 +314,6 @@ class Run(TrainedModel):
         """
         return export_run(self.path, Path(path), precision, self._saved)[0]
 
-    @property
-    def _loaded(self) -> LoadedModel:
-        return LoadedModel.of_run(self.path, self._saved)
-
-    @property
-    def _outputs(self) -> Outputs:
-        return self.task.outputs
-
     def _tokenized(self, name: str) -> TokenizedSplit:
         config, data = self.config, self.report["data"]
         if name not in data:
@@ -362,26 +365,32 @@ class SavedModel(TrainedModel):
         return self._predictor.outputs
 
 
-def load(path: str | os.PathLike) -> Run | SavedModel:
+def load(path: str | os.PathLike, task: str | None = None, pairs: bool = False) -> Run | SavedModel | HuggingFaceModel:
     """Load a trained model.
 
     Args:
         path: the directory of a finished run or of a search, whose best run is loaded; `saved_models/NAME`, or the
-            directory of a version.
+            directory of a version; or a fine-tuned BERT in Hugging Face's layout, as a directory or `hf://owner/name`.
+        task: as for `HuggingFaceModel`.
+        pairs: as for `HuggingFaceModel`.
 
     Raises:
-        ValueError: there is neither a finished run of a task nor a SavedModel.
+        ValueError: there is no such model, or an argument does not fit.
     """
+    if is_huggingface(os.fspath(path)):
+        return HuggingFaceModel(path, task, pairs)
+    if task is not None or pairs:
+        raise ValueError(f"{path}: expected a Hugging Face model with the arguments task and pairs")
     path = Path(path)
     if (path / REPORT).exists():
         report = read_json(path / REPORT)
         if "task" not in report:
             raise ValueError(f"{path}: is a pretraining; expected a run of a task, with encoder={path / ENCODER}")
-        return Run(path / _BEST_RUN if "plan" in report else path)
+        return Run(path / BEST_RUN if "plan" in report else path)
     if (path / CONFIG).exists() and not (path / "saved_model.pb").exists():
         raise ValueError(f"{path}: is an unfinished run; the call or the command that started it continues it")
     try:
         find_version(path)
     except ValueError:
-        raise ValueError(f"{path}: contains neither a finished run ({REPORT}) nor a SavedModel") from None
+        raise ValueError(f"{path}: contains no finished run ({REPORT}), SavedModel or Hugging Face model") from None
     return SavedModel(path)

@@ -10,14 +10,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 from tfbert import imports, interrupts
-from tfbert.data_config import NO_SPLITS
+from tfbert.data_config import NO_SPLITS, SPLITS
 from tfbert.files import check_name, is_disk_full
 
 # TensorFlow's C++ libraries read this when they are loaded; their startup messages are of no use to a user.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-_SPLITS = ("train", "validation", "test")
-# In the working directory.
+# The directory of all SavedModels, in the working directory.
 SAVED_MODELS_DIR = Path("saved_models")
 
 
@@ -41,10 +40,10 @@ def given_values(options: argparse.Namespace) -> dict[str, Any]:
     Raises:
         ValueError: the data is given both by --data and by files of single splits.
     """
-    paths = {"data": "data.path"} | {name: f"data.{name}" for name in _SPLITS}
+    paths = {"data": "data.path"} | {name: f"data.{name}" for name in SPLITS}
     paths |= {"format": "data.format", "encoder": "encoder.name", "seed": "train.seed"}
     values = {path: vars(options)[name] for name, path in paths.items() if vars(options).get(name) is not None}
-    splits = [name for name in _SPLITS if f"data.{name}" in values]
+    splits = [name for name in SPLITS if f"data.{name}" in values]
     if splits and "data.path" in values:
         raise ValueError(f"--data and --{splits[0]}: expected either --data, or --train with --validation and --test")
     # They replace the data of a stored config.

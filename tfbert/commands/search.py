@@ -5,6 +5,7 @@ import os
 from pathlib import Path
 
 from tfbert.commands import exporting, program
+from tfbert.files import BEST_RUN
 
 
 def build_parser(prog: str) -> argparse.ArgumentParser:
@@ -74,7 +75,7 @@ def main(options: argparse.Namespace) -> None:
         return
     print(f"report      {out_dir / 'report.html'}\nconfig      {out_dir / run.BEST_CONFIG}")
     if name is not None:
-        exporting.export(out_dir / run.BEST_RUN, name, out_dir)
+        exporting.export(out_dir / BEST_RUN, name, out_dir)
 
 
 def is_worker() -> bool:

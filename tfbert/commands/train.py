@@ -50,11 +50,9 @@ def main(options: argparse.Namespace) -> None:
         listing.print_list(config.task)
         return
     from tfbert.api import jobs
-    from tfbert.api.models import Report
+    from tfbert.api.report import Report
     from tfbert.serving import export_run
 
-    if options.seeds < 1:
-        raise ValueError(f"--seeds {options.seeds}: expected 1 or more")
     # Check the name before training, not after it.
     name = None if options.no_export else options.name or export_run.model_name(config)
     run_dir = jobs.fine_tune_config(

@@ -4,6 +4,7 @@ import itertools
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,9 @@ from typing import Any
 from tfbert.evaluation.formatting import duration, size
 from tfbert.evaluation.metric import Metric, main_metric
 from tfbert.fields import differing_values
-from tfbert.files import REPORT, STARTED, UNEXPORTED, acquire_lock, read_json
+from tfbert.files import BEST_RUN, REPORT, STARTED, UNEXPORTED, acquire_lock, read_json
+from tfbert.models.weights import BEST
 
-_CONFIG, _PLAN, _BEST_RUN, _WEIGHTS = "config.json", "plan.json", "best", "best.safetensors"
 # Not listed among the settings that differ: what is the same or listed anyway, and seeds.
 _IGNORED_SETTINGS = ("data.path", "encoder.name", "train.seed")
 _HASH_CHARACTERS = 12
@@ -56,7 +57,7 @@ class FinishedRun:
     def group(self) -> tuple:
         """What is equal for runs whose scores can be compared."""
         data = [self.data[key] for key in ("split", "sha256", "note")] if self.data else []
-        return self.task, *data
+        return self.task, *data, self.metric.name if self.metric else ""
 
     def to_json(self) -> dict[str, Any]:
         """Return the run, ready for JSON."""
@@ -151,7 +152,7 @@ class Runs:
         return [run.to_json() for run in (*self.finished, *self.pretrained, *self.unfinished)] + unreadable
 
     def tables(self) -> Iterator[Table]:
-        """Yield the title, the columns and the rows of a table per task and test data, and of the pretrainings."""
+        """Yield the title, the columns and the rows of a table per task, test data and metric, and of pretrainings."""
         for _, group in itertools.groupby(self.finished, key=lambda run: run.group):
             yield _table(list(group))
         if self.pretrained:
@@ -175,6 +176,8 @@ def find_runs(runs_dir: Path) -> Runs:
     for path in _run_dirs(runs_dir):
         try:
             _add(runs, path)
+        except FileNotFoundError:  # the run was removed meanwhile
+            continue
         except ValueError as error:
             runs.unreadable.append(str(error))
         except (KeyError, TypeError) as error:
@@ -193,7 +196,7 @@ def _order(run: FinishedRun) -> tuple:
 def _run_dirs(folder: Path) -> Iterator[Path]:
     """Yield the directories of runs; those inside another one, such as the seeds of a run, are parts of it."""
     for parent, names, files in os.walk(folder):
-        if {REPORT, _CONFIG, _PLAN, STARTED, UNEXPORTED}.intersection(files):
+        if {REPORT, STARTED, UNEXPORTED}.intersection(files):
             yield Path(parent)
             names.clear()
         names[:] = sorted(name for name in names if not name.startswith("."))
@@ -211,9 +214,9 @@ def _add(runs: Runs, path: Path) -> None:
         encoder = report["config"]["encoder"]["name"]
         runs.pretrained.append(PretrainingRun(path=path, encoder=encoder, before=before, after=after, seconds=seconds))
     elif "plan" in report:
-        best = read_json(path / _BEST_RUN / REPORT)
+        best = read_json(path / BEST_RUN / REPORT)
         seconds, num_trials = report["seconds"], len(report["trials"])
-        runs.finished.append(_finished(path, path / _BEST_RUN, best | {"seconds": seconds}, num_trials))
+        runs.finished.append(_finished(path, path / BEST_RUN, best | {"seconds": seconds}, num_trials))
     else:
         runs.finished.append(_finished(path, path, report, None))
 
@@ -230,7 +233,7 @@ def _finished(path: Path, run_dir: Path, report: Mapping[str, Any], num_trials: 
         if report["seeds"]:
             over_seeds = report["seeds"][split][metric.name]
             seeds = {"count": report["seeds"]["count"], "mean": over_seeds["mean"], "std": over_seeds["std"]}
-    sizes = [weights.stat().st_size for weights in run_dir.rglob(_WEIGHTS)]
+    sizes = [weights.stat().st_size for weights in run_dir.rglob(BEST)]
     return FinishedRun(
         path=path,
         task=report["task"],
@@ -249,9 +252,17 @@ def _finished(path: Path, run_dir: Path, report: Mapping[str, Any], num_trials: 
 def _unfinished(path: Path) -> UnfinishedRun:
     stored = next((path / name for name in (STARTED, REPORT) if (path / name).exists()), None)
     command = read_json(stored).get("command", "") if stored else ""
-    changed = max(file.stat().st_mtime for file in path.rglob("*"))
+    changed = max([path.stat().st_mtime, *_file_times(path)])
     state = "running" if _is_locked(path) else "not exported" if (path / REPORT).exists() else "stopped"
     return UnfinishedRun(path=path, state=state, changed=changed, command=command)
+
+
+def _file_times(folder: Path) -> Iterator[float]:
+    """Yield the time of the last write to each file, except files that a running training removes meanwhile."""
+    for parent, _, files in os.walk(folder):
+        for name in files:
+            with suppress(FileNotFoundError):
+                yield os.stat(os.path.join(parent, name)).st_mtime
 
 
 def _is_locked(path: Path) -> bool:

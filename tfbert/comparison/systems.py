@@ -13,7 +13,7 @@ import numpy as np
 
 from tfbert.config import Config, from_dict
 from tfbert.evaluation.metric import Evaluation
-from tfbert.files import REPORT, STARTED, read_json
+from tfbert.files import BEST_RUN, CONFIG, REPORT, STARTED, read_json
 from tfbert.models import variables
 from tfbert.models.data import data_path
 from tfbert.models.predictions import read_predictions
@@ -126,19 +126,21 @@ def _named_paths(models: Sequence[str]) -> dict[str, Path]:
     for model in models:
         name, equals, path = model.partition("=")
         named.append((name, Path(path)) if equals and not Path(model).exists() else ("", Path(model)))
-    parts = [path.resolve().parts for _, path in named]
+    components = [path.resolve().parts for _, path in named]
     for index, model in enumerate(models):
-        if parts[index] in parts[:index]:
+        if components[index] in components[:index]:
             raise ValueError(f"{model}: given twice; expected different models")
-    candidates = [[_RUN_TIME.sub("", path[-1]) for path in parts]]
-    candidates += [["/".join(path[-length:]) for path in parts] for length in range(1, max(map(len, parts)) + 1)]
+    candidates = [[_RUN_TIME.sub("", path[-1]) for path in components]]
+    candidates += [
+        ["/".join(path[-length:]) for path in components] for length in range(1, max(map(len, components)) + 1)
+    ]
     # The number of a version alone does not name a model.
     ends = next(names for names in candidates if len(set(names)) == len(names) and not any(map(str.isdecimal, names)))
     names = [name or end for (name, _), end in zip(named, ends, strict=True)]
     for index, name in enumerate(names):
         if name in names[:index]:
             raise ValueError(f"{models[index]}: is the second model named {name}; expected different names")
-    paths = [path / "best" if _is_search(path) else path for _, path in named]
+    paths = [path / BEST_RUN if _is_search(path) else path for _, path in named]
     return dict(zip(names, paths, strict=True))
 
 
@@ -178,7 +180,7 @@ def _stored(
 ) -> System:
     """Return the system of a run, from its stored predictions."""
     best = trained_dir(run_dir, report)
-    config, task = from_dict(read_json(best / "config.json")), stored_task(best)
+    config, task = from_dict(read_json(best / CONFIG)), stored_task(best)
     key = json.dumps([config.task, config.to_dict()["data"], report["data"][_SPLIT]["sha256"]])
     if key not in cache:
         cache[key] = _test_records(run_dir, config, task, report["data"][_SPLIT]["sha256"])

@@ -11,7 +11,7 @@ from pathlib import Path
 from tfbert.evaluation.formatting import duration
 from tfbert.evaluation.headline import difference_text
 from tfbert.evaluation.metric import Metric
-from tfbert.files import REPORT, read_json, write_json
+from tfbert.files import BEST_RUN, REPORT, read_json, write_json
 from tfbert.hyperparameters import confirm, page, workers
 from tfbert.hyperparameters import trials as trial_store
 from tfbert.hyperparameters.hypermodel import metric_of, objective_of, searchable
@@ -30,7 +30,7 @@ from tfbert.training.trackers import TRACKER, open_tracker
 
 logger = logging.getLogger(__name__)
 
-BEST_RUN, BEST_CONFIG = "best", "best_config.json"
+BEST_CONFIG = "best_config.json"
 _ORACLE, _PLAN = "oracle.json", "plan.json"
 _TENSORBOARD = "tensorboard"
 

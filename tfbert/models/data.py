@@ -2,7 +2,7 @@
 
 import json
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 from tfbert.config import Config
@@ -11,9 +11,10 @@ from tfbert.fields import flatten, metadata_at
 from tfbert.files import writing
 from tfbert.models.predictor import make_preprocessor
 from tfbert.tasks.base import FittedTask, load_task
+from tfbert.text.compression import uncompressed_name
 from tfbert.text.datasets import Recipe, TokenizedSplit, tokenize
 from tfbert.text.inputs import specs_of
-from tfbert.text.splits import Split
+from tfbert.text.splits import SPLIT_OF_STEM, Split
 from tfbert.text.tokenizer import Tokenizer
 
 
@@ -30,6 +31,22 @@ def data_path(config: Config) -> Path:
     """Return the path of the records: `data.path`, `data.train`, or the samples of the task."""
     path = config.data.path or config.data.train
     return Path(path) if path else load_task(config.task).samples_dir
+
+
+def data_name(config: Config) -> str:
+    """Return the name of a run's data: the last component of its absolute path, without the extensions of a file.
+
+    A file that is only named after its split, such as `train.csv` in `data.train`, gives the name of its directory. The
+    name is empty for data in the root directory.
+    """
+    path = data_path(config).resolve()
+    name = path.name if path.is_dir() else PurePath(uncompressed_name(path.name)).stem
+    return path.parent.name if config.data.train and name in SPLIT_OF_STEM else name
+
+
+def data_title(config: Config) -> str:
+    """Return the name of a run's data for its report: `samples` for those of the task."""
+    return data_name(config) if config.data.path or config.data.train else "samples"
 
 
 def tokenize_split(split: Split, task: FittedTask, tokenizer: Tokenizer, config: Config) -> TokenizedSplit:

@@ -7,7 +7,7 @@ from typing import Any
 
 from tfbert.config import Config, from_dict
 from tfbert.encoder.spec import EncoderSpec
-from tfbert.files import REPORT, UNEXPORTED, read_json, write_json
+from tfbert.files import CONFIG, REPORT, UNEXPORTED, read_json, write_json
 from tfbert.models import variables, weights
 from tfbert.models.build import build_model
 from tfbert.models.predictor import Predictor
@@ -53,7 +53,7 @@ def load_run(run_dir: Path) -> SavedRun:
         raise ValueError(f"{run_dir}: contains no finished run; expected a directory with {REPORT}")
     report = read_json(run_dir / REPORT)
     run_dir = trained_dir(run_dir, report)
-    config = from_dict(read_json(run_dir / "config.json"))
+    config = from_dict(read_json(run_dir / CONFIG))
     task, stored = stored_task(run_dir), read_json(run_dir / _MODEL)
     model = build_model(task, EncoderSpec.from_json(stored["encoder"]), config)
     weights.scatter("model", model.weights, weights.load_best(run_dir))

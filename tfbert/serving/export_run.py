@@ -1,17 +1,15 @@
 """Export of a finished run as the next version of a SavedModel, verified in a fresh process."""
 
-from pathlib import Path, PurePath
+from pathlib import Path
 
 from tfbert.config import Config
 from tfbert.files import check_name
 from tfbert.interrupts import Stopped
-from tfbert.models.data import data_path
+from tfbert.models.data import data_name, data_path
 from tfbert.models.saved_run import SavedRun, load_run, mark_exported
 from tfbert.serving import precision_comparison
 from tfbert.serving.export import Servable, export
 from tfbert.serving.verify import verify
-from tfbert.text.compression import uncompressed_name
-from tfbert.text.splits import SPLIT_OF_STEM
 
 PRECISIONS = ("float32", "bfloat16")
 
@@ -98,18 +96,13 @@ def default_name(run_dir: Path) -> str:
 
 
 def model_name(config: Config) -> str:
-    """Return the name of a run's data: the last component of its absolute path, without the file extension.
-
-    A file that is only named after its split, such as `train.csv` in `data.train`, gives the name of its directory.
+    """Return the name of a run's data, after checking that a model can be named so.
 
     Raises:
         ValueError: the name of the data cannot be the name of a directory, as for data in the root directory.
     """
     path = data_path(config).resolve()
-    name = path.name if path.is_dir() else PurePath(uncompressed_name(path.name)).stem
-    if config.data.train and name in SPLIT_OF_STEM:
-        name = path.parent.name
-    return check_name(name, f"{path}: the model cannot be named after its data; use --name:")
+    return check_name(data_name(config), f"{path}: the model cannot be named after its data; use --name:")
 
 
 def expected_outputs(run: SavedRun) -> dict[str, list]:

@@ -121,7 +121,7 @@ def _is_doccano(value: Mapping[str, Any]) -> bool:
 def _is_doccano_span(span: Any) -> bool:
     if isinstance(span, dict):
         return "start_offset" in span and "end_offset" in span
-    return isinstance(span, list) and [type(part) for part in span] == [int, int, str]
+    return isinstance(span, list) and [type(value) for value in span] == [int, int, str]
 
 
 def _unpack_doccano(objects: Iterator, source: Source) -> tuple[Iterator, Source]:
@@ -131,14 +131,18 @@ def _unpack_doccano(objects: Iterator, source: Source) -> tuple[Iterator, Source
                 yield item
                 continue
             where, value = item
-            for _ in value.get("relations") or ():
+            relations = value.get("relations") or []
+            if not isinstance(relations, list):
+                yield f"{where}: relations is {shown_json(relations)}; expected a list"
+                continue
+            for _ in relations:
                 source.layout.count("relation")
             yield where, {key: v for key, v in value.items() if key not in _DOCCANO_EXTRAS}
 
     return plain(), source
 
 
-# By the values of `data.format`.
+# The tools by the values of `data.format`.
 TOOLS = {
     "label_studio": Tool("Label Studio's JSON export", is_label_studio, unpack_label_studio),
     "prodigy": Tool("Prodigy's export", _is_prodigy, _unpack_prodigy),

@@ -15,6 +15,8 @@ from tfbert.text.rows import Row, Source
 # Results of formulas that failed.
 _ERRORS = frozenset(["#N/A", "#REF!", "#DIV/0!", "#VALUE!", "#NAME?", "#NUM!", "#NULL!"])
 _DATES = (datetime.date, datetime.time, datetime.timedelta)
+# Raised for a damaged workbook. An XML parser reports damage as a SyntaxError.
+_READ_ERRORS = (*DECOMPRESSION_ERRORS, SyntaxError, ValueError, LookupError, TypeError)
 
 
 def excel_rows(source: Source) -> Iterator[Row | str]:
@@ -24,15 +26,15 @@ def excel_rows(source: Source) -> Iterator[Row | str]:
     cell. Dates and failed formulas in the columns that are read are errors. Empty rows are skipped.
 
     Raises:
-        ValueError: openpyxl is not installed, the file is not a workbook, or the sheet or the columns cannot be
-            determined.
+        ValueError: openpyxl is not installed, the file is not a workbook or damaged, or the sheet or the columns cannot
+            be determined.
     """
     openpyxl = import_library("openpyxl", "Excel workbooks")
     with ExitStack() as stack:
         try:
             stream = stack.enter_context(source.binary())
             workbook = openpyxl.load_workbook(stream, read_only=True, data_only=True)
-        except (*DECOMPRESSION_ERRORS, ValueError, KeyError) as error:
+        except _READ_ERRORS as error:
             raise ValueError(f"{source.name}: cannot be read as an Excel workbook: {error}") from None
         stack.callback(workbook.close)
         sheet = _sheet(workbook, source)
@@ -51,7 +53,7 @@ def _sheet(workbook: Any, source: Source) -> Any:
             hint = did_you_mean(title, sheets)
             raise ValueError(f"{source.name}: no sheet {shown(title)} among {listing(list(sheets))}{hint}")
         return sheets[title]
-    filled = [sheet for sheet in sheets.values() if any(map(_has_value, sheet.iter_rows(values_only=True)))]
+    filled = [sheet for sheet in sheets.values() if any(_has_value(row) for _, row in _rows(sheet, source.name))]
     if len(filled) > 1:
         titles = [sheet.title for sheet in filled]
         expected = f"expected the name of one with {option('data.sheet', titles[0])}"
@@ -63,13 +65,22 @@ def _has_value(row: tuple) -> bool:
     return any(value is not None for value in row)
 
 
+def _rows(sheet: Any, name: str) -> Iterator[tuple[int, tuple]]:
+    """Yield the number, from 1, and the values of each row of a sheet."""
+    number = 0
+    try:
+        for number, row in enumerate(sheet.iter_rows(values_only=True), start=1):
+            yield number, tuple(row)
+    except _READ_ERRORS as error:
+        raise ValueError(f"{name}: sheet {shown(sheet.title)} cannot be read after row {number}: {error}") from None
+
+
 def _cells(sheet: Any, name: str) -> Iterator[Cells]:
     """Yield the rows that are not empty, all with the columns of the first one or more."""
     num_columns = 0
-    for number, row in enumerate(sheet.iter_rows(values_only=True), start=1):
+    for number, row in _rows(sheet, name):
         if not _has_value(row):
             continue
-        row = tuple(row)
         while row and len(row) > num_columns and row[-1] is None:
             row = row[:-1]
         values = [_text(value) for value in row] + [""] * (num_columns - len(row))

@@ -17,9 +17,9 @@ _TASKS = {"choices": "classification or multilabel", "labels": "entities", "rati
 _EXPECTED = "expected a task with data and annotations, as in Label Studio's JSON export"
 
 
-def is_label_studio(value: Mapping[str, Any]) -> bool:
-    """Return whether a JSON object is a task of Label Studio's JSON export; old versions wrote `completions`."""
-    return isinstance(value.get("data"), dict) and isinstance(_annotations(value), list)
+def is_label_studio(value: Any) -> bool:
+    """Return whether a JSON value is a task of Label Studio's JSON export; old versions wrote `completions`."""
+    return isinstance(value, dict) and isinstance(value.get("data"), dict) and isinstance(_annotations(value), list)
 
 
 def unpack_label_studio(objects: Iterator, source: Source) -> tuple[Iterator, Source]:
@@ -86,9 +86,9 @@ def _control(controls: Mapping[str, str], role: str, name: str) -> str:
         raise ValueError(f"{name}: more than one control tag could be the {role}: {listing(fitting)}; {expected}")
     if not controls:
         raise ValueError(f"{name}: no task has an annotation; expected at least one that is not cancelled")
-    found = listing([f"{control} ({kind})" for control, kind in controls.items()])
+    existing = listing([f"{control} ({kind})" for control, kind in controls.items()])
     hint = next((f"; use --task {_TASKS[kind]}" for kind in controls.values() if kind in _TASKS), "")
-    raise ValueError(f"{name}: no control tag of the type {' or '.join(_TYPES[role])} among {found}{hint}")
+    raise ValueError(f"{name}: no control tag of the type {' or '.join(_TYPES[role])} among {existing}{hint}")
 
 
 def _data_only(where: str, entry: Any) -> tuple[str, Any]:
@@ -102,7 +102,7 @@ def _flat_tasks(items: Sequence, source: Source, types: Mapping[str, str], role:
             yield item
             continue
         where, entry = item
-        if not isinstance(entry, dict) or not is_label_studio(entry):
+        if not is_label_studio(entry):
             yield f"{where}: {shown_json(entry)}; {_EXPECTED}"
             continue
         where = f"{where} (task {entry['id']})" if "id" in entry else where

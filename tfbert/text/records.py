@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from tfbert.config import DataConfig
+from tfbert.files import sha256_of
 from tfbert.text.cells import parse_cell
 from tfbert.text.class_labels import INFO, class_names, read_info
 from tfbert.text.columns import Column, named_columns, shown, shown_json
@@ -242,10 +243,13 @@ class Reader:
 
     @functools.cached_property
     def sha256(self) -> str:
-        """Hex digest of the file's bytes or, for a directory, of the names, sizes and bytes of its files in order."""
+        """Hex digest of the file's bytes or, for a directory, of the names, sizes and bytes of its files in order.
+
+        The digest of a file with label names in a `dataset_info.json` depends on these names too.
+        """
         if FORMATS[self.format].files is None:
-            with open(self.path, "rb") as file:
-                return hashlib.file_digest(file, "sha256").hexdigest()
+            digest = sha256_of(self.path)
+            return hashlib.sha256(f"{digest} {json.dumps(self._info)}".encode()).hexdigest() if self._info else digest
         digest = hashlib.sha256()
         for path in self.files:
             content = path.read_bytes()

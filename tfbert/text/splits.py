@@ -11,6 +11,7 @@ from itertools import islice
 from pathlib import Path, PurePath
 
 from tfbert.config import DataConfig
+from tfbert.data_config import SPLITS
 from tfbert.text.brat_rows import is_brat
 from tfbert.text.class_labels import INFO
 from tfbert.text.compression import uncompressed_name
@@ -19,10 +20,9 @@ from tfbert.text.formats import FORMATS, KNOWN_FILES, format_of
 from tfbert.text.labels import label_names, some, texts_to_keep
 from tfbert.text.records import LABELLED_TEXT, Reader, Record, Schema, read_records
 
-NAMES = ("train", "validation", "test")
 # The library `datasets` and its hub number the parts of a split, even if there is only one.
 _SHARD = re.compile(r"-\d{5}-of-\d{5}$")
-SPLIT_OF_STEM = {name: name for name in NAMES} | dict.fromkeys(("valid", "val", "dev"), "validation")
+SPLIT_OF_STEM = {name: name for name in SPLITS} | dict.fromkeys(("valid", "val", "dev"), "validation")
 # If a split is empty although at least this many texts are kept in train, nearly every text has its own label.
 _MAX_PLAUSIBLE_KEPT = 10
 # If another split is given, the missing one is cut by a salted hash: train.csv may be the train part of an earlier hash
@@ -187,7 +187,7 @@ def load_splits(data: DataConfig, path: Path, schema: Schema = LABELLED_TEXT) ->
 
 
 def _check_paths(data: DataConfig) -> None:
-    given = {name: path for name in NAMES if (path := getattr(data, name))}
+    given = {name: path for name in SPLITS if (path := getattr(data, name))}
     for name, path in given.items():
         if data.path:
             raise ValueError(f"data.path={data.path} and data.{name}={path}: expected the one or the other")
@@ -197,7 +197,7 @@ def _check_paths(data: DataConfig) -> None:
 
 def _named_splits(data: DataConfig) -> dict[str, Path]:
     """Return the paths that the config gives for single splits."""
-    paths = {name: Path(getattr(data, name)) for name in NAMES if getattr(data, name)}
+    paths = {name: Path(getattr(data, name)) for name in SPLITS if getattr(data, name)}
     splits: dict[Path, str] = {}
     for name, path in paths.items():
         if not path.exists():
@@ -213,7 +213,7 @@ def _completed(data: DataConfig, given: dict[str, Split], schema: Schema) -> dic
     fractions = {"test": data.test_fraction, "validation": data.validation_fraction}
     missing = {name: fraction for name, fraction in fractions.items() if name not in given and fraction}
     if not missing:
-        return {name: given[name] for name in NAMES if name in given}
+        return {name: given[name] for name in SPLITS if name in given}
     # The hash is salted if validation or test is given; see SALTS.
     train = replace(given["train"], salt="" if len(given) == 1 else SALTS[next(iter(missing))])
     for number in range(KEPT_TEXTS, 0, -1):
@@ -224,7 +224,7 @@ def _completed(data: DataConfig, given: dict[str, Split], schema: Schema) -> dic
         if not kept or all(map(_has_record, cut.values())):
             break
     splits = given | cut
-    return {name: splits[name] for name in NAMES if name in splits}
+    return {name: splits[name] for name in SPLITS if name in splits}
 
 
 def _cut(train: Split, missing: dict[str, float], kept: dict[str, tuple[float, ...]]) -> dict[str, Split]:
@@ -308,7 +308,7 @@ def _given_splits(data: DataConfig, path: Path) -> tuple[dict[str, Path], list[s
         if len(paths) > 1:
             listed = _names([entry.name for entry in paths])
             raise ValueError(f"{path}: more than one candidate for {name}: {listed}; expected one")
-    chosen = {name: candidates[name][0] for name in NAMES if name in candidates}
+    chosen = {name: candidates[name][0] for name in SPLITS if name in candidates}
     others = [entry.name for entry in entries if entry not in chosen.values()]
     return chosen, [name for name in others if name != INFO]
 

@@ -9,7 +9,7 @@ from typing import Any, Generic, TypeVar
 
 from tfbert.config import RootConfig
 from tfbert.evaluation.tensorboard_log import TensorBoardLog, final_scores
-from tfbert.files import REPORT, read_json, write_json
+from tfbert.files import CONFIG, REPORT, read_json, write_json
 from tfbert.training.base_problem import BaseProblem
 from tfbert.training.checkpoint import CHECKPOINT
 from tfbert.training.distribution import Replicas
@@ -17,7 +17,7 @@ from tfbert.training.progress import Progress
 from tfbert.training.run_dir import opened, versions
 from tfbert.training.trackers import Tracker, open_tracker
 
-CONFIG, PAGE = "config.json", "report.html"
+PAGE = "report.html"
 
 
 AnyProblem = TypeVar("AnyProblem", bound=BaseProblem)

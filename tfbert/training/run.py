@@ -18,9 +18,9 @@ from tfbert.evaluation import report_page
 from tfbert.evaluation.formatting import score_line
 from tfbert.evaluation.metric import Evaluation
 from tfbert.evaluation.tensorboard_log import TensorBoardLog
-from tfbert.files import REPORT, read_json, write_json, writing
+from tfbert.files import CONFIG, REPORT, read_json, write_json, writing
 from tfbert.models.build import build_models
-from tfbert.models.data import data_path
+from tfbert.models.data import data_title
 from tfbert.models.predictions import write_predictions
 from tfbert.models.predictor import Predictor, predict_all
 from tfbert.models.saved_run import save_run
@@ -89,7 +89,7 @@ def train(problem: Problem, run_dir: Path, num_seeds: int = 1, command: str = ""
     def work() -> dict:
         if num_seeds == 1:
             return train_seed(problem, problem.config, run_dir, command)
-        write_json(run_dir / base_run.CONFIG, problem.config.to_dict())
+        write_json(run_dir / CONFIG, problem.config.to_dict())
         # The seeds become its children.
         open_tracker(problem.config, run_dir).close()
         reports = []
@@ -165,11 +165,11 @@ def fit(
         ConnectionError: another process of the training was lost.
         Stopped: a signal stopped the process; the message says what was saved.
     """
-    write_json(run_dir / base_run.CONFIG, config.to_dict())
+    write_json(run_dir / CONFIG, config.to_dict())
     predictor, progress = _fit(problem, config, run_dir, Callbacks(log, should_stop_early, logs=False), tracker, models)
     history = EpochHistory.of(progress)
     scores = {f"final/validation_{name}": score for name, score in (history.best_scores or {}).items()}
-    tracker.finish(scores, [run_dir / base_run.CONFIG], progress)
+    tracker.finish(scores, [run_dir / CONFIG], progress)
     return predictor, history
 
 
@@ -301,7 +301,7 @@ def _report(problem: Problem, progress: Progress, scores: dict[str, dict]) -> di
     }
     return {
         "task": problem.task.name,
-        "data_name": data_path(problem.config).resolve().stem if problem.config.data.path else "samples",
+        "data_name": data_title(problem.config),
         "data": data,
         "checks": {
             **checked.to_dict(),
