@@ -67,7 +67,7 @@ def headline(report: dict, details: dict, metrics: Mapping[str, Metric]) -> dict
 
 
 def is_unchanged(report: Mapping) -> bool:
-    """Return whether the model before training was kept, because no epoch was better."""
+    """Return whether the model before training was kept, because no epoch was clearly better."""
     return bool(report.get("untrained")) and not report.get("best_epoch") and not report.get("average")
 
 
@@ -78,11 +78,15 @@ def progress_sentence(report: Mapping, metric: Metric) -> str:
     start = f"On validation, {metric.title} was {metric.format(report['untrained'][metric.name])} before training"
     if report.get("average"):
         after = metric.format(report["average"]["validation"][metric.name])
-        return f"{start} and {after} with the average weights of the best epochs."
+        epochs = [epoch for epoch in report["average"]["epochs"] if epoch]
+        averaged = "the best epochs" if len(epochs) > 1 else "the best epoch"
+        if len(epochs) < len(report["average"]["epochs"]):
+            averaged = f"{averaged} and the model before training"
+        return f"{start} and {after} with the average weights of {averaged}."
     if report["best_epoch"]:
         after = metric.format(report["history"][report["best_epoch"] - 1]["validation"][metric.name])
         return f"{start} and {after} after the best epoch."
-    return f"{start} and no epoch was better, so the encoder was kept unchanged."
+    return f"{start} and no epoch was clearly better, so the encoder was kept unchanged."
 
 
 def verdict(report: Mapping, details: Mapping, metrics: Mapping[str, Metric], name: str, split: str) -> list[str]:
