@@ -26,7 +26,7 @@ def left_out(run: SavedRun) -> list[str]:
     if task.index:
         values = {name: variable.numpy() for name, variable in predictor.index.items()}
         vectors, _ = task.index.entries(values)
-        lines.append(f"the index with {len(vectors):,} vectors of known texts; tools/export.py --vectors writes it")
+        lines.append(f"the index with {len(vectors):,} vectors of known texts; tfbert export --vectors writes it")
     return lines
 
 
