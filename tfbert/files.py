@@ -22,11 +22,11 @@ logger = logging.getLogger(__name__)
 
 # Written last in a run directory: its presence means that training and evaluation are done.
 REPORT = "report.json"
-# In the working directory.
+# The directory of all runs, in the working directory.
 RUNS_DIR = Path("runs")
-# In the directory of an unfinished run: the command that resumes it.
+# Holds the command that resumes a run, in its directory until the run is finished.
 STARTED = "started.json"
-# In the directory of a run that will be exported, from its start until the export.
+# Marks a run that will be exported, in its directory from the start until the export.
 UNEXPORTED = "unexported.json"
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)

@@ -41,7 +41,7 @@ from tfbert.training.base_run import CONFIG, PAGE
 
 # Batches that are read together to group texts of similar length.
 _NUM_POOLED = 16
-# Of the optimizer with which `Run.model` is compiled.
+# The learning rate of the optimizer with which `Run.model` is compiled.
 _LEARNING_RATE = 2e-5
 _FRAME_HEIGHT = 700
 # Of a search; its module would import Keras Tuner.

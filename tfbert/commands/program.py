@@ -17,7 +17,7 @@ from tfbert.files import check_name, is_disk_full
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 _SPLITS = ("train", "validation", "test")
-# In the working directory.
+# The directory of all SavedModels, in the working directory.
 SAVED_MODELS_DIR = Path("saved_models")
 
 

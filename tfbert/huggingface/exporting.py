@@ -31,7 +31,7 @@ class Exported:
         spec: the spec of the encoder.
         architecture: the class of the model in transformers.
         usage: Python code that loads the directory; empty for an encoder.
-        left_out: what the model computes in tfbert and does not compute in PyTorch, one phrase each.
+        left_out: what the model computes in tfbert and does not compute in PyTorch; one phrase for each.
     """
 
     spec: EncoderSpec

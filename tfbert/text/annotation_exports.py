@@ -138,7 +138,7 @@ def _unpack_doccano(objects: Iterator, source: Source) -> tuple[Iterator, Source
     return plain(), source
 
 
-# By the values of `data.format`.
+# The tools by the values of `data.format`.
 TOOLS = {
     "label_studio": Tool("Label Studio's JSON export", is_label_studio, unpack_label_studio),
     "prodigy": Tool("Prodigy's export", _is_prodigy, _unpack_prodigy),

@@ -52,7 +52,7 @@ def _folder_files(path: Path) -> tuple[Path, ...]:
 
 _TABLE_RECORD, _OBJECT = "row below the line of column names", "object in the array"
 _TAGS = ("tags",)
-# By the values of `data.format`.
+# The formats by the values of `data.format`.
 FORMATS = {
     "csv": Format(functools.partial(table_rows, kind="csv"), _TABLE_RECORD, (".csv",)),
     "tsv": Format(functools.partial(table_rows, kind="tsv"), _TABLE_RECORD, (".tsv",)),
