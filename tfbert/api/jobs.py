@@ -282,8 +282,8 @@ def search_plan(
         out: the directory; `None` chooses that of an unfinished search with the same plan, or a new one in `runs/`.
         command: the command that repeats the search, for the report.
         start_workers: returns worker processes for the directory; `None` for no workers.
-        exports: as for `search.run.search`.
-        restart: as for `search.run.search`.
+        exports: as for `hyperparameters.run.search`.
+        restart: as for `hyperparameters.run.search`.
 
     Returns:
         The directory; `None` in a worker.
