@@ -116,7 +116,8 @@ class Outcome:
         gold_spans: the true value in the last input of the record; empty for tasks without spans.
         predicted_spans: the prediction in the last input of the record.
         gold_probability: the probability of the true value.
-        confused: the pairs of a true and a predicted label that differ, `NONE` for a missing one.
+        confused: the pairs of a true and a predicted label by which the record is found on a page, `NONE` for a missing
+            one. The two may be equal, as for a span in the wrong place.
         note: further details, in a few words.
     """
 
