@@ -9,7 +9,7 @@ _OVERLAP = "encoder.window_overlap_fraction"
 
 
 def left_out(run: SavedRun) -> list[str]:
-    """Return what a run's model computes in tfbert and does not compute in PyTorch, as one phrase for each, with values."""
+    """Return what a run's model computes in tfbert and not in PyTorch, with values; one phrase for each."""
     task, predictor, encoder = run.task, run.predictor, run.config.encoder
     lines = []
     if _OVERLAP in task.options.paths().values() and not task.cuts_texts:

@@ -1,8 +1,8 @@
 """Word segmenters for languages written without spaces, chosen by name.
 
 A name is one of `BUILT_IN`, or `module:function` for a user's own function. The latter is arbitrary code that runs on
-every text of the corpus, so it has to be allowed in this process first. `tfbert pretrain` allows only the name on its own
-command line, given with --allow-code: a config file, the index of prepared sequences and a saved run may name such
+every text of the corpus, so it has to be allowed in this process first. `tfbert pretrain` allows only the name on its
+own command line, given with --allow-code: a config file, the index of prepared sequences and a saved run may name such
 a function, but cannot make it run.
 """
 
