@@ -121,8 +121,10 @@ def test_a_running_trial_keeps_its_files(tmp_path):
     trial = Trial(id="0", values={})
     folder = tmp_path / "trials" / "0" / "0"
     folder.mkdir(parents=True)
-    (folder / "checkpoint.safetensors").write_bytes(b"state")
+    files = [folder / f"{name}.safetensors" for name in ("checkpoint", "best", "evaluated-0", "evaluated-30")]
+    for file in files:
+        file.write_bytes(b"state")
     remove_weights(tmp_path, [trial], 1, True)
-    assert (folder / "checkpoint.safetensors").exists()
+    assert all(file.exists() for file in files)
     remove_weights(tmp_path, [dataclasses.replace(trial, state=FAILED)], 1, True)
-    assert not (folder / "checkpoint.safetensors").exists()
+    assert not any(file.exists() for file in files)

@@ -12,7 +12,7 @@ from tfbert.evaluation.formatting import duration, number
 from tfbert.evaluation.metric import Metric
 from tfbert.fields import as_typed
 from tfbert.files import read_json, write_json, write_text
-from tfbert.training.checkpoint import BEST, CHECKPOINT
+from tfbert.training.checkpoint import remove_files
 
 TRIALS = "trials"
 TABLE = "trials.csv"
@@ -98,8 +98,7 @@ def remove_weights(out_dir: Path, trials: Sequence[Trial], num_kept: int, higher
             continue
         for folder in trial_dir(out_dir, trial.id).glob("*/"):
             if f"{trial.id}/{folder.name}" not in kept:
-                for name in (BEST, CHECKPOINT):
-                    (folder / name).unlink(missing_ok=True)
+                remove_files(folder)
 
 
 def best_execution(trial: Trial, higher_is_better: bool) -> int:
