@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from tfbert.encoder.presets import cache_dir
+from tfbert.extras import import_library
 from tfbert.nearest import did_you_mean
 
 FIELD = "examples.segmenter"
@@ -111,10 +112,7 @@ def _is_mark(character: str) -> bool:
 
 
 def _jieba() -> Segmenter:
-    try:
-        import jieba
-    except ImportError as error:
-        raise ValueError(f"{FIELD}=jieba: the package is not installed; install it with: pip install jieba") from error
+    jieba = import_library("jieba", f"{FIELD}=jieba")
     jieba.setLogLevel(logging.WARNING)
     # By default it unmarshals its dictionary from a file in the system's temporary directory, which any user of the
     # machine could have written.
