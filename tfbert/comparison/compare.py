@@ -91,12 +91,10 @@ class Comparison:
         gain, num_differing = pair.gain, pair.num_better + pair.num_worse
         if not num_differing:
             return f"{better} and {worse} are equally right on each of the {self.num_records:,} records."
-        unit = " points" if self.metric.unit == "fraction" else ""
-        amount, low, high = (self.amount(value) for value in (gain.difference, gain.low, gain.high))
+        amount = self.metric.format_difference(gain.difference)
+        interval = self.metric.format_difference_interval(gain.low, gain.high)
         more = "less" if self.metric.better == "lower" else "more"
-        difference = (
-            f"{better} has {amount}{unit} {more} {self.metric.title} than {worse} (95% interval {low} to {high})"
-        )
+        difference = f"{better} has {amount} {more} {self.metric.title} than {worse} (95% interval {interval})"
         if pair.is_significant:
             return f"{difference}: more than chance."
         difference = f"{difference}, which may be chance."
@@ -109,7 +107,8 @@ class Comparison:
         elif smallest_p_value(num_differing) > _LEVEL:
             reason = f"One is better than the other on only {num_differing} of the records, too few to tell."
         else:
-            reason = f"A difference of about {self.amount((gain.high - gain.low) / 2)}{unit} or more could be shown."
+            smallest = self.metric.format_difference((gain.high - gain.low) / 2)
+            reason = f"A difference of about {smallest} or more could be shown."
         return f"No difference can be shown with {self.num_records:,} records: {difference} {reason}"
 
     def verdict(self) -> str:
@@ -145,11 +144,11 @@ class Comparison:
         rows = []
         for index in self.ranking():
             score = self.scores[index][self.metric.name]
-            low, high = (self.metric.format(score[bound]).removesuffix(" %") for bound in ("low", "high"))
+            interval = self.metric.format_interval(score["low"], score["high"], with_unit=False)
             others = [
                 metrics[name].format(self.scores[index][name]["value"]) for name in names if name != self.metric.name
             ]
-            rows.append([self.systems[index].name, self.metric.format(score["value"]), f"{low} to {high}", *others])
+            rows.append([self.systems[index].name, self.metric.format(score["value"]), interval, *others])
         titles = [metrics[name].title for name in names if name != self.metric.name]
         return ["model", self.metric.title, "95% interval", *titles], rows
 
@@ -182,10 +181,6 @@ class Comparison:
             for pair in self.pairs
         ]
         return systems + pairs
-
-    def amount(self, value: float) -> str:
-        """Return a difference of scores: a fraction in points, anything else with three decimals."""
-        return f"{100 * value:.1f}" if self.metric.unit == "fraction" else f"{value:.3f}"
 
 
 def compare(systems: Sequence[System], metric_name: str | None = None) -> Comparison:

@@ -69,12 +69,11 @@ def _headline(comparison: Comparison, num_disagreements: int) -> dict[str, Any]:
     return {
         "title": f"Comparison of {', '.join(names)}",
         "score": metric.format(score["value"]),
-        "interval": f"{metric.format(score['low']).removesuffix(' %')} to {metric.format(score['high'])}",
+        "interval": metric.format_interval(score["low"], score["high"]),
         "metric": metric.title,
         "best": names[best],
         "num_records": comparison.num_records,
-        "unit": "points" if metric.unit == "fraction" else metric.title,
-        "remarks": comparison.notes,
+        "explanations": comparison.notes,
         "sentence": comparison.verdict(),
         "notes": comparison.warnings,
         "summary": [
@@ -87,14 +86,14 @@ def _headline(comparison: Comparison, num_disagreements: int) -> dict[str, Any]:
 
 
 def _pairs(comparison: Comparison) -> list[dict[str, Any]]:
-    names, rows = [system.name for system in comparison.systems], []
+    names, metric, rows = [system.name for system in comparison.systems], comparison.metric, []
     for pair in comparison.pairs:
         rows.append(
             {
                 "better": names[pair.better],
                 "worse": names[pair.worse],
-                "gain": comparison.amount(pair.gain.difference),
-                "interval": f"{comparison.amount(pair.gain.low)} to {comparison.amount(pair.gain.high)}",
+                "gain": metric.format_difference(pair.gain.difference),
+                "interval": metric.format_difference_interval(pair.gain.low, pair.gain.high),
                 "is_significant": pair.is_significant,
                 "p_value": "below 0.001" if pair.p_value < 0.001 else f"{pair.p_value:.3f}",
                 "num_better": pair.num_better,
@@ -117,8 +116,7 @@ def _metrics(comparison: Comparison) -> list[dict[str, Any]]:
         cells = [
             {
                 "value": metric.format(score["value"]),
-                "interval": f"{metric.format(score['low']).removesuffix(' %')} to "
-                f"{metric.format(score['high']).removesuffix(' %')}",
+                "interval": metric.format_interval(score["low"], score["high"], with_unit=False),
                 "is_best": metric.sign * score["value"] == best,
             }
             for score in scores

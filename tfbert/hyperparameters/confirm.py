@@ -142,11 +142,10 @@ def best_run(searcher: Searcher, winner: Candidate) -> Path:
 def format_scores(searcher: Searcher, candidate: Candidate) -> str:
     """Return the mean of a candidate's scores, with the standard deviation if there are several."""
     metric = metric_of(searcher.problem)
-    mean = metric.format(candidate.mean)
     if len(candidate.scores) == 1:
-        return mean
-    spread = metric.format(statistics.stdev(candidate.scores))
-    return f"{mean.removesuffix(' %')} ± {spread} ({len(candidate.scores)} seeds)"
+        return metric.format(candidate.mean)
+    spread = metric.format_spread(candidate.mean, statistics.stdev(candidate.scores))
+    return f"{spread} ({len(candidate.scores)} seeds)"
 
 
 def _train(searcher: Searcher, candidate: Candidate, bar: tqdm) -> None:
