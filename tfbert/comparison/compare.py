@@ -58,7 +58,7 @@ class Comparison:
         scores: for each system, the mean scores over its trainings by metric, with `value`, `low` and `high`.
         pairs: all pairs of systems.
         warnings: sentences about what makes the result less certain than usual.
-        notes: sentences that explain how to read the result.
+        explanations: sentences on how to read the result.
     """
 
     systems: Sequence[System]
@@ -68,7 +68,7 @@ class Comparison:
     scores: Sequence[Mapping[str, Mapping[str, float]]]
     pairs: Sequence[Pair]
     warnings: Sequence[str]
-    notes: Sequence[str]
+    explanations: Sequence[str]
 
     @property
     def num_records(self) -> int:
@@ -215,7 +215,7 @@ def compare(systems: Sequence[System], metric_name: str | None = None) -> Compar
         scores=scores,
         pairs=pairs,
         warnings=warnings,
-        notes=_notes(systems, len(pairs)),
+        explanations=_explanations(systems, len(pairs)),
     )
 
 
@@ -309,24 +309,24 @@ def _metric(system: System, evaluation: Evaluation, name: str | None) -> Metric:
     return metrics[name]
 
 
-def _notes(systems: Sequence[System], num_pairs: int) -> list[str]:
-    num_trainings, notes = len(systems[0].trainings), []
+def _explanations(systems: Sequence[System], num_pairs: int) -> list[str]:
+    num_trainings, sentences = len(systems[0].trainings), []
     if num_trainings > 1:
-        notes.append(
+        sentences.append(
             f"Scores are means over {num_trainings} seeds, and the intervals include how much seeds differ. The "
             "predictions shown are those of the seed with the best score on validation."
         )
     else:
-        notes.append(
+        sentences.append(
             "The intervals say how much the result depends on the choice of test records, not on the random seed of "
             "training. Train with --seeds 3 or more to include it."
         )
     if num_pairs > 1:
-        notes.append(
+        sentences.append(
             f"There are {num_pairs} pairs. The more pairs are compared, the more of them differ by chance alone, so a "
             "difference must be clearer than between two models (Holm's correction); the intervals are not corrected."
         )
-    return notes
+    return sentences
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -73,7 +73,7 @@ def _headline(comparison: Comparison, num_disagreements: int) -> dict[str, Any]:
         "metric": metric.title,
         "best": names[best],
         "num_records": comparison.num_records,
-        "explanations": comparison.notes,
+        "explanations": comparison.explanations,
         "sentence": comparison.verdict(),
         "notes": comparison.warnings,
         "summary": [
