@@ -197,15 +197,15 @@ def compare(systems: Sequence[System], metric_name: str | None = None) -> Compar
     indices, warnings = _common_records(systems)
     evaluations = [system.evaluations(rows) for system, rows in zip(systems, indices, strict=True)]
     metric = _metric(systems[0], evaluations[0][0], metric_name)
-    functions = [[evaluation.score_functions() for evaluation in of_system] for of_system in evaluations]
+    functions = [[evaluation.score_functions() for evaluation in trainings] for trainings in evaluations]
     num_resamples = max(RESAMPLES, _RESAMPLES_PER_PAIR * math.comb(len(systems), 2))
     resampled = {
         name: resample([[training[name] for training in s] for s in functions], len(indices[0]), num_resamples)
         for name in functions[0][0]
     }
     scores = [{name: values.interval(index) for name, values in resampled.items()} for index in range(len(systems))]
-    shown = [of_system[system.shown] for system, of_system in zip(systems, evaluations, strict=True)]
-    record_scores = [np.mean([e.record_scores() for e in of_system], axis=0) for of_system in evaluations]
+    shown = [trainings[system.shown] for system, trainings in zip(systems, evaluations, strict=True)]
+    record_scores = [np.mean([e.record_scores() for e in trainings], axis=0) for trainings in evaluations]
     pairs = _pairs(resampled[metric.name], metric, record_scores)
     return Comparison(
         systems=systems,
@@ -282,7 +282,7 @@ def _common_records(systems: Sequence[System]) -> tuple[list[list[int]], list[st
         )
     keys = [system.keys() for system in systems]
     common = set(keys[0]).intersection(*keys[1:])
-    if any(len(of_system) != len(common) for of_system in keys):
+    if any(len(system_keys) != len(common) for system_keys in keys):
         counts = ", ".join(f"{system.name} {len(k):,}" for system, k in zip(systems, keys, strict=True))
         if len(common) < _MIN_COMMON:
             raise ValueError(
@@ -294,8 +294,8 @@ def _common_records(systems: Sequence[System]) -> tuple[list[list[int]], list[st
             "all of them have, so the scores differ from those in their reports."
         )
     order = [key for key in keys[0] if key in common]
-    positions = [{key: index for index, key in enumerate(of_system)} for of_system in keys]
-    return [[of_system[key] for key in order] for of_system in positions], warnings
+    positions = [{key: index for index, key in enumerate(system_keys)} for system_keys in keys]
+    return [[system_positions[key] for key in order] for system_positions in positions], warnings
 
 
 def _metric(system: System, evaluation: Evaluation, name: str | None) -> Metric:

@@ -111,7 +111,7 @@ def _metrics(comparison: Comparison) -> list[dict[str, Any]]:
     for metric in comparison.systems[0].task.metrics:
         if metric.name not in comparison.scores[0]:
             continue
-        scores = [of_system[metric.name] for of_system in comparison.scores]
+        scores = [by_metric[metric.name] for by_metric in comparison.scores]
         best = max(metric.sign * score["value"] for score in scores)
         cells = [
             {
@@ -127,10 +127,10 @@ def _metrics(comparison: Comparison) -> list[dict[str, Any]]:
 
 def _labels(comparison: Comparison) -> dict[str, Any] | None:
     """Return the labels with the largest differences of F1; `None` for tasks without labels."""
-    of_systems = [evaluation.per_label() for evaluation in comparison.evaluations]
+    label_scores = [evaluation.per_label() for evaluation in comparison.evaluations]
     rows = []
-    for label, first in of_systems[0].items():
-        values = [of_system[label]["f1"] for of_system in of_systems]
+    for label, first in label_scores[0].items():
+        values = [by_label[label]["f1"] for by_label in label_scores]
         if first["num_examples"] and len(set(values)) > 1:
             rows.append({"label": label, "num_examples": first["num_examples"], "f1": values})
     rows.sort(key=lambda row: -float(np.ptp(row["f1"])))

@@ -126,12 +126,12 @@ def _named_paths(models: Sequence[str]) -> dict[str, Path]:
     for model in models:
         name, equals, path = model.partition("=")
         named.append((name, Path(path)) if equals and not Path(model).exists() else ("", Path(model)))
-    parts = [path.resolve().parts for _, path in named]
+    resolved = [path.resolve().parts for _, path in named]
     for index, model in enumerate(models):
-        if parts[index] in parts[:index]:
+        if resolved[index] in resolved[:index]:
             raise ValueError(f"{model}: given twice; expected different models")
-    candidates = [[_RUN_TIME.sub("", path[-1]) for path in parts]]
-    candidates += [["/".join(path[-length:]) for path in parts] for length in range(1, max(map(len, parts)) + 1)]
+    candidates = [[_RUN_TIME.sub("", path[-1]) for path in resolved]]
+    candidates += [["/".join(path[-length:]) for path in resolved] for length in range(1, max(map(len, resolved)) + 1)]
     # The number of a version alone does not name a model.
     ends = next(names for names in candidates if len(set(names)) == len(names) and not any(map(str.isdecimal, names)))
     names = [name or end for (name, _), end in zip(named, ends, strict=True)]

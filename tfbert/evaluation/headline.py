@@ -169,10 +169,10 @@ def _overfitting(report: Mapping) -> str | None:
 
 def _miscalibration(details: Mapping) -> str | None:
     """Return a sentence if probabilities are clearly too high or too low on average."""
-    found = mean_probability(details)
-    if found is None:
+    mean = mean_probability(details)
+    if mean is None:
         return None
-    probability, accuracy, num_examples = found
+    probability, accuracy, num_examples = mean
     difference = probability - accuracy
     error = math.sqrt(accuracy * (1 - accuracy) / num_examples)
     if abs(difference) < max(_MIN_MISCALIBRATION, 2 * error):

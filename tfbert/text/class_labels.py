@@ -77,7 +77,7 @@ def class_names(setting: str | None, layout: Layout) -> ClassNames | None:
         ValueError: `setting` cannot be parsed.
     """
     role = next((role for role in _ROLES if len(layout.used.get(role, ())) == 1), None)
-    found_in, layout.class_names_from = layout.class_names_from, ""
+    origin, layout.class_names_from = layout.class_names_from, ""
     if role is None:
         return None
     if names := listed_names(setting, "data.label_names"):
@@ -86,7 +86,7 @@ def class_names(setting: str | None, layout: Layout) -> ClassNames | None:
     names = layout.class_names.get(layout.used[role][0])
     if not names:
         return None
-    layout.class_names_from = found_in
+    layout.class_names_from = origin
     return ClassNames(names, role, is_complete=False)
 
 

@@ -86,9 +86,9 @@ def _control(controls: Mapping[str, str], role: str, name: str) -> str:
         raise ValueError(f"{name}: more than one control tag could be the {role}: {listing(fitting)}; {expected}")
     if not controls:
         raise ValueError(f"{name}: no task has an annotation; expected at least one that is not cancelled")
-    found = listing([f"{control} ({kind})" for control, kind in controls.items()])
+    tags = listing([f"{control} ({kind})" for control, kind in controls.items()])
     hint = next((f"; use --task {_TASKS[kind]}" for kind in controls.values() if kind in _TASKS), "")
-    raise ValueError(f"{name}: no control tag of the type {' or '.join(_TYPES[role])} among {found}{hint}")
+    raise ValueError(f"{name}: no control tag of the type {' or '.join(_TYPES[role])} among {tags}{hint}")
 
 
 def _data_only(where: str, entry: Any) -> tuple[str, Any]:
