@@ -115,10 +115,10 @@ def _averages(rows: list[Row]) -> Iterator[Row]:
         for row in rows:
             if row.workload.endswith(" (held out)") or not held_out:
                 by_set.setdefault(row.workload, {})[row.system] = row
-        common = [of_set for of_set in by_set.values() if len(of_set) == len(systems)]
+        common = [by_system for by_system in by_set.values() if len(by_system) == len(systems)]
         for system in systems if common else ():
-            scores = [statistics.mean(of_set[system].values["score"]) for of_set in common]
-            seconds = [sum(statistics.mean(of_set[system].values["seconds"]) for of_set in common)]
+            scores = [statistics.mean(by_system[system].values["score"]) for by_system in common]
+            seconds = [sum(statistics.mean(by_system[system].values["seconds"]) for by_system in common)]
             values = {"score": [statistics.mean(scores)], "seconds": seconds}
             yield Row(workload=f"{title} ({len(common)} sets)", system=system, values=values)
 

@@ -6,7 +6,7 @@ import sys
 
 import tfbert
 
-# Each is a module of `tfbert.commands`.
+# The commands, each of which is a module of `tfbert.commands`, and their descriptions.
 COMMANDS = {
     "train": "fine-tune BERT on a task, write a report and export a SavedModel",
     "search": "tune the hyperparameters of a task",

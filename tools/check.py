@@ -1,4 +1,4 @@
-"""Check the data of a task without training, and print what training would print before it starts."""
+"""Run `tfbert check`."""
 
 from tfbert.commands import check
 

@@ -1,4 +1,4 @@
-"""Compare runs and SavedModels on the same test records, or list all runs by their scores."""
+"""Run `tfbert compare`."""
 
 from tfbert.commands import compare
 

@@ -1,7 +1,4 @@
-"""Evaluate a run or a SavedModel on labelled data: print metrics with confidence intervals.
-
-They are printed as tables on a terminal, otherwise as JSON.
-"""
+"""Run `tfbert evaluate`."""
 
 from tfbert.commands import evaluate
 

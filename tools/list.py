@@ -1,4 +1,4 @@
-"""List the tasks, the encoders, and the config fields of a task with defaults, allowed values and descriptions."""
+"""Run `tfbert list`."""
 
 from tfbert.commands import list
 

@@ -1,7 +1,4 @@
-"""Predict texts with a SavedModel, in this process or on a server.
-
-They are printed for reading on a terminal, as JSON lines otherwise, or written to a file with --out.
-"""
+"""Run `tfbert predict`."""
 
 from tfbert.commands import predict
 

@@ -1,4 +1,4 @@
-"""Pretrain BERT on text, from an existing encoder or from scratch; the result is an encoder for train."""
+"""Run `tfbert pretrain`."""
 
 from tfbert.commands import pretrain
 

@@ -1,4 +1,4 @@
-"""Tune the hyperparameters of a task with Keras Tuner: write the best config, a report and a SavedModel."""
+"""Run `tfbert search`."""
 
 from tfbert.commands import search
 

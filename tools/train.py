@@ -1,4 +1,4 @@
-"""Fine-tune BERT on a task: write a run directory with a report, and a SavedModel for TensorFlow Serving."""
+"""Run `tfbert train`."""
 
 from tfbert.commands import train
 

@@ -1,6 +1,6 @@
 """Tables for a terminal: alignment, wide characters, and tables that are too wide."""
 
-from tfbert.commands.table import table_lines
+from tfbert.commands.table import sentence_lines, table_lines
 
 
 def test_numbers_are_aligned_on_the_right_and_texts_on_the_left():
@@ -31,3 +31,13 @@ def test_lines_of_many_columns_end_at_the_width():
 
 def test_a_table_without_rows_has_headings():
     assert table_lines(["model", "score"], [], 80) == ["model  score"]
+
+
+def test_sentences_are_wrapped():
+    rows = [("leak", f"{'a ' * 20}{'b' * 50}"), ("few", "short")]
+    assert sentence_lines(["warning", "description"], rows, 50) == [
+        "warning  description",
+        f"leak     {'a ' * 20}".rstrip(),
+        f"         {'b' * 50}",
+        "few      short",
+    ]

@@ -69,7 +69,7 @@ def test_three_systems():
     assert comparison.verdict() == "b has the best accuracy, but its lead over c may be chance."
     best = compare([*systems[:1], system("d", right_except(300, *range(30))), system("e", right_except(300))])
     assert best.verdict() == "e has the best accuracy, by more than chance against each of the others."
-    assert "There are 3 pairs." in comparison.notes[-1]
+    assert "There are 3 pairs." in comparison.explanations[-1]
     # The same p-value is enough alone, but not among three pairs.
     gain = replace(comparison.pairs[0].gain, p_value=0.03)
     pair = replace(comparison.pairs[0], gain=gain, p_value=0.09, num_better=30)
@@ -83,7 +83,7 @@ def test_several_seeds_are_averaged():
     theirs = system("b", right_except(100, *range(30)), right_except(100, *range(40)))
     comparison = compare([replaced(ours, shown=1), theirs])
     assert [score["accuracy"]["value"] for score in comparison.scores] == pytest.approx([0.85, 0.65])
-    assert comparison.notes[0].startswith("Scores are means over 2 seeds")
+    assert comparison.explanations[0].startswith("Scores are means over 2 seeds")
     assert comparison.evaluations[0].values()["accuracy"] == pytest.approx(0.8)
 
 

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from safetensors import safe_open
 
-from tfbert.encoder.backbone import Encoder, load_encoder, save_huggingface
+from tfbert.encoder.backbone import Encoder, load_encoder, write_huggingface
 from tfbert.encoder.bert import build_encoder
+from tfbert.encoder.huggingface import ModelHead, pretraining_head
 from tfbert.encoder.spec import EncoderSpec
 from tfbert.pretraining.heads import PretrainingHead
 from tfbert.text.tokenizer import Tokenizer
@@ -69,40 +70,30 @@ def outputs_of(encoder):
 @pytest.mark.parametrize("activation", ["gelu", "gelu_tanh", "relu", "silu"])
 def test_an_encoder_computes_the_same_after_writing_and_loading(activation, tmp_path):
     encoder = make_encoder(activation)
-    save_huggingface(encoder, tmp_path / "written")
-    loaded = load_encoder(tmp_path / "written")
+    write_huggingface(encoder, tmp_path, ModelHead())
+    loaded = load_encoder(tmp_path)
     before, after = outputs_of(encoder), outputs_of(loaded)
     for name in before:
         np.testing.assert_array_equal(after[name], before[name])
     assert loaded.spec == dataclasses.replace(encoder.spec, kind="huggingface")
     assert loaded.vocabulary == VOCABULARY
-    assert [path.name for path in tmp_path.iterdir()] == ["written"]
 
 
 @pytest.mark.parametrize("rules", [(True, True, True), (True, False, True), (False, False, False), (False, True, True)])
 def test_the_tokenizer_keeps_its_rules(rules, tmp_path):
-    save_huggingface(make_encoder(rules=rules), tmp_path)
+    write_huggingface(make_encoder(rules=rules), tmp_path, ModelHead())
     loaded = load_encoder(tmp_path, load_weights=False)
     assert (loaded.lowercase, loaded.strip_accents, loaded.split_on_cjk) == rules
 
 
 def test_a_random_pooler_is_not_written(tmp_path):
     encoder = make_encoder(has_pooler=False)
-    save_huggingface(encoder, tmp_path)
+    write_huggingface(encoder, tmp_path, ModelHead())
     with safe_open(tmp_path / "model.safetensors", framework="np") as file:
         assert not any("pooler" in name for name in file.keys())  # noqa: SIM118 (it is not a dict)
     loaded = load_encoder(tmp_path)
     assert not loaded.spec.has_pooler
     np.testing.assert_array_equal(outputs_of(loaded)["sequence_output"], outputs_of(encoder)["sequence_output"])
-
-
-def test_writing_replaces_an_encoder_but_nothing_else(tmp_path):
-    save_huggingface(make_encoder("relu"), tmp_path / "written")
-    save_huggingface(make_encoder("silu"), tmp_path / "written")
-    assert load_encoder(tmp_path / "written").spec.activation == "silu"
-    (tmp_path / "written" / "notes.txt").touch()
-    with pytest.raises(ValueError, match="contains 'notes.txt'; expected a new or empty directory, or a saved encoder"):
-        save_huggingface(make_encoder(), tmp_path / "written")
 
 
 def make_head(encoder):
@@ -124,13 +115,13 @@ def make_head(encoder):
 def test_pretraining_heads_are_written_and_loaded(tmp_path):
     encoder = make_encoder()
     head = make_head(encoder)
-    save_huggingface(encoder, tmp_path / "written", head.arrays())
-    loaded = load_encoder(tmp_path / "written")
+    write_huggingface(encoder, tmp_path, pretraining_head(head.arrays()))
+    loaded = load_encoder(tmp_path)
     np.testing.assert_array_equal(outputs_of(loaded)["pooled_output"], outputs_of(encoder)["pooled_output"])
     other = make_head(encoder)
     for _, variable in other.tensors():
         variable.assign(np.zeros(variable.shape))
-    assert len(other.load(tmp_path / "written")) == len(head.arrays()) == 7
+    assert len(other.load(tmp_path)) == len(head.arrays()) == 7
     for name, values in head.arrays().items():
         np.testing.assert_array_equal(other.arrays()[name], values)
 
@@ -141,8 +132,8 @@ def test_transformers_computes_the_same(has_heads, tmp_path):
     job = {"inputs": {name: rows.tolist() for name, rows in INPUTS.items()}, "texts": TEXTS, "has_heads": has_heads}
     encoder = make_encoder(epsilon=1e-2, rules=(False, True, True))
     head = make_head(encoder)
-    save_huggingface(encoder, tmp_path / "written", head.arrays() if has_heads else None)
-    (tmp_path / "job.json").write_text(json.dumps(job | {"directory": str(tmp_path / "written")}))
+    write_huggingface(encoder, tmp_path, pretraining_head(head.arrays() if has_heads else {}))
+    (tmp_path / "job.json").write_text(json.dumps(job | {"directory": str(tmp_path)}))
     # The other Python must not import packages from this environment.
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
     command = [PEERS_PYTHON, "-c", SCRIPT, tmp_path / "job.json"]

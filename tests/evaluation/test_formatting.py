@@ -89,3 +89,8 @@ def test_the_summary_names_the_baselines_that_were_scored():
     assert formatting.summary(report).splitlines()[1:] == ["test accuracy of baselines: 0.2500 always a"]
     del baselines[0]
     assert len(formatting.summary(report).splitlines()) == 1
+
+
+def test_numbers_in_cells_are_recognised():
+    assert all(map(formatting.is_number, ["1,234", "-0.5", "2e-4", "75.4 %", "1.2 s", "0.5 GB", "–", ""]))
+    assert not any(map(formatting.is_number, ["2026-01-02", "12 b", "0.1 to 0.2", "1 min 20 s", "refund"]))

@@ -113,10 +113,27 @@ def test_the_headline_names_run_and_data_and_lists_the_baselines():
 def test_the_model_before_training_is_kept():
     report = REPORT | {"untrained": {"accuracy": 0.75}, "best_epoch": 0}
     assert progress_sentence(report, ACCURACY) == (
-        "On validation, accuracy was 75.0 % before training and no epoch was better, so the encoder was kept unchanged."
+        "On validation, accuracy was 75.0 % before training and no epoch was clearly better, so the encoder was kept "
+        "unchanged."
     )
     (note,) = headline(report, {}, METRICS)["notes"]
     assert note.endswith("so the encoder was kept unchanged. A lower train.learning_rate or more examples may help.")
+
+
+@pytest.mark.parametrize(
+    ("epochs", "averaged"),
+    [
+        ([1, 3], "the best epochs"),
+        ([0, 1, 3], "the best epochs and the model before training"),
+        ([0, 3], "the best epoch and the model before training"),
+    ],
+)
+def test_the_report_says_whether_the_average_includes_the_model_before_training(epochs, averaged):
+    average = {"epochs": epochs, "validation": {"accuracy": 0.8}}
+    report = REPORT | {"untrained": {"accuracy": 0.75}, "average": average}
+    assert progress_sentence(report, ACCURACY) == (
+        f"On validation, accuracy was 75.0 % before training and 80.0 % with the average weights of {averaged}."
+    )
 
 
 def test_differences_have_the_unit_of_the_metric():

@@ -32,6 +32,21 @@ def test_format_by_unit():
     assert accuracy.format(None) == accuracy.format(float("nan")) == "–"
 
 
+def test_intervals_spreads_and_differences_by_unit():
+    accuracy = Metric("accuracy", "higher", "fraction", "fraction of correct predictions")
+    loss = Metric("loss", "lower", "nats", "cross-entropy")
+    assert accuracy.format_interval(0.91, 0.94) == "91.0 to 94.0 %"
+    assert accuracy.format_interval(0.91, 0.94, with_unit=False) == "91.0 to 94.0"
+    assert loss.format_interval(0.2, 0.3) == "0.200 to 0.300"
+    assert accuracy.format_interval(None, 0.94) == accuracy.format_interval(0.91, None) == ""
+    assert accuracy.format_spread(0.924, 0.003) == "92.4 ± 0.3 %"
+    assert accuracy.format_spread(0.924, 0.003, with_unit=False) == "92.4 ± 0.3"
+    assert [accuracy.format_difference(value) for value in (0.031, -0.031)] == ["3.1 points", "-3.1 points"]
+    assert (accuracy.format_difference(0.031, "+"), loss.format_difference(0.5, "+")) == ("+3.1 points", "+0.500")
+    assert accuracy.format_difference_interval(-0.005, 0.057) == "-0.5 to 5.7"
+    assert loss.format_difference_interval(0.3, 0.7) == "0.300 to 0.700"
+
+
 def test_title_is_the_name_with_spaces_unless_declared():
     assert Metric("recall_at_5", "higher", "fraction", "hits").title == "recall at 5"
     assert Metric("macro_f1", "higher", "fraction", "mean F1", title="macro F1").title == "macro F1"

@@ -107,7 +107,9 @@ def test_the_encoder_of_a_run_is_written_without_its_head(tmp_path):
 def test_embeddings_are_written_for_sentence_transformers(tmp_path):
     exported = export_model(untrained_run("matching"), tmp_path / "model")
     assert exported.architecture == "BertModel" and "SentenceTransformer(" in exported.usage
-    assert (tmp_path / "model" / "modules.json").exists() and not (tmp_path / "model" / "tfbert.json").exists()
+    assert (tmp_path / "model" / "modules.json").exists()
+    with pytest.raises(ValueError, match="architectures is \\['BertModel'\\]"):
+        read_model(str(tmp_path / "model"))
     # An export of another kind replaces it.
     export_model(untrained_run("regression"), tmp_path / "model")
     assert not (tmp_path / "model" / "modules.json").exists()
@@ -115,6 +117,24 @@ def test_embeddings_are_written_for_sentence_transformers(tmp_path):
 
 def test_a_directory_with_other_files_is_not_replaced(tmp_path):
     (tmp_path / "README.md").write_text("notes")
-    with pytest.raises(ValueError, match="contains 'README.md'; expected a new or empty directory, or an earlier exp"):
+    with pytest.raises(
+        ValueError, match="contains 'README.md'; expected a new or empty directory, or an earlier export"
+    ):
         export_huggingface("tiny", tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["README.md"]
+
+
+def test_only_an_export_with_unchanged_weights_is_replaced(tmp_path):
+    """A model that transformers downloaded or trained further has files of the same names."""
+    export_huggingface("tiny", tmp_path / "out")
+    export_encoder(small.finished_run()[0], tmp_path / "out")
+    export_huggingface("tiny", tmp_path / "out")
+    weights = tmp_path / "out" / "model.safetensors"
+    weights.write_bytes(b"trained further")
+    expected = "contains 'config.json'; expected a new or empty directory, or an earlier export with unchanged weights"
+    with pytest.raises(ValueError, match=expected):
+        export_huggingface("tiny", tmp_path / "out")
+    (tmp_path / "out" / "tfbert.json").unlink()
+    with pytest.raises(ValueError, match=expected):
+        export_huggingface("tiny", tmp_path / "out")
+    assert weights.read_bytes() == b"trained further"

@@ -11,6 +11,7 @@ from tfbert.huggingface.layout import (
     WEIGHTS,
     copying_pooler,
     has_copying_pooler,
+    is_export,
     read_record,
     write_record,
 )
@@ -27,7 +28,10 @@ def test_the_record_belongs_to_its_weights_and_names_no_data(tmp_path):
     assert set(record["config"]) == {"task", "encoder", "head"}
     assert run.config.data.path not in (tmp_path / RECORD).read_text() and read_json(tmp_path / RECORD) == record
     (tmp_path / WEIGHTS).write_bytes(b"2")
-    assert read_record(tmp_path) is None
+    assert read_record(tmp_path) is None and not is_export(tmp_path)
+    # An encoder, or a model that cannot be imported.
+    write_record(tmp_path)
+    assert read_record(tmp_path) is None and is_export(tmp_path)
 
 
 def test_the_copying_pooler_copies_within_rounding_errors():

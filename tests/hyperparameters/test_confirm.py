@@ -35,6 +35,7 @@ def searcher(make_searcher, monkeypatch):
 
     def fit(problem, config, run_dir, *args, **kwargs):
         if config.train.weight_decay > 0.9:
+            (run_dir / "evaluated-0.safetensors").write_bytes(b"weights")
             raise Diverged("loss became nan")
         trained.append(config)
         for name in ("best", "checkpoint"):
@@ -110,6 +111,7 @@ def test_the_comparison_uses_stored_predictions(searcher):
 def test_a_candidate_that_diverges_cannot_win(searcher):
     candidates, winner = confirm.confirm(searcher, [trial("0", 0.95, 0.9), trial("1", 0.2, 0.8)])
     assert (winner.name, candidates[1].failed) == ("1", "seed 1: loss became nan")
+    assert not list((searcher.out_dir / "confirmed" / "0").rglob("*.safetensors"))
 
 
 def test_an_error_if_no_candidate_can_be_trained(searcher, monkeypatch):

@@ -44,14 +44,16 @@ def test_the_score_is_the_mean_over_executions():
 
 
 @pytest.mark.parametrize(("higher_is_better", "expected"), [(True, 1), (False, 2)])
-def test_the_best_execution_is_that_with_the_best_epoch(higher_is_better, expected):
-    trial = Trial(id="0", values={}, histories=[[0.5, 0.6], [0.9, 0.55], [0.3, 0.8]])
+def test_the_best_execution_is_that_whose_kept_weights_score_best(higher_is_better, expected):
+    # Kept weights may be an average of epochs, or those before training.
+    trial = Trial(id="0", values={}, histories=[[0.5, 0.95], [0.3, 0.6], [0.1, 0.2]])
+    trial.finish([{"f1": 0.7}, {"f1": 0.9}, {"f1": 0.65}], "f1", was_stopped=False)
     assert best_execution(trial, higher_is_better) == expected
 
 
 def test_the_best_executions_of_the_best_trials_keep_their_weights(tmp_path):
     trials = [
-        Trial(id=f"{i}", values={"a": i}, state=FINISHED, score=score, histories=[[score - 0.1], [score]])
+        Trial(id=f"{i}", values={"a": i}, state=FINISHED, score=score, scores=[score - 0.1, score])
         for i, score in enumerate([0.5, 0.9, 0.7])
     ]
     for trial in trials:
@@ -121,8 +123,10 @@ def test_a_running_trial_keeps_its_files(tmp_path):
     trial = Trial(id="0", values={})
     folder = tmp_path / "trials" / "0" / "0"
     folder.mkdir(parents=True)
-    (folder / "checkpoint.safetensors").write_bytes(b"state")
+    files = [folder / f"{name}.safetensors" for name in ("checkpoint", "best", "evaluated-0", "evaluated-30")]
+    for file in files:
+        file.write_bytes(b"state")
     remove_weights(tmp_path, [trial], 1, True)
-    assert (folder / "checkpoint.safetensors").exists()
+    assert all(file.exists() for file in files)
     remove_weights(tmp_path, [dataclasses.replace(trial, state=FAILED)], 1, True)
-    assert not (folder / "checkpoint.safetensors").exists()
+    assert not any(file.exists() for file in files)

@@ -276,6 +276,6 @@ def test_rest_on_a_grpc_port(service):
 def test_without_grpcio_rest_still_works(monkeypatch):
     monkeypatch.setitem(sys.modules, "grpc", None)
     monkeypatch.delitem(sys.modules, "tfbert.serving.client_grpc", raising=False)
-    with pytest.raises(ValueError, match="grpc://localhost:1: .*grpc.*; gRPC needs the extra `grpc`"):
+    with pytest.raises(ValueError, match=r"grpc://localhost:1: the package grpc is .*: pip install -e '\.\[grpc\]'"):
         Client("grpc://localhost:1")
     assert Client("localhost:1").address == "localhost:1"

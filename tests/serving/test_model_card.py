@@ -50,7 +50,7 @@ def test_an_imported_model_has_no_data_and_no_scores():
     report = REPORT | {"converted_from": "hf://a/b", "data": {}, "checks": {"warnings": []}}
     text = card({name: value for name, value in report.items() if name not in ("seed", "validation", "test")})
     assert "converted by tfbert from the Hugging Face model `hf://a/b`, with its weights." in text
-    assert "## Data\nunknown\n" in text and "Not measured; `tools/evaluate.py` measures them." in text
+    assert "## Data\nunknown\n" in text and "Not measured; `tfbert evaluate` measures them." in text
     assert "keras 3.15.1.\n" in text and "| split |" not in text
 
 

@@ -433,7 +433,7 @@ def test_report_and_saved_model_score_alike(faq):
 @pytest.mark.parametrize(
     ("later", "average", "best_epoch", "outcome"),
     [
-        ([0.4, 0.5], 0.5, 0, "no epoch was better"),
+        ([0.4, 0.5], 0.5, 0, "no epoch was clearly better"),
         ([0.4, 0.6], 0.6, 2, "60.0 % after the best epoch"),
         ([0.4, 0.6], 0.7, 2, "70.0 % with the average weights of the best epochs"),
     ],

@@ -140,4 +140,4 @@ def test_other_files_are_rejected(tmp_path, monkeypatch):
     assert message(path) == "a.xlsx: is an old Excel file (.xls) or encrypted; save it as .xlsx or .csv"
     write(path, Data=[HEADER, ("a", "x")])
     monkeypatch.setitem(sys.modules, "openpyxl", None)
-    assert message(path) == "Excel workbooks need the library openpyxl: pip install openpyxl"
+    assert message(path).startswith("Excel workbooks: the package openpyxl is not installed; install it with: pip inst")

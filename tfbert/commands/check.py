@@ -1,8 +1,6 @@
 """Check the data of a task without training, and print what training would print before it starts."""
 
 import argparse
-import shutil
-import textwrap
 from pathlib import Path
 
 from tfbert.commands import program, train
@@ -30,6 +28,7 @@ def main(options: argparse.Namespace) -> None:
     Raises:
         ValueError: training would reject the data.
     """
+    from tfbert.commands import table
     from tfbert.files import write_json
     from tfbert.training.problem import prepare
 
@@ -39,7 +38,11 @@ def main(options: argparse.Namespace) -> None:
         result = {"task": config.task, "data": config.to_dict()["data"], "encoder": config.encoder.name}
         checked = prepare(config, log_warnings=False, refusals=errors).checked
         result |= {"warnings": [list(row) for row in checked.table()], **checked.to_dict()}
-        print_table([("refused", reason) for reason in errors] + checked.table())
+        rows = [("refused", reason) for reason in errors] + checked.table()
+        if rows:
+            table.print_sentences(["warning", "description"], rows)
+        else:
+            print("no warnings")
     except ValueError as error:
         errors.append(str(error))
     finally:
@@ -48,22 +51,6 @@ def main(options: argparse.Namespace) -> None:
             write_json(options.json, result)
     if errors:
         raise ValueError(errors[0])
-
-
-def print_table(rows: list[tuple[str, str]]) -> None:
-    """Print a table of kinds and sentences, wrapped to the width of the terminal."""
-    if not rows:
-        print("no warnings")
-        return
-    rows = [("warning", "description"), *rows]
-    width = max(len(kind) for kind, _ in rows)
-    sentence_width = max(shutil.get_terminal_size().columns - width - 3, 40)
-    for number, (kind, sentence) in enumerate(rows):
-        for line in textwrap.wrap(sentence, sentence_width, break_long_words=False):
-            print(f"{kind:{width}}  {line}")
-            kind = ""
-        if number == 0:
-            print(f"{'-' * width}  {'-' * sentence_width}")
 
 
 def run() -> None:

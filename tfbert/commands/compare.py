@@ -55,7 +55,7 @@ def main(options: argparse.Namespace) -> None:
     columns, rows = comparison.table()
     table.print_table(columns, rows)
     sentences = [comparison.verdict(), *(map(comparison.sentence, comparison.pairs) if len(rows) > 2 else ())]
-    print("", *comparison.warnings, *sentences, *comparison.notes, "", f"page  {path}", sep="\n")
+    print("", *comparison.warnings, *sentences, *comparison.explanations, "", f"page  {path}", sep="\n")
 
 
 def _list_runs(options: argparse.Namespace) -> None:

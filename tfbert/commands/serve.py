@@ -10,7 +10,7 @@ import threading
 from pathlib import Path
 
 from tfbert.commands import program
-from tfbert.extras import install_command
+from tfbert.extras import import_library
 
 
 def build_parser(prog: str) -> argparse.ArgumentParser:
@@ -37,16 +37,13 @@ def main(options: argparse.Namespace) -> None:
         log.warning("--%s has no effect here", name)
     if server_options.exposure:
         log.warning("%s", server_options.exposure)
-    try:
-        from tfbert.serving.server.server import Server
-    except ModuleNotFoundError as error:
-        raise ValueError(f"{error}; the server needs the extra `serve`: {install_command('serve')}") from None
+    server_module = import_library("tfbert.serving.server.server", "the server", "serve")
 
     _check_files(server_options)
     stopped = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stopped.set())
-    server = Server(server_options)
+    server = server_module.Server(server_options)
     for protocol, port in (("gRPC", server_options.port), ("REST", server_options.rest_api_port)):
         if port:
             log.info("%s on %s:%d", protocol, server_options.host, port)

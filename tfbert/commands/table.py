@@ -1,15 +1,16 @@
 """Tables for a terminal: aligned columns, numbers on the right, cut to the width of the terminal."""
 
-import re
 import shutil
+import sys
+import textwrap
 import unicodedata
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 _GAP = "  "
 # A text column is not made narrower than this.
 _MIN_WIDTH = 8
-# 1,234, -0.5, 2e-4, 75.4 %, 1.2 s, or no value.
-_NUMBER = re.compile(r"([-−+]?\d[\d.,]*(e[-+]?\d+)?( ?(%|s|kB|MB|GB))?|–|)")
+# Wrapped texts are not made narrower than this.
+_MIN_WRAPPED_WIDTH = 40
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], uncut: Collection[int] = ()) -> None:
@@ -21,6 +22,37 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], uncut: Co
         uncut: indices of text columns that are not made narrower.
     """
     print("\n".join(table_lines(columns, rows, shutil.get_terminal_size().columns, uncut)))
+
+
+def print_sentences(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print a table whose last column has sentences, which are wrapped to the width of the terminal instead of cut.
+
+    Args:
+        columns: the headings.
+        rows: the cells of each row, one per column.
+    """
+    print("\n".join(sentence_lines(columns, rows, shutil.get_terminal_size().columns)))
+
+
+def sentence_lines(columns: Sequence[str], rows: Sequence[Sequence[str]], width: int) -> list[str]:
+    """Return the lines of a table whose last column is wrapped.
+
+    Args:
+        columns: the headings.
+        rows: the cells of each row, one per column.
+        width: maximum width of a line; words that are longer than the last column exceed it.
+    """
+    *others, _ = zip(columns, *rows, strict=True)
+    left = sum(max(map(_width, cells)) + len(_GAP) for cells in others)
+    sentence_width = max(width - left, _MIN_WRAPPED_WIDTH)
+
+    def wrapped() -> Iterator[list[str]]:
+        for *cells, sentence in rows:
+            for line in textwrap.wrap(sentence, sentence_width, break_long_words=False) or [""]:
+                yield [*cells, line]
+                cells = [""] * len(cells)
+
+    return table_lines(columns, list(wrapped()), sys.maxsize)
 
 
 def table_lines(
@@ -37,12 +69,15 @@ def table_lines(
         width: maximum width of a line, in columns of the terminal.
         uncut: indices of text columns that are not made narrower.
     """
+    # It imports Matplotlib, for which --help should not wait.
+    from tfbert.evaluation.formatting import is_number
+
     rows = [[" ".join(cell.split()) for cell in row] for row in rows]
     cells = list(zip(columns, *rows, strict=True))
-    is_number = [bool(rows) and all(map(_NUMBER.fullmatch, column[1:])) for column in cells]
-    is_cut = [not number and index not in uncut for index, number in enumerate(is_number)]
+    are_numbers = [bool(rows) and all(map(is_number, column[1:])) for column in cells]
+    is_cut = [not number and index not in uncut for index, number in enumerate(are_numbers)]
     widths = _fitted([max(map(_width, column)) for column in cells], is_cut, width)
-    return [_cut(_GAP.join(map(_aligned, row, widths, is_number)).rstrip(), width) for row in [list(columns), *rows]]
+    return [_cut(_GAP.join(map(_aligned, row, widths, are_numbers)).rstrip(), width) for row in [list(columns), *rows]]
 
 
 def _fitted(widths: list[int], is_cut: Sequence[bool], width: int) -> list[int]:

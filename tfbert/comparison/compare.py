@@ -58,7 +58,7 @@ class Comparison:
         scores: for each system, the mean scores over its trainings by metric, with `value`, `low` and `high`.
         pairs: all pairs of systems.
         warnings: sentences about what makes the result less certain than usual.
-        notes: sentences that explain how to read the result.
+        explanations: sentences on how to read the result.
     """
 
     systems: Sequence[System]
@@ -68,7 +68,7 @@ class Comparison:
     scores: Sequence[Mapping[str, Mapping[str, float]]]
     pairs: Sequence[Pair]
     warnings: Sequence[str]
-    notes: Sequence[str]
+    explanations: Sequence[str]
 
     @property
     def num_records(self) -> int:
@@ -91,12 +91,10 @@ class Comparison:
         gain, num_differing = pair.gain, pair.num_better + pair.num_worse
         if not num_differing:
             return f"{better} and {worse} are equally right on each of the {self.num_records:,} records."
-        unit = " points" if self.metric.unit == "fraction" else ""
-        amount, low, high = (self.amount(value) for value in (gain.difference, gain.low, gain.high))
+        amount = self.metric.format_difference(gain.difference)
+        interval = self.metric.format_difference_interval(gain.low, gain.high)
         more = "less" if self.metric.better == "lower" else "more"
-        difference = (
-            f"{better} has {amount}{unit} {more} {self.metric.title} than {worse} (95% interval {low} to {high})"
-        )
+        difference = f"{better} has {amount} {more} {self.metric.title} than {worse} (95% interval {interval})"
         if pair.is_significant:
             return f"{difference}: more than chance."
         difference = f"{difference}, which may be chance."
@@ -109,7 +107,8 @@ class Comparison:
         elif smallest_p_value(num_differing) > _LEVEL:
             reason = f"One is better than the other on only {num_differing} of the records, too few to tell."
         else:
-            reason = f"A difference of about {self.amount((gain.high - gain.low) / 2)}{unit} or more could be shown."
+            smallest = self.metric.format_difference((gain.high - gain.low) / 2)
+            reason = f"A difference of about {smallest} or more could be shown."
         return f"No difference can be shown with {self.num_records:,} records: {difference} {reason}"
 
     def verdict(self) -> str:
@@ -145,11 +144,11 @@ class Comparison:
         rows = []
         for index in self.ranking():
             score = self.scores[index][self.metric.name]
-            low, high = (self.metric.format(score[bound]).removesuffix(" %") for bound in ("low", "high"))
+            interval = self.metric.format_interval(score["low"], score["high"], with_unit=False)
             others = [
                 metrics[name].format(self.scores[index][name]["value"]) for name in names if name != self.metric.name
             ]
-            rows.append([self.systems[index].name, self.metric.format(score["value"]), f"{low} to {high}", *others])
+            rows.append([self.systems[index].name, self.metric.format(score["value"]), interval, *others])
         titles = [metrics[name].title for name in names if name != self.metric.name]
         return ["model", self.metric.title, "95% interval", *titles], rows
 
@@ -183,10 +182,6 @@ class Comparison:
         ]
         return systems + pairs
 
-    def amount(self, value: float) -> str:
-        """Return a difference of scores: a fraction in points, anything else with three decimals."""
-        return f"{100 * value:.1f}" if self.metric.unit == "fraction" else f"{value:.3f}"
-
 
 def compare(systems: Sequence[System], metric_name: str | None = None) -> Comparison:
     """Compare systems on the records that all of them have predicted.
@@ -202,15 +197,15 @@ def compare(systems: Sequence[System], metric_name: str | None = None) -> Compar
     indices, warnings = _common_records(systems)
     evaluations = [system.evaluations(rows) for system, rows in zip(systems, indices, strict=True)]
     metric = _metric(systems[0], evaluations[0][0], metric_name)
-    functions = [[evaluation.score_functions() for evaluation in of_system] for of_system in evaluations]
+    functions = [[evaluation.score_functions() for evaluation in trainings] for trainings in evaluations]
     num_resamples = max(RESAMPLES, _RESAMPLES_PER_PAIR * math.comb(len(systems), 2))
     resampled = {
         name: resample([[training[name] for training in s] for s in functions], len(indices[0]), num_resamples)
         for name in functions[0][0]
     }
     scores = [{name: values.interval(index) for name, values in resampled.items()} for index in range(len(systems))]
-    shown = [of_system[system.shown] for system, of_system in zip(systems, evaluations, strict=True)]
-    record_scores = [np.mean([e.record_scores() for e in of_system], axis=0) for of_system in evaluations]
+    shown = [trainings[system.shown] for system, trainings in zip(systems, evaluations, strict=True)]
+    record_scores = [np.mean([e.record_scores() for e in trainings], axis=0) for trainings in evaluations]
     pairs = _pairs(resampled[metric.name], metric, record_scores)
     return Comparison(
         systems=systems,
@@ -220,7 +215,7 @@ def compare(systems: Sequence[System], metric_name: str | None = None) -> Compar
         scores=scores,
         pairs=pairs,
         warnings=warnings,
-        notes=_notes(systems, len(pairs)),
+        explanations=_explanations(systems, len(pairs)),
     )
 
 
@@ -287,7 +282,7 @@ def _common_records(systems: Sequence[System]) -> tuple[list[list[int]], list[st
         )
     keys = [system.keys() for system in systems]
     common = set(keys[0]).intersection(*keys[1:])
-    if any(len(of_system) != len(common) for of_system in keys):
+    if any(len(system_keys) != len(common) for system_keys in keys):
         counts = ", ".join(f"{system.name} {len(k):,}" for system, k in zip(systems, keys, strict=True))
         if len(common) < _MIN_COMMON:
             raise ValueError(
@@ -299,8 +294,8 @@ def _common_records(systems: Sequence[System]) -> tuple[list[list[int]], list[st
             "all of them have, so the scores differ from those in their reports."
         )
     order = [key for key in keys[0] if key in common]
-    positions = [{key: index for index, key in enumerate(of_system)} for of_system in keys]
-    return [[of_system[key] for key in order] for of_system in positions], warnings
+    positions = [{key: index for index, key in enumerate(system_keys)} for system_keys in keys]
+    return [[system_positions[key] for key in order] for system_positions in positions], warnings
 
 
 def _metric(system: System, evaluation: Evaluation, name: str | None) -> Metric:
@@ -314,24 +309,24 @@ def _metric(system: System, evaluation: Evaluation, name: str | None) -> Metric:
     return metrics[name]
 
 
-def _notes(systems: Sequence[System], num_pairs: int) -> list[str]:
-    num_trainings, notes = len(systems[0].trainings), []
+def _explanations(systems: Sequence[System], num_pairs: int) -> list[str]:
+    num_trainings, sentences = len(systems[0].trainings), []
     if num_trainings > 1:
-        notes.append(
+        sentences.append(
             f"Scores are means over {num_trainings} seeds, and the intervals include how much seeds differ. The "
             "predictions shown are those of the seed with the best score on validation."
         )
     else:
-        notes.append(
+        sentences.append(
             "The intervals say how much the result depends on the choice of test records, not on the random seed of "
             "training. Train with --seeds 3 or more to include it."
         )
     if num_pairs > 1:
-        notes.append(
+        sentences.append(
             f"There are {num_pairs} pairs. The more pairs are compared, the more of them differ by chance alone, so a "
             "difference must be clearer than between two models (Holm's correction); the intervals are not corrected."
         )
-    return notes
+    return sentences
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -313,8 +313,8 @@ def _table(group: Sequence[FinishedRun]) -> Table:
 def _score_cells(run: FinishedRun) -> list[str]:
     if run.metric is None:
         return ["–", "–"]
-    value, low, high = (run.metric.format(run.score[bound]) for bound in ("value", "low", "high"))
-    return [value, f"{low.removesuffix(' %')} to {high.removesuffix(' %')}"]
+    interval = run.metric.format_interval(run.score["low"], run.score["high"], with_unit=False)
+    return [run.metric.format(run.score["value"]), interval]
 
 
 def _seeds_cell(run: FinishedRun) -> str:
@@ -322,5 +322,5 @@ def _seeds_cell(run: FinishedRun) -> str:
         return f"search of {run.num_trials} trials"
     if run.seeds["count"] == 1:
         return "1"
-    mean, std = (run.metric.format(run.seeds[key]).removesuffix(" %") for key in ("mean", "std"))
-    return f"{run.seeds['count']}: {mean} ± {std}"
+    spread = run.metric.format_spread(run.seeds["mean"], run.seeds["std"], with_unit=False)
+    return f"{run.seeds['count']}: {spread}"

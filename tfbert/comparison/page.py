@@ -69,12 +69,11 @@ def _headline(comparison: Comparison, num_disagreements: int) -> dict[str, Any]:
     return {
         "title": f"Comparison of {', '.join(names)}",
         "score": metric.format(score["value"]),
-        "interval": f"{metric.format(score['low']).removesuffix(' %')} to {metric.format(score['high'])}",
+        "interval": metric.format_interval(score["low"], score["high"]),
         "metric": metric.title,
         "best": names[best],
         "num_records": comparison.num_records,
-        "unit": "points" if metric.unit == "fraction" else metric.title,
-        "remarks": comparison.notes,
+        "explanations": comparison.explanations,
         "sentence": comparison.verdict(),
         "notes": comparison.warnings,
         "summary": [
@@ -87,14 +86,14 @@ def _headline(comparison: Comparison, num_disagreements: int) -> dict[str, Any]:
 
 
 def _pairs(comparison: Comparison) -> list[dict[str, Any]]:
-    names, rows = [system.name for system in comparison.systems], []
+    names, metric, rows = [system.name for system in comparison.systems], comparison.metric, []
     for pair in comparison.pairs:
         rows.append(
             {
                 "better": names[pair.better],
                 "worse": names[pair.worse],
-                "gain": comparison.amount(pair.gain.difference),
-                "interval": f"{comparison.amount(pair.gain.low)} to {comparison.amount(pair.gain.high)}",
+                "gain": metric.format_difference(pair.gain.difference),
+                "interval": metric.format_difference_interval(pair.gain.low, pair.gain.high),
                 "is_significant": pair.is_significant,
                 "p_value": "below 0.001" if pair.p_value < 0.001 else f"{pair.p_value:.3f}",
                 "num_better": pair.num_better,
@@ -112,13 +111,12 @@ def _metrics(comparison: Comparison) -> list[dict[str, Any]]:
     for metric in comparison.systems[0].task.metrics:
         if metric.name not in comparison.scores[0]:
             continue
-        scores = [of_system[metric.name] for of_system in comparison.scores]
+        scores = [by_metric[metric.name] for by_metric in comparison.scores]
         best = max(metric.sign * score["value"] for score in scores)
         cells = [
             {
                 "value": metric.format(score["value"]),
-                "interval": f"{metric.format(score['low']).removesuffix(' %')} to "
-                f"{metric.format(score['high']).removesuffix(' %')}",
+                "interval": metric.format_interval(score["low"], score["high"], with_unit=False),
                 "is_best": metric.sign * score["value"] == best,
             }
             for score in scores
@@ -129,10 +127,10 @@ def _metrics(comparison: Comparison) -> list[dict[str, Any]]:
 
 def _labels(comparison: Comparison) -> dict[str, Any] | None:
     """Return the labels with the largest differences of F1; `None` for tasks without labels."""
-    of_systems = [evaluation.per_label() for evaluation in comparison.evaluations]
+    label_scores = [evaluation.per_label() for evaluation in comparison.evaluations]
     rows = []
-    for label, first in of_systems[0].items():
-        values = [of_system[label]["f1"] for of_system in of_systems]
+    for label, first in label_scores[0].items():
+        values = [by_label[label]["f1"] for by_label in label_scores]
         if first["num_examples"] and len(set(values)) > 1:
             rows.append({"label": label, "num_examples": first["num_examples"], "f1": values})
     rows.sort(key=lambda row: -float(np.ptp(row["f1"])))

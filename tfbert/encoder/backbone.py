@@ -143,25 +143,6 @@ def save_encoder(encoder: Encoder, directory: str | os.PathLike, heads: dict[str
         (temporary_dir / "encoder.json").write_text(json.dumps(document, indent=1), encoding="utf-8")
 
 
-def save_huggingface(
-    encoder: Encoder, directory: str | os.PathLike, heads: dict[str, np.ndarray] | None = None
-) -> None:
-    """Write an encoder in Hugging Face's layout, for PyTorch transformers' `AutoModel` and `AutoTokenizer`.
-
-    `load_encoder` reads it too. Like `save_encoder`, it never leaves a partial encoder.
-
-    Args:
-        encoder: the encoder with its current weights.
-        directory: new or empty, or written by this function before, in which case it is replaced.
-        heads: as for `save_encoder`; `AutoModelForMaskedLM` and `BertForPreTraining` read them.
-
-    Raises:
-        ValueError: the directory contains something else.
-    """
-    with replace_directory(directory, huggingface.FILES, "a saved encoder") as temporary_dir:
-        write_huggingface(encoder, temporary_dir, huggingface.pretraining_head(heads or {}))
-
-
 def write_huggingface(encoder: Encoder, directory: Path, head: huggingface.ModelHead) -> None:
     """Write an encoder with a head into an existing directory, in Hugging Face's layout."""
     huggingface.write(directory, encoder.backbone, encoder.vocabulary, encoder.rules, encoder.spec, head)

@@ -3,6 +3,8 @@
 import re
 from pathlib import Path
 
+from tfbert.extras import import_library
+
 PREFIX = "hf://"
 # Enough for the layouts of Hugging Face and KerasNLP, without pickled weights.
 FILES = ["*.json", "vocab.txt", "model.safetensors", "*.weights.h5", "assets/tokenizer/vocabulary.txt"]
@@ -46,10 +48,7 @@ def download(name: str) -> tuple[Path, str | None]:
         ValueError: the name has another form, huggingface_hub is not installed, or the download failed.
     """
     repository, revision = parse(name)
-    try:
-        import huggingface_hub
-    except ImportError as error:
-        raise ValueError(f"encoder {name!r} needs the package huggingface_hub: pip install huggingface_hub") from error
+    huggingface_hub = import_library("huggingface_hub", f"encoder {name!r}")
     revision = resolved_commits.get(name, revision)
     try:
         snapshot_dir = huggingface_hub.snapshot_download(repository, revision=revision, allow_patterns=FILES)

@@ -11,6 +11,9 @@ from markupsafe import Markup, escape
 from tfbert.evaluation.drawing import short_number
 from tfbert.evaluation.metric import Metric, main_metric
 
+# 1,234, -0.5, 2e-4, 75.4 %, 1.2 s, or no value. Not a date, a house number or a range.
+_NUMBER = re.compile(r"([-−+]?\d[\d.,]*(e[-+]?\d+)?( ?(%|s|kB|MB|GB))?|–|)")
+
 
 def percent(fraction: float | None, digits: int = 1) -> str:
     """Return a fraction as a percentage, such as `92.5 %`; `–` for `None` and NaN."""
@@ -29,6 +32,11 @@ def number(value: float | None) -> str:
 def score_line(scores: Mapping[str, float]) -> str:
     """Return scores for a log line, such as `accuracy 0.9180  loss 0.2772`."""
     return "  ".join(f"{name} {value:.4f}" for name, value in scores.items())
+
+
+def is_number(cell: str) -> bool:
+    """Return whether the cell of a table is a number, with or without a unit, or no value."""
+    return _NUMBER.fullmatch(cell) is not None
 
 
 def duration(seconds: float) -> str:

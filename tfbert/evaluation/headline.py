@@ -46,7 +46,9 @@ def headline(report: dict, details: dict, metrics: Mapping[str, Metric]) -> dict
         view |= _score_view(metrics[name], metrics, scores, split, report[split].get("num_examples"))
         over_seeds = (seeds.get(split) or {}).get(name)
         if over_seeds:
-            view["seeds"] = f"Over {seeds['count']} seeds: {spread(metrics[name], over_seeds)}"
+            view["seeds"] = (
+                f"Over {seeds['count']} seeds: {metrics[name].format_spread(over_seeds['mean'], over_seeds['std'])}"
+            )
         view["baselines"] = [
             (row["title"], metrics[name].format(score)) for row, score in _baselines(report, split, name)
         ]
@@ -67,7 +69,7 @@ def headline(report: dict, details: dict, metrics: Mapping[str, Metric]) -> dict
 
 
 def is_unchanged(report: Mapping) -> bool:
-    """Return whether the model before training was kept, because no epoch was better."""
+    """Return whether the model before training was kept, because no epoch was clearly better."""
     return bool(report.get("untrained")) and not report.get("best_epoch") and not report.get("average")
 
 
@@ -78,11 +80,15 @@ def progress_sentence(report: Mapping, metric: Metric) -> str:
     start = f"On validation, {metric.title} was {metric.format(report['untrained'][metric.name])} before training"
     if report.get("average"):
         after = metric.format(report["average"]["validation"][metric.name])
-        return f"{start} and {after} with the average weights of the best epochs."
+        epochs = [epoch for epoch in report["average"]["epochs"] if epoch]
+        averaged = "the best epochs" if len(epochs) > 1 else "the best epoch"
+        if len(epochs) < len(report["average"]["epochs"]):
+            averaged = f"{averaged} and the model before training"
+        return f"{start} and {after} with the average weights of {averaged}."
     if report["best_epoch"]:
         after = metric.format(report["history"][report["best_epoch"] - 1]["validation"][metric.name])
         return f"{start} and {after} after the best epoch."
-    return f"{start} and no epoch was better, so the encoder was kept unchanged."
+    return f"{start} and no epoch was clearly better, so the encoder was kept unchanged."
 
 
 def verdict(report: Mapping, details: Mapping, metrics: Mapping[str, Metric], name: str, split: str) -> list[str]:
@@ -106,10 +112,8 @@ def verdict(report: Mapping, details: Mapping, metrics: Mapping[str, Metric], na
 
 def difference_text(metric: Metric, value: float, low: float, high: float, signed: bool = True) -> str:
     """Return the difference of two scores with its interval, such as `+3.1 points (95% interval 0.5 to 5.7)`."""
-    scale, digits, unit = (100, 1, " points") if metric.unit == "fraction" else (1, 3, "")
-    value, low, high = (scale * number for number in (value, low, high))
-    shown = f"{value:+.{digits}f}" if signed else f"{abs(value):.{digits}f}"
-    return f"{shown}{unit} (95% interval {low:.{digits}f} to {high:.{digits}f})"
+    shown = metric.format_difference(value, "+") if signed else metric.format_difference(abs(value))
+    return f"{shown} (95% interval {metric.format_difference_interval(low, high)})"
 
 
 def _baselines(report: Mapping, split: str, name: str) -> list[tuple[dict, float]]:
@@ -165,10 +169,10 @@ def _overfitting(report: Mapping) -> str | None:
 
 def _miscalibration(details: Mapping) -> str | None:
     """Return a sentence if probabilities are clearly too high or too low on average."""
-    found = mean_probability(details)
-    if found is None:
+    mean = mean_probability(details)
+    if mean is None:
         return None
-    probability, accuracy, num_examples = found
+    probability, accuracy, num_examples = mean
     difference = probability - accuracy
     error = math.sqrt(accuracy * (1 - accuracy) / num_examples)
     if abs(difference) < max(_MIN_MISCALIBRATION, 2 * error):
@@ -197,16 +201,13 @@ def _score_view(
 ) -> dict:
     """Return the score of the headline, its interval, a sentence that explains it, and notes on its reliability."""
     metric, notes = interval_of(scores[declared.name]), []
-    view = {"metric": declared.title, "score": declared.format(metric["value"]), "interval": None}
-    has_interval = metric["low"] is not None and metric["high"] is not None
-    if has_interval:
-        low = declared.format(metric["low"])
-        view["interval"] = f"{low.removesuffix(' %')} to {declared.format(metric['high'])}"
+    view = {"metric": declared.title, "score": declared.format(metric["value"])}
+    view["interval"] = declared.format_interval(metric["low"], metric["high"])
     if declared.expectation and metric["value"] is not None:
         # Near 100 of 100 the sentence counts per 1,000, so that 99.6 % is not shown as "about 100".
         base = 100 if 0.015 < metric["value"] < 0.985 else 1000
         value, low, high = (f"{math.floor(base * (metric[k] or 0) + 0.5):,}" for k in ("value", "low", "high"))
-        interval = f" (95% interval {low} to {high})" if has_interval else ""
+        interval = f" (95% interval {low} to {high})" if view["interval"] else ""
         view["sentence"] = f"Expect about {value} of {base:,} similar {declared.expectation}{interval}."
     if split == "validation":
         notes.append(
@@ -224,12 +225,6 @@ def _score_view(
             shown = f"{mean.title} is {mean.format(value)}"
             notes.append(f"Some labels score much lower than the average: {shown}. See Labels below.")
     return view | {"notes": notes, "num_examples": num_examples}
-
-
-def spread(metric: Metric, over_seeds: Mapping) -> str:
-    """Return the mean and the standard deviation over seeds as text."""
-    mean = metric.format(over_seeds["mean"])
-    return f"{mean.removesuffix(' %')} ± {metric.format(over_seeds['std'])}"
 
 
 def interval_of(metric: Any) -> dict:

@@ -63,6 +63,47 @@ class Metric:
             return "–"
         return f"{100 * value:.1f} %" if self.unit == "fraction" else f"{value:.3f}"
 
+    def format_interval(self, low: float | None, high: float | None, with_unit: bool = True) -> str:
+        """Format an interval, such as `91.0 to 94.0 %`; empty if a bound is missing.
+
+        Args:
+            low: the lower bound.
+            high: the upper bound.
+            with_unit: whether a percentage ends with its sign; without it in a table whose values have one.
+        """
+        if low is None or high is None:
+            return ""
+        return f"{self._bare(low)} to {self.format(high) if with_unit else self._bare(high)}"
+
+    def format_spread(self, mean: float, std: float, with_unit: bool = True) -> str:
+        """Format a mean and a standard deviation, such as `92.4 ± 0.3 %`.
+
+        Args:
+            mean: the mean.
+            std: the standard deviation.
+            with_unit: as for `format_interval`.
+        """
+        return f"{self._bare(mean)} ± {self.format(std) if with_unit else self._bare(std)}"
+
+    def _bare(self, value: float) -> str:
+        return self.format(value).removesuffix(" %")
+
+    def format_difference(self, value: float, sign: Literal["-", "+"] = "-") -> str:
+        """Format a difference of two values, such as `3.1 points`.
+
+        Args:
+            value: the difference.
+            sign: `+` for a sign before positive differences too.
+        """
+        if self.unit == "fraction":
+            return f"{100 * value:{sign}.1f} points"
+        return f"{value:{sign}.3f}"
+
+    def format_difference_interval(self, low: float, high: float) -> str:
+        """Format the interval of a difference without its unit, such as `0.5 to 5.7`."""
+        low, high = (self.format_difference(bound).removesuffix(" points") for bound in (low, high))
+        return f"{low} to {high}"
+
     def to_json(self) -> dict[str, str | bool]:
         """Return the fields, ready for JSON."""
         return asdict(self)
@@ -116,7 +157,8 @@ class Outcome:
         gold_spans: the true value in the last input of the record; empty for tasks without spans.
         predicted_spans: the prediction in the last input of the record.
         gold_probability: the probability of the true value.
-        confused: the pairs of a true and a predicted label that differ, `NONE` for a missing one.
+        confused: the pairs of a true and a predicted label by which the record is found on a page, `NONE` for a missing
+            one. The two may be equal, as for a span in the wrong place.
         note: further details, in a few words.
     """
 

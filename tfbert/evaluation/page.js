@@ -39,7 +39,7 @@ const ORDERS = {
   "most confident": (a, b) => (b.confidence ?? -1) - (a.confidence ?? -1),
   "least confident": (a, b) => (a.confidence ?? 2) - (b.confidence ?? 2),
   "shortest text": (a, b) => a.plain.length - b.plain.length,
-  "place in the file": (a, b) => (a.where ?? "").localeCompare(b.where ?? "", "en", { numeric: true }),
+  "position in the file": (a, b) => (a.where ?? "").localeCompare(b.where ?? "", "en", { numeric: true }),
 };
 const CONFIDENCES = { any: [0, 2], "90 % or more": [0.9, 2], "50 % to 90 %": [0.5, 0.9], "below 50 %": [0, 0.5] };
 
@@ -110,16 +110,16 @@ function textTable(root) {
   }
 
   function show() {
-    const found = rows.filter(matches).sort(ORDERS[order.value]);
+    const matching = rows.filter(matches).sort(ORDERS[order.value]);
     const first = page * PAGE_SIZE;
-    const shown = found.slice(first, first + PAGE_SIZE);
+    const shown = matching.slice(first, first + PAGE_SIZE);
     list.replaceChildren(...shown.map((row) => entry(row, sources)));
     list.start = first + 1;
-    const range = found.length > PAGE_SIZE ? `, ${count(first + 1)} to ${count(first + shown.length)} shown` : "";
-    status.textContent = `${count(found.length)} of ${count(rows.length)}${range}`;
-    pager.hidden = found.length <= PAGE_SIZE;
+    const range = matching.length > PAGE_SIZE ? `, ${count(first + 1)} to ${count(first + shown.length)} shown` : "";
+    status.textContent = `${count(matching.length)} of ${count(rows.length)}${range}`;
+    pager.hidden = matching.length <= PAGE_SIZE;
     previous.disabled = page === 0;
-    next.disabled = first + PAGE_SIZE >= found.length;
+    next.disabled = first + PAGE_SIZE >= matching.length;
   }
 
   // Links such as #mistakes?true=refund&predicted=fee show the rows with these labels.

@@ -6,7 +6,6 @@ A page is self-contained: a content security policy in its head forbids the netw
 import base64
 import hashlib
 import json
-import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,14 +14,11 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
-from tfbert.evaluation.formatting import breakable, duration, number, percent, size, words
+from tfbert.evaluation.formatting import breakable, duration, is_number, number, percent, size, words
 from tfbert.evaluation.metric import Metric
 from tfbert.evaluation.text_table import link
 from tfbert.fields import as_typed, flatten
 from tfbert.files import writing
-
-# Numbers in table cells: 1,234, -0.5, 2e-4, 75.4 %, or no value. Not a date, a house number or a range.
-_NUMBER_CELL = re.compile(r"([-−+]?\d[\d.,]*(e[-+]?\d+)?( ?%)?|–|)")
 
 
 def write_page(
@@ -131,11 +127,12 @@ def history_table(
 
 def _number_columns(rows: Sequence[Sequence]) -> set[int]:
     """Return the indices of the columns to align right: they contain only numbers. The first column names the row."""
-    return {column for column, cells in enumerate(zip(*rows, strict=True)) if column and all(map(_is_number, cells))}
-
-
-def _is_number(cell: Any) -> bool:
-    return not isinstance(cell, str) or _NUMBER_CELL.fullmatch(cell) is not None
+    columns = enumerate(zip(*rows, strict=True))
+    return {
+        index
+        for index, cells in columns
+        if index and all(not isinstance(cell, str) or is_number(cell) for cell in cells)
+    }
 
 
 def _cost_view(report: Mapping) -> dict | None:

@@ -15,7 +15,6 @@ from tfbert.evaluation.headline import (
     is_unchanged,
     mean_probability,
     progress_sentence,
-    spread,
 )
 from tfbert.evaluation.metric import LabelledSpan, Metric
 from tfbert.evaluation.page_parts import Column, history_table, score_columns, write_page
@@ -124,11 +123,10 @@ def _scores(report: dict, metrics: Mapping[str, Metric]) -> dict | None:
         cells = []
         for split in splits:
             value = interval_of(report[split]["metrics"].get(name))
-            low, high = (metrics[name].format(value[key]).removesuffix(" %") for key in ("low", "high"))
-            interval = "" if value["low"] is None or value["high"] is None else f"{low} to {high}"
+            interval = metrics[name].format_interval(value["low"], value["high"], with_unit=False)
             cells.append({"value": metrics[name].format(value["value"]), "interval": interval})
         over_seeds = (seeds.get("test") or {}).get(name)
-        shown_spread = spread(metrics[name], over_seeds) if over_seeds else "–"
+        shown_spread = metrics[name].format_spread(over_seeds["mean"], over_seeds["std"]) if over_seeds else "–"
         values = ", ".join(metrics[name].format(value) for value in (over_seeds or {}).get("values", []))
         row = {"name": metrics[name].title, "meaning": metrics[name].meaning, "cells": cells}
         rows.append(row | {"spread": shown_spread, "values": values})

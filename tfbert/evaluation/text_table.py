@@ -45,7 +45,7 @@ class TextRow:
         labellings: one per source, in the order of the sources.
         groups: combinations of labels, one per source each, by which the row can be found.
         confidence: the probability to sort and filter by; `None` if there is none.
-        where: place in a file.
+        where: the position in a file.
         note: shown after the labels.
     """
 
@@ -95,8 +95,8 @@ def segments(text: str, spans: Sequence[Sequence[LabelledSpan]], sources: Sequen
         all agree.
     """
     holders: dict[LabelledSpan, list[int]] = {}
-    for source, of_source in enumerate(spans):
-        for original in of_source:
+    for source, source_spans in enumerate(spans):
+        for original in source_spans:
             span = replace(original, start=max(original.start, 0), end=min(original.end, len(text)))
             if span.start < span.end:
                 holders.setdefault(span, []).append(source)
@@ -122,7 +122,7 @@ def _row_data(row: TextRow, sources: Sequence[str], limit: int) -> dict[str, Any
         is_last = index == len(row.texts) - 1
         spans = [labelling.spans if is_last else () for labelling in row.labellings]
         first, last = _kept(len(text), spans, max(limit // len(row.texts), 1))
-        moved = [[replace(s, start=s.start - first, end=s.end - first) for s in of_source] for of_source in spans]
+        moved = [[replace(s, start=s.start - first, end=s.end - first) for s in source_spans] for source_spans in spans]
         pieces += [("\n\n", 0, [])] if index else []
         pieces += [(_ELLIPSIS, 0, [])] if first else []
         pieces += segments(text[first:last], moved, sources)
@@ -139,8 +139,8 @@ def _row_data(row: TextRow, sources: Sequence[str], limit: int) -> dict[str, Any
 
 def _kept(length: int, spans: Sequence[Sequence[LabelledSpan]], limit: int) -> tuple[int, int]:
     """Return the start and the end of the part of a text that is shown: its beginning, or the part with the spans."""
-    starts = [span.start for of_source in spans for span in of_source]
-    ends = [span.end for of_source in spans for span in of_source]
+    starts = [span.start for source_spans in spans for span in source_spans]
+    ends = [span.end for source_spans in spans for span in source_spans]
     first = 0
     if max(ends, default=0) > limit:
         first = max(0, min(min(starts) - limit // 4, length - limit))

@@ -9,7 +9,7 @@ _OVERLAP = "encoder.window_overlap_fraction"
 
 
 def left_out(run: SavedRun) -> list[str]:
-    """Return what a run's model computes in tfbert and does not compute in PyTorch, with values, a phrase each."""
+    """Return what a run's model computes in tfbert and not in PyTorch, with values; one phrase for each."""
     task, predictor, encoder = run.task, run.predictor, run.config.encoder
     lines = []
     if _OVERLAP in task.options.paths().values() and not task.cuts_texts:
@@ -26,7 +26,7 @@ def left_out(run: SavedRun) -> list[str]:
     if task.index:
         values = {name: variable.numpy() for name, variable in predictor.index.items()}
         vectors, _ = task.index.entries(values)
-        lines.append(f"the index with {len(vectors):,} vectors of known texts; tools/export.py --vectors writes it")
+        lines.append(f"the index with {len(vectors):,} vectors of known texts; tfbert export --vectors writes it")
     return lines
 
 

@@ -8,12 +8,12 @@ from pathlib import Path
 from safetensors.numpy import load_file
 
 from tfbert.encoder import huggingface
-from tfbert.encoder.backbone import HEADS, Encoder, load_encoder, save_huggingface, write_huggingface
+from tfbert.encoder.backbone import HEADS, Encoder, load_encoder, write_huggingface
 from tfbert.encoder.spec import EncoderSpec
 from tfbert.files import REPORT, replace_directory
 from tfbert.heads.embedding import EmbeddingHead
 from tfbert.huggingface import card, heads
-from tfbert.huggingface.layout import CONFIG, RECORD, write_record
+from tfbert.huggingface.layout import RECORD, is_export, write_record
 from tfbert.models.saved_run import SavedRun, load_run
 from tfbert.tasks.base_huggingface import FittedConvertibleTask
 
@@ -31,7 +31,7 @@ class Exported:
         spec: the spec of the encoder.
         architecture: the class of the model in transformers.
         usage: Python code that loads the directory; empty for an encoder.
-        left_out: what the model computes in tfbert and does not compute in PyTorch, one phrase each.
+        left_out: what the model computes in tfbert and does not compute in PyTorch; one phrase for each.
     """
 
     spec: EncoderSpec
@@ -60,7 +60,7 @@ def export_huggingface(source: str, directory: Path) -> Exported:
     Args:
         source: the directory of a finished run; or name or directory of an encoder, or of a run that pretrained one,
             which are written with their pretraining heads if they are stored with it.
-        directory: a new or empty directory, or an earlier export, which is replaced.
+        directory: a new or empty directory, or an earlier export with unchanged weights, which is replaced.
 
     Raises:
         ValueError: the encoder does not exist, the directory contains other files, or no class of transformers or
@@ -76,6 +76,7 @@ def export_huggingface(source: str, directory: Path) -> Exported:
     head = huggingface.pretraining_head(load_file(path / HEADS) if (path / HEADS).exists() else {})
     with _replacing(directory) as temporary:
         write_huggingface(encoder, temporary, head)
+        write_record(temporary)
     return Exported(spec=encoder.spec, architecture=head.architecture)
 
 
@@ -87,7 +88,9 @@ def export_encoder(run_dir: Path, directory: Path) -> None:
     """
     run = load_run(run_dir)
     has_pooler = run.report["encoder"]["has_pooler"] or run.predictor.model.head.uses_pooler
-    save_huggingface(_encoder(run, has_pooler), directory)
+    with _replacing(directory) as temporary:
+        write_huggingface(_encoder(run, has_pooler), temporary, huggingface.ModelHead())
+        write_record(temporary)
 
 
 def export_model(run: SavedRun, directory: Path) -> Exported:
@@ -95,7 +98,7 @@ def export_model(run: SavedRun, directory: Path) -> Exported:
 
     Args:
         run: the run.
-        directory: a new or empty directory, or an earlier export, which is replaced.
+        directory: a new or empty directory, or an earlier export with unchanged weights, which is replaced.
 
     Raises:
         ValueError: the directory contains other files, or no class of the two libraries can hold the model.
@@ -112,8 +115,7 @@ def export_model(run: SavedRun, directory: Path) -> Exported:
         write_huggingface(encoder, temporary, converted.head)
         if is_embedding:
             heads.write_embedding_modules(temporary, run)
-        else:
-            write_record(temporary, run)
+        write_record(temporary, None if is_embedding else run)
         if converted.has_code:
             (temporary / heads.CODE_FILE).write_bytes(Path(__file__).with_name(heads.CODE_FILE).read_bytes())
         (temporary / _CARD).write_text(card.model_card(run, converted), encoding="utf-8")
@@ -127,9 +129,9 @@ def export_model(run: SavedRun, directory: Path) -> Exported:
 
 def _replacing(directory: Path) -> contextlib.AbstractContextManager[Path]:
     """Return a context with a temporary directory that replaces `directory` if that is empty or an earlier export."""
-    # A directory with nothing but a README.md, for example, is not an export.
-    names = FILES if (directory / CONFIG).is_file() else set()
-    return replace_directory(directory, names, "an earlier export")
+    # A model from elsewhere has files of the same names, and so has an export that was trained further.
+    names = FILES if is_export(directory) else set()
+    return replace_directory(directory, names, "an earlier export with unchanged weights")
 
 
 def _encoder(run: SavedRun, has_pooler: bool) -> Encoder:

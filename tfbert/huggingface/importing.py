@@ -187,7 +187,7 @@ def _suffix(config: Mapping[str, Any], path: Path) -> str:
         expected = ", ".join(f"BertFor{suffix}" for suffix in sorted(known))
         raise ValueError(
             f"{path}: architectures is {architectures}; expected a model with the head of a task, one of {expected}; "
-            "to fine-tune an encoder, use tools/train.py --encoder"
+            "to fine-tune an encoder, use tfbert train --encoder"
         )
     return match[1]
 

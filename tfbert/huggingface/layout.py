@@ -28,17 +28,37 @@ def has_copying_pooler(backbone: BertEncoder) -> bool:
     return not bias.any() and np.array_equal(kernel, copying_pooler(backbone.hidden_dim))
 
 
-def write_record(directory: Path, run: SavedRun) -> None:
-    """Write what only tfbert reads to tfbert.json: task, config and decision; the weights must have been written."""
-    config = run.config.to_dict()
-    # The data section names files of this machine.
-    record = {"weights_sha256": sha256_of(directory / WEIGHTS), "task": run.task.to_json()}
-    record |= {"config": {name: config[name] for name in ("task", "encoder", "head")}}
-    write_json(directory / RECORD, record | {"decided": values_to_json(run.predictor.decided_values())})
+def write_record(directory: Path, run: SavedRun | None = None) -> None:
+    """Write what only tfbert reads to tfbert.json; the weights must have been written.
+
+    Args:
+        directory: the directory of the export.
+        run: the run whose task, config and decision are written; `None` for an export that cannot be imported as a
+            model of a task.
+    """
+    record = {"weights_sha256": sha256_of(directory / WEIGHTS)}
+    if run is not None:
+        config = run.config.to_dict()
+        # The data section names files of this machine.
+        record |= {"task": run.task.to_json(), "config": {name: config[name] for name in ("task", "encoder", "head")}}
+        record |= {"decided": values_to_json(run.predictor.decided_values())}
+    write_json(directory / RECORD, record)
 
 
 def read_record(directory: Path) -> dict[str, Any] | None:
-    """Return the content of tfbert.json; `None` if there is none, or the weights have changed since it was written."""
-    path = directory / RECORD
-    record = read_json(path) if path.is_file() else None
-    return record if record and record["weights_sha256"] == sha256_of(directory / WEIGHTS) else None
+    """Return task, config and decision in tfbert.json; `None` without them, or if the weights have changed since."""
+    record = _record(directory)
+    return record if record and "task" in record else None
+
+
+def is_export(directory: Path) -> bool:
+    """Return whether tfbert wrote the weights in a directory and nothing has changed them since."""
+    return _record(directory) is not None
+
+
+def _record(directory: Path) -> dict[str, Any] | None:
+    path, weights = directory / RECORD, directory / WEIGHTS
+    if not path.is_file() or not weights.is_file():
+        return None
+    record = read_json(path)
+    return record if record["weights_sha256"] == sha256_of(weights) else None

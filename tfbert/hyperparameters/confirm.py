@@ -25,9 +25,10 @@ from tfbert.files import WriteError, is_disk_full, read_json, write_json, writin
 from tfbert.hyperparameters.hypermodel import metric_of
 from tfbert.hyperparameters.loop import OUT_OF_MEMORY, Searcher
 from tfbert.hyperparameters.plan import CONFIRMED_TRIALS
-from tfbert.hyperparameters.trials import BEST, CHECKPOINT, Trial, ranked
+from tfbert.hyperparameters.trials import Trial, ranked
 from tfbert.progress_bars import hidden
 from tfbert.training import run
+from tfbert.training.checkpoint import remove_files
 from tfbert.training.trackers import open_tracker
 from tfbert.training.updates import Diverged
 
@@ -89,6 +90,7 @@ def confirm(searcher: Searcher, trials: Sequence[Trial]) -> tuple[list[Candidate
             _train(searcher, candidate, bar)
             if candidate.failed:
                 logger.info("%s failed: %s", named(candidate.name), candidate.failed)
+                _remove_weights(searcher, candidate)
                 continue
             logger.info("%s: %s %s", named(candidate.name), searcher.objective.name, format_scores(searcher, candidate))
             if winner is None or sign * candidate.mean > sign * winner.mean:
@@ -140,11 +142,10 @@ def best_run(searcher: Searcher, winner: Candidate) -> Path:
 def format_scores(searcher: Searcher, candidate: Candidate) -> str:
     """Return the mean of a candidate's scores, with the standard deviation if there are several."""
     metric = metric_of(searcher.problem)
-    mean = metric.format(candidate.mean)
     if len(candidate.scores) == 1:
-        return mean
-    spread = metric.format(statistics.stdev(candidate.scores))
-    return f"{mean.removesuffix(' %')} ± {spread} ({len(candidate.scores)} seeds)"
+        return metric.format(candidate.mean)
+    spread = metric.format_spread(candidate.mean, statistics.stdev(candidate.scores))
+    return f"{spread} ({len(candidate.scores)} seeds)"
 
 
 def _train(searcher: Searcher, candidate: Candidate, bar: tqdm) -> None:
@@ -205,8 +206,7 @@ def _folder(searcher: Searcher, candidate: Candidate, seed: int) -> Path:
 def _remove_weights(searcher: Searcher, candidate: Candidate, except_seed: int | None = None) -> None:
     for seed in _fresh_seeds(searcher):
         if seed != except_seed:
-            for name in (BEST, CHECKPOINT):
-                (_folder(searcher, candidate, seed) / name).unlink(missing_ok=True)
+            remove_files(_folder(searcher, candidate, seed))
 
 
 def _write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:

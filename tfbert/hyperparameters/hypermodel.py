@@ -1,7 +1,7 @@
 """Translation between search spaces over config paths and Keras Tuner's hyperparameters, and a `HyperModel`.
 
 `HyperModel` is for users' own tuners, such as `keras_tuner.BayesianOptimization(HyperModel(config), ...)`;
-`tools/search.py` uses the same translation in a loop that can be killed and resumed.
+`tfbert search` uses the same translation in a loop that can be killed and resumed.
 """
 
 import contextlib

@@ -53,9 +53,7 @@ def _headline(report: dict) -> dict:
     split = "test" if report["test"] else "validation"
     metric = report[split]["metrics"].get(declared.name)
     value = metric["value"] if metric else None
-    interval = None
-    if metric and metric.get("low") is not None:
-        interval = f"{declared.format(metric['low']).removesuffix(' %')} to {declared.format(metric['high'])}"
+    interval = declared.format_interval(metric.get("low"), metric.get("high")) if metric else ""
     states = [trial["state"] for trial in report["trials"]]
     counts = [f"{states.count(state)} {state}" for state in dict.fromkeys(states)]
     summary = [

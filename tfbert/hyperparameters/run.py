@@ -18,12 +18,13 @@ from tfbert.hyperparameters.hypermodel import metric_of, objective_of, searchabl
 from tfbert.hyperparameters.loop import Searcher
 from tfbert.hyperparameters.oracles import make_oracle
 from tfbert.hyperparameters.plan import Plan, count, space_with_effect
-from tfbert.hyperparameters.trials import BEST, CHECKPOINT, Trial, ranked
+from tfbert.hyperparameters.trials import Trial, ranked
 from tfbert.interrupts import Stopped
 from tfbert.models.data import data_path
 from tfbert.tasks.base import load_task
 from tfbert.text.splits import load_splits
 from tfbert.training import base_run, run
+from tfbert.training.checkpoint import BEST, CHECKPOINT
 from tfbert.training.problem import Problem, prepare
 from tfbert.training.run_dir import DATA, check_data, find_unfinished, new_name, opened, versions
 from tfbert.training.trackers import TRACKER, open_tracker

@@ -12,7 +12,7 @@ from tfbert.evaluation.formatting import duration, number
 from tfbert.evaluation.metric import Metric
 from tfbert.fields import as_typed
 from tfbert.files import read_json, write_json, write_text
-from tfbert.training.checkpoint import BEST, CHECKPOINT
+from tfbert.training.checkpoint import remove_files
 
 TRIALS = "trials"
 TABLE = "trials.csv"
@@ -30,7 +30,8 @@ class Trial:
         values: sampled values by config path.
         state: `running`, `finished`, `stopped early` or `failed`.
         score: mean of the objective over the executions; `None` before the end and after a failure.
-        metrics: validation scores at the best epoch, averaged over the executions.
+        scores: the objective of the kept weights of each execution; empty before the end and after a failure.
+        metrics: validation scores of the kept weights, averaged over the executions.
         histories: the objective after every epoch, for each execution.
         epochs: number of epochs of an execution that is not stopped early.
         halvings: how often the batch size was halved for lack of memory.
@@ -43,6 +44,7 @@ class Trial:
     values: dict[str, Any]
     state: str = RUNNING
     score: float | None = None
+    scores: list[float] = field(default_factory=list)
     metrics: dict[str, float] = field(default_factory=dict)
     histories: list[list[float]] = field(default_factory=list)
     epochs: int = 0
@@ -54,6 +56,7 @@ class Trial:
     def finish(self, executions: Sequence[dict[str, float]], objective: str, was_stopped: bool) -> None:
         """Set the results from the validation scores of every execution."""
         self.metrics = {name: statistics.mean(scores[name] for scores in executions) for name in executions[0]}
+        self.scores = [scores[objective] for scores in executions]
         self.score, self.state = self.metrics[objective], STOPPED if was_stopped else FINISHED
 
 
@@ -91,21 +94,19 @@ def ranked(trials: Sequence[Trial], higher_is_better: bool) -> list[Trial]:
 
 def remove_weights(out_dir: Path, trials: Sequence[Trial], num_kept: int, higher_is_better: bool) -> None:
     """Remove the weights of all ended trials except those of the best execution of the best trials."""
-    best = [trial for trial in ranked(trials, higher_is_better)[:num_kept] if trial.histories]
+    best = ranked(trials, higher_is_better)[:num_kept]
     kept = {f"{trial.id}/{best_execution(trial, higher_is_better)}" for trial in best}
     for trial in trials:
         if trial.state == RUNNING:
             continue
         for folder in trial_dir(out_dir, trial.id).glob("*/"):
             if f"{trial.id}/{folder.name}" not in kept:
-                for name in (BEST, CHECKPOINT):
-                    (folder / name).unlink(missing_ok=True)
+                remove_files(folder)
 
 
 def best_execution(trial: Trial, higher_is_better: bool) -> int:
-    """Return the index of the best execution of a finished trial."""
-    best = [max(history) if higher_is_better else -min(history) for history in trial.histories]
-    return best.index(max(best))
+    """Return the index of the execution of a finished trial whose kept weights have the best score."""
+    return trial.scores.index((max if higher_is_better else min)(trial.scores))
 
 
 def write_csv(out_dir: Path, trials: Sequence[Trial], paths: Sequence[str]) -> None:

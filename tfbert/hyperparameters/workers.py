@@ -26,6 +26,7 @@ from keras_tuner.src.distribute.oracle_client import OracleClient
 
 from tfbert.hyperparameters import trials as trial_store
 from tfbert.hyperparameters.loop import Searcher, halve_batch
+from tfbert.training.checkpoint import remove_files
 
 logger = logging.getLogger(__name__)
 
@@ -212,5 +213,5 @@ def record_kill(searcher: Searcher, trial_id: str) -> None:
     elif trial.kills % _KILLS_PER_HALVING == 0:
         halve_batch(trial, config, f"killed {trial.kills} times, maybe for lack of memory,")
         for folder in trial_store.trial_dir(out_dir, trial_id).glob("*/"):
-            (folder / trial_store.CHECKPOINT).unlink(missing_ok=True)
+            remove_files(folder)
     trial_store.write_trial(out_dir, trial)

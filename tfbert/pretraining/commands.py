@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from tfbert.config import override
-from tfbert.extras import install_command
+from tfbert.extras import import_library
 from tfbert.pretraining import preparation, run
 from tfbert.pretraining.config import PretrainConfig
 from tfbert.pretraining.initial_encoder import load_initial_encoder, make_word_pieces
@@ -49,10 +49,7 @@ def prepare(config: PretrainConfig, out_dir: Path | None, beam_options: str | No
     if beam_options is None:
         index = preparation.prepare(config.corpus, config.examples, word_pieces, out_dir)
     else:
-        try:
-            from tfbert.pretraining import beam
-        except ImportError as error:
-            raise ValueError(f"--beam needs Apache Beam: {install_command('beam', constrained=False)}") from error
+        beam = import_library("tfbert.pretraining.beam", "--beam", "beam")
         options = shlex.split(beam_options)
         index = beam.prepare(config.corpus, config.examples, word_pieces, str(out_dir), options)
     lines = [

@@ -1,7 +1,7 @@
 """Word segmenters for languages written without spaces, chosen by name.
 
 A name is one of `BUILT_IN`, or `module:function` for a user's own function. The latter is arbitrary code that runs on
-every text of the corpus, so it has to be allowed in this process first. `tools/pretrain.py` allows only the name on its
+every text of the corpus, so it has to be allowed in this process first. `tfbert pretrain` allows only the name on its
 own command line, given with --allow-code: a config file, the index of prepared sequences and a saved run may name such
 a function, but cannot make it run.
 """
@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from tfbert.encoder.presets import cache_dir
+from tfbert.extras import import_library
 from tfbert.nearest import did_you_mean
 
 FIELD = "examples.segmenter"
@@ -111,10 +112,7 @@ def _is_mark(character: str) -> bool:
 
 
 def _jieba() -> Segmenter:
-    try:
-        import jieba
-    except ImportError as error:
-        raise ValueError(f"{FIELD}=jieba: the package is not installed; install it with: pip install jieba") from error
+    jieba = import_library("jieba", f"{FIELD}=jieba")
     jieba.setLogLevel(logging.WARNING)
     # By default it unmarshals its dictionary from a file in the system's temporary directory, which any user of the
     # machine could have written.

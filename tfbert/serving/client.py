@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
-from tfbert.extras import install_command
+from tfbert.extras import import_library
 from tfbert.serving.client_rest import Rest
 from tfbert.serving.connection import GRPC, GRPC_TLS, Connection, ServerError, signature_inputs
 from tfbert.serving.input_spec import InputSpec
@@ -114,8 +114,4 @@ def _transport(address: str) -> Callable:
     """Return the client class for the protocol of an address."""
     if not address.startswith((GRPC, GRPC_TLS)):
         return Rest
-    try:
-        from tfbert.serving.client_grpc import Grpc
-    except ModuleNotFoundError as error:
-        raise ValueError(f"{address}: {error}; gRPC needs the extra `grpc`: {install_command('grpc')}") from None
-    return Grpc
+    return import_library("tfbert.serving.client_grpc", address, "grpc").Grpc

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import tensorflow as tf
 
-from tfbert.extras import install_command
+from tfbert.extras import import_library
 from tfbert.files import replace_directory, write_json
 from tfbert.models.predictor import Predictor
 from tfbert.models.saved_run import load_run
@@ -82,12 +82,8 @@ def sequence_predictor(content: bytes, num_threads: int = 1) -> PredictSequence:
     return lambda inputs: runner(**inputs)
 
 
-def _interpreter_class():
-    try:
-        from ai_edge_litert.interpreter import Interpreter
-    except ImportError:
-        raise ValueError(f"LiteRT is not installed: run {install_command('litert')}") from None
-    return Interpreter
+def _interpreter_class() -> type:
+    return import_library("ai_edge_litert.interpreter", "LiteRT models", "litert").Interpreter
 
 
 class _Module(tf.Module):

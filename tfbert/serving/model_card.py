@@ -44,7 +44,7 @@ Signatures: {", ".join(f"`{name}`" for name in signatures)}.
 {data_table(report) if report["data"] else "unknown"}
 
 ## Scores
-{score_table(report) if report["data"] else "Not measured; `tools/evaluate.py` measures them."}
+{score_table(report) if report["data"] else "Not measured; `tfbert evaluate` measures them."}
 {_precision_note(compared)}
 ## Data warnings
 {warnings}

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tfbert.extras import install_command
+from tfbert.extras import import_library
 from tfbert.files import writing
 from tfbert.models.saved_run import load_run
 from tfbert.tasks.base import FittedTask, fitted_kinds, list_tasks
@@ -36,10 +36,7 @@ def export_vectors(run_dir: Path, out_dir: Path) -> int:
     if run.task.index is None:
         expected = " or ".join(_tasks_with_index())
         raise ValueError(f"{run_dir}: its model has no index of vectors; expected a run of {expected} that has one")
-    try:
-        import faiss
-    except ImportError:
-        raise ValueError(f"FAISS is not installed: run {install_command('faiss')}") from None
+    faiss = import_library("faiss", "the index for FAISS", "faiss")
     values = {name: variable.numpy() for name, variable in run.predictor.index.items()}
     vectors, descriptions = run.task.index.entries(values)
     vectors = np.ascontiguousarray(vectors)

@@ -17,12 +17,12 @@ class Cells:
 
     Args:
         where: the location of the row for messages, such as `train.csv:41`.
-        location_phrase: the location of the row in its file, such as `on line 41`.
+        position: the position of the row in its file, such as `on line 41`.
         values: the text of each cell; empty if the row is empty.
     """
 
     where: str
-    location_phrase: str
+    position: str
     values: Sequence[str]
 
 
@@ -64,7 +64,7 @@ def cell_rows(table: Iterable[Cells], source: Source, finder: ColumnFinder) -> I
         if not names:
             positions = finder.find(cells, where) if has_header else finder.by_position(len(cells), where)
             names = [cell.strip() for cell in cells] if has_header else [str(n + 1) for n in range(len(cells))]
-            layout.header = f"column names {row.location_phrase}" if has_header else "no column names"
+            layout.header = f"column names {row.position}" if has_header else "no column names"
             plain_names = sorted(map(plain_name, names))
             layout.set_used(names, positions)
             unused = [(position, layout.unused[key]) for position, key in enumerate(names) if key in layout.unused]

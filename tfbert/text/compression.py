@@ -26,7 +26,7 @@ def _only_member(stream: BinaryIO) -> BinaryIO:
 
 
 def _zstandard(stream: BinaryIO) -> BinaryIO:
-    return import_library("pyarrow", "Zstandard files").CompressedInputStream(stream, "zstd")
+    return import_library("pyarrow", "Zstandard files", "files").CompressedInputStream(stream, "zstd")
 
 
 _DECOMPRESSORS = {

@@ -29,7 +29,7 @@ def excel_rows(source: Source) -> Iterator[Row | str]:
         ValueError: openpyxl is not installed, the file is not a workbook or damaged, or the sheet or the columns cannot
             be determined.
     """
-    openpyxl = import_library("openpyxl", "Excel workbooks")
+    openpyxl = import_library("openpyxl", "Excel workbooks", "files")
     with ExitStack() as stack:
         try:
             stream = stack.enter_context(source.binary())

@@ -25,7 +25,7 @@ def parquet_rows(source: Source) -> Iterator[Row | str]:
         ValueError: pyarrow is not installed, the file is damaged, the columns cannot be determined, or a column that is
             read contains dates or bytes.
     """
-    pyarrow, parquet = import_library("pyarrow", "Parquet files"), import_library("pyarrow.parquet", "Parquet files")
+    pyarrow, parquet = (import_library(name, "Parquet files", "files") for name in ("pyarrow", "pyarrow.parquet"))
     with ExitStack() as stack:
         try:
             file = stack.enter_context(parquet.ParquetFile(stack.enter_context(source.binary())))

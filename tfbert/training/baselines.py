@@ -21,7 +21,7 @@ _CONSTANT, _UNTRAINED = "constant", "untrained"
 # Records of validation that heads fitted to less data are scored on, which limits the time that their vectors take.
 _MAX_VALIDATION = 1000
 # Heads are fitted to every eighth, fourth and second example, and to this number of different parts of each size.
-_STRIDES, _NUM_PARTS = (8, 4, 2), 2
+_STRIDES, _NUM_SUBSETS = (8, 4, 2), 2
 _MIN_SEQUENCES = 32
 
 
@@ -170,16 +170,16 @@ def _training_sizes(
 
     def fitted(positions: np.ndarray) -> Evaluation:
         _reset_head(model, problem, config)
-        part = train.take(sequences[positions], np.arange(len(positions) + 1))
-        task.initialize_head(model.head, lambda chosen: vectors[positions[chosen]], part, config.train.seed)
+        subset = train.take(sequences[positions], np.arange(len(positions) + 1))
+        task.initialize_head(model.head, lambda chosen: vectors[positions[chosen]], subset, config.train.seed)
         return evaluation()
 
     by_stride = {1: [evaluation()]}
     for stride in _STRIDES:
-        # Sequences of classification are in the order of their labels, so these parts are stratified.
-        parts = [np.arange(offset, len(sequences), stride) for offset in range(_NUM_PARTS)]
-        if all(len(np.unique(target[part], axis=0)) > 1 for part in parts):
-            by_stride[stride] = [fitted(part) for part in parts]
+        # Sequences of classification are in the order of their labels, so these subsets are stratified.
+        subsets = [np.arange(offset, len(sequences), stride) for offset in range(_NUM_SUBSETS)]
+        if all(len(np.unique(target[subset], axis=0)) > 1 for subset in subsets):
+            by_stride[stride] = [fitted(subset) for subset in subsets]
     metric = _main(problem, config, by_stride[1][0])
     if 2 not in by_stride:
         return None
@@ -202,13 +202,14 @@ def _compare_sizes(
         them with its interval `low`, `high`.
     """
     functions = {
-        stride: [part.score_functions()[metric.name] for part in parts]
-        for stride, parts in sorted(by_stride.items(), reverse=True)
+        stride: [evaluation.score_functions()[metric.name] for evaluation in evaluations]
+        for stride, evaluations in sorted(by_stride.items(), reverse=True)
     }
     difference = paired_bootstrap(functions[1] * len(functions[2]), functions[2], num_records)
+    every_record = np.arange(num_records)
     points = [
-        {"num_examples": -(-num_examples // stride), "scores": [score(np.arange(num_records)) for score in of_stride]}
-        for stride, of_stride in functions.items()
+        {"num_examples": -(-num_examples // stride), "scores": [score(every_record) for score in scores]}
+        for stride, scores in functions.items()
     ]
     bounds = {name: getattr(difference, name) for name in ("difference", "low", "high")}
     return {"metric": metric.name, "points": points, **bounds}

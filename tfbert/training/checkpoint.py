@@ -16,6 +16,12 @@ _EVALUATED = "evaluated-{}.safetensors"
 _START_OVER = "remove it to start over"
 
 
+def remove_files(run_dir: Path) -> None:
+    """Remove the checkpoint and all weights of a training."""
+    for path in (run_dir / BEST, run_dir / CHECKPOINT, *run_dir.glob(_EVALUATED.format("*"))):
+        path.unlink(missing_ok=True)
+
+
 class Checkpoints:
     """Saves the state of one training, and its best weights, in a run directory.
 

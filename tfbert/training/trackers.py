@@ -4,7 +4,6 @@ A tracker only observes: its errors are logged once and never stop a training. B
 the run; the environment variables of its package, such as WANDB_MODE and MLFLOW_TRACKING_URI, choose a server.
 """
 
-import importlib.util
 import logging
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -14,6 +13,7 @@ from types import TracebackType
 from typing import Any, Literal, Self
 
 from tfbert.config import RootConfig
+from tfbert.extras import require_library
 from tfbert.fields import flatten
 from tfbert.training.progress import Progress
 from tfbert.training.tracker_backends import TRACKER, Backend, MlflowRun, WandbRun
@@ -21,8 +21,6 @@ from tfbert.training.tracker_backends import TRACKER, Backend, MlflowRun, WandbR
 logger = logging.getLogger(__name__)
 
 _BACKENDS = {"wandb": WandbRun, "mlflow": MlflowRun}
-# Package to import, by the name of the tracker, and the one to install.
-_PACKAGES = {"wandb": ("wandb", "wandb"), "mlflow": ("mlflow", "mlflow-skinny")}
 
 
 class Tracker:
@@ -107,12 +105,7 @@ def require_package(config: RootConfig) -> None:
     """
     track = config.train.track
     if track != "none":
-        module, package = _PACKAGES[track]
-        spec = importlib.util.find_spec(module)
-        # A directory of this name, such as the one that W&B writes, is a namespace package without an origin.
-        if spec is None or spec.origin is None:
-            expected = f"install it with: pip install {package}"
-            raise ValueError(f"train.track={track}: the package {module} is not installed; {expected}")
+        require_library(track, f"train.track={track}", extra=track)
 
 
 def open_tracker(config: RootConfig, run_dir: Path, split: str = "validation") -> Tracker:

@@ -318,6 +318,6 @@ def _bytes_object(value: str | bytes) -> str:
 
 
 def _object(members: Mapping[str, str], indent: int = 0) -> str:
-    """Return an object of values that are JSON already, a line each."""
+    """Return an object of values that are JSON already, with one line per value."""
     start, end = "\n" + " " * (indent + 4), "\n" + " " * indent
     return "{" + ",".join(f"{start}{_string(name)}: {text}" for name, text in members.items()) + end + "}"
