@@ -1,18 +1,19 @@
-"""The comparison page: title, filters, marked spans, long texts and lists that are cut."""
+"""The comparison page: title, settings, and the table of disagreements with its filter and marked spans."""
 
+import html
+import json
 import re
-from dataclasses import replace
+import shutil
+import subprocess
 
 import numpy as np
 import pytest
-from support.systems import records, replaced, right_except, system
+from support.systems import replaced, right_except, system
 
-from tfbert.comparison import page
 from tfbert.comparison.compare import compare
-from tfbert.comparison.page import Excerpt, mark, render
+from tfbert.comparison.page import render
 from tfbert.comparison.systems import Training
 from tfbert.config import Config
-from tfbert.evaluation.metric import LabelledSpan
 from tfbert.tasks.entities import EntitiesOptions, FittedEntities
 from tfbert.text.records import Record
 from tfbert.text.spans import Span
@@ -23,6 +24,11 @@ def rendered(comparison, path):
     return path.read_text("utf-8")
 
 
+def table_of(page):
+    """Return the data of the table of disagreements."""
+    return json.loads(html.unescape(re.search(r'<script type="application/json">(.*?)</script>', page).group(1)))
+
+
 @pytest.fixture
 def comparison():
     """Return a comparison of two systems that disagree on 12 of 60 records."""
@@ -31,54 +37,54 @@ def comparison():
 
 
 def test_title_result_and_settings(comparison, tmp_path):
-    html = rendered(comparison, tmp_path / "compare.html")
-    assert "Comparison of a, &lt;b&gt;</title>" in html and "a, <b>" not in html and "<dt><b>" not in html
-    assert "a has 13.3 points more accuracy than &lt;b&gt;" in html and "tfbert compare a b" in html
-    assert re.search(r"train\.learning_rate</td><td>0\.0002</td><td>0\.5</td>", html)
-    assert not re.search(r"https?://|src=", html)
+    page = rendered(comparison, tmp_path / "compare.page")
+    assert "Comparison of a, &lt;b&gt;</title>" in page and "a, <b>" not in page and "<dt><b>" not in page
+    assert "a has 13.3 points more accuracy than &lt;b&gt;" in page and "tfbert compare a b" in page
+    assert re.search(r"train\.learning_rate</td><td>0\.0002</td><td>0\.5</td>", page)
+    assert not re.search(r"https?://|src=", page)
 
 
 def test_disagreements_can_be_filtered_by_the_better_model(comparison, tmp_path):
-    html = rendered(comparison, tmp_path / "compare.html")
-    assert "The predictions differ for 12 of 60 records." in html
-    assert re.findall(r'<label for="filter-(\w+)">(.*?)</label>', html) == [
-        ("all", "all 12"), ("0", "a better 10"), ("1", "&lt;b&gt; better 2")
-    ]  # fmt: skip
-    assert (html.count('class="record group-0"'), html.count('class="record group-1"')) == (10, 2)
-    assert "#filter-1:checked ~ .rows > :not(.group-1)" in html
-    first = html[html.index('class="record group-0"') :].partition("</dl>")[0]
-    assert (
-        re.sub(r"<[^>]*>|\s+", " ", first).split()[-11:]
-        == (
-            "text 0 true · test.csv:2 card a · right card (90.0 %) <b> fee (90.0 %)".replace(
-                "<b>", "&lt;b&gt;"
-            ).split()[-11:]
-        )
-    )
+    page = rendered(comparison, tmp_path / "compare.html")
+    assert "The predictions differ for 12 of 60 records, which follow with the largest difference" in page
+    table = table_of(page)
+    assert table["sources"] == ["true", "a", "<b>"]
+    rows = table["rows"]
+    assert [row["categories"] for row in rows] == [["a better"]] * 10 + [["<b> better"]] * 2
+    assert rows[0]["text"] == [["text 0", 0, []]] and (rows[0]["where"], rows[0]["note"]) == ("test.csv:2", "a better")
+    labels = [(label, round(probability or 0, 3), is_wrong) for label, probability, is_wrong in rows[0]["labels"]]
+    assert labels == [("card", 0, False), ("card", 0.9, False), ("fee", 0.9, True)]
+
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(CHROMIUM is None, reason="needs chromium")
+def test_the_browser_offers_the_filter(comparison, tmp_path):
+    rendered(comparison, tmp_path / "compare.html")
+    command = [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+    command += ["--no-first-run", f"--user-data-dir={tmp_path / 'profile'}", "--dump-dom"]
+    command.append((tmp_path / "compare.html").as_uri())
+    page = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120).stdout
+    assert re.findall(r"<option[^>]*>([^/]* better [^/]*)</option>", page) == ["a better (10)", "&lt;b&gt; better (2)"]
 
 
 def test_three_models_have_filters_for_the_best_and_the_worst(tmp_path):
     systems = [system(name, right_except(60, *wrong)) for name, wrong in (("a", [1]), ("b", [2]), ("c", [1, 2, 3]))]
-    html = rendered(compare(systems), tmp_path / "compare.html")
-    names = [name for _, name in re.findall(r'<label for="filter-(\w+)">(.*?)</label>', html)]
-    assert names == [
-        "all 3", "a among the best 2", "b among the best 2", "a among the worst 1", "b among the worst 1",
-        "c among the worst 3",
-    ]  # fmt: skip
-
-
-def test_long_texts_and_many_disagreements_are_cut(tmp_path, monkeypatch):
-    monkeypatch.setattr(page, "_MAX_DISAGREEMENTS", 5)
-    of = [replace(record, text=f"{index} " + "x" * 5000) for index, record in enumerate(records(60))]
-    comparison = compare([system("a", right_except(60), of=of), system("b", right_except(60, *range(8)), of=of)])
-    html = rendered(comparison, tmp_path / "compare.html")
-    assert "differ for 8 of 60 records, of which the page shows the 5 with the largest difference" in html
-    assert html.count("<summary>") == 5 and "and 1,002 more characters" in html
+    rows = {
+        row["text"][0][0]: row["categories"] for row in table_of(rendered(compare(systems), tmp_path / "c"))["rows"]
+    }
+    assert rows == {
+        "text 1": ["b among the best", "a among the worst", "c among the worst"],
+        "text 2": ["a among the best", "b among the worst", "c among the worst"],
+        "text 3": ["a among the best", "b among the best", "c among the worst"],
+    }
 
 
 def test_pages_of_equal_systems_have_no_disagreements(tmp_path):
-    html = rendered(compare([system("a", right_except(60)), system("b", right_except(60))]), tmp_path / "compare.html")
-    assert 'id="disagreements"' not in html and "equally right on each of the 60 records" in html
+    page = rendered(compare([system("a", right_except(60)), system("b", right_except(60))]), tmp_path / "compare.page")
+    assert 'id="disagreements"' not in page and "equally right on each of the 60 records" in page
 
 
 def entity_system(name, found, texts):
@@ -96,32 +102,22 @@ def entity_system(name, found, texts):
 
 
 def test_entities_are_marked_in_the_text(tmp_path):
-    texts = ["now in New York & <more>" + " x" * 200, *(f"text {index}" for index in range(60))]
+    texts = ["now in New York & <more>", *(f"text {index}" for index in range(60))]
     systems = [entity_system("a", (7, 15), texts), entity_system("b", (7, 10), texts)]
-    html = rendered(compare(systems), tmp_path / "compare.html")
-    right, wrong = (
-        "now in <mark>New York<small>place</small></mark> &amp;",
-        '<mark class="wrong">New<small>place</small></mark> York',
-    )
-    assert html.count(right) == 2 and html.count(wrong) == 1
-    # The text is cut after the entities, and not repeated above them.
-    assert "&lt;more&gt;" in html and " …</dd>" in html and html.count("now in") == 3
+    page = rendered(compare(systems), tmp_path / "compare.html")
+    (row,) = table_of(page)["rows"]
+    # True and a are New York, b is New.
+    assert row["text"] == [
+        ["now in ", 0, []], ["New", 7, ["b place"]], [" York", 3, ["true, a place"]], [" & <more>", 0, []],
+    ]  # fmt: skip
+    assert [is_wrong for *_, is_wrong in row["labels"]] == [False, False, True]
+    assert "What a predicts has a line below it, what b predicts a dotted one, and both a double one." in page
+    assert "&lt;more&gt;" in page and "<more>" not in page
 
 
-def test_marks_and_excerpts():
-    text = "0123456789"
-    spans = [LabelledSpan(2, 4, "a"), LabelledSpan(3, 5, "overlapping"), LabelledSpan(8, 9)]
-    shown = mark(text, spans, [Excerpt(1, 5), Excerpt(7, 10)], spans[:1])
-    assert shown == '… 1<mark>23<small>a</small></mark>4 …… 7<mark class="wrong">8</mark>9'
-
-
-def test_excerpts_start_and_end_at_words(tmp_path):
-    texts = ["long ago " * 30 + "in New York " + "and so on " * 30, *(f"text {index}" for index in range(60))]
-    start = texts[0].index("New")
-    systems = [entity_system("a", (start, start + 8), texts), entity_system("b", (start, start + 3), texts)]
-    html = rendered(compare(systems), tmp_path / "compare.html")
-    # The true entities are elsewhere, in the first words of the text.
-    assert re.search(
-        r"… (long )?ago long .* in <mark class=\"wrong\">New York<small>place</small></mark> and so on", html
-    )
-    assert re.search(r"(and|so|on) …", html) and not re.search(r"… (ong|ng|go|g|o) |(an|n|a|s) …", html)
+def test_further_models_are_marked_like_the_third(tmp_path):
+    texts = ["now in New York", *(f"text {index}" for index in range(60))]
+    spans = {"a": (7, 15), "b": (7, 10), "c": (7, 15), "d": (0, 3)}
+    systems = [entity_system(name, span, texts) for name, span in spans.items()]
+    (row,) = table_of(rendered(compare(systems), tmp_path / "compare.html"))["rows"]
+    assert [(piece, bits) for piece, bits, _ in row["text"]] == [("now", 4), (" in ", 0), ("New", 7), (" York", 7)]

@@ -431,17 +431,19 @@ def test_report_and_saved_model_score_alike(faq):
 
 
 @pytest.mark.parametrize(
-    ("later", "average", "best_epoch", "outcome"),
+    ("later", "averages", "best_epoch", "averaged", "outcome"),
     [
-        ([0.4, 0.5], 0.5, 0, "no epoch was clearly better"),
-        ([0.4, 0.6], 0.6, 2, "60.0 % after the best epoch"),
-        ([0.4, 0.6], 0.7, 2, "70.0 % with the average weights of the best epochs"),
+        ([0.4, 0.5], [0.5, 0.5], 0, None, "no epoch was clearly better"),
+        ([0.4, 0.6], [0.6, 0.6], 2, None, "60.0 % after the best epoch"),
+        ([0.4, 0.6], [0.7, 0.6], 2, [1, 2], "70.0 % with the average weights of the best epochs."),
+        ([0.4, 0.6], [0.6, 0.7], 2, [0, 1, 2], "70.0 % with the average weights of the best epochs and the model befo"),
     ],
 )
 def test_the_pretrained_encoder_is_kept_unless_an_epoch_or_their_average_is_better(
-    faq, tmp_path, monkeypatch, later, average, best_epoch, outcome
+    faq, tmp_path, monkeypatch, later, averages, best_epoch, averaged, outcome
 ):
-    mrr = iter([0.5, *later, average])
+    # Averages are measured without and with the model before training.
+    mrr = iter([0.5, *later, *averages])
     monkeypatch.setattr(RankingEvaluation, "values", lambda self: {"mrr_at_10": next(mrr)})
     report = run.train(faq.problem, tmp_path / "run")
     assert report["untrained"] == {"mrr_at_10": 0.5} and report["best_epoch"] == best_epoch
@@ -451,7 +453,7 @@ def test_the_pretrained_encoder_is_kept_unless_an_epoch_or_their_average_is_bett
     is_same = all(np.array_equal(before, after) for before, after in zip(initial, weights, strict=True))
     assert is_same == (best_epoch == 0)
     text = " ".join((tmp_path / "run" / "report.html").read_text(encoding="utf-8").split())
-    assert report["average"] == ({"epochs": [1, 2], "validation": {"mrr_at_10": 0.7}} if average == 0.7 else None)
+    assert report["average"] == ({"epochs": averaged, "validation": {"mrr_at_10": 0.7}} if averaged else None)
     assert f"On validation, MRR at 10 was 50.0 % before training and {outcome}" in text
     assert ("A lower train.learning_rate" in text) == (best_epoch == 0)
 

@@ -124,7 +124,7 @@ class Comparison:
         name = self.systems[best].name
         if not equal:
             return f"{name} has the best {title}, by more than chance against each of the others."
-        return f"{name} has the best {title}, but its lead over {_listed(equal)} may be chance."
+        return f"{name} has the best {title}, but its lead over {listed(equal)} may be chance."
 
     def disagreements(self) -> list[int]:
         """Return the positions of the records with different predictions, largest difference of their scores first."""
@@ -255,15 +255,15 @@ def _require_same_task(systems: Sequence[System]) -> None:
         ours, theirs = set(first.task.known_labels), set(other.task.known_labels)
         if ours != theirs:
             some = sorted(ours ^ theirs)
-            listed = _listed([repr(label) for label in some[:3]]) + (" and others" if len(some) > 3 else "")
+            labels = listed([repr(label) for label in some[:3]]) + (" and others" if len(some) > 3 else "")
             raise ValueError(
-                f"{first.path} and {other.path} have different labels: only one of them knows {listed}; "
+                f"{first.path} and {other.path} have different labels: only one of them knows {labels}; "
                 "expected models with the same labels"
             )
         inputs = [[declared.name for declared in system.task.inputs] for system in (first, other)]
         if type(first.task) is not type(other.task) or inputs[0] != inputs[1]:
             raise ValueError(
-                f"{first.path} predicts from {_listed(inputs[0])} and {other.path} from {_listed(inputs[1])}; "
+                f"{first.path} predicts from {listed(inputs[0])} and {other.path} from {listed(inputs[1])}; "
                 "expected models with the same inputs"
             )
 
@@ -329,5 +329,6 @@ def _explanations(systems: Sequence[System], num_pairs: int) -> list[str]:
     return sentences
 
 
-def _listed(names: Sequence[str]) -> str:
+def listed(names: Sequence[str]) -> str:
+    """Return names as a list in a sentence, such as `a, b and c`."""
     return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)

@@ -1,17 +1,15 @@
 """The page `compare.html`: scores, differences, and the records on which the models disagree."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from markupsafe import Markup, escape
 
-from tfbert.comparison.compare import Comparison
+from tfbert.comparison.compare import Comparison, listed
 from tfbert.evaluation.formatting import number
-from tfbert.evaluation.metric import LabelledSpan
 from tfbert.evaluation.page_parts import write_page
+from tfbert.evaluation.text_table import Labelling, TextRow, table_view
 from tfbert.fields import differing_values
 
 _SECTIONS = {
@@ -22,23 +20,7 @@ _SECTIONS = {
     "disagreements": "Disagreements",
     "repeat": "Repeat this comparison",
 }
-_MAX_DISAGREEMENTS, _MAX_LABELS = 1000, 30
-_PREVIEW_CHARACTERS, _MAX_CHARACTERS = 240, 4000
-# Characters shown around the spans of a text.
-_CONTEXT = 80
-
-
-@dataclass(frozen=True)
-class Excerpt:
-    """A part of a text.
-
-    Args:
-        start: the index of its first character.
-        end: the end, exclusive.
-    """
-
-    start: int
-    end: int
+_MAX_LABELS = 30
 
 
 def render(comparison: Comparison, command: str, path: Path) -> None:
@@ -138,122 +120,65 @@ def _labels(comparison: Comparison) -> dict[str, Any] | None:
 
 
 def _disagreements(comparison: Comparison, records: Sequence[int]) -> dict[str, Any] | None:
+    """Return the table of the records with different predictions, and the sentence above it."""
     if not records:
         return None
     scores = np.asarray([evaluation.record_scores() for evaluation in comparison.evaluations])
-    shown = records[:_MAX_DISAGREEMENTS]
-    best, worst = (scores == scores.max(axis=0)), (scores == scores.min(axis=0))
+    names = [system.name for system in comparison.systems]
     is_unequal = np.ptp(scores, axis=0) > 0
-    groups = [(f"{s.name} better", best[i] & is_unequal) for i, s in enumerate(comparison.systems)]
-    if len(comparison.systems) > 2:
-        groups = [(f"{s.name} among the best", best[i] & is_unequal) for i, s in enumerate(comparison.systems)]
-        groups += [(f"{s.name} among the worst", worst[i] & is_unequal) for i, s in enumerate(comparison.systems)]
-    groups.append(("none better", ~is_unequal))
-    filters = [(name, int(members[shown].sum()), members) for name, members in groups]
+    best, worst = (scores == scores.max(axis=0)) & is_unequal, (scores == scores.min(axis=0)) & is_unequal
+    if len(names) == 2:
+        categories = {f"{name} better": best[index] for index, name in enumerate(names)}
+    else:
+        categories = {f"{name} among the best": best[index] for index, name in enumerate(names)}
+        categories |= {f"{name} among the worst": worst[index] for index, name in enumerate(names)}
+    categories["none better"] = ~is_unequal
     rows = [
-        _row(comparison, record, best[:, record] & is_unequal[record], scores[:, record] == 1)
-        | {"groups": [index for index, (_, _, members) in enumerate(filters) if members[record]]}
-        for record in shown
+        _row(comparison, record, scores[:, record], [name for name, members in categories.items() if members[record]])
+        for record in records
     ]
-    return {
-        "rows": rows,
-        "num_records": len(records),
-        "filters": [(index, name, count) for index, (name, count, _) in enumerate(filters) if count],
-    }
+    intro = (
+        f"The predictions differ for {len(records):,} of {comparison.num_records:,} records, which follow with the "
+        "largest difference in quality first."
+    )
+    if any(labelling.spans for row in rows for labelling in row.labellings):
+        predict = "predicts" if len(names) == 2 else "predict"
+        intro += (
+            f" In the texts, what is true is shaded. What {names[0]} predicts has a line below it, what "
+            f"{listed(names[1:])} {predict} a dotted one, and both a double one."
+        )
+    return {"intro": intro, "table": table_view(rows, ["true", *names])}
 
 
-def _row(comparison: Comparison, record: int, is_best: np.ndarray, is_right: np.ndarray) -> dict[str, Any]:
-    """Return a record with the predictions of all systems."""
+def _row(comparison: Comparison, record: int, scores: np.ndarray, categories: Sequence[str]) -> TextRow:
+    """Return a record with its true value and the predictions of all systems.
+
+    Args:
+        comparison: the comparison.
+        record: the position of the record.
+        scores: how good the prediction of each system is: 1 if right, lower if worse.
+        categories: names by which the record can be found.
+    """
     system = comparison.systems[0]
     source = system.records[comparison.indices[0][record]]
     outcomes = [evaluation.outcome(record) for evaluation in comparison.evaluations]
-    inputs = {name: _text_of(value) for name, value in system.task.inputs_of(source).items()}
-    *_, text = inputs.values()
-    all_spans = [outcomes[0].gold_spans, *(outcome.predicted_spans for outcome in outcomes)]
-    excerpts = _excerpts(text, [span for spans in all_spans for span in spans])
-    if excerpts:
-        # The text is shown with its spans instead.
-        inputs.popitem()
-    marked = [mark(text, spans, excerpts, all_spans[0]) if spans else None for spans in all_spans]
-    return {
-        "where": source.where,
-        "inputs": [_preview(name if len(inputs) > 1 else "", value) for name, value in inputs.items()],
-        "gold": outcomes[0].gold,
-        "gold_marked": marked[0],
-        "predictions": [
-            {
-                "name": other.name,
-                "predicted": outcome.predicted,
-                "confidence": outcome.confidence,
-                "marked": marks,
-                "is_best": bool(best),
-                "is_right": bool(right),
-            }
-            for other, outcome, marks, best, right in zip(
-                comparison.systems, outcomes, marked[1:], is_best, is_right, strict=True
-            )
-        ],
-    }
+    predictions = [
+        Labelling(
+            label=outcome.predicted,
+            probability=outcome.confidence,
+            is_wrong=bool(score < 1),
+            spans=outcome.predicted_spans,
+        )
+        for outcome, score in zip(outcomes, scores, strict=True)
+    ]
+    return TextRow(
+        texts=tuple(map(_text_of, system.task.inputs_of(source).values())),
+        labellings=(Labelling(label=outcomes[0].gold, spans=outcomes[0].gold_spans), *predictions),
+        categories=tuple(categories),
+        where=source.where,
+        note=", ".join(categories),
+    )
 
 
 def _text_of(value: Any) -> str:
     return "\n".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
-
-
-def _preview(name: str, text: str) -> dict[str, Any]:
-    is_long = len(text) > _PREVIEW_CHARACTERS
-    return {
-        "name": name,
-        "text": text[:_MAX_CHARACTERS],
-        "preview": text[:_PREVIEW_CHARACTERS].rstrip() if is_long else None,
-        "num_left_out": max(0, len(text) - _MAX_CHARACTERS),
-    }
-
-
-def _excerpts(text: str, spans: Sequence[LabelledSpan]) -> list[Excerpt]:
-    """Return the parts of a text around spans; parts that touch each other are one. A short text is one part."""
-    if spans and len(text) <= _PREVIEW_CHARACTERS:
-        return [Excerpt(0, len(text))]
-    parts: list[Excerpt] = []
-    for span in sorted(spans, key=lambda span: span.start):
-        part = _around(text, span)
-        if parts and part.start <= parts[-1].end:
-            parts[-1] = Excerpt(parts[-1].start, max(part.end, parts[-1].end))
-        else:
-            parts.append(part)
-    return parts
-
-
-def _around(text: str, span: LabelledSpan) -> Excerpt:
-    """Return the part of a text around a span, from the start of a word to the end of one if there are spaces."""
-    start, end = max(0, span.start - _CONTEXT), min(len(text), span.end + _CONTEXT)
-    if start:
-        start = max(start, text.find(" ", start, span.start) + 1)
-    if end < len(text):
-        last_space = text.rfind(" ", span.end, end)
-        end = end if last_space < 0 else last_space
-    return Excerpt(start, end)
-
-
-def mark(text: str, spans: Sequence[LabelledSpan], excerpts: Sequence[Excerpt], gold: Sequence[LabelledSpan]) -> Markup:
-    """Return excerpts of a text as HTML, with spans marked.
-
-    Args:
-        text: the whole text.
-        spans: the spans to mark; of overlapping ones only the first is marked.
-        excerpts: the parts of the text to show, in order.
-        gold: the true spans; others are marked as wrong.
-    """
-    pieces = []
-    for excerpt in excerpts:
-        pieces.append("… " if excerpt.start else "")
-        position = excerpt.start
-        for span in sorted(spans, key=lambda span: (span.start, -span.end)):
-            if position <= span.start and span.end <= excerpt.end:
-                wrong = Markup(' class="wrong"') if span not in gold else ""
-                label = Markup("<small>{}</small>").format(span.label) if span.label else ""
-                marked = Markup("<mark{}>{}{}</mark>").format(wrong, text[span.start : span.end], label)
-                pieces += [text[position : span.start], marked]
-                position = span.end
-        pieces += [text[position : excerpt.end], " …" if excerpt.end < len(text) else ""]
-    return Markup("").join(escape(piece) for piece in pieces)

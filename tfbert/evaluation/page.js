@@ -15,7 +15,7 @@ function element(tag, properties = {}, ...children) {
 function entry(row, sources) {
   const text = element("p", { className: "text", dir: "auto" });
   for (const [piece, sourceBits, notes] of row.text) {
-    text.append(sourceBits ? element("mark", { className: `s${Math.min(sourceBits, 7)}` }, piece) : piece);
+    text.append(sourceBits ? element("mark", { className: `s${sourceBits}` }, piece) : piece);
     notes.forEach((note) => text.append(element("small", {}, note)));
   }
   if (text.textContent.length > 600) {
@@ -49,16 +49,14 @@ function select(title, options, onChange) {
   return [node, element("label", {}, element("span", {}, title), node)];
 }
 
-// Options of the filter by the labels of a source, the most frequent first.
-function labelOptions(rows, source) {
+// Options of a filter by the names that a function returns for each row, the most frequent first.
+function filterOptions(rows, namesOf) {
   const numbers = new Map();
   for (const row of rows) {
-    for (const label of new Set(row.groups.map((group) => group[source]))) {
-      numbers.set(label, (numbers.get(label) ?? 0) + 1);
-    }
+    for (const name of new Set(namesOf(row))) numbers.set(name, (numbers.get(name) ?? 0) + 1);
   }
   const sorted = [...numbers].sort((a, b) => b[1] - a[1] || a[0].localeCompare(b[0]));
-  return [["", "any"], ...sorted.map(([label, number]) => [label, `${label} (${count(number)})`])];
+  return [["", "any"], ...sorted.map(([name, number]) => [name, `${name} (${count(number)})`])];
 }
 
 function textTable(root) {
@@ -77,14 +75,19 @@ function textTable(root) {
   const search = element("input", { type: "search", oninput: restart });
   controls.append(element("label", {}, element("span", {}, "search"), search));
   const filters = rows.some((row) => row.groups.length)
-    ? sources.map((source, index) => select(source, labelOptions(rows, index), restart))
+    ? sources.map((source, index) =>
+        select(source, filterOptions(rows, (row) => row.groups.map((group) => group[index])), restart),
+      )
     : [];
+  const hasCategories = rows.some((row) => row.categories.length);
+  const [category, categoryLabel] = select("records", filterOptions(rows, (row) => row.categories), restart);
   const hasConfidence = rows.some((row) => row.confidence !== null);
   const names = (object) => Object.keys(object).map((name) => [name, name]);
   const [confidence, confidenceLabel] = select("confidence", names(CONFIDENCES), restart);
   const orders = names(ORDERS).filter(([name]) => hasConfidence || !name.includes("confident"));
   const [order, orderLabel] = select("order", orders, restart);
-  controls.append(...filters.map(([, label]) => label), ...(hasConfidence ? [confidenceLabel] : []), orderLabel);
+  controls.append(...(hasCategories ? [categoryLabel] : []), ...filters.map(([, label]) => label));
+  controls.append(...(hasConfidence ? [confidenceLabel] : []), orderLabel);
   const status = element("p", { className: "quiet" });
   status.setAttribute("role", "status");
   const turn = (pages) => () => {
@@ -103,6 +106,7 @@ function textTable(root) {
     const chosen = filters.map(([node]) => node.value);
     return (
       row.searched.includes(search.value.toLowerCase()) &&
+      (!category.value || row.categories.includes(category.value)) &&
       (row.confidence === null ? confidence.value === "any" : low <= row.confidence && row.confidence < high) &&
       (chosen.every((label) => !label) ||
         row.groups.some((group) => chosen.every((label, index) => !label || group[index] === label)))
@@ -129,6 +133,7 @@ function textTable(root) {
     const labels = new URLSearchParams(query);
     search.value = "";
     confidence.value = "any";
+    category.value = "";
     filters.forEach(([node], index) => {
       node.value = labels.get(sources[index]) ?? "";
     });

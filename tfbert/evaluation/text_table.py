@@ -14,8 +14,10 @@ from tfbert.evaluation.metric import LabelledSpan
 _FIRST_ROWS, _MAX_ROWS = 20, 10_000
 # Characters of one text, and of all texts of a table together.
 _MIN_CHARACTERS, _MAX_CHARACTERS, _TOTAL_CHARACTERS = 300, 2000, 3_000_000
-# Characters of a text, a number whose bit i says whether a span of source i covers them, and notes to show after them.
+# Characters of a text, a number whose bit i says whether a span of source i covers them (the last bit stands for all
+# further sources too), and notes to show after them.
 Piece = tuple[str, int, list[str]]
+_LAST_BIT = 2
 _ELLIPSIS = " … "
 
 
@@ -44,6 +46,7 @@ class TextRow:
         texts: one or more texts that belong together, such as a question and its context.
         labellings: one per source, in the order of the sources.
         groups: combinations of labels, one per source each, by which the row can be found.
+        categories: names by which the row can be found, whatever its labels.
         confidence: the probability to sort and filter by; `None` if there is none.
         where: the position in a file.
         note: shown after the labels.
@@ -52,6 +55,7 @@ class TextRow:
     texts: tuple[str, ...]
     labellings: tuple[Labelling, ...]
     groups: tuple[tuple[str, ...], ...] = ()
+    categories: tuple[str, ...] = ()
     confidence: float | None = None
     where: str | None = None
     note: str = ""
@@ -111,7 +115,8 @@ def segments(text: str, spans: Sequence[Sequence[LabelledSpan]], sources: Sequen
             else f"{', '.join(sources[source] for source in held)} {span.label}".strip()
             for span, held in ending.items()
         ]
-        pieces.append((text[start:end], sum(1 << source for source in covering), list(filter(None, notes))))
+        bits = sum(1 << bit for bit in {min(source, _LAST_BIT) for source in covering})
+        pieces.append((text[start:end], bits, list(filter(None, notes))))
     return pieces
 
 
@@ -131,6 +136,7 @@ def _row_data(row: TextRow, sources: Sequence[str], limit: int) -> dict[str, Any
         "text": pieces,
         "labels": [(labelling.label, labelling.probability, labelling.is_wrong) for labelling in row.labellings],
         "groups": list(dict.fromkeys(row.groups)),
+        "categories": row.categories,
         "confidence": row.confidence,
         "where": row.where,
         "note": row.note,
