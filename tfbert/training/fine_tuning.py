@@ -36,7 +36,7 @@ from tfbert.training.trainer import Trainer
 
 logger = logging.getLogger(__name__)
 
-# Of the metric that decides between similar scores.
+# The metric that decides between similar scores.
 _LOSS = "loss"
 # On a CPU larger micro-batches are no faster.
 _MICRO_BATCH_TOKENS = 2048
