@@ -36,7 +36,7 @@ class TwoHeads(keras.Model):
 @pytest.fixture(scope="module")
 def problem(tmp_path_factory):
     data_dir = small.write_data(tmp_path_factory.mktemp("data"), validation=6)
-    return prepare(small.config(data_dir, train__epochs=4, train__checkpoint_seconds=0))
+    return prepare(small.config(data_dir, train__epochs=4, train__patience_epochs=0, train__checkpoint_seconds=0))
 
 
 @pytest.fixture

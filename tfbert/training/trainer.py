@@ -338,7 +338,7 @@ class Trainer:
             for update in start
             if is_similar(monitor, scores[update][monitor.name], best_score, self.evaluator.num_records)
         ]
-        for update in [best[0], *start]:
+        for update in [*start, best[0]]:
             yield Average(updates=[update], scores=scores[update])
         for updates in [best, [*best, *start]] if start else [best]:
             if len(updates) > 1:
