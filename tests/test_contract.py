@@ -321,6 +321,7 @@ def test_the_export_was_verified(exported, finished):
     assert checked["warmup_requests"] > 0
 
 
+@pytest.mark.slow
 def test_litert_outputs_are_close_to_the_model(run_dir, problem, tmp_path):
     description = litert.export_litert(run_dir, tmp_path / "lite")
     assert {path.name for path in (tmp_path / "lite").iterdir()} == {"model.tflite", "litert.json", "vocabulary.txt"}
@@ -337,6 +338,7 @@ def test_litert_outputs_are_close_to_the_model(run_dir, problem, tmp_path):
     assert predict(row).keys() == compared["outputs"].keys()
 
 
+@pytest.mark.slow
 def test_bfloat16_outputs_are_close_to_the_model(run_dir, finished):
     narrow = load_run(run_dir).predictor
     narrow.model.backbone.copy_kernels("bfloat16")

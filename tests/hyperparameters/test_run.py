@@ -116,6 +116,7 @@ def read_trials(path):
     return {trial.name: (trial / "trial.json").read_text() for trial in (path / "trials").iterdir()}
 
 
+@pytest.mark.slow
 def test_trials_of_other_data_are_not_compared(other_data):
     folder, killed, refused, untouched, _, _ = other_data
     assert [result.code for result in killed] == [-9, -9], killed[0].err
@@ -130,6 +131,7 @@ def test_trials_of_other_data_are_not_compared(other_data):
     assert untouched
 
 
+@pytest.mark.slow
 def test_a_restart_drops_the_trials_of_other_data(other_data):
     folder, _, _, _, restarted, resumed = other_data
     assert [result.code for result in restarted] == [0, 0], restarted[0].err

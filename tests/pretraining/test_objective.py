@@ -285,6 +285,7 @@ def uninterrupted(make_interruptible):
 
 
 # 16 sequences are two updates per epoch; updates 2 and 4 are evaluated.
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("during", "count", "point"),
     [
