@@ -59,7 +59,7 @@ def _words() -> list[str]:
 
 
 def _is_script() -> bool:
-    """Return whether this process was started by a script of `tools/`, not by the command `tfbert`."""
+    """Return whether a script in `tools/` started this process, rather than the command `tfbert`."""
     path = Path(sys.argv[0])
     return path.suffix == ".py" and path.name != "__main__.py"
 
