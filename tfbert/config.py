@@ -29,6 +29,8 @@ from tfbert.nearest import did_you_mean_path
 Tree = TypeVar("Tree")
 
 EPOCHS = Bounds("1 or more, or none", 1)
+# Encoders up to this hidden size take a higher learning rate.
+_NARROW = 512
 
 
 # A field that only changes how a model is trained.
@@ -109,8 +111,11 @@ class OptimizationConfig:
         "adamw, lamb (for batches of thousands) or adafactor (half of Adam's memory; its learning rate is relative to "
         "the size of the weights, about 10 to 100 times that of AdamW); none of them decays biases or LayerNorm",
     )
-    learning_rate: float = _training_setting(
-        2e-4, "peak learning rate of the head and of the last encoder layer", POSITIVE
+    learning_rate: float | None = _training_setting(
+        None,
+        "peak learning rate of the head and of the last encoder layer; none means 2e-4 for encoders of up to 512 "
+        "hidden units and 5e-5 for wider ones, such as BERT base",
+        POSITIVE,
     )
     head_learning_rate_factor: float = _training_setting(1.0, "factor on the learning rate of the new head", POSITIVE)
     layer_decay: float = _training_setting(
@@ -149,6 +154,14 @@ class OptimizationConfig:
 
     def __post_init__(self):
         check_bounds(self, "train")
+
+    def peak_learning_rate(self, hidden_dim: int) -> float:
+        """Return the learning rate for an encoder of this width.
+
+        Source: 2e-4 for the small default encoder is measured (docs/results.md); 5e-5 is the highest rate of Devlin et
+        al. 2019, "BERT", appendix A.3, for BERT base and large.
+        """
+        return self.learning_rate or (2e-4 if hidden_dim <= _NARROW else 5e-5)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -73,6 +73,14 @@ def test_defaults_are_those_of_the_config_if_they_are_in_the_space():
     assert values["train.batch_size"] == 32
 
 
+def test_a_search_starts_in_the_middle_of_ranges_without_the_value_of_the_config():
+    hyperparameters = HyperParameters()
+    space = {"train.learning_rate": LogRange(1e-5, 1e-3), "head.dropout": Range(0.2, 0.4), "train.epochs": Range(2, 8)}
+    declare(space, Config(), hyperparameters)
+    values = values_of(hyperparameters, space, Config())
+    assert values == pytest.approx({"train.learning_rate": 1e-4, "head.dropout": 0.3, "train.epochs": 5})
+
+
 def test_a_condition_on_a_field_that_is_not_searched():
     space = {"head.dropout": When("head.pooling", ("cls",), Choice(0.1, 0.5)), "train.epochs": Choice(1, 2)}
     assert "head.dropout" in sample_values(space, override(Config(), {"head.pooling": "cls"}))

@@ -215,6 +215,13 @@ def test_warmup_is_a_fraction_of_all_updates(base_problem, model):
     np.testing.assert_allclose(rates, [0.0025, 0.01, 0.01, 0.005, 0.0], rtol=1e-6, atol=1e-9)
 
 
+def test_the_default_learning_rate_depends_on_the_width_of_the_encoder(base_problem, model):
+    config = train_config(base_problem, learning_rate=None, warmup_fraction=0.0)
+    assert float(optimizers.build_optimizer(model, config, 20).learning_rate) == pytest.approx(2e-4)
+    assert [config.peak_learning_rate(width) for width in (384, 512, 768)] == [2e-4, 2e-4, 5e-5]
+    assert train_config(base_problem, learning_rate=0.01).peak_learning_rate(768) == 0.01
+
+
 @pytest.mark.parametrize(("clip_norm", "factor"), [(1.0, 1 / 13), (26.0, 1.0), (0.0, 1.0)])
 def test_clip_norm_is_over_all_gradients_together(base_problem, model, clip_norm, factor):
     optimizer = optimizers.build_optimizer(model, train_config(base_problem, clip_norm=clip_norm), 10)

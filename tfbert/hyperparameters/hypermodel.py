@@ -6,6 +6,7 @@
 
 import contextlib
 import json
+import math
 import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
@@ -35,7 +36,7 @@ def declare(space: Space, config: Config, hyperparameters: HyperParameters) -> N
 
     Args:
         space: a checked space.
-        config: config whose values are the defaults of the dimensions that contain them.
+        config: config whose values are the defaults of the dimensions that contain them; others start in the middle.
         hyperparameters: receives the dimensions.
     """
     conditional = {path: dimension for path, dimension in space.items() if isinstance(dimension, When)}
@@ -171,8 +172,11 @@ def _declare(path: str, dimension: Dimension, config: Config, hyperparameters: H
     is_integer = isinstance(dimension.low, int) and isinstance(dimension.high, int)
     add = hyperparameters.Int if is_integer else hyperparameters.Float
     is_inside = default is not None and dimension.low <= default <= dimension.high
-    sampling = "log" if isinstance(dimension, LogRange) else "linear"
-    add(path, dimension.low, dimension.high, sampling=sampling, default=default if is_inside else dimension.low)
+    is_log = isinstance(dimension, LogRange)
+    if not is_inside:
+        default = math.sqrt(dimension.low * dimension.high) if is_log else (dimension.low + dimension.high) / 2
+        default = round(default) if is_integer else default
+    add(path, dimension.low, dimension.high, sampling="log" if is_log else "linear", default=default)
 
 
 def _to_keras(dimension: Dimension, value: Any) -> Any:

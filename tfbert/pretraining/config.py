@@ -14,7 +14,7 @@ from tfbert.config import (
     parse_assignments,
     require,
 )
-from tfbert.fields import FRACTION, SEED, Bounds, at_least, check_bounds, setting
+from tfbert.fields import FRACTION, POSITIVE, SEED, Bounds, at_least, check_bounds, setting
 from tfbert.files import naming, read_json
 from tfbert.pretraining import segmenters
 
@@ -147,6 +147,7 @@ class PretrainedEncoderConfig:
 class PretrainTrainConfig(OptimizationConfig):
     """Training schedule and evaluation."""
 
+    learning_rate: float = setting(2e-4, "peak learning rate of the heads and of the last encoder layer", POSITIVE)
     epochs: int | None = setting(
         None,
         "passes over the sequences, each with its own masks; none means the number that makes about 20,000 sequences, "

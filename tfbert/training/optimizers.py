@@ -255,11 +255,12 @@ def build_optimizer(
         active_embedding: rows that replace the token embedding; `None` trains the whole table.
     """
     warmup_steps = round(config.warmup_fraction * total_steps)
+    peak = config.peak_learning_rate(model.backbone.hidden_dim)
     kind, options = _OPTIMIZERS[config.optimizer]
     optimizer = kind(
         factors=learning_rate_factors(model, config),
         frozen_updates=[0 if group == HEAD else head_steps for group in learning_rate_groups(model)],
-        learning_rate=WarmupDecay(config.learning_rate, warmup_steps, total_steps, config.schedule),
+        learning_rate=WarmupDecay(peak, warmup_steps, total_steps, config.schedule),
         weight_decay=config.weight_decay,
         global_clipnorm=config.clip_norm or None,
         **options,

@@ -172,10 +172,10 @@ class Updater:
             problem: which value is not finite, and where in training.
             rate: learning rate of the last update.
         """
-        config = self.config
+        config, peak = self.config, self.config.peak_learning_rate(self.model.backbone.hidden_dim)
         return Diverged(
             f"{problem} (learning rate {rate:.2g}, precision {self.precision}); expected finite numbers. Lower "
-            f"train.learning_rate={config.learning_rate:g}, raise train.warmup_fraction={config.warmup_fraction:g}, "
+            f"train.learning_rate={peak:g}, raise train.warmup_fraction={config.warmup_fraction:g}, "
             f"set train.clip_norm=1, or encoder.precision=float32"
         )
 
