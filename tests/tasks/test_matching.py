@@ -22,9 +22,9 @@ from tfbert.tasks.base_context import Context, Served
 from tfbert.tasks.matching import TASK, EmbeddingOptions, FittedPairs, FittedScored, MatchingOptions
 from tfbert.text.inputs import batch_of, specs_of
 from tfbert.text.preprocessor import Preprocessor
+from tfbert.text.readers.rows import Row
 from tfbert.text.record_sequences import RecordSequences, TextTokens
 from tfbert.text.records import Record, read_records
-from tfbert.text.rows import Row
 from tfbert.training import run
 from tfbert.training.problem import prepare
 

@@ -17,8 +17,8 @@ from tfbert.tasks.multiple_choice import TASK, FittedMultipleChoice, MultipleCho
 from tfbert.text.datasets import Recipe, tokenize
 from tfbert.text.inputs import specs_of
 from tfbert.text.preprocessor import Preprocessor
+from tfbert.text.readers.rows import Row
 from tfbert.text.records import Record, read_records
-from tfbert.text.rows import Row
 
 # Files
 

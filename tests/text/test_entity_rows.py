@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from tfbert.config import DataConfig
 from tfbert.text.entity_rows import COLUMNS, EntityRows
+from tfbert.text.readers.rows import Row
 from tfbert.text.records import Schema, read_records
-from tfbert.text.rows import Row
 
 TEXT = "Ada Lovelace lived in London."
 ADA, LONDON = {"start": 0, "end": 12, "label": "person"}, {"start": 22, "end": 28, "label": "place"}

@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tfbert.config import DataConfig
-from tfbert.text.formats import KNOWN_FILES
-from tfbert.text.lines import MAX_SKIPPED_KEPT
+from tfbert.text.readers.formats import KNOWN_FILES
+from tfbert.text.readers.lines import MAX_SKIPPED_KEPT
 from tfbert.text.records import Record, label_of, read_records
 
 SKIP_ADVICE = " (--set data.bad_rows=skip skips such rows)"

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tfbert.config import DataConfig
-from tfbert.text.formats import KNOWN_FILES
+from tfbert.text.readers.formats import KNOWN_FILES
 from tfbert.text.splits import hash_fraction, load_splits, near_duplicate_key
 
 TEXTS = [f"This is text number {number}, of many." for number in range(2_000)]

@@ -17,7 +17,7 @@ import numpy as np
 from tfbert.data_config import SPLITS
 from tfbert.files import write_text
 from tfbert.tasks.base import Task
-from tfbert.text.columns import named_columns
+from tfbert.text.readers.columns import named_columns
 from tfbert.text.splits import SPLIT_OF_STEM
 
 logger = logging.getLogger(__name__)

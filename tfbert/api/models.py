@@ -32,10 +32,10 @@ from tfbert.serving.saved_predictor import SavedPredictor, find_version
 from tfbert.tasks.base import FittedTask
 from tfbert.tasks.base_outputs import Outputs
 from tfbert.text.batches import batches, plan_training
-from tfbert.text.columns import listing
 from tfbert.text.datasets import TokenizedSplit
 from tfbert.text.inputs import Item
 from tfbert.text.preprocessor import INPUTS
+from tfbert.text.readers.columns import listing
 from tfbert.text.splits import load_splits
 
 # Batches that are read together to group texts of similar length.

@@ -11,9 +11,9 @@ from tfbert.fields import flatten, metadata_at
 from tfbert.files import writing
 from tfbert.models.predictor import make_preprocessor
 from tfbert.tasks.base import FittedTask, load_task
-from tfbert.text.compression import uncompressed_name
 from tfbert.text.datasets import Recipe, TokenizedSplit, tokenize
 from tfbert.text.inputs import specs_of
+from tfbert.text.readers.compression import uncompressed_name
 from tfbert.text.splits import SPLIT_OF_STEM, Split
 from tfbert.text.tokenizer import Tokenizer
 

@@ -14,9 +14,9 @@ from typing import BinaryIO
 
 from tfbert.nearest import did_you_mean
 from tfbert.pretraining.config import CorpusConfig
-from tfbert.text.columns import listing, shown, shown_json
-from tfbert.text.compression import uncompressed_name
-from tfbert.text.lines import Tally, check_encoding, find_surrogate, open_binary, read_lines
+from tfbert.text.readers.columns import listing, shown, shown_json
+from tfbert.text.readers.compression import uncompressed_name
+from tfbert.text.readers.lines import Tally, check_encoding, find_surrogate, open_binary, read_lines
 
 _JSONL = (".jsonl", ".ndjson")
 _TABLES = (".csv", ".tsv", ".json")

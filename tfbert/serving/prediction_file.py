@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Any, Self, TextIO
 
 from tfbert.files import writing
-from tfbert.text.columns import listing, shown
+from tfbert.text.readers.columns import listing, shown
 
 logger = logging.getLogger(__name__)
 

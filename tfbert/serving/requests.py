@@ -11,14 +11,14 @@ from typing import Any, BinaryIO
 
 from tfbert.config import Config, DataConfig, override, parse_assignments
 from tfbert.serving.input_spec import InputSpec
-from tfbert.text import lines as text_lines
-from tfbert.text.cells import parse_cell
-from tfbert.text.columns import Column, listing, named_columns, shown_json
-from tfbert.text.compression import DECOMPRESSION_ERRORS, decompressed
-from tfbert.text.formats import FORMATS, binary_format, format_of
 from tfbert.text.input_columns import input_columns
-from tfbert.text.layout import Layout
-from tfbert.text.rows import Row, Source
+from tfbert.text.readers import lines as text_lines
+from tfbert.text.readers.cells import parse_cell
+from tfbert.text.readers.columns import Column, listing, named_columns, shown_json
+from tfbert.text.readers.compression import DECOMPRESSION_ERRORS, decompressed
+from tfbert.text.readers.formats import FORMATS, binary_format, format_of
+from tfbert.text.readers.layout import Layout
+from tfbert.text.readers.rows import Row, Source
 
 logger = logging.getLogger(__name__)
 

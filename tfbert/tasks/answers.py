@@ -21,14 +21,14 @@ from tfbert.tasks.base_decision import Decision
 from tfbert.tasks.base_huggingface import ConvertibleTask, FittedConvertibleTask, ModelClass
 from tfbert.tasks.base_options import LearnedHeadOptions, option
 from tfbert.text.answer_spans import has_whole_words, is_impossible, num_pieces, spans_of
-from tfbert.text.columns import Column, shown
 from tfbert.text.datasets import Target, TokenizedSplit, Warn
 from tfbert.text.input_columns import CONTEXT, QUESTION
 from tfbert.text.inputs import Item, Text
 from tfbert.text.preprocessor import Preprocessor, Sequences, TokenizedText
+from tfbert.text.readers.columns import Column, shown
+from tfbert.text.readers.rows import Row
 from tfbert.text.record_sequences import RecordSequences, TextTokens
 from tfbert.text.records import Record, text_of
-from tfbert.text.rows import Row
 
 NUM_ANSWERS = 5
 # Spans have at most this many word pieces, or the number that nearly all answers in train need, if that is more.

@@ -31,14 +31,14 @@ from tfbert.tasks.base_context import Context, Served
 from tfbert.tasks.base_decision import Decision
 from tfbert.tasks.base_options import Options
 from tfbert.tasks.base_outputs import Outputs
-from tfbert.text.columns import Column
 from tfbert.text.datasets import Target, TokenizedSplit, Warn
 from tfbert.text.inputs import Input, Item
 from tfbert.text.labels import require_known
 from tfbert.text.preprocessor import Preprocessor, Sequences
+from tfbert.text.readers.columns import Column
+from tfbert.text.readers.rows import Row
 from tfbert.text.record_sequences import RecordSequences
 from tfbert.text.records import Record, Schema
-from tfbert.text.rows import Row
 
 logger = logging.getLogger(__name__)
 

@@ -14,14 +14,14 @@ from tfbert.nearest import did_you_mean
 from tfbert.tasks.base_context import Context, Served
 from tfbert.tasks.base_huggingface import ConvertibleTask, FittedConvertibleTask
 from tfbert.tasks.base_options import LearnedHeadOptions, option
-from tfbert.text.columns import Column
 from tfbert.text.datasets import Warn
 from tfbert.text.input_columns import TEXT_PAIR
 from tfbert.text.inputs import Input, Item, Text
 from tfbert.text.preprocessor import Preprocessor, Sequences
+from tfbert.text.readers.columns import Column
+from tfbert.text.readers.rows import Row
 from tfbert.text.record_sequences import RecordSequences
 from tfbert.text.records import TEXT, Record, optional_text_of, text_of
-from tfbert.text.rows import Row
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -21,8 +21,8 @@ from tfbert.tasks.base_context import Served
 from tfbert.tasks.base_huggingface import SEQUENCE_CLASSES
 from tfbert.tasks.base_pooled import FittedLabelTask, LabelOptions, PooledTask, has_pair
 from tfbert.text.datasets import Target, TokenizedSplit
+from tfbert.text.readers.rows import Row
 from tfbert.text.records import LABEL, Record, one_label_of
-from tfbert.text.rows import Row
 
 # The number of examples that the initial head is fitted to: bounds per label, and the approximate total. On the 77
 # labels of banking77, 20 examples per label gave as good a start as 50.

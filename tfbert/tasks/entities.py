@@ -27,9 +27,9 @@ from tfbert.text.datasets import Target, Warn
 from tfbert.text.entity_rows import COLUMNS, EntityRows
 from tfbert.text.inputs import Item, Text
 from tfbert.text.preprocessor import Preprocessor, Sequences
+from tfbert.text.readers.rows import Row
 from tfbert.text.record_sequences import RecordSequences, TextTokens
 from tfbert.text.records import Record, Schema
-from tfbert.text.rows import Row
 from tfbert.text.spans import Span, outermost, tag_tokens, tags_of_types, token_ranges, trimmed, types_of_tags
 
 # Padding values for texts that have fewer entities than another text of the batch.

@@ -24,15 +24,15 @@ from tfbert.tasks.base import Embed, FittedTask, Task
 from tfbert.tasks.base_context import Context, Served
 from tfbert.tasks.base_decision import Decision
 from tfbert.tasks.base_options import Options, option
-from tfbert.text.cells import parse_cell
-from tfbert.text.columns import Column, shown_json
 from tfbert.text.datasets import Target, TokenizedSplit, Warn
 from tfbert.text.input_columns import ANCHOR, MATCH
 from tfbert.text.inputs import Item, Text
 from tfbert.text.preprocessor import Preprocessor, Sequences
+from tfbert.text.readers.cells import parse_cell
+from tfbert.text.readers.columns import Column, shown_json
+from tfbert.text.readers.rows import Row
 from tfbert.text.record_sequences import RecordSequences
 from tfbert.text.records import Record, normalize_whitespace, text_of
-from tfbert.text.rows import Row
 
 NEGATIVE = Column("negative", "negative, negatives, hard_negative, wrong, wrong_answer", required=False)
 SCORE = Column(

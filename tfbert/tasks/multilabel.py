@@ -22,11 +22,11 @@ from tfbert.tasks.base_context import Served
 from tfbert.tasks.base_decision import Decision
 from tfbert.tasks.base_huggingface import SEQUENCE_CLASSES
 from tfbert.tasks.base_pooled import FittedLabelTask, LabelOptions, PooledTask, has_pair
-from tfbert.text.cells import parse_cell
-from tfbert.text.columns import Column, shown, shown_json
 from tfbert.text.datasets import Target, TokenizedSplit
+from tfbert.text.readers.cells import parse_cell
+from tfbert.text.readers.columns import Column, shown, shown_json
+from tfbert.text.readers.rows import Row
 from tfbert.text.records import Record, label_of
-from tfbert.text.rows import Row
 
 LABELS = Column(
     "labels",

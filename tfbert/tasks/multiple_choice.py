@@ -22,15 +22,15 @@ from tfbert.tasks.base import Embed
 from tfbert.tasks.base_context import Context
 from tfbert.tasks.base_huggingface import ConvertibleTask, FittedConvertibleTask, ModelClass
 from tfbert.tasks.base_options import LearnedHeadOptions, option
-from tfbert.text.cells import parse_cell
-from tfbert.text.columns import Column, listing, shown, shown_json
 from tfbert.text.datasets import Target, TokenizedSplit, Warn
 from tfbert.text.input_columns import CHOICES, STEM
 from tfbert.text.inputs import Item, Text
 from tfbert.text.preprocessor import Preprocessor, Sequences
+from tfbert.text.readers.cells import parse_cell
+from tfbert.text.readers.columns import Column, listing, shown, shown_json
+from tfbert.text.readers.rows import Row
 from tfbert.text.record_sequences import RecordSequences
 from tfbert.text.records import Record, text_of
-from tfbert.text.rows import Row
 
 ANSWER = Column(
     "answer", "answer, label, correct, correct_answer, answer_key, answerkey, target, solution, gold", is_target=True

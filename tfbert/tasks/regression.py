@@ -22,11 +22,11 @@ from tfbert.tasks.base import Embed
 from tfbert.tasks.base_context import Served
 from tfbert.tasks.base_huggingface import SEQUENCE_CLASSES
 from tfbert.tasks.base_pooled import FittedPooledTask, PooledOptions, PooledTask, has_pair
-from tfbert.text.columns import Column, shown_json
 from tfbert.text.datasets import Target, TokenizedSplit, Warn
+from tfbert.text.readers.columns import Column, shown_json
+from tfbert.text.readers.rows import Row
 from tfbert.text.record_sequences import RecordSequences
 from tfbert.text.records import Record
-from tfbert.text.rows import Row
 
 VALUE = Column(
     "value",

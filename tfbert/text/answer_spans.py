@@ -4,8 +4,8 @@ import re
 from collections import Counter
 from typing import Any
 
-from tfbert.text.cells import parse_cell
-from tfbert.text.columns import shown, shown_json
+from tfbert.text.readers.cells import parse_cell
+from tfbert.text.readers.columns import shown, shown_json
 
 _EXPECTED = (
     'expected a list of {"text", "answer_start"}, of strings, or one string; [] or null where the context has no answer'

@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from tfbert.config import DataConfig
-from tfbert.text.cells import parse_cell
-from tfbert.text.columns import Column, shown, shown_json
-from tfbert.text.conll_rows import TAG
+from tfbert.text.readers.cells import parse_cell
+from tfbert.text.readers.columns import Column, shown, shown_json
+from tfbert.text.readers.conll import TAG
+from tfbert.text.readers.rows import Row, RowError
 from tfbert.text.records import TEXT, Record, one_label_of, text_of
-from tfbert.text.rows import Row, RowError
 from tfbert.text.spans import Span, TagError, outermost, scheme_of, spans_of_tags
 
 COLUMNS = (

@@ -5,7 +5,7 @@ This module is separate from the tasks because clients do not import TensorFlow.
 
 from collections.abc import Mapping
 
-from tfbert.text.columns import Column
+from tfbert.text.readers.columns import Column
 from tfbert.text.records import TEXT
 
 TEXT_PAIR = Column("text_pair", "text_pair, text2, sentence2, sentence_2, question2, hypothesis", required=False)

@@ -6,8 +6,8 @@ from typing import Any
 
 from tfbert.config import DataConfig
 from tfbert.nearest import did_you_mean
-from tfbert.text.columns import Column, listed_names, listing, named_columns, shown
-from tfbert.text.layout import Layout
+from tfbert.text.readers.columns import Column, listed_names, listing, named_columns, shown
+from tfbert.text.readers.layout import Layout
 from tfbert.text.splits import Split
 
 

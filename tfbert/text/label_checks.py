@@ -5,23 +5,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 
 from tfbert.nearest import code_point_difference, differs_visibly, look_alike_key
+from tfbert.text.readers.cells import stands_for_missing
 
 _MAX_TRIAL_LABELS = 10  # in a small trial, up to this many labels may have one example each
 # If a label has this many examples, the data is not a small trial, and one example of another label is too few.
 _MIN_FREQUENT_EXAMPLES = 10
 _SHOWN_LABELS = 3
-# Written by pandas, R, databases and spreadsheets if a value is missing or could not be computed.
-# Source: pandas 2.2, `STR_NA_VALUES`; Excel's error values.
-_MISSING = frozenset(
-    [
-        *("nan", "NaN", "NAN", "-nan", "-NaN", "null", "Null", "NULL", "(null)", "nil", "None", "NONE", "NA", "N/A"),
-        *("n/a", "N.A.", "<NA>", "<null>", "NaT", "\\N", "undefined", "#N/A", "#N/A N/A", "#NA", "#VALUE!"),
-        *("#REF!", "#DIV/0!", "#ERROR!", "#NAME?", "#NUM!", "#NULL!"),
-        *("1.#IND", "-1.#IND", "1.#QNAN", "-1.#QNAN"),
-    ]
-)
-# Placeholders compared case-insensitively, except words that may be the name of a label.
-_MISSING_FOLDED = frozenset(map(str.casefold, _MISSING)) - {"none", "na", "undefined"}
 _NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,3})?")
 # Separators of labels that were joined by mistake; the valid separators are ; and |.
 _COMMA_LIKE = {",": "commas", "，": "full-width commas", "、": "enumeration commas"}
@@ -29,11 +18,6 @@ _COMMA_LIKE |= {"；": "full-width semicolons", "｜": "full-width bars"}
 _SEPARATORS = _COMMA_LIKE | {"/": "slashes", "#": "number signs", "+": "plus signs", "&": "ampersands", "\t": "TABs"}
 _LINE_END = re.compile(r"[\r\n]+")
 _HINT = "labels of one cell are separated by ; or |"
-
-
-def stands_for_missing(value: str) -> bool:
-    """Return whether pandas, R, databases or spreadsheets write this value in place of a missing one."""
-    return value in _MISSING or value.casefold() in _MISSING_FOLDED
 
 
 def label_warnings(

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable
 
 from tfbert.nearest import did_you_mean
-from tfbert.text.columns import shown
+from tfbert.text.readers.columns import shown
 from tfbert.text.records import Record
 
 SHOWN_LABELS = 5

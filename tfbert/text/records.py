@@ -16,14 +16,14 @@ from typing import Any
 
 from tfbert.config import DataConfig
 from tfbert.files import sha256_of
-from tfbert.text.cells import parse_cell
-from tfbert.text.class_labels import INFO, class_names, read_info
-from tfbert.text.columns import Column, named_columns, shown, shown_json
-from tfbert.text.folder_rows import visible
-from tfbert.text.formats import FORMATS, detect_format
-from tfbert.text.layout import Layout
-from tfbert.text.lines import Tally, check_encoding, find_surrogate
-from tfbert.text.rows import Row, Source
+from tfbert.text.readers.cells import parse_cell
+from tfbert.text.readers.class_labels import INFO, class_names, read_info
+from tfbert.text.readers.columns import Column, named_columns, shown, shown_json
+from tfbert.text.readers.folders import visible
+from tfbert.text.readers.formats import FORMATS, detect_format
+from tfbert.text.readers.layout import Layout
+from tfbert.text.readers.lines import Tally, check_encoding, find_surrogate
+from tfbert.text.readers.rows import Row, Source
 
 _EXPECTED_TEXT = "expected at least one non-whitespace character"
 _MAX_LOOKAHEAD_ROWS = 1000  # rows read after a bad one to see whether any is a record

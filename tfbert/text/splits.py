@@ -12,12 +12,12 @@ from pathlib import Path, PurePath
 
 from tfbert.config import DataConfig
 from tfbert.data_config import SPLITS
-from tfbert.text.brat_rows import is_brat
-from tfbert.text.class_labels import INFO
-from tfbert.text.compression import uncompressed_name
-from tfbert.text.folder_rows import class_files
-from tfbert.text.formats import FORMATS, KNOWN_FILES, format_of
 from tfbert.text.labels import label_names, some, texts_to_keep
+from tfbert.text.readers.brat import is_brat
+from tfbert.text.readers.class_labels import INFO
+from tfbert.text.readers.compression import uncompressed_name
+from tfbert.text.readers.folders import class_files
+from tfbert.text.readers.formats import FORMATS, KNOWN_FILES, format_of
 from tfbert.text.records import LABELLED_TEXT, Reader, Record, Schema, read_records
 
 # The library `datasets` and its hub number the parts of a split, even if there is only one.

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import tensorflow as tf
 
-from tfbert.text.columns import shown
 from tfbert.text.datasets import TokenizedSplit
+from tfbert.text.readers.columns import shown
 from tfbert.text.records import Record
 from tfbert.text.tokenizer import Tokenizer
 
