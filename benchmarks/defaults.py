@@ -73,11 +73,8 @@ def _rows(data_set: DataSet, options: Options) -> Iterator[Row]:
     yield _row(title, data_set, "tfbert", runs)
     if options.against:
         yield _row(title, data_set, "tfbert, older", trained("older", {}, options.against))
-    if data_set.peer == "frozen":
-        scores = [internals.frozen_accuracy(run_dir) for run_dir in runs]
-        yield Row(workload=title, system="frozen encoder", values={"score": scores, "seconds": [0.0]})
-    elif data_set.peer == "untrained":
-        scores = [internals.untrained_scores(run_dir)[data_set.metrics[0]] for run_dir in runs]
+    if data_set.peer in ("frozen", "untrained"):
+        scores = [_untrained_score(data_set, run_dir) for run_dir in runs]
         yield Row(workload=title, system="frozen encoder", values={"score": scores, "seconds": [0.0]})
     else:
         yield _row(title, data_set, "frozen encoder", trained("frozen", {"train.trainable_layers": "0"}))
@@ -90,6 +87,13 @@ def _row(title: str, data_set: DataSet, system: str, run_dirs: list[Path]) -> Ro
     scores = [report["test"]["metrics"][data_set.metrics[0]]["value"] for report in reports]
     seconds = [float((run_dir / "wall_seconds.txt").read_text(encoding="utf-8")) for run_dir in run_dirs]
     return Row(workload=title, system=system, values={"score": scores, "seconds": seconds})
+
+
+def _untrained_score(data_set: DataSet, run_dir: Path) -> float:
+    """Return the score of logistic regression on the encoder's vectors, or of its index where no head is needed."""
+    if data_set.peer == "frozen":
+        return internals.frozen_accuracy(run_dir)
+    return internals.untrained_scores(run_dir)[data_set.metrics[0]]
 
 
 def _transformers(title: str, data_set: DataSet, run_dirs: list[Path]) -> Row:
@@ -110,7 +114,7 @@ def _transformers(title: str, data_set: DataSet, run_dirs: list[Path]) -> Row:
 def _averages(rows: list[Row]) -> Iterator[Row]:
     """Yield the mean over the data sets of each system, over those that all systems have in common."""
     systems = list(dict.fromkeys(row.system for row in rows))
-    for title, held_out in (("average", False), ("average of held-out sets", True)):
+    for title, held_out in (("average of all sets", False), ("average of held-out sets", True)):
         by_set: dict[str, dict[str, Row]] = {}
         for row in rows:
             if row.workload.endswith(" (held out)") or not held_out:
@@ -120,7 +124,7 @@ def _averages(rows: list[Row]) -> Iterator[Row]:
             scores = [statistics.mean(by_system[system].values["score"]) for by_system in common]
             seconds = [sum(statistics.mean(by_system[system].values["seconds"]) for by_system in common)]
             values = {"score": [statistics.mean(scores)], "seconds": seconds}
-            yield Row(workload=f"{title} ({len(common)} sets)", system=system, values=values)
+            yield Row(workload=f"{title} ({len(common)})", system=system, values=values)
 
 
 def _difference(row: Row, reference: Row | None) -> str:

@@ -19,7 +19,6 @@ from tfbert.files import write_json
 logger = logging.getLogger(__name__)
 
 ROOT = Path(__file__).parents[1]
-TOOLS = ROOT / "tools"
 _START_SECONDS = 180
 _POLL_SECONDS = 0.1
 _STOP_SECONDS = 30

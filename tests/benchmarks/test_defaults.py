@@ -49,10 +49,10 @@ def test_systems_are_listed_with_their_averages(measured, stand_in, options, tmp
     table = measured({"tfbert": 0.8, "older": 0.7}, against=tmp_path)
     scores = {(row.workload, row.system): row.values["score"] for row in table.rows}
     systems = ["tfbert", "tfbert, older", "frozen encoder", "transformers"]
-    workloads = ["notes", "bills (held out)", "average (2 sets)", "average of held-out sets (1 sets)"]
+    workloads = ["notes", "bills (held out)", "average of all sets (2)", "average of held-out sets (1)"]
     assert list(scores) == [(workload, system) for workload in workloads for system in systems]
     assert scores["notes", "tfbert"] == pytest.approx([0.8, 0.9])
-    assert scores["average (2 sets)", "tfbert, older"] == pytest.approx([0.75])
+    assert scores["average of all sets (2)", "tfbert, older"] == pytest.approx([0.75])
     assert scores["notes", "frozen encoder"] == [0.5, 0.5]
     peer_dir = options.out_dir / "notes-tfbert-0" / "transformers-5e-05"
     test = [json.loads(line)["target"] for line in (peer_dir / "test.jsonl").read_text().splitlines()]

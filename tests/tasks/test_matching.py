@@ -434,8 +434,11 @@ def test_report_and_saved_model_score_alike(faq):
     ("later", "averages", "best_epoch", "averaged", "outcome"),
     [
         ([0.4, 0.5], [0.5, 0.5], 0, None, "no epoch was clearly better"),
-        ([0.4, 0.6], [0.6, 0.6], 2, None, "60.0 % after the best epoch"),
-        ([0.4, 0.6], [0.7, 0.6], 2, [1, 2], "70.0 % with the average weights of the best epochs."),
+        pytest.param([0.4, 0.6], [0.6, 0.6], 2, None, "60.0 % after the best epoch", marks=pytest.mark.slow),
+        pytest.param(
+            *([0.4, 0.6], [0.7, 0.6], 2, [1, 2], "70.0 % with the average weights of the best epochs."),
+            marks=pytest.mark.slow,
+        ),
         ([0.4, 0.6], [0.6, 0.7], 2, [0, 1, 2], "70.0 % with the average weights of the best epochs and the model befo"),
     ],
 )
