@@ -106,6 +106,8 @@ def test_the_headline_names_run_and_data_and_lists_the_baselines():
     assert (view["title"], view["run"]) == ("classification of banking with tiny", "20260102-a1b2")
     assert view["baselines"] == [("always refund", "30.0 %"), ("frozen encoder", "75.0 %")]
     assert "Date" not in dict(view["summary"])
+    in_memory = headline(REPORT | {"data_name": "classification", "encoder": {"name": "tiny"}}, {}, METRICS)
+    assert in_memory["title"] == "classification with tiny"
     started = headline(REPORT | {"first_update_at": 1.7e9}, {}, METRICS)
     assert dict(started["summary"])["Date"].startswith("2023-11-1")
 

@@ -35,7 +35,8 @@ def headline(report: dict, details: dict, metrics: Mapping[str, Metric]) -> dict
     warnings = [str(line) for line in checks.get("warnings", [])]
     # Reports of earlier versions do not distinguish the warnings that concern the score.
     score_warnings = [str(line) for line in checks.get("score_warnings", warnings)]
-    data_name = report.get("data_name")
+    # Data in memory is named after the task.
+    data_name = report.get("data_name") if report.get("data_name") != report["task"] else ""
     title = f"{words(report['task'])}{f' of {data_name}' if data_name else ''} with {encoder_name}"
     view = {"title": title, "run": report.get("run"), "split": split, "baselines": [], "verdict": ""}
     view |= {"score_warnings": score_warnings, "num_warnings": len(warnings)}
