@@ -4,12 +4,12 @@ Blocks that start with ```` ```python NAME ```` are code for the library NAME, w
 """
 
 import functools
-import importlib.util
 import logging
 import re
 from pathlib import Path
 
 import numpy as np
+import pandas
 import pytest
 from support import running_server, small
 
@@ -65,14 +65,6 @@ def run(page, **names):
     return names
 
 
-class Pairs(list):
-    """Stands for a DataFrame of texts and labels."""
-
-    def __getitem__(self, columns):
-        assert columns == ["text", "label"]
-        return list(self)
-
-
 def test_every_page_with_examples_is_run():
     tested = {"README.md", "docs/api.md", "docs/coming_from.md", "docs/search.md", "docs/serve.md", "docs/serving.md"}
     assert {page for page in PAGES if blocks(page)} == tested
@@ -94,11 +86,7 @@ def test_examples_of_the_api(folder):
 @pytest.mark.slow
 def test_examples_for_users_of_other_libraries(folder):
     pairs = small.rows(60, 3)
-    frame = Pairs(pairs)
-    if importlib.util.find_spec("pandas"):  # which tests do not install
-        import pandas
-
-        frame = pandas.DataFrame(pairs, columns=["text", "label"])
+    frame = pandas.DataFrame(pairs, columns=["text", "label"])
     names = run("docs/coming_from.md", pairs=pairs, frame=frame)
     assert names["run"].report["test"]["metrics"]
     assert (folder / "saved_models" / "reviews" / "1" / "saved_model.pb").exists()

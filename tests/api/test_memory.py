@@ -3,10 +3,9 @@
 import datetime
 import decimal
 import json
-import sys
-import types
 
 import numpy as np
+import pandas
 import pytest
 
 from tfbert.api import memory
@@ -133,38 +132,21 @@ def test_data_in_memory_is_read_with_any_encoding_of_files_given_with_it(tmp_pat
     assert [record.text for record in records] == ["Käse für 3 €"]
 
 
-class FakeFrame:
-    """The methods of a pandas DataFrame that are used; a missing value is "?"."""
-
-    def __init__(self, rows):
-        self.rows = rows
-
-    def astype(self, kind):
-        assert kind is object
-        return self
-
-    def notna(self):
-        return [{key: value != "?" for key, value in row.items()} for row in self.rows]
-
-    def where(self, condition, other):
-        pairs = zip(self.rows, condition, strict=True)
-        return FakeFrame([{key: row[key] if known[key] else other for key in row} for row, known in pairs])
-
-    def to_dict(self, orient):
-        assert orient == "records"
-        return self.rows
-
-
-def test_a_data_frame_is_a_list_of_dicts(tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "pandas", types.SimpleNamespace(DataFrame=FakeFrame))
-    files, _ = written(FakeFrame([{"text": "a fee", "label": "?"}]), tmp_path)
-    assert files == {"train": [{"text": "a fee", "label": None}]}
-
-
-def test_a_real_data_frame(tmp_path):
-    pandas = pytest.importorskip("pandas")
+def test_a_data_frame_is_a_list_of_dicts(tmp_path):
     frame = pandas.DataFrame({"text": ["my card", None], "label": pandas.array([1, None], dtype="Int64")}, index=[7, 3])
     assert written(frame, tmp_path)[0] == {"train": [{"text": "my card", "label": 1}, {"text": None, "label": None}]}
+
+
+def test_columns_of_a_data_frame_have_different_names(tmp_path):
+    frame = pandas.DataFrame([["a fee", "fees", "cards"]], columns=["text", "label", "label"])
+    with pytest.raises(ValueError, match="the DataFrame has several columns 'label'; expected different names"):
+        written(frame, tmp_path)
+
+
+@pytest.mark.parametrize("date", [datetime.date(2024, 1, 2), np.datetime64("2024-01-02"), pandas.Timestamp(2024, 1, 2)])
+def test_a_date_is_not_a_label(date, tmp_path):
+    with pytest.raises(ValueError, match=r"train.json\[0\]: label is the date 2024-01-02.*; expected text: convert it"):
+        written([("a", date)], tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -64,13 +64,13 @@ def test_tables_on_a_terminal(capsys, monkeypatch):
     scores = {f"label_{n}": {"precision": 1.0, "f1": n / 30, "num_examples": 1000 + n} for n in range(23)}
     metrics = {"macro_f1": {"value": 0.5, "low": 0.25, "high": 0.75}}
     report = {"model": "runs/a", "data": "test.csv", "num_examples": 1234, "metrics": metrics, "per_label": scores}
-    small.load_command("evaluate").print_report(report)
+    small.load_command("evaluate").print_report(report, {"macro_f1": "macro F1"})
     lines = capsys.readouterr().out.splitlines()
     assert lines[:7] == [
         "runs/a on 1,234 examples of test.csv",
         "",
         "metric     score  95 % from      to",
-        "macro f1  0.5000     0.2500  0.7500",
+        "macro F1  0.5000     0.2500  0.7500",
         "",
         "label     precision     f1  num examples",
         "label_0       1.000  0.000         1,000",

@@ -156,3 +156,17 @@ def test_options_set_config_values():
     options = argparse.Namespace(data="d.csv", encoder=None, seed=0, other=1)
     assert program.given_values(options) == {**NO_SPLITS, "data.path": "d.csv", "train.seed": 0}
     assert program.given_values(argparse.Namespace()) == {}
+
+
+@pytest.mark.parametrize(
+    ("given", "assignment", "option"),
+    [
+        ({"data": "d.csv"}, "data.test=t.csv", "data"),
+        ({"train": "d.csv"}, "data.path=t.csv", "train"),
+        ({"format": "csv"}, "data.format=tsv", "format"),
+        ({"seed": 0}, " train.seed =1", "seed"),
+    ],
+)
+def test_set_does_not_silently_lose_against_an_option(given, assignment, option):
+    with pytest.raises(ValueError, match=f"--{option} and --set {assignment}: both set the same; expected one of them"):
+        program.given_values(argparse.Namespace(**given, set=["train.epochs=1", assignment]))

@@ -7,7 +7,7 @@ from tfbert.evaluation.headline import difference_text, headline, mean_probabili
 from tfbert.evaluation.values import MAE, SPEARMAN
 
 METRICS = {metric.name: metric for metric in (ACCURACY, LOSS, SPEARMAN, MAE)}
-CONSTANT = {"name": "constant", "title": "always refund", "test": {"accuracy": 0.3, "mae": 2.0}}
+CONSTANT = {"name": "constant", "title": "always predicting refund", "test": {"accuracy": 0.3, "mae": 2.0}}
 UNTRAINED = {"name": "untrained", "title": "frozen encoder", "test": {"accuracy": 0.75, "mae": 1.5}}
 TEST = {"num_examples": 400, "metrics": {"accuracy": {"value": 0.8, "low": 0.76, "high": 0.84}}}
 REPORT = {"task": "classification", "test": TEST, "baselines": [CONSTANT, UNTRAINED], "history": [], "best_epoch": 2}
@@ -61,10 +61,10 @@ def test_lower_is_better_for_an_error():
 
 def test_a_model_that_is_no_better_than_a_constant():
     low = {"test": {"metrics": {"accuracy": {"value": 0.35, "low": 0.29, "high": 0.4}}}}
-    expected = "The model is not measurably better than this: always refund (30.0 %)."
+    expected = "The model is not measurably better than always predicting refund (30.0 %)."
     assert _verdict(low) == expected
     error = {"test": {"metrics": {"mae": {"value": 1.9, "low": 1.7, "high": 2.1}}}}
-    assert _verdict(error, name="mae").startswith("The model is not measurably better than this")
+    assert _verdict(error, name="mae").startswith("The model is not measurably better than ")
     error["test"]["metrics"]["mae"]["high"] = 1.95
     assert _verdict(error, name="mae") == ""
 
@@ -104,7 +104,7 @@ def test_at_most_three_sentences():
 def test_the_headline_names_run_and_data_and_lists_the_baselines():
     view = headline(REPORT | {"run": "20260102-a1b2", "data_name": "banking", "encoder": {"name": "tiny"}}, {}, METRICS)
     assert (view["title"], view["run"]) == ("classification of banking with tiny", "20260102-a1b2")
-    assert view["baselines"] == [("always refund", "30.0 %"), ("frozen encoder", "75.0 %")]
+    assert view["baselines"] == [("always predicting refund", "30.0 %"), ("frozen encoder", "75.0 %")]
     assert "Date" not in dict(view["summary"])
     in_memory = headline(REPORT | {"data_name": "classification", "encoder": {"name": "tiny"}}, {}, METRICS)
     assert in_memory["title"] == "classification with tiny"
@@ -141,3 +141,23 @@ def test_the_report_says_whether_the_average_includes_the_model_before_training(
 def test_differences_have_the_unit_of_the_metric():
     assert difference_text(ACCURACY, 0.0312, 0.01, 0.05) == "+3.1 points (95% interval 1.0 to 5.0)"
     assert difference_text(SPEARMAN, -0.02, -0.05, 0.01) == "-0.020 (95% interval -0.050 to 0.010)"
+
+
+def test_lower_scores_are_explained():
+    report = {"untrained": {"accuracy": 0.675}, "average": {"epochs": [1, 2], "validation": {"accuracy": 0.625}}}
+    because = "kept for their lower loss, because the difference is less than one standard error."
+    assert progress_sentence(REPORT | report, ACCURACY).endswith(because)
+    report = {"untrained": {"accuracy": 0.675}, "average": {"epochs": [1, 2], "validation": {"accuracy": 0.7}}}
+    assert progress_sentence(REPORT | report, ACCURACY).endswith("70.0 % with the average weights of the best epochs.")
+
+
+@pytest.mark.parametrize(
+    ("value", "num_examples", "interval"),
+    [(1.0, 1, "2.5 to 100.0 %"), (1.0, 100, "96.4 to 100.0 %"), (0.0, 10, "0.0 to 30.8 %")],
+)
+def test_all_or_none_right_has_an_exact_interval(value, num_examples, interval):
+    scores = {"accuracy": {"value": value, "low": value, "high": value}}
+    report = REPORT | {"test": {"metrics": scores, "num_examples": num_examples}}
+    view = headline(report, {}, METRICS)
+    assert view["interval"] == interval
+    assert any(f"only {num_examples} example" + "s" * (num_examples > 1) + "," in note for note in view["notes"])

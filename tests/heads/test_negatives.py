@@ -189,6 +189,7 @@ def split_of(records):
         targets=targets,
         features={},
         examples=np.concatenate([[0], np.cumsum([len(ids) for ids in records])]),
+        records=None,
         num_tokens=np.arange(len(records)),
         num_text_tokens=np.int64(0),
         num_unknown_tokens=np.int64(0),

@@ -156,3 +156,14 @@ def test_the_cost_of_the_confirmation_is_announced(values, num_trainings, expect
     plan = Plan(config=Config(), space={}, **values)
     assert plan.num_confirmation_trainings == num_trainings
     assert expected in plan.announcement()
+
+
+def test_a_field_that_is_set_is_not_searched(caplog):
+    caplog.set_level(logging.INFO, "tfbert")
+    own = load_task("classification").search_space
+    plan = read_plan("classification", None, None, ["train.epochs=1"], {"train.batch_size": 8})
+    assert own.keys() - plan.space.keys() == {"train.epochs", "train.batch_size"}
+    assert caplog.messages[0] == "search space: train.epochs is left out, because it is set"
+    assert (plan.config.train.epochs, plan.config.train.batch_size) == (1, 8)
+    again = read_plan("classification", None, None, ["train.epochs=1", "search.space.train.epochs=[1, 2]"], {})
+    assert again.space["train.epochs"] == Choice(1, 2)

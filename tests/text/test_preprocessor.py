@@ -47,9 +47,11 @@ def packed_plainly(first, second, sequence_length):
     """Return a packed sequence and the position of its second segment, by truncating the longer one token by token."""
     first, second = list(first), None if second is None else list(second)
     room = sequence_length - (2 if second is None else 3)
+    # Of equally long ones, the one that was shorter at first.
+    pops_first = second is None or len(second) >= len(first)
     while len(first) + len(second or ()) > room:
-        longest = first if second is None or len(first) > len(second) else second
-        longest.pop()
+        is_first_longer = second is None or len(first) > len(second) or (len(first) == len(second) and pops_first)
+        (first if is_first_longer else second).pop()
     ids = [7, *first, 6]
     return (ids, len(ids)) if second is None else ([*ids, *second, 6], len(ids))
 

@@ -19,7 +19,7 @@ def report():
 
 def test_the_baselines_of_a_run(report):
     constant, untrained = report["baselines"]
-    assert constant["name"] == "constant" and constant["title"] == "always card, the most frequent label"
+    assert constant["name"] == "constant" and constant["title"] == "always predicting 'card', the most frequent label"
     # Half of the texts are about cards.
     assert 0.3 < constant["test"]["accuracy"] < 0.7 and constant["test"]["mcc"] == 0
     assert untrained["title"] == "frozen encoder with its initial head"
@@ -54,8 +54,8 @@ def test_the_trained_weights_are_restored(report):
     [
         ("regression", "the mean of train", "spearman", 0.0),
         ("multilabel", "the most frequent label", "mean_average_precision", None),
-        ("multiple_choice", "random choices", "accuracy", None),
-        ("answers", "never an answer", "no_answer_accuracy", 1.0),
+        ("multiple_choice", "choosing at random", "accuracy", None),
+        ("answers", "never giving an answer", "no_answer_accuracy", 1.0),
         ("entities", None, None, None),
         ("matching", None, None, None),
     ],
@@ -73,3 +73,14 @@ def test_constant_predictions_on_the_samples(task, title, metric, expected):
         assert baseline.scores[metric] == pytest.approx(expected)
     else:
         assert 0.05 < baseline.scores[metric] < 0.6
+
+
+def test_the_most_frequent_label_is_counted_by_text_not_by_window():
+    titles = []
+    for long_text in ("cut", "mean"):
+        values = {"encoder.name": "tiny", "encoder.sequence_length": 16, "encoder.long_text": long_text}
+        problem = prepare(read_config("classification", None, values), log_warnings=False)
+        train = problem.tokenized["train"]
+        assert (len(train) > len(train.num_tokens)) == (long_text == "mean")
+        titles.append(problem.task.constant_baseline(train, [0]).title)
+    assert titles[0] == titles[1] and titles[0].endswith("one of the most frequent labels")

@@ -29,6 +29,7 @@ Data = Any
 # Values of settings that fit the files to which data in memory is written. The files are ASCII, and so can be read with
 # the encoding of files that are given together with data in memory.
 _FORMATS, _ENCODINGS = ("auto", "json"), ("utf-8",)
+_DATES = (datetime.date, datetime.time, np.datetime64)
 
 
 def data_values(data: Data, task: Task, folder: Path, values: Mapping[str, Any]) -> dict[str, Any]:
@@ -135,6 +136,8 @@ def json_text(rows: Rows, name: str, task: Task, columns: str | None) -> str:
         for key, value in _fields(row, where, task, assigned).items():
             key = str(key)
             try:
+                if isinstance(value, _DATES) and value == value and _is_read(key, task, assigned):
+                    raise ValueError(f"{where}: {key} is the date {value}; expected text: convert it with str()")
                 values[key] = plain(value, f"{where}: {key}")
             except ValueError as error:
                 if _is_read(key, task, assigned):
@@ -158,11 +161,18 @@ def _is_read(key: str, task: Task, assigned: Mapping[str, list[str]]) -> bool:
 
 
 def rows_of_frame(frame: Any) -> list[dict] | None:
-    """Return the rows of a pandas DataFrame, with `None` for missing values; `None` for any other object."""
+    """Return the rows of a pandas DataFrame, with `None` for missing values; `None` for any other object.
+
+    Raises:
+        ValueError: two columns have the same name.
+    """
     # A DataFrame exists only if the user has imported pandas.
     pandas = sys.modules.get("pandas")
     if pandas is None or not isinstance(frame, pandas.DataFrame):
         return None
+    repeated = frame.columns[frame.columns.duplicated()]
+    if len(repeated):
+        raise ValueError(f"the DataFrame has several columns {str(repeated[0])!r}; expected different names")
     return frame.astype(object).where(frame.notna(), None).to_dict("records")
 
 
@@ -200,7 +210,7 @@ def plain(value: Any, where: str) -> Any:
     Raises:
         ValueError: JSON has no such value.
     """
-    if isinstance(value, datetime.date | datetime.time | np.datetime64):
+    if isinstance(value, _DATES):
         text = str(value) if isinstance(value, np.datetime64) else value.isoformat()
         return text if value == value else None  # NaT, a missing date, is not equal to itself
     if hasattr(value, "tolist"):

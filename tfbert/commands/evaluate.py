@@ -1,6 +1,6 @@
 """Evaluate a run, a SavedModel or a Hugging Face model on labelled data: print metrics with confidence intervals.
 
-They are printed as tables on a terminal, otherwise as JSON.
+They are printed as tables on a terminal, otherwise as one line of JSON.
 """
 
 import argparse
@@ -30,25 +30,41 @@ def build_parser(prog: str) -> argparse.ArgumentParser:
 
 
 def main(options: argparse.Namespace) -> None:
-    """Evaluate and print the metrics."""
+    """Evaluate and print the metrics.
+
+    Raises:
+        ValueError: an option, the model or the data cannot be used.
+    """
     from tfbert.config import parse_assignments
-    from tfbert.serving.evaluate import evaluate
+    from tfbert.serving.evaluate import predict_labelled
 
-    values = {"data.format": options.format} if options.format else {}
-    report = evaluate(options.model, options.data, parse_assignments(options.set) | values, options.task)
+    values = parse_assignments(options.set)
+    for option, path in {"data": "data.path", "format": "data.format"}.items():
+        if getattr(options, option) is not None and path in values:
+            raise ValueError(f"--{option} and --set {path}: expected one of them")
+    values |= {"data.format": options.format} if options.format else {}
+    predictions = predict_labelled(options.model, options.data, values, options.task)
+    report = {"model": options.model, "data": options.data, **predictions.scores()}
     if sys.stdout.isatty():
-        print_report(report)
+        print_report(report, {metric.name: metric.title for metric in predictions.task.metrics})
     else:
-        print(json.dumps(report, indent=2, ensure_ascii=False))
+        print(json.dumps(report, ensure_ascii=False))
 
 
-def print_report(report: Mapping[str, Any]) -> None:
-    """Print the metrics as a table, and the scores of the labels as another one, those with the lowest F1 first."""
+def print_report(report: Mapping[str, Any], titles: Mapping[str, str]) -> None:
+    """Print the metrics as a table, and the scores of the labels as another one, those with the lowest F1 first.
+
+    Args:
+        report: what the command prints as JSON.
+        titles: the titles of the metrics by name.
+    """
     from tfbert.evaluation.formatting import words
 
     print(f"{report['model']} on {report['num_examples']:,} examples of {report['data']}\n")
     metrics = report["metrics"].items()
-    rows = [(words(n), *(f"{score[key]:.4f}" for key in ("value", "low", "high"))) for n, score in metrics]
+    rows = [
+        (titles.get(n, words(n)), *(f"{score[key]:.4f}" for key in ("value", "low", "high"))) for n, score in metrics
+    ]
     print_table(["metric", "score", "95 % from", "to"], rows)
     labels = report["per_label"]
     if not labels:

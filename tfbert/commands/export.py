@@ -44,8 +44,7 @@ def main(options: argparse.Namespace) -> None:
 
     run_dir = Path(options.run)
     other_formats = [name for name in ("huggingface", "vectors", "litert") if getattr(options, name)]
-    if options.precision is not None and other_formats:
-        raise ValueError(f"--precision applies to a new SavedModel; it cannot be combined with --{other_formats[0]}")
+    _check_combination(options, other_formats)
     is_foreign = not other_formats and importing.is_huggingface(options.run)
     if not is_foreign and (options.task or options.pairs):
         name = "--task" if options.task else "--pairs"
@@ -59,10 +58,20 @@ def main(options: argparse.Namespace) -> None:
         print(f"{options.litert}  ({litert.describe(litert.export_litert(run_dir, options.litert))})")
     elif options.deploy:
         _deploy(options, is_foreign)
-    elif options.cores is not None:
-        raise ValueError("--cores applies to a deployment; add --deploy DIR")
     else:
         _export(options, is_foreign)
+
+
+def _check_combination(options: argparse.Namespace, other_formats: list[str]) -> None:
+    """Reject options that would have no effect."""
+    targets = [*other_formats, *(["deploy"] if options.deploy else [])]
+    if len(targets) > 1:
+        raise ValueError(f"--{targets[0]} and --{targets[1]}: expected one of them")
+    for name in ("precision", "name"):
+        if getattr(options, name) is not None and other_formats:
+            raise ValueError(f"--{name} applies to a new SavedModel; it cannot be combined with --{other_formats[0]}")
+    if options.cores is not None and not options.deploy:
+        raise ValueError("--cores applies to a deployment; add --deploy DIR")
 
 
 def _deploy(options: argparse.Namespace, is_foreign: bool) -> None:
@@ -72,8 +81,9 @@ def _deploy(options: argparse.Namespace, is_foreign: bool) -> None:
     if is_foreign or (Path(options.run) / REPORT).exists():
         deployment.check(_name(options, is_foreign), options.deploy, settings)
         version_dir = _export(options, is_foreign)
-    elif options.precision is not None:
-        raise ValueError(f"--precision applies to a new SavedModel; expected a run, not {options.run}")
+    elif options.precision is not None or options.name is not None:
+        name = "--name" if options.precision is None else "--precision"
+        raise ValueError(f"{name} applies to a new SavedModel; expected a run, not {options.run}")
     else:
         version_dir = saved_predictor.find_version(Path(options.run))
     written = deployment.render(version_dir, options.deploy, settings)

@@ -38,14 +38,22 @@ def given_values(options: argparse.Namespace) -> dict[str, Any]:
     """Return the config values that --data, --train, --encoder and others set, by config path.
 
     Raises:
-        ValueError: the data is given both by --data and by files of single splits.
+        ValueError: the data is given both by --data and by files of single splits, or --set gives what another option
+            gives.
     """
     paths = {"data": "data.path"} | {name: f"data.{name}" for name in SPLITS}
     paths |= {"format": "data.format", "encoder": "encoder.name", "seed": "train.seed"}
-    values = {path: vars(options)[name] for name, path in paths.items() if vars(options).get(name) is not None}
+    option_of = {path: name for name, path in paths.items() if vars(options).get(name) is not None}
+    values = {path: vars(options)[name] for path, name in option_of.items()}
     splits = [name for name in SPLITS if f"data.{name}" in values]
     if splits and "data.path" in values:
         raise ValueError(f"--data and --{splits[0]}: expected either --data, or --train with --validation and --test")
+    locations = {"data.path", *NO_SPLITS}
+    for assignment in vars(options).get("set") or ():
+        path = assignment.partition("=")[0].strip()
+        given = [p for p in option_of if p == path or (p in locations and path in locations)]
+        if given:
+            raise ValueError(f"--{option_of[given[0]]} and --set {assignment}: both set the same; expected one of them")
     # They replace the data of a stored config.
     return values if not splits and "data.path" not in values else {"data.path": None, **NO_SPLITS, **values}
 

@@ -85,16 +85,15 @@ def summary(report: Mapping[str, Any]) -> str:
         lines.append(
             f"{split} {name:12} {score['value']:.4f}  (95 %: {score['low']:.4f} to {score['high']:.4f}){spread}"
         )
-    return "\n".join([*lines, *_baseline_line(report, split)])
+    return "\n".join([*lines, *_baseline_lines(report, split)])
 
 
-def _baseline_line(report: Mapping[str, Any], split: str) -> list[str]:
-    """Return a line with the main metric of the baselines on a split, if there are any."""
+def _baseline_lines(report: Mapping[str, Any], split: str) -> list[str]:
+    """Return a line for each baseline with its score by the main metric on a split."""
     if not report.get("baselines"):
         return []
     declared = [Metric.from_json(fields) for fields in report["metrics"]]
     measured = [metric for metric in declared if metric.name in report[split]["metrics"]]
     name = main_metric(measured, report["config"]["train"]["monitor"]).name
     known = [(row["title"], row[split][name]) for row in report["baselines"] if name in row.get(split, {})]
-    shown = ", ".join(f"{score:.4f} {title}" for title, score in known)
-    return [f"{split} {name} of baselines: {shown}"] if known else []
+    return [f"{split} {name:12} {score:.4f}  by {title}" for title, score in known]

@@ -78,18 +78,27 @@ def progress_sentence(report: Mapping, metric: Metric) -> str:
     """Return what training changed on validation; empty if the model before training was not evaluated."""
     if (report.get("untrained") or {}).get(metric.name) is None:
         return ""
-    start = f"On validation, {metric.title} was {metric.format(report['untrained'][metric.name])} before training"
+    before = report["untrained"][metric.name]
+    start = f"On validation, {metric.title} was {metric.format(before)} before training"
     if report.get("average"):
-        after = metric.format(report["average"]["validation"][metric.name])
+        score = report["average"]["validation"][metric.name]
+        after = metric.format(score)
         epochs = [epoch for epoch in report["average"]["epochs"] if epoch]
         averaged = "the best epochs" if len(epochs) > 1 else "the best epoch"
         if len(epochs) < len(report["average"]["epochs"]):
             averaged = f"{averaged} and the model before training"
-        return f"{start} and {after} with the average weights of {averaged}."
+        return f"{start} and {after} with the average weights of {averaged}{_reason(metric, score, before)}."
     if report["best_epoch"]:
-        after = metric.format(report["history"][report["best_epoch"] - 1]["validation"][metric.name])
-        return f"{start} and {after} after the best epoch."
+        score = report["history"][report["best_epoch"] - 1]["validation"][metric.name]
+        return f"{start} and {metric.format(score)} after the best epoch{_reason(metric, score, before)}."
     return f"{start} and no epoch was clearly better, so the encoder was kept unchanged."
+
+
+def _reason(metric: Metric, score: float, before: float) -> str:
+    """Return why weights were kept although the score before training was better."""
+    if metric.sign * (score - before) >= 0:
+        return ""
+    return ", which were kept for their lower loss, because the difference is less than one standard error"
 
 
 def verdict(report: Mapping, details: Mapping, metrics: Mapping[str, Metric], name: str, split: str) -> list[str]:
@@ -129,7 +138,7 @@ def _against_constant(report: Mapping, metric: Metric, split: str) -> str | None
     worst_case = score["low" if metric.better == "higher" else "high"]
     for row, constant in _baselines(report, split, metric.name):
         if row["name"] == "constant" and worst_case is not None and metric.sign * (worst_case - constant) <= 0:
-            return f"The model is not measurably better than this: {row['title']} ({metric.format(constant)})."
+            return f"The model is not measurably better than {row['title']} ({metric.format(constant)})."
     return None
 
 
@@ -202,6 +211,8 @@ def _score_view(
 ) -> dict:
     """Return the score of the headline, its interval, a sentence that explains it, and notes on its reliability."""
     metric, notes = interval_of(scores[declared.name]), []
+    if declared.expectation and num_examples:
+        metric = _with_exact_bounds(metric, num_examples)
     view = {"metric": declared.title, "score": declared.format(metric["value"])}
     view["interval"] = declared.format_interval(metric["low"], metric["high"])
     if declared.expectation and metric["value"] is not None:
@@ -216,8 +227,9 @@ def _score_view(
             "so it is probably slightly too high."
         )
     if num_examples is not None and num_examples < _FEW_EXAMPLES:
+        examples = "example" if num_examples == 1 else "examples"
         notes.append(
-            f"The {split} split has only {number(num_examples)} examples, so the score is imprecise: "
+            f"The {split} split has only {number(num_examples)} {examples}, so the score is imprecise: "
             f"do not choose between models whose scores differ by less than the interval."
         )
     for mean in (metrics[name] for name in scores if metrics[name].is_label_mean and declared.expectation):
@@ -226,6 +238,18 @@ def _score_view(
             shown = f"{mean.title} is {mean.format(value)}"
             notes.append(f"Some labels score much lower than the average: {shown}. See Labels below.")
     return view | {"notes": notes, "num_examples": num_examples}
+
+
+def _with_exact_bounds(score: Mapping, num_examples: int) -> dict:
+    """Return the score of all or no examples with its exact interval; resampled examples are all the same.
+
+    Source: Clopper and Pearson 1934, "The use of confidence or fiducial limits illustrated in the case of the
+        binomial".
+    """
+    if score["value"] not in (0, 1) or score["low"] != score["high"]:
+        return dict(score)
+    distance = 1 - 0.025 ** (1 / num_examples)
+    return {**score, "low": max(0.0, score["value"] - distance), "high": min(1.0, score["value"] + distance)}
 
 
 def interval_of(metric: Any) -> dict:

@@ -191,6 +191,8 @@ def _logistic_regression(vectors: np.ndarray, targets: np.ndarray) -> LogisticRe
     with threadpool_limits(1), warnings.catch_warnings():
         # A probe that has not converged is slightly worse, but still a good start.
         warnings.simplefilter("ignore", ConvergenceWarning)
+        # One or two examples of each label are enough for a start.
+        warnings.filterwarnings("ignore", "The number of unique classes")
         return probe.fit(vectors, targets)
 
 

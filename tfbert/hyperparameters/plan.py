@@ -3,7 +3,7 @@
 import hashlib
 import json
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -165,7 +165,8 @@ def read_plan(
         task: name or alias; `None` where the stored config or the values name it.
         config_path: `config.json` of an earlier run; `None` starts from the defaults of the task.
         space_path: JSON file of a search space; `None` starts from that of the task.
-        assignments: `--set` options for config fields and for dimensions of the space.
+        assignments: `--set` options for config fields and for dimensions of the space. A field that is set is not
+            searched, unless the file or another assignment gives its dimension.
         values: config paths to values, which take precedence over the assignments.
         **settings: fields of `Plan` other than `config` and `space`.
 
@@ -173,8 +174,9 @@ def read_plan(
         ValueError: a file, an assignment or the plan cannot be used.
     """
     _, fields = apply_space_options(assignments, {})  # read the config first: its task has the search space
-    config = read_config(task, config_path, parse_assignments(fields) | dict(values))
-    space = read_space(space_path) if space_path else load_task(config.task).search_space
+    assigned = parse_assignments(fields) | dict(values)
+    config = read_config(task, config_path, assigned)
+    space = read_space(space_path) if space_path else _without(load_task(config.task).search_space, assigned)
     space, _ = apply_space_options(assignments, space)
     if space_path:
         with naming(space_path):
@@ -182,6 +184,14 @@ def read_plan(
     plan = Plan(config=config, space=space, **settings)
     plan.check()
     return plan
+
+
+def _without(space: Space, assigned: Collection[str]) -> Space:
+    """Return the task's own space without the fields that the user has set."""
+    for path in space:
+        if path in assigned:
+            logger.info("search space: %s is left out, because it is set", path)
+    return {path: dimension for path, dimension in space.items() if path not in assigned}
 
 
 def check_search_space(space: Space, config: Config) -> None:

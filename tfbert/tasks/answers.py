@@ -325,7 +325,7 @@ class FittedAnswers(FittedConvertibleTask):
             return None
         nothing = np.full(len(gold), b"", object)
         outputs = {"answer": nothing[:, None], "best_answer": nothing}
-        return Baseline("never an answer", self.evaluate(outputs, gold, {"threshold": 0.0}).point_scores())
+        return Baseline("never giving an answer", self.evaluate(outputs, gold, {"threshold": 0.0}).point_scores())
 
 
 def _token_spans(

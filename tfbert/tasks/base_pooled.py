@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from tfbert.heads.pooled import PooledHead
@@ -18,7 +19,7 @@ from tfbert.text.datasets import Warn
 from tfbert.text.input_columns import TEXT_PAIR
 from tfbert.text.inputs import Input, Item, Text
 from tfbert.text.preprocessor import Preprocessor, Sequences
-from tfbert.text.readers.columns import Column
+from tfbert.text.readers.columns import Column, shown
 from tfbert.text.readers.rows import Row
 from tfbert.text.record_sequences import RecordSequences
 from tfbert.text.records import TEXT, Record, optional_text_of, text_of
@@ -235,6 +236,18 @@ class FittedLabelTask(FittedPooledTask):
             return {"classes": tf.tile(names[None, :], [tf.shape(scores)[0], 1]), "scores": scores}
 
         return classify
+
+
+def most_frequent_title(labels: Sequence[str], counts: np.ndarray) -> str:
+    """Return the title of the baseline that always predicts the most frequent label.
+
+    Args:
+        labels: the labels by id.
+        counts: how often each label occurs, `(labels,)`.
+    """
+    is_tie = np.count_nonzero(counts == counts.max()) > 1
+    rank = "one of the most frequent labels" if is_tie else "the most frequent label"
+    return f"always predicting {shown(labels[counts.argmax()])}, {rank}"
 
 
 def has_pair(records: Iterable[Record]) -> tuple[bool, Iterable[Record]]:

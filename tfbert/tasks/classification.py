@@ -19,7 +19,7 @@ from tfbert.tasks import base_outputs
 from tfbert.tasks.base import Embed
 from tfbert.tasks.base_context import Served
 from tfbert.tasks.base_huggingface import SEQUENCE_CLASSES
-from tfbert.tasks.base_pooled import FittedLabelTask, LabelOptions, PooledTask, has_pair
+from tfbert.tasks.base_pooled import FittedLabelTask, LabelOptions, PooledTask, has_pair, most_frequent_title
 from tfbert.text.datasets import Target, TokenizedSplit
 from tfbert.text.readers.rows import Row
 from tfbert.text.records import LABEL, Record, one_label_of
@@ -135,11 +135,12 @@ class FittedClassification(FittedLabelTask):
 
     def constant_baseline(self, train: TokenizedSplit, gold: Sequence[int]) -> Baseline:
         """Return the scores of the most frequent label."""
-        counts = np.bincount(train.targets["label_id"], minlength=len(self.labels))
+        # A text may have several windows.
+        counts = np.bincount(train.targets["label_id"][train.records[:-1]], minlength=len(self.labels))
         label_ids = np.full(len(gold), counts.argmax())
         probabilities = np.broadcast_to(np.float32(counts / counts.sum()), (len(gold), len(counts)))
         scores = evaluation.LabelEvaluation(label_ids, probabilities, gold, self.labels).point_scores()
-        return Baseline(f"always {self.labels[counts.argmax()]}, the most frequent label", scores)
+        return Baseline(most_frequent_title(self.labels, counts), scores)
 
     def signatures(self, served: Served) -> dict[str, Any]:
         """Return `labels`, which maps ids to names, and `classify`, for Classify and MultiInference calls."""

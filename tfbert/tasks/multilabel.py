@@ -21,7 +21,7 @@ from tfbert.tasks.base import Embed
 from tfbert.tasks.base_context import Served
 from tfbert.tasks.base_decision import Decision
 from tfbert.tasks.base_huggingface import SEQUENCE_CLASSES
-from tfbert.tasks.base_pooled import FittedLabelTask, LabelOptions, PooledTask, has_pair
+from tfbert.tasks.base_pooled import FittedLabelTask, LabelOptions, PooledTask, has_pair, most_frequent_title
 from tfbert.text.datasets import Target, TokenizedSplit
 from tfbert.text.readers.cells import parse_cell
 from tfbert.text.readers.columns import Column, shown, shown_json
@@ -248,7 +248,7 @@ class FittedMultilabel(FittedLabelTask):
         outputs = {"probabilities": np.tile(frequencies, (len(gold), 1))}
         decided = self.decision.initial() | {"thresholds": np.full(len(self.labels), frequencies.max())}
         scores = self.evaluate(outputs, gold, decided).point_scores()
-        return Baseline(f"always {self.labels[frequencies.argmax()]}, the most frequent label", scores)
+        return Baseline(most_frequent_title(self.labels, frequencies), scores)
 
     def signatures(self, served: Served) -> dict[str, Any]:
         """Return `labels`, which maps ids to names and thresholds, and `classify`, for Classify calls."""

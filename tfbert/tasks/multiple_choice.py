@@ -218,7 +218,7 @@ class FittedMultipleChoice(FittedConvertibleTask):
     def constant_baseline(self, train: TokenizedSplit, gold: Sequence[tuple[int, tuple[str, ...]]]) -> Baseline:
         """Return the expected accuracy of random choices."""
         chance = float(np.mean([1 / len(choices) for _, choices in gold]))
-        return Baseline("random choices", {evaluation.ACCURACY.name: chance})
+        return Baseline("choosing at random", {evaluation.ACCURACY.name: chance})
 
 
 def _is_choice(choices: tf.Tensor) -> tf.Tensor:

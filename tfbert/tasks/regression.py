@@ -201,7 +201,7 @@ class FittedRegression(FittedPooledTask):
         """Return the scores of the mean of train."""
         predicted = np.full(len(gold), self.mean)
         scores = evaluation.ValueEvaluation(predicted, np.asarray(gold), self.scale).point_scores()
-        return Baseline(f"always {self.mean:.4g}, the mean of train", scores)
+        return Baseline(f"always predicting {self.mean:.4g}, the mean of train", scores)
 
     def signatures(self, served: Served) -> dict[str, Any]:
         """Return `regress`, for TF Serving's Regress and MultiInference calls."""

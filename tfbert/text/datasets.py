@@ -107,6 +107,7 @@ class TokenizedSplit:
         features: feature name to its values `(num_sequences, ...)`. Features are numerical inputs of the head.
         examples: int64 `(num_examples + 1,)`, the index of the first sequence of each example, and the number of
             sequences at the end.
+        records: the same for records, `(num_records + 1,)`; `None` for a part of a split.
         num_tokens: int64 `(num_records,)`, the number of tokens of each record before truncation, including special
             tokens.
         num_text_tokens: int64 `()`, the number of tokens of all texts before truncation, excluding special tokens.
@@ -121,6 +122,7 @@ class TokenizedSplit:
     targets: Mapping[str, Values]
     features: Mapping[str, np.ndarray]
     examples: np.ndarray
+    records: np.ndarray | None
     num_tokens: np.ndarray
     num_text_tokens: np.ndarray
     num_unknown_tokens: np.ndarray
@@ -164,6 +166,7 @@ class TokenizedSplit:
             targets={name: head(values, num_sequences) for name, values in self.targets.items()},
             features={name: values[:num_sequences] for name, values in self.features.items()},
             examples=self.examples[: num_examples + 1],
+            records=None,
         )
 
     def take(self, sequences: np.ndarray, examples: np.ndarray) -> "TokenizedSplit":
@@ -180,6 +183,7 @@ class TokenizedSplit:
             targets={name: take(values, sequences) for name, values in self.targets.items()},
             features={name: values[sequences] for name, values in self.features.items()},
             examples=examples,
+            records=None,
         )
 
 
@@ -232,6 +236,7 @@ def _read(entry: Path, recipe: Recipe) -> TokenizedSplit:
         targets=targets,
         features={name.split(" ", 1)[1]: values for name, values in arrays.items() if name.startswith("feature ")},
         examples=arrays["records"] if recipe.by_record else np.arange(len(arrays["starts"])),
+        records=arrays["records"],
         num_tokens=arrays["num_tokens"],
         num_text_tokens=arrays["num_text_tokens"],
         num_unknown_tokens=arrays["num_unknown_tokens"],

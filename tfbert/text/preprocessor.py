@@ -170,7 +170,9 @@ class Preprocessor:
         """Join one or two segments with special tokens, truncated to the sequence length.
 
         The longer of two segments is truncated first. If both have to be truncated, they keep the same number of
-        tokens, or the first one more if the total is odd.
+        tokens, or, if the total is odd, the longer one keeps one more; of equally long ones, the second.
+
+        Source: `LongestFirst` of the library `tokenizers`, which transformers uses.
 
         Args:
             segments: one or two ragged int32 `(sequences, None)` without special tokens.
@@ -321,8 +323,11 @@ def _kept_lengths(lengths: Sequence[tf.Tensor], max_tokens: int) -> list[tf.Tens
     """Return the lengths of the truncated segments."""
     if len(lengths) == 1:
         return [tf.minimum(lengths[0], max_tokens)]
-    second = tf.minimum(lengths[1], tf.maximum(max_tokens - lengths[0], max_tokens // 2))
-    return [tf.minimum(lengths[0], max_tokens - second), second]
+    first, second = lengths
+    # Two long segments keep half of the tokens each; with an odd number, the longer one keeps one more.
+    half = max_tokens // 2 + tf.where(first > second, max_tokens % 2, 0)
+    first = tf.minimum(first, tf.maximum(max_tokens - second, half))
+    return [first, tf.minimum(second, max_tokens - first)]
 
 
 def _lengths(ragged: tf.RaggedTensor) -> tf.Tensor:

@@ -55,6 +55,12 @@ def test_another_label_is_an_error_with_its_line(tmp_path, label, expected):
     assert targets(path, label_names="ham,spam", bad_rows="skip") == ["ham"]
 
 
+def test_names_are_different(tmp_path):
+    path = write(tmp_path / "a.jsonl", {"text": "a", "label": 0})
+    with pytest.raises(ValueError, match="data.label_names: has 'ham' several times; expected different names"):
+        targets(path, label_names="ham,ham,spam")
+
+
 def test_lists_of_labels_and_tags(tmp_path):
     path = write(tmp_path / "a.jsonl", {"text": "a", "labels": [1, 0]}, {"text": "b", "labels": []})
     assert targets(path, multilabel, label_names="food,staff") == [("food", "staff"), ()]

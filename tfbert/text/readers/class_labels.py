@@ -74,13 +74,16 @@ def class_names(setting: str | None, layout: Layout) -> ClassNames | None:
         layout: the layout of the file, whose columns are known.
 
     Raises:
-        ValueError: `setting` cannot be parsed.
+        ValueError: `setting` cannot be parsed, or has a name twice.
     """
     role = next((role for role in _ROLES if len(layout.used.get(role, ())) == 1), None)
     origin, layout.class_names_from = layout.class_names_from, ""
     if role is None:
         return None
     if names := listed_names(setting, "data.label_names"):
+        repeated = next((name for name in names if names.count(name) > 1), None)
+        if repeated is not None:
+            raise ValueError(f"data.label_names: has {repeated!r} several times; expected different names")
         layout.class_names_from = "data.label_names"
         return ClassNames(names, role, is_complete=True)
     names = layout.class_names.get(layout.used[role][0])
