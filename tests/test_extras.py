@@ -39,7 +39,7 @@ def test_an_installed_library_is_imported():
 
 
 def test_a_missing_library_is_an_error_with_advice(wheel):
-    expected = "^Parquet files: the package no_such_library is not installed; install it with: pip install "
+    expected = "^the package no_such_library, needed for Parquet files, is not installed; install it with: pip install "
     with pytest.raises(ValueError, match=f"{expected}no_such_library$"):
         extras.import_library("no_such_library.parquet", "Parquet files")
     with pytest.raises(ValueError, match=f"{expected}'uvicorn>=0.54' 'grpcio>=1.85'$"):
@@ -50,9 +50,11 @@ def test_the_message_names_the_library_that_a_module_lacks(tmp_path, monkeypatch
     (tmp_path / "needs_two.py").write_text("import json, no_such_library.core")
     (tmp_path / "damaged.py").write_text("from json import no_such_name")
     monkeypatch.syspath_prepend(tmp_path)
-    with pytest.raises(ValueError, match="^serve: the package no_such_library is not installed"):
+    with pytest.raises(ValueError, match="^the package no_such_library, needed for serve, is not installed"):
         extras.import_library("needs_two", "serve")
-    with pytest.raises(ValueError, match="^serve: the package json cannot be imported .cannot import name 'no_such_"):
+    with pytest.raises(
+        ValueError, match="^the package json, needed for serve, cannot be imported .cannot import name 'no_such_"
+    ):
         extras.import_library("damaged", "serve")
 
 
@@ -62,5 +64,7 @@ def test_a_library_is_required_without_importing_it(tmp_path, monkeypatch):
     (tmp_path / "results").mkdir()
     monkeypatch.syspath_prepend(tmp_path)
     for library in ("results", "no_such_library"):
-        with pytest.raises(ValueError, match=f"^train.track=x: the package {library} is not installed; install it wi"):
+        with pytest.raises(
+            ValueError, match=f"^the package {library}, needed for train.track=x, is not installed; install it wi"
+        ):
             extras.require_library(library, "train.track=x", "x")

@@ -52,6 +52,7 @@ def test_a_signal_saves_a_checkpoint_that_is_resumed(stopped_runs, name):
     assert message.endswith(f"--out {name} --no-export") and "Traceback" not in stopped.err
     assert continued.code == 0, continued.err
     # Epoch 1, which ended before the signal, is not repeated.
+    assert f"resuming after update 1 of epoch 2, from {name}\n" in continued.err
     assert "epoch 2  loss" in continued.err and "epoch 1  loss" not in continued.err
     best = [(folder / run / "best.safetensors").read_bytes() for run in (name, "whole")]
     assert best[0] == best[1]

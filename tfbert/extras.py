@@ -69,4 +69,4 @@ def require_library(library: str, needed_by: str, extra: str) -> None:
 
 def _message(library: str, problem: str, needed_by: str, extra: str | None) -> str:
     command = install_command(extra) if extra else f"pip install {library}"
-    return f"{needed_by}: the package {library} {problem}; install it with: {command}"
+    return f"the package {library}, needed for {needed_by}, {problem}; install it with: {command}"

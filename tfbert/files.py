@@ -24,6 +24,8 @@ logger = logging.getLogger(__name__)
 CONFIG = "config.json"
 # The directory of the run with the best config, in that of a search.
 BEST_RUN = "best"
+# The encoder, in the directory of a pretraining.
+ENCODER = "encoder"
 # Written last in a run directory: its presence means that training and evaluation are done.
 REPORT = "report.json"
 # The directory of all runs, in the working directory.

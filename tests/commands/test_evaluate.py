@@ -45,7 +45,7 @@ def test_a_mistake_in_a_fresh_process(tmp_path):
     command = [sys.executable, small.TOOLS / "evaluate.py", "nowhere", "--data", "x.csv"]
     result = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
     assert (result.returncode, result.stdout) == (2, "")
-    assert result.stderr == "evaluate: nowhere: contains no SavedModel; expected saved_models/NAME or a version in it\n"
+    assert result.stderr == "evaluate: nowhere: does not exist; expected saved_models/NAME or a version in it\n"
 
 
 @pytest.mark.parametrize(

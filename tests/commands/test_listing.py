@@ -16,7 +16,7 @@ def results(tmp_path_factory):
 def test_list(results):
     result = results[0]
     assert result.code == 0
-    for name in ("classification", "minilm", "tiny", "train.learning_rate", "0.0002"):
+    for name in ("classification", "minilm", "tiny", "train.learning_rate", "warmup_fraction"):
         assert name in result.out
     assert "labelled spans of a text, with their positions (also: ner, " in result.out
     lines = result.out.splitlines()

@@ -57,6 +57,16 @@ def predicted(capsys, *arguments):
     return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
 
 
+def test_a_run_predicts_like_its_saved_model(version_dir, capsys):
+    run_dir, _ = small.finished_run()
+    (by_run,) = predicted(capsys, run_dir, "my card is lost", "--top", "1")
+    (by_model,) = predicted(capsys, version_dir, "my card is lost", "--top", "1")
+    assert by_run.keys() == by_model.keys() and by_run["label"] == by_model["label"]
+    assert by_run["probability"] == pytest.approx(by_model["probability"], abs=1e-5)
+    with pytest.raises(ValueError, match=f"--version 1: {run_dir} is a run; expected a SavedModel"):
+        predicted(capsys, run_dir, "my card", "--version", "1")
+
+
 @pytest.mark.parametrize(
     ("name", "content", "options"),
     [

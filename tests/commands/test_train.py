@@ -20,7 +20,7 @@ MISTAKES = {
     "data": (["--data", "nowhere.csv"], "nowhere.csv"),
     "data and train": (
         ["--data", "data", "--train", "data/train.csv"],
-        "--data and --train: expected either --data, or --train with --validation and --test",
+        "--data and --train: expected --data, or --train with --validation and --test",
     ),
     "test without train": (["--test", "data/test.csv"], "data.test=data/test.csv: expected data.train, too"),
     "format": (["--data", "data", "--format", "excel"], "data.format='excel': expected auto, csv, tsv, xlsx,"),

@@ -59,7 +59,7 @@ def test_the_card_of_a_classifier():
     card = model_card(run, convert_head(run))
     assert card.startswith("---\nlibrary_name: transformers\npipeline_tag: text-classification\n")
     assert "2 ** -12" in card and "trust_remote_code" not in card
-    assert "\n- nothing\n" in card and "cuts inputs to 40 tokens" in card
+    assert "also depend on the following" not in card and "cuts inputs to 40 tokens" in card
     assert "| test | accuracy | 0.5000 | 0.2500 to 0.7500 |" in card and "keras 3.15.1" in card
 
 

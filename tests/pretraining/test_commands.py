@@ -78,6 +78,7 @@ def test_beam_must_be_installed(config, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "apache_beam", None)
     monkeypatch.delitem(sys.modules, "tfbert.pretraining.beam", raising=False)
     with pytest.raises(
-        ValueError, match=r"--beam: the package apache_beam is not .*: pip install -e '\.\[beam\]' in the check"
+        ValueError,
+        match=r"the package apache_beam, needed for --beam, is not .*: pip install -e '\.\[beam\]' in the check",
     ):
         commands.prepare(config, tmp_path / "out", "--runner=DirectRunner", 0)

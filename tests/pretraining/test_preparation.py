@@ -69,8 +69,14 @@ def test_no_text_is_in_both_splits(prepared):
     assert not train & held_out & complete
 
 
-def test_two_processes_write_the_same_bytes(corpus, prepared, tmp_path):
+def test_two_processes_write_the_same_bytes_and_do_not_run_the_main_script(corpus, prepared, tmp_path, monkeypatch):
+    # A script without `if __name__ == "__main__"`.
+    script = tmp_path / "script.py"
+    script.write_text(f"open({str(tmp_path / 'run-again')!r}, 'w')")
+    monkeypatch.setattr(sys.modules["__main__"], "__file__", str(script))
+    monkeypatch.setattr(sys.modules["__main__"], "__spec__", None)
     prepare(corpus, EXAMPLES, PIECES, tmp_path / "rows", num_processes=2)
+    script.unlink()
     assert contents(tmp_path / "rows") == contents(prepared[0])
     assert [path.name for path in tmp_path.iterdir()] == ["rows"]
 

@@ -52,7 +52,7 @@ def test_jieba_must_be_installed(monkeypatch):
     with pytest.raises(ValueError) as caught:
         segmenters.load_segmenter("jieba")
     assert str(caught.value) == (
-        "examples.segmenter=jieba: the package jieba is not installed; install it with: pip install jieba"
+        "the package jieba, needed for examples.segmenter=jieba, is not installed; install it with: pip install jieba"
     )
 
 

@@ -276,6 +276,8 @@ def test_rest_on_a_grpc_port(service):
 def test_without_grpcio_rest_still_works(monkeypatch):
     monkeypatch.setitem(sys.modules, "grpc", None)
     monkeypatch.delitem(sys.modules, "tfbert.serving.client_grpc", raising=False)
-    with pytest.raises(ValueError, match=r"grpc://localhost:1: the package grpc is .*: pip install -e '\.\[grpc\]'"):
+    with pytest.raises(
+        ValueError, match=r"the package grpc, needed for grpc://localhost:1, is .*: pip install -e '\.\[grpc\]'"
+    ):
         Client("grpc://localhost:1")
     assert Client("localhost:1").address == "localhost:1"

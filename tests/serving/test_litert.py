@@ -34,6 +34,7 @@ def test_a_directory_with_other_files_is_not_changed(tmp_path):
 def test_a_missing_litert_names_the_extra(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "ai_edge_litert.interpreter", None)
     with pytest.raises(
-        ValueError, match=r"LiteRT models: the package ai_edge_litert is .* pip install -e '\.\[litert\]' -c "
+        ValueError,
+        match=r"the package ai_edge_litert, needed for LiteRT models, is .* pip install -e '\.\[litert\]' -c ",
     ):
         litert.export_litert(small.finished_run()[0], tmp_path / "lite")

@@ -39,7 +39,8 @@ def test_the_highest_number_is_the_newest(tmp_path):
 @pytest.mark.parametrize("name", ["missing", "empty"])
 def test_no_model(tmp_path, name):
     (tmp_path / "empty").mkdir()
-    with pytest.raises(ValueError, match=rf"{name}: contains no SavedModel; expected saved_models/NAME or a version"):
+    problem = "does not exist" if name == "missing" else "contains no SavedModel"
+    with pytest.raises(ValueError, match=rf"{name}: {problem}; expected saved_models/NAME or a version"):
         find_version(tmp_path / name)
 
 

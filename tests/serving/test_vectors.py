@@ -54,7 +54,9 @@ def test_faiss_finds_the_same_entries_as_the_model(run_dir, tmp_path):
 
 def test_a_missing_faiss_names_the_extra(monkeypatch, run_dir, tmp_path):
     monkeypatch.setitem(sys.modules, "faiss", None)
-    with pytest.raises(ValueError, match=r"for FAISS: the package faiss is not .*: pip install -e '\.\[faiss\]'"):
+    with pytest.raises(
+        ValueError, match=r"the package faiss, needed for the index for FAISS, is not .*: pip install -e '\.\[faiss\]'"
+    ):
         export_vectors(run_dir, tmp_path)
 
 

@@ -38,7 +38,7 @@ def forget_logged_aliases():
 def test_an_alias_loads_the_task_and_is_logged_once(alias, caplog):
     caplog.set_level(logging.INFO, "tfbert")
     assert load_task(alias) is load_task(alias) is load_task(TASK_OF[alias])
-    assert caplog.messages == [f"task '{alias}' is '{TASK_OF[alias]}'"]
+    assert caplog.messages == [f"'{'{alias}'}' is another name for the task '{'{TASK_OF[alias]}'}'"]
 
 
 def test_the_name_of_a_task_is_not_logged(caplog):
@@ -77,7 +77,7 @@ def test_a_search_has_the_name_of_the_task(tmp_path, caplog):
     assert plan.config.task == "classification"
     assert plan.space == load_task("classification").search_space
     assert search_run.choose_out_dir(plan, tmp_path).parent.name == "classification-search"
-    assert caplog.messages == ["task 'intent' is 'classification'"]
+    assert caplog.messages == ["'intent' is another name for the task 'classification'"]
 
 
 def test_a_problem_and_its_run_directory_have_the_name_of_the_task(tmp_path):

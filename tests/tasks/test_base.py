@@ -35,7 +35,7 @@ def test_an_alias_is_logged_once(caplog):
     with caplog.at_level(logging.INFO, "tfbert"):
         assert load_task("Named Entity-Recognition").name == "entities"
         assert load_task("Named Entity-Recognition").name == "entities"
-    assert caplog.messages.count("task 'Named Entity-Recognition' is 'entities'") == 1
+    assert caplog.messages.count("'Named Entity-Recognition' is another name for the task 'entities'") == 1
 
 
 @pytest.mark.parametrize("name", list_tasks())

@@ -185,7 +185,7 @@ def test_a_directory_without_train_is_rejected(tmp_path):
         f"expected a file train ({KNOWN_FILES}), one subdirectory per class with .txt files, pairs of .txt and .ann "
         "files, or the path of one file"
     )
-    assert message(tmp_path) == f"{tmp_path}: no train among nothing; {advice}"
+    assert message(tmp_path) == f"{tmp_path}: is empty; {advice}"
     write_csv(tmp_path / "test.csv", TEXTS)
     write(tmp_path / "train.pdf", "[]")
     expected = f"{tmp_path}: train.pdf is a file of unknown format; expected a file train (.csv, "

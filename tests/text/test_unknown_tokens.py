@@ -1,5 +1,7 @@
 """Unknown tokens: their fraction excludes special tokens, and the advice depends on the script of the text."""
 
+from types import SimpleNamespace
+
 import pytest
 from support.tokenized import plain_recipe
 
@@ -88,3 +90,24 @@ OTHER = (
 def test_the_advice_depends_on_the_script(tiny_tokenizer, texts, used, advice):
     words = dict.fromkeys(unknown_words(texts, tiny_tokenizer), 1)
     assert advise(texts, words, {used}) == advice
+
+
+@pytest.mark.parametrize(
+    ("word", "encoder", "warns"),
+    [
+        ("an", "minilm", False),
+        ("Überweisungsgebühren", "minilm", True),
+        ("Überweisungsgebühren", "tiny", False),
+        ("Überweisungsgebühren", "bert_base_multi", False),
+        ("我的银行卡", "minilm", False),
+    ],
+)
+def test_words_in_many_pieces_are_a_sign_of_another_language(tiny_tokenizer, tmp_path, word, encoder, warns):
+    records = [Record(" ".join([word] * 50), "x", f"a:{number}") for number in range(5)]
+    tokenized = {"train": SimpleNamespace(num_unknown_tokens=0, num_text_tokens=1)}
+    unknown = measure_unknown({"train": records}, tokenized, tiny_tokenizer, encoder)
+    assert bool(unknown.language_warnings) == warns
+    if warns:
+        assert "splits the words of train into " in unknown.language_warnings[0]
+    # A few words say nothing about the language.
+    assert measure_unknown({"train": records[:1]}, tokenized, tiny_tokenizer, encoder).language_warnings == ()

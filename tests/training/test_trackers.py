@@ -122,9 +122,8 @@ def test_nothing_is_tracked_by_default(tmp_path):
 def test_a_missing_package_is_reported_before_training(monkeypatch, track, spec):
     # A directory of this name is found as a package without an origin.
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: spec)
-    expected = (
-        f"train.track={track}: the package {track} is not installed; install it with: pip install -e '.[{track}]'"
-    )
+    problem = f"the package {track}, needed for train.track={track}, is not installed"
+    expected = f"{problem}; install it with: pip install -e '.[{track}]'"
     with pytest.raises(ValueError, match=re.escape(expected)):
         require_package(config_of(track))
 

@@ -11,7 +11,7 @@ from tfbert.api.models import Run
 from tfbert.api.options import command_line, config_values
 from tfbert.api.report import Report
 from tfbert.config import Config, RootConfig
-from tfbert.files import BEST_RUN, RUNS_DIR
+from tfbert.files import BEST_RUN, ENCODER, RUNS_DIR
 from tfbert.pretraining import adapt as adaptation
 from tfbert.pretraining import run as pretraining
 from tfbert.pretraining.config import PretrainConfig
@@ -187,7 +187,7 @@ def pretrain(
     report = pretrain_config(config, run_dir, command)
     if report is None:
         return None
-    return Pretraining(run_dir, str(run_dir / pretraining.ENCODER), Report(run_dir))
+    return Pretraining(run_dir, str(run_dir / ENCODER), Report(run_dir))
 
 
 def pretrain_config(config: PretrainConfig, run_dir: Path, command: str = "") -> dict | None:

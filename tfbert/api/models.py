@@ -18,12 +18,11 @@ from tfbert.api import memory
 from tfbert.api.options import config_values
 from tfbert.api.report import Report
 from tfbert.config import Config
-from tfbert.files import BEST_RUN, CONFIG, REPORT, read_json
+from tfbert.files import CONFIG, REPORT
 from tfbert.huggingface.importing import is_huggingface, read_model
 from tfbert.models.data import data_path, tokenize_split
 from tfbert.models.predictions import predict_items
-from tfbert.models.saved_run import SavedRun, load_run
-from tfbert.pretraining.run import ENCODER
+from tfbert.models.saved_run import SavedRun, finished_run, load_run
 from tfbert.serving.evaluate import LoadedModel, predict_records
 from tfbert.serving.export_run import export_model, export_run
 from tfbert.serving.input_spec import InputSpec
@@ -190,7 +189,7 @@ class _KerasModel(TrainedModel):
     def inputs(self) -> Mapping[str, InputSpec]:
         """The dtype and rank of each input, by name."""
         specs = self._saved.predictor.specs
-        return {name: InputSpec(spec.dtype.name, spec.shape.rank > 1) for name, spec in specs.items()}
+        return {name: InputSpec.of(spec) for name, spec in specs.items()}
 
     @property
     def _loaded(self) -> LoadedModel:
@@ -383,10 +382,7 @@ def load(path: str | os.PathLike, task: str | None = None, pairs: bool = False) 
         raise ValueError(f"{path}: expected a Hugging Face model with the arguments task and pairs")
     path = Path(path)
     if (path / REPORT).exists():
-        report = read_json(path / REPORT)
-        if "task" not in report:
-            raise ValueError(f"{path}: is a pretraining; expected a run of a task, with encoder={path / ENCODER}")
-        return Run(path / BEST_RUN if "plan" in report else path)
+        return Run(finished_run(path))
     if (path / CONFIG).exists() and not (path / "saved_model.pb").exists():
         raise ValueError(f"{path}: is an unfinished run; the call or the command that started it continues it")
     try:

@@ -1,4 +1,4 @@
-"""Predict texts with a SavedModel, in this process or on a server.
+"""Predict texts with a SavedModel, in this process or on a server, or with a run.
 
 They are printed for reading on a terminal, as JSON lines otherwise, or written to a file with --out.
 """
@@ -12,12 +12,13 @@ from pathlib import Path
 from tqdm import tqdm
 
 from tfbert.commands import program
+from tfbert.files import REPORT
 
 
 def build_parser(prog: str) -> argparse.ArgumentParser:
     """Return the parser of the command line."""
     parser = argparse.ArgumentParser(prog=prog, description=__doc__)
-    parser.add_argument("model", metavar="SAVED_MODEL", help="saved_models/NAME[/VERSION], or its name on the server")
+    parser.add_argument("model", metavar="MODEL", help="saved_models/NAME[/VERSION], a run, or a name on the server")
     parser.add_argument("texts", metavar="TEXT", nargs="*", help="a text, or a JSON object with the model's inputs")
     parser.add_argument("--file", metavar="FILE", help="table, JSON, or one TEXT per line (- for stdin)")
     program.add_format_argument(parser)
@@ -73,17 +74,45 @@ def _predictor(options: argparse.Namespace):
     """Return the inputs and the labels of the model, and a function that yields items with their predictions."""
     if options.server:
         return _remote_predictor(options)
-    from tfbert.serving.label_probabilities import PROBABILITIES, read_labels
-    from tfbert.serving.saved_predictor import SavedPredictor
+    from tfbert.serving.label_probabilities import PROBABILITIES
 
     # A program that writes lines into a pipe may wait for each prediction, so do not read ahead.
     num_pooled = 16 if options.file and Path(options.file).is_file() else 1
-    saved = SavedPredictor(Path(options.model), options.version, num_pooled)
-    if options.top is not None and (options.top < 1 or PROBABILITIES not in (output.name for output in saved.outputs)):
+    load = _load_run if _is_run(options) else _load_saved_model
+    inputs, outputs, labels, predict = load(options, num_pooled)
+    if options.top is not None and (options.top < 1 or PROBABILITIES not in (output.name for output in outputs)):
         expected = "1 or more" if options.top < 1 else f"a model with {PROBABILITIES}, unlike {options.model}"
         raise ValueError(f"--top {options.top}: expected {expected}")
-    labels = read_labels(saved.version_dir)
-    return saved.inputs, labels, functools.partial(saved.predict, batch_size=options.batch_size)
+    return inputs, labels, predict
+
+
+def _load_saved_model(options: argparse.Namespace, num_pooled: int):
+    from tfbert.serving.label_probabilities import read_labels
+    from tfbert.serving.saved_predictor import SavedPredictor
+
+    saved = SavedPredictor(Path(options.model), options.version, num_pooled)
+    predict = functools.partial(saved.predict, batch_size=options.batch_size)
+    return saved.inputs, saved.outputs, read_labels(saved.version_dir), predict
+
+
+def _load_run(options: argparse.Namespace, num_pooled: int):
+    from tfbert.models.predictions import predict_items
+    from tfbert.models.saved_run import load_run
+    from tfbert.serving.input_spec import InputSpec
+
+    if options.version is not None:
+        raise ValueError(f"--version {options.version}: {options.model} is a run; expected a SavedModel")
+    run = load_run(Path(options.model))
+    inputs = {name: InputSpec.of(spec) for name, spec in run.predictor.specs.items()}
+    predict = functools.partial(
+        predict_items, run.predictor, run.task.outputs, batch_size=options.batch_size, num_pooled=num_pooled
+    )
+    return inputs, run.task.outputs, run.task.known_labels, predict
+
+
+def _is_run(options: argparse.Namespace) -> bool:
+    """Return whether the model is a run or a search, which needs Keras."""
+    return not options.server and (Path(options.model) / REPORT).exists()
 
 
 def _remote_predictor(options: argparse.Namespace):
@@ -106,4 +135,8 @@ def _remote_predictor(options: argparse.Namespace):
 
 def run() -> None:
     """Run the command with the arguments of this process, and exit."""
-    program.run("predict", build_parser, main, needs=lambda options: "nothing" if options.server else "tensorflow")
+
+    def needs(options: argparse.Namespace) -> str:
+        return "nothing" if options.server else "keras" if _is_run(options) else "tensorflow"
+
+    program.run("predict", build_parser, main, needs)

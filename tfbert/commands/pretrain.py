@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from tfbert.commands import listing, program
-from tfbert.files import RUNS_DIR
+from tfbert.files import ENCODER, RUNS_DIR
 
 
 def build_parser(prog: str) -> argparse.ArgumentParser:
@@ -74,7 +74,7 @@ def main(options: argparse.Namespace) -> None:
         elif (report := jobs.pretrain_config(config, run_dir, program.command())) is None:
             print("done; the chief has the report")
         else:
-            command = program.suggestion("train", "--encoder", str(run_dir / run.ENCODER))
+            command = program.suggestion("train", "--encoder", str(run_dir / ENCODER))
             print(f"{commands.describe_result(report, run_dir)}  ({command})")
 
 

@@ -47,7 +47,7 @@ def given_values(options: argparse.Namespace) -> dict[str, Any]:
     values = {path: vars(options)[name] for path, name in option_of.items()}
     splits = [name for name in SPLITS if f"data.{name}" in values]
     if splits and "data.path" in values:
-        raise ValueError(f"--data and --{splits[0]}: expected either --data, or --train with --validation and --test")
+        raise ValueError(f"--data and --{splits[0]}: expected --data, or --train with --validation and --test")
     locations = {"data.path", *NO_SPLITS}
     for assignment in vars(options).get("set") or ():
         path = assignment.partition("=")[0].strip()
@@ -173,5 +173,7 @@ def run_main(
         stopped = error if isinstance(error, interrupts.Stopped) else interrupts.Stopped()
         # The suggested command must not discard what was saved.
         repeated = command(without=("--restart",)) if resumes else ""
-        print(f"{prog}: {stopped.describe(repeated)}", file=sys.stderr)
+        # On a terminal, the cursor is behind a progress bar and ^C.
+        start = "\n" if sys.stderr.isatty() else ""
+        print(f"{start}{prog}: {stopped.describe(repeated)}", file=sys.stderr)
         sys.exit(stopped.exit_code)

@@ -34,7 +34,10 @@ def model_card(run: SavedRun, converted: ConvertedHead) -> str:
     """Return the README.md of an export, with the metadata that the Hugging Face hub reads."""
     task, report = run.task, run.report
     title = task.definition.title
-    missing = "\n".join(f"- {line}" for line in left_out(run)) or "- nothing"
+    missing = "\n".join(f"- {line}" for line in left_out(run))
+    also = (
+        f" tfbert's outputs also depend on the following, which is not applied\nhere:\n\n{missing}" if missing else ""
+    )
     is_convertible = isinstance(task, FittedConvertibleTask)
     library = "transformers" if is_convertible else "sentence-transformers"
     pipeline = task.definition.model_class.pipeline if is_convertible else "sentence-similarity"
@@ -57,10 +60,7 @@ tags:
 The tokenizer cuts inputs to {run.config.encoder.sequence_length} tokens, as in training.
 {_pooling_note(converted, run)}
 ## Not in this directory
-The weights compute the same scores as in tfbert. tfbert's outputs also depend on the following, which is not applied
-here:
-
-{missing}
+The weights compute the same scores as in tfbert.{also}
 
 ## Data
 {data_table(report)}

@@ -7,7 +7,7 @@ from typing import Any
 
 from tfbert.config import Config, from_dict
 from tfbert.encoder.spec import EncoderSpec
-from tfbert.files import CONFIG, REPORT, UNEXPORTED, read_json, write_json
+from tfbert.files import BEST_RUN, CONFIG, ENCODER, REPORT, UNEXPORTED, read_json, write_json
 from tfbert.models import variables, weights
 from tfbert.models.build import build_model
 from tfbert.models.predictor import Predictor
@@ -41,16 +41,15 @@ class SavedRun:
 
 
 def load_run(run_dir: Path) -> SavedRun:
-    """Load a finished run, or the best seed of a run with several seeds.
+    """Load a finished run, the best seed of a run with several seeds, or the best run of a search.
 
     Args:
-        run_dir: the directory of the run.
+        run_dir: the directory of the run or of the search.
 
     Raises:
         ValueError: the directory contains no finished run, or one of another version of tfbert.
     """
-    if not (run_dir / REPORT).exists():
-        raise ValueError(f"{run_dir}: contains no finished run; expected a directory with {REPORT}")
+    run_dir = finished_run(run_dir)
     report = read_json(run_dir / REPORT)
     run_dir = trained_dir(run_dir, report)
     config = from_dict(read_json(run_dir / CONFIG))
@@ -60,6 +59,20 @@ def load_run(run_dir: Path) -> SavedRun:
     predictor = Predictor(task, model, Tokenizer(**stored["tokenizer"]), config)
     variables.load(run_dir, predictor.index | predictor.decided)
     return SavedRun(config, predictor, report, [from_json(item) for item in stored["samples"]])
+
+
+def finished_run(path: Path) -> Path:
+    """Return the directory of a finished run, which for a search is that of its best run.
+
+    Raises:
+        ValueError: the directory contains no finished run of a task.
+    """
+    if not (path / REPORT).exists():
+        raise ValueError(f"{path}: contains no finished run; expected a directory with {REPORT}")
+    report = read_json(path / REPORT)
+    if "task" not in report:
+        raise ValueError(f"{path}: is a pretraining; expected a run of a task, with encoder={path / ENCODER}")
+    return path / BEST_RUN if "plan" in report else path
 
 
 def trained_dir(run_dir: Path, report: Mapping[str, Any], seed: int | None = None) -> Path:

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from tfbert.config import RootConfig, override
-from tfbert.files import REPORT, read_json, writing
+from tfbert.files import ENCODER, REPORT, read_json, writing
 from tfbert.pretraining import run as pretraining
 from tfbert.pretraining.config import PretrainConfig
 from tfbert.text.records import Record
@@ -99,7 +99,7 @@ def _adapt(problem: Problem, corpus: Sequence[str], run_dir: Path, num_seeds: in
     adaptation = {"masked_word_loss": {"before": before, "after": after}, "validation": None, "kept": ORIGINAL}
     reports = {ORIGINAL: _train_task(problem, run_dir / ORIGINAL, num_seeds, command)}
     if after < before:
-        adapted = prepare(override(problem.config, {"encoder.name": str(pretraining_dir / pretraining.ENCODER)}))
+        adapted = prepare(override(problem.config, {"encoder.name": str(pretraining_dir / ENCODER)}))
         reports[ADAPTED] = _train_task(adapted, run_dir / ADAPTED, num_seeds, command)
         metric = monitored(problem.task, problem.config)
         scores = {name: validation_score(report, metric.name) for name, report in reports.items()}

@@ -7,7 +7,8 @@ from typing import Any
 
 from tfbert.config import override
 from tfbert.extras import import_library
-from tfbert.pretraining import preparation, run
+from tfbert.files import ENCODER
+from tfbert.pretraining import preparation
 from tfbert.pretraining.config import PretrainConfig
 from tfbert.pretraining.initial_encoder import load_initial_encoder, make_word_pieces
 from tfbert.pretraining.problem import prepare_problem
@@ -98,7 +99,7 @@ def describe_result(report: Mapping[str, Any], run_dir: Path) -> str:
         num_tokens = report["history"][-1]["num_tokens"]
         lines.append(f"trained on {num_tokens:,} tokens, {report['tokens_per_second']:,.0f} per second")
     lines.append(f"report   {run_dir / 'report.html'}")
-    lines.append(f"encoder  {run_dir / run.ENCODER}")
+    lines.append(f"encoder  {run_dir / ENCODER}")
     return "\n".join(lines)
 
 

@@ -188,8 +188,8 @@ class PretrainConfig(RootConfig):
 
     prepared: str | None = setting(
         None,
-        "directory of sequences made by `pretrain.py prepare`, whose settings replace those of corpus and examples; "
-        "none makes them from the corpus",
+        "directory of sequences made by `tfbert pretrain prepare`, whose settings replace those of corpus and "
+        "examples; none makes them from the corpus",
     )
     corpus: CorpusConfig = field(default_factory=CorpusConfig)
     examples: ExamplesConfig = field(default_factory=ExamplesConfig)

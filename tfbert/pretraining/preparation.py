@@ -6,6 +6,7 @@ before a kill are kept.
 """
 
 import concurrent.futures
+import contextlib
 import dataclasses
 import hashlib
 import json
@@ -14,7 +15,9 @@ import multiprocessing
 import os
 import shutil
 import struct
+import sys
 import threading
+import types
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -281,7 +284,8 @@ def _make_shards(
     bar = tqdm(total=sum(sizes.values()), desc="packing", unit="B", unit_scale=True, leave=False, disable=hidden())
     state = (temporary_dir, plan, examples, word_pieces, segmenters.allowed())
     with bar, _executor(min(num_processes, len(keys)), state) as executor:
-        futures = {executor.submit(_make_or_read_shard, *key): key for key in keys}
+        with _without_main_module():
+            futures = {executor.submit(_make_or_read_shard, *key): key for key in keys}
         try:
             for future in concurrent.futures.as_completed(futures):
                 split = futures[future][0]
@@ -303,6 +307,17 @@ def _executor(num_processes: int, state: tuple) -> concurrent.futures.Executor:
     return concurrent.futures.ProcessPoolExecutor(
         num_processes, multiprocessing.get_context("spawn"), initializer=_start_worker, initargs=state
     )
+
+
+@contextlib.contextmanager
+def _without_main_module() -> Iterator[None]:
+    """Hide the main module from processes started inside a `with` block, which would run a user's script again."""
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = types.ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main
 
 
 _state: dict[str, Any] = {}

@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from tfbert.encoder.backbone import save_encoder
 from tfbert.evaluation.tensorboard_log import TensorBoardLog
+from tfbert.files import ENCODER
 from tfbert.pretraining import page
 from tfbert.pretraining.build import build_models
 from tfbert.pretraining.config import PretrainConfig
@@ -23,8 +24,6 @@ from tfbert.training.trackers import UNTRACKED, Tracker
 from tfbert.training.trainer import Trainer
 
 logger = logging.getLogger(__name__)
-
-ENCODER = "encoder"
 
 
 def choose_run_dir(config: PretrainConfig, runs_dir: Path) -> Path:

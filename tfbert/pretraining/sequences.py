@@ -101,7 +101,7 @@ def read_index(directory: Path) -> Index:
     """
     path = Path(directory) / INDEX
     if not path.is_file():
-        raise ValueError(f"{directory}: no {INDEX}; expected a directory that `pretrain.py prepare` has finished")
+        raise ValueError(f"{directory}: no {INDEX}; expected a directory that `tfbert pretrain prepare` has finished")
     index = read_json(path)
     if index.get("format") != FORMAT:
         raise ValueError(f"{path}: format is {index.get('format')!r}; expected {FORMAT}: prepare the corpus again")

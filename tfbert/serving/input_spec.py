@@ -26,6 +26,11 @@ class InputSpec:
         return self.dtype in _FLOATS.values()
 
     @classmethod
+    def of(cls, spec: Any) -> "InputSpec":
+        """Return the specification of a `tf.TensorSpec`."""
+        return cls(spec.dtype.name, spec.shape.rank > 1)
+
+    @classmethod
     def from_metadata(cls, info: Mapping[str, Any]) -> "InputSpec":
         """Return the specification that a server's metadata gives for an input.
 

@@ -26,6 +26,8 @@ def find_version(path: Path, version: int | None = None) -> Path:
     """
     if version is None and (path / "saved_model.pb").exists():
         return path
+    if not path.exists():
+        raise ValueError(f"{path}: does not exist; expected saved_models/NAME or a version in it")
     entries = path.glob("*") if path.is_dir() else ()
     versions = sorted(int(e.name) for e in entries if e.name.isdecimal() and (e / "saved_model.pb").exists())
     if not versions:
@@ -61,7 +63,7 @@ class SavedPredictor:
         self._model = load(self.version_dir)
         self.signature = self._model.signatures["serving_default"]
         self._specs = dict(sorted(self.signature.structured_input_signature[1].items()))
-        self.inputs = {name: InputSpec(spec.dtype.name, spec.shape.rank > 1) for name, spec in self._specs.items()}
+        self.inputs = {name: InputSpec.of(spec) for name, spec in self._specs.items()}
         self.outputs = self._declared_outputs()
 
     def _declared_outputs(self) -> Outputs:

@@ -377,7 +377,7 @@ def task_of_alias(name: str, known: tuple[str, ...]) -> str:
     names = {task: task for task in known} | {alias: task for task in known for alias in _module(task).TASK.aliases}
     if plain not in names:
         raise ValueError(f"task '{name}' is not one of {', '.join(known)}{did_you_mean(plain, names)}")
-    logger.info("task '%s' is '%s'", name, names[plain])
+    logger.info("'%s' is another name for the task '%s'", name, names[plain])
     return names[plain]
 
 

@@ -142,6 +142,8 @@ class DataReport:
             yield "cut text", line, is_distorting
         for line in self.unknown.warnings if self.unknown is not None else ():
             yield "unknown tokens", line, True
+        for line in self.unknown.language_warnings if self.unknown is not None else ():
+            yield "language", line, True
         yield from self._warnings_about_rows()
 
     def _warnings_about_rows(self) -> Iterable[tuple[str, str, bool]]:

@@ -297,8 +297,9 @@ def _given_splits(data: DataConfig, path: Path) -> tuple[dict[str, Path], list[s
                 f"{path}: {name} is {_what_is(path / name)}; expected a file train ({KNOWN_FILES}), or a directory "
                 "train with one subdirectory per class with .txt files, or with pairs of .txt and .ann files"
             )
+        problem = f"no train among {_names([entry.name for entry in entries])}" if entries else "is empty"
         raise ValueError(
-            f"{path}: no train among {_names([entry.name for entry in entries])}; expected a file train "
+            f"{path}: {problem}; expected a file train "
             f"({KNOWN_FILES}), one subdirectory per class with .txt files, pairs of .txt and .ann files, or the path "
             "of one file"
         )

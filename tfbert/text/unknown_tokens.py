@@ -1,9 +1,10 @@
-"""Unknown tokens: the fraction of tokens that are [UNK], and a more suitable encoder for the text."""
+"""Text that the encoder does not know: [UNK] tokens, words in many pieces, and a more suitable encoder."""
 
+import re
 import unicodedata
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import tensorflow as tf
 
@@ -13,8 +14,14 @@ from tfbert.text.records import Record
 from tfbert.text.tokenizer import Tokenizer
 
 WARNED_FRACTION = 0.05
+# With the vocabulary of minilm, English text has 1.0 to 1.25 pieces per word, French 1.6, Spanish and German 2.
+_MAX_PIECES_PER_WORD = 1.5
+_MIN_WORDS = 200
+# Words in Latin, Greek or Cyrillic letters. Chinese and Japanese have no spaces between words.
+_WORD = re.compile("[A-Za-z\u00c0-\u052f]{2,}")
 # Presets in tfbert.encoder.presets.
 _CHINESE, _MULTILINGUAL = "bert_base_zh", "bert_base_multi"
+_UNTRAINED = "tiny"  # knows hardly any words
 _SAMPLE_CHARACTERS = 200_000
 _SHOWN_WORDS = 5
 # First word of the Unicode names of letters that occur in Japanese or Korean but not in Chinese text.
@@ -30,12 +37,14 @@ class UnknownTokens:
         fractions: split name to the fraction of [UNK] among the tokens of its texts, excluding special tokens.
         words: the most frequent unknown words of the split with the largest fraction; empty without a warning.
         advice: what to do about them; empty without a warning.
+        pieces_per_word: the mean number of word pieces per word in a sample of train; `None` for too few words.
     """
 
     encoder: str
     fractions: dict[str, float]
     words: tuple[str, ...] = ()
     advice: str = ""
+    pieces_per_word: float | None = None
 
     def line(self) -> str:
         """Return a line with the fraction of every split."""
@@ -45,6 +54,18 @@ class UnknownTokens:
     def warnings(self) -> tuple[str, ...]:
         """A warning if more than 5 % of the tokens of a split are unknown."""
         return (f"{self._sentence(WARNED_FRACTION)}. {self.advice}",) if self.exceeds(WARNED_FRACTION) else ()
+
+    @property
+    def language_warnings(self) -> tuple[str, ...]:
+        """A warning if words have so many pieces that the text is probably in another language than the encoder's."""
+        is_other = self.pieces_per_word is not None and self.pieces_per_word > _MAX_PIECES_PER_WORD
+        if not is_other or self.encoder in (_MULTILINGUAL, _UNTRAINED):
+            return ()
+        return (
+            f"the encoder {self.encoder} splits the words of train into {self.pieces_per_word:.1f} pieces on average, "
+            "so it may not know their language; an encoder of this language, or "
+            f"--encoder {_MULTILINGUAL} (104 languages), may be better",
+        )
 
     def exceeds(self, fraction: float) -> bool:
         """Return whether the fraction of unknown tokens of any split is larger than `fraction`."""
@@ -86,13 +107,21 @@ def measure_unknown(
     fractions = {
         name: int(split.num_unknown_tokens) / max(int(split.num_text_tokens), 1) for name, split in tokenized.items()
     }
-    unknown = UnknownTokens(encoder, fractions)
+    unknown = UnknownTokens(encoder, fractions, pieces_per_word=_pieces_per_word(_sample(splits["train"]), tokenizer))
     if not unknown.exceeds(WARNED_FRACTION):
         return unknown
     texts = _sample(splits[max(fractions, key=fractions.get)])
     words = Counter(unknown_words(texts, tokenizer))
     common = tuple(word for word, _ in words.most_common(_SHOWN_WORDS))
-    return UnknownTokens(encoder, fractions, common, advise(texts, words, {encoder}))
+    return replace(unknown, words=common, advice=advise(texts, words, {encoder}))
+
+
+def _pieces_per_word(texts: Iterable[str], tokenizer: Tokenizer) -> float | None:
+    words = Counter(word for text in texts for word in _WORD.findall(text))
+    if words.total() < _MIN_WORDS:
+        return None
+    num_pieces = tokenizer(tf.constant([word.encode() for word in words])).row_lengths().numpy()
+    return float(num_pieces @ list(words.values())) / words.total()
 
 
 def unknown_words(texts: Iterable[str], tokenizer: Tokenizer) -> Iterator[str]:

@@ -8,6 +8,7 @@ import collections
 import contextlib
 import functools
 import itertools
+import logging
 import time
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -29,6 +30,8 @@ from tfbert.training.optimizers import build_optimizer
 from tfbert.training.progress import Average, EvaluationPoint, Progress, Sums, add
 from tfbert.training.trackers import UNTRACKED, Tracker
 from tfbert.training.updates import Updater
+
+logger = logging.getLogger(__name__)
 
 
 class Trainer:
@@ -106,6 +109,8 @@ class Trainer:
             self.progress = Progress.from_dict(progress)
             if not self.progress.ended:
                 self.updater.restore(arrays)
+            place = self.evaluator.schedule.place(self.progress.update)
+            logger.info("resuming after %s, from %s", place, self.checkpoints.run_dir)
         self.updater.broadcast()
         p = self.progress
         state = {name: np.float64(getattr(p, name)) for name in ("update", "evaluated_update", "ended")}

@@ -140,4 +140,6 @@ def test_other_files_are_rejected(tmp_path, monkeypatch):
     assert message(path) == "a.xlsx: is an old Excel file (.xls) or encrypted; save it as .xlsx or .csv"
     write(path, Data=[HEADER, ("a", "x")])
     monkeypatch.setitem(sys.modules, "openpyxl", None)
-    assert message(path).startswith("Excel workbooks: the package openpyxl is not installed; install it with: pip inst")
+    assert message(path).startswith(
+        "the package openpyxl, needed for Excel workbooks, is not installed; install it with: pip inst"
+    )

@@ -109,8 +109,8 @@ def test_annotations_that_do_not_count_are_counted(tmp_path):
         ("per region", "good"),
     ]
     assert lines(path)[0] == (
-        "Label Studio's JSON export, an array of objects, utf-8, 2 repeated annotations skipped, 2 cancelled "
-        "annotations skipped, 2 task without annotations skipped, 1 per-region choice skipped"
+        "Label Studio's JSON export, an array of objects, utf-8, 2 repeated annotations skipped, 1 cancelled "
+        "annotation skipped, 2 unannotated tasks skipped, 1 per-region choice skipped"
     )
 
 

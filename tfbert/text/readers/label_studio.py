@@ -111,11 +111,11 @@ def _flat_tasks(items: Sequence, source: Source, types: Mapping[str, str], role:
             yield f"{where}: annotation {shown_json(damaged[0])}; expected an object with a list of results"
             continue
         kept = _kept(entry)
+        if not kept:
+            layout.count("unannotated task")
+            continue
         for _ in range(len(_annotations(entry)) - len(kept)):
             layout.count("cancelled annotation")
-        if not kept:
-            layout.count("task without annotation")
-            continue
         annotations = [a for a in kept if a.get("ground_truth")] or kept
         values = [_values(annotation, types, role, entry["data"], source) for annotation in annotations]
         if any(other != values[0] for other in values):
