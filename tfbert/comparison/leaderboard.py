@@ -218,7 +218,7 @@ def _run_dirs(folder: Path) -> Iterator[Path]:
 
 def _add(runs: Runs, path: Path) -> None:
     is_finished = (path / REPORT).exists()
-    # First, as a damaged report is named instead of the run.
+    # Before `unfinished`: a run with a damaged report is only listed as unreadable.
     if is_finished:
         report = read_json(path / REPORT)
         if is_pretraining(report):
