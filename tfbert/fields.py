@@ -175,6 +175,7 @@ def check_value(path: str, value: Any, hint: Any) -> Any:
 
 
 _IN_WORDS = {type(None): "none", str: "text", int: "a whole number", float: "a number", bool: "true or false"}
+_IN_WORDS |= {dict: "an object", list: "a list"}
 _IN_WORDS[tuple[str, ...]] = "texts separated by commas"
 
 

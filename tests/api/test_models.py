@@ -53,7 +53,7 @@ def test_a_path_is_a_run_or_a_saved_model(run, saved, tmp_path):
     [
         ({}, "contains no finished run (report.json), SavedModel or Hugging Face model"),
         ({"config.json": {}}, "is an unfinished run; the call or the command that started it continues it"),
-        ({REPORT: {"corpus": {}}}, "is a pretraining; expected a run of a task, with encoder={}/encoder"),
+        ({REPORT: {"before": {}}}, "is a pretraining; expected a run of a task, with encoder={}/encoder"),
     ],
 )
 def test_a_path_of_something_else_is_refused(tmp_path, files, message):

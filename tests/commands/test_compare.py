@@ -37,7 +37,7 @@ def test_a_table_in_a_terminal(models, capsys, monkeypatch, tmp_path):
     run("a", "b")
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].split()[:2] == ["model", "accuracy"] and lines[1].split()[:2] == ["b", "99.0"]
-    assert lines[4].startswith("b has 19.0 points more accuracy than a (95% interval")
+    assert lines[4].startswith("b's accuracy is 19.0 points higher than a's (95% interval")
     assert lines[-1] == "page  compare.html" and (tmp_path / "compare.html").exists()
 
 

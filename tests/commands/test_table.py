@@ -1,6 +1,6 @@
 """Tables for a terminal: alignment, wide characters, and tables that are too wide."""
 
-from tfbert.commands.table import sentence_lines, table_lines
+from tfbert.commands.table import sentence_lines, table_lines, table_lines_with_details
 
 
 def test_numbers_are_aligned_on_the_right_and_texts_on_the_left():
@@ -19,9 +19,26 @@ def test_the_widest_text_column_is_cut_to_the_width():
     assert max(map(len, lines)) == 30
 
 
-def test_a_column_can_be_kept_whole():
-    lines = table_lines(["path", "text"], [["runs/a/1234567890", "x" * 20]], 30, uncut=[0])
-    assert lines[1] == "runs/a/1234567890  " + "x" * 10 + "…"
+def test_details_are_columns_if_they_fit():
+    columns, rows = ["run", "score", "epochs", "dropout"], [["a", "9.5 %", "3", "0.1"], ["longer", "8.1 %", "10", "–"]]
+    lines = table_lines_with_details(columns, rows, 30, num_details=2)
+    assert lines == table_lines(columns, rows, 30) and len(lines[0]) == 30
+
+
+def test_details_that_do_not_fit_are_below_their_row():
+    columns, rows = ["run", "score", "epochs", "dropout"], [["a", "9.5 %", "3", "0.1"], ["longer", "8.1 %", "10", "–"]]
+    assert table_lines_with_details(columns, rows, 29, num_details=2) == [
+        "run     score", "a       9.5 %", "    epochs=3  dropout=0.1", "longer  8.1 %", "    epochs=10  dropout=–",
+    ]  # fmt: skip
+    # More columns become details, and each line has as many as fit.
+    assert table_lines_with_details(columns, rows[:1], 17, num_details=1) == [
+        "run  score", "a    9.5 %", "    epochs=3", "    dropout=0.1",
+    ]  # fmt: skip
+
+
+def test_a_long_first_column_is_not_cut():
+    lines = table_lines_with_details(["run", "score"], [["x" * 40, "9.5 %"]], 30, num_details=0)
+    assert lines == ["run", "x" * 40, "    score=9.5 %"]
 
 
 def test_lines_of_many_columns_end_at_the_width():

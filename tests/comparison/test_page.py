@@ -39,8 +39,8 @@ def comparison():
 def test_title_result_and_settings(comparison, tmp_path):
     page = rendered(comparison, tmp_path / "compare.page")
     assert "Comparison of a, &lt;b&gt;</title>" in page and "a, <b>" not in page and "<dt><b>" not in page
-    assert "a has 13.3 points more accuracy than &lt;b&gt;" in page and "tfbert compare a b" in page
-    assert re.search(r"train\.learning_rate</td><td>0\.0002</td><td>0\.5</td>", page)
+    assert "a&#39;s accuracy is 13.3 points higher than &lt;b&gt;&#39;s" in page and "tfbert compare a b" in page
+    assert re.search(r"train\.learning_rate</td><td>none</td><td>0\.5</td>", page)
     assert not re.search(r"https?://|src=", page)
 
 
@@ -87,17 +87,27 @@ def test_pages_of_equal_systems_have_no_disagreements(tmp_path):
     assert 'id="disagreements"' not in page and "equally right on each of the 60 records" in page
 
 
-def entity_system(name, found, texts):
+def test_equal_leaders_are_named_together(tmp_path):
+    systems = [system(name, right_except(60, *range(wrong))) for name, wrong in (("a", 30), ("b", 0), ("c", 0))]
+    page = rendered(compare(systems), tmp_path / "compare.html")
+    assert "accuracy of b and c, the best of 3, on 60 records" in page
+    page = rendered(compare(systems[1:]), tmp_path / "compare.html")
+    assert "accuracy of b and c on 60 records" in page
+    # A score is only bold if another one is worse.
+    assert "equal scores</td>" in page and "<strong>100.0 %" not in page
+
+
+def entity_system(name, bounds, texts):
     """Return a system of entities that finds the given span in the first text and nothing in the others."""
     count = len(texts)
     outputs = {"num_entities": np.array([1] + [0] * (count - 1))}
-    outputs |= {"start": np.full((count, 1), found[0]), "end": np.full((count, 1), found[1])}
+    outputs |= {"start": np.full((count, 1), bounds[0]), "end": np.full((count, 1), bounds[1])}
     outputs |= {"entity_label": np.full((count, 1), b"place", object), "probability": np.full((count, 1), 0.5)}
-    outputs["entity_text"] = np.full((count, 1), texts[0][slice(*found)].encode(), object)
+    outputs["entity_text"] = np.full((count, 1), texts[0][slice(*bounds)].encode(), object)
     task = FittedEntities(options=EntitiesOptions(), types=("place",), borders="whitespace")
-    of = [Record(text, (Span(7, 15, "place"),) if not i else (), f"t.conll:{i}") for i, text in enumerate(texts)]
+    records = [Record(text, (Span(7, 15, "place"),) if not i else (), f"t.conll:{i}") for i, text in enumerate(texts)]
     return replaced(
-        system(name, right_except(3)), task=task, records=of, trainings=[Training(outputs, {})], config=Config()
+        system(name, right_except(3)), task=task, records=records, trainings=[Training(outputs, {})], config=Config()
     )
 
 

@@ -63,8 +63,10 @@ def with_seeds(run_dir, directory, seeds):
     """Return a run whose seeds are copies of a finished run, in the given directory."""
     for seed in seeds:
         shutil.copytree(run_dir, directory / f"seed-{seed}")
-    counted = {"count": len(seeds), "seeds": seeds, "best": seeds[-1]}
-    write_json(directory / "report.json", read_json(run_dir / "report.json") | {"seeds": counted})
+    report = read_json(run_dir / "report.json")
+    spread = {name: {"mean": score["value"], "std": 0.0} for name, score in report["test"]["metrics"].items()}
+    seeds_report = {"count": len(seeds), "seeds": seeds, "best": seeds[-1], "test": spread}
+    write_json(directory / "report.json", report | {"seeds": seeds_report})
     return directory
 
 
@@ -127,13 +129,21 @@ def test_predictions_for_other_records(copied, run_dir):
         load_systems([str(run_dir), str(copied)], None, {})
 
 
+@pytest.mark.parametrize("name", ["seeds", "data", "task", "test"])
+def test_a_damaged_report_is_named(copied, run_dir, name):
+    report = read_json(copied / "report.json")
+    write_json(copied / "report.json", {key: value for key, value in report.items() if key != name})
+    with pytest.raises(ValueError, match=rf"0abc/report\.json: {name} is missing; the file is damaged, or was written"):
+        load_systems([str(run_dir), str(copied)], None, {})
+
+
 def test_models_that_cannot_be_used(copied, run_dir, tmp_path):
     (tmp_path / "unfinished").mkdir()
     write_json(tmp_path / "unfinished" / "started.json", {"command": ""})
     pretraining, untested = (shutil.copytree(copied, tmp_path / name) for name in ("pretraining", "untested"))
     report = read_json(copied / "report.json")
     write_json(untested / "report.json", report | {"test": None})
-    write_json(pretraining / "report.json", {name: value for name, value in report.items() if name != "task"})
+    write_json(pretraining / "report.json", {"before": {}, "after": {}})
     messages = {
         (run_dir,): "give two or more runs or SavedModels, or none to list the runs",
         (run_dir, run_dir): f"{run_dir}: given twice; expected different models",
@@ -142,7 +152,7 @@ def test_models_that_cannot_be_used(copied, run_dir, tmp_path):
         (run_dir, tmp_path / "unfinished"): f"{tmp_path / 'unfinished'}: is not finished; expected finished runs",
         (run_dir, small.finished_run()[1]): f"{small.finished_run()[1]}: a SavedModel has no stored predictions; give",
         (run_dir, untested): f"{untested}: has no test split; give --data to evaluate all models on the same records",
-        (run_dir, pretraining): f"{pretraining}: a pretraining; expected runs of a task",
+        (run_dir, pretraining): f"{pretraining}: is a pretraining; expected a run of a task",
     }
     for models, message in messages.items():
         with pytest.raises(ValueError) as raised:

@@ -9,7 +9,7 @@ from support import small
 
 from tfbert.encoder.spec import EncoderSpec
 from tfbert.files import REPORT, read_json, write_json
-from tfbert.models.saved_run import load_run, save_run, stored_task, trained_dir
+from tfbert.models.saved_run import finished_run, load_run, save_run, stored_task
 
 
 @pytest.fixture(scope="module")
@@ -30,17 +30,9 @@ def copied(run_dir, tmp_path):
 def test_config_report_task_and_samples_are_loaded(run, run_dir):
     assert run.config.to_dict() == read_json(run_dir / "config.json")
     assert run.report == read_json(run_dir / REPORT)
-    assert run.task is run.predictor.task and run.task.labels == tuple(sorted(small.TOPICS))
+    assert run.task is run.predictor.task and stored_task(run_dir) == run.task
+    assert run.task.labels == tuple(sorted(small.TOPICS))
     assert len(run.samples) == 8 and all(set(item) == {"text"} for item in run.samples)
-
-
-def test_the_directory_of_the_kept_training(run, run_dir, tmp_path):
-    seeds = {"seeds": {"best": 3}}
-    assert trained_dir(tmp_path, {"seeds": None}) == tmp_path
-    assert trained_dir(tmp_path, seeds) == tmp_path / "seed-3"
-    assert trained_dir(tmp_path, seeds, 2) == tmp_path / "seed-2"
-    assert trained_dir(tmp_path, seeds | {"adaptation": {"kept": "adapted"}}) == tmp_path / "adapted" / "seed-3"
-    assert stored_task(run_dir) == run.task
 
 
 def test_a_saved_predictor_is_loaded_with_equal_outputs(run, copied):
@@ -67,9 +59,10 @@ def test_the_best_seed_or_the_kept_adaptation_is_loaded(run, copied, tmp_path):
     several = tmp_path / "several"
     (several / "kept").mkdir(parents=True)
     shutil.copytree(copied, several / "kept" / "seed-2")
-    write_json(several / REPORT, report | {"seeds": {"best": 2}, "adaptation": {"kept": "kept"}})
+    seeds = {"seeds": [1, 2], "best": 2}
+    write_json(several / REPORT, report | {"seeds": seeds, "adaptation": {"kept": "kept"}})
     loaded = load_run(several)
-    assert loaded.report["seeds"] == {"best": 2}
+    assert loaded.report["seeds"] == seeds
     np.testing.assert_array_equal(
         loaded.predictor(run.samples)["probabilities"], run.predictor(run.samples)["probabilities"]
     )
@@ -78,6 +71,13 @@ def test_the_best_seed_or_the_kept_adaptation_is_loaded(run, copied, tmp_path):
 def test_a_directory_without_a_finished_run_is_rejected(copied):
     (copied / REPORT).unlink()
     with pytest.raises(ValueError, match=r"run: contains no finished run; expected a directory with report\.json"):
+        load_run(copied)
+
+
+def test_a_damaged_report_is_named(copied):
+    report = read_json(copied / REPORT)
+    write_json(copied / REPORT, {name: value for name, value in report.items() if name != "seeds"})
+    with pytest.raises(ValueError, match=r"run/report\.json: seeds is missing; the file is damaged"):
         load_run(copied)
 
 
@@ -93,3 +93,12 @@ def test_missing_weights_are_named(copied):
     (copied / "best.safetensors").unlink()
     with pytest.raises(ValueError, match=r"best\.safetensors: not a tfbert checkpoint"):
         load_run(copied)
+
+
+def test_the_run_of_a_search_is_its_best_one(run_dir, tmp_path):
+    assert finished_run(run_dir) == run_dir
+    write_json(tmp_path / REPORT, {"task": "classification", "plan": {}})
+    assert finished_run(tmp_path) == tmp_path / "best"
+    write_json(tmp_path / REPORT, {"before": {}})
+    with pytest.raises(ValueError, match=f"{tmp_path}: is a pretraining; expected a run of a task, with encoder="):
+        load_run(tmp_path)

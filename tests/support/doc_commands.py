@@ -82,12 +82,12 @@ def blocks_of(page: str) -> list[tuple[str, str]]:
 @functools.cache
 def commands_of(page: str) -> list[Command]:
     """Return the commands in the shell blocks of a page."""
-    found = []
+    commands = []
     for language, block in blocks_of(page):
         name, _, mark = language.partition(" ")
         if name == "sh":
-            found += _commands(page, block, mark)
-    return found
+            commands += _commands(page, block, mark)
+    return commands
 
 
 @functools.cache
@@ -98,8 +98,8 @@ def inline_commands_of(page: str) -> list[Command]:
     """
     text = FENCED.sub("", (ROOT / page).read_text(encoding="utf-8"))
     pieces = [piece for piece in INLINE.findall(text) if STARTS.match(piece)]
-    found = [command for piece in pieces for command in _commands(page, piece)]
-    return [command for command in found if command.words[0] != "tfbert" and "benchmarks" not in command.words]
+    commands = [command for piece in pieces for command in _commands(page, piece)]
+    return [command for command in commands if command.words[0] != "tfbert" and "benchmarks" not in command.words]
 
 
 def _write_jsonl(path: Path, rows: list[dict]) -> None:

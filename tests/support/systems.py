@@ -14,35 +14,35 @@ from tfbert.text.records import Record
 LABELS = ("card", "fee", "loan")
 
 
-def records(count, first=0):
+def labelled_records(count, first=0):
     """Return records with the labels in turn, all with different texts."""
     return [Record(f"text {i}", LABELS[i % len(LABELS)], f"test.csv:{i + 2}") for i in range(first, first + count)]
 
 
-def system(name, *is_right, labels=LABELS, of=None, **values):
+def system(name, *is_right, labels=LABELS, records=None, **values):
     """Return a system that predicts the next label where it is not right.
 
     Args:
         name: of the system.
         is_right: for each training, whether it is right on each record, bool `(records,)`.
         labels: of the model.
-        of: the records; by default `records` of the needed number.
+        records: the labelled records; by default `labelled_records` of the needed number.
         values: config paths with `__` instead of the dot.
     """
-    of = records(len(is_right[0])) if of is None else of
-    gold = np.asarray([labels.index(record.target) for record in of])
+    records = labelled_records(len(is_right[0])) if records is None else records
+    gold = np.asarray([labels.index(record.target) for record in records])
     trainings = []
     for right in is_right:
         ids = np.where(right, gold, (gold + 1) % len(labels))
-        probabilities = np.full((len(of), len(labels)), 0.1 / (len(labels) - 1), np.float32)
-        probabilities[np.arange(len(of)), ids] = 0.9
+        probabilities = np.full((len(records), len(labels)), 0.1 / (len(labels) - 1), np.float32)
+        probabilities[np.arange(len(records)), ids] = 0.9
         trainings.append(Training({"label_id": ids, "probabilities": probabilities}, {}))
     return System(
         name=name,
         path=Path(f"runs/{name}"),
         config=override(Config(), {path.replace("__", "."): value for path, value in values.items()}),
         task=FittedClassification(options=LabelOptions(), has_pair=False, labels=labels),
-        records=of,
+        records=records,
         trainings=trainings,
         num_seeds=len(trainings),
     )

@@ -38,7 +38,7 @@ def forget_logged_aliases():
 def test_an_alias_loads_the_task_and_is_logged_once(alias, caplog):
     caplog.set_level(logging.INFO, "tfbert")
     assert load_task(alias) is load_task(alias) is load_task(TASK_OF[alias])
-    assert caplog.messages == [f"'{'{alias}'}' is another name for the task '{'{TASK_OF[alias]}'}'"]
+    assert caplog.messages == [f"'{alias}' is another name for the task '{TASK_OF[alias]}'"]
 
 
 def test_the_name_of_a_task_is_not_logged(caplog):

@@ -69,9 +69,9 @@ def _list_runs(options: argparse.Namespace) -> None:
     if not sys.stdout.isatty():
         _print_json(runs.to_json())
         return
-    for title, columns, rows in runs.tables():
-        print(title)
-        table.print_table(columns, rows, uncut=range(4))
+    for runs_table in runs.tables():
+        print(runs_table.title)
+        table.print_table_with_details(runs_table.columns, runs_table.rows, runs_table.num_settings)
         print()
     if runs.unfinished:
         print("unfinished")

@@ -4,24 +4,35 @@ import shutil
 import sys
 import textwrap
 import unicodedata
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 _GAP = "  "
+_INDENT = "    "
 # A text column is not made narrower than this.
 _MIN_WIDTH = 8
 # Wrapped texts are not made narrower than this.
 _MIN_WRAPPED_WIDTH = 40
 
 
-def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], uncut: Collection[int] = ()) -> None:
+def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Print a table that fits the terminal.
 
     Args:
         columns: the headings.
         rows: the cells of each row, one per column.
-        uncut: indices of text columns that are not made narrower.
     """
-    print("\n".join(table_lines(columns, rows, shutil.get_terminal_size().columns, uncut)))
+    print("\n".join(table_lines(columns, rows, shutil.get_terminal_size().columns)))
+
+
+def print_table_with_details(columns: Sequence[str], rows: Sequence[Sequence[str]], num_details: int) -> None:
+    """Print a table that fits the terminal without being cut; see `table_lines_with_details`.
+
+    Args:
+        columns: the headings.
+        rows: the cells of each row, one per column.
+        num_details: the number of columns at the end that are printed together, as columns or as details.
+    """
+    print("\n".join(table_lines_with_details(columns, rows, shutil.get_terminal_size().columns, num_details)))
 
 
 def print_sentences(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
@@ -55,9 +66,47 @@ def sentence_lines(columns: Sequence[str], rows: Sequence[Sequence[str]], width:
     return table_lines(columns, list(wrapped()), sys.maxsize)
 
 
-def table_lines(
-    columns: Sequence[str], rows: Sequence[Sequence[str]], width: int, uncut: Collection[int] = ()
+def table_lines_with_details(
+    columns: Sequence[str], rows: Sequence[Sequence[str]], width: int, num_details: int
 ) -> list[str]:
+    """Return the lines of a table whose last columns are details: indented lines below each row if they do not fit.
+
+    If the table is too wide, the last `num_details` columns become details, such as `epochs=3  dropout=0.1`. Further
+    columns follow, from the last one, until the table fits.
+
+    Args:
+        columns: the headings.
+        rows: the cells of each row, one per column.
+        width: maximum width of a line; a single detail or a first column that is longer exceeds it.
+        num_details: the number of columns at the end that are printed together, as columns or as details.
+    """
+    num_columns = len(columns)
+    lines = table_lines(columns, rows, sys.maxsize)
+    while num_columns > 1 and max(map(_width, lines)) > width:
+        num_columns -= num_details if num_details and num_columns == len(columns) else 1
+        lines = table_lines(columns[:num_columns], [row[:num_columns] for row in rows], sys.maxsize)
+    heading, *row_lines = lines
+    with_details = [heading]
+    for line, row in zip(row_lines, rows, strict=True):
+        details = map("{}={}".format, columns[num_columns:], row[num_columns:])
+        with_details += [line, *_detail_lines(details, width)]
+    return with_details
+
+
+def _detail_lines(details: Iterable[str], width: int) -> Iterator[str]:
+    """Yield indented lines with as many details as fit on each."""
+    line = ""
+    for detail in details:
+        longer = f"{line}{_GAP if line else _INDENT}{detail}"
+        if line and _width(longer) > width:
+            yield line
+            longer = _INDENT + detail
+        line = longer
+    if line:
+        yield line
+
+
+def table_lines(columns: Sequence[str], rows: Sequence[Sequence[str]], width: int) -> list[str]:
     """Return the lines of a table: the headings, and one line per row.
 
     Columns of numbers are aligned on the right. If the table is too wide, its widest text columns are made narrower,
@@ -67,7 +116,6 @@ def table_lines(
         columns: the headings.
         rows: the cells of each row, one per column.
         width: maximum width of a line, in columns of the terminal.
-        uncut: indices of text columns that are not made narrower.
     """
     # It imports Matplotlib, for which --help should not wait.
     from tfbert.evaluation.formatting import is_number
@@ -75,15 +123,14 @@ def table_lines(
     rows = [[" ".join(cell.split()) for cell in row] for row in rows]
     cells = list(zip(columns, *rows, strict=True))
     are_numbers = [bool(rows) and all(map(is_number, column[1:])) for column in cells]
-    is_cut = [not number and index not in uncut for index, number in enumerate(are_numbers)]
-    widths = _fitted([max(map(_width, column)) for column in cells], is_cut, width)
+    widths = _fitted([max(map(_width, column)) for column in cells], are_numbers, width)
     return [_cut(_GAP.join(map(_aligned, row, widths, are_numbers)).rstrip(), width) for row in [list(columns), *rows]]
 
 
-def _fitted(widths: list[int], is_cut: Sequence[bool], width: int) -> list[int]:
-    """Return the widths of the columns, of which the widest that may be cut are reduced until the table fits."""
+def _fitted(widths: list[int], are_numbers: Sequence[bool], width: int) -> list[int]:
+    """Return the widths of the columns, of which the widest text columns are reduced until the table fits."""
     widths = list(widths)
-    narrowed = [index for index, cut in enumerate(is_cut) if cut]
+    narrowed = [index for index, is_number in enumerate(are_numbers) if not is_number]
     while narrowed and sum(widths) + len(_GAP) * (len(widths) - 1) > width:
         widest = max(narrowed, key=widths.__getitem__)
         if widths[widest] <= _MIN_WIDTH:

@@ -16,6 +16,12 @@ from tfbert.nearest import did_you_mean
 _LEVEL = 0.05
 # Resamples per pair, so that Holm's correction leaves p-values that can be below the level.
 _RESAMPLES_PER_PAIR = 100
+# Percentile intervals of fewer records are too narrow.
+_FEW_RECORDS = 30
+# Equal scores may differ by this much.
+_ROUNDING = 1e-9
+# Labels that are named in a message.
+_MAX_LABELS = 3
 # With fewer common records than this, the result would say little about either test set.
 _MIN_COMMON = 50
 
@@ -39,6 +45,16 @@ class Pair:
     p_value: float
     num_better: int
     num_worse: int
+
+    @property
+    def num_differing(self) -> int:
+        """The number of records that one of the systems predicts better."""
+        return self.num_better + self.num_worse
+
+    @property
+    def is_tie(self) -> bool:
+        """Whether the scores are equal, apart from rounding."""
+        return self.gain.difference < _ROUNDING
 
     @property
     def is_significant(self) -> bool:
@@ -86,45 +102,66 @@ class Comparison:
         return sorted(range(len(values)), key=lambda system: -values[system])
 
     def sentence(self, pair: Pair) -> str:
-        """Return what a pair shows, in one or two sentences."""
+        """Return what a pair shows, in one to three sentences."""
         better, worse = (self.systems[index].name for index in (pair.better, pair.worse))
-        gain, num_differing = pair.gain, pair.num_better + pair.num_worse
-        if not num_differing:
-            return f"{better} and {worse} are equally right on each of the {self.num_records:,} records."
-        amount = self.metric.format_difference(gain.difference)
-        interval = self.metric.format_difference_interval(gain.low, gain.high)
-        more = "less" if self.metric.better == "lower" else "more"
-        difference = f"{better} has {amount} {more} {self.metric.title} than {worse} (95% interval {interval})"
+        gain, title = pair.gain, self.metric.title
+        if not pair.num_differing:
+            return f"{better} and {worse} are equally right on {self._every_record()}."
+        direction = "lower" if self.metric.better == "lower" else "higher"
+        amount = f"{self.metric.format_difference(gain.difference)} {direction}"
+        difference = f"{better}'s {title} is {amount} than {worse}'s"
+        interval = f"(95% interval {self.metric.format_difference_interval(gain.low, gain.high)})"
         if pair.is_significant:
-            return f"{difference}: more than chance."
-        difference = f"{difference}, which may be chance."
-        if not gain.difference:
-            difference = f"{better} and {worse} have the same {self.metric.title}."
-        if gain.p_value <= _LEVEL < pair.p_value and len(self.pairs) > 1:
-            reason = (
-                f"Alone it would be more than chance, but among {len(self.pairs)} pairs one such difference is not."
-            )
-        elif smallest_p_value(num_differing) > _LEVEL:
-            reason = f"One is better than the other on only {num_differing} of the records, too few to tell."
+            return f"{difference} {interval}: more than chance."
+        if smallest_p_value(pair.num_differing) > _LEVEL:
+            # Without the interval, which is too narrow if so few records differ.
+            difference = f"{difference}."
+            count = f"{pair.num_differing} of {self.num_records:,} records"
+            reason = f"One is better than the other on only {count}, too few to tell."
+        elif gain.p_value <= _LEVEL and len(self.pairs) > 1:
+            difference = f"{difference} {interval}."
+            reason = f"Alone, this difference would be more than chance; among {len(self.pairs)} pairs it is not."
         else:
+            difference = f"{difference} {interval}, which may be chance."
             smallest = self.metric.format_difference((gain.high - gain.low) / 2)
-            reason = f"A difference of about {smallest} or more could be shown."
-        return f"No difference can be shown with {self.num_records:,} records: {difference} {reason}"
+            reason = f"With {self.num_records:,} records, only differences of about {smallest} or more can be detected."
+        if pair.is_tie:
+            difference = f"{better} and {worse} have the same {title}."
+        return f"No difference can be shown: {difference} {reason}"
+
+    def leaders(self) -> list[int]:
+        """Return the indices of the systems with the best score: one, or several with equal scores."""
+        best = self.ranking()[0]
+        return [index for index in self.ranking() if index == best or self._pair(index, best).is_tie]
 
     def verdict(self) -> str:
-        """Return the result of the whole comparison, in one or two sentences."""
+        """Return the result of the whole comparison, in one to three sentences."""
         if len(self.pairs) == 1:
             return self.sentence(self.pairs[0])
-        best, title = self.ranking()[0], self.metric.title
-        equal = [
-            self.systems[pair.worse + pair.better - best].name
-            for pair in self.pairs
-            if best in (pair.better, pair.worse) and not pair.is_significant
-        ]
-        name = self.systems[best].name
-        if not equal:
-            return f"{name} has the best {title}, by more than chance against each of the others."
-        return f"{name} has the best {title}, but its lead over {listed(equal)} may be chance."
+        leaders, title = self.leaders(), self.metric.title
+        others = [index for index in self.ranking() if index not in leaders]
+        names = self._names(leaders)
+        result, lead = f"{names} has the best {title}", "its lead"
+        if len(leaders) > 1:
+            tie = f"{names} have the same {title}."
+            if not any(self._pair(*pair).num_differing for pair in itertools.combinations(leaders, 2)):
+                tie = f"{names} are equally right on {self._every_record()}."
+            if not others:
+                return tie
+            result, lead = f"{tie} Their {title} is the best", "their lead"
+        unclear = [o for o in others if not all(self._pair(leader, o).is_significant for leader in leaders)]
+        if not unclear:
+            return f"{result}, by more than chance against {self._names(others)}."
+        return f"{result}, but {lead} over {self._names(unclear)} may be chance."
+
+    def _every_record(self) -> str:
+        return "the only record" if self.num_records == 1 else f"each of the {self.num_records:,} records"
+
+    def _pair(self, first: int, second: int) -> Pair:
+        return next(pair for pair in self.pairs if {pair.better, pair.worse} == {first, second})
+
+    def _names(self, indices: Sequence[int]) -> str:
+        return listed([self.systems[index].name for index in indices])
 
     def disagreements(self) -> list[int]:
         """Return the positions of the records with different predictions, largest difference of their scores first."""
@@ -254,11 +291,13 @@ def _require_same_task(systems: Sequence[System]) -> None:
             )
         ours, theirs = set(first.task.known_labels), set(other.task.known_labels)
         if ours != theirs:
-            some = sorted(ours ^ theirs)
-            labels = listed([repr(label) for label in some[:3]]) + (" and others" if len(some) > 3 else "")
+            labels = [repr(label) for label in sorted(ours ^ theirs)]
+            if len(labels) > _MAX_LABELS:
+                labels = [*labels[:_MAX_LABELS], f"{len(labels) - _MAX_LABELS} more"]
+            verb = "is" if len(labels) == 1 else "are"
             raise ValueError(
-                f"{first.path} and {other.path} have different labels: only one of them knows {labels}; "
-                "expected models with the same labels"
+                f"{first.path} and {other.path} have different labels: {listed(labels)} {verb} known to only one of "
+                "them; expected models with the same labels"
             )
         inputs = [[declared.name for declared in system.task.inputs] for system in (first, other)]
         if type(first.task) is not type(other.task) or inputs[0] != inputs[1]:
@@ -293,6 +332,9 @@ def _common_records(systems: Sequence[System]) -> tuple[list[list[int]], list[st
             f"The test sets differ ({counts} records). The models are compared on the {len(common):,} records that "
             "all of them have, so the scores differ from those in their reports."
         )
+    if len(common) < _FEW_RECORDS:
+        records = "one record" if len(common) == 1 else f"{len(common)} records"
+        warnings.append(f"There is too little test data: intervals from only {records} are usually too narrow.")
     order = [key for key in keys[0] if key in common]
     positions = [{key: index for index, key in enumerate(system_keys)} for system_keys in keys]
     return [[system_positions[key] for key in order] for system_positions in positions], warnings

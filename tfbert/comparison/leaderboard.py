@@ -3,23 +3,48 @@
 import itertools
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from tfbert.evaluation.formatting import duration, size
-from tfbert.evaluation.metric import Metric, main_metric
 from tfbert.fields import differing_values
-from tfbert.files import BEST_RUN, REPORT, STARTED, UNEXPORTED, acquire_lock, read_json
+from tfbert.files import BEST_RUN, REPORT, STARTED, UNEXPORTED, acquire_lock, naming, read_json
+from tfbert.models.run_report import (
+    PretrainingReport,
+    RunReport,
+    SplitData,
+    is_pretraining,
+    is_search,
+    num_trials,
+    read_run_report,
+    sum_seconds,
+)
 from tfbert.models.weights import BEST
 
 # Not listed among the settings that differ: what is the same or listed anyway, and seeds.
 _IGNORED_SETTINGS = ("data.path", "encoder.name", "train.seed")
 _HASH_CHARACTERS = 12
 
-Table = tuple[str, list[str], list[list[str]]]
+
+@dataclass(frozen=True, kw_only=True)
+class RunTable:
+    """A table of runs.
+
+    Args:
+        title: what the runs have in common.
+        columns: the headings.
+        rows: the cells of each run, one per column.
+        num_settings: the number of columns at the end that are config fields.
+    """
+
+    title: str
+    columns: list[str]
+    rows: list[list[str]]
+    num_settings: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,49 +53,41 @@ class FinishedRun:
 
     Args:
         path: the directory of the run or of the search.
-        task: the name of the task.
-        data: the split that was scored: its `split`, `path`, `sha256`, `note` and `num_examples`; `None` if there is
-            neither a test nor a validation split.
-        metric: the main metric.
-        score: its `value`, `low` and `high`.
-        seeds: the number of seeds, and for several the `mean` and `std` of the metric.
-        config: the config of the run.
+        report: the report of the run.
         num_trials: the number of trials of a search; `None` for a run.
-        seconds: duration of preparation, training and evaluation; of the best seed if there are several.
+        seconds: duration of the run, of its best seed if there are several, or of the search.
         num_bytes: the size of the weights.
         finished: when the run ended, in seconds since the epoch.
     """
 
     path: Path
-    task: str
-    data: Mapping[str, Any] | None
-    metric: Metric | None
-    score: Mapping[str, float | None]
-    seeds: Mapping[str, Any]
-    config: Mapping[str, Any]
+    report: RunReport
     num_trials: int | None
     seconds: float
     num_bytes: int | None
     finished: float
 
     @property
+    def data(self) -> SplitData | None:
+        """The data that the run was scored on; `None` if there is neither a test nor a validation split."""
+        score = self.report.score
+        return self.report.data[score.split] if score else None
+
+    @property
     def group(self) -> tuple:
         """What is equal for runs whose scores can be compared."""
-        data = [self.data[key] for key in ("split", "sha256", "note")] if self.data else []
-        return self.task, *data, self.metric.name if self.metric else ""
+        score, data = self.report.score, self.data
+        return self.report.task, *((score.split, data.sha256, data.note, score.metric.name) if score else ())
 
     def to_json(self) -> dict[str, Any]:
         """Return the run, ready for JSON."""
         return {
             "kind": "run" if self.num_trials is None else "search",
             "path": str(self.path),
-            "task": self.task,
-            "data": self.data,
-            "metric": self.metric and self.metric.name,
-            **self.score,
-            "seeds": self.seeds,
+            "task": self.report.task,
+            **self.report.score_json(),
             "num_trials": self.num_trials,
-            "config": self.config,
+            "config": self.report.config,
             "seconds": self.seconds,
             "num_bytes": self.num_bytes,
             "finished": time.strftime("%Y-%m-%dT%H:%M:%S%z", time.localtime(self.finished)),
@@ -83,23 +100,22 @@ class PretrainingRun:
 
     Args:
         path: the directory of the run.
-        encoder: the name of the encoder that it started from; `None` for a new one.
-        before: the loss of masked words of held-out text before the pretraining.
-        after: the same after it.
-        seconds: duration of preparation, training and evaluation.
+        report: its report.
     """
 
     path: Path
-    encoder: str | None
-    before: float
-    after: float
-    seconds: float
+    report: PretrainingReport
 
     def to_json(self) -> dict[str, Any]:
         """Return the run, ready for JSON."""
-        losses = {"masked_word_loss_before": self.before, "masked_word_loss_after": self.after}
-        encoder = {"encoder": self.encoder}
-        return {"kind": "pretraining", "path": str(self.path), **encoder, **losses, "seconds": self.seconds}
+        return {
+            "kind": "pretraining",
+            "path": str(self.path),
+            "encoder": self.report.encoder,
+            "masked_word_loss_before": self.report.before,
+            "masked_word_loss_after": self.report.after,
+            "seconds": self.report.seconds,
+        }
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -151,17 +167,17 @@ class Runs:
         unreadable = [{"kind": "unreadable", "message": message} for message in self.unreadable]
         return [run.to_json() for run in (*self.finished, *self.pretrained, *self.unfinished)] + unreadable
 
-    def tables(self) -> Iterator[Table]:
-        """Yield the title, the columns and the rows of a table per task, test data and metric, and of pretrainings."""
+    def tables(self) -> Iterator[RunTable]:
+        """Yield a table per task, test data and metric, and one of pretrainings."""
         for _, group in itertools.groupby(self.finished, key=lambda run: run.group):
             yield _table(list(group))
         if self.pretrained:
             columns = ["run", "encoder", "loss before", "after", "time"]
-            rows = [
-                [str(run.path), run.encoder or "new", f"{run.before:.3f}", f"{run.after:.3f}", duration(run.seconds)]
-                for run in self.pretrained
-            ]
-            yield "pretraining: loss of masked words of held-out text", columns, rows
+            rows = []
+            for run in self.pretrained:
+                before, after = f"{run.report.before:.3f}", f"{run.report.after:.3f}"
+                rows.append([str(run.path), run.report.encoder or "new", before, after, duration(run.report.seconds)])
+            yield RunTable(title="pretraining: loss of masked words of held-out text", columns=columns, rows=rows)
 
 
 def find_runs(runs_dir: Path) -> Runs:
@@ -180,8 +196,6 @@ def find_runs(runs_dir: Path) -> Runs:
             continue
         except ValueError as error:
             runs.unreadable.append(str(error))
-        except (KeyError, TypeError) as error:
-            runs.unreadable.append(f"{path / REPORT}: written by another version of tfbert ({error!r})")
     if runs == Runs():
         raise ValueError(f"{runs_dir}: contains no runs; expected the directory of the runs, given by --runs")
     runs.finished.sort(key=_order)
@@ -189,8 +203,8 @@ def find_runs(runs_dir: Path) -> Runs:
 
 
 def _order(run: FinishedRun) -> tuple:
-    value = run.score["value"]
-    return run.group, -run.metric.sign * value if value is not None else 0.0
+    score = run.report.score
+    return run.group, -score.metric.sign * score.value if score else 0.0
 
 
 def _run_dirs(folder: Path) -> Iterator[Path]:
@@ -203,47 +217,38 @@ def _run_dirs(folder: Path) -> Iterator[Path]:
 
 
 def _add(runs: Runs, path: Path) -> None:
-    if not (path / REPORT).exists() or (path / UNEXPORTED).exists():
+    is_finished = (path / REPORT).exists()
+    # Before `unfinished`: a run with a damaged report is only listed as unreadable.
+    if is_finished:
+        report = read_json(path / REPORT)
+        if is_pretraining(report):
+            with naming(path / REPORT):
+                runs.pretrained.append(PretrainingRun(path=path, report=PretrainingReport.from_json(report)))
+        else:
+            runs.finished.append(_finished(path, report))
+    if not is_finished or (path / UNEXPORTED).exists():
         runs.unfinished.append(_unfinished(path))
-    if not (path / REPORT).exists():
-        return
-    report = read_json(path / REPORT)
-    if "task" not in report:
-        before, after = (report[time]["masked_word_loss"] for time in ("before", "after"))
-        seconds = sum(report["seconds"].values())
-        encoder = report["config"]["encoder"]["name"]
-        runs.pretrained.append(PretrainingRun(path=path, encoder=encoder, before=before, after=after, seconds=seconds))
-    elif "plan" in report:
-        best = read_json(path / BEST_RUN / REPORT)
-        seconds, num_trials = report["seconds"], len(report["trials"])
-        runs.finished.append(_finished(path, path / BEST_RUN, best | {"seconds": seconds}, num_trials))
-    else:
-        runs.finished.append(_finished(path, path, report, None))
 
 
-def _finished(path: Path, run_dir: Path, report: Mapping[str, Any], num_trials: int | None) -> FinishedRun:
-    split = next((name for name in ("test", "validation") if (report[name] or {}).get("metrics")), None)
-    metric, score, data, seeds = None, {"value": None, "low": None, "high": None}, None, {"count": 1}
-    if split:
-        metrics = [Metric.from_json(fields) for fields in report["metrics"]]
-        scores = report[split]["metrics"]
-        metric = main_metric([m for m in metrics if m.name in scores], report["config"]["train"]["monitor"])
-        score = {bound: scores[metric.name].get(bound) for bound in score}
-        data = {"split": split, **report["data"][split]}
-        if report["seeds"]:
-            over_seeds = report["seeds"][split][metric.name]
-            seeds = {"count": report["seeds"]["count"], "mean": over_seeds["mean"], "std": over_seeds["std"]}
+def _finished(path: Path, content: Mapping[str, Any]) -> FinishedRun:
+    """Return the run or the search in a directory.
+
+    Args:
+        path: the directory.
+        content: the content of its `report.json`.
+    """
+    run_dir, trials = path, None
+    if is_search(content):
+        run_dir = path / BEST_RUN
+        with naming(path / REPORT):
+            trials, search_seconds = num_trials(content), sum_seconds(content)
+    report = read_run_report(run_dir)
     sizes = [weights.stat().st_size for weights in run_dir.rglob(BEST)]
     return FinishedRun(
         path=path,
-        task=report["task"],
-        data=data,
-        metric=metric,
-        score=score,
-        seeds=seeds,
-        config=report["config"],
-        num_trials=num_trials,
-        seconds=sum(seconds for seconds in report["seconds"].values() if seconds),
+        report=report,
+        num_trials=trials,
+        seconds=report.seconds if trials is None else search_seconds,
         num_bytes=max(sizes, default=None),
         finished=(path / REPORT).stat().st_mtime,
     )
@@ -252,6 +257,8 @@ def _finished(path: Path, run_dir: Path, report: Mapping[str, Any], num_trials: 
 def _unfinished(path: Path) -> UnfinishedRun:
     stored = next((path / name for name in (STARTED, REPORT) if (path / name).exists()), None)
     command = read_json(stored).get("command", "") if stored else ""
+    if not isinstance(command, str):
+        raise ValueError(f"{stored}: command={command!r}: expected text")
     changed = max([path.stat().st_mtime, *_file_times(path)])
     state = "running" if _is_locked(path) else "not exported" if (path / REPORT).exists() else "stopped"
     return UnfinishedRun(path=path, state=state, changed=changed, command=command)
@@ -279,48 +286,48 @@ def _is_locked(path: Path) -> bool:
     return False
 
 
-def _table(group: Sequence[FinishedRun]) -> Table:
+def _table(group: Sequence[FinishedRun]) -> RunTable:
     """Return the table of runs that can be compared, with a column for each setting that differs."""
-    first = group[0]
-    folder = Path(os.path.commonpath([run.path.parent for run in group]))
-    title = f"{first.task}: no scores, for lack of a test and a validation split"
-    if first.data:
-        data, note = first.data, f"{first.data['note']}; " if first.data["note"] else ""
+    first, folder = group[0].report, Path(os.path.commonpath([run.path.parent for run in group]))
+    title, data = f"{first.task}: no scores, for lack of a test and a validation split", group[0].data
+    if data:
+        note = f"{data.note}; " if data.note else ""
         title = (
-            f"{first.task}: {first.metric.title} on {data['num_examples']:,} {data['split']} records of {data['path']} "
-            f"({note}SHA-256 {data['sha256'][:_HASH_CHARACTERS]})"
+            f"{first.task}: {first.score.metric.title} on {data.num_examples:,} {first.score.split} records of "
+            f"{data.path} ({note}SHA-256 {data.sha256[:_HASH_CHARACTERS]})"
         )
-    differing = differing_values([run.config for run in group])
-    settings = [(path, values) for path, values in differing if path not in _IGNORED_SETTINGS]
+    differing = differing_values([run.report.config for run in group])
+    settings = {path: values for path, values in differing if path not in _IGNORED_SETTINGS}
     rows = [
         [
             str(run.path.relative_to(folder)),
             *_score_cells(run),
-            _seeds_cell(run),
             duration(run.seconds),
             size(run.num_bytes) if run.num_bytes else "–",
-            run.config["encoder"]["name"],
-            *(values[index] for _, values in settings),
+            run.report.encoder,
+            *(values[index] for values in settings.values()),
         ]
         for index, run in enumerate(group)
     ]
-    score = first.metric.title if first.metric else "score"
-    names = [path.rpartition(".")[2] for path, _ in settings]
-    columns = [f"{folder}/", score, "95% interval", "seeds", "time", "weights", "encoder", *names]
-    return title, columns, rows
+    score = first.score.metric.title if first.score else "score"
+    columns = [f"{folder}/", score, "95% interval", "seeds", "time", "weights", "encoder", *_short_names(settings)]
+    return RunTable(title=title, columns=columns, rows=rows, num_settings=len(settings))
+
+
+def _short_names(paths: Iterable[str]) -> list[str]:
+    """Return the names of config fields, with their section only where two have the same name."""
+    names = [(path, path.rpartition(".")[2]) for path in paths]
+    counts = Counter(name for _, name in names)
+    return [path if counts[name] > 1 else name for path, name in names]
 
 
 def _score_cells(run: FinishedRun) -> list[str]:
-    if run.metric is None:
-        return ["–", "–"]
-    interval = run.metric.format_interval(run.score["low"], run.score["high"], with_unit=False)
-    return [run.metric.format(run.score["value"]), interval]
-
-
-def _seeds_cell(run: FinishedRun) -> str:
-    if run.num_trials is not None:
-        return f"search of {run.num_trials} trials"
-    if run.seeds["count"] == 1:
-        return "1"
-    spread = run.metric.format_spread(run.seeds["mean"], run.seeds["std"], with_unit=False)
-    return f"{run.seeds['count']}: {spread}"
+    """Return the score, its interval, and the seeds with the spread of their scores."""
+    score, count = run.report.score, run.report.trainings.count
+    cells, seeds = ["–", "–"], str(count)
+    if score:
+        interval = score.metric.format_interval(score.low, score.high, with_unit=False)
+        cells = [score.metric.format(score.value), interval]
+        if score.mean is not None:
+            seeds = f"{count}: {score.metric.format_spread(score.mean, score.std, with_unit=False)}"
+    return [*cells, seeds if run.num_trials is None else f"search of {run.num_trials} trials"]

@@ -45,15 +45,16 @@ def render(comparison: Comparison, command: str, path: Path) -> None:
 
 
 def _headline(comparison: Comparison, num_disagreements: int) -> dict[str, Any]:
-    best, metric = comparison.ranking()[0], comparison.metric
-    score = comparison.scores[best][metric.name]
+    leaders, metric = comparison.leaders(), comparison.metric
+    score = comparison.scores[leaders[0]][metric.name]
     names = [system.name for system in comparison.systems]
     return {
         "title": f"Comparison of {', '.join(names)}",
         "score": metric.format(score["value"]),
         "interval": metric.format_interval(score["low"], score["high"]),
         "metric": metric.title,
-        "best": names[best],
+        "best": listed([names[leader] for leader in leaders]),
+        "is_tie": len(leaders) == len(names),
         "num_records": comparison.num_records,
         "explanations": comparison.explanations,
         "sentence": comparison.verdict(),
@@ -77,6 +78,7 @@ def _pairs(comparison: Comparison) -> list[dict[str, Any]]:
                 "gain": metric.format_difference(pair.gain.difference),
                 "interval": metric.format_difference_interval(pair.gain.low, pair.gain.high),
                 "is_significant": pair.is_significant,
+                "is_tie": pair.is_tie,
                 "p_value": "below 0.001" if pair.p_value < 0.001 else f"{pair.p_value:.3f}",
                 "num_better": pair.num_better,
                 "num_worse": pair.num_worse,
@@ -94,14 +96,14 @@ def _metrics(comparison: Comparison) -> list[dict[str, Any]]:
         if metric.name not in comparison.scores[0]:
             continue
         scores = [by_metric[metric.name] for by_metric in comparison.scores]
-        best = max(metric.sign * score["value"] for score in scores)
+        values = [metric.sign * score["value"] for score in scores]
         cells = [
             {
                 "value": metric.format(score["value"]),
                 "interval": metric.format_interval(score["low"], score["high"], with_unit=False),
-                "is_best": metric.sign * score["value"] == best,
+                "is_best": value == max(values) > min(values),
             }
-            for score in scores
+            for score, value in zip(scores, values, strict=True)
         ]
         rows.append({"name": metric.title, "meaning": metric.meaning, "cells": cells})
     return rows

@@ -17,7 +17,8 @@ from tfbert.files import BEST_RUN, CONFIG, REPORT, STARTED, read_json
 from tfbert.models import variables
 from tfbert.models.data import data_path
 from tfbert.models.predictions import read_predictions
-from tfbert.models.saved_run import stored_task, trained_dir
+from tfbert.models.run_report import RunReport, is_search, read_run_report, read_trainings
+from tfbert.models.saved_run import stored_task
 from tfbert.models.variables import empty_variables
 from tfbert.serving.evaluate import predict_labelled
 from tfbert.serving.saved_predictor import find_version
@@ -110,7 +111,7 @@ def load_systems(models: Sequence[str], data: str | None, values: Mapping[str, A
     for path in values:
         raise ValueError(f"--set {path}: has no effect without --data")
     reports = {name: _report(path) for name, path in paths.items()}
-    all_seeds = len({_num_seeds(report) for report in reports.values()}) == 1
+    all_seeds = len({report.trainings.count for report in reports.values()}) == 1
     records: dict[str, Sequence[Record]] = {}
     return [_stored(name, path, reports[name], records, all_seeds) for name, path in paths.items()]
 
@@ -156,37 +157,28 @@ def _require_model(path: Path) -> None:
 
 
 def _is_search(path: Path) -> bool:
-    return (path / REPORT).exists() and "plan" in read_json(path / REPORT)
+    return (path / REPORT).exists() and is_search(read_json(path / REPORT))
 
 
-def _report(run_dir: Path) -> dict[str, Any]:
+def _report(run_dir: Path) -> RunReport:
     """Return the report of a finished run that has stored predictions for a test split."""
     if not (run_dir / REPORT).exists():
         raise ValueError(f"{run_dir}: a SavedModel has no stored predictions; {_ADVICE}")
-    report = read_json(run_dir / REPORT)
-    if "task" not in report:
-        raise ValueError(f"{run_dir}: a pretraining; expected runs of a task")
-    if not report.get(_SPLIT):
+    report = read_run_report(run_dir)
+    if _SPLIT not in report.data:
         raise ValueError(f"{run_dir}: has no test split; {_ADVICE}")
     return report
 
 
-def _num_seeds(report: Mapping[str, Any]) -> int:
-    return report["seeds"]["count"] if report["seeds"] else 1
-
-
-def _stored(
-    name: str, run_dir: Path, report: Mapping[str, Any], cache: dict[str, Sequence[Record]], all_seeds: bool
-) -> System:
+def _stored(name: str, run_dir: Path, report: RunReport, cache: dict[str, Sequence[Record]], all_seeds: bool) -> System:
     """Return the system of a run, from its stored predictions."""
-    best = trained_dir(run_dir, report)
+    best, sha256 = report.trainings.best_dir(run_dir), report.data[_SPLIT].sha256
     config, task = from_dict(read_json(best / CONFIG)), stored_task(best)
-    key = json.dumps([config.task, config.to_dict()["data"], report["data"][_SPLIT]["sha256"]])
+    key = json.dumps([config.task, config.to_dict()["data"], sha256])
     if key not in cache:
-        cache[key] = _test_records(run_dir, config, task, report["data"][_SPLIT]["sha256"])
+        cache[key] = _test_records(run_dir, config, task, sha256)
     records = cache[key]
-    seeds = report["seeds"]["seeds"] if report["seeds"] and all_seeds else [None]
-    folders = [trained_dir(run_dir, report, seed) for seed in seeds]
+    folders = report.trainings.dirs(run_dir) if all_seeds else [best]
     trainings = []
     for folder in folders:
         outputs, ids = read_predictions(folder / PREDICTIONS, _SPLIT, task.outputs)
@@ -205,7 +197,7 @@ def _stored(
         records=records,
         trainings=trainings,
         shown=folders.index(best) if len(folders) > 1 else 0,
-        num_seeds=_num_seeds(report),
+        num_seeds=report.trainings.count,
     )
 
 
@@ -230,5 +222,5 @@ def _predicted(name: str, path: Path, data: str, values: Mapping[str, Any]) -> S
         task=predicted.task,
         records=list(predicted.records),
         trainings=[Training(predicted.outputs, predicted.decided)],
-        num_seeds=_num_seeds(read_json(path / REPORT)) if (path / REPORT).exists() else 1,
+        num_seeds=read_trainings(path).count if (path / REPORT).exists() else 1,
     )

@@ -22,9 +22,14 @@ SPEARMAN = Metric(
     "higher",
     "correlation",
     "rank correlation of predicted and true values: 0 is none, 1 is perfect",
+    title="Spearman correlation",
 )
 PEARSON = Metric(
-    "pearson", "higher", "correlation", "linear correlation of predicted and true values: 0 is none, 1 is perfect"
+    "pearson",
+    "higher",
+    "correlation",
+    "linear correlation of predicted and true values: 0 is none, 1 is perfect",
+    title="Pearson correlation",
 )
 MAE = Metric("mae", "lower", "target", "mean absolute error, in the units of the data", every_epoch=False, title="MAE")
 LOSS = Metric("loss", "lower", "variance", "mean squared error, in units of the variance of the training values")

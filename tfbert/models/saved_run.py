@@ -1,9 +1,8 @@
 """Saving a trained model in its run directory, and loading it as a predictor."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from tfbert.config import Config, from_dict
 from tfbert.encoder.spec import EncoderSpec
@@ -11,6 +10,7 @@ from tfbert.files import BEST_RUN, CONFIG, ENCODER, REPORT, UNEXPORTED, read_jso
 from tfbert.models import variables, weights
 from tfbert.models.build import build_model
 from tfbert.models.predictor import Predictor
+from tfbert.models.run_report import is_pretraining, is_search, read_trainings
 from tfbert.tasks.base import FittedTask, fitted_from_json
 from tfbert.text.inputs import Item, from_json
 from tfbert.text.tokenizer import Tokenizer
@@ -47,11 +47,12 @@ def load_run(run_dir: Path) -> SavedRun:
         run_dir: the directory of the run or of the search.
 
     Raises:
-        ValueError: the directory contains no finished run, or one of another version of tfbert.
+        ValueError: the directory contains no finished run, one with a damaged report, or one of another version of
+            tfbert.
     """
     run_dir = finished_run(run_dir)
     report = read_json(run_dir / REPORT)
-    run_dir = trained_dir(run_dir, report)
+    run_dir = read_trainings(run_dir).best_dir(run_dir)
     config = from_dict(read_json(run_dir / CONFIG))
     task, stored = stored_task(run_dir), read_json(run_dir / _MODEL)
     model = build_model(task, EncoderSpec.from_json(stored["encoder"]), config)
@@ -70,21 +71,9 @@ def finished_run(path: Path) -> Path:
     if not (path / REPORT).exists():
         raise ValueError(f"{path}: contains no finished run; expected a directory with {REPORT}")
     report = read_json(path / REPORT)
-    if "task" not in report:
+    if is_pretraining(report):
         raise ValueError(f"{path}: is a pretraining; expected a run of a task, with encoder={path / ENCODER}")
-    return path / BEST_RUN if "plan" in report else path
-
-
-def trained_dir(run_dir: Path, report: Mapping[str, Any], seed: int | None = None) -> Path:
-    """Return the directory of the training that is the result of a finished run.
-
-    Args:
-        run_dir: the directory of the run.
-        report: the content of its `report.json`.
-        seed: one of the seeds of a run with several; `None` for the best.
-    """
-    kept = run_dir / report["adaptation"]["kept"] if report.get("adaptation") else run_dir
-    return kept / f"seed-{report['seeds']['best'] if seed is None else seed}" if report["seeds"] else kept
+    return path / BEST_RUN if is_search(report) else path
 
 
 def stored_task(training_dir: Path) -> FittedTask:
