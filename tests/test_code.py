@@ -13,7 +13,7 @@ CALLS |= {"keras.config.enable_unsafe_deserialization", "torch.load", "tf.keras.
 ARGUMENTS = {"shell": True, "allow_pickle": True, "safe_mode": False, "trust_remote_code": True}
 # Files that import a module by a computed name, and what restricts the name.
 BY_NAME = {
-    "tfbert/__main__.py",  # choices of the command line
+    "tfbert/__main__.py",  # the names of the commands
     "tfbert/extras.py",  # names written in the package
     "tfbert/tasks/base.py",  # files in the directory of the package
     "tfbert/pretraining/segmenters.py",  # allowed on the command line, see tests/commands/test_pretrain.py

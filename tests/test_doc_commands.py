@@ -69,6 +69,13 @@ def installable():
     return {".", "jieba", *names, *(f".[{extra}]" for extra in extras)}
 
 
+def single_extras(requirements):
+    """Return requirements with `.[a,b]` replaced by `.[a]` and `.[b]`."""
+    listed = [re.fullmatch(r"\.\[(.+)\]", requirement) for requirement in requirements]
+    extras = [f".[{name}]" for match in listed if match for name in match[1].split(",")]
+    return [*extras, *(text for text, match in zip(requirements, listed, strict=True) if not match)]
+
+
 def fault_of(command):
     """Return what is wrong with a command, or `None`."""
     program, *arguments = command.words
@@ -84,7 +91,7 @@ def fault_of(command):
         return None
     known = {
         "make": lambda: all(word in make_targets() or "=" in word for word in arguments),
-        "pip": lambda: arguments[0] != "install" or installable() & {*arguments},
+        "pip": lambda: arguments[0] != "install" or installable() & {*single_extras(arguments)},
         "pytest": lambda: (ROOT / arguments[0]).exists(),
         "python": lambda: arguments[0] == "-m" and importlib.util.find_spec(arguments[1]) is not None
         or arguments[0].startswith("tools/"),

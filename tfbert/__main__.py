@@ -5,6 +5,7 @@ import importlib
 import sys
 
 import tfbert
+from tfbert.nearest import did_you_mean
 
 # The commands, each of which is a module of `tfbert.commands`, and their descriptions.
 COMMANDS = {
@@ -33,13 +34,16 @@ def build_parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"tfbert {tfbert.__version__}", help=argparse.SUPPRESS)
-    parser.add_argument("command", metavar="COMMAND", choices=list(COMMANDS), help=argparse.SUPPRESS)
+    parser.add_argument("command", metavar="COMMAND", help=argparse.SUPPRESS)
     return parser
 
 
 def main() -> None:
     """Run the command that the first argument names."""
-    name = build_parser().parse_args(sys.argv[1:2] or ["--help"]).command
+    parser = build_parser()
+    name = parser.parse_args(sys.argv[1:2] or ["--help"]).command
+    if name not in COMMANDS:
+        parser.error(f"{name!r} is not a command{did_you_mean(name, COMMANDS)}")
     importlib.import_module(f"tfbert.commands.{name}").run()
 
 

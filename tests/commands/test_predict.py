@@ -232,4 +232,4 @@ def test_texts_and_files(version_dir, tmp_path):
     assert messages[0] == "predict: m: has no version 4; existing versions: 3\n"
     assert messages[1] == "predict: -:2: byte 0xff is not UTF-8; expected UTF-8\n"
     assert messages[2] == messages[3] == "predict: give either TEXT arguments or --file\n"
-    assert "No such file" in messages[4] and "none" in messages[4]
+    assert messages[4] == "predict: none: does not exist\n"

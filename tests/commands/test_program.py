@@ -98,19 +98,19 @@ def test_a_mistake_in_a_fresh_process(tmp_path, start, prog):
 
 
 @pytest.mark.parametrize(
-    "error",
+    ("error", "line"),
     [
-        FileNotFoundError(errno.ENOENT, "No such file or directory", "x.csv"),
-        OSError(errno.ENOSPC, "No space left on device"),
-        ValueError("a\nmistake"),
+        (FileNotFoundError(errno.ENOENT, "No such file or directory", "x.csv"), "x.csv: does not exist"),
+        (OSError(errno.ENOSPC, "No space left on device"), "[Errno 28] No space left on device"),
+        (ValueError("a\nmistake"), "a mistake"),
     ],
 )
-def test_an_error_of_the_user_is_reported_in_one_line(run, capsys, monkeypatch, error):
+def test_an_error_of_the_user_is_reported_in_one_line(run, capsys, monkeypatch, error, line):
     def main(options):
         raise error
 
     assert run(main) == 2
-    assert capsys.readouterr().err == f"tfbert train: {' '.join(str(error).split())}\n"
+    assert capsys.readouterr().err == f"tfbert train: {line}\n"
     monkeypatch.setenv("TFBERT_DEBUG", "1")
     with pytest.raises(type(error)):
         run(main)

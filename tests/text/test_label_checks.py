@@ -140,3 +140,10 @@ def test_every_task_with_labels_warns_of_look_alikes(tmp_path, name):
     assert report.label_warnings == ((expected, 1),)
     assert expected in report.warnings
     assert report.to_dict()["label_warnings"] == ((expected, 1),)
+
+
+def test_truth_values_and_numbers_side_by_side():
+    (warning,) = warnings_of(*["true"] * 3, *["false"] * 3, *["1"] * 2, *["0"] * 2)
+    assert warning.startswith("labels mix truth values and numbers, which are different labels: 'false' (3 records")
+    assert "'1' (2 records, first train.csv:8)" in warning
+    assert warnings_of(*["0"] * 3, *["1"] * 3) == warnings_of(*["true"] * 3, *["false"] * 3) == ()

@@ -126,6 +126,13 @@ def run(
     run_main(parser.prog, main, options, needs, resumes, catches_sigterm)
 
 
+def _described(error: Exception) -> str:
+    """Return the message of an error; that of the operating system begins with a number."""
+    if type(error) is FileNotFoundError and error.filename is not None:
+        return f"{error.filename}: does not exist"
+    return str(error)
+
+
 def run_main(
     prog: str,
     main: Callable[[argparse.Namespace], None],
@@ -167,7 +174,7 @@ def run_main(
     except Exception as error:
         if os.environ.get("TFBERT_DEBUG") or not (isinstance(error, ValueError | OSError) or is_disk_full(error)):
             raise
-        print(f"{prog}: {' '.join(str(error).split())}", file=sys.stderr)
+        print(f"{prog}: {' '.join(_described(error).split())}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt as error:
         stopped = error if isinstance(error, interrupts.Stopped) else interrupts.Stopped()

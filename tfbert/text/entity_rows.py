@@ -124,7 +124,7 @@ def _missing(row: Row) -> str:
     hint = ""
     if isinstance(entities, str) and TAG.fullmatch(entities.strip()):
         hint = "; for files with one word and its tag per line use --set data.format=conll"
-    if not row.values:
+    if not row.values.keys() & {"entities", "words", "tags"}:
         return f"none of the columns or keys that the task reads; {expected} (see data.columns)"
     return f"entities is {shown_json(entities)}; {expected}{hint}"
 

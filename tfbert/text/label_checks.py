@@ -40,6 +40,7 @@ def label_warnings(
     warnings += _single_examples(counts)
     warnings += _look_alikes(counts, locations)
     warnings += _equal_numbers(counts, locations)
+    warnings += _mixed_truth_values(counts, locations)
     warnings += _missing_values(counts, locations)
     if several_labels:
         warnings += _joined(counts, locations)
@@ -70,6 +71,14 @@ def _equal_numbers(counts: Mapping[str, int], locations: Mapping[str, str]) -> I
     for first, other in _pairs(numbers, Decimal):
         both = f"labels {first!r} ({locations[first]}) and {other!r} ({locations[other]})"
         yield f"{both} are the same number", min(counts[first], counts[other])
+
+
+def _mixed_truth_values(counts: Mapping[str, int], locations: Mapping[str, str]) -> Iterable[tuple[str, int]]:
+    words, numbers = ([label for label in pair if label in counts] for pair in (("false", "true"), ("0", "1")))
+    if words and numbers:
+        both = [_counted(labels, counts, locations, 2) for labels in (words, numbers)]
+        rarer = min(sum(map(counts.get, labels)) for labels in (words, numbers))
+        yield f"labels mix truth values and numbers, which are different labels: {both[0]} and {both[1]}", rarer
 
 
 def _missing_values(counts: Mapping[str, int], locations: Mapping[str, str]) -> Iterable[tuple[str, int]]:

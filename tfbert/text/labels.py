@@ -76,7 +76,9 @@ def require_known(
         expected = f"in train, whose only {noun} is {shown(next(iter(known)))}"
     else:
         expected = f"one of the {len(known):,} {noun}s of train{did_you_mean(first, known)}"
-    message = f"{location}: {noun} {shown(first)} is not {expected}{' ' if expected.endswith('?') else '. '}"
+    # Next to a similar label, a long one is shown as a whole.
+    name = repr(first) if expected.endswith("?") else shown(first)
+    message = f"{location}: {noun} {name} is not {expected}{' ' if expected.endswith('?') else '. '}"
     if len(counts) == 1:
         message += f"{_records(num_records)} with this {noun}: add examples of it to train, "
     else:
