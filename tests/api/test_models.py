@@ -137,7 +137,7 @@ def test_a_hugging_face_model_is_loaded(run, tmp_path, monkeypatch):
 def test_the_batches_of_a_split(run):
     x, y = next(iter(run.dataset("test", batch_size=5)))
     assert x["token_ids"].shape == x["padding_mask"].shape == x["segment_ids"].shape and len(x["token_ids"]) == 5
-    labels = [run.task.known_labels[label_id] for label_id in y["label_id"].numpy()]
+    labels = [run.labels[label_id] for label_id in y["label_id"].numpy()]
     assert labels == [label for _, label in small.rows(12, 3)][:5]
     assert y["weights"].numpy().tolist() == [1] * 5
     train = run.dataset()

@@ -33,6 +33,11 @@ def test_keywords_of_pretraining():
     assert values == {"encoder.vocabulary": "v.txt", "examples.seed": 2}
 
 
+def test_two_keywords_for_one_field_are_refused():
+    with pytest.raises(TypeError, match="got two keyword arguments for train.epochs; expected one of them"):
+        config_values("fine_tune", {"epochs": 1, "train__epochs": 2}, Config)
+
+
 @pytest.mark.parametrize(
     ("keyword", "message"),
     [

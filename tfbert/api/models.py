@@ -81,6 +81,11 @@ class TrainedModel(abc.ABC):
     config: Config
 
     @property
+    def labels(self) -> tuple[str, ...]:
+        """The labels, in the order of the output `probabilities`; empty for tasks without labels."""
+        return tuple(self.task.known_labels)
+
+    @property
     @abc.abstractmethod
     def inputs(self) -> Mapping[str, InputSpec]:
         """The dtype and rank of each input, by name."""

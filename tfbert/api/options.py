@@ -32,7 +32,7 @@ def config_values(function: str, options: Mapping[str, Any], root: type[RootConf
         root: the class of the config.
 
     Raises:
-        TypeError: a keyword is not the name of a field, or of several.
+        TypeError: a keyword is not the name of a field, or of several, or two keywords name the same field.
     """
     fields: dict[str, list[str]] = {}
     for path in paths(root):
@@ -50,6 +50,8 @@ def config_values(function: str, options: Mapping[str, Any], root: type[RootConf
             raise TypeError(
                 f"{function}() got an unexpected keyword argument {keyword!r}{_hint(keyword, fields)}; see tfbert list"
             )
+        if matches[0] in values:
+            raise TypeError(f"{function}() got two keyword arguments for {matches[0]}; expected one of them")
         values[matches[0]] = _config_value(matches[0], value)
     return values
 
