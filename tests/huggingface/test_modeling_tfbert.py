@@ -25,6 +25,11 @@ TEXTS = [
     "good people like you see time " * 20,
     "x",
 ]
+# With 37 tokens for both texts: none is cut, one is, and both are, where the first or the second one is longer.
+PAIRS = [
+    [" ".join(["good"] * first), " ".join(["people"] * second)]
+    for first, second in [(3, 4), (30, 10), (18, 19), (19, 18), (18, 30), (30, 18), (20, 20), (25, 40), (40, 25)]
+]
 SCRIPT = """
 import json, sys
 import torch
@@ -32,10 +37,10 @@ import transformers
 from transformers import AutoTokenizer, BertConfig
 job = json.load(open(sys.argv[1]))
 outputs = {}
-def logits_of(model, tokenizer):
+def logits_of(model, tokenizer, texts=[[text] for text in job["texts"]]):
     outputs = []
-    for text in job["texts"]:
-        inputs = tokenizer(text, truncation=True, return_tensors="pt")
+    for text in texts:
+        inputs = tokenizer(*text, truncation=True, return_tensors="pt")
         if "MultipleChoice" in type(model).__name__:
             inputs = {name: value[None] for name, value in inputs.items()}
         with torch.no_grad():
@@ -59,6 +64,7 @@ for name, (auto_class, trust) in job["exports"].items():
     model = getattr(transformers, auto_class).from_pretrained(f"{job['directory']}/{name}", **loading)
     outputs[name] = logits_of(model, tokenizer)
     if name == "classification-mean":
+        outputs["pairs"] = logits_of(model, tokenizer, job["pairs"])
         batch = tokenizer(job["texts"][:2], padding=True, return_tensors="pt")
         result = model.train()(**batch, labels=torch.tensor([0, 1]), output_hidden_states=True)
         result.loss.backward()
@@ -119,7 +125,7 @@ def peers(tmp_path_factory):
         usage = export_model(untrained_run(task, **values), directory / name).usage
         auto_class = usage.splitlines()[-1].removeprefix("model = ").partition("(")[0].partition(".")[0]
         exports[name] = auto_class, "trust_remote_code" in usage
-    job = {"directory": str(directory), "exports": exports, "own": OWN, "texts": TEXTS}
+    job = {"directory": str(directory), "exports": exports, "own": OWN, "texts": TEXTS, "pairs": PAIRS}
     (directory / "job.json").write_text(json.dumps(job))
     # The other Python must not import packages from this environment, nor use the user's cache of code.
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
@@ -130,12 +136,12 @@ def peers(tmp_path_factory):
     return directory, read_json(directory / "outputs.json")
 
 
-def our_logits(run):
-    """Return the logits of each text as transformers returns them."""
+def our_logits(run, items=tuple([text] for text in TEXTS)):
+    """Return the logits of each text or pair of texts as transformers returns them."""
     logits = []
-    for text in TEXTS:
+    for texts in items:
         preprocessor = run.predictor.preprocessor
-        sequence = preprocessor.pack([preprocessor.tokenize(tf.constant([text])).ids])
+        sequence = preprocessor.pack([preprocessor.tokenize(tf.constant([text])).ids for text in texts])
         scores = scores_of(run, sequence.dense())[0]
         logits.append(scores * getattr(run.task, "score_scale", 1.0) + getattr(run.task, "score_offset", 0.0))
     return logits
@@ -150,6 +156,11 @@ def assert_near(actual, expected):
 def test_exports_compute_the_same(name, peers):
     task, values = EXPORTS[name]
     assert_near(peers[1][name], our_logits(untrained_run(task, **values)))
+
+
+def test_pairs_are_cut_as_by_transformers(peers):
+    task, values = EXPORTS["classification-mean"]
+    assert_near(peers[1]["pairs"], our_logits(untrained_run(task, **values), PAIRS))
 
 
 def test_an_export_is_trained_and_saved_by_transformers(peers):
