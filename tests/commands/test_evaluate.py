@@ -69,10 +69,10 @@ def test_tables_on_a_terminal(capsys, monkeypatch):
     assert lines[:7] == [
         "runs/a on 1,234 examples of test.csv",
         "",
-        "metric     score  95 % from      to",
-        "macro F1  0.5000     0.2500  0.7500",
+        "metric     score  95% from      to",
+        "macro F1  0.5000    0.2500  0.7500",
         "",
-        "label     precision     f1  num examples",
-        "label_0       1.000  0.000         1,000",
+        "label     precision     f1  examples",
+        "label_0       1.000  0.000     1,000",
     ]
     assert len(lines) == 27 and lines[-1] == "and 3 more; to print all of them as JSON, add: | cat"

@@ -81,8 +81,11 @@ def test_all_pairs_of_several_systems_have_the_same_resamples():
     systems = [accuracies([hits(rate, seed)]) for seed, rate in enumerate((0.9, 0.8, 0.7))]
     together = resample(systems, 400)
     assert together.difference(0, 2) == paired_bootstrap(systems[0], systems[2], 400)
-    first = together.interval(0)
+    first = together.interval(0, is_fraction=True)
     assert first["low"] < first["value"] < first["high"] and first["value"] == pytest.approx(hits(0.9, 0).mean())
+    perfect = resample([accuracies([np.ones(100)])], 100)
+    assert perfect.interval(0, is_fraction=True)["low"] == pytest.approx(0.9638, abs=1e-4)
+    assert perfect.interval(0, is_fraction=False)["low"] == 1.0
 
 
 def test_holm_corrects_for_the_number_of_comparisons():

@@ -65,12 +65,12 @@ METRICS = {"accuracy": {"value": 0.87654, "low": 0.81, "high": 0.93}}
 @pytest.mark.parametrize(
     ("report", "expected"),
     [
-        ({"test": {"metrics": METRICS}}, "test accuracy     0.8765  (95 %: 0.8100 to 0.9300)"),
-        ({"validation": {"metrics": METRICS}}, "validation accuracy     0.8765  (95 %: 0.8100 to 0.9300)"),
+        ({"test": {"metrics": METRICS}}, "test accuracy     0.8765  (95% interval 0.8100 to 0.9300)"),
+        ({"validation": {"metrics": METRICS}}, "validation accuracy     0.8765  (95% interval 0.8100 to 0.9300)"),
         ({}, "no test and no validation split: no scores"),
         (
             {"test": {"metrics": METRICS}, "seeds": {"test": {"accuracy": {"mean": 0.86, "std": 0.012}}}},
-            "test accuracy     0.8765  (95 %: 0.8100 to 0.9300)   0.8600 ± 0.0120 over seeds",
+            "test accuracy     0.8765  (95% interval 0.8100 to 0.9300)   0.8600 ± 0.0120 over seeds",
         ),
     ],
 )

@@ -2,6 +2,7 @@
 
 import pytest
 
+from tfbert.evaluation import answers, entities, ranking, values
 from tfbert.evaluation.classification import ACCURACY, LOSS
 from tfbert.evaluation.headline import difference_text, headline, mean_probability, progress_sentence, verdict
 from tfbert.evaluation.values import MAE, SPEARMAN
@@ -20,7 +21,7 @@ def _bins(probability, accuracy, num_examples=400):
 
 def _gain(difference, low, high, metric="accuracy", p_value=0.01):
     interval = {"difference": difference, "low": low, "high": high, "p_value": p_value}
-    return {"gain": {"metric": metric, "split": "test", **interval}}
+    return {"gain": {"metric": metric, "split": "test", **interval, "num_differing": 20}}
 
 
 def _history(*losses):
@@ -47,6 +48,9 @@ def test_a_gain_is_claimed_only_beyond_chance():
     )
     # Three better records and no worse one are as likely as three equal tosses of a coin.
     assert "may be chance" in _verdict(_gain(0.007, 0.002, 0.014, p_value=0.25))
+    unchanged = _gain(0.0, 0.0, 0.0)
+    unchanged["gain"]["num_differing"] = 0
+    assert _verdict(unchanged) == "Fine-tuning made no prediction on the test split better or worse."
     assert _verdict({}) == ""
 
 
@@ -125,17 +129,29 @@ def test_the_model_before_training_is_kept():
 @pytest.mark.parametrize(
     ("epochs", "averaged"),
     [
-        ([1, 3], "the best epochs"),
-        ([0, 1, 3], "the best epochs and the model before training"),
-        ([0, 3], "the best epoch and the model before training"),
+        ([1, 3, 4], "epochs 1, 3 and 4"),
+        ([0, 1, 3], "epochs 1, 3 and the model before training"),
+        ([0, 3], "epoch 3 and the model before training"),
     ],
 )
-def test_the_report_says_whether_the_average_includes_the_model_before_training(epochs, averaged):
+def test_the_report_names_the_epochs_whose_average_was_kept(epochs, averaged):
     average = {"epochs": epochs, "validation": {"accuracy": 0.8}}
     report = REPORT | {"untrained": {"accuracy": 0.75}, "average": average}
     assert progress_sentence(report, ACCURACY) == (
-        f"On validation, accuracy was 75.0 % before training and 80.0 % with the average weights of {averaged}."
+        f"On validation, accuracy was 75.0 % before training and 80.0 % with the average of {averaged}."
     )
+    history = [{"epoch": epoch, "loss": 1.0, "validation": {"accuracy": 0.7}} for epoch in range(1, 5)]
+    view = headline(report | {"history": history}, {}, METRICS)
+    assert dict(view["summary"]) | {"Epochs": "4", "Kept weights": f"average of {averaged}"} == dict(view["summary"])
+
+
+def test_the_report_names_the_epoch_that_was_kept():
+    history = [{"epoch": epoch, "loss": 1.0, "validation": {"accuracy": 0.6 + epoch / 10}} for epoch in (1, 2)]
+    report = REPORT | {"untrained": {"accuracy": 0.75}, "history": history}
+    assert progress_sentence(report, ACCURACY) == (
+        "On validation, accuracy was 75.0 % before training and 80.0 % after epoch 2."
+    )
+    assert dict(headline(report, {}, METRICS)["summary"])["Kept weights"] == "epoch 2"
 
 
 def test_differences_have_the_unit_of_the_metric():
@@ -148,16 +164,40 @@ def test_lower_scores_are_explained():
     because = "kept for their lower loss, because the difference is less than one standard error."
     assert progress_sentence(REPORT | report, ACCURACY).endswith(because)
     report = {"untrained": {"accuracy": 0.675}, "average": {"epochs": [1, 2], "validation": {"accuracy": 0.7}}}
-    assert progress_sentence(REPORT | report, ACCURACY).endswith("70.0 % with the average weights of the best epochs.")
+    assert progress_sentence(REPORT | report, ACCURACY).endswith("70.0 % with the average of epochs 1 and 2.")
 
 
-@pytest.mark.parametrize(
-    ("value", "num_examples", "interval"),
-    [(1.0, 1, "2.5 to 100.0 %"), (1.0, 100, "96.4 to 100.0 %"), (0.0, 10, "0.0 to 30.8 %")],
-)
-def test_all_or_none_right_has_an_exact_interval(value, num_examples, interval):
-    scores = {"accuracy": {"value": value, "low": value, "high": value}}
+@pytest.mark.parametrize("num_examples", [1, 100])
+def test_few_examples_make_a_score_imprecise(num_examples):
+    scores = {"accuracy": {"value": 1.0, "low": 0.9, "high": 1.0}}
     report = REPORT | {"test": {"metrics": scores, "num_examples": num_examples}}
     view = headline(report, {}, METRICS)
-    assert view["interval"] == interval
+    assert view["sentence"] == "Expect about 100 of 100 similar texts to get the right label (95% interval 90 to 100)."
     assert any(f"only {num_examples} example" + "s" * (num_examples > 1) + "," in note for note in view["notes"])
+
+
+FORECASTS = [
+    (
+        entities.METRICS,
+        (0.45, 0.561, 0.37),
+        "Expect about 56 of 100 predicted entities to be right, and about 37 of 100 entities in similar texts to be "
+        "found.",
+    ),
+    (values.METRICS[:3], (0.8, 0.7, 0.628), "Expect predictions for similar texts to be off by 0.628 on average."),
+    (
+        ranking.METRICS[:3],
+        (0.7, 0.6, 0.996),
+        "Expect about 60 of 100 similar questions to get a right first answer, and about 996 of 1,000 to have one "
+        "among the first 5.",
+    ),
+    (answers.METRICS[:2], (0.8, 0.7), "Expect about 70 of 100 similar questions to get exactly a right answer."),
+    (values.METRICS[:2], (0.8, 0.7), None),
+]
+
+
+@pytest.mark.parametrize(("metrics", "scores", "expected"), FORECASTS)
+def test_metrics_at_the_top_without_an_expectation_leave_it_to_others(metrics, scores, expected):
+    by_name = {metric.name: {"value": score} for metric, score in zip(metrics, scores, strict=True)}
+    report = {"task": "any", "test": {"metrics": by_name, "num_examples": 1500}}
+    view = headline(report, {}, {metric.name: metric for metric in metrics})
+    assert (view["metric"], view["sentence"]) == (metrics[0].title, expected)

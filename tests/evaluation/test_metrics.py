@@ -122,8 +122,18 @@ def test_an_interval_shrinks_with_the_test_set():
     assert widths[0] / widths[1] == pytest.approx(10, rel=0.2)
 
 
-def test_a_perfect_score_has_an_empty_interval():
-    assert metrics.with_interval(metrics.accuracy, np.diag([3, 9])) == {"value": 1.0, "low": 1.0, "high": 1.0}
+@pytest.mark.parametrize(
+    ("value", "num_records", "low", "high"),
+    [(1.0, 1, 0.025, 1.0), (1.0, 100, 0.9638, 1.0), (0.0, 10, 0.0, 0.3085)],
+)
+def test_all_or_none_right_has_the_interval_of_clopper_and_pearson(value, num_records, low, high):
+    expected = {"value": value, "low": pytest.approx(low, abs=1e-4), "high": pytest.approx(high, abs=1e-4)}
+    assert metrics.resampled(lambda records: value, num_records) == expected
+    confusion = np.array([[num_records, 0], [0, 0]]) if value else np.array([[0, num_records], [0, 0]])
+    assert metrics.with_interval(metrics.accuracy, confusion) == expected
+    plain = {"value": value, "low": value, "high": value}
+    assert metrics.resampled(lambda records: value, num_records, is_fraction=False) == plain
+    assert metrics.resampled(lambda records: 0.5, num_records) == {"value": 0.5, "low": 0.5, "high": 0.5}
 
 
 def test_reliability_by_hand():

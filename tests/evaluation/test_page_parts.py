@@ -14,9 +14,10 @@ METRICS = (
 
 
 def test_the_summary_omits_empty_values():
-    report = {"seconds": {"train": 65.0}, "seed": 0}
+    report = {"seconds": {"train": 65.0, "export": 5.0, "start": None}, "seed": 0}
     lines = [("Updates", "12"), ("Labels", "")]
-    expected = [("Encoder", "tiny"), ("Updates", "12"), ("Training time", "1 min 05 s"), ("Seed", "0")]
+    times = [("Training time", "1 min 05 s"), ("Total time", "1 min 10 s")]
+    expected = [("Encoder", "tiny"), ("Updates", "12"), *times, ("Seed", "0")]
     assert summary_view("tiny", lines, report) == expected
     assert summary_view("tiny", [], {}) == [("Encoder", "tiny")]
 
@@ -42,9 +43,14 @@ def test_columns_of_scores_explain_the_metrics_if_asked_to():
 
 
 def test_values_that_differ_from_their_defaults_are_marked_and_unused_fields_are_left_out(tmp_path):
-    config = {"task": "tagging", "train": {"learning_rate": 0.5, "epochs": 3, "unused": 1, "betas": [0.9, 0.999]}}
+    config = {
+        "task": "tagging",
+        "train": {"learning_rate": 0.5, "epochs": 3, "unused": 1, "betas": [0.9, 0.999], "rate": None, "steps": None},
+    }
     report = {"config": config, "encoder": {"name": "tiny", "num_layers": 2}, "versions": {"keras": "3"}}
+    report["resolved"] = {"train.rate": 2e-4, "train.steps": 2048}
     defaults = {"task": "tagging", "train.learning_rate": 0.25, "train.epochs": 3, "train.betas": (0.9, 0.999)}
+    defaults |= {"train.rate": None, "train.steps": 0}
     headline = {"title": "T", "score": "1", "sentence": None, "notes": [], "summary": []}
     path = tmp_path / "report.html"
     write_page(
@@ -57,6 +63,8 @@ def test_values_that_differ_from_their_defaults_are_marked_and_unused_fields_are
         (' class="best"', "learning_rate", "0.5<small>default: 0.25</small>"),
         ("", "epochs", "3"),
         ("", "betas", "[0.9, 0.999]"),
+        ("", "rate", "none (2e-4)"),
+        (' class="best"', "steps", "none (2,048)<small>default: 0</small>"),
         ("", "num layers", "2"),
         ("", "keras", "3"),
     ]

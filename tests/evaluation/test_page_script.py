@@ -52,7 +52,7 @@ def _status(page):
 
 def test_all_mistakes_are_listed_in_pages_and_texts_are_not_markup(dump):
     page = dump()
-    assert len(_entries(page)) == 100 and _status(page) == "150 of 150, 1 to 100 shown"
+    assert len(_entries(page)) == 100 and _status(page) == "150 of 150 texts, 1 to 100 shown"
     assert "<title>broken" not in page and "<img" not in page
     assert html.escape(f"text 7 {EVIL}", quote=False) in page
     assert re.search(r'<button type="button" class="copy">copy</button><pre>run me</pre>', page)
@@ -61,6 +61,6 @@ def test_all_mistakes_are_listed_in_pages_and_texts_are_not_markup(dump):
 def test_a_link_shows_the_mistakes_with_its_labels(dump):
     page = dump("#mistakes?true=a%26b&predicted=c")
     entries = _entries(page)
-    assert len(entries) == 75 and _status(page) == "75 of 150"
+    assert len(entries) == 75 and _status(page) == "75 of 150 texts"
     assert all('<b dir="auto">a&amp;b</b>' in re.sub(' class=""', "", entry) for entry in entries)
-    assert _status(dump("#mistakes?true=never")) == "150 of 150, 1 to 100 shown"
+    assert _status(dump("#mistakes?true=never")) == "150 of 150 texts, 1 to 100 shown"

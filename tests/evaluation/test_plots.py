@@ -7,6 +7,7 @@ import pytest
 
 from tfbert.evaluation import plots
 from tfbert.evaluation.drawing import text_em
+from tfbert.evaluation.metric import Metric
 
 
 def texts(svg):
@@ -33,7 +34,7 @@ SERIES = {"accuracy": {0: 0.25, 1: 0.5, 2: 0.75}}
 
 
 def test_learning_curves_draw_only_known_values():
-    labels = plots.learning_curves(HISTORY, [(1, 2.0), (2, 1.0)], SERIES, 2)
+    labels = plots.learning_curves(HISTORY, [(1, 2.0), (2, 1.0)], SERIES, [2])
     assert list(map(title, labels)) == [
         "Training and validation loss",
         "Validation metrics by epoch",
@@ -41,18 +42,38 @@ def test_learning_curves_draw_only_known_values():
     ]
     loss, metric, rate = map(texts, labels)
     assert {"Loss by step", "training, smoothed", "validation"} <= set(loss)
-    assert {"best epoch: 2", "accuracy"} <= set(metric) and any(text.endswith(" %") for text in metric)
+    assert {"weights kept", "accuracy"} <= set(metric) and any(text.endswith(" %") for text in metric)
     assert "Learning rate by epoch" in rate and any(text.endswith("e-4") for text in rate)
     # Without losses by step, the losses by epoch are drawn; metrics and learning rates are omitted if unknown.
     rows = [{"epoch": row["epoch"], "loss": row["loss"]} for row in HISTORY]
-    [loss] = plots.learning_curves(rows, [], {}, None)
+    [loss] = plots.learning_curves(rows, [], {}, [])
     assert "Loss by epoch" in texts(loss) and "validation" not in texts(loss)
-    assert plots.learning_curves([{"epoch": 1}], [], {}, None) == []
+    assert plots.learning_curves([{"epoch": 1}], [], {}, []) == []
 
 
 def test_only_fractions_are_shown_as_percentages():
-    [curve] = plots.learning_curves([{"epoch": 1}], [], {"mae": {0: 5.0, 1: 2.0}}, None, is_fraction=False)
-    assert "mae" in texts(curve) and not any("%" in text or "best epoch" in text for text in texts(curve))
+    [curve] = plots.learning_curves([{"epoch": 1}], [], {"mae": {0: 5.0, 1: 2.0}}, [], is_fraction=False)
+    assert "mae" in texts(curve) and not any("%" in text or "kept" in text for text in texts(curve))
+
+
+def percentages(svg):
+    return [text for text in texts(svg) if text.endswith(" %")]
+
+
+@pytest.mark.parametrize(
+    ("scores", "expected"),
+    [
+        ({0: 0.0, 1: 0.0}, ["0 %", "2 %", "4 %", "6 %"]),
+        ({0: 0.9, 1: 1.0}, ["90 %", "95 %", "100 %"]),
+        ({0: 0.5, 1: 0.51}, ["50.0 %", "50.5 %", "51.0 %"]),
+    ],
+)
+def test_percentages_are_told_apart_and_do_not_leave_their_range(scores, expected):
+    [curve] = plots.learning_curves([{"epoch": 1}], [], {"accuracy": scores}, [0, 1])
+    assert percentages(curve) == expected and "weights averaged" in texts(curve)
+    points = [{"num_examples": 10 * 2**index, "scores": [score]} for index, score in scores.items()]
+    curve = plots.training_sizes(points, Metric("accuracy", "higher", "fraction", "hits"))
+    assert percentages(curve) == expected
 
 
 def test_long_series_are_smoothed():

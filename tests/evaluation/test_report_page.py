@@ -186,7 +186,7 @@ def test_headline_shows_the_test_score(text):
     assert "Over 3 seeds: 92.4 ± 0.3 %" in visible
     assert "Expect about 93 of 100 similar texts to get the right label (95% interval 91 to 94)." in visible
     assert "7 texts of test are also in train" in visible.split("Training Metrics")[1]
-    assert "Training time 3 min 20 s" in visible
+    assert "Training time 3 min 20 s Total time 3 min 48 s" in visible
     assert "only" not in visible.split("Encoder")[0], "1,200 examples are enough"
 
 
@@ -365,21 +365,41 @@ def test_most_confused_pairs_first(text):
 @pytest.mark.parametrize(
     ("low", "high", "expected"),
     [
-        (0.01, 0.05, "+3.0 points (95% interval 1.0 to 5.0), so more labels will probably help."),
-        (-0.02, 0.05, "which may be chance: it is uncertain whether more labels would help."),
-        (-0.02, 0.005, "so more labels of the same kind will hardly help."),
+        (0.01, 0.05, "+3.0 points (95% interval 1.0 to 5.0), so more of them will probably help."),
+        (-0.02, 0.05, "which may be chance: it is uncertain whether more of them would help."),
+        (-0.02, 0.005, "so more of the same kind will hardly help."),
     ],
 )
-def test_more_labels(render_text, report, details, low, high, expected):
+def test_more_labelled_examples(render_text, report, details, low, high, expected):
     points = [{"num_examples": 500, "scores": [0.8, 0.82]}, {"num_examples": 1000, "scores": [0.84]}]
     report["training_sizes"] = {"metric": "accuracy", "points": points, "num_train": 1000}
-    report["training_sizes"] |= {"difference": 0.03, "low": low, "high": high}
+    report["training_sizes"] |= {"difference": 0.03, "low": low, "high": high, "num_differing": 9}
     text = render_text(report, details)
     visible = _visible(text)
-    assert "Doubling the labels from 500 to 1,000 changed accuracy on validation by" in visible and expected in visible
-    assert "were used for this" not in visible and 'aria-label="Score by number of training examples"' in text
+    doubling = "Doubling the number of labelled examples from 500 to 1,000 changed accuracy on validation by"
+    assert doubling in visible and expected in visible
+    assert "were used for this" not in visible and 'aria-label="Score by number of labelled examples"' in text
     report["training_sizes"]["num_train"] = 9003
     assert "Only 1,000 of the 9,003 training examples were used for this." in _visible(render_text(report, details))
+    report["training_sizes"] |= {"num_differing": 0, "difference": 0.0, "low": 0.0, "high": 0.0}
+    visible = _visible(render_text(report, details))
+    assert doubling not in visible and "too small or too easy to tell whether more of them would help." in visible
+    points[-1]["scores"] = [0.0]
+    assert "too small or too hard to tell" in _visible(render_text(report, details))
+
+
+def test_a_file_that_holds_all_splits_is_named_once(render_text, report, details):
+    assert [row[0] for row in _rows(render_text(report, details), "checks")] == ["train", "test"]
+    report["data"]["test"] |= {name: report["data"]["train"][name] for name in ("path", "sha256")}
+    text = render_text(report, details)
+    assert _rows(text, "checks") == [["train", "9,003"], ["test", "1,200"]]
+    assert "All splits are parts of banking/train.csv, SHA-256 abababababab ." in _visible(text)
+
+
+def test_texts_with_the_same_mistake_twice_are_listed_once(render_text, report, details):
+    assert "listed once" not in _visible(render_text(report, details))
+    details["mistakes"][0]["confused"] *= 2
+    assert "Each text is listed once, however often" in _visible(render_text(report, details))
 
 
 def test_a_single_epoch_has_no_curve_of_the_learning_rate(render_text, report, details):

@@ -140,6 +140,10 @@ COMPARED = {"split": "test", "difference": 0.02, "low": 0.01, "high": 0.03}
             "Trial 7 won, but the difference from the default .* may be chance",
         ),
         ({"comparison": COMPARED | {"low": -0.03, "high": -0.01}}, "won on validation but is worse than the default"),
+        (
+            {"comparison": COMPARED | {"difference": 0.0, "low": 0.0, "high": 0.0}},
+            "are as good as those of the default",
+        ),
         ({"comparison": None}, r"The default config cannot be trained \(nan\); trial 7 can"),
     ],
 )

@@ -19,6 +19,8 @@ def report():
     """Return the report of a search of which trial 2 is the winner."""
     return {
         "task": "classification",
+        "data_name": "banking",
+        "first_update_at": 1.7e9,
         "objective": {
             "name": "macro_f1",
             "better": "higher",
@@ -66,7 +68,8 @@ def page(tmp_path):
 
 def test_the_headline_is_the_score_on_test(page, report):
     _, text = page(report)
-    assert "Search: classification" in text and report["sentence"] in text
+    assert "Search: classification of banking with tiny" in text and report["sentence"] in text
+    assert "Date 2023-11-1" in text
     assert "72.0 %" in text and "61.0 to 83.0 %" in text
     assert "3: 2 finished, 1 failed" in text and "3 min 20 s" in text
     assert "Confirmation 4 trainings with fresh seeds, 50.0 s" in text

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tfbert.pretraining.config import CorpusConfig
-from tfbert.pretraining.corpus import Corpus, Document, Survey, describe
+from tfbert.pretraining.corpus import Corpus, Document, Survey, corpus_name, describe
 
 
 def write(directory, files):
@@ -191,3 +191,9 @@ def test_the_public_corpora_are_read(tmp_path):
     members = list(reader)
     assert (len(members), reader.counts["duplicates"]) == (227, 3)
     assert all(document.where.endswith(".txt") for document in members)
+
+
+def test_a_corpus_is_named_after_its_first_path(tmp_path):
+    (tmp_path / "letters.v2").mkdir()
+    assert corpus_name([str(tmp_path / "letters.v2")]) == "letters.v2"
+    assert corpus_name([str(tmp_path / "notes.txt.gz"), "b", "c"]) == "notes and 2 more"

@@ -20,6 +20,8 @@ for entry, accuracy, perplexity in zip(HISTORY, (0.05, 0.3), (665.1, 70.1), stri
     }
 REPORT = {
     "encoder": {"name": "tiny"},
+    "data_name": "notes",
+    "first_update_at": 1.7e9,
     "seed": 3,
     "config": {"prepared": None, "train": {"seed": 3}},
     "versions": {"keras": "3.0"},
@@ -61,11 +63,15 @@ def page(tmp_path):
 
 def test_the_headline_compares_before_and_after(page):
     text, _ = page()
-    assert "tiny, pretrained further 4.250 mean loss of 4,321 masked words of held-out text; before: 6.500" in text
+    assert (
+        "tiny, pretrained further on notes 4.250 mean loss of 4,321 masked words of held-out text; before: 6.500"
+        in text
+    )
     assert "predicts 30.0 % of the masked words correctly (5.0 % before)" in text
     assert "chose among 70.1 equally likely words (before: 665)" in text
     assert "Predicting by frequency alone, without context, would give 10.0 % and a loss of 5.000." in text
-    assert "A new encoder" in page(encoder={"name": None})[0]
+    assert "A new encoder, pretrained on notes" in page(encoder={"name": None})[0]
+    assert "Date 2023-11-1" in text
 
 
 NOTES = {

@@ -434,12 +434,12 @@ def test_report_and_saved_model_score_alike(faq):
     ("later", "averages", "best_epoch", "averaged", "outcome"),
     [
         ([0.4, 0.5], [0.5, 0.5], 0, None, "no epoch was clearly better"),
-        pytest.param([0.4, 0.6], [0.6, 0.6], 2, None, "60.0 % after the best epoch", marks=pytest.mark.slow),
+        pytest.param([0.4, 0.6], [0.6, 0.6], 2, None, "60.0 % after epoch 2", marks=pytest.mark.slow),
         pytest.param(
-            *([0.4, 0.6], [0.7, 0.6], 2, [1, 2], "70.0 % with the average weights of the best epochs."),
+            *([0.4, 0.6], [0.7, 0.6], 2, [1, 2], "70.0 % with the average of epochs 1 and 2."),
             marks=pytest.mark.slow,
         ),
-        ([0.4, 0.6], [0.6, 0.7], 2, [0, 1, 2], "70.0 % with the average weights of the best epochs and the model befo"),
+        ([0.4, 0.6], [0.6, 0.7], 2, [0, 1, 2], "70.0 % with the average of epochs 1, 2 and the model before training"),
     ],
 )
 def test_the_pretrained_encoder_is_kept_unless_an_epoch_or_their_average_is_better(

@@ -29,6 +29,7 @@ def test_the_baselines_of_a_run(report):
     after = report["test"]["metrics"]["accuracy"]["value"]
     assert gain["difference"] == pytest.approx(after - untrained["test"]["accuracy"])
     assert gain["low"] <= gain["difference"] <= gain["high"]
+    assert 0 < gain["num_differing"] <= report["test"]["num_examples"]
     assert report["seconds"]["baselines"] > 0
 
 
@@ -42,6 +43,7 @@ def test_heads_fitted_to_less_data(report):
     assert whole == pytest.approx(report["untrained"]["accuracy"])
     assert sizes["difference"] == pytest.approx(whole - half)
     assert sizes["low"] <= sizes["difference"] <= sizes["high"]
+    assert 0 <= sizes["num_differing"] <= report["validation"]["num_examples"]
 
 
 def test_the_trained_weights_are_restored(report):
@@ -56,7 +58,7 @@ def test_the_trained_weights_are_restored(report):
         ("multilabel", "the most frequent label", "mean_average_precision", None),
         ("multiple_choice", "choosing at random", "accuracy", None),
         ("answers", "never giving an answer", "no_answer_accuracy", 1.0),
-        ("entities", None, None, None),
+        ("entities", "finding no entity", "f1", 0.0),
         ("matching", None, None, None),
     ],
 )

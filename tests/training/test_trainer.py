@@ -342,7 +342,7 @@ def test_the_loss_decides_between_similar_scores(make_trainer, monkeypatch, capl
     if epochs:
         order = sorted(epochs, key=lambda epoch: epoch or 9)
         assert same(weights(trainer.model), mean_of([trained[epoch] for epoch in order]))
-        words = "the model before training and epochs 1, 2" if 0 in epochs else "epochs 1, 2"
+        words = "epochs 1, 2 and the model before training" if 0 in epochs else "epochs 1 and 2"
         assert caplog.messages[-1].startswith(f"average of {words}  validation: accuracy")
     else:
         assert history.best_epoch == 0 and same(weights(trainer.model), trained[0])

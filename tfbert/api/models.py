@@ -132,7 +132,7 @@ class TrainedModel(abc.ABC):
 
         Returns:
             `model`, `data`, `num_examples`; `metrics`, from the name of a metric to its `value` and to the bounds `low`
-            and `high` of the 95 % confidence interval; and `per_label`.
+            and `high` of the 95% confidence interval; and `per_label`.
 
         Raises:
             ValueError: the data cannot be read, or the model does not know a label.

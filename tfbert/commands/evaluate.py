@@ -65,7 +65,7 @@ def print_report(report: Mapping[str, Any], titles: Mapping[str, str]) -> None:
     rows = [
         (titles.get(n, words(n)), *(f"{score[key]:.4f}" for key in ("value", "low", "high"))) for n, score in metrics
     ]
-    print_table(["metric", "score", "95 % from", "to"], rows)
+    print_table(["metric", "score", "95% from", "to"], rows)
     labels = report["per_label"]
     if not labels:
         return
@@ -73,7 +73,7 @@ def print_report(report: Mapping[str, Any], titles: Mapping[str, str]) -> None:
     ranked = sorted(labels.items(), key=lambda pair: pair[1].get("f1", 0.0))
     rows = [(label, *(_number(scores[name]) for name in columns)) for label, scores in ranked[:_MAX_LABELS]]
     print()
-    print_table(["label", *map(words, columns)], rows)
+    print_table(["label", *(words(name.removeprefix("num_")) for name in columns)], rows)
     if len(labels) > _MAX_LABELS:
         print(f"and {len(labels) - _MAX_LABELS:,} more; to print all of them as JSON, add: | cat")
 

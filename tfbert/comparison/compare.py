@@ -10,6 +10,7 @@ import numpy as np
 
 from tfbert.comparison.systems import System
 from tfbert.evaluation.comparison import RESAMPLES, Difference, ResampledScores, holm, resample, smallest_p_value
+from tfbert.evaluation.formatting import listed
 from tfbert.evaluation.metric import Evaluation, Metric, main_metric
 from tfbert.nearest import did_you_mean
 
@@ -240,7 +241,11 @@ def compare(systems: Sequence[System], metric_name: str | None = None) -> Compar
         name: resample([[training[name] for training in s] for s in functions], len(indices[0]), num_resamples)
         for name in functions[0][0]
     }
-    scores = [{name: values.interval(index) for name, values in resampled.items()} for index in range(len(systems))]
+    fractions = {metric.name for metric in systems[0].task.metrics if metric.unit == "fraction"}
+    scores = [
+        {name: values.interval(index, name in fractions) for name, values in resampled.items()}
+        for index in range(len(systems))
+    ]
     shown = [trainings[system.shown] for system, trainings in zip(systems, evaluations, strict=True)]
     record_scores = [np.mean([e.record_scores() for e in trainings], axis=0) for trainings in evaluations]
     pairs = _pairs(resampled[metric.name], metric, record_scores)
@@ -369,8 +374,3 @@ def _explanations(systems: Sequence[System], num_pairs: int) -> list[str]:
             "difference must be clearer than between two models (Holm's correction); the intervals are not corrected."
         )
     return sentences
-
-
-def listed(names: Sequence[str]) -> str:
-    """Return names as a list in a sentence, such as `a, b and c`."""
-    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)

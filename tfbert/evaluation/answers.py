@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from markupsafe import Markup
-from matplotlib.ticker import FuncFormatter
 
 from tfbert.evaluation import drawing, metrics, squad
 from tfbert.evaluation.formatting import percent
@@ -20,6 +19,7 @@ EXACT_MATCH = Metric(
     "higher",
     "fraction",
     "fraction of answers that equal a true answer, ignoring case, articles and punctuation",
+    forecast="{} similar questions to get exactly a right answer",
 )
 HAS_ANSWER_F1 = Metric(
     "has_answer_f1", "higher", "fraction", "mean F1 of the questions that have an answer", title="has answer F1"
@@ -183,7 +183,7 @@ def question_word_table(scores: Mapping[str, np.ndarray], questions: Sequence[st
     words = np.array([question_word(question) for question in questions])
     rows = [_row(word, scores, words == word) for word in np.unique(words)]
     rows.sort(key=lambda row: -row[1])
-    caption = "The first English question word; `other` includes all questions in other languages."
+    caption = 'The first English question word; "other" includes all questions in other languages.'
     return _table("Scores by question word", "question word", rows, caption)
 
 
@@ -241,7 +241,7 @@ def _curve(curve: Mapping[str, np.ndarray], threshold: float) -> Markup:
             axes.plot(*points, color=color, linestyle=line, linewidth=width, label=label, drawstyle="steps-post")
         axes.axvline(threshold, color=drawing.WARN, linewidth=1.2, linestyle=":", label=f"in use: {threshold:.2f}")
         axes.set(ylim=(-0.02, 1.03), title="F1 by no-answer threshold", xlabel="margin above which no answer is given")
-        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:.0f} %"))
+        axes.yaxis.set_major_formatter(drawing.PercentFormatter())
         axes.legend(loc="best")
         return drawing.to_svg(figure, "F1 by no-answer threshold")
 

@@ -19,4 +19,4 @@ def score_table(report: Mapping[str, Any]) -> str:
     for split in ("validation", "test"):
         for name, score in ((report.get(split) or {}).get("metrics") or {}).items():
             rows.append(f"| {split} | {name} | {score['value']:.4f} | {score['low']:.4f} to {score['high']:.4f} |")
-    return "\n".join(["| split | metric | value | 95 % interval |", "|---|---|---|---|", *rows])
+    return "\n".join(["| split | metric | value | 95% interval |", "|---|---|---|---|", *rows])

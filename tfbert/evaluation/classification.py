@@ -59,8 +59,11 @@ class LabelEvaluation(Evaluation):
 
     def intervals(self) -> dict[str, dict[str, float]]:
         """Return accuracy, macro F1 and the Matthews correlation with their intervals."""
-        functions = {ACCURACY.name: metrics.accuracy, MACRO_F1.name: metrics.macro_f1, MCC.name: metrics.matthews}
-        return {name: metrics.with_interval(score, self._confusion) for name, score in functions.items()}
+        functions = {ACCURACY: metrics.accuracy, MACRO_F1: metrics.macro_f1, MCC: metrics.matthews}
+        return {
+            metric.name: metrics.with_interval(score, self._confusion, is_fraction=metric.unit == "fraction")
+            for metric, score in functions.items()
+        }
 
     def score_functions(self) -> dict[str, ScoreFunction]:
         """Return a function for each metric that computes it on resampled records."""
@@ -91,7 +94,7 @@ class LabelEvaluation(Evaluation):
         return Outcome(gold, predicted, probability, gold_probability=gold_probability, confused=confused)
 
     def per_label(self) -> dict[str, dict]:
-        """Return precision, recall and F1 of each label."""
+        """Return F1, precision and recall of each label."""
         return metrics.per_label(self._confusion, self._labels)
 
     def sections(self) -> dict:

@@ -20,8 +20,8 @@ class Difference:
 
     Args:
         difference: the mean score of ours minus that of theirs.
-        low: lower bound of its 95 % interval.
-        high: upper bound of its 95 % interval.
+        low: lower bound of its 95% interval.
+        high: upper bound of its 95% interval.
         better_fraction: the fraction of resamples in which ours was better, where ties count half.
         p_value: twice the smaller of the fractions of resamples in which ours was not better and not worse. The
             observed scores count as such a resample, so it is never 0.
@@ -41,15 +41,22 @@ class ResampledScores:
     Args:
         observed: the mean score of each system over its trainings, float64 `(systems,)`.
         drawn: the same in each resample, float64 `(resamples, systems)`.
+        num_records: number of records.
     """
 
     observed: np.ndarray
     drawn: np.ndarray
+    num_records: int
 
-    def interval(self, system: int) -> dict[str, float]:
-        """Return the `value` of a system's mean score and its 95 % interval `low`, `high`."""
+    def interval(self, system: int, is_fraction: bool) -> dict[str, float]:
+        """Return the `value` of a system's mean score and its 95% interval `low`, `high`.
+
+        Args:
+            system: the index of the system.
+            is_fraction: whether the score is a fraction of the records, or a mean of such fractions.
+        """
         value = float(self.observed[system])
-        return {"value": value, **bounds(self.drawn[:, system], value)}
+        return {"value": value, **bounds(self.drawn[:, system], value, self.num_records if is_fraction else None)}
 
     def difference(self, ours: int, theirs: int) -> Difference:
         """Return the difference of two systems, given by their indices."""
@@ -97,7 +104,7 @@ def resample(systems: Sequence[System], num_records: int, num_resamples: int = R
         scores(rng.integers(0, num_trainings, num_trainings), rng.integers(0, num_records, num_records))
         for _ in range(num_resamples)
     ]
-    return ResampledScores(np.asarray(observed), np.asarray(drawn).reshape(num_resamples, len(systems)))
+    return ResampledScores(np.asarray(observed), np.asarray(drawn).reshape(num_resamples, len(systems)), num_records)
 
 
 def paired_bootstrap(ours: System, theirs: System, num_records: int) -> Difference:

@@ -8,11 +8,13 @@ import io
 import re
 import unicodedata
 import warnings
+from collections.abc import Sequence
 
 import matplotlib.style
 from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import Formatter, MaxNLocator
 
 # Placeholder colours, which `to_svg` replaces by CSS variables.
 INK, MUTED, LINE, PAPER, ACCENT, WARN = "#010101", "#020202", "#030303", "#040404", "#050505", "#060606"
@@ -79,6 +81,33 @@ def new_axes(width: float = WIDTH_POINTS, height: float = _HEIGHT_POINTS) -> tup
     """Return a figure of a width and height in points, and its axes."""
     figure = Figure(figsize=(width / POINTS_PER_INCH, height / POINTS_PER_INCH), layout="constrained")
     return figure, figure.subplots()
+
+
+class PercentFormatter(Formatter):
+    """Formats the ticks of an axis of fractions as percentages, with as many decimals as tell the ticks apart."""
+
+    _num_decimals = 0
+
+    def set_locs(self, locs: Sequence[float]) -> None:
+        """Choose the number of decimals for the positions of all ticks."""
+        percentages = [100 * location for location in locs]
+        enough = (n for n in range(4) if all(abs(round(value, n) - value) < 1e-6 for value in percentages))
+        self._num_decimals = next(enough, 4)
+
+    def __call__(self, value: float, position: int | None = None) -> str:
+        """Return the label of a tick."""
+        return f"{100 * value:.{self._num_decimals}f} %"
+
+
+def fraction_axis(axes: Axes, num_ticks: int = 5) -> None:
+    """Show the y axis, on which everything is drawn already, as percentages that do not leave 0 to 100 %."""
+    low, high = axes.get_ylim()
+    axes.set_ylim(max(low, 0), min(high, 1))
+    # Markers of 0 and 100 % are drawn whole.
+    for line in axes.get_lines():
+        line.set_clip_on(False)
+    axes.yaxis.set_major_locator(MaxNLocator(num_ticks, steps=[1, 2, 5, 10]))
+    axes.yaxis.set_major_formatter(PercentFormatter())
 
 
 def to_svg(figure: Figure, title: str) -> Markup:

@@ -10,7 +10,6 @@ from typing import NamedTuple
 
 import numpy as np
 from markupsafe import Markup
-from matplotlib.ticker import FuncFormatter
 
 from tfbert.evaluation import drawing, metrics, plots
 from tfbert.evaluation.metric import NONE, Evaluation, LabelledSpan, Metric, Outcome, ScoreFunction
@@ -23,13 +22,18 @@ F1 = Metric(
     title="F1",
 )
 PRECISION = Metric(
-    "precision", "higher", "fraction", "fraction of predicted entities whose start, end and type are right"
+    "precision",
+    "higher",
+    "fraction",
+    "fraction of predicted entities whose start, end and type are right",
+    forecast="{} predicted entities to be right",
 )
 RECALL = Metric(
     "recall",
     "higher",
     "fraction",
     "fraction of true entities that are predicted with the right start, end and type",
+    forecast="{} entities in similar texts to be found",
 )
 METRICS = (F1, PRECISION, RECALL)
 KINDS = {
@@ -245,7 +249,7 @@ def draw_by_length(rows: Mapping[str, tuple[int, int, int]]) -> Markup:
             )
         axes.set(ylim=(-0.02, 1.03), title="Recall and precision by entity length", xlabel="words or ideographs")
         axes.set_xticks(positions, list(rows))
-        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:.0f} %"))
+        axes.yaxis.set_major_formatter(drawing.PercentFormatter())
         axes.legend(loc="best")
         return drawing.to_svg(figure, "Recall and precision by entity length")
 

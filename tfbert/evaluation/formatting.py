@@ -2,7 +2,8 @@
 
 import math
 import re
-from collections.abc import Mapping
+import time
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -47,6 +48,11 @@ def duration(seconds: float) -> str:
     return f"{minutes} min {rest:02d} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
 
 
+def date(seconds: float | None) -> str:
+    """Return a time in seconds since 1970 as local date and time; empty for `None`."""
+    return "" if seconds is None else time.strftime("%Y-%m-%d %H:%M", time.localtime(seconds))
+
+
 def size(num_bytes: float) -> str:
     """Return a number of bytes such as `1.4 GB`, in powers of 1,000."""
     for unit in ("bytes", "kB", "MB"):
@@ -59,6 +65,40 @@ def size(num_bytes: float) -> str:
 def words(name: str) -> str:
     """Return the name of a field as words, such as `num layers`."""
     return str(name).replace("_", " ")
+
+
+def listed(names: Sequence[str]) -> str:
+    """Return names as a list in a sentence, such as `a, b and c`."""
+    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
+
+
+def epochs_text(epochs: Sequence[int]) -> str:
+    """Return epochs in words, such as `epochs 1, 3 and 5` or `epoch 2 and the model before training`.
+
+    Args:
+        epochs: 1-based, ascending; 0 means before training.
+    """
+    trained = [str(epoch) for epoch in epochs if epoch]
+    if len(trained) == len(epochs):
+        return f"epoch{'s' * (len(trained) > 1)} {listed(trained)}"
+    if not trained:
+        return "the model before training"
+    return f"epoch{'s' * (len(trained) > 1)} {', '.join(trained)} and the model before training"
+
+
+def kept_weights(report: Mapping[str, Any]) -> str:
+    """Return which weights a fine-tuning kept, such as `epoch 3` or `average of epochs 1, 3 and 5`.
+
+    Args:
+        report: the content of `report.json`.
+    """
+    text = epochs_text(kept_epochs(report))
+    return f"average of {text}" if report.get("average") else text
+
+
+def kept_epochs(report: Mapping[str, Any]) -> list[int]:
+    """Return the epochs whose weights, or the average of them, a fine-tuning kept; 0 means before training."""
+    return report["average"]["epochs"] if report.get("average") else [report["best_epoch"]]
 
 
 def breakable(label: str) -> Markup:
@@ -83,7 +123,7 @@ def summary(report: Mapping[str, Any]) -> str:
         over_seeds = ((report["seeds"] or {}).get(split) or {}).get(name)
         spread = f"   {over_seeds['mean']:.4f} ± {over_seeds['std']:.4f} over seeds" if over_seeds else ""
         lines.append(
-            f"{split} {name:12} {score['value']:.4f}  (95 %: {score['low']:.4f} to {score['high']:.4f}){spread}"
+            f"{split} {name:12} {score['value']:.4f}  (95% interval {score['low']:.4f} to {score['high']:.4f}){spread}"
         )
     return "\n".join([*lines, *_baseline_lines(report, split)])
 

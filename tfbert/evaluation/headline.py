@@ -1,15 +1,16 @@
 """The top of the report page: the score, baselines, a verdict, warnings and a summary of the run."""
 
 import math
-import time
 from collections.abc import Mapping
 from typing import Any
 
-from tfbert.evaluation.formatting import number, percent, words
+from tfbert.evaluation.formatting import date, kept_weights, number, percent, words
 from tfbert.evaluation.metric import Metric, main_metric
 from tfbert.evaluation.page_parts import summary_view
 
 _FEW_EXAMPLES = 300
+# With fewer examples, counts per 1,000 would be more precise than the score.
+_MANY_EXAMPLES = 1000
 _ADVICE = "A lower train.learning_rate or more examples may help."
 # Smaller differences between the mean probability and the accuracy are not worth a sentence.
 _MIN_MISCALIBRATION = 0.03
@@ -35,10 +36,7 @@ def headline(report: dict, details: dict, metrics: Mapping[str, Metric]) -> dict
     warnings = [str(line) for line in checks.get("warnings", [])]
     # Reports of earlier versions do not distinguish the warnings that concern the score.
     score_warnings = [str(line) for line in checks.get("score_warnings", warnings)]
-    # Data in memory is named after the task.
-    data_name = report.get("data_name") if report.get("data_name") != report["task"] else ""
-    title = f"{words(report['task'])}{f' of {data_name}' if data_name else ''} with {encoder_name}"
-    view = {"title": title, "run": report.get("run"), "split": split, "baselines": [], "verdict": ""}
+    view = {"title": run_title(report), "run": report.get("run"), "split": split, "baselines": [], "verdict": ""}
     view |= {"score_warnings": score_warnings, "num_warnings": len(warnings)}
     view |= {"score": "no score", "metric": None, "notes": [], "sentence": None, "seeds": None}
     if split:
@@ -55,18 +53,34 @@ def headline(report: dict, details: dict, metrics: Mapping[str, Metric]) -> dict
         ]
         view["verdict"] = " ".join(verdict(report, details, metrics, name, split))
         if is_unchanged(report):
-            view["notes"] = [*view["notes"], f"{progress_sentence(report, metrics[name])} {_ADVICE}"]
+            monitor = monitor_name(report) or name
+            view["notes"] = [*view["notes"], f"{progress_sentence(report, metrics[monitor])} {_ADVICE}"]
     if report.get("adaptation"):
         view["notes"] = [report["adaptation"]["sentence"], *view["notes"]]
     counts = [f"{number(row['num_examples'])} {name}" for name, row in data.items() if row]
     per_label = (report.get(split) or {}).get("per_label")
-    started = report.get("first_update_at")
-    date = time.strftime("%Y-%m-%d %H:%M", time.localtime(started)) if started else ""
-    lines = [("Date", date), ("Examples", ", ".join(counts)), ("Labels", number(len(per_label)) if per_label else "")]
+    lines = [
+        ("Date", date(report.get("first_update_at"))),
+        ("Examples", ", ".join(counts)),
+        ("Labels", number(len(per_label)) if per_label else ""),
+    ]
     if history:
-        best = report.get("best_epoch")
-        lines.append(("Epochs", f"{len(history)}" + (f", best: {best}" if best else "")))
+        lines += [("Epochs", f"{len(history)}"), ("Kept weights", kept_weights(report))]
     return view | {"summary": summary_view(encoder_name, lines, report)}
+
+
+def run_title(report: Mapping) -> str:
+    """Return the task, the data and the encoder of a report, such as `classification of banking77 with minilm`."""
+    # Data in memory is named after the task.
+    data_name = report.get("data_name") if report.get("data_name") != report["task"] else ""
+    encoder_name = (report.get("encoder") or {}).get("name", "?")
+    return f"{words(report['task'])}{f' of {data_name}' if data_name else ''} with {encoder_name}"
+
+
+def monitor_name(report: Mapping) -> str | None:
+    """Return the metric that chose the weights; `None` if it is the default one and the report does not name it."""
+    chosen = ((report.get("config") or {}).get("train") or {}).get("monitor")
+    return chosen or (report.get("resolved") or {}).get("train.monitor")
 
 
 def is_unchanged(report: Mapping) -> bool:
@@ -80,18 +94,12 @@ def progress_sentence(report: Mapping, metric: Metric) -> str:
         return ""
     before = report["untrained"][metric.name]
     start = f"On validation, {metric.title} was {metric.format(before)} before training"
-    if report.get("average"):
-        score = report["average"]["validation"][metric.name]
-        after = metric.format(score)
-        epochs = [epoch for epoch in report["average"]["epochs"] if epoch]
-        averaged = "the best epochs" if len(epochs) > 1 else "the best epoch"
-        if len(epochs) < len(report["average"]["epochs"]):
-            averaged = f"{averaged} and the model before training"
-        return f"{start} and {after} with the average weights of {averaged}{_reason(metric, score, before)}."
-    if report["best_epoch"]:
-        score = report["history"][report["best_epoch"] - 1]["validation"][metric.name]
-        return f"{start} and {metric.format(score)} after the best epoch{_reason(metric, score, before)}."
-    return f"{start} and no epoch was clearly better, so the encoder was kept unchanged."
+    if is_unchanged(report):
+        return f"{start} and no epoch was clearly better, so the encoder was kept unchanged."
+    kept = report.get("average") or report["history"][report["best_epoch"] - 1]
+    score, weights = kept["validation"][metric.name], kept_weights(report)
+    after = f"with the {weights}" if report.get("average") else f"after {weights}"
+    return f"{start} and {metric.format(score)} {after}{_reason(metric, score, before)}."
 
 
 def _reason(metric: Metric, score: float, before: float) -> str:
@@ -147,6 +155,9 @@ def _gain(report: Mapping, metrics: Mapping[str, Metric]) -> str | None:
     gain = report.get("gain")
     if not gain:
         return None
+    # Reports of earlier versions do not have the number of records that differ.
+    if gain.get("num_differing") == 0 and gain["low"] == gain["high"] == 0:
+        return f"Fine-tuning made no prediction on the {gain['split']} split better or worse."
     metric = metrics[gain["metric"]]
     title = next(row["title"] for row in report["baselines"] if row["name"] == "untrained")
     low, high = sorted(metric.sign * gain[bound] for bound in ("low", "high"))
@@ -211,16 +222,9 @@ def _score_view(
 ) -> dict:
     """Return the score of the headline, its interval, a sentence that explains it, and notes on its reliability."""
     metric, notes = interval_of(scores[declared.name]), []
-    if declared.expectation and num_examples:
-        metric = _with_exact_bounds(metric, num_examples)
     view = {"metric": declared.title, "score": declared.format(metric["value"])}
     view["interval"] = declared.format_interval(metric["low"], metric["high"])
-    if declared.expectation and metric["value"] is not None:
-        # Near 100 of 100 the sentence counts per 1,000, so that 99.6 % is not shown as "about 100".
-        base = 100 if 0.015 < metric["value"] < 0.985 else 1000
-        value, low, high = (f"{math.floor(base * (metric[k] or 0) + 0.5):,}" for k in ("value", "low", "high"))
-        interval = f" (95% interval {low} to {high})" if view["interval"] else ""
-        view["sentence"] = f"Expect about {value} of {base:,} similar {declared.expectation}{interval}."
+    view["sentence"] = _expectation(declared, metrics, scores, num_examples or 0)
     if split == "validation":
         notes.append(
             "There is no test split. This is the score on the validation split, which also chose the best epoch, "
@@ -240,16 +244,44 @@ def _score_view(
     return view | {"notes": notes, "num_examples": num_examples}
 
 
-def _with_exact_bounds(score: Mapping, num_examples: int) -> dict:
-    """Return the score of all or no examples with its exact interval; resampled examples are all the same.
+def _expectation(declared: Metric, metrics: Mapping[str, Metric], scores: Mapping, num_examples: int) -> str | None:
+    """Return what to expect of similar texts, in one sentence; `None` if no metric says.
 
-    Source: Clopper and Pearson 1934, "The use of confidence or fiducial limits illustrated in the case of the
-        binomial".
+    Args:
+        declared: the metric at the top.
+        metrics: the declared metrics by name.
+        scores: the scores by name.
+        num_examples: number of examples of the scores.
     """
-    if score["value"] not in (0, 1) or score["low"] != score["high"]:
-        return dict(score)
-    distance = 1 - 0.025 ** (1 / num_examples)
-    return {**score, "low": max(0.0, score["value"] - distance), "high": min(1.0, score["value"] + distance)}
+    score = interval_of(scores[declared.name])
+    if declared.expectation and score["value"] is not None:
+        base = _base(score["value"], num_examples)
+        value, low, high = (_count(score[key] or 0.0, base) for key in ("value", "low", "high"))
+        has_interval = score["low"] is not None and score["high"] is not None
+        interval = f" (95% interval {low} to {high})" if has_interval else ""
+        return f"Expect about {value} of {base:,} similar {declared.expectation}{interval}."
+    values = [(metrics[name], interval_of(scores[name])["value"]) for name in scores if metrics[name].forecast]
+    forecasts = [
+        metric.forecast.format(_in_words(metric, value, num_examples)) for metric, value in values if value is not None
+    ]
+    return f"Expect {', and '.join(forecasts)}." if forecasts and not declared.expectation else None
+
+
+def _in_words(metric: Metric, value: float, num_examples: int) -> str:
+    """Return a score as words in a sentence: `about 56 of 100` for a fraction."""
+    if metric.unit != "fraction":
+        return number(float(value))
+    base = _base(value, num_examples)
+    return f"about {_count(value, base)} of {base:,}"
+
+
+def _base(fraction: float, num_examples: int) -> int:
+    """Return 1,000 for a fraction near 0 or 1 of many examples, so that 99.6 % is not shown as 100 of 100; else 100."""
+    return 1000 if num_examples >= _MANY_EXAMPLES and not 0.015 < fraction < 0.985 else 100
+
+
+def _count(fraction: float, base: int) -> str:
+    return f"{math.floor(base * fraction + 0.5):,}"
 
 
 def interval_of(metric: Any) -> dict:

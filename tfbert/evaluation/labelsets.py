@@ -39,7 +39,13 @@ MEAN_AVERAGE_PRECISION = Metric(
     "fraction",
     "average precision, averaged over the labels that occur: how well probabilities rank texts with a label first",
 )
-SUBSET_ACCURACY = Metric("subset_accuracy", "higher", "fraction", "fraction of texts that get exactly the right labels")
+SUBSET_ACCURACY = Metric(
+    "subset_accuracy",
+    "higher",
+    "fraction",
+    "fraction of texts that get exactly the right labels",
+    forecast="{} similar texts to get exactly the right labels",
+)
 LOSS = Metric("loss", "lower", "nats", "mean binary cross-entropy")
 METRICS = (MICRO_F1, MACRO_F1, MEAN_AVERAGE_PRECISION, SUBSET_ACCURACY, LOSS)
 
@@ -174,7 +180,7 @@ class LabelSetEvaluation(Evaluation):
         return [self._labels[label] for label in np.flatnonzero(is_in_set)]
 
     def per_label(self) -> dict[str, dict]:
-        """Return precision, recall and F1 of each label."""
+        """Return F1, precision and recall of each label."""
         return self._sets.per_label(self._labels)
 
     def sections(self) -> dict:
@@ -255,7 +261,7 @@ class LabelSets:
         return np.divide(area, total, out=np.full(num_labels, np.nan), where=total > 0)
 
     def with_interval(self, score: Callable[[np.ndarray], float]) -> dict[str, float]:
-        """Return a score, one of the methods above, with its 95 % bootstrap interval."""
+        """Return a score, one of the methods above, with its 95% bootstrap interval."""
         num_records = len(self.gold)
         return metrics.resampled(metrics.of_records(score, num_records), num_records)
 
@@ -264,18 +270,8 @@ class LabelSets:
         return np.where(self._record_sizes > 0, 2 * self._record_hits / np.maximum(self._record_sizes, 1), 1.0)
 
     def per_label(self, labels: Sequence[str]) -> dict[str, dict]:
-        """Return precision, recall, F1 and the counts of each label; a ratio with denominator 0 is 0."""
-        hits, true, chosen = self._hits.sum(0), self.gold.sum(0), self.chosen.sum(0)
-        return {
-            label: {
-                "precision": float(hits[index] / max(chosen[index], 1)),
-                "recall": float(hits[index] / max(true[index], 1)),
-                "f1": float(2 * hits[index] / max(true[index] + chosen[index], 1)),
-                "num_examples": int(true[index]),
-                "num_predicted": int(chosen[index]),
-            }
-            for index, label in enumerate(labels)
-        }
+        """Return F1, precision, recall and the counts of each label; a ratio with denominator 0 is 0."""
+        return metrics.label_scores(labels, self._hits.sum(0), self.gold.sum(0), self.chosen.sum(0))
 
     def log_losses(self) -> np.ndarray:
         """Return the mean binary cross-entropy of the labels of each record in nats."""

@@ -30,6 +30,8 @@ class Metric:
         title: the name in reports; without one, the name with spaces.
         expectation: continues "Expect about 76 of 100 similar" in the report, such as "texts to get the right label".
             The report shows a metric with an expectation at its top, otherwise the metric that chose the best epoch.
+        forecast: continues "Expect" in the report if the metric at its top has no expectation; `{}` stands for the
+            score, such as "about 56 of 100" for a fraction. Several metrics may have one.
         is_label_mean: whether it is a mean over labels, in which rare labels count as much as common ones. The report
             points it out where it is far below the metric at the top.
     """
@@ -41,6 +43,7 @@ class Metric:
     every_epoch: bool = True
     title: str = ""
     expectation: str = ""
+    forecast: str = ""
     is_label_mean: bool = False
 
     def __post_init__(self):
@@ -194,7 +197,7 @@ class Evaluation(abc.ABC):
 
     @abc.abstractmethod
     def intervals(self) -> dict[str, dict[str, float]]:
-        """Return the metrics of the report by name, each with `value` and the 95 % bounds `low` and `high`."""
+        """Return the metrics of the report by name, each with `value` and the 95% bounds `low` and `high`."""
 
     @abc.abstractmethod
     def score_functions(self) -> dict[str, ScoreFunction]:

@@ -48,8 +48,10 @@ def matthews(confusion: np.ndarray) -> np.ndarray:
     return np.where(spread > 0, covariance / np.sqrt(np.maximum(spread, 1)), 0.0)
 
 
-def with_interval(score: Callable[[np.ndarray], np.ndarray], confusion: np.ndarray) -> dict[str, float]:
-    """Return a score of the confusion matrix with its 95 % bootstrap interval.
+def with_interval(
+    score: Callable[[np.ndarray], np.ndarray], confusion: np.ndarray, *, is_fraction: bool = True
+) -> dict[str, float]:
+    """Return a score of the confusion matrix with its 95% bootstrap interval.
 
     Resampling the test set only changes the counts of the cells, so cells are drawn instead of examples. The random
     seed is fixed: the same predictions give the same interval.
@@ -57,6 +59,7 @@ def with_interval(score: Callable[[np.ndarray], np.ndarray], confusion: np.ndarr
     Args:
         score: function from confusion matrices `(..., classes, classes)` to scores `(...)`.
         confusion: counts `(classes, classes)`, not all zero.
+        is_fraction: whether the score is a fraction of the examples, or a mean of such fractions.
 
     Returns:
         `value`, `low`, `high`.
@@ -70,15 +73,16 @@ def with_interval(score: Callable[[np.ndarray], np.ndarray], confusion: np.ndarr
         sample[filled] = rng.multinomial(counts.sum(), counts / counts.sum())
         scores.append(score(sample.reshape(confusion.shape)))
     value = float(score(confusion))
-    return {"value": value, **bounds(scores, value)}
+    return {"value": value, **bounds(scores, value, int(counts.sum()) if is_fraction else None)}
 
 
-def resampled(score: Callable[[np.ndarray], float], num_records: int) -> dict[str, float]:
-    """Return a score of records with its 95 % bootstrap interval over records, with a fixed random seed.
+def resampled(score: Callable[[np.ndarray], float], num_records: int, *, is_fraction: bool = True) -> dict[str, float]:
+    """Return a score of records with its 95% bootstrap interval over records, with a fixed random seed.
 
     Args:
         score: function from indices of records, with repetitions, to the score of these records.
         num_records: number of records, at least one.
+        is_fraction: as for `with_interval`.
 
     Returns:
         `value`, `low`, `high`.
@@ -86,7 +90,7 @@ def resampled(score: Callable[[np.ndarray], float], num_records: int) -> dict[st
     rng = np.random.default_rng(0)
     scores = [score(rng.integers(0, num_records, num_records)) for _ in range(_RESAMPLES)]
     value = float(score(np.arange(num_records)))
-    return {"value": value, **bounds(scores, value)}
+    return {"value": value, **bounds(scores, value, num_records if is_fraction else None)}
 
 
 def of_records(score: Callable[[np.ndarray], float], num_records: int) -> Callable[[np.ndarray], float]:
@@ -99,22 +103,46 @@ def of_records(score: Callable[[np.ndarray], float], num_records: int) -> Callab
     return lambda records: score(np.bincount(records, minlength=num_records))
 
 
-def bounds(resampled_scores: Sequence[float], value: float) -> dict[str, float]:
-    """Return `low` and `high` of the 95 % percentile interval of resampled scores, extended to contain the value."""
+def bounds(resampled_scores: Sequence[float], value: float, num_records: int | None = None) -> dict[str, float]:
+    """Return `low` and `high` of the 95% percentile interval of resampled scores, extended to contain the value.
+
+    If all or no records are right, resamples do not differ, and the bounds are those of a binomial proportion.
+
+    Args:
+        resampled_scores: the score of each resample.
+        value: the score of all records.
+        num_records: number of records of a score that is a fraction; `None` for any other score.
+
+    Source: Clopper and Pearson 1934, "The use of confidence or fiducial limits illustrated in the case of the
+        binomial".
+    """
+    if num_records is not None and value in (0, 1) and np.ptp([*resampled_scores, value]) == 0:
+        distance = 1 - ((1 - _CONFIDENCE) / 2) ** (1 / num_records)
+        return {"low": max(0.0, value - distance), "high": min(1.0, value + distance)}
     tail = 50 * (1 - _CONFIDENCE)
     low, high = np.percentile(resampled_scores, [tail, 100 - tail])
     return {"low": min(float(low), value), "high": max(float(high), value)}
 
 
-def per_label(confusion: np.ndarray, labels: list[str]) -> dict[str, dict]:
-    """Return precision, recall, F1 and counts of every label; a ratio with denominator 0 is 0."""
-    hits = np.diagonal(confusion)
-    true, predicted = confusion.sum(1), confusion.sum(0)
+def per_label(confusion: np.ndarray, labels: Sequence[str]) -> dict[str, dict]:
+    """Return the scores of every label, as `label_scores` does."""
+    return label_scores(labels, np.diagonal(confusion), confusion.sum(1), confusion.sum(0))
+
+
+def label_scores(labels: Sequence[str], hits: np.ndarray, true: np.ndarray, predicted: np.ndarray) -> dict[str, dict]:
+    """Return F1, precision, recall and counts of every label; a ratio with denominator 0 is 0.
+
+    Args:
+        labels: names by id.
+        hits: number of correct predictions of each label, `(labels,)`.
+        true: number of examples with each label.
+        predicted: number of examples that are predicted to have each label.
+    """
     return {
         label: {
+            "f1": float(2 * hits[index] / max(true[index] + predicted[index], 1)),
             "precision": float(hits[index] / max(predicted[index], 1)),
             "recall": float(hits[index] / max(true[index], 1)),
-            "f1": float(2 * hits[index] / max(true[index] + predicted[index], 1)),
             "num_examples": int(true[index]),
             "num_predicted": int(predicted[index]),
         }

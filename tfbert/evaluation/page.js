@@ -120,7 +120,7 @@ function textTable(root) {
     list.replaceChildren(...shown.map((row) => entry(row, sources)));
     list.start = first + 1;
     const range = matching.length > PAGE_SIZE ? `, ${count(first + 1)} to ${count(first + shown.length)} shown` : "";
-    status.textContent = `${count(matching.length)} of ${count(rows.length)}${range}`;
+    status.textContent = `${count(matching.length)} of ${count(rows.length)} texts${range}`;
     pager.hidden = matching.length <= PAGE_SIZE;
     previous.disabled = page === 0;
     next.disabled = first + PAGE_SIZE >= matching.length;

@@ -71,9 +71,11 @@ def summary_view(encoder: str, lines: Iterable[tuple[str, str]], report: Mapping
         lines: what is particular to this kind of training.
         report: the content of `report.json`.
     """
-    seconds, seed = (report.get("seconds") or {}).get("train"), report.get("seed")
-    time, seed = "" if seconds is None else duration(seconds), "" if seed is None else str(seed)
-    summary = [("Encoder", encoder), *lines, ("Training time", time), ("Seed", seed)]
+    seconds, seed = report.get("seconds") or {}, report.get("seed")
+    training = "" if seconds.get("train") is None else duration(seconds["train"])
+    total = duration(_total(seconds)) if training else ""
+    summary = [("Encoder", encoder), *lines, ("Training time", training), ("Total time", total)]
+    summary.append(("Seed", "" if seed is None else str(seed)))
     return [(name, value) for name, value in summary if value]
 
 
@@ -141,14 +143,19 @@ def _cost_view(report: Mapping) -> dict | None:
     memory = report.get("peak_memory_bytes")
     if not stages and not memory:
         return None
-    total = sum(value for _, value in stages)
+    total = _total(report.get("seconds") or {})
     rows = [{"stage": name, "seconds": value, "fraction": value / total if total else 0} for name, value in stages]
     return {"rows": rows, "total": total, "memory": size(memory) if memory else None}
 
 
+def _total(seconds: Mapping[str, float | None]) -> float:
+    """Return the total duration of the stages, as the leaderboard of runs shows it."""
+    return sum(value for value in seconds.values() if value is not None)
+
+
 def _repeat_view(report: Mapping, defaults: Mapping[str, Any] | None) -> dict | None:
     """Return the command, the config by section with what differs from its defaults, the encoder and the versions."""
-    config, encoder = report.get("config") or {}, report.get("encoder") or {}
+    config, encoder, resolved = (report.get(key) or {} for key in ("config", "encoder", "resolved"))
     # Tuples are lists in the report.
     defaults = None if defaults is None else json.loads(json.dumps(dict(defaults)))
     sections: dict[str, list] = {}
@@ -156,7 +163,8 @@ def _repeat_view(report: Mapping, defaults: Mapping[str, Any] | None) -> dict | 
         if defaults is None or path in defaults:
             section, _, name = path.rpartition(".")
             default = None if defaults is None or defaults[path] == value else as_typed(defaults[path])
-            sections.setdefault(section or "run", []).append((name, as_typed(value), default))
+            used = f" ({_shown(resolved[path])})" if value is None and path in resolved else ""
+            sections.setdefault(section or "run", []).append((name, f"{as_typed(value)}{used}", default))
     architecture = [(words(name), number(value), None) for name, value in encoder.items() if _is_size(value)]
     versions = [(name, version, None) for name, version in (report.get("versions") or {}).items()]
     groups = sections | {"architecture of the encoder": architecture, "versions": versions}
@@ -167,6 +175,10 @@ def _repeat_view(report: Mapping, defaults: Mapping[str, Any] | None) -> dict | 
     config_json = json.dumps(config, indent=2, ensure_ascii=False) if config else None
     has_changes = any(default is not None for fields in sections.values() for *_, default in fields)
     return {"command": command, "groups": groups, "config_json": config_json, "has_changes": has_changes}
+
+
+def _shown(value: Any) -> str:
+    return number(value) if isinstance(value, int | float) else str(value)
 
 
 def _is_size(value: Any) -> bool:

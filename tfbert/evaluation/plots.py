@@ -18,6 +18,8 @@ from tfbert.evaluation.drawing import (
     POINTS_PER_INCH,
     WARN,
     WIDTH_POINTS,
+    PercentFormatter,
+    fraction_axis,
     new_axes,
     report_style,
     short_number,
@@ -39,7 +41,7 @@ def learning_curves(
     history: Sequence[Mapping],
     step_losses: Sequence,
     series: Mapping,
-    best_epoch: int | None,
+    kept_epochs: Sequence[int],
     is_fraction: bool = True,
 ) -> list:
     """Draw the loss, the validation metrics and the learning rate of a training, as far as they are known.
@@ -48,7 +50,7 @@ def learning_curves(
         history: one mapping per epoch, as in `report.json`.
         step_losses: (step, loss) pairs; empty draws the mean losses of the epochs.
         series: scores by epoch (`None` if not measured) for each metric; epoch 0 means before training.
-        best_epoch: 1-based; `None` marks none.
+        kept_epochs: the epochs whose weights, or the average of them, were kept.
         is_fraction: whether scores are shown as percentages.
 
     Returns:
@@ -61,7 +63,7 @@ def learning_curves(
         if len(pairs) or any(row.get("loss") is not None for row in history):
             plots.append(_loss_curve(history, pairs))
         if series:
-            plots.append(_metric_curve(series, best_epoch, is_fraction))
+            plots.append(_metric_curve(series, kept_epochs, is_fraction))
         rates = [row.get("learning_rate") for row in history]
         # The only point of a single epoch is the end of the schedule.
         if len(rates) > 1 and None not in rates:
@@ -106,24 +108,25 @@ def _loss_curve(history: Sequence[Mapping], pairs: np.ndarray) -> Markup:
     return to_svg(figure, "Training and validation loss")
 
 
-def _metric_curve(series: Mapping[str, Mapping[int, float]], best_epoch: int | None, is_fraction: bool) -> Markup:
-    """Draw validation metrics by epoch and mark the best epoch."""
+def _metric_curve(series: Mapping[str, Mapping[int, float]], kept_epochs: Sequence[int], is_fraction: bool) -> Markup:
+    """Draw validation metrics by epoch and mark the epochs whose weights were kept."""
     figure, axes = new_axes()
     epochs = list(next(iter(series.values())))
     styles = [(ACCENT, "-", "o"), (INK, "--", "s"), (MUTED, ":", "^")]
     for (name, values), (color, line, marker) in zip(series.items(), styles, strict=False):
         scores = [np.nan if value is None else value for value in values.values()]
         axes.plot(epochs, scores, color=color, linestyle=line, marker=marker, markersize=4, linewidth=1.6, label=name)
-    if best_epoch in epochs:
-        axes.axvline(best_epoch, color=WARN, linewidth=1.2, linestyle=":", label=f"best epoch: {best_epoch}")
+    label = "weights averaged" if len(kept_epochs) > 1 else "weights kept"
+    for index, epoch in enumerate(kept_epochs):
+        style = {"color": WARN, "linewidth": 1.2, "linestyle": ":"}
+        axes.axvline(epoch, label="" if index else label, **style)
     axes.legend(loc="best")
     axes.margins(y=0.15)
     axes.set_title("Validation metrics by epoch")
-    axes.yaxis.set_major_locator(MaxNLocator(5))
-    digits = int(np.ptp(axes.get_ylim()) < 0.04)
     if is_fraction:
-        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:.{digits}f} %"))
+        fraction_axis(axes)
     else:
+        axes.yaxis.set_major_locator(MaxNLocator(5))
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: short_number(value)))
     _epoch_axis(axes, epochs)
     return to_svg(figure, "Validation metrics by epoch")
@@ -161,12 +164,12 @@ def lines(
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
         if is_fraction:
             axes.set_ylim(bottom=0)
-            axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:.3g} %"))
+            fraction_axis(axes)
         return to_svg(figure, title)
 
 
 def training_sizes(points: Sequence[Mapping], metric: Metric) -> Markup:
-    """Draw the score by number of training examples.
+    """Draw the score by number of labelled examples.
 
     Args:
         points: mappings with `num_examples` and `scores`, one per fitted head.
@@ -182,10 +185,18 @@ def training_sizes(points: Sequence[Mapping], metric: Metric) -> Markup:
         axes.set_xticks(sizes, [f"{size:,}" for size in sizes])
         axes.set_xticks([], minor=True)
         axes.margins(y=0.15)
-        axes.set(title=f"{metric.title} on validation by number of labels", xlabel="training examples")
+        axes.set(title=f"{metric.title} on validation by number of labelled examples", xlabel="labelled examples")
+        score_axis(axes, metric)
+        return to_svg(figure, "Score by number of labelled examples")
+
+
+def score_axis(axes: Axes, metric: Metric) -> None:
+    """Show scores on the y axis, on which everything is drawn already, in the unit of their metric."""
+    if metric.unit == "fraction":
+        fraction_axis(axes)
+    else:
         axes.yaxis.set_major_locator(MaxNLocator(5))
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: metric.format(value)))
-        return to_svg(figure, "Score by number of training examples")
 
 
 def heat_map(counts: np.ndarray, rows: Sequence[str], columns: Sequence[str]) -> Markup:
@@ -286,7 +297,7 @@ def reliability(bins: Sequence[Mapping]) -> Markup:
         bottom.yaxis.set_major_locator(MaxNLocator(3, integer=True))
         bottom.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
         for axis in (top.yaxis, bottom.xaxis):
-            axis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:.0f} %"))
+            axis.set_major_formatter(PercentFormatter())
         return to_svg(figure, "Reliability diagram")
 
 
@@ -316,7 +327,7 @@ def length_histogram(lengths: Mapping[str, np.ndarray], sequence_length: int | N
         axes.set(xlim=(0, bins[-1]), xlabel="tokens" + (", longer texts in the last bar" if longest > bins[-1] else ""))
         axes.set_title("Fraction of texts by length")
         axes.yaxis.set_major_locator(MaxNLocator(4))
-        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:.3g} %"))
+        axes.yaxis.set_major_formatter(PercentFormatter())
         axes.legend(loc="best")
         return to_svg(figure, "Lengths of the texts in tokens")
 

@@ -19,8 +19,20 @@ MRR_AT_10 = Metric(
     "mean of 1 / rank of the first right answer, 0 if beyond rank 10",
     title="MRR at 10",
 )
-RECALL_AT_1 = Metric("recall_at_1", "higher", "fraction", "fraction of questions whose first answer is right")
-RECALL_AT_5 = Metric("recall_at_5", "higher", "fraction", "fraction of questions with a right answer among the first 5")
+RECALL_AT_1 = Metric(
+    "recall_at_1",
+    "higher",
+    "fraction",
+    "fraction of questions whose first answer is right",
+    forecast="{} similar questions to get a right first answer",
+)
+RECALL_AT_5 = Metric(
+    "recall_at_5",
+    "higher",
+    "fraction",
+    "fraction of questions with a right answer among the first 5",
+    forecast="{} to have one among the first 5",
+)
 RECALL_AT_10 = Metric(
     "recall_at_10", "higher", "fraction", "fraction of questions with a right answer among the first 10"
 )

@@ -7,13 +7,14 @@ import numpy as np
 from markupsafe import Markup
 
 from tfbert.evaluation import plots, text_table
-from tfbert.evaluation.formatting import duration, number, percent
+from tfbert.evaluation.formatting import duration, kept_epochs, number, percent
 from tfbert.evaluation.headline import (
     difference_text,
     headline,
     interval_of,
     is_unchanged,
     mean_probability,
+    monitor_name,
     progress_sentence,
 )
 from tfbert.evaluation.metric import LabelledSpan, Metric
@@ -23,7 +24,7 @@ from tfbert.evaluation.text_table import Labelling, TextRow
 _SECTIONS = {
     "curves": "Training",
     "metrics": "Metrics",
-    "sizes": "More labels",
+    "sizes": "More labelled examples",
     "checks": "Data",
     "labels": "Labels",
     "confusions": "Confusions",
@@ -89,21 +90,24 @@ def _curves(report: dict, details: dict, metrics: Mapping[str, Metric]) -> dict 
         metrics[name].title: {row["epoch"]: (row.get("validation") or {}).get(name) for row in measured}
         for name in shown
     }
-    best = report.get("best_epoch")
+    kept = kept_epochs(report)
+    mark = "averaged" if len(kept) > 1 else "kept"
     columns = [
-        Column("epoch", lambda row: f"{row['epoch']} (best)" if row["epoch"] == best else str(row["epoch"])),
+        Column("epoch", lambda row: f"{row['epoch']} ({mark})" if row["epoch"] in kept else str(row["epoch"])),
         Column("loss", lambda row: number(row.get("loss"))),
         *score_columns([metrics[name] for name in names], "validation", prefix="validation "),
         Column("learning rate", lambda row: number(row.get("learning_rate"))),
         Column("time", lambda row: duration(row["seconds"]) if row.get("seconds") is not None else "–"),
         Column("examples/s", lambda row: _rounded(row.get("examples_per_second"))),
     ]
-    sentence = progress_sentence(report, metrics[names[0]]) if names and not is_unchanged(report) else ""
-    pictures = plots.learning_curves(history, details.get("step_losses") or [], series, best, bool(fractions))
+    monitor = monitor_name(report)
+    monitor = monitor if monitor in names else next(iter(names), None)
+    sentence = progress_sentence(report, metrics[monitor]) if monitor and not is_unchanged(report) else ""
+    pictures = plots.learning_curves(history, details.get("step_losses") or [], series, kept, bool(fractions))
     return {
         "plots": pictures,
         "sentence": sentence,
-        "table": history_table(measured, columns, lambda row: row["epoch"] == best),
+        "table": history_table(measured, columns, lambda row: row["epoch"] in kept),
     }
 
 
@@ -143,14 +147,25 @@ def _sizes(report: dict, metrics: Mapping[str, Metric]) -> dict | None:
     low, high = sorted(metric.sign * sizes[bound] for bound in ("low", "high"))
     shown = difference_text(metric, metric.sign * sizes["difference"], low, high)
     half, whole = (f"{point['num_examples']:,}" for point in points[-2:])
-    change = f"Doubling the labels from {half} to {whole} changed {metric.title} on validation by {shown}"
+    change = (
+        f"Doubling the number of labelled examples from {half} to {whole} changed {metric.title} on validation by "
+        f"{shown}"
+    )
     small = 0.01 if metric.unit == "fraction" else 0.005
-    if low > 0:
-        sentence = f"{change}, so more labels will probably help."
+    # Reports of earlier versions do not have the number of records that differ.
+    if sizes.get("num_differing") == 0 and low == high == 0:
+        has_none_right = metric.unit == "fraction" and not np.any(points[-1]["scores"])
+        sentence = (
+            f"The head makes the same predictions on validation right with {half} labelled examples as with {whole}: "
+            f"the validation split is too small or too {'hard' if has_none_right else 'easy'} to tell whether more of "
+            "them would help."
+        )
+    elif low > 0:
+        sentence = f"{change}, so more of them will probably help."
     elif high < small:
-        sentence = f"{change}, so more labels of the same kind will hardly help."
+        sentence = f"{change}, so more of the same kind will hardly help."
     else:
-        sentence = f"{change}, which may be chance: it is uncertain whether more labels would help."
+        sentence = f"{change}, which may be chance: it is uncertain whether more of them would help."
     if points[-1]["num_examples"] < sizes["num_train"]:
         sentence += f" Only {whole} of the {sizes['num_train']:,} training examples were used for this."
     return {"sentence": sentence, "plot": plots.training_sizes(points, metric)}
@@ -162,7 +177,10 @@ def _checks(report: dict) -> dict | None:
     warnings = [str(line) for line in checks.get("warnings", [])]
     lines = [str(line) for line in checks.get("lines", []) if str(line) not in warnings]
     files = [{"split": name, **row} for name, row in (report.get("data") or {}).items() if row]
-    return {"warnings": warnings, "lines": lines, "files": files} if warnings or lines or files else None
+    # Splits that were cut from one file.
+    is_one = len(files) > 1 and len({(row.get("path"), row.get("sha256")) for row in files}) == 1
+    view = {"warnings": warnings, "lines": lines, "files": files, "source": files[0] if is_one else None}
+    return view if warnings or lines or files else None
 
 
 def _labels(report: dict, split: str) -> dict | None:
@@ -260,6 +278,12 @@ def _mistakes(details: dict) -> dict | None:
     intro = "Worst first. Some of them may be wrong labels in the data rather than mistakes of the model."
     if has_spans:
         intro += " In the texts, what is true is shaded and what is predicted is underlined."
+    confused = [[tuple(pair) for pair in mistake.get("confused") or ()] for mistake in mistakes]
+    if any(len(set(pairs)) < len(pairs) for pairs in confused):
+        intro += (
+            " Each text is listed once, however often the same mistake occurs in it, so the count of a mistake may be "
+            "larger than the number of texts that it links to."
+        )
     table = text_table.table_view([_mistake_row(mistake) for mistake in mistakes], _SOURCES)
     return {"intro": intro, "table": table} if table else None
 

@@ -31,7 +31,15 @@ PEARSON = Metric(
     "linear correlation of predicted and true values: 0 is none, 1 is perfect",
     title="Pearson correlation",
 )
-MAE = Metric("mae", "lower", "target", "mean absolute error, in the units of the data", every_epoch=False, title="MAE")
+MAE = Metric(
+    "mae",
+    "lower",
+    "target",
+    "mean absolute error, in the units of the data",
+    every_epoch=False,
+    title="MAE",
+    forecast="predictions for similar texts to be off by {} on average",
+)
 LOSS = Metric("loss", "lower", "variance", "mean squared error, in units of the variance of the training values")
 METRICS = (SPEARMAN, PEARSON, MAE, LOSS)
 
@@ -133,9 +141,9 @@ class Values:
         return float(weights @ np.abs(self.predicted - self.true) / weights.sum())
 
     def with_interval(self, score: Callable[[np.ndarray], float]) -> dict[str, float]:
-        """Return a score, one of the methods above, with its 95 % bootstrap interval."""
+        """Return a score, one of the methods above, with its 95% bootstrap interval."""
         num_records = len(self.true)
-        return metrics.resampled(metrics.of_records(score, num_records), num_records)
+        return metrics.resampled(metrics.of_records(score, num_records), num_records, is_fraction=False)
 
     def rank_errors(self) -> np.ndarray:
         """Return the difference of the ranks of the two values of each record, as a fraction of the records."""

@@ -85,7 +85,7 @@ def confirm(searcher: Searcher, trials: Sequence[Trial]) -> tuple[list[Candidate
     sign = 1 if searcher.higher_is_better else -1
     winner: Candidate | None = None
     total = len(candidates) * searcher.plan.confirmations
-    with tqdm(total=total, desc="confirming", unit="training", leave=False, disable=hidden()) as bar:
+    with tqdm(total=total, desc="confirming", unit=" trainings", leave=False, disable=hidden()) as bar:
         for candidate in candidates:
             _train(searcher, candidate, bar)
             if candidate.failed:

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 from markupsafe import Markup
 
-from tfbert.evaluation.formatting import duration, number
+from tfbert.evaluation.formatting import date, duration, number
+from tfbert.evaluation.headline import run_title
 from tfbert.evaluation.metric import Metric
 from tfbert.evaluation.page_parts import write_page
 from tfbert.fields import as_typed
@@ -57,6 +58,7 @@ def _headline(report: dict) -> dict:
     states = [trial["state"] for trial in report["trials"]]
     counts = [f"{states.count(state)} {state}" for state in dict.fromkeys(states)]
     summary = [
+        ("Date", date(report.get("first_update_at"))),
         ("Algorithm", plan["algorithm"]),
         ("Trials", f"{len(states)}: {', '.join(counts)}"),
         ("Trainings per trial", str(plan["executions"])),
@@ -68,12 +70,13 @@ def _headline(report: dict) -> dict:
         spent = duration(report["seconds"]["confirm"])
         summary.append(("Confirmation", f"{num_trainings} trainings with fresh seeds, {spent}"))
     view = {
-        "title": f"Search: {report['task']}",
+        "title": f"Search: {run_title(report)}",
         "run": report.get("run"),
         "metric": declared.title,
         "split": split,
         "interval": interval,
     }
+    summary = [(name, shown) for name, shown in summary if shown]
     view |= {"score": declared.format(value), "sentence": report["sentence"], "summary": summary, "notes": []}
     if report["test"] is None:
         view["notes"] = ["There is no test split. The score on validation, which chose the winner, is too optimistic."]

@@ -5,11 +5,11 @@ from typing import Any
 
 import numpy as np
 from markupsafe import Markup
-from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator
 
 from tfbert.evaluation.drawing import ACCENT, INK, MUTED, new_axes, report_style, short_number, shorten, to_svg
 from tfbert.evaluation.metric import Metric
+from tfbert.evaluation.plots import score_axis
 from tfbert.fields import as_typed
 
 
@@ -32,7 +32,7 @@ def history(trials: Sequence[Mapping[str, Any]], metric: Metric) -> Markup:
         axes.margins(y=0.15)
         axes.set_title(title)
         axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
-        _score_axis(axes, metric)
+        score_axis(axes, metric)
         return to_svg(figure, title)
 
 
@@ -74,11 +74,5 @@ def by_value(trials: Sequence[Mapping[str, Any]], path: str, metric: Metric) -> 
             axes.set_xlim(-0.5, len(distinct) - 0.5)
         axes.margins(y=0.15)
         axes.set_title(title)
-        _score_axis(axes, metric)
+        score_axis(axes, metric)
         return to_svg(figure, title)
-
-
-def _score_axis(axes: Axes, metric: Metric) -> None:
-    """Show scores on the y axis as everywhere else on the page."""
-    axes.yaxis.set_major_locator(MaxNLocator(6))
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: metric.format(value)))

@@ -34,6 +34,8 @@ logger = logging.getLogger(__name__)
 BEST_CONFIG = "best_config.json"
 _ORACLE, _PLAN = "oracle.json", "plan.json"
 _TENSORBOARD = "tensorboard"
+# The keys of the winner's report that the report of the search has too.
+_FROM_WINNER = ("validation", "test", "data", "data_name", "checks", "encoder", "resolved", "first_update_at")
 
 
 def choose_out_dir(plan: Plan, runs_dir: Path, restart: bool = False) -> Path:
@@ -184,7 +186,7 @@ def _conclude(searcher: Searcher, command: str) -> dict:
         "objective": metric_of(searcher.problem).to_json(),
         "trials": [asdict(trial) for trial in trials],
         **winner,
-        **{name: result[name] for name in ("validation", "test", "data", "checks", "encoder", "peak_memory_bytes")},
+        **{name: result[name] for name in (*_FROM_WINNER, "peak_memory_bytes")},
         "seconds": {**seconds, "test": time.monotonic() - started},
         "versions": versions(),
         "command": command,
@@ -265,6 +267,11 @@ def verdict(report: dict) -> str:
     if comparison is None:
         return (
             f"The default config cannot be trained ({report['candidates'][0]['failed']}); trial {report['winner']} can."
+        )
+    if comparison["low"] == comparison["high"] == 0:
+        return (
+            f"Trial {report['winner']} won on validation, but its predictions on {comparison['split']} are as good as "
+            "those of the default config on every record."
         )
     metric = Metric.from_json(report["objective"])
     shown = difference_text(metric, *(comparison[name] for name in ("difference", "low", "high")))

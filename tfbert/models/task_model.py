@@ -103,7 +103,7 @@ def embed_sequences(
     lengths = single.lengths()
     batch_size = max(1, EVALUATION_BATCH_TOKENS // int(max(lengths.max(), 8)))
     plan = plan_evaluation(lengths, batch_size)
-    bar = tqdm(total=len(sequences), desc="vectors", unit="sequence", leave=False, disable=hidden())
+    bar = tqdm(total=len(sequences), desc="vectors", unit=" sequences", leave=False, disable=hidden())
     forward = tf.function(
         lambda inputs: model(inputs, training=False),
         input_signature=[{name: tf.TensorSpec([None, None], tf.int32) for name in INPUTS}],

@@ -7,9 +7,9 @@ import hashlib
 import json
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import BinaryIO
 
 from tfbert.nearest import did_you_mean
@@ -39,6 +39,17 @@ class SourceFile:
 
     path: str
     name: str
+
+
+def corpus_name(paths: Sequence[str]) -> str:
+    """Return the name of a corpus for its report: that of its first file or directory, and how many more there are.
+
+    Args:
+        paths: the files and directories of the corpus; at least one.
+    """
+    path = Path(paths[0]).resolve()
+    first = path.name if path.is_dir() else PurePath(uncompressed_name(path.name)).stem
+    return first if len(paths) == 1 else f"{first} and {len(paths) - 1:,} more"
 
 
 @dataclass(frozen=True, slots=True)

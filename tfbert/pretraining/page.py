@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from tfbert.evaluation import plots
-from tfbert.evaluation.formatting import duration, number, percent, words
+from tfbert.evaluation.formatting import date, duration, number, percent, words
 from tfbert.evaluation.page_parts import Column, history_table, score_columns, summary_view, write_page
 from tfbert.fields import flatten
 from tfbert.pretraining.config import PretrainConfig
@@ -62,12 +62,14 @@ def _headline(report: dict) -> dict:
         notes.append(f"Damaged and left out: {', '.join(report['lost_shards'])}.")
     speed = report["tokens_per_second"]
     lines = [
+        ("Date", date(report.get("first_update_at"))),
         ("Updates", f"{number(report['history'][-1]['update'])}, best: {number(updates)}"),
         ("Training tokens", number(report["history"][-1]["num_tokens"])),
         ("Tokens per second", f"{speed:,.0f}" if speed else "–"),
     ]
     summary = summary_view("new" if name is None else name, lines, report)
-    title = "A new encoder" if name is None else f"{name}, pretrained further"
+    what = "A new encoder, pretrained" if name is None else f"{name}, pretrained further"
+    title = f"{what} on {report['data_name']}" if report.get("data_name") else what
     score_before, score = (f"{scores['masked_word_loss']:.3f}" for scores in (before, after))
     view = {"title": title, "score": score, "sentence": sentence, "notes": notes, "summary": summary}
     view["run"] = report.get("run")

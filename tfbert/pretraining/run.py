@@ -13,6 +13,7 @@ from tfbert.files import ENCODER
 from tfbert.pretraining import page
 from tfbert.pretraining.build import build_models
 from tfbert.pretraining.config import PretrainConfig
+from tfbert.pretraining.corpus import corpus_name
 from tfbert.pretraining.masked_word_examples import predict_examples
 from tfbert.pretraining.objective import HeldOutEvaluator, PretrainingObjective, held_out_history
 from tfbert.pretraining.problem import PretrainingProblem, prepare_problem
@@ -120,7 +121,11 @@ class _PretrainingRun(base_run.BaseRun[PretrainingProblem]):
         scores = {point.update: point.scores for point in progress.history}
         counts = ("num_documents", "num_rows", "num_tokens")
         self._save_encoder(progress, run_dir)
+        num_epochs = self._trainer.objectives[0].num_epochs
         return {
+            "data_name": corpus_name(config.corpus.paths),
+            "first_update_at": progress.first_update_at,
+            "resolved": {"train.epochs": num_epochs} if config.train.epochs is None else {},
             "corpus": index["corpus"],
             "rows": {name: {count: split[count] for count in counts} for name, split in index["splits"].items()},
             "lost_shards": [*train.sequences.lost, *held_out.sequences.lost],

@@ -55,7 +55,7 @@ def train_vocabulary(
         survey.add(document)
     logger.info("corpus: %s", describe(reader.counts))
     limit = survey.limit(corpus.held_out_fraction)
-    with tqdm(reader, desc="counting words", unit="doc", leave=False, disable=hidden()) as documents:
+    with tqdm(reader, desc="counting words", unit=" documents", leave=False, disable=hidden()) as documents:
         counts = _count_words((document for document in documents if document.number >= limit), **rules)
     vocabulary = train_word_pieces(counts, size, lowercase=lowercase)
     if len(vocabulary) < size:

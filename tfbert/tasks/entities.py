@@ -14,7 +14,7 @@ import tensorflow as tf
 from tfbert.config import DataConfig
 from tfbert.evaluation import entities as evaluation
 from tfbert.evaluation.entities import Entity
-from tfbert.evaluation.metric import Evaluation
+from tfbert.evaluation.metric import Baseline, Evaluation
 from tfbert.heads.tags import TagHead, best_tags, spans_of, tag_losses
 from tfbert.nearest import did_you_mean
 from tfbert.space import COMMON, Choice
@@ -23,7 +23,7 @@ from tfbert.tasks.base_context import Context
 from tfbert.tasks.base_huggingface import ConvertibleTask, FittedConvertibleTask, ModelClass
 from tfbert.tasks.base_options import LearnedHeadOptions, option
 from tfbert.text.borders import Borders, borders_of, continuing_tokens
-from tfbert.text.datasets import Target, Warn
+from tfbert.text.datasets import Target, TokenizedSplit, Warn
 from tfbert.text.entity_rows import COLUMNS, EntityRows
 from tfbert.text.inputs import Item, Text
 from tfbert.text.preprocessor import Preprocessor, Sequences
@@ -276,6 +276,10 @@ class FittedEntities(FittedConvertibleTask):
     ) -> Evaluation:
         """Return the evaluation of predicted entities."""
         return evaluation.EntityEvaluation(predicted_entities(outputs), gold, self.types)
+
+    def constant_baseline(self, train: TokenizedSplit, gold: Sequence[Sequence[Entity]]) -> Baseline:
+        """Return the scores of finding no entity: 0."""
+        return Baseline("finding no entity", {metric.name: 0.0 for metric in self.metrics})
 
     def _type_id(self, record: Record, label: str) -> int:
         if label in self.types:

@@ -14,7 +14,7 @@ from tfbert.models import weights
 from tfbert.models.predictor import Predictor
 from tfbert.models.task_model import Embedder, TaskModel, embed_sequences
 from tfbert.tasks.base_pooled import FittedPooledTask
-from tfbert.training.fine_tuning import initialize_head
+from tfbert.training.fine_tuning import initialize_head, monitored
 from tfbert.training.problem import Problem
 
 _CONSTANT, _UNTRAINED = "constant", "untrained"
@@ -97,7 +97,8 @@ def to_report(
 
     Returns:
         `baselines`, each with `name`, `title` and scores by split; `gain`, how much better the trained model is than
-        the one before training by the main metric, with its interval and p-value; and `training_sizes`.
+        the one before training by the main metric, with its interval, its p-value and the number of records whose
+        predictions are better or worse; and `training_sizes`.
     """
     rows = []
     by_split = {name: problem.task.constant_baseline(problem.tokenized["train"], gold[name]) for name in evaluations}
@@ -119,7 +120,8 @@ def to_report(
         difference = paired_bootstrap([functions[0]], [functions[1]], len(gold[split]))
         num_differing = int(np.count_nonzero(ours.record_scores() != theirs.record_scores()))
         p_value = max(difference.p_value, smallest_p_value(num_differing))
-        gain = {"metric": metric.name, "split": split, **asdict(difference), "p_value": p_value}
+        gain = {"metric": metric.name, "split": split, **asdict(difference)}
+        gain |= {"p_value": p_value, "num_differing": num_differing}
     return {"baselines": rows, "gain": gain, "training_sizes": start.sizes}
 
 
@@ -180,7 +182,8 @@ def _training_sizes(
         subsets = [np.arange(offset, len(sequences), stride) for offset in range(_NUM_SUBSETS)]
         if all(len(np.unique(target[subset], axis=0)) > 1 for subset in subsets):
             by_stride[stride] = [fitted(subset) for subset in subsets]
-    metric = _main(problem, config, by_stride[1][0])
+    # Thresholds are not fitted here; the metric that chooses the best epoch does not depend on them by default.
+    metric = monitored(task, config)
     if 2 not in by_stride:
         return None
     return {"num_train": len(train)} | _compare_sizes(by_stride, metric, len(sequences), len(gold))
@@ -199,7 +202,8 @@ def _compare_sizes(
 
     Returns:
         `metric`; `points`, each with `num_examples` and `scores`; and the `difference` between all examples and half of
-        them with its interval `low`, `high`.
+        them with its interval `low`, `high`; and `num_differing`, the number of records whose predictions differ in
+        how good they are.
     """
     functions = {
         stride: [evaluation.score_functions()[metric.name] for evaluation in evaluations]
@@ -212,4 +216,6 @@ def _compare_sizes(
         for stride, scores in functions.items()
     ]
     bounds = {name: getattr(difference, name) for name in ("difference", "low", "high")}
-    return {"metric": metric.name, "points": points, **bounds}
+    record_scores = [evaluation.record_scores() for stride in (1, 2) for evaluation in by_stride[stride]]
+    num_differing = int(np.count_nonzero(np.ptp(record_scores, axis=0)))
+    return {"metric": metric.name, "points": points, **bounds, "num_differing": num_differing}

@@ -53,7 +53,7 @@ class Display:
         sizes = [len(indices) for indices, *_ in objective.plan(epoch)]
         initial = sum(sizes[: num_done * objective.accumulation_steps])
         title = f"epoch {epoch + 1}/{objective.num_epochs}"
-        self._bar = show(total=sum(sizes), initial=initial, desc=title, unit="ex", leave=False)
+        self._bar = show(total=sum(sizes), initial=initial, desc=title, unit=" examples", leave=False)
 
     def update(self, progress: Progress, num_examples: int, num_tokens: int, loss: float, seconds: float) -> None:
         """Show an update.

@@ -31,6 +31,7 @@ from tfbert.training.monitoring import Evaluator, NotFinite, Schedule
 from tfbert.training.objectives import Batch, Group, Objective, PlannedBatch
 from tfbert.training.problem import Problem
 from tfbert.training.progress import Average, EvaluationPoint, Progress
+from tfbert.training.resolved import max_micro_batch_tokens
 from tfbert.training.trackers import UNTRACKED, Tracker
 from tfbert.training.trainer import Trainer
 
@@ -38,8 +39,6 @@ logger = logging.getLogger(__name__)
 
 # The metric that decides between similar scores.
 _LOSS = "loss"
-# On a CPU larger micro-batches are no faster.
-_MICRO_BATCH_TOKENS = 2048
 # Limit for the pooled vectors held in memory while only the head is trained; beyond it they are computed per batch.
 _MAX_VECTOR_BYTES = 2**30
 
@@ -86,11 +85,8 @@ class TaskObjective(Objective):
 
     def micro_batches(self, planned: PlannedBatch, num_replicas: int) -> list[PlannedBatch]:
         """Split a batch into micro-batches of at most `train.part_tokens` tokens per device."""
-        max_tokens = self.config.train.part_tokens
-        if max_tokens is None:
-            max_tokens = 0 if tf.config.list_physical_devices("GPU") else _MICRO_BATCH_TOKENS
-        if self.task.by_batch or self.vectors is not None:
-            max_tokens = 0
+        is_split = not self.task.by_batch and self.vectors is None
+        max_tokens = max_micro_batch_tokens(self.config) if is_split else 0
         split = micro_batches(planned[0], self.lengths, self.num_sequences, max_tokens * num_replicas)
         return [(examples,) for examples in split]
 

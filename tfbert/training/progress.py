@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from tfbert.evaluation.formatting import epochs_text
+
 Sums = dict[str, dict[str, float]]
 
 
@@ -56,10 +58,7 @@ class Average:
 
     def describe(self, history: Sequence[EvaluationPoint]) -> str:
         """Return the epochs in words."""
-        epochs = self.epochs(history)
-        trained = [str(epoch) for epoch in epochs if epoch]
-        words = f"epoch{'s' * (len(trained) > 1)} {', '.join(trained)}"
-        return words if len(trained) == len(epochs) else f"the model before training and {words}"
+        return epochs_text(self.epochs(history))
 
 
 @dataclass

@@ -37,6 +37,7 @@ from tfbert.training.fine_tuning import (
 )
 from tfbert.training.problem import Problem
 from tfbert.training.progress import Progress
+from tfbert.training.resolved import resolved_settings
 from tfbert.training.run_dir import find_unfinished
 from tfbert.training.trackers import UNTRACKED, Tracker, open_tracker
 
@@ -237,6 +238,7 @@ class _FineTuningRun(base_run.BaseRun[Problem]):
         write_json(run_dir / _DETAILS, _details(problem, evaluations, progress))
         report = _report(problem, progress, {name: evaluation.scores() for name, evaluation in evaluations.items()})
         report["seconds"]["baselines"] = self._baseline_seconds
+        report["resolved"] = resolved_settings(problem, self.config)
         gold = {name: values for name, (_, values) in predictions.items()}
         return report | baselines.to_report(
             problem, self.config, evaluations, gold, self._start, report["untrained"] or {}
