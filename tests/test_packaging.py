@@ -139,4 +139,4 @@ def test_test_all_runs_the_fast_tests_and_then_the_slow_ones(tmp_path):
     runs = [words for words in dry_run(tmp_path / "venv", "test-all") if "pytest" in words]
     assert [words[words.index("-m", 2) + 1] for words in runs] == ["not slow", "slow"]
     assert [words for words in dry_run(tmp_path / "venv", "test") if "pytest" in words] == runs[:1]
-    assert (ROOT / ".ci" / "run").read_text(encoding="utf-8").endswith("\nmake test-all\n")
+    assert (ROOT / ".ci" / "run").read_text(encoding="utf-8").endswith(" make test-all\n")

@@ -73,7 +73,7 @@ def test_two_processes_write_the_same_bytes_and_do_not_run_the_main_script(corpu
     # A script without `if __name__ == "__main__"`.
     script = tmp_path / "script.py"
     script.write_text(f"open({str(tmp_path / 'run-again')!r}, 'w')")
-    monkeypatch.setattr(sys.modules["__main__"], "__file__", str(script))
+    monkeypatch.setattr(sys.modules["__main__"], "__file__", str(script), raising=False)
     monkeypatch.setattr(sys.modules["__main__"], "__spec__", None)
     prepare(corpus, EXAMPLES, PIECES, tmp_path / "rows", num_processes=2)
     script.unlink()

@@ -109,7 +109,7 @@ def test_another_vocabulary_is_refused(prepared):
 
 
 def test_a_directory_without_prepared_sequences_is_refused(tmp_path):
-    expected = r"no index.json; expected a directory that `pretrain.py prepare` has finished"
+    expected = r"no index.json; expected a directory that `tfbert pretrain prepare` has finished"
     with pytest.raises(ValueError, match=expected):
         load_sequences(tmp_path)
     (tmp_path / "index.json").write_text('{"format": 7}')

@@ -21,5 +21,5 @@ class Killed(BaseException):
 
 def quality(config):
     """Return the score of a training: best at a learning rate of 1e-3 and many epochs."""
-    distance = abs(math.log10(config.train.learning_rate) + 3)
+    distance = abs(math.log10(config.train.peak_learning_rate(384)) + 3)
     return 0.9 - 0.1 * distance - 0.1 / config.train.epochs + 0.001 * config.train.seed

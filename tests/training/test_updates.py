@@ -16,11 +16,11 @@ from tfbert.training.updates import Diverged, Updater
 
 
 class Toy(keras.Model):
-    """A model with one weight; its backbone only has a dtype policy."""
+    """A model with one weight; its backbone only has a dtype policy and a width."""
 
     def __init__(self, precision="float32"):
         super().__init__(name="toy")
-        self.backbone = SimpleNamespace(dtype_policy=keras.DTypePolicy(precision))
+        self.backbone = SimpleNamespace(dtype_policy=keras.DTypePolicy(precision), hidden_dim=8)
         self.weight = self.add_weight(shape=(), initializer=keras.initializers.Constant(2.0), name="weight")
         self.built = True
 
