@@ -86,7 +86,7 @@ def test_the_summary_names_the_baselines_that_were_scored():
     ]
     report = {"test": {"metrics": METRICS}, "seeds": None, "metrics": metrics, "baselines": baselines}
     report["config"] = {"train": {"monitor": None}}
-    assert formatting.summary(report).splitlines()[1:] == ["test accuracy     0.2500  by always a"]
+    assert formatting.summary(report).splitlines()[1:] == ["baseline accuracy     0.2500  always a"]
     del baselines[0]
     assert len(formatting.summary(report).splitlines()) == 1
 

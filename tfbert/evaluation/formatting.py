@@ -136,4 +136,4 @@ def _baseline_lines(report: Mapping[str, Any], split: str) -> list[str]:
     measured = [metric for metric in declared if metric.name in report[split]["metrics"]]
     name = main_metric(measured, report["config"]["train"]["monitor"]).name
     known = [(row["title"], row[split][name]) for row in report["baselines"] if name in row.get(split, {})]
-    return [f"{split} {name:12} {score:.4f}  by {title}" for title, score in known]
+    return [f"baseline {name:12} {score:.4f}  {title}" for title, score in known]
