@@ -102,9 +102,11 @@ def limited(convert: Conversion, num_examples: int) -> Conversion:
 
 
 def write_phrasebank(source: Path, target: Path, seed: int) -> None:
-    """Write the sentences of Financial PhraseBank, whose lines end with `@` and the label."""
+    """Write the sentences of Financial PhraseBank, whose lines end with `@` and the label; 30 % are the test split."""
     lines = (line.rpartition("@") for line in source.read_text(encoding="utf-8-sig").splitlines())
-    _write_lines(target / "train.jsonl", ({"text": text, "label": label} for text, _, label in lines))
+    rows = [{"text": text, "label": label} for text, _, label in lines]
+    for split in ("train", "validation", "test"):
+        _write_lines(target / f"{split}.jsonl", (row for row in rows if _split_of(row["text"]) == split))
 
 
 def write_goemotions(source: Path, target: Path, seed: int) -> None:

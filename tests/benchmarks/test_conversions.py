@@ -172,9 +172,10 @@ def test_a_limited_train_split_has_that_many_examples(tmp_path, name, header, se
 def test_phrasebank_lines_end_with_the_label(tmp_path):
     (tmp_path / "sentences.txt").write_text("\ufeffprofit @ 5 % rose@positive\r\nflat@neutral\r\n", encoding="utf-8")
     write_phrasebank(tmp_path / "sentences.txt", tmp_path, 0)
-    assert lines_of(tmp_path / "train.jsonl") == [
-        {"text": "profit @ 5 % rose", "label": "positive"},
+    rows = [row for split in ("train", "validation", "test") for row in lines_of(tmp_path / f"{split}.jsonl")]
+    assert sorted(rows, key=lambda row: row["text"]) == [
         {"text": "flat", "label": "neutral"},
+        {"text": "profit @ 5 % rose", "label": "positive"},
     ]
 
 
