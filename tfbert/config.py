@@ -158,8 +158,8 @@ class OptimizationConfig:
     def peak_learning_rate(self, hidden_dim: int) -> float:
         """Return the learning rate for an encoder of this width.
 
-        Source: 2e-4 for the small default encoder is measured (docs/results.md); 5e-5 is the highest rate of Devlin et
-        al. 2019, "BERT", appendix A.3, for BERT base and large.
+        Source: 5e-5 is the highest rate of Devlin et al. 2019, "BERT", appendix A.3, for BERT base and large; the small
+            default encoder needs a higher one.
         """
         return self.learning_rate or (2e-4 if hidden_dim <= _NARROW else 5e-5)
 

@@ -128,7 +128,7 @@ def test_a_hugging_face_model_is_loaded(run, tmp_path, monkeypatch):
     assert_close(model.predict(TEXTS), run.predict(TEXTS))
     assert model.evaluate(PAIRS)["metrics"]["accuracy"] == run.evaluate(PAIRS)["metrics"]["accuracy"]
     assert load(model.export(tmp_path / "bank")).predict(TEXTS)[0]["label"] == run.predict(TEXTS)[0]["label"]
-    with pytest.raises(ValueError, match="^pairs=True: .* does not need it; its inputs are known"):
+    with pytest.raises(ValueError, match="^--pairs .pairs=True in Python. does not apply to .*: its inputs are known"):
         load(tmp_path / "hf", pairs=True)
     with pytest.raises(ValueError, match="run: expected a Hugging Face model with the arguments task and pairs"):
         load(run.path, task="classification")

@@ -219,8 +219,6 @@ class HuggingFaceModel(_KerasModel):
 
     def __init__(self, name: str | os.PathLike, task: str | None = None, pairs: bool = False):
         model = read_model(os.fspath(name), task)
-        if pairs and not model.may_read_pairs:
-            raise ValueError(f"pairs=True: {name} does not need it; its inputs are known")
         super().__init__(model.directory, model.load(pairs))
 
     def export(self, path: str | os.PathLike) -> Path:

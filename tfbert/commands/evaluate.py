@@ -38,11 +38,7 @@ def main(options: argparse.Namespace) -> None:
     from tfbert.config import parse_assignments
     from tfbert.serving.evaluate import predict_labelled
 
-    values = parse_assignments(options.set)
-    for option, path in {"data": "data.path", "format": "data.format"}.items():
-        if getattr(options, option) is not None and path in values:
-            raise ValueError(f"--{option} and --set {path}: expected one of them")
-    values |= {"data.format": options.format} if options.format else {}
+    values = parse_assignments(options.set) | program.given_values(options)
     predictions = predict_labelled(options.model, options.data, values, options.task)
     report = {"model": options.model, "data": options.data, **predictions.scores()}
     if sys.stdout.isatty():

@@ -99,8 +99,6 @@ def _export(options: argparse.Namespace, is_foreign: bool) -> Path:
         if options.precision is not None:
             raise ValueError("--precision: a Hugging Face model has no data to measure its effect on; expected a run")
         model = importing.read_model(options.run, options.task)
-        if options.pairs and not model.may_read_pairs:
-            raise ValueError(f"--pairs: {options.run} does not need it; its inputs are known")
         version_dir, checked = export_run.export_model(model.load(options.pairs), model_dir)
     else:
         version_dir, checked = export_run.export_run(Path(options.run), model_dir, options.precision or "float32")

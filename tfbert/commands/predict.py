@@ -52,8 +52,8 @@ def main(options: argparse.Namespace) -> None:
     from tfbert.serving import requests
     from tfbert.serving.prediction_file import PredictionFile
 
-    formats = [f"data.format={options.format}"] if options.format else []
-    data = requests.data_config(options.columns, [*options.set, *formats])
+    given = [f"{path}={value}" for path, value in program.given_values(options).items()]
+    data = requests.data_config(options.columns, [*options.set, *given])
     file = None if options.out is None else PredictionFile(options.out, options.file or "TEXT")
     inputs, labels, predict = _predictor(options)
     rows: collections.deque = collections.deque()

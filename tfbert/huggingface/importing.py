@@ -68,11 +68,14 @@ class ForeignModel:
         """Return the model as a finished run without data and scores.
 
         Args:
-            has_pair: whether the model reads pairs of texts; no effect unless `may_read_pairs`.
+            has_pair: whether the model reads pairs of texts, which only models with `may_read_pairs` leave open.
 
         Raises:
-            ValueError: a file is damaged or does not fit the others, or the labels do not fit the task.
+            ValueError: a file is damaged or does not fit the others, the labels do not fit the task, or the inputs of
+                the model are known.
         """
+        if has_pair and not self.may_read_pairs:
+            raise ValueError(f"--pairs (pairs=True in Python) does not apply to {self.name}: its inputs are known")
         encoder = load_encoder(self.directory, uses_pooler=False)
         config = self._config(encoder)
         task = self._fitted(config, has_pair)

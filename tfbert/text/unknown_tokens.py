@@ -14,7 +14,7 @@ from tfbert.text.records import Record
 from tfbert.text.tokenizer import Tokenizer
 
 WARNED_FRACTION = 0.05
-# With the vocabulary of minilm, English text has 1.0 to 1.25 pieces per word, French 1.6, Spanish and German 2.
+# An English vocabulary splits few English words, but most words of German or Spanish.
 _MAX_PIECES_PER_WORD = 1.5
 _MIN_WORDS = 200
 # Words in Latin, Greek or Cyrillic letters. Chinese and Japanese have no spaces between words.

@@ -78,21 +78,16 @@ def _unpack_prodigy(objects: Iterator, source: Source) -> tuple[Iterator, Source
     has_target = source.has_target
     has_spans = any(column.role == "entities" for column in source.columns)
 
-    def plain() -> Iterator[tuple[str, Any] | str]:
-        for item in objects:
-            if isinstance(item, str) or not isinstance(item[1], dict):
-                yield item
-                continue
-            where, value = item
-            verdict = _verdict(value)
-            if has_target and verdict is None:
-                yield f"{where}: answer is {shown_json(value.get('answer'))}; expected {either(list(_VERDICTS))}"
-            elif has_target and verdict != "accept":
-                source.layout.count(f"{_VERDICTS[verdict]} example")
-            else:
-                yield where, _plain_prodigy(value, has_spans)
+    def unpack(where: str, value: Mapping[str, Any]) -> tuple[str, Any] | str | None:
+        verdict = _verdict(value)
+        if has_target and verdict is None:
+            return f"{where}: answer is {shown_json(value.get('answer'))}; expected {either(list(_VERDICTS))}"
+        if has_target and verdict != "accept":
+            source.layout.count(f"{_VERDICTS[verdict]} example")
+            return None
+        return where, _plain_prodigy(value, has_spans)
 
-    return plain(), source
+    return _unpacked(objects, unpack), source
 
 
 def _plain_prodigy(value: Mapping[str, Any], has_spans: bool) -> dict[str, Any]:
@@ -125,21 +120,26 @@ def _is_doccano_span(span: Any) -> bool:
 
 
 def _unpack_doccano(objects: Iterator, source: Source) -> tuple[Iterator, Source]:
-    def plain() -> Iterator[tuple[str, Any] | str]:
-        for item in objects:
-            if isinstance(item, str) or not isinstance(item[1], dict):
-                yield item
-                continue
-            where, value = item
-            relations = value.get("relations") or []
-            if not isinstance(relations, list):
-                yield f"{where}: relations is {shown_json(relations)}; expected a list"
-                continue
-            for _ in relations:
-                source.layout.count("relation")
-            yield where, {key: v for key, v in value.items() if key not in _DOCCANO_EXTRAS}
+    def unpack(where: str, value: Mapping[str, Any]) -> tuple[str, Any] | str:
+        relations = value.get("relations") or []
+        if not isinstance(relations, list):
+            return f"{where}: relations is {shown_json(relations)}; expected a list"
+        for _ in relations:
+            source.layout.count("relation")
+        return where, {key: v for key, v in value.items() if key not in _DOCCANO_EXTRAS}
 
-    return plain(), source
+    return _unpacked(objects, unpack), source
+
+
+def _unpacked(
+    objects: Iterator, unpack: Callable[[str, Mapping[str, Any]], tuple[str, Any] | str | None]
+) -> Iterator[tuple[str, Any] | str]:
+    """Yield what a function returns for each object, except `None`; other values and messages stay as they are."""
+    for item in objects:
+        if isinstance(item, str) or not isinstance(item[1], dict):
+            yield item
+        elif (unpacked := unpack(*item)) is not None:
+            yield unpacked
 
 
 # The tools by the values of `data.format`.
