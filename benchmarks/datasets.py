@@ -109,7 +109,7 @@ DATA_SETS = (
         convert=conversions.write_squad,
     ),
     DataSet("stackfaq", "stackfaq", convert=conversions.write_faq_threads, **_MATCHING),
-    DataSet("bank_faqs", "bank_faqs/BankFAQs.csv", **_MATCHING),
+    DataSet("bank_faqs", "bank_faqs/BankFAQs.csv", {"data.ignored_columns": "Class"}, **_MATCHING),
 )
 BY_NAME = {data_set.name: data_set for data_set in DATA_SETS}
 
