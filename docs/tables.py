@@ -16,6 +16,7 @@ from typing import Any
 from tfbert.fields import as_typed
 from tfbert.tasks.base import FittedTask, fitted_kinds, load_task
 from tfbert.tasks.base_config import list_options
+from tfbert.tasks.base_outputs import Output
 
 DOCS = Path(__file__).parent
 BLOCK = re.compile(r"(<!-- (outputs|metrics|options) (\w+)(?: (\w+))? -->\n).*?(<!-- end -->)", re.DOTALL)
@@ -48,8 +49,13 @@ def outputs(task: str, kind: str | None = None) -> str:
         ]
         for each in placeholder(fitted, True).inputs
     ]
-    rows += [[f"`{o.name}`", f"{o.dtype} {shape(o.is_list)}", o.role, o.description] for o in fitted.outputs]
+    rows += [[f"`{o.name}`", f"{o.dtype} {shape(o.is_list)}", o.role, described(o)] for o in fitted.all_outputs]
     return table(["`serving_default`", "type", "role", "description"], rows)
+
+
+def described(output: Output) -> str:
+    """Return the description of an output, and the option that adds it."""
+    return output.description + (f"; only with `{output.only_with}`" if output.only_with else "")
 
 
 def metrics(task: str, kind: str | None = None) -> str:

@@ -29,6 +29,7 @@ LAYERS = [
     "encoder",
     "heads",
     "evaluation",
+    "calibration",
     "tasks",
     "models",
     "training",

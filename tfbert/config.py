@@ -96,6 +96,32 @@ class HeadConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class DecisionConfig:
+    """What the served model decides with its scores, fitted to the calibration split after training."""
+
+    coverage: float | None = _training_setting(
+        None,
+        "fraction of texts whose prediction set or interval should contain the true answer; none serves no sets",
+        Bounds("more than 0, below 1", 0, 1, low_excluded=True, high_excluded=True),
+    )
+    max_error: float | None = _training_setting(
+        None,
+        "largest accepted fraction of errors among the predictions that are used; the model abstains from the others; "
+        "none serves no abstention",
+        Bounds("more than 0, below 1", 0, 1, low_excluded=True, high_excluded=True),
+    )
+    out_of_domain: Literal["auto", "none", "energy", "mahalanobis", "neighbours"] = _training_setting(
+        "auto",
+        "score for how unlike the training texts a text is, served as a p-value: energy of the logits, Mahalanobis "
+        "distance to the mean vector of the closest label, or distance to the nearest training text; auto chooses the "
+        "best one for labels that are left out of training",
+    )
+
+    def __post_init__(self):
+        check_bounds(self, "decision")
+
+
+@dataclass(frozen=True, kw_only=True)
 class OptimizationConfig:
     """Optimization settings that all objectives share. Durations are in epochs or fractions; steps are computed."""
 
@@ -238,6 +264,7 @@ class Config(RootConfig):
     data: DataConfig = field(default_factory=DataConfig)
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
     head: HeadConfig = field(default_factory=HeadConfig)
+    decision: DecisionConfig = field(default_factory=DecisionConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
 
 

@@ -5,7 +5,7 @@ from typing import Literal
 
 from tfbert.fields import FRACTION, Bounds, check_bounds, setting
 
-SPLITS = ("train", "validation", "test")
+SPLITS = ("train", "validation", "calibration", "test")
 # Config values that take back the files of single splits, for `data.path`.
 NO_SPLITS = {f"data.{name}": None for name in SPLITS}
 
@@ -17,6 +17,7 @@ class DataConfig:
     path: str | None = setting(None, "file or directory with the records; none uses the samples of the task")
     train: str | None = setting(None, "file or directory of the train split, instead of data.path")
     validation: str | None = setting(None, "file or directory of the validation split, with data.train")
+    calibration: str | None = setting(None, "file or directory of the calibration split, with data.train")
     test: str | None = setting(None, "file or directory of the test split, with data.train")
     format: Literal[
         "auto", "csv", "tsv", "xlsx", "parquet", "jsonl", "json", "label_studio", "doccano", "prodigy", "text", "conll",
@@ -76,6 +77,12 @@ class DataConfig:
     validation_fraction: float = setting(
         0.1,
         "fraction of the texts, chosen by hash, for validation if the data has no validation split; 0 means none",
+        FRACTION,
+    )
+    calibration_fraction: float = setting(
+        0.5,
+        "fraction of the texts of validation, chosen by hash, for calibration if the data has no calibration split; 0 "
+        "means none, as do too few texts",
         FRACTION,
     )
     test_fraction: float = setting(

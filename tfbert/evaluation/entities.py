@@ -221,6 +221,16 @@ def kind_of(true: Entity, predicted: Entity | None) -> str:
     return "span" if true.label == predicted.label else "both"
 
 
+def confidences(gold: Entities, predicted: Entities) -> tuple[np.ndarray, np.ndarray]:
+    """Return the probability of each predicted entity, and whether it is right."""
+    probabilities, is_right = [], []
+    for true_entities, predicted_entities in zip(gold, predicted, strict=True):
+        true_keys = _keys(true_entities)
+        probabilities += [entity.probability for entity in predicted_entities]
+        is_right += [entity.key in true_keys for entity in predicted_entities]
+    return np.array(probabilities, np.float64), np.array(is_right, bool)
+
+
 def draw_by_length(rows: Mapping[str, tuple[int, int, int]]) -> Markup:
     """Draw recall and precision by entity length.
 
@@ -352,14 +362,10 @@ def _types_matrix(pairs: Sequence[Pair], names: Sequence[str]) -> np.ndarray:
 
 def _reliability(gold: Entities, predicted: Entities) -> dict:
     """Return the reliability of the probabilities of predicted entities; no bins if none is predicted."""
-    probabilities, is_right = [], []
-    for true_entities, predicted_entities in zip(gold, predicted, strict=True):
-        true_keys = _keys(true_entities)
-        probabilities += [entity.probability for entity in predicted_entities]
-        is_right += [entity.key in true_keys for entity in predicted_entities]
-    if not probabilities:
+    probabilities, is_right = confidences(gold, predicted)
+    if not len(probabilities):
         return {"bins": [], "calibration_error": 0.0}
-    return metrics.reliability_of(np.array(probabilities), np.array(is_right))
+    return metrics.reliability_of(probabilities, is_right)
 
 
 def _keys(entities: Sequence[Entity]) -> set[tuple[int, int, str]]:

@@ -82,7 +82,7 @@ class AnswerIndex(Index):
         of validation are used to tune the offset.
         """
         pairs = ((record.text, record.others[0]) for record in splits["train"])
-        held_out = (splits[name] for name in ("validation", "test") if name in splits)
+        held_out = (splits[name] for name in ("validation", "calibration", "test") if name in splits)
         index = build_index(pairs, (record.others[0] for split in held_out for record in split), embed)
         answers_by_question: dict[str, list[str]] = {}
         for record in splits.get("validation", ()):

@@ -23,6 +23,8 @@ def left_out(run: SavedRun) -> list[str]:
         lines.append(task.decoding)
     if task.decision and (decision := task.decision.describe(predictor.decided_values())):
         lines.append(decision)
+    if task.domain:
+        lines.append("out_of_domain, how unlike the training texts a text is")
     if task.index:
         values = {name: variable.numpy() for name, variable in predictor.index.items()}
         vectors, _ = task.index.entries(values)

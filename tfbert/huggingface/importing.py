@@ -120,7 +120,8 @@ class ForeignModel:
             assert isinstance(fitted, FittedConvertibleTask)
             return fitted
         with naming(self.directory / CONFIG):
-            return self.task.fit_to_model(self.labels, self.task.options.from_config(config), has_pair)
+            options = self.task.options.from_config(config).without_calibration()
+            return self.task.fit_to_model(self.labels, options, has_pair)
 
     def _read_layer(self, hidden_dim: int, task: FittedConvertibleTask) -> tuple[np.ndarray, np.ndarray]:
         """Return kernel and bias of the head, with outputs in the order of the fitted task's labels.

@@ -1,5 +1,6 @@
 """What imports and exports share: tfbert.json, and BERT's pooler as a copy of the first token's vector."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +41,10 @@ def write_record(directory: Path, run: SavedRun | None = None) -> None:
     if run is not None:
         config = run.config.to_dict()
         # The data section names files of this machine.
-        record |= {"task": run.task.to_json(), "config": {name: config[name] for name in ("task", "encoder", "head")}}
+        task = run.task
+        if task.domain is not None:  # It is not written.
+            task = replace(task, options=replace(task.options, out_of_domain="none"))
+        record |= {"task": task.to_json(), "config": {name: config[name] for name in ("task", "encoder", "head")}}
         record |= {"decided": values_to_json(run.predictor.decided_values())}
     write_json(directory / RECORD, record)
 

@@ -16,6 +16,7 @@ from tfbert.models.variables import empty_variables
 from tfbert.progress_bars import hidden
 from tfbert.tasks.base import FittedTask
 from tfbert.tasks.base_context import Context, Served
+from tfbert.tasks.base_decision import LOGITS, OUT_OF_DOMAIN, VECTOR, Predicted
 from tfbert.text.batches import EVALUATION_BATCH_TOKENS
 from tfbert.text.inputs import Item, Text, batch_of, rough_lengths, specs_of
 from tfbert.text.preprocessor import INPUTS, Preprocessor
@@ -43,6 +44,7 @@ class Predictor:
     Attributes:
         index: variables of the task's index by name, assigned by `refresh`.
         decided: variables of the task's decision by name, assigned by `fit_decision`.
+        domain: variables of the distribution of the training texts by name, assigned by the caller.
         specs: tensor specifications of the served inputs by name.
         predict: graph function from the inputs, in the order of `specs`, to the served outputs.
     """
@@ -55,7 +57,10 @@ class Predictor:
         self.index = empty_variables(task.index.specs if task.index else {})
         self.decided = empty_variables(task.decision.specs if task.decision else {})
         if task.decision:
-            self._assign_decision(task.decision.initial())
+            assign(self.decided, task.decision.initial())
+        self.domain = empty_variables(task.domain.specs if task.domain else {})
+        if task.domain:
+            assign(self.domain, task.domain.initial(model.backbone.hidden_dim))
         self.specs = specs_of(task.inputs)
         signature = list(self.specs.values())
         texts = [tf.TensorSpec([None], tf.string)]
@@ -68,25 +73,36 @@ class Predictor:
         return _to_numpy(self.predict(*batch_of(items, self.specs).values()))
 
     def decode(self, items: Sequence[Item]) -> dict[str, np.ndarray]:
-        """Return the outputs for items before the decision is applied: arrays by name, item first."""
+        """Return the outputs for items before the decision is applied: arrays by name, item first.
+
+        If the task has a domain, `VECTOR`, the pooled vector of each item, is one of them.
+        """
         return _to_numpy(self._decode(*batch_of(items, self.specs).values()))
 
     def apply_decision(self, outputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """Apply the current decision to outputs of `decode`, and return the served outputs."""
-        if self.task.decision is None:
+        """Apply the current domain and decision to outputs of `decode`, and return the served outputs."""
+        if self.task.decision is None and self.task.domain is None:
             return dict(outputs)
         num_items, batches = len(next(iter(outputs.values()))), []
         for start in range(0, num_items, _POOL_RECORDS):
             pool = slice(start, start + _POOL_RECORDS)
             tensors = {name: tf.constant(values[pool]) for name, values in outputs.items()}
-            served = _to_numpy(self.task.decision.apply(tensors, self.decided))
-            batches.append((np.arange(num_items)[pool], served))
+            batches.append((np.arange(num_items)[pool], _to_numpy(self._decide(tensors))))
         return _merge_batches(batches, num_items)
 
-    def fit_decision(self, outputs: Mapping[str, np.ndarray], gold: Sequence) -> None:
-        """Fit the decision, if the task has one, to the outputs of `decode` for the validation split."""
+    def fit_decision(self, splits: Mapping[str, Predicted]) -> None:
+        """Fit the decision, if the task has one, to outputs of `decode` for held-out splits, by name."""
         if self.task.decision is not None:
-            self._assign_decision(self.task.decision.fit(outputs, gold))
+            assign(self.decided, self.task.decision.fit(self._with_domain(splits)))
+
+    def _with_domain(self, splits: Mapping[str, Predicted]) -> dict[str, Predicted]:
+        """Return the predictions with the output that the domain adds."""
+        if self.task.domain is None:
+            return dict(splits)
+        return {
+            name: Predicted({output: np.asarray(v) for output, v in self._in_domain(split.outputs).items()}, split.gold)
+            for name, split in splits.items()
+        }
 
     def decided_values(self) -> dict[str, np.ndarray]:
         """Return the values of the decision's variables by name."""
@@ -106,8 +122,9 @@ class Predictor:
 
     def predict_sequences(self, packed: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         """Return the outputs for packed sequences and their features, as in `sequence_specs`, in the graph."""
-        outputs = self.task.decode_sequences(self._scores(packed), packed["padding_mask"])
-        return self._decide(outputs) if self.task.predicts_by_sequence else outputs
+        scores, vectors = self._split(self._scores_and_vectors(packed))
+        outputs = self.task.decode_sequences(scores, packed["padding_mask"])
+        return self._decide({**outputs, **vectors}) if self.task.predicts_by_sequence else outputs
 
     def refresh(self, splits: Mapping[str, Iterable[Record]]) -> None:
         """Build the task's index, if it has one, from the splits with the current weights."""
@@ -130,10 +147,6 @@ class Predictor:
         """Return the serving signatures of the task besides `serving_default`, whose graph function is `predict`."""
         return self.task.signatures(Served(predict, self.preprocessor, self._scores, self.decided))
 
-    def _assign_decision(self, values: Mapping[str, np.ndarray]) -> None:
-        for name, value in values.items():
-            self.decided[name].assign(value)
-
     def _scores(self, packed: Mapping[str, tf.Tensor]) -> tf.Tensor:
         return self.model(packed, training=False)
 
@@ -147,13 +160,43 @@ class Predictor:
         inputs = self._inputs(tensors)
         sequences = self.task.sequences(inputs, self.preprocessor)
         context = Context(inputs, self.tokenizer.vocabulary, self.index)
-        return self.task.decode(sequences.scores(self._scores), sequences, context)
+        scores, vectors = self._split(sequences.scores(self._scores_and_vectors))
+        if vectors and sequences.windows is not None:
+            vectors = {VECTOR: tf.math.segment_mean(vectors[VECTOR], sequences.windows.records)}
+        return self.task.decode(scores, sequences, context) | vectors
 
     def _predict(self, *tensors: tf.Tensor) -> dict[str, tf.Tensor]:
         return self._decide(self._decode_inputs(*tensors))
 
-    def _decide(self, outputs: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+    def _scores_and_vectors(self, packed: Mapping[str, tf.Tensor]) -> tf.Tensor:
+        """Return the scores of sequences, followed by their pooled vectors if the task has a domain."""
+        if self.task.domain is None:
+            return self._scores(packed)
+        return tf.concat(self.model.scores_and_vectors(packed), axis=-1)
+
+    def _split(self, values: tf.Tensor) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
+        if self.task.domain is None:
+            return values, {}
+        num_scores = values.shape[-1] - self.model.backbone.hidden_dim
+        return values[:, :num_scores], {VECTOR: values[:, num_scores:]}
+
+    def _decide(self, outputs: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        outputs = self._in_domain(outputs)
         return self.task.decision.apply(outputs, self.decided) if self.task.decision else outputs
+
+    def _in_domain(self, outputs: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        """Return the outputs with `out_of_domain` instead of vectors, if the task has a domain."""
+        outputs = dict(outputs)
+        if self.task.domain is not None:
+            vectors, logits = outputs.pop(VECTOR), outputs.get(LOGITS)
+            outputs[OUT_OF_DOMAIN] = self.task.domain.p_value(vectors, logits, self.domain)
+        return outputs
+
+
+def assign(variables: Mapping[str, tf.Variable], values: Mapping[str, np.ndarray]) -> None:
+    """Assign values to variables, by name."""
+    for name, value in values.items():
+        variables[name].assign(value)
 
 
 def make_preprocessor(tokenizer: Tokenizer, config: Config) -> Preprocessor:

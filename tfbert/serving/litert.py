@@ -92,7 +92,7 @@ class _Module(tf.Module):
     def __init__(self, predictor: Predictor, length: int):
         super().__init__()
         self.weights = [weight.value for weight in predictor.model.weights]
-        self.decided = list(predictor.decided.values())
+        self.decided = [*predictor.decided.values(), *predictor.domain.values()]
         shapes = {name: [1, *spec.shape[1:]] for name, spec in predictor.sequence_specs.items()}
         shapes |= dict.fromkeys(INPUTS, [1, length])
         specs = {name: tf.TensorSpec(shapes[name], spec.dtype, name) for name, spec in predictor.sequence_specs.items()}

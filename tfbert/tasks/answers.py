@@ -16,8 +16,8 @@ from tfbert.evaluation.metric import Baseline, Evaluation, LabelledSpan
 from tfbert.heads.spans import NEVER, SpanHead, Spans, best_spans
 from tfbert.space import COMMON, Choice
 from tfbert.tasks import base_outputs
+from tfbert.tasks.base_answer_decision import AnswerDecision
 from tfbert.tasks.base_context import Context
-from tfbert.tasks.base_decision import Decision
 from tfbert.tasks.base_huggingface import ConvertibleTask, FittedConvertibleTask, ModelClass
 from tfbert.tasks.base_options import LearnedHeadOptions, option
 from tfbert.text.answer_spans import has_whole_words, is_impossible, num_pieces, spans_of
@@ -125,39 +125,6 @@ class Answers(ConvertibleTask):
         return FittedAnswers(options=options, max_pieces=_USUAL_MAX_PIECES, whole_words=True, has_unanswerable=False)
 
 
-class NoAnswerThreshold(Decision):
-    """The margin of no answer over the best span above which there is no answer; infinity if all questions have one.
-
-    Args:
-        has_unanswerable: whether some questions in train have no answer.
-    """
-
-    specs = {"threshold": tf.TensorSpec([], tf.float32)}
-    fitted_every_epoch = True
-
-    def __init__(self, has_unanswerable: bool):
-        self._initial = 0.0 if has_unanswerable else np.inf
-
-    def initial(self) -> Mapping[str, np.ndarray]:
-        """Return 0 if some questions in train have no answer, else infinity."""
-        return {"threshold": np.float32(self._initial)}
-
-    def fit(self, outputs: Mapping[str, np.ndarray], gold: Sequence[evaluation.Gold]) -> Mapping[str, np.ndarray]:
-        """Return the threshold with the highest F1."""
-        best_answers = [text.decode("utf-8", "replace") for text in outputs["answer"][:, 0]]
-        return {"threshold": np.float32(evaluation.best_threshold(best_answers, outputs["no_answer_margin"], gold))}
-
-    def describe(self, decided: Mapping[str, np.ndarray]) -> str:
-        """Return the threshold, if some questions may have no answer."""
-        threshold = float(decided["threshold"])
-        return "" if threshold == np.inf else f"no answer if [CLS] exceeds the best span by more than {threshold:.6g}"
-
-    def apply(self, outputs: Mapping[str, tf.Tensor], decided: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        """Return the outputs with `best_answer`, string `(batch,)`, "" for no answer."""
-        has_none = outputs["no_answer_margin"] > decided["threshold"]
-        return {**outputs, "best_answer": tf.where(has_none, "", outputs["answer"][:, 0])}
-
-
 @dataclass(frozen=True, kw_only=True)
 class FittedAnswers(FittedConvertibleTask):
     """Extractive question answering with the properties of the answers in train.
@@ -174,15 +141,15 @@ class FittedAnswers(FittedConvertibleTask):
     has_unanswerable: bool
 
     inputs = Answers.inputs
-    outputs = base_outputs.ANSWERS
+    all_outputs = base_outputs.ANSWERS
     metrics = evaluation.METRICS
     monitor = evaluation.F1
     targets = {"token_span": Target("int32", (2,))}
 
     @property
-    def decision(self) -> NoAnswerThreshold:
+    def decision(self) -> AnswerDecision:
         """The threshold between answer and no answer."""
-        return NoAnswerThreshold(self.has_unanswerable)
+        return AnswerDecision(self.has_unanswerable)
 
     @property
     def max_question_tokens(self) -> int:

@@ -22,6 +22,7 @@ from typing import Any, ClassVar
 import numpy as np
 import tensorflow as tf
 
+from tfbert.calibration.out_of_domain import Domain
 from tfbert.evaluation.metric import Baseline, Evaluation, Metric
 from tfbert.heads.base import Head
 from tfbert.heads.index import Index
@@ -63,6 +64,7 @@ class Task(abc.ABC):
         aliases: other common names of the task, in lower case and with underscores.
         several_labels: whether a record may have several labels.
         label_noun: the word for a label in messages.
+        calibrates: whether models of the task are calibrated, for which a part of validation is set aside.
     """
 
     title: str
@@ -75,6 +77,7 @@ class Task(abc.ABC):
     aliases: tuple[str, ...] = ()
     several_labels = False
     label_noun = "label"
+    calibrates = True
 
     @property
     def name(self) -> str:
@@ -134,12 +137,13 @@ class FittedTask(abc.ABC):
     Attributes:
         inputs: the inputs of the model.
         training_inputs: the inputs for training, if others than those of the model.
-        outputs: the served outputs.
+        all_outputs: the served outputs, including those that some options add.
         metrics: the metrics that are computed after every epoch or for the report.
         monitor: the metric that selects the best epoch by default.
         targets: the targets of each sequence, by name.
         known_labels: the labels of train, by id; empty for tasks without labels.
-        decision: the decision that is fitted to validation after training, such as thresholds; `None` for no decision.
+        decision: the decision that is fitted after training, such as thresholds; `None` for no decision.
+        domain: the distribution of the training texts, which tells unusual texts apart; `None` for none.
         index: the index that the model searches; `None` for no index.
         by_record: whether all sequences of a record belong to one example.
         by_batch: whether the loss compares the examples of a batch, so that a batch cannot be split.
@@ -151,12 +155,13 @@ class FittedTask(abc.ABC):
     options: Options
     inputs: ClassVar[tuple[Input, ...]]
     training_inputs: ClassVar[tuple[Input, ...]] = ()
-    outputs: ClassVar[Outputs]
+    all_outputs: ClassVar[Outputs]
     metrics: ClassVar[tuple[Metric, ...]]
     monitor: ClassVar[Metric]
     targets: ClassVar[Mapping[str, Target]]
     known_labels: ClassVar[Sequence[str]] = ()
     decision: ClassVar[Decision | None] = None
+    domain: ClassVar[Domain | None] = None
     index: ClassVar[Index | None] = None
     by_record: ClassVar[bool] = False
     by_batch: ClassVar[bool] = False
@@ -173,6 +178,11 @@ class FittedTask(abc.ABC):
     def definition(self) -> Task:
         """The task that was fitted."""
         return load_task(self.name)
+
+    @property
+    def outputs(self) -> Outputs:
+        """The served outputs with the options of the task."""
+        return tuple(o for o in self.all_outputs if not o.only_with or self.options.is_enabled(o.only_with))
 
     @abc.abstractmethod
     def inputs_of(self, record: Record, *, training: bool = False) -> Item:

@@ -116,7 +116,8 @@ def options_without_effect(fitted: FittedTask) -> set[str]:
 
 def used_options(task: Task) -> set[str]:
     """Return the config paths of the options that a task uses, without those that all tasks use."""
-    return {*task.options.own_paths(), *task.data_options}
+    calibration = ("data.calibration", "data.calibration_fraction") if task.calibrates else ()
+    return {*task.options.own_paths(), *task.data_options, *calibration}
 
 
 def reject_unused_options(task: Task, values: Mapping[str, Any]) -> None:

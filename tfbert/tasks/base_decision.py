@@ -1,23 +1,43 @@
-"""Decisions: model variables such as thresholds, fitted to validation after training, that complete the outputs."""
+"""Decisions: variables such as thresholds, fitted to held-out records after training, that complete the outputs."""
 
 import abc
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
 import tensorflow as tf
 
+VALIDATION, CALIBRATION = "validation", "calibration"
+# Names of outputs that are not served, but from which served ones are calculated, and of the p-value of a text.
+LOGITS, VECTOR, OUT_OF_DOMAIN = "logits", "vector", "out_of_domain"
+
+
+@dataclass(frozen=True)
+class Predicted:
+    """The outputs for the records of a split, and what they should be.
+
+    Args:
+        outputs: results of `FittedTask.decode` as arrays by name, record first.
+        gold: the gold value of each record.
+    """
+
+    outputs: Mapping[str, np.ndarray]
+    gold: Sequence
+
 
 class Decision(abc.ABC):
-    """Thresholds or similar variables, which are fitted to validation after training and applied in the graph.
+    """Thresholds or similar variables, which are fitted to held-out records after training and applied in the graph.
 
     Attributes:
         specs: dtype and shape of the variables, by name.
+        fitted_to: the splits that the variables are fitted to, as far as they exist.
         fitted_every_epoch: whether the decision is also fitted before the scores of an epoch are computed, so that the
             scores do not depend on the initial values of the variables.
     """
 
     specs: Mapping[str, tf.TensorSpec]
+    fitted_to: ClassVar[tuple[str, ...]] = (VALIDATION,)
     fitted_every_epoch: ClassVar[bool] = False
 
     @abc.abstractmethod
@@ -25,12 +45,12 @@ class Decision(abc.ABC):
         """Return the values of the variables before the decision is fitted."""
 
     @abc.abstractmethod
-    def fit(self, outputs: Mapping[str, np.ndarray], gold: Sequence) -> Mapping[str, np.ndarray]:
-        """Return the best values of the variables for a split.
+    def fit(self, splits: Mapping[str, Predicted]) -> Mapping[str, np.ndarray]:
+        """Return the best values of the variables; those for which there is no split have their initial values.
 
         Args:
-            outputs: results of `FittedTask.decode` as arrays, record first.
-            gold: the gold value of each record.
+            splits: predictions for splits of `fitted_to`, by name. None of these records were trained on, and those of
+                calibration had no part in the choice of the weights or of a threshold.
         """
 
     @abc.abstractmethod

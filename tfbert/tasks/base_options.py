@@ -5,8 +5,10 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from tfbert.config import Config, value_at
+from tfbert.text.splits import MIN_CALIBRATION_RECORDS
 
 _PATH, _IS_COMMON = "path", "is_common"
+_DECISION, _NONE = "decision.", "none"
 
 
 def option(path: str, *, is_common: bool = False) -> Any:
@@ -43,6 +45,26 @@ class Options:
     def own_paths(cls) -> set[str]:
         """Return the config paths of the options that only some tasks use."""
         return {field.metadata[_PATH] for field in dataclasses.fields(cls) if not field.metadata[_IS_COMMON]}
+
+    def without_calibration(self) -> Self:
+        """Return the options for data without a calibration split.
+
+        Raises:
+            ValueError: an option that needs calibration is set.
+        """
+        needing = {name: path for name, path in self.paths().items() if path.startswith(_DECISION)}
+        for name, path in needing.items():
+            if getattr(self, name) not in (value_at(Config(), path), None, _NONE):
+                raise ValueError(
+                    f"{path}={getattr(self, name)}: needs a calibration split; give one, or at least "
+                    f"{2 * MIN_CALIBRATION_RECORDS} validation records, half of which become one"
+                )
+        return dataclasses.replace(self, **{name: _NONE for name in needing if getattr(self, name) is not None})
+
+    def is_enabled(self, path: str) -> bool:
+        """Return whether an option of this task that may be off, as `None` or `none`, is on."""
+        values = {other: getattr(self, name) for name, other in self.paths().items()}
+        return values[path] not in (None, _NONE)
 
     def check(self) -> None:
         """Reject options that contradict each other.

@@ -4,7 +4,7 @@ They are declared apart from the tasks because clients of a server read predicti
 """
 
 from collections.abc import Collection, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 Role = Literal["answer", "confidence", "abstain", "evidence", "note"]
@@ -25,6 +25,7 @@ class Output:
             values, an `int32` list that is -1 in padding, or an input with the same number of values.
         abstain_value: for an `abstain` output, the value that means that there is no answer.
         is_label: whether the output is the only label of a record, out of a fixed set.
+        only_with: the config path of the option that adds the output; empty if the task always has it.
     """
 
     name: str
@@ -35,6 +36,7 @@ class Output:
     length_from: str | None = None
     abstain_value: Any = None
     is_label: bool = False
+    only_with: str = ""
 
 
 Outputs = tuple[Output, ...]
@@ -44,17 +46,55 @@ _PROBABILITIES = Output(
     "probabilities", "float32", "the probability of every label, in the order of `assets/labels.txt`", "evidence", True
 )
 _END = "the position after the last Unicode character of each; padded with -1"
+_COVERAGE, _MAX_ERROR = "decision.coverage", "decision.max_error"
+_ABSTAIN = Output(
+    "abstain",
+    "bool",
+    "whether the prediction should not be used: its probability is below the threshold, or the text is out of domain",
+    "abstain",
+    abstain_value=True,
+    only_with=_MAX_ERROR,
+)
+_OUT_OF_DOMAIN = Output(
+    "out_of_domain",
+    "float32",
+    "a p-value: the fraction of texts like those of train that are at least as unusual; below 0.05, the text is "
+    "probably out of domain",
+    "evidence",
+    only_with="decision.out_of_domain",
+)
 CLASSIFICATION: Outputs = (
     Output("label", "string", "the most probable label", "answer", is_label=True),
     Output("label_id", "int32", "its position in `assets/labels.txt`, counted from 0", "evidence"),
     Output("probability", "float32", "its probability", "confidence"),
     _PROBABILITIES,
+    Output(
+        "label_set",
+        "string",
+        'the labels that contain the true one with the chosen coverage, most probable first; padded with ""',
+        "evidence",
+        True,
+        "set_size",
+        only_with=_COVERAGE,
+    ),
+    Output("set_size", "int32", "the number of these labels", "evidence", only_with=_COVERAGE),
+    _ABSTAIN,
+    _OUT_OF_DOMAIN,
     _TRUNCATED,
 )
 REGRESSION: Outputs = (
     Output(
         "value", "float32", "the predicted number, in the units of the data and within the range of train", "answer"
     ),
+    Output(
+        "low",
+        "float32",
+        "the lower end of the interval that contains the true number with the chosen coverage",
+        "evidence",
+        only_with=_COVERAGE,
+    ),
+    Output("high", "float32", "its upper end", "evidence", only_with=_COVERAGE),
+    _OUT_OF_DOMAIN,
     _TRUNCATED,
 )
 MULTILABEL: Outputs = (
@@ -71,6 +111,7 @@ MULTILABEL: Outputs = (
         "num_labels", "int32", "the number of these labels; 0 if none reaches its threshold", "abstain", abstain_value=0
     ),
     _PROBABILITIES,
+    _OUT_OF_DOMAIN,
     _TRUNCATED,
 )
 MULTIPLE_CHOICE: Outputs = (
@@ -80,6 +121,17 @@ MULTIPLE_CHOICE: Outputs = (
     Output(
         "probabilities", "float32", "the probability of every choice; 0 for empty choices", "evidence", True, "choices"
     ),
+    Output(
+        "choice_set",
+        "string",
+        'the choices that contain the right one with the chosen coverage, most probable first; padded with ""',
+        "evidence",
+        True,
+        "set_size",
+        only_with=_COVERAGE,
+    ),
+    Output("set_size", "int32", "the number of these choices", "evidence", only_with=_COVERAGE),
+    replace(_ABSTAIN, description="whether the prediction should not be used: its probability is below the threshold"),
     Output("truncated", "bool", "whether tokens of the question or of a choice were cut"),
 )
 MATCHING_PAIRS: Outputs = (
@@ -161,8 +213,13 @@ ALL = (CLASSIFICATION, REGRESSION, MULTILABEL, MULTIPLE_CHOICE, MATCHING_PAIRS, 
 
 
 def declared(names: Collection[str]) -> Outputs:
-    """Return the outputs of the task whose outputs have exactly these names; empty if there is no such task."""
-    return next((outputs for outputs in ALL if {output.name for output in outputs} == set(names)), ())
+    """Return the outputs of the task whose outputs have these names; empty if there is no such task."""
+    names = set(names)
+    for outputs in ALL:
+        required = {output.name for output in outputs if not output.only_with}
+        if required <= names <= {output.name for output in outputs}:
+            return tuple(output for output in outputs if output.name in names)
+    return ()
 
 
 def to_json(outputs: Outputs) -> dict[str, dict[str, Any]]:

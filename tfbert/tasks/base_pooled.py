@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from tfbert.calibration.out_of_domain import Domain
 from tfbert.heads.pooled import PooledHead
 from tfbert.nearest import did_you_mean
 from tfbert.tasks.base_context import Context, Served
@@ -33,6 +34,7 @@ class PooledOptions(LearnedHeadOptions):
     start: str = option("head.start")
     long_text: str = option("encoder.long_text")
     window_overlap_fraction: float = option("encoder.window_overlap_fraction")
+    out_of_domain: str = option("decision.out_of_domain")
 
     def check(self) -> None:
         """Reject an overlap of windows if long texts are cut.
@@ -110,6 +112,19 @@ class FittedPooledTask(FittedConvertibleTask):
     def predicts_untrained(self) -> bool:
         """Whether the head is fitted to the vectors of the pretrained encoder before training."""
         return self.options.start == "probe"
+
+    @property
+    def domain(self) -> Domain | None:
+        """The distribution of the training texts, unless `decision.out_of_domain` is `none`."""
+        return Domain() if self.options.is_enabled("decision.out_of_domain") else None
+
+    def domain_labels(self, gold: Sequence) -> np.ndarray | None:
+        """Return the label of each record, by which unusual texts are told apart; `None` for no or several labels.
+
+        Args:
+            gold: the gold value of each record.
+        """
+        return None
 
     @property
     def cuts_texts(self) -> bool:

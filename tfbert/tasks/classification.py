@@ -17,6 +17,7 @@ from tfbert.heads.pooled import PooledHead, start_with_probe
 from tfbert.space import COMMON, Choice
 from tfbert.tasks import base_outputs
 from tfbert.tasks.base import Embed
+from tfbert.tasks.base_choice import ChoiceDecision, ChoiceOptions
 from tfbert.tasks.base_context import Served
 from tfbert.tasks.base_huggingface import SEQUENCE_CLASSES
 from tfbert.tasks.base_pooled import FittedLabelTask, LabelOptions, PooledTask, has_pair, most_frequent_title
@@ -29,12 +30,17 @@ from tfbert.text.records import LABEL, Record, one_label_of
 _MAX_EXAMPLES, _MIN_EXAMPLES, _TOTAL_EXAMPLES = 50, 10, 1500
 
 
+@dataclass(frozen=True, kw_only=True)
+class ClassificationOptions(LabelOptions, ChoiceOptions):
+    """Options of classification."""
+
+
 class Classification(PooledTask):
     """Single-label text classification: softmax over the labels of the training split."""
 
     title = "one label per text or pair of texts"
     aliases = ("intent", "intents", "sentiment", "topic", "text_classification", "sequence_classification")
-    options = LabelOptions
+    options = ClassificationOptions
     data_options = ("data.label_names",)
     model_class = SEQUENCE_CLASSES["single_label_classification"]
     search_space = COMMON | {"head.pooling": Choice("mean", "cls", "max"), "train.label_smoothing": Choice(0.0, 0.1)}
@@ -51,7 +57,7 @@ class Classification(PooledTask):
         """Return the label."""
         return (record.target,)
 
-    def fit(self, records: Iterable[Record], options: LabelOptions) -> "FittedClassification":
+    def fit(self, records: Iterable[Record], options: ClassificationOptions) -> "FittedClassification":
         """Return the task with its labels, sorted by name so that label ids do not depend on the order of the rows.
 
         Raises:
@@ -63,7 +69,9 @@ class Classification(PooledTask):
             raise ValueError(f"train has only the label {labels[0]!r}; expected at least two labels")
         return FittedClassification(options=options, has_pair=pair, labels=labels)
 
-    def fit_to_model(self, labels: tuple[str, ...], options: LabelOptions, has_pair: bool) -> "FittedClassification":
+    def fit_to_model(
+        self, labels: tuple[str, ...], options: ClassificationOptions, has_pair: bool
+    ) -> "FittedClassification":
         """Return the task with the labels of a model.
 
         Raises:
@@ -74,14 +82,46 @@ class Classification(PooledTask):
         return FittedClassification(options=options, has_pair=has_pair, labels=labels)
 
 
+class LabelDecision(ChoiceDecision):
+    """Decision between labels.
+
+    Args:
+        options: which outputs there are.
+        labels: the labels, by id.
+    """
+
+    def __init__(self, options: ClassificationOptions, labels: Sequence[str]):
+        super().__init__(options)
+        self._labels = labels
+
+    def apply(self, outputs: Mapping[str, tf.Tensor], decided: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        """Return the served outputs, in the graph."""
+        outputs = super().apply(outputs, decided)
+        if "set_ids" in outputs:
+            ids = outputs.pop("set_ids")
+            outputs["label_set"] = tf.where(ids < 0, "", tf.gather(tf.constant(self._labels), tf.maximum(ids, 0)))
+        return outputs
+
+
 @dataclass(frozen=True, kw_only=True)
 class FittedClassification(FittedLabelTask):
     """Classification with the labels of train."""
 
-    outputs = base_outputs.CLASSIFICATION
+    options: ClassificationOptions
+
+    all_outputs = base_outputs.CLASSIFICATION
     metrics = evaluation.METRICS
     monitor = evaluation.ACCURACY
     targets = {"label_id": Target("int64")}
+
+    @property
+    def decision(self) -> "LabelDecision":
+        """Calibrated probabilities, the prediction set and abstention."""
+        return LabelDecision(self.options, self.labels)
+
+    def domain_labels(self, gold: Sequence[int]) -> np.ndarray:
+        """Return the label ids."""
+        return np.asarray(gold)
 
     def target_of(self, record: Record) -> int:
         """Return the label's id.
@@ -117,15 +157,9 @@ class FittedClassification(FittedLabelTask):
         return (1 - smoothing) * nll - smoothing * tf.reduce_mean(log_probabilities, axis=-1)
 
     def decode_texts(self, scores: tf.Tensor) -> dict[str, tf.Tensor]:
-        """Return `label`, `label_id`, `probability` `(batch,)` and `probabilities` `(batch, num_classes)`."""
-        probabilities = tf.nn.softmax(scores)
+        """Return `label` and `label_id` `(batch,)`, and `logits` `(batch, num_classes)`."""
         label_id = tf.argmax(scores, axis=-1, output_type=tf.int32)
-        return {
-            "label": tf.gather(tf.constant(self.labels), label_id),
-            "label_id": label_id,
-            "probability": tf.reduce_max(probabilities, axis=-1),
-            "probabilities": probabilities,
-        }
+        return {"label": tf.gather(tf.constant(self.labels), label_id), "label_id": label_id, "logits": scores}
 
     def evaluate(
         self, outputs: Mapping[str, np.ndarray], gold: Sequence[int], decided: Mapping[str, np.ndarray]

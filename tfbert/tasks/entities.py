@@ -19,7 +19,9 @@ from tfbert.heads.tags import TagHead, best_tags, spans_of, tag_losses
 from tfbert.nearest import did_you_mean
 from tfbert.space import COMMON, Choice
 from tfbert.tasks import base_outputs
+from tfbert.tasks.base_confidence import ConfidenceDecision
 from tfbert.tasks.base_context import Context
+from tfbert.tasks.base_decision import Predicted
 from tfbert.tasks.base_huggingface import ConvertibleTask, FittedConvertibleTask, ModelClass
 from tfbert.tasks.base_options import LearnedHeadOptions, option
 from tfbert.text.borders import Borders, borders_of, continuing_tokens
@@ -122,6 +124,14 @@ class Entities(ConvertibleTask):
         return FittedEntities(options=options, types=types_of_tags(labels), borders="words")
 
 
+class EntityConfidence(ConfidenceDecision):
+    """Calibrated confidence that an entity has the right position and type."""
+
+    def confidences_of(self, predicted: Predicted) -> tuple[np.ndarray, np.ndarray]:
+        """Return the probability of each predicted entity, and whether it is right."""
+        return evaluation.confidences(predicted.gold, predicted_entities(predicted.outputs))
+
+
 @dataclass(frozen=True, kw_only=True)
 class FittedEntities(FittedConvertibleTask):
     """Named entity recognition with the types of train and the borders of its entities.
@@ -139,10 +149,11 @@ class FittedEntities(FittedConvertibleTask):
     borders: Borders
 
     inputs = Entities.inputs
-    outputs = base_outputs.ENTITIES
+    all_outputs = base_outputs.ENTITIES
     metrics = evaluation.METRICS
     monitor = evaluation.F1
     targets = {"tag_id": Target("int32", per_token=True)}
+    decision = EntityConfidence()
 
     @property
     def known_labels(self) -> Sequence[str]:

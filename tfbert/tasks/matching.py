@@ -22,7 +22,7 @@ from tfbert.space import COMMON, Choice, LogRange
 from tfbert.tasks import base_outputs
 from tfbert.tasks.base import Embed, FittedTask, Task
 from tfbert.tasks.base_context import Context, Served
-from tfbert.tasks.base_decision import Decision
+from tfbert.tasks.base_decision import VALIDATION, Decision, Predicted
 from tfbert.tasks.base_options import Options, option
 from tfbert.text.datasets import Target, TokenizedSplit, Warn
 from tfbert.text.input_columns import ANCHOR, MATCH
@@ -68,6 +68,7 @@ class Matching(Task):
     inputs = (Text("text"), Text("text_pair", required=False))
     options = MatchingOptions
     defaults = {"head.dropout": 0.0}
+    calibrates = False
     search_space = COMMON | {
         # Encoders that were pretrained to compare texts need lower rates than others, or they forget.
         "train.learning_rate": LogRange(1e-5, 3e-4),
@@ -133,8 +134,11 @@ class AbstainThreshold(Decision):
         """Return a threshold below every similarity."""
         return {"threshold": np.float32(-1.0)}
 
-    def fit(self, outputs: Mapping[str, np.ndarray], gold: Sequence[tuple[str, str]]) -> dict[str, np.ndarray]:
+    def fit(self, splits: Mapping[str, Predicted]) -> Mapping[str, np.ndarray]:
         """Return the threshold with the highest F1 of correct first answers."""
+        if VALIDATION not in splits:
+            return self.initial()
+        outputs, gold = splits[VALIDATION].outputs, splits[VALIDATION].gold
         answers, _ = ranking.ranking_of(outputs["answer"], outputs["similarity"], gold)
         return {"threshold": np.float32(answers.best_threshold())}
 
@@ -188,7 +192,7 @@ class FittedPairs(FittedMatching):
 
     inputs = Matching.inputs[:1]
     training_inputs = (Text("texts", many=True),)
-    outputs = base_outputs.MATCHING_PAIRS
+    all_outputs = base_outputs.MATCHING_PAIRS
     metrics = ranking.METRICS
     monitor = ranking.MRR_AT_10
     targets = negatives.TARGETS
@@ -277,7 +281,7 @@ class FittedScored(FittedMatching):
     highest: float
 
     inputs = Matching.inputs
-    outputs = base_outputs.MATCHING_SCORED
+    all_outputs = base_outputs.MATCHING_SCORED
     metrics = similarity.METRICS
     monitor = SPEARMAN
     targets = {"similarity": Target("float32")}

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from tfbert.calibration.temperature import fit_sigmoids
 from tfbert.evaluation import labelsets as evaluation
 from tfbert.evaluation.metric import Baseline, Evaluation
 from tfbert.heads.pooled import PooledHead, start_with_label_probes
@@ -19,7 +20,7 @@ from tfbert.space import COMMON, Choice
 from tfbert.tasks import base_outputs
 from tfbert.tasks.base import Embed
 from tfbert.tasks.base_context import Served
-from tfbert.tasks.base_decision import Decision
+from tfbert.tasks.base_decision import CALIBRATION, VALIDATION, Decision, Predicted
 from tfbert.tasks.base_huggingface import SEQUENCE_CLASSES
 from tfbert.tasks.base_pooled import FittedLabelTask, LabelOptions, PooledTask, has_pair, most_frequent_title
 from tfbert.text.datasets import Target, TokenizedSplit
@@ -105,50 +106,69 @@ class Multilabel(PooledTask):
 
 
 class Thresholds(Decision):
-    """A threshold per label, fitted to maximize F1 on validation; labels whose probability reaches it are chosen.
+    """Calibrated probabilities, and a threshold per label that maximizes F1; labels that reach it are chosen.
 
-    The variables are `thresholds`, float32 `(labels,)`, and `threshold_sources`, int32 `(labels,)`, which are values
-    of `labelsets.ThresholdSource`.
+    The variables are `slopes` and `intercepts` of the logits, fitted to calibration, and `thresholds`, fitted to
+    validation, all float32 `(labels,)`; and `threshold_sources`, int32 `(labels,)`, which are values of
+    `labelsets.ThresholdSource`.
 
     Args:
         labels: the labels, by id.
     """
 
+    fitted_to = (VALIDATION, CALIBRATION)
+
     def __init__(self, labels: Sequence[str]):
         self._labels = labels
         self.specs = {
+            "slopes": tf.TensorSpec([len(labels)], tf.float32),
+            "intercepts": tf.TensorSpec([len(labels)], tf.float32),
             "thresholds": tf.TensorSpec([len(labels)], tf.float32),
             "threshold_sources": tf.TensorSpec([len(labels)], tf.int32),
         }
 
     def initial(self) -> Mapping[str, np.ndarray]:
-        """Return a threshold of one half for every label."""
+        """Return unchanged logits and a threshold of one half for every label."""
         num_labels = len(self._labels)
         return {
+            "slopes": np.ones(num_labels, np.float32),
+            "intercepts": np.zeros(num_labels, np.float32),
             "thresholds": np.full(num_labels, evaluation.DEFAULT_THRESHOLD, np.float32),
             "threshold_sources": np.full(num_labels, evaluation.ThresholdSource.UNDECIDED, np.int32),
         }
 
-    def fit(self, outputs: Mapping[str, np.ndarray], gold: Sequence[np.ndarray]) -> Mapping[str, np.ndarray]:
-        """Return thresholds with approximately the highest F1, and their sources."""
-        thresholds, sources = evaluation.best_thresholds(np.stack(gold), outputs["probabilities"])
-        return {"thresholds": thresholds, "threshold_sources": sources}
+    def fit(self, splits: Mapping[str, Predicted]) -> Mapping[str, np.ndarray]:
+        """Return calibrated logits, thresholds with approximately the highest F1, and their sources."""
+        values = dict(self.initial())
+        if CALIBRATION in splits:
+            calibration = splits[CALIBRATION]
+            fitted = fit_sigmoids(calibration.outputs["logits"].astype(np.float64), np.stack(calibration.gold))
+            values |= {name: np.float32(array) for name, array in zip(("slopes", "intercepts"), fitted, strict=True)}
+        if VALIDATION in splits:
+            validation = splits[VALIDATION]
+            probabilities = tf.sigmoid(_calibrated(validation.outputs["logits"], values)).numpy()
+            thresholds, sources = evaluation.best_thresholds(np.stack(validation.gold), probabilities)
+            values |= {"thresholds": thresholds, "threshold_sources": sources}
+        return values
 
     def describe(self, decided: Mapping[str, np.ndarray]) -> str:
-        """Return the threshold of each label."""
-        by_label = zip(self._labels, decided["thresholds"].tolist(), strict=True)
-        values = ", ".join(f"{label} {threshold:.4g}" for label, threshold in by_label)
-        return f"the probability from which each label is chosen: {values}"
+        """Return how the logit of each label becomes a probability, and its threshold."""
+        columns = (decided[name].tolist() for name in ("slopes", "intercepts", "thresholds"))
+        by_label = zip(self._labels, *columns, strict=True)
+        values = ", ".join(f"{label} {slope:.4g} {offset:+.4g} {limit:.4g}" for label, slope, offset, limit in by_label)
+        return f"slope and intercept of each label's logit, and the probability from which it is chosen: {values}"
 
     def apply(self, outputs: Mapping[str, tf.Tensor], decided: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         """Return the chosen labels, most probable first, with the other outputs.
 
         Returns:
             `labels` string and `label_probabilities` float32 `(batch, largest number of chosen labels, 1 or more)`,
-            padded with "" and 0; `num_labels` int32 `(batch,)`; and `outputs` without the logits.
+            padded with "" and 0; `num_labels` int32 `(batch,)`; `probabilities` float32 `(batch, labels)`; and
+            `outputs` without the logits.
         """
         outputs = dict(outputs)
-        logits, probabilities = outputs.pop("logits"), outputs["probabilities"]
+        logits = _calibrated(outputs.pop("logits"), decided)
+        probabilities = tf.sigmoid(logits)
         is_chosen = evaluation.is_chosen(probabilities, decided["thresholds"])
         num_labels = tf.reduce_sum(tf.cast(is_chosen, tf.int32), axis=-1)
         # At least one column: not every client and server can handle arrays without elements.
@@ -161,8 +181,13 @@ class Thresholds(Decision):
             "labels": tf.where(is_filled, names, ""),
             "label_probabilities": tf.where(is_filled, tf.gather(probabilities, order, batch_dims=1), 0.0),
             "num_labels": num_labels,
+            "probabilities": probabilities,
             **outputs,
         }
+
+
+def _calibrated(logits: tf.Tensor | np.ndarray, decided: Mapping[str, Any]) -> tf.Tensor:
+    return logits * decided["slopes"] + decided["intercepts"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -177,7 +202,7 @@ class FittedMultilabel(FittedLabelTask):
     counts: tuple[int, ...]
     num_examples: int
 
-    outputs = base_outputs.MULTILABEL
+    all_outputs = base_outputs.MULTILABEL
     metrics = evaluation.METRICS
     # It does not depend on thresholds, which are fitted only after training.
     monitor = evaluation.MEAN_AVERAGE_PRECISION
@@ -227,8 +252,8 @@ class FittedMultilabel(FittedLabelTask):
         return tf.reduce_mean(losses, axis=-1)
 
     def decode_texts(self, scores: tf.Tensor) -> dict[str, tf.Tensor]:
-        """Return `probabilities` and `logits`, float32 `(batch, labels)`."""
-        return {"probabilities": tf.sigmoid(scores), "logits": scores}
+        """Return `logits`, float32 `(batch, labels)`."""
+        return {"logits": scores}
 
     def evaluate(
         self, outputs: Mapping[str, np.ndarray], gold: Sequence[np.ndarray], decided: Mapping[str, np.ndarray]

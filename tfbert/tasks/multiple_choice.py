@@ -19,7 +19,9 @@ from tfbert.heads.pooled import PooledHead, start_with_label_probes
 from tfbert.space import COMMON, Choice
 from tfbert.tasks import base_outputs
 from tfbert.tasks.base import Embed
+from tfbert.tasks.base_choice import NO_ANSWER_LOGIT, ChoiceDecision, ChoiceOptions
 from tfbert.tasks.base_context import Context
+from tfbert.tasks.base_decision import Predicted
 from tfbert.tasks.base_huggingface import ConvertibleTask, FittedConvertibleTask, ModelClass
 from tfbert.tasks.base_options import LearnedHeadOptions, option
 from tfbert.text.datasets import Target, TokenizedSplit, Warn
@@ -38,12 +40,10 @@ ANSWER = Column(
 _LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 # The number of records that the initial head is fitted to.
 _MAX_RECORDS = 1000
-# The logit of padding.
-_PADDING_LOGIT = -1e9
 
 
 @dataclass(frozen=True, kw_only=True)
-class MultipleChoiceOptions(LearnedHeadOptions):
+class MultipleChoiceOptions(LearnedHeadOptions, ChoiceOptions):
     """Options of multiple choice."""
 
     pooling: str = option("head.pooling")
@@ -95,18 +95,45 @@ class MultipleChoice(ConvertibleTask):
         return FittedMultipleChoice(options=options)
 
 
+class ChoicesDecision(ChoiceDecision):
+    """Decision between the choices of each record, with an additional column of padding."""
+
+    def logits_of(self, outputs: Mapping[str, tf.Tensor]) -> tf.Tensor:
+        """Return the logits; records with fewer choices than others are padded."""
+        return tf.where(_is_choice(outputs["choices"]), outputs["logits"], NO_ANSWER_LOGIT)
+
+    def targets_of(self, predicted: Predicted) -> np.ndarray:
+        """Return the index of the right choice of each record."""
+        return np.asarray([right for right, _ in predicted.gold])
+
+    def apply(self, outputs: Mapping[str, tf.Tensor], decided: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        """Return the served outputs, in the graph."""
+        outputs = super().apply(outputs, decided)
+        choices = outputs.pop("choices")
+        outputs["probabilities"] = outputs["probabilities"][:, :-1]
+        if "set_ids" in outputs:
+            ids = outputs.pop("set_ids")
+            outputs["choice_set"] = tf.where(ids < 0, "", tf.gather(choices, tf.maximum(ids, 0), batch_dims=1))
+        return outputs
+
+
 @dataclass(frozen=True, kw_only=True)
 class FittedMultipleChoice(FittedConvertibleTask):
     """Multiple choice; the training records fit nothing but the model."""
 
     options: MultipleChoiceOptions
 
-    outputs = base_outputs.MULTIPLE_CHOICE
+    all_outputs = base_outputs.MULTIPLE_CHOICE
     metrics = evaluation.METRICS
     monitor = evaluation.ACCURACY
     inputs = MultipleChoice.inputs
     targets = {"is_right": Target("bool")}
     by_record = True
+
+    @property
+    def decision(self) -> "ChoicesDecision":
+        """Calibrated probabilities, the prediction set and abstention."""
+        return ChoicesDecision(self.options)
 
     @property
     def predicts_untrained(self) -> bool:
@@ -168,11 +195,11 @@ class FittedMultipleChoice(FittedConvertibleTask):
         return (1 - smoothing) * nll_of_right + smoothing * tf.math.unsorted_segment_mean(nll, record, num_records)
 
     def decode(self, scores: tf.Tensor, sequences: Sequences, context: Context) -> dict[str, tf.Tensor]:
-        """Return the most probable choice and the probabilities of all choices.
+        """Return the most probable choice and the logits of all choices.
 
         Returns:
-            `choice` string, `choice_index` int32, `probability` float32 and `truncated` bool `(batch,)`, which are "",
-            -1, 0 and false for a record without choices; `probabilities` float32 `(batch, choices)`, 0 for padding.
+            `choice` string, `choice_index` int32 and `truncated` bool `(batch,)`, which are "", -1 and false for a
+            record without choices; `choices` string and `logits` float32 `(batch, choices)`.
         """
         choices = context.inputs["choices"]
         is_choice = _is_choice(choices)
@@ -180,16 +207,15 @@ class FittedMultipleChoice(FittedConvertibleTask):
         # An additional column of padding makes the maximum defined even without choices.
         shape = tf.shape(choices, tf.int64) + [0, 1]
         is_choice, choices = tf.pad(is_choice, [[0, 0], [0, 1]]), tf.pad(choices, [[0, 0], [0, 1]], constant_values="")
-        logits = tf.where(is_choice, tf.scatter_nd(positions, scores[:, 0], shape), _PADDING_LOGIT)
-        probabilities = tf.where(is_choice, tf.nn.softmax(logits), 0.0)
+        logits = tf.where(is_choice, tf.scatter_nd(positions, scores[:, 0], shape), NO_ANSWER_LOGIT)
         index = tf.argmax(logits, axis=-1, output_type=tf.int32)
         index = tf.where(tf.gather(is_choice, index, batch_dims=1), index, -1)
         column = tf.where(index < 0, tf.cast(shape[1], tf.int32) - 1, index)
         return {
             "choice_index": index,
             "choice": tf.gather(choices, column, batch_dims=1),
-            "probability": tf.gather(probabilities, column, batch_dims=1),
-            "probabilities": probabilities[:, :-1],
+            "choices": choices,
+            "logits": logits,
             "truncated": tf.scatter_nd(positions[:, :1], tf.cast(sequences.is_cut, tf.int32), shape[:1]) > 0,
         }
 

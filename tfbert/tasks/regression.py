@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from tfbert.calibration.intervals import fit_half_width
 from tfbert.evaluation import values as evaluation
 from tfbert.evaluation.metric import Baseline, Evaluation
 from tfbert.heads.pooled import PooledHead, start_with_ridge
@@ -20,7 +21,9 @@ from tfbert.space import COMMON, Choice
 from tfbert.tasks import base_outputs
 from tfbert.tasks.base import Embed
 from tfbert.tasks.base_context import Served
+from tfbert.tasks.base_decision import CALIBRATION, Decision, Predicted
 from tfbert.tasks.base_huggingface import SEQUENCE_CLASSES
+from tfbert.tasks.base_options import option
 from tfbert.tasks.base_pooled import FittedPooledTask, PooledOptions, PooledTask, has_pair
 from tfbert.text.datasets import Target, TokenizedSplit, Warn
 from tfbert.text.readers.columns import Column, shown_json
@@ -43,12 +46,19 @@ _MAX_SPACING = 0.01
 _MAX_EXAMPLES = 4000
 
 
+@dataclass(frozen=True, kw_only=True)
+class RegressionOptions(PooledOptions):
+    """Options of regression."""
+
+    coverage: float | None = option("decision.coverage")
+
+
 class Regression(PooledTask):
     """Text regression: least squares on standardized values, which the graph maps back to the units of the data."""
 
     title = "a number per text or pair of texts"
     aliases = ("sts", "semantic_similarity", "similarity", "score", "rating", "text_regression")
-    options = PooledOptions
+    options = RegressionOptions
     model_class = SEQUENCE_CLASSES["regression"]
     search_space = COMMON | {"head.pooling": Choice("mean", "cls", "max")}
 
@@ -74,7 +84,7 @@ class Regression(PooledTask):
             raise ValueError(f"value is {shown_json(value)}; expected a finite number, up to {_LARGEST:.3g}")
         return number
 
-    def fit(self, records: Iterable[Record], options: PooledOptions) -> "FittedRegression":
+    def fit(self, records: Iterable[Record], options: RegressionOptions) -> "FittedRegression":
         """Return the task with the mean, the standard deviation and the range of the values.
 
         Raises:
@@ -100,7 +110,7 @@ class Regression(PooledTask):
             highest=highest,
         )
 
-    def fit_to_model(self, labels: tuple[str, ...], options: PooledOptions, has_pair: bool) -> "FittedRegression":
+    def fit_to_model(self, labels: tuple[str, ...], options: RegressionOptions, has_pair: bool) -> "FittedRegression":
         """Return the task for a model that predicts values in their own units, without limits.
 
         Raises:
@@ -110,6 +120,41 @@ class Regression(PooledTask):
             raise ValueError(f"the model predicts {len(labels)} values; expected one")
         limits = {"lowest": -_LARGEST, "highest": _LARGEST}
         return FittedRegression(options=options, has_pair=has_pair, mean=0.0, scale=1.0, **limits)
+
+
+class Interval(Decision):
+    """The interval around the predicted number that contains the true one with the chosen coverage.
+
+    Args:
+        coverage: the fraction of intervals that should contain the true number.
+    """
+
+    specs = {"half_width": tf.TensorSpec([], tf.float32)}
+    fitted_to = (CALIBRATION,)
+
+    def __init__(self, coverage: float):
+        self._coverage = coverage
+
+    def initial(self) -> Mapping[str, np.ndarray]:
+        """Return an infinite interval."""
+        return {"half_width": np.float32(np.inf)}
+
+    def fit(self, splits: Mapping[str, Predicted]) -> Mapping[str, np.ndarray]:
+        """Return the half-width for the calibration split."""
+        if CALIBRATION not in splits:
+            return self.initial()
+        residuals = splits[CALIBRATION].outputs["value"] - np.asarray(splits[CALIBRATION].gold, np.float64)
+        # Rounded up, so that float32 does not exclude the record that determines the width.
+        return {"half_width": np.nextafter(np.float32(fit_half_width(residuals, self._coverage)), np.float32(np.inf))}
+
+    def describe(self, decided: Mapping[str, np.ndarray]) -> str:
+        """Return the half-width of the interval."""
+        return f"an interval of the value plus and minus {float(decided['half_width']):.4g}"
+
+    def apply(self, outputs: Mapping[str, tf.Tensor], decided: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        """Return the outputs with `low` and `high`, float32 `(batch,)`."""
+        value, half_width = outputs["value"], decided["half_width"]
+        return {**outputs, "low": value - half_width, "high": value + half_width}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,15 +168,21 @@ class FittedRegression(FittedPooledTask):
         highest: the largest value, which is also the upper limit of predictions.
     """
 
+    options: RegressionOptions
     mean: float
     scale: float
     lowest: float
     highest: float
 
-    outputs = base_outputs.REGRESSION
+    all_outputs = base_outputs.REGRESSION
     metrics = evaluation.METRICS
     monitor = evaluation.SPEARMAN
     targets = {"value": Target("float32")}
+
+    @property
+    def decision(self) -> Interval | None:
+        """The interval that contains the true number, if `decision.coverage` is set."""
+        return Interval(self.options.coverage) if self.options.coverage else None
 
     @property
     def score_scale(self) -> float:

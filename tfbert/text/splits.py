@@ -27,10 +27,12 @@ SPLIT_OF_STEM = {name: name for name in SPLITS} | dict.fromkeys(("valid", "val",
 _MAX_PLAUSIBLE_KEPT = 10
 # If another split is given, the missing one is cut by a salted hash: train.csv may be the train part of an earlier hash
 # split, which has no text below the test fraction, so the unsalted hash would select none for validation.
-SALTS = {"validation": "validation\n", "test": "test\n"}
+SALTS = {name: f"{name}\n" for name in ("validation", "calibration", "test")}
 # Number of different texts of every label that stay in train, if that many exist. If two would leave no text for
 # another split, only one stays, the minimum for training.
 KEPT_TEXTS = 2
+# Calibration is not cut from validation if it or the rest of validation would have fewer records.
+MIN_CALIBRATION_RECORDS = 30
 
 
 class _LettersAndDigits(dict):
@@ -142,19 +144,23 @@ class Split:
         return [records[index] for index in indices]
 
 
-def load_splits(data: DataConfig, path: Path, schema: Schema = LABELLED_TEXT) -> dict[str, Split]:
-    """Return the splits of a file or directory, in the order train, validation, test.
+def load_splits(
+    data: DataConfig, path: Path, schema: Schema = LABELLED_TEXT, *, calibrates: bool = False
+) -> dict[str, Split]:
+    """Return the splits of a file or directory, in the order train, validation, calibration, test.
 
-    The splits of a directory are the files or directories named `train`, `validation` (or `valid`, `val`, `dev`) and
-    `test`. Any other path must be a file or a directory in one of the formats of directories. If `data.train` is set,
-    the splits are the files that the config names instead. A missing split is cut from train by a hash of each
-    record's group or text, unless its fraction is 0. Equal texts are in the same split, and adding rows does not move
-    other rows. Texts whose labels would be too rare in train stay there regardless of their hash.
+    The splits of a directory are the files or directories named `train`, `validation` (or `valid`, `val`, `dev`),
+    `calibration` and `test`. Any other path must be a file or a directory in one of the formats of directories. If
+    `data.train` is set, the splits are the files that the config names instead. A missing split is cut from train, or
+    calibration from validation, by a hash of each record's group or text, unless its fraction is 0. Equal texts are in
+    the same split, and adding rows does not move other rows. Texts whose labels would be too rare in train stay there
+    regardless of their hash.
 
     Args:
         data: the data settings.
         path: the file or directory; not used if `data.train` is set.
         schema: the schema of the task.
+        calibrates: whether to cut calibration from validation if it is missing and validation has enough records.
 
     Raises:
         ValueError: the config names the data in two ways, the path does not exist or has no train split, a split has
@@ -181,6 +187,8 @@ def load_splits(data: DataConfig, path: Path, schema: Schema = LABELLED_TEXT) ->
             note = _joined(f"read from {source.name}", note)
         splits[name] = Split(name, reader, note)
     splits = _completed(data, splits, schema)
+    if calibrates:
+        splits = _with_calibration(splits, data.calibration_fraction)
     for split in splits.values():
         _require_record(split)
     return splits
@@ -250,6 +258,29 @@ def _cut(train: Split, missing: dict[str, float], kept: dict[str, tuple[float, .
         note += f", plus {_texts(len(fractions))} so that train has examples of {label_names(kept)}"
     splits["train"] = replace(train, note=_joined(note, train.note), interval=(low, math.inf), kept=fractions)
     return splits
+
+
+def _with_calibration(splits: dict[str, Split], fraction: float) -> dict[str, Split]:
+    """Return the splits with a part of validation as calibration, unless there is one or the parts would be small."""
+    whole = splits.get("validation")
+    if "calibration" in splits or whole is None or not fraction:
+        return splits
+    # A validation split that was cut by hash is an interval already, which is divided.
+    low, high = (0.0, 1.0) if whole.interval is None else whole.interval
+    salt = SALTS["calibration"] if whole.interval is None else whole.salt
+    middle = low + fraction * (high - low)
+    part = f"{100 * fraction:.6g}% of validation by hash"
+    calibration = replace(whole, name="calibration", note=part, interval=(low, middle), salt=salt)
+    rest = f"{100 * (1 - fraction):.6g}% of it by hash, the rest is calibration"
+    validation = replace(whole, note=_joined(whole.note, rest), interval=(middle, high), salt=salt)
+    if not all(_has_records(split, MIN_CALIBRATION_RECORDS) for split in (calibration, validation)):
+        return splits
+    splits = splits | {"validation": validation, "calibration": calibration}
+    return {name: splits[name] for name in SPLITS if name in splits}
+
+
+def _has_records(split: Split, number: int) -> bool:
+    return sum(1 for _ in islice(split, number)) == number
 
 
 def _has_record(split: Split) -> bool:

@@ -13,6 +13,7 @@ from tfbert.evaluation.metric import Evaluation, Metric, main_metric
 from tfbert.models import weights
 from tfbert.models.predictor import Predictor
 from tfbert.models.task_model import Embedder, TaskModel, embed_sequences
+from tfbert.tasks.base_decision import VALIDATION
 from tfbert.tasks.base_pooled import FittedPooledTask
 from tfbert.training.fine_tuning import initialize_head, monitored
 from tfbert.training.problem import Problem
@@ -66,8 +67,9 @@ def starting_point(
         _reset_head(model, problem, config)
         fitted_to = initialize_head(problem, model, config)
         predictor.refresh(problem.splits)
-        # Validation was already evaluated before training, but is needed to fit a decision.
-        is_enough = problem.task.decision is None and "test" in problem.splits
+        # Validation was already evaluated before training, but its scores may depend on a decision.
+        decision = problem.task.decision
+        is_enough = "test" in problem.splits and (decision is None or VALIDATION not in decision.fitted_to)
         evaluations = evaluate(("test",) if is_enough else ("validation", "test"))
         sizes = None if fitted_to is None else _training_sizes(problem, config, model, *fitted_to)
     finally:
@@ -168,6 +170,7 @@ def _training_sizes(
 
     def evaluation() -> Evaluation:
         outputs = task.decode_texts(model.head.scores_of(held_out))
+        outputs = task.decision.apply(outputs, decided) if task.decision else outputs
         return task.evaluate({name: values.numpy() for name, values in outputs.items()}, gold, decided)
 
     def fitted(positions: np.ndarray) -> Evaluation:

@@ -21,6 +21,7 @@ from tfbert.models.predictor import Predictor, predict_all
 from tfbert.models.task_model import Embedder, TaskModel, embed_sequences
 from tfbert.tasks.base import Embed, FittedTask
 from tfbert.tasks.base_config import monitored_metric
+from tfbert.tasks.base_decision import VALIDATION, Predicted
 from tfbert.text.batches import batches, micro_batches, plan_training
 from tfbert.text.datasets import TokenizedSplit
 from tfbert.text.preprocessor import INPUTS, in_halves
@@ -211,7 +212,7 @@ class TaskEvaluator(Evaluator):
             if values.dtype.kind == "f" and not np.isfinite(values).all():
                 raise NotFinite(f"validation {name} is not finite")
         if task.decision is not None and task.decision.fitted_every_epoch:
-            predictor.fit_decision(outputs, gold)
+            predictor.fit_decision({VALIDATION: Predicted(outputs, gold)})
         return task.evaluate(predictor.apply_decision(outputs), gold, predictor.decided_values()).values()
 
     def log(self, history: Sequence[EvaluationPoint], points: Sequence[dict]) -> None:

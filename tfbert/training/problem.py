@@ -17,6 +17,7 @@ from tfbert.models.build import check_sizes, make_tokenizer
 from tfbert.models.data import data_fields, data_path, tokenize_split
 from tfbert.tasks.base import Embed, FittedTask, Task, load_task, require_known_labels
 from tfbert.tasks.base_config import check_fitted_options, check_options
+from tfbert.tasks.base_options import Options
 from tfbert.text.datasets import TokenizedSplit
 from tfbert.text.inputs import Item
 from tfbert.text.interpretation import Interpretation, interpret
@@ -59,7 +60,7 @@ class Problem(BaseProblem[Config]):
         check_options(config)
         if data_fields(config) == data_fields(self.config):
             check_fitted_options(config, self.task)
-            options = type(self.task.options).from_config(config)
+            options = _options(type(self.task.options), config, self.splits)
             return replace(self, config=config, task=replace(self.task, options=options))
         other = prepare(config)
         for name, split in other.splits.items() if config.data == self.config.data else ():
@@ -175,7 +176,7 @@ def _check_needs_validation(config: Config, splits: Mapping[str, Split]) -> None
 
 def _read_splits(config: Config, task: Task, refusals: list[str] | None) -> tuple[dict[str, Split], Interpretation]:
     """Return the splits and the interpretation of their files, which is logged before the task is fitted."""
-    splits = load_splits(config.data, data_path(config), task.schema)
+    splits = load_splits(config.data, data_path(config), task.schema, calibrates=task.calibrates)
     interpretation = interpret(splits, config.data, task.columns)
     for line in interpretation.lines():
         logger.info("%s", line)
@@ -185,10 +186,16 @@ def _read_splits(config: Config, task: Task, refusals: list[str] | None) -> tupl
     return splits, interpretation
 
 
+def _options(kind: type[Options], config: Config, splits: Mapping[str, Split]) -> Options:
+    """Return the options of a task, without those that need a calibration split if there is none."""
+    options = kind.from_config(config)
+    return options if "calibration" in splits else options.without_calibration()
+
+
 def _fit(task: Task, splits: dict[str, Split], config: Config) -> FittedTask:
     """Return a task fitted to train, after checking that train has the labels of the other files."""
-    fitted = task.fit(splits["train"], task.options.from_config(config))
+    fitted = task.fit(splits["train"], _options(task.options, config, splits))
     # A split that was cut from the file of train is excluded: its labels are those of train.
-    from_files = [split for name, split in splits.items() if name != "train" and split.interval is None]
+    from_files = [split for split in splits.values() if split.reader is not splits["train"].reader]
     require_known_labels(fitted, from_files)
     return fitted

@@ -22,11 +22,12 @@ from tfbert.files import CONFIG, REPORT, read_json, write_json, writing
 from tfbert.models.build import build_models
 from tfbert.models.data import data_title
 from tfbert.models.predictions import write_predictions
-from tfbert.models.predictor import Predictor, predict_all
+from tfbert.models.predictor import Predictor
 from tfbert.models.saved_run import save_run
 from tfbert.models.task_model import TaskModel
 from tfbert.tasks import base_config
 from tfbert.training import base_run, baselines
+from tfbert.training.calibration import decode_split, fit_decision
 from tfbert.training.checkpoint import CHECKPOINT
 from tfbert.training.fine_tuning import (
     Callbacks,
@@ -265,21 +266,19 @@ def build(problem: Problem, config: Config) -> tuple[TaskModel, TaskModel]:
 def predict_held_out(
     problem: Problem, predictor: Predictor, names: Sequence[str] = ("validation", "test")
 ) -> dict[str, tuple[dict, list]]:
-    """Return outputs and gold values of held-out splits, after fitting the task's decision to validation.
+    """Return outputs and gold values of held-out splits, after fitting the task's decision and domain.
 
     Args:
         problem: prepared.
-        predictor: its decision is fitted if validation is among the splits.
+        predictor: its decision is fitted to validation and calibration, its domain to train and calibration.
         names: names of splits, in this order; those that do not exist are left out.
     """
+    decoded = fit_decision(problem, predictor)
     predictions = {}
     for name in names:
         if name in problem.splits:
-            total = len(problem.tokenized[name].num_tokens)
-            outputs, gold = predict_all(predictor.decode, problem.task, problem.splits[name], total, name)
-            if name == "validation":
-                predictor.fit_decision(outputs, gold)
-            predictions[name] = predictor.apply_decision(outputs), gold
+            predicted = decoded[name] if name in decoded else decode_split(problem, predictor, name)
+            predictions[name] = predictor.apply_decision(predicted.outputs), list(predicted.gold)
     return predictions
 
 
