@@ -11,7 +11,7 @@ from markupsafe import Markup
 
 from tfbert.evaluation import drawing, metrics, squad
 from tfbert.evaluation.formatting import percent
-from tfbert.evaluation.metric import Evaluation, LabelledSpan, Metric, Outcome, ScoreFunction
+from tfbert.evaluation.metric import Confidences, Evaluation, LabelledSpan, Metric, Outcome, ScoreFunction
 
 F1 = Metric("f1", "higher", "fraction", "mean F1 of the words of predicted and true answers, as in SQuAD", title="F1")
 EXACT_MATCH = Metric(
@@ -115,6 +115,12 @@ class AnswerEvaluation(Evaluation):
             ],
             "figures": self._figures(),
         }
+
+    def confidences(self) -> Confidences:
+        """Return the probability of the best span of each question, which is wrong if the question has no answer."""
+        spans, gold = _texts(self._outputs["answer"][:, 0]), [item.answers for item in self._gold]
+        is_right = [bool(true) and squad.exact_match(span, true) == 1 for span, true in zip(spans, gold, strict=True)]
+        return Confidences(self._outputs["probability"][:, 0], np.array(is_right))
 
     def mistakes(self) -> list[int]:
         """Return the questions with an F1 below 1, lowest F1 first, then the highest probability."""

@@ -7,7 +7,7 @@ import numpy as np
 from tfbert.evaluation import metrics
 from tfbert.evaluation.classification import LOSS
 from tfbert.evaluation.formatting import percent
-from tfbert.evaluation.metric import Evaluation, Metric, Outcome, ScoreFunction
+from tfbert.evaluation.metric import Confidences, Evaluation, Metric, Outcome, ScoreFunction
 
 ACCURACY = Metric(
     "accuracy",
@@ -63,6 +63,10 @@ class ChoiceEvaluation(Evaluation):
         gold, predicted = (self._choices[record][choice] for choice in ids)
         gold_probability, probability = (float(self._probabilities[record, choice]) for choice in ids)
         return Outcome(gold, predicted, probability, gold_probability=gold_probability)
+
+    def confidences(self) -> Confidences:
+        """Return the probability of each predicted choice."""
+        return Confidences(self._probabilities[np.arange(len(self._gold)), self._predicted], self._is_right)
 
     def sections(self) -> dict:
         """Return accuracy by number of choices and by position, and reliability."""

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from tfbert.evaluation import metrics
-from tfbert.evaluation.metric import Evaluation, Metric, Outcome, ScoreFunction
+from tfbert.evaluation.metric import Confidences, Evaluation, Metric, Outcome, ScoreFunction
 
 ACCURACY = Metric(
     "accuracy",
@@ -92,6 +92,11 @@ class LabelEvaluation(Evaluation):
         gold_probability, probability = (float(self._probabilities[record, label_id]) for label_id in ids)
         confused = () if gold == predicted else ((gold, predicted),)
         return Outcome(gold, predicted, probability, gold_probability=gold_probability, confused=confused)
+
+    def confidences(self) -> Confidences:
+        """Return the probability of each predicted label."""
+        probabilities = self._probabilities[np.arange(len(self._gold)), self._predicted]
+        return Confidences(probabilities, self._predicted == self._gold)
 
     def per_label(self) -> dict[str, dict]:
         """Return F1, precision and recall of each label."""

@@ -12,7 +12,7 @@ import numpy as np
 from markupsafe import Markup
 
 from tfbert.evaluation import drawing, metrics, plots
-from tfbert.evaluation.metric import NONE, Evaluation, LabelledSpan, Metric, Outcome, ScoreFunction
+from tfbert.evaluation.metric import NONE, Confidences, Evaluation, LabelledSpan, Metric, Outcome, ScoreFunction
 
 F1 = Metric(
     "f1",
@@ -123,6 +123,10 @@ class EntityEvaluation(Evaluation):
         ]
         confused = tuple((t.label if t else NONE, p.label if p else NONE) for t, p in wrong)
         return Outcome(*map(_entity_list, sides), _highest_wrong(*sides), *map(_spans, sides), confused=confused)
+
+    def confidences(self) -> Confidences:
+        """Return the probability of each predicted entity."""
+        return Confidences(*confidences(self._gold, self._predicted))
 
     def per_label(self) -> dict[str, dict]:
         """Return F1, precision, recall and counts of every type."""

@@ -16,7 +16,7 @@ from matplotlib.ticker import MaxNLocator
 from tfbert.evaluation import drawing, metrics
 from tfbert.evaluation.classification import MACRO_F1
 from tfbert.evaluation.formatting import percent
-from tfbert.evaluation.metric import NONE, Evaluation, Metric, Outcome, ScoreFunction
+from tfbert.evaluation.metric import NONE, Confidences, Evaluation, Metric, Outcome, ScoreFunction
 
 DEFAULT_THRESHOLD = 0.5
 # A threshold fitted to fewer texts with the label would overfit.
@@ -178,6 +178,12 @@ class LabelSetEvaluation(Evaluation):
 
     def _names(self, is_in_set: np.ndarray) -> list[str]:
         return [self._labels[label] for label in np.flatnonzero(is_in_set)]
+
+    def confidences(self) -> Confidences:
+        """Return the probability of the more probable answer to the question whether a text has a label, for each."""
+        probabilities, has_label = self._sets.probabilities.ravel(), self._sets.gold.ravel()
+        says_yes = probabilities >= 0.5
+        return Confidences(np.where(says_yes, probabilities, 1 - probabilities), says_yes == has_label)
 
     def per_label(self) -> dict[str, dict]:
         """Return F1, precision and recall of each label."""

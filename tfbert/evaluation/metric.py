@@ -188,6 +188,19 @@ class Baseline:
     scores: Mapping[str, float]
 
 
+@dataclass(frozen=True)
+class Confidences:
+    """The confidence of predictions, and whether they are right.
+
+    Args:
+        probabilities: float `(predictions,)`.
+        is_right: bool `(predictions,)`.
+    """
+
+    probabilities: np.ndarray
+    is_right: np.ndarray
+
+
 class Evaluation(abc.ABC):
     """Predictions for the records of one split, compared with the ground truth."""
 
@@ -216,6 +229,10 @@ class Evaluation(abc.ABC):
         functions = self.score_functions()
         records = np.arange(len(self.record_scores()))
         return {name: function(records) for name, function in functions.items()}
+
+    def confidences(self) -> Confidences | None:
+        """Return the confidence of every prediction; `None` for tasks without probabilities, the default."""
+        return None
 
     def per_label(self) -> dict[str, dict]:
         """Return the scores of each label, by its name; empty for tasks without labels."""

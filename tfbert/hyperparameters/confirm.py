@@ -182,7 +182,7 @@ def _train_once(searcher: Searcher, candidate: Candidate, seed: int, folder: Pat
     started = time.monotonic()
     with open_tracker(config, folder) as tracker:
         predictor, history = run.fit(problem, config, folder, tracker=tracker)
-    predictions = run.predict_held_out(problem, predictor)
+    predictions, _ = run.predict_held_out(problem, predictor)
     for split, (outputs, _) in predictions.items():
         _write_arrays(folder / f"{split}.npz", outputs)
     _write_arrays(folder / _DECIDED, predictor.decided_values())

@@ -79,15 +79,22 @@ class Predictor:
         """
         return _to_numpy(self._decode(*batch_of(items, self.specs).values()))
 
-    def apply_decision(self, outputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """Apply the current domain and decision to outputs of `decode`, and return the served outputs."""
+    def apply_decision(
+        self, outputs: Mapping[str, np.ndarray], decided: Mapping[str, np.ndarray] | None = None
+    ) -> dict[str, np.ndarray]:
+        """Apply the current domain and a decision to outputs of `decode`, and return the served outputs.
+
+        Args:
+            outputs: results of `decode`.
+            decided: values of the decision's variables by name; `None` for the current ones.
+        """
         if self.task.decision is None and self.task.domain is None:
             return dict(outputs)
         num_items, batches = len(next(iter(outputs.values()))), []
         for start in range(0, num_items, _POOL_RECORDS):
             pool = slice(start, start + _POOL_RECORDS)
             tensors = {name: tf.constant(values[pool]) for name, values in outputs.items()}
-            batches.append((np.arange(num_items)[pool], _to_numpy(self._decide(tensors))))
+            batches.append((np.arange(num_items)[pool], _to_numpy(self._decide(tensors, decided))))
         return _merge_batches(batches, num_items)
 
     def fit_decision(self, splits: Mapping[str, Predicted]) -> None:
@@ -180,9 +187,9 @@ class Predictor:
         num_scores = values.shape[-1] - self.model.backbone.hidden_dim
         return values[:, :num_scores], {VECTOR: values[:, num_scores:]}
 
-    def _decide(self, outputs: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+    def _decide(self, outputs: Mapping[str, tf.Tensor], decided: Mapping[str, Any] | None = None) -> dict[str, Any]:
         outputs = self._in_domain(outputs)
-        return self.task.decision.apply(outputs, self.decided) if self.task.decision else outputs
+        return self.task.decision.apply(outputs, decided or self.decided) if self.task.decision else outputs
 
     def _in_domain(self, outputs: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         """Return the outputs with `out_of_domain` instead of vectors, if the task has a domain."""

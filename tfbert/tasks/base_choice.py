@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import tensorflow as tf
 
-from tfbert.calibration.abstention import fit_selection
+from tfbert.calibration.abstention import fit_selection, lowest_provable_error, min_records
 from tfbert.calibration.out_of_domain import SIGNIFICANCE
 from tfbert.calibration.prediction_sets import fit_set_threshold
 from tfbert.calibration.temperature import fit_temperature
@@ -58,19 +58,40 @@ class ChoiceDecision(Decision):
         values = dict(self.initial())
         if CALIBRATION not in splits:
             return values
-        outputs, targets = splits[CALIBRATION].outputs, self.targets_of(splits[CALIBRATION])
-        logits = self.logits_of({name: tf.constant(value) for name, value in outputs.items()})
-        values["temperature"] = np.float32(fit_temperature(logits.numpy().astype(np.float64), targets))
-        # As in the graph, to the last bit, because thresholds equal some of these probabilities.
-        calibrated = tf.nn.softmax(logits / values["temperature"]).numpy()
+        logits, targets = self._logits(splits[CALIBRATION]), self.targets_of(splits[CALIBRATION])
+        values["temperature"] = np.float32(fit_temperature(logits.astype(np.float64), targets))
         if self._options.coverage:
+            # As in the graph, to the last bit, because the threshold equals one of these probabilities.
+            calibrated = tf.nn.softmax(logits / values["temperature"]).numpy()
             values["set_threshold"] = np.float32(fit_set_threshold(calibrated, targets, self._options.coverage))
         if self._options.max_error:
-            is_right = calibrated.argmax(-1) == targets
-            is_usual = outputs.get(OUT_OF_DOMAIN, np.ones(len(targets))) >= SIGNIFICANCE
-            selection = fit_selection(calibrated.max(-1)[is_usual], is_right[is_usual], self._options.max_error)
-            values["confidence_threshold"] = np.float32(selection.threshold)
+            confidences = self._usable(splits[CALIBRATION], values["temperature"])
+            values["confidence_threshold"] = np.float32(fit_selection(*confidences, self._options.max_error).threshold)
         return values
+
+    def limitation(self, splits: Mapping[str, Predicted]) -> str:
+        """Return why no threshold satisfies `decision.max_error`."""
+        error, calibration = self._options.max_error, splits.get(CALIBRATION)
+        if not error or calibration is None or np.isfinite(self.fit(splits)["confidence_threshold"]):
+            return ""
+        confidences = self._usable(calibration, self.fit(splits)["temperature"])
+        lowest, needed = lowest_provable_error(*confidences), min_records(error)
+        return (
+            f"decision.max_error={error:g}: no threshold satisfies it with {len(calibration.gold):,} calibration "
+            f"records, so the model abstains from every prediction. They can show an error of {lowest:.3f} at best; "
+            f"{error:g} needs a more accurate model, or at least {needed:,} calibration records on which the model is "
+            "confident and right"
+        )
+
+    def _logits(self, predicted: Predicted) -> np.ndarray:
+        return self.logits_of({name: tf.constant(value) for name, value in predicted.outputs.items()}).numpy()
+
+    def _usable(self, predicted: Predicted, temperature: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the confidence of the predictions for texts that are not out of domain, and whether each is right."""
+        probabilities = tf.nn.softmax(self._logits(predicted) / temperature).numpy()
+        is_right = probabilities.argmax(-1) == self.targets_of(predicted)
+        is_usual = predicted.outputs.get(OUT_OF_DOMAIN, np.ones(len(is_right))) >= SIGNIFICANCE
+        return probabilities.max(-1)[is_usual], is_right[is_usual]
 
     def logits_of(self, outputs: Mapping[str, tf.Tensor]) -> tf.Tensor:
         """Return the logits, `NO_ANSWER_LOGIT` for an answer that does not exist: float32 `(batch, answers)`."""

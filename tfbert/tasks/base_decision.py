@@ -63,6 +63,23 @@ class Decision(abc.ABC):
             decided: the values of the variables by name.
         """
 
+    def covered(self, outputs: Mapping[str, np.ndarray], gold: Sequence) -> np.ndarray | None:
+        """Return whether the set or interval of each record contains the true answer; `None` if there are none.
+
+        Args:
+            outputs: served outputs as arrays by name, record first.
+            gold: the gold value of each record.
+        """
+        return None
+
+    def limitation(self, splits: Mapping[str, Predicted]) -> str:
+        """Return why a guarantee that the user chose cannot be given, and what would help; empty if it can.
+
+        Args:
+            splits: as for `fit`.
+        """
+        return ""
+
     @abc.abstractmethod
     def apply(self, outputs: Mapping[str, tf.Tensor], decided: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         """Return the served outputs, in the graph.

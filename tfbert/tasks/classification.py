@@ -102,6 +102,13 @@ class LabelDecision(ChoiceDecision):
             outputs["label_set"] = tf.where(ids < 0, "", tf.gather(tf.constant(self._labels), tf.maximum(ids, 0)))
         return outputs
 
+    def covered(self, outputs: Mapping[str, np.ndarray], gold: Sequence[int]) -> np.ndarray | None:
+        """Return whether each prediction set has the true label."""
+        if "label_set" not in outputs:
+            return None
+        labels = np.array([self._labels[label_id].encode() for label_id in gold], object)
+        return (outputs["label_set"] == labels[:, None]).any(axis=1)
+
 
 @dataclass(frozen=True, kw_only=True)
 class FittedClassification(FittedLabelTask):

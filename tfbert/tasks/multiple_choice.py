@@ -116,6 +116,13 @@ class ChoicesDecision(ChoiceDecision):
             outputs["choice_set"] = tf.where(ids < 0, "", tf.gather(choices, tf.maximum(ids, 0), batch_dims=1))
         return outputs
 
+    def covered(self, outputs: Mapping[str, np.ndarray], gold: Sequence[tuple[int, tuple[str, ...]]]) -> Any:
+        """Return whether each prediction set has the right choice."""
+        if "choice_set" not in outputs:
+            return None
+        right = np.array([choices[index].encode("utf-8", "surrogatepass") for index, choices in gold], object)
+        return (outputs["choice_set"] == right[:, None]).any(axis=1)
+
 
 @dataclass(frozen=True, kw_only=True)
 class FittedMultipleChoice(FittedConvertibleTask):

@@ -156,6 +156,11 @@ class Interval(Decision):
         value, half_width = outputs["value"], decided["half_width"]
         return {**outputs, "low": value - half_width, "high": value + half_width}
 
+    def covered(self, outputs: Mapping[str, np.ndarray], gold: Sequence[float]) -> np.ndarray:
+        """Return whether each interval has the true number."""
+        true = np.asarray(gold)
+        return (outputs["low"] <= true) & (true <= outputs["high"])
+
 
 @dataclass(frozen=True, kw_only=True)
 class FittedRegression(FittedPooledTask):

@@ -23,22 +23,23 @@ logger = logging.getLogger(__name__)
 _MAX_COMPARED = 1500
 
 
-def fit_decision(problem: Problem, predictor: Predictor) -> dict[str, Predicted]:
+def fit_decision(problem: Problem, predictor: Predictor, with_domain: bool = True) -> dict[str, Predicted]:
     """Fit the decision and the domain of a trained model, if the task has them.
 
     Args:
         problem: prepared.
         predictor: has the trained model.
+        with_domain: whether the domain is fitted, on which no score depends.
 
     Returns:
         The results of `Predictor.decode` for the splits that the decision is fitted to, by name.
     """
     task = problem.task
     names = list(task.decision.fitted_to) if task.decision else []
-    if task.domain and CALIBRATION not in names:
+    if task.domain and with_domain and CALIBRATION not in names:
         names.append(CALIBRATION)
     decoded = {name: decode_split(problem, predictor, name) for name in names if name in problem.splits}
-    if task.domain:
+    if task.domain and with_domain:
         _fit_domain(problem, predictor, decoded[CALIBRATION])
     predictor.fit_decision(decoded)
     return decoded

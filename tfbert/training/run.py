@@ -18,6 +18,7 @@ from tfbert.evaluation import report_page
 from tfbert.evaluation.formatting import score_line
 from tfbert.evaluation.metric import Evaluation
 from tfbert.evaluation.tensorboard_log import TensorBoardLog
+from tfbert.evaluation.trust import shown
 from tfbert.files import CONFIG, REPORT, read_json, write_json, writing
 from tfbert.models.build import build_models
 from tfbert.models.data import data_title
@@ -26,7 +27,8 @@ from tfbert.models.predictor import Predictor
 from tfbert.models.saved_run import save_run
 from tfbert.models.task_model import TaskModel
 from tfbert.tasks import base_config
-from tfbert.training import base_run, baselines
+from tfbert.tasks.base_decision import Predicted
+from tfbert.training import base_run, baselines, trust
 from tfbert.training.calibration import decode_split, fit_decision
 from tfbert.training.checkpoint import CHECKPOINT
 from tfbert.training.fine_tuning import (
@@ -230,23 +232,28 @@ class _FineTuningRun(base_run.BaseRun[Problem]):
 
     def report(self, progress: Progress, run_dir: Path) -> dict:
         predictor, problem = self._predictor, self.problem
-        predictions = predict_held_out(problem, predictor)
+        predictions, decoded = predict_held_out(problem, predictor)
         evaluations = self._evaluations(predictions)
+        measured = trust.measure(problem, predictor, decoded, evaluations)
+        if limitation := measured.get("limitation"):
+            logger.warning("%s", limitation)
         save_run(run_dir, predictor, problem.encoder.spec, problem.samples())
         with writing(run_dir / PREDICTIONS), open(run_dir / PREDICTIONS, "w", encoding="utf-8") as stream:
             for name, (outputs, _) in predictions.items():
                 write_predictions(stream, problem.task, name, problem.splits[name], outputs)
-        write_json(run_dir / _DETAILS, _details(problem, evaluations, progress))
+        write_json(run_dir / _DETAILS, _details(problem, evaluations, progress, measured))
         report = _report(problem, progress, {name: evaluation.scores() for name, evaluation in evaluations.items()})
         report["seconds"]["baselines"] = self._baseline_seconds
         report["resolved"] = resolved_settings(problem, self.config)
+        report["trust"] = shown(measured)
         gold = {name: values for name, (_, values) in predictions.items()}
         return report | baselines.to_report(
             problem, self.config, evaluations, gold, self._start, report["untrained"] or {}
         )
 
     def _evaluate(self, names: Sequence[str]) -> dict[str, Evaluation]:
-        return self._evaluations(predict_held_out(self.problem, self._predictor, names))
+        predictions, _ = predict_held_out(self.problem, self._predictor, names, with_domain=False)
+        return self._evaluations(predictions)
 
     def _evaluations(self, predictions: dict[str, tuple[dict, list]]) -> dict[str, Evaluation]:
         decided, task = self._predictor.decided_values(), self.problem.task
@@ -264,22 +271,33 @@ def build(problem: Problem, config: Config) -> tuple[TaskModel, TaskModel]:
 
 
 def predict_held_out(
-    problem: Problem, predictor: Predictor, names: Sequence[str] = ("validation", "test")
-) -> dict[str, tuple[dict, list]]:
+    problem: Problem,
+    predictor: Predictor,
+    names: Sequence[str] = ("validation", "test"),
+    with_domain: bool = True,
+) -> tuple[dict[str, tuple[dict, list]], dict[str, Predicted]]:
     """Return outputs and gold values of held-out splits, after fitting the task's decision and domain.
 
     Args:
         problem: prepared.
         predictor: its decision is fitted to validation and calibration, its domain to train and calibration.
         names: names of splits, in this order; those that do not exist are left out.
+        with_domain: as for `fit_decision`.
+
+    Returns:
+        Served outputs and gold values by split; and the results of `Predictor.decode` for these splits and those that
+        the decision is fitted to.
     """
-    decoded = fit_decision(problem, predictor)
-    predictions = {}
-    for name in names:
-        if name in problem.splits:
-            predicted = decoded[name] if name in decoded else decode_split(problem, predictor, name)
-            predictions[name] = predictor.apply_decision(predicted.outputs), list(predicted.gold)
-    return predictions
+    decoded = fit_decision(problem, predictor, with_domain)
+    decoded |= {
+        name: decode_split(problem, predictor, name) for name in names if name in problem.splits and name not in decoded
+    }
+    predictions = {
+        name: (predictor.apply_decision(decoded[name].outputs), list(decoded[name].gold))
+        for name in names
+        if name in decoded
+    }
+    return predictions, decoded
 
 
 def _report(problem: Problem, progress: Progress, scores: dict[str, dict]) -> dict:
@@ -320,13 +338,16 @@ def _report(problem: Problem, progress: Progress, scores: dict[str, dict]) -> di
     }
 
 
-def _details(problem: Problem, evaluations: dict[str, Evaluation], progress: Progress) -> dict:
+def _details(
+    problem: Problem, evaluations: dict[str, Evaluation], progress: Progress, measured: dict[str, Any]
+) -> dict:
     """Return what the report page shows beyond `report.json`, ready for JSON."""
     details: dict = {
         "step_losses": [(point["update"], point["loss"]) for point in progress.curve],
         "lengths": {name: split.num_tokens for name, split in problem.tokenized.items()},
         "sequence_length": problem.config.encoder.sequence_length if problem.task.cuts_texts else None,
         "defaults": _defaults(problem),
+        "trust": measured,
     }
     shown = next((name for name in ("test", "validation") if name in evaluations), None)
     if shown:
