@@ -270,18 +270,23 @@ def matrix_picture(confusion: np.ndarray) -> Markup:
         return to_svg(figure, "The whole confusion matrix")
 
 
-def reliability(bins: Sequence[Mapping]) -> Markup:
+def reliability(bins: Sequence[Mapping], before: Sequence[Mapping] = ()) -> Markup:
     """Draw a reliability diagram: accuracy by predicted probability, and a histogram of the probabilities.
 
     Args:
         bins: mappings with `low`, `high`, `num_examples`, `mean_probability`, `accuracy`; the last two may be `None`
             in empty bins.
+        before: the same before calibration; empty if the probabilities are not calibrated.
     """
     filled = [row for row in bins if row["num_examples"]]
     with report_style():
         figure = Figure(figsize=(WIDTH_POINTS / POINTS_PER_INCH, 300 / POINTS_PER_INCH), layout="constrained")
         top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=[2.4, 1])
         top.plot([0, 1], [0, 1], color=MUTED, linewidth=1, linestyle="--", label="calibrated")
+        uncalibrated = [(row["mean_probability"], row["accuracy"]) for row in before if row["num_examples"] >= 10]
+        if uncalibrated:
+            x, y = zip(*uncalibrated, strict=True)
+            top.plot(x, y, "s:", color=WARN, linewidth=1.2, markersize=4, label="before calibration")
         styles = ((True, "o-", ACCENT, "10 examples or more"), (False, "o", PAPER, "fewer than 10"))
         for has_many, line, face, name in styles:
             kept = [row for row in filled if (row["num_examples"] >= 10) == has_many]

@@ -20,6 +20,7 @@ from tfbert.evaluation.headline import (
 from tfbert.evaluation.metric import LabelledSpan, Metric
 from tfbert.evaluation.page_parts import Column, history_table, score_columns, write_page
 from tfbert.evaluation.text_table import Labelling, TextRow
+from tfbert.evaluation.trust_page import trust_view
 
 _SECTIONS = {
     "curves": "Training",
@@ -29,7 +30,7 @@ _SECTIONS = {
     "labels": "Labels",
     "confusions": "Confusions",
     "findings": "Details",
-    "calibration": "Calibration",
+    "trust": "When to trust a prediction",
     "lengths": "Lengths",
     "mistakes": "Mistakes",
     "cost": "Time and memory",
@@ -61,7 +62,7 @@ def render(report: dict, details: dict, path: Path) -> None:
         "labels": _labels(report, split),
         "confusions": _confusions(details),
         "findings": _findings(details),
-        "calibration": _calibration(details),
+        "trust": _trust(details),
         "lengths": _lengths(details),
         "mistakes": _mistakes(details),
     }
@@ -235,15 +236,16 @@ def _findings(details: dict) -> dict | None:
     return {"figures": figures, "tables": tables} if figures or tables else None
 
 
-def _calibration(details: dict) -> dict | None:
-    """Return the reliability diagram, the mean predicted probability and the accuracy."""
-    means = mean_probability(details)
-    if means is None:
-        return None
-    probability, accuracy, _ = means
-    reliability = details["reliability"]
-    view = {"plot": plots.reliability(reliability["bins"]), "error": percent(reliability["calibration_error"])}
-    return view | {"probability": probability, "accuracy": accuracy}
+def _trust(details: dict) -> dict | None:
+    """Return what is known about when to trust a prediction, with the reliability diagram."""
+    view, means = trust_view(details) or {}, mean_probability(details)
+    if means is not None:
+        probability, accuracy, _ = means
+        reliability, measured = details["reliability"], (details.get("trust") or {}).get("calibration")
+        before = measured["before"]["bins"] if measured else ()
+        view |= {"reliability": plots.reliability(reliability["bins"], before), "probability": probability}
+        view |= {"accuracy": accuracy, "error": percent(reliability["calibration_error"])}
+    return view or None
 
 
 def _lengths(details: dict) -> dict | None:

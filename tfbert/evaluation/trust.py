@@ -17,6 +17,8 @@ _CONFIDENCE = 0.95
 # Errors for which the report says how many predictions can be used.
 _ERRORS = (0.01, 0.02, 0.05, 0.1)
 _MAX_POINTS = 200
+# The error of fewer predictions is not worth a statement.
+_MIN_USED = 30
 
 
 @dataclass(frozen=True)
@@ -73,8 +75,8 @@ def selection(confidences: Confidences) -> dict[str, Any]:
 
     Returns:
         `points`, `(used fraction, error)` in ascending order of the fraction, and `used`, the largest fraction that can
-        be used at each of some errors, with the confidence from which predictions are used; as measured, not
-        guaranteed.
+        be used at each of some errors, with the confidence from which predictions are used, `None` for fewer than 30
+        predictions; as measured, not guaranteed.
     """
     order = np.argsort(-confidences.probabilities, kind="stable")
     probabilities = confidences.probabilities[order]
@@ -86,7 +88,7 @@ def selection(confidences: Confidences) -> dict[str, Any]:
     ends = np.flatnonzero(is_end)
     used = []
     for error in _ERRORS:
-        within = ends[errors[ends] <= error]
+        within = ends[(errors[ends] <= error) & (numbers[ends] >= _MIN_USED)]
         last = int(within[-1]) if len(within) else None
         used.append(
             {
