@@ -62,8 +62,8 @@ def _set_sentences(sets: Mapping | None) -> list[str]:
     single = sizes.get(1, 0) / covered["num_records"]
     return [
         f"Prediction sets should contain the right answer for {percent(sets['wanted'], 0)} of the texts; they do for "
-        f"{percent(covered['value'])} ({_interval(covered)}). They have {sets['mean_size']:.2f} answers on average, and "
-        f"{percent(single)} of them only one. {_sample_size(sets['expected'])}"
+        f"{percent(covered['value'])} ({_interval(covered)}). They have {sets['mean_size']:.2f} answers on average, "
+        f"and {percent(single)} of them only one. {_sample_size(sets['expected'])}"
     ]
 
 
