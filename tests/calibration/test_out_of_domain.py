@@ -80,12 +80,14 @@ def test_a_domain_without_labels_uses_vectors_only():
 
 
 def test_the_chosen_method_is_the_one_that_recognizes_labels_that_were_left_out():
-    # The texts of a label are at both ends of an axis, so that all labels have the same mean.
-    ends = np.concatenate([5 * np.eye(DIM)[:NUM_LABELS], -5 * np.eye(DIM)[:NUM_LABELS]])
+    # The texts of a label are at both ends of one of many lines in a plane, so that all labels have the same mean.
+    angles = np.pi * np.arange(NUM_LABELS) / NUM_LABELS
+    ends = 5 * np.stack([np.cos(angles), np.sin(angles)], axis=1)
+    ends = np.concatenate([ends, -ends])
 
     def clusters(number, seed):
-        noise, which = np.random.default_rng(seed).normal(size=(number, DIM)), np.arange(number) % len(ends)
-        return Pooled((ends[which] + 0.3 * noise).astype(np.float32), which % NUM_LABELS)
+        noise, which = np.random.default_rng(seed).normal(size=(number, 2)), np.arange(number) % len(ends)
+        return Pooled((ends[which] + 0.1 * noise).astype(np.float32), which % NUM_LABELS)
 
     assert choose_method(clusters(240, 0), clusters(120, 1), 0) == "neighbours"
     assert choose_method(texts(40, 0, range(2)), texts(20, 1, range(2)), 0) in ("mahalanobis", "neighbours")
