@@ -9,7 +9,7 @@ from support.systems import LABELS, labelled_records, replaced, right_except, sy
 
 from tfbert.comparison.compare import compare
 from tfbert.tasks.base_pooled import LabelOptions
-from tfbert.tasks.classification import FittedClassification
+from tfbert.tasks.classification import ClassificationOptions, FittedClassification
 from tfbert.tasks.multilabel import FittedMultilabel
 
 
@@ -178,7 +178,7 @@ OTHER_TASK = FittedMultilabel(options=LabelOptions(), has_pair=False, labels=LAB
         (
             replaced(
                 system("b", right_except(60)),
-                task=FittedClassification(options=LabelOptions(), has_pair=True, labels=LABELS),
+                task=FittedClassification(options=ClassificationOptions(), has_pair=True, labels=LABELS),
             ),
             "runs/a predicts from text and runs/b from text and text_pair; expected models with the same inputs",
         ),

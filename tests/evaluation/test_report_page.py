@@ -25,7 +25,7 @@ SECTIONS = [
     "checks",
     "labels",
     "confusions",
-    "calibration",
+    "trust",
     "lengths",
     "mistakes",
     "cost",
@@ -281,7 +281,7 @@ def test_a_minimal_report(render):
 
 @pytest.mark.parametrize(
     "key, section",
-    [("confusion", "confusions"), ("reliability", "calibration"), ("lengths", "lengths"), ("mistakes", "mistakes")],
+    [("confusion", "confusions"), ("reliability", "trust"), ("lengths", "lengths"), ("mistakes", "mistakes")],
 )
 def test_a_section_without_its_details_is_omitted(render_text, report, details, key, section):
     del details[key]

@@ -52,7 +52,7 @@ def searcher(make_searcher, monkeypatch):
             "text": np.array([b"a", "ü".encode(), b"", b"b c"] * (RECORDS // 4), object),
         }
         predictor.decided = {"threshold": np.float32(config.train.seed)}
-        return {name: (outputs, [None] * RECORDS) for name in ("validation", "test")}
+        return {name: (outputs, [None] * RECORDS) for name in ("validation", "test")}, {}
 
     monkeypatch.setattr(loop.run, "fit", fit)
     monkeypatch.setattr(loop.run, "predict_held_out", predict_held_out)

@@ -8,7 +8,7 @@ from tfbert.config import Config, override
 from tfbert.hyperparameters.plan import Plan, read_plan, space_with_effect
 from tfbert.space import Choice, LogRange, Range, When
 from tfbert.tasks.base import list_tasks, load_task
-from tfbert.tasks.base_pooled import LabelOptions
+from tfbert.tasks.classification import ClassificationOptions
 from tfbert.tasks.matching import MatchingOptions
 from tfbert.text.records import Record
 
@@ -102,7 +102,7 @@ def test_a_mistake_in_a_file_names_the_file(tmp_path):
 
 def test_dimensions_that_contradict_the_data_are_refused():
     rows = [Record("a", "x", "a:1", ("b",)), Record("c", "y", "a:2", ("d",))]
-    pairs = load_task("classification").fit(rows, LabelOptions())
+    pairs = load_task("classification").fit(rows, ClassificationOptions())
     space = {"encoder.long_text": Choice("mean", "cut")}
     with pytest.raises(ValueError, match=r"search space: encoder\.long_text=mean: pairs of texts are always cut"):
         space_with_effect(space, pairs, Config())

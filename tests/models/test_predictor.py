@@ -10,13 +10,14 @@ from tfbert.models import predictor
 from tfbert.models.build import build_model, make_tokenizer
 from tfbert.models.predictor import Predictor, predict_all
 from tfbert.models.saved_run import load_run
+from tfbert.tasks.base_decision import Predicted
 from tfbert.tasks.base_pooled import LabelOptions
-from tfbert.tasks.classification import FittedClassification
+from tfbert.tasks.classification import ClassificationOptions, FittedClassification
 from tfbert.tasks.multilabel import FittedMultilabel
 from tfbert.text.preprocessor import INPUTS
 from tfbert.text.records import Record
 
-TASK = FittedClassification(options=LabelOptions(), has_pair=False, labels=("even", "odd"))
+TASK = FittedClassification(options=ClassificationOptions(), has_pair=False, labels=("even", "odd"))
 
 
 def records(count):
@@ -97,12 +98,15 @@ def test_embeddings_are_the_scores_in_the_order_of_the_texts(classifier):
     np.testing.assert_allclose(probabilities, classifier(ITEMS)["probabilities"], atol=1e-5)
 
 
-def test_a_task_without_a_decision_serves_decoded_outputs(classifier):
-    decoded = classifier.decode(ITEMS)
-    assert classifier.decided_values() == {} and decoded.keys() == classifier(ITEMS).keys()
-    assert classifier.apply_decision(decoded).keys() == decoded.keys()
-    classifier.fit_decision(decoded, [])
-    assert classifier.decided == {} and classifier.index == {}
+def test_the_initial_decision_and_domain_change_nothing(classifier):
+    decoded, served = classifier.decode(ITEMS), classifier(ITEMS)
+    assert {"vector", "logits"} < decoded.keys() and not {"vector", "logits"} & served.keys()
+    applied = classifier.apply_decision(decoded)
+    assert applied.keys() == served.keys()
+    np.testing.assert_allclose(applied["probabilities"], tf.nn.softmax(decoded["logits"]), atol=1e-6)
+    np.testing.assert_array_equal(served["out_of_domain"], 1)
+    classifier.fit_decision({})
+    assert classifier.index == {}
 
 
 @pytest.fixture(scope="module")
@@ -120,9 +124,10 @@ def test_the_decision_is_fitted_applied_and_served(tagger):
     decoded = tagger.decode(ITEMS)
     gold = np.arange(len(ITEMS))[:, None] % np.array([2, 3, 4]) == 0
     initial = tagger.decided_values()
-    tagger.fit_decision(decoded, list(gold))
+    splits = {"validation": Predicted(decoded, list(gold))}
+    tagger.fit_decision(splits)
     fitted = tagger.decided_values()
-    for name, value in tagger.task.decision.fit(decoded, list(gold)).items():
+    for name, value in tagger.task.decision.fit(splits).items():
         np.testing.assert_array_equal(fitted[name], value)
     assert not np.array_equal(fitted["thresholds"], initial["thresholds"])
     served, applied = tagger(ITEMS), tagger.apply_decision(decoded)

@@ -3,10 +3,9 @@
 import pytest
 
 from tfbert.serving.model_card import model_card
-from tfbert.tasks.base_pooled import LabelOptions
-from tfbert.tasks.classification import FittedClassification
+from tfbert.tasks.classification import ClassificationOptions, FittedClassification
 
-TASK = FittedClassification(options=LabelOptions(), has_pair=True, labels=("a", "b"))
+TASK = FittedClassification(options=ClassificationOptions(), has_pair=True, labels=("a", "b"))
 
 REPORT = {
     "task": "classification",

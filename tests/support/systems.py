@@ -7,8 +7,7 @@ import numpy as np
 
 from tfbert.comparison.systems import System, Training
 from tfbert.config import Config, override
-from tfbert.tasks.base_pooled import LabelOptions
-from tfbert.tasks.classification import FittedClassification
+from tfbert.tasks.classification import ClassificationOptions, FittedClassification
 from tfbert.text.records import Record
 
 LABELS = ("card", "fee", "loan")
@@ -41,7 +40,7 @@ def system(name, *is_right, labels=LABELS, records=None, **values):
         name=name,
         path=Path(f"runs/{name}"),
         config=override(Config(), {path.replace("__", "."): value for path, value in values.items()}),
-        task=FittedClassification(options=LabelOptions(), has_pair=False, labels=labels),
+        task=FittedClassification(options=ClassificationOptions(), has_pair=False, labels=labels),
         records=records,
         trainings=trainings,
         num_seeds=len(trainings),

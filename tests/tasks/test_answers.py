@@ -11,9 +11,11 @@ from support.predicted_answers import OFFICIAL, OFFICIAL_SCORES, PREDICTED, outp
 from tfbert.config import Config, DataConfig, override
 from tfbert.evaluation.answers import Gold
 from tfbert.evaluation.metric import LabelledSpan
-from tfbert.tasks.answers import TASK, AnswersOptions, FittedAnswers, NoAnswerThreshold
+from tfbert.tasks.answers import TASK, AnswersOptions, FittedAnswers
 from tfbert.tasks.base import fitted_from_json
+from tfbert.tasks.base_answer_decision import AnswerDecision
 from tfbert.tasks.base_config import used_options
+from tfbert.tasks.base_decision import Predicted
 from tfbert.text.records import Record, read_records
 
 CONTEXT = "The cat sat on the mat. The dog sat on the log, and the cat slept."
@@ -211,29 +213,31 @@ def test_the_head_has_the_options_dropout(dropout, is_exact):
 
 
 def test_the_threshold_before_validation():
-    assert NoAnswerThreshold(has_unanswerable=True).initial() == {"threshold": 0.0}
-    assert NoAnswerThreshold(has_unanswerable=False).initial() == {"threshold": np.inf}
+    assert AnswerDecision(has_unanswerable=True).initial()["threshold"] == 0
+    assert AnswerDecision(has_unanswerable=False).initial()["threshold"] == np.inf
     assert FITTED.decision.initial()["threshold"].dtype == np.float32
 
 
 def test_the_threshold_is_fitted_to_validation():
     gold = [Gold("q", ("one",)), Gold("q", ("two",)), Gold("q", ()), Gold("q", ())]
     outputs = outputs_of(["one", "two", "x", "y"], [-4.0, -1.0, -0.5, 3.0])
-    decided = FITTED.decision.fit(outputs, gold)
-    assert decided == {"threshold": -0.75} and decided["threshold"].dtype == np.float32
-    assert FITTED.decision.fit(outputs, [Gold("q", ("one",))] * 4) == {"threshold": np.inf}
+    decided = FITTED.decision.fit({"validation": Predicted(outputs, gold)})
+    assert decided["threshold"] == -0.75 and decided["threshold"].dtype == np.float32
+    all_right = Predicted(outputs, [Gold("q", ("one",))] * 4)
+    assert FITTED.decision.fit({"validation": all_right})["threshold"] == np.inf
 
 
 def test_the_threshold_decides_whether_there_is_an_answer():
     raw = {
         "answer": tf.constant([["one", "x"], ["two", "x"], ["", ""]]),
+        "probability": tf.constant([[0.6, 0.1], [0.5, 0.2], [0.0, 0.0]]),
         "no_answer_margin": tf.constant([-1.0, 0.5, 1e9]),
         "truncated": tf.constant([False, True, False]),
     }
 
     @tf.function(autograph=False)
     def best_answers(threshold):
-        outputs = FITTED.decision.apply(raw, {"threshold": threshold})
+        outputs = FITTED.decision.apply(raw, {**FITTED.decision.initial(), "threshold": threshold})
         assert set(outputs) == {*raw, "best_answer"}
         return outputs["best_answer"]
 

@@ -232,7 +232,9 @@ def make_served(tokenizer, sequence_length, max_pieces=30, *, whole_words=False,
         sequences = task.sequences(inputs, preprocessor)
         scores_of_tokens = sequences.scores(lambda packed: tf.gather(scores, packed["token_ids"]))
         outputs = task.decode(scores_of_tokens, sequences, Context(inputs, tokenizer.vocabulary, {}))
-        return task.decision.apply(outputs, {"threshold": tf.constant(threshold, tf.float32)})
+        return task.decision.apply(
+            outputs, {**task.decision.initial(), "threshold": tf.constant(threshold, tf.float32)}
+        )
 
     return served
 

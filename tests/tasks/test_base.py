@@ -44,7 +44,7 @@ def test_every_task_has_fitted_kinds_with_declarations(name):
     assert kinds
     for kind in kinds:
         assert issubclass(kind, FittedTask)
-        assert kind.inputs and kind.outputs and kind.targets and kind.monitor in kind.metrics
+        assert kind.inputs and kind.all_outputs and kind.targets and kind.monitor in kind.metrics
         names = [metric.name for metric in kind.metrics]
         assert len(set(names)) == len(names)
 

@@ -30,8 +30,8 @@ def test_labels_keep_the_order_of_the_model():
         task.target_of(Record("a", "yess", "f:1", ("b",)))
     multilabel = fitted("multilabel", "b", "a")
     assert multilabel.target_of(Record("a", ("a",), "f:1")).tolist() == [False, True]
-    values = {"thresholds": np.float32([0.25, 0.5])}
-    assert multilabel.decision.describe(values) == "the probability from which each label is chosen: b 0.25, a 0.5"
+    values = {**multilabel.decision.initial(), "thresholds": np.float32([0.25, 0.5])}
+    assert multilabel.decision.describe(values).endswith("from which it is chosen: b 1 +0 0.25, a 1 +0 0.5")
 
 
 def test_a_regression_predicts_in_its_own_units_without_limits():
@@ -67,5 +67,6 @@ def test_a_threshold_that_changes_nothing_is_not_described():
     answers, matching = fitted("answers"), load_task("matching")
     pairs = matching.fit([Record("q", None, "", ("a",)), Record("r", None, "", ("b",))], matching.options())
     for task, neutral, other in ((answers, np.inf, 1.5), (pairs, -1.0, 0.25)):
-        assert task.decision.describe({"threshold": np.float32(neutral)}) == ""
-        assert str(other) in task.decision.describe({"threshold": np.float32(other)})
+        values = task.decision.initial()
+        assert task.decision.describe({**values, "threshold": np.float32(neutral)}) == ""
+        assert str(other) in task.decision.describe({**values, "threshold": np.float32(other)})

@@ -100,6 +100,6 @@ def test_every_task_has_an_answer_and_at_most_one_way_to_abstain():
 
 def test_all_declarations_of_tasks_are_known_and_distinct():
     kinds = [kind for task in list_tasks() for kind in fitted_kinds(task)]
-    assert {kind.outputs for kind in kinds} == set(ALL)
+    assert {kind.all_outputs for kind in kinds} == set(ALL)
     names = [frozenset(output.name for output in outputs) for outputs in ALL]
     assert len(set(names)) == len(names)

@@ -246,6 +246,6 @@ def test_loss_is_the_cross_entropy_of_the_tags(tokenizer, smoothing):
 def test_declarations_are_those_of_the_task():
     task = fitted()
     assert [text.name for text in task.inputs] == ["text"] == [text.name for text in TASK.inputs]
-    assert (task.name, task.definition, task.monitor.name, task.decision) == ("entities", TASK, "f1", None)
+    assert (task.name, task.definition, task.monitor.name, task.domain) == ("entities", TASK, "f1", None)
     assert not task.cuts_texts
     assert dataclasses.replace(task, borders="anywhere") != task

@@ -19,6 +19,7 @@ from tfbert.serving.saved_predictor import SavedPredictor
 from tfbert.tasks.base import fitted_from_json
 from tfbert.tasks.base_config import check_options, used_options
 from tfbert.tasks.base_context import Context, Served
+from tfbert.tasks.base_decision import Predicted
 from tfbert.tasks.matching import TASK, EmbeddingOptions, FittedPairs, FittedScored, MatchingOptions
 from tfbert.text.inputs import batch_of, specs_of
 from tfbert.text.preprocessor import Preprocessor
@@ -275,7 +276,7 @@ def test_evaluation_of_pairs():
 
 def test_the_threshold_is_fitted_to_validation_and_applied_in_the_graph():
     decision = PAIRS.decision
-    fitted = decision.fit(ANSWERS, GOLD)
+    fitted = decision.fit({"validation": Predicted(ANSWERS, GOLD)})
     assert fitted == {"threshold": pytest.approx(0.85)} and decision.initial() == {"threshold": -1.0}
     for value in (fitted, decision.initial()):
         assert value["threshold"].dtype == decision.specs["threshold"].dtype.as_numpy_dtype
@@ -415,7 +416,8 @@ def test_the_threshold_is_that_of_validation_and_exported(faq):
     predictor, _ = index_of(faq.run)
     records = list(faq.problem.splits["validation"])
     outputs = predictor.decode([predictor.task.inputs_of(record) for record in records])
-    expected = predictor.task.decision.fit(outputs, [predictor.task.gold(record) for record in records])
+    gold = [predictor.task.gold(record) for record in records]
+    expected = predictor.task.decision.fit({"validation": Predicted(outputs, gold)})
     threshold = predictor.decided_values()["threshold"]
     assert threshold == pytest.approx(expected["threshold"], abs=1e-6) and -1 <= threshold <= 1
     served = SavedPredictor(faq.version)([{"text": word} for word in WORDS])

@@ -17,6 +17,7 @@ from tfbert.models.saved_run import load_run
 from tfbert.tasks.base import fitted_from_json
 from tfbert.tasks.base_config import used_options
 from tfbert.tasks.base_context import Served
+from tfbert.tasks.base_decision import Predicted
 from tfbert.tasks.base_pooled import LabelOptions
 from tfbert.tasks.multilabel import TASK, FittedMultilabel
 from tfbert.text.records import Record, read_records
@@ -175,6 +176,7 @@ def test_a_fitted_task_survives_json():
         window_overlap_fraction=0.5,
         label_smoothing=0.2,
         class_weights="balanced",
+        out_of_domain="energy",
     )
     assert not any(getattr(options, field.name) == field.default for field in dataclasses.fields(options))
     labels = {"labels": ("a", "b; c"), "counts": (3, 5), "num_examples": 7}
@@ -186,7 +188,12 @@ def test_a_fitted_task_survives_json():
 
 
 def test_the_options_are_those_of_whole_texts_with_labels():
-    assert used_options(TASK) == {"data.label_names", *LabelOptions.paths().values()}
+    assert used_options(TASK) == {
+        "data.label_names",
+        "data.calibration",
+        "data.calibration_fraction",
+        *LabelOptions.paths().values(),
+    }
     assert {"train.class_weights", "train.label_smoothing", "head.pooling", "head.start"} < used_options(TASK)
 
 
@@ -259,7 +266,7 @@ def test_outputs_are_the_labels_that_reach_their_thresholds():
 
 
 def test_other_outputs_pass_through_the_decision():
-    task = fit(["a", "b"], [])
+    task = fit(["a", "b"], [], out_of_domain="none")
     outputs = task.decode_texts(tf.constant([[1.0, -1.0]])) | {"truncated": tf.constant([True])}
     served = task.decision.apply(outputs, task.decision.initial())
     assert {output.name for output in task.outputs} == served.keys()
@@ -292,14 +299,15 @@ def test_thresholds_are_fitted_to_raw_outputs_and_used():
     probabilities = (0.2 + 0.1 * np.stack(gold) + 0.05 * rng.random((60, 2))).astype(np.float32)
     task = fit(["a"], ["b"])
     raw = {name: value.numpy() for name, value in task.decode_texts(logits_of(probabilities)).items()}
-    before, decided = task.decision.initial(), task.decision.fit(raw, gold)
+    before, decided = task.decision.initial(), task.decision.fit({"validation": Predicted(raw, gold)})
     assert decided["threshold_sources"].tolist() == [ThresholdSource.OWN] * 2
     assert decided["thresholds"][0] == pytest.approx(0.275, abs=0.01)
     for name, spec in task.decision.specs.items():
         for values in (before, decided):
             assert (values[name].shape, values[name].dtype) == (tuple(spec.shape), spec.dtype.as_numpy_dtype)
-    assert task.evaluate(raw, gold, before).values()["micro_f1"] == 0
-    assert task.evaluate(raw, gold, decided).values()["micro_f1"] == 1
+    served = {"probabilities": probabilities}
+    assert task.evaluate(served, gold, before).values()["micro_f1"] == 0
+    assert task.evaluate(served, gold, decided).values()["micro_f1"] == 1
     chosen = applied(task, logits_of(probabilities), **decided)
     assert (chosen["num_labels"] == np.stack(gold).sum(1)).all()
 

@@ -16,8 +16,7 @@ from tfbert.models.saved_run import load_run
 from tfbert.tasks.base import fitted_from_json
 from tfbert.tasks.base_config import monitored_metric, used_options
 from tfbert.tasks.base_context import Served
-from tfbert.tasks.base_pooled import PooledOptions
-from tfbert.tasks.regression import TASK, FittedRegression
+from tfbert.tasks.regression import TASK, FittedRegression, RegressionOptions
 from tfbert.text.record_sequences import RecordSequences
 from tfbert.text.records import Record, read_records
 from tfbert.training import run
@@ -47,12 +46,12 @@ def message(path, **settings):
 
 def fit(*values):
     records = [Record(f"t{i}", value, f"train.csv:{i + 2}") for i, value in enumerate(values)]
-    return TASK.fit(records, PooledOptions(dropout=0.3))
+    return TASK.fit(records, RegressionOptions(dropout=0.3))
 
 
 def fitted(*, has_pair=False, **options):
     distribution = {"mean": 3.0, "scale": 2.0, "lowest": 1.0, "highest": 5.0}
-    return FittedRegression(options=PooledOptions(**options), has_pair=has_pair, **distribution)
+    return FittedRegression(options=RegressionOptions(**options), has_pair=has_pair, **distribution)
 
 
 def test_numbers_are_parsed(tmp_path):
@@ -97,11 +96,11 @@ def test_mean_scale_and_range_are_those_of_train():
     task = fit(1.0, 2.0, 6.0)
     assert (task.mean, task.lowest, task.highest, task.has_pair) == (3.0, 1.0, 6.0, False)
     assert task.scale == pytest.approx(np.sqrt(14 / 3))
-    assert task.options == PooledOptions(dropout=0.3) and task.num_scores == 1
+    assert task.options == RegressionOptions(dropout=0.3) and task.num_scores == 1
 
 
 def test_a_fitted_task_survives_json():
-    options = PooledOptions(
+    options = RegressionOptions(
         dropout=0.3,
         part_tokens=64,
         head_learning_rate_factor=2.0,
@@ -109,6 +108,8 @@ def test_a_fitted_task_survives_json():
         start="random",
         long_text="mean",
         window_overlap_fraction=0.5,
+        coverage=0.8,
+        out_of_domain="energy",
     )
     assert not any(getattr(options, field.name) == field.default for field in dataclasses.fields(options))
     for task in (
@@ -167,7 +168,7 @@ def test_the_mean_absolute_error_cannot_be_monitored():
 
 
 def test_options_of_labels_are_not_used():
-    assert used_options(TASK) == set(PooledOptions.paths().values())
+    assert used_options(TASK) == set(RegressionOptions.paths().values())
     assert used_options(TASK).isdisjoint({"train.label_smoothing", "train.class_weights"})
 
 

@@ -53,8 +53,8 @@ class AnswersPredictor:
     def decode(self, items):
         return self.outputs
 
-    def fit_decision(self, outputs, gold):
-        self.decided = self.task.decision.fit(outputs, gold)
+    def fit_decision(self, splits):
+        self.decided = self.task.decision.fit(splits)
 
     def apply_decision(self, outputs):
         served = self.task.decision.apply({name: tf.constant(values) for name, values in outputs.items()}, self.decided)
