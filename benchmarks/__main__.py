@@ -13,6 +13,7 @@ from tfbert.commands import program
 BENCHMARKS = {
     "quality": "test scores next to a baseline or to transformers",
     "defaults": "test scores of the default settings on development sets of different kinds and sizes",
+    "trust": "calibration, guarantees and out-of-domain detection",
     "train": "speed and memory of fine-tuning next to transformers and KerasNLP",
     "serve": "latency and throughput inside one process next to onnxruntime and PyTorch",
     "load": "servers under load next to FastAPI and LitServe",

@@ -125,6 +125,11 @@ def write_clinc(source: Path, target: Path, seed: int) -> None:
             _write_lines(target / f"{name}.jsonl", ({"text": text, "label": label} for text, label in rows))
 
 
+def clinc_out_of_scope(source: Path) -> list[str]:
+    """Return the out-of-scope test texts of CLINC150, which belong to none of its intents."""
+    return [text for text, _ in _read_json(source / "data_full.json")["oos_test"]]
+
+
 def write_squad(source: Path, target: Path, seed: int) -> None:
     """Write the derived training file of SQuAD 1.1, and the answerable questions of the dev file of 2.0 as test."""
     (target / "train.json.gz").write_bytes((source / "derived_train_v1.1_format_3838.json.gz").read_bytes())

@@ -1,12 +1,14 @@
 """What benchmarks need of tfbert beyond its command lines: records, scores, weights. No other module reaches inside."""
 
 import json
+import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import roc_auc_score
 
 from tfbert.config import Config, DataConfig, from_dict
 from tfbert.encoder.backbone import load_encoder, save_encoder
@@ -17,11 +19,13 @@ from tfbert.files import read_json, write_json
 from tfbert.heads.pooled import PooledHead
 from tfbert.huggingface import exporting
 from tfbert.models.data import data_path
-from tfbert.models.predictor import predict_all
+from tfbert.models.predictor import Predictor, predict_all
 from tfbert.models.saved_run import SavedRun, load_run
 from tfbert.models.task_model import Embedder, embed_sequences
 from tfbert.serving import export_run
 from tfbert.tasks.base import FittedTask, fitted_from_json
+from tfbert.tasks.base_decision import Predicted
+from tfbert.tasks.classification import LabelDecision
 from tfbert.text.records import Record
 from tfbert.text.splits import Split, load_splits
 from tfbert.training.problem import prepare
@@ -125,6 +129,83 @@ def untrained_scores(run_dir: Path) -> dict[str, float]:
     run.predictor.refresh(data.splits)
     outputs, gold = predict_all(run.predictor, run.task, data.splits["test"], None, "test, untrained")
     return run.task.evaluate(outputs, gold, run.predictor.decided_values()).values()
+
+
+def guarantees(run_dir: Path, num_draws: int) -> dict[str, list[float]]:
+    """Return what is guaranteed by calibration records that are drawn from the test records of a classification.
+
+    Args:
+        run_dir: of a run with a calibration split.
+        num_draws: number of draws, each of the same number of records as the calibration split of the run.
+
+    Returns:
+        By draw, measured on the other test records: `coverage` and `size` of prediction sets at 90 %, and with errors
+        of at most 2 % the fraction `answered` and its `error`. And `expected_deviation`, two standard deviations of the
+        coverage.
+    """
+    data = run_data(run_dir)
+    run, split = load_run(run_dir), data.splits["test"]
+    outputs, gold = predict_all(run.predictor.decode, run.task, split, None, "test")
+    number = _num_calibration(run)
+    decision = LabelDecision(replace(run.task.options, coverage=0.9, max_error=0.02), run.task.labels)
+    drawn: dict[str, list[float]] = {"coverage": [], "size": [], "answered": [], "error": []}
+    for seed in range(num_draws):
+        order = np.random.default_rng(seed).permutation(len(gold))
+        calibration, rest = (
+            Predicted({name: values[part] for name, values in outputs.items()}, [gold[index] for index in part])
+            for part in (order[:number], order[number:])
+        )
+        decided = decision.fit({"calibration": calibration})
+        served = {name: value.numpy() for name, value in decision.apply(rest.outputs, decided).items()}
+        is_used, is_right = ~served["abstain"], served["label_id"] == np.asarray(rest.gold)
+        drawn["coverage"].append(float(decision.covered(served, rest.gold).mean()))
+        drawn["size"].append(float(served["set_size"].mean()))
+        drawn["answered"].append(float(is_used.mean()))
+        drawn["error"].append(float((~is_right[is_used]).mean()) if is_used.any() else 0.0)
+    # The variances of the coverage of a draw, and of its measurement.
+    variance = 0.09 / (number + 2) + 0.09 / (len(gold) - number)
+    return drawn | {"expected_deviation": [2 * variance**0.5]}
+
+
+def out_of_scope(run_dir: Path, texts: Sequence[str]) -> dict[str, list[float]]:
+    """Return how well the p-values of a run tell its test texts from texts that belong to no label.
+
+    Returns:
+        `auroc`, and `recall`, the fraction of the texts with a p-value below 0.05.
+    """
+    run = load_run(run_dir)
+    items = [{"text": text} for text in texts]
+    inside, _ = predict_all(run.predictor, run.task, run_data(run_dir).splits["test"], None, "test")
+    outside = np.concatenate(
+        [run.predictor(items[start : start + 64])["out_of_domain"] for start in range(0, len(items), 64)]
+    )
+    p_values = np.concatenate([inside["out_of_domain"], outside])
+    is_outside = np.arange(len(p_values)) >= len(inside["out_of_domain"])
+    return {"auroc": [float(roc_auc_score(is_outside, -p_values))], "recall": [float((outside < 0.05).mean())]}
+
+
+def latency_of_decisions(run_dir: Path, num_blocks: int = 15) -> list[float]:
+    """Return the median time with sets and the domain as a multiple of that without, for one text and for 32."""
+    run = load_run(run_dir)
+    plain = replace(run.task, options=replace(run.task.options, coverage=None, max_error=None, out_of_domain="none"))
+    predictors = run.predictor, Predictor(plain, run.predictor.model, run.predictor.tokenizer, run.config)
+    ratios = []
+    for size, repeats in ((1, 40), (32, 4)):
+        items = (list(run.samples) * 32)[:size]
+        seconds: list[list[float]] = [[], []]
+        for _ in range(num_blocks + 1):
+            for predictor, measured in zip(predictors, seconds, strict=True):
+                started = time.perf_counter()
+                for _ in range(repeats):
+                    predictor(items)
+                measured.append(time.perf_counter() - started)
+        # The first block traces the graphs.
+        ratios.append(float(np.median(np.divide(seconds[0][1:], seconds[1][1:]))))
+    return ratios
+
+
+def _num_calibration(run: SavedRun) -> int:
+    return run.report["data"]["calibration"]["num_examples"]
 
 
 def known_labels(run_dir: Path) -> tuple[str, ...]:
