@@ -18,7 +18,7 @@ from tfbert.encoder.weights import copy_weights
 from tfbert.files import read_json, write_json
 from tfbert.heads.pooled import PooledHead
 from tfbert.huggingface import exporting
-from tfbert.models.data import data_path
+from tfbert.models.data import load_task_splits
 from tfbert.models.predictor import Predictor, predict_all
 from tfbert.models.saved_run import SavedRun, load_run
 from tfbert.models.task_model import Embedder, embed_sequences
@@ -79,7 +79,7 @@ def run_data(run_dir: Path) -> RunData:
     """Return config, data and task of a finished run."""
     config = from_dict(read_json(run_dir / "config.json"))
     task = fitted_from_json(read_json(run_dir / "model.json")["task"])
-    return RunData(config, task, load_splits(config.data, data_path(config), task.definition.schema))
+    return RunData(config, task, load_task_splits(config, task.definition))
 
 
 def outputs_of(predictions: Sequence[Mapping]) -> dict[str, np.ndarray]:

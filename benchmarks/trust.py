@@ -1,7 +1,7 @@
 """Calibration, prediction sets, abstention and out-of-domain detection on public data sets.
 
-Each data set is trained on once. The test records are then divided 20 times into calibration records, the same number as
-in the run, and records on which the guarantees are measured.
+Each data set is trained on once. The test records are then divided 20 times into calibration records, the same number
+as in the run, and records on which the guarantees are measured.
 """
 
 import statistics

@@ -20,7 +20,7 @@ from tfbert.api.report import Report
 from tfbert.config import Config
 from tfbert.files import CONFIG, REPORT
 from tfbert.huggingface.importing import is_huggingface, read_model
-from tfbert.models.data import data_path, tokenize_split
+from tfbert.models.data import load_task_splits, tokenize_split
 from tfbert.models.predictions import predict_items
 from tfbert.models.saved_run import SavedRun, finished_run, load_run
 from tfbert.serving.evaluate import LoadedModel, predict_records
@@ -35,7 +35,6 @@ from tfbert.text.datasets import TokenizedSplit
 from tfbert.text.inputs import Item
 from tfbert.text.preprocessor import INPUTS
 from tfbert.text.readers.columns import listing
-from tfbert.text.splits import load_splits
 
 # Batches that are read together to group texts of similar length.
 _NUM_POOLED = 16
@@ -320,7 +319,7 @@ class Run(_KerasModel):
         config, data = self.config, self.report["data"]
         if name not in data:
             raise ValueError(f"{self.path}: has no split {name!r}; expected one of {', '.join(data)}")
-        split = load_splits(config.data, data_path(config), self.task.definition.schema)[name]
+        split = load_task_splits(config, self.task.definition)[name]
         if split.sha256 != data[name]["sha256"]:
             raise ValueError(f"{split.path}: has changed since {self.path} was trained; restore it")
         return tokenize_split(split, self.task, self._saved.predictor.tokenizer, config)

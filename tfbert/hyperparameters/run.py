@@ -20,9 +20,8 @@ from tfbert.hyperparameters.oracles import make_oracle
 from tfbert.hyperparameters.plan import Plan, count, space_with_effect
 from tfbert.hyperparameters.trials import Trial, ranked
 from tfbert.interrupts import Stopped
-from tfbert.models.data import data_path
+from tfbert.models.data import load_task_splits
 from tfbert.tasks.base import load_task
-from tfbert.text.splits import load_splits
 from tfbert.training import base_run, run
 from tfbert.training.checkpoint import BEST, CHECKPOINT
 from tfbert.training.problem import Problem, prepare
@@ -83,7 +82,7 @@ def search(
     with opened(out_dir, plan.fingerprint(), exports, command.replace(" --restart", "")):
         if (out_dir / REPORT).exists():
             task = load_task(plan.config.task)
-            check_data(out_dir, load_splits(plan.config.data, data_path(plan.config), task.schema))
+            check_data(out_dir, load_task_splits(plan.config, task))
             return read_json(out_dir / REPORT)
         if restart:
             _drop(out_dir)

@@ -10,11 +10,11 @@ from tfbert.encoder.presets import cache_dir
 from tfbert.fields import flatten, metadata_at
 from tfbert.files import writing
 from tfbert.models.predictor import make_preprocessor
-from tfbert.tasks.base import FittedTask, load_task
+from tfbert.tasks.base import FittedTask, Task, load_task
 from tfbert.text.datasets import Recipe, TokenizedSplit, tokenize
 from tfbert.text.inputs import specs_of
 from tfbert.text.readers.compression import uncompressed_name
-from tfbert.text.splits import SPLIT_OF_STEM, Split
+from tfbert.text.splits import SPLIT_OF_STEM, Split, load_splits
 from tfbert.text.tokenizer import Tokenizer
 
 
@@ -47,6 +47,15 @@ def data_name(config: Config) -> str:
 def data_title(config: Config) -> str:
     """Return the name of a run's data for its report: `samples` for those of the task."""
     return data_name(config) if config.data.path or config.data.train else "samples"
+
+
+def load_task_splits(config: Config, task: Task) -> dict[str, Split]:
+    """Return the splits of a run's data, in the order train, validation, calibration, test.
+
+    Raises:
+        ValueError: as for `load_splits`.
+    """
+    return load_splits(config.data, data_path(config), task.schema, calibrates=task.calibrates)
 
 
 def tokenize_split(split: Split, task: FittedTask, tokenizer: Tokenizer, config: Config) -> TokenizedSplit:

@@ -5,12 +5,12 @@ from collections.abc import Callable, Mapping
 import numpy as np
 import tensorflow as tf
 
-from tfbert.models.data import data_path, tokenize_split
+from tfbert.models.data import data_path, load_task_splits, tokenize_split
 from tfbert.models.predictor import Predictor
 from tfbert.models.saved_run import SavedRun
 from tfbert.text.datasets import TokenizedSplit
 from tfbert.text.preprocessor import dense_batch
-from tfbert.text.splits import Split, load_splits
+from tfbert.text.splits import Split
 
 # Sequences to compare, spread evenly over the split.
 _MAX_SEQUENCES = 500
@@ -94,7 +94,7 @@ def sequence_predictor(predictor: Predictor) -> PredictSequence:
 
 def _comparison_split(run: SavedRun) -> tuple[str, Split, TokenizedSplit]:
     config = run.config
-    splits = load_splits(config.data, data_path(config), run.task.definition.schema)
+    splits = load_task_splits(config, run.task.definition)
     name = next((name for name in ("test", "validation") if name in splits), None)
     if name is None:
         raise ValueError(f"{data_path(config)}: has neither a test nor a validation split to compare on")

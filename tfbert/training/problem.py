@@ -14,14 +14,14 @@ from tfbert.config import Config, override
 from tfbert.encoder.backbone import load_encoder
 from tfbert.fields import as_typed
 from tfbert.models.build import check_sizes, make_tokenizer
-from tfbert.models.data import data_fields, data_path, tokenize_split
+from tfbert.models.data import data_fields, load_task_splits, tokenize_split
 from tfbert.tasks.base import Embed, FittedTask, Task, load_task, require_known_labels
 from tfbert.tasks.base_config import check_fitted_options, check_options
 from tfbert.tasks.base_options import Options
 from tfbert.text.datasets import TokenizedSplit
 from tfbert.text.inputs import Item
 from tfbert.text.interpretation import Interpretation, interpret
-from tfbert.text.splits import Split, load_splits
+from tfbert.text.splits import Split
 from tfbert.text.tokenizer import Tokenizer
 from tfbert.text.unknown_tokens import measure_unknown
 from tfbert.training.base_problem import BaseProblem, timed
@@ -176,7 +176,7 @@ def _check_needs_validation(config: Config, splits: Mapping[str, Split]) -> None
 
 def _read_splits(config: Config, task: Task, refusals: list[str] | None) -> tuple[dict[str, Split], Interpretation]:
     """Return the splits and the interpretation of their files, which is logged before the task is fitted."""
-    splits = load_splits(config.data, data_path(config), task.schema, calibrates=task.calibrates)
+    splits = load_task_splits(config, task)
     interpretation = interpret(splits, config.data, task.columns)
     for line in interpretation.lines():
         logger.info("%s", line)
