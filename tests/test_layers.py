@@ -31,6 +31,7 @@ LAYERS = [
     "evaluation",
     "tasks",
     "models",
+    "explanation",
     "training",
     "pretraining",
     "hyperparameters",

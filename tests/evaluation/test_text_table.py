@@ -13,27 +13,27 @@ def _row(text, true=(), predicted=(), **values):
 
 def test_equal_spans_have_one_note_and_others_name_their_source():
     pieces = segments("Ada met Bob", [[Span(0, 3, "per"), Span(8, 11, "per")], [Span(0, 3, "per")]], SOURCES)
-    assert pieces == [("Ada", 3, ["per"]), (" met ", 0, []), ("Bob", 1, ["true per"])]
+    assert pieces == [("Ada", "s3", ["per"]), (" met ", "", []), ("Bob", "s1", ["true per"])]
 
 
 def test_overlapping_spans_are_split_where_they_differ():
     pieces = segments("Ada Lovelace met", [[Span(0, 12, "per")], [Span(4, 16, "org")]], SOURCES)
-    assert pieces == [("Ada ", 1, []), ("Lovelace", 3, ["true per"]), (" met", 2, ["predicted org"])]
+    assert pieces == [("Ada ", "s1", []), ("Lovelace", "s3", ["true per"]), (" met", "s2", ["predicted org"])]
     assert segments("Ada", [[Span(0, 3, "per")], [Span(0, 3, "org")]], SOURCES) == [
-        ("Ada", 3, ["true per", "predicted org"])
+        ("Ada", "s3", ["true per", "predicted org"])
     ]
 
 
 def test_spans_outside_the_text_are_cut():
     assert segments("Ada", [[Span(1, 9, "x")], [Span(-1, 0, "y")]], SOURCES) == [
-        ("A", 0, []),
-        ("da", 1, ["true x"]),
+        ("A", "", []),
+        ("da", "s1", ["true x"]),
     ]
 
 
 def test_three_sources():
     spans = [[Span(0, 1, "x")], [Span(0, 1, "x")], [Span(0, 1, "y")]]
-    assert segments("ab", spans, ["true", "A", "B"]) == [("a", 7, ["true, A x", "B y"]), ("b", 0, [])]
+    assert segments("ab", spans, ["true", "A", "B"]) == [("a", "s7", ["true, A x", "B y"]), ("b", "", [])]
 
 
 def _shown(row):

@@ -18,6 +18,7 @@ from tfbert.space import COMMON, Choice
 from tfbert.tasks import base_outputs
 from tfbert.tasks.base import Embed
 from tfbert.tasks.base_context import Served
+from tfbert.tasks.base_explained import ExplainedTexts
 from tfbert.tasks.base_huggingface import SEQUENCE_CLASSES
 from tfbert.tasks.base_pooled import FittedLabelTask, LabelOptions, PooledTask, has_pair, most_frequent_title
 from tfbert.text.datasets import Target, TokenizedSplit
@@ -82,6 +83,11 @@ class FittedClassification(FittedLabelTask):
     metrics = evaluation.METRICS
     monitor = evaluation.ACCURACY
     targets = {"label_id": Target("int64")}
+
+    @property
+    def explained(self) -> ExplainedTexts:
+        """The log-odds of a label."""
+        return ExplainedTexts(self.labels, "softmax", self.options.long_text)
 
     def target_of(self, record: Record) -> int:
         """Return the label's id.
