@@ -1,7 +1,7 @@
 """Faithfulness of explanations on sst2, and how often a planted word that alone decides the label ranks first.
 
-The planted words replace nothing: each text of another copy of the data gets a random label and one of two words, at a
-random place, which tells the label.
+Planted words are in another copy of the data: each text gets a random label and, at a random place, one of two words,
+which tells the label.
 """
 
 import json
@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from benchmarks import internals
-from benchmarks.conversions import limited
+from benchmarks.conversions import Conversion, limited
 from benchmarks.datasets import DEVELOPMENT_SETS
 from benchmarks.options import Options
 from benchmarks.quality import train_once
@@ -43,21 +43,21 @@ def measure(options: Options) -> Table:
     options.existing("sst2", "the data of 'sst2'")
     plain = next(data_set for data_set in DEVELOPMENT_SETS if data_set.name == "sst2")
     plain = replace(plain, convert=limited(plain.convert, options.max_examples or _MAX_TRAIN))
-    planted = replace(plain, name="sst2, planted words", convert=_planting(plain.convert))
+    planted = replace(plain, name="sst2, planted words", convert=planting(plain.convert))
     rows = []
     for data_set in (plain, planted):
+        words = tuple(_PLANTED.values()) if data_set is planted else ()
         data = data_set.prepared(options.data_dir, options.out_dir)
         run_dir = options.out_dir / data_set.slug
         train_once(data_set, data, run_dir, 0)
         for method in _METHODS:
-            planted_words = tuple(_PLANTED.values()) if data_set is planted else ()
-            values = internals.explanation_scores(run_dir, method, _NUM_TEXTS, planted_words)
+            values = internals.explanation_scores(run_dir, method, _NUM_TEXTS, words)
             rows.append(Row(workload=data_set.name, system=method, values={key: [v] for key, v in values.items()}))
     return Table(columns=COLUMNS, rows=rows)
 
 
-def _planting(convert):
-    """Return a conversion that gives each text of another one a random label and the word that tells it."""
+def planting(convert: Conversion) -> Conversion:
+    """Return a conversion that gives each text of another one a random label and the word that tells the label."""
 
     def convert_and_plant(source: Path, target: Path, seed: int) -> None:
         convert(source, target, seed)

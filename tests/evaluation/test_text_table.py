@@ -1,7 +1,7 @@
 """Tables of texts on a page: highlighted spans, the part of a long text that is shown, and links to rows."""
 
 from tfbert.evaluation.metric import LabelledSpan as Span
-from tfbert.evaluation.text_table import Labelling, TextRow, link, segments, table_view
+from tfbert.evaluation.text_table import Contribution, Labelling, TextRow, link, segments, table_view
 
 SOURCES = ["true", "predicted"]
 
@@ -74,3 +74,18 @@ def test_links_name_the_labels():
 
 def test_no_rows():
     assert table_view([], SOURCES) is None
+
+
+def test_words_have_styles_by_the_sign_and_size_of_their_contributions():
+    contributions = (
+        Contribution(0, 0, 4, 2.0), Contribution(0, 5, 6, 0.1), Contribution(0, 7, 10, -0.9), Contribution(1, 0, 1, 0.3),
+    )  # fmt: skip
+    labellings = (Labelling(label="x"), Labelling(label="y"))
+    row = TextRow(texts=("good a bad", "b"), labellings=labellings, contributions=contributions)
+    (shown,) = table_view([row], SOURCES[:2])["rows"]
+    assert shown["text"] == [
+        ("good", "p3", []), (" a ", "", []), ("bad", "n2", []), ("\n\n", "", []), ("b", "p1", []),
+    ]  # fmt: skip
+    spans = (Labelling(label="x", spans=(Span(0, 1, "per"),)), Labelling(label="y"))
+    (shown,) = table_view([TextRow(texts=("b",), labellings=spans, contributions=contributions)], SOURCES[:2])["rows"]
+    assert [style for _, style, _ in shown["text"]] == ["s1"]
