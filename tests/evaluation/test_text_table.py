@@ -78,7 +78,10 @@ def test_no_rows():
 
 def test_words_have_styles_by_the_sign_and_size_of_their_contributions():
     contributions = (
-        Contribution(0, 0, 4, 2.0), Contribution(0, 5, 6, 0.1), Contribution(0, 7, 10, -0.9), Contribution(1, 0, 1, 0.3),
+        Contribution(0, 0, 4, 2.0),
+        Contribution(0, 5, 6, 0.1),
+        Contribution(0, 7, 10, -0.9),
+        Contribution(1, 0, 1, 0.3),
     )  # fmt: skip
     labellings = (Labelling(label="x"), Labelling(label="y"))
     row = TextRow(texts=("good a bad", "b"), labellings=labellings, contributions=contributions)

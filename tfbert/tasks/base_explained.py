@@ -117,12 +117,15 @@ class ExplainedTags(Explained):
 
     def target(self, scores: tf.Tensor, sequences: Sequences, label_ids: tf.Tensor) -> Target:
         """Return the token most likely to belong to an entity of the type, or of any type where none is given."""
-        probabilities = _by_type(tf.nn.softmax(scores))
+        probabilities = _by_type(tf.nn.softmax(scores), len(self.labels))
         wanted = tf.one_hot(label_ids, len(self.labels)) + tf.cast(label_ids < 0, tf.float32)[:, None]
         wanted = tf.gather(wanted > 0, sequences.records)[:, None, :]
         has_tag = self._has_tag(sequences, tf.shape(scores)[1])[:, :, None]
         probabilities = tf.where(wanted & has_tag, probabilities, _NEVER)
-        flat = tf.reshape(probabilities, [tf.shape(scores)[0], -1])
+        num_sequences, length, num_types = *tf.unstack(tf.shape(scores)[:2]), len(self.labels)
+        flat = tf.reshape(probabilities, [num_sequences, length * num_types])
+        # An additional column makes the maximum defined even without sequences.
+        flat = tf.pad(flat, [[0, 0], [0, 1]], constant_values=2 * _NEVER)
         highest, place = tf.reduce_max(flat, axis=1), tf.argmax(flat, axis=1, output_type=tf.int32)
         num_records = tf.shape(label_ids)[0]
         is_best = highest >= tf.gather(
@@ -130,16 +133,14 @@ class ExplainedTags(Explained):
         )
         index = tf.where(is_best, tf.range(tf.shape(highest)[0]), tf.int32.max)
         best = tf.math.unsorted_segment_min(index, sequences.records, num_records)
-        place, num_types = tf.gather(place, best), len(self.labels)
+        place = tf.gather(place, best)
         return Target(place % num_types, best, place // num_types)
 
     def values(self, scores: tf.Tensor, copies: tf.Tensor, target: Target) -> tf.Tensor:
         """Return the log-odds of the type at the token, for one sequence per copy."""
         order = tf.argsort(copies)
         tags = tf.gather(tf.gather(scores, order), target.positions, batch_dims=1)
-        is_type = tf.reshape(
-            tf.tile(tf.one_hot(target.label_ids, len(self.labels))[:, :, None], [1, 1, 2]), [-1, 2 * len(self.labels)]
-        )
+        is_type = tf.repeat(tf.one_hot(target.label_ids, len(self.labels)), 2, axis=1)
         is_type = tf.pad(is_type, [[0, 0], [1, 0]]) > 0
         inside, outside = (
             tf.reduce_logsumexp(tf.where(mask, tags, tags.dtype.min), axis=-1) for mask in (is_type, ~is_type)
@@ -152,7 +153,7 @@ class ExplainedTags(Explained):
         return tf.pad(flags.to_tensor(False), [[0, 0], [1, length - 1]])[:, :length]
 
 
-def _by_type(probabilities: tf.Tensor) -> tf.Tensor:
+def _by_type(probabilities: tf.Tensor, num_types: int) -> tf.Tensor:
     """Return the probability of each type, `(..., types)`, as the sum of those of its two tags."""
-    pairs = tf.reshape(probabilities[..., 1:], tf.concat([tf.shape(probabilities)[:-1], [-1, 2]], axis=0))
-    return tf.reduce_sum(pairs, axis=-1)
+    shape = tf.concat([tf.shape(probabilities)[:-1], [num_types, 2]], axis=0)
+    return tf.reduce_sum(tf.reshape(probabilities[..., 1:], shape), axis=-1)
