@@ -5,6 +5,7 @@ import json
 import pytest
 
 from benchmarks import explain
+from benchmarks.datasets import DataSet
 from benchmarks.options import Options
 
 
@@ -25,7 +26,7 @@ def test_each_method_is_measured_on_both_data_sets(tmp_path, monkeypatch):
     (tmp_path / "sst2").mkdir()
     trained = []
     monkeypatch.setattr(explain, "train_once", lambda data_set, data, run_dir, seed: trained.append(run_dir.name))
-    monkeypatch.setattr(explain.DataSet, "prepared", lambda *_: tmp_path)
+    monkeypatch.setattr(DataSet, "prepared", lambda *_: tmp_path)
     scores = {"comprehensiveness": 0.5, "random_comprehensiveness": 0.1, "sufficiency": 0.0, "seconds": 0.25}
     monkeypatch.setattr(
         explain.internals, "explanation_scores", lambda run, method, num, planted: scores | {"first": len(planted)}
