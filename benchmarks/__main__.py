@@ -16,6 +16,7 @@ BENCHMARKS = {
     "trust": "calibration, guarantees and out-of-domain detection",
     "train": "speed and memory of fine-tuning next to transformers and KerasNLP",
     "serve": "latency and throughput inside one process next to onnxruntime and PyTorch",
+    "explain": "faithfulness of explanations, and the rank of planted words",
     "load": "servers under load next to FastAPI and LitServe",
 }
 
@@ -43,7 +44,9 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--against", metavar="CHECKOUT", type=Path, help="defaults: another version of tfbert to compare with"
     )
-    parser.add_argument("--max-examples", metavar="N", type=int, help="defaults: draw at most N examples to train on")
+    parser.add_argument(
+        "--max-examples", metavar="N", type=int, help="defaults, explain: draw at most N examples to train on"
+    )
     parser.add_argument("--repeat", action="store_true", help="quality: train twice and compare the weights")
     parser.add_argument("--model", metavar="RUN", type=Path, help="serve, load: run of a classification")
     parser.add_argument("--seconds", metavar="S", type=float, default=60.0, help="load: seconds per row (default: 60)")

@@ -1,5 +1,6 @@
 """What benchmarks need of tfbert beyond its command lines: records, scores, weights. No other module reaches inside."""
 
+import itertools
 import json
 import time
 from collections.abc import Mapping, Sequence
@@ -15,6 +16,9 @@ from tfbert.encoder.backbone import load_encoder, save_encoder
 from tfbert.encoder.precision import choose_precision
 from tfbert.encoder.presets import resolve
 from tfbert.encoder.weights import copy_weights
+from tfbert.explanation.explainer import Explainer
+from tfbert.explanation.explanations import Explanation
+from tfbert.explanation.faithfulness import label_probabilities, measure_faithfulness
 from tfbert.files import read_json, write_json
 from tfbert.heads.pooled import PooledHead
 from tfbert.huggingface import exporting
@@ -25,6 +29,7 @@ from tfbert.models.task_model import Embedder, embed_sequences
 from tfbert.serving import export_run
 from tfbert.tasks.base import FittedTask, fitted_from_json
 from tfbert.tasks.base_decision import Predicted
+from tfbert.tasks.base_outputs import GRADIENTS
 from tfbert.tasks.classification import LabelDecision
 from tfbert.text.records import Record
 from tfbert.text.splits import Split, load_splits
@@ -283,3 +288,36 @@ def encoder_dir(name: str) -> Path:
 def save_preset(name: str, directory: Path) -> None:
     """Write an encoder as a KerasNLP preset."""
     save_encoder(load_encoder(name), directory)
+
+
+def explanation_scores(run_dir: Path, method: str, num_texts: int, planted_words: Sequence[str]) -> dict[str, float]:
+    """Return how good explanations of the first test texts of a classification are.
+
+    Args:
+        run_dir: the run.
+        method: `occlusion` or `gradients`.
+        num_texts: the maximum number of texts.
+        planted_words: words of which each text has one that decides its label; empty for none.
+
+    Returns:
+        `comprehensiveness` and `sufficiency`, also with the prefix `random_`; `gap`, the median, for gradients;
+        `first`, the fraction of texts in which a planted word has the highest contribution; `seconds` per text.
+    """
+    run, data = load_run(run_dir), run_data(run_dir)
+    items = [run.task.inputs_of(record) for record in itertools.islice(data.splits["test"], num_texts)]
+    explainer = Explainer(run.predictor)
+    explainer(items[:1])  # traces the graph
+    started = time.monotonic()
+    outputs = [outputs for _, outputs in explainer.explain(items, method=method)]
+    seconds = (time.monotonic() - started) / len(items)
+    explanations = [Explanation.from_outputs(output) for output in outputs]
+    label_ids = [run.task.known_labels.index(explanation.label) for explanation in explanations]
+    faithfulness = measure_faithfulness(items, explanations, label_ids, label_probabilities(run.predictor))
+    assert faithfulness is not None
+    scores = vars(faithfulness.explained) | {f"random_{k}": v for k, v in vars(faithfulness.random).items()}
+    if method == GRADIENTS:
+        scores["gap"] = float(np.median([output["gap"] for output in outputs]))
+    if planted_words:
+        first = [max(e.words, key=lambda word: word.contribution).word for e in explanations]
+        scores["first"] = float(np.mean([word in planted_words for word in first]))
+    return scores | {"seconds": seconds}

@@ -87,12 +87,14 @@ def expected(finished):
 
 
 @pytest.fixture(scope="module")
-def exported(run_dir, tmp_path_factory):
+def exported(run_dir, task, tmp_path_factory):
     """Return the directory of the version and the result of its verification."""
     with pytest.MonkeyPatch.context() as patch:
         # Verified in this process, which is faster. test_verify.py tests verification in another process.
         patch.setattr(export_run, "verify", check)
-        return export_run.export_run(run_dir, tmp_path_factory.mktemp("models") / "model")
+        # One task suffices here besides that of test_export.py, because explanations double the time.
+        model_dir, explains = tmp_path_factory.mktemp("models") / "model", task.name == "entities"
+        return export_run.export_run(run_dir, model_dir, explains=explains)
 
 
 @pytest.fixture(scope="module")

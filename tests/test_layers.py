@@ -32,6 +32,7 @@ LAYERS = [
     "calibration",
     "tasks",
     "models",
+    "explanation",
     "training",
     "pretraining",
     "hyperparameters",
@@ -293,8 +294,8 @@ def test_runs_do_not_depend_on_other_environment_variables():
     # Directories, and the processes of a distributed training.
     assert names == {"TFBERT_CACHE", "XDG_CACHE_HOME", "TF_CONFIG"}
     names = {name for path in commands for name in environment_variables(parse(path))}
-    # Messages, tracebacks, and how a process of a distributed search ends.
-    assert names == {"TF_CPP_MIN_LOG_LEVEL", "TFBERT_DEBUG", "KERASTUNER_TUNER_ID"}
+    # Messages, tracebacks, colours, and how a process of a distributed search ends.
+    assert names == {"TF_CPP_MIN_LOG_LEVEL", "TFBERT_DEBUG", "NO_COLOR", "KERASTUNER_TUNER_ID"}
     names = {name for path in python_files(BENCHMARKS) for name in environment_variables(parse(path))}
     assert names == {"TFBERT_PEERS_PYTHON"}
 

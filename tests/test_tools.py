@@ -32,7 +32,7 @@ OPTIONS = {
     "predict": {
         "model", "texts", "--file", "--format", "--out", "--top", "--columns", "--set", "--server", "--header", "--ca",
         "--version",
-        "--batch-size",
+        "--batch-size", "--explain", "--label",
     },
     "serve": {
         "--port", "--rest_api_port", "--host", "--grpc_socket_path", "--model_name", "--model_base_path",
@@ -54,7 +54,7 @@ OPTIONS = {
     "list": {"--task"},
     "export": {
         "run", "--name", "--task", "--pairs", "--precision", "--vectors", "--huggingface", "--litert", "--deploy",
-        "--cores",
+        "--cores", "--no-explanations",
     },
 }  # fmt: skip
 

@@ -51,7 +51,7 @@ def test_disagreements_can_be_filtered_by_the_better_model(comparison, tmp_path)
     assert table["sources"] == ["true", "a", "<b>"]
     rows = table["rows"]
     assert [row["categories"] for row in rows] == [["a better"]] * 10 + [["<b> better"]] * 2
-    assert rows[0]["text"] == [["text 0", 0, []]] and (rows[0]["where"], rows[0]["note"]) == ("test.csv:2", "a better")
+    assert rows[0]["text"] == [["text 0", "", []]] and (rows[0]["where"], rows[0]["note"]) == ("test.csv:2", "a better")
     labels = [(label, round(probability or 0, 3), is_wrong) for label, probability, is_wrong in rows[0]["labels"]]
     assert labels == [("card", 0, False), ("card", 0.9, False), ("fee", 0.9, True)]
 
@@ -118,7 +118,7 @@ def test_entities_are_marked_in_the_text(tmp_path):
     (row,) = table_of(page)["rows"]
     # True and a are New York, b is New.
     assert row["text"] == [
-        ["now in ", 0, []], ["New", 7, ["b place"]], [" York", 3, ["true, a place"]], [" & <more>", 0, []],
+        ["now in ", "", []], ["New", "s7", ["b place"]], [" York", "s3", ["true, a place"]], [" & <more>", "", []],
     ]  # fmt: skip
     assert [is_wrong for *_, is_wrong in row["labels"]] == [False, False, True]
     assert "What a predicts has a line below it, what b predicts a dotted one, and both a double one." in page

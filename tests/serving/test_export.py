@@ -22,6 +22,7 @@ from tfbert.serving.ops import OLDEST_RELEASE, list_ops
 from tfbert.serving.saved_predictor import SavedPredictor
 from tfbert.serving.warmup import read_warmup
 from tfbert.tasks.base import fitted_from_json
+from tfbert.tasks.base_outputs import EXPLANATION
 
 LABELS = ["card", "fee", "loan"]
 INPUTS = {
@@ -29,6 +30,7 @@ INPUTS = {
     "token_ids": {name: (tf.int32, [None, None]) for name in ("token_ids", "segment_ids", "padding_mask")},
     "labels": {"label_id": (tf.int32, [None])},
     "classify": {"inputs": (tf.string, [None])},
+    "explain": dict.fromkeys(("text", "label", "method"), (tf.string, [None])),
 }
 ANSWERS = {
     "label": (tf.string, [None]),
@@ -41,6 +43,7 @@ OUTPUTS = {
     "token_ids": ANSWERS,
     "labels": {"label": (tf.string, [None])},
     "classify": {"classes": (tf.string, [None, 3]), "scores": (tf.float32, [None, 3])},
+    "explain": {o.name: (getattr(tf, o.dtype), [None, None] if o.is_list else [None]) for o in EXPLANATION},
 }
 TEXTS = ["my card pin", "the loan rate for a house today", "", "😀 fee 价格", "A" * 300]
 
@@ -205,9 +208,10 @@ def test_files(version_dir, finished):
 def test_warmup_records_replay(version_dir, model, finished, expected):
     requests = list(read_warmup(version_dir))
     sample_texts = [item["text"] for item in finished.samples]
-    assert [request.model_spec.signature_name for request in requests] == ["serving_default"] * 2
+    assert [request.model_spec.signature_name for request in requests] == ["serving_default"] * 2 + ["explain"]
     texts = [tf.make_ndarray(request.inputs["text"]).tolist() for request in requests]
-    assert [[text.decode() for text in batch] for batch in texts] == [sample_texts[:1], sample_texts]
+    shortest = min(sample_texts, key=len)
+    assert [[text.decode() for text in batch] for batch in texts] == [sample_texts[:1], sample_texts, [shortest] * 2]
     outputs = model.signatures["serving_default"](text=tf.constant(texts[1]))
     assert [label.decode() for label in outputs["label"].numpy()] == expected["label"]
 
@@ -262,6 +266,7 @@ def test_bfloat16_matrices_are_stored_without_float32_copies_and_the_difference_
     version_dir, finished, run_dir, tmp_path
 ):
     narrow_dir, checked = export_run.export_run(run_dir, tmp_path / "m", "bfloat16")
+    assert "`explain`" in (narrow_dir / "MODEL_CARD.md").read_text(encoding="utf-8")
     assert checked["num_items"] == len(finished.samples) and checked["max_difference"] <= 1e-4
     stored = dict(tf.train.list_variables(str(narrow_dir / "variables" / "variables")))
     reader = tf.train.load_checkpoint(str(narrow_dir / "variables" / "variables"))

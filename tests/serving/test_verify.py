@@ -7,13 +7,15 @@ import tensorflow as tf
 
 from tfbert.serving import verify as verifying
 from tfbert.serving.verify import check, verify
+from tfbert.serving.warmup import write_warmup
+from tfbert.text.inputs import Text, specs_of
 
 
 def test_a_correct_export_passes_in_a_fresh_process(version_dir, finished, expected):
     checked = verify(version_dir, finished.samples, expected)
     assert checked["num_items"] == len(finished.samples) == 8
     assert checked["max_difference"] < 1e-5
-    assert checked["warmup_requests"] == 2
+    assert checked["warmup_requests"] == 3
     assert checked["oldest_serving_release"] == "2.12.1"
 
 
@@ -43,6 +45,13 @@ def test_nan(version_dir, finished, expected):
     probabilities = [[float("nan")] * 3, *expected["probabilities"][1:]]
     with pytest.raises(RuntimeError, match="probabilities differs from the trained model's by nan"):
         check(version_dir, finished.samples, expected | {"probabilities": probabilities})
+
+
+def test_nan_in_the_response_to_a_warmup_request(tmp_path):
+    path = save(lambda text: {"length": tf.math.log(-tf.ones(tf.shape(text)))}, tmp_path / "model")
+    write_warmup(path, [{"text": "a"}], specs_of([Text("text")]))
+    with pytest.raises(RuntimeError, match="serving_default: length has a value that is NaN or infinite"):
+        check(path, [], {})
 
 
 def test_missing_warmup(copied):

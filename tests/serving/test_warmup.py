@@ -40,3 +40,11 @@ def test_numbers_are_float32(tmp_path):
     _, batch = read_warmup(tmp_path)
     assert tf.make_ndarray(batch.inputs["price"]).dtype == "float32"
     assert values(batch)["price"] == [2.5, 3.0] and values(batch)["sizes"][0] == [1.0, 2.0]
+
+
+def test_the_shortest_item_is_explained_by_each_method(tmp_path):
+    items = [{"text": "a long text"}, {"text": "b"}]
+    write_warmup(tmp_path, items, specs_of([Text("text")]), explains=True)
+    *_, request = read_warmup(tmp_path)
+    assert request.model_spec.signature_name == "explain"
+    assert values(request) == {"text": [b"b"] * 2, "label": [b""] * 2, "method": [b"occlusion", b"gradients"]}

@@ -1,5 +1,6 @@
 """Fine-tuning, pretraining and search, from data and keyword arguments or from a config as in the commands."""
 
+import dataclasses
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -137,7 +138,7 @@ def fine_tune_config(
     """
     if num_seeds < 1:
         raise ValueError(f"seeds={num_seeds}: expected 1 or more")
-    problem = prepare(config)
+    problem = dataclasses.replace(prepare(config), explains=True)
     if corpus is not None:
         run_dir = out or adaptation.choose_run_dir(problem, corpus, RUNS_DIR, num_seeds)
         adaptation.train(problem, corpus, run_dir, num_seeds, command, exports)

@@ -25,6 +25,9 @@ def build_parser(prog: str) -> argparse.ArgumentParser:
     parser.add_argument("--pairs", action="store_true", help="the Hugging Face model reads pairs of texts")
     precision_help = "dtype of weight matrices: float32 (default), or bfloat16 for processors that support it"
     parser.add_argument("--precision", metavar="DTYPE", help=precision_help)
+    parser.add_argument(
+        "--no-explanations", action="store_true", help="leave out the signature explain, for a smaller graph"
+    )
     parser.add_argument("--vectors", metavar="DIR", type=Path, help="write the index of a matching model for FAISS")
     parser.add_argument("--huggingface", metavar="DIR", type=Path, help="write the model, or an encoder, for PyTorch")
     parser.add_argument("--litert", metavar="DIR", type=Path, help="write a LiteRT model with 8-bit weights")
@@ -67,9 +70,10 @@ def _check_combination(options: argparse.Namespace, other_formats: list[str]) ->
     targets = [*other_formats, *(["deploy"] if options.deploy else [])]
     if len(targets) > 1:
         raise ValueError(f"--{targets[0]} and --{targets[1]}: expected one of them")
-    for name in ("precision", "name"):
-        if getattr(options, name) is not None and other_formats:
-            raise ValueError(f"--{name} applies to a new SavedModel; it cannot be combined with --{other_formats[0]}")
+    for name in ("precision", "name", "no_explanations"):
+        if getattr(options, name) not in (None, False) and other_formats:
+            option = f"--{name.replace('_', '-')}"
+            raise ValueError(f"{option} applies to a new SavedModel; it cannot be combined with --{other_formats[0]}")
     if options.cores is not None and not options.deploy:
         raise ValueError("--cores applies to a deployment; add --deploy DIR")
 
@@ -81,8 +85,8 @@ def _deploy(options: argparse.Namespace, is_foreign: bool) -> None:
     if is_foreign or (Path(options.run) / REPORT).exists():
         deployment.check(_name(options, is_foreign), options.deploy, settings)
         version_dir = _export(options, is_foreign)
-    elif options.precision is not None or options.name is not None:
-        name = "--name" if options.precision is None else "--precision"
+    elif given := [n for n in ("precision", "name", "no_explanations") if getattr(options, n) not in (None, False)]:
+        name = f"--{given[0].replace('_', '-')}"
         raise ValueError(f"{name} applies to a new SavedModel; expected a run, not {options.run}")
     else:
         version_dir = saved_predictor.find_version(Path(options.run))
@@ -94,14 +98,15 @@ def _export(options: argparse.Namespace, is_foreign: bool) -> Path:
     from tfbert.huggingface import importing
     from tfbert.serving import export_run
 
-    model_dir = program.SAVED_MODELS_DIR / _name(options, is_foreign)
+    model_dir, explains = program.SAVED_MODELS_DIR / _name(options, is_foreign), not options.no_explanations
     if is_foreign:
         if options.precision is not None:
             raise ValueError("--precision: a Hugging Face model has no data to measure its effect on; expected a run")
         model = importing.read_model(options.run, options.task)
-        version_dir, checked = export_run.export_model(model.load(options.pairs), model_dir)
+        version_dir, checked = export_run.export_model(model.load(options.pairs), model_dir, explains=explains)
     else:
-        version_dir, checked = export_run.export_run(Path(options.run), model_dir, options.precision or "float32")
+        precision = options.precision or "float32"
+        version_dir, checked = export_run.export_run(Path(options.run), model_dir, precision, explains=explains)
     print(version_dir)
     print(export_run.describe(checked))
     return version_dir

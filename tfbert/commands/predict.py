@@ -11,7 +11,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from tfbert.commands import program
+from tfbert.commands import explaining, program
 from tfbert.files import REPORT
 
 
@@ -26,6 +26,15 @@ def build_parser(prog: str) -> argparse.ArgumentParser:
         "--out", metavar="FILE", type=Path, help="write a new .csv, .tsv or .jsonl: the columns of --file, then outputs"
     )
     parser.add_argument("--top", metavar="K", type=int, help="only the K most probable labels, with their names")
+    parser.add_argument(
+        "--explain",
+        metavar="METHOD",
+        nargs="?",
+        const=explaining.DEFAULT,
+        choices=explaining.METHODS,
+        help=f"explain predictions word by word: {', '.join(explaining.METHODS)}",
+    )
+    parser.add_argument("--label", metavar="LABEL", help="label to explain (default: the predicted one)")
     parser.add_argument("--columns", metavar="INPUT=NAME", help="columns or keys of the inputs, such as text=review")
     parser.add_argument("--set", metavar="data.FIELD=VALUE", action="append", default=[], help="how to read the file")
     parser.add_argument("--server", metavar="ADDRESS", help="server to use: HOST:PORT for REST, or grpc://HOST:PORT")
@@ -52,50 +61,70 @@ def main(options: argparse.Namespace) -> None:
     from tfbert.serving import requests
     from tfbert.serving.prediction_file import PredictionFile
 
+    _check_explanation(options)
     given = [f"{path}={value}" for path, value in program.given_values(options).items()]
     data = requests.data_config(options.columns, [*options.set, *given])
     file = None if options.out is None else PredictionFile(options.out, options.file or "TEXT")
-    inputs, labels, predict = _predictor(options)
+    model = _load_model(options)
     rows: collections.deque = collections.deque()
 
     def items():
-        for request in requests.read_requests(options.texts, options.file, inputs, data):
+        for request in requests.read_requests(options.texts, options.file, model.inputs, data):
             rows.append(request.cells)
             yield request.item
 
     # No progress bar where predictions appear on the screen, nor in a log file.
     is_shown = file is None and sys.stdout.isatty()
-    with prediction_output.opened(file, labels, options.top) as write:
-        for item, outputs in tqdm(predict(items()), unit=" texts", disable=is_shown or None):
+    if options.explain is None:
+        predictions, lines = model.predict(items()), None
+    else:
+        predictions = explaining.explain(model, items(), options.explain, options.label or "")
+        lines = explaining.explanation_lines
+    with prediction_output.opened(file, model.labels, options.top, lines) as write:
+        for item, outputs in tqdm(predictions, unit=" texts", disable=is_shown or None):
             write(item, rows.popleft(), outputs)
 
 
-def _predictor(options: argparse.Namespace):
-    """Return the inputs and the labels of the model, and a function that yields items with their predictions."""
+def _check_explanation(options: argparse.Namespace) -> None:
+    """Reject options that would have no effect."""
+    if options.label is not None and options.explain is None:
+        raise ValueError(f"--label '{options.label}': is the label to explain; expected --explain too")
+    if options.top is not None and options.explain is not None:
+        raise ValueError(f"--top {options.top}: expected no --explain, which returns words")
+
+
+def _load_model(options: argparse.Namespace) -> explaining.LoadedModel:
+    """Return the model that predicts."""
     if options.server:
-        return _remote_predictor(options)
+        return _connect(options)
     from tfbert.serving.label_probabilities import PROBABILITIES
 
     # A program that writes lines into a pipe may wait for each prediction, so do not read ahead.
     num_pooled = 16 if options.file and Path(options.file).is_file() else 1
-    load = _load_run if _is_run(options) else _load_saved_model
-    inputs, outputs, labels, predict = load(options, num_pooled)
-    if options.top is not None and (options.top < 1 or PROBABILITIES not in (output.name for output in outputs)):
+    model = (_load_run if _is_run(options) else _load_saved_model)(options, num_pooled)
+    if options.top is not None and (options.top < 1 or PROBABILITIES not in model.outputs):
         expected = "1 or more" if options.top < 1 else f"a model with {PROBABILITIES}, unlike {options.model}"
         raise ValueError(f"--top {options.top}: expected {expected}")
-    return inputs, labels, predict
+    return model
 
 
-def _load_saved_model(options: argparse.Namespace, num_pooled: int):
+def _load_saved_model(options: argparse.Namespace, num_pooled: int) -> explaining.LoadedModel:
     from tfbert.serving.label_probabilities import read_labels
     from tfbert.serving.saved_predictor import SavedPredictor
 
     saved = SavedPredictor(Path(options.model), options.version, num_pooled)
-    predict = functools.partial(saved.predict, batch_size=options.batch_size)
-    return saved.inputs, saved.outputs, read_labels(saved.version_dir), predict
+    return explaining.LoadedModel(
+        name=options.model,
+        inputs=saved.inputs,
+        outputs=[output.name for output in saved.outputs],
+        labels=read_labels(saved.version_dir),
+        predict=functools.partial(saved.predict, batch_size=options.batch_size),
+        explain=saved.explain,
+    )
 
 
-def _load_run(options: argparse.Namespace, num_pooled: int):
+def _load_run(options: argparse.Namespace, num_pooled: int) -> explaining.LoadedModel:
+    from tfbert.explanation.explainer import Explainer
     from tfbert.models.predictions import predict_items
     from tfbert.models.saved_run import load_run
     from tfbert.serving.input_spec import InputSpec
@@ -103,11 +132,20 @@ def _load_run(options: argparse.Namespace, num_pooled: int):
     if options.version is not None:
         raise ValueError(f"--version {options.version}: {options.model} is a run; expected a SavedModel")
     run = load_run(Path(options.model))
-    inputs = {name: InputSpec.of(spec) for name, spec in run.predictor.specs.items()}
-    predict = functools.partial(
-        predict_items, run.predictor, run.task.outputs, batch_size=options.batch_size, num_pooled=num_pooled
+
+    def explain(items, label, method):
+        return Explainer(run.predictor).explain(items, label, method, num_pooled=num_pooled)
+
+    return explaining.LoadedModel(
+        name=options.model,
+        inputs={name: InputSpec.of(spec) for name, spec in run.predictor.specs.items()},
+        outputs=[output.name for output in run.task.outputs],
+        labels=run.task.known_labels,
+        predict=functools.partial(
+            predict_items, run.predictor, run.task.outputs, batch_size=options.batch_size, num_pooled=num_pooled
+        ),
+        explain=explain,
     )
-    return inputs, run.task.outputs, run.task.known_labels, predict
 
 
 def _is_run(options: argparse.Namespace) -> bool:
@@ -115,7 +153,7 @@ def _is_run(options: argparse.Namespace) -> bool:
     return not options.server and (Path(options.model) / REPORT).exists()
 
 
-def _remote_predictor(options: argparse.Namespace):
+def _connect(options: argparse.Namespace) -> explaining.LoadedModel:
     from tfbert.serving.client import Client
     from tfbert.serving.remote_predictor import RemotePredictor, parse_headers
 
@@ -130,7 +168,7 @@ def _remote_predictor(options: argparse.Namespace):
         ca_path=options.ca,
     )
     predictor = RemotePredictor(client)
-    return predictor.inputs, [], predictor.predict
+    return explaining.LoadedModel(options.model, predictor.inputs, (), (), predictor.predict, predictor.explain)
 
 
 def run() -> None:

@@ -16,13 +16,19 @@ Write = Callable[[Mapping[str, Any], Sequence[tuple[str, Any]], Mapping[str, Any
 
 
 @contextlib.contextmanager
-def opened(file: PredictionFile | None, labels: Sequence[str], top: int | None) -> Iterator[Write]:
+def opened(
+    file: PredictionFile | None,
+    labels: Sequence[str],
+    top: int | None,
+    lines: Callable[[Mapping[str, Any], Mapping[str, Any]], list[str]] | None = None,
+) -> Iterator[Write]:
     """Yield the function that writes a prediction.
 
     Args:
         file: destination; `None` means standard output: for reading on a terminal, else one JSON object per line.
         labels: all labels of the model; empty if they are unknown.
         top: number of most probable labels to name; `None` writes the probabilities of all labels in their order.
+        lines: returns what a terminal shows of the inputs and outputs; `None` for those of predictions.
 
     Raises:
         ValueError: the file cannot be written, or holds an incompatible row.
@@ -38,7 +44,8 @@ def opened(file: PredictionFile | None, labels: Sequence[str], top: int | None) 
         print(f"{file.path}  ({file.num_rows:,} predictions)")
         return
     if sys.stdout.isatty():
-        yield lambda item, cells, outputs: _print(prediction_lines(item, outputs, labels, top) + [""])
+        shown = lines or (lambda item, outputs: prediction_lines(item, outputs, labels, top))
+        yield lambda item, cells, outputs: _print([*shown(item, outputs), ""])
     else:
         yield lambda item, cells, outputs: _print([json.dumps({**item, **reduced(item, outputs)}, ensure_ascii=False)])
     sys.stdout.flush()

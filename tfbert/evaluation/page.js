@@ -14,8 +14,8 @@ function element(tag, properties = {}, ...children) {
 // One row of a table of texts; the macro `text_entry` renders the same without JavaScript.
 function entry(row, sources) {
   const text = element("p", { className: "text", dir: "auto" });
-  for (const [piece, sourceBits, notes] of row.text) {
-    text.append(sourceBits ? element("mark", { className: `s${sourceBits}` }, piece) : piece);
+  for (const [piece, style, notes] of row.text) {
+    text.append(style ? element("mark", { className: style }, piece) : piece);
     notes.forEach((note) => text.append(element("small", {}, note)));
   }
   if (text.textContent.length > 600) {

@@ -1,6 +1,7 @@
 """The report page `report.html` of a task, written from `report.json` and further details."""
 
-from collections.abc import Mapping
+import itertools
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,7 @@ from tfbert.evaluation.headline import (
 )
 from tfbert.evaluation.metric import LabelledSpan, Metric
 from tfbert.evaluation.page_parts import Column, history_table, score_columns, write_page
-from tfbert.evaluation.text_table import Labelling, TextRow
+from tfbert.evaluation.text_table import Contribution, Labelling, TextRow
 from tfbert.evaluation.trust_page import trust_view
 
 _SECTIONS = {
@@ -48,7 +49,8 @@ def render(report: dict, details: dict, path: Path) -> None:
         details: what is too large for `report.json`; sections without their keys are omitted. `labels`; `split`, which
             the other details describe; `confusion`, int `(labels, labels)` with true labels in rows; `step_losses`,
             (step, loss) pairs; `reliability`; `lengths`, int `(texts,)` by split, in tokens including special tokens;
-            `sequence_length`; `mistakes`, worst first; and the task's own `figures` (`title`, `svg`, `caption`) and
+            `sequence_length`; `mistakes`, worst first; `explanations` of the first of them, and the `faithfulness` of
+            explanations; and the task's own `figures` (`title`, `svg`, `caption`) and
             `tables` (`title`, `columns`, `rows` of cells, `caption`).
         path: the file to write; an existing file is replaced.
     """
@@ -286,12 +288,36 @@ def _mistakes(details: dict) -> dict | None:
             " Each text is listed once, however often the same mistake occurs in it, so the count of a mistake may be "
             "larger than the number of texts that it links to."
         )
-    table = text_table.table_view([_mistake_row(mistake) for mistake in mistakes], _SOURCES)
-    return {"intro": intro, "table": table} if table else None
+    explanations = [[] if has_spans else values for values in details.get("explanations") or []]
+    rows = [
+        _mistake_row(*pair) for pair in itertools.zip_longest(mistakes, explanations[: len(mistakes)], fillvalue=())
+    ]
+    table = text_table.table_view(rows, _SOURCES)
+    notes = _explanation_notes(sum(map(bool, explanations)), details.get("faithfulness"))
+    return {"intro": intro, "notes": notes, "table": table} if table else None
 
 
-def _mistake_row(mistake: Mapping) -> TextRow:
-    """Return a row of the table from the texts and the fields of an `Outcome`."""
+def _explanation_notes(num_explained: int, faithfulness: Mapping | None) -> list[str]:
+    """Return what the coloured words mean, and how far they can be trusted."""
+    notes = []
+    if num_explained:
+        notes.append(
+            f"In the first {num_explained}, words with a solid line speak for the predicted label, of several the most "
+            "probable, and words with a dashed line against it; a stronger colour means a larger contribution."
+        )
+    if faithfulness:
+        explained, random = (faithfulness[name]["comprehensiveness"] for name in ("explained", "random"))
+        notes.append(
+            f"Deletion test of such explanations on {faithfulness['num_texts']} texts: without the words that "
+            "contribute most (5, 10, 20 and 50 % of a text), the probability of the label falls by "
+            f"{100 * explained:.1f} points on average; without the same number of random words, by "
+            f"{100 * random:.1f} points."
+        )
+    return notes
+
+
+def _mistake_row(mistake: Mapping, contributions: Sequence[Sequence]) -> TextRow:
+    """Return a row of the table from the texts and the fields of an `Outcome`, and what the words contribute."""
     gold, predicted = (
         tuple(LabelledSpan(**span) for span in mistake.get(key) or ()) for key in ("gold_spans", "predicted_spans")
     )
@@ -306,4 +332,5 @@ def _mistake_row(mistake: Mapping) -> TextRow:
         confidence=confidence,
         where=mistake.get("where"),
         note=mistake.get("note") or "",
+        contributions=tuple(Contribution(*values) for values in contributions),
     )

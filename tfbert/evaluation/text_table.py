@@ -14,11 +14,32 @@ from tfbert.evaluation.metric import LabelledSpan
 _FIRST_ROWS, _MAX_ROWS = 20, 10_000
 # Characters of one text, and of all texts of a table together.
 _MIN_CHARACTERS, _MAX_CHARACTERS, _TOTAL_CHARACTERS = 300, 2000, 3_000_000
-# Characters of a text, a number whose bit i says whether a span of source i covers them (the last bit stands for all
-# further sources too), and notes to show after them.
-Piece = tuple[str, int, list[str]]
+# Characters of a text, the name of their style, and notes to show after them. The style is empty for plain text; a
+# letter and a strength from 1 to 3 for a word that contributes to the prediction (`p`) or contradicts it (`n`); or `s`
+# and a number whose bit i says whether a span of source i covers them (the last bit stands for all further sources).
+Piece = tuple[str, str, list[str]]
 _LAST_BIT = 2
 _ELLIPSIS = " … "
+_NUM_STRENGTHS = 3
+# Contributions below this fraction of the largest one are not shown.
+_MIN_FRACTION = 0.1
+
+
+@dataclass(frozen=True)
+class Contribution:
+    """What a word contributes to the prediction.
+
+    Args:
+        text: the position of its text in the row.
+        start: the index of the first Unicode character.
+        end: the end, exclusive.
+        value: the contribution; negative for a word that contradicts the prediction.
+    """
+
+    text: int
+    start: int
+    end: int
+    value: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +71,7 @@ class TextRow:
         confidence: the probability to sort and filter by; `None` if there is none.
         where: the position in a file.
         note: shown after the labels.
+        contributions: what the words contribute to the prediction, in order; not shown if there are spans.
     """
 
     texts: tuple[str, ...]
@@ -59,6 +81,7 @@ class TextRow:
     confidence: float | None = None
     where: str | None = None
     note: str = ""
+    contributions: tuple[Contribution, ...] = ()
 
 
 def table_view(rows: Sequence[TextRow], sources: Sequence[str]) -> dict[str, Any] | None:
@@ -116,7 +139,7 @@ def segments(text: str, spans: Sequence[Sequence[LabelledSpan]], sources: Sequen
             for span, held in ending.items()
         ]
         bits = sum(1 << bit for bit in {min(source, _LAST_BIT) for source in covering})
-        pieces.append((text[start:end], bits, list(filter(None, notes))))
+        pieces.append((text[start:end], f"s{bits}" if bits else "", list(filter(None, notes))))
     return pieces
 
 
@@ -128,10 +151,13 @@ def _row_data(row: TextRow, sources: Sequence[str], limit: int) -> dict[str, Any
         spans = [labelling.spans if is_last else () for labelling in row.labellings]
         first, last = _kept(len(text), spans, max(limit // len(row.texts), 1))
         moved = [[replace(s, start=s.start - first, end=s.end - first) for s in source_spans] for source_spans in spans]
-        pieces += [("\n\n", 0, [])] if index else []
-        pieces += [(_ELLIPSIS, 0, [])] if first else []
-        pieces += segments(text[first:last], moved, sources)
-        pieces += [(f"{_ELLIPSIS}and {len(text) - last:,} more characters", 0, [])] if last < len(text) else []
+        pieces += [("\n\n", "", [])] if index else []
+        pieces += [(_ELLIPSIS, "", [])] if first else []
+        if row.contributions and not any(spans):
+            pieces += _contribution_pieces(text[:last], index, row.contributions)
+        else:
+            pieces += segments(text[first:last], moved, sources)
+        pieces += [(f"{_ELLIPSIS}and {len(text) - last:,} more characters", "", [])] if last < len(text) else []
     return {
         "text": pieces,
         "labels": [(labelling.label, labelling.probability, labelling.is_wrong) for labelling in row.labellings],
@@ -141,6 +167,28 @@ def _row_data(row: TextRow, sources: Sequence[str], limit: int) -> dict[str, Any
         "where": row.where,
         "note": row.note,
     }
+
+
+def _contribution_pieces(text: str, index: int, contributions: Sequence[Contribution]) -> list[Piece]:
+    """Return the pieces of a text, with styles by the sign and the size of the contributions of words.
+
+    Args:
+        text: the text, or its beginning.
+        index: its position in the row.
+        contributions: those of all texts of the row.
+    """
+    largest = max(abs(word.value) for word in contributions)
+    pieces: list[Piece] = []
+    position = 0
+    for word in contributions:
+        if word.text != index or word.end > len(text) or abs(word.value) <= _MIN_FRACTION * largest:
+            continue
+        strength = min(1 + int(_NUM_STRENGTHS * abs(word.value) / largest), _NUM_STRENGTHS)
+        pieces.append((text[position : word.start], "", []))
+        pieces.append((text[word.start : word.end], f"{'p' if word.value > 0 else 'n'}{strength}", []))
+        position = word.end
+    pieces.append((text[position:], "", []))
+    return [piece for piece in pieces if piece[0]]
 
 
 def _kept(length: int, spans: Sequence[Sequence[LabelledSpan]], limit: int) -> tuple[int, int]:

@@ -14,6 +14,7 @@ import tensorflow as tf
 from tensorflow.types.experimental import ConcreteFunction
 
 from tfbert.config import Config
+from tfbert.explanation.explainer import Explainer
 from tfbert.files import acquire_lock, read_json, writing
 from tfbert.models.decision_values import values_to_json
 from tfbert.models.predictor import Predictor
@@ -22,6 +23,7 @@ from tfbert.serving.model_card import model_card
 from tfbert.serving.warmup import write_warmup
 from tfbert.tasks import base_outputs
 from tfbert.tasks.base import FittedTask, fitted_from_json
+from tfbert.tasks.base_outputs import EXPLAIN
 from tfbert.text.inputs import Item
 
 # Prefix of temporary directories; TensorFlow Serving ignores directories whose names are not numbers.
@@ -39,6 +41,7 @@ class Servable:
         report: the content of `report.json`, for the model card.
         samples: a few real items, which a server replays when it loads the model.
         compared: the result of `precision_comparison.compare` for bfloat16 matrices; `None` for float32.
+        explains: whether to add the signature `explain`, if the task has explanations; it doubles the graph.
     """
 
     predictor: Predictor
@@ -46,13 +49,15 @@ class Servable:
     report: dict
     samples: Sequence[Item]
     compared: dict | None = None
+    explains: bool = True
 
 
 class _Module(tf.Module):
     """Holds what the exported functions use, and no Keras object."""
 
-    def __init__(self, predictor: Predictor):
+    def __init__(self, servable: Servable):
         super().__init__()
+        predictor = servable.predictor
         self.resources = predictor.tokenizer.trackables()
         specs = predictor.specs
 
@@ -67,6 +72,8 @@ class _Module(tf.Module):
             "token_ids": with_checked_sequences(predictor.predict_sequences, predictor.sequence_specs, *sizes),
             **predictor.signatures(predict),
         }
+        if servable.explains and predictor.task.explained is not None:
+            self.signatures_by_name[EXPLAIN] = Explainer(predictor).signature()
         # Only what the functions read, including index and thresholds. The model has more variables, such as float32
         # matrices of which the functions read a bfloat16 copy.
         read = (variable for function in self.signatures_by_name.values() for variable in _variables(function))
@@ -105,10 +112,11 @@ def export(servable: Servable, model_dir: Path, check: Callable[[Path], None] = 
     """
     model_dir.mkdir(parents=True, exist_ok=True)
     with writing(model_dir), _temporary_dir(model_dir) as temporary:
-        module = _Module(servable.predictor)
+        module = _Module(servable)
         tf.saved_model.save(module, str(temporary), signatures=module.signatures_by_name)
         _write_assets(servable, temporary / _ASSETS)
-        write_warmup(temporary, servable.samples, servable.predictor.specs)
+        explains = EXPLAIN in module.signatures_by_name
+        write_warmup(temporary, servable.samples, servable.predictor.specs, explains=explains)
         card = model_card(
             servable.report, servable.predictor.task, sorted(module.signatures_by_name), servable.compared
         )

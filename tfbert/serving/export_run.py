@@ -15,7 +15,12 @@ PRECISIONS = ("float32", "bfloat16")
 
 
 def export_run(
-    run_dir: Path, model_dir: Path, precision: str = "float32", run: SavedRun | None = None
+    run_dir: Path,
+    model_dir: Path,
+    precision: str = "float32",
+    run: SavedRun | None = None,
+    *,
+    explains: bool = True,
 ) -> tuple[Path, dict]:
     """Export a run's best weights and verify the export in a fresh process.
 
@@ -24,6 +29,7 @@ def export_run(
         model_dir: `saved_models/NAME`; created if missing.
         precision: dtype of the encoder's weight matrices and of the products with them, `float32` or `bfloat16`.
         run: the loaded run, whose weights may have changed; `None` loads it.
+        explains: whether the SavedModel has the signature `explain`, if the task has explanations.
 
     Returns:
         The version's directory, and the result of `verify`; for bfloat16 with `compared`, the result of
@@ -37,14 +43,16 @@ def export_run(
         Stopped: a signal stopped the process.
     """
     try:
-        result = _export_run(run_dir, model_dir, precision, run)
+        result = _export_run(run_dir, model_dir, precision, run, explains)
         mark_exported(run_dir)
         return result
     except KeyboardInterrupt as error:
         raise Stopped.by(error, f"stopped during the export; {run_dir} contains the finished run") from error
 
 
-def _export_run(run_dir: Path, model_dir: Path, precision: str, run: SavedRun | None) -> tuple[Path, dict]:
+def _export_run(
+    run_dir: Path, model_dir: Path, precision: str, run: SavedRun | None, explains: bool
+) -> tuple[Path, dict]:
     if precision not in PRECISIONS:
         raise ValueError(f"precision is {precision!r}; expected {' or '.join(PRECISIONS)}")
     run, compared = run or load_run(run_dir), None
@@ -53,16 +61,19 @@ def _export_run(run_dir: Path, model_dir: Path, precision: str, run: SavedRun | 
         run.predictor.model.set_weights(exact.predictor.model.get_weights())
         run.predictor.model.backbone.copy_kernels(precision)
         compared = precision_comparison.compare(exact, precision_comparison.sequence_predictor(run.predictor))
-    return export_model(run, model_dir, compared)
+    return export_model(run, model_dir, compared, explains=explains)
 
 
-def export_model(run: SavedRun, model_dir: Path, compared: dict | None = None) -> tuple[Path, dict]:
+def export_model(
+    run: SavedRun, model_dir: Path, compared: dict | None = None, *, explains: bool = True
+) -> tuple[Path, dict]:
     """Export a loaded model and verify the export in a fresh process.
 
     Args:
         run: the model.
         model_dir: `saved_models/NAME`; created if missing.
         compared: the result of `precision_comparison.compare` for bfloat16 matrices; `None` for float32.
+        explains: as for `export_run`.
 
     Returns:
         As for `export_run`.
@@ -72,7 +83,12 @@ def export_model(run: SavedRun, model_dir: Path, compared: dict | None = None) -
         WriteError: the disk is full; no version was added.
     """
     servable = Servable(
-        predictor=run.predictor, config=run.config, report=run.report, samples=run.samples, compared=compared
+        predictor=run.predictor,
+        config=run.config,
+        report=run.report,
+        samples=run.samples,
+        compared=compared,
+        explains=explains,
     )
     expected, checked = expected_outputs(run), {"compared": compared} if compared else {}
     version_dir = export(servable, model_dir, lambda path: checked.update(verify(path, run.samples, expected)))

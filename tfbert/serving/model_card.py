@@ -3,6 +3,7 @@
 from tfbert.evaluation.card_tables import data_table, score_table
 from tfbert.serving.precision_comparison import describe
 from tfbert.tasks.base import FittedTask
+from tfbert.tasks.base_outputs import EXPLAIN
 
 
 def model_card(report: dict, task: FittedTask, signatures: list[str], compared: dict | None = None) -> str:
@@ -34,7 +35,7 @@ def model_card(report: dict, task: FittedTask, signatures: list[str], compared: 
 ## Use
 Inputs: {inputs}.
 The encoder reads up to {encoder_config["sequence_length"]} tokens at a time.
-Signatures: {", ".join(f"`{name}`" for name in signatures)}.
+Signatures: {", ".join(f"`{name}`" for name in signatures)}.{_explanation_note(signatures)}
 
 | output | type | role | description |
 |---|---|---|---|
@@ -63,6 +64,13 @@ Signatures: {", ".join(f"`{name}`" for name in signatures)}.
 - Owner and contact:
 - Personal data in the training texts, and how it was handled:
 """
+
+
+def _explanation_note(signatures: list[str]) -> str:
+    if EXPLAIN not in signatures:
+        return ""
+    return f"""
+`{EXPLAIN}` returns what each word contributes to the log-odds of a label. It describes the model, not causes."""
 
 
 def _precision_note(compared: dict | None) -> str:

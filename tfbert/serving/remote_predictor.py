@@ -4,7 +4,7 @@ import collections
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from tfbert.serving.client import Client
-from tfbert.tasks.base_outputs import declared, without_padding
+from tfbert.tasks.base_outputs import EXPLAIN, declared, without_padding
 
 
 class RemotePredictor:
@@ -35,8 +35,25 @@ class RemotePredictor:
         Raises:
             ServerError: the server returned an error or did not respond.
         """
+        return self._call(items, "serving_default")
+
+    def explain(self, items: Iterable[Mapping], label: str = "", method: str = "") -> Iterator[tuple[Mapping, dict]]:
+        """Yield each item with its explanation, ready for JSON and without padding, in order.
+
+        Args:
+            items: any number; read lazily.
+            label: the label to explain; "" for the predicted one.
+            method: `occlusion` or `gradients`; "" for the default.
+
+        Raises:
+            ServerError: the server returned an error or did not respond, or the model has no explanations.
+        """
+        for item, outputs in self._call(({**item, "label": label, "method": method} for item in items), EXPLAIN):
+            yield {name: item[name] for name in self.inputs}, outputs
+
+    def _call(self, items: Iterable[Mapping], signature: str) -> Iterator[tuple[Mapping, dict]]:
         sent: collections.deque = collections.deque()
-        for outputs in self.client.predict(item for item in items if sent.append(item) is None):
+        for outputs in self.client.predict((item for item in items if sent.append(item) is None), signature):
             # A server does not name a single output.
             named = dict(sorted(outputs.items())) if isinstance(outputs, dict) else {"output": outputs}
             item = sent.popleft()

@@ -10,7 +10,7 @@ from tfbert.models.predictions import predict_items
 from tfbert.serving.input_spec import InputSpec
 from tfbert.serving.loading import load
 from tfbert.serving.ops import load_text_ops
-from tfbert.tasks.base_outputs import Outputs, declared, from_json
+from tfbert.tasks.base_outputs import EXPLAIN, EXPLANATION, Outputs, declared, from_json
 from tfbert.text.inputs import Item, batch_of
 
 
@@ -75,6 +75,34 @@ class SavedPredictor:
         """Return the outputs that a server would return: output name to array, item first."""
         tensors = batch_of(items, self._specs)
         return {name: tensor.numpy() for name, tensor in self.signature(**tensors).items()}
+
+    def explain(
+        self, items: Iterable[Item], label: str = "", method: str = "", batch_size: int = 16
+    ) -> Iterator[tuple[Item, dict]]:
+        """Yield each item with its explanation, ready for JSON and without padding, in order.
+
+        Args:
+            items: any number; read lazily.
+            label: the label to explain; "" for the predicted one.
+            method: `occlusion` or `gradients`; "" for the default.
+            batch_size: number of items per call of the model.
+
+        Raises:
+            ValueError: the model has no explanations.
+        """
+        if EXPLAIN not in self._model.signatures:
+            raise ValueError(
+                f"{self.version_dir}: has no signature {EXPLAIN}; expected a task with explanations and an export by "
+                "this version of tfbert"
+            )
+        signature = self._model.signatures[EXPLAIN]
+        specs = signature.structured_input_signature[1]
+
+        def explain(batch: Sequence[Item]) -> dict[str, np.ndarray]:
+            tensors = batch_of([{**item, "label": label, "method": method} for item in batch], specs)
+            return {name: tensor.numpy() for name, tensor in signature(**tensors).items()}
+
+        return predict_items(explain, EXPLANATION, items, batch_size, self.num_pooled)
 
     def predict(self, items: Iterable[Item], batch_size: int = 64) -> Iterator[tuple[Item, dict]]:
         """Yield each item with its prediction, ready for JSON and without padding, in order.

@@ -78,8 +78,9 @@ def check(version_dir: Path, items: Sequence[Mapping], expected: dict[str, list]
             difference = max(difference, _difference(name, outputs[name].numpy(), values))
     num_requests = 0
     for request in read_warmup(version_dir):
-        signature = model.signatures[request.model_spec.signature_name]
-        signature(**{name: tf.constant(tf.make_ndarray(tensor)) for name, tensor in request.inputs.items()})
+        name = request.model_spec.signature_name
+        inputs = {name: tf.constant(tf.make_ndarray(tensor)) for name, tensor in request.inputs.items()}
+        _require_finite(name, model.signatures[name](**inputs))
         num_requests += 1
     return {
         "num_items": len(items),
@@ -108,6 +109,13 @@ def _difference(name: str, output: np.ndarray, expected: list) -> float:
         limit = f"expected at most {_TOLERANCE}"
         raise RuntimeError(f"{name} differs from the trained model's by {difference:.2g}; {limit}")
     return difference
+
+
+def _require_finite(signature: str, outputs: Mapping) -> None:
+    """Raise a `RuntimeError` if an output of a signature has a value that is NaN or infinite."""
+    for name, values in outputs.items():
+        if values.dtype.is_floating and not np.isfinite(values.numpy()).all():
+            raise RuntimeError(f"{signature}: {name} has a value that is NaN or infinite")
 
 
 def _main() -> int:

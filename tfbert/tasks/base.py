@@ -30,6 +30,7 @@ from tfbert.nearest import did_you_mean
 from tfbert.space import COMMON, Space
 from tfbert.tasks.base_context import Context, Served
 from tfbert.tasks.base_decision import Decision
+from tfbert.tasks.base_explained import Explained
 from tfbert.tasks.base_options import Options
 from tfbert.tasks.base_outputs import Outputs
 from tfbert.text.datasets import Target, TokenizedSplit, Warn
@@ -145,6 +146,7 @@ class FittedTask(abc.ABC):
         decision: the decision that is fitted after training, such as thresholds; `None` for no decision.
         domain: the distribution of the training texts, which tells unusual texts apart; `None` for none.
         index: the index that the model searches; `None` for no index.
+        explained: what explanations of words explain; `None` for a task without explanations.
         by_record: whether all sequences of a record belong to one example.
         by_batch: whether the loss compares the examples of a batch, so that a batch cannot be split.
         predicts_by_sequence: whether the prediction for a single sequence is a prediction for its record.
@@ -163,6 +165,7 @@ class FittedTask(abc.ABC):
     decision: ClassVar[Decision | None] = None
     domain: ClassVar[Domain | None] = None
     index: ClassVar[Index | None] = None
+    explained: ClassVar[Explained | None] = None
     by_record: ClassVar[bool] = False
     by_batch: ClassVar[bool] = False
     predicts_by_sequence: ClassVar[bool] = False

@@ -120,6 +120,12 @@ def used_options(task: Task) -> set[str]:
     return {*task.options.own_paths(), *task.data_options, *calibration}
 
 
+def defaults_with_effect(task: FittedTask) -> dict[str, Any]:
+    """Return the default of each config field that a fitted task uses, by path."""
+    unused = options_without_effect(task)
+    return {path: default for path, default, *_ in list_options(task.name) if path not in unused}
+
+
 def reject_unused_options(task: Task, values: Mapping[str, Any]) -> None:
     """Reject options that a task does not use.
 

@@ -208,14 +208,56 @@ ANSWERS: Outputs = (
     ),
     Output("truncated", "bool", "whether the question was cut"),
 )
-# All outputs above, for models on a server, which does not tell their task.
+# The outputs of all tasks, for models on a server, which does not tell their task.
 ALL = (CLASSIFICATION, REGRESSION, MULTILABEL, MULTIPLE_CHOICE, MATCHING_PAIRS, MATCHING_SCORED, ENTITIES, ANSWERS)
+
+# The signature that explains predictions, and the names of its methods.
+EXPLAIN, OCCLUSION, GRADIENTS = "explain", "occlusion", "gradients"
+EXPLANATION: Outputs = (
+    Output("explained_label", "string", "the label that is explained"),
+    Output(
+        "log_odds",
+        "float32",
+        "the log-odds of this label, to which the words contribute; for regression, the value itself, without limits",
+    ),
+    Output(
+        "explained_word",
+        "int32",
+        "for entities, the position in `word` of the word whose type is explained; otherwise -1",
+    ),
+    Output("method", "string", f"`{OCCLUSION}` or `{GRADIENTS}`"),
+    Output(
+        "gap",
+        "float32",
+        "for gradients, by how much the sum of the contributions differs from the change of the log-odds from an empty "
+        "text, as a fraction of this change; otherwise -1",
+    ),
+    Output("word", "string", 'the words, in text order; padded with ""', "evidence", True, "start"),
+    Output("input", "string", 'the input that contains each word; padded with ""', "evidence", True, "start"),
+    Output(
+        "start",
+        "int32",
+        "the position of the first Unicode character of each in the input as sent; padded with -1",
+        "evidence",
+        True,
+        "start",
+    ),
+    Output("end", "int32", _END, "evidence", True, "start"),
+    Output(
+        "contribution",
+        "float32",
+        "what each contributes to the log-odds; 0 for words beyond the cut and in padding",
+        "evidence",
+        True,
+        "start",
+    ),
+)
 
 
 def declared(names: Collection[str]) -> Outputs:
-    """Return the outputs of the task whose outputs have these names; empty if there is no such task."""
+    """Return the outputs of the signature whose outputs have these names; empty if there is no such one."""
     names = set(names)
-    for outputs in ALL:
+    for outputs in (*ALL, EXPLANATION):
         required = {output.name for output in outputs if not output.only_with}
         if required <= names <= {output.name for output in outputs}:
             return tuple(output for output in outputs if output.name in names)

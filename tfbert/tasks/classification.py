@@ -19,6 +19,7 @@ from tfbert.tasks import base_outputs
 from tfbert.tasks.base import Embed
 from tfbert.tasks.base_choice import ChoiceDecision, ChoiceOptions
 from tfbert.tasks.base_context import Served
+from tfbert.tasks.base_explained import ExplainedTexts
 from tfbert.tasks.base_huggingface import SEQUENCE_CLASSES
 from tfbert.tasks.base_pooled import FittedLabelTask, LabelOptions, PooledTask, has_pair, most_frequent_title
 from tfbert.text.datasets import Target, TokenizedSplit
@@ -125,6 +126,11 @@ class FittedClassification(FittedLabelTask):
     def decision(self) -> "LabelDecision":
         """Calibrated probabilities, the prediction set and abstention."""
         return LabelDecision(self.options, self.labels)
+
+    @property
+    def explained(self) -> ExplainedTexts:
+        """The log-odds of a label."""
+        return ExplainedTexts(self.labels, "softmax", self.options.long_text)
 
     def domain_labels(self, gold: Sequence[int]) -> np.ndarray:
         """Return the label ids."""

@@ -22,6 +22,7 @@ from tfbert.tasks import base_outputs
 from tfbert.tasks.base_confidence import ConfidenceDecision
 from tfbert.tasks.base_context import Context
 from tfbert.tasks.base_decision import Predicted
+from tfbert.tasks.base_explained import ExplainedTags
 from tfbert.tasks.base_huggingface import ConvertibleTask, FittedConvertibleTask, ModelClass
 from tfbert.tasks.base_options import LearnedHeadOptions, option
 from tfbert.text.borders import Borders, borders_of, continuing_tokens
@@ -33,6 +34,7 @@ from tfbert.text.readers.rows import Row
 from tfbert.text.record_sequences import RecordSequences, TextTokens
 from tfbert.text.records import Record, Schema
 from tfbert.text.spans import Span, outermost, tag_tokens, tags_of_types, token_ranges, trimmed, types_of_tags
+from tfbert.text.words import substrings, valid_utf8
 
 # Padding values for texts that have fewer entities than another text of the batch.
 _PADDING = {"entity_text": "", "entity_label": "", "start": -1, "end": -1, "probability": 0.0}
@@ -171,6 +173,11 @@ class FittedEntities(FittedConvertibleTask):
         return self.tags
 
     @property
+    def explained(self) -> ExplainedTags:
+        """The log-odds of a type at the token that most likely has it."""
+        return ExplainedTags(self.types, _CONTINUES)
+
+    @property
     def decoding(self) -> str:
         """How tags become entities."""
         return (
@@ -184,7 +191,7 @@ class FittedEntities(FittedConvertibleTask):
 
     def sequences(self, inputs: Mapping[str, tf.Tensor], preprocessor: Preprocessor) -> Sequences:
         """Return one sequence per window of the text, with token values that tell which tokens continue a unit."""
-        texts = _valid(inputs["text"])
+        texts = valid_utf8(inputs["text"])
         text = preprocessor.tokenize(texts, with_offsets=True)
         continues = continuing_tokens(text, texts, self.borders, preprocessor.tokenizer.vocabulary)
         return replace(preprocessor.read_in_windows("text", text), token_values={_CONTINUES: continues})
@@ -240,9 +247,9 @@ class FittedEntities(FittedConvertibleTask):
         )
         record = tf.gather(tf.cast(text.ids.value_rowids(), tf.int32), spans.first)
         start, end = tf.gather(text.starts.flat_values, spans.first), tf.gather(text.ends.flat_values, spans.last)
-        codes = tf.strings.unicode_decode(_valid(context.inputs["text"]), "UTF-8")
+        codes = tf.strings.unicode_decode(valid_utf8(context.inputs["text"]), "UTF-8")
         entities = {
-            "entity_text": _substrings(codes, record, start, end),
+            "entity_text": substrings(codes, record, start, end),
             "entity_label": tf.gather(tf.constant(self.types), spans.type_id),
             "start": start,
             "end": end,
@@ -319,11 +326,6 @@ def predicted_entities(outputs: Mapping[str, np.ndarray]) -> list[list[Entity]]:
     return entities
 
 
-def _valid(texts: tf.Tensor) -> tf.Tensor:
-    # Invalid UTF-8 becomes U+FFFD here as in the tokenizer, so that positions agree.
-    return tf.strings.unicode_transcode(texts, "UTF-8", "UTF-8", errors="replace")
-
-
 def _merged_log_probabilities(scores: tf.Tensor, sequences: Sequences) -> tf.RaggedTensor:
     """Return the log probability of each tag per token, merged over windows: ragged float32 `(records, None, tags)`."""
     windows, logits = sequences.windows, scores[:, 1:]
@@ -350,17 +352,6 @@ def _by_record(entities: Mapping[str, tf.Tensor], record: tf.Tensor, num_records
         by_record = tf.RaggedTensor.from_row_lengths(values, num_entities).to_tensor(padding)
         dense[name] = tf.pad(by_record, [[0, 0], [0, num_missing]], constant_values=padding)
     return dense | {"num_entities": num_entities}
-
-
-def _substrings(codes: tf.RaggedTensor, record: tf.Tensor, start: tf.Tensor, end: tf.Tensor) -> tf.Tensor:
-    """Return the characters from `start` to `end` of the text of each span's record: string `(spans,)`.
-
-    Unlike this function, `tf.strings.substr` would copy the whole text for every span.
-    """
-    begin = tf.gather(tf.cast(codes.row_starts(), tf.int32), record)
-    positions = tf.ragged.range(begin + start, begin + end)
-    characters = positions.with_flat_values(tf.gather(codes.flat_values, positions.flat_values))
-    return tf.strings.unicode_encode(characters, "UTF-8")
 
 
 def _warn_of_spans(record: Record, spans: Sequence[Span], warn: Warn) -> None:

@@ -21,6 +21,7 @@ from tfbert.tasks import base_outputs
 from tfbert.tasks.base import Embed
 from tfbert.tasks.base_context import Served
 from tfbert.tasks.base_decision import CALIBRATION, VALIDATION, Decision, Predicted
+from tfbert.tasks.base_explained import ExplainedTexts
 from tfbert.tasks.base_huggingface import SEQUENCE_CLASSES
 from tfbert.tasks.base_pooled import FittedLabelTask, LabelOptions, PooledTask, has_pair, most_frequent_title
 from tfbert.text.datasets import Target, TokenizedSplit
@@ -216,6 +217,11 @@ class FittedMultilabel(FittedLabelTask):
     def decision(self) -> Thresholds:
         """A threshold for each label."""
         return Thresholds(self.labels)
+
+    @property
+    def explained(self) -> ExplainedTexts:
+        """The log-odds of a label."""
+        return ExplainedTexts(self.labels, "sigmoid", self.options.long_text)
 
     def target_of(self, record: Record) -> np.ndarray:
         """Return whether the record has each label: bool `(labels,)`.

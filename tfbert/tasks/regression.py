@@ -22,6 +22,7 @@ from tfbert.tasks import base_outputs
 from tfbert.tasks.base import Embed
 from tfbert.tasks.base_context import Served
 from tfbert.tasks.base_decision import CALIBRATION, Decision, Predicted
+from tfbert.tasks.base_explained import ExplainedTexts
 from tfbert.tasks.base_huggingface import SEQUENCE_CLASSES
 from tfbert.tasks.base_options import option
 from tfbert.tasks.base_pooled import FittedPooledTask, PooledOptions, PooledTask, has_pair
@@ -215,6 +216,11 @@ class FittedRegression(FittedPooledTask):
     def num_scores(self) -> int:
         """1: the only score is the standardized value."""
         return 1
+
+    @property
+    def explained(self) -> ExplainedTexts:
+        """The value in the units of the data, before it is limited to the range of train."""
+        return ExplainedTexts(self.model_labels, "number", self.options.long_text, self.scale)
 
     def target_of(self, record: Record) -> np.float32:
         """Return the standardized value: its distance from the mean of train, in standard deviations."""

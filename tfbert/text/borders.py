@@ -21,11 +21,11 @@ from tfbert.text.spans import Span, cuts_word
 Borders = Literal["whitespace", "words", "anywhere"]
 
 # Characters that BERT's tokenizer treats as whitespace: Unicode's separators, TAB and line ends.
-_WHITESPACE = "".join(
+WHITESPACE = "".join(
     map(chr, [9, 10, 13, 32, 0xA0, 0x1680, *range(0x2000, 0x200B), 0x2028, 0x2029, 0x202F, 0x205F, 0x3000])
 )
 _APOSTROPHES = "'’"
-_PUNCTUATION = '.,;:!?…()[]{}<>"“”„«»‘`。，；：！？、（）《》「」【】' + _APOSTROPHES
+PUNCTUATION = '.,;:!?…()[]{}<>"“”„«»‘`。，；：！？、（）《》「」【】' + _APOSTROPHES
 # Maximum fraction of spans that may violate the chosen rule.
 _MAX_VIOLATING_FRACTION = 0.01
 _CHUNK_TEXTS = 2048
@@ -41,20 +41,31 @@ def continues_unit(codes: tf.RaggedTensor) -> tf.Tensor:
         bool `(characters of all texts,)`.
     """
     values = codes.flat_values
+    is_whitespace, is_apostrophe = is_in(values, WHITESPACE), is_in(values, _APOSTROPHES)
+    return inside_chunks(codes, is_whitespace) & ~is_whitespace & ~is_apostrophe
+
+
+def inside_chunks(codes: tf.RaggedTensor, begins_chunk: tf.Tensor) -> tf.Tensor:
+    """Return whether each character lies inside its chunk, apart from its first one and from punctuation at its edges.
+
+    Args:
+        codes: ragged int32 `(batch, None)`, the code points of each text.
+        begins_chunk: bool `(characters of all texts,)`, whether a chunk begins at the character; every text begins one.
+
+    Returns:
+        bool `(characters of all texts,)`.
+    """
+    values = codes.flat_values
     size = tf.size(values)
-    is_whitespace, is_punctuation, is_apostrophe = (
-        _is_in(values, characters) for characters in (_WHITESPACE, _PUNCTUATION, _APOSTROPHES)
-    )
-    # A new text begins a new chunk, as whitespace does.
-    chunk = tf.cumsum(tf.cast(is_whitespace, tf.int32)) + tf.cast(codes.value_rowids(), tf.int32)
+    is_edge = is_in(values, WHITESPACE) | is_in(values, PUNCTUATION)
+    chunk = tf.cumsum(tf.cast(begins_chunk, tf.int32)) + tf.cast(codes.value_rowids(), tf.int32)
     num_chunks = size + tf.cast(codes.nrows(), tf.int32) + 1
     position = tf.range(size)
-    core_position = tf.boolean_mask(position, ~is_whitespace & ~is_punctuation)
+    core_position = tf.boolean_mask(position, ~is_edge)
     core_chunk = tf.gather(chunk, core_position)
     first = tf.math.unsorted_segment_min(core_position, core_chunk, num_chunks)
     last = tf.math.unsorted_segment_max(core_position, core_chunk, num_chunks)
-    is_inside = (position > tf.gather(first, chunk)) & (position <= tf.gather(last, chunk))
-    return is_inside & ~is_whitespace & ~is_apostrophe
+    return (position > tf.gather(first, chunk)) & (position <= tf.gather(last, chunk))
 
 
 def borders_of(spans: Iterable[tuple[str, Span]]) -> Borders:
@@ -107,5 +118,6 @@ def continuing_tokens(
     return text.ids.with_flat_values(flags)
 
 
-def _is_in(values: tf.Tensor, characters: str) -> tf.Tensor:
+def is_in(values: tf.Tensor, characters: str) -> tf.Tensor:
+    """Return whether each code point is that of one of some characters: bool, the shape of `values`."""
     return tf.reduce_any(values[:, None] == tf.constant([ord(character) for character in characters])[None, :], axis=1)

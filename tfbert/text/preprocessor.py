@@ -35,6 +35,18 @@ class Windows:
     starts: tf.Tensor
     lengths: tf.Tensor
 
+    def values_of(self, token_values: tf.RaggedTensor) -> tf.RaggedTensor:
+        """Return the values of the tokens in each window: ragged `(windows, None)`.
+
+        Args:
+            token_values: ragged `(records, None)`, one value per token of each record.
+        """
+        window = tf.cast(self.token_ids.value_rowids(), tf.int32)
+        in_window = tf.range(tf.size(window)) - tf.gather(tf.cast(self.token_ids.row_starts(), tf.int32), window)
+        record_starts = tf.gather(tf.cast(token_values.row_starts(), tf.int32), self.records)
+        token = tf.gather(record_starts + self.starts, window) + in_window
+        return self.token_ids.with_flat_values(tf.gather(token_values.flat_values, token))
+
     def merge(self, values: tf.Tensor) -> tf.RaggedTensor:
         """Average the values of each token over the windows that contain it.
 

@@ -9,7 +9,7 @@ import numpy as np
 # Tag prefixes, including those of BILOU and BMES, which are IOBES with other letters.
 _PREFIXES = {"B": "B", "I": "I", "E": "E", "S": "S", "M": "I", "L": "E", "U": "S"}
 # Ideographs, which BERT always treats as separate words.
-_CJK = (
+CJK = (
     (0x4E00, 0x9FFF),
     (0x3400, 0x4DBF),
     (0x20000, 0x2A6DF),
@@ -212,4 +212,4 @@ def tag_tokens(ranges: Sequence[tuple[int, int]], type_ids: Sequence[int], num_t
 def _joins(character: str) -> bool:
     category, code = unicodedata.category(character), ord(character)
     is_symbol = category[0] in "ZCP" or (code < 128 and not character.isalnum())
-    return not is_symbol and not any(low <= code <= high for low, high in _CJK)
+    return not is_symbol and not any(low <= code <= high for low, high in CJK)

@@ -42,6 +42,7 @@ class Problem(BaseProblem[Config]):
         tokenizer: the tokenizer of that encoder.
         checked: result of the data checks.
         vectors: cache of the untrained encoder's vectors, which several trainings share; `None` caches none.
+        explains: whether reports explain mistakes, which takes a few seconds.
     """
 
     task: FittedTask
@@ -50,6 +51,7 @@ class Problem(BaseProblem[Config]):
     tokenizer: Tokenizer
     checked: checks.DataReport
     vectors: dict[bytes, np.ndarray] | None = None
+    explains: bool = False
 
     def with_config(self, config: Config) -> "Problem":
         """Return the problem of another config, without preparing again what the two have in common.
@@ -68,7 +70,7 @@ class Problem(BaseProblem[Config]):
                 raise ValueError(
                     f"{split.path}: has changed since it was read; results on different data cannot be compared"
                 )
-        return replace(other, vectors=None if self.vectors is None else {})
+        return replace(other, vectors=None if self.vectors is None else {}, explains=self.explains)
 
     def samples(self, count: int = 8) -> list[Item]:
         """Return the inputs of a few records, spread evenly over a held-out split if there is one, else over train."""

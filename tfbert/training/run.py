@@ -7,7 +7,6 @@ import statistics
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import keras
 import tensorflow as tf
@@ -19,6 +18,7 @@ from tfbert.evaluation.formatting import score_line
 from tfbert.evaluation.metric import Evaluation
 from tfbert.evaluation.tensorboard_log import TensorBoardLog
 from tfbert.evaluation.trust import shown
+from tfbert.explanation.report import explanation_details
 from tfbert.files import CONFIG, REPORT, read_json, write_json, writing
 from tfbert.models.build import build_models
 from tfbert.models.data import data_title
@@ -241,9 +241,13 @@ class _FineTuningRun(base_run.BaseRun[Problem]):
         with writing(run_dir / PREDICTIONS), open(run_dir / PREDICTIONS, "w", encoding="utf-8") as stream:
             for name, (outputs, _) in predictions.items():
                 write_predictions(stream, problem.task, name, problem.splits[name], outputs)
-        write_json(run_dir / _DETAILS, _details(problem, evaluations, progress, measured))
+        details, started = _details(problem, evaluations, progress, measured), time.monotonic()
+        if problem.explains and (split := details.get("split")):
+            details |= explanation_details(predictor, problem.splits[split], evaluations[split].mistakes())
+        seconds = {"baselines": self._baseline_seconds, "explain": time.monotonic() - started}
+        write_json(run_dir / _DETAILS, details)
         report = _report(problem, progress, {name: evaluation.scores() for name, evaluation in evaluations.items()})
-        report["seconds"]["baselines"] = self._baseline_seconds
+        report["seconds"] |= seconds
         report["resolved"] = resolved_settings(problem, self.config)
         report["trust"] = shown(measured)
         gold = {name: values for name, (_, values) in predictions.items()}
@@ -346,7 +350,7 @@ def _details(
         "step_losses": [(point["update"], point["loss"]) for point in progress.curve],
         "lengths": {name: split.num_tokens for name, split in problem.tokenized.items()},
         "sequence_length": problem.config.encoder.sequence_length if problem.task.cuts_texts else None,
-        "defaults": _defaults(problem),
+        "defaults": base_config.defaults_with_effect(problem.task),
         "trust": measured,
     }
     shown = next((name for name in ("test", "validation") if name in evaluations), None)
@@ -359,12 +363,6 @@ def _details(
         ]
         details["split"] = shown
     return json.loads(json.dumps(details, default=lambda value: value.tolist()))
-
-
-def _defaults(problem: Problem) -> dict[str, Any]:
-    """Return the default of each config field that the task uses, by path."""
-    unused = base_config.options_without_effect(problem.task)
-    return {path: default for path, default, *_ in base_config.list_options(problem.task.name) if path not in unused}
 
 
 def _finished_seed(problem: Problem, config: Config, seed_dir: Path) -> dict:

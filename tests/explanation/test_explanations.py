@@ -1,0 +1,26 @@
+"""One explanation, and texts without some of their words."""
+
+from tfbert.explanation.explanations import Explanation, WordContribution, without_words
+
+OUTPUTS = {
+    "explained_label": "fee",
+    "explained_word": 1,
+    "word": ["a", "中"],
+    "input": ["text", "text_pair"],
+    "start": [0, 2],
+    "end": [1, 3],
+    "contribution": [0.5, -1.0],
+}
+
+
+def test_an_explanation_of_outputs():
+    words = (WordContribution("a", "text", 0, 1, 0.5), WordContribution("中", "text_pair", 2, 3, -1.0))
+    assert Explanation.from_outputs(OUTPUTS) == Explanation("fee", words, 1)
+
+
+def test_words_are_left_out_of_their_input():
+    item = {"text": "a b c", "text_pair": "é 中 x"}
+    words = [WordContribution("a", "text", 0, 1, 0), *Explanation.from_outputs(OUTPUTS).words[1:]]
+    words.append(WordContribution("c", "text", 4, 5, 0))
+    assert without_words(item, words) == {"text": " b ", "text_pair": "é  x"}
+    assert item["text"] == "a b c"

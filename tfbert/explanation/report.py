@@ -1,0 +1,69 @@
+"""Explanations in the report of a run: of the first mistakes, and their faithfulness on some texts of a split."""
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+
+from tfbert.explanation.explainer import MAX_OCCLUDED_WORDS, Explainer
+from tfbert.explanation.explanations import Explanation
+from tfbert.explanation.faithfulness import Faithfulness, label_probabilities, measure_faithfulness
+from tfbert.models.predictor import Predictor
+from tfbert.text.inputs import Item, rough_lengths
+from tfbert.text.splits import Split
+
+# Limits, so that a report takes only a few seconds longer.
+_MAX_MISTAKES, _MAX_TEXTS, _MAX_TOKENS = 20, 50, 30_000
+# Forward passes through which a text goes by integrated gradients: at 16 points, with gradients.
+_PASSES_OF_GRADIENTS = 48
+
+
+def explanation_details(predictor: Predictor, split: Split, mistakes: Sequence[int]) -> dict[str, Any]:
+    """Return what the page of a report shows of explanations, as JSON values; empty for a task without explanations.
+
+    Args:
+        predictor: the predictor.
+        split: the split that the page describes.
+        mistakes: the positions of the wrongly predicted records, worst first.
+
+    Returns:
+        `explanations`, one for each of the first mistakes: for each word the position of its text in the record, its
+        start and end, and its contribution to the predicted label. For a task with probabilities of labels also
+        `faithfulness`, on the first texts of the split.
+    """
+    if predictor.task.explained is None:
+        return {}
+    explainer = Explainer(predictor, run_eagerly=True)
+    positions = {name: index for index, name in enumerate(predictor.specs)}
+    wrong = [predictor.task.inputs_of(record) for record in split.records_at(mistakes[:_MAX_MISTAKES])]
+    explanations = [
+        [(positions[word.input], word.start, word.end, word.contribution) for word in explanation.words]
+        for explanation in _explain(explainer, _affordable(wrong))
+    ]
+    measured = _faithfulness(predictor, explainer, split)
+    return {"explanations": explanations, "faithfulness": None if measured is None else asdict(measured)}
+
+
+def _faithfulness(predictor: Predictor, explainer: Explainer, split: Split) -> Faithfulness | None:
+    task = predictor.task
+    if "probabilities" not in {output.name for output in task.outputs}:
+        return None
+    items = _affordable([task.inputs_of(record) for record in itertools.islice(split, _MAX_TEXTS)])
+    explanations = _explain(explainer, items)
+    label_ids = [task.known_labels.index(explanation.label) for explanation in explanations]
+    return measure_faithfulness(items, explanations, label_ids, label_probabilities(predictor.decode))
+
+
+def _explain(explainer: Explainer, items: Sequence[Item]) -> list[Explanation]:
+    return [Explanation.from_outputs(outputs) for _, outputs in explainer.explain(items, batch_size=_MAX_TEXTS)]
+
+
+def _affordable(items: Sequence[Item]) -> list[Item]:
+    """Return the first items whose explanations take few forward passes together."""
+    if not items:
+        return []
+    lengths = rough_lengths(items)
+    passes = np.where(lengths <= MAX_OCCLUDED_WORDS, lengths, _PASSES_OF_GRADIENTS)
+    return list(items[: int(np.searchsorted(np.cumsum(passes * lengths), _MAX_TOKENS, "right"))])
