@@ -189,6 +189,12 @@ class TrainConfig(OptimizationConfig):
         "balanced gives every label the same total weight, however often it occurs; in answers, windows with and "
         "without an answer",
     )
+    noise: float = _training_setting(
+        0.0,
+        "fraction of the words that get a typing error in a second copy of the training texts; every epoch reads half "
+        "of the texts from this copy; 0 trains without it",
+        FRACTION,
+    )
     hard_negatives: int = _training_setting(
         0,
         "number of wrong texts added to each record: those most similar according to the pretrained encoder; 0 "

@@ -1,6 +1,7 @@
 """The data of a fitted task: its path, the config fields it depends on, and tokenization into sequences and targets."""
 
 import json
+from collections.abc import Iterable
 from functools import partial
 from pathlib import Path, PurePath
 from typing import Any
@@ -13,7 +14,9 @@ from tfbert.models.predictor import make_preprocessor
 from tfbert.tasks.base import FittedTask, load_task
 from tfbert.text.datasets import Recipe, TokenizedSplit, tokenize
 from tfbert.text.inputs import specs_of
+from tfbert.text.perturbations.spelling import TYPOS_VERSION, typos
 from tfbert.text.readers.compression import uncompressed_name
+from tfbert.text.records import Record
 from tfbert.text.splits import SPLIT_OF_STEM, Split
 from tfbert.text.tokenizer import Tokenizer
 
@@ -49,12 +52,28 @@ def data_title(config: Config) -> str:
     return data_name(config) if config.data.path or config.data.train else "samples"
 
 
-def tokenize_split(split: Split, task: FittedTask, tokenizer: Tokenizer, config: Config) -> TokenizedSplit:
+def tokenize_split(
+    split: Split, task: FittedTask, tokenizer: Tokenizer, config: Config, *, with_noise: bool = False
+) -> TokenizedSplit:
     """Return the token sequences and targets of a split, from the cache if it has them.
+
+    Args:
+        split: the records.
+        task: the fitted task.
+        tokenizer: the tokenizer of the encoder.
+        config: the config of the training.
+        with_noise: whether words of the texts get typing errors, as `train.noise` and `train.seed` determine.
 
     Raises:
         ValueError: a record cannot be converted to an example.
     """
+    records: Iterable[Record] = split
+    noise: tuple[str, ...] = ()
+    if with_noise:
+        train, perturbation = config.train, typos(config.train.noise)
+        noise = (f"noise {TYPOS_VERSION} {train.noise} {train.seed}",)
+        edited = partial(task.definition.edited, edits_of=partial(perturbation.edits, seed=train.seed))
+        records = map(edited, split)
     preprocessor = make_preprocessor(tokenizer, config)
     fitted = task.to_json()
     option_paths = type(task.options).paths()
@@ -67,8 +86,8 @@ def tokenize_split(split: Split, task: FittedTask, tokenizer: Tokenizer, config:
         targets_of=task.targets_of,
         targets=task.targets,
         by_record=task.by_record,
-        key=[split.name, split.sha256, split.note, json.dumps(data_fields(config)), json.dumps(fitted)],
+        key=[split.name, split.sha256, split.note, json.dumps(data_fields(config)), json.dumps(fitted), *noise],
     )
     directory = cache_dir() / "tokens"
     with writing(directory):
-        return tokenize(split, recipe, directory)
+        return tokenize(records, recipe, directory)

@@ -4,7 +4,7 @@ import abc
 import functools
 import itertools
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -13,9 +13,11 @@ import tensorflow as tf
 from tfbert.heads.pooled import PooledHead
 from tfbert.nearest import did_you_mean
 from tfbert.tasks.base_context import Context, Served
+from tfbert.tasks.base_editing import EditableTask, EditsOf
 from tfbert.tasks.base_huggingface import ConvertibleTask, FittedConvertibleTask
 from tfbert.tasks.base_options import LearnedHeadOptions, option
 from tfbert.text.datasets import Warn
+from tfbert.text.edits import apply_edits
 from tfbert.text.input_columns import TEXT_PAIR
 from tfbert.text.inputs import Input, Item, Text
 from tfbert.text.preprocessor import Preprocessor, Sequences
@@ -33,13 +35,17 @@ class PooledOptions(LearnedHeadOptions):
     start: str = option("head.start")
     long_text: str = option("encoder.long_text")
     window_overlap_fraction: float = option("encoder.window_overlap_fraction")
+    noise: float = option("train.noise")
 
     def check(self) -> None:
-        """Reject an overlap of windows if long texts are cut.
+        """Reject an overlap of windows if long texts are cut, and noise if they are not.
 
         Raises:
-            ValueError: `encoder.window_overlap_fraction` is set, but there are no windows.
+            ValueError: `encoder.window_overlap_fraction` is set, but there are no windows; or `train.noise` is set, but
+                a text and its noisy copy may have different numbers of windows.
         """
+        if self.noise and self.long_text != "cut":
+            raise ValueError(f"train.noise={self.noise}: expected 0 with encoder.long_text={self.long_text}, or cut")
         if self.long_text == "cut" and self.window_overlap_fraction != PooledOptions.window_overlap_fraction:
             raise ValueError(
                 f"encoder.window_overlap_fraction={self.window_overlap_fraction}: there are no windows with "
@@ -55,7 +61,7 @@ class LabelOptions(PooledOptions):
     class_weights: str = option("train.class_weights")
 
 
-class PooledTask(ConvertibleTask):
+class PooledTask(ConvertibleTask, EditableTask):
     """Base class of tasks on a whole text or a pair of texts. Segment ids tell the texts of a pair apart."""
 
     inputs = (Text("text"), Text("text_pair", required=False))
@@ -79,6 +85,11 @@ class PooledTask(ConvertibleTask):
         """
         pair = optional_text_of(row, TEXT_PAIR.role)
         return Record(text_of(row), self.parse_target(row), row.where, () if pair is None else (pair,))
+
+    def edited(self, record: Record, edits_of: EditsOf) -> Record:
+        """Return the record with edited texts and the same target."""
+        text, *others = (apply_edits(text, edits_of(text)) for text in record.texts)
+        return replace(record, text=text, others=tuple(others))
 
 
 @dataclass(frozen=True, kw_only=True)

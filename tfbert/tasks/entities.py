@@ -20,10 +20,12 @@ from tfbert.nearest import did_you_mean
 from tfbert.space import COMMON, Choice
 from tfbert.tasks import base_outputs
 from tfbert.tasks.base_context import Context
+from tfbert.tasks.base_editing import EditableTask, EditsOf
 from tfbert.tasks.base_huggingface import ConvertibleTask, FittedConvertibleTask, ModelClass
 from tfbert.tasks.base_options import LearnedHeadOptions, option
 from tfbert.text.borders import Borders, borders_of, continuing_tokens
 from tfbert.text.datasets import Target, TokenizedSplit, Warn
+from tfbert.text.edits import apply_edits, keeping_spans, shifted
 from tfbert.text.entity_rows import COLUMNS, EntityRows
 from tfbert.text.inputs import Item, Text
 from tfbert.text.preprocessor import Preprocessor, Sequences
@@ -48,7 +50,7 @@ class EntitiesOptions(LearnedHeadOptions):
     window_overlap_fraction: float = option("encoder.window_overlap_fraction")
 
 
-class Entities(ConvertibleTask):
+class Entities(ConvertibleTask, EditableTask):
     """Named entity recognition: predicts a tag per word piece, and decodes the best legal sequence of tags to spans."""
 
     title = "labelled spans of a text, with their positions"
@@ -93,6 +95,12 @@ class Entities(ConvertibleTask):
             {"text": record.text[span.start : span.end], "start": span.start, "end": span.end, "label": span.label}
             for span in record.target
         ]
+
+    def edited(self, record: Record, edits_of: EditsOf) -> Record:
+        """Return the record edited, with moved spans; edits that cross the border of a span are left out."""
+        edits = keeping_spans([(span.start, span.end) for span in record.target], edits_of(record.text))
+        spans = (Span(*shifted(span.start, span.end, edits), span.label) for span in record.target)
+        return replace(record, text=apply_edits(record.text, edits), target=tuple(spans))
 
     def fit(self, records: Iterable[Record], options: EntitiesOptions) -> "FittedEntities":
         """Return the task with its types, sorted by name, and the borders at which nearly all entities start and end.

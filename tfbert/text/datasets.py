@@ -20,7 +20,7 @@ import tensorflow as tf
 from tfbert.files import read_json, write_json
 from tfbert.text.inputs import Item, batch_of
 from tfbert.text.preprocessor import Preprocessor, Sequences
-from tfbert.text.ragged import Ragged, Values, head, take
+from tfbert.text.ragged import Ragged, Values, head, joined, take
 from tfbert.text.record_sequences import Chunk, RecordSequences
 from tfbert.text.records import Record
 from tfbert.text.tokenizer import SpecialTokens
@@ -183,6 +183,19 @@ class TokenizedSplit:
             targets={name: take(values, sequences) for name, values in self.targets.items()},
             features={name: values[sequences] for name, values in self.features.items()},
             examples=examples,
+            records=None,
+        )
+
+    def joined(self, other: "TokenizedSplit") -> "TokenizedSplit":
+        """Return a split with the examples of this one, followed by those of another split of the same task."""
+        targets = {name: joined(values, other.targets[name]) for name, values in self.targets.items()}
+        return replace(
+            self,
+            sequences=joined(self.sequences, other.sequences),
+            second_starts=joined(self.second_starts, other.second_starts),
+            targets=targets,
+            features={name: joined(values, other.features[name]) for name, values in self.features.items()},
+            examples=np.concatenate([self.examples, self.examples[-1] + other.examples[1:]]),
             records=None,
         )
 

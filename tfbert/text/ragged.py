@@ -56,3 +56,11 @@ def head(values: Values, count: int) -> Values:
 def take(values: Values, indices: np.ndarray) -> Values:
     """Return the rows of an array, or the vectors, at the given indices, in that order."""
     return values.take(indices) if isinstance(values, Ragged) else values[indices]
+
+
+def joined(first: Values, second: Values) -> Values:
+    """Return the rows of two arrays, or the vectors of two ragged arrays, one after the other."""
+    if not isinstance(first, Ragged):
+        return np.concatenate([first, second])
+    values = np.concatenate([first.values, second.values])
+    return Ragged(values, np.concatenate([first.starts, first.starts[-1] + second.starts[1:]]))

@@ -21,7 +21,7 @@ from tfbert.models.predictor import Predictor, predict_all
 from tfbert.models.task_model import Embedder, TaskModel, embed_sequences
 from tfbert.tasks.base import Embed, FittedTask
 from tfbert.tasks.base_config import monitored_metric
-from tfbert.text.batches import batches, micro_batches, plan_training
+from tfbert.text.batches import batches, micro_batches, one_of_each, plan_training
 from tfbert.text.datasets import TokenizedSplit
 from tfbert.text.preprocessor import INPUTS, in_halves
 from tfbert.text.records import Record
@@ -50,7 +50,7 @@ class TaskObjective(Objective):
         model: encoder and head, in training precision.
         task: defines the loss.
         config: config of the training.
-        train: the tokenized training split.
+        train: the result of `Problem.training_split`.
         vectors: pooled vectors of all its sequences, if only the head is trained; `None` computes them in every batch.
 
     Attributes:
@@ -73,15 +73,17 @@ class TaskObjective(Objective):
         self.example_weights = task.example_weights(train)
         self.lengths = np.minimum(train.lengths(), config.encoder.sequence_length)
         self.num_sequences = np.diff(train.examples)
-        self.num_batches = math.ceil(len(train) / config.train.batch_size)
+        self._num_read = len(train) // (2 if config.train.noise else 1)
+        self.num_batches = math.ceil(self._num_read / config.train.batch_size)
         self.accumulation_steps = config.train.accumulation_steps
-        self.num_epochs = config.train.num_epochs(len(train))
+        self.num_epochs = config.train.num_epochs(self._num_read)
         self.batch_spec = self.batches([]).element_spec
 
     def plan(self, epoch: int) -> list[PlannedBatch]:
         """Return the batches of an epoch, each with examples of similar length."""
-        train = self.config.train
-        return [(examples,) for examples in plan_training(self.lengths, train.batch_size, train.seed, epoch)]
+        train, examples = self.config.train, one_of_each(self._num_read, len(self.train), epoch)
+        plan = plan_training(self.lengths[examples], train.batch_size, train.seed, epoch)
+        return [(examples[indices],) for indices in plan]
 
     def micro_batches(self, planned: PlannedBatch, num_replicas: int) -> list[PlannedBatch]:
         """Split a batch into micro-batches of at most `train.part_tokens` tokens per device."""
@@ -329,8 +331,8 @@ def task_trainer(
         tracker: as for `Trainer`.
     """
     embed = _embedder(problem, model, config)
-    train = problem.task.augment(problem.tokenized["train"], embed, config.train.seed)
-    vectors = _fixed_vectors(model, train, embed)
+    train = problem.task.augment(problem.training_split(config), embed, config.train.seed)
+    vectors = None if config.train.noise else _fixed_vectors(model, train, embed)
     objective = TaskObjective(model, problem.task, config, train, vectors)
     evaluator = TaskEvaluator(problem, config, predictor, objective, callbacks)
     return Trainer(

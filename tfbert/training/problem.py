@@ -91,6 +91,13 @@ class Problem(BaseProblem[Config]):
             self.vectors[key] = embed(sequences)
         return self.vectors[key]
 
+    def training_split(self, config: Config) -> TokenizedSplit:
+        """Return the tokenized training split, followed by a copy with typing errors if `train.noise` is not 0."""
+        train = self.tokenized["train"]
+        if not config.train.noise:
+            return train
+        return train.joined(tokenize_split(self.splits["train"], self.task, self.tokenizer, config, with_noise=True))
+
     def identity(self, config: Config) -> list[Any]:
         """Return the config and the hashes of the splits."""
         return [config.to_dict(), [(name, split.sha256) for name, split in self.splits.items()]]
