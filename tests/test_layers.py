@@ -36,6 +36,7 @@ LAYERS = [
     "hyperparameters",
     "huggingface",
     "serving",
+    "robustness",
     "comparison",
     "api",
     "commands",

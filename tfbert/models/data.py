@@ -72,8 +72,8 @@ def tokenize_split(
     if with_noise:
         train, perturbation = config.train, typos(config.train.noise)
         noise = (f"noise {TYPOS_VERSION} {train.noise} {train.seed}",)
-        edited = partial(task.definition.edited, edits_of=partial(perturbation.edits, seed=train.seed))
-        records = map(edited, split)
+        edits_of = partial(perturbation.edits, seed=train.seed)
+        records = (task.definition.edited(record, list(map(edits_of, record.texts))) for record in split)
     preprocessor = make_preprocessor(tokenizer, config)
     fitted = task.to_json()
     option_paths = type(task.options).paths()

@@ -4,7 +4,7 @@ import abc
 import functools
 import itertools
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,11 +13,10 @@ import tensorflow as tf
 from tfbert.heads.pooled import PooledHead
 from tfbert.nearest import did_you_mean
 from tfbert.tasks.base_context import Context, Served
-from tfbert.tasks.base_editing import EditableTask, EditsOf
+from tfbert.tasks.base_editing import EditableTask
 from tfbert.tasks.base_huggingface import ConvertibleTask, FittedConvertibleTask
 from tfbert.tasks.base_options import LearnedHeadOptions, option
 from tfbert.text.datasets import Warn
-from tfbert.text.edits import apply_edits
 from tfbert.text.input_columns import TEXT_PAIR
 from tfbert.text.inputs import Input, Item, Text
 from tfbert.text.preprocessor import Preprocessor, Sequences
@@ -85,11 +84,6 @@ class PooledTask(ConvertibleTask, EditableTask):
         """
         pair = optional_text_of(row, TEXT_PAIR.role)
         return Record(text_of(row), self.parse_target(row), row.where, () if pair is None else (pair,))
-
-    def edited(self, record: Record, edits_of: EditsOf) -> Record:
-        """Return the record with edited texts and the same target."""
-        text, *others = (apply_edits(text, edits_of(text)) for text in record.texts)
-        return replace(record, text=text, others=tuple(others))
 
 
 @dataclass(frozen=True, kw_only=True)

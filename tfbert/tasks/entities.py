@@ -20,12 +20,12 @@ from tfbert.nearest import did_you_mean
 from tfbert.space import COMMON, Choice
 from tfbert.tasks import base_outputs
 from tfbert.tasks.base_context import Context
-from tfbert.tasks.base_editing import EditableTask, EditsOf
+from tfbert.tasks.base_editing import EditableTask
 from tfbert.tasks.base_huggingface import ConvertibleTask, FittedConvertibleTask, ModelClass
 from tfbert.tasks.base_options import LearnedHeadOptions, option
 from tfbert.text.borders import Borders, borders_of, continuing_tokens
 from tfbert.text.datasets import Target, TokenizedSplit, Warn
-from tfbert.text.edits import apply_edits, keeping_spans, shifted
+from tfbert.text.edits import Edit, keeping_spans, shifted
 from tfbert.text.entity_rows import COLUMNS, EntityRows
 from tfbert.text.inputs import Item, Text
 from tfbert.text.preprocessor import Preprocessor, Sequences
@@ -96,11 +96,14 @@ class Entities(ConvertibleTask, EditableTask):
             for span in record.target
         ]
 
-    def edited(self, record: Record, edits_of: EditsOf) -> Record:
-        """Return the record edited, with moved spans; edits that cross the border of a span are left out."""
-        edits = keeping_spans([(span.start, span.end) for span in record.target], edits_of(record.text))
-        spans = (Span(*shifted(span.start, span.end, edits), span.label) for span in record.target)
-        return replace(record, text=apply_edits(record.text, edits), target=tuple(spans))
+    def allowed_edits(self, record: Record, edits: Sequence[Edit]) -> Sequence[Edit]:
+        """Return the edits that do not cross the border of a span."""
+        return keeping_spans([(span.start, span.end) for span in record.target], edits)
+
+    def edited(self, record: Record, edits: Sequence[Sequence[Edit]]) -> Record:
+        """Return the record with its text edited and its spans moved."""
+        spans = (Span(*shifted(span.start, span.end, edits[0]), span.label) for span in record.target)
+        return replace(super().edited(record, edits), target=tuple(spans))
 
     def fit(self, records: Iterable[Record], options: EntitiesOptions) -> "FittedEntities":
         """Return the task with its types, sorted by name, and the borders at which nearly all entities start and end.
