@@ -28,7 +28,8 @@ _EXPANSIONS = {short: long for long, short in _CONTRACTIONS.items() if long != "
 # Before these words, 's may mean `has`.
 _PERFECT = r"(?!\s+(?:been|got|had|gone|become|never|already|just|always)\b)"
 # A contraction cannot end a clause: `Yes, I am.`
-_FULL_FORM = re.compile(rf"\b(?:{'|'.join(sorted(_CONTRACTIONS, key=len, reverse=True))})(?=\s+\w)", re.IGNORECASE)
+_ANY_FULL = "|".join(sorted(_CONTRACTIONS, key=len, reverse=True)).replace(" ", r"\s+")
+_FULL_FORM = re.compile(rf"\b(?:{_ANY_FULL})(?=\s+\w)", re.IGNORECASE)
 _ANY_SHORT = "|".join(_EXPANSIONS).replace("'", "['’]")
 _SHORT_FORM = re.compile(rf"\b(?:{_ANY_SHORT})\b{_PERFECT}", re.IGNORECASE)
 _GREETINGS = {
