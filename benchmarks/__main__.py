@@ -13,6 +13,7 @@ from tfbert.commands import program
 BENCHMARKS = {
     "quality": "test scores next to a baseline or to transformers",
     "defaults": "test scores of the default settings on development sets of different kinds and sizes",
+    "robustness": "accuracy on perturbed texts, with and without noise in training",
     "train": "speed and memory of fine-tuning next to transformers and KerasNLP",
     "serve": "latency and throughput inside one process next to onnxruntime and PyTorch",
     "load": "servers under load next to FastAPI and LitServe",
@@ -34,7 +35,7 @@ def build_parser() -> argparse.ArgumentParser:
         "--seeds",
         metavar="K",
         type=int,
-        help="quality: at most K trainings of each data set; train, serve: repeats (default: 3, 5)",
+        help="quality: at most K trainings of each data set; robustness, train, serve: repeats (default: 2, 3, 5)",
     )
     parser.add_argument(
         "--set", metavar="PATH=VALUE", action="append", default=[], help="defaults: a setting to try instead"
