@@ -191,8 +191,8 @@ class TrainConfig(OptimizationConfig):
     )
     noise: float = _training_setting(
         0.0,
-        "fraction of the words that get a typing error in a second copy of the training texts; every epoch reads half "
-        "of the texts from this copy; 0 trains without it",
+        "probability of a typing error in each word of the training texts, others in every epoch; 0 trains on the "
+        "original texts",
         FRACTION,
     )
     hard_negatives: int = _training_setting(

@@ -53,7 +53,7 @@ def data_title(config: Config) -> str:
 
 
 def tokenize_split(
-    split: Split, task: FittedTask, tokenizer: Tokenizer, config: Config, *, with_noise: bool = False
+    split: Split, task: FittedTask, tokenizer: Tokenizer, config: Config, *, noise_seed: int | None = None
 ) -> TokenizedSplit:
     """Return the token sequences and targets of a split, from the cache if it has them.
 
@@ -62,17 +62,16 @@ def tokenize_split(
         task: the fitted task.
         tokenizer: the tokenizer of the encoder.
         config: the config of the training.
-        with_noise: whether words of the texts get typing errors, as `train.noise` and `train.seed` determine.
+        noise_seed: random seed of typing errors in the texts, with the probability `train.noise`; `None` makes none.
 
     Raises:
         ValueError: a record cannot be converted to an example.
     """
     records: Iterable[Record] = split
     noise: tuple[str, ...] = ()
-    if with_noise:
-        train, perturbation = config.train, typos(config.train.noise)
-        noise = (f"noise {TYPOS_VERSION} {train.noise} {train.seed}",)
-        edits_of = partial(perturbation.edits, seed=train.seed)
+    if noise_seed is not None:
+        noise = (f"noise {TYPOS_VERSION} {config.train.noise} {noise_seed}",)
+        edits_of = partial(typos(config.train.noise).edits, seed=noise_seed)
         records = (task.definition.edited(record, list(map(edits_of, record.texts))) for record in split)
     preprocessor = make_preprocessor(tokenizer, config)
     fitted = task.to_json()

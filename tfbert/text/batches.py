@@ -39,18 +39,6 @@ def plan_training(lengths: np.ndarray, batch_size: int, seed: int, epoch: int) -
     return [batches[index] for index in rng.permutation(len(batches))]
 
 
-def one_of_each(num_examples: int, num_with_copies: int, epoch: int) -> np.ndarray:
-    """Return the indices of one copy of each example, for consecutive examples and epochs the next copy.
-
-    Args:
-        num_examples: the number of examples.
-        num_with_copies: the number of examples in all copies, which follow one another.
-        epoch: the 0-based epoch.
-    """
-    examples = np.arange(num_examples)
-    return examples + num_examples * ((examples + epoch) % (num_with_copies // num_examples))
-
-
 def micro_batches(
     indices: np.ndarray, lengths: np.ndarray, num_sequences: np.ndarray, max_tokens: int
 ) -> list[np.ndarray]:

@@ -1,5 +1,6 @@
 """Ragged arrays: vectors of different lengths, stored in one NumPy array."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -58,9 +59,9 @@ def take(values: Values, indices: np.ndarray) -> Values:
     return values.take(indices) if isinstance(values, Ragged) else values[indices]
 
 
-def joined(first: Values, second: Values) -> Values:
-    """Return the rows of two arrays, or the vectors of two ragged arrays, one after the other."""
-    if not isinstance(first, Ragged):
-        return np.concatenate([first, second])
-    values = np.concatenate([first.values, second.values])
-    return Ragged(values, np.concatenate([first.starts, first.starts[-1] + second.starts[1:]]))
+def concatenated(parts: Sequence[Values]) -> Values:
+    """Return the rows of several arrays, or the vectors of several ragged arrays, one after the other."""
+    if not isinstance(parts[0], Ragged):
+        return np.concatenate(parts)
+    lengths = np.concatenate([part.lengths() for part in parts])
+    return Ragged(np.concatenate([part.values for part in parts]), np.concatenate([[0], np.cumsum(lengths)]))

@@ -21,7 +21,7 @@ from tfbert.models.predictor import Predictor, predict_all
 from tfbert.models.task_model import Embedder, TaskModel, embed_sequences
 from tfbert.tasks.base import Embed, FittedTask
 from tfbert.tasks.base_config import monitored_metric
-from tfbert.text.batches import batches, micro_batches, one_of_each, plan_training
+from tfbert.text.batches import batches, micro_batches, plan_training
 from tfbert.text.datasets import TokenizedSplit
 from tfbert.text.preprocessor import INPUTS, in_halves
 from tfbert.text.records import Record
@@ -29,7 +29,7 @@ from tfbert.training.checkpoint import Checkpoints
 from tfbert.training.distribution import ReplicaBatches, Replicas
 from tfbert.training.monitoring import Evaluator, NotFinite, Schedule
 from tfbert.training.objectives import Batch, Group, Objective, PlannedBatch
-from tfbert.training.problem import Problem
+from tfbert.training.problem import NOISY_COPIES, Problem
 from tfbert.training.progress import Average, EvaluationPoint, Progress
 from tfbert.training.resolved import max_micro_batch_tokens
 from tfbert.training.trackers import UNTRACKED, Tracker
@@ -73,17 +73,18 @@ class TaskObjective(Objective):
         self.example_weights = task.example_weights(train)
         self.lengths = np.minimum(train.lengths(), config.encoder.sequence_length)
         self.num_sequences = np.diff(train.examples)
-        self._num_read = len(train) // (2 if config.train.noise else 1)
-        self.num_batches = math.ceil(self._num_read / config.train.batch_size)
+        self._num_copies = NOISY_COPIES if config.train.noise else 1
+        self._num_per_copy = len(train) // self._num_copies
+        self.num_batches = math.ceil(self._num_per_copy / config.train.batch_size)
         self.accumulation_steps = config.train.accumulation_steps
-        self.num_epochs = config.train.num_epochs(self._num_read)
+        self.num_epochs = config.train.num_epochs(self._num_per_copy)
         self.batch_spec = self.batches([]).element_spec
 
     def plan(self, epoch: int) -> list[PlannedBatch]:
         """Return the batches of an epoch, each with examples of similar length."""
-        train, examples = self.config.train, one_of_each(self._num_read, len(self.train), epoch)
-        plan = plan_training(self.lengths[examples], train.batch_size, train.seed, epoch)
-        return [(examples[indices],) for indices in plan]
+        train, first = self.config.train, epoch % self._num_copies * self._num_per_copy
+        plan = plan_training(self.lengths[first:][: self._num_per_copy], train.batch_size, train.seed, epoch)
+        return [(first + examples,) for examples in plan]
 
     def micro_batches(self, planned: PlannedBatch, num_replicas: int) -> list[PlannedBatch]:
         """Split a batch into micro-batches of at most `train.part_tokens` tokens per device."""
