@@ -18,7 +18,7 @@ from benchmarks.tables import Cell, Row, Table, mean, median
 from tfbert.files import read_json, write_json
 
 DATA_SET = next(data_set for data_set in DEVELOPMENT_SETS if data_set.name == "banking77, 2,000 rows")
-SYSTEMS = {"default": {}, "train.noise=0.2": {"train.noise": "0.2"}}
+SYSTEMS = {"default": {}, "train.noise=0.3": {"train.noise": "0.3"}}
 MAX_EXAMPLES = 1000
 _SEEDS = 2
 _TYPOS = "typos_10"
