@@ -15,7 +15,7 @@ def effect(name, num_changed, **fields):
     return Effect(perturbation=name, description="", languages=("English",), num_changed=num_changed, **fields)
 
 
-def worst(text, after, confidence):
+def worst(text, after, confidence, change=None):
     return WorstText(
         where="test.csv:2",
         original=("my card",),
@@ -24,6 +24,7 @@ def worst(text, after, confidence):
         before="card",
         after=after,
         confidence=confidence,
+        change=change,
     )
 
 
@@ -63,7 +64,7 @@ def test_labels(capsys, monkeypatch):
 
 
 def test_numbers(capsys):
-    texts = [worst("my crd", "3.5", None)]
+    texts = [worst("my cadr", "1.5", None, 0.5), worst("my crd", "3.5", None, 1.5)]
     print_robustness(
         Robustness(
             metric=MAE,
@@ -75,5 +76,10 @@ def test_numbers(capsys):
         )
     )
     out = capsys.readouterr().out
-    assert "mean change" in out and "0.250" in out and "largest changes:" in out and "card becomes 3.5\n" in out
+    assert (
+        "mean change" in out
+        and "0.250" in out
+        and "largest changes:" in out
+        and out.index("card becomes 3.5\n") < out.index("card becomes 1.5\n")
+    )
     assert "right for" not in out and "worst case" not in out

@@ -73,7 +73,7 @@ def test_changes_of_predicted_numbers(predictions):
     assert result.metric.name == "mae" and result.score["value"] == pytest.approx(1 / 3)
     assert (first.num_changed, first.before["value"], first.after["value"]) == (2, 0, 5)
     assert first.change["value"] == 5 and first.flips is None
-    assert [(text.where, text.before, text.after) for text in second.worst] == [("3", "5", "4")]
+    assert [(text.where, text.before, text.after, text.change) for text in second.worst] == [("3", "5", "4", 1)]
     assert result.always_right is None and result.worst_case is None
 
 

@@ -52,10 +52,10 @@ def _row(effect: "Effect", num_examples: int, metric: "Metric") -> list[str]:
 
 
 def _print_worst(texts: Sequence[tuple[str, "WorstText"]], have_labels: bool) -> None:
-    """Print the texts with the highest confidence of a wrong prediction, or the first ones of predicted numbers."""
+    """Print the texts with the highest confidence of a wrong prediction, or with the largest change of a number."""
     if not texts:
         return
-    ranked = sorted(texts, key=lambda pair: -(pair[1].confidence or 0.0))[:_MAX_WORST]
+    ranked = sorted(texts, key=lambda pair: -(pair[1].change or pair[1].confidence or 0.0))[:_MAX_WORST]
     title = "right for the original text, wrong for:" if have_labels else "largest changes:"
     print(f"\n{title}")
     for perturbation, text in ranked:

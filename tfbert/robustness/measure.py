@@ -156,6 +156,7 @@ class _Comparison:
             before=before.predicted,
             after=after.predicted,
             confidence=after.confidence,
+            change=None if self._numbers is None else float(abs(self._numbers[1][index] - self._numbers[0][index])),
         )
 
 

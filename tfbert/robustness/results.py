@@ -26,6 +26,7 @@ class WorstText:
         before: the prediction for the original texts.
         after: the prediction for the perturbed texts.
         confidence: the probability of `after`; `None` if the task has none.
+        change: the absolute change of a predicted number; `None` for other predictions.
     """
 
     where: str
@@ -35,6 +36,7 @@ class WorstText:
     before: str
     after: str
     confidence: float | None
+    change: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

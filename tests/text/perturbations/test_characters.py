@@ -28,6 +28,8 @@ def perturbed(function, text, seed=0):
         (characters.doubled_punctuation, "Why? 3.5, ok.", "Why?? 3.5,, ok.."),
         (characters.doubled_punctuation, "为什么？", "为什么？？"),
         (characters.zero_width, "ab 12", "ab 12"),
+        (characters.full_width, "là naïve à", "là naïve à"),
+        (characters.full_width, "等3天", "等３天"),
     ],
 )
 def test_result(function, text, result):

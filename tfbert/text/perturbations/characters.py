@@ -21,7 +21,8 @@ _CYRILLIC = dict(zip("aceopxyiABCEHIKMOPTX", "асеорхуіАВСЕНІКМО
 _RADICALS = {unicodedata.normalize("NFKC", chr(code)): chr(code) for code in range(0x2F00, 0x2FD6)}
 _LOOK_ALIKES = _CYRILLIC | _RADICALS
 _ACCENTED = dict(zip("aeiouAEIOU", "áéíóúÁÉÍÓÚ", strict=True))
-_ASCII_TOKEN = re.compile(r"[!-~]+")
+# Runs of ASCII characters that are not a part of a word with other Latin letters.
+_ASCII_TOKEN = re.compile("(?<![\u00c0-\u024f!-~])[!-~]++(?![\u00c0-\u024f])")
 # The distance of a full-width character from its ASCII character.
 _FULL_WIDTH = 0xFF01 - 0x21
 
