@@ -36,6 +36,19 @@ def run(command: Sequence[str], environment: Mapping[str, str] | None = None, cw
         raise ChildProcessError(f"{' '.join(command[1:3])} ended with exit code {code}; its message is above")
 
 
+def output_of(command: Sequence[str]) -> str:
+    """Run a command to its end and return its standard output.
+
+    Raises:
+        ChildProcessError: the command failed.
+    """
+    logger.info("%s", " ".join(command[1:]))
+    result = subprocess.run(command, check=False, stdout=subprocess.PIPE, text=True)
+    if result.returncode:
+        raise ChildProcessError(f"{' '.join(command[1:3])} ended with exit code {result.returncode}")
+    return result.stdout
+
+
 def tool_command(
     name: str, arguments: Sequence[str], settings: Mapping[str, str] | None = None, checkout: Path = ROOT
 ) -> list[str]:

@@ -1,8 +1,9 @@
-"""Generated tables of the docs: outputs, metrics and options of the tasks, written by `make docs`.
+"""Generated tables of the docs: outputs, metrics and options of the tasks, and perturbations, written by `make docs`.
 
 A table goes between `<!-- outputs TASK -->`, `<!-- metrics TASK -->` or `<!-- options TASK -->` and `<!-- end -->`.
 For a task with several fitted classes, the name of the class follows: `<!-- outputs matching FittedPairs -->`. The
-contents come from the declarations in `tfbert/tasks/base_outputs.py`, `tfbert/evaluation/` and `tfbert/config.py`.
+table of `<!-- perturbations -->` belongs to no task. The contents come from the declarations in
+`tfbert/tasks/base_outputs.py`, `tfbert/evaluation/`, `tfbert/config.py` and `tfbert/text/perturbations/catalog.py`.
 """
 
 import dataclasses
@@ -17,9 +18,12 @@ from tfbert.fields import as_typed
 from tfbert.tasks.base import FittedTask, fitted_kinds, load_task
 from tfbert.tasks.base_config import list_options
 from tfbert.tasks.base_outputs import Output
+from tfbert.text.perturbations.catalog import PERTURBATIONS
 
 DOCS = Path(__file__).parent
-BLOCK = re.compile(r"(<!-- (outputs|metrics|options) (\w+)(?: (\w+))? -->\n).*?(<!-- end -->)", re.DOTALL)
+BLOCK = re.compile(
+    r"(<!-- (outputs|metrics|options|perturbations)(?: (\w+))?(?: (\w+))? -->\n).*?(<!-- end -->)", re.DOTALL
+)
 
 
 def updated(page: str) -> str:
@@ -28,7 +32,7 @@ def updated(page: str) -> str:
     Raises:
         ValueError: a block names no task, or no fitted class of its task.
     """
-    return BLOCK.sub(lambda block: block[1] + TABLES[block[2]](block[3], block[4]) + block[5], page)
+    return BLOCK.sub(lambda block: block[1] + TABLES[block[2]](*filter(None, block.group(3, 4))) + block[5], page)
 
 
 def outputs(task: str, kind: str | None = None) -> str:
@@ -86,7 +90,18 @@ def options(task: str, kind: str | None = None) -> str:
     return table(["field", "default", "allowed", "description"], rows)
 
 
-TABLES: dict[str, Callable[[str, str | None], str]] = {"outputs": outputs, "metrics": metrics, "options": options}
+def perturbations() -> str:
+    """Return the perturbations with which robustness is measured."""
+    rows = [[f"`{each.name}`", ", ".join(each.languages), each.description] for each in PERTURBATIONS]
+    return table(["perturbation", "texts in", "what it changes"], rows)
+
+
+TABLES: dict[str, Callable[..., str]] = {
+    "outputs": outputs,
+    "metrics": metrics,
+    "options": options,
+    "perturbations": perturbations,
+}
 
 
 def fitted_class(task: str, kind: str | None) -> type[FittedTask]:

@@ -52,6 +52,7 @@ OTHER_VALUES = {
     "train.hard_negatives": 2,
     "train.head_learning_rate_factor": 3.0,
     "train.label_smoothing": 0.1,
+    "train.noise": 0.3,
     "train.part_tokens": 512,
 }
 SMALL = {"encoder.name": "tiny", "encoder.sequence_length": 64, "encoder.precision": "float32"}
@@ -213,7 +214,7 @@ def decided_by(problem, model, config):
     paths_of_sequences = [f"encoder.{name}" for name in ("sequence_length", "long_text", "window_overlap_fraction")]
     values = {path: value_at(config, path) for path in paths_of_sequences}
     problem = prepared(problem, override(problem.config, values)).with_config(config)
-    task, train = problem.task, problem.tokenized["train"]
+    task, train = problem.task, problem.training_split(config)
 
     def embed(sequences):
         return np.random.default_rng(0).standard_normal((train.num_sequences, 8), np.float32)[sequences]

@@ -38,6 +38,7 @@ LAYERS = [
     "hyperparameters",
     "huggingface",
     "serving",
+    "robustness",
     "comparison",
     "api",
     "commands",

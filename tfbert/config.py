@@ -215,6 +215,12 @@ class TrainConfig(OptimizationConfig):
         "balanced gives every label the same total weight, however often it occurs; in answers, windows with and "
         "without an answer",
     )
+    noise: float = _training_setting(
+        0.0,
+        "probability of a typing error in each word of the training texts, others in every epoch; 0 trains on the "
+        "original texts",
+        FRACTION,
+    )
     hard_negatives: int = _training_setting(
         0,
         "number of wrong texts added to each record: those most similar according to the pretrained encoder; 0 "

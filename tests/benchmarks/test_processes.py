@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from benchmarks.processes import Worker, free_ports, peers_python, run, server, tool_command
+from benchmarks.processes import Worker, free_ports, output_of, peers_python, run, server, tool_command
 
 
 def test_a_failing_tool_is_reported_in_one_line(tmp_path, capfd):
@@ -36,3 +36,9 @@ def test_a_missing_environment_is_logged(no_peers, caplog):
     with caplog.at_level("INFO"):
         assert peers_python() is None
     assert "`make peers` builds their environment" in caplog.text
+
+
+def test_the_output_of_a_command(capfd):
+    assert output_of([sys.executable, "-c", "print('{}')"]) == "{}\n"
+    with pytest.raises(ChildProcessError, match="ended with exit code 3$"):
+        output_of([sys.executable, "-c", "raise SystemExit(3)"])

@@ -27,6 +27,8 @@ def results(tmp_path_factory):
         "unknown label": [run_dir, "--data", "wrong.csv"],
         "unknown label of a model": [model_dir, "--data", "wrong.csv"],
         "no data": [model_dir, "--data", "nowhere.csv"],
+        "robust run": [run_dir, "--data", test, "--robustness", "--max-examples", 8],
+        "robust model": [model_dir, "--data", test, "--robustness", "--max-examples", 8],
     }
     results = tools.run(*[[tools.step("evaluate", *values, cwd=folder)] for values in arguments.values()])
     return dict(zip(arguments, [result for (result,) in results], strict=True))
@@ -38,6 +40,35 @@ def test_run_and_saved_model_have_equal_scores(results):
     assert by_run["metrics"] == by_model["metrics"] == by_directory["metrics"] == report["test"]["metrics"]
     assert by_run["per_label"] == by_model["per_label"] == report["test"]["per_label"]
     assert by_run["num_examples"] == by_model["num_examples"] == report["test"]["num_examples"]
+
+
+def test_run_and_saved_model_are_equally_robust(results):
+    by_run, by_model = [json.loads(results[name].out)["robustness"] for name in ("robust run", "robust model")]
+    assert by_run["num_examples"] == 8 and by_run["metric"] == "accuracy"
+    summaries = [
+        [
+            (effect["perturbation"], effect["num_changed"], effect["after"], effect["flips"])
+            for effect in each["effects"]
+        ]
+        for each in (by_run, by_model)
+    ]
+    assert summaries[0] == summaries[1] and any(num_changed for _, num_changed, *_ in summaries[0])
+    assert by_run["always_right"] == by_model["always_right"]
+    assert by_run["worst_case"]["num_texts"] == by_model["worst_case"]["num_texts"] > 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--max-examples", "5"], "--max-examples 5: expected it together with --robustness"),
+        (["--robustness", "--max-examples", "0"], "--max-examples 0: expected 1 or more"),
+    ],
+)
+def test_a_number_of_examples_is_for_robustness(arguments, message):
+    command = small.load_command("evaluate")
+    options = command.build_parser("evaluate").parse_args(["nowhere", "--data", "x.csv", *arguments])
+    with pytest.raises(ValueError, match=f"^{message}$"):
+        command.main(options)
 
 
 def test_a_mistake_in_a_fresh_process(tmp_path):

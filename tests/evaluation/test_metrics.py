@@ -4,6 +4,7 @@ import warnings
 
 import numpy as np
 import pytest
+import scipy.stats
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics as reference
@@ -167,3 +168,10 @@ def test_reliability_of_several_or_no_predictions_per_record():
     assert reliability["calibration_error"] == pytest.approx((2 * 0.43 + 2 * 0.125) / 4)
     none = metrics.reliability_of(np.zeros(0, np.float32), np.zeros(0, bool))
     assert none["calibration_error"] == 0 and {row["num_examples"] for row in none["bins"]} == {0}
+
+
+@pytest.mark.parametrize(("count", "total"), [(0, 10), (3, 10), (10, 10), (1, 1), (250, 1000)])
+def test_intervals_of_proportions_are_those_of_scipy(count, total):
+    interval = scipy.stats.binomtest(count, total).proportion_ci(method="wilson")
+    expected = {"count": count, "value": count / total, "low": interval.low, "high": interval.high}
+    assert metrics.proportion(count, total) == pytest.approx(expected, abs=1e-6)

@@ -99,3 +99,19 @@ def test_only_options_that_affect_sequences_tokenize_again(
     tokenize_split(problem.splits["train"], task, problem.tokenizer, problem.config)
     is_option = path in type(task.options).paths().values()
     assert len(list((tmp_path / "tokens").iterdir())) == 1 + affects_sequences * (1 + is_option)
+
+
+def test_texts_with_typing_errors_are_cached_by_probability_and_seed(problem, monkeypatch, tmp_path):
+    monkeypatch.setattr(data, "cache_dir", lambda: tmp_path)
+
+    def ids(noise, seed):
+        config = override(problem.config, {"train.noise": noise})
+        split = tokenize_split(problem.splits["train"], problem.task, problem.tokenizer, config, noise_seed=seed)
+        return split.sequences.values.tobytes(), split.targets["label_id"].tolist()
+
+    cases = [(0.5, 0), (0.5, 1), (0.9, 0), (0.5, None)]
+    found = [ids(*case) for case in cases]
+    assert len({tokens for tokens, _ in found}) == 4 and all(targets == found[0][1] for _, targets in found)
+    assert [ids(*case) for case in cases] == found and len(list((tmp_path / "tokens").iterdir())) == 4
+    # Without noise, its probability does not matter.
+    assert ids(0.9, None) == found[3] and len(list((tmp_path / "tokens").iterdir())) == 4

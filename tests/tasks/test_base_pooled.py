@@ -57,6 +57,12 @@ def test_an_overlap_without_windows_is_rejected():
     assert fitted(encoder__window_overlap_fraction=0.5, encoder__long_text="max").options.window_overlap_fraction == 0.5
 
 
+def test_noise_needs_one_sequence_per_text():
+    with pytest.raises(ValueError, match="train.noise=0.1: expected 0 with encoder.long_text=max, or cut"):
+        fitted(train__noise=0.1, encoder__long_text="max")
+    assert fitted(train__noise=0.1).options.noise == 0.1
+
+
 def test_long_texts_are_cut_or_read_in_windows():
     cut = sequences(fitted(), text=["a b c d e f g h", "a"])
     assert cut.token_ids.to_list() == [[2, 5, 6, 7, 8, 3], [2, 5, 3]]

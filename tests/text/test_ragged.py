@@ -3,7 +3,7 @@
 import numpy as np
 import tensorflow as tf
 
-from tfbert.text.ragged import Ragged, head, take
+from tfbert.text.ragged import Ragged, concatenated, head, take
 
 
 def test_vectors_of_different_lengths():
@@ -27,3 +27,10 @@ def test_vectors_of_a_tensor():
     ragged = Ragged.from_tensor(tf.ragged.constant([[5, 6], [], [7]], tf.int32))
     assert [ragged[index].tolist() for index in range(3)] == [[5, 6], [], [7]]
     assert ragged.values.dtype == np.int32
+
+
+def test_concatenation():
+    first, second = Ragged(np.array([5, 6, 7]), np.array([0, 2, 3])), Ragged(np.array([8, 9]), np.array([0, 0, 2]))
+    together = concatenated([first, second, first])
+    assert [together[i].tolist() for i in range(6)] == [[5, 6], [7], [], [8, 9], [5, 6], [7]]
+    assert concatenated([np.array([[1, 2]]), np.array([[3, 4]])]).tolist() == [[1, 2], [3, 4]]

@@ -1,5 +1,6 @@
 """The history of a fine-tuning by epoch, as in `report.json`, and the scores of an epoch."""
 
+import itertools
 from types import SimpleNamespace
 
 import numpy as np
@@ -7,10 +8,12 @@ import pytest
 import tensorflow as tf
 from support.predicted_answers import outputs_of
 
+from tfbert.config import override
 from tfbert.tasks.answers import AnswersOptions, FittedAnswers
 from tfbert.text.records import Record
-from tfbert.training.fine_tuning import EpochHistory, TaskEvaluator
+from tfbert.training.fine_tuning import EpochHistory, TaskEvaluator, TaskObjective
 from tfbert.training.monitoring import NotFinite
+from tfbert.training.problem import NOISY_COPIES
 from tfbert.training.progress import EvaluationPoint, Progress
 
 
@@ -18,6 +21,25 @@ def point(update, scores, **values):
     base = {"num_examples": 8 * update, "num_tokens": 0, "seconds": 0.5 * update, "evaluation_seconds": 0.25}
     base |= {"loss": 1.0 / update if update else None, "learning_rate": 1e-3}
     return EvaluationPoint(update=update, epoch=update / 4, scores=scores, **base | values)
+
+
+def test_with_noise_every_epoch_reads_other_copies_of_the_texts(base_problem):
+    config = override(base_problem.config, {"train.noise": 0.5})
+    clean, copies = base_problem.tokenized["train"], base_problem.training_split(config)
+    num_examples = len(clean)
+    assert len(copies) == NOISY_COPIES * num_examples
+    assert copies.targets["label_id"].tolist() == clean.targets["label_id"].tolist() * NOISY_COPIES
+    texts = [tuple(copies.sequences[index]) for index in range(len(copies))]
+    by_copy = [texts[start : start + num_examples] for start in range(0, len(copies), num_examples)]
+    assert all(first != second for first, second in itertools.combinations(by_copy, 2))
+    objective = TaskObjective(None, base_problem.task, config, copies)
+    plain = TaskObjective(None, base_problem.task, base_problem.config, clean)
+    assert (objective.num_batches, objective.num_epochs) == (plain.num_batches, plain.num_epochs)
+    for epoch in range(NOISY_COPIES + 1):
+        examples = np.sort(np.concatenate([examples for (examples,) in objective.plan(epoch)]))
+        assert examples.tolist() == [num_examples * (epoch % NOISY_COPIES) + i for i in range(num_examples)]
+    other_seed = base_problem.training_split(override(config, {"train.seed": 1}))
+    assert other_seed.sequences.values.tobytes() != copies.sequences.values.tobytes()
 
 
 def test_the_history_by_epoch():

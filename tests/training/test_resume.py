@@ -21,6 +21,8 @@ OPTIONS = {
     # Small enough that batches of eight examples are split into micro-batches.
     "train.part_tokens": 40,
     "train.ema_momentum": 0.5,
+    # Every epoch reads another copy of the texts.
+    "train.noise": 0.3,
 }
 CHECKPOINT, BEST = "checkpoint.safetensors", "best.safetensors"
 # The evaluation before training writes the first checkpoint. 24 examples are three updates per epoch: two checkpoints

@@ -1,6 +1,7 @@
 """Evaluate a run, a SavedModel or a Hugging Face model on labelled data: print metrics with confidence intervals.
 
-They are printed as tables on a terminal, otherwise as one line of JSON.
+With --robustness, also measure how predictions change with typing errors and other changes of the texts that keep their
+labels. Results are printed as tables on a terminal, otherwise as one line of JSON.
 """
 
 import argparse
@@ -10,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from tfbert.commands import program
+from tfbert.commands.robustness_view import print_robustness
 from tfbert.commands.table import print_table
 
 _MAX_LABELS = 20
@@ -25,6 +27,14 @@ def build_parser(prog: str) -> argparse.ArgumentParser:
     )
     program.add_format_argument(parser)
     parser.add_argument("--task", help="task of a Hugging Face model (default: derived from its config)")
+    parser.add_argument(
+        "--robustness",
+        action="store_true",
+        help="also predict perturbed texts (typing errors, punctuation, ...), and search for misleading edits",
+    )
+    parser.add_argument(
+        "--max-examples", metavar="N", type=int, help="maximum number of examples for --robustness (default: 1000)"
+    )
     parser.add_argument("--set", metavar="data.FIELD=VALUE", action="append", default=[], help="how to read the data")
     return parser
 
@@ -36,15 +46,26 @@ def main(options: argparse.Namespace) -> None:
         ValueError: an option, the model or the data cannot be used.
     """
     from tfbert.config import parse_assignments
+    from tfbert.robustness.measure import measure, require_editable
     from tfbert.serving.evaluate import predict_labelled
 
+    if options.max_examples is not None and (not options.robustness or options.max_examples < 1):
+        expected = "1 or more" if options.robustness else "it together with --robustness"
+        raise ValueError(f"--max-examples {options.max_examples}: expected {expected}")
     values = parse_assignments(options.set) | program.given_values(options)
-    predictions = predict_labelled(options.model, options.data, values, options.task)
-    report = {"model": options.model, "data": options.data, **predictions.scores()}
-    if sys.stdout.isatty():
-        print_report(report, {metric.name: metric.title for metric in predictions.task.metrics})
-    else:
+    require = {"require": require_editable} if options.robustness else {}
+    predictions = predict_labelled(options.model, options.data, values, options.task, **require)
+    report, robustness = {"model": options.model, "data": options.data, **predictions.scores()}, None
+    if options.robustness:
+        limit = {"max_examples": options.max_examples} if options.max_examples else {}
+        robustness = measure(predictions, **limit)
+        report["robustness"] = robustness.to_json()
+    if not sys.stdout.isatty():
         print(json.dumps(report, ensure_ascii=False))
+        return
+    print_report(report, {metric.name: metric.title for metric in predictions.task.metrics})
+    if robustness:
+        print_robustness(robustness)
 
 
 def print_report(report: Mapping[str, Any], titles: Mapping[str, str]) -> None:

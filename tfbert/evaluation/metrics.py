@@ -3,6 +3,7 @@
 Tests compare the scores with scikit-learn's. Intervals are percentiles of the score over resampled test sets.
 """
 
+import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -101,6 +102,22 @@ def of_records(score: Callable[[np.ndarray], float], num_records: int) -> Callab
         num_records: number of records.
     """
     return lambda records: score(np.bincount(records, minlength=num_records))
+
+
+def proportion(count: int, total: int) -> dict[str, float]:
+    """Return the `count`, the fraction `value` of a total that it is, and the bounds `low`, `high` of its 95% interval.
+
+    Args:
+        count: the number of records with a property.
+        total: the number of all records, at least one.
+
+    Source: Wilson 1927, "Probable inference, the law of succession, and statistical inference".
+    """
+    z2 = 1.959964**2
+    value = count / total
+    center = (value + z2 / (2 * total)) / (1 + z2 / total)
+    distance = math.sqrt(z2 * (value * (1 - value) / total + z2 / (4 * total**2))) / (1 + z2 / total)
+    return {"count": count, "value": value, "low": max(0.0, center - distance), "high": min(1.0, center + distance)}
 
 
 def bounds(resampled_scores: Sequence[float], value: float, num_records: int | None = None) -> dict[str, float]:

@@ -1,6 +1,7 @@
 """The data of a fitted task: its path, the config fields it depends on, and tokenization into sequences and targets."""
 
 import json
+from collections.abc import Iterable
 from functools import partial
 from pathlib import Path, PurePath
 from typing import Any
@@ -13,7 +14,9 @@ from tfbert.models.predictor import make_preprocessor
 from tfbert.tasks.base import FittedTask, Task, load_task
 from tfbert.text.datasets import Recipe, TokenizedSplit, tokenize
 from tfbert.text.inputs import specs_of
+from tfbert.text.perturbations.spelling import TYPOS_VERSION, typos
 from tfbert.text.readers.compression import uncompressed_name
+from tfbert.text.records import Record
 from tfbert.text.splits import SPLIT_OF_STEM, Split, load_splits
 from tfbert.text.tokenizer import Tokenizer
 
@@ -58,12 +61,27 @@ def load_task_splits(config: Config, task: Task) -> dict[str, Split]:
     return load_splits(config.data, data_path(config), task.schema, calibrates=task.calibrates)
 
 
-def tokenize_split(split: Split, task: FittedTask, tokenizer: Tokenizer, config: Config) -> TokenizedSplit:
+def tokenize_split(
+    split: Split, task: FittedTask, tokenizer: Tokenizer, config: Config, *, noise_seed: int | None = None
+) -> TokenizedSplit:
     """Return the token sequences and targets of a split, from the cache if it has them.
+
+    Args:
+        split: the records.
+        task: the fitted task.
+        tokenizer: the tokenizer of the encoder.
+        config: the config of the training.
+        noise_seed: random seed of typing errors in the texts, with the probability `train.noise`; `None` makes none.
 
     Raises:
         ValueError: a record cannot be converted to an example.
     """
+    records: Iterable[Record] = split
+    noise: tuple[str, ...] = ()
+    if noise_seed is not None:
+        noise = (f"noise {TYPOS_VERSION} {config.train.noise} {noise_seed}",)
+        edits_of = partial(typos(config.train.noise).edits, seed=noise_seed)
+        records = (task.definition.edited(record, list(map(edits_of, record.texts))) for record in split)
     preprocessor = make_preprocessor(tokenizer, config)
     fitted = task.to_json()
     option_paths = type(task.options).paths()
@@ -76,8 +94,8 @@ def tokenize_split(split: Split, task: FittedTask, tokenizer: Tokenizer, config:
         targets_of=task.targets_of,
         targets=task.targets,
         by_record=task.by_record,
-        key=[split.name, split.sha256, split.note, json.dumps(data_fields(config)), json.dumps(fitted)],
+        key=[split.name, split.sha256, split.note, json.dumps(data_fields(config)), json.dumps(fitted), *noise],
     )
     directory = cache_dir() / "tokens"
     with writing(directory):
-        return tokenize(split, recipe, directory)
+        return tokenize(records, recipe, directory)

@@ -2,7 +2,7 @@
 
 import logging
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -91,6 +91,7 @@ class LabelledPredictions:
         outputs: the served outputs as arrays by name, record first.
         gold: the gold value of each record.
         decided: the values of the decision's variables by name.
+        predict: the model's function from items to served outputs.
     """
 
     task: FittedTask
@@ -99,6 +100,7 @@ class LabelledPredictions:
     outputs: Mapping[str, np.ndarray]
     gold: Sequence
     decided: Mapping[str, np.ndarray]
+    predict: Predict
 
     def scores(self) -> dict:
         """Return `num_examples`, `metrics`, `per_label`."""
@@ -119,7 +121,11 @@ def evaluate(path: str | os.PathLike, data: str, values: Mapping[str, Any], task
 
 
 def predict_labelled(
-    path: str | os.PathLike, data: str, values: Mapping[str, Any], task: str | None = None
+    path: str | os.PathLike,
+    data: str,
+    values: Mapping[str, Any],
+    task: str | None = None,
+    require: Callable[[FittedTask], None] = lambda task: None,
 ) -> LabelledPredictions:
     """Predict labelled data.
 
@@ -129,19 +135,23 @@ def predict_labelled(
         data: a labelled file, all of which is used, or a directory, whose test split is used.
         values: config paths of `data` and their values, which say how to read the data.
         task: the task of a Hugging Face model; `None` to derive it from its config.
+        require: called with the fitted task before anything is predicted, to reject tasks.
 
     Raises:
-        ValueError: `path` is none of these, the data cannot be read, or a label is unknown.
+        ValueError: `path` is none of these, the data cannot be read, a label is unknown, or the task is rejected.
     """
     name = os.fspath(path)
     if not is_huggingface(name):
         if task is not None:
             raise ValueError(f"--task {task}: {path} knows its task; expected a Hugging Face model")
-        return predict_records(LoadedModel.load(Path(path)), data, values)
+        model = LoadedModel.load(Path(path))
+        require(model.task)
+        return predict_records(model, data, values)
     foreign = read_model(name, task)
     records = _records(_with_data(Config(task=foreign.task.name), data, values), foreign.task)
     # The config of a classifier does not say whether it reads pairs.
     model = LoadedModel.of_run(Path(path), foreign.load(foreign.may_read_pairs and has_pair(records)[0]))
+    require(model.task)
     return _predict(model, model.config, records)
 
 
@@ -163,7 +173,13 @@ def _predict(model: LoadedModel, config: Config, records: Iterable[Record]) -> L
     require_known_labels(model.task, [records])
     outputs, gold = predict_all(model.predict, model.task, records, title="evaluate")
     return LabelledPredictions(
-        task=model.task, config=config, records=records, outputs=outputs, gold=gold, decided=model.decided
+        task=model.task,
+        config=config,
+        records=records,
+        outputs=outputs,
+        gold=gold,
+        decided=model.decided,
+        predict=model.predict,
     )
 
 

@@ -14,6 +14,7 @@ from tfbert.calibration.out_of_domain import Domain
 from tfbert.heads.pooled import PooledHead
 from tfbert.nearest import did_you_mean
 from tfbert.tasks.base_context import Context, Served
+from tfbert.tasks.base_editing import EditableTask
 from tfbert.tasks.base_huggingface import ConvertibleTask, FittedConvertibleTask
 from tfbert.tasks.base_options import LearnedHeadOptions, option
 from tfbert.text.datasets import Warn
@@ -35,13 +36,17 @@ class PooledOptions(LearnedHeadOptions):
     long_text: str = option("encoder.long_text")
     window_overlap_fraction: float = option("encoder.window_overlap_fraction")
     out_of_domain: str = option("decision.out_of_domain")
+    noise: float = option("train.noise")
 
     def check(self) -> None:
-        """Reject an overlap of windows if long texts are cut.
+        """Reject an overlap of windows if long texts are cut, and noise if they are not.
 
         Raises:
-            ValueError: `encoder.window_overlap_fraction` is set, but there are no windows.
+            ValueError: `encoder.window_overlap_fraction` is set, but there are no windows; or `train.noise` is set, but
+                a text and its noisy copy may have different numbers of windows.
         """
+        if self.noise and self.long_text != "cut":
+            raise ValueError(f"train.noise={self.noise}: expected 0 with encoder.long_text={self.long_text}, or cut")
         if self.long_text == "cut" and self.window_overlap_fraction != PooledOptions.window_overlap_fraction:
             raise ValueError(
                 f"encoder.window_overlap_fraction={self.window_overlap_fraction}: there are no windows with "
@@ -57,7 +62,7 @@ class LabelOptions(PooledOptions):
     class_weights: str = option("train.class_weights")
 
 
-class PooledTask(ConvertibleTask):
+class PooledTask(ConvertibleTask, EditableTask):
     """Base class of tasks on a whole text or a pair of texts. Segment ids tell the texts of a pair apart."""
 
     inputs = (Text("text"), Text("text_pair", required=False))

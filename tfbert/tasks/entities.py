@@ -22,11 +22,13 @@ from tfbert.tasks import base_outputs
 from tfbert.tasks.base_confidence import ConfidenceDecision
 from tfbert.tasks.base_context import Context
 from tfbert.tasks.base_decision import Predicted
+from tfbert.tasks.base_editing import EditableTask
 from tfbert.tasks.base_explained import ExplainedTags
 from tfbert.tasks.base_huggingface import ConvertibleTask, FittedConvertibleTask, ModelClass
 from tfbert.tasks.base_options import LearnedHeadOptions, option
 from tfbert.text.borders import Borders, borders_of, continuing_tokens
 from tfbert.text.datasets import Target, TokenizedSplit, Warn
+from tfbert.text.edits import Edit, keeping_spans, shifted
 from tfbert.text.entity_rows import COLUMNS, EntityRows
 from tfbert.text.inputs import Item, Text
 from tfbert.text.preprocessor import Preprocessor, Sequences
@@ -52,7 +54,7 @@ class EntitiesOptions(LearnedHeadOptions):
     window_overlap_fraction: float = option("encoder.window_overlap_fraction")
 
 
-class Entities(ConvertibleTask):
+class Entities(ConvertibleTask, EditableTask):
     """Named entity recognition: predicts a tag per word piece, and decodes the best legal sequence of tags to spans."""
 
     title = "labelled spans of a text, with their positions"
@@ -97,6 +99,15 @@ class Entities(ConvertibleTask):
             {"text": record.text[span.start : span.end], "start": span.start, "end": span.end, "label": span.label}
             for span in record.target
         ]
+
+    def allowed_edits(self, record: Record, edits: Sequence[Edit]) -> Sequence[Edit]:
+        """Return the edits that do not cross the border of a span."""
+        return keeping_spans([(span.start, span.end) for span in record.target], edits)
+
+    def edited(self, record: Record, edits: Sequence[Sequence[Edit]]) -> Record:
+        """Return the record with its text edited and its spans moved."""
+        spans = (Span(*shifted(span.start, span.end, edits[0]), span.label) for span in record.target)
+        return replace(super().edited(record, edits), target=tuple(spans))
 
     def fit(self, records: Iterable[Record], options: EntitiesOptions) -> "FittedEntities":
         """Return the task with its types, sorted by name, and the borders at which nearly all entities start and end.

@@ -20,7 +20,7 @@ import tensorflow as tf
 from tfbert.files import read_json, write_json
 from tfbert.text.inputs import Item, batch_of
 from tfbert.text.preprocessor import Preprocessor, Sequences
-from tfbert.text.ragged import Ragged, Values, head, take
+from tfbert.text.ragged import Ragged, Values, concatenated, head, take
 from tfbert.text.record_sequences import Chunk, RecordSequences
 from tfbert.text.records import Record
 from tfbert.text.tokenizer import SpecialTokens
@@ -183,6 +183,21 @@ class TokenizedSplit:
             targets={name: take(values, sequences) for name, values in self.targets.items()},
             features={name: values[sequences] for name, values in self.features.items()},
             examples=examples,
+            records=None,
+        )
+
+    @classmethod
+    def concatenated(cls, splits: Sequence["TokenizedSplit"]) -> "TokenizedSplit":
+        """Return a split with the examples of several splits of one task, one after the other."""
+        first = splits[0]
+        num_sequences = np.concatenate([np.diff(split.examples) for split in splits])
+        return replace(
+            first,
+            sequences=concatenated([split.sequences for split in splits]),
+            second_starts=concatenated([split.second_starts for split in splits]),
+            targets={name: concatenated([split.targets[name] for split in splits]) for name in first.targets},
+            features={name: concatenated([split.features[name] for split in splits]) for name in first.features},
+            examples=np.concatenate([[0], np.cumsum(num_sequences)]),
             records=None,
         )
 

@@ -1,5 +1,6 @@
 """Ragged arrays: vectors of different lengths, stored in one NumPy array."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -56,3 +57,11 @@ def head(values: Values, count: int) -> Values:
 def take(values: Values, indices: np.ndarray) -> Values:
     """Return the rows of an array, or the vectors, at the given indices, in that order."""
     return values.take(indices) if isinstance(values, Ragged) else values[indices]
+
+
+def concatenated(parts: Sequence[Values]) -> Values:
+    """Return the rows of several arrays, or the vectors of several ragged arrays, one after the other."""
+    if not isinstance(parts[0], Ragged):
+        return np.concatenate(parts)
+    lengths = np.concatenate([part.lengths() for part in parts])
+    return Ragged(np.concatenate([part.values for part in parts]), np.concatenate([[0], np.cumsum(lengths)]))

@@ -30,7 +30,7 @@ from tfbert.training.checkpoint import Checkpoints
 from tfbert.training.distribution import ReplicaBatches, Replicas
 from tfbert.training.monitoring import Evaluator, NotFinite, Schedule
 from tfbert.training.objectives import Batch, Group, Objective, PlannedBatch
-from tfbert.training.problem import Problem
+from tfbert.training.problem import NOISY_COPIES, Problem
 from tfbert.training.progress import Average, EvaluationPoint, Progress
 from tfbert.training.resolved import max_micro_batch_tokens
 from tfbert.training.trackers import UNTRACKED, Tracker
@@ -51,7 +51,7 @@ class TaskObjective(Objective):
         model: encoder and head, in training precision.
         task: defines the loss.
         config: config of the training.
-        train: the tokenized training split.
+        train: the result of `Problem.training_split`.
         vectors: pooled vectors of all its sequences, if only the head is trained; `None` computes them in every batch.
 
     Attributes:
@@ -74,15 +74,18 @@ class TaskObjective(Objective):
         self.example_weights = task.example_weights(train)
         self.lengths = np.minimum(train.lengths(), config.encoder.sequence_length)
         self.num_sequences = np.diff(train.examples)
-        self.num_batches = math.ceil(len(train) / config.train.batch_size)
+        self._num_copies = NOISY_COPIES if config.train.noise else 1
+        self._num_per_copy = len(train) // self._num_copies
+        self.num_batches = math.ceil(self._num_per_copy / config.train.batch_size)
         self.accumulation_steps = config.train.accumulation_steps
-        self.num_epochs = config.train.num_epochs(len(train))
+        self.num_epochs = config.train.num_epochs(self._num_per_copy)
         self.batch_spec = self.batches([]).element_spec
 
     def plan(self, epoch: int) -> list[PlannedBatch]:
         """Return the batches of an epoch, each with examples of similar length."""
-        train = self.config.train
-        return [(examples,) for examples in plan_training(self.lengths, train.batch_size, train.seed, epoch)]
+        train, first = self.config.train, epoch % self._num_copies * self._num_per_copy
+        plan = plan_training(self.lengths[first:][: self._num_per_copy], train.batch_size, train.seed, epoch)
+        return [(first + examples,) for examples in plan]
 
     def micro_batches(self, planned: PlannedBatch, num_replicas: int) -> list[PlannedBatch]:
         """Split a batch into micro-batches of at most `train.part_tokens` tokens per device."""
@@ -330,8 +333,8 @@ def task_trainer(
         tracker: as for `Trainer`.
     """
     embed = _embedder(problem, model, config)
-    train = problem.task.augment(problem.tokenized["train"], embed, config.train.seed)
-    vectors = _fixed_vectors(model, train, embed)
+    train = problem.task.augment(problem.training_split(config), embed, config.train.seed)
+    vectors = None if config.train.noise else _fixed_vectors(model, train, embed)
     objective = TaskObjective(model, problem.task, config, train, vectors)
     evaluator = TaskEvaluator(problem, config, predictor, objective, callbacks)
     return Trainer(

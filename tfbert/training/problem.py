@@ -5,6 +5,7 @@ import hashlib
 import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,9 @@ from tfbert.text.unknown_tokens import measure_unknown
 from tfbert.training.base_problem import BaseProblem, timed
 from tfbert.training.distribution import join
 from tfbert.training.trackers import require_package
+
+# Each of the first epochs has typing errors of its own; further epochs repeat them.
+NOISY_COPIES = 5
 
 logger = logging.getLogger(__name__)
 
@@ -93,6 +97,16 @@ class Problem(BaseProblem[Config]):
         if key not in self.vectors:
             self.vectors[key] = embed(sequences)
         return self.vectors[key]
+
+    def training_split(self, config: Config) -> TokenizedSplit:
+        """Return the tokenized training split, or with `train.noise` its copies, each with other typing errors."""
+        if not config.train.noise:
+            return self.tokenized["train"]
+        tokenize = partial(tokenize_split, self.splits["train"], self.task, self.tokenizer, config)
+        first_seed = config.train.seed * NOISY_COPIES
+        return TokenizedSplit.concatenated(
+            [tokenize(noise_seed=seed) for seed in range(first_seed, first_seed + NOISY_COPIES)]
+        )
 
     def identity(self, config: Config) -> list[Any]:
         """Return the config and the hashes of the splits."""
