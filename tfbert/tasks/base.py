@@ -184,7 +184,7 @@ class FittedTask(abc.ABC):
 
     @property
     def outputs(self) -> Outputs:
-        """The served outputs with the options of the task."""
+        """The served outputs with these options."""
         return tuple(o for o in self.all_outputs if not o.only_with or self.options.is_enabled(o.only_with))
 
     @abc.abstractmethod
@@ -270,9 +270,7 @@ class FittedTask(abc.ABC):
 
     @abc.abstractmethod
     def decode(self, scores: tf.Tensor, sequences: Sequences, context: Context) -> dict[str, tf.Tensor]:
-        """Return the outputs of each record, in the graph: dense tensors with the record first.
-
-        If the task has a decision, the decision is then applied to these outputs.
+        """Return the outputs of each record before the decision, in the graph: dense tensors with the record first.
 
         Args:
             scores: the scores that the head returns for the sequences.

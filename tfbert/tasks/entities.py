@@ -1,7 +1,6 @@
 """Entities: named entity recognition, which finds labelled spans of a text, such as names, places and products.
 
-A record is a text of any length and its labelled spans of characters. The outputs are the spans in all windows of the
-text: their texts, types, positions and probabilities.
+A record is a text of any length with its labelled spans. The outputs are the spans with types and probabilities.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence

@@ -1,13 +1,11 @@
 """Fine-tuning runs: training from one or several seeds, evaluation, and the report."""
 
 import dataclasses
-import json
 import logging
 import statistics
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import keras
 import tensorflow as tf
@@ -22,12 +20,10 @@ from tfbert.evaluation.trust import shown
 from tfbert.explanation.report import explanation_details
 from tfbert.files import CONFIG, REPORT, read_json, write_json, writing
 from tfbert.models.build import build_models
-from tfbert.models.data import data_title
 from tfbert.models.predictions import write_predictions
 from tfbert.models.predictor import Predictor
 from tfbert.models.saved_run import save_run
 from tfbert.models.task_model import TaskModel
-from tfbert.tasks import base_config
 from tfbert.tasks.base_decision import Predicted
 from tfbert.training import base_run, baselines, trust
 from tfbert.training.calibration import decode_split, fit_decision
@@ -41,6 +37,7 @@ from tfbert.training.fine_tuning import (
 )
 from tfbert.training.problem import Problem
 from tfbert.training.progress import Progress
+from tfbert.training.report import run_details, run_report
 from tfbert.training.resolved import resolved_settings
 from tfbert.training.run_dir import find_unfinished
 from tfbert.training.trackers import UNTRACKED, Tracker, open_tracker
@@ -242,12 +239,12 @@ class _FineTuningRun(base_run.BaseRun[Problem]):
         with writing(run_dir / PREDICTIONS), open(run_dir / PREDICTIONS, "w", encoding="utf-8") as stream:
             for name, (outputs, _) in predictions.items():
                 write_predictions(stream, problem.task, name, problem.splits[name], outputs)
-        details, started = _details(problem, evaluations, progress, measured), time.monotonic()
+        details, started = run_details(problem, evaluations, progress, measured), time.monotonic()
         if problem.explains and (split := details.get("split")):
             details |= explanation_details(predictor, problem.splits[split], evaluations[split].mistakes())
         seconds = {"baselines": self._baseline_seconds, "explain": time.monotonic() - started}
         write_json(run_dir / _DETAILS, details)
-        report = _report(problem, progress, {name: evaluation.scores() for name, evaluation in evaluations.items()})
+        report = run_report(problem, progress, {name: evaluation.scores() for name, evaluation in evaluations.items()})
         report["seconds"] |= seconds
         report["resolved"] = resolved_settings(problem, self.config)
         report["trust"] = shown(measured)
@@ -303,67 +300,6 @@ def predict_held_out(
         if name in decoded
     }
     return predictions, decoded
-
-
-def _report(problem: Problem, progress: Progress, scores: dict[str, dict]) -> dict:
-    """Return the part of `report.json` that only fine-tuning runs have."""
-    checked, history = problem.checked, EpochHistory.of(progress)
-    data = {
-        name: {
-            "path": str(split.path),
-            "sha256": split.sha256,
-            "num_examples": len(problem.tokenized[name].num_tokens),
-            "note": split.note,
-        }
-        for name, split in problem.splits.items()
-    }
-    with_counts = {name: {"num_examples": data[name]["num_examples"], **score} for name, score in scores.items()}
-    seconds = {
-        "start": progress.start_seconds,
-        "train": progress.seconds,
-        "validate": sum(entry.get("validation_seconds", 0.0) for entry in history.history),
-    }
-    return {
-        "task": problem.task.name,
-        "data_name": data_title(problem.config),
-        "data": data,
-        "checks": {
-            **checked.to_dict(),
-            "lines": [*checked.interpreted, *checked.lines()],
-            "warnings": checked.warnings,
-            "score_warnings": checked.score_warnings,
-        },
-        "seconds": problem.seconds | seconds,
-        "first_update_at": progress.first_update_at,
-        **vars(history),
-        "validation": with_counts.get("validation"),
-        "test": with_counts.get("test"),
-        "seeds": None,
-        "metrics": [metric.to_json() for metric in problem.task.metrics],
-    }
-
-
-def _details(
-    problem: Problem, evaluations: dict[str, Evaluation], progress: Progress, measured: dict[str, Any]
-) -> dict:
-    """Return what the report page shows beyond `report.json`, ready for JSON."""
-    details: dict = {
-        "step_losses": [(point["update"], point["loss"]) for point in progress.curve],
-        "lengths": {name: split.num_tokens for name, split in problem.tokenized.items()},
-        "sequence_length": problem.config.encoder.sequence_length if problem.task.cuts_texts else None,
-        "defaults": base_config.defaults_with_effect(problem.task),
-        "trust": measured,
-    }
-    shown = next((name for name in ("test", "validation") if name in evaluations), None)
-    if shown:
-        details |= evaluations[shown].sections()
-        mistakes = evaluations[shown].mistakes()
-        details["mistakes"] = [
-            {"texts": record.texts, "where": record.where, **dataclasses.asdict(evaluations[shown].outcome(index))}
-            for index, record in zip(mistakes, problem.splits[shown].records_at(mistakes), strict=True)
-        ]
-        details["split"] = shown
-    return json.loads(json.dumps(details, default=lambda value: value.tolist()))
 
 
 def _finished_seed(problem: Problem, config: Config, seed_dir: Path) -> dict:
