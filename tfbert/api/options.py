@@ -16,6 +16,7 @@ _OTHER_ARGUMENTS = {
     "data.path": "data",
     "data.train": "data",
     "data.validation": "data",
+    "data.calibration": "data",
     "data.test": "data",
     "encoder.name": "encoder",
     "corpus.paths": "corpus",

@@ -25,6 +25,7 @@ def add_data_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", metavar="PATH", help="directory with train[, validation, test], or one file")
     parser.add_argument("--train", metavar="FILE", help="file of the train split, instead of --data")
     parser.add_argument("--validation", metavar="FILE", help="file of the validation split, with --train")
+    parser.add_argument("--calibration", metavar="FILE", help="file of the calibration split, with --train")
     parser.add_argument("--test", metavar="FILE", help="file of the test split, with --train")
     add_format_argument(parser)
 
