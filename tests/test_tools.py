@@ -11,7 +11,8 @@ HELP = {"-h", "--help"}
 # Options that scripts of users depend on: none may disappear or change accidentally.
 OPTIONS = {
     "train": {
-        "--task", "--data", "--train", "--validation", "--calibration", "--test", "--format", "--encoder", "--out", "--name", "--seed",
+        "--task", "--data", "--train", "--validation", "--calibration", "--test", "--format",
+        "--encoder", "--out", "--name", "--seed",
         "--seeds", "--config", "--set", "--adapt",
         "--no-export", "--list",
     },
@@ -20,14 +21,16 @@ OPTIONS = {
         "--seed", "--config", "--set", "--allow-code", "--list", "--beam",
     },
     "search": {
-        "--task", "--data", "--train", "--validation", "--calibration", "--test", "--format", "--encoder", "--algorithm", "--trials",
+        "--task", "--data", "--train", "--validation", "--calibration", "--test", "--format",
+        "--encoder", "--algorithm", "--trials",
         "--hours", "--executions", "--confirm", "--keep",
         "--stop-hopeless", "--workers", "--space", "--out", "--name", "--config", "--set", "--no-export", "--restart",
     },
     "evaluate": {"model", "--data", "--format", "--task", "--robustness", "--max-examples", "--set"},
     "compare": {"models", "--data", "--set", "--metric", "--out", "--runs"},
     "check": {
-        "--task", "--data", "--train", "--validation", "--calibration", "--test", "--format", "--encoder", "--config", "--set", "--json",
+        "--task", "--data", "--train", "--validation", "--calibration", "--test", "--format",
+        "--encoder", "--config", "--set", "--json",
     },
     "predict": {
         "model", "texts", "--file", "--format", "--out", "--top", "--columns", "--set", "--server", "--header", "--ca",

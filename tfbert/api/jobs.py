@@ -78,8 +78,8 @@ def fine_tune(
     Args:
         data: labelled data: the path of a file or directory; a pandas DataFrame; a list of dicts, from column to value;
             a list of tuples with the values of the required columns, such as `(text, label)`; or a dict from the
-            splits `train`, `validation`, `calibration` and `test` to any of these. Missing splits are cut from train. Data in memory
-            is written to the directory of the runs. `None` for the samples of the task.
+            splits `train`, `validation`, `calibration` and `test` to any of these. Missing splits are cut from the
+            others. Data in memory is written to the directory of the runs. `None` for the samples of the task.
         task: name or alias of the task, as listed by `tfbert list`.
         encoder: name listed by `tfbert list`, directory, or `hf://owner/name`; `None` for the default encoder.
         seed: random seed for weights, data order and dropout; `None` for 0.
