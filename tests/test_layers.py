@@ -31,6 +31,7 @@ LAYERS = [
     "evaluation",
     "tasks",
     "models",
+    "data_quality",
     "training",
     "pretraining",
     "hyperparameters",

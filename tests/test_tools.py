@@ -12,7 +12,7 @@ HELP = {"-h", "--help"}
 OPTIONS = {
     "train": {
         "--task", "--data", "--train", "--validation", "--test", "--format", "--encoder", "--out", "--name", "--seed",
-        "--seeds", "--config", "--set", "--adapt",
+        "--corrections", "--seeds", "--config", "--set", "--adapt",
         "--no-export", "--list",
     },
     "pretrain": {
@@ -28,6 +28,7 @@ OPTIONS = {
     "compare": {"models", "--data", "--set", "--metric", "--out", "--runs"},
     "check": {
         "--task", "--data", "--train", "--validation", "--test", "--format", "--encoder", "--config", "--set", "--json",
+        "--doubtful", "--out",
     },
     "predict": {
         "model", "texts", "--file", "--format", "--out", "--top", "--columns", "--set", "--server", "--header", "--ca",
