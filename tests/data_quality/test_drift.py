@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from support.clusters import clusters
 
+from tfbert.data_quality import probe
 from tfbert.data_quality.drift import measure_drift
 
 
@@ -23,6 +24,12 @@ def test_other_texts_and_other_frequencies():
     assert drift.has_other_texts and drift.auroc > 0.95
     assert drift.has_other_labels and drift.labels.distance == pytest.approx(0.25)
     assert (drift.labels.first, drift.labels.second) in [(0.75, 0.5), (0.25, 0.5)]
+
+
+def test_a_classifier_that_stops_early_does_not_warn(monkeypatch):
+    monkeypatch.setattr(probe, "_MAX_ITERATIONS", 1)
+    vectors, targets = clusters(60, 2)
+    assert measure_drift(("a", "b"), vectors[targets == 0], vectors[targets == 1], [], []).auroc > 0.9
 
 
 def test_few_rows_and_no_labels_are_not_compared():

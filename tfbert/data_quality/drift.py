@@ -11,7 +11,7 @@ from scipy.stats import chi2_contingency
 from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import StratifiedKFold, cross_val_predict
 
-from tfbert.data_quality.probe import new_probe
+from tfbert.data_quality.probe import fitting, new_probe
 
 # Rows of each split that the classifier sees, which limits its time.
 _MAX_ROWS = 2000
@@ -120,9 +120,10 @@ def measure_drift(
     if min(map(len, samples)) >= 2 * _NUM_FOLDS:
         is_second = np.repeat([0, 1], [len(sample) for sample in samples])
         folds = StratifiedKFold(_NUM_FOLDS, shuffle=True, random_state=seed)
-        scores = cross_val_predict(
-            new_probe(1.0), np.concatenate(samples), is_second, cv=folds, method="decision_function"
-        )
+        with fitting():
+            scores = cross_val_predict(
+                new_probe(1.0), np.concatenate(samples), is_second, cv=folds, method="decision_function"
+            )
         auroc = float(roc_auc_score(is_second, scores))
         half = _Z * _standard_error(auroc, *map(len, samples))
         low, high = max(0.0, auroc - half), min(1.0, auroc + half)

@@ -3,8 +3,9 @@
 No row is predicted by a probe that has seen its label.
 """
 
+import contextlib
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
@@ -27,6 +28,18 @@ def new_probe(strength: float = _STRENGTH) -> LogisticRegression:
     return LogisticRegression(C=strength, max_iter=_MAX_ITERATIONS)
 
 
+@contextlib.contextmanager
+def fitting() -> Iterator[None]:
+    """Fit probes in a `with` block in one thread, without warnings about early stopping and rare labels."""
+    # The products are so small that several threads spend most of their time waiting for each other.
+    with threadpool_limits(1), warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        # Rare labels are missing in some folds.
+        warnings.filterwarnings("ignore", "The least populated class")
+        warnings.filterwarnings("ignore", "The number of unique classes")
+        yield
+
+
 def out_of_sample(
     vectors: np.ndarray, targets: np.ndarray, num_labels: int, others: Sequence[np.ndarray] = (), seed: int = 0
 ) -> tuple[np.ndarray, list[np.ndarray]]:
@@ -47,18 +60,12 @@ def out_of_sample(
     probabilities = np.zeros((len(vectors), num_labels), np.float32)
     of_others = [np.zeros((len(other), num_labels), np.float32) for other in others]
     folds = StratifiedKFold(num_folds, shuffle=True, random_state=seed)
-    # The products are so small that several threads spend most of their time waiting for each other.
-    with threadpool_limits(1), warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        # Rare labels are missing in some folds.
-        warnings.filterwarnings("ignore", "The least populated class")
-        warnings.filterwarnings("ignore", "The number of unique classes")
-        with tqdm(total=num_folds, desc="probes", unit=" folds", leave=False, disable=hidden()) as bar:
-            for fitted, held_out in folds.split(vectors, targets):
-                probe = new_probe().fit(vectors[fitted], targets[fitted])
-                probabilities[np.ix_(held_out, probe.classes_)] = probe.predict_proba(vectors[held_out])
-                for mean, other in zip(of_others, others, strict=True):
-                    if len(other):
-                        mean[:, probe.classes_] += probe.predict_proba(other) / num_folds
-                bar.update()
+    with fitting(), tqdm(total=num_folds, desc="probes", unit=" folds", leave=False, disable=hidden()) as bar:
+        for fitted, held_out in folds.split(vectors, targets):
+            probe = new_probe().fit(vectors[fitted], targets[fitted])
+            probabilities[np.ix_(held_out, probe.classes_)] = probe.predict_proba(vectors[held_out])
+            for mean, other in zip(of_others, others, strict=True):
+                if len(other):
+                    mean[:, probe.classes_] += probe.predict_proba(other) / num_folds
+            bar.update()
     return probabilities, of_others
