@@ -38,6 +38,7 @@ REPORT_KEYS = {
 }  # fmt: skip
 # Values, different from the defaults, of all options that only some tasks use.
 OTHER_VALUES = {
+    "data.corrections": "doubtful.csv",
     "data.label_names": "O,B-a",
     "data.nested_spans": "refuse",
     "data.span_end": "inclusive",
@@ -158,7 +159,8 @@ def test_an_option_is_used_or_refused(task, path):
     assert all(name in message for name in users)
 
 
-@pytest.mark.parametrize("path", ALL_OPTIONS)
+# tests/text/test_corrections.py checks the effect of corrections, which belong to certain records.
+@pytest.mark.parametrize("path", [path for path in ALL_OPTIONS if path != "data.corrections"])
 def test_an_option_that_is_used_has_an_effect(problem, task, model, path, tmp_path):
     if path not in used_options(task):
         return

@@ -33,6 +33,7 @@ LAYERS = [
     "tasks",
     "models",
     "explanation",
+    "data_quality",
     "training",
     "pretraining",
     "hyperparameters",

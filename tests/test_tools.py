@@ -12,7 +12,7 @@ HELP = {"-h", "--help"}
 OPTIONS = {
     "train": {
         "--task", "--data", "--train", "--validation", "--calibration", "--test", "--format",
-        "--encoder", "--out", "--name", "--seed",
+        "--encoder", "--out", "--name", "--seed", "--corrections",
         "--seeds", "--config", "--set", "--adapt",
         "--no-export", "--list",
     },
@@ -30,7 +30,7 @@ OPTIONS = {
     "compare": {"models", "--data", "--set", "--metric", "--out", "--runs"},
     "check": {
         "--task", "--data", "--train", "--validation", "--calibration", "--test", "--format",
-        "--encoder", "--config", "--set", "--json",
+        "--encoder", "--config", "--set", "--json", "--doubtful", "--out",
     },
     "predict": {
         "model", "texts", "--file", "--format", "--out", "--top", "--columns", "--set", "--server", "--header", "--ca",

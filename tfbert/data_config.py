@@ -74,6 +74,11 @@ class DataConfig:
     bad_rows: Literal["error", "skip"] = setting(
         "error", "error stops at the first invalid row; skip leaves invalid rows out, counts them and lists them"
     )
+    corrections: str | None = setting(
+        None,
+        "table with corrected labels: the file doubtful.csv of `tfbert check --doubtful`, in which a person has filled "
+        "in the column corrected_label",
+    )
     validation_fraction: float = setting(
         0.1,
         "fraction of the texts, chosen by hash, for validation if the data has no validation split; 0 means none",

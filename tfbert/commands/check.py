@@ -2,8 +2,13 @@
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from tfbert.commands import program, train
+
+if TYPE_CHECKING:
+    from tfbert.config import Config
+    from tfbert.training.problem import Problem
 
 
 def build_parser(prog: str) -> argparse.ArgumentParser:
@@ -18,15 +23,23 @@ def build_parser(prog: str) -> argparse.ArgumentParser:
     )
     parser.add_argument("--config", metavar="FILE", type=Path, help="config.json of an earlier run")
     parser.add_argument("--set", metavar="SECTION.FIELD=VALUE", action="append", default=[], help="any config field")
+    parser.add_argument(
+        "--doubtful",
+        action="store_true",
+        help="also look for wrong labels, near-duplicates and drift with the frozen encoder, and write doubtful.csv",
+    )
+    parser.add_argument(
+        "--out", metavar="DIR", type=Path, help="directory of doubtful.csv, with --doubtful (default: .)"
+    )
     parser.add_argument("--json", metavar="FILE", type=Path, help="also write the results to this file")
     return parser
 
 
 def main(options: argparse.Namespace) -> None:
-    """Print what training would print before it starts, and a table of warnings.
+    """Print what training would print before it starts, a table of warnings, and what looks wrong in the labels.
 
     Raises:
-        ValueError: training would reject the data.
+        ValueError: training would reject the data, or an option does not fit the others.
     """
     from tfbert.commands import table
     from tfbert.files import write_json
@@ -35,14 +48,18 @@ def main(options: argparse.Namespace) -> None:
     result, errors = {}, []
     try:
         config = train.read_config(options)
+        out_dir = _table_dir(options, config)
         result = {"task": config.task, "data": config.to_dict()["data"], "encoder": config.encoder.name}
-        checked = prepare(config, log_warnings=False, refusals=errors).checked
+        problem = prepare(config, log_warnings=False, refusals=errors)
+        checked = problem.checked
         result |= {"warnings": [list(row) for row in checked.table()], **checked.to_dict()}
         rows = [("refused", reason) for reason in errors] + checked.table()
         if rows:
             table.print_sentences(["warning", "description"], rows)
         else:
             print("no warnings")
+        if out_dir is not None and not errors:
+            result["doubtful"] = _examine(problem, out_dir)
     except ValueError as error:
         errors.append(str(error))
     finally:
@@ -51,6 +68,44 @@ def main(options: argparse.Namespace) -> None:
             write_json(options.json, result)
     if errors:
         raise ValueError(errors[0])
+
+
+def _table_dir(options: argparse.Namespace, config: "Config") -> Path | None:
+    """Return the directory of the tables; `None` without --doubtful."""
+    if not options.doubtful:
+        if options.out is not None:
+            raise ValueError(f"--out {options.out}: has no effect without --doubtful")
+        return None
+    from tfbert.data_quality import doubtful, tables
+    from tfbert.tasks.base import load_task
+
+    doubtful.check_supported(load_task(config.task))
+    directory = options.out or Path()
+    tables.check_not_filled_in(directory)
+    return directory
+
+
+def _examine(problem: "Problem", directory: Path) -> dict[str, Any]:
+    """Print what was found in the data, write the tables, and return the results for JSON."""
+    from tfbert.commands import table
+    from tfbert.data_quality import doubtful, tables
+
+    config = problem.config
+    found = doubtful.examine(
+        problem.task,
+        problem.splits,
+        problem.tokenized,
+        problem.encoder,
+        config.encoder.sequence_length,
+        config.train.seed,
+    )
+    print()
+    table.print_sentences(["finding", "description"], tables.summary(found))
+    paths = tables.write_tables(found, directory)
+    command = program.suggestion("train", "...", "--corrections", str(paths[0]))
+    print(f"\nwrote {', '.join(map(str, paths))}")
+    print(f"Fill in the column corrected_label of {paths[0].name}, then train with: {command}")
+    return tables.to_dict(found)
 
 
 def run() -> None:

@@ -43,7 +43,12 @@ def given_values(options: argparse.Namespace) -> dict[str, Any]:
             gives.
     """
     paths = {"data": "data.path"} | {name: f"data.{name}" for name in SPLITS}
-    paths |= {"format": "data.format", "encoder": "encoder.name", "seed": "train.seed"}
+    paths |= {
+        "corrections": "data.corrections",
+        "format": "data.format",
+        "encoder": "encoder.name",
+        "seed": "train.seed",
+    }
     option_of = {path: name for name, path in paths.items() if vars(options).get(name) is not None}
     values = {path: vars(options)[name] for path, name in option_of.items()}
     splits = [name for name in SPLITS if f"data.{name}" in values]

@@ -166,7 +166,8 @@ def predict_records(model: LoadedModel, data: str, values: Mapping[str, Any]) ->
 
 
 def _with_data(config: Config, data: str, values: Mapping[str, Any]) -> Config:
-    return override(config, {**values, **NO_SPLITS, "data.path": data})
+    # Corrections belong to the training data.
+    return override(config, {**values, **NO_SPLITS, "data.path": data, "data.corrections": None})
 
 
 def _predict(model: LoadedModel, config: Config, records: Iterable[Record]) -> LabelledPredictions:

@@ -33,6 +33,7 @@ from tfbert.tasks.base_decision import Decision
 from tfbert.tasks.base_explained import Explained
 from tfbert.tasks.base_options import Options
 from tfbert.tasks.base_outputs import Outputs
+from tfbert.text.corrections import Correction
 from tfbert.text.datasets import Target, TokenizedSplit, Warn
 from tfbert.text.inputs import Input, Item
 from tfbert.text.labels import require_known
@@ -93,7 +94,8 @@ class Task(abc.ABC):
     @property
     def schema(self) -> Schema:
         """The columns of a file and the functions that read its rows."""
-        return Schema(self.columns, self.parse, labels_of=self.labels_of if self.has_labels else None)
+        labels_of = self.labels_of if self.has_labels else None
+        return Schema(self.columns, self.parse, labels_of=labels_of, corrected=self.corrected)
 
     @property
     def has_labels(self) -> bool:
@@ -111,6 +113,10 @@ class Task(abc.ABC):
     def labels_of(self, record: Record) -> Iterable[str]:
         """Return the labels that are learned from a record, which data checks count and data splits keep in train."""
         return ()
+
+    def corrected(self, record: Record, corrections: Sequence[Correction]) -> Record:
+        """Return a record with the labels of its corrections; only for tasks with the option `data.corrections`."""
+        raise NotImplementedError
 
     def truth_of(self, record: Record) -> Any:
         """Return the target of a record as a JSON-serializable value for predictions files."""

@@ -5,7 +5,7 @@ its probability, and the probabilities of all labels.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,7 @@ from tfbert.tasks.base_context import Served
 from tfbert.tasks.base_explained import ExplainedTexts
 from tfbert.tasks.base_huggingface import SEQUENCE_CLASSES
 from tfbert.tasks.base_pooled import FittedLabelTask, LabelOptions, PooledTask, has_pair, most_frequent_title
+from tfbert.text.corrections import Correction
 from tfbert.text.datasets import Target, TokenizedSplit
 from tfbert.text.readers.rows import Row
 from tfbert.text.records import LABEL, Record, one_label_of
@@ -42,7 +43,7 @@ class Classification(PooledTask):
     title = "one label per text or pair of texts"
     aliases = ("intent", "intents", "sentiment", "topic", "text_classification", "sequence_classification")
     options = ClassificationOptions
-    data_options = ("data.label_names",)
+    data_options = ("data.label_names", "data.corrections")
     model_class = SEQUENCE_CLASSES["single_label_classification"]
     search_space = COMMON | {"head.pooling": Choice("mean", "cls", "max"), "train.label_smoothing": Choice(0.0, 0.1)}
 
@@ -53,6 +54,14 @@ class Classification(PooledTask):
             ValueError: the label is missing, empty or not a name.
         """
         return one_label_of(row.values.get("label"))
+
+    def corrected(self, record: Record, corrections: Sequence[Correction]) -> Record:
+        """Return the record with the label that a person has filled in.
+
+        Raises:
+            ValueError: the label is not a name.
+        """
+        return replace(record, target=one_label_of(corrections[0].label))
 
     def labels_of(self, record: Record) -> Iterable[str]:
         """Return the label."""

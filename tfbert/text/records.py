@@ -9,9 +9,10 @@ import itertools
 import json
 import math
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from tfbert.config import DataConfig
@@ -55,6 +56,15 @@ class Record:
         """All texts."""
         return (self.text, *self.others)
 
+    @property
+    def key(self) -> "RecordKey":
+        """The location and the texts, with normalized whitespace, because spreadsheets change line ends."""
+        return self.where, tuple(map(normalize_whitespace, self.texts))
+
+
+# Identifies a record in a table that a person has edited.
+RecordKey = tuple[str, tuple[str, ...]]
+
 
 @dataclass(frozen=True)
 class Schema:
@@ -66,12 +76,15 @@ class Schema:
         parser: function that returns `parse` for one file, if that depends on the config or on the whole file. Its
             arguments are the config and a function that returns an iterator over all rows of the file.
         labels_of: function that returns the labels of a record that train must contain; `None` if records have none.
+        corrected: function that returns a record with the labels of its `text.corrections.Correction`s; `None` if
+            labels cannot be corrected.
     """
 
     columns: tuple[Column, ...]
     parse: Callable[[Row], Record]
     parser: Callable[[DataConfig, Callable[[], Iterator[Row]]], Callable[[Row], Record]] | None = None
     labels_of: Callable[[Record], Iterable[str]] | None = None
+    corrected: Callable[[Record, Sequence[Any]], Record] | None = None
 
 
 def text_of(row: Row, role: str = "text") -> str:
@@ -169,14 +182,22 @@ class Reader:
         name: the name of the file or directory in `where` and in messages.
         format: a value of `data.format` other than `auto`.
         tally: counts of the rows skipped and characters replaced so far by the latest pass.
+        replacements: corrected records by the key of the record in the file; `None` leaves the record out.
 
     Raises:
         ValueError: while iterating, if there are no records, the columns cannot be determined, bytes cannot be decoded,
             quotes are unbalanced or, unless `data.bad_rows` is `skip`, a row is bad.
     """
 
-    def __init__(self, path: Path, data: DataConfig, schema: Schema, root: Path | None = None):
-        self.path, self.data, self.schema = path, data, schema
+    def __init__(
+        self,
+        path: Path,
+        data: DataConfig,
+        schema: Schema,
+        root: Path | None = None,
+        replacements: Mapping[RecordKey, Record | None] = MappingProxyType({}),
+    ):
+        self.path, self.data, self.schema, self.replacements = path, data, schema, replacements
         self._root = root or (path if path.is_dir() else path.parent)
         self.name = (path.name or str(path)) if path == self._root else path.relative_to(self._root).as_posix()
         self.tally = Tally()
@@ -193,8 +214,10 @@ class Reader:
         items = self._items(tally, layout)
         for item in items:
             if isinstance(item, Record):
-                num_records += 1
-                yield item
+                item = self.replacements.get(item.key, item) if self.replacements else item
+                if item is not None:
+                    num_records += 1
+                    yield item
             elif self.data.bad_rows == "error":
                 # If no row is a record, the advice to skip bad rows would not help.
                 next_items = itertools.islice(items, _MAX_LOOKAHEAD_ROWS)
@@ -245,8 +268,15 @@ class Reader:
     def sha256(self) -> str:
         """Hex digest of the file's bytes or, for a directory, of the names, sizes and bytes of its files in order.
 
-        The digest of a file with label names in a `dataset_info.json` depends on these names too.
+        The digest of a file with label names in a `dataset_info.json` depends on these names too, and that of a file
+        with corrected records on the corrections.
         """
+        if self.replacements:
+            targets = sorted(
+                (*key, None if new is None else repr(new.target)) for key, new in self.replacements.items()
+            )
+            text = json.dumps([self.with_replacements({}).sha256, targets])
+            return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
         if FORMATS[self.format].files is None:
             digest = sha256_of(self.path)
             return hashlib.sha256(f"{digest} {json.dumps(self._info)}".encode()).hexdigest() if self._info else digest
@@ -256,6 +286,10 @@ class Reader:
             name = path.relative_to(self.path).as_posix()
             digest.update(f"{name}\0{len(content)}\0".encode("utf-8", "surrogateescape") + content)
         return digest.hexdigest()
+
+    def with_replacements(self, replacements: Mapping[RecordKey, Record | None]) -> "Reader":
+        """Return a reader of the same file that replaces some records, or leaves them out."""
+        return Reader(self.path, self.data, self.schema, self._root, replacements)
 
     @functools.cached_property
     def _parse(self) -> Callable[[Row], Record]:

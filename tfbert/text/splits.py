@@ -12,6 +12,7 @@ from pathlib import Path, PurePath
 
 from tfbert.config import DataConfig
 from tfbert.data_config import SPLITS
+from tfbert.text.corrections import corrected_readers, read_corrections
 from tfbert.text.labels import label_names, some, texts_to_keep
 from tfbert.text.readers.brat import is_brat
 from tfbert.text.readers.class_labels import INFO
@@ -164,8 +165,8 @@ def load_splits(
 
     Raises:
         ValueError: the config names the data in two ways, the path does not exist or has no train split, a split has
-            two candidates or no records, or reading fails. Only the first record of a split is read, or all records if
-            a file with labels is cut.
+            two candidates or no records, `data.corrections` does not fit the data, or reading fails. Only the first
+            record of a split is read, or all records if a file with labels is cut or corrected.
     """
     _check_paths(data)
     if data.train:
@@ -186,12 +187,23 @@ def load_splits(
         if not data.train and _stem(source) != name and len(given) > 1:
             note = _joined(f"read from {source.name}", note)
         splits[name] = Split(name, reader, note)
+    if data.corrections:
+        splits = _corrected(splits, Path(data.corrections))
     splits = _completed(data, splits, schema)
     if calibrates:
         splits = _with_calibration(splits, data.calibration_fraction)
     for split in splits.values():
         _require_record(split)
     return splits
+
+
+def _corrected(splits: dict[str, Split], table: Path) -> dict[str, Split]:
+    """Return splits whose records have the labels that a person has corrected."""
+    corrected = corrected_readers([split.reader for split in splits.values()], read_corrections(table), table.name)
+    return {
+        name: replace(split, reader=reader, note=_joined(split.note, note))
+        for (name, split), (reader, note) in zip(splits.items(), corrected, strict=True)
+    }
 
 
 def _check_paths(data: DataConfig) -> None:

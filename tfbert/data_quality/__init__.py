@@ -1,0 +1,1 @@
+"""Quality of labelled data: label errors, values of training rows, near-duplicates and drift, without training."""
