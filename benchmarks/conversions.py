@@ -78,12 +78,19 @@ def limited(convert: Conversion, num_examples: int) -> Conversion:
     """Return a conversion that draws examples from the train split of another one, whose other splits stay whole.
 
     Args:
-        convert: writes `train.jsonl`, `train.tsv` with a header, or `train.conll`; other formats stay whole.
+        convert: writes `train.jsonl`, `train.tsv` with a header, `train.conll`, or `train.json.gz` in SQuAD's layout, of
+            which paragraphs are drawn; other formats stay whole.
         num_examples: number of examples to draw; the draw depends on the seed.
     """
 
     def convert_and_draw(source: Path, target: Path, seed: int) -> None:
         convert(source, target, seed)
+        squad = target / "train.json.gz"
+        if squad.exists():
+            document = json.loads(gzip.decompress(squad.read_bytes()))
+            paragraphs = [paragraph for article in document["data"] for paragraph in article["paragraphs"]]
+            drawn = random.Random(seed).sample(paragraphs, min(num_examples, len(paragraphs)))
+            squad.write_bytes(gzip.compress(json.dumps({"data": [{"paragraphs": drawn}]}).encode()))
         path = next((p for p in target.glob("train.*") if p.suffix in (".jsonl", ".tsv", ".conll")), None)
         if path is None:
             return
