@@ -78,8 +78,8 @@ def limited(convert: Conversion, num_examples: int) -> Conversion:
     """Return a conversion that draws examples from the train split of another one, whose other splits stay whole.
 
     Args:
-        convert: writes `train.jsonl`, `train.tsv` with a header, `train.conll`, or `train.json.gz` in SQuAD's layout, of
-            which paragraphs are drawn; other formats stay whole.
+        convert: writes `train.jsonl`, `train.tsv` with a header, `train.conll`, or `train.json.gz` in SQuAD's layout,
+            of which paragraphs are drawn; other formats stay whole.
         num_examples: number of examples to draw; the draw depends on the seed.
     """
 

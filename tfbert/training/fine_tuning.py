@@ -75,7 +75,7 @@ class TaskObjective(Objective):
         self.num_sequences = np.diff(train.examples)
         self.num_batches = math.ceil(len(train) / config.train.batch_size)
         self.accumulation_steps = config.train.accumulation_steps
-        self.num_epochs = config.train.num_epochs(len(train))
+        self.num_epochs = config.train.num_epochs(len(train), task.predicts_untrained)
         self.batch_spec = self.batches([]).element_spec
 
     def plan(self, epoch: int) -> list[PlannedBatch]:
