@@ -220,8 +220,8 @@ class TrainConfig(OptimizationConfig):
 
         Args:
             num_examples: size of the training split.
-            predicts_untrained: whether the model predicts before training. If not, its head learns from nothing, for
-                which five epochs of a small split are too few.
+            predicts_untrained: whether the model predicts before training. If not, its head starts with random weights,
+                for which five epochs of a small split are too few.
         """
         most = 5 if predicts_untrained else 10
         return self.epochs or min(most, max(3, round(8_000 / num_examples)))

@@ -122,7 +122,7 @@ class AnswerEvaluation(Evaluation):
 
     @property
     def _best(self) -> list[str]:
-        """The best span of each record, even if no answer is given; scores of other libraries do without it."""
+        """The best span of each record, even if no answer is given. The metrics do not need it."""
         return _texts(self._outputs["answer"][:, 0])
 
     def _predictions(self) -> tuple[list[str], np.ndarray]:
