@@ -11,7 +11,7 @@ import io
 import itertools
 import json
 import random
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 Conversion = Callable[[Path, Path, int], None]
@@ -78,27 +78,44 @@ def limited(convert: Conversion, num_examples: int) -> Conversion:
     """Return a conversion that draws examples from the train split of another one, whose other splits stay whole.
 
     Args:
-        convert: writes `train.jsonl`, `train.tsv` with a header, or `train.conll`; other formats stay whole.
+        convert: writes `train.jsonl`, `train.tsv` with a header, `train.conll`, or `train.json.gz` in SQuAD's layout,
+            of which paragraphs are drawn; other formats stay whole.
         num_examples: number of examples to draw; the draw depends on the seed.
     """
 
     def convert_and_draw(source: Path, target: Path, seed: int) -> None:
         convert(source, target, seed)
-        path = next((p for p in target.glob("train.*") if p.suffix in (".jsonl", ".tsv", ".conll")), None)
-        if path is None:
-            return
-        lines = path.read_text(encoding="utf-8").split("\n")
-        header, separator, examples = [], "\n", [line for line in lines if line]
-        if path.suffix == ".tsv":
-            header, examples = examples[:1], examples[1:]
-        elif path.suffix == ".conll":
-            # Sentences are separated by lines without a word.
-            groups = itertools.groupby(lines, key=lambda line: bool(line.strip()))
-            separator, examples = "\n\n", ["\n".join(group) for is_sentence, group in groups if is_sentence]
-        drawn = random.Random(seed).sample(examples, min(num_examples, len(examples)))
-        path.write_text(separator.join([*header, *drawn]) + "\n", encoding="utf-8")
+
+        def draw(examples: Sequence) -> list:
+            return random.Random(seed).sample(examples, min(num_examples, len(examples)))
+
+        for path in target.glob("train.*"):
+            if path.name == "train.json.gz":
+                _draw_paragraphs(path, draw)
+            elif path.suffix in (".jsonl", ".tsv", ".conll"):
+                _draw_lines(path, draw)
 
     return convert_and_draw
+
+
+def _draw_paragraphs(path: Path, draw: Callable[[Sequence], list]) -> None:
+    """Keep the drawn paragraphs of a file in SQuAD's layout, in one article."""
+    document = json.loads(gzip.decompress(path.read_bytes()))
+    paragraphs = [paragraph for article in document["data"] for paragraph in article["paragraphs"]]
+    path.write_bytes(gzip.compress(json.dumps({"data": [{"paragraphs": draw(paragraphs)}]}).encode()))
+
+
+def _draw_lines(path: Path, draw: Callable[[Sequence], list]) -> None:
+    """Keep the drawn lines of a file, or the drawn sentences of a CoNLL file."""
+    lines = path.read_text(encoding="utf-8").split("\n")
+    header, separator, examples = [], "\n", [line for line in lines if line]
+    if path.suffix == ".tsv":
+        header, examples = examples[:1], examples[1:]
+    elif path.suffix == ".conll":
+        # Sentences are separated by lines without a word.
+        groups = itertools.groupby(lines, key=lambda line: bool(line.strip()))
+        separator, examples = "\n\n", ["\n".join(group) for is_sentence, group in groups if is_sentence]
+    path.write_text(separator.join([*header, *draw(examples)]) + "\n", encoding="utf-8")
 
 
 def write_phrasebank(source: Path, target: Path, seed: int) -> None:

@@ -256,7 +256,11 @@ def test_a_bool_field_is_parsed_and_checked(monkeypatch):
     assert message(override, DEFAULTS, {"train.fast": 1}) == "train.fast=1: expected true or false"
 
 
-@pytest.mark.parametrize(("num_examples", "epochs"), [(1, 5), (1_600, 5), (2_000, 4), (2_700, 3), (3_000_000, 3)])
-def test_epochs_follow_the_size_of_the_training_split_unless_given(num_examples, epochs):
-    assert TrainConfig().num_epochs(num_examples) == epochs
-    assert TrainConfig(epochs=4).num_epochs(num_examples) == 4
+@pytest.mark.parametrize(
+    ("num_examples", "epochs", "epochs_of_random_head"),
+    [(1, 5, 10), (1_000, 5, 8), (1_600, 5, 5), (2_000, 4, 4), (2_700, 3, 3), (3_000_000, 3, 3)],
+)
+def test_epochs_follow_the_size_of_the_training_split_unless_given(num_examples, epochs, epochs_of_random_head):
+    assert TrainConfig().num_epochs(num_examples, predicts_untrained=True) == epochs
+    assert TrainConfig().num_epochs(num_examples, predicts_untrained=False) == epochs_of_random_head
+    assert TrainConfig(epochs=4).num_epochs(num_examples, predicts_untrained=False) == 4

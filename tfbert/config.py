@@ -195,7 +195,10 @@ class TrainConfig(OptimizationConfig):
     """Settings for fine-tuning on a task."""
 
     epochs: int | None = _training_setting(
-        None, "passes over the training split; none means 3 to 5, so that training sees about 8,000 examples", EPOCHS
+        None,
+        "passes over the training split; none means 3 to 5, or 3 to 10 for a head with random weights, so that "
+        "training sees about 8,000 examples",
+        EPOCHS,
     )
     trainable_layers: int | None = _training_setting(
         None,
@@ -244,9 +247,16 @@ class TrainConfig(OptimizationConfig):
         at_least(0),
     )
 
-    def num_epochs(self, num_examples: int) -> int:
-        """Return the number of epochs for a training split of this size."""
-        return self.epochs or min(5, max(3, round(8_000 / num_examples)))
+    def num_epochs(self, num_examples: int, predicts_untrained: bool) -> int:
+        """Return the number of epochs of a training.
+
+        Args:
+            num_examples: size of the training split.
+            predicts_untrained: whether the model predicts before training. If not, its head starts with random weights,
+                for which five epochs of a small split are too few.
+        """
+        most = 5 if predicts_untrained else 10
+        return self.epochs or min(most, max(3, round(8_000 / num_examples)))
 
 
 @dataclass(frozen=True, kw_only=True)

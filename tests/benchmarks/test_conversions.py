@@ -169,6 +169,18 @@ def test_a_limited_train_split_has_that_many_examples(tmp_path, name, header, se
     assert len(set(drawn)) == 3 + len(header) and set(drawn) <= {*header, *examples}
 
 
+def test_a_limited_squad_has_that_many_paragraphs(tmp_path):
+    paragraphs = [{"context": str(number), "qas": []} for number in range(8)]
+    document = {"data": [{"paragraphs": paragraphs[:5]}, {"paragraphs": paragraphs[5:]}]}
+    (tmp_path / "a.json.gz").write_bytes(gzip.compress(json.dumps(document).encode()))
+    target = tmp_path / "target"
+    target.mkdir()
+    limited(rename(train="a.json.gz"), 3)(tmp_path, target, 0)
+    (article,) = json.loads(gzip.decompress((target / "train.json.gz").read_bytes()))["data"]
+    drawn = [paragraph["context"] for paragraph in article["paragraphs"]]
+    assert len(set(drawn)) == 3 and set(drawn) <= {paragraph["context"] for paragraph in paragraphs}
+
+
 def test_phrasebank_lines_end_with_the_label(tmp_path):
     (tmp_path / "sentences.txt").write_text("\ufeffprofit @ 5 % rose@positive\r\nflat@neutral\r\n", encoding="utf-8")
     write_phrasebank(tmp_path / "sentences.txt", tmp_path, 0)

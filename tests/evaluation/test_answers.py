@@ -125,3 +125,10 @@ def test_length_table_uses_the_first_answer():
         ["3 to 5 words", 1, "50.0 %", "0.0 %"],
         ["more than 10 words", 1, "75.0 %", "0.0 %"],
     ]
+
+
+def test_the_answers_of_other_libraries_are_scored_without_further_outputs():
+    outputs = {"best_answer": np.array([b"the house", b"two cars"], object)}
+    gold = [Gold("q", ("house",)), Gold("q", ("one car", "two"))]
+    scores = AnswerEvaluation(outputs, gold, np.inf).values()
+    assert scores["exact_match"] == 0.5 and scores["f1"] == pytest.approx((1 + 2 / 3) / 2)

@@ -63,7 +63,9 @@ def searcher(make_searcher, monkeypatch):
         assert decided["threshold"] in (1, 2, 3), "the thresholds of this seed"
         return SimpleNamespace(score_functions=lambda: {"f1": lambda rows: float(outputs["is_right"][rows].mean())})
 
-    searcher.problem.task = SimpleNamespace(gold=lambda record: record, evaluate=evaluate, monitor=f1)
+    searcher.problem.task = SimpleNamespace(
+        gold=lambda record: record, evaluate=evaluate, monitor=f1, predicts_untrained=True
+    )
     searcher.problem.trained, searcher.problem.on_disk = trained, on_disk
     return searcher
 

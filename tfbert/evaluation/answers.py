@@ -64,7 +64,6 @@ class AnswerEvaluation(Evaluation):
 
     def __init__(self, outputs: Mapping[str, np.ndarray], gold: Sequence[Gold], threshold: float):
         self._outputs, self._gold, self._threshold = outputs, gold, threshold
-        self._best = _texts(outputs["answer"][:, 0])
 
     def values(self) -> dict[str, float]:
         """Return the metrics, those for questions with and without an answer only if the records have both kinds."""
@@ -126,6 +125,11 @@ class AnswerEvaluation(Evaluation):
         """Return the questions with an F1 below 1, lowest F1 first, then the highest probability."""
         f1, (_, probabilities) = self.record_scores(), self._predictions()
         return [int(record) for record in np.lexsort((-probabilities, f1)) if f1[record] < 1]
+
+    @property
+    def _best(self) -> list[str]:
+        """The best span of each record, even if no answer is given. The metrics do not need it."""
+        return _texts(self._outputs["answer"][:, 0])
 
     def _predictions(self) -> tuple[list[str], np.ndarray]:
         """Return the predicted answers, empty where none is given, and their probabilities."""

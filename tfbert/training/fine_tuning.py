@@ -78,7 +78,7 @@ class TaskObjective(Objective):
         self._num_per_copy = len(train) // self._num_copies
         self.num_batches = math.ceil(self._num_per_copy / config.train.batch_size)
         self.accumulation_steps = config.train.accumulation_steps
-        self.num_epochs = config.train.num_epochs(self._num_per_copy)
+        self.num_epochs = config.train.num_epochs(self._num_per_copy, task.predicts_untrained)
         self.batch_spec = self.batches([]).element_spec
 
     def plan(self, epoch: int) -> list[PlannedBatch]:
