@@ -15,6 +15,7 @@ BENCHMARKS = {
     "defaults": "test scores of the default settings on development sets of different kinds and sizes",
     "train": "speed and memory of fine-tuning next to transformers and KerasNLP",
     "serve": "latency and throughput inside one process next to onnxruntime and PyTorch",
+    "audit": "planted bias: found, mitigated, and not found where there is none",
     "load": "servers under load next to FastAPI and LitServe",
 }
 
@@ -34,7 +35,7 @@ def build_parser() -> argparse.ArgumentParser:
         "--seeds",
         metavar="K",
         type=int,
-        help="quality: at most K trainings of each data set; train, serve: repeats (default: 3, 5)",
+        help="quality: at most K trainings of each data set; train, serve: repeats (default: 3, 5); audit: seeds",
     )
     parser.add_argument(
         "--set", metavar="PATH=VALUE", action="append", default=[], help="defaults: a setting to try instead"

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from sklearn.linear_model import LogisticRegression
 
+from tfbert.audit.run import audit_model
 from tfbert.config import Config, DataConfig, from_dict
 from tfbert.encoder.backbone import load_encoder, save_encoder
 from tfbert.encoder.precision import choose_precision
@@ -24,6 +25,7 @@ from tfbert.serving import export_run
 from tfbert.tasks.base import FittedTask, fitted_from_json
 from tfbert.text.records import Record
 from tfbert.text.splits import Split, load_splits
+from tfbert.text.terms import load_terms
 from tfbert.training.problem import prepare
 
 # Inverse strengths of the penalty: chosen on validation, or the middle one where there is no validation split.
@@ -202,3 +204,20 @@ def encoder_dir(name: str) -> Path:
 def save_preset(name: str, directory: Path) -> None:
     """Write an encoder as a KerasNLP preset."""
     save_encoder(load_encoder(name), directory)
+
+
+def english_terms(name: str) -> list[tuple[str, ...]]:
+    """Return the rows of a list of identity terms that are in Latin letters."""
+    rows = load_terms(name).rows
+    return [tuple(row) for row in rows if all(term is not None and term.isascii() for term in row)]
+
+
+def audit(run_dir: Path, data: Path, terms: str) -> dict:
+    """Return the audit of a run as JSON values.
+
+    Args:
+        run_dir: the run.
+        data: a labelled file.
+        terms: the list of identity terms to use.
+    """
+    return audit_model(run_dir, str(data), {}, terms)[1].to_json()

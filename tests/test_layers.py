@@ -36,6 +36,7 @@ LAYERS = [
     "hyperparameters",
     "huggingface",
     "serving",
+    "audit",
     "comparison",
     "api",
     "commands",

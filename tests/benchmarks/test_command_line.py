@@ -23,7 +23,7 @@ def test_options_do_not_change_and_have_help():
     actions = [action for action in build_parser()._actions if "--help" not in action.option_strings]
     assert {name for action in actions for name in (action.option_strings or [action.dest])} == OPTIONS
     assert all(action.help for action in actions)
-    assert set(BENCHMARKS) == {"quality", "defaults", "train", "serve", "load"}
+    assert set(BENCHMARKS) == {"quality", "defaults", "train", "serve", "load", "audit"}
 
 
 @pytest.mark.parametrize(

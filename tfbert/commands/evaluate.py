@@ -7,10 +7,16 @@ import argparse
 import json
 import sys
 from collections.abc import Mapping
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from tfbert.commands import program
+from tfbert.commands.audit_view import print_audit
 from tfbert.commands.table import print_table
+
+if TYPE_CHECKING:  # They import TensorFlow, for which --help should not wait.
+    from tfbert.audit.run import Audit
+    from tfbert.serving.evaluate import LabelledPredictions
 
 _MAX_LABELS = 20
 
@@ -25,6 +31,10 @@ def build_parser(prog: str) -> argparse.ArgumentParser:
     )
     program.add_format_argument(parser)
     parser.add_argument("--task", help="task of a Hugging Face model (default: derived from its config)")
+    parser.add_argument("--audit", action="store_true", help="audit groups, swapped identity terms and shortcuts")
+    parser.add_argument("--group-column", metavar="COLUMN", help="with --audit: column with the group of each text")
+    terms_help = "with --audit: list of identity terms instead of the built-in ones, a file or the name of one of them"
+    parser.add_argument("--groups", metavar="FILE", help=terms_help)
     parser.add_argument("--set", metavar="data.FIELD=VALUE", action="append", default=[], help="how to read the data")
     return parser
 
@@ -39,12 +49,44 @@ def main(options: argparse.Namespace) -> None:
     from tfbert.serving.evaluate import predict_labelled
 
     values = parse_assignments(options.set) | program.given_values(options)
-    predictions = predict_labelled(options.model, options.data, values, options.task)
+    audit = None
+    if options.audit:
+        predictions, audit = audited(options, values)
+    else:
+        for name in ("group_column", "groups"):
+            if getattr(options, name) is not None:
+                raise ValueError(f"--{name.replace('_', '-')} {getattr(options, name)}: expected --audit, too")
+        predictions = predict_labelled(options.model, options.data, values, options.task)
     report = {"model": options.model, "data": options.data, **predictions.scores()}
+    if audit is not None:
+        report["audit"] = audit.to_json()
     if sys.stdout.isatty():
         print_report(report, {metric.name: metric.title for metric in predictions.task.metrics})
+        if audit is not None:
+            print_audit(audit)
     else:
         print(json.dumps(report, ensure_ascii=False))
+
+
+def audited(options: argparse.Namespace, values: dict[str, Any]) -> tuple["LabelledPredictions", "Audit"]:
+    """Return the predictions for the labelled data and their audit.
+
+    Args:
+        options: the parsed command line, with `--audit`.
+        values: config paths of `data` and their values.
+
+    Raises:
+        ValueError: an option, the model or the data cannot be used.
+    """
+    from tfbert.audit.run import audit_model
+
+    if options.task is not None:
+        raise ValueError(f"--task {options.task}: Hugging Face models cannot be audited; export the model first")
+    if options.group_column is not None:
+        if "data.group_column" in values:
+            raise ValueError("--group-column and --set data.group_column: both set the same; expected one of them")
+        values = {**values, "data.group_column": options.group_column}
+    return audit_model(Path(options.model), options.data, values, options.groups)
 
 
 def print_report(report: Mapping[str, Any], titles: Mapping[str, str]) -> None:

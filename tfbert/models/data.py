@@ -11,6 +11,7 @@ from tfbert.fields import flatten, metadata_at
 from tfbert.files import writing
 from tfbert.models.predictor import make_preprocessor
 from tfbert.tasks.base import FittedTask, load_task
+from tfbert.text.counterfactuals import TrainingRecords
 from tfbert.text.datasets import Recipe, TokenizedSplit, tokenize
 from tfbert.text.inputs import specs_of
 from tfbert.text.readers.compression import uncompressed_name
@@ -49,7 +50,9 @@ def data_title(config: Config) -> str:
     return data_name(config) if config.data.path or config.data.train else "samples"
 
 
-def tokenize_split(split: Split, task: FittedTask, tokenizer: Tokenizer, config: Config) -> TokenizedSplit:
+def tokenize_split(
+    split: Split | TrainingRecords, task: FittedTask, tokenizer: Tokenizer, config: Config
+) -> TokenizedSplit:
     """Return the token sequences and targets of a split, from the cache if it has them.
 
     Raises:

@@ -33,6 +33,7 @@ class PooledOptions(LearnedHeadOptions):
     start: str = option("head.start")
     long_text: str = option("encoder.long_text")
     window_overlap_fraction: float = option("encoder.window_overlap_fraction")
+    counterfactuals: str | None = option("train.counterfactuals")
 
     def check(self) -> None:
         """Reject an overlap of windows if long texts are cut.
@@ -59,6 +60,7 @@ class PooledTask(ConvertibleTask):
     """Base class of tasks on a whole text or a pair of texts. Segment ids tell the texts of a pair apart."""
 
     inputs = (Text("text"), Text("text_pair", required=False))
+    data_options = ("data.group_column",)
 
     def __init__(self, target_column: Column):
         self.columns = (TEXT, TEXT_PAIR, target_column)

@@ -19,6 +19,7 @@ from tfbert.tasks import base_outputs
 from tfbert.tasks.base import Embed
 from tfbert.tasks.base_context import Served
 from tfbert.tasks.base_huggingface import SEQUENCE_CLASSES
+from tfbert.tasks.base_options import option
 from tfbert.tasks.base_pooled import FittedLabelTask, LabelOptions, PooledTask, has_pair, most_frequent_title
 from tfbert.text.datasets import Target, TokenizedSplit
 from tfbert.text.readers.rows import Row
@@ -29,13 +30,20 @@ from tfbert.text.records import LABEL, Record, one_label_of
 _MAX_EXAMPLES, _MIN_EXAMPLES, _TOTAL_EXAMPLES = 50, 10, 1500
 
 
+@dataclass(frozen=True, kw_only=True)
+class ClassificationOptions(LabelOptions):
+    """Options of classification; the config describes them."""
+
+    group_weights: str | None = option("train.group_weights")
+
+
 class Classification(PooledTask):
     """Single-label text classification: softmax over the labels of the training split."""
 
     title = "one label per text or pair of texts"
     aliases = ("intent", "intents", "sentiment", "topic", "text_classification", "sequence_classification")
-    options = LabelOptions
-    data_options = ("data.label_names",)
+    options = ClassificationOptions
+    data_options = (*PooledTask.data_options, "data.label_names")
     model_class = SEQUENCE_CLASSES["single_label_classification"]
     search_space = COMMON | {"head.pooling": Choice("mean", "cls", "max"), "train.label_smoothing": Choice(0.0, 0.1)}
 
@@ -51,7 +59,7 @@ class Classification(PooledTask):
         """Return the label."""
         return (record.target,)
 
-    def fit(self, records: Iterable[Record], options: LabelOptions) -> "FittedClassification":
+    def fit(self, records: Iterable[Record], options: ClassificationOptions) -> "FittedClassification":
         """Return the task with its labels, sorted by name so that label ids do not depend on the order of the rows.
 
         Raises:
@@ -63,7 +71,9 @@ class Classification(PooledTask):
             raise ValueError(f"train has only the label {labels[0]!r}; expected at least two labels")
         return FittedClassification(options=options, has_pair=pair, labels=labels)
 
-    def fit_to_model(self, labels: tuple[str, ...], options: LabelOptions, has_pair: bool) -> "FittedClassification":
+    def fit_to_model(
+        self, labels: tuple[str, ...], options: ClassificationOptions, has_pair: bool
+    ) -> "FittedClassification":
         """Return the task with the labels of a model.
 
         Raises:
@@ -77,6 +87,8 @@ class Classification(PooledTask):
 @dataclass(frozen=True, kw_only=True)
 class FittedClassification(FittedLabelTask):
     """Classification with the labels of train."""
+
+    options: ClassificationOptions
 
     outputs = base_outputs.CLASSIFICATION
     metrics = evaluation.METRICS

@@ -27,6 +27,7 @@ from tfbert.text.preprocessor import INPUTS, in_halves
 from tfbert.text.records import Record
 from tfbert.training.checkpoint import Checkpoints
 from tfbert.training.distribution import ReplicaBatches, Replicas
+from tfbert.training.mitigations import Mitigation
 from tfbert.training.monitoring import Evaluator, NotFinite, Schedule
 from tfbert.training.objectives import Batch, Group, Objective, PlannedBatch
 from tfbert.training.problem import Problem
@@ -52,6 +53,7 @@ class TaskObjective(Objective):
         config: config of the training.
         train: the tokenized training split.
         vectors: pooled vectors of all its sequences, if only the head is trained; `None` computes them in every batch.
+        mitigation: gives the records of train weights; `None` for none.
 
     Attributes:
         lengths: int64 `(num_examples,)`, tokens of the longest sequence of each example, after cutting.
@@ -68,9 +70,11 @@ class TaskObjective(Objective):
         config: Config,
         train: TokenizedSplit,
         vectors: np.ndarray | None = None,
+        mitigation: Mitigation | None = None,
     ):
         self.model, self.task, self.config, self.train, self.vectors = model, task, config, train, vectors
-        self.example_weights = task.example_weights(train)
+        weights = task.example_weights(train)
+        self.example_weights = mitigation.combined_with(weights) if mitigation else weights
         self.lengths = np.minimum(train.lengths(), config.encoder.sequence_length)
         self.num_sequences = np.diff(train.examples)
         self.num_batches = math.ceil(len(train) / config.train.batch_size)
@@ -329,9 +333,9 @@ def task_trainer(
         tracker: as for `Trainer`.
     """
     embed = _embedder(problem, model, config)
-    train = problem.task.augment(problem.tokenized["train"], embed, config.train.seed)
+    train = problem.task.augment(problem.training_examples, embed, config.train.seed)
     vectors = _fixed_vectors(model, train, embed)
-    objective = TaskObjective(model, problem.task, config, train, vectors)
+    objective = TaskObjective(model, problem.task, config, train, vectors, problem.mitigation)
     evaluator = TaskEvaluator(problem, config, predictor, objective, callbacks)
     return Trainer(
         model,
@@ -360,7 +364,7 @@ def initialize_head(problem: Problem, model: TaskModel, config: Config) -> tuple
         fitted_to.append((sequences, embed(sequences)))
         return fitted_to[-1][1]
 
-    problem.task.initialize_head(model.head, recorded, problem.tokenized["train"], config.train.seed)
+    problem.task.initialize_head(model.head, recorded, problem.training_examples, config.train.seed)
     return fitted_to[-1] if fitted_to else None
 
 
@@ -373,7 +377,7 @@ def _embedder(problem: Problem, model: TaskModel, config: Config, products: str 
         config: config of this training.
         products: dtype of the matrix products; `None` means that of the model.
     """
-    split, length = problem.tokenized["train"], config.encoder.sequence_length
+    split, length = problem.training_examples, config.encoder.sequence_length
 
     def embed(sequences: np.ndarray) -> np.ndarray:
         backbone, head = model.backbone, model.head

@@ -17,6 +17,7 @@ from tfbert.models.build import check_sizes, make_tokenizer
 from tfbert.models.data import data_fields, data_path, tokenize_split
 from tfbert.tasks.base import Embed, FittedTask, Task, load_task, require_known_labels
 from tfbert.tasks.base_config import check_fitted_options, check_options
+from tfbert.text.counterfactuals import TrainingRecords
 from tfbert.text.datasets import TokenizedSplit
 from tfbert.text.inputs import Item
 from tfbert.text.interpretation import Interpretation, interpret
@@ -25,6 +26,7 @@ from tfbert.text.tokenizer import Tokenizer
 from tfbert.text.unknown_tokens import measure_unknown
 from tfbert.training.base_problem import BaseProblem, timed
 from tfbert.training.distribution import join
+from tfbert.training.mitigations import Mitigation, mitigate
 from tfbert.training.trackers import require_package
 
 logger = logging.getLogger(__name__)
@@ -40,6 +42,7 @@ class Problem(BaseProblem[Config]):
         tokenized: tokens of the same splits.
         tokenizer: the tokenizer of that encoder.
         checked: result of the data checks.
+        mitigation: what the mitigations of bias add to training; `None` without them.
         vectors: cache of the untrained encoder's vectors, which several trainings share; `None` caches none.
     """
 
@@ -48,7 +51,13 @@ class Problem(BaseProblem[Config]):
     tokenized: dict[str, TokenizedSplit]
     tokenizer: Tokenizer
     checked: checks.DataReport
+    mitigation: Mitigation | None = None
     vectors: dict[bytes, np.ndarray] | None = None
+
+    @property
+    def training_examples(self) -> TokenizedSplit:
+        """The tokens that the model is trained on: those of train, and of its counterfactual copies."""
+        return self.mitigation.examples if self.mitigation else self.tokenized["train"]
 
     def with_config(self, config: Config) -> "Problem":
         """Return the problem of another config, without preparing again what the two have in common.
@@ -92,8 +101,9 @@ class Problem(BaseProblem[Config]):
         return self.vectors[key]
 
     def identity(self, config: Config) -> list[Any]:
-        """Return the config and the hashes of the splits."""
-        return [config.to_dict(), [(name, split.sha256) for name, split in self.splits.items()]]
+        """Return the config and the hashes of the splits and of lists of terms."""
+        digests = [self.mitigation.digests] if self.mitigation else []
+        return [config.to_dict(), [(name, split.sha256) for name, split in self.splits.items()], *digests]
 
 
 def prepare(config: Config, *, log_warnings: bool = True, refusals: list[str] | None = None) -> Problem:
@@ -124,7 +134,12 @@ def prepare(config: Config, *, log_warnings: bool = True, refusals: list[str] | 
         check_sizes(config, encoder)
         tokenizer = make_tokenizer(encoder)
     with timed(seconds, "tokenize"):
-        tokenized = {name: tokenize_split(split, fitted, tokenizer, config) for name, split in splits.items()}
+
+        def tokens_of(split: Split | TrainingRecords) -> TokenizedSplit:
+            return tokenize_split(split, fitted, tokenizer, config)
+
+        tokenized = {name: tokens_of(split) for name, split in splits.items()}
+        mitigation = mitigate(splits, tokenized["train"], config, tokens_of)
     unknown = measure_unknown(splits, tokenized, tokenizer, config.encoder.name)
     with _collected(refusals):
         unknown.require_at_most(config.data.max_unknown_fraction)
@@ -146,6 +161,7 @@ def prepare(config: Config, *, log_warnings: bool = True, refusals: list[str] | 
         encoder=encoder,
         tokenizer=tokenizer,
         checked=checked,
+        mitigation=mitigation,
         seconds=seconds,
         replicas=replicas,
     )
