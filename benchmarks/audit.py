@@ -22,7 +22,7 @@ _CORRELATION, _TOKEN, _TOKEN_FRACTION = 0.9, "ploxi", 0.1
 _FINE_TUNED = {"train.epochs": "2"}
 _COPIES = {"train.epochs": "2", "train.counterfactuals": "names"}
 _FROZEN = {"train.trainable_layers": "0"}
-_NAMES, _GENDERS = "names", 2
+_NAMES, _GENDERS, _BIASED = "names", 2, "biased"
 # A text and its label, `1` for a positive one.
 _Text = tuple[str, str]
 
@@ -49,17 +49,20 @@ def measure(options: Options) -> Table:
     """
     options.check_only(())
     directory = options.existing("sst2", "train.tsv, dev.tsv and test.tsv")
-    num_seeds = options.repeats or _NUM_SEEDS
+
+    def row(workload: str, system: str, num_seeds: int, settings: Mapping[str, str], random: bool = False) -> Row:
+        is_biased, seeds = workload == _BIASED, range(options.repeats or num_seeds)
+        results = [_audited(options, directory, seed, is_biased, settings, random) for seed in seeds]
+        return _row(workload, system, results)
+
     rows = [
-        _row(
-            "biased", "fine-tuned", [_audited(options, directory, seed, True, _FINE_TUNED) for seed in range(num_seeds)]
-        ),
-        _row("biased", "with copies", [_audited(options, directory, seed, True, _COPIES) for seed in range(num_seeds)]),
+        row(_BIASED, "fine-tuned", _NUM_SEEDS, _FINE_TUNED),
+        row(_BIASED, "with copies", _NUM_SEEDS, _COPIES),
+        row("unbiased", "head trained", _NUM_UNBIASED_SEEDS, _FROZEN),
+        # The groups of the list may differ for the pretrained encoder; random groups of the same names do not.
+        row("unbiased", "head trained, random groups", _NUM_UNBIASED_SEEDS, _FROZEN, random=True),
     ]
-    frozen = [
-        _audited(options, directory, seed, False, _FROZEN) for seed in range(options.repeats or _NUM_UNBIASED_SEEDS)
-    ]
-    return Table(columns=COLUMNS, rows=[*rows, _row("unbiased", "head trained", frozen)])
+    return Table(columns=COLUMNS, rows=rows)
 
 
 def _row(workload: str, system: str, results: list[dict[str, float]]) -> Row:
@@ -71,9 +74,23 @@ def _row(workload: str, system: str, results: list[dict[str, float]]) -> Row:
 
 
 def _audited(
-    options: Options, directory: Path, seed: int, is_biased: bool, settings: Mapping[str, str]
+    options: Options,
+    directory: Path,
+    seed: int,
+    is_biased: bool,
+    settings: Mapping[str, str],
+    has_random_groups: bool,
 ) -> dict[str, float]:
-    """Train once, unless that has been done, and return what the audit of the model says."""
+    """Train once, unless that has been done, and return what the audit of the model says.
+
+    Args:
+        options: the options of the command.
+        directory: the directory of sst2.
+        seed: of the data and the training.
+        is_biased: whether names and labels are correlated in training.
+        settings: config paths and values.
+        has_random_groups: whether the names of each pair are assigned to the two groups at random.
+    """
     name = "-".join(["biased" if is_biased else "unbiased", *(path.partition(".")[2] for path in settings), str(seed)])
     data_dir = options.out_dir / "data" / f"{'biased' if is_biased else 'unbiased'}-{seed}"
     if not (data_dir / "named.jsonl").exists():
@@ -83,7 +100,8 @@ def _audited(
         arguments = ["--task", "classification", "--data", str(data_dir), "--out", str(run_dir), "--no-export"]
         command = tool_command("train", [*arguments, "--seed", str(seed)], settings)
         run(command, {"PYTHONPATH": str(ROOT)})
-    audit = internals.audit(run_dir, data_dir / "named.jsonl", _NAMES)
+    terms = str(_random_groups(data_dir / "groups.txt", seed)) if has_random_groups else _NAMES
+    audit = internals.audit(run_dir, data_dir / "named.jsonl", terms)
     (swap,), (group,) = audit["swaps"], audit["groups"]
     tokens = [shortcut["token"] for shortcut in audit["shortcuts"]["listed"]]
     result = {
@@ -93,6 +111,14 @@ def _audited(
         "found": float(bool(audit["findings"])),
     }
     return result | ({"rank of the planted token": tokens.index(_TOKEN) + 1.0} if _TOKEN in tokens else {})
+
+
+def _random_groups(path: Path, seed: int) -> Path:
+    """Write a list with the pairs of names, each in random order, and return its path."""
+    rng = random.Random(seed)
+    pairs = [" | ".join(rng.sample(pair, _GENDERS)) for pair in internals.english_terms(_NAMES)]
+    path.write_text("\n".join(["groups: first | second", *pairs, ""]), encoding="utf-8")
+    return path
 
 
 def _write_data(directory: Path, data_dir: Path, seed: int, is_biased: bool) -> None:

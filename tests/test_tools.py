@@ -24,7 +24,7 @@ OPTIONS = {
         "--hours", "--executions", "--confirm", "--keep",
         "--stop-hopeless", "--workers", "--space", "--out", "--name", "--config", "--set", "--no-export", "--restart",
     },
-    "evaluate": {"model", "--data", "--format", "--task", "--set"},
+    "evaluate": {"model", "--data", "--format", "--task", "--set", "--audit", "--group-column", "--groups"},
     "compare": {"models", "--data", "--set", "--metric", "--out", "--runs"},
     "check": {
         "--task", "--data", "--train", "--validation", "--test", "--format", "--encoder", "--config", "--set", "--json",

@@ -14,8 +14,7 @@ from tfbert.tasks import classification
 from tfbert.tasks.base import fitted_from_json
 from tfbert.tasks.base_config import used_options
 from tfbert.tasks.base_context import Context, Served
-from tfbert.tasks.base_pooled import LabelOptions
-from tfbert.tasks.classification import TASK, FittedClassification
+from tfbert.tasks.classification import TASK, ClassificationOptions, FittedClassification
 from tfbert.text.preprocessor import Preprocessor
 from tfbert.text.record_sequences import RecordSequences
 from tfbert.text.records import Record, read_records
@@ -26,7 +25,7 @@ CONTEXT = Context({}, (), {})
 
 
 def fitted(*, has_pair=False, **options):
-    return FittedClassification(options=LabelOptions(**options), has_pair=has_pair, labels=LABELS)
+    return FittedClassification(options=ClassificationOptions(**options), has_pair=has_pair, labels=LABELS)
 
 
 def records_in(path, content, **settings):
@@ -77,7 +76,7 @@ def test_an_invalid_pair_is_rejected(tmp_path, content, message):
 
 
 def test_labels_are_sorted_by_name():
-    options = LabelOptions(dropout=0.3)
+    options = ClassificationOptions(dropout=0.3)
     task = TASK.fit([Record("a", "y", "t:1"), Record("b", "x", "t:2"), Record("c", "y", "t:3")], options)
     assert task == FittedClassification(options=options, has_pair=False, labels=("x", "y"))
     assert task.known_labels == ("x", "y") and task.num_scores == 2
@@ -86,7 +85,7 @@ def test_labels_are_sorted_by_name():
 
 
 def test_a_fitted_task_survives_json():
-    options = LabelOptions(
+    options = ClassificationOptions(
         dropout=0.3,
         part_tokens=64,
         head_learning_rate_factor=2.0,
@@ -96,6 +95,8 @@ def test_a_fitted_task_survives_json():
         window_overlap_fraction=0.5,
         label_smoothing=0.2,
         class_weights="balanced",
+        counterfactuals="gender",
+        group_weights="names",
     )
     assert not any(getattr(options, field.name) == field.default for field in dataclasses.fields(options))
     for task in (
@@ -107,9 +108,9 @@ def test_a_fitted_task_survives_json():
 
 def test_the_options_are_those_of_whole_texts_with_labels():
     assert used_options(TASK) == {
-        "data.label_names", "encoder.long_text", "encoder.window_overlap_fraction", "head.dropout", "head.pooling",
-        "head.start", "train.class_weights", "train.head_learning_rate_factor", "train.label_smoothing",
-        "train.part_tokens",
+        "data.group_column", "data.label_names", "encoder.long_text", "encoder.window_overlap_fraction",
+        "head.dropout", "head.pooling", "head.start", "train.class_weights", "train.counterfactuals",
+        "train.group_weights", "train.head_learning_rate_factor", "train.label_smoothing", "train.part_tokens",
     }  # fmt: skip
 
 
@@ -118,14 +119,14 @@ def test_an_overlap_without_windows_is_rejected():
     with pytest.raises(
         ValueError, match="window_overlap_fraction=0.5: there are no windows with encoder.long_text=cut"
     ):
-        LabelOptions.from_config(config)
-    options = LabelOptions.from_config(override(config, {"encoder.long_text": "max"}))
+        ClassificationOptions.from_config(config)
+    options = ClassificationOptions.from_config(override(config, {"encoder.long_text": "max"}))
     assert (options.long_text, options.window_overlap_fraction) == ("max", 0.5)
 
 
 def test_a_single_text_among_pairs_is_rejected():
     records = [Record("a", "x", "t:1", ("b",)), Record("c", "y", "t:2", ("d",))]
-    task = TASK.fit(records, LabelOptions())
+    task = TASK.fit(records, ClassificationOptions())
     assert task.has_pair and [text.name for text in task.inputs] == ["text", "text_pair"]
     assert task.inputs_of(records[0]) == {"text": "a", "text_pair": "b"}
     with pytest.raises(ValueError, match=r"t:9: has one text; expected two texts, like the first record of train"):
@@ -138,7 +139,9 @@ def test_windows_of_pairs_are_rejected():
     with pytest.raises(
         ValueError, match="encoder.long_text=mean: pairs of texts are always cut; expected cut, or records"
     ):
-        TASK.fit([Record("a", "x", "t:1", ("b",)), Record("c", "y", "t:2", ("d",))], LabelOptions(long_text="mean"))
+        TASK.fit(
+            [Record("a", "x", "t:1", ("b",)), Record("c", "y", "t:2", ("d",))], ClassificationOptions(long_text="mean")
+        )
 
 
 @pytest.mark.parametrize("label", ["refnd", "a", "zzz", "refunds"])

@@ -186,7 +186,7 @@ def test_a_fitted_task_survives_json():
 
 
 def test_the_options_are_those_of_whole_texts_with_labels():
-    assert used_options(TASK) == {"data.label_names", *LabelOptions.paths().values()}
+    assert used_options(TASK) == {"data.group_column", "data.label_names", *LabelOptions.paths().values()}
     assert {"train.class_weights", "train.label_smoothing", "head.pooling", "head.start"} < used_options(TASK)
 
 

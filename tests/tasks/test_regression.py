@@ -167,7 +167,7 @@ def test_the_mean_absolute_error_cannot_be_monitored():
 
 
 def test_options_of_labels_are_not_used():
-    assert used_options(TASK) == set(PooledOptions.paths().values())
+    assert used_options(TASK) == {"data.group_column", *PooledOptions.paths().values()}
     assert used_options(TASK).isdisjoint({"train.label_smoothing", "train.class_weights"})
 
 

@@ -131,6 +131,7 @@ def _audit_pair(
     )
     after, clusters = predict(swapped), np.array(rows)
     changes, flips = before.total_change(after), before.flips(after)
+    change = cluster_mean(changes, clusters)
     is_judged = len(swapped) >= MIN_TEXTS
     return SwapAudit(
         source=terms.name,
@@ -138,7 +139,7 @@ def _audit_pair(
         num_texts=len(swapped),
         num_terms=len(set(rows)),
         is_judged=is_judged,
-        change=cluster_mean(changes, clusters),
+        change=replace(change, low=max(change.low, 0.0)),
         flips=None if answers.chosen is None else proportion(int(flips.sum()), len(flips)),
         directions=_directions(before, after, np.array(signs), clusters, num_comparisons) if is_judged else (),
         worst=tuple(

@@ -9,7 +9,7 @@ The form of a term before a noun is marked: `her [noun] | his [noun]` next to `h
 import functools
 import hashlib
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -145,8 +145,7 @@ class TermList:
     @functools.cached_property
     def _pattern(self) -> re.Pattern:
         terms = {*self.kept, *(term for row in self.rows for term in row if term is not None)}
-        # The longest one first: of two alternatives that match, the first one is found.
-        return re.compile("|".join(map(_expression, sorted(terms, key=len, reverse=True))), re.IGNORECASE)
+        return re.compile(_expression(terms), re.IGNORECASE)
 
 
 def load_terms(name: str) -> TermList:
@@ -261,12 +260,19 @@ def _key(term: str) -> str:
     return " ".join(term.split()).casefold()
 
 
-def _expression(term: str) -> str:
-    """Return the regular expression of a term, with the borders of words in scripts that have spaces."""
-    body = r"\s+".join(map(re.escape, term.split()))
+def _expression(terms: Iterable[str]) -> str:
+    """Return a regular expression that finds terms, with the borders of words in scripts that have spaces."""
     word = rf"[^\W{_UNSPACED}]"
-    first, last = (re.fullmatch(word, character) for character in (term[0], term[-1]))
-    return f"{f'(?<!{word})' if first else ''}{body}{f'(?!{word})' if last else ''}"
+    by_borders: dict[tuple[bool, bool], list[str]] = {}
+    # The longest one first: of two alternatives that match, the first one is found.
+    for term in sorted(terms, key=lambda term: (-len(term), term)):
+        has_borders = tuple(re.fullmatch(word, character) is not None for character in (term[0], term[-1]))
+        by_borders.setdefault(has_borders, []).append(r"\s+".join(map(re.escape, term.split())))
+    # The borders are common to the alternatives, so that most positions of a text are ruled out at once.
+    return "|".join(
+        f"{f'(?<!{word})' if first else ''}(?:{'|'.join(bodies)}){f'(?!{word})' if last else ''}"
+        for (first, last), bodies in by_borders.items()
+    )
 
 
 def _is_before_noun(text: str, end: int) -> bool:
