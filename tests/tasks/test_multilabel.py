@@ -175,6 +175,7 @@ def test_a_fitted_task_survives_json():
         window_overlap_fraction=0.5,
         label_smoothing=0.2,
         class_weights="balanced",
+        counterfactuals="gender",
     )
     assert not any(getattr(options, field.name) == field.default for field in dataclasses.fields(options))
     labels = {"labels": ("a", "b; c"), "counts": (3, 5), "num_examples": 7}

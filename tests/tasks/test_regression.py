@@ -108,6 +108,7 @@ def test_a_fitted_task_survives_json():
         pooling="max",
         start="random",
         long_text="mean",
+        counterfactuals="gender",
         window_overlap_fraction=0.5,
     )
     assert not any(getattr(options, field.name) == field.default for field in dataclasses.fields(options))
