@@ -18,6 +18,7 @@ BENCHMARKS = {
     "train": "speed and memory of fine-tuning next to transformers and KerasNLP",
     "serve": "latency and throughput inside one process next to onnxruntime and PyTorch",
     "explain": "faithfulness of explanations, and the rank of planted words",
+    "audit": "planted bias: found, mitigated, and not found where there is none",
     "load": "servers under load next to FastAPI and LitServe",
 }
 
@@ -37,7 +38,8 @@ def build_parser() -> argparse.ArgumentParser:
         "--seeds",
         metavar="K",
         type=int,
-        help="quality: at most K trainings of each data set; robustness, train, serve: repeats (default: 2, 3, 5)",
+        help="quality: at most K trainings of each data set; robustness, train, serve: repeats (default: 2, 3, 5); "
+        "audit: seeds",
     )
     parser.add_argument(
         "--set", metavar="PATH=VALUE", action="append", default=[], help="defaults: a setting to try instead"

@@ -11,6 +11,7 @@ import numpy as np
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 
+from tfbert.audit.run import audit_model
 from tfbert.config import Config, DataConfig, from_dict
 from tfbert.encoder.backbone import load_encoder, save_encoder
 from tfbert.encoder.precision import choose_precision
@@ -33,6 +34,7 @@ from tfbert.tasks.base_outputs import GRADIENTS
 from tfbert.tasks.classification import LabelDecision
 from tfbert.text.records import Record
 from tfbert.text.splits import Split, load_splits
+from tfbert.text.terms import load_terms
 from tfbert.training.problem import prepare
 
 # Inverse strengths of the penalty: chosen on validation, or the middle one where there is no validation split.
@@ -321,3 +323,20 @@ def explanation_scores(run_dir: Path, method: str, num_texts: int, planted_words
         first = [max(e.words, key=lambda word: word.contribution).word for e in explanations]
         scores["first"] = float(np.mean([word in planted_words for word in first]))
     return scores | {"seconds": seconds}
+
+
+def english_terms(name: str) -> list[tuple[str, ...]]:
+    """Return the rows of a list of identity terms that are in Latin letters."""
+    rows = load_terms(name).rows
+    return [tuple(row) for row in rows if all(term is not None and term.isascii() for term in row)]
+
+
+def audit(run_dir: Path, data: Path, terms: str) -> dict:
+    """Return the audit of a run as JSON values.
+
+    Args:
+        run_dir: the run.
+        data: a labelled file.
+        terms: the list of identity terms to use.
+    """
+    return audit_model(run_dir, str(data), {}, terms)[1].to_json()

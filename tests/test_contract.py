@@ -3,6 +3,7 @@
 import json
 import sys
 import typing
+from pathlib import Path
 
 import keras
 import lupa
@@ -37,8 +38,11 @@ REPORT_KEYS = {
     "untrained", "validation", "test", "seeds", "metrics",
 }  # fmt: skip
 # Values, different from the defaults, of all options that only some tasks use.
+# A list of terms of which the samples of every task have some.
+TERMS = str(Path(__file__).parent / "support" / "terms.txt")
 OTHER_VALUES = {
     "data.corrections": "doubtful.csv",
+    "data.group_column": "site",
     "data.label_names": "O,B-a",
     "data.nested_spans": "refuse",
     "data.span_end": "inclusive",
@@ -50,6 +54,8 @@ OTHER_VALUES = {
     "head.pooling": "cls",
     "head.start": "random",
     "train.class_weights": "balanced",
+    "train.counterfactuals": TERMS,
+    "train.group_weights": TERMS,
     "train.hard_negatives": 2,
     "train.head_learning_rate_factor": 3.0,
     "train.label_smoothing": 0.1,
@@ -183,12 +189,12 @@ def records_read(task, folder, values):
     overlapping = [{"start": 0, "end": 5, "label": "a"}, {"start": 0, "end": 3, "label": "b"}]
     (folder / "spans.jsonl").write_text(json.dumps({"text": "abcdefgh", "entities": overlapping}) + "\n")
     (folder / "words.conll").write_text("Ada B-a\nLovelace I-a\nmet O\n")
-    (folder / "label.jsonl").write_text('{"text": "abc", "label": 1}\n')
+    (folder / "label.jsonl").write_text('{"text": "abc", "label": 1, "site": "north"}\n')
     (folder / "tags.jsonl").write_text('{"words": ["Ada"], "tags": [1]}\n')
     for name in ("spans.jsonl", "words.conll", "label.jsonl", "tags.jsonl"):
         config = override(Config(task=task.name), values)
         try:
-            results += [(r.text, r.target) for r in read_records(folder / name, config.data, task.schema)]
+            results += [(r.text, r.target, r.subgroup) for r in read_records(folder / name, config.data, task.schema)]
         except ValueError as error:
             results.append(str(error))
     return results
@@ -228,15 +234,14 @@ def decided_by(problem, model, config):
     encoded = {"sequence_output": np.random.default_rng(1).standard_normal((*batch["token_ids"].shape, 8), np.float32)}
     encoded |= {"pooled_output": encoded["sequence_output"][:, 0] / 2}
     scores = head(encoded, batch)
-    weights = task.example_weights(train)
-    objective = TaskObjective(model, task, config, train)
+    objective = TaskObjective(model, task, config, train, mitigation=problem.mitigation)
     return {
         "sequences": train.sequences.values.tobytes(),
         "lengths": train.sequences.lengths().tolist(),
         "dropout": head.dropout.rate,
         "scores": np.asarray(scores).tobytes(),
         "loss": task.loss(scores, batch).numpy().tobytes(),
-        "weights": None if weights is None else weights.tobytes(),
+        "weights": None if objective.example_weights is None else objective.example_weights.tobytes(),
         "augmented": task.augment(train, embed, seed=0).num_sequences,
         "micro_batches": len(objective.micro_batches((np.arange(128),), 1)),
         "learning_rates": learning_rate_factors(model, config.train),

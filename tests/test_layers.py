@@ -40,6 +40,7 @@ LAYERS = [
     "huggingface",
     "serving",
     "robustness",
+    "audit",
     "comparison",
     "api",
     "commands",

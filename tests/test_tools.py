@@ -26,7 +26,10 @@ OPTIONS = {
         "--hours", "--executions", "--confirm", "--keep",
         "--stop-hopeless", "--workers", "--space", "--out", "--name", "--config", "--set", "--no-export", "--restart",
     },
-    "evaluate": {"model", "--data", "--format", "--task", "--robustness", "--max-examples", "--set"},
+    "evaluate": {
+        "model", "--data", "--format", "--task", "--robustness", "--max-examples", "--audit", "--group-column",
+        "--groups", "--set",
+    },
     "compare": {"models", "--data", "--set", "--metric", "--out", "--runs"},
     "check": {
         "--task", "--data", "--train", "--validation", "--calibration", "--test", "--format",

@@ -224,6 +224,16 @@ class TrainConfig(OptimizationConfig):
         "original texts",
         FRACTION,
     )
+    counterfactuals: str | None = setting(
+        None,
+        "lists of identity terms, separated by commas: gender, names, countries, religions, or files; training also "
+        "sees a copy of each text that mentions them, with the terms of the groups exchanged and the same label",
+    )
+    group_weights: str | None = setting(
+        None,
+        "weights of the training texts with which labels are as frequent in every group: column for the groups in "
+        "data.group_column, or a list of identity terms, as for counterfactuals; none means equal weights",
+    )
     hard_negatives: int = _training_setting(
         0,
         "number of wrong texts added to each record: those most similar according to the pretrained encoder; 0 "

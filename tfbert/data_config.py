@@ -34,6 +34,11 @@ class DataConfig:
         "names of columns to ignore, separated by commas or as a JSON list; the run stops if a column seems to matter "
         "but is neither read nor listed here",
     )
+    group_column: str | None = setting(
+        None,
+        "column with the group of each text, such as the region of its writer, for tfbert evaluate --audit and for "
+        "train.group_weights=column; the model does not see it",
+    )
     delimiter: str = setting("auto", "separator between the columns of csv and tsv; auto detects , ; TAB or |")
     header: Literal["auto", "none"] = setting(
         "auto",

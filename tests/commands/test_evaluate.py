@@ -20,6 +20,7 @@ def results(tmp_path_factory):
     test = run_dir.parent / "data" / "test.csv"
     lines = test.read_text().splitlines(keepends=True)
     (folder / "wrong.csv").write_text("".join([*lines[:3], "what,cards\n"]))
+    (folder / "terms.txt").write_text("groups: cards | fees\ncard | fee\npin | cost\n")
     arguments = {
         "run": [run_dir, "--data", test],
         "model": [model_dir, "--data", test],
@@ -29,6 +30,9 @@ def results(tmp_path_factory):
         "no data": [model_dir, "--data", "nowhere.csv"],
         "robust run": [run_dir, "--data", test, "--robustness", "--max-examples", 8],
         "robust model": [model_dir, "--data", test, "--robustness", "--max-examples", 8],
+        "audit": [run_dir, "--data", test, "--audit", "--groups", "terms.txt"],
+        "column": [run_dir, "--data", test, "--audit", "--group-column", "region"],
+        "no audit": [run_dir, "--data", test, "--groups", "names"],
     }
     results = tools.run(*[[tools.step("evaluate", *values, cwd=folder)] for values in arguments.values()])
     return dict(zip(arguments, [result for (result,) in results], strict=True))
@@ -71,6 +75,14 @@ def test_a_number_of_examples_is_for_robustness(arguments, message):
         command.main(options)
 
 
+def test_an_audit_is_part_of_the_line(results):
+    report = json.loads(results["audit"].out)
+    assert report["metrics"] == json.loads(results["run"].out)["metrics"]
+    audit = report["audit"]
+    assert audit["num_texts"] == 12 and audit["swaps"][0]["groups"] == ["cards", "fees"]
+    assert audit["shortcuts"]["source"] == "the training data of the run"
+
+
 def test_a_mistake_in_a_fresh_process(tmp_path):
     # Not a forked process, which might behave differently.
     command = [sys.executable, small.TOOLS / "evaluate.py", "nowhere", "--data", "x.csv"]
@@ -81,12 +93,18 @@ def test_a_mistake_in_a_fresh_process(tmp_path):
 
 @pytest.mark.parametrize(
     ("case", "message"),
-    [("unknown label", UNKNOWN), ("unknown label of a model", UNKNOWN), ("no data", "nowhere.csv")],
+    [
+        ("unknown label", UNKNOWN),
+        ("unknown label of a model", UNKNOWN),
+        ("no data", "nowhere.csv"),
+        ("column", "evaluate: data.group_column=region: no record has a value in this column"),
+        ("no audit", "evaluate: --groups names: expected it together with --audit"),
+    ],
 )
 def test_a_mistake_is_reported_in_one_line(results, case, message):
     *log_lines, error_line = results[case].err.splitlines()
     assert results[case].code == 2
-    assert all(line.startswith("wrong.csv") for line in log_lines), results[case].err
+    assert all(line.startswith(("wrong.csv", "test.csv")) for line in log_lines), results[case].err
     assert message in error_line
 
 

@@ -12,7 +12,7 @@ from tfbert.hyperparameters import loop
 from tfbert.hyperparameters.loop import Searcher
 from tfbert.hyperparameters.oracles import make_oracle
 from tfbert.hyperparameters.plan import Plan
-from tfbert.training.fine_tuning import EpochHistory
+from tfbert.training.history import EpochHistory
 
 
 @pytest.fixture

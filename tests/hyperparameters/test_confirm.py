@@ -11,7 +11,7 @@ from tfbert.hyperparameters import confirm, loop
 from tfbert.hyperparameters.confirm import DEFAULT
 from tfbert.hyperparameters.run import verdict
 from tfbert.hyperparameters.trials import Trial
-from tfbert.training.fine_tuning import EpochHistory
+from tfbert.training.history import EpochHistory
 from tfbert.training.updates import Diverged
 
 RECORDS = 400

@@ -9,7 +9,7 @@ from safetensors.numpy import load_file
 from support import small
 
 from tfbert.encoder.backbone import load_encoder
-from tfbert.training.fine_tuning import EpochHistory
+from tfbert.training.history import EpochHistory
 
 TINY = ["--encoder", "tiny"]
 OPTIONS = {

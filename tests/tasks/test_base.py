@@ -12,9 +12,8 @@ from tfbert.tasks.base import (
     fitted_kinds,
     list_tasks,
     load_task,
-    require_known_labels,
 )
-from tfbert.tasks.base_config import monitored_metric
+from tfbert.tasks.base_config import monitored_metric, require_known_labels
 from tfbert.tasks.classification import FittedClassification
 from tfbert.text.records import Record
 

@@ -177,6 +177,7 @@ def test_a_fitted_task_survives_json():
         label_smoothing=0.2,
         class_weights="balanced",
         out_of_domain="energy",
+        counterfactuals="gender",
     )
     assert not any(getattr(options, field.name) == field.default for field in dataclasses.fields(options))
     labels = {"labels": ("a", "b; c"), "counts": (3, 5), "num_examples": 7}
@@ -189,6 +190,7 @@ def test_a_fitted_task_survives_json():
 
 def test_the_options_are_those_of_whole_texts_with_labels():
     assert used_options(TASK) == {
+        "data.group_column",
         "data.label_names",
         "data.calibration",
         "data.calibration_fraction",

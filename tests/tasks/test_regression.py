@@ -107,6 +107,7 @@ def test_a_fitted_task_survives_json():
         pooling="max",
         start="random",
         long_text="mean",
+        counterfactuals="gender",
         window_overlap_fraction=0.5,
         coverage=0.8,
         out_of_domain="energy",
@@ -168,7 +169,7 @@ def test_the_mean_absolute_error_cannot_be_monitored():
 
 
 def test_options_of_labels_are_not_used():
-    assert used_options(TASK) == set(RegressionOptions.paths().values())
+    assert used_options(TASK) == {"data.group_column", *RegressionOptions.paths().values()}
     assert used_options(TASK).isdisjoint({"train.label_smoothing", "train.class_weights"})
 
 

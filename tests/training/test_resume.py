@@ -80,6 +80,22 @@ def test_the_uninterrupted_run(runs):
     assert not (folder / "whole" / CHECKPOINT).exists()
 
 
+@pytest.mark.slow
+def test_a_run_with_copies_and_weights_is_bit_identical_after_a_kill(data_dir, tmp_path):
+    (tmp_path / "terms.txt").write_text("groups: a | b\nthe | my\n")
+    tools, terms = small.tools(), str(tmp_path / "terms.txt")
+    options = small.assignments({"train.counterfactuals": terms, "train.group_weights": terms})
+
+    def step(name, kill=None):
+        return tools.step("train", *arguments(data_dir, tmp_path / name, *options), cwd=tmp_path, kill=kill)
+
+    (whole,), (killed, continued) = tools.run([step("whole")], [step("a", (CHECKPOINT, 5, "after")), step("a")])
+    assert (whole.code, killed.code, continued.code) == (0, -9, 0), whole.err + continued.err
+    assert "copies of 24 texts" in whole.err and "train.group_weights" in whole.err
+    assert (tmp_path / "a" / BEST).read_bytes() == (tmp_path / "whole" / BEST).read_bytes()
+    assert scores(tmp_path / "a") == scores(tmp_path / "whole")
+
+
 @pytest.mark.parametrize("moment", KILLS)
 def test_killed_and_continued_is_bit_identical(runs, moment):
     folder, results = runs

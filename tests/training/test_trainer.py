@@ -11,7 +11,7 @@ import tensorflow as tf
 from tfbert.models.predictor import predict_all
 from tfbert.models.weights import load as load_weights
 from tfbert.tasks.matching import FittedMatching
-from tfbert.training.fine_tuning import EpochHistory
+from tfbert.training.history import EpochHistory
 from tfbert.training.objectives import Group
 
 # Losses of the first updates of the tiny encoder with seed 3 on the data of `small.write_data`. They change with

@@ -7,12 +7,19 @@ labels. Results are printed as tables on a terminal, otherwise as one line of JS
 import argparse
 import json
 import sys
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from tfbert.commands import program
+from tfbert.commands.audit_view import print_audit
 from tfbert.commands.robustness_view import print_robustness
 from tfbert.commands.table import print_table
+
+if TYPE_CHECKING:  # They import TensorFlow, for which --help should not wait.
+    from tfbert.audit.run import Audit
+    from tfbert.serving.evaluate import LabelledPredictions
+    from tfbert.tasks.base import FittedTask
 
 _MAX_LABELS = 20
 
@@ -35,6 +42,10 @@ def build_parser(prog: str) -> argparse.ArgumentParser:
     parser.add_argument(
         "--max-examples", metavar="N", type=int, help="maximum number of examples for --robustness (default: 1000)"
     )
+    parser.add_argument("--audit", action="store_true", help="audit groups, swapped identity terms and shortcuts")
+    parser.add_argument("--group-column", metavar="COLUMN", help="with --audit: column with the group of each text")
+    terms_help = "with --audit: list of identity terms instead of the built-in ones, a file or the name of one of them"
+    parser.add_argument("--groups", metavar="FILE", help=terms_help)
     parser.add_argument("--set", metavar="data.FIELD=VALUE", action="append", default=[], help="how to read the data")
     return parser
 
@@ -49,13 +60,17 @@ def main(options: argparse.Namespace) -> None:
     from tfbert.robustness.measure import measure, require_editable
     from tfbert.serving.evaluate import predict_labelled
 
-    if options.max_examples is not None and (not options.robustness or options.max_examples < 1):
-        expected = "1 or more" if options.robustness else "it together with --robustness"
-        raise ValueError(f"--max-examples {options.max_examples}: expected {expected}")
+    _check_dependent_options(options)
     values = parse_assignments(options.set) | program.given_values(options)
     require = {"require": require_editable} if options.robustness else {}
-    predictions = predict_labelled(options.model, options.data, values, options.task, **require)
-    report, robustness = {"model": options.model, "data": options.data, **predictions.scores()}, None
+    audit = robustness = None
+    if options.audit:
+        predictions, audit = audited(options, values, **require)
+    else:
+        predictions = predict_labelled(options.model, options.data, values, options.task, **require)
+    report = {"model": options.model, "data": options.data, **predictions.scores()}
+    if audit is not None:
+        report["audit"] = audit.to_json()
     if options.robustness:
         limit = {"max_examples": options.max_examples} if options.max_examples else {}
         robustness = measure(predictions, **limit)
@@ -64,8 +79,44 @@ def main(options: argparse.Namespace) -> None:
         print(json.dumps(report, ensure_ascii=False))
         return
     print_report(report, {metric.name: metric.title for metric in predictions.task.metrics})
-    if robustness:
+    if audit is not None:
+        print_audit(audit)
+    if robustness is not None:
         print_robustness(robustness)
+
+
+def _check_dependent_options(options: argparse.Namespace) -> None:
+    """Reject options without the one that they belong to, and a number of examples below 1."""
+    for name, owner in (("max_examples", "robustness"), ("group_column", "audit"), ("groups", "audit")):
+        value = getattr(options, name)
+        if value is not None and not getattr(options, owner):
+            raise ValueError(f"--{name.replace('_', '-')} {value}: expected it together with --{owner}")
+    if options.max_examples is not None and options.max_examples < 1:
+        raise ValueError(f"--max-examples {options.max_examples}: expected 1 or more")
+
+
+def audited(
+    options: argparse.Namespace, values: dict[str, Any], **require: Callable[["FittedTask"], None]
+) -> tuple["LabelledPredictions", "Audit"]:
+    """Return the predictions for the labelled data and their audit.
+
+    Args:
+        options: the parsed command line, with `--audit`.
+        values: config paths of `data` and their values.
+        require: as for `audit_model`.
+
+    Raises:
+        ValueError: an option, the model or the data cannot be used.
+    """
+    from tfbert.audit.run import audit_model
+
+    if options.task is not None:
+        raise ValueError(f"--task {options.task}: Hugging Face models cannot be audited; export the model first")
+    if options.group_column is not None:
+        if "data.group_column" in values:
+            raise ValueError("--group-column and --set data.group_column: both set the same; expected one of them")
+        values = {**values, "data.group_column": options.group_column}
+    return audit_model(Path(options.model), options.data, values, options.groups, **require)
 
 
 def print_report(report: Mapping[str, Any], titles: Mapping[str, str]) -> None:

@@ -194,7 +194,7 @@ class Searcher:
         self, trial: Trial, config: Config, folder: Path, log: TensorBoardLog | None
     ) -> tuple[dict[str, float], list[float], bool]:
         problem = self.problem.with_config(config)
-        trial.epochs = config.train.num_epochs(len(problem.tokenized["train"]), problem.task.predicts_untrained)
+        trial.epochs = config.train.num_epochs(len(problem.training_examples), problem.task.predicts_untrained)
         sign = 1 if self.higher_is_better else -1
         others = [
             ([sign * score for score in history], other.epochs)

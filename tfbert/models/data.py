@@ -12,6 +12,7 @@ from tfbert.fields import flatten, metadata_at
 from tfbert.files import writing
 from tfbert.models.predictor import make_preprocessor
 from tfbert.tasks.base import FittedTask, Task, load_task
+from tfbert.text.counterfactuals import TrainingRecords
 from tfbert.text.datasets import Recipe, TokenizedSplit, tokenize
 from tfbert.text.inputs import specs_of
 from tfbert.text.perturbations.spelling import TYPOS_VERSION, typos
@@ -62,7 +63,12 @@ def load_task_splits(config: Config, task: Task) -> dict[str, Split]:
 
 
 def tokenize_split(
-    split: Split, task: FittedTask, tokenizer: Tokenizer, config: Config, *, noise_seed: int | None = None
+    split: Split | TrainingRecords,
+    task: FittedTask,
+    tokenizer: Tokenizer,
+    config: Config,
+    *,
+    noise_seed: int | None = None,
 ) -> TokenizedSplit:
     """Return the token sequences and targets of a split, from the cache if it has them.
 

@@ -17,7 +17,8 @@ from tfbert.pretraining import run as pretraining
 from tfbert.pretraining.config import PretrainConfig
 from tfbert.text.records import Record
 from tfbert.training import base_run, run
-from tfbert.training.fine_tuning import EpochHistory, monitored
+from tfbert.training.fine_tuning import monitored
+from tfbert.training.history import EpochHistory
 from tfbert.training.problem import Problem, prepare
 from tfbert.training.run_dir import check_data, find_unfinished
 from tfbert.training.trackers import open_tracker

@@ -18,7 +18,8 @@ from tfbert.models.predictor import Predict, predict_all
 from tfbert.models.saved_run import SavedRun, load_run
 from tfbert.serving.export import exported_task
 from tfbert.serving.saved_predictor import SavedPredictor
-from tfbert.tasks.base import FittedTask, Task, require_known_labels
+from tfbert.tasks.base import FittedTask, Task
+from tfbert.tasks.base_config import require_known_labels
 from tfbert.tasks.base_pooled import has_pair
 from tfbert.text.interpretation import interpret
 from tfbert.text.records import Record, read_records

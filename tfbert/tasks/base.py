@@ -36,7 +36,6 @@ from tfbert.tasks.base_outputs import Outputs
 from tfbert.text.corrections import Correction
 from tfbert.text.datasets import Target, TokenizedSplit, Warn
 from tfbert.text.inputs import Input, Item
-from tfbert.text.labels import require_known
 from tfbert.text.preprocessor import Preprocessor, Sequences
 from tfbert.text.readers.columns import Column
 from tfbert.text.readers.rows import Row
@@ -326,17 +325,6 @@ class FittedTask(abc.ABC):
         fields = dataclasses.asdict(self)
         lists = {name: list(value) if isinstance(value, tuple) else value for name, value in fields.items()}
         return {"task": self.name, "kind": type(self).__name__, **lists}
-
-
-def require_known_labels(task: FittedTask, splits: Iterable[Iterable[Record]]) -> None:
-    """Check that train has every label of other splits, and report all missing labels in one error.
-
-    Raises:
-        ValueError: some records have labels that train lacks.
-    """
-    definition = task.definition
-    if definition.has_labels:
-        require_known(splits, definition.labels_of, task.known_labels, definition.label_noun)
 
 
 def fitted_from_json(stored: Mapping[str, Any]) -> FittedTask:

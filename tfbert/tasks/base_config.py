@@ -1,6 +1,6 @@
-"""The config of a task: its defaults or a stored config, the options that a user sets, and the monitored metric."""
+"""Checks of a config and of labels against a task: its defaults, the options that it uses, the monitored metric."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,8 @@ from tfbert.fields import either
 from tfbert.files import naming, read_json
 from tfbert.nearest import did_you_mean
 from tfbert.tasks.base import FittedTask, Task, fitted_kinds, list_tasks, load_task
+from tfbert.text.labels import require_known
+from tfbert.text.records import Record
 
 DEFAULT_TASK = "classification"
 
@@ -149,3 +151,14 @@ def reject_unused_options(task: Task, values: Mapping[str, Any]) -> None:
 def _users_sentence(names: Sequence[str]) -> str:
     *others, last = names
     return f"{', '.join(others)} and {last} do" if others else f"only {last} does"
+
+
+def require_known_labels(task: FittedTask, splits: Iterable[Iterable[Record]]) -> None:
+    """Check that train has every label of other splits, and report all missing labels in one error.
+
+    Raises:
+        ValueError: some records have labels that train lacks.
+    """
+    definition = task.definition
+    if definition.has_labels:
+        require_known(splits, definition.labels_of, task.known_labels, definition.label_noun)

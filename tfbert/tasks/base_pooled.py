@@ -37,6 +37,7 @@ class PooledOptions(LearnedHeadOptions):
     window_overlap_fraction: float = option("encoder.window_overlap_fraction")
     out_of_domain: str = option("decision.out_of_domain")
     noise: float = option("train.noise")
+    counterfactuals: str | None = option("train.counterfactuals")
 
     def check(self) -> None:
         """Reject an overlap of windows if long texts are cut, and noise if they are not.
@@ -66,6 +67,7 @@ class PooledTask(ConvertibleTask, EditableTask):
     """Base class of tasks on a whole text or a pair of texts. Segment ids tell the texts of a pair apart."""
 
     inputs = (Text("text"), Text("text_pair", required=False))
+    data_options = ("data.group_column",)
 
     def __init__(self, target_column: Column):
         self.columns = (TEXT, TEXT_PAIR, target_column)

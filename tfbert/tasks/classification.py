@@ -21,6 +21,7 @@ from tfbert.tasks.base_choice import ChoiceDecision, ChoiceOptions
 from tfbert.tasks.base_context import Served
 from tfbert.tasks.base_explained import ExplainedTexts
 from tfbert.tasks.base_huggingface import SEQUENCE_CLASSES
+from tfbert.tasks.base_options import option
 from tfbert.tasks.base_pooled import FittedLabelTask, LabelOptions, PooledTask, has_pair, most_frequent_title
 from tfbert.text.corrections import Correction
 from tfbert.text.datasets import Target, TokenizedSplit
@@ -34,7 +35,9 @@ _MAX_EXAMPLES, _MIN_EXAMPLES, _TOTAL_EXAMPLES = 50, 10, 1500
 
 @dataclass(frozen=True, kw_only=True)
 class ClassificationOptions(LabelOptions, ChoiceOptions):
-    """Options of classification."""
+    """Options of classification; the config describes them."""
+
+    group_weights: str | None = option("train.group_weights")
 
 
 class Classification(PooledTask):
@@ -43,7 +46,7 @@ class Classification(PooledTask):
     title = "one label per text or pair of texts"
     aliases = ("intent", "intents", "sentiment", "topic", "text_classification", "sequence_classification")
     options = ClassificationOptions
-    data_options = ("data.label_names", "data.corrections")
+    data_options = (*PooledTask.data_options, "data.label_names", "data.corrections")
     model_class = SEQUENCE_CLASSES["single_label_classification"]
     search_space = COMMON | {"head.pooling": Choice("mean", "cls", "max"), "train.label_smoothing": Choice(0.0, 0.1)}
 

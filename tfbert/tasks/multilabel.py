@@ -56,7 +56,7 @@ class Multilabel(PooledTask):
     title = "any number of labels per text or pair of texts"
     aliases = ("multi_label", "multi_label_classification", "multilabel_classification")
     options = LabelOptions
-    data_options = ("data.label_names",)
+    data_options = (*PooledTask.data_options, "data.label_names")
     model_class = SEQUENCE_CLASSES["multi_label_classification"]
     several_labels = True
     search_space = COMMON | {"head.pooling": Choice("mean", "cls", "max")}

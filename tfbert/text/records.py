@@ -10,7 +10,7 @@ import json
 import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -27,6 +27,8 @@ from tfbert.text.readers.lines import Tally, check_encoding, find_surrogate
 from tfbert.text.readers.rows import Row, Source
 
 _EXPECTED_TEXT = "expected at least one non-whitespace character"
+# Role of the column `data.group_column`.
+_GROUP_ROLE = "group"
 _MAX_LOOKAHEAD_ROWS = 1000  # rows read after a bad one to see whether any is a record
 # Labels that other programs write in another form.
 _WHOLE_NUMBER = re.compile(r"[+-]?\d+\.0+")
@@ -43,6 +45,7 @@ class Record:
         where: the location of the record: `train.csv:41`, the line on which it starts, or the file `sports/199.txt`.
         others: further texts, such as the second text of a pair or the choices.
         group: an identifier; records of one group stay in one split. `None` means the text.
+        subgroup: the value of the column `data.group_column`, stripped; `None` without the column or a value.
     """
 
     text: str
@@ -50,6 +53,7 @@ class Record:
     where: str
     others: tuple[str, ...] = ()
     group: str | None = None
+    subgroup: str | None = None
 
     @property
     def texts(self) -> tuple[str, ...]:
@@ -172,6 +176,27 @@ LABELLED_TEXT = Schema(
 )
 
 
+def _with_group_column(schema: Schema, name: str | None) -> Schema:
+    """Return a schema that also reads the column `data.group_column`, which a file may lack."""
+    if name is None:
+        return schema
+    if not name.strip() or ", " in name:
+        raise ValueError(f"data.group_column={name}: expected the name of one column, without a comma")
+    # Formats with only a text and a label fill the first and the last column.
+    *columns, last = schema.columns
+    return replace(schema, columns=(*columns, Column(_GROUP_ROLE, name.strip().lower(), required=False), last))
+
+
+def _subgroup_of(value: Any) -> str | None:
+    """Return the group of a record, or `None` for an empty cell.
+
+    Raises:
+        ValueError: the value is a list or an object.
+    """
+    is_empty = isinstance(value, str) and not value.strip()
+    return None if is_empty else label_of(value, "group")
+
+
 class Reader:
     """Stream of the records of a file, or of a directory with one subdirectory per class or with brat's files.
 
@@ -197,7 +222,8 @@ class Reader:
         root: Path | None = None,
         replacements: Mapping[RecordKey, Record | None] = MappingProxyType({}),
     ):
-        self.path, self.data, self.schema, self.replacements = path, data, schema, replacements
+        self.path, self.data, self.replacements = path, data, replacements
+        self.schema = _with_group_column(schema, data.group_column)
         self._root = root or (path if path.is_dir() else path.parent)
         self.name = (path.name or str(path)) if path == self._root else path.relative_to(self._root).as_posix()
         self.tally = Tally()
@@ -308,6 +334,8 @@ class Reader:
                 continue
             try:
                 record = self._parse(row)
+                if (subgroup := row.values.get(_GROUP_ROLE)) is not None:
+                    record = replace(record, subgroup=_subgroup_of(subgroup))
             except ValueError as error:
                 record = f"{getattr(error, 'where', row.where)}: {error}"
             yield record

@@ -154,7 +154,7 @@ def _training_sizes(
     Returns:
         As for `_compare_sizes`; `None` if there are too few examples, or a text may have several sequences.
     """
-    task, train = problem.task, problem.tokenized["train"]
+    task, train = problem.task, problem.training_examples
     is_measured = isinstance(task, FittedPooledTask) and task.cuts_texts and "validation" in problem.splits
     if not is_measured or len(sequences) < _MIN_SEQUENCES:
         return None
@@ -189,7 +189,7 @@ def _training_sizes(
     metric = monitored(task, config)
     if 2 not in by_stride:
         return None
-    return {"num_train": len(train)} | _compare_sizes(by_stride, metric, len(sequences), len(gold))
+    return {"num_train": len(problem.tokenized["train"])} | _compare_sizes(by_stride, metric, len(sequences), len(gold))
 
 
 def _compare_sizes(

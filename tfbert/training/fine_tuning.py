@@ -5,9 +5,8 @@ All code of the training loop that depends on tasks is in this module.
 
 import logging
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -28,10 +27,12 @@ from tfbert.text.preprocessor import INPUTS, in_halves
 from tfbert.text.records import Record
 from tfbert.training.checkpoint import Checkpoints
 from tfbert.training.distribution import ReplicaBatches, Replicas
+from tfbert.training.history import epoch_history
+from tfbert.training.mitigations import Mitigation
 from tfbert.training.monitoring import Evaluator, NotFinite, Schedule
 from tfbert.training.objectives import Batch, Group, Objective, PlannedBatch
 from tfbert.training.problem import NOISY_COPIES, Problem
-from tfbert.training.progress import Average, EvaluationPoint, Progress
+from tfbert.training.progress import Average, EvaluationPoint
 from tfbert.training.resolved import max_micro_batch_tokens
 from tfbert.training.trackers import UNTRACKED, Tracker
 from tfbert.training.trainer import Trainer
@@ -53,6 +54,7 @@ class TaskObjective(Objective):
         config: config of the training.
         train: the result of `Problem.training_split`.
         vectors: pooled vectors of all its sequences, if only the head is trained; `None` computes them in every batch.
+        mitigation: gives the records of train weights; `None` for none.
 
     Attributes:
         lengths: int64 `(num_examples,)`, tokens of the longest sequence of each example, after cutting.
@@ -69,12 +71,14 @@ class TaskObjective(Objective):
         config: Config,
         train: TokenizedSplit,
         vectors: np.ndarray | None = None,
+        mitigation: Mitigation | None = None,
     ):
         self.model, self.task, self.config, self.train, self.vectors = model, task, config, train, vectors
-        self.example_weights = task.example_weights(train)
         self.lengths = np.minimum(train.lengths(), config.encoder.sequence_length)
         self.num_sequences = np.diff(train.examples)
         self._num_copies = NOISY_COPIES if config.train.noise else 1
+        weights = task.example_weights(train)
+        self.example_weights = mitigation.combined_with(weights, self._num_copies) if mitigation else weights
         self._num_per_copy = len(train) // self._num_copies
         self.num_batches = math.ceil(self._num_per_copy / config.train.batch_size)
         self.accumulation_steps = config.train.accumulation_steps
@@ -252,65 +256,6 @@ def monitored(task: FittedTask, config: Config) -> Metric:
     return monitored_metric(task, config.train.monitor)
 
 
-def epoch_history(history: Sequence[EvaluationPoint]) -> list[dict]:
-    """Return the history of `report.json`, one dict per epoch, from the evaluations of a fine-tuning."""
-    entries, num_examples, seconds = [], 0, 0.0
-    for point in history:
-        if point.update:
-            entry = {
-                "epoch": round(point.epoch),
-                "loss": point.loss,
-                "learning_rate": point.learning_rate,
-                "seconds": point.seconds - seconds,
-                "examples_per_second": (point.num_examples - num_examples) / (point.seconds - seconds),
-            }
-            if point.scores is not None:
-                entry |= {"validation": point.scores, "validation_seconds": point.evaluation_seconds}
-            entries.append(entry)
-        num_examples, seconds = point.num_examples, point.seconds
-    return entries
-
-
-@dataclass(frozen=True)
-class EpochHistory:
-    """The history of a fine-tuning by epoch, as in `report.json`.
-
-    Args:
-        history: one dict per epoch.
-        best_epoch: 1-based epoch whose weights were kept, or with the best score if an average was kept; 0 means before
-            training.
-        untrained: validation scores before training; `None` if the untrained model was not evaluated.
-        average: `epochs` whose average was kept, 0 for before training, and its scores on `validation`; `None` if the
-            weights of the best epoch, or of the untrained model, were kept.
-    """
-
-    history: list[dict]
-    best_epoch: int
-    untrained: dict[str, float] | None = None
-    average: dict[str, Any] | None = None
-
-    @classmethod
-    def of(cls, progress: Progress) -> "EpochHistory":
-        """Return the history of a finished training."""
-        first = progress.history[0]
-        untrained = first.scores if first.update == 0 else None
-        kept = progress.average
-        average = kept and {"epochs": kept.epochs(progress.history), "validation": kept.scores}
-        return cls(epoch_history(progress.history), round(progress.best.epoch), untrained, average)
-
-    @classmethod
-    def from_report(cls, report: Mapping[str, Any]) -> "EpochHistory":
-        """Return the history in a `report.json`."""
-        return cls(report["history"], report["best_epoch"], report["untrained"], report.get("average"))
-
-    @property
-    def best_scores(self) -> dict[str, float] | None:
-        """The validation scores of the weights that were kept; `None` without a validation split."""
-        if self.average:
-            return self.average["validation"]
-        return self.history[self.best_epoch - 1].get("validation") if self.best_epoch else self.untrained
-
-
 def task_trainer(
     problem: Problem,
     config: Config,
@@ -335,7 +280,7 @@ def task_trainer(
     embed = _embedder(problem, model, config)
     train = problem.task.augment(problem.training_split(config), embed, config.train.seed)
     vectors = None if config.train.noise else _fixed_vectors(model, train, embed)
-    objective = TaskObjective(model, problem.task, config, train, vectors)
+    objective = TaskObjective(model, problem.task, config, train, vectors, problem.mitigation)
     evaluator = TaskEvaluator(problem, config, predictor, objective, callbacks)
     return Trainer(
         model,
@@ -364,7 +309,7 @@ def initialize_head(problem: Problem, model: TaskModel, config: Config) -> tuple
         fitted_to.append((sequences, embed(sequences)))
         return fitted_to[-1][1]
 
-    problem.task.initialize_head(model.head, recorded, problem.tokenized["train"], config.train.seed)
+    problem.task.initialize_head(model.head, recorded, problem.training_examples, config.train.seed)
     return fitted_to[-1] if fitted_to else None
 
 
@@ -377,7 +322,7 @@ def _embedder(problem: Problem, model: TaskModel, config: Config, products: str 
         config: config of this training.
         products: dtype of the matrix products; `None` means that of the model.
     """
-    split, length = problem.tokenized["train"], config.encoder.sequence_length
+    split, length = problem.training_examples, config.encoder.sequence_length
 
     def embed(sequences: np.ndarray) -> np.ndarray:
         backbone, head = model.backbone, model.head

@@ -16,9 +16,10 @@ from tfbert.encoder.backbone import load_encoder
 from tfbert.fields import as_typed
 from tfbert.models.build import check_sizes, make_tokenizer
 from tfbert.models.data import data_fields, load_task_splits, tokenize_split
-from tfbert.tasks.base import Embed, FittedTask, Task, load_task, require_known_labels
-from tfbert.tasks.base_config import check_fitted_options, check_options
+from tfbert.tasks.base import Embed, FittedTask, Task, load_task
+from tfbert.tasks.base_config import check_fitted_options, check_options, require_known_labels
 from tfbert.tasks.base_options import Options
+from tfbert.text.counterfactuals import TrainingRecords
 from tfbert.text.datasets import TokenizedSplit
 from tfbert.text.inputs import Item
 from tfbert.text.interpretation import Interpretation, interpret
@@ -27,6 +28,7 @@ from tfbert.text.tokenizer import Tokenizer
 from tfbert.text.unknown_tokens import measure_unknown
 from tfbert.training.base_problem import BaseProblem, timed
 from tfbert.training.distribution import join
+from tfbert.training.mitigations import Mitigation, mitigate
 from tfbert.training.trackers import require_package
 
 # Each of the first epochs has typing errors of its own; further epochs repeat them.
@@ -45,6 +47,7 @@ class Problem(BaseProblem[Config]):
         tokenized: tokens of the same splits.
         tokenizer: the tokenizer of that encoder.
         checked: result of the data checks.
+        mitigation: what the mitigations of bias add to training; `None` without them.
         vectors: cache of the untrained encoder's vectors, which several trainings share; `None` caches none.
         explains: whether reports explain mistakes, which takes a few seconds.
     """
@@ -54,8 +57,14 @@ class Problem(BaseProblem[Config]):
     tokenized: dict[str, TokenizedSplit]
     tokenizer: Tokenizer
     checked: checks.DataReport
+    mitigation: Mitigation | None = None
     vectors: dict[bytes, np.ndarray] | None = None
     explains: bool = False
+
+    @property
+    def training_examples(self) -> TokenizedSplit:
+        """The tokens that the model is trained on: those of train, and of its counterfactual copies."""
+        return self.mitigation.examples if self.mitigation else self.tokenized["train"]
 
     def with_config(self, config: Config) -> "Problem":
         """Return the problem of another config, without preparing again what the two have in common.
@@ -99,18 +108,20 @@ class Problem(BaseProblem[Config]):
         return self.vectors[key]
 
     def training_split(self, config: Config) -> TokenizedSplit:
-        """Return the tokenized training split, or with `train.noise` its copies, each with other typing errors."""
+        """Return `training_examples`, or with `train.noise` copies of them, each with other typing errors."""
         if not config.train.noise:
-            return self.tokenized["train"]
-        tokenize = partial(tokenize_split, self.splits["train"], self.task, self.tokenizer, config)
+            return self.training_examples
+        records = self.mitigation.records if self.mitigation else self.splits["train"]
+        tokenize = partial(tokenize_split, records, self.task, self.tokenizer, config)
         first_seed = config.train.seed * NOISY_COPIES
         return TokenizedSplit.concatenated(
             [tokenize(noise_seed=seed) for seed in range(first_seed, first_seed + NOISY_COPIES)]
         )
 
     def identity(self, config: Config) -> list[Any]:
-        """Return the config and the hashes of the splits."""
-        return [config.to_dict(), [(name, split.sha256) for name, split in self.splits.items()]]
+        """Return the config and the hashes of the splits and of lists of terms."""
+        digests = [self.mitigation.digests] if self.mitigation else []
+        return [config.to_dict(), [(name, split.sha256) for name, split in self.splits.items()], *digests]
 
 
 def prepare(config: Config, *, log_warnings: bool = True, refusals: list[str] | None = None) -> Problem:
@@ -141,7 +152,12 @@ def prepare(config: Config, *, log_warnings: bool = True, refusals: list[str] | 
         check_sizes(config, encoder)
         tokenizer = make_tokenizer(encoder)
     with timed(seconds, "tokenize"):
-        tokenized = {name: tokenize_split(split, fitted, tokenizer, config) for name, split in splits.items()}
+
+        def tokens_of(split: Split | TrainingRecords) -> TokenizedSplit:
+            return tokenize_split(split, fitted, tokenizer, config)
+
+        tokenized = {name: tokens_of(split) for name, split in splits.items()}
+        mitigation = mitigate(splits, tokenized["train"], config, tokens_of)
     unknown = measure_unknown(splits, tokenized, tokenizer, config.encoder.name)
     with _collected(refusals):
         unknown.require_at_most(config.data.max_unknown_fraction)
@@ -163,6 +179,7 @@ def prepare(config: Config, *, log_warnings: bool = True, refusals: list[str] | 
         encoder=encoder,
         tokenizer=tokenizer,
         checked=checked,
+        mitigation=mitigation,
         seconds=seconds,
         replicas=replicas,
     )

@@ -7,7 +7,7 @@ from typing import Any
 from tfbert.evaluation.metric import Evaluation
 from tfbert.models.data import data_title
 from tfbert.tasks import base_config
-from tfbert.training.fine_tuning import EpochHistory
+from tfbert.training.history import EpochHistory
 from tfbert.training.problem import Problem
 from tfbert.training.progress import Progress
 

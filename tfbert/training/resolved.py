@@ -33,7 +33,7 @@ def resolved_settings(problem: Problem, config: Config) -> dict[str, Any]:
         ValueError: `train.monitor` is not a metric of the task.
     """
     values = {
-        "train.epochs": config.train.num_epochs(len(problem.tokenized["train"]), problem.task.predicts_untrained),
+        "train.epochs": config.train.num_epochs(len(problem.training_examples), problem.task.predicts_untrained),
         "train.learning_rate": config.train.peak_learning_rate(problem.encoder.backbone.hidden_dim),
         "train.monitor": monitored_metric(problem.task, config.train.monitor).name,
         "train.part_tokens": max_micro_batch_tokens(config),

@@ -30,11 +30,11 @@ from tfbert.training.calibration import decode_split, fit_decision
 from tfbert.training.checkpoint import CHECKPOINT
 from tfbert.training.fine_tuning import (
     Callbacks,
-    EpochHistory,
     initialize_head,
     monitored,
     task_trainer,
 )
+from tfbert.training.history import EpochHistory
 from tfbert.training.problem import Problem
 from tfbert.training.progress import Progress
 from tfbert.training.report import run_details, run_report
