@@ -14,13 +14,6 @@ from tfbert.text.records import Record
 from tfbert.training.fine_tuning import TaskEvaluator, TaskObjective
 from tfbert.training.monitoring import NotFinite
 from tfbert.training.problem import NOISY_COPIES
-from tfbert.training.progress import EvaluationPoint
-
-
-def point(update, scores, **values):
-    base = {"num_examples": 8 * update, "num_tokens": 0, "seconds": 0.5 * update, "evaluation_seconds": 0.25}
-    base |= {"loss": 1.0 / update if update else None, "learning_rate": 1e-3}
-    return EvaluationPoint(update=update, epoch=update / 4, scores=scores, **base | values)
 
 
 def test_with_noise_every_epoch_reads_other_copies_of_the_texts(base_problem):
