@@ -43,15 +43,15 @@ def measured(options, monkeypatch):
 def test_accuracy_with_typing_errors_is_that_of_all_texts(measured):
     default, noise = measured[0].rows
     assert (default.system, noise.system) == tuple(robustness.SYSTEMS)
-    assert default.values["typos"] == pytest.approx([0.84] * 3) and noise.values["typos"] == pytest.approx([0.87] * 3)
+    assert default.values["typos"] == pytest.approx([0.84, 0.84]) and noise.values["typos"] == pytest.approx([0.87] * 2)
     assert "87.0 % (+3.0 points)" in measured[0].to_markdown().splitlines()[3]
 
 
 def test_every_run_is_measured_once_with_its_time(measured, options):
     commands = measured[1]
-    assert len(commands) == 6 and all(
+    assert len(commands) == 4 and all(
         command[-3:] == ["--robustness", "--max-examples", "1000"] for command in commands
     )
-    assert robustness.measure(options).rows[0].values["always_right"] == [0.5] * 3 and len(commands) == 6
+    assert robustness.measure(options).rows[0].values["always_right"] == [0.5, 0.5] and len(commands) == 4
     files = sorted(options.out_dir.glob("*/robustness.json"))
-    assert len(files) == 6 and all(read_json(path)["seconds"] >= 0 for path in files)
+    assert len(files) == 4 and all(read_json(path)["seconds"] >= 0 for path in files)
