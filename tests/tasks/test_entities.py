@@ -75,7 +75,8 @@ def test_stored_and_restored():
 
 
 def test_options_that_entities_use():
-    data = {f"data.{name}" for name in ("tag_scheme", "word_separator", "span_end", "nested_spans", "label_names")}
+    names = ("tag_scheme", "word_separator", "span_end", "nested_spans", "label_names")
+    data = {f"data.{name}" for name in (*names, "calibration", "calibration_fraction")}
     learning = {"train.part_tokens", "train.head_learning_rate_factor", "train.label_smoothing", "head.dropout"}
     # Other options that only some tasks use are rejected, such as head.pooling and train.class_weights.
     assert used_options(TASK) == data | learning | {"encoder.window_overlap_fraction"}

@@ -177,6 +177,7 @@ def test_a_fitted_task_survives_json():
         label_smoothing=0.2,
         class_weights="balanced",
         out_of_domain="energy",
+        noise=0.1,
         counterfactuals="gender",
     )
     assert not any(getattr(options, field.name) == field.default for field in dataclasses.fields(options))

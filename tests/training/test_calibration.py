@@ -1,0 +1,62 @@
+"""Fitting the decision and the domain of a model to held-out splits."""
+
+import keras
+import numpy as np
+import pytest
+from support import small
+
+from tfbert.calibration.out_of_domain import METHODS
+from tfbert.config import override
+from tfbert.models.build import build_model, make_tokenizer
+from tfbert.models.predictor import Predictor
+from tfbert.training.calibration import decode_split, fit_decision
+from tfbert.training.problem import prepare
+
+
+@pytest.fixture(scope="module")
+def problem(tmp_path_factory):
+    data = small.write_data(tmp_path_factory.mktemp("calibration") / "data", train=60, validation=120)
+    return prepare(small.config(data))
+
+
+@pytest.fixture(scope="module")
+def model(problem):
+    keras.utils.set_random_seed(0)
+    return build_model(problem.task, problem.encoder.spec, problem.config)
+
+
+def predictor_of(problem, model):
+    return Predictor(problem.task, model, make_tokenizer(problem.encoder), problem.config, run_eagerly=True)
+
+
+@pytest.mark.parametrize("method", ["auto", *METHODS])
+def test_few_calibration_records_are_out_of_domain(problem, model, method):
+    problem = problem.with_config(override(problem.config, {"decision.out_of_domain": method}))
+    predictor = predictor_of(problem, model)
+    calibration = fit_decision(problem, predictor)["calibration"]
+    number = len(calibration.gold)
+    assert (
+        number == len(problem.tokenized["calibration"])
+        and len(predictor.domain["calibration_scores"].numpy()) == number
+    )
+    p_values = predictor.apply_decision(calibration.outputs)["out_of_domain"]
+    # The ranks of equal scores are those of the highest one.
+    assert (p_values < 0.05).mean() <= 0.05 and p_values.max() == 1 and p_values.min() >= 1 / (number + 1)
+    assert (predictor.domain["energy_weight"].numpy() == 1) == (method == "energy") or method == "auto"
+
+
+def test_without_the_domain_the_decision_is_the_same(problem, model):
+    whole, part = predictor_of(problem, model), predictor_of(problem, model)
+    fit_decision(problem, whole)
+    decoded = fit_decision(problem, part, with_domain=False)
+    assert decoded.keys() == {"calibration"} and len(part.domain["calibration_scores"].numpy()) == 0
+    assert part.decided_values() == whole.decided_values() and part.decided_values()["temperature"] != 1
+
+
+def test_a_split_is_decoded_in_the_order_of_its_records(problem, model):
+    predictor = predictor_of(problem, model)
+    decoded = decode_split(problem, predictor, "test")
+    records = list(problem.splits["test"])
+    assert decoded.gold == [problem.task.gold(record) for record in records]
+    alone = predictor.decode([problem.task.inputs_of(records[3])])
+    np.testing.assert_allclose(decoded.outputs["logits"][3], alone["logits"][0], atol=1e-5)
