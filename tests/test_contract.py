@@ -487,6 +487,8 @@ def test_the_deployment_counts_the_predictions_of_the_task(exported, predictor, 
         if isinstance(prediction, dict) and _abstains(prediction, finished.task.outputs)
     ]
     assert counts["abstentions"] == len(abstentions)
+    p_values = [prediction.get("out_of_domain", 1) for prediction in predictions if isinstance(prediction, dict)]
+    assert counts["unusual"] == sum(value < 0.05 for value in p_values)
     # An empty list has no first number, so it is not counted.
     assert len(predictions) - len(abstentions) <= counts["answers"] <= len(predictions)
     assert sum(dict(counts["labels"]).values()) == sum(isinstance(a, dict) and "label" in a for a in predictions)

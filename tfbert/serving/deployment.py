@@ -11,12 +11,14 @@ from pathlib import Path
 import jinja2
 import tensorflow as tf
 
+from tfbert.calibration.out_of_domain import SIGNIFICANCE
 from tfbert.files import writing
 from tfbert.models.predictions import prediction_of
 from tfbert.serving.export import exported_task
 from tfbert.serving.export_run import decode_bytes
 from tfbert.serving.saved_predictor import SavedPredictor
 from tfbert.serving.warmup import read_warmup
+from tfbert.tasks.base_decision import OUT_OF_DOMAIN
 from tfbert.tasks.base_outputs import Outputs
 from tfbert.text.inputs import from_json
 
@@ -166,6 +168,9 @@ def _values(version_dir: Path, deployment: Deployment) -> dict:
         "label_output": next((output.name for output in task.outputs if output.is_label), None),
         "abstain_output": abstain.name if abstain else None,
         "abstain_value": json.dumps(abstain.abstain_value) if abstain else None,
+        # `None` if the model does not say how unusual a text is.
+        "domain_output": next((output.name for output in task.outputs if output.name == OUT_OF_DOMAIN), None),
+        "significance": SIGNIFICANCE,
         "thread_flags": _thread_flags(deployment.cores),
         "server_flags": _server_flags(deployment.cores),
         "requests_per_server": 10 * deployment.cores,

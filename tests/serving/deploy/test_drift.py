@@ -23,7 +23,8 @@ def exporter(rendered):
 
 
 def line(**changed):
-    fields = {"server": "rest", "answers": 4, "score_sum": 2.5, "abstentions": 1, "labels": {"fee": 3, "card": 1}}
+    fields = {"server": "rest", "answers": 4, "score_sum": 2.5, "abstentions": 1, "unusual": 2}
+    fields |= {"labels": {"fee": 3, "card": 1}}
     return json.dumps(fields | changed) + "\n"
 
 
@@ -34,11 +35,12 @@ def metrics(answers):
 def test_counts_of_lines_are_summed(exporter):
     answers = exporter.Answers("bank")
     answers.add(line())
-    answers.add(line(answers=1, score_sum=0.25, abstentions=0, labels={"fee": 1}))
+    answers.add(line(answers=1, score_sum=0.25, abstentions=0, unusual=0, labels={"fee": 1}))
     assert metrics(answers) == {
         'tfbert_answers_total{model_name="bank"}': "5",
         'tfbert_answer_score_sum{model_name="bank"}': "2.75",
         'tfbert_answer_abstentions_total{model_name="bank"}': "1",
+        'tfbert_answer_unusual_total{model_name="bank"}': "2",
         'tfbert_answer_lines_unreadable_total{model_name="bank"}': "0",
         'tfbert_answer_labels_total{model_name="bank",label="card"}': "1",
         'tfbert_answer_labels_total{model_name="bank",label="fee"}': "4",

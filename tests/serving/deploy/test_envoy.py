@@ -201,7 +201,7 @@ def test_predictions_are_counted(script):
 
 def test_text_in_a_prediction_is_not_parsed_as_numbers(script):
     body = json.dumps({"predictions": [{"answer": '"probability": 7, "label": "secret", "abstain": true'}]})
-    assert numbers(script, body) == {"answers": 0, "score_sum": 0, "abstentions": 0, "labels": {}}
+    assert numbers(script, body) == {"answers": 0, "score_sum": 0, "abstentions": 0, "unusual": 0, "labels": {}}
 
 
 def respond(script, path=":predict", status="200", length=None, fraction=0.0):

@@ -20,7 +20,13 @@ function numbers_of(body)
 <% if abstain_output %>
   for _ in string.gmatch(body, '"<< abstain_output >>":%s*<< abstain_value >>%D') do abstentions = abstentions + 1 end
 <% endif %>
-  return {answers = answers, score_sum = sum, abstentions = abstentions, labels = labels}
+  local unusual = 0
+<% if domain_output %>
+  for value in string.gmatch(body, '"<< domain_output >>":%s*(%d[%d.eE+-]*)') do
+    if tonumber(value) < << significance >> then unusual = unusual + 1 end
+  end
+<% endif %>
+  return {answers = answers, score_sum = sum, abstentions = abstentions, unusual = unusual, labels = labels}
 end
 
 function envoy_on_request(handle)

@@ -33,7 +33,7 @@ class Answers:
         """Count one line; a malformed line is counted as unreadable."""
         try:
             counts = json.loads(line)
-            numbers = {name: float(counts[name] or 0) for name in ("answers", "score_sum", "abstentions")}
+            numbers = {name: float(counts[name] or 0) for name in ("answers", "score_sum", "abstentions", "unusual")}
             labels = {str(name): int(number) for name, number in (counts.get("labels") or {}).items()}
         except (ValueError, TypeError, KeyError, AttributeError):
             numbers, labels = {"unreadable": 1}, {}
@@ -53,6 +53,7 @@ class Answers:
             ("answers", "tfbert_answers_total"),
             ("score_sum", "tfbert_answer_score_sum"),
             ("abstentions", "tfbert_answer_abstentions_total"),
+            ("unusual", "tfbert_answer_unusual_total"),
             ("unreadable", "tfbert_answer_lines_unreadable_total"),
         ):
             lines += [f"# TYPE {metric} counter", f"{metric}{{model_name={model}}} {totals.get(name, 0):.10g}"]
