@@ -53,6 +53,7 @@ COLUMNS = (
     ("calibration error before", _percent("before")),
     ("after", _percent("after")),
     ("coverage of sets at 90 %", _percent("coverage")),
+    ("with empty sets", _percent("exact")),
     ("draws within 2 standard deviations of 90 %", _counted("within")),
     ("mean set size", _mean(".2f")("size")),
     ("draws with an error of at most 2 %", _counted("bounded")),
