@@ -48,6 +48,9 @@ def test_records_of_span_tasks_are_limited_by_their_words(monkeypatch, tmp_path)
     settings = {"data__validation_fraction": 0.0, "data__test_fraction": 0.0}
     data = prepare(small.config(tmp_path, task="entities", **settings)).labelled_data()
     monkeypatch.setattr(doubtful, "_MAX_VALUES", 4 * data.encoder.backbone.hidden_dim * 6)
-    judged, records, vectors = judge(data, {"train": 100})
-    assert 0 < judged.num_examined["train"] < judged.num_records["train"] == 8
-    assert len(records["train"]) == len(vectors["train"]) == judged.num_labels["train"] == len(judged.values)
+    judged = judge(data, {"train": 100})
+    found = judged.judgement
+    assert 0 < found.num_examined["train"] < found.num_records["train"] == 8
+    assert (
+        len(judged.records["train"]) == len(judged.vectors["train"]) == found.num_labels["train"] == len(found.values)
+    )

@@ -72,7 +72,7 @@ def test_entities_and_missed_entities_are_judged(judged):
     assert {given.label for given in train.given[number:]} == {NO_ENTITY} and len(train) > 1.3 * number
     others = {"missed": (judged.missed["train"].vectors, judged.missed["train"].targets)}
     scores, of_others, _ = score_labels(train.vectors, train.targets, 3, others)
-    doubtful = scores.head(number).doubtful[:2]
+    doubtful = scores.take(np.arange(number)).doubtful[:2]
     found = {
         (train.given[row].record.where, train.given[row].span_text, judged.names[scores.suggested[row]])
         for row in doubtful

@@ -93,11 +93,13 @@ def _examine(problem: "Problem", directory: Path) -> dict[str, Any]:
     """Print what was found in the data, write the tables, and return the results for JSON."""
     from tfbert.commands import table
     from tfbert.data_quality import doubtful, tables
+    from tfbert.text.corrections import read_corrections
 
     found = doubtful.examine(problem.labelled_data())
     print()
     table.print_sentences(["finding", "description"], tables.summary(found))
-    paths = tables.write_tables(found, directory)
+    table_path = problem.config.data.corrections
+    paths = tables.write_tables(found, directory, read_corrections(Path(table_path)) if table_path else ())
     command = program.suggestion("train", "...", "--corrections", str(paths[0]))
     print(f"\nwrote {', '.join(map(str, paths))}")
     print(f"Fill in the column corrected_label of {paths[0].name}, then train with: {command}")

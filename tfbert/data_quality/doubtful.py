@@ -139,33 +139,45 @@ def is_supported(task: Task) -> bool:
 def examine(data: LabelledData) -> Examination:
     """Examine labelled data with the frozen encoder."""
     num_records = {name: len(split.num_tokens) for name, split in data.tokenized.items()}
-    judged, records, vectors = judge(data, num_records)
-    seed, definition = data.config.train.seed, data.task.definition
+    judged = judge(data, num_records)
+    seed, definition, vectors = data.config.train.seed, data.task.definition, judged.vectors
     labels = {
-        name: [label for record in of_split for label in definition.labels_of(record)]
-        for name, of_split in records.items()
+        name: [label for record in records for label in definition.labels_of(record)]
+        for name, records in judged.records.items()
     }
     return Examination(
-        labels=judged,
-        near_duplicates=find_near_duplicates(records, vectors),
+        labels=judged.judgement,
+        near_duplicates=find_near_duplicates(judged.records, vectors),
         drift=[
             measure_drift(pair, *(vectors[name] for name in pair), *(labels[name] for name in pair), seed)
-            for pair in combinations(records, 2)
+            for pair in combinations(judged.records, 2)
         ],
     )
 
 
-def judge(
-    data: LabelledData, limits: Mapping[str, int]
-) -> tuple[Judgement, dict[str, list[Record]], dict[str, np.ndarray]]:
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Judged:
+    """Judged data.
+
+    Args:
+        judgement: what was found in the labels.
+        train: the labels of train, those without a label of their own last.
+        records: the judged records by split.
+        vectors: their unit vectors, float32 `(records, size)`.
+    """
+
+    judgement: Judgement
+    train: Labels
+    records: Mapping[str, Sequence[Record]]
+    vectors: Mapping[str, np.ndarray]
+
+
+def judge(data: LabelledData, limits: Mapping[str, int]) -> Judged:
     """Judge labels with the frozen encoder.
 
     Args:
         data: the data.
         limits: the largest number of records of each split to judge, which are chosen at random; with train.
-
-    Returns:
-        What was found; and the judged records and their unit vectors by split.
     """
     chosen = {name: _chosen(data, name, limit) for name, limit in limits.items()}
     records = data.records_at(chosen)
@@ -175,7 +187,7 @@ def judge(
         labels, vectors = _labels_of_records(data, chosen, records)
     rows, num_unjudged, values = _judged(labels, data.config.train.seed)
     order = np.argsort(values, kind="stable")
-    judged = Judgement(
+    judgement = Judgement(
         has_spans=isinstance(data.task.explained, ExplainedTags),
         num_records={name: len(data.tokenized[name].num_tokens) for name in chosen},
         num_examined={name: len(indices) for name, indices in chosen.items()},
@@ -184,7 +196,7 @@ def judge(
         rows=rows,
         values=[(labels.train.given[index], float(values[index])) for index in order],
     )
-    return judged, records, vectors
+    return Judged(judgement=judgement, train=labels.train, records=records, vectors=vectors)
 
 
 def _chosen(data: LabelledData, name: str, limit: int) -> np.ndarray:
@@ -251,11 +263,14 @@ def _labels_of_spans(
 def _judged(labels: JudgedLabels, seed: int) -> tuple[list[DoubtfulRow], dict[str, int], np.ndarray]:
     """Return the doubtful labels, the number of labels by split that cannot be judged, and the values of train."""
     train, number = labels.train, labels.num_listed
+    if len(train) < 2:
+        # Nothing judges the only label.
+        return [], {"train": number}, np.zeros(number)
     judged = {("given", name): of_split for name, of_split in labels.others.items() if len(of_split)}
     judged |= {("missed", name): of_split for name, of_split in labels.missed.items() if len(of_split)}
     others = {key: (of_split.vectors, of_split.targets) for key, of_split in judged.items()}
     train_scores, scores, values = score_labels(train.vectors, train.targets, len(labels.names), others, seed)
-    of_train = train_scores.head(number)
+    of_train = train_scores.take(np.arange(number))
     rows = doubtful_rows("train", train.given[:number], labels.names, of_train, train.vectors[:number], train, values)
     num_unjudged = {"train": int(np.count_nonzero(~of_train.is_judged))}
     for (kind, name), of_split in judged.items():

@@ -44,10 +44,9 @@ class LabelScores:
     disagreement: np.ndarray | None
     is_judged: np.ndarray
 
-    def head(self, number: int) -> "LabelScores":
-        """Return the scores of the first rows."""
-        fields = {name: None if values is None else values[:number] for name, values in vars(self).items()}
-        return LabelScores(**fields)
+    def take(self, rows: np.ndarray) -> "LabelScores":
+        """Return the scores of some rows, by their indices."""
+        return LabelScores(**{name: None if values is None else values[rows] for name, values in vars(self).items()})
 
     @property
     def doubtful(self) -> np.ndarray:

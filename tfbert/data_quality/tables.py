@@ -10,7 +10,7 @@ from typing import Any
 from tfbert.data_quality.doubtful import DoubtfulRow, Examination, Judgement
 from tfbert.data_quality.labels import label_text
 from tfbert.files import write_text
-from tfbert.text.corrections import CORRECTED_LABEL, ENTITY, NO_ENTITY, WHERE
+from tfbert.text.corrections import CORRECTED_LABEL, ENTITY, NO_ENTITY, WHERE, Correction
 
 DOUBTFUL, NEAR_DUPLICATES, VALUES = "doubtful.csv", "near_duplicates.csv", "values.csv"
 # Doubtful rows in JSON.
@@ -18,8 +18,13 @@ _MAX_EXAMPLES = 100
 _SHOWN = 3
 
 
-def write_tables(examination: Examination, directory: Path) -> list[Path]:
+def write_tables(examination: Examination, directory: Path, corrections: Sequence[Correction] = ()) -> list[Path]:
     """Write the tables of an examination into a directory, and return their paths.
+
+    Args:
+        examination: the examination.
+        directory: created if missing.
+        corrections: those that the data already has.
 
     Raises:
         ValueError: doubtful.csv exists and has corrections.
@@ -28,7 +33,7 @@ def write_tables(examination: Examination, directory: Path) -> list[Path]:
     check_not_filled_in(directory)
     directory.mkdir(parents=True, exist_ok=True)
     tables = {
-        DOUBTFUL: doubtful_table(examination.labels.rows),
+        DOUBTFUL: doubtful_table(examination.labels.rows, corrections),
         NEAR_DUPLICATES: _near_duplicate_table(examination),
         VALUES: _value_table(examination),
     }
@@ -71,20 +76,37 @@ def _may_be_filled_in(path: Path) -> bool:
         return True
 
 
-def doubtful_table(rows: Sequence[DoubtfulRow]) -> Iterator[list[str]]:
-    """Yield the header and the rows of doubtful.csv."""
-    num_texts = max((len(row.given.record.texts) for row in rows), default=1)
-    texts = ["text", "text_pair"][:num_texts]
-    spans = ["start", "end", ENTITY] if any(row.given.span for row in rows) else []
-    scores = ["score", "self_confidence", "margin", "neighbour_disagreement", "value"]
-    yield [WHERE, "split", *texts, *spans, "label", "suggested_label", CORRECTED_LABEL, *scores, "neighbours"]
+def doubtful_table(rows: Sequence[DoubtfulRow], corrections: Sequence[Correction] = ()) -> Iterator[list[str]]:
+    """Yield the header and the rows of doubtful.csv.
+
+    Args:
+        rows: the doubtful labels.
+        corrections: those that the data already has. They are filled in, because a new table replaces the old one.
+    """
+    earlier = {(correction.where, correction.texts, correction.span): correction for correction in corrections}
+    texts = [*(row.given.record.texts for row in rows), *(correction.texts for correction in corrections)]
+    num_texts = max(map(len, texts), default=1)
+    has_spans = any(row.given.span for row in rows) or any(correction.span for correction in corrections)
+    spans = ["start", "end", ENTITY] if has_spans else []
+    scores = ["score", "self_confidence", "margin", "neighbour_disagreement", "value", "neighbours"]
+    names = ["text", "text_pair"][:num_texts]
+    yield [WHERE, "split", *names, *spans, "label", "suggested_label", CORRECTED_LABEL, *scores]
+
+    def cells(texts: Sequence[str], span: tuple[int, int] | None, entity: str) -> list[str]:
+        position = ([*map(str, span), entity] if span else [""] * 3) if has_spans else []
+        return [*texts, *[""] * (num_texts - len(texts)), *position]
+
     for row in rows:
         given, record = row.given, row.given.record
+        corrected = earlier.pop((*record.key, given.span), None)
         values = (row.score, row.self_confidence, row.margin, row.disagreement, row.value)
+        labels = [given.label, row.suggested, corrected.label if corrected else ""]
         neighbours = "\n".join(neighbour.describe() for neighbour in row.neighbours)
-        span = [*map(str, given.span), given.span_text] if given.span else []
-        labels = [given.label, row.suggested, ""]
-        yield [record.where, row.split, *record.texts, *span, *labels, *map(_number, values), neighbours]
+        position = cells(record.texts, given.span, given.span_text)
+        yield [record.where, row.split, *position, *labels, *map(_number, values), neighbours]
+    for correction in earlier.values():
+        position = cells(correction.texts, correction.span, correction.entity)
+        yield [correction.where, "", *position, "", "", correction.label, *[""] * len(scores)]
 
 
 def _near_duplicate_table(examination: Examination) -> Iterator[list[str]]:
