@@ -33,12 +33,23 @@ def test_doubtful_rows_are_written_filled_in_and_used(tmp_path):
         writer = csv.DictWriter(stream, rows[0])
         writer.writeheader()
         writer.writerows(rows)
-    options = ("--corrections", "filled.csv", "--out", "run", "--no-export", "--set", "train.epochs=1")
-    trained = tools("train", *encoder, *options, cwd=tmp_path)
-    assert trained.code == 0, trained.err
-    assert "filled.csv: 0 labels changed, 1 row dropped, 0 confirmed" in trained.err
-    config = json.loads((tmp_path / "run" / "config.json").read_text(encoding="utf-8"))
-    assert config["data"]["corrections"] == "filled.csv"
+    # The options of training are those of check, which is faster.
+    options = small.assignments({"data.corrections": "filled.csv"})
+    corrected = tools("check", *encoder, *options, "--doubtful", "--out", "quality", cwd=tmp_path)
+    assert corrected.code == 0, corrected.err
+    assert "filled.csv: 0 labels changed, 1 row dropped, 0 confirmed" in corrected.err
+    # The new table has the earlier correction, and is therefore not replaced.
+    with open(tmp_path / "quality" / tables.DOUBTFUL, newline="", encoding="utf-8-sig") as stream:
+        (dropped,) = (row for row in csv.DictReader(stream) if row["corrected_label"])
+    assert (dropped["where"], dropped["corrected_label"]) == (rows[0]["where"], "drop")
+    again = tools("check", *encoder, "--doubtful", "--out", "quality", cwd=tmp_path)
+    assert (again.code, "doubtful.csv: has corrections" in again.err) == (2, True)
+
+
+def test_train_reads_corrections():
+    train = small.load_command("train")
+    config = train.read_config(train.build_parser("train").parse_args(["--corrections", "filled.csv"]))
+    assert config.data.corrections == "filled.csv"
 
 
 def write(path, text):

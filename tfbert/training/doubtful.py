@@ -16,7 +16,7 @@ from tfbert.text.corrections import read_corrections
 from tfbert.training.problem import Problem
 
 # Records of train that are examined: this number, or more if training on a record costs much more than its vector.
-_MIN_RECORDS, _FRACTION_PER_EPOCH = 2000, 0.15
+_MIN_RECORDS, _FRACTION_PER_EPOCH = 2000, 0.12
 
 
 def find_doubtful(problem: Problem, predictions: Mapping[str, tuple[dict, list]], num_epochs: int) -> Judgement | None:
