@@ -55,7 +55,7 @@ $(PEERS_VENV)/installed: Makefile
 	$(PEERS_VENV)/bin/python -m pip install --quiet torch==2.13.0
 	$(PEERS_VENV)/bin/python -m pip install --quiet transformers==5.23.0 accelerate==1.15.0 \
 		onnxruntime==1.32.0 onnx==1.23.2 onnxscript==0.7.2 fastapi==0.165.0 uvicorn==0.54.0 litserve==0.2.19 \
-		sentence-transformers==6.2.0
+		sentence-transformers==6.2.0 cleanlab==2.9.0
 	touch $@
 
 peers: $(PEERS_VENV)/installed

@@ -14,6 +14,7 @@ BENCHMARKS = {
     "quality": "test scores next to a baseline or to transformers",
     "defaults": "test scores of the default settings on development sets of different kinds and sizes",
     "trust": "calibration, guarantees and out-of-domain detection",
+    "doubtful": "wrong labels that are found, next to cleanlab",
     "robustness": "accuracy on perturbed texts, with and without noise in training",
     "train": "speed and memory of fine-tuning next to transformers and KerasNLP",
     "serve": "latency and throughput inside one process next to onnxruntime and PyTorch",
@@ -39,7 +40,7 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="K",
         type=int,
         help="quality: at most K trainings of each data set; trust, robustness, train, serve: repeats "
-        "(default: 3, 3, 3, 5); audit: seeds",
+        "(default: 3, 3, 3, 5); audit, doubtful: seeds",
     )
     parser.add_argument(
         "--set", metavar="PATH=VALUE", action="append", default=[], help="defaults: a setting to try instead"

@@ -13,7 +13,10 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 
 from tfbert.audit.run import audit_model
-from tfbert.config import Config, DataConfig, from_dict
+from tfbert.config import Config, DataConfig, from_dict, override
+from tfbert.data_quality.label_errors import score_labels
+from tfbert.data_quality.probe import out_of_sample
+from tfbert.data_quality.vectors import record_vectors
 from tfbert.encoder.backbone import load_encoder, save_encoder
 from tfbert.encoder.precision import choose_precision
 from tfbert.encoder.presets import resolve
@@ -349,3 +352,17 @@ def audit(run_dir: Path, data: Path, terms: str) -> dict:
         terms: the list of identity terms to use.
     """
     return audit_model(run_dir, str(data), {}, terms)[1].to_json()
+
+
+def text_vectors(path: Path) -> np.ndarray:
+    """Return the unit vectors of the texts of a classification file by the default encoder, in file order."""
+    unsplit = {f"data.{name}_fraction": 0.0 for name in ("validation", "calibration", "test")}
+    problem = prepare(override(Config(), {"data.path": str(path), **unsplit}))
+    train, length = problem.tokenized["train"], problem.config.encoder.sequence_length
+    return record_vectors(problem.encoder, train, length, np.arange(len(train.num_tokens)))
+
+
+def judge_labels(vectors: np.ndarray, targets: np.ndarray, num_labels: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the score of each label, the lower the more doubtful, and the out-of-fold probabilities of the probe."""
+    scores, _, _ = score_labels(vectors, targets, num_labels, {}, seed)
+    return scores.score, out_of_sample(vectors, targets, num_labels, seed=seed)[0]

@@ -24,7 +24,8 @@ def test_options_do_not_change_and_have_help():
     assert {name for action in actions for name in (action.option_strings or [action.dest])} == OPTIONS
     assert all(action.help for action in actions)
     assert set(BENCHMARKS) == {
-        "quality", "defaults", "trust", "robustness", "train", "serve", "explain", "audit", "load",
+        "quality", "defaults", "trust", "doubtful", "robustness", "train", "serve", "explain", "audit",
+        "load",
     }  # fmt: skip
 
 

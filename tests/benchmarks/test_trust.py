@@ -37,9 +37,9 @@ def test_values_of_all_seeds_and_draws_are_in_a_row(table):
     _, banking, clinc = table.rows
     assert banking.values["within"] == [True, False] * 2 and banking.values["before"] == [0.05] * 2
     lines = table.to_markdown().splitlines()
-    assert lines[3][:-2] == (
-        "| banking77 | tfbert | 5.0 % | 1.0 % | 90.5 % | 90.0 % | 2 of 4 | 1.25 | 4 of 4 | 60.0 % | 5.0 % |  |  | 1.020 | 1.010"
-    )
+    cells = [cell.strip() for cell in lines[3].split("|")[3:-1]]
+    assert cells[:8] == ["5.0 %", "1.0 %", "90.5 %", "90.0 %", "2 of 4", "1.25", "4 of 4", "60.0 %"]
+    assert cells[8:] == ["5.0 %", "", "", "1.020", "1.010"]
     assert "| 0.970 | 80.0 % |" in lines[4] and clinc.values["auroc"] == [0.97] * 2
 
 

@@ -14,8 +14,9 @@ from tfbert.config import Config, override
 from tfbert.evaluation.entities import Entity
 from tfbert.tasks.base import fitted_from_json
 from tfbert.tasks.base_config import used_options
-from tfbert.tasks.entities import TASK, EntitiesOptions, spans_in
+from tfbert.tasks.entities import TASK, EntitiesOptions
 from tfbert.text.batches import batches
+from tfbert.text.entity_rows import spans_in
 from tfbert.text.preprocessor import Preprocessor
 from tfbert.text.records import Record, read_records
 from tfbert.text.spans import Span
@@ -75,7 +76,7 @@ def test_stored_and_restored():
 
 
 def test_options_that_entities_use():
-    names = ("tag_scheme", "word_separator", "span_end", "nested_spans", "label_names")
+    names = ("tag_scheme", "word_separator", "span_end", "nested_spans", "label_names", "corrections")
     data = {f"data.{name}" for name in (*names, "calibration", "calibration_fraction")}
     learning = {"train.part_tokens", "train.head_learning_rate_factor", "train.label_smoothing", "head.dropout"}
     # Other options that only some tasks use are rejected, such as head.pooling and train.class_weights.

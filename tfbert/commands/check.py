@@ -29,7 +29,10 @@ def build_parser(prog: str) -> argparse.ArgumentParser:
         help="also look for wrong labels, near-duplicates and drift with the frozen encoder, and write doubtful.csv",
     )
     parser.add_argument(
-        "--out", metavar="DIR", type=Path, help="directory of doubtful.csv, with --doubtful (default: .)"
+        "--out",
+        metavar="DIR",
+        type=Path,
+        help="directory of doubtful.csv, with --doubtful (default: doubtful/NAME with the name of the data)",
     )
     parser.add_argument("--json", metavar="FILE", type=Path, help="also write the results to this file")
     return parser
@@ -77,10 +80,11 @@ def _table_dir(options: argparse.Namespace, config: "Config") -> Path | None:
             raise ValueError(f"--out {options.out}: has no effect without --doubtful")
         return None
     from tfbert.data_quality import doubtful, tables
+    from tfbert.models.data import data_title
     from tfbert.tasks.base import load_task
 
     doubtful.check_supported(load_task(config.task))
-    directory = options.out or Path()
+    directory = options.out or Path("doubtful", data_title(config))
     tables.check_not_filled_in(directory)
     return directory
 
@@ -89,19 +93,13 @@ def _examine(problem: "Problem", directory: Path) -> dict[str, Any]:
     """Print what was found in the data, write the tables, and return the results for JSON."""
     from tfbert.commands import table
     from tfbert.data_quality import doubtful, tables
+    from tfbert.text.corrections import read_corrections
 
-    config = problem.config
-    found = doubtful.examine(
-        problem.task,
-        problem.splits,
-        problem.tokenized,
-        problem.encoder,
-        config.encoder.sequence_length,
-        config.train.seed,
-    )
+    found = doubtful.examine(problem.labelled_data())
     print()
     table.print_sentences(["finding", "description"], tables.summary(found))
-    paths = tables.write_tables(found, directory)
+    table_path = problem.config.data.corrections
+    paths = tables.write_tables(found, directory, read_corrections(Path(table_path)) if table_path else ())
     command = program.suggestion("train", "...", "--corrections", str(paths[0]))
     print(f"\nwrote {', '.join(map(str, paths))}")
     print(f"Fill in the column corrected_label of {paths[0].name}, then train with: {command}")

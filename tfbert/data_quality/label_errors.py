@@ -6,12 +6,15 @@ is the margin of their mean: the probability of the given label, less the highes
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 
 from tfbert.data_quality.neighbours import nearest, neighbour_blocks
 from tfbert.data_quality.probe import out_of_sample
 from tfbert.data_quality.shapley import MAX_RANKS, shapley_values
+
+Key = TypeVar("Key")
 
 # Neighbours that judge a label, and the cosine difference at which the weight of a neighbour falls to 1/e. On banking77
 # with wrong labels, 20 found more of them than 5 or 10.
@@ -41,6 +44,10 @@ class LabelScores:
     disagreement: np.ndarray | None
     is_judged: np.ndarray
 
+    def take(self, rows: np.ndarray) -> "LabelScores":
+        """Return the scores of some rows, by their indices."""
+        return LabelScores(**{name: None if values is None else values[rows] for name, values in vars(self).items()})
+
     @property
     def doubtful(self) -> np.ndarray:
         """The rows for which another label is more probable than the given one, most doubtful first."""
@@ -52,16 +59,16 @@ def score_labels(
     vectors: np.ndarray,
     targets: np.ndarray,
     num_labels: int,
-    others: Mapping[str, tuple[np.ndarray, np.ndarray]],
+    others: Mapping[Key, tuple[np.ndarray, np.ndarray]],
     seed: int = 0,
-) -> tuple[LabelScores, dict[str, LabelScores], np.ndarray]:
-    """Return the scores of the labels of train and of other splits, and the KNN-Shapley values of train.
+) -> tuple[LabelScores, dict[Key, LabelScores], np.ndarray]:
+    """Return the scores of the labels of train and of other rows, and the KNN-Shapley values of train.
 
     Args:
         vectors: unit vectors of the rows of train, float32 `(rows, size)`.
         targets: label ids of these rows, with two or more distinct ones.
         num_labels: number of labels.
-        others: split name to unit vectors and label ids of other splits, which are judged by the rows of train alone.
+        others: unit vectors and label ids of further rows by any key, which are judged by the rows of train alone.
         seed: random seed for the folds.
 
     Returns:

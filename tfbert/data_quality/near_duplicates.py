@@ -6,6 +6,7 @@ from itertools import combinations
 
 import numpy as np
 
+from tfbert.data_quality.labels import label_text
 from tfbert.data_quality.neighbours import nearest
 from tfbert.text.records import Record
 from tfbert.text.splits import near_duplicate_key
@@ -73,9 +74,13 @@ def _pairs(
     for (index, other_index), similarity in sorted(found.items()):
         record, other = records[first][index], records[second][other_index]
         if _key(record) != _key(other):
-            pairs.append(NearDuplicate((first, second), (record, other), similarity, record.target != other.target))
+            pairs.append(NearDuplicate((first, second), (record, other), similarity, _labels(record) != _labels(other)))
     return pairs
 
 
 def _key(record: Record) -> tuple[str, ...]:
     return tuple(map(near_duplicate_key, record.texts))
+
+
+def _labels(record: Record) -> str:
+    return label_text(record).lower()

@@ -34,10 +34,11 @@ _SECTIONS = {
     "trust": "When to trust a prediction",
     "lengths": "Lengths",
     "mistakes": "Mistakes",
+    "doubtful": "Doubtful labels",
     "cost": "Time and memory",
     "repeat": "Repeat this run",
 }
-_WORST_LABELS, _MAX_PAIRS, _MAX_MATRIX, _REDUCED_MATRIX = 20, 25, 30, 20
+_WORST_LABELS, _MAX_PAIRS, _MAX_MATRIX, _REDUCED_MATRIX, _DOUBTFUL_ROWS = 20, 25, 30, 20, 20
 _SOURCES = ("true", "predicted")
 
 
@@ -50,7 +51,8 @@ def render(report: dict, details: dict, path: Path) -> None:
             the other details describe; `confusion`, int `(labels, labels)` with true labels in rows; `step_losses`,
             (step, loss) pairs; `reliability`; `lengths`, int `(texts,)` by split, in tokens including special tokens;
             `sequence_length`; `mistakes`, worst first; `explanations` of the first of them, and the `faithfulness` of
-            explanations; and the task's own `figures` (`title`, `svg`, `caption`) and
+            explanations; `doubtful` labels, as `data_quality.tables.labels_to_dict` returns them, and the path of their
+            `table`; and the task's own `figures` (`title`, `svg`, `caption`) and
             `tables` (`title`, `columns`, `rows` of cells, `caption`).
         path: the file to write; an existing file is replaced.
     """
@@ -67,6 +69,7 @@ def render(report: dict, details: dict, path: Path) -> None:
         "trust": _trust(details),
         "lengths": _lengths(details),
         "mistakes": _mistakes(details),
+        "doubtful": _doubtful(details),
     }
     views |= {"headline": headline(report, details, metrics), "split": split}
     write_page("page.html.jinja", path, _SECTIONS, report, defaults=details.get("defaults"), **views)
@@ -298,6 +301,22 @@ def _mistakes(details: dict) -> dict | None:
     table = text_table.table_view(rows, _SOURCES)
     notes = _explanation_notes(sum(map(bool, explanations)), details.get("faithfulness"))
     return {"intro": intro, "notes": notes, "table": table} if table else None
+
+
+def _doubtful(details: dict) -> dict | None:
+    """Return the most doubtful labels, with the text above and below them."""
+    doubtful = details.get("doubtful") or {}
+    rows = doubtful.get("rows")
+    if not rows:
+        return None
+    what = "entities" if any("start" in row for row in rows) else "labels"
+    counts = [f"{number:,} {what} of {split}" for split, number in doubtful["num_doubtful"].items() if number]
+    return {
+        "intro": f"{' and '.join(counts)} are probably wrong, according to other texts. Most doubtful first.",
+        "rows": [{**row, "text": " / ".join(row["texts"])} for row in rows[:_DOUBTFUL_ROWS]],
+        "has_spans": what == "entities",
+        "table": doubtful["table"],
+    }
 
 
 def _explanation_notes(num_explained: int, faithfulness: Mapping | None) -> list[str]:

@@ -1,7 +1,7 @@
 """The data of a fitted task: its path, the config fields it depends on, and tokenization into sequences and targets."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path, PurePath
 from typing import Any
@@ -13,10 +13,11 @@ from tfbert.files import writing
 from tfbert.models.predictor import make_preprocessor
 from tfbert.tasks.base import FittedTask, Task, load_task
 from tfbert.text.counterfactuals import TrainingRecords
-from tfbert.text.datasets import Recipe, TokenizedSplit, tokenize
+from tfbert.text.datasets import Recipe, TokenizedSplit, chunks, tokenize
 from tfbert.text.inputs import specs_of
 from tfbert.text.perturbations.spelling import TYPOS_VERSION, typos
 from tfbert.text.readers.compression import uncompressed_name
+from tfbert.text.record_sequences import RecordSequences
 from tfbert.text.records import Record
 from tfbert.text.splits import SPLIT_OF_STEM, Split, load_splits
 from tfbert.text.tokenizer import Tokenizer
@@ -88,11 +89,33 @@ def tokenize_split(
         noise = (f"noise {TYPOS_VERSION} {config.train.noise} {noise_seed}",)
         edits_of = partial(typos(config.train.noise).edits, seed=noise_seed)
         records = (task.definition.edited(record, list(map(edits_of, record.texts))) for record in split)
-    preprocessor = make_preprocessor(tokenizer, config)
     fitted = task.to_json()
     option_paths = type(task.options).paths()
     fitted["options"] = {name: v for name, v in fitted["options"].items() if _affects_data(option_paths[name])}
-    recipe = Recipe(
+    key = [split.name, split.sha256, split.note, json.dumps(data_fields(config)), json.dumps(fitted), *noise]
+    directory = cache_dir() / "tokens"
+    with writing(directory):
+        return tokenize(records, _recipe(task, tokenizer, config, key), directory)
+
+
+def record_sequences(
+    records: Iterable[Record], task: FittedTask, tokenizer: Tokenizer, config: Config
+) -> Iterator[RecordSequences]:
+    """Yield the token sequences of each record with all that is known about its tokens, such as their offsets.
+
+    Args:
+        records: the records.
+        task: the fitted task.
+        tokenizer: the tokenizer of the encoder.
+        config: the config of the training.
+    """
+    for chunk in chunks(records, _recipe(task, tokenizer, config, ())):
+        yield from (chunk.sequences_of(index) for index in range(len(chunk.records)))
+
+
+def _recipe(task: FittedTask, tokenizer: Tokenizer, config: Config, key: Sequence[str]) -> Recipe:
+    preprocessor = make_preprocessor(tokenizer, config)
+    return Recipe(
         preprocessor=preprocessor,
         inputs_of=partial(task.inputs_of, training=True),
         specs=specs_of(task.training_inputs or task.inputs),
@@ -100,8 +123,5 @@ def tokenize_split(
         targets_of=task.targets_of,
         targets=task.targets,
         by_record=task.by_record,
-        key=[split.name, split.sha256, split.note, json.dumps(data_fields(config)), json.dumps(fitted), *noise],
+        key=key,
     )
-    directory = cache_dir() / "tokens"
-    with writing(directory):
-        return tokenize(records, recipe, directory)

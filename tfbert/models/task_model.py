@@ -1,6 +1,6 @@
 """The Keras model of a task: an encoder with a head; and the embeddings that a pooling head computes."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import keras
 import numpy as np
@@ -108,23 +108,39 @@ def embed_sequences(
         sequence_length: maximum length in tokens.
         sequences: indices of the sequences, one or more.
     """
+    vectors = None
+    for positions, embeddings in embedded_batches(model, split, sequence_length, sequences):
+        if vectors is None:
+            vectors = np.zeros((len(sequences), *embeddings.shape[1:]), np.float32)
+        vectors[positions] = embeddings
+    return vectors
+
+
+def embedded_batches(
+    model: Callable, split: TokenizedSplit, sequence_length: int, sequences: Sequence[int] | np.ndarray
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yield what a model computes for some sequences in batches of similar length, longest first.
+
+    Args:
+        model: returns one or several vectors for each packed sequence.
+        split: the split that contains the sequences.
+        sequence_length: maximum length in tokens.
+        sequences: indices of the sequences, one or more.
+
+    Returns:
+        The positions in `sequences` of the sequences of the batch, and their vectors, float32 `(batch, ...)`.
+    """
     sequences = np.asarray(sequences)
     single = split.take(sequences, np.arange(len(sequences) + 1))
     lengths = single.lengths()
     batch_size = max(1, EVALUATION_BATCH_TOKENS // int(max(lengths.max(), 8)))
     plan = plan_evaluation(lengths, batch_size)
-    bar = tqdm(total=len(sequences), desc="vectors", unit=" sequences", leave=False, disable=hidden())
     forward = tf.function(
         lambda inputs: model(inputs, training=False),
         input_signature=[{name: tf.TensorSpec([None, None], tf.int32) for name in INPUTS}],
         autograph=False,
     )
-    vectors = None
-    for order, batch in zip(plan, batches(single, plan, sequence_length), strict=True):
-        embeddings = forward({name: batch[name] for name in INPUTS}).numpy()
-        if vectors is None:
-            vectors = np.zeros((len(sequences), *embeddings.shape[1:]), np.float32)
-        vectors[order] = embeddings
-        bar.update(len(order))
-    bar.close()
-    return vectors
+    with tqdm(total=len(sequences), desc="vectors", unit=" sequences", leave=False, disable=hidden()) as bar:
+        for positions, batch in zip(plan, batches(single, plan, sequence_length), strict=True):
+            yield positions, forward({name: batch[name] for name in INPUTS}).numpy()
+            bar.update(len(positions))

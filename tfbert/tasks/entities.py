@@ -26,15 +26,17 @@ from tfbert.tasks.base_explained import ExplainedTags
 from tfbert.tasks.base_huggingface import ConvertibleTask, FittedConvertibleTask, ModelClass
 from tfbert.tasks.base_options import LearnedHeadOptions, option
 from tfbert.text.borders import Borders, borders_of, continuing_tokens
+from tfbert.text.corrections import Correction
 from tfbert.text.datasets import Target, TokenizedSplit, Warn
 from tfbert.text.edits import Edit, keeping_spans, shifted
-from tfbert.text.entity_rows import COLUMNS, EntityRows
+from tfbert.text.entity_corrections import corrected_spans
+from tfbert.text.entity_rows import COLUMNS, EntityRows, spans_in
 from tfbert.text.inputs import Item, Text
 from tfbert.text.preprocessor import Preprocessor, Sequences
 from tfbert.text.readers.rows import Row
 from tfbert.text.record_sequences import RecordSequences, TextTokens
 from tfbert.text.records import Record, Schema
-from tfbert.text.spans import Span, outermost, tag_tokens, tags_of_types, token_ranges, trimmed, types_of_tags
+from tfbert.text.spans import Span, tag_tokens, tags_of_types, token_ranges, trimmed, types_of_tags
 from tfbert.text.words import substrings, valid_utf8
 
 # Padding values for texts that have fewer entities than another text of the batch.
@@ -61,12 +63,9 @@ class Entities(ConvertibleTask, EditableTask):
     columns = COLUMNS
     inputs = (Text("text"),)
     options = EntitiesOptions
-    data_options = (
-        "data.tag_scheme",
-        "data.word_separator",
-        "data.span_end",
-        "data.nested_spans",
-        "data.label_names",
+    data_options = tuple(
+        f"data.{name}"
+        for name in ("tag_scheme", "word_separator", "span_end", "nested_spans", "label_names", "corrections")
     )
     # The head starts with random weights, without a probe of the pretrained encoder. On wnut17 it learned too slowly at
     # the encoder's learning rate.
@@ -78,7 +77,7 @@ class Entities(ConvertibleTask, EditableTask):
     @property
     def schema(self) -> Schema:
         """The columns of a file and the functions that read rows, depending on the config and the file's tags."""
-        return Schema(self.columns, self.parse, EntityRows, self.labels_of)
+        return Schema(self.columns, self.parse, EntityRows, self.labels_of, self.corrected)
 
     def parse(self, row: Row) -> Record:
         """Return the record of a single row, read with the default config.
@@ -91,6 +90,10 @@ class Entities(ConvertibleTask, EditableTask):
     def labels_of(self, record: Record) -> Iterable[str]:
         """Return the types that are learned from the record; entities inside longer ones are not learned."""
         return sorted({span.label for span in spans_in(record)})
+
+    def corrected(self, record: Record, corrections: Sequence[Correction]) -> Record:
+        """Return the record with the entities that a person has corrected; raises what `corrected_spans` raises."""
+        return replace(record, target=corrected_spans(record, corrections))
 
     def truth_of(self, record: Record) -> list[dict[str, Any]]:
         """Return the entities with their texts."""
@@ -314,11 +317,6 @@ class FittedEntities(FittedConvertibleTask):
             return self.types.index(label)
         hint = did_you_mean(label, self.types)
         raise ValueError(f"{record.where}: entity type {label!r} is not one of the {len(self.types)} of train{hint}")
-
-
-def spans_in(record: Record) -> list[Span]:
-    """Return the spans that are learned from a record: trimmed of whitespace, and the outermost of overlapping ones."""
-    return outermost(dict.fromkeys(trimmed(span, record.text) for span in record.target))
 
 
 def predicted_entities(outputs: Mapping[str, np.ndarray]) -> list[list[Entity]]:

@@ -12,13 +12,14 @@ from tfbert.text.records import Reader, Record, RecordKey, Schema, normalize_whi
 
 # In the column `corrected_label`: the record is left out, or the span is no entity.
 DROP, NO_ENTITY = "drop", "no entity"
-WHERE, CORRECTED_LABEL = "where", "corrected_label"
+WHERE, ENTITY, CORRECTED_LABEL = "where", "entity", "corrected_label"
 _COLUMNS = (
     Column(WHERE, WHERE),
     Column("text", "text"),
     Column("text_pair", "text_pair", required=False),
     Column("start", "start", required=False),
     Column("end", "end", required=False),
+    Column(ENTITY, ENTITY, required=False),
     Column(CORRECTED_LABEL, CORRECTED_LABEL),
 )
 _ADVICE = "list the doubtful rows again, or remove this line"
@@ -34,13 +35,15 @@ class Correction:
         texts: the texts of the record, with normalized whitespace, because spreadsheets change line ends.
         label: the correct label, as the person wrote it, or `DROP`.
         span: start and end of the entity that has the label, in Unicode characters; `None` for the whole record.
+        entity: the text of the span, with normalized whitespace; empty if the table does not state it.
     """
 
     source: str
     where: str
     texts: tuple[str, ...]
     label: str
-    span: tuple[int, int] | None
+    span: tuple[int, int] | None = None
+    entity: str = ""
 
 
 @dataclass(frozen=True)
@@ -93,7 +96,8 @@ def _parse(row: Row) -> Record:
     span = None
     if label and label != DROP and _cell(row, "start"):
         span = (_position(values, "start"), _position(values, "end"))
-    correction = Correction(row.where, where, texts, label, span) if label else None
+    entity = normalize_whitespace(_cell(row, ENTITY))
+    correction = Correction(row.where, where, texts, label, span, entity) if label else None
     return Record(values.get("text") or "", correction, row.where)
 
 
@@ -104,7 +108,7 @@ def _cell(row: Row, role: str) -> str:
 
 def _position(values: Mapping[str, object], role: str) -> int:
     text = str(values.get(role)).strip()
-    if not text.isdecimal():
+    if not (text.isascii() and text.isdigit()):
         raise ValueError(f"{role} is {shown(text)}; expected a position in the text, in characters")
     return int(text)
 
@@ -171,20 +175,24 @@ def _changed(
     reader: Reader, record: Record, corrections: Sequence[Correction], labels: Mapping[str, None]
 ) -> Record | None:
     """Return the corrected record; `None` if it is to be left out."""
-    dropping = next((correction for correction in corrections if correction.label == DROP), None)
-    if dropping is not None:
-        if DROP in labels:
-            raise ValueError(f"{dropping.source}: {DROP!r} is also a label of the data; change its file instead")
+    for correction in corrections:
+        is_reserved = correction.label == DROP or (correction.label == NO_ENTITY and correction.span)
+        if is_reserved and correction.label in labels:
+            raise ValueError(
+                f"{correction.source}: {correction.label!r} is also a label of the data; change its file instead"
+            )
+    if any(correction.label == DROP for correction in corrections):
         return None
     try:
         new = reader.schema.corrected(record, corrections)
     except ValueError as error:
-        raise ValueError(f"{corrections[0].source}: {CORRECTED_LABEL}: {error}") from None
+        source = getattr(error, "where", corrections[0].source)
+        raise ValueError(f"{source}: {CORRECTED_LABEL}: {error}") from None
     for label in reader.schema.labels_of(new):
         if label not in labels:
+            source = next((c.source for c in corrections if c.label == label), corrections[0].source)
             hint = did_you_mean(label, [*labels, DROP])
             raise ValueError(
-                f"{corrections[0].source}: {CORRECTED_LABEL} {label!r} is not one of the {len(labels):,} labels of the "
-                f"data{hint}"
+                f"{source}: {CORRECTED_LABEL} {label!r} is not one of the {len(labels):,} labels of the data{hint}"
             )
     return new

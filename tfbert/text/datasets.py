@@ -281,7 +281,7 @@ def _write(records: Iterable[Record], recipe: Recipe, directory: Path) -> None:
     counts = np.zeros(2, np.int64)
     warnings: dict[str, list[str]] = {}
     with open(directory / "tokens.bin", "wb") as stream:
-        for chunk in _chunks(records, recipe):
+        for chunk in chunks(records, recipe):
             counts += chunk.num_text_tokens.sum(), chunk.num_unknown_tokens
             num_tokens.append(chunk.num_text_tokens + 1 + chunk.num_texts)
             for index, record in enumerate(chunk.records):
@@ -323,7 +323,7 @@ def _add_warning(warnings: dict[str, list[str]], record_where: str, message: str
     warnings.setdefault(message, []).append(record_where if where is None else where)
 
 
-def _chunks(records: Iterable[Record], recipe: Recipe) -> Iterator[Chunk]:
+def chunks(records: Iterable[Record], recipe: Recipe) -> Iterator[Chunk]:
     """Yield tokenized chunks of records, because tokenizing many texts at once costs far less per text."""
     stream = iter(records)
     while chunk := list(itertools.islice(stream, _CHUNK_RECORDS)):

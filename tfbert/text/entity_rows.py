@@ -11,7 +11,7 @@ from tfbert.text.readers.columns import Column, shown, shown_json
 from tfbert.text.readers.conll import TAG
 from tfbert.text.readers.rows import Row, RowError
 from tfbert.text.records import TEXT, Record, one_label_of, text_of
-from tfbert.text.spans import Span, TagError, outermost, scheme_of, spans_of_tags
+from tfbert.text.spans import Span, TagError, outermost, scheme_of, spans_of_tags, trimmed
 
 COLUMNS = (
     Column(TEXT.role, TEXT.usual_names, required=False),
@@ -164,3 +164,8 @@ def _checked(span: Span, text: str, stated: Any, data: DataConfig) -> Span:
             f"{described} is {shown(actual)} but the file states {shown(stated)}; expected the same text{hint}"
         )
     return span
+
+
+def spans_in(record: Record) -> list[Span]:
+    """Return the spans that are learned from a record: trimmed of whitespace, and the outermost of overlapping ones."""
+    return outermost(dict.fromkeys(trimmed(span, record.text) for span in record.target))

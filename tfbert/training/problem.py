@@ -12,6 +12,7 @@ import numpy as np
 
 import tfbert.text.checks as checks
 from tfbert.config import Config, override
+from tfbert.data_quality.doubtful import LabelledData
 from tfbert.encoder.backbone import load_encoder
 from tfbert.fields import as_typed
 from tfbert.models.build import check_sizes, make_tokenizer
@@ -84,6 +85,16 @@ class Problem(BaseProblem[Config]):
                     f"{split.path}: has changed since it was read; results on different data cannot be compared"
                 )
         return replace(other, vectors=None if self.vectors is None else {}, explains=self.explains)
+
+    def labelled_data(self) -> LabelledData:
+        """Return the data and the encoder that judges their labels."""
+        return LabelledData(
+            task=self.task,
+            splits=self.splits,
+            tokenized=self.tokenized,
+            encoder=self.encoder,
+            config=self.config,
+        )
 
     def samples(self, count: int = 8) -> list[Item]:
         """Return the inputs of a few records, spread evenly over a held-out split if there is one, else over train."""

@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from tfbert import interrupts
 from tfbert.config import Config, override
+from tfbert.data_quality.tables import DOUBTFUL
 from tfbert.evaluation import report_page
 from tfbert.evaluation.formatting import score_line
 from tfbert.evaluation.metric import Evaluation
@@ -28,6 +29,7 @@ from tfbert.tasks.base_decision import Predicted
 from tfbert.training import base_run, baselines, trust
 from tfbert.training.calibration import decode_split, fit_decision
 from tfbert.training.checkpoint import CHECKPOINT
+from tfbert.training.doubtful import find_doubtful, write_doubtful
 from tfbert.training.fine_tuning import (
     Callbacks,
     initialize_head,
@@ -243,11 +245,19 @@ class _FineTuningRun(base_run.BaseRun[Problem]):
         if problem.explains and (split := details.get("split")):
             details |= explanation_details(predictor, problem.splits[split], evaluations[split].mistakes())
         seconds = {"baselines": self._baseline_seconds, "explain": time.monotonic() - started}
+        started = time.monotonic()
+        judgement = (
+            find_doubtful(problem, predictions, len(EpochHistory.of(progress).history)) if problem.explains else None
+        )
+        doubtful = None if judgement is None else write_doubtful(problem, judgement, run_dir)
+        seconds["doubtful"] = time.monotonic() - started
+        details["doubtful"] = doubtful and {**doubtful, "table": str(run_dir / DOUBTFUL)}
         write_json(run_dir / _DETAILS, details)
         report = run_report(problem, progress, {name: evaluation.scores() for name, evaluation in evaluations.items()})
         report["seconds"] |= seconds
         report["resolved"] = resolved_settings(problem, self.config)
         report["trust"] = shown(measured)
+        report["doubtful"] = doubtful
         gold = {name: values for name, (_, values) in predictions.items()}
         return report | baselines.to_report(
             problem, self.config, evaluations, gold, self._start, report["untrained"] or {}
