@@ -23,6 +23,7 @@ LAYERS = [
     "fields",
     "interrupts",
     "data_config",
+    "decision_config",
     "config",
     "space",
     "text",

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
 
 from tfbert.data_config import DataConfig
+from tfbert.decision_config import DecisionConfig
 from tfbert.fields import (
     FRACTION,
     POSITIVE,
@@ -93,32 +94,6 @@ class HeadConfig:
 
     def __post_init__(self):
         check_bounds(self, "head")
-
-
-@dataclass(frozen=True, kw_only=True)
-class DecisionConfig:
-    """What the served model decides with its scores, fitted to the calibration split after training."""
-
-    coverage: float | None = _training_setting(
-        None,
-        "fraction of texts whose prediction set or interval should contain the true answer; none serves no sets",
-        Bounds("more than 0, below 1", 0, 1, low_excluded=True, high_excluded=True),
-    )
-    max_error: float | None = _training_setting(
-        None,
-        "largest accepted fraction of errors among the predictions that are used; the model abstains from the others; "
-        "none serves no abstention",
-        Bounds("more than 0, below 1", 0, 1, low_excluded=True, high_excluded=True),
-    )
-    out_of_domain: Literal["auto", "none", "energy", "mahalanobis", "neighbours"] = _training_setting(
-        "auto",
-        "score for how unlike the training texts a text is, served as a p-value: energy of the logits, Mahalanobis "
-        "distance to the mean vector of the closest label, or distance to the nearest training text; auto chooses the "
-        "best one for labels that are left out of training",
-    )
-
-    def __post_init__(self):
-        check_bounds(self, "decision")
 
 
 @dataclass(frozen=True, kw_only=True)

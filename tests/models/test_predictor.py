@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from support import small
+from support.untrained import untrained_run
 
 from tfbert.models import predictor
 from tfbert.models.build import build_model, make_tokenizer
@@ -98,7 +99,8 @@ def test_embeddings_are_the_scores_in_the_order_of_the_texts(classifier):
     np.testing.assert_allclose(probabilities, classifier(ITEMS)["probabilities"], atol=1e-5)
 
 
-def test_the_initial_decision_and_domain_change_nothing(classifier):
+def test_the_initial_decision_and_domain_change_nothing():
+    classifier = untrained_run("classification").predictor
     decoded, served = classifier.decode(ITEMS), classifier(ITEMS)
     assert {"vector", "logits"} < decoded.keys() and not {"vector", "logits"} & served.keys()
     applied = classifier.apply_decision(decoded)

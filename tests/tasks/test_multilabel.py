@@ -178,6 +178,8 @@ def test_a_fitted_task_survives_json():
         class_weights="balanced",
         out_of_domain="energy",
         counterfactuals="gender",
+        noise=0.1,
+        evidence=9,
     )
     assert not any(getattr(options, field.name) == field.default for field in dataclasses.fields(options))
     labels = {"labels": ("a", "b; c"), "counts": (3, 5), "num_examples": 7}

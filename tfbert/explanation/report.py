@@ -53,7 +53,9 @@ def _faithfulness(predictor: Predictor, explainer: Explainer, split: Split) -> F
     items = _affordable([task.inputs_of(record) for record in itertools.islice(split, _MAX_TEXTS)])
     explanations = _explain(explainer, items)
     label_ids = [task.known_labels.index(explanation.label) for explanation in explanations]
-    return measure_faithfulness(items, explanations, label_ids, label_probabilities(predictor.decode))
+    # The graph of `decode` has been traced for the evaluation, that of all outputs has not.
+    predict = label_probabilities(lambda batch: predictor.apply_decision(predictor.decode(batch)))
+    return measure_faithfulness(items, explanations, label_ids, predict)
 
 
 def _explain(explainer: Explainer, items: Sequence[Item]) -> list[Explanation]:
