@@ -38,8 +38,8 @@ def build_parser() -> argparse.ArgumentParser:
         "--seeds",
         metavar="K",
         type=int,
-        help="quality: at most K trainings of each data set; robustness, train, serve: repeats (default: 2, 3, 5); "
-        "audit: seeds",
+        help="quality: at most K trainings of each data set; trust, robustness, train, serve: repeats "
+        "(default: 3, 3, 3, 5); audit: seeds",
     )
     parser.add_argument(
         "--set", metavar="PATH=VALUE", action="append", default=[], help="defaults: a setting to try instead"
@@ -48,7 +48,7 @@ def build_parser() -> argparse.ArgumentParser:
         "--against", metavar="CHECKOUT", type=Path, help="defaults: another version of tfbert to compare with"
     )
     parser.add_argument(
-        "--max-examples", metavar="N", type=int, help="defaults, explain: draw at most N examples to train on"
+        "--max-examples", metavar="N", type=int, help="defaults, trust, explain: draw at most N examples to train on"
     )
     parser.add_argument("--repeat", action="store_true", help="quality: train twice and compare the weights")
     parser.add_argument("--model", metavar="RUN", type=Path, help="serve, load: run of a classification")

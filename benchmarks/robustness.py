@@ -20,7 +20,7 @@ from tfbert.files import read_json, write_json
 DATA_SET = next(data_set for data_set in DEVELOPMENT_SETS if data_set.name == "banking77, 2,000 rows")
 SYSTEMS = {"default": {}, "train.noise=0.3": {"train.noise": "0.3"}}
 MAX_EXAMPLES = 1000
-_SEEDS = 2
+_SEEDS = 3
 _TYPOS = "typos_10"
 
 

@@ -1,25 +1,23 @@
 """The section `decision` of the config: bounds of its fields."""
 
-import re
-
 import pytest
 
 from tfbert.decision_config import DecisionConfig
 
 
-@pytest.mark.parametrize(
-    ("values", "message"),
-    [
-        ({"coverage": 0.0}, "decision.coverage=0.0: expected more than 0, below 1"),
-        ({"coverage": 1.0}, "decision.coverage=1.0: expected more than 0, below 1"),
-        ({"max_error": 1.0}, "decision.max_error=1.0: expected more than 0, below 1"),
-        ({"evidence": -1}, "decision.evidence=-1: expected 0 or more"),
-    ],
-)
-def test_invalid_values_are_rejected(values, message):
-    with pytest.raises(ValueError, match=re.escape(message) + "$"):
-        DecisionConfig(**values)
+@pytest.mark.parametrize("name", ["coverage", "max_error"])
+@pytest.mark.parametrize("value", [0.0, 1.0, -0.5, float("nan")])
+def test_fractions_that_no_model_can_have_are_rejected(name, value):
+    with pytest.raises(ValueError, match=f"^decision.{name}={value}: expected more than 0, below 1$"):
+        DecisionConfig(**{name: value})
 
 
-def test_values_within_the_bounds_are_accepted():
-    assert DecisionConfig(coverage=0.9, max_error=0.02, evidence=0).out_of_domain == "auto"
+def test_a_negative_number_of_examples_is_rejected():
+    with pytest.raises(ValueError, match=r"^decision.evidence=-1: expected 0 or more$"):
+        DecisionConfig(evidence=-1)
+
+
+def test_sets_and_abstention_are_off_by_default():
+    config = DecisionConfig()
+    assert (config.coverage, config.max_error, config.out_of_domain) == (None, None, "auto")
+    assert DecisionConfig(coverage=0.9, max_error=0.02).coverage == 0.9

@@ -1,7 +1,6 @@
 """The config: a tree of frozen dataclasses that describes a run, with strict overrides by dotted path and from JSON."""
 
 import dataclasses
-import functools
 import hashlib
 import json
 import typing
@@ -23,6 +22,7 @@ from tfbert.fields import (
     metadata_at,
     parse_value,
     setting,
+    training_setting,
     type_in_words,
 )
 from tfbert.nearest import did_you_mean_path
@@ -32,10 +32,6 @@ Tree = TypeVar("Tree")
 EPOCHS = Bounds("1 or more, or none", 1)
 # Encoders up to this hidden size take a higher learning rate.
 _NARROW = 512
-
-
-# A field that only changes how a model is trained.
-_training_setting = functools.partial(setting, affects_data=False)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,15 +52,15 @@ class EncoderConfig:
     window_overlap_fraction: float = setting(
         0.25, "fraction of a window that overlaps the previous one", Bounds("0 to 0.9", 0, 0.9)
     )
-    precision: Literal["auto", "float32", "bfloat16", "float16"] = _training_setting(
+    precision: Literal["auto", "float32", "bfloat16", "float16"] = training_setting(
         "auto",
         "precision of the matrix products in training; auto chooses bfloat16 on hardware that supports it: CPUs with "
         "AMX or AVX-512 BF16, GPUs of compute capability 8.0 or higher. On a CPU, everything else in training is "
         "float32; on a GPU, the layers between the products are bfloat16 too. Weights, evaluation and export are "
         "float32",
     )
-    dropout: float = _training_setting(0.1, "dropout rate of hidden states and attention in training", FRACTION)
-    fast: bool = _training_setting(
+    dropout: float = training_setting(0.1, "dropout rate of hidden states and attention in training", FRACTION)
+    fast: bool = training_setting(
         True,
         "whether attention and the operations between matrix products use tfbert's faster implementations, which equal "
         "KerasNLP's within rounding errors; false uses only KerasNLP and Keras",
@@ -78,15 +74,15 @@ class EncoderConfig:
 class HeadConfig:
     """The head: the layers between encoder and logits."""
 
-    pooling: Literal["mean", "max", "cls", "pooler"] = _training_setting(
+    pooling: Literal["mean", "max", "cls", "pooler"] = training_setting(
         "mean",
         "how token vectors become one vector per text: mean or max over the tokens, cls (the first token), or pooler "
         "(BERT's pretrained dense layer on the first token)",
     )
-    dropout: float = _training_setting(
+    dropout: float = training_setting(
         0.1, "dropout rate in training before the last layer, or of the vectors if there is no layer", FRACTION
     )
-    start: Literal["probe", "random"] = _training_setting(
+    start: Literal["probe", "random"] = training_setting(
         "probe",
         "initial weights of the head: probe fits them to the vectors of the pretrained encoder, so that training does "
         "not first destroy what the encoder has learned; random is the usual initialization",
@@ -100,54 +96,54 @@ class HeadConfig:
 class OptimizationConfig:
     """Optimization settings that all objectives share. Durations are in epochs or fractions; steps are computed."""
 
-    seed: int = _training_setting(
+    seed: int = training_setting(
         0, "random seed for weights, data order and dropout; with the same seed, a run on a CPU repeats exactly", SEED
     )
-    batch_size: int = _training_setting(32, "examples per batch, over all devices and machines", at_least(1))
-    accumulation_steps: int = _training_setting(
+    batch_size: int = training_setting(32, "examples per batch, over all devices and machines", at_least(1))
+    accumulation_steps: int = training_setting(
         1, "number of batches whose gradients are averaged for one update", at_least(1)
     )
-    optimizer: Literal["adamw", "lamb", "adafactor"] = _training_setting(
+    optimizer: Literal["adamw", "lamb", "adafactor"] = training_setting(
         "adamw",
         "adamw, lamb (for batches of thousands) or adafactor (half of Adam's memory; its learning rate is relative to "
         "the size of the weights, about 10 to 100 times that of AdamW); none of them decays biases or LayerNorm",
     )
-    learning_rate: float | None = _training_setting(
+    learning_rate: float | None = training_setting(
         None,
         "peak learning rate of the head and of the last encoder layer; none means 2e-4 for encoders of up to 512 "
         "hidden units and 5e-5 for wider ones, such as BERT base",
         POSITIVE,
     )
-    head_learning_rate_factor: float = _training_setting(1.0, "factor on the learning rate of the new head", POSITIVE)
-    layer_decay: float = _training_setting(
+    head_learning_rate_factor: float = training_setting(1.0, "factor on the learning rate of the new head", POSITIVE)
+    layer_decay: float = training_setting(
         1.0,
         "factor on the learning rate for each further encoder layer, counted from the head",
         Bounds("more than 0, at most 1", 0, 1, low_excluded=True),
     )
-    schedule: Literal["linear", "cosine", "constant"] = _training_setting(
+    schedule: Literal["linear", "cosine", "constant"] = training_setting(
         "linear", "learning rate after the warm-up: linear or cosine decay to zero, or constant"
     )
-    warmup_fraction: float = _training_setting(0.1, "fraction of all updates in which the rate rises from 0", FRACTION)
-    weight_decay: float = _training_setting(0.01, "weight decay per unit of learning rate", at_least(0))
-    clip_norm: float = _training_setting(
+    warmup_fraction: float = training_setting(0.1, "fraction of all updates in which the rate rises from 0", FRACTION)
+    weight_decay: float = training_setting(0.01, "weight decay per unit of learning rate", at_least(0))
+    clip_norm: float = training_setting(
         1.0,
         "gradient clipping: maximum norm of the gradient over all weights together; 0 means no clipping",
         at_least(0),
     )
-    ema_momentum: float = _training_setting(
+    ema_momentum: float = training_setting(
         0.0,
         "momentum of the moving average of the weights, which is evaluated and kept; 0 means no averaging",
         FRACTION,
     )
-    checkpoint_seconds: float = _training_setting(
+    checkpoint_seconds: float = training_setting(
         60.0, "minimum time between two checkpoints; 0 writes one after every update", at_least(0)
     )
-    distribution: Literal["auto", "none", "mirrored", "multi_worker"] = _training_setting(
+    distribution: Literal["auto", "none", "mirrored", "multi_worker"] = training_setting(
         "auto",
         "mirrored trains on all devices of this machine, multi_worker on the machines in TF_CONFIG; auto chooses "
         "multi_worker if TF_CONFIG names several machines, and mirrored if this machine has several GPUs",
     )
-    track: Literal["none", "wandb", "mlflow"] = _training_setting(
+    track: Literal["none", "wandb", "mlflow"] = training_setting(
         "none",
         "experiment tracker to send config, metrics and report to, besides TensorBoard: Weights & Biases or MLflow, in "
         "the run directory unless WANDB_MODE or MLFLOW_TRACKING_URI name a server",
@@ -169,31 +165,31 @@ class OptimizationConfig:
 class TrainConfig(OptimizationConfig):
     """Settings for fine-tuning on a task."""
 
-    epochs: int | None = _training_setting(
+    epochs: int | None = training_setting(
         None,
         "passes over the training split; none means 3 to 5, or 3 to 10 for a head with random weights, so that "
         "training sees about 8,000 examples",
         EPOCHS,
     )
-    trainable_layers: int | None = _training_setting(
+    trainable_layers: int | None = training_setting(
         None,
         "number of encoder layers to train, counted from the head; none trains all layers and the embeddings, 0 only "
         "the head; frozen layers compute without dropout",
         at_least(0),
     )
-    patience_epochs: int = _training_setting(
+    patience_epochs: int = training_setting(
         2,
         "early stopping: epochs after which training stops if neither the score nor the loss on validation improves; "
         "0 means never",
         at_least(0),
     )
-    label_smoothing: float = _training_setting(0.0, "probability mass that is spread over all labels", FRACTION)
-    class_weights: Literal["none", "balanced"] = _training_setting(
+    label_smoothing: float = training_setting(0.0, "probability mass that is spread over all labels", FRACTION)
+    class_weights: Literal["none", "balanced"] = training_setting(
         "none",
         "balanced gives every label the same total weight, however often it occurs; in answers, windows with and "
         "without an answer",
     )
-    noise: float = _training_setting(
+    noise: float = training_setting(
         0.0,
         "probability of a typing error in each word of the training texts, others in every epoch; 0 trains on the "
         "original texts",
@@ -209,23 +205,23 @@ class TrainConfig(OptimizationConfig):
         "weights of the training texts with which labels are as frequent in every group: column for the groups in "
         "data.group_column, or a list of identity terms, as for counterfactuals; none means equal weights",
     )
-    hard_negatives: int = _training_setting(
+    hard_negatives: int = training_setting(
         0,
         "number of wrong texts added to each record: those most similar according to the pretrained encoder; 0 "
         "compares only with the other texts of the batch",
         at_least(0),
     )
-    averaged_epochs: int = _training_setting(
+    averaged_epochs: int = training_setting(
         3,
         "maximum number of best epochs whose weights are averaged after training, with and without those before "
         "training; of the averages and the single weights with about the best score on validation, those with the "
         "lowest loss are kept; 0 keeps the best epoch",
         at_least(0),
     )
-    monitor: str | None = _training_setting(
+    monitor: str | None = training_setting(
         None, "validation metric that selects the best epoch; none means the default metric of the task"
     )
-    part_tokens: int | None = _training_setting(
+    part_tokens: int | None = training_setting(
         None,
         "maximum tokens in a micro-batch, including padding: larger batches are split into micro-batches whose "
         "gradients are summed, for the same update in less memory; 0 disables it; none means 2,048, and 0 on a GPU",

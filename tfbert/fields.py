@@ -1,6 +1,7 @@
 """Config fields: declarations with description and bounds, and parsing and type checks of their values."""
 
 import dataclasses
+import functools
 import json
 import math
 import types
@@ -57,6 +58,10 @@ def setting(default: Any, description: str, bounds: Bounds | None = None, *, aff
     """
     metadata = {"description": description, "bounds": bounds, "affects_data": affects_data}
     return dataclasses.field(default=default, metadata=metadata)
+
+
+# A field that only changes how a model is trained.
+training_setting = functools.partial(setting, affects_data=False)
 
 
 def metadata_at(root: type, path: str) -> Mapping[str, Any]:

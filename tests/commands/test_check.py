@@ -59,7 +59,7 @@ def test_options_replace_the_data_of_a_stored_config():
     def values(*arguments):
         return program.given_values(small.load_command("train").build_parser("train").parse_args(arguments))
 
-    none = {"data.path": None, "data.train": None, "data.validation": None, "data.test": None}
+    none = {"data.path": None, "data.train": None, "data.validation": None, "data.calibration": None, "data.test": None}
     assert values("--data", "a", "--format", "csv") == none | {"data.path": "a", "data.format": "csv"}
     assert values("--train", "a", "--test", "b") == none | {"data.train": "a", "data.test": "b"}
     assert values("--seed", "3") == {"train.seed": 3}
@@ -70,7 +70,7 @@ def test_splits_of_files_with_other_names(folder):
     lines = "".join(json.dumps({"text": text, "label": label}) + "\n" for text, label in small.rows(12, 3))
     (folder / "held out").write_text(lines, encoding="utf-8")
     result = check(folder, *files[:2], "--test", "held out", "--format", "jsonl")
-    assert (result.code, "train.csv:1: not JSON" in result.err) == (2, True)
+    assert (result.code, "validation.csv:1: not JSON" in result.err) == (2, True)
     result = check(folder, *files[:2], "--test", "held out")
     assert (result.code, result.err.splitlines()[2]) == (0, "held out: one object per line, utf-8")
     assert json.loads((folder / "results.json").read_text(encoding="utf-8"))["num_examples"]["test"] == 12
@@ -85,7 +85,7 @@ def test_splits_of_files_with_other_names(folder):
         ),
         (
             ["--data", "clean", "--task", "entities"],
-            'train.csv:2: entities is "card"; expected a text and a list of entities',
+            'validation.csv:2: entities is "card"; expected a text and a list of entities',
         ),
         (["--data", "nowhere"], "nowhere: no such file or directory"),
     ],

@@ -130,4 +130,9 @@ def test_further_models_are_marked_like_the_third(tmp_path):
     spans = {"a": (7, 15), "b": (7, 10), "c": (7, 15), "d": (0, 3)}
     systems = [entity_system(name, span, texts) for name, span in spans.items()]
     (row,) = table_of(rendered(compare(systems), tmp_path / "compare.html"))["rows"]
-    assert [(piece, bits) for piece, bits, _ in row["text"]] == [("now", 4), (" in ", 0), ("New", 7), (" York", 7)]
+    assert [(piece, kind) for piece, kind, _ in row["text"]] == [
+        ("now", "s4"),
+        (" in ", ""),
+        ("New", "s7"),
+        (" York", "s7"),
+    ]

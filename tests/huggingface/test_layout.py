@@ -24,7 +24,7 @@ def test_the_record_belongs_to_its_weights_and_names_no_data(tmp_path):
     (tmp_path / WEIGHTS).write_bytes(b"1")
     write_record(tmp_path, run)
     record = read_record(tmp_path)
-    assert record["task"] == run.task.to_json() and record["decided"] == {}
+    assert record["task"] == run.task.to_json() and record["decided"] == {"temperature": 1.0}
     assert set(record["config"]) == {"task", "encoder", "head"}
     assert run.config.data.path not in (tmp_path / RECORD).read_text() and read_json(tmp_path / RECORD) == record
     (tmp_path / WEIGHTS).write_bytes(b"2")

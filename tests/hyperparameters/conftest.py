@@ -59,7 +59,7 @@ def make_searcher(tmp_path, trainings):
         plan.check()
         objective = Objective("f1", "max")
         problem = SimpleNamespace(
-            tokenized={"train": range(100)}, config=config, task=SimpleNamespace(monitor=F1, predicts_untrained=True)
+            training_examples=range(100), config=config, task=SimpleNamespace(monitor=F1, predicts_untrained=True)
         )
         problem.with_config = lambda config: problem
         oracle = make_oracle(plan, objective)

@@ -52,7 +52,7 @@ def test_two_workers_share_the_trials_and_a_killed_worker_loses_none(
     monkeypatch.setattr(workers, "_LOST_SECONDS", 1e6 if is_seen_at_once else 1.5)
     monkeypatch.setattr(workers, "_POLL_SECONDS", 0.05)
     monkeypatch.setattr(loop, "_IDLE_SECONDS", 0.05)
-    fit, ran, dead = loop.run.fit, {}, []
+    fit, ran, dead, errors = loop.run.fit, {}, [], []
 
     def fitting(problem, config, run_dir, *args, **kwargs):
         name = threading.current_thread().worker
@@ -76,10 +76,18 @@ def test_two_workers_share_the_trials_and_a_killed_worker_loses_none(
             if not is_seen_at_once:
                 # A killed process does not remove its heartbeat file.
                 (tmp_path / "workers" / name).touch()
+        except BaseException as error:
+            # Without it, the chief would wait for this worker forever.
+            errors.append(error)
+
+    def restart_killed():
+        if errors:
+            raise errors[0]
+        return [dead.pop()] if dead and is_seen_at_once else []
 
     chief = make_searcher(algorithm="random", trials=8, name="chief")
     threads = in_threads(lambda: work("worker0"), lambda: work("worker1"))
-    workers.serve(chief, lambda: [dead.pop()] if dead and is_seen_at_once else [])
+    workers.serve(chief, restart_killed)
     for thread in threads:
         thread.join(timeout=20)
         assert not thread.is_alive()

@@ -35,7 +35,11 @@ def test_bytes_that_are_not_utf8_are_replaced():
 
 
 TASK = FittedMultilabel(
-    options=LabelOptions(), has_pair=False, labels=("food", "staff", "é"), counts=(1, 1, 1), num_examples=2
+    options=LabelOptions(out_of_domain="none"),
+    has_pair=False,
+    labels=("food", "staff", "é"),
+    counts=(1, 1, 1),
+    num_examples=2,
 )
 RECORDS = [Record("a", ("food", "staff"), "t.csv:2"), Record("b", ("é",), "t.csv:3")]
 

@@ -5,7 +5,6 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from support import small
-from support.untrained import untrained_run
 
 from tfbert.models import predictor
 from tfbert.models.build import build_model, make_tokenizer
@@ -70,7 +69,15 @@ def test_a_record_with_an_unknown_label_is_rejected():
         predict_all(recording([]), TASK, [Record("1", "odd", "a:0"), Record("2", "none", "a:1")])
 
 
+TAGS = ("a", "b", "c")
 ITEMS = [{"text": text} for text in ("my card pin", "the fee", "", "a loan rate for the house " * 9, "价格 😀")]
+
+
+def untrained(problem, task):
+    """Return a predictor with random weights."""
+    keras.utils.set_random_seed(0)
+    model = build_model(task, problem.encoder.spec, problem.config)
+    return Predictor(task, model, make_tokenizer(problem.encoder), problem.config)
 
 
 @pytest.fixture(scope="module")
@@ -99,8 +106,8 @@ def test_embeddings_are_the_scores_in_the_order_of_the_texts(classifier):
     np.testing.assert_allclose(probabilities, classifier(ITEMS)["probabilities"], atol=1e-5)
 
 
-def test_the_initial_decision_and_domain_change_nothing():
-    classifier = untrained_run("classification").predictor
+def test_the_initial_decision_and_domain_change_nothing(problem):
+    classifier = untrained(problem, FittedClassification(options=ClassificationOptions(), has_pair=False, labels=TAGS))
     decoded, served = classifier.decode(ITEMS), classifier(ITEMS)
     assert {"vector", "logits"} < decoded.keys() and not {"vector", "logits"} & served.keys()
     applied = classifier.apply_decision(decoded)
@@ -114,12 +121,8 @@ def test_the_initial_decision_and_domain_change_nothing():
 @pytest.fixture(scope="module")
 def tagger(problem):
     """Return an untrained multilabel predictor, whose task has a decision."""
-    task = FittedMultilabel(
-        options=LabelOptions(), has_pair=False, labels=("a", "b", "c"), counts=(9, 9, 9), num_examples=20
-    )
-    keras.utils.set_random_seed(0)
-    model = build_model(task, problem.encoder.spec, problem.config)
-    return Predictor(task, model, make_tokenizer(problem.encoder), problem.config)
+    counts = {"counts": (9, 9, 9), "num_examples": 20}
+    return untrained(problem, FittedMultilabel(options=LabelOptions(), has_pair=False, labels=TAGS, **counts))
 
 
 def test_the_decision_is_fitted_applied_and_served(tagger):

@@ -18,13 +18,17 @@ _SCORE = {"value": 0.5, "low": 0.25, "high": 0.75}
 
 @functools.cache
 def untrained_run(task, **values):
-    """Return a run of a task fitted to its samples, made once. Keywords are config paths with `__` for the dot."""
+    """Return a run of a task fitted to its samples, made once, without calibration.
+
+    Keywords are config paths with `__` for the dot.
+    """
     definition = load_task(task)
     values = {path.replace("__", "."): value for path, value in values.items()}
     sizes = {"encoder.name": "tiny", "encoder.sequence_length": 40, "task": definition.name}
     config = override(Config(), {**definition.defaults, **sizes, **values})
     records = list(load_splits(config.data, definition.samples_dir, definition.schema)["train"])
-    fitted, encoder = definition.fit(records, definition.options.from_config(config)), load_encoder("tiny")
+    options = definition.options.from_config(config).without_calibration()
+    fitted, encoder = definition.fit(records, options), load_encoder("tiny")
     model = build_model(fitted, encoder.spec, config)
     copy_weights(encoder.backbone, model.backbone)
     draw = np.random.default_rng(5)

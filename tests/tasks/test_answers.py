@@ -177,7 +177,9 @@ def test_stored_and_restored():
 def test_options_that_answers_use():
     learning = {"train.part_tokens", "train.head_learning_rate_factor", "train.label_smoothing", "head.dropout"}
     # Other options that only some tasks use, such as head.pooling, are rejected; all tasks use the sequence length.
-    assert used_options(TASK) == learning | {"train.class_weights", "encoder.window_overlap_fraction"}
+    calibration = {"data.calibration", "data.calibration_fraction"}
+    others = {"train.class_weights", "encoder.window_overlap_fraction"}
+    assert used_options(TASK) == learning | calibration | others
     config = override(Config(task="answers"), TASK.defaults | {"train.class_weights": "balanced"})
     assert AnswersOptions.from_config(config) == AnswersOptions(class_weights="balanced", sequence_length=384)
 

@@ -101,9 +101,11 @@ def test_a_fitted_task_survives_json():
         window_overlap_fraction=0.5,
         label_smoothing=0.2,
         class_weights="balanced",
+        noise=0.1,
         coverage=0.9,
         max_error=0.1,
         out_of_domain="energy",
+        evidence=9,
         counterfactuals="gender",
         group_weights="names",
     )
@@ -118,7 +120,8 @@ def test_a_fitted_task_survives_json():
 def test_the_options_are_those_of_whole_texts_with_labels():
     assert used_options(TASK) == {
         "data.calibration", "data.calibration_fraction", "data.group_column", "data.label_names", "decision.coverage",
-        "decision.max_error", "decision.out_of_domain", "encoder.long_text", "encoder.window_overlap_fraction",
+        "decision.evidence", "decision.max_error", "decision.out_of_domain", "encoder.long_text",
+        "encoder.window_overlap_fraction",
         "head.dropout", "head.pooling", "head.start", "train.class_weights", "train.counterfactuals",
         "train.group_weights", "train.head_learning_rate_factor", "train.label_smoothing", "train.noise",
         "train.part_tokens", "data.corrections",
@@ -218,8 +221,7 @@ def test_the_scores_of_windows_are_combined_by_record(tiny_tokenizer, long_text)
         totals = np.array([(ids[start : start + 6].sum() + 2 + 3) / 100 for start in starts])
         by_window = np.stack([totals, -totals, totals**2 / 10], axis=1)
         combined = by_window.max(0) if long_text == "max" else by_window.mean(0)
-        expected = np.exp(combined) / np.exp(combined).sum()
-        np.testing.assert_allclose(outputs["probabilities"][index], expected, rtol=1e-5)
+        np.testing.assert_allclose(outputs["logits"][index], combined, rtol=1e-5)
     assert outputs["truncated"].numpy().tolist() == [False, long_text == "cut"]
 
 

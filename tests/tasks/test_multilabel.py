@@ -177,8 +177,8 @@ def test_a_fitted_task_survives_json():
         label_smoothing=0.2,
         class_weights="balanced",
         out_of_domain="energy",
-        counterfactuals="gender",
         noise=0.1,
+        counterfactuals="gender",
         evidence=9,
     )
     assert not any(getattr(options, field.name) == field.default for field in dataclasses.fields(options))

@@ -131,7 +131,14 @@ def fitted(**options):
 
 def test_a_fitted_task_survives_json():
     options = MultipleChoiceOptions(
-        dropout=0.3, part_tokens=64, head_learning_rate_factor=2.0, pooling="max", start="random", label_smoothing=0.2
+        dropout=0.3,
+        part_tokens=64,
+        head_learning_rate_factor=2.0,
+        pooling="max",
+        start="random",
+        label_smoothing=0.2,
+        coverage=0.9,
+        max_error=0.1,
     )
     assert not any(getattr(options, field.name) == field.default for field in dataclasses.fields(options))
     task = TASK.fit([], options)
@@ -141,6 +148,7 @@ def test_a_fitted_task_survives_json():
 
 def test_options_are_those_of_a_pooled_head_and_its_loss():
     assert used_options(TASK) == {
+        "data.calibration", "data.calibration_fraction", "decision.coverage", "decision.max_error",
         "head.dropout", "head.pooling", "head.start",
         "train.head_learning_rate_factor", "train.label_smoothing", "train.part_tokens",
     }  # fmt: skip
@@ -280,7 +288,8 @@ def serve(tokenizer, questions, choices, sequence_length=48):
     def predict(questions, choices):
         inputs = {"question": questions, "choices": choices}
         sequences = task.sequences(inputs, preprocessor)
-        return task.decode(sequences.scores(model), sequences, Context(inputs, (), {}))
+        outputs = task.decode(sequences.scores(model), sequences, Context(inputs, (), {}))
+        return task.decision.apply(outputs, task.decision.initial())
 
     outputs = predict(tf.constant(questions, tf.string), tf.constant(choices, tf.string))
     return {name: value.numpy() for name, value in outputs.items()}, token_values

@@ -111,6 +111,8 @@ def test_a_fitted_task_survives_json():
         window_overlap_fraction=0.5,
         coverage=0.8,
         out_of_domain="energy",
+        evidence=9,
+        noise=0.1,
     )
     assert not any(getattr(options, field.name) == field.default for field in dataclasses.fields(options))
     for task in (
@@ -169,7 +171,8 @@ def test_the_mean_absolute_error_cannot_be_monitored():
 
 
 def test_options_of_labels_are_not_used():
-    assert used_options(TASK) == {"data.group_column", *RegressionOptions.paths().values()}
+    data = {"data.calibration", "data.calibration_fraction", "data.group_column"}
+    assert used_options(TASK) == data | set(RegressionOptions.paths().values())
     assert used_options(TASK).isdisjoint({"train.label_smoothing", "train.class_weights"})
 
 

@@ -240,14 +240,17 @@ def _findings(details: dict) -> dict | None:
 
 def _trust(details: dict) -> dict | None:
     """Return what is known about when to trust a prediction, with the reliability diagram."""
-    view, means = trust_view(details) or {}, mean_probability(details)
+    view, means = trust_view(details), mean_probability(details)
+    if view is None and means is None:
+        return None
+    view = {"sentences": [], "rows": [], "plot": None, "reliability": None} | (view or {})
     if means is not None:
         probability, accuracy, _ = means
         reliability, measured = details["reliability"], (details.get("trust") or {}).get("calibration")
         before = measured["before"]["bins"] if measured else ()
         view |= {"reliability": plots.reliability(reliability["bins"], before), "probability": probability}
         view |= {"accuracy": accuracy, "error": percent(reliability["calibration_error"])}
-    return view or None
+    return view
 
 
 def _lengths(details: dict) -> dict | None:

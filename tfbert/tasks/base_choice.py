@@ -102,8 +102,9 @@ class ChoiceDecision(Decision):
         return np.asarray(predicted.gold)
 
     def describe(self, decided: Mapping[str, np.ndarray]) -> str:
-        """Return the temperature and the thresholds."""
-        parts = [f"logits divided by {float(decided['temperature']):.4g} before the softmax"]
+        """Return the temperature, unless it is 1, and the thresholds."""
+        temperature = float(decided["temperature"])
+        parts = [] if temperature == 1 else [f"logits divided by {temperature:.4g} before the softmax"]
         if self._options.coverage:
             parts.append(f"sets of answers with a probability of at least {float(decided['set_threshold']):.4g}")
         if self._options.max_error:
