@@ -16,6 +16,7 @@ from support.stock_servers import OLDER_PYTHON, assert_outputs, needs_older, pre
 from tfbert.api import models
 from tfbert.config import Config, DataConfig, override, paths, value_at
 from tfbert.models.build import build_models
+from tfbert.models.data import load_task_splits
 from tfbert.models.saved_run import load_run
 from tfbert.serving import deployment, export_run, litert, precision_comparison
 from tfbert.serving.evaluate import evaluate
@@ -41,6 +42,8 @@ REPORT_KEYS = {
 # A list of terms of which the samples of every task have some.
 TERMS = str(Path(__file__).parent / "support" / "terms.txt")
 OTHER_VALUES = {
+    "data.calibration": "validation",
+    "data.calibration_fraction": 0.3,
     "data.corrections": "doubtful.csv",
     "data.group_column": "site",
     "data.label_names": "O,B-a",
@@ -48,6 +51,9 @@ OTHER_VALUES = {
     "data.span_end": "inclusive",
     "data.tag_scheme": "iobes",
     "data.word_separator": "",
+    "decision.coverage": 0.8,
+    "decision.max_error": 0.1,
+    "decision.out_of_domain": "none",
     "encoder.long_text": "mean",
     "encoder.window_overlap_fraction": 0.8,
     "head.dropout": 0.3,
@@ -170,17 +176,37 @@ def test_an_option_is_used_or_refused(task, path):
 def test_an_option_that_is_used_has_an_effect(problem, task, model, path, tmp_path):
     if path not in used_options(task):
         return
-    if path in task.data_options:
+    if path.startswith("data.calibration"):
+        default, changed = (split_sizes(task, values) for values in ({}, {path: OTHER_VALUES[path]}))
+    elif path in task.data_options:
         default, changed = (records_read(task, tmp_path, values) for values in ({}, {path: OTHER_VALUES[path]}))
     else:
         # Windows overlap only if long texts are read in windows.
         has_choice = path == "encoder.window_overlap_fraction" and "encoder.long_text" in used_options(task)
         required = {"encoder.long_text": "mean"} if has_choice else {}
+        if path.startswith("decision."):
+            # Half of some samples' validation split is too small for calibration.
+            files = {split: next(task.samples_dir.glob(f"{split}.*")) for split in ("train", "validation", "test")}
+            calibration = {"data.calibration": str(files.pop("test"))}
+            required |= calibration | {f"data.{split}": str(file) for split, file in files.items()}
         base = override(problem.config, {**required, "encoder.sequence_length": 16})
         default, changed = (
             decided_by(problem, model, config) for config in (base, override(base, {path: OTHER_VALUES[path]}))
         )
     assert default != changed
+
+
+def split_sizes(task, values):
+    """Return the numbers of records in the splits, where half of train becomes validation.
+
+    The value of `data.calibration` is the name of a split of the samples.
+    """
+    files = {split: str(next(task.samples_dir.glob(f"{split}.*"))) for split in ("train", "validation", "test")}
+    settings = {"data.train": files["train"], "data.test": files["test"], "data.validation_fraction": 0.5, **values}
+    if "data.calibration" in values:
+        settings["data.calibration"] = files[values["data.calibration"]]
+    config = override(Config(task=task.name), {**task.defaults, **settings})
+    return {name: sum(1 for _ in split) for name, split in load_task_splits(config, task).items()}
 
 
 def records_read(task, folder, values):
@@ -220,7 +246,8 @@ def decided_by(problem, model, config):
     """Return all values that depend on the options of a config before training, as bytes and numbers."""
     # The token sequences depend on only a few options; the problem is prepared again only for these.
     paths_of_sequences = [f"encoder.{name}" for name in ("sequence_length", "long_text", "window_overlap_fraction")]
-    values = {path: value_at(config, path) for path in paths_of_sequences}
+    paths_of_samples = ["data.train", "data.validation", "data.calibration"]
+    values = {path: value_at(config, path) for path in (*paths_of_sequences, *paths_of_samples)}
     problem = prepared(problem, override(problem.config, values)).with_config(config)
     task, train = problem.task, problem.training_split(config)
 
@@ -236,6 +263,7 @@ def decided_by(problem, model, config):
     scores = head(encoded, batch)
     objective = TaskObjective(model, task, config, train, mitigation=problem.mitigation)
     return {
+        "outputs": [output.name for output in task.outputs],
         "sequences": train.sequences.values.tobytes(),
         "lengths": train.sequences.lengths().tolist(),
         "dropout": head.dropout.rate,

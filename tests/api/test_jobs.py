@@ -1,5 +1,6 @@
 """Fine-tuning, pretraining and search from Python: config, directories, the repeated command, and results."""
 
+import dataclasses
 import itertools
 import json
 import shlex
@@ -85,15 +86,19 @@ def test_mistakes_are_refused_before_training():
 
 
 def test_a_worker_has_no_run(monkeypatch):
+    @dataclasses.dataclass(frozen=True)
+    class FakeProblem:
+        replicas: types.SimpleNamespace
+        explains: bool = False
+
     assisted = []
-    problem = types.SimpleNamespace(replicas=WORKER)
-    monkeypatch.setattr(jobs, "prepare", lambda config: problem)
+    monkeypatch.setattr(jobs, "prepare", lambda config: FakeProblem(WORKER))
     monkeypatch.setattr(jobs.fine_tuning, "assist", lambda *args: assisted.append(args))
     assert jobs.fine_tune(seeds=2) is None
     monkeypatch.setattr(jobs, "join", lambda distribution: WORKER)
     monkeypatch.setattr(jobs.pretraining, "assist", lambda config: assisted.append(config.train.epochs))
     assert jobs.pretrain("texts", epochs=4) is None
-    assert assisted == [(problem, 2), 4]
+    assert assisted == [(FakeProblem(WORKER, explains=True), 2), 4]
 
 
 def test_the_arguments_of_pretraining(monkeypatch):

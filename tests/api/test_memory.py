@@ -152,7 +152,10 @@ def test_a_date_is_not_a_label(date, tmp_path):
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        ({"text": ["a"], "label": ["b"]}, "data: key 'text' is not a split; expected some of train, validation, test"),
+        (
+            {"text": ["a"], "label": ["b"]},
+            "data: key 'text' is not a split; expected some of train, validation, calibration, test",
+        ),
         ({"test": ROWS}, "data: has the splits 'test'; expected 'train' among them"),
         ({"train": ROWS, "dev": ROWS, "val": ROWS}, "data: several keys are the validation split; expected one"),
         (5, "train: of type int; expected a path, a pandas DataFrame, or a list of dicts or tuples"),

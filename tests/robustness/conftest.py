@@ -5,7 +5,7 @@ import pytest
 
 from tfbert.config import Config
 from tfbert.serving.evaluate import LabelledPredictions
-from tfbert.tasks.classification import FittedClassification, LabelOptions
+from tfbert.tasks.classification import ClassificationOptions, FittedClassification
 from tfbert.text.records import Record
 
 LABELS = ("card", "fee")
@@ -37,7 +37,7 @@ def predictions():
     def make(pairs):
         records = [Record(text, label, f"test.csv:{line}") for line, (text, label) in enumerate(pairs, 2)]
         return LabelledPredictions(
-            task=FittedClassification(options=LabelOptions(), has_pair=False, labels=LABELS),
+            task=FittedClassification(options=ClassificationOptions(), has_pair=False, labels=LABELS),
             config=Config(),
             records=records,
             outputs=classify([{"text": record.text} for record in records]),

@@ -9,7 +9,7 @@ from support.tagged import fitted as fitted_entities
 from tfbert.robustness import measure as measuring
 from tfbert.robustness.measure import measure, require_editable
 from tfbert.tasks.base import fitted_kinds, load_task
-from tfbert.tasks.regression import FittedRegression, PooledOptions
+from tfbert.tasks.regression import FittedRegression, RegressionOptions
 from tfbert.text.edits import Edit
 from tfbert.text.perturbations.perturbation import Perturbation
 from tfbert.text.records import Record
@@ -61,7 +61,7 @@ def test_of_many_records_the_same_ones_are_drawn(predictions):
 
 def test_changes_of_predicted_numbers(predictions):
     make, _ = predictions
-    task = FittedRegression(options=PooledOptions(), has_pair=False, mean=0, scale=1, lowest=0, highest=50)
+    task = FittedRegression(options=RegressionOptions(), has_pair=False, mean=0, scale=1, lowest=0, highest=50)
 
     def predict(items):
         return {"value": np.asarray([len(item["text"]) for item in items], np.float32)}

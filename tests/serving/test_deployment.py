@@ -13,6 +13,7 @@ import yaml
 
 from tfbert.serving import deployment
 from tfbert.serving.saved_predictor import SavedPredictor
+from tfbert.tasks.base_outputs import CLASSIFICATION
 from tfbert.tasks.classification import FittedClassification
 
 TEMPLATES = deployment.TEMPLATES_DIR
@@ -61,8 +62,8 @@ def test_labels_are_counted_in_the_output_that_is_declared(version_dir, tmp_path
     shutil.copy(TEMPLATES / "config" / "answers.lua", tmp_path / "templates")
     lines = {}
     for name in ("label", "topic"):
-        outputs = [replace(output, name=name) if output.is_label else output for output in FittedClassification.outputs]
-        monkeypatch.setattr(FittedClassification, "outputs", tuple(outputs))
+        outputs = [replace(output, name=name) if output.is_label else output for output in CLASSIFICATION]
+        monkeypatch.setattr(FittedClassification, "all_outputs", tuple(outputs))
         deployment.render(version_dir, tmp_path / name)
         script = (tmp_path / name / "answers.lua").read_text(encoding="utf-8")
         (lines[name],) = [line.strip() for line in script.splitlines() if line.lstrip().startswith("for label in")]

@@ -196,7 +196,8 @@ def test_files(version_dir, finished):
     assert vocabulary[:-1] == finished.predictor.tokenizer.vocabulary
     assert json.loads((assets / "config.json").read_text(encoding="utf-8")) == finished.config.to_dict()
     stored = json.loads((assets / "task.json").read_text(encoding="utf-8"))
-    assert fitted_from_json(stored) == finished.task and not (assets / "decided.json").exists()
+    assert fitted_from_json(stored) == finished.task
+    assert json.loads((assets / "decided.json").read_text(encoding="utf-8")) == {"temperature": 1.0}
     assert json.loads((assets / "tokenizer.json").read_text(encoding="utf-8"))["lowercase"] is True
     card = (version_dir / "MODEL_CARD.md").read_text(encoding="utf-8")
     for split in ("validation", "test"):
@@ -240,7 +241,7 @@ def test_versions_count_up(servable, tmp_path, quick):
 
 
 def test_interrupted_export_leaves_no_version(servable, tmp_path, quick, monkeypatch):
-    def interrupt(*_):
+    def interrupt(*_, **__):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(exporting, "write_warmup", interrupt)

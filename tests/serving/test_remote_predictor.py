@@ -14,7 +14,8 @@ class Client:
     def inputs(self):
         return {"text": "spec"}
 
-    def predict(self, items):
+    def predict(self, items, signature):
+        assert signature == "serving_default"
         stream = iter(items)
         for first in stream:
             batch = [first, *([] if (second := next(stream, None)) is None else [second])]

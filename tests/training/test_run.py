@@ -136,7 +136,7 @@ def test_head_only_training_computes_pooled_vectors_once(base_problem, tmp_path,
     problem = base_problem.with_config(config)
     passed_vectors, losses = [], []
     make = fine_tuning.TaskObjective
-    monkeypatch.setattr(fine_tuning, "TaskObjective", lambda *args: passed_vectors.append(args[-1]) or make(*args))
+    monkeypatch.setattr(fine_tuning, "TaskObjective", lambda *args: passed_vectors.append(args[4]) or make(*args))
     for name, max_bytes in {"held": 2**30, "not held": 0}.items():
         monkeypatch.setattr(fine_tuning, "_MAX_VECTOR_BYTES", max_bytes)
         (tmp_path / name).mkdir()

@@ -216,7 +216,7 @@ def _memory_gib(version_dir: Path) -> int:
 
 def _examples(version_dir: Path) -> dict[str, str]:
     """Return a REST request with real items and the expected response, by file name."""
-    *_, request = read_warmup(version_dir)
+    *_, request = (each for each in read_warmup(version_dir) if each.model_spec.signature_name == "serving_default")
     columns = {name: decode_bytes(tf.make_ndarray(tensor).tolist()) for name, tensor in sorted(request.inputs.items())}
     items = [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
     # With padding, as servers return them.

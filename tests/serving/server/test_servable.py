@@ -249,7 +249,8 @@ def test_a_trained_model_answers_as_it_does_in_python(model_dir, model):
     texts = np.array([text.encode() for text in TEXTS], object)
     with manager.use("topics") as servable:
         assert (servable.name, servable.version) == ("topics", 1)
-        assert servable.warm_up() == 2
+        # Two requests for predictions and one for explanations.
+        assert servable.warm_up() == 3
         found = servable.run("", {"text": texts}, (), 60.0)
     expected = model.signatures["serving_default"](text=tf.constant(texts))
     assert found.keys() == expected.keys()
