@@ -100,6 +100,13 @@ def test_a_terminal_shows_colours_and_the_strongest_words(monkeypatch):
     assert entity[2:] == others[1:]
 
 
+def test_punctuation_is_quoted_in_the_list_of_words():
+    lines = explanation_lines(
+        {"text": "a , 😀"}, OUTPUTS | {"word": ["a", ",", "😀"], "contribution": [1.0, 2.0, -1.5]}
+    )
+    assert lines[2:4] == ["  for: ',' +2.00, a +1.00", "  against: '😀' -1.50"]
+
+
 def test_a_terminal_shows_three_similar_training_examples():
     similar = {
         "evidence": ["a\nfee", "b " * 99, "", "d"],

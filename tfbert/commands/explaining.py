@@ -127,11 +127,18 @@ def explanation_lines(item: Item, outputs: Mapping[str, Any]) -> list[str]:
     for title, sign in (("for", 1), ("against", -1)):
         strongest = sorted(explanation.words, key=lambda word, sign=sign: -sign * word.contribution)[:_MAX_LISTED]
         named = [
-            f"{w.word} {w.contribution:+.2f}" for w in strongest if sign * w.contribution > _MIN_FRACTION * largest
+            f"{_quoted(w.word)} {w.contribution:+.2f}"
+            for w in strongest
+            if sign * w.contribution > _MIN_FRACTION * largest
         ]
         lines += [f"  {title}: {', '.join(named)}"] if named else []
     similar = explanation.evidence[:_MAX_SIMILAR]
     return lines + ["  similar in train:"] * bool(similar) + [f"    {_similar_line(example)}" for example in similar]
+
+
+def _quoted(word: str) -> str:
+    """Return a word, in quotes if it is punctuation, which would look like that of the list."""
+    return word if any(map(str.isalnum, word)) else f"'{word}'"
 
 
 def _similar_line(example: SimilarExample) -> str:

@@ -301,6 +301,10 @@ def _mistakes(details: dict) -> dict | None:
     ]
     table = text_table.table_view(rows, _SOURCES)
     notes = _explanation_notes(sum(map(bool, explanations)), details.get("faithfulness"))
+    if any(similar):
+        notes.append(
+            "Below the first mistakes are the most similar training examples, with the cosine similarity of their vectors."
+        )
     return {"intro": intro, "notes": notes, "table": table} if table else None
 
 
