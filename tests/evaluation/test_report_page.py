@@ -417,6 +417,7 @@ def test_words_of_the_first_mistakes_are_coloured_and_the_deletion_test_is_told(
     page = render_text(report, details | {"faithfulness": {"num_texts": 27, **tests}})
     assert page.count('<mark class="p3">card</mark>') == 1 and '<mark class="n1">' not in page
     assert '0.88</span> <b dir="auto">refund</b> <span dir="auto">a &lt;b&gt; | c</span>' in page
+    assert "Below the first mistakes are the most similar training examples" in page
     assert page.count('<p class="similar">') == 1 and "d" * 300 + " …<" in page
     assert "In the first 1, words with a solid line speak for the predicted label" in page
     assert "on 27 texts" in page and "by 40.0 points on average" in page and "random words, by 8.1 points" in page

@@ -303,7 +303,8 @@ def _mistakes(details: dict) -> dict | None:
     notes = _explanation_notes(sum(map(bool, explanations)), details.get("faithfulness"))
     if any(similar):
         notes.append(
-            "Below the first mistakes are the most similar training examples, with the cosine similarity of their vectors."
+            "Below the first mistakes are the most similar training examples, with the cosine similarity of their "
+            "vectors."
         )
     return {"intro": intro, "notes": notes, "table": table} if table else None
 
