@@ -52,6 +52,7 @@ OTHER_VALUES = {
     "data.tag_scheme": "iobes",
     "data.word_separator": "",
     "decision.coverage": 0.8,
+    "decision.evidence": 9,
     "decision.max_error": 0.1,
     "decision.out_of_domain": "none",
     "encoder.long_text": "mean",
@@ -264,6 +265,7 @@ def decided_by(problem, model, config):
     objective = TaskObjective(model, task, config, train, mitigation=problem.mitigation)
     return {
         "outputs": [output.name for output in task.outputs],
+        "evidence": task.options.evidence,
         "sequences": train.sequences.values.tobytes(),
         "lengths": train.sequences.lengths().tolist(),
         "dropout": head.dropout.rate,

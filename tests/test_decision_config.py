@@ -12,6 +12,11 @@ def test_fractions_that_no_model_can_have_are_rejected(name, value):
         DecisionConfig(**{name: value})
 
 
+def test_a_negative_number_of_examples_is_rejected():
+    with pytest.raises(ValueError, match=r"^decision.evidence=-1: expected 0 or more$"):
+        DecisionConfig(evidence=-1)
+
+
 def test_sets_and_abstention_are_off_by_default():
     config = DecisionConfig()
     assert (config.coverage, config.max_error, config.out_of_domain) == (None, None, "auto")

@@ -18,6 +18,7 @@ OUTPUTS = {
     "explained_word": -1,
     "log_odds": 1.25,
     "method": "occlusion",
+    "gap": -1.0,
     "word": ["good", "fee", "a"],
     "input": ["text"] * 3,
     "start": [0, 5, 9],
@@ -96,3 +97,25 @@ def test_a_terminal_shows_colours_and_the_strongest_words(monkeypatch):
     monkeypatch.setenv("NO_COLOR", "1")
     entity = explanation_lines({"text": "good fee a"}, OUTPUTS | {"explained_word": 1})
     assert entity[:2] == ["good fee a", "  fee  +1.25 at fee  (occlusion)"]
+    assert entity[2:] == others[1:]
+
+
+def test_punctuation_is_quoted_in_the_list_of_words():
+    lines = explanation_lines(
+        {"text": "a , 😀"}, OUTPUTS | {"word": ["a", ",", "😀"], "contribution": [1.0, 2.0, -1.5]}
+    )
+    assert lines[2:4] == ["  for: ',' +2.00, a +1.00", "  against: '😀' -1.50"]
+
+
+def test_a_terminal_shows_three_similar_training_examples():
+    similar = {
+        "evidence": ["a\nfee", "b " * 99, "", "d"],
+        "evidence_label": ["fee", "card", "", "x"],
+        "evidence_similarity": [0.987, 0.5, 0.25, 0.1],
+    }
+    lines = explanation_lines({"text": "good fee a"}, OUTPUTS | similar)
+    assert lines[-4:-2] == ["  similar in train:", "    0.99  fee  a fee"]
+    assert lines[-2].startswith("    0.50  card  b b ") and lines[-2].endswith("b …") and len(lines[-2]) <= 96
+    assert lines[-1] == "    0.25  nothing  "
+    pair = explanation_lines({"text": "good fee a"}, OUTPUTS | similar | {"evidence_pair": ["z", "", "", ""]})
+    assert pair[-3] == "    0.99  fee  a fee | z"

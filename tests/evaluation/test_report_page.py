@@ -412,9 +412,13 @@ def test_a_single_epoch_has_no_curve_of_the_learning_rate(render_text, report, d
 def test_words_of_the_first_mistakes_are_coloured_and_the_deletion_test_is_told(render_text, report, details):
     details["mistakes"] = [{"texts": ["my card"], "gold": "refund", "predicted": "card?"}] * 2
     details["explanations"] = [[(0, 0, 2, -0.2), (0, 3, 7, 2.0)]]
+    details["evidence"] = [[(["a <b>", "c"], "refund", 0.876), (["d" * 400], "", -0.1)]]
     tests = {"explained": {"comprehensiveness": 0.4}, "random": {"comprehensiveness": 0.081}}
     page = render_text(report, details | {"faithfulness": {"num_texts": 27, **tests}})
     assert page.count('<mark class="p3">card</mark>') == 1 and '<mark class="n1">' not in page
+    assert '0.88</span> <b dir="auto">refund</b> <span dir="auto">a &lt;b&gt; | c</span>' in page
+    assert "Below the first mistakes are the most similar training examples" in page
+    assert page.count('<p class="similar">') == 1 and "d" * 300 + " …<" in page
     assert "In the first 1, words with a solid line speak for the predicted label" in page
     assert "on 27 texts" in page and "by 40.0 points on average" in page and "random words, by 8.1 points" in page
 

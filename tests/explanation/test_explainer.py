@@ -4,8 +4,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from support import small
+from support.untrained import untrained_run
 
 from tfbert.explanation.explainer import Explainer
+from tfbert.models import evidence
+from tfbert.models.predictor import assign
 from tfbert.serving.saved_predictor import SavedPredictor
 from tfbert.tasks.base_outputs import EXPLANATION
 
@@ -14,9 +17,9 @@ ITEMS = [{"text": "my card, please!"}, {"text": ""}, {"text": "the loan 价格"}
 
 def test_outputs_are_declared_and_padded(explainer):
     outputs = explainer(ITEMS)
-    assert outputs.keys() == {output.name for output in EXPLANATION}
-    for output in EXPLANATION:
-        assert outputs[output.name].ndim == 1 + output.is_list
+    declared = {output.name: output for output in EXPLANATION if output.name != "evidence_pair"}
+    assert outputs.keys() == declared.keys()
+    assert all(outputs[name].ndim == 1 + output.is_list for name, output in declared.items())
     assert [[word.decode() for word in words] for words in outputs["word"]] == [
         ["my", "card", ",", "please", "!"],
         [""] * 5,
@@ -37,6 +40,57 @@ def test_the_log_odds_are_those_of_the_prediction(explainer, predictor):
     probability = predictions["probabilities"][:, 1]
     np.testing.assert_allclose(given["log_odds"], np.log(probability / (1 - probability)), atol=1e-3)
     assert given["explained_label"].tolist() == [b"fee"] * 3
+
+
+@pytest.mark.parametrize(
+    ("task", "values", "decided"),
+    [
+        ("classification", {}, {"temperature": 3.0}),
+        ("classification", {"encoder__long_text": "max"}, {"temperature": 0.4}),
+        ("multilabel", {"encoder__long_text": "mean"}, {"slopes": [0.5, 2, 3, 0.1], "intercepts": [-1, 1, 0, 4]}),
+    ],
+)
+def test_the_log_odds_are_those_of_the_calibrated_probability(task, values, decided):
+    predictor = untrained_run(task, **values).predictor
+    before = predictor.decided_values()
+    assign(predictor.decided, {name: np.float32(np.resize(v, before[name].shape)) for name, v in decided.items()})
+    try:
+        probabilities = predictor(ITEMS)["probabilities"].astype(np.float64)
+        odds = np.log(probabilities) - np.log1p(-probabilities)
+        explainer = Explainer(predictor, run_eagerly=True)
+        given = explainer(ITEMS[:2], predictor.task.labels[-1])
+        np.testing.assert_allclose(given["log_odds"], odds[:2, -1], rtol=1e-3, atol=1e-4)
+        predicted = explainer(ITEMS, method="gradients")
+        np.testing.assert_allclose(predicted["log_odds"], odds.max(axis=1), rtol=1e-3, atol=1e-4)
+        assert predicted["gap"].max() < 0.05
+    finally:
+        assign(predictor.decided, before)
+
+
+def test_a_training_text_is_its_own_evidence(explainer, predictor):
+    texts, labels = (predictor.evidence[name].numpy().tolist() for name in ("evidence_texts", "evidence_labels"))
+    assert len(texts) == len(set(texts)) == 48
+    outputs = explainer([{"text": texts[7].decode()}, {"text": ""}])
+    assert outputs["evidence"].shape == (2, 5)
+    assert outputs["evidence"][0, 0] == texts[7] and outputs["evidence_label"][0, 0] == labels[7]
+    similarity = outputs["evidence_similarity"]
+    assert similarity[0, 0] == pytest.approx(1, abs=1e-3) and (np.diff(similarity) <= 0).all()
+
+
+@pytest.mark.parametrize(("task", "values"), [("entities", {}), ("classification", {"encoder__long_text": "mean"})])
+def test_vectors_of_explained_texts_are_those_of_the_predictor(task, values):
+    predictor = untrained_run(task, **values).predictor
+    items = [{"text": "please send the invoices to London today " * 9}, {"text": "my card"}, {"text": ""}]
+    stored = evidence.values(predictor.vectors(items), [(item["text"],) for item in items], ["a", "b", "c"])
+    before = {name: variable.numpy() for name, variable in predictor.evidence.items()}
+    assert "evidence" not in Explainer(predictor, run_eagerly=True)(items[:1])
+    assign(predictor.evidence, stored)
+    try:
+        outputs = Explainer(predictor, run_eagerly=True)(items)
+        assert outputs["evidence_label"][:2, 0].tolist() == [b"a", b"b"] and outputs["evidence"].shape == (3, 3)
+        np.testing.assert_allclose(outputs["evidence_similarity"][:2, 0], 1, atol=1e-3)
+    finally:
+        assign(predictor.evidence, before)
 
 
 def test_integrated_gradients_add_up(explainer):

@@ -1,10 +1,13 @@
 """One explanation, and texts without some of their words."""
 
-from tfbert.explanation.explanations import Explanation, WordContribution, without_words
+from tfbert.explanation.explanations import Explanation, SimilarExample, WordContribution, without_words
 
 OUTPUTS = {
     "explained_label": "fee",
     "explained_word": 1,
+    "log_odds": 2.5,
+    "method": "gradients",
+    "gap": 0.25,
     "word": ["a", "中"],
     "input": ["text", "text_pair"],
     "start": [0, 2],
@@ -15,7 +18,18 @@ OUTPUTS = {
 
 def test_an_explanation_of_outputs():
     words = (WordContribution("a", "text", 0, 1, 0.5), WordContribution("中", "text_pair", 2, 3, -1.0))
-    assert Explanation.from_outputs(OUTPUTS) == Explanation("fee", words, 1)
+    explained = {"label": "fee", "log_odds": 2.5, "method": "gradients", "gap": 0.25, "words": words}
+    assert Explanation.from_outputs(OUTPUTS) == Explanation(**explained, explained_word=1)
+
+
+def test_similar_examples_of_outputs():
+    similar = {"evidence": ["b", "c"], "evidence_label": ["fee", "card"], "evidence_similarity": [0.75, -0.5]}
+    assert Explanation.from_outputs(OUTPUTS | similar).evidence == (
+        SimilarExample("b", "fee", 0.75),
+        SimilarExample("c", "card", -0.5),
+    )
+    (pair, _) = Explanation.from_outputs(OUTPUTS | similar | {"evidence_pair": ["d", "e"]}).evidence
+    assert pair == SimilarExample("b", "fee", 0.75, "d")
 
 
 def test_words_are_left_out_of_their_input():

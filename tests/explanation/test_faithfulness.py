@@ -14,7 +14,7 @@ def explanation(text, best):
     for word in text.split():
         words.append(WordContribution(word, "text", position, position + len(word), float(word == best)))
         position += len(word) + 1
-    return Explanation("1", tuple(words))
+    return Explanation(label="1", log_odds=0.0, method="occlusion", words=tuple(words))
 
 
 def predict(items):
@@ -39,4 +39,4 @@ def test_only_deleting_the_word_that_matters_lowers_the_probability():
 def test_other_labels_and_texts_without_words():
     outputs = label_probabilities(predict)([{"text": "good"}, {"text": "a longer text"}], [0, 1])
     assert outputs == pytest.approx([0.1, 0.1])
-    assert measure_faithfulness([{"text": ""}], [Explanation("1", ())], [1], None) is None
+    assert measure_faithfulness([{"text": ""}], [explanation("", "")], [1], None) is None

@@ -43,7 +43,11 @@ OUTPUTS = {
     "token_ids": ANSWERS,
     "labels": {"label": (tf.string, [None])},
     "classify": {"classes": (tf.string, [None, 3]), "scores": (tf.float32, [None, 3])},
-    "explain": {o.name: (getattr(tf, o.dtype), [None, None] if o.is_list else [None]) for o in EXPLANATION},
+    "explain": {
+        o.name: (getattr(tf, o.dtype), [None, None] if o.is_list else [None])
+        for o in EXPLANATION
+        if o.name != "evidence_pair"
+    },
 }
 TEXTS = ["my card pin", "the loan rate for a house today", "", "😀 fee 价格", "A" * 300]
 

@@ -37,7 +37,8 @@ def test_the_default_name_of_a_run_is_that_of_its_data(run_dir):
 
 
 def test_the_description_has_verification_and_precision():
-    checked = {"num_items": 8, "max_difference": 1.234e-6, "oldest_serving_release": "2.12.1"}
+    verified = {"num_items": 8, "max_difference": 1.234e-6, "oldest_serving_release": "2.12.1"}
+    checked = verified | {"num_evidence": 0}
     line = (
         "equal to the trained model on 8 requests (largest difference 1.2e-06); judging by its ops, loads in "
         "TensorFlow Serving 2.12.1 and later"
@@ -46,6 +47,8 @@ def test_the_description_has_verification_and_precision():
     compared = {"num_rows": 9, "split": "test", "outputs": {"label_id": {"equal_fraction": 1.0}}}
     expected = f"bfloat16 on 9 sequences of test, label_id equal in 100.0 %\n{line}"
     assert export_run.describe(checked | {"compared": compared}) == expected
+    kept = "contains 1,234 training examples for explanations; decision.evidence=0 keeps none"
+    assert export_run.describe(checked | {"num_evidence": 1234}) == f"{line}\n{kept}"
 
 
 def test_bytes_are_decoded_at_any_depth():

@@ -45,6 +45,14 @@ def test_the_use_of_the_model_is_described():
     assert "tensorflow 2.21.0, keras 3.15.1; seed 5." in text
 
 
+def test_training_examples_in_the_model_are_counted():
+    def note(number, signatures=("explain", "serving_default")):
+        return model_card(REPORT, TASK, list(signatures), num_evidence=number)
+
+    assert "the most similar of 1,234 training examples, whose texts it contains" in note(1234)
+    assert "training examples, whose" not in note(0) + note(0, ["serving_default"]) and "`explain` returns" in note(0)
+
+
 def test_an_imported_model_has_no_data_and_no_scores():
     report = REPORT | {"converted_from": "hf://a/b", "data": {}, "checks": {"warnings": []}}
     text = card({name: value for name, value in report.items() if name not in ("seed", "validation", "test")})

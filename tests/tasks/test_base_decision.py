@@ -30,3 +30,4 @@ def test_a_decision_is_fitted_to_validation_and_guarantees_nothing():
     assert decision.apply(predicted.outputs, decided)["is_high"].tolist() == [False, False, True]
     assert decision.covered(predicted.outputs, predicted.gold) is None
     assert decision.limitation({VALIDATION: predicted}) == ""
+    assert decision.calibrate(predicted.outputs["score"], decided) is predicted.outputs["score"]

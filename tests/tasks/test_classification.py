@@ -105,6 +105,7 @@ def test_a_fitted_task_survives_json():
         coverage=0.9,
         max_error=0.1,
         out_of_domain="energy",
+        evidence=9,
         counterfactuals="gender",
         group_weights="names",
     )
@@ -119,7 +120,8 @@ def test_a_fitted_task_survives_json():
 def test_the_options_are_those_of_whole_texts_with_labels():
     assert used_options(TASK) == {
         "data.calibration", "data.calibration_fraction", "data.group_column", "data.label_names", "decision.coverage",
-        "decision.max_error", "decision.out_of_domain", "encoder.long_text", "encoder.window_overlap_fraction",
+        "decision.evidence", "decision.max_error", "decision.out_of_domain", "encoder.long_text",
+        "encoder.window_overlap_fraction",
         "head.dropout", "head.pooling", "head.start", "train.class_weights", "train.counterfactuals",
         "train.group_weights", "train.head_learning_rate_factor", "train.label_smoothing", "train.noise",
         "train.part_tokens", "data.corrections",

@@ -80,7 +80,7 @@ def test_options_that_entities_use():
     data = {f"data.{name}" for name in (*names, "calibration", "calibration_fraction")}
     learning = {"train.part_tokens", "train.head_learning_rate_factor", "train.label_smoothing", "head.dropout"}
     # Other options that only some tasks use are rejected, such as head.pooling and train.class_weights.
-    assert used_options(TASK) == data | learning | {"encoder.window_overlap_fraction"}
+    assert used_options(TASK) == data | learning | {"encoder.window_overlap_fraction", "decision.evidence"}
     used = {"train.label_smoothing": 0.1, "encoder.window_overlap_fraction": 0.5, "head.dropout": 0.0}
     config = override(Config(task="entities"), used)
     assert EntitiesOptions.from_config(config) == EntitiesOptions(

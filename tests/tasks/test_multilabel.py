@@ -179,6 +179,7 @@ def test_a_fitted_task_survives_json():
         out_of_domain="energy",
         noise=0.1,
         counterfactuals="gender",
+        evidence=9,
     )
     assert not any(getattr(options, field.name) == field.default for field in dataclasses.fields(options))
     labels = {"labels": ("a", "b; c"), "counts": (3, 5), "num_examples": 7}

@@ -111,6 +111,7 @@ def test_a_fitted_task_survives_json():
         window_overlap_fraction=0.5,
         coverage=0.8,
         out_of_domain="energy",
+        evidence=9,
         noise=0.1,
     )
     assert not any(getattr(options, field.name) == field.default for field in dataclasses.fields(options))

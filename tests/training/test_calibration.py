@@ -1,4 +1,6 @@
-"""Fitting the decision and the domain of a model to held-out splits."""
+"""Fitting the decision and the domain of a model to held-out splits, and the training examples that it keeps."""
+
+from dataclasses import replace
 
 import keras
 import numpy as np
@@ -7,7 +9,7 @@ from support import small
 
 from tfbert.calibration.out_of_domain import METHODS
 from tfbert.config import override
-from tfbert.models.build import build_model, make_tokenizer
+from tfbert.models.build import build_models, make_tokenizer
 from tfbert.models.predictor import Predictor
 from tfbert.training.calibration import decode_split, fit_decision
 from tfbert.training.problem import prepare
@@ -22,7 +24,7 @@ def problem(tmp_path_factory):
 @pytest.fixture(scope="module")
 def model(problem):
     keras.utils.set_random_seed(0)
-    return build_model(problem.task, problem.encoder.spec, problem.config)
+    return build_models(problem.task, problem.encoder, problem.config)[1]
 
 
 def predictor_of(problem, model):
@@ -60,3 +62,40 @@ def test_a_split_is_decoded_in_the_order_of_its_records(problem, model):
     assert decoded.gold == [problem.task.gold(record) for record in records]
     alone = predictor.decode([problem.task.inputs_of(records[3])])
     np.testing.assert_allclose(decoded.outputs["logits"][3], alone["logits"][0], atol=1e-5)
+
+
+def kept_examples(problem, model, **options):
+    """Return the variables of the examples that a predictor keeps with other options of the task, and the predictor."""
+    problem = replace(problem, task=replace(problem.task, options=replace(problem.task.options, **options)))
+    predictor = predictor_of(problem, model)
+    fit_decision(problem, predictor)
+    return {
+        name.removeprefix("evidence_"): variable.numpy() for name, variable in predictor.evidence.items()
+    }, predictor
+
+
+def test_training_examples_are_kept_with_their_vectors_with_and_without_a_domain(problem, model):
+    records = list(problem.splits["train"])
+    for method in ("mahalanobis", "none"):
+        kept, predictor = kept_examples(problem, model, out_of_domain=method)
+        assert kept["texts"].tolist() == [record.text.encode() for record in records]
+        assert kept["labels"].tolist() == [record.target.encode() for record in records]
+        assert kept["pairs"].size == 0
+        vectors = predictor.vectors([{"text": record.text} for record in records])
+        norms = np.linalg.norm(vectors, axis=1, keepdims=True)
+        np.testing.assert_allclose(kept["vectors"], vectors / norms, atol=2e-3)
+
+
+def test_fewer_examples_are_some_of_them_with_their_own_vectors(problem, model):
+    every, some = (kept_examples(problem, model, out_of_domain="none", evidence=number)[0] for number in (5000, 7))
+    rows = [every["texts"].tolist().index(text) for text in some["texts"]]
+    assert len(rows) == 7 and rows == sorted(rows)
+    np.testing.assert_allclose(some["vectors"], every["vectors"][rows], atol=2e-3)
+    assert some["labels"].tolist() == every["labels"][rows].tolist()
+    assert kept_examples(problem, model, out_of_domain="none", evidence=0)[0] == {}
+
+
+def test_without_the_domain_no_examples_are_kept(problem, model):
+    predictor = predictor_of(problem, model)
+    fit_decision(problem, predictor, with_domain=False)
+    assert all(variable.numpy().size == 0 for variable in predictor.evidence.values())

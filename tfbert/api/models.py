@@ -1,12 +1,9 @@
 """Trained models in memory: a finished run or a SavedModel, which predicts, evaluates and exports."""
 
-import abc
 import functools
-import json
 import math
 import os
-import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,19 +11,17 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfbert.api import memory
-from tfbert.api.options import config_values
 from tfbert.api.report import Report
+from tfbert.api.trained_model import TrainedModel
 from tfbert.config import Config
+from tfbert.explanation.explainer import Explainer
 from tfbert.files import CONFIG, REPORT
 from tfbert.huggingface.importing import is_huggingface, read_model
 from tfbert.models.data import load_task_splits, tokenize_split
-from tfbert.models.predictions import predict_items
 from tfbert.models.saved_run import SavedRun, finished_run, load_run
-from tfbert.serving.evaluate import LoadedModel, predict_records
+from tfbert.serving.evaluate import LoadedModel
 from tfbert.serving.export_run import export_model, export_run
 from tfbert.serving.input_spec import InputSpec
-from tfbert.serving.requests import parse_item
 from tfbert.serving.saved_predictor import SavedPredictor, find_version
 from tfbert.tasks.base import FittedTask
 from tfbert.tasks.base_outputs import Outputs
@@ -34,12 +29,11 @@ from tfbert.text.batches import batches, plan_training
 from tfbert.text.datasets import TokenizedSplit
 from tfbert.text.inputs import Item
 from tfbert.text.preprocessor import INPUTS
-from tfbert.text.readers.columns import listing
 
-# Batches that are read together to group texts of similar length.
-_NUM_POOLED = 16
 # The learning rate of the optimizer with which `Run.model` is compiled.
 _LEARNING_RATE = 2e-5
+# Up to this number of texts, tracing the graph of explanations would take longer than it saves.
+_MAX_EAGER = 64
 
 
 class _Plan:
@@ -64,105 +58,6 @@ class _Plan:
         plan = plan_training(lengths, self.batch_size, self.config.train.seed, self._epoch)
         self._epoch += 1
         yield from plan
-
-
-class TrainedModel(abc.ABC):
-    """A trained model in memory.
-
-    Attributes:
-        path: the directory that it was loaded from.
-        task: the fitted task, with `known_labels`, `inputs` and `outputs`.
-        config: the config of its training.
-    """
-
-    path: Path
-    task: FittedTask
-    config: Config
-
-    @property
-    def labels(self) -> tuple[str, ...]:
-        """The labels, in the order of the output `probabilities`; empty for tasks without labels."""
-        return tuple(self.task.known_labels)
-
-    @property
-    @abc.abstractmethod
-    def inputs(self) -> Mapping[str, InputSpec]:
-        """The dtype and rank of each input, by name."""
-
-    @property
-    @abc.abstractmethod
-    def _loaded(self) -> LoadedModel:
-        """The model with its current weights."""
-
-    @property
-    @abc.abstractmethod
-    def _outputs(self) -> Outputs:
-        """The declared outputs."""
-
-    def predict(self, texts: str | Mapping | Iterable[str | Mapping], batch_size: int = 64) -> list[dict[str, Any]]:
-        """Return the predictions for texts: what the exported SavedModel returns for them.
-
-        Args:
-            texts: texts, or dicts with a value for each input if the model has several; also a DataFrame with a column
-                for each input. A single text or dict counts as a list of one.
-            batch_size: number of texts per call of the model.
-
-        Returns:
-            One dict per text, from output name to a value of JSON: `label`, `probability` and others, which the page of
-            the task in `docs/` describes. Lists have no padding.
-
-        Raises:
-            ValueError: a text is not a string, an input is missing, or its value has the wrong type.
-        """
-        if isinstance(texts, str | Mapping):
-            texts = [texts]
-        frame = memory.rows_of_frame(texts)
-        items = [self._item(text, f"texts[{index}]") for index, text in enumerate(texts if frame is None else frame)]
-        predictions = predict_items(self._loaded.predict, self._outputs, items, batch_size, _NUM_POOLED)
-        return [prediction for _, prediction in predictions]
-
-    def evaluate(self, data: memory.Data, **options: Any) -> dict[str, Any]:
-        """Evaluate the model on labelled data.
-
-        Args:
-            data: path of a labelled file, all of which is used, or of a directory, whose test split is used; or a
-                DataFrame, or a list of dicts or tuples, as for `tfbert.fine_tune`.
-            **options: config fields of the section `data`, such as `columns={"text": "review", "label": "stars"}`.
-
-        Returns:
-            `model`, `data`, `num_examples`; `metrics`, from the name of a metric to its `value` and to the bounds `low`
-            and `high` of the 95% confidence interval; and `per_label`.
-
-        Raises:
-            ValueError: the data cannot be read, or the model does not know a label.
-            TypeError: an option does not exist.
-        """
-        values = config_values("evaluate", options, Config)
-        for path in values:
-            if not path.startswith("data."):
-                raise TypeError(f"evaluate() got {path}, which has no effect; expected a field of data, such as format")
-        if memory.is_path(data):
-            path = os.fspath(data)
-            return {"model": str(self.path), "data": path, **predict_records(self._loaded, path, values).scores()}
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / "test.json"
-            columns = values.get("data.columns", self.config.data.columns)
-            path.write_text(memory.json_text(data, "test", self.task.definition, columns), encoding="ascii")
-            scores = predict_records(self._loaded, str(path), memory.reading_values(values)).scores()
-        return {"model": str(self.path), "data": "in memory", **scores}
-
-    def _item(self, text: Any, where: str) -> Item:
-        only, *others = self.inputs
-        if isinstance(text, str) and not others and self.inputs[only] == InputSpec():
-            return {only: str(text)}
-        if not isinstance(text, Mapping):
-            expected = f"a dict with the keys {', '.join(map(repr, self.inputs))}" if others else "a text"
-            raise ValueError(f"{where}: is {text!r:.40} ({type(text).__name__}); expected {expected}")
-        missing = [name for name in self.inputs if name not in text]
-        if missing:
-            raise ValueError(f"{where}: has no {missing[0]!r} among {listing(list(map(str, text)))}; expected that key")
-        values = {name: memory.plain(text[name], f"{where}: {name}") for name in self.inputs}
-        return parse_item(json.dumps(values), where, self.inputs)
 
 
 class _KerasModel(TrainedModel):
@@ -202,6 +97,10 @@ class _KerasModel(TrainedModel):
     @property
     def _outputs(self) -> Outputs:
         return self.task.outputs
+
+    def _explained(self, items: Sequence[Item], label: str, method: str) -> Iterable[tuple[Item, dict[str, Any]]]:
+        explainer = Explainer(self._saved.predictor, run_eagerly=len(items) <= _MAX_EAGER)
+        return explainer.explain(items, label, method)
 
 
 class HuggingFaceModel(_KerasModel):
@@ -364,6 +263,9 @@ class SavedModel(TrainedModel):
     @property
     def _outputs(self) -> Outputs:
         return self._predictor.outputs
+
+    def _explained(self, items: Sequence[Item], label: str, method: str) -> Iterable[tuple[Item, dict[str, Any]]]:
+        return self._predictor.explain(items, label, method)
 
 
 def load(path: str | os.PathLike, task: str | None = None, pairs: bool = False) -> Run | SavedModel | HuggingFaceModel:

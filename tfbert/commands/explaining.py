@@ -1,13 +1,14 @@
 """Explanations of predictions on the command line: their computation by any method, and how a terminal shows them."""
 
 import os
+import textwrap
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from tfbert.explanation.explanations import Explanation, WordContribution, without_words
+from tfbert.explanation.explanations import Explanation, SimilarExample, WordContribution, without_words
 from tfbert.explanation.shapley import shapley_values
 from tfbert.nearest import did_you_mean
 from tfbert.tasks.base_outputs import GRADIENTS, OCCLUSION
@@ -21,6 +22,8 @@ _SUPPORTS, _CONTRADICTS, _TEXT_COLOUR = (22, 28, 34), (52, 88, 124), 231
 # Contributions below this fraction of the largest one have no colour.
 _MIN_FRACTION = 0.1
 _MAX_LISTED = 5
+# The number of similar training examples that are shown, and the characters of each.
+_MAX_SIMILAR, _MAX_CHARACTERS = 3, 80
 # The smallest odds that a prediction is taken to have.
 _MIN_PROBABILITY = 1e-12
 
@@ -101,7 +104,9 @@ def _value(model: LoadedModel, prediction: Mapping[str, Any], label_id: int | No
 
 
 def explanation_lines(item: Item, outputs: Mapping[str, Any]) -> list[str]:
-    """Return the lines that show one explanation on a terminal: the coloured texts, the label and the strongest words.
+    """Return the lines that show one explanation on a terminal.
+
+    They are the coloured texts, the label, the strongest words and similar training examples.
 
     Args:
         item: the inputs by name.
@@ -122,10 +127,24 @@ def explanation_lines(item: Item, outputs: Mapping[str, Any]) -> list[str]:
     for title, sign in (("for", 1), ("against", -1)):
         strongest = sorted(explanation.words, key=lambda word, sign=sign: -sign * word.contribution)[:_MAX_LISTED]
         named = [
-            f"{w.word} {w.contribution:+.2f}" for w in strongest if sign * w.contribution > _MIN_FRACTION * largest
+            f"{_quoted(w.word)} {w.contribution:+.2f}"
+            for w in strongest
+            if sign * w.contribution > _MIN_FRACTION * largest
         ]
         lines += [f"  {title}: {', '.join(named)}"] if named else []
-    return lines
+    similar = explanation.evidence[:_MAX_SIMILAR]
+    return lines + ["  similar in train:"] * bool(similar) + [f"    {_similar_line(example)}" for example in similar]
+
+
+def _quoted(word: str) -> str:
+    """Return a word, in quotes if it is punctuation, which would look like that of the list."""
+    return word if any(map(str.isalnum, word)) else f"'{word}'"
+
+
+def _similar_line(example: SimilarExample) -> str:
+    text = " ".join(" | ".join(filter(None, (example.text, example.text_pair))).split())
+    label = example.label or "nothing"
+    return f"{example.similarity:.2f}  {label}  {textwrap.shorten(text, _MAX_CHARACTERS, placeholder=' …')}"
 
 
 def _coloured(text: str, inside: Sequence[WordContribution], largest: float) -> str:

@@ -31,7 +31,15 @@ function entry(row, sources) {
   for (const note of [row.note, row.where]) {
     if (note) verdict.append(" ", element("span", { className: "quiet" }, `· ${note}`));
   }
-  return element("li", {}, text, verdict);
+  const node = element("li", {}, text, verdict);
+  if (row.similar.length) {
+    const examples = row.similar.map(([similarity, label, similarText]) =>
+      element("li", {}, element("span", { className: "keep" }, similarity), " ",
+        element("b", { dir: "auto" }, label), " ", element("span", { dir: "auto" }, similarText)),
+    );
+    node.append(element("p", { className: "similar" }, "similar in train:"), element("ul", {}, ...examples));
+  }
+  return node;
 }
 
 const ORDERS = {

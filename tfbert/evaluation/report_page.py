@@ -20,7 +20,7 @@ from tfbert.evaluation.headline import (
 )
 from tfbert.evaluation.metric import LabelledSpan, Metric
 from tfbert.evaluation.page_parts import Column, history_table, score_columns, write_page
-from tfbert.evaluation.text_table import Contribution, Labelling, TextRow
+from tfbert.evaluation.text_table import Contribution, Labelling, Similar, TextRow
 from tfbert.evaluation.trust_page import trust_view
 
 _SECTIONS = {
@@ -295,11 +295,20 @@ def _mistakes(details: dict) -> dict | None:
             "larger than the number of texts that it links to."
         )
     explanations = [[] if has_spans else values for values in details.get("explanations") or []]
+    similar = details.get("evidence") or []
     rows = [
-        _mistake_row(*pair) for pair in itertools.zip_longest(mistakes, explanations[: len(mistakes)], fillvalue=())
+        _mistake_row(*values)
+        for values in itertools.zip_longest(
+            mistakes, explanations[: len(mistakes)], similar[: len(mistakes)], fillvalue=()
+        )
     ]
     table = text_table.table_view(rows, _SOURCES)
     notes = _explanation_notes(sum(map(bool, explanations)), details.get("faithfulness"))
+    if any(similar):
+        notes.append(
+            "Below the first mistakes are the most similar training examples, with the cosine similarity of their "
+            "vectors."
+        )
     return {"intro": intro, "notes": notes, "table": table} if table else None
 
 
@@ -338,8 +347,8 @@ def _explanation_notes(num_explained: int, faithfulness: Mapping | None) -> list
     return notes
 
 
-def _mistake_row(mistake: Mapping, contributions: Sequence[Sequence]) -> TextRow:
-    """Return a row of the table from the texts and the fields of an `Outcome`, and what the words contribute."""
+def _mistake_row(mistake: Mapping, contributions: Sequence[Sequence], similar: Sequence[Sequence]) -> TextRow:
+    """Return a row of the table from the texts and the fields of an `Outcome`, and from its explanation."""
     gold, predicted = (
         tuple(LabelledSpan(**span) for span in mistake.get(key) or ()) for key in ("gold_spans", "predicted_spans")
     )
@@ -355,4 +364,5 @@ def _mistake_row(mistake: Mapping, contributions: Sequence[Sequence]) -> TextRow
         where=mistake.get("where"),
         note=mistake.get("note") or "",
         contributions=tuple(Contribution(*values) for values in contributions),
+        similar=tuple(Similar(tuple(texts), *values) for texts, *values in similar),
     )

@@ -42,6 +42,21 @@ class Contribution:
     value: float
 
 
+@dataclass(frozen=True)
+class Similar:
+    """A training example that resembles the texts of a row.
+
+    Args:
+        texts: its texts.
+        label: its label, in words.
+        similarity: from -1 to 1.
+    """
+
+    texts: tuple[str, ...]
+    label: str
+    similarity: float
+
+
 @dataclass(frozen=True, kw_only=True)
 class Labelling:
     """The label of a text according to one source, such as the data or a model.
@@ -72,6 +87,7 @@ class TextRow:
         where: the position in a file.
         note: shown after the labels.
         contributions: what the words contribute to the prediction, in order; not shown if there are spans.
+        similar: training examples that resemble the texts, most similar first.
     """
 
     texts: tuple[str, ...]
@@ -82,6 +98,7 @@ class TextRow:
     where: str | None = None
     note: str = ""
     contributions: tuple[Contribution, ...] = ()
+    similar: tuple[Similar, ...] = ()
 
 
 def table_view(rows: Sequence[TextRow], sources: Sequence[str]) -> dict[str, Any] | None:
@@ -166,7 +183,12 @@ def _row_data(row: TextRow, sources: Sequence[str], limit: int) -> dict[str, Any
         "confidence": row.confidence,
         "where": row.where,
         "note": row.note,
+        "similar": [(f"{s.similarity:.2f}", s.label, _beginning(" | ".join(s.texts))) for s in row.similar],
     }
+
+
+def _beginning(text: str) -> str:
+    return text if len(text) <= _MIN_CHARACTERS else text[:_MIN_CHARACTERS] + _ELLIPSIS.rstrip()
 
 
 def _contribution_pieces(text: str, index: int, contributions: Sequence[Contribution]) -> list[Piece]:

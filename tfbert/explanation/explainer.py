@@ -10,9 +10,10 @@ from tensorflow.types.experimental import ConcreteFunction
 from tfbert.explanation.batch import ExplainedBatch, words_at_positions
 from tfbert.explanation.gradients import integrated_gradients
 from tfbert.explanation.occlusion import occlusion
+from tfbert.models import evidence
 from tfbert.models.graph_functions import graph_function
 from tfbert.models.predictions import predict_items
-from tfbert.models.predictor import Predictor
+from tfbert.models.predictor import Predictor, mean_by_record
 from tfbert.tasks.base_explained import Target
 from tfbert.tasks.base_outputs import EXPLANATION, GRADIENTS, OCCLUSION
 from tfbert.text.inputs import Item, batch_of
@@ -44,8 +45,14 @@ class Explainer:
             raise ValueError(f"models of the task {predictor.task.name} have no explanations")
         self._predictor, self._task, self._explained = predictor, predictor.task, predictor.task.explained
         self.specs = predictor.specs | {name: tf.TensorSpec([None], tf.string, name) for name in ("label", "method")}
-        packed = [predictor.sequence_specs]
-        self._scores = graph_function(self._compute_scores, run_eagerly=run_eagerly, input_signature=packed)
+        self._num_evidence = evidence.num_stored(predictor.evidence)
+        # It is called in several places: inlined, its graph would be optimized once for each of them.
+        self._scores_and_vectors = graph_function(
+            self._compute_scores_and_vectors,
+            run_eagerly=run_eagerly,
+            input_signature=[predictor.sequence_specs],
+            experimental_attributes={"_noinline": True},
+        )
         signature = list(self.specs.values())
         self._explain = graph_function(self._explain_tensors, run_eagerly=run_eagerly, input_signature=signature)
 
@@ -92,11 +99,11 @@ class Explainer:
         word_records = tf.concat([text.texts for text in words.values()], axis=0)
         num_words = tf.math.unsorted_segment_sum(tf.ones_like(word_records), word_records, tf.shape(label)[0])
         by_gradients = (method == GRADIENTS) | ((method == "") & (num_words > MAX_OCCLUDED_WORDS))
-        batch = self._batch(inputs, words, word_records, label_ids)
+        batch, vectors = self._batch(inputs, words, word_records, label_ids)
         special = self._predictor.tokenizer.special
         occluded = occlusion(batch, self._scores, ~by_gradients, special.mask)
         integrated, gap = integrated_gradients(
-            batch, self._predictor.model, self._scores, by_gradients, special.padding
+            batch, self._predictor.model.backbone, self._forward, self._scores, by_gradients, special.padding
         )
         outputs = {
             "explained_label": tf.gather(tf.constant(list(self._explained.labels)), batch.target.label_ids),
@@ -104,7 +111,8 @@ class Explainer:
             "method": tf.where(by_gradients, GRADIENTS, OCCLUSION),
             "gap": tf.where(by_gradients, gap, -1.0),
         }
-        return outputs | _by_record(words, batch, occluded + integrated)
+        shown = evidence.nearest(vectors, self._predictor.evidence) if self._num_evidence else {}
+        return outputs | _by_record(words, batch, occluded + integrated) | shown
 
     def _check(self, label: tf.Tensor, method: tf.Tensor) -> tuple[tf.Tensor, list[tf.Operation]]:
         """Return the id of each label, -1 for the predicted one, and assertions that all values are known."""
@@ -126,10 +134,11 @@ class Explainer:
 
     def _batch(
         self, inputs: Mapping[str, tf.Tensor], words: Mapping[str, Words], word_records: tf.Tensor, label_ids: tf.Tensor
-    ) -> ExplainedBatch:
+    ) -> tuple[ExplainedBatch, tf.Tensor]:
+        """Return the batch, and the vector of each record, float32 `(records, hidden_dim)`."""
         sequences = self._task.sequences(inputs, self._predictor.preprocessor)
         packed = sequences.dense()
-        scores = self._scores(packed)
+        scores, vectors = self._scores_and_vectors(packed)
         target = self._explained.target(scores, sequences, label_ids)
         batch = ExplainedBatch(
             packed=packed,
@@ -141,16 +150,38 @@ class Explainer:
             target=Target(target.label_ids, None, target.positions),
             has_several=sequences.records is not None,
         )
-        return batch if target.sequences is None else batch.select(target.sequences)
+        vectors = mean_by_record(vectors, batch.records, batch.num_records)
+        return (batch if target.sequences is None else batch.select(target.sequences)), vectors
 
-    def _compute_scores(self, packed: Mapping[str, tf.Tensor]) -> tf.Tensor:
+    def _scores(self, packed: Mapping[str, tf.Tensor]) -> tf.Tensor:
+        return self._scores_and_vectors(packed)[0]
+
+    def _forward(self, packed: Mapping[str, tf.Tensor]) -> tf.Tensor:
+        return self._calibrated(self._predictor.model(packed, training=False))
+
+    def _calibrated(self, scores: tf.Tensor) -> tf.Tensor:
+        decision = self._task.decision
+        return scores if decision is None else decision.calibrate(scores, self._predictor.decided)
+
+    def _compute_scores_and_vectors(self, packed: Mapping[str, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
         # An additional sequence and at least one position, because there may be none, of which nothing can be computed.
         num_missing = tf.maximum(0, 1 - tf.shape(packed["token_ids"])[1])
         padded = {}
         for name, values in packed.items():
             by_position = [[0, num_missing]] if name in INPUTS else [[0, 0]] * (len(values.shape) - 1)
             padded[name] = tf.pad(values, [[0, 1], *by_position])
-        return call_in_micro_batches(lambda rows: self._predictor.model(rows, training=False), padded)[:-1]
+        shapes = []
+
+        def joined(rows: Mapping[str, tf.Tensor]) -> tf.Tensor:
+            scores, vectors = self._predictor.model.scores_and_vectors(rows)
+            shapes.append(scores.shape[1:])
+            return tf.concat([tf.reshape(scores, [tf.shape(scores)[0], -1]), vectors], axis=1)
+
+        values, hidden_dim = call_in_micro_batches(joined, padded)[:-1], self._predictor.model.backbone.hidden_dim
+        length = tf.shape(padded["token_ids"])[1]
+        shape = tf.stack([-1, *(length if size is None else size for size in shapes[0])])
+        scores = tf.ensure_shape(tf.reshape(values[:, :-hidden_dim], shape), [None, *shapes[0]])
+        return self._calibrated(scores), tf.ensure_shape(values[:, -hidden_dim:], [None, hidden_dim])
 
 
 def _by_record(words: Mapping[str, Words], batch: ExplainedBatch, contributions: tf.Tensor) -> dict[str, tf.Tensor]:

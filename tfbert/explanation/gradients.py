@@ -14,7 +14,6 @@ import tensorflow as tf
 
 from tfbert.encoder.bert import BertEncoder
 from tfbert.explanation.batch import ExplainedBatch, Scores
-from tfbert.models.task_model import TaskModel
 
 _NUM_POINTS = 16
 # Maximum number of tokens, with padding, whose gradients are computed at a time. All activations are kept for them,
@@ -23,14 +22,20 @@ _MICRO_BATCH_TOKENS = 2048
 
 
 def integrated_gradients(
-    batch: ExplainedBatch, model: TaskModel, scores: Scores, is_explained: tf.Tensor, padding_id: int
+    batch: ExplainedBatch,
+    encoder: BertEncoder,
+    forward: Scores,
+    scores: Scores,
+    is_explained: tf.Tensor,
+    padding_id: int,
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """Return the contribution of each word, and how far their sum is from the change along the path.
 
     Args:
         batch: the records.
-        model: the model that computed the scores of the batch.
-        scores: returns the scores of any number of sequences.
+        encoder: the encoder of the model.
+        forward: returns the scores of sequences, and calls the encoder, so that its embeddings can be replaced.
+        scores: returns the same in micro-batches, for any number of sequences.
         is_explained: bool `(records,)`, whether to compute the contributions of a record; they are 0 otherwise.
         padding_id: the id of [PAD].
 
@@ -38,7 +43,7 @@ def integrated_gradients(
         float32 `(words,)`; and float32 `(records,)`, the difference as a fraction of the change.
     """
     sequences = tf.cast(tf.where(tf.gather(is_explained, batch.records))[:, 0], tf.int32)
-    path = _Path(batch, model, sequences, padding_id)
+    path = _Path(batch, encoder, forward, sequences, padding_id)
     contributions = path.integrate(path.weights() if batch.has_several else None)
     at_start = {name: tf.gather(values, sequences) for name, values in batch.packed.items()}
     at_start["token_ids"] = tf.where(tf.gather(batch.words, sequences) >= 0, padding_id, at_start["token_ids"])
@@ -54,13 +59,17 @@ class _Path:
 
     Args:
         batch: the records.
-        model: the model.
+        encoder: the encoder.
+        forward: returns the scores of sequences.
         sequences: int32 `(sequences,)`, the explained sequences of the batch.
         padding_id: the id of [PAD].
     """
 
-    def __init__(self, batch: ExplainedBatch, model: TaskModel, sequences: tf.Tensor, padding_id: int):
-        self._batch, self._model, self._sequences, self._padding_id = batch, model, sequences, padding_id
+    def __init__(
+        self, batch: ExplainedBatch, encoder: BertEncoder, forward: Scores, sequences: tf.Tensor, padding_id: int
+    ):
+        self._batch, self._encoder, self._forward = batch, encoder, forward
+        self._sequences, self._padding_id = sequences, padding_id
         nodes, weights = np.polynomial.legendre.leggauss(_NUM_POINTS)
         self._nodes, self._node_weights = ((tf.constant(x / 2, tf.float32)) for x in (nodes + 1, weights))
         self._num_rows = _NUM_POINTS * tf.shape(sequences)[0]
@@ -117,16 +126,15 @@ class _Path:
         """Return the scores of rows, their word embeddings, and the differences between text and padding."""
         sequences, points = self._place(rows)
         packed = {name: tf.gather(values, sequences) for name, values in self._batch.packed.items()}
-        encoder = self._model.backbone
-        table = encoder.token_embedding.embeddings.value
+        table = self._encoder.token_embedding.embeddings.value
         padded = tf.where(tf.gather(self._batch.words, sequences) >= 0, self._padding_id, packed["token_ids"])
         start = tf.gather(table, padded)
         differences = tf.gather(table, packed["token_ids"]) - start
         embeddings = start + tf.gather(self._nodes, points)[:, None, None] * differences
         if tape is not None:
             tape.watch(embeddings)
-        with _embeddings_in_use(encoder, embeddings):
-            return self._model(packed, training=False), embeddings, differences
+        with _embeddings_in_use(self._encoder, embeddings):
+            return self._forward(packed), embeddings, differences
 
     def _loop(self, step: Callable[[tf.Tensor, tf.Tensor], tf.Tensor], initial: tf.Tensor) -> tf.Tensor:
         """Return the result of a step for each micro-batch of rows, each of which gets the result of the one before."""

@@ -16,6 +16,8 @@ from tfbert.text.splits import Split
 
 # Limits, so that a report takes only a few seconds longer.
 _MAX_MISTAKES, _MAX_TEXTS, _MAX_TOKENS = 20, 50, 30_000
+# Similar training examples per mistake.
+_MAX_SIMILAR = 3
 # Forward passes through which a text goes by integrated gradients: at 16 points, with gradients.
 _PASSES_OF_GRADIENTS = 48
 
@@ -30,20 +32,27 @@ def explanation_details(predictor: Predictor, split: Split, mistakes: Sequence[i
 
     Returns:
         `explanations`, one for each of the first mistakes: for each word the position of its text in the record, its
-        start and end, and its contribution to the predicted label. For a task with probabilities of labels also
-        `faithfulness`, on the first texts of the split.
+        start and end, and its contribution to the predicted label; `evidence`, for each of them the texts, the label
+        and the similarity of similar training examples; and for a task with probabilities of labels, `faithfulness` on
+        the first texts of the split.
     """
     if predictor.task.explained is None:
         return {}
     explainer = Explainer(predictor, run_eagerly=True)
     positions = {name: index for index, name in enumerate(predictor.specs)}
     wrong = [predictor.task.inputs_of(record) for record in split.records_at(mistakes[:_MAX_MISTAKES])]
-    explanations = [
-        [(positions[word.input], word.start, word.end, word.contribution) for word in explanation.words]
-        for explanation in _explain(explainer, _affordable(wrong))
+    explained = _explain(explainer, _affordable(wrong))
+    words = [[(positions[w.input], w.start, w.end, w.contribution) for w in each.words] for each in explained]
+    similar = [
+        [((e.text, *filter(None, [e.text_pair])), e.label, e.similarity) for e in each.evidence[:_MAX_SIMILAR]]
+        for each in explained
     ]
     measured = _faithfulness(predictor, explainer, split)
-    return {"explanations": explanations, "faithfulness": None if measured is None else asdict(measured)}
+    return {
+        "explanations": words,
+        "evidence": similar,
+        "faithfulness": None if measured is None else asdict(measured),
+    }
 
 
 def _faithfulness(predictor: Predictor, explainer: Explainer, split: Split) -> Faithfulness | None:
@@ -53,7 +62,9 @@ def _faithfulness(predictor: Predictor, explainer: Explainer, split: Split) -> F
     items = _affordable([task.inputs_of(record) for record in itertools.islice(split, _MAX_TEXTS)])
     explanations = _explain(explainer, items)
     label_ids = [task.known_labels.index(explanation.label) for explanation in explanations]
-    return measure_faithfulness(items, explanations, label_ids, label_probabilities(predictor))
+    # The graph of `decode` has been traced for the evaluation, that of all outputs has not.
+    predict = label_probabilities(lambda batch: predictor.apply_decision(predictor.decode(batch)))
+    return measure_faithfulness(items, explanations, label_ids, predict)
 
 
 def _explain(explainer: Explainer, items: Sequence[Item]) -> list[Explanation]:

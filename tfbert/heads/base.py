@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 import keras
+from keras import ops
 
 
 class Head(keras.layers.Layer):
@@ -31,3 +32,27 @@ class Head(keras.layers.Layer):
             training: whether dropout is active.
         """
         raise NotImplementedError
+
+    def scores_and_vectors(self, encoded: Mapping, inputs: Mapping):
+        """Return the scores without dropout, and one vector per sequence, by default the mean of its tokens.
+
+        Args:
+            encoded: as for `call`.
+            inputs: as for `call`.
+
+        Returns:
+            float32 `(sequences, ...)` and float32 `(sequences, hidden_dim)`.
+        """
+        vectors = mean_of_tokens(ops.cast(encoded["sequence_output"], "float32"), inputs["padding_mask"])
+        return self(encoded, inputs, training=False), vectors
+
+
+def mean_of_tokens(sequence, padding_mask):
+    """Return the mean vector of the tokens of each sequence, including [CLS] and [SEP]: `(sequences, hidden_dim)`.
+
+    Args:
+        sequence: float32 `(sequences, length, hidden_dim)`.
+        padding_mask: int32 `(sequences, length)`, 0 for padding.
+    """
+    mask = ops.cast(padding_mask, "float32")[:, :, None]
+    return ops.sum(sequence * mask, axis=1) / ops.sum(mask, axis=1)

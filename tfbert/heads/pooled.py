@@ -11,7 +11,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression, RidgeCV
 from threadpoolctl import threadpool_limits
 
-from tfbert.heads.base import Head
+from tfbert.heads.base import Head, mean_of_tokens
 
 # scikit-learn's C, the inverse regularization strength, and the iteration limit of logistic regression.
 _PROBE_C = 10.0
@@ -57,10 +57,9 @@ class PoolingHead(Head):
         sequence = ops.cast(encoded["sequence_output"], "float32")
         if self.pooling == "cls":
             return sequence[:, 0, :]
-        mask = ops.cast(padding_mask, "float32")[:, :, None]
         if self.pooling == "max":
-            return ops.max(sequence + (mask - 1.0) * 1e9, axis=1)
-        return ops.sum(sequence * mask, axis=1) / ops.sum(mask, axis=1)
+            return ops.max(sequence + (ops.cast(padding_mask, "float32")[:, :, None] - 1.0) * 1e9, axis=1)
+        return mean_of_tokens(sequence, padding_mask)
 
     def scores_of(self, vectors, training: bool = False):
         """Return scores, float32 `(batch, ...)`.
@@ -74,6 +73,11 @@ class PoolingHead(Head):
     def call(self, encoded: Mapping, inputs: Mapping, training: bool = False):
         """Return scores, float32 `(batch, ...)`."""
         return self.scores_of(self.pool(encoded, inputs["padding_mask"]), training)
+
+    def scores_and_vectors(self, encoded: Mapping, inputs: Mapping):
+        """Return the scores without dropout, and the pooled vectors, float32 `(batch, hidden_dim)`."""
+        vectors = self.pool(encoded, inputs["padding_mask"])
+        return self.scores_of(vectors), vectors
 
 
 def is_pooling(head: Head) -> TypeGuard[PoolingHead]:

@@ -10,6 +10,7 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from tfbert.config import Config
+from tfbert.models import evidence
 from tfbert.models.graph_functions import graph_function
 from tfbert.models.task_model import TaskModel
 from tfbert.models.variables import empty_variables
@@ -45,6 +46,7 @@ class Predictor:
         index: variables of the task's index by name, assigned by `refresh`.
         decided: variables of the task's decision by name, assigned by `fit_decision`.
         domain: variables of the distribution of the training texts by name, assigned by the caller.
+        evidence: variables of the training examples that the model keeps by name, assigned by the caller.
         specs: tensor specifications of the served inputs by name.
         predict: graph function from the inputs, in the order of `specs`, to the served outputs.
     """
@@ -61,11 +63,13 @@ class Predictor:
         self.domain = empty_variables(task.domain.specs if task.domain else {})
         if task.domain:
             assign(self.domain, task.domain.initial(model.backbone.hidden_dim))
+        self.evidence = empty_variables(evidence.SPECS if task.options.evidence else {})
         self.specs = specs_of(task.inputs)
         signature = list(self.specs.values())
         texts = [tf.TensorSpec([None], tf.string)]
         self.predict = graph_function(self._predict, run_eagerly=run_eagerly, input_signature=signature)
         self._decode = graph_function(self._decode_inputs, run_eagerly=run_eagerly, input_signature=signature)
+        self._vectors = graph_function(self._vectors_of, run_eagerly=run_eagerly, input_signature=signature)
         self._embed = graph_function(self._embed_texts, run_eagerly=run_eagerly, input_signature=texts)
 
     def __call__(self, items: Sequence[Item]) -> dict[str, np.ndarray]:
@@ -111,6 +115,11 @@ class Predictor:
             for name, split in splits.items()
         }
 
+    @property
+    def variables(self) -> dict[str, tf.Variable]:
+        """The variables besides the weights, by name, which are stored with a run."""
+        return self.index | self.decided | self.domain | self.evidence
+
     def decided_values(self) -> dict[str, np.ndarray]:
         """Return the values of the decision's variables by name."""
         return {name: variable.numpy() for name, variable in self.decided.items()}
@@ -141,14 +150,11 @@ class Predictor:
 
     def embed(self, texts: Sequence[str]) -> np.ndarray:
         """Return the scores of one or more texts, each packed as a sequence: `(len(texts), ...)`."""
-        vectors = None
-        for indices in _batches_by_length([{"text": text} for text in texts]):
-            batch = self._embed(
-                batch_of([{"text": texts[index]} for index in indices], specs_of([Text("text")]))["text"]
-            ).numpy()
-            vectors = np.zeros((len(texts), *batch.shape[1:]), batch.dtype) if vectors is None else vectors
-            vectors[indices] = batch
-        return vectors
+        return _in_batches(self._embed, [{"text": text} for text in texts], specs_of([Text("text")]))
+
+    def vectors(self, items: Sequence[Item]) -> np.ndarray:
+        """Return the vector of each item, that of a long text averaged over its windows: `(items, hidden_dim)`."""
+        return _in_batches(self._vectors, items, self.specs)
 
     def signatures(self, predict: Callable[..., dict]) -> dict[str, Any]:
         """Return the serving signatures of the task besides `serving_default`, whose graph function is `predict`."""
@@ -156,6 +162,11 @@ class Predictor:
 
     def _scores(self, packed: Mapping[str, tf.Tensor]) -> tf.Tensor:
         return self.model(packed, training=False)
+
+    def _vectors_of(self, *tensors: tf.Tensor) -> tf.Tensor:
+        sequences = self.task.sequences(self._inputs(tensors), self.preprocessor)
+        vectors = sequences.scores(lambda packed: self.model.scores_and_vectors(packed)[1])
+        return vectors if sequences.records is None else mean_by_record(vectors, sequences.records, tf.size(tensors[0]))
 
     def _embed_texts(self, texts: tf.Tensor) -> tf.Tensor:
         return self._scores(self.preprocessor.pack([self.tokenizer(texts)]).dense())
@@ -206,6 +217,17 @@ def assign(variables: Mapping[str, tf.Variable], values: Mapping[str, np.ndarray
         variables[name].assign(value)
 
 
+def mean_by_record(vectors: tf.Tensor, records: tf.Tensor, num_records: tf.Tensor) -> tf.Tensor:
+    """Return the mean vector of each record, 0 for a record without sequences, in the graph.
+
+    Args:
+        vectors: float32 `(sequences, hidden_dim)`.
+        records: int32 `(sequences,)`, the record of each sequence.
+        num_records: the number of records.
+    """
+    return tf.math.unsorted_segment_mean(vectors, records, num_records)
+
+
 def make_preprocessor(tokenizer: Tokenizer, config: Config) -> Preprocessor:
     """Return the preprocessor for the sequence length and window overlap of a config."""
     encoder = config.encoder
@@ -245,6 +267,18 @@ def predict_all(
 
 def _to_numpy(outputs: Mapping[str, tf.Tensor]) -> dict[str, np.ndarray]:
     return {name: value.numpy() for name, value in outputs.items()}
+
+
+def _in_batches(
+    embed: Callable[..., tf.Tensor], items: Sequence[Item], specs: Mapping[str, tf.TensorSpec]
+) -> np.ndarray:
+    """Return what a function computes for one or more items in batches, in order."""
+    vectors = None
+    for indices in _batches_by_length(items):
+        batch = embed(*batch_of([items[index] for index in indices], specs).values()).numpy()
+        vectors = np.zeros((len(items), *batch.shape[1:]), batch.dtype) if vectors is None else vectors
+        vectors[indices] = batch
+    return vectors
 
 
 def _batches_by_length(items: Sequence[Item]) -> Iterator[np.ndarray]:

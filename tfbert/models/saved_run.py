@@ -58,7 +58,7 @@ def load_run(run_dir: Path) -> SavedRun:
     model = build_model(task, EncoderSpec.from_json(stored["encoder"]), config)
     weights.scatter("model", model.weights, weights.load_best(run_dir))
     predictor = Predictor(task, model, Tokenizer(**stored["tokenizer"]), config)
-    variables.load(run_dir, predictor.index | predictor.decided | predictor.domain)
+    variables.load(run_dir, predictor.variables)
     return SavedRun(config, predictor, report, [from_json(item) for item in stored["samples"]])
 
 
@@ -93,7 +93,7 @@ def save_run(run_dir: Path, predictor: Predictor, encoder: EncoderSpec, samples:
 
     Args:
         run_dir: the directory of the run.
-        predictor: the predictor with its index, decision and domain.
+        predictor: the predictor with its index, decision, domain and evidence.
         encoder: the architecture of the encoder.
         samples: a few real items, with which an export is warmed up and verified.
     """
@@ -105,7 +105,7 @@ def save_run(run_dir: Path, predictor: Predictor, encoder: EncoderSpec, samples:
         "samples": list(samples),
     }
     write_json(run_dir / _MODEL, model)
-    variables.save(run_dir, predictor.index | predictor.decided | predictor.domain)
+    variables.save(run_dir, predictor.variables)
 
 
 def mark_exported(run_dir: Path) -> None:

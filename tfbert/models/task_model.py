@@ -48,14 +48,13 @@ class TaskModel(keras.Model):
         return self.head(self.backbone(packed, training=training), dict(inputs), training=training)
 
     def scores_and_vectors(self, inputs: Mapping[str, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
-        """Return the scores of a pooling head without dropout, and the pooled vectors, `(sequences, hidden_dim)`.
+        """Return the scores without dropout, and one vector per sequence, `(sequences, hidden_dim)`.
 
         Args:
             inputs: as for `call`.
         """
         encoded = self.backbone({name: inputs[name] for name in INPUTS}, training=False)
-        vectors = self.head.pool(encoded, inputs["padding_mask"])
-        return self.head.scores_of(vectors), vectors
+        return self.head.scores_and_vectors(encoded, dict(inputs))
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         """Return the loss for Keras' `fit` and `evaluate`: the mean of `example_loss`, or the loss given to `compile`.

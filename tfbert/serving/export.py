@@ -17,6 +17,7 @@ from tfbert.config import Config
 from tfbert.explanation.explainer import Explainer
 from tfbert.files import acquire_lock, read_json, writing
 from tfbert.models.decision_values import values_to_json
+from tfbert.models.evidence import num_stored
 from tfbert.models.predictor import Predictor
 from tfbert.serving.guards import with_checked_sequences
 from tfbert.serving.model_card import model_card
@@ -118,7 +119,11 @@ def export(servable: Servable, model_dir: Path, check: Callable[[Path], None] = 
         explains = EXPLAIN in module.signatures_by_name
         write_warmup(temporary, servable.samples, servable.predictor.specs, explains=explains)
         card = model_card(
-            servable.report, servable.predictor.task, sorted(module.signatures_by_name), servable.compared
+            servable.report,
+            servable.predictor.task,
+            sorted(module.signatures_by_name),
+            servable.compared,
+            num_evidence=num_stored(servable.predictor.evidence) if explains else 0,
         )
         (temporary / "MODEL_CARD.md").write_text(card, encoding="utf-8")
         # mkdtemp gives access only to this user, but servers usually run as another one.

@@ -6,6 +6,7 @@ from tfbert.config import Config
 from tfbert.files import check_name
 from tfbert.interrupts import Stopped
 from tfbert.models.data import data_name, data_path
+from tfbert.models.evidence import num_stored
 from tfbert.models.saved_run import SavedRun, load_run, mark_exported
 from tfbert.serving import precision_comparison
 from tfbert.serving.export import Servable, export
@@ -32,8 +33,8 @@ def export_run(
         explains: whether the SavedModel has the signature `explain`, if the task has explanations.
 
     Returns:
-        The version's directory, and the result of `verify`; for bfloat16 with `compared`, the result of
-        `precision_comparison.compare`.
+        The version's directory, and the result of `verify` with `num_evidence`, the number of training examples in the
+        SavedModel, and for bfloat16 with `compared`, the result of `precision_comparison.compare`.
 
     Raises:
         ValueError: there is no finished run, the precision is unknown, or for bfloat16, the data files are missing or
@@ -91,19 +92,22 @@ def export_model(
         explains=explains,
     )
     expected, checked = expected_outputs(run), {"compared": compared} if compared else {}
+    checked["num_evidence"] = num_stored(run.predictor.evidence) if explains else 0
     version_dir = export(servable, model_dir, lambda path: checked.update(verify(path, run.samples, expected)))
     return version_dir, checked
 
 
 def describe(checked: dict) -> str:
-    """Return the result of `export_run` in one or two lines for a terminal."""
+    """Return the result of `export_run` in one to three lines for a terminal."""
     compared = [f"bfloat16 {precision_comparison.describe(checked['compared'])}"] if "compared" in checked else []
     equal = (
         f"equal to the trained model on {checked['num_items']} requests (largest difference "
         f"{checked['max_difference']:.1e}); judging by its ops, loads in TensorFlow Serving "
         f"{checked['oldest_serving_release']} and later"
     )
-    return "\n".join([*compared, equal])
+    number = checked["num_evidence"]
+    kept = [f"contains {number:,} training examples for explanations; decision.evidence=0 keeps none"] if number else []
+    return "\n".join([*compared, equal, *kept])
 
 
 def default_name(run_dir: Path) -> str:

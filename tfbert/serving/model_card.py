@@ -6,7 +6,9 @@ from tfbert.tasks.base import FittedTask
 from tfbert.tasks.base_outputs import EXPLAIN
 
 
-def model_card(report: dict, task: FittedTask, signatures: list[str], compared: dict | None = None) -> str:
+def model_card(
+    report: dict, task: FittedTask, signatures: list[str], compared: dict | None = None, num_evidence: int = 0
+) -> str:
     """Return Markdown that documents the model's use, data, scores and limits.
 
     Args:
@@ -14,11 +16,11 @@ def model_card(report: dict, task: FittedTask, signatures: list[str], compared: 
         task: the fitted task.
         signatures: names of the SavedModel's signatures.
         compared: what `precision_comparison.compare` measured for a bfloat16 export; `None` for float32.
+        num_evidence: the number of training examples in the SavedModel.
     """
     versions = ", ".join(f"{name} {version}" for name, version in report["versions"].items())
     warnings = "\n".join(f"- {line}" for line in report["checks"]["warnings"]) or "- none"
-    encoder, encoder_config = report["encoder"], report["config"]["encoder"]
-    title = task.definition.title
+    encoder, encoder_config, title = report["encoder"], report["config"]["encoder"], task.definition.title
     origin = f"fine-tuned with tfbert from the encoder `{encoder['name']}`"
     if "converted_from" in report:
         origin = f"converted by tfbert from the Hugging Face model `{report['converted_from']}`, with its weights"
@@ -35,7 +37,7 @@ def model_card(report: dict, task: FittedTask, signatures: list[str], compared: 
 ## Use
 Inputs: {inputs}.
 The encoder reads up to {encoder_config["sequence_length"]} tokens at a time.
-Signatures: {", ".join(f"`{name}`" for name in signatures)}.{_explanation_note(signatures)}
+Signatures: {", ".join(f"`{name}`" for name in signatures)}.{_explanation_note(signatures, num_evidence)}
 
 | output | type | role | description |
 |---|---|---|---|
@@ -66,11 +68,15 @@ Signatures: {", ".join(f"`{name}`" for name in signatures)}.{_explanation_note(s
 """
 
 
-def _explanation_note(signatures: list[str]) -> str:
+def _explanation_note(signatures: list[str], num_evidence: int) -> str:
     if EXPLAIN not in signatures:
         return ""
-    return f"""
-`{EXPLAIN}` returns what each word contributes to the log-odds of a label. It describes the model, not causes."""
+    words = "returns what each word contributes to the log-odds of a label. It describes the model, not causes."
+    examples = (
+        f"\nIt also returns the most similar of {num_evidence:,} training examples, whose texts it contains; with "
+        "`decision.evidence=0` a model keeps none."
+    )
+    return f"\n`{EXPLAIN}` {words}{examples if num_evidence else ''}"
 
 
 def _precision_note(compared: dict | None) -> str:

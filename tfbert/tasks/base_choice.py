@@ -111,6 +111,10 @@ class ChoiceDecision(Decision):
             parts.append(f"abstention below a probability of {float(decided['confidence_threshold']):.4g}")
         return ", ".join(parts)
 
+    def calibrate(self, scores: tf.Tensor, decided: Mapping[str, tf.Tensor]) -> tf.Tensor:
+        """Return the logits divided by the temperature."""
+        return scores / decided["temperature"]
+
     def apply(self, outputs: Mapping[str, tf.Tensor], decided: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         """Return the outputs without `logits`, with the calibrated probabilities and what follows from them.
 
@@ -122,7 +126,7 @@ class ChoiceDecision(Decision):
         outputs = dict(outputs)
         logits = self.logits_of(outputs)
         del outputs[LOGITS]
-        probabilities = tf.nn.softmax(logits / decided["temperature"])
+        probabilities = tf.nn.softmax(self.calibrate(logits, decided))
         probabilities = tf.where(logits > NO_ANSWER_LOGIT, probabilities, 0.0)
         outputs |= {"probabilities": probabilities, "probability": tf.reduce_max(probabilities, axis=-1)}
         if self._options.coverage:

@@ -80,6 +80,17 @@ class Decision(abc.ABC):
         """
         return ""
 
+    def calibrate(self, scores: tf.Tensor, decided: Mapping[str, tf.Tensor]) -> tf.Tensor:
+        """Return logits whose softmax or sigmoid is the served probability, in the graph; `scores` by default.
+
+        Combining the scores of the windows of a text before or after this gives the same result.
+
+        Args:
+            scores: the scores of texts or of their windows.
+            decided: the variables by name.
+        """
+        return scores
+
     @abc.abstractmethod
     def apply(self, outputs: Mapping[str, tf.Tensor], decided: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         """Return the served outputs, in the graph.

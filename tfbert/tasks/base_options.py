@@ -9,6 +9,8 @@ from tfbert.text.splits import MIN_CALIBRATION_RECORDS
 
 _PATH, _IS_COMMON = "path", "is_common"
 _DECISION, _NONE = "decision.", "none"
+# Unlike the other options of its section, it needs no calibration split.
+_EVIDENCE = "decision.evidence"
 
 
 def option(path: str, *, is_common: bool = False) -> Any:
@@ -23,7 +25,14 @@ def option(path: str, *, is_common: bool = False) -> Any:
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """Options that a task uses in addition to those of all tasks. Subclasses add fields with `option`."""
+    """Options that a task uses in addition to those of all tasks. Subclasses add fields with `option`.
+
+    Attributes:
+        evidence: the maximum number of training examples that a model keeps; 0 for a task without explanations.
+    """
+
+    # Without an annotation it is no field, which would hide that of a subclass where classes have several bases.
+    evidence = 0
 
     @classmethod
     def from_config(cls, config: Config) -> Self:
@@ -52,7 +61,8 @@ class Options:
         Raises:
             ValueError: an option that needs calibration is set.
         """
-        needing = {name: path for name, path in self.paths().items() if path.startswith(_DECISION)}
+        paths = self.paths().items()
+        needing = {name: path for name, path in paths if path.startswith(_DECISION) and path != _EVIDENCE}
         for name, path in needing.items():
             if getattr(self, name) not in (value_at(Config(), path), None, _NONE):
                 raise ValueError(
@@ -72,6 +82,13 @@ class Options:
         Raises:
             ValueError: an option has no effect because of another one.
         """
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvidenceOptions(Options):
+    """Options of tasks with explanations, which show training examples."""
+
+    evidence: int = option(_EVIDENCE)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -213,6 +213,7 @@ ALL = (CLASSIFICATION, REGRESSION, MULTILABEL, MULTIPLE_CHOICE, MATCHING_PAIRS, 
 
 # The signature that explains predictions, and the names of its methods.
 EXPLAIN, OCCLUSION, GRADIENTS = "explain", "occlusion", "gradients"
+_EVIDENCE = "decision.evidence"
 EXPLANATION: Outputs = (
     Output("explained_label", "string", "the label that is explained"),
     Output(
@@ -250,6 +251,24 @@ EXPLANATION: Outputs = (
         "evidence",
         True,
         "start",
+    ),
+    Output(
+        "evidence",
+        "string",
+        "the most similar training examples that the model keeps, up to 5, most similar first",
+        "evidence",
+        True,
+        only_with=_EVIDENCE,
+    ),
+    Output("evidence_pair", "string", "their second texts, for pairs", "evidence", True, only_with=_EVIDENCE),
+    Output("evidence_label", "string", "their labels", "evidence", True, only_with=_EVIDENCE),
+    Output(
+        "evidence_similarity",
+        "float32",
+        "the cosine similarity of their vectors to that of the input, from -1 to 1",
+        "evidence",
+        True,
+        only_with=_EVIDENCE,
     ),
 )
 

@@ -16,7 +16,7 @@ from tfbert.nearest import did_you_mean
 from tfbert.tasks.base_context import Context, Served
 from tfbert.tasks.base_editing import EditableTask
 from tfbert.tasks.base_huggingface import ConvertibleTask, FittedConvertibleTask
-from tfbert.tasks.base_options import LearnedHeadOptions, option
+from tfbert.tasks.base_options import EvidenceOptions, LearnedHeadOptions, option
 from tfbert.text.datasets import Warn
 from tfbert.text.input_columns import TEXT_PAIR
 from tfbert.text.inputs import Input, Item, Text
@@ -28,7 +28,7 @@ from tfbert.text.records import TEXT, Record, optional_text_of, text_of
 
 
 @dataclass(frozen=True, kw_only=True)
-class PooledOptions(LearnedHeadOptions):
+class PooledOptions(LearnedHeadOptions, EvidenceOptions):
     """Options of tasks on whole texts; the config describes them."""
 
     pooling: str = option("head.pooling")

@@ -24,7 +24,7 @@ from tfbert.tasks.base_decision import Predicted
 from tfbert.tasks.base_editing import EditableTask
 from tfbert.tasks.base_explained import ExplainedTags
 from tfbert.tasks.base_huggingface import ConvertibleTask, FittedConvertibleTask, ModelClass
-from tfbert.tasks.base_options import LearnedHeadOptions, option
+from tfbert.tasks.base_options import EvidenceOptions, LearnedHeadOptions, option
 from tfbert.text.borders import Borders, borders_of, continuing_tokens
 from tfbert.text.corrections import Correction
 from tfbert.text.datasets import Target, TokenizedSplit, Warn
@@ -48,7 +48,7 @@ _MIN_SPACED_CHARACTERS = 10
 
 
 @dataclass(frozen=True, kw_only=True)
-class EntitiesOptions(LearnedHeadOptions):
+class EntitiesOptions(LearnedHeadOptions, EvidenceOptions):
     """Options of entities. The preprocessor applies the overlap of windows."""
 
     label_smoothing: float = option("train.label_smoothing")

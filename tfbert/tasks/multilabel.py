@@ -147,7 +147,7 @@ class Thresholds(Decision):
             values |= {name: np.float32(array) for name, array in zip(("slopes", "intercepts"), fitted, strict=True)}
         if VALIDATION in splits:
             validation = splits[VALIDATION]
-            probabilities = tf.sigmoid(_calibrated(validation.outputs["logits"], values)).numpy()
+            probabilities = tf.sigmoid(self.calibrate(validation.outputs["logits"], values)).numpy()
             thresholds, sources = evaluation.best_thresholds(np.stack(validation.gold), probabilities)
             values |= {"thresholds": thresholds, "threshold_sources": sources}
         return values
@@ -159,6 +159,10 @@ class Thresholds(Decision):
         values = ", ".join(f"{label} {slope:.4g} {offset:+.4g} {limit:.4g}" for label, slope, offset, limit in by_label)
         return f"slope and intercept of each label's logit, and the probability from which it is chosen: {values}"
 
+    def calibrate(self, scores: tf.Tensor, decided: Mapping[str, tf.Tensor]) -> tf.Tensor:
+        """Return the logits with the slope and the intercept of each label, which keep their order."""
+        return scores * decided["slopes"] + decided["intercepts"]
+
     def apply(self, outputs: Mapping[str, tf.Tensor], decided: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         """Return the chosen labels, most probable first, with the other outputs.
 
@@ -168,7 +172,7 @@ class Thresholds(Decision):
             `outputs` without the logits.
         """
         outputs = dict(outputs)
-        logits = _calibrated(outputs.pop("logits"), decided)
+        logits = self.calibrate(outputs.pop("logits"), decided)
         probabilities = tf.sigmoid(logits)
         is_chosen = evaluation.is_chosen(probabilities, decided["thresholds"])
         num_labels = tf.reduce_sum(tf.cast(is_chosen, tf.int32), axis=-1)
@@ -185,10 +189,6 @@ class Thresholds(Decision):
             "probabilities": probabilities,
             **outputs,
         }
-
-
-def _calibrated(logits: tf.Tensor | np.ndarray, decided: Mapping[str, Any]) -> tf.Tensor:
-    return logits * decided["slopes"] + decided["intercepts"]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,4 +1,7 @@
-"""Calibration of a trained model: its decision is fitted to held-out splits, its domain to train and calibration."""
+"""Calibration of a trained model: its decision is fitted to held-out splits, its domain to train and calibration.
+
+The training examples that the model keeps as evidence are those whose vectors the domain needs, too.
+"""
 
 import logging
 
@@ -11,6 +14,7 @@ from tfbert.calibration.out_of_domain import (
     Pooled,
     choose_method,
 )
+from tfbert.models import evidence
 from tfbert.models.predictor import Predictor, assign, predict_all
 from tfbert.models.task_model import Embedder, embed_sequences
 from tfbert.tasks.base_decision import CALIBRATION, LOGITS, VECTOR, Predicted
@@ -29,7 +33,7 @@ def fit_decision(problem: Problem, predictor: Predictor, with_domain: bool = Tru
     Args:
         problem: prepared.
         predictor: has the trained model.
-        with_domain: whether the domain is fitted, on which no score depends.
+        with_domain: whether the domain is fitted and evidence is stored, on which no score depends.
 
     Returns:
         The results of `Predictor.decode` for the splits that the decision is fitted to, by name.
@@ -39,8 +43,8 @@ def fit_decision(problem: Problem, predictor: Predictor, with_domain: bool = Tru
     if task.domain and with_domain and CALIBRATION not in names:
         names.append(CALIBRATION)
     decoded = {name: decode_split(problem, predictor, name) for name in names if name in problem.splits}
-    if task.domain and with_domain:
-        _fit_domain(problem, predictor, decoded[CALIBRATION])
+    if with_domain:
+        _fit_to_train(problem, predictor, decoded.get(CALIBRATION))
     predictor.fit_decision(decoded)
     return decoded
 
@@ -51,11 +55,36 @@ def decode_split(problem: Problem, predictor: Predictor, name: str) -> Predicted
     return Predicted(*predict_all(predictor.decode, problem.task, problem.splits[name], total, name))
 
 
-def _fit_domain(problem: Problem, predictor: Predictor, calibration: Predicted) -> None:
-    """Fit the domain to training records and to the predictions for the calibration split."""
+def _fit_to_train(problem: Problem, predictor: Predictor, calibration: Predicted | None) -> None:
+    """Store training examples as evidence, and fit the domain, if the task has them, with the same vectors."""
     task, num_train = problem.task, len(problem.tokenized["train"].num_tokens)
-    records = problem.splits["train"].records_at(_spread(num_train, MAX_TRAIN_RECORDS, problem.config.train.seed))
-    train = Predicted(*predict_all(predictor.decode, task, records, len(records), "vectors of train"))
+    num_domain = MAX_TRAIN_RECORDS if task.domain else 0
+    chosen, for_domain, kept = (
+        _spread(num_train, number, problem.config.train.seed)
+        for number in (max(num_domain, task.options.evidence), num_domain, task.options.evidence)
+    )
+    if not chosen:
+        return
+    records = problem.splits["train"].records_at(chosen)
+    if task.domain:
+        outputs, gold = predict_all(predictor.decode, task, records, len(records), "vectors of train")
+        vectors, rows = outputs[VECTOR], np.searchsorted(chosen, for_domain)
+        assert calibration is not None
+        _fit_domain(
+            problem, predictor, Pooled(vectors[rows], task.domain_labels([gold[row] for row in rows])), calibration
+        )
+    else:
+        vectors = predictor.vectors([task.inputs_of(record) for record in records])
+    if kept:
+        rows = np.searchsorted(chosen, kept)
+        examples = [records[row] for row in rows]
+        labels = [evidence.describe(task.definition.truth_of(record)) for record in examples]
+        assign(predictor.evidence, evidence.values(vectors[rows], [record.texts for record in examples], labels))
+
+
+def _fit_domain(problem: Problem, predictor: Predictor, train: Pooled, calibration: Predicted) -> None:
+    """Fit the domain to training records and to the predictions for the calibration split."""
+    task = problem.task
     method = task.options.out_of_domain
     method = _best_method(problem) if method == "auto" else method
     # Any choice of calibration records that ignores their scores keeps the p-values valid.
@@ -63,7 +92,7 @@ def _fit_domain(problem: Problem, predictor: Predictor, calibration: Predicted) 
     logits = calibration.outputs.get(LOGITS)
     values = task.domain.fit(
         method,
-        Pooled(train.outputs[VECTOR], task.domain_labels(train.gold)),
+        train,
         Pooled(calibration.outputs[VECTOR][kept], logits=None if logits is None else logits[kept]),
     )
     assign(predictor.domain, values)
