@@ -2,6 +2,7 @@
 
 import csv
 import gzip
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -32,7 +33,7 @@ def table(options, stand_in, monkeypatch):
         noisy = np.where(np.arange(600) < 60, (targets + 1) % 4, targets)
         rows = zip(noisy, targets, ["a"] * 600, strict=True)
         csv.writer(stream).writerows([("label", "gt", "text"), *rows])
-    return doubtful.measure(options)
+    return doubtful.measure(replace(options, repeats=1))
 
 
 def test_all_systems_rank_all_workloads(table):
@@ -41,7 +42,7 @@ def test_all_systems_rank_all_workloads(table):
         (workload, system) for workload in workloads for system in ("tfbert", "cleanlab")
     ]
     for row in table.rows:
-        assert row.values["wrong"] == [0.1, 0.1]
+        assert row.values["wrong"] == [0.1]
         is_ours = row.system == "tfbert"
         assert (min(row.values["auroc"]) > 0.9) == is_ours and ("seconds" in row.values) == is_ours
     assert "| 10.0% | " in table.to_markdown()

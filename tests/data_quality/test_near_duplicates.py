@@ -5,6 +5,7 @@ import numpy as np
 from tfbert.data_quality.near_duplicates import find_near_duplicates
 from tfbert.data_quality.neighbours import unit_vectors
 from tfbert.text.records import Record
+from tfbert.text.spans import Span
 
 
 def test_near_duplicates_within_and_between_splits():
@@ -26,3 +27,17 @@ def test_near_duplicates_within_and_between_splits():
         ("leak", "train.csv:5", "test.csv:2"),
     }
     assert all(pair.similarity >= 0.98 for pair in found)
+
+
+def test_entities_conflict_if_their_texts_or_types_differ():
+    def record(text, *spans):
+        targets = tuple(Span(text.index(part), text.index(part) + len(part), label) for part, label in spans)
+        return Record(text, targets, text)
+
+    records = [
+        record("Ada is here now", ("Ada", "person")),
+        record("oh ada is here", ("ada", "person")),
+        record("well, Ada is here", ("Ada", "place")),
+    ]
+    found = find_near_duplicates({"train": records}, {"train": np.ones((3, 1), np.float32)})
+    assert sorted(pair.is_conflict for pair in found) == [False, True, True]

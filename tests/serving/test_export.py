@@ -287,7 +287,15 @@ def test_bfloat16_matrices_are_stored_without_float32_copies_and_the_difference_
     assert sizes[0] - sizes[1] == pytest.approx(saved, rel=0.05)
     # The loader of stock servers returns the same outputs as TensorFlow's Python.
     loaded = stock_servers.predict_with_c_api(sys.executable, narrow_dir, finished.samples, tmp_path)
-    stock_servers.assert_outputs(loaded["outputs"], SavedPredictor(narrow_dir)(finished.samples))
+    narrow = SavedPredictor(narrow_dir)
+    stock_servers.assert_outputs(loaded["outputs"], narrow(finished.samples))
+    item = {"text": "my card", "label": "fee", "method": "gradients"}
+    loaded = stock_servers.predict_with_c_api(sys.executable, narrow_dir, [item], tmp_path, "explain")
+    ((_, expected),) = narrow.explain([{"text": "my card"}], "fee", "gradients")
+    by_name = {name: output["values"] for name, output in loaded["outputs"].items()}
+    assert by_name["evidence"] == expected["evidence"] and len(expected["evidence"]) == 5
+    for name in ("contribution", "evidence_similarity"):
+        assert by_name[name] == pytest.approx(expected[name], abs=1e-5)
     card = (narrow_dir / "MODEL_CARD.md").read_text(encoding="utf-8")
     line = precision_comparison.describe(checked["compared"])
     assert line in card and "accuracy" in line and "in float32 and" in line

@@ -26,7 +26,7 @@ def run_script(python, script, *arguments, cwd):
     return json.loads(result.stdout.splitlines()[-1])
 
 
-def predict_with_c_api(python, version_dir, items, folder):
+def predict_with_c_api(python, version_dir, items, folder, signature_name="serving_default"):
     """Return the outputs of a SavedModel for some items, computed by TensorFlow's C API, and its version.
 
     Args:
@@ -34,10 +34,11 @@ def predict_with_c_api(python, version_dir, items, folder):
         version_dir: the directory of a SavedModel.
         items: the items to predict.
         folder: the directory for temporary files.
+        signature_name: the signature that is called.
     """
     # The C API addresses tensors of the graph, whose names are in the signature.
     saved = saved_model_pb2.SavedModel.FromString((version_dir / "saved_model.pb").read_bytes())
-    signature = saved.meta_graphs[0].signature_def["serving_default"]
+    signature = saved.meta_graphs[0].signature_def[signature_name]
     specs = {
         name: tf.TensorSpec(tf.TensorShape(info.tensor_shape), tf.dtypes.as_dtype(info.dtype))
         for name, info in signature.inputs.items()

@@ -15,7 +15,9 @@ def build_parser(prog: str) -> argparse.ArgumentParser:
         "--encoder", metavar="NAME_OR_DIR", help="name in --list, directory, or hf://owner/name[@revision]"
     )
     parser.add_argument(
-        "--corrections", metavar="FILE", help="doubtful.csv of `tfbert check --doubtful`, filled in by a person"
+        "--corrections",
+        metavar="FILE",
+        help="doubtful.csv of `tfbert check --doubtful` or of a run, filled in by a person",
     )
     parser.add_argument("--out", metavar="DIR", type=Path, help="run directory (default: runs/TASK/TIME-HASH)")
     parser.add_argument("--name", help="name of the model in saved_models/ (default: the name of the data)")

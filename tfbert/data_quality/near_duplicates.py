@@ -6,7 +6,6 @@ from itertools import combinations
 
 import numpy as np
 
-from tfbert.data_quality.labels import label_text
 from tfbert.data_quality.neighbours import nearest
 from tfbert.text.records import Record
 from tfbert.text.splits import near_duplicate_key
@@ -25,7 +24,7 @@ class NearDuplicate:
         splits: the names of their splits.
         records: the records; within a split the earlier one first.
         similarity: cosine of their vectors.
-        is_conflict: whether their labels differ.
+        is_conflict: whether their labels differ, or the texts and types of their entities.
     """
 
     splits: tuple[str, str]
@@ -82,5 +81,8 @@ def _key(record: Record) -> tuple[str, ...]:
     return tuple(map(near_duplicate_key, record.texts))
 
 
-def _labels(record: Record) -> str:
-    return label_text(record).lower()
+def _labels(record: Record) -> str | list[tuple[str, str]]:
+    """Return what two records must have in common, so that they do not contradict each other."""
+    if isinstance(record.target, str):
+        return record.target
+    return sorted((record.text[span.start : span.end].lower(), span.label) for span in record.target)

@@ -318,12 +318,14 @@ def _doubtful(details: dict) -> dict | None:
     rows = doubtful.get("rows")
     if not rows:
         return None
-    what = "entities" if any("start" in row for row in rows) else "labels"
+    has_spans = any("start" in row for row in rows)
+    what = "entities and possible entities" if has_spans else "labels"
     counts = [f"{number:,} {what} of {split}" for split, number in doubtful["num_doubtful"].items() if number]
     return {
-        "intro": f"{' and '.join(counts)} are probably wrong, according to other texts. Most doubtful first.",
+        "intro": f"For {' and '.join(counts)}, another label is more probable than the given one. Most doubtful first; "
+        "a rare but right label looks doubtful, too.",
         "rows": [{**row, "text": " / ".join(row["texts"])} for row in rows[:_DOUBTFUL_ROWS]],
-        "has_spans": what == "entities",
+        "has_spans": has_spans,
         "table": doubtful["table"],
     }
 
