@@ -54,8 +54,14 @@ def test_a_task_whose_labels_cannot_be_judged_has_none(tmp_path):
 
 
 def test_entities_of_both_splits_are_judged(tmp_path):
-    problem = prepare(small.config(None, task="entities", data__path=None))
+    for name in ("train", "test"):
+        rows = [{"text": f"Ada met {other}", "entities": [[0, 3, "person"]]} for other in "abcdefghij"]
+        rows[4]["entities"] = []
+        (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    problem = prepare(small.config(tmp_path, task="entities", data__validation_fraction=0.0))
     judged = doubtful.find_doubtful(problem, {"test": ({}, [])}, 1)
     assert judged.has_spans and set(judged.num_labels) == {"train", "test"}
     assert doubtful.write_doubtful(problem, judged, tmp_path)["num_labels"] == dict(judged.num_labels)
-    assert "entity" in (tmp_path / "doubtful.csv").read_text(encoding="utf-8-sig").splitlines()[0]
+    with open(tmp_path / "doubtful.csv", newline="", encoding="utf-8-sig") as stream:
+        missed = {(row["where"], row["start"], row["end"], row["entity"]) for row in csv.DictReader(stream)}
+    assert {("train.jsonl:5", "0", "3", "Ada"), ("test.jsonl:5", "0", "3", "Ada")} <= missed
