@@ -77,7 +77,7 @@ def test_examples_of_the_readme(folder):
 @pytest.mark.slow
 def test_examples_of_the_api(folder):
     names = run("docs/api.md")
-    assert len(blocks("docs/api.md")) == 8
+    assert len(blocks("docs/api.md")) == 9
     assert isinstance(names["result"], tfbert.Search) and isinstance(names["model"], tfbert.SavedModel)
     assert names["pretraining"].encoder.endswith("/encoder")
     assert (folder / "saved_models" / "support" / "1" / "saved_model.pb").exists()
