@@ -27,7 +27,9 @@ from tfbert.serving.verify import check
 from tfbert.space import check_space
 from tfbert.tasks.base import fitted_from_json, list_tasks, load_task
 from tfbert.tasks.base_config import check_options, used_options
+from tfbert.tasks.base_outputs import GRADIENTS, OCCLUSION
 from tfbert.text.batches import batches
+from tfbert.text.inputs import batch_of
 from tfbert.text.records import read_records
 from tfbert.training import run
 from tfbert.training.fine_tuning import TaskObjective
@@ -470,6 +472,19 @@ def test_outputs_with_the_loader_of_stock_servers_are_equal(exported, finished, 
     assert not result["has_python"]
     assert result["tensorflow"].startswith("2.20." if python == OLDER_PYTHON else tf.__version__)
     assert_outputs(result["outputs"], expected)
+
+
+@pytest.mark.parametrize("python", [sys.executable, pytest.param(OLDER_PYTHON, marks=needs_older)], ids=["own", "2.20"])
+def test_explanations_with_the_loader_of_stock_servers_are_equal(exported, finished, tmp_path, python):
+    signature = tf.saved_model.load(str(exported[0])).signatures.get("explain")
+    if signature is None:
+        return
+    items = [
+        {**item, "label": "", "method": method} for method in (OCCLUSION, GRADIENTS) for item in finished.samples[:2]
+    ]
+    expected = signature(**batch_of(items, signature.structured_input_signature[1]))
+    result = predict_with_c_api(python, exported[0], items, tmp_path, "explain")
+    assert_outputs(result["outputs"], {name: values.numpy() for name, values in expected.items()})
 
 
 def test_the_deployment_counts_the_predictions_of_the_task(exported, predictor, finished, tmp_path, monkeypatch):

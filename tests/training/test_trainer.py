@@ -220,7 +220,7 @@ def test_averaged_weights_are_evaluated_and_kept(make_trainer, monkeypatch):
     for variable, average in zip(trainer.model.trainable_variables, averages, strict=True):
         np.testing.assert_allclose(np.asarray(variable), average, atol=1e-6)
     # The model now has the restored weights, which the outputs of the best epoch were computed with.
-    outputs, _ = predict_all(evaluator.predictor.decode, objective.task, evaluator.validation)
+    outputs, _ = predict_all(evaluator.predictor, objective.task, evaluator.validation)
     np.testing.assert_allclose(evaluated[-1], outputs["probabilities"], atol=1e-6)
 
 
