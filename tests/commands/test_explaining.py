@@ -52,6 +52,7 @@ def test_shapley_values_add_up_to_the_change_from_no_words(capsys):
     assert by_model["method"] == "shapley" and len(by_model["contribution"]) == 4
 
 
+@pytest.mark.slow
 def test_a_server_explains_over_rest_and_grpc(capsys):
     _, model_dir = small.finished_run()
     local = [explained(capsys, model_dir, TEXT, "--explain", method)[0] for method in ("gradients", "shapley")]

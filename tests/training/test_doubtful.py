@@ -24,6 +24,7 @@ def run_dir(tmp_path_factory):
     return folder / "run"
 
 
+@pytest.mark.slow
 def test_the_report_lists_doubtful_labels_of_train_and_test(run_dir):
     found = json.loads((run_dir / "report.json").read_text(encoding="utf-8"))["doubtful"]
     assert found["num_labels"] == {"train": 62, "test": 16} and found["num_doubtful"]["train"] > 0
@@ -43,6 +44,7 @@ def test_the_report_lists_doubtful_labels_of_train_and_test(run_dir):
     assert sorted((row["where"], row["suggested_label"]) for row in rows if row["split"] == "test") == sorted(wrong)
 
 
+@pytest.mark.slow
 def test_the_page_shows_them(run_dir):
     page = (run_dir / "report.html").read_text(encoding="utf-8")
     assert 'id="doubtful"' in page and "train.csv:62" in page and f"--corrections {run_dir / 'doubtful.csv'}" in page
