@@ -152,8 +152,8 @@ def guarantees(run_dir: Path, num_draws: int) -> dict[str, list[float]]:
     Returns:
         By draw, measured on the other test records: `coverage` and `size` of prediction sets at 90 %; the `exact`
         coverage, for which no set gets the most probable label only because it would be empty, and whether it is
-        `within` two standard deviations of 90 %; the fraction `answered` with errors of at most 2 %, and whether the
-        error is `bounded` by 2 %.
+        `within` two standard deviations of 90 %; the fraction `answered` with errors of at most 2 %, whether the
+        model `answers` anything, and whether the error is `bounded` by 2 %.
     """
     data = run_data(run_dir)
     run, split = load_run(run_dir), data.splits["test"]
@@ -163,7 +163,7 @@ def guarantees(run_dir: Path, num_draws: int) -> dict[str, list[float]]:
     # The variances of the coverage of a draw, and of its measurement.
     deviation = (0.09 / (number + 2) + 0.09 / (len(gold) - number)) ** 0.5
     drawn: dict[str, list[float]] = {
-        name: [] for name in ("coverage", "size", "exact", "within", "answered", "bounded")
+        name: [] for name in ("coverage", "size", "exact", "within", "answered", "answers", "bounded")
     }
     for seed in range(num_draws):
         order = np.random.default_rng(seed).permutation(len(gold))
@@ -182,6 +182,7 @@ def guarantees(run_dir: Path, num_draws: int) -> dict[str, list[float]]:
         drawn["size"].append(float(served["set_size"].mean()))
         drawn["within"].append(abs(exact - 0.9) <= 2 * deviation)
         drawn["answered"].append(float(is_used.mean()))
+        drawn["answers"].append(bool(is_used.any()))
         drawn["bounded"].append(bool(is_right[is_used].mean() >= 0.98) if is_used.any() else True)
     return drawn
 

@@ -57,6 +57,7 @@ COLUMNS = (
     ("draws within 2 standard deviations of 90 %", _counted("within")),
     ("mean set size", _mean(".2f")("size")),
     ("draws with an error of at most 2 %", _counted("bounded")),
+    ("draws with answers", _counted("answers")),
     ("answered at 2 %", _percent("answered")),
     ("in-domain texts refused", _percent("refused")),
     ("AUROC of out-of-scope", _ratio("auroc")),

@@ -23,6 +23,7 @@ def table(tmp_path, monkeypatch):
         "exact": [0.89, 0.91],
         "within": [True, False],
         "answered": [0.5, 0.7],
+        "answers": [True, True],
         "bounded": [True, True],
     }
     monkeypatch.setattr(trust.internals, "guarantees", lambda run_dir, num_draws: drawn)
@@ -38,8 +39,8 @@ def test_values_of_all_seeds_and_draws_are_in_a_row(table):
     assert banking.values["within"] == [True, False] * 2 and banking.values["before"] == [0.05] * 2
     lines = table.to_markdown().splitlines()
     cells = [cell.strip() for cell in lines[3].split("|")[3:-1]]
-    assert cells[:8] == ["5.0 %", "1.0 %", "90.5 %", "90.0 %", "2 of 4", "1.25", "4 of 4", "60.0 %"]
-    assert cells[8:] == ["5.0 %", "", "", "1.020", "1.010"]
+    assert cells[:8] == ["5.0 %", "1.0 %", "90.5 %", "90.0 %", "2 of 4", "1.25", "4 of 4", "4 of 4"]
+    assert cells[8:] == ["60.0 %", "5.0 %", "", "", "1.020", "1.010"]
     assert "| 0.970 | 80.0 % |" in lines[4] and clinc.values["auroc"] == [0.97] * 2
 
 

@@ -43,7 +43,9 @@ def test_no_threshold_satisfies_the_bound():
     assert math.isinf(selection.threshold) and selection.answered_fraction == 0 and selection.error_bound == 1
     provable = lowest_provable_error(confidences, is_right)
     assert 0.25 < provable < 0.4
-    assert fit_selection(confidences, is_right, provable + 0.01).answered_fraction > 0.5
+    assert fit_selection(confidences, is_right, provable).answered_fraction > 0.5
+    assert math.isinf(fit_selection(confidences, is_right, provable - 0.001).threshold)
+    assert lowest_provable_error(np.ones(3), np.zeros(3, bool)) == 1
 
 
 def test_records_of_equal_confidence_are_selected_together():

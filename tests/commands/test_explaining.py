@@ -120,3 +120,9 @@ def test_a_terminal_shows_three_similar_training_examples():
     assert lines[-1] == "    0.25  nothing  "
     pair = explanation_lines({"text": "good fee a"}, OUTPUTS | similar | {"evidence_pair": ["z", "", "", ""]})
     assert pair[-3] == "    0.99  fee  a fee | z"
+
+
+def test_a_text_after_explain_is_no_method(capsys):
+    with pytest.raises(SystemExit):
+        explained(capsys, "model", "--explain", "my card")
+    assert "'my card' is not one of default, occlusion, gradients, shapley; texts come" in capsys.readouterr().err

@@ -58,7 +58,6 @@ def test_two_workers_share_the_trials_and_a_killed_worker_loses_none(
         name = threading.current_thread().worker
         ran.setdefault(name, []).append(run_dir.parent.name)
         if name == "worker1" and len(ran[name]) == 2:
-            dead.append(name)
             raise Killed
         time.sleep(0.2)
         return fit(problem, config, run_dir, *args, **kwargs)
@@ -73,7 +72,9 @@ def test_two_workers_share_the_trials_and_a_killed_worker_loses_none(
             with beating:
                 searcher.search()
         except Killed:
-            if not is_seen_at_once:
+            if is_seen_at_once:
+                dead.append(name)
+            else:
                 # A killed process does not remove its heartbeat file.
                 (tmp_path / "workers" / name).touch()
         except BaseException as error:
@@ -83,7 +84,7 @@ def test_two_workers_share_the_trials_and_a_killed_worker_loses_none(
     def restart_killed():
         if errors:
             raise errors[0]
-        return [dead.pop()] if dead and is_seen_at_once else []
+        return [dead.pop()] if dead else []
 
     chief = make_searcher(algorithm="random", trials=8, name="chief")
     threads = in_threads(lambda: work("worker0"), lambda: work("worker1"))

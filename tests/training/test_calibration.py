@@ -17,7 +17,7 @@ from tfbert.training.problem import prepare
 
 @pytest.fixture(scope="module")
 def problem(tmp_path_factory):
-    data = small.write_data(tmp_path_factory.mktemp("calibration") / "data", train=60, validation=120)
+    data = small.write_data(tmp_path_factory.mktemp("calibration") / "data", train=60, validation=120, test=60)
     return prepare(small.config(data))
 
 
@@ -32,18 +32,14 @@ def predictor_of(problem, model):
 
 
 @pytest.mark.parametrize("method", ["auto", *METHODS])
-def test_few_calibration_records_are_out_of_domain(problem, model, method):
+def test_few_new_texts_are_out_of_domain(problem, model, method):
     problem = problem.with_config(override(problem.config, {"decision.out_of_domain": method}))
     predictor = predictor_of(problem, model)
     calibration = fit_decision(problem, predictor)["calibration"]
     number = len(calibration.gold)
-    assert (
-        number == len(problem.tokenized["calibration"])
-        and len(predictor.domain["calibration_scores"].numpy()) == number
-    )
-    p_values = predictor.apply_decision(calibration.outputs)["out_of_domain"]
-    # The ranks of equal scores are those of the highest one.
-    assert (p_values < 0.05).mean() <= 0.05 and p_values.max() == 1 and p_values.min() >= 1 / (number + 1)
+    assert number == len(problem.tokenized["calibration"]) == len(predictor.domain["calibration_scores"].numpy())
+    p_values = predictor.apply_decision(decode_split(problem, predictor, "test").outputs)["out_of_domain"]
+    assert (p_values < 0.05).mean() <= 0.2 and p_values.max() > 0.5 and p_values.min() >= 1 / (number + 1)
     assert (predictor.domain["energy_weight"].numpy() == 1) == (method == "energy") or method == "auto"
 
 

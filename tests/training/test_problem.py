@@ -71,6 +71,17 @@ def test_options_about_validation_scores_need_a_validation_split(tmp_path):
     assert refused(path, train__monitor="mcc", **without) == f"train.monitor=mcc: {message} none"
 
 
+def test_a_coverage_needs_enough_calibration_records(tmp_path):
+    data = small.write_data(tmp_path / "data", validation=120)
+    problem = prepare(small.config(data))
+    number = len(problem.tokenized["calibration"])
+    message = f"^decision.coverage=0.99: expected 99 or more calibration records; there are {number}$"
+    for refuse in (prepare, problem.with_config):
+        with pytest.raises(ValueError, match=message):
+            refuse(small.config(data, **{"decision.coverage": 0.99}))
+    assert problem.with_config(small.config(data, **{"decision.coverage": 0.9})).task.options.coverage == 0.9
+
+
 def test_labels_of_given_splits_that_train_lacks_are_reported_together(tmp_path):
     write(tmp_path / "data" / "train.csv", [("the card", "card"), ("a fee", "fee"), ("my card", "card")])
     write(tmp_path / "data" / "validation.csv", [("the pin", "card"), ("the loan", "loan")])

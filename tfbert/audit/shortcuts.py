@@ -122,7 +122,8 @@ def _of_values(
     token: str, texts: list[int], labels: Sequence[str], gold: np.ndarray, num_tokens: int
 ) -> list[Shortcut]:
     mean, expected = float(gold[texts, 0].mean()), float(gold[:, 0].mean())
-    z = (mean - expected) * np.sqrt(len(texts)) / float(gold[:, 0].std())
+    deviation = float(gold[:, 0].std())
+    z = (mean - expected) * np.sqrt(len(texts)) / deviation if deviation else 0.0
     if 2 * stats.norm.sf(abs(z)) * num_tokens >= 1 - CONFIDENCE:
         return []
     return [Shortcut(token, HIGH if z > 0 else LOW, len(texts), mean, expected, abs(float(z)))]

@@ -66,15 +66,20 @@ def min_records(max_error: float) -> int:
 
 
 def lowest_provable_error(confidences: np.ndarray, is_right: np.ndarray) -> float:
-    """Return the smallest `max_error` that some threshold satisfies with these calibration records.
+    """Return the smallest `max_error`, in thousandths, that some threshold satisfies with these calibration records.
 
     Args:
         confidences: as for `fit_selection`.
         is_right: as for `fit_selection`.
+
+    Returns:
+        1 if there is none below 1.
     """
-    order = np.argsort(-confidences, kind="stable")
-    num_errors, counts = np.cumsum(~is_right[order]), np.arange(1, len(order) + 1)
-    return float(np.min(_upper_bound(num_errors, counts)))
+    # The tests depend on the bound that they are for, so there is no shorter way than to try.
+    for thousandths in range(1, 1000):
+        if math.isfinite(fit_selection(confidences, is_right, thousandths / 1000).threshold):
+            return thousandths / 1000
+    return 1.0
 
 
 def _upper_bound(num_errors: np.ndarray, num_records: np.ndarray) -> np.ndarray:

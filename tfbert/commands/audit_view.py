@@ -29,7 +29,8 @@ def print_audit(audit: "Audit") -> None:
     _print_heading(f"Audit of {audit.num_texts:,} texts")
     for path, value in audit.mitigations.items():
         print(f"Trained with {path}={value}, which mitigates bias.")
-    _print_wrapped(findings or ["No difference of groups or effect of a replaced word is more than chance and 0.01."])
+    nothing = "No group differs from another, and no replaced word has an effect of 0.01 or more, beyond chance."
+    _print_wrapped(findings or [nothing])
     for group in audit.groups:
         _print_groups(audit, group)
     if audit.swaps:

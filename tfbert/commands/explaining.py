@@ -1,5 +1,6 @@
 """Explanations of predictions on the command line: their computation by any method, and how a terminal shows them."""
 
+import argparse
 import os
 import textwrap
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -47,6 +48,17 @@ class LoadedModel:
     labels: Sequence[str]
     predict: Callable[[Iterable[Item]], Predictions]
     explain: Callable[[Iterable[Item], str, str], Predictions]
+
+
+def method(name: str) -> str:
+    """Return the value of `--explain`.
+
+    Raises:
+        ArgumentTypeError: there is no such method.
+    """
+    if name not in METHODS:
+        raise argparse.ArgumentTypeError(f"'{name}' is not one of {', '.join(METHODS)}; texts come before --explain")
+    return name
 
 
 def explain(model: LoadedModel, items: Iterable[Item], method: str, label: str) -> Predictions:

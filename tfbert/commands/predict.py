@@ -14,6 +14,8 @@ from tqdm import tqdm
 from tfbert.commands import explaining, program
 from tfbert.files import REPORT
 
+_BATCH_SIZE, _EXPLAINED_BATCH_SIZE = 64, 16
+
 
 def build_parser(prog: str) -> argparse.ArgumentParser:
     """Return the parser of the command line."""
@@ -31,7 +33,7 @@ def build_parser(prog: str) -> argparse.ArgumentParser:
         metavar="METHOD",
         nargs="?",
         const=explaining.DEFAULT,
-        choices=explaining.METHODS,
+        type=explaining.method,
         help=f"explain predictions word by word: {', '.join(explaining.METHODS)}",
     )
     parser.add_argument("--label", metavar="LABEL", help="label to explain (default: the predicted one)")
@@ -44,7 +46,10 @@ def build_parser(prog: str) -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", metavar="N", type=int, help="version of the model (default: the highest)")
     parser.add_argument(
-        "--batch-size", metavar="N", type=int, default=64, help="texts per batch (default: %(default)s)"
+        "--batch-size",
+        metavar="N",
+        type=int,
+        help=f"texts per batch (default: {_BATCH_SIZE}; with --explain {_EXPLAINED_BATCH_SIZE})",
     )
     return parser
 
@@ -62,6 +67,8 @@ def main(options: argparse.Namespace) -> None:
     from tfbert.serving.prediction_file import PredictionFile
 
     _check_explanation(options)
+    if options.batch_size is None:
+        options.batch_size = _BATCH_SIZE if options.explain is None else _EXPLAINED_BATCH_SIZE
     given = [f"{path}={value}" for path, value in program.given_values(options).items()]
     data = requests.data_config(options.columns, [*options.set, *given])
     file = None if options.out is None else PredictionFile(options.out, options.file or "TEXT")
@@ -119,7 +126,7 @@ def _load_saved_model(options: argparse.Namespace, num_pooled: int) -> explainin
         outputs=[output.name for output in saved.outputs],
         labels=read_labels(saved.version_dir),
         predict=functools.partial(saved.predict, batch_size=options.batch_size),
-        explain=saved.explain,
+        explain=functools.partial(saved.explain, batch_size=options.batch_size),
     )
 
 
@@ -134,7 +141,7 @@ def _load_run(options: argparse.Namespace, num_pooled: int) -> explaining.Loaded
     run = load_run(Path(options.model))
 
     def explain(items, label, method):
-        return Explainer(run.predictor).explain(items, label, method, num_pooled=num_pooled)
+        return Explainer(run.predictor).explain(items, label, method, options.batch_size, num_pooled)
 
     return explaining.LoadedModel(
         name=options.model,

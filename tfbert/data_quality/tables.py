@@ -200,6 +200,7 @@ def row_to_dict(row: DoubtfulRow) -> dict[str, Any]:
 def labels_to_dict(labels: Judgement, max_rows: int = _MAX_EXAMPLES) -> dict[str, Any]:
     """Return what was found in the labels for JSON, with the first of the doubtful ones."""
     return {
+        "num_records": dict(labels.num_records),
         "num_examined": dict(labels.num_examined),
         "num_labels": dict(labels.num_labels),
         "num_unjudged": dict(labels.num_unjudged),

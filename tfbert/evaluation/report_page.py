@@ -321,9 +321,15 @@ def _doubtful(details: dict) -> dict | None:
     has_spans = any("start" in row for row in rows)
     what = "entities and possible entities" if has_spans else "labels"
     counts = [f"{number:,} {what} of {split}" for split, number in doubtful["num_doubtful"].items() if number]
+    examined = [
+        f"{number:,} of {total:,} records of {split}"
+        for split, number in doubtful["num_examined"].items()
+        if number < (total := doubtful["num_records"][split])
+    ]
+    partly = f" Only {' and '.join(examined)} were examined; tfbert check --doubtful examines all." if examined else ""
     return {
         "intro": f"For {' and '.join(counts)}, another label is more probable than the given one. Most doubtful first; "
-        "a rare but right label looks doubtful, too.",
+        f"a rare but right label looks doubtful, too.{partly}",
         "rows": [{**row, "text": " / ".join(row["texts"])} for row in rows[:_DOUBTFUL_ROWS]],
         "has_spans": has_spans,
         "table": doubtful["table"],

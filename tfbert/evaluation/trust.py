@@ -1,6 +1,7 @@
 """When to trust a prediction: calibration, how many predictions can be used at which error, and what was guaranteed.
 
-All numbers are measured on a split that had no part in training, in the choice of the weights, or in calibration.
+All numbers are measured on test, which had no part in training, in the choice of the weights, or in calibration.
+Without test, they are measured on validation, which has chosen the weights, and are too good.
 """
 
 from collections.abc import Mapping

@@ -27,10 +27,15 @@ def trust_view(details: Mapping) -> dict[str, Any] | None:
         *_abstention_sentences(trust.get("abstention"), trust.get("limitation")),
         *_domain_sentences(trust.get("domain")),
     ]
+    if trust.get("split") == "validation":
+        sentences.append(
+            "There is no test split. These numbers are those of validation, which has chosen the weights, so they are "
+            "too good."
+        )
     selection = trust.get("selection")
     rows = [] if selection is None else [_used_row(row) for row in selection["used"]]
     plot = None if selection is None else _selection_plot(selection["points"])
-    return {"sentences": sentences, "rows": rows, "plot": plot, "split": trust["split"]}
+    return {"sentences": sentences, "rows": rows, "plot": plot, "split": trust.get("split")}
 
 
 def _used_row(row: Mapping) -> dict[str, str]:
@@ -87,12 +92,15 @@ def _sample_size(expected: Sequence[float]) -> str:
 
 
 def _abstention_sentences(abstention: Mapping | None, limitation: str | None) -> list[str]:
-    if abstention is None:
-        return []
     if limitation:
         return [f"{limitation}."]
+    if abstention is None:
+        return []
     used, error = abstention["used"], abstention["error"]
-    start = f"At most {percent(abstention['wanted'])} of the predictions that are used should be wrong."
+    start = (
+        f"At most {percent(abstention['wanted'])} of the predictions that are used should be wrong; for texts from the "
+        "same source, that holds for 9 of 10 calibration splits."
+    )
     if error is None:
         return [f"{start} The model abstained from every prediction."]
     return [

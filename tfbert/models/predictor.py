@@ -104,10 +104,10 @@ class Predictor:
     def fit_decision(self, splits: Mapping[str, Predicted]) -> None:
         """Fit the decision, if the task has one, to outputs of `decode` for held-out splits, by name."""
         if self.task.decision is not None:
-            assign(self.decided, self.task.decision.fit(self._with_domain(splits)))
+            assign(self.decided, self.task.decision.fit(self.with_domain(splits)))
 
-    def _with_domain(self, splits: Mapping[str, Predicted]) -> dict[str, Predicted]:
-        """Return the predictions with the output that the domain adds."""
+    def with_domain(self, splits: Mapping[str, Predicted]) -> dict[str, Predicted]:
+        """Return results of `decode` with the output that the domain adds, as decisions are fitted to."""
         if self.task.domain is None:
             return dict(splits)
         return {

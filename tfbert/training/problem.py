@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 import tfbert.text.checks as checks
+from tfbert.calibration.prediction_sets import min_records
 from tfbert.config import Config, override
 from tfbert.data_quality.doubtful import LabelledData
 from tfbert.encoder.backbone import load_encoder
@@ -20,7 +21,6 @@ from tfbert.models.data import data_fields, load_task_splits, tokenize_split
 from tfbert.tasks.base import Embed, FittedTask, Task, load_task
 from tfbert.tasks.base_config import check_fitted_options, check_options, require_known_labels
 from tfbert.tasks.base_options import Options
-from tfbert.text.counterfactuals import TrainingRecords
 from tfbert.text.datasets import TokenizedSplit
 from tfbert.text.inputs import Item
 from tfbert.text.interpretation import Interpretation, interpret
@@ -77,6 +77,7 @@ class Problem(BaseProblem[Config]):
         if data_fields(config) == data_fields(self.config):
             check_fitted_options(config, self.task)
             options = _options(type(self.task.options), config, self.splits)
+            _check_coverage(options, config, self.tokenized)
             return replace(self, config=config, task=replace(self.task, options=options))
         other = prepare(config)
         for name, split in other.splits.items() if config.data == self.config.data else ():
@@ -163,11 +164,10 @@ def prepare(config: Config, *, log_warnings: bool = True, refusals: list[str] | 
         check_sizes(config, encoder)
         tokenizer = make_tokenizer(encoder)
     with timed(seconds, "tokenize"):
-
-        def tokens_of(split: Split | TrainingRecords) -> TokenizedSplit:
-            return tokenize_split(split, fitted, tokenizer, config)
-
+        tokens_of = partial(tokenize_split, task=fitted, tokenizer=tokenizer, config=config)
         tokenized = {name: tokens_of(split) for name, split in splits.items()}
+        with _collected(refusals):
+            _check_coverage(fitted.options, config, tokenized)
         mitigation = mitigate(splits, tokenized["train"], config, tokens_of)
     unknown = measure_unknown(splits, tokenized, tokenizer, config.encoder.name)
     with _collected(refusals):
@@ -234,6 +234,17 @@ def _options(kind: type[Options], config: Config, splits: Mapping[str, Split]) -
     """Return the options of a task, without those that need a calibration split if there is none."""
     options = kind.from_config(config)
     return options if "calibration" in splits else options.without_calibration()
+
+
+def _check_coverage(options: Options, config: Config, tokenized: Mapping[str, TokenizedSplit]) -> None:
+    """Reject a coverage that no set or interval can have with this number of calibration records."""
+    path = "decision.coverage"
+    coverage, calibration = config.decision.coverage, tokenized.get("calibration")
+    if coverage is None or calibration is None or path not in options.paths().values():
+        return
+    number, needed = len(calibration.num_tokens), min_records(coverage)
+    if number < needed:
+        raise ValueError(f"{path}={coverage:g}: expected {needed:,} or more calibration records; there are {number:,}")
 
 
 def _fit(task: Task, splits: dict[str, Split], config: Config) -> FittedTask:

@@ -1,12 +1,12 @@
 """When to trust a trained model: what the report measures of its calibration, its guarantees and its domain."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from tfbert.calibration.out_of_domain import SIGNIFICANCE
-from tfbert.calibration.prediction_sets import coverage_interval, min_records
+from tfbert.calibration.prediction_sets import coverage_interval
 from tfbert.evaluation import trust
 from tfbert.evaluation.metric import Evaluation
 from tfbert.models.predictor import Predictor
@@ -31,7 +31,8 @@ def measure(
     """
     split = next((name for name in ("test", "validation") if name in evaluations), None)
     if split is None:
-        return {}
+        limitation = _limitation(problem, predictor, decoded)
+        return {"limitation": limitation} if limitation else {}
     task, evaluation, num_calibration = problem.task, evaluations[split], _num_calibration(problem)
     served, gold = predictor.apply_decision(decoded[split].outputs), decoded[split].gold
     measured: dict[str, Any] = {}
@@ -43,24 +44,29 @@ def measure(
             uncalibrated = task.evaluate(before, gold, predictor.decided_values()).confidences()
             measured["calibration"] = trust.calibration(uncalibrated, confidences, num_calibration)
     if task.decision is not None:
-        measured |= _guarantees(problem, served, decoded, split, confidences)
+        measured |= _guarantees(problem, served, decoded[split].gold, confidences)
+        if limitation := _limitation(problem, predictor, decoded):
+            measured["limitation"] = limitation
     if OUT_OF_DOMAIN in served:
         measured["domain"] = trust.domain(served[OUT_OF_DOMAIN], SIGNIFICANCE)
     return measured and {"split": split, **measured}
 
 
-def _guarantees(
-    problem: Problem, served: Mapping[str, np.ndarray], decoded: Mapping[str, Predicted], split: str, confidences: Any
-) -> dict[str, Any]:
+def _limitation(problem: Problem, predictor: Predictor, decoded: Mapping[str, Predicted]) -> str:
+    """Return why a guarantee cannot be given; empty if it can."""
+    if problem.task.decision is None or CALIBRATION not in decoded:
+        return ""
+    return problem.task.decision.limitation(predictor.with_domain({CALIBRATION: decoded[CALIBRATION]}))
+
+
+def _guarantees(problem: Problem, served: Mapping[str, np.ndarray], gold: Sequence, confidences: Any) -> dict[str, Any]:
     """Return what the user asked for, and whether it holds."""
-    decision, options, gold = problem.task.decision, problem.config.decision, decoded[split].gold
+    decision, options = problem.task.decision, problem.config.decision
     assert decision is not None
     measured: dict[str, Any] = {}
     is_covered = decision.covered(served, gold)
     if is_covered is not None and options.coverage:
-        number = _num_calibration(problem)
-        is_enough = number >= min_records(options.coverage)
-        expected = coverage_interval(number, options.coverage) if is_enough else (options.coverage, 1.0)
+        expected = coverage_interval(_num_calibration(problem), options.coverage)
         if "set_size" in served:
             measured["prediction_sets"] = trust.prediction_sets(
                 served["set_size"], is_covered, options.coverage, expected
@@ -71,8 +77,6 @@ def _guarantees(
             )
     if "abstain" in served and options.max_error:
         measured["abstention"] = trust.abstention(served["abstain"], confidences.is_right, options.max_error)
-        if limitation := decision.limitation(decoded):
-            measured["limitation"] = limitation
     return measured
 
 

@@ -25,8 +25,10 @@ _CONTRACTIONS = (
 _EXPANSIONS = {short: long for long, short in _CONTRACTIONS.items() if long != "can not"} | {
     f"{pronoun}'ve": f"{pronoun} have" for pronoun in ["i", "you", "we", "they"]
 }
-# Before these words, 's may mean `has`.
-_PERFECT = r"(?!\s+(?:been|got|had|gone|become|never|already|just|always)\b)"
+# Before these words, and before a participle such as `arrived`, 's may mean `has`.
+_PERFECT = (
+    r"(?!\s+(?:been|got|had|gone|become|done|made|said|seen|taken|told|lost|left|never|already|just|always|\w+ed)\b)"
+)
 # A contraction cannot end a clause: `Yes, I am.`
 _ANY_FULL = "|".join(sorted(_CONTRACTIONS, key=len, reverse=True)).replace(" ", r"\s+")
 _FULL_FORM = re.compile(rf"\b(?:{_ANY_FULL})(?=\s+\w)", re.IGNORECASE)
@@ -69,12 +71,13 @@ def irrelevant_sentence(text: str, rng: random.Random) -> Iterator[Edit]:
     if not (language := language_of(text)):
         return
     end = len(text.rstrip())
+    start = len(text[:end].rstrip(",;:，；：、"))
     is_complete = text[:end].endswith(_ENDS)
     sentence = rng.choice(_SENTENCES[language])
     if language == "Chinese":
-        yield Edit(end, end, sentence if is_complete else f"。{sentence}")
+        yield Edit(start, end, sentence if is_complete else f"。{sentence}")
     else:
-        yield Edit(end, end, f" {sentence}" if is_complete else f". {sentence}")
+        yield Edit(start, end, f" {sentence}" if is_complete else f". {sentence}")
 
 
 def numbers(text: str, rng: random.Random) -> Iterator[Edit]:
