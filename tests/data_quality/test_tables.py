@@ -109,7 +109,7 @@ def test_tables_of_entities_have_positions(tmp_path):
         values=[],
     )
     assert [kind for kind, _ in tables.label_lines(judgement)] == ["doubtful label", "missed entity"]
-    assert "a.jsonl:1 'Mary' rather 'person'" in tables.label_lines(judgement)[1][1]
+    assert "a.jsonl:1 'Mary' more likely 'person'" in tables.label_lines(judgement)[1][1]
     assert tables.labels_to_dict(judgement)["rows"][1] | {"neighbours": []} == {
         "split": "train",
         "where": "a.jsonl:1",

@@ -53,7 +53,9 @@ def test_sets_intervals_abstention_and_domain_are_counted():
     measured = trust.abstention(abstains, np.array([False, True, True, False]), 0.1)
     assert measured["used"]["value"] == 0.75 and measured["error"]["value"] == pytest.approx(1 / 3)
     assert trust.abstention(np.ones(3, bool), np.ones(3, bool), 0.1)["error"] is None
-    assert trust.domain(np.array([0.01, 0.05, 0.5, 1.0]), 0.05)["refused"]["value"] == 0.25
+    assert trust.domain(np.array([0.01, 0.05, 0.5, 1.0]), 0.05, 99)["refused"]["value"] == 0.25
+    low, high = trust.domain(np.ones(1), 0.05, 500)["expected"]
+    assert 0.03 < low < 0.04 and 0.06 < high < 0.08 and trust.domain(np.ones(1), 0.05, 5)["expected"] == [0, 0]
 
 
 def test_the_report_keeps_numbers_and_leaves_out_curves():

@@ -28,7 +28,7 @@ def test_there_is_no_section_without_measurements():
         (
             {"prediction_sets": trust.prediction_sets(np.array([1, 3]), np.array([True, False]), 0.9, (0.85, 0.94))},
             ["for 90 % of the texts; they do for 50.0 %", "2.00 answers on average, and 50.0 % of them only one",
-             "a range of 85.0 % to 94.0 %"],
+             "Calibration splits of this size give 85.0 % to 94.0 %"],
         ),
         (
             {"intervals": trust.intervals(np.zeros(2), np.ones(2), np.array([True, True]), 0.8, (0.7, 0.9))},
@@ -46,7 +46,7 @@ def test_there_is_no_section_without_measurements():
             {"abstention": trust.abstention(np.ones(5, bool), np.ones(5, bool), 0.1), "limitation": "No threshold"},
             ["No threshold."],
         ),
-        ({"domain": trust.domain(np.linspace(0, 1, 100), 0.05)}, ["out_of_domain below 0.05", "measured: 5.0 %"]),
+        ({"domain": trust.domain(np.linspace(0, 1, 100), 0.05, 500)}, ["out_of_domain below 0.05", "measured: 5.0 %"]),
     ],
 )  # fmt: skip
 def test_measurements_become_sentences(measured, phrases):

@@ -81,7 +81,7 @@ def test_an_error_that_cannot_be_shown_is_explained():
     assert decision.fit(splits)["confidence_threshold"] == np.inf
     message = decision.limitation(splits)
     assert message.startswith("decision.max_error=0.01: no threshold satisfies it with 100 calibration records")
-    assert "at least 390 calibration records" in message
+    assert "390 of them are enough" in message
 
 
 def test_answers_that_do_not_exist_have_probability_0_and_are_in_no_set():

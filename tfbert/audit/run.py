@@ -138,7 +138,7 @@ class TrainingData:
 
 def training_records(model: LoadedModel, predictions: LabelledPredictions) -> TrainingData:
     """Return the training records of a run if its files are unchanged, else the evaluated ones."""
-    problem = f"{model.path} is a SavedModel, which does not contain its training data"
+    problem = f"{model.path} is a SavedModel, which does not say where its training data are"
     if (model.path / REPORT).exists():
         stored = read_json(finished_run(model.path) / REPORT)["data"]["train"]
         try:

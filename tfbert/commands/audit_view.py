@@ -28,7 +28,7 @@ def print_audit(audit: "Audit") -> None:
     findings = audit.findings()
     _print_heading(f"Audit of {audit.num_texts:,} texts")
     for path, value in audit.mitigations.items():
-        print(f"Trained with {path}={value}, which mitigates bias.")
+        print(f"Trained with {path}={value}. Whether that reduced bias shows an audit of a model without it.")
     nothing = "No group differs from another, and no replaced word has an effect of 0.01 or more, beyond chance."
     _print_wrapped(findings or [nothing])
     for group in audit.groups:
@@ -65,8 +65,8 @@ def _print_groups(audit: "Audit", group: "GroupAudit") -> None:
             [
                 f"Largest difference: {gap.measure}, {difference.value:.3f} ({difference.low:.3f} to "
                 f"{difference.high:.3f}), {gap.highest} above {gap.lowest}. Random groups of these sizes differ by up "
-                f"to {gap.chance:.3f} (p = {gap.p_value:.2g}): {'more than' if audit.is_finding(group) else 'may be'} "
-                "chance."
+                f"to {gap.chance:.3f} (p = {gap.p_value:.2g}; groupings tested: {len(audit.groups)}): "
+                f"{'more than' if audit.is_finding(group) else 'may be'} chance."
             ]
         )
 

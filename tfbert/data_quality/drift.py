@@ -85,7 +85,9 @@ class Drift:
             )
         if self.labels is not None:
             shift = self.labels
-            verdict = "differ" if self.has_other_labels else "hardly differ"
+            verdict = "differ" if self.has_other_labels else "differ no more than by chance"
+            if shift.p_value < _MAX_P_VALUE and not self.has_other_labels:
+                verdict = "hardly differ"
             parts.append(
                 f"label frequencies {verdict}: total variation distance {shift.distance:.3f}, most for "
                 f"{shift.label!r} ({100 * shift.first:.1f}% and {100 * shift.second:.1f}%)"

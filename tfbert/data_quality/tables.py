@@ -168,8 +168,8 @@ def label_lines(labels: Judgement) -> list[tuple[str, str]]:
 
 def _doubt(row: DoubtfulRow) -> str:
     span = f"{row.given.span_text!r} " if row.given.span else ""
-    label = "" if row.given.label == NO_ENTITY else f"{row.given.label!r} "
-    return f"{row.given.record.where} {span}{label}rather {row.suggested!r}"
+    label = "" if row.given.label == NO_ENTITY else f"{row.given.label!r}, "
+    return f"{row.given.record.where} {span}{label}more likely {row.suggested!r}"
 
 
 def _some(examples: Iterable[str], count: int) -> str:

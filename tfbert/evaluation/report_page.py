@@ -341,8 +341,9 @@ def _explanation_notes(num_explained: int, faithfulness: Mapping | None) -> list
     notes = []
     if num_explained:
         notes.append(
-            f"In the first {num_explained}, words with a solid line speak for the predicted label, of several the most "
-            "probable, and words with a dashed line against it; a stronger colour means a larger contribution."
+            f"In the first {num_explained}, words with a solid line speak for the predicted label (the most probable "
+            "one, if there are several), and words with a dashed line against it; a stronger colour means a larger "
+            "contribution."
         )
     if faithfulness:
         explained, random = (faithfulness[name]["comprehensiveness"] for name in ("explained", "random"))

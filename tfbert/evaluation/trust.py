@@ -159,14 +159,18 @@ def intervals(
     }
 
 
-def domain(p_values: np.ndarray, significance: float) -> dict[str, Any]:
+def domain(p_values: np.ndarray, significance: float, num_calibration: int) -> dict[str, Any]:
     """Return the fraction of texts that count as out of domain although they come from the same data.
 
     Args:
         p_values: of in-domain texts, float `(records,)`.
         significance: the p-value below which a text counts as out of domain.
+        num_calibration: the number of calibration records that the p-values are fractions of.
     """
-    return {"significance": significance, "refused": asdict(Fraction.of(p_values < significance))}
+    # Given the calibration records, the fraction has a beta distribution: Bates et al. 2023, section 2.3.
+    rank = int(significance * (num_calibration + 1))
+    expected = beta.ppf([0.025, 0.975], rank, num_calibration + 1 - rank).tolist() if rank else [0.0, 0.0]
+    return {"significance": significance, "expected": expected, "refused": asdict(Fraction.of(p_values < significance))}
 
 
 def shown(trust: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from tfbert.evaluation.drawing import ACCENT, MUTED, fraction_axis, new_axes, re
 from tfbert.evaluation.formatting import number, percent
 
 _NO_PREDICTION = "no prediction"
+_NOT_BETTER = " It did not help here: the calibration records happen to differ from these, or were too few."
 
 
 def trust_view(details: Mapping) -> dict[str, Any] | None:
@@ -35,7 +36,14 @@ def trust_view(details: Mapping) -> dict[str, Any] | None:
     selection = trust.get("selection")
     rows = [] if selection is None else [_used_row(row) for row in selection["used"]]
     plot = None if selection is None else _selection_plot(selection["points"])
-    return {"sentences": sentences, "rows": rows, "plot": plot, "split": trust.get("split")}
+    can_guarantee = trust.get("can_guarantee", False)
+    return {
+        "sentences": sentences,
+        "can_guarantee": can_guarantee,
+        "rows": rows,
+        "plot": plot,
+        "split": trust.get("split"),
+    }
 
 
 def _used_row(row: Mapping) -> dict[str, str]:
@@ -55,7 +63,7 @@ def _calibration_sentences(calibration: Mapping | None) -> list[str]:
     return [
         f"Calibration on {number(calibration['num_calibration'])} other records changed the mean difference between "
         f"probability and accuracy from {percent(before['value'])} ({_interval(before)}) to {percent(after['value'])} "
-        f"({_interval(after)})."
+        f"({_interval(after)}).{'' if after['value'] <= before['value'] else _NOT_BETTER}"
     ]
 
 
@@ -68,7 +76,8 @@ def _set_sentences(sets: Mapping | None) -> list[str]:
     return [
         f"Prediction sets should contain the right answer for {percent(sets['wanted'], 0)} of the texts; they do for "
         f"{percent(covered['value'])} ({_interval(covered)}). They have {sets['mean_size']:.2f} answers on average, "
-        f"and {percent(single)} of them only one. {_sample_size(sets['expected'])}"
+        f"and {percent(single)} of them only one. {_sample_size(sets['expected'])} A set is never empty, so that "
+        "sets cover at least as much as the single predictions."
     ]
 
 
@@ -85,10 +94,7 @@ def _interval_sentences(intervals: Mapping | None) -> list[str]:
 
 def _sample_size(expected: Sequence[float]) -> str:
     low, high = expected
-    return (
-        f"With this number of calibration records, a range of {percent(low)} to {percent(high)} is to be expected for "
-        "new texts."
-    )
+    return f"Calibration splits of this size give {percent(low)} to {percent(high)} in 95 of 100 cases."
 
 
 def _abstention_sentences(abstention: Mapping | None, limitation: str | None) -> list[str]:
@@ -116,7 +122,8 @@ def _domain_sentences(domain: Mapping | None) -> list[str]:
     return [
         f"Of texts like those of train, at most about {percent(domain['significance'], 0)} should count as out of "
         f"domain (out_of_domain below {domain['significance']:g}); measured: {percent(refused['value'])} "
-        f"({_interval(refused)})."
+        f"({_interval(refused)}). Calibration splits of this size give {percent(domain['expected'][0])} to "
+        f"{percent(domain['expected'][1])} in 95 of 100 cases."
     ]
 
 

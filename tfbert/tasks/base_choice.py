@@ -78,9 +78,9 @@ class ChoiceDecision(Decision):
         lowest, needed = lowest_provable_error(*confidences), min_records(error)
         return (
             f"decision.max_error={error:g}: no threshold satisfies it with {len(calibration.gold):,} calibration "
-            f"records, so the model abstains from every prediction. They can show an error of {lowest:.3f} at best; "
-            f"{error:g} needs a more accurate model, or at least {needed:,} calibration records on which the model is "
-            "confident and right"
+            f"records, so the model abstains from every prediction. The smallest max_error that they can show is "
+            f"{lowest:g}; {error:g} needs a more accurate model, or more calibration records: without any error among "
+            f"the most confident predictions, {needed:,} of them are enough, and with errors more"
         )
 
     def _logits(self, predicted: Predicted) -> np.ndarray:

@@ -5,13 +5,15 @@ from typing import Any
 
 import numpy as np
 
-from tfbert.calibration.out_of_domain import SIGNIFICANCE
+from tfbert.calibration.out_of_domain import MAX_CALIBRATION_RECORDS, SIGNIFICANCE
 from tfbert.calibration.prediction_sets import coverage_interval
 from tfbert.evaluation import trust
 from tfbert.evaluation.metric import Evaluation
 from tfbert.models.predictor import Predictor
 from tfbert.tasks.base_decision import CALIBRATION, OUT_OF_DOMAIN, Predicted
 from tfbert.training.problem import Problem
+
+_MAX_ERROR = "decision.max_error"
 
 
 def measure(
@@ -38,7 +40,11 @@ def measure(
     measured: dict[str, Any] = {}
     confidences = evaluation.confidences()
     if confidences is not None and len(confidences.is_right):
-        measured["selection"] = trust.selection(confidences)
+        # The predictions of several labels per text are decisions about each label, most of which are easy.
+        if not task.definition.several_labels:
+            measured["selection"] = trust.selection(confidences)
+            paths = task.options.paths().values()
+            measured["can_guarantee"] = _MAX_ERROR in paths and not task.options.is_enabled(_MAX_ERROR)
         if num_calibration and task.decision is not None:
             before = predictor.apply_decision(decoded[split].outputs, task.decision.initial())
             uncalibrated = task.evaluate(before, gold, predictor.decided_values()).confidences()
@@ -48,7 +54,8 @@ def measure(
         if limitation := _limitation(problem, predictor, decoded):
             measured["limitation"] = limitation
     if OUT_OF_DOMAIN in served:
-        measured["domain"] = trust.domain(served[OUT_OF_DOMAIN], SIGNIFICANCE)
+        number = min(num_calibration, MAX_CALIBRATION_RECORDS)
+        measured["domain"] = trust.domain(served[OUT_OF_DOMAIN], SIGNIFICANCE, number)
     return measured and {"split": split, **measured}
 
 
