@@ -55,7 +55,7 @@ def test_an_audit_is_printed(capsys, monkeypatch):
     assert "with a term of male in place of female, the probability of 'yes' is 0.125 lower (interval 0.050 to" in out
     assert "the true positive rate of 'yes' is 0.200 higher for female than for male; random groups" in out
     assert "female 40 0.500 0.400 0.600 0.700 – 0.500 0.250 –" in out and "too few texts to judge: male" in out
-    assert "3 texts mention several groups" in out and "(p = 0.003): more than chance." in out
+    assert "3 texts mention several groups" in out and "(p = 0.003; groupings tested: 1): more than chance." in out
     assert "gender female – male 52 9 0.500 0.400 0.600 0.100 0.050 0.150" in out
     assert "gender male female yes -0.125 -0.200 -0.050" in out and "0.400 He won (yes 0.90 → no 0.50)" in out
     assert "No text mentions a term of: religions." in out
