@@ -6,6 +6,7 @@ import pytest
 from support import small
 
 from tfbert.commands import program
+from tfbert.tasks.base import list_tasks
 
 ENCODER = ("--encoder", "tiny", "--set", "encoder.sequence_length=32")
 
@@ -63,6 +64,14 @@ def test_options_replace_the_data_of_a_stored_config():
     assert values("--data", "a", "--format", "csv") == none | {"data.path": "a", "data.format": "csv"}
     assert values("--train", "a", "--test", "b") == none | {"data.train": "a", "data.test": "b"}
     assert values("--seed", "3") == {"train.seed": 3}
+
+
+@pytest.mark.parametrize("task", list_tasks())
+@pytest.mark.parametrize("arguments", [("--data", "a"), ("--train", "a", "--validation", "b", "--test", "c")])
+def test_every_task_takes_the_data_of_the_command_line(task, arguments):
+    train = small.load_command("train")
+    config = train.read_config(train.build_parser("train").parse_args(["--task", task, *arguments]))
+    assert (config.task, config.data.calibration) == (task, None) and "a" in (config.data.path, config.data.train)
 
 
 def test_splits_of_files_with_other_names(folder):

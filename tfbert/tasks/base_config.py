@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from tfbert.config import Config, describe, from_dict, override, value_at
+from tfbert.data_config import NO_SPLITS
 from tfbert.evaluation.metric import Metric
 from tfbert.fields import either
 from tfbert.files import naming, read_json
@@ -144,7 +145,8 @@ def reject_unused_options(task: Task, values: Mapping[str, Any]) -> None:
             users.setdefault(path, []).append(name)
     used = used_options(task)
     for path, value in values.items():
-        if path in users and path not in used:
+        # Other locations of the data take back the files of a stored config.
+        if path in users and path not in used and (path, value) not in NO_SPLITS.items():
             raise ValueError(f"{path}={value}: {task.name} does not use it; {_users_sentence(users[path])}")
 
 
