@@ -267,6 +267,7 @@ def test_no_version_is_added_before_it_was_checked(servable, tmp_path, quick):
     assert list((tmp_path / "m").iterdir()) == []
 
 
+@pytest.mark.slow
 def test_bfloat16_matrices_are_stored_without_float32_copies_and_the_difference_is_described(
     version_dir, finished, run_dir, tmp_path
 ):
