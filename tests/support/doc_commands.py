@@ -121,6 +121,13 @@ def write_workspace(directory: Path, task: str | None) -> None:
     directory.mkdir()
     for number, name in enumerate(["reviews.csv", "old.csv", "old_tickets.csv", "labelled.csv", "new.csv"], 1):
         small.write_csv(directory / name, small.rows(60, number))
+    rows = [
+        (f"{('he', 'she')[number % 2]} asks: {text}", label, ("north", "south")[number // 2 % 2])
+        for number, (text, label) in enumerate(small.rows(120, 8))
+    ]
+    lines = ["text,label,region", *(",".join(row) for row in rows)]
+    (directory / "by_region.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    (directory / "terms.txt").write_text("groups: cards | fees\ncard | fee\n", encoding="utf-8")
     workbook = openpyxl.Workbook()
     for row in [("text", "label"), *small.rows(20, 6)]:
         workbook.active.append(row)
@@ -138,7 +145,8 @@ def write_workspace(directory: Path, task: str | None) -> None:
     for name in ("texts", "archive"):
         _write_corpus(directory / name)
     if task is None:
-        small.write_data(directory / "data")
+        # Enough validation records for calibration.
+        small.write_data(directory / "data", validation=120)
         run_dir, model_dir = small.finished_run()
         for name in ("RUN", "runs/classification/RUN", "runs/classification/A", "runs/classification/B"):
             shutil.copytree(run_dir, directory / name)
