@@ -478,7 +478,7 @@ def test_outputs_with_the_loader_of_stock_servers_are_equal(exported, finished, 
 def test_explanations_with_the_loader_of_stock_servers_are_equal(exported, finished, tmp_path, python):
     signature = tf.saved_model.load(str(exported[0])).signatures.get("explain")
     if signature is None:
-        return
+        pytest.skip("this task is exported without explanations here, which would double the time")
     items = [
         {**item, "label": "", "method": method} for method in (OCCLUSION, GRADIENTS) for item in finished.samples[:2]
     ]

@@ -8,6 +8,7 @@ from tfbert.evaluation.metric import Confidences
 from tfbert.evaluation.trust_page import trust_view
 
 CONFIDENCES = Confidences(np.linspace(0.4, 1, 100), np.arange(100) >= 10)
+VALUE = {"value": 0.05, "low": 0.01, "high": 0.1}
 
 
 def view_of(**measured):
@@ -52,6 +53,20 @@ def test_there_is_no_section_without_measurements():
 def test_measurements_become_sentences(measured, phrases):
     (sentence,) = view_of(**measured)["sentences"]
     assert all(phrase in sentence for phrase in phrases)
+
+
+@pytest.mark.parametrize("can_guarantee", [True, False])
+def test_the_page_advises_only_options_that_the_task_has(can_guarantee):
+    assert (
+        view_of(selection=trust.selection(CONFIDENCES), can_guarantee=can_guarantee)["can_guarantee"] == can_guarantee
+    )
+
+
+def test_a_calibration_that_did_not_help_and_a_missing_test_split_are_named():
+    worse = {"before": {"calibration_error": VALUE | {"value": 0.01}}, "after": {"calibration_error": VALUE}}
+    measured = {"calibration": worse | {"num_calibration": 30}, "split": "validation"}
+    calibration, missing = view_of(**measured)["sentences"]
+    assert "It did not help here" in calibration and "There is no test split" in missing
 
 
 def test_the_table_and_the_plot_show_the_errors_of_used_predictions():
